@@ -1,0 +1,121 @@
+/**
+ * The shapes that the rest of the house sees of an A1111-like server. How A1111 really behaves behind them
+ * is the business of the other files in this folder.
+ */
+
+export type ServerKind = 'a1111' | 'forge' | 'sdcpp' | 'simulator'
+export type GenerationMode = 'txt2img' | 'img2img'
+
+/** Where a server is and how to log in; `username` is absent where it asks for nothing. */
+export interface ServerAddress {
+  /** Without a trailing slash; may have a base path. */
+  readonly baseUrl: string
+  readonly username?: string
+  readonly password?: string
+}
+
+export interface Checkpoint {
+  /** The server's own exact name; the only form that is ever sent back to it. */
+  readonly title: string
+  readonly modelName: string
+  readonly hash: string | null
+  readonly sha256: string | null
+  readonly filename: string
+}
+
+/** What a server says it has. Lists that its kind does not offer are empty and named in `missing`. */
+export interface Inventory {
+  readonly checkpoints: readonly Checkpoint[]
+  readonly samplers: ReadonlyArray<{ readonly name: string, readonly aliases: readonly string[] }>
+  readonly schedulers: ReadonlyArray<{ readonly name: string, readonly label: string, readonly aliases: readonly string[] }>
+  readonly upscalers: readonly string[]
+  readonly latentUpscaleModes: readonly string[]
+  readonly vaes: readonly string[]
+  readonly loras: ReadonlyArray<{ readonly name: string, readonly alias: string, readonly path: string }>
+  readonly embeddings: readonly string[]
+  readonly styles: readonly string[]
+  readonly scripts: { readonly txt2img: readonly string[], readonly img2img: readonly string[] }
+  readonly missing: ReadonlyArray<Exclude<keyof Inventory, 'missing' | 'readAt'>>
+  /** Milliseconds since the epoch. */
+  readonly readAt: number
+}
+
+/** What a probe finds out about a server besides its inventory. */
+export interface ServerTraits {
+  readonly kind: ServerKind
+  readonly version: string | null
+  readonly capabilities: {
+    /** `/sdapi/v1/progress` answers. */
+    readonly progress: boolean
+    /** `/internal/progress` answers, so a task can be told from another's. */
+    readonly taskProgress: boolean
+    readonly interrupt: boolean
+    readonly img2img: boolean
+  }
+  /** Title of the checkpoint that is selected, where the server tells. */
+  readonly loadedCheckpoint: string | null
+}
+
+/** One look at a running generation. */
+export interface ServerProgress {
+  /** 0 to 1. */
+  readonly fraction: number
+  readonly step: number | null
+  readonly steps: number | null
+  /** Seconds, as the server guesses; null where it does not. */
+  readonly etaSeconds: number | null
+  /** Whether the asked task is `running`, `queued` behind another, `gone`, or `unknown` where only a global view exists. */
+  readonly task: 'running' | 'queued' | 'gone' | 'unknown'
+  /** Whether anything runs at the server. */
+  readonly busy: boolean
+}
+
+/** Takes one decoded output image as it arrives. */
+export interface ImageSink {
+  /** Resolves when more may be written. */
+  write (bytes: Buffer): Promise<void>
+  /** All bytes were written. */
+  end (): Promise<void>
+  /** The answer broke off; what was written is to be thrown away. */
+  abort (): Promise<void>
+}
+
+/** The answer to a generation, its images gone into their sinks. */
+export interface GenerationAnswer {
+  /** How many images were written, in their order. */
+  readonly imageCount: number
+  /** `info`, parsed; null where it was no JSON object. */
+  readonly info: Readonly<Record<string, unknown>> | null
+  readonly parameters: Readonly<Record<string, unknown>> | null
+}
+
+/** Kinds of failure, each with its own handling (who is at fault decides what happens next). */
+export type FailureClass =
+  | 'request' // the job's own fault: fails now
+  | 'server-down' // nothing listens, or it went away: the line waits, no attempt is used
+  | 'unauthorized' // credentials are wrong: the line waits for the operator
+  | 'passing' // may work next time: retried with backoff
+  | 'out-of-memory' // may work after unloading
+  | 'timeout' // the job's deadline passed
+  | 'cancelled' // our own signal
+  | 'bad-answer' // 200 with something that is no answer
+
+/** What a1111 functions throw: a class for the machinery, a code for callers, a sentence for people. */
+export class GenerationFailure extends Error {
+  override readonly name = 'GenerationFailure'
+  readonly failureClass: FailureClass
+  /** Short machine-readable code such as `out_of_memory`, `connection_refused`, `server_error`. */
+  readonly code: string
+  /** Whether the request may have reached the server, so that a generation may be running there. */
+  readonly mayBeRunning: boolean
+
+  constructor (
+    failureClass: FailureClass, code: string, message: string,
+    options: ErrorOptions & { mayBeRunning?: boolean } = {}
+  ) {
+    super(message, options)
+    this.failureClass = failureClass
+    this.code = code
+    this.mayBeRunning = options.mayBeRunning ?? false
+  }
+}

@@ -1,0 +1,83 @@
+import type { TSchema } from '@sinclair/typebox'
+import { Value } from '@sinclair/typebox/value'
+import { Settings, type Config } from './settings.ts'
+
+/** Older or foreign names of settings and the name that they mean here. */
+const alternativeNames: Readonly<Record<string, string>> = { AUTOMATIC1111_API_BASE: 'A1111_URL' }
+
+/** A wrong setting: its message names the setting, what it was and what is allowed, one line each. */
+export class SettingsError extends Error {
+  override readonly name = 'SettingsError'
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/**
+ * Turns environment variables into the typed, frozen configuration.
+ * @throws SettingsError naming every wrong setting at once
+ */
+export function parseSettings (environment: Environment): Config {
+  const problems: string[] = []
+  const config: Record<string, unknown> = {}
+  for (const [name, schema] of Object.entries(Settings.properties)) {
+    const given = givenValue(environment, name)
+    const value = given === undefined ? structuredClone(schema.default) : convert(schema, given)
+    if (Value.Check(schema, value)) config[name] = value
+    else problems.push(`${name} is ${shown(schema, given ?? '')}, but must be ${allowed(schema)}`)
+  }
+  if (problems.length === 0) problems.push(...contradictions(config as Config))
+  if (problems.length > 0) throw new SettingsError(problems.join('\n'))
+  return Object.freeze(config as Config)
+}
+
+function givenValue (environment: Environment, name: string): string | undefined {
+  const alternative = Object.keys(alternativeNames).find(other => alternativeNames[other] === name)
+  for (const candidate of [name, alternative]) {
+    const value = candidate === undefined ? undefined : environment[candidate]?.trim()
+    if (value) return value
+  }
+  return undefined
+}
+
+/** The typed value of a setting's text; what cannot be converted stays text and then fails its check. */
+function convert (schema: TSchema, given: string): unknown {
+  if (schema.type === 'integer' || schema.type === 'number') return Number(given)
+  if (schema.type === 'boolean') return { true: true, 1: true, on: true, yes: true, false: false, 0: false, off: false, no: false }[given.toLowerCase()] ?? given
+  if (schema.type === 'array') return given.split(',').map(part => part.trim()).filter(part => part !== '')
+  return given
+}
+
+function shown (schema: TSchema, given: string): string {
+  return schema.secret ? '(hidden)' : JSON.stringify(given)
+}
+
+/** What a setting accepts, in words. */
+export function allowed (schema: TSchema): string {
+  if (schema.enum) return (schema.enum as string[]).join(', ').replace(/, ([^,]*)$/, ' or $1')
+  if (schema.type === 'integer') return `a whole number from ${schema.minimum} to ${schema.maximum}`
+  if (schema.type === 'number') return `a number from ${schema.minimum} to ${schema.maximum}`
+  if (schema.type === 'boolean') return 'true or false'
+  if (schema.type === 'array') return 'a comma-separated list'
+  return schema.pattern ? `text like ${schema.pattern}` : 'text'
+}
+
+function contradictions (config: Config): string[] {
+  const problems: string[] = []
+  if (config.UI_AUTH === 'none' && config.UI_TRUSTED_CIDRS.length === 0) {
+    problems.push('UI_AUTH is "none", but then UI_TRUSTED_CIDRS must name the networks to trust, for example 172.16.0.0/12')
+  }
+  if (config.AUTH_TOKEN !== '' && config.AUTH_TOKEN.length < 16) {
+    problems.push('AUTH_TOKEN is (hidden), but must have at least 16 characters')
+  }
+  for (const origin of config.CORS_ORIGINS) {
+    if (!URL.canParse(origin) || new URL(origin).origin !== origin) {
+      problems.push(`CORS_ORIGINS has ${JSON.stringify(origin)}, but each must be an exact origin such as http://localhost:7860`)
+    }
+  }
+  for (const entry of config.SERVERS) {
+    if (!/^[^=]+=https?:\/\/.+/.test(entry)) {
+      problems.push(`SERVERS has ${JSON.stringify(entry.replace(/\/\/[^@/]*@/, '//***@'))}, but each must be alias=http://host:port`)
+    }
+  }
+  return problems
+}

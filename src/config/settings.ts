@@ -1,0 +1,60 @@
+import { Type, type Static } from '@sinclair/typebox'
+
+/**
+ * Every setting of the service, once: validation, types, `.env.example`, the README's table and `doctor`
+ * all read this object. Values arrive as strings from the environment; `parse.ts` converts them.
+ */
+const text = (description: string, defaultValue = '') => Type.String({ description, default: defaultValue })
+const flag = (description: string, defaultValue: boolean) => Type.Boolean({ description, default: defaultValue })
+const whole = (description: string, defaultValue: number, minimum: number, maximum: number) =>
+  Type.Integer({ description, default: defaultValue, minimum, maximum })
+const oneOf = <const Values extends readonly string[]>(
+  values: Values, defaultValue: Values[number], description: string
+) =>
+  Type.Unsafe<Values[number]>({ type: 'string', enum: values, default: defaultValue, description })
+/** Comma-separated in the environment. */
+const list = (description: string, defaultValue: string[] = []) =>
+  Type.Array(Type.String(), { description, default: defaultValue })
+const secret = (description: string) => Type.String({ description, default: '', secret: true })
+
+export const Settings = Type.Object({
+  HOST: text('Address to listen on. Anything but loopback asks for the admin token.', '127.0.0.1'),
+  PORT: whole('Port to listen on; 0 takes a free one.', 3000, 0, 65535),
+  PUBLIC_URL: Type.String({ description: 'Address under which callers reach this service, for absolute links; empty: taken from the request.', default: '', pattern: '^$|^https?://[^/?#]+(/[^?#]*)?$' }),
+  DATA_DIR: text('Folder for images, keys and the private Redis.', './data'),
+  REDIS_URL: Type.String({ description: 'redis:// or rediss:// address of your Redis. Empty: a private one is started and stopped with the service.', default: '', pattern: '^$|^rediss?://.+', secret: true }),
+  REDIS_PREFIX: Type.String({ description: 'Hash tag that all keys share; two installations on one Redis need two.', default: 'sq', pattern: '^[A-Za-z0-9_-]{1,32}$' }),
+  REDIS_SERVER: text('Program to start as private Redis; empty: redis-server or valkey-server from PATH.'),
+  A1111_URL: Type.String({ description: 'Address of one A1111/Forge server, registered as `Local`. AUTOMATIC1111_API_BASE and --a1111-url mean the same.', default: '', pattern: '^$|^https?://.+' }),
+  SERVERS: list('Servers as alias=url, comma-separated; Basic credentials as http://user:pass@host:7860.'),
+  SIMULATOR: oneOf(['auto', 'off'], 'auto', 'auto: start the built-in simulator when no server is registered or found.'),
+  LOCAL_A1111_URL: text('Where to look for a server on this machine when none is registered.', 'http://127.0.0.1:7860'),
+  CORS_ORIGINS: list('Exact origins whose browser pages may call the API.', ['http://localhost:7860', 'http://127.0.0.1:7860', 'http://localhost:8080', 'http://127.0.0.1:8080', 'http://localhost:3000', 'http://127.0.0.1:3000']),
+  AUTH_TOKEN: secret('One more bearer token with full rights; at least 16 characters.'),
+  ADMIN_TOKEN: secret('Admin token for the web UI off loopback; empty: made once under DATA_DIR/admin-token.'),
+  UI_AUTH: oneOf(['auto', 'token', 'none'], 'auto', 'auto: no key from loopback, token otherwise. token: always. none: never, for peers in UI_TRUSTED_CIDRS.'),
+  UI_TRUSTED_CIDRS: list('Networks trusted without a token; only with UI_AUTH=none, and required there.'),
+  PUBLIC_HOSTS: list('Names allowed in the Host header besides IP literals and localhost; a leading dot allows subdomains.'),
+  TRUSTED_PROXIES: list('Networks whose X-Forwarded-* headers are believed.'),
+  MASTER_KEY: secret('Key that encrypts stored secrets, 32 bytes as base64 or hex; empty: made once as DATA_DIR/master.key.'),
+  MASTER_KEY_PREVIOUS: secret('The master key before a rotation; still opens what it closed.'),
+  BOOTSTRAP_API_KEY: secret('key:secret imported once when there is no access key yet.'),
+  RATE_LIMIT_PER_MINUTE: whole('Requests a minute for one access key; 0 for no limit.', 60, 0, 1_000_000),
+  QUEUE_LIMIT_PER_KEY: whole('Waiting jobs that one access key may have.', 1000, 1, 1_000_000),
+  JOB_TIMEOUT_SECONDS: whole('Longest time that one generation may take on a server, unless the server says otherwise.', 1800, 1, 86_400),
+  JOB_ATTEMPTS: whole('Generations of one job before a passing fault becomes final.', 3, 1, 20),
+  RETRY_BACKOFF_SECONDS: Type.Number({ description: 'Wait before the second attempt; doubled for each further one, with jitter.', default: 2, minimum: 0.05, maximum: 3600 }),
+  RESULT_MAX_MIB: whole('Largest answer taken from a server, in MiB.', 512, 1, 4096),
+  BODY_LIMIT_MIB: whole('Largest request body, in MiB.', 64, 1, 1024),
+  IMAGE_MAX_MIB: whole('Largest single input image after decoding base64, in MiB.', 20, 1, 1024),
+  IMAGE_MAX_MEGAPIXELS: Type.Number({ description: 'Largest single input image, in millions of pixels.', default: 16.8, minimum: 0.01, maximum: 268 }),
+  IMAGES_PER_JOB: whole('Input images that one job may bring.', 16, 1, 1000),
+  PIXELS_PER_JOB_MEGAPIXELS: Type.Number({ description: 'Largest total output of one job, in millions of pixels (images times their size).', default: 400, minimum: 0.01, maximum: 100_000 }),
+  IDEMPOTENCY_HOURS: whole('Hours for which an Idempotency-Key gives the first answer again.', 24, 1, 720),
+  DASHBOARD_READ_ONLY: flag('true: the BullMQ dashboard shows and changes nothing.', true),
+  LOG_LEVEL: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], 'info', 'Least severity that is logged.'),
+  SHUTDOWN_SECONDS: Type.Number({ description: 'Longest time that a stop may take before the process leaves anyway.', default: 8, minimum: 0.5, maximum: 600 })
+})
+
+export type Config = Readonly<Static<typeof Settings>>
+export type SettingName = keyof Config

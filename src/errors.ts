@@ -1,0 +1,86 @@
+/**
+ * The one taxonomy of what can go wrong on behalf of a caller. Every interface renders these values in
+ * its own shape; nothing else decides a status. Codes are part of the wire contract: add, never rename.
+ */
+export const errorStatuses = {
+  // what the caller wrote
+  missing_required_field: 400,
+  invalid_field_value: 400,
+  malformed_request: 400,
+  ambiguous_credentials: 400,
+  job_operation_invalid: 400,
+  api_key_exists: 400,
+  server_exists: 400,
+  // who the caller is
+  authentication_required: 401,
+  invalid_api_key: 401,
+  permission_denied: 403,
+  cross_site_request: 403,
+  unknown_host: 421,
+  // what is not there
+  route_not_found: 404,
+  job_not_found: 404,
+  bulk_not_found: 404,
+  server_not_found: 404,
+  api_key_not_found: 404,
+  image_not_found: 404,
+  method_not_allowed: 405,
+  // what the state of things forbids
+  server_has_jobs: 409,
+  server_from_settings: 409,
+  setup_already_done: 409,
+  // what is too much
+  payload_too_large: 413,
+  unsupported_media_type: 415,
+  api_key_rate_limit: 429,
+  queue_limit_reached: 429,
+  too_many_failed_logins: 429,
+  // what no server can do
+  checkpoint_not_found: 422,
+  sampler_not_found: 422,
+  scheduler_not_found: 422,
+  model_not_found: 422,
+  script_not_found: 422,
+  invalid_image: 422,
+  unsupported_parameter: 422,
+  no_server_available: 422,
+  idempotency_key_reused: 422,
+  server_capability: 422,
+  // what is our own
+  internal_server_error: 500,
+  queue_error: 500,
+  a1111_unreachable: 502,
+  a1111_error: 502,
+  database_error: 503,
+  storage_full: 503,
+  shutting_down: 503
+} as const
+
+export type ErrorCode = keyof typeof errorStatuses
+
+/** What an error may say besides its sentence; `field` names the offending input in dotted form. */
+export interface ErrorDetails {
+  field?: string
+  nearest?: readonly string[]
+  [name: string]: unknown
+}
+
+/** A failure with a code of the taxonomy, the status that follows from it and a sentence for people. */
+export class ServiceError extends Error {
+  override readonly name = 'ServiceError'
+  readonly code: ErrorCode
+  readonly status: number
+  readonly details: ErrorDetails
+
+  constructor (code: ErrorCode, message: string, details: ErrorDetails = {}, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+    this.status = errorStatuses[code]
+    this.details = details
+  }
+}
+
+/** The sentence of anything thrown, for logs and job records. */
+export function messageOf (error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,26 @@
+/**
+ * Media never enters Redis: records and queue data hold references to files of the media store.
+ */
+
+/** An input image (init image, mask, ControlNet image) kept in the store, named by its content. */
+export interface MediaReference {
+  /** `<sha256>.<extension>`; opaque to everyone but the store. */
+  readonly $media: string
+}
+
+export function isMediaReference (value: unknown): value is MediaReference {
+  return typeof value === 'object' && value !== null && typeof (value as MediaReference).$media === 'string'
+}
+
+/** One finished output image. */
+export interface StoredImage {
+  /** File name under `/outputs/`: `<first 8 of the job id>_<time>_<index>.<extension>`. */
+  readonly name: string
+  readonly mime: string
+  readonly width: number
+  readonly height: number
+  readonly bytes: number
+  readonly sha256: string
+  /** `image` for a real result, `grid` for a contact sheet, `extra` for ControlNet maps and masks. */
+  readonly role: 'image' | 'grid' | 'extra'
+}

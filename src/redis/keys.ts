@@ -1,0 +1,24 @@
+/**
+ * Every Redis key of the service, in one place. All share one hash tag, so that scripts and transactions
+ * may touch any of them together, on a cluster too.
+ */
+export interface Keys {
+  /** What BullMQ puts before its own keys. */
+  readonly bullPrefix: string
+  /** Pub/sub channel for short notices between processes (cancel, server changes, key revocation). */
+  readonly channel: (name: ChannelName) => string
+  /** Any other key, its parts joined by colons. */
+  readonly key: (...parts: Array<string | number>) => string
+}
+
+export type ChannelName = 'cancel' | 'servers' | 'access-keys'
+
+/** @param prefix the setting REDIS_PREFIX */
+export function createKeys (prefix: string): Keys {
+  const tag = `{${prefix}}`
+  return {
+    bullPrefix: `${tag}:bull`,
+    channel: name => `${tag}:channel:${name}`,
+    key: (...parts) => `${tag}:${parts.join(':')}`
+  }
+}
