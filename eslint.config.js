@@ -10,7 +10,9 @@ export default [
   {
     files: ['**/*.ts'],
     rules: {
-      '@typescript-eslint/no-explicit-any': 'error'
+      '@typescript-eslint/no-explicit-any': 'error',
+      // a TypeBox schema and its type share one name
+      '@typescript-eslint/no-redeclare': 'off'
     }
   }
 ]

@@ -23,11 +23,17 @@ export interface Checkpoint {
   readonly filename: string
 }
 
+export interface Scheduler {
+  readonly name: string
+  readonly label: string
+  readonly aliases: readonly string[]
+}
+
 /** What a server says it has. Lists that its kind does not offer are empty and named in `missing`. */
 export interface Inventory {
   readonly checkpoints: readonly Checkpoint[]
   readonly samplers: ReadonlyArray<{ readonly name: string, readonly aliases: readonly string[] }>
-  readonly schedulers: ReadonlyArray<{ readonly name: string, readonly label: string, readonly aliases: readonly string[] }>
+  readonly schedulers: readonly Scheduler[]
   readonly upscalers: readonly string[]
   readonly latentUpscaleModes: readonly string[]
   readonly vaes: readonly string[]
@@ -64,7 +70,7 @@ export interface ServerProgress {
   readonly steps: number | null
   /** Seconds, as the server guesses; null where it does not. */
   readonly etaSeconds: number | null
-  /** Whether the asked task is `running`, `queued` behind another, `gone`, or `unknown` where only a global view exists. */
+  /** The asked task: `running`, `queued` behind another, `gone`, or `unknown` where only a global view exists. */
   readonly task: 'running' | 'queued' | 'gone' | 'unknown'
   /** Whether anything runs at the server. */
   readonly busy: boolean

@@ -1,0 +1,125 @@
+import { Job as QueueJob, Queue } from 'bullmq'
+import type { Redis } from 'ioredis'
+import { ServiceError, messageOf } from '../src/errors.ts'
+import type { Log } from '../src/log.ts'
+import type { Keys } from '../src/redis/keys.ts'
+import type { QueueEntry, QueuePort } from '../src/jobs/queue-port.ts'
+
+/** What a queue entry carries: everything else is in the record. */
+export interface GenerationData {
+  readonly jobId: string
+  readonly run: number
+}
+
+export const generationEntryName = 'generate'
+
+/** The name of a server's queue, as the dashboard shows it. */
+export function generationQueueName (serverId: string): string {
+  return `generation-${serverId}`
+}
+
+export function entryId (entry: Pick<QueueEntry, 'id' | 'run'>): string {
+  return `${entry.id}_${entry.run}`
+}
+
+export interface GenerationQueues extends QueuePort {
+  /** The queue of a server, opened when it is first asked for. */
+  queue (serverId: string): Queue<GenerationData>
+  /** Holds back a server's line; running generations go on. */
+  pause (serverId: string): Promise<void>
+  resume (serverId: string): Promise<void>
+  /** Forgets a server's queue and all that is left in it. */
+  obliterate (serverId: string): Promise<void>
+  /** Every queue that is open now. */
+  open (): Array<Queue<GenerationData>>
+  close (): Promise<void>
+}
+
+export interface GenerationQueuesDependencies {
+  readonly connection: Redis
+  readonly keys: Keys
+  readonly log: Log
+}
+
+/**
+ * One BullMQ queue per server. Every entry has our own id, so that a command repeated after a lost reply
+ * adds nothing, and one attempt only: retries are new runs of the record.
+ */
+export function createGenerationQueues ({ connection, keys, log }: GenerationQueuesDependencies): GenerationQueues {
+  const queues = new Map<string, Queue<GenerationData>>()
+
+  function queue (serverId: string): Queue<GenerationData> {
+    let found = queues.get(serverId)
+    if (found === undefined) {
+      found = new Queue<GenerationData>(generationQueueName(serverId), {
+        connection,
+        prefix: keys.bullPrefix,
+        skipVersionCheck: true,
+        streams: { events: { maxLen: 1000 } }
+      })
+      found.on('error', error => { log.debug({ server: serverId, error: messageOf(error) }, 'queue connection') })
+      queues.set(serverId, found)
+    }
+    return found
+  }
+
+  const optionsOf = (entry: QueueEntry, delayMs = 0) => ({
+    priority: entry.lane,
+    attempts: 1,
+    delay: delayMs,
+    removeOnComplete: { age: 3600, count: 200 },
+    removeOnFail: { age: 86_400, count: 200 }
+  })
+
+  return {
+    queue,
+    open: () => [...queues.values()],
+    async transactionWith (entry) {
+      const target = queue(entry.serverId)
+      const client = await target.getBackend().client
+      const transaction = client.multi()
+      let scripts = 0
+      return {
+        runScript (name, scriptKeys, args) {
+          transaction.runCommand(name, [...scriptKeys, ...args])
+          scripts++
+        },
+        async commit () {
+          const options = { ...optionsOf(entry), jobId: entryId(entry) }
+          await new QueueJob<GenerationData>(target, generationEntryName, { jobId: entry.id, run: entry.run }, options,
+            options.jobId).addJob(transaction)
+          const replies = await transaction.exec()
+          const failed = replies?.find(([error]) => error !== null)
+          if (replies === null || failed !== undefined) {
+            throw new ServiceError('queue_error', 'The job could not be queued; please submit it again.', {},
+              { cause: failed?.[0] })
+          }
+          return replies.slice(0, scripts).map(([, value]) => value as unknown)
+        }
+      }
+    },
+    async add (entry, { delayMs = 0 } = {}) {
+      await queue(entry.serverId).add(generationEntryName, { jobId: entry.id, run: entry.run },
+        { ...optionsOf(entry, delayMs), jobId: entryId(entry) })
+    },
+    async remove (entry) {
+      await queue(entry.serverId).remove(entryId(entry))
+    },
+    async pause (serverId) {
+      await queue(serverId).pause()
+    },
+    async resume (serverId) {
+      await queue(serverId).resume()
+    },
+    async obliterate (serverId) {
+      const target = queue(serverId)
+      queues.delete(serverId)
+      await target.obliterate({ force: true })
+      await target.close()
+    },
+    async close () {
+      await Promise.all([...queues.values()].map(async open => { await open.close() }))
+      queues.clear()
+    }
+  }
+}

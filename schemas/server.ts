@@ -1,0 +1,80 @@
+import { Type, type Static } from '@sinclair/typebox'
+import { Nullable, StringEnum, Timestamp } from './kit.ts'
+
+export const serverHealths = ['online', 'busy', 'offline', 'unauthorized', 'disabled'] as const
+export const ServerHealth = StringEnum(serverHealths, {
+  description: 'online: answers and is idle. busy: generates now. offline: does not answer. ' +
+    'unauthorized: refuses our credentials. disabled: taken out by its owner.'
+})
+export type ServerHealth = Static<typeof ServerHealth>
+
+export const ServerKind = StringEnum(['a1111', 'forge', 'sdcpp', 'simulator'], {
+  description: 'What answers there; simulator is the built-in one, which paints instead of generating.'
+})
+
+const alias = Type.String({
+  minLength: 1,
+  maxLength: 64,
+  pattern: '^[^/\\\\\\u0000-\\u001f]+$',
+  description: 'Name of the server, unique without regard to case; no slashes.',
+  examples: ['Main']
+})
+
+/** What creates or replaces a server. Unknown fields are accepted and ignored. */
+export const ServerInput = Type.Object({
+  alias,
+  apiUrl: Type.Optional(Type.String({
+    maxLength: 2048,
+    description: 'Address of the A1111 or Forge API; may carry user:password. Or give host and port.',
+    examples: ['http://192.168.1.20:7860']
+  })),
+  host: Type.Optional(Type.String({ maxLength: 255, description: 'Host name or address, instead of apiUrl.' })),
+  port: Type.Optional(Type.Union([Type.Integer({ minimum: 1, maximum: 65535 }), Type.String({ pattern: '^\\d{1,5}$' })], {
+    description: 'Port for host; 7860 if left out.', default: 7860
+  })),
+  description: Type.Optional(Nullable(Type.String({ maxLength: 1000 }), { description: 'For people.' })),
+  username: Type.Optional(Nullable(Type.String({ maxLength: 256 }), { description: 'User of `--api-auth`; authUser means the same.' })),
+  password: Type.Optional(Nullable(Type.String({ maxLength: 256 }), { description: 'Password of `--api-auth`; authPass means the same. Kept encrypted, never shown.' })),
+  authUser: Type.Optional(Nullable(Type.String({ maxLength: 256 }), { description: 'Same as username.' })),
+  authPass: Type.Optional(Nullable(Type.String({ maxLength: 256 }), { description: 'Same as password.' })),
+  auth: Type.Optional(Nullable(Type.Union([
+    Type.String({ maxLength: 513 }),
+    Type.Object({
+      username: Type.Optional(Type.String()), password: Type.Optional(Type.String()),
+      user: Type.Optional(Type.String()), pass: Type.Optional(Type.String())
+    })
+  ]), { description: 'Same as username and password: "user:password", or an object with both.' })),
+  enabled: Type.Optional(Type.Boolean({ description: 'false takes it out: its jobs wait.', default: true })),
+  job_timeout_seconds: Type.Optional(Nullable(Type.Integer({ minimum: 1, maximum: 86_400 }), {
+    description: 'Longest time for one generation there; null for the setting JOB_TIMEOUT_SECONDS.'
+  }))
+}, { $id: 'ServerInput', additionalProperties: true })
+export type ServerInput = Static<typeof ServerInput>
+
+/** A server as callers see it: never with credentials. */
+export const ServerView = Type.Object({
+  id: Type.String({ description: 'Stays the same when the alias changes.' }),
+  alias,
+  apiUrl: Type.String({ description: 'Address without credentials.' }),
+  host: Type.String({ description: 'Host part of the address.' }),
+  port: Type.Integer({ description: 'Port part of the address.' }),
+  description: Nullable(Type.String(), { description: 'For people.' }),
+  has_credentials: Type.Boolean({ description: 'Whether a user name and password are stored.' }),
+  enabled: Type.Boolean({ description: 'false: taken out by its owner.' }),
+  paused: Type.Boolean({ description: 'true: its line is held by an operator.' }),
+  job_timeout_seconds: Nullable(Type.Integer(), { description: 'Longest time for one generation there; null: the default.' }),
+  origin: StringEnum(['user', 'settings', 'found', 'simulator'], {
+    description: 'user: added through the API. settings: from SERVERS or A1111_URL. found: looked up on this machine. simulator: built in.'
+  }),
+  is_simulator: Type.Boolean({ description: 'true: this is no real Stable Diffusion server.' }),
+  kind: Nullable(ServerKind, { description: 'null until it answered for the first time.' }),
+  version: Nullable(Type.String(), { description: 'As the server tells it.' }),
+  health: ServerHealth,
+  health_since: Nullable(Timestamp('Since when its health is what it is.')),
+  checked_at: Nullable(Timestamp('When it was last heard of.')),
+  last_error: Nullable(Type.String(), { description: 'What went wrong last, in words.' }),
+  loaded_checkpoint: Nullable(Type.String(), { description: 'Title of the checkpoint it has loaded.' }),
+  waiting: Type.Integer({ minimum: 0, description: 'Jobs in its line.' }),
+  processing: Type.Integer({ minimum: 0, description: 'Jobs that it runs now.' })
+}, { $id: 'Server' })
+export type ServerView = Static<typeof ServerView>

@@ -1,0 +1,133 @@
+import type { JobStatus } from '../../schemas/job-status.ts'
+import type { FailureClass, GenerationMode } from '../a1111/types.ts'
+import type { StoredImage } from '../media/types.ts'
+
+/** Something that the caller should know although the job goes on. */
+export interface JobWarning {
+  readonly code: string
+  readonly message: string
+  readonly field?: string
+}
+
+/** Where a running generation is. */
+export interface JobProgress {
+  /** 0 to 1. */
+  readonly fraction: number
+  readonly step: number | null
+  readonly steps: number | null
+  readonly etaSeconds: number | null
+}
+
+/** Why a job failed, for callers. */
+export interface JobError {
+  readonly code: string
+  readonly message: string
+  readonly failureClass: FailureClass | 'internal'
+}
+
+/** One generation that was tried and did not end the job well. */
+export interface JobAttempt {
+  readonly run: number
+  readonly server: string
+  readonly startedAt: number
+  readonly endedAt: number
+  readonly error: JobError
+}
+
+/** What a job left behind; a cancelled one may have partial images. */
+export interface JobResult {
+  readonly images: readonly StoredImage[]
+  /** A1111's `info`, parsed. */
+  readonly info: Readonly<Record<string, unknown>> | null
+  /** Whether the generation was interrupted before its end. */
+  readonly partial: boolean
+}
+
+/** What never changes after submission. */
+export interface JobSubmission {
+  readonly mode: GenerationMode
+  /** In A1111's own field names, seed resolved, images as references. */
+  readonly parameters: Readonly<Record<string, unknown>>
+  /** The checkpoint as the client named it; null where it left the choice to the server. */
+  readonly checkpoint: string | null
+  /** That server's own title for it, found at submission. */
+  readonly checkpointTitle: string | null
+  /** Whether the caller named no server, so that any may run it. */
+  readonly anyServer: boolean
+  /** The application that it is for, by the client's own word, such as `forge`. */
+  readonly appType: string
+  /** Who sent it, by the client's own word, such as `civitai_browser_plus`. */
+  readonly source: string
+  readonly warnings: readonly JobWarning[]
+}
+
+/** A job as Redis holds it. Moments are milliseconds since the epoch. */
+export interface Job {
+  readonly id: string
+  readonly status: JobStatus
+  /** Id of the server whose line it is in or was in. */
+  readonly serverId: string
+  /** Id of the access key that owns it; null for a job of the local UI or an admin token. */
+  readonly keyId: string | null
+  /** 1 to 10, 10 first. */
+  readonly priority: number
+  /** Raised whenever the job enters a line again; part of its queue entry's name. */
+  readonly run: number
+  /** Class of its queue entry: lower goes first, equal by arrival. */
+  readonly lane: number
+  /** How many generations were begun. */
+  readonly starts: number
+  /** How many of them count against the allowed attempts. */
+  readonly usedAttempts: number
+  /** How often its server went away while it ran. */
+  readonly crashes: number
+  readonly createdAt: number
+  readonly updatedAt: number
+  readonly startedAt: number | null
+  readonly endedAt: number | null
+  readonly cancelRequestedAt: number | null
+  readonly bulkId: string | null
+  readonly submission: JobSubmission
+  readonly progress: JobProgress | null
+  readonly result: JobResult | null
+  readonly error: JobError | null
+  readonly attempts: readonly JobAttempt[]
+}
+
+/** Fields of a record that hold JSON. */
+function json<Value> (text: string | undefined): Value | null {
+  return text === undefined || text === '' ? null : JSON.parse(text) as Value
+}
+
+function moment (text: string | undefined): number | null {
+  return text === undefined || text === '' ? null : Number(text)
+}
+
+/** The job of a record as read from Redis; null where there is none. */
+export function parseJob (id: string, fields: Readonly<Record<string, string>>): Job | null {
+  const { status, submission } = fields
+  if (status === undefined || submission === undefined) return null
+  return {
+    id,
+    status: status as JobStatus,
+    serverId: fields.server ?? '',
+    keyId: fields.key || null,
+    priority: Number(fields.priority),
+    run: Number(fields.run),
+    lane: Number(fields.lane),
+    starts: Number(fields.starts ?? 0),
+    usedAttempts: Number(fields.used ?? 0),
+    crashes: Number(fields.crashes ?? 0),
+    createdAt: Number(fields.created),
+    updatedAt: Number(fields.updated),
+    startedAt: moment(fields.started),
+    endedAt: moment(fields.ended),
+    cancelRequestedAt: moment(fields.cancel),
+    bulkId: fields.bulk || null,
+    submission: { ...JSON.parse(submission) as JobSubmission },
+    progress: json<JobProgress>(fields.progress),
+    result: json<JobResult>(fields.result),
+    error: json<JobError>(fields.error),
+    attempts: json<JobAttempt[]>(fields.attempts) ?? []
+  }
+}

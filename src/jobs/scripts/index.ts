@@ -1,0 +1,198 @@
+import { prelude } from './prelude.ts'
+
+/**
+ * Every change of a job is one script, so that no two processes can both make it. Each checks the state that it
+ * leaves; those of a running generation check run and owner too (fencing), so a late worker overwrites nothing.
+ *
+ * All take KEYS[1] = key prefix and ARGV[1] = job id, and answer a list whose first element says what happened.
+ */
+
+/** ARGV: id, server, key, priority, lane, bulk, submission. Answers created | exists, place in line, moment. */
+const createJob = /* lua */ `
+local id, server, key, priority, lane, bulk, submission = unpack(ARGV)
+if redis.call('EXISTS', jobKey(id)) == 1 then return { 'exists' } end
+local created = now()
+-- Arrival orders all lists: microseconds, and never the same twice.
+local arrival = math.max(created * 1000, tonumber(redis.call('GET', KEYS[1] .. 'arrival') or 0) + 1)
+redis.call('SET', KEYS[1] .. 'arrival', string.format('%.0f', arrival))
+arrival = string.format('%.0f', arrival)
+local spot = string.format('%.0f', place(lane))
+redis.call('HSET', jobKey(id), 'status', 'pending', 'server', server, 'priority', priority, 'run', 1, 'lane', lane,
+  'place', spot, 'arrival', arrival, 'created', created, 'updated', created, 'submission', submission)
+if key ~= '' then redis.call('HSET', jobKey(id), 'key', key) end
+if bulk ~= '' then
+  redis.call('HSET', jobKey(id), 'bulk', bulk)
+  redis.call('ZADD', KEYS[1] .. 'bulk:' .. bulk .. ':jobs', arrival, id)
+end
+redis.call('ZADD', lineKey(server), spot, id)
+enterIndexes(id, arrival, key, server, 'pending')
+announce('accepted', id, server, key, 'pending')
+return { 'created', redis.call('ZRANK', lineKey(server), id) + 1, created }
+`
+
+/** ARGV: id, run, server, owner. Answers started | gone | superseded. */
+const startJob = /* lua */ `
+local id, run, server, owner = unpack(ARGV)
+local job = read(id)
+if not job then return { 'gone' } end
+if job.status ~= 'pending' or job.run ~= run or job.server ~= server then return { 'superseded' } end
+local moment = now()
+redis.call('HSET', jobKey(id), 'status', 'processing', 'owner', owner, 'started', moment, 'updated', moment)
+redis.call('HDEL', jobKey(id), 'progress')
+redis.call('HINCRBY', jobKey(id), 'starts', 1)
+redis.call('ZREM', lineKey(server), id)
+changeStatus(id, job.arrival, job.key, server, 'pending', 'processing')
+announce('started', id, server, job.key, 'processing')
+return { 'started' }
+`
+
+/** ARGV: id, run, owner, progress JSON. Answers noted | cancel | superseded. */
+const noteProgress = /* lua */ `
+local id, run, owner, progress = unpack(ARGV)
+local job = read(id)
+if not job or job.status ~= 'processing' or job.run ~= run or job.owner ~= owner then return { 'superseded' } end
+redis.call('HSET', jobKey(id), 'progress', progress)
+redis.call('PUBLISH', KEYS[1] .. 'channel:jobs', cjson.encode({
+  kind = 'progress', job = id, server = job.server, key = job.key, status = 'processing',
+  progress = cjson.decode(progress)
+}))
+if redis.call('HEXISTS', jobKey(id), 'cancel') == 1 then return { 'cancel' } end
+return { 'noted' }
+`
+
+/**
+ * ARGV: id, run, owner, end status, result JSON or '', error JSON or '', attempts JSON or ''.
+ * Answers ended | superseded. A job that is to be cancelled ends cancelled whatever else was reported.
+ */
+const endJob = /* lua */ `
+local id, run, owner, status, result, failure, attempts = unpack(ARGV)
+local job = read(id)
+if not job or job.status ~= 'processing' or job.run ~= run or job.owner ~= owner then return { 'superseded' } end
+if redis.call('HEXISTS', jobKey(id), 'cancel') == 1 then status = 'cancelled'; failure = '' end
+local moment = now()
+redis.call('HSET', jobKey(id), 'status', status, 'ended', moment, 'updated', moment)
+redis.call('HDEL', jobKey(id), 'owner', 'progress', 'place')
+if result ~= '' then redis.call('HSET', jobKey(id), 'result', result) end
+if failure ~= '' then redis.call('HSET', jobKey(id), 'error', failure) end
+if attempts ~= '' then redis.call('HSET', jobKey(id), 'attempts', attempts) end
+changeStatus(id, job.arrival, job.key, job.server, 'processing', status)
+announce(status, id, job.server, job.key, status)
+return { 'ended', status }
+`
+
+/**
+ * ARGV: id, run, owner, lane, used attempts to add, crashes to add, attempts JSON or ''.
+ * Puts a running job back in line, ahead of its class. Answers returned, new run | cancelled | superseded.
+ */
+const returnJob = /* lua */ `
+local id, run, owner, lane, used, crashes, attempts = unpack(ARGV)
+local job = read(id)
+if not job or job.status ~= 'processing' or job.run ~= run or job.owner ~= owner then return { 'superseded' } end
+local moment = now()
+redis.call('HDEL', jobKey(id), 'owner', 'progress')
+redis.call('HSET', jobKey(id), 'updated', moment)
+if attempts ~= '' then redis.call('HSET', jobKey(id), 'attempts', attempts) end
+if redis.call('HEXISTS', jobKey(id), 'cancel') == 1 then
+  redis.call('HSET', jobKey(id), 'status', 'cancelled', 'ended', moment)
+  redis.call('HDEL', jobKey(id), 'place')
+  changeStatus(id, job.arrival, job.key, job.server, 'processing', 'cancelled')
+  announce('cancelled', id, job.server, job.key, 'cancelled')
+  return { 'cancelled' }
+end
+local spot = job.place
+if lane ~= job.lane then spot = string.format('%.0f', place(lane)) end
+redis.call('HSET', jobKey(id), 'status', 'pending', 'lane', lane, 'place', spot, 'run', run + 1)
+redis.call('HINCRBY', jobKey(id), 'used', used)
+redis.call('HINCRBY', jobKey(id), 'crashes', crashes)
+redis.call('ZADD', lineKey(job.server), spot, id)
+changeStatus(id, job.arrival, job.key, job.server, 'processing', 'pending')
+announce('returned', id, job.server, job.key, 'pending')
+return { 'returned', run + 1 }
+`
+
+/** ARGV: id. Answers cancelled, run, server | requested, run, server | ended, status | gone. */
+const cancelJob = /* lua */ `
+local id = ARGV[1]
+local job = read(id)
+if not job then return { 'gone' } end
+if ended(job.status) then return { 'ended', job.status } end
+local moment = now()
+redis.call('HSETNX', jobKey(id), 'cancel', moment)
+redis.call('HSET', jobKey(id), 'updated', moment)
+if job.status == 'processing' then
+  redis.call('PUBLISH', KEYS[1] .. 'channel:cancel', id)
+  return { 'requested', job.run, job.server }
+end
+redis.call('HSET', jobKey(id), 'status', 'cancelled', 'ended', moment)
+redis.call('HDEL', jobKey(id), 'place')
+redis.call('ZREM', lineKey(job.server), id)
+changeStatus(id, job.arrival, job.key, job.server, 'pending', 'cancelled')
+announce('cancelled', id, job.server, job.key, 'cancelled')
+return { 'cancelled', job.run, job.server }
+`
+
+/** ARGV: id, lane. A failed or cancelled job enters the line anew. Answers entered, new run | active, status | gone. */
+const retryJob = /* lua */ `
+local id, lane = unpack(ARGV)
+local job = read(id)
+if not job then return { 'gone' } end
+if job.status ~= 'failed' and job.status ~= 'cancelled' then return { 'active', job.status } end
+local moment = now()
+local spot = string.format('%.0f', place(lane))
+redis.call('HDEL', jobKey(id), 'ended', 'started', 'cancel', 'error', 'result', 'used', 'crashes', 'progress')
+redis.call('HSET', jobKey(id), 'status', 'pending', 'run', job.run + 1, 'lane', lane, 'place', spot, 'updated', moment)
+redis.call('ZADD', lineKey(job.server), spot, id)
+changeStatus(id, job.arrival, job.key, job.server, job.status, 'pending')
+announce('accepted', id, job.server, job.key, 'pending')
+return { 'entered', job.run + 1, job.server, redis.call('ZRANK', lineKey(job.server), id) + 1 }
+`
+
+/**
+ * ARGV: id, server, lane, expected run or ''. Gives a waiting job another server, another lane, or only a new run.
+ * Answers moved, new run, old run, old server | not_pending, status | superseded | gone.
+ */
+const moveJob = /* lua */ `
+local id, server, lane, expected = unpack(ARGV)
+local job = read(id)
+if not job then return { 'gone' } end
+if job.status ~= 'pending' then return { 'not_pending', job.status } end
+if expected ~= '' and expected ~= job.run then return { 'superseded' } end
+local spot = job.place
+if lane ~= job.lane then spot = string.format('%.0f', place(lane)) end
+redis.call('ZREM', lineKey(job.server), id)
+redis.call('ZADD', lineKey(server), spot, id)
+if server ~= job.server then
+  leaveIndexes(id, job.key, job.server, 'pending')
+  enterIndexes(id, job.arrival, job.key, server, 'pending')
+end
+redis.call('HSET', jobKey(id), 'server', server, 'lane', lane, 'place', spot, 'run', job.run + 1, 'updated', now())
+announce('moved', id, server, job.key, 'pending')
+return { 'moved', job.run + 1, job.run, job.server }
+`
+
+/** ARGV: id. Forgets an ended job. Answers removed | active, status | gone. */
+const removeJob = /* lua */ `
+local id = ARGV[1]
+local job = read(id)
+if not job then return { 'gone' } end
+if not ended(job.status) then return { 'active', job.status } end
+leaveIndexes(id, job.key, job.server, job.status)
+if job.bulk ~= '' then redis.call('ZREM', KEYS[1] .. 'bulk:' .. job.bulk .. ':jobs', id) end
+redis.call('DEL', jobKey(id))
+announce('removed', id, job.server, job.key, job.status)
+return { 'removed' }
+`
+
+export const jobScripts = {
+  createJob: prelude + createJob,
+  startJob: prelude + startJob,
+  noteProgress: prelude + noteProgress,
+  endJob: prelude + endJob,
+  returnJob: prelude + returnJob,
+  cancelJob: prelude + cancelJob,
+  retryJob: prelude + retryJob,
+  moveJob: prelude + moveJob,
+  removeJob: prelude + removeJob
+} as const
+
+export type JobScriptName = keyof typeof jobScripts

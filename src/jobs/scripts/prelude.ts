@@ -1,0 +1,70 @@
+/**
+ * What all scripts of the job record share. KEYS[1] is the common beginning of every key, hash tag included;
+ * further keys are derived from it, which a cluster allows because the tag fixes the slot.
+ *
+ * Indexes: one sorted set for each combination of (key or any, server or any, status or any), scored by arrival,
+ * so that every filter of the list is one exact range. Line: one sorted set per server, scored by place.
+ */
+export const prelude = /* lua */ `
+local function jobKey (id) return KEYS[1] .. 'job:' .. id end
+local function lineKey (server) return KEYS[1] .. 'line:' .. server end
+
+local function eachIndex (key, server, status, act)
+  local keys = key == '' and { '*' } or { '*', key }
+  for _, k in ipairs(keys) do
+    for _, s in ipairs({ '*', server }) do
+      act(KEYS[1] .. 'jobs:' .. k .. ':' .. s .. ':' .. status)
+    end
+  end
+end
+
+local function enterIndexes (id, arrival, key, server, status)
+  local function add (index) redis.call('ZADD', index, arrival, id) end
+  eachIndex(key, server, status, add)
+  eachIndex(key, server, '*', add)
+end
+
+local function leaveIndexes (id, key, server, status)
+  local function remove (index) redis.call('ZREM', index, id) end
+  eachIndex(key, server, status, remove)
+  eachIndex(key, server, '*', remove)
+end
+
+local function changeStatus (id, arrival, key, server, from, to)
+  eachIndex(key, server, from, function (index) redis.call('ZREM', index, id) end)
+  eachIndex(key, server, to, function (index) redis.call('ZADD', index, arrival, id) end)
+end
+
+local function now ()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+-- Places of one lane rise with each entry; lanes lie far enough apart for a trillion entries.
+local function place (lane)
+  return tonumber(lane) * 1e12 + redis.call('INCR', KEYS[1] .. 'places')
+end
+
+local function announce (kind, id, server, key, status)
+  redis.call('XADD', KEYS[1] .. 'events', 'MAXLEN', '~', 10000, '*',
+    'kind', kind, 'job', id, 'server', server, 'key', key, 'status', status)
+  redis.call('PUBLISH', KEYS[1] .. 'channel:jobs', cjson.encode({
+    kind = kind, job = id, server = server, key = key, status = status
+  }))
+end
+
+-- The fields most scripts need, or nil where there is no such job.
+local function read (id)
+  local values = redis.call('HMGET', jobKey(id),
+    'status', 'server', 'key', 'arrival', 'run', 'owner', 'lane', 'place', 'bulk')
+  if not values[1] then return nil end
+  return {
+    status = values[1], server = values[2], key = values[3] or '', arrival = values[4], run = values[5],
+    owner = values[6] or '', lane = values[7], place = values[8], bulk = values[9] or ''
+  }
+end
+
+local function ended (status)
+  return status == 'completed' or status == 'failed' or status == 'cancelled'
+end
+`

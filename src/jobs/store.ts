@@ -1,0 +1,223 @@
+import type { Redis } from 'ioredis'
+import { ServiceError } from '../errors.ts'
+import type { Keys } from '../redis/keys.ts'
+import type { EndStatus } from '../../schemas/job-status.ts'
+import { laneOf, laneOfReturn, runNowLane } from './lanes.ts'
+import { parseJob, type Job, type JobAttempt, type JobError, type JobProgress, type JobResult, type JobSubmission } from './job.ts'
+import type { QueuePort } from './queue-port.ts'
+import { jobScripts, type JobScriptName } from './scripts/index.ts'
+
+/** A new job, before it has a place. */
+export interface NewJob {
+  readonly id: string
+  readonly serverId: string
+  readonly keyId: string | null
+  /** 1 to 10, 10 first. */
+  readonly priority: number
+  readonly bulkId: string | null
+  readonly submission: JobSubmission
+}
+
+/** The right to report on one run: a report under another run or owner is refused. */
+export interface RunClaim {
+  readonly id: string
+  readonly run: number
+  readonly serverId: string
+  /** Names the worker process and its lease of the server. */
+  readonly owner: string
+}
+
+export type CancelOutcome = 'cancelled' | 'requested'
+
+export interface JobStore {
+  /** Creates record, indexes, place and queue entry in one step. `position` counts from 1. */
+  create (job: NewJob): Promise<{ position: number, createdAt: number }>
+  /** @throws ServiceError `job_not_found` */
+  get (id: string): Promise<Job>
+  find (id: string): Promise<Job | null>
+  /** In the order asked; jobs that are gone are left out. */
+  readMany (ids: readonly string[]): Promise<Job[]>
+  /** Place in the line of its server, from 1; null when it is in none. */
+  position (job: Pick<Job, 'id' | 'serverId'>): Promise<number | null>
+  waitingOn (serverId: string): Promise<number>
+  /** Ids of the jobs in a server's line, first first. */
+  line (serverId: string): Promise<string[]>
+
+  start (claim: RunClaim): Promise<'started' | 'superseded'>
+  noteProgress (claim: RunClaim, progress: JobProgress): Promise<'noted' | 'cancel' | 'superseded'>
+  /** The status it really ended with, or null where the claim no longer holds. */
+  end (claim: RunClaim, status: EndStatus, outcome: JobOutcome): Promise<EndStatus | null>
+  /** Puts a running job back in line and into the queue. */
+  giveBack (claim: RunClaim, options: GiveBack): Promise<'returned' | 'cancelled' | 'superseded'>
+
+  /** @throws ServiceError `job_not_found`, or `job_operation_invalid` for a job that has ended */
+  cancel (id: string): Promise<CancelOutcome>
+  /** @throws ServiceError `job_not_found`, or `job_operation_invalid` for one that neither failed nor was cancelled */
+  retry (id: string): Promise<void>
+  /** First in line. @throws ServiceError as `move` */
+  runNow (id: string): Promise<void>
+  /** To another server's line. @throws ServiceError `job_not_found`, or `job_operation_invalid` unless it waits */
+  move (id: string, serverId: string): Promise<void>
+  /** Gives a waiting job a new queue entry, when the old one is lost or stuck with a dead worker. */
+  renewEntry (job: Job): Promise<void>
+  /** Forgets an ended job. @throws ServiceError `job_not_found`, or `job_operation_invalid` while it is active */
+  remove (id: string): Promise<Job>
+}
+
+export interface JobOutcome {
+  readonly result?: JobResult
+  readonly error?: JobError
+  readonly attempts?: readonly JobAttempt[]
+}
+
+export interface GiveBack {
+  /** What went wrong, appended to the job's history; none when nothing did. */
+  readonly attempts: readonly JobAttempt[]
+  /** Whether this counts against the allowed attempts (1) or not (0). */
+  readonly usedAttempts: 0 | 1
+  /** Whether the server went away under it (1) or not (0). */
+  readonly crashes: 0 | 1
+  readonly delayMs: number
+}
+
+export interface JobStoreDependencies {
+  readonly redis: Redis
+  readonly keys: Keys
+  readonly queue: QueuePort
+}
+
+type ScriptAnswer = [string, ...Array<string | number>]
+
+/** The only place that reads and writes job records. */
+export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): JobStore {
+  const prefix = keys.key('')
+  const jobKey = (id: string) => keys.key('job', id)
+  const lineKey = (serverId: string) => keys.key('line', serverId)
+  for (const [name, lua] of Object.entries(jobScripts)) redis.defineCommand(name, { numberOfKeys: 1, lua })
+
+  async function run (name: JobScriptName, ...args: Array<string | number>): Promise<ScriptAnswer> {
+    const command = Reflect.get(redis, name) as (...values: Array<string | number>) => Promise<ScriptAnswer>
+    return await command.call(redis, prefix, ...args)
+  }
+
+  const notFound = (id: string) => new ServiceError('job_not_found', `There is no job ${id}.`, { job_id: id })
+  const invalid = (id: string, status: unknown, sentence: string) =>
+    new ServiceError('job_operation_invalid', sentence, { job_id: id, current_status: status })
+
+  async function find (id: string): Promise<Job | null> {
+    return parseJob(id, await redis.hgetall(jobKey(id)))
+  }
+
+  async function get (id: string): Promise<Job> {
+    const job = await find(id)
+    if (job === null) throw notFound(id)
+    return job
+  }
+
+  /** Gives a waiting job a new place and a new queue entry, then takes the old entry out. */
+  async function enterAgain (job: Job, serverId: string, lane: number, expectedRun: number | ''): Promise<void> {
+    const answer = await run('moveJob', job.id, serverId, lane, expectedRun)
+    if (answer[0] === 'gone') throw notFound(job.id)
+    if (answer[0] === 'superseded') return
+    if (answer[0] === 'not_pending') {
+      throw invalid(job.id, answer[1], `Job ${job.id} does not wait in line; it is ${answer[1]}.`)
+    }
+    await queue.add({ id: job.id, run: Number(answer[1]), serverId, lane })
+    await queue.remove({ id: job.id, run: Number(answer[2]), serverId: String(answer[3]) })
+  }
+
+  return {
+    async create ({ id, serverId, keyId, priority, bulkId, submission }) {
+      const lane = laneOf(priority)
+      const transaction = await queue.transactionWith({ id, run: 1, serverId, lane })
+      transaction.runScript('createJob', [prefix],
+        [id, serverId, keyId ?? '', priority, lane, bulkId ?? '', JSON.stringify(submission)])
+      const [answer] = await transaction.commit() as [ScriptAnswer]
+      if (answer[0] === 'created') return { position: Number(answer[1]), createdAt: Number(answer[2]) }
+      const existing = await get(id)
+      return { position: await this.position(existing) ?? 1, createdAt: existing.createdAt }
+    },
+    get,
+    find,
+    async readMany (ids) {
+      if (ids.length === 0) return []
+      const pipeline = redis.pipeline()
+      for (const id of ids) pipeline.hgetall(jobKey(id))
+      const replies = await pipeline.exec() ?? []
+      return ids.flatMap((id, index) => {
+        const [error, fields] = replies[index] ?? [null, {}]
+        if (error) throw error
+        return parseJob(id, fields as Record<string, string>) ?? []
+      })
+    },
+    async position ({ id, serverId }) {
+      const rank = await redis.zrank(lineKey(serverId), id)
+      return rank === null ? null : rank + 1
+    },
+    async waitingOn (serverId) {
+      return await redis.zcard(lineKey(serverId))
+    },
+    async line (serverId) {
+      return await redis.zrange(lineKey(serverId), '0', '-1')
+    },
+    async start ({ id, run: number, serverId, owner }) {
+      const [answer] = await run('startJob', id, number, serverId, owner)
+      return answer === 'started' ? 'started' : 'superseded'
+    },
+    async noteProgress ({ id, run: number, owner }, progress) {
+      const [answer] = await run('noteProgress', id, number, owner, JSON.stringify(progress))
+      return answer as 'noted' | 'cancel' | 'superseded'
+    },
+    async end ({ id, run: number, owner }, status, { result, error, attempts }) {
+      const json = (value: unknown) => value === undefined ? '' : JSON.stringify(value)
+      const [answer, final] = await run('endJob', id, number, owner, status, json(result), json(error), json(attempts))
+      return answer === 'ended' ? final as EndStatus : null
+    },
+    async giveBack (claim, { attempts, usedAttempts, crashes, delayMs }) {
+      const job = await get(claim.id)
+      const lane = laneOfReturn(job.lane)
+      const history = attempts.length === 0 ? '' : JSON.stringify([...job.attempts, ...attempts])
+      const [answer, newRun] = await run('returnJob',
+        claim.id, claim.run, claim.owner, lane, usedAttempts, crashes, history)
+      if (answer === 'returned') {
+        await queue.add({ id: claim.id, run: Number(newRun), serverId: claim.serverId, lane }, { delayMs })
+      }
+      return answer as 'returned' | 'cancelled' | 'superseded'
+    },
+    async cancel (id) {
+      const [answer, detail, serverId] = await run('cancelJob', id)
+      if (answer === 'gone') throw notFound(id)
+      if (answer === 'ended') throw invalid(id, detail, `Job ${id} has already ended; it is ${detail}.`)
+      if (answer === 'cancelled') await queue.remove({ id, run: Number(detail), serverId: String(serverId) })
+      return answer as CancelOutcome
+    },
+    async retry (id) {
+      const job = await get(id)
+      const lane = laneOf(job.priority)
+      const [answer, detail] = await run('retryJob', id, lane)
+      if (answer === 'gone') throw notFound(id)
+      if (answer === 'active') {
+        throw invalid(id, detail, `Only a failed or cancelled job can be retried; job ${id} is ${detail}.`)
+      }
+      await queue.add({ id, run: Number(detail), serverId: job.serverId, lane })
+    },
+    async runNow (id) {
+      const job = await get(id)
+      await enterAgain(job, job.serverId, runNowLane, '')
+    },
+    async move (id, serverId) {
+      const job = await get(id)
+      await enterAgain(job, serverId, job.lane, '')
+    },
+    async renewEntry (job) {
+      await enterAgain(job, job.serverId, laneOfReturn(job.lane), job.run)
+    },
+    async remove (id) {
+      const job = await get(id)
+      const [answer, status] = await run('removeJob', id)
+      if (answer === 'gone') throw notFound(id)
+      if (answer === 'active') throw invalid(id, status, `Job ${id} is ${status}; cancel it before deleting it.`)
+      return job
+    }
+  }
+}

@@ -1,0 +1,34 @@
+import type { ServerAddress, ServerTraits } from '../a1111/types.ts'
+
+export type ServerOrigin = 'user' | 'settings' | 'found' | 'simulator'
+
+/** A server as the registry knows it, its password open. Moments are milliseconds since the epoch. */
+export interface Server {
+  readonly id: string
+  readonly alias: string
+  readonly address: ServerAddress
+  readonly description: string | null
+  readonly enabled: boolean
+  /** Held by an operator; health holds the line by itself. */
+  readonly paused: boolean
+  readonly jobTimeoutSeconds: number | null
+  readonly origin: ServerOrigin
+  readonly createdAt: number
+  readonly updatedAt: number
+}
+
+/** What was last heard of a server, kept in Redis so that no list waits for a live probe. */
+export interface ServerState {
+  readonly reachable: 'yes' | 'no' | 'unauthorized'
+  readonly since: number
+  readonly checkedAt: number
+  readonly lastError: string | null
+  readonly traits: ServerTraits | null
+  /** Moment of the stored inventory; null while there is none. */
+  readonly inventoryReadAt: number | null
+}
+
+/** Whether two addresses are the same server to the same user. */
+export function sameAddress (one: ServerAddress, other: ServerAddress): boolean {
+  return one.baseUrl === other.baseUrl && one.username === other.username && one.password === other.password
+}
