@@ -1,0 +1,171 @@
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+/**
+ * What a checkout needs before anything of it can run: dependencies and a build. Shared by `npm start` and
+ * `npm test`; uses nothing but Node, because it runs before anything is installed.
+ */
+
+/** Longest time that an install or build may take before its lock counts as forgotten, in milliseconds. */
+const lockLifetime = 15 * 60_000
+
+/** The oldest Node that this package runs on. */
+const oldestNode = [20, 19]
+
+/** Why this Node does not do, as a sentence; undefined if it does. */
+export function nodeProblem (version = process.versions.node) {
+  const [major, minor] = version.split('.').map(Number)
+  if (major > oldestNode[0] || (major === oldestNode[0] && minor >= oldestNode[1])) return undefined
+  return `StableQueue needs Node ${oldestNode.join('.')} or newer, but this is Node ${version}. Install a newer one from https://nodejs.org.`
+}
+
+/**
+ * Installs what package-lock.json asks for, if npm's own record of node_modules says otherwise.
+ * @param {string} root folder of package.json
+ * @param {'production' | 'development'} need development: everything; production: what running takes
+ * @param {(sentence: string) => void} say
+ */
+export async function prepareDependencies (root, need, say) {
+  if (dependencyProblem(root, need) === undefined) return
+  await oneAtATime(root, say, async () => {
+    const problem = dependencyProblem(root, need)
+    if (problem === undefined) return
+    say(`Installing dependencies (${problem})…`)
+    await npm(root, ['ci', '--no-audit', '--no-fund', '--include=dev'], 'Installing dependencies')
+  })
+}
+
+/**
+ * Compiles the TypeScript sources, if they are newer than the last build.
+ * @param {string} root folder of package.json
+ * @param {(sentence: string) => void} say
+ */
+export async function prepareBuild (root, say) {
+  if (buildProblem(root) === undefined) return
+  await oneAtATime(root, say, async () => {
+    const problem = buildProblem(root)
+    if (problem === undefined) return
+    say(`Building (${problem})…`)
+    // The compiler trusts its record of what it wrote, also after somebody removed the files.
+    if (!existsSync(entryPoint(root))) rmSync(join(root, 'dist/.tsbuildinfo'), { force: true })
+    const began = new Date()
+    await npm(root, ['run', '--silent', 'build'], 'Building')
+    writeFileSync(buildStamp(root), '')
+    // Sources saved while the compiler ran are newer than the stamp.
+    utimesSync(buildStamp(root), began, began)
+  })
+}
+
+/** Why node_modules does not do, in a few words; undefined if it does. */
+export function dependencyProblem (root, need) {
+  const wanted = readJson(join(root, 'package-lock.json'))
+  if (wanted === undefined) return undefined
+  if (!existsSync(join(root, 'node_modules'))) return 'node_modules is missing'
+  // npm writes this record last, so an interrupted install leaves none.
+  const installed = readJson(join(root, 'node_modules/.package-lock.json'))
+  if (installed === undefined) return 'node_modules is incomplete'
+  for (const [path, entry] of Object.entries(wanted.packages)) {
+    if (path === '' || entry.link || (need === 'production' && entry.dev)) continue
+    const found = installed.packages[path]
+    if (found === undefined && !entry.optional && !entry.devOptional) return `${nameOf(path)} is missing`
+    if (found !== undefined && found.version !== entry.version) return `package-lock.json changed: ${nameOf(path)}`
+  }
+  return undefined
+}
+
+/** Why dist does not do, in a few words; undefined if it does. */
+export function buildProblem (root) {
+  if (!existsSync(entryPoint(root)) || !existsSync(buildStamp(root))) return 'there is no finished build'
+  const built = statSync(buildStamp(root)).mtimeMs
+  const sources = ['tsconfig.json', 'tsconfig.build.json', ...readJson(join(root, 'tsconfig.build.json')).include]
+  const newer = sources.find(source => newestChange(join(root, source)) > built)
+  return newer === undefined ? undefined : `${newer} changed`
+}
+
+const entryPoint = root => join(root, 'dist/src/main.js')
+const buildStamp = root => join(root, 'dist/.built')
+const nameOf = path => path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length)
+
+function readJson (path) {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'))
+  } catch {
+    return undefined
+  }
+}
+
+/** The newest modification below a path, in milliseconds; folders count, so that a removed file is noticed. */
+function newestChange (path) {
+  const found = statSync(path, { throwIfNoEntry: false })
+  if (found === undefined) return 0
+  if (!found.isDirectory()) return found.mtimeMs
+  return readdirSync(path).reduce((newest, name) => Math.max(newest, newestChange(join(path, name))), found.mtimeMs)
+}
+
+/** Runs npm quietly; when it fails, throws what it printed. */
+async function npm (root, parameters, doing) {
+  const script = process.env.npm_execpath
+  const [program, ...first] = script?.endsWith('.js') ? [process.execPath, script] : ['npm']
+  const { code, output } = await run(program, [...first, '--loglevel=error', ...parameters], root)
+  if (code !== 0) throw new Error(`${doing} failed: npm ${parameters.join(' ')} ended with ${code}.\n${output}`)
+}
+
+/** Runs a program to its end and collects what it prints. */
+export function run (program, parameters, root) {
+  return new Promise(resolve => {
+    const options = { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], shell: process.platform === 'win32' && program === 'npm' }
+    const child = spawn(program, parameters, options)
+    let output = ''
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', chunk => { output += chunk })
+    child.on('error', error => resolve({ code: error.code, output: error.message }))
+    child.on('close', (code, signal) => resolve({ code: code ?? signal, output: output.trim() }))
+  })
+}
+
+/** Two starts in one checkout take turns, so that neither sees the other's half-written files. */
+async function oneAtATime (root, say, work) {
+  const lock = join(root, 'dist/.preparing')
+  mkdirSync(join(root, 'dist'), { recursive: true })
+  for (let waiting = false; !take(lock); waiting = true) {
+    if (!waiting) say('Waiting for another process that prepares this folder…')
+    await new Promise(resolve => setTimeout(resolve, 100))
+  }
+  try {
+    await work()
+  } finally {
+    rmSync(lock, { force: true })
+  }
+}
+
+function take (lock) {
+  try {
+    writeFileSync(lock, String(process.pid), { flag: 'wx' })
+    return true
+  } catch (error) {
+    if (error.code !== 'EEXIST') throw error
+  }
+  if (isForgotten(lock)) {
+    try {
+      // Only one of several waiters can move it away.
+      renameSync(lock, `${lock}.${process.pid}`)
+      rmSync(`${lock}.${process.pid}`)
+    } catch (error) {
+      if (error.code !== 'ENOENT') throw error
+    }
+  }
+  return false
+}
+
+function isForgotten (lock) {
+  const found = statSync(lock, { throwIfNoEntry: false })
+  if (found === undefined) return false
+  if (Date.now() - found.mtimeMs > lockLifetime) return true
+  try {
+    const pid = Number(readFileSync(lock, 'utf8'))
+    if (pid > 0) process.kill(pid, 0)
+    return false
+  } catch (error) {
+    return error.code === 'ESRCH'
+  }
+}

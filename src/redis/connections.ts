@@ -1,0 +1,119 @@
+import { Redis, type RedisOptions } from 'ioredis'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { messageOf } from '../errors.ts'
+import type { Log } from '../log.ts'
+import { parseRedisAddress } from './address.ts'
+
+/**
+ * request: for HTTP routes, fails at once while Redis is away, so that callers get their 503.
+ * worker: for BullMQ and background work, waits until Redis is back.
+ * subscriber: for channels, subscribes again by itself.
+ */
+export type ConnectionKind = 'request' | 'worker' | 'subscriber'
+
+const optionsOfKind: Readonly<Record<ConnectionKind, RedisOptions>> = {
+  request: { enableOfflineQueue: false, maxRetriesPerRequest: 1 },
+  worker: { maxRetriesPerRequest: null },
+  subscriber: { maxRetriesPerRequest: null, autoResubscribe: true }
+}
+
+/** Milliseconds between two signs of life on a connection that otherwise only listens. */
+const heartbeat = 5000
+
+/** The options of a connection that do not depend on where Redis is. Times in milliseconds. */
+export function connectionOptions (kind: ConnectionKind): RedisOptions {
+  return {
+    ...optionsOfKind[kind],
+    lazyConnect: true,
+    connectionName: `stablequeue-${kind}`,
+    retryStrategy: attempt => Math.min(attempt * 100, 1000),
+    // Finds half-open connections; must exceed the longest blocking read, BullMQ's 10 s.
+    socketTimeout: 15_000,
+    keepAlive: 10_000
+  }
+}
+
+/**
+ * A connection that has not been opened yet: the first command or `connect()` opens it, for `request` only
+ * `connect()` does. Logs an outage once, and its end.
+ * @throws Error if the address is none
+ */
+export function createConnection (url: string, kind: ConnectionKind, log: Log): Redis {
+  const { options, shown } = parseRedisAddress(url)
+  const redis = new Redis({ ...connectionOptions(kind), ...options, replyMapping: 'legacy' })
+  logOutages(redis, `Redis at ${shown} (${kind} connection)`, log)
+  if (kind === 'subscriber') keepAlive(redis)
+  return redis
+}
+
+/**
+ * An open connection. Tries again while Redis cannot be reached or still loads its data; a wrong password is final.
+ * @param patience how long to try, in milliseconds
+ * @throws Error with a sentence that names the address without password
+ */
+export async function connectRedis (
+  url: string, kind: ConnectionKind, log: Log, patience = 10_000
+): Promise<Redis> {
+  const { shown } = parseRedisAddress(url)
+  const redis = createConnection(url, kind, log)
+  let problem = 'no answer in time'
+  const remember = (error: unknown) => { problem = messageOf(error) }
+  redis.on('error', remember)
+  const stop = new AbortController()
+  try {
+    await Promise.race([
+      opened(redis),
+      sleep(patience, undefined, { signal: stop.signal }).then(() => { throw new Error(problem) })
+    ])
+    return redis
+  } catch {
+    redis.disconnect()
+    throw new Error(`Redis at ${shown} cannot be used: ${problem}. ${remedyFor(problem)}`)
+  } finally {
+    stop.abort()
+    redis.off('error', remember)
+  }
+}
+
+/** Resolves when commands are answered; rejects when Redis refuses us, which no further attempt would change. */
+function opened (redis: Redis): Promise<void> {
+  return new Promise((resolve, reject) => {
+    redis.once('ready', resolve)
+    redis.on('error', (error: Error) => { if (isRefusal(error.message)) reject(error) })
+    // Its rejection is one failed attempt, which `retryStrategy` and the events above deal with.
+    redis.connect().catch(() => {})
+  })
+}
+
+function isRefusal (message: string): boolean {
+  return /^(NOAUTH|WRONGPASS|NOPERM)\b|AUTH.*without any password|invalid password|DB index is out of range/i.test(message)
+}
+
+function remedyFor (problem: string): string {
+  return isRefusal(problem)
+    ? 'Check the user, password and database in REDIS_URL.'
+    : 'Check that it runs and that REDIS_URL is right.'
+}
+
+function logOutages (redis: Redis, name: string, log: Log): void {
+  let away = false
+  const outage = (reason: string) => {
+    if (!away) log.warn(`${name} is away (${reason}); trying again until it is back`)
+    away = true
+  }
+  redis.on('error', (error: Error) => outage(error.message))
+  redis.on('reconnecting', () => outage('connection closed'))
+  redis.on('ready', () => {
+    if (away) log.info(`${name} is back`)
+    away = false
+  })
+}
+
+/** Lets `socketTimeout` notice that the other end is gone although nothing is asked on this connection. */
+function keepAlive (redis: Redis): void {
+  const timer = setInterval(() => {
+    if (redis.status === 'ready') redis.ping().catch(() => {})
+  }, heartbeat)
+  timer.unref()
+  redis.once('end', () => clearInterval(timer))
+}

@@ -1,0 +1,114 @@
+import { Transform } from 'node:stream'
+import { Parser } from 'tap-parser'
+
+/** Lines of a failing file's own output that are shown. */
+const shownOutput = 40
+/** Details of a failure that have a line of their own, or only repeat how the file was started. */
+const shownElsewhere = new Set([
+  'at', 'diff', 'stack', 'source', 'stdio', 'cwd', 'externalID', 'command', 'args', 'jobId', 'tapCaught'
+])
+
+/**
+ * Reads TAP, prints one line a file and every failure with its place and difference, and ends with
+ * `N passed, N failed`. A test is an innermost `t.test`; a file without any is one test. Files that crash or
+ * run out of time count as failed. Skipped tests are listed, and are failures where CI is set.
+ */
+export default class Reporter extends Transform {
+  constructor () {
+    super()
+    this.passed = 0
+    this.failed = 0
+    this.skipped = []
+    this.parser = new Parser()
+    this.root = this.watch(this.parser, [])
+    this.parser.on('bailout', reason => this.fail(['run'], { bailout: reason || 'no reason given' }))
+  }
+
+  _transform (chunk, _encoding, done) {
+    this.parser.write(chunk)
+    done()
+  }
+
+  _flush (done) {
+    this.parser.end()
+    for (const line of this.skipped) this.say(`skipped: ${line}`)
+    if (process.env.CI && this.skipped.length > 0) {
+      this.say('Skipped tests are failures in CI.')
+      this.failed += this.skipped.length
+    }
+    this.say(`${this.passed} passed, ${this.failed} failed`)
+    done()
+  }
+
+  say (line) {
+    this.push(`${line}\n`)
+  }
+
+  /** Follows one level of TAP: the whole run, a file, or a `t.test` inside it. */
+  watch (parser, path) {
+    const before = { passed: this.passed, failed: this.failed }
+    const level = { path, subtests: 0, ownFailures: 0, before, output: [] }
+    let open
+    parser.on('child', child => {
+      level.subtests++
+      open = this.watch(child, [...path, child.name])
+    })
+    parser.on('extra', line => level.output.push(line))
+    parser.on('assert', result => {
+      const closed = open
+      open = undefined
+      if (closed !== undefined) this.close(closed, result)
+      else this.point(level, result)
+    })
+    return level
+  }
+
+  /** An assertion, or a test that never began because it is skipped. */
+  point (level, result) {
+    const path = [...level.path, result.name]
+    if (result.skip || result.todo) return this.skip(path, result)
+    if (level === this.root) return result.ok ? this.passed++ : this.fail(path, result.diag)
+    if (result.ok) return
+    level.ownFailures++
+    this.describe(path, result.diag)
+  }
+
+  /** The end of a file or `t.test`. */
+  close (level, result) {
+    const { path, subtests, ownFailures, before } = level
+    if (result.skip || result.todo) this.skip(path, result)
+    else if (result.ok && subtests === 0) this.passed++
+    else if (ownFailures > 0) this.failed++
+    else if (!result.ok && this.failed === before.failed) this.fail(path, result.diag)
+    if (path.length > 1) return
+    if (!result.ok) for (const line of level.output.slice(-shownOutput)) this.push(line)
+    const count = this.passed - before.passed + this.failed - before.failed
+    this.say(`${result.ok ? 'ok' : 'FAILED'} ${path[0]} (${count} ${count === 1 ? 'test' : 'tests'}, ${Math.round(result.time ?? 0)} ms)`)
+  }
+
+  skip (path, result) {
+    const reason = [result.skip, result.todo].find(value => typeof value === 'string')
+    this.skipped.push(`${path.join(' > ')}${reason ? ` (${reason})` : ''}`)
+  }
+
+  fail (path, details) {
+    this.failed++
+    this.describe(path, details)
+  }
+
+  describe (path, details) {
+    this.say(`\nfailed: ${path.join(' > ')}`)
+    const { at, diff, stack, source } = details ?? {}
+    const rest = Object.entries(details ?? {}).filter(([name, value]) => !shownElsewhere.has(name) && value !== null)
+    if (at?.fileName) this.say(`  at ${at.fileName}:${at.lineNumber}:${at.columnNumber}`)
+    if (diff) this.say(indent(diff))
+    else for (const [name, value] of rest) this.say(indent(`${name}: ${JSON.stringify(value)}`))
+    if (source) this.say(indent(source))
+    if (stack) this.say(indent(stack))
+    this.say('')
+  }
+}
+
+function indent (text) {
+  return String(text).trimEnd().replace(/^/gm, '    ')
+}

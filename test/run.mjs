@@ -1,0 +1,104 @@
+import { spawn } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { nodeProblem, prepareBuild, prepareDependencies, run } from '../src/prepare.mjs'
+
+/**
+ * `npm test`: everything from an empty machine with Node to the last line `N passed, N failed`. Parameters go to
+ * tap; naming test files runs only those, without type check and lint.
+ */
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const say = sentence => process.stdout.write(`${sentence}\n`)
+
+/** Programs that tests use besides Node: what they are called, how systems call the package, who is told the path. */
+const programs = [
+  { names: ['redis-server', 'valkey-server'], packages: { apt: 'redis-server', brew: 'redis' }, needed: true },
+  {
+    names: ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'],
+    packages: { apt: 'chromium', brew: 'chromium' },
+    variable: 'STABLEQUEUE_TEST_CHROMIUM'
+  }
+]
+
+const result = await test(process.argv.slice(2))
+for (const problem of result.problems) say(`failed: ${problem}`)
+const failed = result.failed + result.problems.length
+say(`${result.passed} passed, ${failed} failed`)
+process.exitCode = failed === 0 ? 0 : 1
+
+/** Runs every step; a step that fails does not hide what the later ones find. */
+async function test (parameters) {
+  const problems = []
+  const step = async (name, work) => {
+    try {
+      const problem = await work()
+      if (problem) problems.push(`${name}: ${problem}`)
+    } catch (error) {
+      problems.push(`${name}: ${error.message}`)
+    }
+  }
+  await step('setup', () => nodeProblem() ?? prepareDependencies(root, 'development', say))
+  if (problems.length > 0) return { passed: 0, failed: 0, problems }
+  await step('build', () => prepareBuild(root, say))
+  for (const program of programs) await step('setup', () => provide(program))
+  if (!parameters.some(parameter => parameter.includes('.test.'))) {
+    await step('type check', () => check('@typescript/native', 'tsc', ['--noEmit']))
+    await step('lint', () => check('eslint', 'eslint', ['.']))
+  }
+  const { passed, failed, code } = await tap(parameters)
+  if (code !== 0 && failed === 0) problems.push(`tap ended with ${code}`)
+  if (passed + failed === 0) problems.push('no test ran')
+  return { passed, failed, problems }
+}
+
+/** Finds or installs a program; returns a problem where that fails and the program is needed. */
+async function provide ({ names, packages, variable, needed }) {
+  if (variable && process.env[variable]) return
+  const compiled = join(root, 'dist/src/redis/system-package.js')
+  if (!existsSync(compiled)) return `without a build there is no way to look for ${names[0]}`
+  const { findProgram, installSystemPackage } = await import(pathToFileURL(compiled))
+  try {
+    if (!findProgram(names)) await installSystemPackage(packages, say)
+    const found = findProgram(names)
+    if (found && variable) process.env[variable] = found
+    if (!found) throw new Error(`${names[0]} is still missing after its installation.`)
+  } catch (error) {
+    if (needed || process.env.CI) return error.message
+    say(`Tests that need ${names[0]} will be skipped: ${error.message}`)
+  }
+}
+
+/** Runs a development tool of node_modules; returns what it printed if it fails. */
+async function check (module, tool, parameters) {
+  const { code, output } = await run(process.execPath, [executable(module, tool), ...parameters], root)
+  return code === 0 ? undefined : `${tool} ended with ${code}\n${output}`
+}
+
+function executable (module, tool) {
+  const folder = join(root, 'node_modules', module)
+  const { bin } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+  return join(folder, typeof bin === 'string' ? bin : bin[tool])
+}
+
+/** Runs tap; its closing line is held back, because a problem outside of tests still has to be counted. */
+function tap (parameters) {
+  return new Promise(resolve => {
+    const result = { passed: 0, failed: 0, code: null }
+    const child = spawn(process.execPath, [executable('tap', 'tap'), ...parameters], {
+      cwd: root, stdio: ['ignore', 'pipe', 'inherit']
+    })
+    const lines = createInterface({ input: child.stdout })
+    lines.on('line', line => {
+      const summary = /^(\d+) passed, (\d+) failed$/.exec(line)
+      if (summary) Object.assign(result, { passed: Number(summary[1]), failed: Number(summary[2]) })
+      else say(line)
+    })
+    const closed = new Promise(resolve => lines.once('close', resolve))
+    child.once('close', async (code, signal) => {
+      await closed
+      resolve({ ...result, code: code ?? signal })
+    })
+  })
+}
