@@ -1,0 +1,108 @@
+import { Type, type Static } from '@sinclair/typebox'
+import { Nullable, StringEnum, Timestamp } from './kit.ts'
+
+/** What an access key may do; `*` stands for everything, the scopes of later versions included. */
+export const scopes = [
+  '*',
+  'jobs:write', 'jobs:read', 'images:read', 'models:read', 'servers:read',
+  'webhooks:private',
+  'jobs:read:all', 'jobs:cancel:all', 'models:write', 'queue:admin', 'servers:admin', 'keys:admin'
+] as const
+
+export const Scope = StringEnum(scopes, {
+  description: 'One thing that a key may do; `*` is everything. Without `jobs:read:all` a key sees its own jobs only.'
+})
+export type Scope = Static<typeof Scope>
+
+const name = Type.String({
+  minLength: 1, maxLength: 200, pattern: '\\S', description: 'What people call the key.', examples: ['Forge on the big machine']
+})
+const description = Type.String({ maxLength: 2000, description: 'What the key is for.', examples: ['Batch renders'] })
+const grantedScopes = Type.Array(Scope, {
+  uniqueItems: true,
+  maxItems: scopes.length,
+  description: 'What the key may do. Default: jobs:write, jobs:read, images:read, models:read and servers:read.',
+  examples: [['jobs:write', 'jobs:read', 'images:read', 'models:read', 'servers:read']]
+})
+const ratePerMinute = Nullable(Type.Integer({ minimum: 1, maximum: 1_000_000 }), {
+  description: 'Requests a minute; null for no limit. Default: what the tier allows.', examples: [60]
+})
+const tier = Type.String({
+  maxLength: 64,
+  description: 'default, extended (three times as many requests) or unlimited; any other word means default. ' +
+    'A rate_limit_per_minute of its own goes before the tier.',
+  examples: ['default']
+})
+const legacyValue = (what: string) => Type.Union([Type.String({ maxLength: 10_000 }), Type.Object({}), Type.Null()], {
+  description: `${what} of older clients, kept as text and without effect.`, examples: ['{}']
+})
+
+const settable = {
+  description: Type.Optional(description),
+  scopes: Type.Optional(grantedScopes),
+  rate_limit_per_minute: Type.Optional(ratePerMinute),
+  rate_limit_tier: Type.Optional(tier),
+  permissions: Type.Optional(legacyValue('Permissions')),
+  custom_rate_limits: Type.Optional(legacyValue('Own limits'))
+}
+
+export const ApiKeyCreation = Type.Object({ name, ...settable }, {
+  $id: 'ApiKeyCreation', description: 'An access key to be made.', examples: [{ name: 'Forge on the big machine' }]
+})
+export type ApiKeyCreation = Static<typeof ApiKeyCreation>
+
+export const FirstApiKeyCreation = Type.Object({ name: Type.Optional(name), ...settable }, {
+  $id: 'FirstApiKeyCreation', description: 'The first access key of an installation.', examples: [{ name: 'First key' }]
+})
+export type FirstApiKeyCreation = Static<typeof FirstApiKeyCreation>
+
+export const ApiKeyUpdate = Type.Object({
+  name: Type.Optional(name),
+  ...settable,
+  is_active: Type.Optional(Type.Union([Type.Boolean(), Type.Literal(0), Type.Literal(1)], {
+    description: 'false switches the key off, true on again; older clients send 0 and 1.', examples: [false]
+  }))
+}, {
+  $id: 'ApiKeyUpdate', description: 'What to change; everything left out stays.', minProperties: 1, examples: [{ is_active: false }]
+})
+export type ApiKeyUpdate = Static<typeof ApiKeyUpdate>
+
+export const ApiKeyRotation = Type.Object({
+  grace_hours: Type.Optional(Type.Integer({
+    minimum: 0, maximum: 168, default: 24, description: 'Hours for which the former secret still works.', examples: [24]
+  }))
+}, { $id: 'ApiKeyRotation', description: 'How to replace a secret.', examples: [{ grace_hours: 24 }] })
+export type ApiKeyRotation = Static<typeof ApiKeyRotation>
+
+const shown = {
+  id: Type.String({ format: 'uuid', description: 'Id of the key, for the routes of this resource.' }),
+  name,
+  description,
+  key: Type.String({ description: 'The public half, sent as X-API-Key.', examples: ['mk_0123456789abcdef01234567'] }),
+  created_at: Timestamp('When the key was made.'),
+  last_used: Nullable(Timestamp('When the key was last used.')),
+  last_used_at: Nullable(Timestamp('The same as last_used, under its newer name.')),
+  usage_count: Type.Integer({ minimum: 0, description: 'Requests made with the key.', examples: [42] }),
+  is_active: Type.Boolean({ description: 'false: the key is switched off.' }),
+  scopes: grantedScopes,
+  rate_limit_per_minute: ratePerMinute,
+  rate_limit_tier: tier,
+  custom_rate_limits: Nullable(Type.String(), { description: 'Text of older clients, without effect.' }),
+  permissions: Type.String({ description: 'Text of older clients, without effect.', examples: ['{}'] }),
+  previous_secret_valid_until: Nullable(Timestamp('Until when the secret before the last rotation still works.')),
+  _links: Type.Object({
+    self: Type.String({ description: 'Where the key is read.' }),
+    update: Type.String({ description: 'Where the key is changed.' }),
+    delete: Type.String({ description: 'Where the key is removed.' })
+  })
+}
+
+export const ApiKey = Type.Object(shown, { $id: 'ApiKey', description: 'An access key without its secret.' })
+export type ApiKey = Static<typeof ApiKey>
+
+const secret = Type.String({ description: 'The secret half, sent as X-API-Secret. It is told only here.' })
+
+export const ApiKeyWithSecret = Type.Object({ ...shown, secret }, {
+  $id: 'ApiKeyWithSecret', description: 'An access key and its secret, told only once.'
+})
+export type ApiKeyWithSecret = Static<typeof ApiKeyWithSecret>

@@ -1,0 +1,90 @@
+import { ServiceError } from '../errors.ts'
+
+/** What a request brings to prove who it is; nothing here is checked against anything yet. */
+export type Credentials =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'pair', readonly via: 'headers' | 'bearer' | 'basic', readonly key: string, readonly secret: string }
+  | { readonly kind: 'token', readonly token: string }
+
+export type RequestHeaders = Readonly<Record<string, string | readonly string[] | undefined>>
+
+/** Longest header that is looked at, in characters. */
+const longestHeader = 1024
+const strictBase64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?$/
+
+/**
+ * Reads `X-API-Key` with `X-API-Secret`, `Authorization: Bearer base64(key:secret)`, `Authorization: Basic` of the
+ * same, and `Authorization: Bearer <token>`. Headers that are there but empty are credentials that are missing: 401.
+ * @throws ServiceError authentication_required, invalid_api_key or ambiguous_credentials
+ */
+export function parseCredentials (headers: RequestHeaders): Credentials {
+  const fromAuthorization = parseAuthorization(headerText(headers, 'authorization'))
+  const fromKeyHeaders = parseKeyHeaders(headerText(headers, 'x-api-key'), headerText(headers, 'x-api-secret'))
+  if (fromAuthorization.kind === 'none') {
+    if (fromKeyHeaders === 'empty') throw missing('X-API-Key and X-API-Secret are empty; both must be given')
+    return fromKeyHeaders
+  }
+  if (fromKeyHeaders === 'empty' || fromKeyHeaders.kind === 'none') return fromAuthorization
+  if (!isSamePair(fromKeyHeaders, fromAuthorization)) {
+    throw new ServiceError('ambiguous_credentials',
+      'Authorization and X-API-Key name two different callers; send only one of them')
+  }
+  return fromKeyHeaders
+}
+
+/** True when the client speaks Basic, so that a Basic challenge opens no password window in a browser that does not. */
+export function usesBasic (headers: RequestHeaders): boolean {
+  return /^basic\b/i.test(headerText(headers, 'authorization') ?? '')
+}
+
+function headerText (headers: RequestHeaders, name: string): string | undefined {
+  const value = headers[name]
+  return typeof value === 'string' || value === undefined ? value : value.join(', ')
+}
+
+function parseKeyHeaders (key: string | undefined, secret: string | undefined): Credentials | 'empty' {
+  if (key === undefined && secret === undefined) return { kind: 'none' }
+  if (!key && !secret) return 'empty'
+  if (!key || !secret) throw missing('X-API-Key and X-API-Secret belong together; one of them is missing')
+  if (key.length > longestHeader || secret.length > longestHeader) throw invalid('X-API-Key or X-API-Secret is too long')
+  return { kind: 'pair', via: 'headers', key, secret }
+}
+
+function parseAuthorization (text: string | undefined): Credentials {
+  if (text === undefined) return { kind: 'none' }
+  if (text.length > longestHeader) throw invalid(`Authorization is longer than ${longestHeader} characters`)
+  const [scheme = '', value = ''] = text.trim().split(/\s+(.*)/s)
+  if (value === '') throw missing('Authorization must be Bearer or Basic, followed by the credentials')
+  if (/^bearer$/i.test(scheme)) return parseBearer(value)
+  if (/^basic$/i.test(scheme)) {
+    const pair = decodePair(value)
+    if (pair === null) throw invalid('Authorization: Basic must carry base64 of key:secret')
+    return { ...pair, via: 'basic' }
+  }
+  throw missing(`Authorization: ${scheme.slice(0, 20)} is not supported; use Bearer or Basic`)
+}
+
+function parseBearer (value: string): Credentials {
+  const pair = decodePair(value)
+  return pair !== null && pair.key.startsWith('mk_') ? { ...pair, via: 'bearer' } : { kind: 'token', token: value }
+}
+
+/** Splits at the first colon: a secret may contain others. */
+function decodePair (value: string): { kind: 'pair', key: string, secret: string } | null {
+  if (!strictBase64.test(value)) return null
+  const text = Buffer.from(value, 'base64').toString('utf8')
+  const colon = text.indexOf(':')
+  return colon === -1 ? null : { kind: 'pair', key: text.slice(0, colon), secret: text.slice(colon + 1) }
+}
+
+function isSamePair (one: Credentials, other: Credentials): boolean {
+  return one.kind === 'pair' && other.kind === 'pair' && one.key === other.key && one.secret === other.secret
+}
+
+function missing (sentence: string): ServiceError {
+  return new ServiceError('authentication_required', sentence)
+}
+
+function invalid (sentence: string): ServiceError {
+  return new ServiceError('invalid_api_key', sentence)
+}

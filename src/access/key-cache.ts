@@ -1,0 +1,69 @@
+import type { Redis } from 'ioredis'
+
+/**
+ * Remembers for a while what was read about a public half, unknown ones included, and forgets it when a process
+ * announces a change. Nothing is remembered while announcements might be missed.
+ */
+export interface KeyCache<Entry> {
+  readonly read: (key: string) => Promise<Entry | null>
+  readonly forget: (key: string) => void
+  readonly close: () => Promise<void>
+}
+
+interface KeyCacheOptions<Entry> {
+  /** A connection for subscriptions; it stays the caller's to close. */
+  readonly subscriber: Redis
+  readonly channel: string
+  readonly load: (key: string) => Promise<Entry | null>
+  readonly now: () => number
+  /** Longest time that an entry is believed. */
+  readonly seconds: number
+}
+
+/** Made-up keys must not fill the memory. */
+const mostEntries = 10_000
+
+export async function createKeyCache<Entry> (options: KeyCacheOptions<Entry>): Promise<KeyCache<Entry>> {
+  const { subscriber, channel, load, now, seconds } = options
+  const entries = new Map<string, { entry: Entry | null, until: number }>()
+  // Raised by every forgetting, so that what was being read meanwhile is not remembered.
+  let forgettings = 0
+
+  function forget (key: string): void {
+    forgettings++
+    entries.delete(key)
+  }
+  function forgetAll (): void {
+    forgettings++
+    entries.clear()
+  }
+  function hear (from: string, key: string): void {
+    if (from === channel) forget(key)
+  }
+  function remember (key: string, entry: Entry | null): void {
+    const oldest = entries.keys().next()
+    if (entries.size >= mostEntries && !oldest.done) entries.delete(oldest.value)
+    entries.set(key, { entry, until: now() + seconds * 1000 })
+  }
+
+  subscriber.on('message', hear)
+  subscriber.on('close', forgetAll)
+  await subscriber.subscribe(channel)
+
+  return {
+    async read (key) {
+      const known = entries.get(key)
+      if (known !== undefined && now() < known.until) return known.entry
+      const before = forgettings
+      const entry = await load(key)
+      if (before === forgettings && subscriber.status === 'ready') remember(key, entry)
+      return entry
+    },
+    forget,
+    async close () {
+      subscriber.off('message', hear)
+      subscriber.off('close', forgetAll)
+      if (subscriber.status === 'ready') await subscriber.unsubscribe(channel)
+    }
+  }
+}

@@ -1,0 +1,107 @@
+import type { Scope } from './principal.ts'
+
+/** An access key as it is kept; the secret is known only to who was given it. */
+export interface AccessKey {
+  readonly id: string
+  /** The public half, `mk_` and 24 hex digits. */
+  readonly key: string
+  readonly name: string
+  readonly description: string
+  readonly active: boolean
+  readonly scopes: readonly Scope[]
+  /** Requests a minute; null for no limit. */
+  readonly ratePerMinute: number | null
+  readonly tier: RateTier
+  /** Text of older clients, without effect. */
+  readonly permissions: string
+  readonly customRateLimits: string | null
+  /** Moments in milliseconds since 1970. */
+  readonly createdAt: number
+  readonly lastUsedAt: number | null
+  readonly usageCount: number
+  readonly previousSecretUntil: number | null
+}
+
+/** What decides whether a secret fits. */
+export interface SecretHashes {
+  readonly current: Buffer
+  readonly previous: Buffer | null
+  readonly previousUntil: number
+}
+
+const tierFactors = { default: 1, extended: 3, unlimited: null } as const
+export type RateTier = keyof typeof tierFactors
+
+export function isRateTier (text: string): text is RateTier {
+  return Object.hasOwn(tierFactors, text)
+}
+
+/** What may be said about a key when it is made or changed; what is left out keeps its value. */
+export interface AccessKeyFields {
+  name?: string
+  description?: string
+  active?: boolean
+  scopes?: readonly Scope[]
+  /** Null for no limit. A tier without a rate takes the tier's. */
+  ratePerMinute?: number | null
+  tier?: RateTier
+  permissions?: string
+  customRateLimits?: string | null
+}
+
+/** The Redis hash fields for these values. */
+export function toHash (fields: AccessKeyFields): Record<string, string> {
+  const hash: Record<string, string> = {}
+  if (fields.name !== undefined) hash.name = fields.name
+  if (fields.description !== undefined) hash.description = fields.description
+  if (fields.active !== undefined) hash.active = fields.active ? '1' : '0'
+  if (fields.scopes !== undefined) hash.scopes = JSON.stringify(fields.scopes)
+  if (fields.tier !== undefined) {
+    hash.tier = fields.tier
+    hash.rate = ''
+  }
+  if (fields.ratePerMinute !== undefined) hash.rate = String(fields.ratePerMinute ?? 'none')
+  if (fields.permissions !== undefined) hash.permissions = fields.permissions
+  if (fields.customRateLimits !== undefined) hash.customRateLimits = fields.customRateLimits ?? ''
+  return hash
+}
+
+/**
+ * @param hash a Redis hash as it was read
+ * @param defaultRate requests a minute for keys that say nothing of their own; 0 for no limit
+ */
+export function parseAccessKey (id: string, hash: Record<string, string>, defaultRate: number): AccessKey | null {
+  if (hash.key === undefined) return null
+  const tier = isRateTier(hash.tier ?? '') ? hash.tier as RateTier : 'default'
+  return {
+    id,
+    key: hash.key,
+    name: hash.name ?? '',
+    description: hash.description ?? '',
+    active: hash.active === '1',
+    scopes: JSON.parse(hash.scopes ?? '[]') as Scope[],
+    ratePerMinute: effectiveRate(hash.rate ?? '', tier, defaultRate),
+    tier,
+    permissions: hash.permissions ?? '{}',
+    customRateLimits: hash.customRateLimits || null,
+    createdAt: Number(hash.created),
+    lastUsedAt: hash.lastUsed === undefined ? null : Number(hash.lastUsed),
+    usageCount: Number(hash.uses ?? 0),
+    previousSecretUntil: hash.previousUntil === undefined ? null : Number(hash.previousUntil)
+  }
+}
+
+function effectiveRate (rate: string, tier: RateTier, defaultRate: number): number | null {
+  if (rate === 'none') return null
+  if (rate !== '') return Number(rate)
+  const factor = tierFactors[tier]
+  return factor === null || defaultRate === 0 ? null : defaultRate * factor
+}
+
+export function parseHashes (hash: Record<string, string>): SecretHashes {
+  return {
+    current: Buffer.from(hash.hash ?? '', 'hex'),
+    previous: hash.previousHash === undefined ? null : Buffer.from(hash.previousHash, 'hex'),
+    previousUntil: Number(hash.previousUntil ?? 0)
+  }
+}

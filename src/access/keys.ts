@@ -1,0 +1,204 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import type { Redis } from 'ioredis'
+import { SettingsError } from '../config/parse.ts'
+import { ServiceError } from '../errors.ts'
+import type { Keys } from '../redis/keys.ts'
+import { createKeyCache } from './key-cache.ts'
+import { createSecretHasher } from './key-hash.ts'
+import {
+  parseAccessKey, parseHashes, toHash, type AccessKey, type AccessKeyFields, type SecretHashes
+} from './key-record.ts'
+import { createKey, removeKey, replaceHash, rotateKey, updateKey } from './key-scripts.ts'
+import { createKeyUsage } from './key-usage.ts'
+import type { MasterKey } from './master-key.ts'
+import { defaultScopes, type Principal } from './principal.ts'
+
+export type { AccessKey, AccessKeyFields } from './key-record.ts'
+
+export interface NewAccessKey extends AccessKeyFields { name: string }
+
+/** A key together with its secret, which nobody can read again later. */
+export interface IssuedKey {
+  readonly accessKey: AccessKey
+  readonly secret: string
+}
+
+/** The access keys of this installation, kept in Redis. */
+export interface AccessKeys {
+  readonly create: (fields: NewAccessKey) => Promise<IssuedKey>
+  /** Answers null when there is a key already, also when two ask at once. */
+  readonly createFirst: (fields: NewAccessKey) => Promise<IssuedKey | null>
+  readonly isEmpty: () => Promise<boolean>
+  /** Newest first. */
+  readonly list: () => Promise<AccessKey[]>
+  /** @throws ServiceError api_key_not_found, as do the three below */
+  readonly get: (id: string) => Promise<AccessKey>
+  readonly update: (id: string, fields: AccessKeyFields) => Promise<AccessKey>
+  readonly remove: (id: string) => Promise<AccessKey>
+  /** @param graceHours how long the former secret stays good, 0 to 168 */
+  readonly rotate: (id: string, graceHours: number) => Promise<IssuedKey>
+  /** Who sent these; null when they are wrong or the key is switched off. Counts as a use of the key. */
+  readonly verify: (key: string, secret: string) => Promise<Principal | null>
+  /**
+   * Takes the setting BOOTSTRAP_API_KEY (`key:secret`, with all rights) when there is no key yet, and answers
+   * whether it did.
+   * @throws SettingsError when it is not of that form
+   */
+  readonly importFirst: (pair: string) => Promise<boolean>
+  /** Writes pending use counts. */
+  readonly flush: () => Promise<void>
+  readonly close: () => Promise<void>
+}
+
+export interface AccessKeysDependencies {
+  readonly redis: Redis
+  /** A connection for subscriptions; it may be shared and stays the caller's to close. */
+  readonly subscriber: Redis
+  readonly keys: Keys
+  readonly masterKey: MasterKey
+  /** Requests a minute for keys that say nothing of their own; 0 for no limit. */
+  readonly defaultRatePerMinute: number
+  readonly now?: () => number
+}
+
+const hourMs = 3_600_000
+
+/** What verifying needs to know of a key. */
+interface Lookup {
+  readonly accessKey: AccessKey
+  readonly hashes: SecretHashes
+}
+
+export async function createAccessKeys (dependencies: AccessKeysDependencies): Promise<AccessKeys> {
+  const { redis, subscriber, keys, masterKey, defaultRatePerMinute, now = Date.now } = dependencies
+  const channel = keys.channel('access-keys')
+  const list = keys.key('access-keys')
+  const byPublicHalf = keys.key('access-keys', 'by-key')
+  const recordKey = (id: string) => keys.key('access-key', id)
+  const hasher = createSecretHasher(masterKey)
+  const usage = createKeyUsage({ redis, recordKey, flushSeconds: 60 })
+  const cache = await createKeyCache<Lookup>({ subscriber, channel, load: look, now, seconds: 30 })
+
+  async function look (key: string): Promise<Lookup | null> {
+    const id = await redis.hget(byPublicHalf, key)
+    if (id === null) return null
+    const hash = await redis.hgetall(recordKey(id))
+    const accessKey = parseAccessKey(id, hash, defaultRatePerMinute)
+    return accessKey === null ? null : { accessKey, hashes: parseHashes(hash) }
+  }
+
+  async function get (id: string): Promise<AccessKey> {
+    const accessKey = parseAccessKey(id, await redis.hgetall(recordKey(id)), defaultRatePerMinute)
+    if (accessKey === null) throw notFound(id)
+    return usage.withPending(accessKey)
+  }
+
+  async function store (
+    when: 'any' | 'first', fields: NewAccessKey, key: string, secret: string
+  ): Promise<IssuedKey | null> {
+    const id = randomUUID()
+    const hash = { ...toHash({ active: true, scopes: defaultScopes, ...fields }), hash: hasher.hash(id, secret) }
+    const stored = await redis.eval(createKey, 3, recordKey(id), list, byPublicHalf,
+      when, channel, id, now(), key, ...Object.entries(hash).flat())
+    if (stored !== 1) return null
+    cache.forget(key)
+    return { accessKey: await get(id), secret }
+  }
+
+  /** Runs a script over one record and forgets what was known of the key. */
+  async function change (id: string, script: string, otherKeys: string[], values: Array<string | number>) {
+    const accessKey = await get(id)
+    const changed = await redis.eval(script, 1 + otherKeys.length, recordKey(id), ...otherKeys, channel, ...values)
+    cache.forget(accessKey.key)
+    if (changed !== 1) throw notFound(id)
+    return accessKey
+  }
+
+  return {
+    async create (fields) {
+      const issued = await store('any', fields, newPublicHalf(), newSecret())
+      if (issued === null) throw new ServiceError('internal_server_error', 'No free public half was found; try again')
+      return issued
+    },
+    createFirst: async fields => await store('first', fields, newPublicHalf(), newSecret()),
+    isEmpty: async () => await redis.zcard(list) === 0,
+
+    async list () {
+      const ids = await redis.zrange(list, '+inf', '-inf', 'BYSCORE', 'REV')
+      const pipeline = redis.pipeline()
+      for (const id of ids) pipeline.hgetall(recordKey(id))
+      const answers = await pipeline.exec() ?? []
+      return ids.flatMap((id, index) => {
+        const [error, hash] = answers[index] ?? []
+        if (error) throw error
+        const accessKey = parseAccessKey(id, hash as Record<string, string>, defaultRatePerMinute)
+        return accessKey === null ? [] : [usage.withPending(accessKey)]
+      })
+    },
+
+    get,
+    async update (id, fields) {
+      const hash = Object.entries(toHash(fields))
+      if (hash.length > 0) await change(id, updateKey, [], hash.flat())
+      return await get(id)
+    },
+    remove: async id => await change(id, removeKey, [list, byPublicHalf], [id]),
+    async rotate (id, graceHours) {
+      const secret = newSecret()
+      const until = graceHours === 0 ? 0 : now() + graceHours * hourMs
+      await change(id, rotateKey, [], [hasher.hash(id, secret), until])
+      return { accessKey: await get(id), secret }
+    },
+
+    async verify (key, secret) {
+      const found = await cache.read(key)
+      if (found === null) {
+        hasher.checkNothing(secret)
+        return null
+      }
+      const { accessKey, hashes } = found
+      const check = hasher.check(accessKey.id, secret, hashes, now())
+      if (check === 'wrong' || !accessKey.active) return null
+      if (check === 'outdated') {
+        await redis.eval(replaceHash, 1, recordKey(accessKey.id),
+          'hash', hashes.current.toString('hex'), hasher.hash(accessKey.id, secret))
+        cache.forget(key)
+      }
+      usage.note(accessKey.id, now())
+      return {
+        kind: 'key',
+        keyId: accessKey.id,
+        name: accessKey.name,
+        scopes: new Set(accessKey.scopes),
+        ratePerMinute: accessKey.ratePerMinute
+      }
+    },
+
+    async importFirst (pair) {
+      const [, key, secret] = /^(mk_[0-9A-Za-z]{8,64}):([!-~]{16,256})$/.exec(pair) ?? []
+      if (key === undefined || secret === undefined) {
+        throw new SettingsError('BOOTSTRAP_API_KEY is (hidden), but must be mk_… and a secret of at least 16 ' +
+          'characters, joined by a colon')
+      }
+      return await store('first', { name: 'Bootstrap key', scopes: ['*'] }, key, secret) !== null
+    },
+
+    flush: usage.flush,
+    async close () {
+      await usage.close()
+      await cache.close()
+    }
+  }
+}
+
+function newPublicHalf (): string {
+  return `mk_${randomBytes(12).toString('hex')}`
+}
+
+function newSecret (): string {
+  return randomBytes(32).toString('hex')
+}
+
+function notFound (id: string): ServiceError {
+  return new ServiceError('api_key_not_found', `There is no access key with the id ${id.slice(0, 64)}`)
+}

@@ -1,0 +1,59 @@
+import type { Scope } from '../../schemas/api-key.ts'
+
+export type { Scope }
+
+/** Who makes a request, and what they may do. */
+export interface Principal {
+  /** `local` is somebody at this machine, or in a network of UI_TRUSTED_CIDRS; `token` sent AUTH_TOKEN or ADMIN_TOKEN. */
+  readonly kind: 'key' | 'token' | 'local' | 'session' | 'anonymous'
+  /** Id of the access key; jobs belong to it. Null for everybody else. */
+  readonly keyId: string | null
+  readonly name: string
+  readonly scopes: ReadonlySet<Scope>
+  /** Requests a minute; null for no limit. */
+  readonly ratePerMinute: number | null
+}
+
+/** What a new key may do unless it is told otherwise: everything that concerns its own jobs. */
+export const defaultScopes: readonly Scope[] = ['jobs:write', 'jobs:read', 'images:read', 'models:read', 'servers:read']
+
+const everything: ReadonlySet<Scope> = new Set<Scope>(['*'])
+
+export const anonymous: Principal = Object.freeze<Principal>({
+  kind: 'anonymous', keyId: null, name: 'anonymous', scopes: new Set<Scope>(), ratePerMinute: null
+})
+
+/** Somebody with full rights who is not an access key. */
+export function administrator (kind: 'token' | 'local' | 'session'): Principal {
+  return { kind, keyId: null, name: kind, scopes: everything, ratePerMinute: null }
+}
+
+export function mayDo (principal: Principal, scope: Scope): boolean {
+  return principal.scopes.has('*') || principal.scopes.has(scope)
+}
+
+/** True when the principal holds all of these scopes itself, so that it may grant them or manage who has them. */
+export function holdsAll (principal: Principal, scopes: readonly Scope[]): boolean {
+  return scopes.every(scope => mayDo(principal, scope))
+}
+
+export function seesAllJobs (principal: Principal): boolean {
+  return mayDo(principal, 'jobs:read:all')
+}
+
+/**
+ * Whether a job may be shown at all; one that may not is answered as not found, so that ids tell nothing.
+ * @param owner id of the access key that submitted the job, or null
+ */
+export function maySeeJob (principal: Principal, owner: string | null): boolean {
+  return seesAllJobs(principal) || isOwner(principal, owner)
+}
+
+/** @param owner id of the access key that submitted the job, or null */
+export function mayCancelJob (principal: Principal, owner: string | null): boolean {
+  return mayDo(principal, 'jobs:cancel:all') || isOwner(principal, owner)
+}
+
+function isOwner (principal: Principal, owner: string | null): boolean {
+  return principal.keyId !== null && principal.keyId === owner
+}
