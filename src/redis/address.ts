@@ -19,7 +19,7 @@ export function parseRedisAddress (url: string): RedisAddress {
   switch (scheme?.toLowerCase()) {
     case 'redis': return parseTcp(parsed(url), {})
     case 'rediss': return parseTcp(parsed(url), { tls: {} })
-    case 'unix': return parseSocket(parsed(url))
+    case 'unix': return parseSocket(rest)
     case 'redis+sentinel': return parseSentinel(rest)
     default: throw new Error(wrongAddress)
   }
@@ -43,7 +43,11 @@ function parseTcp (url: URL, transport: RedisOptions): RedisAddress {
   return { options, shown: `${url.protocol}//${url.hostname || host}:${port}` }
 }
 
-function parseSocket (url: URL): RedisAddress {
+function parseSocket (rest: string): RedisAddress {
+  // A URL with credentials needs a host, which a path has none of.
+  const [, login = '', tail = ''] = /^([^@/]*@)?(\/.*)$/.exec(rest) ?? []
+  if (tail === '') throw new Error(wrongAddress)
+  const url = parsed(`redis://${login}socket${tail}`)
   return socket(decodeURIComponent(url.pathname), { ...database(url.searchParams.get('db')), ...credentials(url) })
 }
 

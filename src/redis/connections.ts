@@ -98,7 +98,7 @@ function remedyFor (problem: string): string {
 function logOutages (redis: Redis, name: string, log: Log): void {
   let away = false
   const outage = (reason: string) => {
-    if (!away) log.warn(`${name} is away (${reason}); trying again until it is back`)
+    if (!away) log.warn(`${name} is away (${reason}); trying again until it returns`)
     away = true
   }
   redis.on('error', (error: Error) => outage(error.message))

@@ -13,7 +13,7 @@ const programs = ['redis-server', 'valkey-server']
 export async function provideRedisProgram (asked: string | undefined, say: (sentence: string) => void): Promise<string> {
   if (asked) {
     const found = isAbsolute(asked) ? asked : findProgram([asked])
-    if (found === undefined) throw new Error(`REDIS_SERVER is ${JSON.stringify(asked)}, but no such program is in PATH.`)
+    if (found === undefined) throw new Error(`REDIS_SERVER is ${asked}, which is not in PATH.`)
     return found
   }
   const found = findProgram(programs)
