@@ -28,6 +28,8 @@ export interface GenerationQueues extends QueuePort {
   /** Holds back a server's line; running generations go on. */
   pause (serverId: string): Promise<void>
   resume (serverId: string): Promise<void>
+  /** Those of the entries that wait in the queue no more, whether fetched, finished or never added. */
+  notWaiting<Entry extends QueueEntry> (serverId: string, entries: readonly Entry[]): Promise<Entry[]>
   /** Forgets a server's queue and all that is left in it. */
   obliterate (serverId: string): Promise<void>
   /** Every queue that is open now. */
@@ -110,6 +112,18 @@ export function createGenerationQueues ({ connection, keys, log }: GenerationQue
     },
     async resume (serverId) {
       await queue(serverId).resume()
+    },
+    async notWaiting (serverId, entries) {
+      const target = queue(serverId)
+      const pipeline = connection.pipeline()
+      for (const entry of entries) {
+        pipeline.zscore(target.toKey('prioritized'), entryId(entry))
+        pipeline.zscore(target.toKey('delayed'), entryId(entry))
+        pipeline.lpos(target.toKey('wait'), entryId(entry))
+      }
+      const replies = await pipeline.exec() ?? []
+      return entries.filter((_entry, index) =>
+        replies.slice(index * 3, index * 3 + 3).every(([error, place]) => error === null && place === null))
     },
     async obliterate (serverId) {
       const target = queue(serverId)

@@ -34,13 +34,20 @@ export interface JobAttempt {
   readonly error: JobError
 }
 
+/** One image of a job, with the seed that made it where that is known. */
+export interface JobImage extends StoredImage {
+  readonly seed: number | null
+}
+
 /** What a job left behind; a cancelled one may have partial images. */
 export interface JobResult {
-  readonly images: readonly StoredImage[]
+  readonly images: readonly JobImage[]
   /** A1111's `info`, parsed. */
   readonly info: Readonly<Record<string, unknown>> | null
   /** Whether the generation was interrupted before its end. */
   readonly partial: boolean
+  /** Where the answer differs from what was asked. */
+  readonly warnings: readonly JobWarning[]
 }
 
 /** What never changes after submission. */
@@ -75,6 +82,8 @@ export interface Job {
   readonly run: number
   /** Class of its queue entry: lower goes first, equal by arrival. */
   readonly lane: number
+  /** Who runs it now: a worker process and its lease; null while nobody does. */
+  readonly owner: string | null
   /** How many generations were begun. */
   readonly starts: number
   /** How many of them count against the allowed attempts. */
@@ -115,6 +124,7 @@ export function parseJob (id: string, fields: Readonly<Record<string, string>>):
     priority: Number(fields.priority),
     run: Number(fields.run),
     lane: Number(fields.lane),
+    owner: fields.owner || null,
     starts: Number(fields.starts ?? 0),
     usedAttempts: Number(fields.used ?? 0),
     crashes: Number(fields.crashes ?? 0),

@@ -4,6 +4,7 @@ import type { Keys } from '../redis/keys.ts'
 import type { EndStatus } from '../../schemas/job-status.ts'
 import { laneOf, laneOfReturn, runNowLane } from './lanes.ts'
 import { parseJob, type Job, type JobAttempt, type JobError, type JobProgress, type JobResult, type JobSubmission } from './job.ts'
+import { indexKey } from './indexes.ts'
 import type { QueuePort } from './queue-port.ts'
 import { jobScripts, type JobScriptName } from './scripts/index.ts'
 
@@ -40,8 +41,10 @@ export interface JobStore {
   /** Place in the line of its server, from 1; null when it is in none. */
   position (job: Pick<Job, 'id' | 'serverId'>): Promise<number | null>
   waitingOn (serverId: string): Promise<number>
-  /** Ids of the jobs in a server's line, first first. */
-  line (serverId: string): Promise<string[]>
+  /** Ids of the jobs in a server's line from place `from` to `to`, counted from 0 and both included. */
+  line (serverId: string, from: number, to: number): Promise<string[]>
+  /** The jobs that a server runs, as the records say. */
+  running (serverId: string): Promise<Job[]>
 
   start (claim: RunClaim): Promise<'started' | 'superseded'>
   noteProgress (claim: RunClaim, progress: JobProgress): Promise<'noted' | 'cancel' | 'superseded'>
@@ -114,6 +117,18 @@ export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): J
     return job
   }
 
+  async function readMany (ids: readonly string[]): Promise<Job[]> {
+    if (ids.length === 0) return []
+    const pipeline = redis.pipeline()
+    for (const id of ids) pipeline.hgetall(jobKey(id))
+    const replies = await pipeline.exec() ?? []
+    return ids.flatMap((id, index) => {
+      const [error, fields] = replies[index] ?? [null, {}]
+      if (error) throw error
+      return parseJob(id, fields as Record<string, string>) ?? []
+    })
+  }
+
   /** Gives a waiting job a new place and a new queue entry, then takes the old entry out. */
   async function enterAgain (job: Job, serverId: string, lane: number, expectedRun: number | ''): Promise<void> {
     const answer = await run('moveJob', job.id, serverId, lane, expectedRun)
@@ -139,17 +154,7 @@ export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): J
     },
     get,
     find,
-    async readMany (ids) {
-      if (ids.length === 0) return []
-      const pipeline = redis.pipeline()
-      for (const id of ids) pipeline.hgetall(jobKey(id))
-      const replies = await pipeline.exec() ?? []
-      return ids.flatMap((id, index) => {
-        const [error, fields] = replies[index] ?? [null, {}]
-        if (error) throw error
-        return parseJob(id, fields as Record<string, string>) ?? []
-      })
-    },
+    readMany,
     async position ({ id, serverId }) {
       const rank = await redis.zrank(lineKey(serverId), id)
       return rank === null ? null : rank + 1
@@ -157,8 +162,11 @@ export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): J
     async waitingOn (serverId) {
       return await redis.zcard(lineKey(serverId))
     },
-    async line (serverId) {
-      return await redis.zrange(lineKey(serverId), '0', '-1')
+    async line (serverId, from, to) {
+      return await redis.zrange(lineKey(serverId), String(from), String(to))
+    },
+    async running (serverId) {
+      return await readMany(await redis.zrange(indexKey(keys, { serverId, status: 'processing' }), '0', '-1'))
     },
     async start ({ id, run: number, serverId, owner }) {
       const [answer] = await run('startJob', id, number, serverId, owner)

@@ -1,0 +1,58 @@
+import { WaitingError, Worker, type Job as QueueJob } from 'bullmq'
+import type { Redis } from 'ioredis'
+import { messageOf } from '../src/errors.ts'
+import type { RunOutcome } from '../src/jobs/run-generation.ts'
+import type { Log } from '../src/log.ts'
+import type { Keys } from '../src/redis/keys.ts'
+import { generationQueueName, type GenerationData } from './generation-queues.ts'
+
+/** One job being stored, one generating, one at the gate. */
+const atOnce = 3
+
+export interface GenerationWorker {
+  /** Takes no further job; resolves when those taken are done or the deadline passed. */
+  close (deadlineMs: number): Promise<void>
+}
+
+export interface GenerationWorkerDependencies {
+  readonly serverId: string
+  readonly connection: Redis
+  readonly keys: Keys
+  readonly run: (entry: GenerationData) => Promise<RunOutcome>
+  readonly log: Log
+}
+
+/** Hands the entries of one server's queue to what runs them. */
+export function createGenerationWorker (dependencies: GenerationWorkerDependencies): GenerationWorker {
+  const { serverId, connection, keys, run, log } = dependencies
+
+  async function process (entry: QueueJob<GenerationData>, token?: string): Promise<void> {
+    if (await run(entry.data) === 'done') return
+    // Keeps its place and costs no attempt; the line is paused, so it is not fetched again at once.
+    await entry.moveToWait(token)
+    throw new WaitingError()
+  }
+
+  const worker = new Worker<GenerationData>(generationQueueName(serverId), process, {
+    connection,
+    prefix: keys.bullPrefix,
+    concurrency: atOnce,
+    skipVersionCheck: true,
+    // The lock must outlive a short outage of Redis; a dead worker's jobs are found by the lease, not by it.
+    lockDuration: 60_000,
+    stalledInterval: 10_000,
+    maxStalledCount: 1000,
+    runRetryDelay: 500
+  })
+  worker.on('error', error => { log.debug({ server: serverId, error: messageOf(error) }, 'worker connection') })
+
+  return {
+    async close (deadlineMs) {
+      let timer: NodeJS.Timeout | undefined
+      // Without Redis a worker never finishes closing.
+      const deadline = new Promise<void>(resolve => { timer = setTimeout(resolve, deadlineMs) })
+      await Promise.race([worker.close(), deadline])
+      clearTimeout(timer)
+    }
+  }
+}

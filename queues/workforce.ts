@@ -1,0 +1,88 @@
+import type { Redis } from 'ioredis'
+import { messageOf } from '../src/errors.ts'
+import type { Keys } from '../src/redis/keys.ts'
+import type { ServerRegistry } from '../src/servers/registry.ts'
+import { sameAddress, type Server } from '../src/servers/server.ts'
+import { attend, type Attendance, type AttendanceDependencies } from './attendance.ts'
+
+/** All servers as one process cares for them. */
+export interface Workforce {
+  /** Whether this process takes jobs of the server. */
+  serves (serverId: string): boolean
+  /** Stops what runs, puts it back in line and lets others take over. */
+  close (deadlineMs: number): Promise<void>
+}
+
+export interface WorkforceDependencies extends AttendanceDependencies {
+  readonly registry: ServerRegistry
+  /** A connection in subscriber mode, which this process shares. */
+  readonly subscriber: Redis
+  readonly keys: Keys
+}
+
+/** Notices can get lost, so the registry is read anew now and then all the same, in milliseconds. */
+const registryInterval = 10_000
+
+/** Attends every enabled server, and follows the registry while it runs. */
+export async function startWorkforce (dependencies: WorkforceDependencies): Promise<Workforce> {
+  const { registry, subscriber, keys, log } = dependencies
+  const attended = new Map<string, { server: Server, attendance: Attendance }>()
+  const leavings = new Set<Promise<void>>()
+
+  function leave (serverId: string, deadlineMs: number): Promise<void> {
+    const found = attended.get(serverId)
+    if (found === undefined) return Promise.resolve()
+    attended.delete(serverId)
+    const leaving = found.attendance.close(deadlineMs).finally(() => { leavings.delete(leaving) })
+    leavings.add(leaving)
+    return leaving
+  }
+
+  function follow (): void {
+    const wanted = new Map(registry.list().filter(({ enabled }) => enabled).map(server => [server.id, server]))
+    for (const [serverId, { server: before }] of attended) {
+      const now = wanted.get(serverId)
+      if (now === undefined || !sameAddress(before.address, now.address)) void leave(serverId, 5000)
+    }
+    for (const [serverId, server] of wanted) {
+      const found = attended.get(serverId)
+      if (found === undefined) {
+        const attendance = attend(() => attended.get(serverId)?.server ?? server, dependencies)
+        attended.set(serverId, { server, attendance })
+      } else {
+        found.server = server
+        found.attendance.holdOrResume()
+      }
+    }
+  }
+
+  function onMessage (channel: string, message: string): void {
+    if (channel === keys.channel('cancel')) {
+      for (const { attendance } of attended.values()) attendance.cancel(message)
+    } else if (channel === keys.channel('servers')) {
+      registry.refresh()
+        .then(() => { attended.get(message)?.attendance.checkNow() })
+        .catch(error => { log.warn({ error: messageOf(error) }, 'could not read the servers') })
+    }
+  }
+
+  subscriber.on('message', onMessage)
+  await subscriber.subscribe(keys.channel('cancel'), keys.channel('servers'))
+  const forget = registry.onChange(follow)
+  const timer = setInterval(() => {
+    registry.refresh().catch(error => { log.debug({ error: messageOf(error) }, 'could not read the servers') })
+  }, registryInterval)
+  await registry.refresh()
+  follow()
+
+  return {
+    serves: serverId => attended.get(serverId)?.attendance.serving() ?? false,
+    async close (deadlineMs) {
+      clearInterval(timer)
+      forget()
+      subscriber.off('message', onMessage)
+      for (const serverId of [...attended.keys()]) void leave(serverId, deadlineMs)
+      await Promise.all(leavings)
+    }
+  }
+}

@@ -1,0 +1,58 @@
+import type { A1111Client } from '../a1111/client.ts'
+import { messageOf } from '../errors.ts'
+import type { Log } from '../log.ts'
+import type { JobProgress } from './job.ts'
+import type { JobStore, RunClaim } from './store.ts'
+
+/** A1111 tells progress to those who ask only; twice a second is often enough for people. */
+const interval = 500
+
+export interface ProgressWatch {
+  stop (): void
+}
+
+export interface ProgressWatchDependencies {
+  readonly client: A1111Client
+  readonly store: JobStore
+  readonly log: Log
+  readonly claim: RunClaim
+  /** The record says that the job is to be cancelled. */
+  readonly onCancel: () => void
+  /** The claim no longer holds: another process has the job. */
+  readonly onSuperseded: () => void
+}
+
+/** Writes the progress of one generation into its record for as long as it runs. */
+export function watchProgress (dependencies: ProgressWatchDependencies): ProgressWatch {
+  const { client, store, log, claim, onCancel, onSuperseded } = dependencies
+  let last = ''
+  let stopped = false
+  let timer = setTimeout(look, interval)
+
+  async function note (): Promise<void> {
+    const { fraction, step, steps, etaSeconds, task } = await client.progress(claim.id)
+    if (stopped || task === 'queued' || task === 'gone') return
+    const progress: JobProgress = { fraction, step, steps, etaSeconds }
+    const text = JSON.stringify(progress)
+    if (text === last) return
+    last = text
+    const answer = await store.noteProgress(claim, progress)
+    if (stopped) return
+    if (answer === 'cancel') onCancel()
+    if (answer === 'superseded') onSuperseded()
+  }
+
+  function look (): void {
+    note()
+      // Progress is a courtesy: a server too busy to tell is none of the job's business.
+      .catch(error => { log.debug({ job: claim.id, error: messageOf(error) }, 'no progress') })
+      .finally(() => { if (!stopped) timer = setTimeout(look, interval) })
+  }
+
+  return {
+    stop () {
+      stopped = true
+      clearTimeout(timer)
+    }
+  }
+}

@@ -1,0 +1,49 @@
+import type { Redis } from 'ioredis'
+import type { Keys } from '../redis/keys.ts'
+
+/**
+ * One process at a time serves a server. Whoever holds its lease may; the fence rises with each new holder, so what
+ * a former holder still reports can be told from what the present one does.
+ */
+export interface LeaseStore {
+  /** The fence, or null while another holds the lease. */
+  acquire (serverId: string, holder: string, lifetimeMs: number): Promise<number | null>
+  /** Whether the lease is still ours; takes it back when it ran out and nobody else had it since. */
+  renew (serverId: string, holder: string, fence: number, lifetimeMs: number): Promise<boolean>
+  release (serverId: string, holder: string): Promise<void>
+}
+
+// KEYS: lease, fence counter. ARGV: holder, lifetime.
+const acquireLease = /* lua */ `
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return redis.call('INCR', KEYS[2]) end
+return false
+`
+
+// ARGV: holder, lifetime, fence. A lease that ran out is ours again only if the fence did not move.
+const renewLease = /* lua */ `
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+if redis.call('GET', KEYS[2]) ~= ARGV[3] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+`
+
+const releaseLease = /* lua */ `
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 1
+`
+
+export function createLeaseStore (redis: Redis, keys: Keys): LeaseStore {
+  const keysOf = (serverId: string) => [keys.key('lease', serverId), keys.key('lease', serverId, 'fence')] as const
+  return {
+    async acquire (serverId, holder, lifetimeMs) {
+      return await redis.eval(acquireLease, 2, ...keysOf(serverId), holder, lifetimeMs) as number | null
+    },
+    async renew (serverId, holder, fence, lifetimeMs) {
+      return await redis.eval(renewLease, 2, ...keysOf(serverId), holder, lifetimeMs, fence) === 1
+    },
+    async release (serverId, holder) {
+      await redis.eval(releaseLease, 2, ...keysOf(serverId), holder)
+    }
+  }
+}

@@ -1,0 +1,125 @@
+import type { A1111Client } from '../a1111/client.ts'
+import { readInventory } from '../a1111/inventory.ts'
+import { probeServer } from '../a1111/probe.ts'
+import { GenerationFailure, type ServerTraits } from '../a1111/types.ts'
+import { messageOf } from '../errors.ts'
+import type { Log } from '../log.ts'
+import type { Server, ServerState } from './server.ts'
+import type { ServerStateStore } from './state-store.ts'
+
+/** How often a server is looked at, in milliseconds. */
+export interface MonitorIntervals {
+  readonly whileUp: number
+  readonly whileDown: number
+  readonly inventory: number
+}
+
+export const defaultMonitorIntervals: MonitorIntervals = { whileUp: 15_000, whileDown: 1000, inventory: 120_000 }
+
+export interface ServerMonitor {
+  /** Whether jobs may be sent. */
+  usable (): boolean
+  traits (): ServerTraits | null
+  /** A generation found the server gone or closed to us. */
+  report (failure: GenerationFailure): Promise<void>
+  /** Looks now; never throws. */
+  check (): Promise<ServerState>
+  /** Reads the inventory at the next look, as something was found to have changed. */
+  expectNewInventory (): void
+  close (): Promise<void>
+}
+
+export interface ServerMonitorDependencies {
+  /** As it is now; its alias may change while it is watched. */
+  readonly server: () => Server
+  readonly client: A1111Client
+  readonly states: ServerStateStore
+  readonly log: Log
+  readonly intervals?: MonitorIntervals
+  /** Called when the server becomes usable or stops being so. */
+  readonly onUsable: (usable: boolean) => Promise<void>
+}
+
+/** Watches one server on behalf of the process that serves it, and writes down what it sees. */
+export function createServerMonitor (dependencies: ServerMonitorDependencies): ServerMonitor {
+  const { server, client, states, log, intervals = defaultMonitorIntervals, onUsable } = dependencies
+  let state: ServerState | null = null
+  let inventoryDueAt = 0
+  let timer: NodeJS.Timeout | undefined
+  let checking: Promise<ServerState> | null = null
+  let closed = false
+
+  async function enter (change: Pick<ServerState, 'reachable' | 'lastError'> & Partial<ServerState>): Promise<ServerState> {
+    const before = state
+    const moment = Date.now()
+    const changed = before?.reachable !== change.reachable
+    const after: ServerState = {
+      traits: before?.traits ?? null,
+      inventoryReadAt: before?.inventoryReadAt ?? null,
+      ...change,
+      since: changed ? moment : before?.since ?? moment,
+      checkedAt: moment
+    }
+    state = after
+    await states.write(server().id, after)
+    if (changed) {
+      const seen = { server: server().alias, reachable: after.reachable, reason: after.lastError ?? undefined }
+      if (after.reachable === 'yes') log.info(seen, 'server is up')
+      else log.warn(seen, 'server is down; its line waits')
+      await onUsable(after.reachable === 'yes')
+    }
+    return after
+  }
+
+  async function enterFailure (error: unknown): Promise<ServerState> {
+    const unauthorized = error instanceof GenerationFailure && error.failureClass === 'unauthorized'
+    return await enter({ reachable: unauthorized ? 'unauthorized' : 'no', lastError: messageOf(error) })
+  }
+
+  async function look (): Promise<ServerState> {
+    try {
+      // A restarted server may have become another: everything is read anew after each outage.
+      const traits = await probeServer(client)
+      const due = state?.reachable !== 'yes' || Date.now() >= inventoryDueAt
+      if (!due) return await enter({ reachable: 'yes', lastError: null, traits })
+      const inventory = await readInventory(client, traits)
+      await states.writeInventory(server().id, inventory)
+      inventoryDueAt = Date.now() + intervals.inventory
+      return await enter({ reachable: 'yes', lastError: null, traits, inventoryReadAt: inventory.readAt })
+    } catch (error) {
+      return await enterFailure(error)
+    }
+  }
+
+  function check (): Promise<ServerState> {
+    checking ??= look().finally(() => {
+      checking = null
+      schedule()
+    })
+    return checking
+  }
+
+  function schedule (): void {
+    clearTimeout(timer)
+    if (closed) return
+    timer = setTimeout(() => {
+      check().catch(error => { log.error({ server: server().alias, error: messageOf(error) }, 'server check failed') })
+    }, state?.reachable === 'yes' ? intervals.whileUp : intervals.whileDown)
+  }
+
+  return {
+    usable: () => state?.reachable === 'yes',
+    traits: () => state?.traits ?? null,
+    async report (failure) {
+      await enterFailure(failure)
+      schedule()
+    },
+    check,
+    expectNewInventory () { inventoryDueAt = 0 },
+    async close () {
+      closed = true
+      clearTimeout(timer)
+      await checking?.catch(() => undefined)
+    }
+  }
+}

@@ -1,0 +1,172 @@
+import { randomUUID } from 'node:crypto'
+import type { Redis } from 'ioredis'
+import type { ServerAddress } from '../a1111/types.ts'
+import type { Vault } from '../access/secrets.ts'
+import { ServiceError } from '../errors.ts'
+import { nearest } from '../a1111/nearest.ts'
+import type { Keys } from '../redis/keys.ts'
+import type { Server, ServerOrigin } from './server.ts'
+
+/** What creates a server. */
+export interface NewServer {
+  readonly alias: string
+  readonly address: ServerAddress
+  readonly origin: ServerOrigin
+  readonly description?: string | null
+  readonly enabled?: boolean
+  readonly jobTimeoutSeconds?: number | null
+}
+
+export type ServerChange = Partial<Pick<Server,
+  'alias' | 'address' | 'description' | 'enabled' | 'paused' | 'jobTimeoutSeconds'>>
+
+export interface ServerRegistry {
+  /** Every server, oldest first, from memory. */
+  list (): readonly Server[]
+  byId (id: string): Server | undefined
+  /** Without regard to case. */
+  byAlias (alias: string): Server | undefined
+  /** @throws ServiceError `server_not_found` with the nearest aliases */
+  require (alias: string): Server
+  /** @throws ServiceError `server_exists` */
+  add (server: NewServer): Promise<Server>
+  /** @throws ServiceError `server_not_found` or `server_exists` */
+  update (id: string, change: ServerChange): Promise<Server>
+  remove (id: string): Promise<void>
+  /** Reads everything anew; `onChange` listeners hear of it if something changed. */
+  refresh (): Promise<void>
+  /** Calls back after each change, whoever made it. Returns what ends it. */
+  onChange (listener: () => void): () => void
+}
+
+/** A record as Redis holds it: the password sealed. */
+interface StoredServer extends Omit<Server, 'address'> {
+  readonly baseUrl: string
+  readonly username?: string
+  readonly password?: string
+}
+
+export interface ServerRegistryDependencies {
+  readonly redis: Redis
+  readonly keys: Keys
+  readonly vault: Vault
+}
+
+/**
+ * The servers, kept in Redis and mirrored in the memory of each process. A notice on the `servers` channel tells
+ * the others of a change; whoever owns the subscriber calls `refresh` on it.
+ */
+export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDependencies): ServerRegistry {
+  const recordsKey = keys.key('servers')
+  const aliasesKey = keys.key('server-aliases')
+  const listeners = new Set<() => void>()
+  let servers: readonly Server[] = []
+  let mirrored = ''
+
+  const aliasName = (alias: string) => alias.trim().toLowerCase()
+  const passwordContext = (id: string) => `server:${id}:password`
+
+  function store (server: Server): StoredServer {
+    const { address, ...rest } = server
+    return {
+      ...rest,
+      baseUrl: address.baseUrl,
+      ...(address.username === undefined
+        ? {}
+        : { username: address.username, password: vault.seal(address.password ?? '', passwordContext(server.id)) })
+    }
+  }
+
+  function restore ({ baseUrl, username, password, ...rest }: StoredServer): Server {
+    const credentials = username === undefined || password === undefined
+      ? {}
+      : { username, password: vault.open(password, passwordContext(rest.id)) }
+    return { ...rest, address: { baseUrl, ...credentials } }
+  }
+
+  async function refresh (): Promise<void> {
+    const records = Object.values(await redis.hgetall(recordsKey)).sort()
+    const text = records.join('\n')
+    if (text === mirrored) return
+    mirrored = text
+    servers = records
+      .map(record => restore(JSON.parse(record) as StoredServer))
+      .sort((one, other) => one.createdAt - other.createdAt || one.alias.localeCompare(other.alias))
+    for (const listener of listeners) listener()
+  }
+
+  async function save (server: Server): Promise<void> {
+    await redis.hset(recordsKey, server.id, JSON.stringify(store(server)))
+    await redis.publish(keys.channel('servers'), server.id)
+    await refresh()
+  }
+
+  /** Takes an alias for a server, also one that a crash left with a server that is no more. */
+  async function claimAlias (alias: string, id: string): Promise<void> {
+    const name = aliasName(alias)
+    if (await redis.hsetnx(aliasesKey, name, id) === 1) return
+    const holder = await redis.hget(aliasesKey, name)
+    if (holder === id) return
+    if (holder !== null && await redis.hexists(recordsKey, holder) === 1) {
+      throw new ServiceError('server_exists', `There is already a server named ${alias}; choose another alias.`,
+        { field: 'alias' })
+    }
+    await redis.hset(aliasesKey, name, id)
+  }
+
+  const registry: ServerRegistry = {
+    list: () => servers,
+    byId: id => servers.find(server => server.id === id),
+    byAlias: alias => servers.find(server => aliasName(server.alias) === aliasName(alias)),
+    require (alias) {
+      const server = registry.byAlias(alias)
+      if (server !== undefined) return server
+      const aliases = servers.map(known => known.alias)
+      throw new ServiceError('server_not_found', `There is no server named ${alias}.` +
+        (aliases.length === 0 ? ' None is registered yet.' : ` Registered: ${aliases.join(', ')}.`),
+      { field: 'target_server_alias', nearest: nearest(alias, aliases, 3) })
+    },
+    async add ({ alias, address, origin, description = null, enabled = true, jobTimeoutSeconds = null }) {
+      const id = randomUUID()
+      const moment = Date.now()
+      await claimAlias(alias, id)
+      const server: Server = {
+        id,
+        alias: alias.trim(),
+        address,
+        origin,
+        description,
+        enabled,
+        paused: false,
+        jobTimeoutSeconds,
+        createdAt: moment,
+        updatedAt: moment
+      }
+      await save(server)
+      return server
+    },
+    async update (id, change) {
+      await refresh()
+      const before = registry.byId(id)
+      if (before === undefined) throw new ServiceError('server_not_found', 'That server was removed meanwhile.')
+      const after: Server = { ...before, ...change, updatedAt: Date.now() }
+      if (aliasName(after.alias) !== aliasName(before.alias)) await claimAlias(after.alias, id)
+      await save(after)
+      if (aliasName(after.alias) !== aliasName(before.alias)) await redis.hdel(aliasesKey, aliasName(before.alias))
+      return after
+    },
+    async remove (id) {
+      const server = registry.byId(id)
+      await redis.hdel(recordsKey, id)
+      if (server !== undefined) await redis.hdel(aliasesKey, aliasName(server.alias))
+      await redis.publish(keys.channel('servers'), id)
+      await refresh()
+    },
+    refresh,
+    onChange (listener) {
+      listeners.add(listener)
+      return () => { listeners.delete(listener) }
+    }
+  }
+  return registry
+}
