@@ -19,37 +19,35 @@ function isFromBrowser ({ headers }: PageRequest): boolean {
   return ['sec-fetch-site', 'origin', 'cookie'].some(name => headers[name] !== undefined)
 }
 
-/** Whether a page of another origin sent this. Another port of this machine is another origin: A1111 listens there. */
-function isForeign ({ headers, ownOrigins }: PageRequest): boolean {
+/** Another port of this machine is another origin too: A1111's pages come from there. */
+function isForeign ({ headers, ownOrigins }: PageRequest, friends: readonly string[]): boolean {
+  const origin = headers.origin === undefined ? null : String(headers.origin).toLowerCase()
+  if (origin !== null && friends.includes(origin)) return false
   const site = headers['sec-fetch-site']
   if (site !== undefined && site !== 'same-origin' && site !== 'none') return true
-  const origin = headers.origin
-  return origin !== undefined && !ownOrigins.includes(String(origin).toLowerCase())
+  return origin !== null && !ownOrigins.includes(origin)
 }
 
 /**
- * For requests that a browser can be made to send by any page: those without credentials, or with Basic, which
- * browsers add by themselves.
+ * For requests that any page can make a browser send: those without credentials, or with Basic, which browsers
+ * add by themselves.
+ * @param friends other origins whose pages may send this
  * @throws ServiceError cross_site_request
  */
-export function refuseForeignPage (page: PageRequest): void {
-  if (!isForeign(page)) return
+export function refuseForeignPage (page: PageRequest, friends: readonly string[]): void {
+  if (!isForeign(page, friends)) return
   throw new ServiceError('cross_site_request',
-    'A web page of another origin may not do this without an access key; send X-API-Key and X-API-Secret from an ' +
-    'origin in CORS_ORIGINS')
+    'A web page of another origin may not do this without an access key: its origin must be in CORS_ORIGINS, and ' +
+    'it must send X-API-Key and X-API-Secret')
 }
 
-/**
- * For what anybody may read: links from elsewhere may open it, and pages of the allowed origins may fetch it.
- * @throws ServiceError cross_site_request
- */
-export function refuseForeignUse (page: PageRequest, allowedOrigins: readonly string[]): void {
-  const { method, headers } = page
-  if (safeMethods.has(method)) {
-    if (headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document') return
-    if (allowedOrigins.includes(String(headers.origin))) return
-  }
-  refuseForeignPage(page)
+/** Somebody follows a link from elsewhere to a page of ours. */
+export function isNavigation ({ method, headers }: PageRequest): boolean {
+  return method === 'GET' && headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document'
+}
+
+export function isSafe ({ method }: PageRequest): boolean {
+  return safeMethods.has(method)
 }
 
 /**
@@ -58,6 +56,6 @@ export function refuseForeignUse (page: PageRequest, allowedOrigins: readonly st
  * @throws ServiceError cross_site_request
  */
 export function refuseUnmarkedChange (page: PageRequest): void {
-  if (safeMethods.has(page.method) || !isFromBrowser(page) || page.headers['x-requested-with'] === 'ui') return
+  if (isSafe(page) || !isFromBrowser(page) || page.headers['x-requested-with'] === 'ui') return
   throw new ServiceError('cross_site_request', 'Changes from a web page need the header X-Requested-With: ui')
 }

@@ -3,7 +3,10 @@
  * tells the other processes which key to forget. All answer 0 when there was nothing to change.
  */
 
-/** KEYS: record, list, index by public half. ARGV: any | first, channel, id, created, public half, then fields and values. */
+/**
+ * KEYS: record, list, index by public half.
+ * ARGV: any | first, channel, id, created, public half, then fields and values.
+ */
 export const createKey = /* lua */ `
 local when, channel, id, created, key = unpack(ARGV, 1, 5)
 if when == 'first' and redis.call('ZCARD', KEYS[2]) > 0 then return 0 end

@@ -4,7 +4,7 @@ export type { Scope }
 
 /** Who makes a request, and what they may do. */
 export interface Principal {
-  /** `local` is somebody at this machine, or in a network of UI_TRUSTED_CIDRS; `token` sent AUTH_TOKEN or ADMIN_TOKEN. */
+  /** `local`: at this machine, or in a network of UI_TRUSTED_CIDRS. `token`: sent AUTH_TOKEN or ADMIN_TOKEN. */
   readonly kind: 'key' | 'token' | 'local' | 'session' | 'anonymous'
   /** Id of the access key; jobs belong to it. Null for everybody else. */
   readonly keyId: string | null

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
 
-/** `status` is for reading how jobs stand, so that waiting for a picture never uses up what is needed to ask for one. */
+/** `status`: reading how jobs stand, so that waiting for a picture never uses up what is needed to ask for one. */
 export type Bucket = 'requests' | 'status'
 
 /** What one request found in its bucket. */

@@ -1,0 +1,55 @@
+import type { ApiKey, ApiKeyUpdate, FirstApiKeyCreation } from '../../schemas/api-key.ts'
+import { isRateTier } from '../../src/access/key-record.ts'
+import type { AccessKey, AccessKeyFields } from '../../src/access/keys.ts'
+
+/**
+ * An access key as callers see it.
+ * @param at path of the collection
+ */
+export function viewOf (accessKey: AccessKey, at: string): ApiKey {
+  const self = `${at}/${accessKey.id}`
+  return {
+    id: accessKey.id,
+    name: accessKey.name,
+    description: accessKey.description,
+    key: accessKey.key,
+    created_at: momentText(accessKey.createdAt),
+    last_used: optionalMoment(accessKey.lastUsedAt),
+    last_used_at: optionalMoment(accessKey.lastUsedAt),
+    usage_count: accessKey.usageCount,
+    is_active: accessKey.active,
+    scopes: [...accessKey.scopes],
+    rate_limit_per_minute: accessKey.ratePerMinute,
+    rate_limit_tier: accessKey.tier,
+    custom_rate_limits: accessKey.customRateLimits,
+    permissions: accessKey.permissions,
+    previous_secret_valid_until: optionalMoment(accessKey.previousSecretUntil),
+    _links: { self, update: self, delete: self }
+  }
+}
+
+/** What a body says about a key, in our own words; what it leaves out is left out. */
+export function fieldsOf (body: FirstApiKeyCreation & ApiKeyUpdate): AccessKeyFields {
+  const fields: AccessKeyFields = {}
+  if (body.name !== undefined) fields.name = body.name.trim()
+  if (body.description !== undefined) fields.description = body.description
+  if (body.is_active !== undefined) fields.active = Boolean(body.is_active)
+  if (body.scopes !== undefined) fields.scopes = body.scopes
+  if (body.rate_limit_per_minute !== undefined) fields.ratePerMinute = body.rate_limit_per_minute
+  if (body.rate_limit_tier !== undefined) fields.tier = isRateTier(body.rate_limit_tier) ? body.rate_limit_tier : 'default'
+  if (body.permissions !== undefined) fields.permissions = legacyText(body.permissions) ?? '{}'
+  if (body.custom_rate_limits !== undefined) fields.customRateLimits = legacyText(body.custom_rate_limits)
+  return fields
+}
+
+function legacyText (value: string | object | null): string | null {
+  return typeof value === 'string' || value === null ? value : JSON.stringify(value)
+}
+
+function momentText (moment: number): string {
+  return new Date(moment).toISOString()
+}
+
+function optionalMoment (moment: number | null): string | null {
+  return moment === null ? null : momentText(moment)
+}

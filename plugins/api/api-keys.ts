@@ -1,0 +1,204 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import {
+  ApiKey, ApiKeyCreation, ApiKeyRotation, ApiKeyUpdate, ApiKeyWithSecret, FirstApiKeyCreation
+} from '../../schemas/api-key.ts'
+import { Nullable, Ref } from '../../schemas/kit.ts'
+import type { AccessKeys, IssuedKey } from '../../src/access/keys.ts'
+import { defaultScopes, holdsAll, type Principal, type Scope } from '../../src/access/principal.ts'
+import { ServiceError } from '../../src/errors.ts'
+import { fieldsOf, viewOf } from './api-key-view.ts'
+
+export interface ApiKeysOptions {
+  readonly accessKeys: AccessKeys
+}
+
+const success = Type.Literal(true, { description: 'Always true.' })
+const message = Type.String({ description: 'What happened, for people.' })
+const params = Type.Object({ id: Type.String({ maxLength: 64, description: 'Id of the key.' }) })
+const OneKey = Type.Object({ success, api_key: Ref(ApiKey) }, { description: 'The key, without its secret.' })
+const ChangedKey = Type.Object({ success, message, api_key: Ref(ApiKey) }, { description: 'The key as it is now.' })
+const Issued = Type.Object({
+  success,
+  message,
+  api_key: Ref(ApiKeyWithSecret),
+  key: Type.String({ description: 'The same as api_key.key, for older clients.' }),
+  secret: Type.String({ description: 'The same as api_key.secret, for older clients.' })
+}, { description: 'The key with its secret, which is told only here.' })
+
+const route = { tags: ['API keys'], security: [{ apiKey: [], apiSecret: [] }, { bearer: [] }, { basic: [] }] }
+const config = { access: { scope: 'keys:admin' } } as const
+
+const defaultGraceHours = 24
+
+/** Access keys: `/api-keys` below the prefix that this is registered under. */
+const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessKeys }) => {
+  const at = `${app.prefix}/api-keys`
+  for (const schema of [ApiKey, ApiKeyWithSecret, ApiKeyCreation, FirstApiKeyCreation, ApiKeyUpdate, ApiKeyRotation]) {
+    app.addSchema(schema)
+  }
+
+  app.get('/api-keys', {
+    config,
+    schema: {
+      ...route,
+      summary: 'List access keys',
+      description: 'All keys, newest first, without secrets.',
+      response: {
+        200: Type.Object({
+          success,
+          api_keys: Type.Array(Ref(ApiKey), { description: 'The keys.' }),
+          count: Type.Integer({ minimum: 0, description: 'How many keys there are.', examples: [1] })
+        }, { description: 'The keys.' })
+      }
+    }
+  }, async () => {
+    const all = await accessKeys.list()
+    return { success: true as const, api_keys: all.map(key => viewOf(key, at)), count: all.length }
+  })
+
+  app.post('/api-keys', {
+    config,
+    schema: {
+      ...route,
+      summary: 'Make an access key',
+      description: 'The answer is the only place where the secret is told. Nobody can grant what they may not do.',
+      body: Ref(ApiKeyCreation),
+      response: { 201: Issued }
+    }
+  }, async (request, reply) => {
+    refuseEscalation(request.principal, request.body.scopes ?? defaultScopes)
+    const issued = await accessKeys.create({ ...fieldsOf(request.body), name: request.body.name.trim() })
+    reply.code(201).header('Location', `${at}/${issued.accessKey.id}`)
+    return issuedAnswer(issued, 'The access key was made. Keep the secret: it is not told again.')
+  })
+
+  app.get('/api-keys/setup', {
+    config: { access: 'public' },
+    schema: {
+      ...route,
+      security: [],
+      summary: 'Whether a first key is wanted',
+      description: 'Tells whether this installation has any access key yet.',
+      response: {
+        200: Type.Object({
+          success,
+          setup_required: Type.Boolean({ description: 'true while there is no access key.' }),
+          message
+        }, { description: 'How the installation stands.' })
+      }
+    }
+  }, async () => {
+    const setupRequired = await accessKeys.isEmpty()
+    const sentence = setupRequired ? 'There is no access key yet.' : 'There are access keys already.'
+    return { success: true as const, setup_required: setupRequired, message: sentence }
+  })
+
+  app.post('/api-keys/setup', {
+    config,
+    schema: {
+      ...route,
+      summary: 'Make the first access key',
+      description: 'Makes a key only while there is none; two that ask at once get one key. Needs the same rights as ' +
+        'any other key: this machine, or the admin token.',
+      body: Nullable(Ref(FirstApiKeyCreation)),
+      response: { 201: Issued }
+    }
+  }, async (request, reply) => {
+    const body = request.body ?? {}
+    refuseEscalation(request.principal, body.scopes ?? defaultScopes)
+    const issued = await accessKeys.createFirst({ ...fieldsOf(body), name: body.name?.trim() ?? 'First key' })
+    if (issued === null) {
+      throw new ServiceError('setup_already_done', `There are access keys already; make further ones with POST ${at}`)
+    }
+    reply.code(201).header('Location', `${at}/${issued.accessKey.id}`)
+    return issuedAnswer(issued, 'The first access key was made. Keep the secret: it is not told again.')
+  })
+
+  app.get('/api-keys/:id', {
+    config,
+    schema: {
+      ...route,
+      summary: 'Read an access key',
+      description: 'One key, without its secret.',
+      params,
+      response: { 200: OneKey }
+    }
+  }, async request => ({ success: true as const, api_key: viewOf(await accessKeys.get(request.params.id), at) }))
+
+  app.put('/api-keys/:id', {
+    config,
+    schema: {
+      ...route,
+      summary: 'Change an access key',
+      description: 'Changes what is given and keeps the rest. Switching a key off works at once, everywhere.',
+      params,
+      body: Ref(ApiKeyUpdate),
+      response: { 200: ChangedKey }
+    }
+  }, async request => {
+    const { params: { id }, body, principal } = request
+    await refuseManaging(principal, id)
+    refuseEscalation(principal, body.scopes ?? [])
+    const changed = await accessKeys.update(id, fieldsOf(body))
+    return { success: true as const, message: 'The access key was changed.', api_key: viewOf(changed, at) }
+  })
+
+  app.delete('/api-keys/:id', {
+    config,
+    schema: {
+      ...route,
+      summary: 'Remove an access key',
+      description: 'The key stops working at once, everywhere. Its jobs stay.',
+      params,
+      response: { 200: Type.Object({ success, message }, { description: 'The key is gone.' }) }
+    }
+  }, async request => {
+    await refuseManaging(request.principal, request.params.id)
+    const { name } = await accessKeys.remove(request.params.id)
+    return { success: true as const, message: `The access key ${name} was removed.` }
+  })
+
+  app.post('/api-keys/:id/rotate', {
+    config,
+    schema: {
+      ...route,
+      summary: 'Replace the secret of an access key',
+      description: 'Makes a new secret; the former one keeps working for the grace period, so that clients can be ' +
+        'changed one after the other.',
+      params,
+      body: Nullable(Ref(ApiKeyRotation)),
+      response: { 200: Issued }
+    }
+  }, async request => {
+    await refuseManaging(request.principal, request.params.id)
+    const graceHours = request.body?.grace_hours ?? defaultGraceHours
+    const issued = await accessKeys.rotate(request.params.id, graceHours)
+    return issuedAnswer(issued, graceHours === 0
+      ? 'The secret was replaced; the former one no longer works.'
+      : `The secret was replaced; the former one works for ${graceHours} more hours.`)
+  })
+
+  function issuedAnswer ({ accessKey, secret }: IssuedKey, sentence: string) {
+    return {
+      success: true as const,
+      message: sentence,
+      api_key: { ...viewOf(accessKey, at), secret },
+      key: accessKey.key,
+      secret
+    }
+  }
+
+  /** Whoever changes a key or learns its new secret gains its rights, so they must have them already. */
+  async function refuseManaging (principal: Principal, id: string): Promise<void> {
+    refuseEscalation(principal, (await accessKeys.get(id)).scopes)
+  }
+}
+
+function refuseEscalation (principal: Principal, scopes: readonly Scope[]): void {
+  if (holdsAll(principal, scopes)) return
+  throw new ServiceError('permission_denied',
+    `${principal.name} can neither grant nor manage scopes that it does not have itself`, { field: 'scopes' })
+}
+
+export default apiKeys

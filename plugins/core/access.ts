@@ -1,0 +1,136 @@
+import bearerAuth from '@fastify/bearer-auth'
+import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { orUnavailable } from '../../src/access/availability.ts'
+import {
+  isNavigation, isSafe, refuseForeignPage, refuseUnmarkedChange, type PageRequest
+} from '../../src/access/browser-rules.ts'
+import { parseCredentials, type Credentials } from '../../src/access/credentials.ts'
+import type { FailedLogins } from '../../src/access/failed-logins.ts'
+import type { AccessKeys } from '../../src/access/keys.ts'
+import { administrator, anonymous, mayDo, type Principal, type Scope } from '../../src/access/principal.ts'
+import type { Bucket } from '../../src/access/rate-limit.ts'
+import { readCookie, sessionCookieName, type Sessions } from '../../src/access/sessions.ts'
+import { isTrustedByAddress, type TrustRules } from '../../src/access/trust.ts'
+import { ServiceError } from '../../src/errors.ts'
+import { challenge, refuseLogin } from './refuse-login.ts'
+
+/** Who may use a route. A route that says nothing needs `*`. */
+export type RouteAccess = 'public' | { readonly scope: Scope, readonly bucket?: Bucket }
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    access?: RouteAccess
+  }
+  interface FastifyRequest {
+    /** Who makes the request; `anonymous` on public routes. */
+    principal: Principal
+  }
+}
+
+export interface AccessOptions {
+  readonly accessKeys: AccessKeys
+  readonly sessions: Sessions
+  readonly failedLogins: FailedLogins
+  /** Bearer tokens with full rights: AUTH_TOKEN and the admin token, empty ones left out. */
+  readonly tokens: readonly string[]
+  readonly trust: TrustRules
+  /** Origins whose pages may call with a key. */
+  readonly corsOrigins: readonly string[]
+  /** The setting PUBLIC_URL, or empty. */
+  readonly publicUrl: string
+}
+
+const undeclared: RouteAccess = { scope: '*' }
+
+/**
+ * Finds out who makes a request and whether the route is for them: by credentials if there are any, else by where
+ * the request comes from and which page had it sent.
+ */
+const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
+  const { accessKeys, sessions, failedLogins, trust, corsOrigins } = options
+  const publicOrigins = options.publicUrl === '' ? [] : [new URL(options.publicUrl).origin]
+
+  // A form of any page can post text/plain without asking first.
+  app.removeContentTypeParser('text/plain')
+  app.decorateRequest('principal')
+  await app.register(bearerAuth, {
+    addHook: false,
+    keys: new Set(options.tokens),
+    specCompliance: 'rfc6749',
+    verifyErrorLogLevel: 'debug'
+  })
+
+  app.addHook('onRequest', async (request, reply) => {
+    request.principal = anonymous
+    // That a route does not exist may be told to anybody.
+    if (request.is404) return
+    const wanted = request.routeOptions.config.access ?? undeclared
+    if (wanted === 'public') return admitAnybody(pageOf(request))
+    const principal = await identify(request, reply)
+    if (!mayDo(principal, wanted.scope)) {
+      throw new ServiceError('permission_denied',
+        `This needs the scope ${wanted.scope}, which ${principal.name} does not have`, { scope: wanted.scope })
+    }
+    request.principal = principal
+  })
+
+  function admitAnybody (page: PageRequest): void {
+    if (isNavigation(page)) return
+    refuseForeignPage(page, isSafe(page) ? corsOrigins : [])
+    refuseUnmarkedChange(page)
+  }
+
+  async function identify (request: FastifyRequest, reply: FastifyReply): Promise<Principal> {
+    try {
+      const credentials = parseCredentials(request.headers)
+      return credentials.kind === 'none'
+        ? await identifyByPlace(request)
+        : await identifyByCredentials(credentials, request, reply)
+    } catch (error) {
+      if (error instanceof ServiceError && error.status === 401) challenge(request, reply)
+      throw error
+    }
+  }
+
+  async function identifyByCredentials (
+    credentials: Exclude<Credentials, { kind: 'none' }>, request: FastifyRequest, reply: FastifyReply
+  ): Promise<Principal> {
+    if (credentials.kind === 'token') {
+      if (await carriesToken(request, reply)) return administrator('token')
+      return await refuseLogin(failedLogins, request, reply, 'This bearer token is not known')
+    }
+    // Unlike the other forms, browsers add Basic to requests of any page.
+    if (credentials.via === 'basic') refuseForeignPage(pageOf(request), corsOrigins)
+    const principal = await orUnavailable(accessKeys.verify(credentials.key, credentials.secret))
+    return principal ?? await refuseLogin(failedLogins, request, reply,
+      'This access key and secret do not fit, or the key is switched off')
+  }
+
+  async function carriesToken (request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
+    return await new Promise(resolve => {
+      app.verifyBearerAuth?.(request, reply, error => resolve(error === undefined))
+    })
+  }
+
+  async function identifyByPlace (request: FastifyRequest): Promise<Principal> {
+    const page = pageOf(request)
+    refuseForeignPage(page, [])
+    const session = readCookie(request.headers.cookie, sessionCookieName(request.socket.localPort ?? 0))
+    if (session !== null && await orUnavailable(sessions.isOpen(session))) return administrator('session')
+    const caller = { peer: request.socket.remoteAddress, client: request.ip, headers: request.headers }
+    if (isTrustedByAddress(trust, caller)) {
+      refuseUnmarkedChange(page)
+      return administrator('local')
+    }
+    throw new ServiceError('authentication_required',
+      'Send X-API-Key and X-API-Secret, or Authorization: Bearer with a token; the web UI asks for the admin token')
+  }
+
+  function pageOf (request: FastifyRequest): PageRequest {
+    const origin = `${request.protocol}://${request.headers.host ?? ''}`.toLowerCase()
+    return { method: request.method, headers: request.headers, ownOrigins: [origin, ...publicOrigins] }
+  }
+}
+
+export default fp(access, { name: 'access', fastify: '5.x', dependencies: ['host-check', 'cors'] })

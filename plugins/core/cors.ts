@@ -1,0 +1,43 @@
+import fastifyCors from '@fastify/cors'
+import type { FastifyPluginAsync } from 'fastify'
+import fp from 'fastify-plugin'
+
+export interface CorsOptions {
+  /** Exact origins, such as http://localhost:7860. */
+  readonly origins: readonly string[]
+}
+
+const exposedHeaders = [
+  'RateLimit-Limit', 'RateLimit-Remaining', 'RateLimit-Reset', 'RateLimit-Policy',
+  'X-RateLimit-Limit', 'X-RateLimit-Remaining', 'X-RateLimit-Reset',
+  'Retry-After', 'X-Request-Id', 'Location', 'Content-Disposition'
+]
+
+/**
+ * Lets pages of the given origins call us with a key. It stands before the access checks, so that preflights, which
+ * carry no key, are answered and every later refusal can be read by the page. Cookies never cross origins.
+ */
+const cors: FastifyPluginAsync<CorsOptions> = async (app, { origins }) => {
+  // A page from a public address must ask before it reaches a private one.
+  // https://wicg.github.io/private-network-access/
+  app.addHook('onRequest', async (request, reply) => {
+    const { origin = '', 'access-control-request-private-network': wanted } = request.headers
+    if (request.method === 'OPTIONS' && wanted === 'true' && origins.includes(origin)) {
+      reply.header('Access-Control-Allow-Private-Network', 'true')
+    }
+  })
+
+  await app.register(fastifyCors, {
+    origin: [...origins],
+    methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'],
+    allowedHeaders: [
+      'Origin', 'Accept', 'Content-Type', 'Authorization', 'X-API-Key', 'X-API-Secret', 'X-Requested-With',
+      'Idempotency-Key', 'Last-Event-ID'
+    ],
+    exposedHeaders,
+    maxAge: 600,
+    strictPreflight: false
+  })
+}
+
+export default fp(cors, { name: 'cors', fastify: '5.x', dependencies: ['host-check'] })

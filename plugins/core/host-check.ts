@@ -1,0 +1,21 @@
+import type { FastifyPluginAsync } from 'fastify'
+import fp from 'fastify-plugin'
+import { headerValues, isAllowedHost, type HostRules } from '../../src/access/host-check.ts'
+import { ServiceError } from '../../src/errors.ts'
+
+export interface HostCheckOptions {
+  readonly rules: HostRules
+}
+
+/** Refuses requests for a name that is not ours, on every route there is, before anything else looks at them. */
+const hostCheck: FastifyPluginAsync<HostCheckOptions> = async (app, { rules }) => {
+  app.addHook('onRequest', async request => {
+    const hosts = headerValues(request.raw.rawHeaders, 'host')
+    if (isAllowedHost(rules, hosts)) return
+    const shown = hosts.length === 1 ? JSON.stringify(hosts[0]?.slice(0, 100)) : `${hosts.length} Host headers`
+    throw new ServiceError('unknown_host',
+      `This service does not answer to ${shown}; use localhost or an IP address, or add the name to PUBLIC_HOSTS`)
+  })
+}
+
+export default fp(hostCheck, { name: 'host-check', fastify: '5.x' })

@@ -1,0 +1,42 @@
+import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { rateLimitHeaders, type Allowance, type Bucket, type RateLimiter } from '../../src/access/rate-limit.ts'
+import { ServiceError } from '../../src/errors.ts'
+
+export interface RateLimitOptions {
+  readonly limiter: RateLimiter
+}
+
+/** Holds each access key to its requests a minute, and tells on every answer where it stands. */
+const rateLimit: FastifyPluginAsync<RateLimitOptions> = async (app, { limiter }) => {
+  app.addHook('onRequest', async (request, reply) => {
+    const { keyId, ratePerMinute } = request.principal
+    if (keyId === null || ratePerMinute === null) return
+    const allowance = await take(request, keyId, ratePerMinute)
+    if (allowance === null) return
+    reply.headers(rateLimitHeaders(allowance))
+    if (allowance.allowed) return
+    throw new ServiceError('api_key_rate_limit',
+      `${request.principal.name} may make ${allowance.limit} requests a minute; ` +
+      `the next is allowed in ${allowance.retryAfterSeconds} s`,
+      { limit: allowance.limit, retry_after: allowance.retryAfterSeconds })
+  })
+
+  /** Null when Redis cannot be asked and the request changes nothing, so that it goes on uncounted. */
+  async function take (request: FastifyRequest, keyId: string, ratePerMinute: number): Promise<Allowance | null> {
+    try {
+      return await limiter.take(keyId, bucketOf(request), ratePerMinute)
+    } catch (error) {
+      request.log.debug({ err: error }, 'rate limit not counted')
+      if (request.method === 'GET' || request.method === 'HEAD') return null
+      throw new ServiceError('database_error', 'Redis does not answer; try again in a moment', {}, { cause: error })
+    }
+  }
+}
+
+function bucketOf (request: FastifyRequest): Bucket {
+  const { access } = request.routeOptions.config
+  return typeof access === 'object' ? access.bucket ?? 'requests' : 'requests'
+}
+
+export default fp(rateLimit, { name: 'rate-limit', fastify: '5.x', dependencies: ['access'] })

@@ -1,0 +1,72 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import type { FastifyRequest } from 'fastify'
+import { StringEnum } from '../../schemas/kit.ts'
+import { orUnavailable } from '../../src/access/availability.ts'
+import type { FailedLogins } from '../../src/access/failed-logins.ts'
+import { readCookie, sessionCookie, sessionCookieName, type Sessions } from '../../src/access/sessions.ts'
+import { challenge, refuseLogin } from './refuse-login.ts'
+
+export interface UiSessionOptions {
+  readonly sessions: Sessions
+  readonly failedLogins: FailedLogins
+}
+
+/** Where the web UI exchanges the admin token for a cookie, off loopback. */
+const uiSession: FastifyPluginAsyncTypebox<UiSessionOptions> = async (app, { sessions, failedLogins }) => {
+  app.get('/ui/session', {
+    config: { access: { scope: '*' } },
+    schema: {
+      summary: 'Who the web UI acts as',
+      description: 'Answers 401 when the admin token is needed.',
+      tags: ['Web UI'],
+      response: {
+        200: Type.Object({
+          kind: StringEnum(['key', 'token', 'local', 'session', 'anonymous'], { description: 'How the caller was recognised.' }),
+          name: Type.String({ description: 'Name of the caller.' })
+        }, { description: 'The caller.' })
+      }
+    }
+  }, async request => ({ kind: request.principal.kind, name: request.principal.name }))
+
+  app.post('/ui/session', {
+    config: { access: 'public' },
+    schema: {
+      summary: 'Open a session of the web UI',
+      description: 'Exchanges the admin token for a cookie that lasts 7 days, or 12 hours without use.',
+      tags: ['Web UI'],
+      body: Type.Object({
+        token: Type.String({ minLength: 1, maxLength: 1024, description: 'ADMIN_TOKEN or AUTH_TOKEN.' })
+      }),
+      response: { 204: Type.Null({ description: 'The session is open; the cookie is set.' }) }
+    }
+  }, async (request, reply) => {
+    const session = await orUnavailable(sessions.open(request.body.token))
+    if (session === null) {
+      challenge(request, reply)
+      return await refuseLogin(failedLogins, request, reply, 'This is not the admin token')
+    }
+    reply.header('Set-Cookie', sessionCookie(cookieName(request), session, request.protocol))
+    return reply.code(204).send(null)
+  })
+
+  app.delete('/ui/session', {
+    config: { access: 'public' },
+    schema: {
+      summary: 'End the session of the web UI',
+      tags: ['Web UI'],
+      response: { 204: Type.Null({ description: 'The session is over; the cookie is removed.' }) }
+    }
+  }, async (request, reply) => {
+    const session = readCookie(request.headers.cookie, cookieName(request))
+    if (session !== null) await orUnavailable(sessions.end(session))
+    reply.header('Set-Cookie', sessionCookie(cookieName(request), '', request.protocol))
+    return reply.code(204).send(null)
+  })
+}
+
+function cookieName (request: FastifyRequest): string {
+  return sessionCookieName(request.socket.localPort ?? 0)
+}
+
+export default uiSession
