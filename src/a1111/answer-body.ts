@@ -1,0 +1,33 @@
+import type { Dispatcher } from 'undici'
+import { statusFailure } from './failures.ts'
+import type { GenerationFailure } from './types.ts'
+
+type Answer = Dispatcher.ResponseData
+
+/** Enough for every error that A1111 words itself; validation errors may echo a whole request. */
+const longestErrorBytes = 256 * 1024
+
+/** The chunks of an answer's body; what breaks while they arrive is told by `toFailure`. */
+export async function * chunksOf (
+  body: Answer['body'], toFailure: (error: unknown) => GenerationFailure
+): AsyncGenerator<Buffer, void> {
+  try {
+    for await (const chunk of body) yield chunk as Buffer
+  } catch (error) {
+    throw toFailure(error)
+  }
+}
+
+/** The failure that an answer with another status than 200 tells of; reads no more of it than is needed. */
+export async function failureOfAnswer (
+  answer: Answer, toFailure: (error: unknown) => GenerationFailure
+): Promise<GenerationFailure> {
+  const parts: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of chunksOf(answer.body, toFailure)) {
+    parts.push(chunk)
+    bytes += chunk.length
+    if (bytes > longestErrorBytes) break
+  }
+  return statusFailure(answer.statusCode, String(answer.headers['content-type'] ?? ''), Buffer.concat(parts).toString('utf8'))
+}

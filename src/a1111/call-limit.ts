@@ -1,0 +1,42 @@
+/** What ended a call before its answer did. */
+export type CallEnd = 'cancelled' | 'late' | 'closed'
+
+/** One signal out of a caller's, a time limit and the client's own end, that leaves nothing behind. */
+export interface CallLimit {
+  readonly signal: AbortSignal
+  /** Why `signal` fired; null while it has not. */
+  ended (): CallEnd | null
+  /** Removes the timer and every listener. */
+  release (): void
+}
+
+/**
+ * @param timeoutMs milliseconds from now, at most 2^31 - 1
+ * @param closed fires when the client is closed
+ * @param cancelled the caller's own signal
+ */
+export function limitCall (timeoutMs: number, closed: AbortSignal, cancelled: AbortSignal | undefined): CallLimit {
+  // by hand: AbortSignal.any and AbortSignal.timeout keep their sources and timers until they are collected
+  const controller = new AbortController()
+  let end: CallEnd | null = null
+  function finish (reason: CallEnd): void {
+    end ??= reason
+    controller.abort()
+  }
+  const onClosed = () => finish('closed')
+  const onCancelled = () => finish('cancelled')
+  const timer = setTimeout(() => finish('late'), timeoutMs)
+  closed.addEventListener('abort', onClosed)
+  cancelled?.addEventListener('abort', onCancelled)
+  if (cancelled?.aborted === true) onCancelled()
+  if (closed.aborted) onClosed()
+  return {
+    signal: controller.signal,
+    ended: () => end,
+    release () {
+      clearTimeout(timer)
+      closed.removeEventListener('abort', onClosed)
+      cancelled?.removeEventListener('abort', onCancelled)
+    }
+  }
+}

@@ -1,0 +1,69 @@
+import { endpointOf } from './endpoint.ts'
+import { callGeneration, type GenerationOptions } from './generation-call.ts'
+import { createProgressReader } from './progress.ts'
+import { createSmallCalls, type SmallCallOptions } from './small-calls.ts'
+import type { GenerationAnswer, GenerationMode, ServerAddress, ServerProgress } from './types.ts'
+
+/** How this service talks to one server. Everything throws GenerationFailure. */
+export interface A1111Client {
+  /** GET a path such as `/sdapi/v1/options`; the answer, parsed. */
+  readJson (path: string, options?: SmallCallOptions): Promise<unknown>
+  postJson (path: string, body: unknown, options?: SmallCallOptions): Promise<unknown>
+  /** Runs one generation; `body` is its JSON text. Whatever a sink throws comes out unchanged. */
+  generate (mode: GenerationMode, body: string | Buffer, options: GenerationOptions): Promise<GenerationAnswer>
+  /** One look at a task (the `force_task_id` of a request), or at the whole server for null. */
+  progress (taskId: string | null, options?: SmallCallOptions): Promise<ServerProgress>
+  /** Ends at its next step whatever runs at the server, be it ours or not. */
+  interrupt (options?: SmallCallOptions): Promise<void>
+  /** Takes the checkpoint out of the server's GPU memory; the next generation loads it again. */
+  unloadCheckpoint (options?: SmallCallOptions): Promise<void>
+  /** Ends every call with `client_closed` and every connection. */
+  close (): Promise<void>
+}
+
+export interface ClientLimits {
+  /** Milliseconds for a connection to stand. */
+  readonly connectTimeoutMs?: number
+  /** Milliseconds for a small call, unless it says otherwise. */
+  readonly smallCallTimeoutMs?: number
+  /** Largest answer to a small call, in bytes. */
+  readonly maxSmallAnswerBytes?: number
+}
+
+/** Moving a large checkpoint out takes seconds. */
+const unloadTimeoutMs = 30_000
+
+/** Makes no call by itself. Throws a TypeError if the address is no URL. */
+export function createA1111Client (address: ServerAddress, limits: ClientLimits = {}): A1111Client {
+  const endpoint = endpointOf(address)
+  const closing = new AbortController()
+  const connectTimeoutMs = limits.connectTimeoutMs ?? 5000
+  const running = new Set<Promise<GenerationAnswer>>()
+  const calls = createSmallCalls(endpoint, {
+    connectTimeoutMs,
+    timeoutMs: limits.smallCallTimeoutMs ?? 5000,
+    maxAnswerBytes: limits.maxSmallAnswerBytes ?? 16 * 1024 * 1024
+  }, closing.signal)
+
+  return {
+    readJson: calls.get,
+    postJson: calls.post,
+    progress: createProgressReader(calls),
+    generate (mode, body, options) {
+      const generation = callGeneration(endpoint, mode, body, options, { connectTimeoutMs, closed: closing.signal })
+        .finally(() => running.delete(generation))
+      running.add(generation)
+      return generation
+    },
+    async interrupt (options) {
+      await calls.post('/sdapi/v1/interrupt', {}, options)
+    },
+    async unloadCheckpoint (options) {
+      await calls.post('/sdapi/v1/unload-checkpoint', {}, { timeoutMs: unloadTimeoutMs, ...options })
+    },
+    async close () {
+      closing.abort()
+      await Promise.allSettled([...running, calls.close()])
+    }
+  }
+}

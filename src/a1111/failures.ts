@@ -1,0 +1,143 @@
+import { GenerationFailure } from './types.ts'
+import { classifyServerError, readServerError } from './server-errors.ts'
+
+/**
+ * How far a call has come. `connecting`: the server has nothing of it yet. `waiting`: the request is on its
+ * way or there. `answering`: the status line is in; A1111 sends it only when the generation is over.
+ */
+export type CallPhase = 'connecting' | 'waiting' | 'answering'
+
+const connectFailures: Readonly<Record<string, readonly [code: string, sentence: string]>> = {
+  ECONNREFUSED: ['connection_refused', 'Nothing listens at the server\'s address; is A1111 running with --api?'],
+  ENOTFOUND: ['host_not_found', 'The server\'s host name is not known.'],
+  EAI_AGAIN: ['host_not_found', 'The server\'s host name could not be looked up.'],
+  EHOSTUNREACH: ['host_unreachable', 'The server\'s host cannot be reached.'],
+  ENETUNREACH: ['host_unreachable', 'The server\'s network cannot be reached.'],
+  ETIMEDOUT: ['connect_timeout', 'The server\'s host did not take the connection in time.'],
+  UND_ERR_CONNECT_TIMEOUT: ['connect_timeout', 'The server\'s host did not take the connection in time.']
+}
+
+/**
+ * The failure behind an error of the connection.
+ *
+ * A connection that breaks while a generation runs is the server's fault (`server-down`, `connection_lost`), not a
+ * passing one: its process died or the network did, so the server is looked at before anything more is sent to it,
+ * and the job loses no attempt. `mayBeRunning` is true, since A1111 works on after a lost connection. One that
+ * breaks within the answer costs an attempt (`passing`, `truncated_answer`): the generation is over by then.
+ */
+export function connectionFailure (error: unknown, phase: CallPhase): GenerationFailure {
+  const cause = codeOf(error)
+  if (phase === 'answering') return truncatedAnswer({ cause: error })
+  if (cause.startsWith('HPE_') || cause === 'UND_ERR_HEADERS_OVERFLOW') {
+    return new GenerationFailure('server-down', 'not_http', 'What listens at the server\'s address does not speak HTTP.',
+      { cause: error, mayBeRunning: false })
+  }
+  if (phase === 'connecting') {
+    const known = connectFailures[cause]
+    if (known !== undefined) return new GenerationFailure('server-down', known[0], known[1], { cause: error })
+    if (/CERT|TLS|SSL/.test(cause)) {
+      return new GenerationFailure('server-down', 'tls_error', `No secure connection to the server (${cause}).`,
+        { cause: error })
+    }
+  }
+  return new GenerationFailure('server-down', 'connection_lost', 'The connection to the server was lost before it answered.',
+    { cause: error, mayBeRunning: phase === 'waiting' })
+}
+
+/** The job's deadline passed; A1111 generates on if the request had reached it. */
+export function deadlinePassed (phase: CallPhase): GenerationFailure {
+  return new GenerationFailure('timeout', 'deadline_passed', 'The server did not finish the generation in time.',
+    { mayBeRunning: phase === 'waiting' })
+}
+
+/** A small call took too long: a server whose threads are all blocked, or that hangs. */
+export function slowAnswer (timeoutMs: number): GenerationFailure {
+  return new GenerationFailure('server-down', 'answer_timeout', `The server gave no answer within ${timeoutMs} ms.`)
+}
+
+/** Our own signal ended the call. */
+export function callCancelled (phase: CallPhase): GenerationFailure {
+  return new GenerationFailure('cancelled', 'cancelled', 'The call was cancelled.', { mayBeRunning: phase === 'waiting' })
+}
+
+/** The client was closed under the call. */
+export function clientClosed (phase: CallPhase): GenerationFailure {
+  return new GenerationFailure('cancelled', 'client_closed', 'The connection to the server was closed by this service.',
+    { mayBeRunning: phase === 'waiting' })
+}
+
+export function truncatedAnswer (options: ErrorOptions = {}): GenerationFailure {
+  return new GenerationFailure('passing', 'truncated_answer', 'The server\'s answer broke off.', options)
+}
+
+/** An HTML page, whatever its status: something in front of the server speaks in its place. */
+export function htmlAnswer (status: number): GenerationFailure {
+  return new GenerationFailure('server-down', 'bad_gateway', `A web page came in place of the server's answer (status ${status}); is a proxy in front of it?`,
+    { mayBeRunning: isGatewayTimeout(status) })
+}
+
+export function notJson (options: ErrorOptions = {}): GenerationFailure {
+  return new GenerationFailure('bad-answer', 'not_json', 'The server\'s answer is not valid JSON.', options)
+}
+
+export function answerTooLarge (maxBytes: number): GenerationFailure {
+  return new GenerationFailure('bad-answer', 'answer_too_large', `The server's answer is larger than the allowed ${maxBytes} bytes.`)
+}
+
+export function corruptImage (reason: string): GenerationFailure {
+  return new GenerationFailure('bad-answer', 'corrupt_image', `An image in the server's answer is corrupt: ${reason}.`)
+}
+
+/**
+ * The failure behind an answer whose status is not 200.
+ *
+ * @param body the answer's text, as much of it as was read
+ */
+export function statusFailure (status: number, contentType: string, body: string): GenerationFailure {
+  const html = contentType.includes('html') || body.trimStart().startsWith('<')
+  const said = readServerError(html ? '' : body)
+  if (status >= 300 && status < 400) {
+    return new GenerationFailure('server-down', 'redirected', `The server's address redirects elsewhere (status ${status}), which is not followed; register the address that it leads to.`)
+  }
+  if (status === 401 || status === 403 || status === 407) {
+    return new GenerationFailure('unauthorized', 'unauthorized',
+      `The server does not accept our credentials${said === null ? '' : `: ${said.message}`}.`)
+  }
+  if (status === 404 && (said === null || said.message === 'Not Found')) {
+    // A1111 mounts its API some seconds after it listens, so this is not held against the job
+    return new GenerationFailure('server-down', 'route_missing', 'The server does not offer this route; is it starting, or running without --api?')
+  }
+  if (status === 405) {
+    return new GenerationFailure('server-down', 'method_not_allowed', 'The server does not offer this route for this method.')
+  }
+  if (status === 413) {
+    return new GenerationFailure('request', 'payload_too_large', 'The request is too large for the server or a proxy in front of it.')
+  }
+  if (status === 408 || status === 425 || status === 429) {
+    return new GenerationFailure('passing', 'server_busy', `The server turned the request away for now (status ${status}).`)
+  }
+  if (status >= 502) {
+    return new GenerationFailure('server-down', 'bad_gateway', `A proxy in front of the server could not get its answer (status ${status}).`,
+      { mayBeRunning: isGatewayTimeout(status) })
+  }
+  if (html) return htmlAnswer(status)
+  if (status >= 500) return classifyServerError(said, status)
+  if (status >= 400) {
+    return new GenerationFailure('request', 'request_rejected',
+      `The server rejected the request${said === null ? ` (status ${status})` : `: ${said.message}`}.`)
+  }
+  return new GenerationFailure('bad-answer', 'unexpected_status', `The server answered with the unexpected status ${status}.`)
+}
+
+/** Cloudflare's 524 is a 504 by another name. */
+function isGatewayTimeout (status: number): boolean {
+  return status === 504 || status === 524
+}
+
+/** The most telling `code` of an error, its cause or, for both address families refused, its parts. */
+function codeOf (error: unknown): string {
+  if (!(error instanceof Error)) return ''
+  if ('code' in error && typeof error.code === 'string') return error.code
+  if (error instanceof AggregateError) return codeOf(error.errors[0])
+  return codeOf(error.cause)
+}

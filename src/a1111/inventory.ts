@@ -1,0 +1,117 @@
+import type { A1111Client } from './client.ts'
+import { fieldsOf, textOf, textsOf, type JsonObject } from './json-values.ts'
+import { isMissing } from './progress.ts'
+import type { SmallCallOptions } from './small-calls.ts'
+import { GenerationFailure, type Checkpoint, type Inventory, type Scheduler, type ServerTraits } from './types.ts'
+
+type ListName = Inventory['missing'][number]
+
+/** LoRA lists carry megabytes of training metadata, which is left out, and are slow to make. */
+const loraCall: SmallCallOptions = { timeoutMs: 30_000, maxAnswerBytes: 512 * 1024 * 1024, leaveOut: ['metadata'] }
+/** A server with thousands of files on a network disk needs its time. */
+const listCall: SmallCallOptions = { timeoutMs: 15_000 }
+
+/**
+ * Reads all lists at once. None of them waits for the generation lock, so it works beside a running generation;
+ * nothing is refreshed. A list that the server does not have, or fails to give, is empty and named in `missing`.
+ *
+ * @throws GenerationFailure if the server cannot be reached, does not let us in, or fails to list its checkpoints
+ */
+export async function readInventory (client: A1111Client, { kind }: ServerTraits): Promise<Inventory> {
+  const missing: ListName[] = []
+
+  async function read<Value> (
+    name: ListName, paths: readonly string[], parse: (answer: unknown) => Value, options = listCall
+  ): Promise<Value> {
+    for (const path of paths) {
+      try {
+        return parse(await client.readJson(path, options))
+      } catch (error) {
+        if (!isTolerable(error, name)) throw error
+      }
+    }
+    missing.push(name)
+    return parse(null)
+  }
+
+  const vaePaths = ['/sdapi/v1/sd-vae', '/sdapi/v1/sd-modules']
+  const [
+    checkpoints, samplers, schedulers, upscalers, latentUpscaleModes, vaes, loras, embeddings, styles, scripts
+  ] = await Promise.all([
+    read('checkpoints', ['/sdapi/v1/sd-models'], answer => itemsOf(answer).flatMap(checkpointOf)),
+    read('samplers', ['/sdapi/v1/samplers'], answer => itemsOf(answer).flatMap(item =>
+      named(item.name, name => ({ name, aliases: textsOf(item.aliases) })))),
+    read('schedulers', ['/sdapi/v1/schedulers'], answer => itemsOf(answer).flatMap(schedulerOf)),
+    read('upscalers', ['/sdapi/v1/upscalers'], namesOf),
+    read('latentUpscaleModes', ['/sdapi/v1/latent-upscale-modes'], namesOf),
+    // Forge has modules, VAEs and text encoders together, in place of VAEs
+    read('vaes', kind === 'forge' ? vaePaths.toReversed() : vaePaths, answer =>
+      itemsOf(answer).flatMap(item => named(item.model_name, name => name))),
+    read('loras', ['/sdapi/v1/loras'], answer => itemsOf(answer).flatMap(item =>
+      named(item.name, name => ({ name, alias: textOf(item.alias) ?? name, path: textOf(item.path) ?? '' }))), loraCall),
+    read('embeddings', ['/sdapi/v1/embeddings'], embeddingsOf),
+    read('styles', ['/sdapi/v1/prompt-styles'], namesOf),
+    read('scripts', ['/sdapi/v1/scripts'], answer => ({
+      txt2img: textsOf(fieldsOf(answer).txt2img), img2img: textsOf(fieldsOf(answer).img2img)
+    }))
+  ])
+  return {
+    checkpoints,
+    samplers,
+    schedulers,
+    upscalers,
+    latentUpscaleModes,
+    vaes,
+    loras,
+    embeddings,
+    styles,
+    scripts,
+    missing,
+    readAt: Date.now()
+  }
+}
+
+/**
+ * A route that is missing or a list that one extension breaks is no reason to know nothing; a server that went
+ * away is, or half an inventory would pass for the whole. Without checkpoints nothing can be checked.
+ */
+function isTolerable (error: unknown, name: ListName): boolean {
+  if (!(error instanceof GenerationFailure)) return false
+  if (isMissing(error)) return true
+  if (name === 'checkpoints') return false
+  return error.code === 'answer_timeout' || ['request', 'passing', 'bad-answer'].includes(error.failureClass)
+}
+
+/** Title and hash stay as they are said: both are unknown until the server has loaded the file once. */
+function checkpointOf (item: JsonObject): Checkpoint[] {
+  return named(item.title, title => ({
+    title,
+    modelName: textOf(item.model_name) ?? title,
+    hash: textOf(item.hash),
+    sha256: textOf(item.sha256),
+    filename: textOf(item.filename) ?? ''
+  }))
+}
+
+function schedulerOf (item: JsonObject): Scheduler[] {
+  return named(item.name, name => ({ name, label: textOf(item.label) ?? name, aliases: textsOf(item.aliases) }))
+}
+
+/** The loaded ones and those that fit another kind of checkpoint than the loaded one. */
+function embeddingsOf (answer: unknown): string[] {
+  const { loaded, skipped } = fieldsOf(answer)
+  return [...Object.keys(fieldsOf(loaded)), ...Object.keys(fieldsOf(skipped))]
+}
+
+function namesOf (answer: unknown): string[] {
+  return itemsOf(answer).flatMap(item => named(item.name, name => name))
+}
+
+/** The value made of a name, or nothing where the server gave none. */
+function named<Value> (name: unknown, make: (name: string) => Value): Value[] {
+  return typeof name === 'string' ? [make(name)] : []
+}
+
+function itemsOf (answer: unknown): JsonObject[] {
+  return Array.isArray(answer) ? answer.map(fieldsOf) : []
+}

@@ -1,0 +1,27 @@
+/** Reads parsed JSON of which nothing is certain: each function gives a harmless value for what is not there. */
+export type JsonObject = Readonly<Record<string, unknown>>
+
+/** Null unless the value is an object and no list. */
+export function objectOf (value: unknown): JsonObject | null {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? value as JsonObject : null
+}
+
+/** The value's fields; none unless it is an object. */
+export function fieldsOf (value: unknown): JsonObject {
+  return objectOf(value) ?? {}
+}
+
+/** Null unless the value is a finite number. */
+export function numberOf (value: unknown): number | null {
+  return typeof value === 'number' && Number.isFinite(value) ? value : null
+}
+
+/** Null unless the value is text with something in it. */
+export function textOf (value: unknown): string | null {
+  return typeof value === 'string' && value !== '' ? value : null
+}
+
+/** The strings of a list; none unless it is one. */
+export function textsOf (value: unknown): string[] {
+  return Array.isArray(value) ? value.filter(entry => typeof entry === 'string') : []
+}

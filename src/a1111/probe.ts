@@ -1,0 +1,70 @@
+import type { A1111Client } from './client.ts'
+import { fieldsOf, textOf, type JsonObject } from './json-values.ts'
+import { isMissing } from './progress.ts'
+import { GenerationFailure, type ServerKind, type ServerTraits } from './types.ts'
+
+/** A1111 has some 312 options, Forge more; sd.cpp's server says a handful. */
+const fewOptions = 40
+
+/**
+ * Finds out what listens at an address, by calls that change nothing and wait for no generation.
+ *
+ * A1111's version is not asked for: the routes that tell it are slow (`sysinfo`) or leak (`cmd-flags`).
+ *
+ * @throws GenerationFailure: `unauthorized`, `route_missing` if there is no A1111 API, and whatever keeps a call
+ *   from being answered
+ */
+export async function probeServer (client: A1111Client): Promise<ServerTraits> {
+  // first alone: it tells whether anybody is there and lets us in
+  const options = fieldsOf(await client.readJson('/sdapi/v1/options'))
+  const [about, progress, taskProgress, interrupt, img2img] = await Promise.all([
+    answerOf(client.readJson('/simulator/about')),
+    answerOf(client.readJson('/sdapi/v1/progress?skip_current_image=true')),
+    answerOf(client.postJson('/internal/progress', { id_task: 'stablequeue-probe', live_preview: false })),
+    offersPost(client, '/sdapi/v1/interrupt'),
+    offersPost(client, '/sdapi/v1/img2img')
+  ])
+  return {
+    kind: kindOf(about, options, progress),
+    version: textOf(about?.version),
+    capabilities: {
+      progress: progress !== null && 'progress' in progress,
+      taskProgress: taskProgress !== null && 'active' in taskProgress,
+      interrupt,
+      img2img
+    },
+    loadedCheckpoint: textOf(options.sd_model_checkpoint)
+  }
+}
+
+function kindOf (about: JsonObject | null, options: JsonObject, progress: JsonObject | null): ServerKind {
+  if (about?.simulator === true) return 'simulator'
+  if ('forge_preset' in options) return 'forge'
+  return progress === null && Object.keys(options).length < fewOptions ? 'sdcpp' : 'a1111'
+}
+
+/** The answer; null where the server has no such route or answers it with anything but JSON. */
+async function answerOf (call: Promise<unknown>): Promise<JsonObject | null> {
+  try {
+    return fieldsOf(await call)
+  } catch (error) {
+    if (error instanceof GenerationFailure && (isMissing(error) || !keepsFromAnswering(error))) return null
+    throw error
+  }
+}
+
+/** A1111 answers GET with 405 where it only takes POST, and with 404 where there is nothing. */
+async function offersPost (client: A1111Client, path: string): Promise<boolean> {
+  try {
+    await client.readJson(path)
+    return true
+  } catch (error) {
+    if (error instanceof GenerationFailure && isMissing(error)) return error.code === 'method_not_allowed'
+    throw error
+  }
+}
+
+function keepsFromAnswering ({ failureClass, code }: GenerationFailure): boolean {
+  return failureClass === 'unauthorized' || failureClass === 'cancelled' ||
+    (failureClass === 'server-down' && code !== 'bad_gateway')
+}

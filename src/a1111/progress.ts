@@ -1,0 +1,110 @@
+import { fieldsOf, numberOf } from './json-values.ts'
+import type { SmallCallOptions, SmallCalls } from './small-calls.ts'
+import { GenerationFailure, type ServerProgress } from './types.ts'
+
+/** Time after which `/internal/progress` is asked for again where it was missing: a server may start anew. */
+const askAgainMs = 30_000
+/** A1111 adds this to its global progress as soon as anything runs. */
+const globalOffset = 0.01
+
+/**
+ * A reader of one server's progress. It asks `/internal/progress` about the task first and the whole server
+ * second: A1111 keeps a task that raised `active` for ever, and only "active, yet afterwards nothing runs" gives
+ * that away. A server started with --nowebui knows no tasks; then every task is `unknown`.
+ *
+ * What the words mean: `gone` is over or not known (yet, or any more: A1111 remembers 16); `queued` while nothing
+ * is busy is about to begin or failed before it began, which A1111 never clears. The generation's own answer has
+ * the last word on both.
+ *
+ * @throws GenerationFailure, `route_missing` where the server has no progress at all (sd.cpp)
+ */
+export function createProgressReader (
+  calls: SmallCalls
+): (taskId: string | null, options?: SmallCallOptions) => Promise<ServerProgress> {
+  let tasksMissingUntil = 0
+
+  async function readTask (taskId: string, options?: SmallCallOptions): Promise<TaskView | null> {
+    if (performance.now() < tasksMissingUntil) return null
+    try {
+      return taskViewOf(await calls.post('/internal/progress', { id_task: taskId, live_preview: false }, options))
+    } catch (error) {
+      if (!(error instanceof GenerationFailure) || !isMissing(error)) throw error
+      tasksMissingUntil = performance.now() + askAgainMs
+      return null
+    }
+  }
+
+  return async (taskId, options) => {
+    const task = taskId === null ? null : await readTask(taskId, options)
+    const server = serverViewOf(await calls.get('/sdapi/v1/progress?skip_current_image=true', options))
+    return combine(task, server)
+  }
+}
+
+/** Whether the server answered that it has no such route. */
+export function isMissing (failure: GenerationFailure): boolean {
+  return failure.code === 'route_missing' || failure.code === 'method_not_allowed'
+}
+
+interface TaskView { active: boolean, queued: boolean, completed: boolean, fraction: number, etaSeconds: number | null }
+type ServerView = Omit<ServerProgress, 'task'>
+
+function combine (task: TaskView | null, server: ServerView): ServerProgress {
+  if (task === null) return { ...server, task: 'unknown' }
+  if (task.active && server.busy) {
+    return {
+      fraction: task.fraction,
+      step: server.step,
+      steps: server.steps,
+      etaSeconds: task.etaSeconds ?? server.etaSeconds,
+      task: 'running',
+      busy: true
+    }
+  }
+  // what the server does now is another's, so its figures say nothing about this task
+  return {
+    fraction: task.completed ? 1 : 0,
+    step: null,
+    steps: null,
+    etaSeconds: null,
+    task: task.queued ? 'queued' : 'gone',
+    busy: server.busy
+  }
+}
+
+function taskViewOf (answer: unknown): TaskView {
+  const view = fieldsOf(answer)
+  return {
+    active: view.active === true,
+    queued: view.queued === true,
+    completed: view.completed === true,
+    fraction: fractionOf(view.progress),
+    etaSeconds: positiveOf(view.eta)
+  }
+}
+
+function serverViewOf (answer: unknown): ServerView {
+  const view = fieldsOf(answer)
+  const state = fieldsOf(view.state)
+  // -1 while a checkpoint loads; the steps are still those of the job before then
+  const jobCount = numberOf(state.job_count) ?? 0
+  const sampling = jobCount > 0
+  const fraction = jobCount === 0 ? 0 : Math.max(0, fractionOf(view.progress) - globalOffset)
+  return {
+    busy: jobCount !== 0,
+    fraction,
+    step: sampling ? numberOf(state.sampling_step) : null,
+    steps: sampling ? numberOf(state.sampling_steps) : null,
+    // before the first step the guess is elapsed time over nothing
+    etaSeconds: sampling && fraction > 0 ? positiveOf(view.eta_relative) : null
+  }
+}
+
+function fractionOf (value: unknown): number {
+  return Math.min(1, Math.max(0, numberOf(value) ?? 0))
+}
+
+function positiveOf (value: unknown): number | null {
+  const number = numberOf(value)
+  return number !== null && number > 0 ? number : null
+}

@@ -1,0 +1,101 @@
+import { Pool, type Dispatcher } from 'undici'
+import { chunksOf, failureOfAnswer } from './answer-body.ts'
+import { limitCall, type CallLimit } from './call-limit.ts'
+import type { Endpoint } from './endpoint.ts'
+import { answerTooLarge, callCancelled, clientClosed, connectionFailure, slowAnswer, type CallPhase } from './failures.ts'
+import { createJsonSieve } from './json-sieve.ts'
+import type { GenerationFailure } from './types.ts'
+
+export interface SmallCallOptions {
+  readonly signal?: AbortSignal
+  /** Milliseconds for the whole call. */
+  readonly timeoutMs?: number
+  /** Largest answer, in bytes. */
+  readonly maxAnswerBytes?: number
+  /** Keys whose arrays and objects are left out (null takes their place), such as the megabytes of LoRA metadata. */
+  readonly leaveOut?: readonly string[]
+}
+
+export interface SmallCallLimits {
+  readonly connectTimeoutMs: number
+  readonly timeoutMs: number
+  readonly maxAnswerBytes: number
+}
+
+export interface SmallCalls {
+  /** Throws GenerationFailure; so does `post`. */
+  get (path: string, options?: SmallCallOptions): Promise<unknown>
+  post (path: string, body: unknown, options?: SmallCallOptions): Promise<unknown>
+  close (): Promise<void>
+}
+
+/** gradio's uvicorn drops a connection after 5 s without use; we must be first. */
+const keepAliveMs = 4000
+/** Enough that an interrupt never waits behind lists, few beside A1111's 40 threads. */
+const mostConnections = 8
+
+/** Calls that are answered at once: state, lists, interrupt. They share a few connections. */
+export function createSmallCalls (endpoint: Endpoint, limits: SmallCallLimits, closed: AbortSignal): SmallCalls {
+  const pool = new Pool(endpoint.origin, {
+    connections: mostConnections,
+    pipelining: 1,
+    keepAliveTimeout: keepAliveMs,
+    keepAliveMaxTimeout: keepAliveMs,
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    connect: { timeout: limits.connectTimeoutMs }
+  })
+
+  async function call (request: Dispatcher.RequestOptions, options: SmallCallOptions): Promise<unknown> {
+    const timeoutMs = options.timeoutMs ?? limits.timeoutMs
+    const limit = limitCall(timeoutMs, closed, options.signal)
+    let phase: CallPhase = 'connecting'
+    const toFailure = (error: unknown) => endOfCall(limit, timeoutMs, phase) ?? connectionFailure(error, phase)
+    try {
+      const answer = await pool.request({ ...request, signal: limit.signal }).catch(error => { throw toFailure(error) })
+      phase = 'answering'
+      if (answer.statusCode !== 200) throw await failureOfAnswer(answer, toFailure)
+      const maxAnswerBytes = options.maxAnswerBytes ?? limits.maxAnswerBytes
+      return await readValue(chunksOf(answer.body, toFailure), maxAnswerBytes, options.leaveOut ?? [])
+    } finally {
+      limit.release()
+    }
+  }
+
+  return {
+    get: (path, options = {}) =>
+      call({ method: 'GET', path: endpoint.pathOf(path), headers: endpoint.headers }, options),
+    post: (path, body, options = {}) => call({
+      method: 'POST',
+      path: endpoint.pathOf(path),
+      headers: { ...endpoint.headers, 'content-type': 'application/json' },
+      body: JSON.stringify(body)
+    }, options),
+    close: () => pool.destroy()
+  }
+}
+
+async function readValue (
+  chunks: AsyncIterable<Buffer>, maxAnswerBytes: number, leaveOut: readonly string[]
+): Promise<unknown> {
+  const sieve = createJsonSieve({
+    maxKeptBytes: maxAnswerBytes,
+    fateOf: (path, kind) => kind === 'container' && leaveOut.includes(String(path.at(-1))) ? 'drop' : 'keep'
+  })
+  let bytes = 0
+  for await (const chunk of chunks) {
+    bytes += chunk.length
+    if (bytes > maxAnswerBytes) throw answerTooLarge(maxAnswerBytes)
+    // nothing is streamed, so there is no event to answer
+    Array.from(sieve.scan(chunk))
+  }
+  return sieve.finish()
+}
+
+/** What ended the call from our side. Small calls start no generation, so none may be running for them. */
+function endOfCall (limit: CallLimit, timeoutMs: number, phase: CallPhase): GenerationFailure | null {
+  const end = limit.ended()
+  if (end === 'late') return slowAnswer(timeoutMs)
+  if (end === 'cancelled') return callCancelled(phase)
+  return end === 'closed' ? clientClosed(phase) : null
+}
