@@ -62,7 +62,7 @@ export async function connectRedis (
   const stop = new AbortController()
   try {
     await Promise.race([
-      opened(redis),
+      whenReady(redis),
       sleep(patience, undefined, { signal: stop.signal }).then(() => { throw new Error(problem) })
     ])
     return redis
@@ -75,14 +75,23 @@ export async function connectRedis (
   }
 }
 
-/** Resolves when commands are answered; rejects when Redis refuses us, which no further attempt would change. */
-function opened (redis: Redis): Promise<void> {
-  return new Promise((resolve, reject) => {
-    redis.once('ready', resolve)
-    redis.on('error', (error: Error) => { if (isRefusal(error.message)) reject(error) })
-    // Its rejection is one failed attempt, which `retryStrategy` and the events above deal with.
-    redis.connect().catch(() => {})
-  })
+/**
+ * Opens a connection; resolves when commands are answered, and keeps trying until then.
+ * @throws Error when Redis refuses us, which no further attempt would change
+ */
+export async function whenReady (redis: Redis): Promise<void> {
+  let refuse = (_error: Error) => {}
+  try {
+    await new Promise<void>((resolve, reject) => {
+      refuse = error => { if (isRefusal(error.message)) reject(error) }
+      redis.once('ready', resolve)
+      redis.on('error', refuse)
+      // Its rejection is one failed attempt, which `retryStrategy` and the events above deal with.
+      redis.connect().catch(() => {})
+    })
+  } finally {
+    redis.off('error', refuse)
+  }
 }
 
 function isRefusal (message: string): boolean {

@@ -10,7 +10,9 @@ const programs = ['redis-server', 'valkey-server']
  * @returns an absolute path
  * @throws Error with one sentence that says what to install or to set
  */
-export async function provideRedisProgram (asked: string | undefined, say: (sentence: string) => void): Promise<string> {
+export async function provideRedisProgram (
+  asked: string | undefined, say: (sentence: string) => void
+): Promise<string> {
   if (asked) {
     const found = isAbsolute(asked) ? asked : findProgram([asked])
     if (found === undefined) throw new Error(`REDIS_SERVER is ${asked}, which is not in PATH.`)

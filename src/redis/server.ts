@@ -1,0 +1,155 @@
+import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
+import { Redis } from 'ioredis'
+import { messageOf } from '../errors.ts'
+import type { Log } from '../log.ts'
+import { parseRedisAddress } from './address.ts'
+import { checkRedis, parseInfo } from './check.ts'
+import { connectionOptions, whenReady } from './connections.ts'
+import { endProcess, identify, isSameProcess, whenEnded } from './process.ts'
+import type { ServerAddress, ServerFiles, ServerRecord } from './server-files.ts'
+
+/** The private Redis while it runs. */
+export interface RunningServer {
+  readonly record: ServerRecord
+  readonly url: string
+  readonly description: string
+}
+
+/** What every start of the private Redis takes. */
+export interface ServerSetup {
+  readonly files: ServerFiles
+  /** Absolute path of redis-server or valkey-server. */
+  readonly program: string
+  readonly log: Log
+  /** Gives up a start that is under way. */
+  readonly signal: AbortSignal
+}
+
+/** Bytes of a socket's path that every system takes: 103 on macOS, 107 on Linux. */
+const longestSocketPath = 103
+/** Milliseconds that Redis may take to write and leave before it is killed. */
+const stopPatience = 10_000
+/** Milliseconds between two log lines while Redis reads a large data set. */
+const reminderInterval = 10_000
+
+/**
+ * Starts Redis on a socket, or on a free loopback port where a socket cannot be.
+ * @throws Error with a sentence that ends in what Redis logged
+ */
+export async function launchServer (setup: ServerSetup): Promise<RunningServer> {
+  const password = randomBytes(32).toString('hex')
+  const { socket } = setup.files
+  if (Buffer.byteLength(socket) <= longestSocketPath) {
+    try {
+      return await startAt({ path: socket }, password, setup)
+    } catch (error) {
+      if (setup.signal.aborted) throw error
+      setup.log.warn(`${messageOf(error)} Trying a loopback port instead of a socket`)
+    }
+  }
+  return startAt({ port: await findFreePort() }, password, setup)
+}
+
+/** Starts Redis again where it was, so that its clients find it. */
+export function relaunchServer ({ record }: RunningServer, setup: ServerSetup): Promise<RunningServer> {
+  return startAt(record.address, record.password, setup)
+}
+
+/**
+ * The private Redis of an earlier process that did not stop it; undefined if there is none.
+ * @throws Error if a process runs in its place that is not that Redis
+ */
+export async function adoptServer (setup: Omit<ServerSetup, 'program'>): Promise<RunningServer | undefined> {
+  const record = await setup.files.readRecord()
+  if (record === undefined || !isSameProcess(record.process)) return undefined
+  try {
+    return await meet(record, setup)
+  } catch (error) {
+    // It was on its way out, so there is nothing left to adopt.
+    if (!isSameProcess(record.process)) return undefined
+    throw error
+  }
+}
+
+/** Ends Redis once everything is written; with an append-only file there is nothing to save on top. */
+export async function stopServer ({ record }: RunningServer, files: ServerFiles): Promise<void> {
+  if (isSameProcess(record.process)) await endProcess(record.process.pid, stopPatience)
+  await files.removeRecord()
+}
+
+async function startAt (address: ServerAddress, password: string, setup: ServerSetup): Promise<RunningServer> {
+  const { files, program } = setup
+  await files.writeConfig(address, password)
+  const pid = await spawnDetached(program, files)
+  try {
+    const process = identify(pid)
+    if (process === undefined) throw new Error('it ended at once')
+    const record = { process, address, password }
+    await files.writeRecord(record)
+    return await meet(record, setup)
+  } catch (error) {
+    await endProcess(pid, stopPatience)
+    throw new Error(`${program} did not start (${messageOf(error)}; its log ends: ${await files.readLogEnd()}).`, { cause: error })
+  }
+}
+
+/** In a process group of its own, so that Ctrl-C in the terminal leaves it running until we are done with it. */
+async function spawnDetached (program: string, files: ServerFiles): Promise<number> {
+  const output = await files.openLog()
+  try {
+    const child = spawn(program, [files.configPath], {
+      cwd: files.folder, detached: true, stdio: ['ignore', output.fd, output.fd]
+    })
+    await once(child, 'spawn')
+    child.unref()
+    return child.pid ?? 0
+  } finally {
+    await output.close()
+  }
+}
+
+/** Waits until Redis answers, however long it reads its data, and makes sure that it is the one of this folder. */
+async function meet (record: ServerRecord, { files, log, signal }: Omit<ServerSetup, 'program'>): Promise<RunningServer> {
+  const url = urlOf(record)
+  const { options, shown } = parseRedisAddress(url)
+  const redis = new Redis({ ...connectionOptions('worker'), ...options, retryStrategy: () => 20, replyMapping: 'legacy' })
+  redis.on('error', () => {})
+  const done = new AbortController()
+  const reminder = setInterval(() => log.info('The private Redis is still reading its data'), reminderInterval)
+  const ended = whenEnded(record.process.pid, AbortSignal.any([signal, done.signal])).then(() => {
+    throw new Error('it ended')
+  })
+  try {
+    await Promise.race([whenReady(redis), ended])
+    const directory = await redis.config('GET', 'dir')
+    if (!Array.isArray(directory) || directory[1] !== files.folder) {
+      throw new Error(`Process ${record.process.pid} at ${shown} is a Redis with other data than ${files.folder}; stop it first.`)
+    }
+    const problem = (await checkRedis(redis)).find(({ level }) => level === 'problem')
+    if (problem !== undefined) throw new Error(`${problem.message}: ${problem.remedy}`)
+    const version = parseInfo(await redis.info('server')).redis_version
+    return { record, url, description: `private Redis ${version} at ${shown} (process ${record.process.pid})` }
+  } finally {
+    clearInterval(reminder)
+    done.abort()
+    redis.disconnect()
+  }
+}
+
+function urlOf ({ address, password }: ServerRecord): string {
+  return 'path' in address
+    ? `redis://:${password}@localhost?path=${encodeURIComponent(address.path)}`
+    : `redis://:${password}@127.0.0.1:${address.port}`
+}
+
+async function findFreePort (): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
