@@ -41,6 +41,7 @@ export const errorStatuses = {
   scheduler_not_found: 422,
   model_not_found: 422,
   script_not_found: 422,
+  style_not_found: 422,
   invalid_image: 422,
   unsupported_parameter: 422,
   no_server_available: 422,

@@ -1,0 +1,182 @@
+import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
+import { ServiceError, type ErrorCode } from '../errors.ts'
+import { findCheckpoint } from './checkpoint-names.ts'
+import { loraNames, renameLoras } from './lora-tags.ts'
+import { findListed, findLora, findUpscaler, findVae } from './model-names.ts'
+import { lastPart } from './names.ts'
+import { nearest } from './nearest.ts'
+import { settleSampling } from './sampling-admission.ts'
+import type { Inventory, ServerTraits } from './types.ts'
+import type { NormalisedParameters } from './parameters.ts'
+
+/** What becomes of a name that the server does not have: refused, or left out with a warning. */
+export type OnMissing = 'refuse' | 'ignore'
+
+export interface Admission {
+  /** With the server's own exact names. */
+  readonly parameters: A1111Parameters
+  /** The server's own exact title; null where the choice is left to it. */
+  readonly checkpointTitle: string | null
+  readonly warnings: readonly Warning[]
+}
+
+/** One name to be found at a server. */
+export interface Search<Found> {
+  readonly wanted: string
+  readonly field: string
+  readonly code: ErrorCode
+  /** What it is, for people, such as `checkpoint`. */
+  readonly noun: string
+  readonly find: () => Found | null
+  readonly candidates: readonly string[]
+}
+
+/** Looks a name up; null when it is missing and may be left out. */
+export type Settle = <Found>(search: Search<Found>) => Found | null
+
+type Listed = Inventory['missing'][number]
+
+/** A server as admission sees it. */
+export interface AdmittingServer {
+  readonly inventory: Inventory
+  readonly traits: Pick<ServerTraits, 'kind' | 'capabilities'>
+}
+
+/**
+ * Whether a server can do what is asked, and how it calls everything. A1111 answers 200 with another picture when a
+ * checkpoint, sampler or LoRA is unknown to it, so the names are looked up first. Lists that the server does not
+ * offer are not checked.
+ * @throws ServiceError 422 with `field` and `nearest` for a name that is missing, unless it may be left out;
+ * `server_capability` when the server has no img2img
+ */
+export function admit (
+  request: Pick<NormalisedParameters, 'mode' | 'parameters' | 'checkpoint' | 'hints'>,
+  server: AdmittingServer, onMissing: OnMissing
+): Admission {
+  const { mode, checkpoint } = request
+  const { inventory, traits } = server
+  if (mode === 'img2img' && !traits.capabilities.img2img) {
+    throw new ServiceError('server_capability', 'This server offers no img2img.', { field: 'init_images' })
+  }
+  const warnings: Warning[] = []
+  const settle = settler(onMissing, warning => { warnings.push(warning) })
+  const offers = (list: Listed) => !inventory.missing.includes(list)
+  const checkpointTitle = checkpoint === null ? null : titleOf(checkpoint, 'checkpoint_name', 'checkpoint_not_found')
+  const sampled = settleSampling(request.parameters, request.hints, server, settle)
+  const steps = [withOtherCheckpoints, withUpscaler, withModules, withLoras, withStyles, withScripts]
+  const parameters = steps.reduce((given, step) => step(given), sampled)
+  return { parameters, checkpointTitle, warnings }
+
+  function titleOf (wanted: string, field: string, code: ErrorCode): string | null {
+    if (!offers('checkpoints')) return wanted
+    const candidates = inventory.checkpoints.map(({ title }) => title)
+    const find = () => findCheckpoint(wanted, inventory)
+    return settle({ wanted, field, code, noun: 'checkpoint', find, candidates })?.title ?? null
+  }
+
+  function withOtherCheckpoints (given: A1111Parameters): A1111Parameters {
+    return ['refiner_checkpoint', 'hr_checkpoint_name'].reduce((parameters, field) =>
+      replaced(parameters, field, wanted => titleOf(wanted, field, 'model_not_found')), given)
+  }
+
+  function withUpscaler (given: A1111Parameters): A1111Parameters {
+    if (!offers('upscalers') || !offers('latentUpscaleModes')) return given
+    const candidates = [...inventory.latentUpscaleModes, ...inventory.upscalers]
+    return replaced(given, 'hr_upscaler', wanted => settle({
+      wanted, field: 'hr_upscaler', code: 'model_not_found', noun: 'upscaler', find: () => findUpscaler(wanted, inventory), candidates
+    }))
+  }
+
+  function withModules (given: A1111Parameters): A1111Parameters {
+    const settings = given.override_settings
+    if (settings === undefined) return given
+    const named = replaced(settings, 'sd_vae', wanted => vaeOf(wanted, 'override_settings.sd_vae'))
+    return { ...given, override_settings: replacedEach(named, 'forge_additional_modules', vaeOf) }
+  }
+
+  /** Forge also takes paths for modules, which would let a job open any file of its disk. */
+  function vaeOf (wanted: string, field: string): string | null {
+    if (!offers('vaes')) return lastPart(wanted)
+    const find = () => findVae(wanted, inventory)
+    return settle({ wanted, field, code: 'model_not_found', noun: 'VAE', find, candidates: inventory.vaes })
+  }
+
+  function withLoras (given: A1111Parameters): A1111Parameters {
+    if (!offers('loras') || given.disable_extra_networks === true) return given
+    return ['prompt', 'hr_prompt'].reduce((parameters, field) => replaced(parameters, field, prompt => {
+      const names = loraNames(prompt).map((wanted): [string, string | null] => [wanted, settle({
+        wanted, field, code: 'model_not_found', noun: 'LoRA', find: () => findLora(wanted, inventory), candidates: inventory.loras.map(({ name }) => name)
+      })?.name ?? null])
+      return renameLoras(prompt, new Map(names))
+    }), given)
+  }
+
+  function withStyles (given: A1111Parameters): A1111Parameters {
+    const { style } = request.hints
+    const hinted = style === undefined ? null : findListed(style, inventory.styles)
+    const all = hinted === null ? given : { ...given, styles: [...given.styles ?? [], hinted] }
+    if (!offers('styles')) return all
+    return replacedEach(all, 'styles', (wanted, field) => settle({
+      wanted, field, code: 'style_not_found', noun: 'style', find: () => findListed(wanted, inventory.styles), candidates: inventory.styles
+    }))
+  }
+
+  function withScripts (given: A1111Parameters): A1111Parameters {
+    if (!offers('scripts')) return given
+    const candidates = inventory.scripts[mode]
+    const nameOf = (wanted: string, field: string) => settle({
+      wanted, field, code: 'script_not_found', noun: 'script', find: () => findListed(wanted, candidates), candidates
+    })
+    const { alwayson_scripts: always, script_args: args, ...others } = replaced(given, 'script_name', wanted => nameOf(wanted, 'script_name'))
+    const kept = Object.entries(always ?? {}).flatMap(([title, script]) => {
+      const name = nameOf(title, `alwayson_scripts.${title}`)
+      return name === null ? [] : [[name, script]]
+    })
+    return {
+      ...others,
+      ...(others.script_name === undefined || args === undefined ? {} : { script_args: args }),
+      ...(kept.length === 0 ? {} : { alwayson_scripts: Object.fromEntries(kept) as Record<string, unknown> })
+    }
+  }
+}
+
+function settler (onMissing: OnMissing, warn: (warning: Warning) => void): Settle {
+  return ({ wanted, field, code, noun, find, candidates }) => {
+    try {
+      const found = find()
+      if (found !== null) return found
+      throw missing(wanted, field, code, noun, candidates)
+    } catch (error) {
+      if (onMissing === 'refuse' || !(error instanceof ServiceError)) throw error
+      warn({ code: error.code, message: `${error.message} It was left out.`, field })
+      return null
+    }
+  }
+}
+
+function missing (wanted: string, field: string, code: ErrorCode, noun: string, candidates: readonly string[]) {
+  const near = nearest(wanted, candidates)
+  const advice = near.length === 0 ? '' : ` Nearest: ${near.join(', ')}.`
+  return new ServiceError(code, `The server has no ${noun} "${wanted.slice(0, 200)}".${advice}`, { field, nearest: near })
+}
+
+/** The object with one text exchanged; null takes it out. Anything but text stays. */
+function replaced<Of extends Readonly<Record<string, unknown>>> (
+  object: Of, name: string, exchange: (text: string) => string | null
+): Of {
+  const value = object[name]
+  if (typeof value !== 'string') return object
+  const { [name]: _, ...others } = object
+  const other = exchange(value)
+  return (other === null ? others : { ...others, [name]: other }) as Of
+}
+
+/** The same for a list of texts. */
+function replacedEach<Of extends Readonly<Record<string, unknown>>> (
+  object: Of, name: string, exchange: (text: string, field: string) => string | null
+): Of {
+  const list = object[name]
+  if (!Array.isArray(list)) return object
+  const others = list.map((text, index) => exchange(String(text), `${name}.${index}`)).filter(text => text !== null)
+  return { ...object, [name]: others }
+}

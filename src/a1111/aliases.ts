@@ -1,0 +1,119 @@
+import type { GivenFields } from './client-shapes.ts'
+import { invalidField, isRecord, isUnchosen, isUnset } from './field-values.ts'
+
+/** Names without a fixed meaning: used at admission if the server knows them, else ignored. */
+export interface Hints {
+  readonly sampler?: string
+  readonly scheduler?: string
+  readonly style?: string
+}
+
+/** A submission's fields under A1111's names, and what A1111 has no field for. */
+export interface TranslatedFields {
+  readonly fields: Readonly<Record<string, unknown>>
+  /** As the client named it, with its hash behind it where both were given. */
+  readonly checkpoint: string | null
+  readonly hints: Hints
+  /** Lists of LoRAs by the field that they came in. */
+  readonly loras: ReadonlyMap<string, unknown>
+  /** As given; undefined where the fields decide. */
+  readonly mode: unknown
+  readonly infotext: unknown
+}
+
+/** Other names of A1111's fields. Where several are given, A1111's own wins, then the first of these. */
+const renamed: ReadonlyArray<readonly [string, string]> = [
+  ['positive_prompt', 'prompt'],
+  ['num_images', 'n_iter'],
+  ['batch_count', 'n_iter'],
+  ['enable_hires_fix', 'enable_hr'],
+  ['upscaler_model', 'hr_upscaler'],
+  ['refiner_model', 'refiner_checkpoint'],
+  ['sampler', 'sampler_name'],
+  ['sampler_index', 'sampler_name']
+]
+
+/** Fields that are settings of the server to A1111. */
+const settings: ReadonlyArray<readonly [string, string]> = [
+  ['clip_skip', 'CLIP_stop_at_last_layers'],
+  ['vae', 'sd_vae']
+]
+
+const checkpointNames = ['checkpoint_name', 'sd_checkpoint', 'checkpoint']
+const checkpointHashes = ['model_hash', 'checkpoint_hash', 'autov2_hash', 'sha256_hash']
+const hintNames = { sampler: 'sampling_category', scheduler: 'scheduler_or_quality_preset', style: 'style_preset' } as const
+const loraNames = ['loras', 'lora']
+
+/** Fields that need no warning when they are left out: the service decides them, or they are only about the client. */
+const ignored = [
+  'send_images', 'save_images', 'do_not_save_samples', 'do_not_save_grid', 'include_init_images',
+  'override_settings_restore_afterwards', 'force_task_id', 'app_type', 'type', 'mode', 'infotext', 'raw_payload',
+  'generation_info_raw', 'raw_generation_info'
+]
+
+const understood = new Set([
+  ...[...renamed, ...settings].map(([name]) => name), ...checkpointNames, ...checkpointHashes,
+  ...Object.values(hintNames), ...loraNames, ...ignored
+])
+
+/** Whether a field that is not A1111's own means something here. */
+export function isUnderstood (name: string): boolean {
+  return understood.has(name)
+}
+
+/**
+ * A submission's fields under A1111's names; values stay as they are.
+ * @throws ServiceError `invalid_field_value` where a name is expected and something else stands
+ */
+export function translateFields (given: GivenFields): TranslatedFields {
+  const overrides = isRecord(given.override_settings) ? { ...given.override_settings } : {}
+  const { sd_model_checkpoint: checkpointSetting, ...otherSettings } = overrides
+  const fields: Record<string, unknown> = Object.fromEntries(
+    Object.entries(given).filter(([name, value]) => !understood.has(name) && !isUnset(value)))
+  for (const [name, own] of renamed) fillIn(fields, own, given[name])
+  for (const [name, own] of settings) fillIn(otherSettings, own, given[name])
+  if (isUnset(given.override_settings) || isRecord(given.override_settings)) fields.override_settings = otherSettings
+  return {
+    fields,
+    checkpoint: checkpointOf(given, checkpointSetting),
+    hints: hintsOf(given),
+    loras: new Map(loraNames.filter(name => !isUnset(given[name])).map(name => [name, given[name]])),
+    mode: isUnset(given.mode) ? modeOfType(given.type) : given.mode,
+    infotext: given.infotext
+  }
+}
+
+/** `type` says other things too, such as `gradio`. */
+function modeOfType (type: unknown): unknown {
+  return type === 'txt2img' || type === 'img2img' ? type : undefined
+}
+
+function fillIn (fields: Record<string, unknown>, name: string, value: unknown): void {
+  if (isUnset(fields[name]) && !isUnset(value)) fields[name] = value
+}
+
+function checkpointOf (given: GivenFields, setting: unknown): string | null {
+  const named = [...checkpointNames.map(name => ({ field: name, value: given[name] })),
+    { field: 'override_settings.sd_model_checkpoint', value: setting }].find(({ value }) => !isUnchosen(value))
+  const hash = checkpointHashes.map(name => given[name]).find(value => typeof value === 'string' && isHash(value))
+  const name = named === undefined ? '' : textOf(named.field, named.value)
+  if (name === '') return typeof hash === 'string' ? hash.trim() : null
+  return typeof hash === 'string' && !/\[[0-9a-f]+\]$/i.test(name) ? `${name} [${hash.trim()}]` : name
+}
+
+function isHash (text: string): boolean {
+  return /^\s*[0-9a-f]{8,64}\s*$/i.test(text)
+}
+
+function hintsOf (given: GivenFields): Hints {
+  const hints = Object.entries(hintNames).flatMap(([hint, name]) => {
+    const value = given[name]
+    return typeof value === 'string' && !isUnchosen(value) ? [[hint, value.trim()]] : []
+  })
+  return Object.fromEntries(hints) as Hints
+}
+
+function textOf (field: string, value: unknown): string {
+  if (typeof value === 'string' && value.length <= 1000) return value.trim()
+  throw invalidField(field, `${field} must be the name of a checkpoint, of at most 1000 characters.`)
+}

@@ -1,0 +1,61 @@
+import { invalidField, isRecord, isUnset } from './field-values.ts'
+import { parseInfotext, toParameters } from './infotext.ts'
+
+/** Values before normalising: any client's names and types. */
+export type GivenFields = Readonly<Record<string, unknown>>
+
+/**
+ * The fields of a body in any of the shapes that clients send: a plain object, an infotext, or the values of a
+ * Gradio form.
+ * @throws ServiceError `invalid_field_value` when it is none of them
+ */
+export function fieldsOf (given: unknown): GivenFields {
+  if (!isRecord(given)) throw invalidField('generation_params', 'generation_params must be an object of generation parameters.')
+  const raw = given.generation_info_raw ?? given.raw_generation_info
+  if (!isUnset(raw)) return fieldsOfInfotext('generation_info_raw', raw)
+  if ('prompt' in given || 'positive_prompt' in given) return given
+  if (given.type === 'gradio_raw') return fieldsOfGradioForm(given.raw_payload)
+  if (given.type === 'gradio' && isRecord(given.raw_payload)) return given.raw_payload
+  return given
+}
+
+/** Longest infotext that is read, in characters; A1111's own rarely pass 5,000. */
+const longestInfotext = 100_000
+
+/** @throws ServiceError `invalid_field_value` */
+export function fieldsOfInfotext (field: string, text: unknown): GivenFields {
+  if (typeof text === 'string' && text.length <= longestInfotext) return toParameters(parseInfotext(text))
+  throw invalidField(field, `${field} must be text of at most ${longestInfotext} characters.`)
+}
+
+/**
+ * Where the Forge extension's first version found things in the values of Forge's txt2img tab. The tab has changed
+ * with every version since, so a value that cannot be what its place says is left out.
+ */
+function fieldsOfGradioForm (payload: unknown): GivenFields {
+  const data: unknown = isRecord(payload) ? payload.data : undefined
+  if (!Array.isArray(data)) throw invalidField('raw_payload.data', 'A gradio_raw submission needs the list raw_payload.data.')
+  const sampler = textAt(data, 23)
+  return {
+    prompt: textAt(data, 0) ?? '',
+    negative_prompt: textAt(data, 2),
+    seed: wholeAt(data, 17, -1, Number.MAX_SAFE_INTEGER),
+    batch_size: wholeAt(data, 21, 1, 8),
+    sampler_name: sampler === 'Balanced' ? undefined : sampler,
+    checkpoint_name: data.find((value, index) => index !== 0 && index !== 2 && isModelFile(value))
+  }
+}
+
+function textAt (data: readonly unknown[], index: number): string | undefined {
+  const value = data[index]
+  return typeof value === 'string' ? value : undefined
+}
+
+function wholeAt (data: readonly unknown[], index: number, minimum: number, maximum: number): number | undefined {
+  const value = data[index]
+  return Number.isSafeInteger(value) && Number(value) >= minimum && Number(value) <= maximum ? Number(value) : undefined
+}
+
+function isModelFile (value: unknown): boolean {
+  return typeof value === 'string' && /\.(safetensors|ckpt)(\s*\[[0-9a-f]+\])?\s*$/i.test(value)
+}

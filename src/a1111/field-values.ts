@@ -1,0 +1,117 @@
+import type { TObject } from '@sinclair/typebox'
+import { ServiceError } from '../errors.ts'
+
+/** What a field takes. */
+export interface FieldRule {
+  readonly kind: 'integer' | 'number' | 'boolean' | 'string' | 'array' | 'object'
+  readonly minimum?: number
+  readonly maximum?: number
+  /** Of a text, in characters; of a list, in items. */
+  readonly longest?: number
+}
+
+export type FieldRules = ReadonlyMap<string, FieldRule>
+
+/** The rules that a schema of plain fields states, so that what is documented is what is enforced. */
+export function fieldRules (schema: TObject): FieldRules {
+  return new Map(Object.entries(schema.properties).map(([name, field]) => [name, {
+    kind: field.type as FieldRule['kind'],
+    ...definedOnly({ minimum: field.minimum, maximum: field.maximum, longest: field.maxLength ?? field.maxItems })
+  }]))
+}
+
+/** The object without its undefined values. */
+export function definedOnly<Value> (values: Readonly<Record<string, Value | undefined>>): Record<string, Value> {
+  return Object.fromEntries(Object.entries(values).filter((entry): entry is [string, Value] => entry[1] !== undefined))
+}
+
+export function isRecord (value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** Whether nothing was said: absent, null or blank text. */
+export function isUnset (value: unknown): boolean {
+  return value === undefined || value === null || (typeof value === 'string' && value.trim() === '')
+}
+
+/** Whether nothing was chosen: unset, or one of the words by which A1111's own menus say so. */
+export function isUnchosen (value: unknown): boolean {
+  return isUnset(value) || (typeof value === 'string' && /^(none|use same (sampler|scheduler|checkpoint))$/i.test(value.trim()))
+}
+
+/** A 400 about one field. */
+export function invalidField (field: string, sentence: string): ServiceError {
+  return new ServiceError('invalid_field_value', sentence, { field })
+}
+
+/**
+ * A value as its rule wants it. As A1111 does, it understands numbers and flags written as text, 0 and 1 for flags
+ * and a single value for a list; unlike A1111 it refuses fractions where whole numbers are meant.
+ * @throws ServiceError `invalid_field_value` naming the field and what is allowed
+ */
+export function readValue (field: string, value: unknown, rule: FieldRule): unknown {
+  const read = readers[rule.kind](value, rule)
+  if (read !== undefined) return read
+  throw invalidField(field, `${field} is ${shown(value)}, but must be ${allowed(rule)}.`)
+}
+
+const readers: Readonly<Record<FieldRule['kind'], (value: unknown, rule: FieldRule) => unknown>> = {
+  integer: (value, rule) => {
+    const number = inRange(asNumber(typeof value === 'boolean' ? Number(value) : value), rule)
+    return Number.isSafeInteger(number) ? number : undefined
+  },
+  number: (value, rule) => inRange(asNumber(value), rule),
+  boolean: asFlag,
+  string: (value, rule) => typeof value === 'string' && isShortEnough(value, rule) ? value : undefined,
+  array: (value, rule) => {
+    const list = Array.isArray(value) ? value : typeof value === 'string' ? [value] : undefined
+    return list !== undefined && isShortEnough(list, rule) ? list : undefined
+  },
+  object: value => isRecord(value) ? value : undefined
+}
+
+function asNumber (value: unknown): number | undefined {
+  if (typeof value === 'number') return Number.isFinite(value) ? value : undefined
+  if (typeof value !== 'string' || !/^\s*[+-]?\d+(\.\d*)?\s*$/.test(value)) return undefined
+  return Number(value)
+}
+
+function inRange (value: number | undefined, { minimum = -Infinity, maximum = Infinity }: FieldRule) {
+  return value !== undefined && value >= minimum && value <= maximum ? value : undefined
+}
+
+function asFlag (value: unknown): boolean | undefined {
+  const word = typeof value === 'string' ? value.trim().toLowerCase() : value
+  if (word === true || word === 1 || word === 'true' || word === '1') return true
+  if (word === false || word === 0 || word === 'false' || word === '0') return false
+  return undefined
+}
+
+function isShortEnough (value: { readonly length: number }, { longest = Infinity }: FieldRule): boolean {
+  return value.length <= longest
+}
+
+function shown (value: unknown): string {
+  if (Array.isArray(value)) return `a list of ${value.length}`
+  if (isRecord(value)) return 'an object'
+  const text = JSON.stringify(value)
+  return text.length > 60 ? `a text of ${String(value).length} characters` : text
+}
+
+const kindNames: Readonly<Record<FieldRule['kind'], string>> = {
+  integer: 'a whole number',
+  number: 'a number',
+  boolean: 'true or false',
+  string: 'text',
+  array: 'a list',
+  object: 'an object'
+}
+
+function allowed ({ kind, minimum, maximum, longest }: FieldRule): string {
+  const range = [
+    minimum === undefined ? '' : ` from ${minimum}`,
+    maximum === undefined ? '' : ` to ${maximum}`,
+    longest === undefined ? '' : ` of at most ${longest} ${kind === 'string' ? 'characters' : 'items'}`
+  ]
+  return kindNames[kind] + range.join('')
+}

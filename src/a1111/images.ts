@@ -1,0 +1,102 @@
+import { isMediaReference, type MediaReference } from '../media/types.ts'
+import { invalidField, isRecord } from './field-values.ts'
+
+type Parameters = Readonly<Record<string, unknown>>
+
+/** A picture inside parameters. */
+export interface ImagePlace {
+  /** Keys and indexes that lead to it. */
+  readonly path: ReadonlyArray<string | number>
+  /** The same in dotted form, as errors name fields. */
+  readonly field: string
+  readonly image: string | MediaReference
+}
+
+/** Fields of the request that hold pictures and nothing else. */
+const imageFields = new Set(['init_images', 'mask', 'latent_mask', 'firstpass_image'])
+/** Keys of ControlNet units, at any depth of a script's arguments, that hold pictures and nothing else. */
+const unitImageFields = new Set([
+  'image', 'input_image', 'mask', 'mask_image', 'effective_region_mask', 'ipadapter_input', 'images'
+])
+/** Base64 of the first bytes of PNG, JPEG, WebP (as RIFF) and GIF. */
+const base64Start = /^(iVBORw0KGgo|\/9j\/|UklGR|R0lGOD)/
+/** Shorter text is a word that happens to begin like a picture. */
+const shortestImage = 64
+
+/** Calls the visitor with every picture in the parameters, base64 or reference, in a fixed order. */
+export function visitImages (parameters: Parameters, visitor: (place: ImagePlace) => void): void {
+  for (const [name, value] of Object.entries(parameters)) walk(value, [name], imageFields.has(name), visitor)
+}
+
+/**
+ * @param inImageField whether every text below this place is a picture; elsewhere only those that look like one are
+ */
+function walk (
+  value: unknown, path: ReadonlyArray<string | number>, inImageField: boolean, visitor: (place: ImagePlace) => void
+): void {
+  if (isMediaReference(value)) visitor({ path, field: path.join('.'), image: value })
+  else if (typeof value === 'string') {
+    if (value.trim() !== '' && (inImageField || looksLikeImage(value))) visitor({ path, field: path.join('.'), image: value })
+  } else if (Array.isArray(value)) {
+    value.forEach((item: unknown, index) => walk(item, [...path, index], inImageField, visitor))
+  } else if (isRecord(value)) {
+    for (const [key, item] of Object.entries(value)) {
+      walk(item, [...path, key], inImageField || (path.length > 1 && unitImageFields.has(key)), visitor)
+    }
+  }
+}
+
+function looksLikeImage (text: string): boolean {
+  if (text.length < shortestImage) return false
+  const start = text.slice(0, shortestImage).trimStart()
+  return /^data:image\//i.test(start) || base64Start.test(start)
+}
+
+/** Base64 in either alphabet; `//host/name` is an address without a scheme. */
+const onlyBase64 = /^(?!\/\/)[a-z0-9+/_-]+=*$/i
+
+/**
+ * A1111 fetches addresses that stand in image fields, from inside its network, and its extensions read paths.
+ * Whether the rest really is a picture is found out when it is stored.
+ * @throws ServiceError `invalid_field_value` for an address or a path, or a reference that a client made up
+ */
+export function refuseImageAddresses (parameters: Parameters): void {
+  visitImages(parameters, ({ field, image }) => {
+    const start = typeof image === 'string' ? image.slice(0, 300).replace(/\s+/g, '') : ''
+    if (/^data:image\//i.test(start) || onlyBase64.test(start)) return
+    throw invalidField(field, `${field} must be base64 or a data URL of an image; addresses and paths are not fetched.`)
+  })
+}
+
+/** The parameters with every base64 picture replaced by a reference. Pictures are handled one after another. */
+export async function replaceImages (
+  parameters: Parameters, store: (base64: string, field: string) => Promise<MediaReference>
+): Promise<Record<string, unknown>> {
+  return await withImages(parameters, async ({ image, field }) =>
+    typeof image === 'string' ? await store(image, field) : image)
+}
+
+/** The parameters with every reference replaced by the base64 of its picture. */
+export async function insertImages (
+  parameters: Parameters, load: (reference: MediaReference) => Promise<string>
+): Promise<Record<string, unknown>> {
+  return await withImages(parameters, async ({ image }) => typeof image === 'string' ? image : await load(image))
+}
+
+async function withImages (parameters: Parameters, other: (place: ImagePlace) => Promise<unknown>) {
+  const places: ImagePlace[] = []
+  visitImages(parameters, place => places.push(place))
+  let result: unknown = { ...parameters }
+  for (const place of places) result = withValueAt(result, place.path, await other(place))
+  return result as Record<string, unknown>
+}
+
+/** A copy that differs at one place only; everything beside the way to it is shared with the original. */
+function withValueAt (container: unknown, path: ReadonlyArray<string | number>, value: unknown): unknown {
+  const [key, ...rest] = path
+  if (key === undefined) return value
+  const copy = Array.isArray(container) ? [...container as unknown[]] : { ...container as object }
+  const below: unknown = Reflect.get(copy, key)
+  Reflect.set(copy, key, withValueAt(below, rest, value))
+  return copy
+}

@@ -1,0 +1,106 @@
+import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
+import { invalidField } from './field-values.ts'
+import type { GenerationMode } from './types.ts'
+
+/** What one generation makes of its parameters. */
+export interface OutputSize {
+  readonly images: number
+  /** Of each image, in pixels, after hires fix. */
+  readonly width: number
+  readonly height: number
+}
+
+/** What A1111's interface starts with; its API has 50 steps, which nobody expects. */
+export const defaults = {
+  prompt: '', negative_prompt: '', steps: 20, width: 512, height: 512, cfg_scale: 7, batch_size: 1, n_iter: 1
+} as const
+
+/** A1111's interface takes this where its API fails for want of a value. */
+const hiresDenoising = 0.7
+
+/** Largest seed that A1111 draws by itself, plus 1. */
+const seedCount = 4_294_967_294
+
+/** A number of images and their size, as A1111 works them out. */
+export function outputSize (parameters: Readonly<Record<string, unknown>>): OutputSize {
+  const given = { ...defaults, ...parameters } as A1111Parameters & typeof defaults
+  const width = flooredTo8(given.width)
+  const height = flooredTo8(given.height)
+  return { images: given.batch_size * given.n_iter, ...hiresSize(given, width, height) }
+}
+
+function hiresSize (parameters: A1111Parameters, width: number, height: number): { width: number, height: number } {
+  const { enable_hr: enabled, hr_scale: scale = 2, hr_resize_x: x = 0, hr_resize_y: y = 0 } = parameters
+  if (enabled !== true) return { width, height }
+  if (x === 0 && y === 0) return { width: Math.floor(width * scale), height: Math.floor(height * scale) }
+  return { width: x === 0 ? Math.floor(width * y / height) : x, height: y === 0 ? Math.floor(height * x / width) : y }
+}
+
+function flooredTo8 (pixels: number): number {
+  return Math.floor(pixels / 8) * 8
+}
+
+/** The size cut down to what A1111 really draws, said aloud: its answer goes on naming the size that was asked for. */
+export function withRealSize (parameters: A1111Parameters, warn: (warning: Warning) => void): A1111Parameters {
+  const { width = defaults.width, height = defaults.height } = parameters
+  const real = { width: flooredTo8(width), height: flooredTo8(height) }
+  if (real.width !== width || real.height !== height) {
+    warn({ code: 'size_rounded', message: `${width}x${height} is drawn as ${real.width}x${real.height}: sides are cut down to a multiple of 8.`, field: real.width === width ? 'height' : 'width' })
+  }
+  return { ...parameters, ...real }
+}
+
+/** Hires fix only where there is one; without a denoising strength A1111 fails with a 500. */
+export function withHires (
+  parameters: A1111Parameters, mode: GenerationMode, warn: (warning: Warning) => void
+): A1111Parameters {
+  if (mode === 'txt2img' && parameters.enable_hr === true) {
+    if (parameters.denoising_strength !== undefined) return parameters
+    warn({ code: 'denoising_strength_filled_in', message: `Hires fix needs a denoising strength; ${hiresDenoising} is taken.`, field: 'denoising_strength' })
+    return { ...parameters, denoising_strength: hiresDenoising }
+  }
+  const plain = Object.entries(parameters).filter(([name]) => name !== 'enable_hr' && !/^(hr|firstphase)_/.test(name))
+  return Object.fromEntries(plain)
+}
+
+/**
+ * Seeds as numbers, so that a second attempt draws the same picture.
+ * @param random a whole number from 0 to below its argument
+ */
+export function withSeeds (parameters: A1111Parameters, random: (below: number) => number): A1111Parameters {
+  const { seed = -1, subseed = -1, subseed_strength: strength = 0, ...others } = parameters
+  const draw = (value: number) => value === -1 ? random(seedCount) : value
+  const variation = strength > 0 ? { subseed: draw(subseed), subseed_strength: strength } : {}
+  return { ...others, seed: draw(seed), ...variation }
+}
+
+/**
+ * Init images in a number that A1111 takes: one for the whole batch, or one for each of its images.
+ * @throws ServiceError `invalid_field_value` for more, `missing_required_field` has been said before for none
+ */
+export function withMatchingBatch (
+  parameters: A1111Parameters, warn: (warning: Warning) => void
+): A1111Parameters {
+  const { init_images: { length } = [], batch_size: batch = 1 } = parameters
+  if (length > batch) {
+    throw invalidField('init_images', `init_images holds ${length} images, but batch_size is ${batch}; give at most that many, or a larger batch_size.`)
+  }
+  if (length <= 1 || length === batch) return parameters
+  warn({ code: 'batch_size_reduced', message: `batch_size ${batch} becomes ${length}, the number of init images.`, field: 'batch_size' })
+  return { ...parameters, batch_size: length }
+}
+
+/**
+ * @param maximum pixels that all images of a job may have together
+ * @throws ServiceError `invalid_field_value`
+ */
+export function refuseHugeOutput (parameters: A1111Parameters, maximum: number): void {
+  const { images, width, height } = outputSize(parameters)
+  const pixels = images * width * height
+  if (pixels <= maximum) return
+  throw invalidField('width', `${images} images of ${width}x${height} make ${millions(pixels)} million pixels; a job may have at most ${millions(maximum)} million.`)
+}
+
+function millions (pixels: number): number {
+  return Math.round(pixels / 10_000) / 100
+}

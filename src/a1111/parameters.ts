@@ -1,0 +1,126 @@
+import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
+import { ServiceError } from '../errors.ts'
+import { isUnderstood, translateFields, type Hints, type TranslatedFields } from './aliases.ts'
+import { fieldsOf, fieldsOfInfotext, type GivenFields } from './client-shapes.ts'
+import { definedOnly, invalidField, isRecord, isUnchosen, isUnset, readValue, type FieldRules } from './field-values.ts'
+import { refuseImageAddresses } from './images.ts'
+import { defaults, refuseHugeOutput, withHires, withMatchingBatch, withRealSize, withSeeds } from './limits.ts'
+import { readLoras, withLoras } from './lora-tags.ts'
+import { readOverrideSettings } from './override-settings.ts'
+import { checkScripts } from './scripts.ts'
+import type { GenerationMode } from './types.ts'
+
+export interface NormalisingOptions {
+  /** `fieldRules(A1111Parameters)`. */
+  readonly rules: FieldRules
+  /** A whole number from 0 to below its argument, such as `crypto.randomInt`. */
+  readonly random: (below: number) => number
+  /** Pixels that all images of the job may have together. */
+  readonly maximumPixels: number
+  /** Where the route decides it, as `/sdapi/v1/img2img` does. */
+  readonly mode?: GenerationMode
+}
+
+/** A job's parameters in A1111's own names and types. */
+export interface NormalisedParameters {
+  readonly mode: GenerationMode
+  /** Complete: defaults filled in, seeds drawn, images still base64, names as the client wrote them. */
+  readonly parameters: A1111Parameters
+  /** As the client named it; null where it left the choice to the server. */
+  readonly checkpoint: string | null
+  readonly hints: Hints
+  readonly warnings: readonly Warning[]
+}
+
+/** Fields that choose something by name, where A1111's menus have words for "nothing". */
+const choices = new Set([
+  'sampler_name', 'scheduler', 'hr_upscaler', 'hr_checkpoint_name', 'hr_sampler_name', 'hr_scheduler',
+  'refiner_checkpoint', 'script_name'
+])
+const img2imgImages = ['init_images', 'mask', 'latent_mask']
+
+/**
+ * Turns what any client sends into what A1111 takes. What A1111 would answer with a 500 or draw otherwise than
+ * asked is found here.
+ * @throws ServiceError `invalid_field_value`, `missing_required_field` or `unsupported_parameter`, naming the field
+ */
+export function normaliseParameters (given: unknown, options: NormalisingOptions): NormalisedParameters {
+  const warnings: Warning[] = []
+  const warn = (warning: Warning) => { warnings.push(warning) }
+  const translated = withInfotext(translateFields(fieldsOf(given)))
+  const read = readFields(translated, options.rules, warn)
+  refuseImageAddresses(read)
+  const mode = modeOf(options.mode ?? translated.mode, read, warn)
+  const sized = withRealSize({ ...defaults, ...forMode(read, mode) }, warn)
+  const drawable = withMatchingBatch(withHires(sized, mode, warn), warn)
+  const parameters = withSeeds(drawable, options.random)
+  refuseHugeOutput(parameters, options.maximumPixels)
+  return { mode, parameters, checkpoint: translated.checkpoint, hints: translated.hints, warnings }
+}
+
+/** Fills what was not given from A1111's own `infotext` field, which by its rule never chooses the checkpoint. */
+function withInfotext (translated: TranslatedFields): TranslatedFields {
+  if (isUnset(translated.infotext)) return translated
+  const told = translateFields(fieldsOfInfotext('infotext', translated.infotext)).fields
+  const { fields } = translated
+  const overrides = [told, fields].map(({ override_settings: settings }) => isRecord(settings) ? settings : {})
+  return {
+    ...translated,
+    fields: { ...told, ...fields, override_settings: Object.assign({}, ...overrides) as unknown }
+  }
+}
+
+function readFields ({ fields, loras }: TranslatedFields, rules: FieldRules, warn: (warning: Warning) => void) {
+  const { override_settings: settings, ...plain } = fields
+  const read = definedOnly(Object.fromEntries(Object.entries(plain).map(([name, value]) => {
+    const rule = rules.get(name)
+    const unset = rule === undefined || (choices.has(name) ? isUnchosen(value) : isUnset(value))
+    return [name, unset ? undefined : readValue(name, value, rule)]
+  })))
+  warnOfUnknown(plain, rules, warn)
+  const overrides = readOverrideSettings(settings)
+  const prompt = withLoras(String(read.prompt ?? ''), [...loras].flatMap(([field, list]) => readLoras(field, list)))
+  const scripts = checkScripts(read, warn)
+  checkTexts('styles', read.styles)
+  checkTexts('init_images', read.init_images)
+  return {
+    ...scripts,
+    ...(prompt === '' ? {} : { prompt }),
+    ...(Object.keys(overrides).length === 0 ? {} : { override_settings: overrides })
+  } as A1111Parameters
+}
+
+function warnOfUnknown (fields: GivenFields, rules: FieldRules, warn: (warning: Warning) => void): void {
+  const unknown = Object.keys(fields).filter(name => !rules.has(name) && !isUnderstood(name))
+  if (unknown.length === 0) return
+  const names = unknown.slice(0, 20).map(name => name.slice(0, 60)).join(', ')
+  warn({ code: 'unknown_parameters_ignored', message: `These fields mean nothing to an A1111 server and were left out: ${names}.` })
+}
+
+function checkTexts (field: string, list: unknown): void {
+  if (!Array.isArray(list)) return
+  const wrong = list.findIndex(item => typeof item !== 'string')
+  if (wrong !== -1) throw invalidField(`${field}.${wrong}`, `${field}.${wrong} must be text.`)
+}
+
+function modeOf (asked: unknown, parameters: A1111Parameters, warn: (warning: Warning) => void): GenerationMode {
+  const hasImages = (parameters.init_images ?? []).length > 0
+  if (!isUnset(asked) && asked !== 'txt2img' && asked !== 'img2img') {
+    throw invalidField('mode', 'mode must be txt2img or img2img.')
+  }
+  if (asked === 'txt2img') {
+    if (hasImages) warn({ code: 'init_images_ignored', message: 'txt2img starts from no image, so init_images is left out.', field: 'init_images' })
+    return 'txt2img'
+  }
+  if (hasImages) return 'img2img'
+  if (asked === 'img2img') {
+    throw new ServiceError('missing_required_field', 'img2img needs at least one image in init_images.', { field: 'init_images' })
+  }
+  if (parameters.mask !== undefined) throw invalidField('mask', 'A mask needs the image that it covers, in init_images.')
+  return 'txt2img'
+}
+
+function forMode (parameters: A1111Parameters, mode: GenerationMode): A1111Parameters {
+  if (mode === 'img2img') return parameters
+  return Object.fromEntries(Object.entries(parameters).filter(([name]) => !img2imgImages.includes(name)))
+}

@@ -1,0 +1,34 @@
+import type { A1111ParameterName, A1111Parameters } from '../../schemas/generation-parameters.ts'
+import { definedOnly } from './field-values.ts'
+import { separateLoras } from './lora-tags.ts'
+import { outputSize } from './limits.ts'
+import type { GenerationMode } from './types.ts'
+
+const plain: readonly A1111ParameterName[] = [
+  'negative_prompt', 'seed', 'sampler_name', 'scheduler', 'steps', 'cfg_scale', 'width', 'height'
+]
+const hires: readonly A1111ParameterName[] = [
+  'enable_hr', 'hr_scale', 'hr_upscaler', 'hr_resize_x', 'hr_resize_y', 'denoising_strength'
+]
+const img2img: readonly A1111ParameterName[] = ['init_images', 'mask', 'inpainting_mask_invert', 'denoising_strength']
+
+/** A prompt of stable-diffusion.cpp may carry any of its settings as JSON, paths among them. */
+const smuggledSettings = /<sd_cpp_extra_args>.*?(<\/sd_cpp_extra_args>|$)/gis
+
+/**
+ * The request for stable-diffusion.cpp's server, which has a part of A1111's fields: all images are one batch,
+ * LoRAs are a list and no tags, clip skip is a field, and its one checkpoint cannot be chosen.
+ */
+export function sdcppPayload (mode: GenerationMode, parameters: A1111Parameters): Record<string, unknown> {
+  const { prompt, loras } = separateLoras((parameters.prompt ?? '').replace(smuggledSettings, ''))
+  const ofMode = mode === 'img2img' ? img2img : parameters.enable_hr === true ? hires : []
+  const names = [...plain, ...ofMode]
+  return definedOnly<unknown>({
+    ...Object.fromEntries(names.map(name => [name, parameters[name]])),
+    prompt,
+    batch_size: outputSize(parameters).images,
+    clip_skip: parameters.override_settings?.CLIP_stop_at_last_layers,
+    hr_steps: mode === 'txt2img' && parameters.enable_hr === true ? parameters.hr_second_pass_steps : undefined,
+    lora: loras.length === 0 ? undefined : loras.map(({ name, weight }) => ({ path: name, multiplier: weight }))
+  })
+}
