@@ -66,7 +66,7 @@ export function dependencyProblem (root, need) {
   const installed = readJson(join(root, 'node_modules/.package-lock.json'))
   if (installed === undefined) return 'node_modules is incomplete'
   for (const [path, entry] of Object.entries(wanted.packages)) {
-    if (path === '' || entry.link || (need === 'production' && entry.dev)) continue
+    if (!path.startsWith('node_modules/') || entry.link || (need === 'production' && entry.dev)) continue
     const found = installed.packages[path]
     if (found === undefined && !entry.optional && !entry.devOptional) return `${nameOf(path)} is missing`
     if (found !== undefined && found.version !== entry.version) return `package-lock.json changed: ${nameOf(path)}`

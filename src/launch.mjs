@@ -1,0 +1,33 @@
+#!/usr/bin/env node
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { buildProblem, nodeProblem, prepareBuild, prepareDependencies } from './prepare.mjs'
+
+/**
+ * The command `stablequeue`, and what `npm start` runs. A checkout gets its dependencies and build first; an
+ * installed package or a container image brings both and has no tsconfig.json. The command line then runs in this
+ * very process, so that signals reach it.
+ */
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const entryPoint = join(root, 'dist/src/main.js')
+// Not stdout, which belongs to commands such as `doctor --json`.
+const say = sentence => process.stderr.write(`${sentence}\n`)
+
+try {
+  const unsuitable = nodeProblem()
+  if (unsuitable) throw new Error(unsuitable)
+  if (existsSync(join(root, 'tsconfig.json'))) await prepare()
+  if (!existsSync(entryPoint)) throw new Error(`${entryPoint} is missing: this installation is incomplete.`)
+} catch (error) {
+  say(error.message)
+  process.exit(1)
+}
+const { main } = await import(pathToFileURL(entryPoint))
+await main(process.argv.slice(2))
+
+/** Compiling takes the development tools; running an up-to-date build does not. */
+async function prepare () {
+  await prepareDependencies(root, buildProblem(root) ? 'development' : 'production', say)
+  await prepareBuild(root, say)
+}

@@ -1,0 +1,179 @@
+import t, { type Test } from 'tap'
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { cp, mkdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const source = fileURLToPath(new URL('../src/', import.meta.url))
+
+/** The main of a small checkout: says what it was given, and with `wait` ends only by a signal. */
+const mainSource = `
+import { word } from 'dependency'
+export function main (argv) {
+  console.log(word, ...argv)
+  if (!argv.includes('wait')) return
+  process.once('SIGTERM', () => process.exit(7))
+  setInterval(() => {}, 60_000)
+}
+`
+
+/** A checkout that installs without a registry and builds without a compiler. */
+async function makeCheckout (t: Test): Promise<string> {
+  const root = t.testdir({
+    'package.json': JSON.stringify({
+      name: 'checkout', version: '1.0.0', type: 'module', scripts: { build: 'node build.mjs' }, dependencies: { dependency: 'file:dependency' }
+    }),
+    'package-lock.json': JSON.stringify({
+      name: 'checkout',
+      version: '1.0.0',
+      lockfileVersion: 3,
+      packages: {
+        '': { name: 'checkout', version: '1.0.0', dependencies: { dependency: 'file:dependency' } },
+        dependency: { version: '1.0.0' },
+        'node_modules/dependency': { resolved: 'dependency', link: true }
+      }
+    }),
+    dependency: {
+      'package.json': JSON.stringify({ name: 'dependency', version: '1.0.0', type: 'module', main: 'index.js' }),
+      'index.js': 'export const word = "installed"\n'
+    },
+    'tsconfig.json': '{}',
+    'tsconfig.build.json': JSON.stringify({ include: ['src'] }),
+    'build.mjs': `
+      import { copyFileSync, mkdirSync, readFileSync } from 'node:fs'
+      if (readFileSync('src/main.ts', 'utf8').includes('BROKEN')) throw new Error('main.ts is broken')
+      mkdirSync('dist/src', { recursive: true })
+      copyFileSync('src/main.ts', 'dist/src/main.js')
+    `,
+    src: { 'main.ts': mainSource }
+  })
+  for (const file of ['launch.mjs', 'prepare.mjs']) await cp(join(source, file), join(root, 'src', file))
+  return root
+}
+
+interface Outcome { code: number | null, out: string, err: string }
+
+function start (root: string, ...parameters: string[]): { child: ChildProcess, outcome: Promise<Outcome> } {
+  const child = spawn(process.execPath, ['src/launch.mjs', ...parameters], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
+  const outcome: Outcome = { code: null, out: '', err: '' }
+  child.stdout.on('data', chunk => { outcome.out += chunk })
+  child.stderr.on('data', chunk => { outcome.err += chunk })
+  return { child, outcome: once(child, 'close').then(([code]) => ({ ...outcome, code })) }
+}
+
+const launch = (root: string, ...parameters: string[]) => start(root, ...parameters).outcome
+
+/** Makes a file look saved after everything else. */
+async function touch (path: string): Promise<void> {
+  const soon = new Date(Date.now() + 2000)
+  await utimes(path, soon, soon)
+}
+
+t.test('a fresh checkout is installed and built once, and says so', async t => {
+  const root = await makeCheckout(t)
+  const first = await launch(root, 'start', '--port', '1')
+  t.match(first, { code: 0, out: 'installed start --port 1\n' })
+  t.match(first.err, /^Installing dependencies \(node_modules is missing\)…\nBuilding \(there is no finished build\)…\n$/)
+  t.same(await launch(root, 'start'), { code: 0, out: 'installed start\n', err: '' }, 'the next start does neither')
+})
+
+t.test('a changed source is built again, a broken one is refused with what the compiler said', async t => {
+  const root = await makeCheckout(t)
+  const main = join(root, 'src/main.ts')
+  await launch(root)
+  await writeFile(main, mainSource.replace('word,', '"changed",'))
+  await touch(main)
+  t.match(await launch(root), { code: 0, out: /^changed/, err: 'Building (src changed)…\n' })
+  await writeFile(main, 'BROKEN')
+  await touch(main)
+  t.match(await launch(root), { code: 1, out: '', err: /Building failed: npm run .*main\.ts is broken/s })
+  await rm(join(root, 'dist'), { recursive: true })
+  await writeFile(main, mainSource)
+  t.match(await launch(root), { code: 0, out: /^installed/ })
+})
+
+t.test('two first starts at once share one installation', async t => {
+  const root = await makeCheckout(t)
+  const both = await Promise.all([launch(root, 'one'), launch(root, 'two')])
+  t.same(both.map(({ code }) => code), [0, 0])
+  t.same(both.map(({ out }) => out).sort(), ['installed one\n', 'installed two\n'])
+  t.equal(both.filter(({ err }) => err.includes('Installing')).length, 1)
+  t.equal(both.filter(({ err }) => err.includes('Building')).length, 1)
+})
+
+t.test('the lock of a start that was killed does not stop the next one', async t => {
+  const root = await makeCheckout(t)
+  const gone = spawnSync(process.execPath, ['--version']).pid
+  await mkdir(join(root, 'dist'))
+  await writeFile(join(root, 'dist/.preparing'), String(gone))
+  t.match(await launch(root), { code: 0, out: /^installed/ })
+})
+
+t.test('a signal to the launcher reaches the service, whose exit code is the one of the command', async t => {
+  const root = await makeCheckout(t)
+  const { child, outcome } = start(root, 'wait')
+  child.stdout?.once('data', () => child.kill('SIGTERM'))
+  t.match(await outcome, { code: 7, out: 'installed wait\n' })
+})
+
+t.test('an installed package is neither installed nor built again', async t => {
+  const root = await makeCheckout(t)
+  await launch(root)
+  for (const file of ['tsconfig.json', 'tsconfig.build.json', 'package-lock.json']) await rm(join(root, file))
+  await touch(join(root, 'src/main.ts'))
+  t.same(await launch(root, 'api'), { code: 0, out: 'installed api\n', err: '' })
+  await rm(join(root, 'dist'), { recursive: true })
+  t.match(await launch(root), { code: 1, err: /dist\/src\/main\.js is missing: this installation is incomplete/ })
+})
+
+t.test('npm decides what is missing, and development tools are asked for only to build', async t => {
+  const wanted = {
+    packages: {
+      '': {},
+      'node_modules/fastify': { version: '5.0.0' },
+      'node_modules/tap': { version: '21.0.0', dev: true },
+      'node_modules/other-platform': { version: '1.0.0', optional: true }
+    }
+  }
+  const problem = async (installed: Record<string, unknown>, need: 'production' | 'development') => {
+    const root = t.testdir({
+      'package-lock.json': JSON.stringify(wanted),
+      node_modules: { '.package-lock.json': JSON.stringify({ packages: installed }) }
+    })
+    return describe(root, need)
+  }
+  const fastify = { 'node_modules/fastify': { version: '5.0.0' } }
+  t.equal(await problem(fastify, 'production'), undefined)
+  t.equal(await problem(fastify, 'development'), 'tap is missing')
+  t.equal(await problem({}, 'production'), 'fastify is missing')
+  t.equal(await problem({ 'node_modules/fastify': { version: '4.0.0' } }, 'production'), 'package-lock.json changed: fastify')
+  const interrupted = t.testdir({ 'package-lock.json': JSON.stringify(wanted), node_modules: {} })
+  t.equal(await describe(interrupted, 'production'), 'node_modules is incomplete')
+})
+
+t.test('a Node that is too old is told so', async t => {
+  const { nodeProblem } = await prepareModule()
+  t.equal(nodeProblem(), undefined)
+  for (const version of ['24.0.0', '20.19.0', '22.1.0']) t.equal(nodeProblem(version), undefined, version)
+  for (const version of ['20.18.3', '18.20.0']) {
+    t.match(nodeProblem(version), `StableQueue needs Node 20.19 or newer, but this is Node ${version}`)
+  }
+  const { engines } = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8'))
+  t.equal(engines.node, '>=20.19', 'package.json says the same')
+})
+
+interface PrepareModule {
+  nodeProblem (version?: string): string | undefined
+  dependencyProblem (root: string, need: 'production' | 'development'): string | undefined
+}
+
+/** Plain JavaScript, because it runs before there is a compiler. */
+async function prepareModule (): Promise<PrepareModule> {
+  const address: string = new URL('../src/prepare.mjs', import.meta.url).href
+  return import(address)
+}
+
+async function describe (root: string, need: 'production' | 'development'): Promise<string | undefined> {
+  return (await prepareModule()).dependencyProblem(root, need)
+}
