@@ -1,0 +1,114 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { mkdir, open, readdir, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { ImageSink } from '../a1111/types.ts'
+import { ServiceError } from '../errors.ts'
+import { fileSource, type ByteSource } from './byte-source.ts'
+
+/** A complete file that has no final name yet. */
+export interface DraftFile {
+  readonly path: string
+  readonly source: ByteSource
+  /** Lowercase hexadecimal. */
+  readonly sha256: string
+  /** Resolves once the content is on the disk. */
+  flush (): Promise<void>
+}
+
+/** A sink whose content becomes a file. `end()` does not wait for the disk; `finished` does. */
+export interface FileSink<Outcome> extends ImageSink {
+  /** What `place` answered; rejects with what it threw, and after `abort()`. */
+  readonly finished: Promise<Outcome>
+}
+
+/** Drafts as old as this were left by a process that died, in milliseconds. */
+const abandonedAfterMs = 3_600_000
+
+/**
+ * Writes into a draft while hashing; at the end `place` looks at the draft and moves it to its final name. Whatever
+ * fails, no draft is left.
+ * @throws ServiceError `storage_full`, from here, `write` and `finished`
+ */
+export async function createFileSink<Outcome> (
+  draftFolder: string, place: (draft: DraftFile) => Promise<Outcome>
+): Promise<FileSink<Outcome>> {
+  const path = join(draftFolder, randomUUID())
+  const file = await storing(() => open(path, 'wx+', 0o640))
+  const hash = createHash('sha256')
+  let size = 0
+  let ended = false
+  let resolve: (outcome: Outcome) => void
+  let reject: (reason: unknown) => void
+  const finished = new Promise<Outcome>((...settlers) => { [resolve, reject] = settlers })
+  finished.catch(() => {}) // nobody asks an aborted sink
+
+  async function clear (): Promise<void> {
+    await file.close()
+    await rm(path, { force: true })
+  }
+
+  async function settle (): Promise<Outcome> {
+    try {
+      const draft = { path, source: fileSource(file, size), sha256: hash.digest('hex'), flush: () => file.sync() }
+      return await storing(() => place(draft))
+    } finally {
+      await clear()
+    }
+  }
+
+  return {
+    finished,
+    async write (bytes) {
+      hash.update(bytes)
+      size += bytes.length
+      await storing(() => file.writeFile(bytes))
+    },
+    async end () {
+      ended = true
+      settle().then(resolve, reject)
+    },
+    async abort () {
+      if (ended) return
+      ended = true
+      reject(new Error('The image broke off before its end.'))
+      await clear()
+    }
+  }
+}
+
+/** Makes the folder and removes the drafts that nobody is writing any more. */
+export async function prepareDraftFolder (folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true })
+  for (const name of await readdir(folder)) {
+    const path = join(folder, name)
+    const { mtimeMs } = await stat(path)
+    if (mtimeMs < Date.now() - abandonedAfterMs) await rm(path, { force: true })
+  }
+}
+
+/** Makes a rename in this folder survive a power cut. */
+export async function flushFolder (folder: string): Promise<void> {
+  const handle = await open(folder)
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Runs file work; a full disk or quota becomes an error that callers understand. */
+export async function storing<Outcome> (work: () => Promise<Outcome>): Promise<Outcome> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!hasCode(error, 'ENOSPC', 'EDQUOT')) throw error
+    throw new ServiceError('storage_full', 'There is no space left for images under DATA_DIR; free some and try again.', {}, {
+      cause: error
+    })
+  }
+}
+
+/** Whether a system call failed for one of these reasons. */
+export function hasCode (error: unknown, ...codes: string[]): boolean {
+  return error instanceof Error && 'code' in error && codes.includes(String(error.code))
+}

@@ -1,0 +1,127 @@
+import { mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ServiceError } from '../errors.ts'
+import { createFileSink, flushFolder, hasCode, prepareDraftFolder, type DraftFile, type FileSink } from './file-sink.ts'
+import type { ImageExtension } from './image-header.ts'
+import { inputName, isInputName } from './names.ts'
+import type { MediaReference } from './types.ts'
+
+/** Bytes hashed and written at a time. */
+const pieceBytes = 1 << 20
+
+export type InputSink = FileSink<MediaReference>
+
+/** The inputs of a media store. */
+export interface InputFiles {
+  /** Keeps an input for good, once for the same content. @throws ServiceError `storage_full` */
+  putInput (bytes: Buffer, extension: ImageExtension): Promise<MediaReference>
+  /** The same for an input that is still arriving; `check` decides at its end whether it is kept, and as what. */
+  createInputSink (check: (draft: DraftFile) => Promise<ImageExtension>): Promise<InputSink>
+  /** @throws ServiceError `image_not_found` */
+  readInput (reference: MediaReference): Promise<Buffer>
+  /** Marks inputs as just used, so that `untouchedSince` passes them over. */
+  touchInputs (references: readonly MediaReference[]): Promise<void>
+  /**
+   * Removes inputs. Several jobs may share one: whoever calls counts. An input that was put or touched at or after
+   * `untouchedSince` (milliseconds since the epoch) stays, for a job that is only just being made.
+   */
+  removeInputs (references: readonly MediaReference[], untouchedSince?: number): Promise<void>
+  /** Inputs neither put nor touched since then; for finding those that no job holds. */
+  listInputs (untouchedSince: number): AsyncIterable<MediaReference>
+}
+
+/** Input images in a folder, each named by its content, so that the same picture is kept once. */
+export async function createInputFiles (folder: string): Promise<InputFiles> {
+  const drafts = join(folder, '.drafts')
+  await prepareDraftFolder(drafts)
+
+  function pathOf ({ $media: name }: MediaReference): string {
+    if (!isInputName(name)) throw new ServiceError('image_not_found', 'There is no such input image.')
+    return join(folder, name.slice(0, 2), name)
+  }
+
+  async function place (draft: DraftFile, extension: ImageExtension): Promise<MediaReference> {
+    const reference = { $media: inputName(draft.sha256, extension) }
+    const path = pathOf(reference)
+    // After a power cut a file may be shorter than it was; one like that is written again.
+    if (await sizeOf(path) === draft.source.size) {
+      await touch(path)
+      return reference
+    }
+    const home = join(folder, draft.sha256.slice(0, 2))
+    await mkdir(home, { recursive: true })
+    await draft.flush()
+    await rename(draft.path, path)
+    await flushFolder(home)
+    return reference
+  }
+
+  const createInputSink: InputFiles['createInputSink'] = async check =>
+    await createFileSink(drafts, async draft => await place(draft, await check(draft)))
+
+  return {
+    createInputSink,
+    async putInput (bytes, extension) {
+      const sink = await createInputSink(async () => extension)
+      try {
+        for (let start = 0; start < bytes.length; start += pieceBytes) {
+          await sink.write(bytes.subarray(start, start + pieceBytes))
+        }
+        await sink.end()
+      } catch (error) {
+        await sink.abort()
+        throw error
+      }
+      return await sink.finished
+    },
+    async readInput (reference) {
+      try {
+        return await readFile(pathOf(reference))
+      } catch (error) {
+        if (!hasCode(error, 'ENOENT')) throw error
+        throw new ServiceError('image_not_found', 'An input image of this job is no longer there; submit the job anew.')
+      }
+    },
+    async touchInputs (references) {
+      await Promise.all(references.map(async reference => { await touch(pathOf(reference)) }))
+    },
+    async removeInputs (references, untouchedSince = Infinity) {
+      await Promise.all(references.map(async reference => {
+        const path = pathOf(reference)
+        if (await untouched(path, untouchedSince)) await rm(path, { force: true })
+      }))
+    },
+    async * listInputs (untouchedSince) {
+      for (const home of await readdir(folder)) {
+        if (!/^[0-9a-f]{2}$/.test(home)) continue
+        for (const name of await readdir(join(folder, home))) {
+          if (isInputName(name) && await untouched(join(folder, home, name), untouchedSince)) yield { $media: name }
+        }
+      }
+    }
+  }
+}
+
+async function sizeOf (path: string): Promise<number | null> {
+  return (await present(() => stat(path)))?.size ?? null
+}
+
+async function untouched (path: string, since: number): Promise<boolean> {
+  const facts = await present(() => stat(path))
+  return facts !== null && facts.mtimeMs < since
+}
+
+async function touch (path: string): Promise<void> {
+  const now = new Date()
+  await present(() => utimes(path, now, now))
+}
+
+/** Null where the file is gone meanwhile. */
+async function present<Outcome> (work: () => Promise<Outcome>): Promise<Outcome | null> {
+  try {
+    return await work()
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return null
+    throw error
+  }
+}
