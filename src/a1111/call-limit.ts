@@ -6,6 +6,11 @@ export interface CallLimit {
   readonly signal: AbortSignal
   /** Why `signal` fired; null while it has not. */
   ended (): CallEnd | null
+  /**
+   * The promise, or a rejection as soon as the call has ended. undici heeds a signal only once a connection
+   * stands, which at a host that does not answer takes until its own time limit.
+   */
+  orEnd<Value> (promise: Promise<Value>): Promise<Value>
   /** Removes the timer and every listener. */
   release (): void
 }
@@ -18,6 +23,10 @@ export interface CallLimit {
 export function limitCall (timeoutMs: number, closed: AbortSignal, cancelled: AbortSignal | undefined): CallLimit {
   // by hand: AbortSignal.any and AbortSignal.timeout keep their sources and timers until they are collected
   const controller = new AbortController()
+  const whenEnded = new Promise<never>((_resolve, reject) => {
+    controller.signal.addEventListener('abort', () => { reject(controller.signal.reason) }, { once: true })
+  })
+  whenEnded.catch(() => {}) // a call that ends before anybody waits for it
   let end: CallEnd | null = null
   function finish (reason: CallEnd): void {
     end ??= reason
@@ -33,6 +42,7 @@ export function limitCall (timeoutMs: number, closed: AbortSignal, cancelled: Ab
   return {
     signal: controller.signal,
     ended: () => end,
+    orEnd: promise => Promise.race([promise, whenEnded]),
     release () {
       clearTimeout(timer)
       closed.removeEventListener('abort', onClosed)

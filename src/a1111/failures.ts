@@ -28,7 +28,7 @@ const connectFailures: Readonly<Record<string, readonly [code: string, sentence:
 export function connectionFailure (error: unknown, phase: CallPhase): GenerationFailure {
   const cause = codeOf(error)
   if (phase === 'answering') return truncatedAnswer({ cause: error })
-  if (cause.startsWith('HPE_') || cause === 'UND_ERR_HEADERS_OVERFLOW') {
+  if ((error instanceof Error && error.name === 'HTTPParserError') || cause === 'UND_ERR_HEADERS_OVERFLOW') {
     return new GenerationFailure('server-down', 'not_http', 'What listens at the server\'s address does not speak HTTP.',
       { cause: error, mayBeRunning: false })
   }

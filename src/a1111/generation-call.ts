@@ -38,18 +38,19 @@ export async function callGeneration (
     connect: { timeout: connectTimeoutMs, keepAlive: true, keepAliveInitialDelay: keepAliveProbeMs }
   })
   connection.once('connect', () => {
+    if (limit.ended() !== null) return // undici will not write it either
     phase = 'waiting'
     options.onSent?.()
   })
   try {
-    const answer = await connection.request({
+    const answer = await limit.orEnd(connection.request({
       method: 'POST',
       path: endpoint.pathOf(`/sdapi/v1/${mode}`),
       headers: { ...endpoint.headers, 'content-type': 'application/json' },
       body,
       reset: true,
       signal: limit.signal
-    }).catch(error => { throw toFailure(error) })
+    })).catch(error => { throw toFailure(error) })
     phase = 'answering'
     if (answer.statusCode !== 200) throw await failureOfAnswer(answer, toFailure)
     if (Number(answer.headers['content-length'] ?? 0) > options.maxAnswerBytes) throw answerTooLarge(options.maxAnswerBytes)

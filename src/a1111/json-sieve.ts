@@ -35,6 +35,8 @@ interface OpenString { role: 'key' | 'value', fate: Fate, keptBefore: { parts: n
 const quote = 0x22
 const backslash = 0x5c
 const pieceBytes = 64 * 1024
+/** Strings that run over several pieces are trimmed beyond this. */
+const longestTrimmed = 64 * 1024
 const deepest = 200
 
 /**
@@ -108,7 +110,7 @@ export function createJsonSieve ({ fateOf, maxKeptBytes }: SieveOptions): JsonSi
         keepUntil(startsAt)
         string.keptBefore = { parts: parts.length, bytes: keptBytes }
         keepFrom = startsAt
-      } else {
+      } else if (keptBytes - string.keptBefore.bytes + piece.length > longestTrimmed) {
         parts.length = string.keptBefore.parts
         keptBytes = string.keptBefore.bytes
         keepFrom = null
@@ -173,7 +175,6 @@ export function createJsonSieve ({ fateOf, maxKeptBytes }: SieveOptions): JsonSi
       if (string.fate === 'stream' && text.length > 0) yield { kind: 'text', text }
       if (string.role === 'key') key.push(Buffer.from(text))
       if (end === -1) {
-        // a string that began in this piece is marked, one that also fills this whole piece is long
         if (string.fate === 'trim') trimIfLong(string, Math.max(0, position - 1))
         break
       }

@@ -52,7 +52,8 @@ export function createSmallCalls (endpoint: Endpoint, limits: SmallCallLimits, c
     let phase: CallPhase = 'connecting'
     const toFailure = (error: unknown) => endOfCall(limit, timeoutMs, phase) ?? connectionFailure(error, phase)
     try {
-      const answer = await pool.request({ ...request, signal: limit.signal }).catch(error => { throw toFailure(error) })
+      const answer = await limit.orEnd(pool.request({ ...request, signal: limit.signal }))
+        .catch(error => { throw toFailure(error) })
       phase = 'answering'
       if (answer.statusCode !== 200) throw await failureOfAnswer(answer, toFailure)
       const maxAnswerBytes = options.maxAnswerBytes ?? limits.maxAnswerBytes
