@@ -1,4 +1,5 @@
 import type { TSchema } from '@sinclair/typebox'
+import { isIP } from 'node:net'
 import { Value } from '@sinclair/typebox/value'
 import { Settings, type Config } from './settings.ts'
 
@@ -22,7 +23,7 @@ export function parseSettings (environment: Environment): Config {
   for (const [name, schema] of Object.entries(Settings.properties)) {
     const given = givenValue(environment, name)
     const value = given === undefined ? structuredClone(schema.default) : convert(schema, given)
-    if (Value.Check(schema, value)) config[name] = value
+    if (fits(schema, value)) config[name] = value
     else problems.push(`${name} is ${shown(schema, given ?? '')}, but must be ${allowed(schema)}`)
   }
   if (problems.length === 0) problems.push(...contradictions(config as Config))
@@ -47,8 +48,14 @@ function convert (schema: TSchema, given: string): unknown {
   return given
 }
 
+/** TypeBox does not check the plain `enum` of a choice. */
+function fits (schema: TSchema, value: unknown): boolean {
+  return schema.enum ? (schema.enum as unknown[]).includes(value) : Value.Check(schema, value)
+}
+
+/** What was given, without anything that may be a password. */
 function shown (schema: TSchema, given: string): string {
-  return schema.secret ? '(hidden)' : JSON.stringify(given)
+  return schema.secret ? '(hidden)' : JSON.stringify(given.replace(/^.*@/s, '***@'))
 }
 
 /** What a setting accepts, in words. */
@@ -58,7 +65,9 @@ export function allowed (schema: TSchema): string {
   if (schema.type === 'number') return `a number from ${schema.minimum} to ${schema.maximum}`
   if (schema.type === 'boolean') return 'true or false'
   if (schema.type === 'array') return 'a comma-separated list'
-  return schema.pattern ? `text like ${schema.pattern}` : 'text'
+  if (!schema.examples) return 'text'
+  const examples = (schema.examples as string[]).join(' or ')
+  return schema.default === '' ? `empty or like ${examples}` : `text like ${examples}`
 }
 
 function contradictions (config: Config): string[] {
@@ -74,10 +83,31 @@ function contradictions (config: Config): string[] {
       problems.push(`CORS_ORIGINS has ${JSON.stringify(origin)}, but each must be an exact origin such as http://localhost:7860`)
     }
   }
-  for (const entry of config.SERVERS) {
-    if (!/^[^=]+=https?:\/\/.+/.test(entry)) {
-      problems.push(`SERVERS has ${JSON.stringify(entry.replace(/\/\/[^@/]*@/, '//***@'))}, but each must be alias=http://host:port`)
-    }
+  for (const name of ['UI_TRUSTED_CIDRS', 'TRUSTED_PROXIES'] as const) {
+    const wrong = config[name].filter(network => !isNetwork(network))
+    problems.push(...wrong.map(network => `${name} has ${JSON.stringify(network)}, but each must be like 172.16.0.0/12`))
   }
+  problems.push(...wrongServers(config.SERVERS))
   return problems
+}
+
+/** An IP address, alone or with the number of bits that all addresses of the network share. */
+function isNetwork (text: string): boolean {
+  const [address = '', bits, ...rest] = text.split('/')
+  const most = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1
+  return rest.length === 0 && most > 0 && (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= most))
+}
+
+/** A wrong entry is named but not shown: it may hold a password anywhere, for example one with a comma. */
+function wrongServers (entries: readonly string[]): string[] {
+  const aliases = entries.map(entry => entry.slice(0, Math.max(0, entry.indexOf('='))).trim())
+  return entries.flatMap((entry, index) => {
+    const alias = aliases[index] ?? ''
+    const url = entry.slice(entry.indexOf('=') + 1)
+    const name = alias === '' ? `entry ${index + 1}` : JSON.stringify(alias)
+    if (alias === '' || !/^https?:\/\/./.test(url) || !URL.canParse(url)) {
+      return [`SERVERS has ${name} with a wrong address (hidden), but each must be alias=http://host:port`]
+    }
+    return aliases.indexOf(alias) < index ? [`SERVERS has ${name} twice, but each alias must be another`] : []
+  })
 }

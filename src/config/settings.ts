@@ -11,7 +11,7 @@ const whole = (description: string, defaultValue: number, minimum: number, maxim
 const oneOf = <const Values extends readonly string[]>(
   values: Values, defaultValue: Values[number], description: string
 ) =>
-  Type.Unsafe<Values[number]>({ type: 'string', enum: values, default: defaultValue, description })
+    Type.Unsafe<Values[number]>({ type: 'string', enum: values, default: defaultValue, description })
 /** Comma-separated in the environment. */
 const list = (description: string, defaultValue: string[] = []) =>
   Type.Array(Type.String(), { description, default: defaultValue })
@@ -20,12 +20,12 @@ const secret = (description: string) => Type.String({ description, default: '', 
 export const Settings = Type.Object({
   HOST: text('Address to listen on. Anything but loopback asks for the admin token.', '127.0.0.1'),
   PORT: whole('Port to listen on; 0 takes a free one.', 3000, 0, 65535),
-  PUBLIC_URL: Type.String({ description: 'Address under which callers reach this service, for absolute links; empty: taken from the request.', default: '', pattern: '^$|^https?://[^/?#]+(/[^?#]*)?$' }),
+  PUBLIC_URL: Type.String({ description: 'Address under which callers reach this service, for absolute links; empty: taken from the request.', default: '', pattern: '^$|^https?://[^/?#]+(/[^?#]*)?$', examples: ['https://queue.example.org'] }),
   DATA_DIR: text('Folder for images, keys and the private Redis.', './data'),
-  REDIS_URL: Type.String({ description: 'redis:// or rediss:// address of your Redis. Empty: a private one is started and stopped with the service.', default: '', pattern: '^$|^rediss?://.+', secret: true }),
-  REDIS_PREFIX: Type.String({ description: 'Hash tag that all keys share; two installations on one Redis need two.', default: 'sq', pattern: '^[A-Za-z0-9_-]{1,32}$' }),
+  REDIS_URL: Type.String({ description: 'Address of your Redis: redis://, rediss://, unix:///path or redis+sentinel://host,host/group. Empty: a private one is started and stopped with the service.', default: '', pattern: '^$|^(rediss?|unix|redis\\+sentinel)://.+', examples: ['redis://:password@host:6379', 'redis+sentinel://host,host/group'], secret: true }),
+  REDIS_PREFIX: Type.String({ description: 'Hash tag that all keys share; two installations on one Redis need two.', default: 'sq', pattern: '^[A-Za-z0-9_-]{1,32}$', examples: ['sq'] }),
   REDIS_SERVER: text('Program to start as private Redis; empty: redis-server or valkey-server from PATH.'),
-  A1111_URL: Type.String({ description: 'Address of one A1111/Forge server, registered as `Local`. AUTOMATIC1111_API_BASE and --a1111-url mean the same.', default: '', pattern: '^$|^https?://.+' }),
+  A1111_URL: Type.String({ description: 'Address of one A1111/Forge server, registered as `Local`. AUTOMATIC1111_API_BASE and --a1111-url mean the same.', default: '', pattern: '^$|^https?://.+', examples: ['http://127.0.0.1:7860'] }),
   SERVERS: list('Servers as alias=url, comma-separated; Basic credentials as http://user:pass@host:7860.'),
   SIMULATOR: oneOf(['auto', 'off'], 'auto', 'auto: start the built-in simulator when no server is registered or found.'),
   LOCAL_A1111_URL: text('Where to look for a server on this machine when none is registered.', 'http://127.0.0.1:7860'),
