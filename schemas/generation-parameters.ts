@@ -6,13 +6,16 @@ import { Type, type Static, type TProperties, type TSchema } from '@sinclair/typ
  */
 const text = (description: string, example: string) =>
   Type.Optional(Type.String({ description, examples: [example], maxLength: 100_000 }))
+/** The name of something that the server has. */
+const choice = (description: string, example: string) =>
+  Type.Optional(Type.String({ description, examples: [example], maxLength: 1000 }))
 const whole = (description: string, minimum: number, maximum: number, example: number) =>
   Type.Optional(Type.Integer({ description, minimum, maximum, examples: [example] }))
 const decimal = (description: string, minimum: number, maximum: number, example: number) =>
   Type.Optional(Type.Number({ description, minimum, maximum, examples: [example] }))
 const flag = (description: string, example = true) => Type.Optional(Type.Boolean({ description, examples: [example] }))
 const texts = (description: string, example: string[]) =>
-  Type.Optional(Type.Array(Type.String(), { description, examples: [example], maxItems: 100 }))
+  Type.Optional(Type.Array(Type.String({ maxLength: 1000 }), { description, examples: [example], maxItems: 100 }))
 const values = (description: string, example: unknown[]) =>
   Type.Optional(Type.Array(Type.Unknown(), { description, examples: [example], maxItems: 1000 }))
 const record = (description: string, example: Record<string, unknown>) =>
@@ -34,8 +37,8 @@ const commonFields = {
   subseed_strength: decimal('Share of the variation seed.', 0, 1, 0.1),
   seed_resize_from_h: whole('Height whose noise is imitated; -1 or 0 for none.', -1, 4096, -1),
   seed_resize_from_w: whole('Width whose noise is imitated; -1 or 0 for none.', -1, 4096, -1),
-  sampler_name: text('Sampler; a scheduler may follow as in `DPM++ 2M Karras`. Default: Euler a where the server has it.', 'DPM++ 2M'),
-  scheduler: text('Noise schedule, by name or label.', 'Karras'),
+  sampler_name: choice('Sampler; a scheduler may follow as in `DPM++ 2M Karras`. Default: Euler a where the server has it.', 'DPM++ 2M'),
+  scheduler: choice('Noise schedule, by name or label.', 'Karras'),
   batch_size: whole('Images drawn at the same time.', 1, 64, 1),
   n_iter: whole('Batches drawn one after another.', 1, 100, 1),
   steps: whole('Sampling steps. Default: 20.', 1, 150, 20),
@@ -52,12 +55,12 @@ const commonFields = {
   s_tmax: decimal('Sigma above which there is no churn.', 0, 1_000_000, 999),
   s_noise: decimal('Noise added by churn.', 0, 2, 1),
   override_settings: record('Server settings for this job only; those that reach beyond a picture are refused.', { CLIP_stop_at_last_layers: 2 }),
-  refiner_checkpoint: text('Checkpoint that takes over towards the end.', 'sd_xl_refiner_1.0.safetensors'),
+  refiner_checkpoint: choice('Checkpoint that takes over towards the end.', 'sd_xl_refiner_1.0.safetensors'),
   refiner_switch_at: decimal('Share of the steps after which the refiner takes over.', 0, 1, 0.8),
   disable_extra_networks: flag('Ignore LoRA tags in the prompt.', false),
   firstpass_image: image('Picture that replaces the first pass of hires fix.'),
   comments: record('Notes that A1111 writes into the picture.', { project: 'calendar' }),
-  script_name: text('Title of one selectable script of the server.', 'x/y/z plot'),
+  script_name: choice('Title of one selectable script of the server.', 'x/y/z plot'),
   script_args: values('Arguments of that script, by position.', [1, 'a']),
   alwayson_scripts: record('Arguments of always-on scripts such as ControlNet or ADetailer, by title.', { controlnet: { args: [{ enabled: true, module: 'canny', model: 'control_v11p_sd15_canny [d14c016b]', image: examplePng }] } })
 }
@@ -71,13 +74,13 @@ const hiresFields = {
   firstphase_width: whole('Width of the first pass, old way; 0 for none.', 0, 4096, 0),
   firstphase_height: whole('Height of the first pass, old way; 0 for none.', 0, 4096, 0),
   hr_scale: decimal('Enlargement of hires fix.', 1, 8, 2),
-  hr_upscaler: text('Upscaler or latent mode of hires fix.', 'R-ESRGAN 4x+'),
+  hr_upscaler: choice('Upscaler or latent mode of hires fix.', 'R-ESRGAN 4x+'),
   hr_second_pass_steps: whole('Steps of the second pass; 0 takes as many as the first.', 0, 150, 0),
   hr_resize_x: whole('Final width instead of a scale; 0 for none.', 0, 8192, 0),
   hr_resize_y: whole('Final height instead of a scale; 0 for none.', 0, 8192, 0),
-  hr_checkpoint_name: text('Checkpoint of the second pass.', 'sd_xl_base_1.0.safetensors'),
-  hr_sampler_name: text('Sampler of the second pass.', 'Euler'),
-  hr_scheduler: text('Scheduler of the second pass.', 'Karras'),
+  hr_checkpoint_name: choice('Checkpoint of the second pass.', 'sd_xl_base_1.0.safetensors'),
+  hr_sampler_name: choice('Sampler of the second pass.', 'Euler'),
+  hr_scheduler: choice('Scheduler of the second pass.', 'Karras'),
   hr_prompt: text('Prompt of the second pass; empty takes the first.', ''),
   hr_negative_prompt: text('Negative prompt of the second pass; empty takes the first.', ''),
   hr_cfg: decimal('CFG scale of the second pass; Forge only. Default: `cfg_scale`.', 0, 100, 7),
@@ -130,10 +133,10 @@ const otherSpellings = {
   raw_payload: record('Values of a Gradio form, in `data`.', { data: ['a lighthouse'] }),
   generation_info_raw: text('Generation parameters as A1111 writes them into a picture; everything is taken from them.', 'a lighthouse\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512'),
   infotext: text('Generation parameters as A1111 writes them; fill what is not given otherwise, except the checkpoint.', 'Steps: 20, Sampler: Euler a'),
-  checkpoint_name: text('Checkpoint: title, file name, path, model name or hash. Empty: the one the server has loaded.', 'sd_xl_base_1.0.safetensors'),
+  checkpoint_name: choice('Checkpoint: title, file name, path, model name or hash. Empty: the one the server has loaded.', 'sd_xl_base_1.0.safetensors'),
   sd_checkpoint: spelling('checkpoint_name'),
   checkpoint: spelling('checkpoint_name'),
-  model_hash: text('Hash of the checkpoint: 10 hexadecimal digits or the whole SHA-256.', '31e35c80fc'),
+  model_hash: choice('Hash of the checkpoint: 10 hexadecimal digits or the whole SHA-256.', '31e35c80fc'),
   checkpoint_hash: spelling('model_hash'),
   autov2_hash: spelling('model_hash'),
   sha256_hash: spelling('model_hash'),
@@ -146,12 +149,12 @@ const otherSpellings = {
   sampler: spelling('sampler_name'),
   sampler_index: spelling('sampler_name'),
   clip_skip: whole('Layers of CLIP left out, counted from the end, plus 1.', 1, 12, 2),
-  vae: text('VAE by name, `Automatic` or `None`.', 'vae-ft-mse-840000-ema-pruned.safetensors'),
+  vae: choice('VAE by name, `Automatic` or `None`.', 'vae-ft-mse-840000-ema-pruned.safetensors'),
   loras: Type.Optional(Type.Unknown({ description: 'LoRAs added to the prompt: names, `{name, weight}` objects, or one object of weights by name.', examples: [[{ name: 'detail', weight: 0.8 }]] })),
   lora: spelling('loras'),
-  scheduler_or_quality_preset: text('Taken as scheduler when the server has one of that name, else ignored.', 'Karras'),
-  sampling_category: text('Taken as sampler when the server has one of that name, else ignored.', 'Euler a'),
-  style_preset: text('Taken as style when the server has one of that name, else ignored.', 'cinematic'),
+  scheduler_or_quality_preset: choice('Taken as scheduler when the server has one of that name, else ignored.', 'Karras'),
+  sampling_category: choice('Taken as sampler when the server has one of that name, else ignored.', 'Euler a'),
+  style_preset: choice('Taken as style when the server has one of that name, else ignored.', 'cinematic'),
   send_images: decidedHere(),
   save_images: decidedHere(),
   do_not_save_samples: decidedHere(),

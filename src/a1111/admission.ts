@@ -104,11 +104,17 @@ export function admit (
   function withLoras (given: A1111Parameters): A1111Parameters {
     if (!offers('loras') || given.disable_extra_networks === true) return given
     return ['prompt', 'hr_prompt'].reduce((parameters, field) => replaced(parameters, field, prompt => {
-      const names = loraNames(prompt).map((wanted): [string, string | null] => [wanted, settle({
-        wanted, field, code: 'model_not_found', noun: 'LoRA', find: () => findLora(wanted, inventory), candidates: inventory.loras.map(({ name }) => name)
-      })?.name ?? null])
+      const names = loraNames(prompt).map((wanted): [string, string | null] => [wanted, loraOf(wanted, field)])
       return renameLoras(prompt, new Map(names))
     }), given)
+  }
+
+  function loraOf (wanted: string, field: string): string | null {
+    const candidates = inventory.loras.map(({ name }) => name)
+    const find = () => findLora(wanted, inventory)
+    const found = settle({ wanted, field, code: 'model_not_found', noun: 'LoRA', find, candidates })
+    // stable-diffusion.cpp takes LoRAs beside the prompt, by path
+    return found === null ? null : traits.kind === 'sdcpp' ? found.path : found.name
   }
 
   function withStyles (given: A1111Parameters): A1111Parameters {

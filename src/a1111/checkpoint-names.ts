@@ -1,6 +1,6 @@
 import { ServiceError } from '../errors.ts'
 import type { Checkpoint, Inventory } from './types.ts'
-import { bareName, lastPart, withForwardSlashes, withoutEnding } from './names.ts'
+import { lastPart, withForwardSlashes, withoutEnding } from './names.ts'
 
 const hashSuffix = /\s*\[([0-9a-f]{8,64})\]$/i
 const wholeHash = /^([0-9a-f]{8}|[0-9a-f]{10}|[0-9a-f]{12}|[0-9a-f]{64})$/i
@@ -49,10 +49,15 @@ const ways: readonly Way[] = [
   (checkpoint, { path }) => lower(pathOf(checkpoint.title)) === lower(path),
   // an absolute path, of this machine or another one: the folders that the server knows are its end
   (checkpoint, { path }) => isAbsolute(path) && lower(path).endsWith(`/${lower(pathOf(checkpoint.title))}`),
-  (checkpoint, { path }) => checkpoint.modelName === path || bareName(checkpoint.title) === path,
-  (checkpoint, { path }) => [lower(checkpoint.modelName), lower(bareName(checkpoint.title))].includes(lower(path)),
+  (checkpoint, { path }) => shortNames(checkpoint).includes(path),
+  (checkpoint, { path }) => shortNames(checkpoint).some(name => lower(name) === lower(path)),
   (checkpoint, { hash }) => hash !== null && hasHash(checkpoint, hash)
 ]
+
+/** A1111's own name for the file, which joins folders by `_`, and the file's name alone. */
+function shortNames (checkpoint: Checkpoint): string[] {
+  return [checkpoint.modelName, lastPart(pathOf(checkpoint.title))]
+}
 
 const lower = (text: string): string => text.toLowerCase()
 

@@ -57,5 +57,5 @@ function wholeAt (data: readonly unknown[], index: number, minimum: number, maxi
 }
 
 function isModelFile (value: unknown): boolean {
-  return typeof value === 'string' && /\.(safetensors|ckpt)(\s*\[[0-9a-f]+\])?\s*$/i.test(value)
+  return typeof value === 'string' && value.length <= 1000 && /\.(safetensors|ckpt)(\s*\[[0-9a-f]+\])?\s*$/i.test(value)
 }

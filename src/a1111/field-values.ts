@@ -25,6 +25,11 @@ export function definedOnly<Value> (values: Readonly<Record<string, Value | unde
   return Object.fromEntries(Object.entries(values).filter((entry): entry is [string, Value] => entry[1] !== undefined))
 }
 
+/** Those of the named values that are defined. */
+export function picked (values: Readonly<Record<string, unknown>>, names: readonly string[]): Record<string, unknown> {
+  return definedOnly<unknown>(Object.fromEntries(names.map(name => [name, values[name]])))
+}
+
 export function isRecord (value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -25,7 +25,7 @@ interface Comparable {
 }
 
 function comparable (name: string): Comparable {
-  const plain = withoutEnding(withForwardSlashes(name).replace(/\s*\[[0-9a-f]+\]$/i, ''))
+  const plain = withoutEnding(withForwardSlashes(name.slice(0, 2 * comparedLength)).replace(/\s*\[[0-9a-f]+\]$/i, ''))
   const tokens = plain.toLowerCase().split(/[^\p{Letter}\p{Number}]+/u).filter(Boolean)
   return { text: folded(plain).slice(0, comparedLength), tokens: new Set(tokens) }
 }

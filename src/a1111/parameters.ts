@@ -5,7 +5,7 @@ import { fieldsOf, fieldsOfInfotext, type GivenFields } from './client-shapes.ts
 import { definedOnly, invalidField, isRecord, isUnchosen, isUnset, readValue, type FieldRules } from './field-values.ts'
 import { refuseImageAddresses } from './images.ts'
 import { defaults, refuseHugeOutput, withHires, withMatchingBatch, withRealSize, withSeeds } from './limits.ts'
-import { readLoras, withLoras } from './lora-tags.ts'
+import { loraNames, readLoras, withLoras } from './lora-tags.ts'
 import { readOverrideSettings } from './override-settings.ts'
 import { checkScripts } from './scripts.ts'
 import type { GenerationMode } from './types.ts'
@@ -37,6 +37,8 @@ const choices = new Set([
   'sampler_name', 'scheduler', 'hr_upscaler', 'hr_checkpoint_name', 'hr_sampler_name', 'hr_scheduler',
   'refiner_checkpoint', 'script_name'
 ])
+/** Each is looked up at every server that may run the job. */
+const mostLoras = 64
 const img2imgImages = ['init_images', 'mask', 'latent_mask']
 
 /**
@@ -80,6 +82,8 @@ function readFields ({ fields, loras }: TranslatedFields, rules: FieldRules, war
   warnOfUnknown(plain, rules, warn)
   const overrides = readOverrideSettings(settings)
   const prompt = withLoras(String(read.prompt ?? ''), [...loras].flatMap(([field, list]) => readLoras(field, list)))
+  refuseManyLoras('prompt', prompt)
+  refuseManyLoras('hr_prompt', String(read.hr_prompt ?? ''))
   const scripts = checkScripts(read, warn)
   checkTexts('styles', read.styles)
   checkTexts('init_images', read.init_images)
@@ -88,6 +92,11 @@ function readFields ({ fields, loras }: TranslatedFields, rules: FieldRules, war
     ...(prompt === '' ? {} : { prompt }),
     ...(Object.keys(overrides).length === 0 ? {} : { override_settings: overrides })
   } as A1111Parameters
+}
+
+function refuseManyLoras (field: string, prompt: string): void {
+  if (loraNames(prompt).length <= mostLoras) return
+  throw invalidField(field, `${field} names more than ${mostLoras} LoRAs.`)
 }
 
 function warnOfUnknown (fields: GivenFields, rules: FieldRules, warn: (warning: Warning) => void): void {

@@ -1,5 +1,5 @@
 import type { A1111ParameterName, A1111Parameters } from '../../schemas/generation-parameters.ts'
-import { definedOnly } from './field-values.ts'
+import { definedOnly, picked } from './field-values.ts'
 import { separateLoras } from './lora-tags.ts'
 import { outputSize } from './limits.ts'
 import type { GenerationMode } from './types.ts'
@@ -12,23 +12,23 @@ const hires: readonly A1111ParameterName[] = [
 ]
 const img2img: readonly A1111ParameterName[] = ['init_images', 'mask', 'inpainting_mask_invert', 'denoising_strength']
 
-/** A prompt of stable-diffusion.cpp may carry any of its settings as JSON, paths among them. */
-const smuggledSettings = /<sd_cpp_extra_args>.*?(<\/sd_cpp_extra_args>|$)/gis
+/** A prompt of stable-diffusion.cpp may carry any of its settings as JSON after this, paths among them. */
+const settingsInPrompt = '<sd_cpp_extra_args>'
 
 /**
  * The request for stable-diffusion.cpp's server, which has a part of A1111's fields: all images are one batch,
  * LoRAs are a list and no tags, clip skip is a field, and its one checkpoint cannot be chosen.
  */
 export function sdcppPayload (mode: GenerationMode, parameters: A1111Parameters): Record<string, unknown> {
-  const { prompt, loras } = separateLoras((parameters.prompt ?? '').replace(smuggledSettings, ''))
-  const ofMode = mode === 'img2img' ? img2img : parameters.enable_hr === true ? hires : []
-  const names = [...plain, ...ofMode]
+  const { prompt, loras } = separateLoras(parameters.prompt ?? '')
+  const withHires = mode === 'txt2img' && parameters.enable_hr === true
   return definedOnly<unknown>({
-    ...Object.fromEntries(names.map(name => [name, parameters[name]])),
-    prompt,
+    ...picked(parameters, [...plain, ...mode === 'img2img' ? img2img : withHires ? hires : []]),
+    // something must stay between the brackets, or the rest could close up to the same words again
+    prompt: prompt.replaceAll(settingsInPrompt, '(sd_cpp_extra_args)'),
     batch_size: outputSize(parameters).images,
     clip_skip: parameters.override_settings?.CLIP_stop_at_last_layers,
-    hr_steps: mode === 'txt2img' && parameters.enable_hr === true ? parameters.hr_second_pass_steps : undefined,
+    hr_steps: withHires ? parameters.hr_second_pass_steps : undefined,
     lora: loras.length === 0 ? undefined : loras.map(({ name, weight }) => ({ path: name, multiplier: weight }))
   })
 }

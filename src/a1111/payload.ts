@@ -1,5 +1,5 @@
 import type { A1111ParameterName, A1111Parameters } from '../../schemas/generation-parameters.ts'
-import { definedOnly } from './field-values.ts'
+import { definedOnly, picked } from './field-values.ts'
 import { sdcppPayload } from './payload-sdcpp.ts'
 import type { GenerationMode, ServerTraits } from './types.ts'
 
@@ -50,11 +50,6 @@ export function buildPayload (parts: PayloadParts): Record<string, unknown> {
     // the server's own copies would fill its disk, and switching them on puts a grid before the images
     save_images: false
   }
-}
-
-/** The fields of these names that are set. */
-export function picked (parameters: A1111Parameters, names: readonly A1111ParameterName[]): Record<string, unknown> {
-  return definedOnly<unknown>(Object.fromEntries(names.map(name => [name, parameters[name]])))
 }
 
 /** Forge fails on hires fix without modules, and its second pass otherwise runs at CFG 1. */
