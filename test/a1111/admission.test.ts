@@ -148,6 +148,8 @@ t.test('an admitted job speaks in the server\'s own names', async t => {
     script_args: [1],
     alwayson_scripts: { controlnet: { args: [] } }
   })
+  const again = admitted({ ...parameters, checkpoint_name: checkpointTitle })
+  t.strictSame(again, { parameters, checkpointTitle, warnings: [] }, 'admitting it once more changes nothing')
   t.equal(admitted({ prompt: 'cat' }).checkpointTitle, null, 'no checkpoint named: the server chooses')
   t.equal(admitted({ prompt: 'cat', vae: 'automatic' }).parameters.override_settings?.sd_vae, 'Automatic')
 })
