@@ -3,6 +3,7 @@ import { Type } from '@sinclair/typebox'
 import {
   ApiKey, ApiKeyCreation, ApiKeyRotation, ApiKeyUpdate, ApiKeyWithSecret, FirstApiKeyCreation
 } from '../../schemas/api-key.ts'
+import { errorResponses } from '../../schemas/error.ts'
 import { Nullable, Ref } from '../../schemas/kit.ts'
 import type { AccessKeys, IssuedKey } from '../../src/access/keys.ts'
 import { defaultScopes, holdsAll, type Principal, type Scope } from '../../src/access/principal.ts'
@@ -26,19 +27,20 @@ const Issued = Type.Object({
   secret: Type.String({ description: 'The same as api_key.secret, for older clients.' })
 }, { description: 'The key with its secret, which is told only here.' })
 
-const route = { tags: ['API keys'], security: [{ apiKey: [], apiSecret: [] }, { bearer: [] }, { basic: [] }] }
+const route = { tags: ['API keys'] }
+/** Path of the collection. */
+const at = '/api/v1/api-keys'
 const config = { access: { scope: 'keys:admin' } } as const
 
 const defaultGraceHours = 24
 
-/** Access keys: `/api-keys` below the prefix that this is registered under. */
+/** Access keys, for their administrators. */
 const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessKeys }) => {
-  const at = `${app.prefix}/api-keys`
   for (const schema of [ApiKey, ApiKeyWithSecret, ApiKeyCreation, FirstApiKeyCreation, ApiKeyUpdate, ApiKeyRotation]) {
     app.addSchema(schema)
   }
 
-  app.get('/api-keys', {
+  app.get(at, {
     config,
     schema: {
       ...route,
@@ -49,7 +51,8 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
           success,
           api_keys: Type.Array(Ref(ApiKey), { description: 'The keys.' }),
           count: Type.Integer({ minimum: 0, description: 'How many keys there are.', examples: [1] })
-        }, { description: 'The keys.' })
+        }, { description: 'The keys.' }),
+        ...errorResponses(403)
       }
     }
   }, async () => {
@@ -57,14 +60,14 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
     return { success: true as const, api_keys: all.map(key => viewOf(key, at)), count: all.length }
   })
 
-  app.post('/api-keys', {
+  app.post(at, {
     config,
     schema: {
       ...route,
       summary: 'Make an access key',
       description: 'The answer is the only place where the secret is told. Nobody can grant what they may not do.',
       body: Ref(ApiKeyCreation),
-      response: { 201: Issued }
+      response: { 201: Issued, ...errorResponses(400, 403) }
     }
   }, async (request, reply) => {
     refuseEscalation(request.principal, request.body.scopes ?? defaultScopes)
@@ -73,11 +76,10 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
     return issuedAnswer(issued, 'The access key was made. Keep the secret: it is not told again.')
   })
 
-  app.get('/api-keys/setup', {
+  app.get(`${at}/setup`, {
     config: { access: 'public' },
     schema: {
       ...route,
-      security: [],
       summary: 'Whether a first key is wanted',
       description: 'Tells whether this installation has any access key yet.',
       response: {
@@ -85,7 +87,8 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
           success,
           setup_required: Type.Boolean({ description: 'true while there is no access key.' }),
           message
-        }, { description: 'How the installation stands.' })
+        }, { description: 'How the installation stands.' }),
+        ...errorResponses(403)
       }
     }
   }, async () => {
@@ -94,7 +97,7 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
     return { success: true as const, setup_required: setupRequired, message: sentence }
   })
 
-  app.post('/api-keys/setup', {
+  app.post(`${at}/setup`, {
     config,
     schema: {
       ...route,
@@ -102,7 +105,7 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
       description: 'Makes a key only while there is none; two that ask at once get one key. Needs the same rights as ' +
         'any other key: this machine, or the admin token.',
       body: Nullable(Ref(FirstApiKeyCreation)),
-      response: { 201: Issued }
+      response: { 201: Issued, ...errorResponses(400, 403, 409) }
     }
   }, async (request, reply) => {
     const body = request.body ?? {}
@@ -115,18 +118,18 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
     return issuedAnswer(issued, 'The first access key was made. Keep the secret: it is not told again.')
   })
 
-  app.get('/api-keys/:id', {
+  app.get(`${at}/:id`, {
     config,
     schema: {
       ...route,
       summary: 'Read an access key',
       description: 'One key, without its secret.',
       params,
-      response: { 200: OneKey }
+      response: { 200: OneKey, ...errorResponses(403, 404) }
     }
   }, async request => ({ success: true as const, api_key: viewOf(await accessKeys.get(request.params.id), at) }))
 
-  app.put('/api-keys/:id', {
+  app.put(`${at}/:id`, {
     config,
     schema: {
       ...route,
@@ -134,7 +137,7 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
       description: 'Changes what is given and keeps the rest. Switching a key off works at once, everywhere.',
       params,
       body: Ref(ApiKeyUpdate),
-      response: { 200: ChangedKey }
+      response: { 200: ChangedKey, ...errorResponses(400, 403, 404) }
     }
   }, async request => {
     const { params: { id }, body, principal } = request
@@ -144,14 +147,17 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
     return { success: true as const, message: 'The access key was changed.', api_key: viewOf(changed, at) }
   })
 
-  app.delete('/api-keys/:id', {
+  app.delete(`${at}/:id`, {
     config,
     schema: {
       ...route,
       summary: 'Remove an access key',
       description: 'The key stops working at once, everywhere. Its jobs stay.',
       params,
-      response: { 200: Type.Object({ success, message }, { description: 'The key is gone.' }) }
+      response: {
+        200: Type.Object({ success, message }, { description: 'The key is gone.' }),
+        ...errorResponses(403, 404)
+      }
     }
   }, async request => {
     await refuseManaging(request.principal, request.params.id)
@@ -159,7 +165,7 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
     return { success: true as const, message: `The access key ${name} was removed.` }
   })
 
-  app.post('/api-keys/:id/rotate', {
+  app.post(`${at}/:id/rotate`, {
     config,
     schema: {
       ...route,
@@ -168,7 +174,7 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
         'changed one after the other.',
       params,
       body: Nullable(Ref(ApiKeyRotation)),
-      response: { 200: Issued }
+      response: { 200: Issued, ...errorResponses(400, 403, 404) }
     }
   }, async request => {
     await refuseManaging(request.principal, request.params.id)

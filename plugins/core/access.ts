@@ -1,7 +1,6 @@
 import bearerAuth from '@fastify/bearer-auth'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { orUnavailable } from '../../src/access/availability.ts'
 import {
   isNavigation, isSafe, refuseForeignPage, refuseUnmarkedChange, type PageRequest
 } from '../../src/access/browser-rules.ts'
@@ -32,7 +31,7 @@ export interface AccessOptions {
   readonly accessKeys: AccessKeys
   readonly sessions: Sessions
   readonly failedLogins: FailedLogins
-  /** Bearer tokens with full rights: AUTH_TOKEN and the admin token, empty ones left out. */
+  /** Bearer tokens with full rights: AUTH_TOKEN and the admin token. Empty ones let nobody in. */
   readonly tokens: readonly string[]
   readonly trust: TrustRules
   /** Origins whose pages may call with a key. */
@@ -56,7 +55,7 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
   app.decorateRequest('principal')
   await app.register(bearerAuth, {
     addHook: false,
-    keys: new Set(options.tokens),
+    keys: new Set(options.tokens.filter(token => token !== '')),
     specCompliance: 'rfc6749',
     verifyErrorLogLevel: 'debug'
   })
@@ -102,7 +101,7 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
     }
     // Unlike the other forms, browsers add Basic to requests of any page.
     if (credentials.via === 'basic') refuseForeignPage(pageOf(request), corsOrigins)
-    const principal = await orUnavailable(accessKeys.verify(credentials.key, credentials.secret))
+    const principal = await accessKeys.verify(credentials.key, credentials.secret)
     return principal ?? await refuseLogin(failedLogins, request, reply,
       'This access key and secret do not fit, or the key is switched off')
   }
@@ -117,7 +116,7 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
     const page = pageOf(request)
     refuseForeignPage(page, [])
     const session = readCookie(request.headers.cookie, sessionCookieName(request.socket.localPort ?? 0))
-    if (session !== null && await orUnavailable(sessions.isOpen(session))) return administrator('session')
+    if (session !== null && await sessions.isOpen(session)) return administrator('session')
     const caller = { peer: request.socket.remoteAddress, client: request.ip, headers: request.headers }
     if (isTrustedByAddress(trust, caller)) {
       refuseUnmarkedChange(page)

@@ -1,8 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
+import { errorResponses } from '../../schemas/error.ts'
 import { StringEnum } from '../../schemas/kit.ts'
-import { orUnavailable } from '../../src/access/availability.ts'
 import type { FailedLogins } from '../../src/access/failed-logins.ts'
 import { readCookie, sessionCookie, sessionCookieName, type Sessions } from '../../src/access/sessions.ts'
 import { challenge, refuseLogin } from './refuse-login.ts'
@@ -24,7 +24,8 @@ const uiSession: FastifyPluginAsyncTypebox<UiSessionOptions> = async (app, { ses
         200: Type.Object({
           kind: StringEnum(['key', 'token', 'local', 'session', 'anonymous'], { description: 'How the caller was recognised.' }),
           name: Type.String({ description: 'Name of the caller.' })
-        }, { description: 'The caller.' })
+        }, { description: 'The caller.' }),
+        ...errorResponses(403)
       }
     }
   }, async request => ({ kind: request.principal.kind, name: request.principal.name }))
@@ -38,10 +39,13 @@ const uiSession: FastifyPluginAsyncTypebox<UiSessionOptions> = async (app, { ses
       body: Type.Object({
         token: Type.String({ minLength: 1, maxLength: 1024, description: 'ADMIN_TOKEN or AUTH_TOKEN.' })
       }),
-      response: { 204: Type.Null({ description: 'The session is open; the cookie is set.' }) }
+      response: {
+        204: Type.Null({ description: 'The session is open; the cookie is set.' }),
+        ...errorResponses(400, 403)
+      }
     }
   }, async (request, reply) => {
-    const session = await orUnavailable(sessions.open(request.body.token))
+    const session = await sessions.open(request.body.token)
     if (session === null) {
       challenge(request, reply)
       return await refuseLogin(failedLogins, request, reply, 'This is not the admin token')
@@ -54,12 +58,16 @@ const uiSession: FastifyPluginAsyncTypebox<UiSessionOptions> = async (app, { ses
     config: { access: 'public' },
     schema: {
       summary: 'End the session of the web UI',
+      description: 'Forgets the session and removes its cookie.',
       tags: ['Web UI'],
-      response: { 204: Type.Null({ description: 'The session is over; the cookie is removed.' }) }
+      response: {
+        204: Type.Null({ description: 'The session is over; the cookie is removed.' }),
+        ...errorResponses(403)
+      }
     }
   }, async (request, reply) => {
     const session = readCookie(request.headers.cookie, cookieName(request))
-    if (session !== null) await orUnavailable(sessions.end(session))
+    if (session !== null) await sessions.end(session)
     reply.header('Set-Cookie', sessionCookie(cookieName(request), '', request.protocol))
     return reply.code(204).send(null)
   })

@@ -2,7 +2,8 @@ import type { Redis } from 'ioredis'
 
 /**
  * Remembers for a while what was read about a public half, unknown ones included, and forgets it when a process
- * announces a change. Nothing is remembered while announcements might be missed.
+ * announces a change. While announcements might be missed, Redis is asked first, and what is remembered only serves
+ * when it does not answer.
  */
 export interface KeyCache<Entry> {
   readonly read: (key: string) => Promise<Entry | null>
@@ -46,24 +47,36 @@ export async function createKeyCache<Entry> (options: KeyCacheOptions<Entry>): P
     entries.set(key, { entry, until: now() + seconds * 1000 })
   }
 
+  async function reload (key: string): Promise<Entry | null> {
+    const before = forgettings
+    const entry = await load(key)
+    if (before === forgettings && subscriber.status === 'ready') remember(key, entry)
+    return entry
+  }
+
   subscriber.on('message', hear)
-  subscriber.on('close', forgetAll)
+  // Something may have been announced while we were away.
+  subscriber.on('ready', forgetAll)
   await subscriber.subscribe(channel)
 
   return {
     async read (key) {
-      const known = entries.get(key)
-      if (known !== undefined && now() < known.until) return known.entry
-      const before = forgettings
-      const entry = await load(key)
-      if (before === forgettings && subscriber.status === 'ready') remember(key, entry)
-      return entry
+      const entry = entries.get(key)
+      const known = entry !== undefined && now() < entry.until ? entry : null
+      if (known !== null && subscriber.status === 'ready') return known.entry
+      try {
+        return await reload(key)
+      } catch (error) {
+        if (known !== null) return known.entry
+        throw error
+      }
     },
     forget,
     async close () {
       subscriber.off('message', hear)
-      subscriber.off('close', forgetAll)
-      if (subscriber.status === 'ready') await subscriber.unsubscribe(channel)
+      subscriber.off('ready', forgetAll)
+      // A connection that is going away takes the subscription with it.
+      if (subscriber.status === 'ready') await subscriber.unsubscribe(channel).catch(() => {})
     }
   }
 }

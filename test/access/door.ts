@@ -1,0 +1,123 @@
+import Fastify, { type FastifyInstance } from 'fastify'
+import { randomBytes } from 'node:crypto'
+import pino from 'pino'
+import apiKeys from '../../plugins/api/api-keys.ts'
+import access from '../../plugins/core/access.ts'
+import cors from '../../plugins/core/cors.ts'
+import errors from '../../plugins/core/errors.ts'
+import hostCheck from '../../plugins/core/host-check.ts'
+import rateLimit from '../../plugins/core/rate-limit.ts'
+import uiSession from '../../plugins/core/ui-session.ts'
+import { schemaController } from '../../plugins/core/validation.ts'
+import { ErrorBody } from '../../schemas/error.ts'
+import { createFailedLogins } from '../../src/access/failed-logins.ts'
+import { createHostRules } from '../../src/access/host-check.ts'
+import { createAccessKeys, type AccessKeys } from '../../src/access/keys.ts'
+import type { MasterKey } from '../../src/access/master-key.ts'
+import { createRateLimiter } from '../../src/access/rate-limit.ts'
+import { createSessions } from '../../src/access/sessions.ts'
+import { createTrustRules } from '../../src/access/trust.ts'
+import { parseSettings } from '../../src/config/parse.ts'
+import { connectRedis } from '../../src/redis/connections.ts'
+import { createKeys } from '../../src/redis/keys.ts'
+import { startTestRedis } from '../redis.ts'
+
+export const adminToken = 'the-admin-token-of-this-test'
+export const authToken = 'the-auth-token-of-this-test'
+
+const quiet = pino({ level: 'silent' })
+
+/** A private Redis with connections; each call of `keySpace` starts empty. */
+export async function openRedis () {
+  const server = await startTestRedis()
+  const redis = await connectRedis(server.url, 'request', quiet)
+  const subscriber = await connectRedis(server.url, 'subscriber', quiet)
+  return {
+    server,
+    redis,
+    subscriber,
+    keySpace: () => createKeys(randomBytes(6).toString('hex')),
+    /** What a further process would connect with. */
+    connect: async (kind: 'request' | 'subscriber') => await connectRedis(server.url, kind, quiet),
+    async close () {
+      redis.disconnect()
+      subscriber.disconnect()
+      await server.stop()
+    }
+  }
+}
+
+export type TestConnections = Awaited<ReturnType<typeof openRedis>>
+
+export function newMasterKey (): MasterKey {
+  return { current: randomBytes(32), previous: null }
+}
+
+export interface Door {
+  readonly app: FastifyInstance
+  readonly accessKeys: AccessKeys
+  /** Routes that changed something, in order: what a refused request must leave empty. */
+  readonly changes: string[]
+}
+
+/** A small service behind the whole of access, with a route for each kind of right. */
+export async function openDoor (
+  connections: TestConnections, environment: Record<string, string> = {}, now: () => number = Date.now
+): Promise<Door> {
+  const { redis, subscriber, keySpace } = connections
+  const config = parseSettings({ AUTH_TOKEN: authToken, ADMIN_TOKEN: adminToken, ...environment })
+  const keys = keySpace()
+  const tokens = [config.AUTH_TOKEN, config.ADMIN_TOKEN]
+  const accessKeys = await createAccessKeys({
+    redis, subscriber, keys, masterKey: newMasterKey(), defaultRatePerMinute: config.RATE_LIMIT_PER_MINUTE, now
+  })
+  const sessions = createSessions({ redis, keys, tokens, now })
+  const failedLogins = createFailedLogins({ redis, keys, now })
+  const changes: string[] = []
+
+  const app = Fastify({ trustProxy: config.TRUSTED_PROXIES, schemaController })
+  app.addSchema(ErrorBody)
+  await app.register(errors)
+  await app.register(hostCheck, {
+    rules: createHostRules({
+      publicHosts: config.PUBLIC_HOSTS, publicUrl: config.PUBLIC_URL, listenerHost: config.HOST
+    })
+  })
+  await app.register(cors, { origins: config.CORS_ORIGINS })
+  await app.register(access, {
+    accessKeys,
+    sessions,
+    failedLogins,
+    tokens,
+    trust: createTrustRules(config),
+    corsOrigins: config.CORS_ORIGINS,
+    publicUrl: config.PUBLIC_URL
+  })
+  await app.register(rateLimit, { limiter: createRateLimiter({ redis, keys, now }) })
+  await app.register(uiSession, { sessions, failedLogins })
+  await app.register(apiKeys, { accessKeys })
+
+  app.get('/health', { config: { access: 'public' } }, async () => ({ ok: true }))
+  app.get('/who', { config: { access: { scope: 'jobs:read' } } }, async ({ principal }) => ({
+    kind: principal.kind, name: principal.name, keyId: principal.keyId
+  }))
+  app.get('/job', { config: { access: { scope: 'jobs:read', bucket: 'status' } } }, async () => ({ status: 'pending' }))
+  app.post('/jobs', { config: { access: { scope: 'jobs:write' } } }, async () => change('jobs'))
+  app.put('/models', { config: { access: { scope: 'models:write' } } }, async () => change('models'))
+  app.delete('/servers', { config: { access: { scope: 'servers:admin' } } }, async () => change('servers'))
+  app.post('/undeclared', async () => change('undeclared'))
+  app.get('/broken', { config: { access: { scope: 'jobs:read' } } }, async () => { throw new Error('broken') })
+
+  app.addHook('onClose', async () => await accessKeys.close())
+  await app.ready()
+  return { app, accessKeys, changes }
+
+  function change (what: string) {
+    changes.push(what)
+    return { changed: what }
+  }
+}
+
+export function keyHeaders ({ key, secret }: { key: string, secret: string }) {
+  return { 'x-api-key': key, 'x-api-secret': secret }
+}

@@ -1,0 +1,128 @@
+import t from 'tap'
+import { createFailedLogins } from '../../src/access/failed-logins.ts'
+import { createRateLimiter, rateLimitHeaders, type Bucket } from '../../src/access/rate-limit.ts'
+import { openRedis } from './door.ts'
+
+const connections = await openRedis()
+t.after(async () => await connections.close())
+const { redis, keySpace } = connections
+
+const start = Date.parse('2026-11-21T09:00:00Z')
+
+function openLimiter () {
+  const clock = { moment: start }
+  const limiter = createRateLimiter({ redis, keys: keySpace(), now: () => clock.moment })
+  /** How many of so many requests at once are allowed. */
+  const burst = async (requests: number, rate = 60, bucket: Bucket = 'requests') => {
+    const answers = await Promise.all(Array.from({ length: requests }, async () => await limiter.take('key', bucket, rate)))
+    return answers.filter(({ allowed }) => allowed).length
+  }
+  return { clock, limiter, burst }
+}
+
+t.test('sixty requests pass, then one a second', async t => {
+  const { clock, burst } = openLimiter()
+  t.equal(await burst(200), 60)
+  clock.moment += 999
+  t.equal(await burst(1), 0)
+  clock.moment += 1
+  t.equal(await burst(5), 1)
+  clock.moment += 10_000
+  t.equal(await burst(50), 10)
+  clock.moment += 600_000
+  t.equal(await burst(200), 60, 'rest saves up a minute and no more')
+})
+
+t.test('no window of a minute lets through more than the burst and what flows in meanwhile', async t => {
+  const { clock, burst } = openLimiter()
+  const passed: Array<{ moment: number, count: number }> = []
+  for (let step = 0; step < 240; step++) {
+    passed.push({ moment: clock.moment, count: await burst(3) })
+    clock.moment += 500
+  }
+  for (const { moment } of passed) {
+    const inWindow = passed.filter(other => other.moment >= moment && other.moment < moment + 60_000)
+    const sum = inWindow.reduce((total, { count }) => total + count, 0)
+    if (sum > 120) t.fail(`${sum} requests within a minute`)
+  }
+  t.equal(passed.reduce((total, { count }) => total + count, 0), 60 + 119, 'and none is lost')
+})
+
+t.test('headers tell exactly how things stand', async t => {
+  const { clock, limiter } = openLimiter()
+  const expect = (limit: number, remaining: number, reset: number, retryAfter?: number) => ({
+    'RateLimit-Policy': `${limit};w=60`,
+    'RateLimit-Limit': `${limit}`,
+    'RateLimit-Remaining': `${remaining}`,
+    'RateLimit-Reset': `${reset}`,
+    'X-RateLimit-Limit': `${limit}`,
+    'X-RateLimit-Remaining': `${remaining}`,
+    'X-RateLimit-Reset': `${reset}`,
+    ...(retryAfter === undefined ? {} : { 'Retry-After': `${retryAfter}` })
+  })
+  const take = async () => rateLimitHeaders(await limiter.take('key', 'requests', 3))
+  t.strictSame(await take(), expect(3, 2, 20))
+  t.strictSame(await take(), expect(3, 1, 40))
+  t.strictSame(await take(), expect(3, 0, 60))
+  t.strictSame(await take(), expect(3, 0, 60, 20))
+  clock.moment += 15_000
+  t.strictSame(await take(), expect(3, 0, 45, 5))
+  clock.moment += 5_000
+  t.strictSame(await take(), expect(3, 0, 60))
+})
+
+t.test('every rate gives back exactly its number a minute', async t => {
+  for (const rate of [1, 7, 60, 61, 1000]) {
+    const { clock, burst } = openLimiter()
+    t.equal(await burst(rate + 1, rate), rate)
+    clock.moment += 60_000
+    t.equal(await burst(rate + 1, rate), rate)
+  }
+})
+
+t.test('asking how jobs stand uses up nothing that submitting needs', async t => {
+  const { burst } = openLimiter()
+  t.equal(await burst(700, 60, 'status'), 600)
+  t.equal(await burst(61, 60, 'requests'), 60)
+})
+
+t.test('a clock that goes back neither gives nor takes', async t => {
+  const { clock, burst } = openLimiter()
+  t.equal(await burst(60), 60)
+  clock.moment -= 30_000
+  t.equal(await burst(5), 0)
+  clock.moment += 31_000
+  t.equal(await burst(5), 1)
+})
+
+t.test('wrong logins make their address wait, longer each time, and no other address', async t => {
+  const clock = { moment: start }
+  const failedLogins = createFailedLogins({ redis, keys: keySpace(), now: () => clock.moment })
+  const failTimes = async (times: number, address = '192.168.1.5') => {
+    let wait = 0
+    for (let time = 0; time < times; time++) wait = await failedLogins.note(address)
+    return wait
+  }
+  t.equal(await failTimes(10), 0, 'ten are free')
+  t.equal(await failTimes(1), 60)
+  clock.moment += 20_000
+  t.equal(await failTimes(100), 40, 'trying on does not lengthen it')
+  t.equal(await failTimes(1, '192.168.1.6'), 0)
+  for (const expected of [120, 240, 480, 900, 900]) {
+    clock.moment += 900_000
+    t.equal(await failTimes(11), expected)
+  }
+  t.equal(await failTimes(6, '2001:db8::1') + await failTimes(4, '2001:db8::2'), 0)
+  t.equal(await failTimes(1, '2001:db8::3'), 60, 'an IPv6 network is one address')
+})
+
+t.test('wrong logins that are far apart never add up', async t => {
+  const clock = { moment: start }
+  const failedLogins = createFailedLogins({ redis, keys: keySpace(), now: () => clock.moment })
+  for (let time = 0; time < 40; time++) {
+    t.equal(await failedLogins.note('192.168.1.5'), 0)
+    clock.moment += 31_000
+  }
+})
+
+t.end()

@@ -1,0 +1,214 @@
+import t from 'tap'
+import { stat, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { adminTokenNotice, loadAdminToken, matchesToken } from '../../src/access/admin-token.ts'
+import { parseCredentials } from '../../src/access/credentials.ts'
+import { neighbourhood } from '../../src/access/failed-logins.ts'
+import { createHostRules, headerValues, isAllowedHost } from '../../src/access/host-check.ts'
+import { loadMasterKey } from '../../src/access/master-key.ts'
+import {
+  administrator, anonymous, holdsAll, mayCancelJob, mayDo, maySeeJob, type Principal
+} from '../../src/access/principal.ts'
+import { createVault } from '../../src/access/secrets.ts'
+import { createTrustRules, isTrustedByAddress } from '../../src/access/trust.ts'
+import { newMasterKey } from './door.ts'
+
+const base64 = (text: string) => Buffer.from(text).toString('base64')
+
+t.test('credentials are read from every form that clients send', async t => {
+  const pair = { kind: 'pair', key: 'mk_1', secret: 'a:b' }
+  const cases: Array<[Record<string, string>, object]> = [
+    [{}, { kind: 'none' }],
+    [{ 'x-api-key': 'mk_1', 'x-api-secret': 'a:b' }, { ...pair, via: 'headers' }],
+    [{ authorization: `Bearer ${base64('mk_1:a:b')}` }, { ...pair, via: 'bearer' }],
+    [{ authorization: `bEARER   ${base64('mk_1:a:b')}` }, { ...pair, via: 'bearer' }],
+    [{ authorization: `Bearer ${base64('mk_1:a:b').replace(/=+$/, '')}` }, { ...pair, via: 'bearer' }],
+    [{ authorization: `basic ${base64('mk_1:a:b')}` }, { ...pair, via: 'basic' }],
+    [{ authorization: 'Bearer some-token' }, { kind: 'token', token: 'some-token' }],
+    [{ authorization: 'Bearer mk_1:a:b' }, { kind: 'token', token: 'mk_1:a:b' }],
+    [{ authorization: `Bearer ${base64('mk_1:a:b')}`, 'x-api-key': 'mk_1', 'x-api-secret': 'a:b' }, { ...pair, via: 'headers' }],
+    [{ authorization: 'Bearer some-token', 'x-api-key': '', 'x-api-secret': '' }, { kind: 'token', token: 'some-token' }]
+  ]
+  for (const [headers, expected] of cases) t.strictSame(parseCredentials(headers), expected, JSON.stringify(headers))
+})
+
+t.test('credentials that cannot be meant are refused, never a failure of ours', async t => {
+  const cases: Array<[Record<string, string>, string]> = [
+    [{ 'x-api-key': '', 'x-api-secret': '' }, 'authentication_required'],
+    [{ 'x-api-key': '' }, 'authentication_required'],
+    [{ 'x-api-key': 'mk_1' }, 'authentication_required'],
+    [{ 'x-api-key': 'mk_1', 'x-api-secret': '' }, 'authentication_required'],
+    [{ authorization: '' }, 'authentication_required'],
+    [{ authorization: 'Bearer' }, 'authentication_required'],
+    [{ authorization: 'Bearer   ' }, 'authentication_required'],
+    [{ authorization: 'Digest username=x' }, 'authentication_required'],
+    [{ authorization: 'Basic !!!' }, 'invalid_api_key'],
+    [{ authorization: `Basic ${base64('no colon')}` }, 'invalid_api_key'],
+    [{ authorization: `Bearer ${'x'.repeat(10_000)}` }, 'invalid_api_key'],
+    [{ 'x-api-key': 'mk_1', 'x-api-secret': 'x'.repeat(10_000) }, 'invalid_api_key'],
+    [{ 'x-api-key': 'mk_1', 'x-api-secret': 'a', authorization: `Bearer ${base64('mk_1:b')}` }, 'ambiguous_credentials'],
+    [{ 'x-api-key': 'mk_1', 'x-api-secret': 'a', authorization: 'Bearer token' }, 'ambiguous_credentials']
+  ]
+  for (const [headers, code] of cases) {
+    t.throws(() => parseCredentials(headers), { name: 'ServiceError', code }, JSON.stringify(headers).slice(0, 80))
+  }
+})
+
+t.test('only addresses, localhost and given names are ours', async t => {
+  const rules = createHostRules({
+    publicHosts: ['Queue.Example.', '.lan.example'], publicUrl: 'https://public.example/sq', listenerHost: 'box'
+  })
+  const ours = [
+    'localhost', 'LOCALHOST:3000', 'localhost.', 'a.localhost:1', '127.0.0.1', '127.0.0.1:3000', '192.168.1.2:80',
+    '[::1]', '[::1]:3000', '[2001:db8::1]:3000', 'queue.example', 'queue.example.:3000', 'a.lan.example',
+    'public.example', 'box:3000'
+  ]
+  const foreign = [
+    '', ' ', 'evil.example', '127.0.0.1.evil.example', 'localhost.evil.example', 'localhost@evil.example',
+    'localhost,evil.example', 'evil.example/localhost', 'evillocalhost', 'lan.example', 'evil-lan.example',
+    '::1', '[evil]', '[127.0.0.1]', '[::1', 'localhost:port', 'localhost:3000:1', '2130706433', '0x7f.1', '127.1',
+    'sub.queue.example', 'localhost:123456', '-localhost', 'local host', 'localhost\t'
+  ]
+  for (const host of ours) t.ok(isAllowedHost(rules, [host]), `${host} is ours`)
+  for (const host of foreign) t.notOk(isAllowedHost(rules, [host]), `${JSON.stringify(host)} is not ours`)
+  t.notOk(isAllowedHost(rules, []), 'no Host is not ours')
+  t.notOk(isAllowedHost(rules, ['localhost', 'localhost']), 'two Hosts are not ours')
+  t.strictSame(headerValues(['Host', 'a', 'x', 'host', 'HOST', 'b'], 'host'), ['a', 'b'])
+})
+
+t.test('who is trusted by address follows from the settings, and forwarding headers take it away', async t => {
+  const settings = { HOST: '127.0.0.1', UI_AUTH: 'auto', UI_TRUSTED_CIDRS: [], TRUSTED_PROXIES: [] } as const
+  const container = { ...settings, HOST: '0.0.0.0', UI_AUTH: 'none', UI_TRUSTED_CIDRS: ['172.16.0.0/12', 'fd00::/8'] } as const
+  const proxied = { ...container, TRUSTED_PROXIES: ['172.17.0.9'] } as const
+  const forwarded = { 'x-forwarded-for': '172.17.0.2' }
+  const cases: Array<[Parameters<typeof createTrustRules>[0], string, Record<string, string>, boolean]> = [
+    [settings, '127.0.0.1', {}, true],
+    [settings, '127.8.9.1', {}, true],
+    [settings, '::1', {}, true],
+    [settings, '::ffff:127.0.0.1', {}, true],
+    [settings, '192.168.1.5', {}, false],
+    [settings, '::ffff:192.168.1.5', {}, false],
+    [settings, '', {}, false],
+    ...['x-forwarded-for', 'forwarded', 'x-real-ip', 'x-forwarded-host', 'via', 'cf-connecting-ip'].map(
+      name => [settings, '127.0.0.1', { [name]: '' }, false] as [typeof settings, string, Record<string, string>, boolean]),
+    [{ ...settings, HOST: 'localhost' }, '127.0.0.1', {}, true],
+    [{ ...settings, HOST: '::1' }, '::1', {}, true],
+    [{ ...settings, HOST: '0.0.0.0' }, '127.0.0.1', {}, false],
+    [{ ...settings, HOST: '::' }, '127.0.0.1', {}, false],
+    [{ ...settings, HOST: '192.168.1.2' }, '127.0.0.1', {}, false],
+    [{ ...settings, UI_AUTH: 'token' }, '127.0.0.1', {}, false],
+    [container, '172.17.0.1', {}, true],
+    [container, '::ffff:172.17.0.1', {}, true],
+    [container, 'fd12::1', {}, true],
+    [container, '127.0.0.1', {}, false],
+    [container, '192.168.1.5', {}, false],
+    [container, '172.17.0.1', forwarded, false],
+    [proxied, '172.17.0.9', forwarded, true]
+  ]
+  for (const [given, peer, headers, expected] of cases) {
+    const rules = createTrustRules(given)
+    const client = headers['x-forwarded-for'] || peer
+    t.equal(isTrustedByAddress(rules, { peer, client, headers }), expected,
+      `${given.UI_AUTH} on ${given.HOST}: ${peer} ${JSON.stringify(headers)}`)
+  }
+  t.notOk(isTrustedByAddress(createTrustRules(proxied), {
+    peer: '172.17.0.9', client: '192.168.1.5', headers: { 'x-forwarded-for': '192.168.1.5' }
+  }), 'a trusted proxy does not make a stranger trusted')
+})
+
+t.test('rights follow from scopes, and jobs belong to the key that submitted them', async t => {
+  const key = (keyId: string, ...scopes: Array<Principal['scopes'] extends ReadonlySet<infer S> ? S : never>): Principal =>
+    ({ kind: 'key', keyId, name: keyId, scopes: new Set(scopes), ratePerMinute: null })
+  const owner = key('a', 'jobs:read')
+  t.ok(mayDo(owner, 'jobs:read'))
+  t.notOk(mayDo(owner, 'jobs:read:all'))
+  t.notOk(mayDo(owner, '*'))
+  t.ok(mayDo(key('b', '*'), 'webhooks:private'))
+  t.notOk(mayDo(anonymous, 'jobs:read'))
+  t.ok(maySeeJob(owner, 'a'))
+  t.notOk(maySeeJob(owner, 'b'))
+  t.notOk(maySeeJob(owner, null), 'a job without a key is not everybody’s')
+  t.notOk(maySeeJob(anonymous, null))
+  t.ok(maySeeJob(key('b', 'jobs:read:all'), 'a'))
+  t.notOk(mayCancelJob(key('b', 'jobs:read:all'), 'a'))
+  t.ok(mayCancelJob(administrator('local'), null))
+  t.ok(holdsAll(owner, ['jobs:read']))
+  t.notOk(holdsAll(owner, ['jobs:read', 'jobs:write']))
+})
+
+t.test('a sealed secret opens only whole, in its place and under its key', async t => {
+  const masterKey = newMasterKey()
+  const vault = createVault(masterKey)
+  const sealed = vault.seal('pässword', 'server:1:password')
+  t.equal(vault.open(sealed, 'server:1:password'), 'pässword')
+  t.not(vault.seal('pässword', 'server:1:password'), sealed, 'equal secrets do not look equal')
+  t.throws(() => vault.open(sealed, 'server:2:password'), /belongs to something else/)
+  t.throws(() => createVault(newMasterKey()).open(sealed, 'server:1:password'), /another master key/)
+  t.throws(() => vault.open('pässword', 'server:1:password'), /not in the form/)
+
+  const [version, keyId, body = ''] = sealed.split(':')
+  const bytes = Buffer.from(body, 'base64url')
+  for (let index = 0; index < bytes.length; index++) {
+    const changed = Buffer.from(bytes)
+    changed[index] = (changed[index] ?? 0) ^ 1
+    t.throws(() => vault.open(`${version}:${keyId}:${changed.toString('base64url')}`, 'server:1:password'), /changed/)
+  }
+  for (const length of [0, 4, 12, 16, 27, 28, bytes.length - 1]) {
+    const short = bytes.subarray(0, length).toString('base64url')
+    t.throws(() => vault.open(`${version}:${keyId}:${short}`, 'server:1:password'), /changed|cut short/)
+  }
+
+  const rotated = createVault({ current: newMasterKey().current, previous: masterKey.current })
+  t.equal(rotated.open(sealed, 'server:1:password'), 'pässword', 'the former key still opens')
+  t.ok(rotated.isOutdated(sealed))
+  t.notOk(rotated.isOutdated(rotated.seal('x', 'y')))
+})
+
+t.test('the master key and the admin token are made once, for their owner only', async t => {
+  const DATA_DIR = join(t.testdir(), 'not', 'there', 'yet')
+  const settings = { DATA_DIR, MASTER_KEY: '', MASTER_KEY_PREVIOUS: '', ADMIN_TOKEN: '' }
+  const together = await Promise.all(Array.from({ length: 8 }, async () => await loadMasterKey(settings)))
+  t.equal(new Set(together.map(key => key.current.toString('hex'))).size, 1, 'starters at the same moment agree')
+  t.equal((await stat(join(DATA_DIR, 'master.key'))).mode & 0o777, 0o600)
+
+  const tokens = await Promise.all(Array.from({ length: 8 }, async () => await loadAdminToken(settings)))
+  const made = tokens.filter(token => token.created)
+  t.equal(made.length, 1, 'one of them made it')
+  t.equal(new Set(tokens.map(({ token }) => token)).size, 1)
+  t.equal((await readFile(join(DATA_DIR, 'admin-token'), 'utf8')).trim(), made[0]?.token)
+  t.equal((await stat(join(DATA_DIR, 'admin-token'))).mode & 0o777, 0o600)
+
+  const [first] = made
+  if (first === undefined) return
+  t.match(adminTokenNotice(first, 'http://h:1'), `http://h:1/#token=${first.token}`)
+  const later = await loadAdminToken(settings)
+  t.notMatch(adminTokenNotice(later, 'http://h:1'), first.token, 'it is told only once')
+  t.match(await loadAdminToken({ ...settings, ADMIN_TOKEN: 'given' }), { token: 'given', created: false })
+})
+
+t.test('a master key may be given as hex or base64, and nothing else', async t => {
+  const bytes = newMasterKey().current
+  const settings = { DATA_DIR: t.testdir(), MASTER_KEY_PREVIOUS: bytes.toString('base64url') }
+  for (const form of ['hex', 'base64', 'base64url'] as const) {
+    const loaded = await loadMasterKey({ ...settings, MASTER_KEY: bytes.toString(form) })
+    t.strictSame(loaded.current, bytes)
+    t.strictSame(loaded.previous, bytes)
+  }
+  await t.rejects(loadMasterKey({ ...settings, MASTER_KEY: 'too short' }), /MASTER_KEY is \(hidden\).*32 bytes/)
+})
+
+t.test('a token matches only as a whole', async t => {
+  t.ok(matchesToken(['one', 'two'], 'two'))
+  t.notOk(matchesToken(['one', 'two'], 'tw'))
+  t.notOk(matchesToken(['', 'two'], ''), 'an unset token lets nobody in')
+})
+
+t.test('addresses of one IPv6 network count as one', async t => {
+  t.equal(neighbourhood('192.168.1.5'), '192.168.1.5')
+  t.equal(neighbourhood('::ffff:192.168.1.5'), '192.168.1.5')
+  t.equal(neighbourhood('2001:db8:1:2:3:4:5:6'), '2001:db8:1:2::/64')
+  t.equal(neighbourhood('2001:0DB8:1:2::6'), '2001:db8:1:2::/64')
+  t.equal(neighbourhood('2001:db8::6'), '2001:db8:0:0::/64')
+  t.equal(neighbourhood('::1'), '0:0:0:0::/64')
+  t.equal(neighbourhood('fe80::1%eth0'), 'fe80:0:0:0::/64')
+})
