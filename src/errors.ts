@@ -32,6 +32,7 @@ export const errorStatuses = {
   // what is too much
   payload_too_large: 413,
   unsupported_media_type: 415,
+  range_not_satisfiable: 416,
   api_key_rate_limit: 429,
   queue_limit_reached: 429,
   too_many_failed_logins: 429,

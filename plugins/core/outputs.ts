@@ -1,0 +1,110 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import type { FastifyRequest } from 'fastify'
+import { Readable } from 'node:stream'
+import { ErrorBody, errorResponses } from '../../schemas/error.ts'
+import { Ref } from '../../schemas/kit.ts'
+import { ServiceError } from '../../src/errors.ts'
+import { imageFormats } from '../../src/media/image-header.ts'
+import type { MediaStore, OpenOutput } from '../../src/media/store.ts'
+import { isUnchanged, requestedPart, versionOf } from './conditional-requests.ts'
+
+export interface OutputsOptions {
+  readonly store: Pick<MediaStore, 'openOutput'>
+  /** Whether this caller may see the image; a key sees those of its own jobs. */
+  readonly mayRead: (request: FastifyRequest, name: string) => Promise<boolean>
+}
+
+const picture = {
+  content: Object.fromEntries(Object.values(imageFormats).map(({ mime }) =>
+    [mime, { schema: { type: 'string', format: 'binary' } }]))
+}
+
+/** The result images of jobs. Names are never used twice, so whoever got a picture may keep it for ever. */
+const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, mayRead }) => {
+  app.get('/outputs/:name', {
+    config: { access: { scope: 'images:read', bucket: 'status' } },
+    schema: {
+      operationId: 'get_output',
+      tags: ['Images'],
+      summary: 'Get a result image',
+      description: 'The bytes of an image as the server drew it. Takes Range, If-Range, If-None-Match and ' +
+        'If-Modified-Since; HEAD gives the same headers without the bytes.',
+      params: Type.Object({
+        name: Type.String({
+          description: 'Name out of the job\'s result.', examples: ['1f0c2a9e_2026-11-21T09-30-00-000Z_0.png']
+        })
+      }),
+      response: {
+        200: { description: 'The image.', ...picture },
+        206: { description: 'The part of the image that Range asks for.', ...picture },
+        304: { description: 'The image is the one that the caller has.', type: 'null' },
+        416: { ...Ref(ErrorBody), description: 'Nothing of the part that Range asks for exists.' },
+        ...errorResponses(403, 404)
+      }
+    }
+  }, async (request, reply) => {
+    const { name } = request.params
+    const image = await store.openOutput(name)
+    try {
+      if (!await mayRead(request, name)) throw new ServiceError('image_not_found', 'There is no image of this name.')
+      const answer = answerTo(request, image)
+      if (answer === 'outside') {
+        reply.header('content-range', `bytes */${image.bytes}`)
+        throw new ServiceError('range_not_satisfiable', `The image has ${image.bytes} bytes; Range must begin before its end.`)
+      }
+      reply.code(answer.code).headers({ ...headersOf(name, image), ...answer.headers })
+      if (answer.part !== null) return await reply.send(image.stream(answer.part))
+    } catch (error) {
+      await image.close()
+      throw error
+    }
+    await image.close()
+    // Fastify takes the length of a HEAD answer from its payload, but not from a stream.
+    return await reply.send(request.method === 'HEAD' ? Readable.from([]) : undefined)
+  })
+}
+
+export default outputs
+
+interface Answer {
+  readonly code: 200 | 206 | 304
+  readonly headers: Readonly<Record<string, string | number>>
+  /** What to send; null for headers alone. */
+  readonly part: { start: number, end: number } | null
+}
+
+/** What a request gets of an image; `outside` when nothing of the part that it asks for exists. */
+function answerTo ({ headers, method }: FastifyRequest, image: OpenOutput): Answer | 'outside' {
+  const version = versionOf(image)
+  if (isUnchanged(headers, version)) return { code: 304, headers: {}, part: null }
+  const full = { 'content-type': image.mime, 'content-length': image.bytes }
+  if (method === 'HEAD') return { code: 200, headers: full, part: null }
+  const part = requestedPart(headers, image.bytes, version)
+  if (part === 'whole') return { code: 200, headers: full, part: { start: 0, end: image.bytes - 1 } }
+  if (part === 'outside') return part
+  return {
+    code: 206,
+    headers: {
+      ...full,
+      'content-length': part.end - part.start + 1,
+      'content-range': `bytes ${part.start}-${part.end}/${image.bytes}`
+    },
+    part
+  }
+}
+
+/** A picture may be shown, but whatever is in it must not act in our name. */
+function headersOf (name: string, image: OpenOutput): Record<string, string> {
+  const { tag, modifiedAt } = versionOf(image)
+  return {
+    etag: tag,
+    'last-modified': modifiedAt.toUTCString(),
+    'accept-ranges': 'bytes',
+    'cache-control': 'private, max-age=31536000, immutable',
+    'x-content-type-options': 'nosniff',
+    'content-security-policy': 'default-src \'none\'; sandbox',
+    'cross-origin-resource-policy': 'same-site',
+    'content-disposition': `inline; filename="${name}"`
+  }
+}

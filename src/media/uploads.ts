@@ -1,0 +1,150 @@
+import { ServiceError } from '../errors.ts'
+import { nearest } from '../a1111/nearest.ts'
+import { parseJson } from '../json/parse.ts'
+import { imageFormats } from './image-header.ts'
+import { checkDecodable, checkImageHeader, imageTooLarge, type ImageLimits } from './images.ts'
+import type { MediaStore } from './store.ts'
+import type { UploadTexts } from './upload-text.ts'
+
+/** One part of a multipart request; what a file brings is read once, in the order in which parts come. */
+export type FormPart =
+  | { readonly type: 'field', readonly fieldname: string, readonly value: unknown, readonly valueTruncated: boolean }
+  | {
+    readonly type: 'file'
+    readonly fieldname: string
+    readonly mimetype: string
+    readonly file: AsyncIterable<Buffer>
+  }
+
+export interface UploadOptions {
+  readonly store: MediaStore
+  readonly texts: UploadTexts
+  readonly limits: ImageLimits & {
+    /** All files of one request together, and the longest field, in bytes. */
+    readonly totalBytes: number
+    readonly fieldBytes: number
+  }
+  /** Name of the object that JSON clients put images in; undefined where they stand at the top. */
+  readonly imagesIn?: string
+}
+
+type Fields = Record<string, unknown>
+
+/** Fields that take image files, and whether they are lists. */
+const imageFields: Readonly<Record<string, 'one' | 'many'>> = {
+  init_images: 'many', mask: 'one', latent_mask: 'one', firstpass_image: 'one', image: 'one'
+}
+const jsonType = /^application\/json\b/i
+
+/**
+ * The body that a JSON client would have sent. Files go straight into the store and leave a text in their place; parts
+ * of type application/json, and text fields that hold a JSON object, become what they say; other fields stay text.
+ * A name that comes twice makes a list.
+ * @throws ServiceError `invalid_field_value`, `invalid_image`, `payload_too_large`, `malformed_request`, `storage_full`
+ */
+export async function collectMultipart (parts: AsyncIterable<FormPart>, options: UploadOptions): Promise<Fields> {
+  const { store, texts, limits, imagesIn } = options
+  const fields = new Map<string, unknown[]>()
+  const images = new Map<string, string[]>()
+  let files = 0
+  let total = 0
+
+  async function * counted (file: AsyncIterable<Buffer>, most: number, excess: () => ServiceError) {
+    let size = 0
+    for await (const chunk of file) {
+      size += chunk.length
+      total += chunk.length
+      if (size > most) throw excess()
+      if (total > limits.totalBytes) throw tooMuch(`The request may have at most ${limits.totalBytes} bytes of files.`)
+      yield chunk
+    }
+  }
+
+  async function storeImage (field: string, file: AsyncIterable<Buffer>): Promise<string> {
+    if (++files > limits.count) throw tooMuch(`At most ${limits.count} images may come with one job (IMAGES_PER_JOB).`, field)
+    const sink = await store.createInputSink(async draft => {
+      const { format } = await checkImageHeader(draft.source, field, limits)
+      await checkDecodable(draft.path, field, limits)
+      return imageFormats[format].extension
+    })
+    try {
+      for await (const chunk of counted(file, limits.bytes, () => imageTooLarge(field, limits))) await sink.write(chunk)
+      await sink.end()
+    } catch (error) {
+      await sink.abort()
+      throw error
+    }
+    return texts.textOf(await sink.finished)
+  }
+
+  async function readJson (field: string, file: AsyncIterable<Buffer>): Promise<unknown> {
+    const chunks: Buffer[] = []
+    const excess = () => tooMuch(`${field} may have at most ${limits.fieldBytes} bytes.`, field)
+    for await (const chunk of counted(file, limits.fieldBytes, excess)) chunks.push(chunk)
+    return parseJson(field, Buffer.concat(chunks))
+  }
+
+  for await (const part of parts) {
+    const name = part.fieldname.replace(/\[\]$/, '')
+    if (part.type === 'field') {
+      if (part.valueTruncated) throw tooMuch(`${name} may have at most ${limits.fieldBytes} bytes as text.`, name)
+      const wholeObject = name === imagesIn && typeof part.value === 'string'
+      append(fields, name, wholeObject ? parseJson(name, Buffer.from(part.value)) : objectOrText(name, part.value))
+    } else if (jsonType.test(part.mimetype)) append(fields, name, await readJson(name, part.file))
+    else append(images, imageFieldOf(name), await storeImage(name, part.file))
+  }
+  const body = Object.fromEntries([...fields].map(([name, values]) => [name, values.length === 1 ? values[0] : values]))
+  return withImages(body, images, imagesIn)
+}
+
+function append<Value> (lists: Map<string, Value[]>, name: string, value: Value): void {
+  lists.set(name, [...lists.get(name) ?? [], value])
+}
+
+/** An object where a text says one; a prompt such as `{"red"|"blue"} car` only looks like it and stays text. */
+function objectOrText (name: string, value: unknown): unknown {
+  if (typeof value !== 'string' || !/^\s*\{\s*["}]/.test(value)) return value
+  try {
+    return parseJson(name, Buffer.from(value))
+  } catch {
+    return value
+  }
+}
+
+function imageFieldOf (name: string): string {
+  if (Object.hasOwn(imageFields, name)) return name
+  const known = Object.keys(imageFields)
+  throw new ServiceError('invalid_field_value', `${name} takes no file; files go into ${known.join(', ')}.`, {
+    field: name, nearest: nearest(name, known, 3)
+  })
+}
+
+function withImages (
+  body: Fields, images: ReadonlyMap<string, readonly string[]>, imagesIn: string | undefined
+): Fields {
+  if (images.size === 0) return body
+  if (imagesIn !== undefined) {
+    const inner = body[imagesIn] ?? {}
+    if (typeof inner !== 'object' || Array.isArray(inner)) {
+      throw new ServiceError('invalid_field_value', `${imagesIn} must be a JSON object.`, { field: imagesIn })
+    }
+    return { ...body, [imagesIn]: withImages({ ...inner }, images, undefined) }
+  }
+  const placed = [...images].map(([name, texts]) => {
+    if (Object.hasOwn(body, name)) {
+      throw new ServiceError('invalid_field_value', `${name} came both as a file and as a field; send one of them.`, {
+        field: name
+      })
+    }
+    if (imageFields[name] === 'many') return [name, texts]
+    if (texts.length > 1) {
+      throw new ServiceError('invalid_field_value', `${name} takes one file, and ${texts.length} came.`, { field: name })
+    }
+    return [name, texts[0]]
+  })
+  return { ...body, ...Object.fromEntries(placed) as Fields }
+}
+
+function tooMuch (sentence: string, field?: string): ServiceError {
+  return new ServiceError('payload_too_large', sentence, field === undefined ? {} : { field })
+}
