@@ -1,0 +1,141 @@
+import { promisify } from 'node:util'
+import { gzip } from 'node:zlib'
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { ProcessDied } from './failures.ts'
+import { adminRoutes } from './routes/admin.ts'
+import { serverRoutes } from './routes/all.ts'
+import { isAnswer, type Answer, type Route } from './routes/route.ts'
+import type { ServerProcess } from './server-process.ts'
+import { checkAuth } from './wire/auth.ts'
+import { documentRoutes } from './wire/openapi.ts'
+import { renderA1111Error } from './wire/errors-a1111.ts'
+import { renderForgeError } from './wire/errors-forge.ts'
+import { renderSdcppError } from './wire/errors-sdcpp.ts'
+import type { Dialect } from './wire/fields.ts'
+import { pydantic1 } from './wire/pydantic1.ts'
+import { pydantic2 } from './wire/pydantic2.ts'
+import { parseBody, readModel } from './wire/read-model.ts'
+
+const compress = promisify(gzip)
+
+/** A1111 compresses answers from this size on, in bytes. */
+const compressFrom = 1000
+
+/** Keep-alive of gradio's uvicorn, and of --nowebui, in milliseconds. */
+const keepAlive = { interface: 5000, bare: 30_000 } as const
+
+/** The HTTP face of one server process; not listening yet. */
+export function createApp (process: ServerProcess): FastifyInstance {
+  const { settings, records } = process.machine
+  const dialect = settings.flavor === 'forge' ? pydantic2 : pydantic1
+  const app = fastify({
+    logger: false,
+    bodyLimit: 1024 ** 3,
+    exposeHeadRoutes: false,
+    forceCloseConnections: true,
+    keepAliveTimeout: settings.internalProgress ? keepAlive.interface : keepAlive.bare
+  })
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => { done(null, body) })
+
+  const ownRoutes = serverRoutes(process)
+  const routes = [...ownRoutes, ...documentRoutes(ownRoutes), ...adminRoutes(process)]
+  for (const route of routes) {
+    app.route({
+      method: route.method,
+      url: route.path,
+      handler: async (request, reply) => {
+        records.countRequest(`${route.method} ${route.path}`)
+        return await answer(process, dialect, route, { request, reply })
+      }
+    })
+  }
+  app.setNotFoundHandler(async (request, reply) => {
+    const path = request.url.split('?')[0] ?? ''
+    const allowed = routes.filter(route => route.path === path).map(route => route.method)
+    if (allowed.length > 0) {
+      return await send(process, { request, reply }, 405, { detail: 'Method Not Allowed' }, { allow: allowed.join(', ') })
+    }
+    const slashless = path.replace(/\/$/, '')
+    if (path !== slashless && routes.some(route => route.path === slashless)) {
+      return await reply.code(307).header('location', `http://${request.host}${slashless}`).send()
+    }
+    return await send(process, { request, reply }, 404, { detail: 'Not Found' })
+  })
+  return app
+}
+
+interface Exchange { readonly request: FastifyRequest, readonly reply: FastifyReply }
+
+async function answer (process: ServerProcess, dialect: Dialect, route: Route, exchange: Exchange): Promise<unknown> {
+  const { request, reply } = exchange
+  const { flavor } = process.machine.settings
+  try {
+    const input = readInput(process, dialect, route, request)
+    const work = async (): Promise<unknown> => await route.handle(input)
+    const result = route.runsIn === 'pool' ? await process.threads.run(work) : await work()
+    if (process.life.aborted) throw new ProcessDied()
+    if (isAnswer(result)) return await sendAnswer(process, exchange, result)
+    return await send(process, exchange, 200, result ?? null)
+  } catch (error) {
+    if (error instanceof ProcessDied) {
+      request.raw.socket.destroy()
+      return reply.hijack()
+    }
+    const render = { a1111: renderA1111Error, forge: renderForgeError, sdcpp: renderSdcppError }[flavor]
+    const { status, body, headers, isTimed } = render(error)
+    if (!isTimed) reply.header('x-simulator-untimed', '1')
+    return await send(process, exchange, status, body, headers)
+  }
+}
+
+/** FastAPI's order: the body must be JSON, then the caller must be allowed, then the model must fit. */
+function readInput (
+  process: ServerProcess, dialect: Dialect, route: Route, request: FastifyRequest
+): Parameters<Route['handle']>[0] {
+  const bytes = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
+  const parsed = route.body === undefined ? {} : parseBody(dialect, bytes, request.headers['content-type'])
+  if (route.access === 'guarded') checkAuth(process.machine.auth, request.headers.authorization)
+  const query = route.query === undefined ? {} : readModel(dialect, route.query, request.query, 'query')
+  const body = route.body === undefined ? {} : readBody(dialect, route.body, parsed)
+  return { body, query, headers: request.headers, cut: () => { request.raw.socket.destroy() } }
+}
+
+function readBody (dialect: Dialect, model: NonNullable<Route['body']>, parsed: unknown): Record<string, unknown> {
+  if (model !== 'object') return readModel(dialect, model, parsed)
+  return { ...parsed as Record<string, unknown>, ...readModel(dialect, {}, parsed) }
+}
+
+async function sendAnswer (process: ServerProcess, exchange: Exchange, result: Answer): Promise<unknown> {
+  const { request, reply } = exchange
+  if (result.delivery === 'cut') {
+    const body = Buffer.from(result.body)
+    reply.hijack()
+    reply.raw.writeHead(result.status, { 'content-type': result.contentType, 'content-length': body.length })
+    reply.raw.write(body.subarray(0, body.length / 2), () => { request.raw.socket.destroy() })
+    return reply
+  }
+  reply.type(result.contentType)
+  return await sendBytes(process, exchange, result.status, Buffer.from(result.body))
+}
+
+async function send (
+  process: ServerProcess, exchange: Exchange, status: number, value: unknown,
+  headers: Readonly<Record<string, string>> = {}
+): Promise<unknown> {
+  exchange.reply.headers(headers).type('application/json')
+  return await sendBytes(process, exchange, status, Buffer.from(JSON.stringify(value)))
+}
+
+async function sendBytes (process: ServerProcess, exchange: Exchange, status: number, body: Buffer): Promise<unknown> {
+  const { request, reply } = exchange
+  const isUntimed = reply.hasHeader('x-simulator-untimed')
+  reply.removeHeader('x-simulator-untimed')
+  reply.code(status)
+  if (process.machine.settings.flavor === 'a1111' && !isUntimed) {
+    reply.header('x-process-time', (reply.elapsedTime / 1000).toFixed(4))
+  }
+  const isCompressed = body.length >= compressFrom && /\bgzip\b/.test(request.headers['accept-encoding'] ?? '')
+  if (!isCompressed) return await reply.send(body)
+  return await reply.headers({ 'content-encoding': 'gzip', vary: 'Accept-Encoding' }).send(await compress(body))
+}

@@ -1,0 +1,97 @@
+import { parseArgs } from 'node:util'
+import type { Flavor, SimulatorOptions } from './settings.ts'
+
+const flavors: readonly Flavor[] = ['a1111', 'forge', 'sdcpp']
+
+/** What `stablequeue simulator --help` prints. */
+export const simulatorHelp = `Usage: stablequeue simulator [options]
+
+A server that behaves like AUTOMATIC1111 1.10.1 without needing a graphics card.
+
+  --port NUMBER           port to listen on (7860; 0 takes a free one)
+  --host ADDRESS          address to listen on (127.0.0.1)
+  --flavor NAME           a1111, forge or sdcpp (a1111)
+  --speed FACTOR          how many times faster than a middling graphics card (1)
+  --checkpoints A,B       checkpoint files, "sub/x.safetensors" for one in a sub-folder
+  --load-time SECONDS     how long loading another checkpoint takes (2.5 / speed)
+  --auth USER:PASSWORD    ask for this under /sdapi/v1, as --api-auth does
+  --no-internal-progress  leave out /internal/*, as --nowebui does
+  --no-controlnet         without the ControlNet extension
+  --fault-seed NUMBER     seed of everything that happens by chance (1)
+  --help                  show this text
+
+While it runs, POST /simulator/faults switches faults on and GET /simulator/state shows what it saw.`
+
+/** Either what to start, or that only the help is wanted. */
+export type SimulatorArguments = SimulatorOptions & { readonly help?: true }
+
+/**
+ * Reads the flags of `stablequeue simulator`.
+ *
+ * @throws Error with a sentence about the flag that is wrong
+ */
+export function parseSimulatorArguments (argv: readonly string[]): SimulatorArguments {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: {
+      port: { type: 'string' },
+      host: { type: 'string' },
+      flavor: { type: 'string' },
+      speed: { type: 'string' },
+      checkpoints: { type: 'string' },
+      'load-time': { type: 'string' },
+      auth: { type: 'string' },
+      'no-internal-progress': { type: 'boolean' },
+      'no-controlnet': { type: 'boolean' },
+      'fault-seed': { type: 'string' },
+      help: { type: 'boolean', short: 'h' }
+    }
+  })
+  const seconds = readNumber('load-time', values['load-time'], { least: 0 })
+  const options: SimulatorOptions = {
+    port: readNumber('port', values.port, { least: 0, most: 65_535, unit: 1 }) ?? 7860,
+    host: values.host,
+    flavor: readFlavor(values.flavor),
+    speed: readNumber('speed', values.speed, { least: 0.01 }),
+    checkpoints: readCheckpoints(values.checkpoints),
+    loadMilliseconds: seconds === undefined ? undefined : seconds * 1000,
+    auth: readAuth(values.auth),
+    internalProgress: values['no-internal-progress'] !== true,
+    controlNet: values['no-controlnet'] !== true,
+    faultSeed: readNumber('fault-seed', values['fault-seed'], { least: 0, unit: 1 })
+  }
+  return values.help === true ? { ...options, help: true } : options
+}
+
+function readNumber (
+  flag: string, text: string | undefined, bounds: { least: number, most?: number, unit?: number }
+): number | undefined {
+  if (text === undefined) return undefined
+  const value = Number(text)
+  const isWhole = bounds.unit === undefined || Number.isInteger(value)
+  if (text.trim() !== '' && value >= bounds.least && value <= (bounds.most ?? Infinity) && isWhole) return value
+  const kind = bounds.unit === undefined ? 'a number' : 'a whole number'
+  const range = bounds.most === undefined ? `of at least ${bounds.least}` : `from ${bounds.least} to ${bounds.most}`
+  throw new Error(`--${flag} is ${kind} ${range}, not "${text}".`)
+}
+
+function readFlavor (text: string | undefined): Flavor | undefined {
+  const flavor = flavors.find(one => one === text)
+  if (text !== undefined && flavor === undefined) {
+    throw new Error(`--flavor is one of ${flavors.join(', ')}, not "${text}".`)
+  }
+  return flavor
+}
+
+function readCheckpoints (text: string | undefined): string[] | undefined {
+  const names = text?.split(',').map(name => name.trim()).filter(name => name !== '')
+  if (names?.length === 0) throw new Error('--checkpoints is a list of file names with commas between them.')
+  return names?.map(name => /\.(safetensors|ckpt)$/.test(name) ? name : `${name}.safetensors`)
+}
+
+function readAuth (text: string | undefined): string | undefined {
+  if (text !== undefined && !text.split(',').every(pair => /^[^:]+:[^:]+$/.test(pair))) {
+    throw new Error('--auth is "user:password", several with commas between them; a password has no ":" or ",".')
+  }
+  return text
+}

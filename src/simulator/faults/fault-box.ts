@@ -1,0 +1,55 @@
+import { createRandom } from '../random.ts'
+import type { Fault, FaultKind, StruckFaults } from './faults.ts'
+
+/** The faults that are switched on now. */
+export interface FaultBox {
+  /** Replaces all faults; whoever hangs because of one that is gone, goes on. */
+  set (faults: readonly Fault[]): void
+  list (): readonly Fault[]
+  /** Decides which faults strike a generation; `own` came with its request and always do. */
+  draw (prompt: string, own: readonly Fault[]): StruckFaults
+  /** Resolves when the fault was taken away. */
+  gone (fault: Fault): Promise<void>
+}
+
+export function createFaultBox (seed: number, initial: readonly Fault[]): FaultBox {
+  const random = createRandom(seed)
+  let armed: Array<{ readonly fault: Fault, left: number }> = []
+  let active = new Set<Fault>()
+  const waiting: Array<() => void> = []
+
+  function set (faults: readonly Fault[]): void {
+    armed = faults.map(fault => ({ fault, left: fault.sticky === true ? Infinity : fault.times ?? 1 }))
+    active = new Set(faults)
+    for (const wake of waiting.splice(0)) wake()
+  }
+
+  function strikes (entry: { readonly fault: Fault, readonly left: number }, prompt: string): boolean {
+    const { fault, left } = entry
+    if (left <= 0 || (fault.prompt !== undefined && !prompt.includes(fault.prompt))) return false
+    return fault.probability === undefined || random() < fault.probability
+  }
+
+  set(initial)
+
+  return {
+    set,
+    list: () => armed.filter(entry => entry.left > 0).map(entry => entry.fault),
+    draw (prompt, own) {
+      const struck = new Map<FaultKind, Fault>()
+      for (const entry of armed) {
+        if (!strikes(entry, prompt)) continue
+        entry.left -= 1
+        struck.set(entry.fault.kind, entry.fault)
+      }
+      for (const fault of own) {
+        struck.set(fault.kind, fault)
+        active.add(fault)
+      }
+      return { get: kind => struck.get(kind), has: kind => struck.has(kind) }
+    },
+    async gone (fault) {
+      while (active.has(fault)) await new Promise<void>(resolve => { waiting.push(resolve) })
+    }
+  }
+}

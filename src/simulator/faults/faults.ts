@@ -1,0 +1,91 @@
+/** Everything that can be made to go wrong with a generation. */
+export const faultKinds = [
+  'crash-before', // the process dies on arrival of the request
+  'crash-mid', // in the middle of sampling
+  'crash-after', // when all is done, before the answer is sent
+  'hang', // stays at a step until the fault is taken away
+  'slow', // every step takes `factor` times as long
+  'progress-freeze', // progress keeps saying the same while the job goes on
+  'out-of-memory', // 500 OutOfMemoryError
+  'nan', // 500 NansException
+  'exception-group', // 500 as a host with anyio 4 words any error
+  'cuda-poisoned', // 500 now and for every later job until a restart
+  'bad-gateway', // a proxy answers 502 in HTML; nothing is generated
+  'gateway-timeout', // a proxy answers 504 in HTML; the job goes on behind it
+  'truncated-json', // a complete answer whose JSON stops half-way
+  'cut-body', // the socket is cut in the middle of the answer
+  'wrong-image-count', // `count` images, or one too few
+  'corrupt-base64', // images are no base64
+  'corrupt-image', // images are base64 of something else
+  'wrong-checkpoint', // another checkpoint is used, and named in the answer
+  'wrong-seed', // another seed is used, and named in the answer
+  'stuck-lock', // the request is accepted and never starts until the fault is taken away
+  'noise' // incompressible images
+] as const
+
+export type FaultKind = typeof faultKinds[number]
+
+/** A fault and when it strikes. */
+export interface Fault {
+  readonly kind: FaultKind
+  /** For how many generations, 1 by default; see `sticky`. */
+  readonly times?: number | undefined
+  /** Strikes until it is taken away. */
+  readonly sticky?: boolean | undefined
+  /** 0 to 1: chance for each generation, drawn from the simulator's fault seed; 1 by default. */
+  readonly probability?: number | undefined
+  /** Only generations whose prompt contains this text. */
+  readonly prompt?: string | undefined
+  /** Crashes: milliseconds for which connections are refused; 1000 by default. */
+  readonly refuseMilliseconds?: number | undefined
+  /** `slow`: how many times longer; 10 by default. */
+  readonly factor?: number | undefined
+  /** `wrong-image-count`: how many images there are instead. */
+  readonly count?: number | undefined
+  /** `gateway-timeout`: milliseconds after which the proxy gives up; 0 by default. */
+  readonly afterMilliseconds?: number | undefined
+  /** `crash-mid`, `hang`, `out-of-memory`, `nan`: how many steps are done before; half of them (or 0) by default. */
+  readonly afterSteps?: number | undefined
+}
+
+/** The faults that strike one generation. */
+export interface StruckFaults {
+  get (kind: FaultKind): Fault | undefined
+  has (kind: FaultKind): boolean
+}
+
+/**
+ * Checks faults that came over the wire.
+ *
+ * @throws Error with a sentence that says what is wrong
+ */
+export function readFaults (value: unknown): Fault[] {
+  if (!Array.isArray(value)) throw new Error('Faults are a list of objects, each with a "kind".')
+  return value.map(readFault)
+}
+
+function readFault (value: unknown): Fault {
+  const given = typeof value === 'string' ? { kind: value } : value
+  if (typeof given !== 'object' || given === null || !('kind' in given)) {
+    throw new Error('A fault is an object with a "kind", or just the kind.')
+  }
+  const kind = faultKinds.find(one => one === given.kind)
+  if (kind === undefined) {
+    throw new Error(`There is no fault "${String(given.kind)}"; there are: ${faultKinds.join(', ')}.`)
+  }
+  return { ...given, kind }
+}
+
+/**
+ * Reads the header `x-simulator-fault`, such as `slow;factor=3, noise`.
+ *
+ * @throws Error for an unknown kind
+ */
+export function readFaultHeader (header: string | undefined): Fault[] {
+  if (header === undefined) return []
+  return readFaults(header.split(',').map(part => {
+    const [kind, ...settings] = part.split(';').map(piece => piece.trim())
+    const pairs = settings.map(piece => piece.split('=') as [string, string])
+    return { ...Object.fromEntries(pairs.map(([name, setting]) => [name, Number(setting)])), kind }
+  }))
+}

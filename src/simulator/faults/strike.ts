@@ -1,0 +1,72 @@
+import { PythonError } from '../failures.ts'
+import { describeProgress } from '../progress.ts'
+import { previewOptions, type ServerProcess } from '../server-process.ts'
+import type { Fault, StruckFaults } from './faults.ts'
+
+const defaultRefusal = 1000
+
+/** Lets the process die by this fault, if it struck; never comes back then. */
+export function crashBy (process: ServerProcess, fault: Fault | undefined): void {
+  if (fault === undefined) return
+  process.die(fault.refuseMilliseconds ?? defaultRefusal)
+}
+
+/** Faults that strike before one of the steps of a pass. */
+export async function strikeDuringStep (
+  process: ServerProcess, faults: StruckFaults, at: { readonly step: number, readonly steps: number }
+): Promise<void> {
+  const half = Math.floor(at.steps / 2)
+  const isAt = (fault: Fault | undefined, usual: number): fault is Fault =>
+    fault !== undefined && at.step === Math.min(fault.afterSteps ?? usual, at.steps - 1)
+
+  const crash = faults.get('crash-mid')
+  if (isAt(crash, half)) crashBy(process, crash)
+  const outOfMemory = faults.get('out-of-memory')
+  if (isAt(outOfMemory, 0)) throw outOfMemoryError()
+  const nan = faults.get('nan')
+  if (isAt(nan, 0)) throw nanError()
+  const hang = faults.get('hang')
+  if (isAt(hang, half)) await untilGoneOrDead(process, hang)
+  if (isAt(faults.get('progress-freeze'), half)) {
+    const wish = { skipCurrentImage: true }
+    process.memory.frozenProgress = await describeProgress(process.state, previewOptions(process), wish)
+  }
+}
+
+/** Faults that fail a job as soon as it has the lock. */
+export function strikeAtStart (process: ServerProcess, faults: StruckFaults): void {
+  if (faults.has('cuda-poisoned')) process.memory.poisoned = true
+  if (process.memory.poisoned) {
+    throw new PythonError('RuntimeError', 'CUDA error: an illegal memory access was encountered\n' +
+      'CUDA kernel errors might be asynchronously reported at some other API call.')
+  }
+  if (faults.has('exception-group')) {
+    throw new PythonError('ExceptionGroup', 'unhandled errors in a TaskGroup (1 sub-exception)')
+  }
+}
+
+/** Resolves when the fault is taken away, or when the process dies. */
+export async function untilGoneOrDead (process: ServerProcess, fault: Fault): Promise<void> {
+  const { life, machine } = process
+  if (life.aborted) return
+  await new Promise<void>(resolve => {
+    const done = (): void => {
+      life.removeEventListener('abort', done)
+      resolve()
+    }
+    life.addEventListener('abort', done, { once: true })
+    machine.faults.gone(fault).then(done, done)
+  })
+}
+
+function outOfMemoryError (): PythonError {
+  return new PythonError('OutOfMemoryError',
+    'CUDA out of memory. Tried to allocate 2.25 GiB. GPU 0 has a total capacity of 8.00 GiB of which 512.00 MiB is free.')
+}
+
+function nanError (): PythonError {
+  return new PythonError('NansException',
+    'A tensor with NaNs was produced in Unet. This could be either because there\'s not enough precision to represent ' +
+    'the picture, or because your video card does not support half type. ' +
+    'Use --disable-nan-check commandline argument to disable this check.')
+}

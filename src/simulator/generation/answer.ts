@@ -1,0 +1,48 @@
+import type { StruckFaults } from '../faults/faults.ts'
+import { encodeImage, readFormat } from '../images/encode.ts'
+import type { ServerProcess } from '../server-process.ts'
+import type { Generation } from './generate.ts'
+import type { GenerationRequest } from './request.ts'
+
+/**
+ * The JSON of a generation's answer as bytes, put together by hand because a batch of big images makes tens of
+ * megabytes. `parameters` echoes the request with its defaults, not what was made of them.
+ *
+ * @throws HttpException when the option for the image format names none
+ */
+export async function writeAnswer (
+  process: ServerProcess, request: GenerationRequest, generation: Generation, faults: StruckFaults
+): Promise<Buffer> {
+  const format = readFormat(process.options.get('samples_format'))
+  const isNoise = process.machine.settings.noise || faults.has('noise')
+  const images: Buffer[] = []
+  if (request.send_images) {
+    for (const [index, picture] of generation.pictures.entries()) {
+      images.push(await encodeImage(picture, format, generation.infotexts[index] ?? '', isNoise ? 0 : 4))
+    }
+  }
+  const texts = spoil(images.map(image => image.toString('base64')), faults)
+  const parameters = JSON.stringify(echo(request))
+  const info = JSON.stringify(JSON.stringify(generation.info))
+  return Buffer.concat([
+    Buffer.from('{"images":['),
+    ...texts.flatMap((text, index) => [Buffer.from(`${index === 0 ? '' : ','}"`), Buffer.from(text), Buffer.from('"')]),
+    Buffer.from(`],"parameters":${parameters},"info":${info}}`)
+  ])
+}
+
+function spoil (images: string[], faults: StruckFaults): string[] {
+  const wrongCount = faults.get('wrong-image-count')
+  if (wrongCount !== undefined) {
+    const count = wrongCount.count ?? images.length - 1
+    images = Array.from({ length: Math.max(0, count) }, (_, index) => images[index % images.length] ?? '')
+  }
+  if (faults.has('corrupt-base64')) return images.map(image => `${image.slice(0, 40)}*!?${image.slice(43)}`)
+  if (faults.has('corrupt-image')) return images.map(() => Buffer.from('this is not an image').toString('base64'))
+  return images
+}
+
+function echo (request: GenerationRequest): Record<string, unknown> {
+  if (request.init_images === undefined || request.include_init_images === true) return { ...request }
+  return { ...request, init_images: null, mask: null }
+}

@@ -1,0 +1,141 @@
+import type { CheckpointFile } from '../checkpoints.ts'
+import type { Fault, StruckFaults } from '../faults/faults.ts'
+import { crashBy, strikeAtStart, untilGoneOrDead } from '../faults/strike.ts'
+import { HttpException, ProcessDied } from '../failures.ts'
+import { arrangeGrid, type Picture } from '../images/pixels.ts'
+import type { GenerationRecord } from '../records.ts'
+import { loadCheckpoint, type ServerProcess } from '../server-process.ts'
+import { beginJob, endJob } from '../state.ts'
+import { createTaskId } from '../tasks.ts'
+import { describeGeneration } from './info.ts'
+import { writeInfotext } from './infotext.ts'
+import { readInitImages } from './init-images.ts'
+import { runJob } from './job.ts'
+import { withOverrides } from './overrides.ts'
+import type { InitImages } from './painter.ts'
+import { planGeneration, type Plan } from './plan.ts'
+import type { GenerationRequest, Mode } from './request.ts'
+import { checkScripts } from './scripts.ts'
+import { drawControlMaps, describeControlUnits } from '../controlnet/units.ts'
+import { versionOf } from '../version.ts'
+
+/** A finished generation, before its images are encoded. */
+export interface Generation {
+  /** Grid first where there is one, then the images, then ControlNet's maps. */
+  readonly pictures: readonly Picture[]
+  /** One for each picture. */
+  readonly infotexts: readonly string[]
+  readonly info: Record<string, unknown>
+}
+
+/**
+ * One generation request from its arrival to its pictures: checks, task, lock, job.
+ *
+ * @throws HttpException, PythonError for what A1111 refuses or trips over
+ * @throws ProcessDied when the process dies under it
+ */
+export async function generate (
+  process: ServerProcess, request: GenerationRequest, mode: Mode, faults: StruckFaults
+): Promise<Generation> {
+  if (mode === 'img2img' && request.init_images == null) throw new HttpException(404, 'Init image not found')
+  checkScripts(process, request, mode)
+  const taskId = request.force_task_id || createTaskId(mode)
+  process.tasks.add(taskId)
+  return await process.jobLock.run(async () => {
+    const stuck = faults.get('stuck-lock')
+    if (stuck !== undefined) await untilGoneOrDead(process, stuck)
+    const init = mode === 'img2img' ? await readInitImages(process, request) : null
+    if (process.life.aborted) throw new ProcessDied()
+    return await runUnderLock(process, request, { mode, faults, taskId, init })
+  })
+}
+
+interface Context {
+  readonly mode: Mode
+  readonly faults: StruckFaults
+  readonly taskId: string
+  readonly init: InitImages | null
+}
+
+async function runUnderLock (
+  process: ServerProcess, request: GenerationRequest, context: Context
+): Promise<Generation> {
+  const { state, tasks, machine } = process
+  beginJob(state, `scripts_${context.mode}`)
+  tasks.start(context.taskId)
+  const record = machine.records.begin({
+    taskId: request.force_task_id,
+    mode: context.mode,
+    prompt: request.prompt ?? '',
+    checkpoint: process.memory.loaded?.name ?? '',
+    seed: request.seed
+  })
+  try {
+    strikeAtStart(process, context.faults)
+    const generation = await withOverrides(process, request, async () => await make(process, request, context, record))
+    tasks.finish(context.taskId)
+    record.outcome = 'done'
+    return generation
+  } catch (error) {
+    record.outcome = error instanceof ProcessDied ? 'lost' : 'failed'
+    throw error
+  } finally {
+    record.finishedAt = Date.now()
+    process.memory.frozenProgress = null
+    endJob(state)
+  }
+}
+
+async function make (
+  process: ServerProcess, request: GenerationRequest, context: Context, record: GenerationRecord
+): Promise<Generation> {
+  const { faults, init } = context
+  await useWrongCheckpoint(process, faults.get('wrong-checkpoint'))
+  const asked = faults.has('wrong-seed') ? { ...request, seed: (request.seed ?? 0) + 1000 } : request
+  const plan = planGeneration(process, asked, context.mode, init?.pictures.length ?? 1)
+  Object.assign(plan.extraParameters, describeControlUnits(request))
+  const file = process.memory.loaded as CheckpointFile
+  Object.assign(record, { checkpoint: file.name, seed: plan.seeds[0] ?? null })
+  const { pictures } = await runJob(process, plan, { init, faults, record })
+  record.imageCount = pictures.length
+  const maps = await drawControlMaps(process, request, plan)
+  return assemble(process, plan, file, { pictures, maps, isGridWanted: request.save_images })
+}
+
+function assemble (
+  process: ServerProcess, plan: Plan, file: CheckpointFile,
+  made: { readonly pictures: readonly Picture[], readonly maps: readonly Picture[], readonly isGridWanted: boolean }
+): Generation {
+  const { options, state, machine } = process
+  const checkpoint = { name: file.shortName, hash: file.sha256.slice(0, 10) }
+  const version = versionOf(machine.settings.flavor)
+  const clipSkip = Number(options.get('CLIP_stop_at_last_layers'))
+  const textFor = (index: number): string => writeInfotext(plan, index, checkpoint, { clipSkip, version })
+  const hasGrid = made.isGridWanted && made.pictures.length > 1 && options.get('return_grid') === true
+  const images = hasGrid ? [arrangeGrid(made.pictures), ...made.pictures] : [...made.pictures]
+  const texts = made.pictures.map((_, index) => textFor(index))
+  const infotexts = hasGrid ? [textFor(0), ...texts] : texts
+  const info = describeGeneration(plan, checkpoint, {
+    infotexts: infotexts.length > 0 ? infotexts : [textFor(0)],
+    firstImage: hasGrid ? 1 : 0,
+    jobTimestamp: state.jobTimestamp,
+    clipSkip,
+    version
+  })
+  return {
+    pictures: [...images, ...made.maps],
+    infotexts: [...infotexts, ...made.maps.map(() => textFor(0))],
+    info
+  }
+}
+
+async function useWrongCheckpoint (process: ServerProcess, fault: Fault | undefined): Promise<void> {
+  if (fault === undefined) return
+  const other = process.checkpoints.list().find(file => file !== process.memory.loaded)
+  if (other !== undefined) await loadCheckpoint(process, other)
+}
+
+/** Dies on arrival of a request, where the fault says so. */
+export function strikeOnArrival (process: ServerProcess, faults: StruckFaults): void {
+  crashBy(process, faults.get('crash-before'))
+}

@@ -1,0 +1,64 @@
+import type { CheckpointFile } from '../checkpoints.ts'
+import type { StruckFaults } from '../faults/faults.ts'
+import type { Picture } from '../images/pixels.ts'
+import type { GenerationRecord } from '../records.ts'
+import { loadCheckpoint, selectedCheckpoint, type ServerProcess } from '../server-process.ts'
+import { nextPass } from '../state.ts'
+import type { Plan } from './plan.ts'
+import { createPainter, type InitImages, type Painter } from './painter.ts'
+import { runSteps } from './steps.ts'
+
+export interface JobResult {
+  /** Finished images in order; fewer than planned when interrupted. */
+  readonly pictures: readonly Picture[]
+}
+
+/**
+ * Runs the iterations of one job under the job lock: load, sample, decode. Interrupts and skips are noticed
+ * between steps, as in A1111, so an interrupt during loading ends the job before its first image.
+ */
+export async function runJob (
+  process: ServerProcess, plan: Plan,
+  context: { readonly init: InitImages | null, readonly faults: StruckFaults, readonly record: GenerationRecord }
+): Promise<JobResult> {
+  const { state, machine } = process
+  const pictures: Picture[] = []
+  state.jobCount = plan.iterations * (plan.hires === null ? 1 : 2)
+
+  for (let iteration = 0; iteration < plan.iterations; iteration += 1) {
+    state.skipped = false
+    if (state.interrupted || state.stoppingGeneration) break
+    // A1111 looks at the selection at each iteration: a switch through /options changes the rest of the job
+    await loadCheckpoint(process, selectedCheckpoint(process))
+    if (plan.iterations > 1) state.job = `Batch ${iteration + 1} out of ${plan.iterations}`
+    const file = process.memory.loaded as CheckpointFile
+    const painter = createPainter(plan, {
+      model: file.name,
+      iteration,
+      init: context.init,
+      isNoise: machine.settings.noise || context.faults.has('noise')
+    })
+    pictures.push(...await runIteration(process, plan, painter, context.faults))
+    nextPass(state)
+  }
+  if (state.interrupted) context.record.interrupted = true
+  return { pictures }
+}
+
+async function runIteration (
+  process: ServerProcess, plan: Plan, painter: Painter, faults: StruckFaults
+): Promise<Picture[]> {
+  const { state } = process
+  const first = { width: plan.imageWidth, height: plan.imageHeight }
+  let left = await runSteps(process, plan, { size: first, steps: plan.samplingSteps, painter, faults })
+  let size = first
+  if (plan.hires !== null && !state.interrupted) {
+    nextPass(state)
+    const { width, height, steps } = plan.hires
+    size = { width, height }
+    left = await runSteps(process, plan, { size, steps, painter, faults })
+  }
+  // decoding takes about as long as a step and cannot be interrupted
+  await process.pace.pass(process.timing.step({ ...size, batch: plan.batchSize, order: 1 }))
+  return await painter.paint(size, left)
+}

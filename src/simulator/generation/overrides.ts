@@ -1,0 +1,26 @@
+import { loadCheckpoint, selectedCheckpoint, type ServerProcess } from '../server-process.ts'
+import type { GenerationRequest } from './request.ts'
+
+/**
+ * Runs work under a request's `override_settings`. A checkpoint that is not known is dropped without a word; the
+ * selection is restored afterwards but what was loaded stays loaded; keys that were never saved leak.
+ *
+ * @throws PythonError for an option that does not exist
+ */
+export async function withOverrides<Result> (
+  process: ServerProcess, request: GenerationRequest, work: () => Promise<Result>
+): Promise<Result> {
+  const { options, checkpoints } = process
+  const overrides = { ...request.override_settings }
+  if (checkpoints.find(overrides.sd_model_checkpoint) === undefined) delete overrides.sd_model_checkpoint
+  const before = options.remember(Object.keys(overrides))
+  try {
+    for (const [key, value] of Object.entries(overrides)) options.set(key, value)
+    await loadCheckpoint(process, selectedCheckpoint(process))
+    return await work()
+  } finally {
+    if (request.override_settings_restore_afterwards !== false) {
+      for (const [key, value] of Object.entries(before)) options.write(key, value)
+    }
+  }
+}

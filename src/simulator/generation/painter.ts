@@ -1,0 +1,72 @@
+import { blend, type Blend } from '../images/blend.ts'
+import { drawLandscape } from '../images/landscape.ts'
+import { drawNoise } from '../images/noise-picture.ts'
+import { arrangeGrid, type Picture } from '../images/pixels.ts'
+import { encodePng } from '../images/png.ts'
+import type { Plan } from './plan.ts'
+
+/** What img2img starts from, already in the size of the job. */
+export interface InitImages {
+  readonly pictures: readonly Picture[]
+  /** White where the picture may change. */
+  readonly mask: Picture | null
+}
+
+interface Size { readonly width: number, readonly height: number }
+
+/** Makes the pictures of one iteration. */
+export interface Painter {
+  /** All pictures of the batch, with so much noise left in them (0 to 1). */
+  paint (size: Size, noise: number): Promise<Picture[]>
+  /** A quarter of the size, side by side, as PNG. */
+  preview (size: Size, noise: number): Promise<Buffer>
+}
+
+export function createPainter (
+  plan: Plan,
+  context: {
+    readonly model: string
+    readonly iteration: number
+    readonly init: InitImages | null
+    readonly isNoise: boolean
+  }
+): Painter {
+  const { model, iteration, init, isNoise } = context
+  const indexes = Array.from({ length: plan.batchSize }, (_, index) => iteration * plan.batchSize + index)
+
+  async function paintOne (index: number, size: Size, noise: number): Promise<Picture> {
+    const seed = seedOf(plan, index)
+    if (isNoise) return drawNoise(size.width, size.height, seed)
+    const prompt = plan.prompts[index] ?? ''
+    const drawn = await drawLandscape({ ...size, prompt, seed, model, noise })
+    const start = init?.pictures[index % init.pictures.length]
+    if (init === null || start === undefined) return drawn
+    const how: Blend = { strength: plan.denoisingStrength ?? 0.75, mask: init.mask }
+    return blend(start, drawn, how)
+  }
+
+  async function paint (size: Size, noise: number): Promise<Picture[]> {
+    const pictures: Picture[] = []
+    for (const index of indexes) pictures.push(await paintOne(index, size, noise))
+    return pictures
+  }
+
+  return {
+    paint,
+    async preview (size, noise) {
+      const small = { width: Math.max(1, size.width / 4), height: Math.max(1, size.height / 4) }
+      const pictures: Picture[] = []
+      for (const index of indexes) {
+        const scene = { ...small, prompt: plan.prompts[index] ?? '', seed: seedOf(plan, index), model, noise }
+        pictures.push(await drawLandscape(scene))
+      }
+      return await encodePng(arrangeGrid(pictures))
+    }
+  }
+}
+
+/** A variation is another picture of the same seed. */
+function seedOf (plan: Plan, index: number): number {
+  const seed = plan.seeds[index] ?? 0
+  return plan.subseedStrength === 0 ? seed : seed + (plan.subseeds[index] ?? 0) * 7919
+}

@@ -1,0 +1,82 @@
+import { promisify } from 'node:util'
+import { crc32, deflate } from 'node:zlib'
+import type { Picture } from './pixels.ts'
+
+const compress = promisify(deflate)
+const signature = Buffer.from([0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A])
+const filterUp = 2
+
+/**
+ * Encodes a picture as PNG, with the given texts inside under their keywords. Written here because sharp cannot
+ * write PNG texts, and because A1111's answers are recognised by theirs. Compression happens off the main thread.
+ */
+export async function encodePng (
+  picture: Picture, texts: Readonly<Record<string, string>> = {}, level = 4
+): Promise<Buffer> {
+  const pixels = await compress(filterRows(picture), { level })
+  const header = Buffer.alloc(13)
+  header.writeUInt32BE(picture.width, 0)
+  header.writeUInt32BE(picture.height, 4)
+  header.set([8, 2, 0, 0, 0], 8)
+  return Buffer.concat([
+    signature,
+    chunk('IHDR', header),
+    ...Object.entries(texts).map(([keyword, text]) => textChunk(keyword, text)),
+    chunk('IDAT', pixels),
+    chunk('IEND', Buffer.alloc(0))
+  ])
+}
+
+/** The texts of a PNG by keyword; empty where the bytes are no PNG. */
+export function readPngTexts (bytes: Buffer): Record<string, string> {
+  const texts: Record<string, string> = {}
+  if (!bytes.subarray(0, 8).equals(signature)) return texts
+  for (let offset = 8; offset + 12 <= bytes.length;) {
+    const length = bytes.readUInt32BE(offset)
+    const type = bytes.toString('latin1', offset + 4, offset + 8)
+    const data = bytes.subarray(offset + 8, offset + 8 + length)
+    const end = data.indexOf(0)
+    if (type === 'tEXt') texts[data.toString('latin1', 0, end)] = data.toString('latin1', end + 1)
+    // an uncompressed iTXt: keyword, two flags, language, translated keyword, text
+    if (type === 'iTXt') texts[data.toString('latin1', 0, end)] = data.subarray(afterZeros(data, end + 3)).toString()
+    offset += length + 12
+  }
+  return texts
+}
+
+function afterZeros (data: Buffer, from: number): number {
+  return data.indexOf(0, data.indexOf(0, from) + 1) + 1
+}
+
+/** Each row as its difference to the row above, which compresses gradients well and costs little. */
+function filterRows ({ width, height, data }: Picture): Buffer {
+  const stride = width * 3
+  const rows = Buffer.allocUnsafe((stride + 1) * height)
+  for (let row = 0; row < height; row += 1) {
+    const to = row * (stride + 1)
+    const from = row * stride
+    rows[to] = filterUp
+    for (let index = 0; index < stride; index += 1) {
+      const above = row === 0 ? 0 : data[from + index - stride] as number
+      rows[to + 1 + index] = (data[from + index] as number) - above
+    }
+  }
+  return rows
+}
+
+/** Latin-1 where that holds the text, else UTF-8, as Pillow chooses. */
+function textChunk (keyword: string, text: string): Buffer {
+  const isLatin = [...text].every(character => (character.codePointAt(0) as number) < 256)
+  return isLatin
+    ? chunk('tEXt', Buffer.concat([Buffer.from(`${keyword}\0`, 'latin1'), Buffer.from(text, 'latin1')]))
+    : chunk('iTXt', Buffer.concat([Buffer.from(`${keyword}\0\0\0\0\0`, 'latin1'), Buffer.from(text)]))
+}
+
+function chunk (type: string, data: Buffer): Buffer {
+  const body = Buffer.concat([Buffer.from(type, 'latin1'), data])
+  const frame = Buffer.alloc(4)
+  frame.writeUInt32BE(data.length)
+  const check = Buffer.alloc(4)
+  check.writeUInt32BE(crc32(body))
+  return Buffer.concat([frame, body, check])
+}

@@ -1,0 +1,43 @@
+const models = '/opt/a1111/models'
+
+function lora (name: string, baseModel: string, alias = name): Record<string, unknown> {
+  return {
+    name,
+    alias,
+    path: `${models}/Lora/${name}.safetensors`,
+    metadata: { ss_output_name: alias, ss_base_model_version: baseModel, ss_network_dim: '32', ss_network_alpha: '16' }
+  }
+}
+
+/** GET /sdapi/v1/loras. */
+export const loras = [
+  lora('add-detail', 'sd_v1', 'add_detail'),
+  lora('film-grain', 'sd_v1'),
+  lora('watercolor-style', 'sd_v1'),
+  lora('xl/pixel-art-xl', 'sdxl_base_v1-0', 'pixel-art-xl')
+]
+
+/** GET /sdapi/v1/sd-vae (in Forge sd-modules). */
+export const vaes = ['vae-ft-mse-840000-ema-pruned.safetensors', 'sdxl_vae.safetensors']
+  .map(name => ({ model_name: name, filename: `${models}/VAE/${name}` }))
+
+function embedding (vectors: number): Record<string, unknown> {
+  return { step: null, sd_checkpoint: null, sd_checkpoint_name: null, shape: 768, vectors }
+}
+
+/** GET /sdapi/v1/embeddings: what fits the loaded checkpoint and what does not. */
+export const embeddings = {
+  loaded: { 'easy-negative': embedding(8), 'bad-hands-5': embedding(6) },
+  skipped: { 'unaesthetic-xl': { ...embedding(2), shape: 1280 } }
+}
+
+/** GET /sdapi/v1/extensions, with ControlNet installed. */
+export const extensions = [{
+  name: 'sd-webui-controlnet',
+  remote: 'https://github.com/Mikubill/sd-webui-controlnet.git',
+  branch: 'main',
+  commit_hash: '56cec5b2958edf3b1807b7e7b2b1b5186dbd2f81',
+  version: '56cec5b2',
+  commit_date: 1721962620,
+  enabled: true
+}]

@@ -1,0 +1,119 @@
+/** A sampler as GET /sdapi/v1/samplers shows it; option values are strings there. */
+export interface Sampler {
+  readonly name: string
+  readonly aliases: readonly string[]
+  readonly options: Readonly<Record<string, string>>
+}
+
+/** A scheduler as GET /sdapi/v1/schedulers shows it. */
+export interface Scheduler {
+  readonly name: string
+  readonly label: string
+  readonly aliases: readonly string[] | null
+  readonly default_rho: number
+  readonly need_inner_model: boolean
+}
+
+const karras = { scheduler: 'karras' }
+const secondOrder = { second_order: 'True' }
+const ancestral = { uses_ensd: 'True' }
+const brownian = { brownian_noise: 'True' }
+const discards = { discard_next_to_last_sigma: 'True' }
+
+function sampler (name: string, aliases: readonly string[], options: Readonly<Record<string, string>> = {}): Sampler {
+  return { name, aliases, options }
+}
+
+/** The samplers of A1111 1.10.1 in its own order; the first one replaces every unknown name. */
+export const samplers: readonly Sampler[] = [
+  sampler('DPM++ 2M', ['k_dpmpp_2m'], karras),
+  sampler('DPM++ SDE', ['k_dpmpp_sde'], { ...karras, ...secondOrder, ...brownian }),
+  sampler('DPM++ 2M SDE', ['k_dpmpp_2m_sde'], { scheduler: 'exponential', ...brownian }),
+  sampler('DPM++ 2M SDE Heun', ['k_dpmpp_2m_sde_heun'],
+    { scheduler: 'exponential', ...brownian, solver_type: 'heun' }),
+  sampler('DPM++ 2S a', ['k_dpmpp_2s_a'], { ...karras, ...ancestral, ...secondOrder }),
+  sampler('DPM++ 3M SDE', ['k_dpmpp_3m_sde'], { scheduler: 'exponential', ...discards, ...brownian }),
+  sampler('Euler a', ['k_euler_a', 'k_euler_ancestral'], ancestral),
+  sampler('Euler', ['k_euler']),
+  sampler('LMS', ['k_lms']),
+  sampler('Heun', ['k_heun'], secondOrder),
+  sampler('DPM2', ['k_dpm_2'], { ...karras, ...discards, ...secondOrder }),
+  sampler('DPM2 a', ['k_dpm_2_a'], { ...karras, ...discards, ...ancestral, ...secondOrder }),
+  sampler('DPM fast', ['k_dpm_fast'], ancestral),
+  sampler('DPM adaptive', ['k_dpm_ad'], ancestral),
+  sampler('Restart', ['restart'], { ...karras, ...secondOrder }),
+  sampler('DDIM', ['ddim']),
+  sampler('DDIM CFG++', ['ddim_cfgpp']),
+  sampler('PLMS', ['plms']),
+  sampler('UniPC', ['unipc']),
+  sampler('LCM', ['k_lcm'])
+]
+
+function scheduler (
+  name: string, label: string, extra: Partial<Omit<Scheduler, 'name' | 'label'>> = {}
+): Scheduler {
+  return { name, label, aliases: null, default_rho: -1, need_inner_model: false, ...extra }
+}
+
+const inner = { need_inner_model: true }
+
+/** The schedulers of A1111 1.10.1 in its own order. */
+export const schedulers: readonly Scheduler[] = [
+  scheduler('automatic', 'Automatic'),
+  scheduler('uniform', 'Uniform', inner),
+  scheduler('karras', 'Karras', { default_rho: 7 }),
+  scheduler('exponential', 'Exponential'),
+  scheduler('polyexponential', 'Polyexponential', { default_rho: 1 }),
+  scheduler('sgm_uniform', 'SGM Uniform', { aliases: ['SGMUniform'], ...inner }),
+  scheduler('kl_optimal', 'KL Optimal'),
+  scheduler('align_your_steps', 'Align Your Steps'),
+  scheduler('simple', 'Simple', inner),
+  scheduler('normal', 'Normal', inner),
+  scheduler('ddim', 'DDIM', inner),
+  scheduler('beta', 'Beta', inner)
+]
+
+/** What Forge has besides. */
+export const forgeSamplers: readonly Sampler[] = [...samplers, sampler('DDPM', ['ddpm'])]
+export const forgeSchedulers: readonly Scheduler[] = [
+  ...schedulers,
+  scheduler('turbo', 'Turbo', inner),
+  scheduler('align_your_steps_GITS', 'Align Your Steps GITS'),
+  scheduler('align_your_steps_11', 'Align Your Steps 11'),
+  scheduler('align_your_steps_32', 'Align Your Steps 32')
+]
+
+/**
+ * Which sampler and schedule type A1111 makes of two names. Nothing is ever refused: scheduler words at the
+ * end of the sampler's name are split off, unknown samplers become the first one, unknown schedulers Automatic.
+ */
+export function pickSampler (
+  lists: { readonly samplers: readonly Sampler[], readonly schedulers: readonly Scheduler[] },
+  samplerName: string | null, schedulerName: string | null
+): { sampler: Sampler, schedulerLabel: string } {
+  const [automatic] = lists.schedulers as [Scheduler]
+  const [fallback] = lists.samplers as [Sampler]
+  let name = samplerName || fallback.name
+  let picked = lists.schedulers.find(one => namesOf(one).includes(schedulerName ?? '')) ?? automatic
+  for (const candidate of lists.schedulers) {
+    const suffix = namesOf(candidate).find(word => name.endsWith(` ${word}`))
+    if (suffix === undefined) continue
+    picked = candidate
+    name = name.slice(0, -(suffix.length + 1))
+  }
+  const sampler = lists.samplers.find(one => one.name === name) ?? fallback
+  const isItsOwn = sampler.options.scheduler === picked.name
+  return { sampler, schedulerLabel: isItsOwn ? automatic.label : picked.label }
+}
+
+/** The schedule that really runs: Automatic means the sampler's own, if it has one; null where none is named. */
+export function effectiveSchedule (
+  lists: { readonly schedulers: readonly Scheduler[] }, sampler: Sampler, schedulerLabel: string
+): string | null {
+  if (schedulerLabel !== 'Automatic') return schedulerLabel
+  return lists.schedulers.find(one => one.name === sampler.options.scheduler)?.label ?? null
+}
+
+function namesOf (one: Scheduler): readonly string[] {
+  return [one.label, one.name, ...one.aliases ?? []]
+}

@@ -1,0 +1,26 @@
+import type { Mode } from '../generation/request.ts'
+
+export interface ScriptTitles {
+  /** At most one of these is chosen by `script_name`. */
+  readonly selectable: readonly string[]
+  /** Reached through `alwayson_scripts`. */
+  readonly alwaysOn: readonly string[]
+}
+
+const selectable = ['prompt matrix', 'prompts from file or textbox', 'x/y/z plot']
+const selectableImg2img = [
+  'img2img alternative test', 'loopback', 'outpainting mk2', "poor man's outpainting", 'prompt matrix',
+  'prompts from file or textbox', 'sd upscale', 'x/y/z plot'
+]
+
+/** The scripts of A1111 1.10.1, with the name that ControlNet registers where that is installed. */
+export function scriptTitles (mode: Mode, settings: { readonly controlNet: boolean }): ScriptTitles {
+  const extensions = settings.controlNet ? ['controlnet'] : []
+  if (mode === 'txt2img') {
+    return { selectable, alwaysOn: [...extensions, 'extra options', 'Hypertile', 'refiner', 'sampler', 'seed'] }
+  }
+  return {
+    selectable: selectableImg2img,
+    alwaysOn: [...extensions, 'extra options', 'Hypertile', 'soft inpainting', 'refiner', 'sampler', 'seed']
+  }
+}

@@ -1,0 +1,28 @@
+import { createFaultBox, type FaultBox } from './faults/fault-box.ts'
+import { createRecords, type Records } from './records.ts'
+import type { SimulatorSettings } from './settings.ts'
+
+/** What outlives the simulated server process: its disk, how it is started, and what we watch and break. */
+export interface Machine {
+  readonly settings: SimulatorSettings
+  readonly faults: FaultBox
+  readonly records: Records
+  /** Files in the models folder, A1111's hash cache and its config file. */
+  readonly disk: {
+    checkpoints: readonly string[]
+    readonly hashed: Set<string>
+    readonly config: Map<string, unknown>
+  }
+  /** The value of --api-auth at the next start. */
+  auth: string | null
+}
+
+export function createMachine (settings: SimulatorSettings): Machine {
+  return {
+    settings,
+    faults: createFaultBox(settings.faultSeed, settings.faults),
+    records: createRecords(),
+    disk: { checkpoints: settings.checkpoints, hashed: new Set(), config: new Map() },
+    auth: settings.auth
+  }
+}

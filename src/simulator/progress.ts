@@ -1,0 +1,75 @@
+import { describeState, type State } from './state.ts'
+import type { Tasks } from './tasks.ts'
+
+/** Options that decide over previews. */
+export interface PreviewOptions {
+  readonly enabled: boolean
+  /** -1 only at the end of a pass. */
+  readonly everySteps: number
+}
+
+/** Share of the running job that is done, 0 to 1, without the constant that /sdapi/v1/progress adds. */
+function shareDone (state: State): number {
+  if (state.jobCount <= 0) return 0
+  const inPass = state.samplingSteps > 0 ? state.samplingStep / state.samplingSteps : 0
+  return (state.jobNo + inPass) / state.jobCount
+}
+
+/** Draws a new preview when enough steps went by since the last look. */
+async function refreshPreview (state: State, options: PreviewOptions): Promise<void> {
+  const { preview } = state
+  if (!options.enabled || options.everySteps === -1 || preview.draw === null) return
+  if (state.samplingStep - preview.shownAtStep < options.everySteps) return
+  preview.shownAtStep = state.samplingStep
+  preview.id += 1
+  const image = await preview.draw()
+  preview.image = image
+}
+
+/** The answer of GET /sdapi/v1/progress: global, whoever's job it is. */
+export async function describeProgress (
+  state: State, options: PreviewOptions, wish: { readonly skipCurrentImage: boolean }
+): Promise<Record<string, unknown>> {
+  if (state.jobCount === 0) {
+    return {
+      progress: 0, eta_relative: 0, state: describeState(state), current_image: null, textinfo: state.textinfo
+    }
+  }
+  const share = 0.01 + shareDone(state)
+  const elapsed = (performance.now() - state.startedAt) / 1000
+  const answer = {
+    progress: Math.min(share, 1),
+    eta_relative: elapsed / share - elapsed,
+    state: describeState(state)
+  }
+  await refreshPreview(state, options)
+  const image = wish.skipCurrentImage ? null : state.preview.image
+  return { ...answer, current_image: image?.toString('base64') ?? null, textinfo: state.textinfo }
+}
+
+/** The answer of POST /internal/progress for one task. */
+export async function describeTaskProgress (
+  state: State, tasks: Tasks, options: PreviewOptions,
+  wish: { readonly task: string, readonly shownPreview: number, readonly withPreview: boolean }
+): Promise<Record<string, unknown>> {
+  const task = tasks.look(wish.task)
+  if (!task.active) {
+    const pending = tasks.pending()
+    const textinfo = task.queued
+      ? `In queue: ${pending.indexOf(wish.task) + 1}/${pending.length}`
+      : 'Waiting...'
+    return { ...task, progress: null, eta: null, live_preview: null, id_live_preview: -1, textinfo }
+  }
+  const share = Math.min(shareDone(state), 1)
+  const elapsed = (performance.now() - state.startedAt) / 1000
+  const answer = { ...task, progress: share, eta: share > 0 ? elapsed / share - elapsed : null }
+  if (options.enabled && wish.withPreview) await refreshPreview(state, options)
+  const { image, id } = state.preview
+  const isNew = options.enabled && wish.withPreview && image !== null && id !== wish.shownPreview
+  return {
+    ...answer,
+    live_preview: isNew ? `data:image/png;base64,${image.toString('base64')}` : null,
+    id_live_preview: isNew ? id : wish.shownPreview,
+    textinfo: state.textinfo
+  }
+}

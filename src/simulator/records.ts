@@ -1,0 +1,85 @@
+/** One generation as it happened, for tests and for whoever watches the simulator. */
+export interface GenerationRecord {
+  readonly taskId: string | null
+  readonly mode: 'txt2img' | 'img2img' | 'human'
+  readonly prompt: string
+  /** Milliseconds since the epoch. */
+  readonly startedAt: number
+  finishedAt: number | null
+  interrupted: boolean
+  /** Name of the file that was used. */
+  checkpoint: string
+  seed: number | null
+  imageCount: number
+  /** `lost`: the process died under it. */
+  outcome: 'running' | 'done' | 'failed' | 'lost'
+}
+
+/** What the simulator has seen since it started or was reset; survives simulated crashes. */
+export interface Records {
+  /** Adds a generation that begins now. */
+  begin (record: Pick<GenerationRecord, 'taskId' | 'mode' | 'prompt' | 'checkpoint' | 'seed'>): GenerationRecord
+  countRequest (route: string): void
+  countInterrupt (): void
+  countCheckpointLoad (): void
+  countCrash (): void
+  /** A generation request came in or was answered: keeps the most that were there at once. */
+  enter (): void
+  leave (): void
+  reset (): void
+  snapshot (): SimulatorState
+}
+
+export interface SimulatorState {
+  readonly generations: readonly Readonly<GenerationRecord>[]
+  readonly interrupts: number
+  /** Number of requests for each route, such as `POST /sdapi/v1/txt2img`. */
+  readonly requests: Readonly<Record<string, number>>
+  readonly checkpointLoads: number
+  readonly crashes: number
+  /** Generation requests that wait or run now, and the most there ever were at once. */
+  readonly inFlight: number
+  readonly mostInFlight: number
+}
+
+/** Older generations are forgotten beyond this number, so that a long-lived simulator does not grow. */
+const rememberedGenerations = 20_000
+
+export function createRecords (): Records {
+  let generations: GenerationRecord[] = []
+  let requests: Record<string, number> = {}
+  let counts = { interrupts: 0, checkpointLoads: 0, crashes: 0 }
+  let inFlight = 0
+  let mostInFlight = 0
+
+  return {
+    begin (start) {
+      const record: GenerationRecord = {
+        ...start, startedAt: Date.now(), finishedAt: null, interrupted: false, imageCount: 0, outcome: 'running'
+      }
+      generations.push(record)
+      if (generations.length > rememberedGenerations) generations.shift()
+      return record
+    },
+    countRequest (route) {
+      requests[route] = (requests[route] ?? 0) + 1
+    },
+    countInterrupt: () => { counts.interrupts += 1 },
+    countCheckpointLoad: () => { counts.checkpointLoads += 1 },
+    countCrash: () => { counts.crashes += 1 },
+    enter () {
+      inFlight += 1
+      mostInFlight = Math.max(mostInFlight, inFlight)
+    },
+    leave: () => { inFlight -= 1 },
+    reset () {
+      generations = generations.filter(one => one.outcome === 'running')
+      requests = {}
+      counts = { interrupts: 0, checkpointLoads: 0, crashes: 0 }
+      mostInFlight = inFlight
+    },
+    snapshot: () => ({
+      generations: generations.map(one => ({ ...one })), requests: { ...requests }, ...counts, inFlight, mostInFlight
+    })
+  }
+}

@@ -1,0 +1,68 @@
+import { readFaults } from '../faults/faults.ts'
+import { HttpException } from '../failures.ts'
+import { runHumanJob } from '../generation/human.ts'
+import type { ServerProcess } from '../server-process.ts'
+import { versionOf } from '../version.ts'
+import { get, post, type Route, type RouteInput } from './route.ts'
+
+/**
+ * The simulator's own routes: who it is, what it saw, and switches for everything that can go wrong. They are in
+ * none of the server's own lists.
+ */
+export function adminRoutes (process: ServerProcess): Route[] {
+  const { machine } = process
+  const open = { access: 'open', runsIn: 'loop' } as const
+  const writable = { ...open, body: 'object' } as const
+
+  return [
+    get('/simulator/about', () => ({
+      simulator: true, flavor: machine.settings.flavor, version: versionOf(machine.settings.flavor)
+    }), open),
+    get('/simulator/state', () => ({
+      simulator: true,
+      ...machine.records.snapshot(),
+      faults: machine.faults.list(),
+      loadedCheckpoint: process.memory.loaded?.name ?? null,
+      waiting: process.jobLock.waiting()
+    }), open),
+    post('/simulator/faults', ({ body }) => {
+      machine.faults.set(refuseBadly(() => readFaults(body.faults)))
+      return { faults: machine.faults.list() }
+    }, writable),
+    post('/simulator/reset', () => {
+      machine.faults.set([])
+      machine.records.reset()
+      return {}
+    }, open),
+    post('/simulator/human', ({ body }) => {
+      const job = runHumanJob(process, { steps: Number(body.steps ?? 20), prompt: String(body.prompt ?? 'a human job') })
+      job.done.catch(() => undefined)
+      return { task: job.taskId }
+    }, writable),
+    post('/simulator/crash', ({ body }) => die(process, body), writable),
+    post('/simulator/restart', ({ body }) => {
+      if (Array.isArray(body.checkpoints)) machine.disk.checkpoints = body.checkpoints.map(String)
+      if (body.auth !== undefined) machine.auth = body.auth === null ? null : String(body.auth)
+      return die(process, body)
+    }, writable),
+    post('/simulator/auth', ({ body }) => {
+      machine.auth = body.auth == null ? null : String(body.auth)
+      return {}
+    }, writable)
+  ]
+}
+
+/** Answers first and dies right after, so that the caller knows that it worked. */
+function die (process: ServerProcess, body: RouteInput['body']): Record<string, unknown> {
+  const refuseMilliseconds = Number(body.refuseMilliseconds ?? 1000)
+  setTimeout(() => { process.die(refuseMilliseconds) }, 5)
+  return { refuseMilliseconds }
+}
+
+function refuseBadly<Result> (read: () => Result): Result {
+  try {
+    return read()
+  } catch (error) {
+    throw new HttpException(422, error instanceof Error ? error.message : String(error))
+  }
+}

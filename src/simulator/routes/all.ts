@@ -1,0 +1,26 @@
+import type { ServerProcess } from '../server-process.ts'
+import { controlRoutes } from './control.ts'
+import { controlNetRoutes } from './controlnet.ts'
+import { extrasRoutes } from './extras.ts'
+import { generationRoutes } from './generation.ts'
+import { interfaceRoutes } from './interface.ts'
+import { internalRoutes } from './internal.ts'
+import { listRoutes } from './lists.ts'
+import { optionRoutes } from './options.ts'
+import type { Route } from './route.ts'
+import { sdcppRoutes } from './sdcpp.ts'
+
+/** The routes of the simulated server: what its flavour and its start flags make of them. */
+export function serverRoutes (process: ServerProcess): Route[] {
+  const { settings } = process.machine
+  if (settings.flavor === 'sdcpp') return sdcppRoutes(process)
+  return [
+    ...generationRoutes(process),
+    ...controlRoutes(process),
+    ...optionRoutes(process),
+    ...listRoutes(process),
+    ...extrasRoutes(process),
+    ...settings.controlNet ? controlNetRoutes(process) : [],
+    ...settings.internalProgress ? [...internalRoutes(process), ...interfaceRoutes()] : []
+  ]
+}

@@ -1,0 +1,54 @@
+import { readFaultHeader, type StruckFaults } from '../faults/faults.ts'
+import { crashBy } from '../faults/strike.ts'
+import { ProcessDied } from '../failures.ts'
+import { writeAnswer } from '../generation/answer.ts'
+import { generate, strikeOnArrival } from '../generation/generate.ts'
+import { applyInfotext } from '../generation/infotext-fields.ts'
+import { generationModel, type GenerationRequest, type Mode } from '../generation/request.ts'
+import { wait } from '../pace.ts'
+import type { ServerProcess } from '../server-process.ts'
+import { proxyPage } from '../wire/proxy-page.ts'
+import { createAnswer, post, type Answer, type Route, type RouteInput } from './route.ts'
+
+/** POST /sdapi/v1/txt2img and /img2img. */
+export function generationRoutes (process: ServerProcess): Route[] {
+  const flavor = process.machine.settings.flavor === 'forge' ? 'forge' : 'a1111'
+  return (['txt2img', 'img2img'] as const).map(mode => post(
+    `/sdapi/v1/${mode}`,
+    async input => await answerGeneration(process, mode, input),
+    { body: generationModel(mode, flavor) }
+  ))
+}
+
+async function answerGeneration (process: ServerProcess, mode: Mode, input: RouteInput): Promise<Answer> {
+  const { machine } = process
+  const request = input.body as unknown as GenerationRequest
+  const header = input.headers['x-simulator-fault']
+  const faults = machine.faults.draw(request.prompt ?? '', readFaultHeader(typeof header === 'string' ? header : undefined))
+  strikeOnArrival(process, faults)
+  if (process.life.aborted) throw new ProcessDied()
+  if (faults.has('bad-gateway')) return proxyPage(502)
+  const timeout = faults.get('gateway-timeout')
+  if (timeout === undefined) return await makeAnswer(process, mode, request, faults)
+  // the job goes on behind the proxy, and nobody hears of its end
+  makeAnswer(process, mode, request, faults).catch(() => undefined)
+  await wait(timeout.afterMilliseconds ?? 0, process.life)
+  return proxyPage(504)
+}
+
+async function makeAnswer (
+  process: ServerProcess, mode: Mode, request: GenerationRequest, faults: StruckFaults
+): Promise<Answer> {
+  const { records } = process.machine
+  records.enter()
+  try {
+    const generation = await generate(process, applyInfotext(request), mode, faults)
+    const json = await writeAnswer(process, request, generation, faults)
+    crashBy(process, faults.get('crash-after'))
+    if (process.life.aborted) throw new ProcessDied()
+    const body = faults.has('truncated-json') ? json.subarray(0, Math.floor(json.length / 2)) : json
+    return createAnswer(200, 'application/json', body, faults.has('cut-body') ? 'cut' : 'whole')
+  } finally {
+    records.leave()
+  }
+}

@@ -1,0 +1,15 @@
+import { createAnswer, get, type Route } from './route.ts'
+
+/** The bits of the gradio page by which clients such as the Photoshop plugin notice that the server runs. */
+export function interfaceRoutes (): Route[] {
+  return [
+    get('/', () => createAnswer(200, 'text/html; charset=utf-8', page)),
+    get('/user', () => null),
+    get('/config', () => ({ version: '3.41.2', mode: 'blocks', dev_mode: false, title: 'Stable Diffusion', components: [] })),
+    get('/app_id', () => ({ app_id: 20_260_101 }))
+  ]
+}
+
+const page = '<!doctype html><html><head><title>Stable Diffusion</title></head>' +
+  '<body><h1>StableQueue simulator</h1><p>Its interface is the API under <code>/sdapi/v1</code>; ' +
+  'what it does and what can be broken shows <code>/simulator/state</code>.</p></body></html>'

@@ -1,0 +1,57 @@
+import { freemem, totalmem } from 'node:os'
+import { promptStyles } from '../generation/styles.ts'
+import { embeddings, extensions, loras, vaes } from '../lists/files.ts'
+import { scriptTitles } from '../lists/scripts.ts'
+import { describeScripts } from '../lists/script-info.ts'
+import { faceRestorers, latentUpscaleModes, realEsrganModels, upscalers } from '../lists/upscalers.ts'
+import type { ServerProcess } from '../server-process.ts'
+import { get, post, type Route } from './route.ts'
+
+/** Everything that a client can list. */
+export function listRoutes (process: ServerProcess): Route[] {
+  const { machine, lists, checkpoints } = process
+  const isForge = machine.settings.flavor === 'forge'
+  const list = (name: string, content: () => unknown): Route => get(`/sdapi/v1/${name}`, content)
+  const names = (mode: 'txt2img' | 'img2img'): string[] => {
+    const { selectable, alwaysOn } = scriptTitles(mode, machine.settings)
+    return [...selectable, ...alwaysOn]
+  }
+
+  return [
+    list('samplers', () => lists.samplers),
+    list('schedulers', () => lists.schedulers),
+    list('upscalers', () => upscalers),
+    list('latent-upscale-modes', () => latentUpscaleModes.map(name => ({ name }))),
+    list('sd-models', () => checkpoints.describe()),
+    list(isForge ? 'sd-modules' : 'sd-vae', () => vaes),
+    list('hypernetworks', () => []),
+    list('face-restorers', () => faceRestorers),
+    list('realesrgan-models', () => realEsrganModels),
+    list('prompt-styles', () => promptStyles),
+    list('embeddings', () => embeddings),
+    list('scripts', () => ({ txt2img: names('txt2img'), img2img: names('img2img') })),
+    list('script-info', () => describeScripts(process)),
+    list('extensions', () => machine.settings.controlNet ? extensions : []),
+    list('memory', describeMemory),
+    // the Lora extension registers these two itself, as coroutines and without auth
+    get('/sdapi/v1/loras', () => loras, { access: 'open', runsIn: 'loop' }),
+    post('/sdapi/v1/refresh-loras', () => null, { access: 'open', runsIn: 'loop' })
+  ]
+}
+
+const gibibyte = 1024 ** 3
+
+function describeMemory (): Record<string, unknown> {
+  const usage = (current: number, peak: number): Record<string, number> => ({ current, peak })
+  return {
+    ram: { free: freemem(), used: process.memoryUsage.rss(), total: totalmem() },
+    cuda: {
+      system: { free: 5 * gibibyte, used: 3 * gibibyte, total: 8 * gibibyte },
+      active: usage(2.2 * gibibyte, 3.1 * gibibyte),
+      allocated: usage(2.2 * gibibyte, 3.1 * gibibyte),
+      reserved: usage(2.6 * gibibyte, 3.6 * gibibyte),
+      inactive: usage(0.1 * gibibyte, 0.4 * gibibyte),
+      events: { retries: 0, oom: 0 }
+    }
+  }
+}

@@ -1,0 +1,31 @@
+import { PythonError } from '../failures.ts'
+import { commandFlags } from '../lists/command-flags.ts'
+import { loadCheckpoint, selectedCheckpoint, type ServerProcess } from '../server-process.ts'
+import { get, post, type Route } from './route.ts'
+
+/** GET and POST /sdapi/v1/options, and the flags that the server was started with. */
+export function optionRoutes (process: ServerProcess): Route[] {
+  const { options, checkpoints, machine } = process
+  return [
+    get('/sdapi/v1/options', () => options.all()),
+    post('/sdapi/v1/options', async ({ body }) => {
+      const wanted = body.sd_model_checkpoint
+      if (wanted != null && checkpoints.find(wanted) === undefined) {
+        throw new PythonError('RuntimeError', `model '${String(wanted)}' not found`)
+      }
+      const before = options.get('sd_model_checkpoint')
+      for (const [key, value] of Object.entries(body)) options.set(key, value)
+      // the selection changes at once, the load waits for the job lock; Forge leaves it to the next generation
+      const isLoad = wanted != null && wanted !== before && machine.settings.flavor !== 'forge'
+      if (isLoad) await process.jobLock.run(async () => { await loadCheckpoint(process, selectedCheckpoint(process)) })
+      return null
+    }, { body: 'object' }),
+    // A1111 shows the password in clear here
+    get('/sdapi/v1/cmd-flags', () => ({
+      ...commandFlags,
+      api_auth: machine.auth,
+      port: machine.settings.port || null,
+      nowebui: !machine.settings.internalProgress
+    }))
+  ]
+}

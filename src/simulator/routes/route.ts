@@ -1,0 +1,56 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Model } from '../wire/fields.ts'
+
+/** What a handler gets: its model already read, everything else as it came. */
+export interface RouteInput {
+  readonly body: Record<string, unknown>
+  readonly query: Record<string, unknown>
+  readonly headers: IncomingHttpHeaders
+  /** Cuts the connection without (or in the middle of) an answer. */
+  readonly cut: () => void
+}
+
+const answerMark = Symbol('answer')
+
+/** An answer that is not plain JSON with status 200. */
+export interface Answer {
+  readonly [answerMark]: true
+  readonly status: number
+  readonly contentType: string
+  readonly body: Buffer | string
+  /** `cut`: announces the whole body, sends half of it and cuts the connection. */
+  readonly delivery: 'whole' | 'cut'
+}
+
+export function createAnswer (
+  status: number, contentType: string, body: Buffer | string, delivery: Answer['delivery'] = 'whole'
+): Answer {
+  return { [answerMark]: true, status, contentType, body, delivery }
+}
+
+export function isAnswer (value: unknown): value is Answer {
+  return typeof value === 'object' && value !== null && answerMark in value
+}
+
+/** One route of the simulated server, independent of the HTTP framework. */
+export interface Route {
+  readonly method: 'GET' | 'POST'
+  readonly path: string
+  /** `guarded` by --api-auth; everything outside of /sdapi/v1 (and the loras there) is `open`. */
+  readonly access: 'guarded' | 'open'
+  /** `pool`: a plain function that takes a thread; `loop`: a coroutine that never waits for one. */
+  readonly runsIn: 'pool' | 'loop'
+  /** Model of the JSON body; `object` takes any; absent where none is read. */
+  readonly body?: Model | 'object'
+  readonly query?: Model
+  /** A value to answer as JSON (undefined is null), or an `Answer`. */
+  readonly handle: (input: RouteInput) => Promise<unknown> | unknown
+}
+
+export function get (path: string, handle: Route['handle'], rest: Partial<Route> = {}): Route {
+  return { method: 'GET', path, access: path.startsWith('/sdapi/') ? 'guarded' : 'open', runsIn: 'pool', handle, ...rest }
+}
+
+export function post (path: string, handle: Route['handle'], rest: Partial<Route> = {}): Route {
+  return { method: 'POST', path, access: path.startsWith('/sdapi/') ? 'guarded' : 'open', runsIn: 'pool', handle, ...rest }
+}

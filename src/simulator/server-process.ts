@@ -1,0 +1,100 @@
+import { createCheckpoints, type CheckpointFile, type Checkpoints } from './checkpoints.ts'
+import {
+  forgeSamplers, forgeSchedulers, samplers, schedulers, type Sampler, type Scheduler
+} from './lists/samplers.ts'
+import { createTurnstile, type Turnstile } from './lock.ts'
+import type { Machine } from './machine.ts'
+import { createOptions, type Options } from './options.ts'
+import { createPace, wait, type Pace } from './pace.ts'
+import type { PreviewOptions } from './progress.ts'
+import { createState, type State } from './state.ts'
+import { createTasks, type Tasks } from './tasks.ts'
+import { createTiming, type Timing } from './timing.ts'
+
+/** One run of the simulated server: everything here is lost when it crashes. */
+export interface ServerProcess {
+  readonly machine: Machine
+  /** Aborted when the process dies. */
+  readonly life: AbortSignal
+  readonly state: State
+  readonly tasks: Tasks
+  /** One job at a time, in order of arrival. */
+  readonly jobLock: Turnstile
+  /** Handlers that are plain functions run in a pool, which can run full. */
+  readonly threads: Turnstile
+  readonly options: Options
+  readonly checkpoints: Checkpoints
+  readonly lists: { readonly samplers: readonly Sampler[], readonly schedulers: readonly Scheduler[] }
+  readonly pace: Pace
+  readonly timing: Timing
+  readonly memory: {
+    loaded: CheckpointFile | null
+    /** A CUDA error that makes every later job fail. */
+    poisoned: boolean
+    /** While set, progress answers this. */
+    frozenProgress: Record<string, unknown> | null
+  }
+  /** Cuts every connection, refuses new ones for so many milliseconds, then starts anew. */
+  readonly die: (refuseMilliseconds: number) => void
+}
+
+/** Starts a process on the machine, with the first (or the last selected) checkpoint loaded. */
+export function createServerProcess (
+  machine: Machine, life: AbortSignal, die: (refuseMilliseconds: number) => void
+): ServerProcess {
+  const { settings, disk } = machine
+  const isForge = settings.flavor === 'forge'
+  const process: ServerProcess = {
+    machine,
+    life,
+    state: createState(),
+    tasks: createTasks(),
+    jobLock: createTurnstile(1, life),
+    threads: createTurnstile(settings.threads, life),
+    options: createOptions(settings.flavor, disk.config),
+    checkpoints: createCheckpoints(disk.checkpoints, disk.hashed),
+    lists: isForge
+      ? { samplers: forgeSamplers, schedulers: forgeSchedulers }
+      : { samplers, schedulers },
+    pace: createPace(life),
+    timing: createTiming(settings),
+    memory: { loaded: null, poisoned: false, frozenProgress: null },
+    die
+  }
+  becomeLoaded(process, selectedCheckpoint(process))
+  return process
+}
+
+/** The checkpoint that the options name, or the first one where they name none that exists. */
+export function selectedCheckpoint ({ checkpoints, options }: ServerProcess): CheckpointFile {
+  const [first] = checkpoints.list() as [CheckpointFile]
+  return checkpoints.find(options.get('sd_model_checkpoint')) ?? first
+}
+
+/** Loads a checkpoint, which takes its time, unless it is the one that is loaded. */
+export async function loadCheckpoint (process: ServerProcess, file: CheckpointFile): Promise<void> {
+  if (process.memory.loaded === file) return
+  process.machine.records.countCheckpointLoad()
+  if (process.timing.load > 0) await wait(process.timing.load, process.life)
+  becomeLoaded(process, file)
+}
+
+function becomeLoaded ({ memory, checkpoints, options }: ServerProcess, file: CheckpointFile): void {
+  memory.loaded = file
+  checkpoints.hash(file)
+  // hashing changes the title, and loading writes the new one into the options
+  options.write('sd_model_checkpoint', checkpoints.title(file))
+  options.write('sd_checkpoint_hash', file.sha256)
+}
+
+/** Frees the loaded checkpoint: the next generation loads anew. */
+export function becomeUnloaded ({ memory }: ServerProcess): void {
+  memory.loaded = null
+}
+
+export function previewOptions ({ options }: ServerProcess): PreviewOptions {
+  return {
+    enabled: options.get('live_previews_enable') === true,
+    everySteps: Number(options.get('show_progress_every_n_steps'))
+  }
+}

@@ -1,0 +1,78 @@
+import type { Fault } from './faults/faults.ts'
+
+export type Flavor = 'a1111' | 'forge' | 'sdcpp'
+
+export interface SimulatorOptions {
+  /** Address to listen on; 127.0.0.1 by default. */
+  readonly host?: string | undefined
+  /** 0, the default, takes a free one. */
+  readonly port?: number | undefined
+  /** Which server is simulated; `a1111` by default. */
+  readonly flavor?: Flavor | undefined
+  /** How many times faster than a middling graphics card; 1 by default, `Infinity` takes no time at all. */
+  readonly speed?: number | undefined
+  /** Milliseconds for each sampling step whatever the size; overrides `speed`. */
+  readonly stepMilliseconds?: number | undefined
+  /** Checkpoint files, with `/` for sub-folders; the first one is loaded at the start. */
+  readonly checkpoints?: readonly string[] | undefined
+  /** Milliseconds that loading another checkpoint takes; 2500 / `speed` by default, 0 with `stepMilliseconds`. */
+  readonly loadMilliseconds?: number | undefined
+  /** `user:password`, several separated by commas: what --api-auth asks for. */
+  readonly auth?: string | undefined
+  /** Whether the routes of the user interface are there (false: --nowebui). True by default. */
+  readonly internalProgress?: boolean | undefined
+  /** Seed of everything that happens by chance: faults by probability and the jitter of step times. */
+  readonly faultSeed?: number | undefined
+  readonly faults?: readonly Fault[] | undefined
+  /** Makes every image incompressible, so that answers are as big as they can be. */
+  readonly noise?: boolean | undefined
+  /** Threads for handlers, 40 by default; more requests than these stall even progress. */
+  readonly threads?: number | undefined
+  /** Whether the ControlNet extension is installed. True by default. */
+  readonly controlNet?: boolean | undefined
+}
+
+/** The options with every default filled in. */
+export interface SimulatorSettings {
+  readonly host: string
+  readonly port: number
+  readonly flavor: Flavor
+  readonly speed: number
+  readonly stepMilliseconds: number | null
+  readonly checkpoints: readonly string[]
+  readonly loadMilliseconds: number
+  readonly auth: string | null
+  readonly internalProgress: boolean
+  readonly faultSeed: number
+  readonly faults: readonly Fault[]
+  readonly noise: boolean
+  readonly threads: number
+  readonly controlNet: boolean
+}
+
+const defaultCheckpoints = [
+  'dreamscape-v8.safetensors', 'realistic-vision-v6.safetensors', 'anime-pastel.safetensors',
+  'sdxl/juggernaut-xl.safetensors'
+]
+
+export function resolveSettings (options: SimulatorOptions): SimulatorSettings {
+  const speed = options.speed ?? 1
+  const isFixed = options.stepMilliseconds !== undefined
+  const checkpoints = options.checkpoints ?? defaultCheckpoints
+  return {
+    host: options.host ?? '127.0.0.1',
+    port: options.port ?? 0,
+    flavor: options.flavor ?? 'a1111',
+    speed,
+    stepMilliseconds: options.stepMilliseconds ?? null,
+    checkpoints: checkpoints.length > 0 ? checkpoints : defaultCheckpoints,
+    loadMilliseconds: options.loadMilliseconds ?? (isFixed ? 0 : 2500 / speed),
+    auth: options.auth ?? null,
+    internalProgress: options.internalProgress ?? true,
+    faultSeed: options.faultSeed ?? 1,
+    faults: options.faults ?? [],
+    noise: options.noise ?? false,
+    threads: options.threads ?? 40,
+    controlNet: options.controlNet ?? true
+  }
+}

@@ -1,0 +1,128 @@
+import { createApp } from './app.ts'
+import type { Fault } from './faults/faults.ts'
+import { runHumanJob } from './generation/human.ts'
+import { createMachine } from './machine.ts'
+import type { SimulatorState } from './records.ts'
+import { createServerProcess, type ServerProcess } from './server-process.ts'
+import { resolveSettings, type SimulatorOptions } from './settings.ts'
+
+export type { SimulatorOptions } from './settings.ts'
+export type { SimulatorState, GenerationRecord } from './records.ts'
+export type { Fault, FaultKind } from './faults/faults.ts'
+
+/** A running simulator. */
+export interface Simulator {
+  /** Without a trailing slash. */
+  readonly url: string
+  readonly port: number
+  /** Stops for good; cuts what is under way. */
+  close (): Promise<void>
+  /** What it saw since the start or the last reset; survives simulated crashes. */
+  state (): SimulatorState
+  /** Replaces all faults; an empty list heals everything, hanging jobs included. */
+  setFaults (faults: readonly Fault[]): void
+  /** Forgets what it saw, and heals it. */
+  reset (): void
+  /** Dies now, refuses connections for so many milliseconds, then starts anew; resolves when it listens again. */
+  crash (refuseMilliseconds: number): Promise<void>
+  /** As `crash`, and comes back with other files or another password. */
+  restart (how: {
+    readonly refuseMilliseconds?: number
+    readonly checkpoints?: readonly string[]
+    readonly auth?: string | null
+  }): Promise<void>
+  /** Starts a job as a human in the browser would; returns its task id. */
+  startHumanJob (job?: { readonly steps?: number, readonly prompt?: string }): string
+}
+
+/** One run of the server process with the port it listens on. */
+interface Run {
+  readonly process: ServerProcess
+  readonly port: number
+  /** Cuts all connections and frees the port. */
+  readonly end: () => Promise<void>
+}
+
+/**
+ * Starts a simulated A1111, Forge or sd.cpp server.
+ *
+ * @throws Error when the port is taken
+ */
+export async function startSimulator (options: SimulatorOptions = {}): Promise<Simulator> {
+  const settings = resolveSettings(options)
+  const machine = createMachine(settings)
+  const closed = new AbortController()
+  let current: Run = await run(settings.port)
+  let comingBack: Promise<void> = Promise.resolve()
+  const { port } = current
+
+  async function run (onPort: number): Promise<Run> {
+    const life = new AbortController()
+    const process = createServerProcess(machine, life.signal, refuseMilliseconds => {
+      if (life.signal.aborted) return
+      comingBack = dieAndComeBack(refuseMilliseconds)
+    })
+    const app = createApp(process)
+    await app.listen({ host: settings.host, port: onPort })
+    const address = app.server.address()
+    return {
+      process,
+      port: typeof address === 'object' && address !== null ? address.port : onPort,
+      end: async () => {
+        life.abort()
+        app.server.closeAllConnections()
+        await app.close()
+      }
+    }
+  }
+
+  async function dieAndComeBack (refuseMilliseconds: number): Promise<void> {
+    machine.records.countCrash()
+    const back = sleepUntil(refuseMilliseconds, closed.signal)
+    await current.end()
+    await back
+    if (!closed.signal.aborted) current = await run(port)
+  }
+
+  async function crash (refuseMilliseconds: number): Promise<void> {
+    current.process.die(refuseMilliseconds)
+    await comingBack
+  }
+
+  return {
+    url: `http://${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`,
+    port,
+    async close () {
+      closed.abort()
+      await comingBack
+      await current.end()
+    },
+    state: () => machine.records.snapshot(),
+    setFaults: faults => { machine.faults.set(faults) },
+    reset () {
+      machine.faults.set([])
+      machine.records.reset()
+    },
+    crash,
+    async restart ({ refuseMilliseconds = 0, checkpoints, auth }) {
+      if (checkpoints !== undefined) machine.disk.checkpoints = checkpoints
+      if (auth !== undefined) machine.auth = auth
+      await crash(refuseMilliseconds)
+    },
+    startHumanJob (job = {}) {
+      const { taskId, done } = runHumanJob(current.process, { steps: job.steps ?? 20, prompt: job.prompt ?? 'a human job' })
+      done.catch(() => undefined)
+      return taskId
+    }
+  }
+}
+
+async function sleepUntil (milliseconds: number, stop: AbortSignal): Promise<void> {
+  await new Promise<void>(resolve => {
+    const timer = setTimeout(resolve, milliseconds)
+    stop.addEventListener('abort', () => {
+      clearTimeout(timer)
+      resolve()
+    }, { once: true })
+  })
+}

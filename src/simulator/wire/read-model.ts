@@ -1,0 +1,95 @@
+import { ValidationFailure, type ValidationDetail } from '../failures.ts'
+import type { Coercion, Dialect, Field, Model } from './fields.ts'
+
+/** What came instead of a JSON body: nothing, or bytes under another content type. */
+export const noBody = Symbol('no body')
+export const foreignBody = Symbol('a body that is not declared as JSON')
+
+/**
+ * Parses a body as FastAPI does, before anything else looks at the request.
+ *
+ * @throws ValidationFailure for text that is no JSON
+ */
+export function parseBody (dialect: Dialect, body: Buffer, contentType: string | undefined): unknown {
+  if (body.length === 0) return noBody
+  if (contentType !== undefined && contentType !== '' && !/^application\/([^;]*\+)?json\b/i.test(contentType.trim())) {
+    return foreignBody
+  }
+  const text = body.toString()
+  try {
+    return JSON.parse(text)
+  } catch {
+    const { location, problem } = dialect.badJson(text)
+    throw new ValidationFailure([dialect.render(['body', location], {}, problem)])
+  }
+}
+
+/**
+ * Reads a request as one of A1111's models: every field present, coerced, unknown ones dropped.
+ *
+ * @throws ValidationFailure with one entry for each field that does not fit
+ */
+export function readModel (
+  dialect: Dialect, model: Model, source: unknown, place: 'body' | 'query' = 'body'
+): Record<string, unknown> {
+  if (source === noBody || source === null) {
+    throw new ValidationFailure([dialect.render([place], null, dialect.missing)])
+  }
+  const isObject = typeof source === 'object' && !(Array.isArray(source) && source.length > 0)
+  if (!isObject) throw new ValidationFailure([dialect.render([place], printable(source), dialect.notAnObject(source))])
+  const given: Readonly<Record<string, unknown>> = Array.isArray(source) ? {} : source as Record<string, unknown>
+  const values: Record<string, unknown> = {}
+  const details: ValidationDetail[] = []
+  for (const [name, field] of Object.entries(model)) {
+    if (!Object.hasOwn(given, name)) {
+      if (field.required) details.push(dialect.render([place, name], given, dialect.missing))
+      values[name] = structuredClone(field.fallback)
+      continue
+    }
+    values[name] = readField(dialect, field, given[name], [place, name], details)
+  }
+  if (details.length > 0) throw new ValidationFailure(details)
+  return values
+}
+
+function readField (
+  dialect: Dialect, field: Field, value: unknown, location: readonly string[], details: ValidationDetail[]
+): unknown {
+  const complain = (at: ReadonlyArray<string | number>, what: unknown, problem: Parameters<Dialect['render']>[2]): void => {
+    details.push(dialect.render(at, what, problem))
+  }
+  if (value === null) {
+    if (!field.nullable) complain(location, value, dialect.noneProblem(field.kind))
+    return null
+  }
+  if (field.kind === 'any') return value
+  if (field.kind === 'choice') {
+    const choices = field.choices ?? []
+    if (!choices.some(choice => choice === value)) complain(location, value, dialect.notAChoice(value, choices))
+    return value
+  }
+  const outcome: Coercion = dialect.coerce(field.kind, value)
+  if ('problem' in outcome) {
+    complain(location, value, outcome.problem)
+    return null
+  }
+  if (field.kind === 'strings') {
+    return (outcome.value as unknown[]).map((item, index) => {
+      const read = dialect.coerce('string', item)
+      if ('value' in read) return read.value
+      complain([...location, index], item, read.problem)
+      return null
+    })
+  }
+  const read = outcome.value
+  if (typeof read === 'number') {
+    if (field.atLeast !== undefined && read < field.atLeast) complain(location, value, dialect.tooSmall(field.atLeast))
+    if (field.above !== undefined && read <= field.above) complain(location, value, dialect.notAbove(field.above))
+    if (field.atMost !== undefined && read > field.atMost) complain(location, value, dialect.tooBig(field.atMost))
+  }
+  return read
+}
+
+function printable (source: unknown): unknown {
+  return typeof source === 'symbol' ? '' : source
+}
