@@ -1,8 +1,13 @@
-import type { Dispatcher } from 'undici'
+import type { IncomingHttpHeaders } from 'node:http'
 import { statusFailure } from './failures.ts'
 import type { GenerationFailure } from './types.ts'
 
-type Answer = Dispatcher.ResponseData
+/** An HTTP answer whose headers are in; undici's fits. Its body is read once, or destroyed. */
+export interface Answer {
+  readonly statusCode: number
+  readonly headers: IncomingHttpHeaders
+  readonly body: AsyncIterable<Buffer> & { destroy (): unknown }
+}
 
 /** Enough for every error that A1111 words itself; validation errors may echo a whole request. */
 const longestErrorBytes = 256 * 1024
@@ -12,7 +17,7 @@ export async function * chunksOf (
   body: Answer['body'], toFailure: (error: unknown) => GenerationFailure
 ): AsyncGenerator<Buffer, void> {
   try {
-    for await (const chunk of body) yield chunk as Buffer
+    for await (const chunk of body) yield chunk
   } catch (error) {
     throw toFailure(error)
   }

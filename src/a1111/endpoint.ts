@@ -3,6 +3,7 @@ import type { ServerAddress } from './types.ts'
 /** A server's address as requests need it. */
 export interface Endpoint {
   readonly origin: string
+  readonly urlOf: (path: string) => URL
   /** The path on the server for one of A1111's own paths, which begin with a slash. */
   readonly pathOf: (path: string) => string
   /** Sent with every request. */
@@ -21,5 +22,6 @@ export function endpointOf ({ baseUrl, username, password }: ServerAddress): End
   if (username !== undefined) {
     headers.authorization = `Basic ${Buffer.from(`${username}:${password ?? ''}`).toString('base64')}`
   }
-  return { origin: url.origin, pathOf: path => `${prefix}${path}`, headers }
+  const pathOf = (path: string) => `${prefix}${path}`
+  return { origin: url.origin, pathOf, urlOf: path => new URL(pathOf(path), url.origin), headers }
 }

@@ -28,7 +28,7 @@ const connectFailures: Readonly<Record<string, readonly [code: string, sentence:
 export function connectionFailure (error: unknown, phase: CallPhase): GenerationFailure {
   const cause = codeOf(error)
   if (phase === 'answering') return truncatedAnswer({ cause: error })
-  if ((error instanceof Error && error.name === 'HTTPParserError') || cause === 'UND_ERR_HEADERS_OVERFLOW') {
+  if (cause.startsWith('HPE_') || cause === 'UND_ERR_HEADERS_OVERFLOW' || isParserError(error)) {
     return new GenerationFailure('server-down', 'not_http', 'What listens at the server\'s address does not speak HTTP.',
       { cause: error, mayBeRunning: false })
   }
@@ -127,6 +127,11 @@ export function statusFailure (status: number, contentType: string, body: string
       `The server rejected the request${said === null ? ` (status ${status})` : `: ${said.message}`}.`)
   }
   return new GenerationFailure('bad-answer', 'unexpected_status', `The server answered with the unexpected status ${status}.`)
+}
+
+/** undici leaves out the code of some. */
+function isParserError (error: unknown): boolean {
+  return error instanceof Error && error.name === 'HTTPParserError'
 }
 
 /** Cloudflare's 524 is a 504 by another name. */

@@ -1,9 +1,9 @@
-import { Client } from 'undici'
 import { chunksOf, failureOfAnswer } from './answer-body.ts'
 import { readGenerationAnswer, type AnswerStreamOptions } from './answer-stream.ts'
 import { limitCall, type CallLimit } from './call-limit.ts'
 import type { Endpoint } from './endpoint.ts'
 import { answerTooLarge, callCancelled, clientClosed, connectionFailure, deadlinePassed, type CallPhase } from './failures.ts'
+import { postOnce } from './post-once.ts'
 import type { GenerationAnswer, GenerationFailure, GenerationMode } from './types.ts'
 
 export interface GenerationOptions extends AnswerStreamOptions {
@@ -14,13 +14,9 @@ export interface GenerationOptions extends AnswerStreamOptions {
   readonly onSent?: () => void
 }
 
-/** A dead host is noticed after about this and the kernel's ten probes, a second apart under Node. */
-const keepAliveProbeMs = 15_000
-
 /**
- * Sends one generation and reads its answer. Each has a connection of its own: a generation is not to be sent
- * twice, so it must not meet a connection that the server is just closing. Nothing but the deadline limits how
- * long the server may be silent, since A1111 says nothing until the images are done.
+ * Sends one generation and reads its answer. Nothing but the deadline limits how long the server may be silent,
+ * since A1111 says nothing until the images are done.
  *
  * @param body the request as JSON text
  * @throws GenerationFailure; and whatever a sink throws, unchanged
@@ -32,32 +28,26 @@ export async function callGeneration (
   const limit = limitCall(options.deadlineMs, closed, options.signal)
   let phase: CallPhase = 'connecting'
   const toFailure = (error: unknown) => endOfCall(limit, phase) ?? connectionFailure(error, phase)
-  const connection = new Client(endpoint.origin, {
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    connect: { timeout: connectTimeoutMs, keepAlive: true, keepAliveInitialDelay: keepAliveProbeMs }
-  })
-  connection.once('connect', () => {
-    if (limit.ended() !== null) return // undici will not write it either
-    phase = 'waiting'
-    options.onSent?.()
-  })
   try {
-    const answer = await limit.orEnd(connection.request({
-      method: 'POST',
-      path: endpoint.pathOf(`/sdapi/v1/${mode}`),
+    if (limit.ended() !== null) throw toFailure(null)
+    const answer = await postOnce(endpoint.urlOf(`/sdapi/v1/${mode}`), body, {
       headers: { ...endpoint.headers, 'content-type': 'application/json' },
-      body,
-      reset: true,
-      signal: limit.signal
-    })).catch(error => { throw toFailure(error) })
+      signal: limit.signal,
+      connectTimeoutMs,
+      onConnected () {
+        phase = 'waiting'
+        options.onSent?.()
+      }
+    }).catch(error => { throw toFailure(error) })
     phase = 'answering'
     if (answer.statusCode !== 200) throw await failureOfAnswer(answer, toFailure)
-    if (Number(answer.headers['content-length'] ?? 0) > options.maxAnswerBytes) throw answerTooLarge(options.maxAnswerBytes)
+    if (Number(answer.headers['content-length'] ?? 0) > options.maxAnswerBytes) {
+      answer.body.destroy()
+      throw answerTooLarge(options.maxAnswerBytes)
+    }
     return await readGenerationAnswer(chunksOf(answer.body, toFailure), options)
   } finally {
     limit.release()
-    await connection.destroy()
   }
 }
 

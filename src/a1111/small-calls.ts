@@ -31,6 +31,11 @@ export interface SmallCalls {
 
 /** gradio's uvicorn drops a connection after 5 s without use; we must be first. */
 const keepAliveMs = 4000
+/**
+ * undici 7 stops the whole process if a connection ends while its parser is paused (nodejs/undici#5360, mended in 8,
+ * which does not run on Node 20). Small answers are read at once, so nothing needs to pause; they are bounded here.
+ */
+const neverPause = 2 ** 30
 /** Enough that an interrupt never waits behind lists, few beside A1111's 40 threads. */
 const mostConnections = 8
 
@@ -52,7 +57,7 @@ export function createSmallCalls (endpoint: Endpoint, limits: SmallCallLimits, c
     let phase: CallPhase = 'connecting'
     const toFailure = (error: unknown) => endOfCall(limit, timeoutMs, phase) ?? connectionFailure(error, phase)
     try {
-      const answer = await limit.orEnd(pool.request({ ...request, signal: limit.signal }))
+      const answer = await limit.orEnd(pool.request({ ...request, signal: limit.signal, highWaterMark: neverPause }))
         .catch(error => { throw toFailure(error) })
       phase = 'answering'
       if (answer.statusCode !== 200) throw await failureOfAnswer(answer, toFailure)

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createA1111Client, type A1111Client, type ClientLimits } from '../../src/a1111/client.ts'
 import type { GenerationOptions } from '../../src/a1111/generation-call.ts'
@@ -256,11 +257,34 @@ t.test('a slow answer is read to its end, one byte at a time', async t => {
   const { client } = await start(t, async (_, response) => {
     for (const byte of wholeAnswer) {
       response.write(byte)
-      await new Promise(resolve => { setImmediate(resolve) })
+      await nextTurn()
     }
     response.end()
   })
   t.match(await client.generate('txt2img', '{}', options()), { imageCount: 1 })
+})
+
+t.test('an answer is read to its end although its connection ended before', async t => {
+  const large = JSON.stringify({ images: Array(4).fill(Buffer.alloc(150_000).toString('base64')), parameters: {}, info: '{}' })
+  const { client } = await start(t, (request, response) => {
+    request.resume()
+    response.writeHead(200, { 'content-length': large.length, connection: 'close' }).end(large)
+  })
+  let written = 0
+  const given = await client.generate('txt2img', '{}', options({
+    createSink: async () => ({
+      async write (bytes) {
+        written += bytes.length
+        for (let turn = 0; turn < 20; turn++) await nextTurn()
+      },
+      end: async () => {},
+      abort: async () => {}
+    })
+  }))
+  t.equal(given.imageCount, 4)
+  t.equal(written, 600_000)
+  const small = Array.from({ length: 10 }, () => client.readJson('/sdapi/v1/options'))
+  for (const value of await Promise.all(small)) t.equal(JSON.stringify(value).length, large.length)
 })
 
 t.test('a server that stays silent is left at the deadline', async t => {
