@@ -1,4 +1,4 @@
-import type { Scope } from '../../schemas/api-key.ts'
+import { scopes as knownScopes, type Scope } from '../../schemas/api-key.ts'
 
 export type { Scope }
 
@@ -16,6 +16,10 @@ export interface Principal {
 
 /** What a new key may do unless it is told otherwise: everything that concerns its own jobs. */
 export const defaultScopes: readonly Scope[] = ['jobs:write', 'jobs:read', 'images:read', 'models:read', 'servers:read']
+
+export function isScope (text: string): text is Scope {
+  return knownScopes.some(scope => scope === text)
+}
 
 const everything: ReadonlySet<Scope> = new Set<Scope>(['*'])
 

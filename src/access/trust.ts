@@ -1,4 +1,5 @@
 import { BlockList, isIP, isIPv6 } from 'node:net'
+import { SettingsError } from '../config/parse.ts'
 import type { RequestHeaders } from './credentials.ts'
 
 /** Who needs no credentials: nobody (`token`), people at this machine (`loopback`), or peers in given networks. */
@@ -29,15 +30,18 @@ export interface Caller {
 /** Any of these says that somebody else stands behind the peer, whatever they contain. */
 const forwardingHeaders = ['x-forwarded-for', 'forwarded', 'x-real-ip', 'x-forwarded-host', 'via', 'cf-connecting-ip']
 
-/** `auto` on any address but loopback behaves as `token`: it fails closed. */
+/**
+ * `auto` on any address but loopback behaves as `token`: it fails closed.
+ * @throws SettingsError when a network is not one
+ */
 export function createTrustRules (settings: TrustSettings): TrustRules {
   const mode = settings.UI_AUTH === 'none'
     ? 'networks'
     : settings.UI_AUTH === 'auto' && isLoopbackListener(settings.HOST) ? 'loopback' : 'token'
   return {
     mode,
-    trustedNetworks: networks(settings.UI_TRUSTED_CIDRS),
-    trustedProxies: networks(settings.TRUSTED_PROXIES)
+    trustedNetworks: networks('UI_TRUSTED_CIDRS', settings.UI_TRUSTED_CIDRS),
+    trustedProxies: networks('TRUSTED_PROXIES', settings.TRUSTED_PROXIES)
   }
 }
 
@@ -58,15 +62,22 @@ function isLoopbackListener (host: string): boolean {
   return host.toLowerCase() === 'localhost' || isLoopback(host.replace(/^\[|\]$/g, ''))
 }
 
-const loopback = networks(['127.0.0.0/8', '::1/128'])
+const loopback = networks('loopback', ['127.0.0.0/8', '::1/128'])
 
-/** @param cidrs networks such as 172.16.0.0/12, or single addresses */
-function networks (cidrs: readonly string[]): BlockList {
+/**
+ * @param setting where the networks are given
+ * @param cidrs networks such as 172.16.0.0/12, or single addresses
+ */
+function networks (setting: string, cidrs: readonly string[]): BlockList {
   const list = new BlockList()
   for (const cidr of cidrs) {
     const [address = '', bits] = cidr.split('/')
-    const family = isIPv6(address) ? 'ipv6' : 'ipv4'
-    list.addSubnet(address, bits === undefined ? (family === 'ipv6' ? 128 : 32) : Number(bits), family)
+    const longest = isIPv6(address) ? 128 : 32
+    const prefix = bits === undefined ? longest : Number(bits || NaN)
+    if (isIP(address) === 0 || !Number.isInteger(prefix) || prefix < 0 || prefix > longest) {
+      throw new SettingsError(`${setting} has ${JSON.stringify(cidr)}, but each must be a network such as 172.16.0.0/12`)
+    }
+    list.addSubnet(address, prefix, isIPv6(address) ? 'ipv6' : 'ipv4')
   }
   return list
 }

@@ -116,6 +116,15 @@ t.test('who is trusted by address follows from the settings, and forwarding head
   }), 'a trusted proxy does not make a stranger trusted')
 })
 
+t.test('a network that is none is named, with the setting that gives it', async t => {
+  const settings = { HOST: '0.0.0.0', UI_AUTH: 'none', TRUSTED_PROXIES: [] } as const
+  for (const wrong of ['localhost', '172.16.0.0/33', '172.16.0.0/', '172.16.0.0/-1', '172.16/12', '', '::1/129', 'a/8']) {
+    t.throws(() => createTrustRules({ ...settings, UI_TRUSTED_CIDRS: [wrong] }), {
+      name: 'SettingsError', message: `UI_TRUSTED_CIDRS has "${wrong}", but each must be a network such as 172.16.0.0/12`
+    })
+  }
+})
+
 t.test('rights follow from scopes, and jobs belong to the key that submitted them', async t => {
   const key = (keyId: string, ...scopes: Array<Principal['scopes'] extends ReadonlySet<infer S> ? S : never>): Principal =>
     ({ kind: 'key', keyId, name: keyId, scopes: new Set(scopes), ratePerMinute: null })
