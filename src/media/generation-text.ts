@@ -62,9 +62,14 @@ function textOf (comment: Buffer, little: boolean): string | null {
   const encoding = comment.toString('latin1', 0, commentHeadBytes)
   const text = comment.subarray(commentHeadBytes)
   if (encoding.startsWith('UNICODE')) {
-    // Generation parameters are mostly ASCII, so that half the bytes are zero, first or second of each pair.
-    const zerosFirst = text[0] === 0 || (text[1] !== 0 && !little)
-    return new TextDecoder(zerosFirst ? 'utf-16be' : 'utf-16le').decode(text)
+    return new TextDecoder(isBigEndian(text, little) ? 'utf-16be' : 'utf-16le').decode(text)
   }
   return text.toString(encoding.startsWith('ASCII') ? 'latin1' : 'utf8').replace(/\0+$/, '') || null
+}
+
+/** Generation parameters are mostly ASCII, so nearly every other byte is zero: the first or the second of each pair. */
+function isBigEndian (text: Buffer, little: boolean): boolean {
+  let balance = 0
+  for (let at = 0; at + 1 < text.length; at += 2) balance += Number(text[at] === 0) - Number(text[at + 1] === 0)
+  return balance === 0 ? !little : balance > 0
 }

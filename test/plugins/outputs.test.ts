@@ -1,0 +1,151 @@
+import Fastify from 'fastify'
+import { symlink, writeFile } from 'node:fs/promises'
+import { request as httpRequest } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
+import sharp from 'sharp'
+import t, { type Test } from 'tap'
+import errors from '../../plugins/core/errors.ts'
+import outputs from '../../plugins/core/outputs.ts'
+import { ErrorBody } from '../../schemas/error.ts'
+import { createMediaStore } from '../../src/media/store.ts'
+
+const picture = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#36a' } }).png().toBuffer()
+
+/** The route on a real socket, with one stored picture that everybody but `x-caller: stranger` may read. */
+async function serve (t: Test) {
+  const directory = t.testdir({ 'secret.png': picture })
+  const store = await createMediaStore({ directory })
+  const sink = await store.createOutputSink('1f0c2a9e-4b77', 0, Date.UTC(2026, 10, 21, 9, 30))
+  await sink.write(picture)
+  await sink.end()
+  const { name } = await sink.finished
+  const app = Fastify()
+  app.addSchema(ErrorBody)
+  await app.register(errors)
+  await app.register(outputs, { store, mayRead: async request => request.headers['x-caller'] !== 'stranger' })
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  t.after(async () => { await app.close() })
+  const { port } = app.server.address() as AddressInfo
+  /** The path goes out as it is; fetch would tidy it up. */
+  const ask = async (path: string, headers: Record<string, string> = {}, method = 'GET') =>
+    await new Promise<{ status: number, headers: Record<string, unknown>, body: Buffer }>((resolve, reject) => {
+      httpRequest({ port, host: '127.0.0.1', path, headers, method }, response => {
+        buffer(response).then(body => {
+          resolve({ status: response.statusCode ?? 0, headers: response.headers, body })
+        }, reject)
+      }).on('error', reject).end()
+    })
+  return { ask, name, path: `/outputs/${name}`, directory }
+}
+
+t.test('a picture is served whole, to be kept and to do nothing', async t => {
+  const { ask, path, name } = await serve(t)
+  const { status, headers, body } = await ask(path)
+  t.equal(status, 200)
+  t.ok(body.equals(picture))
+  t.match(headers, {
+    'content-type': 'image/png',
+    'content-length': String(picture.length),
+    'cache-control': 'private, max-age=31536000, immutable',
+    'accept-ranges': 'bytes',
+    'x-content-type-options': 'nosniff',
+    'content-security-policy': 'default-src \'none\'; sandbox',
+    'cross-origin-resource-policy': 'same-site',
+    'content-disposition': `inline; filename="${name}"`,
+    etag: /^"[\da-f]+-[\da-f]+"$/
+  })
+  const head = await ask(path, {}, 'HEAD')
+  t.equal(head.status, 200)
+  t.equal(head.body.length, 0)
+  for (const header of ['content-type', 'content-length', 'etag', 'last-modified', 'cache-control']) {
+    t.equal(head.headers[header], headers[header], `HEAD gives the same ${header}`)
+  }
+})
+
+t.test('the type follows the content, whatever the name says', async t => {
+  const { ask, directory } = await serve(t)
+  const name = '1f0c2a9e_2026-11-21T09-30-00-000Z_7.png'
+  await writeFile(join(directory, 'outputs', name), await sharp(picture).webp().toBuffer())
+  t.equal((await ask(`/outputs/${name}`)).headers['content-type'], 'image/webp')
+})
+
+t.test('who has the picture already gets headers alone', async t => {
+  const { ask, path } = await serve(t)
+  const { headers } = await ask(path)
+  const tag = String(headers.etag)
+  const date = String(headers['last-modified'])
+  const past = new Date(0).toUTCString()
+  const cases: Array<[given: Record<string, string>, status: number]> = [
+    [{ 'if-none-match': tag }, 304],
+    [{ 'if-none-match': `"other", W/${tag}` }, 304],
+    [{ 'if-none-match': '*' }, 304],
+    [{ 'if-none-match': '"other"' }, 200],
+    [{ 'if-modified-since': date }, 304],
+    [{ 'if-modified-since': past }, 200],
+    [{ 'if-modified-since': 'yesterday' }, 200],
+    [{ 'if-none-match': '"other"', 'if-modified-since': date }, 200]
+  ]
+  for (const [given, status] of cases) {
+    for (const method of ['GET', 'HEAD']) {
+      const answer = await ask(path, given, method)
+      t.equal(answer.status, status, `${method} ${JSON.stringify(given)}`)
+      t.equal(answer.headers.etag, tag)
+      if (status === 304) t.equal(answer.body.length, 0)
+    }
+  }
+})
+
+t.test('a part is served where one part is asked for', async t => {
+  const { ask, path } = await serve(t)
+  const size = picture.length
+  const { headers } = await ask(path)
+  const cases: Array<[range: string, start: number, end: number]> = [
+    ['bytes=0-0', 0, 0], ['bytes=10-19', 10, 19], ['bytes=10-', 10, size - 1], ['bytes=-5', size - 5, size - 1],
+    [`bytes=0-${size * 2}`, 0, size - 1], [`bytes=-${size * 2}`, 0, size - 1]
+  ]
+  for (const [range, start, end] of cases) {
+    const answer = await ask(path, { range })
+    t.equal(answer.status, 206, range)
+    t.equal(answer.headers['content-range'], `bytes ${start}-${end}/${size}`)
+    t.ok(answer.body.equals(picture.subarray(start, end + 1)))
+  }
+  for (const range of ['bytes=0-1,4-5', 'bytes=9-3', 'lines=0-1', 'bytes=-', 'bytes=a-b']) {
+    t.equal((await ask(path, { range })).body.length, size, `${range} gives the whole`)
+  }
+  for (const range of [`bytes=${size}-`, 'bytes=-0']) {
+    const answer = await ask(path, { range })
+    t.equal(answer.status, 416, range)
+    t.equal(answer.headers['content-range'], `bytes */${size}`)
+    t.equal(JSON.parse(answer.body.toString()).error, 'range_not_satisfiable')
+    t.notOk(answer.headers['cache-control'], 'an error is not kept')
+  }
+  const conditions = [[String(headers.etag), 206], [String(headers['last-modified']), 206], ['"other"', 200]] as const
+  for (const [condition, status] of conditions) {
+    t.equal((await ask(path, { range: 'bytes=0-0', 'if-range': condition })).status, status, condition)
+  }
+  t.equal((await ask(path, { range: 'bytes=0-0' }, 'HEAD')).headers['content-length'], String(size))
+})
+
+t.test('nothing outside the folder comes out, and a foreign picture is not there', async t => {
+  const { ask, path, name, directory } = await serve(t)
+  const link = '1f0c2a9e_2026-11-21T09-30-00-000Z_9.png'
+  await symlink(join(directory, 'secret.png'), join(directory, 'outputs', link))
+  const paths = [
+    '/outputs/../secret.png', '/outputs/..%2fsecret.png', '/outputs/..%2Fsecret.png', '/outputs/%2e%2e/secret.png',
+    '/outputs/%2e%2e%2fsecret.png', '/outputs/..%5csecret.png', '/outputs/..\\secret.png', '/outputs/....//secret.png',
+    '/outputs/%252e%252e%252fsecret.png', '/outputs/..%c0%afsecret.png', '/outputs/%00', `${path}%00`, `${path}%00.png`,
+    `/outputs/${encodeURIComponent(join(directory, 'secret.png'))}`, '/outputs//etc/passwd', '/outputs/.drafts',
+    '/outputs/C:%5cwindows', `/outputs/./%2e/${name}`, `/outputs/${link}`, '/outputs/', '/outputs/%'
+  ]
+  for (const wrong of paths) {
+    const { status, headers, body } = await ask(wrong)
+    t.ok([400, 404, 414].includes(status), `${wrong} gives ${status}`)
+    t.match(headers['content-type'], /^application\/json/)
+    t.notOk(body.includes('IHDR'))
+  }
+  const foreign = await ask(path, { 'x-caller': 'stranger', 'if-none-match': '*' })
+  t.equal(foreign.status, 404)
+  t.equal(JSON.parse(foreign.body.toString()).error, 'image_not_found')
+})
