@@ -46,26 +46,38 @@ export function createApp (process: ServerProcess): FastifyInstance {
       url: route.path,
       handler: async (request, reply) => {
         records.countRequest(`${route.method} ${route.path}`)
-        return await answer(process, dialect, route, { request, reply })
+        return await answer(process, dialect, route, begin(process, request, reply))
       }
     })
   }
   app.setNotFoundHandler(async (request, reply) => {
+    const exchange = begin(process, request, reply)
     const path = request.url.split('?')[0] ?? ''
     const allowed = routes.filter(route => route.path === path).map(route => route.method)
     if (allowed.length > 0) {
-      return await send(process, { request, reply }, 405, { detail: 'Method Not Allowed' }, { allow: allowed.join(', ') })
+      return await send(exchange, 405, { detail: 'Method Not Allowed' }, { allow: allowed.join(', ') })
     }
     const slashless = path.replace(/\/$/, '')
     if (path !== slashless && routes.some(route => route.path === slashless)) {
       return await reply.code(307).header('location', `http://${request.host}${slashless}`).send()
     }
-    return await send(process, { request, reply }, 404, { detail: 'Not Found' })
+    return await send(exchange, 404, { detail: 'Not Found' })
   })
   return app
 }
 
-interface Exchange { readonly request: FastifyRequest, readonly reply: FastifyReply }
+interface Exchange {
+  readonly request: FastifyRequest
+  readonly reply: FastifyReply
+  /** Milliseconds of `performance.now()` on arrival. */
+  readonly arrivedAt: number
+  /** Without it, X-Process-Time is left out. */
+  isTimed: boolean
+}
+
+function begin (process: ServerProcess, request: FastifyRequest, reply: FastifyReply): Exchange {
+  return { request, reply, arrivedAt: performance.now(), isTimed: process.machine.settings.flavor === 'a1111' }
+}
 
 async function answer (process: ServerProcess, dialect: Dialect, route: Route, exchange: Exchange): Promise<unknown> {
   const { request, reply } = exchange
@@ -75,8 +87,8 @@ async function answer (process: ServerProcess, dialect: Dialect, route: Route, e
     const work = async (): Promise<unknown> => await route.handle(input)
     const result = route.runsIn === 'pool' ? await process.threads.run(work) : await work()
     if (process.life.aborted) throw new ProcessDied()
-    if (isAnswer(result)) return await sendAnswer(process, exchange, result)
-    return await send(process, exchange, 200, result ?? null)
+    if (isAnswer(result)) return await sendAnswer(exchange, result)
+    return await send(exchange, 200, result ?? null)
   } catch (error) {
     if (error instanceof ProcessDied) {
       request.raw.socket.destroy()
@@ -84,8 +96,8 @@ async function answer (process: ServerProcess, dialect: Dialect, route: Route, e
     }
     const render = { a1111: renderA1111Error, forge: renderForgeError, sdcpp: renderSdcppError }[flavor]
     const { status, body, headers, isTimed } = render(error)
-    if (!isTimed) reply.header('x-simulator-untimed', '1')
-    return await send(process, exchange, status, body, headers)
+    exchange.isTimed &&= isTimed
+    return await send(exchange, status, body, headers)
   }
 }
 
@@ -98,15 +110,16 @@ function readInput (
   if (route.access === 'guarded') checkAuth(process.machine.auth, request.headers.authorization)
   const query = route.query === undefined ? {} : readModel(dialect, route.query, request.query, 'query')
   const body = route.body === undefined ? {} : readBody(dialect, route.body, parsed)
-  return { body, query, headers: request.headers, cut: () => { request.raw.socket.destroy() } }
+  return { body, json: parsed, query, headers: request.headers, cut: () => { request.raw.socket.destroy() } }
 }
 
 function readBody (dialect: Dialect, model: NonNullable<Route['body']>, parsed: unknown): Record<string, unknown> {
+  if (model === 'any') return {}
   if (model !== 'object') return readModel(dialect, model, parsed)
   return { ...parsed as Record<string, unknown>, ...readModel(dialect, {}, parsed) }
 }
 
-async function sendAnswer (process: ServerProcess, exchange: Exchange, result: Answer): Promise<unknown> {
+async function sendAnswer (exchange: Exchange, result: Answer): Promise<unknown> {
   const { request, reply } = exchange
   if (result.delivery === 'cut') {
     const body = Buffer.from(result.body)
@@ -116,25 +129,20 @@ async function sendAnswer (process: ServerProcess, exchange: Exchange, result: A
     return reply
   }
   reply.type(result.contentType)
-  return await sendBytes(process, exchange, result.status, Buffer.from(result.body))
+  return await sendBytes(exchange, result.status, Buffer.from(result.body))
 }
 
 async function send (
-  process: ServerProcess, exchange: Exchange, status: number, value: unknown,
-  headers: Readonly<Record<string, string>> = {}
+  exchange: Exchange, status: number, value: unknown, headers: Readonly<Record<string, string>> = {}
 ): Promise<unknown> {
   exchange.reply.headers(headers).type('application/json')
-  return await sendBytes(process, exchange, status, Buffer.from(JSON.stringify(value)))
+  return await sendBytes(exchange, status, Buffer.from(JSON.stringify(value)))
 }
 
-async function sendBytes (process: ServerProcess, exchange: Exchange, status: number, body: Buffer): Promise<unknown> {
+async function sendBytes (exchange: Exchange, status: number, body: Buffer): Promise<unknown> {
   const { request, reply } = exchange
-  const isUntimed = reply.hasHeader('x-simulator-untimed')
-  reply.removeHeader('x-simulator-untimed')
   reply.code(status)
-  if (process.machine.settings.flavor === 'a1111' && !isUntimed) {
-    reply.header('x-process-time', (reply.elapsedTime / 1000).toFixed(4))
-  }
+  if (exchange.isTimed) reply.header('x-process-time', ((performance.now() - exchange.arrivedAt) / 1000).toFixed(4))
   const isCompressed = body.length >= compressFrom && /\bgzip\b/.test(request.headers['accept-encoding'] ?? '')
   if (!isCompressed) return await reply.send(body)
   return await reply.headers({ 'content-encoding': 'gzip', vary: 'Accept-Encoding' }).send(await compress(body))

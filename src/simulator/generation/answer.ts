@@ -4,6 +4,13 @@ import type { ServerProcess } from '../server-process.ts'
 import type { Generation } from './generate.ts'
 import type { GenerationRequest } from './request.ts'
 
+/** How a flavour words its answer, where that is not as A1111 does. */
+export interface AnswerShape {
+  /** What is echoed instead of the request with its defaults. */
+  readonly parameters?: Readonly<Record<string, unknown>>
+  readonly describe?: (info: Readonly<Record<string, unknown>>) => Readonly<Record<string, unknown>>
+}
+
 /**
  * The JSON of a generation's answer as bytes, put together by hand because a batch of big images makes tens of
  * megabytes. `parameters` echoes the request with its defaults, not what was made of them.
@@ -11,8 +18,10 @@ import type { GenerationRequest } from './request.ts'
  * @throws HttpException when the option for the image format names none
  */
 export async function writeAnswer (
-  process: ServerProcess, request: GenerationRequest, generation: Generation, faults: StruckFaults
+  process: ServerProcess, request: GenerationRequest, generation: Generation,
+  how: AnswerShape & { readonly faults: StruckFaults }
 ): Promise<Buffer> {
+  const { faults, describe = info => info } = how
   const format = readFormat(process.options.get('samples_format'))
   const isNoise = process.machine.settings.noise || faults.has('noise')
   const images: Buffer[] = []
@@ -22,8 +31,8 @@ export async function writeAnswer (
     }
   }
   const texts = spoil(images.map(image => image.toString('base64')), faults)
-  const parameters = JSON.stringify(echo(request))
-  const info = JSON.stringify(JSON.stringify(generation.info))
+  const parameters = JSON.stringify(how.parameters ?? echo(request))
+  const info = JSON.stringify(JSON.stringify(describe(generation.info)))
   return Buffer.concat([
     Buffer.from('{"images":['),
     ...texts.flatMap((text, index) => [Buffer.from(`${index === 0 ? '' : ','}"`), Buffer.from(text), Buffer.from('"')]),

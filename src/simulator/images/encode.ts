@@ -1,5 +1,6 @@
 import sharp from 'sharp'
 import { HttpException } from '../failures.ts'
+import { insertIntoJpeg, insertIntoWebp, writeUserComment } from './exif.ts'
 import { encodePng } from './png.ts'
 import type { Picture } from './pixels.ts'
 
@@ -25,6 +26,7 @@ export async function encodeImage (
   if (format === 'png') return await encodePng(picture, { parameters: infotext }, pngLevel)
   const { data, width, height } = picture
   const image = sharp(data, { raw: { width, height, channels: 3 } })
-    .withExif({ IFD2: { UserComment: infotext } })
-  return await (format === 'jpeg' ? image.jpeg({ quality: 80 }) : image.webp({ quality: 80 })).toBuffer()
+  const exif = writeUserComment(infotext)
+  if (format === 'jpeg') return insertIntoJpeg(await image.jpeg({ quality: 80 }).toBuffer(), exif)
+  return insertIntoWebp(await image.webp({ quality: 80 }).toBuffer(), exif, { width, height })
 }

@@ -20,7 +20,7 @@ export function serverRoutes (process: ServerProcess): Route[] {
     ...optionRoutes(process),
     ...listRoutes(process),
     ...extrasRoutes(process),
-    ...settings.controlNet ? controlNetRoutes(process) : [],
+    ...settings.controlNet ? controlNetRoutes() : [],
     ...settings.internalProgress ? [...internalRoutes(process), ...interfaceRoutes()] : []
   ]
 }

@@ -1,6 +1,115 @@
+import sharp from 'sharp'
+import { HttpException, PythonError } from '../failures.ts'
+import { readPastedParameters } from '../generation/pasted-parameters.ts'
+import { decodeImage, readBase64 } from '../images/decode.ts'
+import { encodePng } from '../images/png.ts'
+import { readImageText } from '../images/text.ts'
+import { upscalers } from '../lists/upscalers.ts'
+import { wait } from '../pace.ts'
 import type { ServerProcess } from '../server-process.ts'
-import type { Route } from './route.ts'
+import { beginJob, endJob } from '../state.ts'
+import { optional, required, strict, type Model } from '../wire/fields.ts'
+import { readModel } from '../wire/read-model.ts'
+import { pydantic1 } from '../wire/pydantic1.ts'
+import { post, type Route } from './route.ts'
 
-export function extrasRoutes (_process: ServerProcess): Route[] {
-  return []
+const share = { atLeast: 0, atMost: 1 }
+
+const upscaleModel: Model = {
+  resize_mode: { kind: 'choice', fallback: 0, nullable: false, required: false, choices: [0, 1] },
+  show_extras_results: strict('boolean', true),
+  gfpgan_visibility: strict('number', 0, share),
+  codeformer_visibility: strict('number', 0, share),
+  codeformer_weight: strict('number', 0, share),
+  upscaling_resize: strict('number', 2, { above: 0 }),
+  upscaling_resize_w: strict('integer', 512, { atLeast: 1 }),
+  upscaling_resize_h: strict('integer', 512, { atLeast: 1 }),
+  upscaling_crop: strict('boolean', true),
+  upscaler_1: strict('string', 'None'),
+  upscaler_2: strict('string', 'None'),
+  extras_upscaler_2_visibility: strict('number', 0, share),
+  upscale_first: strict('boolean', false)
+}
+
+/** Upscaling, reading infotexts and describing images. */
+export function extrasRoutes (process: ServerProcess): Route[] {
+  return [
+    post('/sdapi/v1/extra-single-image', async ({ body }) => {
+      const { images, html } = await runExtras(process, body, [String(body.image)])
+      return { html_info: html, image: images[0] }
+    }, { body: { ...upscaleModel, image: strict('string', '') } }),
+    post('/sdapi/v1/extra-batch-images', async ({ body }) => {
+      const files = (body.imageList as unknown[]).map(file => readModel(pydantic1, fileModel, file))
+      const { images, html } = await runExtras(process, body, files.map(file => String(file.data)))
+      return { html_info: html, images }
+    }, { body: { ...upscaleModel, imageList: required('list') } }),
+    post('/sdapi/v1/png-info', async ({ body }) => {
+      const bytes = readBase64(String(body.image).trim())
+      await decodeImage(bytes)
+      const { infotext, items } = await readImageText(bytes)
+      return { info: infotext, items, parameters: readPastedParameters(infotext) }
+    }, { body: { image: required('string') } }),
+    post('/sdapi/v1/interrogate', async ({ body }) => await interrogate(process, body), {
+      body: { image: strict('string', ''), model: strict('string', 'clip') }
+    }),
+    ...['create/embedding', 'create/hypernetwork', 'train/embedding', 'train/hypernetwork'].map(path =>
+      post(`/sdapi/v1/${path}`, () => ({ info: `${path.replace('/', ' ')} is only simulated` }), { body: 'object' }))
+  ].filter(route => process.machine.settings.flavor !== 'forge' || !route.path.includes('/train/'))
+}
+
+const fileModel: Model = { data: required('string'), name: optional('string') }
+
+async function runExtras (
+  process: ServerProcess, body: Readonly<Record<string, unknown>>, sources: readonly string[]
+): Promise<{ images: string[], html: string }> {
+  const images = sources.map(readBase64)
+  for (const image of images) await decodeImage(image)
+  const upscaler = String(body.upscaler_1)
+  return await process.jobLock.run(async () => {
+    beginJob(process.state, 'extras')
+    try {
+      if (!upscalers.some(one => one.name === upscaler)) {
+        throw new PythonError('AssertionError', `could not find upscaler named ${upscaler}`)
+      }
+      await wait(process.timing.step({ width: 512, height: 512, batch: images.length, order: 1 }), process.life)
+      const results: string[] = []
+      for (const image of images) results.push((await upscale(image, body, upscaler)).toString('base64'))
+      return { images: results, html: `<p>${describe(body, upscaler)}</p>` }
+    } finally {
+      endJob(process.state)
+    }
+  })
+}
+
+async function upscale (image: Buffer, body: Readonly<Record<string, unknown>>, upscaler: string): Promise<Buffer> {
+  const { width, height } = await sharp(image).metadata()
+  const factor = upscaler === 'None' ? 1 : Number(body.upscaling_resize)
+  const isToSize = body.resize_mode === 1 && upscaler !== 'None'
+  const size = isToSize
+    ? { width: Number(body.upscaling_resize_w), height: Number(body.upscaling_resize_h) }
+    : { width: Math.max(1, Math.trunc(width * factor)), height: Math.max(1, Math.trunc(height * factor)) }
+  return await encodePng(await decodeImage(image, size))
+}
+
+function describe (body: Readonly<Record<string, unknown>>, upscaler: string): string {
+  if (upscaler === 'None') return ''
+  const factor = Number(body.upscaling_resize)
+  const by = Number.isInteger(factor) ? factor.toFixed(1) : String(factor)
+  const size = body.resize_mode === 1
+    ? `Postprocess upscale to: ${Number(body.upscaling_resize_w)}x${Number(body.upscaling_resize_h)}`
+    : `Postprocess upscale by: ${by}`
+  return `${size}, Postprocess upscaler: ${upscaler}`
+}
+
+async function interrogate (
+  process: ServerProcess, body: Readonly<Record<string, unknown>>
+): Promise<{ caption: string }> {
+  const bytes = readBase64(String(body.image))
+  const { width, height } = await decodeImage(bytes)
+  return await process.jobLock.run(async () => {
+    const orientation = width > height ? 'wide' : 'tall'
+    if (body.model === 'clip') return { caption: `a ${orientation} painting of mountains under a clear sky` }
+    if (body.model === 'deepdanbooru') return { caption: `landscape, mountain, no humans, outdoors, sky, ${orientation} image` }
+    throw new HttpException(404, 'Model not found')
+  })
 }

@@ -1,7 +1,7 @@
 import { readFaultHeader, type StruckFaults } from '../faults/faults.ts'
 import { crashBy } from '../faults/strike.ts'
 import { ProcessDied } from '../failures.ts'
-import { writeAnswer } from '../generation/answer.ts'
+import { writeAnswer, type AnswerShape } from '../generation/answer.ts'
 import { generate, strikeOnArrival } from '../generation/generate.ts'
 import { applyInfotext } from '../generation/infotext-fields.ts'
 import { generationModel, type GenerationRequest, type Mode } from '../generation/request.ts'
@@ -20,7 +20,10 @@ export function generationRoutes (process: ServerProcess): Route[] {
   ))
 }
 
-async function answerGeneration (process: ServerProcess, mode: Mode, input: RouteInput): Promise<Answer> {
+/** Answers one generation request; `shape` says how the flavour words its answer. */
+export async function answerGeneration (
+  process: ServerProcess, mode: Mode, input: RouteInput, shape: AnswerShape = {}
+): Promise<Answer> {
   const { machine } = process
   const request = input.body as unknown as GenerationRequest
   const header = input.headers['x-simulator-fault']
@@ -29,21 +32,23 @@ async function answerGeneration (process: ServerProcess, mode: Mode, input: Rout
   if (process.life.aborted) throw new ProcessDied()
   if (faults.has('bad-gateway')) return proxyPage(502)
   const timeout = faults.get('gateway-timeout')
-  if (timeout === undefined) return await makeAnswer(process, mode, request, faults)
+  if (timeout === undefined) return await makeAnswer(process, mode, request, { faults, shape })
   // the job goes on behind the proxy, and nobody hears of its end
-  makeAnswer(process, mode, request, faults).catch(() => undefined)
+  makeAnswer(process, mode, request, { faults, shape }).catch(() => undefined)
   await wait(timeout.afterMilliseconds ?? 0, process.life)
   return proxyPage(504)
 }
 
 async function makeAnswer (
-  process: ServerProcess, mode: Mode, request: GenerationRequest, faults: StruckFaults
+  process: ServerProcess, mode: Mode, request: GenerationRequest,
+  how: { readonly faults: StruckFaults, readonly shape: AnswerShape }
 ): Promise<Answer> {
+  const { faults, shape } = how
   const { records } = process.machine
   records.enter()
   try {
     const generation = await generate(process, applyInfotext(request), mode, faults)
-    const json = await writeAnswer(process, request, generation, faults)
+    const json = await writeAnswer(process, request, generation, { faults, ...shape })
     crashBy(process, faults.get('crash-after'))
     if (process.life.aborted) throw new ProcessDied()
     const body = faults.has('truncated-json') ? json.subarray(0, Math.floor(json.length / 2)) : json

@@ -4,6 +4,8 @@ import type { Model } from '../wire/fields.ts'
 /** What a handler gets: its model already read, everything else as it came. */
 export interface RouteInput {
   readonly body: Record<string, unknown>
+  /** The body as it was, for the few routes that take a list. */
+  readonly json: unknown
   readonly query: Record<string, unknown>
   readonly headers: IncomingHttpHeaders
   /** Cuts the connection without (or in the middle of) an answer. */
@@ -40,8 +42,8 @@ export interface Route {
   readonly access: 'guarded' | 'open'
   /** `pool`: a plain function that takes a thread; `loop`: a coroutine that never waits for one. */
   readonly runsIn: 'pool' | 'loop'
-  /** Model of the JSON body; `object` takes any; absent where none is read. */
-  readonly body?: Model | 'object'
+  /** Model of the JSON body; `object` takes any object, `any` takes anything; absent where none is read. */
+  readonly body?: Model | 'object' | 'any'
   readonly query?: Model
   /** A value to answer as JSON (undefined is null), or an `Answer`. */
   readonly handle: (input: RouteInput) => Promise<unknown> | unknown
