@@ -30,9 +30,9 @@ export function parseInfo (text: string): Record<string, string> {
   return Object.fromEntries([...text.matchAll(/^([^#:\r\n]+):(.*?)\r?$/gm)].map(([, name, value]) => [name, value]))
 }
 
-/** Version, eviction and persistence, each with a remedy where it endangers jobs. */
+/** Version, eviction, persistence and memory, each with a remedy where it endangers jobs. */
 export function judgeRedis ({ info, appendfsync }: RedisFacts): Finding[] {
-  return [judgeVersion(info), judgeEviction(info), judgePersistence(info, appendfsync)]
+  return [judgeVersion(info), judgeEviction(info), judgePersistence(info, appendfsync), judgeMemory(info)]
 }
 
 function judgeVersion (info: RedisFacts['info']): Finding {
@@ -69,4 +69,18 @@ function judgePersistence (info: RedisFacts['info'], appendfsync: string | undef
     return { topic, level: 'warning', message, remedy: 'Set appendfsync to always or everysec.' }
   }
   return { topic, level: 'fine', message: `append-only file is on${appendfsync ? `, appendfsync ${appendfsync}` : ''}` }
+}
+
+function judgeMemory (info: RedisFacts['info']): Finding {
+  const topic = 'redis memory'
+  const used = Number(info.used_memory ?? 0)
+  const limit = Number(info.maxmemory ?? 0)
+  const message = `${toMebibytes(used)} MiB in use${limit > 0 ? ` of ${toMebibytes(limit)} MiB` : ''}`
+  // A full Redis takes no more jobs and lets workers lose their locks, well before the last byte.
+  if (limit === 0 || used < 0.7 * limit) return { topic, level: 'fine', message }
+  return { topic, level: used < 0.9 * limit ? 'warning' : 'problem', message, remedy: 'Raise maxmemory of Redis.' }
+}
+
+function toMebibytes (bytes: number): number {
+  return Math.ceil(bytes / 2 ** 20)
 }

@@ -1,8 +1,8 @@
-import { isAbsolute } from 'node:path'
 import { messageOf } from '../errors.ts'
 import { findProgram, installSystemPackage } from './system-package.ts'
 
-const programs = ['redis-server', 'valkey-server']
+/** What Redis is called where it is installed, first the one that is preferred. */
+export const redisProgramNames: readonly string[] = ['redis-server', 'valkey-server']
 
 /**
  * The program to start as private Redis: the one asked for, the one in PATH, or one that is installed now.
@@ -14,18 +14,18 @@ export async function provideRedisProgram (
   asked: string | undefined, say: (sentence: string) => void
 ): Promise<string> {
   if (asked) {
-    const found = isAbsolute(asked) ? asked : findProgram([asked])
-    if (found === undefined) throw new Error(`REDIS_SERVER is ${asked}, which is not in PATH.`)
+    const found = findProgram([asked])
+    if (found === undefined) throw new Error(`REDIS_SERVER is ${asked}, but there is no such program.`)
     return found
   }
-  const found = findProgram(programs)
+  const found = findProgram(redisProgramNames)
   if (found !== undefined) return found
   try {
     await installSystemPackage({ apt: 'redis-server', brew: 'redis' }, say)
   } catch (error) {
     throw new Error(`${needed} (${messageOf(error)})`, { cause: error })
   }
-  const installed = findProgram(programs)
+  const installed = findProgram(redisProgramNames)
   if (installed === undefined) throw new Error(needed)
   return installed
 }

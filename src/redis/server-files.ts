@@ -31,6 +31,7 @@ export interface ServerFiles {
 
 /** Bytes after which the log of the private Redis starts anew. */
 const largeLog = 4 * 1024 * 1024
+const recordName = 'server.json'
 
 export async function openServerFiles (dataDirectory: string): Promise<ServerFiles> {
   await mkdir(join(dataDirectory, 'redis'), { recursive: true, mode: 0o700 })
@@ -38,14 +39,14 @@ export async function openServerFiles (dataDirectory: string): Promise<ServerFil
   await chmod(folder, 0o700)
   const socket = join(folder, 'redis.sock')
   const configPath = join(folder, 'redis.conf')
-  const recordPath = join(folder, 'server.json')
+  const recordPath = join(folder, recordName)
   const logPath = join(folder, 'redis.log')
   return {
     folder,
     socket,
     configPath,
     writeConfig: (address, password) => replaceFile(configPath, renderConfig(folder, address, password)),
-    readRecord: async () => parseRecord(await readFile(recordPath, 'utf8').catch(() => '')),
+    readRecord: () => readServerRecord(dataDirectory),
     writeRecord: record => replaceFile(recordPath, JSON.stringify(record)),
     removeRecord: () => rm(recordPath, { force: true }),
     openLog: async () => {
@@ -55,6 +56,11 @@ export async function openServerFiles (dataDirectory: string): Promise<ServerFil
     },
     readLogEnd: async () => (await readFile(logPath, 'utf8').catch(() => '')).trim().split('\n').slice(-3).join(' / ')
   }
+}
+
+/** What the last start of a private Redis left in a data directory; its process may be gone. */
+export async function readServerRecord (dataDirectory: string): Promise<ServerRecord | undefined> {
+  return parseRecord(await readFile(join(dataDirectory, 'redis', recordName), 'utf8').catch(() => ''))
 }
 
 /**

@@ -9,7 +9,7 @@ import { parseRedisAddress } from './address.ts'
 import { checkRedis, parseInfo } from './check.ts'
 import { connectionOptions, whenReady } from './connections.ts'
 import { endProcess, identify, isSameProcess, whenEnded } from './process.ts'
-import type { ServerAddress, ServerFiles, ServerRecord } from './server-files.ts'
+import { readServerRecord, type ServerAddress, type ServerFiles, type ServerRecord } from './server-files.ts'
 
 /** The private Redis while it runs. */
 export interface RunningServer {
@@ -70,8 +70,15 @@ export async function adoptServer (setup: Omit<ServerSetup, 'program'>): Promise
   } catch (error) {
     // It was on its way out, so there is nothing left to adopt.
     if (!isSameProcess(record.process)) return undefined
-    throw error
+    const problem = `Process ${record.process.pid} cannot be taken over as private Redis`
+    throw new Error(`${problem}: ${messageOf(error)}.`, { cause: error })
   }
+}
+
+/** The address of the private Redis that runs in a data directory now; undefined if none does. Secret. */
+export async function findRunningServer (dataDirectory: string): Promise<string | undefined> {
+  const record = await readServerRecord(dataDirectory)
+  return record !== undefined && isSameProcess(record.process) ? urlOf(record) : undefined
 }
 
 /** Ends Redis once everything is written; with an append-only file there is nothing to save on top. */
@@ -123,20 +130,26 @@ async function meet (record: ServerRecord, { files, log, signal }: Omit<ServerSe
     throw new Error('it ended')
   })
   try {
-    await Promise.race([whenReady(redis), ended])
-    const directory = await redis.config('GET', 'dir')
-    if (!Array.isArray(directory) || directory[1] !== files.folder) {
-      throw new Error(`Process ${record.process.pid} at ${shown} is a Redis with other data than ${files.folder}; stop it first.`)
-    }
-    const problem = (await checkRedis(redis)).find(({ level }) => level === 'problem')
-    if (problem !== undefined) throw new Error(`${problem.message}: ${problem.remedy}`)
-    const version = parseInfo(await redis.info('server')).redis_version
+    // Raced as a whole: a connection for workers waits for ever for a Redis that ends meanwhile.
+    const version = await Promise.race([inspect(redis, files.folder), ended])
     return { record, url, description: `private Redis ${version} at ${shown} (process ${record.process.pid})` }
   } finally {
     clearInterval(reminder)
     done.abort()
     redis.disconnect()
   }
+}
+
+/** The version of the Redis, once it answers and is known to be the one of this folder. */
+async function inspect (redis: Redis, folder: string): Promise<string | undefined> {
+  await whenReady(redis)
+  const directory = await redis.config('GET', 'dir')
+  if (!Array.isArray(directory) || directory[1] !== folder) {
+    throw new Error(`it is a Redis with other data than ${folder}; stop that one first`)
+  }
+  const problem = (await checkRedis(redis)).find(({ level }) => level === 'problem')
+  if (problem !== undefined) throw new Error(`${problem.message}: ${problem.remedy}`)
+  return parseInfo(await redis.info('server')).redis_version
 }
 
 function urlOf ({ address, password }: ServerRecord): string {

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync, statSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { basename, delimiter, join, resolve } from 'node:path'
 
 /** How the two package systems that we drive call the same thing. */
 export interface PackageNames {
@@ -26,9 +26,11 @@ export interface InstallCommand {
   importance: 'required' | 'optional'
 }
 
-/** The first of the named programs that is in PATH, as an absolute path. */
+/** The first of the named programs that is in PATH, as an absolute path; a name that is a path is taken as it is. */
 export function findProgram (names: readonly string[], path = process.env.PATH ?? ''): string | undefined {
-  return names.flatMap(name => path.split(delimiter).map(folder => join(folder, name))).find(isExecutable)
+  const candidates = names.flatMap(name =>
+    basename(name) === name ? path.split(delimiter).map(folder => join(folder, name)) : [resolve(name)])
+  return candidates.find(isExecutable)
 }
 
 function isExecutable (path: string): boolean {

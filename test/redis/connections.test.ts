@@ -113,12 +113,17 @@ t.test('a Redis that may lose jobs is found out', async t => {
   t.teardown(server.stop)
   const redis = await connectRedis(server.url, 'request', recordingLog().log)
   t.teardown(() => redis.disconnect())
-  t.same((await checkRedis(redis)).map(finding => finding.level), ['fine', 'fine', 'fine'])
+  t.same((await checkRedis(redis)).map(finding => finding.level), ['fine', 'fine', 'fine', 'fine'])
 
   await redis.config('SET', 'maxmemory', '100mb', 'maxmemory-policy', 'allkeys-lru', 'appendonly', 'no')
   const levels = Object.fromEntries((await checkRedis(redis)).map(({ topic, level }) => [topic, level]))
-  t.same(levels, { 'redis version': 'fine', 'redis eviction': 'problem', 'redis persistence': 'warning' })
+  t.same(levels, {
+    'redis version': 'fine', 'redis eviction': 'problem', 'redis persistence': 'warning', 'redis memory': 'fine'
+  })
 
-  const old = parseInfo('# Server\r\nredis_version:6.0.16\r\naof_enabled:1\r\naof_last_write_status:err\r\n')
-  t.same(judgeRedis({ info: old, appendfsync: undefined }).map(finding => finding.level), ['problem', 'problem', 'problem'])
+  const old = parseInfo('# Server\r\nredis_version:6.0.16\r\naof_enabled:1\r\naof_last_write_status:err\r\n' +
+    'used_memory:95\r\nmaxmemory:100\r\n')
+  const findings = judgeRedis({ info: old, appendfsync: undefined })
+  t.same(findings.map(({ level }) => level), ['problem', 'problem', 'problem', 'problem'])
+  for (const { remedy } of findings) t.ok(remedy, 'each says what to do')
 })

@@ -1,0 +1,48 @@
+import t from 'tap'
+import { chmod } from 'node:fs/promises'
+import { join } from 'node:path'
+import { findProgram, planInstallation, type Machine } from '../../src/redis/system-package.ts'
+
+const packages = { apt: 'redis-server', brew: 'redis' }
+const bare: Machine = { hasApt: false, hasBrew: false, isRoot: false, hasFreeSudo: false, hasSystemd: false }
+
+function commandsFor (machine: Partial<Machine>): string[] {
+  return planInstallation(packages, { ...bare, ...machine }).map(({ command }) => command.join(' '))
+}
+
+t.test('Debian gets the package, and no service of it starts', async t => {
+  const apt = 'env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq'
+  t.same(commandsFor({ hasApt: true, isRoot: true }), [
+    `${apt} update`, `${apt} install -y --no-install-recommends redis-server`
+  ])
+  t.same(commandsFor({ hasApt: true, hasFreeSudo: true, hasSystemd: true }), [
+    'sudo -n systemctl mask redis-server.service',
+    `sudo -n ${apt} update`,
+    `sudo -n ${apt} install -y --no-install-recommends redis-server`,
+    'sudo -n systemctl unmask redis-server.service',
+    'sudo -n systemctl disable redis-server.service'
+  ])
+})
+
+t.test('Homebrew is asked where there is no apt-get to use, but never as root', async t => {
+  t.same(commandsFor({ hasBrew: true }), ['brew install redis'])
+  t.same(commandsFor({ hasBrew: true, hasApt: true }), ['brew install redis'], 'apt-get without rights is of no use')
+  t.same(commandsFor({ hasBrew: true, isRoot: true }), [])
+})
+
+t.test('without rights or package system nothing is tried', async t => {
+  t.same(commandsFor({}), [])
+  t.same(commandsFor({ hasApt: true }), [])
+})
+
+t.test('a program is found in PATH in the order asked for, if it may be run', async t => {
+  const path = t.testdir({ one: { 'redis-server': '' }, two: { 'valkey-server': '', 'redis-server': {} } })
+  const folders = `${join(path, 'one')}:${join(path, 'two')}`
+  const names = ['redis-server', 'valkey-server']
+  t.equal(findProgram(names, folders), undefined)
+  await chmod(join(path, 'two/valkey-server'), 0o755)
+  t.equal(findProgram(names, folders), join(path, 'two/valkey-server'))
+  await chmod(join(path, 'one/redis-server'), 0o755)
+  t.equal(findProgram(names, folders), join(path, 'one/redis-server'))
+  t.equal(findProgram([join(path, 'two/valkey-server')], ''), join(path, 'two/valkey-server'))
+})
