@@ -81,8 +81,9 @@ export function attend (server: () => Server, dependencies: AttendanceDependenci
     work.catch(error => { log.error({ server: server().alias, error: messageOf(error) }, sentence) })
   }
   const step = (work: () => Promise<void>, sentence: string) => {
-    steps = steps.then(work).catch(error => { log.error({ server: server().alias, error: messageOf(error) }, sentence) })
-    return steps
+    steps = steps.then(work)
+    settle(steps, sentence)
+    steps = steps.catch(() => undefined)
   }
 
   /** The line runs while the server can be used and no operator holds it. */
@@ -150,12 +151,12 @@ export function attend (server: () => Server, dependencies: AttendanceDependenci
     if (fence === null) {
       if (reconnectedAt > 0 && Date.now() - reconnectedAt < graceAfterReconnect) return
       const taken = fence = await leases.acquire(serverId, processId, leaseLifetime)
-      if (taken !== null) void step(() => begin(taken), 'could not begin to serve')
+      if (taken !== null) step(() => begin(taken), 'could not begin to serve')
     } else if (!await leases.renew(serverId, processId, fence, leaseLifetime)) {
       log.warn({ server: server().alias }, 'another process serves this server now')
       fence = null
       service?.runner.abandon()
-      void step(() => end(leaseLifetime), 'could not end serving')
+      step(() => end(leaseLifetime), 'could not end serving')
     }
   }
 

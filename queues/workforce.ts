@@ -38,11 +38,15 @@ export async function startWorkforce (dependencies: WorkforceDependencies): Prom
     return leaving
   }
 
+  function settle (leaving: Promise<void>): void {
+    leaving.catch(error => { log.error({ error: messageOf(error) }, 'could not leave a server in order') })
+  }
+
   function follow (): void {
     const wanted = new Map(registry.list().filter(({ enabled }) => enabled).map(server => [server.id, server]))
     for (const [serverId, { server: before }] of attended) {
       const now = wanted.get(serverId)
-      if (now === undefined || !sameAddress(before.address, now.address)) void leave(serverId, 5000)
+      if (now === undefined || !sameAddress(before.address, now.address)) settle(leave(serverId, 5000))
     }
     for (const [serverId, server] of wanted) {
       const found = attended.get(serverId)
@@ -81,7 +85,7 @@ export async function startWorkforce (dependencies: WorkforceDependencies): Prom
       clearInterval(timer)
       forget()
       subscriber.off('message', onMessage)
-      for (const serverId of [...attended.keys()]) void leave(serverId, deadlineMs)
+      for (const serverId of [...attended.keys()]) settle(leave(serverId, deadlineMs))
       await Promise.all(leavings)
     }
   }

@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { Nullable, StringEnum, Timestamp } from './kit.ts'
+import { Nullable, Ref, StringEnum, Timestamp } from './kit.ts'
 
 export const serverHealths = ['online', 'busy', 'offline', 'unauthorized', 'disabled'] as const
 export const ServerHealth = StringEnum(serverHealths, {
@@ -40,8 +40,10 @@ export const ServerInput = Type.Object({
   auth: Type.Optional(Nullable(Type.Union([
     Type.String({ maxLength: 513 }),
     Type.Object({
-      username: Type.Optional(Type.String()), password: Type.Optional(Type.String()),
-      user: Type.Optional(Type.String()), pass: Type.Optional(Type.String())
+      username: Type.Optional(Type.String()),
+      password: Type.Optional(Type.String()),
+      user: Type.Optional(Type.String()),
+      pass: Type.Optional(Type.String())
     })
   ]), { description: 'Same as username and password: "user:password", or an object with both.' })),
   enabled: Type.Optional(Type.Boolean({ description: 'false takes it out: its jobs wait.', default: true })),
@@ -78,3 +80,40 @@ export const ServerView = Type.Object({
   processing: Type.Integer({ minimum: 0, description: 'Jobs that it runs now.' })
 }, { $id: 'Server' })
 export type ServerView = Static<typeof ServerView>
+
+export const ServerChangeAnswer = Type.Object({
+  success: Type.Literal(true),
+  message: Type.String({ description: 'What was done.' }),
+  server: Ref(ServerView)
+}, { $id: 'ServerChangeAnswer' })
+
+export const ServerTestAnswer = Type.Object({
+  success: Type.Literal(true),
+  reachable: Type.Boolean({ description: 'Whether it answered and let us in.' }),
+  message: Type.String({ description: 'What was found, or what went wrong.' }),
+  duration_ms: Type.Integer({ description: 'How long the look took.' }),
+  server: Ref(ServerView)
+}, { $id: 'ServerTestAnswer' })
+
+const names = (description: string) => Type.Array(Type.String(), { description })
+
+export const InventoryView = Type.Object({
+  server: Type.String({ description: 'Alias of the server.' }),
+  read_at: Nullable(Timestamp('When it was read; null before the first time.')),
+  checkpoints: Type.Array(Type.Object({
+    title: Type.String({ description: 'The server\'s own exact name.' }),
+    name: Type.String({ description: 'Name without folder and ending.' }),
+    hash: Nullable(Type.String(), { description: 'First 10 digits of the SHA-256, where known.' })
+  }), { description: 'What can be named as checkpoint_name.' }),
+  samplers: names('What can be named as sampler_name.'),
+  schedulers: names('What can be named as scheduler.'),
+  upscalers: names('What can be named as hr_upscaler, besides the latent modes.'),
+  latent_upscale_modes: names('Latent modes for hr_upscaler.'),
+  vaes: names('What can be named as vae.'),
+  loras: names('What can be named in a <lora:…> tag.'),
+  embeddings: names('Textual inversions that prompts may name.'),
+  styles: names('What can be named in styles.'),
+  scripts: names('Scripts for txt2img.'),
+  not_offered: names('Lists that this kind of server does not offer.')
+}, { $id: 'Inventory' })
+export type InventoryView = Static<typeof InventoryView>

@@ -5,7 +5,7 @@
 export interface Gate {
   /**
    * Resolves with what opens the gate again, once it is this caller's turn.
-   * @throws the signal's reason when it is aborted before that
+   * @throws Error when the signal is aborted before that
    */
   enter (signal: AbortSignal): Promise<() => void>
 }
@@ -44,7 +44,7 @@ export function createGate (): Gate {
         }
         const giveUp = () => {
           waiting.splice(waiting.indexOf(turn), 1)
-          reject(signal.reason as Error)
+          reject(new Error('left the gate', { cause: signal.reason }))
         }
         signal.addEventListener('abort', giveUp, { once: true })
         waiting.push(turn)

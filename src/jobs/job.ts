@@ -1,13 +1,11 @@
 import type { JobStatus } from '../../schemas/job-status.ts'
+import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
+import type { OnMissing } from '../a1111/admission.ts'
 import type { FailureClass, GenerationMode } from '../a1111/types.ts'
 import type { StoredImage } from '../media/types.ts'
 
 /** Something that the caller should know although the job goes on. */
-export interface JobWarning {
-  readonly code: string
-  readonly message: string
-  readonly field?: string
-}
+export type JobWarning = Warning
 
 /** Where a running generation is. */
 export interface JobProgress {
@@ -54,7 +52,7 @@ export interface JobResult {
 export interface JobSubmission {
   readonly mode: GenerationMode
   /** In A1111's own field names, seed resolved, images as references. */
-  readonly parameters: Readonly<Record<string, unknown>>
+  readonly parameters: A1111Parameters
   /** The checkpoint as the client named it; null where it left the choice to the server. */
   readonly checkpoint: string | null
   /** That server's own title for it, found at submission. */
@@ -65,6 +63,8 @@ export interface JobSubmission {
   readonly appType: string
   /** Who sent it, by the client's own word, such as `civitai_browser_plus`. */
   readonly source: string
+  /** What to do with names that the server lacks when the job is sent. */
+  readonly onMissing: OnMissing
   readonly warnings: readonly JobWarning[]
 }
 
@@ -112,6 +112,20 @@ function moment (text: string | undefined): number | null {
   return text === undefined || text === '' ? null : Number(text)
 }
 
+/** The prompt is a field of its own, so that a search need not read the rest. */
+export function packSubmission (submission: JobSubmission): { submission: string, prompt: string } {
+  const { prompt, ...parameters } = submission.parameters
+  return {
+    submission: JSON.stringify({ ...submission, parameters }),
+    prompt: typeof prompt === 'string' ? prompt : ''
+  }
+}
+
+function unpackSubmission (text: string, prompt: string): JobSubmission {
+  const submission = JSON.parse(text) as JobSubmission
+  return { ...submission, parameters: { prompt, ...submission.parameters } }
+}
+
 /** The job of a record as read from Redis; null where there is none. */
 export function parseJob (id: string, fields: Readonly<Record<string, string>>): Job | null {
   const { status, submission } = fields
@@ -134,7 +148,7 @@ export function parseJob (id: string, fields: Readonly<Record<string, string>>):
     endedAt: moment(fields.ended),
     cancelRequestedAt: moment(fields.cancel),
     bulkId: fields.bulk || null,
-    submission: { ...JSON.parse(submission) as JobSubmission },
+    submission: unpackSubmission(submission, fields.prompt ?? ''),
     progress: json<JobProgress>(fields.progress),
     result: json<JobResult>(fields.result),
     error: json<JobError>(fields.error),

@@ -1,9 +1,7 @@
-import { findCheckpoint } from '../a1111/checkpoint-names.ts'
+import { admit } from '../a1111/admission.ts'
 import { insertImages } from '../a1111/images.ts'
-import { nearest } from '../a1111/nearest.ts'
 import { buildPayload } from '../a1111/payload.ts'
 import type { Inventory, ServerTraits } from '../a1111/types.ts'
-import { ServiceError } from '../errors.ts'
 import type { MediaStore } from '../media/store.ts'
 import type { Job } from './job.ts'
 
@@ -20,30 +18,22 @@ export interface PreparationSources {
 }
 
 /**
- * The request for a job as its server wants it now: images put back in, the checkpoint by that server's own title,
- * which may have changed since the job was submitted.
- * @throws ServiceError `checkpoint_not_found` when the server has it no more, `image_not_found` for lost input
+ * The request for a job as its server wants it now: images put back in, every name looked up once more, since what
+ * the server has may have changed while the job waited.
+ * @throws ServiceError as `admit`, or `image_not_found` for lost input
  */
 export async function prepareGeneration (job: Job, sources: PreparationSources): Promise<PreparedGeneration> {
-  const { submission } = job
-  const parameters = await insertImages(submission.parameters, async reference =>
+  const { mode, parameters, checkpoint, checkpointTitle, onMissing } = job.submission
+  const inventory = await sources.inventory()
+  const traits = sources.traits()
+  const asked = { mode, parameters, checkpoint: checkpointTitle ?? checkpoint, hints: {} }
+  const admission = inventory === null || traits === null
+    ? { parameters, checkpointTitle }
+    : admit(asked, { inventory, traits }, onMissing)
+  const complete = await insertImages(admission.parameters, async reference =>
     (await sources.media.readInput(reference)).toString('base64'))
   const payload = buildPayload({
-    mode: submission.mode,
-    parameters,
-    checkpointTitle: titleNow(submission.checkpointTitle ?? submission.checkpoint, await sources.inventory()),
-    taskId: job.id,
-    traits: sources.traits()
+    mode, parameters: complete, checkpointTitle: admission.checkpointTitle, taskId: job.id, traits
   })
   return { body: JSON.stringify(payload) }
-}
-
-function titleNow (wanted: string | null, inventory: Inventory | null): string | null {
-  if (wanted === null || inventory === null || inventory.missing.includes('checkpoints')) return wanted
-  const checkpoint = findCheckpoint(wanted, inventory)
-  if (checkpoint !== null) return checkpoint.title
-  throw new ServiceError('checkpoint_not_found', `The server no longer has the checkpoint ${wanted}.`, {
-    field: 'generation_params.checkpoint_name',
-    nearest: nearest(wanted, inventory.checkpoints.map(({ title }) => title), 3)
-  })
 }

@@ -162,7 +162,8 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   }
 
   async function finish (
-    claim: RunClaim, job: Job, generation: Running, answer: GenerationAnswer, collector: ImageCollector, startedAt: number
+    claim: RunClaim, job: Job, generation: Running, answer: GenerationAnswer, collector: ImageCollector,
+    startedAt: number
   ): Promise<void> {
     if (generation.stopping === 'shutdown') {
       await collector.discard()

@@ -3,7 +3,10 @@ import { ServiceError } from '../errors.ts'
 import type { Keys } from '../redis/keys.ts'
 import type { EndStatus } from '../../schemas/job-status.ts'
 import { laneOf, laneOfReturn, runNowLane } from './lanes.ts'
-import { parseJob, type Job, type JobAttempt, type JobError, type JobProgress, type JobResult, type JobSubmission } from './job.ts'
+import {
+  packSubmission, parseJob,
+  type Job, type JobAttempt, type JobError, type JobProgress, type JobResult, type JobSubmission
+} from './job.ts'
 import { indexKey } from './indexes.ts'
 import type { QueuePort } from './queue-port.ts'
 import { jobScripts, type JobScriptName } from './scripts/index.ts'
@@ -43,6 +46,8 @@ export interface JobStore {
   waitingOn (serverId: string): Promise<number>
   /** Ids of the jobs in a server's line from place `from` to `to`, counted from 0 and both included. */
   line (serverId: string, from: number, to: number): Promise<string[]>
+  /** Id of the key that owns the job which made an output; undefined where no job is known to have made it. */
+  ownerOfOutput (name: string): Promise<string | null | undefined>
   /** The jobs that a server runs, as the records say. */
   running (serverId: string): Promise<Job[]>
 
@@ -88,6 +93,8 @@ export interface JobStoreDependencies {
   readonly keys: Keys
   readonly queue: QueuePort
 }
+
+const outputNames = (result: JobResult | null | undefined) => (result?.images ?? []).map(({ name }) => name)
 
 type ScriptAnswer = [string, ...Array<string | number>]
 
@@ -145,8 +152,9 @@ export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): J
     async create ({ id, serverId, keyId, priority, bulkId, submission }) {
       const lane = laneOf(priority)
       const transaction = await queue.transactionWith({ id, run: 1, serverId, lane })
+      const packed = packSubmission(submission)
       transaction.runScript('createJob', [prefix],
-        [id, serverId, keyId ?? '', priority, lane, bulkId ?? '', JSON.stringify(submission)])
+        [id, serverId, keyId ?? '', priority, lane, bulkId ?? '', packed.submission, packed.prompt])
       const [answer] = await transaction.commit() as [ScriptAnswer]
       if (answer[0] === 'created') return { position: Number(answer[1]), createdAt: Number(answer[2]) }
       const existing = await get(id)
@@ -165,6 +173,10 @@ export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): J
     async line (serverId, from, to) {
       return await redis.zrange(lineKey(serverId), String(from), String(to))
     },
+    async ownerOfOutput (name) {
+      const id = await redis.hget(keys.key('outputs'), name)
+      return id === null ? undefined : (await find(id))?.keyId
+    },
     async running (serverId) {
       return await readMany(await redis.zrange(indexKey(keys, { serverId, status: 'processing' }), '0', '-1'))
     },
@@ -178,7 +190,8 @@ export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): J
     },
     async end ({ id, run: number, owner }, status, { result, error, attempts }) {
       const json = (value: unknown) => value === undefined ? '' : JSON.stringify(value)
-      const [answer, final] = await run('endJob', id, number, owner, status, json(result), json(error), json(attempts))
+      const [answer, final] = await run('endJob',
+        id, number, owner, status, json(result), json(error), json(attempts), ...outputNames(result))
       return answer === 'ended' ? final as EndStatus : null
     },
     async giveBack (claim, { attempts, usedAttempts, crashes, delayMs }) {
@@ -222,7 +235,7 @@ export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): J
     },
     async remove (id) {
       const job = await get(id)
-      const [answer, status] = await run('removeJob', id)
+      const [answer, status] = await run('removeJob', id, ...outputNames(job.result))
       if (answer === 'gone') throw notFound(id)
       if (answer === 'active') throw invalid(id, status, `Job ${id} is ${status}; cancel it before deleting it.`)
       return job

@@ -7,9 +7,9 @@ import { prelude } from './prelude.ts'
  * All take KEYS[1] = key prefix and ARGV[1] = job id, and answer a list whose first element says what happened.
  */
 
-/** ARGV: id, server, key, priority, lane, bulk, submission. Answers created | exists, place in line, moment. */
+/** ARGV: id, server, key, priority, lane, bulk, submission, prompt. Answers created | exists, place in line, moment. */
 const createJob = /* lua */ `
-local id, server, key, priority, lane, bulk, submission = unpack(ARGV)
+local id, server, key, priority, lane, bulk, submission, prompt = unpack(ARGV)
 if redis.call('EXISTS', jobKey(id)) == 1 then return { 'exists' } end
 local created = now()
 -- Arrival orders all lists: microseconds, and never the same twice.
@@ -18,7 +18,7 @@ redis.call('SET', KEYS[1] .. 'arrival', string.format('%.0f', arrival))
 arrival = string.format('%.0f', arrival)
 local spot = string.format('%.0f', place(lane))
 redis.call('HSET', jobKey(id), 'status', 'pending', 'server', server, 'priority', priority, 'run', 1, 'lane', lane,
-  'place', spot, 'arrival', arrival, 'created', created, 'updated', created, 'submission', submission)
+  'place', spot, 'arrival', arrival, 'created', created, 'updated', created, 'submission', submission, 'prompt', prompt)
 if key ~= '' then redis.call('HSET', jobKey(id), 'key', key) end
 if bulk ~= '' then
   redis.call('HSET', jobKey(id), 'bulk', bulk)
@@ -61,7 +61,7 @@ return { 'noted' }
 `
 
 /**
- * ARGV: id, run, owner, end status, result JSON or '', error JSON or '', attempts JSON or ''.
+ * ARGV: id, run, owner, end status, result JSON or '', error JSON or '', attempts JSON or '', then names of outputs.
  * Answers ended | superseded. A job that is to be cancelled ends cancelled whatever else was reported.
  */
 const endJob = /* lua */ `
@@ -75,6 +75,7 @@ redis.call('HDEL', jobKey(id), 'owner', 'progress', 'place')
 if result ~= '' then redis.call('HSET', jobKey(id), 'result', result) end
 if failure ~= '' then redis.call('HSET', jobKey(id), 'error', failure) end
 if attempts ~= '' then redis.call('HSET', jobKey(id), 'attempts', attempts) end
+for i = 8, #ARGV do redis.call('HSET', KEYS[1] .. 'outputs', ARGV[i], id) end
 changeStatus(id, job.arrival, job.key, job.server, 'processing', status)
 announce(status, id, job.server, job.key, status)
 return { 'ended', status }
@@ -170,7 +171,7 @@ announce('moved', id, server, job.key, 'pending')
 return { 'moved', job.run + 1, job.run, job.server }
 `
 
-/** ARGV: id. Forgets an ended job. Answers removed | active, status | gone. */
+/** ARGV: id, then names of its outputs. Forgets an ended job. Answers removed | active, status | gone. */
 const removeJob = /* lua */ `
 local id = ARGV[1]
 local job = read(id)
@@ -179,6 +180,7 @@ if not ended(job.status) then return { 'active', job.status } end
 leaveIndexes(id, job.key, job.server, job.status)
 if job.bulk ~= '' then redis.call('ZREM', KEYS[1] .. 'bulk:' .. job.bulk .. ':jobs', id) end
 redis.call('DEL', jobKey(id))
+for i = 2, #ARGV do redis.call('HDEL', KEYS[1] .. 'outputs', ARGV[i]) end
 announce('removed', id, job.server, job.key, job.status)
 return { 'removed' }
 `

@@ -1,0 +1,103 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { BulkIdParameters, BulkView } from '../../schemas/generate.ts'
+import { errorResponses } from '../../schemas/error.ts'
+import { hasEnded, type JobStatus } from '../../schemas/job-status.ts'
+import { Ref } from '../../schemas/kit.ts'
+import { Type } from '@sinclair/typebox'
+import { mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
+import { ServiceError } from '../../src/errors.ts'
+import type { Bulks } from '../../src/jobs/bulk.ts'
+import type { Job } from '../../src/jobs/job.ts'
+import type { JobStore } from '../../src/jobs/store.ts'
+import { jobIds, outputUrl } from './render-job.ts'
+
+export interface BulkOptions {
+  readonly bulks: Bulks
+  readonly store: JobStore
+}
+
+/** A bulk as a whole: how far it is, and cancelling what is left of it. */
+const bulkRoutes: FastifyPluginAsyncTypebox<BulkOptions> = async (app, { bulks, store }) => {
+  app.get('/api/v2/generate/bulk/:bulkId', {
+    config: { access: { scope: 'jobs:read', bucket: 'status' } },
+    schema: {
+      operationId: 'get_bulk',
+      tags: ['Generate'],
+      summary: 'How far a bulk is',
+      params: BulkIdParameters,
+      response: { 200: { ...Ref(BulkView), description: 'The bulk.' }, ...errorResponses(404) }
+    }
+  }, async request => {
+    const { bulkId } = request.params
+    const jobs = (await bulks.jobs(bulkId)).filter(job => maySeeJob(request.principal, job.keyId))
+    if (jobs.length === 0) throw new ServiceError('bulk_not_found', `There is no bulk ${bulkId}.`)
+    const positions = await Promise.all(jobs.map(async job => await store.position(job)))
+    return renderBulk(bulkId, jobs, positions)
+  })
+
+  app.post('/api/v2/generate/bulk/:bulkId/cancel', {
+    config: { access: { scope: 'jobs:write' } },
+    schema: {
+      operationId: 'cancel_bulk',
+      tags: ['Generate'],
+      summary: 'Cancel what is left of a bulk',
+      params: BulkIdParameters,
+      response: {
+        200: Type.Object({
+          success: Type.Literal(true),
+          bulk_job_id: Type.String({ description: 'The bulk.' }),
+          cancelled_jobs: Type.Integer({ description: 'Jobs that this call cancelled.' }),
+          message: Type.String({ description: 'What was done.' })
+        }, { description: 'Done.' }),
+        ...errorResponses(403, 404)
+      }
+    }
+  }, async request => {
+    const { bulkId } = request.params
+    const jobs = (await bulks.jobs(bulkId)).filter(job => mayCancelJob(request.principal, job.keyId))
+    if (jobs.length === 0) throw new ServiceError('bulk_not_found', `There is no bulk ${bulkId}.`)
+    let cancelled = 0
+    for (const job of jobs.filter(({ status }) => !hasEnded(status))) {
+      const done = await store.cancel(job.id).then(() => true, unlessEndedMeanwhile)
+      if (done) cancelled++
+    }
+    return {
+      success: true as const,
+      bulk_job_id: bulkId,
+      cancelled_jobs: cancelled,
+      message: `${cancelled} of ${jobs.length} jobs cancelled; the others had ended.`
+    }
+  })
+}
+
+export default bulkRoutes
+
+function unlessEndedMeanwhile (error: unknown): false {
+  if (error instanceof ServiceError && error.code === 'job_operation_invalid') return false
+  throw error
+}
+
+function renderBulk (id: string, jobs: readonly Job[], positions: ReadonlyArray<number | null>): BulkView {
+  const count = (status: JobStatus) => jobs.filter(job => job.status === status).length
+  const done = jobs.reduce((sum, job) => sum + (hasEnded(job.status) ? 1 : job.progress?.fraction ?? 0), 0)
+  return {
+    success: true,
+    bulk_job_id: id,
+    total_jobs: jobs.length,
+    pending_jobs: count('pending'),
+    processing_jobs: count('processing'),
+    completed_jobs: count('completed'),
+    failed_jobs: count('failed'),
+    cancelled_jobs: count('cancelled'),
+    progress_percentage: Math.round(done / jobs.length * 1000) / 10,
+    jobs: jobs.map((job, index) => {
+      const image = job.result?.images.find(({ role }) => role === 'image')
+      return {
+        ...jobIds(job.id),
+        status: job.status,
+        queue_position: positions[index] ?? null,
+        preview_url: image === undefined ? null : outputUrl(image.name)
+      }
+    })
+  }
+}

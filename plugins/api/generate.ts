@@ -1,0 +1,156 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { BulkAnswer, BulkRequest, GenerateAnswer, GenerateRequest } from '../../schemas/generate.ts'
+import { errorResponses } from '../../schemas/error.ts'
+import { Ref } from '../../schemas/kit.ts'
+import { ServiceError } from '../../src/errors.ts'
+import { newBulkId, type Bulks } from '../../src/jobs/bulk.ts'
+import type { Idempotency } from '../../src/jobs/idempotency.ts'
+import { newJobId, type Accepted, type SubmissionRequest, type Submitter } from '../../src/jobs/submit.ts'
+import { jobIds, jobLinks } from './render-job.ts'
+
+export interface GenerateOptions {
+  readonly submitter: Submitter
+  readonly bulks: Bulks
+  readonly idempotency: Idempotency
+}
+
+/** Clients that take 200 alone for success; everybody else gets 202. */
+const sourcesThatNeed200 = new Set(['civitai_browser_plus'])
+
+/** Files of a form become images of the generation parameters. */
+const submitting = { access: { scope: 'jobs:write' }, multipart: { imagesIn: 'generation_params' } } as const
+
+const idempotencyHeader = {
+  type: 'object',
+  properties: {
+    'idempotency-key': {
+      type: 'string',
+      maxLength: 255,
+      description: 'Any text of the client\'s own: a repeat with the same text returns the first answer.'
+    }
+  }
+} as const
+
+/** Submitting, single and in bulk, under v1 and v2. */
+const generate: FastifyPluginAsyncTypebox<GenerateOptions> = async (app, { submitter, bulks, idempotency }) => {
+  for (const version of ['v1', 'v2'] as const) {
+    app.post(`/api/${version}/generate`, {
+      config: submitting,
+      schema: {
+        operationId: `generate_${version}`,
+        tags: ['Generate'],
+        summary: 'Submit a job',
+        description: 'Puts one generation in line and answers at once with its id. Takes JSON, or multipart/form-data ' +
+          'with the same fields and image files. `civitai_browser_plus` as source_info is answered with 200.',
+        headers: idempotencyHeader,
+        body: Ref(GenerateRequest),
+        response: {
+          200: { ...Ref(GenerateAnswer), description: 'Accepted; for clients that take 200 alone for success.' },
+          202: { ...Ref(GenerateAnswer), description: 'Accepted: the job waits in line.' },
+          ...errorResponses(400, 403, 404, 413, 415, 422)
+        }
+      }
+    }, async (request, reply) => {
+      const body = request.body as GenerateRequest
+      const { keyId, kind } = request.principal
+      const { answer } = await idempotency.once(keyId ?? kind, idempotencyKey(request.headers), body, newJobId,
+        async id => {
+          const checked = await submitter.check(toSubmission(body, keyId))
+          return renderAccepted(await submitter.accept(checked, id), body)
+        })
+      reply.code(sourcesThatNeed200.has(body.source_info ?? '') ? 200 : 202)
+      reply.header('location', `/api/v2/jobs/${answer.id}`)
+      return answer
+    })
+  }
+
+  app.post('/api/v2/generate/bulk', {
+    config: submitting,
+    schema: {
+      operationId: 'generate_bulk',
+      tags: ['Generate'],
+      summary: 'Submit many jobs at once',
+      description: 'The same generation several times with different seeds, as one bulk that can be watched and ' +
+        'cancelled with one call.',
+      headers: idempotencyHeader,
+      body: Ref(BulkRequest),
+      response: {
+        202: { ...Ref(BulkAnswer), description: 'Accepted: all of them wait in line.' },
+        ...errorResponses(400, 403, 404, 413, 415, 422)
+      }
+    }
+  }, async (request, reply) => {
+    const body = request.body as BulkRequest
+    const { keyId, kind } = request.principal
+    const { answer } = await idempotency.once(keyId ?? kind, idempotencyKey(request.headers), body, newBulkId,
+      async id => {
+        const accepted = await bulks.submit(id, toSubmission(body, keyId), {
+          quantity: body.bulk_quantity ?? 10,
+          seedVariation: body.seed_variation ?? 'random',
+          baseSeed: body.base_seed ?? -1
+        })
+        return renderBulk(id, accepted)
+      })
+    reply.code(202).header('location', `/api/v2/generate/bulk/${answer.bulk_job_id}`)
+    return answer
+  })
+}
+
+export default generate
+
+function idempotencyKey (headers: Readonly<Record<string, unknown>>): string | undefined {
+  const value = headers['idempotency-key']
+  return typeof value === 'string' ? value : undefined
+}
+
+/** @throws ServiceError `missing_required_field` when there is nothing to generate from */
+function toSubmission (body: GenerateRequest, keyId: string | null): SubmissionRequest {
+  const raw = body.generation_info_raw?.trim() ?? ''
+  const given: unknown = raw === '' ? body.generation_params : { ...body.generation_params, generation_info_raw: raw }
+  if (given === undefined || given === null) {
+    throw new ServiceError('missing_required_field',
+      'generation_params is required: an object such as { "prompt": "a lighthouse" }.', { field: 'generation_params' })
+  }
+  if (Object.keys(given).length === 0) {
+    throw new ServiceError('invalid_field_value', 'generation_params must say what to generate; it is empty.',
+      { field: 'generation_params' })
+  }
+  return {
+    target: body.target_server_alias,
+    given,
+    appType: body.app_type ?? 'forge',
+    source: body.source_info ?? 'extension',
+    priority: body.priority ?? 5,
+    onMissing: body.on_missing ?? 'refuse',
+    keyId,
+    bulkId: null
+  }
+}
+
+function renderAccepted (accepted: Accepted, body: GenerateRequest): GenerateAnswer {
+  return {
+    success: true,
+    ...jobIds(accepted.id),
+    status: 'pending',
+    queue_position: accepted.position,
+    app_type: body.app_type ?? 'forge',
+    creation_timestamp: new Date(accepted.createdAt).toISOString(),
+    target_server_alias: accepted.server.alias,
+    priority: body.priority ?? 5,
+    seed: accepted.seed,
+    warnings: [...accepted.warnings],
+    links: jobLinks(accepted.id)
+  }
+}
+
+function renderBulk (id: string, accepted: readonly Accepted[]): BulkAnswer {
+  const self = `/api/v2/generate/bulk/${id}`
+  return {
+    success: true,
+    bulk_job_id: id,
+    total_jobs: accepted.length,
+    target_server_alias: accepted[0]?.server.alias ?? '',
+    jobs: accepted.map(job => ({ ...jobIds(job.id), queue_position: job.position })),
+    links: { self, cancel: `${self}/cancel` }
+  }
+}

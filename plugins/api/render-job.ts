@@ -1,0 +1,122 @@
+import { hasEnded } from '../../schemas/job-status.ts'
+import type { JobView } from '../../schemas/job.ts'
+import type { Job, JobImage } from '../../src/jobs/job.ts'
+
+/** What a job's picture for callers needs besides the job. */
+export interface JobSurroundings {
+  readonly alias: string
+  /** Place in line, from 1; null unless it waits. */
+  readonly position: number | null
+}
+
+const iso = (moment: number) => new Date(moment).toISOString()
+const isoOrNull = (moment: number | null) => moment === null ? null : iso(moment)
+
+/** Where a job's routes are. */
+export function jobLinks (id: string): Record<string, string> {
+  return {
+    self: `/api/v2/jobs/${id}`,
+    status: `/api/v2/jobs/${id}/status`,
+    cancel: `/api/v2/jobs/${id}/cancel`
+  }
+}
+
+export function outputUrl (name: string): string {
+  return `/outputs/${name}`
+}
+
+/** The names under which clients look for a job's id. */
+export function jobIds (id: string) {
+  return { id, job_id: id, mobilesd_job_id: id, stablequeue_job_id: id }
+}
+
+/** A job with the field names of every StableQueue client. */
+export function renderJob (job: Job, { alias, position }: JobSurroundings): JobView {
+  const parameters = parametersOf(job)
+  const result = resultOf(job)
+  const progress = job.status === 'completed' ? 1 : job.progress?.fraction ?? 0
+  return {
+    ...jobIds(job.id),
+    status: job.status,
+    creation_timestamp: iso(job.createdAt),
+    last_updated_timestamp: iso(job.updatedAt),
+    started_timestamp: isoOrNull(job.startedAt),
+    completion_timestamp: isoOrNull(job.endedAt),
+    target_server_alias: alias,
+    priority: job.priority,
+    queue_position: position,
+    progress,
+    progress_percentage: Math.round(progress * 1000) / 10,
+    step: job.progress?.step ?? null,
+    steps: job.progress?.steps ?? null,
+    estimated_time_remaining: job.progress?.etaSeconds ?? null,
+    cancel_requested: job.cancelRequestedAt !== null && !hasEnded(job.status),
+    generation_params: parameters,
+    generation_params_json: JSON.stringify(parameters),
+    result_details: result,
+    result_details_json: result === null ? null : JSON.stringify(result),
+    images: (job.result?.images ?? []).map(renderImage),
+    error: job.error === null ? null : { code: job.error.code, message: job.error.message },
+    warnings: [...job.submission.warnings, ...job.result?.warnings ?? []],
+    attempts: job.attempts.map(({ run, server, startedAt, endedAt, error }) => ({
+      run, server, started_at: iso(startedAt), ended_at: iso(endedAt), code: error.code, message: error.message
+    })),
+    retry_count: Math.max(0, job.starts - 1),
+    app_type: job.submission.appType,
+    source_info: job.submission.source,
+    api_key_id: job.keyId,
+    bulk_job_id: job.bulkId,
+    forge_session_hash: null,
+    forge_internal_task_id: job.id,
+    model_availability: availabilityOf(job),
+    links: jobLinks(job.id)
+  }
+}
+
+function renderImage ({ name, mime, width, height, bytes, sha256, seed, role }: JobImage) {
+  return { filename: name, url: outputUrl(name), mime, width, height, bytes, sha256, seed, role }
+}
+
+/** Clients read the prompt and the checkpoint under the seed's own names too. */
+function parametersOf ({ submission }: Job): Record<string, unknown> {
+  const { parameters, checkpoint, checkpointTitle } = submission
+  return {
+    ...parameters,
+    positive_prompt: parameters.prompt ?? '',
+    checkpoint_name: checkpointTitle ?? checkpoint ?? ''
+  }
+}
+
+function resultOf ({ status, result, error, submission, attempts }: Job): Record<string, unknown> | null {
+  const images = result?.images.filter(({ role }) => role === 'image').map(({ name }) => name) ?? []
+  const shared = { images, saved_filenames: images, generation_info: result?.info ?? null }
+  if (status === 'completed') {
+    return {
+      message: `${images.length} image${images.length === 1 ? '' : 's'} generated.`,
+      submission_type: `sdapi_${submission.mode}`,
+      ...shared,
+      positive_prompt: submission.parameters.prompt ?? '',
+      negative_prompt: submission.parameters.negative_prompt ?? ''
+    }
+  }
+  if (status === 'failed') return { error: error?.message ?? '', details: error, attempts: attempts.length }
+  if (status === 'cancelled') {
+    return { cancelled: true, message: 'The job was cancelled.', ...shared, partial: result?.partial ?? false }
+  }
+  return null
+}
+
+function availabilityOf ({ submission }: Job): Record<string, unknown> {
+  const { checkpoint, checkpointTitle } = submission
+  const hash = /\[([0-9a-f]{8,64})\]$/.exec(checkpointTitle ?? '')?.[1] ?? null
+  const reason = checkpoint === null ? 'No checkpoint was named.' : 'Not checked yet.'
+  return {
+    available: checkpointTitle !== null,
+    reason: checkpointTitle === null ? reason : null,
+    civitai_model_id: null,
+    hash,
+    match_type: checkpointTitle === null ? null : 'title',
+    checked_field: checkpoint === null ? 'N/A' : 'checkpoint_name',
+    model_identifier: checkpointTitle ?? checkpoint
+  }
+}

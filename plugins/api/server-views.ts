@@ -1,0 +1,85 @@
+import type { InventoryView, ServerHealth, ServerView } from '../../schemas/server.ts'
+import type { JobList } from '../../src/jobs/list.ts'
+import type { JobStore } from '../../src/jobs/store.ts'
+import { hostAndPort } from '../../src/servers/address.ts'
+import { isSimulator } from '../../src/servers/choose.ts'
+import type { ServerRegistry } from '../../src/servers/registry.ts'
+import type { Server, ServerState } from '../../src/servers/server.ts'
+import type { ServerStateStore } from '../../src/servers/state-store.ts'
+
+export interface ServerViewsDependencies {
+  readonly registry: ServerRegistry
+  readonly states: ServerStateStore
+  readonly store: JobStore
+  readonly list: JobList
+}
+
+const iso = (moment: number | undefined) => moment === undefined ? null : new Date(moment).toISOString()
+
+/** Pictures of servers for callers: what was last heard of them, and never their credentials. */
+export function createServerViews ({ registry, states, store, list }: ServerViewsDependencies) {
+  async function view (server: Server, state: ServerState | null): Promise<ServerView> {
+    const [waiting, processing] = await Promise.all([
+      store.waitingOn(server.id), list.count({ serverId: server.id, status: 'processing' })
+    ])
+    return {
+      id: server.id,
+      alias: server.alias,
+      apiUrl: server.address.baseUrl,
+      ...hostAndPort(server.address.baseUrl),
+      description: server.description,
+      has_credentials: server.address.username !== undefined,
+      enabled: server.enabled,
+      paused: server.paused,
+      job_timeout_seconds: server.jobTimeoutSeconds,
+      origin: server.origin,
+      is_simulator: isSimulator(server, state),
+      kind: state?.traits?.kind ?? null,
+      version: state?.traits?.version ?? null,
+      health: healthOf(server, state, processing),
+      health_since: iso(state?.since),
+      checked_at: iso(state?.checkedAt),
+      last_error: state?.lastError ?? null,
+      loaded_checkpoint: state?.traits?.loadedCheckpoint ?? null,
+      waiting,
+      processing
+    }
+  }
+
+  return {
+    one: async (server: Server) => await view(server, await states.read(server.id)),
+    async all () {
+      const servers = registry.list()
+      const known = await states.readMany(servers.map(({ id }) => id))
+      return await Promise.all(servers.map(async (server, index) => await view(server, known[index] ?? null)))
+    },
+    async inventory (server: Server): Promise<InventoryView> {
+      const inventory = await states.inventory(server.id)
+      return {
+        server: server.alias,
+        read_at: iso(inventory?.readAt),
+        checkpoints: (inventory?.checkpoints ?? []).map(({ title, modelName, hash }) =>
+          ({ title, name: modelName, hash })),
+        samplers: (inventory?.samplers ?? []).map(({ name }) => name),
+        schedulers: (inventory?.schedulers ?? []).map(({ label }) => label),
+        upscalers: [...inventory?.upscalers ?? []],
+        latent_upscale_modes: [...inventory?.latentUpscaleModes ?? []],
+        vaes: [...inventory?.vaes ?? []],
+        loras: (inventory?.loras ?? []).map(({ name }) => name),
+        embeddings: [...inventory?.embeddings ?? []],
+        styles: [...inventory?.styles ?? []],
+        scripts: [...inventory?.scripts.txt2img ?? []],
+        not_offered: [...inventory?.missing ?? []]
+      }
+    }
+  }
+}
+
+export type ServerViews = ReturnType<typeof createServerViews>
+
+function healthOf (server: Server, state: ServerState | null, processing: number): ServerHealth {
+  if (!server.enabled) return 'disabled'
+  if (state?.reachable === 'unauthorized') return 'unauthorized'
+  if (state?.reachable !== 'yes') return 'offline'
+  return processing > 0 ? 'busy' : 'online'
+}

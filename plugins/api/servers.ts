@@ -1,0 +1,173 @@
+import { Type } from '@sinclair/typebox'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { errorResponses } from '../../schemas/error.ts'
+import { Done } from '../../schemas/job.ts'
+import { Ref, StringEnum } from '../../schemas/kit.ts'
+import { InventoryView, ServerChangeAnswer, ServerInput, ServerTestAnswer, ServerView } from '../../schemas/server.ts'
+import { addressOf, mentionsCredentials } from '../../src/servers/address.ts'
+import type { ServerDesk } from '../../src/servers/desk.ts'
+import type { ServerViews } from './server-views.ts'
+
+export interface ServersOptions {
+  readonly desk: ServerDesk
+  readonly views: ServerViews
+}
+
+const Alias = Type.Object({ alias: Type.String({ description: 'Name of the server.', maxLength: 64 }) })
+const reading = { access: { scope: 'servers:read' } } as const
+const changing = { access: { scope: 'servers:admin' } } as const
+
+/** The servers: listed without asking them, changed by admins. */
+const servers: FastifyPluginAsyncTypebox<ServersOptions> = async (app, { desk, views }) => {
+  const { registry } = desk
+
+  app.get('/api/v1/servers', {
+    config: reading,
+    schema: {
+      operationId: 'list_servers',
+      tags: ['Servers'],
+      summary: 'List the servers',
+      description: 'A bare array, as its clients expect. Tells what was last heard; no server is asked for it.',
+      response: { 200: Type.Array(Ref(ServerView), { description: 'Every server.' }), ...errorResponses(403) }
+    }
+  }, async () => await views.all())
+
+  app.post('/api/v1/servers', {
+    config: changing,
+    schema: {
+      operationId: 'add_server',
+      tags: ['Servers'],
+      summary: 'Add a server',
+      description: 'It is looked at in the background; `health` tells what came of it.',
+      body: Ref(ServerInput),
+      response: { 201: { ...Ref(ServerChangeAnswer), description: 'Added.' }, ...errorResponses(400, 403) }
+    }
+  }, async (request, reply) => {
+    const input = request.body
+    const server = await registry.add({
+      alias: input.alias,
+      address: addressOf(input),
+      origin: 'user',
+      description: input.description ?? null,
+      enabled: input.enabled ?? true,
+      jobTimeoutSeconds: input.job_timeout_seconds ?? null
+    })
+    reply.code(201).header('location', `/api/v1/servers/${encodeURIComponent(server.alias)}`)
+    return { success: true as const, message: `Server ${server.alias} was added.`, server: await views.one(server) }
+  })
+
+  app.get('/api/v1/servers/:alias', {
+    config: reading,
+    schema: {
+      operationId: 'get_server',
+      tags: ['Servers'],
+      summary: 'One server',
+      params: Alias,
+      response: { 200: { ...Ref(ServerView), description: 'The server.' }, ...errorResponses(403, 404) }
+    }
+  }, async request => await views.one(registry.require(request.params.alias)))
+
+  app.put('/api/v1/servers/:alias', {
+    config: changing,
+    schema: {
+      operationId: 'change_server',
+      tags: ['Servers'],
+      summary: 'Change a server',
+      description: 'What is left out stays as it is, credentials too; username null or empty removes them.',
+      params: Alias,
+      body: Type.Partial(ServerInput, { $id: 'ServerChange', additionalProperties: true }),
+      response: { 200: { ...Ref(ServerChangeAnswer), description: 'Changed.' }, ...errorResponses(400, 403, 404, 409) }
+    }
+  }, async request => {
+    const before = registry.require(request.params.alias)
+    const input = { ...request.body, alias: request.body.alias ?? before.alias }
+    const movesTo = input.apiUrl !== undefined || input.host !== undefined
+      ? addressOf(input)
+      : addressOf({ ...input, apiUrl: before.address.baseUrl })
+    const address = mentionsCredentials(input) ? movesTo : { ...before.address, baseUrl: movesTo.baseUrl }
+    const server = await registry.update(before.id, {
+      alias: input.alias,
+      address,
+      ...(input.description === undefined ? {} : { description: input.description }),
+      ...(input.enabled === undefined ? {} : { enabled: input.enabled }),
+      ...(input.job_timeout_seconds === undefined ? {} : { jobTimeoutSeconds: input.job_timeout_seconds })
+    })
+    return { success: true as const, message: `Server ${server.alias} was changed.`, server: await views.one(server) }
+  })
+
+  app.delete('/api/v1/servers/:alias', {
+    config: changing,
+    schema: {
+      operationId: 'remove_server',
+      tags: ['Servers'],
+      summary: 'Remove a server',
+      description: 'Refused while jobs wait for it, unless `jobs` says what becomes of them.',
+      params: Alias,
+      querystring: Type.Object({
+        jobs: Type.Optional(StringEnum(['cancel', 'move'], { description: 'What becomes of its waiting and running jobs.' })),
+        to: Type.Optional(Type.String({ description: 'With jobs=move: alias of the server that takes them.' }))
+      }),
+      response: { 200: { ...Ref(Done), description: 'Removed.' }, ...errorResponses(400, 403, 404, 409) }
+    }
+  }, async request => {
+    const { jobs, to } = request.query
+    const server = registry.require(request.params.alias)
+    const moved = await desk.remove(server, jobs ?? 'refuse', to)
+    return { success: true as const, message: `Server ${server.alias} was removed${moved === '' ? '' : `; ${moved}`}.` }
+  })
+
+  app.post('/api/v1/servers/:alias/test', {
+    config: changing,
+    schema: {
+      operationId: 'test_server',
+      tags: ['Servers'],
+      summary: 'Look at a server now',
+      description: 'Asks it what it is and what it has; always answers 200, with what was found or what went wrong.',
+      params: Alias,
+      response: { 200: { ...Ref(ServerTestAnswer), description: 'What was found.' }, ...errorResponses(403, 404) }
+    }
+  }, async request => {
+    const server = registry.require(request.params.alias)
+    const { reachable, message, milliseconds } = await desk.test(server)
+    return {
+      success: true as const,
+      reachable,
+      message,
+      duration_ms: milliseconds,
+      server: await views.one(server)
+    }
+  })
+
+  for (const { path, paused, summary, message } of [
+    { path: 'pause', paused: true, summary: 'Hold a server\'s line; what runs goes on', message: 'is held' },
+    { path: 'resume', paused: false, summary: 'Let a held line go on', message: 'goes on' }
+  ]) {
+    app.post(`/api/v1/servers/:alias/${path}`, {
+      config: changing,
+      schema: {
+        operationId: `${path}_server`,
+        tags: ['Servers'],
+        summary,
+        params: Alias,
+        response: { 200: { ...Ref(ServerChangeAnswer), description: 'Done.' }, ...errorResponses(403, 404) }
+      }
+    }, async request => {
+      const server = await registry.update(registry.require(request.params.alias).id, { paused })
+      return { success: true as const, message: `The line of ${server.alias} ${message}.`, server: await views.one(server) }
+    })
+  }
+
+  app.get('/api/v1/servers/:alias/inventory', {
+    config: { access: { scope: 'models:read' } },
+    schema: {
+      operationId: 'get_server_inventory',
+      tags: ['Servers'],
+      summary: 'What a server has',
+      description: 'Checkpoints, samplers, LoRAs and the like, as they were last read.',
+      params: Alias,
+      response: { 200: { ...Ref(InventoryView), description: 'The inventory.' }, ...errorResponses(403, 404) }
+    }
+  }, async request => await views.inventory(registry.require(request.params.alias)))
+}
+
+export default servers

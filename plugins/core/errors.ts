@@ -1,0 +1,104 @@
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { messageOf, ServiceError, type ErrorCode } from '../../src/errors.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** How an interface other than `/api` words its errors; found by the nearest route or scope. */
+    renderError?: (error: ServiceError, request: FastifyRequest) => unknown
+  }
+}
+
+/** Most wrong fields that one answer names. */
+const mostFields = 20
+
+/** Fastify's own complaints, by their status, in our words. */
+const codesByStatus: Readonly<Record<number, ErrorCode>> = {
+  400: 'malformed_request',
+  401: 'authentication_required',
+  403: 'permission_denied',
+  404: 'route_not_found',
+  405: 'method_not_allowed',
+  413: 'payload_too_large',
+  415: 'unsupported_media_type',
+  429: 'api_key_rate_limit',
+  503: 'shutting_down'
+}
+
+/** Turns whatever was thrown into a value of the taxonomy; what nobody expected says nothing about its inside. */
+export function toServiceError (error: unknown): ServiceError {
+  if (error instanceof ServiceError) return error
+  const known = error as Partial<FastifyError>
+  if (known.validation !== undefined && known.validation.length > 0) return validationError(known)
+  if (isConnectionError(error)) {
+    return new ServiceError('database_error', 'Redis cannot be reached just now; please try again.', {}, { cause: error })
+  }
+  const code = known.statusCode === undefined || known.statusCode >= 500 ? undefined : codesByStatus[known.statusCode]
+  if (code !== undefined) return new ServiceError(code, messageOf(error), {}, { cause: error })
+  return new ServiceError('internal_server_error', 'Something went wrong on our side; the log knows more.', {},
+    { cause: error })
+}
+
+/** ioredis refuses at once while it has no connection, so that a caller need not wait. */
+function isConnectionError (error: unknown): boolean {
+  const message = messageOf(error)
+  const { code, name } = error as { code?: unknown, name?: unknown }
+  return name === 'MaxRetriesPerRequestError' || code === 'ECONNREFUSED' || code === 'ECONNRESET' || code === 'EPIPE' ||
+    /^(Stream isn't writeable|Connection is closed|Socket closed|READONLY|LOADING|OOM )/.test(message)
+}
+
+function validationError ({ validation = [], validationContext }: Partial<FastifyError>): ServiceError {
+  const fields = validation.slice(0, mostFields).map(problem => {
+    const missing = problem.keyword === 'required' ? String(problem.params.missingProperty) : ''
+    const path = [...problem.instancePath.split('/').slice(1).map(unescapePointer), missing].filter(part => part !== '')
+    const field = path.join('.') || (validationContext ?? 'body')
+    return { field, message: sentence(field, problem), missing: missing !== '' }
+  }).filter(({ field }, index, all) => all.findIndex(other => other.field === field) === index)
+  const first = fields[0]
+  return new ServiceError(first?.missing === true ? 'missing_required_field' : 'invalid_field_value',
+    fields.map(({ message }) => message).join(' '), {
+      ...(first === undefined ? {} : { field: first.field }),
+      fields: fields.map(({ field, message }) => ({ field, message }))
+    })
+}
+
+type Problem = NonNullable<FastifyError['validation']>[number]
+
+function sentence (field: string, { keyword, params, message = 'is not valid' }: Problem): string {
+  if (keyword === 'required') return `${field} is required.`
+  if (keyword === 'enum') return `${field} must be one of: ${(params.allowedValues as string[]).join(', ')}.`
+  if (keyword === 'pattern') return `${field} does not have the right form.`
+  return `${field} ${message}.`
+}
+
+const unescapePointer = (part: string) => decodeURIComponent(part.replaceAll('~1', '/').replaceAll('~0', '~'))
+
+/** The answer under `/api`. */
+export function renderApiError (error: ServiceError, request: FastifyRequest) {
+  return {
+    success: false,
+    error: error.code,
+    message: error.message,
+    details: { ...error.details, code: error.code, timestamp: new Date().toISOString(), request_id: request.id }
+  }
+}
+
+/** One way for every error: a typed value, logged by its weight, worded by the interface that it belongs to. */
+export default fp(async app => {
+  async function send (error: ServiceError, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    const weight = error.status >= 500 ? 'error' : 'debug'
+    request.log[weight]({ code: error.code, cause: error.cause ?? undefined }, error.message)
+    const render = request.routeOptions.config.renderError ?? renderApiError
+    // Past the response schema of the route: an error must never fail for its own shape.
+    await reply.code(error.status).type('application/json; charset=utf-8')
+      .serializer((payload: unknown) => JSON.stringify(payload)).send(render(error, request))
+  }
+
+  app.setErrorHandler(async (error, request, reply) => {
+    await send(toServiceError(error), request, reply)
+  })
+  app.setNotFoundHandler(async (request, reply) => {
+    await send(new ServiceError('route_not_found', `There is no ${request.method} ${request.url.split('?')[0]} here.`),
+      request, reply)
+  })
+}, { name: 'errors' })

@@ -1,0 +1,118 @@
+import { Type } from '@sinclair/typebox'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Timestamp } from '../../schemas/kit.ts'
+import { messageOf } from '../../src/errors.ts'
+import type { House } from '../../src/house.ts'
+
+export interface HealthOptions {
+  readonly house: Pick<House, 'redis' | 'keys' | 'registry' | 'states'>
+}
+
+const open = { access: 'public' } as const
+
+const Check = Type.Object({
+  ok: Type.Boolean({ description: 'Whether it is as it should be.' }),
+  message: Type.String({ description: 'What was found.' })
+})
+
+/** For balancers, containers and old clients: alive, ready, and a page that only says so. */
+const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { house }) => {
+  const { redis, keys, registry, states } = house
+  let closing = false
+  app.addHook('preClose', async () => { closing = true })
+
+  app.get('/health', {
+    config: open,
+    schema: {
+      operationId: 'health',
+      tags: ['Health'],
+      summary: 'Whether this process is alive',
+      description: 'Depends on nothing else: a server that is down does not make the service unhealthy.',
+      response: {
+        200: Type.Object({
+          status: Type.Literal('healthy'),
+          a1111_status: Type.Record(Type.String(), Type.String(), {
+            description: 'By alias, what was last heard of each server: online, offline, unauthorized or disabled.'
+          }),
+          timestamp: Timestamp('Now.')
+        }, { description: 'Alive.' })
+      }
+    }
+  }, async () => ({
+    status: 'healthy' as const, a1111_status: await serverStatuses(), timestamp: new Date().toISOString()
+  }))
+
+  /** What was last heard of each server; nothing while Redis is away. */
+  async function serverStatuses (): Promise<Record<string, string>> {
+    const servers = registry.list()
+    const known = await states.readMany(servers.map(({ id }) => id)).catch(() => [])
+    const words = { yes: 'online', no: 'offline', unauthorized: 'unauthorized' }
+    return Object.fromEntries(servers.map(({ alias, enabled }, index) =>
+      [alias, enabled ? words[known[index]?.reachable ?? 'no'] : 'disabled']))
+  }
+
+  const Readiness = Type.Object({
+    status: Type.String({ description: 'ready or not ready.' }),
+    checks: Type.Record(Type.String(), Check, { description: 'What was looked at.' })
+  })
+
+  app.get('/ready', {
+    config: open,
+    schema: {
+      operationId: 'ready',
+      tags: ['Health'],
+      summary: 'Whether requests can be taken',
+      description: 'Redis can be written to and a worker process lives. 503 otherwise, and while the process stops.',
+      response: { 200: { ...Readiness, description: 'Ready.' }, 503: { ...Readiness, description: 'Not ready.' } }
+    }
+  }, async (_request, reply) => {
+    const checks = {
+      process: { ok: !closing, message: closing ? 'It is stopping.' : 'It takes requests.' },
+      redis: await checkRedis(),
+      workers: await checkWorkers()
+    }
+    const ready = Object.values(checks).every(({ ok }) => ok)
+    reply.code(ready ? 200 : 503)
+    return { status: ready ? 'ready' : 'not ready', checks }
+  })
+
+  async function checkRedis () {
+    try {
+      await redis.set(keys.key('ready'), Date.now(), 'PX', 60_000)
+      return { ok: true, message: 'It can be written to.' }
+    } catch (error) {
+      return { ok: false, message: messageOf(error) }
+    }
+  }
+
+  /** Every enabled server has a worker process that holds its lease. */
+  async function checkWorkers () {
+    const servers = registry.list().filter(({ enabled }) => enabled)
+    if (servers.length === 0) return { ok: true, message: 'No server is enabled.' }
+    try {
+      const leases = await redis.mget(...servers.map(({ id }) => keys.key('lease', id)))
+      const missing = servers.filter((_server, index) => leases[index] === null).map(({ alias }) => alias)
+      return missing.length === 0
+        ? { ok: true, message: `All ${servers.length} servers are attended.` }
+        : { ok: false, message: `No worker process attends ${missing.join(', ')}.` }
+    } catch (error) {
+      return { ok: false, message: messageOf(error) }
+    }
+  }
+
+  app.get('/status', {
+    config: open,
+    schema: {
+      operationId: 'status',
+      tags: ['Health'],
+      summary: 'A sentence for old clients',
+      description: 'Clients test their connection with it and look at the status code only.',
+      response: { 200: { description: 'Running.', content: { 'text/html': { schema: Type.String() } } } }
+    }
+  }, async (_request, reply) => {
+    reply.type('text/html; charset=utf-8')
+    return '<!doctype html><title>StableQueue</title><p>StableQueue is running.</p>'
+  })
+}
+
+export default health

@@ -1,0 +1,88 @@
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import type { TSchema } from '@sinclair/typebox'
+import fp from 'fastify-plugin'
+import { ErrorBody } from '../../schemas/error.ts'
+import { BulkAnswer, BulkRequest, BulkView, GenerateAnswer, GenerateRequest } from '../../schemas/generate.ts'
+import { GenerationParameters, Warning } from '../../schemas/generation-parameters.ts'
+import { AttemptView, Done, JobAnswer, JobChange, JobImageView, JobListView, JobView } from '../../schemas/job.ts'
+import { InventoryView, ServerChangeAnswer, ServerInput, ServerTestAnswer, ServerView } from '../../schemas/server.ts'
+import { version } from '../../src/version.ts'
+
+export interface OpenapiOptions {
+  /** Address under which callers reach the service, or empty. */
+  readonly publicUrl: string
+}
+
+/** Schemas that routes refer to by name. */
+const shared: TSchema[] = [
+  ErrorBody, Warning, GenerationParameters, GenerateRequest, BulkRequest, GenerateAnswer, BulkAnswer, BulkView,
+  JobImageView, AttemptView, JobView, JobListView, JobAnswer, JobChange, Done,
+  ServerInput, ServerView, ServerChangeAnswer, ServerTestAnswer, InventoryView
+]
+
+/** Every way of showing who one is; a route needs one of them, unless it is open to all. */
+const anyCredentials = [{ apiKey: [], apiSecret: [] }, { bearer: [] }, { basic: [] }]
+
+/** Runs in the browser: the page may change things on loopback without a key, as the web UI may. */
+function markAsOwnPage<Request> (request: Request): Request {
+  const { headers } = request as { headers: Record<string, string> }
+  headers['X-Requested-With'] = 'ui'
+  return request
+}
+
+/** The documentation that the service gives of itself, from the schemas that it validates with. */
+export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
+  for (const schema of shared) app.addSchema(schema)
+
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'StableQueue',
+        version,
+        description: 'One dependable queue in front of any number of AUTOMATIC1111 and Forge servers: a prompt goes ' +
+          'in, a job id comes back at once, and whatever breaks, the job finishes once and its images are kept.',
+        license: { name: 'MIT', identifier: 'MIT' }
+      },
+      servers: [{ url: publicUrl === '' ? '/' : publicUrl, description: 'This service' }],
+      tags: [
+        { name: 'Generate', description: 'Submitting jobs' },
+        { name: 'Jobs', description: 'Seeing jobs and acting on them' },
+        { name: 'Images', description: 'Results' },
+        { name: 'Servers', description: 'The Stable Diffusion servers behind the queue' },
+        { name: 'API keys', description: 'Who may do what' },
+        { name: 'Web UI', description: 'Sessions of the web UI' },
+        { name: 'Health', description: 'For balancers and operators' }
+      ],
+      components: {
+        securitySchemes: {
+          apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'An access key, together with its secret.' },
+          apiSecret: { type: 'apiKey', in: 'header', name: 'X-API-Secret', description: 'The secret of the access key.' },
+          bearer: { type: 'http', scheme: 'bearer', description: 'base64 of key:secret, or AUTH_TOKEN, or the admin token.' },
+          basic: { type: 'http', scheme: 'basic', description: 'Key as user name, secret as password.' }
+        }
+      },
+      security: anyCredentials
+    },
+    refResolver: {
+      buildLocalReference: (json, _base, _fragment, index) => typeof json.$id === 'string' ? json.$id : `Schema${index}`
+    },
+    transform: ({ schema, url, route }) => {
+      const open = route.config?.access === 'public'
+      return { schema: { ...schema, ...(open ? { security: [] } : {}) }, url }
+    }
+  })
+
+  for (const prefix of ['/docs', '/doc']) {
+    await app.register(async scope => {
+      // Swagger UI brings routes of its own; they show nothing but what is open to all anyway.
+      scope.addHook('onRoute', route => { route.config = { ...route.config, access: 'public' } })
+      await scope.register(swaggerUi, {
+        routePrefix: prefix, staticCSP: true, uiConfig: { persistAuthorization: true, tryItOutEnabled: true, requestInterceptor: markAsOwnPage }
+      })
+    })
+  }
+
+  app.get('/openapi.json', { config: { access: 'public' }, schema: { hide: true } }, async () => app.swagger())
+}, { name: 'openapi' })

@@ -1,0 +1,113 @@
+import { Type, type Static } from '@sinclair/typebox'
+import { GenerationParameters, Warning } from './generation-parameters.ts'
+import { Nullable, Ref, StringEnum, Timestamp } from './kit.ts'
+
+const requestFields = {
+  target_server_alias: Type.String({
+    maxLength: 64,
+    description: 'Server that is to run it. Empty or `default` lets StableQueue choose the best one.',
+    examples: ['default']
+  }),
+  generation_params: Type.Optional(Type.Union([Ref(GenerationParameters), Type.Null()], {
+    description: 'What to generate. Required unless generation_info_raw is given.'
+  })),
+  generation_info_raw: Type.Optional(Nullable(Type.String({ maxLength: 200_000 }), {
+    description: 'Instead of generation_params: the parameters text that A1111 writes into its pictures.'
+  })),
+  app_type: Type.Optional(Type.String({ maxLength: 64, default: 'forge', description: 'Application that it is for; kept as given.' })),
+  source_info: Type.Optional(Type.String({ maxLength: 200, default: 'extension', description: 'Who sends it; kept as given.' })),
+  priority: Type.Optional(Type.Integer({ minimum: 1, maximum: 10, default: 5, description: '10 goes first; equal goes by arrival.' })),
+  on_missing: Type.Optional(StringEnum(['refuse', 'ignore'], {
+    default: 'refuse',
+    description: 'What to do when the server lacks something named: refuse the job, or drop the choice with a warning.'
+  }))
+}
+
+/** Unknown fields are accepted and ignored. */
+export const GenerateRequest = Type.Object(requestFields, {
+  $id: 'GenerateRequest',
+  additionalProperties: true,
+  examples: [{
+    target_server_alias: 'default',
+    generation_params: { prompt: 'a lighthouse at dusk', steps: 20, width: 512, height: 512 }
+  }]
+})
+export type GenerateRequest = Static<typeof GenerateRequest>
+
+export const BulkRequest = Type.Object({
+  ...requestFields,
+  bulk_quantity: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 10, description: 'How many jobs.' })),
+  seed_variation: Type.Optional(StringEnum(['random', 'incremental'], {
+    default: 'random', description: 'random: a seed of its own for each. incremental: base seed, then one more each.'
+  })),
+  base_seed: Type.Optional(Type.Integer({ minimum: -1, description: 'First seed of an incremental bulk; -1 draws one.', default: -1 })),
+  job_delay: Type.Optional(Type.Number({ minimum: 0, maximum: 30, default: 0, description: 'Accepted for old clients; the queue needs no pause between jobs.' }))
+}, {
+  $id: 'BulkRequest',
+  additionalProperties: true,
+  examples: [{
+    target_server_alias: 'default',
+    bulk_quantity: 3,
+    generation_params: { prompt: 'a lighthouse at dusk', steps: 20 }
+  }]
+})
+export type BulkRequest = Static<typeof BulkRequest>
+
+const id = (description: string) => Type.String({ description })
+
+export const GenerateAnswer = Type.Object({
+  success: Type.Literal(true),
+  id: id('The job.'),
+  job_id: id('Same as id.'),
+  mobilesd_job_id: id('Same as id.'),
+  stablequeue_job_id: id('Same as id.'),
+  status: Type.String({ description: 'Always pending: it waits in line.' }),
+  queue_position: Type.Integer({ minimum: 1, description: 'Place in its server\'s line.' }),
+  app_type: Type.String({ description: 'As given.' }),
+  creation_timestamp: Timestamp('When it was accepted.'),
+  target_server_alias: Type.String({ description: 'Server that will run it.' }),
+  priority: Type.Integer({ description: '1 to 10.' }),
+  seed: Nullable(Type.Number(), { description: 'The seed, resolved.' }),
+  warnings: Type.Array(Ref(Warning), { description: 'What was changed or ignored.' }),
+  links: Type.Record(Type.String(), Type.String(), { description: 'Where to go from here.' })
+}, { $id: 'GenerateAnswer' })
+export type GenerateAnswer = Static<typeof GenerateAnswer>
+
+export const BulkAnswer = Type.Object({
+  success: Type.Literal(true),
+  bulk_job_id: id('The bulk.'),
+  total_jobs: Type.Integer({ description: 'How many jobs it has.' }),
+  target_server_alias: Type.String({ description: 'Server that will run them.' }),
+  jobs: Type.Array(Type.Object({
+    id: id('The job.'),
+    job_id: id('Same as id.'),
+    mobilesd_job_id: id('Same as id.'),
+    stablequeue_job_id: id('Same as id.'),
+    queue_position: Type.Integer({ description: 'Place in the line.' })
+  }), { description: 'In their order.' }),
+  links: Type.Record(Type.String(), Type.String(), { description: 'Where to go from here.' })
+}, { $id: 'BulkAnswer' })
+export type BulkAnswer = Static<typeof BulkAnswer>
+
+export const BulkView = Type.Object({
+  success: Type.Literal(true),
+  bulk_job_id: id('The bulk.'),
+  total_jobs: Type.Integer({ description: 'Jobs in it.' }),
+  pending_jobs: Type.Integer({ description: 'That wait.' }),
+  processing_jobs: Type.Integer({ description: 'That run.' }),
+  completed_jobs: Type.Integer({ description: 'That are done.' }),
+  failed_jobs: Type.Integer({ description: 'That failed.' }),
+  cancelled_jobs: Type.Integer({ description: 'That were cancelled.' }),
+  progress_percentage: Type.Number({ description: '0 to 100, over all jobs.' }),
+  jobs: Type.Array(Type.Object({
+    id: id('The job.'),
+    mobilesd_job_id: id('Same as id.'),
+    stablequeue_job_id: id('Same as id.'),
+    status: Type.String({ description: 'Its state.' }),
+    queue_position: Nullable(Type.Integer(), { description: 'Place in the line; null unless it waits.' }),
+    preview_url: Nullable(Type.String(), { description: 'Its first image.' })
+  }), { description: 'In their order.' })
+}, { $id: 'Bulk' })
+export type BulkView = Static<typeof BulkView>
+
+export const BulkIdParameters = Type.Object({ bulkId: Type.String({ description: 'Id of the bulk.', maxLength: 64 }) })

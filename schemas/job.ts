@@ -1,0 +1,107 @@
+import { Type, type Static } from '@sinclair/typebox'
+import { Warning } from './generation-parameters.ts'
+import { JobStatus, jobStatuses } from './job-status.ts'
+import { Nullable, Ref, StringEnum, Timestamp } from './kit.ts'
+
+const jobId = (description: string) => Type.String({ description, examples: ['3f0c9c1e-7a52-4c68-9d5b-1d2a8f0f6a11'] })
+const record = (description: string) => Type.Record(Type.String(), Type.Unknown(), { description })
+
+export const JobImageView = Type.Object({
+  filename: Type.String({ description: 'Name under /outputs/.' }),
+  url: Type.String({ description: 'Where to get it.' }),
+  mime: Type.String({ description: 'Content type.', examples: ['image/png'] }),
+  width: Type.Integer({ description: 'Pixels.' }),
+  height: Type.Integer({ description: 'Pixels.' }),
+  bytes: Type.Integer({ description: 'Size of the file.' }),
+  sha256: Type.String({ description: 'Hash of the file, in hex.' }),
+  seed: Nullable(Type.Number(), { description: 'Seed that made it, where known.' }),
+  role: StringEnum(['image', 'grid', 'extra'], {
+    description: 'image: a result. grid: a contact sheet. extra: a ControlNet map or a mask.'
+  })
+}, { $id: 'JobImage' })
+
+export const AttemptView = Type.Object({
+  run: Type.Integer({ description: 'Counts the times that the job went to a server.' }),
+  server: Type.String({ description: 'Alias of the server.' }),
+  started_at: Timestamp('Begin of the generation.'),
+  ended_at: Timestamp('Its end.'),
+  code: Type.String({ description: 'What went wrong, for programs.' }),
+  message: Type.String({ description: 'What went wrong, for people.' })
+}, { $id: 'Attempt' })
+
+/** A job, with the field names of every StableQueue client: ids, for one, come under three of them. */
+export const JobView = Type.Object({
+  id: jobId('The job.'),
+  job_id: jobId('Same as id.'),
+  mobilesd_job_id: jobId('Same as id, as StableQueue always called it.'),
+  stablequeue_job_id: jobId('Same as id, as its documents call it.'),
+  status: JobStatus,
+  creation_timestamp: Timestamp('When it was accepted.'),
+  last_updated_timestamp: Timestamp('When it last changed.'),
+  started_timestamp: Nullable(Timestamp('When its last generation began.')),
+  completion_timestamp: Nullable(Timestamp('When it ended.')),
+  target_server_alias: Type.String({ description: 'Server that runs it.' }),
+  priority: Type.Integer({ minimum: 1, maximum: 10, description: '10 goes first.' }),
+  queue_position: Nullable(Type.Integer({ minimum: 1 }), { description: 'Place in its server\'s line; null unless it waits.' }),
+  progress: Type.Number({ minimum: 0, maximum: 1, description: '0 to 1.' }),
+  progress_percentage: Type.Number({ minimum: 0, maximum: 100, description: '0 to 100.' }),
+  step: Nullable(Type.Integer(), { description: 'Sampling step that it is at.' }),
+  steps: Nullable(Type.Integer(), { description: 'Sampling steps in all.' }),
+  estimated_time_remaining: Nullable(Type.Number(), { description: 'Seconds, as the server guesses; null unless it runs.' }),
+  cancel_requested: Type.Boolean({ description: 'Whether it is being cancelled.' }),
+  generation_params: record('What is generated, in A1111\'s field names, seed resolved.'),
+  generation_params_json: Type.String({ description: 'The same as JSON text.' }),
+  result_details: Nullable(record('What came of it: images, saved_filenames, generation_info; or error and details.')),
+  result_details_json: Nullable(Type.String(), { description: 'The same as JSON text.' }),
+  images: Type.Array(Ref(JobImageView), { description: 'Results, best used instead of result_details.' }),
+  error: Nullable(Type.Object({
+    code: Type.String({ description: 'For programs.' }), message: Type.String({ description: 'For people.' })
+  }), { description: 'Why it failed.' }),
+  warnings: Type.Array(Ref(Warning), { description: 'What the caller should know although it goes on.' }),
+  attempts: Type.Array(Ref(AttemptView), { description: 'Generations that did not end it well.' }),
+  retry_count: Type.Integer({ description: 'Further generations after the first.' }),
+  app_type: Type.String({ description: 'Application that it is for, by the client\'s own word.' }),
+  source_info: Type.String({ description: 'Who sent it, by the client\'s own word.' }),
+  api_key_id: Nullable(Type.String(), { description: 'Access key that owns it.' }),
+  bulk_job_id: Nullable(Type.String(), { description: 'Bulk that it belongs to.' }),
+  forge_session_hash: Type.Null({ description: 'Of a time when jobs went through Gradio; always null.' }),
+  forge_internal_task_id: Type.String({ description: 'The task\'s id at the server, the same as the job\'s.' }),
+  model_availability: record('Whether the server has the checkpoint.'),
+  links: Type.Record(Type.String(), Type.String(), { description: 'Where to go from here.' })
+}, { $id: 'Job' })
+export type JobView = Static<typeof JobView>
+
+export const JobIdParameters = Type.Object({ jobId: Type.String({ description: 'Id of the job.', maxLength: 64 }) })
+
+export const JobListQuery = Type.Object({
+  status: Type.Optional(StringEnum(jobStatuses, { description: 'Only jobs in this state.' })),
+  server: Type.Optional(Type.String({ description: 'Only jobs of the server with this alias.' })),
+  key: Type.Optional(Type.String({ description: 'Only jobs of the access key with this id.' })),
+  app_type: Type.Optional(Type.String({ description: 'Only jobs for this application.', maxLength: 64 })),
+  since: Type.Optional(Timestamp('Only jobs accepted at or after this moment.')),
+  search: Type.Optional(Type.String({ description: 'Only jobs whose prompt contains this.', maxLength: 200 })),
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: 50, description: 'Jobs a page.' })),
+  offset: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000_000, default: 0, description: 'Jobs to pass over.' })),
+  cursor: Type.Optional(Type.String({ pattern: '^\\d{1,20}$', description: '`next_cursor` of the page before; stable while jobs come and go.' })),
+  order: Type.Optional(StringEnum(['asc', 'desc', 'ASC', 'DESC'], { default: 'desc', description: 'By time of acceptance.' }))
+})
+export type JobListQuery = Static<typeof JobListQuery>
+
+export const JobListView = Type.Object({
+  success: Type.Literal(true),
+  total: Type.Integer({ description: 'Jobs that fit status, server and key.' }),
+  count: Type.Integer({ description: 'Jobs on this page.' }),
+  filters: record('The filters in force.'),
+  jobs: Type.Array(Ref(JobView), { description: 'The page.' }),
+  next_cursor: Nullable(Type.String(), { description: 'Leads to the next page; null at the end.' })
+}, { $id: 'JobList' })
+
+export const JobAnswer = Type.Object({ success: Type.Literal(true), job: Ref(JobView) }, { $id: 'JobAnswer' })
+export const JobChange = Type.Object({
+  success: Type.Literal(true),
+  message: Type.String({ description: 'What was done.' }),
+  job: Ref(JobView)
+}, { $id: 'JobChange' })
+export const Done = Type.Object({
+  success: Type.Literal(true), message: Type.String({ description: 'What was done.' })
+}, { $id: 'Done' })

@@ -1,0 +1,116 @@
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import accessPlugin from '../plugins/core/access.ts'
+import bodyPlugin from '../plugins/core/body.ts'
+import corsPlugin from '../plugins/core/cors.ts'
+import dashboardPlugin from '../plugins/core/dashboard.ts'
+import errorsPlugin from '../plugins/core/errors.ts'
+import healthPlugin from '../plugins/core/health.ts'
+import hostCheckPlugin from '../plugins/core/host-check.ts'
+import openapiPlugin from '../plugins/core/openapi.ts'
+import outputsPlugin from '../plugins/core/outputs.ts'
+import rateLimitPlugin from '../plugins/core/rate-limit.ts'
+import uiPlugin from '../plugins/core/ui.ts'
+import uiSessionPlugin from '../plugins/core/ui-session.ts'
+import { schemaController } from '../plugins/core/validation.ts'
+import apiKeyRoutes from '../plugins/api/api-keys.ts'
+import bulkRoutes from '../plugins/api/bulks.ts'
+import generateRoutes from '../plugins/api/generate.ts'
+import { createJobViews } from '../plugins/api/job-views.ts'
+import jobRoutes from '../plugins/api/jobs.ts'
+import { createServerViews } from '../plugins/api/server-views.ts'
+import serverRoutes from '../plugins/api/servers.ts'
+import { createFailedLogins } from './access/failed-logins.ts'
+import { createHostRules } from './access/host-check.ts'
+import { maySeeJob } from './access/principal.ts'
+import { createRateLimiter } from './access/rate-limit.ts'
+import { createSessions } from './access/sessions.ts'
+import { createTrustRules } from './access/trust.ts'
+import type { House } from './house.ts'
+import { createBulks } from './jobs/bulk.ts'
+import { createIdempotency } from './jobs/idempotency.ts'
+import { removeJob } from './jobs/remove.ts'
+import { createSubmitter } from './jobs/submit.ts'
+import { createServerDesk } from './servers/desk.ts'
+
+export interface AppOptions {
+  readonly house: House
+  readonly logger: FastifyBaseLogger
+  /** Tokens with full rights: AUTH_TOKEN and the admin token. */
+  readonly tokens: readonly string[]
+}
+
+/** Puts the HTTP service together: the one list of all that it serves, in the order that matters. */
+export async function createApp ({ house, logger, tokens }: AppOptions): Promise<FastifyInstance> {
+  const { config, redis, keys, queues, store, list, media, inputs, registry, states, accessKeys } = house
+  const app = Fastify({
+    loggerInstance: logger,
+    schemaController,
+    bodyLimit: config.BODY_LIMIT_MIB * 1024 * 1024,
+    trustProxy: config.TRUSTED_PROXIES.length > 0 ? [...config.TRUSTED_PROXIES] : false,
+    routerOptions: { ignoreDuplicateSlashes: true, ignoreTrailingSlash: true, maxParamLength: 512 },
+    forceCloseConnections: true,
+    requestTimeout: 300_000,
+    connectionTimeout: 0
+  }).withTypeProvider<TypeBoxTypeProvider>()
+
+  const submitter = createSubmitter({
+    registry,
+    states,
+    store,
+    inputs,
+    queueLimitPerKey: config.QUEUE_LIMIT_PER_KEY,
+    limits: { pixelsPerJob: config.PIXELS_PER_JOB_MEGAPIXELS * 1_000_000 },
+    waitingOfKey: async keyId => await list.count({ keyId, status: 'pending' })
+  })
+  const bulks = createBulks(redis, keys, store, submitter)
+  const failedLogins = createFailedLogins({ redis, keys })
+  const sessions = createSessions({ redis, keys, tokens })
+  const desk = createServerDesk({ registry, states, store, connect: house.connect, forgetQueue: queues.obliterate })
+
+  await app.register(errorsPlugin)
+  await app.register(openapiPlugin, { publicUrl: config.PUBLIC_URL })
+  await app.register(hostCheckPlugin, {
+    rules: createHostRules({
+      publicHosts: config.PUBLIC_HOSTS, publicUrl: config.PUBLIC_URL, listenerHost: config.HOST
+    })
+  })
+  await app.register(corsPlugin, { origins: config.CORS_ORIGINS })
+  await app.register(accessPlugin, {
+    accessKeys,
+    sessions,
+    failedLogins,
+    tokens,
+    trust: createTrustRules(config),
+    corsOrigins: config.CORS_ORIGINS,
+    publicUrl: config.PUBLIC_URL
+  })
+  await app.register(rateLimitPlugin, { limiter: createRateLimiter({ redis, keys }) })
+  await app.register(bodyPlugin, { config, store: media, texts: house.uploadTexts })
+
+  await app.register(healthPlugin, { house })
+  await app.register(uiSessionPlugin, { sessions, failedLogins })
+  await app.register(uiPlugin)
+  await app.register(dashboardPlugin, { queues, registry, readOnly: config.DASHBOARD_READ_ONLY })
+  await app.register(outputsPlugin, {
+    store: media,
+    mayRead: async (request, name) => {
+      const owner = await store.ownerOfOutput(name)
+      return owner !== undefined && maySeeJob(request.principal, owner)
+    }
+  })
+  await app.register(generateRoutes, {
+    submitter, bulks, idempotency: createIdempotency(redis, keys, config.IDEMPOTENCY_HOURS)
+  })
+  await app.register(bulkRoutes, { bulks, store })
+  await app.register(jobRoutes, {
+    store,
+    list,
+    registry,
+    views: createJobViews(store, registry),
+    remove: async jobId => { await removeJob(jobId, { store, media, inputs }) }
+  })
+  await app.register(serverRoutes, { desk, views: createServerViews({ registry, states, store, list }) })
+  await app.register(apiKeyRoutes, { accessKeys })
+  return app
+}

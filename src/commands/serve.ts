@@ -1,0 +1,141 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import closeWithGrace from 'close-with-grace'
+import type { Logger } from 'pino'
+import { adminTokenNotice, loadAdminToken } from '../access/admin-token.ts'
+import { createA1111Client } from '../a1111/client.ts'
+import { createTrustRules } from '../access/trust.ts'
+import { createApp } from '../app.ts'
+import type { Config } from '../config/settings.ts'
+import { messageOf } from '../errors.ts'
+import { openHouse, type House } from '../house.ts'
+import type { Log } from '../log.ts'
+import { startEmbeddedRedis } from '../redis/embedded.ts'
+import { findLocalServer, registerAs, registerFromSettings } from '../servers/discover.ts'
+import { createServerDesk } from '../servers/desk.ts'
+import { startSimulator } from '../simulator/simulator.ts'
+import { startWorker } from '../worker.ts'
+import { banner } from './banner.ts'
+
+/** Which parts of the service this process is. */
+export interface Parts {
+  readonly api: boolean
+  readonly worker: boolean
+  /** A private Redis, looking for servers and the simulator: what the all-in-one start brings along. */
+  readonly company: boolean
+}
+
+/** How long requests under way may take to end when the service stops, in milliseconds. */
+const lastRequests = 5000
+
+/** What was started, to be ended in the opposite order. */
+type Closers = Array<{ readonly what: string, readonly close: () => Promise<unknown> }>
+
+/** Runs the service until a signal ends it. @throws Error with a sentence for people when it cannot start */
+export async function serve (config: Config, parts: Parts, log: Logger): Promise<void> {
+  const closers: Closers = []
+  const starting = new AbortController()
+  // From the first moment on: a signal during the start must not leave a Redis behind.
+  closeWithGrace({ delay: config.SHUTDOWN_SECONDS * 1000, logger: false }, async ({ err: error, signal }) => {
+    if (error !== undefined) log.fatal({ error: messageOf(error), stack: error.stack }, 'the process has to end')
+    else log.info({ signal }, 'stopping')
+    starting.abort()
+    await closeAll(closers, log)
+    log.info('stopped')
+  })
+  try {
+    await start(config, parts, log, closers, starting.signal)
+  } catch (error) {
+    await closeAll(closers, log)
+    throw error
+  }
+}
+
+async function closeAll (closers: Closers, log: Log): Promise<void> {
+  for (let next = closers.pop(); next !== undefined; next = closers.pop()) {
+    const { what } = next
+    await next.close().catch(error => { log.error({ what, error: messageOf(error) }, 'could not be closed') })
+  }
+}
+
+async function start (
+  config: Config, parts: Parts, log: Logger, closers: Closers, signal: AbortSignal
+): Promise<void> {
+  const redis = await provideRedis(config, parts, log, closers, signal)
+  const house = await openHouse(config, redis.url, log)
+  closers.push({ what: 'connections', close: house.close })
+  if (config.BOOTSTRAP_API_KEY !== '' && await house.accessKeys.importFirst(config.BOOTSTRAP_API_KEY)) {
+    log.info('took over the access key of BOOTSTRAP_API_KEY')
+  }
+  await registerFromSettings(house.registry, config)
+  if (parts.company) await provideServer(house, closers)
+  if (parts.worker) {
+    const worker = await startWorker(house)
+    closers.push({ what: 'worker', close: worker.close })
+  }
+  if (parts.api) {
+    const { address, notice } = await listen(house, log, closers)
+    const facts = { address, notice, redis: redis.description, servers: house.registry.list() }
+    if (!signal.aborted) process.stdout.write(banner(facts))
+  } else {
+    log.info({ servers: house.registry.list().map(({ alias }) => alias) }, 'worker is up')
+  }
+}
+
+async function provideRedis (
+  config: Config, parts: Parts, log: Log, closers: Closers, signal: AbortSignal
+): Promise<{ url: string, description: string }> {
+  if (config.REDIS_URL !== '') return { url: config.REDIS_URL, description: shownUrl(config.REDIS_URL) }
+  if (!parts.company) {
+    throw new Error('REDIS_URL is not set: api and worker are separate processes on one Redis, for example ' +
+      'REDIS_URL=redis://127.0.0.1:6379. `stablequeue start` brings its own.')
+  }
+  const embedded = await startEmbeddedRedis({
+    dataDirectory: config.DATA_DIR, program: config.REDIS_SERVER, log, signal
+  })
+  closers.push({ what: 'private Redis', close: embedded.stop })
+  return embedded
+}
+
+function shownUrl (url: string): string {
+  const { protocol, host } = new URL(url)
+  return `${protocol}//${host}`
+}
+
+/** With no real server registered: one that is found on this machine, else the simulator. */
+async function provideServer (house: House, closers: Closers): Promise<void> {
+  const { registry, config, log, states, store, queues, connect } = house
+  const desk = createServerDesk({ registry, states, store, connect, forgetQueue: queues.obliterate })
+  const real = () => registry.list().find(({ origin }) => origin !== 'simulator')
+  if (real() === undefined) await findLocalServer(registry, config, createA1111Client, log)
+  const simulators = registry.list().filter(({ origin }) => origin === 'simulator')
+  const other = real()
+  if (other !== undefined) {
+    for (const simulator of simulators) await desk.remove(simulator, 'move', other.alias)
+  } else if (config.SIMULATOR === 'auto') {
+    const simulator = await startSimulator({})
+    closers.push({ what: 'simulator', close: simulator.close })
+    await registerAs(registry, 'Simulator', { baseUrl: simulator.url }, 'simulator')
+  }
+}
+
+async function listen (
+  house: House, logger: Logger, closers: Closers
+): Promise<{ address: string, notice: string | null }> {
+  const { config } = house
+  const admin = await loadAdminToken(config)
+  const app = await createApp({
+    house, logger, tokens: [config.AUTH_TOKEN, admin.token].filter(token => token !== '')
+  })
+  // Requests under way may end; streams and idle connections must not hold up the stop.
+  closers.push({
+    what: 'requests',
+    close: async () => { await Promise.race([app.close(), sleep(lastRequests, undefined, { ref: false })]) }
+  })
+  await app.listen({ host: config.HOST, port: config.PORT })
+  const bound = app.addresses()[0]
+  const port = typeof bound === 'object' ? bound.port : config.PORT
+  const host = ['0.0.0.0', '::'].includes(config.HOST) ? 'localhost' : config.HOST.includes(':') ? `[${config.HOST}]` : config.HOST
+  const address = config.PUBLIC_URL === '' ? `http://${host}:${port}` : config.PUBLIC_URL
+  const needsToken = createTrustRules(config).mode === 'token'
+  return { address, notice: needsToken ? adminTokenNotice(admin, address) : null }
+}

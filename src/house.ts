@@ -1,0 +1,97 @@
+import { randomUUID } from 'node:crypto'
+import type { Redis } from 'ioredis'
+import { createGenerationQueues, type GenerationQueues } from '../queues/generation-queues.ts'
+import { createA1111Client, type A1111Client } from './a1111/client.ts'
+import { createAccessKeys, type AccessKeys } from './access/keys.ts'
+import { checkMasterKey, deriveKey, loadMasterKey } from './access/master-key.ts'
+import { createVault } from './access/secrets.ts'
+import type { Config } from './config/settings.ts'
+import { createInputImages, type InputImages } from './jobs/input-images.ts'
+import { createJobList, type JobList } from './jobs/list.ts'
+import { createJobStore, type JobStore } from './jobs/store.ts'
+import type { Log } from './log.ts'
+import { imageLimits } from './media/images.ts'
+import { createMediaStore, type MediaStore } from './media/store.ts'
+import { createUploadTexts, type UploadTexts } from './media/upload-text.ts'
+import { connectRedis } from './redis/connections.ts'
+import { createKeys, type Keys } from './redis/keys.ts'
+import { createServerRegistry, type ServerRegistry } from './servers/registry.ts'
+import type { Server } from './servers/server.ts'
+import { createServerStateStore, type ServerStateStore } from './servers/state-store.ts'
+
+/** What every process of the service stands on, whether it serves requests, runs jobs or both. */
+export interface House {
+  readonly config: Config
+  readonly log: Log
+  readonly keys: Keys
+  /** Fails fast, for requests. */
+  readonly redis: Redis
+  /** In subscriber mode. */
+  readonly subscriber: Redis
+  readonly redisUrl: string
+  readonly queues: GenerationQueues
+  readonly store: JobStore
+  readonly list: JobList
+  readonly media: MediaStore
+  readonly inputs: InputImages
+  readonly uploadTexts: UploadTexts
+  readonly registry: ServerRegistry
+  readonly states: ServerStateStore
+  readonly accessKeys: AccessKeys
+  /** Names this process among all that share the Redis. */
+  readonly processId: string
+  readonly connect: (server: Server) => A1111Client
+  close (): Promise<void>
+}
+
+/**
+ * Opens the connections and puts the parts together.
+ * @throws Error with a sentence for people when Redis cannot be reached or the master key is another
+ */
+export async function openHouse (config: Config, redisUrl: string, log: Log): Promise<House> {
+  const keys = createKeys(config.REDIS_PREFIX)
+  const redis = await connectRedis(redisUrl, 'request', log)
+  const subscriber = await connectRedis(redisUrl, 'subscriber', log)
+  try {
+    const masterKey = await loadMasterKey(config)
+    await checkMasterKey(redis, keys, masterKey)
+    const media = await createMediaStore({ directory: config.DATA_DIR })
+    const queues = createGenerationQueues({ connection: redis, keys, log })
+    const store = createJobStore({ redis, keys, queue: queues })
+    const accessKeys = await createAccessKeys({
+      redis, subscriber, keys, masterKey, defaultRatePerMinute: config.RATE_LIMIT_PER_MINUTE
+    })
+    const registry = createServerRegistry({ redis, keys, vault: createVault(masterKey) })
+    await registry.refresh()
+    const uploadTexts = createUploadTexts(deriveKey(masterKey.current, 'upload-texts'))
+    return {
+      config,
+      log,
+      keys,
+      redis,
+      subscriber,
+      redisUrl,
+      queues,
+      store,
+      list: createJobList(redis, keys, store),
+      media,
+      inputs: createInputImages({ redis, keys, media, limits: imageLimits(config), texts: uploadTexts }),
+      uploadTexts,
+      registry,
+      states: createServerStateStore(redis, keys),
+      accessKeys,
+      processId: randomUUID(),
+      connect: server => createA1111Client(server.address),
+      async close () {
+        await accessKeys.close()
+        await queues.close()
+        redis.disconnect()
+        subscriber.disconnect()
+      }
+    }
+  } catch (error) {
+    redis.disconnect()
+    subscriber.disconnect()
+    throw error
+  }
+}

@@ -1,0 +1,53 @@
+import type { Redis } from 'ioredis'
+import { visitImages } from '../a1111/images.ts'
+import type { ImageLimits } from '../media/images.ts'
+import { checkImage } from '../media/images.ts'
+import type { UploadTexts } from '../media/upload-text.ts'
+import type { MediaStore } from '../media/store.ts'
+import { isMediaReference, type MediaReference } from '../media/types.ts'
+import type { Keys } from '../redis/keys.ts'
+
+/** Input images of jobs: equal ones are kept once, and go when the last job that uses them goes. */
+export interface InputImages {
+  /** @throws ServiceError `invalid_image` or `payload_too_large` naming the field */
+  keep (base64: string, field: string): Promise<MediaReference>
+  /** A job with these parameters is no more. */
+  release (parameters: Readonly<Record<string, unknown>>): Promise<void>
+}
+
+export interface InputImagesDependencies {
+  readonly redis: Redis
+  readonly keys: Keys
+  readonly media: MediaStore
+  readonly limits: ImageLimits
+  /** Knows the marks of images that were uploaded as files. */
+  readonly texts: UploadTexts
+}
+
+export function createInputImages ({ redis, keys, media, limits, texts }: InputImagesDependencies): InputImages {
+  const usesKey = keys.key('input-uses')
+
+  async function store (base64: string, field: string): Promise<MediaReference> {
+    const { bytes, extension } = await checkImage(base64, field, limits)
+    return await media.putInput(bytes, extension)
+  }
+
+  return {
+    async keep (base64, field) {
+      const reference = texts.referenceOf(base64) ?? await store(base64, field)
+      await redis.hincrby(usesKey, reference.$media, 1)
+      return reference
+    },
+    async release (parameters) {
+      const references: MediaReference[] = []
+      visitImages(parameters, ({ image }) => { if (isMediaReference(image)) references.push(image) })
+      const unused: MediaReference[] = []
+      for (const reference of references) {
+        if (await redis.hincrby(usesKey, reference.$media, -1) > 0) continue
+        await redis.hdel(usesKey, reference.$media)
+        unused.push(reference)
+      }
+      await media.removeInputs(unused)
+    }
+  }
+}

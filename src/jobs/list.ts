@@ -1,0 +1,110 @@
+import type { Redis } from 'ioredis'
+import type { JobStatus } from '../../schemas/job-status.ts'
+import type { Keys } from '../redis/keys.ts'
+import { indexKey } from './indexes.ts'
+import type { Job } from './job.ts'
+import type { JobStore } from './store.ts'
+
+export interface JobQuery {
+  readonly keyId?: string
+  readonly serverId?: string
+  readonly status?: JobStatus
+  /** Only jobs that arrived at or after this moment, in milliseconds since the epoch. */
+  readonly since?: number
+  /** Only jobs whose prompt contains this, without regard to case (ASCII letters). */
+  readonly text?: string
+  readonly appType?: string
+  readonly order: 'newest' | 'oldest'
+  /** 1 to 1000. */
+  readonly limit: number
+  readonly offset: number
+  /** Where the page before ended; stands instead of an offset. */
+  readonly cursor?: string
+}
+
+export interface JobPage {
+  readonly jobs: Job[]
+  /** How many jobs fit status, server and key; text, application and time narrow the page, not this number. */
+  readonly total: number
+  /** Leads to the next page; null at the end. */
+  readonly nextCursor: string | null
+}
+
+/** Records that one call reads at the most while it looks for a text; the cursor leads on from there. */
+const mostExamined = 20_000
+const examinedAtOnce = 500
+
+// KEYS: key prefix. ARGV: lower-case text or '', application as JSON or '', then ids. Answers those that fit.
+const matchRecords = /* lua */ `
+local text, application = ARGV[1], ARGV[2]
+local found = {}
+for i = 3, #ARGV do
+  local job = KEYS[1] .. 'job:' .. ARGV[i]
+  local fits = text == '' or string.find(string.lower(redis.call('HGET', job, 'prompt') or ''), text, 1, true)
+  if fits and application ~= '' then
+    fits = string.find(redis.call('HGET', job, 'submission') or '', application, 1, true)
+  end
+  if fits then found[#found + 1] = ARGV[i] end
+end
+return found
+`
+
+/** Pages through jobs by the indexes: every combination of key, server and status is one range. */
+export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
+  /** Ids with their arrivals, from the place that query and cursor give. */
+  async function range (query: JobQuery, after: string | undefined, offset: number, count: number) {
+    const index = indexKey(keys, query)
+    const low = query.since === undefined ? '-inf' : String(query.since * 1000)
+    const reply = query.order === 'newest'
+      ? await redis.zrevrangebyscore(index, after === undefined ? '+inf' : `(${after}`, low, 'WITHSCORES', 'LIMIT', offset, count)
+      : await redis.zrangebyscore(index, after === undefined ? low : `(${after}`, '+inf', 'WITHSCORES', 'LIMIT', offset, count)
+    const found: Array<{ id: string, arrival: string }> = []
+    for (let at = 0; at + 1 < reply.length; at += 2) found.push({ id: reply[at] ?? '', arrival: reply[at + 1] ?? '' })
+    return found
+  }
+
+  async function plainPage (query: JobQuery): Promise<Omit<JobPage, 'total'>> {
+    const found = await range(query, query.cursor, query.cursor === undefined ? query.offset : 0, query.limit + 1)
+    const page = found.slice(0, query.limit)
+    const nextCursor = found.length > query.limit ? page.at(-1)?.arrival ?? null : null
+    return { jobs: await store.readMany(page.map(({ id }) => id)), nextCursor }
+  }
+
+  /** Looks through records in arrival order; bounded, so that one call never holds up Redis for long. */
+  async function searchedPage (query: JobQuery): Promise<Omit<JobPage, 'total'>> {
+    const wanted = query.limit + (query.cursor === undefined ? query.offset : 0)
+    const application = query.appType === undefined ? '' : `"appType":${JSON.stringify(query.appType)}`
+    const text = (query.text ?? '').toLowerCase()
+    const matches: Array<{ id: string, arrival: string }> = []
+    let after = query.cursor
+    for (let examined = 0; examined < mostExamined; examined += examinedAtOnce) {
+      const found = await range(query, after, 0, examinedAtOnce)
+      const arrivals = new Map(found.map(({ id, arrival }) => [id, arrival]))
+      const fitting = await redis.eval(matchRecords, 1, keys.key(''), text, application, ...arrivals.keys()) as string[]
+      matches.push(...fitting.map(id => ({ id, arrival: arrivals.get(id) ?? '' })))
+      after = found.at(-1)?.arrival
+      if (found.length < examinedAtOnce) after = undefined
+      if (after === undefined || matches.length > wanted) break
+    }
+    const page = matches.slice(wanted - query.limit, wanted)
+    const nextCursor = matches.length > wanted ? page.at(-1)?.arrival ?? null : after ?? null
+    return { jobs: await store.readMany(page.map(({ id }) => id)), nextCursor }
+  }
+
+  return {
+    async page (query: JobQuery): Promise<JobPage> {
+      const searched = (query.text ?? '') !== '' || query.appType !== undefined
+      const [total, page] = await Promise.all([
+        redis.zcard(indexKey(keys, query)),
+        searched ? searchedPage(query) : plainPage(query)
+      ])
+      return { ...page, total }
+    },
+    /** How many jobs fit. */
+    async count (filter: Pick<JobQuery, 'keyId' | 'serverId' | 'status'>): Promise<number> {
+      return await redis.zcard(indexKey(keys, filter))
+    }
+  }
+}
+
+export type JobList = ReturnType<typeof createJobList>

@@ -1,0 +1,104 @@
+import { parseArgs } from 'node:util'
+import { probeServer } from './a1111/probe.ts'
+import { createA1111Client } from './a1111/client.ts'
+import { runDoctor } from './commands/doctor.ts'
+import { runKeys } from './commands/keys.ts'
+import { createLogger } from './commands/logger.ts'
+import { serve, type Parts } from './commands/serve.ts'
+import { readSettings, settingFlags } from './commands/settings.ts'
+import { withRunningRedis } from './commands/running-redis.ts'
+import { UsageError } from './commands/usage-error.ts'
+import { messageOf } from './errors.ts'
+import { openHouse } from './house.ts'
+import { parseServerUrl } from './servers/address.ts'
+import { serversOfSettings } from './servers/discover.ts'
+import { parseSimulatorArguments } from './simulator/arguments.ts'
+import { startSimulator } from './simulator/simulator.ts'
+import { version } from './version.ts'
+
+const help = `StableQueue ${version}
+
+  stablequeue start [--a1111-url URL] [--host H] [--port N]   everything in one process, with a private Redis
+  stablequeue api                                             the HTTP service alone, on REDIS_URL
+  stablequeue worker                                          the workers alone, on REDIS_URL
+  stablequeue simulator [--port N] [--help]                   a server that behaves like A1111, without a GPU
+  stablequeue keys create|list|revoke [--json]                access keys
+  stablequeue doctor [--json]                                 looks for what is wrong, and says what to do
+
+Settings come from the environment and from .env; see .env.example.
+`
+
+const services: Readonly<Record<string, Parts>> = {
+  start: { api: true, worker: true, company: true },
+  api: { api: true, worker: false, company: false },
+  worker: { api: false, worker: true, company: false }
+}
+
+/** The command line. Ends the process where a command fails; services end by a signal. */
+export async function main (argv: readonly string[]): Promise<void> {
+  try {
+    await run(argv)
+  } catch (error) {
+    process.stderr.write(`${messageOf(error)}\n`)
+    process.exit(error instanceof UsageError ? 2 : 1)
+  }
+}
+
+async function run ([command = 'help', ...rest]: readonly string[]): Promise<void> {
+  const parts = services[command]
+  if (parts !== undefined) {
+    const { values } = parseArgs({ args: [...rest], options: settingFlags })
+    const config = readSettings(values)
+    await serve(config, parts, createLogger(config))
+    return
+  }
+  switch (command) {
+    case 'simulator': return await simulate(rest)
+    case 'keys': return await keys(rest)
+    case 'doctor': return await doctor(rest)
+    case 'help': case '--help': case '-h': process.stdout.write(help); return
+    case '--version': process.stdout.write(`${version}\n`); return
+    default: throw new UsageError(`There is no command ${command}.\n\n${help}`)
+  }
+}
+
+async function simulate (argv: readonly string[]): Promise<void> {
+  const simulator = await startSimulator(parseSimulatorArguments([...argv]))
+  process.stdout.write(`Simulator: ${simulator.url}\n`)
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => { simulator.close().finally(() => process.exit(0)) })
+  }
+}
+
+async function keys (argv: readonly string[]): Promise<void> {
+  const config = readSettings()
+  const log = createLogger({ LOG_LEVEL: 'silent' })
+  await withRunningRedis(config, log, async redisUrl => {
+    const house = await openHouse(config, redisUrl, log)
+    try {
+      await runKeys(argv, house.accessKeys, text => { process.stdout.write(`${text}\n`) })
+    } finally {
+      await house.close()
+    }
+  })
+}
+
+async function doctor (argv: readonly string[]): Promise<void> {
+  const { values } = parseArgs({ args: [...argv], options: { json: { type: 'boolean' } } })
+  const config = readSettings()
+  const servers = serversOfSettings(config).map(({ alias, address }) => ({ alias, url: address.baseUrl, address }))
+  process.exitCode = await runDoctor(config, {
+    servers,
+    print: report => { process.stdout.write(`${report}\n`) },
+    async probeServer (url) {
+      const address = servers.find(server => server.url === url)?.address ?? parseServerUrl(url, 'url')
+      const client = createA1111Client(address)
+      try {
+        const { kind, version: told } = await probeServer(client)
+        return told === null ? kind : `${kind} ${told}`
+      } finally {
+        await client.close()
+      }
+    }
+  }, values.json ? 'json' : 'text')
+}

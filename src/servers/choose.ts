@@ -1,0 +1,29 @@
+import type { Server, ServerState } from './server.ts'
+
+/** A server as it stands when a job without a target looks for one. */
+export interface Candidate {
+  readonly server: Server
+  readonly state: ServerState | null
+  readonly waiting: number
+}
+
+/**
+ * Servers for a job that names none, best first: reachable before silent, then the shortest line. The simulator is
+ * offered only where there is no other enabled server, as nobody wants its paintings instead of theirs.
+ */
+export function rankCandidates (candidates: readonly Candidate[]): Candidate[] {
+  const enabled = candidates.filter(({ server }) => server.enabled)
+  const real = enabled.filter(({ server, state }) => !isSimulator(server, state))
+  return (real.length > 0 ? real : enabled).toSorted((one, other) =>
+    standing(one) - standing(other) || one.waiting - other.waiting || one.server.createdAt - other.server.createdAt)
+}
+
+/** Whether no real Stable Diffusion server answers there. */
+export function isSimulator (server: Server, state: ServerState | null): boolean {
+  return server.origin === 'simulator' || state?.traits?.kind === 'simulator'
+}
+
+function standing ({ server, state }: Candidate): number {
+  if (server.paused) return 2
+  return state?.reachable === 'yes' ? 0 : 1
+}

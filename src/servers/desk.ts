@@ -1,0 +1,139 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { A1111Client } from '../a1111/client.ts'
+import { readInventory } from '../a1111/inventory.ts'
+import { probeServer } from '../a1111/probe.ts'
+import { messageOf, ServiceError } from '../errors.ts'
+import type { JobStore } from '../jobs/store.ts'
+import type { ServerRegistry } from './registry.ts'
+import type { Server } from './server.ts'
+import type { ServerStateStore } from './state-store.ts'
+
+/** What becomes of the jobs of a server that is removed. */
+export type JobsOfRemoved = 'refuse' | 'cancel' | 'move'
+
+/** What operators do with servers beyond changing their records. */
+export interface ServerDesk {
+  readonly registry: ServerRegistry
+  /** Looks at a server now and writes down what was found. Never throws for the server's sake. */
+  test (server: Server): Promise<{ reachable: boolean, message: string, milliseconds: number }>
+  /**
+   * Removes a server; answers what became of its jobs, in words.
+   * @throws ServiceError `server_has_jobs` with their number, or about `to`
+   */
+  remove (server: Server, jobs: JobsOfRemoved, to?: string): Promise<string>
+}
+
+export interface ServerDeskDependencies {
+  readonly registry: ServerRegistry
+  readonly states: ServerStateStore
+  readonly store: JobStore
+  readonly connect: (server: Server) => A1111Client
+  /** Forgets the queue of a server that is no more. */
+  readonly forgetQueue: (serverId: string) => Promise<void>
+}
+
+/** How long a worker may take to let go of what runs, and how often it is looked at, in milliseconds. */
+const settleMs = 20_000
+const settleInterval = 50
+
+export function createServerDesk (dependencies: ServerDeskDependencies): ServerDesk {
+  const { registry, states, store, connect, forgetQueue } = dependencies
+
+  async function cancelJobs (server: Server): Promise<void> {
+    const running = await store.running(server.id)
+    const waiting = await store.line(server.id, 0, -1)
+    for (const id of [...waiting, ...running.map(job => job.id)]) await store.cancel(id).catch(unlessOver)
+  }
+
+  /** @throws ServiceError unless `to` names another server */
+  function takerOf (server: Server, to: string | undefined): Server {
+    if (to === undefined) {
+      throw new ServiceError('missing_required_field', 'to must name the server that takes the jobs.', { field: 'to' })
+    }
+    const taker = registry.require(to)
+    if (taker.id !== server.id) return taker
+    throw new ServiceError('invalid_field_value', 'to must name another server than the one to be removed.',
+      { field: 'to' })
+  }
+
+  async function moveJobs (server: Server, taker: Server): Promise<string> {
+    const waiting = await store.line(server.id, 0, -1)
+    for (const id of waiting) await store.move(id, taker.id).catch(unlessOver)
+    return `${waiting.length} jobs were moved to ${taker.alias}`
+  }
+
+  /** Until its worker has given back or ended what ran, or is found not to answer. */
+  async function untilIdle (server: Server): Promise<void> {
+    const deadline = Date.now() + settleMs
+    while ((await store.running(server.id)).length > 0) {
+      if (Date.now() > deadline) {
+        throw new ServiceError('server_has_jobs', `${server.alias} still runs a job that its worker does not let go; ` +
+          'it is disabled now. Try again in a moment.')
+      }
+      await sleep(settleInterval)
+    }
+  }
+
+  return {
+    registry,
+    async test (server) {
+      const begin = performance.now()
+      const client = connect(server)
+      const before = await states.read(server.id)
+      const moment = Date.now()
+      try {
+        const traits = await probeServer(client)
+        const inventory = await readInventory(client, traits)
+        await states.writeInventory(server.id, inventory)
+        await states.write(server.id, {
+          reachable: 'yes',
+          since: before?.reachable === 'yes' ? before.since : moment,
+          checkedAt: moment,
+          lastError: null,
+          traits,
+          inventoryReadAt: inventory.readAt
+        })
+        const version = traits.version === null ? '' : ` ${traits.version}`
+        return {
+          reachable: true,
+          message: `${traits.kind}${version} with ${inventory.checkpoints.length} checkpoints.`,
+          milliseconds: Math.round(performance.now() - begin)
+        }
+      } catch (error) {
+        return { reachable: false, message: messageOf(error), milliseconds: Math.round(performance.now() - begin) }
+      } finally {
+        await client.close()
+      }
+    },
+    async remove (server, jobs, to) {
+      const waiting = await store.waitingOn(server.id)
+      const running = (await store.running(server.id)).length
+      if (jobs === 'refuse' && waiting + running > 0) {
+        throw new ServiceError('server_has_jobs', `${server.alias} has ${waiting} waiting and ${running} running jobs. ` +
+          'Add ?jobs=cancel, or ?jobs=move&to=<alias>, to say what becomes of them.', { waiting, running })
+      }
+      if (server.origin === 'settings') {
+        throw new ServiceError('server_from_settings', `${server.alias} comes from the settings SERVERS or A1111_URL; ` +
+          'remove it there, or disable it here.')
+      }
+      const taker = jobs === 'move' ? takerOf(server, to) : null
+      // Its worker lets go of what runs, and no further job enters its line.
+      await registry.update(server.id, { enabled: false })
+      if (taker === null) await cancelJobs(server)
+      await untilIdle(server)
+      const told = taker === null ? cancelledOf(waiting, running) : await moveJobs(server, taker)
+      await registry.remove(server.id)
+      await states.forget(server.id)
+      await forgetQueue(server.id)
+      return told
+    }
+  }
+}
+
+function cancelledOf (waiting: number, running: number): string {
+  return waiting + running === 0 ? '' : `${waiting} waiting and ${running} running jobs were cancelled`
+}
+
+function unlessOver (error: unknown): void {
+  if (!(error instanceof ServiceError && error.code === 'job_operation_invalid')) throw error
+}

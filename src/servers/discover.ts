@@ -1,0 +1,57 @@
+import type { A1111Client } from '../a1111/client.ts'
+import { probeServer } from '../a1111/probe.ts'
+import type { ServerAddress } from '../a1111/types.ts'
+import type { Config } from '../config/settings.ts'
+import type { Log } from '../log.ts'
+import { parseServerUrl } from './address.ts'
+import type { ServerRegistry } from './registry.ts'
+import { sameAddress, type ServerOrigin } from './server.ts'
+
+/** Under which name a server on this machine is registered, whether told or found. */
+const localAlias = 'Local'
+
+/** The servers that the settings name. @throws ServiceError for an address that is none */
+export function serversOfSettings (config: Pick<Config, 'A1111_URL' | 'SERVERS'>): Array<{ alias: string, address: ServerAddress }> {
+  const named = config.SERVERS.map(entry => {
+    const [, alias = '', url = ''] = /^([^=]+)=(.*)$/.exec(entry) ?? []
+    return { alias: alias.trim(), address: parseServerUrl(url, `SERVERS (${alias.trim()})`) }
+  })
+  return config.A1111_URL === ''
+    ? named
+    : [{ alias: localAlias, address: parseServerUrl(config.A1111_URL, 'A1111_URL') }, ...named]
+}
+
+/** Registers what the settings name, and brings entries up to date whose address changed there. */
+export async function registerFromSettings (registry: ServerRegistry, config: Config): Promise<void> {
+  for (const { alias, address } of serversOfSettings(config)) await registerAs(registry, alias, address, 'settings')
+}
+
+/** Adds a server, or gives the one of that name this address. */
+export async function registerAs (
+  registry: ServerRegistry, alias: string, address: ServerAddress, origin: ServerOrigin
+): Promise<void> {
+  const known = registry.byAlias(alias)
+  if (known === undefined) await registry.add({ alias, address, origin })
+  else if (!sameAddress(known.address, address)) await registry.update(known.id, { address })
+}
+
+/**
+ * Looks for a server on this machine and registers it as `Local`.
+ * @returns whether one was found
+ */
+export async function findLocalServer (
+  registry: ServerRegistry, config: Config, connect: (address: ServerAddress) => A1111Client, log: Log
+): Promise<boolean> {
+  const address = parseServerUrl(config.LOCAL_A1111_URL, 'LOCAL_A1111_URL')
+  const client = connect(address)
+  try {
+    const { kind } = await probeServer(client)
+    await registerAs(registry, localAlias, address, 'found')
+    log.info({ url: address.baseUrl, kind }, `found a server on this machine; registered as ${localAlias}`)
+    return true
+  } catch {
+    return false
+  } finally {
+    await client.close()
+  }
+}

@@ -1,0 +1,56 @@
+import { startWorkforce, type Workforce } from '../queues/workforce.ts'
+import { createGenerationQueues } from '../queues/generation-queues.ts'
+import type { House } from './house.ts'
+import { createJobStore } from './jobs/store.ts'
+import { connectRedis } from './redis/connections.ts'
+import { createLeaseStore } from './servers/lease.ts'
+import type { MonitorIntervals } from './servers/monitor.ts'
+import { createServerStateStore } from './servers/state-store.ts'
+
+/** The part of a process that runs jobs. */
+export interface Worker {
+  readonly workforce: Workforce
+  close (): Promise<void>
+}
+
+const mebibyte = 1024 * 1024
+
+/**
+ * Starts running the jobs of all servers, as far as no other process does. It waits for Redis where requests fail,
+ * hence a connection of its own.
+ */
+export async function startWorker (house: House, intervals?: MonitorIntervals): Promise<Worker> {
+  const { config, log, keys, subscriber, registry, media, connect, processId } = house
+  const connection = await connectRedis(house.redisUrl, 'worker', log)
+  const queues = createGenerationQueues({ connection, keys, log })
+  const workforce = await startWorkforce({
+    connection,
+    subscriber,
+    keys,
+    queues,
+    registry,
+    media,
+    log,
+    connect,
+    processId,
+    store: createJobStore({ redis: connection, keys, queue: queues }),
+    states: createServerStateStore(connection, keys),
+    leases: createLeaseStore(connection, keys),
+    limits: {
+      attempts: config.JOB_ATTEMPTS,
+      backoffSeconds: config.RETRY_BACKOFF_SECONDS,
+      random: Math.random,
+      jobTimeoutSeconds: config.JOB_TIMEOUT_SECONDS,
+      maxAnswerBytes: config.RESULT_MAX_MIB * mebibyte
+    },
+    ...(intervals === undefined ? {} : { intervals })
+  })
+  return {
+    workforce,
+    async close () {
+      await workforce.close(config.SHUTDOWN_SECONDS * 1000)
+      await queues.close()
+      connection.disconnect()
+    }
+  }
+}
