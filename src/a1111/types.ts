@@ -70,7 +70,10 @@ export interface ServerProgress {
   readonly steps: number | null
   /** Seconds, as the server guesses; null where it does not. */
   readonly etaSeconds: number | null
-  /** The asked task: `running`, `queued` behind another, `gone`, or `unknown` where only a global view exists. */
+  /**
+   * The asked task: `running`; `queued` behind another, or about to begin where nothing is busy; `gone`: over, or not
+   * known (yet); or `unknown` where only a global view exists. The generation's own answer has the last word.
+   */
   readonly task: 'running' | 'queued' | 'gone' | 'unknown'
   /** Whether anything runs at the server. */
   readonly busy: boolean
@@ -92,6 +95,7 @@ export interface GenerationAnswer {
   readonly imageCount: number
   /** `info`, parsed; null where it was no JSON object. */
   readonly info: Readonly<Record<string, unknown>> | null
+  /** The server's echo of the request; null takes the place of strings over some 64 KiB, the images sent to it. */
   readonly parameters: Readonly<Record<string, unknown>> | null
 }
 
