@@ -1,5 +1,5 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import accessPlugin from '../plugins/core/access.ts'
 import bodyPlugin from '../plugins/core/body.ts'
 import corsPlugin from '../plugins/core/cors.ts'
@@ -10,6 +10,7 @@ import hostCheckPlugin from '../plugins/core/host-check.ts'
 import openapiPlugin from '../plugins/core/openapi.ts'
 import outputsPlugin from '../plugins/core/outputs.ts'
 import rateLimitPlugin from '../plugins/core/rate-limit.ts'
+import requestLogPlugin, { newRequestId } from '../plugins/core/request-log.ts'
 import uiPlugin from '../plugins/core/ui.ts'
 import uiSessionPlugin from '../plugins/core/ui-session.ts'
 import { schemaController } from '../plugins/core/validation.ts'
@@ -45,6 +46,8 @@ export async function createApp ({ house, logger, tokens }: AppOptions): Promise
   const { config, redis, keys, queues, store, list, media, inputs, registry, states, accessKeys } = house
   const app = Fastify({
     loggerInstance: logger,
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request' }),
+    genReqId: newRequestId,
     schemaController,
     bodyLimit: config.BODY_LIMIT_MIB * 1024 * 1024,
     trustProxy: config.TRUSTED_PROXIES.length > 0 ? [...config.TRUSTED_PROXIES] : false,
@@ -68,6 +71,7 @@ export async function createApp ({ house, logger, tokens }: AppOptions): Promise
   const sessions = createSessions({ redis, keys, tokens })
   const desk = createServerDesk({ registry, states, store, connect: house.connect, forgetQueue: queues.obliterate })
 
+  await app.register(requestLogPlugin)
   await app.register(errorsPlugin)
   await app.register(openapiPlugin, { publicUrl: config.PUBLIC_URL })
   await app.register(hostCheckPlugin, {

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyRequest } from 'fastify'
 import { BulkAnswer, BulkRequest, GenerateAnswer, GenerateRequest } from '../../schemas/generate.ts'
 import { errorResponses } from '../../schemas/error.ts'
 import { Ref } from '../../schemas/kit.ts'
@@ -55,7 +56,7 @@ const generate: FastifyPluginAsyncTypebox<GenerateOptions> = async (app, { submi
       const { keyId, kind } = request.principal
       const { answer } = await idempotency.once(keyId ?? kind, idempotencyKey(request.headers), body, newJobId,
         async id => {
-          const checked = await submitter.check(toSubmission(body, keyId))
+          const checked = await submitter.check(toSubmission(request, body))
           return renderAccepted(await submitter.accept(checked, id), body)
         })
       reply.code(sourcesThatNeed200.has(body.source_info ?? '') ? 200 : 202)
@@ -84,7 +85,7 @@ const generate: FastifyPluginAsyncTypebox<GenerateOptions> = async (app, { submi
     const { keyId, kind } = request.principal
     const { answer } = await idempotency.once(keyId ?? kind, idempotencyKey(request.headers), body, newBulkId,
       async id => {
-        const accepted = await bulks.submit(id, toSubmission(body, keyId), {
+        const accepted = await bulks.submit(id, toSubmission(request, body), {
           quantity: body.bulk_quantity ?? 10,
           seedVariation: body.seed_variation ?? 'random',
           baseSeed: body.base_seed ?? -1
@@ -104,9 +105,10 @@ function idempotencyKey (headers: Readonly<Record<string, unknown>>): string | u
 }
 
 /** @throws ServiceError `missing_required_field` when there is nothing to generate from */
-function toSubmission (body: GenerateRequest, keyId: string | null): SubmissionRequest {
+function toSubmission (request: FastifyRequest, body: GenerateRequest): SubmissionRequest {
   const raw = body.generation_info_raw?.trim() ?? ''
-  const given: unknown = raw === '' ? body.generation_params : { ...body.generation_params, generation_info_raw: raw }
+  const parameters = request.isMultipart() ? { ...flatParameters(body), ...body.generation_params } : body.generation_params
+  const given: unknown = raw === '' ? parameters : { ...parameters, generation_info_raw: raw }
   if (given === undefined || given === null) {
     throw new ServiceError('missing_required_field',
       'generation_params is required: an object such as { "prompt": "a lighthouse" }.', { field: 'generation_params' })
@@ -122,9 +124,14 @@ function toSubmission (body: GenerateRequest, keyId: string | null): SubmissionR
     source: body.source_info ?? 'extension',
     priority: body.priority ?? 5,
     onMissing: body.on_missing ?? 'refuse',
-    keyId,
+    keyId: request.principal.keyId,
     bulkId: null
   }
+}
+
+/** A form has no object to put parameters in, so its further fields are taken for them. */
+function flatParameters (body: GenerateRequest): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(body).filter(([name]) => !(name in BulkRequest.properties)))
 }
 
 function renderAccepted (accepted: Accepted, body: GenerateRequest): GenerateAnswer {

@@ -48,7 +48,9 @@ function isConnectionError (error: unknown): boolean {
 }
 
 function validationError ({ validation = [], validationContext }: Partial<FastifyError>): ServiceError {
-  const fields = validation.slice(0, mostFields).map(problem => {
+  // Where a value may also be null or of another shape, the other shapes' complaints say nothing.
+  const telling = validation.filter(({ keyword, params }) => keyword !== 'anyOf' && params.type !== 'null')
+  const fields = (telling.length > 0 ? telling : validation).slice(0, mostFields).map(problem => {
     const missing = problem.keyword === 'required' ? String(problem.params.missingProperty) : ''
     const path = [...problem.instancePath.split('/').slice(1).map(unescapePointer), missing].filter(part => part !== '')
     const field = path.join('.') || (validationContext ?? 'body')

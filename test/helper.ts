@@ -1,0 +1,165 @@
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { FastifyInstance } from 'fastify'
+import { Redis } from 'ioredis'
+import { pino } from 'pino'
+import type { Test } from 'tap'
+import { createApp } from '../src/app.ts'
+import { parseSettings } from '../src/config/parse.ts'
+import { openHouse, type House } from '../src/house.ts'
+import { registerAs } from '../src/servers/discover.ts'
+import { startSimulator, type Simulator, type SimulatorOptions } from '../src/simulator/simulator.ts'
+import { startWorker, type Worker } from '../src/worker.ts'
+import { startTestRedis, type TestRedis } from './redis.ts'
+
+type Teardown = Pick<Test, 'teardown'>
+
+export interface ServiceOptions {
+  /** A Redis to share; one of its own otherwise. */
+  readonly redis?: TestRedis
+  /** Settings beyond the defaults of a test. */
+  readonly settings?: Readonly<Record<string, string>>
+  /** Servers by alias; one simulator named Main otherwise. */
+  readonly servers?: Readonly<Record<string, string>>
+  readonly simulator?: SimulatorOptions
+  /** `none` leaves the jobs waiting. */
+  readonly worker?: 'own' | 'none'
+}
+
+/** The whole service as tests see it: over real HTTP, on a real Redis, with a simulated server behind it. */
+export interface Service {
+  readonly url: string
+  readonly app: FastifyInstance
+  readonly house: House
+  readonly redis: TestRedis
+  readonly simulator: Simulator
+  readonly dataDirectory: string
+  /** Undefined where none was asked for. */
+  readonly worker: Worker | undefined
+  /** A request without any browser's marks, from loopback. */
+  request (method: string, path: string, body?: unknown, headers?: Readonly<Record<string, string>>): Promise<Answer>
+  /** Submits a job and gives its id. */
+  submit (parameters: Readonly<Record<string, unknown>>, more?: Readonly<Record<string, unknown>>): Promise<string>
+  /** The job once its status is one of these. */
+  until (jobId: string, ...statuses: string[]): Promise<JobBody>
+  job (jobId: string): Promise<JobBody>
+}
+
+export interface Answer {
+  readonly status: number
+  readonly headers: Headers
+  readonly body: JsonBody
+}
+
+/** What tests read out of answers; asserting on it is what checks its shape. */
+export interface JsonBody { readonly [name: string]: unknown }
+export type JobBody = JsonBody & {
+  readonly id: string
+  readonly status: string
+  readonly images: ReadonlyArray<{ filename: string, url: string, seed: number, width: number, height: number, role: string }>
+  readonly error: { code: string, message: string } | null
+  readonly attempts: ReadonlyArray<{ code: string, server: string }>
+}
+
+/** A small picture in few steps. */
+export const quick = { prompt: 'a lighthouse', steps: 2, width: 64, height: 64 } as const
+
+const fast: SimulatorOptions = { stepMilliseconds: 2, loadMilliseconds: 0 }
+
+/** Fast looks at servers, so that no test waits for one. */
+const testIntervals = { whileUp: 1000, whileDown: 50, inventory: 1000 }
+
+export const silentLogger = pino({ level: 'silent' })
+
+export async function startService (t: Teardown, options: ServiceOptions = {}): Promise<Service> {
+  const redis = options.redis ?? await startTestRedis()
+  if (options.redis === undefined) t.teardown(redis.stop)
+  const simulator = await startSimulator({ ...fast, ...options.simulator })
+  t.teardown(simulator.close)
+  const dataDirectory = await mkdtemp(join(tmpdir(), 'sq-data-'))
+  t.teardown(() => rm(dataDirectory, { recursive: true, force: true }))
+  const config = parseSettings({
+    PORT: '0', DATA_DIR: dataDirectory, LOG_LEVEL: 'silent', RETRY_BACKOFF_SECONDS: '0.05', ...options.settings
+  })
+  const house = await openHouse(config, redis.url, silentLogger)
+  t.teardown(house.close)
+  for (const [alias, baseUrl] of Object.entries(options.servers ?? { Main: simulator.url })) {
+    await registerAs(house.registry, alias, { baseUrl }, 'user')
+  }
+  const worker = options.worker === 'none' ? undefined : await startWorker(house, testIntervals)
+  if (worker !== undefined) t.teardown(worker.close)
+  const app = await createApp({ house, logger: silentLogger, tokens: [config.AUTH_TOKEN].filter(Boolean) })
+  t.teardown(() => app.close())
+  const url = await app.listen({ host: '127.0.0.1', port: 0 })
+  const service = { url, app, house, redis, simulator, dataDirectory, worker, ...client(url, house) }
+  if (worker !== undefined) await serversSeen(house)
+  return service
+}
+
+/** Requests to a service, and waiting for what its jobs become. */
+export function client (url: string, house: Pick<House, 'redisUrl' | 'keys'>) {
+  async function request (
+    method: string, path: string, body?: unknown, headers: Readonly<Record<string, string>> = {}
+  ): Promise<Answer> {
+    const response = await fetch(url + path, {
+      method,
+      headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) })
+    })
+    const text = await response.text()
+    const json = /json/.test(response.headers.get('content-type') ?? '') && text !== ''
+    return {
+      status: response.status, headers: response.headers, body: (json ? JSON.parse(text) : { text }) as JsonBody
+    }
+  }
+
+  async function job (jobId: string): Promise<JobBody> {
+    return (await request('GET', `/api/v2/jobs/${jobId}`)).body.job as JobBody
+  }
+
+  return {
+    request,
+    job,
+    async submit (parameters: Readonly<Record<string, unknown>>, more: Readonly<Record<string, unknown>> = {}) {
+      const { status, body } = await request('POST', '/api/v2/generate', {
+        target_server_alias: 'default', generation_params: parameters, ...more
+      })
+      if (status !== 202) throw new Error(`not accepted: ${status} ${JSON.stringify(body)}`)
+      return String(body.job_id)
+    },
+    async until (jobId: string, ...statuses: string[]): Promise<JobBody> {
+      return await onNotices(house, async () => {
+        const found = await job(jobId)
+        return statuses.includes(found.status) ? found : undefined
+      })
+    }
+  }
+}
+
+/** Tries again at every notice that the jobs give, until there is an answer. */
+export async function onNotices<Found> (
+  { redisUrl, keys }: Pick<House, 'redisUrl' | 'keys'>, look: () => Promise<Found | undefined>
+): Promise<Found> {
+  const subscriber = new Redis(redisUrl, { maxRetriesPerRequest: null })
+  try {
+    await subscriber.subscribe(keys.channel('jobs'))
+    for (;;) {
+      const notice = once(subscriber, 'message')
+      const found = await look()
+      if (found !== undefined) return found
+      await notice
+    }
+  } finally {
+    subscriber.disconnect()
+  }
+}
+
+/** Resolves when every enabled server was looked at. */
+async function serversSeen (house: House): Promise<void> {
+  const servers = house.registry.list().filter(({ enabled }) => enabled)
+  while ((await house.states.readMany(servers.map(({ id }) => id))).some(state => state === null)) {
+    await new Promise(resolve => { setTimeout(resolve, 10) })
+  }
+}

@@ -1,0 +1,102 @@
+import { readFile, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import { quick, startService } from '../helper.ts'
+
+t.test('a prompt goes in, an id comes back, and the image is kept', async t => {
+  const service = await startService(t)
+  const accepted = await service.request('POST', '/api/v2/generate', {
+    target_server_alias: 'Main', generation_params: { ...quick, seed: 0 }
+  })
+  t.equal(accepted.status, 202)
+  t.match(accepted.body, { success: true, queue_position: 1, target_server_alias: 'Main', seed: 0 })
+  t.equal(accepted.headers.get('location'), `/api/v2/jobs/${String(accepted.body.id)}`)
+
+  const job = await service.until(String(accepted.body.id), 'completed')
+  t.equal(job.images.length, 1)
+  const [image] = job.images
+  t.match(image, { seed: 0, width: 64, height: 64, role: 'image', filename: new RegExp(`^${job.id.slice(0, 8)}_.*_0\\.png$`) })
+
+  const response = await fetch(service.url + (image?.url ?? ''))
+  t.equal(response.headers.get('content-type'), 'image/png')
+  const served = Buffer.from(await response.arrayBuffer())
+  t.ok(served.equals(await readFile(join(service.dataDirectory, 'outputs', image?.filename ?? ''))))
+  t.ok(served.includes('a lighthouse'), 'the parameters stand inside the picture')
+  t.equal(service.simulator.state().generations.length, 1, 'it was generated once')
+})
+
+t.test('jobs of one server run one after another, by priority and then by arrival', async t => {
+  const service = await startService(t, { worker: 'none' })
+  const order: Array<[string, number]> = [['a', 5], ['b', 5], ['c', 10], ['d', 1], ['e', 10]]
+  const ids: string[] = []
+  for (const [prompt, priority] of order) ids.push(await service.submit({ ...quick, prompt }, { priority }))
+  const positions = await Promise.all(ids.map(async id => (await service.job(id)).queue_position))
+  t.same(positions, [3, 4, 1, 5, 2])
+
+  const { startWorker } = await import('../../src/worker.ts')
+  const worker = await startWorker(service.house)
+  t.teardown(worker.close)
+  for (const id of ids) await service.until(id, 'completed')
+  const { generations, mostInFlight } = service.simulator.state()
+  t.same(generations.map(({ prompt }) => prompt), ['c', 'e', 'a', 'b', 'd'])
+  t.equal(mostInFlight, 1, 'the server never had two at once')
+})
+
+t.test('a waiting job that is cancelled leaves the line and never reaches the server', async t => {
+  const service = await startService(t, { simulator: { stepMilliseconds: 50 } })
+  const first = await service.submit({ ...quick, steps: 10 })
+  const second = await service.submit(quick)
+  const third = await service.submit(quick)
+  for (const id of [second, third]) {
+    const { status, body } = await service.request('POST', `/api/v2/jobs/${id}/cancel`)
+    t.equal(status, 200)
+    t.match(body, { job: { status: 'cancelled', queue_position: null } })
+  }
+  await service.until(first, 'completed')
+  const again = await service.request('POST', `/api/v2/jobs/${second}/cancel`)
+  t.equal(again.status, 400)
+  t.match(again.body, { error: 'job_operation_invalid', details: { current_status: 'cancelled' } })
+  const fourth = await service.submit(quick)
+  await service.until(fourth, 'completed')
+  t.equal(service.simulator.state().generations.length, 2)
+})
+
+t.test('a running job that is cancelled stops at the server, keeps what there is, and stays cancelled', async t => {
+  const service = await startService(t, { simulator: { stepMilliseconds: 40 } })
+  const id = await service.submit({ ...quick, steps: 100 })
+  await service.until(id, 'processing')
+  const { status } = await service.request('POST', `/api/v2/jobs/${id}/cancel`)
+  t.equal(status, 200)
+  const job = await service.until(id, 'cancelled', 'completed', 'failed')
+  t.equal(job.status, 'cancelled')
+  const { generations, interrupts } = service.simulator.state()
+  t.match(generations, [{ taskId: id, interrupted: true }])
+  t.ok(interrupts >= 1)
+  const next = await service.submit(quick)
+  t.equal((await service.until(next, 'completed')).status, 'completed')
+  t.equal((await service.job(id)).status, 'cancelled')
+})
+
+t.test('a server that is down holds its line and costs no attempt; when it is back the line goes on', async t => {
+  const service = await startService(t)
+  await service.simulator.crash(400)
+  const down = service.submit(quick)
+  const job = await service.until(await down, 'completed', 'failed')
+  t.equal(job.status, 'completed')
+  t.equal(service.simulator.state().generations.filter(({ taskId }) => taskId === job.id).length, 1)
+})
+
+t.test('input images are kept in the media store and never enter Redis', async t => {
+  const service = await startService(t)
+  const source = await service.until(await service.submit(quick), 'completed')
+  const png = Buffer.from(await (await fetch(service.url + (source.images[0]?.url ?? ''))).arrayBuffer()).toString('base64')
+  const id = await service.submit({ ...quick, init_images: [png], denoising_strength: 0.5 })
+  const job = await service.until(id, 'completed', 'failed')
+  t.equal(job.status, 'completed')
+  t.match(service.simulator.state().generations.at(-1), { mode: 'img2img', taskId: id })
+  const record = await service.house.redis.hgetall(service.house.keys.key('job', id))
+  t.notOk(JSON.stringify(record).includes(png.slice(100, 200)))
+  t.equal((await readdir(join(service.dataDirectory, 'media', 'inputs'))).filter(name => name.length === 2).length, 1)
+  t.equal((await service.request('DELETE', `/api/v2/jobs/${id}`)).status, 200)
+  t.equal((await service.request('GET', `/api/v2/jobs/${id}`)).status, 404)
+})
