@@ -1,0 +1,42 @@
+# syntax=docker/dockerfile:1
+FROM node:24-slim AS base
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+
+FROM base AS build
+RUN npm ci
+COPY tsconfig.json tsconfig.build.json ./
+COPY src src
+COPY plugins plugins
+COPY queues queues
+COPY schemas schemas
+RUN npm run build && rm -f dist/.tsbuildinfo && find dist -name '*.map' -delete
+
+FROM base AS dependencies
+RUN npm ci --omit=dev && npm cache clean --force
+
+FROM node:24-slim
+LABEL org.opencontainers.image.title="StableQueue" \
+      org.opencontainers.image.description="One dependable queue in front of any number of AUTOMATIC1111 / Forge Stable Diffusion servers" \
+      org.opencontainers.image.licenses="MIT"
+# For `start` without REDIS_URL; a service of it is never started in a container.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends redis-server \
+ && rm -rf /var/lib/apt/lists/* \
+ && install -d -o node -g node /data
+WORKDIR /app
+COPY package.json ./
+COPY --from=dependencies /app/node_modules node_modules
+COPY --from=build /app/dist dist
+# Without tsconfig.json the launcher neither installs nor builds.
+COPY src/launch.mjs src/prepare.mjs src/
+COPY web web
+ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 DATA_DIR=/data
+USER node
+VOLUME /data
+EXPOSE 3000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/health`).then(reply => process.exit(reply.ok ? 0 : 1), () => process.exit(1))"]
+ENTRYPOINT ["node", "src/launch.mjs"]
+CMD ["start"]

@@ -1,0 +1,84 @@
+import t from 'tap'
+import { readFile } from 'node:fs/promises'
+import { parse } from 'yaml'
+import { parseSettings } from '../src/config/parse.ts'
+import { Settings } from '../src/config/settings.ts'
+
+const read = (name: string) => readFile(new URL(`../${name}`, import.meta.url), 'utf8')
+
+/** A service of docker-compose.yml, as far as these tests look at it. */
+interface Service {
+  readonly image: string
+  readonly command: readonly string[]
+  readonly environment?: Readonly<Record<string, string | number>>
+  readonly ports?: readonly string[]
+  readonly volumes?: readonly string[]
+  readonly depends_on?: Readonly<Record<string, { condition: string }>>
+  readonly healthcheck?: object
+  readonly profiles?: readonly string[]
+  readonly read_only: boolean
+}
+
+async function readServices (): Promise<Record<'redis' | 'api' | 'worker' | 'simulator', Service>> {
+  return parse(await read('docker-compose.yml'), { merge: true }).services
+}
+
+/** The settings of a service, with the defaults that compose would put in. */
+function settingsOf ({ environment = {} }: Service): Record<string, string> {
+  return Object.fromEntries(Object.entries(environment).map(([name, value]) =>
+    [name, String(value).replace(/\$\{\w+:-([^}]*)\}/g, '$1')]))
+}
+
+t.test('only the api is published, only on this machine, and only there it trusts without a token', async t => {
+  const { redis, api, worker, simulator } = await readServices()
+  t.same(api.ports, ['127.0.0.1:3000:3000'])
+  for (const service of [redis, worker, simulator]) t.notOk(service.ports)
+  t.match(settingsOf(api), { HOST: '0.0.0.0', UI_AUTH: 'none', UI_TRUSTED_CIDRS: '172.16.0.0/12,192.168.65.0/24' })
+})
+
+t.test('every setting is one that the service knows and accepts', async t => {
+  const { api, worker } = await readServices()
+  for (const service of [api, worker]) {
+    t.same(Object.keys(settingsOf(service)).filter(name => !(name in Settings.properties)), [])
+    t.match(parseSettings(settingsOf(service)), { DATA_DIR: '/data', REDIS_URL: 'redis://:stablequeue@redis:6379' })
+  }
+})
+
+t.test('api and worker share image, data and Redis, which they wait for', async t => {
+  const { api, worker } = await readServices()
+  t.same([api.command, worker.command], [['api'], ['worker']])
+  for (const service of [api, worker]) {
+    t.equal(service.image, 'stablequeue')
+    t.same(service.volumes, ['data:/data'])
+    t.same(service.depends_on, { redis: { condition: 'service_healthy' } })
+    t.equal(service.read_only, true)
+  }
+})
+
+t.test('Redis keeps every acknowledged write, evicts nothing and wants a password that no list of processes shows', async t => {
+  const { redis } = await readServices()
+  const script = redis.command.at(-1) ?? ''
+  for (const line of ['requirepass $$REDIS_PASSWORD', 'appendonly yes', 'appendfsync always', 'maxmemory-policy noeviction']) {
+    t.match(script, line)
+  }
+  t.match(script, /exec redis-server \/tmp\/redis\.conf\n$/)
+  t.same(redis.volumes, ['redis:/data'])
+  t.ok(redis.healthcheck)
+})
+
+t.test('the simulator comes only when it is asked for', async t => {
+  const { simulator } = await readServices()
+  t.same(simulator.profiles, ['simulator'])
+  t.match(simulator.command.join(' '), /^simulator --host 0\.0\.0\.0 --port 7860$/)
+})
+
+t.test('the image brings the launcher what it needs, and nothing that makes it install or build', async t => {
+  const dockerfile = await read('Dockerfile')
+  const last = dockerfile.slice(dockerfile.lastIndexOf('\nFROM '))
+  t.match(last, 'COPY src/launch.mjs src/prepare.mjs src/')
+  t.notMatch(last, /COPY.*tsconfig/)
+  t.match(last, /\nUSER node\n/)
+  const ignored = await read('.dockerignore')
+  const copied = [...dockerfile.matchAll(/^COPY (?!--from)(.*) \S+$/gm)].flatMap(([, names = '']) => names.split(' '))
+  for (const name of copied) t.match(ignored, `\n!${name.split('/')[0]}\n`, `${name} is not ignored`)
+})
