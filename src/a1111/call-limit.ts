@@ -1,11 +1,13 @@
-/** What ended a call before its answer did. */
-export type CallEnd = 'cancelled' | 'late' | 'closed'
+import { callCancelled, clientClosed, type CallPhase } from './failures.ts'
+import type { GenerationFailure } from './types.ts'
+
+type FailureInPhase = (phase: CallPhase) => GenerationFailure
 
 /** One signal out of a caller's, a time limit and the client's own end, that leaves nothing behind. */
 export interface CallLimit {
   readonly signal: AbortSignal
-  /** Why `signal` fired; null while it has not. */
-  ended (): CallEnd | null
+  /** What ended a call that had come so far; null while `signal` has not fired. */
+  failure (phase: CallPhase): GenerationFailure | null
   /**
    * The promise, or a rejection as soon as the call has ended. undici heeds a signal only once a connection
    * stands, which at a host that does not answer takes until its own time limit.
@@ -17,31 +19,34 @@ export interface CallLimit {
 
 /**
  * @param timeoutMs milliseconds from now, at most 2^31 - 1
+ * @param late what it means when they are over
  * @param closed fires when the client is closed
  * @param cancelled the caller's own signal
  */
-export function limitCall (timeoutMs: number, closed: AbortSignal, cancelled: AbortSignal | undefined): CallLimit {
+export function limitCall (
+  timeoutMs: number, late: FailureInPhase, closed: AbortSignal, cancelled: AbortSignal | undefined
+): CallLimit {
   // by hand: AbortSignal.any and AbortSignal.timeout keep their sources and timers until they are collected
   const controller = new AbortController()
   const whenEnded = new Promise<never>((_resolve, reject) => {
     controller.signal.addEventListener('abort', () => { reject(controller.signal.reason) }, { once: true })
   })
   whenEnded.catch(() => {}) // a call that ends before anybody waits for it
-  let end: CallEnd | null = null
-  function finish (reason: CallEnd): void {
+  let end: FailureInPhase | null = null
+  function finish (reason: FailureInPhase): void {
     end ??= reason
     controller.abort()
   }
-  const onClosed = () => finish('closed')
-  const onCancelled = () => finish('cancelled')
-  const timer = setTimeout(() => finish('late'), timeoutMs)
+  const onClosed = () => finish(clientClosed)
+  const onCancelled = () => finish(callCancelled)
+  const timer = setTimeout(() => finish(late), timeoutMs)
   closed.addEventListener('abort', onClosed)
   cancelled?.addEventListener('abort', onCancelled)
   if (cancelled?.aborted === true) onCancelled()
   if (closed.aborted) onClosed()
   return {
     signal: controller.signal,
-    ended: () => end,
+    failure: phase => end === null ? null : end(phase),
     orEnd: promise => Promise.race([promise, whenEnded]),
     release () {
       clearTimeout(timer)

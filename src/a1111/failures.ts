@@ -129,6 +129,11 @@ export function statusFailure (status: number, contentType: string, body: string
   return new GenerationFailure('bad-answer', 'unexpected_status', `The server answered with the unexpected status ${status}.`)
 }
 
+/** Whether the server answered that it has no such route. */
+export function isMissing (error: unknown): boolean {
+  return error instanceof GenerationFailure && (error.code === 'route_missing' || error.code === 'method_not_allowed')
+}
+
 /** undici leaves out the code of some. */
 function isParserError (error: unknown): boolean {
   return error instanceof Error && error.name === 'HTTPParserError'

@@ -1,10 +1,10 @@
 import { chunksOf, failureOfAnswer } from './answer-body.ts'
 import { readGenerationAnswer, type AnswerStreamOptions } from './answer-stream.ts'
-import { limitCall, type CallLimit } from './call-limit.ts'
+import { limitCall } from './call-limit.ts'
 import type { Endpoint } from './endpoint.ts'
-import { answerTooLarge, callCancelled, clientClosed, connectionFailure, deadlinePassed, type CallPhase } from './failures.ts'
+import { answerTooLarge, connectionFailure, deadlinePassed, type CallPhase } from './failures.ts'
 import { postOnce } from './post-once.ts'
-import type { GenerationAnswer, GenerationFailure, GenerationMode } from './types.ts'
+import type { GenerationAnswer, GenerationMode } from './types.ts'
 
 export interface GenerationOptions extends AnswerStreamOptions {
   readonly signal?: AbortSignal
@@ -25,11 +25,12 @@ export async function callGeneration (
   endpoint: Endpoint, mode: GenerationMode, body: string | Buffer, options: GenerationOptions,
   { connectTimeoutMs, closed }: { connectTimeoutMs: number, closed: AbortSignal }
 ): Promise<GenerationAnswer> {
-  const limit = limitCall(options.deadlineMs, closed, options.signal)
+  const limit = limitCall(options.deadlineMs, deadlinePassed, closed, options.signal)
   let phase: CallPhase = 'connecting'
-  const toFailure = (error: unknown) => endOfCall(limit, phase) ?? connectionFailure(error, phase)
+  const toFailure = (error: unknown) => limit.failure(phase) ?? connectionFailure(error, phase)
   try {
-    if (limit.ended() !== null) throw toFailure(null)
+    const early = limit.failure(phase)
+    if (early !== null) throw early
     const answer = await postOnce(endpoint.urlOf(`/sdapi/v1/${mode}`), body, {
       headers: { ...endpoint.headers, 'content-type': 'application/json' },
       signal: limit.signal,
@@ -49,11 +50,4 @@ export async function callGeneration (
   } finally {
     limit.release()
   }
-}
-
-function endOfCall (limit: CallLimit, phase: CallPhase): GenerationFailure | null {
-  const end = limit.ended()
-  if (end === 'late') return deadlinePassed(phase)
-  if (end === 'cancelled') return callCancelled(phase)
-  return end === 'closed' ? clientClosed(phase) : null
 }

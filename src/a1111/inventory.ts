@@ -1,6 +1,6 @@
 import type { A1111Client } from './client.ts'
+import { isMissing } from './failures.ts'
 import { fieldsOf, textOf, textsOf, type JsonObject } from './json-values.ts'
-import { isMissing } from './progress.ts'
 import type { SmallCallOptions } from './small-calls.ts'
 import { GenerationFailure, type Checkpoint, type Inventory, type Scheduler, type ServerTraits } from './types.ts'
 
@@ -76,9 +76,8 @@ export async function readInventory (client: A1111Client, { kind }: ServerTraits
  * away is, or half an inventory would pass for the whole. Without checkpoints nothing can be checked.
  */
 function isTolerable (error: unknown, name: ListName): boolean {
-  if (!(error instanceof GenerationFailure)) return false
   if (isMissing(error)) return true
-  if (name === 'checkpoints') return false
+  if (name === 'checkpoints' || !(error instanceof GenerationFailure)) return false
   return error.code === 'answer_timeout' || ['request', 'passing', 'bad-answer'].includes(error.failureClass)
 }
 

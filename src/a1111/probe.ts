@@ -1,6 +1,6 @@
 import type { A1111Client } from './client.ts'
+import { isMissing } from './failures.ts'
 import { fieldsOf, textOf, type JsonObject } from './json-values.ts'
-import { isMissing } from './progress.ts'
 import { GenerationFailure, type ServerKind, type ServerTraits } from './types.ts'
 
 /** A1111 has some 312 options, Forge more; sd.cpp's server says a handful. */
@@ -48,7 +48,7 @@ async function answerOf (call: Promise<unknown>): Promise<JsonObject | null> {
   try {
     return fieldsOf(await call)
   } catch (error) {
-    if (error instanceof GenerationFailure && (isMissing(error) || !keepsFromAnswering(error))) return null
+    if (isMissing(error) || (error instanceof GenerationFailure && !keepsFromAnswering(error))) return null
     throw error
   }
 }
@@ -59,7 +59,7 @@ async function offersPost (client: A1111Client, path: string): Promise<boolean> 
     await client.readJson(path)
     return true
   } catch (error) {
-    if (error instanceof GenerationFailure && isMissing(error)) return error.code === 'method_not_allowed'
+    if (isMissing(error)) return error instanceof GenerationFailure && error.code === 'method_not_allowed'
     throw error
   }
 }

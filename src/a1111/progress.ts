@@ -1,6 +1,7 @@
+import { isMissing } from './failures.ts'
 import { fieldsOf, numberOf } from './json-values.ts'
 import type { SmallCallOptions, SmallCalls } from './small-calls.ts'
-import { GenerationFailure, type ServerProgress } from './types.ts'
+import type { ServerProgress } from './types.ts'
 
 /** Time after which `/internal/progress` is asked for again where it was missing: a server may start anew. */
 const askAgainMs = 30_000
@@ -28,7 +29,7 @@ export function createProgressReader (
     try {
       return taskViewOf(await calls.post('/internal/progress', { id_task: taskId, live_preview: false }, options))
     } catch (error) {
-      if (!(error instanceof GenerationFailure) || !isMissing(error)) throw error
+      if (!isMissing(error)) throw error
       tasksMissingUntil = performance.now() + askAgainMs
       return null
     }
@@ -41,26 +42,13 @@ export function createProgressReader (
   }
 }
 
-/** Whether the server answered that it has no such route. */
-export function isMissing (failure: GenerationFailure): boolean {
-  return failure.code === 'route_missing' || failure.code === 'method_not_allowed'
-}
-
-interface TaskView { active: boolean, queued: boolean, completed: boolean, fraction: number, etaSeconds: number | null }
+interface TaskView { active: boolean, queued: boolean, completed: boolean }
 type ServerView = Omit<ServerProgress, 'task'>
 
 function combine (task: TaskView | null, server: ServerView): ServerProgress {
   if (task === null) return { ...server, task: 'unknown' }
-  if (task.active && server.busy) {
-    return {
-      fraction: task.fraction,
-      step: server.step,
-      steps: server.steps,
-      etaSeconds: task.etaSeconds ?? server.etaSeconds,
-      task: 'running',
-      busy: true
-    }
-  }
+  // all figures from the later answer, or they would not fit together
+  if (task.active && server.busy) return { ...server, task: 'running' }
   // what the server does now is another's, so its figures say nothing about this task
   return {
     fraction: task.completed ? 1 : 0,
@@ -77,9 +65,7 @@ function taskViewOf (answer: unknown): TaskView {
   return {
     active: view.active === true,
     queued: view.queued === true,
-    completed: view.completed === true,
-    fraction: fractionOf(view.progress),
-    etaSeconds: positiveOf(view.eta)
+    completed: view.completed === true
   }
 }
 

@@ -1,10 +1,9 @@
 import { Pool, type Dispatcher } from 'undici'
 import { chunksOf, failureOfAnswer } from './answer-body.ts'
-import { limitCall, type CallLimit } from './call-limit.ts'
+import { limitCall } from './call-limit.ts'
 import type { Endpoint } from './endpoint.ts'
-import { answerTooLarge, callCancelled, clientClosed, connectionFailure, slowAnswer, type CallPhase } from './failures.ts'
+import { answerTooLarge, connectionFailure, slowAnswer, type CallPhase } from './failures.ts'
 import { createJsonSieve } from './json-sieve.ts'
-import type { GenerationFailure } from './types.ts'
 
 export interface SmallCallOptions {
   readonly signal?: AbortSignal
@@ -53,9 +52,10 @@ export function createSmallCalls (endpoint: Endpoint, limits: SmallCallLimits, c
 
   async function call (request: Dispatcher.RequestOptions, options: SmallCallOptions): Promise<unknown> {
     const timeoutMs = options.timeoutMs ?? limits.timeoutMs
-    const limit = limitCall(timeoutMs, closed, options.signal)
+    const limit = limitCall(timeoutMs, () => slowAnswer(timeoutMs), closed, options.signal)
+    // never `waiting`: small calls start no generation that could run on
     let phase: CallPhase = 'connecting'
-    const toFailure = (error: unknown) => endOfCall(limit, timeoutMs, phase) ?? connectionFailure(error, phase)
+    const toFailure = (error: unknown) => limit.failure(phase) ?? connectionFailure(error, phase)
     try {
       const answer = await limit.orEnd(pool.request({ ...request, signal: limit.signal, highWaterMark: neverPause }))
         .catch(error => { throw toFailure(error) })
@@ -96,12 +96,4 @@ async function readValue (
     Array.from(sieve.scan(chunk))
   }
   return sieve.finish()
-}
-
-/** What ended the call from our side. Small calls start no generation, so none may be running for them. */
-function endOfCall (limit: CallLimit, timeoutMs: number, phase: CallPhase): GenerationFailure | null {
-  const end = limit.ended()
-  if (end === 'late') return slowAnswer(timeoutMs)
-  if (end === 'cancelled') return callCancelled(phase)
-  return end === 'closed' ? clientClosed(phase) : null
 }
