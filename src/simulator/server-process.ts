@@ -31,8 +31,8 @@ export interface ServerProcess {
     loaded: CheckpointFile | null
     /** A CUDA error that makes every later job fail. */
     poisoned: boolean
-    /** While set, progress answers this. */
-    frozenProgress: Record<string, unknown> | null
+    /** While set, progress is told from this instead of the real state. */
+    frozenState: State | null
   }
   /** Cuts every connection, refuses new ones for so many milliseconds, then starts anew. */
   readonly die: (refuseMilliseconds: number) => void
@@ -58,7 +58,7 @@ export function createServerProcess (
       : { samplers, schedulers },
     pace: createPace(life),
     timing: createTiming(settings),
-    memory: { loaded: null, poisoned: false, frozenProgress: null },
+    memory: { loaded: null, poisoned: false, frozenState: null },
     die
   }
   becomeLoaded(process, selectedCheckpoint(process))

@@ -3,7 +3,6 @@ interface Slider { readonly name: string, readonly value: number, readonly min: 
 /** A preprocessor. */
 export interface Module {
   readonly name: string
-  readonly label: string
   readonly modelFree: boolean
   readonly sliders: readonly Slider[]
   /** Control types that offer it besides All. */
@@ -13,7 +12,7 @@ export interface Module {
 const resolution: Slider = { name: 'Resolution', value: 512, min: 64, max: 2048 }
 
 function module (name: string, types: readonly string[], sliders: readonly Slider[] = [resolution]): Module {
-  return { name, label: name, modelFree: name.startsWith('reference'), sliders, types }
+  return { name, modelFree: name.startsWith('reference'), sliders, types }
 }
 
 function threshold (name: string, value: number): Slider {

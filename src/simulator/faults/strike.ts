@@ -1,6 +1,5 @@
 import { PythonError } from '../failures.ts'
-import { describeProgress } from '../progress.ts'
-import { previewOptions, type ServerProcess } from '../server-process.ts'
+import type { ServerProcess } from '../server-process.ts'
 import type { Fault, StruckFaults } from './faults.ts'
 
 const defaultRefusal = 1000
@@ -28,8 +27,8 @@ export async function strikeDuringStep (
   const hang = faults.get('hang')
   if (isAt(hang, half)) await untilGoneOrDead(process, hang)
   if (isAt(faults.get('progress-freeze'), half)) {
-    const wish = { skipCurrentImage: true }
-    process.memory.frozenProgress = await describeProgress(process.state, previewOptions(process), wish)
+    const { state } = process
+    process.memory.frozenState = { ...state, preview: { ...state.preview, draw: null } }
   }
 }
 

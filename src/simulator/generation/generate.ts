@@ -81,7 +81,7 @@ async function runUnderLock (
     throw error
   } finally {
     record.finishedAt = Date.now()
-    process.memory.frozenProgress = null
+    process.memory.frozenState = null
     endJob(state)
   }
 }

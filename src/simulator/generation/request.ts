@@ -131,8 +131,6 @@ const imageFields: Model = {
 }
 
 const apiFields: Model = {
-  force_task_id: optional('string'),
-  sampler_index: strict('string', 'Euler'),
   script_name: optional('string'),
   script_args: strict('list', []),
   send_images: strict('boolean', true),
@@ -150,12 +148,14 @@ const forgeHires: Model = {
 export function generationModel (mode: Mode, flavor: 'a1111' | 'forge'): Model {
   const isForge = flavor === 'forge'
   const common = { ...commonFields, ...isForge && forgeCommon }
-  if (mode === 'txt2img') return { ...common, ...hiresFields, ...isForge && forgeHires, ...apiFields }
+  const taskFields = { force_task_id: optional('string'), sampler_index: strict('string', 'Euler') }
+  if (mode === 'txt2img') return { ...common, ...hiresFields, ...isForge && forgeHires, ...taskFields, ...apiFields }
   return {
     ...common,
     ...imageFields,
     denoising_strength: optional('number', 0.75),
-    ...apiFields,
-    include_init_images: strict('boolean', false)
+    ...taskFields,
+    include_init_images: strict('boolean', false),
+    ...apiFields
   }
 }

@@ -13,8 +13,8 @@ export function controlRoutes (process: ServerProcess): Route[] {
   const nothingToRead = underLock(() => undefined)
 
   return [
-    get('/sdapi/v1/progress', async ({ query }) => memory.frozenProgress ?? await describeProgress(
-      state, previewOptions(process), { skipCurrentImage: query.skip_current_image === true }
+    get('/sdapi/v1/progress', async ({ query }) => await describeProgress(
+      memory.frozenState ?? state, previewOptions(process), { skipCurrentImage: query.skip_current_image === true }
     ), { query: { skip_current_image: strict('boolean', false) } }),
     post('/sdapi/v1/interrupt', () => {
       machine.records.countInterrupt()

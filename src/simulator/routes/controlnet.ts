@@ -15,10 +15,10 @@ export function controlNetRoutes (): Route[] {
     get('/controlnet/model_list', () => ({ model_list: models }), {
       ...open, query: { update: strict('boolean', true) }
     }),
-    get('/controlnet/module_list', ({ query }) => ({
-      module_list: modules.map(module => query.alias_names === true ? module.label : module.name),
-      module_detail: Object.fromEntries(modules.map(module => [
-        query.alias_names === true ? module.label : module.name, { model_free: module.modelFree, sliders: module.sliders }
+    get('/controlnet/module_list', () => ({
+      module_list: modules.map(module => module.name),
+      module_detail: Object.fromEntries(modules.map(({ name, modelFree, sliders }) => [
+        name, { model_free: modelFree, sliders }
       ]))
     }), { ...open, query: { alias_names: strict('boolean', false) } }),
     get('/controlnet/control_types', () => ({ control_types: controlTypes() }), open),
@@ -40,7 +40,7 @@ const detectModel: Model = {
 
 async function detect (body: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>> {
   const wanted = String(body.controlnet_module)
-  const module = modules.find(one => one.name === wanted || one.label === wanted)
+  const module = modules.find(one => one.name === wanted)
   if (module === undefined) throw new HttpException(422, 'Module not available')
   if (unsupportedModules.includes(wanted)) throw new HttpException(422, 'Module not supported')
   const sources = body.controlnet_input_images as string[]

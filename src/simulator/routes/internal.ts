@@ -5,9 +5,9 @@ import { get, post, type Route } from './route.ts'
 
 /** Routes of the user interface, which are there unless it is off, and never guarded. */
 export function internalRoutes (process: ServerProcess): Route[] {
-  const { state, tasks } = process
+  const { state, tasks, memory } = process
   return [
-    post('/internal/progress', async ({ body }) => await describeTaskProgress(state, tasks, previewOptions(process), {
+    post('/internal/progress', async ({ body }) => await describeTaskProgress(memory.frozenState ?? state, tasks, previewOptions(process), {
       task: String(body.id_task),
       shownPreview: Number(body.id_live_preview),
       withPreview: body.live_preview === true

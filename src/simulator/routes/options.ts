@@ -24,7 +24,7 @@ export function optionRoutes (process: ServerProcess): Route[] {
     get('/sdapi/v1/cmd-flags', () => ({
       ...commandFlags,
       api_auth: machine.auth,
-      port: machine.settings.port || null,
+      port: machine.settings.port === 0 ? null : String(machine.settings.port),
       nowebui: !machine.settings.internalProgress
     }))
   ]
