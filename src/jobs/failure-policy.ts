@@ -40,7 +40,8 @@ export function decideAfter (
     case 'unauthorized':
       return { kind: 'give-back', usedAttempts: 0, crashes: 0, delayMs: 0, remedy: 'wait-for-server' }
     case 'server-down': {
-      const crashes = failure.mayBeRunning ? 1 : 0
+      // A slow proxy in front says nothing against the job; a connection that breaks under it may.
+      const crashes = failure.code === 'connection_lost' && failure.mayBeRunning ? 1 : 0
       if (job.crashes + crashes >= mostCrashes) {
         return fail('quarantined', `The server went away ${mostCrashes} times while this job ran, so it is not tried ` +
           `again by itself. Last: ${failure.message}`)

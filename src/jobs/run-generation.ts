@@ -12,7 +12,7 @@ import type { Gate } from './gate.ts'
 import type { Job, JobAttempt, JobError } from './job.ts'
 import type { PreparedGeneration } from './prepare-generation.ts'
 import type { JobStore, RunClaim } from './store.ts'
-import { stopTask, type UnknownTask } from './task-control.ts'
+import { stopOpenTask, stopOrphanedTask } from './task-control.ts'
 import { watchProgress } from './watch-progress.ts'
 
 /** What became of one queue entry: done with it, or to be kept until the server can be used. */
@@ -77,7 +77,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     const hangUp = setTimeout(() => generation.connection.abort(new Error('no answer after the interrupt')),
       why === 'cancel' ? answerAfterInterrupt : answerAfterInterrupt / 10)
     signal.addEventListener('abort', () => { clearTimeout(hangUp) }, { once: true })
-    stopTask(client, jobId, 'ours', signal).catch(error => {
+    stopOpenTask(client, jobId, signal).catch(error => {
       log.warn({ job: jobId, server: server().alias, error: messageOf(error) }, 'could not interrupt')
     })
   }
@@ -138,7 +138,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       onSuperseded: () => { generation.connection.abort(new Abandoned()) }
     })
     try {
-      if (job.starts > 0) await stopOrphan(job.id, 'anyones')
+      if (job.starts > 0) await stopOrphan(job.id)
       log.info({ job: job.id, server: server().alias, run: claim.run }, 'generation started')
       const answer = await client.generate(job.submission.mode, prepared.body, {
         signal: generation.connection.signal,
@@ -173,6 +173,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     }
     const images = await collector.finish(answer.info, imagesAsked(job.submission.parameters))
     const partial = generation.stopping === 'cancel'
+    monitor.proved()
     const differences = partial ? [] : checkAnswer(job.submission, answer)
     if (differences.some(({ code }) => code === 'different_checkpoint')) monitor.expectNewInventory()
     const status = await store.end(claim, 'completed', {
@@ -199,7 +200,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     }
     const attempts = [...job.attempts, attempt]
     log.warn({ job: job.id, server: server().alias, code: failure.code, error: failure.message }, 'generation failed')
-    if (failure.mayBeRunning && failure.failureClass !== 'server-down') await stopOrphan(job.id, 'ours')
+    if (failure.mayBeRunning && failure.failureClass !== 'server-down') await stopOrphan(job.id)
     if (generation.stopping === 'cancel') {
       await store.end(claim, 'cancelled', { attempts })
       return
@@ -218,9 +219,9 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   }
 
   /** A generation that nobody waits for still holds the server: stops it, so that it is not doubled beside itself. */
-  async function stopOrphan (taskId: string, unknown: UnknownTask): Promise<void> {
+  async function stopOrphan (taskId: string): Promise<void> {
     const signal = AbortSignal.any([leaving.signal, AbortSignal.timeout(orphanWait)])
-    await stopTask(client, taskId, unknown, signal).catch(error => {
+    await stopOrphanedTask(client, taskId, signal).catch(error => {
       log.debug({ job: taskId, server: server().alias, error: messageOf(error) }, 'the server does not tell what it runs')
     })
   }

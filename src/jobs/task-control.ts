@@ -5,23 +5,34 @@ import type { A1111Client } from '../a1111/client.ts'
 const pause = 250
 
 /**
- * What to do about a generation at a server that cannot tell tasks apart: `ours` when we know that it is ours because
- * we have just sent it, `anyones` when it may be somebody else's, which is waited for and never interrupted.
+ * Stops the generation whose answer we are waiting for, and nothing else, until the signal is aborted because the
+ * answer is there. Interrupts only while that task runs: again and again, since an interrupt that comes just before
+ * the generation begins is lost, and also after the server did not know the task, since it may not know it yet. One
+ * that stands in the server's own queue cannot be withdrawn and is stopped once it runs.
  */
-export type UnknownTask = 'ours' | 'anyones'
-
-/**
- * Stops our own generation at a server and nothing else, and resolves when it is gone or the signal is aborted.
- * Interrupts only while that task runs, again and again because an interrupt that comes just before the generation
- * begins is lost; one that stands in the server's own queue cannot be withdrawn and is waited for.
- */
-export async function stopTask (
-  client: A1111Client, taskId: string, unknown: UnknownTask, signal: AbortSignal
-): Promise<void> {
+export async function stopOpenTask (client: A1111Client, taskId: string, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     const { task, busy } = await client.progress(taskId)
-    if (task === 'gone' || (task === 'unknown' && !busy)) return
-    if (task === 'running' || (task === 'unknown' && unknown === 'ours')) await client.interrupt()
-    await sleep(pause, undefined, { signal }).catch(() => undefined)
+    // Where tasks cannot be told apart, the one that runs is ours: we have just sent it, and send one at a time.
+    if (task === 'running' || (task === 'unknown' && busy)) await client.interrupt()
+    await rest(signal)
   }
+}
+
+/**
+ * Stops a generation whose answer nobody waits for any more, and resolves when the server is rid of it or the signal
+ * is aborted. Where tasks cannot be told apart, what runs may be somebody else's: it is waited for, not interrupted.
+ */
+export async function stopOrphanedTask (client: A1111Client, taskId: string, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    const { task, busy } = await client.progress(taskId)
+    // A1111 calls a task that failed before its start queued for ever, which is told by nothing being under way.
+    if (task === 'gone' || !busy) return
+    if (task === 'running') await client.interrupt()
+    await rest(signal)
+  }
+}
+
+async function rest (signal: AbortSignal): Promise<void> {
+  await sleep(pause, undefined, { signal }).catch(() => undefined)
 }

@@ -16,12 +16,21 @@ export interface MonitorIntervals {
 
 export const defaultMonitorIntervals: MonitorIntervals = { whileUp: 15_000, whileDown: 1000, inventory: 120_000 }
 
+/** For how long reports from generations keep a server out of use, in milliseconds. */
+const shortestBreak = 1000
+const longestBreak = 300_000
+
 export interface ServerMonitor {
   /** Whether jobs may be sent. */
   usable (): boolean
   traits (): ServerTraits | null
-  /** A generation found the server gone or closed to us. */
+  /**
+   * A generation found the server gone, closed to us or unfit. Each such report without a generation in between that
+   * went well keeps the server out of use for longer, even if it answers when it is looked at.
+   */
   report (failure: GenerationFailure): Promise<void>
+  /** A generation went well. */
+  proved (): void
   /** Looks now; never throws. */
   check (): Promise<ServerState>
   /** Reads the inventory at the next look, as something was found to have changed. */
@@ -45,6 +54,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   const { server, client, states, log, intervals = defaultMonitorIntervals, onUsable } = dependencies
   let state: ServerState | null = null
   let inventoryDueAt = 0
+  let reports = 0
+  let outOfUseUntil = 0
   let timer: NodeJS.Timeout | undefined
   let checking: Promise<ServerState> | null = null
   let closed = false
@@ -77,6 +88,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   }
 
   async function look (): Promise<ServerState> {
+    if (state !== null && Date.now() < outOfUseUntil) return state
     try {
       // A restarted server may have become another: everything is read anew after each outage.
       const traits = await probeServer(client)
@@ -102,19 +114,26 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   function schedule (): void {
     clearTimeout(timer)
     if (closed) return
+    const pause = state?.reachable === 'yes' ? intervals.whileUp : intervals.whileDown
     timer = setTimeout(() => {
       check().catch(error => { log.error({ server: server().alias, error: messageOf(error) }, 'server check failed') })
-    }, state?.reachable === 'yes' ? intervals.whileUp : intervals.whileDown)
+    }, Math.max(pause, outOfUseUntil - Date.now()))
   }
 
   return {
     usable: () => state?.reachable === 'yes',
     traits: () => state?.traits ?? null,
     async report (failure) {
+      reports++
+      // The first time it may have been a restart, which is over at once.
+      if (reports > 1) outOfUseUntil = Date.now() + Math.min(2 ** (reports - 2) * shortestBreak, longestBreak)
       await enterFailure(failure)
       schedule()
     },
     check,
+    proved () {
+      reports = 0
+    },
     expectNewInventory () { inventoryDueAt = 0 },
     async close () {
       closed = true
