@@ -14,8 +14,9 @@ const shownElsewhere = new Set([
  * run out of time count as failed. Skipped tests are listed, and are failures where CI is set.
  */
 export default class Reporter extends Transform {
-  constructor () {
+  constructor ({ CI } = process.env) {
     super()
+    this.refusesSkips = Boolean(CI)
     this.passed = 0
     this.failed = 0
     this.skipped = []
@@ -32,7 +33,7 @@ export default class Reporter extends Transform {
   _flush (done) {
     this.parser.end()
     for (const line of this.skipped) this.say(`skipped: ${line}`)
-    if (process.env.CI && this.skipped.length > 0) {
+    if (this.refusesSkips && this.skipped.length > 0) {
       this.say('Skipped tests are failures in CI.')
       this.failed += this.skipped.length
     }
