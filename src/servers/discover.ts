@@ -2,6 +2,7 @@ import type { A1111Client } from '../a1111/client.ts'
 import { probeServer } from '../a1111/probe.ts'
 import type { ServerAddress } from '../a1111/types.ts'
 import type { Config } from '../config/settings.ts'
+import { ServiceError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { parseServerUrl } from './address.ts'
 import type { ServerRegistry } from './registry.ts'
@@ -26,13 +27,19 @@ export async function registerFromSettings (registry: ServerRegistry, config: Co
   for (const { alias, address } of serversOfSettings(config)) await registerAs(registry, alias, address, 'settings')
 }
 
-/** Adds a server, or gives the one of that name this address. */
+/** Adds a server, or gives the one of that name this address. Several processes may do the same at once. */
 export async function registerAs (
   registry: ServerRegistry, alias: string, address: ServerAddress, origin: ServerOrigin
 ): Promise<void> {
   const known = registry.byAlias(alias)
-  if (known === undefined) await registry.add({ alias, address, origin })
-  else if (!sameAddress(known.address, address)) await registry.update(known.id, { address })
+  if (known !== undefined) {
+    if (!sameAddress(known.address, address)) await registry.update(known.id, { address })
+    return
+  }
+  await registry.add({ alias, address, origin }).catch(async (error: unknown) => {
+    if (!(error instanceof ServiceError && error.code === 'server_exists')) throw error
+    await registry.refresh()
+  })
 }
 
 /**
