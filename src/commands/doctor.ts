@@ -53,9 +53,8 @@ export async function runDoctor (
 export function renderFindings (findings: readonly Finding[]): string {
   const lines = findings.map(({ level, topic, message, remedy }) =>
     `${level.padEnd(8)} ${topic}: ${message}${remedy === undefined ? '' : `\n${' '.repeat(9)}${remedy}`}`)
-  const problems = findings.filter(({ level }) => level === 'problem').length
-  const warnings = findings.filter(({ level }) => level === 'warning').length
-  return [...lines, '', `${problems} problems, ${warnings} warnings`].join('\n')
+  const count = (level: Finding['level']) => findings.filter(finding => finding.level === level).length
+  return [...lines, '', `problems: ${count('problem')}, warnings: ${count('warning')}`].join('\n')
 }
 
 async function examineRedis (config: Pick<Config, 'REDIS_URL' | 'REDIS_SERVER' | 'DATA_DIR'>): Promise<Finding[]> {

@@ -75,5 +75,5 @@ t.test('the report for people puts the remedy under what it is for', async t => 
   t.equal(renderFindings([
     { topic: 'clock', level: 'fine', message: 'is right' },
     { topic: 'disk space', level: 'problem', message: 'is gone', remedy: 'Make room.' }
-  ]), 'fine     clock: is right\nproblem  disk space: is gone\n         Make room.\n\n1 problems, 0 warnings')
+  ]), 'fine     clock: is right\nproblem  disk space: is gone\n         Make room.\n\nproblems: 1, warnings: 0')
 })
