@@ -9,6 +9,7 @@ import type { Config } from '../config/settings.ts'
 import { messageOf } from '../errors.ts'
 import { openHouse, type House } from '../house.ts'
 import type { Log } from '../log.ts'
+import { parseRedisAddress } from '../redis/address.ts'
 import { startEmbeddedRedis } from '../redis/embedded.ts'
 import { findLocalServer, registerAs, registerFromSettings } from '../servers/discover.ts'
 import { createServerDesk } from '../servers/desk.ts'
@@ -84,7 +85,7 @@ async function start (
 async function provideRedis (
   config: Config, parts: Parts, log: Log, closers: Closers, signal: AbortSignal
 ): Promise<{ url: string, description: string }> {
-  if (config.REDIS_URL !== '') return { url: config.REDIS_URL, description: shownUrl(config.REDIS_URL) }
+  if (config.REDIS_URL !== '') return { url: config.REDIS_URL, description: parseRedisAddress(config.REDIS_URL).shown }
   if (!parts.company) {
     throw new Error('REDIS_URL is not set: api and worker are separate processes on one Redis, for example ' +
       'REDIS_URL=redis://127.0.0.1:6379. `stablequeue start` brings its own.')
@@ -94,11 +95,6 @@ async function provideRedis (
   })
   closers.push({ what: 'private Redis', close: embedded.stop })
   return embedded
-}
-
-function shownUrl (url: string): string {
-  const { protocol, host } = new URL(url)
-  return `${protocol}//${host}`
 }
 
 /** With no real server registered: one that is found on this machine, else the simulator. */
