@@ -76,8 +76,8 @@ interface Exchange {
 }
 
 function begin (process: ServerProcess, request: FastifyRequest, reply: FastifyReply): Exchange {
-  // uvicorn keeps connections alive without announcing for how long
-  reply.raw.removeHeader('connection')
+  // uvicorn keeps connections alive without announcing for how long, but announces a close
+  if (reply.raw.shouldKeepAlive) reply.raw.removeHeader('connection')
   if (process.machine.settings.flavor !== 'sdcpp') reply.header('server', 'uvicorn')
   return { request, reply, arrivedAt: performance.now(), isTimed: process.machine.settings.flavor === 'a1111' }
 }
