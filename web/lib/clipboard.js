@@ -1,0 +1,14 @@
+/** Copies text, also where the browser offers its clipboard to secure pages only. */
+export async function copyText (text) {
+  if (navigator.clipboard !== undefined) return await navigator.clipboard.writeText(text)
+  const area = document.createElement('textarea')
+  area.value = text
+  area.readOnly = true
+  area.className = 'out-of-sight'
+  const host = document.querySelector('dialog[open]') ?? document.body
+  host.append(area)
+  area.select()
+  const done = document.execCommand('copy')
+  area.remove()
+  if (!done) throw new Error('This browser does not let the page copy.')
+}

@@ -1,0 +1,60 @@
+import { ApiError, sentenceOf } from './api.js'
+import { useRef, useState } from './html.js'
+
+/** The input that a field of the API belongs to: `generation_params.init_images.0` is `init_images`. */
+function inputOf (field) {
+  return field.split('.').findLast(part => !/^\d+$/.test(part)) ?? field
+}
+
+/** What is wrong with which input; what belongs to none of them goes under the empty name. */
+function problemsOf (error, names) {
+  if (!(error instanceof ApiError)) return { '': sentenceOf(error) }
+  const { field, fields } = error.details
+  const named = (fields ?? (field === undefined ? [] : [{ field, message: error.message }]))
+    .map(problem => [inputOf(problem.field), problem.message])
+    .filter(([name]) => names.includes(name))
+  return named.length > 0 ? Object.fromEntries(named) : { '': error.message }
+}
+
+/**
+ * Values of a form, what is wrong with them, and sending them.
+ * @param {Record<string, any>} initial by names of the API's fields, so that its complaints find their inputs
+ */
+export function useForm (initial) {
+  const [values, setValues] = useState(initial)
+  const [problems, setProblems] = useState({})
+  const [busy, setBusy] = useState(false)
+  const element = useRef(null)
+
+  async function submit (event, send) {
+    event.preventDefault()
+    if (busy) return
+    setBusy(true)
+    setProblems({})
+    try {
+      await send(values)
+    } catch (error) {
+      setProblems(problemsOf(error, Object.keys(values)))
+      // After the complaint is on the page.
+      setTimeout(() => element.current?.querySelector('[aria-invalid=true], [role=alert]')?.focus())
+    } finally {
+      setBusy(false)
+    }
+  }
+
+  return {
+    values,
+    problems,
+    busy,
+    element,
+    submit,
+    setValues,
+    /** What an input needs to take part. */
+    field: name => ({
+      name,
+      value: values[name],
+      problem: problems[name],
+      onValue: value => setValues(before => ({ ...before, [name]: value }))
+    })
+  }
+}

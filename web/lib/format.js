@@ -1,0 +1,42 @@
+/** Words for values. */
+
+const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto', style: 'short' })
+const absolute = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' })
+
+const units = [['day', 86_400], ['hour', 3600], ['minute', 60]]
+
+/** `3 min. ago`; @param {string | null} moment ISO 8601 */
+export function ago (moment) {
+  if (moment === null) return 'never'
+  const seconds = (Date.parse(moment) - Date.now()) / 1000
+  for (const [unit, length] of units) {
+    if (Math.abs(seconds) >= length) return relative.format(Math.round(seconds / length), unit)
+  }
+  return Math.abs(seconds) < 5 ? 'just now' : relative.format(Math.round(seconds), 'second')
+}
+
+/** Date and time of day here. */
+export function momentText (moment) {
+  return moment === null ? '–' : absolute.format(new Date(moment))
+}
+
+/** Between two moments; up to now where the second is null. */
+export function duration (begin, end) {
+  const seconds = Math.max(0, ((end === null ? Date.now() : Date.parse(end)) - Date.parse(begin)) / 1000)
+  return secondsText(seconds)
+}
+
+export function secondsText (seconds) {
+  if (seconds < 10) return `${seconds.toFixed(1)} s`
+  if (seconds < 60) return `${Math.round(seconds)} s`
+  const minutes = Math.floor(seconds / 60)
+  return minutes < 60 ? `${minutes} min ${Math.round(seconds % 60)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`
+}
+
+export function bytesText (bytes) {
+  return bytes < 1024 * 1024 ? `${Math.ceil(bytes / 1024)} KiB` : `${(bytes / 1024 / 1024).toFixed(1)} MiB`
+}
+
+export function plural (count, word, many = `${word}s`) {
+  return `${count} ${count === 1 ? word : many}`
+}

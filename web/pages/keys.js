@@ -1,0 +1,61 @@
+import { sentenceOf } from '../lib/api.js'
+import { ago, momentText, plural } from '../lib/format.js'
+import { html, useState } from '../lib/html.js'
+import { seldom, useLive } from '../lib/live.js'
+import { attempt } from '../lib/messages.js'
+import { apiKeys } from '../lib/service.js'
+import { Confirm } from '../parts/dialog.js'
+import { CreateKey, RotateKey } from '../parts/key-dialogs.js'
+import { Loading, PageHead } from '../parts/page-head.js'
+
+/** The access keys of programs. */
+export function KeysPage () {
+  const { data, error, reload } = useLive(signal => apiKeys.list(signal), [], seldom)
+  const [open, setOpen] = useState({ dialog: '', key: null })
+  const close = () => setOpen({ dialog: '', key: null })
+
+  async function revoke () {
+    await attempt(() => apiKeys.remove(open.key.id))
+    close()
+    reload()
+  }
+
+  return html`
+    <${PageHead} title="API keys">
+      <button type="button" class="button primary" onClick=${() => setOpen({ dialog: 'create', key: null })}>New key</button>
+    <//>
+    <p class="lead">Programs show one to use the API: <code>X-API-Key</code> and <code>X-API-Secret</code>. These pages need none.</p>
+    ${data === undefined && html`<${Loading} error=${error} sentence=${error && sentenceOf(error)} />`}
+    ${data?.length === 0 && html`<p class="empty">There is no key yet. Make one for each program, so that each can be revoked alone.</p>`}
+    <ul class="cards">
+      ${data?.map(key => html`<${KeyCard} key=${key.id} accessKey=${key} onOpen=${dialog => setOpen({ dialog, key })} />`)}
+    </ul>
+    ${open.dialog === 'create' && html`<${CreateKey} onClose=${close} onChanged=${reload} />`}
+    ${open.dialog === 'rotate' && html`<${RotateKey} accessKey=${open.key} onClose=${close} onChanged=${reload} />`}
+    ${open.dialog === 'revoke' && html`
+      <${Confirm} title="Revoke ${open.key.name}?" action="Revoke key" onConfirm=${revoke} onClose=${close}
+        sentence="Programs that use it are shut out at once. Its jobs stay." />`}`
+}
+
+function KeyCard ({ accessKey, onOpen }) {
+  const { name, scopes, is_active: isActive, previous_secret_valid_until: formerUntil } = accessKey
+  return html`
+    <li class="card">
+      <div class="card-head">
+        <h2>${name}</h2>
+        ${!isActive && html`<span class="status still">Switched off</span>`}
+      </div>
+      ${accessKey.description && html`<p>${accessKey.description}</p>`}
+      <dl class="facts-list">
+        <div><dt>Key</dt><dd><code>${accessKey.key}</code></dd></div>
+        <div><dt>May</dt><dd>${scopes.join(', ')}</dd></div>
+        <div><dt>Made</dt><dd>${momentText(accessKey.created_at)}</dd></div>
+        <div><dt>Used</dt><dd>${accessKey.last_used_at === null ? 'never' : `${ago(accessKey.last_used_at)}, ${plural(accessKey.usage_count, 'time')} in all`}</dd></div>
+        ${formerUntil !== null && html`<div><dt>Old secret</dt><dd>works until ${momentText(formerUntil)}</dd></div>`}
+      </dl>
+      <div class="actions">
+        <button type="button" class="button" aria-label="Rotate ${name}" onClick=${() => onOpen('rotate')}>Rotate</button>
+        <button type="button" class="button quiet" aria-label="Revoke ${name}" onClick=${() => onOpen('revoke')}>Revoke</button>
+      </div>
+    </li>`
+}

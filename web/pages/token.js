@@ -1,0 +1,37 @@
+import { ApiError, sentenceOf } from '../lib/api.js'
+import { useForm } from '../lib/form.js'
+import { html, useEffect } from '../lib/html.js'
+import { session } from '../lib/service.js'
+import { FormProblem, TextField } from '../parts/field.js'
+
+/** Asks for the admin token, which becomes a session cookie; the page does not keep it. */
+export function TokenPage ({ refusal, problem, onSignedIn }) {
+  const form = useForm({ token: '' })
+  useEffect(() => { document.title = 'Sign in – StableQueue' }, [])
+
+  if (!(refusal instanceof ApiError && refusal.status === 401)) {
+    return html`
+      <main class="gate">
+        <h1>StableQueue</h1>
+        <p class="notice problem-notice" role="alert">${sentenceOf(refusal)}</p>
+        <button type="button" class="button primary" onClick=${onSignedIn}>Try again</button>
+      </main>`
+  }
+
+  const send = async ({ token }) => {
+    await session.open(token.trim())
+    onSignedIn()
+  }
+  return html`
+    <main class="gate">
+      <img src="/ui/icon.svg" alt="" width="48" height="48" />
+      <h1>Sign in to StableQueue</h1>
+      <p>This service is reachable from other machines, so it asks who you are. The admin token was printed when it
+        first started; it is also in the file <code>admin-token</code> in its data folder.</p>
+      <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, send)}>
+        <${FormProblem} problem=${form.problems[''] ?? problem} />
+        <${TextField} label="Admin token" ...${form.field('token')} type="password" autocomplete="current-password" required />
+        <button class="button primary" disabled=${form.busy}>Sign in</button>
+      </form>
+    </main>`
+}

@@ -1,0 +1,66 @@
+import { useForm } from '../lib/form.js'
+import { html, useState } from '../lib/html.js'
+import { say } from '../lib/messages.js'
+import { servers } from '../lib/service.js'
+import { Dialog } from './dialog.js'
+import { FormProblem, TextField } from './field.js'
+
+/** Adds a server and looks at it at once; one that does not answer is kept only if that is wanted. */
+export function AddServer ({ onClose, onChanged }) {
+  const form = useForm({ alias: '', apiUrl: '', username: '', password: '' })
+  const [silent, setSilent] = useState(null)
+
+  async function send ({ alias, apiUrl, username, password }) {
+    const address = apiUrl.trim()
+    const credentials = username === '' && password === '' ? {} : { username, password }
+    const { server } = await servers.add({
+      alias: alias.trim(), apiUrl: address.includes('://') || address === '' ? address : `http://${address}`, ...credentials
+    })
+    const found = await servers.test(server.alias)
+    onChanged()
+    if (found.reachable) {
+      say(`${server.alias} was added: ${found.message}`)
+      onClose()
+    } else {
+      setSilent({ alias: server.alias, message: found.message })
+    }
+  }
+
+  async function takeBack () {
+    await servers.remove(silent.alias)
+    setSilent(null)
+    onChanged()
+  }
+
+  if (silent !== null) {
+    return html`
+      <${Dialog} key="silent" title="${silent.alias} cannot be used yet" onClose=${onClose}>
+        <p class="notice problem-notice" role="alert">${silent.message}</p>
+        <p>It can stay in the list: it is looked at again and again, and its jobs wait until it answers.</p>
+        <div class="dialog-actions">
+          <button type="button" class="button" onClick=${takeBack}>Change what I entered</button>
+          <button type="button" class="button primary" onClick=${onClose}>Keep it</button>
+        </div>
+      <//>`
+  }
+  return html`
+    <${Dialog} key="form" title="Add a server" onClose=${onClose}>
+      <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, send)}>
+        <${FormProblem} problem=${form.problems['']} />
+        <${TextField} label="Name" hint="What you and your clients call it." ...${form.field('alias')} autocomplete="off" autofocus />
+        <${TextField} label="Address" hint="Of A1111 or Forge, started with --api." placeholder="http://192.168.1.20:7860"
+          ...${form.field('apiUrl')} inputmode="url" autocomplete="off" autocapitalize="none" spellcheck=${false} />
+        <details>
+          <summary>It asks for a password (--api-auth)</summary>
+          <div class="fields">
+            <${TextField} label="User name" ...${form.field('username')} autocomplete="off" autocapitalize="none" />
+            <${TextField} label="Password" type="password" ...${form.field('password')} autocomplete="new-password" />
+          </div>
+        </details>
+        <div class="dialog-actions">
+          <button type="button" class="button" onClick=${onClose}>Cancel</button>
+          <button class="button primary" disabled=${form.busy}>${form.busy ? 'Testing…' : 'Add and test'}</button>
+        </div>
+      </form>
+    <//>`
+}

@@ -1,0 +1,33 @@
+import { html, useId, useLayoutEffect, useRef } from '../lib/html.js'
+import { Icon } from './icon.js'
+
+/** A question in front of the page: keeps the focus in, ends with Escape, and gives the focus back. */
+export function Dialog ({ title, onClose, children }) {
+  const id = useId()
+  const element = useRef(null)
+  useLayoutEffect(() => {
+    const dialog = element.current
+    dialog.showModal()
+    return () => dialog.close()
+  }, [])
+  return html`
+    <dialog ref=${element} aria-labelledby=${id} onCancel=${event => { event.preventDefault(); onClose() }}>
+      <header class="dialog-head">
+        <h2 id=${id}>${title}</h2>
+        <button type="button" class="button quiet icon-only" aria-label="Close" onClick=${onClose}><${Icon} name="close" /></button>
+      </header>
+      ${children}
+    </dialog>`
+}
+
+/** Asks before something that cannot be undone. */
+export function Confirm ({ title, sentence, action, onConfirm, onClose }) {
+  return html`
+    <${Dialog} title=${title} onClose=${onClose}>
+      <p>${sentence}</p>
+      <div class="dialog-actions">
+        <button type="button" class="button" onClick=${onClose}>Keep it</button>
+        <button type="button" class="button danger" onClick=${onConfirm}>${action}</button>
+      </div>
+    <//>`
+}

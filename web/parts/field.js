@@ -1,0 +1,55 @@
+import { html, useId } from '../lib/html.js'
+
+/** Label, input, hint and complaint, tied together for screen readers. */
+function Labelled ({ label, hint, problem, wide, input }) {
+  const id = useId()
+  const described = [hint && `${id}-hint`, problem && `${id}-problem`].filter(Boolean).join(' ')
+  return html`
+    <div class=${wide ? 'field wide' : 'field'}>
+      <label for=${id}>${label}</label>
+      ${input({ id, 'aria-invalid': problem ? 'true' : undefined, 'aria-describedby': described || undefined })}
+      ${hint && html`<p class="hint" id="${id}-hint">${hint}</p>`}
+      ${problem && html`<p class="problem" id="${id}-problem">${problem}</p>`}
+    </div>`
+}
+
+export function TextField ({ label, hint, problem, wide, value, onValue, ...rest }) {
+  return html`<${Labelled} ...${{ label, hint, problem, wide }} input=${aria => html`
+    <input type="text" ...${aria} ...${rest} value=${value} onInput=${event => onValue(event.currentTarget.value)} />`} />`
+}
+
+export function NumberField (props) {
+  return html`<${TextField} type="number" inputmode="decimal" ...${props} />`
+}
+
+export function TextArea ({ label, hint, problem, wide, value, onValue, ...rest }) {
+  return html`<${Labelled} ...${{ label, hint, problem, wide }} input=${aria => html`
+    <textarea ...${aria} ...${rest} value=${value} onInput=${event => onValue(event.currentTarget.value)}></textarea>`} />`
+}
+
+/** @param {{ options: Array<{ value: string, label: string }> }} props a value that is no option is shown too */
+export function SelectField ({ label, hint, problem, wide, value, onValue, options, ...rest }) {
+  const known = options.some(option => option.value === value)
+  return html`<${Labelled} ...${{ label, hint, problem, wide }} input=${aria => html`
+    <select ...${aria} ...${rest} value=${value} onChange=${event => onValue(event.currentTarget.value)}>
+      ${!known && html`<option value=${value} selected>${value}</option>`}
+      ${options.map(option => html`
+        <option key=${option.value} value=${option.value} selected=${option.value === value}>${option.label}</option>`)}
+    </select>`} />`
+}
+
+export function CheckField ({ label, hint, value, onValue, ...rest }) {
+  const id = useId()
+  return html`
+    <div class="check">
+      <input type="checkbox" id=${id} ...${rest} checked=${value} aria-describedby=${hint && `${id}-hint`}
+        onChange=${event => onValue(event.currentTarget.checked)} />
+      <label for=${id}>${label}</label>
+      ${hint && html`<p class="hint" id="${id}-hint">${hint}</p>`}
+    </div>`
+}
+
+/** What is wrong with a form as a whole. */
+export function FormProblem ({ problem }) {
+  return problem ? html`<p class="notice problem-notice" role="alert" tabindex="-1">${problem}</p>` : null
+}

@@ -1,0 +1,25 @@
+import { html } from '../lib/html.js'
+
+/** Strokes on a field of 24 by 24. */
+const strokes = {
+  queue: 'M4 6h16M4 12h16M4 18h9',
+  create: 'M12 5v14M5 12h14',
+  server: 'M4 5h16v6H4zM4 13h16v6H4zM8 8h.01M8 16h.01',
+  key: 'M14.5 9.5 21 3M18 6l2 2M15.5 8.5l2 2M12 15a4 4 0 1 1-8 0 4 4 0 0 1 8 0zM11 12l3.5-3.5',
+  image: 'M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15 9h.01',
+  close: 'M6 6l12 12M18 6 6 18',
+  copy: 'M9 9h11v11H9zM15 9V4H4v11h5',
+  download: 'M12 4v11M7 11l5 5 5-5M5 20h14',
+  back: 'M19 12H5M11 6l-6 6 6 6',
+  again: 'M20 11a8 8 0 1 0-.7 4.5M20 4v7h-7',
+  bolt: 'M13 3 5 14h6l-1 7 8-11h-6z',
+  stop: 'M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM8 8l8 8',
+  bin: 'M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13M10.5 11v5M13.5 11v5',
+  clock: 'M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM12 8v4l3 2',
+  warning: 'M12 4 3 20h18zM12 10v4M12 17h.01'
+}
+
+/** A picture beside a word; says nothing by itself. */
+export function Icon ({ name }) {
+  return html`<svg class="icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false"><path d=${strokes[name]} /></svg>`
+}

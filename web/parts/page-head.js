@@ -1,0 +1,16 @@
+import { html } from '../lib/html.js'
+
+/** Heading of a page; takes the focus when the page is entered, so that it is read out. */
+export function PageHead ({ title, children }) {
+  return html`
+    <header class="page-head">
+      <h1 tabindex="-1">${title}</h1>
+      ${children && html`<div class="page-tools">${children}</div>`}
+    </header>`
+}
+
+/** Where data are not there yet or no longer come. */
+export function Loading ({ error, sentence }) {
+  if (error !== null && error !== undefined) return html`<p class="notice problem-notice" role="alert">${sentence}</p>`
+  return html`<p class="muted" role="status">Loading…</p>`
+}

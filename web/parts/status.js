@@ -1,0 +1,25 @@
+import { html } from '../lib/html.js'
+
+/** States of jobs and healths of servers, in words and colours. */
+const words = {
+  pending: ['Waiting', 'still'],
+  processing: ['Running', 'active'],
+  completed: ['Done', 'good'],
+  failed: ['Failed', 'bad'],
+  cancelled: ['Cancelled', 'still'],
+  online: ['Online', 'good'],
+  busy: ['Busy', 'active'],
+  offline: ['Offline', 'bad'],
+  unauthorized: ['Refuses our password', 'bad'],
+  disabled: ['Disabled', 'still'],
+  paused: ['Paused', 'warn']
+}
+
+export function statusWord (status) {
+  return words[status]?.[0] ?? status
+}
+
+export function Status ({ status, note }) {
+  const [word, tone] = words[status] ?? [status, 'still']
+  return html`<span class="status ${tone}">${word}${note ? ` · ${note}` : ''}</span>`
+}
