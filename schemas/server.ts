@@ -114,6 +114,8 @@ export const InventoryView = Type.Object({
   embeddings: names('Textual inversions that prompts may name.'),
   styles: names('What can be named in styles.'),
   scripts: names('Scripts for txt2img.'),
+  controlnet_models: names('What ControlNet units can name as model.'),
+  controlnet_modules: names('What ControlNet units can name as module.'),
   not_offered: names('Lists that this kind of server does not offer.')
 }, { $id: 'Inventory' })
 export type InventoryView = Static<typeof InventoryView>

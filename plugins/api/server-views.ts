@@ -69,6 +69,8 @@ export function createServerViews ({ registry, states, store, list }: ServerView
         embeddings: [...inventory?.embeddings ?? []],
         styles: [...inventory?.styles ?? []],
         scripts: [...inventory?.scripts.txt2img ?? []],
+        controlnet_models: [...inventory?.controlNetModels ?? []],
+        controlnet_modules: [...inventory?.controlNetModules ?? []],
         not_offered: [...inventory?.missing ?? []]
       }
     }

@@ -1,6 +1,7 @@
 import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
 import { ServiceError, type ErrorCode } from '../errors.ts'
 import { findCheckpoint } from './checkpoint-names.ts'
+import { withControlNet } from './controlnet-admission.ts'
 import { loraNames, renameLoras } from './lora-tags.ts'
 import { findListed, findLora, findUpscaler, findVae } from './model-names.ts'
 import { lastPart } from './names.ts'
@@ -63,7 +64,7 @@ export function admit (
   const offers = (list: Listed) => !inventory.missing.includes(list)
   const checkpointTitle = checkpoint === null ? null : titleOf(checkpoint, 'checkpoint_name', 'checkpoint_not_found')
   const sampled = settleSampling(request.parameters, request.hints, server, settle)
-  const steps = [withOtherCheckpoints, withUpscaler, withModules, withLoras, withStyles, withScripts]
+  const steps = [withOtherCheckpoints, withUpscaler, withModules, withLoras, withStyles, withScripts, withUnits]
   const parameters = steps.reduce((given, step) => step(given), sampled)
   return { parameters, checkpointTitle, warnings }
 
@@ -72,6 +73,10 @@ export function admit (
     const candidates = inventory.checkpoints.map(({ title }) => title)
     const find = () => findCheckpoint(wanted, inventory)
     return settle({ wanted, field, code, noun: 'checkpoint', find, candidates })?.title ?? null
+  }
+
+  function withUnits (given: A1111Parameters): A1111Parameters {
+    return withControlNet(given, inventory, settle)
   }
 
   function withOtherCheckpoints (given: A1111Parameters): A1111Parameters {

@@ -36,7 +36,8 @@ export async function readInventory (client: A1111Client, { kind }: ServerTraits
 
   const vaePaths = ['/sdapi/v1/sd-vae', '/sdapi/v1/sd-modules']
   const [
-    checkpoints, samplers, schedulers, upscalers, latentUpscaleModes, vaes, loras, embeddings, styles, scripts
+    checkpoints, samplers, schedulers, upscalers, latentUpscaleModes, vaes, loras, embeddings, styles, scripts,
+    controlNetModels, controlNetModules, controlNetAliases
   ] = await Promise.all([
     read('checkpoints', ['/sdapi/v1/sd-models'], answer => itemsOf(answer).flatMap(checkpointOf)),
     read('samplers', ['/sdapi/v1/samplers'], answer => itemsOf(answer).flatMap(item =>
@@ -53,7 +54,11 @@ export async function readInventory (client: A1111Client, { kind }: ServerTraits
     read('styles', ['/sdapi/v1/prompt-styles'], namesOf),
     read('scripts', ['/sdapi/v1/scripts'], answer => ({
       txt2img: textsOf(fieldsOf(answer).txt2img), img2img: textsOf(fieldsOf(answer).img2img)
-    }))
+    })),
+    read('controlNetModels', ['/controlnet/model_list'], answer => textsOf(fieldsOf(answer).model_list)),
+    read('controlNetModules', ['/controlnet/module_list'], answer => textsOf(fieldsOf(answer).module_list)),
+    // units may name a module by its label as well
+    read('controlNetModules', ['/controlnet/module_list?alias_names=true'], answer => textsOf(fieldsOf(answer).module_list))
   ])
   return {
     checkpoints,
@@ -66,7 +71,9 @@ export async function readInventory (client: A1111Client, { kind }: ServerTraits
     embeddings,
     styles,
     scripts,
-    missing,
+    controlNetModels,
+    controlNetModules: [...new Set([...controlNetModules, ...controlNetAliases])],
+    missing: [...new Set(missing)],
     readAt: Date.now()
   }
 }

@@ -41,6 +41,9 @@ export interface Inventory {
   readonly embeddings: readonly string[]
   readonly styles: readonly string[]
   readonly scripts: { readonly txt2img: readonly string[], readonly img2img: readonly string[] }
+  /** Of the ControlNet extension: what units may name as `model` and `module`. */
+  readonly controlNetModels: readonly string[]
+  readonly controlNetModules: readonly string[]
   readonly missing: ReadonlyArray<Exclude<keyof Inventory, 'missing' | 'readAt'>>
   /** Milliseconds since the epoch. */
   readonly readAt: number

@@ -37,6 +37,8 @@ const inventory: Inventory = {
   embeddings: [],
   styles: ['Cinematic'],
   scripts: { txt2img: ['x/y/z plot', 'controlnet', 'adetailer'], img2img: ['loopback', 'controlnet'] },
+  controlNetModels: ['control_v11p_sd15_canny [d14c016b]'],
+  controlNetModules: ['none', 'canny', 'openpose_full'],
   missing: [],
   readAt: 0
 }
@@ -154,6 +156,15 @@ t.test('an admitted job speaks in the server\'s own names', async t => {
   t.equal(admitted({ prompt: 'cat', vae: 'automatic' }).parameters.override_settings?.sd_vae, 'Automatic')
 })
 
+const unit = (names: object) => ({ alwayson_scripts: { controlnet: { args: [names] } } })
+
+t.test('ControlNet units get the server\'s own names, hash or none', async t => {
+  const { parameters } = admitted({ prompt: 'cat', ...unit({ model: 'control_v11p_sd15_canny', module: 'Canny', weight: 0.5 }) })
+  t.match(parameters, unit({ model: 'control_v11p_sd15_canny [d14c016b]', module: 'canny', weight: 0.5 }))
+  const off = unit({ enabled: false, model: 'nothing of the kind' })
+  t.match(admitted({ prompt: 'cat', ...off }).parameters, off, 'a unit that is off is left alone')
+})
+
 t.test('what a server lacks is refused with the nearest names, or left out with a warning', async t => {
   const table: Array<[object, string, string, string[], object]> = [
     [{ checkpoint_name: 'tiny_a2' }, 'checkpoint_not_found', 'checkpoint_name', ['tiny-a.safetensors [5ce6cf3d87]'], {}],
@@ -166,7 +177,9 @@ t.test('what a server lacks is refused with the nearest names, or left out with 
     [{ enable_hr: true, denoising_strength: 1, hr_upscaler: 'UltraSharp' }, 'model_not_found', 'hr_upscaler', ['4x-UltraSharp'], { hr_upscaler: undefined }],
     [{ styles: ['Cinema'] }, 'style_not_found', 'styles.0', ['Cinematic'], { styles: [] }],
     [{ script_name: 'xyz plot', script_args: [1] }, 'script_not_found', 'script_name', ['x/y/z plot'], { script_name: undefined, script_args: undefined }],
-    [{ alwayson_scripts: { ControlNets: { args: [] } } }, 'script_not_found', 'alwayson_scripts.ControlNets', ['controlnet'], { alwayson_scripts: undefined }]
+    [{ alwayson_scripts: { ControlNets: { args: [] } } }, 'script_not_found', 'alwayson_scripts.ControlNets', ['controlnet'], { alwayson_scripts: undefined }],
+    [unit({ model: 'control_canny' }), 'model_not_found', 'alwayson_scripts.controlnet.args.0.model', ['control_v11p_sd15_canny [d14c016b]'], unit({ model: 'None' })],
+    [unit({ module: 'cany' }), 'model_not_found', 'alwayson_scripts.controlnet.args.0.module', ['canny'], unit({ module: 'none' })]
   ]
   for (const [given, code, field, [first], left] of table) {
     const body = { prompt: 'cat', ...given }

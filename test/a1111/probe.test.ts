@@ -37,7 +37,9 @@ const a1111: Routes = {
   ],
   'GET /sdapi/v1/embeddings': { loaded: { easynegative: { step: 1 } }, skipped: { xlnegative: { step: 2 } } },
   'GET /sdapi/v1/prompt-styles': [{ name: 'sketch', prompt: 'sketch', negative_prompt: '' }],
-  'GET /sdapi/v1/scripts': { txt2img: ['x/y/z plot'], img2img: ['loopback'] }
+  'GET /sdapi/v1/scripts': { txt2img: ['x/y/z plot'], img2img: ['loopback'] },
+  'GET /controlnet/model_list': { model_list: ['control_v11p_sd15_canny [d14c016b]'] },
+  'GET /controlnet/module_list': { module_list: ['none', 'canny'] }
 }
 
 async function start (t: Test, routes: Routes): Promise<{ client: A1111Client, seen: string[] }> {
@@ -133,6 +135,8 @@ t.test('an inventory holds every list by the server\'s own names', async t => {
     embeddings: ['easynegative', 'xlnegative'],
     styles: ['sketch'],
     scripts: { txt2img: ['x/y/z plot'], img2img: ['loopback'] },
+    controlNetModels: ['control_v11p_sd15_canny [d14c016b]'],
+    controlNetModules: ['none', 'canny'],
     missing: []
   })
   t.notOk(seen.some(route => route.includes('refresh')))

@@ -86,7 +86,7 @@ t.test('a server\'s kind and lists are found, whatever it is', async t => {
     t.match(traits, { kind: 'simulator', capabilities }, JSON.stringify(options))
     const inventory = await readInventory(client, traits)
     t.ok(inventory.checkpoints.length > 0 && inventory.samplers.length > 0)
-    const missing = options.flavor === 'sdcpp' ? ['embeddings', 'scripts', 'styles', 'vaes'] : []
+    const missing = options.flavor === 'sdcpp' ? ['controlNetModels', 'controlNetModules', 'embeddings', 'scripts', 'styles', 'vaes'] : []
     t.strictSame([...inventory.missing].sort(), missing)
   }
 })
