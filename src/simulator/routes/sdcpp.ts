@@ -94,8 +94,8 @@ function readRequest (body: Readonly<Record<string, unknown>>, mode: Mode): Gene
   const fields = readModel(pydantic1, generationModel(mode, 'a1111'), {
     steps: 20,
     ...known,
-    ...mode === 'txt2img' && { enable_hr: body.enable_hr, hr_scale: body.hr_scale ?? 2 },
-    ...mode === 'img2img' && { init_images: body.init_images ?? [], mask: body.mask },
+    ...mode === 'txt2img' && { enable_hr: body.enable_hr ?? false, hr_scale: body.hr_scale ?? 2 },
+    ...mode === 'img2img' && { init_images: body.init_images ?? [], mask: body.mask ?? null },
     ...typeof body.denoising_strength === 'number' && { denoising_strength: body.denoising_strength }
   })
   return fields as unknown as GenerationRequest
