@@ -1,0 +1,52 @@
+import { chromium, type BrowserContextOptions, type Page } from 'playwright-core'
+import type { Test } from 'tap'
+import { findProgram } from '../../src/redis/system-package.ts'
+
+/** Where Chromium is: told by the test run, or found; undefined when this machine has none. */
+export const chromiumPath = process.env.STABLEQUEUE_TEST_CHROMIUM ??
+  findProgram(['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'])
+
+/** Skips a test file on a machine without Chromium, but never in CI. */
+export const skip = chromiumPath === undefined && process.env.CI === undefined ? 'there is no Chromium' : false
+
+export interface Visit {
+  readonly page: Page
+  /** Script errors, dialogs and breaches of the content security policy: whatever should never happen. */
+  readonly mishaps: readonly string[]
+}
+
+/** Opens browsers that end with the test. */
+export async function openBrowser (t: Pick<Test, 'teardown'>) {
+  const browser = await chromium.launch({
+    ...(chromiumPath === undefined ? {} : { executablePath: chromiumPath }),
+    args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-sync']
+  })
+  t.teardown(() => browser.close())
+
+  /** A visitor without a past. */
+  return async function visit (address: string, options: BrowserContextOptions = {}): Promise<Visit> {
+    const context = await browser.newContext(options)
+    const page = await context.newPage()
+    page.setDefaultTimeout(20_000)
+    const mishaps: string[] = []
+    page.on('pageerror', error => mishaps.push(error.message))
+    page.on('dialog', dialog => {
+      mishaps.push(`dialog: ${dialog.message()}`)
+      dialog.dismiss().catch(() => {})
+    })
+    page.on('console', message => {
+      if (/content security policy|trusted ?type/i.test(message.text())) mishaps.push(message.text())
+    })
+    await page.goto(address)
+    return { page, mishaps }
+  }
+}
+
+/** Resolves with true when the first such image has come and is one. @throws Error when it is none */
+export async function imageLoaded (page: Page, selector: string): Promise<boolean> {
+  await page.locator(selector).first().waitFor()
+  return await page.evaluate(`{
+    const image = document.querySelector(${JSON.stringify(selector)})
+    image.decode().then(() => image.naturalWidth > 0)
+  }`)
+}

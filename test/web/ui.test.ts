@@ -1,0 +1,287 @@
+import sharp from 'sharp'
+import t from 'tap'
+import { quick, startService } from '../helper.ts'
+import { imageLoaded, openBrowser, skip } from './browser.ts'
+
+t.test('people use the service in a browser', { skip }, async t => {
+  const visit = await openBrowser(t)
+
+  t.test('a newcomer paints a first picture in one click', async t => {
+    const service = await startService(t)
+    const { page, mishaps } = await visit(service.url)
+    await page.getByText('built-in simulator').waitFor()
+    await page.getByRole('button', { name: 'Paint a first picture' }).click()
+    t.ok(await imageLoaded(page, 'main .images img'))
+    t.match(page.url(), /#\/job\//)
+    t.equal(await page.evaluate('document.activeElement.tagName'), 'H1', 'the new page is read out from its heading')
+    await page.getByRole('link', { name: 'Queue' }).last().click()
+    await page.getByRole('heading', { name: /a lighthouse on a cliff/ }).waitFor()
+    t.equal(await page.getByRole('button', { name: 'Paint a first picture' }).count(), 0, 'it is offered once')
+    t.strictSame(mishaps, [])
+  })
+
+  t.test('a job is made, seen through and made again on the page Create', async t => {
+    const service = await startService(t)
+    const { page, mishaps } = await visit(`${service.url}/#/create`)
+    const prompt = page.getByLabel('Prompt', { exact: true })
+    await prompt.fill('a harbour in the morning')
+    await page.getByLabel('Negative prompt').fill('blurry')
+    await page.getByLabel('Checkpoint').selectOption({ label: 'anime-pastel.safetensors' })
+    await page.getByLabel('Width').fill('64')
+    await page.getByLabel('Height').fill('64')
+    await page.getByLabel('Steps').fill('999')
+    await page.getByRole('button', { name: 'Submit job' }).click()
+    await page.locator('#app input[name=steps][aria-invalid=true]').waitFor()
+    t.match(await page.locator('.field', { hasText: 'Steps' }).locator('.problem').textContent(), /150/,
+      'what is wrong stands at the field it is about')
+    t.equal(await page.evaluate('document.activeElement.name'), 'steps')
+    t.equal((await service.request('GET', '/api/v2/jobs')).body.total, 0)
+
+    await page.getByLabel('Steps').fill('3')
+    await page.getByLabel('Images', { exact: true }).fill('2')
+    await page.getByRole('button', { name: 'Submit job' }).click()
+    t.ok(await imageLoaded(page, '.result .images li:nth-child(2) img'))
+    const listed = (await service.request('GET', '/api/v2/jobs')).body.jobs as Array<Record<string, Record<string, unknown>>>
+    t.match(listed[0]?.generation_params, {
+      prompt: 'a harbour in the morning',
+      negative_prompt: 'blurry',
+      steps: 3,
+      width: 64,
+      height: 64,
+      n_iter: 2,
+      checkpoint_name: /^anime-pastel/
+    })
+
+    await page.getByRole('link', { name: 'Details' }).click()
+    await page.getByRole('heading', { name: 'a harbour in the morning' }).waitFor()
+    await page.getByRole('link', { name: 'Use again' }).click()
+    await page.getByRole('heading', { name: 'Create' }).waitFor()
+    t.equal(await page.getByLabel('Prompt', { exact: true }).inputValue(), 'a harbour in the morning')
+    t.equal(await page.getByLabel('Images', { exact: true }).inputValue(), '2')
+
+    const picture = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#7090c0' } }).png().toBuffer()
+    await page.locator('input[type=file]').setInputFiles({ name: 'start.png', mimeType: 'image/png', buffer: picture })
+    t.ok(await imageLoaded(page, '.drop img'))
+    await page.getByLabel('Prompt', { exact: true }).fill('the same at night')
+    await page.getByRole('button', { name: 'Submit job' }).click()
+    t.ok(await imageLoaded(page, '.result .images img'))
+    await page.getByRole('link', { name: 'Details' }).click()
+    await page.getByText('1 stored').waitFor()
+    t.strictSame(mishaps, [])
+  })
+
+  t.test('waiting jobs are found, moved to the front, cancelled, put back and deleted', async t => {
+    const service = await startService(t, { worker: 'none' })
+    const ids = []
+    for (const prompt of ['a red boat', 'a green boat', 'a blue house']) ids.push(await service.submit({ ...quick, prompt }))
+    const { page, mishaps } = await visit(service.url)
+    const rows = page.locator('.job')
+    await rows.nth(2).waitFor()
+    t.match(await rows.nth(0).textContent(), /a red boat.*no\. 1 in line/s)
+
+    await page.getByRole('button', { name: 'Run now: a blue house' }).click()
+    await page.locator('.job').first().filter({ hasText: 'a blue house' }).waitFor()
+
+    await page.getByRole('searchbox', { name: 'Search prompts' }).fill('boat')
+    await rows.nth(2).waitFor({ state: 'detached' })
+    await page.getByRole('button', { name: 'Cancel: a red boat' }).click()
+    await page.locator('.job', { hasText: 'a red boat' }).filter({ hasText: 'Cancelled' }).waitFor()
+    t.equal((await service.job(ids[0] ?? '')).status, 'cancelled')
+
+    await page.getByRole('button', { name: /^Waiting/ }).click()
+    await rows.nth(1).waitFor({ state: 'detached' })
+    t.match(page.url(), /status=pending/, 'a view can be kept as an address')
+    await page.getByRole('button', { name: /^Cancelled/ }).click()
+    await page.getByRole('button', { name: 'Retry: a red boat' }).click()
+    await page.getByText('No job fits these filters').waitFor()
+    t.equal((await service.job(ids[0] ?? '')).status, 'pending')
+
+    await page.goto(`${service.url}/#/job/${ids[1]}`)
+    await page.getByRole('button', { name: 'Cancel: a green boat' }).click()
+    await page.getByRole('button', { name: 'Delete: a green boat' }).click()
+    await page.getByRole('button', { name: 'Keep it' }).click()
+    t.match(await page.evaluate('document.activeElement.ariaLabel'), /^Delete/, 'the focus is back where it came from')
+    await page.keyboard.press('Enter')
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click()
+    await page.waitForURL(/#\/queue/)
+    t.equal((await service.request('GET', `/api/v2/jobs/${ids[1]}`)).status, 404)
+    t.strictSame(mishaps, [])
+  })
+
+  t.test('a server is added with a look at it, held, let go and deleted', async t => {
+    const service = await startService(t)
+    const { page, mishaps } = await visit(`${service.url}/#/servers`)
+    const card = (alias: string) => page.locator('.card', { has: page.getByRole('heading', { name: alias, exact: true }) })
+    await card('Main').getByText('Simulator – paints pictures, no Stable Diffusion').waitFor()
+
+    await page.getByRole('button', { name: 'Add a server' }).click()
+    await page.getByLabel('Name', { exact: true }).fill('main')
+    await page.getByLabel('Address').fill(service.simulator.url.replace('http://', ''))
+    await page.getByRole('button', { name: 'Add and test' }).click()
+    await page.getByRole('dialog').getByText('already a server').waitFor()
+    t.equal(await page.evaluate('document.activeElement.name'), 'alias')
+    await page.getByLabel('Name', { exact: true }).fill('Second')
+    await page.getByRole('button', { name: 'Add and test' }).click()
+    await page.getByRole('status').getByText('Second was added').waitFor()
+    await card('Second').getByText('Online').waitFor()
+
+    await page.getByRole('button', { name: 'Pause Second' }).click()
+    await card('Second').getByText('Paused', { exact: true }).waitFor()
+    await page.getByRole('button', { name: 'Disable Second' }).click()
+    await card('Second').getByText('Disabled').waitFor()
+    await page.getByRole('button', { name: 'Enable Second' }).click()
+    await page.getByRole('button', { name: 'Resume Second' }).click()
+    await card('Second').getByText('Paused', { exact: true }).waitFor({ state: 'detached' })
+
+    await page.getByRole('button', { name: 'Pause Second' }).click()
+    await page.getByRole('button', { name: 'Resume Second' }).waitFor()
+    const id = await service.submit(quick, { target_server_alias: 'Second' })
+    await page.getByText('1 waiting').waitFor()
+    await page.getByRole('button', { name: 'Delete Second' }).click()
+    await page.getByLabel('Move waiting jobs to another server').check()
+    await page.getByLabel('Server that takes them').selectOption('Main')
+    await page.getByRole('button', { name: 'Delete server' }).click()
+    await card('Second').waitFor({ state: 'detached' })
+    t.match(await service.until(id, 'completed'), { target_server_alias: 'Main' })
+
+    await page.getByRole('button', { name: 'Add a server' }).click()
+    await page.getByLabel('Name', { exact: true }).fill('Nobody')
+    await page.getByLabel('Address').fill('http://127.0.0.1:9')
+    await page.getByRole('button', { name: 'Add and test' }).click()
+    await page.getByRole('heading', { name: 'Nobody cannot be used yet' }).waitFor()
+    await page.getByRole('button', { name: 'Change what I entered' }).click()
+    t.equal(await page.getByLabel('Name', { exact: true }).inputValue(), 'Nobody')
+    await page.keyboard.press('Escape')
+    await page.getByRole('dialog').waitFor({ state: 'detached' })
+    t.strictSame(mishaps, [])
+  })
+
+  t.test('a key is made, shown once, used, replaced and revoked', async t => {
+    const service = await startService(t)
+    const { page, mishaps } = await visit(`${service.url}/#/keys`)
+    await page.getByRole('button', { name: 'New key' }).click()
+    await page.getByLabel('Name', { exact: true }).fill('Forge')
+    await page.getByRole('button', { name: 'Make key' }).click()
+    await page.getByRole('heading', { name: 'Keep this secret now' }).waitFor()
+    const [key = '', secret = ''] = await page.getByRole('dialog').locator('code').allTextContents()
+    const use = async (using: string) =>
+      (await service.request('GET', '/api/v1/servers', undefined, { 'x-api-key': key, 'x-api-secret': using })).status
+    t.equal(await use(secret), 200)
+    await page.getByRole('button', { name: 'I have kept it' }).click()
+    await page.locator('.card', { hasText: key }).waitFor()
+    t.notMatch(await page.content(), secret)
+
+    await page.getByRole('button', { name: 'Rotate Forge' }).click()
+    await page.getByLabel('The former secret works').selectOption('0')
+    await page.getByRole('button', { name: 'Make new secret' }).click()
+    await page.getByRole('heading', { name: 'Keep this secret now' }).waitFor()
+    const [, replaced = ''] = await page.getByRole('dialog').locator('.secret code').allTextContents()
+    t.equal(await use(secret), 401)
+    t.equal(await use(replaced), 200)
+    await page.getByRole('button', { name: 'I have kept it' }).click()
+
+    await page.getByRole('button', { name: 'Revoke Forge' }).click()
+    await page.getByRole('button', { name: 'Revoke key' }).click()
+    await page.getByText('There is no key yet').waitFor()
+    t.equal(await use(replaced), 401)
+    t.strictSame(mishaps, [])
+  })
+
+  t.test('text of strangers stays text on every page', async t => {
+    const service = await startService(t)
+    const hostile = '"><img src=x onerror=window.hit=1><svg onload=window.hit=1>'
+    await service.request('PUT', '/api/v1/servers/Main', { alias: hostile, description: `</p><script>window.hit=1</script>${hostile}` })
+    await service.request('POST', '/api/v1/api-keys', { name: hostile, description: `</p><script>window.hit=1</script>${hostile}` })
+    const done = await service.submit({ ...quick, prompt: hostile, negative_prompt: `</textarea><script>window.hit=1</script>${hostile}` })
+    await service.until(done, 'completed')
+    const { page, mishaps } = await visit(service.url)
+    for (const hash of ['queue', `queue?search=${encodeURIComponent(hostile)}`, `job/${done}`, 'servers', 'servers?add=1', 'keys', `create?from=${done}`]) {
+      await page.goto(`${service.url}/#/${hash}`)
+      await page.getByText(hostile).first().waitFor({ state: 'attached' })
+      t.equal(await page.evaluate('window.hit'), undefined, hash)
+      t.equal(await page.locator('img[src=x], [onload], [onerror]').count(), 0, hash)
+    }
+    await page.goto(`${service.url}/#/%3Cimg%20src=x%20onerror=alert(1)%3E/%E0%A4%A?x=%00`)
+    await page.getByRole('heading', { name: 'There is no such page' }).waitFor()
+    t.strictSame(mishaps, [])
+  })
+
+  t.test('where a token is asked for, nothing is shown without it', async t => {
+    const token = 'a token of this test'
+    const service = await startService(t, { settings: { UI_AUTH: 'token', AUTH_TOKEN: token } })
+    const { page, mishaps } = await visit(`${service.url}/#/keys`)
+    await page.getByLabel('Admin token').fill('a guess')
+    await page.getByRole('button', { name: 'Sign in' }).click()
+    await page.getByText('This is not the admin token').waitFor()
+    t.equal(await page.getByRole('navigation').count(), 0)
+    await page.getByLabel('Admin token').fill(token)
+    await page.keyboard.press('Enter')
+    await page.getByRole('heading', { name: 'API keys' }).waitFor()
+    await page.reload()
+    await page.getByRole('heading', { name: 'API keys' }).waitFor()
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await page.getByRole('heading', { name: 'Sign in' }).waitFor()
+    await page.goto(`${service.url}/#/queue`)
+    await page.getByRole('heading', { name: 'Sign in' }).waitFor()
+    t.strictSame(mishaps, [])
+
+    const other = await visit(`${service.url}/#token=${encodeURIComponent(token)}`)
+    await other.page.getByRole('heading', { name: 'Queue' }).waitFor()
+    t.equal(other.page.url(), `${service.url}/#/queue`, 'the token has left the address')
+    const kept = await other.page.evaluate('JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, history.state])')
+    t.notMatch(kept, token)
+  })
+
+  t.test('no page is wider than a phone, and all follow its dark scheme', async t => {
+    const service = await startService(t)
+    const done = await service.submit({ ...quick, prompt: `${'verylongword'.repeat(20)} and more` })
+    await service.until(done, 'completed')
+    await service.request('POST', '/api/v1/api-keys', { name: 'x'.repeat(200) })
+    const { page, mishaps } = await visit(service.url, { viewport: { width: 360, height: 740 }, isMobile: true, colorScheme: 'dark' })
+    for (const hash of ['queue', 'create', `job/${done}`, 'servers', 'servers?add=1', 'keys']) {
+      await page.goto(`${service.url}/#/${hash}`)
+      await page.locator('main h1').waitFor()
+      await page.getByText('Loading…').waitFor({ state: 'detached' })
+      t.ok(await page.evaluate('document.documentElement.scrollWidth') as number <= 360, hash)
+    }
+    t.match(await page.evaluate('getComputedStyle(document.documentElement).backgroundColor'), 'rgb(17, 20, 27)')
+    t.strictSame(mishaps, [])
+  })
+})
+
+t.test('the files of the UI are small, asked for once, and nothing else is served', async t => {
+  const { url, app, request } = await startService(t, { worker: 'none' })
+  const seen = new Set<string>()
+  let bytes = 0
+  async function follow (path: string): Promise<void> {
+    if (seen.has(path)) return
+    seen.add(path)
+    const plain = await fetch(url + path, { headers: { 'accept-encoding': 'identity' } })
+    t.equal(plain.status, 200, path)
+    t.match(plain.headers.get('content-security-policy'), /^default-src 'none'; script-src 'self'; style-src 'self';/)
+    t.equal(plain.headers.get('x-content-type-options'), 'nosniff')
+    t.equal(plain.headers.get('referrer-policy'), 'no-referrer')
+    const text = await plain.text()
+    const compressed = await fetch(url + path, { headers: { 'accept-encoding': 'gzip, br' } })
+    t.equal(compressed.headers.get('content-encoding'), 'gzip')
+    t.equal(await compressed.text(), text)
+    bytes += Number(compressed.headers.get('content-length'))
+    const tag = compressed.headers.get('etag') ?? ''
+    t.not(tag, plain.headers.get('etag'), 'another form has another tag')
+    const again = await fetch(url + path, { headers: { 'accept-encoding': 'gzip', 'if-none-match': `"old", W/${tag}` } })
+    t.equal(again.status, 304)
+    const linked = [...text.matchAll(/(?:href|src)="(\/ui\/[^"]+)"|from ?['"](\.[^'"]+)['"]/g)]
+    for (const [, absolute, relative = ''] of linked) await follow(absolute ?? new URL(relative, url + path).pathname)
+  }
+  await follow('/')
+  t.ok(seen.has('/ui/vendor/hooks.js') && seen.has('/ui/pages/keys.js'), `${seen.size} files`)
+  t.ok(bytes < 60_000, `${bytes} bytes`)
+
+  for (const path of ['/ui/', '/ui/index.html', '/ui/screenshots/queue.png', '/ui/..%2fpackage.json', '/ui/constructor']) {
+    t.equal((await request('GET', path)).status, 404, path)
+  }
+  const fromElsewhere = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }
+  t.equal((await app.inject({ url: '/', headers: fromElsewhere })).statusCode, 200, 'a link on another page leads here')
+  const paths = Object.keys((await request('GET', '/openapi.json')).body.paths as object)
+  t.notOk(paths.includes('/') || paths.some(path => /^\/ui\/.*\./.test(path)), 'the API documentation is about the API')
+})
