@@ -15,6 +15,9 @@ export interface Scene {
   readonly noise: number
 }
 
+/** The colour so far between two; cheaper than a colour of its own for each pixel. */
+interface Shade { readonly from: Colour, readonly to: Colour, readonly share: number }
+
 interface Ridge { readonly tops: Float32Array, readonly colour: Colour, readonly foot: Colour }
 
 /** How long rows are drawn before others get their turn, in milliseconds. */
@@ -39,11 +42,12 @@ export async function drawLandscape (scene: Scene): Promise<Picture> {
 
   for (let y = 0; y < height; y += 1) {
     for (let x = 0; x < width; x += 1) {
-      const colour = colourAt(ridges, sky, x, y, height)
+      const { from, to, share } = shadeAt(ridges, sky, x, y, height)
       const offset = (y * width + x) * 3
       const speck = (grain() - 0.5) * roughness
       for (let channel = 0; channel < 3; channel += 1) {
-        const value = 128 + ((colour[channel] as number) - 128) * clarity + speck
+        const start = from[channel] as number
+        const value = 128 + (start + ((to[channel] as number) - start) * share - 128) * clarity + speck
         picture.data[offset + channel] = value < 0 ? 0 : value > 255 ? 255 : value
       }
     }
@@ -54,36 +58,37 @@ export async function drawLandscape (scene: Scene): Promise<Picture> {
   return picture
 }
 
-function colourAt (
-  ridges: readonly Ridge[], sky: (x: number, y: number) => Colour, x: number, y: number, height: number
-): Colour {
-  for (const ridge of ridges) {
-    const top = ridge.tops[x] as number
-    if (y >= top) return mix(ridge.colour, ridge.foot, Math.min(1, (y - top) / (height * 0.35)))
+function shadeAt (
+  ridges: readonly Ridge[], sky: (x: number, y: number) => Shade, x: number, y: number, height: number
+): Shade {
+  for (const { tops, colour, foot } of ridges) {
+    const top = tops[x] as number
+    if (y >= top) return { from: colour, to: foot, share: Math.min(1, (y - top) / (height * 0.35)) }
   }
   return sky(x, y)
 }
 
-function createSky (scene: Scene, palette: Palette, random: Random): (x: number, y: number) => Colour {
+function createSky (scene: Scene, palette: Palette, random: Random): (x: number, y: number) => Shade {
   const { width, height } = scene
   const sunX = (0.2 + random() * 0.6) * width
   const sunY = (0.15 + random() * 0.35) * height
   const radius = (0.035 + random() * 0.04) * Math.min(width, height)
   const clouds = createFieldNoise(random)
-  const stars = createFieldNoise(createRandom(scene.seed >>> 0))
+  const stars = palette.stars ? createFieldNoise(createRandom(scene.seed >>> 0)) : null
   const rows = Array.from({ length: height }, (_, y) =>
     mix(palette.skyTop, palette.skyBottom, Math.min(1, y / (height * 0.7))))
   return (x, y) => {
-    const base = rows[y] as Colour
+    const from = rows[y] as Colour
+    const to = palette.sun
     const distance = Math.hypot(x - sunX, y - sunY)
-    if (distance < radius) return palette.sun
+    if (distance < radius) return { from, to, share: 1 }
     const glow = Math.min(0.85, (radius * 1.6 / (distance + radius)) ** 1.7)
     const across = x / width
     const down = y / height
     const cloud = clouds(across * 5, down * 14) * 0.65 + clouds(across * 13 + 7, down * 34) * 0.35
     const veil = Math.max(0, cloud - 0.5) * 1.1
-    const star = palette.stars && down < 0.6 && stars(across * 61, down * 61) > 0.965 ? 0.8 : 0
-    return mix(base, palette.sun, Math.min(1, glow + veil + star))
+    const star = stars !== null && down < 0.6 && stars(across * 61, down * 61) > 0.965 ? 0.8 : 0
+    return { from, to, share: Math.min(1, glow + veil + star) }
   }
 }
 

@@ -2,7 +2,7 @@ import type { Random } from '../random.ts'
 
 /** Smooth noise along a line, 0 to 1, the same for the same random source. */
 export function createLineNoise (random: Random): (position: number) => number {
-  const values = Float32Array.from({ length: 256 }, random)
+  const values = fill(256, random)
   return position => {
     const cell = Math.floor(position)
     const share = position - cell
@@ -26,8 +26,8 @@ export function fractal (noise: (position: number) => number, position: number, 
 
 /** Smooth noise over a field, 0 to 1: clouds. */
 export function createFieldNoise (random: Random): (x: number, y: number) => number {
-  const values = Float32Array.from({ length: 4096 }, random)
-  const at = (x: number, y: number): number => values[((y & 63) << 6) | (x & 63)] as number
+  const values = fill(1024, random)
+  const at = (x: number, y: number): number => values[((y & 31) << 5) | (x & 31)] as number
   return (x, y) => {
     const column = Math.floor(x)
     const row = Math.floor(y)
@@ -37,6 +37,12 @@ export function createFieldNoise (random: Random): (x: number, y: number) => num
     const lower = at(column, row + 1) * (1 - right) + at(column + 1, row + 1) * right
     return upper * (1 - down) + lower * down
   }
+}
+
+function fill (length: number, random: Random): Float32Array {
+  const values = new Float32Array(length)
+  for (let index = 0; index < length; index += 1) values[index] = random()
+  return values
 }
 
 function smooth (share: number): number {

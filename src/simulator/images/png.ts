@@ -1,19 +1,24 @@
 import { promisify } from 'node:util'
-import { crc32, deflate } from 'node:zlib'
+import { crc32, deflate, deflateSync } from 'node:zlib'
 import type { Picture } from './pixels.ts'
 
 const compress = promisify(deflate)
 const signature = Buffer.from([0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A])
 const filterUp = 2
 
+/** Below this many bytes a trip to another thread costs more than compressing here. */
+const smallBytes = 65_536
+
 /**
  * Encodes a picture as PNG, with the given texts inside under their keywords. Written here because sharp cannot
- * write PNG texts, and because A1111's answers are recognised by theirs. Compression happens off the main thread.
+ * write PNG texts, and because A1111's answers are recognised by theirs. Big pictures are compressed off the main
+ * thread.
  */
 export async function encodePng (
   picture: Picture, texts: Readonly<Record<string, string>> = {}, level = 4
 ): Promise<Buffer> {
-  const pixels = await compress(filterRows(picture), { level })
+  const rows = filterRows(picture)
+  const pixels = rows.length < smallBytes ? deflateSync(rows, { level }) : await compress(rows, { level })
   const header = Buffer.alloc(13)
   header.writeUInt32BE(picture.width, 0)
   header.writeUInt32BE(picture.height, 4)

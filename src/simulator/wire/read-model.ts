@@ -43,7 +43,7 @@ export function readModel (
   for (const [name, field] of Object.entries(model)) {
     if (!Object.hasOwn(given, name)) {
       if (field.required) details.push(dialect.render([place, name], given, dialect.missing))
-      values[name] = structuredClone(field.fallback)
+      values[name] = copyOf(field.fallback)
       continue
     }
     values[name] = readField(dialect, field, given[name], [place, name], details)
@@ -88,6 +88,11 @@ function readField (
     if (field.atMost !== undefined && read > field.atMost) complain(location, value, dialect.tooBig(field.atMost))
   }
   return read
+}
+
+/** Lists and objects must not be shared between requests; the rest costs nothing to share. */
+function copyOf (fallback: unknown): unknown {
+  return typeof fallback === 'object' && fallback !== null ? structuredClone(fallback) : fallback
 }
 
 function printable (source: unknown): unknown {
