@@ -1,0 +1,21 @@
+import * as cancel from './figures/cancel.ts'
+import * as failover from './figures/failover.ts'
+import * as gap from './figures/gap.ts'
+import * as images from './figures/images.ts'
+import * as latency from './figures/latency.ts'
+import * as list from './figures/list.ts'
+import * as memory from './figures/memory.ts'
+import * as submissions from './figures/submissions.ts'
+import * as throughput from './figures/throughput.ts'
+import type { Row } from './table.ts'
+
+export interface Figure {
+  /** What is measured, in a few words. */
+  readonly about: string
+  measure (): Promise<Row[]>
+}
+
+/** Everything that can be measured, by the name that selects it. */
+export const figures: Readonly<Record<string, Figure>> = {
+  gap, latency, submissions, throughput, list, memory, cancel, images, failover
+}

@@ -1,0 +1,60 @@
+import { createCaller } from '../ground/caller.ts'
+import { withGround } from '../ground/ground.ts'
+import { submission } from '../ground/ordinary.ts'
+import { startService } from '../ground/service.ts'
+import { generationPath, startUpstream } from '../ground/upstream.ts'
+import { asRatio, inMilliseconds, median, now, quantile, spread } from '../statistics.ts'
+import type { Row } from '../table.ts'
+
+export const about = 'idle time of a server between two waiting jobs'
+
+const jobs = 300
+/** Long enough for the next job to be ready, as any real generation is. */
+const generationMilliseconds = 20
+const medianGoal = 2
+const p99Goal = 10
+
+/**
+ * From the moment at which a server handed over the last byte of an answer, a noisy picture of 512 x 512, until the
+ * next request is there. At best this is one round trip to it.
+ */
+export async function measure (): Promise<Row[]> {
+  return await withGround(async ground => {
+    const upstream = await startUpstream(ground, {
+      kind: 'instant', options: { size: 512, milliseconds: generationMilliseconds }
+    })
+    const { caller } = await startService(ground, { command: 'start', servers: { Main: upstream.url } })
+    const roundTrips = await measureRoundTrips(upstream.url)
+    await caller.post('/api/v1/servers/Main/pause')
+    for (let sent = 0; sent < jobs; sent += 100) {
+      await caller.post('/api/v2/generate/bulk', { ...submission('Main'), bulk_quantity: 100 })
+    }
+    await upstream.forget()
+    await caller.post('/api/v1/servers/Main/resume')
+    const seen = await upstream.answered(generationPath, jobs)
+    const gaps = seen.slice(1).map(({ arrived }, index) => arrived - (seen[index]?.finished ?? NaN))
+    return [{
+      figure: about,
+      measured: spread(gaps),
+      limit: `round trip ${inMilliseconds(median(roundTrips))}`,
+      ratio: asRatio(median(gaps), median(roundTrips)),
+      goal: `≤ ${medianGoal} ms, p99 ≤ ${p99Goal} ms`,
+      ok: median(gaps) <= medianGoal && quantile(gaps, 0.99) <= p99Goal
+    }]
+  })
+}
+
+async function measureRoundTrips (url: string): Promise<number[]> {
+  const caller = createCaller(url)
+  const times: number[] = []
+  try {
+    for (let index = 0; index < jobs; index++) {
+      const began = now()
+      await caller.get('/simulator/about')
+      times.push(now() - began)
+    }
+  } finally {
+    await caller.close()
+  }
+  return times
+}

@@ -1,0 +1,46 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { withGround, type Ground } from '../ground/ground.ts'
+import { submission } from '../ground/ordinary.ts'
+import { startService } from '../ground/service.ts'
+import { generationPath, startUpstream } from '../ground/upstream.ts'
+import { startBareQueue } from '../ground/bare-queue.ts'
+import { asRatio, median, now, spread } from '../statistics.ts'
+import type { Row } from '../table.ts'
+
+export const about = 'submission on an idle system to the request reaching the server'
+
+const times = 200
+/** Between two submissions, so that the one before is stored and over, in milliseconds. */
+const rest = 30
+const goal = 5
+
+/** From before the submission is sent until the server has the request. At best what bare BullMQ takes to hand over. */
+export async function measure (): Promise<Row[]> {
+  return await withGround(async ground => {
+    const ours = await measureOurs(ground)
+    const bare = await (await startBareQueue(ground)).handOver(times, rest)
+    return [{
+      figure: about,
+      measured: spread(ours),
+      limit: `bare add → process ${spread(bare)}`,
+      ratio: asRatio(median(ours), median(bare)),
+      goal: `median ≤ ${goal} ms`,
+      ok: median(ours) <= goal
+    }]
+  })
+}
+
+async function measureOurs (ground: Ground): Promise<number[]> {
+  const upstream = await startUpstream(ground, { kind: 'instant', options: { size: 64, milliseconds: 0 } })
+  const { caller } = await startService(ground, { command: 'start', servers: { Main: upstream.url } })
+  await upstream.forget()
+  const sent: number[] = []
+  for (let index = 0; index < times; index++) {
+    sent.push(now())
+    await caller.post('/api/v2/generate', submission('Main'))
+    await upstream.answered(generationPath, index + 1)
+    await sleep(rest)
+  }
+  const seen = await upstream.seen(generationPath)
+  return sent.map((moment, index) => (seen[index]?.arrived ?? NaN) - moment)
+}

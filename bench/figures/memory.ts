@@ -1,0 +1,59 @@
+import { createKeys } from '../../src/redis/keys.ts'
+import { fill } from '../ground/fill.ts'
+import { withGround, type Ground } from '../ground/ground.ts'
+import { makeOrdinaryJob } from '../ground/ordinary-job.ts'
+import type { Row } from '../table.ts'
+
+export const about = 'Redis memory per finished job'
+
+const jobs = 10_000
+const goal = 3 * 1024
+const keys = createKeys('sq')
+
+/**
+ * What Redis says that it uses, before and after, without the stream of events, which stops growing. BullMQ keeps
+ * 200 ended entries of each server and no more, which is not counted.
+ */
+export async function measure (): Promise<Row[]> {
+  const like = await makeOrdinaryJob()
+  return await withGround(async ground => {
+    const before = await usedBytes(ground)
+    await fill(ground.redis, like, {
+      count: jobs,
+      serverIds: ['one-server', 'another-server'],
+      keyIds: ['mk_alpha', 'mk_beta'],
+      endOf: () => 'completed',
+      promptOf: () => ''
+    })
+    const perJob = (await usedBytes(ground) - before) / jobs
+    const record = await recordBytes(ground)
+    return [{
+      figure: `${about}, ordinary parameters, with a key`,
+      measured: `${Math.round(perJob)} B`,
+      limit: `its record alone ${record.bytes} B: ${record.fields}`,
+      ratio: (perJob / record.bytes).toFixed(2),
+      goal: `≤ ${goal} B`,
+      ok: perJob <= goal
+    }]
+  })
+}
+
+async function usedBytes ({ redis }: Ground): Promise<number> {
+  const info = await redis.info('memory')
+  const used = Number(/used_memory:(\d+)/.exec(info)?.[1])
+  return used - (await redis.memory('USAGE', keys.key('events'), 'SAMPLES', 0) ?? 0)
+}
+
+/** The size of one record, and of its largest fields. */
+async function recordBytes ({ redis }: Ground): Promise<{ bytes: number, fields: string }> {
+  const [id = ''] = await redis.zrange(keys.key('jobs', '*', '*', '*'), '0', '0')
+  const fields = Object.entries(await redis.hgetall(keys.key('job', id)))
+    .map(([name, value]) => ({ name, bytes: Buffer.byteLength(value) }))
+    .toSorted((a, b) => b.bytes - a.bytes)
+    .slice(0, 3)
+    .map(({ name, bytes }) => `${name} ${bytes}`)
+  return {
+    bytes: await redis.memory('USAGE', keys.key('job', id), 'SAMPLES', 0) ?? 0,
+    fields: fields.join(', ')
+  }
+}

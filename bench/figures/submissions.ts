@@ -1,0 +1,52 @@
+import { createCaller, repeat, type Caller } from '../ground/caller.ts'
+import { startBareQueue } from '../ground/bare-queue.ts'
+import { withGround } from '../ground/ground.ts'
+import { submission } from '../ground/ordinary.ts'
+import { startService } from '../ground/service.ts'
+import { startUpstream } from '../ground/upstream.ts'
+import { asShare, median, now, perSecond } from '../statistics.ts'
+import type { Row } from '../table.ts'
+
+export const about = 'submissions per second'
+
+const rounds = 3
+const perRound = 2000
+const inFlight = 32
+const goal = 0.6
+
+/**
+ * The same body to the service and to a bare route in turns, on the same Redis. The server's line is held, so that
+ * jobs only come in; the bare route has no worker either.
+ */
+export async function measure (): Promise<Row[]> {
+  return await withGround(async ground => {
+    const upstream = await startUpstream(ground, { kind: 'instant', options: { size: 64, milliseconds: 0 } })
+    const { caller } = await startService(ground, { command: 'start', servers: { Main: upstream.url } })
+    await caller.post('/api/v1/servers/Main/pause')
+    const bare = createCaller(await (await startBareQueue(ground)).serve())
+    ground.onClose(bare.close)
+    const ourRates: number[] = []
+    const bareRates: number[] = []
+    await Promise.all([rate(bare, '/generate', perRound / 4), rate(caller, '/api/v2/generate', perRound / 4)])
+    for (let round = 0; round < rounds; round++) {
+      bareRates.push(await rate(bare, '/generate', perRound))
+      ourRates.push(await rate(caller, '/api/v2/generate', perRound))
+    }
+    const [ours, limit] = [median(ourRates), median(bareRates)]
+    return [{
+      figure: `${about}, ${inFlight} in flight`,
+      measured: perSecond(ours),
+      limit: `bare route and add ${perSecond(limit)}`,
+      ratio: asShare(ours, limit),
+      goal: `≥ ${goal * 100} %`,
+      ok: ours >= goal * limit
+    }]
+  })
+}
+
+async function rate (caller: Caller, path: string, times: number): Promise<number> {
+  const body = JSON.stringify(submission('Main'))
+  const began = now()
+  await repeat(times, inFlight, () => caller.post(path, body))
+  return times / (now() - began) * 1000
+}

@@ -1,0 +1,84 @@
+import { once } from 'node:events'
+import { open, readFile } from 'node:fs/promises'
+import { createServer, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { createCaller, type Caller } from './caller.ts'
+import { startChild, type Child } from './child.ts'
+import type { Ground } from './ground.ts'
+import { until } from './until.ts'
+
+/** The product in a process of its own, started by its own command line. */
+export interface ServiceProcess extends Child {
+  readonly url: string
+  /** Resolves once its log has this text. */
+  logged (text: string): Promise<void>
+}
+
+export interface ServiceOptions {
+  /** `start`: HTTP and jobs in one process. */
+  readonly command: 'start' | 'api' | 'worker'
+  /** Addresses of servers by alias. */
+  readonly servers: Readonly<Record<string, string>>
+  readonly settings?: Readonly<Record<string, string>>
+}
+
+const commandLine = new URL('./service-process.js', import.meta.url)
+const watch = new URL('./watch-process.js', import.meta.url)
+
+/** Starts the product; does not wait until it is up. Its log goes into the ground's folder. */
+export async function launchService (
+  ground: Ground, { command, servers, settings = {} }: ServiceOptions
+): Promise<ServiceProcess> {
+  const port = await findFreePort()
+  const logPath = join(ground.folder, `${command}-${port}.log`)
+  const log = await open(logPath, 'a')
+  const child = startChild(ground, commandLine, [command], {
+    cwd: ground.folder,
+    execArgv: ['--import', watch.href],
+    stdio: ['ignore', log.fd, log.fd, 'ipc'],
+    env: {
+      PATH: process.env.PATH,
+      HOST: '127.0.0.1',
+      PORT: String(port),
+      DATA_DIR: ground.folder,
+      REDIS_URL: ground.redisUrl,
+      SERVERS: Object.entries(servers).map(([alias, url]) => `${alias}=${url}`).join(','),
+      RATE_LIMIT_PER_MINUTE: '0',
+      ...settings
+    }
+  })
+  await log.close()
+  return {
+    ...child,
+    url: `http://127.0.0.1:${port}`,
+    logged: text => until(async () => (await readFile(logPath, 'utf8')).includes(text), `the log says: ${text}`)
+  }
+}
+
+/** Starts a part that takes requests and waits until it does. */
+export async function startService (
+  ground: Ground, options: ServiceOptions & { readonly command: 'start' | 'api' }
+): Promise<ServiceProcess & { readonly caller: Caller }> {
+  const service = await launchService(ground, options)
+  const caller = createCaller(service.url)
+  ground.onClose(caller.close)
+  await until(async () => {
+    const health = await caller.get('/health').catch(() => null)
+    return health !== null && (options.command === 'api' || allOnline(health))
+  }, 'the service is up')
+  return { ...service, caller }
+}
+
+function allOnline (health: unknown): boolean {
+  const { a1111_status: servers } = health as { a1111_status: Record<string, string> }
+  return Object.values(servers).every(status => status === 'online')
+}
+
+async function findFreePort (): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}

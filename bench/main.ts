@@ -1,0 +1,40 @@
+import { loadavg } from 'node:os'
+import { messageOf } from '../src/errors.ts'
+import { figures } from './figures.ts'
+import { closeEverything } from './ground/ground.ts'
+import { renderTable, type Row } from './table.ts'
+
+const say = (text: string) => { process.stderr.write(`${text}\n`) }
+
+/** Measures the figures of these names, or all, and prints one table. Answers the exit code of the process. */
+export async function main (names: readonly string[]): Promise<number> {
+  const unknown = names.filter(name => !(name in figures))
+  if (unknown.length > 0) {
+    say(`There is no figure ${unknown.join(', ')}. These exist:\n`)
+    for (const [name, { about }] of Object.entries(figures)) say(`  ${name.padEnd(12)} ${about}`)
+    return 2
+  }
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => { closeEverything().finally(() => process.exit(130)) })
+  }
+  const wanted = Object.entries(figures).filter(([name]) => names.length === 0 || names.includes(name))
+  const rows: Row[] = []
+  let failed = 0
+  const before = load()
+  for (const [name, { about, measure }] of wanted) {
+    const began = performance.now()
+    try {
+      say(`${name}: ${about}…`)
+      rows.push(...await measure())
+      say(`${name}: took ${Math.round((performance.now() - began) / 1000)} s`)
+    } catch (error) {
+      failed++
+      say(`${name} could not be measured: ${messageOf(error)}`)
+    }
+  }
+  process.stdout.write(`\nRedis with appendfsync always, ${new Date().toISOString()}, Node ${process.versions.node}, ` +
+    `load ${before} before and ${load()} after\n\n${renderTable(rows)}`)
+  return failed === 0 ? 0 : 1
+}
+
+const load = () => loadavg()[0]?.toFixed(1) ?? '?'

@@ -1,0 +1,28 @@
+/** One line of the table: a figure against its limit in the same run, and against its goal. */
+export interface Row {
+  readonly figure: string
+  readonly measured: string
+  /** What could be reached at best, as measured in this run; empty where there is no such thing. */
+  readonly limit: string
+  /** Measured to limit. */
+  readonly ratio: string
+  readonly goal: string
+  /** Whether the goal is reached; null where there is none. */
+  readonly ok: boolean | null
+}
+
+const columns = ['figure', 'measured', 'limit', 'ratio', 'goal', 'ok'] as const
+
+/** The rows as a Markdown table, padded so that a terminal shows it as well. */
+export function renderTable (rows: readonly Row[]): string {
+  const cells = rows.map(row => columns.map(column => column === 'ok' ? okText(row.ok) : row[column]))
+  const widths = columns.map((column, index) =>
+    Math.max(column.length, ...cells.map(row => row[index]?.length ?? 0)))
+  const line = (texts: readonly string[]) =>
+    `| ${texts.map((text, index) => text.padEnd(widths[index] ?? 0)).join(' | ')} |\n`
+  return line(columns) + line(widths.map(width => '-'.repeat(width))) + cells.map(line).join('')
+}
+
+function okText (ok: boolean | null): string {
+  return ok === null ? '' : ok ? 'yes' : 'NO'
+}
