@@ -23,13 +23,15 @@ export interface Checkpoints {
   title (file: CheckpointFile): string
   describe (): ReadonlyArray<Record<string, unknown>>
   hash (file: CheckpointFile): void
+  /** Reads the folder anew. */
+  refresh (names: readonly string[]): void
 }
 
 const folder = '/opt/a1111/models/Stable-diffusion'
 
 /** `hashed` is A1111's hash cache on disk: it is added to, and survives restarts. */
 export function createCheckpoints (names: readonly string[], hashed: Set<string>): Checkpoints {
-  const files = names.map(describeFile)
+  let files = names.map(describeFile)
   const isHashed = (file: CheckpointFile): boolean => hashed.has(file.sha256)
   const shortHash = (file: CheckpointFile): string => file.sha256.slice(0, 10)
   const title = (file: CheckpointFile): string => isHashed(file) ? `${file.name} [${shortHash(file)}]` : file.name
@@ -59,7 +61,10 @@ export function createCheckpoints (names: readonly string[], hashed: Set<string>
       filename: `${folder}/${file.name}`,
       config: null
     })),
-    hash: file => { hashed.add(file.sha256) }
+    hash: file => { hashed.add(file.sha256) },
+    refresh (present) {
+      files = present.map(name => files.find(file => file.name === name) ?? describeFile(name))
+    }
   }
 }
 

@@ -31,6 +31,8 @@ export interface Simulator {
     readonly checkpoints?: readonly string[]
     readonly auth?: string | null
   }): Promise<void>
+  /** Changes the files in the models folder; the server sees them after a refresh or a restart. */
+  setCheckpoints (names: readonly string[]): void
   /** Starts a job as a human in the browser would; returns its task id. */
   startHumanJob (job?: { readonly steps?: number, readonly prompt?: string }): string
 }
@@ -103,6 +105,7 @@ export async function startSimulator (options: SimulatorOptions = {}): Promise<S
       machine.faults.set([])
       machine.records.reset()
     },
+    setCheckpoints: names => { machine.disk.checkpoints = names },
     crash,
     async restart ({ refuseMilliseconds = 0, checkpoints, auth }) {
       if (checkpoints !== undefined) machine.disk.checkpoints = checkpoints

@@ -25,6 +25,15 @@ t.test('a file has no hash until it was loaded once, and then changes its title'
   t.match((await titles(bench))[2], /\[/, 'hashes are on disk and survive a restart')
 })
 
+t.test('new files show up after a refresh', async t => {
+  const bench = await startBench(t, { checkpoints: files })
+  bench.simulator.setCheckpoints([...files, 'new.safetensors'])
+  t.equal((await titles(bench)).length, 3)
+  t.equal((await bench.post('/sdapi/v1/refresh-checkpoints')).text, 'null')
+  t.equal((await titles(bench))[3], 'new.safetensors')
+  t.match((await titles(bench))[0], /\[/, 'what was hashed stays so')
+})
+
 t.test('every exact alias selects a checkpoint, everything else is dropped without a word', async t => {
   const bench = await startBench(t, { checkpoints: files })
   const used = async (name: string): Promise<unknown> => {

@@ -180,6 +180,22 @@ t.test('an infotext fills what the request left open, and ControlNet appends its
   t.match(detected.json, { info: 'Success', images: [String] })
 })
 
+t.test('scripts may make more images than were asked for', async t => {
+  const bench = await startBench(t)
+  const matrix = await bench.txt2img({ prompt: 'a barn|snow|night', script_name: 'Prompt Matrix', script_args: [] })
+  t.equal(imagesOf(matrix).length, 5)
+  t.match(infoOf(matrix), {
+    index_of_first_image: 1,
+    all_prompts: ['a barn', 'a barn, snow', 'a barn, night', 'a barn, snow, night'],
+    all_seeds: [123, 123, 123, 123]
+  })
+  const lines = await bench.txt2img({
+    prompt: 'photo of', script_name: 'prompts from file or textbox', script_args: [true, false, 'start', 'a cat\n\na dog']
+  })
+  t.equal(imagesOf(lines).length, 2)
+  t.match(infoOf(lines), { all_prompts: ['photo of a cat', 'photo of a dog'], all_seeds: [123, 124] })
+})
+
 t.test('extras answer with the images and words of A1111', async t => {
   const bench = await startBench(t)
   const [image] = (await bench.txt2img()).json.images as [string]

@@ -99,7 +99,7 @@ async function make (
   const { pictures } = await runJob(process, plan, { init, faults, record })
   record.imageCount = pictures.length
   const maps = await drawControlMaps(process, request, plan)
-  return assemble(process, plan, file, { pictures, maps, isGridWanted: request.save_images })
+  return assemble(process, plan, file, { pictures, maps, isGridWanted: request.save_images || plan.isGridForced })
 }
 
 function assemble (

@@ -4,6 +4,7 @@ import { effectiveSchedule, pickSampler, type Sampler } from '../lists/samplers.
 import type { ServerProcess } from '../server-process.ts'
 import { planHires, type HiresPlan } from './hires.ts'
 import type { GenerationRequest, Mode } from './request.ts'
+import { runScript } from './script-runs.ts'
 import { resolveSeeds } from './seeds.ts'
 import { applyStyles } from './styles.ts'
 
@@ -34,6 +35,8 @@ export interface Plan {
   readonly samplingSteps: number
   readonly hires: HiresPlan | null
   readonly extraParameters: Record<string, unknown>
+  /** A script wants a grid in front, whatever the request says. */
+  readonly isGridForced: boolean
 }
 
 /**
@@ -59,14 +62,19 @@ export function planGeneration (
     extraParameters['Refiner switch at'] = request.refiner_switch_at
   }
   const batchSize = mode === 'img2img' ? matchBatch(initImageCount, request.batch_size) : request.batch_size
-  const images = batchSize * request.n_iter
   const styled = applyStyles(request.prompt ?? '', request.negative_prompt ?? '', request.styles ?? [])
+  const script = runScript(request, styled.prompt)
+  const perPrompt = batchSize * request.n_iter
+  const prompts = (script?.prompts ?? [styled.prompt]).flatMap(prompt => new Array<string>(perPrompt).fill(prompt))
+  const resolved = resolveSeeds(request, perPrompt)
+  const seeds = (script?.seedOffsets ?? [0]).flatMap(offset => resolved.seeds.map(seed => seed + offset))
   return {
     mode,
-    prompts: Array.from({ length: images }, () => styled.prompt),
-    negativePrompts: Array.from({ length: images }, () => styled.negativePrompt),
+    prompts,
+    negativePrompts: prompts.map(() => styled.negativePrompt),
     styles: request.styles ?? [],
-    ...resolveSeeds(request, images),
+    seeds,
+    subseeds: prompts.map((_, index) => (resolved.subseeds[0] as number) + index),
     subseedStrength: request.subseed_strength ?? 0,
     sampler,
     schedulerLabel,
@@ -77,11 +85,12 @@ export function planGeneration (
     imageWidth: floor8(request.width),
     imageHeight: floor8(request.height),
     batchSize,
-    iterations: request.n_iter,
+    iterations: prompts.length / batchSize,
     denoisingStrength: request.denoising_strength,
     samplingSteps: countSteps(process, request, mode),
     hires,
-    extraParameters
+    extraParameters,
+    isGridForced: script?.hasGrid ?? false
   }
 }
 

@@ -45,6 +45,11 @@ export function adminRoutes (process: ServerProcess): Route[] {
       if (body.auth !== undefined) machine.auth = body.auth === null ? null : String(body.auth)
       return die(process, body)
     }, writable),
+    // as if files were copied into the folder: seen after a refresh
+    post('/simulator/checkpoints', ({ body }) => {
+      if (Array.isArray(body.checkpoints)) machine.disk.checkpoints = body.checkpoints.map(String)
+      return { checkpoints: machine.disk.checkpoints }
+    }, writable),
     post('/simulator/auth', ({ body }) => {
       machine.auth = body.auth == null ? null : String(body.auth)
       return {}

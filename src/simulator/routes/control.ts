@@ -33,7 +33,7 @@ export function controlRoutes (process: ServerProcess): Route[] {
       if (machine.settings.flavor === 'a1111') await loadCheckpoint(process, selectedCheckpoint(process))
       return {}
     }),
-    post('/sdapi/v1/refresh-checkpoints', nothingToRead),
+    post('/sdapi/v1/refresh-checkpoints', underLock(() => { process.checkpoints.refresh(machine.disk.checkpoints) })),
     post('/sdapi/v1/refresh-vae', nothingToRead),
     post('/sdapi/v1/refresh-embeddings', nothingToRead)
   ]

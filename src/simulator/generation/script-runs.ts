@@ -1,0 +1,40 @@
+import type { GenerationRequest } from './request.ts'
+
+/** What a selectable script makes of one request: a prompt for each picture, and whether a grid comes first. */
+export interface ScriptRun {
+  readonly prompts: readonly string[]
+  /** What is added to the first seed for each prompt. */
+  readonly seedOffsets: readonly number[]
+  readonly hasGrid: boolean
+}
+
+/**
+ * The two scripts that multiply a request by its prompts; null for every other script, which then changes
+ * nothing. They are why an answer may hold more images than `batch_size` × `n_iter`.
+ */
+export function runScript (request: GenerationRequest, prompt: string): ScriptRun | null {
+  const name = request.script_name?.toLowerCase()
+  if (name === 'prompt matrix') return promptMatrix(prompt, request.script_args)
+  if (name === 'prompts from file or textbox') return promptLines(prompt, request.script_args)
+  return null
+}
+
+/** `fixed|one|two`: every combination of the parts behind the first bar, and a grid of them all. */
+function promptMatrix (prompt: string, [isPutFirst, isSeedVaried]: readonly unknown[]): ScriptRun {
+  const [fixed = '', ...parts] = prompt.split('|').map(part => part.trim())
+  const prompts = Array.from({ length: 2 ** parts.length }, (_, combination) => {
+    const chosen = parts.filter((_part, bit) => (combination >> bit) % 2 === 1)
+    return (isPutFirst === true ? [...chosen, fixed] : [fixed, ...chosen]).join(', ')
+  })
+  return { prompts, seedOffsets: prompts.map((_, index) => isSeedVaried === true ? index : 0), hasGrid: true }
+}
+
+/** One generation for each line that is not empty, with the request's own prompt before or behind it. */
+function promptLines (prompt: string, [isSeedIterated, , where, text]: readonly unknown[]): ScriptRun {
+  const lines = String(text ?? '').split('\n').map(line => line.trim()).filter(line => line !== '')
+  const prompts = (lines.length > 0 ? lines : ['']).map(line => {
+    const parts = where === 'end' ? [line, prompt] : [prompt, line]
+    return parts.filter(part => part !== '').join(' ')
+  })
+  return { prompts, seedOffsets: prompts.map((_, index) => isSeedIterated === true ? index : 0), hasGrid: false }
+}
