@@ -25,8 +25,8 @@ const compressFrom = 1000
 const keepAlive = { interface: 5000, bare: 30_000 } as const
 
 /** The HTTP face of one server process; not listening yet. */
-export function createApp (process: ServerProcess): FastifyInstance {
-  const { settings, records } = process.machine
+export function createApp (server: ServerProcess): FastifyInstance {
+  const { settings, records } = server.machine
   const dialect = settings.flavor === 'forge' ? pydantic2 : pydantic1
   const app = fastify({
     logger: false,
@@ -38,20 +38,20 @@ export function createApp (process: ServerProcess): FastifyInstance {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => { done(null, body) })
 
-  const ownRoutes = serverRoutes(process)
-  const routes = [...ownRoutes, ...documentRoutes(ownRoutes), ...adminRoutes(process)]
+  const ownRoutes = serverRoutes(server)
+  const routes = [...ownRoutes, ...documentRoutes(ownRoutes), ...adminRoutes(server)]
   for (const route of routes) {
     app.route({
       method: route.method,
       url: route.path,
       handler: async (request, reply) => {
         records.countRequest(`${route.method} ${route.path}`)
-        return await answer(process, dialect, route, begin(process, request, reply))
+        return await answer(server, dialect, route, begin(server, request, reply))
       }
     })
   }
   app.setNotFoundHandler(async (request, reply) => {
-    const exchange = begin(process, request, reply)
+    const exchange = begin(server, request, reply)
     const path = request.url.split('?')[0] ?? ''
     const allowed = routes.filter(route => route.path === path).map(route => route.method)
     if (allowed.length > 0) {
@@ -75,21 +75,21 @@ interface Exchange {
   isTimed: boolean
 }
 
-function begin (process: ServerProcess, request: FastifyRequest, reply: FastifyReply): Exchange {
+function begin (server: ServerProcess, request: FastifyRequest, reply: FastifyReply): Exchange {
   // uvicorn keeps connections alive without announcing for how long, but announces a close
   if (reply.raw.shouldKeepAlive) reply.raw.removeHeader('connection')
-  if (process.machine.settings.flavor !== 'sdcpp') reply.header('server', 'uvicorn')
-  return { request, reply, arrivedAt: performance.now(), isTimed: process.machine.settings.flavor === 'a1111' }
+  if (server.machine.settings.flavor !== 'sdcpp') reply.header('server', 'uvicorn')
+  return { request, reply, arrivedAt: performance.now(), isTimed: server.machine.settings.flavor === 'a1111' }
 }
 
-async function answer (process: ServerProcess, dialect: Dialect, route: Route, exchange: Exchange): Promise<unknown> {
+async function answer (server: ServerProcess, dialect: Dialect, route: Route, exchange: Exchange): Promise<unknown> {
   const { request, reply } = exchange
-  const { flavor } = process.machine.settings
+  const { flavor } = server.machine.settings
   try {
-    const input = readInput(process, dialect, route, request)
+    const input = readInput(server, dialect, route, request)
     const work = async (): Promise<unknown> => await route.handle(input)
-    const result = route.runsIn === 'pool' ? await process.threads.run(work) : await work()
-    if (process.life.aborted) throw new ProcessDied()
+    const result = route.runsIn === 'pool' ? await server.threads.run(work) : await work()
+    if (server.life.aborted) throw new ProcessDied()
     if (isAnswer(result)) return await sendAnswer(exchange, result)
     return await send(exchange, 200, result ?? null)
   } catch (error) {
@@ -106,14 +106,14 @@ async function answer (process: ServerProcess, dialect: Dialect, route: Route, e
 
 /** FastAPI's order: the body must be JSON, then the caller must be allowed, then the model must fit. */
 function readInput (
-  process: ServerProcess, dialect: Dialect, route: Route, request: FastifyRequest
+  server: ServerProcess, dialect: Dialect, route: Route, request: FastifyRequest
 ): Parameters<Route['handle']>[0] {
   const bytes = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
   const parsed = route.body === undefined ? {} : parseBody(dialect, bytes, request.headers['content-type'])
-  if (route.access === 'guarded') checkAuth(process.machine.auth, request.headers.authorization)
+  if (route.access === 'guarded') checkAuth(server.machine.auth, request.headers.authorization)
   const query = route.query === undefined ? {} : readModel(dialect, route.query, request.query, 'query')
   const body = route.body === undefined ? {} : readBody(dialect, route.body, parsed)
-  return { body, json: parsed, query, headers: request.headers, cut: () => { request.raw.socket.destroy() } }
+  return { body, json: parsed, query, headers: request.headers }
 }
 
 function readBody (dialect: Dialect, model: NonNullable<Route['body']>, parsed: unknown): Record<string, unknown> {

@@ -39,6 +39,6 @@ export class ProcessDied extends Error {
   override readonly name = 'ProcessDied'
 
   constructor () {
-    super('the simulated server process died')
+    super('the simulated server server died')
   }
 }

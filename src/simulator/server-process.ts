@@ -44,7 +44,7 @@ export function createServerProcess (
 ): ServerProcess {
   const { settings, disk } = machine
   const isForge = settings.flavor === 'forge'
-  const process: ServerProcess = {
+  const server: ServerProcess = {
     machine,
     life,
     state: createState(),
@@ -61,8 +61,8 @@ export function createServerProcess (
     memory: { loaded: null, poisoned: false, frozenState: null },
     die
   }
-  becomeLoaded(process, selectedCheckpoint(process))
-  return process
+  becomeLoaded(server, selectedCheckpoint(server))
+  return server
 }
 
 /** The checkpoint that the options name, or the first one where they name none that exists. */
@@ -72,11 +72,11 @@ export function selectedCheckpoint ({ checkpoints, options }: ServerProcess): Ch
 }
 
 /** Loads a checkpoint, which takes its time, unless it is the one that is loaded. */
-export async function loadCheckpoint (process: ServerProcess, file: CheckpointFile): Promise<void> {
-  if (process.memory.loaded === file) return
-  process.machine.records.countCheckpointLoad()
-  if (process.timing.load > 0) await wait(process.timing.load, process.life)
-  becomeLoaded(process, file)
+export async function loadCheckpoint (server: ServerProcess, file: CheckpointFile): Promise<void> {
+  if (server.memory.loaded === file) return
+  server.machine.records.countCheckpointLoad()
+  if (server.timing.load > 0) await wait(server.timing.load, server.life)
+  becomeLoaded(server, file)
 }
 
 function becomeLoaded ({ memory, checkpoints, options }: ServerProcess, file: CheckpointFile): void {

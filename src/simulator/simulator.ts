@@ -39,7 +39,7 @@ export interface Simulator {
 
 /** One run of the server process with the port it listens on. */
 interface Run {
-  readonly process: ServerProcess
+  readonly server: ServerProcess
   readonly port: number
   /** Cuts all connections and frees the port. */
   readonly end: () => Promise<void>
@@ -60,15 +60,15 @@ export async function startSimulator (options: SimulatorOptions = {}): Promise<S
 
   async function run (onPort: number): Promise<Run> {
     const life = new AbortController()
-    const process = createServerProcess(machine, life.signal, refuseMilliseconds => {
+    const server = createServerProcess(machine, life.signal, refuseMilliseconds => {
       if (life.signal.aborted) return
       comingBack = dieAndComeBack(refuseMilliseconds)
     })
-    const app = createApp(process)
+    const app = createApp(server)
     await app.listen({ host: settings.host, port: onPort })
     const address = app.server.address()
     return {
-      process,
+      server,
       port: typeof address === 'object' && address !== null ? address.port : onPort,
       end: async () => {
         life.abort()
@@ -83,11 +83,20 @@ export async function startSimulator (options: SimulatorOptions = {}): Promise<S
     const back = sleepUntil(refuseMilliseconds, closed.signal)
     await current.end()
     await back
-    if (!closed.signal.aborted) current = await run(port)
+    while (!closed.signal.aborted) {
+      try {
+        current = await run(port)
+        return
+      } catch (error) {
+        // while it refused, some connection may have taken the port as its own
+        if (!isTaken(error)) throw error
+        await sleepUntil(20, closed.signal)
+      }
+    }
   }
 
   async function crash (refuseMilliseconds: number): Promise<void> {
-    current.process.die(refuseMilliseconds)
+    current.server.die(refuseMilliseconds)
     await comingBack
   }
 
@@ -113,11 +122,15 @@ export async function startSimulator (options: SimulatorOptions = {}): Promise<S
       await crash(refuseMilliseconds)
     },
     startHumanJob (job = {}) {
-      const { taskId, done } = runHumanJob(current.process, { steps: job.steps ?? 20, prompt: job.prompt ?? 'a human job' })
+      const { taskId, done } = runHumanJob(current.server, { steps: job.steps ?? 20, prompt: job.prompt ?? 'a human job' })
       done.catch(() => undefined)
       return taskId
     }
   }
+}
+
+function isTaken (error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
 }
 
 async function sleepUntil (milliseconds: number, stop: AbortSignal): Promise<void> {

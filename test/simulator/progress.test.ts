@@ -63,11 +63,12 @@ t.test('a running job shows its steps, formula and preview', async t => {
 })
 
 t.test('begin shows job_count -1 while a checkpoint loads, and an interrupt then leaves no image', async t => {
-  const bench = await startBench(t, { loadMilliseconds: 150 })
+  const bench = await startBench(t, { faults: [{ kind: 'hang-loading' }] })
   const reply = bench.txt2img({ override_settings: { sd_model_checkpoint: 'anime-pastel' } })
   const begun = await bench.untilProgress((_progress, state) => state.job_count === -1)
   t.match(begun, { progress: 0.01, state: { job: 'scripts_txt2img', interrupted: false } })
   await bench.post('/sdapi/v1/interrupt')
+  bench.simulator.setFaults([])
   const { status, json } = await reply
   t.equal(status, 200)
   t.same(json.images, [])

@@ -47,9 +47,9 @@ export function describeControlUnits (request: GenerationRequest): Record<string
 
 /** The detect maps that the extension appends behind the images, one for each unit that has a preprocessor. */
 export async function drawControlMaps (
-  process: ServerProcess, request: GenerationRequest, plan: Plan
+  server: ServerProcess, request: GenerationRequest, plan: Plan
 ): Promise<Picture[]> {
-  if (!process.machine.settings.controlNet) return []
+  if (!server.machine.settings.controlNet) return []
   const maps: Picture[] = []
   for (const unit of readUnits(request)) {
     const source = unit.image ?? firstImage(request)

@@ -4,6 +4,7 @@ export const faultKinds = [
   'crash-mid', // in the middle of sampling
   'crash-after', // when all is done, before the answer is sent
   'hang', // stays at a step until the fault is taken away
+  'hang-loading', // stays before its first step, as while a checkpoint loads, until the fault is taken away
   'slow', // every step takes `factor` times as long
   'progress-freeze', // progress keeps saying the same while the job goes on
   'out-of-memory', // 500 OutOfMemoryError

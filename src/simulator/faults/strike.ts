@@ -1,41 +1,44 @@
-import { PythonError } from '../failures.ts'
+import { ProcessDied, PythonError } from '../failures.ts'
 import type { ServerProcess } from '../server-process.ts'
 import type { Fault, StruckFaults } from './faults.ts'
 
 const defaultRefusal = 1000
 
 /** Lets the process die by this fault, if it struck; never comes back then. */
-export function crashBy (process: ServerProcess, fault: Fault | undefined): void {
+export function crashBy (server: ServerProcess, fault: Fault | undefined): void {
   if (fault === undefined) return
-  process.die(fault.refuseMilliseconds ?? defaultRefusal)
+  server.die(fault.refuseMilliseconds ?? defaultRefusal)
 }
 
 /** Faults that strike before one of the steps of a pass. */
 export async function strikeDuringStep (
-  process: ServerProcess, faults: StruckFaults, at: { readonly step: number, readonly steps: number }
+  server: ServerProcess, faults: StruckFaults, at: { readonly step: number, readonly steps: number }
 ): Promise<void> {
   const half = Math.floor(at.steps / 2)
   const isAt = (fault: Fault | undefined, usual: number): fault is Fault =>
     fault !== undefined && at.step === Math.min(fault.afterSteps ?? usual, at.steps - 1)
 
   const crash = faults.get('crash-mid')
-  if (isAt(crash, half)) crashBy(process, crash)
+  if (isAt(crash, half)) crashBy(server, crash)
   const outOfMemory = faults.get('out-of-memory')
   if (isAt(outOfMemory, 0)) throw outOfMemoryError()
   const nan = faults.get('nan')
   if (isAt(nan, 0)) throw nanError()
   const hang = faults.get('hang')
-  if (isAt(hang, half)) await untilGoneOrDead(process, hang)
+  if (isAt(hang, half)) await untilGoneOrDead(server, hang)
   if (isAt(faults.get('progress-freeze'), half)) {
-    const { state } = process
-    process.memory.frozenState = { ...state, preview: { ...state.preview, draw: null } }
+    const { state } = server
+    server.memory.frozenState = { ...state, preview: { ...state.preview, draw: null } }
   }
 }
 
-/** Faults that fail a job as soon as it has the lock. */
-export function strikeAtStart (process: ServerProcess, faults: StruckFaults): void {
-  if (faults.has('cuda-poisoned')) process.memory.poisoned = true
-  if (process.memory.poisoned) {
+/** Faults that hold up or fail a job as soon as it has begun. */
+export async function strikeAtStart (server: ServerProcess, faults: StruckFaults): Promise<void> {
+  const loading = faults.get('hang-loading')
+  if (loading !== undefined) await untilGoneOrDead(server, loading)
+  if (server.life.aborted) throw new ProcessDied()
+  if (faults.has('cuda-poisoned')) server.memory.poisoned = true
+  if (server.memory.poisoned) {
     throw new PythonError('RuntimeError', 'CUDA error: an illegal memory access was encountered\n' +
       'CUDA kernel errors might be asynchronously reported at some other API call.')
   }
@@ -45,8 +48,8 @@ export function strikeAtStart (process: ServerProcess, faults: StruckFaults): vo
 }
 
 /** Resolves when the fault is taken away, or when the process dies. */
-export async function untilGoneOrDead (process: ServerProcess, fault: Fault): Promise<void> {
-  const { life, machine } = process
+export async function untilGoneOrDead (server: ServerProcess, fault: Fault): Promise<void> {
+  const { life, machine } = server
   if (life.aborted) return
   await new Promise<void>(resolve => {
     const done = (): void => {

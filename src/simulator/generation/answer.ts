@@ -18,12 +18,12 @@ export interface AnswerShape {
  * @throws HttpException when the option for the image format names none
  */
 export async function writeAnswer (
-  process: ServerProcess, request: GenerationRequest, generation: Generation,
+  server: ServerProcess, request: GenerationRequest, generation: Generation,
   how: AnswerShape & { readonly faults: StruckFaults }
 ): Promise<Buffer> {
   const { faults, describe = info => info } = how
-  const format = readFormat(process.options.get('samples_format'))
-  const isNoise = process.machine.settings.noise || faults.has('noise')
+  const format = readFormat(server.options.get('samples_format'))
+  const isNoise = server.machine.settings.noise || faults.has('noise')
   const images: Buffer[] = []
   if (request.send_images) {
     for (const [index, picture] of generation.pictures.entries()) {

@@ -1,6 +1,6 @@
 import type { CheckpointFile } from '../checkpoints.ts'
 import type { Fault, StruckFaults } from '../faults/faults.ts'
-import { crashBy, strikeAtStart, untilGoneOrDead } from '../faults/strike.ts'
+import { strikeAtStart, untilGoneOrDead } from '../faults/strike.ts'
 import { HttpException, ProcessDied } from '../failures.ts'
 import { arrangeGrid, type Picture } from '../images/pixels.ts'
 import type { GenerationRecord } from '../records.ts'
@@ -35,18 +35,18 @@ export interface Generation {
  * @throws ProcessDied when the process dies under it
  */
 export async function generate (
-  process: ServerProcess, request: GenerationRequest, mode: Mode, faults: StruckFaults
+  server: ServerProcess, request: GenerationRequest, mode: Mode, faults: StruckFaults
 ): Promise<Generation> {
   if (mode === 'img2img' && request.init_images == null) throw new HttpException(404, 'Init image not found')
-  checkScripts(process, request, mode)
+  checkScripts(server, request, mode)
   const taskId = request.force_task_id || createTaskId(mode)
-  process.tasks.add(taskId)
-  return await process.jobLock.run(async () => {
+  server.tasks.add(taskId)
+  return await server.jobLock.run(async () => {
     const stuck = faults.get('stuck-lock')
-    if (stuck !== undefined) await untilGoneOrDead(process, stuck)
-    const init = mode === 'img2img' ? await readInitImages(process, request) : null
-    if (process.life.aborted) throw new ProcessDied()
-    return await runUnderLock(process, request, { mode, faults, taskId, init })
+    if (stuck !== undefined) await untilGoneOrDead(server, stuck)
+    const init = mode === 'img2img' ? await readInitImages(server, request) : null
+    if (server.life.aborted) throw new ProcessDied()
+    return await runUnderLock(server, request, { mode, faults, taskId, init })
   })
 }
 
@@ -58,21 +58,21 @@ interface Context {
 }
 
 async function runUnderLock (
-  process: ServerProcess, request: GenerationRequest, context: Context
+  server: ServerProcess, request: GenerationRequest, context: Context
 ): Promise<Generation> {
-  const { state, tasks, machine } = process
+  const { state, tasks, machine } = server
   beginJob(state, `scripts_${context.mode}`)
   tasks.start(context.taskId)
   const record = machine.records.begin({
     taskId: request.force_task_id,
     mode: context.mode,
     prompt: request.prompt ?? '',
-    checkpoint: process.memory.loaded?.name ?? '',
+    checkpoint: server.memory.loaded?.name ?? '',
     seed: request.seed
   })
   try {
-    strikeAtStart(process, context.faults)
-    const generation = await withOverrides(process, request, async () => await make(process, request, context, record))
+    await strikeAtStart(server, context.faults)
+    const generation = await withOverrides(server, request, async () => await make(server, request, context, record))
     tasks.finish(context.taskId)
     record.outcome = 'done'
     return generation
@@ -81,32 +81,32 @@ async function runUnderLock (
     throw error
   } finally {
     record.finishedAt = Date.now()
-    process.memory.frozenState = null
+    server.memory.frozenState = null
     endJob(state)
   }
 }
 
 async function make (
-  process: ServerProcess, request: GenerationRequest, context: Context, record: GenerationRecord
+  server: ServerProcess, request: GenerationRequest, context: Context, record: GenerationRecord
 ): Promise<Generation> {
   const { faults, init } = context
-  await useWrongCheckpoint(process, faults.get('wrong-checkpoint'))
+  await useWrongCheckpoint(server, faults.get('wrong-checkpoint'))
   const asked = faults.has('wrong-seed') ? { ...request, seed: (request.seed ?? 0) + 1000 } : request
-  const plan = planGeneration(process, asked, context.mode, init?.pictures.length ?? 1)
+  const plan = planGeneration(server, asked, context.mode, init?.pictures.length ?? 1)
   Object.assign(plan.extraParameters, describeControlUnits(request))
-  const file = process.memory.loaded as CheckpointFile
+  const file = server.memory.loaded as CheckpointFile
   Object.assign(record, { checkpoint: file.name, seed: plan.seeds[0] ?? null })
-  const { pictures } = await runJob(process, plan, { init, faults, record })
+  const { pictures } = await runJob(server, plan, { init, faults, record })
   record.imageCount = pictures.length
-  const maps = await drawControlMaps(process, request, plan)
-  return assemble(process, plan, file, { pictures, maps, isGridWanted: request.save_images || plan.isGridForced })
+  const maps = await drawControlMaps(server, request, plan)
+  return assemble(server, plan, file, { pictures, maps, isGridWanted: request.save_images || plan.isGridForced })
 }
 
 function assemble (
-  process: ServerProcess, plan: Plan, file: CheckpointFile,
+  server: ServerProcess, plan: Plan, file: CheckpointFile,
   made: { readonly pictures: readonly Picture[], readonly maps: readonly Picture[], readonly isGridWanted: boolean }
 ): Generation {
-  const { options, state, machine } = process
+  const { options, state, machine } = server
   const checkpoint = { name: file.shortName, hash: file.sha256.slice(0, 10) }
   const version = versionOf(machine.settings.flavor)
   const clipSkip = Number(options.get('CLIP_stop_at_last_layers'))
@@ -129,13 +129,8 @@ function assemble (
   }
 }
 
-async function useWrongCheckpoint (process: ServerProcess, fault: Fault | undefined): Promise<void> {
+async function useWrongCheckpoint (server: ServerProcess, fault: Fault | undefined): Promise<void> {
   if (fault === undefined) return
-  const other = process.checkpoints.list().find(file => file !== process.memory.loaded)
-  if (other !== undefined) await loadCheckpoint(process, other)
-}
-
-/** Dies on arrival of a request, where the fault says so. */
-export function strikeOnArrival (process: ServerProcess, faults: StruckFaults): void {
-  crashBy(process, faults.get('crash-before'))
+  const other = server.checkpoints.list().find(file => file !== server.memory.loaded)
+  if (other !== undefined) await loadCheckpoint(server, other)
 }

@@ -17,15 +17,15 @@ export interface HiresPlan {
  * @throws PythonError for an unknown upscaler or checkpoint, or without `denoising_strength`
  */
 export function planHires (
-  process: ServerProcess, request: GenerationRequest, extra: Record<string, unknown>
+  server: ServerProcess, request: GenerationRequest, extra: Record<string, unknown>
 ): HiresPlan | null {
   if (request.enable_hr !== true) return null
-  if (process.machine.settings.flavor === 'forge' && request.hr_additional_modules == null) {
+  if (server.machine.settings.flavor === 'forge' && request.hr_additional_modules == null) {
     throw new PythonError('TypeError', "argument of type 'NoneType' is not iterable")
   }
   if (request.hr_checkpoint_name && request.hr_checkpoint_name !== 'Use same checkpoint') {
-    const file = requireLoosely(process.checkpoints, request.hr_checkpoint_name)
-    extra['Hires checkpoint'] = process.checkpoints.title(file)
+    const file = requireLoosely(server.checkpoints, request.hr_checkpoint_name)
+    extra['Hires checkpoint'] = server.checkpoints.title(file)
   }
   if (request.hr_sampler_name && request.hr_sampler_name !== request.sampler_name) {
     extra['Hires sampler'] = request.hr_sampler_name

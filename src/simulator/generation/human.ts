@@ -7,9 +7,9 @@ import { createTaskId } from '../tasks.ts'
  * as `task(…)`, and nobody hears of its result.
  */
 export function runHumanJob (
-  process: ServerProcess, job: { readonly steps: number, readonly prompt: string }
+  server: ServerProcess, job: { readonly steps: number, readonly prompt: string }
 ): { readonly taskId: string, readonly done: Promise<void> } {
-  const { state, tasks, machine, pace, timing } = process
+  const { state, tasks, machine, pace, timing } = server
   const letters = createTaskId('x').slice('task(x-'.length, -1).toLowerCase()
   const taskId = `task(${letters}${letters})`
   tasks.add(taskId)
@@ -17,10 +17,10 @@ export function runHumanJob (
   async function run (): Promise<void> {
     beginJob(state, taskId)
     tasks.start(taskId)
-    const file = selectedCheckpoint(process)
+    const file = selectedCheckpoint(server)
     const record = machine.records.begin({ taskId, mode: 'human', prompt: job.prompt, checkpoint: file.name, seed: null })
     try {
-      await loadCheckpoint(process, file)
+      await loadCheckpoint(server, file)
       state.jobCount = 1
       state.samplingSteps = job.steps
       pace.restart()
@@ -39,5 +39,5 @@ export function runHumanJob (
     }
   }
 
-  return { taskId, done: process.jobLock.run(run) }
+  return { taskId, done: server.jobLock.run(run) }
 }

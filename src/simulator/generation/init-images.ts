@@ -12,11 +12,11 @@ import type { GenerationRequest } from './request.ts'
  *
  * @throws HttpException 500 for what is no image, or for an address that may not be fetched
  */
-export async function readInitImages (process: ServerProcess, request: GenerationRequest): Promise<InitImages> {
+export async function readInitImages (server: ServerProcess, request: GenerationRequest): Promise<InitImages> {
   const size = { width: Math.max(8, floor8(request.width)), height: Math.max(8, floor8(request.height)) }
   const read = async (image: unknown): Promise<Buffer> => {
     if (typeof image !== 'string') throw new HttpException(500, 'Invalid encoded image')
-    return /^https?:\/\//.test(image) ? await fetchImage(process.options, image) : readBase64(image)
+    return /^https?:\/\//.test(image) ? await fetchImage(server.options, image) : readBase64(image)
   }
   const pictures = []
   for (const image of request.init_images ?? []) pictures.push(await decodeImage(await read(image), size))

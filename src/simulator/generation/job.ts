@@ -18,10 +18,10 @@ export interface JobResult {
  * between steps, as in A1111, so an interrupt during loading ends the job before its first image.
  */
 export async function runJob (
-  process: ServerProcess, plan: Plan,
+  server: ServerProcess, plan: Plan,
   context: { readonly init: InitImages | null, readonly faults: StruckFaults, readonly record: GenerationRecord }
 ): Promise<JobResult> {
-  const { state, machine } = process
+  const { state, machine } = server
   const pictures: Picture[] = []
   state.jobCount = plan.iterations * (plan.hires === null ? 1 : 2)
 
@@ -29,16 +29,16 @@ export async function runJob (
     state.skipped = false
     if (state.interrupted || state.stoppingGeneration) break
     // A1111 looks at the selection at each iteration: a switch through /options changes the rest of the job
-    await loadCheckpoint(process, selectedCheckpoint(process))
+    await loadCheckpoint(server, selectedCheckpoint(server))
     if (plan.iterations > 1) state.job = `Batch ${iteration + 1} out of ${plan.iterations}`
-    const file = process.memory.loaded as CheckpointFile
+    const file = server.memory.loaded as CheckpointFile
     const painter = createPainter(plan, {
       model: file.name,
       iteration,
       init: context.init,
       isNoise: machine.settings.noise || context.faults.has('noise')
     })
-    pictures.push(...await runIteration(process, plan, painter, context.faults))
+    pictures.push(...await runIteration(server, plan, painter, context.faults))
     nextPass(state)
   }
   if (state.interrupted) context.record.interrupted = true
@@ -46,19 +46,19 @@ export async function runJob (
 }
 
 async function runIteration (
-  process: ServerProcess, plan: Plan, painter: Painter, faults: StruckFaults
+  server: ServerProcess, plan: Plan, painter: Painter, faults: StruckFaults
 ): Promise<Picture[]> {
-  const { state } = process
+  const { state } = server
   const first = { width: plan.imageWidth, height: plan.imageHeight }
-  let left = await runSteps(process, plan, { size: first, steps: plan.samplingSteps, painter, faults })
+  let left = await runSteps(server, plan, { size: first, steps: plan.samplingSteps, painter, faults })
   let size = first
   if (plan.hires !== null && !state.interrupted) {
     nextPass(state)
     const { width, height, steps } = plan.hires
     size = { width, height }
-    left = await runSteps(process, plan, { size, steps, painter, faults })
+    left = await runSteps(server, plan, { size, steps, painter, faults })
   }
   // decoding takes about as long as a step and cannot be interrupted
-  await process.pace.pass(process.timing.step({ ...size, batch: plan.batchSize, order: 1 }))
+  await server.pace.pass(server.timing.step({ ...size, batch: plan.batchSize, order: 1 }))
   return await painter.paint(size, left)
 }

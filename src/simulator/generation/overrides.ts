@@ -8,15 +8,15 @@ import type { GenerationRequest } from './request.ts'
  * @throws PythonError for an option that does not exist
  */
 export async function withOverrides<Result> (
-  process: ServerProcess, request: GenerationRequest, work: () => Promise<Result>
+  server: ServerProcess, request: GenerationRequest, work: () => Promise<Result>
 ): Promise<Result> {
-  const { options, checkpoints } = process
+  const { options, checkpoints } = server
   const overrides = { ...request.override_settings }
   if (checkpoints.find(overrides.sd_model_checkpoint) === undefined) delete overrides.sd_model_checkpoint
   const before = options.remember(Object.keys(overrides))
   try {
     for (const [key, value] of Object.entries(overrides)) options.set(key, value)
-    await loadCheckpoint(process, selectedCheckpoint(process))
+    await loadCheckpoint(server, selectedCheckpoint(server))
     return await work()
   } finally {
     if (request.override_settings_restore_afterwards !== false) {

@@ -45,20 +45,20 @@ export interface Plan {
  * @throws PythonError
  */
 export function planGeneration (
-  process: ServerProcess, request: GenerationRequest, mode: Mode, initImageCount: number
+  server: ServerProcess, request: GenerationRequest, mode: Mode, initImageCount: number
 ): Plan {
   const { sampler, schedulerLabel } = pickSampler(
-    process.lists, request.sampler_name || request.sampler_index, request.scheduler
+    server.lists, request.sampler_name || request.sampler_index, request.scheduler
   )
   rejectImpossible(request)
   const extraParameters: Record<string, unknown> = {}
-  const hires = planHires(process, request, extraParameters)
-  const schedule = effectiveSchedule(process.lists, sampler, schedulerLabel)
+  const hires = planHires(server, request, extraParameters)
+  const schedule = effectiveSchedule(server.lists, sampler, schedulerLabel)
   if (schedule !== null) extraParameters['Schedule type'] = schedule
   if (mode === 'img2img') describeImg2img(request, extraParameters)
   if (request.refiner_checkpoint && request.refiner_checkpoint !== 'None' && request.refiner_switch_at !== null) {
-    const refiner = requireLoosely(process.checkpoints, request.refiner_checkpoint)
-    extraParameters.Refiner = process.checkpoints.title(refiner)
+    const refiner = requireLoosely(server.checkpoints, request.refiner_checkpoint)
+    extraParameters.Refiner = server.checkpoints.title(refiner)
     extraParameters['Refiner switch at'] = request.refiner_switch_at
   }
   const batchSize = mode === 'img2img' ? matchBatch(initImageCount, request.batch_size) : request.batch_size
@@ -87,7 +87,7 @@ export function planGeneration (
     batchSize,
     iterations: prompts.length / batchSize,
     denoisingStrength: request.denoising_strength,
-    samplingSteps: countSteps(process, request, mode),
+    samplingSteps: countSteps(server, request, mode),
     hires,
     extraParameters,
     isGridForced: script?.hasGrid ?? false

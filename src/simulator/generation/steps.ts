@@ -16,8 +16,8 @@ export interface Pass {
  *
  * @returns the share of noise that is left: 0 when all steps were done
  */
-export async function runSteps (process: ServerProcess, plan: Plan, pass: Pass): Promise<number> {
-  const { state, timing, pace } = process
+export async function runSteps (server: ServerProcess, plan: Plan, pass: Pass): Promise<number> {
+  const { state, timing, pace } = server
   const { painter, faults } = pass
   state.samplingSteps = pass.steps
   state.samplingStep = 0
@@ -28,7 +28,7 @@ export async function runSteps (process: ServerProcess, plan: Plan, pass: Pass):
 
   for (let step = 0; step < pass.steps; step += 1) {
     if (state.interrupted || state.skipped) return 1 - step / pass.steps
-    await strikeDuringStep(process, faults, { step, steps: pass.steps })
+    await strikeDuringStep(server, faults, { step, steps: pass.steps })
     await pace.pass(timing.step({ ...pass.size, batch: plan.batchSize, order }) * factor)
     state.samplingStep = step
   }

@@ -9,8 +9,8 @@ import { get, post, type Route, type RouteInput } from './route.ts'
  * The simulator's own routes: who it is, what it saw, and switches for everything that can go wrong. They are in
  * none of the server's own lists.
  */
-export function adminRoutes (process: ServerProcess): Route[] {
-  const { machine } = process
+export function adminRoutes (server: ServerProcess): Route[] {
+  const { machine } = server
   const open = { access: 'open', runsIn: 'loop' } as const
   const writable = { ...open, body: 'object' } as const
 
@@ -22,8 +22,8 @@ export function adminRoutes (process: ServerProcess): Route[] {
       simulator: true,
       ...machine.records.snapshot(),
       faults: machine.faults.list(),
-      loadedCheckpoint: process.memory.loaded?.name ?? null,
-      waiting: process.jobLock.waiting()
+      loadedCheckpoint: server.memory.loaded?.name ?? null,
+      waiting: server.jobLock.waiting()
     }), open),
     post('/simulator/faults', ({ body }) => {
       machine.faults.set(refuseBadly(() => readFaults(body.faults)))
@@ -35,15 +35,15 @@ export function adminRoutes (process: ServerProcess): Route[] {
       return {}
     }, open),
     post('/simulator/human', ({ body }) => {
-      const job = runHumanJob(process, { steps: Number(body.steps ?? 20), prompt: String(body.prompt ?? 'a human job') })
+      const job = runHumanJob(server, { steps: Number(body.steps ?? 20), prompt: String(body.prompt ?? 'a human job') })
       job.done.catch(() => undefined)
       return { task: job.taskId }
     }, writable),
-    post('/simulator/crash', ({ body }) => die(process, body), writable),
+    post('/simulator/crash', ({ body }) => die(server, body), writable),
     post('/simulator/restart', ({ body }) => {
       if (Array.isArray(body.checkpoints)) machine.disk.checkpoints = body.checkpoints.map(String)
       if (body.auth !== undefined) machine.auth = body.auth === null ? null : String(body.auth)
-      return die(process, body)
+      return die(server, body)
     }, writable),
     // as if files were copied into the folder: seen after a refresh
     post('/simulator/checkpoints', ({ body }) => {
@@ -58,9 +58,9 @@ export function adminRoutes (process: ServerProcess): Route[] {
 }
 
 /** Answers first and dies right after, so that the caller knows that it worked. */
-function die (process: ServerProcess, body: RouteInput['body']): Record<string, unknown> {
+function die (server: ServerProcess, body: RouteInput['body']): Record<string, unknown> {
   const refuseMilliseconds = Number(body.refuseMilliseconds ?? 1000)
-  setTimeout(() => { process.die(refuseMilliseconds) }, 5)
+  setTimeout(() => { server.die(refuseMilliseconds) }, 5)
   return { refuseMilliseconds }
 }
 

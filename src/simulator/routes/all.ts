@@ -11,16 +11,16 @@ import type { Route } from './route.ts'
 import { sdcppRoutes } from './sdcpp.ts'
 
 /** The routes of the simulated server: what its flavour and its start flags make of them. */
-export function serverRoutes (process: ServerProcess): Route[] {
-  const { settings } = process.machine
-  if (settings.flavor === 'sdcpp') return sdcppRoutes(process)
+export function serverRoutes (server: ServerProcess): Route[] {
+  const { settings } = server.machine
+  if (settings.flavor === 'sdcpp') return sdcppRoutes(server)
   return [
-    ...generationRoutes(process),
-    ...controlRoutes(process),
-    ...optionRoutes(process),
-    ...listRoutes(process),
-    ...extrasRoutes(process),
+    ...generationRoutes(server),
+    ...controlRoutes(server),
+    ...optionRoutes(server),
+    ...listRoutes(server),
+    ...extrasRoutes(server),
     ...settings.controlNet ? controlNetRoutes() : [],
-    ...settings.internalProgress ? [...internalRoutes(process), ...interfaceRoutes()] : []
+    ...settings.internalProgress ? [...internalRoutes(server), ...interfaceRoutes()] : []
   ]
 }

@@ -4,17 +4,17 @@ import { strict } from '../wire/fields.ts'
 import { get, post, type Route } from './route.ts'
 
 /** Progress, interrupt, skip, and what loads or reads checkpoints anew. */
-export function controlRoutes (process: ServerProcess): Route[] {
-  const { state, machine, memory } = process
+export function controlRoutes (server: ServerProcess): Route[] {
+  const { state, machine, memory } = server
   const underLock = (work: () => void) => async (): Promise<null> => {
-    await process.jobLock.run(async () => { work() })
+    await server.jobLock.run(async () => { work() })
     return null
   }
   const nothingToRead = underLock(() => undefined)
 
   return [
     get('/sdapi/v1/progress', async ({ query }) => await describeProgress(
-      memory.frozenState ?? state, previewOptions(process), { skipCurrentImage: query.skip_current_image === true }
+      memory.frozenState ?? state, previewOptions(server), { skipCurrentImage: query.skip_current_image === true }
     ), { query: { skip_current_image: strict('boolean', false) } }),
     post('/sdapi/v1/interrupt', () => {
       machine.records.countInterrupt()
@@ -26,14 +26,14 @@ export function controlRoutes (process: ServerProcess): Route[] {
       return null
     }),
     post('/sdapi/v1/unload-checkpoint', () => {
-      becomeUnloaded(process)
+      becomeUnloaded(server)
       return {}
     }),
     post('/sdapi/v1/reload-checkpoint', async () => {
-      if (machine.settings.flavor === 'a1111') await loadCheckpoint(process, selectedCheckpoint(process))
+      if (machine.settings.flavor === 'a1111') await loadCheckpoint(server, selectedCheckpoint(server))
       return {}
     }),
-    post('/sdapi/v1/refresh-checkpoints', underLock(() => { process.checkpoints.refresh(machine.disk.checkpoints) })),
+    post('/sdapi/v1/refresh-checkpoints', underLock(() => { server.checkpoints.refresh(machine.disk.checkpoints) })),
     post('/sdapi/v1/refresh-vae', nothingToRead),
     post('/sdapi/v1/refresh-embeddings', nothingToRead)
   ]

@@ -32,15 +32,15 @@ const upscaleModel: Model = {
 }
 
 /** Upscaling, reading infotexts and describing images. */
-export function extrasRoutes (process: ServerProcess): Route[] {
+export function extrasRoutes (server: ServerProcess): Route[] {
   return [
     post('/sdapi/v1/extra-single-image', async ({ body }) => {
-      const { images, html } = await runExtras(process, body, [String(body.image)])
+      const { images, html } = await runExtras(server, body, [String(body.image)])
       return { html_info: html, image: images[0] }
     }, { body: { ...upscaleModel, image: strict('string', '') } }),
     post('/sdapi/v1/extra-batch-images', async ({ body }) => {
       const files = (body.imageList as unknown[]).map(file => readModel(pydantic1, fileModel, file))
-      const { images, html } = await runExtras(process, body, files.map(file => String(file.data)))
+      const { images, html } = await runExtras(server, body, files.map(file => String(file.data)))
       return { html_info: html, images }
     }, { body: { ...upscaleModel, imageList: required('list') } }),
     post('/sdapi/v1/png-info', async ({ body }) => {
@@ -49,34 +49,34 @@ export function extrasRoutes (process: ServerProcess): Route[] {
       const { infotext, items } = await readImageText(bytes)
       return { info: infotext, items, parameters: readPastedParameters(infotext) }
     }, { body: { image: required('string') } }),
-    post('/sdapi/v1/interrogate', async ({ body }) => await interrogate(process, body), {
+    post('/sdapi/v1/interrogate', async ({ body }) => await interrogate(server, body), {
       body: { image: strict('string', ''), model: strict('string', 'clip') }
     }),
     ...['create/embedding', 'create/hypernetwork', 'train/embedding', 'train/hypernetwork'].map(path =>
       post(`/sdapi/v1/${path}`, () => ({ info: `${path.replace('/', ' ')} is only simulated` }), { body: 'object' }))
-  ].filter(route => process.machine.settings.flavor !== 'forge' || !route.path.includes('/train/'))
+  ].filter(route => server.machine.settings.flavor !== 'forge' || !route.path.includes('/train/'))
 }
 
 const fileModel: Model = { data: required('string'), name: optional('string') }
 
 async function runExtras (
-  process: ServerProcess, body: Readonly<Record<string, unknown>>, sources: readonly string[]
+  server: ServerProcess, body: Readonly<Record<string, unknown>>, sources: readonly string[]
 ): Promise<{ images: string[], html: string }> {
   const images = sources.map(readBase64)
   for (const image of images) await decodeImage(image)
   const upscaler = String(body.upscaler_1)
-  return await process.jobLock.run(async () => {
-    beginJob(process.state, 'extras')
+  return await server.jobLock.run(async () => {
+    beginJob(server.state, 'extras')
     try {
       if (!upscalers.some(one => one.name === upscaler)) {
         throw new PythonError('AssertionError', `could not find upscaler named ${upscaler}`)
       }
-      await wait(process.timing.step({ width: 512, height: 512, batch: images.length, order: 1 }), process.life)
+      await wait(server.timing.step({ width: 512, height: 512, batch: images.length, order: 1 }), server.life)
       const results: string[] = []
       for (const image of images) results.push((await upscale(image, body, upscaler)).toString('base64'))
       return { images: results, html: `<p>${describe(body, upscaler)}</p>` }
     } finally {
-      endJob(process.state)
+      endJob(server.state)
     }
   })
 }
@@ -102,11 +102,11 @@ function describe (body: Readonly<Record<string, unknown>>, upscaler: string): s
 }
 
 async function interrogate (
-  process: ServerProcess, body: Readonly<Record<string, unknown>>
+  server: ServerProcess, body: Readonly<Record<string, unknown>>
 ): Promise<{ caption: string }> {
   const bytes = readBase64(String(body.image))
   const { width, height } = await decodeImage(bytes)
-  return await process.jobLock.run(async () => {
+  return await server.jobLock.run(async () => {
     const orientation = width > height ? 'wide' : 'tall'
     if (body.model === 'clip') return { caption: `a ${orientation} painting of mountains under a clear sky` }
     if (body.model === 'deepdanbooru') return { caption: `landscape, mountain, no humans, outdoors, sky, ${orientation} image` }

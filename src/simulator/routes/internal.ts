@@ -4,10 +4,10 @@ import { required, strict } from '../wire/fields.ts'
 import { get, post, type Route } from './route.ts'
 
 /** Routes of the user interface, which are there unless it is off, and never guarded. */
-export function internalRoutes (process: ServerProcess): Route[] {
-  const { state, tasks, memory } = process
+export function internalRoutes (server: ServerProcess): Route[] {
+  const { state, tasks, memory } = server
   return [
-    post('/internal/progress', async ({ body }) => await describeTaskProgress(memory.frozenState ?? state, tasks, previewOptions(process), {
+    post('/internal/progress', async ({ body }) => await describeTaskProgress(memory.frozenState ?? state, tasks, previewOptions(server), {
       task: String(body.id_task),
       shownPreview: Number(body.id_live_preview),
       withPreview: body.live_preview === true
@@ -19,6 +19,6 @@ export function internalRoutes (process: ServerProcess): Route[] {
     get('/internal/profile-startup', () => ({ total: 9.4, records: { initialize: 6.1, 'create ui': 3.3 } })),
     get('/internal/sysinfo', () => ({ Platform: 'Linux', Version: '1.10.1', Commandline: ['launch.py', '--api'] })),
     get('/internal/sysinfo-download', () => ({ Platform: 'Linux', Version: '1.10.1', Commandline: ['launch.py', '--api'] })),
-    get('/internal/quicksettings-hint', () => Object.keys(process.options.all()).map(name => ({ name, label: name })))
+    get('/internal/quicksettings-hint', () => Object.keys(server.options.all()).map(name => ({ name, label: name })))
   ]
 }

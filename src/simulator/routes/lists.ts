@@ -8,8 +8,8 @@ import type { ServerProcess } from '../server-process.ts'
 import { get, post, type Route } from './route.ts'
 
 /** Everything that a client can list. */
-export function listRoutes (process: ServerProcess): Route[] {
-  const { machine, lists, checkpoints } = process
+export function listRoutes (server: ServerProcess): Route[] {
+  const { machine, lists, checkpoints } = server
   const isForge = machine.settings.flavor === 'forge'
   const list = (name: string, content: () => unknown): Route => get(`/sdapi/v1/${name}`, content)
   const names = (mode: 'txt2img' | 'img2img'): string[] => {
@@ -30,7 +30,7 @@ export function listRoutes (process: ServerProcess): Route[] {
     list('prompt-styles', () => promptStyles),
     list('embeddings', () => embeddings),
     list('scripts', () => ({ txt2img: names('txt2img'), img2img: names('img2img') })),
-    list('script-info', () => describeScripts(process)),
+    list('script-info', () => describeScripts(server)),
     list('extensions', () => machine.settings.controlNet ? extensions : []),
     list('memory', describeMemory),
     // the Lora extension registers these two itself, as coroutines and without auth

@@ -4,8 +4,8 @@ import { loadCheckpoint, selectedCheckpoint, type ServerProcess } from '../serve
 import { get, post, type Route } from './route.ts'
 
 /** GET and POST /sdapi/v1/options, and the flags that the server was started with. */
-export function optionRoutes (process: ServerProcess): Route[] {
-  const { options, checkpoints, machine } = process
+export function optionRoutes (server: ServerProcess): Route[] {
+  const { options, checkpoints, machine } = server
   return [
     get('/sdapi/v1/options', () => options.all()),
     post('/sdapi/v1/options', async ({ body }) => {
@@ -17,7 +17,7 @@ export function optionRoutes (process: ServerProcess): Route[] {
       for (const [key, value] of Object.entries(body)) options.set(key, value)
       // the selection changes at once, the load waits for the job lock; Forge leaves it to the next generation
       const isLoad = wanted != null && wanted !== before && machine.settings.flavor !== 'forge'
-      if (isLoad) await process.jobLock.run(async () => { await loadCheckpoint(process, selectedCheckpoint(process)) })
+      if (isLoad) await server.jobLock.run(async () => { await loadCheckpoint(server, selectedCheckpoint(server)) })
       return null
     }, { body: 'object' }),
     // A1111 shows the password in clear here

@@ -8,8 +8,6 @@ export interface RouteInput {
   readonly json: unknown
   readonly query: Record<string, unknown>
   readonly headers: IncomingHttpHeaders
-  /** Cuts the connection without (or in the middle of) an answer. */
-  readonly cut: () => void
 }
 
 const answerMark = Symbol('answer')

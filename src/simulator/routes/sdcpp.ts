@@ -26,14 +26,14 @@ const samplerAliases: Readonly<Record<string, string>> = {
  * The few routes of stable-diffusion.cpp's server: one model for good, no progress, no interrupt, nothing that
  * reloads anything.
  */
-export function sdcppRoutes (process: ServerProcess): Route[] {
-  const file = process.memory.loaded as CheckpointFile
+export function sdcppRoutes (server: ServerProcess): Route[] {
+  const file = server.memory.loaded as CheckpointFile
   const list = (name: string, content: unknown): Route =>
     get(`/sdapi/v1/${name}`, () => content, { access: 'open', runsIn: 'loop' })
   const generation = (mode: Mode): Route => post(`/sdapi/v1/${mode}`, async input => {
     const body = readJson(input.json)
     const request = readRequest(body, mode)
-    return await answerGeneration(process, mode, { ...input, body: { ...request } }, {
+    return await answerGeneration(server, mode, { ...input, body: { ...request } }, {
       parameters: body,
       describe: info => describe(info, request, mode)
     })
