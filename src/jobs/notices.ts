@@ -1,0 +1,99 @@
+import type { Redis } from 'ioredis'
+import { hasEnded } from '../../schemas/job-status.ts'
+import { ServiceError } from '../errors.ts'
+import type { Keys } from '../redis/keys.ts'
+import type { Job } from './job.ts'
+import type { JobStore } from './store.ts'
+
+/** Waiting for jobs, without asking again and again: many waiters, one subscription. */
+export interface JobNotices {
+  /**
+   * The job once it has ended; at once if it has.
+   * @throws ServiceError `job_not_found` when it is removed; Error when the signal is aborted
+   */
+  ended (jobId: string, signal: AbortSignal): Promise<Job>
+  close (): void
+}
+
+export interface JobNoticesDependencies {
+  /** A connection in subscriber mode, which this process shares and which stays the caller's to close. */
+  readonly subscriber: Redis
+  readonly keys: Keys
+  readonly store: Pick<JobStore, 'get'>
+}
+
+/** Somebody who waits for one job; told to look at it anew. */
+type Look = () => void
+
+const endings = new Set<unknown>(['completed', 'failed', 'cancelled', 'removed'])
+
+/**
+ * Hears of jobs on the channel `jobs`. Messages that are published while the connection is away are lost, so after
+ * each return every waiter looks at its job.
+ */
+export async function createJobNotices ({ subscriber, keys, store }: JobNoticesDependencies): Promise<JobNotices> {
+  const channel = keys.channel('jobs')
+  const waiting = new Map<string, Set<Look>>()
+
+  function hear (from: string, message: string): void {
+    if (from !== channel || waiting.size === 0) return
+    const { job, kind } = JSON.parse(message) as { job: string, kind: string }
+    if (endings.has(kind)) waiting.get(job)?.forEach(look => { look() })
+  }
+
+  /** Subscribed again first: a job that ends between a look and the subscription would never be heard of. */
+  function returned (): void {
+    subscriber.subscribe(channel).then(() => {
+      for (const looks of waiting.values()) looks.forEach(look => { look() })
+    }, () => { /* away again; the next return comes here too */ })
+  }
+
+  function enter (jobId: string, look: Look): void {
+    const looks = waiting.get(jobId) ?? new Set()
+    looks.add(look)
+    waiting.set(jobId, looks)
+  }
+
+  function leave (jobId: string, look: Look): void {
+    const looks = waiting.get(jobId)
+    looks?.delete(look)
+    if (looks?.size === 0) waiting.delete(jobId)
+  }
+
+  subscriber.on('message', hear)
+  subscriber.on('ready', returned)
+  await subscriber.subscribe(channel)
+
+  return {
+    async ended (jobId, signal) {
+      signal.throwIfAborted()
+      let stop = () => {}
+      try {
+        return await new Promise<Job>((resolve, reject) => {
+          const look = () => {
+            store.get(jobId).then(
+              job => { if (hasEnded(job.status)) resolve(job) },
+              // Redis is away: it is looked again when the subscription is back.
+              error => { if (error instanceof ServiceError) reject(error) })
+          }
+          const giveUp = () => { reject(new Error('nobody waits any more', { cause: signal.reason })) }
+          signal.addEventListener('abort', giveUp, { once: true })
+          enter(jobId, look)
+          stop = () => {
+            signal.removeEventListener('abort', giveUp)
+            leave(jobId, look)
+          }
+          look()
+        })
+      } finally {
+        stop()
+      }
+    },
+    close () {
+      subscriber.off('message', hear)
+      subscriber.off('ready', returned)
+      // The channel may have other listeners in this process, and goes with the connection.
+      waiting.clear()
+    }
+  }
+}
