@@ -75,6 +75,30 @@ t.test('begin shows job_count -1 while a checkpoint loads, and an interrupt then
   t.equal((infoOf(await reply).infotexts as string[]).length, 1)
 })
 
+t.test('whenever one looks, the formula holds and the passes only go forward', async t => {
+  const bench = await startBench(t, { stepMilliseconds: 2, loadMilliseconds: 20 })
+  const reply = bench.txt2img({
+    steps: 12, n_iter: 2, enable_hr: true, denoising_strength: 0.6, override_settings: { sd_model_checkpoint: 'anime-pastel' }
+  })
+  const seen: number[] = []
+  await bench.untilProgress((progress, state) => {
+    const count = Number(state.job_count)
+    const pass = Number(state.job_no)
+    const step = Number(state.sampling_step)
+    const steps = Number(state.sampling_steps)
+    if (count === 0) return seen.length > 0
+    const share = count > 0 ? pass / count + (steps > 0 ? step / steps / count : 0) : 0
+    t.equal(progress.progress, Math.min(1, 0.01 + share))
+    t.ok(count === -1 || count === 4, 'two passes for each of two iterations')
+    t.ok(step < 12, 'the last step is never reached')
+    t.ok(count === -1 || state.job === (pass < 2 ? 'Batch 1 out of 2' : 'Batch 2 out of 2'))
+    seen.push(Number(progress.progress))
+    return false
+  })
+  t.equal((await reply).status, 200)
+  t.same(seen, [...seen].sort((a, b) => a - b))
+})
+
 t.test('img2img and hires count their steps as A1111 does', async t => {
   const bench = await startBench(t)
   const [image] = (await bench.txt2img()).json.images as [string]
