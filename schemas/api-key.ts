@@ -37,13 +37,20 @@ const legacyValue = (what: string) => Type.Union([Type.String({ maxLength: 10_00
   description: `${what} of older clients, kept as text and without effect.`, examples: ['{}']
 })
 
+const dropIn = Type.Object({
+  answer: Type.Optional(StringEnum(['wait', 'async'], { default: 'wait', description: 'wait: answer with the images, as A1111 does. async: answer 202 with a job id at once.' })),
+  on_hang_up: Type.Optional(StringEnum(['continue', 'cancel'], { default: 'continue', description: 'What becomes of a job whose caller hangs up.' })),
+  server: Type.Optional(Nullable(Type.String({ maxLength: 200 }), { default: null, description: 'Alias of the server that takes the jobs; null for whichever is best.' }))
+}, { additionalProperties: false, description: 'How /sdapi/v1 treats clients that use this key.', examples: [{ answer: 'wait' }] })
+
 const settable = {
   description: Type.Optional(description),
   scopes: Type.Optional(grantedScopes),
   rate_limit_per_minute: Type.Optional(ratePerMinute),
   rate_limit_tier: Type.Optional(tier),
   permissions: Type.Optional(legacyValue('Permissions')),
-  custom_rate_limits: Type.Optional(legacyValue('Own limits'))
+  custom_rate_limits: Type.Optional(legacyValue('Own limits')),
+  drop_in: Type.Optional(dropIn)
 }
 
 export const ApiKeyCreation = Type.Object({ name, ...settable }, {
@@ -89,6 +96,7 @@ const shown = {
   rate_limit_tier: tier,
   custom_rate_limits: Nullable(Type.String(), { description: 'Text of older clients, without effect.' }),
   permissions: Type.String({ description: 'Text of older clients, without effect.', examples: ['{}'] }),
+  drop_in: dropIn,
   previous_secret_valid_until: Nullable(Timestamp('Until when the secret before the last rotation still works.')),
   _links: Type.Object({
     self: Type.String({ description: 'Where the key is read.' }),

@@ -1,4 +1,5 @@
 import type { ApiKey, ApiKeyUpdate, FirstApiKeyCreation } from '../../schemas/api-key.ts'
+import { usualDropIn } from '../../src/access/drop-in.ts'
 import { isRateTier } from '../../src/access/key-record.ts'
 import type { AccessKey, AccessKeyFields } from '../../src/access/keys.ts'
 
@@ -23,6 +24,9 @@ export function viewOf (accessKey: AccessKey, at: string): ApiKey {
     rate_limit_tier: accessKey.tier,
     custom_rate_limits: accessKey.customRateLimits,
     permissions: accessKey.permissions,
+    drop_in: {
+      answer: accessKey.dropIn.answer, on_hang_up: accessKey.dropIn.onHangUp, server: accessKey.dropIn.server
+    },
     previous_secret_valid_until: optionalMoment(accessKey.previousSecretUntil),
     _links: { self, update: self, delete: self }
   }
@@ -39,6 +43,14 @@ export function fieldsOf (body: FirstApiKeyCreation & ApiKeyUpdate): AccessKeyFi
   if (body.rate_limit_tier !== undefined) fields.tier = isRateTier(body.rate_limit_tier) ? body.rate_limit_tier : 'default'
   if (body.permissions !== undefined) fields.permissions = legacyText(body.permissions) ?? '{}'
   if (body.custom_rate_limits !== undefined) fields.customRateLimits = legacyText(body.custom_rate_limits)
+  if (body.drop_in !== undefined) {
+    const { answer, on_hang_up: onHangUp, server } = { ...body.drop_in }
+    fields.dropIn = {
+      answer: answer ?? usualDropIn.answer,
+      onHangUp: onHangUp ?? usualDropIn.onHangUp,
+      server: server ?? usualDropIn.server
+    }
+  }
   return fields
 }
 

@@ -1,10 +1,11 @@
 import bearerAuth from '@fastify/bearer-auth'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { parseA1111Credentials, type A1111Credentials } from '../../src/access/a1111-credentials.ts'
 import {
   isNavigation, isSafe, refuseForeignPage, refuseUnmarkedChange, type PageRequest
 } from '../../src/access/browser-rules.ts'
-import { parseCredentials, type Credentials } from '../../src/access/credentials.ts'
+import { parseCredentials } from '../../src/access/credentials.ts'
 import type { FailedLogins } from '../../src/access/failed-logins.ts'
 import type { AccessKeys } from '../../src/access/keys.ts'
 import { administrator, anonymous, mayDo, type Principal, type Scope } from '../../src/access/principal.ts'
@@ -20,6 +21,8 @@ export type RouteAccess = 'public' | { readonly scope: Scope, readonly bucket?: 
 declare module 'fastify' {
   interface FastifyContextConfig {
     access?: RouteAccess
+    /** Whose ways of sending credentials are understood; those of this service otherwise. */
+    credentials?: 'a1111'
   }
   interface FastifyRequest {
     /** Who makes the request; `anonymous` on public routes. */
@@ -82,7 +85,8 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
 
   async function identify (request: FastifyRequest, reply: FastifyReply): Promise<Principal> {
     try {
-      const credentials = parseCredentials(request.headers)
+      const parse = request.routeOptions.config.credentials === 'a1111' ? parseA1111Credentials : parseCredentials
+      const credentials = parse(request.headers)
       return credentials.kind === 'none'
         ? await identifyByPlace(request)
         : await identifyByCredentials(credentials, request, reply)
@@ -93,15 +97,18 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
   }
 
   async function identifyByCredentials (
-    credentials: Exclude<Credentials, { kind: 'none' }>, request: FastifyRequest, reply: FastifyReply
+    credentials: Exclude<A1111Credentials, { kind: 'none' }>, request: FastifyRequest, reply: FastifyReply
   ): Promise<Principal> {
+    const mayBeToken = credentials.kind === 'token' || (credentials.kind === 'secret' && credentials.via === 'bearer')
+    if (mayBeToken && await carriesToken(request, reply)) return administrator('token')
     if (credentials.kind === 'token') {
-      if (await carriesToken(request, reply)) return administrator('token')
       return await refuseLogin(failedLogins, request, reply, 'This bearer token is not known')
     }
     // Unlike the other forms, browsers add Basic to requests of any page.
     if (credentials.via === 'basic') refuseForeignPage(pageOf(request), corsOrigins)
-    const principal = await accessKeys.verify(credentials.key, credentials.secret)
+    const principal = credentials.kind === 'secret'
+      ? await accessKeys.verifySecret(credentials.secret)
+      : await accessKeys.verify(credentials.key, credentials.secret)
     return principal ?? await refuseLogin(failedLogins, request, reply,
       'This access key and secret do not fit, or the key is switched off')
   }

@@ -14,6 +14,8 @@ export interface SecretHasher {
    * the secret before the key's own rotation, inside its grace period.
    */
   readonly check: (id: string, secret: string, hashes: SecretHashes, moment: number) => SecretCheck
+  /** What a secret alone is known by, under the present and the former master key. */
+  readonly fingerprints: (secret: string) => string[]
   /** Takes as long as a check, for keys that do not exist. */
   readonly checkNothing: (secret: string) => void
 }
@@ -42,6 +44,7 @@ export function createSecretHasher (masterKey: MasterKey): SecretHasher {
   return {
     hash: (id, secret) => createHmac('sha256', peppers[0] ?? '').update(`v1|${id}|${secret}`).digest('hex'),
     check,
+    fingerprints: secret => peppers.map(pepper => digest(pepper, '', secret).toString('hex')),
     checkNothing: secret => { check('00000000-0000-0000-0000-000000000000', secret, nothing, 0) }
   }
 }

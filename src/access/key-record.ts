@@ -1,3 +1,4 @@
+import { usualDropIn, type DropInPreferences } from './drop-in.ts'
 import type { Scope } from './principal.ts'
 
 /** An access key as it is kept; the secret is known only to who was given it. */
@@ -15,6 +16,7 @@ export interface AccessKey {
   /** Text of older clients, without effect. */
   readonly permissions: string
   readonly customRateLimits: string | null
+  readonly dropIn: DropInPreferences
   /** Moments in milliseconds since 1970. */
   readonly createdAt: number
   readonly lastUsedAt: number | null
@@ -47,6 +49,7 @@ export interface AccessKeyFields {
   tier?: RateTier
   permissions?: string
   customRateLimits?: string | null
+  dropIn?: DropInPreferences
 }
 
 /** The Redis hash fields for these values. */
@@ -63,6 +66,7 @@ export function toHash (fields: AccessKeyFields): Record<string, string> {
   if (fields.ratePerMinute !== undefined) hash.rate = String(fields.ratePerMinute ?? 'none')
   if (fields.permissions !== undefined) hash.permissions = fields.permissions
   if (fields.customRateLimits !== undefined) hash.customRateLimits = fields.customRateLimits ?? ''
+  if (fields.dropIn !== undefined) hash.dropIn = JSON.stringify(fields.dropIn)
   return hash
 }
 
@@ -84,6 +88,7 @@ export function parseAccessKey (id: string, hash: Record<string, string>, defaul
     tier,
     permissions: hash.permissions ?? '{}',
     customRateLimits: hash.customRateLimits || null,
+    dropIn: hash.dropIn === undefined ? usualDropIn : JSON.parse(hash.dropIn) as DropInPreferences,
     createdAt: Number(hash.created),
     lastUsedAt: hash.lastUsed === undefined ? null : Number(hash.lastUsed),
     usageCount: Number(hash.uses ?? 0),

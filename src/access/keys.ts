@@ -39,6 +39,8 @@ export interface AccessKeys {
   readonly rotate: (id: string, graceHours: number) => Promise<IssuedKey>
   /** Who sent these; null when they are wrong or the key is switched off. Counts as a use of the key. */
   readonly verify: (key: string, secret: string) => Promise<Principal | null>
+  /** The same for a secret that came alone. */
+  readonly verifySecret: (secret: string) => Promise<Principal | null>
   /**
    * Takes the setting BOOTSTRAP_API_KEY (`key:secret`, with all rights) when there is no key yet, and answers
    * whether it did.
@@ -74,6 +76,7 @@ export async function createAccessKeys (dependencies: AccessKeysDependencies): P
   const channel = keys.channel('access-keys')
   const list = keys.key('access-keys')
   const byPublicHalf = keys.key('access-keys', 'by-key')
+  const bySecret = keys.key('access-keys', 'by-secret')
   const recordKey = (id: string) => keys.key('access-key', id)
   const hasher = createSecretHasher(masterKey)
   const usage = createKeyUsage({ redis, recordKey, flushSeconds: 60 })
@@ -85,6 +88,11 @@ export async function createAccessKeys (dependencies: AccessKeysDependencies): P
     const hash = await redis.hgetall(recordKey(id))
     const accessKey = parseAccessKey(id, hash, defaultRatePerMinute)
     return accessKey === null ? null : { accessKey, hashes: parseHashes(hash) }
+  }
+
+  /** Entries of former secrets stay behind; whoever is found by one is checked like anybody else. */
+  async function indexSecret (key: string, secret: string): Promise<void> {
+    await redis.hset(bySecret, hasher.fingerprints(secret)[0] ?? '', key)
   }
 
   async function get (id: string): Promise<AccessKey> {
@@ -101,6 +109,7 @@ export async function createAccessKeys (dependencies: AccessKeysDependencies): P
     const stored = await redis.eval(createKey, 3, recordKey(id), list, byPublicHalf,
       when, channel, id, now(), key, ...Object.entries(hash).flat())
     if (stored !== 1) return null
+    await indexSecret(key, secret)
     cache.forget(key)
     return { accessKey: await get(id), secret }
   }
@@ -112,6 +121,32 @@ export async function createAccessKeys (dependencies: AccessKeysDependencies): P
     cache.forget(accessKey.key)
     if (changed !== 1) throw notFound(id)
     return accessKey
+  }
+
+  async function verify (key: string, secret: string): Promise<Principal | null> {
+    const found = await cache.read(key)
+    if (found === null) {
+      hasher.checkNothing(secret)
+      return null
+    }
+    const { accessKey, hashes } = found
+    const check = hasher.check(accessKey.id, secret, hashes, now())
+    if (check === 'wrong' || !accessKey.active) return null
+    if (check === 'outdated') {
+      await redis.eval(replaceHash, 1, recordKey(accessKey.id),
+        'hash', hashes.current.toString('hex'), hasher.hash(accessKey.id, secret))
+      await indexSecret(key, secret)
+      cache.forget(key)
+    }
+    usage.note(accessKey.id, now())
+    return {
+      kind: 'key',
+      keyId: accessKey.id,
+      name: accessKey.name,
+      scopes: new Set(accessKey.scopes),
+      ratePerMinute: accessKey.ratePerMinute,
+      dropIn: accessKey.dropIn
+    }
   }
 
   return {
@@ -146,32 +181,16 @@ export async function createAccessKeys (dependencies: AccessKeysDependencies): P
     async rotate (id, graceHours) {
       const secret = newSecret()
       const until = graceHours === 0 ? 0 : now() + graceHours * hourMs
-      await change(id, rotateKey, [], [hasher.hash(id, secret), until])
+      const { key } = await change(id, rotateKey, [], [hasher.hash(id, secret), until])
+      await indexSecret(key, secret)
       return { accessKey: await get(id), secret }
     },
 
-    async verify (key, secret) {
-      const found = await cache.read(key)
-      if (found === null) {
-        hasher.checkNothing(secret)
-        return null
-      }
-      const { accessKey, hashes } = found
-      const check = hasher.check(accessKey.id, secret, hashes, now())
-      if (check === 'wrong' || !accessKey.active) return null
-      if (check === 'outdated') {
-        await redis.eval(replaceHash, 1, recordKey(accessKey.id),
-          'hash', hashes.current.toString('hex'), hasher.hash(accessKey.id, secret))
-        cache.forget(key)
-      }
-      usage.note(accessKey.id, now())
-      return {
-        kind: 'key',
-        keyId: accessKey.id,
-        name: accessKey.name,
-        scopes: new Set(accessKey.scopes),
-        ratePerMinute: accessKey.ratePerMinute
-      }
+    verify,
+    async verifySecret (secret) {
+      const keysFound = await redis.hmget(bySecret, ...hasher.fingerprints(secret))
+      const key = keysFound.find(found => found !== null) ?? null
+      return key === null ? null : await verify(key, secret)
     },
 
     async importFirst (pair) {

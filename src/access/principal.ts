@@ -1,4 +1,5 @@
 import { scopes as knownScopes, type Scope } from '../../schemas/api-key.ts'
+import { usualDropIn, type DropInPreferences } from './drop-in.ts'
 
 export type { Scope }
 
@@ -12,6 +13,7 @@ export interface Principal {
   readonly scopes: ReadonlySet<Scope>
   /** Requests a minute; null for no limit. */
   readonly ratePerMinute: number | null
+  readonly dropIn: DropInPreferences
 }
 
 /** What a new key may do unless it is told otherwise: everything that concerns its own jobs. */
@@ -24,12 +26,12 @@ export function isScope (text: string): text is Scope {
 const everything: ReadonlySet<Scope> = new Set<Scope>(['*'])
 
 export const anonymous: Principal = Object.freeze<Principal>({
-  kind: 'anonymous', keyId: null, name: 'anonymous', scopes: new Set<Scope>(), ratePerMinute: null
+  kind: 'anonymous', keyId: null, name: 'anonymous', scopes: new Set<Scope>(), ratePerMinute: null, dropIn: usualDropIn
 })
 
 /** Somebody with full rights who is not an access key. */
 export function administrator (kind: 'token' | 'local' | 'session'): Principal {
-  return { kind, keyId: null, name: kind, scopes: everything, ratePerMinute: null }
+  return { kind, keyId: null, name: kind, scopes: everything, ratePerMinute: null, dropIn: usualDropIn }
 }
 
 export function mayDo (principal: Principal, scope: Scope): boolean {

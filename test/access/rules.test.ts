@@ -1,4 +1,5 @@
 import t from 'tap'
+import { usualDropIn } from '../../src/access/drop-in.ts'
 import { stat, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { adminTokenNotice, loadAdminToken, matchesToken } from '../../src/access/admin-token.ts'
@@ -127,7 +128,7 @@ t.test('a network that is none is named, with the setting that gives it', async 
 
 t.test('rights follow from scopes, and jobs belong to the key that submitted them', async t => {
   const key = (keyId: string, ...scopes: Array<Principal['scopes'] extends ReadonlySet<infer S> ? S : never>): Principal =>
-    ({ kind: 'key', keyId, name: keyId, scopes: new Set(scopes), ratePerMinute: null })
+    ({ kind: 'key', keyId, name: keyId, scopes: new Set(scopes), ratePerMinute: null, dropIn: usualDropIn })
   const owner = key('a', 'jobs:read')
   t.ok(mayDo(owner, 'jobs:read'))
   t.notOk(mayDo(owner, 'jobs:read:all'))

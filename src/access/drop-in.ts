@@ -1,0 +1,11 @@
+/** How the drop-in `/sdapi/v1` treats the holder of an access key, whose client cannot be changed to say so itself. */
+export interface DropInPreferences {
+  /** `wait` answers as A1111 does, once the images are there; `async` answers 202 at once. */
+  readonly answer: 'wait' | 'async'
+  /** What becomes of a job whose caller hangs up. */
+  readonly onHangUp: 'continue' | 'cancel'
+  /** Alias of the server that takes the jobs; null for whichever is best. */
+  readonly server: string | null
+}
+
+export const usualDropIn: DropInPreferences = { answer: 'wait', onHangUp: 'continue', server: null }
