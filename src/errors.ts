@@ -24,11 +24,15 @@ export const errorStatuses = {
   server_not_found: 404,
   api_key_not_found: 404,
   image_not_found: 404,
+  delivery_not_found: 404,
+  endpoint_not_found: 404,
+  model_not_known: 404,
   method_not_allowed: 405,
   // what the state of things forbids
   server_has_jobs: 409,
   server_from_settings: 409,
   setup_already_done: 409,
+  model_ambiguous: 409,
   // what is too much
   payload_too_large: 413,
   unsupported_media_type: 415,
@@ -48,6 +52,9 @@ export const errorStatuses = {
   no_server_available: 422,
   idempotency_key_reused: 422,
   server_capability: 422,
+  webhook_url_invalid: 422,
+  webhook_url_blocked: 422,
+  webhook_key_unsendable: 422,
   // what is our own
   internal_server_error: 500,
   queue_error: 500,

@@ -13,6 +13,7 @@ import type { Log } from './log.ts'
 import { imageLimits } from './media/images.ts'
 import { createMediaStore, type MediaStore } from './media/store.ts'
 import { createUploadTexts, type UploadTexts } from './media/upload-text.ts'
+import { createModelHouse, type ModelHouse } from './models/house.ts'
 import { connectRedis } from './redis/connections.ts'
 import { createKeys, type Keys } from './redis/keys.ts'
 import { createServerRegistry, type ServerRegistry } from './servers/registry.ts'
@@ -37,6 +38,7 @@ export interface House {
   readonly uploadTexts: UploadTexts
   readonly registry: ServerRegistry
   readonly states: ServerStateStore
+  readonly models: ModelHouse
   readonly accessKeys: AccessKeys
   /** Names this process among all that share the Redis. */
   readonly processId: string
@@ -63,6 +65,7 @@ export async function openHouse (config: Config, redisUrl: string, log: Log): Pr
     })
     const registry = createServerRegistry({ redis, keys, vault: createVault(masterKey) })
     await registry.refresh()
+    const states = createServerStateStore(redis, keys)
     const uploadTexts = createUploadTexts(deriveKey(masterKey.current, 'upload-texts'))
     return {
       config,
@@ -78,7 +81,8 @@ export async function openHouse (config: Config, redisUrl: string, log: Log): Pr
       inputs: createInputImages({ redis, keys, media, limits: imageLimits(config), texts: uploadTexts }),
       uploadTexts,
       registry,
-      states: createServerStateStore(redis, keys),
+      states,
+      models: createModelHouse({ redis, keys, registry, states }),
       accessKeys,
       processId: randomUUID(),
       connect: server => createA1111Client(server.address),

@@ -6,6 +6,9 @@ import { ErrorBody } from '../../schemas/error.ts'
 import { BulkAnswer, BulkRequest, BulkView, GenerateAnswer, GenerateRequest } from '../../schemas/generate.ts'
 import { GenerationParameters, Warning } from '../../schemas/generation-parameters.ts'
 import { AttemptView, Done, JobAnswer, JobChange, JobImageView, JobListView, JobView } from '../../schemas/job.ts'
+import {
+  ChoiceView, ModelAnswer, ModelCivitai, ModelImage, ModelListView, ModelServer, ModelView
+} from '../../schemas/model.ts'
 import { InventoryView, ServerChangeAnswer, ServerInput, ServerTestAnswer, ServerView } from '../../schemas/server.ts'
 import { version } from '../../src/version.ts'
 
@@ -18,7 +21,8 @@ export interface OpenapiOptions {
 const shared: TSchema[] = [
   ErrorBody, Warning, GenerationParameters, GenerateRequest, BulkRequest, GenerateAnswer, BulkAnswer, BulkView,
   JobImageView, AttemptView, JobView, JobListView, JobAnswer, JobChange, Done,
-  ServerInput, ServerView, ServerChangeAnswer, ServerTestAnswer, InventoryView
+  ServerInput, ServerView, ServerChangeAnswer, ServerTestAnswer, InventoryView,
+  ModelServer, ModelImage, ModelCivitai, ModelView, ModelListView, ModelAnswer, ChoiceView
 ]
 
 /** Every way of showing who one is; a route needs one of them, unless it is open to all. */
@@ -51,6 +55,7 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
         { name: 'Jobs', description: 'Seeing jobs and acting on them' },
         { name: 'Images', description: 'Results' },
         { name: 'Servers', description: 'The Stable Diffusion servers behind the queue' },
+        { name: 'Models', description: 'What the servers and the model folders have' },
         { name: 'API keys', description: 'Who may do what' },
         { name: 'Web UI', description: 'Sessions of the web UI' },
         { name: 'Health', description: 'For balancers and operators' }

@@ -1,0 +1,109 @@
+import type { Static } from '@sinclair/typebox'
+import type { ModelCivitai, ModelServer, ModelView } from '../../schemas/model.ts'
+import { autoV3Of, nameOf } from '../../src/models/catalogue.ts'
+import type { Model } from '../../src/models/model.ts'
+import { picturesOf } from '../../src/models/pictures.ts'
+import type { ServerRegistry } from '../../src/servers/registry.ts'
+
+const iso = (moment: number | null | undefined) =>
+  moment === null || moment === undefined ? null : new Date(moment).toISOString()
+
+export interface ModelViews {
+  one (model: Model): ModelView
+}
+
+/** Models as callers see them: never with a path of this machine. */
+export function createModelViews (registry: Pick<ServerRegistry, 'byId'>): ModelViews {
+  function servers ({ reported }: Model): Array<Static<typeof ModelServer>> {
+    return reported.flatMap(({ serverId, title, shortHash }) => {
+      const alias = registry.byId(serverId)?.alias
+      return alias === undefined ? [] : { alias, title, hash: shortHash }
+    })
+  }
+
+  return {
+    one (model) {
+      const { facts, files } = model
+      const [file] = files
+      const { civitai } = facts
+      const folder = model.path.includes('/') ? model.path.slice(0, model.path.lastIndexOf('/')) : ''
+      const previews = picturesOf(model).map((_picture, index) => previewUrl(model, index))
+      return {
+        id: model.id,
+        name: nameOf(model),
+        type: model.type,
+        lycoris: model.lycoris,
+        filename: model.filename,
+        path: model.path,
+        relativePath: folder,
+        local_path: folder,
+        base_model: facts.baseModel,
+        baseModel: facts.baseModel,
+        size: file?.size ?? null,
+        created: iso(file?.createdAt),
+        modified: iso(file?.modifiedAt),
+        hash_sha256: model.sha256,
+        hash_autov2: model.shortHash,
+        hash_autov3: autoV3Of(model),
+        description: facts.description,
+        notes: facts.notes,
+        tags: [...facts.tags],
+        trigger_words: [...facts.triggerWords],
+        recommended_weight: facts.weight,
+        has_preview: previews.length > 0,
+        preview_url: previews[0] ?? null,
+        previews,
+        civitai_id: civitai?.modelId ?? null,
+        civitai_version_id: civitai?.versionId ?? null,
+        civitai_url: civitaiPage(model),
+        civitai_nsfw: civitai?.nsfw ?? false,
+        ...(civitai === null ? {} : { civitai: civitaiView(model) }),
+        servers: servers(model),
+        on_disk: files.length > 0,
+        metadata_source: sourceWord(model),
+        is_duplicate: files.length > 1,
+        duplicate_group_size: files.length
+      }
+    }
+  }
+}
+
+export function previewUrl ({ id }: Model, index: number): string {
+  return `/api/v1/models/${id}/preview${index === 0 ? '' : `?index=${index}`}`
+}
+
+export function civitaiPage ({ facts: { civitai } }: Model): string | null {
+  if (civitai === null || civitai.modelId === null) return null
+  const version = civitai.versionId === null ? '' : `?modelVersionId=${civitai.versionId}`
+  return `https://civitai.com/models/${civitai.modelId}${version}`
+}
+
+/** The word that StableQueue's clients know for each source. */
+function sourceWord ({ sources }: Model): ModelView['metadata_source'] {
+  const [first] = sources
+  return first === undefined ? 'none' : first === 'person' ? 'forge' : first
+}
+
+/** In the field names of Civitai's own answers, its pictures served from here. */
+export function civitaiView (model: Model): Static<typeof ModelCivitai> {
+  const { civitai, baseModel, triggerWords } = model.facts
+  const pictures = picturesOf(model)
+  return {
+    id: civitai?.versionId ?? null,
+    modelId: civitai?.modelId ?? null,
+    name: civitai?.versionName ?? null,
+    model: { name: civitai?.modelName ?? null, type: civitai?.type ?? null, nsfw: civitai?.nsfw ?? false },
+    baseModel,
+    trainedWords: [...triggerWords],
+    downloadUrl: civitai?.downloadUrl ?? null,
+    images: pictures.flatMap((picture, index) => picture.from === 'folder'
+      ? []
+      : {
+          url: previewUrl(model, index),
+          nsfw: picture.image.nsfw,
+          width: picture.image.width,
+          height: picture.image.height
+        }),
+    fetched_at: iso(civitai?.fetchedAt)
+  }
+}

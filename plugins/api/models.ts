@@ -1,0 +1,82 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import { errorResponses } from '../../schemas/error.ts'
+import { Ref } from '../../schemas/kit.ts'
+import { ModelAnswer, ModelListView, ModelQuery, ModelReference, ModelType, ModelView } from '../../schemas/model.ts'
+import type { Catalogue } from '../../src/models/catalogue.ts'
+import { selectModels } from '../../src/models/select.ts'
+import type { ServerRegistry } from '../../src/servers/registry.ts'
+import type { ModelViews } from './model-views.ts'
+
+export interface ModelsOptions {
+  readonly catalogue: Catalogue
+  readonly registry: ServerRegistry
+  readonly views: ModelViews
+}
+
+const reading = { access: { scope: 'models:read' } } as const
+
+/** Models of all servers and folders: one list, and each of its entries. */
+const models: FastifyPluginAsyncTypebox<ModelsOptions> = async (app, { catalogue, registry, views }) => {
+  app.get('/api/v1/models', {
+    config: reading,
+    schema: {
+      operationId: 'list_models',
+      tags: ['Models'],
+      summary: 'List models',
+      description: 'What the servers report and what lies in the model folders, joined by hash and path. Nothing is ' +
+        'asked or scanned for it.',
+      querystring: ModelQuery,
+      response: { 200: { ...Ref(ModelListView), description: 'One page.' }, ...errorResponses(400, 403, 404) }
+    }
+  }, async request => {
+    const { limit = 1000, offset = 0, server, ...filters } = request.query
+    const serverId = server === undefined ? undefined : registry.require(server).id
+    const found = selectModels(await catalogue.state(), { ...filters, ...(serverId === undefined ? {} : { serverId }) })
+    const page = found.slice(offset, offset + limit).map(views.one)
+    return { success: true as const, total: found.length, count: page.length, models: page }
+  })
+
+  app.get('/api/v1/models/:id', {
+    config: reading,
+    schema: {
+      operationId: 'get_model',
+      tags: ['Models'],
+      summary: 'One model',
+      params: ModelReference,
+      querystring: Type.Object({ type: Type.Optional(ModelType) }),
+      response: { 200: { ...Ref(ModelAnswer), description: 'The model.' }, ...errorResponses(400, 403, 404, 409) }
+    }
+  }, async request => ({
+    success: true as const, model: views.one(await catalogue.require(request.params.id, request.query.type))
+  }))
+
+  for (const { path, type, what } of [
+    { path: 'checkpoints', type: 'checkpoint', what: 'checkpoints' },
+    { path: 'loras', type: 'lora', what: 'LoRAs' },
+    { path: 'vaes', type: 'vae', what: 'VAEs' },
+    { path: 'embeddings', type: 'embedding', what: 'embeddings' }
+  ] as const) {
+    app.get(`/api/v1/${path}`, {
+      config: reading,
+      schema: {
+        operationId: `list_${path}`,
+        tags: ['Models'],
+        summary: `List the ${what}`,
+        description: 'A bare array, as its clients expect; the same entries as in /api/v1/models.',
+        querystring: Type.Omit(ModelQuery, ['type']),
+        response: {
+          200: Type.Array(Ref(ModelView), { description: 'By name, or best first with search.' }),
+          ...errorResponses(400, 403, 404)
+        }
+      }
+    }, async request => {
+      const { limit = 10_000, offset = 0, server, ...filters } = request.query
+      const serverId = server === undefined ? undefined : registry.require(server).id
+      const wanted = { ...filters, type, ...(serverId === undefined ? {} : { serverId }) }
+      return selectModels(await catalogue.state(), wanted).slice(offset, offset + limit).map(views.one)
+    })
+  }
+}
+
+export default models

@@ -1,0 +1,147 @@
+import { bareName, lastPart } from '../a1111/names.ts'
+import { nearest } from '../a1111/nearest.ts'
+import { ServiceError } from '../errors.ts'
+import type { ServerRegistry } from '../servers/registry.ts'
+import type { ServerStateStore } from '../servers/state-store.ts'
+import { mergeFacts, sourcesOf, type FactsBySource } from './facts.ts'
+import type { ModelFileStore } from './file-store.ts'
+import type { Identities } from './identities.ts'
+import { joinModels, type JoinedModel } from './join.ts'
+import type { Model, ModelFacts, ModelType } from './model.ts'
+import { placeOf } from './places.ts'
+import { modelsReported } from './reported.ts'
+import { createModelSearch, type ModelSearch } from './search.ts'
+import { inventoriesOf } from './servers.ts'
+
+/** Everything that is known about models at one moment. */
+export interface CatalogueState {
+  /** Sorted by name. */
+  readonly models: readonly Model[]
+  readonly search: ModelSearch
+  /** Milliseconds since the epoch. */
+  readonly builtAt: number
+  readonly version: string
+}
+
+export interface Catalogue {
+  /** As of now, made anew only where something changed. */
+  state (): Promise<CatalogueState>
+  /**
+   * The model that an id, a file name, a title of a server, a hash or a path means.
+   * @param type where two models of different types have one name
+   * @throws ServiceError `model_not_known` with the nearest names, also where several have that name
+   */
+  require (reference: string, type?: ModelType): Promise<Model>
+}
+
+export interface CatalogueDependencies {
+  readonly registry: ServerRegistry
+  readonly states: ServerStateStore
+  readonly files: ModelFileStore
+  readonly identities: Identities
+}
+
+/** One list of the models of all servers and folders. */
+export function createCatalogue ({ registry, states, files, identities }: CatalogueDependencies): Catalogue {
+  let current: CatalogueState | null = null
+  let building: Promise<CatalogueState> | null = null
+
+  async function build (): Promise<CatalogueState> {
+    const inventories = await inventoriesOf(registry, states)
+    const seen = inventories.map(({ server, inventory }) => `${server.id}@${inventory?.readAt ?? 0}`)
+    const version = [await files.version(), ...seen].join(' ')
+    if (current?.version === version) return current
+    const reported = inventories.flatMap(({ server, inventory }) =>
+      inventory === null ? [] : modelsReported(server.id, inventory))
+    const joined = joinModels(await files.all(), reported)
+    const ids = await identities.assign(joined)
+    const fetched = await files.fetched()
+    const models = joined.map((one, index) => modelOf(one, ids[index] ?? 0, fetched))
+      .sort((one, other) => nameOf(one).localeCompare(nameOf(other)) || one.id - other.id)
+    current = { models, search: createModelSearch(models), builtAt: Date.now(), version }
+    return current
+  }
+
+  function state (): Promise<CatalogueState> {
+    building ??= build().finally(() => { building = null })
+    return building
+  }
+
+  return {
+    state,
+    async require (reference, type) {
+      const models = (await state()).models.filter(model => type === undefined || model.type === type)
+      for (const way of ways(reference)) {
+        const found = models.filter(way)
+        if (found.length === 1 && found[0] !== undefined) return found[0]
+        if (found.length > 1) throw ambiguous(reference, found)
+      }
+      throw unknown(reference, models)
+    }
+  }
+}
+
+/** Name for people. */
+export function nameOf (model: Model): string {
+  return model.facts.name ?? bareName(model.filename)
+}
+
+/** What a reference may be, from the surest to the least sure. */
+function ways (reference: string): Array<(model: Model) => boolean> {
+  const text = reference.trim()
+  const place = placeOf(text)
+  const hash = /^[0-9a-f]{10,64}$/i.test(text) ? text.toLowerCase() : null
+  return [
+    model => String(model.id) === text,
+    model => model.path === text || model.reported.some(({ title }) => title === text),
+    model => placesOf(model).includes(place),
+    model => hash !== null && (model.shortHash === hash || model.sha256 === hash || autoV3Of(model) === hash),
+    model => placesOf(model).some(known => lastPart(known) === place),
+    model => model.reported.some(({ alias }) => alias?.toLowerCase() === text.toLowerCase())
+  ]
+}
+
+function placesOf ({ files, reported }: Model): string[] {
+  return [...files, ...reported].map(({ path }) => placeOf(path))
+}
+
+/** Of the first file that has one. */
+export function autoV3Of ({ files }: Model): string | null {
+  return files.find(({ autoV3 }) => autoV3 !== null)?.autoV3 ?? null
+}
+
+function modelOf (joined: JoinedModel, id: number, fetched: ReadonlyMap<string, ModelFacts>): Model {
+  const files = joined.files.toSorted((one, other) => one.path.localeCompare(other.path))
+  const reported = joined.reported
+  const path = files[0]?.path ?? reported[0]?.path ?? ''
+  const absolute = reported.find(({ absolutePath }) => absolutePath !== '')?.absolutePath
+  const told = joined.sha256 === null ? undefined : fetched.get(joined.sha256)
+  const beside = Object.assign({}, ...files.toReversed().map(file => file.facts)) as FactsBySource
+  const facts: FactsBySource = told === undefined ? beside : { ...beside, civitai: told }
+  return {
+    id,
+    type: joined.type,
+    lycoris: [...files, ...reported].some(({ lycoris }) => lycoris),
+    filename: lastPart(files[0]?.path ?? absolute ?? path),
+    path,
+    sha256: joined.sha256,
+    shortHash: joined.shortHash,
+    files,
+    reported,
+    facts: mergeFacts(facts),
+    sources: sourcesOf(facts)
+  }
+}
+
+function ambiguous (reference: string, models: readonly Model[]): ServiceError {
+  const shown = models.map(({ id, type, path }) => `${id} (${type} ${path})`)
+  return new ServiceError('model_ambiguous', `Several models are called "${reference}": ${shown.join(', ')}. ` +
+    'Name one by its id.', { field: 'id', nearest: models.map(({ id }) => String(id)) })
+}
+
+function unknown (reference: string, models: readonly Model[]): ServiceError {
+  const names = nearest(bareName(reference), models.map(({ filename }) => filename))
+  const hint = names.length === 0 ? '' : ` Nearest: ${names.join(', ')}.`
+  return new ServiceError('model_not_known', `No server and no folder has a model "${reference}".${hint}`,
+    { field: 'id', nearest: names })
+}

@@ -1,0 +1,43 @@
+import { factSources, type FactSource, type ModelFacts } from './model.ts'
+
+export const noFacts: ModelFacts = {
+  name: null,
+  baseModel: null,
+  description: null,
+  notes: null,
+  tags: [],
+  triggerWords: [],
+  weight: null,
+  civitai: null
+}
+
+export type FactsBySource = Readonly<Partial<Record<FactSource, ModelFacts>>>
+
+/**
+ * What all sources say together: of each field the first that says anything, a person before Civitai before the
+ * file itself. Tags are gathered from all.
+ */
+export function mergeFacts (bySource: FactsBySource): ModelFacts {
+  const known = factSources.flatMap(source => bySource[source] ?? [])
+  const first = <Name extends keyof ModelFacts>(name: Name): ModelFacts[Name] =>
+    known.find(facts => !isNothing(facts[name]))?.[name] ?? noFacts[name]
+  return {
+    name: first('name'),
+    baseModel: first('baseModel'),
+    description: first('description'),
+    notes: first('notes'),
+    tags: [...new Set(known.flatMap(({ tags }) => tags))],
+    triggerWords: first('triggerWords'),
+    weight: first('weight'),
+    civitai: first('civitai')
+  }
+}
+
+/** Sources that say anything, from the one believed first. */
+export function sourcesOf (bySource: FactsBySource): FactSource[] {
+  return factSources.filter(source => Object.values(bySource[source] ?? {}).some(value => !isNothing(value)))
+}
+
+function isNothing (value: unknown): boolean {
+  return value === null || value === '' || (Array.isArray(value) && value.length === 0)
+}

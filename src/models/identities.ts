@@ -1,0 +1,64 @@
+import type { Redis } from 'ioredis'
+import type { Keys } from '../redis/keys.ts'
+import type { JoinedModel } from './join.ts'
+import { placeOf } from './places.ts'
+
+/** Gives every model a number that it keeps while one of its hashes or paths stays the same. */
+export interface Identities {
+  /** One number for each model, in their order; no two get the same. */
+  assign (models: readonly JoinedModel[]): Promise<number[]>
+}
+
+// KEYS: ids by mark, counter. ARGV: the model's marks. Another process may have numbered the model just before.
+const nameModel = /* lua */ `
+local id = redis.call('HGET', KEYS[1], ARGV[1])
+if not id then
+  id = redis.call('INCR', KEYS[2])
+  redis.call('HSET', KEYS[1], ARGV[1], id)
+end
+for index = 2, #ARGV do redis.call('HSETNX', KEYS[1], ARGV[index], id) end
+return tonumber(id)
+`
+
+export function createIdentities (redis: Redis, keys: Keys): Identities {
+  const idsKey = keys.key('model-ids')
+  const counterKey = keys.key('model-ids', 'last')
+
+  async function name (marks: readonly string[]): Promise<number> {
+    return Number(await redis.eval(nameModel, 2, idsKey, counterKey, ...marks))
+  }
+
+  return {
+    async assign (models) {
+      if (models.length === 0) return []
+      const known = await redis.hgetall(idsKey)
+      const taken = new Set<number>()
+      const ids: number[] = []
+      for (const model of models) {
+        const marks = marksOf(model)
+        const free = marks.map(mark => known[mark]).find(id => id !== undefined && !taken.has(Number(id)))
+        const complete = marks.every(mark => known[mark] !== undefined)
+        let id = free === undefined ? undefined : Number(free)
+        if (id === undefined) {
+          // two models at one path, told apart by their hashes: the mark must be theirs alone
+          const own = marks.filter(mark => known[mark] === undefined)
+          id = await name(own.length > 0 ? own : [`again:${marks.join('|')}`])
+          if (taken.has(id)) id = await name([`again:${marks.join('|')}`])
+        } else if (!complete) {
+          const news = marks.filter(mark => known[mark] === undefined)
+          await redis.hset(idsKey, Object.fromEntries(news.map(mark => [mark, String(free)])))
+        }
+        for (const mark of marks) known[mark] ??= String(id)
+        taken.add(id)
+        ids.push(id)
+      }
+      return ids
+    }
+  }
+}
+
+/** What tells a model: its hash, then its paths. */
+function marksOf ({ type, shortHash, files, reported }: JoinedModel): string[] {
+  const places = [...files, ...reported].map(({ path }) => `path:${type}:${placeOf(path)}`).sort()
+  return [...new Set([...shortHash === null ? [] : [`hash:${type}:${shortHash}`], ...places])]
+}

@@ -1,0 +1,106 @@
+import type { ModelType } from '../../schemas/model.ts'
+
+export type { ModelType }
+
+/** What is told about a model by one source; null or empty where that source is silent. */
+export interface ModelFacts {
+  readonly name: string | null
+  readonly baseModel: string | null
+  /** HTML of a few harmless tags, or plain text. */
+  readonly description: string | null
+  readonly notes: string | null
+  readonly tags: readonly string[]
+  readonly triggerWords: readonly string[]
+  /** Recommended weight of a LoRA. */
+  readonly weight: number | null
+  readonly civitai: CivitaiFacts | null
+}
+
+/** What Civitai knows about the version of a model that a file is. */
+export interface CivitaiFacts {
+  readonly modelId: number | null
+  readonly versionId: number | null
+  readonly modelName: string | null
+  readonly versionName: string | null
+  /** Civitai's own word, such as LORA or LoCon. */
+  readonly type: string | null
+  readonly nsfw: boolean
+  readonly downloadUrl: string | null
+  readonly images: readonly CivitaiImage[]
+  /** Milliseconds since the epoch; null where a file of unknown age told it. */
+  readonly fetchedAt: number | null
+}
+
+export interface CivitaiImage {
+  readonly url: string
+  readonly nsfw: boolean
+  readonly width: number | null
+  readonly height: number | null
+}
+
+/** Who told the facts of a model, from the one who is believed first. */
+export const factSources = ['person', 'civitai', 'embedded'] as const
+export type FactSource = (typeof factSources)[number]
+
+/** A model file that this machine can see. Moments are milliseconds since the epoch. */
+export interface ModelFile {
+  /** Real path on this machine; never leaves it. */
+  readonly absolutePath: string
+  /** Real path of the configured folder that it was found in. */
+  readonly root: string
+  /** From the folder of its type on, with forward slashes: how a server of the same folders would name it. */
+  readonly path: string
+  readonly type: ModelType
+  readonly lycoris: boolean
+  readonly size: number
+  readonly createdAt: number
+  readonly modifiedAt: number
+  /** Device and inode, which stay when a file is renamed. */
+  readonly inode: string
+  /** Of the whole file, lower case; null until it was computed. */
+  readonly sha256: string | null
+  /** First 12 digits of the SHA-256 of the tensors without header, as Civitai names LoRAs. */
+  readonly autoV3: string | null
+  readonly facts: Readonly<Partial<Record<FactSource, ModelFacts>>>
+  /** File names of preview images beside it. */
+  readonly previews: readonly string[]
+  /** Names and times of all files that were read beside it, to notice when one changes. */
+  readonly companions: string
+}
+
+/** What one server reports about one model. */
+export interface ReportedModel {
+  readonly serverId: string
+  readonly type: ModelType
+  /** The server's own exact name; the form to send to it. */
+  readonly title: string
+  readonly alias: string | null
+  readonly lycoris: boolean
+  /** Absolute path at the server, or empty. */
+  readonly absolutePath: string
+  /** Within the server's folder for the type, with forward slashes. */
+  readonly path: string
+  readonly sha256: string | null
+  /** First ten digits of the SHA-256. */
+  readonly shortHash: string | null
+}
+
+/** One model of the catalogue, wherever it is. */
+export interface Model {
+  /** Stays the same while any of its hashes or paths does. */
+  readonly id: number
+  readonly type: ModelType
+  readonly lycoris: boolean
+  /** File name with ending where that is known. */
+  readonly filename: string
+  readonly path: string
+  readonly sha256: string | null
+  /** First ten digits of the SHA-256, as A1111 and Civitai (AutoV2) name files. */
+  readonly shortHash: string | null
+  /** Equal files on this machine, the first path first. */
+  readonly files: readonly ModelFile[]
+  readonly reported: readonly ReportedModel[]
+  /** What all sources together say, each field from the one believed first. */
+  readonly facts: ModelFacts
+  readonly sources: readonly FactSource[]
+}
