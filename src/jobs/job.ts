@@ -3,6 +3,7 @@ import type { A1111Parameters, Warning } from '../../schemas/generation-paramete
 import type { OnMissing } from '../a1111/admission.ts'
 import type { FailureClass, GenerationMode } from '../a1111/types.ts'
 import type { StoredImage } from '../media/types.ts'
+import type { DropInOrigin } from '../sdapi/origin.ts'
 
 /** Something that the caller should know although the job goes on. */
 export type JobWarning = Warning
@@ -66,6 +67,8 @@ export interface JobSubmission {
   /** What to do with names that the server lacks when the job is sent. */
   readonly onMissing: OnMissing
   readonly warnings: readonly JobWarning[]
+  /** Only jobs of the drop-in have one. */
+  readonly dropIn?: DropInOrigin
 }
 
 /** A job as Redis holds it. Moments are milliseconds since the epoch. */

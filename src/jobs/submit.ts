@@ -6,6 +6,7 @@ import { replaceImages } from '../a1111/images.ts'
 import { normaliseParameters, type NormalisedParameters } from '../a1111/parameters.ts'
 import { ServiceError } from '../errors.ts'
 import type { InputImages } from './input-images.ts'
+import type { DropInOrigin } from '../sdapi/origin.ts'
 import { rankCandidates } from '../servers/choose.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { Server } from '../servers/server.ts'
@@ -27,6 +28,7 @@ export interface SubmissionRequest {
   readonly onMissing: OnMissing
   readonly keyId: string | null
   readonly bulkId: string | null
+  readonly dropIn?: DropInOrigin
 }
 
 /** A submission that was checked and has its server, but is in no line yet. */
@@ -135,6 +137,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
           appType: request.appType,
           source: request.source,
           onMissing: request.onMissing,
+          ...(request.dropIn === undefined ? {} : { dropIn: request.dropIn }),
           warnings
         }
       })
