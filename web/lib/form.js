@@ -6,12 +6,19 @@ function inputOf (field) {
   return field.split('.').findLast(part => !/^\d+$/.test(part)) ?? field
 }
 
+/** The sentence without the field's name, which stands above it already. */
+function besideInput ({ field, message }) {
+  if (!message.startsWith(`${field} `)) return message
+  const rest = message.slice(field.length + 1)
+  return `${rest.charAt(0).toUpperCase()}${rest.slice(1)}`
+}
+
 /** What is wrong with which input; what belongs to none of them goes under the empty name. */
 function problemsOf (error, names) {
   if (!(error instanceof ApiError)) return { '': sentenceOf(error) }
   const { field, fields } = error.details
   const named = (fields ?? (field === undefined ? [] : [{ field, message: error.message }]))
-    .map(problem => [inputOf(problem.field), problem.message])
+    .map(problem => [inputOf(problem.field), besideInput(problem)])
     .filter(([name]) => names.includes(name))
   return named.length > 0 ? Object.fromEntries(named) : { '': error.message }
 }

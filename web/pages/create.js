@@ -40,10 +40,14 @@ export function CreatePage ({ route }) {
     say(`The job is number ${accepted.queue_position} in the line of ${accepted.target_server_alias}.`)
   }
 
+  function onKeyDown (event) {
+    if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) event.currentTarget.requestSubmit()
+  }
+
   return html`
     <${PageHead} title="Create" />
     <div class="create">
-      <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, send)}>
+      <form ref=${form.element} noValidate onKeyDown=${onKeyDown} onSubmit=${event => form.submit(event, send)}>
         <${FormProblem} problem=${form.problems['']} />
         <${TextArea} label="Prompt" wide rows="4" ...${form.field('prompt')} />
         <${TextArea} label="Negative prompt" wide rows="2" ...${form.field('negative_prompt')} />
@@ -51,7 +55,7 @@ export function CreatePage ({ route }) {
         <${PictureFields} form=${form} />
         <${StartFields} form=${form} choices=${choices.data} />
         <div class="actions submit">
-          <button class="button primary" disabled=${form.busy}>${form.busy ? 'Submitting…' : 'Submit job'}</button>
+          <button class="button primary" disabled=${form.busy} title="Ctrl + Enter">${form.busy ? 'Submitting…' : 'Submit job'}</button>
           <button type="button" class="button quiet" onClick=${() => form.setValues(emptyForm)}>Start over</button>
         </div>
       </form>

@@ -43,16 +43,17 @@ export function JobPage ({ route: { id } }) {
     <div class="job-details">
       <section aria-labelledby="parameters">
         <h2 id="parameters">Parameters</h2>
-        ${negative && html`<p class="negative"><span class="label">Negative prompt</span>${negative}</p>`}
+        ${prompt && html`<p class="prompt"><span class="label">Prompt</span>${prompt}</p>`}
+        ${negative && html`<p class="prompt"><span class="label">Negative prompt</span>${negative}</p>`}
         <${Facts} facts=${parametersOf(job)} />
         <div class="actions">
           <a class="button" href="#/create?from=${job.id}"><${Icon} name="again" />Use again</a>
           <${CopyButton} label="Copy JSON" what="The job" text=${JSON.stringify(job, null, 2)} />
         </div>
       </section>
-      <section aria-labelledby="course">
-        <h2 id="course">Course</h2>
-        <${Facts} facts=${courseOf(job)} />
+      <section aria-labelledby="history">
+        <h2 id="history">History</h2>
+        <${Facts} facts=${historyOf(job)} />
         <${Attempts} attempts=${job.attempts} />
       </section>
     </div>`
@@ -80,7 +81,7 @@ function isImage (value) {
   return typeof value === 'object' && value !== null && '$media' in value
 }
 
-function courseOf (job) {
+function historyOf (job) {
   const bytes = job.images.reduce((sum, image) => sum + image.bytes, 0)
   return [
     ['Job', job.id],

@@ -1,6 +1,6 @@
 import { useForm } from '../lib/form.js'
 import { html, useState } from '../lib/html.js'
-import { say } from '../lib/messages.js'
+import { attempt, say } from '../lib/messages.js'
 import { servers } from '../lib/service.js'
 import { Dialog } from './dialog.js'
 import { FormProblem, TextField } from './field.js'
@@ -27,7 +27,7 @@ export function AddServer ({ onClose, onChanged }) {
   }
 
   async function takeBack () {
-    await servers.remove(silent.alias)
+    if (!await attempt(() => servers.remove(silent.alias))) return
     setSilent(null)
     onChanged()
   }

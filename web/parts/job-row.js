@@ -46,5 +46,5 @@ function timeOf (job) {
   if (job.status === 'completed' && job.started_timestamp !== null) {
     return `${ago(job.completion_timestamp)}, took ${duration(job.started_timestamp, job.completion_timestamp)}`
   }
-  return job.status === 'pending' ? `since ${ago(job.creation_timestamp).replace(' ago', '')}` : ago(job.completion_timestamp)
+  return job.status === 'pending' ? `waits for ${duration(job.creation_timestamp, null)}` : ago(job.completion_timestamp)
 }

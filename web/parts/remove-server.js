@@ -1,40 +1,32 @@
 import { useForm } from '../lib/form.js'
 import { plural } from '../lib/format.js'
-import { html } from '../lib/html.js'
+import { html, useState } from '../lib/html.js'
 import { say } from '../lib/messages.js'
 import { servers } from '../lib/service.js'
 import { Dialog } from './dialog.js'
 import { FormProblem, SelectField } from './field.js'
 
-/** Removes a server, after asking what becomes of its jobs. */
+/** Removes a server; asks what becomes of its jobs, if it has any by then. */
 export function RemoveServer ({ server, others, onClose, onRemoved }) {
   const form = useForm({ jobs: others.length > 0 ? 'move' : 'cancel', to: others[0]?.alias ?? '' })
-  const count = server.waiting + server.processing
-  const takers = others.map(({ alias }) => ({ value: alias, label: alias }))
+  const [count, setCount] = useState(server.waiting + server.processing)
 
   async function send ({ jobs, to }) {
-    // Jobs may have come since the list was read, so what becomes of them is always said.
-    const { message } = await servers.remove(server.alias, jobs === 'move' ? { jobs, to } : { jobs })
-    say(message)
-    onRemoved()
+    try {
+      const { message } = await servers.remove(server.alias, count === 0 ? {} : jobs === 'move' ? { jobs, to } : { jobs })
+      say(message)
+      onRemoved()
+    } catch (error) {
+      if (error.code === 'server_has_jobs' && count === 0) setCount(error.details.waiting + error.details.running)
+      else throw error
+    }
   }
-
-  const choice = (value, label) => html`
-    <label class="check">
-      <input type="radio" name="jobs" value=${value} checked=${form.values.jobs === value}
-        onChange=${() => form.setValues({ ...form.values, jobs: value })} />${label}
-    </label>`
 
   return html`
     <${Dialog} title="Delete ${server.alias}?" onClose=${onClose}>
       <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, send)}>
         <${FormProblem} problem=${form.problems['']} />
-        <fieldset>
-          <legend>${count === 0 ? 'It has no jobs just now. Should one come in the meantime:' : `It has ${plural(count, 'job')}:`}</legend>
-          ${others.length > 0 && choice('move', 'Move waiting jobs to another server')}
-          ${form.values.jobs === 'move' && html`<${SelectField} label="Server that takes them" ...${form.field('to')} options=${takers} />`}
-          ${choice('cancel', 'Cancel them')}
-        </fieldset>
+        ${count === 0 ? html`<p>No job waits for it.</p>` : html`<${JobsChoice} form=${form} count=${count} others=${others} />`}
         <p class="hint">Jobs that ended stay, with their images.</p>
         <div class="dialog-actions">
           <button type="button" class="button" onClick=${onClose}>Keep it</button>
@@ -42,4 +34,23 @@ export function RemoveServer ({ server, others, onClose, onRemoved }) {
         </div>
       </form>
     <//>`
+}
+
+function JobsChoice ({ form, count, others }) {
+  const jobs = plural(count, 'job')
+  if (others.length === 0) return html`<p role="status">Its ${jobs} will be cancelled: there is no other server to take them.</p>`
+  const choice = (value, label) => html`
+    <label class="check">
+      <input type="radio" name="jobs" value=${value} checked=${form.values.jobs === value}
+        onChange=${() => form.setValues({ ...form.values, jobs: value })} />${label}
+    </label>`
+  return html`
+    <fieldset>
+      <legend>It has ${jobs}.</legend>
+      ${choice('move', 'Move waiting jobs to another server')}
+      ${form.values.jobs === 'move' && html`
+        <${SelectField} label="Server that takes them" ...${form.field('to')}
+          options=${others.map(({ alias }) => ({ value: alias, label: alias }))} />`}
+      ${choice('cancel', 'Cancel them')}
+    </fieldset>`
 }

@@ -1,5 +1,5 @@
 import { html, useEffect, useRef } from '../lib/html.js'
-import { dismiss, useMessages } from '../lib/messages.js'
+import { attempt, dismiss, useMessages } from '../lib/messages.js'
 import { useRoute } from '../lib/router.js'
 import { session } from '../lib/service.js'
 import { CreatePage } from '../pages/create.js'
@@ -43,8 +43,7 @@ export function Shell ({ who, onSignedOut }) {
   }, [place])
 
   async function signOut () {
-    await session.end()
-    onSignedOut()
+    if (await attempt(() => session.end(), 'You are signed out.')) onSignedOut()
   }
 
   return html`
