@@ -6,56 +6,69 @@ import type { Server } from '../src/servers/server.ts'
 import type { GenerationQueues } from './generation-queues.ts'
 
 export interface LineRepairDependencies {
-  readonly server: Server
+  readonly server: () => Server
   readonly store: JobStore
   readonly queues: GenerationQueues
   readonly log: Log
+  /** Whether this process works on the job now, from before its record says so until after. */
+  readonly isHeld: (jobId: string) => boolean
 }
 
-/** Records are looked at in pages, so that a long line never blocks Redis. */
+/** Makes the queue of one server follow its records, on behalf of the process that holds the server's lease. */
+export interface LineRepair {
+  /**
+   * Puts back in line what the records call running and this process does not run: whoever did is gone. It goes ahead
+   * of its class, without waiting for BullMQ's locks to run out.
+   * @returns the jobs whose generations may still be under way at the server
+   */
+  takeBack (): Promise<string[]>
+  /** Gives each waiting job that has lost its queue entry, or whose entry a dead worker holds, a new one. */
+  renewEntries (): Promise<void>
+}
+
+/** A line is looked at in pages, so that a long one never blocks Redis. */
 const page = 500
 
-/**
- * Gives each waiting job of a server that has lost its queue entry, or whose entry a dead worker holds, a new one:
- * records are the truth, and the queue follows. `isHeld` tells the entries that this process works on.
- */
-export async function repairLine (
-  { server, store, queues, log }: LineRepairDependencies, isHeld: (jobId: string) => boolean
-): Promise<void> {
-  for (let from = 0; ; from += page) {
-    const ids = await store.line(server.id, from, from + page - 1)
-    const jobs = await store.readMany(ids)
-    for (const job of await queues.notWaiting(server.id, jobs.filter(({ status }) => status === 'pending'))) {
-      if (isHeld(job.id)) continue
-      await store.renewEntry(job)
-      log.warn({ job: job.id, server: server.alias }, 'the job had lost its queue entry; it has a new one')
-    }
-    if (ids.length < page) return
-  }
-}
-
-/**
- * Takes over a server from a worker that is gone, without waiting for its BullMQ locks to run out: what it ran goes
- * back in line, ahead of its class, and what it had only fetched gets a new entry.
- */
-export async function takeOverLine (dependencies: LineRepairDependencies): Promise<void> {
-  const { server, store, log } = dependencies
-  for (const job of await store.running(server.id)) {
-    const claim = { id: job.id, run: job.run, serverId: server.id, owner: job.owner ?? '' }
+export function createLineRepair ({ server, store, queues, log, isHeld }: LineRepairDependencies): LineRepair {
+  async function giveBack (job: Job): Promise<void> {
+    const { id: serverId, alias } = server()
+    const claim = { id: job.id, run: job.run, serverId, owner: job.owner ?? '' }
     const outcome = await store.giveBack(claim, {
-      attempts: [workerLost(job, server)], usedAttempts: 0, crashes: 0, delayMs: 0
+      attempts: [workerLost(job, alias)], usedAttempts: 0, crashes: 0, delayMs: 0
     })
-    log.warn({ job: job.id, server: server.alias, outcome }, 'its worker is gone; the job is back in line')
+    log.warn({ job: job.id, server: alias, outcome }, 'its worker is gone; the job is taken back')
   }
-  await repairLine(dependencies, () => false).catch(error => {
-    log.error({ server: server.alias, error: messageOf(error) }, 'could not repair the line; it is tried again')
-  })
+
+  return {
+    async takeBack () {
+      const orphans = (await store.running(server().id)).filter(({ id }) => !isHeld(id))
+      for (const job of orphans) {
+        await giveBack(job).catch(error => {
+          // One that was deleted meanwhile must not keep the others from being served.
+          log.error({ job: job.id, error: messageOf(error) }, 'could not be taken back; it is tried again')
+        })
+      }
+      return orphans.map(({ id }) => id)
+    },
+    async renewEntries () {
+      const { id: serverId, alias } = server()
+      for (let from = 0; ; from += page) {
+        const entries = await store.entries(serverId, from, from + page - 1)
+        for (const entry of await queues.notWaiting(serverId, entries)) {
+          if (isHeld(entry.id)) continue
+          await store.renewEntry(entry)
+          log.warn({ job: entry.id, server: alias }, 'the job had lost its queue entry; it has a new one')
+        }
+        if (entries.length < page) return
+      }
+    }
+  }
 }
 
-function workerLost (job: Job, server: Server): JobAttempt {
+function workerLost (job: Job, alias: string): JobAttempt {
   return {
     run: job.run,
-    server: server.alias,
+    server: alias,
     startedAt: job.startedAt ?? job.updatedAt,
     endedAt: Date.now(),
     error: {

@@ -141,7 +141,7 @@ export function parseJob (id: string, fields: Readonly<Record<string, string>>):
     priority: Number(fields.priority),
     run: Number(fields.run),
     lane: Number(fields.lane),
-    owner: fields.owner || null,
+    owner: status === 'processing' ? fields.owner || null : null,
     starts: Number(fields.starts ?? 0),
     usedAttempts: Number(fields.used ?? 0),
     crashes: Number(fields.crashes ?? 0),

@@ -9,10 +9,11 @@ import type { Server } from '../servers/server.ts'
 import { createImageCollector, type ImageCollector } from './collect-images.ts'
 import { decideAfter, type FailureLimits } from './failure-policy.ts'
 import type { Gate } from './gate.ts'
-import type { Job, JobAttempt, JobError } from './job.ts'
+import type { Job, JobAttempt, JobError, JobResult } from './job.ts'
+import { createOpenGeneration, type OpenGeneration } from './open-generation.ts'
 import type { PreparedGeneration } from './prepare-generation.ts'
 import type { JobStore, RunClaim } from './store.ts'
-import { stopOpenTask, stopOrphanedTask } from './task-control.ts'
+import { stopOrphanedTask } from './task-control.ts'
 import { watchProgress } from './watch-progress.ts'
 
 /** What became of one queue entry: done with it, or to be kept until the server can be used. */
@@ -20,6 +21,8 @@ export type RunOutcome = 'done' | 'hold'
 
 export interface GenerationRunner {
   run (entry: { readonly jobId: string, readonly run: number }): Promise<RunOutcome>
+  /** Stops what a worker before us may have left at the server, before anything is sent. Call it first. */
+  clear (taskIds: readonly string[]): Promise<void>
   /** Somebody wants this job stopped; ignored unless it runs here. */
   cancel (jobId: string): void
   /** Stops what runs and puts it back in line, for an orderly shutdown. */
@@ -46,16 +49,7 @@ export interface GenerationRunnerDependencies {
   }
 }
 
-/** A generation under way. */
-interface Running {
-  readonly connection: AbortController
-  /** Why it is being stopped; null while it is not. */
-  stopping: 'cancel' | 'shutdown' | null
-}
-
-/** How long a server may take to answer after an interrupt, before we hang up, in milliseconds. */
-const answerAfterInterrupt = 30_000
-/** How long a generation that nobody waits for may hold the server before the next is sent all the same. */
+/** How long a generation that nobody waits for may hold the server before the next is sent all the same, in ms. */
 const orphanWait = 120_000
 
 class Abandoned extends Error {}
@@ -63,70 +57,42 @@ class ShuttingDown extends Error {}
 
 /** Runs the jobs of one server, one generation at a time, the next one prepared at the gate. */
 export function createGenerationRunner (dependencies: GenerationRunnerDependencies): GenerationRunner {
-  const { server, client, monitor, store, media, gate, owner, prepare, limits } = dependencies
-  const log = dependencies.log
+  const { server, client, monitor, store, media, gate, owner, prepare, limits, log } = dependencies
   const leaving = new AbortController()
-  const running = new Map<string, Running>()
+  const running = new Map<string, OpenGeneration>()
   const settled = new Set<Promise<unknown>>()
-
-  /** Interrupts our task and hangs up if no answer comes of it. */
-  function interrupt (jobId: string, generation: Running, why: 'cancel' | 'shutdown'): void {
-    if (generation.stopping !== null) return
-    generation.stopping = why
-    const { signal } = generation.connection
-    const hangUp = setTimeout(() => generation.connection.abort(new Error('no answer after the interrupt')),
-      why === 'cancel' ? answerAfterInterrupt : answerAfterInterrupt / 10)
-    signal.addEventListener('abort', () => { clearTimeout(hangUp) }, { once: true })
-    stopOpenTask(client, jobId, signal).catch(error => {
-      log.warn({ job: jobId, server: server().alias, error: messageOf(error) }, 'could not interrupt')
-    })
-  }
+  let runs = 0
 
   async function run ({ jobId, run }: { jobId: string, run: number }): Promise<RunOutcome> {
     const job = await store.find(jobId)
     if (job === null || job.run !== run || job.status !== 'pending' || job.serverId !== server().id) return 'done'
     if (!monitor.usable()) return 'hold'
-    const claim: RunClaim = { id: jobId, run, serverId: server().id, owner }
-    let prepared: PreparedGeneration
-    try {
-      prepared = await prepare(job)
-    } catch (error) {
-      await failUnsent(claim, job, error)
-      return 'done'
-    }
+    const claim: RunClaim = { id: jobId, run, serverId: server().id, owner: `${owner}:${++runs}` }
+    const prepared = await prepare(job).catch((error: unknown) => asFailure(error, 'The job could not be prepared.'))
     let openGate: () => void
     try {
       openGate = await gate.enter(leaving.signal)
     } catch {
       return 'hold'
     }
+    const generation = createOpenGeneration(client, jobId, log)
+    running.set(jobId, generation)
     try {
       // The line may have stopped, and the job been cancelled, while it stood at the gate.
-      if (!monitor.usable()) return 'hold'
-      if (await store.start(claim) === 'started') await generate(claim, job, prepared, openGate)
+      if (!monitor.usable() || leaving.signal.aborted) return 'hold'
+      if (await store.start(claim) === 'started') await generate(claim, job, generation, prepared, openGate)
     } finally {
+      if (running.get(jobId) === generation) running.delete(jobId)
+      await generation.close()
       openGate()
     }
     return 'done'
   }
 
-  /** Ends a job that cannot even be sent. */
-  async function failUnsent (claim: RunClaim, job: Job, error: unknown): Promise<void> {
-    const failure: JobError = {
-      code: error instanceof ServiceError ? error.code : 'internal_server_error',
-      message: error instanceof ServiceError ? error.message : 'The job could not be prepared.',
-      failureClass: error instanceof ServiceError && error.status < 500 ? 'request' : 'internal'
-    }
-    if (await store.start(claim) !== 'started') return
-    await store.end(claim, 'failed', { error: failure })
-    log.warn({ job: job.id, server: server().alias, code: failure.code, error: messageOf(error) }, 'job failed')
-  }
-
   async function generate (
-    claim: RunClaim, job: Job, prepared: PreparedGeneration, openGate: () => void
+    claim: RunClaim, job: Job, generation: OpenGeneration, prepared: PreparedGeneration | GenerationFailure,
+    openGate: () => void
   ): Promise<void> {
-    const generation: Running = { connection: new AbortController(), stopping: null }
-    running.set(job.id, generation)
     const startedAt = Date.now()
     const collector = createImageCollector(media, job, startedAt)
     const progress = watchProgress({
@@ -134,77 +100,85 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       store,
       log,
       claim,
-      onCancel: () => { interrupt(job.id, generation, 'cancel') },
-      onSuperseded: () => { generation.connection.abort(new Abandoned()) }
+      onCancel: () => { generation.stop('cancel') },
+      onSuperseded: () => { generation.hangUp(new Abandoned()) }
     })
+    let reported = false
     try {
-      if (job.starts > 0) await stopOrphan(job.id)
-      log.info({ job: job.id, server: server().alias, run: claim.run }, 'generation started')
-      const answer = await client.generate(job.submission.mode, prepared.body, {
-        signal: generation.connection.signal,
+      if (prepared instanceof GenerationFailure) throw prepared
+      if (job.starts > 0) await stopOrphan(job.id, generation.stopped)
+      const answer = await generation.send(job.submission.mode, prepared.body, {
         deadlineMs: (server().jobTimeoutSeconds ?? limits.jobTimeoutSeconds) * 1000,
         maxAnswerBytes: limits.maxAnswerBytes,
-        createSink: collector.createSink
+        createSink: collector.createSink,
+        onSent: () => { log.info({ job: job.id, server: server().alias, run: claim.run }, 'generation started') }
       })
-      // The server is free: whoever is next may go while this one is being stored.
-      openGate()
+      // From here on nothing of this job is at the server, so a cancel must not interrupt what comes next.
+      const stopReason = generation.stopReason()
+      running.delete(job.id)
       progress.stop()
-      await finish(claim, job, generation, answer, collector, startedAt)
+      await generation.close()
+      openGate()
+      if (stopReason === 'shutdown') throw new GenerationFailure('cancelled', 'stopped', 'The service stopped.')
+      const images = await collector.finish(answer.info, imagesAsked(job.submission.parameters))
+      reported = true
+      await finish(claim, job, answer, { images, partial: stopReason === 'cancel' }, collector, startedAt)
     } catch (error) {
       progress.stop()
-      await collector.discard()
+      // Where it is unknown whether the record names the images already, they stay.
+      if (!reported) await collector.discard()
       await recover(claim, job, generation, error, startedAt)
-    } finally {
-      running.delete(job.id)
-      // Ends the timers and polls that an interrupt began.
-      generation.connection.abort()
     }
   }
 
   async function finish (
-    claim: RunClaim, job: Job, generation: Running, answer: GenerationAnswer, collector: ImageCollector,
-    startedAt: number
+    claim: RunClaim, job: Job, answer: GenerationAnswer, result: Pick<JobResult, 'images' | 'partial'>,
+    collector: ImageCollector, startedAt: number
   ): Promise<void> {
-    if (generation.stopping === 'shutdown') {
-      await collector.discard()
-      await store.giveBack(claim, { attempts: [], usedAttempts: 0, crashes: 0, delayMs: 0 })
-      log.info({ job: job.id, server: server().alias }, 'generation stopped for the shutdown; the job is back in line')
-      return
-    }
-    const images = await collector.finish(answer.info, imagesAsked(job.submission.parameters))
-    const partial = generation.stopping === 'cancel'
     monitor.proved()
-    const differences = partial ? [] : checkAnswer(job.submission, answer)
-    if (differences.some(({ code }) => code === 'different_checkpoint')) monitor.expectNewInventory()
-    const status = await store.end(claim, 'completed', {
-      result: { images, info: answer.info, partial, warnings: differences }
-    })
+    const warnings = result.partial ? [] : checkAnswer(job.submission, answer)
+    if (warnings.some(({ code }) => code === 'different_checkpoint')) monitor.expectNewInventory()
+    const status = await store.end(claim, 'completed', { result: { ...result, info: answer.info, warnings } })
     if (status === null) {
       await collector.discard()
       log.warn({ job: job.id, server: server().alias }, 'another process took the job over; this answer is dropped')
       return
     }
-    log.info({ job: job.id, server: server().alias, status, images: images.length, ms: Date.now() - startedAt },
+    log.info({ job: job.id, server: server().alias, status, images: result.images.length, ms: Date.now() - startedAt },
       `job ${status}`)
   }
 
-  /** Decides after a generation that brought no answer what becomes of job, line and server. */
+  /**
+   * Decides after a generation that brought no answer what becomes of job, line and server. The record comes first,
+   * since nobody should wait for a server to let go; the gate stays closed until it has.
+   */
   async function recover (
-    claim: RunClaim, job: Job, generation: Running, error: unknown, startedAt: number
+    claim: RunClaim, job: Job, generation: OpenGeneration, error: unknown, startedAt: number
   ): Promise<void> {
-    if (generation.connection.signal.reason instanceof Abandoned) return
-    const failure = asFailure(error)
+    if (error instanceof Abandoned || generation.hungUpFor() instanceof Abandoned) return
+    const failure = asFailure(error, 'The result could not be stored.')
     const described: JobError = { code: failure.code, message: failure.message, failureClass: failure.failureClass }
     const attempt: JobAttempt = {
       run: claim.run, server: server().alias, startedAt, endedAt: Date.now(), error: described
     }
     const attempts = [...job.attempts, attempt]
-    log.warn({ job: job.id, server: server().alias, code: failure.code, error: failure.message }, 'generation failed')
-    if (failure.mayBeRunning && failure.failureClass !== 'server-down') await stopOrphan(job.id)
-    if (generation.stopping === 'cancel') {
+    const stopReason = generation.stopReason()
+    const seen = { job: job.id, server: server().alias, code: failure.code, error: failure.message }
+    if (stopReason === null) log.warn(seen, 'generation failed')
+    else log.info({ ...seen, stopReason }, 'generation stopped')
+    if (stopReason === 'cancel') {
       await store.end(claim, 'cancelled', { attempts })
-      return
+    } else if (stopReason === 'shutdown') {
+      await store.giveBack(claim, { attempts: [], usedAttempts: 0, crashes: 0, delayMs: 0 })
+    } else {
+      await applyPolicy(claim, job, failure, attempts)
     }
+    if (failure.mayBeRunning && failure.failureClass !== 'server-down') await stopOrphan(job.id, leaving.signal)
+  }
+
+  async function applyPolicy (
+    claim: RunClaim, job: Job, failure: GenerationFailure, attempts: readonly JobAttempt[]
+  ): Promise<void> {
     const decision = decideAfter(failure, job, limits)
     if (failure.failureClass === 'server-down' || failure.failureClass === 'unauthorized') await monitor.report(failure)
     if (decision.kind === 'fail') {
@@ -213,45 +187,52 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       })
       return
     }
-    if (decision.remedy === 'unload-checkpoint') await client.unloadCheckpoint().catch(() => undefined)
-    const { usedAttempts, crashes, delayMs } = decision
-    await store.giveBack(claim, { attempts: [attempt], usedAttempts, crashes, delayMs })
+    const { usedAttempts, crashes, delayMs, remedy } = decision
+    await store.giveBack(claim, { attempts: attempts.slice(-1), usedAttempts, crashes, delayMs })
+    if (remedy === 'unload-checkpoint') await client.unloadCheckpoint().catch(() => undefined)
   }
 
   /** A generation that nobody waits for still holds the server: stops it, so that it is not doubled beside itself. */
-  async function stopOrphan (taskId: string): Promise<void> {
-    const signal = AbortSignal.any([leaving.signal, AbortSignal.timeout(orphanWait)])
+  async function stopOrphan (taskId: string, until: AbortSignal): Promise<void> {
+    const signal = AbortSignal.any([leaving.signal, until, AbortSignal.timeout(orphanWait)])
     await stopOrphanedTask(client, taskId, signal).catch(error => {
       log.debug({ job: taskId, server: server().alias, error: messageOf(error) }, 'the server does not tell what it runs')
     })
   }
 
+  /** Keeps count of what has to be over before the process may leave. */
+  async function counted<Outcome> (work: Promise<Outcome>): Promise<Outcome> {
+    settled.add(work)
+    return await work.finally(() => { settled.delete(work) })
+  }
+
   return {
-    run (entry) {
-      const outcome = run(entry)
-      settled.add(outcome)
-      return outcome.finally(() => { settled.delete(outcome) })
+    run: async entry => await counted(run(entry)),
+    async clear (taskIds) {
+      const entered = gate.enter(leaving.signal)
+      await counted(entered.then(async openGate => {
+        for (const taskId of taskIds) await stopOrphan(taskId, leaving.signal)
+        openGate()
+      }))
     },
-    cancel (jobId) {
-      const generation = running.get(jobId)
-      if (generation !== undefined) interrupt(jobId, generation, 'cancel')
-    },
+    cancel (jobId) { running.get(jobId)?.stop('cancel') },
     async stop () {
       leaving.abort(new ShuttingDown())
-      for (const [jobId, generation] of running) interrupt(jobId, generation, 'shutdown')
+      for (const generation of running.values()) generation.stop('shutdown')
       await Promise.allSettled([...settled])
     },
     abandon () {
       leaving.abort(new Abandoned())
-      for (const generation of running.values()) generation.connection.abort(new Abandoned())
+      for (const generation of running.values()) generation.hangUp(new Abandoned())
     }
   }
 }
 
-/** A fault of ours, such as a full disk, may have passed when the job is tried again. */
-function asFailure (error: unknown): GenerationFailure {
+/** A fault of ours, such as a full disk, may have passed when the job is tried again; one of the request stays. */
+function asFailure (error: unknown, otherwise: string): GenerationFailure {
   if (error instanceof GenerationFailure) return error
-  const code = error instanceof ServiceError ? error.code : 'internal_server_error'
-  const message = error instanceof ServiceError ? error.message : 'The result could not be stored.'
-  return new GenerationFailure('passing', code, message, { cause: error })
+  if (!(error instanceof ServiceError)) {
+    return new GenerationFailure('passing', 'internal_server_error', otherwise, { cause: error })
+  }
+  return new GenerationFailure(error.status < 500 ? 'request' : 'passing', error.code, error.message, { cause: error })
 }

@@ -8,7 +8,8 @@ import {
   type Job, type JobAttempt, type JobError, type JobProgress, type JobResult, type JobSubmission
 } from './job.ts'
 import { indexKey } from './indexes.ts'
-import type { QueuePort } from './queue-port.ts'
+import { createQueueEntries } from './queue-entries.ts'
+import type { QueueEntry, QueuePort } from './queue-port.ts'
 import { jobScripts, type JobScriptName } from './scripts/index.ts'
 
 /** A new job, before it has a place. */
@@ -27,7 +28,7 @@ export interface RunClaim {
   readonly id: string
   readonly run: number
   readonly serverId: string
-  /** Names the worker process and its lease of the server. */
+  /** Names the worker process, its lease of the server and this very run, so that nobody else has the same. */
   readonly owner: string
 }
 
@@ -50,9 +51,14 @@ export interface JobStore {
   ownerOfOutput (name: string): Promise<string | null | undefined>
   /** The jobs that a server runs, as the records say. */
   running (serverId: string): Promise<Job[]>
+  /** What the queue of a server must hold for the jobs from place `from` to `to` of its line. */
+  entries (serverId: string, from: number, to: number): Promise<QueueEntry[]>
+  /** Gives those jobs their queue entries that entered a line seconds ago and, after some crash, got none. */
+  enterLate (serverId: string): Promise<void>
 
   start (claim: RunClaim): Promise<'started' | 'superseded'>
-  noteProgress (claim: RunClaim, progress: JobProgress): Promise<'noted' | 'cancel' | 'superseded'>
+  /** Without progress it only asks whether the run is still wanted. */
+  noteProgress (claim: RunClaim, progress: JobProgress | null): Promise<'noted' | 'cancel' | 'superseded'>
   /** The status it really ended with, or null where the claim no longer holds. */
   end (claim: RunClaim, status: EndStatus, outcome: JobOutcome): Promise<EndStatus | null>
   /** Puts a running job back in line and into the queue. */
@@ -67,7 +73,7 @@ export interface JobStore {
   /** To another server's line. @throws ServiceError `job_not_found`, or `job_operation_invalid` unless it waits */
   move (id: string, serverId: string): Promise<void>
   /** Gives a waiting job a new queue entry, when the old one is lost or stuck with a dead worker. */
-  renewEntry (job: Job): Promise<void>
+  renewEntry (job: QueueEntry): Promise<void>
   /** Forgets an ended job. @throws ServiceError `job_not_found`, or `job_operation_invalid` while it is active */
   remove (id: string): Promise<Job>
 }
@@ -124,6 +130,8 @@ export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): J
     return job
   }
 
+  const { enter, between, enterLate } = createQueueEntries({ redis, keys, queue, find })
+
   async function readMany (ids: readonly string[]): Promise<Job[]> {
     if (ids.length === 0) return []
     const pipeline = redis.pipeline()
@@ -137,14 +145,16 @@ export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): J
   }
 
   /** Gives a waiting job a new place and a new queue entry, then takes the old entry out. */
-  async function enterAgain (job: Job, serverId: string, lane: number, expectedRun: number | ''): Promise<void> {
+  async function enterAgain (
+    job: Pick<Job, 'id'>, serverId: string, lane: number, expectedRun: number | ''
+  ): Promise<void> {
     const answer = await run('moveJob', job.id, serverId, lane, expectedRun)
     if (answer[0] === 'gone') throw notFound(job.id)
     if (answer[0] === 'superseded') return
     if (answer[0] === 'not_pending') {
       throw invalid(job.id, answer[1], `Job ${job.id} does not wait in line; it is ${answer[1]}.`)
     }
-    await queue.add({ id: job.id, run: Number(answer[1]), serverId, lane })
+    await enter({ id: job.id, run: Number(answer[1]), serverId, lane })
     await queue.remove({ id: job.id, run: Number(answer[2]), serverId: String(answer[3]) })
   }
 
@@ -180,12 +190,14 @@ export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): J
     async running (serverId) {
       return await readMany(await redis.zrange(indexKey(keys, { serverId, status: 'processing' }), '0', '-1'))
     },
+    entries: between,
+    enterLate,
     async start ({ id, run: number, serverId, owner }) {
       const [answer] = await run('startJob', id, number, serverId, owner)
       return answer === 'started' ? 'started' : 'superseded'
     },
     async noteProgress ({ id, run: number, owner }, progress) {
-      const [answer] = await run('noteProgress', id, number, owner, JSON.stringify(progress))
+      const [answer] = await run('noteProgress', id, number, owner, progress === null ? '' : JSON.stringify(progress))
       return answer as 'noted' | 'cancel' | 'superseded'
     },
     async end ({ id, run: number, owner }, status, { result, error, attempts }) {
@@ -201,7 +213,7 @@ export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): J
       const [answer, newRun] = await run('returnJob',
         claim.id, claim.run, claim.owner, lane, usedAttempts, crashes, history)
       if (answer === 'returned') {
-        await queue.add({ id: claim.id, run: Number(newRun), serverId: claim.serverId, lane }, { delayMs })
+        await enter({ id: claim.id, run: Number(newRun), serverId: claim.serverId, lane }, { delayMs })
       }
       return answer as 'returned' | 'cancelled' | 'superseded'
     },
@@ -220,7 +232,7 @@ export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): J
       if (answer === 'active') {
         throw invalid(id, detail, `Only a failed or cancelled job can be retried; job ${id} is ${detail}.`)
       }
-      await queue.add({ id, run: Number(detail), serverId: job.serverId, lane })
+      await enter({ id, run: Number(detail), serverId: job.serverId, lane })
     },
     async runNow (id) {
       const job = await get(id)

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { A1111Client } from '../a1111/client.ts'
+import { GenerationFailure, type ServerProgress } from '../a1111/types.ts'
 
 /** How long one look at the server lies after the one before, in milliseconds. */
 const pause = 250
@@ -12,9 +13,10 @@ const pause = 250
  */
 export async function stopOpenTask (client: A1111Client, taskId: string, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
-    const { task, busy } = await client.progress(taskId)
+    const seen = await look(client, taskId, signal)
+    if (signal.aborted) return
     // Where tasks cannot be told apart, the one that runs is ours: we have just sent it, and send one at a time.
-    if (task === 'running' || (task === 'unknown' && busy)) await client.interrupt()
+    if (seen?.task === 'running' || (seen?.task === 'unknown' && seen.busy)) await client.interrupt()
     await rest(signal)
   }
 }
@@ -25,11 +27,21 @@ export async function stopOpenTask (client: A1111Client, taskId: string, signal:
  */
 export async function stopOrphanedTask (client: A1111Client, taskId: string, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
-    const { task, busy } = await client.progress(taskId)
+    const seen = await look(client, taskId, signal)
     // A1111 calls a task that failed before its start queued for ever, which is told by nothing being under way.
-    if (task === 'gone' || !busy) return
-    if (task === 'running') await client.interrupt()
+    if (seen?.task === 'gone' || seen?.busy === false) return
+    if (seen?.task === 'running') await client.interrupt()
     await rest(signal)
+  }
+}
+
+/** Null where the server is too busy to tell, or the signal came first. */
+async function look (client: A1111Client, taskId: string, signal: AbortSignal): Promise<ServerProgress | null> {
+  try {
+    return await client.progress(taskId, { signal })
+  } catch (error) {
+    if (signal.aborted || (error instanceof GenerationFailure && error.code === 'answer_timeout')) return null
+    throw error
   }
 }
 

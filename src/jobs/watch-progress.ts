@@ -29,13 +29,24 @@ export function watchProgress (dependencies: ProgressWatchDependencies): Progres
   let stopped = false
   let timer = setTimeout(look, interval)
 
-  async function note (): Promise<void> {
+  /** What is new at the server; null where it tells nothing of this job, or the same as before. */
+  async function readProgress (): Promise<JobProgress | null> {
     const { fraction, step, steps, etaSeconds, task } = await client.progress(claim.id)
-    if (stopped || task === 'queued' || task === 'gone') return
+    if (task === 'queued' || task === 'gone') return null
     const progress: JobProgress = { fraction, step, steps, etaSeconds }
     const text = JSON.stringify(progress)
-    if (text === last) return
+    if (text === last) return null
     last = text
+    return progress
+  }
+
+  async function note (): Promise<void> {
+    // Progress is a courtesy: a server too busy to tell is none of the job's business. A cancel is, at any time.
+    const progress = await readProgress().catch(error => {
+      log.debug({ job: claim.id, error: messageOf(error) }, 'no progress')
+      return null
+    })
+    if (stopped) return
     const answer = await store.noteProgress(claim, progress)
     if (stopped) return
     if (answer === 'cancel') onCancel()
@@ -44,8 +55,7 @@ export function watchProgress (dependencies: ProgressWatchDependencies): Progres
 
   function look (): void {
     note()
-      // Progress is a courtesy: a server too busy to tell is none of the job's business.
-      .catch(error => { log.debug({ job: claim.id, error: messageOf(error) }, 'no progress') })
+      .catch(error => { log.debug({ job: claim.id, error: messageOf(error) }, 'progress could not be noted') })
       .finally(() => { if (!stopped) timer = setTimeout(look, interval) })
   }
 

@@ -1,22 +1,30 @@
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
 
+/** Ours under a fence, or another's for at least so many milliseconds more unless it lets go. */
+export type LeaseAnswer =
+  | { readonly kind: 'taken', readonly fence: number }
+  | { readonly kind: 'held', readonly remainingMs: number }
+
 /**
  * One process at a time serves a server. Whoever holds its lease may; the fence rises with each new holder, so what
  * a former holder still reports can be told from what the present one does.
  */
 export interface LeaseStore {
-  /** The fence, or null while another holds the lease. */
-  acquire (serverId: string, holder: string, lifetimeMs: number): Promise<number | null>
+  acquire (serverId: string, holder: string, lifetimeMs: number): Promise<LeaseAnswer>
   /** Whether the lease is still ours; takes it back when it ran out and nobody else had it since. */
   renew (serverId: string, holder: string, fence: number, lifetimeMs: number): Promise<boolean>
   release (serverId: string, holder: string): Promise<void>
 }
 
-// KEYS: lease, fence counter. ARGV: holder, lifetime.
+// KEYS: lease, fence counter. ARGV: holder, lifetime. Whoever holds it by a command whose answer was lost gets it anew.
 const acquireLease = /* lua */ `
-if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return redis.call('INCR', KEYS[2]) end
-return false
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return { 1, redis.call('INCR', KEYS[2]) } end
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  return { 1, redis.call('INCR', KEYS[2]) }
+end
+return { 0, redis.call('PTTL', KEYS[1]) }
 `
 
 // ARGV: holder, lifetime, fence. A lease that ran out is ours again only if the fence did not move.
@@ -37,7 +45,9 @@ export function createLeaseStore (redis: Redis, keys: Keys): LeaseStore {
   const keysOf = (serverId: string) => [keys.key('lease', serverId), keys.key('lease', serverId, 'fence')] as const
   return {
     async acquire (serverId, holder, lifetimeMs) {
-      return await redis.eval(acquireLease, 2, ...keysOf(serverId), holder, lifetimeMs) as number | null
+      const [taken, value] = await redis.eval(
+        acquireLease, 2, ...keysOf(serverId), holder, lifetimeMs) as [number, number]
+      return taken === 1 ? { kind: 'taken', fence: value } : { kind: 'held', remainingMs: Math.max(0, value) }
     },
     async renew (serverId, holder, fence, lifetimeMs) {
       return await redis.eval(renewLease, 2, ...keysOf(serverId), holder, lifetimeMs, fence) === 1

@@ -45,7 +45,7 @@ export interface ServerMonitorDependencies {
   readonly states: ServerStateStore
   readonly log: Log
   readonly intervals?: MonitorIntervals
-  /** Called when the server becomes usable or stops being so. */
+  /** Called when the server becomes usable or stops being so, and again at the next look where that failed. */
   readonly onUsable: (usable: boolean) => Promise<void>
 }
 
@@ -53,6 +53,8 @@ export interface ServerMonitorDependencies {
 export function createServerMonitor (dependencies: ServerMonitorDependencies): ServerMonitor {
   const { server, client, states, log, intervals = defaultMonitorIntervals, onUsable } = dependencies
   let state: ServerState | null = null
+  /** What `onUsable` was told last and has dealt with. */
+  let announced: boolean | null = null
   let inventoryDueAt = 0
   let reports = 0
   let outOfUseUntil = 0
@@ -72,14 +74,21 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       checkedAt: moment
     }
     state = after
-    await states.write(server().id, after)
     if (changed) {
       const seen = { server: server().alias, reachable: after.reachable, reason: after.lastError ?? undefined }
       if (after.reachable === 'yes') log.info(seen, 'server is up')
       else log.warn(seen, 'server is down; its line waits')
-      await onUsable(after.reachable === 'yes')
     }
+    await announce(after.reachable === 'yes')
+    await states.write(server().id, after)
     return after
+  }
+
+  async function announce (usable: boolean): Promise<void> {
+    if (announced === usable) return
+    announced = null
+    await onUsable(usable)
+    announced = usable
   }
 
   async function enterFailure (error: unknown): Promise<ServerState> {

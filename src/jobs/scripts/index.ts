@@ -3,6 +3,8 @@ import { prelude } from './prelude.ts'
 /**
  * Every change of a job is one script, so that no two processes can both make it. Each checks the state that it
  * leaves; those of a running generation check run and owner too (fencing), so a late worker overwrites nothing.
+ * A command whose answer was lost with its connection is sent again; the same claim gets the same answer then, which
+ * is why an owner stays in the record after its run.
  *
  * All take KEYS[1] = key prefix and ARGV[1] = job id, and answer a list whose first element says what happened.
  */
@@ -35,6 +37,7 @@ const startJob = /* lua */ `
 local id, run, server, owner = unpack(ARGV)
 local job = read(id)
 if not job then return { 'gone' } end
+if job.status == 'processing' and job.run == run and job.owner == owner then return { 'started' } end
 if job.status ~= 'pending' or job.run ~= run or job.server ~= server then return { 'superseded' } end
 local moment = now()
 redis.call('HSET', jobKey(id), 'status', 'processing', 'owner', owner, 'started', moment, 'updated', moment)
@@ -46,16 +49,18 @@ announce('started', id, server, job.key, 'processing')
 return { 'started' }
 `
 
-/** ARGV: id, run, owner, progress JSON. Answers noted | cancel | superseded. */
+/** ARGV: id, run, owner, progress JSON or '' where there is no news. Answers noted | cancel | superseded. */
 const noteProgress = /* lua */ `
 local id, run, owner, progress = unpack(ARGV)
 local job = read(id)
 if not job or job.status ~= 'processing' or job.run ~= run or job.owner ~= owner then return { 'superseded' } end
-redis.call('HSET', jobKey(id), 'progress', progress)
-redis.call('PUBLISH', KEYS[1] .. 'channel:jobs', cjson.encode({
-  kind = 'progress', job = id, server = job.server, key = job.key, status = 'processing',
-  progress = cjson.decode(progress)
-}))
+if progress ~= '' then
+  redis.call('HSET', jobKey(id), 'progress', progress)
+  redis.call('PUBLISH', KEYS[1] .. 'channel:jobs', cjson.encode({
+    kind = 'progress', job = id, server = job.server, key = job.key, status = 'processing',
+    progress = cjson.decode(progress)
+  }))
+end
 if redis.call('HEXISTS', jobKey(id), 'cancel') == 1 then return { 'cancel' } end
 return { 'noted' }
 `
@@ -67,11 +72,13 @@ return { 'noted' }
 const endJob = /* lua */ `
 local id, run, owner, status, result, failure, attempts = unpack(ARGV)
 local job = read(id)
-if not job or job.status ~= 'processing' or job.run ~= run or job.owner ~= owner then return { 'superseded' } end
+if not job or job.run ~= run or job.owner ~= owner then return { 'superseded' } end
+if ended(job.status) then return { 'ended', job.status } end
+if job.status ~= 'processing' then return { 'superseded' } end
 if redis.call('HEXISTS', jobKey(id), 'cancel') == 1 then status = 'cancelled'; failure = '' end
 local moment = now()
 redis.call('HSET', jobKey(id), 'status', status, 'ended', moment, 'updated', moment)
-redis.call('HDEL', jobKey(id), 'owner', 'progress', 'place')
+redis.call('HDEL', jobKey(id), 'progress', 'place')
 if result ~= '' then redis.call('HSET', jobKey(id), 'result', result) end
 if failure ~= '' then redis.call('HSET', jobKey(id), 'error', failure) end
 if attempts ~= '' then redis.call('HSET', jobKey(id), 'attempts', attempts) end
@@ -88,9 +95,14 @@ return { 'ended', status }
 const returnJob = /* lua */ `
 local id, run, owner, lane, used, crashes, attempts = unpack(ARGV)
 local job = read(id)
-if not job or job.status ~= 'processing' or job.run ~= run or job.owner ~= owner then return { 'superseded' } end
+if not job or job.owner ~= owner then return { 'superseded' } end
+local following = string.format('%.0f', run + 1)
+if job.status == 'pending' and job.run == following then return { 'returned', following } end
+if job.run ~= run then return { 'superseded' } end
+if job.status == 'cancelled' then return { 'cancelled' } end
+if job.status ~= 'processing' then return { 'superseded' } end
 local moment = now()
-redis.call('HDEL', jobKey(id), 'owner', 'progress')
+redis.call('HDEL', jobKey(id), 'progress')
 redis.call('HSET', jobKey(id), 'updated', moment)
 if attempts ~= '' then redis.call('HSET', jobKey(id), 'attempts', attempts) end
 if redis.call('HEXISTS', jobKey(id), 'cancel') == 1 then
@@ -102,13 +114,14 @@ if redis.call('HEXISTS', jobKey(id), 'cancel') == 1 then
 end
 local spot = job.place
 if lane ~= job.lane then spot = string.format('%.0f', place(lane)) end
-redis.call('HSET', jobKey(id), 'status', 'pending', 'lane', lane, 'place', spot, 'run', run + 1)
+redis.call('HSET', jobKey(id), 'status', 'pending', 'lane', lane, 'place', spot, 'run', following)
 redis.call('HINCRBY', jobKey(id), 'used', used)
 redis.call('HINCRBY', jobKey(id), 'crashes', crashes)
 redis.call('ZADD', lineKey(job.server), spot, id)
+expectEntry(job.server, id, following)
 changeStatus(id, job.arrival, job.key, job.server, 'processing', 'pending')
 announce('returned', id, job.server, job.key, 'pending')
-return { 'returned', run + 1 }
+return { 'returned', following }
 `
 
 /** ARGV: id. Answers cancelled, run, server | requested, run, server | ended, status | gone. */
@@ -143,6 +156,7 @@ local spot = string.format('%.0f', place(lane))
 redis.call('HDEL', jobKey(id), 'ended', 'started', 'cancel', 'error', 'result', 'used', 'crashes', 'progress')
 redis.call('HSET', jobKey(id), 'status', 'pending', 'run', job.run + 1, 'lane', lane, 'place', spot, 'updated', moment)
 redis.call('ZADD', lineKey(job.server), spot, id)
+expectEntry(job.server, id, job.run + 1)
 changeStatus(id, job.arrival, job.key, job.server, job.status, 'pending')
 announce('accepted', id, job.server, job.key, 'pending')
 return { 'entered', job.run + 1, job.server, redis.call('ZRANK', lineKey(job.server), id) + 1 }
@@ -162,6 +176,7 @@ local spot = job.place
 if lane ~= job.lane then spot = string.format('%.0f', place(lane)) end
 redis.call('ZREM', lineKey(job.server), id)
 redis.call('ZADD', lineKey(server), spot, id)
+expectEntry(server, id, job.run + 1)
 if server ~= job.server then
   leaveIndexes(id, job.key, job.server, 'pending')
   enterIndexes(id, job.arrival, job.key, server, 'pending')

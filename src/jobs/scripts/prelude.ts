@@ -45,6 +45,11 @@ local function place (lane)
   return tonumber(lane) * 1e12 + redis.call('INCR', KEYS[1] .. 'places')
 end
 
+-- Notes that a job which entered a line still has to get its queue entry, so that a crash before that is noticed.
+local function expectEntry (server, id, run)
+  redis.call('ZADD', KEYS[1] .. 'entering:' .. server, now(), id .. '_' .. string.format('%.0f', run))
+end
+
 local function announce (kind, id, server, key, status)
   redis.call('XADD', KEYS[1] .. 'events', 'MAXLEN', '~', 10000, '*',
     'kind', kind, 'job', id, 'server', server, 'key', key, 'status', status)

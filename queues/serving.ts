@@ -1,0 +1,136 @@
+import type { Redis } from 'ioredis'
+import type { A1111Client } from '../src/a1111/client.ts'
+import { messageOf } from '../src/errors.ts'
+import { createGate } from '../src/jobs/gate.ts'
+import { prepareGeneration } from '../src/jobs/prepare-generation.ts'
+import {
+  createGenerationRunner, type GenerationRunnerDependencies, type RunOutcome
+} from '../src/jobs/run-generation.ts'
+import type { JobStore } from '../src/jobs/store.ts'
+import type { Log } from '../src/log.ts'
+import type { MediaStore } from '../src/media/store.ts'
+import type { Keys } from '../src/redis/keys.ts'
+import { createServerMonitor, type MonitorIntervals } from '../src/servers/monitor.ts'
+import type { Server } from '../src/servers/server.ts'
+import type { ServerStateStore } from '../src/servers/state-store.ts'
+import type { GenerationData, GenerationQueues } from './generation-queues.ts'
+import { createGenerationWorker } from './generation-worker.ts'
+import { createLineRepair } from './line-repair.ts'
+
+/** How often the whole line is held against its queue, and how often late entries are added, in milliseconds. */
+const repairInterval = 30_000
+const lateInterval = 1000
+
+export interface ServingDependencies {
+  readonly server: () => Server
+  readonly connection: Redis
+  readonly keys: Keys
+  readonly queues: GenerationQueues
+  readonly store: JobStore
+  readonly media: MediaStore
+  readonly states: ServerStateStore
+  readonly log: Log
+  /** Names this process and its lease of the server. */
+  readonly owner: string
+  readonly connect: (server: Server) => A1111Client
+  readonly limits: GenerationRunnerDependencies['limits']
+  readonly intervals?: MonitorIntervals
+}
+
+/** What exists while this process holds the lease of a server: it watches the server and runs its jobs. */
+export interface Serving {
+  cancel (jobId: string): void
+  checkNow (): void
+  holdOrResume (): void
+  /** Redis was away: what its outage left undone is seen to now. */
+  repairSoon (): void
+  /** Stops what runs and puts it back in line; fetched jobs are held back. */
+  letGo (): Promise<void>
+  /** The server is another process's now: drops everything without touching it. */
+  abandon (): void
+  close (deadlineMs: number): Promise<void>
+}
+
+/** @param current whether the lease is still held, which whoever lost it must not act upon */
+export async function startServing (dependencies: ServingDependencies, current: () => boolean): Promise<Serving> {
+  const { server, connection, keys, queues, store, media, states, log, owner, connect, limits } = dependencies
+  const serverId = server().id
+  const held = new Set<string>()
+  const repair = createLineRepair({ server, store, queues, log, isHeld: jobId => held.has(jobId) })
+  await queues.pause(serverId)
+  const orphans = await repair.takeBack()
+  const client = connect(server())
+
+  /** The line runs while the server can be used and no operator holds it. */
+  async function setLine (usable: boolean): Promise<void> {
+    if (!current()) return
+    if (usable && !server().paused) await queues.resume(serverId)
+    else await queues.pause(serverId)
+  }
+
+  const monitor = createServerMonitor({
+    server,
+    client,
+    states,
+    log,
+    ...(dependencies.intervals === undefined ? {} : { intervals: dependencies.intervals }),
+    onUsable: setLine
+  })
+  const runner = createGenerationRunner({
+    server,
+    client,
+    monitor,
+    store,
+    media,
+    log,
+    limits,
+    gate: createGate(),
+    owner,
+    prepare: job => prepareGeneration(job, {
+      media, inventory: () => states.inventory(serverId), traits: monitor.traits
+    })
+  })
+
+  function settle (work: Promise<unknown>, sentence: string): void {
+    work.catch(error => { log.error({ server: server().alias, error: messageOf(error) }, sentence) })
+  }
+
+  async function run (entry: GenerationData): Promise<RunOutcome> {
+    held.add(entry.jobId)
+    return await runner.run(entry).finally(() => { held.delete(entry.jobId) })
+  }
+
+  async function repairAll (): Promise<void> {
+    if (!current()) return
+    // Also undoes what a former holder did to the line after a cut of its own.
+    await setLine(monitor.usable())
+    settle(runner.clear(await repair.takeBack()), 'could not stop what a lost worker had begun')
+    await repair.renewEntries()
+  }
+
+  settle(runner.clear(orphans), 'could not stop what a lost worker had begun')
+  const worker = createGenerationWorker({ serverId, connection, keys, run, log })
+  const repairs = setInterval(() => { settle(repairAll(), 'could not repair the line') }, repairInterval)
+  const late = setInterval(() => { settle(store.enterLate(serverId), 'could not add late entries') }, lateInterval)
+  settle(repair.renewEntries(), 'could not repair the line')
+  settle(monitor.check(), 'could not check the server')
+
+  return {
+    cancel: runner.cancel,
+    checkNow () {
+      monitor.expectNewInventory()
+      settle(monitor.check(), 'could not check the server')
+    },
+    holdOrResume () { settle(setLine(monitor.usable()), 'could not hold or resume the line') },
+    repairSoon () { settle(repairAll(), 'could not repair the line') },
+    letGo: runner.stop,
+    abandon: runner.abandon,
+    async close (deadlineMs) {
+      clearInterval(repairs)
+      clearInterval(late)
+      await worker.close(deadlineMs)
+      await monitor.close()
+      await client.close()
+    }
+  }
+}

@@ -1,0 +1,69 @@
+import type { A1111Client } from '../a1111/client.ts'
+import type { GenerationOptions } from '../a1111/generation-call.ts'
+import { GenerationFailure, type GenerationAnswer, type GenerationMode } from '../a1111/types.ts'
+import { messageOf } from '../errors.ts'
+import type { Log } from '../log.ts'
+import { stopOpenTask } from './task-control.ts'
+
+/** Why a generation is being stopped. */
+export type StopReason = 'cancel' | 'shutdown'
+
+/** One generation from before it is sent until nothing of it is at the server, and the means to stop it. */
+export interface OpenGeneration {
+  /** @throws GenerationFailure; `cancelled` when it was stopped before, so that it was never sent */
+  send (mode: GenerationMode, body: string, options: Omit<GenerationOptions, 'signal'>): Promise<GenerationAnswer>
+  /** Interrupts it at the server, which then answers with what it has; hangs up where no answer comes. */
+  stop (why: StopReason): void
+  /** Null while it is not being stopped. */
+  stopReason (): StopReason | null
+  /** Aborted when it is being stopped. */
+  readonly stopped: AbortSignal
+  /** Ends the call at once and leaves the server alone. */
+  hangUp (why: Error): void
+  /** What `hangUp` was called with. */
+  hungUpFor (): unknown
+  /** Resolves when no interrupt is on its way any more, so that none can hit the next generation. */
+  close (): Promise<void>
+}
+
+/** How long a server may take to answer after an interrupt before we hang up, in milliseconds. */
+const answerAfterInterrupt: Readonly<Record<StopReason, number>> = { cancel: 30_000, shutdown: 2000 }
+
+export function createOpenGeneration (client: A1111Client, taskId: string, log: Log): OpenGeneration {
+  const connection = new AbortController()
+  const stopping = new AbortController()
+  const over = new AbortController()
+  let reason: StopReason | null = null
+  let sent = false
+  let interrupting: Promise<void> = Promise.resolve()
+
+  function interrupt (why: StopReason): void {
+    const hangUp = setTimeout(() => { connection.abort(new Error('no answer after the interrupt')) },
+      answerAfterInterrupt[why])
+    interrupting = stopOpenTask(client, taskId, over.signal)
+      .catch(error => { log.warn({ job: taskId, error: messageOf(error) }, 'could not interrupt') })
+    over.signal.addEventListener('abort', () => { clearTimeout(hangUp) }, { once: true })
+  }
+
+  return {
+    stopped: stopping.signal,
+    stopReason: () => reason,
+    hungUpFor: () => connection.signal.reason as unknown,
+    async send (mode, body, options) {
+      if (reason !== null) throw new GenerationFailure('cancelled', 'cancelled', 'It was stopped before it was sent.')
+      sent = true
+      return await client.generate(mode, body, { ...options, signal: connection.signal })
+    },
+    stop (why) {
+      if (reason !== null) return
+      reason = why
+      stopping.abort()
+      if (sent && !over.signal.aborted) interrupt(why)
+    },
+    hangUp (why) { connection.abort(why) },
+    async close () {
+      over.abort()
+      await interrupting
+    }
+  }
+}

@@ -1,0 +1,183 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Redis } from 'ioredis'
+import type { Test } from 'tap'
+import { createKeys, type Keys } from '../../src/redis/keys.ts'
+import { isSameProcess } from '../../src/redis/process.ts'
+import { readServerRecord } from '../../src/redis/server-files.ts'
+import { findRunningServer } from '../../src/redis/server.ts'
+import { startSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator/simulator.ts'
+import { client } from '../helper.ts'
+import { startTestRedis, type TestRedis } from '../redis.ts'
+
+const launcher = fileURLToPath(new URL('../../src/launch.mjs', import.meta.url))
+type Teardown = Pick<Test, 'teardown'>
+
+export interface Exit { readonly code: number | null, readonly signal: string | null }
+
+/** One process of the service, as an operator sees it: what it prints, and how it ends. */
+export interface ServiceProcess {
+  readonly pid: number
+  readonly ended: Promise<Exit>
+  /** All that it printed so far. */
+  output (): string
+  /** Resolves with the match when it has printed this. @throws Error when it ends before */
+  printed (pattern: RegExp): Promise<RegExpExecArray>
+  signal (signal: NodeJS.Signals): void
+  /** Ends it as a power cut would. */
+  kill (): Promise<Exit>
+}
+
+export type Command = 'api' | 'worker' | 'start'
+export type Client = ReturnType<typeof client>
+
+/** A process that answers requests. */
+export interface ApiProcess extends ServiceProcess, Client {
+  readonly url: string
+  /** For looking into its Redis; waits while that is away. */
+  readonly look: Redis
+}
+
+/** Real processes on one Redis that keeps what it acknowledged, and a simulated server they share. */
+export interface Fleet {
+  readonly redis: TestRedis
+  /** For looking into the Redis that api and worker processes share; waits while it is away. */
+  readonly look: Redis
+  readonly keys: Keys
+  readonly simulator: Simulator
+  readonly dataDirectory: string
+  /** Everything that was started, dead or alive. */
+  readonly processes: readonly ServiceProcess[]
+  /** Resolves when the process is up: a worker as soon as it follows the servers, not only when it serves one. */
+  worker (settings?: Settings): Promise<ServiceProcess>
+  api (settings?: Settings): Promise<ApiProcess>
+  /** Everything in one process, on a private Redis. */
+  allInOne (settings?: Settings): Promise<ApiProcess>
+}
+
+type Settings = Readonly<Record<string, string>>
+
+/** Steps slow enough that a generation can be hit, small enough that nobody waits. */
+const simulated: SimulatorOptions = { stepMilliseconds: 20, loadMilliseconds: 0 }
+
+export async function startFleet (t: Teardown, options: SimulatorOptions = {}): Promise<Fleet> {
+  const redis = await startTestRedis({ persistence: 'always' })
+  t.teardown(redis.stop)
+  const simulator = await startSimulator({ ...simulated, ...options })
+  t.teardown(simulator.close)
+  const dataDirectory = await mkdtemp(join(tmpdir(), 'sq-faults-'))
+  t.teardown(() => rm(dataDirectory, { recursive: true, force: true }))
+  const keys = createKeys('sq')
+  const look = lookInto(t, redis.url)
+  const processes: ServiceProcess[] = []
+
+  function launch (command: Command, settings: Settings): ServiceProcess {
+    const started = startProcess(command, dataDirectory, {
+      DATA_DIR: dataDirectory,
+      PORT: '0',
+      SERVERS: `Main=${simulator.url}`,
+      SIMULATOR: 'off',
+      RETRY_BACKOFF_SECONDS: '0.05',
+      RATE_LIMIT_PER_MINUTE: '0',
+      ...command !== 'start' && { REDIS_URL: redis.url },
+      ...settings
+    })
+    processes.push(started)
+    t.teardown(started.kill)
+    return started
+  }
+
+  async function answering (command: Command, settings: Settings): Promise<Omit<ApiProcess, 'look' | keyof Client>> {
+    const started = launch(command, settings)
+    const [, url = ''] = await started.printed(/API docs: +(\S+)\/docs/)
+    return { ...started, url }
+  }
+
+  return {
+    redis,
+    look,
+    keys,
+    simulator,
+    dataDirectory,
+    processes,
+    async worker (settings = {}) {
+      const started = launch('worker', settings)
+      await started.printed(/worker is up/)
+      return started
+    },
+    async api (settings = {}) {
+      const started = await answering('api', settings)
+      return { ...started, look, ...client(started.url, { redisUrl: redis.url, keys }) }
+    },
+    async allInOne (settings = {}) {
+      t.teardown(async () => { await endPrivateRedis(dataDirectory) })
+      const started = await answering('start', settings)
+      const redisUrl = await findRunningServer(dataDirectory) ?? ''
+      return { ...started, look: lookInto(t, redisUrl), ...client(started.url, { redisUrl, keys }) }
+    }
+  }
+}
+
+function lookInto (t: Teardown, redisUrl: string): Redis {
+  const look = new Redis(redisUrl, { maxRetriesPerRequest: null, retryStrategy: () => 50 })
+  look.on('error', () => {})
+  t.teardown(() => { look.disconnect() })
+  return look
+}
+
+/** A private Redis outlives the kill of its service, which is what it is for, but not its test. */
+async function endPrivateRedis (dataDirectory: string): Promise<void> {
+  const record = await readServerRecord(dataDirectory)
+  if (record !== undefined && isSameProcess(record.process)) process.kill(record.process.pid, 'SIGKILL')
+}
+
+/** Starts the command line, which sees to a build, in a folder without any .env and with an environment of its own. */
+function startProcess (command: Command, folder: string, settings: Settings): ServiceProcess {
+  const child = spawn(process.execPath, ['--enable-source-maps', launcher, command], {
+    cwd: folder, env: { ...cleanEnvironment(), ...settings }, stdio: ['ignore', 'pipe', 'pipe']
+  })
+  const ended = endOf(child)
+  let all = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8')
+    stream.on('data', (text: string) => {
+      all += text
+      child.emit('printed')
+    })
+  }
+  return {
+    pid: child.pid ?? 0,
+    ended,
+    output: () => all,
+    async printed (pattern) {
+      for (;;) {
+        const found = pattern.exec(all)
+        if (found !== null) return found
+        const end = await Promise.race([once(child, 'printed').then(() => null), ended])
+        if (end !== null && !pattern.test(all)) {
+          throw new Error(`${command} ended (${end.code ?? end.signal}) before it printed ${String(pattern)}:\n${all}`)
+        }
+      }
+    },
+    signal: signal => { child.kill(signal) },
+    async kill () {
+      child.kill('SIGKILL')
+      return await ended
+    }
+  }
+}
+
+async function endOf (child: ChildProcess): Promise<Exit> {
+  // `close`, not `exit`: what it printed last must be there.
+  const [code, signal] = await once(child, 'close') as [number | null, string | null]
+  return { code, signal }
+}
+
+/** Nothing of the tests' own environment but where programs are. */
+function cleanEnvironment (): NodeJS.ProcessEnv {
+  return { PATH: process.env.PATH, HOME: process.env.HOME }
+}

@@ -1,0 +1,68 @@
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { connect, createServer, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Test } from 'tap'
+import { jobScripts, type JobScriptName } from '../../src/jobs/scripts/index.ts'
+import type { TestRedis } from '../redis.ts'
+
+/** A wire to Redis that can be made to break between a command and its answer. */
+export interface RedisProxy extends TestRedis {
+  /** The next call of this script is carried out, but its caller loses the connection in place of the answer. */
+  loseAnswerTo (script: JobScriptName): void
+  /** How many answers were lost so far. */
+  lost (): number
+}
+
+/** @param socketPath where the real Redis listens */
+export async function startRedisProxy (t: Pick<Test, 'teardown'>, redis: TestRedis): Promise<RedisProxy> {
+  const socketPath = decodeURIComponent(/path=(.*)$/.exec(redis.url)?.[1] ?? '')
+  const folder = await mkdtemp(join(tmpdir(), 'sq-proxy-'))
+  const own = join(folder, 'redis.sock')
+  const open = new Set<Socket>()
+  let marks: string[] = []
+  let lost = 0
+
+  const server = createServer(client => {
+    const upstream = connect(socketPath)
+    let breaking = false
+    for (const socket of [client, upstream]) {
+      open.add(socket)
+      socket.on('error', () => {})
+      socket.on('close', () => {
+        open.delete(socket)
+        client.destroy()
+        upstream.destroy()
+      })
+    }
+    client.on('data', request => {
+      const text = request.toString('latin1')
+      if (marks.some(mark => text.includes(mark))) {
+        marks = []
+        breaking = true
+      }
+      upstream.write(request)
+    })
+    upstream.on('data', answer => {
+      // Redis asks for the script's text where it does not know it yet; that is not the answer.
+      if (breaking && !answer.toString('latin1').includes('NOSCRIPT')) {
+        lost++
+        client.destroy()
+      } else client.write(answer)
+    })
+  }).listen(own)
+  await once(server, 'listening')
+  t.teardown(async () => {
+    server.close()
+    for (const socket of open) socket.destroy()
+    await rm(folder, { recursive: true, force: true })
+  })
+  return {
+    ...redis,
+    url: `redis://localhost?path=${encodeURIComponent(own)}`,
+    loseAnswerTo (script) { marks = [createHash('sha1').update(jobScripts[script]).digest('hex')] },
+    lost: () => lost
+  }
+}
