@@ -24,6 +24,7 @@ import { createModelViews } from '../plugins/api/model-views.ts'
 import modelRoutes from '../plugins/api/models.ts'
 import { createServerViews } from '../plugins/api/server-views.ts'
 import serverRoutes from '../plugins/api/servers.ts'
+import dropInRoutes from '../plugins/sdapi/drop-in.ts'
 import { createFailedLogins } from './access/failed-logins.ts'
 import { createHostRules } from './access/host-check.ts'
 import { maySeeJob } from './access/principal.ts'
@@ -33,8 +34,10 @@ import { createTrustRules } from './access/trust.ts'
 import type { House } from './house.ts'
 import { createBulks } from './jobs/bulk.ts'
 import { createIdempotency } from './jobs/idempotency.ts'
+import { createJobNotices } from './jobs/notices.ts'
 import { removeJob } from './jobs/remove.ts'
 import { createSubmitter } from './jobs/submit.ts'
+import { createDropIn } from './sdapi/drop-in.ts'
 import { createServerDesk } from './servers/desk.ts'
 
 export interface AppOptions {
@@ -121,5 +124,9 @@ export async function createApp ({ house, logger, tokens }: AppOptions): Promise
   await app.register(apiKeyRoutes, { accessKeys })
   await app.register(modelRoutes, { catalogue: house.models.catalogue, registry, views: createModelViews(registry) })
   await app.register(choiceRoutes, { registry, states })
+
+  const notices = await createJobNotices({ subscriber: house.subscriber, keys, store })
+  app.addHook('onClose', async () => { notices.close() })
+  await app.register(dropInRoutes, { dropIn: createDropIn(house, submitter, notices) })
   return app
 }

@@ -10,7 +10,7 @@ export interface CorsOptions {
 const exposedHeaders = [
   'RateLimit-Limit', 'RateLimit-Remaining', 'RateLimit-Reset', 'RateLimit-Policy',
   'X-RateLimit-Limit', 'X-RateLimit-Remaining', 'X-RateLimit-Reset',
-  'Retry-After', 'X-Request-Id', 'Location', 'Content-Disposition'
+  'Retry-After', 'X-Request-Id', 'Location', 'Content-Disposition', 'X-Job-ID', 'Preference-Applied'
 ]
 
 /**
@@ -32,7 +32,7 @@ const cors: FastifyPluginAsync<CorsOptions> = async (app, { origins }) => {
     methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'],
     allowedHeaders: [
       'Origin', 'Accept', 'Content-Type', 'Authorization', 'X-API-Key', 'X-API-Secret', 'X-Requested-With',
-      'Idempotency-Key', 'Last-Event-ID'
+      'Idempotency-Key', 'Last-Event-ID', 'Prefer', 'X-StableQueue-Server'
     ],
     exposedHeaders,
     maxAge: 600,

@@ -58,6 +58,7 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
         { name: 'Models', description: 'What the servers and the model folders have' },
         { name: 'API keys', description: 'Who may do what' },
         { name: 'Web UI', description: 'Sessions of the web UI' },
+        { name: 'A1111', description: 'The same queue for whatever was written for A1111 itself' },
         { name: 'Health', description: 'For balancers and operators' }
       ],
       components: {

@@ -46,6 +46,11 @@ function walk (
   }
 }
 
+/** Whether a dotted name is that of a field which holds pictures only, or of one inside it. */
+export function isImagePlace (field: string): boolean {
+  return imageFields.has(field.split('.')[0] ?? '')
+}
+
 function looksLikeImage (text: string): boolean {
   if (text.length < shortestImage) return false
   const start = text.slice(0, shortestImage).trimStart()

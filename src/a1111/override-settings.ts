@@ -121,10 +121,15 @@ export function readOverrideSettings (given: unknown): Record<string, unknown> {
   return read
 }
 
-const writesFiles = /^(save_|samples_|grid_|outdir_|directories_|temp_dir|use_save_to_dirs|clean_temp_dir)/
+const aboutFiles = /^(save_|samples_|grid_|outdir_|directories_|temp_dir|use_save_to_dirs|clean_temp_dir)/
+
+/** Whether a setting is about what the server writes to its own disk. */
+export function isFileSetting (name: string): boolean {
+  return aboutFiles.test(name)
+}
 
 function refused (name: string, field: string): ServiceError {
-  const why = writesFiles.test(name)
+  const why = isFileSetting(name)
     ? 'it decides what the server writes to its disk'
     : 'it is not among the settings whose effect ends with this job'
   return new ServiceError('unsupported_parameter', `The server setting ${name} cannot be changed by a job: ${why}.`,

@@ -51,6 +51,8 @@ export const Settings = Type.Object({
   IMAGES_PER_JOB: whole('Input images that one job may bring.', 16, 1, 1000),
   PIXELS_PER_JOB_MEGAPIXELS: Type.Number({ description: 'Largest total output of one job, in millions of pixels (images times their size).', default: 400, minimum: 0.01, maximum: 100_000 }),
   IDEMPOTENCY_HOURS: whole('Hours for which an Idempotency-Key gives the first answer again.', 24, 1, 720),
+  SDAPI_EARLY_JOB_ID: flag('on: /sdapi/v1 sends status and X-Job-ID as soon as a job is accepted, and tells later failures in the body. off: it answers late, with the status that fits.', true),
+  SDAPI_UNKNOWN_NAMES: oneOf(['refuse', 'ignore'], 'refuse', 'What /sdapi/v1 does with a checkpoint, sampler or LoRA that no server has: refuse it with 422, or go on without it, as A1111 does.'),
   DASHBOARD_READ_ONLY: flag('true: the BullMQ dashboard shows and changes nothing.', true),
   LOG_LEVEL: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], 'info', 'Least severity that is logged.'),
   SHUTDOWN_SECONDS: Type.Number({ description: 'Longest time that a stop may take before the process leaves anyway.', default: 8, minimum: 0.5, maximum: 600 })

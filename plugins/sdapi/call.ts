@@ -1,0 +1,68 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { callerOf } from '../../src/sdapi/callers.ts'
+
+/** Names the server that is to take the request. */
+export const serverHeader = 'x-stablequeue-server'
+
+/** How a generation is to be answered. */
+export type AnswerMode =
+  | { readonly kind: 'wait' }
+  /** 202, unless the job ends within so many seconds. */
+  | { readonly kind: 'async', readonly waitSeconds: number }
+
+/** Nobody waits longer for a 202. */
+const longestWaitSeconds = 3600
+
+/** Who the drop-in takes the caller for. */
+export function callerOfRequest (request: FastifyRequest): string {
+  return callerOf(request.principal, request.ip)
+}
+
+/** Alias of the server that the caller or its key names; empty for whichever is best. */
+export function targetOf (request: FastifyRequest): string {
+  const { [serverHeader]: named } = request.headers
+  return typeof named === 'string' && named.trim() !== '' ? named.trim() : request.principal.dropIn.server ?? ''
+}
+
+/** Where the request says by itself how it wants to be answered, and where its client cannot. */
+export interface AsyncSigns {
+  /** The base path `/async` was used. */
+  readonly byPath: boolean
+  /** The bearer of AUTH_TOKEN, as async-proxy clients send it. */
+  readonly byToken: boolean
+  /** A webhook is named, which only somebody has who does not wait. */
+  readonly byWebhook: boolean
+}
+
+/** The query decides, then the header, then what the client is known by. */
+export function answerMode (request: FastifyRequest, signs: AsyncSigns): AnswerMode {
+  const preferences = preferencesOf(request.headers.prefer)
+  const { async: asked } = request.query as { async?: string }
+  if (asked === '0' || asked === 'false') return { kind: 'wait' }
+  const wanted = asked !== undefined || preferences.has('respond-async') || Object.values(signs).includes(true) ||
+    request.principal.dropIn.answer === 'async'
+  if (!wanted) return { kind: 'wait' }
+  const seconds = Number(preferences.get('wait') ?? 0)
+  return { kind: 'async', waitSeconds: Number.isFinite(seconds) ? Math.min(Math.max(seconds, 0), longestWaitSeconds) : 0 }
+}
+
+/** RFC 7240, §2: names and values, parted by commas; parameters behind a semicolon are not used here. */
+function preferencesOf (header: string | string[] | undefined): Map<string, string> {
+  const text = Array.isArray(header) ? header.join(',') : header ?? ''
+  return new Map(text.split(',').map(part => {
+    const [name = '', value = ''] = (part.split(';')[0] ?? '').split('=')
+    return [name.trim().toLowerCase(), value.trim().replace(/^"|"$/g, '')]
+  }))
+}
+
+/** Fastify sends nothing at all for null, where A1111 says `null`. */
+export function sendJson (reply: FastifyReply, value: unknown): FastifyReply {
+  return reply.type('application/json').serializer((payload: unknown) => String(payload)).send(JSON.stringify(value))
+}
+
+/** Fires when the caller is gone before it has its whole answer. */
+export function hangUp (reply: FastifyReply): AbortSignal {
+  const controller = new AbortController()
+  reply.raw.once('close', () => { if (!reply.raw.writableFinished) controller.abort() })
+  return controller.signal
+}

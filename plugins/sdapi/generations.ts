@@ -1,0 +1,151 @@
+import { Readable } from 'node:stream'
+import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import type { GenerationMode } from '../../src/a1111/types.ts'
+import { fieldsOf, textOf } from '../../src/a1111/json-values.ts'
+import { messageOf } from '../../src/errors.ts'
+import type { Job } from '../../src/jobs/job.ts'
+import { newJobId } from '../../src/jobs/submit.ts'
+import { blanksUntil, checkImages, generationAnswer } from '../../src/sdapi/answer.ts'
+import type { DropIn } from '../../src/sdapi/drop-in.ts'
+import { errorOfJob, toA1111Error } from '../../src/sdapi/errors.ts'
+import { readGenerationCall, type GenerationCall } from '../../src/sdapi/request.ts'
+import { answerMode, callerOfRequest, hangUp, sendJson, targetOf } from './call.ts'
+
+export interface GenerationsOptions {
+  readonly dropIn: DropIn
+  /** Whether the scope stands under `/async`. */
+  readonly path: 'plain' | 'async'
+}
+
+/** Proxies give up on what stays silent for a minute, some sooner. */
+const blankIntervalMs = 15_000
+
+const route = { tags: ['A1111'], consumes: ['application/json'] }
+
+/** POST txt2img and img2img: A1111's own answer when the images are there, or 202 to who does not want to wait. */
+const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn, path }) => {
+  const { house, submitter, notices, own, callerJobs, shortIds } = dropIn
+  const { config, store, media } = house
+  const early = config.SDAPI_EARLY_JOB_ID
+
+  for (const mode of ['txt2img', 'img2img'] as const) {
+    app.post(`/${mode}`, {
+      config: { access: { scope: 'jobs:write' } },
+      schema: {
+        ...route,
+        hide: path === 'async',
+        operationId: `a1111_${mode}`,
+        summary: `Generate as A1111's ${mode} does`,
+        description: 'Takes A1111\'s request and answers as A1111 does once the images are there. The job\'s id is in ' +
+          'X-Job-ID at once. `Prefer: respond-async` or `?async=1` gets 202 with the id instead.'
+      }
+    }, async (request, reply) => await generate(mode, request, reply))
+  }
+
+  async function generate (mode: GenerationMode, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    const gone = hangUp(reply)
+    const caller = callerOfRequest(request)
+    const call = readGenerationCall(mode, request.body, await own.read(caller))
+    const answer = answerMode(request, {
+      byPath: path === 'async', byToken: isProxyClient(request), byWebhook: textOf(fieldsOf(request.body).webhookUrl) !== null
+    })
+    const id = await submit(call, caller, request, reply)
+    // Up to 64 MiB that nobody needs while the caller waits.
+    request.body = undefined
+    if (request.principal.dropIn.onHangUp === 'cancel') gone.addEventListener('abort', () => { cancelQuietly(id) })
+    reply.headers({ vary: 'Prefer', 'cache-control': 'no-store' })
+    if (answer.kind === 'async') {
+      const job = await endedWithin(id, answer.waitSeconds, gone)
+      return job === null ? accepted(id, reply) : await answerEnded(job, call, reply)
+    }
+    if (early) return answerEarly(id, call, gone, reply)
+    const job = await notices.ended(id, gone).catch(unlessGone(gone))
+    return job === null ? reply.hijack() : await answerEnded(job, call, reply)
+  }
+
+  async function submit (
+    call: GenerationCall, caller: string, request: FastifyRequest, reply: FastifyReply
+  ): Promise<string> {
+    const checked = await submitter.check({
+      target: targetOf(request),
+      given: call.given,
+      appType: 'a1111',
+      source: 'sdapi',
+      priority: 5,
+      onMissing: config.SDAPI_UNKNOWN_NAMES,
+      keyId: request.principal.keyId,
+      bulkId: null
+    })
+    const id = newJobId()
+    const shortId = await shortIds.claim(id)
+    const origin = { shortId, caller, ip: request.ip }
+    await submitter.accept({ ...checked, request: { ...checked.request, dropIn: origin } }, id)
+    await callerJobs.add(caller, id)
+    reply.header('x-job-id', shortId)
+    return id
+  }
+
+  function isProxyClient (request: FastifyRequest): boolean {
+    return config.AUTH_TOKEN !== '' && request.headers.authorization?.trim() === `Bearer ${config.AUTH_TOKEN}`
+  }
+
+  function cancelQuietly (id: string): void {
+    store.cancel(id).catch(error => { app.log.debug({ job: id, error: messageOf(error) }, 'not cancelled') })
+  }
+
+  /** Null when it has not ended by then. */
+  async function endedWithin (id: string, seconds: number, gone: AbortSignal): Promise<Job | null> {
+    if (seconds === 0) return null
+    const over = AbortSignal.any([gone, AbortSignal.timeout(seconds * 1000)])
+    return await notices.ended(id, over).catch(unlessGone(over))
+  }
+
+  function accepted (id: string, reply: FastifyReply): FastifyReply {
+    reply.code(202).headers({ location: `/sdapi/v1/jobs/${id}`, 'preference-applied': 'respond-async' })
+    return sendJson(reply, { uuid: id })
+  }
+
+  /** The status is still open, so it can say what happened. */
+  async function answerEnded (job: Job, call: GenerationCall, reply: FastifyReply): Promise<FastifyReply> {
+    if (job.status === 'failed') throw errorOfJob(job)
+    await checkImages(media, job)
+    return await reply.type('application/json').send(stream(generationAnswer(media, job, call)))
+  }
+
+  /** Status and headers go out now, with a blank; what fails from here on is told in the body. */
+  function answerEarly (id: string, call: GenerationCall, gone: AbortSignal, reply: FastifyReply): FastifyReply {
+    // nginx would keep the headers until the body fills its buffer
+    reply.code(200).type('application/json').header('x-accel-buffering', 'no')
+    return reply.send(stream(body()))
+
+    async function * body (): AsyncGenerator<string> {
+      const ended = notices.ended(id, gone)
+      yield * blanksUntil(ended, blankIntervalMs)
+      let job: Job
+      try {
+        job = await ended
+        if (job.status === 'failed') throw errorOfJob(job)
+        await checkImages(media, job)
+      } catch (error) {
+        if (!gone.aborted) yield JSON.stringify(toA1111Error(error).body)
+        return
+      }
+      yield * generationAnswer(media, job, call)
+    }
+  }
+}
+
+export default generations
+
+/** One piece at a time: a slow reader must not make us hold many. */
+function stream (pieces: AsyncGenerator<string>): Readable {
+  return Readable.from(pieces, { highWaterMark: 1 })
+}
+
+/** Null in place of the error that the caller's own leaving made. */
+function unlessGone (signal: AbortSignal): (error: unknown) => null {
+  return error => {
+    if (signal.aborted) return null
+    throw error
+  }
+}

@@ -1,0 +1,36 @@
+import type { FastifyInstance } from 'fastify'
+import { ServiceError } from '../../src/errors.ts'
+import { toA1111Error } from '../../src/sdapi/errors.ts'
+import { HttpException, PythonError, ValidationFailure } from '../../src/simulator/failures.ts'
+import { toServiceError } from '../core/errors.ts'
+import { takeA1111Bodies } from './body.ts'
+import { sendJson } from './call.ts'
+
+const methods = ['GET', 'POST', 'DELETE'] as const
+
+/** Makes a scope behave like A1111: its ways of logging in, its bodies, its errors. */
+export function behaveLikeA1111 (app: FastifyInstance): void {
+  app.addHook('onRoute', route => { route.config = { credentials: 'a1111', ...route.config } })
+  takeA1111Bodies(app)
+  answerErrorsLikeA1111(app)
+
+  app.setNotFoundHandler(async (request, reply) => {
+    const path = request.url.split('?')[0] ?? ''
+    const known = methods.some(method => app.hasRoute({ method, url: path }))
+    reply.code(known ? 405 : 404)
+    return sendJson(reply, { detail: known ? 'Method Not Allowed' : 'Not Found' })
+  })
+}
+
+/** The same for routes outside of `/sdapi/v1`. */
+export function answerErrorsLikeA1111 (app: FastifyInstance): void {
+  app.setErrorHandler(async (thrown, request, reply) => {
+    const own = thrown instanceof HttpException || thrown instanceof PythonError || thrown instanceof ValidationFailure
+    const error = own ? thrown : toServiceError(thrown)
+    const { status, body } = toA1111Error(error)
+    const code = error instanceof ServiceError ? error.code : 'a1111'
+    const weight = !own && status >= 500 ? 'error' : 'debug'
+    request.log[weight]({ code, cause: error.cause ?? undefined }, error.message)
+    return sendJson(reply.code(status), body)
+  })
+}

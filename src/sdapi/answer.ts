@@ -1,0 +1,91 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Job, JobImage } from '../jobs/job.ts'
+import type { MediaStore } from '../media/store.ts'
+
+/** What an answer needs besides the job. */
+export interface AnswerWishes {
+  /** JSON text of `parameters`. */
+  readonly echo: string
+  readonly sendImages: boolean
+}
+
+/** Base64 takes three bytes at a time. */
+const group = 3
+
+/** The bytes of an output as base64, piece by piece. */
+export async function * base64Of (media: Pick<MediaStore, 'openOutput'>, name: string): AsyncGenerator<string> {
+  const output = await media.openOutput(name)
+  let rest: Buffer = Buffer.alloc(0)
+  for await (const chunk of output.stream() as AsyncIterable<Buffer>) {
+    const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
+    const whole = bytes.length - bytes.length % group
+    yield bytes.toString('base64', 0, whole)
+    rest = bytes.subarray(whole)
+  }
+  if (rest.length > 0) yield rest.toString('base64')
+}
+
+/** A JSON list of images as base64, none of which is ever whole in memory. */
+export async function * imageList (media: MediaStore, images: readonly JobImage[]): AsyncGenerator<string> {
+  yield '['
+  for (const [index, { name }] of images.entries()) {
+    yield index === 0 ? '"' : ',"'
+    yield * base64Of(media, name)
+    yield '"'
+  }
+  yield ']'
+}
+
+/**
+ * Whether all images of a job can be read, while there is still time to answer something else.
+ * @throws ServiceError `image_not_found`
+ */
+export async function checkImages (media: MediaStore, job: Job): Promise<void> {
+  for (const { name } of job.result?.images ?? []) await (await media.openOutput(name)).close()
+}
+
+/** A1111's answer to a generation, from a job that has ended with or without images. */
+export async function * generationAnswer (
+  media: MediaStore, job: Job, { echo, sendImages }: AnswerWishes
+): AsyncGenerator<string> {
+  yield '{"images":'
+  yield * imageList(media, sendImages ? job.result?.images ?? [] : [])
+  yield `,"parameters":${echo},"info":${JSON.stringify(infoText(job))}}`
+}
+
+/** `info` as A1111 gives it: JSON inside of a string. */
+export function infoText (job: Job): string {
+  return JSON.stringify(job.result?.info ?? infoOfNothing(job))
+}
+
+/** A job that was cancelled before it ran: A1111 answers an early interrupt with no images, too. */
+function infoOfNothing ({ submission: { parameters } }: Job): Record<string, unknown> {
+  const { prompt = '', negative_prompt: negative = '', seed = -1, width, height, sampler_name: sampler, steps } = parameters
+  return {
+    prompt,
+    all_prompts: [prompt],
+    negative_prompt: negative,
+    all_negative_prompts: [negative],
+    seed,
+    all_seeds: [seed],
+    width,
+    height,
+    sampler_name: sampler,
+    steps,
+    index_of_first_image: 0,
+    infotexts: [],
+    extra_generation_params: {}
+  }
+}
+
+/** A blank now, and one at each interval until the promise is settled: proxies cut what stays silent. */
+export async function * blanksUntil (settled: Promise<unknown>, intervalMs: number): AsyncGenerator<string> {
+  const over = settled.then(() => 'over', () => 'over')
+  for (;;) {
+    yield ' '
+    const stop = new AbortController()
+    const first = await Promise.race([over, sleep(intervalMs, 'again', { signal: stop.signal }).catch(() => 'again')])
+    stop.abort()
+    if (first === 'over') return
+  }
+}

@@ -1,0 +1,90 @@
+import type { A1111Client } from '../a1111/client.ts'
+import { fieldsOf, type JsonObject } from '../a1111/json-values.ts'
+import type { SmallCallOptions } from '../a1111/small-calls.ts'
+import { rankCandidates } from '../servers/choose.ts'
+import type { ServerRegistry } from '../servers/registry.ts'
+import { sameAddress, type Server } from '../servers/server.ts'
+import type { ServerStateStore } from '../servers/state-store.ts'
+
+/** The servers as their own API shows them, for clients that expect to talk to one of them. */
+export interface ServerFaces {
+  /** Enabled servers that answer, best first; only the named one where there is a name. */
+  reachable (target: string): Promise<Server[]>
+  /** What a server answers to GET; remembered for a few seconds. */
+  read (server: Server, path: string): Promise<unknown>
+  /** The same of all servers that give an answer. */
+  readAll (path: string, target: string): Promise<unknown[]>
+  /** The options of the best server; none while no server answers. */
+  options (target: string): Promise<JsonObject>
+  client (server: Server): A1111Client
+  close (): Promise<void>
+}
+
+export interface ServerFacesDependencies {
+  readonly registry: ServerRegistry
+  readonly states: ServerStateStore
+  readonly connect: (server: Server) => A1111Client
+}
+
+/** Clients ask for every list at their start, several times over. */
+const rememberedForMs = 5000
+const mostRemembered = 500
+/** LoRAs carry megabytes of training metadata that no client of the API reads. */
+const callOptions: SmallCallOptions = { timeoutMs: 10_000, maxAnswerBytes: 64 * 1024 * 1024, leaveOut: ['metadata'] }
+
+export function createServerFaces ({ registry, states, connect }: ServerFacesDependencies): ServerFaces {
+  const clients = new Map<string, { server: Server, client: A1111Client }>()
+  const remembered = new Map<string, { answer: Promise<unknown>, until: number }>()
+
+  function client (server: Server): A1111Client {
+    const known = clients.get(server.id)
+    if (known !== undefined && sameAddress(known.server.address, server.address)) return known.client
+    known?.client.close().catch(() => undefined)
+    const fresh = connect(server)
+    clients.set(server.id, { server, client: fresh })
+    return fresh
+  }
+
+  async function reachable (target: string): Promise<Server[]> {
+    if (target !== '') return [registry.require(target)]
+    const servers = registry.list()
+    const known = await states.readMany(servers.map(({ id }) => id))
+    const ranked = rankCandidates(servers.map((server, index) => ({ server, state: known[index] ?? null, waiting: 0 })))
+    return ranked.filter(({ state }) => state?.reachable === 'yes').map(({ server }) => server)
+  }
+
+  async function read (server: Server, path: string): Promise<unknown> {
+    const name = `${server.id} ${server.updatedAt} ${path}`
+    const found = remembered.get(name)
+    if (found !== undefined && Date.now() < found.until) return await found.answer
+    const answer = client(server).readJson(path, callOptions)
+    const oldest = remembered.keys().next()
+    if (remembered.size >= mostRemembered && !oldest.done) remembered.delete(oldest.value)
+    remembered.set(name, { answer, until: Date.now() + rememberedForMs })
+    answer.catch(() => { remembered.delete(name) })
+    return await answer
+  }
+
+  async function readAll (path: string, target: string): Promise<unknown[]> {
+    const answers = await Promise.allSettled((await reachable(target)).map(async server => await read(server, path)))
+    return answers.flatMap(answer => answer.status === 'fulfilled' ? [answer.value] : [])
+  }
+
+  return {
+    reachable,
+    read,
+    readAll,
+    client,
+    async options (target) {
+      for (const server of await reachable(target)) {
+        const options = await read(server, '/sdapi/v1/options').catch(() => null)
+        if (options !== null) return fieldsOf(options)
+      }
+      return {}
+    },
+    async close () {
+      await Promise.all([...clients.values()].map(async ({ client: open }) => { await open.close() }))
+      clients.clear()
+    }
+  }
+}

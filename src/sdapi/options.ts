@@ -1,0 +1,80 @@
+import { findCheckpoint } from '../a1111/checkpoint-names.ts'
+import { textOf, type JsonObject } from '../a1111/json-values.ts'
+import { isOverrideAllowed } from '../a1111/override-settings.ts'
+import type { Checkpoint } from '../a1111/types.ts'
+import { PythonError } from '../simulator/failures.ts'
+import type { ServerRegistry } from '../servers/registry.ts'
+import type { ServerStateStore } from '../servers/state-store.ts'
+import type { ServerFaces } from './faces.ts'
+import { withoutSecrets } from './lists.ts'
+import type { OwnOptionsStore } from './own-options.ts'
+
+/** GET and POST /options for one caller. */
+export interface OptionsDesk {
+  /** The server's options with the caller's own on top. */
+  show (caller: string, target: string): Promise<Record<string, unknown>>
+  /**
+   * Makes what differs from what the caller was shown its own, as far as it can be a job's; the rest has no effect.
+   * Clients send the whole object back with one field changed.
+   * @throws PythonError as A1111: RuntimeError for an unknown checkpoint, KeyError for an unknown option
+   */
+  change (caller: string, target: string, wanted: JsonObject): Promise<void>
+}
+
+export interface OptionsDeskDependencies {
+  readonly faces: ServerFaces
+  readonly own: OwnOptionsStore
+  readonly registry: ServerRegistry
+  readonly states: ServerStateStore
+}
+
+/** Which file is loaded; A1111 keeps it among the options but nobody sets it. */
+const loadedHash = 'sd_checkpoint_hash'
+
+export function createOptionsDesk ({ faces, own, registry, states }: OptionsDeskDependencies): OptionsDesk {
+  async function checkpointNamed (name: string): Promise<Checkpoint | null> {
+    for (const { id, enabled } of registry.list()) {
+      const inventory = enabled ? await states.inventory(id) : null
+      const found = inventory === null ? null : findCheckpoint(name, inventory)
+      if (found !== null) return found
+    }
+    return null
+  }
+
+  async function show (caller: string, target: string): Promise<Record<string, unknown>> {
+    const [server, mine] = await Promise.all([faces.options(target), own.read(caller)])
+    const title = textOf(mine.sd_model_checkpoint)
+    const hash = title === null ? null : (await checkpointNamed(title))?.sha256 ?? null
+    return { ...withoutSecrets(server), ...mine, ...(hash === null ? {} : { [loadedHash]: hash }) }
+  }
+
+  return {
+    show,
+    async change (caller, target, wanted) {
+      const [server, shown] = await Promise.all([faces.options(target), show(caller, target)])
+      const changes: Record<string, unknown> = {}
+      for (const [name, value] of Object.entries(wanted)) {
+        if (name === loadedHash || same(value, shown[name])) continue
+        if (name === 'sd_model_checkpoint') {
+          changes[name] = value === null ? undefined : await titleOf(value)
+        } else if (isOverrideAllowed(name)) {
+          changes[name] = value === null || same(value, server[name]) ? undefined : value
+        } else if (Object.keys(server).length > 0 && !Object.hasOwn(server, name)) {
+          throw new PythonError('KeyError', `'${name}'`)
+        }
+      }
+      if (Object.keys(changes).length > 0) await own.write(caller, changes)
+    }
+  }
+
+  async function titleOf (value: unknown): Promise<string> {
+    const name = typeof value === 'string' ? value : ''
+    const found = await checkpointNamed(name)
+    if (found === null) throw new PythonError('RuntimeError', `model '${name.slice(0, 500)}' not found`)
+    return found.title
+  }
+}
+
+function same (one: unknown, other: unknown): boolean {
+  return JSON.stringify(one) === JSON.stringify(other)
+}

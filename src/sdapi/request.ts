@@ -1,0 +1,68 @@
+import { isFileSetting } from '../a1111/override-settings.ts'
+import { fieldsOf, objectOf } from '../a1111/json-values.ts'
+import type { GenerationMode } from '../a1111/types.ts'
+import { HttpException, PythonError } from '../simulator/failures.ts'
+import { generationModel } from '../simulator/generation/request.ts'
+import { pydantic1 } from '../simulator/wire/pydantic1.ts'
+import { readModel } from '../simulator/wire/read-model.ts'
+import type { OwnOptions } from './own-options.ts'
+
+/** A generation request as A1111 reads it. */
+export interface GenerationCall {
+  readonly mode: GenerationMode
+  /** What to submit. */
+  readonly given: Readonly<Record<string, unknown>>
+  /** What `parameters` of the answer echoes: the request with its defaults, without its pictures. JSON text. */
+  readonly echo: string
+  readonly sendImages: boolean
+}
+
+/** Longer texts are pictures, which the answer does not repeat; the same bound as for a server's own echo. */
+const longestEcho = 65_536
+
+/**
+ * Reads a body by A1111's model: unknown fields are dropped, numbers may be text, defaults are those of its API (50
+ * steps, Euler), which are not those of its interface.
+ * @param options what the caller has set by POST /options; the request goes first
+ * @throws ValidationFailure, HttpException or PythonError, in A1111's words
+ */
+export function readGenerationCall (mode: GenerationMode, body: unknown, options: OwnOptions): GenerationCall {
+  const all = readModel(pydantic1, generationModel(mode, 'forge'), body)
+  const sent = fieldsOf(body)
+  refuseWhatFails(mode, all)
+  const own = generationModel(mode, 'a1111')
+  const isOwn = ([name]: [string, unknown]) => Object.hasOwn(own, name)
+  const isSent = ([name]: [string, unknown]) => Object.hasOwn(sent, name)
+  // An infotext fills what the request leaves open, so defaults must not stand in its way.
+  const hasInfotext = typeof all.infotext === 'string' && all.infotext.trim() !== ''
+  const given = Object.entries(all).filter(field => isSent(field) || (isOwn(field) && !hasInfotext))
+  const echo = Object.entries(all).filter(field => isOwn(field) || isSent(field))
+  return {
+    mode,
+    given: { ...Object.fromEntries(given), override_settings: overridesOf(all.override_settings, options), mode },
+    echo: echoText(Object.fromEntries(echo)),
+    sendImages: all.send_images === true
+  }
+}
+
+/** A1111's own failures that programs may look for; everything else that is wrong is told by the submission. */
+function refuseWhatFails (mode: GenerationMode, fields: Readonly<Record<string, unknown>>): void {
+  const { init_images: images, steps } = fields
+  if (mode === 'img2img' && (!Array.isArray(images) || images.length === 0)) {
+    throw new HttpException(404, 'Init image not found')
+  }
+  if (steps === 0) throw new PythonError('ZeroDivisionError', 'integer division or modulo by zero')
+}
+
+/** Settings about the server's own files have no effect on an answer, so nobody misses them. */
+function overridesOf (given: unknown, options: OwnOptions): Record<string, unknown> {
+  const asked = Object.entries(objectOf(given) ?? {}).filter(([name]) => !isFileSetting(name))
+  return { ...options, ...Object.fromEntries(asked) }
+}
+
+function echoText (fields: Readonly<Record<string, unknown>>): string {
+  const withPictures = fields.init_images === undefined || fields.include_init_images === true
+  const shown = withPictures ? fields : { ...fields, init_images: null, mask: null }
+  return JSON.stringify(shown, (_name, value: unknown) =>
+    typeof value === 'string' && value.length > longestEcho && fields.include_init_images !== true ? null : value)
+}
