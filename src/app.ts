@@ -16,12 +16,10 @@ import uiSessionPlugin from '../plugins/core/ui-session.ts'
 import { schemaController } from '../plugins/core/validation.ts'
 import apiKeyRoutes from '../plugins/api/api-keys.ts'
 import bulkRoutes from '../plugins/api/bulks.ts'
-import choiceRoutes from '../plugins/api/choices.ts'
 import generateRoutes from '../plugins/api/generate.ts'
 import { createJobViews } from '../plugins/api/job-views.ts'
 import jobRoutes from '../plugins/api/jobs.ts'
-import { createModelViews } from '../plugins/api/model-views.ts'
-import modelRoutes from '../plugins/api/models.ts'
+import modelRoutes from '../plugins/api/model-routes.ts'
 import { createServerViews } from '../plugins/api/server-views.ts'
 import serverRoutes from '../plugins/api/servers.ts'
 import dropInRoutes from '../plugins/sdapi/drop-in.ts'
@@ -122,8 +120,7 @@ export async function createApp ({ house, logger, tokens }: AppOptions): Promise
   })
   await app.register(serverRoutes, { desk, views: createServerViews({ registry, states, store, list }) })
   await app.register(apiKeyRoutes, { accessKeys })
-  await app.register(modelRoutes, { catalogue: house.models.catalogue, registry, views: createModelViews(registry) })
-  await app.register(choiceRoutes, { registry, states })
+  await app.register(modelRoutes, { house })
 
   const notices = await createJobNotices({ subscriber: house.subscriber, keys, store })
   app.addHook('onClose', async () => { notices.close() })

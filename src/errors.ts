@@ -33,6 +33,8 @@ export const errorStatuses = {
   server_from_settings: 409,
   setup_already_done: 409,
   model_ambiguous: 409,
+  model_not_on_disk: 409,
+  no_model_folders: 409,
   // what is too much
   payload_too_large: 413,
   unsupported_media_type: 415,

@@ -13,7 +13,7 @@ import type { Log } from './log.ts'
 import { imageLimits } from './media/images.ts'
 import { createMediaStore, type MediaStore } from './media/store.ts'
 import { createUploadTexts, type UploadTexts } from './media/upload-text.ts'
-import { createModelHouse, type ModelHouse } from './models/house.ts'
+import { createModelHouse, type ModelHouse } from './model-house.ts'
 import { connectRedis } from './redis/connections.ts'
 import { createKeys, type Keys } from './redis/keys.ts'
 import { createServerRegistry, type ServerRegistry } from './servers/registry.ts'
@@ -66,6 +66,7 @@ export async function openHouse (config: Config, redisUrl: string, log: Log): Pr
     const registry = createServerRegistry({ redis, keys, vault: createVault(masterKey) })
     await registry.refresh()
     const states = createServerStateStore(redis, keys)
+    const models = createModelHouse({ config, log, redis, keys, registry, states })
     const uploadTexts = createUploadTexts(deriveKey(masterKey.current, 'upload-texts'))
     return {
       config,
@@ -82,12 +83,13 @@ export async function openHouse (config: Config, redisUrl: string, log: Log): Pr
       uploadTexts,
       registry,
       states,
-      models: createModelHouse({ redis, keys, registry, states }),
+      models,
       accessKeys,
       processId: randomUUID(),
       connect: server => createA1111Client(server.address),
       async close () {
         await accessKeys.close()
+        await models.close()
         await queues.close()
         redis.disconnect()
         subscriber.disconnect()

@@ -2,6 +2,7 @@ import { startWorkforce, type Workforce } from '../queues/workforce.ts'
 import { createGenerationQueues } from '../queues/generation-queues.ts'
 import type { House } from './house.ts'
 import { createJobStore } from './jobs/store.ts'
+import { startModelWorker } from './model-house.ts'
 import { connectRedis } from './redis/connections.ts'
 import { createLeaseStore } from './servers/lease.ts'
 import type { MonitorIntervals } from './servers/monitor.ts'
@@ -45,9 +46,11 @@ export async function startWorker (house: House, intervals?: MonitorIntervals): 
     },
     ...(intervals === undefined ? {} : { intervals })
   })
+  const modelWorker = await startModelWorker(connection, house)
   return {
     workforce,
     async close () {
+      await modelWorker.close()
       await workforce.close(config.SHUTDOWN_SECONDS * 1000)
       await queues.close()
       connection.disconnect()

@@ -6,9 +6,7 @@ import { ErrorBody } from '../../schemas/error.ts'
 import { BulkAnswer, BulkRequest, BulkView, GenerateAnswer, GenerateRequest } from '../../schemas/generate.ts'
 import { GenerationParameters, Warning } from '../../schemas/generation-parameters.ts'
 import { AttemptView, Done, JobAnswer, JobChange, JobImageView, JobListView, JobView } from '../../schemas/job.ts'
-import {
-  ChoiceView, ModelAnswer, ModelCivitai, ModelImage, ModelListView, ModelServer, ModelView
-} from '../../schemas/model.ts'
+import { modelSchemas } from '../../schemas/model-schemas.ts'
 import { InventoryView, ServerChangeAnswer, ServerInput, ServerTestAnswer, ServerView } from '../../schemas/server.ts'
 import { version } from '../../src/version.ts'
 
@@ -22,7 +20,7 @@ const shared: TSchema[] = [
   ErrorBody, Warning, GenerationParameters, GenerateRequest, BulkRequest, GenerateAnswer, BulkAnswer, BulkView,
   JobImageView, AttemptView, JobView, JobListView, JobAnswer, JobChange, Done,
   ServerInput, ServerView, ServerChangeAnswer, ServerTestAnswer, InventoryView,
-  ModelServer, ModelImage, ModelCivitai, ModelView, ModelListView, ModelAnswer, ChoiceView
+  ...modelSchemas
 ]
 
 /** Every way of showing who one is; a route needs one of them, unless it is open to all. */

@@ -4,7 +4,12 @@ import { Value } from '@sinclair/typebox/value'
 import { Settings, type Config } from './settings.ts'
 
 /** Older or foreign names of settings and the name that they mean here. */
-const alternativeNames: Readonly<Record<string, string>> = { AUTOMATIC1111_API_BASE: 'A1111_URL' }
+const alternativeNames: Readonly<Record<string, string>> = {
+  AUTOMATIC1111_API_BASE: 'A1111_URL',
+  MODEL_PATH: 'MODELS_DIR',
+  CHECKPOINT_PATH: 'CHECKPOINT_DIR',
+  LORA_PATH: 'LORA_DIR'
+}
 
 /** A wrong setting: its message names the setting, what it was and what is allowed, one line each. */
 export class SettingsError extends Error {

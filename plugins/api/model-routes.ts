@@ -1,0 +1,25 @@
+import type { FastifyPluginAsync } from 'fastify'
+import type { House } from '../../src/house.ts'
+import choiceRoutes from './choices.ts'
+import modelActionRoutes from './model-actions.ts'
+import modelPreviewRoutes from './model-previews.ts'
+import modelScanRoutes from './model-scan.ts'
+import { createModelViews } from './model-views.ts'
+import modelListRoutes from './models.ts'
+
+export interface ModelRoutesOptions {
+  readonly house: Pick<House, 'models' | 'registry' | 'states'>
+}
+
+/** Everything about models and what else a job may choose. */
+const modelRoutes: FastifyPluginAsync<ModelRoutesOptions> = async (app, { house: { models, registry, states } }) => {
+  const { catalogue, desk, board, maintenance } = models
+  const views = createModelViews(registry)
+  await app.register(modelScanRoutes, { board, maintenance, folders: desk.folders })
+  await app.register(modelListRoutes, { catalogue, registry, views })
+  await app.register(modelActionRoutes, { catalogue, desk, views })
+  await app.register(modelPreviewRoutes, { catalogue })
+  await app.register(choiceRoutes, { registry, states })
+}
+
+export default modelRoutes

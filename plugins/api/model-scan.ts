@@ -1,0 +1,103 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { Maintenance } from '../../queues/maintenance.ts'
+import { errorResponses } from '../../schemas/error.ts'
+import { Done } from '../../schemas/job.ts'
+import { Ref } from '../../schemas/kit.ts'
+import { ScanView, type ScanView as View } from '../../schemas/model-scan.ts'
+import { ServiceError } from '../../src/errors.ts'
+import type { ModelFolder } from '../../src/models/folders.ts'
+import type { ScanBoard, ScanStatus } from '../../src/models/scan-board.ts'
+
+export interface ModelScanOptions {
+  readonly board: ScanBoard
+  readonly maintenance: Maintenance
+  readonly folders: readonly ModelFolder[]
+}
+
+/** Looking through the model folders: start, status, stop. */
+const modelScan: FastifyPluginAsyncTypebox<ModelScanOptions> = async (app, { board, maintenance, folders }) => {
+  app.post('/api/v1/models/scan', {
+    config: { access: { scope: 'models:write' } },
+    schema: {
+      operationId: 'scan_models',
+      tags: ['Models'],
+      summary: 'Look through the model folders',
+      description: 'Runs in the background; ask for its status with GET. Files that did not change are passed over.',
+      response: { 202: { ...Ref(ScanView), description: 'It will run, or runs already.' }, ...errorResponses(403, 409) }
+    }
+  }, async (_request, reply) => {
+    if (folders.length === 0) {
+      throw new ServiceError('no_model_folders',
+        'No folder is set: name one in MODELS_DIR, CHECKPOINT_DIR, LORA_DIR or the like. What servers report is listed without.')
+    }
+    await maintenance.requestScan()
+    reply.code(202)
+    return view(await board.read())
+  })
+
+  for (const path of ['/api/v1/models/scan', '/api/v1/models/scan/status']) {
+    app.get(path, {
+      config: { access: { scope: 'models:read' } },
+      schema: {
+        operationId: `get_scan${path.endsWith('status') ? '_status' : ''}`,
+        tags: ['Models'],
+        summary: 'How the last scan stands',
+        response: { 200: { ...Ref(ScanView), description: 'Its status.' }, ...errorResponses(403) }
+      }
+    }, async () => view(await board.read()))
+  }
+
+  app.post('/api/v1/models/scan/stop', {
+    config: { access: { scope: 'models:write' } },
+    schema: {
+      operationId: 'stop_scan',
+      tags: ['Models'],
+      summary: 'Stop a scan',
+      description: 'What it found until then stays.',
+      response: { 200: { ...Ref(Done), description: 'Asked for.' }, ...errorResponses(403) }
+    }
+  }, async () => {
+    const { state } = await board.read()
+    if (state !== 'running' && state !== 'waiting') return { success: true as const, message: 'No scan is running.' }
+    await board.requestStop()
+    return { success: true as const, message: 'The scan will stop.' }
+  })
+}
+
+export default modelScan
+
+const iso = (moment: number | null) => moment === null ? null : new Date(moment).toISOString()
+
+const sentences: Readonly<Record<ScanStatus['state'], string>> = {
+  never: 'No scan was made yet.',
+  waiting: 'A scan waits for a worker.',
+  running: 'A scan is running.',
+  completed: 'The scan is complete.',
+  stopped: 'The scan was stopped.',
+  failed: 'The scan failed.'
+}
+
+function view ({ state, startedAt, endedAt, report, problem }: ScanStatus): View {
+  const stats = report?.stats
+  return {
+    success: true,
+    message: problem ?? sentences[state],
+    state,
+    phase: report?.phase ?? null,
+    started_at: iso(startedAt),
+    ended_at: iso(endedAt),
+    cancelled: state === 'stopped',
+    stats: {
+      total: stats?.total ?? 0,
+      added: stats?.added ?? 0,
+      updated: stats?.updated ?? 0,
+      skipped: stats?.skipped ?? 0,
+      errors: stats?.errors ?? 0,
+      deleted: stats?.deleted ?? 0,
+      hashesCalculated: stats?.hashesCalculated ?? 0,
+      hashErrors: stats?.hashErrors ?? 0,
+      hashesWaiting: stats?.hashesWaiting ?? 0
+    },
+    problems: [...report?.problems ?? []]
+  }
+}

@@ -1,0 +1,95 @@
+import { Queue, Worker } from 'bullmq'
+import type { Redis } from 'ioredis'
+import { messageOf } from '../src/errors.ts'
+import type { Log } from '../src/log.ts'
+import type { ScanBoard } from '../src/models/scan-board.ts'
+import { scanModels, type ScannerDependencies } from '../src/models/scan.ts'
+import type { Keys } from '../src/redis/keys.ts'
+
+export const maintenanceQueueName = 'maintenance'
+const scanName = 'scan-models'
+/** How often a running scan looks whether it is to stop, in milliseconds. */
+const stopInterval = 200
+
+export interface Maintenance {
+  /** Looks through the model folders as soon as a worker can; while a scan waits or runs, that one is the answer. */
+  requestScan (): Promise<void>
+  queue: Queue
+  close (): Promise<void>
+}
+
+export interface MaintenanceDependencies {
+  readonly connection: Redis
+  readonly keys: Keys
+  readonly board: ScanBoard
+  readonly log: Log
+}
+
+export function createMaintenance ({ connection, keys, board, log }: MaintenanceDependencies): Maintenance {
+  const queue = new Queue(maintenanceQueueName, { connection, prefix: keys.bullPrefix, skipVersionCheck: true })
+  queue.on('error', error => { log.debug({ error: messageOf(error) }, 'queue connection') })
+  return {
+    queue,
+    async requestScan () {
+      const { state } = await board.read()
+      if (state !== 'running') {
+        await board.write({ state: 'waiting', startedAt: null, endedAt: null, report: null, problem: null })
+      }
+      await queue.add(scanName, {}, { jobId: scanName, removeOnComplete: true, removeOnFail: true })
+    },
+    close: async () => { await queue.close() }
+  }
+}
+
+export interface MaintenanceWorker {
+  close (): Promise<void>
+}
+
+/** Runs scans, one at a time over all processes. One that a dying process leaves behind is run again by another. */
+export function createMaintenanceWorker (
+  dependencies: MaintenanceDependencies & ScannerDependencies
+): MaintenanceWorker {
+  const { connection, keys, board, log } = dependencies
+  const closing = new AbortController()
+
+  async function scan (): Promise<void> {
+    const stopped = new AbortController()
+    const startedAt = Date.now()
+    const status = { state: 'running', startedAt, endedAt: null, report: null, problem: null } as const
+    await board.takeStop()
+    await board.write(status)
+    const timer = setInterval(() => {
+      board.takeStop().then(stop => { if (stop) stopped.abort() })
+        .catch(error => { log.debug({ error: messageOf(error) }, 'could not look for a stop') })
+    }, stopInterval)
+    try {
+      const signal = AbortSignal.any([closing.signal, stopped.signal])
+      const report = await scanModels(dependencies, async part => {
+        await board.write({ ...status, report: part })
+      }, signal)
+      await board.write({ ...status, state: 'completed', endedAt: Date.now(), report })
+    } catch (error) {
+      // this process ends: another one goes on
+      if (closing.signal.aborted) throw error
+      const { report } = await board.read()
+      const end = stopped.signal.aborted
+        ? { state: 'stopped', problem: null } as const
+        : { state: 'failed', problem: messageOf(error) } as const
+      await board.write({ ...status, ...end, endedAt: Date.now(), report })
+      if (end.state === 'failed') log.error({ error: messageOf(error) }, 'could not look through the model folders')
+    } finally {
+      clearInterval(timer)
+    }
+  }
+
+  const worker = new Worker(maintenanceQueueName, scan, {
+    connection, prefix: keys.bullPrefix, skipVersionCheck: true, concurrency: 1, maxStalledCount: 1000
+  })
+  worker.on('error', error => { log.debug({ error: messageOf(error) }, 'worker connection') })
+  return {
+    async close () {
+      closing.abort()
+      await worker.close(true)
+    }
+  }
+}

@@ -1,0 +1,7 @@
+import { HashAnswer, ScanView } from './model-scan.ts'
+import { ChoiceView, ModelAnswer, ModelCivitai, ModelImage, ModelListView, ModelServer, ModelView } from './model.ts'
+
+/** Schemas about models that routes refer to by name. */
+export const modelSchemas = [
+  ModelServer, ModelImage, ModelCivitai, ModelView, ModelListView, ModelAnswer, ChoiceView, ScanView, HashAnswer
+]

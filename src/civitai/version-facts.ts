@@ -1,0 +1,63 @@
+import { fieldsOf, objectOf, textOf, textsOf } from '../a1111/json-values.ts'
+import type { CivitaiImage, ModelFacts } from '../models/model.ts'
+import { noFacts } from '../models/facts.ts'
+import { sanitiseHtml } from './sanitise.ts'
+
+/** Pictures that are kept of a version. */
+const mostImages = 20
+
+/**
+ * The facts in Civitai's answer for a model version, and in the files that other tools save of it.
+ * @param fetchedAt milliseconds since the epoch; null where the answer is of unknown age
+ * @returns null where it is no such answer
+ */
+export function factsOfVersion (answer: unknown, fetchedAt: number | null): ModelFacts | null {
+  const version = fieldsOf(answer)
+  const model = fieldsOf(version.model)
+  const modelId = idOf(version.modelId) ?? idOf(model.id)
+  const versionId = idOf(version.modelVersionId) ?? idOf(version.id)
+  if (modelId === null && versionId === null) return null
+  const description = textOf(model.description) ?? textOf(version.description)
+  const name = textOf(model.name)
+  return {
+    ...noFacts,
+    name,
+    baseModel: textOf(version.baseModel),
+    description: description === null ? null : sanitiseHtml(description),
+    tags: textsOf(model.tags),
+    triggerWords: textsOf(version.trainedWords).flatMap(words => words.split(',')).map(word => word.trim()).filter(Boolean),
+    civitai: {
+      modelId,
+      versionId,
+      modelName: name,
+      versionName: textOf(version.name),
+      type: textOf(model.type),
+      nsfw: model.nsfw === true,
+      downloadUrl: textOf(version.downloadUrl),
+      images: imagesOf(version.images),
+      fetchedAt
+    }
+  }
+}
+
+/** Civitai's numbers, which some tools save as text. */
+export function idOf (value: unknown): number | null {
+  const number = typeof value === 'string' && value !== '' ? Number(value) : value
+  return typeof number === 'number' && Number.isSafeInteger(number) && number > 0 ? number : null
+}
+
+function imagesOf (value: unknown): CivitaiImage[] {
+  const images = Array.isArray(value) ? value : []
+  return images.flatMap(entry => {
+    const image = objectOf(entry)
+    const url = textOf(image?.url)
+    if (image === null || url === null || !URL.canParse(url) || image.type === 'video') return []
+    return [{ url, nsfw: isNsfw(image), width: idOf(image.width), height: idOf(image.height) }]
+  }).slice(0, mostImages)
+}
+
+/** A level of 1 is for all; older answers have a flag or a word. */
+function isNsfw ({ nsfw, nsfwLevel }: Readonly<Record<string, unknown>>): boolean {
+  if (typeof nsfwLevel === 'number') return nsfwLevel > 1
+  return nsfw === true || (typeof nsfw === 'string' && !['None', 'false', ''].includes(nsfw))
+}

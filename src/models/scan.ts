@@ -1,0 +1,163 @@
+import { sep } from 'node:path'
+import { messageOf } from '../errors.ts'
+import type { Log } from '../log.ts'
+import type { ModelFileStore } from './file-store.ts'
+import { isInside, realPathOf, type ModelFolder } from './folders.ts'
+import type { Hasher } from './hasher.ts'
+import { inspectFile, type Neighbours } from './inspect.ts'
+import type { ModelFile } from './model.ts'
+import { walkModels, type FoundFile } from './walk.ts'
+
+/** What a scan did so far, under the names of StableQueue's clients. */
+export interface ScanStats {
+  /** Model files met. */
+  total: number
+  added: number
+  updated: number
+  /** Unchanged. */
+  skipped: number
+  errors: number
+  deleted: number
+  hashesCalculated: number
+  hashErrors: number
+  /** Files that a hash is still to be computed of. */
+  hashesWaiting: number
+}
+
+export interface ScanReport {
+  readonly stats: ScanStats
+  readonly phase: 'reading' | 'hashing'
+  /** What was passed over, the first of many. */
+  readonly problems: readonly string[]
+}
+
+export interface ScannerDependencies {
+  readonly folders: readonly ModelFolder[]
+  readonly files: ModelFileStore
+  readonly hasher: Hasher
+  readonly log: Log
+}
+
+/** Records are written this many at a time, and progress is told as often, or after as many milliseconds. */
+const batch = 100
+const tellAfter = 1000
+const mostProblems = 50
+
+/**
+ * Looks through the model folders and writes down what is there; a file is read and hashed again only where its size,
+ * time or inode changed.
+ * @param tell hears of progress about once a second
+ * @throws AbortError for the signal; what was found until then stays
+ */
+export async function scanModels (
+  { folders, files, hasher, log }: ScannerDependencies,
+  tell: (report: ScanReport) => Promise<void>,
+  signal: AbortSignal
+): Promise<ScanReport> {
+  const stats: ScanStats = {
+    total: 0,
+    added: 0,
+    updated: 0,
+    skipped: 0,
+    errors: 0,
+    deleted: 0,
+    hashesCalculated: 0,
+    hashErrors: 0,
+    hashesWaiting: 0
+  }
+  const problems: string[] = []
+  const note = (sentence: string) => { if (problems.length < mostProblems) problems.push(sentence) }
+  const before = await files.all()
+  const byPath = new Map(before.map(file => [file.absolutePath, file]))
+  const byInode = new Map(before.map(file => [file.inode, file]))
+  const met = new Set<string>()
+  const unhashed: ModelFile[] = []
+  const unreadable: string[] = []
+  let waiting: ModelFile[] = []
+  let toldAt = Date.now()
+
+  async function write (phase: ScanReport['phase']): Promise<void> {
+    await files.write(waiting)
+    waiting = []
+    toldAt = Date.now()
+    await tell({ stats, phase, problems })
+  }
+
+  async function keep (file: ModelFile, phase: ScanReport['phase']): Promise<void> {
+    waiting.push(file)
+    if (waiting.length >= batch || Date.now() - toldAt > tellAfter) await write(phase)
+  }
+
+  const walk = walkModels(folders, {
+    onSkipped (path, reason) { note(`${path}: ${reason}`) },
+    onUnreadable (path) {
+      unreadable.push(path)
+      stats.errors++
+      note(`${path} cannot be read`)
+    }
+  }, signal)
+  const neighboursOf = rememberNeighbours()
+  for await (const found of walk) {
+    signal.throwIfAborted()
+    stats.total++
+    met.add(found.absolutePath)
+    try {
+      const known = byPath.get(found.absolutePath)
+      // a renamed file keeps its hash
+      const former = known ?? byInode.get(`${found.stats.dev}:${found.stats.ino}`)
+      const file = await inspectFile(found, neighboursOf(found), former)
+      if (file.sha256 === null) unhashed.push(file)
+      if (file === known) stats.skipped++
+      else {
+        if (known === undefined) stats.added++
+        else stats.updated++
+        await keep(file, 'reading')
+      }
+    } catch (error) {
+      stats.errors++
+      note(`${found.absolutePath}: ${messageOf(error)}`)
+    }
+  }
+  signal.throwIfAborted()
+  // A disk that is not mounted just now has not lost its models.
+  const hidden = await Promise.all(unreadable.map(async path => await realPathOf(path) ?? path))
+  const isHidden = (path: string) => hidden.some(folder => isInside(path, folder) || path.startsWith(folder + sep))
+  const gone = before.filter(({ absolutePath }) => !met.has(absolutePath) && !isHidden(absolutePath))
+  await files.forget(gone.map(({ absolutePath }) => absolutePath))
+  stats.deleted = gone.length
+  await write('reading')
+
+  stats.hashesWaiting = unhashed.length
+  for (const file of unhashed.sort((one, other) => one.size - other.size)) {
+    try {
+      const { sha256, autoV3, size, modifiedAt } = await hasher.hash(file.absolutePath, signal)
+      if (size !== file.size || modifiedAt !== file.modifiedAt) throw new Error('the file changed after it was found')
+      stats.hashesCalculated++
+      await keep({ ...file, sha256, autoV3: file.type === 'lora' ? autoV3 : null }, 'hashing')
+    } catch (error) {
+      if (signal.aborted) {
+        await write('hashing')
+        throw error
+      }
+      stats.hashErrors++
+      note(`${file.absolutePath}: ${messageOf(error)}`)
+    }
+    stats.hashesWaiting--
+  }
+  await write('hashing')
+  log.info({ ...stats }, 'looked through the model folders')
+  return { stats, phase: 'hashing', problems }
+}
+
+/** The files of a folder by their lower case, made once for all models of the folder. */
+function rememberNeighbours (): (found: FoundFile) => Neighbours {
+  let names: readonly string[] | null = null
+  let map: Neighbours = new Map()
+  return ({ neighbours }) => {
+    if (names !== neighbours) {
+      names = neighbours
+      map = new Map(neighbours.map(name => [name.toLowerCase(), name]))
+    }
+    return map
+  }
+}

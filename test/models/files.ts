@@ -1,0 +1,48 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import type { Test } from 'tap'
+import type { JsonBody, Service } from '../helper.ts'
+
+/** A small real safetensors file: one tensor whose content depends on `seed`. */
+export function safetensors (metadata: Readonly<Record<string, string>>, seed = 1): Buffer {
+  const tensor = Buffer.alloc(64, seed)
+  const header = JSON.stringify({
+    __metadata__: metadata, weight: { dtype: 'F32', shape: [16], data_offsets: [0, tensor.length] }
+  })
+  const length = Buffer.alloc(8)
+  length.writeBigUInt64LE(BigInt(Buffer.byteLength(header)))
+  return Buffer.concat([length, Buffer.from(header), tensor])
+}
+
+/** A folder with these files, gone after the test. Objects are written as JSON. */
+export async function folderWith (
+  t: Pick<Test, 'teardown'>, files: Readonly<Record<string, Buffer | string | object>>
+): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'sq-models-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  for (const [name, content] of Object.entries(files)) {
+    await mkdir(dirname(join(folder, name)), { recursive: true })
+    const plain = typeof content === 'string' || Buffer.isBuffer(content) ? content : JSON.stringify(content)
+    await writeFile(join(folder, name), plain)
+  }
+  return folder
+}
+
+/** The status of the scan once it is over. */
+export async function scanned (service: Service): Promise<JsonBody & { stats: Readonly<Record<string, number>> }> {
+  for (;;) {
+    const { body } = await service.request('GET', '/api/v1/models/scan')
+    if (['completed', 'stopped', 'failed'].includes(String(body.state))) {
+      return body as JsonBody & { stats: Readonly<Record<string, number>> }
+    }
+    await new Promise(resolve => { setTimeout(resolve, 10) })
+  }
+}
+
+/** Starts a scan and gives its status once it is over. */
+export async function scan (service: Service) {
+  const { status, body } = await service.request('POST', '/api/v1/models/scan')
+  if (status !== 202) throw new Error(JSON.stringify(body))
+  return await scanned(service)
+}
