@@ -35,7 +35,10 @@ export async function measure (): Promise<Row[]> {
       await until(async () => (await upstream.seen(generationPath)).length === 2, 'it runs again')
       const again = (await upstream.seen(generationPath)).at(-1)?.arrived ?? NaN
       await caller.post(`/api/v2/jobs/${id}/cancel`)
-      await upstream.answered(generationPath, 2)
+      await until(async () => {
+        const { job } = await caller.get(`/api/v2/jobs/${id}`) as { job: { status: string } }
+        return job.status === 'cancelled'
+      }, 'the job is cancelled')
       return (again - killed) / 1000
     }
 

@@ -46,7 +46,7 @@ export async function measure (): Promise<Row[]> {
   return await withGround(async ground => {
     const servers = Object.fromEntries(aliases.map(alias => [alias, 'http://127.0.0.1:9']))
     const { caller } = await startService(ground, { command: 'api', servers })
-    const { servers: registered } = await caller.get('/api/v1/servers') as { servers: Array<{ id: string }> }
+    const registered = await caller.get('/api/v1/servers') as Array<{ id: string }>
     await fill(ground.redis, like, {
       count: jobs,
       serverIds: registered.map(({ id }) => id),
