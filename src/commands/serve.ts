@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import closeWithGrace from 'close-with-grace'
 import type { Logger } from 'pino'
 import { adminTokenNotice, loadAdminToken } from '../access/admin-token.ts'
@@ -25,11 +24,14 @@ export interface Parts {
   readonly company: boolean
 }
 
-/** How long requests under way may take to end when the service stops, in milliseconds. */
-const lastRequests = 5000
+/**
+ * Parts of SHUTDOWN_SECONDS, together less than all of it: what does not end in its time, such as anything that waits
+ * for a Redis that is away, must not keep the rest from ending in order.
+ */
+const shares = { requests: 0.2, worker: 0.45, simulator: 0.05, connections: 0.05, 'private Redis': 0.2 } as const
 
 /** What was started, to be ended in the opposite order. */
-type Closers = Array<{ readonly what: string, readonly close: () => Promise<unknown> }>
+type Closers = Array<{ readonly what: keyof typeof shares, readonly close: () => Promise<unknown> }>
 
 /** Runs the service until a signal ends it. @throws Error with a sentence for people when it cannot start */
 export async function serve (config: Config, parts: Parts, log: Logger): Promise<void> {
@@ -40,21 +42,30 @@ export async function serve (config: Config, parts: Parts, log: Logger): Promise
     if (error !== undefined) log.fatal({ error: messageOf(error), stack: error.stack }, 'the process has to end')
     else log.info({ signal }, 'stopping')
     starting.abort()
-    await closeAll(closers, log)
+    await closeAll(closers, config, log)
     log.info('stopped')
   })
   try {
     await start(config, parts, log, closers, starting.signal)
   } catch (error) {
-    await closeAll(closers, log)
+    await closeAll(closers, config, log)
     throw error
   }
 }
 
-async function closeAll (closers: Closers, log: Log): Promise<void> {
+async function closeAll (closers: Closers, config: Config, log: Log): Promise<void> {
   for (let next = closers.pop(); next !== undefined; next = closers.pop()) {
-    const { what } = next
-    await next.close().catch(error => { log.error({ what, error: messageOf(error) }, 'could not be closed') })
+    const { what, close } = next
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<void>(resolve => {
+      timer = setTimeout(() => {
+        log.warn({ what }, 'did not end in time; going on without it')
+        resolve()
+      }, shares[what] * config.SHUTDOWN_SECONDS * 1000)
+    })
+    const closed = close().catch(error => { log.error({ what, error: messageOf(error) }, 'could not be closed') })
+    await Promise.race([closed, late])
+    clearTimeout(timer)
   }
 }
 
@@ -122,11 +133,7 @@ async function listen (
   const app = await createApp({
     house, logger, tokens: [config.AUTH_TOKEN, admin.token].filter(token => token !== '')
   })
-  // Requests under way may end; streams and idle connections must not hold up the stop.
-  closers.push({
-    what: 'requests',
-    close: async () => { await Promise.race([app.close(), sleep(lastRequests, undefined, { ref: false })]) }
-  })
+  closers.push({ what: 'requests', close: async () => { await app.close() } })
   await app.listen({ host: config.HOST, port: config.PORT })
   const bound = app.addresses()[0]
   const port = typeof bound === 'object' ? bound.port : config.PORT

@@ -137,7 +137,8 @@ async function endPrivateRedis (dataDirectory: string): Promise<void> {
 
 /** Starts the command line, which sees to a build, in a folder without any .env and with an environment of its own. */
 function startProcess (command: Command, folder: string, settings: Settings): ServiceProcess {
-  const child = spawn(process.execPath, ['--enable-source-maps', launcher, command], {
+  // Not node itself: tap would have it load what tests load, which is slow and not what is to be tested.
+  const child = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, '--enable-source-maps', launcher, command], {
     cwd: folder, env: { ...cleanEnvironment(), ...settings }, stdio: ['ignore', 'pipe', 'pipe']
   })
   const ended = endOf(child)

@@ -1,0 +1,190 @@
+import { watch } from 'node:fs'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import t from 'tap'
+import { quick } from '../helper.ts'
+import { checkInvariants, unreferencedImages } from './invariants.ts'
+import { startFleet, type ApiProcess, type Fleet, type ServiceProcess } from './processes.ts'
+
+/** Its first generation takes longer than any take-over; later ones do not. */
+const long = { ...quick, prompt: 'a long one', steps: 40 }
+const once40 = { kind: 'slow', factor: 25, prompt: long.prompt } as const
+
+/** How often a task was begun at the server. */
+function generationsOf ({ simulator }: Fleet, id: string) {
+  return simulator.state().generations.filter(({ taskId }) => taskId === id)
+}
+
+/** Milliseconds from a moment to the generation of the job that began after it. */
+function recovery (fleet: Fleet, id: string, since: number): number {
+  return Math.min(...generationsOf(fleet, id).map(({ startedAt }) => startedAt - since).filter(passed => passed > 0))
+}
+
+async function allEnd (api: ApiProcess, ids: readonly string[]): Promise<void> {
+  for (const id of ids) await api.until(id, 'completed', 'failed', 'cancelled')
+}
+
+/** Resolves when the server is at work on this task. */
+async function untilGenerating (fleet: Fleet, id: string): Promise<void> {
+  while (generationsOf(fleet, id).length === 0) await new Promise(resolve => { setTimeout(resolve, 5) })
+}
+
+/** Orderly, so that the next worker need not wait for the lease to run out. */
+async function retire (worker: ServiceProcess): Promise<void> {
+  worker.signal('SIGTERM')
+  await worker.ended
+}
+
+t.test('api and worker processes', async t => {
+  const fleet = await startFleet(t)
+  const [api, firstWorker] = await Promise.all([fleet.api(), fleet.worker()])
+  const accepted: string[] = []
+  async function submit (...jobs: Array<Readonly<Record<string, unknown>>>): Promise<string[]> {
+    const ids: string[] = []
+    for (const job of jobs) ids.push(await api.submit(job))
+    accepted.push(...ids)
+    return ids
+  }
+
+  await t.test('a worker killed while one job generates and others stand at the gate loses and doubles none', async t => {
+    fleet.simulator.setFaults([once40])
+    const ids = await submit(long, quick, quick, quick)
+    const [first = ''] = ids
+    await untilGenerating(fleet, first)
+    const killed = Date.now()
+    await firstWorker.kill()
+    const worker = await fleet.worker()
+    await allEnd(api, ids)
+    t.comment(`worker back at once: generating again after ${recovery(fleet, first, killed)} ms`)
+    t.same(ids.map(id => generationsOf(fleet, id).length), [2, 1, 1, 1])
+    t.match(generationsOf(fleet, first), [{ interrupted: true }, { interrupted: false, outcome: 'done' }],
+      'what the dead worker had begun was stopped')
+    const { mostInFlight, generations } = fleet.simulator.state()
+    t.equal(mostInFlight, 1, 'the server never had two at once')
+    t.same(generations.map(({ taskId }) => taskId), [first, ...ids], 'the order stayed')
+    const jobs = await checkInvariants(t, accepted, fleet)
+    t.match(jobs.get(first)?.attempts, [{ error: { code: 'worker_lost' } }])
+    await retire(worker)
+  })
+
+  await t.test('of two workers one serves a server; when it is killed, the other takes over', async t => {
+    fleet.simulator.setFaults([once40])
+    const workers = await Promise.all([fleet.worker(), fleet.worker()])
+    const ids = await submit(long, quick, quick, quick)
+    const [first = '', second = ''] = ids
+    await untilGenerating(fleet, first)
+    const serving = (worker: ServiceProcess) => worker.output().includes('generation started')
+    t.equal(workers.filter(serving).length, 1)
+    const killed = Date.now()
+    await workers.find(serving)?.kill()
+    const { status } = await api.request('POST', `/api/v2/jobs/${first}/cancel`)
+    t.equal(status, 200, 'it is cancelled while nobody serves')
+    await allEnd(api, ids)
+    t.ok(workers.every(serving))
+    t.comment(`the other generates after ${recovery(fleet, second, killed)} ms`)
+    t.match(generationsOf(fleet, first), [{ interrupted: true }], 'what nobody wants any more was stopped at the server')
+    t.same(ids.map(id => generationsOf(fleet, id).length), [1, 1, 1, 1])
+    t.equal(fleet.simulator.state().mostInFlight, 1, 'the server never had two at once')
+    const jobs = await checkInvariants(t, accepted, fleet)
+    t.same(ids.map(id => jobs.get(id)?.status), ['cancelled', 'completed', 'completed', 'completed'])
+    for (const worker of workers) await retire(worker)
+  })
+
+  await t.test('what runs on behind a dead worker is stopped before anything else is sent, even "run now"', async t => {
+    fleet.simulator.setFaults([once40])
+    const [first = ''] = await submit(long)
+    const worker = await fleet.worker()
+    await untilGenerating(fleet, first)
+    await worker.kill()
+    const [urgent = ''] = await submit(quick)
+    t.equal((await api.request('POST', `/api/v2/jobs/${urgent}/run-now`)).status, 200)
+    const next = await fleet.worker()
+    await allEnd(api, [urgent, first])
+    t.equal(fleet.simulator.state().mostInFlight, 1, 'the server never had two at once')
+    await checkInvariants(t, accepted, fleet)
+    await retire(next)
+  })
+
+  await t.test('a worker killed while it stores images leaves no job with missing ones', async t => {
+    const ids: string[] = []
+    for (const imagesBefore of [1, 3]) {
+      const worker = await fleet.worker()
+      const stored = untilStored(fleet, imagesBefore)
+      ids.push(...await submit({ ...quick, width: 256, height: 256, batch_size: 4 }))
+      await stored
+      await worker.kill()
+    }
+    const last = await fleet.worker()
+    await allEnd(api, ids)
+    const jobs = await checkInvariants(t, accepted, fleet)
+    t.same(ids.map(id => [jobs.get(id)?.status, jobs.get(id)?.result?.images.length]), ids.map(() => ['completed', 4]))
+    t.ok(ids.every(id => generationsOf(fleet, id).length <= 3), 'one generation more for each kill that hit it')
+    t.comment(`${(await unreferencedImages(fleet, jobs)).length} files are left to a sweep`)
+    await retire(last)
+  })
+
+  await t.test('an API killed between accepting and answering makes one job of each repeated request', async t => {
+    const requests = Array.from({ length: 20 }, (_, index) => ({
+      body: { target_server_alias: 'Main', generation_params: { ...quick, prompt: `number ${index}` } },
+      headers: { 'idempotency-key': `request ${index}` }
+    }))
+    let answered = 0
+    const notices = fleet.look.duplicate()
+    await notices.subscribe(fleet.keys.channel('jobs'))
+    notices.once('message', () => { api.signal('SIGKILL') })
+    const first = await Promise.all(requests.map(async ({ body, headers }) => {
+      const answer = await api.request('POST', '/api/v2/generate', body, headers).catch(() => null)
+      if (answer !== null) answered++
+      return answer
+    }))
+    await api.ended
+    notices.disconnect()
+    t.comment(`${answered} of ${requests.length} were answered before the kill`)
+    const [again, worker] = await Promise.all([fleet.api(), fleet.worker()])
+    const second = await Promise.all(requests.map(async ({ body, headers }) =>
+      await again.request('POST', '/api/v2/generate', body, headers)))
+    t.ok(second.every(({ status }) => status === 202))
+    const ids = second.map(({ body }) => String(body.id))
+    t.equal(new Set(ids).size, requests.length)
+    for (const [index, answer] of first.entries()) if (answer !== null) t.equal(answer.body.id, ids[index])
+    await allEnd(again, ids)
+    t.same(ids.map(id => generationsOf(fleet, id).length), ids.map(() => 1))
+    t.equal((await again.request('GET', '/api/v2/jobs')).body.total, accepted.length + ids.length, 'no job but these')
+    await checkInvariants(t, [...accepted, ...ids], fleet)
+    await retire(worker)
+  })
+})
+
+/** Resolves when so many more images have got their final names. */
+async function untilStored ({ dataDirectory }: Fleet, count: number): Promise<void> {
+  const watcher = watch(join(dataDirectory, 'outputs'))
+  const seen = new Set<string>()
+  try {
+    while (seen.size < count) {
+      const [, name] = await once(watcher, 'change') as [string, string]
+      if (!name.startsWith('.')) seen.add(name)
+    }
+  } finally {
+    watcher.close()
+  }
+}
+
+t.test('the whole service killed and started again goes on with its private Redis', async t => {
+  const fleet = await startFleet(t)
+  const before = await fleet.allInOne()
+  fleet.simulator.setFaults([once40])
+  const ids = [await before.submit(long), await before.submit(quick), await before.submit(quick)]
+  const [first = ''] = ids
+  await untilGenerating(fleet, first)
+  const killed = Date.now()
+  await before.kill()
+  const after = await fleet.allInOne()
+  t.comment(`ready ${Date.now() - killed} ms after the kill`)
+  t.match(after.output(), /Adopted the private Redis/)
+  await allEnd(after, ids)
+  t.comment(`generating again ${recovery(fleet, first, killed)} ms after kill -9 of everything but Redis`)
+  t.same(ids.map(id => generationsOf(fleet, id).length), [2, 1, 1])
+  await checkInvariants(t, ids, { ...fleet, look: after.look })
+  after.signal('SIGTERM')
+  t.same(await after.ended, { code: 0, signal: null })
+})
