@@ -1,6 +1,9 @@
 import type { FastifyPluginAsync } from 'fastify'
 import type { DropIn } from '../../src/sdapi/drop-in.ts'
+import control from './control.ts'
 import generations from './generations.ts'
+import lists from './lists.ts'
+import probes from './probes.ts'
 import { behaveLikeA1111 } from './scope.ts'
 
 export interface DropInOptions {
@@ -14,9 +17,13 @@ const dropInRoutes: FastifyPluginAsync<DropInOptions> = async (app, { dropIn }) 
   for (const [prefix, path] of [['/sdapi/v1', 'plain'], ['/async/sdapi/v1', 'async']] as const) {
     await app.register(async scope => {
       behaveLikeA1111(scope)
+      if (path === 'async') scope.addHook('onRoute', route => { route.schema = { ...route.schema, hide: true } })
       await scope.register(generations, { dropIn, path })
+      await scope.register(control, { dropIn })
+      await scope.register(lists, { dropIn })
     }, { prefix })
   }
+  await app.register(probes)
 }
 
 export default dropInRoutes

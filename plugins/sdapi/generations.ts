@@ -33,7 +33,6 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
       config: { access: { scope: 'jobs:write' } },
       schema: {
         ...route,
-        hide: path === 'async',
         operationId: `a1111_${mode}`,
         summary: `Generate as A1111's ${mode} does`,
         description: 'Takes A1111\'s request and answers as A1111 does once the images are there. The job\'s id is in ' +

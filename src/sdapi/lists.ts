@@ -52,5 +52,5 @@ const secretNames = /auth|ngrok|passw|secret|api_?key|access_?key|(^|_)tokens?$/
 /** A server's flags or options with what is secret emptied; the names stay, since clients look for them. */
 export function withoutSecrets (fields: unknown): Record<string, unknown> {
   return Object.fromEntries(Object.entries(objectOf(fields) ?? {}).map(([name, value]) =>
-    [name, secretNames.test(name) && typeof value === 'string' ? null : value]))
+    [name, secretNames.test(name) && typeof value === 'string' ? '' : value]))
 }

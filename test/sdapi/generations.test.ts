@@ -1,10 +1,188 @@
+import { once } from 'node:events'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
 import t from 'tap'
-import { startService, quick } from '../helper.ts'
+import { onNotices, startService, type Answer, type Service } from '../helper.ts'
 
-t.test('txt2img answers as A1111 does, with the id of the job in a header', async t => {
+/** What the requests of the recordings of a real A1111 1.10.1 have in common. */
+const recorded = {
+  prompt: 'a lighthouse at dusk',
+  negative_prompt: 'blurry',
+  steps: 6,
+  width: 64,
+  height: 64,
+  seed: 123,
+  sampler_name: 'Euler a'
+}
+const png = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=='
+
+/** Sends a request and hands over its answer as soon as its headers are there. */
+async function open (service: Service, path: string, body: unknown, headers: Record<string, string> = {}) {
+  const request = httpRequest(service.url + path, { method: 'POST', headers: { 'content-type': 'application/json', ...headers } })
+  request.on('error', () => { /* cut by the test */ })
+  request.end(JSON.stringify(body))
+  const [answer] = await once(request, 'response') as [IncomingMessage]
+  return {
+    status: answer.statusCode,
+    jobId: String(answer.headers['x-job-id']),
+    cut: () => { request.destroy() },
+    text: async () => {
+      answer.setEncoding('utf8')
+      let text = ''
+      for await (const chunk of answer) text += String(chunk)
+      return text
+    }
+  }
+}
+
+async function idOf (service: Service, shortId: string): Promise<string> {
+  return String(await service.house.redis.hget(service.house.keys.key('drop-in', 'short-ids'), shortId))
+}
+
+const textOf = (body: unknown) => typeof body === 'string' ? body : JSON.stringify(body)
+
+/** Kind of a value, as far as a client can stumble over it. */
+function shapeOf (value: unknown): unknown {
+  if (Array.isArray(value)) return value.length === 0 ? [] : [shapeOf(value[0])]
+  if (typeof value !== 'object' || value === null) return value === null ? 'null' : typeof value
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, shapeOf(inner)]))
+}
+
+/** The training metadata of LoRAs is megabytes long and left out of what passes through. */
+function withoutMetadata (json: unknown): unknown {
+  return JSON.parse(JSON.stringify(json), (name, value: unknown) => name === 'metadata' ? {} : value)
+}
+
+t.test('requests as recorded at A1111 get answers of the same status, keys and types as from the server itself', async t => {
   const service = await startService(t)
-  const { status, headers, body } = await service.request('POST', '/sdapi/v1/txt2img', quick)
-  t.equal(status, 200, JSON.stringify(body).slice(0, 500))
-  t.match(headers.get('x-job-id'), /^[A-Za-z0-9]{8}$/)
+  const scripted = { ...recorded, script_name: 'nope' }
+  const requests: ReadonlyArray<readonly [string, string, unknown]> = [
+    ['POST', '/sdapi/v1/txt2img', recorded],
+    ['POST', '/sdapi/v1/txt2img', { ...recorded, batch_size: 2, n_iter: 2 }],
+    ['POST', '/sdapi/v1/txt2img', { ...recorded, enable_hr: true, denoising_strength: 0.5, hr_upscaler: 'Latent' }],
+    ['POST', '/sdapi/v1/txt2img', { ...recorded, send_images: false }],
+    ['POST', '/sdapi/v1/txt2img', { ...recorded, steps: '6', width: 64.5, somethingElse: 1, styles: null }],
+    ['POST', '/sdapi/v1/img2img', { ...recorded, init_images: [png], denoising_strength: 0.5 }],
+    ['POST', '/sdapi/v1/img2img', { ...recorded, init_images: [png], mask: png, denoising_strength: 0.5 }],
+    ['POST', '/sdapi/v1/img2img', { ...recorded, init_images: [png], include_init_images: true }],
+    ['POST', '/sdapi/v1/txt2img', { steps: 'abc' }],
+    ['POST', '/sdapi/v1/txt2img', { ...recorded, steps: 0 }],
+    ['POST', '/sdapi/v1/txt2img', scripted],
+    ['POST', '/sdapi/v1/txt2img', { ...recorded, alwayson_scripts: { nope: { args: [] } } }],
+    ['POST', '/sdapi/v1/img2img', recorded],
+    ['POST', '/sdapi/v1/img2img', { ...recorded, init_images: ['@@'] }],
+    ['POST', '/sdapi/v1/txt2img', '{"prompt": "cut'],
+    ['POST', '/sdapi/v1/txt2img', '[1, 2]'],
+    ['POST', '/sdapi/v1/options', { nope: 1 }],
+    ['POST', '/sdapi/v1/options', { sd_model_checkpoint: 'nope' }],
+    ['POST', '/sdapi/v1/options', { CLIP_stop_at_last_layers: 1 }],
+    ['POST', '/sdapi/v1/interrupt', {}],
+    ['POST', '/sdapi/v1/skip', {}],
+    ['POST', '/sdapi/v1/refresh-checkpoints', {}],
+    ['GET', '/sdapi/v1/txt2img', undefined],
+    ['GET', '/sdapi/v1/nope', undefined],
+    ['GET', '/sdapi/v1/progress', undefined],
+    ['GET', '/sdapi/v1/options', undefined],
+    ['GET', '/sdapi/v1/cmd-flags', undefined],
+    ['GET', '/sdapi/v1/memory', undefined],
+    ['GET', '/sdapi/v1/scripts', undefined],
+    ['GET', '/sdapi/v1/embeddings', undefined],
+    ['POST', '/sdapi/v1/png-info', { image: png }],
+    ['POST', '/sdapi/v1/png-info', { image: '@@' }],
+    ...[
+      'samplers', 'schedulers', 'upscalers', 'latent-upscale-modes', 'sd-models', 'sd-vae', 'hypernetworks',
+      'face-restorers', 'realesrgan-models', 'prompt-styles', 'script-info', 'extensions', 'loras'
+    ].map(name => ['GET', `/sdapi/v1/${name}`, undefined] as const)
+  ]
+  const ask = async (base: string, [method, path, body]: (typeof requests)[number]): Promise<Answer & { json: unknown }> => {
+    const response = await fetch(base + path, {
+      method,
+      ...(body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: textOf(body) })
+    })
+    return { status: response.status, headers: response.headers, body: {}, json: await response.json() }
+  }
+  for (const request of requests) {
+    const own = await ask(service.url, request)
+    const real = await ask(service.simulator.url, request)
+    const name = request.slice(0, 2).join(' ') + ' ' + (JSON.stringify(request[2]) ?? '').slice(0, 90)
+    t.equal(own.status, real.status, name)
+    t.match(own.headers.get('content-type'), /^application\/json/)
+    t.strictSame(shapeOf(own.json), shapeOf(withoutMetadata(real.json)), name)
+  }
+})
+
+t.test('the answer is the picture, parameters and info that A1111 gave, and the parameters echo the request', async t => {
+  const service = await startService(t)
+  const { body, headers } = await service.request('POST', '/sdapi/v1/txt2img', recorded)
+  const real = await (await fetch(`${service.simulator.url}/sdapi/v1/txt2img`, {
+    method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(recorded)
+  })).json() as { images: string[], parameters: Record<string, unknown>, info: string }
+  t.strictSame(body.images, real.images, 'byte for byte')
+  t.strictSame(body.parameters, real.parameters)
+  t.equal(Object.keys(body.parameters as object).length, 55)
+  const lasting = (info: unknown) =>
+    ({ ...JSON.parse(String(info)) as object, job_timestamp: '', subseed: 0, all_subseeds: [] })
+  t.strictSame(lasting(body.info), lasting(real.info))
+  const job = await service.job(await idOf(service, String(headers.get('x-job-id'))))
+  t.match(job, { status: 'completed', source_info: 'sdapi', images: [{ seed: 123 }] })
+  t.equal(service.simulator.state().generations.length, 2)
+})
+
+t.test('status and job id are there before the server has anything, and a caller that is cut off finds its images', async t => {
+  const service = await startService(t, { simulator: { stepMilliseconds: 40 } })
+  const call = await open(service, '/sdapi/v1/txt2img', { ...recorded, steps: 20 })
+  t.equal(call.status, 200)
+  t.match(call.jobId, /^[A-Za-z0-9]{8}$/)
+  const id = await idOf(service, call.jobId)
+  t.not((await service.job(id)).status, 'completed', 'long before the end')
+  call.cut()
+  const job = await service.until(id, 'completed', 'cancelled', 'failed')
+  t.equal(job.status, 'completed', 'it goes on without its caller')
+  t.equal(job.images.length, 1)
+})
+
+t.test('what fails after the status was sent ends as an error of A1111 without images', async t => {
+  const service = await startService(t, { settings: { JOB_ATTEMPTS: '1' } })
+  service.simulator.setFaults([{ kind: 'nan' }])
+  const call = await open(service, '/sdapi/v1/txt2img', recorded)
+  t.equal(call.status, 200)
+  const body = JSON.parse(await call.text()) as Record<string, unknown>
+  t.strictSame(Object.keys(body), ['error', 'detail', 'body', 'errors'])
+  t.equal(body.error, 'NansException')
+})
+
+t.test('SDAPI_EARLY_JOB_ID=off waits with the status until it is known', async t => {
+  const service = await startService(t, { settings: { JOB_ATTEMPTS: '1', SDAPI_EARLY_JOB_ID: 'off' } })
+  service.simulator.setFaults([{ kind: 'nan' }])
+  const failed = await service.request('POST', '/sdapi/v1/txt2img', recorded)
+  t.equal(failed.status, 500)
+  t.equal(failed.body.error, 'NansException')
+  t.match(failed.headers.get('x-job-id'), /^[A-Za-z0-9]{8}$/)
+  service.simulator.setFaults([])
+  const { status, body } = await service.request('POST', '/sdapi/v1/txt2img', recorded)
+  t.equal(status, 200)
   t.strictSame(Object.keys(body), ['images', 'parameters', 'info'])
+})
+
+t.test('names that no server has are refused in the shape of A1111, or left out where the setting says so', async t => {
+  const strict = await startService(t)
+  const wanted = { ...recorded, override_settings: { sd_model_checkpoint: 'nope' } }
+  for (const request of [wanted, { ...recorded, sampler_name: 'nope' }]) {
+    const { status, body } = await strict.request('POST', '/sdapi/v1/txt2img', request)
+    t.equal(status, 422)
+    t.strictSame(Object.keys(body), ['error', 'detail', 'body', 'errors'])
+    t.match(body.detail, /nope/)
+  }
+  const lenient = await startService(t, { settings: { SDAPI_UNKNOWN_NAMES: 'ignore' } })
+  t.equal((await lenient.request('POST', '/sdapi/v1/txt2img', wanted)).status, 200)
+})
+
+t.test('a caller whose key says so takes its job with it when it hangs up', async t => {
+  const service = await startService(t, { simulator: { stepMilliseconds: 40 } })
+  const { key, secret } = (await service.request('POST', '/api/v1/api-keys', { name: 'fickle', drop_in: { on_hang_up: 'cancel' } })).body
+  const call = await open(service, '/sdapi/v1/txt2img', { ...recorded, steps: 100 }, { 'x-api-key': String(key), 'x-api-secret': String(secret) })
+  const id = await idOf(service, call.jobId)
+  await service.until(id, 'processing')
+  call.cut()
+  t.equal((await service.until(id, 'cancelled', 'completed')).status, 'cancelled')
+  await onNotices(service.house, async () => service.simulator.state().interrupts > 0 || undefined)
 })

@@ -1,0 +1,94 @@
+import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
+import { ServiceError } from '../../src/errors.ts'
+import { fieldsOf } from '../../src/a1111/json-values.ts'
+import type { Job } from '../../src/jobs/job.ts'
+import type { DropIn } from '../../src/sdapi/drop-in.ts'
+import { idleProgress, liveProgress, recordedProgress, waitingProgress } from '../../src/sdapi/progress.ts'
+import { callerOfRequest, sendJson, targetOf } from './call.ts'
+
+const reading = { access: { scope: 'jobs:read', bucket: 'status' } } as const
+const writing = { access: { scope: 'jobs:write' } } as const
+
+/**
+ * Progress, interrupt and skip. A1111's are about whatever runs there; these are about the caller's own call: its
+ * oldest running job, else its oldest waiting one, since to the caller both are a call under way.
+ */
+const control: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dropIn }) => {
+  const { callerJobs, faces, house: { store, registry } } = dropIn
+
+  async function current (request: FastifyRequest): Promise<Job | null> {
+    return (await callerJobs.active(callerOfRequest(request)))[0] ?? null
+  }
+
+  app.get('/progress', {
+    config: reading,
+    schema: { tags: ['A1111'], operationId: 'a1111_progress', summary: 'Progress of the caller\'s own generation' }
+  }, async (request, reply) => {
+    const job = await current(request)
+    if (job === null) return sendJson(reply, idleProgress)
+    if (job.status === 'pending') {
+      const [place, waiting] = await Promise.all([store.position(job), store.waitingOn(job.serverId)])
+      return sendJson(reply, waitingProgress(job, place ?? 1, waiting))
+    }
+    const server = registry.byId(job.serverId)
+    const { skip_current_image: skip = 'false' } = request.query as { skip_current_image?: string }
+    const live = server === undefined
+      ? recordedProgress(job)
+      : await liveProgress(faces.client(server), job, /^(1|true|yes|on)$/i.test(skip) ? 'true' : 'false')
+        .catch(() => recordedProgress(job))
+    return sendJson(reply, live)
+  })
+
+  app.post('/interrupt', {
+    config: writing,
+    schema: { tags: ['A1111'], operationId: 'a1111_interrupt', summary: 'End the caller\'s own generation' }
+  }, async (request, reply) => {
+    const job = await current(request)
+    if (job !== null) await store.cancel(job.id).catch(unlessEnded)
+    return sendJson(reply, {})
+  })
+
+  app.post('/skip', {
+    config: writing,
+    schema: { tags: ['A1111'], operationId: 'a1111_skip', summary: 'End the caller\'s own batch and go on with the next' }
+  }, async (request, reply) => {
+    const job = await current(request)
+    const server = job?.status === 'processing' ? registry.byId(job.serverId) : undefined
+    if (job !== null && server !== undefined) {
+      const client = faces.client(server)
+      if ((await client.progress(job.id)).task === 'running') await client.postJson('/sdapi/v1/skip', {})
+    }
+    return sendJson(reply, null)
+  })
+
+  app.get('/options', {
+    config: { access: { scope: 'servers:read' } },
+    schema: {
+      tags: ['A1111'],
+      operationId: 'a1111_options',
+      summary: 'A server\'s options',
+      description: 'Those of the best server, or of the named one, with the caller\'s own on top.'
+    }
+  }, async (request, reply) => sendJson(reply, await dropIn.options.show(callerOfRequest(request), targetOf(request))))
+
+  app.post('/options', {
+    config: writing,
+    schema: {
+      tags: ['A1111'],
+      operationId: 'a1111_set_options',
+      summary: 'Set the caller\'s own options',
+      description: 'Never reaches a server: checkpoint, VAE, clip skip and the like become defaults of the caller\'s own ' +
+        'jobs; what cannot belong to a job has no effect.'
+    }
+  }, async (request, reply) => {
+    await dropIn.options.change(callerOfRequest(request), targetOf(request), fieldsOf(request.body))
+    return sendJson(reply, null)
+  })
+}
+
+export default control
+
+function unlessEnded (error: unknown): void {
+  if (error instanceof ServiceError && (error.code === 'job_operation_invalid' || error.code === 'job_not_found')) return
+  throw error
+}

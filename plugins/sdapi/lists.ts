@@ -1,0 +1,66 @@
+import type { FastifyPluginAsync } from 'fastify'
+import { ServiceError } from '../../src/errors.ts'
+import { textOf, fieldsOf } from '../../src/a1111/json-values.ts'
+import type { DropIn } from '../../src/sdapi/drop-in.ts'
+import { listNames, unionOfEmbeddings, unionOfLists, unionOfScripts, withoutSecrets } from '../../src/sdapi/lists.ts'
+import { readPngInfo } from '../../src/sdapi/png-info.ts'
+import { HttpException } from '../../src/simulator/failures.ts'
+import { sendJson, targetOf } from './call.ts'
+
+const config = { access: { scope: 'models:read' } } as const
+const unions = { embeddings: unionOfEmbeddings, scripts: unionOfScripts } as const
+
+/** What servers have, all of them together; with a server named, that one's. */
+const lists: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dropIn: { faces, house } }) => {
+  const described = (name: string, summary: string) =>
+    ({ tags: ['A1111'], operationId: `a1111_${name.replaceAll('-', '_')}`, summary })
+
+  for (const name of listNames) {
+    app.get(`/${name}`, { config, schema: described(name, `${name} of all servers`) }, async (request, reply) =>
+      sendJson(reply, unionOfLists(name, await faces.readAll(`/sdapi/v1/${name}`, targetOf(request)))))
+  }
+
+  for (const [name, unite] of Object.entries(unions)) {
+    app.get(`/${name}`, { config, schema: described(name, `${name} of all servers`) }, async (request, reply) =>
+      sendJson(reply, unite(await faces.readAll(`/sdapi/v1/${name}`, targetOf(request)))))
+  }
+
+  for (const name of ['memory', 'cmd-flags']) {
+    app.get(`/${name}`, {
+      config: { access: { scope: 'servers:read' } },
+      schema: described(name, `${name} of the best server, without secrets`)
+    }, async (request, reply) => {
+      const [server] = await faces.reachable(targetOf(request))
+      if (server === undefined) throw new ServiceError('a1111_unreachable', 'No server answers just now.')
+      return sendJson(reply, withoutSecrets(await faces.read(server, `/sdapi/v1/${name}`)))
+    })
+  }
+
+  for (const name of ['refresh-checkpoints', 'refresh-vae', 'refresh-loras', 'refresh-embeddings']) {
+    app.post(`/${name}`, {
+      config,
+      schema: described(name, 'Have what every server has read anew')
+    }, async (request, reply) => {
+      const servers = await faces.reachable(targetOf(request))
+      await Promise.allSettled(servers.map(async server => {
+        // A1111 answers once what it generates is done.
+        await faces.client(server).postJson(`/sdapi/v1/${name}`, {}, { timeoutMs: refreshTimeoutMs })
+        await house.redis.publish(house.keys.channel('servers'), server.id)
+      }))
+      return sendJson(reply, null)
+    })
+  }
+
+  app.post('/png-info', {
+    config: { access: { scope: 'images:read' } },
+    schema: described('png-info', 'Read the generation parameters inside a picture')
+  }, async (request, reply) => {
+    const image = textOf(fieldsOf(request.body).image)
+    if (image === null) throw new HttpException(404, 'No image found')
+    return sendJson(reply, await readPngInfo(image))
+  })
+}
+
+export default lists
+
+const refreshTimeoutMs = 120_000
