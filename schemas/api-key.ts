@@ -1,5 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { Nullable, StringEnum, Timestamp } from './kit.ts'
+import { defaultEndpointFields } from './webhook.ts'
 
 /** What an access key may do; `*` stands for everything, the scopes of later versions included. */
 export const scopes = [
@@ -50,7 +51,8 @@ const settable = {
   rate_limit_tier: Type.Optional(tier),
   permissions: Type.Optional(legacyValue('Permissions')),
   custom_rate_limits: Type.Optional(legacyValue('Own limits')),
-  drop_in: Type.Optional(dropIn)
+  drop_in: Type.Optional(dropIn),
+  ...defaultEndpointFields
 }
 
 export const ApiKeyCreation = Type.Object({ name, ...settable }, {
@@ -98,6 +100,8 @@ const shown = {
   permissions: Type.String({ description: 'Text of older clients, without effect.', examples: ['{}'] }),
   drop_in: dropIn,
   previous_secret_valid_until: Nullable(Timestamp('Until when the secret before the last rotation still works.')),
+  webhook_url: Nullable(Type.String(), { description: 'Where events of its jobs go unless they say otherwise, without its query.' }),
+  webhook_events: Nullable(Type.Array(Type.String()), { description: 'Which events go there.' }),
   _links: Type.Object({
     self: Type.String({ description: 'Where the key is read.' }),
     update: Type.String({ description: 'Where the key is changed.' }),
@@ -108,9 +112,20 @@ const shown = {
 export const ApiKey = Type.Object(shown, { $id: 'ApiKey', description: 'An access key without its secret.' })
 export type ApiKey = Static<typeof ApiKey>
 
+const webhookSecret = Type.String({
+  description: 'whsec_…: signs the events of the key\'s jobs and is never sent. It is told only here.'
+})
+
 const secret = Type.String({ description: 'The secret half, sent as X-API-Secret. It is told only here.' })
 
-export const ApiKeyWithSecret = Type.Object({ ...shown, secret }, {
+export const ApiKeyWithSecret = Type.Object({ ...shown, secret, webhook_secret: Type.Optional(webhookSecret) }, {
   $id: 'ApiKeyWithSecret', description: 'An access key and its secret, told only once.'
 })
 export type ApiKeyWithSecret = Static<typeof ApiKeyWithSecret>
+
+export const WebhookSecretAnswer = Type.Object({
+  success: Type.Literal(true, { description: 'Always true.' }),
+  message: Type.String({ description: 'What happened, for people.' }),
+  webhook_secret: webhookSecret,
+  previous_signs_until: Nullable(Timestamp('Until when events carry a signature of the former secret too.'))
+}, { $id: 'WebhookSecretAnswer', description: 'The new secret for events.' })

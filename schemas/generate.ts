@@ -1,6 +1,7 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { GenerationParameters, Warning } from './generation-parameters.ts'
 import { Nullable, Ref, StringEnum, Timestamp } from './kit.ts'
+import { webhookFields } from './webhook.ts'
 
 const requestFields = {
   target_server_alias: Type.String({
@@ -20,7 +21,8 @@ const requestFields = {
   on_missing: Type.Optional(StringEnum(['refuse', 'ignore'], {
     default: 'refuse',
     description: 'What to do when the server lacks something named: refuse the job, or drop the choice with a warning.'
-  }))
+  })),
+  ...webhookFields
 }
 
 /** Unknown fields are accepted and ignored. */
@@ -69,6 +71,9 @@ export const GenerateAnswer = Type.Object({
   priority: Type.Integer({ description: '1 to 10.' }),
   seed: Nullable(Type.Number(), { description: 'The seed, resolved.' }),
   warnings: Type.Array(Ref(Warning), { description: 'What was changed or ignored.' }),
+  webhook_signing_secret: Type.Optional(Type.String({
+    description: 'webhookKey in the form that Standard Webhooks libraries take, where it was given in another.'
+  })),
   links: Type.Record(Type.String(), Type.String(), { description: 'Where to go from here.' })
 }, { $id: 'GenerateAnswer' })
 export type GenerateAnswer = Static<typeof GenerateAnswer>

@@ -2,6 +2,7 @@ import { Type, type Static } from '@sinclair/typebox'
 import { Warning } from './generation-parameters.ts'
 import { JobStatus, jobStatuses } from './job-status.ts'
 import { Nullable, Ref, StringEnum, Timestamp } from './kit.ts'
+import { WebhookView } from './webhook.ts'
 
 const jobId = (description: string) => Type.String({ description, examples: ['3f0c9c1e-7a52-4c68-9d5b-1d2a8f0f6a11'] })
 const record = (description: string) => Type.Record(Type.String(), Type.Unknown(), { description })
@@ -66,6 +67,8 @@ export const JobView = Type.Object({
   bulk_job_id: Nullable(Type.String(), { description: 'Bulk that it belongs to.' }),
   forge_session_hash: Type.Null({ description: 'Of a time when jobs went through Gradio; always null.' }),
   forge_internal_task_id: Type.String({ description: 'The task\'s id at the server, the same as the job\'s.' }),
+  webhook: Nullable(Ref(WebhookView), { description: 'Who is told of its events; null for nobody.' }),
+  metadata: Type.Unknown({ description: 'The caller\'s own JSON; null where none was given.' }),
   model_availability: record('Whether the server has the checkpoint.'),
   links: Type.Record(Type.String(), Type.String(), { description: 'Where to go from here.' })
 }, { $id: 'Job' })

@@ -22,6 +22,7 @@ import jobRoutes from '../plugins/api/jobs.ts'
 import modelRoutes from '../plugins/api/model-routes.ts'
 import { createServerViews } from '../plugins/api/server-views.ts'
 import serverRoutes from '../plugins/api/servers.ts'
+import webhookRoutes from '../plugins/api/webhooks.ts'
 import dropInRoutes from '../plugins/sdapi/drop-in.ts'
 import { createFailedLogins } from './access/failed-logins.ts'
 import { createHostRules } from './access/host-check.ts'
@@ -47,7 +48,7 @@ export interface AppOptions {
 
 /** Puts the HTTP service together: the one list of all that it serves, in the order that matters. */
 export async function createApp ({ house, logger, tokens }: AppOptions): Promise<FastifyInstance> {
-  const { config, redis, keys, queues, store, list, media, inputs, registry, states, accessKeys } = house
+  const { config, redis, keys, queues, store, list, media, inputs, registry, states, accessKeys, webhooks } = house
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request' }),
@@ -68,6 +69,8 @@ export async function createApp ({ house, logger, tokens }: AppOptions): Promise
     inputs,
     queueLimitPerKey: config.QUEUE_LIMIT_PER_KEY,
     limits: { pixelsPerJob: config.PIXELS_PER_JOB_MEGAPIXELS * 1_000_000 },
+    webhooks: webhooks.desk,
+    ownUrl: config.PUBLIC_URL === '' ? `http://127.0.0.1:${config.PORT}` : config.PUBLIC_URL,
     waitingOfKey: async keyId => await list.count({ keyId, status: 'pending' })
   })
   const bulks = createBulks(redis, keys, store, submitter)
@@ -75,6 +78,11 @@ export async function createApp ({ house, logger, tokens }: AppOptions): Promise
   const sessions = createSessions({ redis, keys, tokens })
   const desk = createServerDesk({ registry, states, store, connect: house.connect, forgetQueue: queues.obliterate })
 
+  // With PORT=0 only the listener knows its port.
+  app.addHook('onListen', async () => {
+    const address = app.server.address()
+    if (typeof address === 'object' && address !== null) house.guard.protectPort(address.port)
+  })
   await app.register(requestLogPlugin)
   await app.register(errorsPlugin)
   await app.register(openapiPlugin, { publicUrl: config.PUBLIC_URL })
@@ -99,9 +107,12 @@ export async function createApp ({ house, logger, tokens }: AppOptions): Promise
   await app.register(healthPlugin, { house })
   await app.register(uiSessionPlugin, { sessions, failedLogins })
   await app.register(uiPlugin)
-  await app.register(dashboardPlugin, { queues, registry, readOnly: config.DASHBOARD_READ_ONLY })
+  await app.register(dashboardPlugin, {
+    queues, webhooks: webhooks.queue.queue, registry, readOnly: config.DASHBOARD_READ_ONLY
+  })
   await app.register(outputsPlugin, {
     store: media,
+    links: house.imageUrls,
     mayRead: async (request, name) => {
       const owner = await store.ownerOfOutput(name)
       return owner !== undefined && maySeeJob(request.principal, owner)
@@ -119,7 +130,8 @@ export async function createApp ({ house, logger, tokens }: AppOptions): Promise
     remove: async jobId => { await removeJob(jobId, { store, media, inputs }) }
   })
   await app.register(serverRoutes, { desk, views: createServerViews({ registry, states, store, list }) })
-  await app.register(apiKeyRoutes, { accessKeys })
+  await app.register(apiKeyRoutes, { accessKeys, webhooks })
+  await app.register(webhookRoutes, { store, ...webhooks })
   await app.register(modelRoutes, { house })
 
   const notices = await createJobNotices({ subscriber: house.subscriber, keys, store })

@@ -3,9 +3,10 @@ import type { Redis } from 'ioredis'
 import { createGenerationQueues, type GenerationQueues } from '../queues/generation-queues.ts'
 import { createA1111Client, type A1111Client } from './a1111/client.ts'
 import { createAccessKeys, type AccessKeys } from './access/keys.ts'
-import { checkMasterKey, deriveKey, loadMasterKey } from './access/master-key.ts'
-import { createVault } from './access/secrets.ts'
+import { checkMasterKey, deriveKey, loadMasterKey, type MasterKey } from './access/master-key.ts'
+import { createVault, type Vault } from './access/secrets.ts'
 import type { Config } from './config/settings.ts'
+import type { EgressGuard } from './egress/guard.ts'
 import { createInputImages, type InputImages } from './jobs/input-images.ts'
 import { createJobList, type JobList } from './jobs/list.ts'
 import { createJobStore, type JobStore } from './jobs/store.ts'
@@ -19,6 +20,8 @@ import { createKeys, type Keys } from './redis/keys.ts'
 import { createServerRegistry, type ServerRegistry } from './servers/registry.ts'
 import type { Server } from './servers/server.ts'
 import { createServerStateStore, type ServerStateStore } from './servers/state-store.ts'
+import { createWebhookHouse, openEgress, type WebhookHouse } from './webhook-house.ts'
+import { createImageUrls, type ImageUrls } from './webhooks/image-urls.ts'
 
 /** What every process of the service stands on, whether it serves requests, runs jobs or both. */
 export interface House {
@@ -40,6 +43,12 @@ export interface House {
   readonly states: ServerStateStore
   readonly models: ModelHouse
   readonly accessKeys: AccessKeys
+  readonly masterKey: MasterKey
+  readonly vault: Vault
+  /** The door to addresses that callers chose. */
+  readonly guard: EgressGuard
+  readonly imageUrls: ImageUrls
+  readonly webhooks: WebhookHouse
   /** Names this process among all that share the Redis. */
   readonly processId: string
   readonly connect: (server: Server) => A1111Client
@@ -63,8 +72,11 @@ export async function openHouse (config: Config, redisUrl: string, log: Log): Pr
     const accessKeys = await createAccessKeys({
       redis, subscriber, keys, masterKey, defaultRatePerMinute: config.RATE_LIMIT_PER_MINUTE
     })
-    const registry = createServerRegistry({ redis, keys, vault: createVault(masterKey) })
+    const vault = createVault(masterKey)
+    const registry = createServerRegistry({ redis, keys, vault })
     await registry.refresh()
+    const guard = openEgress(config, redisUrl, registry)
+    const webhooks = createWebhookHouse(redis, { config, keys, log, vault, masterKey, guard, media })
     const states = createServerStateStore(redis, keys)
     const models = createModelHouse({ config, log, redis, keys, registry, states })
     const uploadTexts = createUploadTexts(deriveKey(masterKey.current, 'upload-texts'))
@@ -85,12 +97,18 @@ export async function openHouse (config: Config, redisUrl: string, log: Log): Pr
       states,
       models,
       accessKeys,
+      masterKey,
+      vault,
+      guard,
+      imageUrls: createImageUrls(masterKey),
+      webhooks,
       processId: randomUUID(),
       connect: server => createA1111Client(server.address),
       async close () {
         await accessKeys.close()
         await models.close()
         await queues.close()
+        await webhooks.queue.close()
         redis.disconnect()
         subscriber.disconnect()
       }

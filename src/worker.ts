@@ -7,8 +7,9 @@ import { connectRedis } from './redis/connections.ts'
 import { createLeaseStore } from './servers/lease.ts'
 import type { MonitorIntervals } from './servers/monitor.ts'
 import { createServerStateStore } from './servers/state-store.ts'
+import { startWebhooks } from './webhook-house.ts'
 
-/** The part of a process that runs jobs. */
+/** The part of a process that runs jobs and delivers their events. */
 export interface Worker {
   readonly workforce: Workforce
   close (): Promise<void>
@@ -47,11 +48,13 @@ export async function startWorker (house: House, intervals?: MonitorIntervals): 
     ...(intervals === undefined ? {} : { intervals })
   })
   const modelWorker = await startModelWorker(connection, house)
+  const webhookWorker = await startWebhooks(connection, house)
   return {
     workforce,
     async close () {
       await modelWorker.close()
-      await workforce.close(config.SHUTDOWN_SECONDS * 1000)
+      const deadline = config.SHUTDOWN_SECONDS * 1000
+      await Promise.all([workforce.close(deadline), webhookWorker.close(deadline)])
       await queues.close()
       connection.disconnect()
     }

@@ -2,12 +2,14 @@ import type { ApiKey, ApiKeyUpdate, FirstApiKeyCreation } from '../../schemas/ap
 import { usualDropIn } from '../../src/access/drop-in.ts'
 import { isRateTier } from '../../src/access/key-record.ts'
 import type { AccessKey, AccessKeyFields } from '../../src/access/keys.ts'
+import { shownUrl, type WebhookWish } from '../../src/webhooks/subscription.ts'
 
 /**
  * An access key as callers see it.
  * @param at path of the collection
+ * @param endpoint where events of its jobs go unless they say otherwise
  */
-export function viewOf (accessKey: AccessKey, at: string): ApiKey {
+export function viewOf (accessKey: AccessKey, at: string, endpoint: WebhookWish | null): ApiKey {
   const self = `${at}/${accessKey.id}`
   return {
     id: accessKey.id,
@@ -28,6 +30,8 @@ export function viewOf (accessKey: AccessKey, at: string): ApiKey {
       answer: accessKey.dropIn.answer, on_hang_up: accessKey.dropIn.onHangUp, server: accessKey.dropIn.server
     },
     previous_secret_valid_until: optionalMoment(accessKey.previousSecretUntil),
+    webhook_url: endpoint === null ? null : shownUrl(new URL(endpoint.url)),
+    webhook_events: endpoint === null ? null : [...endpoint.events],
     _links: { self, update: self, delete: self }
   }
 }

@@ -1,17 +1,22 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import {
-  ApiKey, ApiKeyCreation, ApiKeyRotation, ApiKeyUpdate, ApiKeyWithSecret, FirstApiKeyCreation
+  ApiKey, ApiKeyCreation, ApiKeyRotation, ApiKeyUpdate, ApiKeyWithSecret, FirstApiKeyCreation, WebhookSecretAnswer
 } from '../../schemas/api-key.ts'
 import { errorResponses } from '../../schemas/error.ts'
 import { Nullable, Ref } from '../../schemas/kit.ts'
-import type { AccessKeys, IssuedKey } from '../../src/access/keys.ts'
+import type { AccessKey, AccessKeys, IssuedKey } from '../../src/access/keys.ts'
 import { defaultScopes, holdsAll, type Principal, type Scope } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
+import type { KeySide } from '../../src/webhooks/key-side.ts'
+import type { WebhookDesk } from '../../src/webhooks/submission.ts'
+import { readWebhookWish, type WebhookWish } from '../../src/webhooks/subscription.ts'
 import { fieldsOf, viewOf } from './api-key-view.ts'
 
 export interface ApiKeysOptions {
   readonly accessKeys: AccessKeys
+  /** What the keys' events are signed with, and where they go unless a job says otherwise. */
+  readonly webhooks: { readonly keySide: KeySide, readonly desk: WebhookDesk }
 }
 
 const success = Type.Literal(true, { description: 'Always true.' })
@@ -35,10 +40,11 @@ const config = { access: { scope: 'keys:admin' } } as const
 const defaultGraceHours = 24
 
 /** Access keys, for their administrators. */
-const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessKeys }) => {
-  for (const schema of [ApiKey, ApiKeyWithSecret, ApiKeyCreation, FirstApiKeyCreation, ApiKeyUpdate, ApiKeyRotation]) {
-    app.addSchema(schema)
-  }
+const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessKeys, webhooks }) => {
+  const { keySide, desk } = webhooks
+  for (const schema of [
+    ApiKey, ApiKeyWithSecret, ApiKeyCreation, FirstApiKeyCreation, ApiKeyUpdate, ApiKeyRotation, WebhookSecretAnswer
+  ]) app.addSchema(schema)
 
   app.get(at, {
     config,
@@ -57,7 +63,7 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
     }
   }, async () => {
     const all = await accessKeys.list()
-    return { success: true as const, api_keys: all.map(key => viewOf(key, at)), count: all.length }
+    return { success: true as const, api_keys: await Promise.all(all.map(view)), count: all.length }
   })
 
   app.post(at, {
@@ -71,9 +77,10 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
     }
   }, async (request, reply) => {
     refuseEscalation(request.principal, request.body.scopes ?? defaultScopes)
+    const endpoint = await checkedEndpoint(request.body, request.principal)
     const issued = await accessKeys.create({ ...fieldsOf(request.body), name: request.body.name.trim() })
     reply.code(201).header('Location', `${at}/${issued.accessKey.id}`)
-    return issuedAnswer(issued, 'The access key was made. Keep the secret: it is not told again.')
+    return await newKeyAnswer(issued, endpoint, 'The access key was made. Keep the secret: it is not told again.')
   })
 
   app.get(`${at}/setup`, {
@@ -110,12 +117,13 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
   }, async (request, reply) => {
     const body = request.body ?? {}
     refuseEscalation(request.principal, body.scopes ?? defaultScopes)
+    const endpoint = await checkedEndpoint(body, request.principal)
     const issued = await accessKeys.createFirst({ ...fieldsOf(body), name: body.name?.trim() ?? 'First key' })
     if (issued === null) {
       throw new ServiceError('setup_already_done', `There are access keys already; make further ones with POST ${at}`)
     }
     reply.code(201).header('Location', `${at}/${issued.accessKey.id}`)
-    return issuedAnswer(issued, 'The first access key was made. Keep the secret: it is not told again.')
+    return await newKeyAnswer(issued, endpoint, 'The first access key was made. Keep the secret: it is not told again.')
   })
 
   app.get(`${at}/:id`, {
@@ -127,7 +135,7 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
       params,
       response: { 200: OneKey, ...errorResponses(403, 404) }
     }
-  }, async request => ({ success: true as const, api_key: viewOf(await accessKeys.get(request.params.id), at) }))
+  }, async request => ({ success: true as const, api_key: await view(await accessKeys.get(request.params.id)) }))
 
   app.put(`${at}/:id`, {
     config,
@@ -143,8 +151,10 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
     const { params: { id }, body, principal } = request
     await refuseManaging(principal, id)
     refuseEscalation(principal, body.scopes ?? [])
+    const endpoint = await checkedEndpoint(body, principal)
     const changed = await accessKeys.update(id, fieldsOf(body))
-    return { success: true as const, message: 'The access key was changed.', api_key: viewOf(changed, at) }
+    if (endpoint !== undefined) await keySide.setDefaultEndpoint(id, endpoint)
+    return { success: true as const, message: 'The access key was changed.', api_key: await view(changed) }
   })
 
   app.delete(`${at}/:id`, {
@@ -180,19 +190,63 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
     await refuseManaging(request.principal, request.params.id)
     const graceHours = request.body?.grace_hours ?? defaultGraceHours
     const issued = await accessKeys.rotate(request.params.id, graceHours)
-    return issuedAnswer(issued, graceHours === 0
+    return await issuedAnswer(issued, graceHours === 0
       ? 'The secret was replaced; the former one no longer works.'
       : `The secret was replaced; the former one works for ${graceHours} more hours.`)
   })
 
-  function issuedAnswer ({ accessKey, secret }: IssuedKey, sentence: string) {
+  app.post(`${at}/:id/webhook-secret/rotate`, {
+    config,
+    schema: {
+      ...route,
+      summary: 'Replace the secret that signs events',
+      description: 'Events of the key\'s jobs are signed with the new secret at once and with the former one too for ' +
+        'the overlap, so that receivers can be changed one after the other.',
+      params,
+      body: Nullable(Ref(ApiKeyRotation)),
+      response: { 200: Ref(WebhookSecretAnswer), ...errorResponses(400, 403, 404) }
+    }
+  }, async request => {
+    const { id } = request.params
+    await refuseManaging(request.principal, id)
+    const { secret, previousUntil } = await keySide.rotate(id, request.body?.grace_hours ?? defaultGraceHours)
+    return {
+      success: true as const,
+      message: 'The secret for events was replaced. Keep it: it is not told again.',
+      webhook_secret: secret,
+      previous_signs_until: previousUntil === null ? null : new Date(previousUntil).toISOString()
+    }
+  })
+
+  async function view (accessKey: AccessKey) {
+    const { defaultEndpoint } = await keySide.read(accessKey.id)
+    return viewOf(accessKey, at, defaultEndpoint)
+  }
+
+  async function issuedAnswer ({ accessKey, secret }: IssuedKey, sentence: string) {
     return {
       success: true as const,
       message: sentence,
-      api_key: { ...viewOf(accessKey, at), secret },
+      api_key: { ...await view(accessKey), secret },
       key: accessKey.key,
       secret
     }
+  }
+
+  async function newKeyAnswer (issued: IssuedKey, endpoint: WebhookWish | null | undefined, sentence: string) {
+    const { id } = issued.accessKey
+    if (endpoint) await keySide.setDefaultEndpoint(id, endpoint)
+    const webhook = await keySide.issue(id)
+    const answer = await issuedAnswer(issued, sentence)
+    return { ...answer, api_key: { ...answer.api_key, webhook_secret: webhook.secret } }
+  }
+
+  /** The default endpoint that a body names; undefined where it says nothing of one, null where it wants none. */
+  async function checkedEndpoint (body: ApiKeyUpdate, principal: Principal): Promise<WebhookWish | null | undefined> {
+    if (body.webhook_url === undefined) return undefined
+    const wish = readWebhookWish(body)
+    if (wish !== null) await desk.check(wish, principal.keyId)
+    return wish
   }
 
   /** Whoever changes a key or learns its new secret gains its rights, so they must have them already. */

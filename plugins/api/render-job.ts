@@ -17,7 +17,8 @@ export function jobLinks (id: string): Record<string, string> {
   return {
     self: `/api/v2/jobs/${id}`,
     status: `/api/v2/jobs/${id}/status`,
-    cancel: `/api/v2/jobs/${id}/cancel`
+    cancel: `/api/v2/jobs/${id}/cancel`,
+    webhooks: `/api/v2/jobs/${id}/webhooks`
   }
 }
 
@@ -68,8 +69,25 @@ export function renderJob (job: Job, { alias, position }: JobSurroundings): JobV
     bulk_job_id: job.bulkId,
     forge_session_hash: null,
     forge_internal_task_id: job.id,
+    webhook: webhookOf(job),
+    metadata: job.submission.metadata ?? null,
     model_availability: availabilityOf(job),
     links: jobLinks(job.id)
+  }
+}
+
+function webhookOf ({ id, webhook }: Job): JobView['webhook'] {
+  if (webhook === null) return null
+  const { shownUrl, events, auth, images, format, endpoint, hasKey } = webhook
+  return {
+    url: shownUrl,
+    events: [...events],
+    auth,
+    images,
+    format,
+    endpoint,
+    has_key: hasKey,
+    deliveries: `/api/v2/jobs/${id}/webhooks`
   }
 }
 

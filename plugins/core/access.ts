@@ -16,7 +16,12 @@ import { ServiceError } from '../../src/errors.ts'
 import { challenge, refuseLogin } from './refuse-login.ts'
 
 /** Who may use a route. A route that says nothing needs `*`. */
-export type RouteAccess = 'public' | { readonly scope: Scope, readonly bucket?: Bucket }
+export type RouteAccess = 'public' | {
+  readonly scope: Scope
+  readonly bucket?: Bucket
+  /** Lets a request in without credentials, from any page, where it holds: a signed link, for example. */
+  readonly unless?: (request: FastifyRequest) => boolean
+}
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -69,6 +74,7 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
     if (request.is404) return
     const wanted = request.routeOptions.config.access ?? undeclared
     if (wanted === 'public') return admitAnybody(pageOf(request))
+    if (wanted.unless?.(request) === true) return
     const principal = await identify(request, reply)
     if (!mayDo(principal, wanted.scope)) {
       throw new ServiceError('permission_denied',

@@ -2,11 +2,14 @@ import { createBullBoard } from '@bull-board/api'
 import { BullMQAdapter } from '@bull-board/api/bullMQAdapter'
 import { FastifyAdapter } from '@bull-board/fastify'
 import type { FastifyPluginAsync } from 'fastify'
+import type { Queue } from 'bullmq'
 import type { GenerationQueues } from '../../queues/generation-queues.ts'
+import type { WebhookData } from '../../queues/webhook-queue.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
 
 export interface DashboardOptions {
   readonly queues: GenerationQueues
+  readonly webhooks: Queue<WebhookData>
   readonly registry: ServerRegistry
   /** Whether queues can be looked at only. */
   readonly readOnly: boolean
@@ -15,7 +18,7 @@ export interface DashboardOptions {
 const basePath = '/dashboard'
 
 /** Every queue as BullMQ sees it, for administrators; queues of servers added later appear by themselves. */
-const dashboard: FastifyPluginAsync<DashboardOptions> = async (app, { queues, registry, readOnly }) => {
+const dashboard: FastifyPluginAsync<DashboardOptions> = async (app, { queues, webhooks, registry, readOnly }) => {
   const serverAdapter = new FastifyAdapter()
   serverAdapter.setBasePath(basePath)
   const board = createBullBoard({
@@ -25,12 +28,15 @@ const dashboard: FastifyPluginAsync<DashboardOptions> = async (app, { queues, re
   })
 
   function follow (): void {
-    board.replaceQueues(registry.list().map(server => new BullMQAdapter(queues.queue(server.id), {
+    const lines = registry.list().map(server => new BullMQAdapter(queues.queue(server.id), {
       readOnlyMode: readOnly,
       allowRetries: false,
       displayName: server.alias,
       description: server.address.baseUrl
-    })))
+    }))
+    board.replaceQueues([...lines, new BullMQAdapter(webhooks, {
+      readOnlyMode: readOnly, allowRetries: false, displayName: 'Webhooks', description: 'Events on their way'
+    })])
   }
 
   follow()

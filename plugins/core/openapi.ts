@@ -8,7 +8,9 @@ import { GenerationParameters, Warning } from '../../schemas/generation-paramete
 import { AttemptView, Done, JobAnswer, JobChange, JobImageView, JobListView, JobView } from '../../schemas/job.ts'
 import { modelSchemas } from '../../schemas/model-schemas.ts'
 import { InventoryView, ServerChangeAnswer, ServerInput, ServerTestAnswer, ServerView } from '../../schemas/server.ts'
+import { webhookSchemas } from '../../schemas/webhook.ts'
 import { version } from '../../src/version.ts'
+import { eventsOfJobs } from './openapi-events.ts'
 
 export interface OpenapiOptions {
   /** Address under which callers reach the service, or empty. */
@@ -20,7 +22,8 @@ const shared: TSchema[] = [
   ErrorBody, Warning, GenerationParameters, GenerateRequest, BulkRequest, GenerateAnswer, BulkAnswer, BulkView,
   JobImageView, AttemptView, JobView, JobListView, JobAnswer, JobChange, Done,
   ServerInput, ServerView, ServerChangeAnswer, ServerTestAnswer, InventoryView,
-  ...modelSchemas
+  ...modelSchemas,
+  ...webhookSchemas
 ]
 
 /** Every way of showing who one is; a route needs one of them, unless it is open to all. */
@@ -54,6 +57,7 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
         { name: 'Images', description: 'Results' },
         { name: 'Servers', description: 'The Stable Diffusion servers behind the queue' },
         { name: 'Models', description: 'What the servers and the model folders have' },
+        { name: 'Webhooks', description: 'Events of jobs, delivered to receivers' },
         { name: 'API keys', description: 'Who may do what' },
         { name: 'Web UI', description: 'Sessions of the web UI' },
         { name: 'A1111', description: 'The same queue for whatever was written for A1111 itself' },
@@ -67,6 +71,7 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
           basic: { type: 'http', scheme: 'basic', description: 'Key as user name, secret as password.' }
         }
       },
+      webhooks: eventsOfJobs,
       security: anyCredentials
     },
     refResolver: {

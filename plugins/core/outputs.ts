@@ -7,10 +7,13 @@ import { Ref } from '../../schemas/kit.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { imageFormats } from '../../src/media/image-header.ts'
 import type { MediaStore, OpenOutput } from '../../src/media/store.ts'
+import type { ImageUrls } from '../../src/webhooks/image-urls.ts'
 import { isUnchanged, requestedPart, versionOf } from './conditional-requests.ts'
 
 export interface OutputsOptions {
   readonly store: Pick<MediaStore, 'openOutput'>
+  /** Knows the links that events carry. */
+  readonly links: Pick<ImageUrls, 'fits'>
   /** Whether this caller may see the image; a key sees those of its own jobs. */
   readonly mayRead: (request: FastifyRequest, name: string) => Promise<boolean>
 }
@@ -21,19 +24,27 @@ const picture = {
 }
 
 /** The result images of jobs. Names are never used twice, so whoever got a picture may keep it for ever. */
-const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, mayRead }) => {
+const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, links, mayRead }) => {
+  const hasLink = ({ params, query }: FastifyRequest) =>
+    links.fits((params as { name: string }).name, query as Record<string, unknown>)
+
   app.get('/outputs/:name', {
-    config: { access: { scope: 'images:read', bucket: 'status' } },
+    config: { access: { scope: 'images:read', bucket: 'status', unless: hasLink } },
     schema: {
       operationId: 'get_output',
       tags: ['Images'],
       summary: 'Get a result image',
       description: 'The bytes of an image as the server drew it. Takes Range, If-Range, If-None-Match and ' +
-        'If-Modified-Since; HEAD gives the same headers without the bytes.',
+        'If-Modified-Since; HEAD gives the same headers without the bytes. Links in webhook events work without a key ' +
+        'until they expire.',
       params: Type.Object({
         name: Type.String({
           description: 'Name out of the job\'s result.', examples: ['1f0c2a9e_2026-11-21T09-30-00-000Z_0.png']
         })
+      }),
+      querystring: Type.Object({
+        exp: Type.Optional(Type.String({ maxLength: 12, description: 'Of links in events: when they expire, in seconds since 1970.' })),
+        sig: Type.Optional(Type.String({ maxLength: 64, description: 'Of links in events: their signature.' }))
       }),
       response: {
         200: { description: 'The image.', ...picture },
@@ -47,7 +58,7 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
     const { name } = request.params
     const image = await store.openOutput(name)
     try {
-      if (!await mayRead(request, name)) throw new ServiceError('image_not_found', 'There is no image of this name.')
+      if (!hasLink(request) && !await mayRead(request, name)) throw new ServiceError('image_not_found', 'There is no image of this name.')
       const answer = answerTo(request, image)
       if (answer === 'outside') {
         reply.header('content-range', `bytes */${image.bytes}`)

@@ -1,6 +1,9 @@
 import type { TSchema } from '@sinclair/typebox'
 import { isIP } from 'node:net'
 import { Value } from '@sinclair/typebox/value'
+import { parseAllowed } from '../egress/rules.ts'
+import { messageOf } from '../errors.ts'
+import { parseSchedule } from '../webhooks/schedule.ts'
 import { Settings, type Config } from './settings.ts'
 
 /** Older or foreign names of settings and the name that they mean here. */
@@ -92,8 +95,21 @@ function contradictions (config: Config): string[] {
     const wrong = config[name].filter(network => !isNetwork(network))
     problems.push(...wrong.map(network => `${name} has ${JSON.stringify(network)}, but each must be like 172.16.0.0/12`))
   }
+  problems.push(...config.EGRESS_ALLOW.flatMap(entry => refusals('EGRESS_ALLOW', entry, () => parseAllowed(entry))))
+  const schedule = config.WEBHOOK_RETRY_SCHEDULE
+  problems.push(...refusals('WEBHOOK_RETRY_SCHEDULE', schedule, () => parseSchedule(schedule)))
   problems.push(...wrongServers(config.SERVERS))
   return problems
+}
+
+/** What the part that reads a text has to say against it. */
+function refusals (name: string, text: string, read: () => unknown): string[] {
+  try {
+    read()
+    return []
+  } catch (error) {
+    return [`${name} has ${JSON.stringify(text)}, but it ${messageOf(error)}`]
+  }
 }
 
 /** An IP address, alone or with the number of bits that all addresses of the network share. */

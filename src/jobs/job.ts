@@ -3,6 +3,7 @@ import type { A1111Parameters, Warning } from '../../schemas/generation-paramete
 import type { OnMissing } from '../a1111/admission.ts'
 import type { FailureClass, GenerationMode } from '../a1111/types.ts'
 import type { StoredImage } from '../media/types.ts'
+import type { Subscription } from '../webhooks/subscription.ts'
 import type { DropInOrigin } from '../sdapi/origin.ts'
 
 /** Something that the caller should know although the job goes on. */
@@ -69,6 +70,8 @@ export interface JobSubmission {
   readonly warnings: readonly JobWarning[]
   /** Only jobs of the drop-in have one. */
   readonly dropIn?: DropInOrigin
+  /** The caller's own JSON, given back as it came. */
+  readonly metadata?: unknown
 }
 
 /** A job as Redis holds it. Moments are milliseconds since the epoch. */
@@ -104,6 +107,8 @@ export interface Job {
   readonly result: JobResult | null
   readonly error: JobError | null
   readonly attempts: readonly JobAttempt[]
+  /** Who is told of its events. */
+  readonly webhook: Subscription | null
 }
 
 /** Fields of a record that hold JSON. */
@@ -155,6 +160,7 @@ export function parseJob (id: string, fields: Readonly<Record<string, string>>):
     progress: json<JobProgress>(fields.progress),
     result: json<JobResult>(fields.result),
     error: json<JobError>(fields.error),
-    attempts: json<JobAttempt[]>(fields.attempts) ?? []
+    attempts: json<JobAttempt[]>(fields.attempts) ?? [],
+    webhook: json<Subscription>(fields.webhook)
   }
 }

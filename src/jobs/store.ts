@@ -8,6 +8,7 @@ import {
   type Job, type JobAttempt, type JobError, type JobProgress, type JobResult, type JobSubmission
 } from './job.ts'
 import { indexKey } from './indexes.ts'
+import type { Subscription } from '../webhooks/subscription.ts'
 import { createQueueEntries } from './queue-entries.ts'
 import type { QueueEntry, QueuePort } from './queue-port.ts'
 import { jobScripts, type JobScriptName } from './scripts/index.ts'
@@ -21,6 +22,8 @@ export interface NewJob {
   readonly priority: number
   readonly bulkId: string | null
   readonly submission: JobSubmission
+  /** Who is told of its events. */
+  readonly webhook?: Subscription | null
 }
 
 /** The right to report on one run: a report under another run or owner is refused. */
@@ -159,12 +162,13 @@ export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): J
   }
 
   return {
-    async create ({ id, serverId, keyId, priority, bulkId, submission }) {
+    async create ({ id, serverId, keyId, priority, bulkId, submission, webhook = null }) {
       const lane = laneOf(priority)
       const transaction = await queue.transactionWith({ id, run: 1, serverId, lane })
       const packed = packSubmission(submission)
       transaction.runScript('createJob', [prefix],
-        [id, serverId, keyId ?? '', priority, lane, bulkId ?? '', packed.submission, packed.prompt])
+        [id, serverId, keyId ?? '', priority, lane, bulkId ?? '', packed.submission, packed.prompt,
+          webhook === null ? '' : JSON.stringify(webhook), webhook === null ? '' : `,${webhook.events.join(',')},`])
       const [answer] = await transaction.commit() as [ScriptAnswer]
       if (answer[0] === 'created') return { position: Number(answer[1]), createdAt: Number(answer[2]) }
       const existing = await get(id)

@@ -11,6 +11,8 @@ import { rankCandidates } from '../servers/choose.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { Server } from '../servers/server.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
+import type { CheckedWebhook, WebhookDesk } from '../webhooks/submission.ts'
+import type { WebhookWish } from '../webhooks/subscription.ts'
 import type { JobWarning } from './job.ts'
 import type { JobStore } from './store.ts'
 
@@ -29,6 +31,12 @@ export interface SubmissionRequest {
   readonly keyId: string | null
   readonly bulkId: string | null
   readonly dropIn?: DropInOrigin
+  /** Where to send events; without it, the default endpoint of the key. */
+  readonly webhook?: WebhookWish | null
+  /** Address under which the caller reached us, for links in events; PUBLIC_URL goes first. */
+  readonly baseUrl?: string
+  /** The caller's own JSON. */
+  readonly metadata?: unknown
 }
 
 /** A submission that was checked and has its server, but is in no line yet. */
@@ -37,6 +45,7 @@ export interface CheckedSubmission {
   readonly server: Server
   readonly normalised: NormalisedParameters
   readonly admission: Admission
+  readonly webhook: CheckedWebhook | null
 }
 
 export interface Accepted {
@@ -57,6 +66,9 @@ export interface SubmitDependencies {
   readonly queueLimitPerKey: number
   readonly limits: { readonly pixelsPerJob: number }
   readonly waitingOfKey: (keyId: string) => Promise<number>
+  readonly webhooks: WebhookDesk
+  /** Begin of links in events where a request does not say how it reached us. */
+  readonly ownUrl: string
 }
 
 export interface Submitter {
@@ -67,10 +79,11 @@ export interface Submitter {
 }
 
 const rules = fieldRules(A1111Parameters)
+const mostMetadataBytes = 4096
 
 /** The one way into the queue, for every interface. */
 export function createSubmitter (dependencies: SubmitDependencies): Submitter {
-  const { registry, states, store, inputs, queueLimitPerKey, limits, waitingOfKey } = dependencies
+  const { registry, states, store, inputs, queueLimitPerKey, limits, waitingOfKey, webhooks, ownUrl } = dependencies
 
   /** The servers that may take the job, best first. */
   async function candidates (target: string): Promise<Server[]> {
@@ -101,6 +114,8 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
         throw new ServiceError('queue_limit_reached',
           `This key has ${queueLimitPerKey} jobs waiting already; wait for some of them to start.`)
       }
+      checkMetadata(request.metadata)
+      const webhook = await webhooks.check(request.webhook ?? null, keyId)
       const normalised = normaliseParameters(request.given, {
         rules, random: below => randomInt(below), maximumPixels: limits.pixelsPerJob
       })
@@ -109,7 +124,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
         'No server is registered and enabled; add one with POST /api/v1/servers.', { field: 'target_server_alias' })
       for (const [index, server] of servers.entries()) {
         try {
-          return { request, server, normalised, admission: await admitTo(server, normalised, request) }
+          return { request, server, normalised, admission: await admitTo(server, normalised, request), webhook }
         } catch (error) {
           // The best server's reason is the one worth hearing.
           if (index === 0) refusal = error
@@ -118,16 +133,17 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       }
       throw refusal
     },
-    async accept ({ request, server, normalised, admission }, id, seed) {
+    async accept ({ request, server, normalised, admission, webhook }, id, seed) {
       const given = seed === undefined ? admission.parameters : { ...admission.parameters, seed }
       const parameters = await replaceImages(given, async (text, field) => await inputs.keep(text, field))
-      const warnings = [...normalised.warnings, ...admission.warnings]
+      const warnings = [...normalised.warnings, ...admission.warnings, ...webhook?.warnings ?? []]
       const { position, createdAt } = await store.create({
         id,
         serverId: server.id,
         keyId: request.keyId,
         priority: request.priority,
         bulkId: request.bulkId,
+        webhook: webhook === null ? null : webhooks.subscribe(webhook, `job:${id}`, request.baseUrl ?? ownUrl),
         submission: {
           mode: normalised.mode,
           parameters,
@@ -138,13 +154,20 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
           source: request.source,
           onMissing: request.onMissing,
           ...(request.dropIn === undefined ? {} : { dropIn: request.dropIn }),
-          warnings
+          warnings,
+          ...(request.metadata === undefined ? {} : { metadata: request.metadata })
         }
       })
       const resolved = parameters.seed
       return { id, server, position, createdAt, seed: typeof resolved === 'number' ? resolved : null, warnings }
     }
   }
+}
+
+function checkMetadata (metadata: unknown): void {
+  if (metadata === undefined || Buffer.byteLength(JSON.stringify(metadata)) <= mostMetadataBytes) return
+  throw new ServiceError('invalid_field_value', `metadata must have at most ${mostMetadataBytes} bytes as JSON.`,
+    { field: 'metadata' })
 }
 
 function isAnyServer (target: string): boolean {

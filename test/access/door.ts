@@ -16,10 +16,14 @@ import { createAccessKeys, type AccessKeys } from '../../src/access/keys.ts'
 import type { MasterKey } from '../../src/access/master-key.ts'
 import { createRateLimiter } from '../../src/access/rate-limit.ts'
 import { createSessions } from '../../src/access/sessions.ts'
+import { createVault } from '../../src/access/secrets.ts'
 import { createTrustRules } from '../../src/access/trust.ts'
 import { parseSettings } from '../../src/config/parse.ts'
+import { createEgressGuard } from '../../src/egress/guard.ts'
 import { connectRedis } from '../../src/redis/connections.ts'
 import { createKeys } from '../../src/redis/keys.ts'
+import { createKeySide } from '../../src/webhooks/key-side.ts'
+import { createWebhookDesk } from '../../src/webhooks/submission.ts'
 import { startTestRedis } from '../redis.ts'
 
 export const adminToken = 'the-admin-token-of-this-test'
@@ -67,9 +71,10 @@ export async function openDoor (
   const { redis, subscriber, keySpace } = connections
   const config = parseSettings({ AUTH_TOKEN: authToken, ADMIN_TOKEN: adminToken, ...environment })
   const keys = keySpace()
+  const masterKey = newMasterKey()
   const tokens = [config.AUTH_TOKEN, config.ADMIN_TOKEN]
   const accessKeys = await createAccessKeys({
-    redis, subscriber, keys, masterKey: newMasterKey(), defaultRatePerMinute: config.RATE_LIMIT_PER_MINUTE, now
+    redis, subscriber, keys, masterKey, defaultRatePerMinute: config.RATE_LIMIT_PER_MINUTE, now
   })
   const sessions = createSessions({ redis, keys, tokens, now })
   const failedLogins = createFailedLogins({ redis, keys, now })
@@ -95,7 +100,11 @@ export async function openDoor (
   })
   await app.register(rateLimit, { limiter: createRateLimiter({ redis, keys, now }) })
   await app.register(uiSession, { sessions, failedLogins })
-  await app.register(apiKeys, { accessKeys })
+  const vault = createVault(masterKey)
+  const keySide = createKeySide({ redis, keys, vault, masterKey })
+  const guard = createEgressGuard({ settings: { profile: 'public', allow: [] }, places: () => [] })
+  const desk = createWebhookDesk({ vault, guard, keySide, requireHttps: false, publicUrl: '' })
+  await app.register(apiKeys, { accessKeys, webhooks: { keySide, desk } })
 
   app.get('/health', { config: { access: 'public' } }, async () => ({ ok: true }))
   app.get('/who', { config: { access: { scope: 'jobs:read' } } }, async ({ principal }) => ({

@@ -9,9 +9,12 @@ import { prelude } from './prelude.ts'
  * All take KEYS[1] = key prefix and ARGV[1] = job id, and answer a list whose first element says what happened.
  */
 
-/** ARGV: id, server, key, priority, lane, bulk, submission, prompt. Answers created | exists, place in line, moment. */
+/**
+ * ARGV: id, server, key, priority, lane, bulk, submission, prompt, webhook JSON or '', its events as `,one,other,`.
+ * Answers created | exists, place in line, moment.
+ */
 const createJob = /* lua */ `
-local id, server, key, priority, lane, bulk, submission, prompt = unpack(ARGV)
+local id, server, key, priority, lane, bulk, submission, prompt, webhook, events = unpack(ARGV)
 if redis.call('EXISTS', jobKey(id)) == 1 then return { 'exists' } end
 local created = now()
 -- Arrival orders all lists: microseconds, and never the same twice.
@@ -22,6 +25,7 @@ local spot = string.format('%.0f', place(lane))
 redis.call('HSET', jobKey(id), 'status', 'pending', 'server', server, 'priority', priority, 'run', 1, 'lane', lane,
   'place', spot, 'arrival', arrival, 'created', created, 'updated', created, 'submission', submission, 'prompt', prompt)
 if key ~= '' then redis.call('HSET', jobKey(id), 'key', key) end
+if webhook ~= '' then redis.call('HSET', jobKey(id), 'webhook', webhook, 'webhookEvents', events) end
 if bulk ~= '' then
   redis.call('HSET', jobKey(id), 'bulk', bulk)
   redis.call('ZADD', KEYS[1] .. 'bulk:' .. bulk .. ':jobs', arrival, id)
@@ -46,11 +50,22 @@ redis.call('HINCRBY', jobKey(id), 'starts', 1)
 redis.call('ZREM', lineKey(server), id)
 changeStatus(id, job.arrival, job.key, server, 'pending', 'processing')
 announce('started', id, server, job.key, 'processing')
+tellReceiver('job.started', id)
 return { 'started' }
 `
 
 /** ARGV: id, run, owner, progress JSON or '' where there is no news. Answers noted | cancel | superseded. */
 const noteProgress = /* lua */ `
+-- Receivers hear of a twentieth at least, and of one each second at most.
+local function worthTelling (id, progress)
+  local told = redis.call('HMGET', jobKey(id), 'webhookEvents', 'toldAt', 'toldFraction')
+  if not told[1] then return false end
+  local moment, fraction = now(), cjson.decode(progress).fraction
+  if moment - tonumber(told[2] or 0) < 1000 then return false end
+  if math.abs(fraction - tonumber(told[3] or 0)) < 0.05 then return false end
+  redis.call('HSET', jobKey(id), 'toldAt', moment, 'toldFraction', fraction)
+  return true
+end
 local id, run, owner, progress = unpack(ARGV)
 local job = read(id)
 if not job or job.status ~= 'processing' or job.run ~= run or job.owner ~= owner then return { 'superseded' } end
@@ -60,6 +75,7 @@ if progress ~= '' then
     kind = 'progress', job = id, server = job.server, key = job.key, status = 'processing',
     progress = cjson.decode(progress)
   }))
+  if worthTelling(id, progress) then tellReceiver('job.progress', id) end
 end
 if redis.call('HEXISTS', jobKey(id), 'cancel') == 1 then return { 'cancel' } end
 return { 'noted' }
@@ -85,6 +101,7 @@ if attempts ~= '' then redis.call('HSET', jobKey(id), 'attempts', attempts) end
 for i = 8, #ARGV do redis.call('HSET', KEYS[1] .. 'outputs', ARGV[i], id) end
 changeStatus(id, job.arrival, job.key, job.server, 'processing', status)
 announce(status, id, job.server, job.key, status)
+tellReceiver('job.' .. status, id)
 return { 'ended', status }
 `
 
@@ -110,6 +127,7 @@ if redis.call('HEXISTS', jobKey(id), 'cancel') == 1 then
   redis.call('HDEL', jobKey(id), 'place')
   changeStatus(id, job.arrival, job.key, job.server, 'processing', 'cancelled')
   announce('cancelled', id, job.server, job.key, 'cancelled')
+  tellReceiver('job.cancelled', id)
   return { 'cancelled' }
 end
 local spot = job.place
@@ -142,6 +160,7 @@ redis.call('HDEL', jobKey(id), 'place')
 redis.call('ZREM', lineKey(job.server), id)
 changeStatus(id, job.arrival, job.key, job.server, 'pending', 'cancelled')
 announce('cancelled', id, job.server, job.key, 'cancelled')
+tellReceiver('job.cancelled', id)
 return { 'cancelled', job.run, job.server }
 `
 

@@ -58,6 +58,16 @@ local function announce (kind, id, server, key, status)
   }))
 end
 
+-- For the job's receiver, in the step that makes the event true: the outbox gets the whole record as it is now.
+local function tellReceiver (event, id)
+  local wanted = redis.call('HGET', jobKey(id), 'webhookEvents')
+  if not wanted or not string.find(wanted, ',' .. event .. ',', 1, true) then return end
+  redis.call('HINCRBY', jobKey(id), 'webhookSequence', 1)
+  redis.call('XADD', KEYS[1] .. 'webhook-outbox', '*', '@event', event, '@job', id, '@moment', now(),
+    unpack(redis.call('HGETALL', jobKey(id))))
+  redis.call('PUBLISH', KEYS[1] .. 'channel:webhooks', id)
+end
+
 -- The fields most scripts need, or nil where there is no such job.
 local function read (id)
   local values = redis.call('HMGET', jobKey(id),

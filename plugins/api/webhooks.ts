@@ -1,0 +1,257 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import type { FastifyRequest } from 'fastify'
+import { errorResponses } from '../../schemas/error.ts'
+import { JobIdParameters } from '../../schemas/job.ts'
+import { Ref, StringEnum, Timestamp } from '../../schemas/kit.ts'
+import {
+  DeliveryDetail, DeliveryList, DeliveryQuery, DeliveryView, EndpointView, WebhookFields
+} from '../../schemas/webhook.ts'
+import { mayDo, maySeeJob, seesAllJobs } from '../../src/access/principal.ts'
+import { ServiceError } from '../../src/errors.ts'
+import type { JobStore } from '../../src/jobs/store.ts'
+import type { Deliveries, DeliveryFilter } from '../../src/webhooks/deliveries.ts'
+import type { Delivery } from '../../src/webhooks/delivery.ts'
+import type { Endpoint, Endpoints } from '../../src/webhooks/endpoints.ts'
+import type { KeySide } from '../../src/webhooks/key-side.ts'
+import type { WebhookOffice } from '../../src/webhooks/office.ts'
+import type { WebhookDesk } from '../../src/webhooks/submission.ts'
+import { readWebhookWish } from '../../src/webhooks/subscription.ts'
+import {
+  attemptView, attemptViewForAdministrators, deliveriesPath, deliveryView, endpointView
+} from './webhook-views.ts'
+
+export interface WebhooksOptions {
+  readonly store: JobStore
+  readonly deliveries: Deliveries
+  readonly endpoints: Endpoints
+  readonly desk: WebhookDesk
+  readonly office: WebhookOffice
+  readonly keySide: KeySide
+}
+
+const base = '/api/v1/webhooks'
+const tags = ['Webhooks']
+const reading = { access: { scope: 'jobs:read' } } as const
+const changing = { access: { scope: 'jobs:write' } } as const
+const success = Type.Literal(true, { description: 'Always true.' })
+const EventId = Type.Object({ id: Type.String({ maxLength: 64, description: 'Id of the event.' }) })
+const EndpointId = Type.Object({ id: Type.String({ maxLength: 64, description: 'Id of the endpoint.' }) })
+const OneDelivery = Type.Object({ success, delivery: Ref(DeliveryView) }, { description: 'The delivery as it is now.' })
+const OneEndpoint = Type.Object({ success, endpoint: Ref(EndpointView) }, { description: 'The endpoint as it is now.' })
+
+/** Deliveries, endpoints and what can be done with them; a key sees those of its own jobs. */
+const webhooks: FastifyPluginAsyncTypebox<WebhooksOptions> = async (app, options) => {
+  const { store, deliveries, endpoints, desk, office, keySide } = options
+
+  /** Another's delivery is answered as one that is not there. */
+  async function find (request: FastifyRequest, id: string): Promise<Delivery> {
+    const delivery = await deliveries.find(id)
+    if (delivery !== null && maySeeJob(request.principal, delivery.keyId)) return delivery
+    throw new ServiceError('delivery_not_found', `There is no delivery ${id}.`)
+  }
+
+  async function findEndpoint (request: FastifyRequest, id: string): Promise<Endpoint> {
+    const endpoint = await endpoints.get(id)
+    if (maySeeJob(request.principal, endpoint.keyId)) return endpoint
+    throw new ServiceError('endpoint_not_found', `There is no endpoint ${id}.`)
+  }
+
+  function toFilter (request: FastifyRequest, query: DeliveryQuery): DeliveryFilter {
+    const { state, type, endpoint, search = '', since, until } = query
+    return {
+      ...(seesAllJobs(request.principal) ? {} : { keyId: request.principal.keyId ?? 'nobody' }),
+      ...(state === undefined ? {} : { state }),
+      ...(since === undefined ? {} : { since: Date.parse(since) }),
+      ...(until === undefined ? {} : { until: Date.parse(until) }),
+      fits: delivery => (type === undefined || delivery.type === type) &&
+        (endpoint === undefined || delivery.endpoint === endpoint) &&
+        [delivery.id, delivery.jobId ?? '', delivery.shownUrl].some(text => text.includes(search))
+    }
+  }
+
+  app.get(deliveriesPath, {
+    config: reading,
+    schema: {
+      operationId: 'list_webhook_deliveries',
+      tags,
+      summary: 'List and search deliveries',
+      description: 'Newest first. With filters a page may be short although `next_cursor` leads on.',
+      querystring: DeliveryQuery,
+      response: { 200: { ...Ref(DeliveryList), description: 'One page.' }, ...errorResponses(400, 403) }
+    }
+  }, async request => {
+    const { limit = 50, cursor = '0' } = request.query
+    const filter = toFilter(request, request.query)
+    const { deliveries: found, nextOffset } = await deliveries.list(filter, Number(cursor), limit)
+    return {
+      success: true as const,
+      count: found.length,
+      deliveries: found.map(deliveryView),
+      next_cursor: nextOffset === null ? null : String(nextOffset)
+    }
+  })
+
+  app.get(`${deliveriesPath}/:id`, {
+    config: reading,
+    schema: {
+      operationId: 'get_webhook_delivery',
+      tags,
+      summary: 'One delivery with all its attempts',
+      params: EventId,
+      response: { 200: { ...Ref(DeliveryDetail), description: 'The delivery.' }, ...errorResponses(403, 404) }
+    }
+  }, async request => {
+    const delivery = await find(request, request.params.id)
+    const view = mayDo(request.principal, 'queue:admin') ? attemptViewForAdministrators : attemptView
+    return {
+      success: true as const,
+      delivery: deliveryView(delivery),
+      body: delivery.body,
+      attempts: (await deliveries.attempts(delivery.id)).map(view)
+    }
+  })
+
+  for (const { path, act, summary, description } of [
+    { path: 'redeliver', act: office.redeliver, summary: 'Send an event again', description: 'Under the same id, with the same body and a fresh schedule.' },
+    { path: 'stop', act: office.stop, summary: 'Send no more of an event', description: 'An attempt under way still ends.' }
+  ]) {
+    app.post(`${deliveriesPath}/:id/${path}`, {
+      config: changing,
+      schema: {
+        operationId: `${path}_webhook_delivery`,
+        tags,
+        summary,
+        description,
+        params: EventId,
+        response: { 200: OneDelivery, ...errorResponses(403, 404) }
+      }
+    }, async request => ({
+      success: true as const, delivery: deliveryView(await act(await find(request, request.params.id)))
+    }))
+  }
+
+  app.post(`${base}/redeliver`, {
+    config: changing,
+    schema: {
+      operationId: 'redeliver_webhooks',
+      tags,
+      summary: 'Send again what failed in a time span',
+      description: 'Oldest first, each under its own id. Without state, what failed.',
+      body: Type.Object({
+        since: Timestamp('Events that happened at or after this moment.'),
+        until: Type.Optional(Timestamp('Events that happened before this moment; default: now.')),
+        state: Type.Optional(StringEnum(['failed', 'blocked', 'skipped'], { default: 'failed', description: 'What became of them.' })),
+        endpoint: Type.Optional(Type.String({ maxLength: 64, description: 'Only those of this endpoint.' }))
+      }),
+      response: {
+        200: Type.Object({
+          success, count: Type.Integer({ description: 'How many are sent again.' })
+        }, { description: 'They are on their way.' }),
+        ...errorResponses(400, 403)
+      }
+    }
+  }, async request => {
+    const { state = 'failed', ...span } = request.body
+    return { success: true as const, count: await office.redeliverAll(toFilter(request, { ...span, state })) }
+  })
+
+  app.post(`${base}/test`, {
+    config: changing,
+    schema: {
+      operationId: 'test_webhook',
+      tags,
+      summary: 'Send a test event now',
+      description: 'Checked and signed like events of jobs, with one attempt. Answers 200 whatever the receiver says; ' +
+        'the delivery tells. A test that arrives opens an endpoint again that was gone, disabled or left alone.',
+      body: Ref(WebhookFields),
+      response: { 200: { ...Ref(DeliveryDetail), description: 'What came of it.' }, ...errorResponses(400, 403, 422) }
+    }
+  }, async request => {
+    const checked = await desk.check(readWebhookWish(request.body), request.principal.keyId)
+    if (checked === null) {
+      throw new ServiceError('missing_required_field',
+        'webhookUrl is required: the key has no default endpoint either.', { field: 'webhookUrl' })
+    }
+    const delivery = await office.test(checked)
+    return {
+      success: true as const,
+      delivery: deliveryView(delivery),
+      body: delivery.body,
+      attempts: (await deliveries.attempts(delivery.id)).map(attemptView)
+    }
+  })
+
+  app.get(`${base}/endpoints`, {
+    config: reading,
+    schema: {
+      operationId: 'list_webhook_endpoints',
+      tags,
+      summary: 'List endpoints and how they stand',
+      response: {
+        200: Type.Object({
+          success, endpoints: Type.Array(Ref(EndpointView), { description: 'Most recently used first.' })
+        }, { description: 'The endpoints of the last 7 days.' }),
+        ...errorResponses(403)
+      }
+    }
+  }, async ({ principal }) => {
+    const found = await endpoints.list(seesAllJobs(principal) ? null : principal.keyId ?? 'nobody')
+    return { success: true as const, endpoints: found.map(endpointView) }
+  })
+
+  app.post(`${base}/endpoints/:id/enable`, {
+    config: changing,
+    schema: {
+      operationId: 'enable_webhook_endpoint',
+      tags,
+      summary: 'Send to an endpoint again',
+      description: 'Forgets that it was gone, disabled or left alone.',
+      params: EndpointId,
+      response: { 200: OneEndpoint, ...errorResponses(403, 404) }
+    }
+  }, async request => {
+    const { id } = await findEndpoint(request, request.params.id)
+    return { success: true as const, endpoint: endpointView(await endpoints.enable(id)) }
+  })
+
+  app.get(`${base}/secret`, {
+    config: { access: { scope: 'keys:admin' } },
+    schema: {
+      operationId: 'get_webhook_secret',
+      tags,
+      summary: 'The secret of jobs without an access key',
+      description: 'Signs the events of jobs that the web UI or an admin token submitted. It follows from the master ' +
+        'key and changes with it.',
+      response: {
+        200: Type.Object({
+          success, webhook_secret: Type.String({ description: 'whsec_…, for Standard Webhooks libraries.' })
+        }, { description: 'The secret.' }),
+        ...errorResponses(403)
+      }
+    }
+  }, async () => ({ success: true as const, webhook_secret: keySide.ownSecret }))
+
+  for (const version of ['v1', 'v2']) {
+    app.get(`/api/${version}/jobs/:jobId/webhooks`, {
+      config: reading,
+      schema: {
+        operationId: `list_job_webhooks_${version}`,
+        tags,
+        summary: 'Deliveries of one job',
+        params: JobIdParameters,
+        response: { 200: { ...Ref(DeliveryList), description: 'All of them.' }, ...errorResponses(403, 404) }
+      }
+    }, async request => {
+      const { jobId } = request.params
+      const job = await store.find(jobId)
+      if (job === null || !maySeeJob(request.principal, job.keyId)) {
+        throw new ServiceError('job_not_found', `There is no job ${jobId}.`, { job_id: jobId })
+      }
+      const found = await deliveries.ofJob(jobId)
+      return { success: true as const, count: found.length, deliveries: found.map(deliveryView), next_cursor: null }
+    })
+  }
+}
+
+export default webhooks

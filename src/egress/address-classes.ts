@@ -1,0 +1,72 @@
+import { BlockList, isIP, isIPv6 } from 'node:net'
+
+/**
+ * public: anybody's. private: a home, an office, this machine, or reserved for documents and the like; may be allowed
+ * by settings. forbidden: nobody has business there, least of all at the metadata services of clouds.
+ */
+export type AddressClass = 'public' | 'private' | 'forbidden'
+
+/**
+ * Never reachable: "this network", link-local with the metadata service of most clouds, multicast, reserved and
+ * broadcast (RFC 6890), and the metadata services of Azure, Alibaba, Oracle, AWS and Google that lie elsewhere.
+ */
+const forbidden = blockList([
+  '0.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4', '240.0.0.0/4', '168.63.129.16', '100.100.100.200', '192.0.0.192',
+  '::', 'fe80::/10', 'ff00::/8', 'fd00:ec2::/32', 'fd20:ce::254'
+])
+
+/** Home and office networks, this machine, shared address space and what is set aside (IANA special registries). */
+const privateIPv4 = blockList([
+  '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '172.16.0.0/12', '192.0.0.0/24', '192.0.2.0/24', '192.88.99.0/24',
+  '192.168.0.0/16', '198.18.0.0/15', '198.51.100.0/24', '203.0.113.0/24'
+])
+
+/** Only 2000::/3 is given out to the public, and some of that is set aside too. */
+const globalIPv6 = blockList(['2000::/3'])
+const setAsideIPv6 = blockList(['2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20', '2620:4f:8000::/48'])
+
+/** The networks that the profile `lan` opens: private use, this machine, shared address space and unique local. */
+const lan = blockList([
+  '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '::1', 'fc00::/7'
+])
+
+/** @param address IPv4 or IPv6 without brackets; anything else is forbidden */
+export function classOf (address: string): AddressClass {
+  const plain = unmapped(address)
+  const family = isIP(plain)
+  if (family === 0 || contains(forbidden, plain)) return 'forbidden'
+  if (family === 4) return contains(privateIPv4, plain) ? 'private' : 'public'
+  return contains(globalIPv6, plain) && !contains(setAsideIPv6, plain) ? 'public' : 'private'
+}
+
+/** Whether an address belongs to a network at home, in the office or in this machine. */
+export function isLan (address: string): boolean {
+  return contains(lan, unmapped(address))
+}
+
+/** The IPv4 address inside an IPv4-mapped IPv6 one, in either spelling; any other address as it is, without zone. */
+export function unmapped (address: string): string {
+  const plain = address.split('%')[0] ?? ''
+  if (!isIPv6(plain)) return plain
+  // A URL has one spelling for each address.
+  const canonical = new URL(`http://[${plain}]`).hostname.slice(1, -1)
+  const [, high, low] = /^::ffff:([\da-f]{1,4}):([\da-f]{1,4})$/.exec(canonical) ?? []
+  if (high === undefined || low === undefined) return canonical
+  const [one, other] = [Number.parseInt(high, 16), Number.parseInt(low, 16)]
+  return `${one >> 8}.${one & 255}.${other >> 8}.${other & 255}`
+}
+
+/** @param networks single addresses, or networks such as 10.0.0.0/8 */
+export function blockList (networks: readonly string[]): BlockList {
+  const list = new BlockList()
+  for (const network of networks) {
+    const [address = '', bits] = network.split('/')
+    const family = isIPv6(address) ? 'ipv6' : 'ipv4'
+    list.addSubnet(address, Number(bits ?? (family === 'ipv6' ? 128 : 32)), family)
+  }
+  return list
+}
+
+export function contains (list: BlockList, address: string): boolean {
+  return isIP(address) !== 0 && list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
+}

@@ -1,0 +1,189 @@
+import { createHash } from 'node:crypto'
+import type { Vault } from '../access/secrets.ts'
+import type { EgressGuard } from '../egress/guard.ts'
+import { guardedPost } from '../egress/post.ts'
+import { messageOf } from '../errors.ts'
+import type { Log } from '../log.ts'
+import { meaningOf, shownBodyOf, shownHeadersOf, type Meaning, type TryOutcome } from './answers.ts'
+import type { Deliveries } from './deliveries.ts'
+import type { Delivery, DeliveryAttempt, DeliveryChange } from './delivery.ts'
+import type { Endpoints } from './endpoints.ts'
+import { withFiles } from './event-body.ts'
+import type { KeyFacts, KeySide } from './key-side.ts'
+import { eventLifetime, nextDelay, type RetrySchedule } from './schedule.ts'
+import { isSigningKey, signatures } from './sign.ts'
+import { open, type Destination } from './subscription.ts'
+
+/** What the queue does next with a delivery. `wait` was no attempt: the endpoint had no room. */
+export type NextStep =
+  | { readonly kind: 'done' }
+  | { readonly kind: 'retry' | 'wait', readonly delayMs: number }
+  | { readonly kind: 'busy' }
+
+export interface Deliverer {
+  /** Makes the next attempt of a round, if it is still to be made. */
+  attempt (id: string, round: number): Promise<NextStep>
+}
+
+export interface DelivererDependencies {
+  readonly deliveries: Deliveries
+  readonly endpoints: Endpoints
+  readonly keySide: KeySide
+  readonly vault: Vault
+  readonly guard: Pick<EgressGuard, 'connect'>
+  readonly schedule: RetrySchedule
+  /** Milliseconds for a whole attempt. */
+  readonly timeout: number
+  /** Content of an output image; null when it is no more. */
+  readonly readFile: (name: string) => Promise<Buffer | null>
+  /** Whether something newer is known of the job, so that this progress is of no interest any more. */
+  readonly isOutdated: (delivery: Delivery) => Promise<boolean>
+  readonly userAgent: string
+  readonly log: Log
+  readonly now?: () => number
+  readonly random?: () => number
+}
+
+/** What is known of an attempt besides its outcome. */
+interface AttemptFacts {
+  readonly startedAt: number
+  readonly body: Buffer
+  readonly secrets: readonly string[]
+  readonly nextAt: number | null
+}
+
+/** Progress is worth little and late progress nothing: one short attempt. */
+const progressTimeout = 5000
+const done: NextStep = { kind: 'done' }
+
+export function createDeliverer (dependencies: DelivererDependencies): Deliverer {
+  const { deliveries, endpoints, keySide, vault, guard, schedule, timeout, userAgent, log } = dependencies
+  const { readFile, isOutdated, now = Date.now, random = Math.random } = dependencies
+  const lifetime = eventLifetime(schedule)
+
+  async function attempt (id: string, round: number): Promise<NextStep> {
+    const delivery = await deliveries.find(id)
+    if (delivery === null || delivery.state !== 'pending' || delivery.round !== round) return done
+    const key = await keySide.read(delivery.keyId)
+    const obstacle = await obstacleOf(delivery, key)
+    if (obstacle !== null) return await settle(delivery, obstacle)
+    const admission = await endpoints.enter(delivery)
+    // A test is what tells whether an endpoint that was given up is back.
+    if (delivery.type === 'webhook.test' && admission.kind !== 'busy') return await send(delivery, key)
+    switch (admission.kind) {
+      case 'busy': return { kind: 'busy' }
+      case 'open': return { kind: 'wait', delayMs: admission.waitMs }
+      case 'gone': return await skip(delivery, 'the receiver said 410 lately; a test that succeeds opens it again')
+      case 'disabled': return await skip(delivery, 'the receiver failed for 5 days; enable its endpoint again')
+      case 'enter': return await send(delivery, key)
+    }
+  }
+
+  /** Why nothing is to be sent, whatever the receiver's state. */
+  async function obstacleOf (delivery: Delivery, key: KeyFacts): Promise<DeliveryChange | null> {
+    const ended = (state: 'skipped' | 'failed', reason: string): DeliveryChange => ({ state, reason, nextAt: null })
+    if (!key.active) return ended('skipped', 'the access key was removed or switched off')
+    if (now() - delivery.roundAt > lifetime) return ended('failed', 'it is older than the schedule lasts')
+    if (delivery.type === 'job.progress' && await isOutdated(delivery)) return ended('skipped', 'something newer is known')
+    return null
+  }
+
+  async function settle (delivery: Delivery, change: DeliveryChange): Promise<NextStep> {
+    await deliveries.change(delivery, change)
+    return done
+  }
+
+  async function skip (delivery: Delivery, reason: string): Promise<NextStep> {
+    return await settle(delivery, { state: 'skipped', reason, nextAt: null })
+  }
+
+  async function send (delivery: Delivery, key: KeyFacts): Promise<NextStep> {
+    const startedAt = now()
+    let meaning: Meaning | undefined
+    try {
+      const destination = open(vault, delivery.sealed, delivery.owner)
+      const body = await bodyOf(delivery)
+      const headers = headersOf(delivery, body, key, destination)
+      const outcome = await tryOnce(delivery, key, destination.url, headers, body)
+      meaning = meaningOf(outcome, now())
+      const delay = delayAfter(delivery, meaning)
+      const change = delay === null
+        ? { state: meaning.state, reason: meaning.reason, nextAt: null }
+        : { state: 'pending' as const, reason: meaning.reason, nextAt: now() + delay }
+      const secrets = [destination.key ?? '', ...key.secrets, ...headers['webhook-signature']?.split(' ') ?? []]
+      const record = recordOf(delivery, outcome, meaning, { startedAt, body, secrets, nextAt: change.nextAt })
+      await deliveries.change(delivery, change, record)
+      const { id, type, jobId, shownUrl } = delivery
+      const { status, error, durationMs } = record
+      const told = { event: id, type, job: jobId, url: shownUrl, status, error, ms: durationMs }
+      log.info({ ...told, attempt: record.attempt }, delay === null ? `webhook ${change.state}` : 'webhook failed; it is tried again')
+      return delay === null ? done : { kind: 'retry', delayMs: delay }
+    } finally {
+      await endpoints.leave(delivery, meaning?.endpoint ?? 'none', meaning?.pace ?? 'usual')
+    }
+  }
+
+  /** A receiver that finds images too large gets the links alone. */
+  async function bodyOf (delivery: Delivery): Promise<Buffer> {
+    const { body, files, format, lastStatus } = delivery
+    return await withFiles({ body, format, files: lastStatus === 413 ? [] : files }, readFile)
+  }
+
+  function headersOf (
+    { id, type, attempts, auth }: Delivery, body: Buffer, { secrets }: KeyFacts, { key }: Destination
+  ): Record<string, string> {
+    const timestamp = Math.floor(now() / 1000)
+    // The job's own key last: it may be no proof of anything.
+    const signing = [...secrets, ...(key === null ? [] : [key])]
+    const sendsKey = key !== null && auth === 'header+signature' && !isSigningKey(key)
+    return {
+      'content-type': 'application/json',
+      'accept-encoding': 'identity',
+      'user-agent': userAgent,
+      'webhook-id': id,
+      'webhook-timestamp': String(timestamp),
+      'webhook-signature': signatures({ id, timestamp }, body, signing),
+      'x-webhook-event': type,
+      'x-webhook-attempt': String(attempts + 1),
+      ...(sendsKey ? { 'x-webhook-key': key } : {})
+    }
+  }
+
+  async function tryOnce (
+    { type }: Delivery, { reach }: KeyFacts, url: string, headers: Record<string, string>, body: Buffer
+  ): Promise<TryOutcome> {
+    const deadline = type === 'job.progress' ? Math.min(progressTimeout, timeout) : timeout
+    try {
+      return { answer: await guardedPost(guard, { url: new URL(url), reach, headers, body, deadline }) }
+    } catch (error) {
+      return { error }
+    }
+  }
+
+  /** Null when there is no further attempt. */
+  function delayAfter ({ type, failures }: Delivery, { kind, leastDelay }: Meaning): number | null {
+    const isOneShot = type === 'job.progress' || type === 'webhook.test'
+    return kind === 'retry' && !isOneShot ? nextDelay(schedule, failures + 1, leastDelay, random) : null
+  }
+
+  function recordOf (
+    delivery: Delivery, outcome: TryOutcome, { reason }: Meaning, facts: AttemptFacts
+  ): DeliveryAttempt {
+    const answer = 'answer' in outcome ? outcome.answer : null
+    return {
+      attempt: delivery.attempts + 1,
+      startedAt: facts.startedAt,
+      durationMs: now() - facts.startedAt,
+      address: answer?.address ?? null,
+      status: answer?.status ?? null,
+      error: answer === null && 'error' in outcome ? messageOf(outcome.error) : reason,
+      headers: answer === null ? {} : shownHeadersOf(answer.headers),
+      requestBytes: facts.body.length,
+      requestSha256: createHash('sha256').update(facts.body).digest('hex'),
+      responseBody: answer === null ? '' : shownBodyOf(answer.body, facts.secrets),
+      nextAt: facts.nextAt
+    }
+  }
+
+  return { attempt }
+}

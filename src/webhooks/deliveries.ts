@@ -1,0 +1,137 @@
+import type { Redis } from 'ioredis'
+import type { DeliveryState } from '../../schemas/webhook.ts'
+import { ServiceError } from '../errors.ts'
+import type { Keys } from '../redis/keys.ts'
+import {
+  parseDelivery, toFields, type Delivery, type DeliveryAttempt, type DeliveryChange, type NewDelivery
+} from './delivery.ts'
+import { deliveryScripts } from './delivery-scripts.ts'
+
+/** Where a page of a list begins and what it may hold. */
+export interface DeliveryFilter {
+  /** Only those of this access key. */
+  readonly keyId?: string
+  readonly state?: DeliveryState
+  /** Milliseconds since the epoch; `until` is not included. */
+  readonly since?: number
+  readonly until?: number
+  readonly fits: (delivery: Delivery) => boolean
+}
+
+export interface DeliveryPage {
+  readonly deliveries: readonly Delivery[]
+  /** Where the next page begins; null at the end. */
+  readonly nextOffset: number | null
+}
+
+/** The record of every delivery: the truth that the queue follows. */
+export interface Deliveries {
+  /** Whether it was new. */
+  create (delivery: NewDelivery): Promise<boolean>
+  find (id: string): Promise<Delivery | null>
+  /** @throws ServiceError `delivery_not_found` */
+  get (id: string): Promise<Delivery>
+  readMany (ids: readonly string[]): Promise<Delivery[]>
+  attempts (id: string): Promise<DeliveryAttempt[]>
+  /**
+   * Writes what became of it. False where it has ended meanwhile, or was begun anew: then nothing is written.
+   * @param attempt the HTTP try that led to it, if there was one
+   */
+  change (delivery: Pick<Delivery, 'id' | 'round'>, change: DeliveryChange, attempt?: DeliveryAttempt): Promise<boolean>
+  /** Begins to send it anew, with a fresh schedule, and gives the round's number. @throws as `get` */
+  renew (id: string): Promise<number>
+  /** Newest first. Looks through a bounded number of records, so a page may be short although more follow. */
+  list (filter: DeliveryFilter, offset: number, limit: number): Promise<DeliveryPage>
+  /** Newest first. */
+  ofJob (jobId: string): Promise<Delivery[]>
+  /** Ids of those still to be delivered, oldest first. */
+  pending (offset: number, limit: number): Promise<string[]>
+  /** Forgets those from before a moment, in steps; how many it was. */
+  forgetBefore (moment: number): Promise<number>
+}
+
+const page = 200
+/** Most records that one page of a filtered list looks at. */
+const mostLookedAt = 2000
+
+export function createDeliveries (redis: Redis, keys: Keys, now: () => number = Date.now): Deliveries {
+  const prefix = keys.key('')
+  const index = (keyId: string, state: string) => keys.key('deliveries', keyId, state)
+  const recordKey = (id: string) => keys.key('delivery', id)
+  const run = async (script: keyof typeof deliveryScripts, ...args: Array<string | number>) =>
+    Number(await redis.eval(deliveryScripts[script], 1, prefix, ...args))
+  const notFound = (id: string) => new ServiceError('delivery_not_found', `There is no delivery ${id.slice(0, 64)}.`)
+
+  async function find (id: string): Promise<Delivery | null> {
+    return parseDelivery(await redis.hgetall(recordKey(id)))
+  }
+
+  async function readMany (ids: readonly string[]): Promise<Delivery[]> {
+    if (ids.length === 0) return []
+    const pipeline = redis.pipeline()
+    for (const id of ids) pipeline.hgetall(recordKey(id))
+    const replies = await pipeline.exec() ?? []
+    return replies.flatMap(([error, fields]) => {
+      if (error) throw error
+      return parseDelivery(fields as Record<string, string>) ?? []
+    })
+  }
+
+  return {
+    async create (delivery) {
+      const { id, keyId, jobId, createdAt } = delivery
+      return await run('createDelivery', id, keyId ?? '', jobId ?? '', createdAt,
+        ...Object.entries(toFields(delivery)).flat()) === 1
+    },
+    find,
+    readMany,
+    async get (id) {
+      const delivery = await find(id)
+      if (delivery === null) throw notFound(id)
+      return delivery
+    },
+    async attempts (id) {
+      const texts = await redis.lrange(`${recordKey(id)}:attempts`, 0, -1)
+      return texts.map(text => JSON.parse(text) as DeliveryAttempt)
+    },
+    async change ({ id, round }, { state, reason, nextAt }, attempt) {
+      return await run('changeDelivery', id, round, state, reason ?? '', nextAt ?? '', now(),
+        attempt === undefined ? '' : JSON.stringify(attempt), attempt?.status ?? '', state === 'delivered' ? 0 : 1) === 1
+    },
+    async renew (id) {
+      const round = await run('renewDelivery', id, now())
+      if (round < 0) throw notFound(id)
+      return round
+    },
+    async list ({ keyId, state, since, until, fits }, offset, limit) {
+      const from = index(keyId ?? '*', state ?? '*')
+      const found: Delivery[] = []
+      for (let at = offset; at < offset + mostLookedAt; at += page) {
+        const ids = await redis.zrange(from, until === undefined ? '+inf' : `(${until}`, String(since ?? '-inf'),
+          'BYSCORE', 'REV', 'LIMIT', at, page)
+        for (const [position, delivery] of (await readMany(ids)).entries()) {
+          if (!fits(delivery)) continue
+          found.push(delivery)
+          if (found.length === limit) return { deliveries: found, nextOffset: at + position + 1 }
+        }
+        if (ids.length < page) return { deliveries: found, nextOffset: null }
+      }
+      return { deliveries: found, nextOffset: offset + mostLookedAt }
+    },
+    async ofJob (jobId) {
+      return await readMany(await redis.zrange(keys.key('job', jobId, 'deliveries'), '0', '-1', 'REV'))
+    },
+    async pending (offset, limit) {
+      return await redis.zrange(index('*', 'pending'), String(offset), String(offset + limit - 1))
+    },
+    async forgetBefore (moment) {
+      let forgotten = 0
+      for (;;) {
+        const ids = await redis.zrange(index('*', '*'), '-inf', `(${moment}`, 'BYSCORE', 'LIMIT', '0', page)
+        for (const id of ids) await run('removeDelivery', id)
+        forgotten += ids.length
+        if (ids.length < page) return forgotten
+      }
+    }
+  }
+}

@@ -1,0 +1,101 @@
+import type { DeliveryState, WebhookEvent } from '../../schemas/webhook.ts'
+import type { WebhookAuth, WebhookFormat } from './subscription.ts'
+
+/** One event on its way to its receiver. Moments are milliseconds since the epoch. */
+export interface Delivery {
+  /** The event's id, also sent as `webhook-id`. */
+  readonly id: string
+  readonly type: WebhookEvent
+  /** Null for a test. */
+  readonly jobId: string | null
+  readonly keyId: string | null
+  readonly sequence: number
+  readonly createdAt: number
+  readonly endpoint: string
+  readonly shownUrl: string
+  /** Address and key, to be opened as `owner`. */
+  readonly sealed: string
+  readonly owner: string
+  readonly auth: WebhookAuth
+  readonly format: WebhookFormat
+  /** What is sent, made once. Where `files` is not empty, their content is put in at each attempt. */
+  readonly body: string
+  /** Names of output images that go into the body as base64. */
+  readonly files: readonly string[]
+  readonly state: DeliveryState
+  readonly reason: string | null
+  /** HTTP tries in all. */
+  readonly attempts: number
+  /** Raised whenever it is sent anew on demand; names its queue entry together with the id. */
+  readonly round: number
+  /** Failures of this round. */
+  readonly failures: number
+  /** When this round began. */
+  readonly roundAt: number
+  readonly lastStatus: number | null
+  readonly nextAt: number | null
+  readonly finishedAt: number | null
+}
+
+export type NewDelivery = Omit<Delivery,
+  'state' | 'reason' | 'attempts' | 'round' | 'failures' | 'roundAt' | 'lastStatus' | 'nextAt' | 'finishedAt'>
+
+/** One HTTP try, as it is logged: never with secrets, signatures or the query of an address. */
+export interface DeliveryAttempt {
+  readonly attempt: number
+  readonly startedAt: number
+  readonly durationMs: number
+  readonly address: string | null
+  readonly status: number | null
+  readonly error: string | null
+  readonly headers: Readonly<Record<string, string>>
+  readonly requestBytes: number
+  readonly requestSha256: string
+  readonly responseBody: string
+  readonly nextAt: number | null
+}
+
+/** What becomes of a delivery after an attempt, or without one. */
+export interface DeliveryChange {
+  readonly state: DeliveryState
+  readonly reason: string | null
+  readonly nextAt: number | null
+}
+
+export function toFields (delivery: NewDelivery): Record<string, string> {
+  const { files, jobId, keyId, ...rest } = delivery
+  const texts = Object.fromEntries(Object.entries(rest).map(([name, value]) => [name, String(value)]))
+  return { ...texts, jobId: jobId ?? '', keyId: keyId ?? '', files: JSON.stringify(files) }
+}
+
+/** Null where there is no such delivery. */
+export function parseDelivery (fields: Readonly<Record<string, string>>): Delivery | null {
+  const { id, type, state, createdAt } = fields
+  if (id === undefined || type === undefined || state === undefined) return null
+  const moment = (text: string | undefined) => text === undefined || text === '' ? null : Number(text)
+  return {
+    id,
+    type: type as WebhookEvent,
+    jobId: fields.jobId || null,
+    keyId: fields.keyId || null,
+    sequence: Number(fields.sequence),
+    createdAt: Number(createdAt),
+    endpoint: fields.endpoint ?? '',
+    shownUrl: fields.shownUrl ?? '',
+    sealed: fields.sealed ?? '',
+    owner: fields.owner ?? '',
+    auth: fields.auth as WebhookAuth,
+    format: fields.format as WebhookFormat,
+    body: fields.body ?? '',
+    files: JSON.parse(fields.files ?? '[]') as string[],
+    state: state as DeliveryState,
+    reason: fields.reason || null,
+    attempts: Number(fields.attempts ?? 0),
+    round: Number(fields.round ?? 0),
+    failures: Number(fields.failures ?? 0),
+    roundAt: Number(fields.roundAt ?? createdAt),
+    lastStatus: moment(fields.lastStatus),
+    nextAt: moment(fields.nextAt),
+    finishedAt: moment(fields.finishedAt)
+  }
+}

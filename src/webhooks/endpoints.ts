@@ -1,0 +1,124 @@
+import type { Redis } from 'ioredis'
+import { ServiceError } from '../errors.ts'
+import type { Keys } from '../redis/keys.ts'
+import type { Delivery } from './delivery.ts'
+import { endpointScripts } from './endpoint-scripts.ts'
+
+/** One address of one access key. Moments are milliseconds since the epoch. */
+export interface Endpoint {
+  readonly id: string
+  readonly url: string
+  readonly keyId: string | null
+  readonly state: 'ok' | 'failing' | 'open' | 'gone' | 'disabled'
+  readonly failures: number
+  readonly failingSince: number | null
+  readonly openUntil: number | null
+  readonly succeededAt: number | null
+  readonly usedAt: number
+}
+
+/** Whether it may be called now. `waitMs` of `busy` is for the caller to choose. */
+export type Admission =
+  | { readonly kind: 'enter' | 'gone' | 'disabled' | 'busy' }
+  | { readonly kind: 'open', readonly waitMs: number }
+
+export type EndpointOutcome = 'success' | 'failure' | 'gone' | 'none'
+
+type Caller = Pick<Delivery, 'id' | 'endpoint' | 'keyId' | 'shownUrl'>
+
+export interface Endpoints {
+  /** Takes a slot of the endpoint and one of its key; whoever entered must leave. */
+  enter (caller: Caller): Promise<Admission>
+  /** @param calm whether it asked for fewer calls: then it gets one at a time for a minute */
+  leave (caller: Caller, outcome: EndpointOutcome, pace: 'usual' | 'calm'): Promise<void>
+  /** @throws ServiceError `endpoint_not_found` */
+  get (id: string): Promise<Endpoint>
+  /** Most recently used first, at most 1000. @param keyId null for those of all keys */
+  list (keyId: string | null): Promise<Endpoint[]>
+  /** Sends there again, whatever was wrong. @throws as `get` */
+  enable (id: string): Promise<Endpoint>
+}
+
+export interface EndpointLimits {
+  readonly perKey: number
+  readonly perEndpoint: number
+  /** Milliseconds for which a slot is held at most: longer than any attempt. */
+  readonly slotLifetime: number
+}
+
+const minute = 60_000
+const hour = 60 * minute
+const day = 24 * hour
+/** Ten failures over two minutes open it for a minute, doubled up to an hour; five days of them disable it. */
+const breaker = { failures: 10, span: 2 * minute, firstPause: minute, longestPause: hour, disabledAfter: 5 * day }
+const goneLasts = day
+const calmLasts = minute
+const remembered = 7 * day
+const mostListed = 1000
+
+export function createEndpoints (
+  redis: Redis, keys: Keys, limits: EndpointLimits, now: () => number = Date.now
+): Endpoints {
+  const prefix = keys.key('')
+  const recordKey = (id: string) => keys.key('webhook-endpoint', id)
+
+  async function find (id: string): Promise<Endpoint | null> {
+    const fields = await redis.hgetall(recordKey(id))
+    return fields.url === undefined ? null : parseEndpoint(id, fields, now())
+  }
+
+  async function get (id: string): Promise<Endpoint> {
+    const endpoint = await find(id)
+    if (endpoint === null) throw new ServiceError('endpoint_not_found', `There is no endpoint ${id.slice(0, 64)}.`)
+    return endpoint
+  }
+
+  return {
+    async enter ({ id, endpoint, keyId, shownUrl }) {
+      const [kind, waitMs] = await redis.eval(endpointScripts.enterEndpoint, 1, prefix, endpoint, keyId ?? '', shownUrl,
+        id, now(), limits.slotLifetime, limits.perKey, limits.perEndpoint,
+        remembered) as [Admission['kind'], number]
+      return kind === 'open' ? { kind, waitMs } : { kind }
+    },
+    async leave ({ id, endpoint, keyId }, outcome, pace) {
+      await redis.eval(endpointScripts.leaveEndpoint, 1, prefix, endpoint, keyId ?? '', id, now(), outcome,
+        pace === 'calm' ? now() + calmLasts : 0, breaker.failures, breaker.span, breaker.firstPause,
+        breaker.longestPause, breaker.disabledAfter, goneLasts)
+    },
+    get,
+    async list (keyId) {
+      const index = keys.key('webhook-endpoints', keyId ?? '*')
+      await redis.zremrangebyscore(index, '-inf', String(now() - remembered))
+      const ids = await redis.zrange(index, '0', String(mostListed - 1), 'REV')
+      const found = await Promise.all(ids.map(find))
+      return found.filter(endpoint => endpoint !== null)
+    },
+    async enable (id) {
+      await redis.eval(endpointScripts.enableEndpoint, 1, prefix, id)
+      return await get(id)
+    }
+  }
+}
+
+function parseEndpoint (id: string, fields: Readonly<Record<string, string>>, now: number): Endpoint {
+  const moment = (text: string | undefined) => text === undefined ? null : Number(text)
+  const failures = Number(fields.failures ?? 0)
+  const openUntil = moment(fields.openUntil)
+  const standing = (): Endpoint['state'] => {
+    if (Number(fields.goneUntil ?? 0) > now) return 'gone'
+    if (fields.disabled === '1') return 'disabled'
+    if (openUntil !== null && openUntil > now) return 'open'
+    return failures > 0 ? 'failing' : 'ok'
+  }
+  return {
+    id,
+    url: fields.url ?? '',
+    keyId: fields.key || null,
+    state: standing(),
+    failures,
+    failingSince: moment(fields.failingSince),
+    openUntil,
+    succeededAt: moment(fields.succeeded),
+    usedAt: Number(fields.used)
+  }
+}

@@ -1,0 +1,138 @@
+import type { WebhookEvent } from '../../schemas/webhook.ts'
+import type { Job, JobImage } from '../jobs/job.ts'
+import type { WebhookFormat, WebhookImages } from './subscription.ts'
+
+/** One event of a job, as the outbox tells it. */
+export interface JobEventNotice {
+  readonly type: WebhookEvent
+  /** Milliseconds since the epoch. */
+  readonly moment: number
+  readonly sequence: number
+  /** The job as it was at that moment. */
+  readonly job: Job
+}
+
+export interface RenderedEvent {
+  /** What is sent, once the content of `files` is put in. */
+  readonly body: string
+  /** Names of the output images that belong into it as base64, in their order. */
+  readonly files: readonly string[]
+}
+
+export interface RenderOptions {
+  readonly images: WebhookImages
+  readonly format: WebhookFormat
+  readonly linkOf: (image: JobImage) => string
+  /** Until when links are good, in milliseconds since the epoch. */
+  readonly linksUntil: number
+  readonly jobUrl: string
+}
+
+/** Longest base64 of one event, in bytes of image. */
+const mostInlineBytes = 10 * 1024 * 1024
+
+const iso = (moment: number | null) => moment === null ? null : new Date(moment).toISOString()
+
+/** The body of an event: the whole job as it was then, so that receivers need no order, only the highest sequence. */
+export function renderEvent (notice: JobEventNotice, options: RenderOptions): RenderedEvent {
+  const images = options.images === 'none' ? [] : notice.job.result?.images ?? []
+  const bytes = images.reduce((sum, image) => sum + image.bytes, 0)
+  const tooLarge = options.images === 'base64' && bytes > mostInlineBytes
+  const files = options.images === 'base64' && !tooLarge ? images.map(({ name }) => name) : []
+  const body = options.format === 'legacy'
+    ? legacyBody(notice, images, options)
+    : standardBody(notice, images, options, tooLarge ? { imagesOmitted: 'too_large' } : {})
+  return { body: JSON.stringify(body), files }
+}
+
+function standardBody (
+  { type, moment, sequence, job }: JobEventNotice, images: readonly JobImage[], options: RenderOptions, more: object
+) {
+  const { result, error, submission } = job
+  return {
+    type,
+    timestamp: iso(moment),
+    apiVersion: '1',
+    data: {
+      id: job.id,
+      status: job.status,
+      sequence,
+      createdAt: iso(job.createdAt),
+      startedAt: iso(job.startedAt),
+      finishedAt: iso(job.endedAt),
+      attempts: job.starts,
+      progress: job.status === 'completed' ? 1 : job.progress?.fraction ?? 0,
+      parameters: submission.parameters,
+      metadata: submission.metadata ?? null,
+      result: result === null
+        ? null
+        : {
+            seed: images[0]?.seed ?? submission.parameters.seed ?? null,
+            partial: result.partial,
+            warnings: result.warnings,
+            images: images.map((image, index) => ({
+              index,
+              role: image.role,
+              url: options.linkOf(image),
+              expiresAt: iso(options.linksUntil),
+              seed: image.seed,
+              mime: image.mime,
+              width: image.width,
+              height: image.height,
+              bytes: image.bytes,
+              sha256: image.sha256
+            })),
+            ...more
+          },
+      error: error === null
+        ? null
+        : { code: error.code, message: error.message, retryable: error.failureClass !== 'request' },
+      links: { self: options.jobUrl }
+    }
+  }
+}
+
+/** The words that clients of automatic1111-async-api-proxy know. */
+const legacyStatuses = {
+  pending: 'pending', processing: 'generating', completed: 'completed', failed: 'error', cancelled: 'canceled'
+} as const
+
+function legacyBody ({ type, sequence, job }: JobEventNotice, images: readonly JobImage[], options: RenderOptions) {
+  const { status, error, result, submission } = job
+  const ended = type !== 'job.started' && type !== 'job.progress'
+  return {
+    uuid: job.id,
+    job_status: legacyStatuses[status],
+    progress: ended ? 1 : job.progress?.fraction ?? 0,
+    images: images.map(options.linkOf),
+    seed: submission.parameters.seed ?? null,
+    info: error === null ? (result?.info ?? null) && JSON.stringify(result?.info) : error.message,
+    tags: null,
+    type,
+    sequence,
+    metadata: submission.metadata ?? null
+  }
+}
+
+/**
+ * Puts the base64 of its images into a body that `renderEvent` made; a file that is gone stays a link.
+ * @param read the content of an output, or null when it is no more
+ */
+export async function withFiles (
+  { body, files, format }: RenderedEvent & { readonly format: WebhookFormat },
+  read: (name: string) => Promise<Buffer | null>
+): Promise<Buffer> {
+  if (files.length === 0) return Buffer.from(body)
+  const contents = await Promise.all(files.map(read))
+  const base64 = (index: number) => contents[index]?.toString('base64')
+  const value = JSON.parse(body) as { images?: string[], data?: { result?: { images: object[] } } }
+  if (format === 'legacy') {
+    value.images = (value.images ?? []).map((link, index) => base64(index) ?? link)
+  } else {
+    value.data?.result?.images.forEach((image, index) => {
+      const content = base64(index)
+      if (content !== undefined) Object.assign(image, { base64: content })
+    })
+  }
+  return Buffer.from(JSON.stringify(value))
+}

@@ -1,0 +1,130 @@
+import { randomBytes } from 'node:crypto'
+import type { Redis } from 'ioredis'
+import { updateKey } from '../access/key-scripts.ts'
+import { deriveKey, type MasterKey } from '../access/master-key.ts'
+import type { Vault } from '../access/secrets.ts'
+import type { Reach } from '../egress/rules.ts'
+import { ServiceError } from '../errors.ts'
+import type { Keys } from '../redis/keys.ts'
+import { publishedSecret } from './sign.ts'
+import type { WebhookWish } from './subscription.ts'
+
+/** What webhooks need to know of the access key that owns a job. */
+export interface KeyFacts {
+  /** False for a key that was removed or switched off: nothing is sent on its behalf any more. */
+  readonly active: boolean
+  readonly reach: Reach
+  /** Present secret first, then one that is being rotated out; in the published form. */
+  readonly secrets: readonly string[]
+  readonly defaultEndpoint: WebhookWish | null
+}
+
+export interface IssuedWebhookSecret {
+  /** `whsec_…` */
+  readonly secret: string
+  /** Until when the former one signs too; null when there is none. */
+  readonly previousUntil: number | null
+}
+
+/** The webhook side of access keys, kept sealed in their records. */
+export interface KeySide {
+  /** @param keyId null for jobs of administrators, who may reach what the settings open */
+  read (keyId: string | null): Promise<KeyFacts>
+  /** The secret of a key, made if there is none. @throws ServiceError `api_key_not_found` */
+  issue (keyId: string): Promise<IssuedWebhookSecret>
+  /** @param overlapHours how long the former secret signs beside the new one */
+  rotate (keyId: string, overlapHours: number): Promise<IssuedWebhookSecret>
+  setDefaultEndpoint (keyId: string, wish: WebhookWish | null): Promise<void>
+  /** The secret that signs events of jobs without an access key. */
+  readonly ownSecret: string
+}
+
+export interface KeySideDependencies {
+  readonly redis: Redis
+  readonly keys: Keys
+  readonly vault: Vault
+  readonly masterKey: MasterKey
+  readonly now?: () => number
+}
+
+const hour = 3_600_000
+const fields = ['active', 'scopes', 'webhookSecret', 'webhookFormer', 'webhookFormerUntil', 'webhookDefault'] as const
+
+/**
+ * KEYS: record. ARGV: channel, secret, moment until which the present one signs too, or 0. Answers 0 without a record.
+ */
+const rotateSecret = /* lua */ `
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+local present = redis.call('HGET', KEYS[1], 'webhookSecret')
+if present and ARGV[3] ~= '0' then
+  redis.call('HSET', KEYS[1], 'webhookFormer', present, 'webhookFormerUntil', ARGV[3])
+else
+  redis.call('HDEL', KEYS[1], 'webhookFormer', 'webhookFormerUntil')
+end
+redis.call('HSET', KEYS[1], 'webhookSecret', ARGV[2])
+return 1
+`
+
+/** KEYS: record. ARGV: secret. Answers the secret that holds from now on, or nothing without a record. */
+const firstSecret = /* lua */ `
+if redis.call('EXISTS', KEYS[1]) == 0 then return false end
+redis.call('HSETNX', KEYS[1], 'webhookSecret', ARGV[1])
+return redis.call('HGET', KEYS[1], 'webhookSecret')
+`
+
+export function createKeySide (dependencies: KeySideDependencies): KeySide {
+  const { redis, keys, vault, masterKey, now = Date.now } = dependencies
+  const ownSecrets = [masterKey.current, ...(masterKey.previous === null ? [] : [masterKey.previous])]
+    .map(key => publishedSecret(deriveKey(key, 'webhook-secret')))
+  const recordKey = (id: string) => keys.key('access-key', id)
+  const secretContext = (id: string) => `access-key:${id}:webhook-secret`
+  const endpointContext = (id: string) => `access-key:${id}:webhook-endpoint`
+  const newSecret = () => publishedSecret(randomBytes(32))
+  const notFound = () => new ServiceError('api_key_not_found', 'There is no such access key.')
+
+  async function issue (keyId: string): Promise<IssuedWebhookSecret> {
+    const sealed = await redis.eval(firstSecret, 1, recordKey(keyId), vault.seal(newSecret(), secretContext(keyId)))
+    if (typeof sealed !== 'string') throw notFound()
+    return { secret: vault.open(sealed, secretContext(keyId)), previousUntil: null }
+  }
+
+  return {
+    ownSecret: ownSecrets[0] ?? '',
+    issue,
+    async read (keyId) {
+      if (keyId === null) {
+        return { active: true, reach: 'private', secrets: ownSecrets, defaultEndpoint: null }
+      }
+      const [active, scopeText, present, former, formerUntil, endpoint] = await redis.hmget(recordKey(keyId), ...fields)
+      if (active === null || active === undefined) {
+        return { active: false, reach: 'public', secrets: [], defaultEndpoint: null }
+      }
+      const scopes = JSON.parse(scopeText ?? '[]') as string[]
+      const secret = present === null || present === undefined
+        ? (await issue(keyId)).secret
+        : vault.open(present, secretContext(keyId))
+      const overlaps = typeof former === 'string' && now() < Number(formerUntil)
+      return {
+        active: active === '1',
+        reach: scopes.includes('*') || scopes.includes('webhooks:private') ? 'private' : 'public',
+        secrets: overlaps ? [secret, vault.open(former, secretContext(keyId))] : [secret],
+        defaultEndpoint: typeof endpoint === 'string' && endpoint !== ''
+          ? JSON.parse(vault.open(endpoint, endpointContext(keyId))) as WebhookWish
+          : null
+      }
+    },
+    async rotate (keyId, overlapHours) {
+      const secret = newSecret()
+      const until = overlapHours === 0 ? 0 : now() + overlapHours * hour
+      const done = await redis.eval(rotateSecret, 1, recordKey(keyId),
+        keys.channel('access-keys'), vault.seal(secret, secretContext(keyId)), until)
+      if (done !== 1) throw notFound()
+      return { secret, previousUntil: until === 0 ? null : until }
+    },
+    async setDefaultEndpoint (keyId, wish) {
+      const sealed = wish === null ? '' : vault.seal(JSON.stringify(wish), endpointContext(keyId))
+      const done = await redis.eval(updateKey, 1, recordKey(keyId), keys.channel('access-keys'), 'webhookDefault', sealed)
+      if (done !== 1) throw notFound()
+    }
+  }
+}

@@ -1,0 +1,119 @@
+import type { Vault } from '../access/secrets.ts'
+import { EgressRefusal, type EgressGuard } from '../egress/guard.ts'
+import { ServiceError } from '../errors.ts'
+import type { JobWarning } from '../jobs/job.ts'
+import type { KeySide } from './key-side.ts'
+import { isSigningKey, isSoundSigningKey } from './sign.ts'
+import { endpointId, seal, shownUrl, type Subscription, type WebhookWish } from './subscription.ts'
+
+/** A wish that can be fulfilled. */
+export interface CheckedWebhook {
+  readonly wish: WebhookWish
+  readonly url: URL
+  readonly keyId: string | null
+  readonly warnings: readonly JobWarning[]
+}
+
+export interface WebhookDesk {
+  /**
+   * Checks all that can be known at submission. Without a wish of the request, the default endpoint of the key counts;
+   * null when there is neither.
+   * @throws ServiceError naming the field, each a 422
+   */
+  check (wish: WebhookWish | null, keyId: string | null): Promise<CheckedWebhook | null>
+  /** @param owner `job:<id>`; @param baseUrl where the caller reached us */
+  subscribe (checked: CheckedWebhook, owner: string, baseUrl: string): Subscription
+}
+
+export interface WebhookDeskDependencies {
+  readonly vault: Vault
+  readonly guard: EgressGuard
+  readonly keySide: KeySide
+  readonly requireHttps: boolean
+  /** The setting PUBLIC_URL, or empty. */
+  readonly publicUrl: string
+}
+
+/** undici, Node and old receivers agree on these only: visible ASCII, with spaces inside. */
+const sendable = /^[\x21-\x7E]([\x20-\x7E]*[\x21-\x7E])?$/
+const longestUrl = 2048
+
+export function createWebhookDesk (dependencies: WebhookDeskDependencies): WebhookDesk {
+  const { vault, guard, keySide, requireHttps, publicUrl } = dependencies
+
+  return {
+    async check (wish, keyId) {
+      const owner = wish === null || keyId !== null ? await keySide.read(keyId) : null
+      const chosen = wish ?? owner?.defaultEndpoint ?? null
+      if (chosen === null || chosen.events.length === 0) return null
+      checkKey(chosen)
+      const url = parseAddress(chosen.url)
+      if (requireHttps && url.protocol !== 'https:') {
+        throw invalidUrl('webhookUrl must begin with https:// here (WEBHOOK_REQUIRE_HTTPS).')
+      }
+      await guard.check(url, owner?.reach ?? 'private').catch(refuse)
+      return { wish: chosen, url, keyId, warnings: warningsOf(chosen, url) }
+    },
+    subscribe ({ wish, url, keyId }, owner, baseUrl) {
+      const { events, auth, images, format, key } = wish
+      return {
+        events,
+        auth,
+        images,
+        format,
+        shownUrl: shownUrl(url),
+        endpoint: endpointId(keyId, url),
+        hasKey: key !== null,
+        sealed: seal(vault, { url: url.href, key }, owner),
+        baseUrl: (publicUrl === '' ? baseUrl : publicUrl).replace(/\/+$/, '')
+      }
+    }
+  }
+}
+
+function checkKey ({ key, auth }: WebhookWish): void {
+  if (key === null) return
+  if (isSigningKey(key)) {
+    if (isSoundSigningKey(key)) return
+    throw unsendable('webhookKey must be whsec_ and 24 to 64 bytes in padded base64.')
+  }
+  if (auth === 'header+signature' && !sendable.test(key)) {
+    throw unsendable('webhookKey is sent as a header, which takes visible ASCII characters only and no space at either ' +
+      'end; or set webhookAuth to "signature".')
+  }
+}
+
+function parseAddress (text: string): URL {
+  const url = text.length <= longestUrl && URL.canParse(text) ? new URL(text) : null
+  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
+    throw invalidUrl('webhookUrl must be an http or https address such as https://example.org/hook.')
+  }
+  if (url.username !== '' || url.password !== '') throw invalidUrl('webhookUrl must not hold user and password.')
+  if (url.hash !== '') throw invalidUrl('webhookUrl must not have a part after #.')
+  if (url.port === '0') throw invalidUrl('webhookUrl must not name port 0.')
+  return url
+}
+
+function warningsOf ({ key, auth }: WebhookWish, url: URL): JobWarning[] {
+  const inTheOpen = key !== null && !isSigningKey(key) && auth === 'header+signature' && url.protocol === 'http:'
+  return inTheOpen
+    ? [{
+        code: 'WEBHOOK_KEY_CLEARTEXT',
+        message: 'webhookKey goes over plain http, where anybody on the way can read it; use https or a whsec_ key.',
+        field: 'webhookKey'
+      }]
+    : []
+}
+
+function refuse (error: unknown): never {
+  if (!(error instanceof EgressRefusal)) throw error
+  throw new ServiceError('webhook_url_blocked', `webhookUrl cannot be called: ${error.message}.`, { field: 'webhookUrl' })
+}
+
+function invalidUrl (sentence: string): ServiceError {
+  return new ServiceError('webhook_url_invalid', sentence, { field: 'webhookUrl' })
+}
+
+function unsendable (sentence: string): ServiceError {
+  return new ServiceError('webhook_key_unsendable', sentence, { field: 'webhookKey' })
+}

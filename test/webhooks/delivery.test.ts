@@ -1,0 +1,262 @@
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import t from 'tap'
+import { Webhook } from 'standardwebhooks'
+import { quick, startService, type JsonBody, type Service } from '../helper.ts'
+import { startReceiver, type Received, type Receiver } from './receiver.ts'
+
+const lan = { EGRESS_PROFILE: 'lan', WEBHOOK_RETRY_SCHEDULE: '20ms,20ms,20ms', WEBHOOK_TIMEOUT_SECONDS: '2' }
+
+/** What every receiver does with the public library: throws unless the signature is right. */
+function verify (secret: string, { text, headers }: Received): unknown {
+  return new Webhook(secret).verify(text, headers as Record<string, string>)
+}
+
+async function makeKey (service: Service, body: Record<string, unknown> = {}) {
+  const { status, body: answer } = await service.request('POST', '/api/v1/api-keys',
+    { name: 'a', scopes: ['*'], ...body })
+  if (status !== 201) throw new Error(JSON.stringify(answer))
+  const apiKey = answer.api_key as { id: string, key: string, secret: string, webhook_secret: string }
+  return { ...apiKey, headers: { 'x-api-key': apiKey.key, 'x-api-secret': apiKey.secret } }
+}
+
+async function submitAs (
+  service: Service, headers: Record<string, string>, webhook: Record<string, unknown>
+): Promise<JsonBody> {
+  const { body } = await service.request('POST', '/api/v2/generate', {
+    target_server_alias: 'default', generation_params: quick, ...webhook
+  }, headers)
+  return body
+}
+
+/** The deliveries of a job once none is pending. */
+async function settled (service: Service, jobId: string, receiver: Receiver): Promise<DeliveryBody[]> {
+  for (let count = receiver.requests.length; ; count++) {
+    const { body } = await service.request('GET', `/api/v2/jobs/${jobId}/webhooks`)
+    const deliveries = body.deliveries as DeliveryBody[]
+    if (deliveries.length > 0 && deliveries.every(({ state }) => state !== 'pending')) return deliveries
+    await new Promise(resolve => { setImmediate(resolve) })
+  }
+}
+
+interface DeliveryBody {
+  readonly id: string
+  readonly state: string
+  readonly reason: string | null
+  readonly type: string
+  readonly attempts: number
+}
+
+t.test('events of a job arrive signed, in full, and their images can be fetched without a key', async t => {
+  const service = await startService(t, { settings: lan })
+  const receiver = await startReceiver(t)
+  const key = await makeKey(service)
+  const accepted = await submitAs(service, key.headers, {
+    webhookUrl: `${receiver.url}?token=query-secret`,
+    webhookKey: 'my webhook key',
+    webhookEvents: ['job.started', 'job.completed'],
+    metadata: { order: 7 }
+  })
+  t.equal(accepted.webhook_signing_secret, 'whsec_bXkgd2ViaG9vayBrZXk=')
+  t.match(accepted.warnings, [{ code: 'WEBHOOK_KEY_CLEARTEXT' }])
+  const requests = await receiver.until(2)
+  for (const request of requests) {
+    t.match(request, { method: 'POST', path: '/hook?token=query-secret', headers: { 'x-webhook-key': 'my webhook key' } })
+    for (const secret of [key.webhook_secret, String(accepted.webhook_signing_secret)]) {
+      t.ok(verify(secret, request))
+      t.throws(() => verify(secret, { ...request, text: `${request.text} ` }))
+    }
+    t.throws(() => verify(`whsec_${Buffer.alloc(32).toString('base64')}`, request))
+    t.match(request.headers['webhook-id'], /^evt_[a-z2-7]{26}$/)
+  }
+  const [started, completed] = requests.toSorted((one, other) => one.event.data.sequence - other.event.data.sequence)
+  t.match(started?.event, { type: 'job.started', data: { status: 'processing', sequence: 1 } })
+  t.match(completed?.event, {
+    type: 'job.completed',
+    data: { id: accepted.id, status: 'completed', sequence: 2, metadata: { order: 7 }, error: null }
+  })
+  const image = completed?.event.data.result?.images[0]
+  t.match(image?.url, new RegExp(`^${service.url}/outputs/.+\\?exp=\\d+&sig=[\\w-]{43}$`))
+  const fetched = await fetch(image?.url ?? '', { headers: { 'x-forwarded-for': '192.0.2.1', 'sec-fetch-site': 'cross-site' } })
+  t.equal(fetched.status, 200)
+  t.equal(createHash('sha256').update(Buffer.from(await fetched.arrayBuffer())).digest('hex'), image?.sha256)
+  const forged = await fetch(`${image?.url.replace(/exp=\d/, 'exp=9')}`, { headers: { 'x-forwarded-for': '192.0.2.1' } })
+  t.equal(forged.status, 401)
+
+  const python = spawnSync('python3', ['-c', pythonReceiver], {
+    input: JSON.stringify({ secret: key.webhook_secret, headers: completed?.headers, body: completed?.text }),
+    encoding: 'utf8'
+  })
+  t.equal(python.stdout.trim(), 'genuine', `Python's standard library verifies it too ${python.stderr}`)
+})
+
+/** What the README shows. */
+const pythonReceiver = `
+import base64, hashlib, hmac, json, sys
+given = json.load(sys.stdin)
+headers, body = given['headers'], given['body'].encode()
+secret = base64.b64decode(given['secret'].removeprefix('whsec_'))
+signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+wanted = 'v1,' + base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
+print('genuine' if any(hmac.compare_digest(wanted, one) for one in headers['webhook-signature'].split(' ')) else 'forged')
+`
+
+t.test('a delivery is tried again under the same id, and every attempt is on record without secrets', async t => {
+  const service = await startService(t, { settings: lan })
+  const receiver = await startReceiver(t, (request, response, count) => {
+    if (count < 3) response.writeHead(500).end(`no, ${request.headers['x-webhook-key']} ${request.headers['webhook-signature']}`)
+    else response.writeHead(200).end('ok')
+  })
+  const { id } = await submitAs(service, {}, { webhook_url: `${receiver.url}?q=hidden-query`, webhook_key: 'job-key-1' })
+  const requests = await receiver.until(3)
+  t.equal(new Set(requests.map(({ headers }) => headers['webhook-id'])).size, 1)
+  t.equal(new Set(requests.map(({ text }) => text)).size, 1, 'the same bytes each time')
+  t.same(requests.map(({ headers }) => headers['x-webhook-attempt']), ['1', '2', '3'])
+  const [delivery] = await settled(service, String(id), receiver)
+  t.match(delivery, { state: 'delivered', attempts: 3 })
+  const { body } = await service.request('GET', `/api/v1/webhooks/deliveries/${delivery?.id}`)
+  t.match(body.attempts, [{ status: 500, response_body: 'no, *** ***' }, { status: 500 }, { status: 200, next_at: null }])
+  const { webhook_secret: own } = (await service.request('GET', '/api/v1/webhooks/secret')).body
+  t.ok(verify(String(own), requests[0] as Received))
+
+  const kept = await everythingIn(service)
+  for (const secret of ['job-key-1', 'hidden-query', String(own), String(requests[0]?.headers['webhook-signature'])]) {
+    t.notOk(kept.includes(secret), 'no secret is anywhere in Redis')
+  }
+  t.notMatch(JSON.stringify([body, await service.job(String(id))]), /job-key-1|hidden-query|v1,/)
+
+  const again = await service.request('POST', `/api/v1/webhooks/deliveries/${delivery?.id}/redeliver`)
+  t.match(again.body, { delivery: { state: 'pending' } })
+  const fourth = (await receiver.until(4))[3]
+  t.equal(fourth?.headers['webhook-id'], delivery?.id)
+})
+
+/** All of Redis as one text. */
+async function everythingIn ({ house: { redis } }: Service): Promise<string> {
+  const texts: string[] = []
+  for (const name of await redis.keys('*')) {
+    const dump = await redis.type(name)
+    if (dump === 'hash') texts.push(JSON.stringify(await redis.hgetall(name)))
+    else if (dump === 'list') texts.push(...await redis.lrange(name, 0, -1))
+    else if (dump === 'stream') texts.push(JSON.stringify(await redis.xrange(name, '-', '+')))
+    else if (dump === 'string') texts.push(await redis.get(name) ?? '')
+    else texts.push(...await redis.zrange(name, '0', '-1'))
+  }
+  return texts.join('\n')
+}
+
+t.test('what the receiver says decides what happens next', async t => {
+  const service = await startService(t, { settings: lan })
+  const redirected = await startReceiver(t)
+  const cases = [
+    { answer: [302, { location: redirected.url }], state: 'failed', requests: 4, reason: /redirects are not followed/ },
+    { answer: [410, {}], state: 'failed', requests: 1, reason: /gone/ },
+    { answer: [500, { 'webhook-delivery': 'abort-message' }], state: 'failed', requests: 1, reason: /stop/ },
+    { answer: [404, {}], state: 'failed', requests: 4, reason: /404/ }
+  ] as const
+  for (const { answer: [status, headers], state, requests, reason } of cases) {
+    const receiver = await startReceiver(t, (_request, response) => { response.writeHead(status, headers).end() })
+    const { id } = await submitAs(service, {}, { webhookUrl: receiver.url })
+    await receiver.until(requests)
+    const [delivery] = await settled(service, String(id), receiver)
+    t.match(delivery, { state, reason, attempts: requests }, String(status))
+    t.equal(receiver.requests.length, requests)
+  }
+  t.equal(redirected.requests.length, 0)
+
+  const gone = await service.request('GET', '/api/v1/webhooks/endpoints')
+  const endpoints = gone.body.endpoints as Array<{ id: string, state: string }>
+  t.equal(endpoints.filter(({ state }) => state === 'gone').length, 1)
+  const all = await service.request('POST', '/api/v1/webhooks/redeliver', { since: new Date(0).toISOString() })
+  t.equal(all.body.count, 4, 'all that failed in a time span go out again')
+})
+
+t.test('a receiver that is gone gets nothing until a test arrives there', async t => {
+  const service = await startService(t, { settings: lan })
+  const receiver = await startReceiver(t, (_request, response) => { response.writeHead(410).end() })
+  const first = await submitAs(service, {}, { webhookUrl: receiver.url })
+  await receiver.until(1)
+  await settled(service, String(first.id), receiver)
+  const second = await submitAs(service, {}, { webhookUrl: receiver.url })
+  await service.until(String(second.id), 'completed')
+  t.match(await settled(service, String(second.id), receiver), [{ state: 'skipped', attempts: 0, reason: /410/ }])
+
+  receiver.respond((_request, response) => { response.writeHead(200).end() })
+  const test = await service.request('POST', '/api/v1/webhooks/test', { webhookUrl: receiver.url })
+  t.match(test.body, { delivery: { type: 'webhook.test', state: 'delivered' }, attempts: [{ status: 200 }] })
+  const third = await submitAs(service, {}, { webhookUrl: receiver.url })
+  t.match(await settled(service, String(third.id), receiver), [{ state: 'delivered' }])
+})
+
+t.test('a key has a secret of its own, rotated with overlap, and a default endpoint', async t => {
+  const service = await startService(t, { settings: lan })
+  const receiver = await startReceiver(t)
+  const key = await makeKey(service, { webhook_url: receiver.url, webhook_events: ['job.completed'] })
+  const { body } = await service.request('POST', `/api/v1/api-keys/${key.id}/webhook-secret/rotate`)
+  await submitAs(service, key.headers, {})
+  const [request] = await receiver.until(1) as [Received]
+  t.ok(verify(String(body.webhook_secret), request))
+  t.ok(verify(key.webhook_secret, request), 'the former secret signs too for a day')
+  t.notOk('x-webhook-key' in request.headers)
+
+  await service.request('POST', `/api/v1/api-keys/${key.id}/webhook-secret/rotate`, { grace_hours: 0 })
+  await submitAs(service, key.headers, { webhookKey: key.webhook_secret, webhookUrl: receiver.url })
+  const [, later] = await receiver.until(2) as [Received, Received]
+  t.throws(() => verify(String(body.webhook_secret), later))
+  t.ok(verify(key.webhook_secret, later), 'a signing key of the job signs')
+  t.notOk('x-webhook-key' in later.headers, 'and is never sent')
+
+  const stranger = await makeKey(service, { scopes: ['jobs:write', 'jobs:read'] })
+  const listed = await service.request('GET', '/api/v1/webhooks/deliveries', undefined, stranger.headers)
+  t.match(listed.body, { count: 0 })
+  const blocked = await service.request('POST', '/api/v2/generate', {
+    target_server_alias: 'default', generation_params: quick, webhookUrl: receiver.url
+  }, stranger.headers)
+  t.match(blocked, { status: 422, body: { error: 'webhook_url_blocked', message: /webhooks:private/ } })
+})
+
+t.test('what can never be delivered is refused at submission', async t => {
+  const service = await startService(t, { settings: lan, worker: 'none' })
+  const url = 'https://example.org/hook'
+  const simulator = service.simulator.url
+  const cases: Array<[Record<string, unknown>, string]> = [
+    [{ webhookUrl: url, webhookKey: 'line\nbreak' }, 'webhook_key_unsendable'],
+    [{ webhookUrl: url, webhookKey: ' space' }, 'webhook_key_unsendable'],
+    [{ webhookUrl: url, webhookKey: '猫' }, 'webhook_key_unsendable'],
+    [{ webhookUrl: url, webhookKey: 'whsec_c2hvcnQ=' }, 'webhook_key_unsendable'],
+    [{ webhookUrl: 'ftp://example.org' }, 'webhook_url_invalid'],
+    [{ webhookUrl: 'http://user:pass@example.org' }, 'webhook_url_invalid'],
+    [{ webhookUrl: 'https://example.org/#part' }, 'webhook_url_invalid'],
+    [{ webhookUrl: 'http://169.254.169.254/latest/meta-data' }, 'webhook_url_blocked'],
+    [{ webhookUrl: `${simulator}/sdapi/v1/interrupt` }, 'webhook_url_blocked'],
+    [{ webhookUrl: `${service.url}/api/v1/api-keys` }, 'webhook_url_blocked']
+  ]
+  for (const [webhook, error] of cases) {
+    const { status, body } = await service.request('POST', '/api/v2/generate', {
+      target_server_alias: 'Main', generation_params: quick, ...webhook
+    })
+    t.match({ status, body }, { status: 422, body: { error } }, JSON.stringify(webhook))
+  }
+  const odd = await submitAs(service, {}, { webhookUrl: url, webhookKey: '猫', webhookAuth: 'signature' })
+  t.equal(odd.webhook_signing_secret, `whsec_${Buffer.from('猫').toString('base64')}`)
+})
+
+t.test('failure and cancellation are told, in the format that old receivers know too', async t => {
+  const service = await startService(t, { settings: lan })
+  const receiver = await startReceiver(t)
+  await service.simulator.crash(50)
+  const done = await submitAs(service, {}, { webhookUrl: receiver.url, webhookFormat: 'legacy', webhookKey: 'k' })
+  const [legacy] = await receiver.until(1) as [Received]
+  t.match(legacy.event, { uuid: done.id, job_status: 'completed', progress: 1, images: [String], seed: Number, info: String, tags: null })
+  t.ok(Buffer.from(String((legacy.event.images as string[])[0]), 'base64').subarray(1, 4).equals(Buffer.from('PNG')))
+  t.ok(verify(`whsec_${Buffer.from('k').toString('base64')}`, legacy))
+
+  const paused = await service.request('POST', '/api/v1/servers/Main/pause')
+  t.equal(paused.status, 200)
+  const waiting = await submitAs(service, {}, { webhookUrl: receiver.url })
+  await service.request('POST', `/api/v2/jobs/${String(waiting.id)}/cancel`)
+  const [, cancelled] = await receiver.until(2) as [Received, Received]
+  t.match(cancelled.event, { type: 'job.cancelled', data: { id: waiting.id, status: 'cancelled', result: null } })
+})
+
+t.end()

@@ -1,0 +1,98 @@
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
+import { once } from 'node:events'
+import type { AddressInfo, Server } from 'node:net'
+import { buffer } from 'node:stream/consumers'
+import type { Test } from 'tap'
+
+/** One request that a receiver got. */
+export interface Received {
+  readonly method: string
+  readonly path: string
+  readonly headers: IncomingHttpHeaders
+  readonly text: string
+  readonly event: ReceivedEvent
+}
+
+export interface ReceivedEvent {
+  readonly type: string
+  readonly timestamp: string
+  readonly data: {
+    readonly id: string
+    readonly status: string
+    readonly sequence: number
+    readonly metadata: unknown
+    readonly result: { readonly images: ReadonlyArray<{ url: string, base64?: string, sha256: string }> } | null
+    readonly error: { code: string, message: string } | null
+  }
+  readonly [name: string]: unknown
+}
+
+export type Respond = (request: Received, response: ServerResponse, count: number) => void
+
+/** Somebody's server on loopback, which keeps what it gets. */
+export interface Receiver {
+  readonly url: string
+  readonly port: number
+  readonly requests: readonly Received[]
+  /** From now on it answers so. */
+  respond (how: Respond): void
+  /** Resolves once there are as many requests that fit. */
+  until (count: number, fits?: (request: Received) => boolean): Promise<Received[]>
+}
+
+const accept: Respond = (_request, response) => { response.writeHead(204).end() }
+
+export async function startReceiver (t: Pick<Test, 'teardown'>, respond: Respond = accept): Promise<Receiver> {
+  const requests: Received[] = []
+  const waiting = new Set<() => void>()
+  let how = respond
+  async function take (request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const text = (await buffer(request)).toString('utf8')
+    const received: Received = {
+      method: request.method ?? '',
+      path: request.url ?? '',
+      headers: request.headers,
+      text,
+      event: text === '' ? {} as ReceivedEvent : JSON.parse(text) as ReceivedEvent
+    }
+    requests.push(received)
+    how(received, response, requests.length)
+    for (const look of waiting) look()
+  }
+  const server = createServer((request, response) => { take(request, response).catch(() => { response.destroy() }) })
+  const port = await listen(t, server)
+  return {
+    url: `http://127.0.0.1:${port}/hook`,
+    port,
+    requests,
+    respond (next) { how = next },
+    until: async (count, fits = () => true) => await new Promise(resolve => {
+      const look = () => {
+        const found = requests.filter(fits)
+        if (found.length < count) return
+        waiting.delete(look)
+        resolve(found)
+      }
+      waiting.add(look)
+      look()
+    })
+  }
+}
+
+/** Starts any server on loopback and ends it with the test, connections included. */
+export async function listen (t: Pick<Test, 'teardown'>, server: Server): Promise<number> {
+  const sockets = new Set<{ destroy: () => void }>()
+  server.on('connection', socket => {
+    sockets.add(socket)
+    socket.on('error', () => {})
+    socket.on('close', () => { sockets.delete(socket) })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(async () => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+    await once(server, 'close')
+  })
+  return (server.address() as AddressInfo).port
+}
