@@ -106,7 +106,7 @@ const shown = {
     self: Type.String({ description: 'Where the key is read.' }),
     update: Type.String({ description: 'Where the key is changed.' }),
     delete: Type.String({ description: 'Where the key is removed.' })
-  })
+  }, { description: 'Where to go from here.' })
 }
 
 export const ApiKey = Type.Object(shown, { $id: 'ApiKey', description: 'An access key without its secret.' })

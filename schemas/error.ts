@@ -3,7 +3,7 @@ import { Ref, Timestamp } from './kit.ts'
 
 /** How everything under `/api` says that something went wrong. */
 export const ErrorBody = Type.Object({
-  success: Type.Literal(false),
+  success: Type.Literal(false, { description: 'Always false.' }),
   error: Type.String({ description: 'Code out of a fixed list, for programs.', examples: ['invalid_field_value'] }),
   message: Type.String({ description: 'The same for people: what is wrong and what would be right.' }),
   details: Type.Object({

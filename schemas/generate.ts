@@ -1,6 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { GenerationParameters, Warning } from './generation-parameters.ts'
-import { Nullable, Ref, StringEnum, Timestamp } from './kit.ts'
+import { Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
 import { webhookFields } from './webhook.ts'
 
 const requestFields = {
@@ -15,9 +15,15 @@ const requestFields = {
   generation_info_raw: Type.Optional(Nullable(Type.String({ maxLength: 200_000 }), {
     description: 'Instead of generation_params: the parameters text that A1111 writes into its pictures.'
   })),
-  app_type: Type.Optional(Type.String({ maxLength: 64, default: 'forge', description: 'Application that it is for; kept as given.' })),
-  source_info: Type.Optional(Type.String({ maxLength: 200, default: 'extension', description: 'Who sends it; kept as given.' })),
-  priority: Type.Optional(Type.Integer({ minimum: 1, maximum: 10, default: 5, description: '10 goes first; equal goes by arrival.' })),
+  app_type: Type.Optional(Type.String({
+    maxLength: 64, default: 'forge', description: 'Application that it is for; kept as given.'
+  })),
+  source_info: Type.Optional(Type.String({
+    maxLength: 200, default: 'extension', description: 'Who sends it; kept as given.'
+  })),
+  priority: Type.Optional(Type.Integer({
+    minimum: 1, maximum: 10, default: 5, description: '10 goes first; equal goes by arrival.'
+  })),
   on_missing: Type.Optional(StringEnum(['refuse', 'ignore'], {
     default: 'refuse',
     description: 'What to do when the server lacks something named: refuse the job, or drop the choice with a warning.'
@@ -25,9 +31,23 @@ const requestFields = {
   ...webhookFields
 }
 
+const file = (description: string) => Type.String({ format: 'binary', description })
+
+/** What forms have besides: they hold no objects, so parameters may stand beside the other fields. */
+const formFields = {
+  prompt: Type.Optional(Type.String({
+    description: 'One of the generation parameters: in a form all of them may stand at the top.'
+  })),
+  init_images: Type.Optional(Type.Array(file('PNG, JPEG or WebP.'), { description: 'Pictures to start from.' })),
+  mask: Type.Optional(file('White is drawn anew. Needs init_images.')),
+  latent_mask: Type.Optional(file('Mask in latent space.')),
+  firstpass_image: Type.Optional(file('Picture that replaces the first pass of hires fix.'))
+}
+
 /** Unknown fields are accepted and ignored. */
 export const GenerateRequest = Type.Object(requestFields, {
   $id: 'GenerateRequest',
+  description: 'What to generate, where, and how urgent it is.',
   additionalProperties: true,
   examples: [{
     target_server_alias: 'default',
@@ -36,16 +56,34 @@ export const GenerateRequest = Type.Object(requestFields, {
 })
 export type GenerateRequest = Static<typeof GenerateRequest>
 
-export const BulkRequest = Type.Object({
-  ...requestFields,
+export const GenerateForm = Type.Object({ ...requestFields, ...formFields }, {
+  $id: 'GenerateForm',
+  description: 'The same as a form: generation_params as JSON text, or its fields beside the others; images as files.',
+  additionalProperties: true
+})
+
+const bulkFields = {
   bulk_quantity: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, default: 10, description: 'How many jobs.' })),
   seed_variation: Type.Optional(StringEnum(['random', 'incremental'], {
     default: 'random', description: 'random: a seed of its own for each. incremental: base seed, then one more each.'
   })),
-  base_seed: Type.Optional(Type.Integer({ minimum: -1, description: 'First seed of an incremental bulk; -1 draws one.', default: -1 })),
-  job_delay: Type.Optional(Type.Number({ minimum: 0, maximum: 30, default: 0, description: 'Accepted for old clients; the queue needs no pause between jobs.' }))
-}, {
+  base_seed: Type.Optional(Type.Integer({
+    minimum: -1,
+    maximum: Number.MAX_SAFE_INTEGER,
+    default: -1,
+    description: 'First seed of an incremental bulk; -1 takes that of the parameters.'
+  })),
+  job_delay: Type.Optional(Type.Number({
+    minimum: 0,
+    maximum: 30,
+    default: 0,
+    description: 'Accepted for old clients; the queue needs no pause between jobs.'
+  }))
+}
+
+export const BulkRequest = Type.Object({ ...requestFields, ...bulkFields }, {
   $id: 'BulkRequest',
+  description: 'One generation to be made many times.',
   additionalProperties: true,
   examples: [{
     target_server_alias: 'default',
@@ -55,10 +93,16 @@ export const BulkRequest = Type.Object({
 })
 export type BulkRequest = Static<typeof BulkRequest>
 
+export const BulkForm = Type.Object({ ...requestFields, ...bulkFields, ...formFields }, {
+  $id: 'BulkForm',
+  description: 'The same as a form, as for a single job.',
+  additionalProperties: true
+})
+
 const id = (description: string) => Type.String({ description })
 
 export const GenerateAnswer = Type.Object({
-  success: Type.Literal(true),
+  success,
   id: id('The job.'),
   job_id: id('Same as id.'),
   mobilesd_job_id: id('Same as id.'),
@@ -75,11 +119,11 @@ export const GenerateAnswer = Type.Object({
     description: 'webhookKey in the form that Standard Webhooks libraries take, where it was given in another.'
   })),
   links: Type.Record(Type.String(), Type.String(), { description: 'Where to go from here.' })
-}, { $id: 'GenerateAnswer' })
+}, { $id: 'GenerateAnswer', description: 'A job that was accepted.' })
 export type GenerateAnswer = Static<typeof GenerateAnswer>
 
 export const BulkAnswer = Type.Object({
-  success: Type.Literal(true),
+  success,
   bulk_job_id: id('The bulk.'),
   total_jobs: Type.Integer({ description: 'How many jobs it has.' }),
   target_server_alias: Type.String({ description: 'Server that will run them.' }),
@@ -91,11 +135,11 @@ export const BulkAnswer = Type.Object({
     queue_position: Type.Integer({ description: 'Place in the line.' })
   }), { description: 'In their order.' }),
   links: Type.Record(Type.String(), Type.String(), { description: 'Where to go from here.' })
-}, { $id: 'BulkAnswer' })
+}, { $id: 'BulkAnswer', description: 'A bulk that was accepted.' })
 export type BulkAnswer = Static<typeof BulkAnswer>
 
 export const BulkView = Type.Object({
-  success: Type.Literal(true),
+  success,
   bulk_job_id: id('The bulk.'),
   total_jobs: Type.Integer({ description: 'Jobs in it.' }),
   pending_jobs: Type.Integer({ description: 'That wait.' }),
@@ -112,7 +156,7 @@ export const BulkView = Type.Object({
     queue_position: Nullable(Type.Integer(), { description: 'Place in the line; null unless it waits.' }),
     preview_url: Nullable(Type.String(), { description: 'Its first image.' })
   }), { description: 'In their order.' })
-}, { $id: 'Bulk' })
+}, { $id: 'Bulk', description: 'How far a bulk is.' })
 export type BulkView = Static<typeof BulkView>
 
 export const BulkIdParameters = Type.Object({ bulkId: Type.String({ description: 'Id of the bulk.', maxLength: 64 }) })

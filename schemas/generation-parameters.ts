@@ -183,5 +183,5 @@ export const Warning = Type.Object({
   code: Type.String({ description: 'Stable word for programs.', examples: ['size_rounded'] }),
   message: Type.String({ description: 'The same as a sentence.' }),
   field: Type.Optional(Type.String({ description: 'The field it is about, in dotted form.' }))
-}, { $id: 'Warning' })
+}, { $id: 'Warning', description: 'Something to know.' })
 export type Warning = Static<typeof Warning>

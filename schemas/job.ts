@@ -1,7 +1,7 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { Warning } from './generation-parameters.ts'
 import { JobStatus, jobStatuses } from './job-status.ts'
-import { Nullable, Ref, StringEnum, Timestamp } from './kit.ts'
+import { Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
 import { WebhookView } from './webhook.ts'
 
 const jobId = (description: string) => Type.String({ description, examples: ['3f0c9c1e-7a52-4c68-9d5b-1d2a8f0f6a11'] })
@@ -19,7 +19,7 @@ export const JobImageView = Type.Object({
   role: StringEnum(['image', 'grid', 'extra'], {
     description: 'image: a result. grid: a contact sheet. extra: a ControlNet map or a mask.'
   })
-}, { $id: 'JobImage' })
+}, { $id: 'JobImage', description: 'One image of a job.' })
 
 export const AttemptView = Type.Object({
   run: Type.Integer({ description: 'Counts the times that the job went to a server.' }),
@@ -28,7 +28,7 @@ export const AttemptView = Type.Object({
   ended_at: Timestamp('Its end.'),
   code: Type.String({ description: 'What went wrong, for programs.' }),
   message: Type.String({ description: 'What went wrong, for people.' })
-}, { $id: 'Attempt' })
+}, { $id: 'Attempt', description: 'A generation that did not end its job well.' })
 
 /** A job, with the field names of every StableQueue client: ids, for one, come under three of them. */
 export const JobView = Type.Object({
@@ -71,15 +71,17 @@ export const JobView = Type.Object({
   metadata: Type.Unknown({ description: 'The caller\'s own JSON; null where none was given.' }),
   model_availability: record('Whether the server has the checkpoint.'),
   links: Type.Record(Type.String(), Type.String(), { description: 'Where to go from here.' })
-}, { $id: 'Job' })
+}, { $id: 'Job', description: 'A job, with the field names of every StableQueue client.' })
 export type JobView = Static<typeof JobView>
 
 export const JobIdParameters = Type.Object({ jobId: Type.String({ description: 'Id of the job.', maxLength: 64 }) })
 
 export const JobListQuery = Type.Object({
   status: Type.Optional(StringEnum(jobStatuses, { description: 'Only jobs in this state.' })),
-  server: Type.Optional(Type.String({ description: 'Only jobs of the server with this alias.' })),
-  key: Type.Optional(Type.String({ description: 'Only jobs of the access key with this id.' })),
+  server: Type.Optional(Type.String({ maxLength: 64, description: 'Only jobs of the server with this alias.' })),
+  key: Type.Optional(Type.String({
+    maxLength: 64, description: 'Only jobs of the access key with this id; any but its own needs jobs:read:all.'
+  })),
   app_type: Type.Optional(Type.String({ description: 'Only jobs for this application.', maxLength: 64 })),
   since: Type.Optional(Timestamp('Only jobs accepted at or after this moment.')),
   search: Type.Optional(Type.String({ description: 'Only jobs whose prompt contains this.', maxLength: 200 })),
@@ -91,20 +93,20 @@ export const JobListQuery = Type.Object({
 export type JobListQuery = Static<typeof JobListQuery>
 
 export const JobListView = Type.Object({
-  success: Type.Literal(true),
-  total: Type.Integer({ description: 'Jobs that fit status, server and key.' }),
+  success,
+  total: Type.Integer({ description: 'Jobs that fit status, server, key and since.' }),
   count: Type.Integer({ description: 'Jobs on this page.' }),
   filters: record('The filters in force.'),
   jobs: Type.Array(Ref(JobView), { description: 'The page.' }),
   next_cursor: Nullable(Type.String(), { description: 'Leads to the next page; null at the end.' })
-}, { $id: 'JobList' })
+}, { $id: 'JobList', description: 'A page of jobs.' })
 
-export const JobAnswer = Type.Object({ success: Type.Literal(true), job: Ref(JobView) }, { $id: 'JobAnswer' })
+export const JobAnswer = Type.Object({ success, job: Ref(JobView) }, { $id: 'JobAnswer', description: 'One job.' })
 export const JobChange = Type.Object({
-  success: Type.Literal(true),
+  success,
   message: Type.String({ description: 'What was done.' }),
   job: Ref(JobView)
-}, { $id: 'JobChange' })
+}, { $id: 'JobChange', description: 'What became of a job.' })
 export const Done = Type.Object({
-  success: Type.Literal(true), message: Type.String({ description: 'What was done.' })
-}, { $id: 'Done' })
+  success, message: Type.String({ description: 'What was done.' })
+}, { $id: 'Done', description: 'That something was done.' })

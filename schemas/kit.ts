@@ -5,15 +5,26 @@ export function StringEnum<const Values extends readonly string[]> (values: Valu
   return Type.Unsafe<Values[number]>({ ...options, type: 'string', enum: values })
 }
 
-/** The schema or null. */
+/** The schema or null; described as the schema is, unless the options say otherwise. */
 export function Nullable<Schema extends TSchema> (schema: Schema, options: SchemaOptions = {}) {
-  return Type.Unsafe<Static<Schema> | null>({ ...options, anyOf: [schema, { type: 'null' }] })
+  const { description, ...plain } = schema
+  return Type.Unsafe<Static<Schema> | null>({
+    ...(description === undefined ? {} : { description }), ...options, anyOf: [plain, { type: 'null' }]
+  })
 }
 
 /** A typed reference to a schema that is registered under its `$id`. */
 export function Ref<Schema extends TSchema> (schema: Schema) {
   return Type.Unsafe<Static<Schema>>({ $ref: `${schema.$id}#` })
 }
+
+/** A body that comes as JSON, or as a form with files. */
+export function JsonOrForm<Schema extends TSchema, Form extends TSchema> (json: Schema, form: Form) {
+  return { content: { 'application/json': { schema: Ref(json) }, 'multipart/form-data': { schema: Ref(form) } } }
+}
+
+/** Always true; false stands in errors. */
+export const success = Type.Literal(true, { description: 'Always true: errors have false here.' })
 
 /** A moment as ISO 8601 text in UTC with milliseconds. */
 export function Timestamp (description: string) {

@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { Nullable, Ref, StringEnum, Timestamp } from './kit.ts'
+import { Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
 
 export const serverHealths = ['online', 'busy', 'offline', 'unauthorized', 'disabled'] as const
 export const ServerHealth = StringEnum(serverHealths, {
@@ -15,13 +15,13 @@ export const ServerKind = StringEnum(['a1111', 'forge', 'sdcpp', 'simulator'], {
 const alias = Type.String({
   minLength: 1,
   maxLength: 64,
-  pattern: '^[^/\\\\\\u0000-\\u001f]+$',
+  pattern: '^(?!\\.{1,2}$)(?=.*\\S)[^/\\\\\\u0000-\\u001f]+$',
   description: 'Name of the server, unique without regard to case; no slashes.',
   examples: ['Main']
 })
 
-/** What creates or replaces a server. Unknown fields are accepted and ignored. */
-export const ServerInput = Type.Object({
+/** Unknown fields are accepted and ignored. */
+const serverFields = {
   alias,
   apiUrl: Type.Optional(Type.String({
     maxLength: 2048,
@@ -40,18 +40,32 @@ export const ServerInput = Type.Object({
   auth: Type.Optional(Nullable(Type.Union([
     Type.String({ maxLength: 513 }),
     Type.Object({
-      username: Type.Optional(Type.String()),
-      password: Type.Optional(Type.String()),
-      user: Type.Optional(Type.String()),
-      pass: Type.Optional(Type.String())
+      username: Type.Optional(Type.String({ maxLength: 256, description: 'User name.' })),
+      password: Type.Optional(Type.String({ maxLength: 256, description: 'Password.' })),
+      user: Type.Optional(Type.String({ maxLength: 256, description: 'Same as username.' })),
+      pass: Type.Optional(Type.String({ maxLength: 256, description: 'Same as password.' }))
     })
   ]), { description: 'Same as username and password: "user:password", or an object with both.' })),
   enabled: Type.Optional(Type.Boolean({ description: 'false takes it out: its jobs wait.', default: true })),
   job_timeout_seconds: Type.Optional(Nullable(Type.Integer({ minimum: 1, maximum: 86_400 }), {
     description: 'Longest time for one generation there; null for the setting JOB_TIMEOUT_SECONDS.'
   }))
-}, { $id: 'ServerInput', additionalProperties: true })
+}
+
+export const ServerInput = Type.Object(serverFields, {
+  $id: 'ServerInput',
+  description: 'A server to be added.',
+  additionalProperties: true,
+  examples: [{ alias: 'Studio', apiUrl: 'http://192.168.1.20:7860', description: 'The big machine' }]
+})
 export type ServerInput = Static<typeof ServerInput>
+
+export const ServerChange = Type.Partial(Type.Object(serverFields), {
+  $id: 'ServerChange',
+  description: 'What to change; everything left out stays.',
+  additionalProperties: true,
+  examples: [{ description: 'The big machine' }]
+})
 
 /** A server as callers see it: never with credentials. */
 export const ServerView = Type.Object({
@@ -78,22 +92,22 @@ export const ServerView = Type.Object({
   loaded_checkpoint: Nullable(Type.String(), { description: 'Title of the checkpoint it has loaded.' }),
   waiting: Type.Integer({ minimum: 0, description: 'Jobs in its line.' }),
   processing: Type.Integer({ minimum: 0, description: 'Jobs that it runs now.' })
-}, { $id: 'Server' })
+}, { $id: 'Server', description: 'A server.' })
 export type ServerView = Static<typeof ServerView>
 
 export const ServerChangeAnswer = Type.Object({
-  success: Type.Literal(true),
+  success,
   message: Type.String({ description: 'What was done.' }),
   server: Ref(ServerView)
-}, { $id: 'ServerChangeAnswer' })
+}, { $id: 'ServerChangeAnswer', description: 'A server after a change.' })
 
 export const ServerTestAnswer = Type.Object({
-  success: Type.Literal(true),
+  success,
   reachable: Type.Boolean({ description: 'Whether it answered and let us in.' }),
   message: Type.String({ description: 'What was found, or what went wrong.' }),
   duration_ms: Type.Integer({ description: 'How long the look took.' }),
   server: Ref(ServerView)
-}, { $id: 'ServerTestAnswer' })
+}, { $id: 'ServerTestAnswer', description: 'What a look at a server found.' })
 
 const names = (description: string) => Type.Array(Type.String(), { description })
 
@@ -117,5 +131,5 @@ export const InventoryView = Type.Object({
   controlnet_models: names('What ControlNet units can name as model.'),
   controlnet_modules: names('What ControlNet units can name as module.'),
   not_offered: names('Lists that this kind of server does not offer.')
-}, { $id: 'Inventory' })
+}, { $id: 'Inventory', description: 'What a server has.' })
 export type InventoryView = Static<typeof InventoryView>

@@ -4,7 +4,7 @@ import accessPlugin from '../plugins/core/access.ts'
 import bodyPlugin from '../plugins/core/body.ts'
 import corsPlugin from '../plugins/core/cors.ts'
 import dashboardPlugin from '../plugins/core/dashboard.ts'
-import errorsPlugin from '../plugins/core/errors.ts'
+import errorsPlugin, { answerFrameworkError } from '../plugins/core/errors.ts'
 import healthPlugin from '../plugins/core/health.ts'
 import hostCheckPlugin from '../plugins/core/host-check.ts'
 import openapiPlugin from '../plugins/core/openapi.ts'
@@ -54,6 +54,7 @@ export async function createApp ({ house, logger, tokens }: AppOptions): Promise
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request' }),
     genReqId: newRequestId,
     schemaController,
+    frameworkErrors: answerFrameworkError,
     bodyLimit: config.BODY_LIMIT_MIB * 1024 * 1024,
     trustProxy: config.TRUSTED_PROXIES.length > 0 ? [...config.TRUSTED_PROXIES] : false,
     routerOptions: { ignoreDuplicateSlashes: true, ignoreTrailingSlash: true, maxParamLength: 512 },

@@ -50,6 +50,7 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
     config,
     schema: {
       ...route,
+      operationId: 'list_api_keys',
       summary: 'List access keys',
       description: 'All keys, newest first, without secrets.',
       response: {
@@ -70,6 +71,7 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
     config,
     schema: {
       ...route,
+      operationId: 'create_api_key',
       summary: 'Make an access key',
       description: 'The answer is the only place where the secret is told. Nobody can grant what they may not do.',
       body: Ref(ApiKeyCreation),
@@ -87,6 +89,7 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
     config: { access: 'public' },
     schema: {
       ...route,
+      operationId: 'get_api_key_setup',
       summary: 'Whether a first key is wanted',
       description: 'Tells whether this installation has any access key yet.',
       response: {
@@ -108,6 +111,7 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
     config,
     schema: {
       ...route,
+      operationId: 'create_first_api_key',
       summary: 'Make the first access key',
       description: 'Makes a key only while there is none; two that ask at once get one key. Needs the same rights as ' +
         'any other key: this machine, or the admin token.',
@@ -130,6 +134,7 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
     config,
     schema: {
       ...route,
+      operationId: 'get_api_key',
       summary: 'Read an access key',
       description: 'One key, without its secret.',
       params,
@@ -141,6 +146,7 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
     config,
     schema: {
       ...route,
+      operationId: 'change_api_key',
       summary: 'Change an access key',
       description: 'Changes what is given and keeps the rest. Switching a key off works at once, everywhere.',
       params,
@@ -161,6 +167,7 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
     config,
     schema: {
       ...route,
+      operationId: 'remove_api_key',
       summary: 'Remove an access key',
       description: 'The key stops working at once, everywhere. Its jobs stay.',
       params,
@@ -179,6 +186,7 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
     config,
     schema: {
       ...route,
+      operationId: 'rotate_api_key',
       summary: 'Replace the secret of an access key',
       description: 'Makes a new secret; the former one keeps working for the grace period, so that clients can be ' +
         'changed one after the other.',
@@ -199,6 +207,7 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
     config,
     schema: {
       ...route,
+      operationId: 'rotate_webhook_secret',
       summary: 'Replace the secret that signs events',
       description: 'Events of the key\'s jobs are signed with the new secret at once and with the former one too for ' +
         'the overlap, so that receivers can be changed one after the other.',

@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { BulkIdParameters, BulkView } from '../../schemas/generate.ts'
 import { errorResponses } from '../../schemas/error.ts'
 import { hasEnded, type JobStatus } from '../../schemas/job-status.ts'
-import { Ref } from '../../schemas/kit.ts'
+import { Ref, success } from '../../schemas/kit.ts'
 import { Type } from '@sinclair/typebox'
 import { mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
@@ -24,6 +24,7 @@ const bulkRoutes: FastifyPluginAsyncTypebox<BulkOptions> = async (app, { bulks, 
       operationId: 'get_bulk',
       tags: ['Generate'],
       summary: 'How far a bulk is',
+      description: 'All its jobs with their states, in one call.',
       params: BulkIdParameters,
       response: { 200: { ...Ref(BulkView), description: 'The bulk.' }, ...errorResponses(404) }
     }
@@ -41,10 +42,11 @@ const bulkRoutes: FastifyPluginAsyncTypebox<BulkOptions> = async (app, { bulks, 
       operationId: 'cancel_bulk',
       tags: ['Generate'],
       summary: 'Cancel what is left of a bulk',
+      description: 'Jobs that have ended stay as they are.',
       params: BulkIdParameters,
       response: {
         200: Type.Object({
-          success: Type.Literal(true),
+          success,
           bulk_job_id: Type.String({ description: 'The bulk.' }),
           cancelled_jobs: Type.Integer({ description: 'Jobs that this call cancelled.' }),
           message: Type.String({ description: 'What was done.' })

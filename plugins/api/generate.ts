@@ -1,14 +1,17 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
-import { BulkAnswer, BulkRequest, GenerateAnswer, GenerateRequest } from '../../schemas/generate.ts'
+import {
+  BulkAnswer, BulkForm, BulkRequest, GenerateAnswer, GenerateForm, GenerateRequest
+} from '../../schemas/generate.ts'
 import { errorResponses } from '../../schemas/error.ts'
-import { Ref } from '../../schemas/kit.ts'
+import { JsonOrForm, Ref } from '../../schemas/kit.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { newBulkId, type Bulks } from '../../src/jobs/bulk.ts'
 import type { Idempotency } from '../../src/jobs/idempotency.ts'
 import { isSigningKey, publishedSecret } from '../../src/webhooks/sign.ts'
 import { readWebhookWish } from '../../src/webhooks/subscription.ts'
 import { newJobId, type Accepted, type SubmissionRequest, type Submitter } from '../../src/jobs/submit.ts'
+import { namingFields, namingWarnings } from './parameter-fields.ts'
 import { jobIds, jobLinks } from './render-job.ts'
 
 export interface GenerateOptions {
@@ -36,6 +39,12 @@ const idempotencyHeader = {
 
 /** Submitting, single and in bulk, under v1 and v2. */
 const generate: FastifyPluginAsyncTypebox<GenerateOptions> = async (app, { submitter, bulks, idempotency }) => {
+  async function submit (request: FastifyRequest, id: string): Promise<Accepted> {
+    const body = request.body as GenerateRequest
+    return await namingFields({ body, isForm: request.isMultipart() }, async () =>
+      await submitter.accept(await submitter.check(toSubmission(request, body)), id))
+  }
+
   for (const version of ['v1', 'v2'] as const) {
     app.post(`/api/${version}/generate`, {
       config: submitting,
@@ -44,9 +53,10 @@ const generate: FastifyPluginAsyncTypebox<GenerateOptions> = async (app, { submi
         tags: ['Generate'],
         summary: 'Submit a job',
         description: 'Puts one generation in line and answers at once with its id. Takes JSON, or multipart/form-data ' +
-          'with the same fields and image files. `civitai_browser_plus` as source_info is answered with 200.',
+          'with the same fields, parameters beside them, and image files. `civitai_browser_plus` as source_info is ' +
+          'answered with 200.',
         headers: idempotencyHeader,
-        body: Ref(GenerateRequest),
+        body: JsonOrForm(GenerateRequest, GenerateForm),
         response: {
           200: { ...Ref(GenerateAnswer), description: 'Accepted; for clients that take 200 alone for success.' },
           202: { ...Ref(GenerateAnswer), description: 'Accepted: the job waits in line.' },
@@ -56,11 +66,11 @@ const generate: FastifyPluginAsyncTypebox<GenerateOptions> = async (app, { submi
     }, async (request, reply) => {
       const body = request.body as GenerateRequest
       const { keyId, kind } = request.principal
-      const { answer } = await idempotency.once(keyId ?? kind, idempotencyKey(request.headers), body, newJobId,
-        async id => {
-          const checked = await submitter.check(toSubmission(request, body))
-          return renderAccepted(await submitter.accept(checked, id), body)
-        })
+      const keyed = { owner: keyId ?? kind, key: idempotencyKey(request.headers), operation: 'generate', body }
+      const { answer } = await idempotency.once(keyed, newJobId, async (id, begun) => {
+        const before = begun ? await submitter.recall(id) : null
+        return renderAccepted(before ?? await submit(request, id), body)
+      })
       reply.code(sourcesThatNeed200.has(body.source_info ?? '') ? 200 : 202)
       reply.header('location', `/api/v2/jobs/${answer.id}`)
       return { ...answer, ...signingSecretOf(body) }
@@ -76,7 +86,7 @@ const generate: FastifyPluginAsyncTypebox<GenerateOptions> = async (app, { submi
       description: 'The same generation several times with different seeds, as one bulk that can be watched and ' +
         'cancelled with one call.',
       headers: idempotencyHeader,
-      body: Ref(BulkRequest),
+      body: JsonOrForm(BulkRequest, BulkForm),
       response: {
         202: { ...Ref(BulkAnswer), description: 'Accepted: all of them wait in line.' },
         ...errorResponses(400, 403, 404, 413, 415, 422)
@@ -85,15 +95,16 @@ const generate: FastifyPluginAsyncTypebox<GenerateOptions> = async (app, { submi
   }, async (request, reply) => {
     const body = request.body as BulkRequest
     const { keyId, kind } = request.principal
-    const { answer } = await idempotency.once(keyId ?? kind, idempotencyKey(request.headers), body, newBulkId,
-      async id => {
-        const accepted = await bulks.submit(id, toSubmission(request, body), {
-          quantity: body.bulk_quantity ?? 10,
-          seedVariation: body.seed_variation ?? 'random',
-          baseSeed: body.base_seed ?? -1
-        })
-        return renderBulk(id, accepted)
-      })
+    const keyed = { owner: keyId ?? kind, key: idempotencyKey(request.headers), operation: 'bulk', body }
+    const { answer } = await idempotency.once(keyed, newBulkId, async id => {
+      const order = {
+        quantity: body.bulk_quantity ?? 10,
+        seedVariation: body.seed_variation ?? 'random',
+        baseSeed: body.base_seed ?? -1
+      } as const
+      return renderBulk(id, await namingFields({ body, isForm: request.isMultipart() }, async () =>
+        await bulks.submit(id, toSubmission(request, body), order)))
+    })
     reply.code(202).header('location', `/api/v2/generate/bulk/${answer.bulk_job_id}`)
     return answer
   })
@@ -109,7 +120,8 @@ function idempotencyKey (headers: Readonly<Record<string, unknown>>): string | u
 /** @throws ServiceError `missing_required_field` when there is nothing to generate from */
 function toSubmission (request: FastifyRequest, body: GenerateRequest): SubmissionRequest {
   const raw = body.generation_info_raw?.trim() ?? ''
-  const parameters = request.isMultipart() ? { ...flatParameters(body), ...body.generation_params } : body.generation_params
+  const inside = body.generation_params
+  const parameters = request.isMultipart() ? { ...flatParameters(body), ...inside } : inside
   const given: unknown = raw === '' ? parameters : { ...parameters, generation_info_raw: raw }
   if (given === undefined || given === null) {
     throw new ServiceError('missing_required_field',
@@ -153,10 +165,10 @@ function renderAccepted (accepted: Accepted, body: GenerateRequest): GenerateAns
     queue_position: accepted.position,
     app_type: body.app_type ?? 'forge',
     creation_timestamp: new Date(accepted.createdAt).toISOString(),
-    target_server_alias: accepted.server.alias,
+    target_server_alias: accepted.alias,
     priority: body.priority ?? 5,
     seed: accepted.seed,
-    warnings: [...accepted.warnings],
+    warnings: namingWarnings(accepted.warnings),
     links: jobLinks(accepted.id)
   }
 }
@@ -167,7 +179,7 @@ function renderBulk (id: string, accepted: readonly Accepted[]): BulkAnswer {
     success: true,
     bulk_job_id: id,
     total_jobs: accepted.length,
-    target_server_alias: accepted[0]?.server.alias ?? '',
+    target_server_alias: accepted[0]?.alias ?? '',
     jobs: accepted.map(job => ({ ...jobIds(job.id), queue_position: job.position })),
     links: { self, cancel: `${self}/cancel` }
   }

@@ -1,5 +1,5 @@
 import type { JobView } from '../../schemas/job.ts'
-import type { Job } from '../../src/jobs/job.ts'
+import { removedAlias, type Job } from '../../src/jobs/job.ts'
 import type { JobStore } from '../../src/jobs/store.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
 import { renderJob } from './render-job.ts'
@@ -8,7 +8,7 @@ import { renderJob } from './render-job.ts'
 export function createJobViews (store: JobStore, registry: ServerRegistry) {
   async function view (job: Job): Promise<JobView> {
     const position = job.status === 'pending' ? await store.position(job) : null
-    return renderJob(job, { alias: registry.byId(job.serverId)?.alias ?? '(removed)', position })
+    return renderJob(job, { alias: registry.byId(job.serverId)?.alias ?? removedAlias, position })
   }
   return {
     one: view,

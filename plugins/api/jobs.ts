@@ -1,10 +1,9 @@
-import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
 import { errorResponses } from '../../schemas/error.ts'
 import { Done, JobAnswer, JobChange, JobIdParameters, JobListQuery, JobListView, JobView } from '../../schemas/job.ts'
 import { Ref } from '../../schemas/kit.ts'
-import { mayCancelJob, maySeeJob, seesAllJobs } from '../../src/access/principal.ts'
+import { mayCancelJob, maySeeJob, seesAllJobs, type Principal } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import type { JobList, JobQuery } from '../../src/jobs/list.ts'
@@ -40,16 +39,15 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, { store, list, 
   }
 
   function toQuery (query: JobListQuery, request: FastifyRequest): JobQuery {
-    const { keyId } = request.principal
-    const ownKey = seesAllJobs(request.principal) ? query.key : keyId ?? ''
+    const key = keyToShow(request.principal, query.key)
     return {
       order: query.order?.toLowerCase() === 'asc' ? 'oldest' : 'newest',
       limit: query.limit ?? 50,
       offset: query.offset ?? 0,
-      ...(ownKey === undefined ? {} : { keyId: ownKey }),
-      ...(query.server === undefined ? {} : { serverId: registry.require(query.server).id }),
+      ...(key === undefined ? {} : { keyId: key }),
+      ...(query.server === undefined ? {} : { serverId: registry.require(query.server, 'server').id }),
       ...(query.status === undefined ? {} : { status: query.status }),
-      ...(query.since === undefined ? {} : { since: Date.parse(query.since) }),
+      ...(query.since === undefined ? {} : { since: momentOf(query.since) }),
       ...(query.search === undefined ? {} : { text: query.search }),
       ...(query.app_type === undefined ? {} : { appType: query.app_type }),
       ...(query.cursor === undefined ? {} : { cursor: query.cursor })
@@ -104,7 +102,7 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, { store, list, 
         app.get(path, {
           ...reading,
           schema: {
-            ...described(operation, 'One job'),
+            ...described(operation, 'One job', 'Under v2 the job stands in `job`.'),
             params: JobIdParameters,
             response: { 200: { ...Ref(JobAnswer), description: 'The job.' }, ...errorResponses(404) }
           }
@@ -117,9 +115,8 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, { store, list, 
       app.post(`${base}/:jobId/${path}`, {
         config: { access: { scope: 'jobs:write' } },
         schema: {
-          ...described(operation, summary),
+          ...described(operation, summary, 'A body is not needed; one that is sent is ignored.'),
           params: JobIdParameters,
-          body: Type.Optional(Type.Unknown({ description: 'Ignored.' })),
           response: { 200: { ...Ref(JobChange), description: 'Done.' }, ...errorResponses(400, 403, 404) }
         }
       }, async request => {
@@ -156,7 +153,7 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, { store, list, 
     }, async request => {
       const { jobId } = request.params
       const job = await find(request, jobId, mayCancelJob)
-      if (job.status === 'pending') await store.cancel(jobId)
+      if (job.status === 'pending') await store.cancel(jobId).catch(unlessEnded)
       await remove(jobId)
       return { success: true as const, message: 'The job and its files were deleted.' }
     })
@@ -164,3 +161,25 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, { store, list, 
 }
 
 export default jobs
+
+/**
+ * The key whose jobs are listed; undefined for those of all.
+ * @throws ServiceError `permission_denied` for another's key
+ */
+function keyToShow (principal: Principal, asked: string | undefined): string | undefined {
+  if (seesAllJobs(principal)) return asked
+  const own = principal.keyId ?? ''
+  if (asked === undefined || asked === own) return own
+  throw new ServiceError('permission_denied', 'The jobs of another key need the scope jobs:read:all.', { field: 'key' })
+}
+
+/** The format also admits leap seconds, which are no moments to JavaScript. */
+function momentOf (text: string): number {
+  const moment = Date.parse(text)
+  if (!Number.isNaN(moment)) return moment
+  throw new ServiceError('invalid_field_value', 'since must be a moment such as 2026-11-21T09:30:00Z.', { field: 'since' })
+}
+
+function unlessEnded (error: unknown): void {
+  if (!(error instanceof ServiceError && error.code === 'job_operation_invalid')) throw error
+}

@@ -1,6 +1,7 @@
 import { hasEnded } from '../../schemas/job-status.ts'
 import type { JobView } from '../../schemas/job.ts'
 import type { Job, JobImage } from '../../src/jobs/job.ts'
+import { namingWarnings } from './parameter-fields.ts'
 
 /** What a job's picture for callers needs besides the job. */
 export interface JobSurroundings {
@@ -58,7 +59,7 @@ export function renderJob (job: Job, { alias, position }: JobSurroundings): JobV
     result_details_json: result === null ? null : JSON.stringify(result),
     images: (job.result?.images ?? []).map(renderImage),
     error: job.error === null ? null : { code: job.error.code, message: job.error.message },
-    warnings: [...job.submission.warnings, ...job.result?.warnings ?? []],
+    warnings: namingWarnings([...job.submission.warnings, ...job.result?.warnings ?? []]),
     attempts: job.attempts.map(({ run, server, startedAt, endedAt, error }) => ({
       run, server, started_at: iso(startedAt), ended_at: iso(endedAt), code: error.code, message: error.message
     })),

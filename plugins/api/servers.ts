@@ -3,8 +3,10 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { errorResponses } from '../../schemas/error.ts'
 import { Done } from '../../schemas/job.ts'
 import { Ref, StringEnum } from '../../schemas/kit.ts'
-import { InventoryView, ServerChangeAnswer, ServerInput, ServerTestAnswer, ServerView } from '../../schemas/server.ts'
-import { addressOf, mentionsCredentials } from '../../src/servers/address.ts'
+import {
+  InventoryView, ServerChange, ServerChangeAnswer, ServerInput, ServerTestAnswer, ServerView
+} from '../../schemas/server.ts'
+import { addressOf, changedAddress } from '../../src/servers/address.ts'
 import type { ServerDesk } from '../../src/servers/desk.ts'
 import type { ServerViews } from './server-views.ts'
 
@@ -62,6 +64,7 @@ const servers: FastifyPluginAsyncTypebox<ServersOptions> = async (app, { desk, v
       operationId: 'get_server',
       tags: ['Servers'],
       summary: 'One server',
+      description: 'What was last heard of it, and how many jobs wait.',
       params: Alias,
       response: { 200: { ...Ref(ServerView), description: 'The server.' }, ...errorResponses(403, 404) }
     }
@@ -75,19 +78,15 @@ const servers: FastifyPluginAsyncTypebox<ServersOptions> = async (app, { desk, v
       summary: 'Change a server',
       description: 'What is left out stays as it is, credentials too; username null or empty removes them.',
       params: Alias,
-      body: Type.Partial(ServerInput, { $id: 'ServerChange', additionalProperties: true }),
+      body: Ref(ServerChange),
       response: { 200: { ...Ref(ServerChangeAnswer), description: 'Changed.' }, ...errorResponses(400, 403, 404, 409) }
     }
   }, async request => {
     const before = registry.require(request.params.alias)
-    const input = { ...request.body, alias: request.body.alias ?? before.alias }
-    const movesTo = input.apiUrl !== undefined || input.host !== undefined
-      ? addressOf(input)
-      : addressOf({ ...input, apiUrl: before.address.baseUrl })
-    const address = mentionsCredentials(input) ? movesTo : { ...before.address, baseUrl: movesTo.baseUrl }
+    const input = request.body
     const server = await registry.update(before.id, {
-      alias: input.alias,
-      address,
+      address: changedAddress(before.address, input),
+      ...(input.alias === undefined ? {} : { alias: input.alias }),
       ...(input.description === undefined ? {} : { description: input.description }),
       ...(input.enabled === undefined ? {} : { enabled: input.enabled }),
       ...(input.job_timeout_seconds === undefined ? {} : { jobTimeoutSeconds: input.job_timeout_seconds })
@@ -148,6 +147,7 @@ const servers: FastifyPluginAsyncTypebox<ServersOptions> = async (app, { desk, v
         operationId: `${path}_server`,
         tags: ['Servers'],
         summary,
+        description: 'What is said of it stays over restarts.',
         params: Alias,
         response: { 200: { ...Ref(ServerChangeAnswer), description: 'Done.' }, ...errorResponses(403, 404) }
       }

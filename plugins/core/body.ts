@@ -56,8 +56,12 @@ export default fp<BodyOptions>(async (app, { config, store, texts }) => {
   })
 
   app.addHook('preValidation', async request => {
-    if (!request.isMultipart()) return
     const form = request.routeOptions.config.multipart
+    // Such a route has a schema for each content type, and none for a request without any.
+    if (form !== undefined && request.mediaType === undefined) {
+      throw new ServiceError('malformed_request', 'The request needs a body, as application/json or multipart/form-data.')
+    }
+    if (!request.isMultipart()) return
     if (form === undefined) {
       throw new ServiceError('unsupported_media_type', 'This route takes application/json and no multipart/form-data.')
     }

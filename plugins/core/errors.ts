@@ -20,9 +20,9 @@ const codesByStatus: Readonly<Record<number, ErrorCode>> = {
   404: 'route_not_found',
   405: 'method_not_allowed',
   413: 'payload_too_large',
+  414: 'uri_too_long',
   415: 'unsupported_media_type',
-  429: 'api_key_rate_limit',
-  503: 'shutting_down'
+  429: 'api_key_rate_limit'
 }
 
 /** Turns whatever was thrown into a value of the taxonomy; what nobody expected says nothing about its inside. */
@@ -33,7 +33,8 @@ export function toServiceError (error: unknown): ServiceError {
   if (isConnectionError(error)) {
     return new ServiceError('database_error', 'Redis cannot be reached just now; please try again.', {}, { cause: error })
   }
-  const code = known.statusCode === undefined || known.statusCode >= 500 ? undefined : codesByStatus[known.statusCode]
+  const { statusCode = 500 } = known
+  const code = statusCode < 500 ? codesByStatus[statusCode] ?? 'malformed_request' : undefined
   if (code !== undefined) return new ServiceError(code, messageOf(error), {}, { cause: error })
   return new ServiceError('internal_server_error', 'Something went wrong on our side; the log knows more.', {},
     { cause: error })
@@ -73,7 +74,7 @@ function sentence (field: string, { keyword, params, message = 'is not valid' }:
   return `${field} ${message}.`
 }
 
-const unescapePointer = (part: string) => decodeURIComponent(part.replaceAll('~1', '/').replaceAll('~0', '~'))
+const unescapePointer = (part: string) => part.replaceAll('~1', '/').replaceAll('~0', '~')
 
 /** The answer under `/api`. */
 export function renderApiError (error: ServiceError, request: FastifyRequest) {
@@ -83,6 +84,12 @@ export function renderApiError (error: ServiceError, request: FastifyRequest) {
     message: error.message,
     details: { ...error.details, code: error.code, timestamp: new Date().toISOString(), request_id: request.id }
   }
+}
+
+/** The answer to a request that Fastify refuses before it has a route, such as for an address that cannot be read. */
+export function answerFrameworkError (error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+  const known = toServiceError(error)
+  reply.code(known.status).type('application/json; charset=utf-8').send(JSON.stringify(renderApiError(known, request)))
 }
 
 /** One way for every error: a typed value, logged by its weight, worded by the interface that it belongs to. */

@@ -30,7 +30,7 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { house }) 
       description: 'Depends on nothing else: a server that is down does not make the service unhealthy.',
       response: {
         200: Type.Object({
-          status: Type.Literal('healthy'),
+          status: Type.Literal('healthy', { description: 'Always healthy.' }),
           a1111_status: Type.Record(Type.String(), Type.String(), {
             description: 'By alias, what was last heard of each server: online, offline, unauthorized or disabled.'
           }),

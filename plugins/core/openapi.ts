@@ -3,14 +3,18 @@ import swaggerUi from '@fastify/swagger-ui'
 import type { TSchema } from '@sinclair/typebox'
 import fp from 'fastify-plugin'
 import { ErrorBody } from '../../schemas/error.ts'
-import { BulkAnswer, BulkRequest, BulkView, GenerateAnswer, GenerateRequest } from '../../schemas/generate.ts'
+import {
+  BulkAnswer, BulkForm, BulkRequest, BulkView, GenerateAnswer, GenerateForm, GenerateRequest
+} from '../../schemas/generate.ts'
 import { GenerationParameters, Warning } from '../../schemas/generation-parameters.ts'
 import { AttemptView, Done, JobAnswer, JobChange, JobImageView, JobListView, JobView } from '../../schemas/job.ts'
 import { modelSchemas } from '../../schemas/model-schemas.ts'
-import { InventoryView, ServerChangeAnswer, ServerInput, ServerTestAnswer, ServerView } from '../../schemas/server.ts'
+import {
+  InventoryView, ServerChange, ServerChangeAnswer, ServerInput, ServerTestAnswer, ServerView
+} from '../../schemas/server.ts'
 import { webhookSchemas } from '../../schemas/webhook.ts'
-import { version } from '../../src/version.ts'
 import { eventsOfJobs } from './openapi-events.ts'
+import { version } from '../../src/version.ts'
 
 export interface OpenapiOptions {
   /** Address under which callers reach the service, or empty. */
@@ -19,9 +23,10 @@ export interface OpenapiOptions {
 
 /** Schemas that routes refer to by name. */
 const shared: TSchema[] = [
-  ErrorBody, Warning, GenerationParameters, GenerateRequest, BulkRequest, GenerateAnswer, BulkAnswer, BulkView,
+  ErrorBody, Warning, GenerationParameters, GenerateRequest, GenerateForm, BulkRequest, BulkForm, GenerateAnswer,
+  BulkAnswer, BulkView,
   JobImageView, AttemptView, JobView, JobListView, JobAnswer, JobChange, Done,
-  ServerInput, ServerView, ServerChangeAnswer, ServerTestAnswer, InventoryView,
+  ServerInput, ServerChange, ServerView, ServerChangeAnswer, ServerTestAnswer, InventoryView,
   ...modelSchemas,
   ...webhookSchemas
 ]
@@ -88,7 +93,9 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
       // Swagger UI brings routes of its own; they show nothing but what is open to all anyway.
       scope.addHook('onRoute', route => { route.config = { ...route.config, access: 'public' } })
       await scope.register(swaggerUi, {
-        routePrefix: prefix, staticCSP: true, uiConfig: { persistAuthorization: true, tryItOutEnabled: true, requestInterceptor: markAsOwnPage }
+        routePrefix: prefix,
+        staticCSP: true,
+        uiConfig: { persistAuthorization: true, tryItOutEnabled: true, requestInterceptor: markAsOwnPage }
       })
     })
   }

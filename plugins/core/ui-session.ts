@@ -17,6 +17,7 @@ const uiSession: FastifyPluginAsyncTypebox<UiSessionOptions> = async (app, { ses
   app.get('/ui/session', {
     config: { access: { scope: '*' } },
     schema: {
+      operationId: 'get_ui_session',
       summary: 'Who the web UI acts as',
       description: 'Answers 401 when the admin token is needed.',
       tags: ['Web UI'],
@@ -33,6 +34,7 @@ const uiSession: FastifyPluginAsyncTypebox<UiSessionOptions> = async (app, { ses
   app.post('/ui/session', {
     config: { access: 'public' },
     schema: {
+      operationId: 'open_ui_session',
       summary: 'Open a session of the web UI',
       description: 'Exchanges the admin token for a cookie that lasts 7 days, or 12 hours without use.',
       tags: ['Web UI'],
@@ -57,6 +59,7 @@ const uiSession: FastifyPluginAsyncTypebox<UiSessionOptions> = async (app, { ses
   app.delete('/ui/session', {
     config: { access: 'public' },
     schema: {
+      operationId: 'end_ui_session',
       summary: 'End the session of the web UI',
       description: 'Forgets the session and removes its cookie.',
       tags: ['Web UI'],

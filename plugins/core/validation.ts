@@ -7,17 +7,22 @@ type BuildValidator = ajvCompiler.BuildCompilerFromPool
 const textParts = new Set(['querystring', 'params', 'headers'])
 
 /**
- * Bodies are taken as they are: turning null into 0 or text into numbers would change what the client said. Query,
- * path and headers are converted.
+ * JSON bodies are taken as they are: turning null into 0, text into numbers or silence into a default would change
+ * what the client said. Query, path, headers and forms are converted.
  */
 const buildValidator: BuildValidator = externalSchemas => {
-  const compiler = (customOptions: { coerceTypes: false | 'array', allErrors: boolean }) =>
+  const compiler = (customOptions: { coerceTypes: false | 'array', useDefaults: boolean, allErrors: boolean }) =>
     ajvCompiler()(externalSchemas, {
-      customOptions: { ...customOptions, removeAdditional: false, useDefaults: true, strict: false }
+      customOptions: { ...customOptions, removeAdditional: false, strict: false }
     })
-  const asGiven = compiler({ coerceTypes: false, allErrors: true })
-  const converting = compiler({ coerceTypes: 'array', allErrors: true })
-  return route => (textParts.has((route as { httpPart?: string }).httpPart ?? '') ? converting : asGiven)(route)
+  const asGiven = compiler({ coerceTypes: false, useDefaults: false, allErrors: true })
+  const converting = compiler({ coerceTypes: 'array', useDefaults: true, allErrors: true })
+  const convertingForm = compiler({ coerceTypes: 'array', useDefaults: false, allErrors: true })
+  return route => {
+    const { httpPart = '', contentType } = route as { httpPart?: string, contentType?: string }
+    if (contentType === 'multipart/form-data') return convertingForm(route)
+    return (textParts.has(httpPart) ? converting : asGiven)(route)
+  }
 }
 
 export const schemaController: NonNullable<FastifyServerOptions['schemaController']> = {

@@ -50,6 +50,9 @@ export interface JobResult {
   readonly warnings: readonly JobWarning[]
 }
 
+/** Stands for the alias of a server that is no more. */
+export const removedAlias = '(removed)'
+
 /** What never changes after submission. */
 export interface JobSubmission {
   readonly mode: GenerationMode

@@ -24,7 +24,7 @@ export interface JobQuery {
 
 export interface JobPage {
   readonly jobs: Job[]
-  /** How many jobs fit status, server and key; text, application and time narrow the page, not this number. */
+  /** How many jobs fit status, server, key and time; text and application narrow the page, not this number. */
   readonly total: number
   /** Leads to the next page; null at the end. */
   readonly nextCursor: string | null
@@ -54,7 +54,7 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
   /** Ids with their arrivals, from the place that query and cursor give. */
   async function range (query: JobQuery, after: string | undefined, offset: number, count: number) {
     const index = indexKey(keys, query)
-    const low = query.since === undefined ? '-inf' : String(query.since * 1000)
+    const low = lowestArrival(query)
     const reply = query.order === 'newest'
       ? await redis.zrevrangebyscore(index, after === undefined ? '+inf' : `(${after}`, low, 'WITHSCORES', 'LIMIT', offset, count)
       : await redis.zrangebyscore(index, after === undefined ? low : `(${after}`, '+inf', 'WITHSCORES', 'LIMIT', offset, count)
@@ -74,7 +74,7 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
   async function searchedPage (query: JobQuery): Promise<Omit<JobPage, 'total'>> {
     const wanted = query.limit + (query.cursor === undefined ? query.offset : 0)
     const application = query.appType === undefined ? '' : `"appType":${JSON.stringify(query.appType)}`
-    const text = (query.text ?? '').toLowerCase()
+    const text = inLowerCase(query.text ?? '')
     const matches: Array<{ id: string, arrival: string }> = []
     let after = query.cursor
     for (let examined = 0; examined < mostExamined; examined += examinedAtOnce) {
@@ -95,7 +95,7 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     async page (query: JobQuery): Promise<JobPage> {
       const searched = (query.text ?? '') !== '' || query.appType !== undefined
       const [total, page] = await Promise.all([
-        redis.zcard(indexKey(keys, query)),
+        redis.zcount(indexKey(keys, query), lowestArrival(query), '+inf'),
         searched ? searchedPage(query) : plainPage(query)
       ])
       return { ...page, total }
@@ -105,6 +105,16 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
       return await redis.zcard(indexKey(keys, filter))
     }
   }
+}
+
+/** As Lua does it in Redis: other letters than ASCII have to be spelled as they are. */
+function inLowerCase (text: string): string {
+  return text.replace(/[A-Z]+/g, letters => letters.toLowerCase())
+}
+
+/** Arrivals are microseconds. */
+function lowestArrival ({ since }: JobQuery): string {
+  return since === undefined ? '-inf' : String(since * 1000)
 }
 
 export type JobList = ReturnType<typeof createJobList>

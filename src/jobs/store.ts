@@ -38,8 +38,8 @@ export interface RunClaim {
 export type CancelOutcome = 'cancelled' | 'requested'
 
 export interface JobStore {
-  /** Creates record, indexes, place and queue entry in one step. `position` counts from 1. */
-  create (job: NewJob): Promise<{ position: number, createdAt: number }>
+  /** Creates record, indexes, place and queue entry in one step. A job that was there before stays as it is. */
+  create (job: NewJob): Promise<Created>
   /** @throws ServiceError `job_not_found` */
   get (id: string): Promise<Job>
   find (id: string): Promise<Job | null>
@@ -80,6 +80,11 @@ export interface JobStore {
   /** Forgets an ended job. @throws ServiceError `job_not_found`, or `job_operation_invalid` while it is active */
   remove (id: string): Promise<Job>
 }
+
+/** A new job's place in line, from 1, and its moment; or the job that had this id already. */
+export type Created =
+  | { readonly existing: null, readonly position: number, readonly createdAt: number }
+  | { readonly existing: Job }
 
 export interface JobOutcome {
   readonly result?: JobResult
@@ -170,9 +175,8 @@ export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): J
         [id, serverId, keyId ?? '', priority, lane, bulkId ?? '', packed.submission, packed.prompt,
           webhook === null ? '' : JSON.stringify(webhook), webhook === null ? '' : `,${webhook.events.join(',')},`])
       const [answer] = await transaction.commit() as [ScriptAnswer]
-      if (answer[0] === 'created') return { position: Number(answer[1]), createdAt: Number(answer[2]) }
-      const existing = await get(id)
-      return { position: await this.position(existing) ?? 1, createdAt: existing.createdAt }
+      if (answer[0] !== 'created') return { existing: await get(id) }
+      return { existing: null, position: Number(answer[1]), createdAt: Number(answer[2]) }
     },
     get,
     find,

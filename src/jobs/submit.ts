@@ -13,7 +13,7 @@ import type { Server } from '../servers/server.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 import type { CheckedWebhook, WebhookDesk } from '../webhooks/submission.ts'
 import type { WebhookWish } from '../webhooks/subscription.ts'
-import type { JobWarning } from './job.ts'
+import { removedAlias, type Job, type JobWarning } from './job.ts'
 import type { JobStore } from './store.ts'
 
 /** What any interface makes of a request. */
@@ -50,7 +50,8 @@ export interface CheckedSubmission {
 
 export interface Accepted {
   readonly id: string
-  readonly server: Server
+  /** Of the server whose line it is in. */
+  readonly alias: string
   readonly position: number
   readonly createdAt: number
   readonly seed: number | null
@@ -72,10 +73,19 @@ export interface SubmitDependencies {
 }
 
 export interface Submitter {
-  /** Checks everything that can be checked without keeping anything. @throws ServiceError naming the field */
-  check (request: SubmissionRequest): Promise<CheckedSubmission>
-  /** Stores the images and puts the job in line. `id` is the job's; `seed` replaces the one that was checked. */
+  /**
+   * Checks everything that can be checked without keeping anything.
+   * @param jobs how many jobs are to be made of it
+   * @throws ServiceError naming the field
+   */
+  check (request: SubmissionRequest, jobs?: number): Promise<CheckedSubmission>
+  /**
+   * Stores the images and puts the job in line. `id` is the job's; `seed` replaces the one that was checked. A job
+   * that has this id already stays as it is, and is what the answer tells of.
+   */
   accept (checked: CheckedSubmission, id: string, seed?: number): Promise<Accepted>
+  /** What was answered, or would have been, for a job that was accepted before; null where there is none. */
+  recall (id: string): Promise<Accepted | null>
 }
 
 const rules = fieldRules(A1111Parameters)
@@ -85,9 +95,15 @@ const mostMetadataBytes = 4096
 export function createSubmitter (dependencies: SubmitDependencies): Submitter {
   const { registry, states, store, inputs, queueLimitPerKey, limits, waitingOfKey, webhooks, ownUrl } = dependencies
 
+  /** Whether a target stands for any server; one that is really called `default` is meant by its name. */
+  function leavesChoice (target: string): boolean {
+    const name = target.trim().toLowerCase()
+    return name === '' || (name === 'default' && registry.byAlias(name) === undefined)
+  }
+
   /** The servers that may take the job, best first. */
   async function candidates (target: string): Promise<Server[]> {
-    if (!isAnyServer(target)) return [registry.require(target)]
+    if (!leavesChoice(target)) return [registry.require(target, 'target_server_alias')]
     const servers = registry.list()
     const known = await states.readMany(servers.map(({ id }) => id))
     const waiting = await Promise.all(servers.map(async ({ id }) => await store.waitingOn(id)))
@@ -107,13 +123,23 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       : admit(normalised, { inventory, traits }, request.onMissing)
   }
 
+  async function refuseTooMany (keyId: string, jobs: number): Promise<void> {
+    const waiting = await waitingOfKey(keyId)
+    if (waiting + jobs <= queueLimitPerKey) return
+    throw new ServiceError('queue_limit_reached', `This key has ${waiting} jobs waiting and may have ` +
+      `${queueLimitPerKey}; wait for some of them to start.`, { waiting, limit: queueLimitPerKey })
+  }
+
+  async function tell (job: Job): Promise<Accepted> {
+    const { id, createdAt, submission: { parameters, warnings } } = job
+    const alias = registry.byId(job.serverId)?.alias ?? removedAlias
+    return { id, alias, position: await store.position(job) ?? 1, createdAt, seed: seedOf(parameters), warnings }
+  }
+
   return {
-    async check (request) {
+    async check (request, jobs = 1) {
       const { keyId } = request
-      if (keyId !== null && await waitingOfKey(keyId) >= queueLimitPerKey) {
-        throw new ServiceError('queue_limit_reached',
-          `This key has ${queueLimitPerKey} jobs waiting already; wait for some of them to start.`)
-      }
+      if (keyId !== null) await refuseTooMany(keyId, jobs)
       checkMetadata(request.metadata)
       const webhook = await webhooks.check(request.webhook ?? null, keyId)
       const normalised = normaliseParameters(request.given, {
@@ -137,7 +163,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       const given = seed === undefined ? admission.parameters : { ...admission.parameters, seed }
       const parameters = await replaceImages(given, async (text, field) => await inputs.keep(text, field))
       const warnings = [...normalised.warnings, ...admission.warnings, ...webhook?.warnings ?? []]
-      const { position, createdAt } = await store.create({
+      const created = await store.create({
         id,
         serverId: server.id,
         keyId: request.keyId,
@@ -149,7 +175,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
           parameters,
           checkpoint: normalised.checkpoint,
           checkpointTitle: admission.checkpointTitle,
-          anyServer: isAnyServer(request.target),
+          anyServer: leavesChoice(request.target),
           appType: request.appType,
           source: request.source,
           onMissing: request.onMissing,
@@ -158,8 +184,16 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
           ...(request.metadata === undefined ? {} : { metadata: request.metadata })
         }
       })
-      const resolved = parameters.seed
-      return { id, server, position, createdAt, seed: typeof resolved === 'number' ? resolved : null, warnings }
+      if (created.existing !== null) {
+        await inputs.release(parameters)
+        return await tell(created.existing)
+      }
+      const { position, createdAt } = created
+      return { id, alias: server.alias, position, createdAt, seed: seedOf(parameters), warnings }
+    },
+    async recall (id) {
+      const job = await store.find(id)
+      return job === null ? null : await tell(job)
     }
   }
 }
@@ -170,9 +204,8 @@ function checkMetadata (metadata: unknown): void {
     { field: 'metadata' })
 }
 
-function isAnyServer (target: string): boolean {
-  const name = target.trim().toLowerCase()
-  return name === '' || name === 'default'
+function seedOf ({ seed }: Readonly<Record<string, unknown>>): number | null {
+  return typeof seed === 'number' ? seed : null
 }
 
 /** Ids of jobs are unguessable and the same everywhere. */

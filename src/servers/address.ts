@@ -2,7 +2,12 @@ import { ServiceError } from '../errors.ts'
 import type { ServerAddress } from '../a1111/types.ts'
 import type { ServerInput } from '../../schemas/server.ts'
 
-const defaultPort = 7860
+/** What a body with a host leaves out. */
+const usualPlace = 'http://127.0.0.1:7860'
+
+/** What a request body says about where a server is and who may use it. */
+export type AddressInput = Partial<Pick<ServerInput,
+  'apiUrl' | 'host' | 'port' | 'username' | 'password' | 'authUser' | 'authPass' | 'auth'>>
 
 /** Where a server listens, as callers see it. */
 export function hostAndPort (baseUrl: string): { host: string, port: number } {
@@ -17,50 +22,91 @@ export function hostAndPort (baseUrl: string): { host: string, port: number } {
 export function parseServerUrl (text: string, field: string): ServerAddress {
   const url = URL.canParse(text) ? new URL(text) : null
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:') || url.hostname === '') {
-    throw new ServiceError('invalid_field_value',
-      `${field} must be an http or https address such as http://127.0.0.1:7860.`, { field })
+    throw invalid(field, `${field} must be an http or https address such as http://127.0.0.1:7860.`)
   }
   if (url.search !== '' || url.hash !== '') {
-    throw new ServiceError('invalid_field_value', `${field} must end with host, port or path; remove what follows it.`,
-      { field })
+    throw invalid(field, `${field} must end with host, port or path; remove what follows it.`)
   }
   const baseUrl = `${url.origin}${url.pathname.replace(/\/+$/, '')}`
-  return url.username === ''
-    ? { baseUrl }
-    : { baseUrl, username: decodeURIComponent(url.username), password: decodeURIComponent(url.password) }
+  const [username, password] = [url.username, url.password].map(part => decoded(part, field))
+  return withCredentials(baseUrl, { username, password }, field)
 }
 
-/** The address of a request body, whichever of the three spellings of the credentials it uses. */
-export function addressOf (input: ServerInput): ServerAddress {
-  const fromUrl = baseAddress(input)
-  const username = input.username ?? input.authUser ?? pair(input.auth)?.username
-  if (!username) return fromUrl
-  const password = input.password ?? input.authPass ?? pair(input.auth)?.password ?? ''
-  return { baseUrl: fromUrl.baseUrl, username, password }
+function decoded (part: string, field: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    throw invalid(field, `${field} has a % in its user name or password that encodes nothing; write it as %25.`)
+  }
 }
 
-function baseAddress (input: ServerInput): ServerAddress {
+/**
+ * The address of a new server.
+ * @throws ServiceError `missing_required_field` or `invalid_field_value` naming the field
+ */
+export function addressOf (input: AddressInput): ServerAddress {
+  const place = input.apiUrl || input.host ? placeOf(usualPlace, input) : null
+  if (place === null) {
+    throw new ServiceError('missing_required_field', 'Give apiUrl, such as http://127.0.0.1:7860, or host and port.',
+      { field: 'apiUrl' })
+  }
+  return withCredentials(place.baseUrl, merged(place, credentialsOf(input)), 'username')
+}
+
+/**
+ * The address of a server after a change: what the body leaves out stays as it was.
+ * @throws ServiceError `invalid_field_value` naming the field
+ */
+export function changedAddress (before: ServerAddress, input: AddressInput): ServerAddress {
+  const place = placeOf(before.baseUrl, input)
+  return withCredentials(place.baseUrl, merged(merged(before, place), credentialsOf(input)), 'username')
+}
+
+/** @param before whose protocol, host, port and path stay unless the body names others */
+function placeOf (before: string, input: AddressInput): ServerAddress {
   if (input.apiUrl) return parseServerUrl(input.apiUrl, 'apiUrl')
-  if (input.host) {
-    const host = input.host.includes(':') && !input.host.startsWith('[') ? `[${input.host}]` : input.host
-    return parseServerUrl(`http://${host}:${input.port ?? defaultPort}`, 'host')
-  }
-  throw new ServiceError('missing_required_field', 'Give apiUrl, such as http://127.0.0.1:7860, or host and port.',
-    { field: 'apiUrl' })
+  const { protocol, pathname } = new URL(before)
+  const known = hostAndPort(before)
+  const host = input.host || known.host
+  const name = host.includes(':') && !host.startsWith('[') ? `[${host}]` : host
+  const field = input.host ? 'host' : 'port'
+  return parseServerUrl(`${protocol}//${name}:${input.port ?? known.port}${pathname}`, field)
 }
 
-function pair (auth: ServerInput['auth']): { username: string, password: string } | undefined {
-  if (auth === null || auth === undefined) return undefined
-  if (typeof auth === 'string') {
-    const colon = auth.indexOf(':')
-    return colon < 0 ? undefined : { username: auth.slice(0, colon), password: auth.slice(colon + 1) }
-  }
-  const username = auth.username ?? auth.user
-  return username === undefined ? undefined : { username, password: auth.password ?? auth.pass ?? '' }
+/** User name and password as far as they are known; null or empty for "none". */
+interface Credentials {
+  readonly username?: string | null | undefined
+  readonly password?: string | null | undefined
 }
 
-/** Whether a request body says anything about credentials, so that an update knows to keep the stored ones. */
-export function mentionsCredentials (input: ServerInput): boolean {
-  const given = [input.username, input.authUser, input.auth].some(value => value !== undefined)
-  return given || (input.apiUrl !== undefined && parseServerUrl(input.apiUrl, 'apiUrl').username !== undefined)
+function merged (before: Credentials, after: Credentials): Credentials {
+  const username = after.username === undefined ? before.username : after.username
+  return { username, password: after.password === undefined ? before.password : after.password }
+}
+
+/** Whichever of the three spellings a body uses. */
+function credentialsOf ({ username, password, authUser, authPass, auth }: AddressInput): Credentials {
+  const both = auth === undefined ? {} : pairOf(auth)
+  return merged(both, merged({ username: authUser, password: authPass }, { username, password }))
+}
+
+function pairOf (auth: NonNullable<AddressInput['auth']> | null): Credentials {
+  if (auth === null || auth === '') return { username: null, password: null }
+  if (typeof auth !== 'string') return { username: auth.username ?? auth.user, password: auth.password ?? auth.pass }
+  const colon = auth.indexOf(':')
+  if (colon < 0) throw invalid('auth', 'auth must be "user:password", or an object with username and password.')
+  return { username: auth.slice(0, colon), password: auth.slice(colon + 1) }
+}
+
+/** Without a user name there are no credentials: `--api-auth` always has both. */
+function withCredentials (baseUrl: string, { username, password }: Credentials, field: string): ServerAddress {
+  if (username?.includes(':') === true) throw invalid(field, 'A user name cannot have a colon; HTTP Basic ends it there.')
+  if (username) return { baseUrl, username, password: password ?? '' }
+  // Removing the user removes the password with it.
+  if (username === undefined && password) throw invalid(field, 'A password needs the user name that it belongs to.')
+  return { baseUrl }
+}
+
+function invalid (field: string, sentence: string): ServiceError {
+  return new ServiceError('invalid_field_value', sentence, { field })
 }

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { A1111Client } from '../a1111/client.ts'
 import { readInventory } from '../a1111/inventory.ts'
 import { probeServer } from '../a1111/probe.ts'
+import { GenerationFailure } from '../a1111/types.ts'
 import { messageOf, ServiceError } from '../errors.ts'
 import type { JobStore } from '../jobs/store.ts'
 import type { ServerRegistry } from './registry.ts'
@@ -39,10 +40,18 @@ const settleInterval = 50
 export function createServerDesk (dependencies: ServerDeskDependencies): ServerDesk {
   const { registry, states, store, connect, forgetQueue } = dependencies
 
-  async function cancelJobs (server: Server): Promise<void> {
-    const running = await store.running(server.id)
+  /** Cancels what waits, or gives it to another server; answers how many jobs that were. */
+  async function clearLine (server: Server, taker: Server | null): Promise<number> {
     const waiting = await store.line(server.id, 0, -1)
-    for (const id of [...waiting, ...running.map(job => job.id)]) await store.cancel(id).catch(unlessOver)
+    for (const id of waiting) {
+      const done = taker === null ? store.cancel(id) : store.move(id, taker.id)
+      await done.catch(unlessOver)
+    }
+    return waiting.length
+  }
+
+  async function cancelRunning (server: Server): Promise<void> {
+    for (const { id } of await store.running(server.id)) await store.cancel(id).catch(unlessOver)
   }
 
   /** @throws ServiceError unless `to` names another server */
@@ -50,16 +59,10 @@ export function createServerDesk (dependencies: ServerDeskDependencies): ServerD
     if (to === undefined) {
       throw new ServiceError('missing_required_field', 'to must name the server that takes the jobs.', { field: 'to' })
     }
-    const taker = registry.require(to)
+    const taker = registry.require(to, 'to')
     if (taker.id !== server.id) return taker
     throw new ServiceError('invalid_field_value', 'to must name another server than the one to be removed.',
       { field: 'to' })
-  }
-
-  async function moveJobs (server: Server, taker: Server): Promise<string> {
-    const waiting = await store.line(server.id, 0, -1)
-    for (const id of waiting) await store.move(id, taker.id).catch(unlessOver)
-    return `${waiting.length} jobs were moved to ${taker.alias}`
   }
 
   /** Until its worker has given back or ended what ran, or is found not to answer. */
@@ -100,6 +103,17 @@ export function createServerDesk (dependencies: ServerDeskDependencies): ServerD
           milliseconds: Math.round(performance.now() - begin)
         }
       } catch (error) {
+        const unauthorized = error instanceof GenerationFailure && error.failureClass === 'unauthorized'
+        const reachable = unauthorized ? 'unauthorized' : 'no'
+        await states.write(server.id, {
+          traits: null,
+          inventoryReadAt: null,
+          ...before,
+          reachable,
+          since: before?.reachable === reachable ? before.since : moment,
+          checkedAt: moment,
+          lastError: messageOf(error)
+        })
         return { reachable: false, message: messageOf(error), milliseconds: Math.round(performance.now() - begin) }
       } finally {
         await client.close()
@@ -109,7 +123,7 @@ export function createServerDesk (dependencies: ServerDeskDependencies): ServerD
       const waiting = await store.waitingOn(server.id)
       const running = (await store.running(server.id)).length
       if (jobs === 'refuse' && waiting + running > 0) {
-        throw new ServiceError('server_has_jobs', `${server.alias} has ${waiting} waiting and ${running} running jobs. ` +
+        throw new ServiceError('server_has_jobs', `${server.alias} has ${counted(waiting, running)}. ` +
           'Add ?jobs=cancel, or ?jobs=move&to=<alias>, to say what becomes of them.', { waiting, running })
       }
       if (server.origin === 'settings') {
@@ -119,19 +133,27 @@ export function createServerDesk (dependencies: ServerDeskDependencies): ServerD
       const taker = jobs === 'move' ? takerOf(server, to) : null
       // Its worker lets go of what runs, and no further job enters its line.
       await registry.update(server.id, { enabled: false })
-      if (taker === null) await cancelJobs(server)
+      const cancelled = taker === null ? await clearLine(server, null) : 0
+      if (taker === null) await cancelRunning(server)
       await untilIdle(server)
-      const told = taker === null ? cancelledOf(waiting, running) : await moveJobs(server, taker)
+      const moved = taker === null ? 0 : await clearLine(server, taker)
       await registry.remove(server.id)
+      // A request that was under way may have brought one more.
+      await clearLine(server, taker)
       await states.forget(server.id)
       await forgetQueue(server.id)
-      return told
+      if (taker !== null) return `${jobsInWords(moved)} moved to ${taker.alias}`
+      return cancelled + running === 0 ? '' : `${counted(cancelled, running)} cancelled`
     }
   }
 }
 
-function cancelledOf (waiting: number, running: number): string {
-  return waiting + running === 0 ? '' : `${waiting} waiting and ${running} running jobs were cancelled`
+function counted (waiting: number, running: number): string {
+  return `${jobsInWords(waiting, 'waiting ')} and ${jobsInWords(running, 'running ')}`
+}
+
+function jobsInWords (count: number, kind = ''): string {
+  return `${count} ${kind}job${count === 1 ? '' : 's'}`
 }
 
 function unlessOver (error: unknown): void {

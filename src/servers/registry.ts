@@ -26,8 +26,11 @@ export interface ServerRegistry {
   byId (id: string): Server | undefined
   /** Without regard to case. */
   byAlias (alias: string): Server | undefined
-  /** @throws ServiceError `server_not_found` with the nearest aliases */
-  require (alias: string): Server
+  /**
+   * @param field input that names the server
+   * @throws ServiceError `server_not_found` with the nearest aliases
+   */
+  require (alias: string, field?: string): Server
   /** @throws ServiceError `server_exists` */
   add (server: NewServer): Promise<Server>
   /** @throws ServiceError `server_not_found` or `server_exists` */
@@ -118,13 +121,13 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
     list: () => servers,
     byId: id => servers.find(server => server.id === id),
     byAlias: alias => servers.find(server => aliasName(server.alias) === aliasName(alias)),
-    require (alias) {
+    require (alias, field = 'alias') {
       const server = registry.byAlias(alias)
       if (server !== undefined) return server
       const aliases = servers.map(known => known.alias)
       throw new ServiceError('server_not_found', `There is no server named ${alias}.` +
         (aliases.length === 0 ? ' None is registered yet.' : ` Registered: ${aliases.join(', ')}.`),
-      { field: 'target_server_alias', nearest: nearest(alias, aliases, 3) })
+      { field, nearest: nearest(alias, aliases, 3) })
     },
     async add ({ alias, address, origin, description = null, enabled = true, jobTimeoutSeconds = null }) {
       const id = randomUUID()
@@ -149,7 +152,8 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
       await refresh()
       const before = registry.byId(id)
       if (before === undefined) throw new ServiceError('server_not_found', 'That server was removed meanwhile.')
-      const after: Server = { ...before, ...change, updatedAt: Date.now() }
+      const alias = (change.alias ?? before.alias).trim()
+      const after: Server = { ...before, ...change, alias, updatedAt: Date.now() }
       if (aliasName(after.alias) !== aliasName(before.alias)) await claimAlias(after.alias, id)
       await save(after)
       if (aliasName(after.alias) !== aliasName(before.alias)) await redis.hdel(aliasesKey, aliasName(before.alias))

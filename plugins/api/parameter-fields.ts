@@ -1,0 +1,48 @@
+import { GenerationParameters } from '../../schemas/generation-parameters.ts'
+import { ServiceError } from '../../src/errors.ts'
+
+/** Where the callers of this interface put generation parameters; `src/` calls each by its own name. */
+const home = 'generation_params'
+
+/** What a request was, as far as it decides where its parameters stood. */
+export interface SentParameters {
+  readonly body: object & { readonly generation_info_raw?: unknown }
+  /** Whether it came as a form, where parameters may stand beside the other fields. */
+  readonly isForm: boolean
+}
+
+/** The dotted name of a field as callers know it: parameters stand in `generation_params`. */
+export function fieldName (field: string): string {
+  return isParameter(field) ? `${home}.${field}` : field
+}
+
+/** The same for what went wrong with one request, said in the words of that request. */
+export async function namingFields<Result> (sent: SentParameters, work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!(error instanceof ServiceError) || error.details.field === undefined) throw error
+    const field = fieldSent(error.details.field, sent)
+    throw new ServiceError(error.code, error.message, { ...error.details, field }, { cause: error })
+  }
+}
+
+function fieldSent (field: string, { body, isForm }: SentParameters): string {
+  const [name = ''] = field.split('.')
+  const own = Reflect.get(body, home) as unknown
+  const isInside = typeof own === 'object' && own !== null && name in own
+  if (isForm && !isInside && name in body) return field
+  const fromText = typeof body.generation_info_raw === 'string' && body.generation_info_raw.trim() !== ''
+  return fromText && !isInside && isParameter(field) ? 'generation_info_raw' : fieldName(field)
+}
+
+function isParameter (field: string): boolean {
+  const [name = ''] = field.split('.')
+  return name !== 'generation_info_raw' && Object.hasOwn(GenerationParameters.properties, name)
+}
+
+/** Warnings as callers of this interface know their fields. */
+export function namingWarnings<Warned extends { readonly field?: string }> (warnings: readonly Warned[]): Warned[] {
+  return warnings.map(warning =>
+    warning.field === undefined ? warning : { ...warning, field: fieldName(warning.field) })
+}
