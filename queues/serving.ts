@@ -33,6 +33,7 @@ export interface ServingDependencies {
   /** Names this process and its lease of the server. */
   readonly owner: string
   readonly connect: (server: Server) => A1111Client
+  readonly otherServer: GenerationRunnerDependencies['otherServer']
   readonly limits: GenerationRunnerDependencies['limits']
   readonly intervals?: MonitorIntervals
 }
@@ -53,7 +54,7 @@ export interface Serving {
 
 /** @param current whether the lease is still held, which whoever lost it must not act upon */
 export async function startServing (dependencies: ServingDependencies, current: () => boolean): Promise<Serving> {
-  const { server, connection, keys, queues, store, media, states, log, owner, connect, limits } = dependencies
+  const { server, connection, keys, queues, store, media, states, log, owner, connect, otherServer, limits } = dependencies
   const serverId = server().id
   const held = new Set<string>()
   const repair = createLineRepair({ server, store, queues, log, isHeld: jobId => held.has(jobId) })
@@ -86,6 +87,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
     limits,
     gate: createGate(),
     owner,
+    otherServer,
     prepare: job => prepareGeneration(job, {
       media, inventory: () => states.inventory(serverId), traits: monitor.traits
     })

@@ -24,6 +24,10 @@ const requestFields = {
   priority: Type.Optional(Type.Integer({
     minimum: 1, maximum: 10, default: 5, description: '10 goes first; equal goes by arrival.'
   })),
+  on_difference: Type.Optional(StringEnum(['warn', 'fail'], {
+    default: 'warn',
+    description: 'What to do when the server drew with another model, sampler or seed, or fewer images: warn, or fail.'
+  })),
   on_missing: Type.Optional(StringEnum(['refuse', 'ignore'], {
     default: 'refuse',
     description: 'What to do when the server lacks something named: refuse the job, or drop the choice with a warning.'

@@ -5,6 +5,7 @@ import { createJobStore } from './jobs/store.ts'
 import { startModelWorker } from './model-house.ts'
 import { connectRedis } from './redis/connections.ts'
 import { createLeaseStore } from './servers/lease.ts'
+import { readCandidates } from './servers/choose.ts'
 import type { MonitorIntervals } from './servers/monitor.ts'
 import { createServerStateStore } from './servers/state-store.ts'
 import { startWebhooks } from './webhook-house.ts'
@@ -25,6 +26,8 @@ export async function startWorker (house: House, intervals?: MonitorIntervals): 
   const { config, log, keys, subscriber, registry, media, connect, processId } = house
   const connection = await connectRedis(house.redisUrl, 'worker', log)
   const queues = createGenerationQueues({ connection, keys, log })
+  const store = createJobStore({ redis: connection, keys, queue: queues })
+  const states = createServerStateStore(connection, keys)
   const workforce = await startWorkforce({
     connection,
     subscriber,
@@ -35,15 +38,20 @@ export async function startWorker (house: House, intervals?: MonitorIntervals): 
     log,
     connect,
     processId,
-    store: createJobStore({ redis: connection, keys, queue: queues }),
-    states: createServerStateStore(connection, keys),
+    store,
+    states,
     leases: createLeaseStore(connection, keys),
+    async otherServer (except) {
+      const ranked = await readCandidates(registry.list(), states, store.waitingOn)
+      return ranked.find(({ server }) => !except.has(server.alias))?.server ?? null
+    },
     limits: {
       attempts: config.JOB_ATTEMPTS,
       backoffSeconds: config.RETRY_BACKOFF_SECONDS,
       random: Math.random,
       jobTimeoutSeconds: config.JOB_TIMEOUT_SECONDS,
-      maxAnswerBytes: config.RESULT_MAX_MIB * mebibyte
+      maxAnswerBytes: config.RESULT_MAX_MIB * mebibyte,
+      stallSeconds: config.STALL_SECONDS
     },
     ...(intervals === undefined ? {} : { intervals })
   })

@@ -138,6 +138,7 @@ function toSubmission (request: FastifyRequest, body: GenerateRequest): Submissi
     source: body.source_info ?? 'extension',
     priority: body.priority ?? 5,
     onMissing: body.on_missing ?? 'refuse',
+    onDifference: body.on_difference ?? 'warn',
     keyId: request.principal.keyId,
     bulkId: null,
     webhook: readWebhookWish(body),

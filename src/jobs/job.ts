@@ -70,6 +70,8 @@ export interface JobSubmission {
   readonly source: string
   /** What to do with names that the server lacks when the job is sent. */
   readonly onMissing: OnMissing
+  /** What to make of an answer that differs from what was asked. */
+  readonly onDifference: 'warn' | 'fail'
   readonly warnings: readonly JobWarning[]
   /** Only jobs of the drop-in have one. */
   readonly dropIn?: DropInOrigin

@@ -9,7 +9,7 @@ import type { Server } from '../servers/server.ts'
 import { createImageCollector, type ImageCollector } from './collect-images.ts'
 import { decideAfter, type FailureLimits } from './failure-policy.ts'
 import type { Gate } from './gate.ts'
-import type { Job, JobAttempt, JobError, JobResult } from './job.ts'
+import type { Job, JobAttempt, JobError, JobResult, JobWarning } from './job.ts'
 import { createOpenGeneration, type OpenGeneration } from './open-generation.ts'
 import type { PreparedGeneration } from './prepare-generation.ts'
 import type { JobStore, RunClaim } from './store.ts'
@@ -43,21 +43,28 @@ export interface GenerationRunnerDependencies {
   /** Names this process and its lease. */
   readonly owner: string
   readonly prepare: (job: Job) => Promise<PreparedGeneration>
+  /** The best server for a job that names none, without those of these aliases; null where there is no other. */
+  readonly otherServer: (except: ReadonlySet<string>) => Promise<Server | null>
   readonly limits: FailureLimits & {
     readonly jobTimeoutSeconds: number
     readonly maxAnswerBytes: number
+    /** How long a running generation may stand still; 0 for ever. */
+    readonly stallSeconds: number
   }
 }
 
 /** How long a generation that nobody waits for may hold the server before the next is sent all the same, in ms. */
 const orphanWait = 120_000
 
+/** Time for a job to move to another server before this one would fetch it again, in milliseconds. */
+const moveWithin = 60_000
+
 class Abandoned extends Error {}
 class ShuttingDown extends Error {}
 
 /** Runs the jobs of one server, one generation at a time, the next one prepared at the gate. */
 export function createGenerationRunner (dependencies: GenerationRunnerDependencies): GenerationRunner {
-  const { server, client, monitor, store, media, gate, owner, prepare, limits, log } = dependencies
+  const { server, client, monitor, store, media, gate, owner, prepare, otherServer, limits, log } = dependencies
   const leaving = new AbortController()
   const running = new Map<string, OpenGeneration>()
   const settled = new Set<Promise<unknown>>()
@@ -101,7 +108,9 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       log,
       claim,
       onCancel: () => { generation.stop('cancel') },
-      onSuperseded: () => { generation.hangUp(new Abandoned()) }
+      onSuperseded: () => { generation.hangUp(new Abandoned()) },
+      stallMs: limits.stallSeconds * 1000,
+      onStalled: () => { generation.hangUp(stalled(limits.stallSeconds)) }
     })
     let reported = false
     try {
@@ -138,7 +147,10 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     monitor.proved()
     const warnings = result.partial ? [] : checkAnswer(job.submission, answer)
     if (warnings.some(({ code }) => code === 'different_checkpoint')) monitor.expectNewInventory()
-    const status = await store.end(claim, 'completed', { result: { ...result, info: answer.info, warnings } })
+    const outcome = { result: { ...result, info: answer.info, warnings } }
+    const status = warnings.length > 0 && job.submission.onDifference === 'fail'
+      ? await store.end(claim, 'failed', { ...outcome, error: differenceOf(warnings) })
+      : await store.end(claim, 'completed', outcome)
     if (status === null) {
       await collector.discard()
       log.warn({ job: job.id, server: server().alias }, 'another process took the job over; this answer is dropped')
@@ -156,7 +168,9 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     claim: RunClaim, job: Job, generation: OpenGeneration, error: unknown, startedAt: number
   ): Promise<void> {
     if (error instanceof Abandoned || generation.hungUpFor() instanceof Abandoned) return
-    const failure = asFailure(error, 'The result could not be stored.')
+    const hungUpFor = generation.hungUpFor()
+    const cause = hungUpFor instanceof GenerationFailure ? hungUpFor : error
+    const failure = asFailure(cause, 'The result could not be stored.')
     const described: JobError = { code: failure.code, message: failure.message, failureClass: failure.failureClass }
     const attempt: JobAttempt = {
       run: claim.run, server: server().alias, startedAt, endedAt: Date.now(), error: described
@@ -173,14 +187,15 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     } else {
       await applyPolicy(claim, job, failure, attempts)
     }
-    if (failure.mayBeRunning && failure.failureClass !== 'server-down') await stopOrphan(job.id, leaving.signal)
+    if (failure.mayBeRunning && failure.code !== 'connection_lost') await stopOrphan(job.id, leaving.signal)
   }
 
   async function applyPolicy (
     claim: RunClaim, job: Job, failure: GenerationFailure, attempts: readonly JobAttempt[]
   ): Promise<void> {
-    const decision = decideAfter(failure, job, limits)
+    const decision = decideAfter(failure, job, server().alias, limits)
     if (failure.failureClass === 'server-down' || failure.failureClass === 'unauthorized') await monitor.report(failure)
+    if (decision.kind === 'fail' && decision.elsewhere && await goElsewhere(claim, job, attempts)) return
     if (decision.kind === 'fail') {
       await store.end(claim, 'failed', {
         error: { code: decision.code, message: decision.message, failureClass: failure.failureClass }, attempts
@@ -190,6 +205,18 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     const { usedAttempts, crashes, delayMs, remedy } = decision
     await store.giveBack(claim, { attempts: attempts.slice(-1), usedAttempts, crashes, delayMs })
     if (remedy === 'unload-checkpoint') await client.unloadCheckpoint().catch(() => undefined)
+  }
+
+  /** Hands a job that named no server to one that has not failed it yet; answers whether there is one. */
+  async function goElsewhere (claim: RunClaim, job: Job, attempts: readonly JobAttempt[]): Promise<boolean> {
+    if (!job.submission.anyServer) return false
+    const next = await otherServer(new Set([server().alias, ...attempts.map(attempt => attempt.server)]))
+    if (next === null) return false
+    // Kept back, so that this server does not fetch it before it has moved.
+    await store.giveBack(claim, { attempts: attempts.slice(-1), usedAttempts: 0, crashes: 0, delayMs: moveWithin })
+    await store.move(job.id, next.id)
+    log.info({ job: job.id, server: server().alias, to: next.alias }, 'the job goes to another server')
+    return true
   }
 
   /** A generation that nobody waits for still holds the server: stops it, so that it is not doubled beside itself. */
@@ -226,6 +253,19 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       for (const generation of running.values()) generation.hangUp(new Abandoned())
     }
   }
+}
+
+/** For a job that wants exactly what it asked for or nothing. */
+function differenceOf (warnings: readonly JobWarning[]): JobError {
+  return {
+    code: 'different_result', message: warnings.map(({ message }) => message).join(' '), failureClass: 'bad-answer'
+  }
+}
+
+/** The server still answers, but what it was drawing does not move any more. */
+function stalled (seconds: number): GenerationFailure {
+  return new GenerationFailure('server-down', 'stalled', `The generation has not moved for ${seconds} s.`,
+    { mayBeRunning: true })
 }
 
 /** A fault of ours, such as a full disk, may have passed when the job is tried again; one of the request stays. */

@@ -7,7 +7,7 @@ import { normaliseParameters, type NormalisedParameters } from '../a1111/paramet
 import { ServiceError } from '../errors.ts'
 import type { InputImages } from './input-images.ts'
 import type { DropInOrigin } from '../sdapi/origin.ts'
-import { rankCandidates } from '../servers/choose.ts'
+import { readCandidates } from '../servers/choose.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { Server } from '../servers/server.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
@@ -28,6 +28,8 @@ export interface SubmissionRequest {
   readonly priority: number
   /** What to do when the server lacks something named. */
   readonly onMissing: OnMissing
+  /** What to make of an answer whose model, sampler, seed or number of images differ from what was asked. */
+  readonly onDifference: 'warn' | 'fail'
   readonly keyId: string | null
   readonly bulkId: string | null
   readonly dropIn?: DropInOrigin
@@ -104,12 +106,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
   /** The servers that may take the job, best first. */
   async function candidates (target: string): Promise<Server[]> {
     if (!leavesChoice(target)) return [registry.require(target, 'target_server_alias')]
-    const servers = registry.list()
-    const known = await states.readMany(servers.map(({ id }) => id))
-    const waiting = await Promise.all(servers.map(async ({ id }) => await store.waitingOn(id)))
-    return rankCandidates(servers.map((server, index) => ({
-      server, state: known[index] ?? null, waiting: waiting[index] ?? 0
-    }))).map(({ server }) => server)
+    return (await readCandidates(registry.list(), states, store.waitingOn)).map(({ server }) => server)
   }
 
   /** What the server makes of the parameters; a server that was never heard of is asked when the job is sent. */
@@ -179,6 +176,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
           appType: request.appType,
           source: request.source,
           onMissing: request.onMissing,
+          onDifference: request.onDifference,
           ...(request.dropIn === undefined ? {} : { dropIn: request.dropIn }),
           warnings,
           ...(request.metadata === undefined ? {} : { metadata: request.metadata })

@@ -20,23 +20,33 @@ export interface ProgressWatchDependencies {
   readonly onCancel: () => void
   /** The claim no longer holds: another process has the job. */
   readonly onSuperseded: () => void
+  /** How long a running task may stand still before `onStalled`, in milliseconds; 0 for ever. */
+  readonly stallMs: number
+  readonly onStalled: () => void
 }
 
 /** Writes the progress of one generation into its record for as long as it runs. */
 export function watchProgress (dependencies: ProgressWatchDependencies): ProgressWatch {
-  const { client, store, log, claim, onCancel, onSuperseded } = dependencies
+  const { client, store, log, claim, onCancel, onSuperseded, stallMs, onStalled } = dependencies
   let last = ''
   let stopped = false
+  let movedAt = performance.now()
   let timer = setTimeout(look, interval)
 
   /** What is new at the server; null where it tells nothing of this job, or the same as before. */
   async function readProgress (): Promise<JobProgress | null> {
     const { fraction, step, steps, etaSeconds, task } = await client.progress(claim.id)
-    if (task === 'queued' || task === 'gone') return null
+    // What waits behind another's generation does not stand still by its own fault.
+    if (task === 'queued' || task === 'gone') {
+      movedAt = performance.now()
+      return null
+    }
     const progress: JobProgress = { fraction, step, steps, etaSeconds }
-    const text = JSON.stringify(progress)
+    // The guess at the time that is left changes also where nothing moves.
+    const text = JSON.stringify([fraction, step, steps])
     if (text === last) return null
     last = text
+    movedAt = performance.now()
     return progress
   }
 
@@ -47,6 +57,7 @@ export function watchProgress (dependencies: ProgressWatchDependencies): Progres
       return null
     })
     if (stopped) return
+    if (stallMs > 0 && last !== '' && performance.now() - movedAt > stallMs) onStalled()
     const answer = await store.noteProgress(claim, progress)
     if (stopped) return
     if (answer === 'cancel') onCancel()

@@ -1,0 +1,47 @@
+import t from 'tap'
+import { GenerationFailure, type FailureClass } from '../../src/a1111/types.ts'
+import { decideAfter } from '../../src/jobs/failure-policy.ts'
+import type { Job, JobAttempt } from '../../src/jobs/job.ts'
+
+const limits = { attempts: 3, backoffSeconds: 2, random: () => 0.5 }
+const submission = { parameters: { width: 1024, height: 1024, batch_size: 1 } } as unknown as Job['submission']
+const fresh = { usedAttempts: 0, crashes: 0, attempts: [], submission }
+
+const failure = (failureClass: FailureClass, code: string, mayBeRunning = false) =>
+  new GenerationFailure(failureClass, code, 'what happened', { mayBeRunning })
+
+const ranOut = (server: string): JobAttempt => ({
+  run: 1, server, startedAt: 0, endedAt: 1, error: { code: 'out_of_memory', message: '', failureClass: 'out-of-memory' }
+})
+
+t.test('who is at fault decides what becomes of a job', async t => {
+  const table = [
+    ['the request', failure('request', 'validation'), fresh, { kind: 'fail', code: 'validation' }],
+    ['its deadline', failure('timeout', 'timeout', true), fresh, { kind: 'fail', code: 'timeout' }],
+    ['a closed port', failure('server-down', 'connection_refused'), fresh, { kind: 'give-back', usedAttempts: 0, crashes: 0 }],
+    ['a lost connection', failure('server-down', 'connection_lost', true), fresh, { kind: 'give-back', usedAttempts: 0, crashes: 1 }],
+    ['a second one', failure('server-down', 'connection_lost', true), { ...fresh, crashes: 1 }, { kind: 'fail', code: 'quarantined' }],
+    ['a server that stands still', failure('server-down', 'stalled', true), fresh, { kind: 'give-back', crashes: 1 }],
+    ['a slow proxy', failure('server-down', 'bad_gateway', true), { ...fresh, crashes: 1 }, { kind: 'give-back', crashes: 0 }],
+    ['a password', failure('unauthorized', 'unauthorized'), fresh, { kind: 'give-back', usedAttempts: 0, remedy: 'wait-for-server' }],
+    ['a passing fault', failure('passing', 'server_error'), fresh, { kind: 'give-back', usedAttempts: 1, delayMs: 2000 }],
+    ['a second one', failure('passing', 'server_error'), { ...fresh, usedAttempts: 1 }, { kind: 'give-back', delayMs: 4000 }],
+    ['the last allowed', failure('bad-answer', 'no_answer'), { ...fresh, usedAttempts: 2 }, { kind: 'fail', code: 'no_answer' }],
+    ['memory', failure('out-of-memory', 'out_of_memory'), fresh, { kind: 'give-back', remedy: 'unload-checkpoint' }],
+    ['memory of another server before', failure('out-of-memory', 'out_of_memory'), { ...fresh, attempts: [ranOut('Other')] },
+      { kind: 'give-back', remedy: 'unload-checkpoint' }],
+    ['memory again', failure('out-of-memory', 'out_of_memory'), { ...fresh, attempts: [ranOut('Main')] },
+      { kind: 'fail', code: 'out_of_memory', elsewhere: true, message: /Try 704x704 instead of 1024x1024/ }]
+  ] as const
+  for (const [name, failed, job, decision] of table) t.match(decideAfter(failed, job, 'Main', limits), decision, name)
+})
+
+t.test('what ran out of memory is told what would fit', async t => {
+  const advice = (parameters: object) => {
+    const job = { ...fresh, attempts: [ranOut('Main')], submission: { parameters } as unknown as Job['submission'] }
+    const decision = decideAfter(failure('out-of-memory', 'out_of_memory'), job, 'Main', limits)
+    return decision.kind === 'fail' ? decision.message : ''
+  }
+  t.match(advice({ batch_size: 4, n_iter: 2 }), /batch_size 1 and n_iter 8/)
+  t.match(advice({ enable_hr: true, hr_scale: 2, width: 512, height: 512 }), /hr_scale 1.5 instead of 2/)
+})

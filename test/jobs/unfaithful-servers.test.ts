@@ -1,0 +1,46 @@
+import t from 'tap'
+import { startSimulator } from '../../src/simulator/simulator.ts'
+import { onNotices, quick, startService } from '../helper.ts'
+
+t.test('another model than asked for is a warning, or fails the job that wants nothing else', async t => {
+  const service = await startService(t, { simulator: { checkpoints: ['one.safetensors', 'two.safetensors'] } })
+  service.simulator.setFaults([{ kind: 'wrong-checkpoint', sticky: true }])
+  const parameters = { ...quick, checkpoint_name: 'two' }
+  const warned = await service.until(await service.submit(parameters), 'completed', 'failed')
+  t.equal(warned.status, 'completed')
+  t.match(warned.warnings, [{ code: 'different_checkpoint' }])
+  const strict = await service.until(await service.submit(parameters, { on_difference: 'fail' }), 'completed', 'failed')
+  t.match(strict, { status: 'failed', error: { code: 'different_result', message: /one/ } })
+  t.equal(strict.images.length, 1, 'what came is kept all the same')
+})
+
+t.test('a generation that does not move is given up, and tried again once the server moves', async t => {
+  const service = await startService(t, { settings: { STALL_SECONDS: '1' } })
+  service.simulator.setFaults([{ kind: 'hang', sticky: true }])
+  const id = await service.submit(quick)
+  await onNotices(service.house, async () => (await service.job(id)).attempts.length > 0 ? true : undefined)
+  service.simulator.setFaults([])
+  const job = await service.until(id, 'failed', 'completed')
+  t.match(job, { status: 'completed', attempts: [{ code: 'stalled' }] })
+})
+
+t.test('a job without a target that is too big for one server goes to another', async t => {
+  const large = await startSimulator({ stepMilliseconds: 1, loadMilliseconds: 0 })
+  t.teardown(large.close)
+  const service = await startService(t)
+  service.simulator.setFaults([{ kind: 'out-of-memory', sticky: true }])
+  const named = await service.submit(quick, { target_server_alias: 'Main' })
+  const failed = await service.until(named, 'failed', 'completed')
+  t.match(failed, { status: 'failed', error: { code: 'out_of_memory', message: /Try/ } })
+
+  const added = await service.request('POST', '/api/v1/servers', { alias: 'Large', apiUrl: large.url })
+  t.equal(added.status, 201)
+  await service.request('POST', '/api/v1/servers/Large/test')
+  await service.request('POST', '/api/v1/servers/Large/pause')
+  const free = await service.submit(quick)
+  t.equal((await service.job(free)).target_server_alias, 'Main', 'the paused server is not chosen')
+  await service.request('POST', '/api/v1/servers/Large/resume')
+  const done = await service.until(free, 'failed', 'completed')
+  t.match(done, { status: 'completed', target_server_alias: 'Large' })
+  t.equal(done.attempts.length, 2)
+})
