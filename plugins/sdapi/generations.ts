@@ -72,6 +72,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
       source: 'sdapi',
       priority: 5,
       onMissing: config.SDAPI_UNKNOWN_NAMES,
+      onDifference: 'warn',
       keyId: request.principal.keyId,
       bulkId: null
     })
