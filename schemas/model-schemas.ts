@@ -1,7 +1,9 @@
+import { CivitaiUser, ImageInfoView, ModelInfo, RefreshAnswer, RefreshRequest } from './model-civitai.ts'
 import { HashAnswer, ScanView } from './model-scan.ts'
 import { ChoiceView, ModelAnswer, ModelCivitai, ModelImage, ModelListView, ModelServer, ModelView } from './model.ts'
 
 /** Schemas about models that routes refer to by name. */
 export const modelSchemas = [
-  ModelServer, ModelImage, ModelCivitai, ModelView, ModelListView, ModelAnswer, ChoiceView, ScanView, HashAnswer
+  ModelServer, ModelImage, ModelCivitai, ModelView, ModelListView, ModelAnswer, ChoiceView, ScanView, HashAnswer,
+  ModelInfo, RefreshRequest, RefreshAnswer, ImageInfoView, CivitaiUser
 ]

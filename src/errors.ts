@@ -14,6 +14,7 @@ export const errorStatuses = {
   // who the caller is
   authentication_required: 401,
   invalid_api_key: 401,
+  civitai_key_missing: 401,
   permission_denied: 403,
   cross_site_request: 403,
   unknown_host: 421,
@@ -27,6 +28,7 @@ export const errorStatuses = {
   delivery_not_found: 404,
   endpoint_not_found: 404,
   model_not_known: 404,
+  civitai_not_found: 404,
   method_not_allowed: 405,
   // what the state of things forbids
   server_has_jobs: 409,
@@ -63,6 +65,7 @@ export const errorStatuses = {
   queue_error: 500,
   a1111_unreachable: 502,
   a1111_error: 502,
+  civitai_unreachable: 502,
   database_error: 503,
   storage_full: 503,
   shutting_down: 503

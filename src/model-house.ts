@@ -1,5 +1,8 @@
+import { join } from 'node:path'
 import type { Redis } from 'ioredis'
 import { createMaintenance, createMaintenanceWorker, type Maintenance } from '../queues/maintenance.ts'
+import { createCivitaiClient, type CivitaiClient } from './civitai/client.ts'
+import { createCivitaiPictures, type CivitaiPictures } from './civitai/pictures.ts'
 import type { Config } from './config/settings.ts'
 import type { Log } from './log.ts'
 import { createCatalogue, type Catalogue } from './models/catalogue.ts'
@@ -8,6 +11,7 @@ import { createModelFileStore } from './models/file-store.ts'
 import { modelFolders } from './models/folders.ts'
 import { createHasher } from './models/hasher.ts'
 import { createIdentities } from './models/identities.ts'
+import { createModelRefresher, type ModelRefresher } from './models/refresh.ts'
 import { createScanBoard, type ScanBoard } from './models/scan-board.ts'
 import type { Keys } from './redis/keys.ts'
 import type { ServerRegistry } from './servers/registry.ts'
@@ -19,6 +23,9 @@ export interface ModelHouse {
   readonly desk: ModelDesk
   readonly board: ScanBoard
   readonly maintenance: Maintenance
+  readonly civitai: CivitaiClient
+  readonly pictures: CivitaiPictures
+  readonly refresher: ModelRefresher
   close (): Promise<void>
 }
 
@@ -36,6 +43,10 @@ export function createModelHouse (dependencies: ModelHouseDependencies): ModelHo
   const files = createModelFileStore(redis, keys)
   const catalogue = createCatalogue({ registry, states, files, identities: createIdentities(redis, keys) })
   const hasher = createHasher()
+  const baseUrl = config.CIVITAI_BASE_URL.replace(/\/+$/, '')
+  const civitai = createCivitaiClient({
+    redis, keys, baseUrl, apiKey: config.CIVITAI_API_KEY, intervalMs: config.CIVITAI_INTERVAL_SECONDS * 1000
+  })
   const board = createScanBoard(redis, keys)
   const maintenance = createMaintenance({ connection: redis, keys, board, log })
   return {
@@ -43,6 +54,9 @@ export function createModelHouse (dependencies: ModelHouseDependencies): ModelHo
     desk: createModelDesk({ catalogue, files, hasher, folders: modelFolders(config) }),
     board,
     maintenance,
+    civitai,
+    pictures: createCivitaiPictures(join(config.DATA_DIR, 'model-pictures'), baseUrl),
+    refresher: createModelRefresher({ catalogue, files, civitai, hasher, log }),
     async close () {
       await hasher.close()
       await maintenance.close()

@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
 import { ModelReference, ModelType } from '../../schemas/model.ts'
+import type { CivitaiPictures } from '../../src/civitai/pictures.ts'
 import { imageFormats } from '../../src/media/image-header.ts'
 import type { Catalogue } from '../../src/models/catalogue.ts'
 import { picturesOf } from '../../src/models/pictures.ts'
@@ -10,6 +11,7 @@ import { isUnchanged, versionOf } from '../core/conditional-requests.ts'
 
 export interface ModelPreviewsOptions {
   readonly catalogue: Catalogue
+  readonly pictures: CivitaiPictures
 }
 
 const picture = {
@@ -18,13 +20,14 @@ const picture = {
 }
 
 /** Pictures of models: shown as pictures only, whatever is in the files. */
-const modelPreviews: FastifyPluginAsyncTypebox<ModelPreviewsOptions> = async (app, { catalogue }) => {
+const modelPreviews: FastifyPluginAsyncTypebox<ModelPreviewsOptions> = async (app, { catalogue, pictures }) => {
   app.get('/api/v1/models/:id/preview', {
     config: { access: { scope: 'models:read', bucket: 'status' } },
     schema: {
       operationId: 'get_model_preview',
       tags: ['Models'],
       summary: 'A picture of a model',
+      description: 'Those of Civitai are fetched once and then kept here.',
       params: ModelReference,
       querystring: Type.Object({
         index: Type.Optional(Type.Integer({ minimum: 0, maximum: 1000, default: 0, description: 'Which of its pictures.' })),
@@ -33,14 +36,16 @@ const modelPreviews: FastifyPluginAsyncTypebox<ModelPreviewsOptions> = async (ap
       response: {
         200: { description: 'The picture.', ...picture },
         304: { description: 'The picture is the one that the caller has.', type: 'null' },
-        ...errorResponses(400, 403, 404, 409)
+        ...errorResponses(400, 403, 404, 409, 502)
       }
     }
   }, async (request, reply) => {
     const { index = 0, type } = request.query
     const chosen = picturesOf(await catalogue.require(request.params.id, type))[index]
-    if (chosen === undefined || chosen.from === 'civitai') throw noPicture()
-    const { mime, bytes, modifiedAt } = await readPicture(chosen.file, chosen.name)
+    if (chosen === undefined) throw noPicture()
+    const { mime, bytes, modifiedAt } = chosen.from === 'folder'
+      ? await readPicture(chosen.file, chosen.name)
+      : await pictures.read(chosen.image.url)
     const version = versionOf({ bytes: bytes.length, modifiedAt })
     reply.headers({
       etag: version.tag,

@@ -1,7 +1,9 @@
 import type { FastifyPluginAsync } from 'fastify'
 import type { House } from '../../src/house.ts'
 import choiceRoutes from './choices.ts'
+import civitaiRoutes from './civitai.ts'
 import modelActionRoutes from './model-actions.ts'
+import modelMetadataRoutes from './model-metadata.ts'
 import modelPreviewRoutes from './model-previews.ts'
 import modelScanRoutes from './model-scan.ts'
 import { createModelViews } from './model-views.ts'
@@ -13,12 +15,14 @@ export interface ModelRoutesOptions {
 
 /** Everything about models and what else a job may choose. */
 const modelRoutes: FastifyPluginAsync<ModelRoutesOptions> = async (app, { house: { models, registry, states } }) => {
-  const { catalogue, desk, board, maintenance } = models
+  const { catalogue, desk, board, maintenance, civitai, pictures, refresher } = models
   const views = createModelViews(registry)
   await app.register(modelScanRoutes, { board, maintenance, folders: desk.folders })
   await app.register(modelListRoutes, { catalogue, registry, views })
   await app.register(modelActionRoutes, { catalogue, desk, views })
-  await app.register(modelPreviewRoutes, { catalogue })
+  await app.register(modelMetadataRoutes, { catalogue, refresher, views })
+  await app.register(modelPreviewRoutes, { catalogue, pictures })
+  await app.register(civitaiRoutes, { civitai, catalogue })
   await app.register(choiceRoutes, { registry, states })
 }
 

@@ -115,7 +115,7 @@ function modelOf (joined: JoinedModel, id: number, fetched: ReadonlyMap<string, 
   const reported = joined.reported
   const path = files[0]?.path ?? reported[0]?.path ?? ''
   const absolute = reported.find(({ absolutePath }) => absolutePath !== '')?.absolutePath
-  const told = joined.sha256 === null ? undefined : fetched.get(joined.sha256)
+  const told = fetched.get(joined.sha256 ?? '') ?? fetched.get(joined.shortHash ?? '')
   const beside = Object.assign({}, ...files.toReversed().map(file => file.facts)) as FactsBySource
   const facts: FactsBySource = told === undefined ? beside : { ...beside, civitai: told }
   return {

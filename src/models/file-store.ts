@@ -9,9 +9,9 @@ export interface ModelFileStore {
   all (): Promise<ModelFile[]>
   write (files: readonly ModelFile[]): Promise<void>
   forget (absolutePaths: readonly string[]): Promise<void>
-  /** Civitai's facts of models without a file here, by SHA-256. */
+  /** What Civitai said, by SHA-256 or its first ten digits. */
   fetched (): Promise<ReadonlyMap<string, ModelFacts>>
-  writeFetched (sha256: string, facts: ModelFacts): Promise<void>
+  writeFetched (hash: string, facts: ModelFacts): Promise<void>
 }
 
 export function createModelFileStore (redis: Redis, keys: Keys): ModelFileStore {
@@ -32,10 +32,10 @@ export function createModelFileStore (redis: Redis, keys: Keys): ModelFileStore 
     },
     async fetched () {
       const records = Object.entries(await redis.hgetall(fetchedKey))
-      return new Map(records.map(([sha256, text]) => [sha256, JSON.parse(text) as ModelFacts]))
+      return new Map(records.map(([hash, text]) => [hash, JSON.parse(text) as ModelFacts]))
     },
-    async writeFetched (sha256, facts) {
-      await redis.multi().hset(fetchedKey, sha256, JSON.stringify(facts)).incr(versionKey).exec()
+    async writeFetched (hash, facts) {
+      await redis.multi().hset(fetchedKey, hash, JSON.stringify(facts)).incr(versionKey).exec()
     }
   }
 }

@@ -125,7 +125,9 @@ t.test('model folders', async t => {
     const corpus = [
       '../../etc/passwd', '..%2f..%2f..%2fetc%2fpasswd', '%2e%2e/%2e%2e/etc/passwd', '..\\..\\etc\\passwd',
       '..%5c..%5cetc%5cpasswd',
-      '/etc/passwd', '%2fetc%2fpasswd', 'C:\\Windows\\win.ini', 'C:%5cWindows%5cwin.ini', '\\\\server\\share\\x', '....//....//etc/passwd',
+      '/etc/passwd',
+      '%2fetc%2fpasswd', 'C:\\Windows\\win.ini', 'C:%5cWindows%5cwin.ini',
+      '\\\\server\\share\\x', '....//....//etc/passwd',
       '%252e%252e%252fetc%252fpasswd', '..%c0%af..%c0%afetc/passwd', 'elsewhere%2fsecret.safetensors', 'elsewhere/secret.json',
       `${outside}/secret.json`.replaceAll('/', '%2f'), 'film-grain.json', 'film-grain.metadata.json',
       'film-grain%00.json', 'file:%2f%2f%2fetc%2fpasswd',

@@ -1,0 +1,94 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import { errorResponses } from '../../schemas/error.ts'
+import { Ref } from '../../schemas/kit.ts'
+import { CivitaiUser, ImageInfoView } from '../../schemas/model-civitai.ts'
+import { textOf } from '../../src/a1111/json-values.ts'
+import type { CivitaiClient } from '../../src/civitai/client.ts'
+import { findResource, imageIdOf, readImageInfo } from '../../src/civitai/image-info.ts'
+import { idOf } from '../../src/civitai/version-facts.ts'
+import { ServiceError } from '../../src/errors.ts'
+import type { Catalogue } from '../../src/models/catalogue.ts'
+
+export interface CivitaiOptions {
+  readonly civitai: CivitaiClient
+  readonly catalogue: Catalogue
+}
+
+const answer = {
+  200: { ...Ref(ImageInfoView), description: 'How it was made.' }, ...errorResponses(400, 403, 404, 502)
+}
+
+/** Civitai beyond single models: whose key is set, and how a picture there was made. */
+const civitaiRoutes: FastifyPluginAsyncTypebox<CivitaiOptions> = async (app, { civitai, catalogue }) => {
+  app.get('/api/v1/civitai/user-info', {
+    config: { access: { scope: 'models:write' } },
+    schema: {
+      operationId: 'civitai_user_info',
+      tags: ['Models'],
+      summary: 'Whose key of Civitai is set',
+      response: { 200: { ...Ref(CivitaiUser), description: 'Theirs.' }, ...errorResponses(403, 502) }
+    }
+  }, async () => {
+    const user = await civitai.user()
+    return { success: true as const, username: textOf(user.username), id: idOf(user.id), email: textOf(user.email) }
+  })
+
+  async function info (reference: string, field: string) {
+    const id = imageIdOf(reference, field)
+    const image = await civitai.image(id)
+    const found = image === null ? null : readImageInfo(image)
+    if (found === null) {
+      throw new ServiceError('civitai_not_found', image === null
+        ? `Civitai shows no picture ${id}.`
+        : `Civitai does not tell how picture ${id} was made.`)
+    }
+    const { models } = await catalogue.state()
+    return {
+      success: true as const,
+      generationParams: { ...found.parameters },
+      resources: found.resources.map(resource => {
+        const model = findResource(resource, models)
+        return {
+          resourceName: resource.name,
+          type: resource.type,
+          civitaiModelVersionId: resource.versionId,
+          weight: resource.weight,
+          isLocal: model !== undefined,
+          model_id: model?.id ?? null
+        }
+      })
+    }
+  }
+
+  app.get('/api/v1/civitai/image-info', {
+    config: { access: { scope: 'models:read' } },
+    schema: {
+      operationId: 'civitai_image_info',
+      tags: ['Models'],
+      summary: 'How a picture at Civitai was made',
+      querystring: Type.Object({
+        imageId: Type.String({ maxLength: 300, description: 'Its number, or the address of its page.' })
+      }),
+      response: answer
+    }
+  }, async request => await info(request.query.imageId, 'imageId'))
+
+  app.post('/api/v1/civitai/image-info', {
+    config: { access: { scope: 'models:read' } },
+    schema: {
+      operationId: 'civitai_image_info_by_body',
+      tags: ['Models'],
+      summary: 'How a picture at Civitai was made',
+      description: 'As older clients ask.',
+      body: Type.Object({
+        civitaiImageId: Type.Union([Type.Integer({ minimum: 1 }), Type.String({ maxLength: 300 })], {
+          description: 'Its number, or the address of its page.'
+        })
+      }),
+      response: answer
+    }
+  }, async request => await info(String(request.body.civitaiImageId), 'civitaiImageId'))
+}
+
+export default civitaiRoutes

@@ -1,0 +1,109 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import { errorResponses } from '../../schemas/error.ts'
+import { Ref } from '../../schemas/kit.ts'
+import { ModelInfo, RefreshAnswer, RefreshRequest } from '../../schemas/model-civitai.ts'
+import { ModelReference, ModelType } from '../../schemas/model.ts'
+import { idOf } from '../../src/civitai/version-facts.ts'
+import { messageOf, ServiceError } from '../../src/errors.ts'
+import type { Catalogue } from '../../src/models/catalogue.ts'
+import type { Model } from '../../src/models/model.ts'
+import type { ModelRefresher } from '../../src/models/refresh.ts'
+import type { ModelViews } from './model-views.ts'
+
+export interface ModelMetadataOptions {
+  readonly catalogue: Catalogue
+  readonly refresher: ModelRefresher
+  readonly views: ModelViews
+}
+
+/** What is known about a model, and asking Civitai for more. */
+const modelMetadata: FastifyPluginAsyncTypebox<ModelMetadataOptions> = async (app, options) => {
+  const { catalogue, refresher, views } = options
+
+  function info (model: Model) {
+    const view = views.one(model)
+    return {
+      ...view,
+      success: true as const,
+      fullPath: view.path,
+      hash: view.hash_autov2,
+      civitai_data: view.civitai ?? null
+    }
+  }
+
+  app.get('/api/v1/models/:id/info', {
+    config: { access: { scope: 'models:read' } },
+    schema: {
+      operationId: 'get_model_info',
+      tags: ['Models'],
+      summary: 'Everything about one model, flat',
+      description: 'With fetchFromCivitai=true Civitai is asked where nothing of it is kept; if it cannot be reached, ' +
+        'civitai_fetch_error says so and the rest is as it was.',
+      params: ModelReference,
+      querystring: Type.Object({
+        type: Type.Optional(ModelType),
+        fetchFromCivitai: Type.Optional(Type.Boolean({ default: false, description: 'Whether to ask Civitai.' }))
+      }),
+      response: { 200: { ...Ref(ModelInfo), description: 'The model.' }, ...errorResponses(400, 403, 404, 409) }
+    }
+  }, async request => {
+    const model = await catalogue.require(request.params.id, request.query.type)
+    const asks = request.query.fetchFromCivitai === true && model.facts.civitai?.fetchedAt == null
+    if (!asks) return info(model)
+    try {
+      return info(await refresher.refresh(model, { freshness: 'kept' }))
+    } catch (error) {
+      if (!(error instanceof ServiceError)) throw error
+      return { ...info(model), civitai_fetch_error: messageOf(error) }
+    }
+  })
+
+  for (const name of ['refresh-metadata', 'fetch-from-civitai']) {
+    app.post(`/api/v1/models/:id/${name}`, {
+      config: { access: { scope: 'models:write' } },
+      schema: {
+        operationId: name.replaceAll('-', '_'),
+        tags: ['Models'],
+        summary: 'Ask Civitai about a model',
+        description: 'By its hash, computed first where need be, or by the ids given. What Civitai says is kept, also ' +
+          'beside the file: `.civitai.json` takes all of it, Forge\'s own `.json` only what Forge knows and nobody has ' +
+          'written yet.',
+        params: ModelReference,
+        querystring: Type.Object({
+          type: Type.Optional(ModelType),
+          force: Type.Optional(Type.Boolean({ description: 'Whether to ask even where an answer is kept.', default: true }))
+        }),
+        body: Type.Optional(Type.Union([Ref(RefreshRequest), Type.Null()])),
+        response: {
+          200: { ...Ref(RefreshAnswer), description: 'Civitai knows it.' }, ...errorResponses(400, 403, 404, 409, 502)
+        }
+      }
+    }, async request => {
+      const model = await catalogue.require(request.params.id, request.query.type)
+      const versionId = idOf(request.body?.modelVersionId)
+      const modelId = idOf(request.body?.modelId)
+      const after = await refresher.refresh(model, {
+        freshness: request.query.force === false ? 'kept' : 'fresh',
+        ...(versionId === null ? {} : { versionId }),
+        ...(modelId === null ? {} : { modelId })
+      })
+      const { civitai, baseModel, triggerWords } = after.facts
+      return {
+        success: true as const,
+        message: `Civitai knows ${after.filename} as ${civitai?.modelName ?? 'a model without name'}.`,
+        metadata: {
+          model_name: civitai?.modelName ?? null,
+          version_name: civitai?.versionName ?? null,
+          base_model: baseModel,
+          civitai_id: civitai?.modelId ?? null,
+          civitai_version_id: civitai?.versionId ?? null,
+          trained_words: [...triggerWords]
+        },
+        model: views.one(after)
+      }
+    })
+  }
+}
+
+export default modelMetadata

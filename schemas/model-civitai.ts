@@ -1,0 +1,58 @@
+import { Type, type Static } from '@sinclair/typebox'
+import { Nullable, Ref } from './kit.ts'
+import { ModelCivitai, ModelView } from './model.ts'
+
+const civitaiId = (description: string) => Type.Union([
+  Type.Integer({ minimum: 1 }), Type.String({ pattern: '^\\d{1,15}$' })
+], { description })
+
+export const RefreshRequest = Type.Object({
+  modelVersionId: Type.Optional(civitaiId('Version at Civitai, where its hash does not tell.')),
+  modelId: Type.Optional(civitaiId('Model at Civitai; its newest version is taken.'))
+}, { $id: 'RefreshRequest', additionalProperties: true })
+export type RefreshRequest = Static<typeof RefreshRequest>
+
+export const RefreshAnswer = Type.Object({
+  success: Type.Literal(true),
+  message: Type.String({ description: 'What was done.' }),
+  metadata: Type.Object({
+    model_name: Nullable(Type.String(), { description: 'Name of the model.' }),
+    version_name: Nullable(Type.String(), { description: 'Name of the version.' }),
+    base_model: Nullable(Type.String(), { description: 'What it was made for.' }),
+    civitai_id: Nullable(Type.Integer(), { description: 'Model id at Civitai.' }),
+    civitai_version_id: Nullable(Type.Integer(), { description: 'Version id at Civitai.' }),
+    trained_words: Type.Array(Type.String(), { description: 'Trigger words.' })
+  }, { description: 'What Civitai said, in short.' }),
+  model: Ref(ModelView)
+}, { $id: 'RefreshAnswer' })
+
+/** Flat, as StableQueue's clients read it. */
+export const ModelInfo = Type.Composite([ModelView, Type.Object({
+  success: Type.Literal(true),
+  fullPath: Type.String({ description: 'Same as path: nothing of this machine is told.' }),
+  hash: Nullable(Type.String(), { description: 'Same as hash_autov2.' }),
+  civitai_data: Nullable(Ref(ModelCivitai), { description: 'Same as civitai, or null.' }),
+  civitai_fetch_error: Type.Optional(Type.String({ description: 'Why Civitai could not be asked.' }))
+})], { $id: 'ModelInfo' })
+
+export const ImageInfoView = Type.Object({
+  success: Type.Literal(true),
+  generationParams: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number()]), {
+    description: 'Ready to be sent as generation_params.'
+  }),
+  resources: Type.Array(Type.Object({
+    resourceName: Type.String({ description: 'Its name at Civitai.' }),
+    type: Type.String({ description: 'Civitai\'s word for its type.' }),
+    civitaiModelVersionId: Nullable(Type.Integer(), { description: 'Version id at Civitai.' }),
+    weight: Nullable(Type.Number(), { description: 'Of a LoRA.' }),
+    isLocal: Type.Boolean({ description: 'Whether the catalogue has it.' }),
+    model_id: Nullable(Type.Integer(), { description: 'Its id here.' })
+  }), { description: 'Models that it was made with.' })
+}, { $id: 'CivitaiImageInfo' })
+
+export const CivitaiUser = Type.Object({
+  success: Type.Literal(true),
+  username: Nullable(Type.String(), { description: 'Whose key it is.' }),
+  id: Nullable(Type.Integer(), { description: 'Their number.' }),
+  email: Nullable(Type.String(), { description: 'Where Civitai tells.' })
+}, { $id: 'CivitaiUser' })

@@ -1,0 +1,60 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { messageOf, ServiceError } from '../errors.ts'
+import { longestPicture, noPicture, pictureOf, type PictureContent } from '../models/read-picture.ts'
+import { getBytes } from './get.ts'
+
+/** Hosts that Civitai serves pictures from. */
+const pictureHosts = ['image.civitai.com', 'imagecache.civitai.com', 'image-b2.civitai.com']
+const timeoutMs = 30_000
+
+/** Pictures of Civitai, fetched once and then kept, so that no viewer's browser has to ask there. */
+export interface CivitaiPictures {
+  /** @throws ServiceError `civitai_unreachable`, or `image_not_found` for what is no picture or lies elsewhere */
+  read (url: string): Promise<PictureContent>
+}
+
+/**
+ * @param folder where they are kept
+ * @param baseUrl of the API: a mirror may serve pictures itself
+ */
+export function createCivitaiPictures (folder: string, baseUrl: string): CivitaiPictures {
+  const ownOrigin = new URL(baseUrl).origin
+
+  /** Addresses come from others, so the host is compared as a whole. */
+  function isAllowed (url: URL): boolean {
+    return url.origin === ownOrigin ||
+      (url.protocol === 'https:' && url.port === '' && pictureHosts.includes(url.hostname))
+  }
+
+  async function fetchPicture (url: URL): Promise<PictureContent> {
+    const answer = await getBytes(url, { timeoutMs, maxBytes: longestPicture }).catch((error: unknown) => {
+      throw new ServiceError('civitai_unreachable', `The picture cannot be fetched just now: ${messageOf(error)}.`, {},
+        { cause: error })
+    })
+    if (answer.status !== 200) throw noPicture()
+    return pictureOf(answer.body, new Date())
+  }
+
+  return {
+    async read (text) {
+      const url = new URL(text)
+      if (!isAllowed(url)) throw noPicture()
+      const path = join(folder, createHash('sha256').update(text).digest('hex'))
+      const kept = await readFile(path).catch(() => null)
+      if (kept !== null) return pictureOf(kept, (await stat(path)).mtime)
+      const picture = await fetchPicture(url)
+      const draft = `${path}.${randomUUID()}`
+      try {
+        await mkdir(folder, { recursive: true })
+        await writeFile(draft, picture.bytes)
+        await rename(draft, path)
+      } catch {
+        // A full disk is no reason to show nothing.
+        await rm(draft, { force: true })
+      }
+      return picture
+    }
+  }
+}
