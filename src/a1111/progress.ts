@@ -9,9 +9,10 @@ const askAgainMs = 30_000
 const globalOffset = 0.01
 
 /**
- * A reader of one server's progress. It asks `/internal/progress` about the task first and the whole server
- * second: A1111 keeps a task that raised `active` for ever, and only "active, yet afterwards nothing runs" gives
- * that away. A server started with --nowebui knows no tasks; then every task is `unknown`.
+ * A reader of one server's progress. It asks about the whole server first and `/internal/progress` about the task
+ * second, so that `running` is as fresh as can be: whoever interrupts because of it must not hit what came after.
+ * A1111 keeps a task that raised `active` for ever; "active, yet nothing runs" gives that away. A server started
+ * with --nowebui knows no tasks; then every task is `unknown`.
  *
  * What the words mean: `gone` is over or not known (yet, or any more: A1111 remembers 16); `queued` while nothing
  * is busy is about to begin or failed before it began, which A1111 never clears. The generation's own answer has
@@ -36,8 +37,8 @@ export function createProgressReader (
   }
 
   return async (taskId, options) => {
-    const task = taskId === null ? null : await readTask(taskId, options)
     const server = serverViewOf(await calls.get('/sdapi/v1/progress?skip_current_image=true', options))
+    const task = taskId === null ? null : await readTask(taskId, options)
     return combine(task, server)
   }
 }
@@ -47,7 +48,7 @@ type ServerView = Omit<ServerProgress, 'task'>
 
 function combine (task: TaskView | null, server: ServerView): ServerProgress {
   if (task === null) return { ...server, task: 'unknown' }
-  // all figures from the later answer, or they would not fit together
+  // all figures from the one answer, or they would not fit together
   if (task.active && server.busy) return { ...server, task: 'running' }
   // what the server does now is another's, so its figures say nothing about this task
   return {

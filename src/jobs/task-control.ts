@@ -4,6 +4,8 @@ import { GenerationFailure, type ServerProgress } from '../a1111/types.ts'
 
 /** How long one look at the server lies after the one before, in milliseconds. */
 const pause = 250
+/** A generation that ends within this, or within three times what a look takes, is left to end, in milliseconds. */
+const nearlyOver = 50
 
 /**
  * Stops the generation whose answer we are waiting for, and nothing else, until the signal is aborted because the
@@ -16,7 +18,8 @@ export async function stopOpenTask (client: A1111Client, taskId: string, signal:
     const seen = await look(client, taskId, signal)
     if (signal.aborted) return
     // Where tasks cannot be told apart, the one that runs is ours: we have just sent it, and send one at a time.
-    if (seen?.task === 'running' || (seen?.task === 'unknown' && seen.busy)) await client.interrupt()
+    const runs = seen?.task === 'running' || (seen?.task === 'unknown' && seen.busy)
+    if (runs && !seen.nearlyOver) await client.interrupt()
     await rest(signal)
   }
 }
@@ -30,15 +33,26 @@ export async function stopOrphanedTask (client: A1111Client, taskId: string, sig
     const seen = await look(client, taskId, signal)
     // A1111 calls a task that failed before its start queued for ever, which is told by nothing being under way.
     if (seen?.task === 'gone' || seen?.busy === false) return
-    if (seen?.task === 'running') await client.interrupt()
+    if (seen?.task === 'running' && !seen.nearlyOver) await client.interrupt()
     await rest(signal)
   }
 }
 
+interface Look extends ServerProgress {
+  /**
+   * It may end before an interrupt gets there, which A1111 would then give to whatever it does next: there is no way
+   * to interrupt one task only.
+   */
+  readonly nearlyOver: boolean
+}
+
 /** Null where the server is too busy to tell, or the signal came first. */
-async function look (client: A1111Client, taskId: string, signal: AbortSignal): Promise<ServerProgress | null> {
+async function look (client: A1111Client, taskId: string, signal: AbortSignal): Promise<Look | null> {
+  const begin = performance.now()
   try {
-    return await client.progress(taskId, { signal })
+    const seen = await client.progress(taskId, { signal })
+    const margin = Math.max(nearlyOver, 3 * (performance.now() - begin))
+    return { ...seen, nearlyOver: seen.etaSeconds !== null && seen.etaSeconds * 1000 < margin }
   } catch (error) {
     if (signal.aborted || (error instanceof GenerationFailure && error.code === 'answer_timeout')) return null
     throw error

@@ -373,8 +373,9 @@ t.test('progress joins what the server says of the task and of itself', async t 
   const nothing = { step: null, steps: null, etaSeconds: null }
   t.strictSame(await look(active, sampling),
     { task: 'running', busy: true, fraction: 0.5, step: 10, steps: 20, etaSeconds: 4.5 })
-  t.strictSame(asked.map(({ path }) => path), ['/internal/progress', '/sdapi/v1/progress?skip_current_image=true'])
-  t.strictSame(JSON.parse(asked[0]?.body ?? ''), { id_task: 'job-1', live_preview: false })
+  t.strictSame(asked.map(({ path }) => path), ['/sdapi/v1/progress?skip_current_image=true', '/internal/progress'],
+    'the task last, as an interrupt may follow')
+  t.strictSame(JSON.parse(asked[1]?.body ?? ''), { id_task: 'job-1', live_preview: false })
   t.strictSame(await look({ ...active, progress: 0, eta: null }, loading),
     { task: 'running', busy: true, fraction: 0, ...nothing }, 'steps of the job before are not shown while loading')
   t.strictSame(await look({ ...unknown, queued: true }, sampling),

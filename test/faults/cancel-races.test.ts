@@ -1,0 +1,106 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { quick, startService } from '../helper.ts'
+import { createRandom } from '../../src/simulator/random.ts'
+import { checkInvariants } from './invariants.ts'
+
+/** The seed of a run, to repeat one that failed. */
+const seed = Number(process.env.FAULT_SEED ?? 7)
+
+t.test('cancels at any moment hit nothing but their own job', async t => {
+  const random = createRandom(seed)
+  const service = await startService(t, { simulator: { stepMilliseconds: 15 } })
+  const accepted: string[] = []
+  let foreign = 0
+  const stop = new AbortController()
+
+  /** Somebody who uses the same server without us, one generation after another. */
+  async function foreigner (): Promise<void> {
+    while (!stop.signal.aborted) {
+      const body = JSON.stringify({ prompt: 'a stranger', steps: 4, width: 64, height: 64 })
+      await fetch(`${service.simulator.url}/sdapi/v1/txt2img`, {
+        method: 'POST', headers: { 'content-type': 'application/json' }, body
+      }).then(async answer => await answer.arrayBuffer())
+      foreign++
+    }
+  }
+  const stranger = foreigner()
+
+  const outcomes = new Map<string, number>()
+  for (let round = 0; round < 25; round++) {
+    const ids: string[] = []
+    for (let index = 0; index < 4; index++) ids.push(await service.submit({ ...quick, steps: 10 }))
+    accepted.push(...ids)
+    await Promise.all(ids.map(async id => {
+      await sleep(random() * 400)
+      const { status } = await service.request('POST', `/api/v2/jobs/${id}/cancel`)
+      t.ok(status === 200 || status === 400, `a cancel is taken or comes too late (${status})`)
+    }))
+    for (const id of ids) {
+      const { status } = await service.until(id, 'completed', 'cancelled', 'failed')
+      outcomes.set(status, (outcomes.get(status) ?? 0) + 1)
+    }
+  }
+  stop.abort()
+  await stranger
+  t.comment(`seed ${seed}: ${JSON.stringify(Object.fromEntries(outcomes))}, ${foreign} foreign generations`)
+  t.notOk(outcomes.has('failed'))
+  const { generations } = service.simulator.state()
+  t.same(generations.filter(({ prompt, interrupted }) => prompt === 'a stranger' && interrupted), [],
+    'no foreign generation was interrupted')
+  const jobs = await checkInvariants(t, accepted, traces(service))
+  for (const id of accepted) {
+    const own = generations.filter(({ taskId }) => taskId === id)
+    t.ok(own.length <= 1, 'none was generated twice')
+    if (jobs.get(id)?.status === 'completed') t.notOk(own[0]?.interrupted, 'what completed is complete')
+  }
+})
+
+t.test('a cancel is never overwritten, and what there is of the picture stays, marked', async t => {
+  const service = await startService(t, { simulator: { stepMilliseconds: 20 } })
+  const accepted: string[] = []
+  async function cancelled (parameters: Readonly<Record<string, unknown>>, wait: number) {
+    const id = await service.submit({ ...quick, ...parameters })
+    accepted.push(id)
+    await service.until(id, 'processing')
+    await sleep(wait)
+    const { status } = await service.request('POST', `/api/v2/jobs/${id}/cancel`)
+    await service.until(id, 'cancelled', 'completed')
+    return { status, job: await service.house.store.get(id) }
+  }
+
+  const midway = await cancelled({ steps: 60 }, 300)
+  t.match(midway.job, { status: 'cancelled', result: { partial: true, images: [{ role: 'image' }] } })
+
+  // The last steps, the answer, its storing and the end of the record pass under these.
+  for (let wait = 140; wait < 260; wait += 10) {
+    const { status, job } = await cancelled({ steps: 10 }, wait)
+    t.equal(job.status, status === 200 ? 'cancelled' : 'completed', 'what was answered is what it became')
+  }
+
+  service.simulator.setFaults([{ kind: 'progress-freeze', prompt: 'frozen' }])
+  const id = await service.submit({ ...quick, prompt: 'frozen', steps: 100 })
+  accepted.push(id)
+  await service.until(id, 'processing')
+  // As by an API process whose notice got lost, while the server says nothing new.
+  await service.house.redis.hset(service.house.keys.key('job', id), 'cancel', Date.now())
+  t.equal((await service.until(id, 'cancelled', 'completed')).status, 'cancelled')
+  t.match(service.simulator.state().generations.at(-1), { taskId: id, interrupted: true })
+  await checkInvariants(t, accepted, traces(service))
+})
+
+t.test('where tasks cannot be told apart, a cancel of a job that is being stored does not stop the next one', async t => {
+  const service = await startService(t, { simulator: { stepMilliseconds: 20, internalProgress: false } })
+  const first = await service.submit({ ...quick, batch_size: 4, width: 512, height: 512 })
+  const second = await service.submit({ ...quick, steps: 50 })
+  await service.until(second, 'processing')
+  const { status } = await service.request('POST', `/api/v2/jobs/${first}/cancel`)
+  t.ok(status === 200 || status === 400)
+  t.equal((await service.until(second, 'completed', 'failed')).status, 'completed')
+  t.match(service.simulator.state().generations, [{ taskId: first }, { taskId: second, interrupted: false }])
+  await checkInvariants(t, [first, second], traces(service))
+})
+
+function traces ({ house, dataDirectory }: Awaited<ReturnType<typeof startService>>) {
+  return { look: house.redis, keys: house.keys, dataDirectory }
+}
