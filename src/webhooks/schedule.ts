@@ -28,7 +28,10 @@ export function parseSchedule (text: string): RetrySchedule {
 /** What an answer asked for, if anything: seconds or an HTTP date, never more than 6 hours. In milliseconds. */
 export function retryAfter (header: string | undefined, now: number): number {
   if (header === undefined) return 0
-  const asked = /^\d{1,9}$/.test(header.trim()) ? Number(header) * 1000 : Date.parse(header) - now
+  const text = header.trim()
+  // Date.parse takes nearly anything for a date; HTTP dates end so.
+  const date = text.endsWith('GMT') ? Date.parse(text) : NaN
+  const asked = /^\d{1,9}$/.test(text) ? Number(text) * 1000 : date - now
   return Number.isFinite(asked) ? Math.min(Math.max(0, asked), mostRetryAfter) : 0
 }
 

@@ -1,0 +1,144 @@
+import t from 'tap'
+import { Webhook } from 'standardwebhooks'
+import { meaningOf, shownBodyOf } from '../../src/webhooks/answers.ts'
+import { createEndpoints } from '../../src/webhooks/endpoints.ts'
+import { eventId } from '../../src/webhooks/event-id.ts'
+import { createImageUrls } from '../../src/webhooks/image-urls.ts'
+import { eventLifetime, nextDelay, parseSchedule, retryAfter } from '../../src/webhooks/schedule.ts'
+import { isSoundSigningKey, publishedSecret, signature, signatures } from '../../src/webhooks/sign.ts'
+import { newMasterKey, openRedis } from '../access/door.ts'
+
+const connections = await openRedis()
+t.after(async () => await connections.close())
+
+t.test('signatures are those of the reference libraries', async t => {
+  const fixed = [
+    {
+      key: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', id: 'msg_p5jXN8AQM9LWM0D4loKWxJek', timestamp: 1614265330, body: '{"test": 2432232314}', expected: 'v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE='
+    },
+    {
+      key: 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD', id: 'msg_27UH4WbU6Z5A5EzD8u03UvzRbpk', timestamp: 1649367553, body: '{"email":"test@example.com","username":"test_user"}', expected: 'v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw='
+    }
+  ]
+  for (const { key, expected, body, ...head } of fixed) t.equal(signature(head, Buffer.from(body), key), expected)
+
+  const body = Buffer.from(JSON.stringify({ prompt: 'naïve – 猫 🐈 "quoted" back\\slash' }))
+  const head = { id: 'evt_0193f9d27c1a7b3e9c552f0a6c1d4e11', timestamp: Math.floor(Date.now() / 1000) }
+  const published = {
+    'my webhook key': 'whsec_bXkgd2ViaG9vayBrZXk=',
+    'clé-猫-🔑': 'whsec_Y2zDqS3njKst8J+UkQ==',
+    abcdABCD: 'whsec_YWJjZEFCQ0Q=',
+    x: 'whsec_eA==',
+    whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
+  }
+  const all = signatures(head, body, Object.keys(published))
+  for (const [key, secret] of Object.entries(published)) {
+    t.equal(publishedSecret(key), secret)
+    const headers = { 'webhook-id': head.id, 'webhook-timestamp': String(head.timestamp) }
+    t.ok(new Webhook(secret).verify(body, { ...headers, 'webhook-signature': signature(head, body, key) }), key)
+    t.ok(new Webhook(secret).verify(body, { ...headers, 'webhook-signature': all }), `${key} among others`)
+  }
+  t.ok(isSoundSigningKey(`whsec_${Buffer.alloc(24).toString('base64')}`))
+  for (const wrong of ['whsec_', 'whsec_c2hvcnQ=', `whsec_${Buffer.alloc(65).toString('base64')}`, 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS-']) {
+    t.notOk(isSoundSigningKey(wrong), wrong)
+  }
+})
+
+t.test('an event has one id, whoever makes it', async t => {
+  t.match(eventId('a', 'job.completed', 1), /^evt_[a-z2-7]{26}$/)
+  t.equal(eventId('a', 'job.completed', 1), eventId('a', 'job.completed', 1))
+  t.equal(new Set([
+    eventId('a', 'job.completed', 1), eventId('a', 'job.failed', 1), eventId('a', 'job.completed', 2), eventId('b', 'job.completed', 1)
+  ]).size, 4)
+})
+
+t.test('attempts spread over 27 hours and a half, and wait for whoever asks for it', async t => {
+  const schedule = parseSchedule('5s,30s,5m,30m,2h,5h,10h,10h')
+  const waits = [1, 2, 3, 4, 5, 6, 7, 8].map(failures => nextDelay(schedule, failures, 0, () => 0.5) ?? 0)
+  t.equal(waits.reduce((sum, wait) => sum + wait, 0), 99_335_000)
+  t.equal(nextDelay(schedule, 9, 0, () => 0.5), null)
+  t.equal(nextDelay(schedule, 1, 0, () => 0), 4000)
+  t.equal(nextDelay(schedule, 1, 0, () => 1), 6000)
+  t.equal(nextDelay(schedule, 1, 60_000, () => 0), 60_000)
+  t.equal(eventLifetime(schedule), 72 * 3_600_000)
+  t.equal(retryAfter('120', 0), 120_000)
+  t.equal(retryAfter('Thu, 01 Jan 1970 00:01:00 GMT', 0), 60_000)
+  t.equal(retryAfter('999999999', 0), 6 * 3_600_000)
+  for (const useless of [undefined, '', 'soon', '-5']) t.equal(retryAfter(useless, 0), 0)
+  for (const wrong of ['', '5', '5d', '5s,,5s', 'x']) t.throws(() => parseSchedule(wrong))
+
+  const answered = (status: number, headers = {}) =>
+    meaningOf({ answer: { status, headers, body: Buffer.alloc(0), address: '' } }, 0)
+  t.match(answered(204), { kind: 'delivered', endpoint: 'success' })
+  t.match(answered(429, { 'retry-after': '7' }), { kind: 'retry', pace: 'calm', leastDelay: 7000 })
+  t.match(answered(503), { kind: 'retry', pace: 'calm' })
+  t.match(answered(302), { kind: 'retry', pace: 'usual' })
+  t.match(answered(410), { kind: 'stop', endpoint: 'gone' })
+  t.equal(shownBodyOf(Buffer.from('you said s3cret'), ['s3cret', '']), 'you said ***')
+})
+
+t.test('an endpoint that keeps failing is left alone for longer and longer, and one success forgives it', async t => {
+  let moment = 1_000_000
+  const endpoints = createEndpoints(connections.redis, connections.keySpace(),
+    { perKey: 3, perEndpoint: 2, slotLifetime: 20_000 }, () => moment)
+  const caller = (id: string, endpoint = 'one') => ({ id, endpoint, keyId: 'key', shownUrl: 'https://example.org/' })
+  const attempt = async (outcome: 'success' | 'failure') => {
+    const admission = await endpoints.enter(caller('a'))
+    if (admission.kind === 'enter') await endpoints.leave(caller('a'), outcome, 'usual')
+    return admission
+  }
+  for (let failures = 0; failures < 10; failures++) {
+    t.match(await attempt('failure'), { kind: 'enter' })
+    moment += 15_000
+  }
+  const openUntil = (await endpoints.list('key'))[0]?.openUntil ?? 0
+  t.match(await attempt('failure'), { kind: 'open', waitMs: openUntil - moment })
+  t.equal(openUntil - (moment - 15_000), 60_000)
+  moment = openUntil + 1
+  t.match(await endpoints.enter(caller('b')), { kind: 'enter' })
+  t.match(await endpoints.enter(caller('c')), { kind: 'busy' }, 'one at a time tries it')
+  await endpoints.leave(caller('b'), 'failure', 'usual')
+  t.match(await attempt('failure'), { kind: 'open', waitMs: 120_000 })
+  moment += 120_001
+  t.match(await attempt('success'), { kind: 'enter' })
+  t.match(await endpoints.get('one'), { state: 'ok', failures: 0, openUntil: null })
+
+  moment += 1
+  await endpoints.leave(caller('a'), 'failure', 'usual')
+  moment += 5 * 86_400_000
+  await endpoints.leave(caller('a'), 'failure', 'usual')
+  t.match(await attempt('failure'), { kind: 'disabled' })
+  await endpoints.enable('one')
+  t.match(await attempt('success'), { kind: 'enter' })
+})
+
+t.test('slots hold over processes, for each endpoint and each key, and those of the dead come free', async t => {
+  let moment = 1_000_000
+  const endpoints = createEndpoints(connections.redis, connections.keySpace(),
+    { perKey: 3, perEndpoint: 2, slotLifetime: 20_000 }, () => moment)
+  const enter = async (id: string, endpoint: string, keyId = 'key') =>
+    (await endpoints.enter({ id, endpoint, keyId, shownUrl: 'https://example.org/' })).kind
+  t.same([await enter('a', 'one'), await enter('b', 'one'), await enter('c', 'one')], ['enter', 'enter', 'busy'])
+  t.same([await enter('d', 'two'), await enter('e', 'three')], ['enter', 'busy'], 'three for one key')
+  t.equal(await enter('f', 'three', 'another'), 'enter')
+  await endpoints.leave({ id: 'a', endpoint: 'one', keyId: 'key', shownUrl: '' }, 'success', 'calm')
+  t.equal(await enter('c', 'one'), 'busy', 'it asked for fewer: one at a time')
+  moment += 20_001
+  t.equal(await enter('c', 'one'), 'enter')
+})
+
+t.test('links to images work until they expire, for their image only', async t => {
+  const urls = createImageUrls(newMasterKey())
+  const link = new URL(urls.sign('https://queue.example.org/base', 'a.png', 5000))
+  t.equal(link.origin + link.pathname, 'https://queue.example.org/base/outputs/a.png')
+  const query = Object.fromEntries(link.searchParams)
+  t.ok(urls.fits('a.png', query, 4999))
+  t.notOk(urls.fits('a.png', query, 5000))
+  t.notOk(urls.fits('b.png', query, 0))
+  t.notOk(urls.fits('a.png', { ...query, exp: '6' }, 0))
+  t.notOk(urls.fits('a.png', { ...query, sig: 'x' }, 0))
+  t.notOk(urls.fits('a.png', { ...query, sig: [query.sig] }, 0))
+  t.notOk(createImageUrls(newMasterKey()).fits('a.png', query, 0))
+})
+
+t.end()
