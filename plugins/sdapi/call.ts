@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Config } from '../../src/config/settings.ts'
 import { callerOf } from '../../src/sdapi/callers.ts'
 
 /** Names the server that is to take the request. */
@@ -53,6 +54,11 @@ function preferencesOf (header: string | string[] | undefined): Map<string, stri
     const [name = '', value = ''] = (part.split(';')[0] ?? '').split('=')
     return [name.trim().toLowerCase(), value.trim().replace(/^"|"$/g, '')]
   }))
+}
+
+/** Whether it is a client of async-proxy, all of which send its one token. The token itself was checked before. */
+export function isProxyClient (request: FastifyRequest, { AUTH_TOKEN: token }: Pick<Config, 'AUTH_TOKEN'>): boolean {
+  return token !== '' && request.headers.authorization?.trim() === `Bearer ${token}`
 }
 
 /** Fastify sends nothing at all for null, where A1111 says `null`. */

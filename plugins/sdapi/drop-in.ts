@@ -2,8 +2,11 @@ import type { FastifyPluginAsync } from 'fastify'
 import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import control from './control.ts'
 import generations from './generations.ts'
+import jobs from './jobs.ts'
 import lists from './lists.ts'
+import models from './models.ts'
 import probes from './probes.ts'
+import publicRoutes from './public.ts'
 import { behaveLikeA1111 } from './scope.ts'
 
 export interface DropInOptions {
@@ -20,10 +23,13 @@ const dropInRoutes: FastifyPluginAsync<DropInOptions> = async (app, { dropIn }) 
       if (path === 'async') scope.addHook('onRoute', route => { route.schema = { ...route.schema, hide: true } })
       await scope.register(generations, { dropIn, path })
       await scope.register(control, { dropIn })
+      await scope.register(jobs, { dropIn, path })
       await scope.register(lists, { dropIn })
+      await scope.register(models, { dropIn })
     }, { prefix })
   }
   await app.register(probes)
+  await app.register(publicRoutes, { dropIn })
 }
 
 export default dropInRoutes

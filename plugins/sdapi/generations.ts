@@ -2,14 +2,15 @@ import { Readable } from 'node:stream'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import type { GenerationMode } from '../../src/a1111/types.ts'
 import { fieldsOf, textOf } from '../../src/a1111/json-values.ts'
-import { messageOf } from '../../src/errors.ts'
+import { messageOf, ServiceError } from '../../src/errors.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { newJobId } from '../../src/jobs/submit.ts'
 import { blanksUntil, checkImages, generationAnswer } from '../../src/sdapi/answer.ts'
 import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import { errorOfJob, toA1111Error } from '../../src/sdapi/errors.ts'
 import { readGenerationCall, type GenerationCall } from '../../src/sdapi/request.ts'
-import { answerMode, callerOfRequest, hangUp, sendJson, targetOf } from './call.ts'
+import { readWebhookWish, type WebhookWish } from '../../src/webhooks/subscription.ts'
+import { answerMode, callerOfRequest, hangUp, isProxyClient, sendJson, targetOf } from './call.ts'
 
 export interface GenerationsOptions {
   readonly dropIn: DropIn
@@ -45,10 +46,11 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
     const gone = hangUp(reply)
     const caller = callerOfRequest(request)
     const call = readGenerationCall(mode, request.body, await own.read(caller))
+    const webhook = webhookOf(request.body)
     const answer = answerMode(request, {
-      byPath: path === 'async', byToken: isProxyClient(request), byWebhook: textOf(fieldsOf(request.body).webhookUrl) !== null
+      byPath: path === 'async', byToken: isProxyClient(request, config), byWebhook: webhook !== null
     })
-    const id = await submit(call, caller, request, reply)
+    const id = await submit(call, webhook, request, reply)
     // Up to 64 MiB that nobody needs while the caller waits.
     request.body = undefined
     if (request.principal.dropIn.onHangUp === 'cancel') gone.addEventListener('abort', () => { cancelQuietly(id) })
@@ -63,8 +65,9 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
   }
 
   async function submit (
-    call: GenerationCall, caller: string, request: FastifyRequest, reply: FastifyReply
+    call: GenerationCall, webhook: WebhookWish | null, request: FastifyRequest, reply: FastifyReply
   ): Promise<string> {
+    const caller = callerOfRequest(request)
     const checked = await submitter.check({
       target: targetOf(request),
       given: call.given,
@@ -74,19 +77,17 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
       onMissing: config.SDAPI_UNKNOWN_NAMES,
       onDifference: 'warn',
       keyId: request.principal.keyId,
-      bulkId: null
+      bulkId: null,
+      webhook,
+      baseUrl: `${request.protocol}://${request.host}`
     })
     const id = newJobId()
-    const shortId = await shortIds.claim(id)
-    const origin = { shortId, caller, ip: request.ip }
-    await submitter.accept({ ...checked, request: { ...checked.request, dropIn: origin } }, id)
+    const origin = config.TRACKER_ENABLED ? { shortId: await shortIds.claim(id), caller, ip: request.ip } : null
+    const tracked = origin === null ? checked : { ...checked, request: { ...checked.request, dropIn: origin } }
+    await submitter.accept(tracked, id)
     await callerJobs.add(caller, id)
-    reply.header('x-job-id', shortId)
+    if (origin !== null) reply.header('x-job-id', origin.shortId)
     return id
-  }
-
-  function isProxyClient (request: FastifyRequest): boolean {
-    return config.AUTH_TOKEN !== '' && request.headers.authorization?.trim() === `Bearer ${config.AUTH_TOKEN}`
   }
 
   function cancelQuietly (id: string): void {
@@ -136,6 +137,24 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
 }
 
 export default generations
+
+/**
+ * Where async-proxy's clients want their answer, in the form that they know unless they say otherwise.
+ * @throws ServiceError `invalid_field_value`
+ */
+function webhookOf (body: unknown): WebhookWish | null {
+  const { webhookUrl, webhookKey, webhookFormat } = fieldsOf(body)
+  for (const [field, value] of Object.entries({ webhookUrl, webhookKey })) {
+    if (value !== undefined && value !== null && typeof value !== 'string') {
+      throw new ServiceError('invalid_field_value', `${field} must be text.`, { field })
+    }
+  }
+  return readWebhookWish({
+    webhookUrl: textOf(webhookUrl) ?? '',
+    webhookKey: textOf(webhookKey) ?? '',
+    webhookFormat: webhookFormat === 'standard' ? 'standard' : 'legacy'
+  })
+}
 
 /** One piece at a time: a slow reader must not make us hold many. */
 function stream (pieces: AsyncGenerator<string>): Readable {

@@ -3,8 +3,10 @@ import type { JobNotices } from '../jobs/notices.ts'
 import type { Submitter } from '../jobs/submit.ts'
 import { createCallerJobs, type CallerJobs } from './callers.ts'
 import { createServerFaces, type ServerFaces } from './faces.ts'
+import { createJobSearch, type JobSearch } from './job-search.ts'
 import { createOptionsDesk, type OptionsDesk } from './options.ts'
 import { createOwnOptions, type OwnOptionsStore } from './own-options.ts'
+import { startRetention, type Retention } from './retention.ts'
 import { createShortIds, type ShortIds } from './short-ids.ts'
 
 /** What stands behind the routes of the drop-in. */
@@ -17,13 +19,16 @@ export interface DropIn {
   readonly options: OptionsDesk
   readonly callerJobs: CallerJobs
   readonly shortIds: ShortIds
+  readonly search: JobSearch
+  readonly retention: Retention
   close (): Promise<void>
 }
 
 export function createDropIn (house: House, submitter: Submitter, notices: JobNotices): DropIn {
-  const { redis, keys, registry, states, store, connect } = house
+  const { redis, keys, registry, states, store, list, media, inputs, log, config, connect } = house
   const faces = createServerFaces({ registry, states, connect })
   const own = createOwnOptions(redis, keys)
+  const retention = startRetention({ store, list, media, inputs, log, days: config.TRACKER_RETENTION })
   return {
     house,
     submitter,
@@ -33,6 +38,11 @@ export function createDropIn (house: House, submitter: Submitter, notices: JobNo
     options: createOptionsDesk({ faces, own, registry, states }),
     callerJobs: createCallerJobs(redis, keys, store),
     shortIds: createShortIds(redis, keys),
-    close: faces.close
+    search: createJobSearch(list),
+    retention,
+    async close () {
+      retention.close()
+      await faces.close()
+    }
   }
 }

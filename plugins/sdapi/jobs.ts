@@ -1,0 +1,142 @@
+import { Readable } from 'node:stream'
+import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import { mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
+import { ServiceError } from '../../src/errors.ts'
+import type { Job } from '../../src/jobs/job.ts'
+import { checkImages, imageList, infoText } from '../../src/sdapi/answer.ts'
+import type { DropIn } from '../../src/sdapi/drop-in.ts'
+import {
+  failureEntry, listEntry, proxyProgress, proxyStates, timestampOf, trackerId, trackerStates, workflows
+} from '../../src/sdapi/words.ts'
+import { optional } from '../../src/simulator/wire/fields.ts'
+import { pydantic1 } from '../../src/simulator/wire/pydantic1.ts'
+import { readModel } from '../../src/simulator/wire/read-model.ts'
+import { isProxyClient, sendJson } from './call.ts'
+
+export interface JobsOptions {
+  readonly dropIn: DropIn
+  /** Whether the scope stands under `/async`. */
+  readonly path: 'plain' | 'async'
+}
+
+const reading = { access: { scope: 'jobs:read', bucket: 'status' } } as const
+const defaultLimit = 50
+/** async-proxy's own bounds of `/errors`. */
+const errorLimits = { usual: 50, most: 100, instead: 20 }
+
+const trackerQuery = {
+  ip: optional('string'), status: optional('string'), after: optional('integer'), limit: optional('integer', defaultLimit)
+}
+
+/** Jobs as the clients of the Job Tracker and of async-proxy look for them; README.md says which gets which. */
+const jobs: FastifyPluginAsync<JobsOptions> = async (app, { dropIn, path }) => {
+  const { shortIds, search, retention, house: { store, media, config } } = dropIn
+  const described = (name: string, summary: string) => ({ tags: ['A1111'], operationId: `a1111_${name}`, summary })
+
+  /** By either id; null where there is none or it is another's. */
+  async function find (request: FastifyRequest, allowed: typeof maySeeJob): Promise<Job | null> {
+    const { id } = request.params as { id: string }
+    const job = await store.find(await shortIds.resolve(id))
+    return job !== null && allowed(request.principal, job.keyId) ? job : null
+  }
+
+  /** An object whose images are streamed out of the store, between what comes before and behind them. */
+  async function sendWithImages (reply: FastifyReply, job: Job, before: object, behind: object): Promise<FastifyReply> {
+    await checkImages(media, job)
+    async function * pieces (): AsyncGenerator<string> {
+      yield `${JSON.stringify(before).slice(0, -1)},"images":`
+      yield * imageList(media, job.status === 'completed' ? job.result?.images ?? [] : [])
+      yield Object.keys(behind).length === 0 ? '}' : `,${JSON.stringify(behind).slice(1)}`
+    }
+    return await reply.type('application/json').send(Readable.from(pieces(), { highWaterMark: 1 }))
+  }
+
+  app.get('/job/:id', {
+    config: reading, schema: described('job', 'A job with its images, as the Job Tracker answers')
+  }, async (request, reply) => {
+    const job = await find(request, maySeeJob)
+    if (job === null) return sendJson(reply.code(404), { error: 'Job not found' })
+    return await sendWithImages(reply, job, {
+      id: trackerId(job),
+      prompt: job.submission.parameters.prompt ?? '',
+      status: trackerStates[job.status],
+      timestamp: timestampOf(job)
+    }, {})
+  })
+
+  app.get('/jobs', {
+    config: reading, schema: described('jobs', 'Jobs, as the Job Tracker or as async-proxy lists them')
+  }, async (request, reply) => {
+    const query = request.query as Record<string, unknown>
+    const asksTracker = Object.keys(trackerQuery).some(name => name in query)
+    const asksProxy = path === 'async' || isProxyClient(request, config) || request.principal.dropIn.answer === 'async'
+    const found = asksProxy && !asksTracker
+      ? await search.current(request.principal)
+      : await search.tracked(request.principal, readTrackerQuery(query))
+    return sendJson(reply, found.map(listEntry))
+  })
+
+  app.get('/jobs/:id', {
+    config: reading, schema: described('jobs_one', 'A job with its images, as async-proxy answers')
+  }, async (request, reply) => {
+    const job = await find(request, maySeeJob)
+    if (job === null) return sendJson(reply.code(404), { error: 'Not found' })
+    const info = job.status === 'completed' ? infoText(job) : job.error?.message ?? null
+    return await sendWithImages(reply, job, {
+      uuid: job.id, job_status: proxyStates[job.status], progress: proxyProgress(job)
+    }, { info })
+  })
+
+  app.delete('/jobs/:id', {
+    config: { access: { scope: 'jobs:write' } }, schema: described('jobs_cancel', 'Cancel a job')
+  }, async (request, reply) => {
+    const job = await find(request, mayCancelJob)
+    const done = job !== null && (job.status === 'cancelled' || await cancelled(job.id))
+    return await reply.code(done ? 204 : 404).send()
+  })
+
+  async function cancelled (id: string): Promise<boolean> {
+    try {
+      await store.cancel(id)
+      return true
+    } catch (error) {
+      if (error instanceof ServiceError && error.status < 500) return false
+      throw error
+    }
+  }
+
+  app.post('/jobs/purge', {
+    config: { access: { scope: 'queue:admin' } },
+    schema: described('jobs_purge', 'Remove jobs that are older than TRACKER_RETENTION now')
+  }, async (_request, reply) => sendJson(reply, { removed: await retention.purge() }))
+
+  app.get('/errors', {
+    config: reading, schema: described('errors', 'Failed jobs, as async-proxy lists them')
+  }, async (request, reply) => {
+    const { limit } = request.query as { limit?: string }
+    return sendJson(reply, (await search.failed(request.principal, errorLimit(limit))).map(failureEntry))
+  })
+
+  app.get('/workflows', {
+    config: reading, schema: described('workflows', 'The steps of jobs, as async-proxy tells them')
+  }, async (_request, reply) => sendJson(reply, workflows))
+}
+
+export default jobs
+
+function errorLimit (text: string | undefined): number {
+  if (text === undefined) return errorLimits.usual
+  const number = Math.trunc(Number(text))
+  return Number.isFinite(number) && number !== 0 ? Math.min(Math.max(number, 1), errorLimits.most) : errorLimits.instead
+}
+
+/** @throws ValidationFailure as A1111's own routes do */
+function readTrackerQuery (query: Readonly<Record<string, unknown>>) {
+  const { ip, status, after, limit } = readModel(pydantic1, trackerQuery, { ...query }, 'query')
+  return {
+    ip: ip as string | null,
+    status: status as string | null,
+    after: after as number | null,
+    limit: limit as number | null ?? defaultLimit
+  }
+}

@@ -1,0 +1,74 @@
+import { seesAllJobs, type Principal } from '../access/principal.ts'
+import type { JobStatus } from '../../schemas/job-status.ts'
+import type { Job } from '../jobs/job.ts'
+import type { JobList } from '../jobs/list.ts'
+import { trackerStates } from './words.ts'
+
+/** What the Job Tracker's list can be asked for. */
+export interface TrackerQuery {
+  readonly ip: string | null
+  readonly status: string | null
+  /** Seconds since the epoch; only later ones. */
+  readonly after: number | null
+  readonly limit: number
+}
+
+export interface JobSearch {
+  /** Jobs of the drop-in, newest first. */
+  tracked (principal: Principal, query: TrackerQuery): Promise<Job[]>
+  /** Active jobs, and those that ended well or were cancelled within the last minutes, newest first. */
+  current (principal: Principal): Promise<Job[]>
+  /** Failed jobs, newest first. */
+  failed (principal: Principal, limit: number): Promise<Job[]>
+}
+
+/** async-proxy shows what has ended for so long. */
+const shownAfterEndMs = 5 * 60_000
+const pageSize = 200
+/** Records that one call reads at the most. */
+const mostExamined = 10_000
+const mostListed = 1000
+
+export function createJobSearch (list: JobList): JobSearch {
+  const own = (principal: Principal) => seesAllJobs(principal) ? {} : { keyId: principal.keyId ?? '' }
+
+  async function search (
+    filter: { readonly keyId?: string, readonly status?: JobStatus, readonly since?: number },
+    limit: number, fits: (job: Job) => boolean
+  ): Promise<Job[]> {
+    const found: Job[] = []
+    let cursor: string | undefined
+    for (let examined = 0; examined < mostExamined && found.length < limit; examined += pageSize) {
+      const page = await list.page({
+        ...filter, order: 'newest', limit: pageSize, offset: 0, ...(cursor === undefined ? {} : { cursor })
+      })
+      found.push(...page.jobs.filter(fits))
+      if (page.nextCursor === null) break
+      cursor = page.nextCursor
+    }
+    return found.slice(0, limit)
+  }
+
+  return {
+    async tracked (principal, { ip, status, after, limit }) {
+      const since = after === null ? {} : { since: (after + 1) * 1000 }
+      return await search({ ...own(principal), ...since }, Math.min(Math.max(0, limit), mostListed), job => {
+        const origin = job.submission.dropIn
+        return origin !== undefined && (ip === null || origin.ip === ip) &&
+          (status === null || trackerStates[job.status].toLowerCase() === status.toLowerCase())
+      })
+    },
+    async current (principal) {
+      const recently = Date.now() - shownAfterEndMs
+      const ended = (job: Job) => (job.endedAt ?? 0) >= recently
+      const groups = await Promise.all([
+        search({ ...own(principal), status: 'pending' }, mostListed, () => true),
+        search({ ...own(principal), status: 'processing' }, mostListed, () => true),
+        search({ ...own(principal), status: 'completed' }, mostListed, ended),
+        search({ ...own(principal), status: 'cancelled' }, mostListed, ended)
+      ])
+      return groups.flat().toSorted((one, other) => other.createdAt - one.createdAt)
+    },
+    failed: async (principal, limit) => await search({ ...own(principal), status: 'failed' }, limit, () => true)
+  }
+}
