@@ -1,0 +1,146 @@
+import t from 'tap'
+import { quick, startService, type JsonBody } from '../helper.ts'
+import { keyHeaders } from './access-key.ts'
+
+const idle = await startService(t, { worker: 'none' })
+const second = await idle.request('POST', '/api/v1/servers', { alias: 'Second', apiUrl: 'http://127.0.0.1:9' })
+t.equal(second.status, 201)
+
+const submit = async (prompt: string, more: object = {}, headers = {}) => {
+  const body = { target_server_alias: 'Main', generation_params: { ...quick, prompt }, ...more }
+  const answer = await idle.request('POST', '/api/v2/generate', body, headers)
+  if (answer.status !== 202) throw new Error(JSON.stringify(answer.body))
+  return String(answer.body.id)
+}
+const list = async (query: string, headers = {}) => {
+  const { status, body } = await idle.request('GET', `/api/v2/jobs?${query}`, undefined, headers)
+  if (status !== 200) throw new Error(JSON.stringify(body))
+  const jobs = body.jobs as JsonBody[]
+  const ids = jobs.map(({ id }) => String(id))
+  return { ...body, ids, next: body.next_cursor as string | null, total: Number(body.total) }
+}
+
+t.test('pages by cursor stay right while jobs arrive', async t => {
+  const early: string[] = []
+  for (let count = 0; count < 11; count++) early.push(await submit(`early ${count}`))
+  const seen: string[] = []
+  let cursor: string | null = ''
+  while (cursor !== null) {
+    const page: Awaited<ReturnType<typeof list>> = await list(`limit=4${cursor === '' ? '' : `&cursor=${cursor}`}`)
+    seen.push(...page.ids)
+    cursor = page.next
+    await submit('late')
+  }
+  t.same(seen, early.toReversed(), 'each of them once, newest first, and none of the late ones')
+
+  const oldestFirst = await list('order=asc&limit=5&offset=3')
+  t.same(oldestFirst.ids, early.slice(3, 8))
+  t.equal((await list('limit=1000')).ids.length, 14)
+  t.match(await list('order=ASC&limit=2'), { filters: { order: 'ASC', limit: 2 }, count: 2, total: 14 })
+})
+
+t.test('filters: status, server, key, since, text and application', async t => {
+  const { id: keyId, headers } = await keyHeaders(idle)
+  const cancelled = await submit('Ünicode "quoted" 100% [x]', { app_type: 'comfyui' })
+  await idle.request('POST', `/api/v2/jobs/${cancelled}/cancel`)
+  const elsewhere = await submit('at the second', { target_server_alias: 'second' })
+  const owned = await submit('owned', {}, headers)
+
+  t.same((await list('status=cancelled')).ids, [cancelled])
+  t.same((await list('server=SECOND')).ids, [elsewhere])
+  t.same((await list(`key=${keyId}`)).ids, [owned])
+  t.same((await list('app_type=comfyui')).ids, [cancelled])
+  t.same((await list(`search=${encodeURIComponent('"QUOTED" 100% [')}`)).ids, [cancelled])
+  t.same((await list(`search=${encodeURIComponent('Ünicode')}`)).ids, [cancelled])
+  t.same((await list('search=nowhere')).ids, [])
+  const since = String((await idle.job(elsewhere)).creation_timestamp)
+  const recent = await list(`since=${since}`)
+  t.same(recent.ids, [owned, elsewhere])
+  t.equal(recent.total, 2)
+  t.same((await list(`since=${since}&status=pending&server=Main`)).ids, [owned])
+
+  const wrong: Array<[query: string, status: number, field: string]> = [
+    ['status=done', 400, 'status'], ['limit=x', 400, 'limit'], ['limit=0', 400, 'limit'], ['offset=-1', 400, 'offset'],
+    ['cursor=abc', 400, 'cursor'], ['since=yesterday', 400, 'since'], ['since=1998-12-31T23:59:60Z', 400, 'since'],
+    ['order=up', 400, 'order'], ['server=Thrid', 404, 'server']
+  ]
+  for (const [query, status, field] of wrong) {
+    t.match(await idle.request('GET', `/api/v1/queue/jobs?${query}`), { status, body: { details: { field } } }, query)
+  }
+})
+
+t.test('a key sees its own jobs, unless it may see all', async t => {
+  const mine = await keyHeaders(idle)
+  const other = await keyHeaders(idle)
+  const watcher = await keyHeaders(idle, { scopes: ['jobs:read', 'jobs:read:all', 'jobs:write'] })
+  const id = await submit('private', {}, mine.headers)
+  const bulk = await idle.request('POST', '/api/v2/generate/bulk',
+    { target_server_alias: 'Main', generation_params: quick, bulk_quantity: 2 }, mine.headers)
+  const bulkId = String(bulk.body.bulk_job_id)
+
+  t.same((await list('limit=100', mine.headers)).ids.length, 3)
+  t.same((await list('limit=100', other.headers)).ids, [])
+  t.match(await idle.request('GET', `/api/v2/jobs?key=${mine.id}`, undefined, other.headers), {
+    status: 403, body: { error: 'permission_denied', details: { field: 'key' } }
+  })
+  t.equal((await list(`key=${mine.id}`, mine.headers)).ids.length, 3)
+  t.equal((await list(`key=${mine.id}`, watcher.headers)).ids.length, 3)
+
+  // Every route with the id of a job or a bulk, out of the service's own documentation.
+  const { paths = {} } = idle.app.swagger()
+  let tried = 0
+  for (const [path, item] of Object.entries(paths)) {
+    if (!/\{(jobId|bulkId)\}/.test(path)) continue
+    for (const method of Object.keys(item ?? {})) {
+      const url = path.replace('{jobId}', id).replace('{bulkId}', bulkId)
+      const answer = await idle.request(method.toUpperCase(), url, undefined, other.headers)
+      t.match(answer, { status: 404, body: { success: false, error: /^(job|bulk)_not_found$/ } }, `${method} ${path}`)
+      const invented = await idle.request(method.toUpperCase(),
+        path.replace(/\{\w+\}/, '00000000-0000-4000-8000-000000000000'), undefined, other.headers)
+      t.equal(JSON.stringify(invented.body.error), JSON.stringify(answer.body.error), 'as if it were not there')
+      tried++
+    }
+  }
+  t.ok(tried >= 30, `${tried} routes were tried`)
+  t.equal((await idle.job(id)).status, 'pending', 'nothing happened to it')
+
+  t.equal((await idle.request('GET', `/api/v2/jobs/${id}`, undefined, watcher.headers)).status, 200)
+  t.equal((await idle.request('POST', `/api/v2/jobs/${id}/cancel`, undefined, watcher.headers)).status, 404, 'seeing is not cancelling')
+  t.equal((await idle.request('POST', `/api/v2/jobs/${id}/cancel`, undefined, mine.headers)).status, 200)
+})
+
+t.test('cancel, retry, run-now and delete, and what each refuses', async t => {
+  const ids = [await submit('one'), await submit('two'), await submit('three')]
+  const [one = '', two = '', three = ''] = ids
+  const act = async (id: string, action: string, base = '/api/v2/jobs') => await idle.request('POST', `${base}/${id}/${action}`)
+  t.match(await act(three, 'run-now'), { status: 200, body: { job: { queue_position: 1 } } })
+  t.match(await act(two, 'dispatch', '/api/v1/queue/jobs'), { status: 200, body: { job: { status: 'pending' } } })
+  t.match(await act(one, 'retry'), { status: 400, body: { error: 'job_operation_invalid', details: { current_status: 'pending' } } })
+  t.match(await act(one, 'cancel'), { status: 200, body: { success: true, message: String, job: { status: 'cancelled', queue_position: null } } })
+  t.match(await act(one, 'cancel'), { status: 400, body: { error: 'job_operation_invalid', details: { current_status: 'cancelled' } } })
+  t.match(await act(one, 'run-now'), { status: 400, body: { error: 'job_operation_invalid' } })
+  t.match(await act(one, 'retry', '/api/v2/queue/jobs'), { status: 200, body: { job: { status: 'pending', completion_timestamp: null } } })
+  for (const [index, base] of ['/api/v1/jobs', '/api/v1/queue/jobs', '/api/v2/jobs'].entries()) {
+    const path = `${base}/${ids[index] ?? ''}`
+    t.match(await idle.request('DELETE', path), { status: 200, body: { success: true, message: String } }, 'a waiting one goes too')
+    t.match(await idle.request('GET', path), { status: 404, body: { error: 'job_not_found', details: { job_id: ids[index] as string } } })
+    t.equal((await idle.request('DELETE', path)).status, 404)
+  }
+})
+
+t.test('a running job has to be cancelled before it is deleted, and takes its files with it', async t => {
+  const service = await startService(t, { simulator: { stepMilliseconds: 40 } })
+  const id = await service.submit({ ...quick, steps: 60 })
+  await service.until(id, 'processing')
+  t.match(await service.request('DELETE', `/api/v1/jobs/${id}`), { status: 400, body: { error: 'job_operation_invalid' } })
+  await service.request('POST', `/api/v1/jobs/${id}/cancel`)
+  const job = await service.until(id, 'cancelled')
+  t.equal((await service.request('DELETE', `/api/v1/jobs/${id}`)).status, 200)
+  for (const { url } of job.images) t.equal((await fetch(service.url + url)).status, 404)
+
+  const done = await service.until(await service.submit(quick), 'completed')
+  const [image] = done.images
+  t.equal((await fetch(service.url + (image?.url ?? ''))).status, 200)
+  t.equal((await service.request('DELETE', `/api/v2/jobs/${done.id}`)).status, 200)
+  t.equal((await fetch(service.url + (image?.url ?? ''))).status, 404)
+})
