@@ -1,9 +1,12 @@
 import { CivitaiUser, ImageInfoView, ModelInfo, RefreshAnswer, RefreshRequest } from './model-civitai.ts'
+import { DeletionAnswer, DuplicatesView } from './model-disk.ts'
 import { HashAnswer, ScanView } from './model-scan.ts'
+import { ModelsCacheView, VerifyAnswer } from './model-verify.ts'
 import { ChoiceView, ModelAnswer, ModelCivitai, ModelImage, ModelListView, ModelServer, ModelView } from './model.ts'
 
 /** Schemas about models that routes refer to by name. */
 export const modelSchemas = [
   ModelServer, ModelImage, ModelCivitai, ModelView, ModelListView, ModelAnswer, ChoiceView, ScanView, HashAnswer,
-  ModelInfo, RefreshRequest, RefreshAnswer, ImageInfoView, CivitaiUser
+  ModelInfo, RefreshRequest, RefreshAnswer, ImageInfoView, CivitaiUser,
+  DeletionAnswer, DuplicatesView, VerifyAnswer, ModelsCacheView
 ]

@@ -3,6 +3,8 @@ import type { House } from '../../src/house.ts'
 import choiceRoutes from './choices.ts'
 import civitaiRoutes from './civitai.ts'
 import modelActionRoutes from './model-actions.ts'
+import modelDebugRoutes from './model-debug.ts'
+import modelDiskRoutes from './model-disk.ts'
 import modelMetadataRoutes from './model-metadata.ts'
 import modelPreviewRoutes from './model-previews.ts'
 import modelScanRoutes from './model-scan.ts'
@@ -20,6 +22,8 @@ const modelRoutes: FastifyPluginAsync<ModelRoutesOptions> = async (app, { house:
   await app.register(modelScanRoutes, { board, maintenance, folders: desk.folders })
   await app.register(modelListRoutes, { catalogue, registry, views })
   await app.register(modelActionRoutes, { catalogue, desk, views })
+  await app.register(modelDiskRoutes, { catalogue, desk })
+  await app.register(modelDebugRoutes, { catalogue, registry, states })
   await app.register(modelMetadataRoutes, { catalogue, refresher, views })
   await app.register(modelPreviewRoutes, { catalogue, pictures })
   await app.register(civitaiRoutes, { civitai, catalogue })

@@ -2,6 +2,8 @@ import { readdir, stat } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { ServiceError } from '../errors.ts'
 import type { Catalogue } from './catalogue.ts'
+import { deleteFile, type Deletion } from './delete.ts'
+import { duplicatesOf, removeDuplicates, type DuplicateGroup } from './duplicates.ts'
 import type { ModelFileStore } from './file-store.ts'
 import type { ModelFolder } from './folders.ts'
 import type { FileHashes } from './hash-thread.ts'
@@ -16,6 +18,11 @@ export interface ModelDesk {
   calculateHash (model: Model, signal: AbortSignal): Promise<FileHashes>
   /** Reads header, sidecars and previews of all files of a model anew; the model as it is then. */
   rescan (model: Model): Promise<Model>
+  /** Deletes one of a model's files, its first unless a path within its folder says which. */
+  deleteFromDisk (model: Model, path?: string): Promise<Deletion>
+  duplicates (): Promise<DuplicateGroup[]>
+  /** Deletes all but one file of each group with one of these hashes. */
+  removeDuplicates (hashes: readonly string[]): Promise<Deletion>
 }
 
 export interface ModelDeskDependencies {
@@ -41,6 +48,22 @@ export function createModelDesk ({ catalogue, files, hasher, folders }: ModelDes
       fileOf(model)
       await files.write(await Promise.all(model.files.map(inspectAgain)))
       return await catalogue.require(String(model.id))
+    },
+    async deleteFromDisk (model, path) {
+      const file = path === undefined ? fileOf(model) : model.files.find(known => known.path === path)
+      if (file === undefined) {
+        throw new ServiceError('model_not_on_disk', `No model folder of this machine has ${path}.`, { field: 'path' })
+      }
+      return await deleteFile(file, files)
+    },
+    duplicates: async () => duplicatesOf(await catalogue.state()),
+    async removeDuplicates (hashes) {
+      const groups = duplicatesOf(await catalogue.state()).filter(({ sha256 }) => hashes.includes(sha256))
+      const outcomes: Deletion[] = []
+      for (const group of groups) outcomes.push(await removeDuplicates(group, { store: files, hasher }))
+      return {
+        deleted: outcomes.flatMap(({ deleted }) => deleted), problems: outcomes.flatMap(({ problems }) => problems)
+      }
     }
   }
 }

@@ -28,7 +28,7 @@ export interface WalkReport {
   readonly onUnreadable: (path: string) => void
 }
 
-const modelEnding = /\.(safetensors|sft|ckpt|pt|pth|bin|gguf)$/i
+export const modelEnding = /\.(safetensors|sft|ckpt|pt|pth|bin|gguf)$/i
 /** Folders of repositories and of deleted files are nobody's models. */
 const passedOver = /^(\.|__|\$RECYCLE\.BIN$|lost\+found$)/i
 

@@ -112,11 +112,13 @@ t.test('model folders', async t => {
   })
 
   t.test('are read again only where something changed, and a renamed file keeps its hash', async t => {
-    t.match((await scan(service)).stats, { total: 7, skipped: 7, added: 0, updated: 0, deleted: 0, hashesCalculated: 0 })
+    const unchanged = { total: 7, skipped: 7, added: 0, updated: 0, deleted: 0, hashesCalculated: 0 }
+    t.match((await scan(service)).stats, unchanged)
     await writeFile(join(folder, 'Lora/film-grain.json'), JSON.stringify({ 'activation text': 'new words' }))
     await rename(join(folder, 'VAE/sdxl_vae.safetensors'), join(folder, 'VAE/other_vae.safetensors'))
     await rm(join(folder, 'LyCORIS/eyes.safetensors'))
-    t.match((await scan(service)).stats, { total: 6, skipped: 4, updated: 1, added: 1, deleted: 2, hashesCalculated: 0 })
+    t.match((await scan(service)).stats,
+      { total: 6, skipped: 4, updated: 1, added: 1, deleted: 2, hashesCalculated: 0 })
     t.match(await get('film-grain'), { trigger_words: ['new words'] })
     t.match(await get('other_vae'), { hash_sha256: await sha256sum(join(folder, 'VAE/other_vae.safetensors')) })
   })

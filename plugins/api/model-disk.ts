@@ -1,0 +1,107 @@
+import { basename } from 'node:path'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import { errorResponses } from '../../schemas/error.ts'
+import { Ref } from '../../schemas/kit.ts'
+import { DeletionAnswer, DuplicatesView } from '../../schemas/model-disk.ts'
+import { ModelReference, ModelType } from '../../schemas/model.ts'
+import type { Catalogue } from '../../src/models/catalogue.ts'
+import type { Deletion } from '../../src/models/delete.ts'
+import type { ModelDesk } from '../../src/models/desk.ts'
+
+export interface ModelDiskOptions {
+  readonly catalogue: Catalogue
+  readonly desk: ModelDesk
+}
+
+const changing = { access: { scope: 'models:write' } } as const
+
+/** Deleting model files, and finding those that are there twice. */
+const modelDisk: FastifyPluginAsyncTypebox<ModelDiskOptions> = async (app, { catalogue, desk }) => {
+  const answer = { 200: { ...Ref(DeletionAnswer), description: 'What was done.' }, ...errorResponses(400, 403, 404, 409) }
+
+  app.delete('/api/v1/models/delete-from-disk', {
+    config: changing,
+    schema: {
+      operationId: 'delete_model_from_disk',
+      tags: ['Models'],
+      summary: 'Delete a model file named by folder and file name',
+      description: 'With its previews and sidecars. Servers that had it keep it in their lists until they refresh.',
+      body: Type.Object({
+        filename: Type.String({ maxLength: 255, description: 'Its file name.' }),
+        local_path: Type.Optional(Type.String({ maxLength: 1024, description: 'Its local_path, if it lies in a folder.' })),
+        type: Type.Optional(ModelType)
+      }),
+      response: answer
+    }
+  }, async request => {
+    const { filename, local_path: folder = '', type } = request.body
+    const path = folder === '' ? filename : `${folder}/${filename}`
+    return render(await desk.deleteFromDisk(await catalogue.require(path, type), path))
+  })
+
+  app.delete('/api/v1/models/:id', {
+    config: changing,
+    schema: {
+      operationId: 'delete_model',
+      tags: ['Models'],
+      summary: 'Delete a model\'s file',
+      description: 'With its previews and sidecars. Of several equal files only the first goes.',
+      params: ModelReference,
+      response: answer
+    }
+  }, async request => render(await desk.deleteFromDisk(await catalogue.require(request.params.id))))
+
+  app.get('/api/v1/models/duplicates', {
+    config: { access: { scope: 'models:read' } },
+    schema: {
+      operationId: 'list_duplicates',
+      tags: ['Models'],
+      summary: 'List files of equal content',
+      description: 'By their whole SHA-256; files without one are not compared.',
+      response: { 200: { ...Ref(DuplicatesView), description: 'The groups.' }, ...errorResponses(403) }
+    }
+  }, async () => {
+    const groups = await desk.duplicates()
+    return {
+      success: true as const,
+      count: groups.reduce((sum, { files }) => sum + files.length - 1, 0),
+      bytes: groups.reduce((sum, { files }) => sum + files.slice(1).reduce((size, file) => size + file.size, 0), 0),
+      groups: groups.map(({ sha256, files }) => ({
+        hash: sha256,
+        files: files.map(({ absolutePath, path, root }, index) => ({
+          filename: basename(absolutePath), path, folder: basename(root), keep: index === 0
+        }))
+      }))
+    }
+  })
+
+  app.post('/api/v1/models/cleanup-duplicates', {
+    config: changing,
+    schema: {
+      operationId: 'cleanup_duplicates',
+      tags: ['Models'],
+      summary: 'Delete all but one file of each group',
+      description: 'Only of the groups whose hashes are given, and only after hashing each of their files once more.',
+      body: Type.Object({
+        hashes: Type.Array(Type.String({ pattern: '^[0-9a-f]{64}$' }), {
+          minItems: 1, maxItems: 1000, description: 'Hashes out of the list of duplicates.'
+        })
+      }),
+      response: answer
+    }
+  }, async request => render(await desk.removeDuplicates(request.body.hashes)))
+}
+
+export default modelDisk
+
+function render ({ deleted, problems }: Deletion) {
+  const models = deleted.filter(({ type }) => type === 'model').length
+  return {
+    success: models > 0,
+    message: models === 0 ? 'Nothing was deleted.' : `${models} model file${models === 1 ? ' was' : 's were'} deleted.`,
+    deletedFiles: deleted.map(({ type, name }) => ({ type, path: name })),
+    clearedCount: models,
+    errors: [...problems]
+  }
+}
