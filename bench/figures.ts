@@ -5,6 +5,7 @@ import * as images from './figures/images.ts'
 import * as latency from './figures/latency.ts'
 import * as list from './figures/list.ts'
 import * as memory from './figures/memory.ts'
+import * as models from './figures/models.ts'
 import * as submissions from './figures/submissions.ts'
 import * as throughput from './figures/throughput.ts'
 import type { Row } from './table.ts'
@@ -17,5 +18,5 @@ export interface Figure {
 
 /** Everything that can be measured, by the name that selects it. */
 export const figures: Readonly<Record<string, Figure>> = {
-  gap, latency, submissions, throughput, list, memory, cancel, images, failover
+  gap, latency, submissions, throughput, list, memory, cancel, images, failover, models
 }

@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto'
+import type { Job } from '../../src/jobs/job.ts'
 import { createKeys } from '../../src/redis/keys.ts'
 import { fill } from '../ground/fill.ts'
 import { withGround, type Ground } from '../ground/ground.ts'
@@ -16,25 +18,32 @@ const keys = createKeys('sq')
  */
 export async function measure (): Promise<Row[]> {
   const like = await makeOrdinaryJob()
+  return [
+    await measureOwnedBy('an access key', 'mk_alpha', like),
+    await measureOwnedBy('nobody', null, like)
+  ]
+}
+
+async function measureOwnedBy (owner: string, keyId: string | null, like: Job): Promise<Row> {
   return await withGround(async ground => {
     const before = await usedBytes(ground)
     await fill(ground.redis, like, {
       count: jobs,
-      serverIds: ['one-server', 'another-server'],
-      keyIds: ['mk_alpha', 'mk_beta'],
+      serverIds: [randomUUID(), randomUUID()],
+      keyIds: [keyId],
       endOf: () => 'completed',
       promptOf: () => ''
     })
     const perJob = (await usedBytes(ground) - before) / jobs
     const record = await recordBytes(ground)
-    return [{
-      figure: `${about}, ordinary parameters, with a key`,
+    return {
+      figure: `${about}, of ${owner}`,
       measured: `${Math.round(perJob)} B`,
-      limit: `its record alone ${record.bytes} B: ${record.fields}`,
+      limit: `record alone ${record.bytes} B (${record.fields})`,
       ratio: (perJob / record.bytes).toFixed(2),
       goal: `≤ ${goal} B`,
       ok: perJob <= goal
-    }]
+    }
   })
 }
 

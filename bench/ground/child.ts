@@ -6,6 +6,7 @@ import type { Ground } from './ground.ts'
 /** A process of its own, so that it does not share the event loop with what measures it. */
 export interface Child {
   readonly pid: number
+  isRunning (): boolean
   /** Has the child do something and gives its answer. @throws Error with what went wrong there, or if it ended */
   ask<Answer> (question: string, value?: unknown): Promise<Answer>
   /** As a power cut would end it. */
@@ -32,8 +33,10 @@ export function startChild (
     for (const [id, settle] of waiting) settle({ id, error: `${module.pathname} ended` })
   })
 
+  const isRunning = () => child.exitCode === null && child.signalCode === null
+
   async function end (signal: NodeJS.Signals): Promise<void> {
-    if (child.exitCode !== null || child.signalCode !== null) return
+    if (!isRunning()) return
     const ended = once(child, 'exit')
     child.kill(signal)
     await ended
@@ -42,6 +45,7 @@ export function startChild (
   ground.onClose(() => end('SIGTERM'))
   return {
     pid: child.pid ?? 0,
+    isRunning,
     async ask<Answer> (question: string, value?: unknown) {
       const id = asked++
       const reply = await new Promise<Reply>(resolve => {

@@ -10,6 +10,7 @@ import { until } from './until.ts'
 /** The product in a process of its own, started by its own command line. */
 export interface ServiceProcess extends Child {
   readonly url: string
+  readLog (): Promise<string>
   /** Resolves once its log has this text. */
   logged (text: string): Promise<void>
 }
@@ -48,10 +49,12 @@ export async function launchService (
     }
   })
   await log.close()
+  const readLog = () => readFile(logPath, 'utf8')
   return {
     ...child,
     url: `http://127.0.0.1:${port}`,
-    logged: text => until(async () => (await readFile(logPath, 'utf8')).includes(text), `the log says: ${text}`)
+    readLog,
+    logged: text => until(async () => (await readLog()).includes(text), `the log says: ${text}`)
   }
 }
 
@@ -63,6 +66,7 @@ export async function startService (
   const caller = createCaller(service.url)
   ground.onClose(caller.close)
   await until(async () => {
+    if (!service.isRunning()) throw new Error(`the service ended at once: ${await service.readLog()}`)
     const health = await caller.get('/health').catch(() => null)
     return health !== null && (options.command === 'api' || allOnline(health))
   }, 'the service is up')

@@ -1,0 +1,125 @@
+import { readFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createKeys } from '../src/redis/keys.ts'
+import { createRandom } from '../src/simulator/random.ts'
+import { startSimulator } from '../src/simulator/simulator.ts'
+import { createCaller } from './ground/caller.ts'
+import { findProblems, readJobs } from './ground/consistency.ts'
+import { closeEverything, withGround, type Ground } from './ground/ground.ts'
+import { launchService, startService, type ServiceProcess } from './ground/service.ts'
+import { median } from './statistics.ts'
+
+/**
+ * Kills worker processes and Redis at random moments while jobs come in, then counts what became of them:
+ * `node bench/kill-soak.mjs [kills] [seed]`.
+ */
+
+/** Pauses between two kills are up to this long, in milliseconds. */
+const longestPause = 4000
+/** Jobs wait in line up to this number, so that there is always something to lose. */
+const longestLine = 12
+
+interface Kill {
+  readonly what: 'serving worker' | 'standing-by worker' | 'Redis'
+  readonly moment: number
+}
+
+/** @returns the exit code: 0 where nothing was lost, doubled or left inconsistent */
+export async function main ([killCount = '60', seed = '7']: readonly string[]): Promise<number> {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => { closeEverything().finally(() => process.exit(130)) })
+  }
+  return await withGround(async ground => await soak(ground, Number(killCount), createRandom(Number(seed))))
+}
+
+async function soak (ground: Ground, killCount: number, random: () => number): Promise<number> {
+  const simulator = await startSimulator({ stepMilliseconds: 20, loadMilliseconds: 0 })
+  ground.onClose(simulator.close)
+  const servers = { Main: simulator.url }
+  const api = await startService(ground, { command: 'api', servers })
+  const startWorker = async () => await launchService(ground, { command: 'worker', servers })
+  const workers = [await startWorker(), await startWorker()]
+  const keys = createKeys('sq')
+  const openJobs = async () => (await Promise.all(['pending', 'processing'].map(async status =>
+    await ground.redis.zcard(keys.key('jobs', '*', '*', status))))).reduce((sum, count) => sum + count)
+
+  const accepted: string[] = []
+  const over = new AbortController()
+  async function submitOn (): Promise<void> {
+    const caller = createCaller(api.url)
+    ground.onClose(caller.close)
+    for (let number = 0; !over.signal.aborted; await sleep(50)) {
+      if (await openJobs() >= longestLine) continue
+      const parameters = { prompt: `number ${number}`, steps: 5 + Math.floor(random() * 40), width: 64, height: 64 }
+      const answer = await caller.post('/api/v2/generate', { target_server_alias: 'Main', generation_params: parameters })
+        .catch(() => null) as { id: string } | null
+      if (answer === null) continue
+      accepted.push(answer.id)
+      number++
+    }
+  }
+  const submitting = submitOn()
+
+  const kills: Kill[] = []
+  const recoveries: number[] = []
+  for (let number = 1; number <= killCount; number++) {
+    await sleep(random() * longestPause)
+    const moment = Date.now()
+    const kill = { moment, what: await killOne(ground, workers, random, startWorker) }
+    kills.push(kill)
+    const begun = () => simulator.state().generations.find(({ startedAt }) => startedAt > moment)
+    while (begun() === undefined) await sleep(5)
+    const recovery = (begun()?.startedAt ?? 0) - moment
+    recoveries.push(recovery)
+    process.stderr.write(`kill ${number}: ${kill.what}, generating ${recovery} ms later\n`)
+  }
+  over.abort()
+  await submitting
+  while (await openJobs() > 0) await sleep(50)
+
+  const { generations, mostInFlight } = simulator.state()
+  const problems = await findProblems(accepted, { look: ground.redis, keys, dataDirectory: ground.folder })
+  const jobs = await readJobs({ look: ground.redis, keys, dataDirectory: ground.folder })
+  const excess = [...jobs.keys()].filter(id => {
+    const starts = generations.filter(({ taskId }) => taskId === id).map(({ startedAt }) => startedAt)
+    const hits = kills.filter(({ moment }) => moment >= (starts[0] ?? 0) && moment <= (starts.at(-1) ?? 0))
+    return starts.length > 1 + hits.length
+  })
+  const slowest = (what: Kill['what']) => {
+    const times = recoveries.filter((_time, index) => kills[index]?.what === what)
+    return times.length === 0 ? `${what}: none` : `${what}: ${times.length} kills, median ${median(times)} ms, most ${Math.max(...times)} ms`
+  }
+  const statuses = [...jobs.values()].map(({ status }) => status)
+  process.stdout.write([
+    `jobs accepted: ${accepted.length}; in Redis: ${jobs.size}; completed: ${statuses.filter(one => one === 'completed').length}`,
+    `generations: ${generations.length}; jobs with more than 1 + kills that hit them: ${excess.length}`,
+    `most generations at the server at once: ${mostInFlight}`,
+    ...(['serving worker', 'standing-by worker', 'Redis'] as const).map(what => `kill to next generation, ${slowest(what)}`),
+    `lost, ended twice or inconsistent: ${problems.length}`,
+    ...problems
+  ].join('\n') + '\n')
+  return problems.length === 0 && excess.length === 0 ? 0 : 1
+}
+
+/** Kills a worker, which is started again at once, or Redis, which this process starts again. */
+async function killOne (
+  ground: Ground, workers: ServiceProcess[], random: () => number, startWorker: () => Promise<ServiceProcess>
+): Promise<Kill['what']> {
+  if (random() < 0.4) {
+    const [, pid] = /process_id:(\d+)/.exec(await ground.redis.info('server')) ?? []
+    process.kill(Number(pid), 'SIGKILL')
+    return 'Redis'
+  }
+  const index = Math.floor(random() * workers.length)
+  const worker = workers[index]
+  const serving = worker !== undefined && await servesNow(ground, worker)
+  await worker?.kill()
+  workers[index] = await startWorker()
+  return serving ? 'serving worker' : 'standing-by worker'
+}
+
+/** Whether the process was the last to begin a generation. */
+async function servesNow ({ folder }: Ground, worker: ServiceProcess): Promise<boolean> {
+  const log = await readFile(`${folder}/worker-${new URL(worker.url).port}.log`, 'utf8')
+  return log.includes('generation started') && !log.includes('another process serves')
+}
