@@ -49,6 +49,8 @@ export interface WebhookGround {
 
 /** Time beyond the longest attempt after which its slot counts as left behind, in milliseconds. */
 const slotMargin = 5000
+/** How long receivers may take to answer when the service stops, in milliseconds. */
+const lastAnswers = 1000
 const hour = 3_600_000
 
 export function createWebhookHouse (redis: Redis, ground: WebhookGround): WebhookHouse {
@@ -108,7 +110,9 @@ export async function startWebhooks (
   return {
     async close (deadlineMs) {
       // What is not delivered by then stays in the outbox or the queue.
+      const patience = setTimeout(deliverer.stop, Math.min(lastAnswers, deadlineMs))
       await Promise.all([relay.close(), worker.close(deadlineMs)])
+      clearTimeout(patience)
       await queue.close()
     }
   }

@@ -10,6 +10,8 @@ export interface GuardedPost {
   readonly body: Buffer
   /** Milliseconds for all of it: name, connection, sending, answer. */
   readonly deadline: number
+  /** Ends it early. */
+  readonly signal?: AbortSignal
 }
 
 export interface PostAnswer {
@@ -33,8 +35,9 @@ const bodyPatience = 2000
  * @throws EgressRefusal, or an Error that says what went wrong
  */
 export async function guardedPost (guard: Pick<EgressGuard, 'connect'>, post: GuardedPost): Promise<PostAnswer> {
-  const { url, reach, headers, body, deadline } = post
-  const over = AbortSignal.timeout(deadline)
+  const { url, reach, headers, body, deadline, signal } = post
+  const inTime = AbortSignal.timeout(deadline)
+  const over = signal === undefined ? inTime : AbortSignal.any([inTime, signal])
   const socket = await guard.connect(url, reach, over)
   const address = socket.remoteAddress ?? ''
   const request = httpRequest({

@@ -23,6 +23,8 @@ export type NextStep =
 export interface Deliverer {
   /** Makes the next attempt of a round, if it is still to be made. */
   attempt (id: string, round: number): Promise<NextStep>
+  /** Breaks off the attempts under way, which then count for nothing and are made again by whoever comes next. */
+  stop (): void
 }
 
 export interface DelivererDependencies {
@@ -60,6 +62,7 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
   const { deliveries, endpoints, keySide, vault, guard, schedule, timeout, userAgent, log } = dependencies
   const { readFile, isOutdated, now = Date.now, random = Math.random } = dependencies
   const lifetime = eventLifetime(schedule)
+  const leaving = new AbortController()
 
   async function attempt (id: string, round: number): Promise<NextStep> {
     const delivery = await deliveries.find(id)
@@ -105,6 +108,7 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
       const body = await bodyOf(delivery)
       const headers = headersOf(delivery, body, key, destination)
       const outcome = await tryOnce(delivery, key, destination.url, headers, body)
+      if ('error' in outcome && leaving.signal.aborted) return { kind: 'wait', delayMs: 0 }
       meaning = meaningOf(outcome, now())
       const delay = delayAfter(delivery, meaning)
       const change = delay === null
@@ -154,7 +158,8 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
   ): Promise<TryOutcome> {
     const deadline = type === 'job.progress' ? Math.min(progressTimeout, timeout) : timeout
     try {
-      return { answer: await guardedPost(guard, { url: new URL(url), reach, headers, body, deadline }) }
+      const { signal } = leaving
+      return { answer: await guardedPost(guard, { url: new URL(url), reach, headers, body, deadline, signal }) }
     } catch (error) {
       return { error }
     }
@@ -185,5 +190,5 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
     }
   }
 
-  return { attempt }
+  return { attempt, stop () { leaving.abort() } }
 }
