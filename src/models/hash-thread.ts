@@ -29,11 +29,11 @@ async function hashFile (path: string): Promise<FileHashes> {
     const before = await file.stat()
     const whole = createHash('sha256')
     const tensors = createHash('sha256')
-    const chunk = Buffer.allocUnsafe(chunkBytes)
+    const chunk = Buffer.allocUnsafeSlow(Math.min(chunkBytes, before.size + 1))
     let start: number | null = null
     let position = 0
     for (;;) {
-      const { bytesRead } = await file.read(chunk, 0, chunkBytes, position)
+      const { bytesRead } = await file.read(chunk, 0, chunk.length, position)
       if (bytesRead === 0) break
       const bytes = chunk.subarray(0, bytesRead)
       if (position === 0 && /\.(safetensors|sft)$/i.test(path) && bytesRead >= 8) {

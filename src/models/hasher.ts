@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import type { FileHashes, HashAnswer, HashRequest } from './hash-thread.ts'
 
@@ -14,6 +13,12 @@ export interface Hasher {
 /** The thread is `.ts` where sources run as they are, `.js` where they were built. */
 const threadUrl = new URL(`./hash-thread${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url)
 
+function startThread (): Worker {
+  const thread = new Worker(threadUrl)
+  thread.unref()
+  return thread
+}
+
 /** Hashes in a thread of its own, so that gigabytes of it delay nobody. The thread starts when it is first needed. */
 export function createHasher (): Hasher {
   let thread: Worker | null = null
@@ -27,23 +32,27 @@ export function createHasher (): Hasher {
 
   async function hash (path: string, signal: AbortSignal): Promise<FileHashes> {
     signal.throwIfAborted()
-    thread ??= new Worker(threadUrl)
-    thread.unref()
-    const ended = new AbortController()
+    const worker = thread ??= startThread()
+    let stopListening = () => {}
     try {
-      const either = { signal: AbortSignal.any([signal, ended.signal]) }
-      const exit = once(thread, 'exit', either).then(() => { throw new Error('the hash thread ended') })
-      exit.catch(() => undefined)
-      const message = once(thread, 'message', either)
-      thread.postMessage({ path } satisfies HashRequest)
-      const [answer] = await Promise.race([message, exit]) as [HashAnswer]
+      const answer = await new Promise<HashAnswer>((resolve, reject) => {
+        const onExit = () => { reject(new Error('the hash thread ended')) }
+        const onAbort = () => { reject(signal.reason) }
+        stopListening = () => {
+          worker.off('message', resolve).off('error', reject).off('exit', onExit)
+          signal.removeEventListener('abort', onAbort)
+        }
+        worker.on('message', resolve).on('error', reject).on('exit', onExit)
+        signal.addEventListener('abort', onAbort, { once: true })
+        worker.postMessage({ path } satisfies HashRequest)
+      })
       if ('problem' in answer) throw new Error(answer.problem)
       return answer.hashes
     } catch (error) {
       if (signal.aborted) await stop()
       throw error
     } finally {
-      ended.abort()
+      stopListening()
     }
   }
 

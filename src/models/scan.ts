@@ -39,7 +39,7 @@ export interface ScannerDependencies {
 }
 
 /** Records are written this many at a time, and progress is told as often, or after as many milliseconds. */
-const batch = 100
+const batch = 250
 const tellAfter = 1000
 const mostProblems = 50
 

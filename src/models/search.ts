@@ -7,7 +7,7 @@ export interface ModelSearch {
   find (text: string): readonly Model[]
 }
 
-/** What of a model is searched, as text. */
+/** What of a model is searched, in lower case. */
 interface Words {
   readonly name: string
   readonly filename: string
@@ -26,62 +26,67 @@ const fields = ['name', 'filename', 'alias', 'tags', 'triggers', 'description'] 
  * were made for; then what has the words in any order, misspelled or only begun.
  */
 export function createModelSearch (models: readonly Model[]): ModelSearch {
-  let index: MiniSearch | null = null
-  let all: ReadonlyArray<{ readonly model: Model, readonly words: Words }> = []
-
-  /** Made when it is first needed, as most lists are never searched. */
-  function indexed (): MiniSearch {
-    if (index !== null) return index
-    all = models.map(model => ({ model, words: wordsOf(model) }))
-    index = new MiniSearch({
-      idField: 'id',
-      fields: [...fields],
-      tokenize: text => text.toLowerCase().split(/[^\p{Letter}\p{Number}]+/u).filter(Boolean),
-      searchOptions: {
-        boost: { name: 5, filename: 4, alias: 4, tags: 2.5, triggers: 1.5 },
-        prefix: term => term.length > 1,
-        fuzzy: term => term.length > 3 ? 0.25 : false,
-        combineWith: 'AND'
-      }
-    })
-    index.addAll(all.map(({ model, words }) => ({
-      ...words, id: model.id, tags: words.tags.join(' '), triggers: words.triggers.join(' ')
-    })))
-    return index
-  }
+  let index: Index | null = null
 
   return {
     find (text) {
       const wanted = text.trim().toLowerCase()
       if (wanted === '') return models
-      const search = indexed()
-      const whole = all
+      // Made when it is first needed, as most lists are never searched.
+      index ??= indexOf(models)
+      const { entries, byId, similar } = index
+      const whole = entries
         .map(({ model, words }) => ({ model, score: containedScore(words, wanted) }))
         .filter(({ score }) => score > 0)
         .sort((one, other) => other.score - one.score)
         .map(({ model }) => model)
       const found = new Set(whole.map(({ id }) => id))
-      const byId = new Map(models.map(model => [model.id, model]))
-      const similar = search.search(wanted).flatMap(({ id }) => found.has(Number(id)) ? [] : byId.get(Number(id)) ?? [])
-      return [...whole, ...similar]
+      const others = similar.search(wanted).flatMap(({ id }) => found.has(Number(id)) ? [] : byId.get(Number(id)) ?? [])
+      return [...whole, ...others]
     }
   }
 }
 
+interface Index {
+  readonly entries: ReadonlyArray<{ readonly model: Model, readonly words: Words }>
+  readonly byId: ReadonlyMap<number, Model>
+  readonly similar: MiniSearch
+}
+
+function indexOf (models: readonly Model[]): Index {
+  const entries = models.map(model => ({ model, words: wordsOf(model) }))
+  const similar = new MiniSearch({
+    idField: 'id',
+    fields: [...fields],
+    tokenize: text => text.split(/[^\p{Letter}\p{Number}]+/u).filter(Boolean),
+    searchOptions: {
+      boost: { name: 5, filename: 4, alias: 4, tags: 2.5, triggers: 1.5 },
+      prefix: term => term.length > 1,
+      fuzzy: term => term.length > 3 ? 0.25 : false,
+      combineWith: 'AND'
+    }
+  })
+  similar.addAll(entries.map(({ model, words }) => ({
+    ...words, id: model.id, tags: words.tags.join(' '), triggers: words.triggers.join(' ')
+  })))
+  return { entries, byId: new Map(models.map(model => [model.id, model])), similar }
+}
+
 /** The scores of the mobile clients' contract: where the text as a whole is contained counts. */
 function containedScore (words: Words, wanted: string): number {
-  const has = (text: string) => text.toLowerCase().includes(wanted)
+  const has = (text: string) => text.includes(wanted)
   return (has(words.name) || has(words.alias) ? 10 : 0) + (has(words.filename) ? 8 : 0) +
     5 * words.tags.filter(has).length + 3 * words.triggers.filter(has).length + (has(words.description) ? 2 : 0)
 }
 
 function wordsOf ({ facts, filename, path, reported }: Model): Words {
+  const lower = (text: string) => text.toLowerCase()
   return {
-    name: facts.name ?? bareName(filename),
-    filename: path,
-    alias: [...new Set(reported.flatMap(({ alias }) => alias ?? []))].join(' '),
-    tags: facts.tags,
-    triggers: facts.triggerWords,
-    description: (facts.description ?? '').replace(/<[^>]*>/g, ' ').slice(0, searchedDescription)
+    name: lower(facts.name ?? bareName(filename)),
+    filename: lower(path),
+    alias: lower([...new Set(reported.flatMap(({ alias }) => alias ?? []))].join(' ')),
+    tags: facts.tags.map(lower),
+    triggers: facts.triggerWords.map(lower),
+    description: lower((facts.description ?? '').replace(/<[^>]*>/g, ' ').slice(0, searchedDescription))
   }
 }
