@@ -37,6 +37,6 @@ const meanings = {
 
 /** Response schemas of a route's errors: those named, and those that every route can give. */
 export function errorResponses (...statuses: Array<keyof typeof meanings>) {
-  const all = [...new Set([...statuses, 401, 429, 500, 503] as const)]
+  const all = [...new Set([...statuses, 400, 401, 403, 429, 500, 503] as const)]
   return Object.fromEntries(all.map(status => [status, { ...Ref(ErrorBody), description: meanings[status] }]))
 }

@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { Nullable, Ref } from './kit.ts'
+import { Nullable, Ref, success } from './kit.ts'
 import { ModelCivitai, ModelView } from './model.ts'
 
 const civitaiId = (description: string) => Type.Union([
@@ -13,7 +13,7 @@ export const RefreshRequest = Type.Object({
 export type RefreshRequest = Static<typeof RefreshRequest>
 
 export const RefreshAnswer = Type.Object({
-  success: Type.Literal(true),
+  success,
   message: Type.String({ description: 'What was done.' }),
   metadata: Type.Object({
     model_name: Nullable(Type.String(), { description: 'Name of the model.' }),
@@ -28,7 +28,7 @@ export const RefreshAnswer = Type.Object({
 
 /** Flat, as StableQueue's clients read it. */
 export const ModelInfo = Type.Composite([ModelView, Type.Object({
-  success: Type.Literal(true),
+  success,
   fullPath: Type.String({ description: 'Same as path: nothing of this machine is told.' }),
   hash: Nullable(Type.String(), { description: 'Same as hash_autov2.' }),
   civitai_data: Nullable(Ref(ModelCivitai), { description: 'Same as civitai, or null.' }),
@@ -36,7 +36,7 @@ export const ModelInfo = Type.Composite([ModelView, Type.Object({
 })], { $id: 'ModelInfo' })
 
 export const ImageInfoView = Type.Object({
-  success: Type.Literal(true),
+  success,
   generationParams: Type.Record(Type.String(), Type.Union([Type.String(), Type.Number()]), {
     description: 'Ready to be sent as generation_params.'
   }),
@@ -51,7 +51,7 @@ export const ImageInfoView = Type.Object({
 }, { $id: 'CivitaiImageInfo' })
 
 export const CivitaiUser = Type.Object({
-  success: Type.Literal(true),
+  success,
   username: Nullable(Type.String(), { description: 'Whose key it is.' }),
   id: Nullable(Type.Integer(), { description: 'Their number.' }),
   email: Nullable(Type.String(), { description: 'Where Civitai tells.' })

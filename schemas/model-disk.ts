@@ -1,4 +1,5 @@
 import { Type } from '@sinclair/typebox'
+import { success } from './kit.ts'
 
 export const DeletionAnswer = Type.Object({
   success: Type.Boolean({ description: 'Whether anything was deleted.' }),
@@ -11,7 +12,7 @@ export const DeletionAnswer = Type.Object({
 }, { $id: 'ModelDeletion' })
 
 export const DuplicatesView = Type.Object({
-  success: Type.Literal(true),
+  success,
   count: Type.Integer({ description: 'Files that could be deleted.' }),
   bytes: Type.Integer({ description: 'Space that this would free.' }),
   groups: Type.Array(Type.Object({

@@ -1,10 +1,10 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { Nullable, StringEnum, Timestamp } from './kit.ts'
+import { Nullable, StringEnum, success, Timestamp } from './kit.ts'
 
 const count = (description: string) => Type.Integer({ minimum: 0, description })
 
 export const ScanView = Type.Object({
-  success: Type.Literal(true),
+  success,
   message: Type.String({ description: 'How it stands, in words.' }),
   state: StringEnum(['never', 'waiting', 'running', 'completed', 'stopped', 'failed'], { description: 'How it stands.' }),
   phase: Nullable(StringEnum(['reading', 'hashing']), { description: 'What it is or was at last doing.' }),
@@ -27,7 +27,7 @@ export const ScanView = Type.Object({
 export type ScanView = Static<typeof ScanView>
 
 export const HashAnswer = Type.Object({
-  success: Type.Literal(true),
+  success,
   message: Type.String({ description: 'What was done.' }),
   hash: Type.String({ description: 'SHA-256 of the whole file.' }),
   hash_autov2: Type.String({ description: 'Its first ten digits.' }),

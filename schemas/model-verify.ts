@@ -1,8 +1,8 @@
 import { Type } from '@sinclair/typebox'
-import { Nullable, Timestamp } from './kit.ts'
+import { Nullable, success, Timestamp } from './kit.ts'
 
 export const VerifyAnswer = Type.Object({
-  success: Type.Literal(true),
+  success,
   provided_value: Type.String({ description: 'What was asked for.' }),
   interpreted_as: Type.String({ description: 'What it was taken for.', examples: ['model_hash'] }),
   available: Type.Boolean({ description: 'Whether any server has it.' }),
@@ -24,7 +24,7 @@ export const VerifyAnswer = Type.Object({
 }, { $id: 'CheckpointVerification' })
 
 export const ModelsCacheView = Type.Object({
-  success: Type.Literal(true),
+  success,
   built_at: Timestamp('When the list was made.'),
   version: Type.String({ description: 'Changes with what it is made of.' }),
   models: Type.Integer({ description: 'Entries.' }),

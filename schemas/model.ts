@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { Nullable, Ref, StringEnum, Timestamp } from './kit.ts'
+import { Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
 
 export const modelTypes = ['checkpoint', 'lora', 'vae', 'embedding', 'upscaler', 'controlnet', 'other'] as const
 export const ModelType = StringEnum(modelTypes, { description: 'What the model is for. LyCORIS files are LoRAs.' })
@@ -87,13 +87,13 @@ export const ModelQuery = Type.Object({
 export type ModelQuery = Static<typeof ModelQuery>
 
 export const ModelListView = Type.Object({
-  success: Type.Literal(true),
+  success,
   total: count('Models that fit.'),
   count: count('Models on this page.'),
   models: Type.Array(Ref(ModelView), { description: 'The page; by name, or best first with search.' })
 }, { $id: 'ModelList' })
 
-export const ModelAnswer = Type.Object({ success: Type.Literal(true), model: Ref(ModelView) }, { $id: 'ModelAnswer' })
+export const ModelAnswer = Type.Object({ success, model: Ref(ModelView) }, { $id: 'ModelAnswer' })
 
 export const ModelReference = Type.Object({
   id: Type.String({ maxLength: 512, description: 'The id, the file name, or the url-encoded path.', examples: ['12'] })

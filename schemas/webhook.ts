@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { Nullable, Ref, StringEnum, Timestamp } from './kit.ts'
+import { Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
 
 export const jobEvents = ['job.started', 'job.progress', 'job.completed', 'job.failed', 'job.cancelled'] as const
 export const webhookEvents = [...jobEvents, 'webhook.test'] as const
@@ -124,14 +124,14 @@ export const DeliveryView = Type.Object({
 export type DeliveryView = Static<typeof DeliveryView>
 
 export const DeliveryDetail = Type.Object({
-  success: Type.Literal(true),
+  success,
   delivery: Ref(DeliveryView),
   body: Type.String({ description: 'What is sent, base64 images left out.' }),
   attempts: Type.Array(Ref(DeliveryAttemptView), { description: 'Every attempt, oldest first.' })
 }, { $id: 'WebhookDeliveryDetail' })
 
 export const DeliveryList = Type.Object({
-  success: Type.Literal(true),
+  success,
   count: Type.Integer({ description: 'Deliveries on this page.' }),
   deliveries: Type.Array(Ref(DeliveryView), { description: 'The page, newest first.' }),
   next_cursor: Nullable(Type.String(), { description: 'Leads to the next page; null at the end.' })

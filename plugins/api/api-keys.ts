@@ -75,7 +75,7 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
       summary: 'Make an access key',
       description: 'The answer is the only place where the secret is told. Nobody can grant what they may not do.',
       body: Ref(ApiKeyCreation),
-      response: { 201: Issued, ...errorResponses(400, 403) }
+      response: { 201: Issued, ...errorResponses(400, 403, 422) }
     }
   }, async (request, reply) => {
     refuseEscalation(request.principal, request.body.scopes ?? defaultScopes)
@@ -116,7 +116,7 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
       description: 'Makes a key only while there is none; two that ask at once get one key. Needs the same rights as ' +
         'any other key: this machine, or the admin token.',
       body: Nullable(Ref(FirstApiKeyCreation)),
-      response: { 201: Issued, ...errorResponses(400, 403, 409) }
+      response: { 201: Issued, ...errorResponses(400, 403, 409, 422) }
     }
   }, async (request, reply) => {
     const body = request.body ?? {}
@@ -151,7 +151,7 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
       description: 'Changes what is given and keeps the rest. Switching a key off works at once, everywhere.',
       params,
       body: Ref(ApiKeyUpdate),
-      response: { 200: ChangedKey, ...errorResponses(400, 403, 404) }
+      response: { 200: ChangedKey, ...errorResponses(400, 403, 404, 422) }
     }
   }, async request => {
     const { params: { id }, body, principal } = request

@@ -1,0 +1,53 @@
+import type { FastifyInstance } from 'fastify'
+import type { Schema } from './arbitrary.ts'
+
+/** One operation of the OpenAPI document, with its place in it. */
+export interface Operation {
+  readonly method: string
+  readonly path: string
+  readonly operationId?: string
+  readonly summary?: string
+  readonly description?: string
+  readonly tags?: readonly string[]
+  readonly parameters: ReadonlyArray<{ name: string, in: string, description?: string, schema: Schema }>
+  /** Schemas of the request's body by content type. */
+  readonly bodies: Readonly<Record<string, Schema>>
+  readonly responses: Readonly<Record<string, { description: string, content?: Record<string, { schema?: Schema }> }>>
+}
+
+/** The documentation that a service gives of itself, for walking through it. */
+export function readDocument (app: FastifyInstance) {
+  const document = JSON.parse(JSON.stringify(app.swagger())) as {
+    paths: Record<string, Record<string, Omit<Operation, 'method' | 'path' | 'bodies'> & {
+      requestBody?: { content: Record<string, { schema: Schema }> }
+    }>>
+    components: { schemas: Record<string, Schema> }
+    tags: Array<{ name: string }>
+  }
+  const operations = Object.entries(document.paths).flatMap(([path, item]) =>
+    Object.entries(item).map(([method, { parameters, requestBody, ...operation }]): Operation => ({
+      ...operation,
+      method: method.toUpperCase(),
+      path,
+      parameters: parameters ?? [],
+      bodies: Object.fromEntries(Object.entries(requestBody?.content ?? {}).map(([type, { schema }]) => [type, schema]))
+    })))
+  const resolve = (schema: Schema): Schema => typeof schema.$ref === 'string'
+    ? resolve(document.components.schemas[schema.$ref.replace('#/components/schemas/', '')] ?? {})
+    : schema
+  return { document, operations, resolve }
+}
+
+/** Names of all properties that nobody described, out of a schema and everything inside it. */
+export function undescribed (schema: Schema, place: string): string[] {
+  const properties = Object.entries(schema.properties ?? {})
+  const bare = properties.filter(([, field]) => field.description === undefined && field.$ref === undefined)
+  const inner: Array<[string, Schema]> = [
+    ...properties,
+    ...['items', 'additionalProperties'].filter(name => typeof schema[name] === 'object')
+      .map((name): [string, Schema] => [name, schema[name] as Schema]),
+    ...(schema.anyOf ?? []).map((one, index): [string, Schema] => [String(index), one])
+  ]
+  const below = inner.flatMap(([name, one]) => undescribed(one, `${place}.${name}`))
+  return [...bare.map(([name]) => `${place}.${name}`), ...below]
+}

@@ -1,0 +1,148 @@
+import ajvCompiler from '@fastify/ajv-compiler'
+import { Validator } from '@seriousme/openapi-schema-validator'
+import fc from 'fast-check'
+import t from 'tap'
+import { startService } from '../helper.ts'
+import { valuesOf, type Schema } from './arbitrary.ts'
+import { readDocument, undescribed, type Operation } from './document.ts'
+
+const service = await startService(t, { worker: 'none' })
+await service.request('POST', '/api/v1/servers/Main/test')
+const { document, operations, resolve } = readDocument(service.app)
+/** What this interface serves; those of other programs have documents of their own to follow. */
+const own = operations.filter(({ path }) => /^\/(api|outputs|ui|health|ready|status)\b/.test(path))
+const nameOf = ({ method, path }: Operation) => `${method} ${path}`
+
+t.test('the document is valid OpenAPI and is what is served', async t => {
+  const copy = JSON.parse(JSON.stringify(document)) as Record<string, unknown>
+  const { valid, errors } = await new Validator().validate(copy)
+  t.ok(valid, JSON.stringify(errors))
+  t.same((await service.request('GET', '/openapi.json')).body, document)
+  for (const path of ['/doc/', '/docs/']) {
+    t.match((await service.request('GET', path)).body.text, /swagger-ui/i, path)
+  }
+})
+
+t.test('every operation has a name of its own, a summary and a tag; its answers are described', async t => {
+  const ids = operations.map(({ operationId }) => operationId)
+  t.equal(new Set(ids).size, operations.length)
+  const tags = new Set(document.tags.map(({ name }) => name))
+  for (const operation of operations) {
+    const { operationId, summary, tags: given = [] } = operation
+    t.ok(operationId && summary && given.length > 0 && given.every(tag => tags.has(tag)), nameOf(operation))
+  }
+  for (const operation of own) {
+    const descriptions = Object.values(operation.responses).map(({ description }) => description)
+    t.notOk(descriptions.some(description => !description || description === 'Default Response'), nameOf(operation))
+  }
+})
+
+t.test('every field and every parameter is described', async t => {
+  const ofOperation = (operation: Operation): string[] => {
+    const answers = Object.values(operation.responses).flatMap(({ content = {} }) => Object.values(content))
+    const schemas = [...Object.values(operation.bodies), ...answers.map(({ schema = {} }) => schema)]
+    return [
+      ...operation.parameters.filter(({ description }) => !description).map(({ name }) => `${nameOf(operation)} ?${name}`),
+      ...schemas.flatMap(schema => undescribed(schema, nameOf(operation)))
+    ]
+  }
+  const shared = Object.entries(document.components.schemas)
+  const fields = [...shared.flatMap(([name, schema]) => undescribed(schema, name)), ...own.flatMap(ofOperation)]
+  t.same([...new Set(fields)], [])
+})
+
+/** Values for the parameters of a path that lead somewhere. */
+async function places (): Promise<(path: string) => string> {
+  const parameters = { prompt: 'a lighthouse', steps: 2, width: 64, height: 64 }
+  const jobId = await service.submit(parameters)
+  const bulk = await service.request('POST', '/api/v2/generate/bulk', {
+    target_server_alias: 'Main', generation_params: parameters, bulk_quantity: 1
+  })
+  const { accessKey } = await service.house.accessKeys.create({ name: 'example' })
+  return path => path.replace('{jobId}', jobId).replace('{alias}', 'Main')
+    .replace('{bulkId}', String(bulk.body.bulk_job_id))
+    .replace('{id}', path.startsWith('/api/v1/api-keys') ? accessKey.id : 'none')
+}
+
+t.test('every example of a request body works when it is tried', async t => {
+  const at = await places()
+  let tried = 0
+  for (const operation of own) {
+    const schema = resolve(operation.bodies['application/json'] ?? {})
+    for (const example of (schema.examples ?? []) as unknown[]) {
+      const path = at(operation.path)
+      if (path.includes('none')) continue
+      const { status, body } = await service.request(operation.method, path, example)
+      const wentWell = (status >= 200 && status < 300) || body.error === 'setup_already_done'
+      t.ok(wentWell, `${nameOf(operation)}: ${status} ${JSON.stringify(body)}`)
+      tried++
+    }
+  }
+  t.ok(tried >= 8, `${tried} were tried`)
+})
+
+t.test('every example of a generation parameter is taken', async t => {
+  const { properties = {} } = document.components.schemas.GenerationParameters ?? {}
+  const image = (resolve(properties.init_images ?? {}).examples as unknown[])[0]
+  for (const [name, field] of Object.entries(properties)) {
+    for (const example of (resolve(field).examples ?? []) as unknown[]) {
+      const usual = { prompt: 'a lighthouse', init_images: image }
+      const more = name === 'type' ? { raw_payload: { data: ['a lighthouse'] } } : usual
+      const { status, body } = await service.request('POST', '/api/v2/generate', {
+        target_server_alias: 'Main', on_missing: 'ignore', generation_params: { ...more, [name]: example }
+      })
+      t.equal(status, 202, `${name}: ${JSON.stringify(body)}`)
+    }
+  }
+})
+
+/** Checks bodies against schemas of the document, with all that they refer to. */
+const compile = ajvCompiler()({}, {
+  customOptions: { strict: false, allErrors: true, coerceTypes: false, removeAdditional: false }
+})
+const checks = new Map<Schema, ReturnType<typeof compile>>()
+function faultOf (schema: Schema, body: unknown): string | null {
+  const check = checks.get(schema) ?? compile({ schema: { ...schema, components: document.components } } as never)
+  checks.set(schema, check)
+  return check(body) === true ? null : JSON.stringify(check.errors)
+}
+
+t.test('whatever comes in, the answer is one that is documented, and never our fault', async t => {
+  const at = await places()
+  const last = (one: Operation) => Number(one.method === 'DELETE')
+  // Without a worker the service is rightly not ready.
+  const others = own.filter(({ path }) => path !== '/ready')
+  for (const operation of others.toSorted((one, other) => last(one) - last(other))) {
+    const { method, path, parameters, bodies, responses } = operation
+    const inQuery = parameters.filter(parameter => parameter.in === 'query')
+    const inPath = parameters.filter(parameter => parameter.in === 'path')
+    const known = at(path).split('/')
+    const fields = inQuery.map(({ name, schema }): [string, fc.Arbitrary<unknown>] => [name, valuesOf(schema, resolve)])
+    const query = fc.record(Object.fromEntries(fields), { requiredKeys: [] })
+    const segments = fc.tuple(...inPath.map(({ name }) => fc.oneof(
+      fc.constant(known[path.split('/').indexOf(`{${name}}`)] ?? ''),
+      fc.string({ unit: 'grapheme', minLength: 1, maxLength: 70 }))))
+    const type = 'application/json'
+    const json = bodies[type]
+    const body = json === undefined ? fc.constant(undefined) : valuesOf(json, resolve)
+    await fc.assert(fc.asyncProperty(query, segments, body, async (queries, values, payload) => {
+      const url = inPath.reduce((text, { name }, index) =>
+        text.replace(`{${name}}`, () => encodeURIComponent(values[index] ?? '')), path)
+      const text = new URLSearchParams(Object.entries(queries).map(([name, value]) =>
+        [name, typeof value === 'string' ? value : JSON.stringify(value)] as [string, string])).toString()
+      const answer = await service.app.inject({
+        method: method as 'GET',
+        url: text === '' ? url : `${url}?${text}`,
+        ...(payload === undefined ? {} : { payload: JSON.stringify(payload), headers: { 'content-type': type } })
+      })
+      const declared = responses[answer.statusCode]
+      const told = `${method} ${url} answers ${answer.statusCode} ${answer.body.slice(0, 500)}`
+      if (answer.statusCode >= 500 && answer.statusCode !== 502) throw new Error(told)
+      if (declared === undefined) throw new Error(`${told}, which is not documented`)
+      const schema = declared.content?.['application/json']?.schema
+      const fault = schema === undefined || answer.body === '' ? null : faultOf(schema, answer.json())
+      if (fault !== null) throw new Error(`${told}: ${fault}`)
+    }), { numRuns: 6, seed: 20_261_121, endOnFailure: true, includeErrorInReport: true })
+    t.pass(nameOf(operation))
+  }
+})
