@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import t from 'tap'
 import { Webhook } from 'standardwebhooks'
 import { quick, startService, type JsonBody, type Service } from '../helper.ts'
-import { startReceiver, type Received, type Receiver } from './receiver.ts'
+import { startReceiver, type Received } from './receiver.ts'
 
 const lan = { EGRESS_PROFILE: 'lan', WEBHOOK_RETRY_SCHEDULE: '20ms,20ms,20ms', WEBHOOK_TIMEOUT_SECONDS: '2' }
 
@@ -30,12 +30,12 @@ async function submitAs (
 }
 
 /** The deliveries of a job once none is pending. */
-async function settled (service: Service, jobId: string, receiver: Receiver): Promise<DeliveryBody[]> {
-  for (let count = receiver.requests.length; ; count++) {
+async function settled (service: Service, jobId: string): Promise<DeliveryBody[]> {
+  for (;;) {
     const { body } = await service.request('GET', `/api/v2/jobs/${jobId}/webhooks`)
     const deliveries = body.deliveries as DeliveryBody[]
     if (deliveries.length > 0 && deliveries.every(({ state }) => state !== 'pending')) return deliveries
-    await new Promise(resolve => { setImmediate(resolve) })
+    await new Promise(resolve => { setTimeout(resolve, 10) })
   }
 }
 
@@ -112,7 +112,7 @@ t.test('a delivery is tried again under the same id, and every attempt is on rec
   t.equal(new Set(requests.map(({ headers }) => headers['webhook-id'])).size, 1)
   t.equal(new Set(requests.map(({ text }) => text)).size, 1, 'the same bytes each time')
   t.same(requests.map(({ headers }) => headers['x-webhook-attempt']), ['1', '2', '3'])
-  const [delivery] = await settled(service, String(id), receiver)
+  const [delivery] = await settled(service, String(id))
   t.match(delivery, { state: 'delivered', attempts: 3 })
   const { body } = await service.request('GET', `/api/v1/webhooks/deliveries/${delivery?.id}`)
   t.match(body.attempts, [{ status: 500, response_body: 'no, *** ***' }, { status: 500 }, { status: 200, next_at: null }])
@@ -158,7 +158,7 @@ t.test('what the receiver says decides what happens next', async t => {
     const receiver = await startReceiver(t, (_request, response) => { response.writeHead(status, headers).end() })
     const { id } = await submitAs(service, {}, { webhookUrl: receiver.url })
     await receiver.until(requests)
-    const [delivery] = await settled(service, String(id), receiver)
+    const [delivery] = await settled(service, String(id))
     t.match(delivery, { state, reason, attempts: requests }, String(status))
     t.equal(receiver.requests.length, requests)
   }
@@ -176,16 +176,16 @@ t.test('a receiver that is gone gets nothing until a test arrives there', async 
   const receiver = await startReceiver(t, (_request, response) => { response.writeHead(410).end() })
   const first = await submitAs(service, {}, { webhookUrl: receiver.url })
   await receiver.until(1)
-  await settled(service, String(first.id), receiver)
+  await settled(service, String(first.id))
   const second = await submitAs(service, {}, { webhookUrl: receiver.url })
   await service.until(String(second.id), 'completed')
-  t.match(await settled(service, String(second.id), receiver), [{ state: 'skipped', attempts: 0, reason: /410/ }])
+  t.match(await settled(service, String(second.id)), [{ state: 'skipped', attempts: 0, reason: /410/ }])
 
   receiver.respond((_request, response) => { response.writeHead(200).end() })
   const test = await service.request('POST', '/api/v1/webhooks/test', { webhookUrl: receiver.url })
   t.match(test.body, { delivery: { type: 'webhook.test', state: 'delivered' }, attempts: [{ status: 200 }] })
   const third = await submitAs(service, {}, { webhookUrl: receiver.url })
-  t.match(await settled(service, String(third.id), receiver), [{ state: 'delivered' }])
+  t.match(await settled(service, String(third.id)), [{ state: 'delivered' }])
 })
 
 t.test('a key has a secret of its own, rotated with overlap, and a default endpoint', async t => {
@@ -239,6 +239,26 @@ t.test('what can never be delivered is refused at submission', async t => {
   }
   const odd = await submitAs(service, {}, { webhookUrl: url, webhookKey: '猫', webhookAuth: 'signature' })
   t.equal(odd.webhook_signing_secret, `whsec_${Buffer.from('猫').toString('base64')}`)
+})
+
+t.test('progress is told while it is news, and a base64 event has its images inside', async t => {
+  const service = await startService(t, { settings: lan, simulator: { stepMilliseconds: 60 } })
+  const receiver = await startReceiver(t)
+  await service.request('POST', '/api/v2/generate', {
+    target_server_alias: 'default',
+    generation_params: { ...quick, steps: 50 },
+    webhookUrl: receiver.url,
+    webhookEvents: 'job.progress, job.completed',
+    webhookImages: 'base64'
+  })
+  const [end] = await receiver.until(1, ({ event }) => event.type === 'job.completed') as [Received]
+  const progress = receiver.requests.filter(({ event }) => event.type === 'job.progress').map(({ event }) => event.data)
+  t.ok(progress.length >= 1 && progress.length <= 5, `${progress.length} events of progress`)
+  t.ok(progress.every(({ status, sequence }) => status === 'processing' && sequence < end.event.data.sequence))
+  const [image] = end.event.data.result?.images ?? []
+  const bytes = Buffer.from(image?.base64 ?? '', 'base64')
+  t.equal(createHash('sha256').update(bytes).digest('hex'), image?.sha256)
+  t.notOk((await everythingIn(service)).includes(image?.base64?.slice(0, 100) ?? ''), 'which never enter Redis')
 })
 
 t.test('failure and cancellation are told, in the format that old receivers know too', async t => {
