@@ -40,6 +40,7 @@ async function soak (ground: Ground, killCount: number, random: () => number): P
   const startWorker = async () => await launchService(ground, { command: 'worker', servers })
   const workers = [await startWorker(), await startWorker()]
   const keys = createKeys('sq')
+  ground.redis.on('error', () => {})
   const openJobs = async () => (await Promise.all(['pending', 'processing'].map(async status =>
     await ground.redis.zcard(keys.key('jobs', '*', '*', status))))).reduce((sum, count) => sum + count)
 

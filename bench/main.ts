@@ -1,7 +1,8 @@
-import { loadavg } from 'node:os'
+import { cpus } from 'node:os'
 import { messageOf } from '../src/errors.ts'
 import { figures } from './figures.ts'
 import { closeEverything } from './ground/ground.ts'
+import { readProcessorUse, shareOfOthers } from './machine.ts'
 import { renderTable, type Row } from './table.ts'
 
 const say = (text: string) => { process.stderr.write(`${text}\n`) }
@@ -20,21 +21,27 @@ export async function main (names: readonly string[]): Promise<number> {
   const wanted = Object.entries(figures).filter(([name]) => names.length === 0 || names.includes(name))
   const rows: Row[] = []
   let failed = 0
-  const before = load()
+  const shares: number[] = []
   for (const [name, { about, measure }] of wanted) {
     const began = performance.now()
+    const before = readProcessorUse()
     try {
       say(`${name}: ${about}…`)
       rows.push(...await measure())
-      say(`${name}: took ${Math.round((performance.now() - began) / 1000)} s`)
+      const share = shareOfOthers(before, readProcessorUse())
+      if (share !== undefined) shares.push(share)
+      say(`${name}: took ${Math.round((performance.now() - began) / 1000)} s${othersTook(share)}`)
     } catch (error) {
       failed++
       say(`${name} could not be measured: ${messageOf(error)}`)
     }
   }
+  // Of all figures, the one that others disturbed most.
+  const busiest = shares.length === 0 ? undefined : Math.max(...shares)
   process.stdout.write(`\nRedis with appendfsync always, ${new Date().toISOString()}, Node ${process.versions.node}, ` +
-    `load ${before} before and ${load()} after\n\n${renderTable(rows)}`)
+    `${cpus().length} processors${othersTook(busiest)}\n\n${renderTable(rows)}`)
   return failed === 0 ? 0 : 1
 }
 
-const load = () => loadavg()[0]?.toFixed(1) ?? '?'
+const othersTook = (share: number | undefined) =>
+  share === undefined ? '' : `, other programs took ${Math.round(share * 100)} % of the processors`

@@ -24,11 +24,22 @@ const inFlight = 256
 export async function fill (redis: Redis, like: Job, filling: Filling): Promise<void> {
   const store = createJobStore({ redis, keys: createKeys('sq'), queue: recordsOnly(redis) })
   await redis.config('SET', 'appendfsync', 'no')
-  await repeat(filling.count, inFlight, index => addJob(store, like, filling, index))
+  const fences = new Map<string, number>()
+  for (const serverId of filling.serverIds) fences.set(serverId, await fenceOf(redis, serverId))
+  await repeat(filling.count, inFlight, index => addJob(store, like, filling, index, fences))
   await redis.config('SET', 'appendfsync', 'always')
 }
 
-async function addJob (store: JobStore, like: Job, filling: Filling, index: number): Promise<void> {
+/** The fence of whoever serves the server; a first one where nobody does. */
+async function fenceOf (redis: Redis, serverId: string): Promise<number> {
+  const key = createKeys('sq').key('lease', serverId, 'fence')
+  await redis.set(key, 1, 'NX')
+  return Number(await redis.get(key))
+}
+
+async function addJob (
+  store: JobStore, like: Job, filling: Filling, index: number, fences: ReadonlyMap<string, number>
+): Promise<void> {
   const { serverIds, keyIds, endOf, promptOf } = filling
   const claim: RunClaim = {
     id: randomUUID(), run: 1, serverId: serverIds[index % serverIds.length] ?? '', owner: like.id
@@ -48,7 +59,7 @@ async function addJob (store: JobStore, like: Job, filling: Filling, index: numb
   const end = endOf(index)
   if (end === 'cancelled') await store.cancel(claim.id)
   if (end === 'pending' || end === 'cancelled') return
-  await store.start(claim)
+  await store.start(claim, fences.get(claim.serverId) ?? 0)
   const images = (like.result?.images ?? []).map((image, place) =>
     ({ ...image, seed, name: nameOf(image.name, index, place) }))
   await (end === 'failed'
