@@ -1,3 +1,4 @@
+import * as blocked from './figures/blocked.ts'
 import * as cancel from './figures/cancel.ts'
 import * as failover from './figures/failover.ts'
 import * as gap from './figures/gap.ts'
@@ -18,5 +19,5 @@ export interface Figure {
 
 /** Everything that can be measured, by the name that selects it. */
 export const figures: Readonly<Record<string, Figure>> = {
-  gap, latency, submissions, throughput, list, memory, cancel, images, failover, models
+  gap, latency, submissions, throughput, list, memory, cancel, images, failover, models, blocked
 }

@@ -105,18 +105,22 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
   async function identifyByCredentials (
     credentials: Exclude<A1111Credentials, { kind: 'none' }>, request: FastifyRequest, reply: FastifyReply
   ): Promise<Principal> {
-    const mayBeToken = credentials.kind === 'token' || (credentials.kind === 'secret' && credentials.via === 'bearer')
-    if (mayBeToken && await carriesToken(request, reply)) return administrator('token')
-    if (credentials.kind === 'token') {
-      return await refuseLogin(failedLogins, request, reply, 'This bearer token is not known')
-    }
+    if (credentials.kind === 'token') return await identifyByToken(request, reply)
     // Unlike the other forms, browsers add Basic to requests of any page.
     if (credentials.via === 'basic') refuseForeignPage(pageOf(request), corsOrigins)
     const principal = credentials.kind === 'secret'
       ? await accessKeys.verifySecret(credentials.secret)
       : await accessKeys.verify(credentials.key, credentials.secret)
-    return principal ?? await refuseLogin(failedLogins, request, reply,
+    if (principal !== null) return principal
+    // A token may look like a secret that stands alone.
+    if (credentials.kind === 'secret' && credentials.via === 'bearer') return await identifyByToken(request, reply)
+    return await refuseLogin(failedLogins, request, reply,
       'This access key and secret do not fit, or the key is switched off')
+  }
+
+  async function identifyByToken (request: FastifyRequest, reply: FastifyReply): Promise<Principal> {
+    if (await carriesToken(request, reply)) return administrator('token')
+    return await refuseLogin(failedLogins, request, reply, 'This bearer token is not known')
   }
 
   async function carriesToken (request: FastifyRequest, reply: FastifyReply): Promise<boolean> {

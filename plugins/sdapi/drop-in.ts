@@ -1,13 +1,15 @@
 import type { FastifyPluginAsync } from 'fastify'
 import type { DropIn } from '../../src/sdapi/drop-in.ts'
+import { takeA1111Bodies } from './body.ts'
 import control from './control.ts'
 import generations from './generations.ts'
 import jobs from './jobs.ts'
 import lists from './lists.ts'
 import models from './models.ts'
+import { controlNet, passThrough } from './pass-through.ts'
 import probes from './probes.ts'
 import publicRoutes from './public.ts'
-import { behaveLikeA1111 } from './scope.ts'
+import { answerErrorsLikeA1111, behaveLikeA1111 } from './scope.ts'
 
 export interface DropInOptions {
   readonly dropIn: DropIn
@@ -26,8 +28,14 @@ const dropInRoutes: FastifyPluginAsync<DropInOptions> = async (app, { dropIn }) 
       await scope.register(jobs, { dropIn, path })
       await scope.register(lists, { dropIn })
       await scope.register(models, { dropIn })
+      await scope.register(passThrough, { dropIn })
     }, { prefix })
   }
+  await app.register(async scope => {
+    takeA1111Bodies(scope)
+    answerErrorsLikeA1111(scope)
+    await scope.register(controlNet, { dropIn })
+  })
   await app.register(probes)
   await app.register(publicRoutes, { dropIn })
 }

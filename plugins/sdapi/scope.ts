@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import { GenerationFailure } from '../../src/a1111/types.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { toA1111Error } from '../../src/sdapi/errors.ts'
 import { HttpException, PythonError, ValidationFailure } from '../../src/simulator/failures.ts'
@@ -6,6 +7,7 @@ import { toServiceError } from '../core/errors.ts'
 import { takeA1111Bodies } from './body.ts'
 import { sendJson } from './call.ts'
 
+const tellingErrors = [HttpException, PythonError, ValidationFailure, GenerationFailure]
 const methods = ['GET', 'POST', 'DELETE'] as const
 
 /** Makes a scope behave like A1111: its ways of logging in, its bodies, its errors. */
@@ -25,8 +27,8 @@ export function behaveLikeA1111 (app: FastifyInstance): void {
 /** The same for routes outside of `/sdapi/v1`. */
 export function answerErrorsLikeA1111 (app: FastifyInstance): void {
   app.setErrorHandler(async (thrown, request, reply) => {
-    const own = thrown instanceof HttpException || thrown instanceof PythonError || thrown instanceof ValidationFailure
-    const error = own ? thrown : toServiceError(thrown)
+    const own = tellingErrors.some(kind => thrown instanceof kind)
+    const error: Error = own ? thrown as Error : toServiceError(thrown)
     const { status, body } = toA1111Error(error)
     const code = error instanceof ServiceError ? error.code : 'a1111'
     const weight = !own && status >= 500 ? 'error' : 'debug'

@@ -25,6 +25,9 @@ export interface JobNoticesDependencies {
 /** Somebody who waits for one job; told to look at it anew. */
 type Look = () => void
 
+/** How long after a look that failed the next one is taken. */
+const lookAgainMs = 1000
+
 const endings = new Set<unknown>(['completed', 'failed', 'cancelled', 'removed'])
 
 /**
@@ -70,16 +73,22 @@ export async function createJobNotices ({ subscriber, keys, store }: JobNoticesD
       let stop = () => {}
       try {
         return await new Promise<Job>((resolve, reject) => {
+          let again: NodeJS.Timeout | undefined
           const look = () => {
+            clearTimeout(again)
             store.get(jobId).then(
               job => { if (hasEnded(job.status)) resolve(job) },
-              // Redis is away: it is looked again when the subscription is back.
-              error => { if (error instanceof ServiceError) reject(error) })
+              error => {
+                if (error instanceof ServiceError) reject(error)
+                // Redis is away; the other connection, on which notices come, may not have noticed.
+                else if (waiting.get(jobId)?.has(look) === true) again = setTimeout(look, lookAgainMs)
+              })
           }
           const giveUp = () => { reject(new Error('nobody waits any more', { cause: signal.reason })) }
           signal.addEventListener('abort', giveUp, { once: true })
           enter(jobId, look)
           stop = () => {
+            clearTimeout(again)
             signal.removeEventListener('abort', giveUp)
             leave(jobId, look)
           }

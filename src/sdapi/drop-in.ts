@@ -6,6 +6,7 @@ import { createServerFaces, type ServerFaces } from './faces.ts'
 import { createJobSearch, type JobSearch } from './job-search.ts'
 import { createOptionsDesk, type OptionsDesk } from './options.ts'
 import { createOwnOptions, type OwnOptionsStore } from './own-options.ts'
+import { createPassThrough, type PassThrough } from './pass-through.ts'
 import { startRetention, type Retention } from './retention.ts'
 import { createShortIds, type ShortIds } from './short-ids.ts'
 
@@ -21,6 +22,7 @@ export interface DropIn {
   readonly shortIds: ShortIds
   readonly search: JobSearch
   readonly retention: Retention
+  readonly passThrough: PassThrough
   close (): Promise<void>
 }
 
@@ -40,6 +42,11 @@ export function createDropIn (house: House, submitter: Submitter, notices: JobNo
     shortIds: createShortIds(redis, keys),
     search: createJobSearch(list),
     retention,
+    passThrough: createPassThrough({
+      faces,
+      timeoutMs: config.JOB_TIMEOUT_SECONDS * 1000,
+      maxAnswerBytes: config.RESULT_MAX_MIB * 1024 * 1024
+    }),
     async close () {
       retention.close()
       await faces.close()

@@ -1,5 +1,6 @@
 import { ServiceError } from '../errors.ts'
 import { isImagePlace } from '../a1111/images.ts'
+import { GenerationFailure } from '../a1111/types.ts'
 import type { Job } from '../jobs/job.ts'
 import { HttpException, PythonError, ValidationFailure } from '../simulator/failures.ts'
 import { renderA1111Error } from '../simulator/wire/errors-a1111.ts'
@@ -15,6 +16,7 @@ export interface A1111Error {
  * exceptions of its code, and a bare `detail` where there is no such route.
  */
 export function toA1111Error (error: unknown): A1111Error {
+  if (error instanceof GenerationFailure) return renderA1111Error(translatedFailure(error))
   const { status, body } = renderA1111Error(error instanceof ServiceError ? translated(error) : error)
   return error instanceof ServiceError && isBare(error) ? { status, body: { detail: error.message } } : { status, body }
 }
@@ -22,6 +24,12 @@ export function toA1111Error (error: unknown): A1111Error {
 /** Whether it is about a route, which A1111's middleware does not see. */
 function isBare ({ code }: ServiceError): boolean {
   return code === 'route_not_found' || code === 'method_not_allowed'
+}
+
+/** What a server said, as far as it is known here. */
+function translatedFailure ({ failureClass, message }: GenerationFailure): Error {
+  if (failureClass === 'server-down' || failureClass === 'unauthorized') return new HttpException(502, message)
+  return failureClass === 'timeout' ? new HttpException(504, message) : new PythonError('RuntimeError', message)
 }
 
 function translated (error: ServiceError): Error {

@@ -87,6 +87,8 @@ t.test('requests as recorded at A1111 get answers of the same status, keys and t
     ['GET', '/sdapi/v1/scripts', undefined],
     ['GET', '/sdapi/v1/embeddings', undefined],
     ['POST', '/sdapi/v1/png-info', { image: png }],
+    ['POST', '/sdapi/v1/extra-single-image', { image: png, upscaling_resize: 2, upscaler_1: 'Lanczos' }],
+    ['POST', '/sdapi/v1/interrogate', { image: png, model: 'clip' }],
     ['POST', '/sdapi/v1/png-info', { image: '@@' }],
     ...[
       'samplers', 'schedulers', 'upscalers', 'latent-upscale-modes', 'sd-models', 'sd-vae', 'hypernetworks',

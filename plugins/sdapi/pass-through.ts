@@ -1,0 +1,71 @@
+import type { FastifyPluginAsync } from 'fastify'
+import { fieldsOf, textsOf } from '../../src/a1111/json-values.ts'
+import { ServiceError } from '../../src/errors.ts'
+import type { DropIn } from '../../src/sdapi/drop-in.ts'
+import { dangerousRoutes, pictureRoutes, refuseAddresses } from '../../src/sdapi/pass-through.ts'
+import { hangUp, sendJson, targetOf } from './call.ts'
+
+const drawing = { access: { scope: 'jobs:write' } } as const
+const ruling = { access: { scope: 'servers:admin' } } as const
+const looking = { access: { scope: 'models:read' }, credentials: 'a1111' } as const
+
+/** What a server itself answers: only routes that are named here ever reach one. */
+export const passThrough: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dropIn }) => {
+  const { passThrough: through, house: { config } } = dropIn
+
+  for (const name of pictureRoutes) {
+    app.post(`/${name}`, {
+      config: drawing,
+      schema: {
+        tags: ['A1111'],
+        operationId: `a1111_${name.replaceAll('-', '_')}`,
+        summary: `A1111's ${name}, on the best server or the named one`
+      }
+    }, async (request, reply) => {
+      refuseAddresses(request.body)
+      const answer = await through.post(`/sdapi/v1/${name}`, fieldsOf(request.body), targetOf(request), hangUp(reply))
+      return sendJson(reply, answer)
+    })
+  }
+
+  for (const name of dangerousRoutes) {
+    app.post(`/${name}`, { config: ruling, schema: { hide: true } }, async (request, reply) => {
+      if (!config.SDAPI_OPEN_ROUTES.includes(name)) {
+        throw new ServiceError('permission_denied', `${name} changes or stops a server and is closed; an administrator ` +
+          'can name it in SDAPI_OPEN_ROUTES.')
+      }
+      const answer = await through.post(`/sdapi/v1/${name}`, fieldsOf(request.body), targetOf(request), hangUp(reply))
+      return sendJson(reply, answer)
+    })
+  }
+}
+
+/** The routes of the ControlNet extension, which stand at the root. */
+export const controlNet: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dropIn }) => {
+  const { faces, passThrough: through } = dropIn
+
+  for (const name of ['model_list', 'module_list']) {
+    app.get(`/controlnet/${name}`, { config: looking, schema: { hide: true } }, async (request, reply) => {
+      const { alias_names: aliases } = request.query as { alias_names?: string }
+      const query = aliases === 'true' || aliases === '1' ? '?alias_names=true' : ''
+      const answers = (await faces.readAll(`/controlnet/${name}${query}`, targetOf(request))).map(fieldsOf)
+      const all = [...new Set(answers.flatMap(answer => textsOf(answer[name])))]
+      return sendJson(reply, { ...Object.assign({}, ...answers.toReversed()) as object, [name]: all })
+    })
+  }
+
+  for (const name of ['version', 'control_types', 'settings']) {
+    app.get(`/controlnet/${name}`, { config: looking, schema: { hide: true } }, async (request, reply) => {
+      const [answer] = await faces.readAll(`/controlnet/${name}`, targetOf(request))
+      if (answer === undefined) throw new ServiceError('route_not_found', 'Not Found')
+      return sendJson(reply, answer)
+    })
+  }
+
+  app.post('/controlnet/detect', { config: { ...drawing, credentials: 'a1111' }, schema: { hide: true } },
+    async (request, reply) => {
+      refuseAddresses(request.body)
+      const answer = await through.post('/controlnet/detect', fieldsOf(request.body), targetOf(request), hangUp(reply))
+      return sendJson(reply, answer)
+    })
+}

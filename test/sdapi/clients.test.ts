@@ -1,0 +1,175 @@
+import { once } from 'node:events'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import t from 'tap'
+import { onNotices, quick, startService, type Service } from '../helper.ts'
+import { base64, call, newKey, type Fields, type Generation } from './client.ts'
+
+/** node:http sends headers as they are, also empty ones. */
+async function sendRaw (service: Service, method: string, path: string, headers: Record<string, string>) {
+  const request = httpRequest(service.url + path, { method, headers })
+  request.end()
+  const [answer] = await once(request, 'response') as [IncomingMessage]
+  let text = ''
+  for await (const chunk of answer) text += String(chunk)
+  return { status: answer.statusCode, text }
+}
+
+const pngStart = 'iVBORw0KGgo'
+
+t.test('webuiapi: lists at its start, sets a model, sends every field, decodes every image, waits until ready', async t => {
+  const service = await startService(t)
+  const { secret } = await newKey(service)
+  // one user and one password are all that it can be given
+  const auth = { authorization: `Basic ${base64(`user:${secret}`)}` }
+  t.match((await call(service, 'GET', '/sdapi/v1/scripts', undefined, auth)).json, { txt2img: Array, img2img: Array })
+  const { json: models } = await call<Fields[]>(service, 'GET', '/sdapi/v1/sd-models', undefined, auth)
+  const other = models.find(({ model_name: name }) => name === 'anime-pastel')
+  t.match(await call(service, 'POST', '/sdapi/v1/options', { sd_model_checkpoint: other?.title }, auth), { status: 200, json: null })
+  t.equal((await call(service, 'GET', '/sdapi/v1/options', undefined, auth)).json.sd_model_checkpoint, other?.title)
+  const payload = {
+    enable_hr: false,
+    hr_scale: 2,
+    hr_upscaler: 'Latent',
+    hr_second_pass_steps: 0,
+    hr_resize_x: 0,
+    hr_resize_y: 0,
+    denoising_strength: 0.7,
+    firstphase_width: 0,
+    firstphase_height: 0,
+    prompt: 'cute squirrel',
+    styles: [],
+    seed: 1003,
+    subseed: -1,
+    subseed_strength: 0,
+    seed_resize_from_h: 0,
+    seed_resize_from_w: 0,
+    batch_size: 2,
+    n_iter: 1,
+    steps: 4,
+    cfg_scale: 7,
+    width: 64,
+    height: 64,
+    restore_faces: false,
+    tiling: false,
+    do_not_save_samples: false,
+    do_not_save_grid: false,
+    negative_prompt: 'ugly',
+    eta: 1,
+    s_churn: 0,
+    s_tmax: 0,
+    s_tmin: 0,
+    s_noise: 1,
+    override_settings: {},
+    override_settings_restore_afterwards: true,
+    sampler_name: 'Euler a',
+    sampler_index: 'Euler a',
+    scheduler: 'automatic',
+    script_name: null,
+    script_args: [],
+    send_images: true,
+    save_images: false,
+    alwayson_scripts: {}
+  }
+  const { status, json } = await call<Generation>(service, 'POST', '/sdapi/v1/txt2img', payload, auth)
+  t.equal(status, 200, JSON.stringify(json).slice(0, 300))
+  t.equal(json.images.length, 2)
+  t.match(JSON.parse(json.info), { sd_model_name: 'anime-pastel', seed: 1003, all_seeds: [1003, 1004] })
+  const again = await call<Generation>(service, 'POST', '/sdapi/v1/img2img', { ...payload, init_images: [json.images[0]] }, auth)
+  t.equal(again.status, 200)
+  const png = await call(service, 'POST', '/sdapi/v1/png-info', { image: json.images[0] }, auth)
+  t.match(png.json, { info: /cute squirrel/, items: {}, parameters: { Steps: '4', 'Size-1': '64' } })
+  t.match((await call(service, 'GET', '/sdapi/v1/progress', undefined, auth)).json, { progress: 0, state: { job_count: 0 } })
+  for (const path of ['interrupt', 'skip', 'refresh-checkpoints']) {
+    t.equal((await call(service, 'POST', `/sdapi/v1/${path}`, undefined, auth)).status, 200, path)
+  }
+  t.notMatch(service.simulator.state().requests, { 'POST /sdapi/v1/options': Number }, 'no server hears of options')
+})
+
+t.test('Open WebUI: an empty Authorization, and the whole options sent back with another checkpoint', async t => {
+  const service = await startService(t)
+  t.equal((await sendRaw(service, 'GET', '/sdapi/v1/options', { authorization: '' })).status, 200, 'anonymous, from this machine')
+  const { key, secret } = await newKey(service)
+  const auth = { authorization: `Basic ${base64(`${key}:${secret}`)}` }
+  const { json: options } = await call(service, 'GET', '/sdapi/v1/options', undefined, auth)
+  t.ok(Object.keys(options).length > 300)
+  const { json: models } = await call<Fields[]>(service, 'GET', '/sdapi/v1/sd-models', undefined, auth)
+  const title = models.at(-1)?.title
+  t.equal((await call(service, 'POST', '/sdapi/v1/options', { ...options, sd_model_checkpoint: title }, auth)).status, 200)
+  const own = await service.house.redis.keys(service.house.keys.key('drop-in', 'options', '*'))
+  t.strictSame(await service.house.redis.hkeys(own[0] ?? ''), ['sd_model_checkpoint'], 'only what differs becomes its own')
+  const { json } = await call<Generation>(service, 'POST', '/sdapi/v1/txt2img', {
+    prompt: 'a castle', batch_size: 1, width: 64, height: 64, steps: 2, negative_prompt: ''
+  }, auth)
+  t.ok(json.images[0]?.startsWith(pngStart))
+  t.match(JSON.parse(json.info), { sd_model_name: 'juggernaut-xl' })
+})
+
+t.test('SillyTavern: a bare Basic, keys of its own in the body, waiting for a model, and an interrupt for its own job', async t => {
+  const service = await startService(t, { simulator: { stepMilliseconds: 20 } })
+  const auth = { authorization: 'Basic ' }
+  t.equal((await sendRaw(service, 'GET', '/sdapi/v1/options', auth)).status, 200)
+  for (const list of ['upscalers', 'latent-upscale-modes', 'sd-vae', 'samplers', 'schedulers', 'sd-models']) {
+    t.ok(Array.isArray((await call(service, 'GET', `/sdapi/v1/${list}`, undefined, auth)).json), list)
+  }
+  const model = 'realistic-vision-v6'
+  t.equal((await call(service, 'POST', '/sdapi/v1/options', { sd_model_checkpoint: model }, auth)).status, 200)
+  t.match((await call(service, 'GET', '/sdapi/v1/progress', undefined, auth)).json, { progress: 0, state: { job_count: 0 } })
+  const payload = {
+    ...quick,
+    url: 'http://localhost:3000/base',
+    auth: '',
+    save_images: true,
+    send_images: true,
+    do_not_save_grid: false,
+    override_settings: { CLIP_stop_at_last_layers: 2, samples_format: 'png' },
+    override_settings_restore_afterwards: true,
+    clip_skip: 2
+  }
+  const { json } = await call<Generation>(service, 'POST', '/sdapi/v1/txt2img', payload, auth)
+  t.ok(json.images[0]?.startsWith(pngStart))
+  t.match(JSON.parse(json.info), { sd_model_name: model, clip_skip: 2 })
+  const long = call<Generation>(service, 'POST', '/sdapi/v1/txt2img', { ...payload, steps: 150 }, auth)
+  await onNotices(service.house, async () => await service.house.list.count({ status: 'processing' }) > 0 || undefined)
+  t.strictSame((await call(service, 'POST', '/sdapi/v1/interrupt', undefined, auth)).json, {})
+  const interrupted = await long
+  t.equal(interrupted.status, 200)
+  t.strictSame(Object.keys(interrupted.json), ['images', 'parameters', 'info'], 'as A1111 answers an interrupted call')
+  t.equal(service.simulator.state().generations.at(-1)?.interrupted, true)
+})
+
+t.test('the Photoshop plugin: probes without credentials, empty JSON bodies, previews while it draws', async t => {
+  const service = await startService(t, { simulator: { stepMilliseconds: 30 } })
+  t.strictSame(await sendRaw(service, 'GET', '/user', {}), { status: 200, text: 'null' })
+  t.match(JSON.parse((await sendRaw(service, 'GET', '/config', {})).text), { version: String })
+  const json = { 'content-type': 'application/json' }
+  t.strictSame(await sendRaw(service, 'POST', '/sdapi/v1/interrupt', json), { status: 200, text: '{}' })
+  t.equal((await call(service, 'POST', '/sdapi/v1/options', { CLIP_stop_at_last_layers: 2, inpainting_mask_weight: 0.5 })).status, 200)
+  const drawing = call<Generation>(service, 'POST', '/sdapi/v1/txt2img', { ...quick, steps: 100 })
+  const view = await onNotices(service.house, async () => {
+    const { json: seen } = await call(service, 'GET', '/sdapi/v1/progress?skip_current_image=false')
+    return typeof seen.current_image === 'string' ? seen : undefined
+  })
+  t.match(view, { progress: Number, state: { job_count: 1, sampling_steps: 100 } })
+  t.ok(String(view.current_image).startsWith(pngStart))
+  t.equal((await drawing).json.images.length, 1)
+})
+
+t.test('who may not is told so in A1111\'s words', async t => {
+  const service = await startService(t, { settings: { UI_AUTH: 'token', BOOTSTRAP_API_KEY: '' } })
+  const error = (detail: string) => ({ error: 'HTTPException', detail, body: '', errors: '' })
+  const { accessKey, secret } = await service.house.accessKeys.create({ name: 'a client' })
+  const basic = (pair: string) => ({ authorization: `Basic ${base64(pair)}` })
+  for (const headers of [{}, { authorization: '' }, { authorization: 'Basic ' }, basic(':')]) {
+    t.strictSame(await call(service, 'GET', '/sdapi/v1/samplers', undefined, headers), { status: 401, json: error('Not authenticated') })
+  }
+  t.strictSame(await call(service, 'GET', '/sdapi/v1/samplers', undefined, basic('user:wrong')),
+    { status: 401, json: error('Incorrect username or password') })
+  const good = [
+    basic(`${accessKey.key}:${secret}`), basic(`:${secret}`), basic(`anybody:${secret}`),
+    { authorization: `Bearer ${base64(`${accessKey.key}:${secret}`)}` }, { authorization: `Bearer ${secret}` },
+    { 'x-api-key': accessKey.key, 'x-api-secret': secret }
+  ]
+  for (const headers of good) t.equal((await call(service, 'GET', '/sdapi/v1/samplers', undefined, headers)).status, 200)
+  await service.house.accessKeys.update(accessKey.id, { active: false })
+  for (const headers of good) t.equal((await call(service, 'GET', '/sdapi/v1/samplers', undefined, headers)).status, 401)
+})

@@ -1,0 +1,43 @@
+import t from 'tap'
+import { startSimulator } from '../../src/simulator/simulator.ts'
+import { quick, startService } from '../helper.ts'
+import { base64, call, newKey, type Fields, type Generation } from './client.ts'
+
+t.test('lists are the union of all servers, and a header or a key names the server', async t => {
+  const servers = await Promise.all(['one', 'two'].map(async name =>
+    await startSimulator({ stepMilliseconds: 1, checkpoints: [`${name}.safetensors`] })))
+  for (const server of servers) t.teardown(server.close)
+  const both = await startService(t, { servers: { One: servers[0]?.url ?? '', Two: servers[1]?.url ?? '' } })
+  const titles = async (headers = {}) => (await call<Fields[]>(both, 'GET', '/sdapi/v1/sd-models', undefined, headers)).json
+    .map(({ model_name: name }) => name)
+  t.strictSame((await titles()).sort(), ['one', 'two'])
+  t.strictSame(await titles({ 'x-stablequeue-server': 'two' }), ['two'])
+  const used = async (body: Fields, headers: Record<string, string> = {}) =>
+    (JSON.parse((await call<Generation>(both, 'POST', '/sdapi/v1/txt2img', { ...quick, ...body }, headers)).json.info) as Fields).sd_model_name
+  t.equal(await used({}, { 'x-stablequeue-server': 'Two' }), 'two')
+  t.equal(await used({ override_settings: { sd_model_checkpoint: 'two' } }), 'two', 'by the checkpoint asked for')
+  t.equal(await used({ override_settings: { sd_model_checkpoint: 'one' } }), 'one')
+  const { key, secret } = await newKey(both, { drop_in: { server: 'Two' } })
+  t.equal(await used({}, { 'x-api-key': key, 'x-api-secret': secret }), 'two', 'by the key')
+})
+
+t.test('what is no generation passes by an allow-list, and what is dangerous only where an administrator said so', async t => {
+  const service = await startService(t, { settings: { SDAPI_OPEN_ROUTES: 'reload-checkpoint' } })
+  const { json: drawn } = await call<Generation>(service, 'POST', '/sdapi/v1/txt2img', quick)
+  const { json: larger } = await call(service, 'POST', '/sdapi/v1/extra-single-image', {
+    image: drawn.images[0], upscaling_resize: 2, upscaler_1: 'Lanczos'
+  })
+  t.match(larger, { image: /^iVBOR/, html_info: /Lanczos/ })
+  const stranger = { image: 'http://169.254.169.254/latest', upscaler_1: 'Lanczos' }
+  t.equal((await call(service, 'POST', '/sdapi/v1/extra-single-image', stranger)).status, 500, 'nothing is fetched')
+  t.match((await call(service, 'GET', '/controlnet/model_list')).json, { model_list: Array })
+  t.match((await call(service, 'GET', '/controlnet/version')).json, { version: Number })
+  t.equal((await call(service, 'POST', '/sdapi/v1/unload-checkpoint', {})).status, 403)
+  t.equal((await call(service, 'POST', '/sdapi/v1/reload-checkpoint', {})).status, 200)
+  t.equal((await call(service, 'POST', '/sdapi/v1/server-kill', {})).status, 403)
+  const { key, secret } = await newKey(service)
+  const basic = { authorization: `Basic ${base64(`${key}:${secret}`)}` }
+  t.equal((await call(service, 'POST', '/sdapi/v1/reload-checkpoint', {}, basic)).status, 403, 'not for every key')
+  const { json: flags } = await call(service, 'GET', '/sdapi/v1/cmd-flags')
+  t.notMatch(flags, { api_auth: /./ })
+})
