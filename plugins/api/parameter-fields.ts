@@ -22,8 +22,13 @@ export async function namingFields<Result> (sent: SentParameters, work: () => Pr
     return await work()
   } catch (error) {
     if (!(error instanceof ServiceError) || error.details.field === undefined) throw error
-    const field = fieldSent(error.details.field, sent)
-    throw new ServiceError(error.code, error.message, { ...error.details, field }, { cause: error })
+    const { message, details: { field: known } } = error
+    const field = fieldSent(known, sent)
+    // A sentence that begins with the field says it as `field` does.
+    const sentence = field.endsWith(known) && message.startsWith(`${known} `)
+      ? `${field}${message.slice(known.length)}`
+      : message
+    throw new ServiceError(error.code, sentence, { ...error.details, field }, { cause: error })
   }
 }
 

@@ -113,6 +113,10 @@ t.test('what is wrong is said before anything is queued, by field, with the near
     const expected = { success: false, error, message: String, details: { code: error, ...details } }
     t.match(await post(body), { status, body: expected }, JSON.stringify(body).slice(0, 120))
   }
+  for (const steps of [151, '151']) {
+    const { body } = await post(withParameters({ ...quick, steps }))
+    t.match(body.message, /^generation_params\.steps /, 'the same words whoever found it')
+  }
   const after = await idle.request('GET', '/api/v2/jobs?limit=1')
   t.equal(after.body.total, before.body.total)
   t.match(await post(withParameters({ ...quick, checkpoint_name: 'nothing like it' }, { on_missing: 'ignore' })), {
