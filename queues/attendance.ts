@@ -10,11 +10,9 @@ const leaseInterval = 1000
 /** A process that was cut off itself must not take a lease for ended that was only not renewed through the cut. */
 const graceAfterReconnect = 3000
 
-export interface AttendanceDependencies extends Omit<ServingDependencies, 'server' | 'owner'> {
+export interface AttendanceDependencies extends Omit<ServingDependencies, 'server' | 'fence'> {
   readonly leases: LeaseStore
   readonly connection: Redis
-  /** Names this process among all that share the Redis. */
-  readonly processId: string
 }
 
 /** The care of one server by one process. */
@@ -61,7 +59,7 @@ export function attend (server: () => Server, dependencies: AttendanceDependenci
     const current = () => !closed && fence === ownFence
     if (!current()) return
     try {
-      const begun = await startServing({ ...dependencies, server, owner: `${processId}:${ownFence}` }, current)
+      const begun = await startServing({ ...dependencies, server, fence: ownFence }, current)
       if (current()) serving = begun
       else await begun.close(leaseLifetime)
     } catch (error) {
@@ -88,7 +86,9 @@ export function attend (server: () => Server, dependencies: AttendanceDependenci
       if (answer.kind === 'held') return Math.min(answer.remainingMs + 1, leaseInterval)
       fence = answer.fence
       step(async () => { await begin(answer.fence) }, 'could not begin to serve')
-    } else if (!await leases.renew(serverId, processId, fence, leaseLifetime)) {
+    } else if (await leases.renew(serverId, processId, fence, leaseLifetime)) {
+      serving?.tend()
+    } else {
       log.warn({ server: server().alias }, 'another process serves this server now')
       fence = null
       serving?.abandon()

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { WaitingError, Worker, type Job as QueueJob } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { messageOf } from '../src/errors.ts'
@@ -6,6 +7,7 @@ import type { Log } from '../src/log.ts'
 import type { Keys } from '../src/redis/keys.ts'
 import { generationQueueName, type GenerationData } from './generation-queues.ts'
 
+const pauseBeforeReturn = 50
 /** One job being stored, one generating, one at the gate. */
 const atOnce = 3
 
@@ -28,7 +30,9 @@ export function createGenerationWorker (dependencies: GenerationWorkerDependenci
 
   async function process (entry: QueueJob<GenerationData>, token?: string): Promise<void> {
     if (await run(entry.data) === 'done') return
-    // Keeps its place and costs no attempt; the line is paused, so it is not fetched again at once.
+    // Keeps its place and costs no attempt. The line is paused or about to be another process's; until it is, the
+    // entry would come back at once.
+    await sleep(pauseBeforeReturn)
     await entry.moveToWait(token)
     throw new WaitingError()
   }

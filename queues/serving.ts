@@ -17,9 +17,8 @@ import type { GenerationData, GenerationQueues } from './generation-queues.ts'
 import { createGenerationWorker } from './generation-worker.ts'
 import { createLineRepair } from './line-repair.ts'
 
-/** How often the whole line is held against its queue, and how often late entries are added, in milliseconds. */
+/** How often the whole line is held against its queue, in milliseconds. */
 const repairInterval = 30_000
-const lateInterval = 1000
 
 export interface ServingDependencies {
   readonly server: () => Server
@@ -30,8 +29,10 @@ export interface ServingDependencies {
   readonly media: MediaStore
   readonly states: ServerStateStore
   readonly log: Log
-  /** Names this process and its lease of the server. */
-  readonly owner: string
+  /** Names this process among all that share the Redis. */
+  readonly processId: string
+  /** Of its lease of the server. */
+  readonly fence: number
   readonly connect: (server: Server) => A1111Client
   readonly otherServer: GenerationRunnerDependencies['otherServer']
   readonly limits: GenerationRunnerDependencies['limits']
@@ -43,7 +44,12 @@ export interface Serving {
   cancel (jobId: string): void
   checkNow (): void
   holdOrResume (): void
-  /** Redis was away: what its outage left undone is seen to now. */
+  /**
+   * Repairs what is due. To be called right after the lease was found to be held still, since to whoever lost it the
+   * holder's jobs look like those of a dead worker.
+   */
+  tend (): void
+  /** Redis was away: what its outage left undone is seen to next time. */
   repairSoon (): void
   /** Stops what runs and puts it back in line; fetched jobs are held back. */
   letGo (): Promise<void>
@@ -54,7 +60,10 @@ export interface Serving {
 
 /** @param current whether the lease is still held, which whoever lost it must not act upon */
 export async function startServing (dependencies: ServingDependencies, current: () => boolean): Promise<Serving> {
-  const { server, connection, keys, queues, store, media, states, log, owner, connect, otherServer, limits } = dependencies
+  const {
+    server, connection, keys, queues, store, media,
+    states, log, processId, fence, connect, otherServer, limits
+  } = dependencies
   const serverId = server().id
   const held = new Set<string>()
   const repair = createLineRepair({ server, store, queues, log, isHeld: jobId => held.has(jobId) })
@@ -86,7 +95,8 @@ export async function startServing (dependencies: ServingDependencies, current: 
     log,
     limits,
     gate: createGate(),
-    owner,
+    processId,
+    fence,
     otherServer,
     prepare: job => prepareGeneration(job, {
       media, inventory: () => states.inventory(serverId), traits: monitor.traits
@@ -102,8 +112,13 @@ export async function startServing (dependencies: ServingDependencies, current: 
     return await runner.run(entry).finally(() => { held.delete(entry.jobId) })
   }
 
-  async function repairAll (): Promise<void> {
-    if (!current()) return
+  let repairDueAt = Date.now() + repairInterval
+  let tending = false
+
+  async function tend (): Promise<void> {
+    await store.enterLate(serverId)
+    if (Date.now() < repairDueAt) return
+    repairDueAt = Date.now() + repairInterval
     // Also undoes what a former holder did to the line after a cut of its own.
     await setLine(monitor.usable())
     settle(runner.clear(await repair.takeBack()), 'could not stop what a lost worker had begun')
@@ -112,8 +127,6 @@ export async function startServing (dependencies: ServingDependencies, current: 
 
   settle(runner.clear(orphans), 'could not stop what a lost worker had begun')
   const worker = createGenerationWorker({ serverId, connection, keys, run, log })
-  const repairs = setInterval(() => { settle(repairAll(), 'could not repair the line') }, repairInterval)
-  const late = setInterval(() => { settle(store.enterLate(serverId), 'could not add late entries') }, lateInterval)
   settle(repair.renewEntries(), 'could not repair the line')
   settle(monitor.check(), 'could not check the server')
 
@@ -124,12 +137,15 @@ export async function startServing (dependencies: ServingDependencies, current: 
       settle(monitor.check(), 'could not check the server')
     },
     holdOrResume () { settle(setLine(monitor.usable()), 'could not hold or resume the line') },
-    repairSoon () { settle(repairAll(), 'could not repair the line') },
+    tend () {
+      if (tending) return
+      tending = true
+      settle(tend().finally(() => { tending = false }), 'could not repair the line')
+    },
+    repairSoon () { repairDueAt = 0 },
     letGo: runner.stop,
     abandon: runner.abandon,
     async close (deadlineMs) {
-      clearInterval(repairs)
-      clearInterval(late)
       await worker.close(deadlineMs)
       await monitor.close()
       await client.close()

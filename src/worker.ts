@@ -60,9 +60,8 @@ export async function startWorker (house: House, intervals?: MonitorIntervals): 
   return {
     workforce,
     async close () {
-      await modelWorker.close()
       const deadline = config.SHUTDOWN_SECONDS * 1000
-      await Promise.all([workforce.close(deadline), webhookWorker.close(deadline)])
+      await Promise.all([workforce.close(deadline), webhookWorker.close(deadline), modelWorker.close()])
       await queues.close()
       connection.disconnect()
     }

@@ -40,8 +40,10 @@ export interface GenerationRunnerDependencies {
   readonly media: MediaStore
   readonly gate: Gate
   readonly log: Log
-  /** Names this process and its lease. */
-  readonly owner: string
+  /** Names this process. */
+  readonly processId: string
+  /** Of its lease of the server. */
+  readonly fence: number
   readonly prepare: (job: Job) => Promise<PreparedGeneration>
   /** The best server for a job that names none, without those of these aliases; null where there is no other. */
   readonly otherServer: (except: ReadonlySet<string>) => Promise<Server | null>
@@ -64,7 +66,10 @@ class ShuttingDown extends Error {}
 
 /** Runs the jobs of one server, one generation at a time, the next one prepared at the gate. */
 export function createGenerationRunner (dependencies: GenerationRunnerDependencies): GenerationRunner {
-  const { server, client, monitor, store, media, gate, owner, prepare, otherServer, limits, log } = dependencies
+  const {
+    server, client, monitor, store, media, gate,
+    processId, fence, prepare, otherServer, limits, log
+  } = dependencies
   const leaving = new AbortController()
   const running = new Map<string, OpenGeneration>()
   const settled = new Set<Promise<unknown>>()
@@ -74,7 +79,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     const job = await store.find(jobId)
     if (job === null || job.run !== run || job.status !== 'pending' || job.serverId !== server().id) return 'done'
     if (!monitor.usable()) return 'hold'
-    const claim: RunClaim = { id: jobId, run, serverId: server().id, owner: `${owner}:${++runs}` }
+    const claim: RunClaim = { id: jobId, run, serverId: server().id, owner: `${processId}:${fence}:${++runs}` }
     const prepared = await prepare(job).catch((error: unknown) => asFailure(error, 'The job could not be prepared.'))
     let openGate: () => void
     try {
@@ -87,7 +92,9 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     try {
       // The line may have stopped, and the job been cancelled, while it stood at the gate.
       if (!monitor.usable() || leaving.signal.aborted) return 'hold'
-      if (await store.start(claim) === 'started') await generate(claim, job, generation, prepared, openGate)
+      const answer = await store.start(claim, fence)
+      if (answer === 'unattended') return 'hold'
+      if (answer === 'started') await generate(claim, job, generation, prepared, openGate)
     } finally {
       if (running.get(jobId) === generation) running.delete(jobId)
       await generation.close()

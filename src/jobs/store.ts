@@ -59,7 +59,8 @@ export interface JobStore {
   /** Gives those jobs their queue entries that entered a line seconds ago and, after some crash, got none. */
   enterLate (serverId: string): Promise<void>
 
-  start (claim: RunClaim): Promise<'started' | 'superseded'>
+  /** `unattended`: the lease under this fence is over, another process serves the server. */
+  start (claim: RunClaim, fence: number): Promise<'started' | 'superseded' | 'unattended'>
   /** Without progress it only asks whether the run is still wanted. */
   noteProgress (claim: RunClaim, progress: JobProgress | null): Promise<'noted' | 'cancel' | 'superseded'>
   /** The status it really ended with, or null where the claim no longer holds. */
@@ -200,9 +201,9 @@ export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): J
     },
     entries: between,
     enterLate,
-    async start ({ id, run: number, serverId, owner }) {
-      const [answer] = await run('startJob', id, number, serverId, owner)
-      return answer === 'started' ? 'started' : 'superseded'
+    async start ({ id, run: number, serverId, owner }, fence) {
+      const [answer] = await run('startJob', id, number, serverId, owner, fence)
+      return answer === 'started' || answer === 'unattended' ? answer : 'superseded'
     },
     async noteProgress ({ id, run: number, owner }, progress) {
       const [answer] = await run('noteProgress', id, number, owner, progress === null ? '' : JSON.stringify(progress))

@@ -3,12 +3,14 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import t from 'tap'
 import { quick } from '../helper.ts'
-import { checkInvariants, unreferencedImages } from './invariants.ts'
+import { unreferencedImages } from '../../bench/ground/consistency.ts'
+import { checkInvariants } from './invariants.ts'
+import { startRedisProxy } from './redis-proxy.ts'
 import { startFleet, type ApiProcess, type Fleet, type ServiceProcess } from './processes.ts'
 
 /** Its first generation takes longer than any take-over; later ones do not. */
 const long = { ...quick, prompt: 'a long one', steps: 40 }
-const once40 = { kind: 'slow', factor: 25, prompt: long.prompt } as const
+const onceSlow = { kind: 'slow', factor: 25, prompt: long.prompt } as const
 
 /** How often a task was begun at the server. */
 function generationsOf ({ simulator }: Fleet, id: string) {
@@ -47,7 +49,7 @@ t.test('api and worker processes', async t => {
   }
 
   await t.test('a worker killed while one job generates and others stand at the gate loses and doubles none', async t => {
-    fleet.simulator.setFaults([once40])
+    fleet.simulator.setFaults([onceSlow])
     const ids = await submit(long, quick, quick, quick)
     const [first = ''] = ids
     await untilGenerating(fleet, first)
@@ -68,7 +70,7 @@ t.test('api and worker processes', async t => {
   })
 
   await t.test('of two workers one serves a server; when it is killed, the other takes over', async t => {
-    fleet.simulator.setFaults([once40])
+    fleet.simulator.setFaults([onceSlow])
     const workers = await Promise.all([fleet.worker(), fleet.worker()])
     const ids = await submit(long, quick, quick, quick)
     const [first = '', second = ''] = ids
@@ -91,7 +93,7 @@ t.test('api and worker processes', async t => {
   })
 
   await t.test('what runs on behind a dead worker is stopped before anything else is sent, even "run now"', async t => {
-    fleet.simulator.setFaults([once40])
+    fleet.simulator.setFaults([onceSlow])
     const [first = ''] = await submit(long)
     const worker = await fleet.worker()
     await untilGenerating(fleet, first)
@@ -103,6 +105,26 @@ t.test('api and worker processes', async t => {
     t.equal(fleet.simulator.state().mostInFlight, 1, 'the server never had two at once')
     await checkInvariants(t, accepted, fleet)
     await retire(next)
+  })
+
+  await t.test('a worker that is cut off from Redis until another serves does not disturb it when it is back', async t => {
+    fleet.simulator.setFaults([{ ...onceSlow, times: 2, factor: 9 }])
+    const proxy = await startRedisProxy(t, fleet.redis)
+    const [first = '', second = '', third = ''] = await submit(long, quick, quick)
+    const cutOff = await fleet.worker({ REDIS_URL: proxy.url })
+    await untilGenerating(fleet, first)
+    const other = await fleet.worker()
+    proxy.cut()
+    await other.printed(/generation started/)
+    proxy.mend()
+    await cutOff.printed(/another process serves/)
+    await allEnd(api, [first, second, third])
+    t.same([first, second, third].map(id => generationsOf(fleet, id).length), [2, 1, 1])
+    t.match(generationsOf(fleet, first), [{ interrupted: true }, { interrupted: false, outcome: 'done' }])
+    t.notMatch(other.output(), /its worker is gone.*its worker is gone/s, 'what it runs was not taken from it')
+    await checkInvariants(t, accepted, fleet)
+    await retire(cutOff)
+    await retire(other)
   })
 
   await t.test('a worker killed while it stores images leaves no job with missing ones', async t => {
@@ -172,7 +194,7 @@ async function untilStored ({ dataDirectory }: Fleet, count: number): Promise<vo
 t.test('the whole service killed and started again goes on with its private Redis', async t => {
   const fleet = await startFleet(t)
   const before = await fleet.allInOne()
-  fleet.simulator.setFaults([once40])
+  fleet.simulator.setFaults([onceSlow])
   const ids = [await before.submit(long), await before.submit(quick), await before.submit(quick)]
   const [first = ''] = ids
   await untilGenerating(fleet, first)

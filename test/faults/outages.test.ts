@@ -1,8 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startTestRedis } from '../redis.ts'
 import { quick, startService } from '../helper.ts'
 import type { JobScriptName } from '../../src/jobs/scripts/index.ts'
 import { checkInvariants } from './invariants.ts'
+import { startFleet, untilAllEnded } from './processes.ts'
 import { startRedisProxy } from './redis-proxy.ts'
 
 t.test('an answer of Redis that is lost on its way neither loses a job nor its images', async t => {
@@ -34,4 +36,62 @@ t.test('an answer of Redis that is lost on its way neither loses a job nor its i
     t.equal((await service.until(id, 'completed', 'failed')).status, 'completed')
     await checkInvariants(t, ids, traces)
   })
+})
+
+t.test('Redis killed and started again under load: what was accepted is done, once', async t => {
+  const fleet = await startFleet(t, { stepMilliseconds: 5 })
+  const [api] = await Promise.all([fleet.api(), fleet.worker()])
+  const accepted = new Set<string>()
+  const refused = new Map<number, number>()
+  const over = new AbortController()
+
+  /** Submits one job after another, each until it is accepted, as a client with Idempotency-Keys does. */
+  async function submitOn (name: string): Promise<void> {
+    for (let number = 0; !over.signal.aborted; number++) {
+      for (let taken = false; !taken;) {
+        const { status, body } = await api.request('POST', '/api/v2/generate',
+          { target_server_alias: 'Main', generation_params: { ...quick, steps: 6, prompt: `${name} ${number}` } },
+          { 'idempotency-key': `${name} ${number}` })
+        taken = status === 202
+        if (taken) accepted.add(String(body.id))
+        else refused.set(status, (refused.get(status) ?? 0) + 1)
+        await sleep(taken ? 40 : 100)
+      }
+    }
+  }
+  const clients = ['one', 'two', 'three'].map(submitOn)
+  const kills = 4
+  for (let kill = 0; kill < kills; kill++) {
+    await sleep(700)
+    await fleet.redis.kill()
+    await sleep(kill * 300)
+    await fleet.redis.restart()
+    const back = Date.now()
+    const done = fleet.simulator.state().generations.length
+    while (fleet.simulator.state().generations.length === done) await sleep(10)
+    t.comment(`generating ${Date.now() - back} ms after Redis was back`)
+  }
+  over.abort()
+  await Promise.all(clients)
+  await untilAllEnded(fleet)
+  const { generations, mostInFlight } = fleet.simulator.state()
+  t.comment(`${accepted.size} accepted, ${generations.length} generations, refused: ${JSON.stringify([...refused])}`)
+  t.same([...refused.keys()].filter(status => status !== 503), [], 'what could not be taken was answered with 503')
+  t.equal(mostInFlight, 1)
+  const jobs = await checkInvariants(t, accepted, fleet)
+  t.same([...jobs.values()].filter(({ status }) => status !== 'completed'), [])
+  t.equal(generations.length, jobs.size, 'each was generated once, since no worker died')
+})
+
+t.test('a repeated request is answered as the first one was, even while that is under way', async t => {
+  const service = await startService(t, { worker: 'none' })
+  const answers = await Promise.all(Array.from({ length: 20 }, async () =>
+    await service.request('POST', '/api/v2/generate', { target_server_alias: 'Main', generation_params: quick },
+      { 'idempotency-key': 'the same' })))
+  t.same(answers.filter(({ status }) => status !== 202), [])
+  t.equal(new Set(answers.map(({ body }) => body.id)).size, 1)
+  t.equal(new Set(answers.map(({ body }) => body.seed)).size, 1, 'with the seed that it will have')
+  const job = await service.house.store.get(String(answers[0]?.body.id))
+  t.equal(answers[0]?.body.seed, job.submission.parameters.seed)
+  t.equal((await service.request('GET', '/api/v2/jobs')).body.total, 1)
 })

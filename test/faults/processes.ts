@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
@@ -129,6 +130,14 @@ function lookInto (t: Teardown, redisUrl: string): Redis {
   return look
 }
 
+/** Resolves when no job waits or runs any more. */
+export async function untilAllEnded ({ look, keys }: Pick<Fleet, 'look' | 'keys'>): Promise<void> {
+  const open = ['pending', 'processing'].map(status => keys.key('jobs', '*', '*', status))
+  while ((await Promise.all(open.map(async index => await look.zcard(index)))).some(count => count > 0)) {
+    await sleep(20)
+  }
+}
+
 /** A private Redis outlives the kill of its service, which is what it is for, but not its test. */
 async function endPrivateRedis (dataDirectory: string): Promise<void> {
   const record = await readServerRecord(dataDirectory)
@@ -142,6 +151,7 @@ function startProcess (command: Command, folder: string, settings: Settings): Se
     cwd: folder, env: { ...cleanEnvironment(), ...settings }, stdio: ['ignore', 'pipe', 'pipe']
   })
   const ended = endOf(child)
+  guard(child)
   let all = ''
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8')
@@ -170,6 +180,15 @@ function startProcess (command: Command, folder: string, settings: Settings): Se
       return await ended
     }
   }
+}
+
+/** A shell that ends the process when this one is gone, however it went: the pipe to the shell closes then. */
+function guard (child: ChildProcess): void {
+  const shell = spawn('sh', ['-c', 'cat >/dev/null; kill -9 "$1" 2>/dev/null', 'sh', String(child.pid)], {
+    stdio: ['pipe', 'ignore', 'ignore'], detached: true
+  })
+  shell.unref()
+  child.once('close', () => { shell.kill() })
 }
 
 async function endOf (child: ChildProcess): Promise<Exit> {

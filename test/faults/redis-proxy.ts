@@ -14,6 +14,9 @@ export interface RedisProxy extends TestRedis {
   loseAnswerTo (script: JobScriptName): void
   /** How many answers were lost so far. */
   lost (): number
+  /** Ends every connection and takes no new one until it is mended. */
+  cut (): void
+  mend (): void
 }
 
 /** @param socketPath where the real Redis listens */
@@ -24,8 +27,13 @@ export async function startRedisProxy (t: Pick<Test, 'teardown'>, redis: TestRed
   const open = new Set<Socket>()
   let marks: string[] = []
   let lost = 0
+  let isCut = false
 
   const server = createServer(client => {
+    if (isCut) {
+      client.destroy()
+      return
+    }
     const upstream = connect(socketPath)
     let breaking = false
     for (const socket of [client, upstream]) {
@@ -63,6 +71,11 @@ export async function startRedisProxy (t: Pick<Test, 'teardown'>, redis: TestRed
     ...redis,
     url: `redis://localhost?path=${encodeURIComponent(own)}`,
     loseAnswerTo (script) { marks = [createHash('sha1').update(jobScripts[script]).digest('hex')] },
-    lost: () => lost
+    lost: () => lost,
+    cut () {
+      isCut = true
+      for (const socket of open) socket.destroy()
+    },
+    mend () { isCut = false }
   }
 }

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { createWebhookQueue } from '../../queues/webhook-queue.ts'
+import { createLeaseStore } from '../../src/servers/lease.ts'
 import { deliveryOf } from '../../src/webhooks/event-delivery.ts'
 import { createOutbox } from '../../src/webhooks/outbox.ts'
 import { startWorker } from '../../src/worker.ts'
@@ -12,10 +13,11 @@ const idsOf = (requests: readonly Received[]) => new Set(requests.map(({ headers
 const of = (jobId: string) => ({ event }: Received) => event.data.id === jobId
 
 /** Ends a job as its worker would, with no worker there to deliver anything. */
-async function endByHand ({ house: { store, registry } }: Service, id: string): Promise<void> {
+async function endByHand ({ house: { store, registry, redis, keys } }: Service, id: string): Promise<void> {
   const [server] = registry.list()
   const claim = { id, run: 1, serverId: server?.id ?? '', owner: 'this test' }
-  await store.start(claim)
+  const lease = await createLeaseStore(redis, keys).acquire(claim.serverId, claim.owner, 10)
+  await store.start(claim, lease.kind === 'taken' ? lease.fence : 0)
   await store.end(claim, 'failed', { error: { code: 'a1111_error', message: 'It broke.', failureClass: 'passing' } })
   await store.end(claim, 'failed', { error: { code: 'a1111_error', message: 'It broke.', failureClass: 'passing' } })
 }

@@ -36,13 +36,14 @@ announce('accepted', id, server, key, 'pending')
 return { 'created', redis.call('ZRANK', lineKey(server), id) + 1, created }
 `
 
-/** ARGV: id, run, server, owner. Answers started | gone | superseded. */
+/** ARGV: id, run, server, owner, fence of the lease. Answers started | gone | superseded | unattended. */
 const startJob = /* lua */ `
-local id, run, server, owner = unpack(ARGV)
+local id, run, server, owner, fence = unpack(ARGV)
 local job = read(id)
 if not job then return { 'gone' } end
 if job.status == 'processing' and job.run == run and job.owner == owner then return { 'started' } end
 if job.status ~= 'pending' or job.run ~= run or job.server ~= server then return { 'superseded' } end
+if redis.call('GET', KEYS[1] .. 'lease:' .. server .. ':fence') ~= fence then return { 'unattended' } end
 local moment = now()
 redis.call('HSET', jobKey(id), 'status', 'processing', 'owner', owner, 'started', moment, 'updated', moment)
 redis.call('HDEL', jobKey(id), 'progress')
