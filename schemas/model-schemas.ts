@@ -1,3 +1,4 @@
+import { DownloadAnswer, DownloadList, DownloadStarted, DownloadView } from './download.ts'
 import { CivitaiUser, ImageInfoView, ModelInfo, RefreshAnswer, RefreshRequest } from './model-civitai.ts'
 import { DeletionAnswer, DuplicatesView } from './model-disk.ts'
 import { HashAnswer, ScanView } from './model-scan.ts'
@@ -8,5 +9,6 @@ import { ChoiceView, ModelAnswer, ModelCivitai, ModelImage, ModelListView, Model
 export const modelSchemas = [
   ModelServer, ModelImage, ModelCivitai, ModelView, ModelListView, ModelAnswer, ChoiceView, ScanView, HashAnswer,
   ModelInfo, RefreshRequest, RefreshAnswer, ImageInfoView, CivitaiUser,
-  DeletionAnswer, DuplicatesView, VerifyAnswer, ModelsCacheView
+  DeletionAnswer, DuplicatesView, VerifyAnswer, ModelsCacheView,
+  DownloadView, DownloadAnswer, DownloadStarted, DownloadList
 ]

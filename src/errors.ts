@@ -29,6 +29,7 @@ export const errorStatuses = {
   endpoint_not_found: 404,
   model_not_known: 404,
   civitai_not_found: 404,
+  download_not_found: 404,
   method_not_allowed: 405,
   // what the state of things forbids
   server_has_jobs: 409,
@@ -37,6 +38,7 @@ export const errorStatuses = {
   model_ambiguous: 409,
   model_not_on_disk: 409,
   no_model_folders: 409,
+  download_operation_invalid: 409,
   // what is too much
   payload_too_large: 413,
   uri_too_long: 414,

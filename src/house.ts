@@ -78,7 +78,7 @@ export async function openHouse (config: Config, redisUrl: string, log: Log): Pr
     const guard = openEgress(config, redisUrl, registry)
     const webhooks = createWebhookHouse(redis, { config, keys, log, vault, masterKey, guard, media })
     const states = createServerStateStore(redis, keys)
-    const models = createModelHouse({ config, log, redis, keys, registry, states })
+    const models = createModelHouse({ config, log, redis, keys, registry, states, guard })
     const uploadTexts = createUploadTexts(deriveKey(masterKey.current, 'upload-texts'))
     return {
       config,

@@ -1,9 +1,15 @@
 import { join } from 'node:path'
 import type { Redis } from 'ioredis'
+import { createDownloadQueue, createDownloadWorker, type DownloadQueue } from '../queues/downloads.ts'
 import { createMaintenance, createMaintenanceWorker, type Maintenance } from '../queues/maintenance.ts'
 import { createCivitaiClient, type CivitaiClient } from './civitai/client.ts'
 import { createCivitaiPictures, type CivitaiPictures } from './civitai/pictures.ts'
+import type { A1111Client } from './a1111/client.ts'
 import type { Config } from './config/settings.ts'
+import { createDownloadDesk, type DownloadDesk } from './downloads/desk.ts'
+import { createDownloadStore } from './downloads/download.ts'
+import { tellServers } from './downloads/tell-servers.ts'
+import type { EgressGuard } from './egress/guard.ts'
 import type { Log } from './log.ts'
 import { createCatalogue, type Catalogue } from './models/catalogue.ts'
 import { createModelDesk, type ModelDesk } from './models/desk.ts'
@@ -15,6 +21,7 @@ import { createModelRefresher, type ModelRefresher } from './models/refresh.ts'
 import { createScanBoard, type ScanBoard } from './models/scan-board.ts'
 import type { Keys } from './redis/keys.ts'
 import type { ServerRegistry } from './servers/registry.ts'
+import type { Server } from './servers/server.ts'
 import type { ServerStateStore } from './servers/state-store.ts'
 
 /** Everything about models, put together once for a process. */
@@ -26,6 +33,8 @@ export interface ModelHouse {
   readonly civitai: CivitaiClient
   readonly pictures: CivitaiPictures
   readonly refresher: ModelRefresher
+  readonly downloads: DownloadDesk
+  readonly downloadQueue: DownloadQueue
   close (): Promise<void>
 }
 
@@ -36,6 +45,7 @@ export interface ModelHouseDependencies {
   readonly keys: Keys
   readonly registry: ServerRegistry
   readonly states: ServerStateStore
+  readonly guard: EgressGuard
 }
 
 export function createModelHouse (dependencies: ModelHouseDependencies): ModelHouse {
@@ -49,40 +59,76 @@ export function createModelHouse (dependencies: ModelHouseDependencies): ModelHo
   })
   const board = createScanBoard(redis, keys)
   const maintenance = createMaintenance({ connection: redis, keys, board, log })
+  const folders = modelFolders(config)
+  const downloadQueue = createDownloadQueue({ connection: redis, keys, log })
   return {
     catalogue,
-    desk: createModelDesk({ catalogue, files, hasher, folders: modelFolders(config) }),
+    desk: createModelDesk({ catalogue, files, hasher, folders }),
     board,
     maintenance,
     civitai,
     pictures: createCivitaiPictures(join(config.DATA_DIR, 'model-pictures'), baseUrl),
     refresher: createModelRefresher({ catalogue, files, civitai, hasher, log }),
+    downloads: createDownloadDesk({
+      store: createDownloadStore(redis, keys),
+      civitai,
+      folders,
+      huggingFaceUrl: config.HUGGINGFACE_BASE_URL,
+      pickles: config.DOWNLOAD_PICKLES ? 'allowed' : 'refused',
+      enqueue: downloadQueue.add
+    }),
+    downloadQueue,
     async close () {
       await hasher.close()
       await maintenance.close()
+      await downloadQueue.close()
     }
   }
 }
 
-/** The part of a worker process that looks through the model folders; the first time at once. */
+export interface ModelWorkerDependencies {
+  readonly config: Config
+  readonly log: Log
+  readonly keys: Keys
+  readonly models: ModelHouse
+  readonly registry: ServerRegistry
+  readonly guard: EgressGuard
+  readonly connect: (server: Server) => A1111Client
+}
+
+/** The part of a worker process that looks through the model folders, the first time at once, and downloads. */
 export async function startModelWorker (
-  connection: Redis, { config, log, keys, models }: { config: Config, log: Log, keys: Keys, models: ModelHouse }
+  connection: Redis, { config, log, keys, models, registry, guard, connect }: ModelWorkerDependencies
 ): Promise<{ close (): Promise<void> }> {
   const folders = modelFolders(config)
   const hasher = createHasher()
+  const files = createModelFileStore(connection, keys)
   const worker = createMaintenanceWorker({
+    connection, keys, log, hasher, folders, files, board: createScanBoard(connection, keys)
+  })
+  const downloads = createDownloadWorker({
     connection,
     keys,
     log,
     hasher,
     folders,
-    board: createScanBoard(connection, keys),
-    files: createModelFileStore(connection, keys)
+    files,
+    guard,
+    store: createDownloadStore(connection, keys),
+    catalogue: models.catalogue,
+    refresher: models.refresher,
+    sources: {
+      civitai: { origin: new URL(config.CIVITAI_BASE_URL).origin, key: config.CIVITAI_API_KEY },
+      huggingface: { origin: new URL(config.HUGGINGFACE_BASE_URL).origin, key: config.HUGGINGFACE_TOKEN }
+    },
+    async tellServers (type, root) {
+      await tellServers(type, root, { registry, connect, log, catalogue: models.catalogue })
+    }
   })
   if (folders.length > 0) await models.maintenance.requestScan()
   return {
     async close () {
-      await worker.close()
+      await Promise.all([worker.close(), downloads.close()])
       await hasher.close()
     }
   }

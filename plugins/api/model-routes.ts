@@ -2,6 +2,7 @@ import type { FastifyPluginAsync } from 'fastify'
 import type { House } from '../../src/house.ts'
 import choiceRoutes from './choices.ts'
 import civitaiRoutes from './civitai.ts'
+import downloadRoutes from './downloads.ts'
 import modelActionRoutes from './model-actions.ts'
 import modelDebugRoutes from './model-debug.ts'
 import modelDiskRoutes from './model-disk.ts'
@@ -17,7 +18,7 @@ export interface ModelRoutesOptions {
 
 /** Everything about models and what else a job may choose. */
 const modelRoutes: FastifyPluginAsync<ModelRoutesOptions> = async (app, { house: { models, registry, states } }) => {
-  const { catalogue, desk, board, maintenance, civitai, pictures, refresher } = models
+  const { catalogue, desk, board, maintenance, civitai, pictures, refresher, downloads } = models
   const views = createModelViews(registry)
   await app.register(modelScanRoutes, { board, maintenance, folders: desk.folders })
   await app.register(modelListRoutes, { catalogue, registry, views })
@@ -27,6 +28,7 @@ const modelRoutes: FastifyPluginAsync<ModelRoutesOptions> = async (app, { house:
   await app.register(modelMetadataRoutes, { catalogue, refresher, views })
   await app.register(modelPreviewRoutes, { catalogue, pictures })
   await app.register(civitaiRoutes, { civitai, catalogue })
+  await app.register(downloadRoutes, { downloads })
   await app.register(choiceRoutes, { registry, states })
 }
 

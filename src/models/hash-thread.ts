@@ -21,6 +21,8 @@ export interface FileHashes {
 
 export type HashAnswer = { readonly hashes: FileHashes } | { readonly problem: string }
 
+/** Also while it is being downloaded. */
+const safetensorsName = /\.(safetensors|sft)(\.[0-9a-f]{8}\.part)?$/i
 const chunkBytes = 4 * 1024 * 1024
 
 async function hashFile (path: string): Promise<FileHashes> {
@@ -36,7 +38,7 @@ async function hashFile (path: string): Promise<FileHashes> {
       const { bytesRead } = await file.read(chunk, 0, chunk.length, position)
       if (bytesRead === 0) break
       const bytes = chunk.subarray(0, bytesRead)
-      if (position === 0 && /\.(safetensors|sft)$/i.test(path) && bytesRead >= 8) {
+      if (position === 0 && safetensorsName.test(path) && bytesRead >= 8) {
         start = 8 + Number(bytes.readBigUInt64LE())
         if (start > before.size) start = null
       }

@@ -1,0 +1,158 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import {
+  CivitaiDownloadRequest, DownloadAnswer, DownloadList, DownloadRequest, DownloadStarted, type DownloadView
+} from '../../schemas/download.ts'
+import { errorResponses } from '../../schemas/error.ts'
+import { Done } from '../../schemas/job.ts'
+import { Ref } from '../../schemas/kit.ts'
+import type { DownloadDesk } from '../../src/downloads/desk.ts'
+import type { Download } from '../../src/downloads/download.ts'
+import { ServiceError } from '../../src/errors.ts'
+
+export interface DownloadsOptions {
+  readonly downloads: DownloadDesk
+}
+
+const reading = { access: { scope: 'models:read', bucket: 'status' } } as const
+const changing = { access: { scope: 'models:write' } } as const
+const Reference = Type.Object({ id: Type.String({ maxLength: 64, description: 'The download.' }) })
+const tags = ['Models']
+
+/** Models that are brought from Civitai and HuggingFace into the model folders. */
+const downloadRoutes: FastifyPluginAsyncTypebox<DownloadsOptions> = async (app, { downloads }) => {
+  const started = {
+    202: { ...Ref(DownloadStarted), description: 'It waits for its turn.' }, ...errorResponses(400, 403, 404, 409, 502)
+  }
+
+  app.post('/api/v1/civitai/download-model', {
+    config: changing,
+    schema: { operationId: 'download_civitai_model', tags, summary: 'Download a model from Civitai', body: CivitaiDownloadRequest, response: started }
+  }, async (request, reply) => {
+    const { civitaiModelVersionId, targetType, filenameOverride } = request.body
+    reply.code(202)
+    return startedView(await downloads.fromCivitai(Number(civitaiModelVersionId), wishOf(targetType, filenameOverride)))
+  })
+
+  for (const path of ['/api/v1/downloads', '/api/v1/downloads/queue']) {
+    const spelling = path.endsWith('queue') ? '_queue' : ''
+    app.post(path, {
+      config: changing,
+      schema: {
+        operationId: `add_download${spelling}`,
+        tags,
+        summary: 'Download a model',
+        description: 'From Civitai by version, or from HuggingFace. Goes on where it broke off, and gets its name only ' +
+          'when its size and, where the source tells one, its SHA-256 are right.',
+        body: DownloadRequest,
+        response: started
+      }
+    }, async (request, reply) => {
+      const { source, modelVersionId, type, filename } = request.body
+      const wish = wishOf(type, filename)
+      reply.code(202)
+      if (source !== undefined) return startedView(await downloads.fromHuggingFace(source, wish))
+      if (modelVersionId !== undefined) return startedView(await downloads.fromCivitai(Number(modelVersionId), wish))
+      throw new ServiceError('missing_required_field', 'Give source, such as hf:owner/repository/file.safetensors, or modelVersionId.',
+        { field: 'source' })
+    })
+
+    app.get(path, {
+      config: reading,
+      schema: {
+        operationId: `list_downloads${spelling}`,
+        tags,
+        summary: 'List downloads',
+        response: { 200: { ...Ref(DownloadList), description: 'The newest thousand.' }, ...errorResponses(403) }
+      }
+    }, async () => {
+      const all = (await downloads.store.list()).map(view)
+      const of = (...states: Array<DownloadView['status']>) => all.filter(({ status }) => states.includes(status))
+      return {
+        success: true as const,
+        downloads: all,
+        queue: {
+          activeDownloads: of('downloading'),
+          pendingDownloads: of('pending'),
+          completedDownloads: of('completed'),
+          failedDownloads: of('failed', 'cancelled')
+        }
+      }
+    })
+
+    app.delete(`${path}/:id`, {
+      config: changing,
+      schema: {
+        operationId: `cancel_download${spelling}`,
+        tags,
+        summary: 'Cancel a download',
+        params: Reference,
+        response: { 200: { ...Ref(Done), description: 'Cancelled.' }, ...errorResponses(403, 404, 409) }
+      }
+    }, async request => {
+      await downloads.cancel(request.params.id)
+      return { success: true as const, message: 'The download was cancelled.' }
+    })
+
+    app.post(`${path}/:id/retry`, {
+      config: changing,
+      schema: {
+        operationId: `retry_download${spelling}`,
+        tags,
+        summary: 'Begin a failed or cancelled download again',
+        params: Reference,
+        response: { 200: { ...Ref(Done), description: 'It waits again.' }, ...errorResponses(403, 404, 409) }
+      }
+    }, async request => {
+      await downloads.retry(request.params.id)
+      return { success: true as const, message: 'The download waits for its turn.' }
+    })
+  }
+
+  app.get('/api/v1/downloads/:id', {
+    config: reading,
+    schema: {
+      operationId: 'get_download',
+      tags,
+      summary: 'One download',
+      params: Reference,
+      response: { 200: { ...Ref(DownloadAnswer), description: 'The download.' }, ...errorResponses(403, 404) }
+    }
+  }, async request => ({ success: true as const, download: view(await downloads.store.require(request.params.id)) }))
+}
+
+export default downloadRoutes
+
+function wishOf (type: Download['type'] | undefined, filename: string | undefined) {
+  return { ...(type === undefined ? {} : { type }), ...(filename === undefined ? {} : { filename }) }
+}
+
+function startedView ({ id, modelName, type, filename }: Download) {
+  return {
+    success: true as const,
+    message: `${filename} waits to be downloaded.`,
+    downloadId: id,
+    modelName,
+    type,
+    filename
+  }
+}
+
+function view (download: Download): DownloadView {
+  const { size, received } = download
+  return {
+    id: download.id,
+    status: download.status,
+    source: download.source,
+    model_name: download.modelName,
+    model_version_id: download.versionId,
+    type: download.type,
+    target_filename: download.filename,
+    bytes_received: received,
+    bytes_total: size,
+    progress: download.status === 'completed' ? 100 : size === null || size === 0 ? 0 : Math.round(received / size * 1000) / 10,
+    error_message: download.problem,
+    created_at: new Date(download.createdAt).toISOString(),
+    completed_at: download.endedAt === null ? null : new Date(download.endedAt).toISOString()
+  }
+}

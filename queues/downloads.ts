@@ -1,0 +1,82 @@
+import { Queue, UnrecoverableError, Worker, type Job } from 'bullmq'
+import type { Redis } from 'ioredis'
+import { FinalFailure } from '../src/downloads/final-failure.ts'
+import { runDownload, type DownloaderDependencies } from '../src/downloads/run.ts'
+import { EgressRefusal } from '../src/egress/guard.ts'
+import { messageOf, ServiceError } from '../src/errors.ts'
+import type { Log } from '../src/log.ts'
+import type { Keys } from '../src/redis/keys.ts'
+
+export const downloadQueueName = 'downloads'
+const finalErrors = [FinalFailure, EgressRefusal, ServiceError]
+/** Files that come in side by side. */
+const atOnce = 2
+const attempts = 5
+/** Before the second attempt, doubled for each further one, in milliseconds. */
+const backoff = 2000
+
+export interface DownloadQueue {
+  readonly queue: Queue
+  /** Puts a download into the line. */
+  add (id: string): Promise<void>
+  close (): Promise<void>
+}
+
+export interface DownloadQueueDependencies {
+  readonly connection: Redis
+  readonly keys: Keys
+  readonly log: Log
+}
+
+export function createDownloadQueue ({ connection, keys, log }: DownloadQueueDependencies): DownloadQueue {
+  const queue = new Queue(downloadQueueName, { connection, prefix: keys.bullPrefix, skipVersionCheck: true })
+  queue.on('error', error => { log.debug({ error: messageOf(error) }, 'queue connection') })
+  return {
+    queue,
+    async add (id) {
+      await queue.add('download', { id }, {
+        attempts,
+        backoff: { type: 'exponential', delay: backoff },
+        removeOnComplete: { age: 3600, count: 200 },
+        removeOnFail: { age: 86_400, count: 200 }
+      })
+    },
+    close: async () => { await queue.close() }
+  }
+}
+
+/** Runs downloads; what a dying process leaves behind goes on in another one, where it broke off. */
+export function createDownloadWorker (
+  dependencies: DownloadQueueDependencies & DownloaderDependencies
+): { close (): Promise<void> } {
+  const { connection, keys, log, store } = dependencies
+  const closing = new AbortController()
+
+  async function run (job: Job<{ id: string }>): Promise<void> {
+    const { id } = job.data
+    try {
+      await runDownload(id, dependencies, closing.signal)
+    } catch (error) {
+      if (closing.signal.aborted) throw error
+      const problem = messageOf(error)
+      const isFinal = finalErrors.some(kind => error instanceof kind) || job.attemptsMade + 1 >= attempts
+      if (!isFinal) {
+        await store.move(id, ['downloading'], 'pending', { problem })
+        throw error
+      }
+      await store.move(id, ['downloading'], 'failed', { problem, endedAt: Date.now() })
+      throw new UnrecoverableError(problem)
+    }
+  }
+
+  const worker = new Worker<{ id: string }>(downloadQueueName, run, {
+    connection, prefix: keys.bullPrefix, skipVersionCheck: true, concurrency: atOnce, maxStalledCount: 1000
+  })
+  worker.on('error', error => { log.debug({ error: messageOf(error) }, 'worker connection') })
+  return {
+    async close () {
+      closing.abort()
+      await worker.close(true)
+    }
+  }
+}

@@ -1,0 +1,105 @@
+import { readdir, rm, stat } from 'node:fs/promises'
+import { relative } from 'node:path'
+import type { EgressGuard } from '../egress/guard.ts'
+import { messageOf } from '../errors.ts'
+import type { Log } from '../log.ts'
+import type { Catalogue } from '../models/catalogue.ts'
+import type { ModelFileStore } from '../models/file-store.ts'
+import type { ModelFolder } from '../models/folders.ts'
+import type { Hasher } from '../models/hasher.ts'
+import { inspectFile } from '../models/inspect.ts'
+import { isLycorisPath } from '../models/places.ts'
+import type { ModelRefresher } from '../models/refresh.ts'
+import type { Download, DownloadStore } from './download.ts'
+import { FinalFailure } from './final-failure.ts'
+import { openSource } from './open-source.ts'
+import { partOf, receiveFile } from './receive.ts'
+import { targetFor, type Target } from './target.ts'
+
+export interface DownloaderDependencies {
+  readonly store: DownloadStore
+  readonly guard: Pick<EgressGuard, 'connect'>
+  readonly folders: readonly ModelFolder[]
+  readonly files: ModelFileStore
+  readonly catalogue: Catalogue
+  readonly refresher: ModelRefresher
+  readonly hasher: Hasher
+  readonly log: Log
+  /** By source: where it is and who we are there; the key may be empty. */
+  readonly sources: Readonly<Record<Download['source'], { readonly origin: string, readonly key: string }>>
+  /** Tells servers that share the folder to read it anew. Never throws. */
+  readonly tellServers: (type: Download['type'], root: string) => Promise<void>
+}
+
+/** Progress is written this often, which is also how soon a cancellation is noticed, in milliseconds. */
+const tellInterval = 500
+
+/**
+ * One attempt at a download. Resolves when it is completed, or was cancelled meanwhile.
+ * @throws FinalFailure, or an Error for what may go better next time; the signal's reason when it was aborted
+ */
+export async function runDownload (
+  id: string, dependencies: DownloaderDependencies, closing: AbortSignal
+): Promise<void> {
+  const { store, guard, folders, hasher, sources } = dependencies
+  if (!await store.move(id, ['pending', 'downloading'], 'downloading')) return
+  const download = await store.require(id)
+  const target = await targetFor(download.type, folders).catch(error => { throw new FinalFailure(messageOf(error)) })
+  const { origin, key } = sources[download.source]
+  const cancelled = new AbortController()
+  const signal = AbortSignal.any([closing, cancelled.signal])
+  let toldAt = 0
+  try {
+    const received = await receiveFile({
+      download,
+      folder: target.folder,
+      hasher,
+      signal,
+      openFrom: async from => {
+        const url = new URL(download.url)
+        // the key goes to the source itself, whatever address its answer names
+        const authorization = key !== '' && url.origin === origin ? `Bearer ${key}` : null
+        return await openSource(guard, { url, authorization, from, trustedOrigins: [origin], signal })
+      },
+      async tell (bytes, size) {
+        if (Date.now() - toldAt < tellInterval) return
+        toldAt = Date.now()
+        if (!await store.move(id, ['downloading'], 'downloading', { received: bytes, size })) cancelled.abort()
+      }
+    })
+    const { size } = await stat(received.path)
+    await enterCatalogue(download, target, received, dependencies)
+    await store.move(id, ['downloading'], 'completed', { received: size, size, problem: null, endedAt: Date.now() })
+    await dependencies.tellServers(download.type, target.root)
+  } catch (error) {
+    if (!cancelled.signal.aborted) throw error
+    await rm(partOf(download, target.folder), { force: true })
+  }
+}
+
+/** The model is listed at once, with what Civitai says where it comes from there. */
+async function enterCatalogue (
+  { type, versionId }: Download, { folder, root }: Target,
+  { path, sha256, autoV3 }: { path: string, sha256: string, autoV3: string | null },
+  { files, catalogue, refresher, log }: DownloaderDependencies
+): Promise<void> {
+  const neighbours = await readdir(folder)
+  const file = await inspectFile({
+    absolutePath: path,
+    root,
+    path: relative(folder, path),
+    type,
+    lycoris: isLycorisPath(path),
+    stats: await stat(path),
+    neighbours
+  }, new Map(neighbours.map(name => [name.toLowerCase(), name])), undefined)
+  await files.write([{ ...file, sha256, autoV3: type === 'lora' ? autoV3 : null }])
+  if (versionId === null) return
+  const { models } = await catalogue.state()
+  const model = models.find(known => known.files.some(({ absolutePath }) => absolutePath === path))
+  try {
+    if (model !== undefined) await refresher.refresh(model, { versionId, freshness: 'kept' })
+  } catch (error) {
+    log.warn({ model: file.path, error: messageOf(error) }, 'downloaded, but could not ask Civitai about it')
+  }
+}
