@@ -143,8 +143,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
         rules, random: below => randomInt(below), maximumPixels: limits.pixelsPerJob
       })
       const servers = await candidates(request.target)
-      let refusal: unknown = new ServiceError('no_server_available',
-        'No server is registered and enabled; add one with POST /api/v1/servers.', { field: 'target_server_alias' })
+      let refusal: unknown
       for (const [index, server] of servers.entries()) {
         try {
           return { request, server, normalised, admission: await admitTo(server, normalised, request), webhook }
@@ -154,7 +153,8 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
           if (!(error instanceof ServiceError) || error.status !== 422) throw error
         }
       }
-      throw refusal
+      throw refusal ?? new ServiceError('no_server_available',
+        'No server is registered and enabled; add one with POST /api/v1/servers.', { field: 'target_server_alias' })
     },
     async accept ({ request, server, normalised, admission, webhook }, id, seed) {
       const given = seed === undefined ? admission.parameters : { ...admission.parameters, seed }
