@@ -58,7 +58,9 @@ export interface JsonBody { readonly [name: string]: unknown }
 export type JobBody = JsonBody & {
   readonly id: string
   readonly status: string
-  readonly images: ReadonlyArray<{ filename: string, url: string, seed: number, width: number, height: number, role: string }>
+  readonly images: ReadonlyArray<{
+    filename: string, url: string, seed: number, width: number, height: number, role: string
+  }>
   readonly error: { code: string, message: string } | null
   readonly attempts: ReadonlyArray<{ code: string, server: string }>
 }

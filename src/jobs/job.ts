@@ -3,6 +3,7 @@ import type { A1111Parameters, Warning } from '../../schemas/generation-paramete
 import type { OnMissing } from '../a1111/admission.ts'
 import type { FailureClass, GenerationMode } from '../a1111/types.ts'
 import type { StoredImage } from '../media/types.ts'
+import { packInfo, unpackInfo } from './result-info.ts'
 import type { Subscription } from '../webhooks/subscription.ts'
 import type { DropInOrigin } from '../sdapi/origin.ts'
 
@@ -139,10 +140,20 @@ function unpackSubmission (text: string, prompt: string): JobSubmission {
   return { ...submission, parameters: { prompt, ...submission.parameters } }
 }
 
+/** The result as its record keeps it: without the prompts that the submission has anyway. */
+export function packResult (result: JobResult, { parameters }: JobSubmission): JobResult {
+  return { ...result, info: result.info === null ? null : packInfo(result.info, parameters) }
+}
+
+function unpackResult (result: JobResult | null, { parameters }: JobSubmission): JobResult | null {
+  return result === null || result.info === null ? result : { ...result, info: unpackInfo(result.info, parameters) }
+}
+
 /** The job of a record as read from Redis; null where there is none. */
 export function parseJob (id: string, fields: Readonly<Record<string, string>>): Job | null {
   const { status, submission } = fields
   if (status === undefined || submission === undefined) return null
+  const submitted = unpackSubmission(submission, fields.prompt ?? '')
   return {
     id,
     status: status as JobStatus,
@@ -161,9 +172,9 @@ export function parseJob (id: string, fields: Readonly<Record<string, string>>):
     endedAt: moment(fields.ended),
     cancelRequestedAt: moment(fields.cancel),
     bulkId: fields.bulk || null,
-    submission: unpackSubmission(submission, fields.prompt ?? ''),
+    submission: submitted,
     progress: json<JobProgress>(fields.progress),
-    result: json<JobResult>(fields.result),
+    result: unpackResult(json<JobResult>(fields.result), submitted),
     error: json<JobError>(fields.error),
     attempts: json<JobAttempt[]>(fields.attempts) ?? [],
     webhook: json<Subscription>(fields.webhook)

@@ -9,7 +9,7 @@ import type { Server } from '../servers/server.ts'
 import { createImageCollector, type ImageCollector } from './collect-images.ts'
 import { decideAfter, type FailureLimits } from './failure-policy.ts'
 import type { Gate } from './gate.ts'
-import type { Job, JobAttempt, JobError, JobResult, JobWarning } from './job.ts'
+import { packResult, type Job, type JobAttempt, type JobError, type JobResult, type JobWarning } from './job.ts'
 import { createOpenGeneration, type OpenGeneration } from './open-generation.ts'
 import type { PreparedGeneration } from './prepare-generation.ts'
 import type { JobStore, RunClaim } from './store.ts'
@@ -154,7 +154,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     monitor.proved()
     const warnings = result.partial ? [] : checkAnswer(job.submission, answer)
     if (warnings.some(({ code }) => code === 'different_checkpoint')) monitor.expectNewInventory()
-    const outcome = { result: { ...result, info: answer.info, warnings } }
+    const outcome = { result: packResult({ ...result, info: answer.info, warnings }, job.submission) }
     const status = warnings.length > 0 && job.submission.onDifference === 'fail'
       ? await store.end(claim, 'failed', { ...outcome, error: differenceOf(warnings) })
       : await store.end(claim, 'completed', outcome)
