@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { endpointOf } from './endpoint.ts'
 import { callGeneration, type GenerationOptions } from './generation-call.ts'
 import { createProgressReader } from './progress.ts'
@@ -37,6 +38,8 @@ const unloadTimeoutMs = 30_000
 export function createA1111Client (address: ServerAddress, limits: ClientLimits = {}): A1111Client {
   const endpoint = endpointOf(address)
   const closing = new AbortController()
+  // Every call under way listens, and reading an inventory makes a dozen at once.
+  setMaxListeners(0, closing.signal)
   const connectTimeoutMs = limits.connectTimeoutMs ?? 5000
   const running = new Set<Promise<GenerationAnswer>>()
   const calls = createSmallCalls(endpoint, {
