@@ -70,15 +70,17 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
     const key = await keySide.read(delivery.keyId)
     const obstacle = await obstacleOf(delivery, key)
     if (obstacle !== null) return await settle(delivery, obstacle)
+    const destination = destinationOf(delivery)
+    if (destination === null) return await skip(delivery, 'its address was sealed under a master key that is not known')
     const admission = await endpoints.enter(delivery)
     // A test is what tells whether an endpoint that was given up is back.
-    if (delivery.type === 'webhook.test' && admission.kind !== 'busy') return await send(delivery, key)
+    if (delivery.type === 'webhook.test' && admission.kind !== 'busy') return await send(delivery, key, destination)
     switch (admission.kind) {
       case 'busy': return { kind: 'busy' }
       case 'open': return { kind: 'wait', delayMs: admission.waitMs }
       case 'gone': return await skip(delivery, 'the receiver said 410 lately; a test that succeeds opens it again')
       case 'disabled': return await skip(delivery, 'the receiver failed for 5 days; enable its endpoint again')
-      case 'enter': return await send(delivery, key)
+      case 'enter': return await send(delivery, key, destination)
     }
   }
 
@@ -100,11 +102,19 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
     return await settle(delivery, { state: 'skipped', reason, nextAt: null })
   }
 
-  async function send (delivery: Delivery, key: KeyFacts): Promise<NextStep> {
+  function destinationOf ({ id, sealed, owner }: Delivery): Destination | null {
+    try {
+      return open(vault, sealed, owner)
+    } catch (error) {
+      log.error({ event: id, error: messageOf(error) }, 'the address of a webhook cannot be read')
+      return null
+    }
+  }
+
+  async function send (delivery: Delivery, key: KeyFacts, destination: Destination): Promise<NextStep> {
     const startedAt = now()
     let meaning: Meaning | undefined
     try {
-      const destination = open(vault, delivery.sealed, delivery.owner)
       const body = await bodyOf(delivery)
       const headers = headersOf(delivery, body, key, destination)
       const outcome = await tryOnce(delivery, key, destination.url, headers, body)
@@ -120,7 +130,8 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
       const { id, type, jobId, shownUrl } = delivery
       const { status, error, durationMs } = record
       const told = { event: id, type, job: jobId, url: shownUrl, status, error, ms: durationMs }
-      log.info({ ...told, attempt: record.attempt }, delay === null ? `webhook ${change.state}` : 'webhook failed; it is tried again')
+      log.info({ ...told, attempt: record.attempt },
+        delay === null ? `webhook ${change.state}` : 'webhook failed; it is tried again')
       return delay === null ? done : { kind: 'retry', delayMs: delay }
     } finally {
       await endpoints.leave(delivery, meaning?.endpoint ?? 'none', meaning?.pace ?? 'usual')

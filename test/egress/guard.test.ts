@@ -2,6 +2,7 @@ import { createServer, type RequestListener } from 'node:http'
 import { createServer as createTcpServer, type Socket } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
+import { parseSettings } from '../../src/config/parse.ts'
 import { createEgressGuard, EgressRefusal, type EgressGuardDependencies } from '../../src/egress/guard.ts'
 import { guardedPost } from '../../src/egress/post.ts'
 import { classOf } from '../../src/egress/address-classes.ts'
@@ -90,6 +91,13 @@ t.test('settings open private networks to those who may use them, but never what
   t.ok(await allowed(own, `http://127.0.0.1:${port + 1}/`))
   own.protectPort(port + 1)
   t.notOk(await allowed(own, `http://127.0.0.1:${port + 1}/`))
+})
+
+t.test('an entry that opens nothing is told at start', async t => {
+  for (const entry of ['10.0.0.0/33', '10.0.0/8', 'http://nas.local', 'nas local', '[::1', 'nas.local:port']) {
+    t.throws(() => parseSettings({ EGRESS_ALLOW: entry }), { message: /EGRESS_ALLOW .* must be a network or a name/ }, entry)
+  }
+  t.ok(parseSettings({ EGRESS_ALLOW: '10.0.0.0/8, 10.1.2.3:80, nas.local, nas.local:5000, fd00::/8, [fd00::1]:80' }))
 })
 
 t.test('whatever a receiver does, an attempt ends in time, small, and without harm', async t => {

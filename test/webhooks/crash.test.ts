@@ -4,16 +4,21 @@ import { createLeaseStore } from '../../src/servers/lease.ts'
 import { deliveryOf } from '../../src/webhooks/event-delivery.ts'
 import { createOutbox } from '../../src/webhooks/outbox.ts'
 import { startWorker } from '../../src/worker.ts'
-import { quick, silentLogger, startService, type Service } from '../helper.ts'
+import { quick, silentLogger, startService } from '../helper.ts'
 import { startReceiver, type Received } from './receiver.ts'
 
-const lan = { EGRESS_PROFILE: 'lan', WEBHOOK_RETRY_SCHEDULE: '50ms,50ms,50ms', WEBHOOK_TIMEOUT_SECONDS: '2' }
+// Nobody delivers anything until a test starts a worker.
+const service = await startService(t, {
+  worker: 'none', settings: { EGRESS_PROFILE: 'lan', WEBHOOK_TIMEOUT_SECONDS: '120' }
+})
+const { house } = service
 
 const idsOf = (requests: readonly Received[]) => new Set(requests.map(({ headers }) => headers['webhook-id']))
 const of = (jobId: string) => ({ event }: Received) => event.data.id === jobId
 
 /** Ends a job as its worker would, with no worker there to deliver anything. */
-async function endByHand ({ house: { store, registry, redis, keys } }: Service, id: string): Promise<void> {
+async function endByHand (id: string): Promise<void> {
+  const { store, registry, redis, keys } = house
   const [server] = registry.list()
   const claim = { id, run: 1, serverId: server?.id ?? '', owner: 'this test' }
   const lease = await createLeaseStore(redis, keys).acquire(claim.serverId, claim.owner, 10)
@@ -23,12 +28,10 @@ async function endByHand ({ house: { store, registry, redis, keys } }: Service, 
 }
 
 t.test('a crash after any step of the relay leads to the same one event', async t => {
-  const service = await startService(t, { settings: lan, worker: 'none' })
-  const { house } = service
   const receiver = await startReceiver(t)
   const submit = async () => await service.submit(quick, { webhookUrl: receiver.url })
   const jobs = { nothing: await submit(), record: await submit(), entry: await submit() }
-  for (const id of Object.values(jobs)) await endByHand(service, id)
+  for (const id of Object.values(jobs)) await endByHand(id)
 
   const entries = await createOutbox(house.redis, house.keys).read(10)
   t.equal(entries.length, 3, 'one entry for each end, although each was reported twice')
@@ -51,24 +54,24 @@ t.test('a crash after any step of the relay leads to the same one event', async 
 })
 
 t.test('an event that tells of a job is as the job was then, even when the job is tried again or deleted since', async t => {
-  const service = await startService(t, { settings: lan, worker: 'none' })
   const receiver = await startReceiver(t)
   const retried = await service.submit(quick, { webhookUrl: receiver.url })
   const deleted = await service.submit(quick, { webhookUrl: receiver.url })
-  for (const id of [retried, deleted]) await endByHand(service, id)
+  for (const id of [retried, deleted]) await endByHand(id)
   await service.request('POST', '/api/v1/servers/Main/pause')
   t.equal((await service.request('POST', `/api/v2/jobs/${retried}/retry`)).status, 200)
   t.equal((await service.request('DELETE', `/api/v2/jobs/${deleted}`)).status, 200)
-  const worker = await startWorker(service.house)
+  const worker = await startWorker(house)
   t.teardown(worker.close)
   for (const id of [retried, deleted]) {
     const [request] = await receiver.until(1, of(id))
     t.match(request?.event, { type: 'job.failed', data: { status: 'failed', sequence: 1, error: { code: 'a1111_error' } } })
   }
+  await service.request('POST', '/api/v1/servers/Main/resume')
 })
 
 t.test('a receiver that never answers holds neither a server nor other receivers', async t => {
-  const service = await startService(t, { settings: { ...lan, WEBHOOK_TIMEOUT_SECONDS: '120' } })
+  const worker = await startWorker(house)
   const hole = await startReceiver(t, () => {})
   const good = await startReceiver(t)
   const jobs: string[] = []
@@ -79,11 +82,11 @@ t.test('a receiver that never answers holds neither a server nor other receivers
   t.match(await good.until(1), [{ event: { type: 'job.completed' } }])
   t.equal(hole.requests.length, 2, 'two at a time go there')
 
-  await service.worker?.close()
-  const [stopped] = await service.house.webhooks.deliveries.ofJob(hole.requests[0]?.event.data.id ?? '')
+  await worker.close()
+  const [stopped] = await house.webhooks.deliveries.ofJob(hole.requests[0]?.event.data.id ?? '')
   t.match(stopped, { state: 'pending', attempts: 0 }, 'what a stop broke off counts for nothing')
   hole.respond((_request, response) => { response.writeHead(204).end() })
-  const next = await startWorker(service.house)
+  const next = await startWorker(house)
   t.teardown(next.close)
   t.equal(idsOf(await hole.until(6)).size, 4, 'and goes on with the next worker')
 })

@@ -2,17 +2,19 @@ import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import t from 'tap'
 import { Webhook } from 'standardwebhooks'
-import { quick, startService, type JsonBody, type Service } from '../helper.ts'
+import { quick, startService, type JsonBody } from '../helper.ts'
 import { startReceiver, type Received } from './receiver.ts'
 
-const lan = { EGRESS_PROFILE: 'lan', WEBHOOK_RETRY_SCHEDULE: '20ms,20ms,20ms', WEBHOOK_TIMEOUT_SECONDS: '2' }
+const service = await startService(t, {
+  settings: { EGRESS_PROFILE: 'lan', WEBHOOK_RETRY_SCHEDULE: '20ms,20ms,20ms', WEBHOOK_TIMEOUT_SECONDS: '2' }
+})
 
 /** What every receiver does with the public library: throws unless the signature is right. */
 function verify (secret: string, { text, headers }: Received): unknown {
   return new Webhook(secret).verify(text, headers as Record<string, string>)
 }
 
-async function makeKey (service: Service, body: Record<string, unknown> = {}) {
+async function makeKey (body: Record<string, unknown> = {}) {
   const { status, body: answer } = await service.request('POST', '/api/v1/api-keys',
     { name: 'a', scopes: ['*'], ...body })
   if (status !== 201) throw new Error(JSON.stringify(answer))
@@ -21,7 +23,7 @@ async function makeKey (service: Service, body: Record<string, unknown> = {}) {
 }
 
 async function submitAs (
-  service: Service, headers: Record<string, string>, webhook: Record<string, unknown>
+  headers: Record<string, string>, webhook: Record<string, unknown>
 ): Promise<JsonBody> {
   const { body } = await service.request('POST', '/api/v2/generate', {
     target_server_alias: 'default', generation_params: quick, ...webhook
@@ -30,7 +32,7 @@ async function submitAs (
 }
 
 /** The deliveries of a job once none is pending. */
-async function settled (service: Service, jobId: string): Promise<DeliveryBody[]> {
+async function settled (jobId: string): Promise<DeliveryBody[]> {
   for (;;) {
     const { body } = await service.request('GET', `/api/v2/jobs/${jobId}/webhooks`)
     const deliveries = body.deliveries as DeliveryBody[]
@@ -48,10 +50,9 @@ interface DeliveryBody {
 }
 
 t.test('events of a job arrive signed, in full, and their images can be fetched without a key', async t => {
-  const service = await startService(t, { settings: lan })
   const receiver = await startReceiver(t)
-  const key = await makeKey(service)
-  const accepted = await submitAs(service, key.headers, {
+  const key = await makeKey()
+  const accepted = await submitAs(key.headers, {
     webhookUrl: `${receiver.url}?token=query-secret`,
     webhookKey: 'my webhook key',
     webhookEvents: ['job.started', 'job.completed'],
@@ -102,24 +103,23 @@ print('genuine' if any(hmac.compare_digest(wanted, one) for one in headers['webh
 `
 
 t.test('a delivery is tried again under the same id, and every attempt is on record without secrets', async t => {
-  const service = await startService(t, { settings: lan })
   const receiver = await startReceiver(t, (request, response, count) => {
     if (count < 3) response.writeHead(500).end(`no, ${request.headers['x-webhook-key']} ${request.headers['webhook-signature']}`)
     else response.writeHead(200).end('ok')
   })
-  const { id } = await submitAs(service, {}, { webhook_url: `${receiver.url}?q=hidden-query`, webhook_key: 'job-key-1' })
+  const { id } = await submitAs({}, { webhook_url: `${receiver.url}?q=hidden-query`, webhook_key: 'job-key-1' })
   const requests = await receiver.until(3)
   t.equal(new Set(requests.map(({ headers }) => headers['webhook-id'])).size, 1)
   t.equal(new Set(requests.map(({ text }) => text)).size, 1, 'the same bytes each time')
   t.same(requests.map(({ headers }) => headers['x-webhook-attempt']), ['1', '2', '3'])
-  const [delivery] = await settled(service, String(id))
+  const [delivery] = await settled(String(id))
   t.match(delivery, { state: 'delivered', attempts: 3 })
   const { body } = await service.request('GET', `/api/v1/webhooks/deliveries/${delivery?.id}`)
   t.match(body.attempts, [{ status: 500, response_body: 'no, *** ***' }, { status: 500 }, { status: 200, next_at: null }])
   const { webhook_secret: own } = (await service.request('GET', '/api/v1/webhooks/secret')).body
   t.ok(verify(String(own), requests[0] as Received))
 
-  const kept = await everythingIn(service)
+  const kept = await everythingInRedis()
   for (const secret of ['job-key-1', 'hidden-query', String(own), String(requests[0]?.headers['webhook-signature'])]) {
     t.notOk(kept.includes(secret), 'no secret is anywhere in Redis')
   }
@@ -132,7 +132,8 @@ t.test('a delivery is tried again under the same id, and every attempt is on rec
 })
 
 /** All of Redis as one text. */
-async function everythingIn ({ house: { redis } }: Service): Promise<string> {
+async function everythingInRedis (): Promise<string> {
+  const { redis } = service.house
   const texts: string[] = []
   for (const name of await redis.keys('*')) {
     const dump = await redis.type(name)
@@ -146,7 +147,7 @@ async function everythingIn ({ house: { redis } }: Service): Promise<string> {
 }
 
 t.test('what the receiver says decides what happens next', async t => {
-  const service = await startService(t, { settings: lan })
+  const since = new Date().toISOString()
   const redirected = await startReceiver(t)
   const cases = [
     { answer: [302, { location: redirected.url }], state: 'failed', requests: 4, reason: /redirects are not followed/ },
@@ -156,57 +157,55 @@ t.test('what the receiver says decides what happens next', async t => {
   ] as const
   for (const { answer: [status, headers], state, requests, reason } of cases) {
     const receiver = await startReceiver(t, (_request, response) => { response.writeHead(status, headers).end() })
-    const { id } = await submitAs(service, {}, { webhookUrl: receiver.url })
+    const { id } = await submitAs({}, { webhookUrl: receiver.url })
     await receiver.until(requests)
-    const [delivery] = await settled(service, String(id))
+    const [delivery] = await settled(String(id))
     t.match(delivery, { state, reason, attempts: requests }, String(status))
     t.equal(receiver.requests.length, requests)
   }
   t.equal(redirected.requests.length, 0)
 
-  const gone = await service.request('GET', '/api/v1/webhooks/endpoints')
-  const endpoints = gone.body.endpoints as Array<{ id: string, state: string }>
+  const { body } = await service.request('GET', '/api/v1/webhooks/endpoints')
+  const endpoints = body.endpoints as Array<{ id: string, state: string }>
   t.equal(endpoints.filter(({ state }) => state === 'gone').length, 1)
-  const all = await service.request('POST', '/api/v1/webhooks/redeliver', { since: new Date(0).toISOString() })
+  const all = await service.request('POST', '/api/v1/webhooks/redeliver', { since })
   t.equal(all.body.count, 4, 'all that failed in a time span go out again')
 })
 
 t.test('a receiver that is gone gets nothing until a test arrives there', async t => {
-  const service = await startService(t, { settings: lan })
   const receiver = await startReceiver(t, (_request, response) => { response.writeHead(410).end() })
-  const first = await submitAs(service, {}, { webhookUrl: receiver.url })
+  const first = await submitAs({}, { webhookUrl: receiver.url })
   await receiver.until(1)
-  await settled(service, String(first.id))
-  const second = await submitAs(service, {}, { webhookUrl: receiver.url })
+  await settled(String(first.id))
+  const second = await submitAs({}, { webhookUrl: receiver.url })
   await service.until(String(second.id), 'completed')
-  t.match(await settled(service, String(second.id)), [{ state: 'skipped', attempts: 0, reason: /410/ }])
+  t.match(await settled(String(second.id)), [{ state: 'skipped', attempts: 0, reason: /410/ }])
 
   receiver.respond((_request, response) => { response.writeHead(200).end() })
   const test = await service.request('POST', '/api/v1/webhooks/test', { webhookUrl: receiver.url })
   t.match(test.body, { delivery: { type: 'webhook.test', state: 'delivered' }, attempts: [{ status: 200 }] })
-  const third = await submitAs(service, {}, { webhookUrl: receiver.url })
-  t.match(await settled(service, String(third.id)), [{ state: 'delivered' }])
+  const third = await submitAs({}, { webhookUrl: receiver.url })
+  t.match(await settled(String(third.id)), [{ state: 'delivered' }])
 })
 
 t.test('a key has a secret of its own, rotated with overlap, and a default endpoint', async t => {
-  const service = await startService(t, { settings: lan })
   const receiver = await startReceiver(t)
-  const key = await makeKey(service, { webhook_url: receiver.url, webhook_events: ['job.completed'] })
+  const key = await makeKey({ webhook_url: receiver.url, webhook_events: ['job.completed'] })
   const { body } = await service.request('POST', `/api/v1/api-keys/${key.id}/webhook-secret/rotate`)
-  await submitAs(service, key.headers, {})
+  await submitAs(key.headers, {})
   const [request] = await receiver.until(1) as [Received]
   t.ok(verify(String(body.webhook_secret), request))
   t.ok(verify(key.webhook_secret, request), 'the former secret signs too for a day')
   t.notOk('x-webhook-key' in request.headers)
 
   await service.request('POST', `/api/v1/api-keys/${key.id}/webhook-secret/rotate`, { grace_hours: 0 })
-  await submitAs(service, key.headers, { webhookKey: key.webhook_secret, webhookUrl: receiver.url })
+  await submitAs(key.headers, { webhookKey: key.webhook_secret, webhookUrl: receiver.url })
   const [, later] = await receiver.until(2) as [Received, Received]
   t.throws(() => verify(String(body.webhook_secret), later))
   t.ok(verify(key.webhook_secret, later), 'a signing key of the job signs')
   t.notOk('x-webhook-key' in later.headers, 'and is never sent')
 
-  const stranger = await makeKey(service, { scopes: ['jobs:write', 'jobs:read'] })
+  const stranger = await makeKey({ scopes: ['jobs:write', 'jobs:read'] })
   const listed = await service.request('GET', '/api/v1/webhooks/deliveries', undefined, stranger.headers)
   t.match(listed.body, { count: 0 })
   const blocked = await service.request('POST', '/api/v2/generate', {
@@ -216,7 +215,6 @@ t.test('a key has a secret of its own, rotated with overlap, and a default endpo
 })
 
 t.test('what can never be delivered is refused at submission', async t => {
-  const service = await startService(t, { settings: lan, worker: 'none' })
   const url = 'https://example.org/hook'
   const simulator = service.simulator.url
   const cases: Array<[Record<string, unknown>, string]> = [
@@ -237,16 +235,18 @@ t.test('what can never be delivered is refused at submission', async t => {
     })
     t.match({ status, body }, { status: 422, body: { error } }, JSON.stringify(webhook))
   }
-  const odd = await submitAs(service, {}, { webhookUrl: url, webhookKey: '猫', webhookAuth: 'signature' })
+  const receiver = await startReceiver(t)
+  const odd = await submitAs({}, { webhookUrl: receiver.url, webhookKey: '猫', webhookAuth: 'signature' })
+  t.ok(verify(String(odd.webhook_signing_secret), (await receiver.until(1))[0] as Received))
   t.equal(odd.webhook_signing_secret, `whsec_${Buffer.from('猫').toString('base64')}`)
 })
 
 t.test('progress is told while it is news, and a base64 event has its images inside', async t => {
-  const service = await startService(t, { settings: lan, simulator: { stepMilliseconds: 60 } })
+  service.simulator.setFaults([{ kind: 'slow', factor: 30, prompt: 'a slow one' }])
   const receiver = await startReceiver(t)
   await service.request('POST', '/api/v2/generate', {
     target_server_alias: 'default',
-    generation_params: { ...quick, steps: 50 },
+    generation_params: { ...quick, prompt: 'a slow one', steps: 50 },
     webhookUrl: receiver.url,
     webhookEvents: 'job.progress, job.completed',
     webhookImages: 'base64'
@@ -258,14 +258,12 @@ t.test('progress is told while it is news, and a base64 event has its images ins
   const [image] = end.event.data.result?.images ?? []
   const bytes = Buffer.from(image?.base64 ?? '', 'base64')
   t.equal(createHash('sha256').update(bytes).digest('hex'), image?.sha256)
-  t.notOk((await everythingIn(service)).includes(image?.base64?.slice(0, 100) ?? ''), 'which never enter Redis')
+  t.notOk((await everythingInRedis()).includes(image?.base64?.slice(0, 100) ?? ''), 'which never enter Redis')
 })
 
 t.test('failure and cancellation are told, in the format that old receivers know too', async t => {
-  const service = await startService(t, { settings: lan })
   const receiver = await startReceiver(t)
-  await service.simulator.crash(50)
-  const done = await submitAs(service, {}, { webhookUrl: receiver.url, webhookFormat: 'legacy', webhookKey: 'k' })
+  const done = await submitAs({}, { webhookUrl: receiver.url, webhookFormat: 'legacy', webhookKey: 'k' })
   const [legacy] = await receiver.until(1) as [Received]
   t.match(legacy.event, { uuid: done.id, job_status: 'completed', progress: 1, images: [String], seed: Number, info: String, tags: null })
   t.ok(Buffer.from(String((legacy.event.images as string[])[0]), 'base64').subarray(1, 4).equals(Buffer.from('PNG')))
@@ -273,7 +271,7 @@ t.test('failure and cancellation are told, in the format that old receivers know
 
   const paused = await service.request('POST', '/api/v1/servers/Main/pause')
   t.equal(paused.status, 200)
-  const waiting = await submitAs(service, {}, { webhookUrl: receiver.url })
+  const waiting = await submitAs({}, { webhookUrl: receiver.url })
   await service.request('POST', `/api/v2/jobs/${String(waiting.id)}/cancel`)
   const [, cancelled] = await receiver.until(2) as [Received, Received]
   t.match(cancelled.event, { type: 'job.cancelled', data: { id: waiting.id, status: 'cancelled', result: null } })
