@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { Nullable, Ref, StringEnum, Timestamp } from './kit.ts'
+import { Nullable, Ref, StringEnum, Timestamp, success } from './kit.ts'
 import { ModelType } from './model.ts'
 
 const statuses = ['pending', 'downloading', 'completed', 'failed', 'cancelled'] as const
@@ -45,7 +45,7 @@ export const CivitaiDownloadRequest = Type.Object({
 }, { additionalProperties: true })
 
 export const DownloadStarted = Type.Object({
-  success: Type.Literal(true),
+  success,
   message: Type.String({ description: 'What was done.' }),
   downloadId: Type.String({ description: 'The download.' }),
   modelName: Type.String({ description: 'Name at the source.' }),
@@ -53,10 +53,10 @@ export const DownloadStarted = Type.Object({
   filename: Type.String({ description: 'File name here.' })
 }, { $id: 'DownloadStarted' })
 
-export const DownloadAnswer = Type.Object({ success: Type.Literal(true), download: Ref(DownloadView) }, { $id: 'DownloadAnswer' })
+export const DownloadAnswer = Type.Object({ success, download: Ref(DownloadView) }, { $id: 'DownloadAnswer' })
 
 export const DownloadList = Type.Object({
-  success: Type.Literal(true),
+  success,
   downloads: Type.Array(Ref(DownloadView), { description: 'Newest first.' }),
   queue: Type.Object({
     activeDownloads: Type.Array(Ref(DownloadView), { description: 'Those coming in.' }),
