@@ -5,6 +5,7 @@ import { messageOf } from '../src/errors.ts'
 import type { RunOutcome } from '../src/jobs/run-generation.ts'
 import type { Log } from '../src/log.ts'
 import type { Keys } from '../src/redis/keys.ts'
+import { closeWorker } from './close-worker.ts'
 import { generationQueueName, type GenerationData } from './generation-queues.ts'
 
 const pauseBeforeReturn = 50
@@ -51,12 +52,6 @@ export function createGenerationWorker (dependencies: GenerationWorkerDependenci
   worker.on('error', error => { log.debug({ server: serverId, error: messageOf(error) }, 'worker connection') })
 
   return {
-    async close (deadlineMs) {
-      let timer: NodeJS.Timeout | undefined
-      // Without Redis a worker never finishes closing.
-      const deadline = new Promise<void>(resolve => { timer = setTimeout(resolve, deadlineMs) })
-      await Promise.race([worker.close(), deadline])
-      clearTimeout(timer)
-    }
+    close: async deadlineMs => { await closeWorker(worker, deadlineMs) }
   }
 }

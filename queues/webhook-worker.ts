@@ -4,6 +4,7 @@ import { messageOf } from '../src/errors.ts'
 import type { Log } from '../src/log.ts'
 import type { Keys } from '../src/redis/keys.ts'
 import type { Deliverer } from '../src/webhooks/deliver.ts'
+import { closeWorker } from './close-worker.ts'
 import { webhookQueueName, type WebhookData } from './webhook-queue.ts'
 
 export interface WebhookWorker {
@@ -57,11 +58,6 @@ export function createWebhookWorker (dependencies: WebhookWorkerDependencies): W
   })
 
   return {
-    async close (deadlineMs) {
-      let timer: NodeJS.Timeout | undefined
-      const deadline = new Promise<void>(resolve => { timer = setTimeout(resolve, deadlineMs) })
-      await Promise.race([worker.close(), deadline])
-      clearTimeout(timer)
-    }
+    close: async deadlineMs => { await closeWorker(worker, deadlineMs) }
   }
 }

@@ -122,11 +122,14 @@ t.test('asking Civitai about a file', async t => {
       { status: 200, body: { civitai_fetch_error: /knows no file/, filename: 'other.safetensors' } })
   })
 
-  t.test('works in a folder that may only be read', { skip: process.getuid?.() === 0 && 'root may write anywhere' }, async t => {
-    await chmod(folder, 0o500)
-    t.teardown(() => chmod(folder, 0o700))
-    t.equal((await refresh('film-grain.safetensors')).status, 200)
-  })
+  // Root may write anywhere, so there is nothing to see then.
+  if (process.getuid?.() !== 0) {
+    t.test('works in a folder that may only be read', async t => {
+      await chmod(folder, 0o500)
+      t.teardown(() => chmod(folder, 0o700))
+      t.equal((await refresh('film-grain.safetensors')).status, 200)
+    })
+  }
 
   t.test('tells whose key it is, and how a picture was made', async t => {
     civitai.answers.set('/me', { id: 5, username: 'ada' })
