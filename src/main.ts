@@ -9,7 +9,10 @@ import { readSettings, settingFlags } from './commands/settings.ts'
 import { withRunningRedis } from './commands/running-redis.ts'
 import { UsageError } from './commands/usage-error.ts'
 import { messageOf } from './errors.ts'
+import type { ServerAddress } from './a1111/types.ts'
+import type { Config } from './config/settings.ts'
 import { openHouse } from './house.ts'
+import { findRunningServer } from './redis/server.ts'
 import { parseServerUrl } from './servers/address.ts'
 import { serversOfSettings } from './servers/discover.ts'
 import { parseSimulatorArguments } from './simulator/arguments.ts'
@@ -83,10 +86,23 @@ async function keys (argv: readonly string[]): Promise<void> {
   })
 }
 
+/** The servers of the settings and, where Redis can be asked, those that were added while the service ran. */
+async function knownServers (config: Config): Promise<Array<{ alias: string, address: ServerAddress }>> {
+  const named = serversOfSettings(config)
+  const redisUrl = config.REDIS_URL || await findRunningServer(config.DATA_DIR)
+  if (redisUrl === undefined) return named
+  // What is wrong with Redis or the master key is told by the doctor's own look at them.
+  const house = await openHouse(config, redisUrl, createLogger({ LOG_LEVEL: 'silent' })).catch(() => null)
+  if (house === null) return named
+  const added = house.registry.list().filter(({ alias }) => named.every(server => server.alias !== alias))
+  await house.close()
+  return [...named, ...added]
+}
+
 async function doctor (argv: readonly string[]): Promise<void> {
   const { values } = parseArgs({ args: [...argv], options: { json: { type: 'boolean' } } })
   const config = readSettings()
-  const servers = serversOfSettings(config).map(({ alias, address }) => ({ alias, url: address.baseUrl, address }))
+  const servers = (await knownServers(config)).map(({ alias, address }) => ({ alias, url: address.baseUrl, address }))
   process.exitCode = await runDoctor(config, {
     servers,
     print: report => { process.stdout.write(`${report}\n`) },

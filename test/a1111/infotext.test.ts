@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import fc from '../property.ts'
 import t from 'tap'
 import { A1111Parameters } from '../../schemas/generation-parameters.ts'
 import { fieldRules } from '../../src/a1111/field-values.ts'

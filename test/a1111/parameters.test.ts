@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import fc from 'fast-check'
+import fc from '../property.ts'
 import t from 'tap'
 import { A1111Parameters, GenerationParameters } from '../../schemas/generation-parameters.ts'
 import { ServiceError } from '../../src/errors.ts'

@@ -1,4 +1,5 @@
-import fc, { type Arbitrary } from 'fast-check'
+import type { Arbitrary } from 'fast-check'
+import fc from '../property.ts'
 
 /** A JSON Schema as far as our OpenAPI document uses it. */
 export interface Schema {

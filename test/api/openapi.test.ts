@@ -1,6 +1,6 @@
 import ajvCompiler from '@fastify/ajv-compiler'
 import { Validator } from '@seriousme/openapi-schema-validator'
-import fc from 'fast-check'
+import fc from '../property.ts'
 import t from 'tap'
 import { startService } from '../helper.ts'
 import { valuesOf, type Schema } from './arbitrary.ts'

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import fc from '../property.ts'
 import t from 'tap'
 import { packInfo, unpackInfo } from '../../src/jobs/result-info.ts'
 
