@@ -5,8 +5,8 @@ import type { Server } from '../src/servers/server.ts'
 import { startServing, type Serving, type ServingDependencies } from './serving.ts'
 
 /** How long a lease outlives its holder, and how often it is renewed or tried for, in milliseconds. */
-const leaseLifetime = 3000
-const leaseInterval = 750
+const leaseLifetime = 4000
+const leaseInterval = 1000
 /** A process that was cut off itself must not take a lease for ended that was only not renewed through the cut. */
 const graceAfterReconnect = 3000
 
