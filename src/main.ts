@@ -15,7 +15,7 @@ import { openHouse } from './house.ts'
 import { findRunningServer } from './redis/server.ts'
 import { parseServerUrl } from './servers/address.ts'
 import { serversOfSettings } from './servers/discover.ts'
-import { parseSimulatorArguments } from './simulator/arguments.ts'
+import { parseSimulatorArguments, simulatorHelp } from './simulator/arguments.ts'
 import { startSimulator } from './simulator/simulator.ts'
 import { version } from './version.ts'
 
@@ -66,7 +66,12 @@ async function run ([command = 'help', ...rest]: readonly string[]): Promise<voi
 }
 
 async function simulate (argv: readonly string[]): Promise<void> {
-  const simulator = await startSimulator(parseSimulatorArguments([...argv]))
+  const { help: wantsHelp, ...options } = parseSimulatorArguments([...argv])
+  if (wantsHelp) {
+    process.stdout.write(`${simulatorHelp}\n`)
+    return
+  }
+  const simulator = await startSimulator(options)
   process.stdout.write(`Simulator: ${simulator.url}\n`)
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => { simulator.close().finally(() => process.exit(0)) })

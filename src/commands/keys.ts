@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { scopes as allScopes, type Scope } from '../../schemas/api-key.ts'
 import type { AccessKey, AccessKeys } from '../access/keys.ts'
-import { defaultScopes } from '../access/principal.ts'
+import { defaultScopes, isScope } from '../access/principal.ts'
 import { UsageError } from './usage-error.ts'
 
 const usage = `Usage:
@@ -59,9 +59,9 @@ function lineOf ({ id, key, name, active, scopes }: AccessKey): string {
 
 function scopesOf (text: string): Scope[] {
   return text.split(',').map(word => {
-    const scope = allScopes.find(known => known === word.trim())
-    if (scope !== undefined) return scope
-    throw new UsageError(`${word.trim()} is no scope; there are: ${allScopes.join(', ')}`)
+    const scope = word.trim()
+    if (isScope(scope)) return scope
+    throw new UsageError(`${scope} is no scope; there are: ${allScopes.join(', ')}`)
   })
 }
 

@@ -1,7 +1,7 @@
 import type { A1111Client } from '../a1111/client.ts'
 import { fieldsOf, type JsonObject } from '../a1111/json-values.ts'
 import type { SmallCallOptions } from '../a1111/small-calls.ts'
-import { rankCandidates } from '../servers/choose.ts'
+import { readCandidates } from '../servers/choose.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import { sameAddress, type Server } from '../servers/server.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
@@ -47,9 +47,8 @@ export function createServerFaces ({ registry, states, connect }: ServerFacesDep
 
   async function reachable (target: string): Promise<Server[]> {
     if (target !== '') return [registry.require(target)]
-    const servers = registry.list()
-    const known = await states.readMany(servers.map(({ id }) => id))
-    const ranked = rankCandidates(servers.map((server, index) => ({ server, state: known[index] ?? null, waiting: 0 })))
+    // A list is as long to read from a busy server as from an idle one, so lines do not count.
+    const ranked = await readCandidates(registry.list(), states, async () => 0)
     return ranked.filter(({ state }) => state?.reachable === 'yes').map(({ server }) => server)
   }
 

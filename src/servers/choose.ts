@@ -12,7 +12,7 @@ export interface Candidate {
  * Servers for a job that names none, best first: reachable before silent, then the shortest line. The simulator is
  * offered only where there is no other enabled server, as nobody wants its paintings instead of theirs.
  */
-export function rankCandidates (candidates: readonly Candidate[]): Candidate[] {
+function rankCandidates (candidates: readonly Candidate[]): Candidate[] {
   const enabled = candidates.filter(({ server }) => server.enabled)
   const real = enabled.filter(({ server, state }) => !isSimulator(server, state))
   return (real.length > 0 ? real : enabled).toSorted((one, other) =>
