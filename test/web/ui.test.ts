@@ -270,7 +270,7 @@ t.test('the files of the UI are small, asked for once, and nothing else is serve
     t.not(tag, plain.headers.get('etag'), 'another form has another tag')
     const again = await fetch(url + path, { headers: { 'accept-encoding': 'gzip', 'if-none-match': `"old", W/${tag}` } })
     t.equal(again.status, 304)
-    const linked = [...text.matchAll(/(?:href|src)="(\/ui\/[^"]+)"|from ?['"](\.[^'"]+)['"]/g)]
+    const linked = [...text.matchAll(/(?:href|src)="(\/ui\/[^"]+)"|(?:from |from|import\()['"](\.[^'"]+)['"]/g)]
     for (const [, absolute, relative = ''] of linked) await follow(absolute ?? new URL(relative, url + path).pathname)
   }
   await follow('/')

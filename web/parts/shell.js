@@ -1,38 +1,23 @@
 import { html, useEffect, useRef } from '../lib/html.js'
-import { attempt, dismiss, useMessages } from '../lib/messages.js'
+import { attempt } from '../lib/messages.js'
+import { usePage } from '../lib/page-module.js'
 import { useRoute } from '../lib/router.js'
 import { session } from '../lib/service.js'
-import { CreatePage } from '../pages/create.js'
-import { JobPage } from '../pages/job.js'
-import { KeysPage } from '../pages/keys.js'
-import { QueuePage } from '../pages/queue.js'
-import { ServersPage } from '../pages/servers.js'
-import { Icon } from './icon.js'
-import { PageHead } from './page-head.js'
-
-const pages = {
-  queue: { title: 'Queue', view: QueuePage, icon: 'queue' },
-  create: { title: 'Create', view: CreatePage, icon: 'create' },
-  servers: { title: 'Servers', view: ServersPage, icon: 'server' },
-  keys: { title: 'API keys', view: KeysPage, icon: 'key' },
-  job: { title: 'Job', view: JobPage }
-}
-
-const navigation = Object.entries(pages).filter(([, { icon }]) => icon !== undefined)
-
-function NotFound () {
-  return html`<${PageHead} title="There is no such page" /><p><a href="#/queue">Go to the queue</a></p>`
-}
+import { Messages } from './messages.js'
+import { Navigation } from './navigation.js'
+import { Loading, PageHead } from './page-head.js'
 
 /** What is the same on all pages, around the one that the address names. */
 export function Shell ({ who, onSignedOut }) {
   const route = useRoute()
   const main = useRef(null)
   const entered = useRef(false)
-  const page = pages[route.name]
+  const { page, view, error, retry } = usePage(route.name)
   const place = `${route.name}/${route.id}`
+  const isThere = page === undefined || view !== undefined
 
   useEffect(() => {
+    if (!isThere) return
     document.title = `${page?.title ?? 'Not found'} – StableQueue`
     // The first page is read from its beginning anyway.
     if (entered.current) {
@@ -40,7 +25,7 @@ export function Shell ({ who, onSignedOut }) {
       window.scrollTo(0, 0)
     }
     entered.current = true
-  }, [place])
+  }, [place, isThere])
 
   async function signOut () {
     if (await attempt(() => session.end(), 'You are signed out.')) onSignedOut()
@@ -48,39 +33,25 @@ export function Shell ({ who, onSignedOut }) {
 
   return html`
     <a class="skip" href="#main" onClick=${event => { event.preventDefault(); main.current.focus() }}>Skip to the content</a>
-    <header class="top">
+    <header class="side">
       <a class="brand" href="#/queue"><img src="/ui/icon.svg" alt="" width="28" height="28" />StableQueue</a>
-      <nav aria-label="Pages" class="pages">
-        ${navigation.map(([name, { title, icon }]) => html`
-          <a key=${name} href="#/${name}" aria-current=${route.name === name ? 'page' : undefined}>
-            <${Icon} name=${icon} /><span>${title}</span>
-          </a>`)}
-      </nav>
-      <div class="more">
-        <a href="/docs">API docs</a>
-        <a href="/dashboard">Dashboard</a>
-        ${who.kind === 'session' && html`<button type="button" class="button quiet" onClick=${signOut}>Sign out</button>`}
-      </div>
+      <${Navigation} route=${route} who=${who} onSignOut=${signOut} />
     </header>
     <main id="main" ref=${main} tabindex="-1">
-      <${page?.view ?? NotFound} key=${place} route=${route} />
+      ${isThere
+        ? html`<${page === undefined ? NotFound : view} key=${place} route=${route} />`
+        : html`<${PageHead} title=${page.title} /><${Unfetched} error=${error} retry=${retry} />`}
     </main>
     <${Messages} />`
 }
 
-function Messages () {
-  const messages = useMessages()
+function Unfetched ({ error, retry }) {
+  if (error === null) return html`<${Loading} />`
   return html`
-    <div class="messages">
-      ${['news', 'problem'].map(kind => html`
-        <div key=${kind} role=${kind === 'news' ? 'status' : 'alert'}>
-          ${messages.filter(message => message.kind === kind).map(({ id, text }) => html`
-            <p key=${id} class="message ${kind}">
-              <span>${text}</span>
-              <button type="button" class="button quiet icon-only" aria-label="Dismiss" onClick=${() => dismiss(id)}>
-                <${Icon} name="close" />
-              </button>
-            </p>`)}
-        </div>`)}
-    </div>`
+    <${Loading} error=${error} sentence="This page could not be fetched. The service may be restarting." />
+    <p><button type="button" class="button" onClick=${retry}>Try again</button></p>`
+}
+
+function NotFound () {
+  return html`<${PageHead} title="There is no such page" /><p><a href="#/queue">Go to the queue</a></p>`
 }

@@ -1,0 +1,32 @@
+import { useEffect, useState } from './html.js'
+import { pages } from '../pages/index.js'
+
+const loaded = new Map()
+
+/**
+ * The view of a page, fetched when it is first asked for.
+ * @returns {{ view: Function | undefined, error: unknown, retry: () => void }} view is undefined until it is there
+ */
+export function usePage (name) {
+  const [state, setState] = useState({ error: null, tries: 0 })
+  const page = Object.hasOwn(pages, name) ? pages[name] : undefined
+
+  useEffect(() => {
+    if (page === undefined || loaded.has(name)) return
+    let isWanted = true
+    page.load().then(
+      view => {
+        loaded.set(name, view)
+        if (isWanted) setState(({ tries }) => ({ error: null, tries }))
+      },
+      error => { if (isWanted) setState(({ tries }) => ({ error, tries })) })
+    return () => { isWanted = false }
+  }, [name, state.tries])
+
+  return {
+    page,
+    view: loaded.get(name),
+    error: state.error,
+    retry: () => setState(({ tries }) => ({ error: null, tries: tries + 1 }))
+  }
+}
