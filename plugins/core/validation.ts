@@ -1,6 +1,7 @@
 import ajvCompiler from '@fastify/ajv-compiler'
 import fastJsonStringify, { type Schema } from 'fast-json-stringify'
 import type { FastifyServerOptions } from 'fastify'
+import { onceAsked, onceFor } from './schema-cache.ts'
 
 type Compilers = NonNullable<NonNullable<FastifyServerOptions['schemaController']>['compilersFactory']>
 type BuildSerializer = NonNullable<Compilers['buildSerializer']>
@@ -13,18 +14,54 @@ const textParts = new Set(['querystring', 'params', 'headers'])
  * JSON bodies are taken as they are: turning null into 0, text into numbers or silence into a default would change
  * what the client said. Query, path, headers and forms are converted.
  */
-const buildValidator: BuildValidator = externalSchemas => {
-  const compiler = (customOptions: { coerceTypes: false | 'array', useDefaults: boolean, allErrors: boolean }) =>
-    ajvCompiler()(externalSchemas, {
+const buildValidator: BuildValidator = externalSchemas => validatorsFor(externalSchemas as NamedSchemas)
+
+type ValidatorCompiler = ReturnType<BuildValidator>
+
+/**
+ * Every context of Fastify asks for compilers of its own. Each name of a schema is defined once, in schemas/, so that
+ * the same names mean the same schemas.
+ */
+const validatorsFor = onceForNames((externalSchemas): ValidatorCompiler => {
+  const validators = (customOptions: { coerceTypes: false | 'array', useDefaults: boolean, allErrors: boolean }) => {
+    const compiler = onceAsked(() => ajvCompiler()(externalSchemas as Parameters<BuildValidator>[0], {
       customOptions: { ...customOptions, removeAdditional: false, strict: false }
-    })
-  const asGiven = compiler({ coerceTypes: false, useDefaults: false, allErrors: true })
-  const converting = compiler({ coerceTypes: 'array', useDefaults: true, allErrors: true })
-  const convertingForm = compiler({ coerceTypes: 'array', useDefaults: false, allErrors: true })
-  return route => {
-    const { httpPart = '', contentType } = route as { httpPart?: string, contentType?: string }
-    if (contentType === 'multipart/form-data') return convertingForm(route)
-    return (textParts.has(httpPart) ? converting : asGiven)(route)
+    }))
+    return onceFor(schema => compiler()({ schema } as Parameters<ValidatorCompiler>[0]))
+  }
+  const asGiven = validators({ coerceTypes: false, useDefaults: false, allErrors: true })
+  const converting = validators({ coerceTypes: 'array', useDefaults: true, allErrors: true })
+  const convertingForm = validators({ coerceTypes: 'array', useDefaults: false, allErrors: true })
+  return (route => {
+    const { httpPart = '', contentType, schema } = route as {
+      httpPart?: string, contentType?: string, schema: object
+    }
+    if (contentType === 'multipart/form-data') return deferred(convertingForm(schema))
+    return deferred((textParts.has(httpPart) ? converting : asGiven)(schema))
+  }) as ValidatorCompiler
+})
+
+type Validator = ReturnType<ValidatorCompiler>
+
+/** Stands for a validator until there is something to validate; Fastify reads what is wrong from the function. */
+function deferred (validator: () => Validator): Validator {
+  const validate: Partial<Validator> & ((data: unknown) => unknown) = data => {
+    const compiled = validator()
+    const valid = compiled(data)
+    validate.errors = compiled.errors ?? null
+    return valid
+  }
+  return validate as Validator
+}
+
+/** One value for the same names of schemas. */
+function onceForNames<Value> (make: (schemas: NamedSchemas) => Value): (schemas: NamedSchemas) => Value {
+  const known = new Map<string, Value>()
+  return schemas => {
+    const names = JSON.stringify(Object.keys(schemas).toSorted())
+    const found = known.get(names) ?? make(schemas)
+    known.set(names, found)
+    return found
   }
 }
 
@@ -52,14 +89,23 @@ function reachableFrom (schema: unknown, schemas: NamedSchemas): Record<string, 
 }
 
 /**
- * fast-json-stringify looks through every schema that it is given, again for every answer of every route; with only
- * those that an answer refers to, the service starts in a third of the time.
+ * fast-json-stringify looks through every schema that it is given, again for every answer of every route; hence only
+ * those that an answer refers to.
  */
-const buildSerializer: BuildSerializer = (externalSchemas = {}) => ({ schema = {} }) => {
-  const needed = reachableFrom(schema, externalSchemas as NamedSchemas) as Record<string, Schema>
-  const stringify = fastJsonStringify(schema as Schema, { schema: needed })
-  return document => stringify(document as object)
-}
+const buildSerializer: BuildSerializer = (externalSchemas = {}) => serializersFor(externalSchemas as NamedSchemas)
+
+type SerializerCompiler = ReturnType<BuildSerializer>
+
+const serializersFor = onceForNames((externalSchemas): SerializerCompiler => {
+  const serializer = onceFor(schema => {
+    const needed = reachableFrom(schema, externalSchemas) as Record<string, Schema>
+    return fastJsonStringify(schema as Schema, { schema: needed })
+  })
+  return ({ schema = {} }) => {
+    const stringify = serializer(schema as object)
+    return document => stringify()(document as object)
+  }
+})
 
 export const schemaController: NonNullable<FastifyServerOptions['schemaController']> = {
   compilersFactory: { buildValidator, buildSerializer }

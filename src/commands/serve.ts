@@ -1,5 +1,6 @@
 import closeWithGrace from 'close-with-grace'
 import type { Logger } from 'pino'
+import { compileWaiting } from '../../plugins/core/schema-cache.ts'
 import { adminTokenNotice, loadAdminToken } from '../access/admin-token.ts'
 import { createA1111Client } from '../a1111/client.ts'
 import { createTrustRules } from '../access/trust.ts'
@@ -88,6 +89,9 @@ async function start (
     const { address, notice } = await listen(house, log, closers)
     const facts = { address, notice, redis: redis.description, servers: house.registry.list() }
     if (!signal.aborted) process.stdout.write(banner(facts))
+    compileWaiting(signal).catch(error => {
+      log.error({ error: messageOf(error) }, 'a schema cannot be compiled; requests to its route will fail')
+    })
   } else {
     log.info({ servers: house.registry.list().map(({ alias }) => alias) }, 'worker is up')
   }

@@ -2,6 +2,7 @@ import ajvCompiler from '@fastify/ajv-compiler'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import fc from '../property.ts'
 import t from 'tap'
+import { compileWaiting } from '../../plugins/core/schema-cache.ts'
 import { startService } from '../helper.ts'
 import { valuesOf, type Schema } from './arbitrary.ts'
 import { readDocument, undescribed, type Operation } from './document.ts'
@@ -12,6 +13,10 @@ const { document, operations, resolve } = readDocument(service.app)
 /** What this interface serves; those of other programs have documents of their own to follow. */
 const own = operations.filter(({ path }) => /^\/(api|outputs|ui|health|ready|status)\b/.test(path))
 const nameOf = ({ method, path }: Operation) => `${method} ${path}`
+
+t.test('every schema can be compiled, also those that no request has used yet', async t => {
+  await t.resolves(compileWaiting())
+})
 
 t.test('the document is valid OpenAPI and is what is served', async t => {
   const copy = JSON.parse(JSON.stringify(document)) as Record<string, unknown>
