@@ -3,8 +3,9 @@ import { readFile } from 'node:fs/promises'
 import { parse } from 'yaml'
 import { parseSettings } from '../src/config/parse.ts'
 import { Settings } from '../src/config/settings.ts'
+import { inRepository } from './root.ts'
 
-const read = (name: string) => readFile(new URL(`../${name}`, import.meta.url), 'utf8')
+const read = (name: string) => readFile(inRepository(name), 'utf8')
 
 /** A service of docker-compose.yml, as far as these tests look at it. */
 interface Service {

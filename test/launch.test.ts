@@ -3,9 +3,10 @@ import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { cp, mkdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { pathToFileURL } from 'node:url'
+import { inRepository } from './root.ts'
 
-const source = fileURLToPath(new URL('../src/', import.meta.url))
+const source = inRepository('src')
 
 /** The main of a small checkout: says what it was given, and with `wait` ends only by a signal. */
 const mainSource = `
@@ -159,7 +160,7 @@ t.test('a Node that is too old is told so', async t => {
   for (const version of ['20.18.3', '18.20.0']) {
     t.match(nodeProblem(version), `StableQueue needs Node 20.19 or newer, but this is Node ${version}`)
   }
-  const { engines } = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8'))
+  const { engines } = JSON.parse(await readFile(inRepository('package.json'), 'utf8'))
   t.equal(engines.node, '>=20.19', 'package.json says the same')
 })
 
@@ -170,7 +171,7 @@ interface PrepareModule {
 
 /** Plain JavaScript, because it runs before there is a compiler. */
 async function prepareModule (): Promise<PrepareModule> {
-  const address: string = new URL('../src/prepare.mjs', import.meta.url).href
+  const address: string = pathToFileURL(inRepository('src/prepare.mjs')).href
   return import(address)
 }
 

@@ -52,7 +52,7 @@ export default class Reporter extends Transform {
     let open
     parser.on('child', child => {
       level.subtests++
-      open = this.watch(child, [...path, child.name])
+      open = this.watch(child, [...path, sourceOf(child.name)])
     })
     parser.on('extra', line => level.output.push(line))
     parser.on('assert', result => {
@@ -108,6 +108,11 @@ export default class Reporter extends Transform {
     if (stack) this.say(indent(stack))
     this.say('')
   }
+}
+
+/** Tests run compiled; people look for them where they are written. */
+function sourceOf (name) {
+  return name.replace(/^dist\/(test\/.*)\.js$/, '$1.ts')
 }
 
 function indent (text) {

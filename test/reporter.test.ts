@@ -1,11 +1,13 @@
 import t from 'tap'
 import { text } from 'node:stream/consumers'
 import type { Transform } from 'node:stream'
+import { pathToFileURL } from 'node:url'
+import { inRepository } from './root.ts'
 
 /** What the reporter prints for a run, line by line. */
 async function report (tap: string, environment: { CI?: string } = {}): Promise<string[]> {
   // Plain JavaScript, because tap loads it without a compiler.
-  const address: string = new URL('reporter.mjs', import.meta.url).href
+  const address: string = pathToFileURL(inRepository('test/reporter.mjs')).href
   const { default: Reporter }: { default: new (environment: { CI?: string }) => Transform } = await import(address)
   const reporter = new Reporter(environment)
   const printed = text(reporter)

@@ -5,8 +5,7 @@ import { readEnvironment } from '../../src/config/environment.ts'
 import { parseSettings, SettingsError } from '../../src/config/parse.ts'
 import { renderEnvironmentExample, renderSettingsTable } from '../../src/config/render.ts'
 import { Settings } from '../../src/config/settings.ts'
-
-const repositoryFile = (name: string) => new URL(`../../${name}`, import.meta.url)
+import { inRepository } from '../root.ts'
 
 /** What is wrong with an environment, or an empty text. */
 function problemsOf (environment: Record<string, string>): string {
@@ -106,7 +105,7 @@ t.test('the environment comes before .env, which may be missing but not unreadab
 })
 
 t.test('.env.example holds every setting with its default; written anew with --snapshot', async t => {
-  const path = repositoryFile('.env.example')
+  const path = inRepository('.env.example')
   if (process.env.TAP_SNAPSHOT === '1') await writeFile(path, renderEnvironmentExample())
   const text = await readFile(path, 'utf8')
   t.equal(text, renderEnvironmentExample())
@@ -118,7 +117,7 @@ t.test('.env.example holds every setting with its default; written anew with --s
 })
 
 t.test('the table in the README is the one of the settings', async t => {
-  const readme = await readFile(repositoryFile('README.md'), 'utf8').catch(() => '')
+  const readme = await readFile(inRepository('README.md'), 'utf8').catch(() => '')
   const [, table] = /<!-- settings -->\n(.*?)\n<!-- \/settings -->/s.exec(readme) ?? []
   t.equal(renderSettingsTable().split('\n').length, Object.keys(Settings.properties).length + 2)
   if (table !== undefined) t.equal(table.trim(), renderSettingsTable())

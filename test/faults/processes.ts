@@ -4,7 +4,6 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
 import { createKeys, type Keys } from '../../src/redis/keys.ts'
@@ -14,8 +13,9 @@ import { findRunningServer } from '../../src/redis/server.ts'
 import { startSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator/simulator.ts'
 import { client } from '../helper.ts'
 import { startTestRedis, type TestRedis } from '../redis.ts'
+import { inRepository } from '../root.ts'
 
-const launcher = fileURLToPath(new URL('../../src/launch.mjs', import.meta.url))
+const launcher = inRepository('src/launch.mjs')
 type Teardown = Pick<Test, 'teardown'>
 
 export interface Exit { readonly code: number | null, readonly signal: string | null }

@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, extname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
@@ -26,7 +26,8 @@ const log: Log = { trace: quiet, debug: quiet, info: quiet, warn: quiet, error: 
 async function startProcess (
   t: Test, directory: string
 ): Promise<{ child: ChildProcess, line: string, log: string[] }> {
-  const program = fileURLToPath(new URL('embedded-process.ts', import.meta.url))
+  const here = fileURLToPath(import.meta.url)
+  const program = join(dirname(here), `embedded-process${extname(here)}`)
   const child = spawn(process.execPath, [...process.execArgv, program, directory], {
     stdio: ['ignore', 'pipe', 'inherit']
   })
