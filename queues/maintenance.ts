@@ -1,6 +1,7 @@
-import { Queue, Worker } from 'bullmq'
+import { Queue, Worker, type Job } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { messageOf } from '../src/errors.ts'
+import { purgeInterval, type Retention } from '../src/jobs/retention.ts'
 import type { Log } from '../src/log.ts'
 import type { ScanBoard } from '../src/models/scan-board.ts'
 import { scanModels, type ScannerDependencies } from '../src/models/scan.ts'
@@ -8,12 +9,17 @@ import type { Keys } from '../src/redis/keys.ts'
 
 export const maintenanceQueueName = 'maintenance'
 const scanName = 'scan-models'
+const purgeName = 'purge-jobs'
+/** A purge waits for no scan. */
+const atOnce = 2
 /** How often a running scan looks whether it is to stop, in milliseconds. */
 const stopInterval = 200
 
 export interface Maintenance {
   /** Looks through the model folders as soon as a worker can; while a scan waits or runs, that one is the answer. */
   requestScan (): Promise<void>
+  /** Has old jobs removed, the first time at once and then every six hours, by one process of all. */
+  schedulePurges (): Promise<void>
   queue: Queue
   close (): Promise<void>
 }
@@ -37,6 +43,12 @@ export function createMaintenance ({ connection, keys, board, log }: Maintenance
       }
       await queue.add(scanName, {}, { jobId: scanName, removeOnComplete: true, removeOnFail: true })
     },
+    async schedulePurges () {
+      await queue.upsertJobScheduler(purgeName, { every: purgeInterval }, {
+        name: purgeName,
+        opts: { attempts: 5, backoff: { type: 'fixed', delay: 60_000 }, removeOnComplete: true, removeOnFail: true }
+      })
+    },
     close: async () => { await queue.close() }
   }
 }
@@ -45,11 +57,14 @@ export interface MaintenanceWorker {
   close (): Promise<void>
 }
 
-/** Runs scans, one at a time over all processes. One that a dying process leaves behind is run again by another. */
+/**
+ * Runs scans and purges, one of each at a time over all processes. One that a dying process leaves behind is run again
+ * by another.
+ */
 export function createMaintenanceWorker (
-  dependencies: MaintenanceDependencies & ScannerDependencies
+  dependencies: MaintenanceDependencies & ScannerDependencies & { readonly retention: Retention }
 ): MaintenanceWorker {
-  const { connection, keys, board, log } = dependencies
+  const { connection, keys, board, log, retention } = dependencies
   const closing = new AbortController()
 
   async function scan (): Promise<void> {
@@ -82,8 +97,13 @@ export function createMaintenanceWorker (
     }
   }
 
-  const worker = new Worker(maintenanceQueueName, scan, {
-    connection, prefix: keys.bullPrefix, skipVersionCheck: true, concurrency: 1, maxStalledCount: 1000
+  async function work ({ name }: Job): Promise<void> {
+    if (name === purgeName) await retention.purge()
+    else await scan()
+  }
+
+  const worker = new Worker(maintenanceQueueName, work, {
+    connection, prefix: keys.bullPrefix, skipVersionCheck: true, concurrency: atOnce, maxStalledCount: 1000
   })
   worker.on('error', error => { log.debug({ error: messageOf(error) }, 'worker connection') })
   return {

@@ -34,6 +34,8 @@ export interface ServingDependencies {
   /** Of its lease of the server. */
   readonly fence: number
   readonly connect: (server: Server) => A1111Client
+  /** Whether an operator lets any server take jobs. */
+  readonly processes: () => boolean
   readonly otherServer: GenerationRunnerDependencies['otherServer']
   readonly limits: GenerationRunnerDependencies['limits']
   readonly intervals?: MonitorIntervals
@@ -62,7 +64,7 @@ export interface Serving {
 export async function startServing (dependencies: ServingDependencies, current: () => boolean): Promise<Serving> {
   const {
     server, connection, keys, queues, store, media,
-    states, log, processId, fence, connect, otherServer, limits
+    states, log, processId, fence, connect, processes, otherServer, limits
   } = dependencies
   const serverId = server().id
   const held = new Set<string>()
@@ -71,10 +73,12 @@ export async function startServing (dependencies: ServingDependencies, current: 
   const orphans = await repair.takeBack()
   const client = connect(server())
 
+  const mayBegin = (usable: boolean) => usable && !server().paused && processes()
+
   /** The line runs while the server can be used and no operator holds it. */
   async function setLine (usable: boolean): Promise<void> {
     if (!current()) return
-    if (usable && !server().paused) await queues.resume(serverId)
+    if (mayBegin(usable)) await queues.resume(serverId)
     else await queues.pause(serverId)
   }
 
@@ -90,6 +94,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
     server,
     client,
     monitor,
+    mayBegin: () => mayBegin(monitor.usable()),
     store,
     media,
     log,

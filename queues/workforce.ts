@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import { messageOf } from '../src/errors.ts'
+import type { RuntimeSettings } from '../src/config/runtime-settings.ts'
 import type { Keys } from '../src/redis/keys.ts'
 import type { ServerRegistry } from '../src/servers/registry.ts'
 import { sameAddress, type Server } from '../src/servers/server.ts'
@@ -13,19 +14,21 @@ export interface Workforce {
   close (deadlineMs: number): Promise<void>
 }
 
-export interface WorkforceDependencies extends AttendanceDependencies {
+export interface WorkforceDependencies extends Omit<AttendanceDependencies, 'processes'> {
   readonly registry: ServerRegistry
+  readonly runtime: RuntimeSettings
   /** A connection in subscriber mode, which this process shares. */
   readonly subscriber: Redis
   readonly keys: Keys
 }
 
-/** Notices can get lost, so the registry is read anew now and then all the same, in milliseconds. */
-const registryInterval = 10_000
+/** Notices can get lost, so servers and settings are read anew now and then all the same, in milliseconds. */
+const lookInterval = 10_000
 
 /** Attends every enabled server, and follows the registry while it runs. */
 export async function startWorkforce (dependencies: WorkforceDependencies): Promise<Workforce> {
-  const { registry, subscriber, keys, log } = dependencies
+  const { registry, runtime, subscriber, keys, log } = dependencies
+  const serving = { ...dependencies, processes: () => runtime.current().queueProcessing }
   const attended = new Map<string, { server: Server, attendance: Attendance }>()
   const leavings = new Set<Promise<void>>()
 
@@ -51,13 +54,17 @@ export async function startWorkforce (dependencies: WorkforceDependencies): Prom
     for (const [serverId, server] of wanted) {
       const found = attended.get(serverId)
       if (found === undefined) {
-        const attendance = attend(() => attended.get(serverId)?.server ?? server, dependencies)
+        const attendance = attend(() => attended.get(serverId)?.server ?? server, serving)
         attended.set(serverId, { server, attendance })
       } else {
         found.server = server
         found.attendance.holdOrResume()
       }
     }
+  }
+
+  function holdOrResume (): void {
+    for (const { attendance } of attended.values()) attendance.holdOrResume()
   }
 
   function onMessage (channel: string, message: string): void {
@@ -67,23 +74,26 @@ export async function startWorkforce (dependencies: WorkforceDependencies): Prom
       registry.refresh()
         .then(() => { attended.get(message)?.attendance.checkNow() })
         .catch(error => { log.warn({ error: messageOf(error) }, 'could not read the servers') })
+    } else if (channel === keys.channel('settings')) {
+      runtime.refresh().catch(error => { log.warn({ error: messageOf(error) }, 'could not read the settings') })
     }
   }
 
   subscriber.on('message', onMessage)
-  await subscriber.subscribe(keys.channel('cancel'), keys.channel('servers'))
-  const forget = registry.onChange(follow)
+  await subscriber.subscribe(keys.channel('cancel'), keys.channel('servers'), keys.channel('settings'))
+  const forget = [registry.onChange(follow), runtime.onChange(holdOrResume)]
   const timer = setInterval(() => {
-    registry.refresh().catch(error => { log.debug({ error: messageOf(error) }, 'could not read the servers') })
-  }, registryInterval)
-  await registry.refresh()
+    Promise.all([registry.refresh(), runtime.refresh()])
+      .catch(error => { log.debug({ error: messageOf(error) }, 'could not read servers and settings') })
+  }, lookInterval)
+  await Promise.all([registry.refresh(), runtime.refresh()])
   follow()
 
   return {
     serves: serverId => attended.get(serverId)?.attendance.serving() ?? false,
     async close (deadlineMs) {
       clearInterval(timer)
-      forget()
+      for (const stop of forget) stop()
       subscriber.off('message', onMessage)
       for (const serverId of [...attended.keys()]) settle(leave(serverId, deadlineMs))
       await Promise.all(leavings)

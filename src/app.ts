@@ -21,6 +21,7 @@ import { createJobViews } from '../plugins/api/job-views.ts'
 import jobRoutes from '../plugins/api/jobs.ts'
 import modelRoutes from '../plugins/api/model-routes.ts'
 import { createServerViews } from '../plugins/api/server-views.ts'
+import settingsRoutes from '../plugins/api/settings.ts'
 import serverRoutes from '../plugins/api/servers.ts'
 import webhookRoutes from '../plugins/api/webhooks.ts'
 import dropInRoutes from '../plugins/sdapi/drop-in.ts'
@@ -134,6 +135,7 @@ export async function createApp ({ house, logger, tokens }: AppOptions): Promise
   await app.register(apiKeyRoutes, { accessKeys, webhooks })
   await app.register(webhookRoutes, { store, ...webhooks })
   await app.register(modelRoutes, { house })
+  await app.register(settingsRoutes, { house })
 
   const notices = await createJobNotices({ subscriber: house.subscriber, keys, store })
   app.addHook('onClose', async () => { notices.close() })

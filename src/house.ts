@@ -5,10 +5,13 @@ import { createA1111Client, type A1111Client } from './a1111/client.ts'
 import { createAccessKeys, type AccessKeys } from './access/keys.ts'
 import { checkMasterKey, deriveKey, loadMasterKey, type MasterKey } from './access/master-key.ts'
 import { createVault, type Vault } from './access/secrets.ts'
+import { createRuntimeSettings, type RuntimeSettings, type RuntimeValues } from './config/runtime-settings.ts'
 import type { Config } from './config/settings.ts'
+import { sourcesOf, type SettingSources } from './config/sources.ts'
 import type { EgressGuard } from './egress/guard.ts'
 import { createInputImages, type InputImages } from './jobs/input-images.ts'
 import { createJobList, type JobList } from './jobs/list.ts'
+import { createRetention, type Retention, type RetentionRules } from './jobs/retention.ts'
 import { createJobStore, type JobStore } from './jobs/store.ts'
 import type { Log } from './log.ts'
 import { imageLimits } from './media/images.ts'
@@ -26,6 +29,10 @@ import { createImageUrls, type ImageUrls } from './webhooks/image-urls.ts'
 /** What every process of the service stands on, whether it serves requests, runs jobs or both. */
 export interface House {
   readonly config: Config
+  /** Where each setting comes from. */
+  readonly sources: SettingSources
+  /** What operators change while the service runs. */
+  readonly runtime: RuntimeSettings
   readonly log: Log
   readonly keys: Keys
   /** Fails fast, for requests. */
@@ -39,6 +46,7 @@ export interface House {
   readonly media: MediaStore
   readonly inputs: InputImages
   readonly uploadTexts: UploadTexts
+  readonly retention: Retention
   readonly registry: ServerRegistry
   readonly states: ServerStateStore
   readonly models: ModelHouse
@@ -59,7 +67,9 @@ export interface House {
  * Opens the connections and puts the parts together.
  * @throws Error with a sentence for people when Redis cannot be reached or the master key is another
  */
-export async function openHouse (config: Config, redisUrl: string, log: Log): Promise<House> {
+export async function openHouse (
+  config: Config, redisUrl: string, log: Log, sources: SettingSources = sourcesOf({})
+): Promise<House> {
   const keys = createKeys(config.REDIS_PREFIX)
   const redis = await connectRedis(redisUrl, 'request', log)
   const subscriber = await connectRedis(redisUrl, 'subscriber', log)
@@ -75,13 +85,19 @@ export async function openHouse (config: Config, redisUrl: string, log: Log): Pr
     const vault = createVault(masterKey)
     const registry = createServerRegistry({ redis, keys, vault })
     await registry.refresh()
+    const runtime = createRuntimeSettings({ redis, keys, initial: initialValues(config) })
+    await runtime.refresh()
     const guard = openEgress(config, redisUrl, registry)
     const webhooks = createWebhookHouse(redis, { config, keys, log, vault, masterKey, guard, media })
     const states = createServerStateStore(redis, keys)
     const models = createModelHouse({ config, log, redis, keys, registry, states, guard })
     const uploadTexts = createUploadTexts(deriveKey(masterKey.current, 'upload-texts'))
+    const list = createJobList(redis, keys, store)
+    const inputs = createInputImages({ redis, keys, media, limits: imageLimits(config), texts: uploadTexts })
     return {
       config,
+      sources,
+      runtime,
       log,
       keys,
       redis,
@@ -89,9 +105,12 @@ export async function openHouse (config: Config, redisUrl: string, log: Log): Pr
       redisUrl,
       queues,
       store,
-      list: createJobList(redis, keys, store),
+      list,
       media,
-      inputs: createInputImages({ redis, keys, media, limits: imageLimits(config), texts: uploadTexts }),
+      inputs,
+      retention: createRetention({
+        redis, keys, store, list, media, inputs, log, rules: () => retentionRules(config, runtime)
+      }),
       uploadTexts,
       registry,
       states,
@@ -118,4 +137,14 @@ export async function openHouse (config: Config, redisUrl: string, log: Log): Pr
     subscriber.disconnect()
     throw error
   }
+}
+
+/** What holds until operators change it. */
+function initialValues (config: Config): RuntimeValues {
+  return { queueProcessing: true, retentionDays: config.RETENTION_DAYS, retentionJobs: config.RETENTION_JOBS }
+}
+
+async function retentionRules (config: Config, runtime: RuntimeSettings): Promise<RetentionRules> {
+  const { retentionDays, retentionJobs } = (await runtime.read()).values
+  return { days: retentionDays, jobs: retentionJobs, dropInDays: config.TRACKER_RETENTION }
 }

@@ -5,7 +5,7 @@ import { runDoctor } from './commands/doctor.ts'
 import { runKeys } from './commands/keys.ts'
 import { createLogger } from './commands/logger.ts'
 import { serve, type Parts } from './commands/serve.ts'
-import { readSettings, settingFlags } from './commands/settings.ts'
+import { readSettings, readSources, settingFlags } from './commands/settings.ts'
 import { withRunningRedis } from './commands/running-redis.ts'
 import { UsageError } from './commands/usage-error.ts'
 import { messageOf } from './errors.ts'
@@ -52,7 +52,7 @@ async function run ([command = 'help', ...rest]: readonly string[]): Promise<voi
   if (parts !== undefined) {
     const { values } = parseArgs({ args: [...rest], options: settingFlags })
     const config = readSettings(values)
-    await serve(config, parts, createLogger(config))
+    await serve(config, parts, createLogger(config), readSources(values))
     return
   }
   switch (command) {

@@ -10,6 +10,7 @@ import { createDownloadDesk, type DownloadDesk } from './downloads/desk.ts'
 import { createDownloadStore } from './downloads/download.ts'
 import { tellServers } from './downloads/tell-servers.ts'
 import type { EgressGuard } from './egress/guard.ts'
+import type { Retention } from './jobs/retention.ts'
 import type { Log } from './log.ts'
 import { createCatalogue, type Catalogue } from './models/catalogue.ts'
 import { createModelDesk, type ModelDesk } from './models/desk.ts'
@@ -94,17 +95,21 @@ export interface ModelWorkerDependencies {
   readonly registry: ServerRegistry
   readonly guard: EgressGuard
   readonly connect: (server: Server) => A1111Client
+  readonly retention: Retention
 }
 
-/** The part of a worker process that looks through the model folders, the first time at once, and downloads. */
+/**
+ * The part of a worker process that looks through the model folders, the first time at once, removes old jobs, and
+ * downloads.
+ */
 export async function startModelWorker (
-  connection: Redis, { config, log, keys, models, registry, guard, connect }: ModelWorkerDependencies
+  connection: Redis, { config, log, keys, models, registry, guard, connect, retention }: ModelWorkerDependencies
 ): Promise<{ close (): Promise<void> }> {
   const folders = modelFolders(config)
   const hasher = createHasher()
   const files = createModelFileStore(connection, keys)
   const worker = createMaintenanceWorker({
-    connection, keys, log, hasher, folders, files, board: createScanBoard(connection, keys)
+    connection, keys, log, hasher, folders, files, board: createScanBoard(connection, keys), retention
   })
   const downloads = createDownloadWorker({
     connection,
@@ -126,6 +131,7 @@ export async function startModelWorker (
     }
   })
   if (folders.length > 0) await models.maintenance.requestScan()
+  await models.maintenance.schedulePurges()
   return {
     async close () {
       await Promise.all([worker.close(), downloads.close()])

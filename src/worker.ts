@@ -23,7 +23,7 @@ const mebibyte = 1024 * 1024
  * hence a connection of its own.
  */
 export async function startWorker (house: House, intervals?: MonitorIntervals): Promise<Worker> {
-  const { config, log, keys, subscriber, registry, media, connect, processId } = house
+  const { config, log, keys, subscriber, registry, runtime, media, connect, processId } = house
   const connection = await connectRedis(house.redisUrl, 'worker', log)
   const queues = createGenerationQueues({ connection, keys, log })
   const store = createJobStore({ redis: connection, keys, queue: queues })
@@ -34,6 +34,7 @@ export async function startWorker (house: House, intervals?: MonitorIntervals): 
     keys,
     queues,
     registry,
+    runtime,
     media,
     log,
     connect,

@@ -8,6 +8,7 @@ import { pino } from 'pino'
 import type { Test } from 'tap'
 import { createApp } from '../src/app.ts'
 import { parseSettings } from '../src/config/parse.ts'
+import { sourcesOf } from '../src/config/sources.ts'
 import { openHouse, type House } from '../src/house.ts'
 import { registerAs } from '../src/servers/discover.ts'
 import { startSimulator, type Simulator, type SimulatorOptions } from '../src/simulator/simulator.ts'
@@ -85,7 +86,7 @@ export async function startService (t: Teardown, options: ServiceOptions = {}): 
   const config = parseSettings({
     PORT: '0', DATA_DIR: dataDirectory, LOG_LEVEL: 'silent', RETRY_BACKOFF_SECONDS: '0.05', ...options.settings
   })
-  const house = await openHouse(config, redis.url, silentLogger)
+  const house = await openHouse(config, redis.url, silentLogger, sourcesOf({ environment: options.settings ?? {} }))
   t.teardown(house.close)
   for (const [alias, baseUrl] of Object.entries(options.servers ?? { Main: simulator.url })) {
     await registerAs(house.registry, alias, { baseUrl }, 'user')

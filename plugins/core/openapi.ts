@@ -12,6 +12,7 @@ import { modelSchemas } from '../../schemas/model-schemas.ts'
 import {
   InventoryView, ServerChange, ServerChangeAnswer, ServerInput, ServerTestAnswer, ServerView
 } from '../../schemas/server.ts'
+import { settingsSchemas } from '../../schemas/settings.ts'
 import { webhookSchemas } from '../../schemas/webhook.ts'
 import { eventsOfJobs } from './openapi-events.ts'
 import { version } from '../../src/version.ts'
@@ -28,6 +29,7 @@ const shared: TSchema[] = [
   JobImageView, AttemptView, JobView, JobListView, JobAnswer, JobChange, Done,
   ServerInput, ServerChange, ServerView, ServerChangeAnswer, ServerTestAnswer, InventoryView,
   ...modelSchemas,
+  ...settingsSchemas,
   ...webhookSchemas
 ]
 
@@ -64,6 +66,7 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
         { name: 'Models', description: 'What the servers and the model folders have' },
         { name: 'Webhooks', description: 'Events of jobs, delivered to receivers' },
         { name: 'API keys', description: 'Who may do what' },
+        { name: 'Settings', description: 'What is in force, and what can be changed while the service runs' },
         { name: 'Web UI', description: 'Sessions of the web UI' },
         { name: 'A1111', description: 'The same queue for whatever was written for A1111 itself' },
         { name: 'Health', description: 'For balancers and operators' }

@@ -30,7 +30,7 @@ const trackerQuery = {
 
 /** Jobs as the clients of the Job Tracker and of async-proxy look for them; README.md says which gets which. */
 const jobs: FastifyPluginAsync<JobsOptions> = async (app, { dropIn, path }) => {
-  const { shortIds, search, retention, house: { store, media, config } } = dropIn
+  const { shortIds, search, house: { store, media, config, retention } } = dropIn
   const described = (name: string, summary: string) => ({ tags: ['A1111'], operationId: `a1111_${name}`, summary })
 
   /** By either id; null where there is none or it is another's. */
@@ -108,7 +108,10 @@ const jobs: FastifyPluginAsync<JobsOptions> = async (app, { dropIn, path }) => {
   app.post('/jobs/purge', {
     config: { access: { scope: 'queue:admin' } },
     schema: described('jobs_purge', 'Remove jobs that are older than TRACKER_RETENTION now')
-  }, async (_request, reply) => sendJson(reply, { removed: await retention.purge() }))
+  }, async (_request, reply) => {
+    const { jobs: removed } = await retention.purge({ days: 0, jobs: 0, dropInDays: config.TRACKER_RETENTION })
+    return sendJson(reply, { removed })
+  })
 
   app.get('/errors', {
     config: reading, schema: described('errors', 'Failed jobs, as async-proxy lists them')

@@ -6,6 +6,7 @@ import { createA1111Client } from '../a1111/client.ts'
 import { createTrustRules } from '../access/trust.ts'
 import { createApp } from '../app.ts'
 import type { Config } from '../config/settings.ts'
+import type { SettingSources } from '../config/sources.ts'
 import { messageOf } from '../errors.ts'
 import { openHouse, type House } from '../house.ts'
 import type { Log } from '../log.ts'
@@ -35,7 +36,7 @@ const shares = { requests: 0.2, worker: 0.45, simulator: 0.05, connections: 0.05
 type Closers = Array<{ readonly what: keyof typeof shares, readonly close: () => Promise<unknown> }>
 
 /** Runs the service until a signal ends it. @throws Error with a sentence for people when it cannot start */
-export async function serve (config: Config, parts: Parts, log: Logger): Promise<void> {
+export async function serve (config: Config, parts: Parts, log: Logger, sources: SettingSources): Promise<void> {
   const closers: Closers = []
   const starting = new AbortController()
   // From the first moment on: a signal during the start must not leave a Redis behind.
@@ -47,7 +48,7 @@ export async function serve (config: Config, parts: Parts, log: Logger): Promise
     log.info('stopped')
   })
   try {
-    await start(config, parts, log, closers, starting.signal)
+    await start(config, parts, log, sources, closers, starting.signal)
   } catch (error) {
     await closeAll(closers, config, log)
     throw error
@@ -71,10 +72,10 @@ async function closeAll (closers: Closers, config: Config, log: Log): Promise<vo
 }
 
 async function start (
-  config: Config, parts: Parts, log: Logger, closers: Closers, signal: AbortSignal
+  config: Config, parts: Parts, log: Logger, sources: SettingSources, closers: Closers, signal: AbortSignal
 ): Promise<void> {
   const redis = await provideRedis(config, parts, log, closers, signal)
-  const house = await openHouse(config, redis.url, log)
+  const house = await openHouse(config, redis.url, log, sources)
   closers.push({ what: 'connections', close: house.close })
   if (config.BOOTSTRAP_API_KEY !== '' && await house.accessKeys.importFirst(config.BOOTSTRAP_API_KEY)) {
     log.info('took over the access key of BOOTSTRAP_API_KEY')

@@ -14,7 +14,7 @@ export function readEnvironment (folder: string, given: Environment = process.en
   return { ...readEnvironmentFile(join(folder, '.env')), ...given }
 }
 
-function readEnvironmentFile (path: string): Environment {
+export function readEnvironmentFile (path: string): Environment {
   try {
     // Windows editors put a mark before the first name.
     return parseEnv(readFileSync(path, 'utf8').replace(/^\uFEFF/, ''))

@@ -39,6 +39,11 @@ export function parseSettings (environment: Environment): Config {
   return Object.freeze(config as Config)
 }
 
+/** Whether an environment gives a setting a value, under whichever of its names. */
+export function isGiven (environment: Environment, name: string): boolean {
+  return givenValue(environment, name) !== undefined
+}
+
 function givenValue (environment: Environment, name: string): string | undefined {
   const alternative = Object.keys(alternativeNames).find(other => alternativeNames[other] === name)
   for (const candidate of [name, alternative]) {

@@ -76,6 +76,8 @@ export const Settings = Type.Object({
   WEBHOOK_LOG_DAYS: whole('Days for which deliveries and their attempts are remembered.', 7, 1, 365),
   SDAPI_EARLY_JOB_ID: flag('on: /sdapi/v1 sends status and X-Job-ID as soon as a job is accepted, and tells later failures in the body. off: it answers late, with the status that fits.', true),
   SDAPI_OPEN_ROUTES: list('Routes of /sdapi/v1 that change or stop a server and are to be open to who may administer servers, such as unload-checkpoint or server-restart.'),
+  RETENTION_DAYS: whole('Days for which ended jobs are kept with their images; looked at every 6 hours. 0 keeps them. Can be changed while the service runs.', 0, 0, 36_500),
+  RETENTION_JOBS: whole('How many ended jobs are kept with their images, the newest first; looked at every 6 hours. 0 for no limit. Can be changed while the service runs.', 0, 0, 10_000_000),
   TRACKER_ENABLED: flag('true: jobs of /sdapi/v1 get an X-Job-ID and are listed with the address of their caller.', true),
   TRACKER_RETENTION: whole('Days for which ended jobs of /sdapi/v1 are kept with their images; looked at every 6 hours. 0 keeps them.', 0, 0, 36_500),
   SDAPI_UNKNOWN_NAMES: oneOf(['refuse', 'ignore'], 'refuse', 'What /sdapi/v1 does with a checkpoint, sampler or LoRA that no server has: refuse it with 422, or go on without it, as A1111 does.'),

@@ -36,6 +36,8 @@ export interface GenerationRunnerDependencies {
   readonly server: () => Server
   readonly client: A1111Client
   readonly monitor: ServerMonitor
+  /** Whether jobs may be begun now: the server can be used, and no operator holds it or the whole queue. */
+  readonly mayBegin: () => boolean
   readonly store: JobStore
   readonly media: MediaStore
   readonly gate: Gate
@@ -67,7 +69,7 @@ class ShuttingDown extends Error {}
 /** Runs the jobs of one server, one generation at a time, the next one prepared at the gate. */
 export function createGenerationRunner (dependencies: GenerationRunnerDependencies): GenerationRunner {
   const {
-    server, client, monitor, store, media, gate,
+    server, client, monitor, mayBegin, store, media, gate,
     processId, fence, prepare, otherServer, limits, log
   } = dependencies
   const leaving = new AbortController()
@@ -78,7 +80,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   async function run ({ jobId, run }: { jobId: string, run: number }): Promise<RunOutcome> {
     const job = await store.find(jobId)
     if (job === null || job.run !== run || job.status !== 'pending' || job.serverId !== server().id) return 'done'
-    if (!monitor.usable()) return 'hold'
+    if (!mayBegin()) return 'hold'
     const claim: RunClaim = { id: jobId, run, serverId: server().id, owner: `${processId}:${fence}:${++runs}` }
     const prepared = await prepare(job).catch((error: unknown) => asFailure(error, 'The job could not be prepared.'))
     let openGate: () => void
@@ -91,7 +93,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     running.set(jobId, generation)
     try {
       // The line may have stopped, and the job been cancelled, while it stood at the gate.
-      if (!monitor.usable() || leaving.signal.aborted) return 'hold'
+      if (!mayBegin() || leaving.signal.aborted) return 'hold'
       const answer = await store.start(claim, fence)
       if (answer === 'unattended') return 'hold'
       if (answer === 'started') await generate(claim, job, generation, prepared, openGate)

@@ -11,7 +11,7 @@ export interface Keys {
   readonly key: (...parts: Array<string | number>) => string
 }
 
-export type ChannelName = 'jobs' | 'cancel' | 'servers' | 'access-keys' | 'webhooks'
+export type ChannelName = 'jobs' | 'cancel' | 'servers' | 'access-keys' | 'webhooks' | 'settings'
 
 /** @param prefix the setting REDIS_PREFIX */
 export function createKeys (prefix: string): Keys {

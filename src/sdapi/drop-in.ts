@@ -7,7 +7,6 @@ import { createJobSearch, type JobSearch } from './job-search.ts'
 import { createOptionsDesk, type OptionsDesk } from './options.ts'
 import { createOwnOptions, type OwnOptionsStore } from './own-options.ts'
 import { createPassThrough, type PassThrough } from './pass-through.ts'
-import { startRetention, type Retention } from './retention.ts'
 import { createShortIds, type ShortIds } from './short-ids.ts'
 
 /** What stands behind the routes of the drop-in. */
@@ -21,16 +20,14 @@ export interface DropIn {
   readonly callerJobs: CallerJobs
   readonly shortIds: ShortIds
   readonly search: JobSearch
-  readonly retention: Retention
   readonly passThrough: PassThrough
   close (): Promise<void>
 }
 
 export function createDropIn (house: House, submitter: Submitter, notices: JobNotices): DropIn {
-  const { redis, keys, registry, states, store, list, media, inputs, log, config, connect } = house
+  const { redis, keys, registry, states, store, list, config, connect } = house
   const faces = createServerFaces({ registry, states, connect })
   const own = createOwnOptions(redis, keys)
-  const retention = startRetention({ store, list, media, inputs, log, days: config.TRACKER_RETENTION })
   return {
     house,
     submitter,
@@ -41,14 +38,12 @@ export function createDropIn (house: House, submitter: Submitter, notices: JobNo
     callerJobs: createCallerJobs(redis, keys, store),
     shortIds: createShortIds(redis, keys),
     search: createJobSearch(list),
-    retention,
     passThrough: createPassThrough({
       faces,
       timeoutMs: config.JOB_TIMEOUT_SECONDS * 1000,
       maxAnswerBytes: config.RESULT_MAX_MIB * 1024 * 1024
     }),
     async close () {
-      retention.close()
       await faces.close()
     }
   }

@@ -159,7 +159,8 @@ t.test('jobs are purged once they are older than TRACKER_RETENTION, and tracking
   const call = await kept.request('POST', '/sdapi/v1/txt2img', quick)
   const [{ uuid } = {}] = await listOf(kept.url, '/sdapi/v1/jobs')
   t.match((await kept.request('POST', '/sdapi/v1/jobs/purge', {})).body, { removed: 0 })
-  await kept.house.redis.hset(kept.house.keys.key('job', String(uuid)), 'created', Date.now() - 2 * 86_400_000)
+  const longAgo = Date.now() - 2 * 86_400_000
+  await kept.house.redis.hset(kept.house.keys.key('job', String(uuid)), 'created', longAgo, 'ended', longAgo)
   t.match((await kept.request('POST', '/sdapi/v1/jobs/purge', {})).body, { removed: 1 })
   t.equal((await kept.request('GET', `/sdapi/v1/job/${String(call.headers.get('x-job-id'))}`)).status, 404)
   const off = await startService(t, { settings: { TRACKER_ENABLED: 'false' } })

@@ -1,0 +1,100 @@
+import type { Redis } from 'ioredis'
+import type { Keys } from '../redis/keys.ts'
+
+/** What operators change while the service runs. */
+export interface RuntimeValues {
+  /** Whether servers take jobs. Off, running generations end and no further one begins. */
+  readonly queueProcessing: boolean
+  /** Days for which ended jobs are kept; 0 keeps them. */
+  readonly retentionDays: number
+  /** How many ended jobs are kept, the newest first; 0 for no limit. */
+  readonly retentionJobs: number
+}
+
+export type RuntimeName = keyof RuntimeValues
+
+/** A change; null gives a value back to what the environment or the default says. */
+export type RuntimeChange = { readonly [Name in RuntimeName]?: RuntimeValues[Name] | null }
+
+export interface RuntimeState {
+  readonly values: RuntimeValues
+  /** Which of them were changed here and are not as the process was started. */
+  readonly changed: ReadonlySet<RuntimeName>
+  /** Milliseconds since the epoch; null when nothing was ever changed. */
+  readonly updatedAt: number | null
+  /** What clients keep here for themselves. */
+  readonly own: Readonly<Record<string, unknown>>
+}
+
+/** Kept in Redis over what the environment says, and mirrored in the memory of each process. */
+export interface RuntimeSettings {
+  /** As last heard, from memory. */
+  current (): RuntimeValues
+  /** As they are now. */
+  read (): Promise<RuntimeState>
+  /** Changes some values, for every process and over restarts. */
+  change (change: RuntimeChange, own?: Readonly<Record<string, unknown>>): Promise<RuntimeState>
+  /** Reads everything anew; `onChange` listeners hear of it if a value changed. */
+  refresh (): Promise<void>
+  /** Calls back after each change of a value, whoever made it. Returns what ends it. */
+  onChange (listener: () => void): () => void
+}
+
+export interface RuntimeSettingsDependencies {
+  readonly redis: Redis
+  readonly keys: Keys
+  /** What holds where nothing was changed. */
+  readonly initial: RuntimeValues
+}
+
+const updatedField = '@updated'
+
+/** A notice on the channel `settings` tells of a change; whoever owns the subscriber calls `refresh` on it. */
+export function createRuntimeSettings ({ redis, keys, initial }: RuntimeSettingsDependencies): RuntimeSettings {
+  const recordKey = keys.key('runtime-settings')
+  const ownKey = keys.key('runtime-settings', 'own')
+  const names = Object.keys(initial) as RuntimeName[]
+  const listeners = new Set<() => void>()
+  let current = initial
+
+  async function read (): Promise<RuntimeState> {
+    const [record, own] = await Promise.all([redis.hgetall(recordKey), redis.hgetall(ownKey)])
+    const changed = new Set(names.filter(name => record[name] !== undefined))
+    const stored = Object.fromEntries([...changed].map(name => [name, JSON.parse(record[name] ?? 'null') as unknown]))
+    return {
+      values: { ...initial, ...stored },
+      changed,
+      updatedAt: record[updatedField] === undefined ? null : Number(record[updatedField]),
+      own: Object.fromEntries(Object.entries(own).map(([name, text]) => [name, JSON.parse(text) as unknown]))
+    }
+  }
+
+  function mirror (values: RuntimeValues): void {
+    const differs = names.some(name => values[name] !== current[name])
+    current = values
+    if (differs) for (const listener of listeners) listener()
+  }
+
+  return {
+    current: () => current,
+    read,
+    async change (change, own = {}) {
+      const transaction = redis.multi()
+      for (const name of names) {
+        const value = change[name]
+        if (value === null) transaction.hdel(recordKey, name)
+        else if (value !== undefined) transaction.hset(recordKey, name, JSON.stringify(value))
+      }
+      for (const [name, value] of Object.entries(own)) transaction.hset(ownKey, name, JSON.stringify(value))
+      await transaction.hset(recordKey, updatedField, Date.now()).publish(keys.channel('settings'), 'changed').exec()
+      const state = await read()
+      mirror(state.values)
+      return state
+    },
+    async refresh () { mirror((await read()).values) },
+    onChange (listener) {
+      listeners.add(listener)
+      return () => { listeners.delete(listener) }
+    }
+  }
+}
