@@ -88,7 +88,11 @@ export const JobListQuery = Type.Object({
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: 50, description: 'Jobs a page.' })),
   offset: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000_000, default: 0, description: 'Jobs to pass over.' })),
   cursor: Type.Optional(Type.String({ pattern: '^\\d{1,20}$', description: '`next_cursor` of the page before; stable while jobs come and go.' })),
-  order: Type.Optional(StringEnum(['asc', 'desc', 'ASC', 'DESC'], { default: 'desc', description: 'By time of acceptance.' }))
+  order: Type.Optional(StringEnum(['asc', 'desc', 'ASC', 'DESC', 'line'], {
+    default: 'desc',
+    description: 'By time of acceptance; or line: as the server will take them, with status=pending and server, and ' +
+      'paged by offset.'
+  }))
 })
 export type JobListQuery = Static<typeof JobListQuery>
 
@@ -107,6 +111,48 @@ export const JobChange = Type.Object({
   message: Type.String({ description: 'What was done.' }),
   job: Ref(JobView)
 }, { $id: 'JobChange', description: 'What became of a job.' })
+
+/** What may be changed of a job that waits. */
+export const JobPatch = Type.Object({
+  priority: Type.Optional(Type.Integer({
+    minimum: 1, maximum: 10, description: 'Its new priority, 10 first; it goes behind those that wait with it.', examples: [8]
+  })),
+  server: Type.Optional(Type.String({ maxLength: 64, description: 'Alias of the server that takes it.' })),
+  before: Type.Optional(jobId('Job of the same line that it goes right ahead of.'))
+}, {
+  $id: 'JobPatch', description: 'What to change; everything left out stays.', minProperties: 1, examples: [{ priority: 8 }]
+})
+export type JobPatch = Static<typeof JobPatch>
+
+/** Something to be done with many jobs. */
+export const JobAction = Type.Object({
+  action: StringEnum(['cancel', 'retry', 'run-now', 'delete'], {
+    description: 'As the routes of one job do it; delete cancels waiting ones first.'
+  }),
+  ids: Type.Optional(Type.Array(jobId('A job.'), { minItems: 1, maxItems: 1000, description: 'The jobs.' })),
+  filter: Type.Optional(Type.Object({
+    status: Type.Optional(StringEnum(jobStatuses, { description: 'Only jobs in this state.' })),
+    server: Type.Optional(Type.String({ maxLength: 64, description: 'Only jobs of this server.' })),
+    search: Type.Optional(Type.String({ maxLength: 200, description: 'Only jobs whose prompt contains this.' }))
+  }, { description: 'Instead of ids: all jobs that fit when the request comes, up to 20,000 of them.' }))
+}, {
+  $id: 'JobAction', description: 'What to do with which jobs.', examples: [{ action: 'retry', filter: { status: 'failed' } }]
+})
+export type JobAction = Static<typeof JobAction>
+
+export const JobActionAnswer = Type.Object({
+  success,
+  message: Type.String({ description: 'What was done.' }),
+  done: Type.Integer({ description: 'Jobs with which it was done.' }),
+  refused: Type.Array(Type.Object({
+    id: jobId('The job.'),
+    code: Type.String({ description: 'Why not, for programs.' }),
+    message: Type.String({ description: 'Why not, for people.' })
+  }), { description: 'Jobs with which it could not be done; the first 100.' }),
+  refused_count: Type.Integer({ description: 'How many those are in all.' })
+}, { $id: 'JobActionAnswer', description: 'What became of an action on many jobs.' })
+export type JobActionAnswer = Static<typeof JobActionAnswer>
+
 export const Done = Type.Object({
   success, message: Type.String({ description: 'What was done.' })
 }, { $id: 'Done', description: 'That something was done.' })

@@ -78,6 +78,7 @@ export const ServerView = Type.Object({
   has_credentials: Type.Boolean({ description: 'Whether a user name and password are stored.' }),
   enabled: Type.Boolean({ description: 'false: taken out by its owner.' }),
   paused: Type.Boolean({ description: 'true: its line is held by an operator.' }),
+  pause_reason: Nullable(Type.String(), { description: 'Why it is held, where its operator said so.' }),
   job_timeout_seconds: Nullable(Type.Integer(), { description: 'Longest time for one generation there; null: the default.' }),
   origin: StringEnum(['user', 'settings', 'found', 'simulator'], {
     description: 'user: added through the API. settings: from SERVERS or A1111_URL. found: looked up on this machine. simulator: built in.'
@@ -94,6 +95,33 @@ export const ServerView = Type.Object({
   processing: Type.Integer({ minimum: 0, description: 'Jobs that it runs now.' })
 }, { $id: 'Server', description: 'A server.' })
 export type ServerView = Static<typeof ServerView>
+
+/** Clients that give no reason send no body, or null. */
+export const ServerPause = Type.Unsafe<{ reason?: string | null } | null>({
+  ...Type.Object({
+    reason: Type.Optional(Nullable(Type.String({ maxLength: 300 }), { description: 'Why, for the people who see its line wait.' }))
+  }),
+  type: ['object', 'null'],
+  $id: 'ServerPause',
+  description: 'Why a line is held.',
+  examples: [{ reason: 'Driver update' }]
+})
+
+export const ServerSample = Type.Object({
+  at: Timestamp('When it was looked at.'),
+  health: StringEnum(['online', 'offline', 'unauthorized'], { description: 'What was found; it held until the next sample.' }),
+  response_ms: Nullable(Type.Integer({ minimum: 0 }), { description: 'How long it took to answer; null where it did not.' })
+}, { $id: 'ServerSample', description: 'One look at a server.' })
+
+export const ServerHistory = Type.Object({
+  success,
+  server: Type.String({ description: 'Alias of the server.' }),
+  online_share: Nullable(Type.Number({ minimum: 0, maximum: 1 }), {
+    description: 'Share of the time since the first sample in which it was online; null before the first.'
+  }),
+  samples: Type.Array(Ref(ServerSample), { description: 'Oldest first: each change, and one a minute in between.' })
+}, { $id: 'ServerHistory', description: 'How a server was over the last day.' })
+export type ServerHistory = Static<typeof ServerHistory>
 
 export const ServerChangeAnswer = Type.Object({
   success,

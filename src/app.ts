@@ -21,6 +21,7 @@ import { createJobViews } from '../plugins/api/job-views.ts'
 import jobRoutes from '../plugins/api/jobs.ts'
 import modelRoutes from '../plugins/api/model-routes.ts'
 import { createServerViews } from '../plugins/api/server-views.ts'
+import readParametersRoute from '../plugins/api/read-parameters.ts'
 import settingsRoutes from '../plugins/api/settings.ts'
 import serverRoutes from '../plugins/api/servers.ts'
 import webhookRoutes from '../plugins/api/webhooks.ts'
@@ -35,6 +36,7 @@ import type { House } from './house.ts'
 import { createBulks } from './jobs/bulk.ts'
 import { createIdempotency } from './jobs/idempotency.ts'
 import { createJobNotices } from './jobs/notices.ts'
+import { createManyJobs } from './jobs/many.ts'
 import { removeJob } from './jobs/remove.ts'
 import { createSubmitter } from './jobs/submit.ts'
 import { createDropIn } from './sdapi/drop-in.ts'
@@ -75,6 +77,7 @@ export async function createApp ({ house, logger, tokens }: AppOptions): Promise
     ownUrl: config.PUBLIC_URL === '' ? `http://127.0.0.1:${config.PORT}` : config.PUBLIC_URL,
     waitingOfKey: async keyId => await list.count({ keyId, status: 'pending' })
   })
+  const remove = async (jobId: string) => { await removeJob(jobId, { store, media, inputs }) }
   const bulks = createBulks(redis, keys, store, submitter)
   const failedLogins = createFailedLogins({ redis, keys })
   const sessions = createSessions({ redis, keys, tokens })
@@ -123,13 +126,15 @@ export async function createApp ({ house, logger, tokens }: AppOptions): Promise
   await app.register(generateRoutes, {
     submitter, bulks, idempotency: createIdempotency(redis, keys, config.IDEMPOTENCY_HOURS)
   })
+  await app.register(readParametersRoute)
   await app.register(bulkRoutes, { bulks, store })
   await app.register(jobRoutes, {
     store,
     list,
     registry,
     views: createJobViews(store, registry),
-    remove: async jobId => { await removeJob(jobId, { store, media, inputs }) }
+    many: createManyJobs({ store, list, remove }),
+    remove
   })
   await app.register(serverRoutes, { desk, views: createServerViews({ registry, states, store, list }) })
   await app.register(apiKeyRoutes, { accessKeys, webhooks })

@@ -1,12 +1,15 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
 import { errorResponses } from '../../schemas/error.ts'
-import { Done, JobAnswer, JobChange, JobIdParameters, JobListQuery, JobListView, JobView } from '../../schemas/job.ts'
+import {
+  Done, JobAction, JobActionAnswer, JobAnswer, JobChange, JobIdParameters, JobListQuery, JobListView, JobPatch, JobView
+} from '../../schemas/job.ts'
 import { Ref } from '../../schemas/kit.ts'
-import { mayCancelJob, maySeeJob, seesAllJobs, type Principal } from '../../src/access/principal.ts'
+import { mayCancelJob, mayDo, maySeeJob, seesAllJobs, type Principal } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import type { JobList, JobQuery } from '../../src/jobs/list.ts'
+import type { ManyAction, ManyJobs, ManyOutcome } from '../../src/jobs/many.ts'
 import type { JobStore } from '../../src/jobs/store.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
 import type { JobViews } from './job-views.ts'
@@ -14,6 +17,7 @@ import type { JobViews } from './job-views.ts'
 export interface JobsOptions {
   readonly store: JobStore
   readonly list: JobList
+  readonly many: ManyJobs
   readonly registry: ServerRegistry
   readonly views: JobViews
   readonly remove: (jobId: string) => Promise<void>
@@ -28,7 +32,7 @@ const spellings = [
 ] as const
 
 /** Seeing jobs and acting on them, the same under every spelling. */
-const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, { store, list, registry, views, remove }) => {
+const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, { store, list, many, registry, views, remove }) => {
   /** The job, if the caller may do this with it; another's job is answered as one that is not there. */
   async function find (request: FastifyRequest, id: string, allowed: typeof maySeeJob): Promise<Job> {
     const job = await store.find(id)
@@ -41,7 +45,7 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, { store, list, 
   function toQuery (query: JobListQuery, request: FastifyRequest): JobQuery {
     const key = keyToShow(request.principal, query.key)
     return {
-      order: query.order?.toLowerCase() === 'asc' ? 'oldest' : 'newest',
+      order: orderOf(query),
       limit: query.limit ?? 50,
       offset: query.offset ?? 0,
       ...(key === undefined ? {} : { keyId: key }),
@@ -51,6 +55,15 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, { store, list, 
       ...(query.search === undefined ? {} : { text: query.search }),
       ...(query.app_type === undefined ? {} : { appType: query.app_type }),
       ...(query.cursor === undefined ? {} : { cursor: query.cursor })
+    }
+  }
+
+  function ownFilter ({ status, server, search }: NonNullable<JobAction['filter']>, principal: Principal) {
+    return {
+      ...(mayDo(principal, 'jobs:cancel:all') ? {} : { keyId: principal.keyId ?? '' }),
+      ...(status === undefined ? {} : { status }),
+      ...(server === undefined ? {} : { serverId: registry.require(server, 'filter.server').id }),
+      ...(search === undefined ? {} : { text: search })
     }
   }
 
@@ -142,6 +155,47 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, { store, list, 
     change('run-now', 'run_job_now', 'Move a waiting or failed job to the front of its line', runNow)
     change('dispatch', 'dispatch_job', 'Same as run-now, by its old name', runNow)
 
+    app.patch(`${base}/:jobId`, {
+      config: { access: { scope: 'jobs:write' } },
+      schema: {
+        ...described('change_job', 'Change the place of a waiting job', 'Another server, another priority, or right ' +
+          'ahead of another job, in this order where several are given.'),
+        params: JobIdParameters,
+        body: Ref(JobPatch),
+        response: { 200: { ...Ref(JobChange), description: 'Done.' }, ...errorResponses(400, 403, 404) }
+      }
+    }, async request => {
+      const { params: { jobId }, body: { server, priority, before } } = request
+      await find(request, jobId, mayCancelJob)
+      if (server !== undefined) await store.move(jobId, registry.require(server, 'server').id)
+      if (priority !== undefined) await store.prioritise(jobId, priority)
+      if (before !== undefined) await store.moveAhead(jobId, (await find(request, before, maySeeJob)).id)
+      const job = await views.one(await store.get(jobId))
+      return {
+        success: true as const, message: `The job is number ${job.queue_position} in the line of ${job.target_server_alias}.`, job
+      }
+    })
+
+    app.post(`${base}/actions`, {
+      config: { access: { scope: 'jobs:write' } },
+      schema: {
+        ...described('act_on_jobs', 'Do something with many jobs', 'With those of `ids`, or with all that fit `filter`. ' +
+          'What cannot be done with one of them keeps none of the others from it.'),
+        body: Ref(JobAction),
+        response: { 200: { ...Ref(JobActionAnswer), description: 'Done.' }, ...errorResponses(400, 403, 404) }
+      }
+    }, async request => {
+      const { action, ids, filter } = request.body
+      if ((ids === undefined) === (filter === undefined)) {
+        throw new ServiceError('invalid_field_value', 'ids or filter must say which jobs, and only one of them.',
+          { field: ids === undefined ? 'ids' : 'filter' })
+      }
+      const { principal } = request
+      const outcome = await many.act(action, ids ?? await many.fitting(ownFilter(filter ?? {}, principal)),
+        owner => mayCancelJob(principal, owner))
+      return renderOutcome(action, outcome)
+    })
+
     app.delete(`${base}/:jobId`, {
       config: { access: { scope: 'jobs:write' } },
       schema: {
@@ -171,6 +225,34 @@ function keyToShow (principal: Principal, asked: string | undefined): string | u
   const own = principal.keyId ?? ''
   if (asked === undefined || asked === own) return own
   throw new ServiceError('permission_denied', 'The jobs of another key need the scope jobs:read:all.', { field: 'key' })
+}
+
+/** @throws ServiceError `invalid_field_value` where there is no one line to follow */
+function orderOf ({ order = 'desc', status, server, search, app_type: appType, since, cursor }: JobListQuery): JobQuery['order'] {
+  if (order !== 'line') return order.toLowerCase() === 'asc' ? 'oldest' : 'newest'
+  const others = [search, appType, since, cursor]
+  if (status === 'pending' && server !== undefined && others.every(value => value === undefined)) return 'line'
+  throw new ServiceError('invalid_field_value',
+    'order must be asc or desc here; line needs status=pending and server, and takes limit, offset and key besides.',
+    { field: 'order' })
+}
+
+/** Refusals that an answer lists. */
+const mostRefused = 100
+
+const words: Readonly<Record<ManyAction, string>> = {
+  cancel: 'cancelled', retry: 'put back in line', 'run-now': 'moved to the front', delete: 'deleted'
+}
+
+function renderOutcome (action: ManyAction, { done, refused }: ManyOutcome): JobActionAnswer {
+  const others = refused.length === 0 ? '' : `; ${refused.length} could not be`
+  return {
+    success: true,
+    message: `${done} ${done === 1 ? 'job was' : 'jobs were'} ${words[action]}${others}.`,
+    done,
+    refused: refused.slice(0, mostRefused).map(({ id, error }) => ({ id, code: error.code, message: error.message })),
+    refused_count: refused.length
+  }
 }
 
 /** The format also admits leap seconds, which are no moments to JavaScript. */

@@ -1,8 +1,9 @@
-import type { InventoryView, ServerHealth, ServerView } from '../../schemas/server.ts'
+import type { InventoryView, ServerHealth, ServerHistory, ServerView } from '../../schemas/server.ts'
 import type { JobList } from '../../src/jobs/list.ts'
 import type { JobStore } from '../../src/jobs/store.ts'
 import { hostAndPort } from '../../src/servers/address.ts'
 import { isSimulator } from '../../src/servers/choose.ts'
+import { onlineShare } from '../../src/servers/history.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
 import type { Server, ServerState } from '../../src/servers/server.ts'
 import type { ServerStateStore } from '../../src/servers/state-store.ts'
@@ -31,6 +32,7 @@ export function createServerViews ({ registry, states, store, list }: ServerView
       has_credentials: server.address.username !== undefined,
       enabled: server.enabled,
       paused: server.paused,
+      pause_reason: server.paused ? server.pauseReason : null,
       job_timeout_seconds: server.jobTimeoutSeconds,
       origin: server.origin,
       is_simulator: isSimulator(server, state),
@@ -52,6 +54,16 @@ export function createServerViews ({ registry, states, store, list }: ServerView
       const servers = registry.list()
       const known = await states.readMany(servers.map(({ id }) => id))
       return await Promise.all(servers.map(async (server, index) => await view(server, known[index] ?? null)))
+    },
+    async history (server: Server): Promise<ServerHistory> {
+      const samples = await states.history.read(server.id)
+      return {
+        success: true,
+        server: server.alias,
+        online_share: onlineShare(samples, Date.now()),
+        samples: samples.map(({ at, reachable, responseMs }) =>
+          ({ at: new Date(at).toISOString(), health: healthWords[reachable], response_ms: responseMs }))
+      }
     },
     async inventory (server: Server): Promise<InventoryView> {
       const inventory = await states.inventory(server.id)
@@ -78,6 +90,8 @@ export function createServerViews ({ registry, states, store, list }: ServerView
 }
 
 export type ServerViews = ReturnType<typeof createServerViews>
+
+const healthWords = { yes: 'online', no: 'offline', unauthorized: 'unauthorized' } as const
 
 function healthOf (server: Server, state: ServerState | null, processing: number): ServerHealth {
   if (!server.enabled) return 'disabled'

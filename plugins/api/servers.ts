@@ -4,7 +4,7 @@ import { errorResponses } from '../../schemas/error.ts'
 import { Done } from '../../schemas/job.ts'
 import { Ref, StringEnum } from '../../schemas/kit.ts'
 import {
-  InventoryView, ServerChange, ServerChangeAnswer, ServerInput, ServerTestAnswer, ServerView
+  InventoryView, ServerChange, ServerChangeAnswer, ServerHistory, ServerInput, ServerPause, ServerTestAnswer, ServerView
 } from '../../schemas/server.ts'
 import { addressOf, changedAddress } from '../../src/servers/address.ts'
 import type { ServerDesk } from '../../src/servers/desk.ts'
@@ -137,25 +137,50 @@ const servers: FastifyPluginAsyncTypebox<ServersOptions> = async (app, { desk, v
     }
   })
 
-  for (const { path, paused, summary, message } of [
-    { path: 'pause', paused: true, summary: 'Hold a server\'s line; what runs goes on', message: 'is held' },
-    { path: 'resume', paused: false, summary: 'Let a held line go on', message: 'goes on' }
-  ]) {
-    app.post(`/api/v1/servers/:alias/${path}`, {
-      config: changing,
-      schema: {
-        operationId: `${path}_server`,
-        tags: ['Servers'],
-        summary,
-        description: 'What is said of it stays over restarts.',
-        params: Alias,
-        response: { 200: { ...Ref(ServerChangeAnswer), description: 'Done.' }, ...errorResponses(403, 404) }
-      }
-    }, async request => {
-      const server = await registry.update(registry.require(request.params.alias).id, { paused })
-      return { success: true as const, message: `The line of ${server.alias} ${message}.`, server: await views.one(server) }
-    })
-  }
+  app.post('/api/v1/servers/:alias/pause', {
+    config: changing,
+    schema: {
+      operationId: 'pause_server',
+      tags: ['Servers'],
+      summary: 'Hold a server\'s line; what runs goes on',
+      description: 'It stays held over restarts. A body is not needed.',
+      params: Alias,
+      body: Ref(ServerPause),
+      response: { 200: { ...Ref(ServerChangeAnswer), description: 'Done.' }, ...errorResponses(400, 403, 404) }
+    }
+  }, async request => {
+    const pauseReason = request.body?.reason?.trim() || null
+    const server = await registry.update(registry.require(request.params.alias).id, { paused: true, pauseReason })
+    return { success: true as const, message: `The line of ${server.alias} is held.`, server: await views.one(server) }
+  })
+
+  app.post('/api/v1/servers/:alias/resume', {
+    config: changing,
+    schema: {
+      operationId: 'resume_server',
+      tags: ['Servers'],
+      summary: 'Let a held line go on',
+      description: 'A body is not needed; one that is sent is ignored.',
+      params: Alias,
+      response: { 200: { ...Ref(ServerChangeAnswer), description: 'Done.' }, ...errorResponses(403, 404) }
+    }
+  }, async request => {
+    const { id } = registry.require(request.params.alias)
+    const server = await registry.update(id, { paused: false, pauseReason: null })
+    return { success: true as const, message: `The line of ${server.alias} goes on.`, server: await views.one(server) }
+  })
+
+  app.get('/api/v1/servers/:alias/history', {
+    config: reading,
+    schema: {
+      operationId: 'get_server_history',
+      tags: ['Servers'],
+      summary: 'How a server was over the last day',
+      description: 'What was found whenever it was looked at, and how quickly it answered.',
+      params: Alias,
+      response: { 200: { ...Ref(ServerHistory), description: 'The last day.' }, ...errorResponses(403, 404) }
+    }
+  }, async request => await views.history(registry.require(request.params.alias)))
 
   app.get('/api/v1/servers/:alias/inventory', {
     config: { access: { scope: 'models:read' } },

@@ -7,10 +7,14 @@ import {
   BulkAnswer, BulkForm, BulkRequest, BulkView, GenerateAnswer, GenerateForm, GenerateRequest
 } from '../../schemas/generate.ts'
 import { GenerationParameters, Warning } from '../../schemas/generation-parameters.ts'
-import { AttemptView, Done, JobAnswer, JobChange, JobImageView, JobListView, JobView } from '../../schemas/job.ts'
-import { modelSchemas } from '../../schemas/model-schemas.ts'
 import {
-  InventoryView, ServerChange, ServerChangeAnswer, ServerInput, ServerTestAnswer, ServerView
+  AttemptView, Done, JobAction, JobActionAnswer, JobAnswer, JobChange, JobImageView, JobListView, JobPatch, JobView
+} from '../../schemas/job.ts'
+import { modelSchemas } from '../../schemas/model-schemas.ts'
+import { ParametersToRead, ReadParameters } from '../../schemas/read-parameters.ts'
+import {
+  InventoryView, ServerChange, ServerChangeAnswer, ServerHistory, ServerInput, ServerPause, ServerSample,
+  ServerTestAnswer, ServerView
 } from '../../schemas/server.ts'
 import { settingsSchemas } from '../../schemas/settings.ts'
 import { webhookSchemas } from '../../schemas/webhook.ts'
@@ -26,8 +30,10 @@ export interface OpenapiOptions {
 const shared: TSchema[] = [
   ErrorBody, Warning, GenerationParameters, GenerateRequest, GenerateForm, BulkRequest, BulkForm, GenerateAnswer,
   BulkAnswer, BulkView,
-  JobImageView, AttemptView, JobView, JobListView, JobAnswer, JobChange, Done,
-  ServerInput, ServerChange, ServerView, ServerChangeAnswer, ServerTestAnswer, InventoryView,
+  JobImageView, AttemptView, JobView, JobListView, JobAnswer, JobChange, JobPatch,
+  JobAction, JobActionAnswer, Done, ParametersToRead, ReadParameters,
+  ServerInput, ServerChange, ServerView, ServerChangeAnswer, ServerTestAnswer, ServerPause,
+  ServerSample, ServerHistory, InventoryView,
   ...modelSchemas,
   ...settingsSchemas,
   ...webhookSchemas

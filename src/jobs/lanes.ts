@@ -1,11 +1,14 @@
 /**
  * A place in line is (lane, arrival). The same lane is the BullMQ priority of the queue entry, where lower goes
  * first and equal goes by arrival, so the record's line and the queue agree.
+ *
+ * Between the lanes of two priorities there is room for jobs that people move. A place is lane × 10¹² + arrival and
+ * has to stay an exact double, which is why the room is no larger.
  */
-const laneWidth = 10
+const laneWidth = 500
 
-/** Ahead of every priority, for "run now". */
-export const runNowLane = 1
+/** The first of all lanes, which is one that BullMQ takes. */
+export const firstLane = 1
 
 /** @param priority 1 to 10, 10 first */
 export function laneOf (priority: number): number {
@@ -17,5 +20,5 @@ export function laneOf (priority: number): number {
  * that came with the same priority.
  */
 export function laneOfReturn (lane: number): number {
-  return lane <= runNowLane || lane % laneWidth !== 0 ? lane : lane - 1
+  return lane % laneWidth !== 0 ? lane : lane - 1
 }

@@ -14,7 +14,8 @@ export interface JobQuery {
   /** Only jobs whose prompt contains this, without regard to case (ASCII letters). */
   readonly text?: string
   readonly appType?: string
-  readonly order: 'newest' | 'oldest'
+  /** `line`: by place in the line of `serverId`, which must be given; only jobs that wait. */
+  readonly order: 'newest' | 'oldest' | 'line'
   /** 1 to 1000. */
   readonly limit: number
   readonly offset: number
@@ -91,8 +92,26 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     return { jobs: await store.readMany(page.map(({ id }) => id)), nextCursor }
   }
 
+  /** Ids in the order in which a server will take them. */
+  async function idsInLine ({ serverId = '', keyId, offset, limit }: JobQuery): Promise<string[]> {
+    const line = keys.key('line', serverId)
+    if (keyId === undefined) return await redis.zrange(line, String(offset), String(offset + limit - 1))
+    const own = await redis.zrange(indexKey(keys, { keyId, serverId, status: 'pending' }), '0', '-1')
+    if (own.length === 0) return []
+    const places = await redis.zmscore(line, ...own)
+    return own
+      .map((id, index) => ({ id, place: Number(places[index] ?? Infinity) }))
+      .sort((one, other) => one.place - other.place)
+      .slice(offset, offset + limit)
+      .map(({ id }) => id)
+  }
+
   return {
     async page (query: JobQuery): Promise<JobPage> {
+      if (query.order === 'line') {
+        const [total, ids] = await Promise.all([redis.zcard(indexKey(keys, query)), idsInLine(query)])
+        return { jobs: await store.readMany(ids), total, nextCursor: null }
+      }
       const searched = (query.text ?? '') !== '' || query.appType !== undefined
       const [total, page] = await Promise.all([
         redis.zcount(indexKey(keys, query), lowestArrival(query), '+inf'),

@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis'
 import { ServiceError } from '../errors.ts'
 import type { Keys } from '../redis/keys.ts'
 import type { EndStatus } from '../../schemas/job-status.ts'
-import { laneOf, laneOfReturn, runNowLane } from './lanes.ts'
+import { firstLane, laneOf, laneOfReturn } from './lanes.ts'
 import {
   packSubmission, parseJob,
   type Job, type JobAttempt, type JobError, type JobProgress, type JobResult, type JobSubmission
@@ -74,6 +74,13 @@ export interface JobStore {
   retry (id: string): Promise<void>
   /** First in line. @throws ServiceError as `move` */
   runNow (id: string): Promise<void>
+  /** Among those of another priority, 1 to 10, after all that wait there already. @throws ServiceError as `move` */
+  prioritise (id: string, priority: number): Promise<void>
+  /**
+   * Right ahead of another job of the same line. Those of equal rank before that one are entered anew, in their order.
+   * @throws ServiceError as `move`, or `invalid_field_value` where the other one does not wait in the same line
+   */
+  moveAhead (id: string, otherId: string): Promise<void>
   /** To another server's line. @throws ServiceError `job_not_found`, or `job_operation_invalid` unless it waits */
   move (id: string, serverId: string): Promise<void>
   /** Gives a waiting job a new queue entry, when the old one is lost or stuck with a dead worker. */
@@ -108,6 +115,18 @@ export interface JobStoreDependencies {
   readonly keys: Keys
   readonly queue: QueuePort
 }
+
+/** Where a waiting job goes. */
+interface Move {
+  readonly serverId: string
+  readonly lane: number | 'first'
+  /** Only if it is this run that waits. */
+  readonly expectedRun?: number
+  readonly priority?: number
+}
+
+/** Records that are read at once when a line is looked through. */
+const entriesAtOnce = 200
 
 const outputNames = (result: JobResult | null | undefined) => (result?.images ?? []).map(({ name }) => name)
 
@@ -155,16 +174,30 @@ export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): J
 
   /** Gives a waiting job a new place and a new queue entry, then takes the old entry out. */
   async function enterAgain (
-    job: Pick<Job, 'id'>, serverId: string, lane: number, expectedRun: number | ''
+    { id }: Pick<Job, 'id'>,
+    { serverId, lane, expectedRun, priority }: Move
   ): Promise<void> {
-    const answer = await run('moveJob', job.id, serverId, lane, expectedRun)
-    if (answer[0] === 'gone') throw notFound(job.id)
-    if (answer[0] === 'superseded') return
-    if (answer[0] === 'not_pending') {
-      throw invalid(job.id, answer[1], `Job ${job.id} does not wait in line; it is ${answer[1]}.`)
+    const [outcome, ...details] = await run('moveJob', id, serverId, lane, expectedRun ?? '', priority ?? '')
+    if (outcome === 'gone') throw notFound(id)
+    if (outcome === 'superseded' || outcome === 'there') return
+    if (outcome === 'not_pending') {
+      throw invalid(id, details[0], `Job ${id} does not wait in line; it is ${details[0]}.`)
     }
-    await enter({ id: job.id, run: Number(answer[1]), serverId, lane })
-    await queue.remove({ id: job.id, run: Number(answer[2]), serverId: String(answer[3]) })
+    const [newRun, oldRun, oldServer, newLane] = details
+    await enter({ id, run: Number(newRun), serverId, lane: Number(newLane) })
+    await queue.remove({ id, run: Number(oldRun), serverId: String(oldServer) })
+  }
+
+  /** The jobs of a line that stand before a place and have the same lane as the one there, in their order. */
+  async function peersAhead (serverId: string, place: number, lane: number): Promise<QueueEntry[]> {
+    const found: QueueEntry[] = []
+    for (let end = place - 1; end >= 0; end -= entriesAtOnce) {
+      const page = await between(serverId, Math.max(0, end - entriesAtOnce + 1), end)
+      const from = page.findLastIndex(entry => entry.lane !== lane) + 1
+      found.unshift(...page.slice(from))
+      if (from > 0) break
+    }
+    return found
   }
 
   return {
@@ -245,14 +278,31 @@ export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): J
     },
     async runNow (id) {
       const job = await get(id)
-      await enterAgain(job, job.serverId, runNowLane, '')
+      await enterAgain(job, { serverId: job.serverId, lane: 'first' })
+    },
+    async prioritise (id, priority) {
+      const job = await get(id)
+      await enterAgain(job, { serverId: job.serverId, lane: laneOf(priority), priority })
+    },
+    async moveAhead (id, otherId) {
+      const [job, other] = [await get(id), await find(otherId)]
+      const place = other === null ? null : await redis.zrank(lineKey(job.serverId), otherId)
+      if (other === null || place === null || id === otherId) {
+        throw new ServiceError('invalid_field_value',
+          `before must be another job that waits in the same line; ${otherId} does not.`, { field: 'before' })
+      }
+      const lane = Math.max(firstLane, other.lane - 1)
+      for (const peer of await peersAhead(job.serverId, place, other.lane)) {
+        if (peer.id !== id) await enterAgain(peer, { serverId: job.serverId, lane, expectedRun: peer.run })
+      }
+      await enterAgain(job, { serverId: job.serverId, lane })
     },
     async move (id, serverId) {
       const job = await get(id)
-      await enterAgain(job, serverId, job.lane, '')
+      await enterAgain(job, { serverId, lane: job.lane })
     },
     async renewEntry (job) {
-      await enterAgain(job, job.serverId, laneOfReturn(job.lane), job.run)
+      await enterAgain(job, { serverId: job.serverId, lane: laneOfReturn(job.lane), expectedRun: job.run })
     },
     async remove (id) {
       const job = await get(id)

@@ -1,7 +1,4 @@
-import { ServiceError } from '../errors.ts'
-import { Base64Fault, decodeBase64 } from '../media/base64.ts'
-import { readGenerationText } from '../media/generation-text.ts'
-import { imageFormatOf } from '../media/image-header.ts'
+import { readTextOfImage } from '../media/read-parameters.ts'
 import { readPastedParameters } from '../simulator/generation/pasted-parameters.ts'
 
 /** What A1111 answers to POST /png-info. */
@@ -17,16 +14,6 @@ export interface PngInfo {
  * @throws ServiceError `invalid_image`
  */
 export async function readPngInfo (image: string): Promise<PngInfo> {
-  const info = await readGenerationText(await bytesOf(image)) ?? ''
+  const info = await readTextOfImage(image)
   return { info, items: {}, parameters: readPastedParameters(info) }
-}
-
-async function bytesOf (image: string): Promise<Buffer> {
-  try {
-    const bytes = await decodeBase64(image.trim().replace(/^data:[^,]{0,256},/, ''))
-    if (imageFormatOf(bytes.subarray(0, 32)) !== null) return bytes
-  } catch (error) {
-    if (!(error instanceof Base64Fault)) throw error
-  }
-  throw new ServiceError('invalid_image', 'image must be a PNG, JPEG or WebP as base64.', { field: 'image' })
 }

@@ -19,6 +19,8 @@ export const defaultMonitorIntervals: MonitorIntervals = { whileUp: 15_000, whil
 /** For how long reports from generations keep a server out of use, in milliseconds. */
 const shortestBreak = 1000
 const longestBreak = 300_000
+/** How often a state that does not change goes into the history, in milliseconds. */
+const sampleInterval = 60_000
 
 export interface ServerMonitor {
   /** Whether jobs may be sent. */
@@ -56,13 +58,16 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   /** What `onUsable` was told last and has dealt with. */
   let announced: boolean | null = null
   let inventoryDueAt = 0
+  let sampledAt = 0
   let reports = 0
   let outOfUseUntil = 0
   let timer: NodeJS.Timeout | undefined
   let checking: Promise<ServerState> | null = null
   let closed = false
 
-  async function enter (change: Pick<ServerState, 'reachable' | 'lastError'> & Partial<ServerState>): Promise<ServerState> {
+  async function enter (
+    change: Pick<ServerState, 'reachable' | 'lastError'> & Partial<ServerState>, responseMs: number | null = null
+  ): Promise<ServerState> {
     const before = state
     const moment = Date.now()
     const changed = before?.reachable !== change.reachable
@@ -81,6 +86,10 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     }
     await announce(after.reachable === 'yes')
     await states.write(server().id, after)
+    if (changed || moment - sampledAt >= sampleInterval) {
+      sampledAt = moment
+      await states.history.add(server().id, { at: moment, reachable: after.reachable, responseMs })
+    }
     return after
   }
 
@@ -100,13 +109,15 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     if (state !== null && Date.now() < outOfUseUntil) return state
     try {
       // A restarted server may have become another: everything is read anew after each outage.
+      const begin = performance.now()
       const traits = await probeServer(client)
+      const responseMs = Math.round(performance.now() - begin)
       const due = state?.reachable !== 'yes' || Date.now() >= inventoryDueAt
-      if (!due) return await enter({ reachable: 'yes', lastError: null, traits })
+      if (!due) return await enter({ reachable: 'yes', lastError: null, traits }, responseMs)
       const inventory = await readInventory(client, traits)
       await states.writeInventory(server().id, inventory)
       inventoryDueAt = Date.now() + intervals.inventory
-      return await enter({ reachable: 'yes', lastError: null, traits, inventoryReadAt: inventory.readAt })
+      return await enter({ reachable: 'yes', lastError: null, traits, inventoryReadAt: inventory.readAt }, responseMs)
     } catch (error) {
       return await enterFailure(error)
     }

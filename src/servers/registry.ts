@@ -18,7 +18,7 @@ export interface NewServer {
 }
 
 export type ServerChange = Partial<Pick<Server,
-  'alias' | 'address' | 'description' | 'enabled' | 'paused' | 'jobTimeoutSeconds'>>
+  'alias' | 'address' | 'description' | 'enabled' | 'paused' | 'pauseReason' | 'jobTimeoutSeconds'>>
 
 export interface ServerRegistry {
   /** Every server, oldest first, from memory. */
@@ -43,7 +43,8 @@ export interface ServerRegistry {
 }
 
 /** A record as Redis holds it: the password sealed. */
-interface StoredServer extends Omit<Server, 'address'> {
+interface StoredServer extends Omit<Server, 'address' | 'pauseReason'> {
+  readonly pauseReason?: string | null
   readonly baseUrl: string
   readonly username?: string
   readonly password?: string
@@ -84,7 +85,8 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
     const credentials = username === undefined || password === undefined
       ? {}
       : { username, password: vault.open(password, passwordContext(rest.id)) }
-    return { ...rest, address: { baseUrl, ...credentials } }
+    // Records of earlier versions have no reason.
+    return { ...rest, pauseReason: rest.pauseReason ?? null, address: { baseUrl, ...credentials } }
   }
 
   async function refresh (): Promise<void> {
@@ -141,6 +143,7 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
         description,
         enabled,
         paused: false,
+        pauseReason: null,
         jobTimeoutSeconds,
         createdAt: moment,
         updatedAt: moment

@@ -11,6 +11,8 @@ export interface Server {
   readonly enabled: boolean
   /** Held by an operator; health holds the line by itself. */
   readonly paused: boolean
+  /** Why it is held, in the operator's words; null where none were given. */
+  readonly pauseReason: string | null
   readonly jobTimeoutSeconds: number | null
   readonly origin: ServerOrigin
   readonly createdAt: number

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis'
 import type { Inventory } from '../a1111/types.ts'
 import type { Keys } from '../redis/keys.ts'
+import { createServerHistories, type ServerHistories } from './history.ts'
 import type { ServerState } from './server.ts'
 
 /** What was last heard of each server, and what each has, for every process to read. */
@@ -11,6 +12,7 @@ export interface ServerStateStore {
   /** Null before the first successful probe. */
   inventory (serverId: string): Promise<Inventory | null>
   writeInventory (serverId: string, inventory: Inventory): Promise<void>
+  readonly history: ServerHistories
   forget (serverId: string): Promise<void>
 }
 
@@ -20,6 +22,7 @@ const inventoryTrustedFor = 1000
 export function createServerStateStore (redis: Redis, keys: Keys): ServerStateStore {
   const stateKey = (serverId: string) => keys.key('server', serverId, 'state')
   const inventoryKey = (serverId: string) => keys.key('server', serverId, 'inventory')
+  const history = createServerHistories(redis, keys)
   // An inventory can be large; each process parses one version once.
   const copies = new Map<string, { text: string, inventory: Inventory, checkedAt: number }>()
 
@@ -49,8 +52,10 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
       copies.delete(serverId)
       await redis.set(inventoryKey(serverId), JSON.stringify(inventory))
     },
+    history,
     async forget (serverId) {
       copies.delete(serverId)
+      await history.forget(serverId)
       await redis.del(stateKey(serverId), inventoryKey(serverId))
     }
   }

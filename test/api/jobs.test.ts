@@ -93,10 +93,11 @@ t.test('a key sees its own jobs, unless it may see all', async t => {
     if (!/\{(jobId|bulkId)\}/.test(path)) continue
     for (const method of Object.keys(item ?? {})) {
       const url = path.replace('{jobId}', id).replace('{bulkId}', bulkId)
-      const answer = await idle.request(method.toUpperCase(), url, undefined, other.headers)
+      const change = method === 'patch' ? { priority: 6 } : undefined
+      const answer = await idle.request(method.toUpperCase(), url, change, other.headers)
       t.match(answer, { status: 404, body: { success: false, error: /^(job|bulk)_not_found$/ } }, `${method} ${path}`)
       const invented = await idle.request(method.toUpperCase(),
-        path.replace(/\{\w+\}/, '00000000-0000-4000-8000-000000000000'), undefined, other.headers)
+        path.replace(/\{\w+\}/, '00000000-0000-4000-8000-000000000000'), change, other.headers)
       t.equal(JSON.stringify(invented.body.error), JSON.stringify(answer.body.error), 'as if it were not there')
       tried++
     }
@@ -143,4 +144,71 @@ t.test('a running job has to be cancelled before it is deleted, and takes its fi
   t.equal((await fetch(service.url + (image?.url ?? ''))).status, 200)
   t.equal((await service.request('DELETE', `/api/v2/jobs/${done.id}`)).status, 200)
   t.equal((await fetch(service.url + (image?.url ?? ''))).status, 404)
+})
+
+t.test('a waiting job changes its priority and its place, and the queue follows the line', async t => {
+  const service = await startService(t, { settings: { QUEUE_LIMIT_PER_KEY: '100' } })
+  const { request } = service
+  await request('POST', '/api/v1/servers/Main/pause')
+  const ids: Record<string, string> = {}
+  for (const name of ['one', 'two', 'three', 'four', 'five']) ids[name] = await service.submit({ ...quick, prompt: name })
+  const inLine = async () => {
+    const { body } = await request('GET', '/api/v2/jobs?status=pending&server=Main&order=line')
+    return (body.jobs as Array<{ generation_params: { prompt: string } }>).map(job => job.generation_params.prompt)
+  }
+  const change = async (name: string, body: object) => await request('PATCH', `/api/v2/jobs/${ids[name]}`, body)
+
+  t.match(await change('four', { before: ids.two }), { status: 200, body: { job: { queue_position: 2 } } })
+  t.strictSame(await inLine(), ['one', 'four', 'two', 'three', 'five'])
+  t.match(await change('three', { priority: 9 }), { status: 200, body: { job: { queue_position: 1, priority: 9 } } })
+  await request('POST', `/api/v2/jobs/${ids.five}/run-now`)
+  t.match(await request('POST', `/api/v2/jobs/${ids.two}/run-now`), { body: { job: { queue_position: 1 } } },
+    'the first in line is whoever was moved there last')
+  t.strictSame(await inLine(), ['two', 'five', 'three', 'one', 'four'])
+  t.match(await change('one', { before: ids.five }), { body: { job: { queue_position: 2 } } })
+  t.match(await change('two', { priority: 1 }), { body: { job: { queue_position: 5 } } })
+  const expected = ['one', 'five', 'three', 'four', 'two']
+  t.strictSame(await inLine(), expected)
+  const page = await request('GET', '/api/v2/jobs?status=pending&server=Main&order=line&limit=2&offset=1')
+  t.match(page.body, { total: 5, count: 2, jobs: [{ id: ids.five }, { id: ids.three }] })
+
+  for (const [body, field] of [
+    [{ before: ids.one }, 'before'], [{ before: 'nobody' }, undefined], [{ priority: 11 }, 'priority'], [{ server: 'x' }, 'server']
+  ] as const) {
+    const { status, body: { details } } = await change('one', body)
+    t.ok(status === 400 || status === 404, JSON.stringify(body))
+    if (field !== undefined) t.match(details, { field })
+  }
+  t.match(await request('GET', '/api/v2/jobs?order=line'), { status: 400, body: { details: { field: 'order' } } })
+
+  await request('POST', '/api/v1/servers/Main/resume')
+  const done = await Promise.all(expected.map(async name => await service.until(ids[name] ?? '', 'completed')))
+  const started = done.map(job => Date.parse(String(job.started_timestamp)))
+  t.strictSame(started, started.toSorted((a, b) => a - b), 'they ran in the order of the line')
+  t.match(await change('one', { priority: 5 }), { status: 400, body: { error: 'job_operation_invalid' } })
+})
+
+t.test('many jobs are cancelled, put back, moved to the front and deleted with one request', async t => {
+  const many = await startService(t, { worker: 'none' })
+  const act = async (body: object, headers = {}) => await many.request('POST', '/api/v2/jobs/actions', body, headers)
+  const ids: string[] = []
+  for (let index = 0; index < 6; index++) ids.push(await many.submit({ ...quick, prompt: index < 4 ? 'a boat' : 'a house' }))
+  t.match(await act({ action: 'cancel', ids: [...ids.slice(0, 2), ids[0], 'nobody'] }), {
+    status: 200, body: { done: 2, refused_count: 1, refused: [{ id: 'nobody', code: 'job_not_found' }] }
+  })
+  t.match((await act({ action: 'cancel', ids: ids.slice(0, 1) })).body, { done: 0, refused: [{ code: 'job_operation_invalid' }] })
+  t.match((await act({ action: 'retry', filter: { status: 'cancelled' } })).body, { done: 2 })
+  await act({ action: 'run-now', ids: [ids[4], ids[5]] })
+  const { body } = await many.request('GET', '/api/v2/jobs?status=pending&server=Main&order=line&limit=2')
+  t.match(body.jobs, [{ id: ids[4] }, { id: ids[5] }], 'they keep their order')
+  t.match((await act({ action: 'delete', filter: { search: 'BOAT', server: 'main' } })).body, { done: 4, refused_count: 0 })
+  t.equal((await many.request('GET', '/api/v2/jobs')).body.total, 2)
+
+  const { accessKey, secret } = await many.house.accessKeys.create({ name: 'own', scopes: ['jobs:write', 'jobs:read'] })
+  const headers = { 'x-api-key': accessKey.key, 'x-api-secret': secret }
+  t.match((await act({ action: 'cancel', filter: {} }, headers)).body, { done: 0 }, 'the jobs of others are not touched')
+  t.match((await act({ action: 'cancel', ids: [ids[4]] }, headers)).body, { done: 0, refused: [{ code: 'job_not_found' }] })
+  for (const wrong of [{ action: 'cancel' }, { action: 'cancel', ids, filter: {} }, { action: 'paint', ids }]) {
+    t.match(await act(wrong), { status: 400, body: { details: { field: String } } })
+  }
 })

@@ -147,7 +147,9 @@ t.test('a paused server holds its line until it goes on', async t => {
   const id = await service.submit(quick, { target_server_alias: 'Main' })
   t.match((await service.request('GET', '/api/v1/servers/Main')).body, { waiting: 1, paused: true })
   t.equal((await service.job(id)).status, 'pending')
-  t.match((await service.request('POST', '/api/v1/servers/Main/resume')).body, { server: { paused: false } })
+  t.match((await service.request('POST', '/api/v1/servers/Main/pause', { reason: ' Driver update ' })).body,
+    { server: { paused: true, pause_reason: 'Driver update' } })
+  t.match((await service.request('POST', '/api/v1/servers/Main/resume')).body, { server: { paused: false, pause_reason: null } })
   t.equal((await service.until(id, 'completed', 'failed')).status, 'completed')
 })
 
@@ -179,4 +181,23 @@ t.test('a server with jobs is removed only when it is said what becomes of them'
   t.match(cancelled[0] as JsonBody, { target_server_alias: '(removed)' })
   const nowhere = await service.request('POST', '/api/v2/generate', { target_server_alias: '', generation_params: quick })
   t.match(nowhere, { status: 422, body: { error: 'no_server_available', details: { field: 'target_server_alias' } } })
+})
+
+t.test('how a server was is remembered: each change, and nothing else within a minute', async t => {
+  const service = await startService(t)
+  const history = async () => (await service.request('GET', '/api/v1/servers/Main/history')).body
+  t.match(await history(), { success: true, server: 'Main', samples: [{ health: 'online', response_ms: Number, at: String }] })
+  t.match((await history()).online_share, 1)
+  await service.simulator.close()
+  const id = await service.submit(quick)
+  while (((await history()).samples as unknown[]).length < 2) await new Promise(resolve => { setTimeout(resolve, 20) })
+  const { samples, online_share: share } = await history()
+  t.match(samples, [{ health: 'online' }, { health: 'offline', response_ms: null }])
+  t.equal((samples as unknown[]).length, 2, 'looks that find the same add nothing')
+  t.ok(Number(share) >= 0 && Number(share) < 1, String(share))
+  await service.request('DELETE', `/api/v2/jobs/${id}`)
+  const serverId = service.house.registry.require('Main').id
+  await service.request('DELETE', '/api/v1/servers/Main')
+  t.equal((await service.request('GET', '/api/v1/servers/Main/history')).status, 404)
+  t.same(await service.house.states.history.read(serverId), [])
 })

@@ -183,15 +183,23 @@ return { 'entered', job.run + 1, job.server, redis.call('ZRANK', lineKey(job.ser
 `
 
 /**
- * ARGV: id, server, lane, expected run or ''. Gives a waiting job another server, another lane, or only a new run.
- * Answers moved, new run, old run, old server | not_pending, status | superseded | gone.
+ * ARGV: id, server, lane or `first`, expected run or '', new priority or ''. Gives a waiting job another server,
+ * another lane, or only a new run; `first` is a lane ahead of all that wait there.
+ * Answers moved, new run, old run, old server, lane | there | not_pending, status | superseded | gone.
  */
 const moveJob = /* lua */ `
-local id, server, lane, expected = unpack(ARGV)
+local id, server, lane, expected, priority = unpack(ARGV)
 local job = read(id)
 if not job then return { 'gone' } end
 if job.status ~= 'pending' then return { 'not_pending', job.status } end
 if expected ~= '' and expected ~= job.run then return { 'superseded' } end
+if lane == 'first' then
+  local head = redis.call('ZRANGE', lineKey(server), 0, 0)[1]
+  if head == id then return { 'there' } end
+  local ahead = head and redis.call('HGET', jobKey(head), 'lane') or job.lane
+  lane = string.format('%.0f', math.max(1, math.min(tonumber(ahead) - 1, tonumber(job.lane))))
+end
+if priority ~= '' then redis.call('HSET', jobKey(id), 'priority', priority) end
 local spot = job.place
 if lane ~= job.lane then spot = string.format('%.0f', place(lane)) end
 redis.call('ZREM', lineKey(job.server), id)
@@ -203,7 +211,7 @@ if server ~= job.server then
 end
 redis.call('HSET', jobKey(id), 'server', server, 'lane', lane, 'place', spot, 'run', job.run + 1, 'updated', now())
 announce('moved', id, server, job.key, 'pending')
-return { 'moved', job.run + 1, job.run, job.server }
+return { 'moved', job.run + 1, job.run, job.server, lane }
 `
 
 /** ARGV: id, then names of its outputs. Forgets an ended job. Answers removed | active, status | gone. */

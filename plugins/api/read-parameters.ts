@@ -1,0 +1,30 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { errorResponses } from '../../schemas/error.ts'
+import { Ref } from '../../schemas/kit.ts'
+import { ParametersToRead, ReadParameters } from '../../schemas/read-parameters.ts'
+import { ServiceError } from '../../src/errors.ts'
+import { readParameters, readTextOfImage } from '../../src/media/read-parameters.ts'
+
+/** What a picture was made from, as a form can take it over. */
+const readParametersRoute: FastifyPluginAsyncTypebox = async app => {
+  app.post('/api/v1/read-parameters', {
+    config: { access: { scope: 'images:read' } },
+    schema: {
+      operationId: 'read_parameters',
+      tags: ['Generate'],
+      summary: 'Read the parameters inside a picture or a text',
+      description: 'Nothing is kept. The fields go into generation_params of a job as they are.',
+      body: Ref(ParametersToRead),
+      response: { 200: { ...Ref(ReadParameters), description: 'What was found.' }, ...errorResponses(400, 403, 413, 422) }
+    }
+  }, async request => {
+    const { image, text } = request.body
+    if ((image === undefined) === (text === undefined)) {
+      throw new ServiceError('missing_required_field', 'image or text must be given, and only one of them.', { field: 'image' })
+    }
+    const found = text ?? await readTextOfImage(image ?? '')
+    return { success: true as const, text: found, generation_params: readParameters(found) }
+  })
+}
+
+export default readParametersRoute

@@ -1,0 +1,25 @@
+import { Type, type Static } from '@sinclair/typebox'
+import { success } from './kit.ts'
+
+export const ParametersToRead = Type.Object({
+  image: Type.Optional(Type.String({
+    description: 'PNG, JPEG or WebP as base64 or data URL.',
+    examples: ['iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==']
+  })),
+  text: Type.Optional(Type.String({
+    maxLength: 100_000,
+    description: 'Generation parameters as A1111 writes them.',
+    examples: ['a lighthouse\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512']
+  }))
+}, {
+  $id: 'ParametersToRead', description: 'A picture or a text; one of them.', examples: [{ text: 'a lighthouse\nSteps: 20, Sampler: Euler a' }]
+})
+export type ParametersToRead = Static<typeof ParametersToRead>
+
+export const ReadParameters = Type.Object({
+  success,
+  text: Type.String({ description: 'The text as it was found; empty where a picture holds none.' }),
+  generation_params: Type.Record(Type.String(), Type.Unknown(), {
+    description: 'The same as fields of a submission, values as text; empty where there is nothing.'
+  })
+}, { $id: 'ReadParameters', description: 'What a picture was made from.' })
