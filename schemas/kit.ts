@@ -1,4 +1,4 @@
-import { Type, type SchemaOptions, type Static, type TSchema } from '@sinclair/typebox'
+import { Type, type ObjectOptions, type SchemaOptions, type Static, type TProperties, type TSchema } from '@sinclair/typebox'
 
 /** A string out of a closed set, as a plain `enum` in the OpenAPI document. */
 export function StringEnum<const Values extends readonly string[]> (values: Values, options: SchemaOptions = {}) {
@@ -11,6 +11,13 @@ export function Nullable<Schema extends TSchema> (schema: Schema, options: Schem
   return Type.Unsafe<Static<Schema> | null>({
     ...(description === undefined ? {} : { description }), ...options, anyOf: [plain, { type: 'null' }]
   })
+}
+
+/** An object whose fields with a default may be left out; who has read it finds all of them. */
+export function WithDefaults<Properties extends TProperties> (properties: Properties, options: ObjectOptions = {}) {
+  const schema = Type.Object(properties, options)
+  const needed = Reflect.get(schema, 'required') as readonly string[] | undefined ?? []
+  return Object.assign(schema, { required: needed.filter(name => properties[name]?.default === undefined) })
 }
 
 /** A typed reference to a schema that is registered under its `$id`. */

@@ -26,6 +26,7 @@ import settingsRoutes from '../plugins/api/settings.ts'
 import serverRoutes from '../plugins/api/servers.ts'
 import webhookRoutes from '../plugins/api/webhooks.ts'
 import dropInRoutes from '../plugins/sdapi/drop-in.ts'
+import studioRoutes from '../plugins/studio/studio.ts'
 import { createFailedLogins } from './access/failed-logins.ts'
 import { createHostRules } from './access/host-check.ts'
 import { maySeeJob } from './access/principal.ts'
@@ -41,6 +42,7 @@ import { removeJob } from './jobs/remove.ts'
 import { createSubmitter } from './jobs/submit.ts'
 import { createDropIn } from './sdapi/drop-in.ts'
 import { createServerDesk } from './servers/desk.ts'
+import { createStudio } from './studio/studio.ts'
 
 export interface AppOptions {
   readonly house: House
@@ -145,5 +147,6 @@ export async function createApp ({ house, logger, tokens }: AppOptions): Promise
   const notices = await createJobNotices({ subscriber: house.subscriber, keys, store })
   app.addHook('onClose', async () => { notices.close() })
   await app.register(dropInRoutes, { dropIn: createDropIn(house, submitter, notices) })
+  await app.register(studioRoutes, { studio: createStudio(house, submitter) })
   return app
 }

@@ -30,6 +30,9 @@ export const errorStatuses = {
   model_not_known: 404,
   civitai_not_found: 404,
   download_not_found: 404,
+  preset_not_found: 404,
+  lora_not_in_session: 404,
+  job_result_not_available: 404,
   method_not_allowed: 405,
   // what the state of things forbids
   server_has_jobs: 409,
@@ -47,6 +50,8 @@ export const errorStatuses = {
   api_key_rate_limit: 429,
   queue_limit_reached: 429,
   too_many_failed_logins: 429,
+  user_jobs_limit: 429,
+  user_cooldown: 429,
   // what no server can do
   checkpoint_not_found: 422,
   sampler_not_found: 422,
@@ -62,6 +67,7 @@ export const errorStatuses = {
   webhook_url_invalid: 422,
   webhook_url_blocked: 422,
   webhook_key_unsendable: 422,
+  blocked_word: 422,
   // what is our own
   internal_server_error: 500,
   queue_error: 500,

@@ -6,12 +6,15 @@ import { parseJson } from '../../src/json/parse.ts'
 import { imageLimits } from '../../src/media/images.ts'
 import type { MediaStore } from '../../src/media/store.ts'
 import type { UploadTexts } from '../../src/media/upload-text.ts'
-import { collectMultipart } from '../../src/media/uploads.ts'
+import { collectMultipart, type FileFields } from '../../src/media/uploads.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** The route also takes multipart/form-data; `imagesIn` names the object that JSON clients put images in. */
-    multipart?: { readonly imagesIn?: string }
+    /**
+     * The route also takes multipart/form-data; `imagesIn` names the object that JSON clients put images in, `files`
+     * the fields that take them.
+     */
+    multipart?: { readonly imagesIn?: string, readonly files?: FileFields }
   }
 }
 

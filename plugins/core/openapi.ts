@@ -17,6 +17,7 @@ import {
   ServerTestAnswer, ServerView
 } from '../../schemas/server.ts'
 import { settingsSchemas } from '../../schemas/settings.ts'
+import { studioSchemas } from '../../schemas/studio-schemas.ts'
 import { webhookSchemas } from '../../schemas/webhook.ts'
 import { eventsOfJobs } from './openapi-events.ts'
 import { version } from '../../src/version.ts'
@@ -36,6 +37,7 @@ const shared: TSchema[] = [
   ServerSample, ServerHistory, InventoryView,
   ...modelSchemas,
   ...settingsSchemas,
+  ...studioSchemas,
   ...webhookSchemas
 ]
 
@@ -75,6 +77,7 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
         { name: 'Settings', description: 'What is in force, and what can be changed while the service runs' },
         { name: 'Web UI', description: 'Sessions of the web UI' },
         { name: 'A1111', description: 'The same queue for whatever was written for A1111 itself' },
+        { name: 'Studio', description: 'For bots and phones: users with sessions and presets, and few fields' },
         { name: 'Health', description: 'For balancers and operators' }
       ],
       components: {

@@ -81,6 +81,11 @@ export const Settings = Type.Object({
   TRACKER_ENABLED: flag('true: jobs of /sdapi/v1 get an X-Job-ID and are listed with the address of their caller.', true),
   TRACKER_RETENTION: whole('Days for which ended jobs of /sdapi/v1 are kept with their images; looked at every 6 hours. 0 keeps them.', 0, 0, 36_500),
   SDAPI_UNKNOWN_NAMES: oneOf(['refuse', 'ignore'], 'refuse', 'What /sdapi/v1 does with a checkpoint, sampler or LoRA that no server has: refuse it with 422, or go on without it, as A1111 does.'),
+  STUDIO_JOBS_PER_USER: whole('Generations that one user_id of /generate may have under way; 0 for no limit.', 0, 0, 1_000_000),
+  STUDIO_COOLDOWN_SECONDS: Type.Number({ description: 'Seconds that a user_id waits after a generation before the next; 0 for none.', default: 0, minimum: 0, maximum: 86_400 }),
+  STUDIO_EXEMPT_USERS: list('Values of user_id for which neither holds.'),
+  STUDIO_MAX_MEGAPIXELS: Type.Number({ description: 'Most millions of pixels that /generate draws at first, before hires fix; larger sizes are made smaller in their own proportions.', default: 4.2, minimum: 0.01, maximum: 16.8 }),
+  STUDIO_BLOCKED_WORDS: list('Words that prompts of /generate must not contain.'),
   DASHBOARD_READ_ONLY: flag('true: the BullMQ dashboard shows and changes nothing.', true),
   LOG_LEVEL: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], 'info', 'Least severity that is logged.'),
   SHUTDOWN_SECONDS: Type.Number({ description: 'Longest time that a stop may take before the process leaves anyway.', default: 8, minimum: 0.5, maximum: 600 })

@@ -6,6 +6,7 @@ import type { StoredImage } from '../media/types.ts'
 import { packInfo, unpackInfo } from './result-info.ts'
 import type { Subscription } from '../webhooks/subscription.ts'
 import type { DropInOrigin } from '../sdapi/origin.ts'
+import type { StudioOrigin } from '../studio/origin.ts'
 
 /** Something that the caller should know although the job goes on. */
 export type JobWarning = Warning
@@ -76,6 +77,8 @@ export interface JobSubmission {
   readonly warnings: readonly JobWarning[]
   /** Only jobs of the drop-in have one. */
   readonly dropIn?: DropInOrigin
+  /** Only jobs of the interface for bots and phones have one. */
+  readonly studio?: StudioOrigin
   /** The caller's own JSON, given back as it came. */
   readonly metadata?: unknown
 }

@@ -7,6 +7,7 @@ import { normaliseParameters, type NormalisedParameters } from '../a1111/paramet
 import { ServiceError } from '../errors.ts'
 import type { InputImages } from './input-images.ts'
 import type { DropInOrigin } from '../sdapi/origin.ts'
+import type { StudioOrigin } from '../studio/origin.ts'
 import { readCandidates } from '../servers/choose.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { Server } from '../servers/server.ts'
@@ -33,6 +34,7 @@ export interface SubmissionRequest {
   readonly keyId: string | null
   readonly bulkId: string | null
   readonly dropIn?: DropInOrigin
+  readonly studio?: StudioOrigin
   /** Where to send events; without it, the default endpoint of the key. */
   readonly webhook?: WebhookWish | null
   /** Address under which the caller reached us, for links in events; PUBLIC_URL goes first. */
@@ -178,6 +180,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
           onMissing: request.onMissing,
           onDifference: request.onDifference,
           ...(request.dropIn === undefined ? {} : { dropIn: request.dropIn }),
+          ...(request.studio === undefined ? {} : { studio: request.studio }),
           warnings,
           ...(request.metadata === undefined ? {} : { metadata: request.metadata })
         }

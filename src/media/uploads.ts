@@ -26,12 +26,16 @@ export interface UploadOptions {
   }
   /** Name of the object that JSON clients put images in; undefined where they stand at the top. */
   readonly imagesIn?: string
+  /** Fields that take image files; A1111's own without. */
+  readonly files?: FileFields
 }
 
 type Fields = Record<string, unknown>
 
 /** Fields that take image files, and whether they are lists. */
-const imageFields: Readonly<Record<string, 'one' | 'many'>> = {
+export type FileFields = Readonly<Record<string, 'one' | 'many'>>
+
+const imageFields: FileFields = {
   init_images: 'many', mask: 'one', latent_mask: 'one', firstpass_image: 'one', image: 'one'
 }
 const jsonType = /^application\/json\b/i
@@ -43,7 +47,7 @@ const jsonType = /^application\/json\b/i
  * @throws ServiceError `invalid_field_value`, `invalid_image`, `payload_too_large`, `malformed_request`, `storage_full`
  */
 export async function collectMultipart (parts: AsyncIterable<FormPart>, options: UploadOptions): Promise<Fields> {
-  const { store, texts, limits, imagesIn } = options
+  const { store, texts, limits, imagesIn, files: fileFields = imageFields } = options
   const fields = new Map<string, unknown[]>()
   const images = new Map<string, string[]>()
   let files = 0
@@ -91,10 +95,10 @@ export async function collectMultipart (parts: AsyncIterable<FormPart>, options:
       const wholeObject = name === imagesIn && typeof part.value === 'string'
       append(fields, name, wholeObject ? parseJson(name, Buffer.from(part.value)) : objectOrText(name, part.value))
     } else if (jsonType.test(part.mimetype)) append(fields, name, await readJson(name, part.file))
-    else append(images, imageFieldOf(name), await storeImage(name, part.file))
+    else append(images, fileField(name, fileFields), await storeImage(name, part.file))
   }
   const body = Object.fromEntries([...fields].map(([name, values]) => [name, values.length === 1 ? values[0] : values]))
-  return withImages(body, images, imagesIn)
+  return withImages(body, images, imagesIn, fileFields)
 }
 
 function append<Value> (lists: Map<string, Value[]>, name: string, value: Value): void {
@@ -111,16 +115,16 @@ function objectOrText (name: string, value: unknown): unknown {
   }
 }
 
-function imageFieldOf (name: string): string {
-  if (Object.hasOwn(imageFields, name)) return name
-  const known = Object.keys(imageFields)
+function fileField (name: string, fileFields: FileFields): string {
+  if (Object.hasOwn(fileFields, name)) return name
+  const known = Object.keys(fileFields)
   throw new ServiceError('invalid_field_value', `${name} takes no file; files go into ${known.join(', ')}.`, {
     field: name, nearest: nearest(name, known, 3)
   })
 }
 
 function withImages (
-  body: Fields, images: ReadonlyMap<string, readonly string[]>, imagesIn: string | undefined
+  body: Fields, images: ReadonlyMap<string, readonly string[]>, imagesIn: string | undefined, fileFields: FileFields
 ): Fields {
   if (images.size === 0) return body
   if (imagesIn !== undefined) {
@@ -128,7 +132,7 @@ function withImages (
     if (typeof inner !== 'object' || Array.isArray(inner)) {
       throw new ServiceError('invalid_field_value', `${imagesIn} must be a JSON object.`, { field: imagesIn })
     }
-    return { ...body, [imagesIn]: withImages({ ...inner }, images, undefined) }
+    return { ...body, [imagesIn]: withImages({ ...inner }, images, undefined, fileFields) }
   }
   const placed = [...images].map(([name, texts]) => {
     if (Object.hasOwn(body, name)) {
@@ -136,7 +140,7 @@ function withImages (
         field: name
       })
     }
-    if (imageFields[name] === 'many') return [name, texts]
+    if (fileFields[name] === 'many') return [name, texts]
     if (texts.length > 1) {
       throw new ServiceError('invalid_field_value', `${name} takes one file, and ${texts.length} came.`, { field: name })
     }

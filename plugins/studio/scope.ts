@@ -1,0 +1,66 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { ServiceError } from '../../src/errors.ts'
+import { parseJson } from '../../src/json/parse.ts'
+import { ValidationFailure } from '../../src/simulator/failures.ts'
+import { pydantic2 } from '../../src/simulator/wire/pydantic2.ts'
+import { toStudioError } from '../../src/studio/errors.ts'
+import { formFields, withUsualNames } from '../../src/studio/form.ts'
+import { validationDetail } from '../../src/studio/read-fields.ts'
+import { toServiceError } from '../core/errors.ts'
+
+const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
+
+/**
+ * Makes a scope behave as FastAPI does, which the clients of these routes were written for: its errors, its way of
+ * reading bodies. Schemas of requests are there to be read by people; `readFields` reads by them.
+ */
+export function behaveLikeFastApi (app: FastifyInstance): void {
+  app.setValidatorCompiler(() => () => true)
+  app.removeContentTypeParser('application/json')
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_request: unknown, body: Buffer) =>
+    body.length === 0 ? undefined : parseBody(body))
+
+  app.setErrorHandler(async (thrown, request, reply) => {
+    const error = thrown instanceof ValidationFailure ? thrown : toServiceError(thrown)
+    const { status, body } = toStudioError(error)
+    const code = error instanceof ServiceError ? error.code : 'validation'
+    request.log[status >= 500 ? 'error' : 'debug']({ code, cause: error.cause ?? undefined }, error.message)
+    const retryAfter = error instanceof ServiceError ? error.details.retry_after : undefined
+    if (typeof retryAfter === 'number') reply.header('retry-after', String(retryAfter))
+    return send(reply.code(status), body)
+  })
+  app.setNotFoundHandler(async (request, reply) => {
+    const path = request.url.split('?')[0] ?? ''
+    const known = methods.some(method => app.findRoute({ method, url: path }) !== null)
+    return send(reply.code(known ? 405 : 404), { detail: known ? 'Method Not Allowed' : 'Not Found' })
+  })
+}
+
+/** Past the response schema of the route: an error must never fail for its own shape. */
+function send (reply: FastifyReply, body: unknown): FastifyReply {
+  return reply.type('application/json').serializer((payload: unknown) => JSON.stringify(payload)).send(body)
+}
+
+function parseBody (body: Buffer): unknown {
+  try {
+    return parseJson('The body', body)
+  } catch (error) {
+    if (!(error instanceof ServiceError) || error.details.position === undefined) throw error
+    const { location, problem } = pydantic2.badJson(body.toString('utf8'))
+    throw new ValidationFailure([validationDetail(['body', location], {}, problem)])
+  }
+}
+
+/**
+ * The fields of a request, whatever they came in.
+ * @throws ValidationFailure when there is no object
+ */
+export function fieldsOfRequest (request: FastifyRequest): Record<string, unknown> {
+  const { body } = request
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    const problem = body === undefined || body === null ? pydantic2.missing : pydantic2.notAnObject(body)
+    throw new ValidationFailure([validationDetail(['body'], body ?? null, problem)])
+  }
+  const fields = body as Record<string, unknown>
+  return withUsualNames(request.isMultipart() ? formFields(fields) : fields)
+}

@@ -1,0 +1,148 @@
+import { Type } from '@sinclair/typebox'
+import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
+import { Ref } from '../../schemas/kit.ts'
+import { StudioHistory, StudioHistoryQuery, studioErrors } from '../../schemas/studio-job.ts'
+import { userId } from '../../schemas/studio-generation.ts'
+import {
+  ControlNetConfig, SessionAnswer, SessionChange, SessionLora, StudioMessage, UserSession
+} from '../../schemas/studio-session.ts'
+import { ServiceError } from '../../src/errors.ts'
+import { studioJob } from '../../src/studio/job-view.ts'
+import { studioUser, type StudioUser } from '../../src/studio/owner.ts'
+import { readFields } from '../../src/studio/read-fields.ts'
+import type { Session } from '../../src/studio/sessions.ts'
+import type { Studio } from '../../src/studio/studio.ts'
+import { studioTime } from '../../src/studio/words.ts'
+import { fieldsOfRequest } from './scope.ts'
+
+const reading = { access: { scope: 'jobs:read' } } as const
+const writing = { access: { scope: 'jobs:write' } } as const
+const params = Type.Object({ user_id: userId })
+const loraParams = Type.Object({
+  user_id: userId,
+  '*': Type.String({ description: 'LoRA, with or without its ending; may contain slashes.', examples: ['detail-tweaker.safetensors'] })
+})
+
+/** What is remembered of a user: LoRAs, ControlNet units, defaults; and which jobs there were. */
+const sessionRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { studio }) => {
+  const { sessions, history, keptImages, house: { store } } = studio
+
+  async function render ({ id }: StudioUser, session: Session): Promise<UserSession> {
+    const { units } = await keptImages.show({ units: session.units })
+    return {
+      user_id: id,
+      active_loras: Object.fromEntries(session.loras),
+      controlnet_configs: units as UserSession['controlnet_configs'],
+      custom_settings: { ...session.settings },
+      last_updated: session.updatedAt === null ? null : studioTime(session.updatedAt)
+    }
+  }
+
+  const described = (operationId: string, summary: string, description = '') => ({
+    operationId: `studio_${operationId}`, tags: ['Studio'], summary, params, ...(description === '' ? {} : { description })
+  })
+  const answers = {
+    session: { 200: { ...Ref(UserSession), description: 'The session.' }, ...studioErrors() },
+    changed: { 200: { ...Ref(SessionAnswer), description: 'Done.' }, ...studioErrors() },
+    done: { 200: { ...Ref(StudioMessage), description: 'Done.' }, ...studioErrors() }
+  }
+
+  app.get('/:user_id', {
+    config: reading,
+    schema: { ...described('session', 'What is remembered of a user', 'A user who was never heard of has an empty session.'), response: answers.session }
+  }, async request => {
+    const user = userOf(request)
+    return await render(user, await sessions.read(user))
+  })
+
+  for (const method of ['PUT', 'PATCH'] as const) {
+    app.route({
+      method,
+      url: '/:user_id',
+      config: writing,
+      schema: { ...described(`change_session_${method.toLowerCase()}`, 'Change what is remembered'), body: Ref(SessionChange), response: answers.changed },
+      handler: async request => {
+        const user = userOf(request)
+        const change = readFields(SessionChange, fieldsOfRequest(request))
+        return { message: 'Session updated', session: await render(user, await sessions.change(user, change)) }
+      }
+    })
+  }
+
+  app.delete('/:user_id', {
+    config: writing,
+    schema: { ...described('clear_session', 'Forget everything of a session', 'Presets and jobs stay.'), response: answers.done }
+  }, async request => {
+    await sessions.remove(userOf(request))
+    return { message: 'Session cleared' }
+  })
+
+  app.post('/:user_id/loras', {
+    config: writing,
+    schema: { ...described('add_lora', 'Remember a LoRA', 'The same file again changes its weight.'), body: Ref(SessionLora), response: answers.changed }
+  }, async request => {
+    const user = userOf(request)
+    const { filename, weight } = readFields(SessionLora, fieldsOfRequest(request))
+    return { message: 'LoRA added to session', session: await render(user, await sessions.addLora(user, filename, weight)) }
+  })
+
+  app.delete('/:user_id/loras', {
+    config: writing,
+    schema: { ...described('clear_loras', 'Forget all LoRAs'), response: answers.done }
+  }, async request => {
+    await sessions.clearLoras(userOf(request))
+    return { message: 'All LoRAs cleared from session' }
+  })
+
+  app.delete('/:user_id/loras/*', {
+    config: writing,
+    schema: {
+      ...described('remove_lora', 'Forget one LoRA'),
+      params: loraParams,
+      response: { 200: { ...Ref(StudioMessage), description: 'Done.' }, ...studioErrors(404) }
+    }
+  }, async request => {
+    const { '*': filename } = request.params as { '*': string }
+    if (!await sessions.removeLora(userOf(request), filename)) {
+      throw new ServiceError('lora_not_in_session', 'LoRA not found in session')
+    }
+    return { message: 'LoRA removed from session' }
+  })
+
+  app.post('/:user_id/controlnet', {
+    config: writing,
+    schema: { ...described('add_controlnet', 'Remember a ControlNet unit', 'Its picture may come along; of more than ten units the oldest goes.'), body: Ref(ControlNetConfig), response: answers.changed }
+  }, async request => {
+    const user = userOf(request)
+    return { message: 'ControlNet configuration added to session', session: await render(user, await sessions.addUnit(user, fieldsOfRequest(request))) }
+  })
+
+  app.delete('/:user_id/controlnet', {
+    config: writing,
+    schema: { ...described('clear_controlnet', 'Forget all ControlNet units'), response: answers.done }
+  }, async request => {
+    await sessions.change(userOf(request), { controlnet_configs: [] })
+    return { message: 'ControlNet configurations cleared from session' }
+  })
+
+  app.get('/:user_id/jobs', {
+    config: reading,
+    schema: {
+      ...described('history', 'Jobs of a user', 'Newest first, whatever became of them.'),
+      querystring: StudioHistoryQuery,
+      response: { 200: { ...Ref(StudioHistory), description: 'One page.' }, ...studioErrors() }
+    }
+  }, async request => {
+    const { offset = 0, limit = 50 } = readFields(StudioHistoryQuery, request.query, 'query')
+    const { jobs, total } = await history.page(userOf(request), offset, limit)
+    const views = jobs.map(async job => studioJob(job, job.status === 'pending' ? await store.position(job) : null))
+    return { jobs: await Promise.all(views), total }
+  })
+}
+
+export default sessionRoutes
+
+/** @throws ValidationFailure */
+export function userOf (request: FastifyRequest): StudioUser {
+  return studioUser(request.principal, readFields(params, request.params, 'path').user_id)
+}

@@ -1,0 +1,62 @@
+import { Type, type Static } from '@sinclair/typebox'
+import { Nullable, WithDefaults } from './kit.ts'
+
+/** A moment as older Pythons parse it. */
+export const StudioTime = (description: string) =>
+  Type.String({ description: `${description} UTC, without an offset.`, examples: ['2026-11-20T12:56:37.756000'] })
+
+const exampleLoras = { 'detail-tweaker.safetensors': 0.8 }
+const weight = Type.Number({ minimum: 0.1, maximum: 2, description: 'How strongly the LoRA counts.', examples: [0.8] })
+const activeLoras = Type.Record(Type.String(), weight, {
+  description: 'Weights by file name, in the order in which they go into prompts.', examples: [exampleLoras]
+})
+const controlNetConfigs = Type.Array(Type.Record(Type.String(), Type.Unknown()), {
+  description: 'ControlNet units that are used where a request brings none.',
+  maxItems: 10,
+  examples: [[{ model: 'control_v11p_sd15_canny', preprocessor: 'canny', weight: 0.8 }]]
+})
+const customSettings = Type.Record(Type.String(), Type.Unknown(), {
+  description: 'Values for what a request leaves out, by the name of its field; `default_steps` and `preferred_sampler` ' +
+    'mean `steps` and `sampler_name`.',
+  examples: [{ preferred_sampler: 'Euler a', default_steps: 30 }]
+})
+
+export const UserSession = Type.Object({
+  user_id: Type.String({ description: 'The user.', examples: ['discord-1234'] }),
+  active_loras: activeLoras,
+  controlnet_configs: controlNetConfigs,
+  custom_settings: customSettings,
+  last_updated: Nullable(StudioTime('When it was changed last.'))
+}, { $id: 'UserSession', description: 'What is remembered of a user.' })
+export type UserSession = Static<typeof UserSession>
+
+export const SessionLora = Type.Object({
+  filename: Type.String({ description: 'LoRA, with or without its ending.', minLength: 1, maxLength: 1000, examples: ['detail-tweaker.safetensors'] }),
+  weight
+}, { $id: 'SessionLora', description: 'A LoRA to remember.', examples: [{ filename: 'detail-tweaker.safetensors', weight: 0.8 }] })
+
+export const SessionChange = WithDefaults({
+  active_loras: Type.Optional(activeLoras),
+  controlnet_configs: Type.Optional(controlNetConfigs),
+  custom_settings: Type.Optional(customSettings)
+}, {
+  $id: 'SessionChange',
+  description: 'What is given takes the place of what was there; what is left out stays.',
+  examples: [{ custom_settings: { preferred_sampler: 'Euler a', default_steps: 30 } }]
+})
+export type SessionChange = Static<typeof SessionChange>
+
+export const SessionAnswer = Type.Object({
+  message: Type.String({ description: 'What was done.', examples: ['LoRA added to session'] }),
+  session: Type.Unsafe<UserSession>({ $ref: 'UserSession#' })
+}, { $id: 'SessionAnswer', description: 'What was done, and the session as it is now.' })
+
+export const StudioMessage = Type.Object({
+  message: Type.String({ description: 'What was done.', examples: ['LoRA removed from session'] })
+}, { $id: 'StudioMessage', description: 'What was done.' })
+
+export const ControlNetConfig = Type.Record(Type.String(), Type.Unknown(), {
+  $id: 'ControlNetConfig',
+  description: 'A ControlNet unit to remember.',
+  examples: [{ model: 'control_v11p_sd15_canny', preprocessor: 'canny', weight: 0.8 }]
+})

@@ -1,0 +1,30 @@
+import type { Redis } from 'ioredis'
+
+// KEYS: the value. ARGV: the text that was read, or ''; the text to write, or '' to remove it.
+const replace = /* lua */ `
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+if ARGV[2] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[2]) end
+return 1
+`
+
+export async function readJson<Value> (redis: Redis, key: string): Promise<Value | null> {
+  const text = await redis.get(key)
+  return text === null ? null : JSON.parse(text) as Value
+}
+
+/**
+ * Changes a value that is kept as JSON, so that two changes at once both hold: where somebody else was quicker,
+ * `change` is asked again about what is there then.
+ * @param change gives the new value, or null to remove it
+ */
+export async function changeJson<Value> (
+  redis: Redis, key: string, change: (value: Value | null) => Value | null
+): Promise<{ readonly before: Value | null, readonly after: Value | null }> {
+  for (;;) {
+    const text = await redis.get(key) ?? ''
+    const before = text === '' ? null : JSON.parse(text) as Value
+    const after = change(before)
+    const next = after === null ? '' : JSON.stringify(after)
+    if (next === text || await redis.eval(replace, 1, key, text, next) === 1) return { before, after }
+  }
+}

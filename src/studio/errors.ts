@@ -1,0 +1,39 @@
+import { ServiceError } from '../errors.ts'
+import { ValidationFailure, type ValidationDetail } from '../simulator/failures.ts'
+import { validationDetail } from './read-fields.ts'
+
+/** What an error looks like to clients of this interface. */
+export interface StudioErrorBody {
+  readonly detail: string | readonly ValidationDetail[]
+}
+
+/** Fields of a submission that have another name in requests of this interface; the first that fits decides. */
+const names: ReadonlyArray<readonly [RegExp, string]> = [
+  [/^checkpoint_name$/, 'checkpoint'],
+  [/^n_iter$/, 'batch_count'],
+  [/^override_settings\.(sd_vae|forge_additional_modules.*)$/, 'vae'],
+  [/^init_images(\.0)?$/, 'image'],
+  [/^alwayson_scripts\.controlnet\.args\.(\d+)\.module$/i, 'controlnet_units.$1.preprocessor'],
+  [/^alwayson_scripts\.controlnet\.args\.(\d+)\.mask_image$/i, 'controlnet_units.$1.mask'],
+  [/^alwayson_scripts\.controlnet\.args/i, 'controlnet_units'],
+  [/^target_server_alias$/, 'server']
+]
+
+/** A field as clients of this interface know it, in dotted form. */
+export function studioField (field: string): string {
+  const renamed = names.find(([pattern]) => pattern.test(field))
+  return renamed === undefined ? field : field.replace(renamed[0], renamed[1])
+}
+
+/**
+ * Status and body for anything that went wrong. Whatever is wrong with a field is told as FastAPI tells it: 422 and a
+ * list of places; everything else is a sentence.
+ */
+export function toStudioError (error: ServiceError | ValidationFailure): { status: number, body: StudioErrorBody } {
+  if (error instanceof ValidationFailure) return { status: 422, body: { detail: error.details } }
+  const { status, code, message, details: { field, nearest } } = error
+  if (field === undefined || (status !== 400 && status !== 422)) return { status, body: { detail: message } }
+  const location = ['body', ...studioField(field).split('.').map(part => /^\d+$/.test(part) ? Number(part) : part)]
+  const ctx = nearest === undefined ? {} : { ctx: { nearest } }
+  return { status: 422, body: { detail: [validationDetail(location, null, { type: code, msg: message, ...ctx })] } }
+}

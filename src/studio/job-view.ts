@@ -1,0 +1,82 @@
+import { isMediaReference } from '../media/types.ts'
+import type { MediaStore } from '../media/store.ts'
+import type { Job, JobImage } from '../jobs/job.ts'
+import { imageList } from '../sdapi/answer.ts'
+import type { StudioJob } from '../../schemas/studio-job.ts'
+import { studioStates, studioTime } from './words.ts'
+
+/** A job as clients of this interface see it. @param position place in line, from 1; null unless it waits */
+export function studioJob (job: Job, position: number | null): StudioJob {
+  return {
+    job_id: job.id,
+    status: studioStates[job.status],
+    progress: progressOf(job),
+    eta_relative: job.status === 'processing' ? job.progress?.etaSeconds ?? null : null,
+    message: messageOf(job, position),
+    created_at: studioTime(job.createdAt),
+    completed_at: job.endedAt === null ? null : studioTime(job.endedAt),
+    position,
+    user_id: job.submission.studio?.user ?? null,
+    type: job.submission.studio?.kind ?? job.submission.mode,
+    prompt: String(job.submission.parameters.prompt ?? ''),
+    image_urls: resultImages(job).map(urlOf)
+  }
+}
+
+/** 0 while it waits, 1 once it is completed, and what was reached where it ended otherwise. */
+function progressOf ({ status, progress }: Pick<Job, 'status' | 'progress'>): number {
+  if (status === 'completed') return 1
+  if (status === 'pending') return 0
+  return Math.min(1, Math.max(0, progress?.fraction ?? 0))
+}
+
+function messageOf (job: Job, position: number | null): string {
+  if (job.status === 'cancelled') return 'cancelled'
+  if (job.status === 'failed') return job.error?.message ?? 'failed'
+  if (job.status === 'completed') return 'Generation completed'
+  if (job.status === 'pending') return position === null ? 'Waiting in line' : `Position in queue: ${position}`
+  const { step = null, steps = null } = job.progress ?? {}
+  return step === null || steps === null ? 'Generating' : `Step ${step} of ${steps}`
+}
+
+/** The pictures that were asked for, without maps and contact sheets. */
+export function resultImages (job: Pick<Job, 'result'>): JobImage[] {
+  return (job.result?.images ?? []).filter(({ role }) => role === 'image')
+}
+
+export const urlOf = ({ name }: Pick<JobImage, 'name'>): string => `/outputs/${name}`
+
+/** How images are given: as base64, or as addresses on this service. */
+export type ImageFormat = 'base64' | 'url'
+
+/**
+ * What an ended job made, as JSON in pieces, none of whose images is ever whole in memory. Jobs that failed have no
+ * images.
+ */
+export async function * studioResult (media: MediaStore, job: Job, format: ImageFormat): AsyncGenerator<string> {
+  const isDone = job.status === 'completed'
+  const images = isDone ? resultImages(job) : []
+  const extra = isDone ? (job.result?.images ?? []).filter(({ role }) => role !== 'image') : []
+  yield `{"job_id":${JSON.stringify(job.id)},"status":"${isDone ? 'completed' : 'failed'}","images":`
+  yield * listOf(media, images, format)
+  yield ',"extra_images":'
+  yield * listOf(media, extra, format)
+  const rest = {
+    info: job.result?.info ?? {},
+    parameters: shownParameters(job.submission.parameters),
+    error: isDone ? null : messageOf(job, null),
+    warnings: [...job.submission.warnings, ...job.result?.warnings ?? []]
+  }
+  yield `,${JSON.stringify(rest).slice(1)}`
+}
+
+async function * listOf (media: MediaStore, images: readonly JobImage[], format: ImageFormat): AsyncGenerator<string> {
+  if (format === 'url') yield JSON.stringify(images.map(urlOf))
+  else yield * imageList(media, images)
+}
+
+/** Pictures are left out, as A1111 leaves them out of its echo. */
+export function shownParameters (parameters: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return JSON.parse(JSON.stringify(parameters, (_name, value: unknown) =>
+    isMediaReference(value) ? null : value)) as Record<string, unknown>
+}

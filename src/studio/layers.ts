@@ -1,0 +1,62 @@
+import { isRecord } from '../a1111/field-values.ts'
+
+type Fields = Readonly<Record<string, unknown>>
+
+/** What each layer calls differently from the requests. */
+const otherNames: Readonly<Record<string, string>> = {
+  sampler: 'sampler_name',
+  cfg: 'cfg_scale',
+  model: 'checkpoint',
+  negative: 'negative_prompt',
+  upscaler: 'hr_upscaler',
+  denoising: 'denoising_strength'
+}
+/** Objects of which every layer may say a part. */
+const merged = new Set(['override_settings', 'alwayson_scripts'])
+
+/**
+ * Lays what a client says over what it has stored: fields that it leaves out, or gives as null, come from the next
+ * layer that has them.
+ * @param layers the request first, then its preset, then the user's own settings
+ */
+export function laidOver (...layers: readonly Fields[]): Record<string, unknown> {
+  const result: Record<string, unknown> = {}
+  for (const layer of layers) {
+    for (const [name, value] of Object.entries(layer)) {
+      const above = result[name]
+      if (above === undefined || above === null) result[name] = value
+      else if (merged.has(name) && isRecord(above) && isRecord(value)) result[name] = withDefaults(above, value)
+    }
+  }
+  return result
+}
+
+/** Keys of scripts are titles, which a server finds in any case. */
+function withDefaults (above: Fields, below: Fields): Fields {
+  const present = new Set(Object.keys(above).map(name => name.toLowerCase()))
+  const further = Object.entries(below).filter(([name]) => !present.has(name.toLowerCase()))
+  return { ...Object.fromEntries(further), ...above }
+}
+
+export interface StoredDefaults {
+  readonly fields: Fields
+  /** Names that mean nothing to any request. */
+  readonly unknown: readonly string[]
+}
+
+/**
+ * What a user has stored, as fields of a request: `default_steps` and `preferred_sampler` stand for `steps` and
+ * `sampler_name`.
+ * @param known names of all fields of requests
+ */
+export function asDefaults (stored: Fields, known: ReadonlySet<string>): StoredDefaults {
+  const fields: Record<string, unknown> = {}
+  const unknown: string[] = []
+  for (const [given, value] of Object.entries(stored)) {
+    const plain = given.replace(/^(default|preferred)_/, '')
+    const name = known.has(given) ? given : otherNames[plain] ?? plain
+    if (known.has(name)) fields[name] ??= value
+    else unknown.push(given)
+  }
+  return { fields, unknown }
+}

@@ -1,0 +1,97 @@
+import type { Redis } from 'ioredis'
+import type { Config } from '../config/settings.ts'
+import { ServiceError } from '../errors.ts'
+import type { Keys } from '../redis/keys.ts'
+import { userKey, type StudioUser } from './owner.ts'
+
+/** What the owner of an application allows its users. */
+export interface UserRules {
+  /** Pixels of one picture as it is first drawn. */
+  readonly mostPixels: number
+  /**
+   * Takes places for jobs that are about to be submitted.
+   * @throws ServiceError 429 `user_jobs_limit` or `user_cooldown`
+   */
+  enter (user: StudioUser, jobIds: readonly string[]): Promise<void>
+  /** Gives back the places of jobs that were not submitted after all. */
+  leave (user: StudioUser, jobIds: readonly string[]): Promise<void>
+  /** @throws ServiceError `blocked_word` naming the field */
+  checkWords (texts: Readonly<Record<string, string>>): void
+}
+
+export type UserRuleSettings = Pick<Config,
+  'STUDIO_JOBS_PER_USER' | 'STUDIO_COOLDOWN_SECONDS' | 'STUDIO_EXEMPT_USERS' | 'STUDIO_MAX_MEGAPIXELS' | 'STUDIO_BLOCKED_WORDS'>
+
+/** A place whose job is not there after this time is free again, in milliseconds: its submission has failed. */
+const placeWithin = 60_000
+
+// KEYS: begin of all keys, the user's places. ARGV: now, jobs at once or 0, cooldown in ms, how long a place is kept
+// without its job, then ids. Places are scored by the moment they were taken. Answers how many are taken, and the
+// milliseconds to wait.
+const enter = /* lua */ `
+local now, most, cooldown, within = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local taken, lastEnd = 0, tonumber(redis.call('GET', KEYS[2] .. ':ended') or 0)
+local places = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')
+for i = 1, #places, 2 do
+  local job = redis.call('HMGET', KEYS[1] .. 'job:' .. places[i], 'status', 'ended')
+  local waits = not job[1] and now - tonumber(places[i + 1]) < within
+  if waits or job[1] == 'pending' or job[1] == 'processing' then
+    taken = taken + 1
+  else
+    redis.call('ZREM', KEYS[2], places[i])
+    local ended = tonumber(job[2] or 0)
+    if ended and ended > lastEnd then lastEnd = ended end
+  end
+end
+if cooldown > 0 and lastEnd > 0 and lastEnd + cooldown > now then
+  redis.call('SET', KEYS[2] .. ':ended', lastEnd, 'PX', cooldown)
+end
+if most > 0 and taken + #ARGV - 4 > most then return { taken, 0 } end
+if cooldown > 0 and taken == 0 and lastEnd + cooldown > now then return { 0, lastEnd + cooldown - now } end
+for i = 5, #ARGV do redis.call('ZADD', KEYS[2], now, ARGV[i]) end
+return { -1, 0 }
+`
+
+export function createUserRules (redis: Redis, keys: Keys, settings: UserRuleSettings): UserRules {
+  const {
+    STUDIO_JOBS_PER_USER: most, STUDIO_COOLDOWN_SECONDS: cooldown, STUDIO_EXEMPT_USERS: exempt,
+    STUDIO_MAX_MEGAPIXELS: megapixels, STUDIO_BLOCKED_WORDS: blocked
+  } = settings
+  const free = new Set(exempt)
+  const isFree = (user: StudioUser) => (most === 0 && cooldown === 0) || free.has(user.id)
+  const placesKey = (user: StudioUser) => userKey(keys, user, 'places')
+  const blockedWords = blocked.map(word => ({ word, pattern: wordPattern(word) }))
+
+  return {
+    mostPixels: megapixels * 1_000_000,
+    async enter (user, jobIds) {
+      if (isFree(user)) return
+      const [taken = 0, wait = 0] = await redis.eval(enter, 2, keys.key(''), placesKey(user),
+        Date.now(), most, cooldown * 1000, placeWithin, ...jobIds) as number[]
+      if (wait > 0) {
+        const seconds = Math.ceil(wait / 1000)
+        throw new ServiceError('user_cooldown', `Please wait ${seconds} s before the next generation.`, { retry_after: seconds })
+      }
+      if (taken >= 0) {
+        throw new ServiceError('user_jobs_limit', `This user has ${taken} generations under way and may have ${most} at ` +
+          'a time; wait for one of them to finish, or cancel it.', { active: taken, limit: most })
+      }
+    },
+    async leave (user, jobIds) {
+      if (!isFree(user)) await redis.zrem(placesKey(user), ...jobIds)
+    },
+    checkWords (texts) {
+      for (const [field, text] of Object.entries(texts)) {
+        const plain = text.normalize('NFKC')
+        const found = blockedWords.find(({ pattern }) => pattern.test(plain))
+        if (found !== undefined) throw new ServiceError('blocked_word', `${field} must not contain "${found.word}".`, { field })
+      }
+    }
+  }
+}
+
+/** The word as a word of its own, in any case; blanks in it stand for any that separate. */
+function wordPattern (word: string): RegExp {
+  const literal = word.normalize('NFKC').trim().replace(/[.*+?^${}()|[\]\\/]/g, '\\$&').replace(/\s+/g, '[\\s_-]+')
+  return new RegExp(`(?<![\\p{L}\\p{N}])${literal}(?![\\p{L}\\p{N}])`, 'iu')
+}

@@ -1,0 +1,41 @@
+import type { House } from '../house.ts'
+import { removeJob } from '../jobs/remove.ts'
+import type { Submitter } from '../jobs/submit.ts'
+import { imageLimits } from '../media/images.ts'
+import { createGenerations, type Generations } from './generate.ts'
+import { createHistory, type History } from './history.ts'
+import { createKeptImages, type KeptImages } from './kept-images.ts'
+import { createPictures, type Pictures } from './pictures.ts'
+import { createUserRules, type UserRules } from './rules.ts'
+import { createStudioSessions, type Sessions } from './sessions.ts'
+
+/** What stands behind the routes for bots and phones. */
+export interface Studio {
+  readonly house: House
+  readonly sessions: Sessions
+  readonly history: History
+  readonly rules: UserRules
+  readonly pictures: Pictures
+  readonly keptImages: KeptImages
+  readonly generations: Generations
+  readonly removeJob: (jobId: string) => Promise<void>
+}
+
+export function createStudio (house: House, submitter: Submitter): Studio {
+  const { redis, keys, store, media, inputs, uploadTexts: texts, config } = house
+  const keptImages = createKeptImages(inputs, texts)
+  const sessions = createStudioSessions({ redis, keys, images: keptImages })
+  const history = createHistory(redis, keys, store)
+  const rules = createUserRules(redis, keys, config)
+  const pictures = createPictures({ media, texts, limits: imageLimits(config) })
+  return {
+    house,
+    sessions,
+    history,
+    rules,
+    pictures,
+    keptImages,
+    generations: createGenerations({ house, submitter, sessions, history, rules, pictures }),
+    removeJob: async jobId => { await removeJob(jobId, { store, media, inputs }) }
+  }
+}

@@ -1,0 +1,144 @@
+import t from 'tap'
+import { small, startStudio } from './studio.ts'
+
+const studio = await startStudio(t)
+
+t.test('a picture from words: a job at once, then its progress, then the picture', async t => {
+  const { status, body } = await studio.request('POST', '/generate/txt2img', { ...small, batch_count: 2 })
+  t.equal(status, 200)
+  t.match(body, {
+    job_id: /^[0-9a-f-]{36}$/, status: 'queued', message: 'Generation queued successfully', estimated_time: null, seed: 7
+  })
+  const early = await studio.request('GET', `/jobs/${String(body.job_id)}`)
+  t.equal(typeof early.body.progress, 'number', 'progress is never null')
+  const job = await studio.ended(body.job_id)
+  t.match(job, {
+    job_id: body.job_id,
+    status: 'completed',
+    progress: 1,
+    eta_relative: null,
+    message: String,
+    created_at: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}$/,
+    completed_at: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}$/,
+    user_id: 'ann'
+  })
+  const result = await studio.request('GET', `/jobs/${String(body.job_id)}/result`)
+  t.equal(result.status, 200)
+  const images = result.body.images as string[]
+  t.equal(images.length, 2, 'batch_count makes batches')
+  t.ok(images.every(image => image.startsWith('iVBORw0KGgo')), 'base64 without a prefix')
+  t.match(result.body, { job_id: body.job_id, status: 'completed', info: { all_seeds: [7, 8] }, parameters: { prompt: 'a lighthouse', steps: 2 }, error: null })
+})
+
+const usual = {
+  prompt: 'a lighthouse',
+  negative_prompt: '',
+  sampler_name: 'DPM++ 2M',
+  scheduler: 'Karras',
+  steps: 2,
+  cfg_scale: 7,
+  width: 64,
+  height: 64,
+  n_iter: 1,
+  batch_size: 1,
+  seed: 7
+}
+
+t.test('what the server is asked for a picture from words', async t => {
+  const plain = await studio.generate('/generate/txt2img', small)
+  t.equal(plain.path, '/sdapi/v1/txt2img')
+  t.same(plain.asked, usual)
+  const { asked } = await studio.generate('/generate/txt2img', {
+    ...small,
+    checkpoint: 'anime-pastel',
+    vae: 'Automatic',
+    sampler_name: 'Euler a',
+    batch_size: '2',
+    enable_hr: 'yes',
+    hr_upscaler: 'R-ESRGAN 4x+',
+    denoising_strength: 0.5,
+    clip_skip: 2,
+    a_field_of_the_future: 1
+  })
+  t.match(asked, {
+    sampler_name: 'Euler a',
+    batch_size: 2,
+    enable_hr: true,
+    hr_scale: 2,
+    hr_second_pass_steps: 0,
+    hr_upscaler: 'R-ESRGAN 4x+',
+    denoising_strength: 0.5,
+    override_settings: { sd_model_checkpoint: /^anime-pastel/, sd_vae: 'Automatic', CLIP_stop_at_last_layers: 2 },
+    override_settings_restore_afterwards: true
+  })
+  t.notOk('scheduler' in asked)
+})
+
+t.test('the LoRAs of a session go into the prompt in their order, and the prompt goes first', async t => {
+  const add = async (filename: string, weight: unknown) =>
+    await studio.request('POST', '/sessions/lena/loras', { filename, weight })
+  t.match((await add('film-grain.safetensors', 0.8)).body, {
+    message: 'LoRA added to session',
+    session: { user_id: 'lena', active_loras: { 'film-grain.safetensors': 0.8 }, controlnet_configs: [], custom_settings: {} }
+  })
+  await add('add-detail', 1)
+  await add('FILM-GRAIN', 0.5)
+  await add('not-at-any-server.safetensors', 1)
+  const { asked, answer } = await studio.generate('/generate/txt2img', { ...small, user_id: 'lena' })
+  t.equal(asked.prompt, 'a lighthouse <lora:film-grain:0.5> <lora:add-detail:1.0>')
+  t.match(answer.warnings, [{ code: 'session_lora_left_out', message: /not-at-any-server/ }])
+  const own = await studio.generate('/generate/txt2img', {
+    ...small, user_id: 'lena', prompt: 'a lighthouse <lora:add-detail:0.3>', loras: { 'watercolor-style.safetensors': 1.2 }
+  })
+  t.equal(own.asked.prompt, 'a lighthouse <lora:add-detail:0.3> <lora:film-grain:0.5> <lora:watercolor-style:1.2>')
+
+  t.same((await studio.request('DELETE', '/sessions/lena/loras/film-grain.safetensors')).body, { message: 'LoRA removed from session' })
+  const gone = await studio.request('DELETE', '/sessions/lena/loras/film-grain.safetensors')
+  t.same([gone.status, gone.body], [404, { detail: 'LoRA not found in session' }])
+  t.same((await studio.request('DELETE', '/sessions/lena/loras')).body, { message: 'All LoRAs cleared from session' })
+  t.same((await studio.request('GET', '/sessions/lena')).body.active_loras, {})
+  for (const [weight, type] of [[undefined, 'missing'], [2.5, 'less_than_equal'], ['x', 'float_parsing']] as const) {
+    const refused = await add('film-grain', weight)
+    t.equal(refused.status, 422)
+    t.match(refused.body.detail, [{ type, loc: ['body', 'weight'] }])
+  }
+})
+
+t.test('custom settings are defaults: they fill what a request leaves out and nothing else', async t => {
+  await studio.request('PATCH', '/sessions/dora', {
+    custom_settings: { preferred_sampler: 'Euler a', default_steps: 3, cfg_scale: 5, mood: 'calm' }
+  })
+  const { asked, answer } = await studio.generate('/generate/txt2img', {
+    user_id: 'dora', prompt: 'a lighthouse', width: 64, height: 64, cfg_scale: 9, checkpoint: null
+  })
+  t.match(asked, { sampler_name: 'Euler a', steps: 3, cfg_scale: 9 })
+  t.match(answer.warnings, [{ code: 'unknown_settings_ignored', message: /mood/ }])
+})
+
+t.test('whatever is wrong is told as FastAPI tells it', async t => {
+  const refused = async (body: unknown) => {
+    const answer = await studio.request('POST', '/generate/txt2img', body)
+    t.equal(answer.status, 422, JSON.stringify(answer.body))
+    return answer.body.detail as Array<{ type: string, loc: unknown[], msg: string }>
+  }
+  const places = async (body: unknown) => (await refused(body)).map(({ type, loc }) => [type, loc.join('.')])
+  t.same(await places({}), [['missing', 'body.user_id'], ['missing', 'body.prompt']])
+  t.same(await places({ ...small, steps: 151, cfg_scale: 0, width: 20.5, negative_prompt: null }), [
+    ['string_type', 'body.negative_prompt'], ['less_than_equal', 'body.steps'], ['greater_than_equal', 'body.cfg_scale'],
+    ['int_from_float', 'body.width']
+  ])
+  t.same(await places([1]), [['model_attributes_type', 'body']])
+  t.match(await refused('{"user_id": "ann", }'), [{ type: 'json_invalid', loc: ['body', 19], msg: 'JSON decode error' }])
+  t.match(await refused({ ...small, checkpoint: 'anime-pastle' }), [
+    { type: 'checkpoint_not_found', loc: ['body', 'checkpoint'], msg: /no checkpoint/, ctx: { nearest: [/anime-pastel/] } }
+  ])
+  for (const [method, path, status, detail] of [
+    ['GET', '/jobs/nothing', 404, 'Job not found'],
+    ['GET', '/jobs/nothing/result', 404, 'Job result not available'],
+    ['POST', '/generate/nothing', 404, 'Not Found'],
+    ['GET', '/generate/txt2img', 405, 'Method Not Allowed']
+  ] as const) {
+    const { status: given, body } = await studio.request(method, path)
+    t.same([given, body], [status, { detail }], `${method} ${path}`)
+  }
+})

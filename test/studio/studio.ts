@@ -1,0 +1,58 @@
+import type { Test } from 'tap'
+import { startSimulator, type SimulatorOptions } from '../../src/simulator/simulator.ts'
+import { onNotices, startService, type JsonBody, type Service, type ServiceOptions } from '../helper.ts'
+import { startRecorder, type Recorder } from './recorder.ts'
+
+/** The service with one server whose requests are recorded. */
+export interface StudioService extends Service {
+  readonly recorder: Recorder
+  /** Submits and waits for the end; gives the job and what the server was asked. */
+  generate (path: string, body: unknown): Promise<Generated>
+  /** The studio's view of a job once it has ended. */
+  ended (jobId: unknown): Promise<JsonBody>
+}
+
+export interface Generated {
+  readonly answer: JsonBody
+  readonly job: JsonBody
+  /** What the server was asked, without what every request of the service has. */
+  readonly asked: JsonBody
+  /** Where it was asked. */
+  readonly path: string
+}
+
+const fast = { stepMilliseconds: 1, loadMilliseconds: 0 }
+
+export async function startStudio (
+  t: Test, options: { readonly simulator?: SimulatorOptions, readonly settings?: ServiceOptions['settings'] } = {}
+): Promise<StudioService> {
+  const simulator = await startSimulator({ ...fast, ...options.simulator })
+  t.teardown(simulator.close)
+  const recorder = await startRecorder(t, simulator.url)
+  const service = await startService(t, { servers: { Main: recorder.url }, settings: options.settings ?? {} })
+
+  async function ended (jobId: unknown): Promise<JsonBody> {
+    return await onNotices(service.house, async () => {
+      const { body } = await service.request('GET', `/jobs/${String(jobId)}`)
+      return body.status === 'completed' || body.status === 'failed' ? body : undefined
+    })
+  }
+
+  return {
+    ...service,
+    recorder,
+    ended,
+    async generate (path, body) {
+      const before = recorder.generations.length
+      const { status, body: answer } = await service.request('POST', path, body)
+      if (status !== 200) throw new Error(`not accepted: ${status} ${JSON.stringify(answer)}`)
+      const job = await ended(answer.job_id)
+      const { path: where = '', body: asked = {} } = recorder.generations[before] ?? {}
+      const { force_task_id: _task, send_images: _send, save_images: _save, ...rest } = asked
+      return { answer, job, asked: rest, path: where }
+    }
+  }
+}
+
+/** Few steps of a small picture. */
+export const small = { user_id: 'ann', prompt: 'a lighthouse', steps: 2, width: 64, height: 64, seed: 7 } as const
