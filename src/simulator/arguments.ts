@@ -17,6 +17,7 @@ A server that behaves like AUTOMATIC1111 1.10.1 without needing a graphics card.
   --auth USER:PASSWORD    ask for this under /sdapi/v1, as --api-auth does
   --no-internal-progress  leave out /internal/*, as --nowebui does
   --no-controlnet         without the ControlNet extension
+  --no-regional-prompter  without the extension Regional Prompter
   --fault-seed NUMBER     seed of everything that happens by chance (1)
   --help                  show this text
 
@@ -43,6 +44,7 @@ export function parseSimulatorArguments (argv: readonly string[]): SimulatorArgu
       auth: { type: 'string' },
       'no-internal-progress': { type: 'boolean' },
       'no-controlnet': { type: 'boolean' },
+      'no-regional-prompter': { type: 'boolean' },
       'fault-seed': { type: 'string' },
       help: { type: 'boolean', short: 'h' }
     }
@@ -58,6 +60,7 @@ export function parseSimulatorArguments (argv: readonly string[]): SimulatorArgu
     auth: readAuth(values.auth),
     internalProgress: values['no-internal-progress'] !== true,
     controlNet: values['no-controlnet'] !== true,
+    regionalPrompter: values['no-regional-prompter'] !== true,
     faultSeed: readNumber('fault-seed', values['fault-seed'], { least: 0, unit: 1 })
   }
   return values.help === true ? { ...options, help: true } : options

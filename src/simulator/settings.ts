@@ -30,6 +30,8 @@ export interface SimulatorOptions {
   readonly threads?: number | undefined
   /** Whether the ControlNet extension is installed. True by default. */
   readonly controlNet?: boolean | undefined
+  /** Whether the extension Regional Prompter is installed. True by default. */
+  readonly regionalPrompter?: boolean | undefined
 }
 
 /** The options with every default filled in. */
@@ -48,6 +50,7 @@ export interface SimulatorSettings {
   readonly noise: boolean
   readonly threads: number
   readonly controlNet: boolean
+  readonly regionalPrompter: boolean
 }
 
 const defaultCheckpoints = [
@@ -73,6 +76,7 @@ export function resolveSettings (options: SimulatorOptions): SimulatorSettings {
     faults: options.faults ?? [],
     noise: options.noise ?? false,
     threads: options.threads ?? 40,
-    controlNet: options.controlNet ?? true
+    controlNet: options.controlNet ?? true,
+    regionalPrompter: options.regionalPrompter ?? true
   }
 }

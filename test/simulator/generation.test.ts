@@ -170,7 +170,7 @@ t.test('an infotext fills what the request left open, and ControlNet appends its
   })
   const [image] = reply.json.images as [string]
   const controlled = await bench.txt2img({
-    alwayson_scripts: { ControlNet: { args: [{ enabled: true, module: 'canny', model: 'x', image }, { enabled: false, image }] } }
+    alwayson_scripts: { ControlNet: { args: [{ enabled: true, module: 'canny', model: 'canny', image }, { enabled: false, image }] } }
   })
   t.equal(imagesOf(controlled).length, 2)
   t.match(infoOf(controlled).extra_generation_params, { 'ControlNet 0': /Module: canny/ })

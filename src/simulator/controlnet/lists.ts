@@ -1,9 +1,18 @@
+import type { Flavor } from '../settings.ts'
+
 interface Slider { readonly name: string, readonly value: number, readonly min: number, readonly max: number }
 
 /** A preprocessor. */
 export interface Module {
+  /** As requests may name it at A1111's extension only. */
   readonly name: string
+  /** As the user interfaces show it; at Forge the only name. */
+  readonly label: string
+  /** Works without a model. */
   readonly modelFree: boolean
+  /** Makes a picture of its own out of the control image. */
+  readonly makesMap: boolean
+  readonly needsMask: boolean
   readonly sliders: readonly Slider[]
   /** Control types that offer it besides All. */
   readonly types: readonly string[]
@@ -11,34 +20,77 @@ export interface Module {
 
 const resolution: Slider = { name: 'Resolution', value: 512, min: 64, max: 2048 }
 
-function module (name: string, types: readonly string[], sliders: readonly Slider[] = [resolution]): Module {
-  return { name, modelFree: name.startsWith('reference'), sliders, types }
+function slider (name: string, value: number, min: number, max: number): Slider {
+  return { name, value, min, max }
 }
 
-function threshold (name: string, value: number): Slider {
-  return { name, value, min: 1, max: 255 }
+function module (
+  name: string, types: readonly string[],
+  more: { readonly label?: string, readonly sliders?: readonly Slider[] } = {}
+): Module {
+  const { label = name, sliders = [resolution] } = more
+  return {
+    name,
+    label,
+    modelFree: name.startsWith('reference'),
+    makesMap: !/^(ip-adapter|clip)/.test(name),
+    needsMask: name.startsWith('inpaint'),
+    sliders,
+    types
+  }
 }
 
 /** A choice of preprocessors, one or more for each common control type. */
-export const modules: readonly Module[] = [
-  module('none', [], []),
-  module('canny', ['Canny'], [resolution, threshold('Low Threshold', 100), threshold('High Threshold', 200)]),
-  module('depth_midas', ['Depth']),
+const a1111Modules: readonly Module[] = [
+  module('none', [], { sliders: [] }),
+  module('canny', ['Canny'], {
+    sliders: [resolution, slider('Low Threshold', 100, 1, 255), slider('High Threshold', 200, 1, 255)]
+  }),
+  module('depth', ['Depth'], { label: 'depth_midas' }),
+  module('depth_leres', ['Depth'], {
+    sliders: [resolution, slider('Remove Near %', 0, 0, 100), slider('Remove Background %', 0, 0, 100)]
+  }),
   module('depth_zoe', ['Depth']),
-  module('lineart_realistic', ['Lineart']),
+  module('invert', ['Lineart'], { label: 'invert (from white bg & black line)', sliders: [] }),
+  module('lineart', ['Lineart'], { label: 'lineart_realistic' }),
   module('lineart_anime', ['Lineart']),
-  module('mlsd', ['MLSD'], [resolution]),
+  module('lineart_standard', ['Lineart'], { label: 'lineart_standard (from white bg & black line)' }),
+  module('mlsd', ['MLSD'], {
+    sliders: [resolution, slider('Value Threshold', 0.1, 0.01, 2), slider('Distance Threshold', 0.1, 0.01, 20)]
+  }),
   module('normal_bae', ['NormalMap']),
   module('openpose', ['OpenPose']),
   module('openpose_full', ['OpenPose']),
-  module('scribble_pidinet', ['Scribble']),
-  module('seg_ofade20k', ['Segmentation']),
-  module('softedge_pidinet', ['SoftEdge']),
-  module('tile_resample', ['Tile'], [{ name: 'Down Sampling Rate', value: 1, min: 1, max: 8 }]),
-  module('inpaint_only', ['Inpaint'], []),
-  module('reference_only', ['Reference'], [{ name: 'Style Fidelity', value: 0.5, min: 0, max: 1 }]),
-  module('ip-adapter-auto', ['IP-Adapter'], [])
+  module('pidinet', ['SoftEdge'], { label: 'softedge_pidinet' }),
+  module('pidinet_scribble', ['Scribble'], { label: 'scribble_pidinet' }),
+  module('scribble_xdog', ['Scribble'], { sliders: [resolution, slider('XDoG Threshold', 32, 1, 64)] }),
+  module('oneformer_ade20k', ['Segmentation'], { label: 'seg_ofade20k' }),
+  module('threshold', ['T2I-Adapter'], { sliders: [resolution, slider('Binarization Threshold', 127, 0, 255)] }),
+  module('tile_resample', ['Tile'], { sliders: [slider('Down Sampling Rate', 1, 1, 8)] }),
+  module('inpaint_only', ['Inpaint'], { sliders: [] }),
+  module('inpaint', ['Inpaint'], { label: 'inpaint_global_harmonious', sliders: [] }),
+  module('reference_only', ['Reference'], { sliders: [slider('Style Fidelity', 0.5, 0, 1)] }),
+  module('ip-adapter-auto', ['IP-Adapter'], { sliders: [] })
 ]
+
+/** Forge's own words for a few of them, and none of A1111's names. */
+const forgeLabels: Readonly<Record<string, string>> = { none: 'None', normal_bae: 'normalbae' }
+
+const forgeModules: readonly Module[] = a1111Modules
+  .filter(({ name }) => name !== 'ip-adapter-auto')
+  .map(module => {
+    const label = forgeLabels[module.name] ?? module.label
+    return { ...module, name: label, label }
+  })
+
+export function modulesOf (flavor: Flavor): readonly Module[] {
+  return flavor === 'forge' ? forgeModules : a1111Modules
+}
+
+/** A preprocessor as a request names it; undefined where the extension does not know it. */
+export function findModule (flavor: Flavor, wanted: string): Module | undefined {
+  return modulesOf(flavor).find(({ name, label }) => name === wanted || label === wanted)
+}
 
 /** Preprocessors that the detect route refuses. */
 export const unsupportedModules: readonly string[] = [
@@ -52,19 +104,22 @@ export const models: readonly string[] = [
   'control_v11p_sd15_lineart [43d4be0d]',
   'control_v11p_sd15_openpose [cab727d4]',
   'control_v11p_sd15_scribble [d4ba51ff]',
+  'control_v11p_sd15_inpaint [ebff9138]',
   'control_v11f1e_sd15_tile [a371b31b]'
 ]
 
 /** The answer of GET /controlnet/control_types: for each type what fits it and what is picked first. */
-export function controlTypes (): Record<string, unknown> {
+export function controlTypes (flavor: Flavor): Record<string, unknown> {
+  const [nothing, ...modules] = modulesOf(flavor)
   const types = ['All', ...new Set(modules.flatMap(one => one.types))]
   return Object.fromEntries(types.map(type => {
-    const fitting = modules.filter(one => type === 'All' || one.name === 'none' || one.types.includes(type))
+    const fitting = modules.filter(one => type === 'All' || one.types.includes(type))
     const fittingModels = models.filter(model => type === 'All' || model.includes(type.toLowerCase()))
+    const none = nothing?.label ?? 'none'
     return [type, {
-      module_list: fitting.map(one => one.name),
+      module_list: [none, ...fitting.map(one => one.label)],
       model_list: ['None', ...fittingModels],
-      default_option: type === 'All' ? 'none' : fitting[1]?.name ?? 'none',
+      default_option: type === 'All' ? none : fitting[0]?.label ?? none,
       default_model: type === 'All' ? 'None' : fittingModels[0] ?? 'None'
     }]
   }))

@@ -1,66 +1,122 @@
-import type { GenerationRequest } from '../generation/request.ts'
+import type { StruckFaults } from '../faults/faults.ts'
+import { HttpException } from '../failures.ts'
 import type { Plan } from '../generation/plan.ts'
+import type { GenerationRequest } from '../generation/request.ts'
 import { decodeImage, readBase64 } from '../images/decode.ts'
-import type { Picture } from '../images/pixels.ts'
+import { resizePicture, type Picture } from '../images/pixels.ts'
 import type { ServerProcess } from '../server-process.ts'
-import { detectEdges } from './detect.ts'
+import type { Flavor } from '../settings.ts'
+import { drawMap } from './detect.ts'
+import { findModule, models, type Module } from './lists.ts'
+import { isObject, readA1111Unit, readForgeUnit, type Unit } from './read-unit.ts'
 
-/** The part of a ControlNet unit that changes what comes out. */
-interface Unit {
-  readonly image: string | null
-  readonly module: string
-  readonly model: string
+/** What the extension makes of one generation. */
+export interface ControlNet {
+  /** What it writes into the infotext: one entry for each unit, before it loads anything. */
+  readonly extraParameters: Readonly<Record<string, string>>
+  /** What it appends behind the images: a map for each unit, two with hires fix; none where it failed. */
+  readonly maps: readonly Picture[]
+  /** The picture under control, whose lines show through; as it is where nothing controls. */
+  apply (picture: Picture): Picture
+}
+
+/** Units beyond this many are cut off: the option control_net_unit_count. */
+export const unitCount = 3
+
+/** How strongly a unit of weight 1 shows. */
+const strength = 0.4
+
+/**
+ * Runs the extension over a request. A unit that A1111's extension cannot parse fails the request; whatever goes wrong
+ * later, and everything at Forge, is only written to the console, and the picture comes out without any control.
+ * @throws PythonError
+ */
+export async function runControlNet (
+  { machine }: ServerProcess, request: GenerationRequest,
+  { plan, faults }: { readonly plan: Plan, readonly faults: StruckFaults }
+): Promise<ControlNet> {
+  const { flavor, controlNet } = machine.settings
+  const units = controlNet ? readUnits(request, flavor) : []
+  const extraParameters = Object.fromEntries(units.map((unit, index) => [
+    `ControlNet ${index}`, `Module: ${unit.module}, Model: ${unit.model}, Weight: ${unit.weight}`
+  ]))
+  const loaded = faults.has('script-error') ? null : await loadUnits(units, request, flavor)
+  if (loaded === null) return { extraParameters, maps: [], apply: picture => picture }
+  const sizes = [
+    { width: plan.imageWidth, height: plan.imageHeight },
+    ...plan.hires === null ? [] : [{ width: plan.hires.width, height: plan.hires.height }]
+  ]
+  return {
+    extraParameters,
+    maps: sizes.flatMap(size => loaded.filter(({ isShown }) => isShown).map(({ map }) => resizePicture(map, size))),
+    apply: picture => loaded.reduce((drawn, { map, weight }) => showThrough(drawn, map, weight * strength), picture)
+  }
+}
+
+/** In either spelling of the title that the extension accepts. */
+function readUnits (request: GenerationRequest, flavor: Flavor): Unit[] {
+  const entry = Object.entries(request.alwayson_scripts).find(([title]) => title.toLowerCase() === 'controlnet')
+  const args: unknown = isObject(entry?.[1]) ? entry[1].args : []
+  const read = flavor === 'forge' ? readForgeUnit : readA1111Unit
+  return (Array.isArray(args) ? args.slice(0, unitCount) : []).flatMap((unit: unknown) =>
+    isObject(unit) ? read(unit) ?? [] : [])
+}
+
+interface LoadedUnit {
+  readonly map: Picture
+  readonly isShown: boolean
   readonly weight: number
 }
 
-/** The enabled units of a request, in either of the two spellings that the extension accepts. */
-function readUnits (request: GenerationRequest): Unit[] {
-  const entry = Object.entries(request.alwayson_scripts).find(([title]) => title.toLowerCase() === 'controlnet')
-  const settings = entry?.[1]
-  const units: unknown = typeof settings === 'object' && settings !== null && 'args' in settings ? settings.args : []
-  if (!Array.isArray(units)) return []
-  return units.flatMap((unit: unknown) => {
-    if (typeof unit !== 'object' || unit === null) return []
-    const given: Readonly<Record<string, unknown>> = { ...unit }
-    if (given.enabled === false) return []
-    return [{
-      image: readImage(given.image ?? given.input_image),
-      module: typeof given.module === 'string' ? given.module : 'none',
-      model: typeof given.model === 'string' ? given.model : 'None',
-      weight: typeof given.weight === 'number' ? given.weight : 1
-    }]
-  })
-}
-
-function readImage (image: unknown): string | null {
-  if (typeof image === 'string') return image
-  if (typeof image === 'object' && image !== null && 'image' in image) return readImage(image.image)
-  return null
-}
-
-/** What the extension writes into the infotext, one entry for each unit. */
-export function describeControlUnits (request: GenerationRequest): Record<string, string> {
-  return Object.fromEntries(readUnits(request).map((unit, index) => [
-    `ControlNet ${index}`, `Module: ${unit.module}, Model: ${unit.model}, Weight: ${unit.weight}`
-  ]))
-}
-
-/** The detect maps that the extension appends behind the images, one for each unit that has a preprocessor. */
-export async function drawControlMaps (
-  server: ServerProcess, request: GenerationRequest, plan: Plan
-): Promise<Picture[]> {
-  if (!server.machine.settings.controlNet) return []
-  const maps: Picture[] = []
-  for (const unit of readUnits(request)) {
+/** All units, or null where one of them cannot be used: the extension gives up at the first. */
+async function loadUnits (
+  units: readonly Unit[], request: GenerationRequest, flavor: Flavor
+): Promise<LoadedUnit[] | null> {
+  const loaded: LoadedUnit[] = []
+  for (const unit of units) {
+    const module = findModule(flavor, unit.module)
     const source = unit.image ?? firstImage(request)
-    if (source === null || unit.module.toLowerCase() === 'none') continue
-    const picture = await decodeImage(readBase64(source), { width: plan.imageWidth, height: plan.imageHeight })
-    maps.push(detectEdges(picture))
+    if (module === undefined || source === null || !hasModel(unit, module, flavor)) return null
+    const picture = await decoded(source)
+    const mask = unit.mask === null ? null : await decoded(unit.mask)
+    if (picture === null || (unit.mask !== null && mask === null)) return null
+    const isMaskFitting = mask === null || flavor === 'forge' ||
+      (mask.width === picture.width && mask.height === picture.height)
+    if (!isMaskFitting || (module.needsMask && mask === null)) return null
+    loaded.push({
+      map: drawMap(picture, module.label), isShown: unit.showsMap && module.makesMap, weight: unit.weight
+    })
   }
-  return maps
+  return loaded
+}
+
+/** A1111's extension takes the shortest name that contains the wanted one; Forge wants every letter. */
+function hasModel ({ model }: Unit, module: Module, flavor: Flavor): boolean {
+  if (module.modelFree) return true
+  if (model.toLowerCase() === 'none') return false
+  return flavor === 'forge' ? models.includes(model) : models.some(one => one.toLowerCase().includes(model.toLowerCase()))
 }
 
 function firstImage (request: GenerationRequest): string | null {
   const image = request.init_images?.[0]
   return typeof image === 'string' ? image : null
+}
+
+async function decoded (image: string): Promise<Picture | null> {
+  try {
+    return await decodeImage(readBase64(image))
+  } catch (error) {
+    if (error instanceof HttpException) return null
+    throw error
+  }
+}
+
+function showThrough (picture: Picture, map: Picture, share: number): Picture {
+  const fitting = resizePicture(map, picture)
+  const data = Buffer.from(picture.data)
+  for (let index = 0; index < data.length; index += 1) {
+    const from = data[index] as number
+    data[index] = from + ((fitting.data[index] as number) - from) * Math.min(1, share)
+  }
+  return { ...picture, data }
 }

@@ -21,7 +21,8 @@ export const faultKinds = [
   'wrong-checkpoint', // another checkpoint is used, and named in the answer
   'wrong-seed', // another seed is used, and named in the answer
   'stuck-lock', // the request is accepted and never starts until the fault is taken away
-  'noise' // incompressible images
+  'noise', // incompressible images
+  'script-error' // ControlNet and other extensions fail, which A1111 keeps to itself
 ] as const
 
 export type FaultKind = typeof faultKinds[number]

@@ -16,7 +16,8 @@ import type { InitImages } from './painter.ts'
 import { planGeneration, type Plan } from './plan.ts'
 import type { GenerationRequest, Mode } from './request.ts'
 import { checkScripts } from './scripts.ts'
-import { drawControlMaps, describeControlUnits } from '../controlnet/units.ts'
+import { runControlNet } from '../controlnet/units.ts'
+import { runRegionalPrompter } from '../regional/regional-prompter.ts'
 import { versionOf } from '../version.ts'
 
 /** A finished generation, before its images are encoded. */
@@ -93,12 +94,15 @@ async function make (
   await useWrongCheckpoint(server, faults.get('wrong-checkpoint'))
   const asked = faults.has('wrong-seed') ? { ...request, seed: (request.seed ?? 0) + 1000 } : request
   const plan = planGeneration(server, asked, context.mode, init?.pictures.length ?? 1)
-  Object.assign(plan.extraParameters, describeControlUnits(request))
+  const controlNet = await runControlNet(server, request, { plan, faults })
+  const regional = runRegionalPrompter(server, request, faults)
+  Object.assign(plan.extraParameters, controlNet.extraParameters, regional.extraParameters)
   const file = server.memory.loaded as CheckpointFile
   Object.assign(record, { checkpoint: file.name, seed: plan.seeds[0] ?? null })
-  const { pictures } = await runJob(server, plan, { init, faults, record })
+  const effects = { regionsOf: regional.regionsOf, control: controlNet.apply }
+  const { pictures } = await runJob(server, plan, { init, effects, faults, record })
   record.imageCount = pictures.length
-  const maps = await drawControlMaps(server, request, plan)
+  const { maps } = controlNet
   return assemble(server, plan, file, { pictures, maps, isGridWanted: request.save_images || plan.isGridForced })
 }
 

@@ -26,7 +26,7 @@ export function writeInfotext (
   }
   const line = Object.entries(parameters)
     .filter(([, value]) => value !== null && value !== undefined)
-    .map(([name, value]) => `${name}: ${quote(String(value))}`)
+    .map(([name, value]) => `${name}: ${quote(pythonText(value))}`)
     .join(', ')
   const negative = plan.negativePrompts[index]
   return [plan.prompts[index], negative ? `Negative prompt: ${negative}` : '', line]
@@ -38,6 +38,10 @@ export function writeInfotext (
 /** Python prints a float with its fraction, even when there is none. */
 function asFloat (value: unknown): unknown {
   return typeof value === 'number' && Number.isInteger(value) ? value.toFixed(1) : value
+}
+
+function pythonText (value: unknown): string {
+  return typeof value === 'boolean' ? (value ? 'True' : 'False') : String(value)
 }
 
 function quote (value: string): string {

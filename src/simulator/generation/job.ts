@@ -5,7 +5,7 @@ import type { GenerationRecord } from '../records.ts'
 import { loadCheckpoint, selectedCheckpoint, type ServerProcess } from '../server-process.ts'
 import { nextPass } from '../state.ts'
 import type { Plan } from './plan.ts'
-import { createPainter, type InitImages, type Painter } from './painter.ts'
+import { createPainter, type Effects, type InitImages, type Painter } from './painter.ts'
 import { runSteps } from './steps.ts'
 
 export interface JobResult {
@@ -19,7 +19,12 @@ export interface JobResult {
  */
 export async function runJob (
   server: ServerProcess, plan: Plan,
-  context: { readonly init: InitImages | null, readonly faults: StruckFaults, readonly record: GenerationRecord }
+  context: {
+    readonly init: InitImages | null
+    readonly effects: Effects
+    readonly faults: StruckFaults
+    readonly record: GenerationRecord
+  }
 ): Promise<JobResult> {
   const { state, machine } = server
   const pictures: Picture[] = []
@@ -36,6 +41,7 @@ export async function runJob (
       model: file.name,
       iteration,
       init: context.init,
+      effects: context.effects,
       isNoise: machine.settings.noise || context.faults.has('noise')
     })
     pictures.push(...await runIteration(server, plan, painter, context.faults))

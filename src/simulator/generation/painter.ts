@@ -1,8 +1,10 @@
 import { blend, type Blend } from '../images/blend.ts'
-import { drawLandscape } from '../images/landscape.ts'
+import { drawLandscape, type Scene } from '../images/landscape.ts'
 import { drawNoise } from '../images/noise-picture.ts'
-import { arrangeGrid, type Picture } from '../images/pixels.ts'
+import { arrangeGrid, createPicture, paste, type Picture } from '../images/pixels.ts'
 import { encodePng } from '../images/png.ts'
+import type { ControlNet } from '../controlnet/units.ts'
+import type { RegionalPrompter } from '../regional/regional-prompter.ts'
 import type { Plan } from './plan.ts'
 
 /** What img2img starts from, already in the size of the job. */
@@ -13,6 +15,12 @@ export interface InitImages {
 }
 
 interface Size { readonly width: number, readonly height: number }
+
+/** What extensions do to pictures. */
+export interface Effects {
+  readonly regionsOf: RegionalPrompter['regionsOf']
+  readonly control: ControlNet['apply']
+}
 
 /** Makes the pictures of one iteration. */
 export interface Painter {
@@ -28,17 +36,33 @@ export function createPainter (
     readonly model: string
     readonly iteration: number
     readonly init: InitImages | null
+    readonly effects: Effects
     readonly isNoise: boolean
   }
 ): Painter {
-  const { model, iteration, init, isNoise } = context
+  const { model, iteration, init, effects, isNoise } = context
   const indexes = Array.from({ length: plan.batchSize }, (_, index) => iteration * plan.batchSize + index)
+
+  /** A landscape of its own in each region. */
+  async function drawScene (scene: Scene): Promise<Picture> {
+    const divided = effects.regionsOf(scene.prompt)
+    if (divided === null) return await drawLandscape(scene)
+    const whole = createPicture(scene.width, scene.height)
+    for (const { box, prompt } of divided) {
+      const left = Math.round(box.left * scene.width)
+      const top = Math.round(box.top * scene.height)
+      const width = Math.round(box.right * scene.width) - left
+      const height = Math.round(box.bottom * scene.height) - top
+      if (width > 0 && height > 0) paste(whole, await drawLandscape({ ...scene, prompt, width, height }), left, top)
+    }
+    return whole
+  }
 
   async function paintOne (index: number, size: Size, noise: number): Promise<Picture> {
     const seed = seedOf(plan, index)
     if (isNoise) return drawNoise(size.width, size.height, seed)
     const prompt = plan.prompts[index] ?? ''
-    const drawn = await drawLandscape({ ...size, prompt, seed, model, noise })
+    const drawn = await drawScene({ ...size, prompt, seed, model, noise })
     const start = init?.pictures[index % init.pictures.length]
     if (init === null || start === undefined) return drawn
     const how: Blend = { strength: plan.denoisingStrength ?? 0.75, mask: init.mask }
@@ -47,7 +71,7 @@ export function createPainter (
 
   async function paint (size: Size, noise: number): Promise<Picture[]> {
     const pictures: Picture[] = []
-    for (const index of indexes) pictures.push(await paintOne(index, size, noise))
+    for (const index of indexes) pictures.push(effects.control(await paintOne(index, size, noise)))
     return pictures
   }
 
@@ -58,7 +82,7 @@ export function createPainter (
       const pictures: Picture[] = []
       for (const index of indexes) {
         const scene = { ...small, prompt: plan.prompts[index] ?? '', seed: seedOf(plan, index), model, noise }
-        pictures.push(await drawLandscape(scene))
+        pictures.push(await drawScene(scene))
       }
       return await encodePng(arrangeGrid(pictures))
     }

@@ -30,3 +30,17 @@ export function arrangeGrid (pictures: readonly Picture[]): Picture {
   }
   return grid
 }
+
+/** The picture in another size, each pixel from the nearest one. */
+export function resizePicture (picture: Picture, size: { readonly width: number, readonly height: number }): Picture {
+  if (picture.width === size.width && picture.height === size.height) return picture
+  const result = createPicture(size.width, size.height)
+  for (let y = 0; y < size.height; y += 1) {
+    const row = Math.floor(y * picture.height / size.height) * picture.width
+    for (let x = 0; x < size.width; x += 1) {
+      const from = (row + Math.floor(x * picture.width / size.width)) * 3
+      picture.data.copy(result.data, (y * size.width + x) * 3, from, from + 3)
+    }
+  }
+  return result
+}

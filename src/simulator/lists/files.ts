@@ -31,8 +31,8 @@ export const embeddings = {
   skipped: { 'unaesthetic-xl': { ...embedding(2), shape: 1280 } }
 }
 
-/** GET /sdapi/v1/extensions, with ControlNet installed. */
-export const extensions = [{
+/** GET /sdapi/v1/extensions: those that may be installed. */
+export const controlNetExtension = {
   name: 'sd-webui-controlnet',
   remote: 'https://github.com/Mikubill/sd-webui-controlnet.git',
   branch: 'main',
@@ -40,4 +40,14 @@ export const extensions = [{
   version: '56cec5b2',
   commit_date: 1721962620,
   enabled: true
-}]
+}
+
+export const regionalPrompterExtension = {
+  name: 'sd-webui-regional-prompter',
+  remote: 'https://github.com/hako-mikan/sd-webui-regional-prompter.git',
+  branch: 'main',
+  commit_hash: 'be62345',
+  version: 'be62345',
+  commit_date: 1750636800,
+  enabled: true
+}

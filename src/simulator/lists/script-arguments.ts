@@ -53,6 +53,12 @@ export function scriptArguments (title: string, mode: Mode, checkpointTitles: re
   return argumentsByTitle[title]?.(mode, checkpointTitles) ?? []
 }
 
+/** Options of the Regional Prompter. */
+const regionalOptions = [
+  "disable convert 'AND' to 'BREAK'", 'Use LoHa or other', 'Use BREAK to change chunks', 'Flip prompts',
+  'Comment Out `#`', 'debug', 'debug2'
+]
+
 type Describe = (mode: Mode, checkpointTitles: readonly string[]) => ScriptArgument[]
 
 const argumentsByTitle: Readonly<Record<string, Describe>> = {
@@ -109,5 +115,14 @@ const argumentsByTitle: Readonly<Record<string, Describe>> = {
     slider('Transition contrast boost', 4, 1, 32, 0.5), slider('Mask influence', 0, 0, 1, 0.05),
     slider('Difference threshold', 0.5, 0, 8, 0.25), slider('Difference contrast', 2, 0, 8, 0.25)
   ],
-  controlnet: () => ['Unit 0', 'Unit 1', 'Unit 2'].map(label => input(label, null))
+  controlnet: () => ['Unit 0', 'Unit 1', 'Unit 2'].map(label => input(label, null)),
+  'regional prompter': () => [
+    input('Regional Prompter', false), input('', false), input('', 'Matrix'),
+    choice('Main Splitting', 'Columns', ['Columns', 'Rows', 'Random']), choice('Mask mode', 'Mask', ['Mask']),
+    choice('Prompt mode', 'Prompt', ['Prompt', 'Prompt-Ex']), input('Divide Ratio', '1,1'), input('Base Ratio', '0.2'),
+    input('Use base prompt', false), input('Use common prompt', false), input('Use common negative prompt', false),
+    choice('Generation Mode', 'Attention', ['Attention', 'Latent']), choice('Options', [], regionalOptions),
+    input('LoRA in negative textencoder', '0'), input('LoRA in negative U-net', '0'), input('threshold', 0.4),
+    input('', null), input('LoRA stop step', '0'), input('LoRA Hires stop step', '0'), input('flip "," and ";"', false)
+  ]
 }

@@ -13,9 +13,17 @@ const selectableImg2img = [
   'prompts from file or textbox', 'sd upscale', 'x/y/z plot'
 ]
 
-/** The scripts of A1111 1.10.1, with the name that ControlNet registers where that is installed. */
-export function scriptTitles (mode: Mode, settings: { readonly controlNet: boolean }): ScriptTitles {
-  const extensions = settings.controlNet ? ['controlnet'] : []
+/** Extensions that may be missing. */
+export interface Extensions {
+  readonly controlNet: boolean
+  readonly regionalPrompter: boolean
+}
+
+/** The scripts of A1111 1.10.1, with the names that extensions register where they are installed. */
+export function scriptTitles (mode: Mode, settings: Extensions): ScriptTitles {
+  const extensions = [
+    ...settings.controlNet ? ['controlnet'] : [], ...settings.regionalPrompter ? ['regional prompter'] : []
+  ]
   if (mode === 'txt2img') {
     return { selectable, alwaysOn: [...extensions, 'extra options', 'Hypertile', 'refiner', 'sampler', 'seed'] }
   }

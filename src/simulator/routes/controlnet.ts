@@ -1,30 +1,50 @@
-import { detectEdges } from '../controlnet/detect.ts'
-import { controlTypes, models, modules, unsupportedModules } from '../controlnet/lists.ts'
-import { HttpException } from '../failures.ts'
+import { drawMap } from '../controlnet/detect.ts'
+import { controlTypes, findModule, models, modulesOf, unsupportedModules, type Module } from '../controlnet/lists.ts'
+import { unitCount } from '../controlnet/units.ts'
+import { HttpException, PythonError } from '../failures.ts'
 import { decodeImage, readBase64 } from '../images/decode.ts'
 import { encodePng } from '../images/png.ts'
 import { createPicture } from '../images/pixels.ts'
+import type { Flavor } from '../settings.ts'
 import { strict, type Model } from '../wire/fields.ts'
 import { get, post, type Route } from './route.ts'
 
-/** Routes of the extension sd-webui-controlnet: coroutines without auth. */
-export function controlNetRoutes (): Route[] {
-  const open = { access: 'open', runsIn: 'loop' } as const
+const open = { access: 'open', runsIn: 'loop' } as const
+
+/** Routes of the extension sd-webui-controlnet and of Forge's own: coroutines without auth. */
+export function controlNetRoutes (flavor: Flavor): Route[] {
+  return flavor === 'forge' ? forgeRoutes() : a1111Routes()
+}
+
+function a1111Routes (): Route[] {
+  const modules = modulesOf('a1111')
   return [
     get('/controlnet/version', () => ({ version: 3 }), open),
     get('/controlnet/model_list', () => ({ model_list: models }), {
       ...open, query: { update: strict('boolean', true) }
     }),
-    get('/controlnet/module_list', () => ({
-      module_list: modules.map(module => module.name),
-      module_detail: Object.fromEntries(modules.map(({ name, modelFree, sliders }) => [
-        name, { model_free: modelFree, sliders }
-      ]))
-    }), { ...open, query: { alias_names: strict('boolean', false) } }),
-    get('/controlnet/control_types', () => ({ control_types: controlTypes() }), open),
-    get('/controlnet/settings', () => ({ control_net_unit_count: 3 }), open),
-    post('/controlnet/detect', async ({ body }) => await detect(body), { ...open, body: detectModel }),
+    get('/controlnet/module_list', ({ query }) => {
+      const nameOf = ({ name, label }: Module): string => query.alias_names === true ? label : name
+      return {
+        module_list: modules.map(nameOf),
+        module_detail: Object.fromEntries(modules.map(module =>
+          [nameOf(module), { model_free: module.modelFree, sliders: module.sliders }]))
+      }
+    }, { ...open, query: { alias_names: strict('boolean', false) } }),
+    get('/controlnet/control_types', () => ({ control_types: controlTypes('a1111') }), open),
+    get('/controlnet/settings', () => ({ control_net_unit_count: unitCount }), open),
+    post('/controlnet/detect', async ({ body }) => await detect(body, 'a1111'), { ...open, body: detectModel }),
     post('/controlnet/render_openpose_json', async ({ json }) => await renderPoses(json), { ...open, body: 'any' })
+  ]
+}
+
+/** Fewer, and lists that begin with "None". */
+function forgeRoutes (): Route[] {
+  return [
+    get('/controlnet/model_list', () => ({ model_list: ['None', ...models] }), open),
+    get('/controlnet/module_list', () => ({ module_list: modulesOf('forge').map(({ label }) => label) }), open),
+    get('/controlnet/control_types', () => ({ control_types: controlTypes('forge') }), open),
+    post('/controlnet/detect', async ({ body }) => await detect(body, 'forge'), { ...open, body: forgeDetectModel })
   ]
 }
 
@@ -38,16 +58,32 @@ const detectModel: Model = {
   low_vram: strict('boolean', false)
 }
 
-async function detect (body: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>> {
+/** Without masks, and with numbers that are used as they are. */
+const forgeDetectModel: Model = {
+  controlnet_module: strict('string', 'None'),
+  controlnet_input_images: strict('strings', []),
+  controlnet_processor_res: strict('integer', 512),
+  controlnet_threshold_a: strict('number', 64),
+  controlnet_threshold_b: strict('number', 64)
+}
+
+async function detect (body: Readonly<Record<string, unknown>>, flavor: Flavor): Promise<Record<string, unknown>> {
   const wanted = String(body.controlnet_module)
-  const module = modules.find(one => one.name === wanted)
+  const module = findModule(flavor, wanted)
   if (module === undefined) throw new HttpException(422, 'Module not available')
   if (unsupportedModules.includes(wanted)) throw new HttpException(422, 'Module not supported')
   const sources = body.controlnet_input_images as string[]
   if (sources.length === 0) throw new HttpException(422, 'No image selected')
+  if (flavor === 'forge' && Number(body.controlnet_processor_res) < 1) {
+    throw new PythonError('error', 'OpenCV: (-215:Assertion failed) inv_scale_x > 0 in function \'resize\'')
+  }
+  const masks = Array.isArray(body.controlnet_masks) ? body.controlnet_masks : []
+  if (flavor !== 'forge' && module.needsMask && masks.length === 0) {
+    throw new HttpException(422, `Preprocessor ${wanted} requires \`controlnet_masks\` param.`)
+  }
   const images: string[] = []
   for (const source of sources) {
-    const map = detectEdges(await decodeImage(readBase64(source)))
+    const map = drawMap(await decodeImage(readBase64(source)), module.label)
     images.push((await encodePng(map)).toString('base64'))
   }
   if (!wanted.includes('openpose')) return { info: 'Success', images }

@@ -1,6 +1,6 @@
 import { freemem, totalmem } from 'node:os'
 import { promptStyles } from '../generation/styles.ts'
-import { embeddings, extensions, loras, vaes } from '../lists/files.ts'
+import { controlNetExtension, embeddings, loras, regionalPrompterExtension, vaes } from '../lists/files.ts'
 import { scriptTitles } from '../lists/scripts.ts'
 import { describeScripts } from '../lists/script-info.ts'
 import { faceRestorers, latentUpscaleModes, realEsrganModels, upscalers } from '../lists/upscalers.ts'
@@ -31,7 +31,10 @@ export function listRoutes (server: ServerProcess): Route[] {
     list('embeddings', () => embeddings),
     list('scripts', () => ({ txt2img: names('txt2img'), img2img: names('img2img') })),
     list('script-info', () => describeScripts(server)),
-    list('extensions', () => machine.settings.controlNet ? extensions : []),
+    list('extensions', () => [
+      ...machine.settings.controlNet ? [controlNetExtension] : [],
+      ...machine.settings.regionalPrompter ? [regionalPrompterExtension] : []
+    ]),
     list('memory', describeMemory),
     // the Lora extension registers these two itself, as coroutines and without auth
     get('/sdapi/v1/loras', () => loras, { access: 'open', runsIn: 'loop' }),
