@@ -25,6 +25,9 @@ import readParametersRoute from '../plugins/api/read-parameters.ts'
 import settingsRoutes from '../plugins/api/settings.ts'
 import serverRoutes from '../plugins/api/servers.ts'
 import webhookRoutes from '../plugins/api/webhooks.ts'
+import eventRoutes from '../plugins/events/events.ts'
+import jobEventRoutes from '../plugins/events/job-events.ts'
+import { createEventViews } from '../plugins/events/render-event.ts'
 import dropInRoutes from '../plugins/sdapi/drop-in.ts'
 import studioRoutes from '../plugins/studio/studio.ts'
 import { createFailedLogins } from './access/failed-logins.ts'
@@ -32,7 +35,11 @@ import { createHostRules } from './access/host-check.ts'
 import { maySeeJob } from './access/principal.ts'
 import { createRateLimiter } from './access/rate-limit.ts'
 import { createSessions } from './access/sessions.ts'
+import { createTickets } from './access/tickets.ts'
 import { createTrustRules } from './access/trust.ts'
+import { createEventLog } from './events/event-log.ts'
+import { openEventFeed } from './events/feed.ts'
+import { createOpenConnections } from './events/open-connections.ts'
 import type { House } from './house.ts'
 import { createBulks } from './jobs/bulk.ts'
 import { createIdempotency } from './jobs/idempotency.ts'
@@ -83,6 +90,7 @@ export async function createApp ({ house, logger, tokens }: AppOptions): Promise
   const bulks = createBulks(redis, keys, store, submitter)
   const failedLogins = createFailedLogins({ redis, keys })
   const sessions = createSessions({ redis, keys, tokens })
+  const tickets = createTickets({ redis, keys, accessKeys })
   const desk = createServerDesk({ registry, states, store, connect: house.connect, forgetQueue: queues.obliterate })
 
   // With PORT=0 only the listener knows its port.
@@ -104,6 +112,7 @@ export async function createApp ({ house, logger, tokens }: AppOptions): Promise
     sessions,
     failedLogins,
     tokens,
+    tickets,
     trust: createTrustRules(config),
     corsOrigins: config.CORS_ORIGINS,
     publicUrl: config.PUBLIC_URL
@@ -130,11 +139,12 @@ export async function createApp ({ house, logger, tokens }: AppOptions): Promise
   })
   await app.register(readParametersRoute)
   await app.register(bulkRoutes, { bulks, store })
+  const jobViews = createJobViews(store, registry)
   await app.register(jobRoutes, {
     store,
     list,
     registry,
-    views: createJobViews(store, registry),
+    views: jobViews,
     many: createManyJobs({ store, list, remove }),
     remove
   })
@@ -143,6 +153,16 @@ export async function createApp ({ house, logger, tokens }: AppOptions): Promise
   await app.register(webhookRoutes, { store, ...webhooks })
   await app.register(modelRoutes, { house })
   await app.register(settingsRoutes, { house })
+
+  const feed = await openEventFeed({
+    eventLog: createEventLog(redis, keys), subscriber: house.subscriber, keys, log: house.log
+  })
+  const connections = createOpenConnections({ accessKeys, subscriber: house.subscriber, keys })
+  app.addHook('preClose', async () => { connections.close() })
+  app.addHook('onClose', async () => { feed.close() })
+  const events = { feed, connections, tickets, registry, views: createEventViews(registry) }
+  await app.register(eventRoutes, events)
+  await app.register(jobEventRoutes, { ...events, store, jobViews })
 
   const notices = await createJobNotices({ subscriber: house.subscriber, keys, store })
   app.addHook('onClose', async () => { notices.close() })

@@ -76,7 +76,8 @@ export const errorStatuses = {
   civitai_unreachable: 502,
   database_error: 503,
   storage_full: 503,
-  shutting_down: 503
+  shutting_down: 503,
+  too_many_listeners: 503
 } as const
 
 export type ErrorCode = keyof typeof errorStatuses

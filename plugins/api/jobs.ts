@@ -5,13 +5,14 @@ import {
   Done, JobAction, JobActionAnswer, JobAnswer, JobChange, JobIdParameters, JobListQuery, JobListView, JobPatch, JobView
 } from '../../schemas/job.ts'
 import { Ref } from '../../schemas/kit.ts'
-import { mayCancelJob, mayDo, maySeeJob, seesAllJobs, type Principal } from '../../src/access/principal.ts'
+import { keyToShow, mayCancelJob, mayDo, maySeeJob, type Principal } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import type { JobList, JobQuery } from '../../src/jobs/list.ts'
 import type { ManyAction, ManyJobs, ManyOutcome } from '../../src/jobs/many.ts'
 import type { JobStore } from '../../src/jobs/store.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
+import { jobBases } from './job-bases.ts'
 import type { JobViews } from './job-views.ts'
 
 export interface JobsOptions {
@@ -22,14 +23,6 @@ export interface JobsOptions {
   readonly views: JobViews
   readonly remove: (jobId: string) => Promise<void>
 }
-
-/** Every spelling of these routes that clients and documents use; `flat` is how v1 always gave one job's status. */
-const spellings = [
-  { base: '/api/v2/jobs', name: 'v2', status: 'wrapped' },
-  { base: '/api/v2/queue/jobs', name: 'v2_queue', status: 'wrapped' },
-  { base: '/api/v1/jobs', name: 'v1', status: 'flat' },
-  { base: '/api/v1/queue/jobs', name: 'v1_queue', status: 'flat' }
-] as const
 
 /** Seeing jobs and acting on them, the same under every spelling. */
 const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, { store, list, many, registry, views, remove }) => {
@@ -67,7 +60,7 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, { store, list, 
     }
   }
 
-  for (const { base, name, status } of spellings) {
+  for (const { base, name, status } of jobBases) {
     const described = (operation: string, summary: string, description = '') => ({
       operationId: `${operation}_${name}`,
       tags: ['Jobs'],
@@ -215,17 +208,6 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, { store, list, 
 }
 
 export default jobs
-
-/**
- * The key whose jobs are listed; undefined for those of all.
- * @throws ServiceError `permission_denied` for another's key
- */
-function keyToShow (principal: Principal, asked: string | undefined): string | undefined {
-  if (seesAllJobs(principal)) return asked
-  const own = principal.keyId ?? ''
-  if (asked === undefined || asked === own) return own
-  throw new ServiceError('permission_denied', 'The jobs of another key need the scope jobs:read:all.', { field: 'key' })
-}
 
 /** @throws ServiceError `invalid_field_value` where there is no one line to follow */
 function orderOf ({ order = 'desc', status, server, search, app_type: appType, since, cursor }: JobListQuery): JobQuery['order'] {

@@ -5,12 +5,13 @@ import { parseA1111Credentials, type A1111Credentials } from '../../src/access/a
 import {
   isNavigation, isSafe, refuseForeignPage, refuseUnmarkedChange, type PageRequest
 } from '../../src/access/browser-rules.ts'
-import { parseCredentials } from '../../src/access/credentials.ts'
+import { parseCredentials, type RequestHeaders } from '../../src/access/credentials.ts'
 import type { FailedLogins } from '../../src/access/failed-logins.ts'
 import type { AccessKeys } from '../../src/access/keys.ts'
 import { administrator, anonymous, mayDo, type Principal, type Scope } from '../../src/access/principal.ts'
 import type { Bucket } from '../../src/access/rate-limit.ts'
 import { readCookie, sessionCookieName, type Sessions } from '../../src/access/sessions.ts'
+import type { Tickets } from '../../src/access/tickets.ts'
 import { isTrustedByAddress, type TrustRules } from '../../src/access/trust.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { challenge, refuseLogin } from './refuse-login.ts'
@@ -21,6 +22,8 @@ export type RouteAccess = 'public' | {
   readonly bucket?: Bucket
   /** Lets a request in without credentials, from any page, where it holds: a signed link, for example. */
   readonly unless?: (request: FastifyRequest) => boolean
+  /** Whether `?ticket=` may stand for credentials, for browsers, which can set no headers here. */
+  readonly ticket?: true
 }
 
 declare module 'fastify' {
@@ -42,6 +45,7 @@ export interface AccessOptions {
   /** Bearer tokens with full rights: AUTH_TOKEN and the admin token. Empty ones let nobody in. */
   readonly tokens: readonly string[]
   readonly trust: TrustRules
+  readonly tickets: Tickets
   /** Origins whose pages may call with a key. */
   readonly corsOrigins: readonly string[]
   /** The setting PUBLIC_URL, or empty. */
@@ -55,7 +59,7 @@ const undeclared: RouteAccess = { scope: '*' }
  * the request comes from and which page had it sent.
  */
 const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
-  const { accessKeys, sessions, failedLogins, trust, corsOrigins } = options
+  const { accessKeys, sessions, failedLogins, trust, tickets, corsOrigins } = options
   const publicOrigins = options.publicUrl === '' ? [] : [new URL(options.publicUrl).origin]
 
   // A form of any page can post text/plain without asking first.
@@ -91,6 +95,8 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
 
   async function identify (request: FastifyRequest, reply: FastifyReply): Promise<Principal> {
     try {
+      const ticket = ticketOf(request)
+      if (ticket !== null) return await identifyByTicket(request, ticket)
       const parse = request.routeOptions.config.credentials === 'a1111' ? parseA1111Credentials : parseCredentials
       const credentials = parse(request.headers)
       return credentials.kind === 'none'
@@ -116,6 +122,14 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
     if (credentials.kind === 'secret' && credentials.via === 'bearer') return await identifyByToken(request, reply)
     return await refuseLogin(failedLogins, request, reply,
       'This access key and secret do not fit, or the key is switched off')
+  }
+
+  async function identifyByTicket (request: FastifyRequest, ticket: string): Promise<Principal> {
+    refuseForeignPage(pageOf(request), corsOrigins)
+    const principal = await tickets.redeem(ticket)
+    if (principal !== null) return principal
+    throw new ServiceError('authentication_required',
+      'This ticket was used before or is too old; get another one with POST /api/v1/events/ticket', { field: 'ticket' })
   }
 
   async function identifyByToken (request: FastifyRequest, reply: FastifyReply): Promise<Principal> {
@@ -145,8 +159,21 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
 
   function pageOf (request: FastifyRequest): PageRequest {
     const origin = `${request.protocol}://${request.headers.host ?? ''}`.toLowerCase()
-    return { method: request.method, headers: request.headers, ownOrigins: [origin, ...publicOrigins] }
+    return { method: request.method, headers: pageHeaders(request), ownOrigins: [origin, ...publicOrigins] }
   }
+}
+
+/** Browsers do not agree on how near ws: is to http: of the same host; the Origin, which they always send, is clear. */
+function pageHeaders ({ headers }: FastifyRequest): RequestHeaders {
+  if (headers.upgrade?.toLowerCase() !== 'websocket' || headers.origin === undefined) return headers
+  return { ...headers, 'sec-fetch-site': undefined }
+}
+
+function ticketOf ({ routeOptions, query }: FastifyRequest): string | null {
+  const { access } = routeOptions.config
+  if (typeof access !== 'object' || access.ticket !== true) return null
+  const { ticket } = query as { ticket?: unknown }
+  return typeof ticket === 'string' ? ticket : null
 }
 
 export default fp(access, { name: 'access', fastify: '5.x', dependencies: ['host-check', 'cors'] })

@@ -3,6 +3,7 @@ import swaggerUi from '@fastify/swagger-ui'
 import type { TSchema } from '@sinclair/typebox'
 import fp from 'fastify-plugin'
 import { ErrorBody } from '../../schemas/error.ts'
+import { EventView, TicketAnswer } from '../../schemas/event.ts'
 import {
   BulkAnswer, BulkForm, BulkRequest, BulkView, GenerateAnswer, GenerateForm, GenerateRequest
 } from '../../schemas/generate.ts'
@@ -32,7 +33,7 @@ const shared: TSchema[] = [
   ErrorBody, Warning, GenerationParameters, GenerateRequest, GenerateForm, BulkRequest, BulkForm, GenerateAnswer,
   BulkAnswer, BulkView,
   JobImageView, AttemptView, JobView, JobListView, JobAnswer, JobChange, JobPatch,
-  JobAction, JobActionAnswer, Done, ParametersToRead, ReadParameters,
+  JobAction, JobActionAnswer, Done, ParametersToRead, ReadParameters, EventView, TicketAnswer,
   ServerInput, ServerChange, ServerView, ServerChangeAnswer, ServerTestAnswer, ServerPause,
   ServerSample, ServerHistory, InventoryView,
   ...modelSchemas,
@@ -69,6 +70,7 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
       tags: [
         { name: 'Generate', description: 'Submitting jobs' },
         { name: 'Jobs', description: 'Seeing jobs and acting on them' },
+        { name: 'Events', description: 'What happens, as it happens' },
         { name: 'Images', description: 'Results' },
         { name: 'Servers', description: 'The Stable Diffusion servers behind the queue' },
         { name: 'Models', description: 'What the servers and the model folders have' },

@@ -41,6 +41,8 @@ export interface AccessKeys {
   readonly verify: (key: string, secret: string) => Promise<Principal | null>
   /** The same for a secret that came alone. */
   readonly verifySecret: (secret: string) => Promise<Principal | null>
+  /** Who holds a key that was verified before, as it is now; null when it is gone or switched off. */
+  readonly holder: (id: string) => Promise<Principal | null>
   /**
    * Takes the setting BOOTSTRAP_API_KEY (`key:secret`, with all rights) when there is no key yet, and answers
    * whether it did.
@@ -139,14 +141,7 @@ export async function createAccessKeys (dependencies: AccessKeysDependencies): P
       cache.forget(key)
     }
     usage.note(accessKey.id, now())
-    return {
-      kind: 'key',
-      keyId: accessKey.id,
-      name: accessKey.name,
-      scopes: new Set(accessKey.scopes),
-      ratePerMinute: accessKey.ratePerMinute,
-      dropIn: accessKey.dropIn
-    }
+    return principalOf(accessKey)
   }
 
   return {
@@ -193,6 +188,11 @@ export async function createAccessKeys (dependencies: AccessKeysDependencies): P
       return key === null ? null : await verify(key, secret)
     },
 
+    async holder (id) {
+      const accessKey = parseAccessKey(id, await redis.hgetall(recordKey(id)), defaultRatePerMinute)
+      return accessKey?.active === true ? principalOf(accessKey) : null
+    },
+
     async importFirst (pair) {
       const [, key, secret] = /^(mk_[0-9A-Za-z]{8,64}):([!-~]{16,256})$/.exec(pair) ?? []
       if (key === undefined || secret === undefined) {
@@ -207,6 +207,17 @@ export async function createAccessKeys (dependencies: AccessKeysDependencies): P
       await usage.close()
       await cache.close()
     }
+  }
+}
+
+function principalOf (accessKey: AccessKey): Principal {
+  return {
+    kind: 'key',
+    keyId: accessKey.id,
+    name: accessKey.name,
+    scopes: new Set(accessKey.scopes),
+    ratePerMinute: accessKey.ratePerMinute,
+    dropIn: accessKey.dropIn
   }
 }
 

@@ -1,4 +1,5 @@
 import { scopes as knownScopes, type Scope } from '../../schemas/api-key.ts'
+import { ServiceError } from '../errors.ts'
 import { usualDropIn, type DropInPreferences } from './drop-in.ts'
 
 export type { Scope }
@@ -53,6 +54,18 @@ export function seesAllJobs (principal: Principal): boolean {
  */
 export function maySeeJob (principal: Principal, owner: string | null): boolean {
   return seesAllJobs(principal) || isOwner(principal, owner)
+}
+
+/**
+ * The key whose jobs are shown; undefined for those of all.
+ * @param asked id of the key that the caller names
+ * @throws ServiceError `permission_denied` for another's key
+ */
+export function keyToShow (principal: Principal, asked: string | undefined): string | undefined {
+  if (seesAllJobs(principal)) return asked
+  const own = principal.keyId ?? ''
+  if (asked === undefined || asked === own) return own
+  throw new ServiceError('permission_denied', 'The jobs of another key need the scope jobs:read:all.', { field: 'key' })
 }
 
 /** @param owner id of the access key that submitted the job, or null */

@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis'
 import type { ServerAddress } from '../a1111/types.ts'
 import type { Vault } from '../access/secrets.ts'
 import { ServiceError } from '../errors.ts'
+import { createServerAnnouncer, type ServerKind } from '../events/announce.ts'
 import { nearest } from '../a1111/nearest.ts'
 import type { Keys } from '../redis/keys.ts'
 import type { Server, ServerOrigin } from './server.ts'
@@ -63,6 +64,7 @@ export interface ServerRegistryDependencies {
 export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDependencies): ServerRegistry {
   const recordsKey = keys.key('servers')
   const aliasesKey = keys.key('server-aliases')
+  const announce = createServerAnnouncer(redis, keys)
   const listeners = new Set<() => void>()
   let servers: readonly Server[] = []
   let mirrored = ''
@@ -100,9 +102,10 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
     for (const listener of listeners) listener()
   }
 
-  async function save (server: Server): Promise<void> {
+  async function save (server: Server, kind: ServerKind): Promise<void> {
     await redis.hset(recordsKey, server.id, JSON.stringify(store(server)))
     await redis.publish(keys.channel('servers'), server.id)
+    await announce(kind, server)
     await refresh()
   }
 
@@ -148,7 +151,7 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
         createdAt: moment,
         updatedAt: moment
       }
-      await save(server)
+      await save(server, 'server-added')
       return server
     },
     async update (id, change) {
@@ -158,7 +161,7 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
       const alias = (change.alias ?? before.alias).trim()
       const after: Server = { ...before, ...change, alias, updatedAt: Date.now() }
       if (aliasName(after.alias) !== aliasName(before.alias)) await claimAlias(after.alias, id)
-      await save(after)
+      await save(after, kindOfChange(before, after))
       if (aliasName(after.alias) !== aliasName(before.alias)) await redis.hdel(aliasesKey, aliasName(before.alias))
       return after
     },
@@ -167,6 +170,7 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
       await redis.hdel(recordsKey, id)
       if (server !== undefined) await redis.hdel(aliasesKey, aliasName(server.alias))
       await redis.publish(keys.channel('servers'), id)
+      if (server !== undefined) await announce('server-removed', server)
       await refresh()
     },
     refresh,
@@ -176,4 +180,9 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
     }
   }
   return registry
+}
+
+function kindOfChange (before: Server, after: Server): ServerKind {
+  if (before.paused === after.paused) return 'server-changed'
+  return after.paused ? 'server-paused' : 'server-resumed'
 }

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import type { Inventory } from '../a1111/types.ts'
+import { announceLua } from '../events/announce.ts'
 import type { Keys } from '../redis/keys.ts'
 import { createServerHistories, type ServerHistories } from './history.ts'
 import type { ServerState } from './server.ts'
@@ -19,6 +20,18 @@ export interface ServerStateStore {
 /** How long a process trusts its own copy of an inventory, in milliseconds. */
 const inventoryTrustedFor = 1000
 
+/** ARGV: id of the server, its state, and what listeners are told when it came within reach or went out of it. */
+const writeState = announceLua + /* lua */ `
+local id, state, facts = unpack(ARGV)
+local name = KEYS[1] .. 'server:' .. id .. ':state'
+local before = redis.call('GET', name)
+redis.call('SET', name, state)
+local told = cjson.decode(facts)
+local reachable = cjson.decode(state).reachable
+if before and cjson.decode(before).reachable == reachable then return end
+announce(reachable == 'yes' and 'server-up' or 'server-down', '', id, '', '', told)
+`
+
 export function createServerStateStore (redis: Redis, keys: Keys): ServerStateStore {
   const stateKey = (serverId: string) => keys.key('server', serverId, 'state')
   const inventoryKey = (serverId: string) => keys.key('server', serverId, 'inventory')
@@ -37,7 +50,9 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
       return (await redis.mget(...serverIds.map(stateKey))).map(parse)
     },
     async write (serverId, state) {
-      await redis.set(stateKey(serverId), JSON.stringify(state))
+      const { reachable, lastError } = state
+      const told = { reachable, ...(lastError === null ? {} : { reason: lastError.slice(0, 500) }) }
+      await redis.eval(writeState, 1, keys.key(''), serverId, JSON.stringify(state), JSON.stringify(told))
     },
     async inventory (serverId) {
       const copy = copies.get(serverId)

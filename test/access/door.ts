@@ -17,6 +17,7 @@ import type { MasterKey } from '../../src/access/master-key.ts'
 import { createRateLimiter } from '../../src/access/rate-limit.ts'
 import { createSessions } from '../../src/access/sessions.ts'
 import { createVault } from '../../src/access/secrets.ts'
+import { createTickets } from '../../src/access/tickets.ts'
 import { createTrustRules } from '../../src/access/trust.ts'
 import { parseSettings } from '../../src/config/parse.ts'
 import { createEgressGuard } from '../../src/egress/guard.ts'
@@ -95,6 +96,7 @@ export async function openDoor (
     failedLogins,
     tokens,
     trust: createTrustRules(config),
+    tickets: createTickets({ redis, keys, accessKeys }),
     corsOrigins: config.CORS_ORIGINS,
     publicUrl: config.PUBLIC_URL
   })

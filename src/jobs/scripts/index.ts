@@ -32,8 +32,9 @@ if bulk ~= '' then
 end
 redis.call('ZADD', lineKey(server), spot, id)
 enterIndexes(id, arrival, key, server, 'pending')
-announce('accepted', id, server, key, 'pending')
-return { 'created', redis.call('ZRANK', lineKey(server), id) + 1, created }
+local position = redis.call('ZRANK', lineKey(server), id) + 1
+announce('accepted', id, server, key, 'pending', { position = position, priority = tonumber(priority) })
+return { 'created', position, created }
 `
 
 /** ARGV: id, run, server, owner, fence of the lease. Answers started | gone | superseded | unattended. */
@@ -50,7 +51,7 @@ redis.call('HDEL', jobKey(id), 'progress')
 redis.call('HINCRBY', jobKey(id), 'starts', 1)
 redis.call('ZREM', lineKey(server), id)
 changeStatus(id, job.arrival, job.key, server, 'pending', 'processing')
-announce('started', id, server, job.key, 'processing')
+announce('started', id, server, job.key, 'processing', { run = tonumber(run) })
 tellReceiver('job.started', id)
 return { 'started' }
 `
@@ -72,10 +73,7 @@ local job = read(id)
 if not job or job.status ~= 'processing' or job.run ~= run or job.owner ~= owner then return { 'superseded' } end
 if progress ~= '' then
   redis.call('HSET', jobKey(id), 'progress', progress)
-  redis.call('PUBLISH', KEYS[1] .. 'channel:jobs', cjson.encode({
-    kind = 'progress', job = id, server = job.server, key = job.key, status = 'processing',
-    progress = cjson.decode(progress)
-  }))
+  announceLive('progress', id, job.server, job.key, 'processing', cjson.decode(progress))
   if worthTelling(id, progress) then tellReceiver('job.progress', id) end
 end
 if redis.call('HEXISTS', jobKey(id), 'cancel') == 1 then return { 'cancel' } end
@@ -87,6 +85,14 @@ return { 'noted' }
  * Answers ended | superseded. A job that is to be cancelled ends cancelled whatever else was reported.
  */
 const endJob = /* lua */ `
+-- What an end means to listeners: what went wrong, or which images there are.
+local function endFacts (failure, names)
+  if failure ~= '' then
+    local told = cjson.decode(failure)
+    return { code = told.code, message = string.sub(told.message, 1, 1000) }
+  end
+  return #names > 0 and { filenames = names } or nil
+end
 local id, run, owner, status, result, failure, attempts = unpack(ARGV)
 local job = read(id)
 if not job or job.run ~= run or job.owner ~= owner then return { 'superseded' } end
@@ -99,9 +105,12 @@ redis.call('HDEL', jobKey(id), 'progress', 'place')
 if result ~= '' then redis.call('HSET', jobKey(id), 'result', result) end
 if failure ~= '' then redis.call('HSET', jobKey(id), 'error', failure) end
 if attempts ~= '' then redis.call('HSET', jobKey(id), 'attempts', attempts) end
-for i = 8, #ARGV do redis.call('HSET', KEYS[1] .. 'outputs', ARGV[i], id) end
+for i = 8, #ARGV do
+  redis.call('HSET', KEYS[1] .. 'outputs', ARGV[i], id)
+  announce('image', id, job.server, job.key, 'processing', { filename = ARGV[i] })
+end
 changeStatus(id, job.arrival, job.key, job.server, 'processing', status)
-announce(status, id, job.server, job.key, status)
+announce(status, id, job.server, job.key, status, endFacts(failure, { unpack(ARGV, 8) }))
 tellReceiver('job.' .. status, id)
 return { 'ended', status }
 `
@@ -139,7 +148,8 @@ redis.call('HINCRBY', jobKey(id), 'crashes', crashes)
 redis.call('ZADD', lineKey(job.server), spot, id)
 expectEntry(job.server, id, following)
 changeStatus(id, job.arrival, job.key, job.server, 'processing', 'pending')
-announce('returned', id, job.server, job.key, 'pending')
+announce('returned', id, job.server, job.key, 'pending',
+  { position = redis.call('ZRANK', lineKey(job.server), id) + 1 })
 return { 'returned', following }
 `
 
@@ -178,8 +188,9 @@ redis.call('HSET', jobKey(id), 'status', 'pending', 'run', job.run + 1, 'lane', 
 redis.call('ZADD', lineKey(job.server), spot, id)
 expectEntry(job.server, id, job.run + 1)
 changeStatus(id, job.arrival, job.key, job.server, job.status, 'pending')
-announce('accepted', id, job.server, job.key, 'pending')
-return { 'entered', job.run + 1, job.server, redis.call('ZRANK', lineKey(job.server), id) + 1 }
+local position = redis.call('ZRANK', lineKey(job.server), id) + 1
+announce('accepted', id, job.server, job.key, 'pending', { position = position })
+return { 'entered', job.run + 1, job.server, position }
 `
 
 /**
@@ -210,7 +221,8 @@ if server ~= job.server then
   enterIndexes(id, job.arrival, job.key, server, 'pending')
 end
 redis.call('HSET', jobKey(id), 'server', server, 'lane', lane, 'place', spot, 'run', job.run + 1, 'updated', now())
-announce('moved', id, server, job.key, 'pending')
+announce('moved', id, server, job.key, 'pending',
+  { position = redis.call('ZRANK', lineKey(server), id) + 1, from = job.server })
 return { 'moved', job.run + 1, job.run, job.server, lane }
 `
 

@@ -1,3 +1,5 @@
+import { announceLua } from '../../events/announce.ts'
+
 /**
  * What all scripts of the job record share. KEYS[1] is the common beginning of every key, hash tag included;
  * further keys are derived from it, which a cluster allows because the tag fixes the slot.
@@ -5,7 +7,7 @@
  * Indexes: one sorted set for each combination of (key or any, server or any, status or any), scored by arrival,
  * so that every filter of the list is one exact range. Line: one sorted set per server, scored by place.
  */
-export const prelude = /* lua */ `
+export const prelude = announceLua + /* lua */ `
 local function jobKey (id) return KEYS[1] .. 'job:' .. id end
 local function lineKey (server) return KEYS[1] .. 'line:' .. server end
 
@@ -35,10 +37,7 @@ local function changeStatus (id, arrival, key, server, from, to)
   eachIndex(key, server, to, function (index) redis.call('ZADD', index, arrival, id) end)
 end
 
-local function now ()
-  local time = redis.call('TIME')
-  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
+local now = milliseconds
 
 -- Places of one lane rise with each entry; lanes lie far enough apart for a trillion entries.
 local function place (lane)
@@ -48,14 +47,6 @@ end
 -- Notes that a job which entered a line still has to get its queue entry, so that a crash before that is noticed.
 local function expectEntry (server, id, run)
   redis.call('ZADD', KEYS[1] .. 'entering:' .. server, now(), id .. '_' .. string.format('%.0f', run))
-end
-
-local function announce (kind, id, server, key, status)
-  redis.call('XADD', KEYS[1] .. 'events', 'MAXLEN', '~', 10000, '*',
-    'kind', kind, 'job', id, 'server', server, 'key', key, 'status', status)
-  redis.call('PUBLISH', KEYS[1] .. 'channel:jobs', cjson.encode({
-    kind = kind, job = id, server = server, key = key, status = status
-  }))
 end
 
 -- For the job's receiver, in the step that makes the event true: the outbox gets the whole record as it is now.

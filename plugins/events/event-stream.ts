@@ -1,0 +1,79 @@
+import { Readable } from 'node:stream'
+import type { FastifyReply } from 'fastify'
+import type { EventView } from '../../schemas/event.ts'
+
+/** One answer of server-sent events. https://html.spec.whatwg.org/multipage/server-sent-events.html */
+export interface EventStream {
+  send (id: string | null, kind: string, json: string): void
+  /** A line that clients pass over, so that proxies and we notice whether the other end is there. */
+  beat (): void
+  /** Resolves when more can be sent; at once where the reader keeps up. */
+  ready (): Promise<void>
+  /** Ends the answer in order. */
+  end (): void
+  /** Aborted when it has ended, for whatever reason. */
+  readonly signal: AbortSignal
+  readonly body: Readable
+}
+
+/** Most bytes that wait for a reader; one that is slower is dropped, and catches up when it connects again. */
+const mostWaiting = 256 * 1024
+
+/** Time after which browsers connect again, in milliseconds. */
+const retryMs = 2000
+
+export function openEventStream (): EventStream {
+  const ended = new AbortController()
+  let wakeUps: Array<() => void> = []
+  const wake = () => {
+    for (const wakeUp of wakeUps) wakeUp()
+    wakeUps = []
+  }
+  const body = new Readable({ read: wake })
+  body.once('close', () => {
+    ended.abort()
+    wake()
+  })
+  // A reader that goes away is no fault of anybody.
+  body.on('error', () => {})
+
+  function write (text: string): void {
+    if (body.readableEnded || body.destroyed || ended.signal.aborted) return
+    body.push(text)
+    if (body.readableLength > mostWaiting) body.destroy(new Error('the reader is too slow'))
+  }
+
+  write(`retry: ${retryMs}\n\n`)
+  return {
+    body,
+    signal: ended.signal,
+    send (id, kind, json) {
+      write(`${id === null ? '' : `id: ${id}\n`}event: ${kind}\ndata: ${json}\n\n`)
+    },
+    beat () { write(': still here\n\n') },
+    async ready () {
+      if (body.readableLength < body.readableHighWaterMark || ended.signal.aborted) return
+      await new Promise<void>(resolve => { wakeUps.push(resolve) })
+    },
+    end () {
+      if (ended.signal.aborted) return
+      body.push(null)
+      ended.abort()
+      wake()
+    }
+  }
+}
+
+/** Sends an event that was rendered. */
+export function sendView (stream: EventStream, view: EventView): void {
+  stream.send(view.id, view.kind, JSON.stringify(view))
+}
+
+/** The answer's head; nothing on the way may keep or collect what comes. */
+export function startAnswer (reply: FastifyReply): FastifyReply {
+  return reply.headers({
+    'content-type': 'text/event-stream; charset=utf-8',
+    'cache-control': 'no-store, no-transform',
+    'x-accel-buffering': 'no'
+  })
+}

@@ -1,0 +1,92 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { errorResponses } from '../../schemas/error.ts'
+import { EventQuery, EventView, LastEventIdHeader, TicketAnswer } from '../../schemas/event.ts'
+import { Ref } from '../../schemas/kit.ts'
+import type { Tickets } from '../../src/access/tickets.ts'
+import type { EventFeed } from '../../src/events/feed.ts'
+import { createEventFilter } from '../../src/events/filter.ts'
+import { follow } from '../../src/events/follow.ts'
+import type { OpenConnections } from '../../src/events/open-connections.ts'
+import type { ServerRegistry } from '../../src/servers/registry.ts'
+import { openEventStream, sendView, startAnswer } from './event-stream.ts'
+import { readyMessage, resetMessage, streamEvent, type EventViews } from './render-event.ts'
+
+export interface EventsOptions {
+  readonly feed: EventFeed
+  readonly connections: OpenConnections
+  readonly tickets: Tickets
+  readonly registry: ServerRegistry
+  readonly views: EventViews
+}
+
+/** The answer of every route that streams. */
+export const streamAnswer = {
+  description: 'Events, one after the other: `id`, `event` (the kind) and `data`, a JSON object.',
+  content: { 'text/event-stream': { schema: Ref(EventView) } }
+}
+
+/** Where the client stands: its header, which browsers keep up to date, goes before the address it first asked for. */
+export function placeOf (headers: LastEventIdHeader, query: { lastEventId?: string }): string | null {
+  return headers['last-event-id'] || query.lastEventId || null
+}
+
+const events: FastifyPluginAsyncTypebox<EventsOptions> = async (app, options) => {
+  const { feed, connections, tickets, registry, views } = options
+
+  app.get('/api/v1/events', {
+    config: { access: { scope: 'jobs:read', bucket: 'status', ticket: true } },
+    exposeHeadRoute: false,
+    schema: {
+      operationId: 'listen',
+      tags: ['Events'],
+      summary: 'Listen to everything that happens',
+      description: 'Server-sent events about jobs and, with servers:read, about servers. A key hears of its own jobs ' +
+        'only, unless it has jobs:read:all. Whoever comes back with the id of the last event gets what came after it, ' +
+        'from whichever process answers; of what is not kept any more, `reset` tells. A comment comes every 15 ' +
+        'seconds. A reader that is too slow is dropped, and an answer ends after an hour: connect again.',
+      querystring: EventQuery,
+      headers: LastEventIdHeader,
+      response: { 200: streamAnswer, ...errorResponses(404) }
+    }
+  }, async (request, reply) => {
+    const accepts = createEventFilter(request.query, request.principal, registry)
+    connections.admit()
+    const after = placeOf(request.headers, request.query) ?? feed.head()
+    const stream = openEventStream()
+    connections.add({ principal: request.principal, ...stream })
+    sendView(stream, streamEvent('ready', after, readyMessage))
+    follow({
+      feed,
+      after,
+      accepts,
+      signal: stream.signal,
+      sink: {
+        event (event) { stream.send(event.id, event.kind, views.text(event)) },
+        reset (head) { sendView(stream, streamEvent('reset', head, resetMessage)) },
+        ready: stream.ready
+      }
+    }).catch(error => {
+      request.log.debug({ err: error }, 'missed events cannot be read')
+      stream.end()
+    })
+    return await startAnswer(reply).send(stream.body)
+  })
+
+  app.post('/api/v1/events/ticket', {
+    config: { access: { scope: 'jobs:read' } },
+    schema: {
+      operationId: 'create_event_ticket',
+      tags: ['Events'],
+      summary: 'Get a ticket for one connection',
+      description: 'For browsers, which can set no headers for EventSource and WebSocket: `?ticket=` stands for the ' +
+        'credentials of this request, once and within a minute. A body is not needed; one that is sent is ignored.',
+      response: { 200: { ...Ref(TicketAnswer), description: 'The ticket.' }, ...errorResponses() }
+    }
+  }, async (request, reply) => {
+    const { ticket, expiresAt } = await tickets.issue(request.principal)
+    reply.header('cache-control', 'no-store')
+    return { success: true as const, ticket, expires_at: new Date(expiresAt).toISOString() }
+  })
+}
+
+export default events

@@ -1,0 +1,86 @@
+import type { EventView } from '../../schemas/event.ts'
+import type { JobView } from '../../schemas/job.ts'
+import type { ServiceEvent } from '../../src/events/event.ts'
+import { removedAlias } from '../../src/jobs/job.ts'
+import type { ServerRegistry } from '../../src/servers/registry.ts'
+import { outputUrl } from '../api/render-job.ts'
+
+/** Pictures of events for callers. */
+export interface EventViews {
+  /** The same object for the same event, however many listeners there are. */
+  of (event: ServiceEvent): EventView
+  /** Its JSON text, made once. */
+  text (event: ServiceEvent): string
+}
+
+export function createEventViews (registry: Pick<ServerRegistry, 'byId'>): EventViews {
+  const views = new WeakMap<ServiceEvent, { view: EventView, text: string }>()
+
+  function aliasOf (serverId: string): string | undefined {
+    return registry.byId(serverId)?.alias
+  }
+
+  function render ({ id, kind, jobId, serverId, keyId, status, moment, data }: ServiceEvent): EventView {
+    const { alias, ...facts } = data
+    const known = serverId === null ? null : aliasOf(serverId)
+    return {
+      id,
+      kind,
+      job_id: jobId,
+      server: known === undefined ? typeof alias === 'string' ? alias : removedAlias : known,
+      api_key_id: keyId,
+      status,
+      at: new Date(moment).toISOString(),
+      data: renderData(facts)
+    }
+  }
+
+  function renderData (facts: Readonly<Record<string, unknown>>): Record<string, unknown> {
+    return Object.fromEntries(Object.entries(facts).flatMap(([name, value]): Array<[string, unknown]> => {
+      if (name === 'filename') return [[name, value], ['url', outputUrl(String(value))]]
+      if (name === 'filenames') return [['images', imagesOf(value)]]
+      if (name === 'from') return [[name, aliasOf(String(value)) ?? removedAlias]]
+      if (name === 'fraction') return [['progress', value]]
+      if (name === 'etaSeconds') return [['estimated_time_remaining', value]]
+      return [[name, value]]
+    }))
+  }
+
+  function of (event: ServiceEvent) {
+    const known = views.get(event)
+    if (known !== undefined) return known
+    const view = render(event)
+    const made = { view, text: JSON.stringify(view) }
+    views.set(event, made)
+    return made
+  }
+
+  return { of: event => of(event).view, text: event => of(event).text }
+}
+
+export const readyMessage = 'The stream is open; what happens after this id follows.'
+export const resetMessage = 'Events were missed that are not kept any more: read your lists anew.'
+
+/** What the stream says of itself. @param id where it stands */
+export function streamEvent (kind: 'ready' | 'reset', id: string, message: string): EventView {
+  const at = new Date().toISOString()
+  return { id, kind, job_id: null, server: null, api_key_id: null, status: null, at, data: { message } }
+}
+
+/** The job as it is now. @param id where the stream stood before the job was read */
+export function snapshotEvent (id: string, job: JobView): EventView {
+  return {
+    id,
+    kind: 'snapshot',
+    job_id: job.id,
+    server: job.target_server_alias,
+    api_key_id: job.api_key_id,
+    status: job.status,
+    at: new Date().toISOString(),
+    data: { ...job }
+  }
+}
+
+function imagesOf (names: unknown): Array<{ filename: string, url: string }> {
+  return Array.isArray(names) ? names.map(name => ({ filename: String(name), url: outputUrl(String(name)) })) : []
+}

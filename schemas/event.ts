@@ -1,0 +1,85 @@
+import { Type, type Static } from '@sinclair/typebox'
+import { JobStatus } from './job-status.ts'
+import { Nullable, StringEnum, success, Timestamp } from './kit.ts'
+
+/** Kept for a while, so that whoever reconnects gets them after the fact. */
+export const storedKinds = [
+  'accepted', 'started', 'image', 'completed', 'failed', 'cancelled', 'returned', 'moved', 'removed',
+  'server-added', 'server-changed', 'server-removed', 'server-up', 'server-down', 'server-paused', 'server-resumed'
+] as const
+
+/** Told to who listens at that moment: the next one makes up for any that was missed. */
+export const liveKinds = ['progress'] as const
+
+/** About the stream itself; they cannot be filtered. */
+export const streamKinds = ['ready', 'reset', 'snapshot'] as const
+
+export const eventKinds = [...storedKinds, ...liveKinds] as const
+export type StoredKind = typeof storedKinds[number]
+export type EventKind = typeof eventKinds[number]
+
+const kindMeanings = 'accepted: in line, also again after a retry. started: a generation began. progress: it got on. ' +
+  'image: a result image was stored. completed, failed, cancelled: the job ended. returned: back in line after its ' +
+  'server failed it. moved: to another place or server. removed: deleted. server-…: what became of a server. ' +
+  'ready: the first event, which names where the stream stands. reset: events were missed that are not kept any ' +
+  'more, so read your lists anew. snapshot: the job as it is now.'
+
+export const EventView = Type.Object({
+  id: Nullable(Type.String(), {
+    description: 'Where the stream stands after this event, for Last-Event-ID; null for events that are not kept.',
+    examples: ['1764110000000-0']
+  }),
+  kind: StringEnum([...eventKinds, ...streamKinds], { description: kindMeanings }),
+  job_id: Nullable(Type.String(), { description: 'The job; null where the event is about a server.' }),
+  server: Nullable(Type.String(), { description: 'Alias of the server.' }),
+  api_key_id: Nullable(Type.String(), { description: 'Access key that owns the job.' }),
+  status: Nullable(JobStatus, { description: 'State of the job after the event.' }),
+  at: Timestamp('When it happened.'),
+  data: Type.Record(Type.String(), Type.Unknown(), {
+    description: 'What belongs to the kind: position, progress, filename and url, code and message, and the like.'
+  })
+}, { $id: 'Event', description: 'Something that happened to a job or a server.' })
+export type EventView = Static<typeof EventView>
+
+const eventId = '^\\d{1,19}(-\\d{1,19})?$'
+const list = (what: string, example: string) => Type.String({
+  maxLength: 400, description: `${what}; several are joined by commas.`, examples: [example]
+})
+
+/** What narrows a stream of events down. */
+export const eventFilterFields = {
+  server: Type.Optional(list('Only events of the servers with these aliases', 'Main')),
+  key: Type.Optional(Type.String({
+    maxLength: 64, description: 'Only jobs of the access key with this id; any but its own needs jobs:read:all.'
+  })),
+  status: Type.Optional(list('Only events after which the job is in one of these states', 'completed,failed')),
+  kinds: Type.Optional(list('Only these kinds of events', 'started,progress,completed,failed,cancelled'))
+}
+
+const lastEventId = Type.Optional(Type.String({
+  pattern: eventId,
+  description: 'Goes on after the event with this id, as the header Last-Event-ID does, which goes first. 0: from the ' +
+    'oldest that is kept.',
+  examples: ['0']
+}))
+const ticket = Type.Optional(Type.String({
+  maxLength: 100, description: 'From POST /api/v1/events/ticket, in place of credentials in headers.'
+}))
+
+export const EventQuery = Type.Object({ ...eventFilterFields, lastEventId, ticket })
+export type EventQuery = Static<typeof EventQuery>
+export const JobEventQuery = Type.Object({ kinds: eventFilterFields.kinds, lastEventId, ticket })
+export type JobEventQuery = Static<typeof JobEventQuery>
+
+export const LastEventIdHeader = Type.Object({
+  'last-event-id': Type.Optional(Type.String({
+    pattern: `^$|${eventId}`, description: 'Id of the last event that the client got; browsers send it by themselves.'
+  }))
+})
+export type LastEventIdHeader = Static<typeof LastEventIdHeader>
+
+export const TicketAnswer = Type.Object({
+  success,
+  ticket: Type.String({ description: 'Good for one connection, as `?ticket=`.' }),
+  expires_at: Timestamp('Until when it must be used.')
+}, { $id: 'EventTicket', description: 'A ticket for one connection.' })

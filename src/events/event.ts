@@ -1,0 +1,61 @@
+import { eventKinds, type EventKind } from '../../schemas/event.ts'
+import type { JobStatus } from '../../schemas/job-status.ts'
+
+/** Something that happened to a job or a server, as listeners within the house get it. */
+export interface ServiceEvent {
+  /** Its place in the stream; null where it is not kept. */
+  readonly id: string | null
+  readonly kind: EventKind
+  readonly jobId: string | null
+  readonly serverId: string | null
+  /** Id of the access key that owns the job. */
+  readonly keyId: string | null
+  readonly status: JobStatus | null
+  /** Milliseconds since the epoch, by the clock of Redis. */
+  readonly moment: number
+  readonly data: Readonly<Record<string, unknown>>
+}
+
+export interface StoredEvent extends ServiceEvent { readonly id: string }
+
+const known = new Set<unknown>(eventKinds)
+
+/** The event of a stream's entry; null for what later versions or the stream itself wrote. */
+export function parseEntry (id: string, values: readonly string[]): StoredEvent | null {
+  const fields: Record<string, string> = {}
+  for (let index = 0; index + 1 < values.length; index += 2) fields[values[index] ?? ''] = values[index + 1] ?? ''
+  if (!known.has(fields.kind)) return null
+  const data = fields.data ? JSON.parse(fields.data) as ServiceEvent['data'] : {}
+  return { ...shared(fields), id, moment: momentOf(id), data }
+}
+
+/** The event of a message on the channel; null as above. */
+export function parseMessage (message: string): ServiceEvent | null {
+  const fields = JSON.parse(message) as Record<string, string> & {
+    data?: ServiceEvent['data'], moment?: number
+  }
+  if (!known.has(fields.kind)) return null
+  const id = fields.id ?? null
+  return { ...shared(fields), id, moment: id === null ? Number(fields.moment) : momentOf(id), data: fields.data ?? {} }
+}
+
+function shared (fields: Readonly<Record<string, string>>) {
+  return {
+    kind: fields.kind as EventKind,
+    jobId: fields.job || null,
+    serverId: fields.server || null,
+    keyId: fields.key || null,
+    status: (fields.status || null) as JobStatus | null
+  }
+}
+
+function momentOf (id: string): number {
+  return Number(id.split('-')[0])
+}
+
+/** Whether one place in the stream lies behind another. */
+export function isAfter (one: string, other: string): boolean {
+  const [oneMoment = 0, oneNumber = 0] = one.split('-').map(Number)
+  const [otherMoment = 0, otherNumber = 0] = other.split('-').map(Number)
+  return oneMoment > otherMoment || (oneMoment === otherMoment && oneNumber > otherNumber)
+}

@@ -1,0 +1,62 @@
+import { eventKinds, type EventKind } from '../../schemas/event.ts'
+import { jobStatuses, type JobStatus } from '../../schemas/job-status.ts'
+import { nearest } from '../a1111/nearest.ts'
+import { keyToShow, mayDo, maySeeJob, type Principal } from '../access/principal.ts'
+import { ServiceError } from '../errors.ts'
+import type { ServerRegistry } from '../servers/registry.ts'
+import type { ServiceEvent } from './event.ts'
+
+/** What a listener asks for, as it came. Lists are joined by commas. */
+export interface EventWish {
+  readonly server?: string | undefined
+  readonly key?: string | undefined
+  readonly status?: string | undefined
+  readonly kinds?: string | undefined
+  readonly job?: string | undefined
+}
+
+/** Whether a listener gets an event. */
+export type EventFilter = (event: ServiceEvent) => boolean
+
+/**
+ * @throws ServiceError `server_not_found`, `invalid_field_value` or `permission_denied`, naming the field
+ */
+export function createEventFilter (
+  wish: EventWish, principal: Principal, registry: Pick<ServerRegistry, 'require'>
+): EventFilter {
+  const servers = wish.server === undefined
+    ? null
+    : new Set(split(wish.server).map(alias => registry.require(alias, 'server').id))
+  const statuses = wish.status === undefined ? null : choose<JobStatus>('status', wish.status, jobStatuses)
+  const kinds = wish.kinds === undefined ? null : choose<EventKind>('kinds', wish.kinds, eventKinds)
+  const key = keyToShow(principal, wish.key)
+  const { job } = wish
+
+  return event => {
+    if (kinds !== null && !kinds.has(event.kind)) return false
+    if (job !== undefined && event.jobId !== job) return false
+    if (statuses !== null && (event.status === null || !statuses.has(event.status))) return false
+    if (servers !== null && !isOf(event, servers)) return false
+    if (event.jobId === null) return wish.key === undefined && mayDo(principal, 'servers:read')
+    return (key === undefined || event.keyId === key) && maySeeJob(principal, event.keyId)
+  }
+}
+
+/** A job that moves concerns the server that it leaves, too. */
+function isOf ({ serverId, data }: ServiceEvent, servers: ReadonlySet<string>): boolean {
+  return (serverId !== null && servers.has(serverId)) || (typeof data.from === 'string' && servers.has(data.from))
+}
+
+function split (text: string): string[] {
+  return text.split(',').map(part => part.trim()).filter(part => part !== '')
+}
+
+function choose<Value extends string> (field: string, text: string, allowed: readonly Value[]): Set<Value> {
+  return new Set(split(text).map(given => {
+    const found = allowed.find(value => value === given)
+    if (found !== undefined) return found
+    throw new ServiceError('invalid_field_value',
+      `${field} has no ${JSON.stringify(given.slice(0, 60))}; it takes ${allowed.join(', ')}.`,
+      { field, nearest: nearest(given, allowed, 3) })
+  }))
+}
