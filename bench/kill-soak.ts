@@ -4,14 +4,14 @@ import { createKeys } from '../src/redis/keys.ts'
 import { createRandom } from '../src/simulator/random.ts'
 import { startSimulator } from '../src/simulator/simulator.ts'
 import { createCaller } from './ground/caller.ts'
-import { findProblems, readJobs } from './ground/consistency.ts'
+import { findProblems, readEvents, readJobs, type StreamEvent } from './ground/consistency.ts'
 import { closeEverything, withGround, type Ground } from './ground/ground.ts'
 import { launchService, startService, type ServiceProcess } from './ground/service.ts'
 import { median } from './statistics.ts'
 
 /**
- * Kills worker processes and Redis at random moments while jobs come in, then counts what became of them:
- * `node bench/kill-soak.mjs [kills] [seed]`.
+ * Kills worker processes at random moments while jobs come in, and Redis in between, then counts what became of the
+ * jobs: `node bench/kill-soak.mjs [kills of workers] [seed]`.
  */
 
 /** Pauses between two kills are up to this long, in milliseconds. */
@@ -61,9 +61,12 @@ async function soak (ground: Ground, killCount: number, random: () => number): P
   }
   const submitting = submitOn()
 
+  const events: StreamEvent[] = []
+  const noteEvents = async () => { events.push(...await readEvents({ look: ground.redis, keys }, events.at(-1)?.id)) }
   const kills: Kill[] = []
   const recoveries: number[] = []
-  for (let number = 1; number <= killCount; number++) {
+  const workersKilled = () => kills.filter(({ what }) => what !== 'Redis').length
+  while (workersKilled() < killCount) {
     await sleep(random() * longestPause)
     const moment = Date.now()
     const kill = { moment, what: await killOne(ground, workers, random, startWorker) }
@@ -72,15 +75,19 @@ async function soak (ground: Ground, killCount: number, random: () => number): P
     while (begun() === undefined) await sleep(5)
     const recovery = (begun()?.startedAt ?? 0) - moment
     recoveries.push(recovery)
-    process.stderr.write(`kill ${number}: ${kill.what}, generating ${recovery} ms later\n`)
+    await noteEvents()
+    process.stderr.write(`kill ${kills.length}: ${kill.what}, generating ${recovery} ms later\n`)
   }
   over.abort()
   await submitting
   while (await openJobs() > 0) await sleep(50)
 
+  await noteEvents()
+
   const { generations, mostInFlight } = simulator.state()
-  const problems = await findProblems(accepted, { look: ground.redis, keys, dataDirectory: ground.folder })
-  const jobs = await readJobs({ look: ground.redis, keys, dataDirectory: ground.folder })
+  const traces = { look: ground.redis, keys, dataDirectory: ground.folder, events }
+  const problems = await findProblems(accepted, traces)
+  const jobs = await readJobs(traces)
   const excess = [...jobs.keys()].filter(id => {
     const starts = generations.filter(({ taskId }) => taskId === id).map(({ startedAt }) => startedAt)
     const hits = kills.filter(({ moment }) => moment >= (starts[0] ?? 0) && moment <= (starts.at(-1) ?? 0))

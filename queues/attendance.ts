@@ -30,7 +30,7 @@ export interface Attendance {
 
 /** Tries for a server's lease and serves the server while it holds it. */
 export function attend (server: () => Server, dependencies: AttendanceDependencies): Attendance {
-  const { connection, leases, log, processId } = dependencies
+  const { connection, leases, log } = dependencies
   const serverId = server().id
   let fence: number | null = null
   let serving: Serving | null = null
@@ -65,7 +65,7 @@ export function attend (server: () => Server, dependencies: AttendanceDependenci
     } catch (error) {
       // Let go of, so that this process or another can try again.
       if (fence === ownFence) fence = null
-      await leases.release(serverId, processId)
+      await leases.release(serverId)
       throw error
     }
   }
@@ -81,12 +81,12 @@ export function attend (server: () => Server, dependencies: AttendanceDependenci
     if (fence === null) {
       const grace = reconnectedAt + graceAfterReconnect - Date.now()
       if (grace > 0) return Math.min(grace, leaseInterval)
-      const answer = await leases.acquire(serverId, processId, leaseLifetime)
+      const answer = await leases.acquire(serverId, leaseLifetime)
       // Not a whole interval after it has run out: a dead holder's jobs wait for this.
       if (answer.kind === 'held') return Math.min(answer.remainingMs + 1, leaseInterval)
       fence = answer.fence
       step(async () => { await begin(answer.fence) }, 'could not begin to serve')
-    } else if (await leases.renew(serverId, processId, fence, leaseLifetime)) {
+    } else if (await leases.renew(serverId, fence, leaseLifetime)) {
       serving?.tend()
     } else {
       log.warn({ server: server().alias }, 'another process serves this server now')
@@ -110,7 +110,7 @@ export function attend (server: () => Server, dependencies: AttendanceDependenci
   async function leave (deadlineMs: number): Promise<void> {
     // What is under way is let go of even while a step waits for a Redis that is away.
     await Promise.all([serving?.letGo(), steps.then(async () => { await end(deadlineMs) })])
-    if (fence !== null) await leases.release(serverId, processId)
+    if (fence !== null) await leases.release(serverId)
   }
 
   return {

@@ -21,7 +21,7 @@ export interface LineRepair {
    * of its class, without waiting for BullMQ's locks to run out.
    * @returns the jobs whose generations may still be under way at the server
    */
-  takeBack (): Promise<string[]>
+  takeBack (): Promise<Array<Pick<Job, 'id' | 'startedAt'>>>
   /** Gives each waiting job that has lost its queue entry, or whose entry a dead worker holds, a new one. */
   renewEntries (): Promise<void>
 }
@@ -48,7 +48,7 @@ export function createLineRepair ({ server, store, queues, log, isHeld }: LineRe
           log.error({ job: job.id, error: messageOf(error) }, 'could not be taken back; it is tried again')
         })
       }
-      return orphans.map(({ id }) => id)
+      return orphans
     },
     async renewEntries () {
       const { id: serverId, alias } = server()

@@ -1,6 +1,7 @@
 import { Queue, Worker, type Job } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { messageOf } from '../src/errors.ts'
+import type { SweepReport } from '../src/jobs/media-sweep.ts'
 import { purgeInterval, type Retention } from '../src/jobs/retention.ts'
 import type { Log } from '../src/log.ts'
 import type { ScanBoard } from '../src/models/scan-board.ts'
@@ -10,8 +11,13 @@ import type { Keys } from '../src/redis/keys.ts'
 export const maintenanceQueueName = 'maintenance'
 const scanName = 'scan-models'
 const purgeName = 'purge-jobs'
-/** A purge waits for no scan. */
+/** Neither a purge nor a sweep waits for a scan. */
 const atOnce = 2
+const sweepName = 'sweep-media'
+/** How often files of no job are looked for, in milliseconds. */
+const sweepInterval = 6 * 3_600_000
+/** Files younger than this may belong to a job that is just being made or stored, in milliseconds. */
+const safeAge = 24 * 3_600_000
 /** How often a running scan looks whether it is to stop, in milliseconds. */
 const stopInterval = 200
 
@@ -20,6 +26,8 @@ export interface Maintenance {
   requestScan (): Promise<void>
   /** Has old jobs removed, the first time at once and then every six hours, by one process of all. */
   schedulePurges (): Promise<void>
+  /** Has files of no job removed now and every six hours, however many processes say so. */
+  scheduleSweeps (): Promise<void>
   queue: Queue
   close (): Promise<void>
 }
@@ -49,6 +57,10 @@ export function createMaintenance ({ connection, keys, board, log }: Maintenance
         opts: { attempts: 5, backoff: { type: 'fixed', delay: 60_000 }, removeOnComplete: true, removeOnFail: true }
       })
     },
+    async scheduleSweeps () {
+      await queue.upsertJobScheduler(sweepName, { every: sweepInterval },
+        { name: sweepName, opts: { removeOnComplete: true, removeOnFail: true } })
+    },
     close: async () => { await queue.close() }
   }
 }
@@ -57,13 +69,17 @@ export interface MaintenanceWorker {
   close (): Promise<void>
 }
 
+export interface MaintenanceWorkerDependencies extends MaintenanceDependencies, ScannerDependencies {
+  readonly retention: Retention
+  /** Removes the files of no job that are older than a moment in milliseconds since the epoch. */
+  readonly sweep: (before: number) => Promise<SweepReport>
+}
+
 /**
- * Runs scans and purges, one of each at a time over all processes. One that a dying process leaves behind is run again
- * by another.
+ * Runs scans, purges and sweeps, one of each at a time over all processes. One that a dying process leaves behind is
+ * run again by another.
  */
-export function createMaintenanceWorker (
-  dependencies: MaintenanceDependencies & ScannerDependencies & { readonly retention: Retention }
-): MaintenanceWorker {
+export function createMaintenanceWorker (dependencies: MaintenanceWorkerDependencies): MaintenanceWorker {
   const { connection, keys, board, log, retention } = dependencies
   const closing = new AbortController()
 
@@ -97,8 +113,19 @@ export function createMaintenanceWorker (
     }
   }
 
+  async function sweep (): Promise<void> {
+    const report = await dependencies.sweep(Date.now() - safeAge)
+    if (report === null) {
+      log.warn('no file is swept: the images under DATA_DIR are not those of this Redis, or newer than it. If nothing is ' +
+        'missing in the list of jobs, remove DATA_DIR/outputs/.sweep.json')
+    } else if (report.outputs + report.inputs > 0) {
+      log.info(report, 'files of no job were removed')
+    }
+  }
+
   async function work ({ name }: Job): Promise<void> {
     if (name === purgeName) await retention.purge()
+    else if (name === sweepName) await sweep()
     else await scan()
   }
 

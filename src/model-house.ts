@@ -1,7 +1,9 @@
 import { join } from 'node:path'
 import type { Redis } from 'ioredis'
 import { createDownloadQueue, createDownloadWorker, type DownloadQueue } from '../queues/downloads.ts'
-import { createMaintenance, createMaintenanceWorker, type Maintenance } from '../queues/maintenance.ts'
+import {
+  createMaintenance, createMaintenanceWorker, type Maintenance, type MaintenanceWorkerDependencies
+} from '../queues/maintenance.ts'
 import { createCivitaiClient, type CivitaiClient } from './civitai/client.ts'
 import { createCivitaiPictures, type CivitaiPictures } from './civitai/pictures.ts'
 import type { A1111Client } from './a1111/client.ts'
@@ -96,6 +98,7 @@ export interface ModelWorkerDependencies {
   readonly guard: EgressGuard
   readonly connect: (server: Server) => A1111Client
   readonly retention: Retention
+  readonly sweep: MaintenanceWorkerDependencies['sweep']
 }
 
 /**
@@ -103,13 +106,13 @@ export interface ModelWorkerDependencies {
  * downloads.
  */
 export async function startModelWorker (
-  connection: Redis, { config, log, keys, models, registry, guard, connect, retention }: ModelWorkerDependencies
+  connection: Redis, { config, log, keys, models, registry, guard, connect, retention, sweep }: ModelWorkerDependencies
 ): Promise<{ close (): Promise<void> }> {
   const folders = modelFolders(config)
   const hasher = createHasher()
   const files = createModelFileStore(connection, keys)
   const worker = createMaintenanceWorker({
-    connection, keys, log, hasher, folders, files, board: createScanBoard(connection, keys), retention
+    connection, keys, log, hasher, folders, files, retention, sweep, board: createScanBoard(connection, keys)
   })
   const downloads = createDownloadWorker({
     connection,
@@ -130,6 +133,7 @@ export async function startModelWorker (
       await tellServers(type, root, { registry, connect, log, catalogue: models.catalogue })
     }
   })
+  await models.maintenance.scheduleSweeps()
   if (folders.length > 0) await models.maintenance.requestScan()
   await models.maintenance.schedulePurges()
   return {

@@ -1,9 +1,11 @@
 import { startWorkforce, type Workforce } from '../queues/workforce.ts'
 import { createGenerationQueues } from '../queues/generation-queues.ts'
 import type { House } from './house.ts'
+import { sweepMedia } from './jobs/media-sweep.ts'
 import { createJobStore } from './jobs/store.ts'
 import { startModelWorker } from './model-house.ts'
 import { connectRedis } from './redis/connections.ts'
+import { describeHolder } from './servers/lease-holder.ts'
 import { createLeaseStore } from './servers/lease.ts'
 import { readCandidates } from './servers/choose.ts'
 import type { MonitorIntervals } from './servers/monitor.ts'
@@ -41,7 +43,7 @@ export async function startWorker (house: House, intervals?: MonitorIntervals): 
     processId,
     store,
     states,
-    leases: createLeaseStore(connection, keys),
+    leases: createLeaseStore(connection, keys, describeHolder(processId)),
     async otherServer (except) {
       const ranked = await readCandidates(registry.list(), states, store.waitingOn)
       return ranked.find(({ server }) => !except.has(server.alias))?.server ?? null
@@ -56,7 +58,9 @@ export async function startWorker (house: House, intervals?: MonitorIntervals): 
     },
     ...(intervals === undefined ? {} : { intervals })
   })
-  const modelWorker = await startModelWorker(connection, house)
+  const modelWorker = await startModelWorker(connection, {
+    ...house, sweep: async before => await sweepMedia({ redis: connection, keys, store, media }, before)
+  })
   const webhookWorker = await startWebhooks(connection, house)
   return {
     workforce,

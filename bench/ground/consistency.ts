@@ -10,6 +10,14 @@ export interface Traces {
   readonly keys: Keys
   readonly dataDirectory: string
   readonly processes?: ReadonlyArray<{ output (): string }>
+  /** All events since the beginning, where there are more than the stream keeps; the stream's own otherwise. */
+  readonly events?: readonly StreamEvent[]
+}
+
+/** One entry of the stream of events. */
+export interface StreamEvent {
+  readonly id: string
+  readonly fields: Readonly<Record<string, string>>
 }
 
 const endStatuses = ['completed', 'failed', 'cancelled']
@@ -42,12 +50,18 @@ export async function readJobs ({ look, keys }: Traces): Promise<Map<string, Job
   return jobs
 }
 
+/** The events after one of this id, or all that the stream keeps. */
+export async function readEvents ({ look, keys }: Pick<Traces, 'look' | 'keys'>, after?: string): Promise<StreamEvent[]> {
+  const entries = await look.xrange(keys.key('events'), after === undefined ? '-' : `(${after}`, '+')
+  return entries.map(([id, fields]) => ({
+    id, fields: Object.fromEntries(fields.flatMap((name, index) => index % 2 === 0 ? [[name, fields[index + 1] ?? '']] : []))
+  }))
+}
+
 /** Between two acceptances of a job lies exactly one end, and the last end is what its record says. */
-async function eventProblems ({ look, keys }: Traces, jobs: ReadonlyMap<string, Job>): Promise<string[]> {
+async function eventProblems (traces: Traces, jobs: ReadonlyMap<string, Job>): Promise<string[]> {
   const stories = new Map<string, string[]>()
-  for (const [, fields] of await look.xrange(keys.key('events'), '-', '+')) {
-    const event = Object.fromEntries(fields.flatMap((name, index) =>
-      index % 2 === 0 ? [[name, fields[index + 1] ?? '']] : [])) as Record<string, string>
+  for (const { fields: event } of traces.events ?? await readEvents(traces)) {
     const story = stories.get(event.job ?? '') ?? []
     story.push(event.kind ?? '')
     stories.set(event.job ?? '', story)

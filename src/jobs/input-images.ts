@@ -24,6 +24,9 @@ export interface InputImagesDependencies {
   readonly texts: UploadTexts
 }
 
+/** An image brought so lately may be about to be counted for a new job: it is left to the sweep, in milliseconds. */
+const justBrought = 10_000
+
 export function createInputImages ({ redis, keys, media, limits, texts }: InputImagesDependencies): InputImages {
   const usesKey = keys.key('input-uses')
 
@@ -47,7 +50,7 @@ export function createInputImages ({ redis, keys, media, limits, texts }: InputI
         await redis.hdel(usesKey, reference.$media)
         unused.push(reference)
       }
-      await media.removeInputs(unused)
+      await media.removeInputs(unused, Date.now() - justBrought)
     }
   }
 }

@@ -22,7 +22,7 @@ export type RunOutcome = 'done' | 'hold'
 export interface GenerationRunner {
   run (entry: { readonly jobId: string, readonly run: number }): Promise<RunOutcome>
   /** Stops what a worker before us may have left at the server, before anything is sent. Call it first. */
-  clear (taskIds: readonly string[]): Promise<void>
+  clear (orphans: ReadonlyArray<Pick<Job, 'id' | 'startedAt'>>): Promise<void>
   /** Somebody wants this job stopped; ignored unless it runs here. */
   cancel (jobId: string): void
   /** Stops what runs and puts it back in line, for an orderly shutdown. */
@@ -229,9 +229,9 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   }
 
   /** A generation that nobody waits for still holds the server: stops it, so that it is not doubled beside itself. */
-  async function stopOrphan (taskId: string, until: AbortSignal): Promise<void> {
+  async function stopOrphan (taskId: string, until: AbortSignal, sentAt?: number): Promise<void> {
     const signal = AbortSignal.any([leaving.signal, until, AbortSignal.timeout(orphanWait)])
-    await stopOrphanedTask(client, taskId, signal).catch(error => {
+    await stopOrphanedTask(client, taskId, signal, sentAt).catch(error => {
       log.debug({ job: taskId, server: server().alias, error: messageOf(error) }, 'the server does not tell what it runs')
     })
   }
@@ -244,10 +244,10 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
 
   return {
     run: async entry => await counted(run(entry)),
-    async clear (taskIds) {
+    async clear (orphans) {
       const entered = gate.enter(leaving.signal)
       await counted(entered.then(async openGate => {
-        for (const taskId of taskIds) await stopOrphan(taskId, leaving.signal)
+        for (const { id, startedAt } of orphans) await stopOrphan(id, leaving.signal, startedAt ?? undefined)
         openGate()
       }))
     },

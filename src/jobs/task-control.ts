@@ -6,6 +6,8 @@ import { GenerationFailure, type ServerProgress } from '../a1111/types.ts'
 const pause = 250
 /** A generation that ends within this, or within three times what a look takes, is left to end, in milliseconds. */
 const nearlyOver = 50
+/** From the note that a generation begins until the server has taken up its request, in milliseconds. */
+const longestWay = 1500
 
 /**
  * Stops the generation whose answer we are waiting for, and nothing else, until the signal is aborted because the
@@ -27,12 +29,17 @@ export async function stopOpenTask (client: A1111Client, taskId: string, signal:
 /**
  * Stops a generation whose answer nobody waits for any more, and resolves when the server is rid of it or the signal
  * is aborted. Where tasks cannot be told apart, what runs may be somebody else's: it is waited for, not interrupted.
+ * @param sentAt milliseconds since the epoch; one that was sent just now may be unknown because it has yet to arrive
  */
-export async function stopOrphanedTask (client: A1111Client, taskId: string, signal: AbortSignal): Promise<void> {
+export async function stopOrphanedTask (
+  client: A1111Client, taskId: string, signal: AbortSignal, sentAt = 0
+): Promise<void> {
+  const arrivedBy = Math.min(sentAt, Date.now()) + longestWay
   while (!signal.aborted) {
     const seen = await look(client, taskId, signal)
     // A1111 calls a task that failed before its start queued for ever, which is told by nothing being under way.
-    if (seen?.task === 'gone' || seen?.busy === false) return
+    const isOver = seen?.task === 'gone' || seen?.busy === false
+    if (isOver && Date.now() >= arrivedBy) return
     if (seen?.task === 'running' && !seen.nearlyOver) await client.interrupt()
     await rest(signal)
   }

@@ -1,4 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
+import type { Stats } from 'node:fs'
 import { mkdir, open, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ImageSink } from '../a1111/types.ts'
@@ -81,8 +82,28 @@ export async function prepareDraftFolder (folder: string): Promise<void> {
   await mkdir(folder, { recursive: true })
   for (const name of await readdir(folder)) {
     const path = join(folder, name)
-    const { mtimeMs } = await stat(path)
-    if (mtimeMs < Date.now() - abandonedAfterMs) await rm(path, { force: true })
+    if (await untouched(path, Date.now() - abandonedAfterMs)) await rm(path, { force: true })
+  }
+}
+
+/** Whether the file is there and was not written or touched since. */
+export async function untouched (path: string, since: number): Promise<boolean> {
+  const facts = await factsOf(path)
+  return facts !== null && facts.mtimeMs < since
+}
+
+/** Null where there is no such file. */
+export async function factsOf (path: string): Promise<Stats | null> {
+  return await present(() => stat(path))
+}
+
+/** Null where the file is gone meanwhile. */
+export async function present<Outcome> (work: () => Promise<Outcome>): Promise<Outcome | null> {
+  try {
+    return await work()
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return null
+    throw error
   }
 }
 

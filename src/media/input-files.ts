@@ -1,7 +1,9 @@
-import { mkdir, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ServiceError } from '../errors.ts'
-import { createFileSink, flushFolder, hasCode, prepareDraftFolder, type DraftFile, type FileSink } from './file-sink.ts'
+import {
+  createFileSink, factsOf, flushFolder, hasCode, prepareDraftFolder, present, untouched, type DraftFile, type FileSink
+} from './file-sink.ts'
 import type { ImageExtension } from './image-header.ts'
 import { inputName, isInputName } from './names.ts'
 import type { MediaReference } from './types.ts'
@@ -28,6 +30,8 @@ export interface InputFiles {
   removeInputs (references: readonly MediaReference[], untouchedSince?: number): Promise<void>
   /** Inputs neither put nor touched since then; for finding those that no job holds. */
   listInputs (untouchedSince: number): AsyncIterable<MediaReference>
+  /** Removes what was left half written an hour ago or longer, by a process that died. */
+  removeInputDrafts (): Promise<void>
 }
 
 /** Input images in a folder, each named by its content, so that the same picture is kept once. */
@@ -98,30 +102,16 @@ export async function createInputFiles (folder: string): Promise<InputFiles> {
           if (isInputName(name) && await untouched(join(folder, home, name), untouchedSince)) yield { $media: name }
         }
       }
-    }
+    },
+    removeInputDrafts: async () => { await prepareDraftFolder(drafts) }
   }
 }
 
 async function sizeOf (path: string): Promise<number | null> {
-  return (await present(() => stat(path)))?.size ?? null
-}
-
-async function untouched (path: string, since: number): Promise<boolean> {
-  const facts = await present(() => stat(path))
-  return facts !== null && facts.mtimeMs < since
+  return (await factsOf(path))?.size ?? null
 }
 
 async function touch (path: string): Promise<void> {
   const now = new Date()
   await present(() => utimes(path, now, now))
-}
-
-/** Null where the file is gone meanwhile. */
-async function present<Outcome> (work: () => Promise<Outcome>): Promise<Outcome | null> {
-  try {
-    return await work()
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return null
-    throw error
-  }
 }

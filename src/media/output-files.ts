@@ -1,10 +1,12 @@
 import { constants } from 'node:fs'
-import { open, rename, rm, type FileHandle } from 'node:fs/promises'
+import { open, readdir, readFile, rename, rm, writeFile, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { corruptImage } from '../a1111/failures.ts'
 import { ServiceError } from '../errors.ts'
-import { createFileSink, flushFolder, hasCode, prepareDraftFolder, type DraftFile, type FileSink } from './file-sink.ts'
+import {
+  createFileSink, flushFolder, hasCode, prepareDraftFolder, present, untouched, type DraftFile, type FileSink
+} from './file-sink.ts'
 import { imageFormatOf, imageFormats, readImageHeader, type ImageExtension } from './image-header.ts'
 import { isOutputName, outputName } from './names.ts'
 import type { StoredImage } from './types.ts'
@@ -39,11 +41,19 @@ export interface OutputFiles {
   openOutput (name: string): Promise<OpenOutput>
   /** Removes an output; one that is not there is no error. */
   removeOutput (name: string): Promise<void>
+  /** Outputs that were there before `before` (milliseconds since the epoch), for finding those of no job. */
+  listOutputs (before: number): AsyncIterable<string>
+  /** The mark that the last sweep left beside the outputs; null where none did. */
+  readSweepMark (): Promise<string | null>
+  writeSweepMark (mark: string): Promise<void>
+  /** Removes what was left half written an hour ago or longer, by a process that died. */
+  removeOutputDrafts (): Promise<void>
 }
 
 /** Output images in one flat folder, under the names by which callers fetch them. */
 export async function createOutputFiles (folder: string): Promise<OutputFiles> {
   const drafts = join(folder, '.drafts')
+  const sweepMark = join(folder, '.sweep.json')
   await prepareDraftFolder(drafts)
 
   /**
@@ -93,7 +103,21 @@ export async function createOutputFiles (folder: string): Promise<OutputFiles> {
     },
     async removeOutput (name) {
       if (isOutputName(name)) await rm(join(folder, name), { force: true })
-    }
+    },
+    async * listOutputs (before) {
+      for (const name of await readdir(folder)) {
+        if (isOutputName(name) && await untouched(join(folder, name), before)) yield name
+      }
+    },
+    async readSweepMark () {
+      return await present(() => readFile(sweepMark, 'utf8'))
+    },
+    async writeSweepMark (mark) {
+      const draft = `${sweepMark}.new`
+      await writeFile(draft, mark)
+      await rename(draft, sweepMark)
+    },
+    removeOutputDrafts: async () => { await prepareDraftFolder(drafts) }
   }
 }
 

@@ -23,6 +23,21 @@ export function isSameProcess ({ pid, started }: ProcessIdentity): boolean {
   return identify(pid)?.started === started
 }
 
+/**
+ * True only where it is certain that exactly this process runs no more. False too where that cannot be told, as on
+ * systems without /proc or where other users' processes are hidden.
+ */
+export function hasEnded ({ pid, started }: ProcessIdentity): boolean {
+  const stat = readStat(pid)
+  if (stat !== undefined) return stat.state === 'Z' || stat.started !== started
+  try {
+    process.kill(pid, 0)
+    return false
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'ESRCH'
+  }
+}
+
 /** True while a process with this number runs; a zombie does not. */
 export function isRunning (pid: number): boolean {
   try {

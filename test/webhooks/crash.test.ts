@@ -1,5 +1,6 @@
 import t from 'tap'
 import { createWebhookQueue } from '../../queues/webhook-queue.ts'
+import { describeHolder } from '../../src/servers/lease-holder.ts'
 import { createLeaseStore } from '../../src/servers/lease.ts'
 import { deliveryOf } from '../../src/webhooks/event-delivery.ts'
 import { createOutbox } from '../../src/webhooks/outbox.ts'
@@ -21,7 +22,7 @@ async function endByHand (id: string): Promise<void> {
   const { store, registry, redis, keys } = house
   const [server] = registry.list()
   const claim = { id, run: 1, serverId: server?.id ?? '', owner: 'this test' }
-  const lease = await createLeaseStore(redis, keys).acquire(claim.serverId, claim.owner, 10)
+  const lease = await createLeaseStore(redis, keys, describeHolder(claim.owner)).acquire(claim.serverId, 10)
   await store.start(claim, lease.kind === 'taken' ? lease.fence : 0)
   await store.end(claim, 'failed', { error: { code: 'a1111_error', message: 'It broke.', failureClass: 'passing' } })
   await store.end(claim, 'failed', { error: { code: 'a1111_error', message: 'It broke.', failureClass: 'passing' } })

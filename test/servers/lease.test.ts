@@ -1,0 +1,67 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { Redis } from 'ioredis'
+import t from 'tap'
+import { createKeys } from '../../src/redis/keys.ts'
+import { hasEnded, identify } from '../../src/redis/process.ts'
+import { describeHolder, isHolderGone, writeHolder, type LeaseHolder } from '../../src/servers/lease-holder.ts'
+import { createLeaseStore } from '../../src/servers/lease.ts'
+import { startTestRedis } from '../redis.ts'
+
+const minute = 60_000
+const own = describeHolder('own')
+
+/** A process that sleeps, as the holder of leases, and what kills it. */
+async function startNeighbour (): Promise<{ holder: LeaseHolder, kill: () => Promise<void> }> {
+  const child = spawn('sleep', ['60'], { stdio: 'ignore' })
+  t.teardown(() => child.kill('SIGKILL'))
+  await once(child, 'spawn')
+  return {
+    holder: { id: 'neighbour', space: own.space, process: identify(child.pid ?? 0) ?? null },
+    async kill () {
+      const ended = once(child, 'exit')
+      child.kill('SIGKILL')
+      await ended
+    }
+  }
+}
+
+// Elsewhere than on Linux nothing is proven, and leases run out.
+t.equal(own.space === null, process.platform !== 'linux')
+const onLinux = own.space === null ? { skip: 'needs /proc' } : {}
+
+t.test('a lease is inherited at once from a holder that was seen to die, by one of those who saw it', onLinux, async t => {
+  const server = await startTestRedis()
+  t.teardown(server.stop)
+  const redis = new Redis(server.url)
+  t.teardown(() => { redis.disconnect() })
+  const keys = createKeys('sq')
+  const { holder, kill } = await startNeighbour()
+  const theirs = createLeaseStore(redis, keys, holder)
+  const [ours, another] = [own, describeHolder('another')].map(one => createLeaseStore(redis, keys, one))
+  t.same(await theirs.acquire('s', minute), { kind: 'taken', fence: 1 })
+  t.match(await ours?.acquire('s', minute), { kind: 'held', remainingMs: Number }, 'not while it lives')
+  await kill()
+  const answers = await Promise.all([ours?.acquire('s', minute), another?.acquire('s', minute)])
+  t.same(answers.map(answer => answer?.kind).toSorted(), ['held', 'taken'])
+  t.match(answers.find(answer => answer?.kind === 'taken'), { fence: 2 }, 'the fence rises as with every holder')
+  t.equal(await theirs.renew('s', 1, minute), false, 'whatever the dead one still says comes too late')
+  await theirs.release('s')
+  t.match(await theirs.acquire('s', minute), { kind: 'held' })
+})
+
+t.test('only proof counts: what cannot be seen from here may live', onLinux, async t => {
+  const { holder, kill } = await startNeighbour()
+  t.equal(isHolderGone(writeHolder(holder), own), false)
+  t.equal(isHolderGone(writeHolder(own), own), false)
+  await kill()
+  t.equal(isHolderGone(writeHolder(holder), own), true)
+  const { process: dead } = holder
+  t.equal(isHolderGone(writeHolder({ ...holder, space: 'another boot pid:[1]' }), own), false)
+  t.equal(isHolderGone(writeHolder({ ...holder, space: null }), own), false)
+  t.equal(isHolderGone(writeHolder({ ...holder, process: null }), own), false)
+  t.equal(isHolderGone('no holder at all', own), false)
+  t.equal(isHolderGone('null', own), false)
+  t.ok(dead !== null && hasEnded(dead))
+  t.equal(hasEnded({ pid: process.pid, started: 'before' }), true, 'its number is another process\'s now')
+})
