@@ -3,30 +3,32 @@ import { jobs } from './service.js'
 export const statuses = ['processing', 'pending', 'completed', 'failed', 'cancelled']
 const ended = ['completed', 'failed', 'cancelled']
 
+/** Jobs of each kind that the overview shows. */
+const shown = { processing: 50, pending: 5, ended: 10 }
+
 /**
- * What the queue page shows: jobs by state, each in the order that matters, and how many there are of each.
- * @param {{ status: string, server: string, search: string, size: number }} filter an empty status means all
+ * What the queue page shows first: what runs, what comes next and what ended lately, and how many there are of each.
+ * @param {{ server: string, lines: string[] }} filter server empty: all; lines: the servers whose lines are shown
  */
-export async function readQueue ({ status, server, search, size }, signal) {
-  const pages = await Promise.all(statuses.map(async each => await jobs.list({
-    status: each,
-    server,
-    search,
-    limit: status === '' || status === each ? size : 1,
-    order: each === 'pending' ? 'asc' : 'desc'
-  }, signal)))
-  const byStatus = Object.fromEntries(statuses.map((each, index) => [each, pages[index].jobs]))
-  const totals = Object.fromEntries(statuses.map((each, index) => [each, pages[index].total]))
-  const shown = wanted => wanted.filter(each => status === '' || status === each).flatMap(each => byStatus[each])
-  const shownEnded = shown(ended)
+export async function readOverview ({ server, lines }, signal) {
+  const read = async (status, more) =>
+    await jobs.list({ status, server, limit: shown[status] ?? shown.ended, ...more }, signal)
+  const [pages, inLines] = await Promise.all([
+    Promise.all(statuses.map(async status => await read(status, status === 'pending' ? { limit: 1 } : {}))),
+    Promise.all(lines.map(async alias => await read('pending', { server: alias, order: 'line' })))
+  ])
+  const byStatus = Object.fromEntries(statuses.map((status, index) => [status, pages[index].jobs]))
   return {
-    totals,
+    totals: Object.fromEntries(statuses.map((status, index) => [status, pages[index].total])),
     groups: {
-      processing: shown(['processing']),
-      pending: shown(['pending']).sort((one, other) => (one.queue_position ?? 0) - (other.queue_position ?? 0)),
-      ended: shownEnded.sort((one, other) => momentOf(other) - momentOf(one)).slice(0, size)
-    },
-    hasMore: statuses.some(each => (status === '' || status === each) && totals[each] > size) || shownEnded.length > size
+      processing: byStatus.processing,
+      pending: inLines.flatMap(page => page.jobs)
+        .sort((one, other) => (one.queue_position ?? 0) - (other.queue_position ?? 0))
+        .slice(0, shown.pending),
+      ended: ended.flatMap(status => byStatus[status])
+        .sort((one, other) => momentOf(other) - momentOf(one))
+        .slice(0, shown.ended)
+    }
   }
 }
 

@@ -1,58 +1,108 @@
+import { hearsEvents, onEvent } from './events.js'
 import { useEffect, useRef, useState } from './html.js'
 
-/** How often what is looked at is asked for again, in milliseconds. */
+/** How often what is looked at is asked for again where no events come, in milliseconds. */
 export const often = 2000
 export const seldom = 10_000
 
+/** Events that come close together lead to one question, in milliseconds. */
+const gather = 250
+
+/** Which events a view is about; `reset` concerns all. */
+export const aboutJobs = ({ kind }) => !kind.startsWith('server-') && kind !== 'progress' && kind !== 'preview'
+export const aboutServers = ({ kind }) => kind.startsWith('server-')
+export const aboutAll = event => aboutJobs(event) || aboutServers(event)
+export const aboutJob = id => event => event.job_id === id && aboutJobs(event)
+
 /**
- * Keeps something up to date while the tab is visible. The only place that knows how news get here: today they are
- * asked for.
+ * Keeps something up to date while the tab is visible: it is asked for again when an event says that it changed, and
+ * every now and then where no events come.
  * @param {(signal: AbortSignal) => Promise<any>} load
  * @param {unknown[]} inputs a change of any of them asks anew
- * @param {number | null} [interval] null: once
+ * @param {{ interval?: number | null, about?: (event: object) => boolean }} [options] interval null: once
  * @returns {{ data: any, error: unknown, reload: () => void }} data is undefined until the first answer, and that of
  *   the former inputs until the next one
  */
-export function useLive (load, inputs, interval = often) {
+export function useLive (load, inputs, { interval = often, about = aboutAll } = {}) {
   const [state, setState] = useState({ data: undefined, error: null })
   const again = useRef(() => {})
 
   useEffect(() => {
     const stop = new AbortController()
     let timer
+    let soon
     let asking = false
     let wantsMore = false
+    let isStale = false
 
     async function ask () {
       clearTimeout(timer)
+      clearTimeout(soon)
+      soon = undefined
       wantsMore = asking
       if (asking || stop.signal.aborted) return
       asking = true
+      isStale = false
+      let failed = false
       try {
         const data = await load(stop.signal)
         if (!stop.signal.aborted) setState({ data, error: null })
       } catch (error) {
+        failed = true
         if (!stop.signal.aborted) setState(before => ({ ...before, error }))
       }
       asking = false
       if (wantsMore) ask()
-      else if (interval !== null && !document.hidden && !stop.signal.aborted) timer = setTimeout(ask, interval)
+      else if (interval !== null && (failed || !hearsEvents())) later()
+    }
+
+    function later () {
+      clearTimeout(timer)
+      if (!document.hidden && !stop.signal.aborted) timer = setTimeout(ask, interval)
+    }
+
+    function onNews (event) {
+      if (event.kind === 'closed') return later()
+      if (event.kind !== 'reset' && !about(event)) return
+      isStale = true
+      if (!document.hidden) soon ??= setTimeout(ask, gather)
     }
 
     function onVisibility () {
       if (document.hidden) clearTimeout(timer)
-      else if (interval !== null) ask()
+      else if (interval !== null && (isStale || !hearsEvents())) ask()
     }
 
     again.current = () => { ask() }
+    const endNews = interval === null ? () => {} : onEvent(onNews)
     document.addEventListener('visibilitychange', onVisibility)
     ask()
     return () => {
       stop.abort()
       clearTimeout(timer)
+      clearTimeout(soon)
+      endNews()
       document.removeEventListener('visibilitychange', onVisibility)
     }
   }, [...inputs, interval])
 
   return { ...state, reload: () => again.current() }
+}
+
+/**
+ * A job with the progress that events told of since it was read.
+ * @param {object | undefined} job
+ */
+export function useProgress (job) {
+  const [news, setNews] = useState(null)
+  const id = job?.status === 'processing' ? job.id : undefined
+
+  useEffect(() => {
+    setNews(null)
+    if (id === undefined) return
+    return onEvent(({ kind, job_id: of, data }) => { if (kind === 'progress' && of === id) setNews(data) })
+  }, [id])
+
+  if (news === null || id === undefined) return job
+  return { ...job, ...news, progress_percentage: Math.round((news.progress ?? 0) * 1000) / 10 }
 }

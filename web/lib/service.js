@@ -20,8 +20,25 @@ export const jobs = {
   cancel: id => ask('POST', `${pathOf(jobsPath, id)}/cancel`),
   retry: id => ask('POST', `${pathOf(jobsPath, id)}/retry`),
   runNow: id => ask('POST', `${pathOf(jobsPath, id)}/run-now`),
-  remove: id => ask('DELETE', pathOf(jobsPath, id))
+  remove: id => ask('DELETE', pathOf(jobsPath, id)),
+  /** @param {{ priority?: number, before?: string, server?: string }} change place of a waiting job */
+  change: (id, change) => ask('PATCH', pathOf(jobsPath, id), { body: change }),
+  /** @param {{ action: string, ids?: string[], filter?: object }} request */
+  act: request => ask('POST', `${jobsPath}/actions`, { body: request }),
+  deliveries: async (id, signal) => (await ask('GET', `${pathOf(jobsPath, id)}/webhooks`, { signal })).deliveries
 }
+
+export const webhooks = {
+  redeliver: id => ask('POST', `${pathOf('/api/v1/webhooks/deliveries', id)}/redeliver`)
+}
+
+export const settings = {
+  read: signal => ask('GET', '/api/v1/settings', { signal }),
+  change: changes => ask('PUT', '/api/v1/settings', { body: changes })
+}
+
+/** What a picture was made from. @param {{ image?: string, text?: string }} source */
+export const readParameters = source => ask('POST', '/api/v1/read-parameters', { body: source })
 
 export const servers = {
   list: signal => ask('GET', serversPath, { signal }),
@@ -29,7 +46,8 @@ export const servers = {
   add: server => ask('POST', serversPath, { body: server }),
   change: (alias, changes) => ask('PUT', pathOf(serversPath, alias), { body: changes }),
   test: alias => ask('POST', `${pathOf(serversPath, alias)}/test`),
-  pause: alias => ask('POST', `${pathOf(serversPath, alias)}/pause`),
+  history: (alias, signal) => ask('GET', `${pathOf(serversPath, alias)}/history`, { signal }),
+  pause: (alias, reason) => ask('POST', `${pathOf(serversPath, alias)}/pause`, { body: { reason } }),
   resume: alias => ask('POST', `${pathOf(serversPath, alias)}/resume`),
   remove: (alias, query = {}) => ask('DELETE', `${pathOf(serversPath, alias)}?${queryOf(query)}`)
 }
@@ -37,6 +55,7 @@ export const servers = {
 export const apiKeys = {
   list: async signal => (await ask('GET', keysPath, { signal })).api_keys,
   create: key => ask('POST', keysPath, { body: key }),
+  change: (id, changes) => ask('PUT', pathOf(keysPath, id), { body: changes }),
   rotate: (id, graceHours) => ask('POST', `${pathOf(keysPath, id)}/rotate`, { body: { grace_hours: graceHours } }),
   remove: id => ask('DELETE', pathOf(keysPath, id))
 }

@@ -2,7 +2,7 @@ import { useForm } from '../lib/form.js'
 import { emptyForm, formOf, requestOf } from '../lib/generation.js'
 import { html, useEffect, useState } from '../lib/html.js'
 import { readChoices } from '../lib/inventory.js'
-import { seldom, useLive } from '../lib/live.js'
+import { aboutJob, aboutServers, seldom, useLive } from '../lib/live.js'
 import { complain, say } from '../lib/messages.js'
 import { jobs, servers } from '../lib/service.js'
 import { FormProblem, TextArea } from '../parts/field.js'
@@ -20,10 +20,11 @@ export function CreatePage ({ route }) {
   const form = useForm(rememberedForm())
   const [submitted, setSubmitted] = useState('')
   const from = route.query.get('from')
-  const known = useLive(signal => servers.list(signal), [], seldom)
+  const known = useLive(signal => servers.list(signal), [], { interval: seldom, about: aboutServers })
   const alias = form.values.target_server_alias
   const isThere = known.data !== undefined
-  const choices = useLive(signal => readChoices(known.data ?? [], alias, signal), [alias, isThere], seldom)
+  const choices = useLive(signal => readChoices(known.data ?? [], alias, signal), [alias, isThere],
+    { interval: seldom, about: aboutServers })
 
   useEffect(() => {
     const { init_images: _image, ...texts } = form.values
@@ -68,7 +69,7 @@ export function CreatePage ({ route }) {
 }
 
 function Result ({ id }) {
-  const { data: job } = useLive(signal => jobs.read(id, signal), [id])
+  const { data: job } = useLive(signal => jobs.read(id, signal), [id], { about: aboutJob(id) })
   if (job === undefined) return html`<p class="empty">In line.</p>`
   return html`
     <p class="job-status" role="status">

@@ -10,7 +10,7 @@ import { Loading, PageHead } from '../parts/page-head.js'
 
 /** The access keys of programs. */
 export function KeysPage () {
-  const { data, error, reload } = useLive(signal => apiKeys.list(signal), [], seldom)
+  const { data, error, reload } = useLive(signal => apiKeys.list(signal), [], { interval: seldom, about: () => false })
   const [open, setOpen] = useState({ dialog: '', key: null })
   const close = () => setOpen({ dialog: '', key: null })
 

@@ -1,57 +1,122 @@
 import { sentenceOf } from '../lib/api.js'
 import { plural } from '../lib/format.js'
-import { html, useEffect, useState } from '../lib/html.js'
-import { readQueue, statuses } from '../lib/job-feed.js'
-import { seldom, useLive } from '../lib/live.js'
+import { html, useCallback, useEffect, useState } from '../lib/html.js'
+import { readOverview, statuses } from '../lib/job-feed.js'
+import { useLive } from '../lib/live.js'
+import { useJobPages } from '../lib/pages-of-jobs.js'
 import { setQuery } from '../lib/router.js'
+import { useSelection } from '../lib/selection.js'
 import { servers } from '../lib/service.js'
+import { Icon } from '../parts/icon.js'
 import { JobRow } from '../parts/job-row.js'
+import { Lanes } from '../parts/lanes.js'
 import { Loading, PageHead } from '../parts/page-head.js'
+import { PlaceControls } from '../parts/place-controls.js'
+import { QueueSwitch } from '../parts/queue-switch.js'
+import { SelectionBar } from '../parts/selection-bar.js'
 import { statusWord } from '../parts/status.js'
+import { VirtualList } from '../parts/virtual-list.js'
 import { Welcome } from '../parts/welcome.js'
 
-const pageSize = 25
-const titles = { processing: 'Running', pending: 'Waiting', ended: 'Ended' }
+/** Views beside the overview: one for each state, and one for all jobs. */
+const views = [...statuses, 'all']
 
-/** What waits, runs and ended, kept up to date. */
+/** What waits, runs and ended, as it changes. */
 export function QueuePage ({ route }) {
-  const status = statuses.includes(route.query.get('status')) ? route.query.get('status') : ''
+  const asked = route.query.get('status')
   const server = route.query.get('server') ?? ''
   const search = route.query.get('search') ?? ''
-  const [size, setSize] = useState(pageSize)
-  const known = useLive(signal => servers.list(signal), [], seldom)
-  const { data, error, reload } = useLive(signal => readQueue({ status, server, search, size }, signal),
-    [status, server, search, size])
-  const isFiltered = status !== '' || server !== '' || search !== ''
-  const isEmpty = data !== undefined && Object.values(data.totals).every(total => total === 0)
+  const view = views.includes(asked) ? asked : search === '' ? '' : 'all'
+  const known = useLive(signal => servers.list(signal), [])
+  const lines = server === '' ? known.data?.map(({ alias }) => alias) ?? [] : [server]
+  const { data, error, reload } = useLive(signal => readOverview({ server, lines }, signal), [server, lines.join('\n')])
+  const changed = () => {
+    reload()
+    known.reload()
+  }
+  const isEmpty = data !== undefined && server === '' && Object.values(data.totals).every(total => total === 0)
 
   return html`
-    <${PageHead} title="Queue"><a class="button primary" href="#/create">New job</a><//>
-    <${Welcome} servers=${known.data} isEmpty=${isEmpty && !isFiltered} />
-    <${Filters} route=${route} status=${status} server=${server} search=${search}
-      servers=${known.data ?? []} totals=${data?.totals} />
+    <${PageHead} title="Queue"><a class="button primary" href="#/create"><${Icon} name="create" />New job</a><//>
+    <${QueueSwitch} />
+    ${view === '' && html`<${Welcome} servers=${known.data} isEmpty=${isEmpty} />`}
+    ${view === '' && known.data?.length > 0 && !isEmpty && html`
+      <${Lanes} servers=${known.data} running=${data?.groups.processing ?? []} onChanged=${changed} />`}
+    <${Filters} route=${route} view=${view} server=${server} search=${search} servers=${known.data ?? []} totals=${data?.totals} />
     ${error !== null && data !== undefined && html`
       <p class="notice problem-notice" role="alert">${sentenceOf(error)} What you see may be out of date.</p>`}
-    ${data === undefined
-      ? html`<${Loading} error=${error} sentence=${sentenceOf(error)} />`
-      : html`
-        <p class="out-of-sight" role="status">
-          ${plural(data.totals.processing, 'job')} running, ${data.totals.pending} waiting
-        </p>
-        ${Object.entries(data.groups).map(([name, jobs]) => jobs.length > 0 && html`
-          <section key=${name} aria-labelledby="group-${name}">
-            <h2 class="group-title" id="group-${name}">${titles[name]}</h2>
-            <ul class="jobs">
-              ${jobs.map(job => html`<${JobRow} key=${job.id} job=${job} onChanged=${reload} />`)}
-            </ul>
-          </section>`)}
-        ${Object.values(data.groups).every(jobs => jobs.length === 0) && html`
-          <p class="empty">${isFiltered ? 'No job fits these filters.' : 'Nothing has been asked for yet.'}</p>`}
-        ${data.hasMore && size < 200 && html`
-          <button type="button" class="button more-jobs" onClick=${() => setSize(size + pageSize)}>Show more</button>`}`}`
+    ${data !== undefined && html`
+      <p class="out-of-sight" role="status">${plural(data.totals.processing, 'job')} running, ${data.totals.pending} waiting</p>`}
+    ${view !== ''
+      ? html`<${JobList} key=${`${view} ${server}`} view=${view} server=${server || soleServer(known.data, view)} search=${search} onChanged=${changed} />`
+      : data === undefined
+        ? html`<${Loading} error=${error} sentence=${sentenceOf(error)} />`
+        : html`<${Overview} data=${data} server=${server} onChanged=${changed} />`}`
 }
 
-function Filters ({ route, status, server, search, servers: known, totals }) {
+/** A line has an order of its own; where there is one server, its line is the line. */
+function soleServer (known = [], view) {
+  return view === 'pending' && known.length === 1 ? known[0].alias : ''
+}
+
+const titles = { processing: 'Running', pending: 'Next in line', ended: 'Lately ended' }
+
+function Overview ({ data: { groups, totals }, server, onChanged }) {
+  const more = { pending: totals.pending - groups.pending.length, ended: 0, processing: 0 }
+  const suffix = server === '' ? '' : `&server=${encodeURIComponent(server)}`
+  if (Object.values(groups).every(found => found.length === 0)) {
+    return html`
+      <div class="empty">
+        <p>Nothing has been asked for yet.</p>
+        <p><a href="#/create">Describe a picture</a>, or send a job with the <a href="/docs">API</a>.</p>
+      </div>`
+  }
+  return Object.entries(groups).map(([name, found]) => found.length > 0 && html`
+    <section key=${name} aria-labelledby="group-${name}">
+      <div class="group-head">
+        <h2 class="group-title" id="group-${name}">${titles[name]}</h2>
+        ${more[name] > 0 && html`<a href="#/queue?status=pending${suffix}">and ${more[name]} more waiting</a>`}
+        ${name === 'ended' && html`<a href="#/queue?status=all${suffix}">All jobs</a>`}
+      </div>
+      <ul class="jobs">
+        ${found.map(job => html`<li key=${job.id} class="job"><${JobRow} job=${job} onChanged=${onChanged} /></li>`)}
+      </ul>
+    </section>`)
+}
+
+/** All jobs of one state, however many: only those in sight are read and drawn. */
+function JobList ({ view, server, search, onChanged }) {
+  const status = view === 'all' ? '' : view
+  const isLine = status === 'pending' && server !== '' && search === ''
+  const filter = { status, server, search, order: isLine ? 'line' : status === 'pending' ? 'asc' : 'desc' }
+  const pages = useJobPages(filter)
+  const selection = useSelection(pages.idsBetween)
+  const { total, at, show, reload, error } = pages
+  const onShow = useCallback((from, to) => { show(from, to) }, [show])
+  const changed = () => {
+    reload()
+    onChanged()
+  }
+
+  if (total === undefined) return html`<${Loading} error=${error} sentence=${error && sentenceOf(error)} />`
+  if (total === 0) return html`<p class="empty">No job fits these filters.</p>`
+
+  function row (index) {
+    const job = at(index)
+    if (job === undefined) return html`<div class="job-unread" aria-label="Loading"></div>`
+    const check = { isChosen: selection.has(job.id), onToggle: withShift => selection.toggle(index, job.id, withShift) }
+    const place = isLine && html`
+      <${PlaceControls} job=${job} before=${at(index - 1)} after=${at(index + 1)} onChanged=${changed} />`
+    return html`<${JobRow} key=${job.id} job=${job} check=${check} place=${place} onChanged=${changed} />`
+  }
+
+  return html`
+    ${isLine && html`<p class="hint">In the order in which ${server} takes them.</p>`}
+    <${VirtualList} total=${total} label="Jobs" onShow=${onShow} row=${row} />
+    <${SelectionBar} selection=${selection} total=${total} filter=${filter} onDone=${changed} />`
+}
+
+function Filters ({ route, view, server, search, servers: known, totals }) {
   const [typed, setTyped] = useState(search)
   useEffect(() => {
     const timer = setTimeout(() => { if (typed !== search) setQuery(route, { search: typed }) }, 250)
@@ -59,20 +124,23 @@ function Filters ({ route, status, server, search, servers: known, totals }) {
   }, [typed])
   const all = totals === undefined ? undefined : Object.values(totals).reduce((sum, count) => sum + count, 0)
   const aliases = [...new Set([...known.map(({ alias }) => alias), server].filter(Boolean))]
+  const words = { '': 'Overview', all: 'All' }
+  const countOf = each => each === '' ? undefined : each === 'all' ? all : totals?.[each]
 
   return html`
     <div class="filters" role="search" aria-label="Jobs">
       <div class="tabs" role="group" aria-label="State">
-        ${['', ...statuses].map(each => html`
-          <button key=${each} type="button" class="tab" aria-pressed=${status === each ? 'true' : 'false'}
-            onClick=${() => setQuery(route, { status: each })}>
-            ${each === '' ? 'All' : statusWord(each)} <span class="count numbers">${(each === '' ? all : totals?.[each]) ?? ''}</span>
+        ${['', ...views].map(each => html`
+          <button key=${each} type="button" class="tab" aria-pressed=${view === each ? 'true' : 'false'}
+            onClick=${() => { if (each === '') setTyped(''); setQuery(route, each === '' ? { status: '', search: '' } : { status: each }) }}>
+            ${words[each] ?? statusWord(each)} ${countOf(each) !== undefined && html`<span class="count numbers">${countOf(each)}</span>`}
           </button>`)}
       </div>
-      <select aria-label="Server" value=${server} onChange=${event => setQuery(route, { server: event.currentTarget.value })}>
-        <option value="" selected=${server === ''}>All servers</option>
-        ${aliases.map(alias => html`<option key=${alias} value=${alias} selected=${alias === server}>${alias}</option>`)}
-      </select>
+      ${aliases.length > 1 && html`
+        <select aria-label="Server" value=${server} onChange=${event => setQuery(route, { server: event.currentTarget.value })}>
+          <option value="" selected=${server === ''}>All servers</option>
+          ${aliases.map(alias => html`<option key=${alias} value=${alias} selected=${alias === server}>${alias}</option>`)}
+        </select>`}
       <input type="search" aria-label="Search prompts" placeholder="Search prompts" value=${typed}
         onInput=${event => setTyped(event.currentTarget.value)} />
     </div>`

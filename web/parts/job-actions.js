@@ -31,15 +31,13 @@ export function JobActions ({ job, onDone }) {
   }
 
   return html`
-    <div class="actions">
-      ${actionsOf[job.status].map(action => html`
-        <button key=${action} type="button" class="button quiet" disabled=${job.cancel_requested}
-          aria-label="${actions[action].label}: ${prompt.slice(0, 80)}"
-          onClick=${() => action === 'remove' ? setConfirming(true) : act(action)}>
-          <${Icon} name=${actions[action].icon} />${actions[action].label}
-        </button>`)}
-      ${confirming && html`
-        <${Confirm} title="Delete this job?" sentence="The job and its images go for good." action="Delete"
-          onConfirm=${() => act('remove')} onClose=${() => setConfirming(false)} />`}
-    </div>`
+    ${actionsOf[job.status].map(action => html`
+      <button key=${action} type="button" class="button quiet" disabled=${job.cancel_requested}
+        aria-label="${actions[action].label}: ${prompt.slice(0, 80)}" title=${actions[action].label}
+        onClick=${() => action === 'remove' ? setConfirming(true) : act(action)}>
+        <${Icon} name=${actions[action].icon} /><span class="word">${actions[action].label}</span>
+      </button>`)}
+    ${confirming && html`
+      <${Confirm} title="Delete this job?" sentence="The job and its images go for good." action="Delete"
+        onConfirm=${() => act('remove')} onClose=${() => setConfirming(false)} />`}`
 }

@@ -1,22 +1,27 @@
 import { bytesText } from '../lib/format.js'
-import { html } from '../lib/html.js'
+import { html, useState } from '../lib/html.js'
 import { Icon } from './icon.js'
+import { Lightbox } from './lightbox.js'
 
 const roles = { image: '', grid: 'contact sheet', extra: 'extra' }
 
-/** The images of a job, each leading to its full size. */
+/** The images of a job; each opens large, with what it was made from. */
 export function JobImages ({ job }) {
+  const [open, setOpen] = useState(-1)
   if (job.images.length === 0) return null
   const prompt = job.generation_params.prompt || 'no prompt'
+  const texts = job.result_details?.generation_info?.infotexts ?? []
+  const shown = job.images.map((image, index) => ({
+    ...image, alt: `Image ${index + 1} of ${job.images.length}: ${prompt}`, facts: factsOf(job, image), text: texts[index]
+  }))
   return html`
     <ul class="images">
-      ${job.images.map((image, index) => html`
+      ${shown.map((image, index) => html`
         <li key=${image.filename}>
           <figure>
-            <a href=${image.url} target="_blank" rel="noopener">
-              <img src=${image.url} width=${image.width} height=${image.height} decoding="async"
-                alt="Image ${index + 1} of ${job.images.length}: ${prompt}" />
-            </a>
+            <button type="button" class="image-button" aria-label="Show image ${index + 1} large" onClick=${() => setOpen(index)}>
+              <img src=${image.url} width=${image.width} height=${image.height} decoding="async" alt=${image.alt} />
+            </button>
             <figcaption>
               <span class="numbers">
                 ${[roles[image.role], `${image.width} × ${image.height}`, bytesText(image.bytes),
@@ -26,5 +31,18 @@ export function JobImages ({ job }) {
             </figcaption>
           </figure>
         </li>`)}
-    </ul>`
+    </ul>
+    ${open >= 0 && html`<${Lightbox} images=${shown} start=${open} onClose=${() => setOpen(-1)} />`}`
+}
+
+function factsOf ({ generation_params: given }, { seed }) {
+  return [
+    ['Prompt', given.prompt],
+    ['Negative prompt', given.negative_prompt],
+    ['Checkpoint', given.checkpoint_name],
+    ['Sampler', [given.sampler_name, given.scheduler].filter(Boolean).join(', ')],
+    ['Steps', given.steps],
+    ['CFG scale', given.cfg_scale],
+    ['Seed', seed ?? given.seed]
+  ].filter(([, value]) => value !== undefined && value !== null && value !== '').map(([name, value]) => [name, String(value)])
 }

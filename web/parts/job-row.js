@@ -1,39 +1,48 @@
-import { ago, duration, momentText, plural } from '../lib/format.js'
+import { ago, duration, momentText, plural, secondsText } from '../lib/format.js'
 import { html } from '../lib/html.js'
-import { Icon } from './icon.js'
+import { useProgress } from '../lib/live.js'
 import { JobActions } from './job-actions.js'
+import { JobPicture } from './job-picture.js'
 import { JobProgress } from './job-progress.js'
 import { Status } from './status.js'
 
-/** One job of the queue. */
-export function JobRow ({ job, onChanged }) {
+/**
+ * One job of a list.
+ * @param {{ job: object, onChanged: () => void, check?: { isChosen: boolean, onToggle: (withShift: boolean) => void },
+ *   place?: object }} props check lets it be chosen; place are the controls of its place in line
+ */
+export function JobRow ({ job: read, onChanged, check, place }) {
+  const job = useProgress(read)
   const { prompt, width, height, steps } = job.generation_params
-  const picture = job.images.find(({ role }) => role === 'image')
+  const name = prompt || 'No prompt'
   const address = `#/job/${job.id}`
   return html`
-    <li class="job">
-      <a class="job-picture" href=${address} tabindex="-1" aria-hidden="true">
-        ${picture
-          ? html`<img src=${picture.url} alt="" width=${picture.width} height=${picture.height} loading="lazy" decoding="async" />`
-          : html`<${Icon} name=${job.status === 'failed' ? 'warning' : job.status === 'pending' ? 'clock' : 'image'} />`}
-      </a>
-      <div class="job-text">
-        <h3><a href=${address}>${prompt || 'No prompt'}</a></h3>
-        <p class="facts">
-          <span>${job.target_server_alias}</span>
-          <span class="numbers">${width} × ${height}</span>
-          <span class="numbers">${plural(steps, 'step')}</span>
-          ${job.images.length > 1 && html`<span>${plural(job.images.length, 'image')}</span>`}
-          <span title=${momentText(job.creation_timestamp)}>${timeOf(job)}</span>
-        </p>
-        ${job.status === 'processing' && html`<${JobProgress} job=${job} />`}
-        ${job.error !== null && html`<p class="problem">${job.error.message}</p>`}
-      </div>
-      <div class="job-side">
-        <${Status} status=${job.status} note=${noteOf(job)} />
+    ${check && html`
+      <label class="job-check">
+        <input type="checkbox" aria-label="Choose: ${name.slice(0, 80)}" checked=${check.isChosen}
+          onClick=${event => check.onToggle(event.shiftKey)} />
+      </label>`}
+    <a class="job-picture" href=${address} tabindex="-1" aria-hidden="true"><${JobPicture} job=${job} /></a>
+    <div class="job-text">
+      <h3><a href=${address}>${name}</a></h3>
+      <p class="facts">
+        <span>${job.target_server_alias}</span>
+        <span class="numbers">${width} × ${height}</span>
+        <span class="numbers">${plural(steps, 'step')}</span>
+        ${job.images.length > 1 && html`<span>${plural(job.images.length, 'image')}</span>`}
+        ${job.status === 'pending' && job.priority !== 5 && html`<span>priority ${job.priority}</span>`}
+        <span title=${momentText(job.creation_timestamp)}>${timeOf(job)}</span>
+      </p>
+      ${job.status === 'processing' && html`<${JobProgress} job=${job} />`}
+      ${job.error !== null && html`<p class="problem" title=${job.error.message}>${job.error.message}</p>`}
+    </div>
+    <div class="job-side">
+      <${Status} status=${job.status} note=${noteOf(job)} />
+      <div class="actions">
+        ${place}
         <${JobActions} job=${job} onDone=${onChanged} />
       </div>
-    </li>`
+    </div>`
 }
 
 function noteOf (job) {
@@ -46,5 +55,14 @@ function timeOf (job) {
   if (job.status === 'completed' && job.started_timestamp !== null) {
     return `${ago(job.completion_timestamp)}, took ${duration(job.started_timestamp, job.completion_timestamp)}`
   }
-  return job.status === 'pending' ? `waits for ${duration(job.creation_timestamp, null)}` : ago(job.completion_timestamp)
+  if (job.status !== 'pending') return ago(job.completion_timestamp)
+  const wait = `waits for ${duration(job.creation_timestamp, null)}`
+  const rest = startsIn(job)
+  return rest === null ? wait : `${wait}, starts in about ${secondsText(rest)}`
+}
+
+/** Seconds until a waiting job begins, where the service has an idea. */
+function startsIn (job) {
+  if (!job.estimated_start_time) return null
+  return Math.max(0, (Date.parse(job.estimated_start_time) - Date.now()) / 1000)
 }

@@ -1,0 +1,67 @@
+/** News of the service, over one connection for all that listen on these pages. */
+
+const path = '/api/v1/events'
+const kinds = [
+  'accepted', 'started', 'progress', 'preview', 'image', 'completed', 'failed', 'cancelled', 'returned', 'moved', 'removed',
+  'server-added', 'server-changed', 'server-removed', 'server-up', 'server-down', 'server-paused', 'server-resumed', 'reset'
+]
+
+/** Pause before a connection that was refused is tried again, and how long an unused one stays, in milliseconds. */
+const retryPause = 5000
+const lingering = 2000
+
+const listeners = new Set()
+let source = null
+let timer
+let isOpen = false
+let wasOpen = false
+
+/** Whether news come by themselves. */
+export function hearsEvents () {
+  return isOpen
+}
+
+/**
+ * Calls back with every event; with `{ kind: 'reset' }` when some may have been missed, and with `{ kind: 'closed' }`
+ * when no more come for the time being. Returns what ends it.
+ */
+export function onEvent (listener) {
+  listeners.add(listener)
+  clearTimeout(timer)
+  if (source === null) connect()
+  return () => {
+    listeners.delete(listener)
+    if (listeners.size === 0) timer = setTimeout(disconnect, lingering)
+  }
+}
+
+function connect () {
+  source = new window.EventSource(path)
+  source.onopen = () => {
+    isOpen = true
+    // The browser asks for what came meanwhile where it kept the connection's place, which a new one has not.
+    if (!wasOpen) tell({ kind: 'reset' })
+    wasOpen = true
+  }
+  source.onerror = () => {
+    isOpen = false
+    tell({ kind: 'closed' })
+    if (source.readyState !== window.EventSource.CLOSED) return
+    disconnect()
+    timer = setTimeout(() => { if (listeners.size > 0) connect() }, retryPause)
+  }
+  for (const kind of kinds) {
+    source.addEventListener(kind, ({ data }) => { tell(JSON.parse(data)) })
+  }
+}
+
+function disconnect () {
+  source?.close()
+  source = null
+  isOpen = false
+  wasOpen = false
+}
+
+function tell (event) {
+  for (const listener of listeners) listener(event)
+}

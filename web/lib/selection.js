@@ -1,0 +1,35 @@
+import { useState } from './html.js'
+
+/**
+ * Which jobs of a list are chosen: some by their ids, or all that fit.
+ * @param {(from: number, to: number) => Promise<string[]>} idsBetween
+ */
+export function useSelection (idsBetween) {
+  const [chosen, setChosen] = useState({ ids: new Set(), all: false })
+  const [anchor, setAnchor] = useState(null)
+
+  const clear = () => {
+    setChosen({ ids: new Set(), all: false })
+    setAnchor(null)
+  }
+
+  return {
+    ids: chosen.ids,
+    all: chosen.all,
+    has: id => chosen.all || chosen.ids.has(id),
+    clear,
+    chooseAll: () => setChosen({ ids: new Set(), all: true }),
+    /** With Shift, everything from the row chosen before. */
+    async toggle (index, id, withShift) {
+      if (chosen.all) return clear()
+      const ids = new Set(chosen.ids)
+      if (withShift && anchor !== null) {
+        const [from, to] = [Math.min(anchor, index), Math.max(anchor, index)]
+        for (const between of await idsBetween(from, to)) ids.add(between)
+      } else if (ids.has(id)) ids.delete(id)
+      else ids.add(id)
+      setAnchor(index)
+      setChosen({ ids, all: false })
+    }
+  }
+}

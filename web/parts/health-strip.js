@@ -1,0 +1,37 @@
+import { healthPieces } from '../lib/health.js'
+import { html } from '../lib/html.js'
+import { useLive } from '../lib/live.js'
+import { servers } from '../lib/service.js'
+
+const minute = 60_000
+const time = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' })
+
+/** How a server was lately, as a strip of small bars. */
+export function HealthStrip ({ server }) {
+  const { data } = useLive(signal => servers.history(server.alias, signal), [server.alias, server.health],
+    { interval: minute, about: () => false })
+  if (data === undefined || data.samples.length === 0) return html`<p class="hint strip-words">Not looked at yet.</p>`
+  const { words, pieces } = healthPieces(data.samples, Date.now())
+  const percent = Math.round(data.online_share * 1000) / 10
+  const last = data.samples.findLast(({ response_ms: ms }) => ms !== null)
+  const sentence = `Online ${percent} % of ${words}`
+  return html`
+    <div class="strip" role="img" aria-label=${sentence}>
+      ${pieces.map(({ from, online }) => html`
+        <span key=${from} class=${toneOf(online)} title="${time.format(from)}: ${wordOf(online)}"></span>`)}
+    </div>
+    <p class="hint strip-words">
+      <span>${sentence}</span>
+      ${last && html`<span class="numbers">answers in ${last.response_ms} ms</span>`}
+    </p>`
+}
+
+function toneOf (online) {
+  if (online === null) return 'unknown'
+  return online === 1 ? 'good' : online === 0 ? 'bad' : 'warn'
+}
+
+function wordOf (online) {
+  if (online === null) return 'not known'
+  return online === 1 ? 'online' : online === 0 ? 'offline' : `online ${Math.round(online * 100)} %`
+}

@@ -1,0 +1,41 @@
+import { momentText, plural } from '../lib/format.js'
+import { html } from '../lib/html.js'
+import { aboutJob, useLive } from '../lib/live.js'
+import { attempt } from '../lib/messages.js'
+import { jobs, webhooks } from '../lib/service.js'
+
+const tones = { delivered: 'good', failed: 'bad', blocked: 'bad', skipped: 'still', stopped: 'still' }
+
+/** What the job's receiver was told of it. */
+export function JobDeliveries ({ job }) {
+  const { data: deliveries, reload } = useLive(signal => jobs.deliveries(job.id, signal), [job.id],
+    { about: aboutJob(job.id) })
+  if (job.webhook === null) return null
+
+  async function again (delivery) {
+    await attempt(() => webhooks.redeliver(delivery.id), 'It is sent again.')
+    reload()
+  }
+
+  return html`
+    <section class="card" aria-labelledby="deliveries">
+      <h2 id="deliveries">Deliveries</h2>
+      <p class="hint">To <code>${job.webhook.url}</code></p>
+      ${deliveries?.length === 0 && html`<p class="muted">Nothing has been sent yet.</p>`}
+      <ul class="plain-rows">
+        ${deliveries?.map(delivery => html`
+          <li key=${delivery.id}>
+            <div>
+              <p><strong>${delivery.type}</strong> <span class="status ${tones[delivery.state] ?? 'active'}">${delivery.state}</span></p>
+              <p class="hint">
+                ${momentText(delivery.created_at)}, ${plural(delivery.attempts, 'attempt')}
+                ${delivery.last_status === null ? '' : `, last answer ${delivery.last_status}`}
+                ${delivery.next_attempt_at === null ? '' : `, next ${momentText(delivery.next_attempt_at)}`}
+              </p>
+              ${delivery.reason && html`<p class="hint">${delivery.reason}</p>`}
+            </div>
+            <button type="button" class="button" aria-label="Send ${delivery.type} again" onClick=${() => again(delivery)}>Send again</button>
+          </li>`)}
+      </ul>
+    </section>`
+}

@@ -1,0 +1,69 @@
+import { plural, secondsText } from '../lib/format.js'
+import { html, useState } from '../lib/html.js'
+import { useProgress } from '../lib/live.js'
+import { attempt } from '../lib/messages.js'
+import { servers } from '../lib/service.js'
+import { Icon } from './icon.js'
+import { JobPicture } from './job-picture.js'
+import { PauseServer } from './pause-server.js'
+import { Status } from './status.js'
+
+/** The servers side by side: what each draws, how long its line is, and holding it. */
+export function Lanes ({ servers: known, running, onChanged }) {
+  const [pausing, setPausing] = useState(null)
+  return html`
+    <ul class="lanes" aria-label="Servers">
+      ${known.map(server => html`
+        <${Lane} key=${server.id} server=${server} job=${running.find(job => job.target_server_alias === server.alias)}
+          onPause=${() => setPausing(server)} onChanged=${onChanged} />`)}
+    </ul>
+    ${pausing !== null && html`
+      <${PauseServer} server=${pausing} onClose=${() => setPausing(null)} onPaused=${() => { setPausing(null); onChanged() }} />`}`
+}
+
+function Lane ({ server, job: read, onPause, onChanged }) {
+  const job = useProgress(read)
+  const { alias, paused } = server
+
+  async function resume () {
+    await attempt(() => servers.resume(alias))
+    onChanged()
+  }
+
+  return html`
+    <li class=${paused || !server.enabled ? 'lane held' : 'lane'}>
+      <div class="lane-head">
+        <h2><a href="#/queue?status=pending&server=${encodeURIComponent(alias)}">${alias}</a></h2>
+        <${Status} status=${paused ? 'paused' : server.health} />
+        <button type="button" class="button quiet icon-only" title=${paused ? 'Resume' : 'Pause'}
+          aria-label="${paused ? 'Resume' : 'Pause'} ${alias}" onClick=${paused ? resume : onPause}>
+          <${Icon} name=${paused ? 'play' : 'pause'} />
+        </button>
+      </div>
+      <div class="lane-job">
+        ${job === undefined
+          ? html`<p class="muted">${sentenceOf(server)}</p>`
+          : html`
+            <a class="job-picture" href="#/job/${job.id}" tabindex="-1" aria-hidden="true"><${JobPicture} job=${job} /></a>
+            <div>
+              <p class="one-line"><a href="#/job/${job.id}">${job.generation_params.prompt || 'No prompt'}</a></p>
+              <div class="progress">
+                <progress max="100" value=${job.progress_percentage} aria-label="Progress at ${alias}"></progress>
+                <span class="numbers">${Math.round(job.progress_percentage)} %</span>
+              </div>
+            </div>`}
+      </div>
+      <p class="facts">
+        <a href="#/queue?status=pending&server=${encodeURIComponent(alias)}">${plural(server.waiting, 'job')} waiting</a>
+        ${server.predicted_wait_seconds > 0 && html`<span>about ${secondsText(server.predicted_wait_seconds)} of work</span>`}
+        ${server.loaded_checkpoint && html`<span class="one-line" title=${server.loaded_checkpoint}>${server.loaded_checkpoint}</span>`}
+      </p>
+    </li>`
+}
+
+function sentenceOf (server) {
+  if (server.paused) return server.pause_reason ?? 'Held: nothing further begins here.'
+  if (!server.enabled) return 'Disabled: its jobs wait.'
+  if (server.health === 'offline' || server.health === 'unauthorized') return server.last_error ?? 'It does not answer; its jobs wait.'
+  return server.waiting > 0 ? 'The next job is about to begin.' : 'Idle, ready for the next job.'
+}

@@ -1,0 +1,30 @@
+import { useForm } from '../lib/form.js'
+import { html } from '../lib/html.js'
+import { say } from '../lib/messages.js'
+import { servers } from '../lib/service.js'
+import { Dialog } from './dialog.js'
+import { FormProblem, TextField } from './field.js'
+
+/** Holds the line of a server, with a word about why for whoever sees it wait. */
+export function PauseServer ({ server: { alias }, onClose, onPaused }) {
+  const form = useForm({ reason: '' })
+
+  async function send ({ reason }) {
+    const { message } = await servers.pause(alias, reason)
+    say(message)
+    onPaused()
+  }
+
+  return html`
+    <${Dialog} title="Pause ${alias}?" onClose=${onClose}>
+      <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, send)}>
+        <${FormProblem} problem=${form.problems['']} />
+        <p>What runs goes on; nothing further begins until you resume it.</p>
+        <${TextField} label="Reason (optional)" placeholder="Driver update" ...${form.field('reason')} maxlength="300" autocomplete="off" autofocus />
+        <div class="dialog-actions">
+          <button type="button" class="button" onClick=${onClose}>Cancel</button>
+          <button class="button primary" disabled=${form.busy}>Pause</button>
+        </div>
+      </form>
+    <//>`
+}

@@ -1,0 +1,22 @@
+import { html } from '../lib/html.js'
+import { seldom, useLive } from '../lib/live.js'
+import { attempt } from '../lib/messages.js'
+import { settings } from '../lib/service.js'
+import { Icon } from './icon.js'
+
+/** Says that the whole queue is held, where it is, and lets it go on. */
+export function QueueSwitch () {
+  const { data, reload } = useLive(signal => settings.read(signal), [], { interval: seldom })
+  if (data?.settings.queueProcessingEnabled !== false) return null
+
+  async function goOn () {
+    await attempt(() => settings.change({ queueProcessingEnabled: true }), 'The queue goes on.')
+    reload()
+  }
+
+  return html`
+    <div class="notice warning-notice welcome" role="status">
+      <p>The queue is switched off: jobs are accepted and wait, and no server begins any.</p>
+      <button type="button" class="button" onClick=${goOn}><${Icon} name="play" />Switch it on</button>
+    </div>`
+}

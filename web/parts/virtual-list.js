@@ -1,0 +1,51 @@
+import { html, useEffect, useLayoutEffect, useRef, useState } from '../lib/html.js'
+
+/** Rows beyond what can be seen, so that quick scrolling shows no gap. */
+const margin = 8
+
+/**
+ * A list of any length of which only the rows in sight exist. All are as high as the variable `--row` says.
+ * @param {{ total: number, label: string, onShow: (from: number, to: number) => void,
+ *   row: (index: number) => object }} props row gives the content of a list item
+ */
+export function VirtualList ({ total, label, onShow, row }) {
+  const element = useRef(null)
+  const [sight, setSight] = useState({ from: 0, to: 20, height: 84 })
+
+  useLayoutEffect(() => {
+    let frame
+    function measure () {
+      frame = undefined
+      if (element.current === null) return
+      const height = Number.parseFloat(window.getComputedStyle(element.current).getPropertyValue('--row')) * 16
+      const above = -element.current.getBoundingClientRect().top
+      const from = Math.max(0, Math.floor(above / height) - margin)
+      const to = Math.ceil((above + window.innerHeight) / height) + margin
+      setSight(before => {
+        const isSame = before.from === from && before.to === to && before.height === height
+        return isSame ? before : { from, to, height }
+      })
+    }
+    const soon = () => { frame ??= window.requestAnimationFrame(measure) }
+    measure()
+    window.addEventListener('scroll', soon, { passive: true })
+    window.addEventListener('resize', soon)
+    return () => {
+      window.cancelAnimationFrame(frame)
+      window.removeEventListener('scroll', soon)
+      window.removeEventListener('resize', soon)
+    }
+  }, [total])
+
+  const last = Math.min(total, sight.to) - 1
+  useEffect(() => { if (last >= sight.from) onShow(sight.from, last) }, [sight.from, last, onShow])
+
+  const indexes = Array.from({ length: Math.max(0, last - sight.from + 1) }, (_, offset) => sight.from + offset)
+  return html`
+    <ul class="jobs endless" ref=${element} aria-label=${label} style=${{ height: `${total * sight.height}px` }}>
+      ${indexes.map(index => html`
+        <li key=${index} class="job" aria-setsize=${total} aria-posinset=${index + 1} style=${{ top: `${index * sight.height}px` }}>
+          ${row(index)}
+        </li>`)}
+    </ul>`
+}
