@@ -12,6 +12,11 @@ export interface GenerationOptions extends AnswerStreamOptions {
   readonly deadlineMs: number
   /** Called once, when the connection stands and the request is being written: from now on it may run. */
   readonly onSent?: () => void
+  /**
+   * Called once, when the answer with the images begins: the server is done with it, however long the transfer takes.
+   * A1111 leaves its lock before it writes its answer. Not called for an error.
+   */
+  readonly onAnswering?: () => void
 }
 
 /**
@@ -46,8 +51,25 @@ export async function callGeneration (
       answer.body.destroy()
       throw answerTooLarge(options.maxAnswerBytes)
     }
-    return await readGenerationAnswer(chunksOf(answer.body, toFailure), options)
+    return await readGenerationAnswer(announcing(chunksOf(answer.body, toFailure), options.onAnswering), options)
   } finally {
     limit.release()
   }
+}
+
+/** The chunks as they are. White space before an answer only keeps proxies awake while the server still draws. */
+async function * announcing (chunks: AsyncIterable<Buffer>, onAnswering?: () => void): AsyncGenerator<Buffer> {
+  let begun = false
+  for await (const chunk of chunks) {
+    const first = begun ? undefined : chunk.find(byte => !isBlank(byte))
+    if (first !== undefined) begun = true
+    if (first === openingBrace) onAnswering?.()
+    yield chunk
+  }
+}
+
+const openingBrace = 0x7b
+
+function isBlank (byte: number): boolean {
+  return byte === 0x20 || (byte >= 0x09 && byte <= 0x0d)
 }

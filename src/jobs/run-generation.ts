@@ -122,6 +122,15 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       onStalled: () => { generation.hangUp(stalled(limits.stallSeconds)) }
     })
     let reported = false
+    // Once nothing of this job is at the server, the next is sent and a cancel must not interrupt that.
+    const leave = once(async () => {
+      const stopReason = generation.stopReason()
+      running.delete(job.id)
+      progress.stop()
+      await generation.close()
+      openGate()
+      return stopReason
+    })
     try {
       if (prepared instanceof GenerationFailure) throw prepared
       if (job.starts > 0) await stopOrphan(job.id, generation.stopped)
@@ -129,14 +138,10 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
         deadlineMs: (server().jobTimeoutSeconds ?? limits.jobTimeoutSeconds) * 1000,
         maxAnswerBytes: limits.maxAnswerBytes,
         createSink: collector.createSink,
-        onSent: () => { log.info({ job: job.id, server: server().alias, run: claim.run }, 'generation started') }
+        onSent: () => { log.info({ job: job.id, server: server().alias, run: claim.run }, 'generation started') },
+        onAnswering: () => { leave().catch(() => {}) } // waited for below
       })
-      // From here on nothing of this job is at the server, so a cancel must not interrupt what comes next.
-      const stopReason = generation.stopReason()
-      running.delete(job.id)
-      progress.stop()
-      await generation.close()
-      openGate()
+      const stopReason = await leave()
       if (stopReason === 'shutdown') throw new GenerationFailure('cancelled', 'stopped', 'The service stopped.')
       const images = await collector.finish(answer.info, imagesAsked(job.submission.parameters))
       reported = true
@@ -261,6 +266,15 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       leaving.abort(new Abandoned())
       for (const generation of running.values()) generation.hangUp(new Abandoned())
     }
+  }
+}
+
+/** The outcome of the first call, for every call. */
+function once<Outcome> (work: () => Promise<Outcome>): () => Promise<Outcome> {
+  let outcome: Promise<Outcome> | undefined
+  return () => {
+    outcome ??= work()
+    return outcome
   }
 }
 

@@ -115,8 +115,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
   async function admitTo (
     server: Server, normalised: NormalisedParameters, request: SubmissionRequest
   ): Promise<Admission> {
-    const [inventory, state] = await Promise.all([states.inventory(server.id), states.read(server.id)])
-    const traits = state?.traits ?? null
+    const [inventory, traits] = await Promise.all([states.inventory(server.id), states.traits(server.id)])
     return inventory === null || traits === null
       ? { parameters: normalised.parameters, checkpointTitle: null, warnings: [] }
       : admit(normalised, { inventory, traits }, request.onMissing)

@@ -12,7 +12,7 @@ import { parseRedisAddress } from './address.ts'
 export type ConnectionKind = 'request' | 'worker' | 'subscriber'
 
 const optionsOfKind: Readonly<Record<ConnectionKind, RedisOptions>> = {
-  request: { enableOfflineQueue: false, maxRetriesPerRequest: 1 },
+  request: { enableOfflineQueue: false, maxRetriesPerRequest: 1, enableAutoPipelining: true },
   worker: { maxRetriesPerRequest: null },
   subscriber: { maxRetriesPerRequest: null, autoResubscribe: true }
 }

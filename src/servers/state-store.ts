@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import type { Inventory } from '../a1111/types.ts'
+import type { Inventory, ServerTraits } from '../a1111/types.ts'
 import { announceLua } from '../events/announce.ts'
 import type { Keys } from '../redis/keys.ts'
 import { createServerHistories, type ServerHistories } from './history.ts'
@@ -8,6 +8,8 @@ import type { ServerState } from './server.ts'
 /** What was last heard of each server, and what each has, for every process to read. */
 export interface ServerStateStore {
   read (serverId: string): Promise<ServerState | null>
+  /** What is known of a server's nature, at most a second old. Null before the first successful probe. */
+  traits (serverId: string): Promise<ServerTraits | null>
   readMany (serverIds: readonly string[]): Promise<Array<ServerState | null>>
   write (serverId: string, state: ServerState): Promise<void>
   /** Null before the first successful probe. */
@@ -17,8 +19,8 @@ export interface ServerStateStore {
   forget (serverId: string): Promise<void>
 }
 
-/** How long a process trusts its own copy of an inventory, in milliseconds. */
-const inventoryTrustedFor = 1000
+/** How long a process trusts its own copy of an inventory or of traits, in milliseconds. */
+const trustedFor = 1000
 
 /** ARGV: id of the server, its state, and what listeners are told when it came within reach or went out of it. */
 const writeState = announceLua + /* lua */ `
@@ -39,24 +41,35 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
   // An inventory can be large; each process parses one version once.
   const copies = new Map<string, { text: string, inventory: Inventory, checkedAt: number }>()
 
+  const knownTraits = new Map<string, { traits: ServerTraits | null, checkedAt: number }>()
+
   const parse = (text: string | null | undefined) => text ? JSON.parse(text) as ServerState : null
 
   return {
     async read (serverId) {
       return parse(await redis.get(stateKey(serverId)))
     },
+    async traits (serverId) {
+      const known = knownTraits.get(serverId)
+      if (known !== undefined && Date.now() - known.checkedAt < trustedFor) return known.traits
+      const traits = parse(await redis.get(stateKey(serverId)))?.traits ?? null
+      // What a server has never told may come at any moment.
+      if (traits !== null) knownTraits.set(serverId, { traits, checkedAt: Date.now() })
+      return traits
+    },
     async readMany (serverIds) {
       if (serverIds.length === 0) return []
       return (await redis.mget(...serverIds.map(stateKey))).map(parse)
     },
     async write (serverId, state) {
+      knownTraits.delete(serverId)
       const { reachable, lastError } = state
       const told = { reachable, ...(lastError === null ? {} : { reason: lastError.slice(0, 500) }) }
       await redis.eval(writeState, 1, keys.key(''), serverId, JSON.stringify(state), JSON.stringify(told))
     },
     async inventory (serverId) {
       const copy = copies.get(serverId)
-      if (copy !== undefined && Date.now() - copy.checkedAt < inventoryTrustedFor) return copy.inventory
+      if (copy !== undefined && Date.now() - copy.checkedAt < trustedFor) return copy.inventory
       const text = await redis.get(inventoryKey(serverId))
       if (text === null) return null
       const inventory = copy?.text === text ? copy.inventory : JSON.parse(text) as Inventory
@@ -70,6 +83,7 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
     history,
     async forget (serverId) {
       copies.delete(serverId)
+      knownTraits.delete(serverId)
       await history.forget(serverId)
       await redis.del(stateKey(serverId), inventoryKey(serverId))
     }

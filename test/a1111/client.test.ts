@@ -264,6 +264,34 @@ t.test('a slow answer is read to its end, one byte at a time', async t => {
   t.match(await client.generate('txt2img', '{}', options()), { imageCount: 1 })
 })
 
+t.test('the server counts as done when its answer begins, not while it keeps a proxy awake or makes an error', async t => {
+  const told: string[] = []
+  let finish = (): void => {}
+  const { client } = await start(t, (_request, response) => {
+    response.writeHead(200, { 'content-type': 'application/json' })
+    response.write('\n ')
+    told.push('blank')
+    finish = () => {
+      response.write(wholeAnswer.slice(0, 20))
+      finish = () => { response.end(wholeAnswer.slice(20)) }
+    }
+    setImmediate(() => { finish() })
+  })
+  await client.generate('txt2img', '{}', options({
+    onAnswering () {
+      told.push('answer')
+      finish()
+    }
+  }))
+  t.same(told, ['blank', 'answer'], 'told once, with most of the answer still to come')
+
+  const failing = await start(t, (_request, response) => { answer(response, 500, { error: 'RuntimeError' }) })
+  await failureOf(failing.client.generate('txt2img', '{}', options({ onAnswering: () => told.push('error') })))
+  const proxied = await start(t, (_request, response) => { page(response, 200) })
+  await failureOf(proxied.client.generate('txt2img', '{}', options({ onAnswering: () => told.push('page') })))
+  t.same(told, ['blank', 'answer'])
+})
+
 t.test('an answer is read to its end although its connection ended before', async t => {
   const large = JSON.stringify({ images: Array(4).fill(Buffer.alloc(150_000).toString('base64')), parameters: {}, info: '{}' })
   const { client } = await start(t, (request, response) => {
