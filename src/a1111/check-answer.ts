@@ -1,4 +1,6 @@
-import type { Warning } from '../../schemas/generation-parameters.ts'
+import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
+import { controlNetUnitsOf } from './controlnet-admission.ts'
+import { fieldsOf } from './json-values.ts'
 import { outputSize } from './limits.ts'
 import { bareName, folded } from './names.ts'
 import type { GenerationAnswer } from './types.ts'
@@ -24,7 +26,9 @@ export function checkAnswer (asked: AskedGeneration, answer: GenerationAnswer): 
     differentCheckpoint(asked.checkpointTitle, info),
     differentSampler(asked.parameters.sampler_name, info.sampler_name),
     differentSeed(asked.parameters.seed, info.seed),
-    fewerImages(asked, answer, info)
+    fewerImages(asked, answer, info),
+    uncontrolled(asked, answer, info),
+    undivided(asked.parameters, info)
   ].filter(warning => warning !== null)
 }
 
@@ -69,6 +73,49 @@ function fewerImages (asked: AskedGeneration, { imageCount }: GenerationAnswer, 
   const wanted = imagesAsked(asked.parameters)
   if (made >= wanted) return null
   return { code: 'fewer_images', message: `The server made ${made} of ${wanted} images; somebody may have interrupted it.`, field: 'batch_size' }
+}
+
+/**
+ * The extension keeps its failures to itself. What it writes into `info` only proves that it read a unit; the map that
+ * it puts behind the images proves that the unit took part.
+ */
+function uncontrolled (asked: AskedGeneration, answer: GenerationAnswer, info: Info): Warning | null {
+  const units = controlNetUnitsOf(asked.parameters).filter(({ enabled }) => enabled !== false)
+  if (units.length === 0 || fewerImages(asked, answer, info) !== null) return null
+  const written = fieldsOf(info.extra_generation_params)
+  const unread = units.filter((_unit, index) => !(`ControlNet ${index}` in written)).length
+  const mapped = units.filter(showsMap).length
+  const seeds = Array.isArray(info.all_seeds) ? info.all_seeds.length : 0
+  const before = typeof info.index_of_first_image === 'number' ? info.index_of_first_image : 0
+  const maps = answer.imageCount - before - Math.max(seeds, imagesAsked(asked.parameters))
+  if (unread === 0 && maps >= mapped) return null
+  const sign = unread > 0 ? `it read ${units.length - unread} of ${units.length} units` : `it gave ${Math.max(0, maps)} of ${mapped} control maps`
+  return {
+    code: 'control_not_applied',
+    message: `ControlNet seems to have failed at the server, so the picture may be drawn without it: ${sign}. Its ` +
+      'console says why; where it is set not to show maps ("Do not append detectmap to output"), this cannot be told.',
+    field: 'alwayson_scripts.controlnet'
+  }
+}
+
+/** Units whose preprocessor makes a picture; the others give vectors. */
+function showsMap ({ module, save_detected_map: shown }: Readonly<Record<string, unknown>>): boolean {
+  return shown !== false && !/^(ip-adapter|clip|revision|insightface|instant_id|facexlib|t2ia_style)/i.test(String(module ?? ''))
+}
+
+/** The Regional Prompter notes that it is active, unless it tripped over something. */
+function undivided ({ alwayson_scripts: scripts }: A1111Parameters, info: Info): Warning | null {
+  const [title, script] = Object.entries(scripts ?? {})
+    .find(([title]) => title.toLowerCase() === 'regional prompter') ?? []
+  const { args } = fieldsOf(script)
+  if (title === undefined || !Array.isArray(args) || args[0] !== true) return null
+  const active = fieldsOf(info.extra_generation_params)['RP Active']
+  if (active === true || /^true$/i.test(String(active))) return null
+  return {
+    code: 'regions_not_applied',
+    message: 'The Regional Prompter seems to have failed at the server, so the picture may have no regions. Its console says why.',
+    field: `alwayson_scripts.${title}`
+  }
 }
 
 function textOrNull (value: unknown): string | null {

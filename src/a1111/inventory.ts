@@ -1,6 +1,6 @@
 import type { A1111Client } from './client.ts'
 import { isMissing } from './failures.ts'
-import { fieldsOf, textOf, textsOf, type JsonObject } from './json-values.ts'
+import { fieldsOf, numberOf, textOf, textsOf, type JsonObject } from './json-values.ts'
 import type { SmallCallOptions } from './small-calls.ts'
 import { GenerationFailure, type Checkpoint, type Inventory, type Scheduler, type ServerTraits } from './types.ts'
 
@@ -37,7 +37,7 @@ export async function readInventory (client: A1111Client, { kind }: ServerTraits
   const vaePaths = ['/sdapi/v1/sd-vae', '/sdapi/v1/sd-modules']
   const [
     checkpoints, samplers, schedulers, upscalers, latentUpscaleModes, vaes, loras, embeddings, styles, scripts,
-    controlNetModels, controlNetModules, controlNetAliases
+    controlNetModels, controlNetModules, controlNetAliases, controlNetUnits
   ] = await Promise.all([
     read('checkpoints', ['/sdapi/v1/sd-models'], answer => itemsOf(answer).flatMap(checkpointOf)),
     read('samplers', ['/sdapi/v1/samplers'], answer => itemsOf(answer).flatMap(item =>
@@ -58,7 +58,8 @@ export async function readInventory (client: A1111Client, { kind }: ServerTraits
     read('controlNetModels', ['/controlnet/model_list'], answer => textsOf(fieldsOf(answer).model_list)),
     read('controlNetModules', ['/controlnet/module_list'], answer => textsOf(fieldsOf(answer).module_list)),
     // units may name a module by its label as well
-    read('controlNetModules', ['/controlnet/module_list?alias_names=true'], answer => textsOf(fieldsOf(answer).module_list))
+    read('controlNetModules', ['/controlnet/module_list?alias_names=true'], answer => textsOf(fieldsOf(answer).module_list)),
+    readControlNetUnits(client)
   ])
   return {
     checkpoints,
@@ -73,9 +74,23 @@ export async function readInventory (client: A1111Client, { kind }: ServerTraits
     scripts,
     controlNetModels,
     controlNetModules: [...new Set([...controlNetModules, ...controlNetAliases])],
+    controlNetUnits,
     missing: [...new Set(missing)],
     readAt: Date.now()
   }
+}
+
+/** A1111's extension tells the number; Forge, which has it built in, only among all its settings. */
+async function readControlNetUnits (client: A1111Client): Promise<number | null> {
+  for (const path of ['/controlnet/settings', '/sdapi/v1/options']) {
+    try {
+      const number = numberOf(fieldsOf(await client.readJson(path, listCall)).control_net_unit_count)
+      if (number !== null) return number
+    } catch (error) {
+      if (!isTolerable(error, 'controlNetModels')) throw error
+    }
+  }
+  return null
 }
 
 /**

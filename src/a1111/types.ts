@@ -44,7 +44,9 @@ export interface Inventory {
   /** Of the ControlNet extension: what units may name as `model` and `module`. */
   readonly controlNetModels: readonly string[]
   readonly controlNetModules: readonly string[]
-  readonly missing: ReadonlyArray<Exclude<keyof Inventory, 'missing' | 'readAt'>>
+  /** How many units the extension takes; absent or null where the server does not say. */
+  readonly controlNetUnits?: number | null
+  readonly missing: ReadonlyArray<Exclude<keyof Inventory, 'missing' | 'readAt' | 'controlNetUnits'>>
   /** Milliseconds since the epoch. */
   readonly readAt: number
 }

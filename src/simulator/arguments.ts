@@ -17,6 +17,7 @@ A server that behaves like AUTOMATIC1111 1.10.1 without needing a graphics card.
   --auth USER:PASSWORD    ask for this under /sdapi/v1, as --api-auth does
   --no-internal-progress  leave out /internal/*, as --nowebui does
   --no-controlnet         without the ControlNet extension
+  --controlnet-units N    how many units ControlNet takes (3)
   --no-regional-prompter  without the extension Regional Prompter
   --fault-seed NUMBER     seed of everything that happens by chance (1)
   --help                  show this text
@@ -44,6 +45,7 @@ export function parseSimulatorArguments (argv: readonly string[]): SimulatorArgu
       auth: { type: 'string' },
       'no-internal-progress': { type: 'boolean' },
       'no-controlnet': { type: 'boolean' },
+      'controlnet-units': { type: 'string' },
       'no-regional-prompter': { type: 'boolean' },
       'fault-seed': { type: 'string' },
       help: { type: 'boolean', short: 'h' }
@@ -60,6 +62,7 @@ export function parseSimulatorArguments (argv: readonly string[]): SimulatorArgu
     auth: readAuth(values.auth),
     internalProgress: values['no-internal-progress'] !== true,
     controlNet: values['no-controlnet'] !== true,
+    controlNetUnits: readNumber('controlnet-units', values['controlnet-units'], { least: 1, most: 10, unit: 1 }),
     regionalPrompter: values['no-regional-prompter'] !== true,
     faultSeed: readNumber('fault-seed', values['fault-seed'], { least: 0, unit: 1 })
   }

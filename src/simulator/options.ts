@@ -2,7 +2,7 @@ import { PythonError } from './failures.ts'
 import { fileOptions } from './lists/options-files.ts'
 import { interfaceOptions } from './lists/options-interface.ts'
 import { samplingOptions } from './lists/options-sampling.ts'
-import type { Flavor } from './settings.ts'
+import type { SimulatorSettings } from './settings.ts'
 
 /**
  * A1111's options. Only those that were ever written are in its config file, and only those are put back after
@@ -41,12 +41,15 @@ const forgeOptions: Readonly<Record<string, unknown>> = {
 }
 
 /** `saved` is the config file: it is added to, and survives restarts. */
-export function createOptions (flavor: Flavor, saved: Map<string, unknown>): Options {
+export function createOptions (
+  settings: Pick<SimulatorSettings, 'flavor' | 'controlNet' | 'controlNetUnits'>, saved: Map<string, unknown>
+): Options {
   const defaults: Readonly<Record<string, unknown>> = {
     ...fileOptions,
     ...samplingOptions,
     ...interfaceOptions,
-    ...flavor === 'forge' && forgeOptions,
+    ...settings.flavor === 'forge' && forgeOptions,
+    ...settings.controlNet && { control_net_unit_count: settings.controlNetUnits },
     sd_model_checkpoint: null,
     sd_checkpoint_hash: ''
   }

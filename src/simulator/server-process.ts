@@ -51,7 +51,7 @@ export function createServerProcess (
     tasks: createTasks(),
     jobLock: createTurnstile(1, life),
     threads: createTurnstile(settings.threads, life),
-    options: createOptions(settings.flavor, disk.config),
+    options: createOptions(settings, disk.config),
     checkpoints: createCheckpoints(disk.checkpoints, disk.hashed),
     lists: isForge
       ? { samplers: forgeSamplers, schedulers: forgeSchedulers }

@@ -30,6 +30,8 @@ export interface SimulatorOptions {
   readonly threads?: number | undefined
   /** Whether the ControlNet extension is installed. True by default. */
   readonly controlNet?: boolean | undefined
+  /** How many units ControlNet takes: the option control_net_unit_count. 3 by default. */
+  readonly controlNetUnits?: number | undefined
   /** Whether the extension Regional Prompter is installed. True by default. */
   readonly regionalPrompter?: boolean | undefined
 }
@@ -50,6 +52,7 @@ export interface SimulatorSettings {
   readonly noise: boolean
   readonly threads: number
   readonly controlNet: boolean
+  readonly controlNetUnits: number
   readonly regionalPrompter: boolean
 }
 
@@ -77,6 +80,7 @@ export function resolveSettings (options: SimulatorOptions): SimulatorSettings {
     noise: options.noise ?? false,
     threads: options.threads ?? 40,
     controlNet: options.controlNet ?? true,
+    controlNetUnits: options.controlNetUnits ?? 3,
     regionalPrompter: options.regionalPrompter ?? true
   }
 }

@@ -137,6 +137,7 @@ t.test('an inventory holds every list by the server\'s own names', async t => {
     scripts: { txt2img: ['x/y/z plot'], img2img: ['loopback'] },
     controlNetModels: ['control_v11p_sd15_canny [d14c016b]'],
     controlNetModules: ['none', 'canny'],
+    controlNetUnits: null,
     missing: []
   })
   t.notOk(seen.some(route => route.includes('refresh')))

@@ -1,3 +1,4 @@
+import sharp from 'sharp'
 import t from 'tap'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { onNotices, quick, startService } from '../helper.ts'
@@ -43,4 +44,28 @@ t.test('a job without a target that is too big for one server goes to another', 
   const done = await service.until(free, 'failed', 'completed')
   t.match(done, { status: 'completed', target_server_alias: 'Large' })
   t.equal(done.attempts.length, 2)
+})
+
+t.test('an extension that failed in secret is a warning, or fails the job that wants nothing else', async t => {
+  const service = await startService(t)
+  service.simulator.setFaults([{ kind: 'script-error', sticky: true }])
+  const image = (await sharp({ create: { width: 64, height: 64, channels: 3, background: 'red' } }).png().toBuffer()).toString('base64')
+  const parameters = {
+    ...quick,
+    prompt: 'left ADDCOL right',
+    alwayson_scripts: {
+      controlnet: { args: [{ module: 'canny', model: 'control_v11p_sd15_canny', image }] },
+      'Regional Prompter': { args: [true, false, 'Matrix', 'Columns', 'Mask', 'Prompt', '1,1'] }
+    }
+  }
+  const warned = await service.until(await service.submit(parameters), 'completed', 'failed')
+  t.equal(warned.status, 'completed')
+  t.match(warned.warnings, [
+    { code: 'control_not_applied', message: /0 of 1 control maps/ }, { code: 'regions_not_applied' }
+  ])
+  const strict = await service.until(await service.submit(parameters, { on_difference: 'fail' }), 'completed', 'failed')
+  t.match(strict, { status: 'failed', error: { code: 'different_result', message: /ControlNet/ } })
+  service.simulator.setFaults([])
+  const done = await service.until(await service.submit(parameters, { on_difference: 'fail' }), 'completed', 'failed')
+  t.match(done, { status: 'completed', images: [{ role: 'image' }, { role: 'extra' }] })
 })

@@ -105,7 +105,10 @@ export const models: readonly string[] = [
   'control_v11p_sd15_openpose [cab727d4]',
   'control_v11p_sd15_scribble [d4ba51ff]',
   'control_v11p_sd15_inpaint [ebff9138]',
-  'control_v11f1e_sd15_tile [a371b31b]'
+  'control_v11f1e_sd15_tile [a371b31b]',
+  'control_canny-fp16 [e3fe7712]',
+  'control_depth-fp16 [400750f6]',
+  'control_openpose-fp16 [9ca67cbd]'
 ]
 
 /** The answer of GET /controlnet/control_types: for each type what fits it and what is picked first. */

@@ -20,9 +20,6 @@ export interface ControlNet {
   apply (picture: Picture): Picture
 }
 
-/** Units beyond this many are cut off: the option control_net_unit_count. */
-export const unitCount = 3
-
 /** How strongly a unit of weight 1 shows. */
 const strength = 0.4
 
@@ -35,8 +32,8 @@ export async function runControlNet (
   { machine }: ServerProcess, request: GenerationRequest,
   { plan, faults }: { readonly plan: Plan, readonly faults: StruckFaults }
 ): Promise<ControlNet> {
-  const { flavor, controlNet } = machine.settings
-  const units = controlNet ? readUnits(request, flavor) : []
+  const { flavor, controlNet, controlNetUnits } = machine.settings
+  const units = controlNet ? readUnits(request, flavor, controlNetUnits) : []
   const extraParameters = Object.fromEntries(units.map((unit, index) => [
     `ControlNet ${index}`, `Module: ${unit.module}, Model: ${unit.model}, Weight: ${unit.weight}`
   ]))
@@ -53,12 +50,12 @@ export async function runControlNet (
   }
 }
 
-/** In either spelling of the title that the extension accepts. */
-function readUnits (request: GenerationRequest, flavor: Flavor): Unit[] {
+/** In either spelling of the title that the extension accepts; units beyond the count are cut off. */
+function readUnits (request: GenerationRequest, flavor: Flavor, count: number): Unit[] {
   const entry = Object.entries(request.alwayson_scripts).find(([title]) => title.toLowerCase() === 'controlnet')
   const args: unknown = isObject(entry?.[1]) ? entry[1].args : []
   const read = flavor === 'forge' ? readForgeUnit : readA1111Unit
-  return (Array.isArray(args) ? args.slice(0, unitCount) : []).flatMap((unit: unknown) =>
+  return (Array.isArray(args) ? args.slice(0, count) : []).flatMap((unit: unknown) =>
     isObject(unit) ? read(unit) ?? [] : [])
 }
 

@@ -20,7 +20,7 @@ export function serverRoutes (server: ServerProcess): Route[] {
     ...optionRoutes(server),
     ...listRoutes(server),
     ...extrasRoutes(server),
-    ...settings.controlNet ? controlNetRoutes(settings.flavor) : [],
+    ...settings.controlNet ? controlNetRoutes(settings) : [],
     ...settings.internalProgress ? [...internalRoutes(server), ...interfaceRoutes()] : []
   ]
 }

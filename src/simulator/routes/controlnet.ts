@@ -1,22 +1,21 @@
 import { drawMap } from '../controlnet/detect.ts'
 import { controlTypes, findModule, models, modulesOf, unsupportedModules, type Module } from '../controlnet/lists.ts'
-import { unitCount } from '../controlnet/units.ts'
 import { HttpException, PythonError } from '../failures.ts'
 import { decodeImage, readBase64 } from '../images/decode.ts'
 import { encodePng } from '../images/png.ts'
 import { createPicture } from '../images/pixels.ts'
-import type { Flavor } from '../settings.ts'
+import type { Flavor, SimulatorSettings } from '../settings.ts'
 import { strict, type Model } from '../wire/fields.ts'
 import { get, post, type Route } from './route.ts'
 
 const open = { access: 'open', runsIn: 'loop' } as const
 
 /** Routes of the extension sd-webui-controlnet and of Forge's own: coroutines without auth. */
-export function controlNetRoutes (flavor: Flavor): Route[] {
-  return flavor === 'forge' ? forgeRoutes() : a1111Routes()
+export function controlNetRoutes ({ flavor, controlNetUnits }: SimulatorSettings): Route[] {
+  return flavor === 'forge' ? forgeRoutes() : a1111Routes(controlNetUnits)
 }
 
-function a1111Routes (): Route[] {
+function a1111Routes (unitCount: number): Route[] {
   const modules = modulesOf('a1111')
   return [
     get('/controlnet/version', () => ({ version: 3 }), open),
