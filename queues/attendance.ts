@@ -22,6 +22,8 @@ export interface Attendance {
   checkNow (): void
   /** An operator paused or resumed the server. */
   holdOrResume (): void
+  /** A call that is no job wants its turn at the server, or has had it. */
+  seeToTurns (): void
   /** Whether this process holds the lease and takes jobs. */
   serving (): boolean
   /** Orderly: running generations are stopped and put back in line. */
@@ -117,6 +119,7 @@ export function attend (server: () => Server, dependencies: AttendanceDependenci
     cancel (jobId) { serving?.cancel(jobId) },
     checkNow () { serving?.checkNow() },
     holdOrResume () { serving?.holdOrResume() },
+    seeToTurns () { serving?.seeToTurns() },
     serving: () => serving !== null,
     async close (deadlineMs) {
       closed = true

@@ -11,8 +11,10 @@ import type { Log } from '../src/log.ts'
 import type { MediaStore } from '../src/media/store.ts'
 import type { Keys } from '../src/redis/keys.ts'
 import { createServerMonitor, type MonitorIntervals } from '../src/servers/monitor.ts'
+import { grantTurns } from '../src/servers/grant-turns.ts'
 import type { Server } from '../src/servers/server.ts'
 import type { ServerStateStore } from '../src/servers/state-store.ts'
+import { createTurnLine } from '../src/servers/turns.ts'
 import type { GenerationData, GenerationQueues } from './generation-queues.ts'
 import { createGenerationWorker } from './generation-worker.ts'
 import { createLineRepair } from './line-repair.ts'
@@ -46,6 +48,8 @@ export interface Serving {
   cancel (jobId: string): void
   checkNow (): void
   holdOrResume (): void
+  /** A call that is no job wants its turn, or has had it. */
+  seeToTurns (): void
   /**
    * Repairs what is due. To be called right after the lease was found to be held still, since to whoever lost it the
    * holder's jobs look like those of a dead worker.
@@ -74,12 +78,15 @@ export async function startServing (dependencies: ServingDependencies, current: 
   const client = connect(server())
 
   const mayBegin = (usable: boolean) => usable && !server().paused && processes()
+  const gate = createGate()
+  let lookAtTurns = () => {}
 
   /** The line runs while the server can be used and no operator holds it. */
   async function setLine (usable: boolean): Promise<void> {
     if (!current()) return
     if (mayBegin(usable)) await queues.resume(serverId)
     else await queues.pause(serverId)
+    lookAtTurns()
   }
 
   const monitor = createServerMonitor({
@@ -99,7 +106,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
     media,
     log,
     limits,
-    gate: createGate(),
+    gate,
     processId,
     fence,
     otherServer,
@@ -131,6 +138,10 @@ export async function startServing (dependencies: ServingDependencies, current: 
   }
 
   settle(runner.clear(orphans), 'could not stop what a lost worker had begun')
+  const turns = await grantTurns({
+    line: createTurnLine(connection, keys, serverId), gate, log, open: () => mayBegin(monitor.usable())
+  })
+  lookAtTurns = turns.look
   const worker = createGenerationWorker({ serverId, connection, keys, run, log })
   settle(repair.renewEntries(), 'could not repair the line')
   settle(monitor.check(), 'could not check the server')
@@ -141,6 +152,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
       monitor.expectNewInventory()
       settle(monitor.check(), 'could not check the server')
     },
+    seeToTurns () { turns.look() },
     holdOrResume () { settle(setLine(monitor.usable()), 'could not hold or resume the line') },
     tend () {
       if (tending) return
@@ -148,9 +160,16 @@ export async function startServing (dependencies: ServingDependencies, current: 
       settle(tend().finally(() => { tending = false }), 'could not repair the line')
     },
     repairSoon () { repairDueAt = 0 },
-    letGo: runner.stop,
-    abandon: runner.abandon,
+    async letGo () {
+      turns.close()
+      await runner.stop()
+    },
+    abandon () {
+      turns.close()
+      runner.abandon()
+    },
     async close (deadlineMs) {
+      turns.close()
       await worker.close(deadlineMs)
       await monitor.close()
       await client.close()

@@ -70,6 +70,8 @@ export async function startWorkforce (dependencies: WorkforceDependencies): Prom
   function onMessage (channel: string, message: string): void {
     if (channel === keys.channel('cancel')) {
       for (const { attendance } of attended.values()) attendance.cancel(message)
+    } else if (channel === keys.channel('turns')) {
+      attended.get(message)?.attendance.seeToTurns()
     } else if (channel === keys.channel('servers')) {
       registry.refresh()
         .then(() => { attended.get(message)?.attendance.checkNow() })
@@ -80,7 +82,7 @@ export async function startWorkforce (dependencies: WorkforceDependencies): Prom
   }
 
   subscriber.on('message', onMessage)
-  await subscriber.subscribe(keys.channel('cancel'), keys.channel('servers'), keys.channel('settings'))
+  await subscriber.subscribe(...(['cancel', 'servers', 'settings', 'turns'] as const).map(keys.channel))
   const forget = [registry.onChange(follow), runtime.onChange(holdOrResume)]
   const timer = setInterval(() => {
     Promise.all([registry.refresh(), runtime.refresh()])

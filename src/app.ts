@@ -47,6 +47,7 @@ import { createJobNotices } from './jobs/notices.ts'
 import { createManyJobs } from './jobs/many.ts'
 import { removeJob } from './jobs/remove.ts'
 import { createSubmitter } from './jobs/submit.ts'
+import type { Pause } from './sdapi/answer.ts'
 import { createDropIn } from './sdapi/drop-in.ts'
 import { createServerDesk } from './servers/desk.ts'
 import { createStudio } from './studio/studio.ts'
@@ -56,10 +57,12 @@ export interface AppOptions {
   readonly logger: FastifyBaseLogger
   /** Tokens with full rights: AUTH_TOKEN and the admin token. */
   readonly tokens: readonly string[]
+  /** Between two blanks of an answer of the drop-in that waits; real time unless a test says otherwise. */
+  readonly pause?: Pause
 }
 
 /** Puts the HTTP service together: the one list of all that it serves, in the order that matters. */
-export async function createApp ({ house, logger, tokens }: AppOptions): Promise<FastifyInstance> {
+export async function createApp ({ house, logger, tokens, pause }: AppOptions): Promise<FastifyInstance> {
   const { config, redis, keys, queues, store, list, media, inputs, registry, states, accessKeys, webhooks } = house
   const app = Fastify({
     loggerInstance: logger,
@@ -166,7 +169,7 @@ export async function createApp ({ house, logger, tokens }: AppOptions): Promise
 
   const notices = await createJobNotices({ subscriber: house.subscriber, keys, store })
   app.addHook('onClose', async () => { notices.close() })
-  await app.register(dropInRoutes, { dropIn: createDropIn(house, submitter, notices) })
+  await app.register(dropInRoutes, { dropIn: await createDropIn(house, submitter, notices, pause) })
   await app.register(studioRoutes, { studio: createStudio(house, submitter) })
   return app
 }

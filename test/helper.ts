@@ -6,7 +6,7 @@ import type { FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import { pino } from 'pino'
 import type { Test } from 'tap'
-import { createApp } from '../src/app.ts'
+import { createApp, type AppOptions } from '../src/app.ts'
 import { parseSettings } from '../src/config/parse.ts'
 import { sourcesOf } from '../src/config/sources.ts'
 import { openHouse, type House } from '../src/house.ts'
@@ -25,6 +25,8 @@ export interface ServiceOptions {
   /** Servers by alias; one simulator named Main otherwise. */
   readonly servers?: Readonly<Record<string, string>>
   readonly simulator?: SimulatorOptions
+  /** In place of the time between two blanks of an answer that waits. */
+  readonly pause?: AppOptions['pause']
   /** `none` leaves the jobs waiting. */
   readonly worker?: 'own' | 'none'
 }
@@ -93,7 +95,12 @@ export async function startService (t: Teardown, options: ServiceOptions = {}): 
   }
   const worker = options.worker === 'none' ? undefined : await startWorker(house, testIntervals)
   if (worker !== undefined) t.teardown(worker.close)
-  const app = await createApp({ house, logger: silentLogger, tokens: [config.AUTH_TOKEN].filter(Boolean) })
+  const app = await createApp({
+    house,
+    logger: silentLogger,
+    tokens: [config.AUTH_TOKEN].filter(Boolean),
+    ...(options.pause === undefined ? {} : { pause: options.pause })
+  })
   t.teardown(() => app.close())
   const url = await app.listen({ host: '127.0.0.1', port: 0 })
   const service = { url, app, house, redis, simulator, dataDirectory, worker, ...client(url, house) }

@@ -18,14 +18,11 @@ export interface GenerationsOptions {
   readonly path: 'plain' | 'async'
 }
 
-/** Proxies give up on what stays silent for a minute, some sooner. */
-const blankIntervalMs = 15_000
-
 const route = { tags: ['A1111'], consumes: ['application/json'] }
 
 /** POST txt2img and img2img: A1111's own answer when the images are there, or 202 to who does not want to wait. */
 const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn, path }) => {
-  const { house, submitter, notices, own, callerJobs, shortIds } = dropIn
+  const { house, submitter, notices, own, callerJobs, shortIds, pause } = dropIn
   const { config, store, media } = house
   const early = config.SDAPI_EARLY_JOB_ID
 
@@ -121,7 +118,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
 
     async function * body (): AsyncGenerator<string> {
       const ended = notices.ended(id, gone)
-      yield * blanksUntil(ended, blankIntervalMs)
+      yield * blanksUntil(ended, pause)
       let job: Job
       try {
         job = await ended

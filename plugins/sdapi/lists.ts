@@ -11,7 +11,8 @@ const config = { access: { scope: 'models:read' } } as const
 const unions = { embeddings: unionOfEmbeddings, scripts: unionOfScripts } as const
 
 /** What servers have, all of them together; with a server named, that one's. */
-const lists: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dropIn: { faces, house } }) => {
+const lists: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dropIn }) => {
+  const { faces, passThrough: through, house } = dropIn
   const described = (name: string, summary: string) =>
     ({ tags: ['A1111'], operationId: `a1111_${name.replaceAll('-', '_')}`, summary })
 
@@ -43,8 +44,7 @@ const lists: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dro
     }, async (request, reply) => {
       const servers = await faces.reachable(targetOf(request))
       await Promise.allSettled(servers.map(async server => {
-        // A1111 answers once what it generates is done.
-        await faces.client(server).postJson(`/sdapi/v1/${name}`, {}, { timeoutMs: refreshTimeoutMs })
+        await through.postTo(server, `/sdapi/v1/${name}`, {}, AbortSignal.timeout(refreshTimeoutMs))
         await house.redis.publish(house.keys.channel('servers'), server.id)
       }))
       return sendJson(reply, null)
@@ -63,4 +63,5 @@ const lists: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dro
 
 export default lists
 
+/** How long a server may be busy before it is not asked, in milliseconds. */
 const refreshTimeoutMs = 120_000

@@ -1,4 +1,4 @@
-import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
 import type { Job } from '../../src/jobs/job.ts'
 import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import { renderJobsPage } from '../../src/sdapi/jobs-page.ts'
@@ -23,12 +23,12 @@ const publicRoutes: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app
   app.get('/public/failed-jobs.json', { config, schema }, async (request, reply) =>
     sendJson(reply, listed(await failures(request), failureEntry)))
 
-  app.get('/jobs', { config, schema }, async (request, reply) => {
+  // Only browsers come here; `/jobs/…` and other ways of asking are those of the mobile interface.
+  app.addConstraintStrategy(wantsPage)
+  app.get('/jobs', { config, schema, constraints: { [wantsPage.name]: 'page' } }, async (request, reply) => {
     const current = await search.current(request.principal)
-    reply.header('vary', 'Accept')
-    if (!/\btext\/html\b/.test(request.headers.accept ?? '')) return sendJson(reply, listed(current, publicEntry))
     const page = renderJobsPage(current.map(publicEntry), (await failures(request)).map(failureEntry))
-    return await reply.type('text/html; charset=utf-8').header('cache-control', 'no-store').send(page)
+    return await reply.type('text/html; charset=utf-8').headers({ vary: 'Accept', 'cache-control': 'no-store' }).send(page)
   })
 
   for (const path of ['/schemas', '/schemas/openapi.spec.yaml', '/schemas/openapi.json']) {
@@ -40,3 +40,18 @@ const publicRoutes: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app
 }
 
 export default publicRoutes
+
+type Strategy = Parameters<FastifyInstance['addConstraintStrategy']>[0]
+type Route = Parameters<ReturnType<Strategy['storage']>['set']>[1]
+
+/** Routes under this constraint are only for who asks for HTML; where there is another, all others get that one. */
+const wantsPage: Strategy = {
+  name: 'reader',
+  storage () {
+    const routes = new Map<unknown, Route>()
+    return { get: reader => routes.get(reader) ?? null, set: (reader, route) => { routes.set(reader, route) } }
+  },
+  deriveConstraint: request => /\btext\/html\b/i.test(request.headers.accept ?? '') ? 'page' : 'program',
+  validate () { /* written here only */ },
+  mustMatchWhenDerived: false
+}

@@ -11,7 +11,8 @@ export interface Keys {
   readonly key: (...parts: Array<string | number>) => string
 }
 
-export type ChannelName = 'jobs' | 'cancel' | 'servers' | 'access-keys' | 'webhooks' | 'settings'
+export type ChannelName =
+  'jobs' | 'cancel' | 'servers' | 'access-keys' | 'webhooks' | 'settings' | 'turns' | 'turns-granted'
 
 /** @param prefix the setting REDIS_PREFIX */
 export function createKeys (prefix: string): Keys {

@@ -78,14 +78,20 @@ function infoOfNothing ({ submission: { parameters } }: Job): Record<string, unk
   }
 }
 
-/** A blank now, and one at each interval until the promise is settled: proxies cut what stays silent. */
-export async function * blanksUntil (settled: Promise<unknown>, intervalMs: number): AsyncGenerator<string> {
-  const over = settled.then(() => 'over', () => 'over')
-  for (;;) {
-    yield ' '
-    const stop = new AbortController()
-    const first = await Promise.race([over, sleep(intervalMs, 'again', { signal: stop.signal }).catch(() => 'again')])
-    stop.abort()
-    if (first === 'over') return
-  }
+/** Waits so many milliseconds, less where the signal says so. */
+export type Pause = (milliseconds: number, signal: AbortSignal) => Promise<unknown>
+
+export const realPause: Pause = async (milliseconds, signal) => {
+  await sleep(milliseconds, null, { signal }).catch(() => undefined)
+}
+
+/** Proxies give up on what stays silent for a minute, some sooner. */
+const blankIntervalMs = 15_000
+
+/** A blank now, and one every 15 seconds until the promise is settled. */
+export async function * blanksUntil (settled: Promise<unknown>, pause: Pause): AsyncGenerator<string> {
+  const stop = new AbortController()
+  const over = settled.then(() => 'over', () => 'over').finally(() => { stop.abort() })
+  do yield ' '
+  while (await Promise.race([over, pause(blankIntervalMs, stop.signal)]) !== 'over' && !stop.signal.aborted)
 }

@@ -1,12 +1,14 @@
 import type { House } from '../house.ts'
 import type { JobNotices } from '../jobs/notices.ts'
 import type { Submitter } from '../jobs/submit.ts'
+import { realPause, type Pause } from './answer.ts'
 import { createCallerJobs, type CallerJobs } from './callers.ts'
 import { createServerFaces, type ServerFaces } from './faces.ts'
 import { createJobSearch, type JobSearch } from './job-search.ts'
 import { createOptionsDesk, type OptionsDesk } from './options.ts'
 import { createOwnOptions, type OwnOptionsStore } from './own-options.ts'
 import { createPassThrough, type PassThrough } from './pass-through.ts'
+import { createTurns } from '../servers/turns.ts'
 import { createShortIds, type ShortIds } from './short-ids.ts'
 
 /** What stands behind the routes of the drop-in. */
@@ -21,12 +23,17 @@ export interface DropIn {
   readonly shortIds: ShortIds
   readonly search: JobSearch
   readonly passThrough: PassThrough
+  /** Between two blanks of an answer that waits. */
+  readonly pause: Pause
   close (): Promise<void>
 }
 
-export function createDropIn (house: House, submitter: Submitter, notices: JobNotices): DropIn {
-  const { redis, keys, registry, states, store, list, config, connect } = house
-  const faces = createServerFaces({ registry, states, connect })
+export async function createDropIn (
+  house: House, submitter: Submitter, notices: JobNotices, pause: Pause = realPause
+): Promise<DropIn> {
+  const { redis, subscriber, keys, registry, states, store, list, config, connect } = house
+  const faces = createServerFaces({ registry, states, waitingOn: store.waitingOn, connect })
+  const turns = await createTurns({ redis, subscriber, keys })
   const own = createOwnOptions(redis, keys)
   return {
     house,
@@ -38,12 +45,15 @@ export function createDropIn (house: House, submitter: Submitter, notices: JobNo
     callerJobs: createCallerJobs(redis, keys, store),
     shortIds: createShortIds(redis, keys),
     search: createJobSearch(list),
+    pause,
     passThrough: createPassThrough({
       faces,
+      turns,
       timeoutMs: config.JOB_TIMEOUT_SECONDS * 1000,
       maxAnswerBytes: config.RESULT_MAX_MIB * 1024 * 1024
     }),
     async close () {
+      turns.close()
       await faces.close()
     }
   }

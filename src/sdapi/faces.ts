@@ -10,6 +10,8 @@ import type { ServerStateStore } from '../servers/state-store.ts'
 export interface ServerFaces {
   /** Enabled servers that answer, best first; only the named one where there is a name. */
   reachable (target: string): Promise<Server[]>
+  /** The one that will be free first, or the named one, and whether it answers; null where none is enabled. */
+  free (target: string): Promise<{ readonly server: Server, readonly answers: boolean } | null>
   /** What a server answers to GET; remembered for a few seconds. */
   read (server: Server, path: string): Promise<unknown>
   /** The same of all servers that give an answer. */
@@ -23,6 +25,7 @@ export interface ServerFaces {
 export interface ServerFacesDependencies {
   readonly registry: ServerRegistry
   readonly states: ServerStateStore
+  readonly waitingOn: (serverId: string) => Promise<number>
   readonly connect: (server: Server) => A1111Client
 }
 
@@ -32,7 +35,7 @@ const mostRemembered = 500
 /** LoRAs carry megabytes of training metadata that no client of the API reads. */
 const callOptions: SmallCallOptions = { timeoutMs: 10_000, maxAnswerBytes: 64 * 1024 * 1024, leaveOut: ['metadata'] }
 
-export function createServerFaces ({ registry, states, connect }: ServerFacesDependencies): ServerFaces {
+export function createServerFaces ({ registry, states, waitingOn, connect }: ServerFacesDependencies): ServerFaces {
   const clients = new Map<string, { server: Server, client: A1111Client }>()
   const remembered = new Map<string, { answer: Promise<unknown>, until: number }>()
 
@@ -50,6 +53,12 @@ export function createServerFaces ({ registry, states, connect }: ServerFacesDep
     // A list is as long to read from a busy server as from an idle one, so lines do not count.
     const ranked = await readCandidates(registry.list(), states, async () => 0)
     return ranked.filter(({ state }) => state?.reachable === 'yes').map(({ server }) => server)
+  }
+
+  async function free (target: string): Promise<{ server: Server, answers: boolean } | null> {
+    const servers = target === '' ? registry.list() : [registry.require(target)]
+    const [best] = await readCandidates(servers, states, waitingOn)
+    return best === undefined ? null : { server: best.server, answers: best.state?.reachable === 'yes' }
   }
 
   async function read (server: Server, path: string): Promise<unknown> {
@@ -71,6 +80,7 @@ export function createServerFaces ({ registry, states, connect }: ServerFacesDep
 
   return {
     reachable,
+    free,
     read,
     readAll,
     client,

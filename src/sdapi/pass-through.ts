@@ -1,8 +1,9 @@
 import { refuseImageAddresses } from '../a1111/images.ts'
+import { GenerationFailure } from '../a1111/types.ts'
 import { fieldsOf } from '../a1111/json-values.ts'
 import { ServiceError } from '../errors.ts'
-import { createGate, type Gate } from '../jobs/gate.ts'
 import type { Server } from '../servers/server.ts'
+import type { Turns } from '../servers/turns.ts'
 import type { ServerFaces } from './faces.ts'
 
 /** Routes that work on pictures without being generations. */
@@ -16,38 +17,51 @@ export const dangerousRoutes = [
 
 export interface PassThrough {
   /**
-   * What a server answers to a POST, once those before it are through. A1111 itself puts it in line with what it
-   * generates, so from here no more than one stands there.
+   * What the best server, or the named one, answers to a POST, in turn with its generations: A1111 itself puts it in
+   * line with them, so from here nothing else stands there.
    * @throws GenerationFailure, or ServiceError `a1111_unreachable` where no server answers
    */
   post (path: string, body: unknown, target: string, signal: AbortSignal): Promise<unknown>
+  /** The same of this server. */
+  postTo (server: Server, path: string, body: unknown, signal: AbortSignal): Promise<unknown>
 }
 
 export interface PassThroughDependencies {
   readonly faces: ServerFaces
+  readonly turns: Pick<Turns, 'take'>
   readonly timeoutMs: number
   readonly maxAnswerBytes: number
 }
 
-export function createPassThrough ({ faces, timeoutMs, maxAnswerBytes }: PassThroughDependencies): PassThrough {
-  const gates = new Map<string, Gate>()
+/** How long a server that does not answer is waited for, in milliseconds. */
+const patienceMs = 5000
 
-  function gateOf ({ id }: Server): Gate {
-    const gate = gates.get(id) ?? createGate()
-    gates.set(id, gate)
-    return gate
+const noServer = () => new ServiceError('a1111_unreachable', 'No server answers just now.')
+
+export function createPassThrough (dependencies: PassThroughDependencies): PassThrough {
+  const { faces, turns, timeoutMs, maxAnswerBytes } = dependencies
+
+  async function postTo (server: Server, path: string, body: unknown, signal: AbortSignal): Promise<unknown> {
+    const endTurn = await turns.take(server.id, signal)
+    try {
+      // Not ended by the signal: A1111 goes on although nobody waits, and nothing may be sent beside it.
+      return await faces.client(server).postJson(path, body, { timeoutMs, maxAnswerBytes })
+    } finally {
+      await endTurn()
+    }
   }
 
   return {
+    postTo,
     async post (path, body, target, signal) {
-      const [server] = await faces.reachable(target)
-      if (server === undefined) throw new ServiceError('a1111_unreachable', 'No server answers just now.')
-      const leave = await gateOf(server).enter(signal)
-      try {
-        return await faces.client(server).postJson(path, body, { timeoutMs, maxAnswerBytes })
-      } finally {
-        leave()
-      }
+      const free = await faces.free(target)
+      if (free === null) throw noServer()
+      if (free.answers) return await postTo(free.server, path, body, signal)
+      // It may only have been slow when it was last looked at, or come back at once.
+      const patience = AbortSignal.timeout(patienceMs)
+      return await postTo(free.server, path, body, AbortSignal.any([signal, patience])).catch((error: unknown) => {
+        throw error instanceof GenerationFailure || !patience.aborted ? error : noServer()
+      })
     }
   }
 }

@@ -25,6 +25,8 @@ async function open (service: Service, path: string, body: unknown, headers: Rec
     status: answer.statusCode,
     jobId: String(answer.headers['x-job-id']),
     cut: () => { request.destroy() },
+    /** What comes next, as it comes. */
+    piece: async () => String((await once(answer, 'data'))[0]),
     text: async () => {
       answer.setEncoding('utf8')
       let text = ''
@@ -137,9 +139,31 @@ t.test('status and job id are there before the server has anything, and a caller
   const id = await idOf(service, call.jobId)
   t.not((await service.job(id)).status, 'completed', 'long before the end')
   call.cut()
-  const job = await service.until(id, 'completed', 'cancelled', 'failed')
-  t.equal(job.status, 'completed', 'it goes on without its caller')
-  t.equal(job.images.length, 1)
+  t.equal((await service.until(id, 'completed', 'cancelled', 'failed')).status, 'completed', 'it goes on without its caller')
+  const found = await service.request('GET', `/sdapi/v1/job/${call.jobId}`)
+  t.match(found.body, { id: call.jobId, status: 'Completed', images: [/^iVBORw0KGgo/] })
+})
+
+t.test('while it waits, a blank comes every 15 seconds, so that proxies do not cut it off', async t => {
+  const asked: number[] = []
+  let goOn = () => {}
+  const service = await startService(t, {
+    worker: 'none',
+    async pause (milliseconds) {
+      asked.push(milliseconds)
+      await new Promise<void>(resolve => { goOn = resolve })
+    }
+  })
+  const call = await open(service, '/sdapi/v1/txt2img', recorded)
+  t.equal(await call.piece(), ' ', 'at once')
+  for (let blank = 1; blank <= 3; blank++) {
+    const next = call.piece()
+    goOn()
+    t.equal(await next, ' ')
+    t.ok(asked.length >= blank && asked.every(milliseconds => milliseconds === 15_000), asked.join())
+  }
+  await service.request('POST', '/sdapi/v1/interrupt', {})
+  t.match(JSON.parse(await call.text()), { images: [], info: String })
 })
 
 t.test('what fails after the status was sent ends as an error of A1111 without images', async t => {

@@ -1,0 +1,129 @@
+import { randomUUID } from 'node:crypto'
+import type { Redis } from 'ioredis'
+import type { Keys } from '../redis/keys.ts'
+
+/**
+ * Turns at servers for calls that are no jobs, such as enlarging a picture: a server does one thing at a time, so
+ * these stand at the same gate as the generations. Whoever serves the server opens it, in whatever process that is;
+ * the call itself is made by who asked, so that no picture goes through Redis.
+ */
+export interface Turns {
+  /**
+   * Resolves with what ends the turn, once it is this caller's.
+   * @throws Error when the signal is aborted before that
+   */
+  take (serverId: string, signal: AbortSignal): Promise<() => Promise<void>>
+  close (): void
+}
+
+/** The same as seen by who serves a server. */
+export interface TurnLine {
+  /** The first that waits or has its turn already; those whose caller is gone are forgotten. */
+  first (): Promise<{ readonly id: string, readonly granted: boolean } | null>
+  /** False where the caller is gone. */
+  grant (id: string): Promise<boolean>
+  /** Milliseconds until the caller counts as gone unless it is heard of; null once its turn is over. */
+  remaining (id: string): Promise<number | null>
+}
+
+/** A caller that is not heard of for so long is gone, in milliseconds. */
+const lifetime = 15_000
+const heartbeat = 5000
+
+const lineKey = (keys: Keys, serverId: string) => keys.key('turns', serverId)
+const turnKey = (keys: Keys, id: string) => keys.key('turn', id)
+
+// KEYS: turn, line. ARGV: id, lifetime, channel, server. Asks anew where Redis has lost it; answers how it stands.
+const keepAsking = /* lua */ `
+local state = redis.call('GET', KEYS[1])
+if not state then
+  state = 'waiting'
+  redis.call('LREM', KEYS[2], 0, ARGV[1])
+  redis.call('RPUSH', KEYS[2], ARGV[1])
+end
+redis.call('SET', KEYS[1], state, 'PX', ARGV[2])
+if state == 'waiting' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
+return state
+`
+
+export interface TurnsDependencies {
+  readonly redis: Redis
+  /** A connection in subscriber mode, which this process shares. */
+  readonly subscriber: Redis
+  readonly keys: Keys
+}
+
+export async function createTurns ({ redis, subscriber, keys }: TurnsDependencies): Promise<Turns> {
+  const granted = keys.channel('turns-granted')
+  const waiting = new Map<string, () => void>()
+  const hear = (channel: string, id: string) => { if (channel === granted) waiting.get(id)?.() }
+  subscriber.on('message', hear)
+  await subscriber.subscribe(granted)
+
+  async function ask (id: string, serverId: string): Promise<string> {
+    return String(await redis.eval(keepAsking, 2, turnKey(keys, id), lineKey(keys, serverId),
+      id, lifetime, keys.channel('turns'), serverId))
+  }
+
+  async function leave (id: string, serverId: string): Promise<void> {
+    await redis.multi().del(turnKey(keys, id)).lrem(lineKey(keys, serverId), 0, id)
+      .publish(keys.channel('turns'), serverId).exec()
+  }
+
+  return {
+    async take (serverId, signal) {
+      signal.throwIfAborted()
+      const id = randomUUID()
+      let timer: NodeJS.Timeout | undefined
+      let giveUp = () => {}
+      const end = async () => {
+        clearInterval(timer)
+        // Where Redis is away, it runs out by itself.
+        await leave(id, serverId).catch(() => undefined)
+      }
+      try {
+        await new Promise<void>((resolve, reject) => {
+          giveUp = () => { reject(new Error('left the line', { cause: signal.reason })) }
+          signal.addEventListener('abort', giveUp, { once: true })
+          waiting.set(id, resolve)
+          // Also finds out where the notice was lost.
+          const look = async () => { if (await ask(id, serverId) === 'granted') resolve() }
+          timer = setInterval(() => { look().catch(() => { /* Redis is away; the next may be heard */ }) }, heartbeat)
+          look().catch(reject)
+        })
+        return end
+      } catch (error) {
+        await end()
+        throw error
+      } finally {
+        signal.removeEventListener('abort', giveUp)
+        waiting.delete(id)
+      }
+    },
+    close () { subscriber.off('message', hear) }
+  }
+}
+
+export function createTurnLine (redis: Redis, keys: Keys, serverId: string): TurnLine {
+  const line = lineKey(keys, serverId)
+  return {
+    async first () {
+      for (;;) {
+        const id = await redis.lindex(line, 0)
+        if (id === null) return null
+        const state = await redis.get(turnKey(keys, id))
+        if (state !== null) return { id, granted: state === 'granted' }
+        await redis.lrem(line, 0, id)
+      }
+    },
+    async grant (id) {
+      if (await redis.set(turnKey(keys, id), 'granted', 'KEEPTTL', 'XX') === null) return false
+      await redis.publish(keys.channel('turns-granted'), id)
+      return true
+    },
+    async remaining (id) {
+      const left = await redis.pttl(turnKey(keys, id))
+      return left < 0 ? null : left
+    }
+  }
+}
