@@ -10,6 +10,7 @@ const record = (description: string) => Type.Record(Type.String(), Type.Unknown(
 export const JobImageView = Type.Object({
   filename: Type.String({ description: 'Name under /outputs/.' }),
   url: Type.String({ description: 'Where to get it.' }),
+  thumbnail_url: Type.String({ description: 'Where to get a WebP of at most 320 by 320 pixels.' }),
   mime: Type.String({ description: 'Content type.', examples: ['image/png'] }),
   width: Type.Integer({ description: 'Pixels.' }),
   height: Type.Integer({ description: 'Pixels.' }),

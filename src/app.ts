@@ -16,6 +16,7 @@ import uiSessionPlugin from '../plugins/core/ui-session.ts'
 import { schemaController } from '../plugins/core/validation.ts'
 import apiKeyRoutes from '../plugins/api/api-keys.ts'
 import bulkRoutes from '../plugins/api/bulks.ts'
+import galleryRoutes from '../plugins/api/gallery.ts'
 import generateRoutes from '../plugins/api/generate.ts'
 import { createJobViews } from '../plugins/api/job-views.ts'
 import jobRoutes from '../plugins/api/jobs.ts'
@@ -42,6 +43,8 @@ import { openEventFeed } from './events/feed.ts'
 import { createOpenConnections } from './events/open-connections.ts'
 import type { House } from './house.ts'
 import { createBulks } from './jobs/bulk.ts'
+import { createZipDesk } from './jobs/gallery-zip.ts'
+import { createGallery } from './jobs/gallery.ts'
 import { createIdempotency } from './jobs/idempotency.ts'
 import { createJobNotices } from './jobs/notices.ts'
 import { createManyJobs } from './jobs/many.ts'
@@ -155,6 +158,10 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
   await app.register(apiKeyRoutes, { accessKeys, webhooks })
   await app.register(webhookRoutes, { store, ...webhooks })
   await app.register(modelRoutes, { house })
+  const gallery = createGallery({ redis, keys, store, media })
+  await app.register(galleryRoutes, {
+    gallery, registry, zips: createZipDesk({ redis, keys, gallery, media, log: house.log })
+  })
   await app.register(settingsRoutes, { house })
 
   const feed = await openEventFeed({

@@ -25,6 +25,7 @@ export const errorStatuses = {
   server_not_found: 404,
   api_key_not_found: 404,
   image_not_found: 404,
+  zip_not_found: 404,
   delivery_not_found: 404,
   endpoint_not_found: 404,
   model_not_known: 404,

@@ -27,6 +27,11 @@ export function outputUrl (name: string): string {
   return `/outputs/${name}`
 }
 
+/** Where a small picture of an output is. */
+export function thumbnailUrl (name: string): string {
+  return `/outputs/thumbs/${name}`
+}
+
 /** The names under which clients look for a job's id. */
 export function jobIds (id: string) {
   return { id, job_id: id, mobilesd_job_id: id, stablequeue_job_id: id }
@@ -93,7 +98,18 @@ function webhookOf ({ id, webhook }: Job): JobView['webhook'] {
 }
 
 function renderImage ({ name, mime, width, height, bytes, sha256, seed, role }: JobImage) {
-  return { filename: name, url: outputUrl(name), mime, width, height, bytes, sha256, seed, role }
+  return {
+    filename: name,
+    url: outputUrl(name),
+    thumbnail_url: thumbnailUrl(name),
+    mime,
+    width,
+    height,
+    bytes,
+    sha256,
+    seed,
+    role
+  }
 }
 
 /** Clients read the prompt and the checkpoint under the seed's own names too. */

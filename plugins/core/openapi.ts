@@ -7,6 +7,7 @@ import { EventView, TicketAnswer } from '../../schemas/event.ts'
 import {
   BulkAnswer, BulkForm, BulkRequest, BulkView, GenerateAnswer, GenerateForm, GenerateRequest
 } from '../../schemas/generate.ts'
+import { gallerySchemas } from '../../schemas/gallery.ts'
 import { GenerationParameters, Warning } from '../../schemas/generation-parameters.ts'
 import {
   AttemptView, Done, JobAction, JobActionAnswer, JobAnswer, JobChange, JobImageView, JobListView, JobPatch, JobView
@@ -39,6 +40,7 @@ const shared: TSchema[] = [
   ...modelSchemas,
   ...settingsSchemas,
   ...studioSchemas,
+  ...gallerySchemas,
   ...webhookSchemas
 ]
 

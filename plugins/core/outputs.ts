@@ -1,17 +1,18 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Readable } from 'node:stream'
 import { ErrorBody, errorResponses } from '../../schemas/error.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { imageFormats } from '../../src/media/image-header.ts'
+import { isOutputName } from '../../src/media/names.ts'
 import type { MediaStore, OpenOutput } from '../../src/media/store.ts'
 import type { ImageUrls } from '../../src/webhooks/image-urls.ts'
 import { isUnchanged, requestedPart, versionOf } from './conditional-requests.ts'
 
 export interface OutputsOptions {
-  readonly store: Pick<MediaStore, 'openOutput'>
+  readonly store: Pick<MediaStore, 'openOutput' | 'openThumbnail'>
   /** Knows the links that events carry. */
   readonly links: Pick<ImageUrls, 'fits'>
   /** Whether this caller may see the image; a key sees those of its own jobs. */
@@ -56,9 +57,42 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
     }
   }, async (request, reply) => {
     const { name } = request.params
-    const image = await store.openOutput(name)
+    if (!hasLink(request) && !await mayRead(request, name)) throw new ServiceError('image_not_found', 'There is no image of this name.')
+    return await sendImage(request, reply, name, await store.openOutput(name))
+  })
+
+  app.get('/outputs/thumbs/:name', {
+    config: { access: { scope: 'images:read', bucket: 'status' } },
+    schema: {
+      operationId: 'get_thumbnail',
+      tags: ['Images'],
+      summary: 'Get a small picture of a result image',
+      description: 'A WebP of at most 320 by 320 pixels, made when it is first asked for and then kept.',
+      params: Type.Object({
+        name: Type.String({
+          description: 'Name of the image.', examples: ['1f0c2a9e_2026-11-21T09-30-00-000Z_0.png']
+        })
+      }),
+      response: {
+        200: { description: 'The small picture.', content: { 'image/webp': { schema: { type: 'string', format: 'binary' } } } },
+        206: { description: 'The part of it that Range asks for.', content: { 'image/webp': { schema: { type: 'string', format: 'binary' } } } },
+        304: { description: 'It is the one that the caller has.', type: 'null' },
+        416: { ...Ref(ErrorBody), description: 'Nothing of the part that Range asks for exists.' },
+        ...errorResponses(403, 404, 422)
+      }
+    }
+  }, async (request, reply) => {
+    const { name } = request.params
+    // Nothing is drawn for those who may not see it.
+    if (!isOutputName(name) || !await mayRead(request, name)) throw new ServiceError('image_not_found', 'There is no image of this name.')
+    return await sendImage(request, reply, `${name}.webp`, await store.openThumbnail(name))
+  })
+
+  /** Sends what the request wants of an image, and closes it. */
+  async function sendImage (
+    request: FastifyRequest, reply: FastifyReply, name: string, image: OpenOutput
+  ): Promise<FastifyReply> {
     try {
-      if (!hasLink(request) && !await mayRead(request, name)) throw new ServiceError('image_not_found', 'There is no image of this name.')
       const answer = answerTo(request, image)
       if (answer === 'outside') {
         reply.header('content-range', `bytes */${image.bytes}`)
@@ -73,7 +107,7 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
     await image.close()
     // Fastify takes the length of a HEAD answer from its payload, but not from a stream.
     return await reply.send(request.method === 'HEAD' ? Readable.from([]) : undefined)
-  })
+  }
 }
 
 export default outputs

@@ -52,6 +52,10 @@ export interface JobStore {
   line (serverId: string, from: number, to: number): Promise<string[]>
   /** Id of the key that owns the job which made an output; undefined where no job is known to have made it. */
   ownerOfOutput (name: string): Promise<string | null | undefined>
+  /** The job that made an output; null where none is known to have made it. */
+  jobOfOutput (name: string): Promise<Job | null>
+  /** Takes one image out of a job's result. @throws ServiceError `image_not_found` */
+  forgetOutput (id: string, name: string): Promise<void>
   /** The jobs that a server runs, as the records say. */
   running (serverId: string): Promise<Job[]>
   /** What the queue of a server must hold for the jobs from place `from` to `to` of its line. */
@@ -200,6 +204,11 @@ export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): J
     return found
   }
 
+  async function jobOfOutput (name: string): Promise<Job | null> {
+    const id = await redis.hget(keys.key('outputs'), name)
+    return id === null ? null : await find(id)
+  }
+
   return {
     async create ({ id, serverId, keyId, priority, bulkId, submission, webhook = null }) {
       const lane = laneOf(priority)
@@ -226,8 +235,20 @@ export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): J
       return await redis.zrange(lineKey(serverId), String(from), String(to))
     },
     async ownerOfOutput (name) {
-      const id = await redis.hget(keys.key('outputs'), name)
-      return id === null ? undefined : (await find(id))?.keyId
+      return (await jobOfOutput(name))?.keyId
+    },
+    jobOfOutput,
+    async forgetOutput (id, name) {
+      for (;;) {
+        const before = await redis.hget(jobKey(id), 'result')
+        const result = before === null ? null : JSON.parse(before) as JobResult
+        if (before === null || result?.images.some(image => image.name === name) !== true) {
+          throw new ServiceError('image_not_found', 'There is no image of this name; it may have been removed with its job.')
+        }
+        const after = { ...result, images: result.images.filter(image => image.name !== name) }
+        const [answer] = await run('forgetOutput', id, before, JSON.stringify(after), name)
+        if (answer !== 'changed') return
+      }
     },
     async running (serverId) {
       return await readMany(await redis.zrange(indexKey(keys, { serverId, status: 'processing' }), '0', '-1'))

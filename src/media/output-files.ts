@@ -27,7 +27,7 @@ export interface OpenOutput {
 /** A picture is read in steps of this size. */
 const readBytes = 256 * 1024
 /** A link in place of a file is refused, and a pipe does not make us wait. */
-const readPlainFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+export const readPlainFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
 /** The outputs of a media store. */
 export interface OutputFiles {
@@ -121,7 +121,8 @@ export async function createOutputFiles (folder: string): Promise<OutputFiles> {
   }
 }
 
-async function describe (file: FileHandle): Promise<OpenOutput> {
+/** What an open file of an image is. @throws ServiceError `image_not_found` when it is none; it is closed then */
+export async function describe (file: FileHandle): Promise<OpenOutput> {
   try {
     const facts = await file.stat()
     if (!facts.isFile()) throw noSuchImage()
@@ -141,6 +142,6 @@ async function describe (file: FileHandle): Promise<OpenOutput> {
   }
 }
 
-function noSuchImage (): ServiceError {
+export function noSuchImage (): ServiceError {
   return new ServiceError('image_not_found', 'There is no image of this name; it may have been removed with its job.')
 }

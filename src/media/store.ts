@@ -2,21 +2,34 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInputFiles, type InputFiles } from './input-files.ts'
 import { createOutputFiles, type OutputFiles } from './output-files.ts'
+import { createThumbnails, type Thumbnails } from './thumbnails.ts'
 
 export type { InputSink } from './input-files.ts'
 export type { OpenOutput, OutputSink } from './output-files.ts'
 
 /** Where image bytes are kept. Everything that reads or writes an image goes through here. */
-export interface MediaStore extends InputFiles, OutputFiles {}
+export interface MediaStore extends InputFiles, OutputFiles, Pick<Thumbnails, 'openThumbnail'> {}
 
 /**
- * A media store in a folder: inputs under `media/inputs/<first 2 of hash>/`, outputs under `outputs/`.
- * Both may be mounts of their own.
+ * A media store in a folder: inputs under `media/inputs/<first 2 of hash>/`, outputs under `outputs/`, their thumbnails
+ * under `thumbnails/`. Each may be a mount of its own.
  */
 export async function createMediaStore ({ directory }: { directory: string }): Promise<MediaStore> {
   const inputFolder = join(directory, 'media', 'inputs')
   const outputFolder = join(directory, 'outputs')
-  await Promise.all([mkdir(inputFolder, { recursive: true }), mkdir(outputFolder, { recursive: true })])
+  const thumbnailFolder = join(directory, 'thumbnails')
+  await Promise.all([inputFolder, outputFolder, thumbnailFolder].map(async folder => {
+    await mkdir(folder, { recursive: true })
+  }))
   const [inputs, outputs] = await Promise.all([createInputFiles(inputFolder), createOutputFiles(outputFolder)])
-  return { ...inputs, ...outputs }
+  const { openThumbnail, removeThumbnail } = await createThumbnails(thumbnailFolder, outputs)
+  return {
+    ...inputs,
+    ...outputs,
+    openThumbnail,
+    async removeOutput (name) {
+      await outputs.removeOutput(name)
+      await removeThumbnail(name)
+    }
+  }
 }

@@ -1,3 +1,4 @@
+import { forgetOutput } from './forget-output.ts'
 import { prelude } from './prelude.ts'
 
 /**
@@ -249,7 +250,8 @@ export const jobScripts = {
   cancelJob: prelude + cancelJob,
   retryJob: prelude + retryJob,
   moveJob: prelude + moveJob,
-  removeJob: prelude + removeJob
+  removeJob: prelude + removeJob,
+  forgetOutput: prelude + forgetOutput
 } as const
 
 export type JobScriptName = keyof typeof jobScripts

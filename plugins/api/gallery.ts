@@ -1,0 +1,243 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import type { FastifyRequest } from 'fastify'
+import { errorResponses } from '../../schemas/error.ts'
+import {
+  GalleryQuery, GalleryView, ImagesDeleted, ImageSelection, PlainGallery, PlainImageInfo, ZipAnswer, ZipRequest,
+  type GalleryImageView
+} from '../../schemas/gallery.ts'
+import { Done } from '../../schemas/job.ts'
+import { Ref } from '../../schemas/kit.ts'
+import { keyToShow, mayCancelJob, maySeeJob, seesAllJobs } from '../../src/access/principal.ts'
+import { ServiceError } from '../../src/errors.ts'
+import { noSuchZip, type ZipDesk } from '../../src/jobs/gallery-zip.ts'
+import { checkpointOf, type Gallery, type GalleryImage } from '../../src/jobs/gallery.ts'
+import { removedAlias } from '../../src/jobs/job.ts'
+import { isOutputName } from '../../src/media/names.ts'
+import type { ServerRegistry } from '../../src/servers/registry.ts'
+import { momentOf } from './moment.ts'
+import { outputUrl, thumbnailUrl } from './render-job.ts'
+
+export interface GalleryOptions {
+  readonly gallery: Gallery
+  readonly zips: ZipDesk
+  readonly registry: ServerRegistry
+}
+
+const tags = ['Images']
+const reading = { access: { scope: 'images:read' } } as const
+const changing = { access: { scope: 'jobs:write' } } as const
+const ImageName = Type.Object({ filename: Type.String({ maxLength: 255, description: 'Name under /outputs/.' }) })
+const ZipId = Type.Object({ id: Type.String({ maxLength: 64, description: 'The zip.' }) })
+
+/** The images of all jobs: listed, searched, deleted, fetched many at once. A key sees those of its own jobs. */
+const galleryRoutes: FastifyPluginAsyncTypebox<GalleryOptions> = async (app, { gallery, zips, registry }) => {
+  function view ({ image, job }: GalleryImage): GalleryImageView {
+    const { prompt } = job.submission.parameters
+    return {
+      filename: image.name,
+      url: outputUrl(image.name),
+      thumbnail_url: thumbnailUrl(image.name),
+      mime: image.mime,
+      width: image.width,
+      height: image.height,
+      bytes: image.bytes,
+      seed: image.seed,
+      role: image.role,
+      job_id: job.id,
+      accepted_at: iso(job.createdAt),
+      created_at: iso(job.endedAt ?? job.updatedAt),
+      prompt: typeof prompt === 'string' ? prompt : '',
+      checkpoint: checkpointOf(job),
+      server: registry.byId(job.serverId)?.alias ?? removedAlias,
+      api_key_id: job.keyId
+    }
+  }
+
+  /** Another's image is answered as one that is not there. */
+  async function find (request: FastifyRequest, name: string, allowed: typeof maySeeJob): Promise<GalleryImage> {
+    if (!isOutputName(name)) {
+      throw new ServiceError('invalid_field_value',
+        'filename must be the name of an image, as it is listed, without any folder.', { field: 'filename' })
+    }
+    const found = await gallery.find(name)
+    if (allowed(request.principal, found.job.keyId)) return found
+    throw new ServiceError('image_not_found', 'There is no image of this name; it may have been removed with its job.')
+  }
+
+  app.get('/api/v1/gallery', {
+    config: reading,
+    schema: {
+      operationId: 'list_gallery',
+      tags,
+      summary: 'List and search images',
+      description: 'Newest job first. With search or model a page may be short although `next_cursor` leads on.',
+      querystring: GalleryQuery,
+      response: { 200: { ...Ref(GalleryView), description: 'One page.' }, ...errorResponses(400, 403, 404) }
+    }
+  }, async request => {
+    const { search, model, server, key, since, until, role = 'image', limit = 60, cursor } = request.query
+    const keyId = keyToShow(request.principal, key)
+    const { images, nextCursor } = await gallery.page({
+      limit,
+      ...(keyId === undefined ? {} : { keyId }),
+      ...(server === undefined ? {} : { serverId: registry.require(server, 'server').id }),
+      ...(search === undefined ? {} : { text: search }),
+      ...(model === undefined ? {} : { model }),
+      ...(since === undefined ? {} : { since: momentOf('since', since) }),
+      ...(until === undefined ? {} : { until: momentOf('until', until) }),
+      ...(role === 'any' ? {} : { role }),
+      ...(cursor === undefined ? {} : { cursor })
+    })
+    return { success: true as const, count: images.length, images: images.map(view), next_cursor: nextCursor }
+  })
+
+  app.get('/api/v1/gallery/images', {
+    config: reading,
+    schema: {
+      operationId: 'list_gallery_images',
+      tags,
+      summary: 'List images, as StableQueue always did',
+      querystring: Type.Object({
+        limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, default: 10_000, description: 'Images a page, about.' })),
+        cursor: GalleryQuery.properties.cursor
+      }),
+      response: { 200: { ...Ref(PlainGallery), description: 'The images.' }, ...errorResponses(400, 403) }
+    }
+  }, async request => {
+    const { limit = 10_000, cursor } = request.query
+    const keyId = keyToShow(request.principal, undefined)
+    const [total, { images, nextCursor }] = await Promise.all([
+      gallery.count(keyId),
+      gallery.page({ limit, ...(keyId === undefined ? {} : { keyId }), ...(cursor === undefined ? {} : { cursor }) })
+    ])
+    return { total, images: images.map(plainView), next_cursor: nextCursor }
+  })
+
+  app.get('/api/v1/gallery/images/:filename/info', {
+    config: reading,
+    schema: {
+      operationId: 'get_gallery_image',
+      tags,
+      summary: 'One image, as StableQueue always told',
+      params: ImageName,
+      response: { 200: { ...Ref(PlainImageInfo), description: 'The image.' }, ...errorResponses(400, 403, 404) }
+    }
+  }, async request => {
+    const found = await find(request, request.params.filename, maySeeJob)
+    return { ...plainView(found), url: outputUrl(found.image.name), job_id: found.job.id }
+  })
+
+  app.delete('/api/v1/gallery/images/:filename', {
+    config: changing,
+    schema: {
+      operationId: 'delete_gallery_image',
+      tags,
+      summary: 'Delete an image',
+      description: 'With its thumbnail. The job that made it stays.',
+      params: ImageName,
+      response: { 200: { ...Ref(Done), description: 'Deleted.' }, ...errorResponses(400, 403, 404) }
+    }
+  }, async request => {
+    await gallery.remove(await find(request, request.params.filename, mayCancelJob))
+    return { success: true as const, message: 'The image was deleted.' }
+  })
+
+  app.post('/api/v1/gallery/delete', {
+    config: changing,
+    schema: {
+      operationId: 'delete_gallery_images',
+      tags,
+      summary: 'Delete many images',
+      description: 'With their thumbnails. The jobs that made them stay.',
+      body: Ref(ImageSelection),
+      response: { 200: { ...Ref(ImagesDeleted), description: 'Done, as far as they were there.' }, ...errorResponses(400, 403) }
+    }
+  }, async request => {
+    const deleted: string[] = []
+    const missing: string[] = []
+    for (const name of request.body.filenames) {
+      const isDone = await find(request, name, mayCancelJob).then(gallery.remove).then(() => true, unlessMissing)
+      if (isDone) deleted.push(name)
+      else missing.push(name)
+    }
+    const message = `${deleted.length} image${deleted.length === 1 ? ' was' : 's were'} deleted.`
+    return { success: true as const, message, deleted, missing }
+  })
+
+  app.post('/api/v1/gallery/zips', {
+    config: reading,
+    schema: {
+      operationId: 'order_zip',
+      tags,
+      summary: 'Ask for many images as one zip',
+      description: 'Answers with an address to fetch it from; the zip is made while it is fetched.',
+      body: Ref(ZipRequest),
+      response: { 201: { ...Ref(ZipAnswer), description: 'It can be fetched.' }, ...errorResponses(400, 403, 404, 413) }
+    }
+  }, async (request, reply) => {
+    const { filenames, parameters = false } = request.body
+    const images: GalleryImage[] = []
+    for (const name of filenames) images.push(await find(request, name, maySeeJob))
+    const contents = parameters ? 'images and parameters' : 'images'
+    const { id, bytes, expiresAt } = await zips.order({
+      names: filenames, contents, keyId: request.principal.keyId
+    }, images)
+    reply.code(201)
+    return {
+      success: true as const,
+      id,
+      url: `/api/v1/gallery/zips/${id}`,
+      count: images.length,
+      bytes,
+      expires_at: iso(expiresAt)
+    }
+  })
+
+  app.get('/api/v1/gallery/zips/:id', {
+    config: reading,
+    schema: {
+      operationId: 'get_zip',
+      tags,
+      summary: 'Fetch many images as one zip',
+      params: ZipId,
+      response: {
+        200: {
+          description: 'The zip. Images that were removed meanwhile are named in missing.txt.',
+          content: { 'application/zip': { schema: { type: 'string', format: 'binary' } } }
+        },
+        ...errorResponses(403, 404)
+      }
+    }
+  }, async (request, reply) => {
+    const { id } = request.params
+    const order = await zips.find(id)
+    const { principal } = request
+    if (order.keyId !== principal.keyId && !seesAllJobs(principal)) throw noSuchZip(id)
+    const name = `stablequeue-${iso(Date.now()).slice(0, 10)}-${order.names.length}.zip`
+    return await reply.headers({
+      'content-type': 'application/zip',
+      'content-disposition': `attachment; filename="${name}"`,
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff'
+    }).send(zips.stream(order))
+  })
+}
+
+export default galleryRoutes
+
+const iso = (moment: number) => new Date(moment).toISOString()
+
+function plainView ({ image, job }: GalleryImage) {
+  return {
+    filename: image.name,
+    created: iso(job.endedAt ?? job.updatedAt),
+    size: image.bytes,
+    job_id_prefix: /^[0-9a-f]{8}/.exec(image.name)?.[0] ?? null
+  }
+}
+
+function unlessMissing (error: unknown): false {
+  if (error instanceof ServiceError && ['image_not_found', 'invalid_field_value'].includes(error.code)) return false
+  throw error
+}
