@@ -1,4 +1,3 @@
-import sharp from 'sharp'
 import t from 'tap'
 import { quick, startService } from '../helper.ts'
 import { imageLoaded, openBrowser, skip } from './browser.ts'
@@ -20,94 +19,6 @@ t.test('people use the service in a browser', { skip }, async t => {
     t.strictSame(mishaps, [])
   })
 
-  t.test('a job is made, seen through and made again on the page Create', async t => {
-    const service = await startService(t)
-    const { page, mishaps } = await visit(`${service.url}/#/create`)
-    const prompt = page.getByLabel('Prompt', { exact: true })
-    await prompt.fill('a harbour in the morning')
-    await page.getByLabel('Negative prompt').fill('blurry')
-    await page.getByLabel('Checkpoint').selectOption({ label: 'anime-pastel.safetensors' })
-    await page.getByLabel('Width').fill('64')
-    await page.getByLabel('Height').fill('64')
-    await page.getByLabel('Steps').fill('999')
-    await page.getByRole('button', { name: 'Submit job' }).click()
-    await page.locator('#app input[name=steps][aria-invalid=true]').waitFor()
-    t.match(await page.locator('.field', { hasText: 'Steps' }).locator('.problem').textContent(), /150/,
-      'what is wrong stands at the field it is about')
-    t.equal(await page.evaluate('document.activeElement.name'), 'steps')
-    t.equal((await service.request('GET', '/api/v2/jobs')).body.total, 0)
-
-    await page.getByLabel('Steps').fill('3')
-    await page.getByLabel('Images', { exact: true }).fill('2')
-    await page.getByRole('button', { name: 'Submit job' }).click()
-    t.ok(await imageLoaded(page, '.result .images li:nth-child(2) img'))
-    const listed = (await service.request('GET', '/api/v2/jobs')).body.jobs as Array<Record<string, Record<string, unknown>>>
-    t.match(listed[0]?.generation_params, {
-      prompt: 'a harbour in the morning',
-      negative_prompt: 'blurry',
-      steps: 3,
-      width: 64,
-      height: 64,
-      n_iter: 2,
-      checkpoint_name: /^anime-pastel/
-    })
-
-    await page.getByRole('link', { name: 'Details' }).click()
-    await page.getByRole('heading', { name: 'a harbour in the morning' }).waitFor()
-    await page.getByRole('link', { name: 'Submit again with changes' }).click()
-    await page.getByRole('heading', { name: 'Create' }).waitFor()
-    t.equal(await page.getByLabel('Prompt', { exact: true }).inputValue(), 'a harbour in the morning')
-    t.equal(await page.getByLabel('Images', { exact: true }).inputValue(), '2')
-
-    const picture = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#7090c0' } }).png().toBuffer()
-    await page.locator('input[type=file]').setInputFiles({ name: 'start.png', mimeType: 'image/png', buffer: picture })
-    t.ok(await imageLoaded(page, '.drop img'))
-    await page.getByLabel('Prompt', { exact: true }).fill('the same at night')
-    await page.keyboard.press('Control+Enter')
-    t.ok(await imageLoaded(page, '.result .images img'))
-    await page.getByRole('link', { name: 'Details' }).click()
-    await page.getByText('1 stored').waitFor()
-    t.strictSame(mishaps, [])
-  })
-
-  t.test('waiting jobs are found, moved to the front, cancelled, put back and deleted', async t => {
-    const service = await startService(t, { worker: 'none' })
-    const ids = []
-    for (const prompt of ['a red boat', 'a green boat', 'a blue house']) ids.push(await service.submit({ ...quick, prompt }))
-    const { page, mishaps } = await visit(service.url)
-    const rows = page.locator('.job')
-    await rows.nth(2).waitFor()
-    t.match(await rows.nth(0).textContent(), /a red boat.*no\. 1 in line/s)
-
-    await page.getByRole('button', { name: 'Run now: a blue house' }).click()
-    await page.locator('.job').first().filter({ hasText: 'a blue house' }).waitFor()
-
-    await page.getByRole('searchbox', { name: 'Search prompts' }).fill('boat')
-    await rows.nth(2).waitFor({ state: 'detached' })
-    await page.getByRole('button', { name: 'Cancel: a red boat' }).click()
-    await page.locator('.job', { hasText: 'a red boat' }).filter({ hasText: 'Cancelled' }).waitFor()
-    t.equal((await service.job(ids[0] ?? '')).status, 'cancelled')
-
-    await page.getByRole('button', { name: /^Waiting/ }).click()
-    await rows.nth(1).waitFor({ state: 'detached' })
-    t.match(page.url(), /status=pending/, 'a view can be kept as an address')
-    await page.getByRole('button', { name: /^Cancelled/ }).click()
-    await page.getByRole('button', { name: 'Retry: a red boat' }).click()
-    await page.getByText('No job fits these filters').waitFor()
-    t.equal((await service.job(ids[0] ?? '')).status, 'pending')
-
-    await page.goto(`${service.url}/#/job/${ids[1]}`)
-    await page.getByRole('button', { name: 'Cancel: a green boat' }).click()
-    await page.getByRole('button', { name: 'Delete: a green boat' }).click()
-    await page.getByRole('button', { name: 'Keep it' }).click()
-    t.match(await page.evaluate('document.activeElement.ariaLabel'), /^Delete/, 'the focus is back where it came from')
-    await page.keyboard.press('Enter')
-    await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click()
-    await page.waitForURL(/#\/queue/)
-    t.equal((await service.request('GET', `/api/v2/jobs/${ids[1]}`)).status, 404)
-    t.strictSame(mishaps, [])
-  })
-
   t.test('a server is added with a look at it, held, let go and deleted', async t => {
     const service = await startService(t)
     const { page, mishaps } = await visit(`${service.url}/#/servers`)
@@ -123,13 +34,22 @@ t.test('people use the service in a browser', { skip }, async t => {
     await page.getByLabel('Name', { exact: true }).fill('Second')
     await page.getByRole('button', { name: 'Add and test' }).click()
     await page.getByRole('status').getByText('Second was added').waitFor()
-    await card('Second').getByText('Online').waitFor()
+    await card('Second').getByText('Online', { exact: true }).waitFor()
 
     await page.getByRole('button', { name: 'Pause Second' }).click()
     await page.getByLabel('Reason').fill('a new driver')
     await page.keyboard.press('Enter')
     await card('Second').getByText('Paused', { exact: true }).waitFor()
     await card('Second').getByText('a new driver').waitFor()
+    await page.getByRole('button', { name: 'Inventory Second' }).click()
+    await page.getByRole('searchbox', { name: 'Search' }).fill('dreamscape')
+    await page.getByRole('dialog').getByText('dreamscape-v8.safetensors [1b914fb7a1]').waitFor()
+    await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click()
+    await page.getByRole('button', { name: 'Change Second' }).click()
+    await page.getByLabel('Description').fill('under the desk')
+    await page.getByRole('button', { name: 'Save and test' }).click()
+    await card('Second').getByText('under the desk').waitFor()
+    await card('Second').getByRole('img', { name: 'Online 100 % of the last hour' }).waitFor()
     await page.getByRole('button', { name: 'Disable Second' }).click()
     await card('Second').getByText('Disabled').waitFor()
     await page.getByRole('button', { name: 'Enable Second' }).click()
@@ -174,6 +94,26 @@ t.test('people use the service in a browser', { skip }, async t => {
     await page.getByRole('button', { name: 'I have kept it' }).click()
     await page.locator('.card', { hasText: key }).waitFor()
     t.notMatch(await page.content(), secret)
+
+    await page.getByRole('button', { name: 'Change Forge' }).click()
+    await page.getByLabel('It may').selectOption({ label: 'What is chosen below' })
+    await page.getByLabel('See servers').uncheck()
+    await page.getByLabel('Requests a minute').fill('7')
+    await page.getByText('Webhook of its jobs').click()
+    await page.getByLabel('Address').fill('nowhere')
+    await page.getByRole('button', { name: 'Save' }).click()
+    await page.locator('#app input[name=webhook_url][aria-invalid=true]').waitFor()
+    await page.getByLabel('Address').fill('https://example.org/hook')
+    await page.getByLabel('It was cancelled').uncheck()
+    await page.getByRole('button', { name: 'Save' }).click()
+    await page.locator('.card', { hasText: '7 requests a minute' }).getByText('https://example.org/hook').waitFor()
+    const keys = (await service.request('GET', '/api/v1/api-keys')).body.api_keys
+    t.match(keys, [{ rate_limit_per_minute: 7, webhook_events: ['job.completed', 'job.failed'] }])
+    t.equal(await use(secret), 403, 'a right that was taken away is gone')
+    await page.getByRole('button', { name: 'Change Forge' }).click()
+    await page.getByLabel('It may').selectOption({ label: 'Submit jobs and see its own' })
+    await page.getByRole('button', { name: 'Save' }).click()
+    await page.locator('.card', { hasText: 'Submit jobs and see its own' }).waitFor()
 
     await page.getByRole('button', { name: 'Rotate Forge' }).click()
     await page.getByLabel('The former secret works').selectOption('0')

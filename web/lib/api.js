@@ -50,5 +50,7 @@ export function pathOf (...parts) {
 
 /** A sentence for people about anything thrown. */
 export function sentenceOf (error) {
-  return error instanceof ApiError ? error.message : 'The service does not answer. It may be restarting.'
+  // What fetch throws where nobody answers.
+  if (error instanceof TypeError) return 'The service does not answer. It may be restarting.'
+  return error?.message ?? ''
 }

@@ -3,7 +3,9 @@ import { useRef, useState } from './html.js'
 
 /** The input that a field of the API belongs to: `generation_params.init_images.0` is `init_images`. */
 function inputOf (field) {
-  return field.split('.').findLast(part => !/^\d+$/.test(part)) ?? field
+  const name = field.split('.').findLast(part => !/^\d+$/.test(part)) ?? field
+  // Some fields have two spellings, of which our forms use one.
+  return name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`)
 }
 
 /** The sentence without the field's name, which stands above it already. */
@@ -23,6 +25,14 @@ function problemsOf (error, names) {
   return named.length > 0 ? Object.fromEntries(named) : { '': error.message }
 }
 
+/** Names that the service suggests in place of what an input says, and what it was that is not there. */
+function nearestOf (error) {
+  const { field, nearest = [] } = error instanceof ApiError ? error.details : {}
+  if (field === undefined || nearest.length === 0) return {}
+  const [, wrong = ''] = /"([^"]+)"/.exec(error.message) ?? []
+  return { [inputOf(field)]: { names: nearest, wrong } }
+}
+
 /**
  * Values of a form, what is wrong with them, and sending them.
  * @param {Record<string, any>} initial by names of the API's fields, so that its complaints find their inputs
@@ -30,6 +40,7 @@ function problemsOf (error, names) {
 export function useForm (initial) {
   const [values, setValues] = useState(initial)
   const [problems, setProblems] = useState({})
+  const [nearest, setNearest] = useState({})
   const [busy, setBusy] = useState(false)
   const element = useRef(null)
 
@@ -38,10 +49,12 @@ export function useForm (initial) {
     if (busy) return
     setBusy(true)
     setProblems({})
+    setNearest({})
     try {
       await send(values)
     } catch (error) {
       setProblems(problemsOf(error, Object.keys(values)))
+      setNearest(nearestOf(error))
       // After the complaint is on the page.
       setTimeout(() => element.current?.querySelector('[aria-invalid=true], [role=alert]')?.focus())
     } finally {
@@ -61,7 +74,11 @@ export function useForm (initial) {
       name,
       value: values[name],
       problem: problems[name],
-      onValue: value => setValues(before => ({ ...before, [name]: value }))
+      nearest: nearest[name],
+      onValue (value) {
+        setValues(before => ({ ...before, [name]: value }))
+        if (problems[name] !== undefined) setProblems(({ [name]: _solved, ...others }) => others)
+      }
     })
   }
 }

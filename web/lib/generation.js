@@ -1,10 +1,16 @@
-/** From the form of the Create page to a request, and from a job back to the form. */
+import { dataUrlOf } from './images.js'
+
+/** From the form of the Create page to a request, and from a job or a picture back to the form. */
 
 export const emptyForm = {
+  mode: 'txt2img',
   prompt: '',
   negative_prompt: '',
   target_server_alias: '',
+  priority: '5',
   checkpoint_name: '',
+  vae: '',
+  clip_skip: '',
   sampler_name: '',
   scheduler: '',
   steps: '20',
@@ -12,54 +18,69 @@ export const emptyForm = {
   width: '512',
   height: '512',
   seed: '',
+  batch_size: '1',
   n_iter: '1',
   enable_hr: false,
   hr_scale: '2',
   hr_upscaler: 'Latent',
+  hr_second_pass_steps: '',
   denoising_strength: '0.6',
-  init_images: null
+  init_images: null,
+  mask: null,
+  resize_mode: '0',
+  inpainting_fill: '1',
+  inpaint_full_res: false,
+  mask_blur: '4'
 }
 
-const texts = ['prompt', 'negative_prompt', 'checkpoint_name', 'sampler_name', 'scheduler']
-const numbers = ['steps', 'cfg_scale', 'width', 'height', 'seed', 'n_iter']
+const texts = ['prompt', 'negative_prompt', 'checkpoint_name', 'vae', 'sampler_name', 'scheduler']
+const numbers = ['clip_skip', 'steps', 'cfg_scale', 'width', 'height', 'seed', 'batch_size', 'n_iter']
+const ofHires = ['hr_scale', 'hr_upscaler', 'hr_second_pass_steps']
+const ofMask = ['inpainting_fill', 'inpaint_full_res', 'mask_blur']
+
+/** Values of the form as the API takes them: what is empty is left out. */
+function given (form, names) {
+  const numeric = value => typeof value === 'string' && value.trim() !== '' && !Number.isNaN(Number(value))
+  return Object.fromEntries(names.filter(name => form[name] !== '' && form[name] !== null)
+    .map(name => [name, !texts.includes(name) && numeric(form[name]) ? Number(form[name]) : form[name]]))
+}
 
 /** @param {typeof emptyForm} form @returns {Promise<object>} the body of POST /api/v2/generate */
 export async function requestOf (form) {
-  const parameters = { prompt: form.prompt }
-  for (const name of texts) if (form[name] !== '') parameters[name] = form[name]
-  for (const name of numbers) if (form[name] !== '') parameters[name] = Number(form[name])
-  const start = form.init_images
-  if (start !== null) parameters.init_images = [await dataUrlOf(start)]
-  else if (form.enable_hr) {
-    Object.assign(parameters, { enable_hr: true, hr_scale: Number(form.hr_scale), hr_upscaler: form.hr_upscaler })
+  const parameters = { prompt: form.prompt, ...given(form, [...texts, ...numbers]) }
+  if (form.mode === 'img2img') {
+    Object.assign(parameters, given(form, ['denoising_strength', 'resize_mode']), { mode: 'img2img' })
+    if (form.init_images !== null) parameters.init_images = [await dataUrlOf(form.init_images)]
+    if (form.mask !== null) Object.assign(parameters, given(form, ofMask), { mask: await dataUrlOf(form.mask) })
+  } else if (form.enable_hr) {
+    Object.assign(parameters, given(form, ['denoising_strength', ...ofHires]), { enable_hr: true })
   }
-  if (start !== null || form.enable_hr) parameters.denoising_strength = Number(form.denoising_strength)
   return {
     target_server_alias: form.target_server_alias || 'default',
+    priority: Number(form.priority),
     generation_params: parameters,
     app_type: 'ui',
     source_info: 'web ui'
   }
 }
 
-/** What a job was made from, to be changed and sent again; its start image stays with it. */
-export function formOf (job) {
-  const given = job.generation_params
-  const form = { ...emptyForm, target_server_alias: job.target_server_alias }
-  for (const name of [...texts, ...numbers, 'hr_scale', 'hr_upscaler', 'denoising_strength']) {
-    if (given[name] !== undefined && given[name] !== null) form[name] = String(given[name])
+/** Parameters, of a job or out of a picture, in the form; images stay out. */
+export function formWith (parameters) {
+  const form = { ...emptyForm }
+  for (const name of [...texts, ...numbers, ...ofHires, ...ofMask, 'denoising_strength', 'resize_mode']) {
+    const value = parameters[name]
+    if (value === undefined || value === null) continue
+    form[name] = typeof emptyForm[name] === 'boolean' ? value === true || value === 'true' : String(value)
   }
-  form.enable_hr = given.enable_hr === true
+  form.enable_hr = parameters.enable_hr === true
+  form.mode = parameters.init_images === undefined ? 'txt2img' : 'img2img'
   return form
 }
 
-async function dataUrlOf (file) {
-  return await new Promise((resolve, reject) => {
-    const reader = new window.FileReader()
-    reader.onload = () => resolve(reader.result)
-    reader.onerror = () => reject(new TypeError('The image could not be read.'))
-    reader.readAsDataURL(file)
-  })
+/** What a job was made from, to be changed and sent again; its start image stays with it. */
+export function formOf (job) {
+  const { generation_params: parameters, target_server_alias: alias, priority } = job
+  return { ...formWith(parameters), target_server_alias: alias, priority: String(priority) }
 }
 
 /** For the first job of a newcomer. */

@@ -1,4 +1,29 @@
 /** Where the small form of an output is. */
 export function thumbnailOf (image) {
-  return image.url
+  return image.thumbnail_url ?? image.url
+}
+
+export async function dataUrlOf (file) {
+  return await new Promise((resolve, reject) => {
+    const reader = new window.FileReader()
+    reader.onload = () => resolve(reader.result)
+    reader.onerror = () => reject(new Error('The image could not be read.'))
+    reader.readAsDataURL(file)
+  })
+}
+
+/** An output as a file, as if it had been chosen on this machine. @param {string} name under /outputs/ */
+export async function fileOfOutput (name) {
+  const response = await fetch(`/outputs/${encodeURIComponent(name)}`)
+  if (!response.ok) throw new Error('The image is not there any more.')
+  const blob = await response.blob()
+  return new window.File([blob], name, { type: blob.type })
+}
+
+/** Types of images that jobs can start from. */
+export const imageTypes = ['image/png', 'image/jpeg', 'image/webp']
+
+/** @param {DataTransfer | null} transfer what was dropped or pasted @returns {File | undefined} its first image */
+export function imageIn (transfer) {
+  return [...transfer?.files ?? []].find(({ type }) => imageTypes.includes(type))
 }

@@ -1,7 +1,7 @@
 import { servers } from './service.js'
 
 /** Lists of an inventory that are offered. */
-const lists = ['samplers', 'schedulers', 'upscalers', 'latent_upscale_modes']
+const lists = ['vaes', 'samplers', 'schedulers', 'upscalers', 'latent_upscale_modes']
 
 /** Servers that may get a job: the one named, or those among which the service chooses. */
 function candidates (known, alias) {

@@ -28,6 +28,11 @@ export const jobs = {
   deliveries: async (id, signal) => (await ask('GET', `${pathOf(jobsPath, id)}/webhooks`, { signal })).deliveries
 }
 
+export const models = {
+  /** @param {{ type?: string, server?: string, search?: string, limit?: number }} query */
+  list: (query, signal) => ask('GET', `/api/v1/models?${queryOf(query)}`, { signal })
+}
+
 export const webhooks = {
   redeliver: id => ask('POST', `${pathOf('/api/v1/webhooks/deliveries', id)}/redeliver`)
 }

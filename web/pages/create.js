@@ -1,85 +1,125 @@
 import { useForm } from '../lib/form.js'
-import { emptyForm, formOf, requestOf } from '../lib/generation.js'
-import { html, useEffect, useState } from '../lib/html.js'
+import { emptyForm, formOf, formWith, requestOf } from '../lib/generation.js'
+import { html, useEffect, useRef, useState } from '../lib/html.js'
+import { fileOfOutput } from '../lib/images.js'
 import { readChoices } from '../lib/inventory.js'
-import { aboutJob, aboutServers, seldom, useLive } from '../lib/live.js'
+import { aboutServers, seldom, useLive } from '../lib/live.js'
 import { complain, say } from '../lib/messages.js'
+import { withOtherLora } from '../lib/prompt-loras.js'
+import { setQuery } from '../lib/router.js'
 import { jobs, servers } from '../lib/service.js'
+import { applied, combinationsOf, labelOf, mostJobs, sharedSeed } from '../lib/sweep.js'
 import { FormProblem, TextArea } from '../parts/field.js'
-import { ModelFields, PictureFields, StartFields } from '../parts/generation-fields.js'
-import { JobImages } from '../parts/job-images.js'
-import { JobProgress } from '../parts/job-progress.js'
+import { HiresFields, ModelFields, PictureFields, SamplingFields, StartFields } from '../parts/generation-fields.js'
+import { Icon } from '../parts/icon.js'
+import { LoraSliders } from '../parts/lora-sliders.js'
 import { PageHead } from '../parts/page-head.js'
-import { Status } from '../parts/status.js'
+import { Results } from '../parts/results.js'
+import { SweepFields } from '../parts/sweep-fields.js'
+import { TakeParameters } from '../parts/take-parameters.js'
 
 /** Where the form is kept while other pages are looked at. */
 const storeName = 'stablequeue:create'
 
-/** Submits jobs and shows what becomes of the last one. */
+const modes = { txt2img: 'Text to image', img2img: 'Image to image' }
+
+/** Submits jobs and shows what becomes of them. */
 export function CreatePage ({ route }) {
   const form = useForm(rememberedForm())
-  const [submitted, setSubmitted] = useState('')
-  const from = route.query.get('from')
+  const [sweeps, setSweeps] = useState([])
+  const [submitted, setSubmitted] = useState([])
+  const result = useRef(null)
   const known = useLive(signal => servers.list(signal), [], { interval: seldom, about: aboutServers })
   const alias = form.values.target_server_alias
   const isThere = known.data !== undefined
   const choices = useLive(signal => readChoices(known.data ?? [], alias, signal), [alias, isThere],
     { interval: seldom, about: aboutServers })
+  const combinations = combinationsOf(sweeps)
 
   useEffect(() => {
-    const { init_images: _image, ...texts } = form.values
+    const { init_images: _image, mask: _mask, ...texts } = form.values
     window.sessionStorage.setItem(storeName, JSON.stringify(texts))
   }, [form.values])
 
+  const from = route.query.get('from')
+  const start = route.query.get('start')
   useEffect(() => {
     if (from !== null) jobs.read(from).then(job => form.setValues(formOf(job)), complain)
-  }, [from])
+    if (start !== null) {
+      fileOfOutput(start).then(file => form.setValues(before => ({ ...before, mode: 'img2img', init_images: file })), complain)
+    }
+    // The address says it once; what is changed afterwards stays when the page is entered again.
+    if (from !== null || start !== null) setQuery(route, { from: '', start: '' })
+  }, [])
 
   async function send (values) {
-    const accepted = await jobs.submit(await requestOf(values))
-    setSubmitted(accepted.id)
-    say(`The job is number ${accepted.queue_position} in the line of ${accepted.target_server_alias}.`)
+    if (combinations.length > mostJobs) throw new Error(`${combinations.length} jobs are too many at once.`)
+    const base = sweeps.length > 0 ? { ...values, seed: sharedSeed(values) } : values
+    setSubmitted([])
+    let last
+    for (const combination of combinations) {
+      last = await jobs.submit(await requestOf(applied(base, combination, sweeps)))
+      const entry = { id: last.id, label: labelOf(combination) }
+      setSubmitted(before => [...before, entry])
+    }
+    // On a phone the result is far below.
+    result.current.scrollIntoView({ block: 'nearest', behavior: 'smooth' })
+    say(combinations.length > 1
+      ? `${combinations.length} jobs are in line.`
+      : `The job is number ${last.queue_position} in the line of ${last.target_server_alias}.`)
   }
 
   function onKeyDown (event) {
     if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) event.currentTarget.requestSubmit()
   }
 
+  function startOver () {
+    form.setValues(emptyForm)
+    setSweeps([])
+  }
+
+  const prompt = form.field('prompt')
+  const isFromImage = form.values.mode === 'img2img'
+  const count = combinations.length
   return html`
-    <${PageHead} title="Create" />
+    <${PageHead} title="Create">
+      <${TakeParameters} onParameters=${parameters => form.setValues(before => takenOver(before, parameters))} />
+    <//>
     <div class="create">
       <form ref=${form.element} noValidate onKeyDown=${onKeyDown} onSubmit=${event => form.submit(event, send)}>
         <${FormProblem} problem=${form.problems['']} />
-        <${TextArea} label="Prompt" wide rows="4" ...${form.field('prompt')} />
-        <${TextArea} label="Negative prompt" wide rows="2" ...${form.field('negative_prompt')} />
+        <div class="tabs" role="group" aria-label="Start from">
+          ${Object.entries(modes).map(([mode, label]) => html`
+            <button key=${mode} type="button" class="tab" aria-pressed=${form.values.mode === mode ? 'true' : 'false'}
+              onClick=${() => form.setValues({ ...form.values, mode })}>${label}</button>`)}
+        </div>
+        <section class="form-section" aria-label="Prompts">
+          <${TextArea} label="Prompt" wide rows="4" ...${prompt}
+            onNearest=${(name, wrong) => prompt.onValue(withOtherLora(prompt.value, wrong, name))} />
+          <${LoraSliders} prompt=${prompt.value} server=${alias} onPrompt=${prompt.onValue} />
+          <${TextArea} label="Negative prompt" wide rows="2" ...${form.field('negative_prompt')} />
+        </section>
+        ${isFromImage && html`<${StartFields} form=${form} />`}
         <${ModelFields} form=${form} servers=${known.data ?? []} choices=${choices.data} />
+        <${SamplingFields} form=${form} choices=${choices.data} />
         <${PictureFields} form=${form} />
-        <${StartFields} form=${form} choices=${choices.data} />
+        ${!isFromImage && html`<${HiresFields} form=${form} choices=${choices.data} />`}
+        <${SweepFields} sweeps=${sweeps} onSweeps=${setSweeps} count=${count} />
         <div class="actions submit">
-          <button class="button primary" disabled=${form.busy} title="Ctrl + Enter">${form.busy ? 'Submitting…' : 'Submit job'}</button>
-          <button type="button" class="button quiet" onClick=${() => form.setValues(emptyForm)}>Start over</button>
+          <button class="button primary" disabled=${form.busy || count > mostJobs} title="Ctrl + Enter">
+            <${Icon} name="play" />${form.busy ? 'Submitting…' : count > 1 ? `Submit ${count} jobs` : 'Submit job'}
+          </button>
+          <button type="button" class="button quiet" onClick=${startOver}>Start over</button>
         </div>
       </form>
-      <section class="result" aria-label="Result">
-        ${submitted === ''
-          ? html`<p class="empty">The image of your job will appear here.</p>`
-          : html`<${Result} key=${submitted} id=${submitted} />`}
-      </section>
+      <section class="result" aria-label="Result" ref=${result}><${Results} submitted=${submitted} /></section>
     </div>`
 }
 
-function Result ({ id }) {
-  const { data: job } = useLive(signal => jobs.read(id, signal), [id], { about: aboutJob(id) })
-  if (job === undefined) return html`<p class="empty">In line.</p>`
-  return html`
-    <p class="job-status" role="status">
-      <${Status} status=${job.status} note=${job.queue_position === null ? '' : `no. ${job.queue_position} in line`} />
-      <a href="#/job/${job.id}">Details</a>
-    </p>
-    ${job.status === 'processing' && html`<${JobProgress} job=${job} />`}
-    ${job.error !== null && html`<p class="notice problem-notice">${job.error.message}</p>`}
-    ${job.images.length === 0 && job.error === null && html`<p class="empty">${job.generation_params.prompt}</p>`}
-    <${JobImages} job=${job} />`
+/** A picture's parameters in the form; where they go, and images, stay as they were. */
+function takenOver (before, parameters) {
+  const kept = ['init_images', 'mask', 'mode', 'target_server_alias', 'priority'].map(name => [name, before[name]])
+  return { ...formWith(parameters), ...Object.fromEntries(kept) }
 }
 
 function rememberedForm () {

@@ -2,7 +2,7 @@ import { html, useId, useLayoutEffect, useRef } from '../lib/html.js'
 import { Icon } from './icon.js'
 
 /** A question in front of the page: keeps the focus in, ends with Escape, and gives the focus back. */
-export function Dialog ({ title, onClose, children }) {
+export function Dialog ({ title, onClose, wide, children }) {
   const id = useId()
   const element = useRef(null)
   useLayoutEffect(() => {
@@ -11,7 +11,7 @@ export function Dialog ({ title, onClose, children }) {
     return () => dialog.close()
   }, [])
   return html`
-    <dialog ref=${element} aria-labelledby=${id} onCancel=${event => { event.preventDefault(); onClose() }}>
+    <dialog ref=${element} class=${wide ? 'wide' : undefined} aria-labelledby=${id} onCancel=${event => { event.preventDefault(); onClose() }}>
       <header class="dialog-head">
         <h2 id=${id}>${title}</h2>
         <button type="button" class="button quiet icon-only" aria-label="Close" onClick=${onClose}><${Icon} name="close" /></button>

@@ -1,7 +1,7 @@
 import { html, useId } from '../lib/html.js'
 
 /** Label, input, hint and complaint, tied together for screen readers. */
-function Labelled ({ label, hint, problem, wide, input }) {
+function Labelled ({ label, hint, problem, nearest, onNearest, wide, input }) {
   const id = useId()
   const described = [hint && `${id}-hint`, problem && `${id}-problem`].filter(Boolean).join(' ')
   return html`
@@ -10,11 +10,16 @@ function Labelled ({ label, hint, problem, wide, input }) {
       ${input({ id, 'aria-invalid': problem ? 'true' : undefined, 'aria-describedby': described || undefined })}
       ${hint && html`<p class="hint" id="${id}-hint">${hint}</p>`}
       ${problem && html`<p class="problem" id="${id}-problem">${problem}</p>`}
+      ${problem && nearest && html`
+        <div class="actions nearest" role="group" aria-label="Take instead">
+          ${nearest.names.map(name => html`
+            <button key=${name} type="button" class="tab" onClick=${() => onNearest(name, nearest.wrong)}>${name}</button>`)}
+        </div>`}
     </div>`
 }
 
-export function TextField ({ label, hint, problem, wide, value, onValue, ...rest }) {
-  return html`<${Labelled} ...${{ label, hint, problem, wide }} input=${aria => html`
+export function TextField ({ label, hint, problem, nearest, wide, value, onValue, onNearest = onValue, ...rest }) {
+  return html`<${Labelled} ...${{ label, hint, problem, nearest, onNearest, wide }} input=${aria => html`
     <input type="text" ...${aria} ...${rest} value=${value} onInput=${event => onValue(event.currentTarget.value)} />`} />`
 }
 
@@ -22,15 +27,16 @@ export function NumberField (props) {
   return html`<${TextField} type="number" inputmode="decimal" ...${props} />`
 }
 
-export function TextArea ({ label, hint, problem, wide, value, onValue, ...rest }) {
-  return html`<${Labelled} ...${{ label, hint, problem, wide }} input=${aria => html`
+export function TextArea ({ label, hint, problem, nearest, wide, value, onValue, onNearest = onValue, ...rest }) {
+  return html`<${Labelled} ...${{ label, hint, problem, nearest, onNearest, wide }} input=${aria => html`
     <textarea ...${aria} ...${rest} value=${value} onInput=${event => onValue(event.currentTarget.value)}></textarea>`} />`
 }
 
 /** @param {{ options: Array<{ value: string, label: string }> }} props a value that is no option is shown too */
-export function SelectField ({ label, hint, problem, wide, value, onValue, options, ...rest }) {
+export function SelectField (props) {
+  const { label, hint, problem, nearest, wide, value, onValue, onNearest = onValue, options, ...rest } = props
   const known = options.some(option => option.value === value)
-  return html`<${Labelled} ...${{ label, hint, problem, wide }} input=${aria => html`
+  return html`<${Labelled} ...${{ label, hint, problem, nearest, onNearest, wide }} input=${aria => html`
     <select ...${aria} ...${rest} value=${value} onChange=${event => onValue(event.currentTarget.value)}>
       ${!known && html`<option value=${value} selected>${value}</option>`}
       ${options.map(option => html`
@@ -38,7 +44,7 @@ export function SelectField ({ label, hint, problem, wide, value, onValue, optio
     </select>`} />`
 }
 
-export function CheckField ({ label, hint, value, onValue, ...rest }) {
+export function CheckField ({ label, hint, value, onValue, problem: _problem, nearest: _nearest, ...rest }) {
   const id = useId()
   return html`
     <div class="check">

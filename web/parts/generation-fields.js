@@ -1,55 +1,117 @@
-import { html } from '../lib/html.js'
+import { html, useState } from '../lib/html.js'
 import { CheckField, NumberField, SelectField } from './field.js'
+import { Icon } from './icon.js'
 import { ImageDrop } from './image-drop.js'
+import { ModelPicker } from './model-picker.js'
 
 const same = names => names.map(name => ({ value: name, label: name }))
 const orDefault = (label, names = []) => [{ value: '', label }, ...same(names)]
+const priorities = Array.from({ length: 10 }, (_, index) => String(10 - index))
+  .map(value => ({ value, label: { 10: '10 – first', 5: '5 – usual', 1: '1 – last' }[value] ?? value }))
 
 const sizes = [[512, 512], [768, 768], [1024, 1024], [832, 1216], [1216, 832]]
 
-/** Who draws, and with what. */
+/** What draws, and where. */
 export function ModelFields ({ form, servers, choices }) {
-  const aliases = servers.map(({ alias, is_simulator: isSimulator }) => ({ value: alias, label: isSimulator ? `${alias} (simulator)` : alias }))
+  const [picking, setPicking] = useState(false)
+  const aliases = servers.map(({ alias, is_simulator: isSimulator }) =>
+    ({ value: alias, label: isSimulator ? `${alias} (simulator)` : alias }))
+
+  function pick (model, title) {
+    form.field('checkpoint_name').onValue(title)
+    setPicking(false)
+  }
+
   return html`
-    <div class="fields">
-      <${SelectField} label="Server" ...${form.field('target_server_alias')} options=${[{ value: '', label: 'The best one' }, ...aliases]} />
-      <${SelectField} label="Checkpoint" ...${form.field('checkpoint_name')} options=${orDefault('Whatever is loaded', choices?.checkpoints)} />
-      <${SelectField} label="Sampler" ...${form.field('sampler_name')} options=${orDefault('Default', choices?.samplers)} />
-      <${SelectField} label="Scheduler" ...${form.field('scheduler')} options=${orDefault('Default', choices?.schedulers)} />
-    </div>`
+    <section class="form-section" aria-labelledby="model-fields">
+      <div class="section-head">
+        <h2 id="model-fields">Model</h2>
+        <button type="button" class="button quiet" onClick=${() => setPicking(true)}><${Icon} name="gallery" />Browse checkpoints</button>
+      </div>
+      <div class="fields">
+        <${SelectField} label="Checkpoint" ...${form.field('checkpoint_name')} options=${orDefault('Whatever is loaded', choices?.checkpoints)} />
+        <${SelectField} label="Server" ...${form.field('target_server_alias')} options=${[{ value: '', label: 'The best one' }, ...aliases]} />
+        <${SelectField} label="VAE" ...${form.field('vae')} options=${orDefault('As the server is set', ['Automatic', 'None', ...choices?.vaes ?? []])} />
+        <${NumberField} label="Clip skip" placeholder="1" min="1" max="12" ...${form.field('clip_skip')} />
+        <${SelectField} label="Priority" ...${form.field('priority')} options=${priorities} />
+      </div>
+    </section>
+    ${picking && html`
+      <${ModelPicker} type="checkpoint" title="Choose a checkpoint" server=${form.values.target_server_alias} onPick=${pick}
+        onClose=${() => setPicking(false)} />`}`
 }
 
-/** Size, steps and the like. */
+/** How it is drawn. */
+export function SamplingFields ({ form, choices }) {
+  return html`
+    <section class="form-section" aria-labelledby="sampling-fields">
+      <h2 id="sampling-fields">Sampling</h2>
+      <div class="fields">
+        <${SelectField} label="Sampler" ...${form.field('sampler_name')} options=${orDefault('Default', choices?.samplers)} />
+        <${SelectField} label="Scheduler" ...${form.field('scheduler')} options=${orDefault('Default', choices?.schedulers)} />
+      </div>
+      <div class="fields numbers-only">
+        <${NumberField} label="Steps" min="1" max="150" ...${form.field('steps')} />
+        <${NumberField} label="CFG scale" step="0.5" min="0" max="100" ...${form.field('cfg_scale')} />
+        <${NumberField} label="Seed" placeholder="random" ...${form.field('seed')} />
+      </div>
+    </section>`
+}
+
+/** How large, and how many. */
 export function PictureFields ({ form }) {
   const { width, height } = form.values
   return html`
-    <div class="fields numbers-only">
-      <${NumberField} label="Width" step="8" min="64" max="4096" ...${form.field('width')} />
-      <${NumberField} label="Height" step="8" min="64" max="4096" ...${form.field('height')} />
-      <div class="field wide sizes" role="group" aria-label="Common sizes">
+    <section class="form-section" aria-labelledby="picture-fields">
+      <h2 id="picture-fields">Size and number</h2>
+      <div class="fields numbers-only">
+        <${NumberField} label="Width" step="8" min="64" max="4096" ...${form.field('width')} />
+        <${NumberField} label="Height" step="8" min="64" max="4096" ...${form.field('height')} />
+        <${NumberField} label="Images" min="1" max="100" ...${form.field('n_iter')} />
+        <${NumberField} label="At a time" min="1" max="64" ...${form.field('batch_size')} />
+      </div>
+      <div class="sizes" role="group" aria-label="Common sizes">
         ${sizes.map(([wide, high]) => html`
           <button key=${`${wide}${high}`} type="button" class="tab numbers" aria-pressed=${width === String(wide) && height === String(high) ? 'true' : 'false'}
             onClick=${() => form.setValues({ ...form.values, width: String(wide), height: String(high) })}>${wide} × ${high}</button>`)}
       </div>
-      <${NumberField} label="Steps" min="1" max="150" ...${form.field('steps')} />
-      <${NumberField} label="CFG scale" step="0.5" min="0" max="100" ...${form.field('cfg_scale')} />
-      <${NumberField} label="Seed" placeholder="random" ...${form.field('seed')} />
-      <${NumberField} label="Images" min="1" max="100" ...${form.field('n_iter')} />
-    </div>`
+    </section>`
 }
 
-/** Starting from an image, or drawing twice. */
-export function StartFields ({ form, choices }) {
-  const hasImage = form.values.init_images !== null
+/** Drawing twice: small first, then large. */
+export function HiresFields ({ form, choices }) {
   const upscalers = same([...choices?.latent_upscale_modes ?? [], ...choices?.upscalers ?? []])
   return html`
-    <${ImageDrop} label="Image to start from" ...${form.field('init_images')} />
-    ${!hasImage && html`<${CheckField} label="Hires fix" hint="Draws small, enlarges, and draws over." ...${form.field('enable_hr')} />`}
-    ${(hasImage || form.values.enable_hr) && html`
+    <section class="form-section" aria-label="Hires fix">
+      <${CheckField} label="Hires fix" hint="Draws small, enlarges, and draws over." ...${form.field('enable_hr')} />
+      ${form.values.enable_hr && html`
+        <div class="fields">
+          <${NumberField} label="Enlargement" step="0.25" min="1" max="8" ...${form.field('hr_scale')} />
+          <${SelectField} label="Upscaler" ...${form.field('hr_upscaler')} options=${upscalers} />
+          <${NumberField} label="Denoising" hint="0 keeps everything, 1 draws anew." step="0.05" min="0" max="1" ...${form.field('denoising_strength')} />
+          <${NumberField} label="Second steps" placeholder="as the first" min="0" max="150" ...${form.field('hr_second_pass_steps')} />
+        </div>`}
+    </section>`
+}
+
+const resizeModes = [['0', 'Stretch'], ['1', 'Crop'], ['2', 'Fill'], ['3', 'Latent upscale']].map(([value, label]) => ({ value, label }))
+const fills = [['0', 'Fill'], ['1', 'The original'], ['2', 'Latent noise'], ['3', 'Latent nothing']].map(([value, label]) => ({ value, label }))
+
+/** Starting from an image, in whole or where a mask is white. */
+export function StartFields ({ form }) {
+  return html`
+    <section class="form-section" aria-labelledby="start-fields">
+      <h2 id="start-fields">Start image</h2>
+      <${ImageDrop} label="Image to start from" ...${form.field('init_images')} />
+      <${ImageDrop} label="Mask" hint="Where it is white, the image is drawn anew; without one, everywhere." ...${form.field('mask')} />
       <div class="fields">
         <${NumberField} label="Denoising" hint="0 keeps everything, 1 draws anew." step="0.05" min="0" max="1" ...${form.field('denoising_strength')} />
-        ${!hasImage && html`
-          <${NumberField} label="Enlargement" step="0.25" min="1" max="8" ...${form.field('hr_scale')} />
-          <${SelectField} label="Upscaler" ...${form.field('hr_upscaler')} options=${upscalers} />`}
-      </div>`}`
+        <${SelectField} label="Where sizes differ" ...${form.field('resize_mode')} options=${resizeModes} />
+        ${form.values.mask !== null && html`
+          <${SelectField} label="Under the mask" ...${form.field('inpainting_fill')} options=${fills} />
+          <${NumberField} label="Blur of the mask" min="0" max="1024" ...${form.field('mask_blur')} />`}
+      </div>
+      ${form.values.mask !== null && html`
+        <${CheckField} label="Draw the masked part at full size" ...${form.field('inpaint_full_res')} />`}
+    </section>`
 }

@@ -1,9 +1,8 @@
 import { html, useEffect, useId, useState } from '../lib/html.js'
+import { imageIn, imageTypes } from '../lib/images.js'
 import { Icon } from './icon.js'
 
-const accepted = ['image/png', 'image/jpeg', 'image/webp']
-
-/** A place for one image: dropped, pasted with the keyboard's file dialog, or taken away again. */
+/** A place for one image: dropped, chosen with the keyboard's file dialog, or taken away again. */
 export function ImageDrop ({ label, hint, name, value, onValue, problem }) {
   const id = useId()
   const [over, setOver] = useState(false)
@@ -15,27 +14,28 @@ export function ImageDrop ({ label, hint, name, value, onValue, problem }) {
     return () => { if (url !== null) URL.revokeObjectURL(url) }
   }, [value])
 
-  function take (files) {
-    const file = [...files].find(({ type }) => accepted.includes(type))
+  function take (transfer) {
+    const file = imageIn(transfer)
     if (file !== undefined) onValue(file)
   }
 
   function onDrop (event) {
     event.preventDefault()
+    event.stopPropagation()
     setOver(false)
-    take(event.dataTransfer.files)
+    take(event.dataTransfer)
   }
 
   return html`
     <div class="field wide">
       <span class="label" id="${id}-label">${label}</span>
-      <div class=${over ? 'drop over' : 'drop'} onDragOver=${event => { event.preventDefault(); setOver(true) }}
+      <div class=${over ? 'drop over' : 'drop'} onDragOver=${event => { event.preventDefault(); event.stopPropagation(); setOver(true) }}
         onDragLeave=${() => setOver(false)} onDrop=${onDrop}>
-        ${preview !== null && html`<img src=${preview} alt="Image to start from: ${value.name}" />`}
-        <input type="file" id=${id} name=${name} accept=${accepted.join()} class="out-of-sight"
+        ${preview !== null && html`<img src=${preview} alt="${label}: ${value.name}" />`}
+        <input type="file" id=${id} name=${name} accept=${imageTypes.join()} class="out-of-sight"
           aria-labelledby="${id}-label ${id}-button" aria-invalid=${problem ? 'true' : undefined}
           aria-describedby=${problem ? `${id}-problem` : undefined}
-          onChange=${event => { take(event.currentTarget.files); event.currentTarget.value = '' }} />
+          onChange=${event => { take(event.currentTarget); event.currentTarget.value = '' }} />
         <label class="button" for=${id} id="${id}-button"><${Icon} name="image" />${value === null ? 'Choose an image' : 'Choose another'}</label>
         ${value === null
           ? html`<span class="muted drop-words">or drop one here</span>`

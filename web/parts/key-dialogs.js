@@ -1,46 +1,99 @@
 import { useForm } from '../lib/form.js'
 import { html, useState } from '../lib/html.js'
-import { apiKeys } from '../lib/service.js'
+import { emptyKey, eventWords, formOfKey, requestOfKey, rights, scopeWords } from '../lib/key-form.js'
+import { aboutServers, useLive } from '../lib/live.js'
+import { say } from '../lib/messages.js'
+import { apiKeys, servers } from '../lib/service.js'
 import { CopyButton } from './copy-button.js'
 import { Dialog } from './dialog.js'
-import { FormProblem, SelectField, TextField } from './field.js'
-
-/** What a key may do beside the ordinary, in groups that people think in. */
-const rights = [
-  { value: '', label: 'Submit jobs and see its own' },
-  { value: 'all', label: 'See and cancel the jobs of everybody too' },
-  { value: '*', label: 'Everything, servers and keys included' }
-]
-const ordinary = ['jobs:write', 'jobs:read', 'images:read', 'models:read', 'servers:read']
-const scopesOf = { '': ordinary, all: [...ordinary, 'jobs:read:all', 'jobs:cancel:all'], '*': ['*'] }
+import { CheckField, FormProblem, NumberField, SelectField, TextField } from './field.js'
+import { More } from './more.js'
 
 const graces = [
   { value: '24', label: 'for 24 more hours' }, { value: '168', label: 'for 7 more days' }, { value: '0', label: 'no longer' }
 ]
+const answers = [
+  { value: 'wait', label: 'Waits for the image, as A1111 does' }, { value: 'async', label: 'Comes at once, with a job id' }
+]
+const hangUps = [
+  { value: 'continue', label: 'goes on; its images can be fetched later' }, { value: 'cancel', label: 'is cancelled' }
+]
 
 export function CreateKey ({ onClose, onChanged }) {
-  const form = useForm({ name: '', description: '', scopes: '' })
+  const form = useForm(emptyKey)
   const [issued, setIssued] = useState(null)
 
-  async function send ({ name, description, scopes }) {
-    setIssued(await apiKeys.create({ name, description, scopes: scopesOf[scopes] }))
+  async function send (values) {
+    const { key, secret, api_key: { webhook_secret: webhookSecret } } = await apiKeys.create(requestOfKey(values, null))
+    setIssued({ key, secret, webhookSecret })
     onChanged()
   }
 
   if (issued !== null) return html`<${Issued} issued=${issued} onClose=${onClose} />`
+  return html`<${KeyForm} form=${form} title="New key" action="Make key" limit="as usual" send=${send} onClose=${onClose} />`
+}
+
+export function EditKey ({ accessKey, onClose, onChanged }) {
+  const form = useForm(formOfKey(accessKey))
+
+  async function send (values) {
+    await apiKeys.change(accessKey.id, requestOfKey(values, accessKey))
+    say(`${values.name} was changed.`)
+    onChanged()
+    onClose()
+  }
+
   return html`
-    <${Dialog} key="form" title="New key" onClose=${onClose}>
+    <${KeyForm} form=${form} title="Change ${accessKey.name}" action="Save" limit="no limit" send=${send} onClose=${onClose}>
+      <${CheckField} label="Switched on" hint="Off, programs that use it are refused until it is on again." ...${form.field('is_active')} />
+    <//>`
+}
+
+function KeyForm ({ form, title, action, limit, send, onClose, children }) {
+  const known = useLive(signal => servers.list(signal), [], { interval: null, about: aboutServers })
+  const aliases = known.data?.map(({ alias }) => ({ value: alias, label: alias })) ?? []
+  const { problems, values: { rights: right, webhook_url: url } } = form
+  return html`
+    <${Dialog} key="form" title=${title} onClose=${onClose}>
       <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, send)}>
         <${FormProblem} problem=${form.problems['']} />
         <${TextField} label="Name" hint="The program that will use it." ...${form.field('name')} autocomplete="off" autofocus />
         <${TextField} label="Description" ...${form.field('description')} autocomplete="off" />
-        <${SelectField} label="It may" ...${form.field('scopes')} options=${rights} />
+        <${SelectField} label="It may" ...${form.field('rights')} options=${rights} />
+        ${right === 'chosen' && html`<${Choices} legend="Rights" words=${scopeWords} ...${form.field('scopes')} />`}
+        <${NumberField} label="Requests a minute" placeholder=${limit} min="1" ...${form.field('rate_limit_per_minute')} />
+        ${children}
+        <${More} summary="As a drop-in for A1111 (/sdapi/v1)" needed=${problems.server !== undefined}>
+          <${SelectField} label="The answer" ...${form.field('answer')} options=${answers} />
+          <${SelectField} label="When the caller hangs up, the job" ...${form.field('on_hang_up')} options=${hangUps} />
+          <${SelectField} label="Server" ...${form.field('server')} options=${[{ value: '', label: 'The best one' }, ...aliases]} />
+        <//>
+        <${More} summary="Webhook of its jobs${url === '' ? '' : `: ${url}`}" needed=${problems.webhook_url !== undefined}>
+          <${TextField} label="Address" hint="Where events of its jobs go unless a job says otherwise. A query is kept, but not shown again."
+            placeholder="https://example.org/hook" ...${form.field('webhook_url')} inputmode="url" autocomplete="off" autocapitalize="none" />
+          ${url !== '' && html`<${Choices} legend="Events" words=${eventWords} ...${form.field('webhook_events')} />`}
+        <//>
         <div class="dialog-actions">
           <button type="button" class="button" onClick=${onClose}>Cancel</button>
-          <button class="button primary" disabled=${form.busy}>Make key</button>
+          <button class="button primary" disabled=${form.busy}>${action}</button>
         </div>
       </form>
     <//>`
+}
+
+/** Some of several, as boxes. @param {{ words: Record<string, string>, value: string[] }} props */
+function Choices ({ legend, words, value, onValue, problem }) {
+  const toggle = name => onValue(value.includes(name) ? value.filter(one => one !== name) : [...value, name])
+  return html`
+    <fieldset class="choices">
+      <legend class="label">${legend}</legend>
+      ${Object.entries(words).map(([name, label]) => html`
+        <label key=${name} class="check">
+          <input type="checkbox" checked=${value.includes(name)} onChange=${() => toggle(name)} />
+          <span>${label} <code class="muted">${name}</code></span>
+        </label>`)}
+      ${problem && html`<p class="problem">${problem}</p>`}
+    </fieldset>`
 }
 
 export function RotateKey ({ accessKey, onClose, onChanged }) {
@@ -67,17 +120,19 @@ export function RotateKey ({ accessKey, onClose, onChanged }) {
 }
 
 /** The one moment in which a secret can be seen. */
-function Issued ({ issued: { key, secret }, onClose }) {
+function Issued ({ issued: { key, secret, webhookSecret }, onClose }) {
   return html`
     <${Dialog} key="issued" title="Keep this secret now" onClose=${onClose}>
       <p>It is shown only here; the service keeps no copy that could be read.</p>
       <dl class="facts-list secret">
         <div><dt>X-API-Key</dt><dd><code>${key}</code></dd></div>
         <div><dt>X-API-Secret</dt><dd><code>${secret}</code></dd></div>
+        ${webhookSecret && html`<div><dt>Signs webhooks</dt><dd><code>${webhookSecret}</code></dd></div>`}
       </dl>
       <div class="dialog-actions">
         <${CopyButton} label="Copy key" what="The key" text=${key} />
         <${CopyButton} label="Copy secret" what="The secret" text=${secret} />
+        ${webhookSecret && html`<${CopyButton} label="Copy webhook secret" what="The webhook secret" text=${webhookSecret} />`}
         <button type="button" class="button primary" onClick=${onClose}>I have kept it</button>
       </div>
     <//>`

@@ -46,6 +46,7 @@ export function Lightbox ({ images, start, onClose }) {
         <div class="actions">
           <a class="button" href=${image.url} download=${image.filename}><${Icon} name="download" />Download</a>
           ${image.text && html`<${CopyButton} label="Copy parameters" what="The parameters" text=${image.text} />`}
+          <a class="button" href="#/create?start=${encodeURIComponent(image.filename)}" onClick=${onClose}><${Icon} name="image" />Start from it</a>
           <a class="button quiet" href=${image.url} target="_blank" rel="noopener">Open alone</a>
         </div>
       </aside>

@@ -1,0 +1,156 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import sharp from 'sharp'
+import t from 'tap'
+import { startService } from '../helper.ts'
+import { imageLoaded, openBrowser, skip } from './browser.ts'
+
+t.test('the page Create', { skip }, async t => {
+  const visit = await openBrowser(t)
+  const service = await startService(t)
+  const jobs = async () => (await service.request('GET', '/api/v2/jobs')).body.jobs as Array<{
+    id: string, generation_params: Record<string, unknown>
+  }>
+
+  t.test('a job is made, seen through and made again', async t => {
+    const { page, mishaps } = await visit(`${service.url}/#/create`)
+    const prompt = page.getByLabel('Prompt', { exact: true })
+    await prompt.fill('a harbour in the morning')
+    await page.getByLabel('Negative prompt').fill('blurry')
+    await page.getByLabel('Checkpoint').selectOption({ label: 'anime-pastel.safetensors' })
+    await page.getByLabel('VAE').selectOption({ label: 'Automatic' })
+    await page.getByLabel('Clip skip').fill('2')
+    await page.getByLabel('Width').fill('64')
+    await page.getByLabel('Height').fill('64')
+    await page.getByLabel('Steps').fill('999')
+    await page.getByRole('button', { name: 'Submit job' }).click()
+    await page.locator('#app input[name=steps][aria-invalid=true]').waitFor()
+    t.match(await page.locator('.field', { hasText: 'Steps' }).locator('.problem').textContent(), /150/,
+      'what is wrong stands at the field it is about')
+    t.equal(await page.evaluate('document.activeElement.name'), 'steps')
+    t.equal((await jobs()).length, 0)
+
+    await page.getByLabel('Steps').fill('3')
+    await page.getByLabel('Images', { exact: true }).fill('2')
+    await page.getByRole('button', { name: 'Submit job' }).click()
+    t.ok(await imageLoaded(page, '.result .images li:nth-child(2) img'))
+    t.match((await jobs())[0]?.generation_params, {
+      prompt: 'a harbour in the morning',
+      negative_prompt: 'blurry',
+      steps: 3,
+      width: 64,
+      height: 64,
+      n_iter: 2,
+      checkpoint_name: /^anime-pastel/,
+      override_settings: { CLIP_stop_at_last_layers: 2 }
+    })
+
+    await page.getByRole('link', { name: 'Details' }).click()
+    await page.getByRole('heading', { name: 'a harbour in the morning' }).waitFor()
+    await page.getByRole('link', { name: 'Submit again with changes' }).click()
+    await page.getByRole('heading', { name: 'Create' }).waitFor()
+    await page.waitForURL(/#\/create$/)
+    t.equal(await prompt.inputValue(), 'a harbour in the morning')
+    t.equal(await page.getByLabel('Images', { exact: true }).inputValue(), '2')
+
+    const picture = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#7090c0' } }).png().toBuffer()
+    const file = { name: 'start.png', mimeType: 'image/png', buffer: picture }
+    await page.getByRole('button', { name: 'Image to image' }).click()
+    await page.locator('input[name=init_images]').setInputFiles(file)
+    await page.locator('input[name=mask]').setInputFiles(file)
+    t.ok(await imageLoaded(page, '.drop img'))
+    await page.getByLabel('Under the mask').selectOption('Fill')
+    await prompt.fill('the same at night')
+    await page.keyboard.press('Control+Enter')
+    t.ok(await imageLoaded(page, '.result .images img'))
+    t.match((await jobs())[0]?.generation_params,
+      { inpainting_fill: 0, denoising_strength: 0.6, init_images: [{}], mask: {} })
+
+    await page.getByRole('button', { name: 'Show image 1 large' }).click()
+    await page.keyboard.press('ArrowRight')
+    await page.getByRole('heading', { name: '2 of 2' }).waitFor()
+    await page.getByRole('link', { name: 'Start from it' }).click()
+    await page.locator('.drop img').first().waitFor()
+    t.strictSame(mishaps, [])
+  })
+
+  t.test('LoRAs come from the catalogue and get their weights with sliders', async t => {
+    const { page, mishaps } = await visit(`${service.url}/#/create`)
+    const prompt = page.getByLabel('Prompt', { exact: true })
+    await prompt.fill('a boat')
+    await page.getByRole('button', { name: 'Add a LoRA' }).click()
+    const card = page.locator('.model-card').first()
+    await card.waitFor()
+    const name = await card.locator('.model-name').textContent() ?? ''
+    await card.click()
+    const slider = page.getByRole('slider', { name: `Weight of ${name}` })
+    await slider.fill('0.5')
+    t.match(await prompt.inputValue(), `<lora:${name}:0.5>`)
+    await prompt.fill(`a boat <lora:${name.slice(0, -1)}:0.5>`)
+    await page.getByRole('button', { name: 'Submit job' }).click()
+    await page.getByRole('group', { name: 'Take instead' }).getByRole('button', { name }).click()
+    t.match(await prompt.inputValue(), `<lora:${name}:0.5>`, 'the nearest name takes the place of the wrong one')
+    await page.getByRole('button', { name: `Remove ${name}` }).click()
+    t.equal(await prompt.inputValue(), 'a boat')
+
+    await page.getByRole('button', { name: 'Browse checkpoints' }).click()
+    await page.getByRole('searchbox', { name: 'Search models' }).fill('jugger')
+    await page.locator('.model-card', { hasText: 'juggernaut' }).click()
+    t.match(await page.getByLabel('Checkpoint', { exact: true }).inputValue(), /juggernaut/)
+    t.strictSame(mishaps, [])
+  })
+
+  t.test('values are tried, each with each, with one seed', async t => {
+    const { page, mishaps } = await visit(`${service.url}/#/create`)
+    await page.getByLabel('Prompt', { exact: true }).fill('a red house')
+    await page.getByLabel('Width').fill('64')
+    await page.getByLabel('Height').fill('64')
+    await page.getByRole('button', { name: 'Vary something' }).click()
+    await page.getByLabel('Values', { exact: true }).fill('2-4:2')
+    await page.getByRole('button', { name: 'Vary more' }).click()
+    await page.getByLabel('Vary', { exact: true }).last().selectOption({ label: 'Word in the prompt' })
+    await page.getByLabel('Values', { exact: true }).last().fill('red, green')
+    await page.getByText('Makes 4 jobs').waitFor()
+    const before = (await jobs()).length
+    await page.getByRole('button', { name: 'Submit 4 jobs' }).click()
+    await page.locator('.results > li:nth-child(4) img').waitFor()
+    const made = (await jobs()).slice(0, -before || undefined).map(job => job.generation_params)
+    t.strictSame(made.map(({ steps, prompt }) => [steps, prompt]).toReversed(),
+      [[2, 'a red house'], [2, 'a green house'], [4, 'a red house'], [4, 'a green house']])
+    t.equal(new Set(made.map(({ seed }) => seed)).size, 1)
+    await page.getByRole('heading', { name: 'Steps 4, green' }).waitFor()
+    t.strictSame(mishaps, [])
+  })
+
+  t.test('a picture that is chosen, dropped or pasted, or a text, fills the form', async t => {
+    const job = await service.until(await service.submit({ prompt: 'a mill', steps: 5, width: 64, height: 128, seed: 4711 }), 'completed')
+    const picture = await readFile(join(service.dataDirectory, 'outputs', job.images[0]?.filename ?? ''))
+    const { page, mishaps } = await visit(`${service.url}/#/create`)
+    const value = async (label: string) => await page.getByLabel(label, { exact: true }).inputValue()
+    await page.locator('.take input').setInputFiles({ name: 'mill.png', mimeType: 'image/png', buffer: picture })
+    await page.getByText('The parameters were taken over').waitFor()
+    t.strictSame([await value('Prompt'), await value('Steps'), await value('Height'), await value('Seed')], ['a mill', '5', '128', '4711'])
+
+    await page.getByRole('button', { name: 'Start over' }).click()
+    await page.evaluate(`{
+      const data = new DataTransfer()
+      data.items.add(new File([Uint8Array.from(atob('${picture.toString('base64')}'), sign => sign.charCodeAt(0))], 'a.png', { type: 'image/png' }))
+      const options = { bubbles: true, cancelable: true }
+      document.querySelector('main').dispatchEvent(new DragEvent('drop', { ...options, dataTransfer: data }))
+    }`)
+    while (await value('Seed') !== '4711') await page.waitForTimeout(20)
+
+    await page.evaluate(`{
+      const data = new DataTransfer()
+      data.setData('text/plain', 'a bridge\\nNegative prompt: fog\\nSteps: 7, Sampler: Euler, CFG scale: 5, Seed: 3, Size: 64x64')
+      document.querySelector('textarea').dispatchEvent(new ClipboardEvent('paste', { bubbles: true, cancelable: true, clipboardData: data }))
+    }`)
+    while (await value('Prompt') !== 'a bridge') await page.waitForTimeout(20)
+    t.strictSame([await value('Negative prompt'), await value('Steps'), await value('Sampler')], ['fog', '7', 'Euler'])
+
+    const blank = await sharp({ create: { width: 8, height: 8, channels: 3, background: '#000' } }).png().toBuffer()
+    await page.locator('.take input').setInputFiles({ name: 'blank.png', mimeType: 'image/png', buffer: blank })
+    await page.getByRole('alert').getByText('holds no parameters').waitFor()
+    t.strictSame(mishaps, [])
+  })
+})

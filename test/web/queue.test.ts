@@ -1,0 +1,105 @@
+import t from 'tap'
+import { quick, startService } from '../helper.ts'
+import { openBrowser, skip } from './browser.ts'
+
+t.test('the queue', { skip }, async t => {
+  const visit = await openBrowser(t)
+
+  t.test('waiting jobs are found, moved to the front, cancelled, put back and deleted', async t => {
+    const service = await startService(t, { worker: 'none' })
+    const ids = []
+    for (const prompt of ['a red boat', 'a green boat', 'a blue house']) ids.push(await service.submit({ ...quick, prompt }))
+    const { page, mishaps } = await visit(service.url)
+    const rows = page.locator('.job')
+    await rows.nth(2).waitFor()
+    t.match(await rows.nth(0).textContent(), /a red boat.*no\. 1 in line/s)
+
+    await page.getByRole('button', { name: 'Run now: a blue house' }).click()
+    await page.locator('.job').first().filter({ hasText: 'a blue house' }).waitFor()
+
+    await page.getByRole('searchbox', { name: 'Search prompts' }).fill('boat')
+    await rows.nth(2).waitFor({ state: 'detached' })
+    await page.getByRole('button', { name: 'Cancel: a red boat' }).click()
+    await page.locator('.job', { hasText: 'a red boat' }).filter({ hasText: 'Cancelled' }).waitFor()
+    t.equal((await service.job(ids[0] ?? '')).status, 'cancelled')
+
+    await page.getByRole('button', { name: /^Waiting/ }).click()
+    await rows.nth(1).waitFor({ state: 'detached' })
+    t.match(page.url(), /status=pending/, 'a view can be kept as an address')
+    await page.getByRole('button', { name: /^Cancelled/ }).click()
+    await page.getByRole('button', { name: 'Retry: a red boat' }).click()
+    await page.getByText('No job fits these filters').waitFor()
+    t.equal((await service.job(ids[0] ?? '')).status, 'pending')
+
+    await page.goto(`${service.url}/#/job/${ids[1]}`)
+    await page.getByRole('button', { name: 'Cancel: a green boat' }).click()
+    await page.getByRole('button', { name: 'Delete: a green boat' }).click()
+    await page.getByRole('button', { name: 'Keep it' }).click()
+    t.match(await page.evaluate('document.activeElement.ariaLabel'), /^Delete/, 'the focus is back where it came from')
+    await page.keyboard.press('Enter')
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click()
+    await page.waitForURL(/#\/queue/)
+    t.equal((await service.request('GET', `/api/v2/jobs/${ids[1]}`)).status, 404)
+    t.strictSame(mishaps, [])
+  })
+
+  t.test('a line of any length is looked through, put in another order and acted on as a whole', async t => {
+    const service = await startService(t, { worker: 'none', settings: { QUEUE_LIMIT_PER_KEY: '10000' } })
+    const count = 260
+    for (let index = 0; index < count; index++) await service.submit({ ...quick, prompt: `picture ${index}` })
+    const { page, mishaps } = await visit(`${service.url}/#/queue`)
+    await page.getByRole('link', { name: `and ${count - 5} more waiting` }).click()
+    const rows = page.locator('.endless .job')
+    await rows.first().getByText('picture 0', { exact: true }).waitFor()
+    t.ok(await rows.count() < 60, 'only what is in sight exists')
+
+    await page.getByRole('button', { name: 'Move down: picture 0' }).click()
+    await page.locator('.endless .job[aria-posinset="1"]', { hasText: 'picture 1' }).waitFor()
+    await page.getByRole('button', { name: 'Move up: picture 3' }).click()
+    await page.locator('.endless .job[aria-posinset="3"]', { hasText: 'picture 3' }).waitFor()
+    await page.getByLabel('Priority: picture 2').selectOption('9')
+    await page.locator('.endless .job[aria-posinset="1"]', { hasText: 'picture 2' }).waitFor()
+
+    await page.evaluate('scrollTo(0, document.body.scrollHeight)')
+    await page.locator(`.endless .job[aria-posinset="${count}"]`, { hasText: `picture ${count - 1}` }).waitFor()
+    const row = (place: number) => page.locator(`.endless .job[aria-posinset="${place}"] input[type=checkbox]`)
+    await row(count).click()
+    await row(count - 4).click({ modifiers: ['Shift'] })
+    const chosen = page.getByRole('region', { name: 'Chosen jobs' })
+    await chosen.getByText('5 jobs').waitFor()
+    await chosen.getByRole('button', { name: 'Cancel' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Cancel 5 jobs' }).click()
+    await page.getByRole('status').getByText('5 jobs were cancelled').waitFor()
+    t.match((await service.request('GET', '/api/v2/jobs?status=cancelled')).body, { total: 5 })
+
+    await page.evaluate('scrollTo(0, 0)')
+    await row(1).click()
+    await chosen.getByRole('button', { name: `Choose all ${count - 5}` }).click()
+    await chosen.getByRole('button', { name: 'Delete' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: `Delete ${count - 5} jobs` }).click()
+    await page.getByText('No job fits these filters').waitFor()
+    t.match((await service.request('GET', '/api/v2/jobs')).body, { total: 5 })
+    t.strictSame(mishaps, [])
+  })
+
+  t.test('what runs is seen to move, and a line is held and let go', async t => {
+    const service = await startService(t, { simulator: { stepMilliseconds: 60 } })
+    const { page, mishaps } = await visit(service.url)
+    await page.getByText('Nothing has been asked for yet').waitFor()
+    const id = await service.submit({ ...quick, prompt: 'a slow river', steps: 100 })
+    await page.locator('.lane', { hasText: 'a slow river' }).waitFor()
+    const progress = page.getByRole('progressbar', { name: 'Progress at Main' })
+    const first = Number(await progress.getAttribute('value'))
+    while (Number(await progress.getAttribute('value')) <= first) await page.waitForTimeout(30)
+    await page.getByRole('button', { name: 'Pause Main' }).click()
+    await page.getByLabel('Reason').fill('lunch')
+    await page.keyboard.press('Enter')
+    await page.locator('.lane.held').waitFor()
+    await page.getByRole('button', { name: 'Cancel: a slow river' }).first().click()
+    await page.locator('.lane', { hasText: 'lunch' }).waitFor()
+    await page.getByRole('button', { name: 'Resume Main' }).click()
+    await page.locator('.lane', { hasText: 'ready for the next job' }).waitFor()
+    t.equal((await service.until(id, 'cancelled')).status, 'cancelled')
+    t.strictSame(mishaps, [])
+  })
+})

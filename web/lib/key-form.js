@@ -1,0 +1,101 @@
+/** From the form of an access key to the API, and back. */
+
+/** What a key may do, in groups that people think in. */
+export const rights = [
+  { value: '', label: 'Submit jobs and see its own' },
+  { value: 'all', label: 'See and cancel the jobs of everybody too' },
+  { value: '*', label: 'Everything, servers and keys included' },
+  { value: 'chosen', label: 'What is chosen below' }
+]
+const ordinary = ['jobs:write', 'jobs:read', 'images:read', 'models:read', 'servers:read']
+const scopesOf = { '': ordinary, all: [...ordinary, 'jobs:read:all', 'jobs:cancel:all'], '*': ['*'] }
+
+export const scopeWords = {
+  'jobs:write': 'Submit and change jobs',
+  'jobs:read': 'See its jobs',
+  'jobs:read:all': 'See the jobs of everybody',
+  'jobs:cancel:all': 'Cancel the jobs of everybody',
+  'images:read': 'Get images',
+  'models:read': 'See models',
+  'models:write': 'Change, scan and download models',
+  'servers:read': 'See servers',
+  'servers:admin': 'Add, change and pause servers',
+  'queue:admin': 'Webhooks and settings of everybody',
+  'keys:admin': 'Make and revoke keys',
+  'webhooks:private': 'Send webhooks into private networks'
+}
+
+export const eventWords = {
+  'job.started': 'A generation began',
+  'job.progress': 'It got on',
+  'job.completed': 'It is done',
+  'job.failed': 'It failed',
+  'job.cancelled': 'It was cancelled'
+}
+
+const endEvents = ['job.completed', 'job.failed', 'job.cancelled']
+
+export const emptyKey = {
+  name: '',
+  description: '',
+  rights: '',
+  scopes: ordinary,
+  rate_limit_per_minute: '',
+  is_active: true,
+  answer: 'wait',
+  on_hang_up: 'continue',
+  server: '',
+  webhook_url: '',
+  webhook_events: endEvents
+}
+
+/** The key as the form shows it. */
+export function formOfKey (key) {
+  const { answer, on_hang_up: onHangUp, server } = key.drop_in
+  return {
+    name: key.name,
+    description: key.description,
+    rights: rightsOf(key.scopes),
+    scopes: key.scopes.includes('*') ? Object.keys(scopeWords) : key.scopes,
+    rate_limit_per_minute: key.rate_limit_per_minute === null ? '' : String(key.rate_limit_per_minute),
+    is_active: key.is_active,
+    answer,
+    on_hang_up: onHangUp,
+    server: server ?? '',
+    webhook_url: key.webhook_url ?? '',
+    webhook_events: key.webhook_events ?? endEvents
+  }
+}
+
+function rightsOf (scopes) {
+  const same = wanted => wanted.length === scopes.length && wanted.every(scope => scopes.includes(scope))
+  return Object.keys(scopesOf).find(name => same(scopesOf[name])) ?? 'chosen'
+}
+
+/**
+ * @param {typeof emptyKey} form
+ * @param {object | null} before the key as it was, or null for a new one; of its endpoint only a change is sent, since
+ *   its address is shown without its query
+ */
+export function requestOfKey (form, before) {
+  const { answer, on_hang_up: onHangUp, server, rate_limit_per_minute: rate } = form
+  const request = {
+    name: form.name,
+    description: form.description,
+    scopes: form.rights === 'chosen' ? form.scopes : scopesOf[form.rights],
+    ...rate === '' && before === null ? {} : { rate_limit_per_minute: rate === '' ? null : Number(rate) },
+    drop_in: { answer, on_hang_up: onHangUp, server: server === '' ? null : server }
+  }
+  if (before !== null) request.is_active = form.is_active
+  const wasUrl = before?.webhook_url ?? ''
+  const wasEvents = before?.webhook_events ?? endEvents
+  if (form.webhook_url === wasUrl && form.webhook_events.join() === wasEvents.join()) return request
+  if (form.webhook_url === '') return { ...request, webhook_url: null }
+  return { ...request, webhook_url: form.webhook_url, webhook_events: form.webhook_events }
+}
+
+/** What a key may do, in words. */
+export function rightsText (scopes) {
+  const name = rightsOf(scopes)
+  return name === 'chosen' ? scopes.join(', ') : rights.find(({ value }) => value === name).label
+}

@@ -1,0 +1,66 @@
+/** Trying several values of some parameters: one job for each combination. */
+
+export const sweepable = {
+  steps: 'Steps',
+  cfg_scale: 'CFG scale',
+  sampler_name: 'Sampler',
+  scheduler: 'Scheduler',
+  checkpoint_name: 'Checkpoint',
+  seed: 'Seed',
+  denoising_strength: 'Denoising',
+  clip_skip: 'Clip skip',
+  width: 'Width',
+  height: 'Height',
+  prompt: 'Word in the prompt'
+}
+
+/** Most jobs that one press of the button submits. */
+export const mostJobs = 100
+
+/** Highest seed that A1111 draws itself. */
+const highestSeed = 4_294_967_293
+
+/** @param {string} text values with commas between; `20-30:5` is 20, 25, 30 @returns {string[]} */
+export function valuesOf (text) {
+  return text.split(',').map(part => part.trim()).filter(part => part !== '').flatMap(part => {
+    const [, from, to, by = '1'] = /^(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)(?::(\d+(?:\.\d+)?))?$/.exec(part) ?? []
+    if (from === undefined || Number(by) === 0 || Number(to) < Number(from)) return [part]
+    const count = Math.min(mostJobs, Math.floor((Number(to) - Number(from)) / Number(by) + 1e-9)) + 1
+    const valueAt = index => Math.round((Number(from) + index * Number(by)) * 1e6) / 1e6
+    return Array.from({ length: count }, (_, index) => String(valueAt(index)))
+  })
+}
+
+/**
+ * @param {Array<{ name: string, text: string }>} sweeps
+ * @returns {Array<Record<string, string>>} one for each job; a single empty one where there is nothing to vary
+ */
+export function combinationsOf (sweeps) {
+  return sweeps
+    .map(({ name, text }) => ({ name, values: valuesOf(text) }))
+    .filter(({ values }) => values.length > 0)
+    .reduce((before, { name, values }) => before.flatMap(one => values.map(value => ({ ...one, [name]: value }))), [{}])
+}
+
+/**
+ * The form for one combination. Words of the prompt: the first value stands in the prompt, each takes its place.
+ * @param {Record<string, any>} form
+ * @param {Record<string, string>} combination
+ * @param {Array<{ name: string, text: string }>} sweeps
+ */
+export function applied (form, { prompt: word, ...values }, sweeps) {
+  const changed = { ...form, ...values }
+  if (word === undefined) return changed
+  const first = valuesOf(sweeps.find(({ name }) => name === 'prompt')?.text ?? '')[0] ?? ''
+  return { ...changed, prompt: form.prompt.replaceAll(first, word) }
+}
+
+/** One seed for all jobs of a sweep, so that they differ in nothing else. */
+export function sharedSeed (form) {
+  return form.seed === '' || Number(form.seed) < 0 ? String(Math.floor(Math.random() * highestSeed)) : form.seed
+}
+
+/** What makes a job of a sweep different, in words. */
+export function labelOf (combination) {
+  return Object.entries(combination).map(([name, value]) => name === 'prompt' ? value : `${sweepable[name]} ${value}`).join(', ')
+}

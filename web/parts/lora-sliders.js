@@ -1,0 +1,34 @@
+import { html, useState } from '../lib/html.js'
+import { lorasIn, withLora, withoutLora, withWeight } from '../lib/prompt-loras.js'
+import { Icon } from './icon.js'
+import { ModelPicker } from './model-picker.js'
+
+/** The LoRAs of a prompt with their weights, as sliders; the prompt stays what counts. */
+export function LoraSliders ({ prompt, server, onPrompt }) {
+  const [picking, setPicking] = useState(false)
+  const loras = lorasIn(prompt)
+
+  function pick (model, title) {
+    onPrompt(withLora(prompt, title, model.recommended_weight ?? 1, model.trigger_words.slice(0, 1)))
+    setPicking(false)
+  }
+
+  return html`
+    <div class="loras">
+      ${loras.length > 0 && html`
+        <ul aria-label="LoRAs">
+          ${loras.map(({ name, weight, index }) => html`
+            <li key=${index} class="lora">
+              <span class="one-line" title=${name}>${name}</span>
+              <input type="range" min="-1" max="2" step="0.05" value=${weight} aria-label="Weight of ${name}"
+                onInput=${event => onPrompt(withWeight(prompt, index, event.currentTarget.value))} />
+              <output class="numbers">${weight}</output>
+              <button type="button" class="button quiet icon-only" aria-label="Remove ${name}" title="Remove"
+                onClick=${() => onPrompt(withoutLora(prompt, index))}><${Icon} name="close" /></button>
+            </li>`)}
+        </ul>`}
+      <button type="button" class="button" onClick=${() => setPicking(true)}><${Icon} name="create" />Add a LoRA</button>
+    </div>
+    ${picking && html`
+      <${ModelPicker} type="lora" title="Add a LoRA" server=${server} onPick=${pick} onClose=${() => setPicking(false)} />`}`
+}

@@ -1,0 +1,37 @@
+import { html } from '../lib/html.js'
+import { mostJobs, sweepable } from '../lib/sweep.js'
+import { plural } from '../lib/format.js'
+import { SelectField, TextField } from './field.js'
+import { Icon } from './icon.js'
+
+const options = Object.entries(sweepable).map(([value, label]) => ({ value, label }))
+
+/** Values of some parameters that are tried, each with each. */
+export function SweepFields ({ sweeps, onSweeps, count }) {
+  const change = (index, part) => onSweeps(sweeps.map((sweep, at) => at === index ? { ...sweep, ...part } : sweep))
+  const unused = options.find(({ value }) => !sweeps.some(({ name }) => name === value))
+  return html`
+    <section class="form-section" aria-labelledby="sweep">
+      <div class="section-head">
+        <h2 id="sweep">Try several values</h2>
+        ${unused && html`
+          <button type="button" class="button quiet" onClick=${() => onSweeps([...sweeps, { name: unused.value, text: '' }])}>
+            <${Icon} name="create" />${sweeps.length === 0 ? 'Vary something' : 'Vary more'}
+          </button>`}
+      </div>
+      ${sweeps.map(({ name, text }, index) => html`
+        <div key=${index} class="sweep-row">
+          <${SelectField} label="Vary" value=${name} onValue=${value => change(index, { name: value })} options=${options} />
+          <${TextField} label="Values" value=${text} onValue=${value => change(index, { text: value })}
+            placeholder=${name === 'prompt' ? 'red, green, blue' : '20, 30 or 20-40:10'} autocomplete="off" />
+          <button type="button" class="button quiet icon-only" aria-label="Do not vary ${sweepable[name]}" title="Do not vary"
+            onClick=${() => onSweeps(sweeps.filter((_, at) => at !== index))}><${Icon} name="close" /></button>
+        </div>`)}
+      ${sweeps.some(({ name }) => name === 'prompt') && html`
+        <p class="hint">The first value must stand in the prompt; each of the others takes its place.</p>`}
+      ${sweeps.length > 0 && html`
+        <p class=${count > mostJobs ? 'problem' : 'hint'} role="status">
+          ${count > mostJobs ? `${count} jobs are too many at once; ${mostJobs} are possible.` : `Makes ${plural(count, 'job')}, all with the same seed.`}
+        </p>`}
+    </section>`
+}
