@@ -178,8 +178,8 @@ t.test('what a server lacks is refused with the nearest names, or left out with 
     [{ styles: ['Cinema'] }, 'style_not_found', 'styles.0', ['Cinematic'], { styles: [] }],
     [{ script_name: 'xyz plot', script_args: [1] }, 'script_not_found', 'script_name', ['x/y/z plot'], { script_name: undefined, script_args: undefined }],
     [{ alwayson_scripts: { ControlNets: { args: [] } } }, 'script_not_found', 'alwayson_scripts.ControlNets', ['controlnet'], { alwayson_scripts: undefined }],
-    [unit({ model: 'control_canny' }), 'model_not_found', 'alwayson_scripts.controlnet.args.0.model', ['control_v11p_sd15_canny [d14c016b]'], unit({ model: 'None' })],
-    [unit({ module: 'cany' }), 'model_not_found', 'alwayson_scripts.controlnet.args.0.module', ['canny'], unit({ module: 'none' })]
+    [unit({ model: 'control_canny' }), 'model_not_found', 'alwayson_scripts.controlnet.args.0.model', ['control_v11p_sd15_canny [d14c016b]'], unit({ model: 'None', enabled: true, module: 'none' })],
+    [unit({ module: 'cany' }), 'model_not_found', 'alwayson_scripts.controlnet.args.0.module', ['canny'], unit({ module: 'none', enabled: true })]
   ]
   for (const [given, code, field, [first], left] of table) {
     const body = { prompt: 'cat', ...given }
