@@ -1,3 +1,6 @@
+import {
+  ControlNetModels, ControlNetModules, ControlNetTypes, PreprocessAnswer, PreprocessRequest
+} from './studio-controlnet.ts'
 import { StudioImg2imgRequest, StudioTxt2imgRequest } from './studio-generation.ts'
 import { StudioAccepted, StudioDone, StudioError, StudioHistory, StudioJob, StudioResult } from './studio-job.ts'
 import { ControlNetConfig, SessionAnswer, SessionChange, SessionLora, StudioMessage, UserSession } from './studio-session.ts'
@@ -6,5 +9,6 @@ import { ControlNetConfig, SessionAnswer, SessionChange, SessionLora, StudioMess
 export const studioSchemas = [
   StudioTxt2imgRequest, StudioImg2imgRequest,
   StudioAccepted, StudioJob, StudioResult, StudioHistory, StudioDone, StudioError,
+  ControlNetModels, ControlNetModules, ControlNetTypes, PreprocessRequest, PreprocessAnswer,
   UserSession, SessionLora, SessionChange, SessionAnswer, ControlNetConfig, StudioMessage
 ]

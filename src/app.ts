@@ -176,7 +176,8 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
 
   const notices = await createJobNotices({ subscriber: house.subscriber, keys, store })
   app.addHook('onClose', async () => { notices.close() })
-  await app.register(dropInRoutes, { dropIn: await createDropIn(house, submitter, notices, pause) })
-  await app.register(studioRoutes, { studio: createStudio(house, submitter) })
+  const dropIn = await createDropIn(house, submitter, notices, pause)
+  await app.register(dropInRoutes, { dropIn })
+  await app.register(studioRoutes, { studio: createStudio(house, submitter, dropIn) })
   return app
 }

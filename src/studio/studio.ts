@@ -2,6 +2,8 @@ import type { House } from '../house.ts'
 import { removeJob } from '../jobs/remove.ts'
 import type { Submitter } from '../jobs/submit.ts'
 import { imageLimits } from '../media/images.ts'
+import type { DropIn } from '../sdapi/drop-in.ts'
+import { createControlNetDesk, type ControlNetDesk } from './controlnet-desk.ts'
 import { createGenerations, type Generations } from './generate.ts'
 import { createHistory, type History } from './history.ts'
 import { createKeptImages, type KeptImages } from './kept-images.ts'
@@ -18,11 +20,14 @@ export interface Studio {
   readonly pictures: Pictures
   readonly keptImages: KeptImages
   readonly generations: Generations
+  readonly controlNet: ControlNetDesk
   readonly removeJob: (jobId: string) => Promise<void>
 }
 
-export function createStudio (house: House, submitter: Submitter): Studio {
-  const { redis, keys, store, media, inputs, uploadTexts: texts, config } = house
+export function createStudio (
+  house: House, submitter: Submitter, { faces, passThrough }: Pick<DropIn, 'faces' | 'passThrough'>
+): Studio {
+  const { redis, keys, store, media, inputs, uploadTexts: texts, config, registry, states } = house
   const keptImages = createKeptImages(inputs, texts)
   const sessions = createStudioSessions({ redis, keys, images: keptImages })
   const history = createHistory(redis, keys, store)
@@ -36,6 +41,7 @@ export function createStudio (house: House, submitter: Submitter): Studio {
     pictures,
     keptImages,
     generations: createGenerations({ house, submitter, sessions, history, rules, pictures }),
+    controlNet: createControlNetDesk({ registry, states, faces, passThrough }),
     removeJob: async jobId => { await removeJob(jobId, { store, media, inputs }) }
   }
 }
