@@ -40,6 +40,7 @@ export interface ServingDependencies {
   readonly processes: () => boolean
   readonly otherServer: GenerationRunnerDependencies['otherServer']
   readonly limits: GenerationRunnerDependencies['limits']
+  readonly metrics: GenerationRunnerDependencies['metrics']
   readonly intervals?: MonitorIntervals
 }
 
@@ -68,7 +69,7 @@ export interface Serving {
 export async function startServing (dependencies: ServingDependencies, current: () => boolean): Promise<Serving> {
   const {
     server, connection, keys, queues, store, media,
-    states, log, processId, fence, connect, processes, otherServer, limits
+    states, log, processId, fence, connect, processes, otherServer, limits, metrics
   } = dependencies
   const serverId = server().id
   const held = new Set<string>()
@@ -107,6 +108,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
     log,
     limits,
     gate,
+    metrics,
     processId,
     fence,
     otherServer,

@@ -7,7 +7,7 @@ export const scopes = [
   '*',
   'jobs:write', 'jobs:read', 'images:read', 'models:read', 'servers:read',
   'webhooks:private',
-  'jobs:read:all', 'jobs:cancel:all', 'models:write', 'queue:admin', 'servers:admin', 'keys:admin'
+  'jobs:read:all', 'jobs:cancel:all', 'models:write', 'queue:admin', 'servers:admin', 'keys:admin', 'metrics:read'
 ] as const
 
 export const Scope = StringEnum(scopes, {

@@ -7,6 +7,8 @@ import dashboardPlugin from '../plugins/core/dashboard.ts'
 import errorsPlugin, { answerFrameworkError } from '../plugins/core/errors.ts'
 import healthPlugin from '../plugins/core/health.ts'
 import hostCheckPlugin from '../plugins/core/host-check.ts'
+import { allQueues } from '../queues/all-queues.ts'
+import metricsPlugin from '../plugins/core/metrics.ts'
 import openapiPlugin from '../plugins/core/openapi.ts'
 import outputsPlugin from '../plugins/core/outputs.ts'
 import rateLimitPlugin from '../plugins/core/rate-limit.ts'
@@ -50,6 +52,8 @@ import { createJobNotices } from './jobs/notices.ts'
 import { createManyJobs } from './jobs/many.ts'
 import { removeJob } from './jobs/remove.ts'
 import { createSubmitter } from './jobs/submit.ts'
+import { createFleetMetrics } from './metrics/fleet.ts'
+import { processMetrics } from './metrics/process.ts'
 import type { Pause } from './sdapi/answer.ts'
 import { createDropIn } from './sdapi/drop-in.ts'
 import { createServerDesk } from './servers/desk.ts'
@@ -129,8 +133,10 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
   await app.register(healthPlugin, { house })
   await app.register(uiSessionPlugin, { sessions, failedLogins })
   await app.register(uiPlugin)
+  const fleet = createFleetMetrics({ redis, keys, registry, states, queues: () => allQueues(house) })
+  await app.register(metricsPlugin, { metrics: house.metrics, others: [processMetrics, fleet.text] })
   await app.register(dashboardPlugin, {
-    queues, webhooks: webhooks.queue.queue, registry, readOnly: config.DASHBOARD_READ_ONLY
+    queues: () => allQueues(house), registry, readOnly: config.DASHBOARD_READ_ONLY
   })
   await app.register(outputsPlugin, {
     store: media,

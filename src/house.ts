@@ -16,6 +16,7 @@ import { createJobStore, type JobStore } from './jobs/store.ts'
 import type { Log } from './log.ts'
 import { imageLimits } from './media/images.ts'
 import { createMediaStore, type MediaStore } from './media/store.ts'
+import { createMetrics, type Metrics } from './metrics/metrics.ts'
 import { createUploadTexts, type UploadTexts } from './media/upload-text.ts'
 import { createModelHouse, type ModelHouse } from './model-house.ts'
 import { connectRedis } from './redis/connections.ts'
@@ -57,6 +58,8 @@ export interface House {
   readonly guard: EgressGuard
   readonly imageUrls: ImageUrls
   readonly webhooks: WebhookHouse
+  /** What this process sees and does. */
+  readonly metrics: Metrics
   /** Names this process among all that share the Redis. */
   readonly processId: string
   readonly connect: (server: Server) => A1111Client
@@ -88,7 +91,8 @@ export async function openHouse (
     const runtime = createRuntimeSettings({ redis, keys, initial: initialValues(config) })
     await runtime.refresh()
     const guard = openEgress(config, redisUrl, registry)
-    const webhooks = createWebhookHouse(redis, { config, keys, log, vault, masterKey, guard, media })
+    const metrics = createMetrics()
+    const webhooks = createWebhookHouse(redis, { config, keys, log, vault, masterKey, guard, media, metrics })
     const states = createServerStateStore(redis, keys)
     const models = createModelHouse({ config, log, redis, keys, registry, states, guard })
     const uploadTexts = createUploadTexts(deriveKey(masterKey.current, 'upload-texts'))
@@ -121,6 +125,7 @@ export async function openHouse (
       guard,
       imageUrls: createImageUrls(masterKey),
       webhooks,
+      metrics,
       processId: randomUUID(),
       connect: server => createA1111Client(server.address),
       async close () {

@@ -9,6 +9,7 @@ import { createEgressGuard, hostOf, portOf, type EgressGuard } from './egress/gu
 import type { OwnPlace } from './egress/own-addresses.ts'
 import type { Log } from './log.ts'
 import type { MediaStore } from './media/store.ts'
+import type { Metrics } from './metrics/metrics.ts'
 import { parseRedisAddress } from './redis/address.ts'
 import type { Keys } from './redis/keys.ts'
 import type { ServerRegistry } from './servers/registry.ts'
@@ -45,6 +46,7 @@ export interface WebhookGround {
   readonly masterKey: MasterKey
   readonly guard: EgressGuard
   readonly media: MediaStore
+  readonly metrics: Metrics
 }
 
 /** Time beyond the longest attempt after which its slot counts as left behind, in milliseconds. */
@@ -54,7 +56,7 @@ const lastAnswers = 1000
 const hour = 3_600_000
 
 export function createWebhookHouse (redis: Redis, ground: WebhookGround): WebhookHouse {
-  const { config, keys, log, vault, masterKey, guard, media } = ground
+  const { config, keys, log, vault, masterKey, guard, media, metrics } = ground
   const timeout = config.WEBHOOK_TIMEOUT_SECONDS * 1000
   const keySide = createKeySide({ redis, keys, vault, masterKey })
   const deliveries = createDeliveries(redis, keys)
@@ -73,6 +75,7 @@ export function createWebhookHouse (redis: Redis, ground: WebhookGround): Webhoo
     readFile: async name => await readOutput(media, name),
     isOutdated: async delivery => await isOutdated(redis, keys, delivery),
     userAgent: `StableQueue/${version}`,
+    metrics,
     log
   })
   return {

@@ -25,7 +25,7 @@ const mebibyte = 1024 * 1024
  * hence a connection of its own.
  */
 export async function startWorker (house: House, intervals?: MonitorIntervals): Promise<Worker> {
-  const { config, log, keys, subscriber, registry, runtime, media, connect, processId } = house
+  const { config, log, keys, subscriber, registry, runtime, media, connect, processId, metrics } = house
   const connection = await connectRedis(house.redisUrl, 'worker', log)
   const queues = createGenerationQueues({ connection, keys, log })
   const store = createJobStore({ redis: connection, keys, queue: queues })
@@ -41,6 +41,7 @@ export async function startWorker (house: House, intervals?: MonitorIntervals): 
     log,
     connect,
     processId,
+    metrics,
     store,
     states,
     leases: createLeaseStore(connection, keys, describeHolder(processId)),

@@ -2,15 +2,13 @@ import { createBullBoard } from '@bull-board/api'
 import { BullMQAdapter } from '@bull-board/api/bullMQAdapter'
 import { FastifyAdapter } from '@bull-board/fastify'
 import type { FastifyPluginAsync } from 'fastify'
-import type { Queue } from 'bullmq'
-import type { GenerationQueues } from '../../queues/generation-queues.ts'
-import type { WebhookData } from '../../queues/webhook-queue.ts'
+import type { NamedQueue } from '../../queues/all-queues.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
 
 export interface DashboardOptions {
-  readonly queues: GenerationQueues
-  readonly webhooks: Queue<WebhookData>
-  readonly registry: ServerRegistry
+  /** Every queue that there is at the moment of asking. */
+  readonly queues: () => readonly NamedQueue[]
+  readonly registry: Pick<ServerRegistry, 'onChange'>
   /** Whether queues can be looked at only. */
   readonly readOnly: boolean
 }
@@ -18,7 +16,7 @@ export interface DashboardOptions {
 const basePath = '/dashboard'
 
 /** Every queue as BullMQ sees it, for administrators; queues of servers added later appear by themselves. */
-const dashboard: FastifyPluginAsync<DashboardOptions> = async (app, { queues, webhooks, registry, readOnly }) => {
+const dashboard: FastifyPluginAsync<DashboardOptions> = async (app, { queues, registry, readOnly }) => {
   const serverAdapter = new FastifyAdapter()
   serverAdapter.setBasePath(basePath)
   const board = createBullBoard({
@@ -28,15 +26,9 @@ const dashboard: FastifyPluginAsync<DashboardOptions> = async (app, { queues, we
   })
 
   function follow (): void {
-    const lines = registry.list().map(server => new BullMQAdapter(queues.queue(server.id), {
-      readOnlyMode: readOnly,
-      allowRetries: false,
-      displayName: server.alias,
-      description: server.address.baseUrl
-    }))
-    board.replaceQueues([...lines, new BullMQAdapter(webhooks, {
-      readOnlyMode: readOnly, allowRetries: false, displayName: 'Webhooks', description: 'Events on their way'
-    })])
+    board.replaceQueues(queues().map(({ name, about, queue }) => new BullMQAdapter(queue, {
+      readOnlyMode: readOnly, allowRetries: false, displayName: name, description: about
+    })))
   }
 
   follow()

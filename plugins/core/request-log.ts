@@ -5,7 +5,7 @@ import fp from 'fastify-plugin'
 export const newRequestId = (): string => randomUUID()
 
 /** Questions that balancers and pages ask all the time; they are logged only when something is wrong. */
-const quiet = new Set(['/health', '/ready', '/status'])
+const quiet = new Set(['/health', '/ready', '/status', '/metrics'])
 
 /** One line for each request once it is answered, with who asked. */
 export default fp(async app => {

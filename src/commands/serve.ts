@@ -16,6 +16,7 @@ import { findLocalServer, registerAs, registerFromSettings } from '../servers/di
 import { createServerDesk } from '../servers/desk.ts'
 import { startSimulator } from '../simulator/simulator.ts'
 import { startWorker } from '../worker.ts'
+import { createWorkerStatus } from '../worker-status.ts'
 import { banner } from './banner.ts'
 
 /** Which parts of the service this process is. */
@@ -94,8 +95,15 @@ async function start (
       log.error({ error: messageOf(error) }, 'a schema cannot be compiled; requests to its route will fail')
     })
   } else {
+    if (config.WORKER_PORT > 0) await tellStatus(house, log, closers)
     log.info({ servers: house.registry.list().map(({ alias }) => alias) }, 'worker is up')
   }
+}
+
+async function tellStatus (house: House, logger: Logger, closers: Closers): Promise<void> {
+  const status = createWorkerStatus(house, logger)
+  closers.push({ what: 'requests', close: async () => { await status.close() } })
+  await status.listen({ host: house.config.HOST, port: house.config.WORKER_PORT })
 }
 
 async function provideRedis (

@@ -20,6 +20,7 @@ const secret = (description: string) => Type.String({ description, default: '', 
 export const Settings = Type.Object({
   HOST: text('Address to listen on. Anything but loopback asks for the admin token.', '127.0.0.1'),
   PORT: whole('Port to listen on; 0 takes a free one.', 3000, 0, 65535),
+  WORKER_PORT: whole('Port on which a process of `stablequeue worker` tells /health and /metrics to whoever reaches it; 0 for none.', 0, 0, 65535),
   PUBLIC_URL: Type.String({ description: 'Address under which callers reach this service, for absolute links; empty: taken from the request.', default: '', pattern: '^$|^https?://[^/?#]+(/[^?#]*)?$', examples: ['https://queue.example.org'] }),
   DATA_DIR: text('Folder for images, keys and the private Redis.', './data'),
   REDIS_URL: Type.String({ description: 'Address of your Redis: redis://, rediss://, unix:///path or redis+sentinel://host,host/group. Empty: a private one is started and stopped with the service.', default: '', pattern: '^$|^(rediss?|unix|redis\\+sentinel)://.+', examples: ['redis://:password@host:6379', 'redis+sentinel://host,host/group'], secret: true }),

@@ -4,6 +4,7 @@ import { GenerationFailure, type GenerationAnswer } from '../a1111/types.ts'
 import { messageOf, ServiceError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { MediaStore } from '../media/store.ts'
+import type { Metrics } from '../metrics/metrics.ts'
 import type { ServerMonitor } from '../servers/monitor.ts'
 import type { Server } from '../servers/server.ts'
 import { createImageCollector, type ImageCollector } from './collect-images.ts'
@@ -42,6 +43,7 @@ export interface GenerationRunnerDependencies {
   readonly media: MediaStore
   readonly gate: Gate
   readonly log: Log
+  readonly metrics: Metrics
   /** Names this process. */
   readonly processId: string
   /** Of its lease of the server. */
@@ -70,12 +72,14 @@ class ShuttingDown extends Error {}
 export function createGenerationRunner (dependencies: GenerationRunnerDependencies): GenerationRunner {
   const {
     server, client, monitor, mayBegin, store, media, gate,
-    processId, fence, prepare, otherServer, limits, log
+    processId, fence, prepare, otherServer, limits, log, metrics
   } = dependencies
   const leaving = new AbortController()
   const running = new Map<string, OpenGeneration>()
   const settled = new Set<Promise<unknown>>()
   let runs = 0
+  /** When the server was done with the last generation, by the monotonic clock; null where it failed. */
+  let doneAt: number | null = null
 
   async function run ({ jobId, run }: { jobId: string, run: number }): Promise<RunOutcome> {
     const job = await store.find(jobId)
@@ -83,6 +87,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     if (!mayBegin()) return 'hold'
     const claim: RunClaim = { id: jobId, run, serverId: server().id, owner: `${processId}:${fence}:${++runs}` }
     const prepared = await prepare(job).catch((error: unknown) => asFailure(error, 'The job could not be prepared.'))
+    const atGateSince = performance.now()
     let openGate: () => void
     try {
       openGate = await gate.enter(leaving.signal)
@@ -96,7 +101,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       if (!mayBegin() || leaving.signal.aborted) return 'hold'
       const answer = await store.start(claim, fence)
       if (answer === 'unattended') return 'hold'
-      if (answer === 'started') await generate(claim, job, generation, prepared, openGate)
+      if (answer === 'started') await generate(claim, job, generation, prepared, { openGate, atGateSince })
     } finally {
       if (running.get(jobId) === generation) running.delete(jobId)
       await generation.close()
@@ -107,7 +112,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
 
   async function generate (
     claim: RunClaim, job: Job, generation: OpenGeneration, prepared: PreparedGeneration | GenerationFailure,
-    openGate: () => void
+    { openGate, atGateSince }: { openGate: () => void, atGateSince: number }
   ): Promise<void> {
     const startedAt = Date.now()
     const collector = createImageCollector(media, job, startedAt)
@@ -125,6 +130,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     // Once nothing of this job is at the server, the next is sent and a cancel must not interrupt that.
     const leave = once(async () => {
       const stopReason = generation.stopReason()
+      doneAt = performance.now()
       running.delete(job.id)
       progress.stop()
       await generation.close()
@@ -138,7 +144,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
         deadlineMs: (server().jobTimeoutSeconds ?? limits.jobTimeoutSeconds) * 1000,
         maxAnswerBytes: limits.maxAnswerBytes,
         createSink: collector.createSink,
-        onSent: () => { log.info({ job: job.id, server: server().alias, run: claim.run }, 'generation started') },
+        onSent: () => { tellStart(claim, job, atGateSince) },
         onAnswering: () => { leave().catch(() => {}) } // waited for below
       })
       const stopReason = await leave()
@@ -148,6 +154,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       await finish(claim, job, answer, { images, partial: stopReason === 'cancel' }, collector, startedAt)
     } catch (error) {
       progress.stop()
+      doneAt = null
       // Where it is unknown whether the record names the images already, they stay.
       if (!reported) await collector.discard()
       await recover(claim, job, generation, error, startedAt)
@@ -170,8 +177,27 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       log.warn({ job: job.id, server: server().alias }, 'another process took the job over; this answer is dropped')
       return
     }
-    log.info({ job: job.id, server: server().alias, status, images: result.images.length, ms: Date.now() - startedAt },
+    const differs = status === 'failed' ? differentResult : ''
+    tellEnd(job, { status, code: differs, images: result.images.length, took: Date.now() - startedAt })
+  }
+
+  function tellStart (claim: RunClaim, job: Job, atGateSince: number): void {
+    const alias = server().alias
+    log.info({ job: job.id, server: alias, run: claim.run }, 'generation started')
+    metrics.generationStarted({ server: alias, waited: job.starts === 0 ? Date.now() - job.createdAt : null })
+    const waitedForServer = doneAt !== null && atGateSince <= doneAt
+    if (waitedForServer) metrics.serverIdle({ server: alias, gap: performance.now() - (doneAt ?? 0) })
+  }
+
+  /** @param facts.took from its last start on, in milliseconds; null where it brought nothing */
+  function tellEnd (
+    job: Job, { status, code, images, took }: { status: string, code: string, images: number, took: number | null }
+  ): void {
+    const alias = server().alias
+    const about = code === '' ? {} : { code }
+    log.info({ job: job.id, server: alias, status, ...about, images, ...(took === null ? {} : { ms: took }) },
       `job ${status}`)
+    metrics.jobEnded({ server: alias, status, code, took })
   }
 
   /**
@@ -192,10 +218,14 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     const attempts = [...job.attempts, attempt]
     const stopReason = generation.stopReason()
     const seen = { job: job.id, server: server().alias, code: failure.code, error: failure.message }
-    if (stopReason === null) log.warn(seen, 'generation failed')
-    else log.info({ ...seen, stopReason }, 'generation stopped')
+    if (stopReason === null) {
+      log.warn(seen, 'generation failed')
+      metrics.generationFailed({ server: server().alias, failureClass: failure.failureClass, code: failure.code })
+    } else log.info({ ...seen, stopReason }, 'generation stopped')
     if (stopReason === 'cancel') {
-      await store.end(claim, 'cancelled', { attempts })
+      if (await store.end(claim, 'cancelled', { attempts }) !== null) {
+        tellEnd(job, { status: 'cancelled', code: '', images: 0, took: null })
+      }
     } else if (stopReason === 'shutdown') {
       await store.giveBack(claim, { attempts: [], usedAttempts: 0, crashes: 0, delayMs: 0 })
     } else {
@@ -211,9 +241,11 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     if (failure.failureClass === 'server-down' || failure.failureClass === 'unauthorized') await monitor.report(failure)
     if (decision.kind === 'fail' && decision.elsewhere && await goElsewhere(claim, job, attempts)) return
     if (decision.kind === 'fail') {
-      await store.end(claim, 'failed', {
-        error: { code: decision.code, message: decision.message, failureClass: failure.failureClass }, attempts
+      const { code, message } = decision
+      const status = await store.end(claim, 'failed', {
+        error: { code, message, failureClass: failure.failureClass }, attempts
       })
+      if (status !== null) tellEnd(job, { status, code, images: 0, took: null })
       return
     }
     const { usedAttempts, crashes, delayMs, remedy } = decision
@@ -278,10 +310,12 @@ function once<Outcome> (work: () => Promise<Outcome>): () => Promise<Outcome> {
   }
 }
 
+const differentResult = 'different_result'
+
 /** For a job that wants exactly what it asked for or nothing. */
 function differenceOf (warnings: readonly JobWarning[]): JobError {
   return {
-    code: 'different_result', message: warnings.map(({ message }) => message).join(' '), failureClass: 'bad-answer'
+    code: differentResult, message: warnings.map(({ message }) => message).join(' '), failureClass: 'bad-answer'
   }
 }
 

@@ -4,6 +4,7 @@ import type { EgressGuard } from '../egress/guard.ts'
 import { guardedPost } from '../egress/post.ts'
 import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
+import type { Metrics } from '../metrics/metrics.ts'
 import { meaningOf, shownBodyOf, shownHeadersOf, type Meaning, type TryOutcome } from './answers.ts'
 import type { Deliveries } from './deliveries.ts'
 import type { Delivery, DeliveryAttempt, DeliveryChange } from './delivery.ts'
@@ -41,6 +42,7 @@ export interface DelivererDependencies {
   /** Whether something newer is known of the job, so that this progress is of no interest any more. */
   readonly isOutdated: (delivery: Delivery) => Promise<boolean>
   readonly userAgent: string
+  readonly metrics: Pick<Metrics, 'deliveryTried'>
   readonly log: Log
   readonly now?: () => number
   readonly random?: () => number
@@ -59,7 +61,7 @@ const progressTimeout = 5000
 const done: NextStep = { kind: 'done' }
 
 export function createDeliverer (dependencies: DelivererDependencies): Deliverer {
-  const { deliveries, endpoints, keySide, vault, guard, schedule, timeout, userAgent, log } = dependencies
+  const { deliveries, endpoints, keySide, vault, guard, schedule, timeout, userAgent, metrics, log } = dependencies
   const { readFile, isOutdated, now = Date.now, random = Math.random } = dependencies
   const lifetime = eventLifetime(schedule)
   const leaving = new AbortController()
@@ -130,6 +132,7 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
       const { id, type, jobId, shownUrl } = delivery
       const { status, error, durationMs } = record
       const told = { event: id, type, job: jobId, url: shownUrl, status, error, ms: durationMs }
+      metrics.deliveryTried({ outcome: delay === null ? change.state : 'retried', took: durationMs })
       log.info({ ...told, attempt: record.attempt },
         delay === null ? `webhook ${change.state}` : 'webhook failed; it is tried again')
       return delay === null ? done : { kind: 'retry', delayMs: delay }

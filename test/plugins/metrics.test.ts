@@ -1,0 +1,104 @@
+import { readFile } from 'node:fs/promises'
+import t from 'tap'
+import { allQueues } from '../../queues/all-queues.ts'
+import { createFleetMetrics } from '../../src/metrics/fleet.ts'
+import { createWorkerStatus } from '../../src/worker-status.ts'
+import { onNotices, quick, silentLogger, startService } from '../helper.ts'
+import { startReceiver } from '../webhooks/receiver.ts'
+import { inRepository } from '../root.ts'
+
+const service = await startService(t, { settings: { EGRESS_PROFILE: 'lan' } })
+const scrape = async (headers: Record<string, string> = {}) => await service.request('GET', '/metrics', undefined, headers)
+
+/** The value of one series; its labels in the order in which they are told. */
+function valueOf (text: string, series: string): number | undefined {
+  const line = text.split('\n').find(candidate => candidate.startsWith(`${series} `))
+  return line === undefined ? undefined : Number(line.slice(series.length + 1))
+}
+
+t.test('what happened to jobs, servers, deliveries and requests is counted', async t => {
+  const receiver = await startReceiver(t)
+  const done = await service.submit(quick, { webhookUrl: receiver.url })
+  await service.until(done, 'completed')
+  await receiver.until(1)
+  service.simulator.setFaults([{ kind: 'truncated-json', times: 1 }])
+  const failing = await service.submit(quick)
+  await service.until(failing, 'completed', 'failed')
+
+  const text = String((await scrape()).body.text)
+  t.equal(valueOf(text, 'stablequeue_jobs{server="Main",status="completed"}'), 2)
+  t.equal(valueOf(text, 'stablequeue_jobs{server="Main",status="pending"}'), 0)
+  t.equal(valueOf(text, 'stablequeue_server_up{server="Main"}'), 1)
+  t.equal(valueOf(text, 'stablequeue_server_attended{server="Main"}'), 1)
+  t.equal(valueOf(text, 'stablequeue_server_paused{server="Main"}'), 0)
+  t.equal(valueOf(text, 'stablequeue_jobs_ended_total{server="Main",status="completed",code=""}'), 2)
+  t.equal(valueOf(text, 'stablequeue_generations_started_total{server="Main"}'), 3)
+  t.match(text, /stablequeue_generation_failures_total\{server="Main",class="passing",code="\w+"\} 1/)
+  t.equal(valueOf(text, 'stablequeue_job_wait_seconds_count{server="Main"}'), 2, 'a second attempt is not a second wait')
+  t.equal(valueOf(text, 'stablequeue_generation_duration_seconds_count{server="Main"}'), 2)
+  t.equal(valueOf(text, 'stablequeue_webhook_attempt_duration_seconds_count{outcome="delivered"}'), 1)
+  t.match(text, /stablequeue_http_request_duration_seconds_count\{method="GET",route="\/api\/v2\/jobs\/:jobId",status="200"\} \d/)
+  t.equal(valueOf(text, 'stablequeue_queue_entries{queue="Webhooks",state="failed"}'), 0)
+  t.equal(valueOf(text, 'stablequeue_redis_up'), 1)
+  t.ok(Number(valueOf(text, 'stablequeue_redis_memory_bytes')) > 100_000)
+  t.ok(Number(valueOf(text, 'process_resident_memory_bytes')) > 1_000_000)
+  t.notMatch(text, done, 'no job has a series of its own')
+})
+
+t.test('a server that is held or gone is told of as it is', async t => {
+  await service.request('POST', '/api/v1/servers', { alias: 'Gone', apiUrl: 'http://127.0.0.1:9' })
+  await service.request('POST', '/api/v1/servers/Gone/pause')
+  const before = String((await scrape()).body.text)
+  t.equal(valueOf(before, 'stablequeue_server_up{server="Gone"}'), 0)
+  t.equal(valueOf(before, 'stablequeue_server_paused{server="Gone"}'), 1)
+  await service.request('DELETE', '/api/v1/servers/Gone')
+  t.notMatch(String((await scrape()).body.text), /server="Gone"/)
+})
+
+t.test('only those may read it who may', async t => {
+  const named = async (name: string, scopes: Parameters<typeof service.house.accessKeys.create>[0]['scopes']) => {
+    const { accessKey, secret } = await service.house.accessKeys.create({ name, ...(scopes ? { scopes } : {}) })
+    return { authorization: `Bearer ${Buffer.from(`${accessKey.key}:${secret}`).toString('base64')}` }
+  }
+  t.equal((await scrape(await named('usual', undefined))).status, 403)
+  const answer = await scrape(await named('prometheus', ['metrics:read']))
+  t.equal(answer.status, 200)
+  t.match(answer.headers.get('content-type'), 'text/plain')
+})
+
+t.test('the dashboard for Grafana and the alert rules ask for what there is', async t => {
+  const text = String((await scrape()).body.text)
+  for (const file of ['grafana-dashboard.json', 'alerts.yml']) {
+    const rules = await readFile(inRepository('docs/operating', file), 'utf8')
+    const asked = rules.match(/\b(stablequeue|nodejs|process)_[a-z0-9_]+\b/g) ?? []
+    const names = [...new Set(asked.map(name => name.replace(/_(bucket|count|sum)$/, '')))]
+    t.ok(names.length > 5)
+    for (const name of names) t.ok(text.includes(`# TYPE ${name} `), `${file}: ${name}`)
+  }
+})
+
+t.test('without Redis it still answers, and says so', async t => {
+  const { keys, registry, states } = service.house
+  const redis = service.house.redis.duplicate({ lazyConnect: true, enableOfflineQueue: false })
+  const { text } = createFleetMetrics({ redis, keys, registry, states, queues: () => allQueues(service.house) })
+  t.equal(valueOf(await text(), 'stablequeue_redis_up'), 0)
+  redis.disconnect()
+})
+
+t.test('a process that only works tells of itself on a port of its own', async t => {
+  const status = createWorkerStatus(service.house, silentLogger)
+  t.teardown(async () => await status.close())
+  t.same((await status.inject('/health')).json(), { status: 'healthy' })
+  t.match((await status.inject('/metrics')).body, /stablequeue_generations_started_total\{server="Main"\} 3/)
+})
+
+t.test('the dashboard shows every queue, also of servers that come later', async t => {
+  await service.request('POST', '/api/v1/servers', { alias: 'Later', apiUrl: service.simulator.url })
+  const names = await onNotices(service.house, async () => {
+    const { body } = await service.request('GET', '/dashboard/api/queues?activeQueue=&page=1&jobsPerPage=10')
+    const queues = body.queues as Array<{ displayName?: string, name: string }>
+    const found = queues.map(({ displayName, name }) => displayName ?? name)
+    return found.includes('Later') ? found : undefined
+  })
+  t.same(names.toSorted(), ['Downloads', 'Later', 'Main', 'Maintenance', 'Webhooks'])
+})
