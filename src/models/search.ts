@@ -8,7 +8,7 @@ export interface ModelSearch {
 }
 
 /** What of a model is searched, in lower case. */
-interface Words {
+export interface Words {
   readonly name: string
   readonly filename: string
   readonly alias: string
@@ -73,7 +73,7 @@ function indexOf (models: readonly Model[]): Index {
 }
 
 /** The scores of the mobile clients' contract: where the text as a whole is contained counts. */
-function containedScore (words: Words, wanted: string): number {
+export function containedScore (words: Words, wanted: string): number {
   const has = (text: string) => text.includes(wanted)
   return (has(words.name) || has(words.alias) ? 10 : 0) + (has(words.filename) ? 8 : 0) +
     5 * words.tags.filter(has).length + 3 * words.triggers.filter(has).length + (has(words.description) ? 2 : 0)

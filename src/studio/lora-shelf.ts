@@ -1,0 +1,223 @@
+import type { LoraEdit, LoraQuery, LoraScan } from '../../schemas/studio-lora.ts'
+import type { A1111Client } from '../a1111/client.ts'
+import { fieldsOf, textOf, type JsonObject } from '../a1111/json-values.ts'
+import type { CivitaiClient, Freshness } from '../civitai/client.ts'
+import { factsOfVersion } from '../civitai/version-facts.ts'
+import { messageOf, ServiceError } from '../errors.ts'
+import type { ModelHouse } from '../model-house.ts'
+import { mergeFacts } from '../models/facts.ts'
+import type { Model, ModelFacts } from '../models/model.ts'
+import { containedScore } from '../models/search.ts'
+import type { ServerRegistry } from '../servers/registry.ts'
+import type { Server } from '../servers/server.ts'
+import type { ServerStateStore } from '../servers/state-store.ts'
+import { loraKey, toldLora, type LoraEdits, type LoraNotes, type ToldLora } from './lora-notes.ts'
+import { displayName, plainText, tagsOfName } from './lora-words.ts'
+
+/** A LoRA with all that is known of it: a person's edits before the catalogue before what servers told. */
+export interface Lora {
+  readonly model: Model
+  readonly name: string
+  readonly tags: readonly string[]
+  readonly triggerWords: readonly string[]
+  readonly strengthRange: readonly number[]
+  readonly description: string | null
+  /** Set by a person; null leaves it to the model's own pictures. */
+  readonly thumbnail: string | null
+  readonly civitaiId: number | null
+  readonly baseModel: string | null
+  readonly preferredWeight: number | null
+  readonly servers: readonly string[]
+  readonly edited: readonly string[]
+  /** How well it fits a search. */
+  readonly score?: number
+}
+
+export interface LoraShelf {
+  find (query: LoraQuery): Promise<{ readonly loras: readonly Lora[], readonly total: number }>
+  /** @throws ServiceError `model_not_known` with the nearest names */
+  require (filename: string): Promise<Lora>
+  edit (filename: string, edit: LoraEdit): Promise<Lora>
+  /** Asks Civitai. @throws ServiceError `civitai_unreachable`, `civitai_not_found` */
+  enrich (filename: string, freshness: Freshness): Promise<Lora>
+  /** Has every server read its folder anew, and reads what it finds. Model folders follow in the background. */
+  scan (): Promise<LoraScan['details']>
+}
+
+export interface LoraShelfDependencies {
+  readonly models: Pick<ModelHouse, 'catalogue' | 'civitai' | 'refresher' | 'maintenance' | 'desk'>
+  readonly notes: LoraNotes
+  readonly registry: ServerRegistry
+  readonly states: ServerStateStore
+  readonly connect: (server: Server) => A1111Client
+}
+
+const usualStrengths = [0.6, 1] as const
+/** Best score of what only resembles the text; one that contains it has 2 at least. */
+const bestSimilar = 1.9
+/** Lists with the metadata of thousands of files are long and slow. */
+const refreshCall = { timeoutMs: 60_000 }
+const listCall = {
+  timeoutMs: 60_000,
+  maxAnswerBytes: 512 * 1024 * 1024,
+  leaveOut: ['ss_bucket_info', 'ss_datasets', 'ss_dataset_dirs', 'ss_network_args', 'ss_reg_dataset_dirs']
+}
+
+export function createLoraShelf (dependencies: LoraShelfDependencies): LoraShelf {
+  const { models, notes, registry, states, connect } = dependencies
+  const { catalogue } = models
+
+  async function all (): Promise<{ loras: Lora[], similar: (text: string) => readonly Model[] }> {
+    const { models: known, search } = await catalogue.state()
+    const [told, edits] = await Promise.all([notes.told(), notes.edits()])
+    const aliasOf = (serverId: string) => registry.byId(serverId)?.alias ?? []
+    const loras = known.filter(({ type }) => type === 'lora').map(model => {
+      const key = loraKey(model.filename)
+      const servers = model.reported.flatMap(({ serverId }) => aliasOf(serverId))
+      return loraOf(model, told.get(key), edits.get(key) ?? {}, servers)
+    })
+    return { loras, similar: text => search.find(text) }
+  }
+
+  async function require (filename: string): Promise<Lora> {
+    const model = await catalogue.require(filename, 'lora')
+    const { loras } = await all()
+    const found = loras.find(lora => lora.model.id === model.id)
+    if (found === undefined) throw new ServiceError('model_not_known', `No server and no folder has a LoRA "${filename}".`)
+    return found
+  }
+
+  async function readServer (server: Server): Promise<{ entries: JsonObject[], error: string | null }> {
+    const client = connect(server)
+    try {
+      await client.postJson('/sdapi/v1/refresh-loras', {}, refreshCall)
+      const answer = await client.readJson('/sdapi/v1/loras', listCall)
+      const entries = (Array.isArray(answer) ? answer : []).map(fieldsOf).filter(({ name }) => textOf(name) !== null)
+      const inventory = await states.inventory(server.id)
+      const loras = entries.map(({ name, alias, path }) =>
+        ({ name: String(name), alias: textOf(alias) ?? String(name), path: textOf(path) ?? '' }))
+      if (inventory !== null) await states.writeInventory(server.id, { ...inventory, loras, readAt: Date.now() })
+      return { entries, error: null }
+    } catch (error) {
+      return { entries: [], error: messageOf(error) }
+    } finally {
+      await client.close()
+    }
+  }
+
+  return {
+    require,
+    async find ({ search = '', limit = 50, offset = 0, ...filters }) {
+      const { loras, similar } = await all()
+      const fitting = loras.filter(lora => passes(lora, filters))
+      const found = search.trim() === '' ? fitting : searched(fitting, search, similar)
+      return { loras: found.slice(offset, offset + limit), total: found.length }
+    },
+    async edit (filename, edit) {
+      const { model } = await require(filename)
+      await notes.edit(model.filename, edit)
+      return await require(String(model.id))
+    },
+    async enrich (filename, freshness) {
+      const { model } = await require(filename)
+      try {
+        await models.refresher.refresh(model, { freshness })
+      } catch (error) {
+        if (!(error instanceof ServiceError) || error.code !== 'civitai_not_found') throw error
+        await enrichTold(model, freshness, models.civitai, notes, error)
+      }
+      return await require(String(model.id))
+    },
+    async scan () {
+      const before = new Set((await all()).loras.map(({ model }) => model.id))
+      const servers = registry.list().filter(({ enabled }) => enabled)
+      const read = await Promise.all(servers.map(async server => ({ server, ...await readServer(server) })))
+      const entries = read.flatMap(({ entries }) => entries)
+      const kept = await notes.told()
+      const told = new Map(entries.map(({ name, metadata }) => {
+        const key = loraKey(String(name))
+        return [key, withCivitai(toldLora(fieldsOf(metadata)), kept.get(key))]
+      }))
+      const updated = await notes.tell(told)
+      const folders = models.desk.folders.length > 0
+      if (folders) await models.maintenance.requestScan()
+      const { loras } = await all()
+      return {
+        count: loras.length,
+        new: loras.filter(({ model }) => !before.has(model.id)).length,
+        updated,
+        total_scanned: entries.length,
+        servers: read.map(({ server, entries, error }) => ({ alias: server.alias, loras: entries.length, error })),
+        folders
+      }
+    }
+  }
+}
+
+/** A LoRA that no folder here holds has no hash that the catalogue knows, but the one that its training wrote. */
+async function enrichTold (
+  model: Model, freshness: Freshness, civitai: CivitaiClient, notes: LoraNotes, otherwise: ServiceError
+): Promise<void> {
+  const key = loraKey(model.filename)
+  const told = (await notes.told()).get(key)
+  const version = told?.autoV3 == null ? null : await civitai.versionByHash(told.autoV3, freshness)
+  const facts = version === null ? null : factsOfVersion(version, Date.now())
+  if (told === undefined || facts === null) throw otherwise
+  await notes.tell(new Map([[key, { ...told, facts: mergeFacts({ civitai: facts, embedded: told.facts }) }]]))
+}
+
+/** What Civitai said stays when a server tells again what the file says. */
+function withCivitai (fresh: ToldLora, kept: ToldLora | undefined): ToldLora {
+  if (kept?.facts.civitai == null || kept.autoV3 !== fresh.autoV3) return fresh
+  return { ...fresh, facts: mergeFacts({ civitai: kept.facts, embedded: fresh.facts }) }
+}
+
+function loraOf (model: Model, told: ToldLora | undefined, edits: LoraEdits, servers: readonly string[]): Lora {
+  const facts: ModelFacts = told === undefined ? model.facts : mergeFacts({ person: model.facts, embedded: told.facts })
+  const tags = facts.tags.length > 0 ? facts.tags : tagsOfName(model.filename)
+  return {
+    model,
+    name: edits.name ?? facts.name ?? displayName(model.filename),
+    tags: edits.tags ?? tags,
+    triggerWords: edits.trigger_words ?? facts.triggerWords,
+    strengthRange: edits.strength_range ?? usualStrengths,
+    description: edits.description ?? (facts.description === null ? null : plainText(facts.description)),
+    thumbnail: edits.thumbnail ?? null,
+    civitaiId: edits.civitai_id ?? facts.civitai?.modelId ?? null,
+    baseModel: facts.baseModel,
+    preferredWeight: facts.weight,
+    servers: [...new Set(servers)],
+    edited: Object.keys(edits)
+  }
+}
+
+function passes (lora: Lora, { tag, base_model: base, server }: Pick<LoraQuery, 'tag' | 'base_model' | 'server'>): boolean {
+  const same = (one: string, other: string) => one.toLowerCase() === other.toLowerCase()
+  return (tag === undefined || lora.tags.some(one => same(one, tag))) &&
+    (base === undefined || (lora.baseModel ?? '').toLowerCase().includes(base.toLowerCase())) &&
+    (server === undefined || lora.servers.some(one => same(one, server)))
+}
+
+/** Those that contain the text, by the scores of this interface; where none does, those that resemble it. */
+function searched (loras: readonly Lora[], search: string, similar: (text: string) => readonly Model[]): Lora[] {
+  const wanted = search.trim().toLowerCase()
+  const whole = loras.map(lora => ({ ...lora, score: containedScore(wordsOf(lora), wanted) }))
+    .filter(({ score }) => score > 0)
+    .sort((one, other) => other.score - one.score)
+  if (whole.length > 0) return whole
+  const byId = new Map(loras.map(lora => [lora.model.id, lora]))
+  return similar(search).flatMap(({ id }) => byId.get(id) ?? [])
+    .map((lora, index) => ({ ...lora, score: Math.max(0.1, bestSimilar - index / 100) }))
+}
+
+function wordsOf ({ model, name, tags, triggerWords, description }: Lora) {
+  const lower = (text: string) => text.toLowerCase()
+  return {
+    name: lower(name),
+    filename: lower(model.path),
+    alias: lower(model.reported.map(({ alias }) => alias ?? '').join(' ')),
+    tags: tags.map(lower),
+    triggers: triggerWords.map(lower),
+    description: lower(description ?? '')
+  }
+}
