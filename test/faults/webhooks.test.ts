@@ -20,8 +20,9 @@ async function listenForOutbox (redisUrl: string, channel: string): Promise<() =
 
 t.test('a worker killed between the end of a job and its delivery neither loses nor doubles the end', async t => {
   const fleet = await startFleet(t, { stepMilliseconds: 5 })
-  const receiver = await startReceiver(t)
   const api = await fleet.api(lan)
+  const { webhook_secret: secret } = (await api.request('GET', '/api/v1/webhooks/secret')).body
+  const receiver = await startReceiver(t, [String(secret)])
   let worker: ServiceProcess = await fleet.worker(lan)
   for (let kills = 0; kills < 2; kills++) {
     const written = await listenForOutbox(fleet.redis.url, fleet.keys.channel('webhooks'))

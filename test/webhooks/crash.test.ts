@@ -1,4 +1,4 @@
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { createWebhookQueue } from '../../queues/webhook-queue.ts'
 import { describeHolder } from '../../src/servers/lease-holder.ts'
 import { createLeaseStore } from '../../src/servers/lease.ts'
@@ -6,13 +6,15 @@ import { deliveryOf } from '../../src/webhooks/event-delivery.ts'
 import { createOutbox } from '../../src/webhooks/outbox.ts'
 import { startWorker } from '../../src/worker.ts'
 import { quick, silentLogger, startService } from '../helper.ts'
-import { startReceiver, type Received } from './receiver.ts'
+import { startReceiver as startReceiverWith, type Received, type Respond } from './receiver.ts'
 
 // Nobody delivers anything until a test starts a worker.
 const service = await startService(t, {
   worker: 'none', settings: { EGRESS_PROFILE: 'lan', WEBHOOK_TIMEOUT_SECONDS: '120' }
 })
 const { house } = service
+const startReceiver = async (t: Test, respond?: Respond) =>
+  await startReceiverWith(t, [house.webhooks.keySide.ownSecret], respond)
 
 const idsOf = (requests: readonly Received[]) => new Set(requests.map(({ headers }) => headers['webhook-id']))
 const of = (jobId: string) => ({ event }: Received) => event.data.id === jobId

@@ -1,24 +1,22 @@
-import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import t from 'tap'
-import { Webhook } from 'standardwebhooks'
+import t, { type Test } from 'tap'
 import { quick, startService, type JsonBody } from '../helper.ts'
-import { startReceiver, type Received } from './receiver.ts'
+import { isGenuine, startReceiver as startReceiverWith, type Received, type Respond } from './receiver.ts'
 
 const service = await startService(t, {
   settings: { EGRESS_PROFILE: 'lan', WEBHOOK_RETRY_SCHEDULE: '20ms,20ms,20ms', WEBHOOK_TIMEOUT_SECONDS: '2' }
 })
 
-/** What every receiver does with the public library: throws unless the signature is right. */
-function verify (secret: string, { text, headers }: Received): unknown {
-  return new Webhook(secret).verify(text, headers as Record<string, string>)
-}
+/** Whatever signs here; grows with each key. */
+const secrets = [service.house.webhooks.keySide.ownSecret]
+const startReceiver = async (t: Test, respond?: Respond) => await startReceiverWith(t, secrets, respond)
 
 async function makeKey (body: Record<string, unknown> = {}) {
   const { status, body: answer } = await service.request('POST', '/api/v1/api-keys',
     { name: 'a', scopes: ['*'], ...body })
   if (status !== 201) throw new Error(JSON.stringify(answer))
   const apiKey = answer.api_key as { id: string, key: string, secret: string, webhook_secret: string }
+  secrets.push(apiKey.webhook_secret)
   return { ...apiKey, headers: { 'x-api-key': apiKey.key, 'x-api-secret': apiKey.secret } }
 }
 
@@ -64,10 +62,10 @@ t.test('events of a job arrive signed, in full, and their images can be fetched 
   for (const request of requests) {
     t.match(request, { method: 'POST', path: '/hook?token=query-secret', headers: { 'x-webhook-key': 'my webhook key' } })
     for (const secret of [key.webhook_secret, String(accepted.webhook_signing_secret)]) {
-      t.ok(verify(secret, request))
-      t.throws(() => verify(secret, { ...request, text: `${request.text} ` }))
+      t.ok(isGenuine(secret, request))
+      t.notOk(isGenuine(secret, { ...request, text: `${request.text} ` }))
     }
-    t.throws(() => verify(`whsec_${Buffer.alloc(32).toString('base64')}`, request))
+    t.notOk(isGenuine(`whsec_${Buffer.alloc(32).toString('base64')}`, request))
     t.match(request.headers['webhook-id'], /^evt_[a-z2-7]{26}$/)
   }
   const [started, completed] = requests.toSorted((one, other) => one.event.data.sequence - other.event.data.sequence)
@@ -83,24 +81,7 @@ t.test('events of a job arrive signed, in full, and their images can be fetched 
   t.equal(createHash('sha256').update(Buffer.from(await fetched.arrayBuffer())).digest('hex'), image?.sha256)
   const forged = await fetch(`${image?.url.replace(/exp=\d/, 'exp=9')}`, { headers: { 'x-forwarded-for': '192.0.2.1' } })
   t.equal(forged.status, 401)
-
-  const python = spawnSync('python3', ['-c', pythonReceiver], {
-    input: JSON.stringify({ secret: key.webhook_secret, headers: completed?.headers, body: completed?.text }),
-    encoding: 'utf8'
-  })
-  t.equal(python.stdout.trim(), 'genuine', `Python's standard library verifies it too ${python.stderr}`)
 })
-
-/** What the README shows. */
-const pythonReceiver = `
-import base64, hashlib, hmac, json, sys
-given = json.load(sys.stdin)
-headers, body = given['headers'], given['body'].encode()
-secret = base64.b64decode(given['secret'].removeprefix('whsec_'))
-signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
-wanted = 'v1,' + base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
-print('genuine' if any(hmac.compare_digest(wanted, one) for one in headers['webhook-signature'].split(' ')) else 'forged')
-`
 
 t.test('a delivery is tried again under the same id, and every attempt is on record without secrets', async t => {
   const receiver = await startReceiver(t, (request, response, count) => {
@@ -117,7 +98,7 @@ t.test('a delivery is tried again under the same id, and every attempt is on rec
   const { body } = await service.request('GET', `/api/v1/webhooks/deliveries/${delivery?.id}`)
   t.match(body.attempts, [{ status: 500, response_body: 'no, *** ***' }, { status: 500 }, { status: 200, next_at: null }])
   const { webhook_secret: own } = (await service.request('GET', '/api/v1/webhooks/secret')).body
-  t.ok(verify(String(own), requests[0] as Received))
+  t.ok(isGenuine(String(own), requests[0] as Received))
 
   const kept = await everythingInRedis()
   for (const secret of ['job-key-1', 'hidden-query', String(own), String(requests[0]?.headers['webhook-signature'])]) {
@@ -194,15 +175,15 @@ t.test('a key has a secret of its own, rotated with overlap, and a default endpo
   const { body } = await service.request('POST', `/api/v1/api-keys/${key.id}/webhook-secret/rotate`)
   await submitAs(key.headers, {})
   const [request] = await receiver.until(1) as [Received]
-  t.ok(verify(String(body.webhook_secret), request))
-  t.ok(verify(key.webhook_secret, request), 'the former secret signs too for a day')
+  t.ok(isGenuine(String(body.webhook_secret), request))
+  t.ok(isGenuine(key.webhook_secret, request), 'the former secret signs too for a day')
   t.notOk('x-webhook-key' in request.headers)
 
   await service.request('POST', `/api/v1/api-keys/${key.id}/webhook-secret/rotate`, { grace_hours: 0 })
   await submitAs(key.headers, { webhookKey: key.webhook_secret, webhookUrl: receiver.url })
   const [, later] = await receiver.until(2) as [Received, Received]
-  t.throws(() => verify(String(body.webhook_secret), later))
-  t.ok(verify(key.webhook_secret, later), 'a signing key of the job signs')
+  t.notOk(isGenuine(String(body.webhook_secret), later))
+  t.ok(isGenuine(key.webhook_secret, later), 'a signing key of the job signs')
   t.notOk('x-webhook-key' in later.headers, 'and is never sent')
 
   const stranger = await makeKey({ scopes: ['jobs:write', 'jobs:read'] })
@@ -237,7 +218,7 @@ t.test('what can never be delivered is refused at submission', async t => {
   }
   const receiver = await startReceiver(t)
   const odd = await submitAs({}, { webhookUrl: receiver.url, webhookKey: '猫', webhookAuth: 'signature' })
-  t.ok(verify(String(odd.webhook_signing_secret), (await receiver.until(1))[0] as Received))
+  t.ok(isGenuine(String(odd.webhook_signing_secret), (await receiver.until(1))[0] as Received))
   t.equal(odd.webhook_signing_secret, `whsec_${Buffer.from('猫').toString('base64')}`)
 })
 
@@ -267,7 +248,7 @@ t.test('failure and cancellation are told, in the format that old receivers know
   const [legacy] = await receiver.until(1) as [Received]
   t.match(legacy.event, { uuid: done.id, job_status: 'completed', progress: 1, images: [String], seed: Number, info: String, tags: null })
   t.ok(Buffer.from(String((legacy.event.images as string[])[0]), 'base64').subarray(1, 4).equals(Buffer.from('PNG')))
-  t.ok(verify(`whsec_${Buffer.from('k').toString('base64')}`, legacy))
+  t.ok(isGenuine(`whsec_${Buffer.from('k').toString('base64')}`, legacy))
 
   const paused = await service.request('POST', '/api/v1/servers/Main/pause')
   t.equal(paused.status, 200)

@@ -2,6 +2,7 @@ import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Serv
 import { once } from 'node:events'
 import type { AddressInfo, Server } from 'node:net'
 import { buffer } from 'node:stream/consumers'
+import { Webhook } from 'standardwebhooks'
 import type { Test } from 'tap'
 
 /** One request that a receiver got. */
@@ -29,7 +30,7 @@ export interface ReceivedEvent {
 
 export type Respond = (request: Received, response: ServerResponse, count: number) => void
 
-/** Somebody's server on loopback, which keeps what it gets. */
+/** Somebody's server on loopback, which verifies with the public library and keeps what it gets. */
 export interface Receiver {
   readonly url: string
   readonly port: number
@@ -42,7 +43,10 @@ export interface Receiver {
 
 const accept: Respond = (_request, response) => { response.writeHead(204).end() }
 
-export async function startReceiver (t: Pick<Test, 'teardown'>, respond: Respond = accept): Promise<Receiver> {
+/** @param secrets each delivery must verify under one of them, or the test fails */
+export async function startReceiver (
+  t: Pick<Test, 'teardown' | 'fail'>, secrets: readonly string[], respond: Respond = accept
+): Promise<Receiver> {
   const requests: Received[] = []
   const waiting = new Set<() => void>()
   let how = respond
@@ -55,6 +59,8 @@ export async function startReceiver (t: Pick<Test, 'teardown'>, respond: Respond
       text,
       event: text === '' ? {} as ReceivedEvent : JSON.parse(text) as ReceivedEvent
     }
+    const { 'webhook-id': id, 'webhook-signature': signature } = received.headers
+    if (!secrets.some(secret => isGenuine(secret, received))) t.fail(`no secret verifies ${String(id)}: ${String(signature)}`)
     requests.push(received)
     how(received, response, requests.length)
     for (const look of waiting) look()
@@ -76,6 +82,16 @@ export async function startReceiver (t: Pick<Test, 'teardown'>, respond: Respond
       waiting.add(look)
       look()
     })
+  }
+}
+
+/** What receivers do with the public library, which throws unless the signature is right and fresh. */
+export function isGenuine (secret: string, { text, headers }: Pick<Received, 'text' | 'headers'>): boolean {
+  try {
+    new Webhook(secret).verify(text, headers as Record<string, string>)
+    return true
+  } catch {
+    return false
   }
 }
 

@@ -29,7 +29,10 @@ t.test('signatures are those of the reference libraries', async t => {
     'clé-猫-🔑': 'whsec_Y2zDqS3njKst8J+UkQ==',
     abcdABCD: 'whsec_YWJjZEFCQ0Q=',
     x: 'whsec_eA==',
-    whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
+    whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
+    [`whsec_${Buffer.alloc(32, 7).toString('base64')}`]: 'whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=',
+    [`whsec_${Buffer.from([...Array(64).keys()]).toString('base64')}`]:
+      'whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+Pw=='
   }
   const all = signatures(head, body, Object.keys(published))
   for (const [key, secret] of Object.entries(published)) {
