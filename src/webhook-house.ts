@@ -80,7 +80,7 @@ export function createWebhookHouse (redis: Redis, ground: WebhookGround): Webhoo
   })
   return {
     desk: createWebhookDesk({
-      vault, guard, keySide, requireHttps: config.WEBHOOK_REQUIRE_HTTPS, publicUrl: config.PUBLIC_URL
+      vault, guard, keySide, endpoints, requireHttps: config.WEBHOOK_REQUIRE_HTTPS, publicUrl: config.PUBLIC_URL
     }),
     keySide,
     deliveries,

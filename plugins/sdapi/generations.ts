@@ -1,16 +1,15 @@
 import { Readable } from 'node:stream'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import type { GenerationMode } from '../../src/a1111/types.ts'
-import { fieldsOf, textOf } from '../../src/a1111/json-values.ts'
-import { messageOf, ServiceError } from '../../src/errors.ts'
+import { messageOf } from '../../src/errors.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { newJobId } from '../../src/jobs/submit.ts'
 import { blanksUntil, checkImages, generationAnswer } from '../../src/sdapi/answer.ts'
 import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import { errorOfJob, toA1111Error } from '../../src/sdapi/errors.ts'
 import { readGenerationCall, type GenerationCall } from '../../src/sdapi/request.ts'
-import { readWebhookWish, type WebhookWish } from '../../src/webhooks/subscription.ts'
 import { answerMode, callerOfRequest, hangUp, isProxyClient, sendJson, targetOf } from './call.ts'
+import { readAskedWebhook, type AskedWebhook } from './webhook.ts'
 
 export interface GenerationsOptions {
   readonly dropIn: DropIn
@@ -43,11 +42,11 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
     const gone = hangUp(reply)
     const caller = callerOfRequest(request)
     const call = readGenerationCall(mode, request.body, await own.read(caller))
-    const webhook = webhookOf(request.body)
+    const asked = readAskedWebhook(request)
     const answer = answerMode(request, {
-      byPath: path === 'async', byToken: isProxyClient(request, config), byWebhook: webhook !== null
+      byPath: path === 'async', byToken: isProxyClient(request, config), byWebhook: asked.webhook !== null
     })
-    const id = await submit(call, webhook, request, reply)
+    const id = await submit(call, asked, request, reply)
     // Up to 64 MiB that nobody needs while the caller waits.
     request.body = undefined
     if (request.principal.dropIn.onHangUp === 'cancel') gone.addEventListener('abort', () => { cancelQuietly(id) })
@@ -62,7 +61,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
   }
 
   async function submit (
-    call: GenerationCall, webhook: WebhookWish | null, request: FastifyRequest, reply: FastifyReply
+    call: GenerationCall, { webhook, metadata }: AskedWebhook, request: FastifyRequest, reply: FastifyReply
   ): Promise<string> {
     const caller = callerOfRequest(request)
     const checked = await submitter.check({
@@ -76,7 +75,8 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
       keyId: request.principal.keyId,
       bulkId: null,
       webhook,
-      baseUrl: `${request.protocol}://${request.host}`
+      baseUrl: `${request.protocol}://${request.host}`,
+      ...(metadata === undefined ? {} : { metadata })
     })
     const id = newJobId()
     const origin = config.TRACKER_ENABLED ? { shortId: await shortIds.claim(id), caller, ip: request.ip } : null
@@ -134,24 +134,6 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
 }
 
 export default generations
-
-/**
- * Where async-proxy's clients want their answer, in the form that they know unless they say otherwise.
- * @throws ServiceError `invalid_field_value`
- */
-function webhookOf (body: unknown): WebhookWish | null {
-  const { webhookUrl, webhookKey, webhookFormat } = fieldsOf(body)
-  for (const [field, value] of Object.entries({ webhookUrl, webhookKey })) {
-    if (value !== undefined && value !== null && typeof value !== 'string') {
-      throw new ServiceError('invalid_field_value', `${field} must be text.`, { field })
-    }
-  }
-  return readWebhookWish({
-    webhookUrl: textOf(webhookUrl) ?? '',
-    webhookKey: textOf(webhookKey) ?? '',
-    webhookFormat: webhookFormat === 'standard' ? 'standard' : 'legacy'
-  })
-}
 
 /** One piece at a time: a slow reader must not make us hold many. */
 function stream (pieces: AsyncGenerator<string>): Readable {

@@ -31,6 +31,8 @@ export interface Endpoints {
   enter (caller: Caller): Promise<Admission>
   /** @param calm whether it asked for fewer calls: then it gets one at a time for a minute */
   leave (caller: Caller, outcome: EndpointOutcome, pace: 'usual' | 'calm'): Promise<void>
+  /** Null where nothing was sent there lately. */
+  find (id: string): Promise<Endpoint | null>
   /** @throws ServiceError `endpoint_not_found` */
   get (id: string): Promise<Endpoint>
   /** Most recently used first, at most 1000. @param keyId null for those of all keys */
@@ -85,6 +87,7 @@ export function createEndpoints (
         pace === 'calm' ? now() + calmLasts : 0, breaker.failures, breaker.span, breaker.firstPause,
         breaker.longestPause, breaker.disabledAfter, goneLasts)
     },
+    find,
     get,
     async list (keyId) {
       const index = keys.key('webhook-endpoints', keyId ?? '*')

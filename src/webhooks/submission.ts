@@ -2,6 +2,7 @@ import type { Vault } from '../access/secrets.ts'
 import { EgressRefusal, type EgressGuard } from '../egress/guard.ts'
 import { ServiceError } from '../errors.ts'
 import type { JobWarning } from '../jobs/job.ts'
+import type { Endpoint, Endpoints } from './endpoints.ts'
 import type { KeySide } from './key-side.ts'
 import { isSigningKey, isSoundSigningKey } from './sign.ts'
 import { endpointId, seal, shownUrl, type Subscription, type WebhookWish } from './subscription.ts'
@@ -29,6 +30,7 @@ export interface WebhookDeskDependencies {
   readonly vault: Vault
   readonly guard: EgressGuard
   readonly keySide: KeySide
+  readonly endpoints: Pick<Endpoints, 'find'>
   readonly requireHttps: boolean
   /** The setting PUBLIC_URL, or empty. */
   readonly publicUrl: string
@@ -39,7 +41,7 @@ const sendable = /^[\x21-\x7E]([\x20-\x7E]*[\x21-\x7E])?$/
 const longestUrl = 2048
 
 export function createWebhookDesk (dependencies: WebhookDeskDependencies): WebhookDesk {
-  const { vault, guard, keySide, requireHttps, publicUrl } = dependencies
+  const { vault, guard, keySide, endpoints, requireHttps, publicUrl } = dependencies
 
   return {
     async check (wish, keyId) {
@@ -52,7 +54,8 @@ export function createWebhookDesk (dependencies: WebhookDeskDependencies): Webho
         throw invalidUrl('webhookUrl must begin with https:// here (WEBHOOK_REQUIRE_HTTPS).')
       }
       await guard.check(url, owner?.reach ?? 'private').catch(refuse)
-      return { wish: chosen, url, keyId, warnings: warningsOf(chosen, url) }
+      const endpoint = await endpoints.find(endpointId(keyId, url))
+      return { wish: chosen, url, keyId, warnings: [...keyWarnings(chosen, url), ...endpointWarnings(endpoint)] }
     },
     subscribe ({ wish, url, keyId }, owner, baseUrl) {
       const { events, auth, images, format, key } = wish
@@ -94,7 +97,7 @@ function parseAddress (text: string): URL {
   return url
 }
 
-function warningsOf ({ key, auth }: WebhookWish, url: URL): JobWarning[] {
+function keyWarnings ({ key, auth }: WebhookWish, url: URL): JobWarning[] {
   const inTheOpen = key !== null && !isSigningKey(key) && auth === 'header+signature' && url.protocol === 'http:'
   return inTheOpen
     ? [{
@@ -103,6 +106,18 @@ function warningsOf ({ key, auth }: WebhookWish, url: URL): JobWarning[] {
         field: 'webhookKey'
       }]
     : []
+}
+
+/** Its jobs are accepted all the same: the receiver may be back by the time they end. */
+function endpointWarnings (endpoint: Endpoint | null): JobWarning[] {
+  const warning = (code: string, message: string) => [{ code, message, field: 'webhookUrl' }]
+  switch (endpoint?.state) {
+    case 'gone': return warning('WEBHOOK_ENDPOINT_GONE', 'The receiver said 410 lately and gets nothing until it is a ' +
+      'day ago, or POST /api/v1/webhooks/test succeeds there.')
+    case 'disabled': return warning('WEBHOOK_ENDPOINT_DISABLED', 'The receiver failed for 5 days and gets nothing until ' +
+      `POST /api/v1/webhooks/endpoints/${endpoint.id}/enable, or a test that succeeds there.`)
+    default: return []
+  }
 }
 
 function refuse (error: unknown): never {

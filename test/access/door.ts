@@ -23,6 +23,7 @@ import { parseSettings } from '../../src/config/parse.ts'
 import { createEgressGuard } from '../../src/egress/guard.ts'
 import { connectRedis } from '../../src/redis/connections.ts'
 import { createKeys } from '../../src/redis/keys.ts'
+import { createEndpoints } from '../../src/webhooks/endpoints.ts'
 import { createKeySide } from '../../src/webhooks/key-side.ts'
 import { createWebhookDesk } from '../../src/webhooks/submission.ts'
 import { startTestRedis } from '../redis.ts'
@@ -105,7 +106,8 @@ export async function openDoor (
   const vault = createVault(masterKey)
   const keySide = createKeySide({ redis, keys, vault, masterKey })
   const guard = createEgressGuard({ settings: { profile: 'public', allow: [] }, places: () => [] })
-  const desk = createWebhookDesk({ vault, guard, keySide, requireHttps: false, publicUrl: '' })
+  const endpoints = createEndpoints(redis, keys, { perKey: 8, perEndpoint: 2, slotLifetime: 1000 })
+  const desk = createWebhookDesk({ vault, guard, keySide, endpoints, requireHttps: false, publicUrl: '' })
   await app.register(apiKeys, { accessKeys, webhooks: { keySide, desk } })
 
   app.get('/health', { config: { access: 'public' } }, async () => ({ ok: true }))

@@ -20,8 +20,9 @@ const post = (url: string, more: { deadline?: number, reach?: 'public' | 'privat
 })
 
 t.test('no spelling of an address that is not public gets through, and nothing reaches the server', async t => {
-  let hits = 0
-  const port = await listen(t, createServer((_request, response) => { hits++; response.end() }))
+  let connections = 0
+  const victim = createServer((_request, response) => { response.end() }).on('connection', () => { connections++ })
+  const port = await listen(t, victim)
   const hosts = [
     '127.0.0.1', '127.1', '127.0.1', '0x7f.1', '0x7f000001', '2130706433', '017700000001', '0177.0.0.1', '①②⑦.⓪.⓪.①',
     '%31%32%37.0.0.1', '127.0.0.1.', '0.0.0.0', '0', '[::]', '[::1]', '[0:0:0:0:0:0:0:1]', '[::ffff:127.0.0.1]',
@@ -36,9 +37,10 @@ t.test('no spelling of an address that is not public gets through, and nothing r
     await t.rejects(guard.check(new URL(url), 'private'), EgressRefusal, `${host} at submission`)
     await t.rejects(guardedPost(guard, post(url)), EgressRefusal, `${host} when it is called`)
   }
-  t.equal(hits, 0)
+  t.equal(connections, 0)
   const reached = await guardedPost(guardOf({ settings: open }), post(`http://127.0.0.1:${port}/`))
   t.equal(reached.status, 200, 'the server was there all the time')
+  t.equal(connections, 1)
 })
 
 t.test('addresses are sorted as the registries of IANA do', async t => {
@@ -53,8 +55,8 @@ t.test('addresses are sorted as the registries of IANA do', async t => {
 })
 
 t.test('a name that changes its mind, or has a bad address among good ones, is refused', async t => {
-  let hits = 0
-  const port = await listen(t, createServer((_request, response) => { hits++; response.end() }))
+  let connections = 0
+  const port = await listen(t, createServer().on('connection', () => { connections++ }))
   const answers = [['93.184.216.34'], ['127.0.0.1']]
   const guard = guardOf({ resolve: async () => (answers.shift() ?? ['127.0.0.1']).map(address => ({ address, family: 4 })) })
   await guard.check(new URL(`http://rebinding.test:${port}/`), 'private')
@@ -63,7 +65,7 @@ t.test('a name that changes its mind, or has a bad address among good ones, is r
     resolve: async () => [{ address: '93.184.216.34', family: 4 }, { address: '::ffff:10.0.0.1', family: 6 }]
   })
   await t.rejects(guardedPost(mixed, post('http://mixed.test/')), EgressRefusal)
-  t.equal(hits, 0)
+  t.equal(connections, 0)
 })
 
 t.test('settings open private networks to those who may use them, but never what is our own or forbidden', async t => {
@@ -145,11 +147,17 @@ t.test('whatever a receiver does, an attempt ends in time, small, and without ha
   t.equal(broken.status, 200)
 
   let elsewhere = 0
-  const other = await http((_request, response) => { elsewhere++; response.end() })
-  const redirected = await guardedPost(guard, post(await http((_request, response) => {
-    response.writeHead(307, { location: other }).end()
-  })))
-  t.equal(redirected.status, 307)
+  const other = await tcp(() => { elsewhere++ })
+  for (const status of [301, 302, 303, 307, 308]) {
+    const redirected = await guardedPost(guard, post(await http((_request, response) => {
+      response.writeHead(status, { location: other }).end()
+    })))
+    t.equal(redirected.status, status)
+  }
+  let calls = 0
+  const loop = await http((_request, response) => { calls++; response.writeHead(302, { location: '/' }).end() })
+  t.equal((await guardedPost(guard, post(loop))).status, 302)
+  t.equal(calls, 1, 'one request to a redirect loop')
   t.equal(elsewhere, 0)
 })
 

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
+import { createServer } from 'node:net'
 import t, { type Test } from 'tap'
 import { quick, startService, type JsonBody } from '../helper.ts'
-import { isGenuine, startReceiver as startReceiverWith, type Received, type Respond } from './receiver.ts'
+import { isGenuine, listen, startReceiver as startReceiverWith, type Received, type Respond } from './receiver.ts'
 
 const service = await startService(t, {
   settings: { EGRESS_PROFILE: 'lan', WEBHOOK_RETRY_SCHEDULE: '20ms,20ms,20ms', WEBHOOK_TIMEOUT_SECONDS: '2' }
@@ -129,9 +130,12 @@ async function everythingInRedis (): Promise<string> {
 
 t.test('what the receiver says decides what happens next', async t => {
   const since = new Date().toISOString()
-  const redirected = await startReceiver(t)
+  let connections = 0
+  const victim = createServer(() => { connections++ })
+  const elsewhere = { location: `http://127.0.0.1:${await listen(t, victim)}/sdapi/v1/interrupt` }
   const cases = [
-    { answer: [302, { location: redirected.url }], state: 'failed', requests: 4, reason: /redirects are not followed/ },
+    ...[301, 302, 303, 307, 308].map(status => (
+      { answer: [status, elsewhere], state: 'failed', requests: 4, reason: /redirects are not followed/ } as const)),
     { answer: [410, {}], state: 'failed', requests: 1, reason: /gone/ },
     { answer: [500, { 'webhook-delivery': 'abort-message' }], state: 'failed', requests: 1, reason: /stop/ },
     { answer: [404, {}], state: 'failed', requests: 4, reason: /404/ }
@@ -144,13 +148,13 @@ t.test('what the receiver says decides what happens next', async t => {
     t.match(delivery, { state, reason, attempts: requests }, String(status))
     t.equal(receiver.requests.length, requests)
   }
-  t.equal(redirected.requests.length, 0)
+  t.equal(connections, 0, 'where redirects lead')
 
   const { body } = await service.request('GET', '/api/v1/webhooks/endpoints')
   const endpoints = body.endpoints as Array<{ id: string, state: string }>
   t.equal(endpoints.filter(({ state }) => state === 'gone').length, 1)
   const all = await service.request('POST', '/api/v1/webhooks/redeliver', { since })
-  t.equal(all.body.count, 4, 'all that failed in a time span go out again')
+  t.equal(all.body.count, 8, 'all that failed in a time span go out again')
 })
 
 t.test('a receiver that is gone gets nothing until a test arrives there', async t => {
@@ -159,6 +163,7 @@ t.test('a receiver that is gone gets nothing until a test arrives there', async 
   await receiver.until(1)
   await settled(String(first.id))
   const second = await submitAs({}, { webhookUrl: receiver.url })
+  t.match(second.warnings, [{ code: 'WEBHOOK_ENDPOINT_GONE', field: 'webhookUrl' }])
   await service.until(String(second.id), 'completed')
   t.match(await settled(String(second.id)), [{ state: 'skipped', attempts: 0, reason: /410/ }])
 
@@ -193,6 +198,32 @@ t.test('a key has a secret of its own, rotated with overlap, and a default endpo
     target_server_alias: 'default', generation_params: quick, webhookUrl: receiver.url
   }, stranger.headers)
   t.match(blocked, { status: 422, body: { error: 'webhook_url_blocked', message: /webhooks:private/ } })
+})
+
+t.test('every route that takes a job takes all that can be said of webhooks, in both spellings', async t => {
+  const camel = {
+    webhookUrl: 'https://example.org/hook', webhookKey: 'k', webhookAuth: 'signature', webhookEvents: ['job.failed'], webhookImages: 'none', webhookFormat: 'standard', metadata: { order: 7 }
+  }
+  const snake = Object.fromEntries(Object.entries(camel).map(([name, value]) =>
+    [name.replace(/[A-Z]/, letter => `_${letter.toLowerCase()}`), value]))
+  const ordinary = { target_server_alias: 'default', generation_params: quick }
+  const routes: Array<[string, object]> = [
+    ['/api/v1/generate', ordinary], ['/api/v2/generate', ordinary],
+    ['/api/v2/generate/bulk', { ...ordinary, bulk_quantity: 1 }], ['/sdapi/v1/txt2img', quick]
+  ]
+  for (const [path, body] of routes) {
+    for (const webhook of [camel, snake]) {
+      const answer = (await service.request('POST', path, { ...body, ...webhook })).body
+      const [first] = answer.jobs as Array<{ id: string }> | undefined ?? [{ id: String(answer.uuid ?? answer.id) }]
+      t.match(await service.job(first?.id ?? ''), {
+        metadata: { order: 7 },
+        webhook: { url: 'https://example.org/hook', auth: 'signature', events: ['job.failed'], images: 'none', format: 'standard', has_key: true }
+      }, `${path} ${Object.keys(webhook)[0]}`)
+    }
+    const { status, body: { message, detail } } = await service.request('POST', path, { ...body, ...camel, webhookImages: 'gif' })
+    t.ok(status === 400 || status === 422, `${status}`)
+    t.match(String(message ?? JSON.stringify(detail)), /webhookImages/)
+  }
 })
 
 t.test('what can never be delivered is refused at submission', async t => {

@@ -86,7 +86,11 @@ async function delivered (jobId: string, attempts: number): Promise<string> {
 
 /** A delivery as we would send it, signed by the public library. */
 async function send (url: string, { id, sequence, seconds = Date.now() / 1000, signedWith = secret, body }: {
-  readonly id: string, readonly sequence: number, readonly seconds?: number, readonly signedWith?: string, readonly body?: string
+  readonly id: string
+  readonly sequence: number
+  readonly seconds?: number
+  readonly signedWith?: string
+  readonly body?: string
 }): Promise<number> {
   const text = JSON.stringify({ type: 'job.progress', data: { id: 'some-job', sequence } })
   const moment = new Date(Math.floor(seconds) * 1000)
