@@ -9,6 +9,7 @@ import * as memory from './figures/memory.ts'
 import * as models from './figures/models.ts'
 import * as submissions from './figures/submissions.ts'
 import * as throughput from './figures/throughput.ts'
+import * as webhooks from './figures/webhooks.ts'
 import type { Row } from './table.ts'
 
 export interface Figure {
@@ -19,5 +20,5 @@ export interface Figure {
 
 /** Everything that can be measured, by the name that selects it. */
 export const figures: Readonly<Record<string, Figure>> = {
-  gap, latency, submissions, throughput, list, memory, cancel, images, failover, models, blocked
+  gap, latency, submissions, throughput, list, memory, cancel, images, failover, models, webhooks, blocked
 }

@@ -9,14 +9,16 @@ import type { WebhookEntry, WebhookQueuePort } from '../src/webhooks/queue-port.
 export interface WebhookData {
   readonly eventId: string
   readonly round: number
-  /** How often in a row there was no room at its endpoint. */
-  readonly waits: number
 }
 
 export const webhookQueueName = 'webhooks'
 
 export interface WebhookQueue extends WebhookQueuePort {
   readonly queue: Queue<WebhookData>
+  /** Puts an entry that waits off, or forward. Nothing happens where it does not wait. */
+  postpone (entry: WebhookEntry, delayMs: number): Promise<void>
+  /** Takes an entry out whose delivery has ended, unless it is being worked on. */
+  remove (entry: WebhookEntry): Promise<void>
   /** Adds an entry anew if the queue has lost it or given it up; whether it had. */
   restore (entry: WebhookEntry): Promise<boolean>
   close (): Promise<void>
@@ -42,7 +44,7 @@ export function createWebhookQueue (
   queue.on('error', error => { log.debug({ queue: webhookQueueName, error: messageOf(error) }, 'queue connection') })
 
   async function add (entry: WebhookEntry): Promise<void> {
-    await queue.add('deliver', { eventId: entry.id, round: entry.round, waits: 0 }, {
+    await queue.add('deliver', { eventId: entry.id, round: entry.round }, {
       jobId: entryId(entry),
       // Further attempts follow our own schedule, kept in the record.
       attempts: 1,
@@ -54,6 +56,14 @@ export function createWebhookQueue (
   return {
     queue,
     add,
+    async postpone (entry, delayMs) {
+      const found = await queue.getJob(entryId(entry))
+      // One that is not waiting, or not any more, is being seen to by somebody else.
+      if (await found?.isDelayed()) await found?.changeDelay(delayMs).catch(() => {})
+    },
+    async remove (entry) {
+      await queue.remove(entryId(entry))
+    },
     async restore (entry) {
       const found = await queue.getJob(entryId(entry))
       if (found !== undefined && alive.has(await found.getState())) return false

@@ -3,9 +3,10 @@ import type { Redis } from 'ioredis'
 import { messageOf } from '../src/errors.ts'
 import type { Log } from '../src/log.ts'
 import type { Keys } from '../src/redis/keys.ts'
-import type { Deliverer } from '../src/webhooks/deliver.ts'
+import type { Deliverer, NextStep } from '../src/webhooks/deliver.ts'
+import type { Receiver } from '../src/webhooks/endpoints.ts'
 import { closeWorker } from './close-worker.ts'
-import { webhookQueueName, type WebhookData } from './webhook-queue.ts'
+import { webhookQueueName, type WebhookData, type WebhookQueue } from './webhook-queue.ts'
 
 export interface WebhookWorker {
   /** Takes no further delivery; resolves when attempts under way are over or the deadline passed. */
@@ -16,29 +17,50 @@ export interface WebhookWorkerDependencies {
   readonly connection: Redis
   readonly keys: Keys
   readonly deliverer: Deliverer
+  readonly queue: Pick<WebhookQueue, 'postpone' | 'remove'>
   /** Attempts at a time. */
   readonly concurrency: number
   readonly log: Log
 }
 
-/** Waits for room at an endpoint get longer, so that thousands of events for one slow receiver cost little. */
-const firstWait = 250
-const longestWait = 15_000
+/**
+ * How long an entry waits for room at its endpoint, in milliseconds, give or take a half. Whoever leaves the endpoint
+ * sees to those who wait; this is for the case that nobody leaves, because a process died.
+ */
+const standByWait = 20_000
+/** For so long one entry sees to others that wait for the same receiver; then other receivers have their turn. */
+const longestTurn = 2000
 
 /** Hands the entries of the webhook queue to what delivers them. */
 export function createWebhookWorker (dependencies: WebhookWorkerDependencies): WebhookWorker {
-  const { connection, keys, deliverer, concurrency, log } = dependencies
+  const { connection, keys, deliverer, queue, concurrency, log } = dependencies
+
+  let closing = false
 
   async function process (entry: QueueJob<WebhookData>, token?: string): Promise<void> {
-    const { eventId, round, waits } = entry.data
-    const next = await deliverer.attempt(eventId, round)
-    if (next.kind === 'done') return
-    const delay = next.kind === 'busy'
-      ? Math.min(longestWait, firstWait * 2 ** waits) * (0.5 + Math.random())
-      : next.delayMs
-    await entry.updateData({ eventId, round, waits: next.kind === 'busy' ? Math.min(waits + 1, 20) : 0 })
-    await entry.moveToDelayed(Date.now() + delay, token)
-    throw new DelayedError()
+    const { eventId, round } = entry.data
+    const { next, receiver } = await deliverer.attempt(eventId, round)
+    if (next.kind !== 'done') await entry.moveToDelayed(Date.now() + delayOf(next), token)
+    if (next.kind !== 'busy' && receiver !== null) {
+      await seeToWaiting(receiver).catch(error => {
+        log.debug({ event: eventId, error: messageOf(error) }, 'deliveries that wait come later')
+      })
+    }
+    if (next.kind !== 'done') throw new DelayedError()
+  }
+
+  /** Makes the attempts of deliveries that found no room; their own entries stand by until they are over. */
+  async function seeToWaiting (receiver: Receiver): Promise<void> {
+    const until = Date.now() + longestTurn
+    for (;;) {
+      const taken = closing ? null : await deliverer.following(receiver)
+      if (taken === null) return
+      if (Date.now() > until) return await queue.postpone(taken, 0)
+      const { next } = await deliverer.attempt(taken.id, taken.round)
+      if (next.kind === 'done') await queue.remove(taken)
+      else await queue.postpone(taken, delayOf(next))
+      if (next.kind === 'busy') return
+    }
   }
 
   const worker = new Worker<WebhookData>(webhookQueueName, process, {
@@ -58,6 +80,13 @@ export function createWebhookWorker (dependencies: WebhookWorkerDependencies): W
   })
 
   return {
-    close: async deadlineMs => { await closeWorker(worker, deadlineMs) }
+    async close (deadlineMs) {
+      closing = true
+      await closeWorker(worker, deadlineMs)
+    }
   }
+}
+
+function delayOf (next: Exclude<NextStep, { kind: 'done' }>): number {
+  return next.kind === 'busy' ? standByWait * (0.5 + Math.random()) : next.delayMs
 }

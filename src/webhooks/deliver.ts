@@ -8,22 +8,31 @@ import type { Metrics } from '../metrics/metrics.ts'
 import { meaningOf, shownBodyOf, shownHeadersOf, type Meaning, type TryOutcome } from './answers.ts'
 import type { Deliveries } from './deliveries.ts'
 import type { Delivery, DeliveryAttempt, DeliveryChange } from './delivery.ts'
-import type { Endpoints } from './endpoints.ts'
+import type { Endpoints, Receiver } from './endpoints.ts'
 import { withFiles } from './event-body.ts'
 import type { KeyFacts, KeySide } from './key-side.ts'
+import type { WebhookEntry } from './queue-port.ts'
 import { eventLifetime, nextDelay, type RetrySchedule } from './schedule.ts'
 import { isSigningKey, signatures } from './sign.ts'
 import { open, type Destination } from './subscription.ts'
 
-/** What the queue does next with a delivery. `wait` was no attempt: the endpoint had no room. */
+/** What the queue does next with a delivery. Neither `wait` nor `busy` was an attempt: not yet time, or no room. */
 export type NextStep =
   | { readonly kind: 'done' }
   | { readonly kind: 'retry' | 'wait', readonly delayMs: number }
   | { readonly kind: 'busy' }
 
+export interface Attempted {
+  readonly next: NextStep
+  /** Null where nothing is known of the delivery. */
+  readonly receiver: Receiver | null
+}
+
 export interface Deliverer {
   /** Makes the next attempt of a round, if it is still to be made. */
-  attempt (id: string, round: number): Promise<NextStep>
+  attempt (id: string, round: number): Promise<Attempted>
+  /** The delivery that has waited longest for this receiver; who takes it makes its attempt. Null while stopping. */
+  following (receiver: Receiver): Promise<WebhookEntry | null>
   /** Breaks off the attempts under way, which then count for nothing and are made again by whoever comes next. */
   stop (): void
 }
@@ -66,9 +75,18 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
   const lifetime = eventLifetime(schedule)
   const leaving = new AbortController()
 
-  async function attempt (id: string, round: number): Promise<NextStep> {
+  async function attempt (id: string, round: number): Promise<Attempted> {
     const delivery = await deliveries.find(id)
-    if (delivery === null || delivery.state !== 'pending' || delivery.round !== round) return done
+    if (delivery === null) return { next: done, receiver: null }
+    const { endpoint, keyId } = delivery
+    return { next: await nextOf(delivery, round), receiver: { endpoint, keyId } }
+  }
+
+  async function nextOf (delivery: Delivery, round: number): Promise<NextStep> {
+    if (delivery.state !== 'pending' || delivery.round !== round) return done
+    // A queue entry that only stands by, because another one saw to the last attempt, may come early.
+    const early = (delivery.nextAt ?? 0) - now()
+    if (early > 0) return { kind: 'wait', delayMs: early }
     const key = await keySide.read(delivery.keyId)
     const obstacle = await obstacleOf(delivery, key)
     if (obstacle !== null) return await settle(delivery, obstacle)
@@ -204,5 +222,9 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
     }
   }
 
-  return { attempt, stop () { leaving.abort() } }
+  return {
+    attempt,
+    following: async receiver => leaving.signal.aborted ? null : await endpoints.takeWaiting(receiver),
+    stop () { leaving.abort() }
+  }
 }

@@ -3,6 +3,7 @@ import { ServiceError } from '../errors.ts'
 import type { Keys } from '../redis/keys.ts'
 import type { Delivery } from './delivery.ts'
 import { endpointScripts } from './endpoint-scripts.ts'
+import type { WebhookEntry } from './queue-port.ts'
 
 /** One address of one access key. Moments are milliseconds since the epoch. */
 export interface Endpoint {
@@ -17,18 +18,23 @@ export interface Endpoint {
   readonly usedAt: number
 }
 
-/** Whether it may be called now. `waitMs` of `busy` is for the caller to choose. */
+/** Whether it may be called now. How long to wait when it is busy is for the caller to choose. */
 export type Admission =
   | { readonly kind: 'enter' | 'gone' | 'disabled' | 'busy' }
   | { readonly kind: 'open', readonly waitMs: number }
 
 export type EndpointOutcome = 'success' | 'failure' | 'gone' | 'none'
 
-type Caller = Pick<Delivery, 'id' | 'endpoint' | 'keyId' | 'shownUrl'>
+type Caller = Pick<Delivery, 'id' | 'round' | 'endpoint' | 'keyId' | 'shownUrl'>
+
+/** Where a delivery goes, on whose behalf. */
+export type Receiver = Pick<Delivery, 'endpoint' | 'keyId'>
 
 export interface Endpoints {
-  /** Takes a slot of the endpoint and one of its key; whoever entered must leave. */
+  /** Takes a slot of the endpoint and one of its key; whoever entered must leave. Who is told `busy` is noted. */
   enter (caller: Caller): Promise<Admission>
+  /** Who has waited longest for a slot there, where there is one now; it is told once. */
+  takeWaiting (receiver: Receiver): Promise<WebhookEntry | null>
   /** @param calm whether it asked for fewer calls: then it gets one at a time for a minute */
   leave (caller: Caller, outcome: EndpointOutcome, pace: 'usual' | 'calm'): Promise<void>
   /** Null where nothing was sent there lately. */
@@ -76,11 +82,16 @@ export function createEndpoints (
   }
 
   return {
-    async enter ({ id, endpoint, keyId, shownUrl }) {
+    async enter ({ id, round, endpoint, keyId, shownUrl }) {
       const [kind, waitMs] = await redis.eval(endpointScripts.enterEndpoint, 1, prefix, endpoint, keyId ?? '', shownUrl,
-        id, now(), limits.slotLifetime, limits.perKey, limits.perEndpoint,
-        remembered) as [Admission['kind'], number]
+        id, now(), limits.slotLifetime, limits.perKey, limits.perEndpoint, remembered, `${id} ${round}`) as [Admission['kind'], number]
       return kind === 'open' ? { kind, waitMs } : { kind }
+    },
+    async takeWaiting ({ endpoint, keyId }) {
+      const name = await redis.eval(endpointScripts.takeWaiting, 1, prefix, endpoint, keyId ?? '', now(), limits.perKey,
+        limits.perEndpoint)
+      const [id, round] = typeof name === 'string' ? name.split(' ') : []
+      return id === undefined ? null : { id, round: Number(round) }
     },
     async leave ({ id, endpoint, keyId }, outcome, pace) {
       await redis.eval(endpointScripts.leaveEndpoint, 1, prefix, endpoint, keyId ?? '', id, now(), outcome,

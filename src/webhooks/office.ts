@@ -52,7 +52,7 @@ export function createWebhookOffice (dependencies: WebhookOfficeDependencies): W
     async test (checked) {
       const delivery = testDelivery(checked, vault, Date.now())
       await deliveries.create(delivery)
-      const next = await deliverer.attempt(delivery.id, 0)
+      const { next } = await deliverer.attempt(delivery.id, 0)
       if (next.kind !== 'done') {
         const reason = 'the receiver is busy with other deliveries; try again later'
         await deliveries.change({ id: delivery.id, round: 0 }, { state: 'skipped', reason, nextAt: null })

@@ -84,7 +84,7 @@ t.test('an endpoint that keeps failing is left alone for longer and longer, and 
   let moment = 1_000_000
   const endpoints = createEndpoints(connections.redis, connections.keySpace(),
     { perKey: 3, perEndpoint: 2, slotLifetime: 20_000 }, () => moment)
-  const caller = (id: string, endpoint = 'one') => ({ id, endpoint, keyId: 'key', shownUrl: 'https://example.org/' })
+  const caller = (id: string, endpoint = 'one') => ({ id, round: 0, endpoint, keyId: 'key', shownUrl: 'https://example.org/' })
   const attempt = async (outcome: 'success' | 'failure') => {
     const admission = await endpoints.enter(caller('a'))
     if (admission.kind === 'enter') await endpoints.leave(caller('a'), outcome, 'usual')
@@ -120,14 +120,35 @@ t.test('slots hold over processes, for each endpoint and each key, and those of 
   const endpoints = createEndpoints(connections.redis, connections.keySpace(),
     { perKey: 3, perEndpoint: 2, slotLifetime: 20_000 }, () => moment)
   const enter = async (id: string, endpoint: string, keyId = 'key') =>
-    (await endpoints.enter({ id, endpoint, keyId, shownUrl: 'https://example.org/' })).kind
+    (await endpoints.enter({ id, round: 0, endpoint, keyId, shownUrl: 'https://example.org/' })).kind
   t.same([await enter('a', 'one'), await enter('b', 'one'), await enter('c', 'one')], ['enter', 'enter', 'busy'])
   t.same([await enter('d', 'two'), await enter('e', 'three')], ['enter', 'busy'], 'three for one key')
   t.equal(await enter('f', 'three', 'another'), 'enter')
-  await endpoints.leave({ id: 'a', endpoint: 'one', keyId: 'key', shownUrl: '' }, 'success', 'calm')
+  await endpoints.leave({ id: 'a', round: 0, endpoint: 'one', keyId: 'key', shownUrl: '' }, 'success', 'calm')
   t.equal(await enter('c', 'one'), 'busy', 'it asked for fewer: one at a time')
   moment += 20_001
   t.equal(await enter('c', 'one'), 'enter')
+})
+
+t.test('whoever leaves an endpoint sees to who has waited longest there, or for the same key', async t => {
+  let moment = 1_000_000
+  const endpoints = createEndpoints(connections.redis, connections.keySpace(),
+    { perKey: 2, perEndpoint: 1, slotLifetime: 20_000 }, () => moment++)
+  const caller = (id: string, endpoint: string, round = 0) =>
+    ({ id, round, endpoint, keyId: 'key', shownUrl: 'https://example.org/' })
+  const enter = async (...of: [string, string, number?]) => (await endpoints.enter(caller(...of))).kind
+  t.same([await enter('a', 'one'), await enter('b', 'one', 3), await enter('c', 'one')], ['enter', 'busy', 'busy'])
+  t.equal(await enter('a', 'one'), 'open', 'nobody else sends an event that is being sent')
+  t.same([await enter('d', 'two'), await enter('e', 'three')], ['enter', 'busy'])
+  const one = { endpoint: 'one', keyId: 'key' }
+  t.equal(await endpoints.takeWaiting(one), null, 'there is no room')
+  await endpoints.leave(caller('a', 'one'), 'success', 'usual')
+  t.same(await endpoints.takeWaiting(one), { id: 'b', round: 3 })
+  t.equal(await enter('b', 'one', 3), 'enter')
+  await endpoints.leave(caller('b', 'one', 3), 'success', 'usual')
+  t.same(await endpoints.takeWaiting(one), { id: 'c', round: 0 })
+  t.same(await endpoints.takeWaiting(one), { id: 'e', round: 0 }, 'who waits for the key comes after who waits for the endpoint')
+  t.equal(await endpoints.takeWaiting(one), null)
 })
 
 t.test('links to images work until they expire, for their image only', async t => {
