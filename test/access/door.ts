@@ -21,7 +21,7 @@ import { createTickets } from '../../src/access/tickets.ts'
 import { createTrustRules } from '../../src/access/trust.ts'
 import { parseSettings } from '../../src/config/parse.ts'
 import { createEgressGuard } from '../../src/egress/guard.ts'
-import { connectRedis } from '../../src/redis/connections.ts'
+import { connectRedis, type ConnectionKind } from '../../src/redis/connections.ts'
 import { createKeys } from '../../src/redis/keys.ts'
 import { createEndpoints } from '../../src/webhooks/endpoints.ts'
 import { createKeySide } from '../../src/webhooks/key-side.ts'
@@ -44,7 +44,7 @@ export async function openRedis () {
     subscriber,
     keySpace: () => createKeys(randomBytes(6).toString('hex')),
     /** What a further process would connect with. */
-    connect: async (kind: 'request' | 'subscriber') => await connectRedis(server.url, kind, quiet),
+    connect: async (kind: ConnectionKind) => await connectRedis(server.url, kind, quiet),
     async close () {
       redis.disconnect()
       subscriber.disconnect()

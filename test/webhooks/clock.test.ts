@@ -1,0 +1,257 @@
+import { once } from 'node:events'
+import { createServer as createHttpServer, type RequestListener } from 'node:http'
+import { createServer, type AddressInfo, type Socket } from 'node:net'
+import { buffer } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { gzipSync } from 'node:zlib'
+import t from 'tap'
+import { Webhook } from 'standardwebhooks'
+import { createWebhookQueue } from '../../queues/webhook-queue.ts'
+import { createWebhookWorker } from '../../queues/webhook-worker.ts'
+import { createVault } from '../../src/access/secrets.ts'
+import { createEgressGuard } from '../../src/egress/guard.ts'
+import { createDeliverer } from '../../src/webhooks/deliver.ts'
+import { createDeliveries } from '../../src/webhooks/deliveries.ts'
+import type { Delivery } from '../../src/webhooks/delivery.ts'
+import { createEndpoints } from '../../src/webhooks/endpoints.ts'
+import { testDelivery } from '../../src/webhooks/event-delivery.ts'
+import { createKeySide } from '../../src/webhooks/key-side.ts'
+import { createWebhookOffice } from '../../src/webhooks/office.ts'
+import { parseSchedule } from '../../src/webhooks/schedule.ts'
+import { newMasterKey, openRedis } from '../access/door.ts'
+import { silentLogger } from '../helper.ts'
+import { listen } from './receiver.ts'
+
+/**
+ * Queue, worker and records of deliveries under a clock that only moves when a test moves it, so that ten minutes or a
+ * day take no time. Its hours do not pass for the public library, so signatures are compared with those that it makes.
+ */
+const connections = await openRedis()
+const redis = await connections.connect('worker')
+const keys = connections.keySpace()
+const masterKey = newMasterKey()
+const vault = createVault(masterKey)
+const start = Date.now()
+let moment = start
+const now = () => moment
+
+const keySide = createKeySide({ redis, keys, vault, masterKey, now })
+const deliveries = createDeliveries(redis, keys, now)
+const endpoints = createEndpoints(redis, keys, { perKey: 8, perEndpoint: 2, slotLifetime: 20_000 }, now)
+const queue = createWebhookQueue({ connection: redis, keys, log: silentLogger })
+const deliverer = createDeliverer({
+  deliveries,
+  endpoints,
+  keySide,
+  vault,
+  guard: createEgressGuard({ settings: { profile: 'lan', allow: [] }, places: () => [] }),
+  schedule: parseSchedule('5s,30s,5m,30m,2h,5h,10h,10h'),
+  timeout: 600,
+  readFile: async () => null,
+  isOutdated: async () => false,
+  userAgent: 'StableQueue/test',
+  log: silentLogger,
+  now,
+  random: () => 0.5
+})
+const office = createWebhookOffice({ deliveries, deliverer, queue, vault })
+const worker = createWebhookWorker({ connection: redis, keys, deliverer, queue, concurrency: 20, log: silentLogger })
+t.after(async () => {
+  deliverer.stop()
+  await worker.close(1000)
+  await queue.close()
+  redis.disconnect()
+  await connections.close()
+})
+
+/** An event for this address, on its way as the relay brings it. Not a test, which has one attempt only. */
+async function send (url: string): Promise<string> {
+  const wish = { url, key: null, auth: 'signature', events: [], images: 'none', format: 'standard' } as const
+  const delivery = { ...testDelivery({ wish, url: new URL(url), keyId: null, warnings: [] }, vault, moment), type: 'job.completed' as const }
+  await deliveries.create(delivery)
+  await queue.add({ id: delivery.id, round: 0 })
+  return delivery.id
+}
+
+/** The delivery after so many attempts. */
+async function after (attempts: number, id: string): Promise<Delivery> {
+  for (;;) {
+    const delivery = await deliveries.get(id)
+    if (delivery.attempts >= attempts) return delivery
+    await sleep(5)
+  }
+}
+
+/** Moves the clock to the next attempt and lets the queue know. */
+async function untilDue (id: string): Promise<void> {
+  const { nextAt, round } = await deliveries.get(id)
+  moment = nextAt ?? moment
+  const entry = { id, round }
+  while (!await (await queue.queue.getJob(round === 0 ? id : `${id}_${round}`))?.isDelayed()) await sleep(5)
+  await queue.postpone(entry, 0)
+}
+
+/** Lets time pass until the delivery has come to its end; seconds from its beginning to each attempt. */
+async function playOut (id: string): Promise<{ delivery: Delivery, offsets: number[] }> {
+  const { roundAt, attempts: before } = await deliveries.get(id)
+  for (let count = before + 1; ; count++) {
+    const delivery = await after(count, id)
+    if (delivery.state !== 'pending') {
+      const attempts = (await deliveries.attempts(id)).filter(({ startedAt }) => startedAt >= roundAt)
+      return { delivery, offsets: attempts.map(({ startedAt }) => Math.round((startedAt - roundAt) / 1000)) }
+    }
+    await untilDue(id)
+  }
+}
+
+interface Taken { readonly id: string, readonly timestamp: number, readonly signature: string, readonly body: Buffer }
+
+/** Answers by what the test says of its n-th request. */
+async function receive (respond: (count: number, response: Parameters<RequestListener>[1]) => void, port = 0) {
+  const taken: Taken[] = []
+  const server = createHttpServer((request, response) => {
+    buffer(request).then(body => {
+      const { headers } = request
+      taken.push({ id: String(headers['webhook-id']), timestamp: Number(headers['webhook-timestamp']), signature: String(headers['webhook-signature']), body })
+      respond(taken.length, response)
+    }).catch(() => {})
+  })
+  if (port === 0) return { taken, url: `http://127.0.0.1:${await listen(t, server)}/` }
+  server.listen(port, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return { taken, url: `http://127.0.0.1:${port}/` }
+}
+
+const isGenuine = ({ id, timestamp, signature, body }: Taken) =>
+  new Webhook(keySide.ownSecret).sign(id, new Date(timestamp * 1000), body) === signature
+
+t.test('a receiver that is down for ten minutes gets its event at the first slot after that', async t => {
+  const placeholder = createServer().listen(0, '127.0.0.1')
+  await once(placeholder, 'listening')
+  const { port } = placeholder.address() as AddressInfo
+  placeholder.close()
+  await once(placeholder, 'close')
+
+  const began = moment
+  const id = await send(`http://127.0.0.1:${port}/`)
+  for (let attempts = 1; moment < began + 600_000; attempts++) {
+    const { state, lastStatus, reason } = await after(attempts, id)
+    t.match({ state, lastStatus, reason }, { state: 'pending', lastStatus: null })
+    const [attempt] = (await deliveries.attempts(id)).slice(-1)
+    t.match(attempt?.error, /ECONNREFUSED/)
+    const { nextAt } = await deliveries.get(id)
+    if ((nextAt ?? 0) >= began + 600_000) break
+    await untilDue(id)
+  }
+  const { taken } = await receive((_count, response) => { response.writeHead(204).end() }, port)
+  await untilDue(id)
+  const { delivery, offsets } = await playOut(id)
+  t.match(delivery, { state: 'delivered', attempts: 5 })
+  t.same(offsets, [0, 5, 35, 335, 2135])
+  t.equal(taken.length, 1)
+  t.ok(taken.every(isGenuine))
+})
+
+t.test('one that stays down is given up after 27 hours and a half, and gets the event on demand later', async t => {
+  const { taken, url } = await receive((count, response) => { response.writeHead(count < 10 ? 500 : 200).end() })
+  const id = await send(url)
+  const { delivery, offsets } = await playOut(id)
+  t.match(delivery, { state: 'failed', attempts: 9, reason: 'the receiver said 500' })
+  t.same(offsets, [0, 5, 35, 335, 2135, 9335, 27_335, 63_335, 99_335])
+  moment += 3_600_000
+  await office.redeliver(delivery)
+  t.match((await playOut(id)).delivery, { state: 'delivered', attempts: 10, round: 1 })
+  t.ok(taken.every(isGenuine), 'with a fresh signature each time')
+  t.equal(new Set(taken.map(({ timestamp }) => timestamp)).size, 10)
+  t.equal(new Set(taken.map(({ body }) => body.toString())).size, 1)
+})
+
+t.test('one that asks for time gets it', async t => {
+  const { url } = await receive((count, response) => {
+    if (count === 1) response.writeHead(429, { 'retry-after': '120' }).end()
+    else if (count === 2) response.writeHead(503, { 'retry-after': new Date(moment + 3_600_000).toUTCString() }).end()
+    else response.writeHead(200).end()
+  })
+  const { offsets, delivery } = await playOut(await send(url))
+  t.equal(delivery.state, 'delivered')
+  t.equal(offsets[1], 120)
+  t.ok(Math.abs((offsets[2] ?? 0) - (120 + 3600)) <= 1, `${offsets[2]} seconds`)
+})
+
+t.test('one that is gone is asked once, and one that redirects in a circle once for each attempt', async t => {
+  const gone = await receive((_count, response) => { response.writeHead(410).end() })
+  t.match((await playOut(await send(gone.url))).delivery, { state: 'failed', attempts: 1, reason: /410/ })
+  t.equal(gone.taken.length, 1)
+  const circle = await receive((_count, response) => { response.writeHead(302, { location: '/' }).end() })
+  t.match((await playOut(await send(circle.url))).delivery, { state: 'failed', attempts: 9, reason: /redirects are not followed/ })
+  t.equal(circle.taken.length, 9)
+})
+
+t.test('whatever a receiver sends, its attempt ends in time and little of it is kept', async t => {
+  const tcp = async (talk: (socket: Socket) => void) =>
+    `http://127.0.0.1:${await listen(t, createServer(socket => { socket.once('data', () => { talk(socket) }) }))}/`
+  const every = (socket: Socket, milliseconds: number, text: string) => {
+    const timer = setInterval(() => { socket.write(text) }, milliseconds)
+    socket.once('close', () => { clearInterval(timer) })
+  }
+  const bomb = gzipSync(Buffer.alloc(50_000_000))
+  const failing = {
+    'never answers': await tcp(() => {}),
+    'floods with 103': await tcp(socket => { every(socket, 1, 'HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n'.repeat(50)) }),
+    'drips its headers': await tcp(socket => { socket.write('HTTP/1.1 200 OK\r\n'); every(socket, 50, 'x') })
+  }
+  const taking = {
+    'never ends': (await receive((_count, response) => {
+      const more = () => { while (!response.destroyed && response.write(Buffer.alloc(65_536, 'x'))); }
+      response.writeHead(200).on('drain', more)
+      more()
+    })).url,
+    'sends a bomb': (await receive((_count, response) => { response.writeHead(200, { 'content-encoding': 'gzip' }).end(bomb) })).url,
+    stalls: await tcp(socket => { socket.write('HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc') })
+  }
+  for (const [what, url] of Object.entries(failing)) {
+    const id = await send(url)
+    const { state, nextAt } = await after(1, id)
+    t.match({ state, wait: (nextAt ?? 0) - moment }, { state: 'pending', wait: 5000 }, what)
+    t.match(await deliveries.attempts(id), [{ status: null, error: 'no answer within 600 ms' }])
+    await office.stop(await deliveries.get(id))
+  }
+  for (const [what, url] of Object.entries(taking)) {
+    const id = await send(url)
+    t.match(await after(1, id), { state: 'delivered', lastStatus: 200 }, what)
+    const [attempt] = await deliveries.attempts(id)
+    t.ok((attempt?.responseBody.length ?? Infinity) <= 4096, `${attempt?.responseBody.length} letters are kept`)
+  }
+})
+
+t.test('hundreds of events for a black hole hold up none of those for a good receiver', async t => {
+  let inside = 0
+  let mostInside = 0
+  const hole = await receive((_count, response) => {
+    mostInside = Math.max(mostInside, ++inside)
+    response.on('close', () => { inside-- })
+  })
+  const arrived = new Set<string>()
+  const good = await receive((_count, response) => { response.writeHead(204).end() })
+  const ids: string[] = []
+  for (let count = 0; count < 200; count++) {
+    await send(hole.url)
+    ids.push(await send(good.url))
+  }
+  while (arrived.size < ids.length) {
+    for (const { id } of good.taken) arrived.add(id)
+    await sleep(5)
+  }
+  t.same([...arrived].sort(), ids.sort())
+  t.equal(good.taken.length, ids.length, 'each came once')
+  t.ok(good.taken.every(isGenuine))
+  t.equal(mostInside, 2)
+  t.ok(hole.taken.length < 200, `${hole.taken.length} attempts were made at the hole meanwhile`)
+  for (const delivery of await deliveries.readMany(ids)) t.match(delivery, { state: 'delivered', attempts: 1 })
+})
+
+t.end()
