@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
-import { pino } from 'pino'
+import { pino, type Logger } from 'pino'
 import type { Test } from 'tap'
 import { createApp, type AppOptions } from '../src/app.ts'
 import { parseSettings } from '../src/config/parse.ts'
@@ -27,6 +27,8 @@ export interface ServiceOptions {
   readonly simulator?: SimulatorOptions
   /** In place of the time between two blanks of an answer that waits. */
   readonly pause?: AppOptions['pause']
+  /** Silent otherwise. */
+  readonly logger?: Logger
   /** `none` leaves the jobs waiting. */
   readonly worker?: 'own' | 'none'
 }
@@ -79,6 +81,7 @@ const testIntervals = { whileUp: 1000, whileDown: 50, inventory: 1000 }
 export const silentLogger = pino({ level: 'silent' })
 
 export async function startService (t: Teardown, options: ServiceOptions = {}): Promise<Service> {
+  const logger = options.logger ?? silentLogger
   const redis = options.redis ?? await startTestRedis()
   if (options.redis === undefined) t.teardown(redis.stop)
   const simulator = await startSimulator({ ...fast, ...options.simulator })
@@ -88,7 +91,7 @@ export async function startService (t: Teardown, options: ServiceOptions = {}): 
   const config = parseSettings({
     PORT: '0', DATA_DIR: dataDirectory, LOG_LEVEL: 'silent', RETRY_BACKOFF_SECONDS: '0.05', ...options.settings
   })
-  const house = await openHouse(config, redis.url, silentLogger, sourcesOf({ environment: options.settings ?? {} }))
+  const house = await openHouse(config, redis.url, logger, sourcesOf({ environment: options.settings ?? {} }))
   t.teardown(house.close)
   for (const [alias, baseUrl] of Object.entries(options.servers ?? { Main: simulator.url })) {
     await registerAs(house.registry, alias, { baseUrl }, 'user')
@@ -97,7 +100,7 @@ export async function startService (t: Teardown, options: ServiceOptions = {}): 
   if (worker !== undefined) t.teardown(worker.close)
   const app = await createApp({
     house,
-    logger: silentLogger,
+    logger: logger,
     tokens: [config.AUTH_TOKEN].filter(Boolean),
     ...(options.pause === undefined ? {} : { pause: options.pause })
   })

@@ -1,10 +1,13 @@
 import { createHash } from 'node:crypto'
 import { createServer } from 'node:net'
+import { pino } from 'pino'
 import t, { type Test } from 'tap'
 import { quick, startService, type JsonBody } from '../helper.ts'
 import { isGenuine, listen, startReceiver as startReceiverWith, type Received, type Respond } from './receiver.ts'
 
+const logged: string[] = []
 const service = await startService(t, {
+  logger: pino({ level: 'trace' }, { write (line) { logged.push(line) } }),
   settings: { EGRESS_PROFILE: 'lan', WEBHOOK_RETRY_SCHEDULE: '20ms,20ms,20ms', WEBHOOK_TIMEOUT_SECONDS: '2' }
 })
 
@@ -287,6 +290,47 @@ t.test('failure and cancellation are told, in the format that old receivers know
   await service.request('POST', `/api/v2/jobs/${String(waiting.id)}/cancel`)
   const [, cancelled] = await receiver.until(2) as [Received, Received]
   t.match(cancelled.event, { type: 'job.cancelled', data: { id: waiting.id, status: 'cancelled', result: null } })
+  await service.request('POST', '/api/v1/servers/Main/resume')
+})
+
+t.test('no secret of any of these tests is in Redis, logs, errors, the dashboard or what can be asked for', async t => {
+  const receiver = await startReceiver(t, (_request, response) => { response.writeHead(500).end() })
+  const key = await makeKey({ webhook_url: `${receiver.url}?token=default-query`, webhook_key: 'default-endpoint-key' })
+  const answers: unknown[] = []
+  const ask = async (method: string, path: string, body?: unknown) => {
+    const answer = await service.request(method, path, body, key.headers)
+    answers.push(answer.body)
+    return answer
+  }
+  const { body: { id } } = await ask('POST', '/api/v2/generate', { target_server_alias: 'default', generation_params: quick })
+  await settled(String(id))
+  for (const webhook of [
+    { webhookUrl: `${receiver.url}?token=refused-query`, webhookKey: 'refused-key\n' },
+    { webhookUrl: 'http://169.254.169.254/?token=refused-query', webhookKey: 'refused-key' },
+    { webhookUrl: 'http://user:refused-password@example.org/?token=refused-query' }
+  ]) {
+    const { status } = await ask('POST', '/api/v2/generate', { target_server_alias: 'default', generation_params: quick, ...webhook })
+    t.equal(status, 422)
+  }
+  await ask('POST', '/api/v1/webhooks/test', { webhookUrl: `${receiver.url}?token=test-query`, webhookKey: 'test-endpoint-key' })
+  const { deliveries } = (await ask('GET', '/api/v1/webhooks/deliveries?limit=200')).body
+  for (const { id } of deliveries as DeliveryBody[]) await ask('GET', `/api/v1/webhooks/deliveries/${id}`)
+  for (const path of [
+    '/api/v1/webhooks/endpoints', '/api/v2/jobs?limit=100', `/api/v2/jobs/${String(id)}`, `/api/v2/jobs/${String(id)}/webhooks`,
+    '/api/v1/api-keys', `/api/v1/api-keys/${key.id}`, '/dashboard/api/queues?activeQueue=webhooks&page=1&jobsPerPage=100'
+  ]) t.equal((await ask('GET', path)).status, 200, path)
+  t.match(JSON.stringify(answers.at(-1)), /evt_[a-z2-7]{26}/, 'the dashboard shows the queue of deliveries')
+
+  const places = { Redis: await everythingInRedis(), logs: logged.join(''), answers: JSON.stringify(answers) }
+  t.match(places.logs, /webhook delivered/, 'it was logged')
+  const told = [
+    ...secrets, key.secret, 'my webhook key', 'job-key-1', '猫', 'query-secret', 'hidden-query', 'default-query',
+    'default-endpoint-key', 'refused-query', 'refused-key', 'refused-password', 'test-query', 'test-endpoint-key',
+    ...receiver.requests.flatMap(({ headers }) => String(headers['webhook-signature']).split(' '))
+  ]
+  for (const [place, text] of Object.entries(places)) {
+    for (const secret of told) t.notOk(text.includes(secret), `${secret} is not in ${place}`)
+  }
 })
 
 t.end()
