@@ -12,6 +12,11 @@ import type { TestRedis } from '../redis.ts'
 export interface RedisProxy extends TestRedis {
   /** The next call of this script is carried out, but its caller loses the connection in place of the answer. */
   loseAnswerTo (script: JobScriptName): void
+  /**
+   * Strikes at the next command that contains one of these texts: before it reaches Redis, which then never gets it, or
+   * after Redis has carried it out, whose answer is then lost.
+   */
+  strikeAt (texts: readonly string[], when: 'before' | 'after', strike: () => void): void
   /** How many answers were lost so far. */
   lost (): number
   /** Ends every connection and takes no new one until it is mended. */
@@ -28,6 +33,7 @@ export async function startRedisProxy (t: Pick<Test, 'teardown'>, redis: TestRed
   let marks: string[] = []
   let lost = 0
   let isCut = false
+  let snare: { readonly texts: readonly string[], readonly when: 'before' | 'after', readonly strike: () => void } | null = null
 
   const server = createServer(client => {
     if (isCut) {
@@ -36,6 +42,7 @@ export async function startRedisProxy (t: Pick<Test, 'teardown'>, redis: TestRed
     }
     const upstream = connect(socketPath)
     let breaking = false
+    let struck: (() => void) | null = null
     for (const socket of [client, upstream]) {
       open.add(socket)
       socket.on('error', () => {})
@@ -47,6 +54,16 @@ export async function startRedisProxy (t: Pick<Test, 'teardown'>, redis: TestRed
     }
     client.on('data', request => {
       const text = request.toString('latin1')
+      if (snare?.texts.some(mark => text.includes(mark)) === true) {
+        struck = snare.strike
+        const { when } = snare
+        snare = null
+        if (when === 'before') {
+          struck()
+          client.destroy()
+          return
+        }
+      }
       if (marks.some(mark => text.includes(mark))) {
         marks = []
         breaking = true
@@ -55,7 +72,10 @@ export async function startRedisProxy (t: Pick<Test, 'teardown'>, redis: TestRed
     })
     upstream.on('data', answer => {
       // Redis asks for the script's text where it does not know it yet; that is not the answer.
-      if (breaking && !answer.toString('latin1').includes('NOSCRIPT')) {
+      if (struck !== null) {
+        struck()
+        client.destroy()
+      } else if (breaking && !answer.toString('latin1').includes('NOSCRIPT')) {
         lost++
         client.destroy()
       } else client.write(answer)
@@ -71,6 +91,7 @@ export async function startRedisProxy (t: Pick<Test, 'teardown'>, redis: TestRed
     ...redis,
     url: `redis://localhost?path=${encodeURIComponent(own)}`,
     loseAnswerTo (script) { marks = [createHash('sha1').update(jobScripts[script]).digest('hex')] },
+    strikeAt (texts, when, strike) { snare = { texts, when, strike } },
     lost: () => lost,
     cut () {
       isCut = true

@@ -1,55 +1,122 @@
-import { once } from 'node:events'
-import { Redis } from 'ioredis'
+import { createHash } from 'node:crypto'
+import { mkdirSync, watch } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { jobScripts } from '../../src/jobs/scripts/index.ts'
+import { deliveryScripts } from '../../src/webhooks/delivery-scripts.ts'
+import { endpointScripts } from '../../src/webhooks/endpoint-scripts.ts'
 import { quick } from '../helper.ts'
 import { startReceiver, type Received } from '../webhooks/receiver.ts'
-import { startFleet, type ServiceProcess } from './processes.ts'
+import { startFleet, untilAllEnded, type ApiProcess, type ServiceProcess } from './processes.ts'
+import { startRedisProxy } from './redis-proxy.ts'
 
-const lan = { EGRESS_PROFILE: 'lan', WEBHOOK_RETRY_SCHEDULE: '50ms,50ms,50ms', WEBHOOK_TIMEOUT_SECONDS: '2' }
+/**
+ * Kills a worker or an API process at each step between a job's end, as the server sees it, and the moment at which its
+ * receiver's answer is on record. Commands to Redis are what separates the steps, so a wire to Redis strikes at them:
+ * before a command gets there, or between it and its answer.
+ */
+const common = { EGRESS_PROFILE: 'lan', WEBHOOK_RETRY_SCHEDULE: '50ms,50ms,50ms', WEBHOOK_TIMEOUT_SECONDS: '2' }
+const twoImages = { ...quick, batch_size: 2 }
+
+/** Its end when it is sent in full, and its name when the connection has sent it before. */
+const script = (text: string) => [text.slice(-100), createHash('sha1').update(text).digest('hex')]
+/** BullMQ packs the name of what it adds. */
+const entryAdded = ['\u00a7deliver']
+const outboxForgets = ['xdel']
 
 const idsOf = (requests: readonly Received[]) => new Set(requests.map(({ headers }) => headers['webhook-id']))
-const of = (jobId: string) => ({ event }: Received) => event.data.id === jobId
 
-/** Gives what resolves when a script has written to the outbox, about when a worker begins to make a delivery of it. */
-async function listenForOutbox (redisUrl: string, channel: string): Promise<() => Promise<void>> {
-  const subscriber = new Redis(redisUrl, { maxRetriesPerRequest: null })
-  await subscriber.subscribe(channel)
-  const written = once(subscriber, 'message').finally(() => { subscriber.disconnect() })
-  return async () => { await written }
-}
-
-t.test('a worker killed between the end of a job and its delivery neither loses nor doubles the end', async t => {
+t.test('no kill at any step between the images and the receiver\'s answer loses or doubles an event', async t => {
   const fleet = await startFleet(t, { stepMilliseconds: 5 })
-  const api = await fleet.api(lan)
+  const proxy = await startRedisProxy(t, fleet.redis)
+  const viaProxy = { ...common, REDIS_URL: proxy.url }
+  let api: ApiProcess = await fleet.api(viaProxy)
   const { webhook_secret: secret } = (await api.request('GET', '/api/v1/webhooks/secret')).body
   const receiver = await startReceiver(t, [String(secret)])
-  let worker: ServiceProcess = await fleet.worker(lan)
-  for (let kills = 0; kills < 2; kills++) {
-    const written = await listenForOutbox(fleet.redis.url, fleet.keys.channel('webhooks'))
-    const id = await api.submit(quick, { webhookUrl: receiver.url })
-    await written()
-    await worker.kill()
-    t.equal((await api.job(id)).status, 'completed')
-    worker = await fleet.worker(lan)
-    const requests = await receiver.until(1, of(id))
-    t.equal(idsOf(requests).size, 1, `${requests.length} deliveries, one event`)
+  let worker: ServiceProcess = await fleet.worker(viaProxy)
+  const die = () => { worker.signal('SIGKILL') }
+  const jobs: Array<{ readonly step: string, readonly id: string, readonly type: string }> = []
+
+  const drafts = join(fleet.dataDirectory, 'outputs', '.drafts')
+  mkdirSync(drafts, { recursive: true })
+  const atFirstFileIn = (folder: string) => () => {
+    const watcher = watch(folder, () => {
+      watcher.close()
+      die()
+    })
+  }
+  const at = (texts: readonly string[], when: 'before' | 'after') => () => { proxy.strikeAt(texts, when, die) }
+  const steps: Array<readonly [string, () => void]> = [
+    ['an image begins to arrive', atFirstFileIn(drafts)],
+    ['one of two images is in its place', atFirstFileIn(join(fleet.dataDirectory, 'outputs'))],
+    ['both are, the record knows nothing', at(script(jobScripts.endJob), 'before')],
+    ['the record and the outbox know', at(script(jobScripts.endJob), 'after')],
+    ['the delivery is about to be recorded', at(script(deliveryScripts.createDelivery), 'before')],
+    ['the delivery is recorded', at(script(deliveryScripts.createDelivery), 'after')],
+    ['its queue entry is there', at(entryAdded, 'after')],
+    ['the outbox is about to forget it', at(outboxForgets, 'before')],
+    ['the outbox has forgotten it', at(outboxForgets, 'after')],
+    ['it has a slot of the endpoint', at(script(endpointScripts.enterEndpoint), 'after')],
+    ['the receiver has it and has not answered', () => {
+      receiver.respond((_request, response) => {
+        receiver.respond((_next, later) => { later.writeHead(204).end() })
+        die()
+        response.destroy()
+      })
+    }],
+    ['the receiver has answered, the record knows nothing', at(script(deliveryScripts.changeDelivery), 'before')],
+    ['the record knows', at(script(deliveryScripts.changeDelivery), 'after')],
+    ['the slot is free again', at(script(endpointScripts.leaveEndpoint), 'after')]
+  ]
+  for (const [step, arm] of steps) {
+    arm()
+    jobs.push({ step, id: await api.submit(twoImages, { webhookUrl: receiver.url }), type: 'job.completed' })
+    await worker.ended
+    t.pass(`killed when ${step}`)
+    worker = await fleet.worker(viaProxy)
   }
 
-  await t.test('and one killed while it delivers has another deliver it under the same id', async t => {
-    receiver.respond((_request, response, count) => {
-      if (count === before + 1) worker.signal('SIGKILL')
-      else response.writeHead(204).end()
-    })
-    const before = receiver.requests.length
+  for (const when of ['before', 'after'] as const) {
+    await api.request('POST', '/api/v1/servers/Main/pause')
     const id = await api.submit(quick, { webhookUrl: receiver.url })
-    await receiver.until(1, of(id))
-    await worker.ended
-    worker = await fleet.worker(lan)
-    const requests = await receiver.until(2, of(id))
-    t.equal(idsOf(requests).size, 1)
-    t.equal(new Set(requests.map(({ text }) => text)).size, 1)
-  })
+    proxy.strikeAt(script(jobScripts.cancelJob), when, () => { api.signal('SIGKILL') })
+    await api.request('POST', `/api/v2/jobs/${id}/cancel`).catch(() => null)
+    await api.ended
+    t.pass(`the API was killed ${when} a cancel was on record`)
+    api = await fleet.api(viaProxy)
+    // As its caller would, who got no answer.
+    await api.request('POST', `/api/v2/jobs/${id}/cancel`)
+    await api.request('POST', '/api/v1/servers/Main/resume')
+    jobs.push({ step: `the API was killed ${when} a cancel`, id, type: 'job.cancelled' })
+  }
+
+  await untilAllEnded(fleet)
+  for (const { step, id, type } of jobs) {
+    const requests = await receiver.until(1, ({ event }) => event.data.id === id)
+    while (await fleet.look.hget(fleet.keys.key('delivery', String(requests[0]?.headers['webhook-id'])), 'state') !== 'delivered') {
+      await sleep(50)
+    }
+    const all = receiver.requests.filter(({ event }) => event.data.id === id)
+    t.equal(idsOf(all).size, 1, `${step}: ${all.length} deliveries, one event`)
+    t.equal(new Set(all.map(({ text }) => text)).size, 1)
+    t.match(all[0]?.event, { type, data: { sequence: 1 } })
+    t.equal((await api.job(id)).status, type === 'job.completed' ? 'completed' : 'cancelled')
+  }
   t.equal(await fleet.look.xlen(fleet.keys.key('webhook-outbox')), 0)
+
+  await t.test('and a kill between two steps of a redelivery does not either', async () => {
+    const [first] = jobs
+    const event = String(receiver.requests.find(({ event }) => event.data.id === first?.id)?.headers['webhook-id'])
+    const before = receiver.requests.length
+    proxy.strikeAt(entryAdded, 'before', () => { api.signal('SIGKILL') })
+    await api.request('POST', `/api/v1/webhooks/deliveries/${event}/redeliver`).catch(() => null)
+    await api.ended
+    // Looks for what the queue has lost when it starts, and now and then.
+    await fleet.worker(common)
+    await receiver.until(before + 1)
+    t.equal(String(receiver.requests.at(-1)?.headers['webhook-id']), event)
+  })
 })
 
 t.end()
