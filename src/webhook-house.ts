@@ -109,7 +109,8 @@ export async function startWebhooks (
     retention: config.WEBHOOK_LOG_DAYS * 24 * hour,
     log
   })
-  const worker = createWebhookWorker({ connection, keys, deliverer, queue, concurrency: config.WEBHOOK_CONCURRENCY, log })
+  const concurrency = config.WEBHOOK_CONCURRENCY
+  const worker = createWebhookWorker({ connection, keys, deliverer, queue, concurrency, log })
   return {
     async close (deadlineMs) {
       // What is not delivered by then stays in the outbox or the queue.

@@ -100,7 +100,7 @@ export async function startService (t: Teardown, options: ServiceOptions = {}): 
   if (worker !== undefined) t.teardown(worker.close)
   const app = await createApp({
     house,
-    logger: logger,
+    logger,
     tokens: [config.AUTH_TOKEN].filter(Boolean),
     ...(options.pause === undefined ? {} : { pause: options.pause })
   })
