@@ -5,14 +5,14 @@ import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { Webhook } from 'standardwebhooks'
 import { quick, startService } from '../helper.ts'
+import { inRepository } from '../root.ts'
 
 /** What a page for people who write receivers shows is run here, as they would run it. */
-const root = fileURLToPath(new URL('../../', import.meta.url))
-const page = await readFile(join(root, 'docs/webhooks.md'), 'utf8')
+const root = inRepository('')
+const page = await readFile(inRepository('docs/webhooks.md'), 'utf8')
 const service = await startService(t, { settings: { EGRESS_PROFILE: 'lan' } })
 const secret = service.house.webhooks.keySide.ownSecret
 const folder = await mkdtemp(join(tmpdir(), 'sq-receivers-'))
