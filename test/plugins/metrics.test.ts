@@ -17,7 +17,7 @@ function valueOf (text: string, series: string): number | undefined {
 }
 
 t.test('what happened to jobs, servers, deliveries and requests is counted', async t => {
-  const receiver = await startReceiver(t)
+  const receiver = await startReceiver(t, [service.house.webhooks.keySide.ownSecret])
   const done = await service.submit(quick, { webhookUrl: receiver.url })
   await service.until(done, 'completed')
   await receiver.until(1)

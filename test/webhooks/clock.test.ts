@@ -10,6 +10,7 @@ import { createWebhookQueue } from '../../queues/webhook-queue.ts'
 import { createWebhookWorker } from '../../queues/webhook-worker.ts'
 import { createVault } from '../../src/access/secrets.ts'
 import { createEgressGuard } from '../../src/egress/guard.ts'
+import { createMetrics } from '../../src/metrics/metrics.ts'
 import { createDeliverer } from '../../src/webhooks/deliver.ts'
 import { createDeliveries } from '../../src/webhooks/deliveries.ts'
 import type { Delivery } from '../../src/webhooks/delivery.ts'
@@ -50,6 +51,7 @@ const deliverer = createDeliverer({
   readFile: async () => null,
   isOutdated: async () => false,
   userAgent: 'StableQueue/test',
+  metrics: createMetrics(),
   log: silentLogger,
   now,
   random: () => 0.5
