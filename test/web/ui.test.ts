@@ -131,25 +131,6 @@ t.test('people use the service in a browser', { skip }, async t => {
     t.strictSame(mishaps, [])
   })
 
-  t.test('text of strangers stays text on every page', async t => {
-    const service = await startService(t)
-    const hostile = '"><img src=x onerror=window.hit=1><svg onload=window.hit=1>'
-    await service.request('PUT', '/api/v1/servers/Main', { alias: hostile, description: `</p><script>window.hit=1</script>${hostile}` })
-    await service.request('POST', '/api/v1/api-keys', { name: hostile, description: `</p><script>window.hit=1</script>${hostile}` })
-    const done = await service.submit({ ...quick, prompt: hostile, negative_prompt: `</textarea><script>window.hit=1</script>${hostile}` })
-    await service.until(done, 'completed')
-    const { page, mishaps } = await visit(service.url)
-    for (const hash of ['queue', `queue?search=${encodeURIComponent(hostile)}`, `job/${done}`, 'servers', 'servers?add=1', 'keys', `create?from=${done}`]) {
-      await page.goto(`${service.url}/#/${hash}`)
-      await page.getByText(hostile).first().waitFor({ state: 'attached' })
-      t.equal(await page.evaluate('window.hit'), undefined, hash)
-      t.equal(await page.locator('img[src=x], [onload], [onerror]').count(), 0, hash)
-    }
-    await page.goto(`${service.url}/#/%3Cimg%20src=x%20onerror=alert(1)%3E/%E0%A4%A?x=%00`)
-    await page.getByRole('heading', { name: 'There is no such page' }).waitFor()
-    t.strictSame(mishaps, [])
-  })
-
   t.test('where a token is asked for, nothing is shown without it', async t => {
     const token = 'a token of this test'
     const service = await startService(t, { settings: { UI_AUTH: 'token', AUTH_TOKEN: token } })
@@ -174,22 +155,6 @@ t.test('people use the service in a browser', { skip }, async t => {
     t.equal(other.page.url(), `${service.url}/#/queue`, 'the token has left the address')
     const kept = await other.page.evaluate('JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, history.state])')
     t.notMatch(kept, token)
-  })
-
-  t.test('no page is wider than a phone, and all follow its dark scheme', async t => {
-    const service = await startService(t)
-    const done = await service.submit({ ...quick, prompt: `${'verylongword'.repeat(20)} and more` })
-    await service.until(done, 'completed')
-    await service.request('POST', '/api/v1/api-keys', { name: 'x'.repeat(200) })
-    const { page, mishaps } = await visit(service.url, { viewport: { width: 360, height: 740 }, isMobile: true, colorScheme: 'dark' })
-    for (const hash of ['queue', 'create', `job/${done}`, 'servers', 'servers?add=1', 'keys']) {
-      await page.goto(`${service.url}/#/${hash}`)
-      await page.locator('main h1').waitFor()
-      await page.getByText('Loading…').waitFor({ state: 'detached' })
-      t.ok(await page.evaluate('document.documentElement.scrollWidth') as number <= 360, hash)
-    }
-    t.match(await page.evaluate('getComputedStyle(document.documentElement).backgroundColor'), 'rgb(17, 20, 27)')
-    t.strictSame(mishaps, [])
   })
 })
 

@@ -1,0 +1,123 @@
+import { readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import type { Page } from 'playwright-core'
+import t, { type Test } from 'tap'
+import { quick, startService, type Service } from '../helper.ts'
+import { openBrowser, skip, type Visit } from './browser.ts'
+
+interface Finding {
+  readonly id: string
+  readonly impact: string
+  readonly nodes: ReadonlyArray<{ readonly html: string }>
+}
+
+const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+
+/** What axe finds that keeps people from using the page. */
+async function seriousFindings (page: Page): Promise<string[]> {
+  await page.evaluate(axe)
+  const { violations, passes } = await page.evaluate('axe.run()') as Record<'violations' | 'passes', Finding[]>
+  if (passes.length < 10) throw new Error('axe looked at nothing')
+  return violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`))
+}
+
+/** The addresses of every page that the navigation leads to, and of those behind them. */
+async function everyPage (page: Page, jobs: readonly string[]): Promise<string[]> {
+  const linked = await page.locator('nav[aria-label=Pages] a[href^="#/"]').evaluateAll(links =>
+    links.map(link => link.getAttribute('href')?.slice(2) ?? ''))
+  return [
+    ...linked, ...jobs.map(id => `job/${id}`), `create?from=${jobs[0]}`, 'queue?status=all', 'queue?status=failed',
+    'queue?status=pending', 'queue?search=picture', 'servers?add=1', '%3Cimg%20src=x%20onerror=alert(1)%3E/%E0%A4%A?x=%00'
+  ]
+}
+
+async function enter (page: Page, service: Service, hash: string): Promise<void> {
+  await page.goto(`${service.url}/#/${hash}`)
+  await page.locator('main h1').waitFor()
+  await page.getByText('Loading…').first().waitFor({ state: 'detached' })
+}
+
+/** What people write who want it to run in the browser of others. */
+const hostile = [
+  '"><img src=x onerror=window.hit=1><svg onload=window.hit=1>',
+  '</textarea></title></style></script><script>window.hit=1</script>',
+  '<iframe srcdoc="<script>parent.hit=1</script>"></iframe><details open ontoggle=window.hit=1>',
+  'javascript:window.hit=1//',
+  '<math><mtext><table><mglyph><style><!--</style><img title="--&gt;&lt;img src=x onerror=window.hit=1&gt;">',
+  '{{constructor.constructor("window.hit=1")()}}$' + '{window.hit=1}',
+  '<a href="javascript:window.hit=1" autofocus onfocus=window.hit=1>picture</a>\u2028<lora:"><b onmouseover=hit=1>:1>'
+].join(' ')
+
+t.test('every page', { skip }, async t => {
+  const visit = await openBrowser(t)
+  const service = await startService(t)
+  const { request } = service
+  await request('PUT', '/api/v1/servers/Main', { description: `A server. ${hostile}` })
+  await request('POST', '/api/v1/servers', { alias: '"><img src=x onerror=hit=1>', apiUrl: 'http://127.0.0.1:9' })
+  await request('POST', '/api/v1/api-keys', { name: hostile.slice(0, 190), description: hostile })
+  const target = { target_server_alias: 'Main', on_missing: 'ignore' }
+  const done = await service.submit({ ...quick, prompt: 'a picture', negative_prompt: hostile, n_iter: 2 }, target)
+  await service.until(done, 'completed')
+  service.simulator.setFaults([{ kind: 'nan', sticky: true }])
+  const failed = await service.submit({ ...quick, prompt: `picture ${hostile}` }, target)
+  await service.until(failed, 'failed')
+  service.simulator.setFaults([])
+  await request('POST', '/api/v1/servers/Main/pause', { reason: hostile.slice(0, 300) })
+  const waiting = [await service.submit({ ...quick, prompt: hostile }, target), await service.submit(quick, target)]
+  const jobs = [done, failed, ...waiting]
+
+  async function unharmed (t: Test, { page, mishaps }: Visit, hash: string): Promise<void> {
+    t.equal(await page.evaluate('window.hit'), undefined, `nothing ran: ${hash}`)
+    const strange = 'img[src=x], iframe, [onload], [onerror], [onfocus], [ontoggle], a[href^="javascript:"], main script, main style'
+    t.equal(await page.locator(strange).count(), 0, `text of strangers stays text: ${hash}`)
+    t.strictSame(mishaps, [], hash)
+  }
+
+  t.test('can be used with a screen reader, and runs nothing that strangers wrote', async t => {
+    const visited = await visit(service.url, { viewport: { width: 1280, height: 900 } })
+    const { page } = visited
+    await enter(page, service, 'queue')
+    const hashes = await everyPage(page, jobs)
+    t.ok(hashes.length >= 12, String(hashes))
+    for (const hash of hashes) {
+      await enter(page, service, hash)
+      t.strictSame(await seriousFindings(page), [], `axe: ${hash}`)
+      await unharmed(t, visited, hash)
+    }
+  })
+
+  t.test('fits a phone, in the dark too', async t => {
+    const visited = await visit(service.url, {
+      viewport: { width: 375, height: 740 }, isMobile: true, hasTouch: true, colorScheme: 'dark'
+    })
+    const { page } = visited
+    await enter(page, service, 'queue')
+    for (const hash of await everyPage(page, jobs)) {
+      await enter(page, service, hash)
+      t.ok(await page.evaluate('document.documentElement.scrollWidth') as number <= 375, hash)
+      t.strictSame(await seriousFindings(page), [], `axe: ${hash}`)
+    }
+    t.match(await page.evaluate('getComputedStyle(document.documentElement).backgroundColor'), 'rgb(17, 20, 27)')
+    await page.getByRole('button', { name: 'More' }).click()
+    await page.getByRole('link', { name: 'API docs' }).waitFor()
+    await page.keyboard.press('Escape')
+    t.equal(await page.getByRole('link', { name: 'API docs' }).count(), 0)
+    t.strictSame(visited.mishaps, [])
+  })
+
+  t.test('can be used with the keyboard alone', async t => {
+    const { page } = await visit(service.url)
+    await page.getByRole('link', { name: 'New job' }).waitFor()
+    await page.keyboard.press('Tab')
+    t.equal(await page.evaluate('document.activeElement.className'), 'skip', 'the first stop leads past the navigation')
+    await page.keyboard.press('Enter')
+    t.equal(await page.evaluate('document.activeElement.id'), 'main')
+    await page.keyboard.press('Tab')
+    t.equal(await page.evaluate('document.activeElement.textContent'), 'New job')
+    await page.keyboard.press('Enter')
+    await page.locator('textarea[name=prompt]').waitFor()
+    await page.locator('h1:focus').waitFor()
+    t.match(page.url(), /#\/create/, 'a new page is read out from its heading')
+  })
+})
