@@ -1,5 +1,4 @@
-import { readFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
+import axe from 'axe-core'
 import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { quick, startService, type Service } from '../helper.ts'
@@ -11,11 +10,9 @@ interface Finding {
   readonly nodes: ReadonlyArray<{ readonly html: string }>
 }
 
-const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-
 /** What axe finds that keeps people from using the page. */
 async function seriousFindings (page: Page): Promise<string[]> {
-  await page.evaluate(axe)
+  await page.evaluate(axe.source)
   const { violations, passes } = await page.evaluate('axe.run()') as Record<'violations' | 'passes', Finding[]>
   if (passes.length < 10) throw new Error('axe looked at nothing')
   return violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
