@@ -21,7 +21,9 @@ const longestLine = 12
 
 interface Kill {
   readonly what: 'serving worker' | 'standing-by worker' | 'Redis'
-  readonly moment: number
+  /** It happened between these, in milliseconds since the epoch. */
+  readonly from: number
+  readonly to: number
 }
 
 /** @returns the exit code: 0 where nothing was lost, doubled or left inconsistent */
@@ -68,12 +70,12 @@ async function soak (ground: Ground, killCount: number, random: () => number): P
   const workersKilled = () => kills.filter(({ what }) => what !== 'Redis').length
   while (workersKilled() < killCount) {
     await sleep(random() * longestPause)
-    const moment = Date.now()
-    const kill = { moment, what: await killOne(ground, workers, random, startWorker) }
+    const kill = await killOne(ground, workers, random)
     kills.push(kill)
-    const begun = () => simulator.state().generations.find(({ startedAt }) => startedAt > moment)
+    if (kill.what !== 'Redis') workers[kill.index] = await startWorker()
+    const begun = () => simulator.state().generations.find(({ startedAt }) => startedAt > kill.to)
     while (begun() === undefined) await sleep(5)
-    const recovery = (begun()?.startedAt ?? 0) - moment
+    const recovery = (begun()?.startedAt ?? 0) - kill.to
     recoveries.push(recovery)
     await noteEvents()
     process.stderr.write(`kill ${kills.length}: ${kill.what}, generating ${recovery} ms later\n`)
@@ -88,10 +90,10 @@ async function soak (ground: Ground, killCount: number, random: () => number): P
   const traces = { look: ground.redis, keys, dataDirectory: ground.folder, events }
   const problems = await findProblems(accepted, traces)
   const jobs = await readJobs(traces)
-  const excess = [...jobs.keys()].filter(id => {
+  const excess = [...jobs.keys()].flatMap(id => {
     const starts = generations.filter(({ taskId }) => taskId === id).map(({ startedAt }) => startedAt)
-    const hits = kills.filter(({ moment }) => moment >= (starts[0] ?? 0) && moment <= (starts.at(-1) ?? 0))
-    return starts.length > 1 + hits.length
+    const hits = kills.filter(({ from, to }) => to >= (starts[0] ?? 0) && from <= (starts.at(-1) ?? 0))
+    return starts.length > 1 + hits.length ? [{ id, starts, hits }] : []
   })
   const slowest = (what: Kill['what']) => {
     const times = recoveries.filter((_time, index) => kills[index]?.what === what)
@@ -104,26 +106,28 @@ async function soak (ground: Ground, killCount: number, random: () => number): P
     `most generations at the server at once: ${mostInFlight}`,
     ...(['serving worker', 'standing-by worker', 'Redis'] as const).map(what => `kill to next generation, ${slowest(what)}`),
     `lost, ended twice or inconsistent: ${problems.length}`,
-    ...problems
+    ...problems,
+    ...excess.map(one => JSON.stringify(one))
   ].join('\n') + '\n')
   return problems.length === 0 && excess.length === 0 ? 0 : 1
 }
 
-/** Kills a worker, which is started again at once, or Redis, which this process starts again. */
+/** Kills a worker, or Redis, which this process starts again. */
 async function killOne (
-  ground: Ground, workers: ServiceProcess[], random: () => number, startWorker: () => Promise<ServiceProcess>
-): Promise<Kill['what']> {
-  if (random() < 0.4) {
-    const [, pid] = /process_id:(\d+)/.exec(await ground.redis.info('server')) ?? []
-    process.kill(Number(pid), 'SIGKILL')
-    return 'Redis'
-  }
-  const index = Math.floor(random() * workers.length)
+  ground: Ground, workers: readonly ServiceProcess[], random: () => number
+): Promise<Kill & { readonly index: number }> {
+  const index = random() < 0.4 ? -1 : Math.floor(random() * workers.length)
   const worker = workers[index]
-  const serving = worker !== undefined && await servesNow(ground, worker)
-  await worker?.kill()
-  workers[index] = await startWorker()
-  return serving ? 'serving worker' : 'standing-by worker'
+  if (worker === undefined) {
+    const [, pid] = /process_id:(\d+)/.exec(await ground.redis.info('server')) ?? []
+    const from = Date.now()
+    process.kill(Number(pid), 'SIGKILL')
+    return { index, from, to: Date.now(), what: 'Redis' }
+  }
+  const what = await servesNow(ground, worker) ? 'serving worker' : 'standing-by worker'
+  const from = Date.now()
+  await worker.kill()
+  return { index, from, to: Date.now(), what }
 }
 
 /** Whether the process was the last to begin a generation. */

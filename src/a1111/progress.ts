@@ -1,5 +1,5 @@
 import { isMissing } from './failures.ts'
-import { fieldsOf, numberOf } from './json-values.ts'
+import { fieldsOf, numberOf, textOf } from './json-values.ts'
 import type { SmallCallOptions, SmallCalls } from './small-calls.ts'
 import type { ServerProgress } from './types.ts'
 
@@ -57,7 +57,8 @@ function combine (task: TaskView | null, server: ServerView): ServerProgress {
     steps: null,
     etaSeconds: null,
     task: task.queued ? 'queued' : 'gone',
-    busy: server.busy
+    busy: server.busy,
+    mark: server.mark
   }
 }
 
@@ -79,6 +80,7 @@ function serverViewOf (answer: unknown): ServerView {
   const fraction = jobCount === 0 ? 0 : Math.max(0, fractionOf(view.progress) - globalOffset)
   return {
     busy: jobCount !== 0,
+    mark: jobCount === 0 ? null : textOf(state.job_timestamp),
     fraction,
     step: sampling ? numberOf(state.sampling_step) : null,
     steps: sampling ? numberOf(state.sampling_steps) : null,

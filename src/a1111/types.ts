@@ -82,6 +82,8 @@ export interface ServerProgress {
   readonly task: 'running' | 'queued' | 'gone' | 'unknown'
   /** Whether anything runs at the server. */
   readonly busy: boolean
+  /** When what runs began, to the second of the server's clock: tells one from the next; null while nothing runs. */
+  readonly mark: string | null
 }
 
 /** Takes one decoded output image as it arrives. */

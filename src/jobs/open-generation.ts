@@ -3,6 +3,7 @@ import type { GenerationOptions } from '../a1111/generation-call.ts'
 import { GenerationFailure, type GenerationAnswer, type GenerationMode } from '../a1111/types.ts'
 import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
+import { createTaskRecogniser } from './recognise-task.ts'
 import { stopOpenTask } from './task-control.ts'
 
 /** Why a generation is being stopped. */
@@ -29,10 +30,14 @@ export interface OpenGeneration {
 /** How long a server may take to answer after an interrupt before we hang up, in milliseconds. */
 const answerAfterInterrupt: Readonly<Record<StopReason, number>> = { cancel: 30_000, shutdown: 2000 }
 
-export function createOpenGeneration (client: A1111Client, taskId: string, log: Log): OpenGeneration {
+/** @param tasks whether the server tells tasks apart */
+export function createOpenGeneration (
+  client: A1111Client, taskId: string, tasks: 'told apart' | 'alike', log: Log
+): OpenGeneration {
   const connection = new AbortController()
   const stopping = new AbortController()
   const over = new AbortController()
+  const recogniser = createTaskRecogniser(client, tasks, over.signal)
   let reason: StopReason | null = null
   let sent = false
   let interrupting: Promise<void> = Promise.resolve()
@@ -40,7 +45,7 @@ export function createOpenGeneration (client: A1111Client, taskId: string, log: 
   function interrupt (why: StopReason): void {
     const hangUp = setTimeout(() => { connection.abort(new Error('no answer after the interrupt')) },
       answerAfterInterrupt[why])
-    interrupting = stopOpenTask(client, taskId, over.signal)
+    interrupting = stopOpenTask(client, taskId, recogniser.isOurs, over.signal)
       .catch(error => { log.warn({ job: taskId, error: messageOf(error) }, 'could not interrupt') })
     over.signal.addEventListener('abort', () => { clearTimeout(hangUp) }, { once: true })
   }
@@ -50,9 +55,17 @@ export function createOpenGeneration (client: A1111Client, taskId: string, log: 
     stopReason: () => reason,
     hungUpFor: () => connection.signal.reason as unknown,
     async send (mode, body, options) {
+      await recogniser.before()
       if (reason !== null) throw new GenerationFailure('cancelled', 'cancelled', 'It was stopped before it was sent.')
       sent = true
-      return await client.generate(mode, body, { ...options, signal: connection.signal })
+      return await client.generate(mode, body, {
+        ...options,
+        signal: connection.signal,
+        onSent () {
+          recogniser.sent()
+          options.onSent?.()
+        }
+      })
     },
     stop (why) {
       if (reason !== null) return

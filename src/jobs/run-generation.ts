@@ -94,7 +94,8 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     } catch {
       return 'hold'
     }
-    const generation = createOpenGeneration(client, jobId, log)
+    const tasks = monitor.traits()?.capabilities.taskProgress === false ? 'alike' : 'told apart'
+    const generation = createOpenGeneration(client, jobId, tasks, log)
     running.set(jobId, generation)
     try {
       // The line may have stopped, and the job been cancelled, while it stood at the gate.

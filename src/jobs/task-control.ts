@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { A1111Client } from '../a1111/client.ts'
 import { GenerationFailure, type ServerProgress } from '../a1111/types.ts'
+import type { TaskRecogniser } from './recognise-task.ts'
 
 /** How long one look at the server lies after the one before, in milliseconds. */
 const pause = 250
@@ -15,13 +16,13 @@ const longestWay = 1500
  * the generation begins is lost, and also after the server did not know the task, since it may not know it yet. One
  * that stands in the server's own queue cannot be withdrawn and is stopped once it runs.
  */
-export async function stopOpenTask (client: A1111Client, taskId: string, signal: AbortSignal): Promise<void> {
+export async function stopOpenTask (
+  client: A1111Client, taskId: string, isOurs: TaskRecogniser['isOurs'], signal: AbortSignal
+): Promise<void> {
   while (!signal.aborted) {
     const seen = await look(client, taskId, signal)
     if (signal.aborted) return
-    // Where tasks cannot be told apart, the one that runs is ours: we have just sent it, and send one at a time.
-    const runs = seen?.task === 'running' || (seen?.task === 'unknown' && seen.busy)
-    if (runs && !seen.nearlyOver) await client.interrupt()
+    if (seen !== null && isOurs(seen) && !seen.nearlyOver) await client.interrupt()
     await rest(signal)
   }
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { quick, startService } from '../helper.ts'
+import { startStranger } from '../../bench/ground/stranger.ts'
 import { createRandom } from '../../src/simulator/random.ts'
 import { checkInvariants } from './invariants.ts'
 
@@ -11,20 +12,7 @@ t.test('cancels at any moment hit nothing but their own job', async t => {
   const random = createRandom(seed)
   const service = await startService(t, { simulator: { stepMilliseconds: 15 } })
   const accepted: string[] = []
-  let foreign = 0
-  const stop = new AbortController()
-
-  /** Somebody who uses the same server without us, one generation after another. */
-  async function foreigner (): Promise<void> {
-    while (!stop.signal.aborted) {
-      const body = JSON.stringify({ prompt: 'a stranger', steps: 4, width: 64, height: 64 })
-      await fetch(`${service.simulator.url}/sdapi/v1/txt2img`, {
-        method: 'POST', headers: { 'content-type': 'application/json' }, body
-      }).then(async answer => await answer.arrayBuffer())
-      foreign++
-    }
-  }
-  const stranger = foreigner()
+  const stranger = startStranger(service.simulator.url, 'a stranger')
 
   const outcomes = new Map<string, number>()
   for (let round = 0; round < 25; round++) {
@@ -41,9 +29,8 @@ t.test('cancels at any moment hit nothing but their own job', async t => {
       outcomes.set(status, (outcomes.get(status) ?? 0) + 1)
     }
   }
-  stop.abort()
-  await stranger
-  t.comment(`seed ${seed}: ${JSON.stringify(Object.fromEntries(outcomes))}, ${foreign} foreign generations`)
+  await stranger.stop()
+  t.comment(`seed ${seed}: ${JSON.stringify(Object.fromEntries(outcomes))}, ${stranger.generations()} foreign generations`)
   t.notOk(outcomes.has('failed'))
   const { generations } = service.simulator.state()
   t.same(generations.filter(({ prompt, interrupted }) => prompt === 'a stranger' && interrupted), [],
@@ -99,6 +86,28 @@ t.test('where tasks cannot be told apart, a cancel of a job that is being stored
   t.equal((await service.until(second, 'completed', 'failed')).status, 'completed')
   t.match(service.simulator.state().generations, [{ taskId: first }, { taskId: second, interrupted: false }])
   await checkInvariants(t, [first, second], traces(service))
+})
+
+t.test('where tasks cannot be told apart, a cancel stops ours, and nothing of a stranger that came before or after', async t => {
+  const service = await startService(t, { simulator: { stepMilliseconds: 20, internalProgress: false } })
+  const { simulator } = service
+  const cancelled = async (id: string) => {
+    t.equal((await service.request('POST', `/api/v2/jobs/${id}/cancel`)).status, 200)
+    t.equal((await service.until(id, 'cancelled', 'completed')).status, 'cancelled')
+  }
+  const alone = await service.submit({ ...quick, steps: 100 })
+  while (simulator.state().generations.length === 0) await sleep(5)
+  await cancelled(alone)
+  t.match(simulator.state().generations, [{ taskId: alone, interrupted: true }])
+
+  const before = simulator.startHumanJob({ steps: 20 })
+  const behind = await service.submit({ ...quick, steps: 10 })
+  await service.until(behind, 'processing')
+  await cancelled(behind)
+  t.match(simulator.state().generations.slice(1), [
+    { taskId: before, interrupted: false }, { taskId: behind, interrupted: false }
+  ], 'it may be anybody\'s, so it is waited for')
+  await checkInvariants(t, [alone, behind], traces(service))
 })
 
 function traces ({ house, dataDirectory }: Awaited<ReturnType<typeof startService>>) {

@@ -1,0 +1,96 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createKeys } from '../src/redis/keys.ts'
+import { createRandom } from '../src/simulator/random.ts'
+import { startSimulator } from '../src/simulator/simulator.ts'
+import { createCaller, repeat } from './ground/caller.ts'
+import { findProblems, readEvents, type StreamEvent } from './ground/consistency.ts'
+import { closeEverything, withGround, type Ground } from './ground/ground.ts'
+import { startService } from './ground/service.ts'
+import { startStranger } from './ground/stranger.ts'
+import { until } from './ground/until.ts'
+
+/**
+ * Cancels jobs at random moments of their lives while somebody else uses the same server, then counts whose
+ * generations were interrupted: `node bench/cancel-soak.mjs [cancels] [seed] [--nowebui]`. With `--nowebui` the server
+ * tells no tasks apart, as A1111 without its interface.
+ */
+
+/** Jobs that are under way at a time. */
+const atOnce = 4
+/** A cancel comes up to so many milliseconds after its job was accepted: while it waits, runs, is stored or is over. */
+const latestCancel = 1500
+const strangersPrompt = 'a stranger'
+
+interface Soak {
+  readonly cancels: number
+  readonly seed: number
+  /** Whether the server tells tasks apart. */
+  readonly tasks: 'told apart' | 'alike'
+}
+
+/** @returns the exit code: 0 where nothing but what was to be cancelled was interrupted, and nothing is inconsistent */
+export async function main (parameters: readonly string[]): Promise<number> {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => { closeEverything().finally(() => process.exit(130)) })
+  }
+  const [cancels = '1000', seed = '7'] = parameters.filter(parameter => !parameter.startsWith('--'))
+  const tasks = parameters.includes('--nowebui') ? 'alike' : 'told apart'
+  return await withGround(async ground => await soak(ground, { cancels: Number(cancels), seed: Number(seed), tasks }))
+}
+
+async function soak (ground: Ground, { cancels, seed, tasks }: Soak): Promise<number> {
+  const random = createRandom(seed)
+  const simulator = await startSimulator({
+    stepMilliseconds: 15, loadMilliseconds: 0, internalProgress: tasks === 'told apart'
+  })
+  ground.onClose(simulator.close)
+  const service = await startService(ground, { command: 'start', servers: { Main: simulator.url } })
+  const stranger = startStranger(simulator.url, strangersPrompt)
+  const caller = createCaller(service.url)
+  ground.onClose(caller.close)
+  const keys = createKeys('sq')
+  const events: StreamEvent[] = []
+  const accepted: string[] = []
+  const cancelled = new Set<string>()
+  let tooLate = 0
+
+  async function cancelOne (number: number): Promise<void> {
+    const { id } = await caller.post('/api/v2/generate', {
+      target_server_alias: 'Main',
+      generation_params: { prompt: `number ${number}`, steps: 2 + Math.floor(random() * 20), width: 64, height: 64 }
+    }) as { id: string }
+    accepted.push(id)
+    await sleep(random() * latestCancel)
+    await caller.post(`/api/v2/jobs/${id}/cancel`).then(() => cancelled.add(id), () => { tooLate++ })
+    await until(async () => {
+      const { job } = await caller.get(`/api/v2/jobs/${id}`) as { job: { status: string } }
+      return !['pending', 'processing'].includes(job.status)
+    }, `job ${id} has ended`)
+    if (number % 50 !== 49) return
+    events.push(...await readEvents({ look: ground.redis, keys }, events.at(-1)?.id))
+    process.stderr.write(`${number + 1} of ${cancels}; the stranger had ${stranger.generations()} generations\n`)
+  }
+
+  await repeat(cancels, atOnce, cancelOne)
+  await stranger.stop()
+  events.push(...await readEvents({ look: ground.redis, keys }, events.at(-1)?.id))
+
+  const { generations, interrupts, mostInFlight } = simulator.state()
+  const strangers = generations.filter(({ prompt }) => prompt === strangersPrompt)
+  const own = generations.filter(({ prompt }) => prompt !== strangersPrompt)
+  const wronglyInterrupted = own.filter(({ interrupted, taskId }) => interrupted && !cancelled.has(taskId ?? ''))
+  const interruptedStrangers = strangers.filter(({ interrupted }) => interrupted)
+  const twice = own.length - new Set(own.map(({ taskId }) => taskId)).size
+  const problems = await findProblems(accepted, { look: ground.redis, keys, dataDirectory: ground.folder, events })
+  process.stdout.write([
+    `seed ${seed}, tasks ${tasks}`,
+    `cancels: ${cancels}, of which taken: ${cancelled.size}, too late: ${tooLate}`,
+    `own jobs that reached the server: ${own.length}, interrupted there: ${own.filter(({ interrupted }) => interrupted).length}`,
+    `interrupts sent: ${interrupts}; most requests at the server at once: ${mostInFlight}`,
+    `foreign generations: ${strangers.length}, interrupted: ${interruptedStrangers.length}`,
+    `own generations interrupted without a cancel: ${wronglyInterrupted.length}; jobs generated twice: ${twice}`,
+    `lost, ended twice or inconsistent: ${problems.length}`,
+    ...problems
+  ].join('\n') + '\n')
+  return interruptedStrangers.length + wronglyInterrupted.length + twice + problems.length === 0 ? 0 : 1
+}

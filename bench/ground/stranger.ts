@@ -1,0 +1,33 @@
+/** Somebody who uses the same server without us. */
+export interface Stranger {
+  /** How many generations it had answered. */
+  generations (): number
+  /** Resolves when the last one is answered. */
+  stop (): Promise<void>
+}
+
+/** Has one generation after another made, all with this prompt, straight at the server. */
+export function startStranger (serverUrl: string, prompt: string): Stranger {
+  const body = JSON.stringify({ prompt, steps: 4, width: 64, height: 64 })
+  const over = new AbortController()
+  let answered = 0
+
+  async function generateOn (): Promise<void> {
+    while (!over.signal.aborted) {
+      const answer = await fetch(`${serverUrl}/sdapi/v1/txt2img`, {
+        method: 'POST', headers: { 'content-type': 'application/json' }, body
+      })
+      await answer.arrayBuffer()
+      answered++
+    }
+  }
+  const generating = generateOn()
+
+  return {
+    generations: () => answered,
+    async stop () {
+      over.abort()
+      await generating
+    }
+  }
+}
