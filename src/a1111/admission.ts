@@ -7,7 +7,7 @@ import { findListed, findLora, findUpscaler, findVae } from './model-names.ts'
 import { lastPart } from './names.ts'
 import { nearest } from './nearest.ts'
 import { settleSampling } from './sampling-admission.ts'
-import type { Inventory, ServerTraits } from './types.ts'
+import { dialectOf, type Inventory, type ServerTraits } from './types.ts'
 import type { NormalisedParameters } from './parameters.ts'
 
 /** What becomes of a name that the server does not have: refused, or left out with a warning. */
@@ -40,7 +40,7 @@ type Listed = Inventory['missing'][number]
 /** A server as admission sees it. */
 export interface AdmittingServer {
   readonly inventory: Inventory
-  readonly traits: Pick<ServerTraits, 'kind' | 'capabilities'>
+  readonly traits: Pick<ServerTraits, 'kind' | 'simulates' | 'capabilities'>
 }
 
 /**
@@ -119,7 +119,7 @@ export function admit (
     const find = () => findLora(wanted, inventory)
     const found = settle({ wanted, field, code: 'model_not_found', noun: 'LoRA', find, candidates })
     // stable-diffusion.cpp takes LoRAs beside the prompt, by path
-    return found === null ? null : traits.kind === 'sdcpp' ? found.path : found.name
+    return found === null ? null : dialectOf(traits) === 'sdcpp' ? found.path : found.name
   }
 
   function withStyles (given: A1111Parameters): A1111Parameters {

@@ -2,7 +2,9 @@ import type { A1111Client } from './client.ts'
 import { isMissing } from './failures.ts'
 import { fieldsOf, numberOf, textOf, textsOf, type JsonObject } from './json-values.ts'
 import type { SmallCallOptions } from './small-calls.ts'
-import { GenerationFailure, type Checkpoint, type Inventory, type Scheduler, type ServerTraits } from './types.ts'
+import {
+  dialectOf, GenerationFailure, type Checkpoint, type Inventory, type Scheduler, type ServerTraits
+} from './types.ts'
 
 type ListName = Inventory['missing'][number]
 
@@ -17,7 +19,7 @@ const listCall: SmallCallOptions = { timeoutMs: 15_000 }
  *
  * @throws GenerationFailure if the server cannot be reached, does not let us in, or fails to list its checkpoints
  */
-export async function readInventory (client: A1111Client, { kind }: ServerTraits): Promise<Inventory> {
+export async function readInventory (client: A1111Client, traits: ServerTraits): Promise<Inventory> {
   const missing: ListName[] = []
 
   async function read<Value> (
@@ -46,7 +48,7 @@ export async function readInventory (client: A1111Client, { kind }: ServerTraits
     read('upscalers', ['/sdapi/v1/upscalers'], namesOf),
     read('latentUpscaleModes', ['/sdapi/v1/latent-upscale-modes'], namesOf),
     // Forge has modules, VAEs and text encoders together, in place of VAEs
-    read('vaes', kind === 'forge' ? vaePaths.toReversed() : vaePaths, answer =>
+    read('vaes', dialectOf(traits) === 'forge' ? vaePaths.toReversed() : vaePaths, answer =>
       itemsOf(answer).flatMap(item => named(item.model_name, name => name))),
     read('loras', ['/sdapi/v1/loras'], answer => itemsOf(answer).flatMap(item =>
       named(item.name, name => ({ name, alias: textOf(item.alias) ?? name, path: textOf(item.path) ?? '' }))), loraCall),

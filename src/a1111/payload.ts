@@ -1,7 +1,7 @@
 import type { A1111ParameterName, A1111Parameters } from '../../schemas/generation-parameters.ts'
 import { definedOnly, picked } from './field-values.ts'
 import { sdcppPayload } from './payload-sdcpp.ts'
-import type { GenerationMode, ServerTraits } from './types.ts'
+import { dialectOf, type GenerationMode, type ServerTraits } from './types.ts'
 
 export interface PayloadParts {
   readonly mode: GenerationMode
@@ -12,7 +12,7 @@ export interface PayloadParts {
   /** Our job id; `/internal/progress` and A1111's queue know the generation by it. */
   readonly taskId: string
   /** Null while nothing is known of the server: it is then taken for an A1111. */
-  readonly traits: Pick<ServerTraits, 'kind'> | null
+  readonly traits: Pick<ServerTraits, 'kind' | 'simulates'> | null
 }
 
 const everywhere: readonly A1111ParameterName[] = [
@@ -37,9 +37,9 @@ const forgeHires: readonly A1111ParameterName[] = ['hr_cfg', 'hr_distilled_cfg',
 /** The object to POST to `/sdapi/v1/<mode>`: nothing in it that the server does not know. */
 export function buildPayload (parts: PayloadParts): Record<string, unknown> {
   const parameters = parts.parameters as A1111Parameters
-  const kind = parts.traits?.kind ?? 'a1111'
-  if (kind === 'sdcpp') return sdcppPayload(parts.mode, parameters)
-  const isForge = kind === 'forge'
+  const dialect = parts.traits === null ? 'a1111' : dialectOf(parts.traits)
+  if (dialect === 'sdcpp') return sdcppPayload(parts.mode, parameters)
+  const isForge = dialect === 'forge'
   const ofMode = parts.mode === 'img2img' ? img2img : parameters.enable_hr === true ? hires : []
   return {
     ...picked(parameters, [...everywhere, ...ofMode]),

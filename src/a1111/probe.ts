@@ -1,7 +1,7 @@
 import type { A1111Client } from './client.ts'
 import { isMissing } from './failures.ts'
 import { fieldsOf, textOf, type JsonObject } from './json-values.ts'
-import { GenerationFailure, type ServerKind, type ServerTraits } from './types.ts'
+import { GenerationFailure, type Dialect, type ServerTraits } from './types.ts'
 
 /** A1111 has some 312 options, Forge more; sd.cpp's server says a handful. */
 const fewOptions = 40
@@ -25,7 +25,7 @@ export async function probeServer (client: A1111Client): Promise<ServerTraits> {
     offersPost(client, '/sdapi/v1/img2img')
   ])
   return {
-    kind: kindOf(about, options, progress),
+    ...kindOf(about, options, progress),
     version: textOf(about?.version),
     capabilities: {
       progress: progress !== null && 'progress' in progress,
@@ -37,8 +37,14 @@ export async function probeServer (client: A1111Client): Promise<ServerTraits> {
   }
 }
 
-function kindOf (about: JsonObject | null, options: JsonObject, progress: JsonObject | null): ServerKind {
-  if (about?.simulator === true) return 'simulator'
+function kindOf (
+  about: JsonObject | null, options: JsonObject, progress: JsonObject | null
+): Pick<ServerTraits, 'kind' | 'simulates'> {
+  const dialect = dialectIn(options, progress)
+  return about?.simulator === true ? { kind: 'simulator', simulates: dialect } : { kind: dialect }
+}
+
+function dialectIn (options: JsonObject, progress: JsonObject | null): Dialect {
   if ('forge_preset' in options) return 'forge'
   return progress === null && Object.keys(options).length < fewOptions ? 'sdcpp' : 'a1111'
 }

@@ -3,7 +3,7 @@ import type { AdmittingServer, Settle } from './admission.ts'
 import type { Hints } from './aliases.ts'
 import { definedOnly } from './field-values.ts'
 import { findSampler, findScheduler, type SamplerChoice } from './sampler-names.ts'
-import type { Inventory } from './types.ts'
+import { dialectOf, type Inventory } from './types.ts'
 
 /** What A1111's interface starts with, taken where nothing is asked for and the server has it. */
 const usualSampler = 'Euler a'
@@ -67,7 +67,7 @@ function settlePair (
 
   /** A1111 takes both and shows labels; stable-diffusion.cpp knows only names. */
   function schedulerWord ({ name, label }: { readonly name: string, readonly label: string }): string {
-    return traits.kind === 'sdcpp' || label === '' ? name : label
+    return dialectOf(traits) === 'sdcpp' || label === '' ? name : label
   }
 }
 

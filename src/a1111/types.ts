@@ -4,6 +4,8 @@
  */
 
 export type ServerKind = 'a1111' | 'forge' | 'sdcpp' | 'simulator'
+/** How a server wants to be spoken to. */
+export type Dialect = Exclude<ServerKind, 'simulator'>
 export type GenerationMode = 'txt2img' | 'img2img'
 
 /** Where a server is and how to log in; `username` is absent where it asks for nothing. */
@@ -54,6 +56,8 @@ export interface Inventory {
 /** What a probe finds out about a server besides its inventory. */
 export interface ServerTraits {
   readonly kind: ServerKind
+  /** Which kind a simulator behaves like; absent for all others. */
+  readonly simulates?: Dialect
   readonly version: string | null
   readonly capabilities: {
     /** `/sdapi/v1/progress` answers. */
@@ -65,6 +69,11 @@ export interface ServerTraits {
   }
   /** Title of the checkpoint that is selected, where the server tells. */
   readonly loadedCheckpoint: string | null
+}
+
+/** How the server wants to be spoken to, whatever it is. */
+export function dialectOf ({ kind, simulates }: Pick<ServerTraits, 'kind' | 'simulates'>): Dialect {
+  return kind === 'simulator' ? simulates ?? 'a1111' : kind
 }
 
 /** One look at a running generation. */
