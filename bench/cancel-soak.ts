@@ -18,7 +18,9 @@ import { until } from './ground/until.ts'
 /** Jobs that are under way at a time. */
 const atOnce = 4
 /** A cancel comes up to so many milliseconds after its job was accepted: while it waits, runs, is stored or is over. */
-const latestCancel = 1500
+const latestCancel = 4000
+/** From those that are over before anybody can stop them to those that only a cancel ends soon. */
+const steps = { fewest: 2, most: 250 }
 const strangersPrompt = 'a stranger'
 
 interface Soak {
@@ -36,6 +38,11 @@ export async function main (parameters: readonly string[]): Promise<number> {
   const [cancels = '1000', seed = '7'] = parameters.filter(parameter => !parameter.startsWith('--'))
   const tasks = parameters.includes('--nowebui') ? 'alike' : 'told apart'
   return await withGround(async ground => await soak(ground, { cancels: Number(cancels), seed: Number(seed), tasks }))
+}
+
+/** Short ones are the likelier, so that many cancels meet their ends. */
+function stepsOf (chance: number): number {
+  return Math.floor(steps.fewest * (steps.most / steps.fewest) ** chance)
 }
 
 async function soak (ground: Ground, { cancels, seed, tasks }: Soak): Promise<number> {
@@ -57,7 +64,7 @@ async function soak (ground: Ground, { cancels, seed, tasks }: Soak): Promise<nu
   async function cancelOne (number: number): Promise<void> {
     const { id } = await caller.post('/api/v2/generate', {
       target_server_alias: 'Main',
-      generation_params: { prompt: `number ${number}`, steps: 2 + Math.floor(random() * 20), width: 64, height: 64 }
+      generation_params: { prompt: `number ${number}`, steps: stepsOf(random()), width: 64, height: 64 }
     }) as { id: string }
     accepted.push(id)
     await sleep(random() * latestCancel)

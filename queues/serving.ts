@@ -151,8 +151,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
   return {
     cancel: runner.cancel,
     checkNow () {
-      monitor.expectNewInventory()
-      settle(monitor.check(), 'could not check the server')
+      monitor.readAnew()
     },
     seeToTurns () { turns.look() },
     holdOrResume () { settle(setLine(monitor.usable()), 'could not hold or resume the line') },

@@ -10,6 +10,7 @@ type ListName = Inventory['missing'][number]
 
 /** LoRA lists carry megabytes of training metadata, which is left out, and are slow to make. */
 const loraCall: SmallCallOptions = { timeoutMs: 30_000, maxAnswerBytes: 512 * 1024 * 1024, leaveOut: ['metadata'] }
+const checkpointPath = '/sdapi/v1/sd-models'
 /** A server with thousands of files on a network disk needs its time. */
 const listCall: SmallCallOptions = { timeoutMs: 15_000 }
 
@@ -41,7 +42,7 @@ export async function readInventory (client: A1111Client, traits: ServerTraits):
     checkpoints, samplers, schedulers, upscalers, latentUpscaleModes, vaes, loras, embeddings, styles, scripts,
     controlNetModels, controlNetModules, controlNetAliases, controlNetUnits
   ] = await Promise.all([
-    read('checkpoints', ['/sdapi/v1/sd-models'], answer => itemsOf(answer).flatMap(checkpointOf)),
+    read('checkpoints', [checkpointPath], answer => itemsOf(answer).flatMap(checkpointOf)),
     read('samplers', ['/sdapi/v1/samplers'], answer => itemsOf(answer).flatMap(item =>
       named(item.name, name => ({ name, aliases: textsOf(item.aliases) })))),
     read('schedulers', ['/sdapi/v1/schedulers'], answer => itemsOf(answer).flatMap(schedulerOf)),
@@ -93,6 +94,14 @@ async function readControlNetUnits (client: A1111Client): Promise<number | null>
     }
   }
   return null
+}
+
+/**
+ * The checkpoints alone, which A1111 has at hand: enough to notice that the rest may have changed.
+ * @throws GenerationFailure as `readInventory`
+ */
+export async function readCheckpoints (client: A1111Client): Promise<Checkpoint[]> {
+  return itemsOf(await client.readJson(checkpointPath, listCall)).flatMap(checkpointOf)
 }
 
 /**

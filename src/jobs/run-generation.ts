@@ -65,6 +65,9 @@ const orphanWait = 120_000
 /** Time for a job to move to another server before this one would fetch it again, in milliseconds. */
 const moveWithin = 60_000
 
+/** Sentences, ours and A1111's, that say that the server has not got something any more. */
+const aboutNames = /\bhas no\b|not found|could not find/i
+
 class Abandoned extends Error {}
 class ShuttingDown extends Error {}
 
@@ -150,6 +153,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       })
       const stopReason = await leave()
       if (stopReason === 'shutdown') throw new GenerationFailure('cancelled', 'stopped', 'The service stopped.')
+      if (answer.imageCount === 0 && stopReason === null) throw emptyAnswer()
       const images = await collector.finish(answer.info, imagesAsked(job.submission.parameters))
       reported = true
       await finish(claim, job, answer, { images, partial: stopReason === 'cancel' }, collector, startedAt)
@@ -168,7 +172,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   ): Promise<void> {
     monitor.proved()
     const warnings = result.partial ? [] : checkAnswer(job.submission, answer)
-    if (warnings.some(({ code }) => code === 'different_checkpoint')) monitor.expectNewInventory()
+    if (warnings.length > 0) monitor.readAnew()
     const outcome = { result: packResult({ ...result, info: answer.info, warnings }, job.submission) }
     const status = warnings.length > 0 && job.submission.onDifference === 'fail'
       ? await store.end(claim, 'failed', { ...outcome, error: differenceOf(warnings) })
@@ -240,6 +244,8 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   ): Promise<void> {
     const decision = decideAfter(failure, job, server().alias, limits)
     if (failure.failureClass === 'server-down' || failure.failureClass === 'unauthorized') await monitor.report(failure)
+    if (failure.code === 'server_error') await monitor.suspect(failure, job.id)
+    if (failure.failureClass === 'request' && aboutNames.test(failure.message)) monitor.readAnew()
     if (decision.kind === 'fail' && decision.elsewhere && await goElsewhere(claim, job, attempts)) return
     if (decision.kind === 'fail') {
       const { code, message } = decision
@@ -318,6 +324,12 @@ function differenceOf (warnings: readonly JobWarning[]): JobError {
   return {
     code: differentResult, message: warnings.map(({ message }) => message).join(' '), failureClass: 'bad-answer'
   }
+}
+
+/** A1111 answers so when somebody interrupts a generation before its first step. */
+function emptyAnswer (): GenerationFailure {
+  return new GenerationFailure('bad-answer', 'no_images',
+    'The server answered without any image; somebody may have interrupted the generation before it began.')
 }
 
 /** The server still answers, but what it was drawing does not move any more. */

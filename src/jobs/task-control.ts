@@ -5,8 +5,11 @@ import type { TaskRecogniser } from './recognise-task.ts'
 
 /** How long one look at the server lies after the one before, in milliseconds. */
 const pause = 250
-/** A generation that ends within this, or within three times what a look takes, is left to end, in milliseconds. */
-const nearlyOver = 50
+/**
+ * A generation that ends within this, or within four times what a look takes, is left to end, in milliseconds: there is
+ * no way to interrupt one task only, so an interrupt that comes too late hits whatever A1111 does next.
+ */
+const nearlyOver = 500
 /** From the note that a generation begins until the server has taken up its request, in milliseconds. */
 const longestWay = 1500
 
@@ -19,10 +22,11 @@ const longestWay = 1500
 export async function stopOpenTask (
   client: A1111Client, taskId: string, isOurs: TaskRecogniser['isOurs'], signal: AbortSignal
 ): Promise<void> {
+  const lasts = createForesight()
   while (!signal.aborted) {
     const seen = await look(client, taskId, signal)
     if (signal.aborted) return
-    if (seen !== null && isOurs(seen) && !seen.nearlyOver) await client.interrupt()
+    if (seen !== null && isOurs(seen) && lasts(seen)) await client.interrupt()
     await rest(signal)
   }
 }
@@ -36,22 +40,34 @@ export async function stopOrphanedTask (
   client: A1111Client, taskId: string, signal: AbortSignal, sentAt = 0
 ): Promise<void> {
   const arrivedBy = Math.min(sentAt, Date.now()) + longestWay
+  const lasts = createForesight()
   while (!signal.aborted) {
     const seen = await look(client, taskId, signal)
     // A1111 calls a task that failed before its start queued for ever, which is told by nothing being under way.
     const isOver = seen?.task === 'gone' || seen?.busy === false
     if (isOver && Date.now() >= arrivedBy) return
-    if (seen?.task === 'running' && !seen.nearlyOver) await client.interrupt()
+    if (seen?.task === 'running' && lasts(seen)) await client.interrupt()
     await rest(signal)
   }
 }
 
 interface Look extends ServerProgress {
-  /**
-   * It may end before an interrupt gets there, which A1111 would then give to whatever it does next: there is no way
-   * to interrupt one task only.
-   */
-  readonly nearlyOver: boolean
+  /** Milliseconds. */
+  readonly took: number
+}
+
+/**
+ * Tells of what was seen running whether it surely lasts until an interrupt gets there. Before its first step a server
+ * makes no guess at its end: it lasts then if it has stood there for as long as an interrupt may take.
+ */
+function createForesight (): (seen: Look) => boolean {
+  let unbegunSince: number | null = null
+  return ({ etaSeconds, took }) => {
+    const margin = Math.max(nearlyOver, 4 * took)
+    if (etaSeconds !== null) return etaSeconds * 1000 > margin
+    unbegunSince ??= performance.now()
+    return performance.now() - unbegunSince > margin
+  }
 }
 
 /** Null where the server is too busy to tell, or the signal came first. */
@@ -59,8 +75,7 @@ async function look (client: A1111Client, taskId: string, signal: AbortSignal): 
   const begin = performance.now()
   try {
     const seen = await client.progress(taskId, { signal })
-    const margin = Math.max(nearlyOver, 3 * (performance.now() - begin))
-    return { ...seen, nearlyOver: seen.etaSeconds !== null && seen.etaSeconds * 1000 < margin }
+    return { ...seen, took: performance.now() - begin }
   } catch (error) {
     if (signal.aborted || (error instanceof GenerationFailure && error.code === 'answer_timeout')) return null
     throw error

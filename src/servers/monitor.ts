@@ -1,7 +1,7 @@
 import type { A1111Client } from '../a1111/client.ts'
-import { readInventory } from '../a1111/inventory.ts'
+import { readCheckpoints, readInventory } from '../a1111/inventory.ts'
 import { probeServer } from '../a1111/probe.ts'
-import { GenerationFailure, type ServerTraits } from '../a1111/types.ts'
+import { GenerationFailure, type Inventory, type ServerTraits } from '../a1111/types.ts'
 import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Server, ServerState } from './server.ts'
@@ -19,6 +19,8 @@ export const defaultMonitorIntervals: MonitorIntervals = { whileUp: 15_000, whil
 /** For how long reports from generations keep a server out of use, in milliseconds. */
 const shortestBreak = 1000
 const longestBreak = 300_000
+/** Jobs that fail in a row before the fault is taken to be the server's. */
+const mostSuspicions = 5
 /** How often a state that does not change goes into the history, in milliseconds. */
 const sampleInterval = 60_000
 
@@ -31,12 +33,17 @@ export interface ServerMonitor {
    * went well keeps the server out of use for longer, even if it answers when it is looked at.
    */
   report (failure: GenerationFailure): Promise<void>
+  /**
+   * A generation failed by an error of the server's that may pass. One job proves nothing; several in a row without a
+   * generation in between that went well are as good as a report.
+   */
+  suspect (failure: GenerationFailure, jobId: string): Promise<void>
   /** A generation went well. */
   proved (): void
   /** Looks now; never throws. */
   check (): Promise<ServerState>
-  /** Reads the inventory at the next look, as something was found to have changed. */
-  expectNewInventory (): void
+  /** Looks and reads the inventory anew now, as something was found to have changed. */
+  readAnew (): void
   close (): Promise<void>
 }
 
@@ -60,7 +67,10 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   let inventoryDueAt = 0
   let sampledAt = 0
   let reports = 0
+  const suspicions = new Set<string>()
   let outOfUseUntil = 0
+  /** Titles of the checkpoints in the inventory. */
+  let checkpoints = ''
   let timer: NodeJS.Timeout | undefined
   let checking: Promise<ServerState> | null = null
   let closed = false
@@ -112,11 +122,13 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       const begin = performance.now()
       const traits = await probeServer(client)
       const responseMs = Math.round(performance.now() - begin)
-      const due = state?.reachable !== 'yes' || Date.now() >= inventoryDueAt
+      const due = state?.reachable !== 'yes' || Date.now() >= inventoryDueAt ||
+        titlesOf(await readCheckpoints(client)) !== checkpoints
       if (!due) return await enter({ reachable: 'yes', lastError: null, traits }, responseMs)
       const inventory = await readInventory(client, traits)
       await states.writeInventory(server().id, inventory)
       inventoryDueAt = Date.now() + intervals.inventory
+      checkpoints = titlesOf(inventory.checkpoints)
       return await enter({ reachable: 'yes', lastError: null, traits, inventoryReadAt: inventory.readAt }, responseMs)
     } catch (error) {
       return await enterFailure(error)
@@ -140,25 +152,41 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     }, Math.max(pause, outOfUseUntil - Date.now()))
   }
 
+  async function report (failure: GenerationFailure): Promise<void> {
+    reports++
+    suspicions.clear()
+    // The first time it may have been a restart, which is over at once.
+    if (reports > 1) outOfUseUntil = Date.now() + Math.min(2 ** (reports - 2) * shortestBreak, longestBreak)
+    await enterFailure(failure)
+    schedule()
+  }
+
   return {
     usable: () => state?.reachable === 'yes',
     traits: () => state?.traits ?? null,
-    async report (failure) {
-      reports++
-      // The first time it may have been a restart, which is over at once.
-      if (reports > 1) outOfUseUntil = Date.now() + Math.min(2 ** (reports - 2) * shortestBreak, longestBreak)
-      await enterFailure(failure)
-      schedule()
+    report,
+    async suspect (failure, jobId) {
+      suspicions.add(jobId)
+      // After a break the next job is a trial.
+      if (reports > 0 || suspicions.size >= mostSuspicions) await report(failure)
     },
     check,
     proved () {
       reports = 0
+      suspicions.clear()
     },
-    expectNewInventory () { inventoryDueAt = 0 },
+    readAnew () {
+      inventoryDueAt = 0
+      check().catch(error => { log.error({ server: server().alias, error: messageOf(error) }, 'server check failed') })
+    },
     async close () {
       closed = true
       clearTimeout(timer)
       await checking?.catch(() => undefined)
     }
   }
+}
+
+function titlesOf (checkpoints: Inventory['checkpoints']): string {
+  return checkpoints.map(({ title }) => title).join('\n')
 }
