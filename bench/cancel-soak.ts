@@ -20,7 +20,7 @@ const atOnce = 4
 /** A cancel comes up to so many milliseconds after its job was accepted: while it waits, runs, is stored or is over. */
 const latestCancel = 4000
 /** From those that are over before anybody can stop them to those that only a cancel ends soon. */
-const steps = { fewest: 2, most: 250 }
+const steps = { fewest: 2, most: 150 }
 const strangersPrompt = 'a stranger'
 
 interface Soak {
@@ -48,7 +48,7 @@ function stepsOf (chance: number): number {
 async function soak (ground: Ground, { cancels, seed, tasks }: Soak): Promise<number> {
   const random = createRandom(seed)
   const simulator = await startSimulator({
-    stepMilliseconds: 15, loadMilliseconds: 0, internalProgress: tasks === 'told apart'
+    stepMilliseconds: 20, loadMilliseconds: 0, internalProgress: tasks === 'told apart'
   })
   ground.onClose(simulator.close)
   const service = await startService(ground, { command: 'start', servers: { Main: simulator.url } })

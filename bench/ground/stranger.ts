@@ -14,14 +14,16 @@ export function startStranger (serverUrl: string, prompt: string): Stranger {
 
   async function generateOn (): Promise<void> {
     while (!over.signal.aborted) {
+      // A connection of its own each time, as the server drops those that were idle just when a request comes.
       const answer = await fetch(`${serverUrl}/sdapi/v1/txt2img`, {
-        method: 'POST', headers: { 'content-type': 'application/json' }, body
+        method: 'POST', headers: { 'content-type': 'application/json', connection: 'close' }, body
       })
       await answer.arrayBuffer()
       answered++
     }
   }
   const generating = generateOn()
+  generating.catch(() => {}) // told by stop()
 
   return {
     generations: () => answered,

@@ -14,7 +14,7 @@ import { packResult, type Job, type JobAttempt, type JobError, type JobResult, t
 import { createOpenGeneration, type OpenGeneration } from './open-generation.ts'
 import type { PreparedGeneration } from './prepare-generation.ts'
 import type { JobStore, RunClaim } from './store.ts'
-import { stopOrphanedTask } from './task-control.ts'
+import { stopOrphanedTask, type Orphan } from './task-control.ts'
 import { watchProgress } from './watch-progress.ts'
 
 /** What became of one queue entry: done with it, or to be kept until the server can be used. */
@@ -143,7 +143,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     })
     try {
       if (prepared instanceof GenerationFailure) throw prepared
-      if (job.starts > 0) await stopOrphan(job.id, generation.stopped)
+      if (job.starts > 0) await stopOrphan(job.id, { answer: 'unknown' }, generation.stopped)
       const answer = await generation.send(job.submission.mode, prepared.body, {
         deadlineMs: (server().jobTimeoutSeconds ?? limits.jobTimeoutSeconds) * 1000,
         maxAnswerBytes: limits.maxAnswerBytes,
@@ -236,7 +236,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     } else {
       await applyPolicy(claim, job, failure, attempts)
     }
-    if (failure.mayBeRunning && failure.code !== 'connection_lost') await stopOrphan(job.id, leaving.signal)
+    if (failure.mayBeRunning && failure.code !== 'connection_lost') await stopOrphan(job.id, { answer: 'none' }, leaving.signal)
   }
 
   async function applyPolicy (
@@ -273,9 +273,9 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   }
 
   /** A generation that nobody waits for still holds the server: stops it, so that it is not doubled beside itself. */
-  async function stopOrphan (taskId: string, until: AbortSignal, sentAt?: number): Promise<void> {
+  async function stopOrphan (taskId: string, orphan: Orphan, until: AbortSignal): Promise<void> {
     const signal = AbortSignal.any([leaving.signal, until, AbortSignal.timeout(orphanWait)])
-    await stopOrphanedTask(client, taskId, signal, sentAt).catch(error => {
+    await stopOrphanedTask(client, taskId, orphan, signal).catch(error => {
       log.debug({ job: taskId, server: server().alias, error: messageOf(error) }, 'the server does not tell what it runs')
     })
   }
@@ -291,7 +291,9 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     async clear (orphans) {
       const entered = gate.enter(leaving.signal)
       await counted(entered.then(async openGate => {
-        for (const { id, startedAt } of orphans) await stopOrphan(id, leaving.signal, startedAt ?? undefined)
+        for (const { id, startedAt } of orphans) {
+          await stopOrphan(id, { answer: 'unknown', sentAt: startedAt ?? 0 }, leaving.signal)
+        }
         openGate()
       }))
     },

@@ -31,20 +31,31 @@ export async function stopOpenTask (
   }
 }
 
+/** What is known of a generation that nobody waits for any more. */
+export interface Orphan {
+  /** Milliseconds since the epoch; one that was sent just now may be unknown because it has yet to arrive. */
+  readonly sentAt?: number
+  /**
+   * Whether it was left without an answer, so that it is still in the server's own queue if the server says so. A1111
+   * says the same for ever of a task that failed before its start; where it is not known what was answered, that is
+   * told by nothing being under way.
+   */
+  readonly answer: 'none' | 'unknown'
+}
+
 /**
  * Stops a generation whose answer nobody waits for any more, and resolves when the server is rid of it or the signal
  * is aborted. Where tasks cannot be told apart, what runs may be somebody else's: it is waited for, not interrupted.
- * @param sentAt milliseconds since the epoch; one that was sent just now may be unknown because it has yet to arrive
  */
 export async function stopOrphanedTask (
-  client: A1111Client, taskId: string, signal: AbortSignal, sentAt = 0
+  client: A1111Client, taskId: string, { sentAt = 0, answer }: Orphan, signal: AbortSignal
 ): Promise<void> {
   const arrivedBy = Math.min(sentAt, Date.now()) + longestWay
   const lasts = createForesight()
   while (!signal.aborted) {
     const seen = await look(client, taskId, signal)
-    // A1111 calls a task that failed before its start queued for ever, which is told by nothing being under way.
-    const isOver = seen?.task === 'gone' || seen?.busy === false
+    const isQueued = seen?.task === 'queued' && answer === 'none'
+    const isOver = seen?.task === 'gone' || (seen?.busy === false && !isQueued)
     if (isOver && Date.now() >= arrivedBy) return
     if (seen?.task === 'running' && lasts(seen)) await client.interrupt()
     await rest(signal)

@@ -35,19 +35,27 @@ export function watchProgress (dependencies: ProgressWatchDependencies): Progres
 
   /** What is new at the server; null where it tells nothing of this job, or the same as before. */
   async function readProgress (): Promise<JobProgress | null> {
-    const { fraction, step, steps, etaSeconds, task } = await client.progress(claim.id)
-    // What waits behind another's generation does not stand still by its own fault.
+    const { fraction, step, steps, etaSeconds, task, busy } = await client.progress(claim.id)
     if (task === 'queued' || task === 'gone') {
-      movedAt = performance.now()
+      // What waits behind another's generation does not stand still by its own fault; what never begins does.
+      if (busy) movedAt = performance.now()
+      else giveUpWhatStands()
       return null
     }
     const progress: JobProgress = { fraction, step, steps, etaSeconds }
     // The guess at the time that is left changes also where nothing moves.
     const text = JSON.stringify([fraction, step, steps])
-    if (text === last) return null
+    if (text === last) {
+      giveUpWhatStands()
+      return null
+    }
     last = text
     movedAt = performance.now()
     return progress
+  }
+
+  function giveUpWhatStands (): void {
+    if (!stopped && stallMs > 0 && performance.now() - movedAt > stallMs) onStalled()
   }
 
   async function note (): Promise<void> {
@@ -57,7 +65,6 @@ export function watchProgress (dependencies: ProgressWatchDependencies): Progres
       return null
     })
     if (stopped) return
-    if (stallMs > 0 && last !== '' && performance.now() - movedAt > stallMs) onStalled()
     const answer = await store.noteProgress(claim, progress)
     if (stopped) return
     if (answer === 'cancel') onCancel()

@@ -11,10 +11,13 @@ export interface Timing {
     readonly order: number
   }): number
   readonly load: number
+  /** Of a prompt. */
+  readonly encode: number
 }
 
 const baseMilliseconds = 20
 const milliseconds512 = 110
+const encodeMilliseconds = 40
 const jitter = 0.1
 
 /** Step time = base + a share for each pixel of the batch, ±10 % by the seed, unless it is fixed. */
@@ -22,6 +25,7 @@ export function createTiming (settings: SimulatorSettings): Timing {
   const random = createRandom(settings.faultSeed ^ 0x7157)
   return {
     load: settings.loadMilliseconds,
+    encode: settings.stepMilliseconds ?? encodeMilliseconds / settings.speed,
     step ({ width, height, batch, order }) {
       if (settings.stepMilliseconds !== null) return settings.stepMilliseconds
       const pixels = width * height * batch / (512 * 512)

@@ -86,7 +86,7 @@ t.test('a probe tells what kind of server listens, and disturbs nothing', async 
       ...a1111,
       'GET /simulator/about': { simulator: true, version: '1.10.1' },
       'GET /sdapi/v1/options': { ...manyOptions, forge_preset: 'sd', sd_model_checkpoint: '' }
-    }, { kind: 'simulator', version: '1.10.1', capabilities: everything, loadedCheckpoint: null }],
+    }, { kind: 'simulator', simulates: 'forge', version: '1.10.1', capabilities: everything, loadedCheckpoint: null }],
     ['sd.cpp', sdcpp, {
       kind: 'sdcpp',
       version: null,

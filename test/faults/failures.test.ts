@@ -1,84 +1,190 @@
-import t from 'tap'
-import { quick, startService } from '../helper.ts'
-import type { Fault } from '../../src/simulator/simulator.ts'
+import { readFile } from 'node:fs/promises'
+import sharp from 'sharp'
+import t, { type Test } from 'tap'
+import { onNotices, quick, startService, type Service } from '../helper.ts'
+import { faultKinds } from '../../src/simulator/faults/faults.ts'
+import type { Fault, FaultKind } from '../../src/simulator/simulator.ts'
+import { inRepository } from '../root.ts'
 import { checkInvariants } from './invariants.ts'
 
 interface Expectation {
+  /** As docs/faults.md calls it. */
   readonly name: string
-  readonly fault: Fault
-  readonly settings?: Readonly<Record<string, string>>
+  /** The simulator's fault. */
+  readonly kind: FaultKind
+  readonly fault?: Omit<Fault, 'kind'>
+  /** What the job asks for beside the usual. */
+  readonly parameters?: Readonly<Record<string, unknown>>
+  /** How long the server may take for it, in seconds. */
+  readonly timeoutSeconds?: number
   readonly status: 'completed' | 'failed'
   /** Code of the job's error; null where it ends well. */
   readonly code: string | null
   /** Codes of the attempts before its end. */
   readonly attempts: readonly string[]
+  readonly warnings?: readonly string[]
   /** How many generations it took at the server. */
   readonly generations: number
   /** How many of them count against the allowed attempts. */
   readonly used: number
+  /** What the server was seen to be meanwhile, beside well; its line was held then. */
+  readonly held?: 'no' | 'unauthorized'
+  /** What somebody does about it once the job has this many attempts. */
+  readonly remedy?: { readonly after: number, readonly what: (service: Service) => Promise<unknown> }
 }
 
 const sticky = { sticky: true } as const
+const soonBack = { refuseMilliseconds: 200 } as const
+const heal = async ({ simulator }: Service) => { simulator.setFaults([]) }
+const grey = sharp({ create: { width: 64, height: 64, channels: 3, background: 'grey' } })
 
-/** What each class of failure does to the job. Every line goes on afterwards. */
+async function takePasswordBack ({ simulator, house }: Service): Promise<void> {
+  const [server] = house.registry.list()
+  const state = async () => (await house.states.read(server?.id ?? ''))?.reachable
+  while (await state() !== 'unauthorized') await new Promise(resolve => { setTimeout(resolve, 20) })
+  await simulator.restart({ auth: null })
+}
+
+const first = 'first.safetensors'
+const second = 'second.safetensors'
+const unit = { module: 'canny', model: 'control_v11p_sd15_canny', image: (await grey.png().toBuffer()).toString('base64') }
+
+/** What each fault of a server does to a job, its line and the server. Every line goes on afterwards. */
 const table: readonly Expectation[] = [
-  { name: 'a passing fault is tried again', fault: { kind: 'exception-group' }, status: 'completed', code: null, attempts: ['server_error'], generations: 2, used: 1 },
-  { name: 'a passing fault that stays is given up after the allowed attempts', fault: { kind: 'exception-group', ...sticky }, status: 'failed', code: 'server_error', attempts: ['server_error', 'server_error', 'server_error'], generations: 3, used: 2 },
-  { name: 'an answer that breaks off is tried again', fault: { kind: 'cut-body' }, status: 'completed', code: null, attempts: ['truncated_answer'], generations: 2, used: 1 },
-  { name: 'an answer that is no JSON is tried again', fault: { kind: 'truncated-json' }, status: 'completed', code: null, attempts: ['truncated_answer'], generations: 2, used: 1 },
-  { name: 'a broken image is tried again', fault: { kind: 'corrupt-image' }, status: 'completed', code: null, attempts: ['corrupt_image'], generations: 2, used: 1 },
-  { name: 'out of memory is tried once more with the memory freed', fault: { kind: 'out-of-memory' }, status: 'completed', code: null, attempts: ['out_of_memory'], generations: 2, used: 1 },
-  { name: 'out of memory twice is the end', fault: { kind: 'out-of-memory', ...sticky }, status: 'failed', code: 'out_of_memory', attempts: ['out_of_memory', 'out_of_memory'], generations: 2, used: 1 },
-  { name: 'a server that is being restarted costs no attempt', fault: { kind: 'bad-gateway' }, status: 'completed', code: null, attempts: ['bad_gateway'], generations: 1, used: 0 },
-  { name: 'a server that dies under a job costs it no attempt', fault: { kind: 'crash-mid', refuseMilliseconds: 200 }, status: 'completed', code: null, attempts: ['connection_lost'], generations: 2, used: 0 },
-  { name: 'a job under which servers die is set aside', fault: { kind: 'crash-mid', refuseMilliseconds: 200, ...sticky }, status: 'failed', code: 'quarantined', attempts: ['connection_lost', 'connection_lost'], generations: 2, used: 0 },
-  { name: 'a job that takes too long is stopped at the server and fails', fault: { kind: 'slow', factor: 100 }, settings: { JOB_TIMEOUT_SECONDS: '1' }, status: 'failed', code: 'deadline_passed', attempts: ['deadline_passed'], generations: 1, used: 0 }
+  { name: 'the server dies when a request arrives', kind: 'crash-before', fault: soonBack, status: 'completed', code: null, attempts: ['connection_lost'], generations: 1, used: 0, held: 'no' },
+  { name: 'the server dies under a generation', kind: 'crash-mid', fault: soonBack, status: 'completed', code: null, attempts: ['connection_lost'], generations: 2, used: 0, held: 'no' },
+  { name: 'the server dies before it answers', kind: 'crash-after', fault: soonBack, status: 'completed', code: null, attempts: ['connection_lost'], generations: 2, used: 0, held: 'no' },
+  { name: 'servers die twice under the same job', kind: 'crash-mid', fault: { ...soonBack, ...sticky }, status: 'failed', code: 'quarantined', attempts: ['connection_lost', 'connection_lost'], generations: 2, used: 0, held: 'no' },
+  { name: 'the server comes back with other models', kind: 'other-models', fault: { ...soonBack, checkpoints: [second] }, parameters: { checkpoint_name: first }, status: 'failed', code: 'checkpoint_not_found', attempts: ['connection_lost', 'checkpoint_not_found'], generations: 0, used: 0, held: 'no' },
+  { name: 'the server asks for another password', kind: 'other-password', fault: soonBack, status: 'completed', code: null, attempts: ['connection_lost'], generations: 1, used: 0, held: 'unauthorized', remedy: { after: 1, what: takePasswordBack } },
+  { name: 'a proxy says that the server is away', kind: 'bad-gateway', status: 'completed', code: null, attempts: ['bad_gateway'], generations: 1, used: 0, held: 'no' },
+  { name: 'a proxy gives up waiting', kind: 'gateway-timeout', status: 'completed', code: null, attempts: ['bad_gateway'], generations: 2, used: 0, held: 'no' },
+  { name: 'the server fails without a known reason', kind: 'exception-group', status: 'completed', code: null, attempts: ['server_error'], generations: 2, used: 1 },
+  { name: 'the server fails so each time', kind: 'exception-group', fault: sticky, status: 'failed', code: 'server_error', attempts: ['server_error', 'server_error', 'server_error'], generations: 3, used: 2 },
+  { name: 'the server runs out of memory', kind: 'out-of-memory', status: 'completed', code: null, attempts: ['out_of_memory'], generations: 2, used: 1 },
+  { name: 'the server runs out of memory twice', kind: 'out-of-memory', fault: sticky, status: 'failed', code: 'out_of_memory', attempts: ['out_of_memory', 'out_of_memory'], generations: 2, used: 1 },
+  { name: 'the checkpoint makes NaNs', kind: 'nan', status: 'failed', code: 'nan', attempts: ['nan'], generations: 1, used: 0 },
+  { name: 'CUDA is poisoned', kind: 'cuda-poisoned', status: 'completed', code: null, attempts: ['cuda_poisoned', 'cuda_poisoned'], generations: 3, used: 0, held: 'no', remedy: { after: 2, what: async ({ simulator }) => { await simulator.restart({}) } } },
+  { name: 'an answer breaks off', kind: 'cut-body', status: 'completed', code: null, attempts: ['truncated_answer'], generations: 2, used: 1 },
+  { name: 'an answer is no JSON', kind: 'truncated-json', status: 'completed', code: null, attempts: ['truncated_answer'], generations: 2, used: 1 },
+  { name: 'an image is no base64', kind: 'corrupt-base64', status: 'completed', code: null, attempts: ['corrupt_image'], generations: 2, used: 1 },
+  { name: 'an image is none', kind: 'corrupt-image', status: 'completed', code: null, attempts: ['corrupt_image'], generations: 2, used: 1 },
+  { name: 'an answer has no image', kind: 'wrong-image-count', fault: { count: 0 }, status: 'completed', code: null, attempts: ['no_images'], generations: 2, used: 1 },
+  { name: 'images are missing', kind: 'wrong-image-count', parameters: { batch_size: 2 }, status: 'completed', code: null, attempts: [], warnings: ['fewer_images'], generations: 1, used: 0 },
+  { name: 'the server takes another checkpoint', kind: 'wrong-checkpoint', parameters: { checkpoint_name: first }, status: 'completed', code: null, attempts: [], warnings: ['different_checkpoint'], generations: 1, used: 0 },
+  { name: 'the server takes another seed', kind: 'wrong-seed', status: 'completed', code: null, attempts: [], warnings: ['different_seed'], generations: 1, used: 0 },
+  { name: 'an extension fails', kind: 'script-error', parameters: { alwayson_scripts: { controlnet: { args: [unit] } } }, status: 'completed', code: null, attempts: [], warnings: ['control_not_applied'], generations: 1, used: 0 },
+  { name: 'a generation is slow', kind: 'slow', fault: { factor: 5 }, status: 'completed', code: null, attempts: [], generations: 1, used: 0 },
+  { name: 'a generation takes longer than it may', kind: 'slow', fault: { factor: 200 }, timeoutSeconds: 1, status: 'failed', code: 'deadline_passed', attempts: ['deadline_passed'], generations: 1, used: 0 },
+  { name: 'progress stands still while the generation goes on', kind: 'progress-freeze', status: 'completed', code: null, attempts: [], generations: 1, used: 0 },
+  { name: 'a person uses the same server', kind: 'human-job', status: 'completed', code: null, attempts: [], generations: 1, used: 0 }
 ]
 
-t.test('each class of failure', async t => {
+/** Those that only `STALL_SECONDS` ends. */
+const standstills: readonly Expectation[] = ([
+  ['a generation stands still', 'hang'],
+  ['a checkpoint never finishes loading', 'hang-loading'],
+  ['the server takes a request and never begins', 'stuck-lock']
+] as const).map(([name, kind]) => ({
+  name, kind, status: 'completed', code: null, attempts: ['stalled'], generations: 2, used: 0, held: 'no', remedy: { after: 1, what: heal }
+}))
+
+/** Images are as big as they can be: no fault, but for whoever takes them. */
+const noFault: readonly FaultKind[] = ['noise']
+
+async function check (t: Test, service: Service, accepted: string[], expectation: Expectation): Promise<void> {
+  const { kind, fault, parameters, timeoutSeconds, status, code, attempts, warnings = [], generations, used, held, remedy } = expectation
+  const { simulator, house } = service
+  const [server] = house.registry.list()
+  const serverId = server?.id ?? ''
+  await house.registry.update(serverId, { jobTimeoutSeconds: timeoutSeconds ?? null })
+  const begun = Date.now()
+  simulator.reset()
+  simulator.setFaults([{ ...fault, kind, prompt: 'faulty' }])
+  const id = await service.submit({ ...quick, prompt: 'faulty', steps: 20, ...parameters })
+  const next = await service.submit(quick)
+  accepted.push(id, next)
+  if (remedy !== undefined) {
+    await onNotices(house, async () => (await service.job(id)).attempts.length >= remedy.after || undefined)
+    await remedy.what(service)
+  }
+  const job = await service.until(id, 'completed', 'failed', 'cancelled')
+  t.equal(job.status, status)
+  t.equal(job.error?.code ?? null, code)
+  t.same(job.attempts.map(({ code }) => code), attempts)
+  t.same((job.warnings as Array<{ code: string }>).map(({ code }) => code), warnings)
+  await house.registry.update(serverId, { jobTimeoutSeconds: null })
+  t.equal((await service.until(next, 'completed', 'failed')).status, 'completed', 'the line goes on')
+  const seen = simulator.state()
+  t.equal(seen.generations.filter(({ taskId }) => taskId === id).length, generations)
+  t.equal(seen.mostInFlight, 1, 'nothing was sent while something was under way')
+  t.equal((await house.store.get(id)).usedAttempts, used)
+  const states = (await house.states.history.read(serverId)).filter(({ at, reachable }) => at >= begun && reachable !== 'yes')
+  if (held === undefined) t.same(states, [], 'the server was well all the time')
+  else t.ok(states.some(({ reachable }) => reachable === held), `the line was held: ${held}`)
+  if (kind === 'out-of-memory') t.ok((seen.requests['POST /sdapi/v1/unload-checkpoint'] ?? 0) > 0, 'memory was freed')
+  if (code === 'deadline_passed') t.match(seen.generations[0], { taskId: id, interrupted: true })
+  if (kind === 'human-job') t.match(seen.generations, [{ mode: 'human', interrupted: false }, { taskId: id }])
+  if (status === 'failed' && kind !== 'other-models') {
+    simulator.setFaults([])
+    t.equal((await service.request('POST', `/api/v2/jobs/${id}/retry`)).status, 200)
+    t.equal((await service.until(id, 'completed', 'failed')).status, 'completed', 'a retry gives it another life')
+  }
+  await checkInvariants(t, accepted, {
+    look: house.redis, keys: house.keys, dataDirectory: service.dataDirectory
+  })
+}
+
+t.test('each fault of a server', async t => {
   const service = await startService(t, {
-    simulator: { stepMilliseconds: 10 }, settings: { JOB_ATTEMPTS: '3', JOB_TIMEOUT_SECONDS: '1' }
+    simulator: { stepMilliseconds: 10, checkpoints: [first, second] }, settings: { JOB_ATTEMPTS: '3' }
   })
   const accepted: string[] = []
-  for (const { name, fault, status, code, attempts, generations, used } of table) {
-    await t.test(name, async t => {
-      service.simulator.reset()
-      service.simulator.setFaults([{ ...fault, prompt: 'faulty' }])
-      const id = await service.submit({ ...quick, prompt: 'faulty', steps: 20 })
-      const next = await service.submit(quick)
-      accepted.push(id, next)
-      const job = await service.until(id, 'completed', 'failed', 'cancelled')
-      t.equal(job.status, status)
-      t.equal(job.error?.code ?? null, code)
-      t.same(job.attempts.map(({ code }) => code), attempts)
-      t.equal((await service.until(next, 'completed', 'failed')).status, 'completed', 'the line goes on')
-      const seen = service.simulator.state()
-      t.equal(seen.generations.filter(({ taskId }) => taskId === id).length, generations)
-      t.equal(seen.mostInFlight, 1, 'nothing was sent while something was under way')
-      t.equal((await service.house.store.get(id)).usedAttempts, used)
-      if (code === 'deadline_passed') t.match(seen.generations[0], { taskId: id, interrupted: true })
-      if (status === 'failed') {
-        service.simulator.setFaults([])
-        t.equal((await service.request('POST', `/api/v2/jobs/${id}/retry`)).status, 200)
-        t.equal((await service.until(id, 'completed', 'failed')).status, 'completed', 'a retry gives it another life')
-      }
-      await checkInvariants(t, accepted, {
-        look: service.house.redis, keys: service.house.keys, dataDirectory: service.dataDirectory
-      })
-    })
+  for (const expectation of table) {
+    await t.test(expectation.name, async t => { await check(t, service, accepted, expectation) })
+    if (expectation.kind !== 'other-models') continue
+    await service.simulator.restart({ checkpoints: [first, second] })
+    await service.request('POST', '/api/v1/servers/Main/test')
   }
+})
 
-  await t.test('the server does not take our credentials: the line waits for whoever can mend that', async t => {
-    service.simulator.reset()
-    await service.simulator.restart({ auth: 'someone:else' })
-    const id = await service.submit(quick)
-    accepted.push(id)
-    const [server] = service.house.registry.list()
-    const state = async () => (await service.house.states.read(server?.id ?? ''))?.reachable
-    while (await state() !== 'unauthorized') await new Promise(resolve => { setTimeout(resolve, 20) })
-    t.equal((await service.job(id)).status, 'pending')
-    await service.simulator.restart({ auth: null })
-    t.match(await service.until(id, 'completed', 'failed'), { status: 'completed' })
-    t.equal((await service.house.store.get(id)).usedAttempts, 0)
-  })
+t.test('each fault that stops a generation for ever', async t => {
+  const service = await startService(t, { simulator: { stepMilliseconds: 10 }, settings: { STALL_SECONDS: '3' } })
+  const accepted: string[] = []
+  for (const expectation of standstills) {
+    await t.test(expectation.name, async t => { await check(t, service, accepted, expectation) })
+  }
+})
+
+t.test('a server at which one job after another fails is given a break, and says why', async t => {
+  const service = await startService(t, { simulator: { stepMilliseconds: 1 }, settings: { JOB_ATTEMPTS: '1' } })
+  const { simulator, house } = service
+  simulator.setFaults([{ kind: 'exception-group', sticky: true }])
+  const ids = await Promise.all(Array.from({ length: 5 }, async () => await service.submit(quick)))
+  for (const id of ids) t.equal((await service.until(id, 'failed', 'completed')).status, 'failed')
+  const [server] = house.registry.list()
+  const downs = async () => (await house.states.history.read(server?.id ?? '')).filter(({ reachable }) => reachable === 'no')
+  while ((await downs()).length === 0) await new Promise(resolve => { setTimeout(resolve, 20) })
+  simulator.setFaults([])
+  const next = await service.submit(quick)
+  t.equal((await service.until(next, 'failed', 'completed')).status, 'completed', 'it goes on by itself')
+})
+
+t.test('docs/faults.md has a row for each of these and no other, and every fault is among them', async t => {
+  const page = await readFile(inRepository('docs', 'faults.md'), 'utf8')
+  const rows = [...page.matchAll(/^\| ([^|]+?) \| `([^|]+)` \|/gm)].map(([, name, kind]) => [name, kind])
+  t.same(rows.toSorted(), [...table, ...standstills].map(({ name, kind }) => [name, kind]).toSorted())
+  const shown = new Set([...table, ...standstills].map(({ kind }) => kind))
+  t.same(faultKinds.filter(kind => !shown.has(kind)), noFault)
+})
+
+t.test('docs/faults.md names a test for each of the other rows', async t => {
+  const page = await readFile(inRepository('docs', 'faults.md'), 'utf8')
+  const rows = [...page.matchAll(/\| `([a-z-]+)` ([^|]+?) \|$/gm)]
+  t.equal(rows.length, [...page.matchAll(/^\| [a-z]/gm)].length - 2 - table.length - standstills.length,
+    'each row that is no heading')
+  for (const [, file = '', title = ''] of rows) {
+    const code = await readFile(inRepository('test', 'faults', `${file}.test.ts`), 'utf8')
+    t.ok(code.includes(`t.test('${title}',`), `${file}: ${title}`)
+  }
 })

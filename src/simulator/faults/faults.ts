@@ -21,6 +21,9 @@ export const faultKinds = [
   'wrong-checkpoint', // another checkpoint is used, and named in the answer
   'wrong-seed', // another seed is used, and named in the answer
   'stuck-lock', // the request is accepted and never starts until the fault is taken away
+  'human-job', // a person's job of `steps` steps takes the lock just before
+  'other-models', // the process restarts with the files of `checkpoints`, or without the first one
+  'other-password', // the process restarts and asks for `auth`
   'noise', // incompressible images
   'script-error' // ControlNet and other extensions fail, which A1111 keeps to itself
 ] as const
@@ -38,7 +41,7 @@ export interface Fault {
   readonly probability?: number | undefined
   /** Only generations whose prompt contains this text. */
   readonly prompt?: string | undefined
-  /** Crashes: milliseconds for which connections are refused; 1000 by default. */
+  /** Crashes and restarts: milliseconds for which connections are refused; 1000 by default. */
   readonly refuseMilliseconds?: number | undefined
   /** `slow`: how many times longer; 10 by default. */
   readonly factor?: number | undefined
@@ -46,6 +49,12 @@ export interface Fault {
   readonly count?: number | undefined
   /** `gateway-timeout`: milliseconds after which the proxy gives up; 0 by default. */
   readonly afterMilliseconds?: number | undefined
+  /** `human-job`: how long it is; 20 by default. */
+  readonly steps?: number | undefined
+  /** `other-models`: file names. */
+  readonly checkpoints?: readonly string[] | undefined
+  /** `other-password`: `user:password`, or null for none; `changed:changed` by default. */
+  readonly auth?: string | null | undefined
   /** `crash-mid`, `hang`, `out-of-memory`, `nan`: how many steps are done before; half of them (or 0) by default. */
   readonly afterSteps?: number | undefined
 }
@@ -75,7 +84,44 @@ function readFault (value: unknown): Fault {
   if (kind === undefined) {
     throw new Error(`There is no fault "${String(given.kind)}"; there are: ${faultKinds.join(', ')}.`)
   }
+  for (const [name, setting] of Object.entries(given)) {
+    const rule = settingRules[name as keyof Fault]
+    if (rule === undefined) {
+      throw new Error(`A fault has no "${name}"; it may have: ${Object.keys(settingRules).join(', ')}.`)
+    }
+    if (!rule.fits(setting)) throw new Error(`"${name}" of a fault must be ${rule.words}.`)
+  }
   return { ...given, kind }
+}
+
+interface SettingRule {
+  readonly words: string
+  readonly fits: (value: unknown) => boolean
+}
+
+const text: SettingRule = { words: 'text', fits: value => typeof value === 'string' }
+const number: SettingRule = {
+  words: 'a number from 0', fits: value => typeof value === 'number' && value >= 0 && Number.isFinite(value)
+}
+const count: SettingRule = { words: 'a whole number from 0', fits: value => number.fits(value) && Number.isInteger(value) }
+
+const settingRules: Readonly<Record<keyof Fault, SettingRule>> = {
+  kind: text,
+  times: count,
+  sticky: { words: 'true or false', fits: value => typeof value === 'boolean' },
+  probability: { words: 'a number from 0 to 1', fits: value => number.fits(value) && Number(value) <= 1 },
+  prompt: text,
+  refuseMilliseconds: number,
+  factor: number,
+  count,
+  afterMilliseconds: number,
+  steps: count,
+  checkpoints: {
+    words: 'a list of file names',
+    fits: value => Array.isArray(value) && value.length > 0 && value.every(text.fits)
+  },
+  auth: { words: 'text or null', fits: value => value === null || text.fits(value) },
+  afterSteps: count
 }
 
 /**

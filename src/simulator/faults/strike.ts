@@ -1,4 +1,5 @@
 import { ProcessDied, PythonError } from '../failures.ts'
+import { runHumanJob } from '../generation/human.ts'
 import type { ServerProcess } from '../server-process.ts'
 import type { Fault, StruckFaults } from './faults.ts'
 
@@ -8,6 +9,21 @@ const defaultRefusal = 1000
 export function crashBy (server: ServerProcess, fault: Fault | undefined): void {
   if (fault === undefined) return
   server.die(fault.refuseMilliseconds ?? defaultRefusal)
+}
+
+/** Faults that strike on the arrival of a request; one that restarts the process never comes back. */
+export function strikeOnArrival (server: ServerProcess, faults: StruckFaults): void {
+  const { disk } = server.machine
+  const models = faults.get('other-models')
+  if (models !== undefined) disk.checkpoints = models.checkpoints ?? [...disk.checkpoints.slice(1), 'another.safetensors']
+  const password = faults.get('other-password')
+  if (password !== undefined) server.machine.auth = password.auth === undefined ? 'changed:changed' : password.auth
+  crashBy(server, faults.get('crash-before') ?? models ?? password)
+  if (server.life.aborted) throw new ProcessDied()
+  const human = faults.get('human-job')
+  if (human === undefined) return
+  const { done } = runHumanJob(server, { steps: human.steps ?? 20, prompt: 'a human job' })
+  done.catch(() => undefined)
 }
 
 /** Faults that strike before one of the steps of a pass. */

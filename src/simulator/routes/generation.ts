@@ -1,5 +1,5 @@
 import { readFaultHeader, type StruckFaults } from '../faults/faults.ts'
-import { crashBy } from '../faults/strike.ts'
+import { crashBy, strikeOnArrival } from '../faults/strike.ts'
 import { ProcessDied } from '../failures.ts'
 import { writeAnswer, type AnswerShape } from '../generation/answer.ts'
 import { generate } from '../generation/generate.ts'
@@ -28,8 +28,7 @@ export async function answerGeneration (
   const request = input.body as unknown as GenerationRequest
   const header = input.headers['x-simulator-fault']
   const faults = machine.faults.draw(request.prompt ?? '', readFaultHeader(typeof header === 'string' ? header : undefined))
-  crashBy(server, faults.get('crash-before'))
-  if (server.life.aborted) throw new ProcessDied()
+  strikeOnArrival(server, faults)
   if (faults.has('bad-gateway')) return proxyPage(502)
   const timeout = faults.get('gateway-timeout')
   if (timeout === undefined) return await makeAnswer(server, mode, request, { faults, shape })
