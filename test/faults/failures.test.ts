@@ -93,7 +93,8 @@ const standstills: readonly Expectation[] = ([
 const noFault: readonly FaultKind[] = ['noise']
 
 async function check (t: Test, service: Service, accepted: string[], expectation: Expectation): Promise<void> {
-  const { kind, fault, parameters, timeoutSeconds, status, code, attempts, warnings = [], generations, used, held, remedy } = expectation
+  const { kind, fault, parameters, timeoutSeconds, remedy } = expectation
+  const { status, code, attempts, warnings = [], generations, used, held } = expectation
   const { simulator, house } = service
   const [server] = house.registry.list()
   const serverId = server?.id ?? ''
@@ -179,11 +180,11 @@ t.test('docs/faults.md has a row for each of these and no other, and every fault
 })
 
 t.test('docs/faults.md names a test for each of the other rows', async t => {
-  const page = await readFile(inRepository('docs', 'faults.md'), 'utf8')
-  const rows = [...page.matchAll(/\| `([a-z-]+)` ([^|]+?) \|$/gm)]
-  t.equal(rows.length, [...page.matchAll(/^\| [a-z]/gm)].length - 2 - table.length - standstills.length,
-    'each row that is no heading')
-  for (const [, file = '', title = ''] of rows) {
+  const [, page = ''] = (await readFile(inRepository('docs', 'faults.md'), 'utf8')).split('## When something else breaks')
+  const rows = page.split('\n').filter(line => /^\| (?!what breaks)/.test(line))
+  t.ok(rows.length > 0)
+  for (const row of rows) {
+    const [, file = '', title = ''] = /\| `([a-z-]+)` ([^|]+?) \|$/.exec(row) ?? []
     const code = await readFile(inRepository('test', 'faults', `${file}.test.ts`), 'utf8')
     t.ok(code.includes(`t.test('${title}',`), `${file}: ${title}`)
   }
