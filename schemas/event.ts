@@ -83,3 +83,19 @@ export const TicketAnswer = Type.Object({
   ticket: Type.String({ description: 'Good for one connection, as `?ticket=`.' }),
   expires_at: Timestamp('Until when it must be used.')
 }, { $id: 'EventTicket', description: 'A ticket for one connection.' })
+
+const name = Type.String({ minLength: 1, maxLength: 64, description: 'Name of the subscription, by the client\'s own choice.' })
+
+/** What a client may say over the WebSocket. */
+export const SocketMessage = Type.Union([
+  Type.Object({
+    type: Type.Literal('subscribe'),
+    id: name,
+    ...eventFilterFields,
+    job_id: Type.Optional(Type.String({ maxLength: 64, description: 'Only this job: a snapshot first, its end last.' })),
+    last_event_id: Type.Optional(Type.String({ pattern: eventId, description: 'Goes on after the event with this id.' }))
+  }, { additionalProperties: false }),
+  Type.Object({ type: Type.Literal('unsubscribe'), id: name }, { additionalProperties: false }),
+  Type.Object({ type: Type.Literal('ping') }, { additionalProperties: false })
+])
+export type SocketMessage = Static<typeof SocketMessage>

@@ -77,6 +77,13 @@ export type JobView = Static<typeof JobView>
 
 export const JobIdParameters = Type.Object({ jobId: Type.String({ description: 'Id of the job.', maxLength: 64 }) })
 
+export const JobWaitQuery = Type.Object({
+  wait: Type.Optional(Type.Integer({
+    minimum: 0, maximum: 120, default: 0, description: 'Seconds to wait for the end of the job before the answer.', examples: [30]
+  }))
+})
+export type JobWaitQuery = Static<typeof JobWaitQuery>
+
 export const JobListQuery = Type.Object({
   status: Type.Optional(StringEnum(jobStatuses, { description: 'Only jobs in this state.' })),
   server: Type.Optional(Type.String({ maxLength: 64, description: 'Only jobs of the server with this alias.' })),

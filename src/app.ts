@@ -16,6 +16,7 @@ import requestLogPlugin, { newRequestId } from '../plugins/core/request-log.ts'
 import uiPlugin from '../plugins/core/ui.ts'
 import uiSessionPlugin from '../plugins/core/ui-session.ts'
 import { schemaController } from '../plugins/core/validation.ts'
+import websocketPlugin from '../plugins/core/websocket.ts'
 import apiKeyRoutes from '../plugins/api/api-keys.ts'
 import bulkRoutes from '../plugins/api/bulks.ts'
 import galleryRoutes from '../plugins/api/gallery.ts'
@@ -31,6 +32,8 @@ import webhookRoutes from '../plugins/api/webhooks.ts'
 import eventRoutes from '../plugins/events/events.ts'
 import jobEventRoutes from '../plugins/events/job-events.ts'
 import { createEventViews } from '../plugins/events/render-event.ts'
+import socketRoute from '../plugins/events/socket.ts'
+import { createJobTeller } from '../plugins/events/tell-job.ts'
 import dropInRoutes from '../plugins/sdapi/drop-in.ts'
 import studioRoutes from '../plugins/studio/studio.ts'
 import { createFailedLogins } from './access/failed-logins.ts'
@@ -52,6 +55,7 @@ import { createJobNotices } from './jobs/notices.ts'
 import { createManyJobs } from './jobs/many.ts'
 import { removeJob } from './jobs/remove.ts'
 import { createSubmitter } from './jobs/submit.ts'
+import { createJobWait } from './jobs/wait.ts'
 import { createFleetMetrics } from './metrics/fleet.ts'
 import { processMetrics } from './metrics/process.ts'
 import type { Pause } from './sdapi/answer.ts'
@@ -108,6 +112,13 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
     const address = app.server.address()
     if (typeof address === 'object' && address !== null) house.guard.protectPort(address.port)
   })
+  const connections = createOpenConnections({ accessKeys, subscriber: house.subscriber, keys })
+  const stopping = new AbortController()
+  app.addHook('preClose', async () => {
+    stopping.abort()
+    connections.close()
+  })
+  await app.register(websocketPlugin)
   await app.register(requestLogPlugin)
   await app.register(errorsPlugin)
   await app.register(openapiPlugin, { publicUrl: config.PUBLIC_URL })
@@ -151,9 +162,12 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
   })
   await app.register(readParametersRoute)
   await app.register(bulkRoutes, { bulks, store })
+  const notices = await createJobNotices({ subscriber: house.subscriber, keys, store })
+  app.addHook('onClose', async () => { notices.close() })
   const jobViews = createJobViews(store, registry)
   await app.register(jobRoutes, {
     store,
+    wait: createJobWait(notices, stopping.signal),
     list,
     registry,
     views: jobViews,
@@ -173,15 +187,19 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
   const feed = await openEventFeed({
     eventLog: createEventLog(redis, keys), subscriber: house.subscriber, keys, log: house.log
   })
-  const connections = createOpenConnections({ accessKeys, subscriber: house.subscriber, keys })
-  app.addHook('preClose', async () => { connections.close() })
   app.addHook('onClose', async () => { feed.close() })
-  const events = { feed, connections, tickets, registry, views: createEventViews(registry) }
+  const events = {
+    feed,
+    connections,
+    tickets,
+    registry,
+    views: createEventViews(registry),
+    jobTeller: createJobTeller({ feed, store, registry, jobViews })
+  }
   await app.register(eventRoutes, events)
-  await app.register(jobEventRoutes, { ...events, store, jobViews })
+  await app.register(jobEventRoutes, events)
+  await app.register(socketRoute, events)
 
-  const notices = await createJobNotices({ subscriber: house.subscriber, keys, store })
-  app.addHook('onClose', async () => { notices.close() })
   const dropIn = await createDropIn(house, submitter, notices, pause)
   await app.register(dropInRoutes, { dropIn })
   await app.register(studioRoutes, { studio: createStudio(house, submitter, dropIn) })

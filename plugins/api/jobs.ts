@@ -1,9 +1,14 @@
+import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { errorResponses } from '../../schemas/error.ts'
 import {
-  Done, JobAction, JobActionAnswer, JobAnswer, JobChange, JobIdParameters, JobListQuery, JobListView, JobPatch, JobView
+  Done, JobAction, JobActionAnswer, JobAnswer, JobChange, JobIdParameters, JobListQuery, JobListView, JobPatch, JobView,
+  JobWaitQuery
 } from '../../schemas/job.ts'
+import { hasEnded } from '../../schemas/job-status.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { keyToShow, mayCancelJob, mayDo, maySeeJob, type Principal } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
@@ -11,11 +16,14 @@ import type { Job } from '../../src/jobs/job.ts'
 import type { JobList, JobQuery } from '../../src/jobs/list.ts'
 import type { ManyAction, ManyJobs, ManyOutcome } from '../../src/jobs/many.ts'
 import type { JobStore } from '../../src/jobs/store.ts'
+import type { JobWait } from '../../src/jobs/wait.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
+import { hangUp } from '../core/hang-up.ts'
 import { jobBases } from './job-bases.ts'
 import type { JobViews } from './job-views.ts'
 
 export interface JobsOptions {
+  readonly wait: JobWait
   readonly store: JobStore
   readonly list: JobList
   readonly many: ManyJobs
@@ -24,8 +32,20 @@ export interface JobsOptions {
   readonly remove: (jobId: string) => Promise<void>
 }
 
+/** How long a stopping service gives answers that were waited for, in milliseconds. */
+const lastAnswersMs = 1000
+const waiting = 'With `?wait=` the answer comes when the job ends or so many seconds are over.'
+
 /** Seeing jobs and acting on them, the same under every spelling. */
-const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, { store, list, many, registry, views, remove }) => {
+const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
+  const { store, wait, list, many, registry, views, remove } = options
+  const waitingAnswers = new Set<ServerResponse>()
+  // Their waits are over by now; connections are cut right after this.
+  app.addHook('preClose', async () => {
+    const sent = [...waitingAnswers].map(async answer => await once(answer, 'close'))
+    await Promise.race([Promise.all(sent), sleep(lastAnswersMs, undefined, { ref: false })])
+  })
+
   /** The job, if the caller may do this with it; another's job is answered as one that is not there. */
   async function find (request: FastifyRequest, id: string, allowed: typeof maySeeJob): Promise<Job> {
     const job = await store.find(id)
@@ -89,8 +109,14 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, { store, list, 
     })
 
     const reading = { config: { access: { scope: 'jobs:read', bucket: 'status' } } } as const
-    const readOne = async (request: FastifyRequest) => {
+    const readOne = async (request: FastifyRequest, reply: FastifyReply) => {
       const { jobId } = request.params as { jobId: string }
+      const { wait: seconds = 0 } = request.query as JobWaitQuery
+      const job = await find(request, jobId, maySeeJob)
+      if (seconds === 0 || hasEnded(job.status)) return await views.one(job)
+      waitingAnswers.add(reply.raw)
+      reply.raw.once('close', () => { waitingAnswers.delete(reply.raw) })
+      await wait(jobId, seconds, hangUp(reply))
       return await views.one(await find(request, jobId, maySeeJob))
     }
     for (const path of [`${base}/:jobId`, `${base}/:jobId/status`]) {
@@ -99,8 +125,9 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, { store, list, 
         app.get(path, {
           ...reading,
           schema: {
-            ...described(operation, 'One job', 'Under v1 the fields of the job stand at the top.'),
+            ...described(operation, 'One job', `Under v1 the fields of the job stand at the top. ${waiting}`),
             params: JobIdParameters,
+            querystring: JobWaitQuery,
             response: { 200: { ...Ref(JobView), description: 'The job.' }, ...errorResponses(404) }
           }
         }, readOne)
@@ -108,11 +135,12 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, { store, list, 
         app.get(path, {
           ...reading,
           schema: {
-            ...described(operation, 'One job', 'Under v2 the job stands in `job`.'),
+            ...described(operation, 'One job', `Under v2 the job stands in \`job\`. ${waiting}`),
             params: JobIdParameters,
+            querystring: JobWaitQuery,
             response: { 200: { ...Ref(JobAnswer), description: 'The job.' }, ...errorResponses(404) }
           }
-        }, async request => ({ success: true as const, job: await readOne(request) }))
+        }, async (request, reply) => ({ success: true as const, job: await readOne(request, reply) }))
       }
     }
 

@@ -1,18 +1,12 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
-import type { EventView } from '../../schemas/event.ts'
+import type { EventOutlet } from './outlet.ts'
+import type { EventViews } from './render-event.ts'
 
 /** One answer of server-sent events. https://html.spec.whatwg.org/multipage/server-sent-events.html */
-export interface EventStream {
-  send (id: string | null, kind: string, json: string): void
+export interface EventStream extends EventOutlet {
   /** A line that clients pass over, so that proxies and we notice whether the other end is there. */
   beat (): void
-  /** Resolves when more can be sent; at once where the reader keeps up. */
-  ready (): Promise<void>
-  /** Ends the answer in order. */
-  end (): void
-  /** Aborted when it has ended, for whatever reason. */
-  readonly signal: AbortSignal
   readonly body: Readable
 }
 
@@ -22,7 +16,7 @@ const mostWaiting = 256 * 1024
 /** Time after which browsers connect again, in milliseconds. */
 const retryMs = 2000
 
-export function openEventStream (): EventStream {
+export function openEventStream (views: EventViews): EventStream {
   const ended = new AbortController()
   let wakeUps: Array<() => void> = []
   const wake = () => {
@@ -43,13 +37,16 @@ export function openEventStream (): EventStream {
     if (body.readableLength > mostWaiting) body.destroy(new Error('the reader is too slow'))
   }
 
+  function send (id: string | null, kind: string, json: string): void {
+    write(`${id === null ? '' : `id: ${id}\n`}event: ${kind}\ndata: ${json}\n\n`)
+  }
+
   write(`retry: ${retryMs}\n\n`)
   return {
     body,
     signal: ended.signal,
-    send (id, kind, json) {
-      write(`${id === null ? '' : `id: ${id}\n`}event: ${kind}\ndata: ${json}\n\n`)
-    },
+    event (event) { send(event.id, event.kind, views.text(event)) },
+    view (view) { send(view.id, view.kind, JSON.stringify(view)) },
     beat () { write(': still here\n\n') },
     async ready () {
       if (body.readableLength < body.readableHighWaterMark || ended.signal.aborted) return
@@ -62,11 +59,6 @@ export function openEventStream (): EventStream {
       wake()
     }
   }
-}
-
-/** Sends an event that was rendered. */
-export function sendView (stream: EventStream, view: EventView): void {
-  stream.send(view.id, view.kind, JSON.stringify(view))
 }
 
 /** The answer's head; nothing on the way may keep or collect what comes. */

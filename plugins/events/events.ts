@@ -5,11 +5,12 @@ import { Ref } from '../../schemas/kit.ts'
 import type { Tickets } from '../../src/access/tickets.ts'
 import type { EventFeed } from '../../src/events/feed.ts'
 import { createEventFilter } from '../../src/events/filter.ts'
-import { follow } from '../../src/events/follow.ts'
 import type { OpenConnections } from '../../src/events/open-connections.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
-import { openEventStream, sendView, startAnswer } from './event-stream.ts'
-import { readyMessage, resetMessage, streamEvent, type EventViews } from './render-event.ts'
+import { openEventStream, startAnswer } from './event-stream.ts'
+import { tellAll } from './outlet.ts'
+import type { EventViews } from './render-event.ts'
+import type { JobTeller } from './tell-job.ts'
 
 export interface EventsOptions {
   readonly feed: EventFeed
@@ -17,6 +18,7 @@ export interface EventsOptions {
   readonly tickets: Tickets
   readonly registry: ServerRegistry
   readonly views: EventViews
+  readonly jobTeller: JobTeller
 }
 
 /** The answer of every route that streams. */
@@ -51,21 +53,9 @@ const events: FastifyPluginAsyncTypebox<EventsOptions> = async (app, options) =>
   }, async (request, reply) => {
     const accepts = createEventFilter(request.query, request.principal, registry)
     connections.admit()
-    const after = placeOf(request.headers, request.query) ?? feed.head()
-    const stream = openEventStream()
+    const stream = openEventStream(views)
     connections.add({ principal: request.principal, ...stream })
-    sendView(stream, streamEvent('ready', after, readyMessage))
-    follow({
-      feed,
-      after,
-      accepts,
-      signal: stream.signal,
-      sink: {
-        event (event) { stream.send(event.id, event.kind, views.text(event)) },
-        reset (head) { sendView(stream, streamEvent('reset', head, resetMessage)) },
-        ready: stream.ready
-      }
-    }).catch(error => {
+    tellAll(feed, placeOf(request.headers, request.query), accepts, stream).catch(error => {
       request.log.debug({ err: error }, 'missed events cannot be read')
       stream.end()
     })

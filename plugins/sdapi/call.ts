@@ -65,10 +65,3 @@ export function isProxyClient (request: FastifyRequest, { AUTH_TOKEN: token }: P
 export function sendJson (reply: FastifyReply, value: unknown): FastifyReply {
   return reply.type('application/json').serializer((payload: unknown) => String(payload)).send(JSON.stringify(value))
 }
-
-/** Fires when the caller is gone before it has its whole answer. */
-export function hangUp (reply: FastifyReply): AbortSignal {
-  const controller = new AbortController()
-  reply.raw.once('close', () => { if (!reply.raw.writableFinished) controller.abort() })
-  return controller.signal
-}

@@ -8,7 +8,8 @@ import { blanksUntil, checkImages, generationAnswer } from '../../src/sdapi/answ
 import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import { errorOfJob, toA1111Error } from '../../src/sdapi/errors.ts'
 import { readGenerationCall, type GenerationCall } from '../../src/sdapi/request.ts'
-import { answerMode, callerOfRequest, hangUp, isProxyClient, sendJson, targetOf } from './call.ts'
+import { hangUp } from '../core/hang-up.ts'
+import { answerMode, callerOfRequest, isProxyClient, sendJson, targetOf } from './call.ts'
 import { readAskedWebhook, type AskedWebhook } from './webhook.ts'
 
 export interface GenerationsOptions {

@@ -3,7 +3,8 @@ import { fieldsOf, textsOf } from '../../src/a1111/json-values.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import { dangerousRoutes, pictureRoutes, refuseAddresses } from '../../src/sdapi/pass-through.ts'
-import { hangUp, sendJson, targetOf } from './call.ts'
+import { hangUp } from '../core/hang-up.ts'
+import { sendJson, targetOf } from './call.ts'
 
 const drawing = { access: { scope: 'jobs:write' } } as const
 const ruling = { access: { scope: 'servers:admin' } } as const

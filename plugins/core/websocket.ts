@@ -1,0 +1,20 @@
+import websocket from '@fastify/websocket'
+import fp from 'fastify-plugin'
+
+/** Longest message of a client, in bytes. */
+const longestMessage = 16 * 1024
+
+/**
+ * Lets routes speak WebSocket. It stands before all routes, since it answers upgrades to those, too, that do not.
+ * Whoever opens sockets ends them when the service stops.
+ */
+export default fp(async app => {
+  await app.register(websocket, {
+    options: { maxPayload: longestMessage },
+    preClose (done) { done() },
+    errorHandler (error, socket, request) {
+      request.log.debug({ err: error }, 'a socket broke off')
+      socket.terminate()
+    }
+  })
+}, { name: 'websocket', fastify: '5.x' })

@@ -1,0 +1,41 @@
+import type { EventView } from '../../schemas/event.ts'
+import type { ServiceEvent } from '../../src/events/event.ts'
+import type { EventFeed } from '../../src/events/feed.ts'
+import type { EventFilter } from '../../src/events/filter.ts'
+import { follow } from '../../src/events/follow.ts'
+import { readyMessage, resetMessage, streamEvent } from './render-event.ts'
+
+/** Where one listener's events go, over whatever connection. */
+export interface EventOutlet {
+  event (event: ServiceEvent): void
+  /** What the stream says of itself, or a snapshot. */
+  view (view: EventView): void
+  /** Resolves when more can be taken; at once where the reader keeps up. */
+  ready (): Promise<void>
+  /** Nothing more is to come. */
+  end (): void
+  /** Aborted when it has ended, for whatever reason. */
+  readonly signal: AbortSignal
+}
+
+/**
+ * Tells everything that a listener wants, first what it missed.
+ * @param asked the last event that it got; null where it is new
+ */
+export async function tellAll (
+  feed: EventFeed, asked: string | null, accepts: EventFilter, outlet: EventOutlet
+): Promise<void> {
+  const after = asked ?? feed.head()
+  outlet.view(streamEvent('ready', after, readyMessage))
+  await follow({
+    feed,
+    after,
+    accepts,
+    signal: outlet.signal,
+    sink: {
+      event: outlet.event,
+      reset (head) { outlet.view(streamEvent('reset', head, resetMessage)) },
+      ready: outlet.ready
+    }
+  })
+}

@@ -1,0 +1,167 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import type { FastifyRequest } from 'fastify'
+import type { WebSocket } from '@fastify/websocket'
+import { errorResponses } from '../../schemas/error.ts'
+import { EventQuery, type SocketMessage } from '../../schemas/event.ts'
+import { ServiceError } from '../../src/errors.ts'
+import { createEventFilter } from '../../src/events/filter.ts'
+import { toServiceError } from '../core/errors.ts'
+import type { EventsOptions } from './events.ts'
+import { tellAll, type EventOutlet } from './outlet.ts'
+import { readMessage } from './socket-messages.ts'
+
+/** Subscriptions of one socket, and messages that a client may send a minute. */
+const mostSubscriptions = 50
+const mostMessages = 300
+/** Most bytes that wait for a reader; one that is slower is dropped. */
+const mostWaiting = 256 * 1024
+/** Enough for the network to be busy with, in bytes. */
+const fewWaiting = 32 * 1024
+/** How long the other end may take to say goodbye, in milliseconds. */
+const farewellMs = 1000
+/** RFC 6455, §7.4.1, and what was registered since: policy violation, service restart. */
+const policyViolation = 1008
+const serviceRestart = 1012
+
+type Subscribe = Extract<SocketMessage, { type: 'subscribe' }>
+
+/** The same events as over SSE, several subscriptions on one socket. */
+const socketRoute: FastifyPluginAsyncTypebox<EventsOptions> = async (app, options) => {
+  app.route({
+    method: 'GET',
+    url: '/ws',
+    config: { access: { scope: 'jobs:read', bucket: 'status', ticket: true } },
+    exposeHeadRoute: false,
+    schema: {
+      operationId: 'open_socket',
+      tags: ['Events'],
+      summary: 'Listen over a WebSocket',
+      description: 'Messages are JSON. Send `{"type":"subscribe","id":"mine"}`, with `server`, `key`, `status`, `kinds`, ' +
+        '`job_id` and `last_event_id` where wanted, and get `{"type":"event","subscription":"mine","event":{…}}` with ' +
+        'the events of GET /api/v1/events, or with `job_id` those of one job. `unsubscribe` ends a subscription, ' +
+        'which is answered with `{"type":"ended","subscription":"mine"}`, as is the end of a job; `ping` is answered ' +
+        'with `pong`. What is wrong is answered with `{"type":"error",…}`. A reader that is too slow is dropped.',
+      querystring: Type.Pick(EventQuery, ['ticket']),
+      response: {
+        101: Type.Null({ description: 'The socket is open.' }),
+        426: Type.Null({ description: 'This is for WebSocket only.' }),
+        ...errorResponses()
+      }
+    },
+    preValidation: async () => { options.connections.admit() },
+    handler: async (_request, reply) => await reply.code(426).header('upgrade', 'websocket').send(null),
+    wsHandler: (socket, request) => { serve(socket, request, options) }
+  })
+}
+
+export default socketRoute
+
+function serve (socket: WebSocket, request: FastifyRequest, options: EventsOptions): void {
+  const { feed, connections, registry, views, jobTeller } = options
+  const { principal } = request
+  const closed = new AbortController()
+  const subscriptions = new Map<string, AbortController>()
+  let alive = true
+  let sent: Promise<void> = Promise.resolve()
+  let messages = 0
+  let messagesSince = Date.now()
+
+  function send (text: string): void {
+    if (socket.readyState !== socket.OPEN) return
+    sent = new Promise(resolve => { socket.send(text, () => { resolve() }) })
+    if (socket.bufferedAmount > mostWaiting) socket.terminate()
+  }
+
+  function refuse (error: unknown, subscription?: string): void {
+    const { code, message, details } = toServiceError(error)
+    send(JSON.stringify({ type: 'error', subscription, code, message, details }))
+  }
+
+  function end (id: string): void {
+    const subscription = subscriptions.get(id)
+    if (subscription === undefined) return
+    subscriptions.delete(id)
+    subscription.abort()
+    send(JSON.stringify({ type: 'ended', subscription: id }))
+  }
+
+  function outletOf (id: string, { signal }: AbortController): EventOutlet {
+    const head = `{"type":"event","subscription":${JSON.stringify(id)},"event":`
+    const put = (json: string) => { if (!signal.aborted) send(`${head}${json}}`) }
+    return {
+      signal,
+      event (event) { put(views.text(event)) },
+      view (view) { put(JSON.stringify(view)) },
+      async ready () { if (socket.bufferedAmount > fewWaiting) await sent },
+      end () { if (!signal.aborted) end(id) }
+    }
+  }
+
+  async function subscribe ({ id, job_id: jobId, last_event_id: lastEventId, ...wish }: Subscribe): Promise<void> {
+    const asked = lastEventId ?? null
+    if (subscriptions.has(id)) {
+      throw new ServiceError('invalid_field_value', `There is a subscription ${id} already.`, { field: 'id' })
+    }
+    if (subscriptions.size >= mostSubscriptions) {
+      throw new ServiceError('too_many_listeners', `A socket has at most ${mostSubscriptions} subscriptions.`)
+    }
+    const accepts = createEventFilter(wish, principal, registry)
+    const subscription = new AbortController()
+    subscriptions.set(id, subscription)
+    const outlet = outletOf(id, subscription)
+    try {
+      if (jobId === undefined) return await tellAll(feed, asked, accepts, outlet)
+      const tell = await jobTeller.prepare({ jobId, asked, kinds: wish.kinds }, principal)
+      if (tell === null) outlet.end()
+      else await tell(outlet)
+    } catch (error) {
+      if (subscriptions.get(id) === subscription) subscriptions.delete(id)
+      subscription.abort()
+      throw error
+    }
+  }
+
+  function tooMany (): boolean {
+    if (Date.now() - messagesSince > 60_000) {
+      messages = 0
+      messagesSince = Date.now()
+    }
+    return ++messages > mostMessages
+  }
+
+  function hear (text: string): void {
+    if (tooMany()) return socket.close(policyViolation, `More than ${mostMessages} messages a minute.`)
+    let subscription: string | undefined
+    try {
+      const message = readMessage(text)
+      if (message.type === 'ping') return send('{"type":"pong"}')
+      subscription = message.id
+      if (message.type === 'unsubscribe') return end(message.id)
+      subscribe(message).catch(error => { refuse(error, message.id) })
+    } catch (error) {
+      refuse(error, subscription)
+    }
+  }
+
+  socket.on('message', data => { hear(String(data)) })
+  socket.on('pong', () => { alive = true })
+  socket.on('close', () => {
+    closed.abort()
+    for (const subscription of subscriptions.values()) subscription.abort()
+    subscriptions.clear()
+  })
+  connections.add({
+    principal,
+    signal: closed.signal,
+    beat () {
+      if (!alive) return socket.terminate()
+      alive = false
+      socket.ping()
+    },
+    end () {
+      socket.close(serviceRestart, 'Connect again.')
+      setTimeout(() => { socket.terminate() }, farewellMs).unref()
+    }
+  })
+}

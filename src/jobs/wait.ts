@@ -1,0 +1,16 @@
+import { ServiceError } from '../errors.ts'
+import type { JobNotices } from './notices.ts'
+
+/**
+ * Resolves when a job has ended or the seconds are over, at once when nobody waits any more.
+ * @throws ServiceError `job_not_found` when it is removed meanwhile
+ */
+export type JobWait = (jobId: string, seconds: number, gone: AbortSignal) => Promise<void>
+
+/** @param stopping aborted when the service is about to stop, so that nobody is kept waiting */
+export function createJobWait (notices: Pick<JobNotices, 'ended'>, stopping: AbortSignal): JobWait {
+  return async (jobId, seconds, gone) => {
+    const signal = AbortSignal.any([gone, stopping, AbortSignal.timeout(seconds * 1000)])
+    await notices.ended(jobId, signal).catch(error => { if (error instanceof ServiceError) throw error })
+  }
+}
