@@ -1,5 +1,6 @@
 import * as blocked from './figures/blocked.ts'
 import * as cancel from './figures/cancel.ts'
+import * as eta from './figures/eta.ts'
 import * as failover from './figures/failover.ts'
 import * as gap from './figures/gap.ts'
 import * as images from './figures/images.ts'
@@ -20,5 +21,5 @@ export interface Figure {
 
 /** Everything that can be measured, by the name that selects it. */
 export const figures: Readonly<Record<string, Figure>> = {
-  gap, latency, submissions, throughput, list, memory, cancel, images, failover, models, webhooks, blocked
+  gap, latency, submissions, throughput, list, memory, cancel, images, failover, models, webhooks, blocked, eta
 }

@@ -6,7 +6,10 @@ import { prepareGeneration } from '../src/jobs/prepare-generation.ts'
 import {
   createGenerationRunner, type GenerationRunnerDependencies, type RunOutcome
 } from '../src/jobs/run-generation.ts'
+import type { JobSubmission } from '../src/jobs/job.ts'
+import type { PreviewSender } from '../src/jobs/send-previews.ts'
 import type { JobStore } from '../src/jobs/store.ts'
+import { workloadOf } from '../src/jobs/workload.ts'
 import type { Log } from '../src/log.ts'
 import type { MediaStore } from '../src/media/store.ts'
 import type { Keys } from '../src/redis/keys.ts'
@@ -28,6 +31,7 @@ export interface ServingDependencies {
   readonly keys: Keys
   readonly queues: GenerationQueues
   readonly store: JobStore
+  readonly previews: PreviewSender
   readonly media: MediaStore
   readonly states: ServerStateStore
   readonly log: Log
@@ -69,7 +73,7 @@ export interface Serving {
 export async function startServing (dependencies: ServingDependencies, current: () => boolean): Promise<Serving> {
   const {
     server, connection, keys, queues, store, media,
-    states, log, processId, fence, connect, processes, otherServer, limits, metrics
+    states, log, processId, fence, connect, processes, previews, otherServer, limits, metrics
   } = dependencies
   const serverId = server().id
   const held = new Set<string>()
@@ -98,11 +102,20 @@ export async function startServing (dependencies: ServingDependencies, current: 
     ...(dependencies.intervals === undefined ? {} : { intervals: dependencies.intervals }),
     onUsable: setLine
   })
+  // One after the other, as each goes on from what the one before has left.
+  let learning: Promise<void> = Promise.resolve()
+  function learn (submission: JobSubmission, seconds: number): void {
+    learning = learning.then(async () => { await states.costs.learn(serverId, workloadOf(submission), seconds) })
+      .catch(error => { log.debug({ server: server().alias, error: messageOf(error) }, 'what it took is not known') })
+  }
+
   const runner = createGenerationRunner({
     server,
     client,
     monitor,
     mayBegin: () => mayBegin(monitor.usable()),
+    onMeasured: learn,
+    previews,
     store,
     media,
     log,
@@ -173,6 +186,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
       turns.close()
       await worker.close(deadlineMs)
       await monitor.close()
+      await learning
       await client.close()
     }
   }

@@ -5,11 +5,12 @@ import { Nullable, StringEnum, success, Timestamp } from './kit.ts'
 /** Kept for a while, so that whoever reconnects gets them after the fact. */
 export const storedKinds = [
   'accepted', 'started', 'image', 'completed', 'failed', 'cancelled', 'returned', 'moved', 'removed',
-  'server-added', 'server-changed', 'server-removed', 'server-up', 'server-down', 'server-paused', 'server-resumed'
+  'server-added', 'server-changed', 'server-removed', 'server-up', 'server-down', 'server-paused', 'server-resumed',
+  'queue-paused', 'queue-resumed'
 ] as const
 
 /** Told to who listens at that moment: the next one makes up for any that was missed. */
-export const liveKinds = ['progress'] as const
+export const liveKinds = ['progress', 'preview', 'place', 'queue'] as const
 
 /** About the stream itself; they cannot be filtered. */
 export const streamKinds = ['ready', 'reset', 'snapshot'] as const
@@ -18,9 +19,11 @@ export const eventKinds = [...storedKinds, ...liveKinds] as const
 export type StoredKind = typeof storedKinds[number]
 export type EventKind = typeof eventKinds[number]
 
-const kindMeanings = 'accepted: in line, also again after a retry. started: a generation began. progress: it got on. ' +
+const kindMeanings = 'accepted: in line, also again after a retry. started: a generation began. progress: it got on. preview: there is a new picture of it, told only ' +
+  'to those who ask for this kind. place: where a waiting job stands now, as far as the ' +
+  '100th place. queue: how much a server has before it. ' +
   'image: a result image was stored. completed, failed, cancelled: the job ended. returned: back in line after its ' +
-  'server failed it. moved: to another place or server. removed: deleted. server-…: what became of a server. ' +
+  'server failed it. moved: to another place or server. removed: deleted. server-…: what became of a server. queue-…: an operator held all lines, or let them go. ' +
   'ready: the first event, which names where the stream stands. reset: events were missed that are not kept any ' +
   'more, so read your lists anew. snapshot: the job as it is now.'
 

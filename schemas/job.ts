@@ -50,6 +50,12 @@ export const JobView = Type.Object({
   step: Nullable(Type.Integer(), { description: 'Sampling step that it is at.' }),
   steps: Nullable(Type.Integer(), { description: 'Sampling steps in all.' }),
   estimated_time_remaining: Nullable(Type.Number(), { description: 'Seconds, as the server guesses; null unless it runs.' }),
+  eta_seconds: Nullable(Type.Number({ minimum: 0 }), {
+    description: 'Seconds until it ends, from what its server took for others; null while that is not known, while its ' +
+      'line is held, and after its end.'
+  }),
+  estimated_start_time: Nullable(Timestamp('When it is expected to begin; null as above, and once it runs.')),
+  estimated_completion_time: Nullable(Timestamp('When it is expected to end; null as eta_seconds.')),
   cancel_requested: Type.Boolean({ description: 'Whether it is being cancelled.' }),
   generation_params: record('What is generated, in A1111\'s field names, seed resolved.'),
   generation_params_json: Type.String({ description: 'The same as JSON text.' }),

@@ -31,6 +31,7 @@ import serverRoutes from '../plugins/api/servers.ts'
 import webhookRoutes from '../plugins/api/webhooks.ts'
 import eventRoutes from '../plugins/events/events.ts'
 import jobEventRoutes from '../plugins/events/job-events.ts'
+import previewRoute from '../plugins/events/preview.ts'
 import { createEventViews } from '../plugins/events/render-event.ts'
 import socketRoute from '../plugins/events/socket.ts'
 import { createJobTeller } from '../plugins/events/tell-job.ts'
@@ -46,6 +47,8 @@ import { createTrustRules } from './access/trust.ts'
 import { createEventLog } from './events/event-log.ts'
 import { openEventFeed } from './events/feed.ts'
 import { createOpenConnections } from './events/open-connections.ts'
+import { startPlaceTeller } from './events/places.ts'
+import { createPreviews } from './events/previews.ts'
 import type { House } from './house.ts'
 import { createBulks } from './jobs/bulk.ts'
 import { createZipDesk } from './jobs/gallery-zip.ts'
@@ -164,7 +167,7 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
   await app.register(bulkRoutes, { bulks, store })
   const notices = await createJobNotices({ subscriber: house.subscriber, keys, store })
   app.addHook('onClose', async () => { notices.close() })
-  const jobViews = createJobViews(store, registry)
+  const jobViews = createJobViews(store, registry, house.estimates)
   await app.register(jobRoutes, {
     store,
     wait: createJobWait(notices, stopping.signal),
@@ -188,8 +191,15 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
     eventLog: createEventLog(redis, keys), subscriber: house.subscriber, keys, log: house.log
   })
   app.addHook('onClose', async () => { feed.close() })
+  const places = startPlaceTeller({
+    feed, estimates: house.estimates, log: house.log, isHeard: () => connections.count() > 0
+  })
+  app.addHook('onClose', async () => { places.close() })
+  const previews = createPreviews({ feed, redis, subscriber: house.subscriber, keys, log: house.log })
+  app.addHook('onClose', async () => { previews.close() })
   const events = {
     feed,
+    previews,
     connections,
     tickets,
     registry,
@@ -199,6 +209,7 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
   await app.register(eventRoutes, events)
   await app.register(jobEventRoutes, events)
   await app.register(socketRoute, events)
+  await app.register(previewRoute, { previews, store })
 
   const dropIn = await createDropIn(house, submitter, notices, pause)
   await app.register(dropInRoutes, { dropIn })

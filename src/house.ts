@@ -9,6 +9,7 @@ import { createRuntimeSettings, type RuntimeSettings, type RuntimeValues } from 
 import type { Config } from './config/settings.ts'
 import { sourcesOf, type SettingSources } from './config/sources.ts'
 import type { EgressGuard } from './egress/guard.ts'
+import { createEstimates, type Estimates } from './jobs/estimates.ts'
 import { createInputImages, type InputImages } from './jobs/input-images.ts'
 import { createJobList, type JobList } from './jobs/list.ts'
 import { createRetention, type Retention, type RetentionRules } from './jobs/retention.ts'
@@ -44,6 +45,8 @@ export interface House {
   readonly queues: GenerationQueues
   readonly store: JobStore
   readonly list: JobList
+  /** When jobs will begin and end, and how much work each server has before it. */
+  readonly estimates: Estimates
   readonly media: MediaStore
   readonly inputs: InputImages
   readonly uploadTexts: UploadTexts
@@ -110,6 +113,9 @@ export async function openHouse (
       queues,
       store,
       list,
+      estimates: createEstimates({
+        redis, keys, registry, states, processes: () => runtime.current().queueProcessing
+      }),
       media,
       inputs,
       retention: createRetention({

@@ -2,6 +2,7 @@ import { startWorkforce, type Workforce } from '../queues/workforce.ts'
 import { createGenerationQueues } from '../queues/generation-queues.ts'
 import type { House } from './house.ts'
 import { sweepMedia } from './jobs/media-sweep.ts'
+import { createPreviewSender } from './jobs/send-previews.ts'
 import { createJobStore } from './jobs/store.ts'
 import { startModelWorker } from './model-house.ts'
 import { connectRedis } from './redis/connections.ts'
@@ -30,6 +31,7 @@ export async function startWorker (house: House, intervals?: MonitorIntervals): 
   const queues = createGenerationQueues({ connection, keys, log })
   const store = createJobStore({ redis: connection, keys, queue: queues })
   const states = createServerStateStore(connection, keys)
+  const previews = await createPreviewSender({ redis: connection, subscriber, keys })
   const workforce = await startWorkforce({
     connection,
     subscriber,
@@ -44,6 +46,7 @@ export async function startWorker (house: House, intervals?: MonitorIntervals): 
     metrics,
     store,
     states,
+    previews,
     leases: createLeaseStore(connection, keys, describeHolder(processId)),
     async otherServer (except) {
       const ranked = await readCandidates(registry.list(), states, store.waitingOn)
@@ -68,6 +71,7 @@ export async function startWorker (house: House, intervals?: MonitorIntervals): 
     async close () {
       const deadline = config.SHUTDOWN_SECONDS * 1000
       await Promise.all([workforce.close(deadline), webhookWorker.close(deadline), modelWorker.close()])
+      previews.close()
       await queues.close()
       connection.disconnect()
     }

@@ -1,5 +1,6 @@
 import { hasEnded } from '../../schemas/job-status.ts'
 import type { JobView } from '../../schemas/job.ts'
+import type { JobEstimate } from '../../src/jobs/estimates.ts'
 import type { Job, JobImage } from '../../src/jobs/job.ts'
 import { namingWarnings } from './parameter-fields.ts'
 
@@ -8,6 +9,8 @@ export interface JobSurroundings {
   readonly alias: string
   /** Place in line, from 1; null unless it waits. */
   readonly position: number | null
+  /** Null where nothing can be said. */
+  readonly estimate: JobEstimate | null
 }
 
 const iso = (moment: number) => new Date(moment).toISOString()
@@ -38,7 +41,7 @@ export function jobIds (id: string) {
 }
 
 /** A job with the field names of every StableQueue client. */
-export function renderJob (job: Job, { alias, position }: JobSurroundings): JobView {
+export function renderJob (job: Job, { alias, position, estimate }: JobSurroundings): JobView {
   const parameters = parametersOf(job)
   const result = resultOf(job)
   const progress = job.status === 'completed' ? 1 : job.progress?.fraction ?? 0
@@ -56,7 +59,8 @@ export function renderJob (job: Job, { alias, position }: JobSurroundings): JobV
     progress_percentage: Math.round(progress * 1000) / 10,
     step: job.progress?.step ?? null,
     steps: job.progress?.steps ?? null,
-    estimated_time_remaining: job.progress?.etaSeconds ?? null,
+    estimated_time_remaining: job.progress?.etaSeconds ?? (job.status === 'processing' ? secondsOf(estimate) : null),
+    ...renderEstimate(job, estimate),
     cancel_requested: job.cancelRequestedAt !== null && !hasEnded(job.status),
     generation_params: parameters,
     generation_params_json: JSON.stringify(parameters),
@@ -80,6 +84,22 @@ export function renderJob (job: Job, { alias, position }: JobSurroundings): JobV
     model_availability: availabilityOf(job),
     links: jobLinks(job.id)
   }
+}
+
+function renderEstimate (
+  { status }: Job, estimate: JobEstimate | null
+): Pick<JobView, 'eta_seconds' | 'estimated_start_time' | 'estimated_completion_time'> {
+  const inSeconds = (seconds: number) => iso(Date.now() + seconds * 1000)
+  return {
+    eta_seconds: secondsOf(estimate),
+    estimated_start_time: estimate === null || status !== 'pending' ? null : inSeconds(estimate.startsIn),
+    estimated_completion_time: estimate === null ? null : inSeconds(estimate.endsIn)
+  }
+}
+
+/** To the tenth, as nobody knows it better. */
+function secondsOf (estimate: JobEstimate | null): number | null {
+  return estimate === null ? null : Math.round(estimate.endsIn * 10) / 10
 }
 
 function webhookOf ({ id, webhook }: Job): JobView['webhook'] {

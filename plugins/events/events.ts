@@ -4,8 +4,9 @@ import { EventQuery, EventView, LastEventIdHeader, TicketAnswer } from '../../sc
 import { Ref } from '../../schemas/kit.ts'
 import type { Tickets } from '../../src/access/tickets.ts'
 import type { EventFeed } from '../../src/events/feed.ts'
-import { createEventFilter } from '../../src/events/filter.ts'
+import { createEventFilter, wantsPreviews } from '../../src/events/filter.ts'
 import type { OpenConnections } from '../../src/events/open-connections.ts'
+import type { Previews } from '../../src/events/previews.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
 import { openEventStream, startAnswer } from './event-stream.ts'
 import { tellAll } from './outlet.ts'
@@ -18,6 +19,7 @@ export interface EventsOptions {
   readonly tickets: Tickets
   readonly registry: ServerRegistry
   readonly views: EventViews
+  readonly previews: Pick<Previews, 'watch'>
   readonly jobTeller: JobTeller
 }
 
@@ -33,7 +35,7 @@ export function placeOf (headers: LastEventIdHeader, query: { lastEventId?: stri
 }
 
 const events: FastifyPluginAsyncTypebox<EventsOptions> = async (app, options) => {
-  const { feed, connections, tickets, registry, views } = options
+  const { feed, connections, tickets, registry, views, previews } = options
 
   app.get('/api/v1/events', {
     config: { access: { scope: 'jobs:read', bucket: 'status', ticket: true } },
@@ -55,6 +57,7 @@ const events: FastifyPluginAsyncTypebox<EventsOptions> = async (app, options) =>
     connections.admit()
     const stream = openEventStream(views)
     connections.add({ principal: request.principal, ...stream })
+    if (wantsPreviews(request.query)) previews.watch(null, stream.signal)
     tellAll(feed, placeOf(request.headers, request.query), accepts, stream).catch(error => {
       request.log.debug({ err: error }, 'missed events cannot be read')
       stream.end()

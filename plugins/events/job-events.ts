@@ -3,12 +3,14 @@ import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
 import { JobEventQuery, LastEventIdHeader } from '../../schemas/event.ts'
 import { JobIdParameters } from '../../schemas/job.ts'
+import { wantsPreviews } from '../../src/events/filter.ts'
 import { jobBases } from '../api/job-bases.ts'
 import { openEventStream, startAnswer } from './event-stream.ts'
 import { placeOf, streamAnswer, type EventsOptions } from './events.ts'
 
 /** One job's events until its end. */
-const jobEvents: FastifyPluginAsyncTypebox<EventsOptions> = async (app, { connections, views, jobTeller }) => {
+const jobEvents: FastifyPluginAsyncTypebox<EventsOptions> = async (app, options) => {
+  const { connections, views, previews, jobTeller } = options
   for (const { base, name } of jobBases) {
     app.get(`${base}/:jobId/events`, {
       config: { access: { scope: 'jobs:read', bucket: 'status', ticket: true } },
@@ -36,6 +38,7 @@ const jobEvents: FastifyPluginAsyncTypebox<EventsOptions> = async (app, { connec
       if (tell === null) return await reply.code(204).send(null)
       const stream = openEventStream(views)
       connections.add({ principal, ...stream })
+      if (wantsPreviews(query)) previews.watch(jobId, stream.signal)
       tell(stream).catch(error => {
         request.log.debug({ err: error }, 'the events of a job cannot be read')
         stream.end()

@@ -31,16 +31,19 @@ export function createEventViews (registry: Pick<ServerRegistry, 'byId'>): Event
       api_key_id: keyId,
       status,
       at: new Date(moment).toISOString(),
-      data: renderData(facts)
+      data: { ...renderData(facts, moment), ...(kind === 'preview' ? { url: previewUrl(jobId, moment) } : {}) }
     }
   }
 
-  function renderData (facts: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  function renderData (facts: Readonly<Record<string, unknown>>, moment: number): Record<string, unknown> {
     return Object.fromEntries(Object.entries(facts).flatMap(([name, value]): Array<[string, unknown]> => {
       if (name === 'filename') return [[name, value], ['url', outputUrl(String(value))]]
       if (name === 'filenames') return [['images', imagesOf(value)]]
       if (name === 'from') return [[name, aliasOf(String(value)) ?? removedAlias]]
       if (name === 'fraction') return [['progress', value]]
+      if (name === 'endsIn') return timesOf(moment, facts.startsIn, value)
+      if (name === 'startsIn') return []
+      if (name === 'seconds') return [['predicted_seconds', roundedOf(value)]]
       if (name === 'etaSeconds') return [['estimated_time_remaining', value]]
       return [[name, value]]
     }))
@@ -79,6 +82,25 @@ export function snapshotEvent (id: string, job: JobView): EventView {
     at: new Date().toISOString(),
     data: { ...job }
   }
+}
+
+/** When a job is expected to begin and to end, under the names that a job has them. */
+function timesOf (moment: number, startsIn: unknown, endsIn: unknown): Array<[string, unknown]> {
+  const inSeconds = (seconds: unknown) =>
+    typeof seconds === 'number' ? new Date(moment + seconds * 1000).toISOString() : null
+  return [
+    ['eta_seconds', roundedOf(endsIn)],
+    ['estimated_start_time', inSeconds(startsIn)],
+    ['estimated_completion_time', inSeconds(endsIn)]
+  ]
+}
+
+function roundedOf (seconds: unknown): number | null {
+  return typeof seconds === 'number' ? Math.round(seconds * 10) / 10 : null
+}
+
+function previewUrl (jobId: string | null, moment: number): string {
+  return `/api/v2/jobs/${jobId}/preview?v=${moment}`
 }
 
 function imagesOf (names: unknown): Array<{ filename: string, url: string }> {

@@ -5,7 +5,7 @@ import type { WebSocket } from '@fastify/websocket'
 import { errorResponses } from '../../schemas/error.ts'
 import { EventQuery, type SocketMessage } from '../../schemas/event.ts'
 import { ServiceError } from '../../src/errors.ts'
-import { createEventFilter } from '../../src/events/filter.ts'
+import { createEventFilter, wantsPreviews } from '../../src/events/filter.ts'
 import { toServiceError } from '../core/errors.ts'
 import type { EventsOptions } from './events.ts'
 import { tellAll, type EventOutlet } from './outlet.ts'
@@ -58,7 +58,7 @@ const socketRoute: FastifyPluginAsyncTypebox<EventsOptions> = async (app, option
 export default socketRoute
 
 function serve (socket: WebSocket, request: FastifyRequest, options: EventsOptions): void {
-  const { feed, connections, registry, views, jobTeller } = options
+  const { feed, connections, registry, views, previews, jobTeller } = options
   const { principal } = request
   const closed = new AbortController()
   const subscriptions = new Map<string, AbortController>()
@@ -111,6 +111,7 @@ function serve (socket: WebSocket, request: FastifyRequest, options: EventsOptio
     subscriptions.set(id, subscription)
     const outlet = outletOf(id, subscription)
     try {
+      if (wantsPreviews(wish)) previews.watch(jobId ?? null, subscription.signal)
       if (jobId === undefined) return await tellAll(feed, asked, accepts, outlet)
       const tell = await jobTeller.prepare({ jobId, asked, kinds: wish.kinds }, principal)
       if (tell === null) outlet.end()

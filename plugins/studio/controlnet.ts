@@ -6,7 +6,7 @@ import {
 import { studioErrors } from '../../schemas/studio-job.ts'
 import { readFields } from '../../src/studio/read-fields.ts'
 import type { Studio } from '../../src/studio/studio.ts'
-import { hangUp } from '../sdapi/call.ts'
+import { hangUp } from '../core/hang-up.ts'
 import { fieldsOfRequest } from './scope.ts'
 
 const looking = { access: { scope: 'models:read' } } as const

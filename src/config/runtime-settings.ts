@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis'
+import { createAnnouncer } from '../events/announce.ts'
 import type { Keys } from '../redis/keys.ts'
 
 /** What operators change while the service runs. */
@@ -54,6 +55,7 @@ export function createRuntimeSettings ({ redis, keys, initial }: RuntimeSettings
   const recordKey = keys.key('runtime-settings')
   const ownKey = keys.key('runtime-settings', 'own')
   const names = Object.keys(initial) as RuntimeName[]
+  const announce = createAnnouncer(redis, keys)
   const listeners = new Set<() => void>()
   let current = initial
 
@@ -79,6 +81,7 @@ export function createRuntimeSettings ({ redis, keys, initial }: RuntimeSettings
     current: () => current,
     read,
     async change (change, own = {}) {
+      const before = (await read()).values.queueProcessing
       const transaction = redis.multi()
       for (const name of names) {
         const value = change[name]
@@ -88,6 +91,8 @@ export function createRuntimeSettings ({ redis, keys, initial }: RuntimeSettings
       for (const [name, value] of Object.entries(own)) transaction.hset(ownKey, name, JSON.stringify(value))
       await transaction.hset(recordKey, updatedField, Date.now()).publish(keys.channel('settings'), 'changed').exec()
       const state = await read()
+      const { queueProcessing: now } = state.values
+      if (now !== before) await announce(now ? 'queue-resumed' : 'queue-paused', null)
       mirror(state.values)
       return state
     },

@@ -33,19 +33,20 @@ local function announceLive (kind, job, server, key, status, data)
 end
 `
 
-const announceServer = announceLua + /* lua */ `
+const announceAlone = announceLua + /* lua */ `
 announce(ARGV[1], '', ARGV[2], '', '', cjson.decode(ARGV[3]))
 `
 
-export type ServerKind = Extract<StoredKind, `server-${string}`>
+export type HouseKind = Extract<StoredKind, `server-${string}` | `queue-${string}`>
 
-/** Tells everybody who listens what became of a server. */
-export type AnnounceServer = (
-  kind: ServerKind, server: { readonly id: string, readonly alias: string }
+/** Tells everybody who listens what became of a server, or, without one, of all lines. */
+export type Announce = (
+  kind: HouseKind, server: { readonly id: string, readonly alias: string } | null
 ) => Promise<void>
 
-export function createServerAnnouncer (redis: Redis, keys: Keys): AnnounceServer {
-  return async (kind, { id, alias }) => {
-    await redis.eval(announceServer, 1, keys.key(''), kind, id, JSON.stringify({ alias }))
+export function createAnnouncer (redis: Redis, keys: Keys): Announce {
+  return async (kind, server) => {
+    const facts = JSON.stringify(server === null ? {} : { alias: server.alias })
+    await redis.eval(announceAlone, 1, keys.key(''), kind, server?.id ?? '', facts)
   }
 }

@@ -20,6 +20,8 @@ export interface EventFeed {
   readonly log: EventLog
   /** Returns what ends it. */
   listen (listener: EventListener): () => void
+  /** Tells the listeners of this process something that is not kept. */
+  tell (event: ServiceEvent & { readonly id: null }): void
   close (): void
 }
 
@@ -120,6 +122,7 @@ export async function openEventFeed (dependencies: EventFeedDependencies): Promi
       listeners.add(listener)
       return () => { listeners.delete(listener) }
     },
+    tell,
     close () {
       closing.abort()
       subscriber.off('message', hear)

@@ -15,6 +15,11 @@ export interface EventWish {
   readonly job?: string | undefined
 }
 
+/** Whether a listener asks to see what is drawn, which costs servers some time. */
+export function wantsPreviews ({ kinds = '' }: EventWish): boolean {
+  return split(kinds).includes('preview')
+}
+
 /** Whether a listener gets an event. */
 export type EventFilter = (event: ServiceEvent) => boolean
 

@@ -10,9 +10,12 @@ import type { Server } from '../servers/server.ts'
 import { createImageCollector, type ImageCollector } from './collect-images.ts'
 import { decideAfter, type FailureLimits } from './failure-policy.ts'
 import type { Gate } from './gate.ts'
-import { packResult, type Job, type JobAttempt, type JobError, type JobResult, type JobWarning } from './job.ts'
+import {
+  packResult, type Job, type JobAttempt, type JobError, type JobResult, type JobSubmission, type JobWarning
+} from './job.ts'
 import { createOpenGeneration, type OpenGeneration } from './open-generation.ts'
 import type { PreparedGeneration } from './prepare-generation.ts'
+import type { PreviewSender } from './send-previews.ts'
 import type { JobStore, RunClaim } from './store.ts'
 import { stopOrphanedTask, type Orphan } from './task-control.ts'
 import { watchProgress } from './watch-progress.ts'
@@ -39,6 +42,9 @@ export interface GenerationRunnerDependencies {
   readonly monitor: ServerMonitor
   /** Whether jobs may be begun now: the server can be used, and no operator holds it or the whole queue. */
   readonly mayBegin: () => boolean
+  /** A generation went through; seconds from sending it to its answer. */
+  readonly onMeasured: (submission: JobSubmission, seconds: number) => void
+  readonly previews: PreviewSender
   readonly store: JobStore
   readonly media: MediaStore
   readonly gate: Gate
@@ -74,7 +80,7 @@ class ShuttingDown extends Error {}
 /** Runs the jobs of one server, one generation at a time, the next one prepared at the gate. */
 export function createGenerationRunner (dependencies: GenerationRunnerDependencies): GenerationRunner {
   const {
-    server, client, monitor, mayBegin, store, media, gate,
+    server, client, monitor, mayBegin, onMeasured, previews, store, media, gate,
     processId, fence, prepare, otherServer, limits, log, metrics
   } = dependencies
   const leaving = new AbortController()
@@ -128,11 +134,16 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       onCancel: () => { generation.stop('cancel') },
       onSuperseded: () => { generation.hangUp(new Abandoned()) },
       stallMs: limits.stallSeconds * 1000,
-      onStalled: () => { generation.hangUp(stalled(limits.stallSeconds)) }
+      onStalled: () => { generation.hangUp(stalled(limits.stallSeconds)) },
+      async showPreview () { if (previews.isWatched(job.id)) await previews.send(job, client) }
     })
     let reported = false
+    let sentAt: number | null = null
     // Once nothing of this job is at the server, the next is sent and a cancel must not interrupt that.
     const leave = once(async () => {
+      if (sentAt !== null && generation.stopReason() === null) {
+        onMeasured(job.submission, (performance.now() - sentAt) / 1000)
+      }
       const stopReason = generation.stopReason()
       doneAt = performance.now()
       running.delete(job.id)
@@ -144,6 +155,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     try {
       if (prepared instanceof GenerationFailure) throw prepared
       if (job.starts > 0) await stopOrphan(job.id, { answer: 'unknown' }, generation.stopped)
+      sentAt = performance.now()
       const answer = await generation.send(job.submission.mode, prepared.body, {
         deadlineMs: (server().jobTimeoutSeconds ?? limits.jobTimeoutSeconds) * 1000,
         maxAnswerBytes: limits.maxAnswerBytes,

@@ -12,6 +12,7 @@ import type { Subscription } from '../webhooks/subscription.ts'
 import { createQueueEntries } from './queue-entries.ts'
 import type { QueueEntry, QueuePort } from './queue-port.ts'
 import { jobScripts, type JobScriptName } from './scripts/index.ts'
+import { packWorkload, workloadOf } from './workload.ts'
 
 /** A new job, before it has a place. */
 export interface NewJob {
@@ -216,7 +217,8 @@ export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): J
       const packed = packSubmission(submission)
       transaction.runScript('createJob', [prefix],
         [id, serverId, keyId ?? '', priority, lane, bulkId ?? '', packed.submission, packed.prompt,
-          webhook === null ? '' : JSON.stringify(webhook), webhook === null ? '' : `,${webhook.events.join(',')},`])
+          webhook === null ? '' : JSON.stringify(webhook), webhook === null ? '' : `,${webhook.events.join(',')},`,
+          packWorkload(workloadOf(submission))])
       const [answer] = await transaction.commit() as [ScriptAnswer]
       if (answer[0] !== 'created') return { existing: await get(id) }
       return { existing: null, position: Number(answer[1]), createdAt: Number(answer[2]) }

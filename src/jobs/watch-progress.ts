@@ -6,6 +6,7 @@ import type { JobStore, RunClaim } from './store.ts'
 
 /** A1111 tells progress to those who ask only; twice a second is often enough for people. */
 const interval = 500
+const previewInterval = 900
 
 export interface ProgressWatch {
   stop (): void
@@ -23,14 +24,17 @@ export interface ProgressWatchDependencies {
   /** How long a running task may stand still before `onStalled`, in milliseconds; 0 for ever. */
   readonly stallMs: number
   readonly onStalled: () => void
+  /** Shows what was drawn so far to those who watch; called while it is this job that runs, once a second at most. */
+  readonly showPreview: () => Promise<void>
 }
 
 /** Writes the progress of one generation into its record for as long as it runs. */
 export function watchProgress (dependencies: ProgressWatchDependencies): ProgressWatch {
-  const { client, store, log, claim, onCancel, onSuperseded, stallMs, onStalled } = dependencies
+  const { client, store, log, claim, onCancel, onSuperseded, stallMs, onStalled, showPreview } = dependencies
   let last = ''
   let stopped = false
   let movedAt = performance.now()
+  let shownAt = 0
   let timer = setTimeout(look, interval)
 
   /** What is new at the server; null where it tells nothing of this job, or the same as before. */
@@ -41,6 +45,10 @@ export function watchProgress (dependencies: ProgressWatchDependencies): Progres
       if (busy) movedAt = performance.now()
       else giveUpWhatStands()
       return null
+    }
+    if (task === 'running' && performance.now() - shownAt > previewInterval) {
+      shownAt = performance.now()
+      showPreview().catch(error => { log.debug({ job: claim.id, error: messageOf(error) }, 'no preview') })
     }
     const progress: JobProgress = { fraction, step, steps, etaSeconds }
     // The guess at the time that is left changes also where nothing moves.

@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis'
 import type { ServerAddress } from '../a1111/types.ts'
 import type { Vault } from '../access/secrets.ts'
 import { ServiceError } from '../errors.ts'
-import { createServerAnnouncer, type ServerKind } from '../events/announce.ts'
+import { createAnnouncer, type HouseKind } from '../events/announce.ts'
 import { nearest } from '../a1111/nearest.ts'
 import type { Keys } from '../redis/keys.ts'
 import type { Server, ServerOrigin } from './server.ts'
@@ -64,7 +64,7 @@ export interface ServerRegistryDependencies {
 export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDependencies): ServerRegistry {
   const recordsKey = keys.key('servers')
   const aliasesKey = keys.key('server-aliases')
-  const announce = createServerAnnouncer(redis, keys)
+  const announce = createAnnouncer(redis, keys)
   const listeners = new Set<() => void>()
   let servers: readonly Server[] = []
   let mirrored = ''
@@ -102,7 +102,7 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
     for (const listener of listeners) listener()
   }
 
-  async function save (server: Server, kind: ServerKind): Promise<void> {
+  async function save (server: Server, kind: HouseKind): Promise<void> {
     await redis.hset(recordsKey, server.id, JSON.stringify(store(server)))
     await redis.publish(keys.channel('servers'), server.id)
     await announce(kind, server)
@@ -182,7 +182,7 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
   return registry
 }
 
-function kindOfChange (before: Server, after: Server): ServerKind {
+function kindOfChange (before: Server, after: Server): HouseKind {
   if (before.paused === after.paused) return 'server-changed'
   return after.paused ? 'server-paused' : 'server-resumed'
 }

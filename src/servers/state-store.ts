@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis'
 import type { Inventory, ServerTraits } from '../a1111/types.ts'
 import { announceLua } from '../events/announce.ts'
 import type { Keys } from '../redis/keys.ts'
+import { createCostStore, type CostStore } from './cost-store.ts'
 import { createServerHistories, type ServerHistories } from './history.ts'
 import type { ServerState } from './server.ts'
 
@@ -16,6 +17,8 @@ export interface ServerStateStore {
   inventory (serverId: string): Promise<Inventory | null>
   writeInventory (serverId: string, inventory: Inventory): Promise<void>
   readonly history: ServerHistories
+  /** What generations cost there. */
+  readonly costs: CostStore
   forget (serverId: string): Promise<void>
 }
 
@@ -38,6 +41,7 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
   const stateKey = (serverId: string) => keys.key('server', serverId, 'state')
   const inventoryKey = (serverId: string) => keys.key('server', serverId, 'inventory')
   const history = createServerHistories(redis, keys)
+  const costs = createCostStore(redis, keys)
   // An inventory can be large; each process parses one version once.
   const copies = new Map<string, { text: string, inventory: Inventory, checkedAt: number }>()
 
@@ -81,10 +85,12 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
       await redis.set(inventoryKey(serverId), JSON.stringify(inventory))
     },
     history,
+    costs,
     async forget (serverId) {
       copies.delete(serverId)
       knownTraits.delete(serverId)
       await history.forget(serverId)
+      await costs.forget(serverId)
       await redis.del(stateKey(serverId), inventoryKey(serverId))
     }
   }

@@ -1,4 +1,11 @@
-import type { EventView } from '../../schemas/event.ts'
+import { liveKinds, type EventView } from '../../schemas/event.ts'
+
+const passing = new Set<string>(liveKinds)
+
+/** Kinds of the events without those that come or not, as the moment has it. */
+export function kindsOf (events: readonly EventView[]): Array<EventView['kind']> {
+  return events.map(({ kind }) => kind).filter(kind => !passing.has(kind))
+}
 
 /** A reader of server-sent events, as strict as a browser. */
 export interface Listener {

@@ -3,6 +3,7 @@ import { WebSocket } from 'undici'
 import type { EventView } from '../../schemas/event.ts'
 import { keyHeaders } from '../api/access-key.ts'
 import { quick, startService } from '../helper.ts'
+import { kindsOf } from './listener.ts'
 
 const service = await startService(t)
 const address = `${service.url.replace('http', 'ws')}/ws`
@@ -51,8 +52,8 @@ async function open (headers: Readonly<Record<string, string>> = {}, query = '')
     until,
     untilKind: async (subscription: string, kind: EventView['kind']) =>
       await until(message => message.subscription === subscription && message.event?.kind === kind),
-    kindsOf: (subscription: string) => messages.flatMap(message =>
-      message.subscription === subscription && message.event && message.event.kind !== 'progress' ? [message.event.kind] : []),
+    kindsOf: (subscription: string) => kindsOf(messages.flatMap(message =>
+      message.subscription === subscription && message.event ? [message.event] : [])),
     async closed () {
       while (state.closed === 0) await new Promise<void>(resolve => { wakeUps.push(resolve) })
       return state.closed

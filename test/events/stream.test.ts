@@ -3,13 +3,12 @@ import t from 'tap'
 import type { EventView } from '../../schemas/event.ts'
 import { keyHeaders } from '../api/access-key.ts'
 import { quick, startService } from '../helper.ts'
-import { listenTo } from './listener.ts'
+import { kindsOf, listenTo } from './listener.ts'
 
 const service = await startService(t)
 const { redis, keys, registry } = service.house
 const everything = `${service.url}/api/v1/events`
 const ofJob = (jobId: string) => `${service.url}/api/v1/jobs/${jobId}/events`
-const kindsOf = (heard: readonly EventView[]) => heard.map(({ kind }) => kind).filter(kind => kind !== 'progress')
 const about = (heard: readonly EventView[], jobId: string) => heard.filter(({ job_id: id }) => id === jobId)
 
 t.test('a listener hears a job from its acceptance to its images', async t => {
@@ -225,4 +224,29 @@ t.test('a ticket stands for its holder once', async t => {
   const list = await service.request('GET', `/api/v1/jobs?ticket=${String(elsewhere.body.ticket)}`)
   t.equal(list.status, 200, 'other routes do not look at it')
   t.strictSame(await redis.keys(`*${String(elsewhere.body.ticket)}*`), [])
+})
+
+t.test('what is drawn is shown to those who ask for it, fetched once however many they are', async t => {
+  service.simulator.setFaults([{ kind: 'slow', factor: 30 }])
+  const jobId = await service.submit({ ...quick, width: 256, height: 256, steps: 60 })
+  const watchers = await Promise.all(['progress,preview', 'preview', 'progress'].map(async kinds => {
+    const listener = await listenTo(`${ofJob(jobId)}?kinds=${kinds}`)
+    t.teardown(listener.close)
+    return listener
+  }))
+  const [first, second, third] = watchers
+  const shown = await first?.untilKind('preview')
+  await second?.until(({ data }) => data.url === shown?.data.url)
+  const response = await fetch(service.url + String(shown?.data.url))
+  t.equal(response.headers.get('content-type'), 'image/jpeg')
+  const bytes = Buffer.from(await response.arrayBuffer())
+  t.equal(bytes.subarray(0, 2).toString('hex'), 'ffd8')
+  await third?.untilKind('progress')
+  service.simulator.setFaults([])
+  await service.request('POST', `/api/v1/jobs/${jobId}/cancel`)
+  await Promise.all(watchers.map(async watcher => await watcher.ended()))
+  t.notOk(await redis.exists(keys.key('previews')))
+  const kept = JSON.stringify(await redis.xrange(keys.key('events'), '-', '+'))
+  t.notMatch(kept, /preview/)
+  t.match((await service.request('GET', `/api/v1/jobs/${jobId}/preview`)).body, { error: 'image_not_found' })
 })

@@ -11,11 +11,11 @@ import { prelude } from './prelude.ts'
  */
 
 /**
- * ARGV: id, server, key, priority, lane, bulk, submission, prompt, webhook JSON or '', its events as `,one,other,`.
- * Answers created | exists, place in line, moment.
+ * ARGV: id, server, key, priority, lane, bulk, submission, prompt, webhook JSON or '', its events as `,one,other,`,
+ * workload. Answers created | exists, place in line, moment.
  */
 const createJob = /* lua */ `
-local id, server, key, priority, lane, bulk, submission, prompt, webhook, events = unpack(ARGV)
+local id, server, key, priority, lane, bulk, submission, prompt, webhook, events, cost = unpack(ARGV)
 if redis.call('EXISTS', jobKey(id)) == 1 then return { 'exists' } end
 local created = now()
 -- Arrival orders all lists: microseconds, and never the same twice.
@@ -24,7 +24,8 @@ redis.call('SET', KEYS[1] .. 'arrival', string.format('%.0f', arrival))
 arrival = string.format('%.0f', arrival)
 local spot = string.format('%.0f', place(lane))
 redis.call('HSET', jobKey(id), 'status', 'pending', 'server', server, 'priority', priority, 'run', 1, 'lane', lane,
-  'place', spot, 'arrival', arrival, 'created', created, 'updated', created, 'submission', submission, 'prompt', prompt)
+  'place', spot, 'arrival', arrival, 'created', created, 'updated', created, 'submission', submission, 'prompt', prompt,
+  'cost', cost)
 if key ~= '' then redis.call('HSET', jobKey(id), 'key', key) end
 if webhook ~= '' then redis.call('HSET', jobKey(id), 'webhook', webhook, 'webhookEvents', events) end
 if bulk ~= '' then

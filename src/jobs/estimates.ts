@@ -1,0 +1,195 @@
+import type { Redis } from 'ioredis'
+import type { Keys } from '../redis/keys.ts'
+import { loadedAfter, predictSeconds, type CostModel, type Workload } from '../servers/cost-model.ts'
+import { parseCosts } from '../servers/cost-store.ts'
+import type { ServerRegistry } from '../servers/registry.ts'
+import type { ServerStateStore } from '../servers/state-store.ts'
+import type { Job, JobProgress } from './job.ts'
+import { unpackWorkload } from './workload.ts'
+
+/** When a job is expected to begin and to end, in seconds from now. */
+export interface JobEstimate {
+  /** 0 for one that runs. */
+  readonly startsIn: number
+  readonly endsIn: number
+}
+
+export interface PlacedJob {
+  readonly job: Pick<Job, 'id' | 'serverId' | 'status'>
+  /** Its place in line, from 1; null unless it waits. */
+  readonly position: number | null
+}
+
+/** What a server has before it. */
+export interface LineEstimate {
+  readonly waiting: number
+  readonly running: number
+  /**
+   * Seconds until the server has done all of it, if nothing comes in between; null while nothing is known of its
+   * speed. Does not ask whether the line is held.
+   */
+  readonly seconds: number | null
+}
+
+export interface Estimates {
+  /** In the order given; null where nothing can be said: it has ended, its line is held, or nothing is known. */
+  of (jobs: readonly PlacedJob[]): Promise<Array<JobEstimate | null>>
+  /** Predicted seconds of work in a server's line and at the server. */
+  line (serverId: string): Promise<LineEstimate>
+  /** The first jobs of a line, in order, with what is expected of them. */
+  places (serverId: string, count: number): Promise<PlaceEstimate[]>
+}
+
+export interface PlaceEstimate {
+  readonly jobId: string
+  readonly keyId: string | null
+  /** From 1. */
+  readonly position: number
+  readonly estimate: JobEstimate | null
+}
+
+export interface EstimatesDependencies {
+  readonly redis: Redis
+  readonly keys: Keys
+  readonly registry: Pick<ServerRegistry, 'byId'>
+  readonly states: Pick<ServerStateStore, 'readMany'>
+  /** Whether servers take jobs at all. */
+  readonly processes: () => boolean
+  readonly now?: () => number
+}
+
+/** Places that are added up one by one; the rest is taken for the mean of those. */
+const placesSummed = 1000
+/** Shares of a generation from which on its own progress has something to say. */
+const tellingFraction = 0.1
+
+/**
+ * ARGV: id of the server, places to read. Answers costs of the server, length of its line, then for those that run
+ * and those that wait: id, key, workload, begin and progress.
+ */
+const readLine = /* lua */ `
+local server, places = unpack(ARGV)
+local function facts (ids)
+  local found = {}
+  for _, id in ipairs(ids) do
+    local values = redis.call('HMGET', KEYS[1] .. 'job:' .. id, 'key', 'cost', 'started', 'progress')
+    table.insert(found, { id, values[1] or '', values[2] or '', values[3] or '', values[4] or '' })
+  end
+  return found
+end
+local line = KEYS[1] .. 'line:' .. server
+return {
+  redis.call('GET', KEYS[1] .. 'server:' .. server .. ':costs') or '',
+  redis.call('ZCARD', line),
+  facts(redis.call('ZRANGE', KEYS[1] .. 'jobs:*:' .. server .. ':processing', 0, -1)),
+  places == '0' and {} or facts(redis.call('ZRANGE', line, 0, places - 1))
+}
+`
+
+type JobFacts = [id: string, key: string, cost: string, started: string, progress: string]
+
+/** A line, added up. All in seconds from now. */
+interface SummedLine {
+  readonly model: CostModel
+  readonly length: number
+  /** Until what runs is done, by the id of the job. */
+  readonly running: ReadonlyMap<string, number>
+  readonly waiting: ReadonlyMap<string, {
+    readonly place: number, readonly keyId: string | null, readonly estimate: JobEstimate
+  }>
+  /** What a place beyond those that were added up takes. */
+  readonly mean: number
+  /** When the last place that was added up is done. */
+  readonly end: number
+}
+
+/** Says when jobs will begin and end, from what their servers took for others. */
+export function createEstimates (dependencies: EstimatesDependencies): Estimates {
+  const { redis, keys, registry, states, processes, now = Date.now } = dependencies
+  redis.defineCommand('readLineWithCosts', { numberOfKeys: 1, lua: readLine })
+
+  async function sum (serverId: string, places: number): Promise<SummedLine> {
+    const command = Reflect.get(redis, 'readLineWithCosts') as (...values: unknown[]) => Promise<
+      [string, number, JobFacts[], JobFacts[]]>
+    const [costs, length, running, waiting] = await command.call(redis, keys.key(''), serverId, places)
+    const model = parseCosts(costs)
+    const moment = now()
+    const left = new Map(running.map(facts => [facts[0], secondsLeft(model, facts, moment)]))
+    let loaded = running.reduce((before, [, , cost]) => after(before, unpackWorkload(cost)), model.loaded)
+    let clock = Math.max(0, ...left.values())
+    const begin = clock
+    const summed = new Map(waiting.map(([id, key, cost], index) => {
+      const workload = unpackWorkload(cost)
+      const startsIn = clock
+      clock += workload === null ? 0 : predictSeconds(model, workload, loaded) ?? 0
+      loaded = after(loaded, workload)
+      return [id, { place: index, keyId: key === '' ? null : key, estimate: { startsIn, endsIn: clock } }]
+    }))
+    const mean = waiting.length === 0 ? 0 : (clock - begin) / waiting.length
+    return { model, length, running: left, waiting: summed, mean, end: clock }
+  }
+
+  /** Those whose lines move. */
+  async function goingOn (serverIds: readonly string[]): Promise<Set<string>> {
+    if (!processes()) return new Set()
+    const known = await states.readMany(serverIds)
+    return new Set(serverIds.filter((id, index) => {
+      const server = registry.byId(id)
+      return server?.enabled === true && !server.paused && known[index]?.reachable === 'yes'
+    }))
+  }
+
+  function estimateOf ({ job, position }: PlacedJob, line: SummedLine | undefined): JobEstimate | null {
+    if (line === undefined || line.model.samples === 0) return null
+    const endsIn = line.running.get(job.id)
+    if (endsIn !== undefined) return { startsIn: 0, endsIn }
+    const known = line.waiting.get(job.id)
+    if (known !== undefined || position === null) return known?.estimate ?? null
+    const startsIn = line.end + (position - 1 - line.waiting.size) * line.mean
+    return { startsIn, endsIn: startsIn + line.mean }
+  }
+
+  return {
+    async of (jobs) {
+      const active = jobs.filter(({ job: { status } }) => status === 'pending' || status === 'processing')
+      const serverIds = await goingOn([...new Set(active.map(({ job }) => job.serverId))])
+      const lines = new Map(await Promise.all([...serverIds].map(async id => {
+        const last = Math.max(0, ...active.map(({ job, position }) => job.serverId === id ? position ?? 0 : 0))
+        return [id, await sum(id, Math.min(last, placesSummed))] as const
+      })))
+      return jobs.map(placed => estimateOf(placed, lines.get(placed.job.serverId)))
+    },
+    async line (serverId) {
+      const line = await sum(serverId, placesSummed)
+      const rest = Math.max(0, line.length - line.waiting.size) * line.mean
+      return {
+        waiting: line.length,
+        running: line.running.size,
+        seconds: line.model.samples === 0 ? null : line.end + rest
+      }
+    },
+    async places (serverId, count) {
+      const [line, moving] = await Promise.all([sum(serverId, count), goingOn([serverId])])
+      const isKnown = line.model.samples > 0 && moving.has(serverId)
+      return [...line.waiting].map(([jobId, { keyId, place, estimate }]) =>
+        ({ jobId, keyId, position: place + 1, estimate: isKnown ? estimate : null }))
+    }
+  }
+}
+
+function after (loaded: string, workload: Workload | null): string {
+  return workload === null ? loaded : loadedAfter(loaded, workload)
+}
+
+/** What a running generation still takes: by what it was expected to take, and the further it is by its progress. */
+function secondsLeft (model: CostModel, [, , cost, started, progress]: JobFacts, moment: number): number {
+  const workload = unpackWorkload(cost)
+  const whole = workload === null ? null : predictSeconds(model, workload, model.loaded)
+  const gone = started === '' ? 0 : Math.max(0, (moment - Number(started)) / 1000)
+  const { fraction } = progress === '' ? { fraction: 0 } : JSON.parse(progress) as Pick<JobProgress, 'fraction'>
+  const byProgress = fraction > tellingFraction ? gone * (1 - fraction) / fraction : null
+  if (whole === null) return byProgress ?? 0
+  // Who is late is expected to be done soon, but not at once.
+  const byCost = Math.max(whole - gone, whole * 0.02)
+  return byProgress === null ? byCost : (1 - fraction) * byCost + fraction * byProgress
+}

@@ -1,0 +1,70 @@
+import { createHash } from 'node:crypto'
+import type { Redis } from 'ioredis'
+import type { A1111Client } from '../a1111/client.ts'
+import { readPreview } from '../a1111/preview.ts'
+import type { PreviewMessage, PreviewWish } from '../events/preview-messages.ts'
+import { shrinkPreview } from '../media/preview.ts'
+import type { Keys } from '../redis/keys.ts'
+import type { Job } from './job.ts'
+
+/** Previews on their way from the process that serves a server to those where somebody watches. */
+export interface PreviewSender {
+  /** Whether somebody watches this job, in whichever process. */
+  isWatched (jobId: string): boolean
+  /**
+   * Fetches what the server has drawn so far and passes it on, once for all who watch; nothing of it is kept. To be
+   * called only while it is this job that runs there.
+   */
+  send (job: Pick<Job, 'id' | 'keyId' | 'serverId'>, client: A1111Client): Promise<void>
+  close (): void
+}
+
+export interface PreviewSenderDependencies {
+  readonly redis: Redis
+  /** A connection in subscriber mode, which this process shares. */
+  readonly subscriber: Redis
+  readonly keys: Keys
+}
+
+/** After so many milliseconds the same picture is sent again. */
+const sendAgainMs = 3000
+
+export async function createPreviewSender (
+  { redis, subscriber, keys }: PreviewSenderDependencies
+): Promise<PreviewSender> {
+  const wishes = keys.channel('preview-wishes')
+  /** Until when each job is watched; those of every job under the empty name. */
+  const watchedUntil = new Map<string, number>()
+  /** By server. */
+  const lastSent = new Map<string, { hash: string, moment: number }>()
+
+  function hear (channel: string, text: string): void {
+    if (channel !== wishes) return
+    const { jobs, milliseconds } = JSON.parse(text) as PreviewWish
+    for (const jobId of jobs) watchedUntil.set(jobId, Date.now() + milliseconds)
+    for (const [jobId, until] of watchedUntil) if (until < Date.now()) watchedUntil.delete(jobId)
+  }
+  subscriber.on('message', hear)
+  await subscriber.subscribe(wishes)
+
+  return {
+    isWatched: jobId => [jobId, ''].some(name => (watchedUntil.get(name) ?? 0) > Date.now()),
+    async send ({ id, keyId, serverId }, client) {
+      const image = await readPreview(client)
+      if (image === null) return
+      const hash = createHash('sha1').update(image).digest('base64')
+      const last = lastSent.get(serverId)
+      // Who came later has not seen it yet.
+      if (last?.hash === hash && Date.now() - last.moment < sendAgainMs) return
+      lastSent.set(serverId, { hash, moment: Date.now() })
+      const preview = await shrinkPreview(image)
+      if (preview === null) return
+      const { jpeg, width, height } = preview
+      const message: PreviewMessage = {
+        job: id, key: keyId, server: serverId, width, height, moment: Date.now(), jpeg: jpeg.toString('base64')
+      }
+      await redis.publish(keys.channel('previews'), JSON.stringify(message))
+    },
+    close () { subscriber.off('message', hear) }
+  }
+}

@@ -1,0 +1,66 @@
+import { createHash } from 'node:crypto'
+import type { A1111Parameters } from '../../schemas/generation-parameters.ts'
+import type { Workload } from '../servers/cost-model.ts'
+import type { JobSubmission } from './job.ts'
+
+/** Samplers that ask the model twice a step, by their names without what follows. */
+const secondOrder = /^(heun|dpm2|dpm\+\+ (2s|sde|2m sde heun|3m sde heun)|restart|k_(heun|dpm_2|dpmpp_2s|dpmpp_sde))/i
+/** What A1111 takes where nothing is said. */
+const usual = { steps: 50, side: 512, denoising: 0.75 }
+
+/** How much a submission asks of whichever server runs it. */
+export function workloadOf ({ mode, parameters, checkpoint, checkpointTitle }: JobSubmission): Workload {
+  const width = positive(parameters.width, usual.side)
+  const height = positive(parameters.height, usual.side)
+  const steps = positive(parameters.steps, usual.steps)
+  const batches = positive(parameters.n_iter, 1) * (secondOrder.test(String(parameters.sampler_name ?? '')) ? 2 : 1)
+  const batch = positive(parameters.batch_size, 1)
+  const firstSteps = mode === 'img2img' ? partOf(steps, parameters.denoising_strength) : steps
+  const first = { steps: firstSteps, megapixels: width * height / 1e6 }
+  const passes = mode === 'txt2img' && parameters.enable_hr === true ? [first, secondPass(parameters, first)] : [first]
+  const evaluations = passes.reduce((sum, pass) => sum + pass.steps, 0) * batches
+  const megapixels = passes.reduce((sum, pass) => sum + pass.steps * pass.megapixels, 0) * batches * batch
+  return { evaluations, megapixels, checkpoint: shortName(checkpointTitle ?? checkpoint) }
+}
+
+/** Hires fix draws over what it has enlarged. */
+function secondPass (
+  parameters: A1111Parameters, first: { readonly steps: number, readonly megapixels: number }
+): { steps: number, megapixels: number } {
+  const { hr_resize_x: width, hr_resize_y: height, hr_scale: scale, hr_second_pass_steps: asked } = parameters
+  const steps = partOf(positive(asked, first.steps), parameters.denoising_strength)
+  const hasSize = positive(width, 0) > 0 && positive(height, 0) > 0
+  const megapixels = hasSize
+    ? positive(width, 0) * positive(height, 0) / 1e6
+    : first.megapixels * positive(scale, 2) ** 2
+  return { steps, megapixels }
+}
+
+/** What begins with a picture leaves out the steps that would have made it. */
+function partOf (steps: number, strength: unknown): number {
+  const share = typeof strength === 'number' ? Math.min(strength, 0.999) : usual.denoising
+  return Math.max(1, Math.floor(steps * share))
+}
+
+function positive (value: unknown, otherwise: number): number {
+  return typeof value === 'number' && value > 0 ? value : otherwise
+}
+
+/** Eight letters that stand for a checkpoint: those of its hash where its title has one. */
+function shortName (title: string | null): string {
+  if (title === null || title === '') return ''
+  const hash = /\[([0-9a-f]{8,64})\]$/.exec(title)?.[1]
+  return (hash ?? createHash('sha256').update(title.toLowerCase()).digest('hex')).slice(0, 8)
+}
+
+/** The workload as a job's record keeps it. */
+export function packWorkload ({ evaluations, megapixels, checkpoint }: Workload): string {
+  return `${evaluations}:${Math.round(megapixels * 1000) / 1000}:${checkpoint}`
+}
+
+/** Null for what is not of that form, such as a record of an earlier version. */
+export function unpackWorkload (text: string | null | undefined): Workload | null {
+  const [evaluations, megapixels, checkpoint] = (text ?? '').split(':')
+  if (evaluations === undefined || megapixels === undefined || checkpoint === undefined) return null
+  return { evaluations: Number(evaluations), megapixels: Number(megapixels), checkpoint }
+}
