@@ -45,6 +45,7 @@ export interface ServingDependencies {
   readonly otherServer: GenerationRunnerDependencies['otherServer']
   readonly limits: GenerationRunnerDependencies['limits']
   readonly metrics: GenerationRunnerDependencies['metrics']
+  readonly tracing: GenerationRunnerDependencies['tracing']
   readonly intervals?: MonitorIntervals
 }
 
@@ -73,7 +74,8 @@ export interface Serving {
 export async function startServing (dependencies: ServingDependencies, current: () => boolean): Promise<Serving> {
   const {
     server, connection, keys, queues, store, media,
-    states, log, processId, fence, connect, processes, previews, otherServer, limits, metrics
+    states, log, processId, fence, connect, processes, previews, otherServer, limits, metrics,
+    tracing
   } = dependencies
   const serverId = server().id
   const held = new Set<string>()
@@ -122,6 +124,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
     limits,
     gate,
     metrics,
+    tracing,
     processId,
     fence,
     otherServer,

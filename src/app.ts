@@ -13,6 +13,7 @@ import openapiPlugin from '../plugins/core/openapi.ts'
 import outputsPlugin from '../plugins/core/outputs.ts'
 import rateLimitPlugin from '../plugins/core/rate-limit.ts'
 import requestLogPlugin, { newRequestId } from '../plugins/core/request-log.ts'
+import tracingPlugin from '../plugins/core/tracing.ts'
 import uiPlugin from '../plugins/core/ui.ts'
 import uiSessionPlugin from '../plugins/core/ui-session.ts'
 import { schemaController } from '../plugins/core/validation.ts'
@@ -123,6 +124,7 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
   })
   await app.register(websocketPlugin)
   await app.register(requestLogPlugin)
+  await app.register(tracingPlugin, { tracing: house.tracing })
   await app.register(errorsPlugin)
   await app.register(openapiPlugin, { publicUrl: config.PUBLIC_URL })
   await app.register(hostCheckPlugin, {

@@ -25,6 +25,8 @@ import { createKeys, type Keys } from './redis/keys.ts'
 import { createServerRegistry, type ServerRegistry } from './servers/registry.ts'
 import type { Server } from './servers/server.ts'
 import { createServerStateStore, type ServerStateStore } from './servers/state-store.ts'
+import { createOpenTelemetry } from './telemetry/open-telemetry.ts'
+import { noTracing, type Tracing } from './telemetry/tracing.ts'
 import { createWebhookHouse, openEgress, type WebhookHouse } from './webhook-house.ts'
 import { createImageUrls, type ImageUrls } from './webhooks/image-urls.ts'
 
@@ -63,6 +65,7 @@ export interface House {
   readonly webhooks: WebhookHouse
   /** What this process sees and does. */
   readonly metrics: Metrics
+  readonly tracing: Tracing
   /** Names this process among all that share the Redis. */
   readonly processId: string
   readonly connect: (server: Server) => A1111Client
@@ -95,7 +98,8 @@ export async function openHouse (
     await runtime.refresh()
     const guard = openEgress(config, redisUrl, registry)
     const metrics = createMetrics()
-    const webhooks = createWebhookHouse(redis, { config, keys, log, vault, masterKey, guard, media, metrics })
+    const tracing = openTracing(config)
+    const webhooks = createWebhookHouse(redis, { config, keys, log, vault, masterKey, guard, media, metrics, tracing })
     const states = createServerStateStore(redis, keys)
     const models = createModelHouse({ config, log, redis, keys, registry, states, guard })
     const uploadTexts = createUploadTexts(deriveKey(masterKey.current, 'upload-texts'))
@@ -132,6 +136,7 @@ export async function openHouse (
       imageUrls: createImageUrls(masterKey),
       webhooks,
       metrics,
+      tracing,
       processId: randomUUID(),
       connect: server => createA1111Client(server.address),
       async close () {
@@ -139,6 +144,7 @@ export async function openHouse (
         await models.close()
         await queues.close()
         await webhooks.queue.close()
+        await tracing.close()
         redis.disconnect()
         subscriber.disconnect()
       }
@@ -158,4 +164,15 @@ function initialValues (config: Config): RuntimeValues {
 async function retentionRules (config: Config, runtime: RuntimeSettings): Promise<RetentionRules> {
   const { retentionDays, retentionJobs } = (await runtime.read()).values
   return { days: retentionDays, jobs: retentionJobs, dropInDays: config.TRACKER_RETENTION }
+}
+
+function openTracing (config: Config): Tracing {
+  const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_EXPORTER_OTLP_HEADERS: headers } = config
+  if (endpoint === '') return noTracing
+  const pairs = headers.split(',').map(pair => pair.split(/=(.*)/s).map(part => part.trim()))
+  return createOpenTelemetry({
+    endpoint,
+    headers: Object.fromEntries(pairs.filter(([name]) => name !== '').map(([name, value = '']) => [name, value])),
+    serviceName: config.OTEL_SERVICE_NAME
+  })
 }

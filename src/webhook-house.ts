@@ -13,6 +13,7 @@ import type { Metrics } from './metrics/metrics.ts'
 import { parseRedisAddress } from './redis/address.ts'
 import type { Keys } from './redis/keys.ts'
 import type { ServerRegistry } from './servers/registry.ts'
+import type { Tracing } from './telemetry/tracing.ts'
 import { version } from './version.ts'
 import { createDeliverer, type Deliverer } from './webhooks/deliver.ts'
 import { createDeliveries, type Deliveries } from './webhooks/deliveries.ts'
@@ -47,6 +48,7 @@ export interface WebhookGround {
   readonly guard: EgressGuard
   readonly media: MediaStore
   readonly metrics: Metrics
+  readonly tracing: Tracing
 }
 
 /** Time beyond the longest attempt after which its slot counts as left behind, in milliseconds. */
@@ -56,7 +58,7 @@ const lastAnswers = 1000
 const hour = 3_600_000
 
 export function createWebhookHouse (redis: Redis, ground: WebhookGround): WebhookHouse {
-  const { config, keys, log, vault, masterKey, guard, media, metrics } = ground
+  const { config, keys, log, vault, masterKey, guard, media, metrics, tracing } = ground
   const timeout = config.WEBHOOK_TIMEOUT_SECONDS * 1000
   const keySide = createKeySide({ redis, keys, vault, masterKey })
   const deliveries = createDeliveries(redis, keys)
@@ -76,6 +78,7 @@ export function createWebhookHouse (redis: Redis, ground: WebhookGround): Webhoo
     isOutdated: async delivery => await isOutdated(redis, keys, delivery),
     userAgent: `StableQueue/${version}`,
     metrics,
+    tracing,
     log
   })
   return {

@@ -26,7 +26,7 @@ const mebibyte = 1024 * 1024
  * hence a connection of its own.
  */
 export async function startWorker (house: House, intervals?: MonitorIntervals): Promise<Worker> {
-  const { config, log, keys, subscriber, registry, runtime, media, connect, processId, metrics } = house
+  const { config, log, keys, subscriber, registry, runtime, media, connect, processId, metrics, tracing } = house
   const connection = await connectRedis(house.redisUrl, 'worker', log)
   const queues = createGenerationQueues({ connection, keys, log })
   const store = createJobStore({ redis: connection, keys, queue: queues })
@@ -44,6 +44,7 @@ export async function startWorker (house: House, intervals?: MonitorIntervals): 
     connect,
     processId,
     metrics,
+    tracing,
     store,
     states,
     previews,

@@ -87,6 +87,9 @@ export const Settings = Type.Object({
   STUDIO_EXEMPT_USERS: list('Values of user_id for which neither holds.'),
   STUDIO_MAX_MEGAPIXELS: Type.Number({ description: 'Most millions of pixels that /generate draws at first, before hires fix; larger sizes are made smaller in their own proportions.', default: 4.2, minimum: 0.01, maximum: 16.8 }),
   STUDIO_BLOCKED_WORDS: list('Words that prompts of /generate must not contain.'),
+  OTEL_EXPORTER_OTLP_ENDPOINT: Type.String({ description: 'Address of an OpenTelemetry collector that takes OTLP over HTTP, for traces from request to webhook; empty: nothing is traced.', default: '', pattern: '^$|^https?://.+', examples: ['http://127.0.0.1:4318'] }),
+  OTEL_EXPORTER_OTLP_HEADERS: secret('Headers for that collector, as name=value, separated by commas.'),
+  OTEL_SERVICE_NAME: text('What traces call this service.', 'stablequeue'),
   DASHBOARD_READ_ONLY: flag('true: the BullMQ dashboard shows and changes nothing.', true),
   LOG_LEVEL: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], 'info', 'Least severity that is logged.'),
   SHUTDOWN_SECONDS: Type.Number({ description: 'Longest time that a stop may take before the process leaves anyway.', default: 8, minimum: 0.5, maximum: 600 })

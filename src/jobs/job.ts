@@ -4,6 +4,7 @@ import type { OnMissing } from '../a1111/admission.ts'
 import type { FailureClass, GenerationMode } from '../a1111/types.ts'
 import type { StoredImage } from '../media/types.ts'
 import { packInfo, unpackInfo } from './result-info.ts'
+import type { TraceParent } from '../telemetry/tracing.ts'
 import type { Subscription } from '../webhooks/subscription.ts'
 import type { DropInOrigin } from '../sdapi/origin.ts'
 import type { StudioOrigin } from '../studio/origin.ts'
@@ -79,6 +80,8 @@ export interface JobSubmission {
   readonly dropIn?: DropInOrigin
   /** Only jobs of the interface for bots and phones have one. */
   readonly studio?: StudioOrigin
+  /** The trace of the request that submitted it, where requests are traced. */
+  readonly trace?: TraceParent
   /** The caller's own JSON, given back as it came. */
   readonly metadata?: unknown
 }

@@ -17,6 +17,7 @@ import { createOpenGeneration, type OpenGeneration } from './open-generation.ts'
 import type { PreparedGeneration } from './prepare-generation.ts'
 import type { PreviewSender } from './send-previews.ts'
 import type { JobStore, RunClaim } from './store.ts'
+import { traced, type OpenSpan, type Tracing } from '../telemetry/tracing.ts'
 import { stopOrphanedTask, type Orphan } from './task-control.ts'
 import { watchProgress } from './watch-progress.ts'
 
@@ -50,6 +51,7 @@ export interface GenerationRunnerDependencies {
   readonly gate: Gate
   readonly log: Log
   readonly metrics: Metrics
+  readonly tracing: Tracing
   /** Names this process. */
   readonly processId: string
   /** Of its lease of the server. */
@@ -81,7 +83,7 @@ class ShuttingDown extends Error {}
 export function createGenerationRunner (dependencies: GenerationRunnerDependencies): GenerationRunner {
   const {
     server, client, monitor, mayBegin, onMeasured, previews, store, media, gate,
-    processId, fence, prepare, otherServer, limits, log, metrics
+    processId, fence, prepare, otherServer, limits, log, metrics, tracing
   } = dependencies
   const leaving = new AbortController()
   const running = new Map<string, OpenGeneration>()
@@ -125,6 +127,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     { openGate, atGateSince }: { openGate: () => void, atGateSince: number }
   ): Promise<void> {
     const startedAt = Date.now()
+    const span = beginSpan(claim, job, startedAt)
     const collector = createImageCollector(media, job, startedAt)
     const progress = watchProgress({
       client,
@@ -156,13 +159,15 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       if (prepared instanceof GenerationFailure) throw prepared
       if (job.starts > 0) await stopOrphan(job.id, { answer: 'unknown' }, generation.stopped)
       sentAt = performance.now()
-      const answer = await generation.send(job.submission.mode, prepared.body, {
+      const { mode } = job.submission
+      const call = { kind: 'client', parent: span.traceparent } as const
+      const answer = await traced(tracing, `POST /sdapi/v1/${mode}`, call, () => generation.send(mode, prepared.body, {
         deadlineMs: (server().jobTimeoutSeconds ?? limits.jobTimeoutSeconds) * 1000,
         maxAnswerBytes: limits.maxAnswerBytes,
         createSink: collector.createSink,
         onSent: () => { tellStart(claim, job, atGateSince) },
         onAnswering: () => { leave().catch(() => {}) } // waited for below
-      })
+      }))
       const stopReason = await leave()
       if (stopReason === 'shutdown') throw new GenerationFailure('cancelled', 'stopped', 'The service stopped.')
       if (answer.imageCount === 0 && stopReason === null) throw emptyAnswer()
@@ -172,10 +177,24 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     } catch (error) {
       progress.stop()
       doneAt = null
+      span.fail(error)
       // Where it is unknown whether the record names the images already, they stay.
       if (!reported) await collector.discard()
       await recover(claim, job, generation, error, startedAt)
+    } finally {
+      span.end()
     }
+  }
+
+  /** The time in line is a part of the job's trace of its own, told once it is over. */
+  function beginSpan (claim: RunClaim, job: Job, startedAt: number): OpenSpan {
+    const parent = job.submission.trace ?? null
+    const attributes = {
+      'stablequeue.job': job.id, 'stablequeue.server': server().alias, 'stablequeue.run': claim.run
+    }
+    const since = Math.min(job.starts === 0 ? job.createdAt : job.updatedAt, startedAt)
+    tracing.begin('wait in line', { kind: 'internal', parent, attributes, startedAt: since }).end()
+    return tracing.begin('generation', { kind: 'consumer', parent, attributes, startedAt })
   }
 
   async function finish (

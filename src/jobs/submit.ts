@@ -12,6 +12,7 @@ import { readCandidates } from '../servers/choose.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { Server } from '../servers/server.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
+import { currentTrace } from '../telemetry/tracing.ts'
 import type { CheckedWebhook, WebhookDesk } from '../webhooks/submission.ts'
 import type { WebhookWish } from '../webhooks/subscription.ts'
 import { removedAlias, type Job, type JobWarning } from './job.ts'
@@ -161,6 +162,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       const given = seed === undefined ? admission.parameters : { ...admission.parameters, seed }
       const parameters = await replaceImages(given, async (text, field) => await inputs.keep(text, field))
       const warnings = [...normalised.warnings, ...admission.warnings, ...webhook?.warnings ?? []]
+      const trace = currentTrace()
       const created = await store.create({
         id,
         serverId: server.id,
@@ -181,6 +183,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
           ...(request.dropIn === undefined ? {} : { dropIn: request.dropIn }),
           ...(request.studio === undefined ? {} : { studio: request.studio }),
           warnings,
+          ...(trace === null ? {} : { trace }),
           ...(request.metadata === undefined ? {} : { metadata: request.metadata })
         }
       })

@@ -5,6 +5,7 @@ import { guardedPost } from '../egress/post.ts'
 import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics/metrics.ts'
+import { traced, type Tracing } from '../telemetry/tracing.ts'
 import { meaningOf, shownBodyOf, shownHeadersOf, type Meaning, type TryOutcome } from './answers.ts'
 import type { Deliveries } from './deliveries.ts'
 import type { Delivery, DeliveryAttempt, DeliveryChange } from './delivery.ts'
@@ -52,6 +53,7 @@ export interface DelivererDependencies {
   readonly isOutdated: (delivery: Delivery) => Promise<boolean>
   readonly userAgent: string
   readonly metrics: Pick<Metrics, 'deliveryTried'>
+  readonly tracing: Tracing
   readonly log: Log
   readonly now?: () => number
   readonly random?: () => number
@@ -70,7 +72,8 @@ const progressTimeout = 5000
 const done: NextStep = { kind: 'done' }
 
 export function createDeliverer (dependencies: DelivererDependencies): Deliverer {
-  const { deliveries, endpoints, keySide, vault, guard, schedule, timeout, userAgent, metrics, log } = dependencies
+  const { deliveries, endpoints, keySide, vault, guard, schedule, timeout } = dependencies
+  const { userAgent, metrics, tracing, log } = dependencies
   const { readFile, isOutdated, now = Date.now, random = Math.random } = dependencies
   const lifetime = eventLifetime(schedule)
   const leaving = new AbortController()
@@ -137,7 +140,7 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
     try {
       const body = await bodyOf(delivery)
       const headers = headersOf(delivery, body, key, destination)
-      const outcome = await tryOnce(delivery, key, destination.url, headers, body)
+      const outcome = await tryTraced(delivery, key, destination.url, headers, body)
       if ('error' in outcome && leaving.signal.aborted) return { kind: 'wait', delayMs: 0 }
       meaning = meaningOf(outcome, now())
       const delay = delayAfter(delivery, meaning)
@@ -183,6 +186,25 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
       'x-webhook-attempt': String(attempts + 1),
       ...(sendsKey ? { 'x-webhook-key': key } : {})
     }
+  }
+
+  /** The receiver gets to know the trace too, so that its own part can join. */
+  async function tryTraced (
+    delivery: Delivery, key: KeyFacts, url: string, headers: Record<string, string>, body: Buffer
+  ): Promise<TryOutcome> {
+    const { id, type, jobId, attempts, trace } = delivery
+    return await traced(tracing, `webhook ${type}`, {
+      kind: 'client',
+      parent: trace,
+      attributes: { 'stablequeue.event': id, 'stablequeue.job': jobId ?? '', 'stablequeue.attempt': attempts + 1 }
+    }, async span => {
+      const { traceparent } = span
+      const more = traceparent === null ? {} : { traceparent }
+      const outcome = await tryOnce(delivery, key, url, { ...headers, ...more }, body)
+      if ('answer' in outcome) span.set({ 'http.response.status_code': outcome.answer.status })
+      else span.fail(outcome.error)
+      return outcome
+    })
   }
 
   async function tryOnce (

@@ -1,4 +1,5 @@
 import type { DeliveryState, WebhookEvent } from '../../schemas/webhook.ts'
+import type { TraceParent } from '../telemetry/tracing.ts'
 import type { WebhookAuth, WebhookFormat } from './subscription.ts'
 
 /** One event on its way to its receiver. Moments are milliseconds since the epoch. */
@@ -22,6 +23,8 @@ export interface Delivery {
   readonly body: string
   /** Names of output images that go into the body as base64. */
   readonly files: readonly string[]
+  /** The trace that it belongs to. */
+  readonly trace: TraceParent | null
   readonly state: DeliveryState
   readonly reason: string | null
   /** HTTP tries in all. */
@@ -63,9 +66,15 @@ export interface DeliveryChange {
 }
 
 export function toFields (delivery: NewDelivery): Record<string, string> {
-  const { files, jobId, keyId, ...rest } = delivery
+  const { files, jobId, keyId, trace, ...rest } = delivery
   const texts = Object.fromEntries(Object.entries(rest).map(([name, value]) => [name, String(value)]))
-  return { ...texts, jobId: jobId ?? '', keyId: keyId ?? '', files: JSON.stringify(files) }
+  return {
+    ...texts,
+    jobId: jobId ?? '',
+    keyId: keyId ?? '',
+    files: JSON.stringify(files),
+    ...(trace === null ? {} : { trace })
+  }
 }
 
 /** Null where there is no such delivery. */
@@ -88,6 +97,7 @@ export function parseDelivery (fields: Readonly<Record<string, string>>): Delive
     format: fields.format as WebhookFormat,
     body: fields.body ?? '',
     files: JSON.parse(fields.files ?? '[]') as string[],
+    trace: fields.trace || null,
     state: state as DeliveryState,
     reason: fields.reason || null,
     attempts: Number(fields.attempts ?? 0),

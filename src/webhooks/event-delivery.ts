@@ -40,7 +40,8 @@ export function deliveryOf (
     auth: webhook.auth,
     format: webhook.format,
     body,
-    files
+    files,
+    trace: job.submission.trace ?? null
   }
 }
 
@@ -64,6 +65,7 @@ export function testDelivery ({ wish, url, keyId }: CheckedWebhook, vault: Vault
     body: JSON.stringify({
       type: 'webhook.test', timestamp: new Date(moment).toISOString(), apiVersion: '1', data: { id, sequence: 1 }
     }),
-    files: []
+    files: [],
+    trace: null
   }
 }

@@ -11,6 +11,7 @@ import { createWebhookWorker } from '../../queues/webhook-worker.ts'
 import { createVault } from '../../src/access/secrets.ts'
 import { createEgressGuard } from '../../src/egress/guard.ts'
 import { createMetrics } from '../../src/metrics/metrics.ts'
+import { noTracing } from '../../src/telemetry/tracing.ts'
 import { createDeliverer } from '../../src/webhooks/deliver.ts'
 import { createDeliveries } from '../../src/webhooks/deliveries.ts'
 import type { Delivery } from '../../src/webhooks/delivery.ts'
@@ -52,6 +53,7 @@ const deliverer = createDeliverer({
   isOutdated: async () => false,
   userAgent: 'StableQueue/test',
   metrics: createMetrics(),
+  tracing: noTracing,
   log: silentLogger,
   now,
   random: () => 0.5
