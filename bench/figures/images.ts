@@ -14,6 +14,8 @@ export const about = 'while four noisy pictures of 1024 x 1024 come in'
 
 const times = 5
 const pictures = 4
+/** In milliseconds. */
+const longestHold = 50
 /** A picture of 1024 x 1024 that cannot be compressed. */
 const pictureBytes = 1024 * 1024 * 3
 
@@ -40,7 +42,7 @@ export async function measure (): Promise<Row[]> {
     await sleep(500)
     await service.ask('watch')
     for (let index = 0; index < times; index++) await generate()
-    const { delay, memory } = await service.ask<ProcessWatch>('report')
+    const { delay, held, memory } = await service.ask<ProcessWatch>('report')
     const whole = takeWhole()
     const growth = memory.most - memory.before
     return [
@@ -51,6 +53,14 @@ export async function measure (): Promise<Row[]> {
         ratio: asRatio(delay.most, whole.milliseconds),
         goal: 'most below the limit',
         ok: delay.most < whole.milliseconds
+      },
+      {
+        figure: `event loop held by the service itself ${about}`,
+        measured: `most ${inMilliseconds(held)}`,
+        limit: `parsing it whole ${inMilliseconds(whole.milliseconds)}`,
+        ratio: asRatio(held, whole.milliseconds),
+        goal: `≤ ${longestHold} ms`,
+        ok: held <= longestHold
       },
       {
         figure: `memory taken ${about}`,

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { readFaultText } from './faults/faults.ts'
 import type { Flavor, SimulatorOptions } from './settings.ts'
 
 const flavors: readonly Flavor[] = ['a1111', 'forge', 'sdcpp']
@@ -19,6 +20,7 @@ A server that behaves like AUTOMATIC1111 1.10.1 without needing a graphics card.
   --no-controlnet         without the ControlNet extension
   --controlnet-units N    how many units ControlNet takes (3)
   --no-regional-prompter  without the extension Regional Prompter
+  --faults KIND;A=B,...   faults from the start: "nan;probability=0.1;sticky, slow;factor=3"
   --fault-seed NUMBER     seed of everything that happens by chance (1)
   --help                  show this text
 
@@ -47,6 +49,7 @@ export function parseSimulatorArguments (argv: readonly string[]): SimulatorArgu
       'no-controlnet': { type: 'boolean' },
       'controlnet-units': { type: 'string' },
       'no-regional-prompter': { type: 'boolean' },
+      faults: { type: 'string' },
       'fault-seed': { type: 'string' },
       help: { type: 'boolean', short: 'h' }
     }
@@ -64,6 +67,7 @@ export function parseSimulatorArguments (argv: readonly string[]): SimulatorArgu
     controlNet: values['no-controlnet'] !== true,
     controlNetUnits: readNumber('controlnet-units', values['controlnet-units'], { least: 1, most: 10, unit: 1 }),
     regionalPrompter: values['no-regional-prompter'] !== true,
+    faults: readFaultText(values.faults),
     faultSeed: readNumber('fault-seed', values['fault-seed'], { least: 0, unit: 1 })
   }
   return values.help === true ? { ...options, help: true } : options

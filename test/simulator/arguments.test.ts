@@ -5,7 +5,8 @@ t.test('flags become options', async t => {
   t.match(parseSimulatorArguments([]), { port: 7860, internalProgress: true, controlNet: true, flavor: undefined })
   t.match(parseSimulatorArguments([
     '--port', '0', '--host', '::1', '--flavor=forge', '--speed', '4', '--checkpoints', 'a.safetensors, sub/b',
-    '--load-time', '1.5', '--auth', 'u:p', '--no-internal-progress', '--no-controlnet', '--fault-seed', '9'
+    '--load-time', '1.5', '--auth', 'u:p', '--no-internal-progress', '--no-controlnet', '--fault-seed', '9',
+    '--faults', 'nan;probability=0.1;sticky, slow;factor=3'
   ]), {
     port: 0,
     host: '::1',
@@ -16,13 +17,15 @@ t.test('flags become options', async t => {
     auth: 'u:p',
     internalProgress: false,
     controlNet: false,
-    faultSeed: 9
+    faultSeed: 9,
+    faults: [{ kind: 'nan', probability: 0.1, sticky: true }, { kind: 'slow', factor: 3 }]
   })
   t.equal(parseSimulatorArguments(['--help']).help, true)
+  const values = { '--auth': 'u:p', '--flavor': 'a1111', '--faults': 'nan' }
   for (const [flag] of simulatorHelp.matchAll(/--[a-z-]+/g)) {
     if (flag === '--nowebui' || flag === '--api-auth' || flag === '--help') continue
     t.doesNotThrow(() => {
-      parseSimulatorArguments(/--no-/.test(flag) ? [flag] : [flag, flag === '--auth' ? 'u:p' : flag === '--flavor' ? 'a1111' : '1'])
+      parseSimulatorArguments(/--no-/.test(flag) ? [flag] : [flag, Reflect.get(values, flag) ?? '1'])
     }, flag)
   }
 })
@@ -35,6 +38,7 @@ t.test('wrong flags are refused with a sentence', async t => {
     [['--flavor', 'comfy'], /--flavor is one of a1111, forge, sdcpp, not "comfy"/],
     [['--auth', 'user'], /--auth is "user:password"/],
     [['--checkpoints', ' , '], /--checkpoints is a list of file names/],
+    [['--faults', 'flood'], /There is no fault "flood"/],
     [['--sped', '2'], /Unknown option '--sped'/]
   ]
   for (const [argv, sentence] of cases) t.throws(() => parseSimulatorArguments(argv), sentence)

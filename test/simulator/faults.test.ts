@@ -88,6 +88,38 @@ t.test('errors strike once, several times or until they are taken away', async t
     { status: 422, json: { detail: /There is no fault "flood"; there are: crash-before/ } })
 })
 
+t.test('a server restarts with other models or another password, and a person gets ahead', async t => {
+  const bench = await startBench(t)
+  bench.simulator.setFaults([{ kind: 'other-models', refuseMilliseconds: 0, checkpoints: ['only.safetensors'] }])
+  t.equal(await failureOf(bench.txt2img()), 'UND_ERR_SOCKET')
+  while (!await canConnect(bench));
+  t.match(JSON.parse((await bench.get('/sdapi/v1/sd-models')).text), [{ title: /^only\.safetensors/ }])
+  bench.simulator.setFaults([{ kind: 'human-job', steps: 3 }])
+  t.equal((await bench.txt2img({ force_task_id: 'behind' })).status, 200)
+  t.match(bench.simulator.state().generations, [{ mode: 'human', outcome: 'done' }, { taskId: 'behind' }])
+  bench.simulator.setFaults([{ kind: 'other-password', refuseMilliseconds: 0 }])
+  t.equal(await failureOf(bench.txt2img()), 'UND_ERR_SOCKET')
+  while (!await canConnect(bench));
+  t.equal((await bench.get('/sdapi/v1/options')).status, 401)
+  t.equal((await bench.get('/sdapi/v1/options', { authorization: `Basic ${btoa('changed:changed')}` })).status, 200)
+})
+
+t.test('a fault that means nothing is refused with what would be right', async t => {
+  const bench = await startBench(t)
+  const cases: ReadonlyArray<[faults: unknown, sentence: RegExp]> = [
+    ['nan', /Faults are a list of objects/],
+    [[{ kind: 'slow', factor: 'three' }], /"factor" of a fault must be a number from 0/],
+    [[{ kind: 'nan', probability: 2 }], /"probability" of a fault must be a number from 0 to 1/],
+    [[{ kind: 'nan', often: true }], /A fault has no "often"; it may have: kind, times, sticky/],
+    [[{ kind: 'other-models', checkpoints: [] }], /must be a list of file names/],
+    [[7], /A fault is an object with a "kind"/]
+  ]
+  for (const [faults, detail] of cases) {
+    t.match(await bench.post('/simulator/faults', { faults }), { status: 422, json: { detail } })
+  }
+  t.same((await bench.get('/simulator/state')).json.faults, [], 'none of them is switched on')
+})
+
 t.test('a CUDA error poisons every later job until a restart', async t => {
   const bench = await startBench(t)
   bench.simulator.setFaults([{ kind: 'cuda-poisoned' }])

@@ -62,6 +62,16 @@ t.test('a running job shows its steps, formula and preview', async t => {
   t.match((await bench.post('/internal/progress', { id_task: 'mine' })).json, { active: false, completed: true, textinfo: 'Waiting...' })
 })
 
+t.test('while the prompt is encoded the steps are still those of the job before', async t => {
+  const bench = await startBench(t, { stepMilliseconds: 200 })
+  await bench.txt2img({ steps: 2 })
+  const reply = bench.txt2img({ steps: 1 })
+  const begun = await bench.untilProgress((_progress, state) => state.job_count === 1)
+  t.match(begun, { progress: 0.01, state: { job: 'scripts_txt2img', sampling_step: 0, sampling_steps: 2 } })
+  await bench.untilProgress((_progress, state) => state.sampling_steps === 1)
+  t.equal((await reply).status, 200)
+})
+
 t.test('begin shows job_count -1 while a checkpoint loads, and an interrupt then leaves no image', async t => {
   const bench = await startBench(t, { faults: [{ kind: 'hang-loading' }] })
   const reply = bench.txt2img({ override_settings: { sd_model_checkpoint: 'anime-pastel' } })

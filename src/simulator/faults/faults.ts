@@ -125,15 +125,20 @@ const settingRules: Readonly<Record<keyof Fault, SettingRule>> = {
 }
 
 /**
- * Reads the header `x-simulator-fault`, such as `slow;factor=3, noise`.
+ * Reads faults as the header `x-simulator-fault` and the flag `--faults` have them, such as `slow;factor=3, noise`.
  *
- * @throws Error for an unknown kind
+ * @throws Error with a sentence that says what is wrong
  */
-export function readFaultHeader (header: string | undefined): Fault[] {
-  if (header === undefined) return []
-  return readFaults(header.split(',').map(part => {
+export function readFaultText (text: string | undefined): Fault[] {
+  if (text === undefined) return []
+  return readFaults(text.split(',').map(part => {
     const [kind, ...settings] = part.split(';').map(piece => piece.trim())
-    const pairs = settings.map(piece => piece.split('=') as [string, string])
-    return { ...Object.fromEntries(pairs.map(([name, setting]) => [name, Number(setting)])), kind }
+    return { ...Object.fromEntries(settings.map(readSetting)), kind }
   }))
+}
+
+function readSetting (text: string): [name: string, value: unknown] {
+  const [name = '', value = 'true'] = text.split('=')
+  if (value === 'true' || value === 'false') return [name, value === 'true']
+  return [name, value.trim() === '' || Number.isNaN(Number(value)) ? value : Number(value)]
 }

@@ -1,4 +1,4 @@
-import { readFaultHeader, type StruckFaults } from '../faults/faults.ts'
+import { readFaultText, type StruckFaults } from '../faults/faults.ts'
 import { crashBy, strikeOnArrival } from '../faults/strike.ts'
 import { ProcessDied } from '../failures.ts'
 import { writeAnswer, type AnswerShape } from '../generation/answer.ts'
@@ -27,7 +27,7 @@ export async function answerGeneration (
   const { machine } = server
   const request = input.body as unknown as GenerationRequest
   const header = input.headers['x-simulator-fault']
-  const faults = machine.faults.draw(request.prompt ?? '', readFaultHeader(typeof header === 'string' ? header : undefined))
+  const faults = machine.faults.draw(request.prompt ?? '', readFaultText(typeof header === 'string' ? header : undefined))
   strikeOnArrival(server, faults)
   if (faults.has('bad-gateway')) return proxyPage(502)
   const timeout = faults.get('gateway-timeout')
