@@ -19,9 +19,9 @@ FROM node:24-slim
 LABEL org.opencontainers.image.title="StableQueue" \
       org.opencontainers.image.description="One dependable queue in front of any number of AUTOMATIC1111 / Forge Stable Diffusion servers" \
       org.opencontainers.image.licenses="MIT"
-# For `start` without REDIS_URL; a service of it is never started in a container.
+# Redis for `start` without REDIS_URL; a service of it is never started in a container. The font labels grids.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends redis-server \
+ && apt-get install -y --no-install-recommends redis-server fonts-dejavu-core \
  && rm -rf /var/lib/apt/lists/* \
  && install -d -o node -g node /data
 WORKDIR /app

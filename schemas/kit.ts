@@ -20,6 +20,11 @@ export function WithDefaults<Properties extends TProperties> (properties: Proper
   return Object.assign(schema, { required: needed.filter(name => properties[name]?.default === undefined) })
 }
 
+/** The schema as a part of another one, where it must not have a name of its own. */
+export function Inline<Schema extends TSchema> ({ $id: _, ...schema }: Schema) {
+  return Type.Unsafe<Static<Schema>>(schema)
+}
+
 /** A typed reference to a schema that is registered under its `$id`. */
 export function Ref<Schema extends TSchema> (schema: Schema) {
   return Type.Unsafe<Static<Schema>>({ $ref: `${schema.$id}#` })

@@ -1,5 +1,6 @@
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
-import { Nullable, WithDefaults } from './kit.ts'
+import { Inline, Nullable, WithDefaults } from './kit.ts'
+import { RegionalConfig } from './studio-regional.ts'
 
 /**
  * Generation requests of bots and phones: few fields, all with defaults. Ranges and defaults are those that clients of
@@ -124,7 +125,7 @@ export const StudioControlNetUnit = WithDefaults({
 }, { $id: 'StudioControlNetUnit', description: 'A ControlNet unit.' })
 export type StudioControlNetUnit = Static<typeof StudioControlNetUnit>
 
-const units = Type.Array(StudioControlNetUnit, {
+const units = Type.Array(Inline(StudioControlNetUnit), {
   description: 'Up to ten units. In a form: one part for each, or one part with the list; JSON or Python literals.',
   maxItems: 10,
   examples: [[{ model: 'control_v11p_sd15_canny', preprocessor: 'canny' }]]
@@ -150,9 +151,10 @@ const imageSize = {
   width: { ...base.width, description: ownSize('Width') },
   height: { ...base.height, description: ownSize('Height') }
 }
-const unitsBeside = { controlnet_units: { ...units, default: [] } }
+/** What every kind of generation takes. */
+const all = { ...base, ...advanced, controlnet_units: { ...units, default: [] } }
 
-export const StudioTxt2imgRequest = WithDefaults({ ...base, ...advanced }, {
+export const StudioTxt2imgRequest = WithDefaults(all, {
   $id: 'StudioTxt2imgRequest',
   description: 'A picture from words.',
   examples: [{ user_id: 'discord-1234', prompt: 'a lighthouse at dusk', steps: 20, width: 512, height: 512 }]
@@ -160,14 +162,12 @@ export const StudioTxt2imgRequest = WithDefaults({ ...base, ...advanced }, {
 export type StudioTxt2imgRequest = Static<typeof StudioTxt2imgRequest>
 
 export const StudioImg2imgRequest = WithDefaults({
-  ...base,
-  ...advanced,
+  ...all,
   ...imageSize,
   image: image('The picture to start from. In a form: a file.'),
   mask: image('White is drawn anew.'),
   resize_mode: resizeMode,
-  ...inpainting,
-  ...unitsBeside
+  ...inpainting
 }, {
   $id: 'StudioImg2imgRequest',
   description: 'A picture from a picture.',
@@ -183,16 +183,14 @@ export const StudioInpaintRequest = WithDefaults({ ...StudioImg2imgRequest.prope
 
 const side = (where: string) => whole(`Pixels to add ${where}.`, 0, 0, 512)
 export const StudioOutpaintRequest = WithDefaults({
-  ...base,
-  ...advanced,
+  ...all,
   image: image('The picture to widen. In a form: a file.'),
   outpaint_pixels_left: side('on the left'),
   outpaint_pixels_right: { ...side('on the right'), examples: [128] },
   outpaint_pixels_top: side('above'),
   outpaint_pixels_bottom: side('below'),
   mask_blur: { ...inpainting.mask_blur, default: 8 },
-  inpainting_fill: inpainting.inpainting_fill,
-  ...unitsBeside
+  inpainting_fill: inpainting.inpainting_fill
 }, {
   $id: 'StudioOutpaintRequest',
   description: 'A picture drawn on beyond its edges. Its size follows from the picture.',
@@ -201,8 +199,7 @@ export const StudioOutpaintRequest = WithDefaults({
 export type StudioOutpaintRequest = Static<typeof StudioOutpaintRequest>
 
 export const StudioControlNetRequest = WithDefaults({
-  ...base,
-  ...advanced,
+  ...all,
   controlnet_units: units,
   image: image('The control image of every unit that has none of its own. In a form: a file.'),
   mask: image('Mask for inpaint preprocessors.'),
@@ -214,3 +211,62 @@ export const StudioControlNetRequest = WithDefaults({
   examples: [{ user_id: 'discord-1234', prompt: 'a dancer', controlnet_units: [{ model: 'control_v11p_sd15_canny', preprocessor: 'canny' }], image: examplePng }]
 })
 export type StudioControlNetRequest = Static<typeof StudioControlNetRequest>
+
+export const StudioRegionalRequest = WithDefaults({ ...all, regional_config: Inline(RegionalConfig) }, {
+  $id: 'StudioRegionalRequest',
+  description: 'A picture with regions, drawn by the extension Regional Prompter.',
+  examples: [{
+    user_id: 'discord-1234',
+    prompt: 'masterpiece',
+    regional_config: {
+      layout: 'three_columns',
+      common_prompt: 'fantasy tavern scene',
+      region1_prompt: 'knight in armor drinking',
+      region2_prompt: 'fireplace with warm lighting',
+      region3_prompt: 'bard playing lute'
+    }
+  }]
+})
+export type StudioRegionalRequest = Static<typeof StudioRegionalRequest>
+
+/** Of a finished picture: it comes along, or is one of a job's. */
+const finished = {
+  ...whose,
+  image: image('The picture. In a form: a file.'),
+  job_id: name('Or the job whose pictures are meant.', '1cfd52d6-8961-47fc-b387-c195c6568e62'),
+  image_index: perhaps(Type.Integer({ minimum: 0 }), 'Which of the job\'s pictures; all of them without.', 0)
+}
+const faces = {
+  gfpgan_visibility: decimal('How much GFPGAN restores faces.', 0, 0, 1),
+  codeformer_visibility: decimal('How much CodeFormer restores faces.', 0, 0, 1),
+  codeformer_weight: decimal('0: most restored, 1: closest to the picture.', 0, 0, 1)
+}
+
+export const StudioUpscaleRequest = WithDefaults({
+  ...finished,
+  upscaler: name('Upscaler; the best usual one that the server has without.', 'R-ESRGAN 4x+'),
+  scale: decimal('How many times larger.', 2, 1, 8),
+  width: perhaps(Type.Integer({ minimum: 1, maximum: 16_384 }), 'Width instead of a scale, together with the height.', 1024),
+  height: perhaps(Type.Integer({ minimum: 1, maximum: 16_384 }), 'Height instead of a scale.', 1024),
+  crop: flag('Cut off what does not fit width and height.', true),
+  upscaler_2: name('A second upscaler to be mixed in.', 'Lanczos'),
+  upscaler_2_visibility: decimal('How much of it.', 0, 0, 1),
+  restore_faces: perhaps(Type.Boolean(), 'Restore faces by CodeFormer.', false),
+  ...faces
+}, {
+  $id: 'StudioUpscaleRequest',
+  description: 'Finished pictures to enlarge.',
+  examples: [{ user_id: 'discord-1234', image: examplePng, scale: 2 }]
+})
+export type StudioUpscaleRequest = Static<typeof StudioUpscaleRequest>
+
+export const StudioFaceRestoreRequest = WithDefaults({
+  ...finished,
+  ...faces,
+  codeformer_visibility: { ...faces.codeformer_visibility, default: 1 }
+}, {
+  $id: 'StudioFaceRestoreRequest',
+  description: 'Finished pictures whose faces are to be restored.',
+  examples: [{ user_id: 'discord-1234', image: examplePng }]
+})
+export type StudioFaceRestoreRequest = Static<typeof StudioFaceRestoreRequest>

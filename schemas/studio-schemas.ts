@@ -1,18 +1,30 @@
 import {
   ControlNetModels, ControlNetModules, ControlNetTypes, PreprocessAnswer, PreprocessRequest
 } from './studio-controlnet.ts'
-import { StudioImg2imgRequest, StudioTxt2imgRequest } from './studio-generation.ts'
+import {
+  StudioControlNetRequest, StudioControlNetUnit, StudioImg2imgRequest, StudioInpaintRequest, StudioOutpaintRequest,
+  StudioFaceRestoreRequest, StudioRegionalRequest, StudioTxt2imgRequest, StudioUpscaleRequest
+} from './studio-generation.ts'
+import { batchSchemas } from './studio-batch.ts'
+import { StudioModels } from './studio-models.ts'
+import { LoraChoices, LoraEdit, LoraInfo, LoraList, LoraScan, LoraTags } from './studio-lora.ts'
+import { presetSchemas } from './studio-preset.ts'
 import { StudioAccepted, StudioDone, StudioError, StudioHistory, StudioJob, StudioResult } from './studio-job.ts'
 import {
-  LoraChoices, LoraEdit, LoraInfo, LoraList, LoraScan, LoraTags
-} from './studio-lora.ts'
-import { ControlNetConfig, SessionAnswer, SessionChange, SessionLora, StudioMessage, UserSession } from './studio-session.ts'
+  ImportAnswer, PortableUser, SessionAnswer, SessionChange, SessionLora, StudioMessage, UserImport,
+  UserSession
+} from './studio-session.ts'
 
 /** Schemas of the interface for bots and phones that routes refer to by name. */
 export const studioSchemas = [
-  StudioTxt2imgRequest, StudioImg2imgRequest,
+  StudioTxt2imgRequest, StudioImg2imgRequest, StudioInpaintRequest, StudioOutpaintRequest, StudioControlNetRequest,
+  StudioRegionalRequest, StudioUpscaleRequest, StudioFaceRestoreRequest, StudioControlNetUnit,
   StudioAccepted, StudioJob, StudioResult, StudioHistory, StudioDone, StudioError,
   ControlNetModels, ControlNetModules, ControlNetTypes, PreprocessRequest, PreprocessAnswer,
   LoraInfo, LoraList, LoraChoices, LoraTags, LoraScan, LoraEdit,
-  UserSession, SessionLora, SessionChange, SessionAnswer, ControlNetConfig, StudioMessage
+  StudioModels,
+  ...presetSchemas,
+  ...batchSchemas,
+  PortableUser, UserImport, ImportAnswer, UserSession, SessionLora, SessionChange, SessionAnswer,
+  StudioMessage
 ]

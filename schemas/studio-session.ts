@@ -46,6 +46,30 @@ export const SessionChange = WithDefaults({
 })
 export type SessionChange = Static<typeof SessionChange>
 
+export const PortableUser = Type.Object({
+  user_id: Type.String({ description: 'The user.', examples: ['discord-1234'] }),
+  session: Type.Unsafe<UserSession>({ $ref: 'UserSession#' }),
+  presets: Type.Array(Type.Record(Type.String(), Type.Unknown()), { description: 'All presets of the user.' }),
+  exported_at: StudioTime('When this was written.')
+}, { $id: 'PortableUser', description: 'Everything of a user that can be taken elsewhere, pictures as base64.' })
+export type PortableUser = Static<typeof PortableUser>
+
+export const UserImport = WithDefaults({
+  session: Type.Record(Type.String(), Type.Unknown(), { description: 'A session as it was exported.', default: {} }),
+  presets: Type.Unknown({ description: 'A list of presets, or an object of presets by id.', default: [] })
+}, {
+  $id: 'UserImport',
+  description: 'What an export gave, also that of another service with these routes. The session takes the place of the ' +
+    'one that is there; presets are added.',
+  examples: [{ session: { active_loras: exampleLoras }, presets: [] }]
+})
+
+export const ImportAnswer = Type.Object({
+  message: Type.String({ description: 'What was done.', examples: ['Imported session and 3 presets'] }),
+  session: Type.Unsafe<UserSession>({ $ref: 'UserSession#' }),
+  preset_ids: Type.Array(Type.String(), { description: 'New ids of the presets, in the order of the export.' })
+}, { $id: 'ImportAnswer', description: 'What was taken over.' })
+
 export const SessionAnswer = Type.Object({
   message: Type.String({ description: 'What was done.', examples: ['LoRA added to session'] }),
   session: Type.Unsafe<UserSession>({ $ref: 'UserSession#' })
@@ -54,9 +78,3 @@ export const SessionAnswer = Type.Object({
 export const StudioMessage = Type.Object({
   message: Type.String({ description: 'What was done.', examples: ['LoRA removed from session'] })
 }, { $id: 'StudioMessage', description: 'What was done.' })
-
-export const ControlNetConfig = Type.Record(Type.String(), Type.Unknown(), {
-  $id: 'ControlNetConfig',
-  description: 'A ControlNet unit to remember.',
-  examples: [{ model: 'control_v11p_sd15_canny', preprocessor: 'canny', weight: 0.8 }]
-})

@@ -32,7 +32,8 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { house }) 
         200: Type.Object({
           status: Type.Literal('healthy', { description: 'Always healthy.' }),
           a1111_status: Type.Record(Type.String(), Type.String(), {
-            description: 'By alias, what was last heard of each server: online, offline, unauthorized or disabled.'
+            description: 'By alias, what was last heard of each server: online, offline, unauthorized or disabled. ' +
+              '`status` is online when one of them is; `webui_version` is then `available`, else `error` says what is wrong.'
           }),
           timestamp: Timestamp('Now.')
         }, { description: 'Alive.' })
@@ -47,8 +48,12 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { house }) 
     const servers = registry.list()
     const known = await states.readMany(servers.map(({ id }) => id)).catch(() => [])
     const words = { yes: 'online', no: 'offline', unauthorized: 'unauthorized' }
-    return Object.fromEntries(servers.map(({ alias, enabled }, index) =>
+    const byAlias = Object.fromEntries(servers.map(({ alias, enabled }, index) =>
       [alias, enabled ? words[known[index]?.reachable ?? 'no'] : 'disabled']))
+    // Clients that know of one server only look here.
+    return Object.values(byAlias).includes('online')
+      ? { ...byAlias, status: 'online', webui_version: 'available' }
+      : { ...byAlias, status: 'offline', error: 'No server is reachable.' }
   }
 
   const Readiness = Type.Object({

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
-import type { GenerationMode } from '../../src/a1111/types.ts'
+import type { DrawingMode } from '../../src/a1111/types.ts'
 import { messageOf } from '../../src/errors.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { newJobId } from '../../src/jobs/submit.ts'
@@ -39,7 +39,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
     }, async (request, reply) => await generate(mode, request, reply))
   }
 
-  async function generate (mode: GenerationMode, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  async function generate (mode: DrawingMode, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
     const gone = hangUp(reply)
     const caller = callerOfRequest(request)
     const call = readGenerationCall(mode, request.body, await own.read(caller))

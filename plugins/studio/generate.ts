@@ -1,27 +1,34 @@
-import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
+import type { TObject } from '@sinclair/typebox'
+import type { FastifyPluginAsync } from 'fastify'
 import { JsonOrForm, Ref } from '../../schemas/kit.ts'
-import { StudioImg2imgRequest, StudioTxt2imgRequest } from '../../schemas/studio-generation.ts'
 import { StudioAccepted, studioErrors } from '../../schemas/studio-job.ts'
 import type { Accepted } from '../../src/jobs/submit.ts'
 import { studioFiles } from '../../src/studio/form.ts'
-import type { GenerationKind, StudioCall } from '../../src/studio/generate.ts'
+import { requestSchemas, type GenerationKind } from '../../src/studio/request.ts'
 import type { Studio } from '../../src/studio/studio.ts'
-import { fieldsOfRequest } from './scope.ts'
+import { callOf } from './call.ts'
 
 const config = { access: { scope: 'jobs:write' }, multipart: { files: studioFiles } } as const
 
-const routes = [
-  { kind: 'txt2img', schema: StudioTxt2imgRequest, summary: 'A picture from words', message: 'Generation queued successfully' },
-  { kind: 'img2img', schema: StudioImg2imgRequest, summary: 'A picture from a picture', message: 'Generation queued successfully' }
-] as const satisfies ReadonlyArray<{ kind: GenerationKind, schema: object, summary: string, message: string }>
+const routes: Readonly<Record<GenerationKind, { readonly summary: string, readonly message: string }>> = {
+  txt2img: { summary: 'A picture from words', message: 'Generation queued successfully' },
+  img2img: { summary: 'A picture from a picture', message: 'Generation queued successfully' },
+  inpaint: { summary: 'A part of a picture drawn anew', message: 'Inpainting queued successfully' },
+  outpaint: { summary: 'A picture drawn on beyond its edges', message: 'Outpainting queued successfully' },
+  controlnet: { summary: 'A picture guided by others', message: 'ControlNet generation queued successfully' },
+  regional: { summary: 'A picture with regions', message: 'Regional prompting generation queued successfully' },
+  upscale: { summary: 'Finished pictures enlarged', message: 'Upscale queued successfully' },
+  'face-restore': { summary: 'Faces of finished pictures restored', message: 'Face restoration queued successfully' }
+}
 
 /** Every way of asking for pictures; what comes back is a job. */
 const generate: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { studio: { generations } }) => {
-  for (const { kind, schema, summary, message } of routes) {
+  for (const [kind, schema] of Object.entries(requestSchemas) as Array<[GenerationKind, TObject]>) {
+    const { summary, message } = routes[kind]
     app.post(`/${kind}`, {
       config,
       schema: {
-        operationId: `studio_${kind}`,
+        operationId: `studio_${kind.replace('-', '_')}`,
         tags: ['Studio'],
         summary,
         description: 'Takes JSON with images as base64, or multipart/form-data with files: fields as parts of their own, ' +
@@ -29,20 +36,14 @@ const generate: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { 
         body: JsonOrForm(schema, schema),
         response: { 200: { ...Ref(StudioAccepted), description: 'It waits in line.' }, ...studioErrors(404, 413, 415) }
       }
-    }, async request => renderAccepted(await generations.submit(kind, callOf(request)), message))
+    }, async request => {
+      const [accepted] = await generations.submit([await generations.prepare(kind, callOf(request))])
+      return accepted === undefined ? null : renderAccepted(accepted, message)
+    })
   }
 }
 
 export default generate
-
-function callOf (request: FastifyRequest): StudioCall {
-  return {
-    fields: fieldsOfRequest(request),
-    keyId: request.principal.keyId,
-    webhook: null,
-    baseUrl: `${request.protocol}://${request.host}`
-  }
-}
 
 function renderAccepted ({ id, position, seed, warnings }: Accepted, message: string): StudioAccepted {
   return { job_id: id, status: 'queued', message, estimated_time: null, position, seed, warnings: [...warnings] }

@@ -10,7 +10,8 @@ import { mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { checkImages } from '../../src/sdapi/answer.ts'
-import { studioJob, studioResult } from '../../src/studio/job-view.ts'
+import { batchAsJob, batchHasEnded, type Batch } from '../../src/studio/batches.ts'
+import { studioBatchResult, studioJob, studioResult, type ImageFormat } from '../../src/studio/job-view.ts'
 import { readFields } from '../../src/studio/read-fields.ts'
 import type { Studio } from '../../src/studio/studio.ts'
 
@@ -20,14 +21,33 @@ const writing = { access: { scope: 'jobs:write' } } as const
 
 /** Watching jobs, getting their images, ending them. */
 const jobs: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { studio }) => {
-  const { house: { store, media }, removeJob } = studio
+  const { house: { store, media }, batches, cancelAll, removeJob } = studio
 
   /** The job, if the caller may do this with it; another's job is answered as one that is not there. */
   async function find (request: FastifyRequest, allowed: typeof maySeeJob): Promise<Job> {
-    const { job_id: id } = request.params as { job_id: string }
-    const job = await store.find(id)
+    const job = await store.find(idOf(request))
     if (job === null || !allowed(request.principal, job.keyId)) throw new ServiceError('job_not_found', 'Job not found')
     return job
+  }
+
+  /** The batch of that id with its jobs; null where there is none that the caller may do this with. */
+  async function findBatch (request: FastifyRequest, allowed: typeof maySeeJob) {
+    const batch = await batches.find(idOf(request))
+    if (batch === null || !allowed(request.principal, batch.keyId)) return null
+    return { batch, jobs: await batches.jobs(batch) }
+  }
+
+  async function jobResult (job: Job, format: ImageFormat) {
+    if (!hasEnded(job.status)) throw notAvailable()
+    if (format === 'base64' && job.status === 'completed') await checkImages(media, job).catch(unavailable)
+    return studioResult(media, job, format)
+  }
+
+  async function batchResult ({ batch, jobs }: { batch: Batch, jobs: ReadonlyArray<Job | null> }, format: ImageFormat) {
+    if (!batchHasEnded(jobs)) throw notAvailable()
+    const done = jobs.flatMap(job => job?.status === 'completed' ? job : [])
+    if (format === 'base64') for (const job of done) await checkImages(media, job).catch(unavailable)
+    return studioBatchResult(media, batchAsJob(batch, jobs), done, format)
   }
 
   async function view (job: Job): Promise<StudioJob> {
@@ -43,7 +63,10 @@ const jobs: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { stud
       params: StudioJobParameters,
       response: { 200: { ...Ref(StudioJob), description: 'The job.' }, ...studioErrors(404) }
     }
-  }, async request => await view(await find(request, maySeeJob)))
+  }, async request => {
+    const found = await findBatch(request, maySeeJob)
+    return found === null ? await view(await find(request, maySeeJob)) : batchAsJob(found.batch, found.jobs)
+  })
 
   app.get('/:job_id/result', {
     config: reading,
@@ -58,10 +81,11 @@ const jobs: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { stud
     }
   }, async (request, reply) => {
     const { format = 'base64' } = readFields(StudioResultQuery, request.query, 'query')
-    const job = await find(request, maySeeJob).catch(unavailable)
-    if (!hasEnded(job.status)) throw notAvailable()
-    if (format === 'base64' && job.status === 'completed') await checkImages(media, job).catch(unavailable)
-    return reply.type('application/json').send(Readable.from(studioResult(media, job, format), { objectMode: false }))
+    const found = await findBatch(request, maySeeJob)
+    const pieces = found === null
+      ? await jobResult(await find(request, maySeeJob).catch(unavailable), format)
+      : await batchResult(found, format)
+    return reply.type('application/json').send(Readable.from(pieces, { objectMode: false }))
   })
 
   app.post('/:job_id/cancel', {
@@ -74,6 +98,11 @@ const jobs: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { stud
       response: { 200: { ...Ref(StudioDone), description: 'It is ended, or being ended.' }, ...studioErrors(404) }
     }
   }, async request => {
+    const found = await findBatch(request, mayCancelJob)
+    if (found !== null) {
+      await cancelAll(found.jobs)
+      return { message: 'Batch cancelled', job: batchAsJob(found.batch, await batches.jobs(found.batch)) }
+    }
     const { id } = await find(request, mayCancelJob)
     const outcome = await store.cancel(id)
     return { message: outcome === 'cancelled' ? 'Job cancelled' : 'Job is being cancelled', job: await view(await store.get(id)) }
@@ -99,6 +128,10 @@ const jobs: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { stud
 }
 
 export default jobs
+
+function idOf (request: FastifyRequest): string {
+  return (request.params as { job_id: string }).job_id
+}
 
 const notAvailable = () => new ServiceError('job_result_not_available', 'Job result not available')
 

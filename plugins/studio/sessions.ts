@@ -2,13 +2,15 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import { Ref } from '../../schemas/kit.ts'
 import { StudioHistory, StudioHistoryQuery, studioErrors } from '../../schemas/studio-job.ts'
-import { userId } from '../../schemas/studio-generation.ts'
+import { StudioControlNetUnit, userId } from '../../schemas/studio-generation.ts'
 import {
-  ControlNetConfig, SessionAnswer, SessionChange, SessionLora, StudioMessage, UserSession
+  ImportAnswer, PortableUser, SessionAnswer, SessionChange, SessionLora, StudioMessage, UserImport,
+  UserSession
 } from '../../schemas/studio-session.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { studioJob } from '../../src/studio/job-view.ts'
 import { studioUser, type StudioUser } from '../../src/studio/owner.ts'
+import { importUser } from '../../src/studio/portable.ts'
 import { readFields } from '../../src/studio/read-fields.ts'
 import type { Session } from '../../src/studio/sessions.ts'
 import type { Studio } from '../../src/studio/studio.ts'
@@ -25,10 +27,12 @@ const loraParams = Type.Object({
 
 /** What is remembered of a user: LoRAs, ControlNet units, defaults; and which jobs there were. */
 const sessionRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { studio }) => {
-  const { sessions, history, keptImages, house: { store } } = studio
+  const { sessions, presets, history, keptImages, house: { store } } = studio
 
-  async function render ({ id }: StudioUser, session: Session): Promise<UserSession> {
-    const { units } = await keptImages.show({ units: session.units })
+  async function render (
+    { id }: StudioUser, session: Session, withImages = keptImages.show
+  ): Promise<UserSession> {
+    const { units } = await withImages({ units: session.units })
     return {
       user_id: id,
       active_loras: Object.fromEntries(session.loras),
@@ -111,10 +115,13 @@ const sessionRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (ap
 
   app.post('/:user_id/controlnet', {
     config: writing,
-    schema: { ...described('add_controlnet', 'Remember a ControlNet unit', 'Its picture may come along; of more than ten units the oldest goes.'), body: Ref(ControlNetConfig), response: answers.changed }
+    schema: { ...described('add_controlnet', 'Remember a ControlNet unit', 'Its picture may come along; of more than ten units the oldest goes.'), body: Ref(StudioControlNetUnit), response: answers.changed }
   }, async request => {
     const user = userOf(request)
-    return { message: 'ControlNet configuration added to session', session: await render(user, await sessions.addUnit(user, fieldsOfRequest(request))) }
+    const unit = fieldsOfRequest(request)
+    readFields(StudioControlNetUnit, unit)
+    const session = await render(user, await sessions.addUnit(user, unit))
+    return { message: 'ControlNet configuration added to session', session }
   })
 
   app.delete('/:user_id/controlnet', {
@@ -123,6 +130,45 @@ const sessionRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (ap
   }, async request => {
     await sessions.change(userOf(request), { controlnet_configs: [] })
     return { message: 'ControlNet configurations cleared from session' }
+  })
+
+  app.get('/:user_id/export', {
+    config: reading,
+    schema: {
+      ...described('export_user', 'Everything of a user', 'Session and presets with their pictures, to be taken elsewhere.'),
+      response: { 200: { ...Ref(PortableUser), description: 'Everything.' }, ...studioErrors() }
+    }
+  }, async request => {
+    const user = userOf(request)
+    const own = (await presets.list(user)).map(async preset => ({
+      preset_id: preset.id,
+      name: preset.name,
+      description: preset.description,
+      config: await keptImages.embed(preset.config),
+      created_at: studioTime(preset.createdAt),
+      last_used: preset.lastUsedAt === null ? null : studioTime(preset.lastUsedAt)
+    }))
+    return {
+      user_id: user.id,
+      session: await render(user, await sessions.read(user), keptImages.embed),
+      presets: await Promise.all(own),
+      exported_at: studioTime(Date.now())
+    }
+  })
+
+  app.post('/:user_id/import', {
+    config: writing,
+    schema: {
+      ...described('import_user', 'Take over what was exported'),
+      body: Ref(UserImport),
+      response: { 200: { ...Ref(ImportAnswer), description: 'It is there.' }, ...studioErrors(413) }
+    }
+  }, async request => {
+    const user = userOf(request)
+    const { session, presetIds } = await importUser(user, readFields(UserImport, fieldsOfRequest(request)), studio)
+    return {
+      message: `Imported session and ${presetIds.length} presets`, session: await render(user, session), preset_ids: presetIds
+    }
   })
 
   app.get('/:user_id/jobs', {

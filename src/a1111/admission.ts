@@ -2,6 +2,7 @@ import type { A1111Parameters, Warning } from '../../schemas/generation-paramete
 import { ServiceError, type ErrorCode } from '../errors.ts'
 import { findCheckpoint } from './checkpoint-names.ts'
 import { withControlNet } from './controlnet-admission.ts'
+import { admitExtras } from './extras.ts'
 import { loraNames, renameLoras } from './lora-tags.ts'
 import { findListed, findLora, findUpscaler, findVae } from './model-names.ts'
 import { lastPart } from './names.ts'
@@ -61,6 +62,7 @@ export function admit (
   }
   const warnings: Warning[] = []
   const settle = settler(onMissing, warning => { warnings.push(warning) })
+  if (mode === 'extras') return { ...admitExtras(request.parameters, server, settle), warnings }
   const offers = (list: Listed) => !inventory.missing.includes(list)
   const checkpointTitle = checkpoint === null ? null : titleOf(checkpoint, 'checkpoint_name', 'checkpoint_not_found')
   const sampled = settleSampling(request.parameters, request.hints, server, settle)
@@ -134,7 +136,7 @@ export function admit (
 
   function withScripts (given: A1111Parameters): A1111Parameters {
     if (!offers('scripts')) return given
-    const candidates = inventory.scripts[mode]
+    const candidates = mode === 'extras' ? [] : inventory.scripts[mode]
     const nameOf = (wanted: string, field: string) => settle({
       wanted, field, code: 'script_not_found', noun: 'script', find: () => findListed(wanted, candidates), candidates
     })

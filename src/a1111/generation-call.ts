@@ -36,7 +36,7 @@ export async function callGeneration (
   try {
     const early = limit.failure(phase)
     if (early !== null) throw early
-    const answer = await postOnce(endpoint.urlOf(`/sdapi/v1/${mode}`), body, {
+    const answer = await postOnce(endpoint.urlOf(`/sdapi/v1/${mode === 'extras' ? 'extra-batch-images' : mode}`), body, {
       headers: { ...endpoint.headers, 'content-type': 'application/json' },
       signal: limit.signal,
       connectTimeoutMs,

@@ -1,5 +1,6 @@
 import type { A1111ParameterName, A1111Parameters } from '../../schemas/generation-parameters.ts'
 import { definedOnly, picked } from './field-values.ts'
+import { extrasPayload } from './extras.ts'
 import { sdcppPayload } from './payload-sdcpp.ts'
 import { dialectOf, type GenerationMode, type ServerTraits } from './types.ts'
 
@@ -37,6 +38,7 @@ const forgeHires: readonly A1111ParameterName[] = ['hr_cfg', 'hr_distilled_cfg',
 /** The object to POST to `/sdapi/v1/<mode>`: nothing in it that the server does not know. */
 export function buildPayload (parts: PayloadParts): Record<string, unknown> {
   const parameters = parts.parameters as A1111Parameters
+  if (parts.mode === 'extras') return extrasPayload(parameters)
   const dialect = parts.traits === null ? 'a1111' : dialectOf(parts.traits)
   if (dialect === 'sdcpp') return sdcppPayload(parts.mode, parameters)
   const isForge = dialect === 'forge'

@@ -6,7 +6,9 @@
 export type ServerKind = 'a1111' | 'forge' | 'sdcpp' | 'simulator'
 /** How a server wants to be spoken to. */
 export type Dialect = Exclude<ServerKind, 'simulator'>
-export type GenerationMode = 'txt2img' | 'img2img'
+export type DrawingMode = 'txt2img' | 'img2img'
+/** `extras` enlarges finished pictures and restores faces in them. */
+export type GenerationMode = DrawingMode | 'extras'
 
 /** Where a server is and how to log in; `username` is absent where it asks for nothing. */
 export interface ServerAddress {

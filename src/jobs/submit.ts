@@ -2,6 +2,7 @@ import { randomInt, randomUUID } from 'node:crypto'
 import { A1111Parameters } from '../../schemas/generation-parameters.ts'
 import { admit, type Admission, type OnMissing } from '../a1111/admission.ts'
 import { fieldRules } from '../a1111/field-values.ts'
+import { normaliseExtras } from '../a1111/extras.ts'
 import { replaceImages } from '../a1111/images.ts'
 import { normaliseParameters, type NormalisedParameters } from '../a1111/parameters.ts'
 import { ServiceError } from '../errors.ts'
@@ -24,6 +25,8 @@ export interface SubmissionRequest {
   readonly target: string
   /** Generation parameters as the client sent them. */
   readonly given: unknown
+  /** `extras` enlarges finished pictures; everything else is drawn. */
+  readonly work?: 'extras'
   readonly appType: string
   readonly source: string
   /** 1 to 10, 10 first. */
@@ -141,9 +144,11 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       if (keyId !== null) await refuseTooMany(keyId, jobs)
       checkMetadata(request.metadata)
       const webhook = await webhooks.check(request.webhook ?? null, keyId)
-      const normalised = normaliseParameters(request.given, {
-        rules, random: below => randomInt(below), maximumPixels: limits.pixelsPerJob
-      })
+      const normalised = request.work === 'extras'
+        ? normaliseExtras(request.given)
+        : normaliseParameters(request.given, {
+          rules, random: below => randomInt(below), maximumPixels: limits.pixelsPerJob
+        })
       const servers = await candidates(request.target)
       let refusal: unknown
       for (const [index, server] of servers.entries()) {

@@ -1,6 +1,6 @@
 import { isFileSetting } from '../a1111/override-settings.ts'
 import { fieldsOf, objectOf } from '../a1111/json-values.ts'
-import type { GenerationMode } from '../a1111/types.ts'
+import type { DrawingMode } from '../a1111/types.ts'
 import { HttpException, PythonError } from '../simulator/failures.ts'
 import { generationModel } from '../simulator/generation/request.ts'
 import { pydantic1 } from '../simulator/wire/pydantic1.ts'
@@ -9,7 +9,7 @@ import type { OwnOptions } from './own-options.ts'
 
 /** A generation request as A1111 reads it. */
 export interface GenerationCall {
-  readonly mode: GenerationMode
+  readonly mode: DrawingMode
   /** What to submit. */
   readonly given: Readonly<Record<string, unknown>>
   /** What `parameters` of the answer echoes: the request with its defaults, without its pictures. JSON text. */
@@ -26,7 +26,7 @@ const longestEcho = 65_536
  * @param options what the caller has set by POST /options; the request goes first
  * @throws ValidationFailure, HttpException or PythonError, in A1111's words
  */
-export function readGenerationCall (mode: GenerationMode, body: unknown, options: OwnOptions): GenerationCall {
+export function readGenerationCall (mode: DrawingMode, body: unknown, options: OwnOptions): GenerationCall {
   const all = readModel(pydantic1, generationModel(mode, 'forge'), body)
   const sent = fieldsOf(body)
   refuseWhatFails(mode, all)
@@ -46,7 +46,7 @@ export function readGenerationCall (mode: GenerationMode, body: unknown, options
 }
 
 /** A1111's own failures that programs may look for; everything else that is wrong is told by the submission. */
-function refuseWhatFails (mode: GenerationMode, fields: Readonly<Record<string, unknown>>): void {
+function refuseWhatFails (mode: DrawingMode, fields: Readonly<Record<string, unknown>>): void {
   const { init_images: images, steps } = fields
   if (mode === 'img2img' && (!Array.isArray(images) || images.length === 0)) {
     throw new HttpException(404, 'Init image not found')

@@ -16,6 +16,7 @@ const names: ReadonlyArray<readonly [RegExp, string]> = [
   [/^alwayson_scripts\.controlnet\.args\.(\d+)\.module$/i, 'controlnet_units.$1.preprocessor'],
   [/^alwayson_scripts\.controlnet\.args\.(\d+)\.mask_image$/i, 'controlnet_units.$1.mask'],
   [/^alwayson_scripts\.controlnet\.args/i, 'controlnet_units'],
+  [/^upscaler_1$/, 'upscaler'],
   [/^target_server_alias$/, 'server']
 ]
 

@@ -32,17 +32,17 @@ export function formFields (form: Fields): Fields {
   return { ...(isRecord(whole) ? whole : {}), ...Object.fromEntries(given) as Fields }
 }
 
-/** Other names of fields under the usual one, and several images under one name as a list. */
+/** Other names of fields under the usual one, one unit as a list of one, several images under one name as a list. */
 export function withUsualNames ({ units, ...fields }: Fields): Fields {
   const renamed = Object.fromEntries(Object.entries(fields).map(([name, value]) =>
     [name.replace(/^images?\[(\d)\]$/, 'image$1'), value])) as Fields
-  const { image, images, controlnet_units: own } = renamed
+  const { image, images, controlnet_units: own = units } = renamed
   const several = Array.isArray(image) ? image as unknown[] : []
   return {
     ...renamed,
     ...(several.length === 0 ? {} : { image: several[0] }),
     ...(several.length > 1 && images === undefined ? { images: several } : {}),
-    ...(own === undefined && units !== undefined ? { controlnet_units: units } : {})
+    ...(own === undefined ? {} : { controlnet_units: isRecord(own) ? [own] : own })
   }
 }
 

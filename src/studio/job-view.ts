@@ -70,6 +70,23 @@ export async function * studioResult (media: MediaStore, job: Job, format: Image
   yield `,${JSON.stringify(rest).slice(1)}`
 }
 
+/** The same of a batch: the pictures of all its jobs, in their order. */
+export async function * studioBatchResult (
+  media: MediaStore, batch: StudioJob, done: readonly Job[], format: ImageFormat
+): AsyncGenerator<string> {
+  const isDone = batch.status === 'completed'
+  yield `{"job_id":${JSON.stringify(batch.job_id)},"status":"${isDone ? 'completed' : 'failed'}","images":`
+  yield * listOf(media, done.flatMap(resultImages), format)
+  const rest = {
+    extra_images: [],
+    info: { jobs: done.map(({ id, result }) => ({ job_id: id, ...result?.info })) },
+    parameters: { jobs: done.map(({ id, submission }) => ({ job_id: id, ...shownParameters(submission.parameters) })) },
+    error: isDone ? null : batch.message,
+    warnings: done.flatMap(({ submission, result }) => [...submission.warnings, ...result?.warnings ?? []])
+  }
+  yield `,${JSON.stringify(rest).slice(1)}`
+}
+
 async function * listOf (media: MediaStore, images: readonly JobImage[], format: ImageFormat): AsyncGenerator<string> {
   if (format === 'url') yield JSON.stringify(images.map(urlOf))
   else yield * imageList(media, images)

@@ -14,10 +14,12 @@ export interface Pictures {
   open (text: string, field: string): Promise<Buffer>
   /** As a server sees it, turned the way the camera was held. @throws ServiceError as `open` */
   sizeOf (text: string, field: string): Promise<Size>
+  /** The text of an upload in place of base64, so that a picture is read once however often it is used. */
+  uploaded (text: string, field: string): Promise<string>
 }
 
 export interface PicturesDependencies {
-  readonly media: Pick<MediaStore, 'readInput'>
+  readonly media: Pick<MediaStore, 'readInput' | 'putInput'>
   readonly texts: UploadTexts
   readonly limits: ImageLimits
 }
@@ -29,6 +31,11 @@ export function createPictures ({ media, texts, limits }: PicturesDependencies):
   }
   return {
     open,
+    async uploaded (text, field) {
+      if (texts.referenceOf(text) !== null) return text
+      const { bytes, extension } = await checkImage(text, field, limits)
+      return texts.textOf(await media.putInput(bytes, extension))
+    },
     async sizeOf (text, field) {
       const { width, height, autoOrient } = await sharp(await open(text, field)).metadata()
       return autoOrient ?? { width, height }

@@ -63,8 +63,9 @@ function readValue (field: TSchema, value: unknown, location: Location, details:
   if (typeof read === 'number') complainOfRange(field, read, complain)
   if (typeof read === 'string') complainOfText(field, read, complain)
   if (Array.isArray(read)) {
-    const { items, maxItems } = field as { items?: TSchema, maxItems?: number }
+    const { items, maxItems, minItems = 0 } = field as { items?: TSchema, maxItems?: number, minItems?: number }
     if (maxItems !== undefined && read.length > maxItems) complain(tooLong('List', maxItems, read.length))
+    if (read.length < minItems) complain(tooShort(minItems, read.length))
     if (items === undefined) return read
     return read.map((item: unknown, index) => readValue(items, item, [...location, index], details))
   }
@@ -119,6 +120,14 @@ function tooLong (what: 'String' | 'List', most: number, actual: number): Proble
         msg: `List should have at most ${most} items after validation, not ${actual}`,
         ctx: { field_type: 'List', max_length: most, actual_length: actual }
       }
+}
+
+function tooShort (least: number, actual: number): Problem {
+  return {
+    type: 'too_short',
+    msg: `List should have at least ${least} items after validation, not ${actual}`,
+    ctx: { field_type: 'List', min_length: least, actual_length: actual }
+  }
 }
 
 /** Longer inputs are pictures, which an answer does not repeat. */

@@ -8,8 +8,10 @@ import { userKey, type StudioUser } from './owner.ts'
 export interface UserRules {
   /** Pixels of one picture as it is first drawn. */
   readonly mostPixels: number
+  /** Generations of one batch. */
+  readonly mostInBatch: number
   /**
-   * Takes places for jobs that are about to be submitted.
+   * Takes places for jobs that are about to be submitted together, as one wish of the user.
    * @throws ServiceError 429 `user_jobs_limit` or `user_cooldown`
    */
   enter (user: StudioUser, jobIds: readonly string[]): Promise<void>
@@ -20,7 +22,8 @@ export interface UserRules {
 }
 
 export type UserRuleSettings = Pick<Config,
-  'STUDIO_JOBS_PER_USER' | 'STUDIO_COOLDOWN_SECONDS' | 'STUDIO_EXEMPT_USERS' | 'STUDIO_MAX_MEGAPIXELS' | 'STUDIO_BLOCKED_WORDS'>
+  'STUDIO_JOBS_PER_USER' | 'STUDIO_COOLDOWN_SECONDS' | 'STUDIO_EXEMPT_USERS' | 'STUDIO_MAX_MEGAPIXELS' |
+  'STUDIO_BLOCKED_WORDS' | 'STUDIO_BATCH_LIMIT'>
 
 /** A place whose job is not there after this time is free again, in milliseconds: its submission has failed. */
 const placeWithin = 60_000
@@ -46,7 +49,7 @@ end
 if cooldown > 0 and lastEnd > 0 and lastEnd + cooldown > now then
   redis.call('SET', KEYS[2] .. ':ended', lastEnd, 'PX', cooldown)
 end
-if most > 0 and taken + #ARGV - 4 > most then return { taken, 0 } end
+if most > 0 and taken >= most then return { taken, 0 } end
 if cooldown > 0 and taken == 0 and lastEnd + cooldown > now then return { 0, lastEnd + cooldown - now } end
 for i = 5, #ARGV do redis.call('ZADD', KEYS[2], now, ARGV[i]) end
 return { -1, 0 }
@@ -64,6 +67,7 @@ export function createUserRules (redis: Redis, keys: Keys, settings: UserRuleSet
 
   return {
     mostPixels: megapixels * 1_000_000,
+    mostInBatch: settings.STUDIO_BATCH_LIMIT,
     async enter (user, jobIds) {
       if (isFree(user)) return
       const [taken = 0, wait = 0] = await redis.eval(enter, 2, keys.key(''), placesKey(user),

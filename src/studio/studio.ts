@@ -1,15 +1,21 @@
+import { hasEnded } from '../../schemas/job-status.ts'
+import { ServiceError } from '../errors.ts'
 import type { House } from '../house.ts'
+import type { Job } from '../jobs/job.ts'
 import { removeJob } from '../jobs/remove.ts'
 import type { Submitter } from '../jobs/submit.ts'
 import { imageLimits } from '../media/images.ts'
 import type { DropIn } from '../sdapi/drop-in.ts'
+import { createBatches, type Batches } from './batches.ts'
 import { createControlNetDesk, type ControlNetDesk } from './controlnet-desk.ts'
+import { createFinishedPictures } from './finished.ts'
 import { createGenerations, type Generations } from './generate.ts'
 import { createHistory, type History } from './history.ts'
 import { createKeptImages, type KeptImages } from './kept-images.ts'
 import { createLoraNotes } from './lora-notes.ts'
 import { createLoraShelf, type LoraShelf } from './lora-shelf.ts'
 import { createPictures, type Pictures } from './pictures.ts'
+import { createPresets, type Presets } from './presets.ts'
 import { createUserRules, type UserRules } from './rules.ts'
 import { createStudioSessions, type Sessions } from './sessions.ts'
 
@@ -17,6 +23,7 @@ import { createStudioSessions, type Sessions } from './sessions.ts'
 export interface Studio {
   readonly house: House
   readonly sessions: Sessions
+  readonly presets: Presets
   readonly history: History
   readonly rules: UserRules
   readonly pictures: Pictures
@@ -24,6 +31,9 @@ export interface Studio {
   readonly generations: Generations
   readonly controlNet: ControlNetDesk
   readonly loras: LoraShelf
+  readonly batches: Batches
+  /** Ends every one of them that has not ended. */
+  readonly cancelAll: (jobs: ReadonlyArray<Job | null>) => Promise<void>
   readonly removeJob: (jobId: string) => Promise<void>
 }
 
@@ -31,21 +41,39 @@ export function createStudio (
   house: House, submitter: Submitter, { faces, passThrough }: Pick<DropIn, 'faces' | 'passThrough'>
 ): Studio {
   const { redis, keys, store, media, inputs, uploadTexts: texts, config, registry, states, models, connect } = house
-  const keptImages = createKeptImages(inputs, texts)
+  const keptImages = createKeptImages(inputs, texts, media)
   const sessions = createStudioSessions({ redis, keys, images: keptImages })
+  const presets = createPresets({ redis, keys, images: keptImages })
   const history = createHistory(redis, keys, store)
   const rules = createUserRules(redis, keys, config)
   const pictures = createPictures({ media, texts, limits: imageLimits(config) })
+  const finished = createFinishedPictures({ store, media, texts })
+  const generations = createGenerations({
+    house, submitter, sessions, presets, keptImages, history, rules, pictures, finished
+  })
   return {
     house,
     sessions,
+    presets,
     history,
     rules,
     pictures,
     keptImages,
-    generations: createGenerations({ house, submitter, sessions, history, rules, pictures }),
     controlNet: createControlNetDesk({ registry, states, faces, passThrough }),
     loras: createLoraShelf({ models, notes: createLoraNotes(redis, keys), registry, states, connect }),
+    generations,
+    batches: createBatches({ redis, keys, store, generations, rules, pictures }),
+    async cancelAll (jobs) {
+      for (const job of jobs) {
+        if (job !== null && !hasEnded(job.status)) await store.cancel(job.id).catch(unlessOver)
+      }
+    },
     removeJob: async jobId => { await removeJob(jobId, { store, media, inputs }) }
   }
+}
+
+/** It may have ended, or been deleted, just now. */
+function unlessOver (error: unknown): void {
+  if (error instanceof ServiceError && ['job_operation_invalid', 'job_not_found'].includes(error.code)) return
+  throw error
 }

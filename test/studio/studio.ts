@@ -1,3 +1,4 @@
+import sharp from 'sharp'
 import type { Test } from 'tap'
 import { startSimulator, type SimulatorOptions } from '../../src/simulator/simulator.ts'
 import { onNotices, startService, type JsonBody, type Service, type ServiceOptions } from '../helper.ts'
@@ -56,3 +57,8 @@ export async function startStudio (
 
 /** Few steps of a small picture. */
 export const small = { user_id: 'ann', prompt: 'a lighthouse', steps: 2, width: 64, height: 64, seed: 7 } as const
+
+/** A picture as base64. */
+export async function picture (width: number, height: number, background = '#456'): Promise<string> {
+  return (await sharp({ create: { width, height, channels: 3, background } }).png().toBuffer()).toString('base64')
+}

@@ -1,0 +1,140 @@
+import { Type } from '@sinclair/typebox'
+import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
+import { Ref } from '../../schemas/kit.ts'
+import { userId } from '../../schemas/studio-generation.ts'
+import { studioErrors } from '../../schemas/studio-job.ts'
+import {
+  Preset, PresetAnswer, PresetChange, PresetCopy, PresetInput, PresetList, PresetSaved, PresetSharing,
+  SharedPresetsQuery
+} from '../../schemas/studio-preset.ts'
+import { StudioMessage } from '../../schemas/studio-session.ts'
+import { ServiceError } from '../../src/errors.ts'
+import { readFields } from '../../src/studio/read-fields.ts'
+import type { Studio } from '../../src/studio/studio.ts'
+import { renderPreset } from './preset-view.ts'
+import { fieldsOfRequest } from './scope.ts'
+import { userOf } from './sessions.ts'
+
+const reading = { access: { scope: 'jobs:read' } } as const
+const writing = { access: { scope: 'jobs:write' } } as const
+const params = Type.Object({ user_id: userId })
+const presetId = Type.String({ description: 'Id of the preset.', examples: ['2b1d6f0e-6c2a-4c57-9a63-6f3f9e8f4c11'] })
+const presetParams = Type.Object({ user_id: userId, preset_id: presetId })
+const codeParams = Type.Object({ code: Type.String({ description: 'Share code of the preset.', examples: ['k3Vx9QmT2w'] }) })
+
+/** Saved workflows: kept, used, shared, copied. */
+const presetRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { studio }) => {
+  const { presets, keptImages } = studio
+  const described = (operationId: string, summary: string, description = '') => ({
+    operationId: `studio_${operationId}`, tags: ['Studio'], summary, ...(description === '' ? {} : { description })
+  })
+  const one = { 200: { ...Ref(Preset), description: 'The preset.' }, ...studioErrors(404) }
+  const changed = { 200: { ...Ref(PresetAnswer), description: 'Done.' }, ...studioErrors(404) }
+  const list = { 200: { ...Ref(PresetList), description: 'The presets.' }, ...studioErrors() }
+  const render = async (preset: Parameters<typeof renderPreset>[1]) => await renderPreset(keptImages, preset)
+
+  app.get('/shared', {
+    config: reading,
+    schema: {
+      ...described('shared_presets', 'Presets that are shared with everyone', 'Newest first.'),
+      querystring: SharedPresetsQuery,
+      response: list
+    }
+  }, async request => {
+    const { search = '', offset = 0, limit = 50 } = readFields(SharedPresetsQuery, request.query, 'query')
+    return { presets: await Promise.all((await presets.sharedWithAll(search, offset, limit)).map(render)) }
+  })
+
+  app.get('/by-code/:code', {
+    config: reading,
+    schema: { ...described('preset_by_code', 'A preset by its share code'), params: codeParams, response: one }
+  }, async request => await render(await presets.look(null, (request.params as { code: string }).code)))
+
+  app.get('/:user_id', {
+    config: reading,
+    schema: { ...described('presets', 'Presets of a user'), params, response: list }
+  }, async request => ({ presets: await Promise.all((await presets.list(userOf(request))).map(render)) }))
+
+  app.post('/:user_id', {
+    config: writing,
+    schema: {
+      ...described('save_preset', 'Save a workflow', 'Always makes a new one, also under a name that there is.'),
+      params,
+      body: Ref(PresetInput),
+      response: { 200: { ...Ref(PresetSaved), description: 'It is saved.' }, ...studioErrors(413) }
+    }
+  }, async request => {
+    const { id } = await presets.save(userOf(request), readFields(PresetInput, fieldsOfRequest(request)))
+    return { message: 'Preset saved', preset_id: id }
+  })
+
+  app.post('/:user_id/import', {
+    config: writing,
+    schema: {
+      ...described('copy_preset', 'Copy a preset of somebody else', 'Name it by its share code, or by its id where it is shared with everyone.'),
+      params,
+      body: Ref(PresetCopy),
+      response: changed
+    }
+  }, async request => {
+    const { code, preset_id: id, name } = readFields(PresetCopy, fieldsOfRequest(request))
+    const reference = code ?? id
+    if (reference === undefined) throw new ServiceError('missing_required_field', 'Field required', { field: 'code' })
+    return { message: 'Preset copied', preset: await render(await presets.copy(userOf(request), reference, name)) }
+  })
+
+  app.get('/:user_id/:preset_id', {
+    config: reading,
+    schema: { ...described('preset', 'One preset'), params: presetParams, response: one }
+  }, async request => await render(await presets.read(userOf(request), idOf(request))))
+
+  for (const method of ['PUT', 'PATCH'] as const) {
+    app.route({
+      method,
+      url: '/:user_id/:preset_id',
+      config: writing,
+      schema: {
+        ...described(`change_preset_${method.toLowerCase()}`, 'Change a preset'),
+        params: presetParams,
+        body: Ref(PresetChange),
+        response: changed
+      },
+      handler: async request => {
+        const change = readFields(PresetChange, fieldsOfRequest(request))
+        return { message: 'Preset updated', preset: await render(await presets.change(userOf(request), idOf(request), change)) }
+      }
+    })
+  }
+
+  app.post('/:user_id/:preset_id/share', {
+    config: writing,
+    schema: {
+      ...described('share_preset', 'Say who may use a preset', 'Shared by link it gets a code, which stands for its id.'),
+      params: presetParams,
+      body: Ref(PresetSharing),
+      response: changed
+    }
+  }, async request => {
+    const { shared } = readFields(PresetSharing, request.body === undefined ? {} : fieldsOfRequest(request))
+    const preset = await presets.share(userOf(request), idOf(request), shared)
+    return { message: shared === 'private' ? 'Preset is private' : 'Preset shared', preset: await render(preset) }
+  })
+
+  app.delete('/:user_id/:preset_id', {
+    config: writing,
+    schema: {
+      ...described('delete_preset', 'Delete a preset', 'Copies stay.'),
+      params: presetParams,
+      response: { 200: { ...Ref(StudioMessage), description: 'It is gone.' }, ...studioErrors(404) }
+    }
+  }, async request => {
+    await presets.remove(userOf(request), idOf(request))
+    return { message: 'Preset deleted' }
+  })
+}
+
+export default presetRoutes
+
+function idOf (request: FastifyRequest): string {
+  return (request.params as { preset_id: string }).preset_id
+}

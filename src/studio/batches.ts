@@ -1,0 +1,169 @@
+import { randomInt, randomUUID } from 'node:crypto'
+import type { Redis } from 'ioredis'
+import { StudioBatchRequest, type StudioBatch } from '../../schemas/studio-batch.ts'
+import type { StudioJob } from '../../schemas/studio-job.ts'
+import type { Warning } from '../../schemas/generation-parameters.ts'
+import { hasEnded } from '../../schemas/job-status.ts'
+import { isRecord } from '../a1111/field-values.ts'
+import type { Job } from '../jobs/job.ts'
+import type { JobStore } from '../jobs/store.ts'
+import { readJson } from '../redis/json-value.ts'
+import type { Keys } from '../redis/keys.ts'
+import type { Generations } from './generate.ts'
+import { resultImages, studioJob, urlOf } from './job-view.ts'
+import type { Pictures } from './pictures.ts'
+import { readFields } from './read-fields.ts'
+import { knownFields, type GenerationKind, type StudioCall } from './request.ts'
+import type { UserRules } from './rules.ts'
+import { expandSweep, type Sweep } from './sweep.ts'
+import { studioTime } from './words.ts'
+
+/** Many generations that were asked for at once. Moments are milliseconds since the epoch. */
+export interface Batch {
+  readonly id: string
+  readonly keyId: string | null
+  readonly user: string
+  readonly name: string | null
+  readonly axes: Sweep['axes']
+  readonly cells: ReadonlyArray<{ readonly jobId: string, readonly label: string }>
+  readonly createdAt: number
+}
+
+export interface Batches {
+  /** @throws ValidationFailure or ServiceError naming the field; then nothing is submitted */
+  submit (call: StudioCall): Promise<{ readonly batch: Batch, readonly warnings: readonly Warning[] }>
+  find (id: string): Promise<Batch | null>
+  /** Its jobs in the order of its cells; null for one that was deleted or never made. */
+  jobs (batch: Batch): Promise<Array<Job | null>>
+}
+
+export interface BatchesDependencies {
+  readonly redis: Redis
+  readonly keys: Keys
+  readonly store: Pick<JobStore, 'readMany'>
+  readonly generations: Generations
+  readonly rules: UserRules
+  readonly pictures: Pictures
+}
+
+/** Seeds that A1111 draws itself are below this. */
+const seedLimit = 4_294_967_294
+const pictureField = /^(image\d?|mask|init_image)$/
+
+export function createBatches (dependencies: BatchesDependencies): Batches {
+  const { redis, keys, store, generations, rules, pictures } = dependencies
+  const batchKey = (id: string) => keys.key('studio', 'batch', id)
+
+  /** The base request with its pictures stored, so that not every generation brings them anew. */
+  async function withUploads (base: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>> {
+    const result = { ...base }
+    for (const [name, value] of Object.entries(base)) {
+      const isPicture = pictureField.test(name) && typeof value === 'string' && value !== ''
+      if (isPicture) result[name] = await pictures.uploaded(value, name)
+    }
+    return result
+  }
+
+  return {
+    async submit (call) {
+      const request = readFields(StudioBatchRequest, call.fields)
+      const base = await withUploads({ ...request.base_request, user_id: request.user_id })
+      const kind = request.type ?? kindOf(base)
+      const { cells, axes } = expandSweep({ ...request, base_request: base }, {
+        knownFields, mostCells: rules.mostInBatch, drawSeed: () => randomInt(seedLimit)
+      })
+      const prepared = []
+      for (const { fields } of cells) prepared.push(await generations.prepare(kind, { ...call, fields }))
+      const id = randomUUID()
+      const batchOf = (jobIds: readonly string[]): Batch => ({
+        id,
+        keyId: call.keyId,
+        user: request.user_id,
+        name: request.batch_name,
+        axes,
+        cells: cells.map(({ label }, index) => ({ jobId: jobIds[index] ?? '', label })),
+        createdAt: Date.now()
+      })
+      const accepted = await generations.submit(prepared, async ids => {
+        await redis.set(batchKey(id), JSON.stringify(batchOf(ids)))
+      })
+      const warnings = new Map(accepted.flatMap(one => one.warnings).map(warning => [warning.message, warning]))
+      return { batch: batchOf(accepted.map(one => one.id)), warnings: [...warnings.values()] }
+    },
+    find: async id => await readJson<Batch>(redis, batchKey(id)),
+    async jobs ({ cells }) {
+      const found = new Map((await store.readMany(cells.map(({ jobId }) => jobId))).map(job => [job.id, job]))
+      return cells.map(({ jobId }) => found.get(jobId) ?? null)
+    }
+  }
+}
+
+/** What a request without a type must be, by the fields that only one kind has. */
+function kindOf (fields: Readonly<Record<string, unknown>>): GenerationKind {
+  if (isRecord(fields.regional_config)) return 'regional'
+  if (Object.keys(fields).some(name => name.startsWith('outpaint_pixels_'))) return 'outpaint'
+  if (fields.mask !== undefined) return 'inpaint'
+  if (fields.controlnet_units !== undefined) return 'controlnet'
+  return fields.image === undefined ? 'txt2img' : 'img2img'
+}
+
+/** A batch as it is now. A job that is gone counts as failed. */
+export function batchView (batch: Batch, jobs: ReadonlyArray<Job | null>): StudioBatch {
+  const views = jobs.map((job, index) => ({
+    label: batch.cells[index]?.label ?? '',
+    ...(job === null ? goneJob(batch.cells[index]?.jobId ?? '') : cellView(job))
+  }))
+  const count = (status: string) => views.filter(view => view.status === status).length
+  const [completed, failed] = [count('completed'), count('failed')]
+  const isDone = completed + failed === views.length
+  const ends = jobs.flatMap(job => job?.endedAt ?? [])
+  return {
+    batch_id: batch.id,
+    batch_name: batch.name,
+    status: isDone ? (completed > 0 ? 'completed' : 'failed') : count('queued') === views.length ? 'queued' : 'processing',
+    progress: views.reduce((sum, { status, progress }) => sum + (status === 'failed' ? 1 : progress), 0) / views.length,
+    message: `${completed + failed} of ${views.length} done${failed > 0 ? `, ${failed} failed` : ''}`,
+    created_at: studioTime(batch.createdAt),
+    completed_at: isDone && ends.length > 0 ? studioTime(Math.max(...ends)) : null,
+    total: views.length,
+    completed,
+    failed,
+    axes: batch.axes.map(({ field, values }) => ({ field, values: [...values] })),
+    jobs: views,
+    grid_url: `/generate/batch/${batch.id}/grid`
+  }
+}
+
+function cellView (job: Job) {
+  const { job_id: id, status, progress, message } = studioJob(job, null)
+  return { job_id: id, status, progress, message, image_urls: resultImages(job).map(urlOf) }
+}
+
+function goneJob (jobId: string) {
+  return { job_id: jobId, status: 'failed' as const, progress: 0, message: 'deleted', image_urls: [] }
+}
+
+/** The same in the shape of a single job, for clients that know only these. */
+export function batchAsJob (batch: Batch, jobs: ReadonlyArray<Job | null>): StudioJob {
+  const { batch_id: id, status, progress, message, created_at: createdAt, completed_at: completedAt, jobs: cells } =
+    batchView(batch, jobs)
+  return {
+    job_id: id,
+    status,
+    progress,
+    eta_relative: null,
+    message: status === 'failed' ? jobs.find(job => job?.error)?.error?.message ?? message : message,
+    created_at: createdAt,
+    completed_at: completedAt,
+    position: null,
+    user_id: batch.user,
+    type: 'batch',
+    prompt: String(jobs[0]?.submission.parameters.prompt ?? ''),
+    image_urls: cells.flatMap(cell => cell.image_urls)
+  }
+}
+
+/** Whether all of its jobs have ended. */
+export function batchHasEnded (jobs: ReadonlyArray<Job | null>): boolean {
+  return jobs.every(job => job === null || hasEnded(job.status))
+}

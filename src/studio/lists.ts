@@ -1,0 +1,21 @@
+import type { Inventory } from '../a1111/types.ts'
+
+/** What is there whatever a server says. */
+const usualVaes = ['Automatic', 'None']
+
+/** The names that all servers together have, in the order in which they say them. */
+export function unionOfLists (inventories: ReadonlyArray<Inventory | null>) {
+  const known = inventories.filter(inventory => inventory !== null)
+  const union = (namesOf: (inventory: Inventory) => readonly string[]) => [...new Set(known.flatMap(namesOf))]
+  return {
+    checkpoints: union(({ checkpoints }) => checkpoints.map(({ modelName }) => modelName)),
+    vaes: [...new Set([...usualVaes, ...union(({ vaes }) => vaes)])],
+    samplers: union(({ samplers }) => samplers.map(({ name }) => name)),
+    upscalers: union(({ upscalers }) => upscalers),
+    schedulers: union(({ schedulers }) => schedulers.map(({ label, name }) => label || name)),
+    loras: union(({ loras }) => loras.map(({ name }) => name)),
+    controlnet_models: union(({ controlNetModels }) => controlNetModels),
+    controlnet_modules: union(({ controlNetModules }) => controlNetModules),
+    scripts: union(({ scripts }) => [...scripts.txt2img, ...scripts.img2img])
+  }
+}

@@ -1,0 +1,138 @@
+import type { TObject } from '@sinclair/typebox'
+import type { Warning } from '../../schemas/generation-parameters.ts'
+import {
+  StudioControlNetRequest, StudioFaceRestoreRequest, StudioImg2imgRequest, StudioInpaintRequest,
+  StudioOutpaintRequest, StudioRegionalRequest, StudioTxt2imgRequest, StudioUpscaleRequest
+} from '../../schemas/studio-generation.ts'
+import { readLoras } from '../a1111/lora-tags.ts'
+import { findLora } from '../a1111/model-names.ts'
+import type { House } from '../house.ts'
+import { inventoriesOf } from '../models/servers.ts'
+import type { WebhookWish } from '../webhooks/subscription.ts'
+import type { KeptImages } from './kept-images.ts'
+import { asDefaults, laidOver } from './layers.ts'
+import { mergedLoras, type WeightedLora } from './lora-prompt.ts'
+import { studioUser, type StudioUser } from './owner.ts'
+import { says, type Said } from './parameters.ts'
+import type { Presets } from './presets.ts'
+import { readFields } from './read-fields.ts'
+import type { Session, Sessions } from './sessions.ts'
+
+export const requestSchemas = {
+  txt2img: StudioTxt2imgRequest,
+  img2img: StudioImg2imgRequest,
+  inpaint: StudioInpaintRequest,
+  outpaint: StudioOutpaintRequest,
+  controlnet: StudioControlNetRequest,
+  regional: StudioRegionalRequest,
+  upscale: StudioUpscaleRequest,
+  'face-restore': StudioFaceRestoreRequest
+} satisfies Record<string, TObject>
+export type GenerationKind = keyof typeof requestSchemas
+
+/** Every field of any request, so that what a user stores for one kind is no mistake for another. */
+export const knownFields: ReadonlySet<string> = new Set(
+  Object.values(requestSchemas).flatMap(({ properties }) => Object.keys(properties)))
+
+/** A request as it came, its form read, and who sends it. */
+export interface StudioCall {
+  readonly fields: Readonly<Record<string, unknown>>
+  /** Id of the access key. */
+  readonly keyId: string | null
+  readonly webhook: WebhookWish | null
+  /** Address under which the caller reached us. */
+  readonly baseUrl: string
+}
+
+/** A request with everything that is stored for its user laid beneath it. */
+export interface CompleteRequest {
+  /** Id of the access key. */
+  readonly keyId: string | null
+  readonly user: StudioUser
+  readonly said: Said
+  /** Of request and session, without those that only the session names and no server has. */
+  readonly loras: readonly WeightedLora[]
+  readonly warnings: readonly Warning[]
+}
+
+export interface RequestSources {
+  readonly house: Pick<House, 'registry' | 'states'>
+  readonly sessions: Sessions
+  readonly presets: Presets
+  readonly keptImages: KeptImages
+}
+
+/**
+ * Lays preset and session beneath what a client said.
+ * @throws ValidationFailure for a user that cannot be told, ServiceError `preset_not_found`
+ */
+export async function completeRequest (
+  kind: GenerationKind, { fields, keyId }: StudioCall, sources: RequestSources
+): Promise<CompleteRequest> {
+  const user = studioUser({ keyId }, userIdOf(kind, fields))
+  const session = await sources.sessions.read(user)
+  const stored = asDefaults(session.settings, knownFields)
+  const preset = asDefaults(await presetOf(user, fields, sources), knownFields)
+  const laid = laidOver(fields, preset.fields, stored.fields)
+  const units = await sessionUnits(session, laid, sources)
+  const { loras, left } = await lorasOf(session, laid, sources)
+  return {
+    keyId,
+    user,
+    said: { ...laid, ...units.said },
+    loras,
+    warnings: [...unknownSettings(stored.unknown), ...units.warnings, ...left.map(leftOutLora)]
+  }
+}
+
+/** @throws ValidationFailure with everything else that is wrong beside it */
+function userIdOf (kind: GenerationKind, fields: StudioCall['fields']): string {
+  const { user_id: id } = fields
+  return typeof id === 'string' && id.length <= 200 && id !== '' ? id : readFields(requestSchemas[kind], fields).user_id
+}
+
+async function presetOf (user: StudioUser, { preset_id: reference }: StudioCall['fields'], sources: RequestSources) {
+  if (typeof reference !== 'string' || reference === '') return {}
+  const { config } = await sources.presets.use(user, reference)
+  return await sources.keptImages.show(config)
+}
+
+/** The session's ControlNet units where the request brings none: those that have a picture, or get the request's. */
+async function sessionUnits (session: Session, laid: Said, { keptImages }: RequestSources) {
+  if (says(laid, 'controlnet_units') || session.units.length === 0) return { said: {}, warnings: [] }
+  const { units } = await keptImages.show({ units: session.units }) as { units: ReadonlyArray<Said> }
+  const usable = units.filter(unit => says(unit, 'image') || says(laid, 'image'))
+  const warnings = usable.length === units.length
+    ? []
+    : [{ code: 'session_controlnet_left_out', message: 'ControlNet units of the session without a picture of their own need one in the request.', field: 'controlnet_units' }]
+  return { said: { controlnet_units: usable }, warnings }
+}
+
+async function lorasOf (session: Session, laid: Said, sources: RequestSources) {
+  const own = readLoras('loras', laid.loras).map(({ name, weight }): WeightedLora => [name, weight])
+  const isKnown = await knownLoras(sources.house)
+  const remembered = session.loras.filter(([filename]) => isKnown(filename))
+  return { loras: mergedLoras(own, remembered), left: session.loras.filter(([filename]) => !isKnown(filename)) }
+}
+
+/** Whether any server has a LoRA, or may have it because it has not told yet. */
+async function knownLoras ({ registry, states }: RequestSources['house']): Promise<(filename: string) => boolean> {
+  const servers = await inventoriesOf(registry, states)
+  const silent = servers.some(({ inventory }) => inventory === null || inventory.missing.includes('loras'))
+  return filename => silent ||
+    servers.some(({ inventory }) => inventory !== null && findLora(filename, inventory) !== null)
+}
+
+function leftOutLora ([filename]: WeightedLora): Warning {
+  return {
+    code: 'session_lora_left_out',
+    message: `No server has the LoRA ${filename} of the session, so it was left out.`,
+    field: 'loras'
+  }
+}
+
+function unknownSettings (names: readonly string[]): Warning[] {
+  if (names.length === 0) return []
+  const message = `These custom settings mean nothing to a generation: ${names.slice(0, 20).join(', ')}.`
+  return [{ code: 'unknown_settings_ignored', message, field: 'custom_settings' }]
+}

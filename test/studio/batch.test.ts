@@ -1,0 +1,93 @@
+import sharp from 'sharp'
+import t from 'tap'
+import { onNotices, type JsonBody } from '../helper.ts'
+import { picture, small, startStudio } from './studio.ts'
+
+const studio = await startStudio(t)
+const { request, recorder } = studio
+const { user_id: user, ...base } = small
+
+async function batch (body: object) {
+  const before = recorder.generations.length
+  const { status, body: answer } = await request('POST', '/generate/batch', { user_id: user, base_request: base, ...body })
+  if (status !== 200) throw new Error(JSON.stringify(answer))
+  const ended = await onNotices(studio.house, async () => {
+    const { body: now }: { body: JsonBody } = await request('GET', `/generate/batch/${String(answer.batch_id)}`)
+    return now.status === 'completed' || now.status === 'failed' ? now : undefined
+  })
+  return { answer, ended, asked: recorder.generations.slice(before).map(({ body: asked }) => asked) }
+}
+
+t.test('a sweep draws every combination from one seed, and shows them as a labelled grid', async t => {
+  const { answer, ended, asked } = await batch({
+    batch_name: 'Which CFG?',
+    axes: [{ field: 'cfg_scale', values: [5, 9] }, { field: 'steps', range: { start: 1, stop: 3, step: 1 } }]
+  })
+  t.match(answer, { status: 'queued', total: 6, message: 'Batch of 6 generations queued successfully' })
+  t.same(asked.map(({ cfg_scale: cfg, steps, seed }) => [cfg, steps, seed]),
+    [[5, 1, 7], [9, 1, 7], [5, 2, 7], [9, 2, 7], [5, 3, 7], [9, 3, 7]])
+  t.match(ended, {
+    batch_name: 'Which CFG?', status: 'completed', progress: 1, message: '6 of 6 done', completed: 6, failed: 0, total: 6
+  })
+  const jobs = ended.jobs as Array<{ label: string, image_urls: string[] }>
+  t.equal(jobs[5]?.label, 'steps: 3, cfg_scale: 9')
+  const response = await fetch(`${studio.url}${String(ended.grid_url)}`)
+  t.equal(response.headers.get('content-type'), 'image/png')
+  const { width, height } = await sharp(Buffer.from(await response.arrayBuffer())).metadata()
+  t.same([width, height], [2 * 72 + 8, 3 * 100 + 8], 'two across, three down')
+
+  const path = `/jobs/${String(answer.job_id)}`
+  t.match((await request('GET', path)).body, { status: 'completed', progress: 1, type: 'batch', user_id: user })
+  const result = await request('GET', `${path}/result?format=url`)
+  t.same(result.body.images, jobs.flatMap(({ image_urls: urls }) => urls), 'a batch is a job to who knows only jobs')
+})
+
+t.test('variations lay fields over the base, axes reach inside and exchange words', async t => {
+  const { asked, ended } = await batch({
+    variations: [{ sampler_name: 'Euler a' }, { seed: 99, loras: { 'film-grain': 1 } }],
+    axes: [{ field: 'prompt', search: 'lighthouse', values: ['lighthouse', 'windmill'] }],
+    seed_mode: 'increment'
+  })
+  t.same(asked.map(({ prompt, seed }) => [prompt, seed]), [
+    ['a lighthouse', 7], ['a windmill', 8], ['a lighthouse <lora:film-grain:1.0>', 99], ['a windmill <lora:film-grain:1.0>', 99]
+  ])
+  t.same((ended.jobs as Array<{ label: string }>).map(({ label }) => label).slice(0, 2),
+    ['sampler_name: Euler a, lighthouse', 'sampler_name: Euler a, windmill'])
+  const inside = await batch({
+    base_request: { ...base, image: await picture(64, 64), controlnet_units: [{ model: 'control_v11p_sd15_canny' }] },
+    axes: [{ field: 'controlnet_units.0.weight', values: [0.5, 1] }]
+  })
+  t.match(inside.asked.map(({ alwayson_scripts: scripts }) => scripts), [
+    { controlnet: { args: [{ weight: 0.5 }] } }, { controlnet: { args: [{ weight: 1 }] } }
+  ])
+})
+
+t.test('one wrong cell refuses the batch as a whole, and says which field', async t => {
+  const before = (await request('GET', `/sessions/${user}/jobs`)).body.total
+  const refused = async (body: object) =>
+    (await request('POST', '/generate/batch', { user_id: user, base_request: base, ...body })).body.detail
+  t.match(await refused({ axes: [{ field: 'checkpoint', values: ['anime-pastel', 'nothing'] }] }), [{ loc: ['body', 'checkpoint'] }])
+  t.match(await refused({ axes: [{ field: 'stepps', values: [1] }] }), [
+    { loc: ['body', 'axes', 0, 'field'], ctx: { nearest: ['steps'] } }
+  ])
+  const endless = { start: 1, stop: 9, step: 0 }
+  t.match(await refused({ axes: [{ field: 'steps', range: endless }] }), [{ loc: ['body', 'axes', 0, 'range'] }])
+  t.match(await refused({ axes: [{ field: 'prompt', search: 'cat', values: ['dog'] }] }), [{ loc: ['body', 'axes', 0, 'search'] }])
+  const many = Array.from({ length: 15 }, (_, index) => index + 1)
+  t.match(await refused({ axes: [{ field: 'steps', values: many }, { field: 'seed', values: many }] }), [{ msg: /225 generations/ }])
+  t.equal((await request('GET', `/sessions/${user}/jobs`)).body.total, before)
+})
+
+t.test('a batch is cancelled as a whole', async t => {
+  const slow = { ...base, steps: 150, width: 512, height: 512 }
+  const { body } = await request('POST', '/generate/batch', {
+    user_id: user, base_request: slow, axes: [{ field: 'seed', values: [1, 2, 3, 4] }]
+  })
+  const { body: cancelled } = await request('POST', `/jobs/${String(body.job_id)}/cancel`)
+  t.equal(cancelled.message, 'Batch cancelled')
+  const ended = await onNotices(studio.house, async () => {
+    const { body: now } = await request('GET', `/jobs/${String(body.job_id)}`)
+    return now.completed_at === null ? undefined : now
+  })
+  t.equal(ended.status, 'failed')
+})

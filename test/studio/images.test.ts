@@ -1,0 +1,205 @@
+import sharp from 'sharp'
+import t from 'tap'
+import { picture, small, startStudio, type StudioService } from './studio.ts'
+
+const studio = await startStudio(t)
+const words = { user_id: 'ann', prompt: 'a lighthouse', steps: 2, seed: 7 }
+
+/** The red, green and blue of one pixel of a picture in base64. */
+async function pixel (image: unknown, left: number, top: number): Promise<number[]> {
+  const { data } = await sharp(Buffer.from(String(image), 'base64')).removeAlpha()
+    .extract({ left, top, width: 1, height: 1 }).raw().toBuffer({ resolveWithObject: true })
+  return [...data]
+}
+
+async function sizeOf (image: unknown): Promise<string> {
+  const { width, height } = await sharp(Buffer.from(String(image), 'base64')).metadata()
+  return `${width}x${height}`
+}
+
+t.test('a picture from a picture has its size, unless one is asked for', async t => {
+  const image = await picture(100, 60)
+  const { asked, path } = await studio.generate('/generate/img2img', { ...words, image, denoising_strength: 0.4 })
+  t.equal(path, '/sdapi/v1/img2img')
+  t.match(asked, { init_images: [image], resize_mode: 0, denoising_strength: 0.4, width: 96, height: 64 })
+  t.notOk('mask' in asked || 'mask_blur' in asked, 'nothing of a mask without one')
+  const half = await studio.generate('/generate/img2img', { ...words, image, width: 200 })
+  t.match(half.asked, { width: 200, height: 120 }, 'one side gives the other')
+  const large = await studio.generate('/generate/img2img', { ...words, image: await picture(3000, 1500) })
+  t.match(large.asked, { width: 1712, height: 856 }, 'as large as models draw well')
+  const masked = await studio.generate('/generate/img2img', {
+    ...words, image: `data:image/png;base64,${image}`, mask: image
+  })
+  t.match(masked.asked, {
+    init_images: [image],
+    mask: image,
+    mask_blur: 4,
+    inpainting_fill: 1,
+    inpaint_full_res: true,
+    inpaint_full_res_padding: 0
+  })
+})
+
+t.test('inpainting needs a picture and a mask', async t => {
+  const image = await picture(64, 64)
+  const places = async (body: unknown) => {
+    const { status, body: { detail } } = await studio.request('POST', '/generate/inpaint', body)
+    return [status, (detail as Array<{ loc: string[] }>).map(({ loc }) => loc.join('.'))]
+  }
+  t.same(await places({ ...words, image }), [422, ['body.mask']])
+  t.same(await places({ ...words, mask: image }), [422, ['body.image']])
+  t.same(await places({ ...words, mask: image, image: 'no picture' }), [422, ['body.image']])
+  t.same(await places({ ...words, mask: image, image: 'http://10.0.0.1/x.png' }), [422, ['body.image']])
+  const { asked } = await studio.generate('/generate/inpaint', {
+    ...words, image, mask: image, mask_blur: 8, inpainting_fill: 2, inpaint_full_res: false, inpainting_mask_invert: 1
+  })
+  t.match(asked, {
+    mask_blur: 8, inpainting_fill: 2, inpaint_full_res: false, inpainting_mask_invert: 1, denoising_strength: 0.7
+  })
+})
+
+t.test('outpainting draws on the sides that are asked for, and blends into the picture', async t => {
+  const image = await picture(64, 48, '#f00')
+  const { asked } = await studio.generate('/generate/outpaint', {
+    ...words, image, outpaint_pixels_left: 32, outpaint_pixels_bottom: 20, mask_blur: 4
+  })
+  t.match(asked, { width: 96, height: 72, inpaint_full_res: false, inpainting_fill: 1, mask_blur: 4, resize_mode: 0 })
+  const [wide] = asked.init_images as string[]
+  t.same([await sizeOf(wide), await sizeOf(asked.mask)], ['96x72', '96x72'])
+  const white = async (left: number, top: number) => (await pixel(asked.mask, left, top))[0] === 255
+  const seen = [[0, 0], [35, 0], [36, 0], [95, 0], [95, 43], [95, 44], [40, 71]] as const
+  t.same(await Promise.all(seen.map(async ([left, top]) => await white(left, top))),
+    [true, true, false, false, false, true, true])
+  t.same(await pixel(wide, 0, 0), [255, 0, 0], 'the edge goes on')
+  const none = await studio.request('POST', '/generate/outpaint', { ...words, image })
+  t.match(none.body.detail, [{ loc: ['body', 'outpaint_pixels_right'], msg: /how many pixels/ }])
+})
+
+t.test('the four sides together stay within what models draw well', async t => {
+  const { asked } = await studio.generate('/generate/outpaint', {
+    ...words,
+    image: await picture(1600, 1200),
+    outpaint_pixels_left: 400,
+    outpaint_pixels_right: 400,
+    outpaint_pixels_top: 300,
+    outpaint_pixels_bottom: 300
+  })
+  const { width, height } = asked as { width: number, height: number }
+  t.ok(width * height <= 1216 * 1216 && width * height > 1_300_000, `${width}x${height}`)
+  t.equal(width % 8 + height % 8, 0)
+  t.equal(await sizeOf((asked.init_images as string[])[0]), `${width}x${height}`)
+})
+
+/** A form as `requests`, curl and URLSession send it. */
+async function post (service: StudioService, path: string, parts: ReadonlyArray<readonly [string, string | Buffer]>) {
+  const form = new FormData()
+  for (const [name, value] of parts) {
+    if (typeof value === 'string') form.append(name, value)
+    else form.append(name, new Blob([new Uint8Array(value)]), `${name}.png`)
+  }
+  const response = await fetch(service.url + path, { method: 'POST', body: form })
+  return { status: response.status, body: await response.json() as Record<string, unknown> }
+}
+
+async function lastAsked (service: StudioService, jobId: unknown): Promise<Record<string, unknown>> {
+  const job = await service.ended(jobId)
+  if (job.status !== 'completed') throw new Error(String(job.message))
+  return service.recorder.generations.at(-1)?.body ?? {}
+}
+
+t.test('forms say the same as JSON: flat fields, one part with everything, units as Python writes them', async t => {
+  const file = Buffer.from(await picture(64, 64), 'base64')
+  const flat = await post(studio, '/generate/img2img', [
+    ['user_id', 'ann'], ['prompt', 'a lighthouse'], ['steps', '2'], ['cfg_scale', '6.5'], ['checkpoint', ''], ['image', file]
+  ])
+  t.equal(flat.status, 200, JSON.stringify(flat.body))
+  t.match(await lastAsked(studio, flat.body.job_id), { steps: 2, cfg_scale: 6.5, init_images: [file.toString('base64')] })
+
+  const whole = await post(studio, '/generate/img2img', [
+    ['request', JSON.stringify({ ...words, steps: 3, denoising_strength: 0.3 })], ['steps', '2'], ['image', file]
+  ])
+  t.equal(whole.status, 200, JSON.stringify(whole.body))
+  t.match(await lastAsked(studio, whole.body.job_id), { steps: 2, denoising_strength: 0.3 })
+
+  const python = '{\'enabled\': True, \'model\': \'control_v11p_sd15_canny\', \'weight\': 0.5, \'preprocessor\': None}'
+  const units = await post(studio, '/generate/controlnet', [
+    ['user_id', 'ann'], ['prompt', 'it\'s'], ['steps', '2'], ['width', '64'], ['height', '64'],
+    ['controlnet_units', python], ['controlnet_units', '{"model": "control_v11f1p_sd15_depth"}'], ['image', file]
+  ])
+  t.equal(units.status, 200, JSON.stringify(units.body))
+  const asked = await lastAsked(studio, units.body.job_id) as { alwayson_scripts: { controlnet: { args: unknown[] } } }
+  t.match(asked.alwayson_scripts.controlnet.args, [
+    { enabled: true, model: /^control_v11p_sd15_canny/, weight: 0.5, control_mode: 'Balanced', image: file.toString('base64') },
+    { enabled: true, model: /^control_v11f1p_sd15_depth/, image: file.toString('base64') }
+  ])
+  const wrong = await post(studio, '/generate/controlnet', [['user_id', 'ann'], ['prompt', ''], ['controlnet_units', '{\'weight\': 1}']])
+  t.match(wrong, { status: 422, body: { detail: [{ type: 'missing', loc: ['body', 'controlnet_units', 0, 'model'] }] } })
+  const nothing = await post(studio, '/generate/img2img', [['user_id', 'ann'], ['prompt', 'x']])
+  t.match(nothing, { status: 422, body: { detail: [{ type: 'missing', loc: ['body', 'image'] }] } })
+})
+
+t.test('every unit has its own picture, or that of the request; the session\'s units are used where none are sent', async t => {
+  const [own, second, shared] = await Promise.all([picture(64, 64, '#f00'), picture(64, 64, '#0f0'), picture(64, 64, '#00f')])
+  const model = 'control_v11p_sd15_canny'
+  const { asked, path } = await studio.generate('/generate/controlnet', {
+    ...small, image: shared, image1: second, controlnet_units: [{ model, image: own }, { model }, { model }]
+  })
+  t.equal(path, '/sdapi/v1/txt2img', 'a control image is no picture to start from')
+  const imagesOf = ({ alwayson_scripts: scripts }: typeof asked) =>
+    (scripts as { controlnet: { args: Array<{ image: string }> } }).controlnet.args.map(({ image }) => image)
+  t.same(imagesOf(asked), [own, second, shared])
+
+  await studio.request('POST', '/sessions/cora/controlnet', { model, preprocessor: 'canny', weight: 0.6, image: own })
+  const remembered = await studio.generate('/generate/txt2img', { ...small, user_id: 'cora' })
+  t.same(imagesOf(remembered.asked), [own])
+  const without = await studio.generate('/generate/txt2img', { ...small, user_id: 'cora', controlnet_units: [] })
+  t.notOk('alwayson_scripts' in without.asked)
+  const bad = await studio.request('POST', '/sessions/cora/controlnet', { weight: 3 })
+  t.match(bad, { status: 422, body: { detail: [{ loc: ['body', 'model'] }, { loc: ['body', 'weight'] }] } })
+})
+
+t.test('regions become the Regional Prompter\'s arguments, session LoRAs once at the end', async t => {
+  await studio.request('POST', '/sessions/rita/loras', { filename: 'film-grain.safetensors', weight: 0.8 })
+  const { asked } = await studio.generate('/generate/regional', {
+    ...small,
+    user_id: 'rita',
+    width: 128,
+    prompt: 'masterpiece',
+    regional_config: { layout: 'quadrants', common_prompt: 'tavern', region1_prompt: 'knight', region2_prompt: 'fire' },
+    alwayson_scripts: { 'regional prompter': { args: [false] } }
+  })
+  t.equal(asked.prompt, 'masterpiece, tavern ADDCOMM knight ADDCOL fire ADDROW knight ADDCOL fire <lora:film-grain:0.8>')
+  t.match(asked.alwayson_scripts, { 'regional prompter': { args: [true, false, 'Matrix', 'Columns', 'Mask', 'Prompt', '1,1,1;1,1,1'] } })
+  const { status, body } = await studio.request('POST', '/generate/regional', {
+    ...small, regional_config: { layout: 'diagonal', region1_prompt: 'a', region2_prompt: 'b' }
+  })
+  t.match({ status, body }, { status: 422, body: { detail: [{ type: 'string_pattern_mismatch', loc: ['body', 'regional_config', 'layout'] }] } })
+})
+
+t.test('finished pictures are enlarged and get better faces, as jobs like all others', async t => {
+  const image = await picture(40, 30)
+  const { asked, path, job } = await studio.generate('/generate/upscale', { user_id: 'ann', image, scale: 3, restore_faces: true })
+  t.equal(path, '/sdapi/v1/extra-batch-images')
+  t.same(asked, {
+    imageList: [{ data: image, name: '0.png' }],
+    resize_mode: 0,
+    upscaling_resize: 3,
+    upscaler_1: 'R-ESRGAN 4x+',
+    gfpgan_visibility: 0,
+    codeformer_visibility: 1,
+    codeformer_weight: 0,
+    show_extras_results: false
+  })
+  t.match(job, { status: 'completed', type: 'upscale' })
+  const { body } = await studio.request('GET', `/jobs/${String(job.job_id)}/result`)
+  t.equal(await sizeOf((body.images as string[])[0]), '120x90')
+
+  const faces = await studio.generate('/generate/face-restore', { user_id: 'ann', job_id: job.job_id })
+  t.match(faces.asked, { upscaler_1: 'None', codeformer_visibility: 1, imageList: [{ data: (body.images as string[])[0] }] })
+  for (const [wrong, loc] of [
+    [{}, 'image'], [{ image, upscaler: 'R-ESRGAN 5x+' }, 'upscaler'], [{ job_id: job.job_id, image_index: 7 }, 'image_index']
+  ] as const) {
+    const refused = await studio.request('POST', '/generate/upscale', { user_id: 'ann', ...wrong })
+    t.match(refused, { status: 422, body: { detail: [{ loc: ['body', loc] }] } })
+  }
+})
