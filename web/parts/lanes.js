@@ -33,7 +33,7 @@ function Lane ({ server, job: read, onPause, onChanged }) {
   return html`
     <li class=${paused || !server.enabled ? 'lane held' : 'lane'}>
       <div class="lane-head">
-        <h2><a href="#/queue?status=pending&server=${encodeURIComponent(alias)}">${alias}</a></h2>
+        <h2><a href="#/queue?status=pending&server=${encodeURIComponent(alias)}">${alias}</a>${server.is_simulator && html` <span class="hint">simulator</span>`}</h2>
         <${Status} status=${paused ? 'paused' : server.health} />
         <button type="button" class="button quiet icon-only" title=${paused ? 'Resume' : 'Pause'}
           aria-label="${paused ? 'Resume' : 'Pause'} ${alias}" onClick=${paused ? resume : onPause}>

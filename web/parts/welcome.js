@@ -1,14 +1,17 @@
-import { html, useState } from '../lib/html.js'
+import { plural } from '../lib/format.js'
 import { firstRequest } from '../lib/generation.js'
+import { html, useState } from '../lib/html.js'
 import { complain } from '../lib/messages.js'
 import { goTo } from '../lib/router.js'
 import { jobs } from '../lib/service.js'
 import { Icon } from './icon.js'
 
-/** What newcomers need to know while there is no real server, and the first job in one click. */
+/** What newcomers need to know: what was found here, and the first job in one click. */
 export function Welcome ({ servers, isEmpty }) {
   const [busy, setBusy] = useState(false)
-  if (servers === undefined || servers.some(server => !server.is_simulator)) return null
+  if (servers === undefined) return null
+  const real = servers.filter(server => !server.is_simulator)
+  if (real.length > 0 && !isEmpty) return null
 
   async function paint () {
     setBusy(true)
@@ -20,18 +23,36 @@ export function Welcome ({ servers, isEmpty }) {
     }
   }
 
-  const hasSimulator = servers.length > 0
   return html`
     <aside class="notice welcome" aria-label="Getting started">
-      <p>${hasSimulator
-        ? 'So far only the built-in simulator is here: it paints pictures without Stable Diffusion, so that you can try everything before you add your own server.'
-        : 'There is no server yet: add the address of your A1111 or Forge, and jobs can run.'}</p>
+      <p>${real.length > 0 ? sentenceAbout(real) : sentenceWithout(servers)}</p>
       <div class="actions">
-        ${hasSimulator && isEmpty && html`
+        ${servers.length > 0 && isEmpty && html`
           <button type="button" class="button primary" disabled=${busy} onClick=${paint}>
             <${Icon} name="image" />Paint a first picture
           </button>`}
-        <a class="button" href="#/servers?add=1"><${Icon} name="server" />Add a server</a>
+        ${real.length === 0 && html`<a class="button" href="#/servers?add=1"><${Icon} name="server" />Add a server</a>`}
       </div>
     </aside>`
+}
+
+function sentenceWithout (servers) {
+  return servers.length > 0
+    ? 'So far only the built-in simulator is here: it paints pictures without Stable Diffusion, so that you can try ' +
+      'everything before you add your own server.'
+    : 'There is no server yet: add the address of your A1111 or Forge, and jobs can run.'
+}
+
+const kinds = { a1111: 'A1111', forge: 'Forge', sdcpp: 'stable-diffusion.cpp' }
+const here = { found: 'found on this machine', settings: 'from the settings', user: 'added' }
+
+/** What stands behind the queue, in a sentence. */
+function sentenceAbout (servers) {
+  const words = servers.map(({ alias, kind, version, origin, health }) => {
+    const what = [kinds[kind] ?? 'a server', version].filter(Boolean).join(' ')
+    const state = health === 'offline' || health === 'unauthorized' ? ', which does not answer yet' : ''
+    return `${alias} (${what}, ${here[origin] ?? 'known'}${state})`
+  })
+  return `Jobs of this queue run on ${plural(servers.length, 'server')}: ${words.join('; ')}. Every job is kept here with its ` +
+    'images, whoever sends it: these pages, the API, or a program that speaks to A1111.'
 }

@@ -1,0 +1,132 @@
+/**
+ * Takes the pictures of the web UI that the README shows: `node web/screenshots/take.mjs`. It starts a service of its
+ * own with two simulated servers, gives it something to do and looks at it with the system's Chromium.
+ */
+import { spawn } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { chromium } from 'playwright-core'
+
+const folder = dirname(fileURLToPath(import.meta.url))
+const launcher = join(folder, '../../src/launch.mjs')
+const data = await mkdtemp(join(tmpdir(), 'sq-pictures-'))
+const children = []
+
+/** Starts a command of ours and resolves with the address that it prints. */
+async function start (args, environment = {}) {
+  const child = spawn(process.execPath, [launcher, ...args], {
+    env: { ...process.env, LOG_LEVEL: 'silent', ...environment }, stdio: ['ignore', 'pipe', 'inherit']
+  })
+  children.push(child)
+  for await (const line of createInterface({ input: child.stdout })) {
+    const [address] = /http:\/\/127\.0\.0\.1:\d+/.exec(line) ?? []
+    if (address !== undefined) {
+      child.stdout.resume()
+      return address
+    }
+  }
+  throw new Error(`${args[0]} ended without an address`)
+}
+
+const prompts = [
+  'a lighthouse on a cliff at dusk, calm sea, soft light', 'old harbour town at sunrise, fishing boats, wide angle',
+  'macro photograph of dew on a spider web, morning light', 'isometric cutaway of a tiny library, paper craft',
+  'mountain lake in autumn, mist, long exposure', 'a red tram in the snow, evening, street lights',
+  'terraced rice fields after rain, aerial view', 'desert road at noon, heat haze, film grain'
+]
+const checkpoints = ['dreamscape-v8.safetensors', 'realistic-vision-v6.safetensors', 'sdxl/juggernaut-xl.safetensors']
+
+async function main () {
+  const fast = await start(['simulator', '--port', '0', '--speed', '30'])
+  const slow = await start(['simulator', '--port', '0', '--speed', '1.2', '--fault-seed', '2'])
+  const url = await start(['start'], {
+    PORT: '0', DATA_DIR: data, SIMULATOR: 'off', SERVERS: `Studio=${fast},Attic=${slow}`, REDIS_URL: '', HOST: '127.0.0.1'
+  })
+  const ask = async (method, path, body) => {
+    const response = await fetch(url + path, {
+      method, headers: body === undefined ? {} : { 'content-type': 'application/json' }, body: body && JSON.stringify(body)
+    })
+    return await response.json()
+  }
+  const submit = async (alias, prompt, more = {}) => (await ask('POST', '/api/v2/generate', {
+    target_server_alias: alias, generation_params: { prompt, steps: 24, width: 768, height: 512, ...more }
+  })).id
+  const until = async (id, isRight) => {
+    for (;;) {
+      const { job } = await ask('GET', `/api/v2/jobs/${id}`)
+      if (isRight(job)) return job
+      await new Promise(resolve => { setTimeout(resolve, 200) })
+    }
+  }
+  const ended = ({ status }) => ['completed', 'failed', 'cancelled'].includes(status)
+
+  await ask('PUT', '/api/v1/servers/Studio', { description: 'Under the desk' })
+  await ask('PUT', '/api/v1/servers/Attic', { description: 'The old card' })
+  await ask('POST', '/api/v1/api-keys', { name: 'Forge on the big machine', description: 'Batch renders at night' })
+  await ask('POST', '/api/v1/api-keys', { name: 'Discord bot', scopes: ['jobs:write', 'jobs:read', 'images:read'] })
+  const done = []
+  for (const [index, prompt] of prompts.entries()) {
+    const size = [[768, 512], [512, 768], [640, 640]][index % 3]
+    done.push(await submit('Studio', prompt, {
+      width: size[0], height: size[1], checkpoint_name: checkpoints[index % 3], negative_prompt: 'blurry, text', seed: 1000 + index
+    }))
+  }
+  const four = await submit('Studio', prompts[0], { n_iter: 4, width: 640, height: 448, negative_prompt: 'blurry, text' })
+  const cancelled = await submit('Attic', 'sketch of a bicycle')
+  await ask('POST', `/api/v2/jobs/${cancelled}/cancel`)
+  for (const id of [...done, four, cancelled]) await until(id, ended)
+  await submit('Attic', prompts[1], { steps: 60 })
+  const running = await submit('Attic', prompts[3], { steps: 150, width: 1024, height: 768 })
+  for (const prompt of prompts.slice(4)) await submit('Attic', prompt, { steps: 40 })
+  await until(running, ({ progress }) => progress > 0.3)
+
+  const browser = await chromium.launch({
+    executablePath: process.env.STABLEQUEUE_TEST_CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu']
+  })
+  try {
+    const looks = { light: {}, dark: { colorScheme: 'dark' }, phone: { isMobile: true, hasTouch: true, viewport: { width: 375, height: 780 } } }
+    const take = async (name, hash, look, act = async () => {}) => {
+      const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...looks[look] })
+      const page = await context.newPage()
+      await page.goto(`${url}/#/${hash}`)
+      await page.getByText('Loading…').first().waitFor({ state: 'detached' })
+      await act(page)
+      await page.waitForTimeout(1500)
+      await page.screenshot({ path: join(folder, `${name}.png`) })
+      await context.close()
+    }
+    const write = async page => {
+      await page.locator('textarea[name=prompt]').fill(prompts[5])
+      await page.getByRole('button', { name: 'Add a LoRA' }).click()
+      await page.locator('.model-card').first().click()
+      await page.getByLabel('Server', { exact: true }).selectOption('Studio')
+      await page.getByRole('button', { name: 'Submit job' }).click()
+      await page.locator('.result .images img').waitFor()
+    }
+    await take('queue', 'queue', 'light')
+    await take('queue-dark', 'queue', 'dark')
+    await take('queue-phone', 'queue', 'phone')
+    await take('job', `job/${four}`, 'light')
+    await take('create', 'create', 'light', write)
+    await take('create-phone', 'create', 'phone')
+    await take('servers', 'servers', 'dark')
+    await take('keys', 'keys', 'light')
+    await take('gallery', 'gallery', 'light')
+    await take('models', 'models', 'light')
+  } finally {
+    await browser.close()
+  }
+}
+
+try {
+  await main()
+} finally {
+  for (const child of children.toReversed()) {
+    child.kill('SIGTERM')
+    if (child.exitCode === null) await new Promise(resolve => { child.once('exit', resolve) })
+  }
+  await rm(data, { recursive: true, force: true })
+}
