@@ -1,10 +1,15 @@
 /** News of the service, over one connection for all that listen on these pages. */
 
-const path = '/api/v1/events'
-const kinds = [
-  'accepted', 'started', 'progress', 'preview', 'image', 'completed', 'failed', 'cancelled', 'returned', 'moved', 'removed',
-  'server-added', 'server-changed', 'server-removed', 'server-up', 'server-down', 'server-paused', 'server-resumed', 'reset'
+/** What becomes of jobs, and what is told only to who listens at that moment. */
+const changes = ['accepted', 'started', 'image', 'completed', 'failed', 'cancelled', 'returned', 'moved', 'removed']
+const passing = ['progress', 'preview', 'place', 'queue']
+const ofServers = [
+  'server-added', 'server-changed', 'server-removed', 'server-up', 'server-down', 'server-paused', 'server-resumed',
+  'queue-paused', 'queue-resumed'
 ]
+const kinds = [...changes, ...passing, ...ofServers]
+/** Previews are told only to those who name all that they want. */
+const path = `/api/v1/events?kinds=${kinds.join()}`
 
 /** Pause before a connection that was refused is tried again, and how long an unused one stays, in milliseconds. */
 const retryPause = 5000
@@ -35,6 +40,11 @@ export function onEvent (listener) {
   }
 }
 
+/** Whether an event changes what lists of jobs say. */
+export function changesJobs ({ kind }) {
+  return changes.includes(kind)
+}
+
 function connect () {
   source = new window.EventSource(path)
   source.onopen = () => {
@@ -50,7 +60,7 @@ function connect () {
     disconnect()
     timer = setTimeout(() => { if (listeners.size > 0) connect() }, retryPause)
   }
-  for (const kind of kinds) {
+  for (const kind of [...kinds, 'reset']) {
     source.addEventListener(kind, ({ data }) => { tell(JSON.parse(data)) })
   }
 }

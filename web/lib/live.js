@@ -1,4 +1,4 @@
-import { hearsEvents, onEvent } from './events.js'
+import { changesJobs, hearsEvents, onEvent } from './events.js'
 import { useEffect, useRef, useState } from './html.js'
 
 /** How often what is looked at is asked for again where no events come, in milliseconds. */
@@ -9,8 +9,8 @@ export const seldom = 10_000
 const gather = 250
 
 /** Which events a view is about; `reset` concerns all. */
-export const aboutJobs = ({ kind }) => !kind.startsWith('server-') && kind !== 'progress' && kind !== 'preview'
-export const aboutServers = ({ kind }) => kind.startsWith('server-')
+export const aboutJobs = changesJobs
+export const aboutServers = ({ kind }) => kind.startsWith('server-') || kind.startsWith('queue-')
 export const aboutAll = event => aboutJobs(event) || aboutServers(event)
 export const aboutJob = id => event => event.job_id === id && aboutJobs(event)
 
@@ -89,20 +89,37 @@ export function useLive (load, inputs, { interval = often, about = aboutAll } = 
   return { ...state, reload: () => again.current() }
 }
 
+/** What an event says of a job that is shown, under the names that a job has it. */
+const told = {
+  progress: data => ({ ...data, progress_percentage: Math.round((data.progress ?? 0) * 1000) / 10 }),
+  preview: ({ url }) => ({ preview_url: url }),
+  place: ({ position, ...times }) => ({ queue_position: position, ...times })
+}
+const states = { progress: 'processing', preview: 'processing', place: 'pending' }
+
 /**
- * A job with the progress that events told of since it was read.
+ * A job with what events told of it since it was read: progress and preview, or its place in line.
  * @param {object | undefined} job
  */
 export function useProgress (job) {
-  const [news, setNews] = useState(null)
-  const id = job?.status === 'processing' ? job.id : undefined
+  const [news, setNews] = useState({})
+  const { id, status } = job ?? {}
+  const isActive = status === 'processing' || status === 'pending'
 
   useEffect(() => {
-    setNews(null)
-    if (id === undefined) return
-    return onEvent(({ kind, job_id: of, data }) => { if (kind === 'progress' && of === id) setNews(data) })
-  }, [id])
+    setNews({})
+    if (!isActive) return
+    return onEvent(({ kind, job_id: of, data }) => {
+      if (of === id && states[kind] === status) setNews(before => ({ ...before, ...told[kind](data) }))
+    })
+  }, [id, status])
 
-  if (news === null || id === undefined) return job
-  return { ...job, ...news, progress_percentage: Math.round((news.progress ?? 0) * 1000) / 10 }
+  return isActive ? { ...job, ...news } : job
+}
+
+/** What was told last of how much a server has before it; null before anything was. */
+export function useAhead (alias) {
+  const [ahead, setAhead] = useState(null)
+  useEffect(() => onEvent(({ kind, server, data }) => { if (kind === 'queue' && server === alias) setAhead(data) }), [alias])
+  return ahead
 }

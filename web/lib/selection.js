@@ -5,20 +5,20 @@ import { useState } from './html.js'
  * @param {(from: number, to: number) => Promise<string[]>} idsBetween
  */
 export function useSelection (idsBetween) {
-  const [chosen, setChosen] = useState({ ids: new Set(), all: false })
-  const [anchor, setAnchor] = useState(null)
+  /** With the row that was chosen last. */
+  const [chosen, setChosen] = useState({ ids: new Set(), all: false, anchor: null })
+  const { anchor } = chosen
 
-  const clear = () => {
-    setChosen({ ids: new Set(), all: false })
-    setAnchor(null)
-  }
+  const clear = () => setChosen({ ids: new Set(), all: false, anchor: null })
 
   return {
+    /** Another object whenever anything about it changes. */
+    state: chosen,
     ids: chosen.ids,
     all: chosen.all,
     has: id => chosen.all || chosen.ids.has(id),
     clear,
-    chooseAll: () => setChosen({ ids: new Set(), all: true }),
+    chooseAll: () => setChosen({ ids: new Set(), all: true, anchor: null }),
     /** With Shift, everything from the row chosen before. */
     async toggle (index, id, withShift) {
       if (chosen.all) return clear()
@@ -28,8 +28,7 @@ export function useSelection (idsBetween) {
         for (const between of await idsBetween(from, to)) ids.add(between)
       } else if (ids.has(id)) ids.delete(id)
       else ids.add(id)
-      setAnchor(index)
-      setChosen({ ids, all: false })
+      setChosen({ ids, all: false, anchor: index })
     }
   }
 }

@@ -47,7 +47,9 @@ export function JobPage ({ route: { id } }) {
     ${job.warnings.map(warning => html`
       <p key=${warning.message} class="notice warning-notice"><${Icon} name="warning" /> ${warning.message}</p>`)}
     <${JobImages} job=${job} />
-    ${job.images.length === 0 && active.includes(job.status) && html`<p class="empty">The images will appear here.</p>`}
+    ${job.images.length === 0 && active.includes(job.status) && (job.preview_url
+      ? html`<img class="preview" src=${job.preview_url} alt="What is drawn so far" />`
+      : html`<p class="empty">The images will appear here.</p>`)}
     <div class="job-details">
       <${Parameters} job=${job} />
       <div class="stack">

@@ -1,6 +1,6 @@
 import { sentenceOf } from '../lib/api.js'
 import { plural } from '../lib/format.js'
-import { html, useCallback, useEffect, useState } from '../lib/html.js'
+import { html, useCallback, useEffect, useRef, useState } from '../lib/html.js'
 import { readOverview, statuses } from '../lib/job-feed.js'
 import { useLive } from '../lib/live.js'
 import { useJobPages } from '../lib/pages-of-jobs.js'
@@ -92,6 +92,7 @@ function JobList ({ view, server, search, onChanged }) {
   const pages = useJobPages(filter)
   const selection = useSelection(pages.idsBetween)
   const { total, at, show, reload, error } = pages
+  const drawn = useRef(new Map())
   const onShow = useCallback((from, to) => { show(from, to) }, [show])
   const changed = () => {
     reload()
@@ -101,9 +102,19 @@ function JobList ({ view, server, search, onChanged }) {
   if (total === undefined) return html`<${Loading} error=${error} sentence=${error && sentenceOf(error)} />`
   if (total === 0) return html`<p class="empty">No job fits these filters.</p>`
 
+  /** The same row as before where nothing about it has changed, so that scrolling draws only what is new. */
   function row (index) {
     const job = at(index)
     if (job === undefined) return html`<div class="job-unread" aria-label="Loading"></div>`
+    const about = [job, at(index - 1)?.id, at(index + 1)?.id, selection.state]
+    const before = drawn.current.get(index)
+    if (before?.about.every((part, place) => part === about[place])) return before.content
+    const content = draw(index, job)
+    drawn.current.set(index, { about, content })
+    return content
+  }
+
+  function draw (index, job) {
     const check = { isChosen: selection.has(job.id), onToggle: withShift => selection.toggle(index, job.id, withShift) }
     const place = isLine && html`
       <${PlaceControls} job=${job} before=${at(index - 1)} after=${at(index + 1)} onChanged=${changed} />`

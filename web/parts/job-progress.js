@@ -4,9 +4,10 @@ import { html } from '../lib/html.js'
 /** How far a running job is. */
 export function JobProgress ({ job }) {
   const percent = Math.round(job.progress_percentage)
+  const left = job.estimated_time_remaining ?? job.eta_seconds ?? null
   const details = [
     job.step !== null && job.steps ? `step ${job.step} of ${job.steps}` : '',
-    job.estimated_time_remaining === null ? '' : `about ${secondsText(job.estimated_time_remaining)} left`
+    left === null ? '' : `about ${secondsText(left)} left`
   ].filter(Boolean)
   return html`
     <div class="progress">

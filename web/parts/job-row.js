@@ -58,7 +58,7 @@ function timeOf (job) {
   if (job.status !== 'pending') return ago(job.completion_timestamp)
   const wait = `waits for ${duration(job.creation_timestamp, null)}`
   const rest = startsIn(job)
-  return rest === null ? wait : `${wait}, starts in about ${secondsText(rest)}`
+  return rest === null || rest < 1 ? wait : `${wait}, starts in about ${secondsText(rest)}`
 }
 
 /** Seconds until a waiting job begins, where the service has an idea. */

@@ -1,6 +1,6 @@
 import { plural, secondsText } from '../lib/format.js'
 import { html, useState } from '../lib/html.js'
-import { useProgress } from '../lib/live.js'
+import { useAhead, useProgress } from '../lib/live.js'
 import { attempt } from '../lib/messages.js'
 import { servers } from '../lib/service.js'
 import { Icon } from './icon.js'
@@ -24,6 +24,7 @@ export function Lanes ({ servers: known, running, onChanged }) {
 function Lane ({ server, job: read, onPause, onChanged }) {
   const job = useProgress(read)
   const { alias, paused } = server
+  const seconds = useAhead(alias)?.predicted_seconds ?? 0
 
   async function resume () {
     await attempt(() => servers.resume(alias))
@@ -55,7 +56,7 @@ function Lane ({ server, job: read, onPause, onChanged }) {
       </div>
       <p class="facts">
         <a href="#/queue?status=pending&server=${encodeURIComponent(alias)}">${plural(server.waiting, 'job')} waiting</a>
-        ${server.predicted_wait_seconds > 0 && html`<span>about ${secondsText(server.predicted_wait_seconds)} of work</span>`}
+        ${server.waiting > 0 && seconds > 0 && html`<span>about ${secondsText(seconds)} of work</span>`}
         ${server.loaded_checkpoint && html`<span class="one-line" title=${server.loaded_checkpoint}>${server.loaded_checkpoint}</span>`}
       </p>
     </li>`

@@ -35,6 +35,8 @@ function Result ({ id, label }) {
         ${adviceFor(job.error.code) && html`<p>${adviceFor(job.error.code)}</p>`}
       </div>`}
     ${job.warnings.map(({ message }) => html`<p key=${message} class="hint">${message}</p>`)}
-    ${job.images.length === 0 && job.error === null && html`<p class="empty">${job.generation_params.prompt}</p>`}
+    ${job.images.length === 0 && job.error === null && (job.preview_url
+      ? html`<img class="preview" src=${job.preview_url} alt="What is drawn so far" />`
+      : html`<p class="empty">${job.generation_params.prompt}</p>`)}
     <${JobImages} job=${job} />`
 }
