@@ -5,8 +5,12 @@
 export const pages = {
   queue: { title: 'Queue', icon: 'queue', load: async () => (await import('./queue.js')).QueuePage },
   create: { title: 'Create', icon: 'create', load: async () => (await import('./create.js')).CreatePage },
+  gallery: { title: 'Gallery', icon: 'gallery', load: async () => (await import('./gallery.js')).GalleryPage },
+  models: { title: 'Models', icon: 'models', load: async () => (await import('./models.js')).ModelsPage },
   servers: { title: 'Servers', icon: 'server', load: async () => (await import('./servers.js')).ServersPage },
   keys: { title: 'API keys', icon: 'key', load: async () => (await import('./keys.js')).KeysPage },
+  webhooks: { title: 'Webhooks', icon: 'webhook', load: async () => (await import('./webhooks.js')).WebhooksPage },
+  settings: { title: 'Settings', icon: 'settings', load: async () => (await import('./settings.js')).SettingsPage },
   job: { title: 'Job', load: async () => (await import('./job.js')).JobPage }
 }
 

@@ -1,0 +1,145 @@
+import { readFile } from 'node:fs/promises'
+import t from 'tap'
+import { zipEntries } from '../api/zip-entries.ts'
+import { quick, startService } from '../helper.ts'
+import { seriousFindings } from './axe.ts'
+import { imageLoaded, openBrowser, skip } from './browser.ts'
+
+const hostile = '"><img src=x onerror=window.hit=1><svg onload=window.hit=1>'
+
+t.test('people look through their images', { skip }, async t => {
+  const visit = await openBrowser(t)
+  const service = await startService(t)
+  const ids: string[] = []
+  const make = async (prompt: string, parameters = {}) => {
+    const id = await service.submit({ ...quick, prompt, ...parameters })
+    ids.push(id)
+    await service.until(id, 'completed')
+    return id
+  }
+
+  t.test('an empty gallery says how to fill it, and an image appears by itself', async t => {
+    const { page, mishaps } = await visit(`${service.url}/#/gallery`)
+    await page.getByRole('link', { name: 'Create one' }).waitFor()
+    await make('a red boat')
+    t.ok(await imageLoaded(page, '.tile img'))
+    await make(hostile)
+    await make('a blue house', { n_iter: 2, checkpoint_name: 'anime-pastel' })
+    await page.locator('.tile').nth(3).waitFor()
+    t.equal(await page.evaluate('window.hit'), undefined)
+    t.strictSame(await seriousFindings(page), [])
+    t.strictSame(mishaps, [])
+  })
+
+  t.test('they are found, opened, leafed through and deleted with the keyboard', async t => {
+    const { page, mishaps } = await visit(`${service.url}/#/gallery`)
+    await page.locator('.tile').nth(3).waitFor()
+    await page.getByLabel('Search prompts').fill('house')
+    await page.locator('.tile').nth(2).waitFor({ state: 'detached' })
+    await page.getByLabel('Search prompts').fill('')
+    await page.locator('.tile').nth(3).waitFor()
+    await page.getByLabel('Checkpoint or LoRA').fill('anime')
+    await page.locator('.tile').nth(2).waitFor({ state: 'detached' })
+    t.match(page.url(), /model=anime/, 'a view can be kept as an address')
+    await page.getByLabel('Checkpoint or LoRA').fill('')
+    await page.locator('.tile').nth(3).waitFor()
+    await page.getByLabel('Day').fill('2020-01-01')
+    await page.getByText('No image fits these filters').waitFor()
+    await page.getByLabel('Day').fill('')
+
+    await page.locator('.tile-picture').first().focus()
+    await page.keyboard.press('ArrowRight')
+    await page.keyboard.press('ArrowRight')
+    t.match(await page.evaluate('document.activeElement.ariaLabel'), hostile)
+    await page.keyboard.press('Enter')
+    const viewer = page.getByRole('dialog', { name: 'Image' })
+    await viewer.getByText(hostile).waitFor()
+    await viewer.getByText('Euler a').waitFor()
+    t.strictSame(await seriousFindings(page), [])
+    await page.keyboard.press('ArrowRight')
+    await viewer.getByText('a red boat').waitFor()
+    await page.keyboard.press('ArrowLeft')
+    await viewer.getByText(hostile).waitFor()
+    t.equal(await page.evaluate('window.hit'), undefined)
+    await page.keyboard.press('Delete')
+    await page.getByRole('dialog', { name: 'Delete this image?' }).getByRole('button', { name: 'Delete' }).click()
+    await viewer.getByText('a red boat').waitFor()
+    t.match(await service.job(ids[1] ?? ''), { status: 'completed', images: [] })
+    await page.keyboard.press('Escape')
+    await viewer.waitFor({ state: 'detached' })
+    t.equal(await page.locator('.tile').count(), 3)
+    t.strictSame(mishaps, [])
+  })
+
+  t.test('some are chosen, fetched as one zip and deleted', async t => {
+    const { page, mishaps } = await visit(`${service.url}/#/gallery`)
+    await page.locator('.tile').nth(2).waitFor()
+    await page.locator('.tile-check input').nth(0).click()
+    await page.locator('.tile-check input').nth(1).click({ modifiers: ['Shift'] })
+    await page.getByText('2 images chosen').waitFor()
+    const [download] = await Promise.all([
+      page.waitForEvent('download'), page.getByRole('button', { name: 'Download zip' }).click()
+    ])
+    t.match(download.suggestedFilename(), /^stablequeue-.*-2\.zip$/)
+    const names = [...zipEntries(await readFile(await download.path())).keys()]
+    t.equal(names.filter(name => name.endsWith('.png')).length, 2)
+    t.equal(names.filter(name => name.endsWith('.png.json')).length, 2)
+    await page.getByRole('region', { name: 'Chosen images' }).getByRole('button', { name: 'Delete' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click()
+    await page.locator('.tile').nth(1).waitFor({ state: 'detached' })
+    t.equal((await service.request('GET', '/api/v1/gallery/images')).body.total, 1)
+    t.strictSame(mishaps, [])
+  })
+
+  t.test('ten thousand images are scrolled through with a few hundred elements', async t => {
+    const { page, mishaps } = await visit(`${service.url}/#/gallery`)
+    await page.route('**/api/v1/gallery?*', async route => {
+      const from = Number(new URL(route.request().url()).searchParams.get('cursor') ?? 0)
+      const images = Array.from({ length: 500 }, (_, offset) => ({
+        filename: `image-${from + offset}.png`,
+        url: '/ui/icon.svg',
+        thumbnail_url: '/ui/icon.svg',
+        width: 512,
+        height: 512,
+        bytes: 1,
+        job_id: String(from + offset),
+        prompt: `image ${from + offset}`,
+        checkpoint: null,
+        seed: null,
+        server: 'Main',
+        accepted_at: new Date(Date.UTC(2026, 0, 1) - (from + offset) * 600_000).toISOString(),
+        created_at: new Date(0).toISOString()
+      }))
+      const next = from + images.length
+      const cursor = next < 10_000 ? String(next) : null
+      await route.fulfill({ json: { success: true, count: images.length, images, next_cursor: cursor } })
+    })
+    await page.reload()
+    await page.locator('.tile').first().waitFor()
+    for (let count = 500; count <= 10_000; count += 500) {
+      const told = count < 10_000 ? `${count} images and more` : '10000 images'
+      await page.locator('main [role=status]', { hasText: new RegExp(`^${told}$`) }).waitFor({ state: 'attached' })
+      await page.evaluate('window.scrollTo(0, document.documentElement.scrollHeight)')
+    }
+    await page.getByRole('button', { name: 'Open: image 9999', exact: true }).waitFor()
+    t.ok(await page.locator('.tile').count() < 250, 'what is out of sight is no element')
+    await page.getByRole('button', { name: 'Open: image 9999', exact: true }).focus()
+    await page.keyboard.press('Home')
+    await page.getByRole('button', { name: 'Open: image 0', exact: true }).waitFor()
+    await page.keyboard.press('End')
+    await page.getByRole('button', { name: 'Open: image 9999', exact: true }).waitFor()
+    t.strictSame(mishaps, [])
+  })
+
+  t.test('the page is not wider than a phone and follows its dark scheme', async t => {
+    const phone = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, colorScheme: 'dark' } as const
+    const { page, mishaps } = await visit(`${service.url}/#/gallery`, phone)
+    await page.locator('.tile').first().waitFor()
+    t.ok(await page.evaluate('document.documentElement.scrollWidth') as number <= 360)
+    t.strictSame(await seriousFindings(page), [])
+    await page.locator('.tile-picture').first().click()
+    await page.getByRole('dialog', { name: 'Image' }).waitFor()
+    t.strictSame(await seriousFindings(page), [])
+    t.strictSame(mishaps, [])
+  })
+})

@@ -1,0 +1,118 @@
+import { onEvent } from './events.js'
+import { gallery } from './gallery-service.js'
+import { useCallback, useEffect, useRef, useState } from './html.js'
+
+const pageSize = 120
+/** News that come close together lead to one question, in milliseconds. */
+const gather = 400
+const newsKinds = new Set(['image', 'completed', 'cancelled', 'failed', 'removed', 'reset'])
+
+/** What the newest page says, over what was there: images of its span that it does not name are gone. */
+export function merge (newest, before) {
+  const last = newest.at(-1)
+  if (last === undefined) return []
+  const names = new Set(newest.map(({ filename }) => filename))
+  const older = before.filter(image => !names.has(image.filename) && image.accepted_at < last.accepted_at)
+  return [...newest, ...older]
+}
+
+/**
+ * The images that fit, as far as they were asked for; new ones come by themselves.
+ * @param {{ search: string, model: string, server: string, since?: string, until?: string }} filter
+ * @returns {{ images: object[] | undefined, hasMore: boolean, error: unknown, more: () => void,
+ *   forget: (names: string[]) => void, reload: () => void }} images is undefined until the first answer
+ */
+export function useGallery (filter) {
+  const [state, setState] = useState({ images: undefined, cursor: null, error: null })
+  const key = JSON.stringify(filter)
+  const feed = useRef(null)
+
+  useEffect(() => {
+    setState({ images: undefined, cursor: null, error: null })
+    feed.current = followGallery(filter, setState)
+    return () => feed.current.close()
+  }, [key])
+
+  return {
+    images: state.images,
+    hasMore: state.cursor !== null,
+    error: state.error,
+    more: useCallback(() => feed.current.more(), []),
+    forget: useCallback(names => {
+      const gone = new Set(names)
+      setState(before => ({ ...before, images: before.images?.filter(({ filename }) => !gone.has(filename)) }))
+    }, []),
+    reload: () => feed.current.reload()
+  }
+}
+
+/** Reads one view of the gallery: one question at a time, the newest page again at news, further pages when wanted. */
+function followGallery (filter, setState) {
+  const stop = new AbortController()
+  const set = update => { if (!stop.signal.aborted) setState(update) }
+  let cursor
+  let isAsking = false
+  let wantsNewest = true
+  let wantsMore = false
+  let timer
+
+  async function readNewest () {
+    const found = await gallery.page({ ...filter, limit: pageSize }, stop.signal)
+    const isAll = cursor === undefined || found.next_cursor === null
+    // What was read beyond the newest page stays.
+    if (isAll) cursor = found.next_cursor
+    set(({ images = [] }) => ({ images: isAll ? found.images : merge(found.images, images), cursor, error: null }))
+  }
+
+  async function readMore () {
+    const found = await gallery.page({ ...filter, limit: pageSize, cursor }, stop.signal)
+    cursor = found.next_cursor
+    set(({ images = [] }) => ({ images: [...images, ...found.images], cursor, error: null }))
+  }
+
+  async function ask () {
+    if (isAsking || stop.signal.aborted) return
+    isAsking = true
+    try {
+      while (wantsNewest || (wantsMore && cursor)) {
+        const read = wantsNewest ? readNewest : readMore
+        if (wantsNewest) wantsNewest = false
+        else wantsMore = false
+        await read()
+      }
+    } catch (error) {
+      set(before => ({ ...before, error }))
+    }
+    isAsking = false
+  }
+
+  function reload () {
+    wantsNewest = true
+    ask()
+  }
+
+  const onVisible = () => { if (!document.hidden) reload() }
+  const endNews = onEvent(({ kind }) => {
+    if (!newsKinds.has(kind)) return
+    timer ??= setTimeout(() => {
+      timer = undefined
+      onVisible()
+    }, gather)
+  })
+  document.addEventListener('visibilitychange', onVisible)
+  ask()
+
+  return {
+    reload,
+    more () {
+      wantsMore = true
+      ask()
+    },
+    close () {
+      stop.abort()
+      clearTimeout(timer)
+      endNews()
+      document.removeEventListener('visibilitychange', onVisible)
+    }
+  }
+}

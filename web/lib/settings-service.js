@@ -1,0 +1,15 @@
+import { ask } from './api.js'
+import { queryOf } from './query.js'
+
+/** The routes of settings, each as a function. */
+
+const path = '/api/v1/settings'
+
+export const settings = {
+  read: signal => ask('GET', path, { signal }),
+  change: changes => ask('PUT', path, { body: changes }),
+  switchQueue: enabled => ask('PUT', `${path}/queue-processing`, { body: { enabled } }),
+  /** What is due now, or would be under other rules. @param {{ days?: number, jobs?: number }} rules */
+  retention: (rules = {}, signal) => ask('GET', `${path}/retention?${queryOf(rules)}`, { signal }),
+  purge: () => ask('POST', `${path}/retention/purge`)
+}

@@ -1,0 +1,103 @@
+import { sentenceOf } from '../lib/api.js'
+import { plural } from '../lib/format.js'
+import { html, useEffect, useState } from '../lib/html.js'
+import { aboutServers, seldom, useLive } from '../lib/live.js'
+import { models } from '../lib/model-service.js'
+import { usePreference } from '../lib/preference.js'
+import { goTo, setQuery } from '../lib/router.js'
+import { servers } from '../lib/service.js'
+import { Downloads } from '../parts/downloads.js'
+import { Duplicates } from '../parts/duplicates.js'
+import { Icon } from '../parts/icon.js'
+import { ModelDetails } from '../parts/model-details.js'
+import { modelTypes, ModelPreview, typeWord } from '../parts/model-preview.js'
+import { ModelScan } from '../parts/model-scan.js'
+import { Loading, PageHead } from '../parts/page-head.js'
+
+const pageSize = 120
+
+/** What the servers and the model folders have. */
+export function ModelsPage ({ route }) {
+  const [search, type, base, server] = ['search', 'type', 'base', 'server'].map(name => route.query.get(name) ?? '')
+  const [size, setSize] = useState(pageSize)
+  const [dialog, setDialog] = useState('')
+  const [blurs, setBlurs] = usePreference('blur-nsfw', true)
+  const { data, error, reload } = useLive(
+    signal => models.list({ search, type, baseModel: base, server, limit: size }, signal),
+    [search, type, base, server, size], { interval: seldom, about: aboutServers })
+  const isFiltered = [search, type, base, server].some(value => value !== '')
+  const close = () => setDialog('')
+
+  return html`
+    <${PageHead} title="Models">
+      <div class="actions">
+        <button type="button" class="button" onClick=${() => setDialog('duplicates')}><${Icon} name="copy" />Duplicates</button>
+        <button type="button" class="button primary" onClick=${() => setDialog('download')}><${Icon} name="download" />Download</button>
+      </div>
+    <//>
+    <${ModelScan} onChanged=${reload} />
+    <${Downloads} isAsking=${dialog === 'download'} onAsked=${close} onChanged=${reload} />
+    <${Filters} route=${route} search=${search} type=${type} base=${base} server=${server} blurs=${blurs} onBlur=${setBlurs} />
+    ${data === undefined
+      ? html`<${Loading} error=${error} sentence=${error && sentenceOf(error)} />`
+      : html`
+        <p class="hint" role="status">${plural(data.total, 'model')}</p>
+        ${data.total === 0 && html`<p class="empty">${isFiltered ? 'No model fits these filters.' : 'No server has told of its models yet, and no model folder is set (MODELS_DIR).'}</p>`}
+        <ul class="model-grid">
+          ${data.models.map(model => html`<${ModelCard} key=${model.id} model=${model} blurs=${blurs} route=${route} />`)}
+        </ul>
+        ${data.total > data.models.length && html`
+          <p><button type="button" class="button" onClick=${() => setSize(size + pageSize)}>Show more</button></p>`}`}
+    ${dialog === 'duplicates' && html`<${Duplicates} onClose=${close} onChanged=${reload} />`}
+    ${route.id !== '' && html`
+      <${ModelDetails} key=${route.id} id=${route.id} blurs=${blurs} onChanged=${reload}
+        onClose=${() => goTo(`/models${query(route)}`)} />`}`
+}
+
+const query = ({ query: values }) => values.size === 0 ? '' : `?${values}`
+
+function ModelCard ({ model, blurs, route }) {
+  return html`
+    <li class="model-tile">
+      <a href="#/models/${model.id}${query(route)}">
+        <${ModelPreview} model=${model} blurs=${blurs} />
+        <span class="model-tile-name">${model.name}</span>
+      </a>
+      <p class="hint">${[typeWord(model), model.base_model].filter(Boolean).join(' · ')}</p>
+      <p class="hint">${model.servers.length === 0 ? 'on no server' : model.servers.length > 2 ? `on ${plural(model.servers.length, 'server')}` : `on ${model.servers.map(({ alias }) => alias).join(', ')}`}</p>
+      ${model.is_duplicate && html`<p class="badge">${model.duplicate_group_size} copies</p>`}
+    </li>`
+}
+
+function Filters ({ route, search, type, base, server, blurs, onBlur }) {
+  const [typed, setTyped] = useState(search)
+  const { data: known } = useLive(signal => servers.list(signal), [], { interval: null })
+  const { data: all } = useLive(signal => models.list({ limit: 10_000 }, signal), [], { interval: null })
+  const bases = [...new Set([...all?.models.map(model => model.base_model) ?? [], base].filter(Boolean))].sort()
+  const aliases = [...new Set([...known?.map(({ alias }) => alias) ?? [], server].filter(Boolean))]
+  const countOf = value => all?.models.filter(model => value === '' || model.type === value).length
+  useEffect(() => {
+    const timer = setTimeout(() => { if (typed !== search) setQuery(route, { search: typed }) }, 250)
+    return () => clearTimeout(timer)
+  }, [typed])
+  const choice = (name, label, value, values, none) => html`
+    <select aria-label=${label} value=${value} onChange=${event => setQuery(route, { [name]: event.currentTarget.value })}>
+      <option value="" selected=${value === ''}>${none}</option>
+      ${values.map(each => html`<option key=${each} value=${each} selected=${each === value}>${each}</option>`)}
+    </select>`
+
+  return html`
+    <div class="filters" role="search" aria-label="Models">
+      <div class="tabs" role="group" aria-label="Type">
+        ${Object.entries({ '': 'All', ...modelTypes }).filter(([value]) => value === type || countOf(value) !== 0).map(([value, label]) => html`
+          <button key=${value} type="button" class="tab" aria-pressed=${type === value ? 'true' : 'false'} onClick=${() => setQuery(route, { type: value })}>
+            ${label} <span class="count numbers">${countOf(value) ?? ''}</span>
+          </button>`)}
+      </div>
+      ${choice('base', 'Base model', base, bases, 'All base models')}
+      ${choice('server', 'Server', server, aliases, 'All servers')}
+      <input type="search" aria-label="Search models" placeholder="Name, tag or trigger word" value=${typed}
+        onInput=${event => setTyped(event.currentTarget.value)} />
+      <label class="check inline"><input type="checkbox" checked=${blurs} onChange=${event => onBlur(event.currentTarget.checked)} />Blur NSFW</label>
+    </div>`
+}

@@ -1,0 +1,145 @@
+import { sentenceOf } from '../lib/api.js'
+import { ago, plural } from '../lib/format.js'
+import { html, useEffect, useState } from '../lib/html.js'
+import { aboutJobs, often, useLive } from '../lib/live.js'
+import { setQuery } from '../lib/router.js'
+import { apiKeys } from '../lib/service.js'
+import { webhooks } from '../lib/webhook-service.js'
+import { Deliveries } from '../parts/deliveries.js'
+import { Icon } from '../parts/icon.js'
+import { Loading, PageHead } from '../parts/page-head.js'
+import { attempt } from '../lib/messages.js'
+import { RedeliverAll, TestEndpoint } from '../parts/webhook-dialogs.js'
+import { WebhookSecrets } from '../parts/webhook-secrets.js'
+
+const tabs = { '': 'Deliveries', endpoints: 'Endpoints', secrets: 'Secrets' }
+
+/** What receivers were told of jobs, and how they stand. */
+export function WebhooksPage ({ route }) {
+  const tab = tabs[route.id] === undefined ? '' : route.id
+  const [dialog, setDialog] = useState({ name: '' })
+  const { data: keys } = useLive(signal => apiKeys.list(signal), [], { interval: null })
+  const nameOf = id => id === null ? 'no key' : keys?.find(key => key.id === id)?.name ?? 'a removed key'
+  const close = () => setDialog({ name: '' })
+
+  return html`
+    <${PageHead} title="Webhooks">
+      <div class="actions">
+        <button type="button" class="button" onClick=${() => setDialog({ name: 'again' })}><${Icon} name="again" />Send failed again</button>
+        <button type="button" class="button primary" onClick=${() => setDialog({ name: 'test', url: '' })}><${Icon} name="plug" />Test an address</button>
+      </div>
+    <//>
+    <p class="lead">A job that names a <code>webhookUrl</code> tells it what becomes of it. Each event is tried again for more than a day.</p>
+    <nav class="tabs" aria-label="Webhooks">
+      ${Object.entries(tabs).map(([id, label]) => html`
+        <a key=${id} class="tab" href=${id === '' ? '#/webhooks' : `#/webhooks/${id}`} aria-current=${tab === id ? 'page' : undefined}>${label}</a>`)}
+    </nav>
+    ${tab === '' && html`<${DeliveryList} route=${route} nameOf=${nameOf} />`}
+    ${tab === 'endpoints' && html`<${EndpointList} nameOf=${nameOf} onTest=${url => setDialog({ name: 'test', url })} />`}
+    ${tab === 'secrets' && html`<${WebhookSecrets} keys=${keys} />`}
+    ${dialog.name === 'test' && html`<${TestEndpoint} url=${dialog.url} onClose=${close} />`}
+    ${dialog.name === 'again' && html`<${RedeliverAll} onClose=${close} />`}`
+}
+
+const states = ['pending', 'delivered', 'failed', 'blocked', 'skipped']
+const types = ['job.started', 'job.progress', 'job.completed', 'job.failed', 'job.cancelled', 'webhook.test']
+const spans = { 1: 'Last hour', 24: 'Last day', 168: 'Last week' }
+const pageSize = 50
+const mostShown = 200
+
+function DeliveryList ({ route, nameOf }) {
+  const [state, type, hours, search, endpoint] = ['state', 'type', 'hours', 'search', 'endpoint'].map(name => route.query.get(name) ?? '')
+  const [typed, setTyped] = useState(search)
+  const [size, setSize] = useState(pageSize)
+  // Attempts make no event; those that are due soon are looked for.
+  const { data, error, reload } = useLive(signal => webhooks.deliveries({
+    state,
+    type,
+    search,
+    endpoint,
+    limit: size,
+    since: hours === '' ? '' : new Date(Date.now() - hours * 3_600_000).toISOString()
+  }, signal), [state, type, hours, search, endpoint, size], { interval: often, about: aboutJobs })
+  const isMoving = data?.deliveries.some(delivery => delivery.state === 'pending') ?? false
+  useEffect(() => {
+    if (!isMoving) return
+    const timer = setInterval(reload, often)
+    return () => clearInterval(timer)
+  }, [isMoving])
+  useEffect(() => {
+    const timer = setTimeout(() => { if (typed !== search) setQuery(route, { search: typed }) }, 250)
+    return () => clearTimeout(timer)
+  }, [typed])
+  const isFiltered = [state, type, hours, search, endpoint].some(value => value !== '')
+
+  return html`
+    <div class="filters" role="search" aria-label="Deliveries">
+      <div class="tabs" role="group" aria-label="State">
+        ${['', ...states].map(each => html`
+          <button key=${each} type="button" class="tab" aria-pressed=${state === each ? 'true' : 'false'} onClick=${() => setQuery(route, { state: each })}>
+            ${each === '' ? 'All' : `${each.charAt(0).toUpperCase()}${each.slice(1)}`}
+          </button>`)}
+      </div>
+      <select aria-label="Event" value=${type} onChange=${event => setQuery(route, { type: event.currentTarget.value })}>
+        <option value="" selected=${type === ''}>All events</option>
+        ${types.map(each => html`<option key=${each} value=${each} selected=${each === type}>${each}</option>`)}
+      </select>
+      <select aria-label="Time" value=${hours} onChange=${event => setQuery(route, { hours: event.currentTarget.value })}>
+        <option value="" selected=${hours === ''}>Any time</option>
+        ${Object.entries(spans).map(([value, label]) => html`<option key=${value} value=${value} selected=${value === hours}>${label}</option>`)}
+      </select>
+      <input type="search" aria-label="Search deliveries" placeholder="Address, event or job" value=${typed} onInput=${event => setTyped(event.currentTarget.value)} />
+    </div>
+    ${endpoint !== '' && html`<p class="hint">Of one endpoint only. <a href="#/webhooks">Show all</a></p>`}
+    ${data === undefined
+      ? html`<${Loading} error=${error} sentence=${error && sentenceOf(error)} />`
+      : html`
+        <${Deliveries} deliveries=${data.deliveries} nameOf=${nameOf} onChanged=${reload} />
+        ${data.deliveries.length === 0 && html`
+          <p class="empty">${isFiltered ? 'No delivery fits these filters.' : 'Nothing was sent yet. Test an address, or submit a job with a webhookUrl.'}</p>`}
+        ${data.next_cursor !== null && size < mostShown && html`
+          <p><button type="button" class="button" onClick=${() => setSize(Math.min(mostShown, size + pageSize))}>Show more</button></p>`}`}`
+}
+
+const health = {
+  ok: ['Works', 'good'],
+  failing: ['Failing', 'warn'],
+  open: ['Left alone', 'bad'],
+  gone: ['Gone', 'bad'],
+  disabled: ['Disabled', 'bad']
+}
+
+function EndpointList ({ nameOf, onTest }) {
+  const { data: endpoints, error, reload } = useLive(signal => webhooks.endpoints(signal), [], {
+    interval: often, about: aboutJobs
+  })
+  if (endpoints === undefined) return html`<${Loading} error=${error} sentence=${error && sentenceOf(error)} />`
+  if (endpoints.length === 0) return html`<p class="empty">No address was called in the last 7 days.</p>`
+
+  async function enable (id) {
+    await attempt(() => webhooks.enable(id), 'It is sent to again.')
+    reload()
+  }
+
+  return html`
+    <ul class="cards">
+      ${endpoints.map(endpoint => html`
+        <li key=${endpoint.id} class="card">
+          <div class="card-head"><h2 class="endpoint-url">${endpoint.url}</h2><span class="status ${health[endpoint.state]?.[1]}">${health[endpoint.state]?.[0] ?? endpoint.state}</span></div>
+          <dl class="facts-list">
+            <div><dt>Key</dt><dd>${nameOf(endpoint.api_key_id)}</dd></div>
+            <div><dt>Last well</dt><dd>${ago(endpoint.last_success_at)}</dd></div>
+            <div><dt>Last used</dt><dd>${ago(endpoint.last_used_at)}</dd></div>
+            ${endpoint.consecutive_failures > 0 && html`
+              <div><dt>Failed</dt><dd>${plural(endpoint.consecutive_failures, 'time')} in a row, since ${ago(endpoint.failing_since)}</dd></div>`}
+            ${endpoint.next_try_at !== null && html`<div><dt>Next try</dt><dd>${ago(endpoint.next_try_at)}</dd></div>`}
+          </dl>
+          <div class="actions">
+            <a class="button" href="#/webhooks?endpoint=${endpoint.id}">Its deliveries</a>
+            <button type="button" class="button" aria-label="Test ${endpoint.url}" onClick=${() => onTest(endpoint.url)}>Test</button>
+            ${['open', 'gone', 'disabled'].includes(endpoint.state) && html`
+              <button type="button" class="button" aria-label="Enable ${endpoint.url}" onClick=${() => enable(endpoint.id)}>Enable</button>`}
+          </div>
+        </li>`)}
+    </ul>`
+}

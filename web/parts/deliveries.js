@@ -1,0 +1,112 @@
+import { sentenceOf } from '../lib/api.js'
+import { ago, momentText, plural } from '../lib/format.js'
+import { html, useState } from '../lib/html.js'
+import { often, useLive } from '../lib/live.js'
+import { attempt } from '../lib/messages.js'
+import { webhooks } from '../lib/webhook-service.js'
+import { CopyButton } from './copy-button.js'
+import { Dialog } from './dialog.js'
+import { Icon } from './icon.js'
+import { Loading } from './page-head.js'
+
+const states = {
+  pending: ['On its way', 'active'], delivered: ['Delivered', 'good'], failed: ['Failed', 'bad'], blocked: ['Blocked', 'bad'], skipped: ['Skipped', 'still']
+}
+
+export function DeliveryState ({ state }) {
+  const [word, tone] = states[state] ?? [state, 'still']
+  return html`<span class="status ${tone}">${word}</span>`
+}
+
+/** Events that were sent or will be. */
+export function Deliveries ({ deliveries, nameOf, onChanged }) {
+  const [open, setOpen] = useState(null)
+
+  async function again (id) {
+    await attempt(() => webhooks.redeliver(id), 'It is sent again.')
+    onChanged()
+  }
+
+  if (deliveries.length === 0) return null
+  return html`
+    <ul class="rows">
+      ${deliveries.map(delivery => html`
+        <li key=${delivery.id} class="delivery">
+          <div class="delivery-text">
+            <p><strong>${delivery.type}</strong> <span class="muted">to</span> ${delivery.url}</p>
+            <p class="hint">
+              <span title=${momentText(delivery.created_at)}>${ago(delivery.created_at)}</span>, ${plural(delivery.attempts, 'attempt')}${
+              delivery.last_status === null ? '' : `, last answer ${delivery.last_status}`}${
+              delivery.next_attempt_at === null ? '' : `, next ${ago(delivery.next_attempt_at)}`}, ${nameOf(delivery.api_key_id)}
+            </p>
+            ${delivery.reason && delivery.state !== 'delivered' && html`<p class="problem">${delivery.reason}</p>`}
+          </div>
+          <${DeliveryState} state=${delivery.state} />
+          <div class="actions">
+            <button type="button" class="button quiet" aria-label="Log of ${delivery.id}" onClick=${() => setOpen(delivery.id)}>Log</button>
+            ${delivery.state !== 'pending' && html`
+              <button type="button" class="button quiet" aria-label="Send ${delivery.id} again" onClick=${() => again(delivery.id)}><${Icon} name="again" />Again</button>`}
+          </div>
+        </li>`)}
+    </ul>
+    ${open !== null && html`<${DeliveryLog} id=${open} onClose=${() => setOpen(null)} onChanged=${onChanged} />`}`
+}
+
+/** One event with every attempt to deliver it. */
+function DeliveryLog ({ id, onClose, onChanged }) {
+  const { data, error, reload } = useLive(signal => webhooks.delivery(id, signal), [id], { interval: often })
+  if (data === undefined) return html`<${Dialog} title="Delivery" onClose=${onClose}><${Loading} error=${error} sentence=${error && sentenceOf(error)} /><//>`
+  const { delivery, body } = data
+
+  async function act (how, sentence) {
+    await attempt(how, sentence)
+    reload()
+    onChanged()
+  }
+
+  return html`
+    <${Dialog} title=${delivery.type} onClose=${onClose} wide>
+      <p class="job-status"><${DeliveryState} state=${delivery.state} /> <span class="muted">${delivery.url}</span></p>
+      ${delivery.reason && html`<p>${delivery.reason}</p>`}
+      <${DeliveryBody} data=${data} />
+      <div class="dialog-actions">
+        ${delivery.job_id !== null && html`<a class="button quiet" href="#/job/${delivery.job_id}">Its job</a>`}
+        <${CopyButton} label="Copy body" what="The body was" text=${body} />
+        ${delivery.state === 'pending'
+          ? html`<button type="button" class="button" onClick=${() => act(() => webhooks.stop(id), 'No more of it is sent.')}><${Icon} name="stop" />Stop</button>`
+          : html`<button type="button" class="button primary" onClick=${() => act(() => webhooks.redeliver(id), 'It is sent again.')}><${Icon} name="again" />Send again</button>`}
+      </div>
+    <//>`
+}
+
+/** What was sent, and what came of each attempt. */
+export function DeliveryBody ({ data: { delivery, body, attempts } }) {
+  return html`
+    <dl class="facts-list">
+      <div><dt>Event</dt><dd><code>${delivery.id}</code></dd></div>
+      <div><dt>Happened</dt><dd>${momentText(delivery.created_at)}</dd></div>
+      ${delivery.next_attempt_at !== null && html`<div><dt>Next attempt</dt><dd>${momentText(delivery.next_attempt_at)}</dd></div>`}
+    </dl>
+    <section aria-label="Attempts">
+      <h3>Attempts</h3>
+      ${attempts.length === 0 && html`<p class="muted">None yet.</p>`}
+      <ol class="attempts-log">
+        ${attempts.map(attempt => html`
+          <li key=${attempt.attempt}>
+            <p><strong>${attempt.status ?? 'No answer'}</strong> <span class="hint numbers">${momentText(attempt.started_at)}, ${attempt.duration_ms} ms${attempt.address === null ? '' : `, ${attempt.address}`}, ${attempt.request_bytes} bytes sent</span></p>
+            ${attempt.error && html`<p class="problem">${attempt.error}</p>`}
+            ${attempt.response_body && html`<pre class="answer">${attempt.response_body}</pre>`}
+            ${attempt.next_at !== null && html`<p class="hint">Next at ${momentText(attempt.next_at)}</p>`}
+          </li>`)}
+      </ol>
+    </section>
+    <details><summary>Body</summary><pre class="answer">${indented(body)}</pre></details>`
+}
+
+function indented (text) {
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2)
+  } catch {
+    return text
+  }
+}

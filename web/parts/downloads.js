@@ -1,0 +1,105 @@
+import { bytesText } from '../lib/format.js'
+import { useForm } from '../lib/form.js'
+import { html, useEffect, useRef } from '../lib/html.js'
+import { seldom, useLive } from '../lib/live.js'
+import { attempt, say } from '../lib/messages.js'
+import { downloadOf, downloads } from '../lib/model-service.js'
+import { Dialog } from './dialog.js'
+import { FormProblem, SelectField, TextField } from './field.js'
+import { Icon } from './icon.js'
+import { modelTypes } from './model-preview.js'
+
+const active = ['pending', 'downloading']
+const states = {
+  pending: ['Waiting', 'still'], downloading: ['Downloading', 'active'], completed: ['Done', 'good'], failed: ['Failed', 'bad'], cancelled: ['Cancelled', 'still']
+}
+const mostShown = 8
+
+/** Models on their way from Civitai and HuggingFace. */
+export function Downloads ({ isAsking, onAsked, onChanged }) {
+  const { data: all, reload } = useLive(signal => downloads.list(signal), [], {
+    interval: seldom, about: ({ kind }) => kind === 'download'
+  })
+  const running = all?.filter(({ status }) => active.includes(status)).length ?? 0
+  const before = useRef(0)
+
+  // A download tells of itself to whoever asks.
+  useEffect(() => {
+    if (running === 0) return
+    const timer = setInterval(reload, 1000)
+    return () => clearInterval(timer)
+  }, [running > 0])
+
+  useEffect(() => {
+    if (running < before.current) onChanged()
+    before.current = running
+  }, [running])
+
+  const act = async (how, sentence) => {
+    await attempt(how, sentence)
+    reload()
+  }
+  return html`
+    ${all?.length > 0 && html`
+      <section class="card" aria-labelledby="downloads">
+        <h2 id="downloads">Downloads</h2>
+        <ul class="plain-rows">
+          ${all.slice(0, Math.max(mostShown, running)).map(download => html`<${Download} key=${download.id} download=${download} act=${act} />`)}
+        </ul>
+      </section>`}
+    ${isAsking && html`<${AskFor} onClose=${onAsked} onStarted=${reload} />`}`
+}
+
+function Download ({ download, act }) {
+  const { id, status, target_filename: name, model_name: model } = download
+  const { bytes_received: received, bytes_total: total } = download
+  const [word, tone] = states[status] ?? [status, 'still']
+  return html`
+    <li>
+      <div class="download-text">
+        <p><strong>${name}</strong> <span class="status ${tone}">${word}</span></p>
+        <p class="hint">${[model, download.source === 'civitai' ? 'Civitai' : 'HuggingFace', total === null ? '' : bytesText(total)].filter(Boolean).join(' · ')}</p>
+        ${status === 'downloading' && html`
+          <div class="progress">
+            <progress aria-label="Progress of ${name}" max="100" value=${total === null ? undefined : download.progress}></progress>
+            <span class="numbers">${bytesText(received)}${total === null ? '' : `, ${Math.floor(download.progress)} %`}</span>
+          </div>`}
+        ${download.error_message && html`<p class="problem">${download.error_message}</p>`}
+      </div>
+      ${active.includes(status) && html`
+        <button type="button" class="button" aria-label="Cancel ${name}" onClick=${() => act(() => downloads.cancel(id))}><${Icon} name="stop" />Cancel</button>`}
+      ${['failed', 'cancelled'].includes(status) && html`
+        <button type="button" class="button" aria-label="Retry ${name}" onClick=${() => act(() => downloads.retry(id))}><${Icon} name="again" />Retry</button>`}
+    </li>`
+}
+
+const types = [{ value: '', label: 'As its source says' }, ...Object.entries(modelTypes).map(([value, label]) => ({ value, label }))]
+
+function AskFor ({ onClose, onStarted }) {
+  const form = useForm({ source: '', type: '', filename: '' })
+
+  async function send ({ source, type, filename }) {
+    const wish = downloadOf(source)
+    const chosen = Object.fromEntries(Object.entries({ type, filename: filename.trim() }).filter(([, value]) => value !== ''))
+    // What is neither goes as it is, so that the service says what would be right.
+    const { message } = await downloads.start({ ...(Object.keys(wish).length > 0 ? wish : { source }), ...chosen })
+    say(message)
+    onStarted()
+    onClose()
+  }
+
+  return html`
+    <${Dialog} title="Download a model" onClose=${onClose}>
+      <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, send)}>
+        <${FormProblem} problem=${form.problems['']} />
+        <${TextField} label="Address or id" ...${form.field('source')} autocomplete="off" autocapitalize="none" spellcheck=${false} autofocus
+          hint="A version at Civitai (its address with modelVersionId, or the number alone), or a file at HuggingFace." />
+        <${SelectField} label="Type" ...${form.field('type')} options=${types} />
+        <${TextField} label="File name" hint="Empty: the name it has there." ...${form.field('filename')} autocomplete="off" />
+        <div class="dialog-actions">
+          <button type="button" class="button" onClick=${onClose}>Cancel</button>
+          <button class="button primary" disabled=${form.busy}>${form.busy ? 'Asking…' : 'Download'}</button>
+        </div>
+      </form>
+    <//>`
+}

@@ -1,0 +1,122 @@
+import { ApiError, sentenceOf } from '../lib/api.js'
+import { bytesText, momentText } from '../lib/format.js'
+import { html, useState } from '../lib/html.js'
+import { useLive } from '../lib/live.js'
+import { attempt } from '../lib/messages.js'
+import { models } from '../lib/model-service.js'
+import { richText } from '../lib/rich-text.js'
+import { CopyButton } from './copy-button.js'
+import { Confirm, Dialog } from './dialog.js'
+import { Icon } from './icon.js'
+import { typeWord } from './model-preview.js'
+import { Loading } from './page-head.js'
+
+const sources = { forge: 'its own notes', civitai: 'Civitai', embedded: 'its header', none: 'nothing but its name' }
+
+/** Everything about one model, and what can be done with it. */
+export function ModelDetails ({ id, blurs, onClose, onChanged }) {
+  const { data: model, error, reload } = useLive(signal => models.read(id, signal), [id], { interval: null })
+  const [busy, setBusy] = useState('')
+  const [isDoomed, setDoomed] = useState(false)
+
+  async function act (name, how, sentence) {
+    setBusy(name)
+    const done = await attempt(how, sentence)
+    setBusy('')
+    if (!done) return false
+    reload()
+    onChanged()
+    return true
+  }
+
+  async function remove () {
+    setDoomed(false)
+    setBusy('delete')
+    const done = await attempt(() => models.remove(id))
+    setBusy('')
+    if (!done) return
+    onChanged()
+    onClose()
+  }
+
+  if (model === undefined) {
+    const isGone = error instanceof ApiError && error.status === 404
+    return html`
+      <${Dialog} title=${isGone ? 'There is no such model' : 'Model'} onClose=${onClose}>
+        <${Loading} error=${error} sentence=${error && sentenceOf(error)} />
+      <//>`
+  }
+  const action = (name, label, icon, how, sentence) => html`
+    <button type="button" class="button" disabled=${busy !== ''} onClick=${() => act(name, how, sentence)}>
+      <${Icon} name=${icon} />${busy === name ? `${label}…` : label}
+    </button>`
+  const createAddress = createAddressOf(model)
+
+  return html`
+    <${Dialog} title=${model.name} onClose=${onClose} wide>
+      <div class="model-details">
+        <div class="model-pictures">
+          ${model.previews.length === 0
+            ? html`<span class="model-preview"><${Icon} name="models" /></span>`
+            : model.previews.slice(0, 6).map((url, index) => html`
+              <span key=${url} class=${blurs && model.civitai_nsfw ? 'model-preview blurred' : 'model-preview'}>
+                <img src=${url} alt="Example ${index + 1} of ${model.name}" loading="lazy" decoding="async" />
+              </span>`)}
+        </div>
+        <div class="model-text">
+          <div class="actions">
+            ${createAddress && html`<a class="button primary" href=${createAddress}><${Icon} name="create" />Use in Create</a>`}
+            ${action('refresh', 'Ask Civitai', 'again', () => models.refresh(id))}
+            ${model.on_disk && model.hash_sha256 === null && action('hash', 'Hash', 'key', () => models.hash(id))}
+            ${model.on_disk && action('rescan', 'Read anew', 'search', () => models.rescan(id), 'Its file and what lies beside it were read anew.')}
+            ${model.civitai_url && html`<a class="button quiet" href=${model.civitai_url} target="_blank" rel="noopener noreferrer">At Civitai</a>`}
+            ${model.on_disk && html`
+              <button type="button" class="button quiet" disabled=${busy !== ''} onClick=${() => setDoomed(true)}><${Icon} name="bin" />Delete file</button>`}
+          </div>
+          ${model.trigger_words.length > 0 && html`
+            <section aria-label="Trigger words">
+              <h3>Trigger words</h3>
+              <p class="words">${model.trigger_words.map(word => html`<code key=${word}>${word}</code>`)}</p>
+              <${CopyButton} label="Copy words" what="The trigger words were" text=${model.trigger_words.join(', ')} />
+            </section>`}
+          <dl class="facts-list">${factsOf(model).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
+          ${model.hash_sha256 && html`<div class="actions"><${CopyButton} label="Copy SHA-256" what="The hash was" text=${model.hash_sha256} /></div>`}
+          ${model.notes && html`<section aria-label="Notes"><h3>Notes</h3><p class="prompt">${model.notes}</p></section>`}
+          ${model.description && html`
+            <section aria-label="Description"><h3>Description</h3><div class="rich-text">${richText(model.description)}</div></section>`}
+        </div>
+      </div>
+      ${isDoomed && html`
+        <${Confirm} title="Delete ${model.filename}?" action="Delete file" onConfirm=${remove} onClose=${() => setDoomed(false)}
+          sentence=${`The file goes from disk for good, with its previews and notes${model.duplicate_group_size > 1 ? '; of its equal copies only the first' : ''}.`} />`}
+    <//>`
+}
+
+function factsOf (model) {
+  return [
+    ['Type', typeWord(model)],
+    ['Made for', model.base_model],
+    ['File', model.path],
+    ['Size', model.size === null ? null : bytesText(model.size)],
+    ['Changed', model.modified === null ? null : momentText(model.modified)],
+    ['AutoV2', model.hash_autov2 && html`<code>${model.hash_autov2}</code>`],
+    ['AutoV3', model.hash_autov3 && html`<code>${model.hash_autov3.slice(0, 12)}</code>`],
+    ['SHA-256', model.hash_sha256 && html`<code>${model.hash_sha256}</code>`],
+    ['Weight', model.recommended_weight],
+    ['Version', model.civitai?.name],
+    ['Tags', model.tags.slice(0, 20).join(', ')],
+    ['Servers', model.servers.map(({ alias, title }) => `${alias} (${title})`).join(', ') || 'none has it'],
+    ['Known from', sources[model.metadata_source]]
+  ].filter(([, value]) => ![undefined, null, ''].includes(value))
+}
+
+/** Where jobs with this model are made; empty where it cannot be chosen. */
+function createAddressOf ({ type, servers, trigger_words: words, recommended_weight: weight, filename }) {
+  const [server] = servers
+  if (server === undefined) return ''
+  if (type === 'checkpoint') return `#/create?${new URLSearchParams({ checkpoint_name: server.title })}`
+  if (type === 'vae') return `#/create?${new URLSearchParams({ vae: server.title })}`
+  const name = filename.replace(/\.\w+$/, '')
+  if (type === 'lora') return `#/create?${new URLSearchParams({ prompt: [`<lora:${name}:${weight ?? 1}>`, ...words.slice(0, 1)].join(' ') })}`
+  return type === 'embedding' ? `#/create?${new URLSearchParams({ prompt: name })}` : ''
+}

@@ -1,0 +1,106 @@
+import { bytesText, momentText, plural } from '../lib/format.js'
+import { useForm } from '../lib/form.js'
+import { html, useEffect, useState } from '../lib/html.js'
+import { useLive } from '../lib/live.js'
+import { complain, say } from '../lib/messages.js'
+import { settings } from '../lib/settings-service.js'
+import { Confirm } from './dialog.js'
+import { FormProblem, NumberField } from './field.js'
+import { Icon } from './icon.js'
+
+/** Which old jobs go, and removing them now. */
+export function RetentionCard ({ changeable, onChanged }) {
+  const kept = { retention_days: String(changeable.retention_days), retention_jobs: String(changeable.retention_jobs) }
+  const form = useForm(kept)
+  const [asking, setAsking] = useState(false)
+  const [progress, setProgress] = useState(null)
+  const { data: stands, reload } = useLive(signal => settings.retention({}, signal), [], { interval: null })
+  const plan = usePlan(form.values)
+  const isChanged = Object.keys(kept).some(name => Number(form.values[name]) !== Number(kept[name]))
+
+  async function save ({ retention_days: days, retention_jobs: jobs }) {
+    await settings.change({ retention_days: wholeOf(days), retention_jobs: wholeOf(jobs) })
+    say('Kept. What is due goes within six hours, or now if you say so.')
+    onChanged()
+    reload()
+  }
+
+  /** One call removes a part; the rest follows. */
+  async function purge () {
+    setAsking(false)
+    let jobs = 0
+    try {
+      for (let more = true; more;) {
+        setProgress(jobs)
+        const answer = await settings.purge()
+        jobs += answer.removed.jobs
+        more = answer.more
+      }
+      say(`${plural(jobs, 'job')} removed.`)
+    } catch (error) {
+      complain(error)
+    }
+    setProgress(null)
+    reload()
+    onChanged()
+  }
+
+  const due = stands?.due
+  return html`
+    <section class="card" aria-labelledby="retention">
+      <h2 id="retention">Old jobs</h2>
+      <p>Ended jobs go with their images once they are too old or too many. 0 keeps them.</p>
+      <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, save)}>
+        <${FormProblem} problem=${form.problems['']} />
+        <div class="fields numbers-only">
+          <${NumberField} label="Days to keep" min="0" step="1" ...${form.field('retention_days')} />
+          <${NumberField} label="Jobs to keep" min="0" step="1" ...${form.field('retention_jobs')} />
+        </div>
+        ${isChanged && plan !== null && html`<p class="hint" role="status">${dueText(plan, 'would go')}</p>`}
+        ${isChanged && html`<div class="actions"><button class="button primary" disabled=${form.busy}>Save</button></div>`}
+      </form>
+      ${!isChanged && due !== undefined && html`
+        <p role="status">${dueText(due, 'can go now')}</p>
+        ${due.jobs > 0 && html`
+          <div class="actions">
+            <button type="button" class="button" disabled=${progress !== null} onClick=${() => setAsking(true)}>
+              <${Icon} name="bin" />${progress === null ? 'Purge now' : `${plural(progress, 'job')} removed…`}
+            </button>
+          </div>`}`}
+      ${stands?.tracker_days > 0 && html`<p class="hint">Jobs of /sdapi/v1 go after ${plural(stands.tracker_days, 'day')} (TRACKER_RETENTION).</p>`}
+      ${stands?.last && html`<p class="hint">Last time: ${plural(stands.last.jobs, 'job')} with ${bytesText(stands.last.bytes)}, ${momentText(stands.last.at)}.</p>`}
+      ${asking && html`
+        <${Confirm} title="Remove ${plural(due.jobs, 'job')}?" action="Remove ${plural(due.jobs, 'job')}" onConfirm=${purge} onClose=${() => setAsking(false)}
+          sentence=${`They go for good, with ${plural(due.images, 'image')} of ${bytesText(due.bytes)}.`} />`}
+    </section>`
+}
+
+/** What a number field says, left to the service where it is no number. */
+function wholeOf (text) {
+  return text.trim() === '' || Number.isNaN(Number(text)) ? text : Number(text)
+}
+
+/** What would be due under the rules being typed; null while that is not known. */
+function usePlan ({ retention_days: days, retention_jobs: jobs }) {
+  const [plan, setPlan] = useState(null)
+  useEffect(() => {
+    const stop = new AbortController()
+    setPlan(null)
+    if (![days, jobs].every(text => /^\d{1,7}$/.test(text))) return
+    const timer = setTimeout(() => {
+      // Saving tells what is wrong.
+      settings.retention({ days, jobs }, stop.signal).then(({ due }) => setPlan(due), () => {})
+    }, 300)
+    return () => {
+      clearTimeout(timer)
+      stop.abort()
+    }
+  }, [days, jobs])
+  return plan
+}
+
+function dueText ({ jobs, images, bytes, oldest }, words) {
+  if (jobs === 0) return `Nothing ${words}.`
+  const what = `${plural(jobs, 'job')} with ${plural(images, 'image')} (${bytesText(bytes)})`
+  return `${what} ${words}, the oldest of ${momentText(oldest)}.`
+}

@@ -1,0 +1,68 @@
+import { plural } from '../lib/format.js'
+import { useForm } from '../lib/form.js'
+import { html, useState } from '../lib/html.js'
+import { say } from '../lib/messages.js'
+import { webhooks } from '../lib/webhook-service.js'
+import { DeliveryBody, DeliveryState } from './deliveries.js'
+import { Dialog } from './dialog.js'
+import { FormProblem, SelectField, TextField } from './field.js'
+
+/** Sends a test event to an address now, and shows what came of it. */
+export function TestEndpoint ({ url, onClose }) {
+  const form = useForm({ webhookUrl: url, webhookKey: '' })
+  const [outcome, setOutcome] = useState(null)
+
+  async function send ({ webhookUrl, webhookKey }) {
+    setOutcome(null)
+    setOutcome(await webhooks.test({ webhookUrl: webhookUrl.trim(), ...(webhookKey === '' ? {} : { webhookKey }) }))
+  }
+
+  return html`
+    <${Dialog} title="Test an address" onClose=${onClose}>
+      <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, send)}>
+        <${FormProblem} problem=${form.problems['']} />
+        <${TextField} label="Address" ...${form.field('webhookUrl')} inputmode="url" autocomplete="off" autocapitalize="none" spellcheck=${false}
+          placeholder="https://example.org/hook" autofocus />
+        <${TextField} label="Key" hint="Signs the event, as webhookKey of a job does. Empty: the service's own secret." ...${form.field('webhookKey')} autocomplete="off" />
+        <div class="dialog-actions">
+          <button type="button" class="button" onClick=${onClose}>Close</button>
+          <button class="button primary" disabled=${form.busy}>${form.busy ? 'Sending…' : 'Send a test'}</button>
+        </div>
+      </form>
+      ${outcome !== null && html`
+        <div role="status"><p class="job-status"><${DeliveryState} state=${outcome.delivery.state} /> ${outcome.delivery.reason ?? 'The receiver took it.'}</p></div>
+        <${DeliveryBody} data=${outcome} />`}
+    <//>`
+}
+
+const spans = [
+  { value: '1', label: 'in the last hour' }, { value: '24', label: 'in the last day' }, { value: '168', label: 'in the last week' }
+]
+const states = [
+  { value: 'failed', label: 'was given up' }, { value: 'blocked', label: 'was blocked' }, { value: 'skipped', label: 'was skipped' }
+]
+
+/** Sends again everything that did not arrive in a time span. */
+export function RedeliverAll ({ onClose }) {
+  const form = useForm({ state: 'failed', hours: '24' })
+
+  async function send ({ state, hours }) {
+    const count = await webhooks.redeliverAll({ state, since: new Date(Date.now() - hours * 3_600_000).toISOString() })
+    say(count === 0 ? 'There was none.' : `${plural(count, 'event')} ${count === 1 ? 'is' : 'are'} sent again.`)
+    onClose()
+  }
+
+  return html`
+    <${Dialog} title="Send again what did not arrive" onClose=${onClose}>
+      <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, send)}>
+        <${FormProblem} problem=${form.problems['']} />
+        <${SelectField} label="Every event that" ...${form.field('state')} options=${states} />
+        <${SelectField} label="and happened" ...${form.field('hours')} options=${spans} />
+        <p class="hint">Oldest first, each under its own id, so that receivers know those that they have had.</p>
+        <div class="dialog-actions">
+          <button type="button" class="button" onClick=${onClose}>Cancel</button>
+          <button class="button primary" disabled=${form.busy}>Send again</button>
+        </div>
+      </form>
+    <//>`
+}
