@@ -1,6 +1,7 @@
 import { ask, pathOf } from './api.js'
+import { queryOf } from './query.js'
 
-/** Every route that the pages use, each as a function. */
+/** Routes that the pages use, each as a function; areas with many of them have files of their own. */
 
 const jobsPath = '/api/v2/jobs'
 const serversPath = '/api/v1/servers'
@@ -28,20 +29,6 @@ export const jobs = {
   deliveries: async (id, signal) => (await ask('GET', `${pathOf(jobsPath, id)}/webhooks`, { signal })).deliveries
 }
 
-export const models = {
-  /** @param {{ type?: string, server?: string, search?: string, limit?: number }} query */
-  list: (query, signal) => ask('GET', `/api/v1/models?${queryOf(query)}`, { signal })
-}
-
-export const webhooks = {
-  redeliver: id => ask('POST', `${pathOf('/api/v1/webhooks/deliveries', id)}/redeliver`)
-}
-
-export const settings = {
-  read: signal => ask('GET', '/api/v1/settings', { signal }),
-  change: changes => ask('PUT', '/api/v1/settings', { body: changes })
-}
-
 /** What a picture was made from. @param {{ image?: string, text?: string }} source */
 export const readParameters = source => ask('POST', '/api/v1/read-parameters', { body: source })
 
@@ -63,8 +50,4 @@ export const apiKeys = {
   change: (id, changes) => ask('PUT', pathOf(keysPath, id), { body: changes }),
   rotate: (id, graceHours) => ask('POST', `${pathOf(keysPath, id)}/rotate`, { body: { grace_hours: graceHours } }),
   remove: id => ask('DELETE', pathOf(keysPath, id))
-}
-
-function queryOf (values) {
-  return new URLSearchParams(Object.entries(values).filter(([, value]) => value !== undefined && value !== ''))
 }

@@ -48,8 +48,9 @@ export function CreatePage ({ route }) {
     if (start !== null) {
       fileOfOutput(start).then(file => form.setValues(before => ({ ...before, mode: 'img2img', init_images: file })), complain)
     }
+    form.setValues(before => ({ ...before, ...wishesOf(route.query, before.prompt) }))
     // The address says it once; what is changed afterwards stays when the page is entered again.
-    if (from !== null || start !== null) setQuery(route, { from: '', start: '' })
+    if (route.query.size > 0) setQuery(route, Object.fromEntries([...route.query.keys()].map(name => [name, ''])))
   }, [])
 
   async function send (values) {
@@ -120,6 +121,13 @@ export function CreatePage ({ route }) {
 function takenOver (before, parameters) {
   const kept = ['init_images', 'mask', 'mode', 'target_server_alias', 'priority'].map(name => [name, before[name]])
   return { ...formWith(parameters), ...Object.fromEntries(kept) }
+}
+
+/** What another page wants in the form, named as the API names it; words for the prompt are added to it. */
+function wishesOf (query, prompt) {
+  const wished = Object.fromEntries([...query].filter(([name]) => typeof emptyForm[name] === 'string'))
+  if (wished.prompt !== undefined) wished.prompt = [prompt.trim(), wished.prompt].filter(Boolean).join(', ')
+  return wished
 }
 
 function rememberedForm () {

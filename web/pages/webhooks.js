@@ -20,7 +20,11 @@ export function WebhooksPage ({ route }) {
   const [dialog, setDialog] = useState({ name: '' })
   const { data: keys } = useLive(signal => apiKeys.list(signal), [], { interval: null })
   const nameOf = id => id === null ? 'no key' : keys?.find(key => key.id === id)?.name ?? 'a removed key'
-  const close = () => setDialog({ name: '' })
+  const [changes, setChanges] = useState(0)
+  const close = () => {
+    setDialog({ name: '' })
+    setChanges(changes + 1)
+  }
 
   return html`
     <${PageHead} title="Webhooks">
@@ -34,8 +38,8 @@ export function WebhooksPage ({ route }) {
       ${Object.entries(tabs).map(([id, label]) => html`
         <a key=${id} class="tab" href=${id === '' ? '#/webhooks' : `#/webhooks/${id}`} aria-current=${tab === id ? 'page' : undefined}>${label}</a>`)}
     </nav>
-    ${tab === '' && html`<${DeliveryList} route=${route} nameOf=${nameOf} />`}
-    ${tab === 'endpoints' && html`<${EndpointList} nameOf=${nameOf} onTest=${url => setDialog({ name: 'test', url })} />`}
+    ${tab === '' && html`<${DeliveryList} route=${route} nameOf=${nameOf} changes=${changes} />`}
+    ${tab === 'endpoints' && html`<${EndpointList} nameOf=${nameOf} changes=${changes} onTest=${url => setDialog({ name: 'test', url })} />`}
     ${tab === 'secrets' && html`<${WebhookSecrets} keys=${keys} />`}
     ${dialog.name === 'test' && html`<${TestEndpoint} url=${dialog.url} onClose=${close} />`}
     ${dialog.name === 'again' && html`<${RedeliverAll} onClose=${close} />`}`
@@ -47,7 +51,8 @@ const spans = { 1: 'Last hour', 24: 'Last day', 168: 'Last week' }
 const pageSize = 50
 const mostShown = 200
 
-function DeliveryList ({ route, nameOf }) {
+/** @param {{ changes: number }} props raised when something was sent from elsewhere on the page */
+function DeliveryList ({ route, nameOf, changes }) {
   const [state, type, hours, search, endpoint] = ['state', 'type', 'hours', 'search', 'endpoint'].map(name => route.query.get(name) ?? '')
   const [typed, setTyped] = useState(search)
   const [size, setSize] = useState(pageSize)
@@ -59,7 +64,7 @@ function DeliveryList ({ route, nameOf }) {
     endpoint,
     limit: size,
     since: hours === '' ? '' : new Date(Date.now() - hours * 3_600_000).toISOString()
-  }, signal), [state, type, hours, search, endpoint, size], { interval: often, about: aboutJobs })
+  }, signal), [state, type, hours, search, endpoint, size, changes], { interval: often, about: aboutJobs })
   const isMoving = data?.deliveries.some(delivery => delivery.state === 'pending') ?? false
   useEffect(() => {
     if (!isMoving) return
@@ -109,8 +114,8 @@ const health = {
   disabled: ['Disabled', 'bad']
 }
 
-function EndpointList ({ nameOf, onTest }) {
-  const { data: endpoints, error, reload } = useLive(signal => webhooks.endpoints(signal), [], {
+function EndpointList ({ nameOf, changes, onTest }) {
+  const { data: endpoints, error, reload } = useLive(signal => webhooks.endpoints(signal), [changes], {
     interval: often, about: aboutJobs
   })
   if (endpoints === undefined) return html`<${Loading} error=${error} sentence=${error && sentenceOf(error)} />`

@@ -95,12 +95,12 @@ export function DeliveryBody ({ data: { delivery, body, attempts } }) {
           <li key=${attempt.attempt}>
             <p><strong>${attempt.status ?? 'No answer'}</strong> <span class="hint numbers">${momentText(attempt.started_at)}, ${attempt.duration_ms} ms${attempt.address === null ? '' : `, ${attempt.address}`}, ${attempt.request_bytes} bytes sent</span></p>
             ${attempt.error && html`<p class="problem">${attempt.error}</p>`}
-            ${attempt.response_body && html`<pre class="answer">${attempt.response_body}</pre>`}
+            ${attempt.response_body && html`<pre class="answer" tabindex="0">${attempt.response_body}</pre>`}
             ${attempt.next_at !== null && html`<p class="hint">Next at ${momentText(attempt.next_at)}</p>`}
           </li>`)}
       </ol>
     </section>
-    <details><summary>Body</summary><pre class="answer">${indented(body)}</pre></details>`
+    <details><summary>Body</summary><pre class="answer" tabindex="0">${indented(body)}</pre></details>`
 }
 
 function indented (text) {

@@ -2,7 +2,8 @@ import { momentText, plural } from '../lib/format.js'
 import { html } from '../lib/html.js'
 import { aboutJob, useLive } from '../lib/live.js'
 import { attempt } from '../lib/messages.js'
-import { jobs, webhooks } from '../lib/service.js'
+import { jobs } from '../lib/service.js'
+import { webhooks } from '../lib/webhook-service.js'
 
 const tones = { delivered: 'good', failed: 'bad', blocked: 'bad', skipped: 'still', stopped: 'still' }
 

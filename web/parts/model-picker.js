@@ -1,7 +1,7 @@
 import { sentenceOf } from '../lib/api.js'
 import { html, useState } from '../lib/html.js'
 import { useLive } from '../lib/live.js'
-import { models } from '../lib/service.js'
+import { models } from '../lib/model-service.js'
 import { Dialog } from './dialog.js'
 import { Icon } from './icon.js'
 import { Loading } from './page-head.js'

@@ -1,7 +1,7 @@
 import { html } from '../lib/html.js'
 import { seldom, useLive } from '../lib/live.js'
 import { attempt } from '../lib/messages.js'
-import { settings } from '../lib/service.js'
+import { settings } from '../lib/settings-service.js'
 import { Icon } from './icon.js'
 
 /** Says that the whole queue is held, where it is, and lets it go on. */
