@@ -9,12 +9,14 @@ const phone = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch:
 
 t.test('operators see to webhooks and settings', { skip }, async t => {
   const visit = await openBrowser(t)
-  const receiver = await startReceiver(t)
+  const secrets: string[] = []
+  const receiver = await startReceiver(t, secrets)
   const service = await startService(t, {
     settings: {
       EGRESS_PROFILE: 'lan', EGRESS_ALLOW: `127.0.0.1:${receiver.port}`, WEBHOOK_RETRY_SCHEDULE: '1s', CIVITAI_API_KEY: 'a-secret-of-mine'
     }
   })
+  secrets.push(service.house.webhooks.keySide.ownSecret)
   const open = async (hash: string, options = {}) => await visit(`${service.url}/#/${hash}`, options)
   const submit = async () => {
     const id = await service.submit(quick, { webhookUrl: `${receiver.url}/hook?${encodeURIComponent(hostile)}` })
@@ -68,7 +70,7 @@ t.test('operators see to webhooks and settings', { skip }, async t => {
     await dialog.locator('.status', { hasText: 'Failed' }).waitFor()
     await dialog.getByRole('textbox', { name: 'Address' }).fill('ftp://example.org')
     await dialog.getByRole('button', { name: 'Send a test' }).click()
-    await dialog.locator('[name=webhookUrl][aria-invalid=true]').waitFor()
+    await dialog.locator('[name=webhook_url][aria-invalid=true]').waitFor()
     await page.keyboard.press('Escape')
     await page.getByRole('link', { name: 'Secrets' }).click()
     await page.getByRole('button', { name: 'Show the secret' }).click()

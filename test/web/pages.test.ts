@@ -1,23 +1,8 @@
-import axe from 'axe-core'
 import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { quick, startService, type Service } from '../helper.ts'
+import { seriousFindings } from './axe.ts'
 import { openBrowser, skip, type Visit } from './browser.ts'
-
-interface Finding {
-  readonly id: string
-  readonly impact: string
-  readonly nodes: ReadonlyArray<{ readonly html: string }>
-}
-
-/** What axe finds that keeps people from using the page. */
-async function seriousFindings (page: Page): Promise<string[]> {
-  await page.evaluate(axe.source)
-  const { violations, passes } = await page.evaluate('axe.run()') as Record<'violations' | 'passes', Finding[]>
-  if (passes.length < 10) throw new Error('axe looked at nothing')
-  return violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`))
-}
 
 /** The addresses of every page that the navigation leads to, and of those behind them. */
 async function everyPage (page: Page, jobs: readonly string[]): Promise<string[]> {

@@ -9,21 +9,21 @@ import { FormProblem, SelectField, TextField } from './field.js'
 
 /** Sends a test event to an address now, and shows what came of it. */
 export function TestEndpoint ({ url, onClose }) {
-  const form = useForm({ webhookUrl: url, webhookKey: '' })
+  const form = useForm({ webhook_url: url, webhook_key: '' })
   const [outcome, setOutcome] = useState(null)
 
-  async function send ({ webhookUrl, webhookKey }) {
+  async function send ({ webhook_url: address, webhook_key: key }) {
     setOutcome(null)
-    setOutcome(await webhooks.test({ webhookUrl: webhookUrl.trim(), ...(webhookKey === '' ? {} : { webhookKey }) }))
+    setOutcome(await webhooks.test({ webhook_url: address.trim(), ...(key === '' ? {} : { webhook_key: key }) }))
   }
 
   return html`
     <${Dialog} title="Test an address" onClose=${onClose}>
       <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, send)}>
         <${FormProblem} problem=${form.problems['']} />
-        <${TextField} label="Address" ...${form.field('webhookUrl')} inputmode="url" autocomplete="off" autocapitalize="none" spellcheck=${false}
+        <${TextField} label="Address" ...${form.field('webhook_url')} inputmode="url" autocomplete="off" autocapitalize="none" spellcheck=${false}
           placeholder="https://example.org/hook" autofocus />
-        <${TextField} label="Key" hint="Signs the event, as webhookKey of a job does. Empty: the service's own secret." ...${form.field('webhookKey')} autocomplete="off" />
+        <${TextField} label="Key" hint="Signs the event, as webhookKey of a job does. Empty: the service's own secret." ...${form.field('webhook_key')} autocomplete="off" />
         <div class="dialog-actions">
           <button type="button" class="button" onClick=${onClose}>Close</button>
           <button class="button primary" disabled=${form.busy}>${form.busy ? 'Sending…' : 'Send a test'}</button>
