@@ -43,6 +43,7 @@ export interface ServingDependencies {
   /** Whether an operator lets any server take jobs. */
   readonly processes: () => boolean
   readonly otherServer: GenerationRunnerDependencies['otherServer']
+  readonly tagOutput: GenerationRunnerDependencies['tagOutput']
   readonly limits: GenerationRunnerDependencies['limits']
   readonly metrics: GenerationRunnerDependencies['metrics']
   readonly tracing: GenerationRunnerDependencies['tracing']
@@ -75,7 +76,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
   const {
     server, connection, keys, queues, store, media,
     states, log, processId, fence, connect, processes, previews, otherServer, limits, metrics,
-    tracing
+    tracing, tagOutput
   } = dependencies
   const serverId = server().id
   const held = new Set<string>()
@@ -128,6 +129,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
     processId,
     fence,
     otherServer,
+    tagOutput,
     prepare: job => prepareGeneration(job, {
       media, inventory: () => states.inventory(serverId), traits: monitor.traits
     })

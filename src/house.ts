@@ -9,6 +9,7 @@ import { createRuntimeSettings, type RuntimeSettings, type RuntimeValues } from 
 import type { Config } from './config/settings.ts'
 import { sourcesOf, type SettingSources } from './config/sources.ts'
 import type { EgressGuard } from './egress/guard.ts'
+import { openFlorence, type FlorenceHouse } from './florence-house.ts'
 import { createEstimates, type Estimates } from './jobs/estimates.ts'
 import { createInputImages, type InputImages } from './jobs/input-images.ts'
 import { createJobList, type JobList } from './jobs/list.ts'
@@ -56,6 +57,8 @@ export interface House {
   readonly registry: ServerRegistry
   readonly states: ServerStateStore
   readonly models: ModelHouse
+  /** Null where no Florence is configured. */
+  readonly florence: FlorenceHouse | null
   readonly accessKeys: AccessKeys
   readonly masterKey: MasterKey
   readonly vault: Vault
@@ -103,6 +106,7 @@ export async function openHouse (
     const states = createServerStateStore(redis, keys)
     const models = createModelHouse({ config, log, redis, keys, registry, states, guard })
     const uploadTexts = createUploadTexts(deriveKey(masterKey.current, 'upload-texts'))
+    const florence = openFlorence({ config, keys, log, redis, guard, webhooks })
     const list = createJobList(redis, keys, store)
     const inputs = createInputImages({ redis, keys, media, limits: imageLimits(config), texts: uploadTexts })
     return {
@@ -129,6 +133,7 @@ export async function openHouse (
       registry,
       states,
       models,
+      florence,
       accessKeys,
       masterKey,
       vault,
@@ -142,6 +147,7 @@ export async function openHouse (
       async close () {
         await accessKeys.close()
         await models.close()
+        await florence?.close()
         await queues.close()
         await webhooks.queue.close()
         await tracing.close()

@@ -1,5 +1,7 @@
+import { buffer } from 'node:stream/consumers'
 import { startWorkforce, type Workforce } from '../queues/workforce.ts'
 import { createGenerationQueues } from '../queues/generation-queues.ts'
+import { startFlorenceWorker } from './florence-house.ts'
 import type { House } from './house.ts'
 import { sweepMedia } from './jobs/media-sweep.ts'
 import { createPreviewSender } from './jobs/send-previews.ts'
@@ -11,6 +13,7 @@ import { createLeaseStore } from './servers/lease.ts'
 import { readCandidates } from './servers/choose.ts'
 import type { MonitorIntervals } from './servers/monitor.ts'
 import { createServerStateStore } from './servers/state-store.ts'
+import { createTagger, type Tags } from './tagging/tagger.ts'
 import { startWebhooks } from './webhook-house.ts'
 
 /** The part of a process that runs jobs and delivers their events. */
@@ -53,6 +56,7 @@ export async function startWorker (house: House, intervals?: MonitorIntervals): 
       const ranked = await readCandidates(registry.list(), states, store.waitingOn)
       return ranked.find(({ server }) => !except.has(server.alias))?.server ?? null
     },
+    tagOutput: tagOutputs(house),
     limits: {
       attempts: config.JOB_ATTEMPTS,
       backoffSeconds: config.RETRY_BACKOFF_SECONDS,
@@ -67,14 +71,27 @@ export async function startWorker (house: House, intervals?: MonitorIntervals): 
     ...house, sweep: async before => await sweepMedia({ redis: connection, keys, store, media }, before)
   })
   const webhookWorker = await startWebhooks(connection, house)
+  const florenceWorker = startFlorenceWorker(connection, house)
   return {
     workforce,
     async close () {
       const deadline = config.SHUTDOWN_SECONDS * 1000
-      await Promise.all([workforce.close(deadline), webhookWorker.close(deadline), modelWorker.close()])
+      await Promise.all([
+        workforce.close(deadline), webhookWorker.close(deadline), modelWorker.close(), florenceWorker.close()
+      ])
       previews.close()
       await queues.close()
       connection.disconnect()
     }
+  }
+}
+
+/** Reads outputs and has them tagged; null where no tagger is configured. */
+function tagOutputs ({ config, media, log }: House): ((name: string, signal: AbortSignal) => Promise<Tags>) | null {
+  if (config.TAGGER_URL === '') return null
+  const tagger = createTagger({ url: new URL(config.TAGGER_URL), log })
+  return async (name, signal) => {
+    const output = await media.openOutput(name)
+    return await tagger.tag(name, await buffer(output.stream()), signal)
   }
 }

@@ -1,7 +1,9 @@
 import type { FastifyPluginAsync } from 'fastify'
 import type { DropIn } from '../../src/sdapi/drop-in.ts'
+import assets from './assets.ts'
 import { takeA1111Bodies } from './body.ts'
 import control from './control.ts'
+import florence from './florence.ts'
 import generations from './generations.ts'
 import jobs from './jobs.ts'
 import lists from './lists.ts'
@@ -28,6 +30,8 @@ const dropInRoutes: FastifyPluginAsync<DropInOptions> = async (app, { dropIn }) 
       await scope.register(jobs, { dropIn, path })
       await scope.register(lists, { dropIn })
       await scope.register(models, { dropIn })
+      await scope.register(assets, { dropIn })
+      await scope.register(florence, { dropIn })
       await scope.register(passThrough, { dropIn })
     }, { prefix })
   }

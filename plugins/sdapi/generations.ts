@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import type { DrawingMode } from '../../src/a1111/types.ts'
+import { fieldsOf } from '../../src/a1111/json-values.ts'
 import { messageOf } from '../../src/errors.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { newJobId } from '../../src/jobs/submit.ts'
@@ -76,6 +77,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
       keyId: request.principal.keyId,
       bulkId: null,
       webhook,
+      autoTag: fieldsOf(fieldsOf(request.body).meta).auto_tag === true,
       baseUrl: `${request.protocol}://${request.host}`,
       ...(metadata === undefined ? {} : { metadata })
     })

@@ -2,11 +2,12 @@ import { Readable } from 'node:stream'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
-import type { Job } from '../../src/jobs/job.ts'
+import type { Job, JobImage } from '../../src/jobs/job.ts'
 import { checkImages, imageList, infoText } from '../../src/sdapi/answer.ts'
 import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import {
-  failureEntry, listEntry, proxyProgress, proxyStates, timestampOf, trackerId, trackerStates, workflows
+  failureEntry, florenceWorkflow,
+  listEntry, proxyProgress, proxyStates, timestampOf, trackerId, trackerStates, workflows
 } from '../../src/sdapi/words.ts'
 import { optional } from '../../src/simulator/wire/fields.ts'
 import { pydantic1 } from '../../src/simulator/wire/pydantic1.ts'
@@ -30,7 +31,7 @@ const trackerQuery = {
 
 /** Jobs as the clients of the Job Tracker and of async-proxy look for them; README.md says which gets which. */
 const jobs: FastifyPluginAsync<JobsOptions> = async (app, { dropIn, path }) => {
-  const { shortIds, search, house: { store, media, config, retention } } = dropIn
+  const { shortIds, search, errands, florence, house: { store, media, config, retention } } = dropIn
   const described = (name: string, summary: string) => ({ tags: ['A1111'], operationId: `a1111_${name}`, summary })
 
   /** By either id; null where there is none or it is another's. */
@@ -40,12 +41,18 @@ const jobs: FastifyPluginAsync<JobsOptions> = async (app, { dropIn, path }) => {
     return job !== null && allowed(request.principal, job.keyId) ? job : null
   }
 
-  /** An object whose images are streamed out of the store, between what comes before and behind them. */
   async function sendWithImages (reply: FastifyReply, job: Job, before: object, behind: object): Promise<FastifyReply> {
     await checkImages(media, job)
+    return await sendPictures(reply, job.status === 'completed' ? job.result?.images ?? [] : [], before, behind)
+  }
+
+  /** An object whose images are streamed out of the store, between what comes before and behind them. */
+  async function sendPictures (
+    reply: FastifyReply, images: ReadonlyArray<Pick<JobImage, 'name'>>, before: object, behind: object
+  ): Promise<FastifyReply> {
     async function * pieces (): AsyncGenerator<string> {
       yield `${JSON.stringify(before).slice(0, -1)},"images":`
-      yield * imageList(media, job.status === 'completed' ? job.result?.images ?? [] : [])
+      yield * imageList(media, images)
       yield Object.keys(behind).length === 0 ? '}' : `,${JSON.stringify(behind).slice(1)}`
     }
     return await reply.type('application/json').send(Readable.from(pieces(), { highWaterMark: 1 }))
@@ -76,22 +83,33 @@ const jobs: FastifyPluginAsync<JobsOptions> = async (app, { dropIn, path }) => {
     return sendJson(reply, found.map(listEntry))
   })
 
+  async function sendErrand (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    const { id } = request.params as { id: string }
+    const errand = await errands.find(request.principal, id)
+    if (errand === null) return sendJson(reply.code(404), { error: 'Not found' })
+    const { state, progress, failure, info, images } = errand
+    return await sendPictures(reply, images.map(name => ({ name })), { uuid: id, job_status: state, progress },
+      { info: failure ?? info })
+  }
+
   app.get('/jobs/:id', {
     config: reading, schema: described('jobs_one', 'A job with its images, as async-proxy answers')
   }, async (request, reply) => {
     const job = await find(request, maySeeJob)
-    if (job === null) return sendJson(reply.code(404), { error: 'Not found' })
+    if (job === null) return await sendErrand(request, reply)
     const info = job.status === 'completed' ? infoText(job) : job.error?.message ?? null
     return await sendWithImages(reply, job, {
       uuid: job.id, job_status: proxyStates[job.status], progress: proxyProgress(job)
-    }, { info })
+    }, job.result?.tags === undefined ? { info } : { info, tags: job.result.tags })
   })
 
   app.delete('/jobs/:id', {
     config: { access: { scope: 'jobs:write' } }, schema: described('jobs_cancel', 'Cancel a job')
   }, async (request, reply) => {
     const job = await find(request, mayCancelJob)
-    const done = job !== null && (job.status === 'cancelled' || await cancelled(job.id))
+    const done = job === null
+      ? await errands.cancel(request.principal, (request.params as { id: string }).id)
+      : job.status === 'cancelled' || await cancelled(job.id)
     return await reply.code(done ? 204 : 404).send()
   })
 
@@ -122,7 +140,7 @@ const jobs: FastifyPluginAsync<JobsOptions> = async (app, { dropIn, path }) => {
 
   app.get('/workflows', {
     config: reading, schema: described('workflows', 'The steps of jobs, as async-proxy tells them')
-  }, async (_request, reply) => sendJson(reply, workflows))
+  }, async (_request, reply) => sendJson(reply, florence === null ? workflows : [...workflows, florenceWorkflow]))
 }
 
 export default jobs

@@ -1,8 +1,8 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
-import type { Job } from '../../src/jobs/job.ts'
 import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import { renderJobsPage } from '../../src/sdapi/jobs-page.ts'
-import { failureEntry, publicEntry } from '../../src/sdapi/words.ts'
+import { failureEntry, publicEntry, type Shown } from '../../src/sdapi/words.ts'
+import { toOpenapi30 } from '../core/openapi-3-0.ts'
 import { answerErrorsLikeA1111 } from './scope.ts'
 import { sendJson } from './call.ts'
 
@@ -14,7 +14,7 @@ const schema = { hide: true }
 const publicRoutes: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dropIn: { search } }) => {
   answerErrorsLikeA1111(app)
   const failures = async ({ principal }: FastifyRequest) => await search.failed(principal, mostFailures)
-  const listed = (jobs: readonly Job[], entry: (job: Job) => unknown) =>
+  const listed = (jobs: readonly Shown[], entry: (job: Shown) => unknown) =>
     ({ jobs: jobs.map(entry), updatedAt: new Date().toISOString() })
 
   app.get('/public/jobs.json', { config, schema }, async (request, reply) =>
@@ -31,11 +31,17 @@ const publicRoutes: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app
     return await reply.type('text/html; charset=utf-8').headers({ vary: 'Accept', 'cache-control': 'no-store' }).send(page)
   })
 
-  for (const path of ['/schemas', '/schemas/openapi.spec.yaml', '/schemas/openapi.json']) {
-    // JSON is YAML as well.
+  // JSON is YAML as well.
+  const documents = {
+    '/schemas': app.swagger,
+    '/schemas/openapi.json': app.swagger,
+    '/schemas/openapi.spec.yaml': app.swagger,
+    '/schemas/openapi-3.0.json': () => toOpenapi30(app.swagger())
+  }
+  for (const [path, document] of Object.entries(documents)) {
     app.get(path, { config: { access: 'public' }, schema }, async (_request, reply) => await reply
       .type(path.endsWith('.yaml') ? 'text/yaml; charset=utf-8' : 'application/json; charset=utf-8')
-      .send(JSON.stringify(app.swagger())))
+      .send(JSON.stringify(document())))
   }
 }
 

@@ -11,7 +11,9 @@ const alternativeNames: Readonly<Record<string, string>> = {
   AUTOMATIC1111_API_BASE: 'A1111_URL',
   MODEL_PATH: 'MODELS_DIR',
   CHECKPOINT_PATH: 'CHECKPOINT_DIR',
-  LORA_PATH: 'LORA_DIR'
+  LORA_PATH: 'LORA_DIR',
+  DONBOORU_AUTOTAG_ENDPOINT: 'TAGGER_URL',
+  FLORENCE_API_BASE: 'FLORENCE_URL'
 }
 
 /** A wrong setting: its message names the setting, what it was and what is allowed, one line each. */

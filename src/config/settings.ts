@@ -81,6 +81,8 @@ export const Settings = Type.Object({
   RETENTION_JOBS: whole('How many ended jobs are kept with their images, the newest first; looked at every 6 hours. 0 for no limit. Can be changed while the service runs.', 0, 0, 10_000_000),
   TRACKER_ENABLED: flag('true: jobs of /sdapi/v1 get an X-Job-ID and are listed with the address of their caller.', true),
   TRACKER_RETENTION: whole('Days for which ended jobs of /sdapi/v1 are kept with their images; looked at every 6 hours. 0 keeps them.', 0, 0, 36_500),
+  TAGGER_URL: Type.String({ description: 'Address of a tagger that looks at images of /sdapi/v1 whose request has meta.auto_tag: true. It gets a form with file and answers [{"filename", "tags": {"tag": score}}]. DONBOORU_AUTOTAG_ENDPOINT means the same.', default: '', pattern: '^$|^https?://.+', examples: ['http://127.0.0.1:5000/evaluate'] }),
+  FLORENCE_URL: Type.String({ description: 'Address of a Florence-2 service made with Gradio, for /sdapi/v1/florence. FLORENCE_API_BASE means the same.', default: '', pattern: '^$|^https?://.+', examples: ['http://127.0.0.1:7861'] }),
   SDAPI_UNKNOWN_NAMES: oneOf(['refuse', 'ignore'], 'refuse', 'What /sdapi/v1 does with a checkpoint, sampler or LoRA that no server has: refuse it with 422, or go on without it, as A1111 does.'),
   STUDIO_JOBS_PER_USER: whole('Generations that one user_id of /generate may have under way; 0 for no limit.', 0, 0, 1_000_000),
   STUDIO_COOLDOWN_SECONDS: Type.Number({ description: 'Seconds that a user_id waits after a generation before the next; 0 for none.', default: 0, minimum: 0, maximum: 86_400 }),

@@ -7,6 +7,7 @@ import { packInfo, unpackInfo } from './result-info.ts'
 import type { TraceParent } from '../telemetry/tracing.ts'
 import type { Subscription } from '../webhooks/subscription.ts'
 import type { DropInOrigin } from '../sdapi/origin.ts'
+import type { Tags } from '../tagging/tagger.ts'
 import type { StudioOrigin } from '../studio/origin.ts'
 
 /** Something that the caller should know although the job goes on. */
@@ -51,6 +52,8 @@ export interface JobResult {
   readonly partial: boolean
   /** Where the answer differs from what was asked. */
   readonly warnings: readonly JobWarning[]
+  /** Of its first image; only where they were asked for. */
+  readonly tags?: Tags
 }
 
 /** Stands for the alias of a server that is no more. */
@@ -82,6 +85,8 @@ export interface JobSubmission {
   readonly studio?: StudioOrigin
   /** The trace of the request that submitted it, where requests are traced. */
   readonly trace?: TraceParent
+  /** Whether a tagger is to look at the first image. */
+  readonly autoTag?: boolean
   /** The caller's own JSON, given back as it came. */
   readonly metadata?: unknown
 }

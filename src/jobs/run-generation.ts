@@ -9,6 +9,7 @@ import type { ServerMonitor } from '../servers/monitor.ts'
 import type { Server } from '../servers/server.ts'
 import { createImageCollector, type ImageCollector } from './collect-images.ts'
 import { decideAfter, type FailureLimits } from './failure-policy.ts'
+import type { Tags } from '../tagging/tagger.ts'
 import type { Gate } from './gate.ts'
 import {
   packResult, type Job, type JobAttempt, type JobError, type JobResult, type JobSubmission, type JobWarning
@@ -59,6 +60,8 @@ export interface GenerationRunnerDependencies {
   readonly prepare: (job: Job) => Promise<PreparedGeneration>
   /** The best server for a job that names none, without those of these aliases; null where there is no other. */
   readonly otherServer: (except: ReadonlySet<string>) => Promise<Server | null>
+  /** Tags of an output; null where no tagger is configured. */
+  readonly tagOutput: ((name: string, signal: AbortSignal) => Promise<Tags>) | null
   readonly limits: FailureLimits & {
     readonly jobTimeoutSeconds: number
     readonly maxAnswerBytes: number
@@ -83,7 +86,7 @@ class ShuttingDown extends Error {}
 export function createGenerationRunner (dependencies: GenerationRunnerDependencies): GenerationRunner {
   const {
     server, client, monitor, mayBegin, onMeasured, previews, store, media, gate,
-    processId, fence, prepare, otherServer, limits, log, metrics, tracing
+    processId, fence, prepare, otherServer, tagOutput, limits, log, metrics, tracing
   } = dependencies
   const leaving = new AbortController()
   const running = new Map<string, OpenGeneration>()
@@ -204,7 +207,8 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     monitor.proved()
     const warnings = result.partial ? [] : checkAnswer(job.submission, answer)
     if (warnings.length > 0) monitor.readAnew()
-    const outcome = { result: packResult({ ...result, info: answer.info, warnings }, job.submission) }
+    const tags = await tagsOf(job, result)
+    const outcome = { result: packResult({ ...result, ...tags, info: answer.info, warnings }, job.submission) }
     const status = warnings.length > 0 && job.submission.onDifference === 'fail'
       ? await store.end(claim, 'failed', { ...outcome, error: differenceOf(warnings) })
       : await store.end(claim, 'completed', outcome)
@@ -234,6 +238,15 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     log.info({ job: job.id, server: alias, status, ...about, images, ...(took === null ? {} : { ms: took }) },
       `job ${status}`)
     metrics.jobEnded({ server: alias, status, code, took })
+  }
+
+  /** The server is free meanwhile. */
+  async function tagsOf (
+    { submission }: Job, { images, partial }: Pick<JobResult, 'images' | 'partial'>
+  ): Promise<{ tags?: Tags }> {
+    const first = images.find(({ role }) => role === 'image')
+    if (submission.autoTag !== true || tagOutput === null || partial || first === undefined) return {}
+    return { tags: await tagOutput(first.name, leaving.signal) }
   }
 
   /**

@@ -39,6 +39,8 @@ export interface SubmissionRequest {
   readonly bulkId: string | null
   readonly dropIn?: DropInOrigin
   readonly studio?: StudioOrigin
+  /** Whether a tagger is to look at the first image. */
+  readonly autoTag?: boolean
   /** Where to send events; without it, the default endpoint of the key. */
   readonly webhook?: WebhookWish | null
   /** Address under which the caller reached us, for links in events; PUBLIC_URL goes first. */
@@ -187,6 +189,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
           onDifference: request.onDifference,
           ...(request.dropIn === undefined ? {} : { dropIn: request.dropIn }),
           ...(request.studio === undefined ? {} : { studio: request.studio }),
+          ...(request.autoTag === true ? { autoTag: true } : {}),
           warnings,
           ...(trace === null ? {} : { trace }),
           ...(request.metadata === undefined ? {} : { metadata: request.metadata })

@@ -26,7 +26,7 @@ export async function * base64Of (media: Pick<MediaStore, 'openOutput'>, name: s
 }
 
 /** A JSON list of images as base64, none of which is ever whole in memory. */
-export async function * imageList (media: MediaStore, images: readonly JobImage[]): AsyncGenerator<string> {
+export async function * imageList (media: MediaStore, images: ReadonlyArray<Pick<JobImage, 'name'>>): AsyncGenerator<string> {
   yield '['
   for (const [index, { name }] of images.entries()) {
     yield index === 0 ? '"' : ',"'
@@ -40,8 +40,8 @@ export async function * imageList (media: MediaStore, images: readonly JobImage[
  * Whether all images of a job can be read, while there is still time to answer something else.
  * @throws ServiceError `image_not_found`
  */
-export async function checkImages (media: MediaStore, job: Job): Promise<void> {
-  for (const { name } of job.result?.images ?? []) await (await media.openOutput(name)).close()
+export async function checkImages (media: MediaStore, { result }: Pick<Job, 'result'>): Promise<void> {
+  for (const { name } of result?.images ?? []) await (await media.openOutput(name)).close()
 }
 
 /** A1111's answer to a generation, from a job that has ended with or without images. */

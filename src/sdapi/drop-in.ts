@@ -1,8 +1,10 @@
+import type { FlorenceDesk } from '../florence/desk.ts'
 import type { House } from '../house.ts'
 import type { JobNotices } from '../jobs/notices.ts'
 import type { Submitter } from '../jobs/submit.ts'
 import { realPause, type Pause } from './answer.ts'
 import { createCallerJobs, type CallerJobs } from './callers.ts'
+import { createErrands, type Errands } from './errands.ts'
 import { createServerFaces, type ServerFaces } from './faces.ts'
 import { createJobSearch, type JobSearch } from './job-search.ts'
 import { createOptionsDesk, type OptionsDesk } from './options.ts'
@@ -22,6 +24,9 @@ export interface DropIn {
   readonly callerJobs: CallerJobs
   readonly shortIds: ShortIds
   readonly search: JobSearch
+  readonly errands: Errands
+  /** Null where none is configured. */
+  readonly florence: FlorenceDesk | null
   readonly passThrough: PassThrough
   /** Between two blanks of an answer that waits. */
   readonly pause: Pause
@@ -34,6 +39,8 @@ export async function createDropIn (
   const { redis, subscriber, keys, registry, states, store, list, config, connect } = house
   const faces = createServerFaces({ registry, states, waitingOn: store.waitingOn, connect })
   const turns = await createTurns({ redis, subscriber, keys })
+  const florence = house.florence?.desk ?? null
+  const errands = createErrands(house.models.downloads, florence)
   const own = createOwnOptions(redis, keys)
   return {
     house,
@@ -44,7 +51,9 @@ export async function createDropIn (
     options: createOptionsDesk({ faces, own, registry, states }),
     callerJobs: createCallerJobs(redis, keys, store),
     shortIds: createShortIds(redis, keys),
-    search: createJobSearch(list),
+    search: createJobSearch(list, errands),
+    errands,
+    florence,
     pause,
     passThrough: createPassThrough({
       faces,

@@ -1,8 +1,9 @@
 import { seesAllJobs, type Principal } from '../access/principal.ts'
-import type { JobStatus } from '../../schemas/job-status.ts'
+import { hasEnded, type JobStatus } from '../../schemas/job-status.ts'
 import type { Job } from '../jobs/job.ts'
 import type { JobList } from '../jobs/list.ts'
-import { trackerStates } from './words.ts'
+import type { Errands } from './errands.ts'
+import { newestFirst, shownJob, trackerStates, type Shown } from './words.ts'
 
 /** What the Job Tracker's list can be asked for. */
 export interface TrackerQuery {
@@ -15,11 +16,11 @@ export interface TrackerQuery {
 
 export interface JobSearch {
   /** Jobs of the drop-in, newest first. */
-  tracked (principal: Principal, query: TrackerQuery): Promise<Job[]>
-  /** Active jobs, and those that ended well or were cancelled within the last minutes, newest first. */
-  current (principal: Principal): Promise<Job[]>
-  /** Failed jobs, newest first. */
-  failed (principal: Principal, limit: number): Promise<Job[]>
+  tracked (principal: Principal, query: TrackerQuery): Promise<Shown[]>
+  /** Active jobs and errands, and those that ended well or were cancelled within the last minutes, newest first. */
+  current (principal: Principal): Promise<Shown[]>
+  /** Failed jobs and errands, newest first. */
+  failed (principal: Principal, limit: number): Promise<Shown[]>
 }
 
 /** async-proxy shows what has ended for so long. */
@@ -29,7 +30,7 @@ const pageSize = 200
 const mostExamined = 10_000
 const mostListed = 1000
 
-export function createJobSearch (list: JobList): JobSearch {
+export function createJobSearch (list: JobList, errands: Errands): JobSearch {
   const own = (principal: Principal) => seesAllJobs(principal) ? {} : { keyId: principal.keyId ?? '' }
 
   async function search (
@@ -52,23 +53,30 @@ export function createJobSearch (list: JobList): JobSearch {
   return {
     async tracked (principal, { ip, status, after, limit }) {
       const since = after === null ? {} : { since: (after + 1) * 1000 }
-      return await search({ ...own(principal), ...since }, Math.min(Math.max(0, limit), mostListed), job => {
+      const jobs = await search({ ...own(principal), ...since }, Math.min(Math.max(0, limit), mostListed), job => {
         const origin = job.submission.dropIn
         return origin !== undefined && (ip === null || origin.ip === ip) &&
           (status === null || trackerStates[job.status].toLowerCase() === status.toLowerCase())
       })
+      return jobs.map(shownJob)
     },
     async current (principal) {
       const recently = Date.now() - shownAfterEndMs
-      const ended = (job: Job) => (job.endedAt ?? 0) >= recently
+      const ended = ({ endedAt }: Pick<Job, 'endedAt'>) => (endedAt ?? 0) >= recently
       const groups = await Promise.all([
         search({ ...own(principal), status: 'pending' }, mostListed, () => true),
         search({ ...own(principal), status: 'processing' }, mostListed, () => true),
         search({ ...own(principal), status: 'completed' }, mostListed, ended),
         search({ ...own(principal), status: 'cancelled' }, mostListed, ended)
       ])
-      return groups.flat().toSorted((one, other) => other.createdAt - one.createdAt)
+      const others = (await errands.list(principal)).filter(errand =>
+        errand.status !== 'failed' && (!hasEnded(errand.status) || ended(errand)))
+      return [...groups.flat().map(shownJob), ...others].toSorted(newestFirst)
     },
-    failed: async (principal, limit) => await search({ ...own(principal), status: 'failed' }, limit, () => true)
+    async failed (principal, limit) {
+      const jobs = await search({ ...own(principal), status: 'failed' }, limit, () => true)
+      const others = (await errands.list(principal)).filter(({ status }) => status === 'failed')
+      return [...jobs.map(shownJob), ...others].toSorted(newestFirst).slice(0, limit)
+    }
   }
 }

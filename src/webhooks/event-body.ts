@@ -70,6 +70,7 @@ function standardBody (
             seed: images[0]?.seed ?? submission.parameters.seed ?? null,
             partial: result.partial,
             warnings: result.warnings,
+            ...(result.tags === undefined ? {} : { tags: result.tags }),
             images: images.map((image, index) => ({
               index,
               role: image.role,
@@ -107,7 +108,7 @@ function legacyBody ({ type, sequence, job }: JobEventNotice, images: readonly J
     images: images.map(options.linkOf),
     seed: submission.parameters.seed ?? null,
     info: error === null ? (result?.info ?? null) && JSON.stringify(result?.info) : error.message,
-    tags: null,
+    tags: result?.tags ?? null,
     type,
     sequence,
     metadata: submission.metadata ?? null

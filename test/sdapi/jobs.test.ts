@@ -1,3 +1,4 @@
+import { Validator } from '@seriousme/openapi-schema-validator'
 import t from 'tap'
 import { quick, startService } from '../helper.ts'
 
@@ -128,7 +129,14 @@ t.test('the pages at the root show the caller\'s jobs, and HTML only to who read
   t.match(page.headers.get('content-type'), /^text\/html/)
   t.match(page.body.text, uuid)
   t.equal((await service.request('GET', '/jobs')).status, 404, 'programs find another interface there, if any')
-  t.equal((await service.request('GET', '/schemas')).status, 200)
+  for (const [path, expected] of [['/schemas', '3.1'], ['/schemas/openapi.spec.yaml', '3.1'], ['/schemas/openapi-3.0.json', '3.0']] as const) {
+    const document = JSON.parse(await (await fetch(service.url + path)).text()) as Record<string, unknown>
+    const validator = new Validator()
+    const { valid, errors } = await validator.validate(structuredClone(document))
+    t.ok(valid, `${path}: ${JSON.stringify(errors)}`)
+    t.equal(validator.version, expected)
+    if (expected === '3.0') t.notMatch(JSON.stringify(document), /"type":\[|"const":|"webhooks":/, 'nothing that 3.0 does not know')
+  }
   t.match(await listOf(service.url, '/sdapi/v1/workflows'), [{ workflow: 'txt2img' }, { workflow: 'img2img' }])
 })
 

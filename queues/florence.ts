@@ -1,0 +1,62 @@
+import { Queue, UnrecoverableError, Worker } from 'bullmq'
+import type { Redis } from 'ioredis'
+import { messageOf } from '../src/errors.ts'
+import { runFlorenceTask, type FlorenceRunnerDependencies } from '../src/florence/run.ts'
+import type { Log } from '../src/log.ts'
+import type { Keys } from '../src/redis/keys.ts'
+
+export const florenceQueueName = 'florence'
+const attempts = 4
+/** Before the second attempt, doubled for each further one, in milliseconds. */
+const backoff = 1000
+
+export interface FlorenceQueue {
+  add (id: string): Promise<void>
+  close (): Promise<void>
+}
+
+export interface FlorenceQueueDependencies {
+  readonly connection: Redis
+  readonly keys: Keys
+  readonly log: Log
+}
+
+export function createFlorenceQueue ({ connection, keys, log }: FlorenceQueueDependencies): FlorenceQueue {
+  const queue = new Queue(florenceQueueName, { connection, prefix: keys.bullPrefix, skipVersionCheck: true })
+  queue.on('error', error => { log.debug({ error: messageOf(error) }, 'queue connection') })
+  return {
+    async add (id) {
+      await queue.add('ask', { id }, {
+        jobId: id,
+        attempts,
+        backoff: { type: 'exponential', delay: backoff },
+        removeOnComplete: { age: 3600, count: 200 },
+        removeOnFail: { age: 86_400, count: 200 }
+      })
+    },
+    close: async () => { await queue.close() }
+  }
+}
+
+/** Asks one question after another, as Florence has one GPU too; what a dying process leaves is asked anew. */
+export function createFlorenceWorker (
+  dependencies: FlorenceQueueDependencies & FlorenceRunnerDependencies
+): { close (): Promise<void> } {
+  const { connection, keys, log } = dependencies
+  const closing = new AbortController()
+  const worker = new Worker<{ id: string }>(florenceQueueName, async ({ data, attemptsMade }) => {
+    try {
+      await runFlorenceTask(data.id, attemptsMade + 1 >= attempts, dependencies, closing.signal)
+    } catch (error) {
+      if (attemptsMade + 1 >= attempts) throw new UnrecoverableError(messageOf(error))
+      throw error
+    }
+  }, { connection, prefix: keys.bullPrefix, skipVersionCheck: true, concurrency: 1, maxStalledCount: 1000 })
+  worker.on('error', error => { log.debug({ error: messageOf(error) }, 'worker connection') })
+  return {
+    async close () {
+      closing.abort()
+      await worker.close(true)
+    }
+  }
+}

@@ -1,0 +1,106 @@
+import { randomUUID } from 'node:crypto'
+import type { Redis } from 'ioredis'
+import { hasEnded, type JobStatus } from '../../schemas/job-status.ts'
+import type { Keys } from '../redis/keys.ts'
+import type { Subscription } from '../webhooks/subscription.ts'
+
+/** What Florence is asked about a picture. */
+export interface FlorenceOrder {
+  /** Id of the access key that asked; null for an administrator. */
+  readonly keyId: string | null
+  readonly imageUrl: string
+  /** In Florence's words, such as `Caption` or `Object Detection`. */
+  readonly task: string
+  /** `Single task` or `Cascaded task`. */
+  readonly mode: string
+  readonly prompt: string
+}
+
+/** A question to Florence as Redis holds it. Moments are milliseconds since the epoch. */
+export interface FlorenceTask extends FlorenceOrder {
+  readonly id: string
+  readonly status: JobStatus
+  readonly webhook: Subscription | null
+  readonly text: string | null
+  /** Name of an output. */
+  readonly image: string | null
+  readonly problem: string | null
+  readonly createdAt: number
+  readonly endedAt: number | null
+}
+
+export type FlorenceChange = Partial<Pick<FlorenceTask, 'text' | 'image' | 'problem' | 'endedAt'>>
+
+export interface FlorenceStore {
+  create (id: string, order: FlorenceOrder, webhook: Subscription | null): Promise<FlorenceTask>
+  find (id: string): Promise<FlorenceTask | null>
+  /** Newest first, the last thousand. */
+  list (): Promise<FlorenceTask[]>
+  /** Lets a task in one of these states enter another; whether it was in one of them. */
+  move (id: string, from: readonly JobStatus[], to: JobStatus, change?: FlorenceChange): Promise<boolean>
+}
+
+/** Ended ones are forgotten after a day, when their images go as those of no job, in seconds. */
+const kept = 86_400
+const mostListed = 1000
+
+// KEYS: record. ARGV: seconds to keep it or 0, number of states that may be left, those, the new one, then fields and
+// values.
+const moveTask = /* lua */ `
+local status = redis.call('HGET', KEYS[1], 'status')
+local count = tonumber(ARGV[2])
+for index = 3, count + 2 do
+  if ARGV[index] == status then
+    redis.call('HSET', KEYS[1], 'status', ARGV[count + 3], unpack(ARGV, count + 4))
+    if ARGV[1] ~= '0' then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
+    return 1
+  end
+end
+return 0
+`
+
+export const newFlorenceId = (): string => randomUUID()
+
+export function createFlorenceStore (redis: Redis, keys: Keys): FlorenceStore {
+  const listKey = keys.key('florence')
+  const recordKey = (id: string) => keys.key('florence', id)
+
+  async function find (id: string): Promise<FlorenceTask | null> {
+    const fields = await redis.hgetall(recordKey(id))
+    if (fields.order === undefined) return null
+    return {
+      ...JSON.parse(fields.order) as FlorenceOrder & Pick<FlorenceTask, 'webhook'>,
+      id,
+      status: fields.status as JobStatus,
+      text: fields.text || null,
+      image: fields.image || null,
+      problem: fields.problem || null,
+      createdAt: Number(fields.createdAt),
+      endedAt: fields.endedAt ? Number(fields.endedAt) : null
+    }
+  }
+
+  return {
+    find,
+    async create (id, order, webhook) {
+      const createdAt = Date.now()
+      await redis.multi()
+        .hset(recordKey(id), { order: JSON.stringify({ ...order, webhook }), status: 'pending', createdAt })
+        .zadd(listKey, createdAt, id)
+        .zremrangebyrank(listKey, 0, -mostListed - 1)
+        .exec()
+      return {
+        ...order, id, webhook, status: 'pending', text: null, image: null, problem: null, createdAt, endedAt: null
+      }
+    },
+    async list () {
+      const ids = await redis.zrange(listKey, '0', '-1', 'REV')
+      return (await Promise.all(ids.map(find))).filter(found => found !== null)
+    },
+    async move (id, from, to, change = {}) {
+      const fields = Object.entries(change).flatMap(([name, value]) => [name, value === null ? '' : String(value)])
+      const keep = hasEnded(to) ? kept : 0
+      return await redis.eval(moveTask, 1, recordKey(id), keep, from.length, ...from, to, ...fields) === 1
+    }
+  }
+}

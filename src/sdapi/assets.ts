@@ -1,0 +1,126 @@
+import { fieldsOf, textOf } from '../a1111/json-values.ts'
+import type { CivitaiClient } from '../civitai/client.ts'
+import { idOf } from '../civitai/version-facts.ts'
+import type { DownloadDesk } from '../downloads/desk.ts'
+import type { Download } from '../downloads/download.ts'
+import { ServiceError } from '../errors.ts'
+import type { Model } from '../models/model.ts'
+
+/** async-proxy's two kinds of asset, and what they are here. */
+export const assetKinds = { model: 'checkpoint', lora: 'lora' } as const
+export type AssetKind = keyof typeof assetKinds
+
+export interface AssetDependencies {
+  readonly downloads: DownloadDesk
+  readonly civitai: CivitaiClient
+  readonly civitaiUrl: string
+  readonly huggingFaceUrl: string
+}
+
+/** @throws ServiceError `invalid_field_value` in async-proxy's words */
+export function readKind (value: unknown): AssetKind {
+  const kind = (textOf(value) ?? '').toLowerCase()
+  if (kind === 'model' || kind === 'lora') return kind
+  throw new ServiceError('invalid_field_value', "kind must be 'model' or 'lora'", { field: 'kind' })
+}
+
+/**
+ * Begins to download what an address or an AIR means.
+ * @throws ServiceError `invalid_field_value`, or as DownloadDesk
+ */
+export async function orderAsset (body: unknown, dependencies: AssetDependencies): Promise<Download> {
+  const { downloads, civitai } = dependencies
+  const { kind, url } = fieldsOf(body)
+  const wish = { type: assetKinds[readKind(kind)] }
+  const place = placeOf((textOf(url) ?? '').trim(), dependencies)
+  if (place.at === 'huggingface') return await downloads.fromHuggingFace(place.reference, wish)
+  return await downloads.fromCivitai(place.version ?? await newestVersion(civitai, place.model), wish)
+}
+
+type Place =
+  | { readonly at: 'civitai', readonly model: number, readonly version: number | null }
+  | { readonly at: 'huggingface', readonly reference: string }
+
+function placeOf (text: string, { civitaiUrl, huggingFaceUrl }: AssetDependencies): Place {
+  if (text === '') throw invalid('url is required')
+  if (/^urn:/i.test(text)) {
+    const [, model, version] = /^urn:air:[\w.-]+:[\w.-]+:civitai:(\d{1,15})@(\d{1,15})$/i.exec(text) ?? []
+    if (version === undefined) throw invalid('Invalid AIR tag. Expected civitai provider with model@version.')
+    return { at: 'civitai', model: Number(model), version: Number(version) }
+  }
+  const address = URL.canParse(text) ? new URL(text) : null
+  const found = address === null
+    ? null
+    : (isCivitai(address, civitaiUrl) ? atCivitai(address) : null) ??
+      (isHost(address, huggingFaceUrl) ? atHuggingFace(address) : null)
+  if (found !== null) return found
+  throw invalid('url must lead to a model at Civitai, to a file at HuggingFace, or be an AIR such as ' +
+    'urn:air:sdxl:lora:civitai:1234@5678')
+}
+
+function isCivitai (address: URL, configured: string): boolean {
+  return ['civitai.com', 'www.civitai.com'].includes(address.hostname) || isHost(address, configured)
+}
+
+function isHost ({ host }: URL, configured: string): boolean {
+  return host === new URL(configured).host
+}
+
+function atCivitai ({ pathname, searchParams }: URL): Place | null {
+  const [, download] = /\/api\/download\/models\/(\d{1,15})$/.exec(pathname) ?? []
+  if (download !== undefined) return { at: 'civitai', model: 0, version: Number(download) }
+  const [, model] = /\/models\/(\d{1,15})(\/[^/]*)?\/?$/.exec(pathname) ?? []
+  return model === undefined
+    ? null
+    : { at: 'civitai', model: Number(model), version: idOf(searchParams.get('modelVersionId') ?? '') }
+}
+
+function atHuggingFace ({ pathname }: URL): Place | null {
+  const [, repository, revision, path] =
+    /^\/([\w.-]+\/[\w.-]+)\/(?:resolve|blob)\/([\w.-]+)\/(.+)$/.exec(decodeURI(pathname)) ?? []
+  return path === undefined ? null : { at: 'huggingface', reference: `hf:${repository}@${revision}/${path}` }
+}
+
+async function newestVersion (civitai: CivitaiClient, model: number): Promise<number> {
+  const { modelVersions } = await civitai.model(model, 'kept') ?? {}
+  const version = Array.isArray(modelVersions) ? idOf(fieldsOf(modelVersions[0]).id) : null
+  if (version === null) throw new ServiceError('civitai_not_found', `Civitai offers no version of the model ${model}.`)
+  return version
+}
+
+function invalid (sentence: string): ServiceError {
+  return new ServiceError('invalid_field_value', sentence, { field: 'url' })
+}
+
+/** Whether it is an asset: a checkpoint or LoRA in a folder of this machine. */
+export function isAsset (model: Model, kind: AssetKind | null): boolean {
+  const kinds = kind === null ? Object.values(assetKinds) : [assetKinds[kind]]
+  return model.files.length > 0 && kinds.some(type => type === model.type)
+}
+
+/** A model as async-proxy shows an asset; `local_path` is within the folder of its type. */
+export function assetView ({ id, type, path, files, facts }: Model) {
+  const { civitai, triggerWords } = facts
+  return {
+    id,
+    kind: type === 'lora' ? 'lora' : 'model',
+    name: facts.name ?? civitai?.modelName ?? null,
+    source_url: civitai?.modelId == null
+      ? null
+      : `https://civitai.com/models/${civitai.modelId}` +
+        (civitai.versionId === null ? '' : `?modelVersionId=${civitai.versionId}`),
+    example_prompt: triggerWords.length === 0 ? null : triggerWords.join(', '),
+    min: 1,
+    max: 1,
+    local_path: path,
+    created_at: new Date(createdAt({ files })).toISOString(),
+    updated_at: new Date(Math.max(...files.map(({ modifiedAt }) => modifiedAt))).toISOString(),
+    images: (civitai?.images ?? []).map(({ url, nsfw, width, height }) =>
+      ({ url, is_nsfw: nsfw, width, height, meta: null }))
+  }
+}
+
+/** When its first file came, in milliseconds since the epoch. */
+export function createdAt ({ files }: Pick<Model, 'files'>): number {
+  return Math.min(...files.map(file => file.createdAt))
+}
