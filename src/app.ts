@@ -12,8 +12,8 @@ import metricsPlugin from '../plugins/core/metrics.ts'
 import openapiPlugin from '../plugins/core/openapi.ts'
 import outputsPlugin from '../plugins/core/outputs.ts'
 import rateLimitPlugin from '../plugins/core/rate-limit.ts'
+import requestContextPlugin from '../plugins/core/request-context.ts'
 import requestLogPlugin, { newRequestId } from '../plugins/core/request-log.ts'
-import tracingPlugin from '../plugins/core/tracing.ts'
 import uiPlugin from '../plugins/core/ui.ts'
 import uiSessionPlugin from '../plugins/core/ui-session.ts'
 import { schemaController } from '../plugins/core/validation.ts'
@@ -101,6 +101,7 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
     queueLimitPerKey: config.QUEUE_LIMIT_PER_KEY,
     limits: { pixelsPerJob: config.PIXELS_PER_JOB_MEGAPIXELS * 1_000_000 },
     webhooks: webhooks.desk,
+    log: house.log,
     ownUrl: config.PUBLIC_URL === '' ? `http://127.0.0.1:${config.PORT}` : config.PUBLIC_URL,
     waitingOfKey: async keyId => await list.count({ keyId, status: 'pending' })
   })
@@ -124,7 +125,7 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
   })
   await app.register(websocketPlugin)
   await app.register(requestLogPlugin)
-  await app.register(tracingPlugin, { tracing: house.tracing })
+  await app.register(requestContextPlugin, { tracing: house.tracing })
   await app.register(errorsPlugin)
   await app.register(openapiPlugin, { publicUrl: config.PUBLIC_URL })
   await app.register(hostCheckPlugin, {
@@ -149,7 +150,9 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
   await app.register(healthPlugin, { house })
   await app.register(uiSessionPlugin, { sessions, failedLogins })
   await app.register(uiPlugin)
-  const fleet = createFleetMetrics({ redis, keys, registry, states, queues: () => allQueues(house) })
+  const fleet = createFleetMetrics({
+    redis, keys, registry, states, estimates: house.estimates, queues: () => allQueues(house)
+  })
   await app.register(metricsPlugin, { metrics: house.metrics, others: [processMetrics, fleet.text] })
   await app.register(dashboardPlugin, {
     queues: () => allQueues(house), registry, readOnly: config.DASHBOARD_READ_ONLY

@@ -7,9 +7,12 @@ const secrets = [
   'req.headers["x-webhook-key"]', '*.password', '*.secret'
 ]
 
+/** What pino is told of them. */
+export const redaction = { paths: secrets, censor: '(hidden)' }
+
 /** JSON lines to standard output; readable ones on a terminal. */
 export function createLogger (config: Pick<Config, 'LOG_LEVEL'>): Logger {
-  const options = { level: config.LOG_LEVEL, redact: { paths: secrets, censor: '(hidden)' } }
+  const options = { level: config.LOG_LEVEL, redact: redaction }
   if (!process.stdout.isTTY) return pino(options)
   return pino({
     ...options,

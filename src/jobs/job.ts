@@ -83,7 +83,9 @@ export interface JobSubmission {
   readonly dropIn?: DropInOrigin
   /** Only jobs of the interface for bots and phones have one. */
   readonly studio?: StudioOrigin
-  /** The trace of the request that submitted it, where requests are traced. */
+  /** Id of the request that submitted it, as its log line has it. */
+  readonly requestId?: string
+  /** The trace of that request, where requests are traced. */
   readonly trace?: TraceParent
   /** Whether a tagger is to look at the first image. */
   readonly autoTag?: boolean

@@ -214,16 +214,21 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       : await store.end(claim, 'completed', outcome)
     if (status === null) {
       await collector.discard()
-      log.warn({ job: job.id, server: server().alias }, 'another process took the job over; this answer is dropped')
+      log.warn(about(job), 'another process took the job over; this answer is dropped')
       return
     }
     const differs = status === 'failed' ? differentResult : ''
     tellEnd(job, { status, code: differs, images: result.images.length, took: Date.now() - startedAt })
   }
 
+  /** What every line about a job begins with. */
+  function about ({ id, submission: { requestId } }: Job): { job: string, request?: string, server: string } {
+    return { job: id, ...(requestId === undefined ? {} : { request: requestId }), server: server().alias }
+  }
+
   function tellStart (claim: RunClaim, job: Job, atGateSince: number): void {
     const alias = server().alias
-    log.info({ job: job.id, server: alias, run: claim.run }, 'generation started')
+    log.info({ ...about(job), run: claim.run }, 'generation started')
     metrics.generationStarted({ server: alias, waited: job.starts === 0 ? Date.now() - job.createdAt : null })
     const waitedForServer = doneAt !== null && atGateSince <= doneAt
     if (waitedForServer) metrics.serverIdle({ server: alias, gap: performance.now() - (doneAt ?? 0) })
@@ -234,9 +239,8 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     job: Job, { status, code, images, took }: { status: string, code: string, images: number, took: number | null }
   ): void {
     const alias = server().alias
-    const about = code === '' ? {} : { code }
-    log.info({ job: job.id, server: alias, status, ...about, images, ...(took === null ? {} : { ms: took }) },
-      `job ${status}`)
+    const known = { ...(code === '' ? {} : { code }), ...(took === null ? {} : { ms: took }) }
+    log.info({ ...about(job), status, images, ...known }, `job ${status}`)
     metrics.jobEnded({ server: alias, status, code, took })
   }
 
@@ -266,7 +270,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     }
     const attempts = [...job.attempts, attempt]
     const stopReason = generation.stopReason()
-    const seen = { job: job.id, server: server().alias, code: failure.code, error: failure.message }
+    const seen = { ...about(job), code: failure.code, error: failure.message }
     if (stopReason === null) {
       log.warn(seen, 'generation failed')
       metrics.generationFailed({ server: server().alias, failureClass: failure.failureClass, code: failure.code })
@@ -312,7 +316,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     // Kept back, so that this server does not fetch it before it has moved.
     await store.giveBack(claim, { attempts: attempts.slice(-1), usedAttempts: 0, crashes: 0, delayMs: moveWithin })
     await store.move(job.id, next.id)
-    log.info({ job: job.id, server: server().alias, to: next.alias }, 'the job goes to another server')
+    log.info({ ...about(job), to: next.alias }, 'the job goes to another server')
     return true
   }
 

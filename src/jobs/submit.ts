@@ -6,6 +6,7 @@ import { normaliseExtras } from '../a1111/extras.ts'
 import { replaceImages } from '../a1111/images.ts'
 import { normaliseParameters, type NormalisedParameters } from '../a1111/parameters.ts'
 import { ServiceError } from '../errors.ts'
+import type { Log } from '../log.ts'
 import type { InputImages } from './input-images.ts'
 import type { DropInOrigin } from '../sdapi/origin.ts'
 import type { StudioOrigin } from '../studio/origin.ts'
@@ -13,7 +14,7 @@ import { readCandidates } from '../servers/choose.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { Server } from '../servers/server.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
-import { currentTrace } from '../telemetry/tracing.ts'
+import { currentRequest, type RequestContext } from '../telemetry/request-context.ts'
 import type { CheckedWebhook, WebhookDesk } from '../webhooks/submission.ts'
 import type { WebhookWish } from '../webhooks/subscription.ts'
 import { removedAlias, type Job, type JobWarning } from './job.ts'
@@ -80,6 +81,7 @@ export interface SubmitDependencies {
   readonly webhooks: WebhookDesk
   /** Begin of links in events where a request does not say how it reached us. */
   readonly ownUrl: string
+  readonly log: Log
 }
 
 export interface Submitter {
@@ -103,7 +105,8 @@ const mostMetadataBytes = 4096
 
 /** The one way into the queue, for every interface. */
 export function createSubmitter (dependencies: SubmitDependencies): Submitter {
-  const { registry, states, store, inputs, queueLimitPerKey, limits, waitingOfKey, webhooks, ownUrl } = dependencies
+  const { registry, states, store, inputs, queueLimitPerKey, limits, waitingOfKey } = dependencies
+  const { webhooks, ownUrl, log } = dependencies
 
   /** Whether a target stands for any server; one that is really called `default` is meant by its name. */
   function leavesChoice (target: string): boolean {
@@ -169,7 +172,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       const given = seed === undefined ? admission.parameters : { ...admission.parameters, seed }
       const parameters = await replaceImages(given, async (text, field) => await inputs.keep(text, field))
       const warnings = [...normalised.warnings, ...admission.warnings, ...webhook?.warnings ?? []]
-      const trace = currentTrace()
+      const context = currentRequest()
       const created = await store.create({
         id,
         serverId: server.id,
@@ -191,7 +194,8 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
           ...(request.studio === undefined ? {} : { studio: request.studio }),
           ...(request.autoTag === true ? { autoTag: true } : {}),
           warnings,
-          ...(trace === null ? {} : { trace }),
+          ...(context === null ? {} : { requestId: context.requestId }),
+          ...(context === null || context.traceparent === null ? {} : { trace: context.traceparent }),
           ...(request.metadata === undefined ? {} : { metadata: request.metadata })
         }
       })
@@ -200,6 +204,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
         return await tell(created.existing)
       }
       const { position, createdAt } = created
+      log.info({ job: id, ...requestOf(context), server: server.alias, place: position }, 'job accepted')
       return { id, alias: server.alias, position, createdAt, seed: seedOf(parameters), warnings }
     },
     async recall (id) {
@@ -213,6 +218,10 @@ function checkMetadata (metadata: unknown): void {
   if (metadata === undefined || Buffer.byteLength(JSON.stringify(metadata)) <= mostMetadataBytes) return
   throw new ServiceError('invalid_field_value', `metadata must have at most ${mostMetadataBytes} bytes as JSON.`,
     { field: 'metadata' })
+}
+
+function requestOf (context: RequestContext | null): { request?: string } {
+  return context === null ? {} : { request: context.requestId }
 }
 
 function seedOf ({ seed }: Readonly<Record<string, unknown>>): number | null {

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis'
 import { Gauge, Registry } from 'prom-client'
 import { jobStatuses } from '../../schemas/job-status.ts'
 import { indexKey } from '../jobs/indexes.ts'
+import type { Estimates } from '../jobs/estimates.ts'
 import type { Keys } from '../redis/keys.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
@@ -11,6 +12,7 @@ export interface FleetSources {
   readonly keys: Keys
   readonly registry: ServerRegistry
   readonly states: ServerStateStore
+  readonly estimates: Pick<Estimates, 'line'>
   /** Every queue with how many entries it has in each state. */
   readonly queues: () => ReadonlyArray<{
     readonly name: string
@@ -23,7 +25,7 @@ export interface FleetSources {
  * greatest of several. Where Redis does not answer, that is all it says.
  */
 export function createFleetMetrics (sources: FleetSources): { text: () => Promise<string> } {
-  const { redis, keys, registry, states, queues } = sources
+  const { redis, keys, registry, states, estimates, queues } = sources
   const prometheus = new Registry()
   const registers = [prometheus]
   const gauge = <Label extends string>(name: string, help: string, labelNames: readonly Label[] = []) =>
@@ -34,6 +36,8 @@ export function createFleetMetrics (sources: FleetSources): { text: () => Promis
   const paused = gauge('server_paused', 'Whether an operator holds the line of the server', ['server'])
   const attended = gauge('server_attended', 'Whether a worker process serves the line of the server', ['server'])
   const oldest = gauge('oldest_waiting_job_seconds', 'Age of the job that has waited longest', ['server'])
+  const predicted = gauge('waiting_seconds',
+    'Predicted seconds until the server has done all that waits and runs; absent while its speed is not known', ['server'])
   const entries = gauge('queue_entries', 'Entries of the BullMQ queues by their state', ['queue', 'state'])
   const redisUp = gauge('redis_up', 'Whether Redis answers')
   const redisLatency = gauge('redis_latency_seconds', 'Round trip to Redis')
@@ -62,7 +66,9 @@ export function createFleetMetrics (sources: FleetSources): { text: () => Promis
       pipeline.zrange(indexKey(keys, { serverId, status: 'pending' }), '0', '0', 'WITHSCORES')
       pipeline.exists(keys.key('lease', serverId))
     }
-    const [replies, known] = await Promise.all([pipeline.exec(), states.readMany(ids)])
+    const [replies, known, lines] = await Promise.all([
+      pipeline.exec(), states.readMany(ids), Promise.all(ids.map(async id => await estimates.line(id)))
+    ])
     const values = (replies ?? []).map(([error, value]) => {
       if (error !== null) throw error
       return value
@@ -77,6 +83,8 @@ export function createFleetMetrics (sources: FleetSources): { text: () => Promis
       attended.set({ server }, Number(own[jobStatuses.length + 1]))
       up.set({ server }, Number(known[index]?.reachable === 'yes'))
       paused.set({ server }, Number(held))
+      const seconds = lines[index]?.seconds ?? null
+      if (seconds !== null) predicted.set({ server }, seconds)
     }
   }
 

@@ -1,5 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
-
 /** Where a trace stands, in the form in which it travels: `traceparent` of https://www.w3.org/TR/trace-context/. */
 export type TraceParent = string
 
@@ -62,16 +60,4 @@ export async function traced<Outcome> (
   } finally {
     span.end()
   }
-}
-
-const requests = new AsyncLocalStorage<TraceParent | null>()
-
-/** Lets all that the work calls know which trace it belongs to, so that not every interface has to hand it on. */
-export function withinTrace (traceparent: TraceParent | null, work: () => void): void {
-  requests.run(traceparent, work)
-}
-
-/** Null outside of any traced request. */
-export function currentTrace (): TraceParent | null {
-  return requests.getStore() ?? null
 }

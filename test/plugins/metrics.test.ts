@@ -78,9 +78,11 @@ t.test('the dashboard for Grafana and the alert rules ask for what there is', as
 })
 
 t.test('without Redis it still answers, and says so', async t => {
-  const { keys, registry, states } = service.house
+  const { keys, registry, states, estimates } = service.house
   const redis = service.house.redis.duplicate({ lazyConnect: true, enableOfflineQueue: false })
-  const { text } = createFleetMetrics({ redis, keys, registry, states, queues: () => allQueues(service.house) })
+  const { text } = createFleetMetrics({
+    redis, keys, registry, states, estimates, queues: () => allQueues(service.house)
+  })
   t.equal(valueOf(await text(), 'stablequeue_redis_up'), 0)
   redis.disconnect()
 })
