@@ -91,6 +91,7 @@ t.test('the queue', { skip }, async t => {
     const progress = page.getByRole('progressbar', { name: 'Progress at Main' })
     const first = Number(await progress.getAttribute('value'))
     while (Number(await progress.getAttribute('value')) <= first) await page.waitForTimeout(30)
+    await page.locator('.lane .job-picture img[src*="/preview"]').waitFor()
     await page.getByRole('button', { name: 'Pause Main' }).click()
     await page.getByLabel('Reason').fill('lunch')
     await page.keyboard.press('Enter')

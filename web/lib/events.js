@@ -11,9 +11,13 @@ const kinds = [...changes, ...passing, ...ofServers]
 /** Previews are told only to those who name all that they want. */
 const path = `/api/v1/events?kinds=${kinds.join()}`
 
-/** Pause before a connection that was refused is tried again, and how long an unused one stays, in milliseconds. */
+/**
+ * Pause before a connection that was refused is tried again, and how long one stays that nobody uses or that belongs to
+ * a tab in the background, in milliseconds. Browsers open few connections at a time to one address.
+ */
 const retryPause = 5000
 const lingering = 2000
+const inBackground = 20_000
 
 const listeners = new Set()
 let source = null
@@ -33,7 +37,7 @@ export function hearsEvents () {
 export function onEvent (listener) {
   listeners.add(listener)
   clearTimeout(timer)
-  if (source === null) connect()
+  if (source === null && !document.hidden) connect()
   return () => {
     listeners.delete(listener)
     if (listeners.size === 0) timer = setTimeout(disconnect, lingering)
@@ -44,6 +48,12 @@ export function onEvent (listener) {
 export function changesJobs ({ kind }) {
   return changes.includes(kind)
 }
+
+document.addEventListener('visibilitychange', () => {
+  clearTimeout(timer)
+  if (document.hidden) timer = setTimeout(disconnect, inBackground)
+  else if (source === null && listeners.size > 0) connect()
+})
 
 function connect () {
   source = new window.EventSource(path)
