@@ -44,6 +44,8 @@ export async function readJobs ({ look, keys }: Traces): Promise<Map<string, Job
   const beginning = keys.key('job', '')
   for (const name of await namesOf(look, `${beginning}*`)) {
     const id = name.slice(beginning.length)
+    // What belongs to a job, such as the list of its deliveries, is called after it.
+    if (id.includes(':')) continue
     const job = parseJob(id, await look.hgetall(name))
     if (job !== null) jobs.set(id, job)
   }
