@@ -6,11 +6,12 @@ import { Nullable, StringEnum, success, Timestamp } from './kit.ts'
 export const storedKinds = [
   'accepted', 'started', 'image', 'completed', 'failed', 'cancelled', 'returned', 'moved', 'removed',
   'server-added', 'server-changed', 'server-removed', 'server-up', 'server-down', 'server-paused', 'server-resumed',
-  'queue-paused', 'queue-resumed'
+  'queue-paused', 'queue-resumed',
+  'download-added', 'download-completed', 'download-failed', 'download-cancelled', 'models-scanned'
 ] as const
 
 /** Told to who listens at that moment: the next one makes up for any that was missed. */
-export const liveKinds = ['progress', 'preview', 'place', 'queue'] as const
+export const liveKinds = ['progress', 'preview', 'place', 'queue', 'download-progress'] as const
 
 /** About the stream itself; they cannot be filtered. */
 export const streamKinds = ['ready', 'reset', 'snapshot'] as const
@@ -24,6 +25,7 @@ const kindMeanings = 'accepted: in line, also again after a retry. started: a ge
   '100th place. queue: how much a server has before it. ' +
   'image: a result image was stored. completed, failed, cancelled: the job ended. returned: back in line after its ' +
   'server failed it. moved: to another place or server. removed: deleted. server-…: what became of a server. queue-…: an operator held all lines, or let them go. ' +
+  'download-…: what became of the download of a model. models-scanned: the model folders were looked through. ' +
   'ready: the first event, which names where the stream stands. reset: events were missed that are not kept any ' +
   'more, so read your lists anew. snapshot: the job as it is now.'
 
@@ -33,7 +35,7 @@ export const EventView = Type.Object({
     examples: ['1764110000000-0']
   }),
   kind: StringEnum([...eventKinds, ...streamKinds], { description: kindMeanings }),
-  job_id: Nullable(Type.String(), { description: 'The job; null where the event is about a server.' }),
+  job_id: Nullable(Type.String(), { description: 'The job; null where the event is about something else.' }),
   server: Nullable(Type.String(), { description: 'Alias of the server.' }),
   api_key_id: Nullable(Type.String(), { description: 'Access key that owns the job.' }),
   status: Nullable(JobStatus, { description: 'State of the job after the event.' }),

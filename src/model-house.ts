@@ -70,7 +70,7 @@ export function createModelHouse (dependencies: ModelHouseDependencies): ModelHo
     board,
     maintenance,
     civitai,
-    pictures: createCivitaiPictures(join(config.DATA_DIR, 'model-pictures'), baseUrl),
+    pictures: createCivitaiPictures(join(config.DATA_DIR, 'model-pictures'), baseUrl, dependencies.guard),
     refresher: createModelRefresher({ catalogue, files, civitai, hasher, log }),
     downloads: createDownloadDesk({
       store: createDownloadStore(redis, keys),

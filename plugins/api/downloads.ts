@@ -109,6 +109,30 @@ const downloadRoutes: FastifyPluginAsyncTypebox<DownloadsOptions> = async (app, 
     })
   }
 
+  app.post('/api/v1/downloads/cleanup', {
+    config: changing,
+    schema: {
+      operationId: 'clean_up_downloads',
+      tags,
+      summary: 'Forget old downloads',
+      description: 'Those that ended; their files stay.',
+      body: Type.Optional(Type.Union([Type.Object({
+        daysToKeep: Type.Optional(Type.Number({ minimum: 0, maximum: 36_500, default: 7, description: 'Days since they ended.' }))
+      }), Type.Null()], { description: 'What to keep.' })),
+      response: {
+        200: Type.Object({
+          success: Type.Literal(true, { description: 'Always true.' }),
+          deletedCount: Type.Integer({ description: 'How many were forgotten.' })
+        }, { description: 'What was done.' }),
+        ...errorResponses(400, 403)
+      }
+    }
+  }, async request => {
+    const days = request.body?.daysToKeep ?? 7
+    const deletedCount = await downloads.store.forgetEndedBefore(Date.now() - days * 86_400_000)
+    return { success: true as const, deletedCount }
+  })
+
   app.get('/api/v1/downloads/:id', {
     config: reading,
     schema: {

@@ -3,11 +3,24 @@ import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { messageOf, ServiceError } from '../errors.ts'
 import { longestPicture, noPicture, pictureOf, type PictureContent } from '../models/read-picture.ts'
-import { getBytes } from './get.ts'
+import { openSource } from '../downloads/open-source.ts'
+import type { EgressGuard } from '../egress/guard.ts'
 
 /** Hosts that Civitai serves pictures from. */
 const pictureHosts = ['image.civitai.com', 'imagecache.civitai.com', 'image-b2.civitai.com']
 const timeoutMs = 30_000
+
+/** @throws ServiceError as for what is no picture, where it is too long */
+async function contentOf (response: AsyncIterable<Buffer>): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of response) {
+    bytes += chunk.length
+    if (bytes > longestPicture) throw noPicture()
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
 
 /** Pictures of Civitai, fetched once and then kept, so that no viewer's browser has to ask there. */
 export interface CivitaiPictures {
@@ -19,7 +32,9 @@ export interface CivitaiPictures {
  * @param folder where they are kept
  * @param baseUrl of the API: a mirror may serve pictures itself
  */
-export function createCivitaiPictures (folder: string, baseUrl: string): CivitaiPictures {
+export function createCivitaiPictures (
+  folder: string, baseUrl: string, guard: Pick<EgressGuard, 'connect'>
+): CivitaiPictures {
   const ownOrigin = new URL(baseUrl).origin
 
   /** Addresses come from others, so the host is compared as a whole. */
@@ -29,12 +44,22 @@ export function createCivitaiPictures (folder: string, baseUrl: string): Civitai
   }
 
   async function fetchPicture (url: URL): Promise<PictureContent> {
-    const answer = await getBytes(url, { timeoutMs, maxBytes: longestPicture }).catch((error: unknown) => {
+    try {
+      const signal = AbortSignal.timeout(timeoutMs)
+      const { response, close } = await openSource(guard, {
+        url, authorization: null, from: 0, trustedOrigins: [ownOrigin], signal
+      })
+      try {
+        if (response.statusCode !== 200) throw noPicture()
+        return pictureOf(await contentOf(response), new Date())
+      } finally {
+        close()
+      }
+    } catch (error) {
+      if (error instanceof ServiceError) throw error
       throw new ServiceError('civitai_unreachable', `The picture cannot be fetched just now: ${messageOf(error)}.`, {},
         { cause: error })
-    })
-    if (answer.status !== 200) throw noPicture()
-    return pictureOf(answer.body, new Date())
+    }
   }
 
   return {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import { ServiceError } from '../errors.ts'
 import type { ModelType } from '../models/model.ts'
+import { announceLua } from '../events/announce.ts'
 import type { Keys } from '../redis/keys.ts'
 
 /** What is to be downloaded. */
@@ -40,17 +41,47 @@ export interface DownloadStore {
   require (id: string): Promise<Download>
   /** Newest first. */
   list (): Promise<Download[]>
+  /** Forgets those that ended before a moment, in milliseconds since the epoch; how many it was. */
+  forgetEndedBefore (moment: number): Promise<number>
   /** Lets a download in one of these states enter another; whether it was in one of them. */
   move (id: string, from: readonly DownloadStatus[], to: DownloadStatus, change?: DownloadChange): Promise<boolean>
 }
 
-// KEYS: record. ARGV: number of states that may be left, those states, the new state, then fields and values.
-const moveDownload = /* lua */ `
-local status = redis.call('HGET', KEYS[1], 'status')
-local count = tonumber(ARGV[1])
-for index = 2, count + 1 do
+/**
+ * What listeners hear when a download has come to a state. Progress is told live: while it goes on, more follows.
+ * KEYS[1] is the common beginning of every key.
+ */
+const tell = announceLua + /* lua */ `
+local function recordKey (id) return KEYS[1] .. 'download:' .. id end
+local function tell (id)
+  local known = redis.call('HMGET', recordKey(id), 'order', 'status', 'received', 'size', 'problem')
+  local order, status = cjson.decode(known[1]), known[2]
+  local data = {
+    download_id = id, filename = order.filename, type = order.type, status = status,
+    bytes_received = tonumber(known[3] or '') or 0, bytes_total = tonumber(known[4] or ''),
+    error_message = known[5] and known[5] ~= '' and known[5] or nil
+  }
+  if status == 'downloading' then return announceLive('download-progress', '', '', '', '', data) end
+  announce('download-' .. (status == 'pending' and 'added' or status), '', '', '', '', data)
+end
+`
+
+/** ARGV: id, order, moment. */
+const createDownload = tell + /* lua */ `
+local id, order, moment = unpack(ARGV)
+redis.call('HSET', recordKey(id), 'order', order, 'status', 'pending', 'createdAt', moment)
+redis.call('ZADD', KEYS[1] .. 'downloads', moment, id)
+tell(id)
+`
+
+/** ARGV: id, number of states that may be left, those states, the new state, then fields and values. */
+const moveDownload = tell + /* lua */ `
+local id, count = ARGV[1], tonumber(ARGV[2])
+local status = redis.call('HGET', recordKey(id), 'status')
+for index = 3, count + 2 do
   if ARGV[index] == status then
-    redis.call('HSET', KEYS[1], 'status', ARGV[count + 2], unpack(ARGV, count + 3))
+    redis.call('HSET', recordKey(id), 'status', ARGV[count + 3], unpack(ARGV, count + 4))
+    tell(id)
     return 1
   end
 end
@@ -88,19 +119,24 @@ export function createDownloadStore (redis: Redis, keys: Keys): DownloadStore {
     async create (order) {
       const id = randomUUID()
       const createdAt = Date.now()
-      await redis.multi()
-        .hset(recordKey(id), { order: JSON.stringify(order), status: 'pending', createdAt })
-        .zadd(listKey, createdAt, id)
-        .exec()
+      await redis.eval(createDownload, 1, keys.key(''), id, JSON.stringify(order), createdAt)
       return await require(id)
     },
     async list () {
       const ids = await redis.zrevrange(listKey, 0, 999)
       return (await Promise.all(ids.map(find))).filter(found => found !== null)
     },
+    async forgetEndedBefore (moment) {
+      // One cannot have ended before it began.
+      const ids = await redis.zrange(listKey, '-inf', `(${moment}`, 'BYSCORE')
+      const ended = (await Promise.all(ids.map(find))).flatMap(found =>
+        found?.endedAt != null && found.endedAt < moment ? [found.id] : [])
+      if (ended.length > 0) await redis.multi().zrem(listKey, ...ended).del(...ended.map(recordKey)).exec()
+      return ended.length
+    },
     async move (id, from, to, change = {}) {
       const fields = Object.entries(change).flatMap(([name, value]) => [name, value === null ? '' : String(value)])
-      return await redis.eval(moveDownload, 1, recordKey(id), from.length, ...from, to, ...fields) === 1
+      return await redis.eval(moveDownload, 1, keys.key(''), id, from.length, ...from, to, ...fields) === 1
     }
   }
 }

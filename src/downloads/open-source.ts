@@ -15,6 +15,8 @@ export interface SourceRequest {
 
 export interface OpenSource {
   readonly response: IncomingMessage
+  /** SHA-256 that the source itself told, lower case: HuggingFace does, in `X-Linked-Etag`; null otherwise. */
+  readonly sha256: string | null
   close (): void
 }
 
@@ -29,6 +31,7 @@ const idleTimeout = 60_000
  */
 export async function openSource (guard: Pick<EgressGuard, 'connect'>, request: SourceRequest): Promise<OpenSource> {
   let url = request.url
+  let sha256: string | null = null
   for (let hop = 0; hop <= mostRedirects; hop++) {
     const trusted = request.trustedOrigins.includes(url.origin)
     if (url.protocol !== 'https:' && !trusted) throw new FinalFailure(`${url.host} is not asked without https`)
@@ -40,7 +43,9 @@ export async function openSource (guard: Pick<EgressGuard, 'connect'>, request: 
       ...(request.from > 0 ? { range: `bytes=${request.from}-` } : {})
     }, { reach: trusted ? 'private' : 'public', signal: request.signal, trusted })
     const { statusCode = 0, headers } = source.response
-    if (![301, 302, 303, 307, 308].includes(statusCode)) return source
+    // Only the source's own word counts, not that of whoever keeps the file for it.
+    if (trusted) sha256 ??= linkedHash(headers['x-linked-etag'])
+    if (![301, 302, 303, 307, 308].includes(statusCode)) return { ...source, sha256 }
     source.close()
     if (headers.location === undefined) throw new Error(`${url.host} redirects to nowhere`)
     url = new URL(headers.location, url)
@@ -51,7 +56,7 @@ export async function openSource (guard: Pick<EgressGuard, 'connect'>, request: 
 async function ask (
   guard: Pick<EgressGuard, 'connect'>, url: URL, headers: Readonly<Record<string, string | null>>,
   { reach, signal, trusted }: { reach: 'private' | 'public', signal: AbortSignal, trusted: boolean }
-): Promise<OpenSource> {
+): Promise<Omit<OpenSource, 'sha256'>> {
   const socket = trusted && url.protocol === 'http:' ? undefined : await guard.connect(url, reach, signal)
   return await new Promise((resolve, reject) => {
     const request = httpRequest({
@@ -75,4 +80,8 @@ async function ask (
     request.on('error', reject)
     request.end()
   })
+}
+
+function linkedHash (tag: string | string[] | undefined): string | null {
+  return typeof tag === 'string' ? /^"?([0-9a-f]{64})"?$/i.exec(tag)?.[1]?.toLowerCase() ?? null : null
 }

@@ -40,24 +40,26 @@ export async function receiveFile (
   if (await lstat(path).catch(() => null) !== null) {
     throw new FinalFailure(`there is a file ${download.filename} already`)
   }
-  await receivePart(part, reception)
+  const told = await receivePart(part, reception)
+  const wanted = download.sha256 ?? told
   const { sha256, autoV3 } = await hasher.hash(part, signal)
-  if (download.sha256 !== null && sha256 !== download.sha256) {
+  if (wanted !== null && sha256 !== wanted) {
     await rm(part, { force: true })
-    throw new FinalFailure(`its SHA-256 is ${sha256}, but should be ${download.sha256}; nothing of it was kept`)
+    throw new FinalFailure(`its SHA-256 is ${sha256}, but should be ${wanted}; nothing of it was kept`)
   }
   await giveName(part, path)
   await flushFolder(folder)
   return { path, sha256, autoV3 }
 }
 
-async function receivePart (part: string, { folder, openFrom, tell, signal }: Reception): Promise<void> {
+/** Gives the SHA-256 that the source told, if it did. */
+async function receivePart (part: string, { folder, openFrom, tell, signal }: Reception): Promise<string | null> {
   const present = (await stat(part).catch(() => null))?.size ?? 0
   const source = await openFrom(present)
   try {
     const { statusCode, headers } = source.response
     // whole already, or another file by now: the hash tells
-    if (statusCode === 416) return
+    if (statusCode === 416) return source.sha256
     if (statusCode !== 200 && statusCode !== 206) throw refusal(statusCode ?? 0)
     const continued = statusCode === 206 && headers['content-range']?.startsWith(`bytes ${present}-`) === true
     if (statusCode === 206 && !continued) throw new Error('it sent another part than was asked for')
@@ -81,6 +83,7 @@ async function receivePart (part: string, { folder, openFrom, tell, signal }: Re
     } finally {
       await file.close()
     }
+    return source.sha256
   } finally {
     source.close()
   }

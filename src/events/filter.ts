@@ -42,9 +42,13 @@ export function createEventFilter (
     if (job !== undefined && event.jobId !== job) return false
     if (statuses !== null && (event.status === null || !statuses.has(event.status))) return false
     if (servers !== null && !isOf(event, servers)) return false
-    if (event.jobId === null) return wish.key === undefined && mayDo(principal, 'servers:read')
+    if (event.jobId === null) return wish.key === undefined && mayDo(principal, scopeOf(event))
     return (key === undefined || event.keyId === key) && maySeeJob(principal, event.keyId)
   }
+}
+
+function scopeOf ({ kind }: ServiceEvent): 'servers:read' | 'models:read' {
+  return kind.startsWith('server-') ? 'servers:read' : 'models:read'
 }
 
 /** A job that moves concerns the server that it leaves, too. */

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis'
 import { objectOf } from '../a1111/json-values.ts'
 import type { Keys } from '../redis/keys.ts'
+import { announceLua } from '../events/announce.ts'
 import type { ScanReport } from './scan.ts'
 
 /** How the last scan stands, for every process to see. Moments are milliseconds since the epoch. */
@@ -21,6 +22,12 @@ export interface ScanBoard {
   takeStop (): Promise<boolean>
 }
 
+/** KEYS[1]: common beginning of every key. ARGV: status, what listeners hear at its end or ''. */
+const writeStatus = announceLua + /* lua */ `
+redis.call('SET', KEYS[1] .. 'model-scan', ARGV[1])
+if ARGV[2] ~= '' then announce('models-scanned', '', '', '', '', cjson.decode(ARGV[2])) end
+`
+
 const never: ScanStatus = { state: 'never', startedAt: null, endedAt: null, report: null, problem: null }
 
 export function createScanBoard (redis: Redis, keys: Keys): ScanBoard {
@@ -31,7 +38,11 @@ export function createScanBoard (redis: Redis, keys: Keys): ScanBoard {
       const text = await redis.get(statusKey)
       return text === null ? never : objectOf(JSON.parse(text)) as unknown as ScanStatus
     },
-    async write (status) { await redis.set(statusKey, JSON.stringify(status)) },
+    async write (status) {
+      const { state, endedAt, report } = status
+      const told = endedAt === null ? '' : JSON.stringify({ state, ...report?.stats })
+      await redis.eval(writeStatus, 1, keys.key(''), JSON.stringify(status), told)
+    },
     async requestStop () { await redis.set(stopKey, '1', 'EX', 60) },
     takeStop: async () => await redis.del(stopKey) === 1
   }

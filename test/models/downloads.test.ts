@@ -5,6 +5,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { listenTo } from '../events/listener.ts'
 import { startService, type JsonBody } from '../helper.ts'
 import { folderWith, safetensors } from './files.ts'
 
@@ -160,6 +161,27 @@ t.test('downloads', async t => {
     }
   })
 
+  t.test('from HuggingFace are held to the hash that it tells, and nothing comes that does not fit on the disk', async t => {
+    source.handlers.set('/owner/repo/resolve/main/linked.safetensors', (_request, response) => {
+      response.writeHead(302, { location: '/lfs/linked', 'x-linked-etag': `"${'e'.repeat(64)}"` }).end()
+    })
+    source.handlers.set('/lfs/linked', serve)
+    const linked = await service.request('POST', '/api/v1/downloads', { source: 'hf:owner/repo/linked.safetensors', type: 'lora' })
+    t.match(await ended(linked.body.downloadId), { status: 'failed', error_message: /should be e{64}/ })
+
+    let sent = 0
+    offer(7, 'vast.safetensors', '/file/7')
+    source.handlers.set('/file/7', (_request, response) => {
+      sent++
+      response.writeHead(200, { 'content-length': 10 ** 15 })
+      response.write(file)
+    })
+    const { body } = await order(7)
+    t.match(await ended(body.downloadId), { status: 'failed', error_message: /not enough free space/, bytes_received: 0 })
+    t.equal(sent, 1, 'and it is not tried again')
+    t.same((await readdir(folder)).filter(name => /linked|vast/.test(name)), [])
+  })
+
   t.test('can be cancelled and tried again', async t => {
     offer(6, 'slow.safetensors', '/file/6')
     const reached = new Promise<void>(resolve => {
@@ -170,6 +192,8 @@ t.test('downloads', async t => {
         resolve()
       })
     })
+    const listener = await listenTo(`${service.url}/api/v1/events`)
+    t.teardown(listener.close)
     const { body } = await order(6)
     const id = String(body.downloadId)
     await reached
@@ -180,5 +204,15 @@ t.test('downloads', async t => {
     t.equal((await service.request('POST', `/api/v1/downloads/${id}/retry`)).status, 200)
     t.match(await ended(id), { status: 'completed' })
     t.same(await readFile(join(folder, 'slow.safetensors')), file)
+
+    const told = listener.events.filter(({ data }) => data.download_id === id).map(({ kind }) => kind)
+    t.same(told.filter(kind => kind !== 'download-progress'),
+      ['download-added', 'download-cancelled', 'download-added', 'download-completed'], 'listeners hear of it')
+    t.ok(told.includes('download-progress'))
+    t.match(await listener.until(({ kind, data }) => kind === 'download-completed' && data.download_id === id),
+      { job_id: null, data: { filename: 'slow.safetensors', type: 'lora', status: 'completed', bytes_received: file.length } })
+    t.match((await service.request('POST', '/api/v1/downloads/cleanup')).body, { deletedCount: 0 })
+    t.equal((await service.request('POST', '/api/v1/downloads/cleanup', { daysToKeep: 0 })).status, 200)
+    t.match((await service.request('GET', '/api/v1/downloads')).body.downloads, [], 'what ended is forgotten')
   })
 })

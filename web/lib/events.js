@@ -7,7 +7,10 @@ const ofServers = [
   'server-added', 'server-changed', 'server-removed', 'server-up', 'server-down', 'server-paused', 'server-resumed',
   'queue-paused', 'queue-resumed'
 ]
-const kinds = [...changes, ...passing, ...ofServers]
+const ofModels = [
+  'download-added', 'download-progress', 'download-completed', 'download-failed', 'download-cancelled', 'models-scanned'
+]
+const kinds = [...changes, ...passing, ...ofServers, ...ofModels]
 /** Previews are told only to those who name all that they want. */
 const path = `/api/v1/events?kinds=${kinds.join()}`
 
