@@ -20,11 +20,41 @@ export const ScanView = Type.Object({
     deleted: count('Files that are gone.'),
     hashesCalculated: count('Hashes computed.'),
     hashErrors: count('Hashes that could not be computed.'),
-    hashesWaiting: count('Hashes still to be computed.')
+    hashesSkipped: count('Files whose hash was known already.'),
+    hashesWaiting: count('Hashes still to be computed.'),
+    civitaiCalls: count('Requests to Civitai: none, a scan asks nobody.'),
+    duplicates: Type.Object({
+      count: count('Files that are there once more than needed.'),
+      groups: Type.Array(Type.Object({
+        hash: Type.String({ description: 'The SHA-256 that all of them have.' }),
+        files: Type.Array(Type.Object({
+          filename: Type.String({ description: 'File name.' }),
+          path: Type.String({ description: 'Within the folder of its type.' })
+        }), { description: 'Equal files.' })
+      }), { description: 'As in /api/v1/models/duplicates.' })
+    }, { description: 'Files of equal content, as known now.' })
   }, { description: 'What it did so far.' }),
   problems: Type.Array(Type.String(), { description: 'What was passed over and why, the first of many.' })
 }, { $id: 'ModelScan' })
 export type ScanView = Static<typeof ScanView>
+
+export const HashInfo = Type.Object({
+  success,
+  model: Type.Object({
+    id: Type.Integer({ description: 'Its id.' }),
+    filename: Type.String({ description: 'File name.' }),
+    hasHash: Type.Boolean({ description: 'Whether its hash is known.' }),
+    existingHash: Nullable(Type.String(), { description: 'The SHA-256, or its first ten digits where a server tells no more.' })
+  }, { description: 'The model.' }),
+  fileInfo: Type.Object({
+    size: Nullable(Type.String(), { description: 'For people; null where only servers have the file.', examples: ['6.5 GB'] }),
+    sizeBytes: Nullable(count('Bytes.'), { description: 'Bytes.' }),
+    canCalculateHash: Type.Boolean({ description: 'Whether this machine can see the file.' }),
+    reason: Nullable(Type.String(), { description: 'Why it cannot be computed.' }),
+    estimatedTime: Nullable(Type.Integer(), { description: 'Seconds that it takes on an ordinary disk.' }),
+    estimatedTimeDisplay: Nullable(Type.String(), { description: 'The same for people.', examples: ['about 33 s'] })
+  }, { description: 'What computing it would take.' })
+}, { $id: 'ModelHashInfo' })
 
 export const HashAnswer = Type.Object({
   success,

@@ -66,7 +66,7 @@ export const ModelView = Type.Object({
   civitai_id: Nullable(Type.Integer(), { description: 'Model id at Civitai.' }),
   civitai_version_id: Nullable(Type.Integer(), { description: 'Version id at Civitai.' }),
   civitai_url: Nullable(Type.String(), { description: 'Its page at Civitai.' }),
-  civitai_nsfw: Type.Boolean({ description: 'Whether Civitai marks it as not safe for work.' }),
+  civitai_nsfw: Type.Boolean({ description: 'Whether its owner, or else Civitai, marks it as not safe for work.' }),
   civitai: Type.Optional(Ref(ModelCivitai)),
   servers: Type.Array(Ref(ModelServer), { description: 'Servers that have it.' }),
   on_disk: Type.Boolean({ description: 'Whether this machine can see the file.' }),
@@ -98,6 +98,27 @@ export const ModelAnswer = Type.Object({ success, model: Ref(ModelView) }, { $id
 export const ModelReference = Type.Object({
   id: Type.String({ maxLength: 512, description: 'The id, the file name, or the url-encoded path.', examples: ['12'] })
 })
+
+/** What a rescan of one model did. */
+export const RescanAnswer = Type.Object({
+  success,
+  message: Type.String({ description: 'What was done.' }),
+  model: Ref(ModelView),
+  operations: Type.Object({
+    hashCalculated: Type.Boolean({ description: 'Whether it was hashed.' }),
+    civitaiDataFetched: Type.Boolean({ description: 'Whether Civitai told about it.' }),
+    previewDownloaded: Type.Boolean({ description: 'Whether a picture of Civitai was fetched.' })
+  }, { description: 'What was done besides reading its files.' })
+}, { $id: 'ModelRescan' })
+
+export const AvailabilityView = Type.Object({
+  success,
+  servers: Type.Array(Type.Object({
+    server_id: Type.String({ description: 'Alias of the server.' }),
+    title: Type.String({ description: 'Its own name for the model.' }),
+    last_seen: Nullable(Timestamp('When the server was last read.'))
+  }), { description: 'Servers that report the model.' })
+}, { $id: 'ModelAvailability' })
 
 /** A choice such as a sampler, and who offers it. */
 export const ChoiceView = Type.Object({

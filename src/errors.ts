@@ -41,6 +41,7 @@ export const errorStatuses = {
   setup_already_done: 409,
   model_ambiguous: 409,
   model_not_on_disk: 409,
+  model_not_writable: 409,
   no_model_folders: 409,
   download_operation_invalid: 409,
   // what is too much

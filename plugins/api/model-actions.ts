@@ -2,22 +2,33 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
 import { Ref } from '../../schemas/kit.ts'
-import { HashAnswer } from '../../schemas/model-scan.ts'
-import { ModelAnswer, ModelReference } from '../../schemas/model.ts'
+import { HashAnswer, HashInfo } from '../../schemas/model-scan.ts'
+import { AvailabilityView, ModelReference, RescanAnswer } from '../../schemas/model.ts'
+import type { CivitaiPictures } from '../../src/civitai/pictures.ts'
 import type { Catalogue } from '../../src/models/catalogue.ts'
 import type { ModelDesk } from '../../src/models/desk.ts'
+import { picturesOf } from '../../src/models/pictures.ts'
+import type { ModelRefresher } from '../../src/models/refresh.ts'
+import type { ServerRegistry } from '../../src/servers/registry.ts'
+import type { ServerStateStore } from '../../src/servers/state-store.ts'
 import type { ModelViews } from './model-views.ts'
 
 export interface ModelActionsOptions {
   readonly catalogue: Catalogue
   readonly desk: ModelDesk
+  readonly refresher: ModelRefresher
+  readonly pictures: CivitaiPictures
+  readonly registry: ServerRegistry
+  readonly states: ServerStateStore
   readonly views: ModelViews
 }
 
 const writing = { access: { scope: 'models:write' } } as const
 
 /** What can be done with one model's files. */
-const modelActions: FastifyPluginAsyncTypebox<ModelActionsOptions> = async (app, { catalogue, desk, views }) => {
+const modelActions: FastifyPluginAsyncTypebox<ModelActionsOptions> = async (app, options) => {
+  const { catalogue, desk, refresher, pictures, registry, states, views } = options
+
   app.post('/api/v1/models/:id/calculate-hash', {
     config: writing,
     schema: {
@@ -45,6 +56,34 @@ const modelActions: FastifyPluginAsyncTypebox<ModelActionsOptions> = async (app,
     }
   })
 
+  app.get('/api/v1/models/:id/hash-info', {
+    config: { access: { scope: 'models:read' } },
+    schema: {
+      operationId: 'get_model_hash_info',
+      tags: ['Models'],
+      summary: 'Whether a model is hashed, and what hashing it would take',
+      params: ModelReference,
+      response: { 200: { ...Ref(HashInfo), description: 'What is known.' }, ...errorResponses(403, 404, 409) }
+    }
+  }, async request => {
+    const model = await catalogue.require(request.params.id)
+    const existingHash = model.sha256 ?? model.shortHash
+    const [file] = model.files
+    const seconds = file === undefined ? null : hashSeconds(file.size)
+    return {
+      success: true as const,
+      model: { id: model.id, filename: model.filename, hasHash: existingHash !== null, existingHash },
+      fileInfo: {
+        size: file === undefined ? null : readableSize(file.size),
+        sizeBytes: file?.size ?? null,
+        canCalculateHash: file !== undefined,
+        reason: file === undefined ? 'Only servers have the file; none of the model folders has it.' : null,
+        estimatedTime: seconds,
+        estimatedTimeDisplay: seconds === null ? null : `about ${seconds} s`
+      }
+    }
+  })
+
   app.post('/api/v1/models/:id/rescan', {
     config: writing,
     schema: {
@@ -52,13 +91,80 @@ const modelActions: FastifyPluginAsyncTypebox<ModelActionsOptions> = async (app,
       tags: ['Models'],
       summary: 'Read a model\'s header, sidecars and previews anew',
       params: ModelReference,
-      body: Type.Optional(Type.Object({}, { additionalProperties: true, description: 'Nothing is needed.' })),
-      response: { 200: { ...Ref(ModelAnswer), description: 'As it is now.' }, ...errorResponses(400, 403, 404, 409) }
+      body: Type.Optional(Type.Union([Type.Object({
+        generateHash: Type.Optional(Type.Boolean({ description: 'Whether to hash the file, too.' })),
+        retrieveFromCivitai: Type.Optional(Type.Boolean({ description: 'Whether to ask Civitai about it, too.' })),
+        getPreview: Type.Optional(Type.Boolean({ description: 'Whether to fetch its first picture of Civitai, too.' }))
+      }, { additionalProperties: true }), Type.Null()], { description: 'What to do besides; nothing is needed.' })),
+      response: {
+        200: { ...Ref(RescanAnswer), description: 'As it is now.' }, ...errorResponses(400, 403, 404, 409, 502)
+      }
+    }
+  }, async (request, reply) => {
+    const { generateHash = false, retrieveFromCivitai = false, getPreview = false } = request.body ?? {}
+    const left = new AbortController()
+    reply.raw.on('close', () => left.abort())
+    let model = await desk.rescan(await catalogue.require(request.params.id))
+    if (generateHash) await desk.calculateHash(model, left.signal)
+    if (retrieveFromCivitai) {
+      await refresher.refresh(await catalogue.require(String(model.id)), { freshness: 'fresh' })
+    }
+    model = await catalogue.require(String(model.id))
+    const picture = getPreview ? picturesOf(model).find(({ from }) => from === 'civitai') : undefined
+    if (picture?.from === 'civitai') await pictures.read(picture.image.url)
+    return {
+      success: true as const,
+      message: `${model.filename} was read anew.`,
+      model: views.one(model),
+      operations: {
+        hashCalculated: generateHash, civitaiDataFetched: retrieveFromCivitai, previewDownloaded: picture !== undefined
+      }
+    }
+  })
+
+  app.get('/api/v1/models/:id/availability', {
+    config: { access: { scope: 'models:read' } },
+    schema: {
+      operationId: 'get_model_availability',
+      tags: ['Models'],
+      summary: 'Which servers have a model',
+      description: 'As they report it; nobody needs to write it down.',
+      params: ModelReference,
+      headers: Type.Object({
+        'x-server-id': Type.Optional(Type.String({ maxLength: 64, description: 'Only the server with this alias.' }))
+      }),
+      response: { 200: { ...Ref(AvailabilityView), description: 'The servers.' }, ...errorResponses(403, 404, 409) }
     }
   }, async request => {
-    const model = await desk.rescan(await catalogue.require(request.params.id))
-    return { success: true as const, model: views.one(model) }
+    const alias = request.headers['x-server-id']
+    const only = alias === undefined ? undefined : registry.require(alias, 'x-server-id').id
+    const { reported } = await catalogue.require(request.params.id)
+    const shown = reported.filter(({ serverId }) => only === undefined || serverId === only)
+    return {
+      success: true as const,
+      servers: await Promise.all(shown.map(async ({ serverId, title }) => {
+        const readAt = (await states.inventory(serverId))?.readAt
+        return {
+          server_id: registry.byId(serverId)?.alias ?? serverId,
+          title,
+          last_seen: readAt === undefined ? null : new Date(readAt).toISOString()
+        }
+      }))
+    }
   })
 }
 
 export default modelActions
+
+/** Bytes that an ordinary disk gives and a core hashes in a second. */
+const hashedPerSecond = 250_000_000
+
+function hashSeconds (bytes: number): number {
+  return Math.max(1, Math.ceil(bytes / hashedPerSecond))
+}
+
+function readableSize (bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB']
+  const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3))
+  return `${power === 0 ? bytes : (bytes / 1000 ** power).toFixed(1)} ${units[power] ?? ''}`
+}

@@ -8,6 +8,7 @@ import { ModelReference, ModelType } from '../../schemas/model.ts'
 import type { Catalogue } from '../../src/models/catalogue.ts'
 import type { Deletion } from '../../src/models/delete.ts'
 import type { ModelDesk } from '../../src/models/desk.ts'
+import { spareFiles } from '../../src/models/duplicates.ts'
 
 export interface ModelDiskOptions {
   readonly catalogue: Catalogue
@@ -65,7 +66,7 @@ const modelDisk: FastifyPluginAsyncTypebox<ModelDiskOptions> = async (app, { cat
     const groups = await desk.duplicates()
     return {
       success: true as const,
-      count: groups.reduce((sum, { files }) => sum + files.length - 1, 0),
+      count: spareFiles(groups),
       bytes: groups.reduce((sum, { files }) => sum + files.slice(1).reduce((size, file) => size + file.size, 0), 0),
       groups: groups.map(({ sha256, files }) => ({
         hash: sha256,

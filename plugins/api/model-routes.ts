@@ -7,6 +7,7 @@ import modelActionRoutes from './model-actions.ts'
 import modelDebugRoutes from './model-debug.ts'
 import modelDiskRoutes from './model-disk.ts'
 import modelMetadataRoutes from './model-metadata.ts'
+import modelOwnerRoutes from './model-owner.ts'
 import modelPreviewRoutes from './model-previews.ts'
 import modelScanRoutes from './model-scan.ts'
 import { createModelViews } from './model-views.ts'
@@ -20,9 +21,10 @@ export interface ModelRoutesOptions {
 const modelRoutes: FastifyPluginAsync<ModelRoutesOptions> = async (app, { house: { models, registry, states } }) => {
   const { catalogue, desk, board, maintenance, civitai, pictures, refresher, downloads } = models
   const views = createModelViews(registry)
-  await app.register(modelScanRoutes, { board, maintenance, folders: desk.folders })
+  await app.register(modelScanRoutes, { board, maintenance, desk })
   await app.register(modelListRoutes, { catalogue, registry, views })
-  await app.register(modelActionRoutes, { catalogue, desk, views })
+  await app.register(modelActionRoutes, { catalogue, desk, refresher, pictures, registry, states, views })
+  await app.register(modelOwnerRoutes, { catalogue, desk, maintenance, views })
   await app.register(modelDiskRoutes, { catalogue, desk })
   await app.register(modelDebugRoutes, { catalogue, registry, states })
   await app.register(modelMetadataRoutes, { catalogue, refresher, views })

@@ -1,3 +1,4 @@
+import { basename } from 'node:path'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { Maintenance } from '../../queues/maintenance.ts'
 import { errorResponses } from '../../schemas/error.ts'
@@ -5,34 +6,36 @@ import { Done } from '../../schemas/job.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { ScanView, type ScanView as View } from '../../schemas/model-scan.ts'
 import { ServiceError } from '../../src/errors.ts'
-import type { ModelFolder } from '../../src/models/folders.ts'
+import type { ModelDesk } from '../../src/models/desk.ts'
+import { spareFiles, type DuplicateGroup } from '../../src/models/duplicates.ts'
 import type { ScanBoard, ScanStatus } from '../../src/models/scan-board.ts'
 
 export interface ModelScanOptions {
   readonly board: ScanBoard
   readonly maintenance: Maintenance
-  readonly folders: readonly ModelFolder[]
+  readonly desk: Pick<ModelDesk, 'folders' | 'duplicates'>
 }
 
 /** Looking through the model folders: start, status, stop. */
-const modelScan: FastifyPluginAsyncTypebox<ModelScanOptions> = async (app, { board, maintenance, folders }) => {
+const modelScan: FastifyPluginAsyncTypebox<ModelScanOptions> = async (app, { board, maintenance, desk }) => {
   app.post('/api/v1/models/scan', {
     config: { access: { scope: 'models:write' } },
     schema: {
       operationId: 'scan_models',
       tags: ['Models'],
       summary: 'Look through the model folders',
-      description: 'Runs in the background; ask for its status with GET. Files that did not change are passed over.',
+      description: 'Runs in the background; ask for its status with GET. Files that did not change are passed over, so ' +
+        'all folders are looked through, also where an older client names a subdirectory.',
       response: { 202: { ...Ref(ScanView), description: 'It will run, or runs already.' }, ...errorResponses(403, 409) }
     }
   }, async (_request, reply) => {
-    if (folders.length === 0) {
+    if (desk.folders.length === 0) {
       throw new ServiceError('no_model_folders',
         'No folder is set: name one in MODELS_DIR, CHECKPOINT_DIR, LORA_DIR or the like. What servers report is listed without.')
     }
     await maintenance.requestScan()
     reply.code(202)
-    return view(await board.read())
+    return view(await board.read(), await desk.duplicates())
   })
 
   for (const path of ['/api/v1/models/scan', '/api/v1/models/scan/status']) {
@@ -44,7 +47,7 @@ const modelScan: FastifyPluginAsyncTypebox<ModelScanOptions> = async (app, { boa
         summary: 'How the last scan stands',
         response: { 200: { ...Ref(ScanView), description: 'Its status.' }, ...errorResponses(403) }
       }
-    }, async () => view(await board.read()))
+    }, async () => view(await board.read(), await desk.duplicates()))
   }
 
   app.post('/api/v1/models/scan/stop', {
@@ -77,7 +80,9 @@ const sentences: Readonly<Record<ScanStatus['state'], string>> = {
   failed: 'The scan failed.'
 }
 
-function view ({ state, startedAt, endedAt, report, problem }: ScanStatus): View {
+function view (
+  { state, startedAt, endedAt, report, problem }: ScanStatus, duplicates: readonly DuplicateGroup[]
+): View {
   const stats = report?.stats
   return {
     success: true,
@@ -96,7 +101,17 @@ function view ({ state, startedAt, endedAt, report, problem }: ScanStatus): View
       deleted: stats?.deleted ?? 0,
       hashesCalculated: stats?.hashesCalculated ?? 0,
       hashErrors: stats?.hashErrors ?? 0,
-      hashesWaiting: stats?.hashesWaiting ?? 0
+      hashesSkipped: stats === undefined
+        ? 0
+        : Math.max(0, stats.total - stats.errors - stats.hashesCalculated - stats.hashErrors - stats.hashesWaiting),
+      hashesWaiting: stats?.hashesWaiting ?? 0,
+      civitaiCalls: 0,
+      duplicates: {
+        count: spareFiles(duplicates),
+        groups: duplicates.map(({ sha256, files }) => ({
+          hash: sha256, files: files.map(({ absolutePath, path }) => ({ filename: basename(absolutePath), path }))
+        }))
+      }
     },
     problems: [...report?.problems ?? []]
   }

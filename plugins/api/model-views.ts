@@ -56,7 +56,7 @@ export function createModelViews (registry: Pick<ServerRegistry, 'byId'>): Model
         civitai_id: civitai?.modelId ?? null,
         civitai_version_id: civitai?.versionId ?? null,
         civitai_url: civitaiPage(model),
-        civitai_nsfw: civitai?.nsfw ?? false,
+        civitai_nsfw: facts.nsfw ?? civitai?.nsfw ?? false,
         ...(civitai === null ? {} : { civitai: civitaiView(model) }),
         servers: servers(model),
         on_disk: files.length > 0,

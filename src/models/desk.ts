@@ -1,6 +1,6 @@
 import { readdir, stat } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
-import { ServiceError } from '../errors.ts'
+import { messageOf, ServiceError } from '../errors.ts'
 import type { Catalogue } from './catalogue.ts'
 import { deleteFile, type Deletion } from './delete.ts'
 import { duplicatesOf, removeDuplicates, type DuplicateGroup } from './duplicates.ts'
@@ -10,6 +10,7 @@ import type { FileHashes } from './hash-thread.ts'
 import type { Hasher } from './hasher.ts'
 import { inspectFile } from './inspect.ts'
 import type { Model, ModelFile } from './model.ts'
+import { writeOwnerField, type OwnerField } from './owner-fields.ts'
 
 /** What callers do with single models. Each throws ServiceError for a model without a file on this machine. */
 export interface ModelDesk {
@@ -18,6 +19,10 @@ export interface ModelDesk {
   calculateHash (model: Model, signal: AbortSignal): Promise<FileHashes>
   /** Reads header, sidecars and previews of all files of a model anew; the model as it is then. */
   rescan (model: Model): Promise<Model>
+  /** Writes down what its owner says of the model, beside each of its files. @throws also `model_not_writable` */
+  setField (model: Model, field: OwnerField, value: unknown): Promise<Model>
+  /** Forgets what scans found and Civitai said, files beside models excepted; how many files it was. */
+  forgetAll (): Promise<number>
   /** Deletes one of a model's files, its first unless a path within its folder says which. */
   deleteFromDisk (model: Model, path?: string): Promise<Deletion>
   duplicates (): Promise<DuplicateGroup[]>
@@ -49,6 +54,13 @@ export function createModelDesk ({ catalogue, files, hasher, folders }: ModelDes
       await files.write(await Promise.all(model.files.map(inspectAgain)))
       return await catalogue.require(String(model.id))
     },
+    async setField (model, field, value) {
+      fileOf(model)
+      for (const file of model.files) await writeOwnerField(file, field, value).catch(unlessRefused)
+      await files.write(await Promise.all(model.files.map(inspectAgain)))
+      return await catalogue.require(String(model.id))
+    },
+    forgetAll: files.clear,
     async deleteFromDisk (model, path) {
       const file = path === undefined ? fileOf(model) : model.files.find(known => known.path === path)
       if (file === undefined) {
@@ -66,6 +78,13 @@ export function createModelDesk ({ catalogue, files, hasher, folders }: ModelDes
       }
     }
   }
+}
+
+/** Folders may be for reading only, and a sidecar may be no JSON, which is then somebody's and stays. */
+function unlessRefused (error: unknown): never {
+  if (error instanceof ServiceError && error.code === 'invalid_field_value') throw error
+  throw new ServiceError('model_not_writable', `Nothing can be written beside the model: ${messageOf(error)}.`, {},
+    { cause: error })
 }
 
 /** @throws ServiceError `model_not_on_disk` */

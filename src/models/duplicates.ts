@@ -27,6 +27,11 @@ export function duplicatesOf ({ models }: CatalogueState): DuplicateGroup[] {
   }))
 }
 
+/** Files that are there once more than needed. */
+export function spareFiles (groups: readonly DuplicateGroup[]): number {
+  return groups.reduce((sum, { files }) => sum + files.length - 1, 0)
+}
+
 function told ({ facts, previews }: ModelFile): number {
   return Object.keys(facts).filter(source => source !== 'embedded').length + (previews.length > 0 ? 1 : 0)
 }

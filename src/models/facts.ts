@@ -8,6 +8,7 @@ export const noFacts: ModelFacts = {
   tags: [],
   triggerWords: [],
   weight: null,
+  nsfw: null,
   civitai: null
 }
 
@@ -29,6 +30,7 @@ export function mergeFacts (bySource: FactsBySource): ModelFacts {
     tags: [...new Set(known.flatMap(({ tags }) => tags))],
     triggerWords: first('triggerWords'),
     weight: first('weight'),
+    nsfw: first('nsfw'),
     civitai: first('civitai')
   }
 }
@@ -39,5 +41,5 @@ export function sourcesOf (bySource: FactsBySource): FactSource[] {
 }
 
 function isNothing (value: unknown): boolean {
-  return value === null || value === '' || (Array.isArray(value) && value.length === 0)
+  return value === undefined || value === null || value === '' || (Array.isArray(value) && value.length === 0)
 }

@@ -9,6 +9,8 @@ export interface ModelFileStore {
   all (): Promise<ModelFile[]>
   write (files: readonly ModelFile[]): Promise<void>
   forget (absolutePaths: readonly string[]): Promise<void>
+  /** Forgets everything, also what Civitai said; how many files it was. */
+  clear (): Promise<number>
   /** What Civitai said, by SHA-256 or its first ten digits. */
   fetched (): Promise<ReadonlyMap<string, ModelFacts>>
   writeFetched (hash: string, facts: ModelFacts): Promise<void>
@@ -29,6 +31,11 @@ export function createModelFileStore (redis: Redis, keys: Keys): ModelFileStore 
     },
     async forget (absolutePaths) {
       if (absolutePaths.length > 0) await redis.multi().hdel(filesKey, ...absolutePaths).incr(versionKey).exec()
+    },
+    async clear () {
+      const count = await redis.hlen(filesKey)
+      await redis.multi().del(filesKey, fetchedKey).incr(versionKey).exec()
+      return count
     },
     async fetched () {
       const records = Object.entries(await redis.hgetall(fetchedKey))

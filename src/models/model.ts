@@ -13,6 +13,8 @@ export interface ModelFacts {
   readonly triggerWords: readonly string[]
   /** Recommended weight of a LoRA. */
   readonly weight: number | null
+  /** Whether it is not safe for work, where its owner said so; Civitai's word is in `civitai`. */
+  readonly nsfw: boolean | null
   readonly civitai: CivitaiFacts | null
 }
 

@@ -125,9 +125,10 @@ export async function scanModels (
   const gone = before.filter(({ absolutePath }) => !met.has(absolutePath) && !isHidden(absolutePath))
   await files.forget(gone.map(({ absolutePath }) => absolutePath))
   stats.deleted = gone.length
-  await write('reading')
 
   stats.hashesWaiting = unhashed.length
+  // The first file may take minutes.
+  await write('hashing')
   for (const file of unhashed.sort((one, other) => one.size - other.size)) {
     try {
       const { sha256, autoV3, size, modifiedAt } = await hasher.hash(file.absolutePath, signal)

@@ -4,6 +4,9 @@ import { sanitiseHtml } from '../civitai/sanitise.ts'
 import { mergeFacts, noFacts, type FactsBySource } from './facts.ts'
 import type { ModelFacts, ModelType } from './model.ts'
 
+/** Our own field, for what Forge has no word for. */
+export const ownersNsfw = 'marked_nsfw'
+
 /** One sidecar: its file name and what it holds. */
 export interface Sidecar {
   readonly name: string
@@ -58,7 +61,8 @@ function personFacts ({ name, content }: Sidecar): ModelFacts | null {
     notes: textOf(content.notes),
     triggerWords: wordsOf(content['activation text']),
     // Forge writes 0 where nobody moved the slider
-    weight: Number.isFinite(weight) && weight !== 0 ? weight : null
+    weight: Number.isFinite(weight) && weight !== 0 ? weight : null,
+    nsfw: typeof content[ownersNsfw] === 'boolean' ? content[ownersNsfw] : null
   }
   return facts
 }

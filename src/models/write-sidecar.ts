@@ -46,13 +46,17 @@ function isEmpty (value: unknown): boolean {
   return value === undefined || value === null || value === '' || value === 'Unknown'
 }
 
-async function mergeFile (
+/**
+ * Changes a JSON file beside a model, whole or not at all; what `change` gives back as it was is not written.
+ * @throws Error where it cannot be written, or is no JSON and so must not be replaced
+ */
+export async function mergeFile (
   { root, absolutePath }: ModelFile, name: string, change: (before: JsonObject) => JsonObject
 ): Promise<void> {
   const folder = dirname(absolutePath)
   const before = await readBefore(root, folder, name)
   const after = change(before)
-  if (after === before || JSON.stringify(after) === '{}') return
+  if (after === before || (Object.keys(before).length === 0 && Object.keys(after).length === 0)) return
   const draft = join(folder, `.${randomUUID()}.part`)
   try {
     const file = await open(draft, 'wx', 0o644)

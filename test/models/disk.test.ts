@@ -1,7 +1,7 @@
 import { readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { startService, type JsonBody } from '../helper.ts'
+import { quick, startService, type JsonBody } from '../helper.ts'
 import { folderWith, safetensors, scanned } from './files.ts'
 
 t.test('model files', async t => {
@@ -93,18 +93,26 @@ t.test('a checkpoint reaches its title at the server however it is written', asy
   const service = await startService(t)
   const verify = async (name: string) =>
     (await service.request('GET', `/api/v1/debug/verify-checkpoint?checkpoint_name=${encodeURIComponent(name)}`)).body
+  const submitted: string[] = []
   for (const name of [
     'sdxl/juggernaut-xl.safetensors', 'sdxl\\juggernaut-xl.safetensors', 'juggernaut-xl', 'sdxl_juggernaut-xl',
     '/somewhere/models/Stable-diffusion/sdxl/juggernaut-xl.safetensors', 'C:\\sd\\models\\sdxl\\juggernaut-xl.safetensors',
     'sdxl/juggernaut-xl.safetensors [0123456789]', 'juggernaut-xl [deadbeef]'
   ]) {
     t.match(await verify(name), { available: true, servers: [{ alias: 'Main', title: /^sdxl\/juggernaut-xl.safetensors/ }] }, name)
+    const id = await service.submit({ ...quick, checkpoint_name: name })
+    t.match((await service.job(id)).generation_params, { checkpoint_name: /^sdxl\/juggernaut-xl.safetensors/ }, `submitted as ${name}`)
+    submitted.push(id)
   }
+  const jobs = await Promise.all(submitted.map(async id => await service.until(id, 'completed')))
+  const drawnWith = jobs.map(({ result_details: details }) =>
+    ((details as JsonBody).generation_info as JsonBody).sd_model_name)
+  t.same([...new Set(drawnWith)], ['juggernaut-xl'], 'and was drawn with it')
   t.match(await verify('nothing-like-it'), { available: false, servers: [{ title: null }], model_info: null })
   const { body: list } = await service.request('GET', '/api/v1/checkpoints?search=dreamscape')
   const [{ hash_sha256: sha256, id }] = list as unknown as [JsonBody]
   t.match((await service.request('POST', '/api/v1/checkpoint-verify', { civitai_version_id: String(sha256).toUpperCase() })).body,
     { interpreted_as: 'model_hash', available: true, match_type: 'sha256', model_info: { id } })
   t.match((await service.request('GET', '/api/v1/debug/models-cache')).body,
-    { success: true, by_type: { checkpoint: 4 }, on_disk: 0, hashed: 1, servers: [{ alias: 'Main' }] })
+    { success: true, by_type: { checkpoint: 4 }, on_disk: 0, hashed: 2, servers: [{ alias: 'Main' }] })
 })

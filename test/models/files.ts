@@ -29,15 +29,20 @@ export async function folderWith (
   return folder
 }
 
-/** The status of the scan once it is over. */
-export async function scanned (service: Service): Promise<JsonBody & { stats: Readonly<Record<string, number>> }> {
+export type ScanBody = JsonBody & { stats: Readonly<Record<string, unknown>> }
+
+/** The status of the scan once it fits. */
+export async function untilScan (service: Service, fits: (status: ScanBody) => boolean): Promise<ScanBody> {
   for (;;) {
-    const { body } = await service.request('GET', '/api/v1/models/scan')
-    if (['completed', 'stopped', 'failed'].includes(String(body.state))) {
-      return body as JsonBody & { stats: Readonly<Record<string, number>> }
-    }
+    const body = (await service.request('GET', '/api/v1/models/scan')).body as ScanBody
+    if (fits(body)) return body
     await new Promise(resolve => { setTimeout(resolve, 10) })
   }
+}
+
+/** The same once it is over. */
+export async function scanned (service: Service): Promise<ScanBody> {
+  return await untilScan(service, ({ state }) => ['completed', 'stopped', 'failed'].includes(String(state)))
 }
 
 /** Starts a scan and gives its status once it is over. */

@@ -1,12 +1,13 @@
 import { execFile } from 'node:child_process'
 import { request as httpRequest } from 'node:http'
-import { rename, rm, symlink, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import sharp from 'sharp'
 import t from 'tap'
+import { listenTo } from '../events/listener.ts'
 import { startService, type JsonBody } from '../helper.ts'
-import { folderWith, safetensors, scan, scanned } from './files.ts'
+import { folderWith, safetensors, scan, scanned, untilScan } from './files.ts'
 
 const sha256sum = async (path: string) => (await promisify(execFile)('sha256sum', [path])).stdout.slice(0, 64)
 const png = await sharp({ create: { width: 8, height: 8, channels: 3, background: 'teal' } }).png().toBuffer()
@@ -121,6 +122,88 @@ t.test('model folders', async t => {
       { total: 6, skipped: 4, updated: 1, added: 1, deleted: 2, hashesCalculated: 0 })
     t.match(await get('film-grain'), { trigger_words: ['new words'] })
     t.match(await get('other_vae'), { hash_sha256: await sha256sum(join(folder, 'VAE/other_vae.safetensors')) })
+  })
+
+  t.test('tell whether they are hashed, what that would take, and which servers have them', async t => {
+    const info = async (name: string) => (await service.request('GET', `/api/v1/models/${name}/hash-info`)).body
+    const size = safetensors({}, 2).length
+    t.match(await info('juggernaut-xl.safetensors'), {
+      model: { filename: 'juggernaut-xl.safetensors', hasHash: true, existingHash: await sha256sum(join(folder, 'Stable-diffusion/sdxl/juggernaut-xl.safetensors')) },
+      fileInfo: { sizeBytes: size, size: `${size} B`, canCalculateHash: true, reason: null, estimatedTime: 1 }
+    })
+    t.match(await info('watercolor-style'), { fileInfo: { canCalculateHash: false, sizeBytes: null, reason: /Only servers/ } })
+    const { body } = await service.request('GET', '/api/v1/models/juggernaut-xl/availability')
+    t.match(body, { servers: [{ server_id: 'Main', title: /^sdxl\/juggernaut-xl/, last_seen: /^\d{4}-/ }] })
+    const none = await service.request('GET', '/api/v1/models/other_vae/availability', undefined, { 'x-server-id': 'Main' })
+    t.match(none.body, { servers: [] })
+    const unknown = await service.request('GET', '/api/v1/models/juggernaut-xl/availability', undefined, { 'x-server-id': 'Nobody' })
+    t.match(unknown, { status: 404, body: { error: 'server_not_found' } })
+  })
+
+  t.test('keep what their owner says of them beside the file, and nothing else changes there', async t => {
+    const update = async (body: object) => await service.request('PUT', '/api/v1/models/update-field', body)
+    const sidecar = async (name: string) => JSON.parse(await readFile(join(folder, 'Lora', name), 'utf8')) as JsonBody
+    await writeFile(join(folder, 'Lora/film-grain.json'), JSON.stringify({ 'activation text': 'old', extra: { kept: true } }))
+    const film = { filename: 'film-grain.safetensors' }
+    t.match((await update({ ...film, field: 'trigger_words', value: ['35mm', 'grain'] })).body, { model: { trigger_words: ['35mm', 'grain'] } })
+    t.match((await update({ ...film, field: 'recommended_weight', value: 0.5 })).body, { model: { recommended_weight: 0.5 } })
+    t.match((await update({ ...film, field: 'notes', value: 'for old films' })).body, { model: { notes: 'for old films' } })
+    t.same(await sidecar('film-grain.json'), {
+      'activation text': '35mm, grain', extra: { kept: true }, 'preferred weight': 0.5, notes: 'for old films'
+    })
+    t.match((await update({ ...film, field: 'notes', value: null })).body, { model: { notes: null } })
+    t.match(await get('film-grain'), { civitai_nsfw: false })
+    t.match((await update({ ...film, field: 'civitai_nsfw', value: true })).body, { model: { civitai_nsfw: true } })
+    t.same(await sidecar('film-grain.civitai.json'), { marked_nsfw: true })
+    t.match((await update({ ...film, local_path: '', field: 'civitai_nsfw', value: false })).body, { model: { civitai_nsfw: false } })
+
+    for (const wrong of [{ field: 'civitai_nsfw', value: 'yes' }, { field: 'recommended_weight', value: '1' }, { field: 'sha256', value: 'x' }]) {
+      t.equal((await update({ ...film, ...wrong })).status, 400, JSON.stringify(wrong))
+    }
+    for (const wrong of [{ filename: '../../../etc/passwd' }, { local_path: '../..', filename: 'etc/passwd' }, { local_path: 'elsewhere', filename: 'secret.safetensors' }]) {
+      t.equal((await update({ ...wrong, field: 'notes', value: 'x' })).status, 404, JSON.stringify(wrong))
+    }
+    t.match(await update({ filename: 'watercolor-style', field: 'notes', value: 'x' }), { status: 409, body: { error: 'model_not_on_disk' } })
+    await writeFile(join(folder, 'Lora/film-grain.json'), 'not JSON at all')
+    t.match(await update({ ...film, field: 'notes', value: 'x' }), { status: 409, body: { error: 'model_not_writable', message: /film-grain.json/ } })
+    t.equal(await readFile(join(folder, 'Lora/film-grain.json'), 'utf8'), 'not JSON at all', 'somebody\'s file stays as it is')
+    await rm(join(outside, 'secret.civitai.json'), { force: true })
+    t.same((await readdir(outside)).sort(), ['secret.json', 'secret.safetensors'])
+  })
+
+  t.test('are read anew one by one, with a hash if wanted', async t => {
+    const { status, body } = await service.request('POST', '/api/v1/models/other_vae/rescan', { generateHash: true })
+    t.match({ status, body }, {
+      status: 200, body: { model: { filename: 'other_vae.safetensors' }, operations: { hashCalculated: true, civitaiDataFetched: false, previewDownloaded: false } }
+    })
+  })
+
+  t.test('take long to hash: a scan tells how far it is, and stops when it is told to', async t => {
+    const listener = await listenTo(`${service.url}/api/v1/events?kinds=models-scanned`)
+    t.teardown(listener.close)
+    // Nothing but a length on the disk, which takes a minute to hash all the same.
+    const huge = join(folder, 'Stable-diffusion', 'huge.safetensors')
+    await writeFile(huge, '')
+    await truncate(huge, 30_000_000_000)
+    await service.request('POST', '/api/v1/models/scan')
+    const running = await untilScan(service, ({ state, phase }) => state === 'running' && phase === 'hashing')
+    t.match(running, { cancelled: false, ended_at: null, stats: { total: 7, added: 1, hashesWaiting: Number } })
+    t.match((await service.request('GET', '/api/v1/models/scan/status')).body.state, 'running')
+    t.match((await service.request('POST', '/api/v1/models/scan/stop')).body, { success: true, message: 'The scan will stop.' })
+    const stopped = await untilScan(service, ({ state }) => state !== 'running')
+    t.match(stopped, { state: 'stopped', cancelled: true, message: 'The scan was stopped.' })
+    t.match(await get('huge.safetensors'), { size: 30_000_000_000, hash_sha256: null }, 'what it found stays')
+    t.match(await listener.untilKind('models-scanned'), { data: { state: 'stopped', total: 7 } })
+    t.match((await service.request('POST', '/api/v1/models/scan/stop')).body, { message: 'No scan is running.' })
+    await rm(huge)
+    t.match((await scan(service)).stats, { deleted: 1, duplicates: { count: 0, groups: [] }, hashesSkipped: 6 })
+  })
+
+  t.test('are all forgotten on demand, and found again', async t => {
+    const { body } = await service.request('POST', '/api/v1/models/reset-database')
+    t.match(body, { success: true, message: '6 model files were forgotten; a scan finds them again.' })
+    t.match((await untilScan(service, ({ state }) => state === 'completed')).stats, { total: 6, added: 6, hashesCalculated: 6 })
+    t.match(await get('film-grain'), { on_disk: true, hash_sha256: await sha256sum(join(folder, 'Lora/film-grain.safetensors')) })
   })
 
   t.test('give nothing from outside, however a path is written', async t => {

@@ -1,0 +1,66 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import type { Maintenance } from '../../queues/maintenance.ts'
+import { errorResponses } from '../../schemas/error.ts'
+import { Done } from '../../schemas/job.ts'
+import { Ref, StringEnum } from '../../schemas/kit.ts'
+import { ModelAnswer, ModelType } from '../../schemas/model.ts'
+import type { Catalogue } from '../../src/models/catalogue.ts'
+import type { ModelDesk } from '../../src/models/desk.ts'
+import { ownerFields } from '../../src/models/owner-fields.ts'
+import type { ModelViews } from './model-views.ts'
+
+export interface ModelOwnerOptions {
+  readonly catalogue: Catalogue
+  readonly desk: ModelDesk
+  readonly maintenance: Maintenance
+  readonly views: ModelViews
+}
+
+const writing = { access: { scope: 'models:write' } } as const
+
+/** What owners say of their models, and beginning the catalogue anew. */
+const modelOwner: FastifyPluginAsyncTypebox<ModelOwnerOptions> = async (app, options) => {
+  const { catalogue, desk, maintenance, views } = options
+
+  app.put('/api/v1/models/update-field', {
+    config: writing,
+    schema: {
+      operationId: 'update_model_field',
+      tags: ['Models'],
+      summary: 'Write down what you say of a model',
+      description: 'Beside its file: in Forge\'s own .json what Forge understands, else in .civitai.json. It goes before ' +
+        'what Civitai says, stays when Civitai is asked again, and null takes it away.',
+      body: Type.Object({
+        filename: Type.String({ maxLength: 255, description: 'Its file name.' }),
+        local_path: Type.Optional(Type.String({ maxLength: 1024, description: 'Its local_path, if it lies in a folder.' })),
+        type: Type.Optional(ModelType),
+        field: StringEnum(ownerFields, { description: 'What it is about.' }),
+        value: Type.Unknown({ description: 'A flag for civitai_nsfw, a number for recommended_weight, else a text; or null.' })
+      }, { examples: [{ filename: 'film-grain.safetensors', field: 'civitai_nsfw', value: false }] }),
+      response: { 200: { ...Ref(ModelAnswer), description: 'As it is now.' }, ...errorResponses(400, 403, 404, 409) }
+    }
+  }, async request => {
+    const { filename, local_path: folder = '', type, field, value } = request.body
+    const model = await catalogue.require(folder === '' ? filename : `${folder}/${filename}`, type)
+    return { success: true as const, model: views.one(await desk.setField(model, field, value)) }
+  })
+
+  app.post('/api/v1/models/reset-database', {
+    config: writing,
+    schema: {
+      operationId: 'reset_models',
+      tags: ['Models'],
+      summary: 'Forget what is known of model files, and scan anew',
+      description: 'Hashes and what Civitai said go; files, sidecars and what servers report stay.',
+      response: { 200: { ...Ref(Done), description: 'What was forgotten.' }, ...errorResponses(403) }
+    }
+  }, async () => {
+    const count = await desk.forgetAll()
+    if (desk.folders.length > 0) await maintenance.requestScan()
+    const what = `${count} model file${count === 1 ? ' was' : 's were'} forgotten`
+    return { success: true as const, message: desk.folders.length > 0 ? `${what}; a scan finds them again.` : `${what}.` }
+  })
+}
+
+export default modelOwner
