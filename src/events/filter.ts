@@ -48,7 +48,7 @@ export function createEventFilter (
 }
 
 function scopeOf ({ kind }: ServiceEvent): 'servers:read' | 'models:read' {
-  return kind.startsWith('server-') ? 'servers:read' : 'models:read'
+  return kind.startsWith('download-') || kind === 'models-scanned' ? 'models:read' : 'servers:read'
 }
 
 /** A job that moves concerns the server that it leaves, too. */
