@@ -48,7 +48,8 @@ export async function startStudio (
       const { status, body: answer } = await service.request('POST', path, body)
       if (status !== 200) throw new Error(`not accepted: ${status} ${JSON.stringify(answer)}`)
       const job = await ended(answer.job_id)
-      const { path: where = '', body: asked = {} } = recorder.generations[before] ?? {}
+      const own = recorder.generations.find(({ body: sent }) => sent.force_task_id === answer.job_id)
+      const { path: where = '', body: asked = {} } = own ?? recorder.generations[before] ?? {}
       const { force_task_id: _task, send_images: _send, save_images: _save, ...rest } = asked
       return { answer, job, asked: rest, path: where }
     }

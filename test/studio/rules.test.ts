@@ -1,0 +1,104 @@
+import t from 'tap'
+import { picture, small, startStudio } from './studio.ts'
+
+t.test('users are held to the rules that the owner of their application sets', async t => {
+  const studio = await startStudio(t, {
+    simulator: { stepMilliseconds: 10 },
+    settings: {
+      STUDIO_JOBS_PER_USER: '1',
+      STUDIO_COOLDOWN_SECONDS: '3600',
+      STUDIO_EXEMPT_USERS: 'vip',
+      STUDIO_BLOCKED_WORDS: 'blood, dark magic',
+      STUDIO_MAX_MEGAPIXELS: '0.0625',
+      STUDIO_BATCH_LIMIT: '3'
+    }
+  })
+  const { request } = studio
+  const post = async (fields: object) => await request('POST', '/generate/txt2img', { ...small, ...fields })
+
+  await t.test('one generation at a time, and a pause after it; others are not held up', async t => {
+    const many = await Promise.all(Array.from({ length: 4 }, () => post({ steps: 60 })))
+    t.same(many.map(({ status }) => status).toSorted((one, other) => one - other), [200, 429, 429, 429])
+    const refused = many.find(({ status }) => status === 429)
+    t.match(refused?.body, { detail: /has 1 generations under way and may have 1/ })
+    t.equal((await post({ user_id: 'bob' })).status, 200)
+    const running = many.find(({ status }) => status === 200)?.body.job_id
+    await request('POST', `/jobs/${String(running)}/cancel`)
+    t.match(await studio.ended(running), { status: 'failed', message: 'cancelled' })
+    const cooling = await post({})
+    t.equal(cooling.status, 429)
+    t.match(cooling.body, { detail: /wait \d+ s/ })
+    t.ok(Number(cooling.headers.get('retry-after')) > 3000)
+    t.equal((await post({ user_id: 'vip' })).status, 200)
+    t.equal((await post({ user_id: 'vip' })).status, 200)
+  })
+
+  await t.test('a request that is refused takes no place', async t => {
+    t.equal((await post({ user_id: 'carl', checkpoint: 'nothing' })).status, 422)
+    t.equal((await post({ user_id: 'carl' })).status, 200)
+  })
+
+  await t.test('blocked words are words of their own, in any case, in regions too', async t => {
+    const refused = async (fields: object) => (await post({ user_id: 'vip', ...fields })).body.detail
+    t.match(await refused({ prompt: 'a Blood moon' }), [{ type: 'blocked_word', loc: ['body', 'prompt'], msg: /"blood"/ }])
+    t.match(await refused({ prompt: '(dark_magic:1.2)' }), [{ type: 'blocked_word' }])
+    t.equal((await post({ user_id: 'vip', prompt: 'a bloodhound, negative words are free', negative_prompt: 'blood' })).status, 200)
+    const regions = await request('POST', '/generate/regional', {
+      ...small, user_id: 'vip', regional_config: { layout: 'vertical', region1_prompt: 'blood', region2_prompt: 'sky' }
+    })
+    t.match(regions.body.detail, [{ type: 'blocked_word' }])
+  })
+
+  await t.test('sizes are made smaller in their own proportions, and that is said', async t => {
+    const { asked, answer } = await studio.generate('/generate/txt2img', { ...small, user_id: 'vip', width: 1024, height: 512 })
+    t.match(asked, { width: 352, height: 176 })
+    t.match(answer.warnings, [{ code: 'size_reduced', field: 'width' }])
+    const image = await picture(800, 200)
+    const from = await studio.generate('/generate/img2img', { user_id: 'vip', prompt: '', steps: 1, image })
+    t.match(from.asked, { width: 496, height: 120 })
+  })
+
+  await t.test('a batch is one wish, of as many as are allowed', async t => {
+    const { user_id: _, ...base } = small
+    const batch = async (user: string, values: number[]) => await request('POST', '/generate/batch', {
+      user_id: user, base_request: base, axes: [{ field: 'seed', values }]
+    })
+    t.equal((await batch('dora', [1, 2, 3])).status, 200)
+    t.equal((await batch('dora', [1])).status, 429)
+    t.match((await batch('emil', [1, 2, 3, 4])).body.detail, [{ loc: ['body', 'axes'], msg: /at most 3/ }])
+  })
+})
+
+t.test('Forge is asked in its own words', async t => {
+  const studio = await startStudio(t, { simulator: { flavor: 'forge' } })
+  const { asked } = await studio.generate('/generate/txt2img', {
+    ...small, vae: 'Automatic', enable_hr: true, cfg_scale: 5, sampler_name: 'Euler a', checkpoint: 'anime-pastel'
+  })
+  t.match(asked, {
+    hr_cfg: 5,
+    hr_additional_modules: ['Use same choices'],
+    override_settings: { forge_additional_modules: [], sd_model_checkpoint: /^anime-pastel/ }
+  })
+  t.notOk('sd_vae' in (asked.override_settings as object))
+  const image = await picture(64, 64)
+  const units = await studio.generate('/generate/controlnet', {
+    ...small, image, controlnet_units: [{ model: 'control_v11p_sd15_canny', preprocessor: 'canny', control_mode: 2 }]
+  })
+  t.match(units.asked.alwayson_scripts, {
+    controlnet: { args: [{ enabled: true, module: 'canny', control_mode: 'ControlNet is more important', image }] }
+  })
+  t.equal(units.job.status, 'completed')
+})
+
+t.test('what a phone reads of servers: models of all of them, and whether one answers', async t => {
+  const studio = await startStudio(t)
+  t.match((await studio.request('GET', '/models')).body, {
+    checkpoints: ['dreamscape-v8', 'realistic-vision-v6', 'anime-pastel', /juggernaut-xl$/],
+    vaes: ['Automatic', 'None'],
+    samplers: Array,
+    upscalers: Array
+  })
+  t.match((await studio.request('GET', '/health')).body, {
+    status: 'healthy', a1111_status: { status: 'online', webui_version: 'available', Main: 'online' }
+  })
+})
