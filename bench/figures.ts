@@ -6,6 +6,7 @@ import * as gap from './figures/gap.ts'
 import * as images from './figures/images.ts'
 import * as latency from './figures/latency.ts'
 import * as list from './figures/list.ts'
+import * as listeners from './figures/listeners.ts'
 import * as memory from './figures/memory.ts'
 import * as models from './figures/models.ts'
 import * as submissions from './figures/submissions.ts'
@@ -21,5 +22,18 @@ export interface Figure {
 
 /** Everything that can be measured, by the name that selects it. */
 export const figures: Readonly<Record<string, Figure>> = {
-  gap, latency, submissions, throughput, list, memory, cancel, images, failover, models, webhooks, blocked, eta
+  gap,
+  latency,
+  submissions,
+  throughput,
+  list,
+  memory,
+  cancel,
+  images,
+  failover,
+  models,
+  webhooks,
+  blocked,
+  eta,
+  listeners
 }

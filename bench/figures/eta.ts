@@ -11,11 +11,11 @@ import type { Row } from '../table.ts'
 export const about = 'error of the time that a job is said to take'
 
 const batches = 4
-const jobsPerBatch = 25
+const jobsPerBatch = 12
 /** How many times faster than a middling graphics card the simulator is; its times scatter by 10 %. */
-const speed = 10
+const speed = 6
 const seed = 20_261_125
-const sides = [512, 640, 768, 832]
+const sides = [256, 320, 384, 512]
 const checkpoints = ['dreamscape-v8.safetensors', 'photon-v1.safetensors', 'toon-v3.safetensors']
 const medianGoal = 0.15
 const p90Goal = 0.35

@@ -42,7 +42,11 @@ export function createConnection (url: string, kind: ConnectionKind, log: Log): 
   const { options, shown } = parseRedisAddress(url)
   const redis = new Redis({ ...connectionOptions(kind), ...options, replyMapping: 'legacy' })
   logOutages(redis, `Redis at ${shown} (${kind} connection)`, log)
-  if (kind === 'subscriber') keepAlive(redis)
+  if (kind === 'subscriber') {
+    // Every part of the process that hears of something listens on the one there is.
+    redis.setMaxListeners(0)
+    keepAlive(redis)
+  }
   return redis
 }
 

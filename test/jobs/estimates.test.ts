@@ -82,6 +82,8 @@ t.test('jobs are told their place and when they will be done, once their server 
   const listener = await listenTo(`${service.url}/api/v1/events?kinds=place,queue`)
   t.teardown(listener.close)
   await listener.untilKind('ready')
+  // Long enough for the line to be looked at, however busy the machine is.
+  service.simulator.setFaults([{ kind: 'slow', factor: 50 }])
   const ids = await Promise.all([1, 2, 3].map(async () => await service.submit(job)))
   const jobs = await Promise.all(ids.map(service.job))
   const active = jobs.filter(({ status }) => status === 'pending')
@@ -95,10 +97,14 @@ t.test('jobs are told their place and when they will be done, once their server 
   const moved = await listener.until(({ kind, job_id: id }) => kind === 'place' && id === ids[2])
   t.ok(Number(moved.data.position) >= 1)
   t.type(moved.data.eta_seconds, 'number')
+  service.simulator.setFaults([])
+  for (const id of ids.toReversed()) await service.request('POST', `/api/v1/jobs/${id}/cancel`)
   const queue = await listener.until(({ kind, data }) => kind === 'queue' && data.waiting === 0)
   t.equal(queue.server, 'Main')
 
-  await Promise.all(ids.map(async id => await service.until(id, 'completed')))
+  await Promise.all(ids.map(async id => await service.until(id, 'completed', 'cancelled')))
+  const { body: metrics } = await service.request('GET', '/metrics')
+  t.match(metrics.text, /^stablequeue_waiting_seconds\{server="Main"\} 0$/m)
   await service.request('POST', '/api/v1/servers/Main/pause')
   const held = await service.submit(job)
   t.match(await service.job(held), { queue_position: 1, eta_seconds: null, estimated_start_time: null },

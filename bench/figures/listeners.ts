@@ -1,0 +1,81 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { readEvents, type EventReader } from '../ground/event-reader.ts'
+import type { Ground } from '../ground/ground.ts'
+import { withGround } from '../ground/ground.ts'
+import { submission } from '../ground/ordinary.ts'
+import { startService } from '../ground/service.ts'
+import { until } from '../ground/until.ts'
+import { startUpstream } from '../ground/upstream.ts'
+import type { ProcessWatch } from '../ground/watch-process.ts'
+import { asRatio, inMebibytes, inMilliseconds, median, quantile } from '../statistics.ts'
+import type { Row } from '../table.ts'
+
+export const about = 'delay of events'
+
+const listeners = 500
+const jobs = 60
+const pauseMilliseconds = 150
+const p95Goal = 100
+const memoryGoal = 64 * 1024 * 1024
+
+/** From the change in Redis until the event is with a listener, for one of them and for many at once. */
+export async function measure (): Promise<Row[]> {
+  return await withGround(async ground => {
+    const alone = await measureWith(ground, 1)
+    const many = await measureWith(ground, listeners)
+    const p95 = quantile(many.delays, 0.95)
+    const limit = quantile(alone.delays, 0.95)
+    return [{
+      figure: `${about}, ${listeners} listeners`,
+      measured: `median ${inMilliseconds(median(many.delays))}, p95 ${inMilliseconds(p95)} of ${many.delays.length}`,
+      limit: `one listener p95 ${inMilliseconds(limit)}`,
+      ratio: asRatio(p95, limit),
+      goal: `p95 ≤ ${p95Goal} ms`,
+      ok: p95 <= p95Goal
+    }, {
+      figure: `memory of ${listeners} listeners`,
+      measured: `${inMebibytes(many.memory)} at most`,
+      limit: `one listener ${inMebibytes(alone.memory)}`,
+      ratio: '',
+      goal: `≤ ${inMebibytes(memoryGoal)}`,
+      ok: many.memory <= memoryGoal
+    }]
+  })
+}
+
+/** Milliseconds of each event to each listener, and by how many bytes the service grew. */
+async function measureWith (ground: Ground, count: number): Promise<{ delays: number[], memory: number }> {
+  const upstream = await startUpstream(ground, { kind: 'instant', options: { size: 64, milliseconds: 20 } })
+  const service = await startService(ground, { command: 'start', servers: { [`For${count}`]: upstream.url } })
+  const { caller, url } = service
+  // What the first jobs make the service compile and keep is not the listeners'.
+  for (let warmUp = 0; warmUp < 20; warmUp++) await caller.post('/api/v2/generate', submission(`For${count}`))
+  await sleep(2000)
+  await service.ask('watch')
+  const delays: number[] = []
+  const ready = new Set<number>()
+  const ends = Array.from({ length: count }, () => 0)
+  const readers: EventReader[] = []
+  for (let index = 0; index < count; index++) {
+    const reader = readEvents(`${url}/api/v1/events`, '', ({ kind, at }) => {
+      if (kind === 'ready') {
+        ready.add(index)
+        return
+      }
+      delays.push(Date.now() - Date.parse(at))
+      if (kind === 'completed') ends[index] = (ends[index] ?? 0) + 1
+    })
+    reader.ended.catch(() => {})
+    readers.push(reader)
+  }
+  await until(async () => ready.size === count, 'all listen')
+  for (let sent = 0; sent < jobs; sent++) {
+    await caller.post('/api/v2/generate', submission(`For${count}`))
+    await sleep(pauseMilliseconds)
+  }
+  await until(async () => ends.every(heard => heard >= jobs), 'all have heard every end')
+  const { memory } = await service.ask<ProcessWatch>('report')
+  for (const reader of readers) reader.close()
+  await service.stop()
+  return { delays, memory: memory.most - memory.before }
+}
