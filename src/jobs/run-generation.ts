@@ -18,7 +18,8 @@ import { createOpenGeneration, type OpenGeneration } from './open-generation.ts'
 import type { PreparedGeneration } from './prepare-generation.ts'
 import type { PreviewSender } from './send-previews.ts'
 import type { JobStore, RunClaim } from './store.ts'
-import { traced, type OpenSpan, type Tracing } from '../telemetry/tracing.ts'
+import { traced, type Tracing } from '../telemetry/tracing.ts'
+import { createGenerationTeller } from './tell-generation.ts'
 import { stopOrphanedTask, type Orphan } from './task-control.ts'
 import { watchProgress } from './watch-progress.ts'
 
@@ -88,6 +89,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     server, client, monitor, mayBegin, onMeasured, previews, store, media, gate,
     processId, fence, prepare, otherServer, tagOutput, limits, log, metrics, tracing
   } = dependencies
+  const teller = createGenerationTeller({ alias: () => server().alias, log, metrics, tracing })
   const leaving = new AbortController()
   const running = new Map<string, OpenGeneration>()
   const settled = new Set<Promise<unknown>>()
@@ -130,7 +132,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     { openGate, atGateSince }: { openGate: () => void, atGateSince: number }
   ): Promise<void> {
     const startedAt = Date.now()
-    const span = beginSpan(claim, job, startedAt)
+    const span = teller.begin(claim, job, startedAt)
     const collector = createImageCollector(media, job, startedAt)
     const progress = watchProgress({
       client,
@@ -168,7 +170,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
         deadlineMs: (server().jobTimeoutSeconds ?? limits.jobTimeoutSeconds) * 1000,
         maxAnswerBytes: limits.maxAnswerBytes,
         createSink: collector.createSink,
-        onSent: () => { tellStart(claim, job, atGateSince) },
+        onSent: () => { teller.sent(claim, job, idleSince(atGateSince)) },
         onAnswering: () => { leave().catch(() => {}) } // waited for below
       }))
       const stopReason = await leave()
@@ -189,15 +191,9 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     }
   }
 
-  /** The time in line is a part of the job's trace of its own, told once it is over. */
-  function beginSpan (claim: RunClaim, job: Job, startedAt: number): OpenSpan {
-    const parent = job.submission.trace ?? null
-    const attributes = {
-      'stablequeue.job': job.id, 'stablequeue.server': server().alias, 'stablequeue.run': claim.run
-    }
-    const since = Math.min(job.starts === 0 ? job.createdAt : job.updatedAt, startedAt)
-    tracing.begin('wait in line', { kind: 'internal', parent, attributes, startedAt: since }).end()
-    return tracing.begin('generation', { kind: 'consumer', parent, attributes, startedAt })
+  /** Milliseconds since the server was done with the job before; null where this one was not ready then. */
+  function idleSince (atGateSince: number): number | null {
+    return doneAt !== null && atGateSince <= doneAt ? performance.now() - doneAt : null
   }
 
   async function finish (
@@ -214,34 +210,11 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       : await store.end(claim, 'completed', outcome)
     if (status === null) {
       await collector.discard()
-      log.warn(about(job), 'another process took the job over; this answer is dropped')
+      log.warn(teller.about(job), 'another process took the job over; this answer is dropped')
       return
     }
     const differs = status === 'failed' ? differentResult : ''
-    tellEnd(job, { status, code: differs, images: result.images.length, took: Date.now() - startedAt })
-  }
-
-  /** What every line about a job begins with. */
-  function about ({ id, submission: { requestId } }: Job): { job: string, request?: string, server: string } {
-    return { job: id, ...(requestId === undefined ? {} : { request: requestId }), server: server().alias }
-  }
-
-  function tellStart (claim: RunClaim, job: Job, atGateSince: number): void {
-    const alias = server().alias
-    log.info({ ...about(job), run: claim.run }, 'generation started')
-    metrics.generationStarted({ server: alias, waited: job.starts === 0 ? Date.now() - job.createdAt : null })
-    const waitedForServer = doneAt !== null && atGateSince <= doneAt
-    if (waitedForServer) metrics.serverIdle({ server: alias, gap: performance.now() - (doneAt ?? 0) })
-  }
-
-  /** @param facts.took from its last start on, in milliseconds; null where it brought nothing */
-  function tellEnd (
-    job: Job, { status, code, images, took }: { status: string, code: string, images: number, took: number | null }
-  ): void {
-    const alias = server().alias
-    const known = { ...(code === '' ? {} : { code }), ...(took === null ? {} : { ms: took }) }
-    log.info({ ...about(job), status, images, ...known }, `job ${status}`)
-    metrics.jobEnded({ server: alias, status, code, took })
+    teller.ended(job, { status, code: differs, images: result.images.length, took: Date.now() - startedAt })
   }
 
   /** The server is free meanwhile. */
@@ -270,14 +243,10 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     }
     const attempts = [...job.attempts, attempt]
     const stopReason = generation.stopReason()
-    const seen = { ...about(job), code: failure.code, error: failure.message }
-    if (stopReason === null) {
-      log.warn(seen, 'generation failed')
-      metrics.generationFailed({ server: server().alias, failureClass: failure.failureClass, code: failure.code })
-    } else log.info({ ...seen, stopReason }, 'generation stopped')
+    teller.failed(job, failure, stopReason)
     if (stopReason === 'cancel') {
       if (await store.end(claim, 'cancelled', { attempts }) !== null) {
-        tellEnd(job, { status: 'cancelled', code: '', images: 0, took: null })
+        teller.ended(job, { status: 'cancelled', code: '', images: 0, took: null })
       }
     } else if (stopReason === 'shutdown') {
       await store.giveBack(claim, { attempts: [], usedAttempts: 0, crashes: 0, delayMs: 0 })
@@ -300,7 +269,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       const status = await store.end(claim, 'failed', {
         error: { code, message, failureClass: failure.failureClass }, attempts
       })
-      if (status !== null) tellEnd(job, { status, code, images: 0, took: null })
+      if (status !== null) teller.ended(job, { status, code, images: 0, took: null })
       return
     }
     const { usedAttempts, crashes, delayMs, remedy } = decision
@@ -316,7 +285,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     // Kept back, so that this server does not fetch it before it has moved.
     await store.giveBack(claim, { attempts: attempts.slice(-1), usedAttempts: 0, crashes: 0, delayMs: moveWithin })
     await store.move(job.id, next.id)
-    log.info({ ...about(job), to: next.alias }, 'the job goes to another server')
+    log.info({ ...teller.about(job), to: next.alias }, 'the job goes to another server')
     return true
   }
 
