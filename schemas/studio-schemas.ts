@@ -1,13 +1,11 @@
-import {
-  ControlNetModels, ControlNetModules, ControlNetTypes, PreprocessAnswer, PreprocessRequest
-} from './studio-controlnet.ts'
+import { controlNetSchemas } from './studio-controlnet.ts'
 import {
   StudioControlNetRequest, StudioControlNetUnit, StudioImg2imgRequest, StudioInpaintRequest, StudioOutpaintRequest,
   StudioFaceRestoreRequest, StudioRegionalRequest, StudioTxt2imgRequest, StudioUpscaleRequest
 } from './studio-generation.ts'
 import { batchSchemas } from './studio-batch.ts'
 import { StudioModels } from './studio-models.ts'
-import { LoraChoices, LoraEdit, LoraInfo, LoraList, LoraScan, LoraTags } from './studio-lora.ts'
+import { loraSchemas } from './studio-lora.ts'
 import { presetSchemas } from './studio-preset.ts'
 import { StudioAccepted, StudioDone, StudioError, StudioHistory, StudioJob, StudioResult } from './studio-job.ts'
 import {
@@ -20,8 +18,8 @@ export const studioSchemas = [
   StudioTxt2imgRequest, StudioImg2imgRequest, StudioInpaintRequest, StudioOutpaintRequest, StudioControlNetRequest,
   StudioRegionalRequest, StudioUpscaleRequest, StudioFaceRestoreRequest, StudioControlNetUnit,
   StudioAccepted, StudioJob, StudioResult, StudioHistory, StudioDone, StudioError,
-  ControlNetModels, ControlNetModules, ControlNetTypes, PreprocessRequest, PreprocessAnswer,
-  LoraInfo, LoraList, LoraChoices, LoraTags, LoraScan, LoraEdit,
+  ...controlNetSchemas,
+  ...loraSchemas,
   StudioModels,
   ...presetSchemas,
   ...batchSchemas,

@@ -74,7 +74,7 @@ export async function startService (
 }
 
 function allOnline (health: unknown): boolean {
-  const { a1111_status: servers } = health as { a1111_status: Record<string, string> }
+  const { a1111_status: { webui_version: _version, ...servers } } = health as { a1111_status: Record<string, string> }
   return Object.values(servers).every(status => status === 'online')
 }
 

@@ -14,6 +14,7 @@ A server that behaves like AUTOMATIC1111 1.10.1 without needing a graphics card.
   --flavor NAME           a1111, forge or sdcpp (a1111)
   --speed FACTOR          how many times faster than a middling graphics card (1)
   --checkpoints A,B       checkpoint files, "sub/x.safetensors" for one in a sub-folder
+  --loras A,B             LoRAs, "sub/x" for one in a sub-folder
   --load-time SECONDS     how long loading another checkpoint takes (2.5 / speed)
   --auth USER:PASSWORD    ask for this under /sdapi/v1, as --api-auth does
   --no-internal-progress  leave out /internal/*, as --nowebui does
@@ -43,6 +44,7 @@ export function parseSimulatorArguments (argv: readonly string[]): SimulatorArgu
       flavor: { type: 'string' },
       speed: { type: 'string' },
       checkpoints: { type: 'string' },
+      loras: { type: 'string' },
       'load-time': { type: 'string' },
       auth: { type: 'string' },
       'no-internal-progress': { type: 'boolean' },
@@ -61,6 +63,7 @@ export function parseSimulatorArguments (argv: readonly string[]): SimulatorArgu
     flavor: readFlavor(values.flavor),
     speed: readNumber('speed', values.speed, { least: 0.01 }),
     checkpoints: readCheckpoints(values.checkpoints),
+    loras: values.loras?.split(',').map(name => name.trim().replace(/\.(safetensors|ckpt|pt)$/, '')).filter(name => name !== ''),
     loadMilliseconds: seconds === undefined ? undefined : seconds * 1000,
     auth: readAuth(values.auth),
     internalProgress: values['no-internal-progress'] !== true,

@@ -15,6 +15,8 @@ export interface SimulatorOptions {
   readonly stepMilliseconds?: number | undefined
   /** Checkpoint files, with `/` for sub-folders; the first one is loaded at the start. */
   readonly checkpoints?: readonly string[] | undefined
+  /** LoRAs by name, with `/` for sub-folders; a few of its own by default. */
+  readonly loras?: readonly string[] | undefined
   /** Milliseconds that loading another checkpoint takes; 2500 / `speed` by default, 0 with `stepMilliseconds`. */
   readonly loadMilliseconds?: number | undefined
   /** `user:password`, several separated by commas: what --api-auth asks for. */
@@ -44,6 +46,8 @@ export interface SimulatorSettings {
   readonly speed: number
   readonly stepMilliseconds: number | null
   readonly checkpoints: readonly string[]
+  /** Null for its own. */
+  readonly loras: readonly string[] | null
   readonly loadMilliseconds: number
   readonly auth: string | null
   readonly internalProgress: boolean
@@ -72,6 +76,7 @@ export function resolveSettings (options: SimulatorOptions): SimulatorSettings {
     speed,
     stepMilliseconds: options.stepMilliseconds ?? null,
     checkpoints: checkpoints.length > 0 ? checkpoints : defaultCheckpoints,
+    loras: options.loras ?? null,
     loadMilliseconds: options.loadMilliseconds ?? (isFixed ? 0 : 2500 / speed),
     auth: options.auth ?? null,
     internalProgress: options.internalProgress ?? true,

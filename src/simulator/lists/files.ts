@@ -13,8 +13,12 @@ function lora (
   }
 }
 
-/** GET /sdapi/v1/loras. */
-export const loras = [
+/** GET /sdapi/v1/loras: those that were asked for, or a few of different kinds. */
+export function listLoras (names: readonly string[] | null): ReadonlyArray<Record<string, unknown>> {
+  return names === null ? ownLoras : names.map(name => lora(name, 'sd_v1'))
+}
+
+const ownLoras = [
   lora('add-detail', 'sd_v1', 'add_detail'),
   lora('film-grain', 'sd_v1', 'film-grain', {
     ss_sd_model_name: 'v1-5-pruned.safetensors',

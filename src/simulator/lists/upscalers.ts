@@ -15,7 +15,7 @@ const scunet = 'cszn/KAIR/releases/download/v1.0/scunet_color_real'
 const realEsrgan = 'xinntao/Real-ESRGAN/releases/download'
 const dat = 'n0kovo/dat_upscaler_models/raw/main/DAT'
 
-/** The upscalers of a fresh A1111 1.10.1. */
+/** The upscalers of a fresh A1111 1.10.1, and one that most people add. */
 export const upscalers: readonly Upscaler[] = [
   upscaler('None', 4),
   upscaler('Lanczos', 4),
@@ -30,7 +30,8 @@ export const upscalers: readonly Upscaler[] = [
   upscaler('ScuNET GAN', 4, `${scunet}_gan.pth`, 'ScuNET GAN'),
   upscaler('ScuNET PSNR', 4, `${scunet}_psnr.pth`, 'ScuNET GAN'),
   upscaler('SwinIR 4x', 4,
-    'JingyunLiang/SwinIR/releases/download/v0.0/003_realSR_BSRGAN_DFOWMFC_s64w8_SwinIR-L_x4_GAN.pth', 'SwinIR 4x')
+    'JingyunLiang/SwinIR/releases/download/v0.0/003_realSR_BSRGAN_DFOWMFC_s64w8_SwinIR-L_x4_GAN.pth', 'SwinIR 4x'),
+  upscaler('4x-UltraSharp', 4)
 ]
 
 export const latentUpscaleModes: readonly string[] = [

@@ -1,6 +1,6 @@
 import { freemem, totalmem } from 'node:os'
 import { promptStyles } from '../generation/styles.ts'
-import { controlNetExtension, embeddings, loras, regionalPrompterExtension, vaes } from '../lists/files.ts'
+import { controlNetExtension, embeddings, listLoras, regionalPrompterExtension, vaes } from '../lists/files.ts'
 import { scriptTitles } from '../lists/scripts.ts'
 import { describeScripts } from '../lists/script-info.ts'
 import { faceRestorers, latentUpscaleModes, realEsrganModels, upscalers } from '../lists/upscalers.ts'
@@ -37,7 +37,7 @@ export function listRoutes (server: ServerProcess): Route[] {
     ]),
     list('memory', describeMemory),
     // the Lora extension registers these two itself, as coroutines and without auth
-    get('/sdapi/v1/loras', () => loras, { access: 'open', runsIn: 'loop' }),
+    get('/sdapi/v1/loras', () => listLoras(machine.settings.loras), { access: 'open', runsIn: 'loop' }),
     post('/sdapi/v1/refresh-loras', () => null, { access: 'open', runsIn: 'loop' })
   ]
 }

@@ -1,7 +1,7 @@
 import type { CheckpointFile } from '../checkpoints.ts'
 import { HttpException } from '../failures.ts'
 import { generationModel, type GenerationRequest, type Mode } from '../generation/request.ts'
-import { loras } from '../lists/files.ts'
+import { listLoras } from '../lists/files.ts'
 import { latentUpscaleModes, upscalers } from '../lists/upscalers.ts'
 import type { ServerProcess } from '../server-process.ts'
 import { pydantic1 } from '../wire/pydantic1.ts'
@@ -42,7 +42,7 @@ export function sdcppRoutes (server: ServerProcess): Route[] {
   return [
     generation('txt2img'),
     generation('img2img'),
-    list('loras', loras.map(({ name, path }) => ({ name, path }))),
+    list('loras', listLoras(server.machine.settings.loras).map(({ name, path }) => ({ name, path }))),
     list('upscalers', upscalers.filter(one => ['None', 'Lanczos', 'Nearest'].includes(one.name))),
     list('latent-upscale-modes', latentUpscaleModes.map(name => ({ name }))),
     list('samplers', samplerNames.map(name => ({ name, aliases: [name], options: {} }))),

@@ -1,0 +1,109 @@
+"""A tiny client for bots and apps, with nothing but Python's standard library.
+
+    python3 examples/client.py http://127.0.0.1:3000 "a lighthouse at dusk" picture.png
+    python3 examples/client.py http://127.0.0.1:3000 "a dancer" picture.png --image pose.png --control control_v11p_sd15_openpose
+
+Copy it and go on from there; the whole interface is described at /docs of the service. An access key is only needed
+from other machines: set STABLEQUEUE_KEY and STABLEQUEUE_SECRET.
+"""
+import argparse
+import base64
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+
+
+class Client:
+    def __init__(self, url, key=None, secret=None, pause=1.0):
+        self.url = url.rstrip('/')
+        self.headers = {'x-api-key': key, 'x-api-secret': secret} if key else {}
+        self.pause = pause
+
+    def call(self, method, path, body=None, content_type='application/json'):
+        """The answer, parsed. Raises RuntimeError with the sentence that the service answered."""
+        headers = dict(self.headers)
+        if body is not None:
+            headers['content-type'] = content_type
+            if not isinstance(body, bytes):
+                body = json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=body, headers=headers, method=method)
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            detail = json.load(error).get('detail')
+            if isinstance(detail, list):
+                detail = '; '.join('%s: %s' % ('.'.join(map(str, entry['loc'][1:])), entry['msg']) for entry in detail)
+            raise RuntimeError(detail) from error
+
+    def generate(self, kind, fields, files=None):
+        """Starts a generation and gives the id of its job. files: paths by field name, such as image and mask."""
+        if not files:
+            return self.call('POST', '/generate/' + kind, fields)['job_id']
+        boundary = uuid.uuid4().hex
+        parts = [part(boundary, 'request', json.dumps(fields).encode(), 'application/json')]
+        for name, path in files.items():
+            with open(path, 'rb') as file:
+                parts.append(part(boundary, name, file.read(), 'application/octet-stream', os.path.basename(path)))
+        body = b''.join(parts) + b'--' + boundary.encode() + b'--\r\n'
+        return self.call('POST', '/generate/' + kind, body, 'multipart/form-data; boundary=' + boundary)['job_id']
+
+    def wait(self, job_id, on_change=lambda job: None):
+        """Waits for the end of a job and gives what it made."""
+        last = None
+        while True:
+            job = self.call('GET', '/jobs/' + job_id)
+            if (job['status'], job['message']) != last:
+                on_change(job)
+            last = (job['status'], job['message'])
+            if job['status'] == 'failed':
+                raise RuntimeError(job['message'])
+            if job['status'] == 'completed':
+                return self.call('GET', '/jobs/' + job_id + '/result')
+            time.sleep(self.pause)
+
+
+def part(boundary, name, content, content_type, filename=None):
+    disposition = 'form-data; name="%s"' % name + ('; filename="%s"' % filename if filename else '')
+    head = '--%s\r\ncontent-disposition: %s\r\ncontent-type: %s\r\n\r\n' % (boundary, disposition, content_type)
+    return head.encode() + content + b'\r\n'
+
+
+def main():
+    options = argparse.ArgumentParser(description='Draw one picture.')
+    options.add_argument('url')
+    options.add_argument('prompt')
+    options.add_argument('file', help='where the picture goes')
+    options.add_argument('--image', help='a picture to start from, or to control with')
+    options.add_argument('--control', help='ControlNet model that the picture is for')
+    options.add_argument('--preprocessor', help='what makes a control map of the picture')
+    options.add_argument('--user', default='me')
+    options.add_argument('--steps', type=int, default=20)
+    given = options.parse_args()
+
+    client = Client(given.url, os.environ.get('STABLEQUEUE_KEY'), os.environ.get('STABLEQUEUE_SECRET'))
+    fields = {'user_id': given.user, 'prompt': given.prompt, 'steps': given.steps}
+    kind = 'txt2img'
+    if given.image:
+        kind = 'img2img'
+    if given.control:
+        kind = 'controlnet'
+        fields['controlnet_units'] = [{'model': given.control, 'preprocessor': given.preprocessor}]
+    try:
+        job_id = client.generate(kind, fields, {'image': given.image} if given.image else None)
+        result = client.wait(job_id, lambda job: print('%s, %d %%: %s' % (job['status'], job['progress'] * 100, job['message'])))
+    except RuntimeError as error:
+        sys.exit('It was not drawn: %s' % error)
+    for warning in result['warnings']:
+        print('Note: ' + warning['message'])
+    with open(given.file, 'wb') as file:
+        file.write(base64.b64decode(result['images'][0]))
+    print(given.file)
+
+
+if __name__ == '__main__':
+    main()
