@@ -159,16 +159,21 @@ t.test('each fault that stops a generation for ever', async t => {
 
 t.test('a server at which one job after another fails is given a break, and says why', async t => {
   const service = await startService(t, { simulator: { stepMilliseconds: 1 }, settings: { JOB_ATTEMPTS: '1' } })
-  const { simulator, house } = service
+  const { simulator } = service
   simulator.setFaults([{ kind: 'exception-group', sticky: true }])
   const ids = await Promise.all(Array.from({ length: 5 }, async () => await service.submit(quick)))
   for (const id of ids) t.equal((await service.until(id, 'failed', 'completed')).status, 'failed')
-  const [server] = house.registry.list()
-  const downs = async () => (await house.states.history.read(server?.id ?? '')).filter(({ reachable }) => reachable === 'no')
-  while ((await downs()).length === 0) await new Promise(resolve => { setTimeout(resolve, 20) })
+  type ServerBody = { health: string, last_error: string | null, health_since: string }
+  const view = async () => (await service.request('GET', '/api/v1/servers/Main')).body as unknown as ServerBody
+  const trials = [await service.submit(quick), await service.submit(quick)]
+  let seen = await view()
+  while (seen.health !== 'offline') seen = await view()
+  t.match(seen, { last_error: /The server failed: ExceptionGroup/, health_since: /^\d{4}-/ })
+  for (const id of trials) t.equal((await service.until(id, 'failed', 'completed')).status, 'failed', 'one trial after another')
   simulator.setFaults([])
   const next = await service.submit(quick)
   t.equal((await service.until(next, 'failed', 'completed')).status, 'completed', 'it goes on by itself')
+  t.match(await view(), { health: /online|busy/, last_error: null })
 })
 
 t.test('docs/faults.md has a row for each of these and no other, and every fault is among them', async t => {
