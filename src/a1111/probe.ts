@@ -9,7 +9,8 @@ const fewOptions = 40
 /**
  * Finds out what listens at an address, by calls that change nothing and wait for no generation.
  *
- * A1111's version is not asked for: the routes that tell it are slow (`sysinfo`) or leak (`cmd-flags`).
+ * A1111's version is not asked for: the routes that tell it are slow (`sysinfo`) or leak (`cmd-flags`). The answer to a
+ * generation tells it.
  *
  * @throws GenerationFailure: `unauthorized`, `route_missing` if there is no A1111 API, and whatever keeps a call
  *   from being answered

@@ -200,7 +200,8 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     claim: RunClaim, job: Job, answer: GenerationAnswer, result: Pick<JobResult, 'images' | 'partial'>,
     collector: ImageCollector, startedAt: number
   ): Promise<void> {
-    monitor.proved()
+    const { version } = answer.info ?? {}
+    monitor.proved(typeof version === 'string' ? version : null)
     const warnings = result.partial ? [] : checkAnswer(job.submission, answer)
     if (warnings.length > 0) monitor.readAnew()
     const tags = await tagsOf(job, result)

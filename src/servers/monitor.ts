@@ -38,8 +38,11 @@ export interface ServerMonitor {
    * generation in between that went well are as good as a report.
    */
   suspect (failure: GenerationFailure, jobId: string): Promise<void>
-  /** A generation went well. */
-  proved (): void
+  /**
+   * A generation went well.
+   * @param version as its answer tells, which is the only cheap way to learn an A1111's; null where it does not
+   */
+  proved (version: string | null): void
   /** Looks now; never throws. */
   check (): Promise<ServerState>
   /** Looks and reads the inventory anew now, as something was found to have changed. */
@@ -71,6 +74,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   let outOfUseUntil = 0
   /** Titles of the checkpoints in the inventory. */
   let checkpoints = ''
+  let learnedVersion: string | null = null
   let timer: NodeJS.Timeout | undefined
   let checking: Promise<ServerState> | null = null
   let closed = false
@@ -120,7 +124,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     try {
       // A restarted server may have become another: everything is read anew after each outage.
       const begin = performance.now()
-      const traits = await probeServer(client)
+      const found = await probeServer(client)
+      const traits = { ...found, version: found.version ?? learnedVersion }
       const responseMs = Math.round(performance.now() - begin)
       const due = state?.reachable !== 'yes' || Date.now() >= inventoryDueAt ||
         titlesOf(await readCheckpoints(client)) !== checkpoints
@@ -171,9 +176,10 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       if (reports > 0 || suspicions.size >= mostSuspicions) await report(failure)
     },
     check,
-    proved () {
+    proved (version) {
       reports = 0
       suspicions.clear()
+      learnedVersion = version ?? learnedVersion
     },
     readAnew () {
       inventoryDueAt = 0

@@ -1,0 +1,91 @@
+import { Redis } from 'ioredis'
+import t from 'tap'
+import { createA1111Client, type A1111Client } from '../../src/a1111/client.ts'
+import { GenerationFailure } from '../../src/a1111/types.ts'
+import { createKeys } from '../../src/redis/keys.ts'
+import { createServerMonitor } from '../../src/servers/monitor.ts'
+import { createServerStateStore } from '../../src/servers/state-store.ts'
+import type { Server } from '../../src/servers/server.ts'
+import { startSimulator } from '../../src/simulator/simulator.ts'
+import { silentLogger } from '../helper.ts'
+import { startTestRedis } from '../redis.ts'
+
+/** Looks only when it is told to, and reads the inventory only where there is a reason. */
+const intervals = { whileUp: 3_600_000, whileDown: 3_600_000, inventory: 3_600_000 }
+
+const redisServer = await startTestRedis()
+t.teardown(redisServer.stop)
+const redis = new Redis(redisServer.url)
+t.teardown(() => { redis.disconnect() })
+const states = createServerStateStore(redis, createKeys('sq'))
+const simulator = await startSimulator({ speed: Infinity, checkpoints: ['one.safetensors'] })
+t.teardown(simulator.close)
+
+/** The simulator as an A1111 shows itself. */
+function connect (): A1111Client {
+  const client = createA1111Client({ baseUrl: simulator.url })
+  return {
+    ...client,
+    async readJson (path, options) {
+      if (path !== '/simulator/about') return await client.readJson(path, options)
+      throw new GenerationFailure('server-down', 'route_missing', 'There is no such route.')
+    }
+  }
+}
+
+const client = connect()
+t.teardown(client.close)
+const told: boolean[] = []
+const monitor = createServerMonitor({
+  server: () => ({ id: 'server', alias: 'Main' }) as Server,
+  client,
+  states,
+  log: silentLogger,
+  intervals,
+  onUsable: async usable => { told.push(usable) }
+})
+t.teardown(monitor.close)
+const titles = async () => {
+  await monitor.check()
+  return (await states.inventory('server'))?.checkpoints.map(({ title }) => title.replace(/ \[.*/, ''))
+}
+const failure = new GenerationFailure('passing', 'server_error', 'The server failed.')
+
+t.test('an inventory is read anew when the checkpoints are others, and not before', async t => {
+  t.same(await titles(), ['one.safetensors'])
+  const reads = () => simulator.state().requests['GET /sdapi/v1/samplers']
+  t.equal(reads(), 1)
+  t.same([await titles(), reads()], [['one.safetensors'], 1])
+  simulator.setCheckpoints(['one.safetensors', 'two.safetensors'])
+  await client.postJson('/sdapi/v1/refresh-checkpoints', {})
+  t.same([await titles(), reads()], [['one.safetensors', 'two.safetensors'], 2])
+})
+
+t.test('a version is learned from an answer and kept', async t => {
+  t.match(monitor.traits(), { kind: 'a1111', version: null })
+  monitor.proved('1.10.1')
+  await monitor.check()
+  t.match(monitor.traits(), { kind: 'a1111', version: '1.10.1' })
+  monitor.proved(null)
+  await monitor.check()
+  t.match(monitor.traits(), { version: '1.10.1' })
+})
+
+t.test('one failing job proves nothing, five in a row do, and then each until one goes well', async t => {
+  const usableAfter = async (...jobs: string[]) => {
+    for (const job of jobs) await monitor.suspect(failure, job)
+    return monitor.usable()
+  }
+  t.equal(await usableAfter('a', 'a', 'a', 'a', 'a', 'a'), true, 'one job, however often')
+  t.equal(await usableAfter('b', 'c', 'd'), true)
+  monitor.proved(null)
+  t.equal(await usableAfter('e', 'f', 'g', 'h'), true, 'not in a row')
+  t.equal(await usableAfter('i'), false)
+  t.match(await states.read('server'), { reachable: 'no', lastError: 'The server failed.', since: Number })
+  await monitor.check()
+  t.equal(monitor.usable(), true, 'the first time it is looked at at once')
+  t.equal(await usableAfter('trial'), false)
+  await monitor.check()
+  t.equal(monitor.usable(), false, 'now it has a break')
+  t.same(told, [true, false, true, false])
+})
