@@ -29,6 +29,15 @@ export interface CostModel {
   readonly loaded: string
   /** Generations in a row that took far longer (above 0) or far shorter (below 0) than expected. */
   readonly surprises: number
+  /** The last ones, oldest first. */
+  readonly recent: readonly SeenGeneration[]
+}
+
+/** A generation, and what was loaded before it. */
+export interface SeenGeneration {
+  readonly workload: Workload
+  readonly loaded: string
+  readonly seconds: number
 }
 
 /** What is believed before anything was seen, and how little it is to be trusted: costs and their variance. */
@@ -51,6 +60,9 @@ const believable = 3
 const newTimes = 4
 /** Checkpoints that are told apart; a hundred or so is what people have. */
 const mostCheckpoints = 200
+/** Generations that say whether all take longer than was learned, or less long, and what is too little to matter. */
+const recentSamples = 5
+const negligible = 0.15
 
 export function newCostModel (): CostModel {
   return {
@@ -59,7 +71,8 @@ export function newCostModel (): CostModel {
     doubt: firstDoubt(),
     checkpoints: {},
     loaded: '',
-    surprises: 0
+    surprises: 0,
+    recent: []
   }
 }
 
@@ -73,7 +86,7 @@ export function loadedAfter (loaded: string, { checkpoint }: Pick<Workload, 'che
  * @param loaded what is loaded before it
  */
 export function predictSeconds (model: CostModel, workload: Workload, loaded: string): number | null {
-  return model.samples === 0 ? null : expected(model, termsOf(model, workload, loaded))
+  return model.samples === 0 ? null : expected(model, termsOf(model, workload, loaded)) * recentPace(model)
 }
 
 /**
@@ -112,8 +125,20 @@ export function learnFrom (model: CostModel, workload: Workload, seconds: number
       (line === column ? (terms[line]?.variance ?? 0) * forgetting : 0))),
     checkpoints: checkpoint === '' ? model.checkpoints : withoutRarest({ ...model.checkpoints, [checkpoint]: factor }),
     loaded: loadedAfter(model.loaded, workload),
-    surprises
+    surprises,
+    recent: [...model.recent, { workload, loaded: model.loaded, seconds }].slice(-recentSamples)
   }
+}
+
+/**
+ * How the last few compare with what the costs say now: the first generations of a server are slow, and so are all
+ * while somebody plays on its graphics card, which the costs themselves take longer to follow.
+ */
+function recentPace (model: CostModel): number {
+  const paces = model.recent.map(({ workload, loaded, seconds }) =>
+    seconds / expected(model, termsOf(model, workload, loaded))).sort((one, other) => one - other)
+  const pace = paces[Math.floor((paces.length - 1) / 2)] ?? 1
+  return Math.abs(Math.log(pace)) < negligible ? 1 : pace
 }
 
 /** The first checkpoint is what is usual, and others are held against it. */

@@ -34,5 +34,5 @@ export function createCostStore (redis: Redis, keys: Keys): CostStore {
 
 /** The model of a record; a new one where there is none. */
 export function parseCosts (text: string | null): CostModel {
-  return text === null || text === '' ? newCostModel() : JSON.parse(text) as CostModel
+  return text === null || text === '' ? newCostModel() : { ...newCostModel(), ...JSON.parse(text) as CostModel }
 }

@@ -57,6 +57,8 @@ t.test('costs of a server are learned from few generations, whatever it draws', 
   const slower = { ...ordinary, slowness: (count: number) => count < 60 ? 1 : 3 }
   t.ok(medianOver(slower, 60, 63) > 0.5, 'a server that becomes slower surprises')
   t.ok(medianOver(slower, 75, 120) < 0.09, 'but not for long')
+  const cold = { ...ordinary, slowness: (count: number) => count < 4 ? 5 : 1 }
+  t.ok(medianOver(cold, 8, 20) < 0.4, 'nor do the first, slow generations count for long')
 })
 
 t.test('what a submission asks of a server', async t => {
