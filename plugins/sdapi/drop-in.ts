@@ -5,10 +5,11 @@ import { takeA1111Bodies } from './body.ts'
 import control from './control.ts'
 import florence from './florence.ts'
 import generations from './generations.ts'
+import internal from './internal.ts'
 import jobs from './jobs.ts'
 import lists from './lists.ts'
 import models from './models.ts'
-import { controlNet, passThrough } from './pass-through.ts'
+import { controlNet, openedRoutes, passThrough } from './pass-through.ts'
 import probes from './probes.ts'
 import publicRoutes from './public.ts'
 import { answerErrorsLikeA1111, behaveLikeA1111 } from './scope.ts'
@@ -39,6 +40,8 @@ const dropInRoutes: FastifyPluginAsync<DropInOptions> = async (app, { dropIn }) 
     takeA1111Bodies(scope)
     answerErrorsLikeA1111(scope)
     await scope.register(controlNet, { dropIn })
+    await scope.register(internal, { dropIn })
+    await scope.register(openedRoutes, { dropIn })
   })
   await app.register(probes)
   await app.register(publicRoutes, { dropIn })

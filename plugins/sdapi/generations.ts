@@ -23,7 +23,7 @@ const route = { tags: ['A1111'], consumes: ['application/json'] }
 
 /** POST txt2img and img2img: A1111's own answer when the images are there, or 202 to who does not want to wait. */
 const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn, path }) => {
-  const { house, submitter, notices, own, callerJobs, shortIds, pause } = dropIn
+  const { house, submitter, notices, own, callerJobs, callerTasks, shortIds, pause } = dropIn
   const { config, store, media } = house
   const early = config.SDAPI_EARLY_JOB_ID
 
@@ -86,6 +86,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
     const tracked = origin === null ? checked : { ...checked, request: { ...checked.request, dropIn: origin } }
     await submitter.accept(tracked, id)
     await callerJobs.add(caller, id)
+    if (call.taskId !== null) await callerTasks.note(caller, call.taskId, id)
     if (origin !== null) reply.header('x-job-id', origin.shortId)
     return id
   }

@@ -2,7 +2,8 @@ import type { FastifyPluginAsync } from 'fastify'
 import { fieldsOf, textsOf } from '../../src/a1111/json-values.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { DropIn } from '../../src/sdapi/drop-in.ts'
-import { dangerousRoutes, pictureRoutes, refuseAddresses } from '../../src/sdapi/pass-through.ts'
+import { dangerousRoutes, endingRoutes, isDevious, openedPaths } from '../../src/sdapi/open-routes.ts'
+import { pictureRoutes, refuseAddresses } from '../../src/sdapi/pass-through.ts'
 import { hangUp } from '../core/hang-up.ts'
 import { sendJson, targetOf } from './call.ts'
 
@@ -35,10 +36,40 @@ export const passThrough: FastifyPluginAsync<{ readonly dropIn: DropIn }> = asyn
         throw new ServiceError('permission_denied', `${name} changes or stops a server and is closed; an administrator ` +
           'can name it in SDAPI_OPEN_ROUTES.')
       }
-      const answer = await through.post(`/sdapi/v1/${name}`, fieldsOf(request.body), targetOf(request), hangUp(reply))
-      return sendJson(reply, answer)
+      const path = `/sdapi/v1/${name}`
+      const body = fieldsOf(request.body)
+      return sendJson(reply, endingRoutes.includes(name)
+        ? await through.postNow(path, body, targetOf(request))
+        : await through.post(path, body, targetOf(request), hangUp(reply)))
     })
   }
+}
+
+/** Paths of servers, such as those of extensions, that an administrator has opened; GET at once, POST in turn. */
+export const openedRoutes: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dropIn }) => {
+  const { faces, passThrough: through, house: { config } } = dropIn
+  const opened = { config: { ...drawing, credentials: 'a1111' }, schema: { hide: true } } as const
+
+  for (const path of openedPaths(config.SDAPI_OPEN_ROUTES)) {
+    // What is served here is not passed on, whatever the setting says.
+    if (!app.hasRoute({ method: 'GET', url: path })) {
+      app.get(path, opened, async (request, reply) => {
+        const [server] = await faces.reachable(targetOf(request))
+        if (server === undefined) throw new ServiceError('a1111_unreachable', 'No server answers just now.')
+        return sendJson(reply, await faces.client(server).readJson(straight(request.url)))
+      })
+    }
+    if (!app.hasRoute({ method: 'POST', url: path })) {
+      app.post(path, opened, async (request, reply) => sendJson(reply, await through.post(
+        straight(request.url), fieldsOf(request.body), targetOf(request), hangUp(reply))))
+    }
+  }
+}
+
+/** @throws ServiceError `route_not_found` */
+function straight (path: string): string {
+  if (isDevious(path.split('?')[0] ?? '')) throw new ServiceError('route_not_found', 'Not Found')
+  return path
 }
 
 /** The routes of the ControlNet extension, which stand at the root. */
@@ -63,10 +94,12 @@ export const controlNet: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async
     })
   }
 
-  app.post('/controlnet/detect', { config: { ...drawing, credentials: 'a1111' }, schema: { hide: true } },
-    async (request, reply) => {
+  for (const path of ['/controlnet/detect', '/controlnet/render_openpose_json']) {
+    app.post(path, { config: { ...drawing, credentials: 'a1111' }, schema: { hide: true } }, async (request, reply) => {
       refuseAddresses(request.body)
-      const answer = await through.post('/controlnet/detect', fieldsOf(request.body), targetOf(request), hangUp(reply))
-      return sendJson(reply, answer)
+      // A list of poses is no object, but what a server wants.
+      const body = Array.isArray(request.body) ? request.body : fieldsOf(request.body)
+      return sendJson(reply, await through.post(path, body, targetOf(request), hangUp(reply)))
     })
+  }
 }

@@ -3,6 +3,7 @@ import { isIP } from 'node:net'
 import { Value } from '@sinclair/typebox/value'
 import { parseAllowed } from '../egress/rules.ts'
 import { messageOf } from '../errors.ts'
+import { checkOpenRoute } from '../sdapi/open-routes.ts'
 import { parseSchedule } from '../webhooks/schedule.ts'
 import { Settings, type Config } from './settings.ts'
 
@@ -103,6 +104,8 @@ function contradictions (config: Config): string[] {
     problems.push(...wrong.map(network => `${name} has ${JSON.stringify(network)}, but each must be like 172.16.0.0/12`))
   }
   problems.push(...config.EGRESS_ALLOW.flatMap(entry => refusals('EGRESS_ALLOW', entry, () => parseAllowed(entry))))
+  problems.push(...config.SDAPI_OPEN_ROUTES.flatMap(entry =>
+    refusals('SDAPI_OPEN_ROUTES', entry, () => { checkOpenRoute(entry) })))
   const schedule = config.WEBHOOK_RETRY_SCHEDULE
   problems.push(...refusals('WEBHOOK_RETRY_SCHEDULE', schedule, () => parseSchedule(schedule)))
   problems.push(...wrongServers(config.SERVERS))

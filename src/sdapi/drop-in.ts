@@ -11,6 +11,7 @@ import { createOptionsDesk, type OptionsDesk } from './options.ts'
 import { createOwnOptions, type OwnOptionsStore } from './own-options.ts'
 import { createPassThrough, type PassThrough } from './pass-through.ts'
 import { createTurns } from '../servers/turns.ts'
+import { createCallerTasks, type CallerTasks } from './tasks.ts'
 import { createShortIds, type ShortIds } from './short-ids.ts'
 
 /** What stands behind the routes of the drop-in. */
@@ -22,6 +23,7 @@ export interface DropIn {
   readonly own: OwnOptionsStore
   readonly options: OptionsDesk
   readonly callerJobs: CallerJobs
+  readonly callerTasks: CallerTasks
   readonly shortIds: ShortIds
   readonly search: JobSearch
   readonly errands: Errands
@@ -50,6 +52,7 @@ export async function createDropIn (
     own,
     options: createOptionsDesk({ faces, own, registry, states }),
     callerJobs: createCallerJobs(redis, keys, store),
+    callerTasks: createCallerTasks(redis, keys),
     shortIds: createShortIds(redis, keys),
     search: createJobSearch(list, errands),
     errands,

@@ -9,12 +9,6 @@ import type { ServerFaces } from './faces.ts'
 /** Routes that work on pictures without being generations. */
 export const pictureRoutes = ['extra-single-image', 'extra-batch-images', 'interrogate'] as const
 
-/** Routes that change or stop a server; closed unless the setting SDAPI_OPEN_ROUTES names them. */
-export const dangerousRoutes = [
-  'unload-checkpoint', 'reload-checkpoint', 'server-restart', 'server-stop', 'server-kill',
-  'create/embedding', 'create/hypernetwork', 'train/embedding', 'train/hypernetwork'
-] as const
-
 export interface PassThrough {
   /**
    * What the best server, or the named one, answers to a POST, in turn with its generations: A1111 itself puts it in
@@ -22,7 +16,9 @@ export interface PassThrough {
    * @throws GenerationFailure, or ServiceError `a1111_unreachable` where no server answers
    */
   post (path: string, body: unknown, target: string, signal: AbortSignal): Promise<unknown>
-  /** The same of this server. */
+  /** What it answers at once, whatever it is at. */
+  postNow (path: string, body: unknown, target: string): Promise<unknown>
+  /** As `post`, to this server. */
   postTo (server: Server, path: string, body: unknown, signal: AbortSignal): Promise<unknown>
 }
 
@@ -53,6 +49,11 @@ export function createPassThrough (dependencies: PassThroughDependencies): PassT
 
   return {
     postTo,
+    async postNow (path, body, target) {
+      const free = await faces.free(target)
+      if (free === null) throw noServer()
+      return await faces.client(free.server).postJson(path, body)
+    },
     async post (path, body, target, signal) {
       const free = await faces.free(target)
       if (free === null) throw noServer()

@@ -1,5 +1,5 @@
 import { isFileSetting } from '../a1111/override-settings.ts'
-import { fieldsOf, objectOf } from '../a1111/json-values.ts'
+import { fieldsOf, objectOf, textOf } from '../a1111/json-values.ts'
 import type { DrawingMode } from '../a1111/types.ts'
 import { HttpException, PythonError } from '../simulator/failures.ts'
 import { generationModel } from '../simulator/generation/request.ts'
@@ -15,6 +15,8 @@ export interface GenerationCall {
   /** What `parameters` of the answer echoes: the request with its defaults, without its pictures. JSON text. */
   readonly echo: string
   readonly sendImages: boolean
+  /** What the caller calls it; the server gets the job's id instead. */
+  readonly taskId: string | null
 }
 
 /** Longer texts are pictures, which the answer does not repeat; the same bound as for a server's own echo. */
@@ -41,7 +43,8 @@ export function readGenerationCall (mode: DrawingMode, body: unknown, options: O
     mode,
     given: { ...Object.fromEntries(given), override_settings: overridesOf(all.override_settings, options), mode },
     echo: echoText(Object.fromEntries(echo)),
-    sendImages: all.send_images === true
+    sendImages: all.send_images === true,
+    taskId: textOf(all.force_task_id)
   }
 }
 

@@ -137,6 +137,47 @@ t.test('SillyTavern: a bare Basic, keys of its own in the body, waiting for a mo
   t.equal(service.simulator.state().generations.at(-1)?.interrupted, true)
 })
 
+t.test('SillyTavern loses the path of the configured address and keeps its query', async t => {
+  const service = await startService(t, { worker: 'none', settings: { TRUSTED_PROXIES: '127.0.0.1', BOOTSTRAP_API_KEY: '' } })
+  const { secret } = (await service.house.accessKeys.create({ name: 'tavern', scopes: ['*'] }))
+  const auth = { authorization: `Basic ${base64(`user:${secret}`)}` }
+  const configured = new URL(`${service.url}/some/base/path?async=1`)
+  configured.pathname = '/sdapi/v1/txt2img'
+  const asked = await call(service, 'POST', `${configured.pathname}${configured.search}`, quick, auth)
+  t.match(asked, { status: 202, json: { uuid: String } })
+
+  // The address of a client is believed from a trusted proxy, and from nobody else.
+  const behind = { ...auth, 'x-forwarded-for': '203.0.113.7' }
+  await call(service, 'POST', '/sdapi/v1/txt2img?async=1', quick, behind)
+  const ips = async (query: string) =>
+    (await call<Fields[]>(service, 'GET', `/sdapi/v1/jobs?${query}`, undefined, auth)).json.map(({ ip }) => ip)
+  t.strictSame(await ips('ip=203.0.113.7'), ['203.0.113.7'])
+  t.equal((await ips('limit=10')).length, 2)
+})
+
+t.test('A1111\'s own page asks for its tasks by the names that it gave them', async t => {
+  const service = await startService(t, { simulator: { stepMilliseconds: 30 } })
+  const task = async (id: string) => (await call(service, 'POST', '/internal/progress', { id_task: id, live_preview: true })).json
+  const keys = ['active', 'queued', 'completed', 'progress', 'eta', 'live_preview', 'id_live_preview', 'textinfo']
+  t.strictSame(Object.keys(await task('nobody')), keys)
+  const drawing = call<Generation>(service, 'POST', '/sdapi/v1/txt2img', { ...quick, steps: 60, force_task_id: 'task(one)' })
+  await onNotices(service.house, async () => await service.house.list.count({ status: 'processing' }) > 0 || undefined)
+  const waiting = call<Generation>(service, 'POST', '/sdapi/v1/txt2img', { ...quick, force_task_id: 'task(two)' })
+  await onNotices(service.house, async () => await service.house.list.count({ status: 'pending' }) > 0 || undefined)
+  t.match(await task('task(one)'), { active: true, queued: false, completed: false, progress: Number })
+  t.match(await task('task(two)'), { active: false, queued: true, textinfo: /^In queue: 1\/1/ })
+  t.match((await call(service, 'GET', '/internal/pending-tasks')).json, { size: 1, tasks: [String] })
+  await call(service, 'POST', '/sdapi/v1/interrupt', {})
+  t.equal((await drawing).status, 200)
+  t.equal((await waiting).json.images.length, 1)
+  t.match(await task('task(two)'), { active: false, queued: false, completed: true })
+  t.match((await call(service, 'GET', '/internal/pending-tasks')).json, { size: 0, tasks: [] })
+  const large = { ...quick, somethingUnknown: 'x'.repeat(62 * 1024 * 1024) }
+  t.equal((await call(service, 'POST', '/sdapi/v1/txt2img', large)).status, 200, 'bodies may have 64 MiB')
+  const larger = await call(service, 'POST', '/sdapi/v1/txt2img', { ...quick, somethingUnknown: 'x'.repeat(65 * 1024 * 1024) })
+  t.match(larger, { status: 413, json: { error: 'HTTPException', detail: String } })
+})
+
 t.test('the Photoshop plugin: probes without credentials, empty JSON bodies, previews while it draws', async t => {
   const service = await startService(t, { simulator: { stepMilliseconds: 30 } })
   t.strictSame(await sendRaw(service, 'GET', '/user', {}), { status: 200, text: 'null' })

@@ -22,7 +22,7 @@ t.test('lists are the union of all servers, and a header or a key names the serv
 })
 
 t.test('what is no generation passes by an allow-list, and what is dangerous only where an administrator said so', async t => {
-  const service = await startService(t, { settings: { SDAPI_OPEN_ROUTES: 'reload-checkpoint' } })
+  const service = await startService(t, { settings: { SDAPI_OPEN_ROUTES: 'reload-checkpoint,/internal/profile-startup,/sdapi/v1/options,/sdapi/v1/train/*' } })
   const { json: drawn } = await call<Generation>(service, 'POST', '/sdapi/v1/txt2img', quick)
   const { json: larger } = await call(service, 'POST', '/sdapi/v1/extra-single-image', {
     image: drawn.images[0], upscaling_resize: 2, upscaler_1: 'Lanczos'
@@ -32,6 +32,16 @@ t.test('what is no generation passes by an allow-list, and what is dangerous onl
   t.equal((await call(service, 'POST', '/sdapi/v1/extra-single-image', stranger)).status, 500, 'nothing is fetched')
   t.match((await call(service, 'GET', '/controlnet/model_list')).json, { model_list: Array })
   t.match((await call(service, 'GET', '/controlnet/version')).json, { version: Number })
+  t.match((await call(service, 'POST', '/controlnet/render_openpose_json', [])).status, 200)
+  t.equal((await call(service, 'GET', '/internal/profile-startup')).status, 200, 'a path that an administrator has opened')
+  t.equal((await call(service, 'GET', '/internal/sysinfo')).status, 404, 'and no other')
+  t.strictSame((await call(service, 'POST', '/sdapi/v1/options', { CLIP_stop_at_last_layers: 2 })).json, null)
+  t.notMatch(service.simulator.state().requests, { 'POST /sdapi/v1/options': Number }, 'what is ours is not passed on all the same')
+  t.equal((await call(service, 'POST', '/sdapi/v1/train/embedding', {})).status, 403)
+  for (const path of ['/sdapi/v1/train/..%2fserver-kill', '/sdapi/v1/train/%2e%2e/server-kill']) {
+    t.not((await call(service, 'POST', path, {})).status, 200, path)
+  }
+  t.notMatch(service.simulator.state().requests, { 'POST /sdapi/v1/server-kill': Number })
   t.equal((await call(service, 'POST', '/sdapi/v1/unload-checkpoint', {})).status, 403)
   t.equal((await call(service, 'POST', '/sdapi/v1/reload-checkpoint', {})).status, 200)
   t.equal((await call(service, 'POST', '/sdapi/v1/server-kill', {})).status, 403)
