@@ -218,6 +218,6 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
 
   const dropIn = await createDropIn(house, submitter, notices, pause)
   await app.register(dropInRoutes, { dropIn })
-  await app.register(studioRoutes, { studio: createStudio(house, submitter, dropIn) })
+  await app.register(studioRoutes, { studio: createStudio(house, submitter, dropIn), feed })
   return app
 }

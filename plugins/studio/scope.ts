@@ -19,7 +19,16 @@ export function behaveLikeFastApi (app: FastifyInstance): void {
   app.removeContentTypeParser('application/json')
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_request: unknown, body: Buffer) =>
     body.length === 0 ? undefined : parseBody(body))
+  answerErrorsLikeFastApi(app)
+  app.setNotFoundHandler(async (request, reply) => {
+    const path = request.url.split('?')[0] ?? ''
+    const known = methods.some(method => app.findRoute({ method, url: path }) !== null)
+    return send(reply.code(known ? 405 : 404), { detail: known ? 'Method Not Allowed' : 'Not Found' })
+  })
+}
 
+/** The same for routes outside of these prefixes. */
+export function answerErrorsLikeFastApi (app: FastifyInstance): void {
   app.setErrorHandler(async (thrown, request, reply) => {
     const error = thrown instanceof ValidationFailure ? thrown : toServiceError(thrown)
     const { status, body } = toStudioError(error)
@@ -28,11 +37,6 @@ export function behaveLikeFastApi (app: FastifyInstance): void {
     const retryAfter = error instanceof ServiceError ? error.details.retry_after : undefined
     if (typeof retryAfter === 'number') reply.header('retry-after', String(retryAfter))
     return send(reply.code(status), body)
-  })
-  app.setNotFoundHandler(async (request, reply) => {
-    const path = request.url.split('?')[0] ?? ''
-    const known = methods.some(method => app.findRoute({ method, url: path }) !== null)
-    return send(reply.code(known ? 405 : 404), { detail: known ? 'Method Not Allowed' : 'Not Found' })
   })
 }
 

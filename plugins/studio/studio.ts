@@ -1,5 +1,4 @@
 import type { FastifyPluginAsync } from 'fastify'
-import type { Studio } from '../../src/studio/studio.ts'
 import batch from './batch.ts'
 import controlNet from './controlnet.ts'
 import generate from './generate.ts'
@@ -7,11 +6,12 @@ import jobs from './jobs.ts'
 import loras from './loras.ts'
 import models from './models.ts'
 import presets from './presets.ts'
-import { behaveLikeFastApi } from './scope.ts'
+import { answerErrorsLikeFastApi, behaveLikeFastApi } from './scope.ts'
 import sessions from './sessions.ts'
+import socket, { type SocketOptions } from './socket.ts'
 
 /** The interface of bots and phones, at the root. */
-const studioRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, options) => {
+const studioRoutes: FastifyPluginAsync<SocketOptions> = async (app, options) => {
   const parts = {
     '/generate': generate,
     '/jobs': jobs,
@@ -28,6 +28,10 @@ const studioRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (app
       if (prefix === '/generate') await scope.register(batch, options)
     }, { prefix })
   }
+  await app.register(async scope => {
+    answerErrorsLikeFastApi(scope)
+    await scope.register(socket, options)
+  })
 }
 
 export default studioRoutes

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { WebSocket } from 'undici'
 import { small, startStudio } from './studio.ts'
 
 const studio = await startStudio(t)
@@ -141,4 +142,18 @@ t.test('whatever is wrong is told as FastAPI tells it', async t => {
     const { status: given, body } = await studio.request(method, path)
     t.same([given, body], [status, { detail }], `${method} ${path}`)
   }
+})
+
+t.test('a job is watched over a WebSocket: as it is, each change, its end once', async t => {
+  const { body } = await studio.request('POST', '/generate/txt2img', { ...small, steps: 40 })
+  const socket = new WebSocket(`${studio.url.replace('http', 'ws')}/ws/jobs/${String(body.job_id)}`)
+  const messages: Array<{ type: string, job_id: string, progress: number }> = []
+  socket.addEventListener('message', ({ data }) => { messages.push(JSON.parse(String(data)) as typeof messages[number]) })
+  const code = await new Promise(resolve => { socket.addEventListener('close', event => { resolve(event.code) }) })
+  t.equal(code, 1000)
+  t.ok(messages.every(({ job_id: id, progress }) => id === body.job_id && typeof progress === 'number'))
+  t.equal(messages.filter(({ type }) => type === 'completed').length, 1)
+  t.match(messages.at(-1), { type: 'completed', progress: 1 })
+  const unknown = await studio.request('GET', '/ws/jobs/nothing')
+  t.same([unknown.status, unknown.body], [404, { detail: 'Job not found' }])
 })
