@@ -21,6 +21,7 @@ import type { ServerRegistry } from '../../src/servers/registry.ts'
 import { hangUp } from '../core/hang-up.ts'
 import { jobBases } from './job-bases.ts'
 import type { JobViews } from './job-views.ts'
+import { momentOf } from './moment.ts'
 
 export interface JobsOptions {
   readonly wait: JobWait
@@ -64,7 +65,7 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
       ...(key === undefined ? {} : { keyId: key }),
       ...(query.server === undefined ? {} : { serverId: registry.require(query.server, 'server').id }),
       ...(query.status === undefined ? {} : { status: query.status }),
-      ...(query.since === undefined ? {} : { since: momentOf(query.since) }),
+      ...(query.since === undefined ? {} : { since: momentOf('since', query.since) }),
       ...(query.search === undefined ? {} : { text: query.search }),
       ...(query.app_type === undefined ? {} : { appType: query.app_type }),
       ...(query.cursor === undefined ? {} : { cursor: query.cursor })
@@ -263,13 +264,6 @@ function renderOutcome (action: ManyAction, { done, refused }: ManyOutcome): Job
     refused: refused.slice(0, mostRefused).map(({ id, error }) => ({ id, code: error.code, message: error.message })),
     refused_count: refused.length
   }
-}
-
-/** The format also admits leap seconds, which are no moments to JavaScript. */
-function momentOf (text: string): number {
-  const moment = Date.parse(text)
-  if (!Number.isNaN(moment)) return moment
-  throw new ServiceError('invalid_field_value', 'since must be a moment such as 2026-11-21T09:30:00Z.', { field: 'since' })
 }
 
 function unlessEnded (error: unknown): void {

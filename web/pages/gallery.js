@@ -107,7 +107,7 @@ function Filters ({ route, search, model, server, day }) {
   return html`
     <div class="filters" role="search" aria-label="Images">
       <${TypedFilter} route=${route} name="search" value=${search} label="Search prompts" type="search" />
-      <${TypedFilter} route=${route} name="model" value=${model} label="Checkpoint or LoRA" type="search" list="gallery-models" />
+      <${TypedFilter} route=${route} name="model" value=${model} label="Checkpoint or LoRA" type="search" list="gallery-models" class="long" />
       <datalist id="gallery-models">${names.map(name => html`<option key=${name} value=${name} />`)}</datalist>
       <select aria-label="Server" value=${server} onChange=${event => setQuery(route, { server: event.currentTarget.value })}>
         <option value="" selected=${server === ''}>All servers</option>

@@ -96,7 +96,7 @@ function Filters ({ route, search, type, base, server, blurs, onBlur }) {
       </div>
       ${choice('base', 'Base model', base, bases, 'All base models')}
       ${choice('server', 'Server', server, aliases, 'All servers')}
-      <input type="search" aria-label="Search models" placeholder="Name, tag or trigger word" value=${typed}
+      <input type="search" class="long" aria-label="Search models" placeholder="Name, tag or trigger word" value=${typed}
         onInput=${event => setTyped(event.currentTarget.value)} />
       <label class="check inline"><input type="checkbox" checked=${blurs} onChange=${event => onBlur(event.currentTarget.checked)} />Blur NSFW</label>
     </div>`

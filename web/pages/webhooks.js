@@ -93,7 +93,7 @@ function DeliveryList ({ route, nameOf, changes }) {
         <option value="" selected=${hours === ''}>Any time</option>
         ${Object.entries(spans).map(([value, label]) => html`<option key=${value} value=${value} selected=${value === hours}>${label}</option>`)}
       </select>
-      <input type="search" aria-label="Search deliveries" placeholder="Address, event or job" value=${typed} onInput=${event => setTyped(event.currentTarget.value)} />
+      <input type="search" class="long" aria-label="Search deliveries" placeholder="Address, event or job" value=${typed} onInput=${event => setTyped(event.currentTarget.value)} />
     </div>
     ${endpoint !== '' && html`<p class="hint">Of one endpoint only. <a href="#/webhooks">Show all</a></p>`}
     ${data === undefined

@@ -3,12 +3,13 @@
  * own with two simulated servers, gives it something to do and looks at it with the system's Chromium.
  */
 import { spawn } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { chromium } from 'playwright-core'
+import sharp from 'sharp'
 
 const folder = dirname(fileURLToPath(import.meta.url))
 const launcher = join(folder, '../../src/launch.mjs')
@@ -39,11 +40,27 @@ const prompts = [
 ]
 const checkpoints = ['dreamscape-v8.safetensors', 'realistic-vision-v6.safetensors', 'sdxl/juggernaut-xl.safetensors']
 
+/** Model files with nothing in them but a header, so that the catalogue has pictures to show. */
+const shownModels = [
+  'Stable-diffusion/dreamscape-v8', 'Stable-diffusion/realistic-vision-v6', 'Stable-diffusion/anime-pastel',
+  'Stable-diffusion/sdxl/juggernaut-xl', 'Lora/add-detail', 'Lora/film-grain', 'Lora/watercolor-style', 'Lora/xl/pixel-art-xl'
+]
+
+async function putModel (name, seed, picture) {
+  const path = join(data, 'models', name)
+  const header = Buffer.from(JSON.stringify({ __metadata__: { seed: String(seed) } }))
+  const length = Buffer.alloc(8)
+  length.writeBigUInt64LE(BigInt(header.length))
+  await mkdir(dirname(path), { recursive: true })
+  await writeFile(`${path}.safetensors`, Buffer.concat([length, header]))
+  await writeFile(`${path}.preview.png`, picture)
+}
+
 async function main () {
   const fast = await start(['simulator', '--port', '0', '--speed', '30'])
   const slow = await start(['simulator', '--port', '0', '--speed', '1.2', '--fault-seed', '2'])
   const url = await start(['start'], {
-    PORT: '0', DATA_DIR: data, SIMULATOR: 'off', SERVERS: `Studio=${fast},Attic=${slow}`, REDIS_URL: '', HOST: '127.0.0.1'
+    PORT: '0', DATA_DIR: data, SIMULATOR: 'off', SERVERS: `Studio=${fast},Attic=${slow}`, REDIS_URL: '', HOST: '127.0.0.1', MODELS_DIR: join(data, 'models')
   })
   const ask = async (method, path, body) => {
     const response = await fetch(url + path, {
@@ -78,6 +95,11 @@ async function main () {
   const cancelled = await submit('Attic', 'sketch of a bicycle')
   await ask('POST', `/api/v2/jobs/${cancelled}/cancel`)
   for (const id of [...done, four, cancelled]) await until(id, ended)
+  for (const [index, name] of shownModels.entries()) {
+    const { job } = await ask('GET', `/api/v2/jobs/${done[index % done.length]}`)
+    await putModel(name, index, Buffer.from(await (await fetch(url + job.images[0].url)).arrayBuffer()))
+  }
+  await ask('POST', '/api/v1/models/scan')
   await submit('Attic', prompts[1], { steps: 60 })
   const running = await submit('Attic', prompts[3], { steps: 150, width: 1024, height: 768 })
   for (const prompt of prompts.slice(4)) await submit('Attic', prompt, { steps: 40 })
@@ -95,7 +117,8 @@ async function main () {
       await page.getByText('Loading…').first().waitFor({ state: 'detached' })
       await act(page)
       await page.waitForTimeout(1500)
-      await page.screenshot({ path: join(folder, `${name}.png`) })
+      // 256 colours are enough, and a third of the size.
+      await sharp(await page.screenshot()).png({ palette: true, quality: 90 }).toFile(join(folder, `${name}.png`))
       await context.close()
     }
     const write = async page => {
@@ -114,8 +137,10 @@ async function main () {
     await take('create-phone', 'create', 'phone')
     await take('servers', 'servers', 'dark')
     await take('keys', 'keys', 'light')
-    await take('gallery', 'gallery', 'light')
-    await take('models', 'models', 'light')
+    const drawn = async page => { await page.locator('.tile img').last().evaluate(image => image.decode()) }
+    await take('gallery', 'gallery', 'light', drawn)
+    await take('models', 'models?type=checkpoint', 'dark')
+    await take('settings', 'settings', 'light')
   } finally {
     await browser.close()
   }
