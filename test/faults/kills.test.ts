@@ -10,7 +10,7 @@ import { startFleet, type ApiProcess, type Fleet, type ServiceProcess } from './
 
 /** Its first generation takes longer than any take-over; later ones do not. */
 const long = { ...quick, prompt: 'a long one', steps: 40 }
-const onceSlow = { kind: 'slow', factor: 25, prompt: long.prompt } as const
+const onceSlow = { kind: 'slow', factor: 60, prompt: long.prompt } as const
 
 /** How often a task was begun at the server. */
 function generationsOf ({ simulator }: Fleet, id: string) {
@@ -108,7 +108,8 @@ t.test('api and worker processes', async t => {
   })
 
   await t.test('a worker that is cut off from Redis until another serves does not disturb it when it is back', async t => {
-    fleet.simulator.setFaults([{ ...onceSlow, times: 2, factor: 9 }])
+    // The second of its generations is shorter, but still longer than the cut.
+    fleet.simulator.setFaults([{ ...onceSlow, times: 2, factor: 9 }, onceSlow])
     const proxy = await startRedisProxy(t, fleet.redis)
     const [first = '', second = '', third = ''] = await submit(long, quick, quick)
     const cutOff = await fleet.worker({ REDIS_URL: proxy.url })
