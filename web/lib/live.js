@@ -11,6 +11,8 @@ const gather = 250
 /** Which events a view is about; `reset` concerns all. */
 export const aboutJobs = changesJobs
 export const aboutServers = ({ kind }) => kind.startsWith('server-') || kind.startsWith('queue-')
+export const aboutDownloads = ({ kind }) => kind.startsWith('download-')
+export const aboutScans = ({ kind }) => kind === 'models-scanned'
 export const aboutAll = event => aboutJobs(event) || aboutServers(event)
 export const aboutJob = id => event => event.job_id === id && aboutJobs(event)
 

@@ -1,7 +1,7 @@
 import { sentenceOf } from '../lib/api.js'
 import { plural } from '../lib/format.js'
 import { html, useEffect, useState } from '../lib/html.js'
-import { aboutServers, seldom, useLive } from '../lib/live.js'
+import { aboutScans, aboutServers, seldom, useLive } from '../lib/live.js'
 import { models } from '../lib/model-service.js'
 import { usePreference } from '../lib/preference.js'
 import { goTo, setQuery } from '../lib/router.js'
@@ -17,6 +17,9 @@ import { Loading, PageHead } from '../parts/page-head.js'
 const pageSize = 120
 
 /** What the servers and the model folders have. */
+/** What servers and folders have. */
+const aboutModels = event => aboutServers(event) || aboutScans(event)
+
 export function ModelsPage ({ route }) {
   const [search, type, base, server] = ['search', 'type', 'base', 'server'].map(name => route.query.get(name) ?? '')
   const [size, setSize] = useState(pageSize)
@@ -24,7 +27,7 @@ export function ModelsPage ({ route }) {
   const [blurs, setBlurs] = usePreference('blur-nsfw', true)
   const { data, error, reload } = useLive(
     signal => models.list({ search, type, baseModel: base, server, limit: size }, signal),
-    [search, type, base, server, size], { interval: seldom, about: aboutServers })
+    [search, type, base, server, size], { interval: seldom, about: aboutModels })
   const isFiltered = [search, type, base, server].some(value => value !== '')
   const close = () => setDialog('')
 

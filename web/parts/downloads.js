@@ -1,7 +1,7 @@
 import { bytesText } from '../lib/format.js'
 import { useForm } from '../lib/form.js'
 import { html, useEffect, useRef } from '../lib/html.js'
-import { seldom, useLive } from '../lib/live.js'
+import { aboutDownloads, seldom, useLive } from '../lib/live.js'
 import { attempt, say } from '../lib/messages.js'
 import { downloadOf, downloads } from '../lib/model-service.js'
 import { Dialog } from './dialog.js'
@@ -18,17 +18,10 @@ const mostShown = 8
 /** Models on their way from Civitai and HuggingFace. */
 export function Downloads ({ isAsking, onAsked, onChanged }) {
   const { data: all, reload } = useLive(signal => downloads.list(signal), [], {
-    interval: seldom, about: ({ kind }) => kind === 'download'
+    interval: seldom, about: aboutDownloads
   })
   const running = all?.filter(({ status }) => active.includes(status)).length ?? 0
   const before = useRef(0)
-
-  // A download tells of itself to whoever asks.
-  useEffect(() => {
-    if (running === 0) return
-    const timer = setInterval(reload, 1000)
-    return () => clearInterval(timer)
-  }, [running > 0])
 
   useEffect(() => {
     if (running < before.current) onChanged()

@@ -1,6 +1,6 @@
 import { ago, plural } from '../lib/format.js'
 import { html, useEffect, useRef } from '../lib/html.js'
-import { seldom, useLive } from '../lib/live.js'
+import { aboutScans, seldom, useLive } from '../lib/live.js'
 import { attempt } from '../lib/messages.js'
 import { models } from '../lib/model-service.js'
 import { Icon } from './icon.js'
@@ -9,11 +9,13 @@ const active = ['waiting', 'running']
 
 /** How the model folders were last looked through, and doing so again. */
 export function ModelScan ({ onChanged }) {
-  const { data: scan, reload } = useLive(signal => models.scanStatus(signal), [], { interval: seldom, about: ({ kind }) => kind === 'scan' })
+  const { data: scan, reload } = useLive(signal => models.scanStatus(signal), [], {
+    interval: seldom, about: aboutScans
+  })
   const isActive = active.includes(scan?.state)
   const wasActive = useRef(false)
 
-  // A scan tells of itself to whoever asks.
+  // Its end is an event; how far it is, it tells to whoever asks.
   useEffect(() => {
     if (!isActive) return
     const timer = setInterval(reload, 1000)
