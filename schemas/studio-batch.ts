@@ -74,6 +74,7 @@ export const StudioBatch = Type.Object({
   batch_name: Nullable(Type.String({ description: 'What it is called.' })),
   status: StringEnum(['queued', 'processing', 'completed', 'failed'], { description: 'completed once all have ended and one is completed.' }),
   progress: Type.Number({ description: '0 to 1, of all together.', minimum: 0, maximum: 1 }),
+  estimated_time: Nullable(Type.Integer({ description: 'Seconds until all of it is done, where that can be told.' })),
   message: Type.String({ description: 'Where it is.', examples: ['3 of 6 done'] }),
   created_at: StudioTime('When it was submitted.'),
   completed_at: Nullable(StudioTime('When the last one ended.')),

@@ -24,6 +24,9 @@ export const StudioJob = Type.Object({
   status: StringEnum(states, { description: 'A cancelled job has failed; its message is `cancelled`.' }),
   progress: Type.Number({ description: '0 to 1; never null.', minimum: 0, maximum: 1, examples: [0.45] }),
   eta_relative: Nullable(Type.Number({ description: 'Seconds that the running generation will still take.' })),
+  estimated_time: Nullable(Type.Integer({
+    description: 'Seconds until it is done, the wait in line included, where that can be told.'
+  })),
   message: Type.String({ description: 'Where it is, or why it failed.', examples: ['Step 9 of 20'] }),
   created_at: StudioTime('When it was submitted.'),
   completed_at: Nullable(StudioTime('When it ended.')),

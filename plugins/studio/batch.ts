@@ -5,7 +5,7 @@ import { StudioBatch, StudioBatchAccepted, StudioBatchRequest } from '../../sche
 import { studioErrors } from '../../schemas/studio-job.ts'
 import { mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
-import { batchView, type Batch } from '../../src/studio/batches.ts'
+import type { Batch } from '../../src/studio/batches.ts'
 import { studioFiles } from '../../src/studio/form.ts'
 import { composeGrid } from '../../src/studio/grid.ts'
 import type { Studio } from '../../src/studio/studio.ts'
@@ -19,7 +19,7 @@ const params = Type.Object({
 
 /** Variations and sweeps: many generations as one thing. */
 const batchRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { studio }) => {
-  const { batches, cancelAll, house: { media } } = studio
+  const { batches, views, cancelAll, house: { media } } = studio
 
   async function find (request: FastifyRequest, allowed: typeof maySeeJob): Promise<Batch> {
     const batch = await batches.find((request.params as { batch_id: string }).batch_id)
@@ -38,13 +38,14 @@ const batchRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (app,
       response: { 200: { ...Ref(StudioBatchAccepted), description: 'All of them wait in line.' }, ...studioErrors(404, 413, 415) }
     }
   }, async request => {
-    const { batch: { id, cells }, warnings } = await batches.submit(callOf(request))
+    const { batch, warnings } = await batches.submit(callOf(request))
+    const { id, cells } = batch
     return {
       job_id: id,
       batch_id: id,
       status: 'queued',
       message: `Batch of ${cells.length} generations queued successfully`,
-      estimated_time: null,
+      estimated_time: await views.secondsOfBatch(await batches.jobs(batch)),
       total: cells.length,
       job_ids: cells.map(({ jobId }) => jobId),
       warnings: [...warnings]
@@ -62,7 +63,7 @@ const batchRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (app,
     }
   }, async request => {
     const batch = await find(request, maySeeJob)
-    return batchView(batch, await batches.jobs(batch))
+    return await views.batch(batch, await batches.jobs(batch))
   })
 
   app.get('/batch/:batch_id/grid', {
@@ -95,7 +96,7 @@ const batchRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (app,
   }, async request => {
     const batch = await find(request, mayCancelJob)
     await cancelAll(await batches.jobs(batch))
-    return batchView(batch, await batches.jobs(batch))
+    return await views.batch(batch, await batches.jobs(batch))
   })
 }
 

@@ -22,7 +22,7 @@ const routes: Readonly<Record<GenerationKind, { readonly summary: string, readon
 }
 
 /** Every way of asking for pictures; what comes back is a job. */
-const generate: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { studio: { generations } }) => {
+const generate: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { studio: { generations, views } }) => {
   for (const [kind, schema] of Object.entries(requestSchemas) as Array<[GenerationKind, TObject]>) {
     const { summary, message } = routes[kind]
     app.post(`/${kind}`, {
@@ -38,13 +38,15 @@ const generate: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { 
       }
     }, async request => {
       const [accepted] = await generations.submit([await generations.prepare(kind, callOf(request))])
-      return accepted === undefined ? null : renderAccepted(accepted, message)
+      return accepted === undefined ? null : renderAccepted(accepted, message, await views.secondsOf(accepted))
     })
   }
 }
 
 export default generate
 
-function renderAccepted ({ id, position, seed, warnings }: Accepted, message: string): StudioAccepted {
-  return { job_id: id, status: 'queued', message, estimated_time: null, position, seed, warnings: [...warnings] }
+function renderAccepted (
+  { id, position, seed, warnings }: Accepted, message: string, seconds: number | null
+): StudioAccepted {
+  return { job_id: id, status: 'queued', message, estimated_time: seconds, position, seed, warnings: [...warnings] }
 }

@@ -11,7 +11,7 @@ import { ServiceError } from '../../src/errors.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { checkImages } from '../../src/sdapi/answer.ts'
 import { batchAsJob, batchHasEnded, type Batch } from '../../src/studio/batches.ts'
-import { studioBatchResult, studioJob, studioResult, type ImageFormat } from '../../src/studio/job-view.ts'
+import { studioBatchResult, studioResult, type ImageFormat } from '../../src/studio/job-view.ts'
 import { readFields } from '../../src/studio/read-fields.ts'
 import type { Studio } from '../../src/studio/studio.ts'
 
@@ -21,7 +21,7 @@ const writing = { access: { scope: 'jobs:write' } } as const
 
 /** Watching jobs, getting their images, ending them. */
 const jobs: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { studio }) => {
-  const { house: { store, media }, batches, cancelAll, removeJob } = studio
+  const { house: { store, media }, batches, views, cancelAll, removeJob } = studio
 
   /** The job, if the caller may do this with it; another's job is answered as one that is not there. */
   async function find (request: FastifyRequest, allowed: typeof maySeeJob): Promise<Job> {
@@ -47,11 +47,7 @@ const jobs: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { stud
     if (!batchHasEnded(jobs)) throw notAvailable()
     const done = jobs.flatMap(job => job?.status === 'completed' ? job : [])
     if (format === 'base64') for (const job of done) await checkImages(media, job).catch(unavailable)
-    return studioBatchResult(media, batchAsJob(batch, jobs), done, format)
-  }
-
-  async function view (job: Job): Promise<StudioJob> {
-    return studioJob(job, job.status === 'pending' ? await store.position(job) : null)
+    return studioBatchResult(media, batchAsJob(batch, jobs, null), done, format)
   }
 
   app.get('/:job_id', {
@@ -65,7 +61,9 @@ const jobs: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { stud
     }
   }, async request => {
     const found = await findBatch(request, maySeeJob)
-    return found === null ? await view(await find(request, maySeeJob)) : batchAsJob(found.batch, found.jobs)
+    return found === null
+      ? await views.job(await find(request, maySeeJob))
+      : await views.batchAsJob(found.batch, found.jobs)
   })
 
   app.get('/:job_id/result', {
@@ -101,11 +99,12 @@ const jobs: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { stud
     const found = await findBatch(request, mayCancelJob)
     if (found !== null) {
       await cancelAll(found.jobs)
-      return { message: 'Batch cancelled', job: batchAsJob(found.batch, await batches.jobs(found.batch)) }
+      return { message: 'Batch cancelled', job: await views.batchAsJob(found.batch, await batches.jobs(found.batch)) }
     }
     const { id } = await find(request, mayCancelJob)
     const outcome = await store.cancel(id)
-    return { message: outcome === 'cancelled' ? 'Job cancelled' : 'Job is being cancelled', job: await view(await store.get(id)) }
+    const job = await views.job(await store.get(id))
+    return { message: outcome === 'cancelled' ? 'Job cancelled' : 'Job is being cancelled', job }
   })
 
   app.delete('/:job_id', {

@@ -8,7 +8,6 @@ import {
   UserSession
 } from '../../schemas/studio-session.ts'
 import { ServiceError } from '../../src/errors.ts'
-import { studioJob } from '../../src/studio/job-view.ts'
 import { studioUser, type StudioUser } from '../../src/studio/owner.ts'
 import { importUser } from '../../src/studio/portable.ts'
 import { readFields } from '../../src/studio/read-fields.ts'
@@ -27,7 +26,7 @@ const loraParams = Type.Object({
 
 /** What is remembered of a user: LoRAs, ControlNet units, defaults; and which jobs there were. */
 const sessionRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { studio }) => {
-  const { sessions, presets, history, keptImages, house: { store } } = studio
+  const { sessions, presets, history, keptImages, views } = studio
 
   async function render (
     { id }: StudioUser, session: Session, withImages = keptImages.show
@@ -181,8 +180,7 @@ const sessionRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (ap
   }, async request => {
     const { offset = 0, limit = 50 } = readFields(StudioHistoryQuery, request.query, 'query')
     const { jobs, total } = await history.page(userOf(request), offset, limit)
-    const views = jobs.map(async job => studioJob(job, job.status === 'pending' ? await store.position(job) : null))
-    return { jobs: await Promise.all(views), total }
+    return { jobs: await views.jobs(jobs), total }
   })
 }
 

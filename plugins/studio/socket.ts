@@ -5,7 +5,6 @@ import { StudioJobParameters, studioErrors } from '../../schemas/studio-job.ts'
 import { maySeeJob } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { EventFeed } from '../../src/events/feed.ts'
-import { studioJob } from '../../src/studio/job-view.ts'
 import type { Studio } from '../../src/studio/studio.ts'
 
 export interface SocketOptions {
@@ -63,7 +62,7 @@ const socketRoute: FastifyPluginAsync<SocketOptions> = async (app, { studio, fee
     const { store } = studio.house
     const job = await store.find(id)
     if (job === null || !maySeeJob(request.principal, job.keyId)) return null
-    return studioJob(job, job.status === 'pending' ? await store.position(job) : null)
+    return await studio.views.job(job)
   }
 
   function watch (socket: WebSocket, request: FastifyRequest): void {

@@ -107,8 +107,8 @@ function kindOf (fields: Readonly<Record<string, unknown>>): GenerationKind {
   return fields.image === undefined ? 'txt2img' : 'img2img'
 }
 
-/** A batch as it is now. A job that is gone counts as failed. */
-export function batchView (batch: Batch, jobs: ReadonlyArray<Job | null>): StudioBatch {
+/** A batch as it is now. A job that is gone counts as failed. @param seconds until it is done; null if unknown */
+export function batchView (batch: Batch, jobs: ReadonlyArray<Job | null>, seconds: number | null): StudioBatch {
   const views = jobs.map((job, index) => ({
     label: batch.cells[index]?.label ?? '',
     ...(job === null ? goneJob(batch.cells[index]?.jobId ?? '') : cellView(job))
@@ -122,6 +122,7 @@ export function batchView (batch: Batch, jobs: ReadonlyArray<Job | null>): Studi
     batch_name: batch.name,
     status: isDone ? (completed > 0 ? 'completed' : 'failed') : count('queued') === views.length ? 'queued' : 'processing',
     progress: views.reduce((sum, { status, progress }) => sum + (status === 'failed' ? 1 : progress), 0) / views.length,
+    estimated_time: seconds,
     message: `${completed + failed} of ${views.length} done${failed > 0 ? `, ${failed} failed` : ''}`,
     created_at: studioTime(batch.createdAt),
     completed_at: isDone && ends.length > 0 ? studioTime(Math.max(...ends)) : null,
@@ -135,7 +136,7 @@ export function batchView (batch: Batch, jobs: ReadonlyArray<Job | null>): Studi
 }
 
 function cellView (job: Job) {
-  const { job_id: id, status, progress, message } = studioJob(job, null)
+  const { job_id: id, status, progress, message } = studioJob(job, { position: null, seconds: null })
   return { job_id: id, status, progress, message, image_urls: resultImages(job).map(urlOf) }
 }
 
@@ -144,14 +145,15 @@ function goneJob (jobId: string) {
 }
 
 /** The same in the shape of a single job, for clients that know only these. */
-export function batchAsJob (batch: Batch, jobs: ReadonlyArray<Job | null>): StudioJob {
+export function batchAsJob (batch: Batch, jobs: ReadonlyArray<Job | null>, seconds: number | null): StudioJob {
   const { batch_id: id, status, progress, message, created_at: createdAt, completed_at: completedAt, jobs: cells } =
-    batchView(batch, jobs)
+    batchView(batch, jobs, seconds)
   return {
     job_id: id,
     status,
     progress,
     eta_relative: null,
+    estimated_time: seconds,
     message: status === 'failed' ? jobs.find(job => job?.error)?.error?.message ?? message : message,
     created_at: createdAt,
     completed_at: completedAt,

@@ -1,3 +1,4 @@
+import { hasEnded } from '../../schemas/job-status.ts'
 import { isMediaReference } from '../media/types.ts'
 import type { MediaStore } from '../media/store.ts'
 import type { Job, JobImage } from '../jobs/job.ts'
@@ -5,13 +6,21 @@ import { imageList } from '../sdapi/answer.ts'
 import type { StudioJob } from '../../schemas/studio-job.ts'
 import { studioStates, studioTime } from './words.ts'
 
-/** A job as clients of this interface see it. @param position place in line, from 1; null unless it waits */
-export function studioJob (job: Job, position: number | null): StudioJob {
+export interface JobOutlook {
+  /** Place in line, from 1; null unless it waits. */
+  readonly position: number | null
+  /** Until it is done; null where that cannot be told. */
+  readonly seconds: number | null
+}
+
+/** A job as clients of this interface see it. */
+export function studioJob (job: Job, { position, seconds }: JobOutlook): StudioJob {
   return {
     job_id: job.id,
     status: studioStates[job.status],
     progress: progressOf(job),
-    eta_relative: job.status === 'processing' ? job.progress?.etaSeconds ?? null : null,
+    eta_relative: job.status === 'processing' ? job.progress?.etaSeconds ?? seconds : null,
+    estimated_time: hasEnded(job.status) ? null : seconds,
     message: messageOf(job, position),
     created_at: studioTime(job.createdAt),
     completed_at: job.endedAt === null ? null : studioTime(job.endedAt),

@@ -12,6 +12,7 @@ import { createFinishedPictures } from './finished.ts'
 import { createGenerations, type Generations } from './generate.ts'
 import { createHistory, type History } from './history.ts'
 import { createKeptImages, type KeptImages } from './kept-images.ts'
+import { createStudioViews, type StudioViews } from './job-views.ts'
 import { createLoraNotes } from './lora-notes.ts'
 import { createLoraShelf, type LoraShelf } from './lora-shelf.ts'
 import { createPictures, type Pictures } from './pictures.ts'
@@ -32,6 +33,7 @@ export interface Studio {
   readonly controlNet: ControlNetDesk
   readonly loras: LoraShelf
   readonly batches: Batches
+  readonly views: StudioViews
   /** Ends every one of them that has not ended. */
   readonly cancelAll: (jobs: ReadonlyArray<Job | null>) => Promise<void>
   readonly removeJob: (jobId: string) => Promise<void>
@@ -63,6 +65,7 @@ export function createStudio (
     loras: createLoraShelf({ models, notes: createLoraNotes(redis, keys), registry, states, connect }),
     generations,
     batches: createBatches({ redis, keys, store, generations, rules, pictures }),
+    views: createStudioViews(house),
     async cancelAll (jobs) {
       for (const job of jobs) {
         if (job !== null && !hasEnded(job.status)) await store.cancel(job.id).catch(unlessOver)

@@ -83,6 +83,7 @@ t.test('a batch is cancelled as a whole', async t => {
   const { body } = await request('POST', '/generate/batch', {
     user_id: user, base_request: slow, axes: [{ field: 'seed', values: [1, 2, 3, 4] }]
   })
+  t.ok(Number(body.estimated_time) >= 1, 'how long all of it takes')
   const { body: cancelled } = await request('POST', `/jobs/${String(body.job_id)}/cancel`)
   t.equal(cancelled.message, 'Batch cancelled')
   const ended = await onNotices(studio.house, async () => {

@@ -18,6 +18,7 @@ t.test('a picture from words: a job at once, then its progress, then the picture
     status: 'completed',
     progress: 1,
     eta_relative: null,
+    estimated_time: null,
     message: String,
     created_at: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}$/,
     completed_at: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}$/,
@@ -145,15 +146,17 @@ t.test('whatever is wrong is told as FastAPI tells it', async t => {
 })
 
 t.test('a job is watched over a WebSocket: as it is, each change, its end once', async t => {
-  const { body } = await studio.request('POST', '/generate/txt2img', { ...small, steps: 40 })
+  const { body } = await studio.request('POST', '/generate/txt2img', { ...small, steps: 150 })
+  t.ok(Number(body.estimated_time) >= 1, 'the server is known by now, and with it how long this takes')
   const socket = new WebSocket(`${studio.url.replace('http', 'ws')}/ws/jobs/${String(body.job_id)}`)
-  const messages: Array<{ type: string, job_id: string, progress: number }> = []
+  const messages: Array<{ type: string, job_id: string, progress: number, estimated_time: number | null }> = []
   socket.addEventListener('message', ({ data }) => { messages.push(JSON.parse(String(data)) as typeof messages[number]) })
   const code = await new Promise(resolve => { socket.addEventListener('close', event => { resolve(event.code) }) })
   t.equal(code, 1000)
   t.ok(messages.every(({ job_id: id, progress }) => id === body.job_id && typeof progress === 'number'))
   t.equal(messages.filter(({ type }) => type === 'completed').length, 1)
-  t.match(messages.at(-1), { type: 'completed', progress: 1 })
+  t.ok(messages.some(({ estimated_time: seconds }) => Number(seconds) >= 1))
+  t.match(messages.at(-1), { type: 'completed', progress: 1, estimated_time: null })
   const unknown = await studio.request('GET', '/ws/jobs/nothing')
   t.same([unknown.status, unknown.body], [404, { detail: 'Job not found' }])
 })
