@@ -3,6 +3,7 @@ import { Warning } from './generation-parameters.ts'
 import { Inline, Nullable, Ref, StringEnum, WithDefaults } from './kit.ts'
 import { userId } from './studio-generation.ts'
 import { StudioTime } from './studio-session.ts'
+import { webhookFields } from './webhook.ts'
 
 const fields = (description: string, example: Record<string, unknown>) =>
   Type.Record(Type.String(), Type.Unknown(), { description, examples: [example] })
@@ -29,6 +30,7 @@ export const SweepAxis = WithDefaults({
 export type SweepAxis = Static<typeof SweepAxis>
 
 export const StudioBatchRequest = WithDefaults({
+  ...webhookFields,
   user_id: userId,
   type: Nullable(StringEnum(kinds), { description: 'Which route the base request is for; found out from its fields without.', default: null, examples: ['txt2img'] }),
   base_request: fields('A generation request. Pictures as base64.', { prompt: 'a lighthouse at dusk', steps: 12 }),

@@ -1,6 +1,7 @@
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
 import { Inline, Nullable, WithDefaults } from './kit.ts'
 import { RegionalConfig } from './studio-regional.ts'
+import { webhookFields } from './webhook.ts'
 
 /**
  * Generation requests of bots and phones: few fields, all with defaults. Ranges and defaults are those that clients of
@@ -41,6 +42,7 @@ export const userId = Type.String({
 })
 
 const whose = {
+  ...webhookFields,
   user_id: userId,
   preset_id: perhaps(Type.String({ maxLength: 64 }), 'A preset, by its id or its share code: its values hold where ' +
     'this request says nothing.', '2b1d6f0e-6c2a-4c57-9a63-6f3f9e8f4c11'),

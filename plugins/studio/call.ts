@@ -7,7 +7,6 @@ export function callOf (request: FastifyRequest): StudioCall {
   return {
     fields: fieldsOfRequest(request),
     keyId: request.principal.keyId,
-    webhook: null,
     baseUrl: `${request.protocol}://${request.host}`
   }
 }

@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis'
 import { StudioBatchRequest, type StudioBatch } from '../../schemas/studio-batch.ts'
 import type { StudioJob } from '../../schemas/studio-job.ts'
 import type { Warning } from '../../schemas/generation-parameters.ts'
+import { WebhookFields } from '../../schemas/webhook.ts'
 import { hasEnded } from '../../schemas/job-status.ts'
 import { isRecord } from '../a1111/field-values.ts'
 import type { Job } from '../jobs/job.ts'
@@ -67,7 +68,9 @@ export function createBatches (dependencies: BatchesDependencies): Batches {
   return {
     async submit (call) {
       const request = readFields(StudioBatchRequest, call.fields)
-      const base = await withUploads({ ...request.base_request, user_id: request.user_id })
+      const base = await withUploads({
+        ...request.base_request, ...readFields(WebhookFields, call.fields), user_id: request.user_id
+      })
       const kind = request.type ?? kindOf(base)
       const { cells, axes } = expandSweep({ ...request, base_request: base }, {
         knownFields, mostCells: rules.mostInBatch, drawSeed: () => randomInt(seedLimit)

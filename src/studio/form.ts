@@ -16,7 +16,8 @@ export const studioFiles: Readonly<Record<string, 'one' | 'many'>> = {
 /** Fields that hold lists and objects, which a form can only carry as text. */
 const structured = new Set([
   'controlnet_units', 'units', 'regional_config', 'loras', 'override_settings', 'alwayson_scripts', 'script_args', 'styles',
-  'images', 'base_request', 'variations', 'axes', 'config', 'enhance'
+  'images', 'base_request', 'variations', 'axes', 'config', 'enhance',
+  'metadata', 'webhookEvents', 'webhook_events'
 ])
 const mayBeEmpty = new Set(['prompt', 'negative_prompt'])
 

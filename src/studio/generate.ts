@@ -1,11 +1,14 @@
 import type { Warning } from '../../schemas/generation-parameters.ts'
+import { WebhookFields } from '../../schemas/webhook.ts'
 import { newJobId, type Accepted, type SubmissionRequest, type Submitter } from '../jobs/submit.ts'
+import { readWebhookWish } from '../webhooks/subscription.ts'
 import type { FinishedPictures } from './finished.ts'
 import type { History } from './history.ts'
 import type { StudioUser } from './owner.ts'
 import type { Pictures } from './pictures.ts'
 import { planners } from './plans.ts'
 import { completeRequest, type GenerationKind, type RequestSources, type StudioCall } from './request.ts'
+import { readFields } from './read-fields.ts'
 import type { UserRules } from './rules.ts'
 
 /** A generation that is read and planned, and not submitted yet. */
@@ -41,6 +44,7 @@ export function createGenerations (dependencies: GenerationsDependencies): Gener
       const request = await completeRequest(kind, call, dependencies)
       const plan = await planners[kind](request, { pictures, finished, mostPixels: rules.mostPixels })
       rules.checkWords({ prompt: String(plan.given.prompt ?? '') })
+      const asked = readFields(WebhookFields, call.fields)
       return {
         user: request.user,
         submission: {
@@ -54,7 +58,8 @@ export function createGenerations (dependencies: GenerationsDependencies): Gener
           onDifference: 'warn',
           keyId: call.keyId,
           bulkId: null,
-          webhook: call.webhook,
+          webhook: readWebhookWish(asked),
+          ...(asked.metadata === undefined ? {} : { metadata: asked.metadata }),
           baseUrl: call.baseUrl,
           studio: { user: request.user.id, kind }
         },

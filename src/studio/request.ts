@@ -4,11 +4,11 @@ import {
   StudioControlNetRequest, StudioFaceRestoreRequest, StudioImg2imgRequest, StudioInpaintRequest,
   StudioOutpaintRequest, StudioRegionalRequest, StudioTxt2imgRequest, StudioUpscaleRequest
 } from '../../schemas/studio-generation.ts'
+import { webhookFields } from '../../schemas/webhook.ts'
 import { readLoras } from '../a1111/lora-tags.ts'
 import { findLora } from '../a1111/model-names.ts'
 import type { House } from '../house.ts'
 import { inventoriesOf } from '../models/servers.ts'
-import type { WebhookWish } from '../webhooks/subscription.ts'
 import type { KeptImages } from './kept-images.ts'
 import { asDefaults, laidOver } from './layers.ts'
 import { mergedLoras, type WeightedLora } from './lora-prompt.ts'
@@ -30,16 +30,19 @@ export const requestSchemas = {
 } satisfies Record<string, TObject>
 export type GenerationKind = keyof typeof requestSchemas
 
-/** Every field of any request, so that what a user stores for one kind is no mistake for another. */
+/**
+ * Every field of any request, so that what a user stores for one kind is no mistake for another. Not those of webhooks:
+ * where events go is said by each request, or by its access key.
+ */
 export const knownFields: ReadonlySet<string> = new Set(
-  Object.values(requestSchemas).flatMap(({ properties }) => Object.keys(properties)))
+  Object.values(requestSchemas).flatMap(({ properties }) => Object.keys(properties))
+    .filter(name => !Object.hasOwn(webhookFields, name)))
 
 /** A request as it came, its form read, and who sends it. */
 export interface StudioCall {
   readonly fields: Readonly<Record<string, unknown>>
   /** Id of the access key. */
   readonly keyId: string | null
-  readonly webhook: WebhookWish | null
   /** Address under which the caller reached us. */
   readonly baseUrl: string
 }

@@ -1,8 +1,9 @@
 import t from 'tap'
 import { WebSocket } from 'undici'
+import { startReceiver } from '../webhooks/receiver.ts'
 import { small, startStudio } from './studio.ts'
 
-const studio = await startStudio(t)
+const studio = await startStudio(t, { settings: { EGRESS_PROFILE: 'lan' } })
 
 t.test('a picture from words: a job at once, then its progress, then the picture', async t => {
   const { status, body } = await studio.request('POST', '/generate/txt2img', { ...small, batch_count: 2 })
@@ -159,4 +160,31 @@ t.test('a job is watched over a WebSocket: as it is, each change, its end once',
   t.match(messages.at(-1), { type: 'completed', progress: 1, estimated_time: null })
   const unknown = await studio.request('GET', '/ws/jobs/nothing')
   t.same([unknown.status, unknown.body], [404, { detail: 'Job not found' }])
+})
+
+t.test('who names a webhook is told of the end, with what came along; so for each picture of a batch', async t => {
+  const receiver = await startReceiver(t, [studio.house.webhooks.keySide.ownSecret])
+  const form = new FormData()
+  const fields = { ...small, webhook_url: receiver.url, webhookEvents: 'job.started,job.completed', metadata: '{"channel": 42}' }
+  for (const [name, value] of Object.entries(fields)) form.set(name, String(value))
+  const response = await fetch(`${studio.url}/generate/txt2img`, { method: 'POST', body: form })
+  const { job_id: id } = await response.json() as { job_id: string }
+  const events = (await receiver.until(2)).map(({ event }) => event)
+  t.same(events.map(({ type }) => type).toSorted(), ['job.completed', 'job.started'])
+  t.match(events.find(({ type }) => type === 'job.completed'), { data: { id, status: 'completed', metadata: { channel: 42 } } })
+
+  const { body } = await studio.request('POST', '/generate/batch', {
+    user_id: 'ann', base_request: small, variations: [{ seed: 1 }, { seed: 2 }], webhookUrl: receiver.url, metadata: 'grid'
+  })
+  const ended = (await receiver.until(4)).slice(2).map(({ event: { data } }) => data)
+  t.same(ended.map(data => data.id).toSorted(), (body.job_ids as string[]).toSorted())
+  t.ok(ended.every(({ metadata }) => metadata === 'grid'))
+
+  for (const [field, value] of [
+    ['webhookUrl', 'ftp://example.org'], ['webhookAuth', 'none'], ['webhookEvents', 'job.finished'], ['metadata', 'x'.repeat(5000)]
+  ] as const) {
+    const request = { ...small, webhookUrl: receiver.url, [field]: value }
+    const { status, body: { detail } } = await studio.request('POST', '/generate/txt2img', request)
+    t.match({ status, detail }, { status: 422, detail: [{ loc: ['body', field] }] })
+  }
 })
