@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import type { Warning } from '../../schemas/generation-parameters.ts'
 import type { DrawingMode } from '../../src/a1111/types.ts'
 import { fieldsOf } from '../../src/a1111/json-values.ts'
 import { messageOf } from '../../src/errors.ts'
@@ -17,6 +18,12 @@ export interface GenerationsOptions {
   readonly dropIn: DropIn
   /** Whether the scope stands under `/async`. */
   readonly path: 'plain' | 'async'
+}
+
+const noTagger: Warning = {
+  code: 'no_tagger',
+  message: 'The images get no tags, since no tagger is configured here; an administrator can name one in TAGGER_URL.',
+  field: 'meta.auto_tag'
 }
 
 const route = { tags: ['A1111'], consumes: ['application/json'] }
@@ -66,6 +73,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
     call: GenerationCall, { webhook, metadata }: AskedWebhook, request: FastifyRequest, reply: FastifyReply
   ): Promise<string> {
     const caller = callerOfRequest(request)
+    const autoTag = fieldsOf(fieldsOf(request.body).meta).auto_tag === true
     const checked = await submitter.check({
       target: targetOf(request),
       given: call.given,
@@ -77,7 +85,8 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
       keyId: request.principal.keyId,
       bulkId: null,
       webhook,
-      autoTag: fieldsOf(fieldsOf(request.body).meta).auto_tag === true,
+      autoTag,
+      warnings: autoTag && config.TAGGER_URL === '' ? [noTagger] : [],
       baseUrl: `${request.protocol}://${request.host}`,
       ...(metadata === undefined ? {} : { metadata })
     })

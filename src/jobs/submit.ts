@@ -48,6 +48,8 @@ export interface SubmissionRequest {
   readonly baseUrl?: string
   /** The caller's own JSON. */
   readonly metadata?: unknown
+  /** What its interface has to tell besides. */
+  readonly warnings?: readonly JobWarning[]
 }
 
 /** A submission that was checked and has its server, but is in no line yet. */
@@ -171,7 +173,9 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
     async accept ({ request, server, normalised, admission, webhook }, id, seed) {
       const given = seed === undefined ? admission.parameters : { ...admission.parameters, seed }
       const parameters = await replaceImages(given, async (text, field) => await inputs.keep(text, field))
-      const warnings = [...normalised.warnings, ...admission.warnings, ...webhook?.warnings ?? []]
+      const warnings = [
+        ...normalised.warnings, ...admission.warnings, ...webhook?.warnings ?? [], ...request.warnings ?? []
+      ]
       const context = currentRequest()
       const created = await store.create({
         id,

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
@@ -19,14 +19,16 @@ interface Asked { readonly path: string, readonly type: string, readonly body: B
 
 /** Civitai, HuggingFace, a tagger, a Florence and somebody's pictures, all at one address. */
 const asked: Asked[] = []
-const answers = new Map<string, string | Buffer>()
+const answers = new Map<string, string | Buffer | Promise<Buffer>>()
+const requests = new EventEmitter()
 const server = createServer((request, response) => {
-  buffer(request).then(body => {
+  buffer(request).then(async body => {
     const path = request.url ?? ''
     asked.push({ path, type: String(request.headers['content-type']), body })
-    const answer = answers.get(path)
+    requests.emit(path)
+    const answer = await answers.get(path)
     response.writeHead(answer === undefined ? 404 : 200).end(answer ?? '{}')
-  }, () => { response.destroy() })
+  }).catch(() => { response.destroy() })
 })
 server.listen(0, '127.0.0.1')
 await once(server, 'listening')
@@ -187,6 +189,8 @@ t.test('Florence is asked about pictures that we fetch for it', async t => {
   const [told] = await receiver.until(1, ({ event }) => event.uuid === json.uuid)
   t.match(told?.event, { job_status: 'completed', progress: 1, images: [png], info: 'a small square', seed: null, tags: null })
   t.match(await ended(json.uuid), { job_status: 'completed', progress: 1, images: [png], info: 'a small square' })
+  const lifetime = await service.house.redis.ttl(service.house.keys.key('florence', String(json.uuid)))
+  t.ok(lifetime > 86_000 && lifetime <= 86_400, `kept for a day: ${lifetime} s`)
   const sent = asked.filter(({ path }) => path.startsWith('/call/') && !/one|two/.test(path)).map(({ body }) => JSON.parse(String(body)) as unknown)
   t.match(sent, [
     { data: ['Cascaded task'] },
@@ -216,9 +220,45 @@ t.test('work that waits can be cancelled, whatever kind it is', async t => {
   t.match(await ended(json.uuid), { job_status: 'canceled', progress: 1 })
 })
 
-t.test('where no Florence is configured, that is said', async t => {
-  const plain = await startService(t, { worker: 'none' })
+t.test('what comes in is called by the name of its work meanwhile, and can be stopped as a job can', async t => {
+  let release = (_bytes: Buffer) => {}
+  const held = new Promise<Buffer>(resolve => { release = resolve })
+  answers.set('/api/v1/model-versions/4', version(4).replace('/file"', '/held-file"'))
+  const downloads = '/sdapi/v1/assets/download'
+  const works = [
+    ['civitai-download', '/held-file', downloads, { kind: 'lora', url: 'urn:air:sdxl:lora:civitai:11@4' }],
+    ['asset-download', '/owner/repo/resolve/main/held.safetensors', downloads,
+      { kind: 'lora', url: `${address}/owner/repo/resolve/main/held.safetensors` }],
+    ['florence', '/held.png', '/sdapi/v1/florence', { imageUrl: `${address}/held.png`, task: 'Caption' }]
+  ] as const
+  for (const [state, path, route, order] of works) {
+    answers.set(path, held)
+    const begun = once(requests, path)
+    const { json: { uuid } } = await call(service, 'POST', route, order, asProxy)
+    await begun
+    t.match((await service.request('GET', `/sdapi/v1/jobs/${String(uuid)}`, undefined, asProxy)).body,
+      { uuid, job_status: state, images: [] })
+    const { json: listed } = await call<Fields[]>(service, 'GET', '/sdapi/v1/jobs', undefined, asProxy)
+    t.match(listed.find(job => job.uuid === uuid), { workflow: state, job_status: state })
+    t.equal((await service.request('DELETE', `/sdapi/v1/jobs/${String(uuid)}`, undefined, asProxy)).status, 204)
+    t.match(await ended(uuid), { job_status: 'canceled', progress: 1 })
+  }
+  release(lora)
+})
+
+t.test('where no Florence and no tagger is configured, that is said', async t => {
+  const plain = await startService(t, { settings: { EGRESS_PROFILE: 'lan' } })
+  const listener = await startReceiver(t, [plain.house.webhooks.keySide.ownSecret])
   t.match(await call(plain, 'POST', '/sdapi/v1/florence', { imageUrl: 'https://example.org/a.png', task: 'Caption' }), {
     status: 404, json: { error: /FLORENCE_URL/ }
   })
+  const { json: { uuid } } = await call(plain, 'POST', '/sdapi/v1/txt2img', {
+    ...quick, meta: { auto_tag: true }, webhookUrl: listener.url
+  })
+  const [told] = await listener.until(1, ({ event }) => event.uuid === uuid)
+  t.match(told?.event, { job_status: 'completed', tags: null })
+  const { warnings } = await plain.job(String(uuid))
+  t.match(warnings, [{ code: 'no_tagger', message: /TAGGER_URL/, field: 'meta.auto_tag' }])
+  const { body } = await plain.request('POST', '/sdapi/v1/txt2img?async=1', { ...quick, meta: { auto_tag: false } })
+  t.notMatch((await plain.job(String(body.uuid))).warnings, [{ code: 'no_tagger' }])
 })

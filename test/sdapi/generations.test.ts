@@ -198,6 +198,25 @@ t.test('names that no server has are refused in the shape of A1111, or left out 
     t.strictSame(Object.keys(body), ['error', 'detail', 'body', 'errors'])
     t.match(body.detail, /nope/)
   }
+  for (const [request, told] of [
+    [{ ...recorded, override_settings: { sd_model_checkpoint: 'dreamscape-v9' } }, /dreamscape-v8/],
+    [{ ...recorded, prompt: '<lora:nowhere:1>' }, /nowhere/],
+    [{ ...recorded, override_settings: { api_enable_requests: true } }, /api_enable_requests/]
+  ] as const) {
+    const { status, body } = await strict.request('POST', '/sdapi/v1/txt2img', request)
+    t.equal(status, 422, JSON.stringify(request))
+    t.strictSame(Object.keys(body), ['error', 'detail', 'body', 'errors'])
+    t.match(body.detail, told)
+  }
+  const files = { ...recorded, override_settings: { samples_format: 'jpg', outdir_samples: '/etc' } }
+  const drawn = await strict.request('POST', '/sdapi/v1/txt2img', files)
+  t.match(drawn, { status: 200, body: { images: [/^iVBORw0KGgo/] } }, 'settings about the server\'s files are left out')
+  const address = { ...recorded, init_images: ['http://169.254.169.254/latest'] }
+  const fetched = await strict.request('POST', '/sdapi/v1/img2img', address)
+  t.ok(fetched.status >= 400, 'an address is not fetched')
+  t.strictSame(Object.keys(fetched.body), ['error', 'detail', 'body', 'errors'])
+  const kept = await strict.request('POST', '/sdapi/v1/txt2img', { ...recorded, batch_size: 2, save_images: true })
+  t.equal((kept.body.images as unknown[]).length, 2, 'no grid beside the images')
   const lenient = await startService(t, { settings: { SDAPI_UNKNOWN_NAMES: 'ignore' } })
   t.equal((await lenient.request('POST', '/sdapi/v1/txt2img', wanted)).status, 200)
 })

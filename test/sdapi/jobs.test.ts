@@ -1,6 +1,7 @@
 import { Validator } from '@seriousme/openapi-schema-validator'
 import t from 'tap'
-import { quick, startService } from '../helper.ts'
+import { quick, startService, type Service } from '../helper.ts'
+import { newKey } from './client.ts'
 
 const authToken = 'the-one-token-of-async-proxy'
 const asProxy = { authorization: `Bearer ${authToken}` }
@@ -12,20 +13,27 @@ async function listOf (url: string, path: string, headers: Record<string, string
   return await (await fetch(url + path, { headers })).json() as Entries
 }
 
-t.test('each way of asking for it gets 202 with the id of the job and where to look for it', async t => {
-  const service = await startService(t, { settings: { AUTH_TOKEN: authToken }, worker: 'none' })
-  const { key, secret } = (await service.request('POST', '/api/v1/api-keys', { name: 'bot', drop_in: { answer: 'async' } })).body
-  const keyed = { 'x-api-key': String(key), 'x-api-secret': String(secret) }
-  const ways: ReadonlyArray<readonly [string, string, Record<string, string>, object]> = [
+/** Name, path, headers, and what is in the body. */
+type Way = readonly [string, string, Record<string, string>, object]
+
+/** Every way of asking for an id at once. */
+async function waysToAsk (service: Service): Promise<readonly Way[]> {
+  const { key, secret } = await newKey(service, { drop_in: { answer: 'async' } })
+  const hook = { webhookUrl: 'https://example.org/hook', webhookKey: 'k', webhookEvents: ['job.failed'] }
+  return [
     ['the header of RFC 7240', '/sdapi/v1/txt2img', { prefer: 'respond-async' }, {}],
-    ['the header with a wait that passes', '/sdapi/v1/txt2img', { prefer: 'respond-async, wait=0.2' }, {}],
     ['the query', '/sdapi/v1/txt2img?async=1', {}, {}],
-    ['a webhook', '/sdapi/v1/txt2img', {}, { webhookUrl: 'https://example.org/hook', webhookKey: 'k' }],
+    ['a webhook', '/sdapi/v1/txt2img', {}, hook],
     ['the base path', '/async/sdapi/v1/txt2img', {}, {}],
-    ['the key', '/sdapi/v1/txt2img', keyed, {}],
+    ['the key', '/sdapi/v1/txt2img', { 'x-api-key': key, 'x-api-secret': secret }, {}],
     ['the token', '/sdapi/v1/txt2img', asProxy, {}]
   ]
-  for (const [name, path, headers, more] of ways) {
+}
+
+t.test('each way of asking for it gets 202 with the id of the job and where to look for it', async t => {
+  const service = await startService(t, { settings: { AUTH_TOKEN: authToken, RATE_LIMIT_PER_MINUTE: '0' }, worker: 'none' })
+  const waiting = [['the header with a wait that passes', '/sdapi/v1/txt2img', { prefer: 'respond-async, wait=0.2' }, {}]] as const
+  for (const [name, path, headers, more] of [...await waysToAsk(service), ...waiting]) {
     const { status, headers: answered, body } = await service.request('POST', path, { ...quick, ...more }, headers)
     t.equal(status, 202, `${name}: ${JSON.stringify(body)}`)
     t.strictSame(Object.keys(body), ['uuid'], name)
@@ -34,13 +42,31 @@ t.test('each way of asking for it gets 202 with the id of the job and where to l
     t.match(answered.get('x-job-id'), /^[A-Za-z0-9]{8}$/)
     t.equal(answered.get('preference-applied'), 'respond-async')
   }
+  for (let job = 0; job < 50; job++) await service.request('POST', '/sdapi/v1/txt2img?async=1', quick)
+  t.equal((await listOf(service.url, '/sdapi/v1/jobs')).length, 50, 'as many as the tracker lists without a limit')
+  t.equal((await listOf(service.url, '/sdapi/v1/jobs?limit=55')).length, 55)
+  t.equal((await listOf(service.url, '/sdapi/v1/jobs', asProxy)).length, 57, 'the proxy lists all that are active')
 })
 
-t.test('a job that ends within the wait is answered with its images', async t => {
-  const service = await startService(t)
-  const { status, body } = await service.request('POST', '/sdapi/v1/txt2img', quick, { prefer: 'respond-async, wait=60' })
-  t.equal(status, 200)
-  t.strictSame(Object.keys(body), ['images', 'parameters', 'info'])
+t.test('whoever waits gets the images: with `wait`, or with `?async=0` whatever else the request has', async t => {
+  const service = await startService(t, { settings: { AUTH_TOKEN: authToken, JOB_ATTEMPTS: '1' } })
+  for (const [name, path, headers, more] of await waysToAsk(service)) {
+    const prefer = headers.prefer === undefined ? 'wait=60' : `${headers.prefer}, wait=60`
+    const answers = [
+      await service.request('POST', path, { ...quick, ...more }, { ...headers, prefer }),
+      await service.request('POST', `${path.split('?')[0] ?? ''}?async=0`, { ...quick, ...more }, headers)
+    ]
+    for (const { status, headers: answered, body } of answers) {
+      t.equal(status, 200, name)
+      t.strictSame(Object.keys(body), ['images', 'parameters', 'info'], name)
+      t.match(answered.get('x-job-id'), /^[A-Za-z0-9]{8}$/)
+      t.equal(answered.get('preference-applied'), null, 'it was not answered at once')
+      t.equal(answered.get('location'), null)
+    }
+  }
+  service.simulator.setFaults([{ kind: 'nan' }])
+  const failed = await service.request('POST', '/sdapi/v1/txt2img', quick, { prefer: 'respond-async, wait=60' })
+  t.match(failed, { status: 500, body: { error: 'NansException' } }, 'the status tells of a failure within the wait')
 })
 
 t.test('a job is found by either of its ids, by the routes of both contracts', async t => {
@@ -75,7 +101,9 @@ t.test('a job is found by either of its ids, by the routes of both contracts', a
   }
   t.match(await service.request('GET', '/sdapi/v1/job/nowhere1'), { status: 404, body: { error: 'Job not found' } })
   t.match(await service.request('GET', '/sdapi/v1/jobs/nowhere1'), { status: 404, body: { error: 'Not found' } })
-  t.match(await service.request('DELETE', `/sdapi/v1/jobs/${uuid}`), { status: 404, body: { text: '' } })
+  for (const id of [uuid, 'nowhere1']) {
+    t.match(await service.request('DELETE', `/sdapi/v1/jobs/${id}`), { status: 404, body: { text: '' } })
+  }
   service.simulator.setFaults([{ kind: 'nan' }])
   await service.request('POST', '/sdapi/v1/txt2img', quick)
   const [failure] = await listOf(service.url, '/sdapi/v1/errors')
@@ -101,21 +129,65 @@ t.test('one list serves both contracts: the request decides which', async t => {
   t.match(await service.request('GET', '/sdapi/v1/jobs?limit=x'), {
     status: 422, body: { detail: [{ loc: ['query', 'limit'], msg: 'value is not a valid integer' }] }
   })
+
+  service.simulator.setFaults([])
+  const { key, secret } = await newKey(service, { drop_in: { answer: 'async' } })
+  const keyed = { 'x-api-key': key, 'x-api-secret': secret }
+  for (const more of [{ prompt: 'a calm' }, { prompt: 'a breeze' }]) {
+    await service.request('POST', '/sdapi/v1/txt2img?async=0', { ...quick, ...more }, keyed)
+  }
+  const prompts = async (headers = {}) => (await listOf(service.url, '/sdapi/v1/jobs', headers)).map(({ prompt }) => prompt)
+  t.strictSame(await prompts(keyed), ['a breeze', 'a calm'], 'the key makes it a client of the proxy')
+  const [newest] = await listOf(service.url, '/sdapi/v1/jobs')
+  await service.house.redis.hset(service.house.keys.key('job', String(newest?.uuid)), 'ended', Date.now() - 301_000)
+  t.strictSame(await prompts(keyed), ['a calm'], 'what ended more than 5 minutes ago is gone')
+  await service.until(await service.submit({ ...quick, prompt: 'from elsewhere' }), 'completed')
+  t.strictSame(await prompts(asProxy), ['from elsewhere', 'a calm', quick.prompt], 'the proxy has jobs of every interface')
+  t.strictSame(await prompts(), ['a breeze', 'a calm', 'a storm', quick.prompt], 'the tracker those of the drop-in, however old')
 })
 
-t.test('a cancelled job stays cancelled, whether it waited or ran', async t => {
-  const service = await startService(t, { simulator: { stepMilliseconds: 20 } })
-  const submit = async () => String((await service.request('POST', '/sdapi/v1/txt2img?async=1', slow)).body.uuid)
+t.test('a cancelled job stays cancelled, whether it waited or ran, and both contracts have their word for each state', async t => {
+  const service = await startService(t, { simulator: { stepMilliseconds: 50 } })
+  const submit = async () => {
+    const { body, headers } = await service.request('POST', '/sdapi/v1/txt2img?async=1', slow)
+    return { uuid: String(body.uuid), shortId: String(headers.get('x-job-id')) }
+  }
+  const words = async ({ uuid }: { uuid: string }) => {
+    const [proxy, tracker] = [`/sdapi/v1/jobs/${uuid}`, `/sdapi/v1/job/${uuid}`]
+    const [one, other] = [await service.request('GET', proxy), await service.request('GET', tracker)]
+    return [one.body.job_status, other.body.status, Number(one.body.progress)]
+  }
   const running = await submit()
   const waiting = await submit()
-  await service.until(running, 'processing')
-  t.match((await service.request('GET', `/sdapi/v1/jobs/${waiting}`)).body, { job_status: 'pending', progress: 0, images: [], info: null })
-  for (const id of [waiting, running]) {
+  await service.until(running.uuid, 'processing')
+  t.match((await service.request('GET', `/sdapi/v1/jobs/${waiting.shortId}`)).body, { job_status: 'pending', progress: 0, images: [], info: null })
+  t.strictSame(await words(waiting), ['pending', 'Pending', 0])
+  const [state, status, progress] = await words(running)
+  t.strictSame([state, status], ['generating', 'Processing'])
+  t.ok(Number(progress) >= 0.1 && Number(progress) <= 0.9, String(progress))
+  t.match(await listOf(service.url, '/sdapi/v1/jobs'), [
+    { uuid: waiting.uuid, job_status: 'pending', status: 'Pending' }, { uuid: running.uuid, job_status: 'generating', status: 'Processing' }
+  ])
+  for (const [job, id] of [[waiting, waiting.shortId], [running, running.uuid]] as const) {
     t.equal((await service.request('DELETE', `/sdapi/v1/jobs/${id}`)).status, 204)
-    t.equal((await service.until(id, 'cancelled', 'completed')).status, 'cancelled')
+    t.equal((await service.until(job.uuid, 'cancelled', 'completed')).status, 'cancelled')
     t.equal((await service.request('DELETE', `/sdapi/v1/jobs/${id}`)).status, 204)
-    t.match((await service.request('GET', `/sdapi/v1/jobs/${id}`)).body, { job_status: 'canceled', progress: 1 })
+    t.strictSame(await words(job), ['canceled', 'Failed', 1])
   }
+
+  const [first, second, third] = [await submit(), await submit(), await submit()]
+  await service.until(first.uuid, 'processing')
+  t.strictSame((await service.request('POST', '/sdapi/v1/interrupt', {})).body, {})
+  t.equal((await service.until(first.uuid, 'cancelled', 'completed')).status, 'cancelled', 'the running one is interrupted first')
+  await service.until(second.uuid, 'processing')
+  const { key, secret } = await newKey(service)
+  const skips = () => service.simulator.state().requests['POST /sdapi/v1/skip'] ?? 0
+  await service.request('POST', '/sdapi/v1/skip', {}, { 'x-api-key': key, 'x-api-secret': secret })
+  t.equal(skips(), 0, 'nobody skips another\'s')
+  // What was sent a moment ago may not have begun over there; then there is nothing to skip yet.
+  while (skips() === 0) await service.request('POST', '/sdapi/v1/skip', {})
+  t.equal((await service.until(second.uuid, 'completed', 'cancelled')).status, 'completed')
+  t.not((await service.job(third.uuid)).status, 'cancelled')
 })
 
 t.test('the pages at the root show the caller\'s jobs, and HTML only to who reads it', async t => {
@@ -142,24 +214,36 @@ t.test('the pages at the root show the caller\'s jobs, and HTML only to who read
 
 t.test('nobody sees, stops or lists another\'s jobs', async t => {
   const service = await startService(t, { worker: 'none' })
-  const newKey = async (name: string) => {
-    const { key, secret } = (await service.request('POST', '/api/v1/api-keys', { name })).body
-    return { 'x-api-key': String(key), 'x-api-secret': String(secret) }
+  const credentials = async () => {
+    const { key, secret } = await newKey(service)
+    return { 'x-api-key': key, 'x-api-secret': secret }
   }
-  const [mine, other] = [await newKey('mine'), await newKey('other')]
+  const [mine, other] = [await credentials(), await credentials()]
   const call = await service.request('POST', '/sdapi/v1/txt2img?async=1', quick, mine)
+  const later = await service.request('POST', '/sdapi/v1/txt2img?async=1', quick, mine)
   const ids = [String(call.body.uuid), String(call.headers.get('x-job-id'))]
   for (const id of ids) {
-    t.equal((await service.request('GET', `/sdapi/v1/job/${id}`, undefined, other)).status, 404)
+    t.match(await service.request('GET', `/sdapi/v1/job/${id}`, undefined, other), { status: 404, body: { error: 'Job not found' } })
+    t.match(await service.request('GET', `/sdapi/v1/jobs/${id}`, undefined, other), { status: 404, body: { error: 'Not found' } })
     t.equal((await service.request('DELETE', `/sdapi/v1/jobs/${id}`, undefined, other)).status, 404)
   }
   t.strictSame(await listOf(service.url, '/sdapi/v1/jobs', other), [])
+  const shown = async (headers: Record<string, string>) => [
+    (await service.request('GET', '/public/jobs.json', undefined, headers)).body.jobs as Entries,
+    (await service.request('GET', '/jobs', undefined, { ...headers, accept: 'text/html' })).body.text
+  ] as const
+  const [[seen, page], [hidden, otherPage]] = [await shown(mine), await shown(other)]
+  t.equal(seen.length, 2)
+  t.match(page, ids[0])
+  t.strictSame(hidden, [])
+  t.notMatch(otherPage, ids[0])
   t.equal((await service.request('POST', '/sdapi/v1/interrupt', {}, other)).status, 200)
   t.equal((await service.job(ids[0] ?? '')).status, 'pending', 'an interrupt means one\'s own jobs')
   t.match((await service.request('GET', '/sdapi/v1/progress', undefined, other)).body, { state: { job_count: 0 } })
-  t.match((await service.request('GET', '/sdapi/v1/progress', undefined, mine)).body, { progress: 0, state: { job_count: -1 }, textinfo: 'In queue: 1/1' })
+  t.match((await service.request('GET', '/sdapi/v1/progress', undefined, mine)).body, { progress: 0, state: { job_count: -1 }, textinfo: 'In queue: 1/2' })
   await service.request('POST', '/sdapi/v1/interrupt', {}, mine)
-  t.equal((await service.job(ids[0] ?? '')).status, 'cancelled')
+  t.equal((await service.job(ids[0] ?? '')).status, 'cancelled', 'the oldest of those that wait')
+  t.equal((await service.job(String(later.body.uuid))).status, 'pending')
 })
 
 t.test('jobs are purged once they are older than TRACKER_RETENTION, and tracking can be off', async t => {

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { withoutSecrets } from '../../src/sdapi/lists.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { quick, startService } from '../helper.ts'
 import { base64, call, newKey, type Fields, type Generation } from './client.ts'
@@ -22,7 +23,7 @@ t.test('lists are the union of all servers, and a header or a key names the serv
 })
 
 t.test('what is no generation passes by an allow-list, and what is dangerous only where an administrator said so', async t => {
-  const service = await startService(t, { settings: { SDAPI_OPEN_ROUTES: 'reload-checkpoint,/internal/profile-startup,/sdapi/v1/options,/sdapi/v1/train/*' } })
+  const service = await startService(t, { settings: { SDAPI_OPEN_ROUTES: 'reload-checkpoint,/internal/profile-startup,/sdapi/v1/options,/sdapi/v1/train/*,/simulator/*' } })
   const { json: drawn } = await call<Generation>(service, 'POST', '/sdapi/v1/txt2img', quick)
   const { json: larger } = await call(service, 'POST', '/sdapi/v1/extra-single-image', {
     image: drawn.images[0], upscaling_resize: 2, upscaler_1: 'Lanczos'
@@ -35,6 +36,8 @@ t.test('what is no generation passes by an allow-list, and what is dangerous onl
   t.match((await call(service, 'POST', '/controlnet/render_openpose_json', [])).status, 200)
   t.equal((await call(service, 'GET', '/internal/profile-startup')).status, 200, 'a path that an administrator has opened')
   t.equal((await call(service, 'GET', '/internal/sysinfo')).status, 404, 'and no other')
+  t.match(await call(service, 'GET', '/simulator/about'), { status: 200, json: { simulator: true } }, 'all that is below one')
+  t.match(await call(service, 'POST', '/simulator/reset', {}), { status: 200, json: {} })
   t.strictSame((await call(service, 'POST', '/sdapi/v1/options', { CLIP_stop_at_last_layers: 2 })).json, null)
   t.notMatch(service.simulator.state().requests, { 'POST /sdapi/v1/options': Number }, 'what is ours is not passed on all the same')
   t.equal((await call(service, 'POST', '/sdapi/v1/train/embedding', {})).status, 403)
@@ -48,6 +51,23 @@ t.test('what is no generation passes by an allow-list, and what is dangerous onl
   const { key, secret } = await newKey(service)
   const basic = { authorization: `Basic ${base64(`${key}:${secret}`)}` }
   t.equal((await call(service, 'POST', '/sdapi/v1/reload-checkpoint', {}, basic)).status, 403, 'not for every key')
-  const { json: flags } = await call(service, 'GET', '/sdapi/v1/cmd-flags')
-  t.notMatch(flags, { api_auth: /./ })
+})
+
+t.test('what is secret at a server stays there', async t => {
+  const server = await startSimulator({ auth: 'somebody:a-secret' })
+  t.teardown(server.close)
+  const service = await startService(t, { servers: {} })
+  const entry = { alias: 'Guarded', apiUrl: server.url, auth: 'somebody:a-secret' }
+  t.equal((await service.request('POST', '/api/v1/servers', entry)).status, 201)
+  t.equal((await service.request('POST', '/api/v1/servers/Guarded/test')).status, 200)
+  const real = { authorization: `Basic ${base64('somebody:a-secret')}` }
+  const shown = await (await fetch(`${server.url}/sdapi/v1/cmd-flags`, { headers: real })).json() as Fields
+  t.equal(shown.api_auth, 'somebody:a-secret', 'the server itself shows it')
+  const { status, json } = await call(service, 'GET', '/sdapi/v1/cmd-flags')
+  t.equal(status, 200)
+  t.equal(json.api_auth, '')
+  t.strictSame(Object.keys(json), Object.keys(shown), 'the names are all still there')
+  // Among the options only extensions have secrets, and the simulator has no such extension.
+  t.strictSame(withoutSecrets({ civitai_api_key: 'k', hf_token: 't', token_merging_ratio: 0.5, sd_vae: 'None' }),
+    { civitai_api_key: '', hf_token: '', token_merging_ratio: 0.5, sd_vae: 'None' })
 })
