@@ -1,7 +1,7 @@
 import type { WebSocket } from '@fastify/websocket'
 import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
-import { StudioJobParameters, studioErrors } from '../../schemas/studio-job.ts'
+import { StudioJobParameters, studioErrors, type StudioJob } from '../../schemas/studio-job.ts'
 import { maySeeJob } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { EventFeed } from '../../src/events/feed.ts'
@@ -21,6 +21,12 @@ const pingMs = 20_000
 /** Most bytes that wait for a reader; one that is slower gets the next view when it has caught up. */
 const mostWaiting = 64 * 1024
 
+/** What is watched: a job, or all of a batch as one. */
+interface Watched {
+  readonly jobIds: ReadonlySet<string>
+  readonly view: StudioJob
+}
+
 /**
  * The job as it is, at once and at every change, until its end: the same numbers as `GET /jobs/{id}`. A view is read
  * anew at each notice, so that none which was missed can matter.
@@ -39,7 +45,7 @@ const socketRoute: FastifyPluginAsync<SocketOptions> = async (app, { studio, fee
     schema: {
       operationId: 'studio_job_socket',
       tags: ['Studio'],
-      summary: 'Watch a job over a WebSocket',
+      summary: 'Watch a job or a batch over a WebSocket',
       description: 'Messages are the job as `GET /jobs/{job_id}` gives it, with `type`: `snapshot` first, then `progress` ' +
         'at each change, last `completed` or `failed`, after which the socket closes with 1000.',
       params: StudioJobParameters,
@@ -56,24 +62,31 @@ const socketRoute: FastifyPluginAsync<SocketOptions> = async (app, { studio, fee
     wsHandler: (socket, request) => { watch(socket, request) }
   })
 
-  /** The job as the caller may see it now; null for one that is not there, or another's. */
-  async function readable (request: FastifyRequest) {
+  /** The job or batch as the caller may see it now; null for one that is not there, or another's. */
+  async function readable (request: FastifyRequest): Promise<Watched | null> {
     const { job_id: id } = request.params as { job_id: string }
-    const { store } = studio.house
+    const { views, batches, house: { store } } = studio
     const job = await store.find(id)
-    if (job === null || !maySeeJob(request.principal, job.keyId)) return null
-    return await studio.views.job(job)
+    const batch = job === null ? await batches.find(id) : null
+    const owned = job ?? batch
+    if (owned === null || !maySeeJob(request.principal, owned.keyId)) return null
+    if (batch === null) return job === null ? null : { jobIds: new Set([id]), view: await views.job(job) }
+    const jobIds = new Set(batch.cells.map(({ jobId }) => jobId))
+    return { jobIds, view: await views.batchAsJob(batch, await batches.jobs(batch)) }
   }
 
   function watch (socket: WebSocket, request: FastifyRequest): void {
-    const { job_id: id } = request.params as { job_id: string }
+    /** Whose changes matter; until that is known, everyone's. */
+    let jobIds: Watched['jobIds'] | null = null
     let shown = ''
     let looking = false
     let again = false
 
     async function show (): Promise<void> {
-      const view = await readable(request)
-      if (view === null) return socket.close(normalEnd, 'the job was deleted')
+      const watched = await readable(request)
+      if (watched === null) return socket.close(normalEnd, 'the job was deleted')
+      const { view } = watched
+      jobIds = watched.jobIds
       const text = JSON.stringify(view)
       const isOver = view.status === 'completed' || view.status === 'failed'
       if (text !== shown && (isOver || socket.bufferedAmount < mostWaiting)) {
@@ -99,7 +112,7 @@ const socketRoute: FastifyPluginAsync<SocketOptions> = async (app, { studio, fee
     }
 
     const stop = feed.listen({
-      heard: ({ jobId }) => { if (jobId === id) look() },
+      heard: ({ jobId }) => { if (jobId !== null && jobIds?.has(jobId) !== false) look() },
       lost: look
     })
     const ping = setInterval(() => { socket.ping() }, pingMs)

@@ -1,5 +1,6 @@
 import sharp from 'sharp'
 import t from 'tap'
+import { WebSocket } from 'undici'
 import { onNotices, type JsonBody } from '../helper.ts'
 import { picture, small, startStudio } from './studio.ts'
 
@@ -76,6 +77,20 @@ t.test('one wrong cell refuses the batch as a whole, and says which field', asyn
   const many = Array.from({ length: 15 }, (_, index) => index + 1)
   t.match(await refused({ axes: [{ field: 'steps', values: many }, { field: 'seed', values: many }] }), [{ msg: /225 generations/ }])
   t.equal((await request('GET', `/sessions/${user}/jobs`)).body.total, before)
+})
+
+t.test('a batch is watched over a WebSocket as one job', async t => {
+  const { body } = await request('POST', '/generate/batch', {
+    user_id: user, base_request: { ...base, steps: 40 }, axes: [{ field: 'seed', values: [1, 2, 3] }]
+  })
+  const socket = new WebSocket(`${studio.url.replace('http', 'ws')}/ws/jobs/${String(body.batch_id)}`)
+  const messages: JsonBody[] = []
+  socket.addEventListener('message', ({ data }) => { messages.push(JSON.parse(String(data)) as JsonBody) })
+  const code = await new Promise(resolve => { socket.addEventListener('close', event => { resolve(event.code) }) })
+  t.equal(code, 1000)
+  t.ok(messages.every(({ job_id: id, type }) => id === body.batch_id && type !== undefined))
+  t.equal(messages.filter(({ type }) => type === 'completed').length, 1)
+  t.match(messages.at(-1), { type: 'completed', progress: 1, message: '3 of 3 done', image_urls: { length: 3 } })
 })
 
 t.test('a batch is cancelled as a whole', async t => {
