@@ -28,7 +28,7 @@ const image = (description: string) => Type.Optional(Type.Unsafe<Static<typeof I
 /** Largest integer that every part of the way keeps exact; A1111 itself draws seeds up to 4294967293. */
 const largestSeed = Number.MAX_SAFE_INTEGER
 
-const commonFields = {
+export const commonFields = {
   prompt: text('What to draw; `<lora:name:weight>` adds a LoRA.', 'a lighthouse at dusk'),
   negative_prompt: text('What to keep out of the picture.', 'blurry'),
   styles: texts('Names of prompt styles stored at the server.', ['cinematic']),
@@ -65,11 +65,11 @@ const commonFields = {
   alwayson_scripts: record('Arguments of always-on scripts such as ControlNet or ADetailer, by title.', { controlnet: { args: [{ enabled: true, module: 'canny', model: 'control_v11p_sd15_canny [d14c016b]', image: examplePng }] } })
 }
 
-const denoisingFields = {
+export const denoisingFields = {
   denoising_strength: decimal('How much is drawn anew, in img2img and in hires fix. A1111 takes 0.75 in img2img.', 0, 1, 0.6)
 }
 
-const hiresFields = {
+export const hiresFields = {
   enable_hr: flag('Hires fix: draw small, enlarge, draw over.'),
   firstphase_width: whole('Width of the first pass, old way; 0 for none.', 0, 4096, 0),
   firstphase_height: whole('Height of the first pass, old way; 0 for none.', 0, 4096, 0),
@@ -88,7 +88,7 @@ const hiresFields = {
   hr_additional_modules: texts('VAE and text encoders of the second pass; Forge only.', ['Use same choices'])
 }
 
-const img2imgFields = {
+export const img2imgFields = {
   init_images: Type.Optional(Type.Array(Image, { description: 'Pictures to start from, at most `batch_size`; one is used for the whole batch. Makes the job img2img.', examples: [[examplePng]], maxItems: 64 })),
   resize_mode: whole('0 stretch, 1 crop, 2 fill, 3 latent upscale.', 0, 3, 0),
   image_cfg_scale: decimal('Guidance by the picture, for instruct-pix2pix models.', 0, 100, 1.5),
@@ -164,13 +164,13 @@ const otherSpellings = {
   force_task_id: decidedHere()
 }
 
-function fieldsAsSent (): TProperties {
-  const fields = Object.entries({ ...A1111Parameters.properties, ...otherSpellings })
-  return Object.fromEntries(fields.map(([name, field]) => [name, asSent(field)]))
+/** Fields as clients send them. */
+export function fieldsAsSent (fields: TProperties): TProperties {
+  return Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, asSent(field)]))
 }
 
 /** What clients may send as parameters of a generation. Unknown fields are accepted and left out with a warning. */
-export const GenerationParameters = Type.Object(fieldsAsSent(), {
+export const GenerationParameters = Type.Object(fieldsAsSent({ ...A1111Parameters.properties, ...otherSpellings }), {
   $id: 'GenerationParameters',
   additionalProperties: true,
   description: 'Everything that A1111 and Forge take for txt2img and img2img, and other spellings of it.',

@@ -2,6 +2,7 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { TSchema } from '@sinclair/typebox'
 import fp from 'fastify-plugin'
+import { A1111Img2img, A1111Txt2img } from '../../schemas/a1111-generation.ts'
 import { ErrorBody } from '../../schemas/error.ts'
 import { EventView, TicketAnswer } from '../../schemas/event.ts'
 import {
@@ -12,6 +13,7 @@ import { GenerationParameters, Warning } from '../../schemas/generation-paramete
 import {
   AttemptView, Done, JobAction, JobActionAnswer, JobAnswer, JobChange, JobImageView, JobListView, JobPatch, JobView
 } from '../../schemas/job.ts'
+import { Ref } from '../../schemas/kit.ts'
 import { modelSchemas } from '../../schemas/model-schemas.ts'
 import { ParametersToRead, ReadParameters } from '../../schemas/read-parameters.ts'
 import {
@@ -24,6 +26,13 @@ import { webhookSchemas } from '../../schemas/webhook.ts'
 import { eventsOfJobs } from './openapi-events.ts'
 import { version } from '../../src/version.ts'
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Schema of a body that the route judges itself, in its interface's own words: told here and used nowhere else. */
+    documentedBody?: TSchema
+  }
+}
+
 export interface OpenapiOptions {
   /** Address under which callers reach the service, or empty. */
   readonly publicUrl: string
@@ -32,7 +41,7 @@ export interface OpenapiOptions {
 /** Schemas that routes refer to by name. */
 const shared: TSchema[] = [
   ErrorBody, Warning, GenerationParameters, GenerateRequest, GenerateForm, BulkRequest, BulkForm, GenerateAnswer,
-  BulkAnswer, BulkView,
+  BulkAnswer, BulkView, A1111Txt2img, A1111Img2img,
   JobImageView, AttemptView, JobView, JobListView, JobAnswer, JobChange, JobPatch,
   JobAction, JobActionAnswer, Done, ParametersToRead, ReadParameters, EventView, TicketAnswer,
   ServerInput, ServerChange, ServerView, ServerChangeAnswer, ServerTestAnswer, ServerPause,
@@ -99,8 +108,10 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
       buildLocalReference: (json, _base, _fragment, index) => typeof json.$id === 'string' ? json.$id : `Schema${index}`
     },
     transform: ({ schema, url, route }) => {
-      const open = route.config?.access === 'public'
-      return { schema: { ...schema, ...(open ? { security: [] } : {}) }, url }
+      const { access, documentedBody } = route.config ?? {}
+      const open = access === 'public' ? { security: [] } : {}
+      const body = documentedBody === undefined ? {} : { body: Ref(documentedBody) }
+      return { schema: { ...schema, ...open, ...body }, url }
     }
   })
 

@@ -1,5 +1,7 @@
 import { Readable } from 'node:stream'
+import type { TSchema } from '@sinclair/typebox'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import { A1111Img2img, A1111Txt2img } from '../../schemas/a1111-generation.ts'
 import type { Warning } from '../../schemas/generation-parameters.ts'
 import type { DrawingMode } from '../../src/a1111/types.ts'
 import { fieldsOf } from '../../src/a1111/json-values.ts'
@@ -26,6 +28,8 @@ const noTagger: Warning = {
   field: 'meta.auto_tag'
 }
 
+const bodies: Readonly<Record<DrawingMode, TSchema>> = { txt2img: A1111Txt2img, img2img: A1111Img2img }
+
 const route = { tags: ['A1111'], consumes: ['application/json'] }
 
 /** POST txt2img and img2img: A1111's own answer when the images are there, or 202 to who does not want to wait. */
@@ -36,7 +40,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
 
   for (const mode of ['txt2img', 'img2img'] as const) {
     app.post(`/${mode}`, {
-      config: { access: { scope: 'jobs:write' } },
+      config: { access: { scope: 'jobs:write' }, documentedBody: bodies[mode] },
       schema: {
         ...route,
         operationId: `a1111_${mode}`,

@@ -3,6 +3,8 @@ import { Validator } from '@seriousme/openapi-schema-validator'
 import fc from '../property.ts'
 import t from 'tap'
 import { compileWaiting } from '../../plugins/core/schema-cache.ts'
+import { webhookFields } from '../../schemas/webhook.ts'
+import { generationModel } from '../../src/simulator/generation/request.ts'
 import { startService } from '../helper.ts'
 import { valuesOf, type Schema } from './arbitrary.ts'
 import { readDocument, undescribed, type Operation } from './document.ts'
@@ -97,6 +99,21 @@ t.test('every example of a generation parameter is taken', async t => {
         target_server_alias: 'Main', on_missing: 'ignore', generation_params: { ...more, [name]: example }
       })
       t.equal(status, 202, `${name}: ${JSON.stringify(body)}`)
+    }
+  }
+})
+
+t.test('the drop-in\'s generations are told with all of A1111\'s fields, and the examples work', async t => {
+  for (const mode of ['txt2img', 'img2img'] as const) {
+    const path = `/sdapi/v1/${mode}`
+    const schema = resolve(operations.find(operation => operation.path === path)?.bodies['application/json'] ?? {})
+    const told = Object.keys(schema.properties ?? {})
+    const known = [...Object.keys(generationModel(mode, 'forge')), ...Object.keys(webhookFields), 'meta']
+    t.strictSame(known.filter(name => !told.includes(name)), [], 'what it takes is told')
+    t.strictSame(told.filter(name => !known.includes(name)), [], 'and nothing else')
+    t.strictSame([schema.required, schema.additionalProperties], [undefined, true])
+    for (const example of schema.examples as unknown[]) {
+      t.match(await service.request('POST', `${path}?async=1`, example), { status: 202, body: { uuid: String } })
     }
   }
 })
