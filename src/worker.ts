@@ -14,6 +14,7 @@ import { readCandidates } from './servers/choose.ts'
 import type { MonitorIntervals } from './servers/monitor.ts'
 import { createServerStateStore } from './servers/state-store.ts'
 import { createTagger, type Tags } from './tagging/tagger.ts'
+import { storedTexts } from './studio/stored-texts.ts'
 import { startWebhooks } from './webhook-house.ts'
 
 /** The part of a process that runs jobs and delivers their events. */
@@ -68,7 +69,10 @@ export async function startWorker (house: House, intervals?: MonitorIntervals): 
     ...(intervals === undefined ? {} : { intervals })
   })
   const modelWorker = await startModelWorker(connection, {
-    ...house, sweep: async before => await sweepMedia({ redis: connection, keys, store, media }, before)
+    ...house,
+    sweep: async before => await sweepMedia({
+      redis: connection, keys, store, media, otherTexts: () => storedTexts(connection, keys)
+    }, before)
   })
   const webhookWorker = await startWebhooks(connection, house)
   const florenceWorker = startFlorenceWorker(connection, house)

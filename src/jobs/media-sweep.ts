@@ -14,6 +14,8 @@ export interface MediaSweepDependencies {
   readonly keys: Keys
   readonly store: JobStore
   readonly media: MediaStore
+  /** JSON outside of jobs that may refer to inputs, such as what users of the bot interface have stored. */
+  readonly otherTexts: () => AsyncIterable<string>
 }
 
 /** Beside the outputs: which Redis they belong to, and how far it had come at the last sweep. */
@@ -29,7 +31,7 @@ const referenceInJson = /"\$media":"([^"]+)"/g
 
 /**
  * Removes the files that no job's record names: what a killed worker had stored of an answer, images of a try before
- * the last, inputs of jobs that were never made. Whoever keeps references elsewhere than in a job has to be asked here.
+ * the last, inputs of jobs that were never made.
  *
  * Nothing is removed while it is doubtful whether the folder and Redis belong together: after Redis was emptied,
  * exchanged or put back to an older backup, every newer image would look like nobody's.
@@ -95,9 +97,14 @@ async function sweepInputs (dependencies: MediaSweepDependencies, before: number
   return unused.length
 }
 
-/** Names of the inputs of all jobs. One that is submitted meanwhile touches its inputs, which keeps them. */
-async function usedInputs ({ redis, keys }: MediaSweepDependencies): Promise<Set<string>> {
+/**
+ * Names of the inputs of all jobs and of what else refers to some. A job that is submitted meanwhile touches its
+ * inputs, which keeps them.
+ */
+async function usedInputs ({ redis, keys, otherTexts }: MediaSweepDependencies): Promise<Set<string>> {
   const used = new Set<string>()
+  const note = (text: string) => { for (const [, name = ''] of text.matchAll(referenceInJson)) used.add(name) }
+  for await (const text of otherTexts()) note(text)
   const all = indexKey(keys, {})
   // By arrival, not by rank: jobs that are removed meanwhile must not make others be passed over.
   for (let after = '-inf'; ;) {
@@ -109,7 +116,7 @@ async function usedInputs ({ redis, keys }: MediaSweepDependencies): Promise<Set
     for (const id of ids) pipeline.hget(keys.key('job', id), 'submission')
     for (const [error, submission] of await pipeline.exec() ?? []) {
       if (error !== null) throw error
-      for (const [, name = ''] of String(submission).matchAll(referenceInJson)) used.add(name)
+      note(String(submission))
     }
   }
 }

@@ -6,12 +6,14 @@ import sharp from 'sharp'
 import t from 'tap'
 import { sweepMedia } from '../../src/jobs/media-sweep.ts'
 import { createMediaStore } from '../../src/media/store.ts'
+import { storedTexts } from '../../src/studio/stored-texts.ts'
 import type { StoredImage } from '../../src/media/types.ts'
 import { quick, startService } from '../helper.ts'
 
 const service = await startService(t)
 const { house, dataDirectory } = service
-const sweep = async (before: number) => await sweepMedia(house, before)
+const otherTexts = () => storedTexts(house.redis, house.keys)
+const sweep = async (before: number) => await sweepMedia({ ...house, otherTexts }, before)
 const outputs = join(dataDirectory, 'outputs')
 const inputs = join(dataDirectory, 'media', 'inputs')
 const picture = async (background: string) =>
@@ -114,9 +116,21 @@ t.test('nothing goes while folder and Redis may not belong together', async t =>
   const [empty, strange] = await Promise.all(['empty', 'strange'].map(async name =>
     await createMediaStore({ directory: join(t.testdirName, name) })))
   if (empty === undefined || strange === undefined) throw new Error('no stores')
-  t.same(await sweepMedia({ ...house, media: empty }, Date.now()), { outputs: 0, inputs: 0 },
+  t.same(await sweepMedia({ ...house, otherTexts, media: empty }, Date.now()), { outputs: 0, inputs: 0 },
     'an empty folder belongs to whoever comes first')
   await writeFile(join(t.testdirName, 'strange', 'outputs', '12345678_2026-01-01T00-00-00-000Z_0.png'), 'of another service')
-  t.equal(await sweepMedia({ ...house, media: strange }, Date.now() + 1000), null, 'nobody here knows any of these images')
+  t.equal(await sweepMedia({ ...house, otherTexts, media: strange }, Date.now() + 1000), null, 'nobody here knows any of these images')
   t.match(await sweep(Date.now() + 1000), { outputs: 1 })
+})
+
+t.test('pictures of sessions and presets stay, however old', async t => {
+  const image = (await picture('purple')).toString('base64')
+  const before = await inputNames()
+  const preset = await service.request('POST', '/presets/somebody', { name: 'Kept', config: { init_images: [image] } })
+  t.ok(preset.status < 300, JSON.stringify(preset.body))
+  const [brought] = (await inputNames()).filter(name => !before.includes(name))
+  t.ok(brought, 'the picture is a file')
+  await age()
+  await sweep(Date.now())
+  t.ok((await inputNames()).includes(brought ?? ''))
 })
