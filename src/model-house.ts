@@ -12,6 +12,7 @@ import { createDownloadDesk, type DownloadDesk } from './downloads/desk.ts'
 import { createDownloadStore } from './downloads/download.ts'
 import { tellServers } from './downloads/tell-servers.ts'
 import type { EgressGuard } from './egress/guard.ts'
+import { messageOf } from './errors.ts'
 import type { Retention } from './jobs/retention.ts'
 import type { Log } from './log.ts'
 import { createCatalogue, type Catalogue } from './models/catalogue.ts'
@@ -25,6 +26,7 @@ import { createScanBoard, type ScanBoard } from './models/scan-board.ts'
 import type { Keys } from './redis/keys.ts'
 import type { ServerRegistry } from './servers/registry.ts'
 import type { Server } from './servers/server.ts'
+import { createTurns } from './servers/turns.ts'
 import type { ServerStateStore } from './servers/state-store.ts'
 
 /** Everything about models, put together once for a process. */
@@ -92,6 +94,8 @@ export function createModelHouse (dependencies: ModelHouseDependencies): ModelHo
 export interface ModelWorkerDependencies {
   readonly config: Config
   readonly log: Log
+  /** A connection in subscriber mode, which this process shares. */
+  readonly subscriber: Redis
   readonly keys: Keys
   readonly models: ModelHouse
   readonly registry: ServerRegistry
@@ -106,14 +110,17 @@ export interface ModelWorkerDependencies {
  * downloads.
  */
 export async function startModelWorker (
-  connection: Redis, { config, log, keys, models, registry, guard, connect, retention, sweep }: ModelWorkerDependencies
+  connection: Redis, dependencies: ModelWorkerDependencies
 ): Promise<{ close (): Promise<void> }> {
+  const { config, log, subscriber, keys, models, registry, guard, connect, retention, sweep } = dependencies
   const folders = modelFolders(config)
   const hasher = createHasher()
   const files = createModelFileStore(connection, keys)
   const worker = createMaintenanceWorker({
     connection, keys, log, hasher, folders, files, retention, sweep, board: createScanBoard(connection, keys)
   })
+  const leaving = new AbortController()
+  const turns = await createTurns({ redis: connection, subscriber, keys })
   const downloads = createDownloadWorker({
     connection,
     keys,
@@ -129,8 +136,9 @@ export async function startModelWorker (
       civitai: { origin: new URL(config.CIVITAI_BASE_URL).origin, key: config.CIVITAI_API_KEY },
       huggingface: { origin: new URL(config.HUGGINGFACE_BASE_URL).origin, key: config.HUGGINGFACE_TOKEN }
     },
-    async tellServers (type, root) {
-      await tellServers(type, root, { registry, connect, log, catalogue: models.catalogue })
+    tellServers (type, root) {
+      tellServers(type, root, { registry, connect, log, turns, catalogue: models.catalogue }, leaving.signal)
+        .catch(error => { log.warn({ error: messageOf(error) }, 'could not let servers read their folders anew') })
     }
   })
   await models.maintenance.scheduleSweeps()
@@ -138,7 +146,9 @@ export async function startModelWorker (
   await models.maintenance.schedulePurges()
   return {
     async close () {
+      leaving.abort()
       await Promise.all([worker.close(), downloads.close()])
+      turns.close()
       await hasher.close()
     }
   }

@@ -27,8 +27,8 @@ export interface DownloaderDependencies {
   readonly log: Log
   /** By source: where it is and who we are there; the key may be empty. */
   readonly sources: Readonly<Record<Download['source'], { readonly origin: string, readonly key: string }>>
-  /** Tells servers that share the folder to read it anew. Never throws. */
-  readonly tellServers: (type: Download['type'], root: string) => Promise<void>
+  /** Has servers that share the folder read it anew once it is their turn; nobody waits for that. */
+  readonly tellServers: (type: Download['type'], root: string) => void
 }
 
 /** Progress is written this often, which is also how soon a cancellation is noticed, in milliseconds. */
@@ -70,7 +70,7 @@ export async function runDownload (
     const { size } = await stat(received.path)
     await enterCatalogue(download, target, received, dependencies)
     await store.move(id, ['downloading'], 'completed', { received: size, size, problem: null, endedAt: Date.now() })
-    await dependencies.tellServers(download.type, target.root)
+    dependencies.tellServers(download.type, target.root)
   } catch (error) {
     if (!cancelled.signal.aborted) throw error
     await rm(partOf(download, target.folder), { force: true })

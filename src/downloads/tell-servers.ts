@@ -1,16 +1,23 @@
 import type { A1111Client } from '../a1111/client.ts'
 import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
-import type { Catalogue } from '../models/catalogue.ts'
 import type { ModelType } from '../models/model.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { Server } from '../servers/server.ts'
+import type { Turns } from '../servers/turns.ts'
 
 export interface TellServersDependencies {
-  readonly registry: ServerRegistry
-  readonly catalogue: Catalogue
+  readonly registry: Pick<ServerRegistry, 'byId'>
+  readonly catalogue: { state (): Promise<{ readonly models: readonly KnownFrom[] }> }
+  readonly turns: Pick<Turns, 'take'>
   readonly connect: (server: Server) => A1111Client
   readonly log: Log
+}
+
+/** The folders that a model lies in, and the servers that report it. */
+interface KnownFrom {
+  readonly files: ReadonlyArray<{ readonly root: string }>
+  readonly reported: ReadonlyArray<{ readonly serverId: string }>
 }
 
 /** What makes A1111 and Forge read their folders anew. */
@@ -24,13 +31,18 @@ const refreshPaths: Readonly<Partial<Record<ModelType, string>>> = {
 /** Reading thousands of files takes its time, in milliseconds. */
 const timeoutMs = 60_000
 
+/** How long a turn is waited for, in milliseconds: a server that is paused or away gives none. */
+const patienceMs = 600_000
+
 /**
- * Lets the servers that share a folder read it anew: those that report a model which lies in it. One that cannot do so
- * finds the file when it next starts.
+ * Lets the servers that share a folder read it anew, in turn with their generations: those that report a model which
+ * lies in it. One that gives no turn for ten minutes is told without; one that cannot be told finds the file when it
+ * next starts.
  */
 export async function tellServers (
-  type: ModelType, root: string, { registry, catalogue, connect, log }: TellServersDependencies
+  type: ModelType, root: string, dependencies: TellServersDependencies, signal: AbortSignal
 ): Promise<void> {
+  const { registry, catalogue, turns, connect, log } = dependencies
   const path = refreshPaths[type]
   if (path === undefined) return
   const { models } = await catalogue.state()
@@ -39,12 +51,16 @@ export async function tellServers (
   await Promise.all([...sharing].map(async id => {
     const server = registry.byId(id)
     if (server === undefined) return
+    const patience = AbortSignal.timeout(patienceMs)
+    const endTurn = await turns.take(id, AbortSignal.any([signal, patience])).catch(() => null)
+    if (signal.aborted) return await endTurn?.()
     const client = connect(server)
     try {
       await client.postJson(path, {}, { timeoutMs })
     } catch (error) {
       log.warn({ server: server.alias, error: messageOf(error) }, 'could not let the server read its folders anew')
     } finally {
+      await endTurn?.()
       await client.close()
     }
   }))

@@ -1,5 +1,7 @@
 import { on } from 'node:events'
 import t from 'tap'
+import { tellServers } from '../../src/downloads/tell-servers.ts'
+import { createTurns } from '../../src/servers/turns.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { startWorker } from '../../src/worker.ts'
 import { onNotices, quick, startService } from '../helper.ts'
@@ -22,6 +24,12 @@ const routes = await startService(t, { redis, settings, servers: {}, worker: 'no
 
 t.test('what is no generation takes turns with generations, also out of another process', async t => {
   const jobs = await Promise.all(Array.from({ length: 4 }, () => serving.submit({ ...quick, steps: 4 })))
+  const turns = await createTurns(routes.house)
+  t.teardown(turns.close)
+  const { id: serverId } = routes.house.registry.require('Main')
+  const models = [{ files: [{ root: '/models' }], reported: [{ serverId }] }]
+  const catalogue = { state: async () => ({ models }) }
+  const telling = tellServers('lora', '/models', { ...routes.house, turns, catalogue }, new AbortController().signal)
   const answers = await Promise.all([
     ...Array.from({ length: 4 }, () => call(routes, 'POST', '/sdapi/v1/extra-single-image', enlarge)),
     call(routes, 'POST', '/sdapi/v1/extra-batch-images', { ...enlarge, imageList: [{ data: png, name: 'a.png' }] }),
@@ -31,7 +39,9 @@ t.test('what is no generation takes turns with generations, also out of another 
   ])
   t.strictSame(answers.map(({ status }) => status), answers.map(() => 200))
   for (const job of jobs) t.equal((await serving.until(job, 'completed', 'failed')).status, 'completed')
-  t.equal(watched.calls.length, 12)
+  await telling
+  t.ok(watched.calls.includes('/sdapi/v1/refresh-loras'), 'also to read a folder that something was downloaded into')
+  t.equal(watched.calls.length, 13)
   t.equal(watched.most(), 1, 'never two at once')
 })
 

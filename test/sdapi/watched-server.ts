@@ -18,7 +18,7 @@ export interface WatchedServer {
 }
 
 /** What A1111 works on one after another; an img2img without an image is how a server is looked at. */
-const work = /^\/(sdapi\/v1\/(txt2img|extra-|interrogate|refresh-checkpoints)|controlnet\/detect)/
+const work = /^\/(sdapi\/v1\/(txt2img|extra-|interrogate|refresh-)|controlnet\/detect)/
 
 export async function watchServer (t: Pick<Test, 'teardown'>, target: string): Promise<WatchedServer> {
   const events = new EventEmitter()
