@@ -12,8 +12,9 @@ import { readDocument, undescribed, type Operation } from './document.ts'
 const service = await startService(t, { worker: 'none' })
 await service.request('POST', '/api/v1/servers/Main/test')
 const { document, operations, resolve } = readDocument(service.app)
-/** What this interface serves; those of other programs have documents of their own to follow. */
-const own = operations.filter(({ path }) => /^\/(api|outputs|ui|health|ready|status)\b/.test(path))
+/** What follows a document of our own; other programs' interfaces have theirs. */
+const own = operations.filter(({ path, tags = [] }) =>
+  /^\/(api|outputs|ui|health|ready|status)\b/.test(path) || tags.includes('Studio'))
 const nameOf = ({ method, path }: Operation) => `${method} ${path}`
 
 t.test('every schema can be compiled, also those that no request has used yet', async t => {
@@ -65,9 +66,15 @@ async function places (): Promise<(path: string) => string> {
   const bulk = await service.request('POST', '/api/v2/generate/bulk', {
     target_server_alias: 'Main', generation_params: parameters, bulk_quantity: 1
   })
+  const { body: batch } = await service.request('POST', '/generate/batch', {
+    user_id: 'ann', base_request: parameters, variations: [{ seed: 1 }]
+  })
+  const { body: preset } = await service.request('POST', '/presets/ann', { name: 'small', config: parameters })
   const { accessKey } = await service.house.accessKeys.create({ name: 'example' })
   return path => path.replace('{jobId}', jobId).replace('{alias}', 'Main')
     .replace('{bulkId}', String(bulk.body.bulk_job_id))
+    .replace('{user_id}', 'ann').replace('{preset_id}', String(preset.preset_id))
+    .replace('{job_id}', jobId).replace('{batch_id}', String(batch.batch_id))
     .replace('{id}', path.startsWith('/api/v1/api-keys') ? accessKey.id : 'none')
 }
 
