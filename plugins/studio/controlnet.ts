@@ -56,7 +56,7 @@ const controlNet: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, 
         'where no server can make it, status 200 says `error`.',
       querystring: PreprocessSettings,
       body: JsonOrForm(PreprocessRequest, PreprocessRequest),
-      response: { 200: { ...Ref(PreprocessAnswer), description: 'The map, or why there is none.' }, ...studioErrors(413, 415) }
+      response: { 200: { ...Ref(PreprocessAnswer), description: 'The map, or why there is none.' }, ...studioErrors(404, 413, 415, 502) }
     }
   }, async (request, reply) => {
     const body = fieldsOfRequest(request)

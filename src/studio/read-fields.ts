@@ -69,7 +69,13 @@ function readValue (field: TSchema, value: unknown, location: Location, details:
     if (items === undefined) return read
     return read.map((item: unknown, index) => readValue(items, item, [...location, index], details))
   }
-  return isRecord(read) && field.properties !== undefined ? readObject(field, read, location, details) : read
+  if (!isRecord(read)) return read
+  if (field.properties !== undefined) return readObject(field, read, location, details)
+  // A record has one pattern, which fits every name.
+  const [each] = Object.values(field.patternProperties as Record<string, TSchema> | undefined ?? {})
+  if (each === undefined) return read
+  return Object.fromEntries(Object.entries(read).map(([name, one]) =>
+    [name, readValue(each, one, [...location, name], details)]))
 }
 
 const kinds: Readonly<Record<string, Exclude<FieldKind, 'any' | 'choice'>>> = {

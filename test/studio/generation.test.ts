@@ -146,6 +146,13 @@ t.test('whatever is wrong is told as FastAPI tells it', async t => {
   }
 })
 
+t.test('a session takes numbers for weights only, so that it can always be read', async t => {
+  const { status, body } = await studio.request('PUT', '/sessions/odd', { active_loras: { 'film-grain': 'heavy' } })
+  t.match({ status, body }, { status: 422, body: { detail: [{ type: 'float_parsing', loc: ['body', 'active_loras', 'film-grain'] }] } })
+  t.match(await studio.request('PUT', '/sessions/odd', { active_loras: { 'film-grain': '0.5' } }), { status: 200 })
+  t.match((await studio.request('GET', '/sessions/odd')).body, { active_loras: { 'film-grain': 0.5 } })
+})
+
 t.test('a job is watched over a WebSocket: as it is, each change, its end once', async t => {
   const { body } = await studio.request('POST', '/generate/txt2img', { ...small, steps: 150 })
   t.ok(Number(body.estimated_time) >= 1, 'the server is known by now, and with it how long this takes')
