@@ -50,7 +50,7 @@ t.test('people look through their images', { skip }, async t => {
     await page.locator('.tile-picture').first().focus()
     await page.keyboard.press('ArrowRight')
     await page.keyboard.press('ArrowRight')
-    t.match(await page.evaluate('document.activeElement.ariaLabel'), hostile)
+    await page.getByRole('button', { name: `Open: ${hostile}` }).and(page.locator(':focus')).waitFor()
     await page.keyboard.press('Enter')
     const viewer = page.getByRole('dialog', { name: 'Image' })
     await viewer.getByText(hostile).waitFor()

@@ -49,6 +49,9 @@ export function Tiles ({ images, hasMore, selection, onMore, onOpen, onDelete })
   useEffect(() => { if (isNearEnd) onMore() }, [isNearEnd, height])
 
   const focused = Math.min(current, images.length - 1)
+  // Keys come faster than tiles are drawn: the next one goes on from where the one before leads.
+  const heading = useRef(focused)
+  if (!wantsFocus.current) heading.current = focused
   useEffect(() => {
     if (!wantsFocus.current) return
     const tile = element.current.querySelector(`[data-index="${focused}"]`)
@@ -60,6 +63,7 @@ export function Tiles ({ images, hasMore, selection, onMore, onOpen, onDelete })
   function moveTo (index) {
     const to = Math.max(0, Math.min(images.length - 1, index))
     setCurrent(to)
+    heading.current = to
     wantsFocus.current = true
     const row = layout.rows.find(({ from, to: end }) => from !== undefined && to >= from && to < end)
     const top = element.current.getBoundingClientRect().top + window.scrollY + row.top
@@ -72,15 +76,16 @@ export function Tiles ({ images, hasMore, selection, onMore, onOpen, onDelete })
   /** The tile below or above, also over the heading of a day. */
   function beside (direction) {
     const tiles = layout.rows.filter(({ from }) => from !== undefined)
-    const at = tiles.findIndex(({ from, to }) => focused >= from && focused < to)
+    const here = heading.current
+    const at = tiles.findIndex(({ from, to }) => here >= from && here < to)
     const next = tiles[at + direction]
-    return next === undefined ? focused : Math.min(next.from + focused - tiles[at].from, next.to - 1)
+    return next === undefined ? here : Math.min(next.from + here - tiles[at].from, next.to - 1)
   }
 
   function onKeyDown (event) {
     const targets = {
-      ArrowRight: () => focused + 1,
-      ArrowLeft: () => focused - 1,
+      ArrowRight: () => heading.current + 1,
+      ArrowLeft: () => heading.current - 1,
       ArrowDown: () => beside(1),
       ArrowUp: () => beside(-1),
       Home: () => 0,
@@ -88,8 +93,8 @@ export function Tiles ({ images, hasMore, selection, onMore, onOpen, onDelete })
     }
     if (event.target.dataset.index === undefined) return
     if (targets[event.key] !== undefined) moveTo(targets[event.key]())
-    else if (event.key === ' ') selection.toggle(focused, event.shiftKey)
-    else if (event.key === 'Delete') onDelete(images[focused])
+    else if (event.key === ' ') selection.toggle(heading.current, event.shiftKey)
+    else if (event.key === 'Delete') onDelete(images[heading.current])
     else return
     event.preventDefault()
   }
