@@ -187,7 +187,12 @@ t.test('downloads', async t => {
     const reached = new Promise<void>(resolve => {
       source.handlers.set('/file/6', (_request, response) => {
         response.writeHead(200, { 'content-length': file.length })
-        const timer = setInterval(() => { response.write(file.subarray(0, 10)) }, 50)
+        let sent = 0
+        const timer = setInterval(() => {
+          if (sent + 10 > file.length / 2) return
+          response.write(file.subarray(sent, sent + 10))
+          sent += 10
+        }, 50)
         response.on('close', () => { clearInterval(timer) })
         resolve()
       })
