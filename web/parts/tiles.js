@@ -54,7 +54,8 @@ export function Tiles ({ images, hasMore, selection, onMore, onOpen, onDelete })
   if (!wantsFocus.current) heading.current = focused
   useEffect(() => {
     if (!wantsFocus.current) return
-    const tile = element.current.querySelector(`[data-index="${focused}"]`)
+    // Not where this drawing was to lead: a further key may have come since.
+    const tile = element.current.querySelector(`[data-index="${heading.current}"]`)
     if (tile === null) return
     wantsFocus.current = false
     tile.focus()
