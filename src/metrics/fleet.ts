@@ -3,6 +3,7 @@ import { Gauge, Registry } from 'prom-client'
 import { jobStatuses } from '../../schemas/job-status.ts'
 import { indexKey } from '../jobs/indexes.ts'
 import type { Estimates } from '../jobs/estimates.ts'
+import { parseInfo } from '../redis/check.ts'
 import type { Keys } from '../redis/keys.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
@@ -50,10 +51,10 @@ export function createFleetMetrics (sources: FleetSources): { text: () => Promis
     const before = performance.now()
     const info = parseInfo(await redis.info())
     redisLatency.set((performance.now() - before) / 1000)
-    redisMemory.set(Number(info.get('used_memory') ?? 0))
-    redisMemoryLimit.set(Number(info.get('maxmemory') ?? 0))
-    redisClients.set(Number(info.get('connected_clients') ?? 0))
-    const writes = ['aof_last_write_status', 'rdb_last_bgsave_status'].map(name => info.get(name) ?? 'ok')
+    redisMemory.set(Number(info.used_memory ?? 0))
+    redisMemoryLimit.set(Number(info.maxmemory ?? 0))
+    redisClients.set(Number(info.connected_clients ?? 0))
+    const writes = ['aof_last_write_status', 'rdb_last_bgsave_status'].map(name => info[name] ?? 'ok')
     redisPersistence.set(Number(writes.every(status => status === 'ok')))
   }
 
@@ -108,12 +109,4 @@ export function createFleetMetrics (sources: FleetSources): { text: () => Promis
       return await prometheus.metrics()
     }
   }
-}
-
-/** The answer to INFO: lines of `name:value`. */
-function parseInfo (text: string): ReadonlyMap<string, string> {
-  return new Map(text.split('\r\n').flatMap(line => {
-    const colon = line.indexOf(':')
-    return colon < 0 ? [] : [[line.slice(0, colon), line.slice(colon + 1)] as const]
-  }))
 }
