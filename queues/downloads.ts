@@ -1,5 +1,6 @@
 import { Queue, UnrecoverableError, Worker, type Job } from 'bullmq'
 import type { Redis } from 'ioredis'
+import type { Download } from '../src/downloads/download.ts'
 import { FinalFailure } from '../src/downloads/final-failure.ts'
 import { runDownload, type DownloaderDependencies } from '../src/downloads/run.ts'
 import { EgressRefusal } from '../src/egress/guard.ts'
@@ -15,10 +16,12 @@ const attempts = 5
 /** Before the second attempt, doubled for each further one, in milliseconds. */
 const backoff = 2000
 
+type QueuedDownload = Pick<Download, 'id' | 'round'>
+
 export interface DownloadQueue {
   readonly queue: Queue
   /** Puts a download into the line. */
-  add (id: string): Promise<void>
+  add (download: QueuedDownload): Promise<void>
   close (): Promise<void>
 }
 
@@ -33,8 +36,8 @@ export function createDownloadQueue ({ connection, keys, log }: DownloadQueueDep
   queue.on('error', error => { log.debug({ error: messageOf(error) }, 'queue connection') })
   return {
     queue,
-    async add (id) {
-      await queue.add('download', { id }, {
+    async add ({ id, round }) {
+      await queue.add('download', { id, round }, {
         attempts,
         backoff: { type: 'exponential', delay: backoff },
         removeOnComplete: { age: 3600, count: 200 },
@@ -52,24 +55,24 @@ export function createDownloadWorker (
   const { connection, keys, log, store } = dependencies
   const closing = new AbortController()
 
-  async function run (job: Job<{ id: string }>): Promise<void> {
-    const { id } = job.data
+  async function run (job: Job<QueuedDownload>): Promise<void> {
+    const download = job.data
     try {
-      await runDownload(id, dependencies, closing.signal)
+      await runDownload(download, dependencies, closing.signal)
     } catch (error) {
       if (closing.signal.aborted) throw error
       const problem = messageOf(error)
       const isFinal = finalErrors.some(kind => error instanceof kind) || job.attemptsMade + 1 >= attempts
       if (!isFinal) {
-        await store.move(id, ['downloading'], 'pending', { problem })
+        await store.move(download, ['downloading'], 'pending', { problem })
         throw error
       }
-      await store.move(id, ['downloading'], 'failed', { problem, endedAt: Date.now() })
+      await store.move(download, ['downloading'], 'failed', { problem, endedAt: Date.now() })
       throw new UnrecoverableError(problem)
     }
   }
 
-  const worker = new Worker<{ id: string }>(downloadQueueName, run, {
+  const worker = new Worker<QueuedDownload>(downloadQueueName, run, {
     connection, prefix: keys.bullPrefix, skipVersionCheck: true, concurrency: atOnce, maxStalledCount: 1000
   })
   worker.on('error', error => { log.debug({ error: messageOf(error) }, 'worker connection') })

@@ -24,7 +24,7 @@ export interface DownloadDeskDependencies {
   readonly folders: readonly ModelFolder[]
   readonly huggingFaceUrl: string
   readonly pickles: DownloadWish['pickles']
-  readonly enqueue: (id: string) => Promise<void>
+  readonly enqueue: (download: Pick<Download, 'id' | 'round'>) => Promise<void>
 }
 
 export function createDownloadDesk (dependencies: DownloadDeskDependencies): DownloadDesk {
@@ -33,7 +33,7 @@ export function createDownloadDesk (dependencies: DownloadDeskDependencies): Dow
   async function begin (order: DownloadOrder): Promise<Download> {
     await targetFor(order.type, folders)
     const download = await store.create(order)
-    await enqueue(download.id)
+    await enqueue(download)
     return download
   }
 
@@ -47,7 +47,7 @@ export function createDownloadDesk (dependencies: DownloadDeskDependencies): Dow
     },
     async cancel (id) {
       const download = await store.require(id)
-      const done = await store.move(id, ['pending', 'downloading'], 'cancelled', { endedAt: Date.now() })
+      const done = await store.move({ id }, ['pending', 'downloading'], 'cancelled', { endedAt: Date.now() })
       if (!done) throw wrongState(download, 'has ended and cannot be cancelled')
       if (download.status !== 'pending') return
       const { folder } = await targetFor(download.type, folders)
@@ -55,9 +55,9 @@ export function createDownloadDesk (dependencies: DownloadDeskDependencies): Dow
     },
     async retry (id) {
       const download = await store.require(id)
-      const done = await store.move(id, ['failed', 'cancelled'], 'pending', { problem: null, endedAt: null })
+      const done = await store.move(download, ['failed', 'cancelled'], 'pending', { problem: null, endedAt: null })
       if (!done) throw wrongState(download, 'has neither failed nor been cancelled')
-      await enqueue(id)
+      await enqueue(download)
     }
   }
 }

@@ -26,6 +26,11 @@ export type DownloadStatus = (typeof downloadStatuses)[number]
 export interface Download extends DownloadOrder {
   readonly id: string
   readonly status: DownloadStatus
+  /**
+   * Rises with each cancellation. What is still running of a cancelled one belongs to the round before: it can neither
+   * go on as the one that was begun again, nor touch its file.
+   */
+  readonly round: number
   readonly received: number
   readonly size: number | null
   readonly problem: string | null
@@ -43,8 +48,14 @@ export interface DownloadStore {
   list (): Promise<Download[]>
   /** Forgets those that ended before a moment, in milliseconds since the epoch; how many it was. */
   forgetEndedBefore (moment: number): Promise<number>
-  /** Lets a download in one of these states enter another; whether it was in one of them. */
-  move (id: string, from: readonly DownloadStatus[], to: DownloadStatus, change?: DownloadChange): Promise<boolean>
+  /**
+   * Lets a download in one of these states enter another; whether it was in one of them, and in this round where one
+   * is given.
+   */
+  move (
+    download: Pick<Download, 'id'> & Partial<Pick<Download, 'round'>>, from: readonly DownloadStatus[],
+    to: DownloadStatus, change?: DownloadChange
+  ): Promise<boolean>
 }
 
 /**
@@ -74,13 +85,15 @@ redis.call('ZADD', KEYS[1] .. 'downloads', moment, id)
 tell(id)
 `
 
-/** ARGV: id, number of states that may be left, those states, the new state, then fields and values. */
+/** ARGV: id, round or '' for any, the new state, number of states that may be left, those states, fields and values. */
 const moveDownload = tell + /* lua */ `
-local id, count = ARGV[1], tonumber(ARGV[2])
+local id, round, to, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local status = redis.call('HGET', recordKey(id), 'status')
-for index = 3, count + 2 do
+if round ~= '' and round ~= (redis.call('HGET', recordKey(id), 'round') or '0') then return 0 end
+for index = 5, count + 4 do
   if ARGV[index] == status then
-    redis.call('HSET', recordKey(id), 'status', ARGV[count + 3], unpack(ARGV, count + 4))
+    redis.call('HSET', recordKey(id), 'status', to, unpack(ARGV, count + 5))
+    if to == 'cancelled' then redis.call('HINCRBY', recordKey(id), 'round', 1) end
     tell(id)
     return 1
   end
@@ -100,6 +113,7 @@ export function createDownloadStore (redis: Redis, keys: Keys): DownloadStore {
       ...JSON.parse(fields.order) as DownloadOrder,
       id,
       status: fields.status as DownloadStatus,
+      round: number(fields.round) ?? 0,
       received: number(fields.received) ?? 0,
       size: number(fields.size),
       problem: fields.problem || null,
@@ -134,9 +148,10 @@ export function createDownloadStore (redis: Redis, keys: Keys): DownloadStore {
       if (ended.length > 0) await redis.multi().zrem(listKey, ...ended).del(...ended.map(recordKey)).exec()
       return ended.length
     },
-    async move (id, from, to, change = {}) {
+    async move ({ id, round }, from, to, change = {}) {
       const fields = Object.entries(change).flatMap(([name, value]) => [name, value === null ? '' : String(value)])
-      return await redis.eval(moveDownload, 1, keys.key(''), id, from.length, ...from, to, ...fields) === 1
+      const state = [id, round ?? '', to, from.length, ...from]
+      return await redis.eval(moveDownload, 1, keys.key(''), ...state, ...fields) === 1
     }
   }
 }

@@ -18,12 +18,14 @@ export interface Reception {
   /** Asks the source for all behind these bytes. */
   readonly openFrom: (bytes: number) => Promise<OpenSource>
   readonly tell: (received: number, size: number | null) => Promise<void>
+  /** Throws where nobody wants the file any more. */
+  readonly confirm: () => Promise<void>
   readonly signal: AbortSignal
 }
 
 /** The file while it is not whole yet; stays after a break, so that the next attempt goes on there. */
-export function partOf ({ id, filename }: Download, folder: string): string {
-  return join(folder, `${filename}.${id.slice(0, 8)}.part`)
+export function partOf ({ id, round, filename }: Download, folder: string): string {
+  return join(folder, `${filename}.${id.slice(0, 8)}${round > 0 ? `-${round}` : ''}.part`)
 }
 
 /**
@@ -47,6 +49,7 @@ export async function receiveFile (
     await rm(part, { force: true })
     throw new FinalFailure(`its SHA-256 is ${sha256}, but should be ${wanted}; nothing of it was kept`)
   }
+  await reception.confirm()
   await giveName(part, path)
   await flushFolder(folder)
   return { path, sha256, autoV3 }

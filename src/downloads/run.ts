@@ -10,7 +10,7 @@ import type { Hasher } from '../models/hasher.ts'
 import { inspectFile } from '../models/inspect.ts'
 import { isLycorisPath } from '../models/places.ts'
 import type { ModelRefresher } from '../models/refresh.ts'
-import type { Download, DownloadStore } from './download.ts'
+import type { Download, DownloadChange, DownloadStore } from './download.ts'
 import { FinalFailure } from './final-failure.ts'
 import { openSource } from './open-source.ts'
 import { partOf, receiveFile } from './receive.ts'
@@ -35,20 +35,25 @@ export interface DownloaderDependencies {
 const tellInterval = 500
 
 /**
- * One attempt at a download. Resolves when it is completed, or was cancelled meanwhile.
+ * One attempt at a download of that round. Resolves when it is completed, or was cancelled meanwhile.
  * @throws FinalFailure, or an Error for what may go better next time; the signal's reason when it was aborted
  */
 export async function runDownload (
-  id: string, dependencies: DownloaderDependencies, closing: AbortSignal
+  { id, round }: Pick<Download, 'id' | 'round'>, dependencies: DownloaderDependencies, closing: AbortSignal
 ): Promise<void> {
   const { store, guard, folders, hasher, sources } = dependencies
-  if (!await store.move(id, ['pending', 'downloading'], 'downloading')) return
-  const download = await store.require(id)
+  if (!await store.move({ id, round }, ['pending', 'downloading'], 'downloading')) return
+  const download = { ...await store.require(id), round }
   const target = await targetFor(download.type, folders).catch(error => { throw new FinalFailure(messageOf(error)) })
   const { origin, key } = sources[download.source]
   const cancelled = new AbortController()
   const signal = AbortSignal.any([closing, cancelled.signal])
   let toldAt = 0
+  const confirm = async (change: DownloadChange = {}) => {
+    if (await store.move(download, ['downloading'], 'downloading', change)) return
+    cancelled.abort()
+    signal.throwIfAborted()
+  }
   try {
     const received = await receiveFile({
       download,
@@ -64,12 +69,13 @@ export async function runDownload (
       async tell (bytes, size) {
         if (Date.now() - toldAt < tellInterval) return
         toldAt = Date.now()
-        if (!await store.move(id, ['downloading'], 'downloading', { received: bytes, size })) cancelled.abort()
-      }
+        await confirm({ received: bytes, size })
+      },
+      confirm
     })
     const { size } = await stat(received.path)
     await enterCatalogue(download, target, received, dependencies)
-    await store.move(id, ['downloading'], 'completed', { received: size, size, problem: null, endedAt: Date.now() })
+    await store.move(download, ['downloading'], 'completed', { received: size, size, problem: null, endedAt: Date.now() })
     dependencies.tellServers(download.type, target.root)
   } catch (error) {
     if (!cancelled.signal.aborted) throw error

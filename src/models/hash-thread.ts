@@ -22,7 +22,7 @@ export interface FileHashes {
 export type HashAnswer = { readonly hashes: FileHashes } | { readonly problem: string }
 
 /** Also while it is being downloaded. */
-const safetensorsName = /\.(safetensors|sft)(\.[0-9a-f]{8}\.part)?$/i
+const safetensorsName = /\.(safetensors|sft)(\.[0-9a-f]{8}(-\d+)?\.part)?$/i
 const chunkBytes = 4 * 1024 * 1024
 
 async function hashFile (path: string): Promise<FileHashes> {

@@ -193,10 +193,15 @@ t.test('downloads', async t => {
           response.write(file.subarray(sent, sent + 10))
           sent += 10
         }, 50)
-        response.on('close', () => { clearInterval(timer) })
+        response.on('close', () => {
+          clearInterval(timer)
+          left()
+        })
         resolve()
       })
     })
+    let left = (): void => undefined
+    const abandoned = new Promise<void>(resolve => { left = resolve })
     const listener = await listenTo(`${service.url}/api/v1/events`)
     t.teardown(listener.close)
     const { body } = await order(6)
@@ -209,6 +214,9 @@ t.test('downloads', async t => {
     t.equal((await service.request('POST', `/api/v1/downloads/${id}/retry`)).status, 200)
     t.match(await ended(id), { status: 'completed' })
     t.same(await readFile(join(folder, 'slow.safetensors')), file)
+    await abandoned
+    t.match((await service.request('GET', `/api/v1/downloads/${id}`)).body, { download: { status: 'completed' } },
+      'the attempt that was cancelled, and had not ended, is not taken for the new one')
 
     const told = listener.events.filter(({ data }) => data.download_id === id).map(({ kind }) => kind)
     t.same(told.filter(kind => kind !== 'download-progress'),
