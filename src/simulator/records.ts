@@ -23,7 +23,7 @@ export interface Records {
   countInterrupt (): void
   countCheckpointLoad (): void
   countCrash (): void
-  /** A generation request came in or was answered: keeps the most that were there at once. */
+  /** A generation request came in or its generation ended: keeps the most that were there at once. */
   enter (): void
   leave (): void
   reset (): void

@@ -2,7 +2,7 @@ import { readFaultText, type StruckFaults } from '../faults/faults.ts'
 import { crashBy, strikeOnArrival } from '../faults/strike.ts'
 import { ProcessDied } from '../failures.ts'
 import { writeAnswer, type AnswerShape } from '../generation/answer.ts'
-import { generate } from '../generation/generate.ts'
+import { generate, type Generation } from '../generation/generate.ts'
 import { applyInfotext } from '../generation/infotext-fields.ts'
 import { generationModel, type GenerationRequest, type Mode } from '../generation/request.ts'
 import { wait } from '../pace.ts'
@@ -43,15 +43,22 @@ async function makeAnswer (
   how: { readonly faults: StruckFaults, readonly shape: AnswerShape }
 ): Promise<Answer> {
   const { faults, shape } = how
+  const generation = await takeUp(server, request, mode, faults)
+  const json = await writeAnswer(server, request, generation, { faults, ...shape })
+  crashBy(server, faults.get('crash-after'))
+  if (server.life.aborted) throw new ProcessDied()
+  const body = faults.has('truncated-json') ? json.subarray(0, Math.floor(json.length / 2)) : json
+  return createAnswer(200, 'application/json', body, faults.has('cut-body') ? 'cut' : 'whole')
+}
+
+/** What counts as under way ends with the generation: from then on the server says that the task is over. */
+async function takeUp (
+  server: ServerProcess, request: GenerationRequest, mode: Mode, faults: StruckFaults
+): Promise<Generation> {
   const { records } = server.machine
   records.enter()
   try {
-    const generation = await generate(server, applyInfotext(request), mode, faults)
-    const json = await writeAnswer(server, request, generation, { faults, ...shape })
-    crashBy(server, faults.get('crash-after'))
-    if (server.life.aborted) throw new ProcessDied()
-    const body = faults.has('truncated-json') ? json.subarray(0, Math.floor(json.length / 2)) : json
-    return createAnswer(200, 'application/json', body, faults.has('cut-body') ? 'cut' : 'whole')
+    return await generate(server, applyInfotext(request), mode, faults)
   } finally {
     records.leave()
   }
