@@ -7,6 +7,7 @@ import { loraNames, renameLoras } from './lora-tags.ts'
 import { findListed, findLora, findUpscaler, findVae } from './model-names.ts'
 import { lastPart } from './names.ts'
 import { nearest } from './nearest.ts'
+import { withRegions } from './regional-admission.ts'
 import { settleSampling } from './sampling-admission.ts'
 import { dialectOf, type Inventory, type ServerTraits } from './types.ts'
 import type { NormalisedParameters } from './parameters.ts'
@@ -61,12 +62,15 @@ export function admit (
     throw new ServiceError('server_capability', 'This server offers no img2img.', { field: 'init_images' })
   }
   const warnings: Warning[] = []
-  const settle = settler(onMissing, warning => { warnings.push(warning) })
+  const warn = (warning: Warning) => { warnings.push(warning) }
+  const settle = settler(onMissing, warn)
   if (mode === 'extras') return { ...admitExtras(request.parameters, server, settle), warnings }
   const offers = (list: Listed) => !inventory.missing.includes(list)
   const checkpointTitle = checkpoint === null ? null : titleOf(checkpoint, 'checkpoint_name', 'checkpoint_not_found')
   const sampled = settleSampling(request.parameters, request.hints, server, settle)
-  const steps = [withOtherCheckpoints, withUpscaler, withModules, withLoras, withStyles, withScripts, withUnits]
+  const steps = [
+    withOtherCheckpoints, withUpscaler, withModules, withLoras, withStyles, withScripts, withUnits, withDivision
+  ]
   const parameters = steps.reduce((given, step) => step(given), sampled)
   return { parameters, checkpointTitle, warnings }
 
@@ -79,6 +83,10 @@ export function admit (
 
   function withUnits (given: A1111Parameters): A1111Parameters {
     return withControlNet(given, inventory, settle)
+  }
+
+  function withDivision (given: A1111Parameters): A1111Parameters {
+    return withRegions(given, traits, settle, warn)
   }
 
   function withOtherCheckpoints (given: A1111Parameters): A1111Parameters {

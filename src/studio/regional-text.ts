@@ -1,6 +1,8 @@
 import type { Warning } from '../../schemas/generation-parameters.ts'
 import { invalidField } from '../a1111/field-values.ts'
 import { bareName } from '../a1111/names.ts'
+import { signalInName } from '../a1111/regional-admission.ts'
+import { capitalWords, networkTag, signalIn, signalWords, type AndMeaning } from '../a1111/regional-keywords.ts'
 
 /** A tag such as `<lora:name:0.8>`, taken out of the text it stood in. */
 export interface NetworkTag {
@@ -18,8 +20,6 @@ export interface PlainText {
 }
 
 export type Warn = (warning: Warning) => void
-
-const networkTag = /<(?:lora|lyco|hypernet):([^:<>]+)(?::[^<>]*)?>/gi
 
 /** The text without its tags, and the tags. */
 export function takeTags (given: string, field: string): PlainText {
@@ -46,11 +46,6 @@ export function firstOfEach (tags: readonly NetworkTag[], warn: Warn): NetworkTa
   }
   return [...kept.values()]
 }
-
-/** Words by which the Regional Prompter divides a prompt, found in any case in the positive prompt. */
-const signalWords = /add(?:p|col|row)/i
-/** The same with those that it only finds in capitals. `AND` mixes prompts in A1111 itself. */
-const capitalWords = /ADD(?:P|COL|ROW|COMM|BASE)|BREAK|AND/
 
 /** A keyword that stands alone; those of the matrix are found in any case. */
 const wholeKeyword = /(?<![\p{L}\p{N}_])(?:BREAK|ADDCOMM|ADDBASE|[Aa][Dd][Dd](?:[Cc][Oo][Ll]|[Rr][Oo][Ww]|[Pp]))(?![\p{L}\p{N}_])/gu
@@ -81,15 +76,12 @@ export function plainWords (given: string, field: string, side: 'positive' | 'ne
 /**
  * The names of tags stay as they are, since files are called so; what the Regional Prompter would read out of one
  * cannot be kept from it.
- * @param mode in Latent mode `AND` divides too
  * @throws ServiceError `invalid_field_value`
  */
-export function refuseSignalsInTags (tags: readonly NetworkTag[], mode: 'Attention' | 'Latent'): void {
+export function refuseSignalsInTags (tags: readonly NetworkTag[], and: AndMeaning): void {
   for (const { tag, name, field } of tags) {
-    const found = signalWords.exec(tag) ?? /ADDCOMM|ADDBASE|BREAK/.exec(tag) ?? (mode === 'Latent' ? /AND/.exec(tag) : null)
-    if (found === null) continue
-    throw invalidField(field, `The name ${name} contains "${found[0]}", which the Regional Prompter takes for an order ` +
-      'of its own. Give the file another name to use it with regions.')
+    const signal = signalIn(tag, and)
+    if (signal !== null) throw signalInName(name, signal, field)
   }
 }
 

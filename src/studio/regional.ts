@@ -3,12 +3,9 @@ import type { RegionalConfig, RegionalLora } from '../../schemas/studio-regional
 import type { LoraRequest } from '../a1111/lora-tags.ts'
 import { invalidField } from '../a1111/field-values.ts'
 import { bareName } from '../a1111/names.ts'
-import type { ServerTraits } from '../a1111/types.ts'
+import { regionalPrompter } from '../a1111/regional-keywords.ts'
 import { matrixLayout, type MatrixLayout, type Region } from './regional-layout.ts'
 import { firstOfEach, plainWords, refuseSignalsInTags, takeTags, type NetworkTag, type PlainText } from './regional-text.ts'
-
-/** Title under which the extension takes its arguments. */
-export const regionalPrompter = 'Regional Prompter'
 
 export interface RegionalRequest {
   readonly config: RegionalConfig
@@ -16,8 +13,6 @@ export interface RegionalRequest {
   readonly negativePrompt: string
   /** Beside the prompt, such as those of the user's session. */
   readonly loras?: readonly LoraRequest[]
-  /** The server that it is for, where that is known already. */
-  readonly traits?: Pick<ServerTraits, 'kind'> | null
 }
 
 export interface RegionalScript {
@@ -54,7 +49,8 @@ export function regionalScript (request: RegionalRequest): RegionalScript {
   const base = takeTags(config.base_prompt ?? '', 'regional_config.base_prompt')
   const regions = layout.regions.map(regionText)
   const session = (request.loras ?? []).map(lora => tagOf(lora, 'active_loras'))
-  refuseSignalsInTags([...common.tags, ...base.tags, ...regions.flatMap(({ tags }) => tags), ...session], mode)
+  refuseSignalsInTags([...common.tags, ...base.tags, ...regions.flatMap(({ tags }) => tags), ...session],
+    mode === 'Latent' ? 'divides' : 'stays')
 
   const cleaned = (text: string, field: string) => plainWords(text, field, 'positive', warn)
   const commonWords = cleaned(common.text, 'prompt')
@@ -66,13 +62,6 @@ export function regionalScript (request: RegionalRequest): RegionalScript {
   const own = regions.map(({ tags }) => isLatent ? firstOfEach([...tags, ...shared, ...session], warn) : [])
   const last = isLatent ? [] : firstOfEach([...shared, ...regions.flatMap(({ tags }) => tags), ...session], warn)
   const withBase = isLatent ? tagged(baseWords, firstOfEach([...shared, ...session], warn)) : baseWords
-  if (isLatent && request.traits?.kind === 'forge') {
-    warn({
-      code: 'regional_latent_on_forge',
-      message: 'The Regional Prompter knows Latent mode on Forge only in part; Attention mode is surer there.',
-      field: 'regional_config.calc_mode'
-    })
-  }
   const parts = [
     ...(commonWords === '' ? [] : [commonWords, 'ADDCOMM']),
     ...(baseWords === '' ? [] : [withBase, 'ADDBASE']),

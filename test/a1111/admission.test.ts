@@ -1,12 +1,9 @@
 import t from 'tap'
-import { A1111Parameters } from '../../schemas/generation-parameters.ts'
-import { admit, type OnMissing } from '../../src/a1111/admission.ts'
 import { findCheckpoint } from '../../src/a1111/checkpoint-names.ts'
-import { fieldRules } from '../../src/a1111/field-values.ts'
 import { nearest } from '../../src/a1111/nearest.ts'
-import { normaliseParameters } from '../../src/a1111/parameters.ts'
 import { findSampler, findScheduler } from '../../src/a1111/sampler-names.ts'
-import type { Checkpoint, Inventory, ServerKind } from '../../src/a1111/types.ts'
+import type { Checkpoint, Inventory } from '../../src/a1111/types.ts'
+import { admittedAt, inventoryOf, type AdmissionSetting } from './inventory.ts'
 
 const sha = (start: string) => start.padEnd(64, '0')
 const file = (name: string, hash: string | null = null): Checkpoint => ({
@@ -49,14 +46,8 @@ const beforeSchedulers: Inventory = {
   missing: ['schedulers']
 }
 
-interface AdmissionSetting { at?: Inventory, kind?: ServerKind, onMissing?: OnMissing, img2img?: boolean }
-
-function admitted (given: unknown, setting: AdmissionSetting = {}) {
-  const { at = inventory, kind = 'a1111', onMissing = 'refuse', img2img = true } = setting
-  const rules = fieldRules(A1111Parameters)
-  const request = normaliseParameters(given, { rules, random: () => 1, maximumPixels: 1e9 })
-  const capabilities = { progress: true, taskProgress: true, interrupt: true, img2img }
-  return admit(request, { inventory: at, traits: { kind, capabilities } }, onMissing)
+function admitted (given: unknown, setting: Partial<AdmissionSetting> = {}) {
+  return admittedAt(given, { at: inventory, ...setting })
 }
 
 t.test('a checkpoint is found however it is written', async t => {
@@ -194,19 +185,9 @@ t.test('what a server lacks is refused with the nearest names, or left out with 
 })
 
 t.test('lists that a server does not offer are not held against a job', async t => {
-  const bare: Inventory = {
-    ...inventory,
-    checkpoints: [],
-    samplers: [],
-    schedulers: [],
-    upscalers: [],
-    latentUpscaleModes: [],
-    vaes: [],
-    loras: [],
-    styles: [],
-    scripts: { txt2img: [], img2img: [] },
+  const bare = inventoryOf({
     missing: ['checkpoints', 'samplers', 'schedulers', 'upscalers', 'latentUpscaleModes', 'vaes', 'loras', 'styles', 'scripts']
-  }
+  })
   const body = {
     prompt: 'cat <lora:x:1>', sampler_name: 'Mine', scheduler: 'Its', refiner_checkpoint: 'r', styles: ['s'], script_name: 'p', script_args: [], alwayson_scripts: { q: { args: [] } }
   }
@@ -219,7 +200,7 @@ t.test('lists that a server does not offer are not held against a job', async t 
 })
 
 t.test('samplers fit the server\'s time', async t => {
-  const pairOf = (given: object, setting: AdmissionSetting) => {
+  const pairOf = (given: object, setting: Partial<AdmissionSetting>) => {
     const { sampler_name: sampler, scheduler } = admitted({ prompt: 'cat', ...given }, setting).parameters
     return [sampler, scheduler]
   }

@@ -3,29 +3,10 @@ import { joinModels } from '../../src/models/join.ts'
 import { modelsReported } from '../../src/models/reported.ts'
 import type { Inventory } from '../../src/a1111/types.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
+import { inventoryOf } from '../a1111/inventory.ts'
 import { startService, type JsonBody, type Service } from '../helper.ts'
 
 const hashOf = (digit: string) => digit.repeat(64)
-
-function inventoryOf (lists: Partial<Inventory>): Inventory {
-  return {
-    checkpoints: [],
-    samplers: [],
-    schedulers: [],
-    upscalers: [],
-    latentUpscaleModes: [],
-    vaes: [],
-    loras: [],
-    embeddings: [],
-    styles: [],
-    scripts: { txt2img: [], img2img: [] },
-    controlNetModels: [],
-    controlNetModules: [],
-    missing: [],
-    readAt: 0,
-    ...lists
-  }
-}
 
 function checkpoint (title: string, sha256: string | null = null) {
   return {

@@ -1,19 +1,16 @@
 import t from 'tap'
-import { A1111Parameters } from '../../schemas/generation-parameters.ts'
 import { StudioControlNetUnit } from '../../schemas/studio-generation.ts'
 import { checkAnswer } from '../../src/a1111/check-answer.ts'
 import { withControlNet } from '../../src/a1111/controlnet-admission.ts'
 import { findControlNetModule } from '../../src/a1111/controlnet-modules.ts'
 import { commonUnit } from '../../src/a1111/controlnet-units.ts'
-import { admit, type Search } from '../../src/a1111/admission.ts'
-import { fieldRules } from '../../src/a1111/field-values.ts'
-import { normaliseParameters } from '../../src/a1111/parameters.ts'
-import type { Inventory } from '../../src/a1111/types.ts'
+import type { Search } from '../../src/a1111/admission.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { modulesOf, models } from '../../src/simulator/controlnet/lists.ts'
 import { readA1111Unit, readForgeUnit } from '../../src/simulator/controlnet/read-unit.ts'
 import { controlNetUnits, type RequestPictures } from '../../src/studio/controlnet-unit.ts'
 import { readFields } from '../../src/studio/read-fields.ts'
+import { admittedAt, inventoryOf } from '../a1111/inventory.ts'
 import fc from '../property.ts'
 
 const unit = (given: Record<string, unknown>) => readFields(StudioControlNetUnit, { model: 'canny', ...given })
@@ -144,27 +141,12 @@ t.test('names that are missing, and units that there is no place for, are told',
   t.equal(sent('forge', { model: 'canny' }).model, 'control_canny-fp16 [e3fe7712]', 'the shortest that contains it')
   t.match([sent('a1111', { model: 'None' }), sent('forge', {})], [{ model: 'None', module: 'none' }, { module: 'None' }])
 
-  const inventory: Inventory = {
-    checkpoints: [],
-    samplers: [],
-    schedulers: [],
-    upscalers: [],
-    latentUpscaleModes: [],
-    vaes: [],
-    loras: [],
-    embeddings: [],
-    styles: [],
-    scripts: { txt2img: ['controlnet'], img2img: [] },
-    ...lists.a1111,
-    controlNetUnits: 1,
-    missing: ['checkpoints', 'samplers', 'schedulers'],
-    readAt: 0
-  }
-  const request = normaliseParameters({ prompt: 'x', alwayson_scripts: { ControlNet: { args: [{ model: 'canny' }, { model: 'canny' }] } } },
-    { rules: fieldRules(A1111Parameters), random: () => 1, maximumPixels: 1e9 })
-  const traits = { kind: 'a1111', capabilities: { progress: true, taskProgress: true, interrupt: true, img2img: true } } as const
-  t.throws(() => admit(request, { inventory, traits }, 'refuse'), { code: 'server_capability', message: /takes 1 ControlNet unit/ })
-  const { parameters, warnings } = admit(request, { inventory, traits }, 'ignore')
+  const at = inventoryOf({
+    scripts: { txt2img: ['controlnet'], img2img: [] }, ...lists.a1111, controlNetUnits: 1, missing: ['checkpoints', 'samplers', 'schedulers']
+  })
+  const two = { prompt: 'x', alwayson_scripts: { ControlNet: { args: [{ model: 'canny' }, { model: 'canny' }] } } }
+  t.throws(() => admittedAt(two, { at }), { code: 'server_capability', message: /takes 1 ControlNet unit/ })
+  const { parameters, warnings } = admittedAt(two, { at, onMissing: 'ignore' })
   t.match(warnings, [{ code: 'server_capability', message: /left out/ }])
   t.equal((parameters.alwayson_scripts as { controlnet: { args: unknown[] } }).controlnet.args.length, 1)
 })

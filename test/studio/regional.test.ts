@@ -115,7 +115,6 @@ t.test('a LoRA counts once, wherever it was written', async t => {
   t.equal(latent.prompt, 'best, tavern ADDCOMM knight <lora:armor:1:0.5> <lora:film:0.5> <lora:y:1> ADDCOL ' +
     'fire <lora:fire:0.3> <lora:y:0.1> <lora:film:0.5> ADDCOL knight <lora:armor:1:0.5> <lora:film:0.5> <lora:y:1>')
   t.equal(latent.script.args[11], 'Latent')
-  t.match(script({ ...config, calc_mode: 'Latent' }, { traits: { kind: 'forge' } }).warnings, [{ code: 'regional_latent_on_forge' }])
 })
 
 t.test('words of the extension in a text are no orders', async t => {

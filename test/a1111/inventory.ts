@@ -1,0 +1,42 @@
+import { A1111Parameters } from '../../schemas/generation-parameters.ts'
+import { admit, type Admission, type OnMissing } from '../../src/a1111/admission.ts'
+import { fieldRules } from '../../src/a1111/field-values.ts'
+import { normaliseParameters } from '../../src/a1111/parameters.ts'
+import type { Inventory, ServerKind } from '../../src/a1111/types.ts'
+
+/** What a server has that has nothing but these lists. */
+export function inventoryOf (lists: Partial<Inventory>): Inventory {
+  return {
+    checkpoints: [],
+    samplers: [],
+    schedulers: [],
+    upscalers: [],
+    latentUpscaleModes: [],
+    vaes: [],
+    loras: [],
+    embeddings: [],
+    styles: [],
+    scripts: { txt2img: [], img2img: [] },
+    controlNetModels: [],
+    controlNetModules: [],
+    missing: [],
+    readAt: 0,
+    ...lists
+  }
+}
+
+export interface AdmissionSetting {
+  readonly at: Inventory
+  readonly kind?: ServerKind
+  readonly onMissing?: OnMissing
+  readonly img2img?: boolean
+}
+
+/** What a server makes of a request that draws. */
+export function admittedAt (given: unknown, setting: AdmissionSetting): Admission {
+  const { at, kind = 'a1111', onMissing = 'refuse', img2img = true } = setting
+  const rules = fieldRules(A1111Parameters)
+  const request = normaliseParameters(given, { rules, random: () => 1, maximumPixels: 1e9 })
+  const capabilities = { progress: true, taskProgress: true, interrupt: true, img2img }
+  return admit(request, { inventory: at, traits: { kind, capabilities } }, onMissing)
+}
