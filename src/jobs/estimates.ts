@@ -121,7 +121,7 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
     const summed = new Map(waiting.map(([id, key, cost], index) => {
       const workload = unpackWorkload(cost)
       const startsIn = clock
-      clock += workload === null ? 0 : predictSeconds(model, workload, loaded) ?? 0
+      clock += predictSeconds(model, workload, loaded) ?? 0
       loaded = after(loaded, workload)
       return [id, { place: index, keyId: key === '' ? null : key, estimate: { startsIn, endsIn: clock } }]
     }))
@@ -184,7 +184,7 @@ function after (loaded: string, workload: Workload | null): string {
 /** What a running generation still takes: by what it was expected to take, and the further it is by its progress. */
 function secondsLeft (model: CostModel, [, , cost, started, progress]: JobFacts, moment: number): number {
   const workload = unpackWorkload(cost)
-  const whole = workload === null ? null : predictSeconds(model, workload, model.loaded)
+  const whole = predictSeconds(model, workload, model.loaded)
   const gone = started === '' ? 0 : Math.max(0, (moment - Number(started)) / 1000)
   const { fraction } = progress === '' ? { fraction: 0 } : JSON.parse(progress) as Pick<JobProgress, 'fraction'>
   const byProgress = fraction > tellingFraction ? gone * (1 - fraction) / fraction : null

@@ -46,11 +46,13 @@ function positive (value: unknown, otherwise: number): number {
   return typeof value === 'number' && value > 0 ? value : otherwise
 }
 
-/** Eight letters that stand for a checkpoint: those of its hash where its title has one. */
+/**
+ * Eight letters that stand for a checkpoint. They leave out the hash of its title, which a server shows only once it
+ * has loaded the checkpoint.
+ */
 function shortName (title: string | null): string {
-  if (title === null || title === '') return ''
-  const hash = /\[([0-9a-f]{8,64})\]$/.exec(title)?.[1]
-  return (hash ?? createHash('sha256').update(title.toLowerCase()).digest('hex')).slice(0, 8)
+  const name = (title ?? '').replace(/\s*\[[0-9a-f]{8,64}\]$/i, '').toLowerCase()
+  return name === '' ? '' : createHash('sha256').update(name).digest('hex').slice(0, 8)
 }
 
 /** The workload as a job's record keeps it. */

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
-import { learnFrom, newCostModel, type CostModel, type Workload } from './cost-model.ts'
+import { learnFrom } from './cost-fit.ts'
+import { newCostModel, type CostModel, type Workload } from './cost-model.ts'
 
 /** What generations cost at each server, for every process to read. */
 export interface CostStore {

@@ -1,6 +1,7 @@
 import t from 'tap'
+import { learnFrom } from '../../src/servers/cost-fit.ts'
 import {
-  learnFrom, loadedAfter, newCostModel, predictSeconds, type CostModel, type Workload
+  loadedAfter, newCostModel, predictSeconds, type CostModel, type Workload
 } from '../../src/servers/cost-model.ts'
 import { createRandom } from '../../src/simulator/random.ts'
 import { workloadOf } from '../../src/jobs/workload.ts'
@@ -43,12 +44,15 @@ function errorsIn (world: World, generations: number, seed: number): number[] {
 function median (values: readonly number[]): number {
   return values.toSorted((one, other) => one - other)[Math.floor(values.length / 2)] ?? NaN
 }
-const seeds = Array.from({ length: 20 }, (_, index) => index + 1)
+const seeds = Array.from({ length: 10 }, (_, index) => index + 1)
 const medianOver = (world: World, from: number, to: number) =>
   median(seeds.flatMap(seed => errorsIn(world, to, seed).slice(from)))
 
 t.test('costs of a server are learned from few generations, whatever it draws', async t => {
   t.equal(predictSeconds(newCostModel(), { evaluations: 20, megapixels: 5, checkpoint: '' }, ''), null)
+  const known = [2, 9, 3].reduce((model, seconds) =>
+    learnFrom(model, { evaluations: 20, megapixels: 5, checkpoint: '' }, seconds), newCostModel())
+  t.equal(predictSeconds(known, null, ''), 3, 'a job of which nothing is known is taken for an ordinary one')
   // The noise alone is ±10 %, so that nobody could do better than 5 %.
   t.ok(medianOver(ordinary, 10, 30) < 0.09, 'after ten')
   t.ok(medianOver(ordinary, 50, 100) < 0.07, 'after fifty')
@@ -72,6 +76,12 @@ t.test('what a submission asks of a server', async t => {
   t.match(of({ ...plain, enable_hr: true, hr_scale: 2, denoising_strength: 0.5 }), { evaluations: 30, megapixels: 30 })
   t.match(of({ ...plain, denoising_strength: 0.5 }, 'img2img'), { evaluations: 10, megapixels: 5 })
   t.match(of({}), { evaluations: 50 })
+  const titled = (checkpointTitle: string) => workloadOf({
+    mode: 'txt2img', parameters: plain, checkpoint: null, checkpointTitle
+  } as unknown as JobSubmission).checkpoint
+  t.equal(titled('sdxl/one.safetensors [0123456789]'), titled('sdxl/one.safetensors'),
+    'a checkpoint stays the same when its server shows its hash, which it does only once it was loaded')
+  t.not(titled('sdxl/one.safetensors'), titled('sdxl/two.safetensors'))
 })
 
 t.test('jobs are told their place and when they will be done, once their server is known', async t => {
