@@ -95,18 +95,22 @@ export function createFleetMetrics (sources: FleetSources): { text: () => Promis
     }))
   }
 
-  return {
-    async text () {
-      // What is gone must not be told of for ever.
+  async function read (): Promise<string> {
+    // What is gone must not be told of for ever.
+    prometheus.resetMetrics()
+    try {
+      await Promise.all([readRedis(), readServers(), readQueues()])
+      redisUp.set(1)
+    } catch {
       prometheus.resetMetrics()
-      try {
-        await Promise.all([readRedis(), readServers(), readQueues()])
-        redisUp.set(1)
-      } catch {
-        prometheus.resetMetrics()
-        redisUp.set(0)
-      }
-      return await prometheus.metrics()
+      redisUp.set(0)
     }
+    return await prometheus.metrics()
+  }
+
+  let reading: Promise<string> | null = null
+  return {
+    // Who asks while somebody else is being answered gets the same answer: one would empty the gauges of the other.
+    text: async () => await (reading ??= read().finally(() => { reading = null }))
   }
 }

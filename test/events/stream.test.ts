@@ -177,28 +177,50 @@ t.test('who comes back too late is told to read anew, and still learns the end o
   await future.untilKind('reset')
 })
 
-t.test('a reader that takes nothing is dropped, and others are not kept waiting', async t => {
-  const { port, hostname } = new URL(service.url)
-  const slow = connect(Number(port), hostname)
-  t.teardown(() => { slow.destroy() })
-  slow.write(`GET /api/v1/events?lastEventId=0 HTTP/1.1\r\nHost: ${hostname}\r\n\r\n`)
-  await new Promise(resolve => { slow.once('data', resolve) })
-  slow.pause()
-  const dropped = new Promise(resolve => { slow.once('close', resolve) })
-  const quickReader = await listenTo(everything)
-  t.teardown(quickReader.close)
-  await quickReader.untilKind('ready')
-  const padding = 'x'.repeat(60_000)
-  // Kernels take some megabytes on behalf of a reader.
-  for (let count = 0; count < 200; count++) {
-    await redis.publish(keys.channel('jobs'), JSON.stringify({
-      kind: 'progress', job: `padding-${count}`, server: '', key: '', status: 'processing', moment: 1, data: { padding }
-    }))
-  }
-  await quickReader.until(({ job_id: id }) => id === 'padding-199')
-  slow.resume()
-  await dropped
-})
+/** A message of a WebSocket's client, shorter than 126 bytes; the mask may be nothing. */
+function frame (message: unknown): Buffer {
+  const text = Buffer.from(JSON.stringify(message))
+  return Buffer.concat([Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]), text])
+}
+
+const upgrade = 'Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n' +
+  `Sec-WebSocket-Key: ${Buffer.alloc(16).toString('base64')}\r\n`
+
+for (const [carrier, path, headers, first] of [
+  ['a stream', '/api/v1/events?lastEventId=0', '', ''],
+  ['a socket', '/ws', upgrade, frame({ type: 'subscribe', id: 'all' })]
+] as const) {
+  t.test(`a reader of ${carrier} that takes nothing is dropped, and others are not kept waiting`, async t => {
+    const { port, hostname } = new URL(service.url)
+    const slow = connect(Number(port), hostname)
+    t.teardown(() => { slow.destroy() })
+    slow.write(`GET ${path} HTTP/1.1\r\nHost: ${hostname}\r\n${headers}\r\n`)
+    let heard = ''
+    const ready = new Promise<void>(resolve => {
+      slow.on('data', chunk => {
+        heard += String(chunk)
+        if (/event: ready|"kind":"ready"/.test(heard)) resolve()
+      })
+    })
+    slow.write(first)
+    await ready
+    slow.pause()
+    const dropped = new Promise(resolve => { slow.once('close', resolve) })
+    const quickReader = await listenTo(everything)
+    t.teardown(quickReader.close)
+    await quickReader.untilKind('ready')
+    const padding = 'x'.repeat(60_000)
+    // Kernels take some megabytes on behalf of a reader.
+    for (let count = 0; count < 200; count++) {
+      await redis.publish(keys.channel('jobs'), JSON.stringify({
+        kind: 'progress', job: `padding-${count}`, server: '', key: '', status: 'processing', moment: 1, data: { padding }
+      }))
+    }
+    await quickReader.until(({ job_id: id }) => id === 'padding-199')
+    slow.resume()
+    await dropped
+  })
+}
 
 t.test('a ticket stands for its holder once', async t => {
   const own = await keyHeaders(service)
