@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 
 /** Ids of requests, in the log, in the header X-Request-Id and in every error. */
@@ -7,12 +8,9 @@ export const newRequestId = (): string => randomUUID()
 /** Questions that balancers and pages ask all the time; they are logged only when something is wrong. */
 const quiet = new Set(['/health', '/ready', '/status', '/metrics'])
 
-/** One line for each request once it is answered, with who asked. */
+/** One line for each request once it is answered or its caller has gone, with who asked. */
 export default fp(async app => {
-  app.addHook('onRequest', async (request, reply) => {
-    reply.header('x-request-id', request.id)
-  })
-  app.addHook('onResponse', async (request, reply) => {
+  function tell (request: FastifyRequest, reply: FastifyReply, sentence: string): void {
     const { method, routeOptions, url } = request
     const weight = reply.statusCode >= 500 ? 'warn' : quiet.has(routeOptions.url ?? '') ? 'debug' : 'info'
     request.log[weight]({
@@ -23,6 +21,15 @@ export default fp(async app => {
       ms: Math.round(reply.elapsedTime * 10) / 10,
       caller: request.principal?.keyId ?? request.principal?.kind,
       peer: request.ip
-    }, 'request')
+    }, sentence)
+  }
+
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id)
+    // Fastify calls an answer finished only when its last byte was sent, which streams of events never come to.
+    reply.raw.once('close', () => {
+      if (!reply.raw.writableFinished) tell(request, reply, 'request, until the caller hung up')
+    })
   })
+  app.addHook('onResponse', async (request, reply) => { tell(request, reply, 'request') })
 }, { name: 'request-log' })

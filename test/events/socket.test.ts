@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import t from 'tap'
 import { WebSocket } from 'undici'
 import type { EventView } from '../../schemas/event.ts'
@@ -161,7 +162,9 @@ t.test('waiting for a job: the answer comes with its end, or when the time is ov
 t.test('a service that stops lets everybody go', async t => {
   await service.request('POST', '/api/v1/servers/Main/pause')
   const jobId = await service.submit(quick)
+  const arrived = once(service.app.server, 'request')
   const waiting = service.request('GET', `/api/v2/jobs/${jobId}?wait=120`)
+  await arrived
   const socket = await open()
   socket.say({ type: 'subscribe', id: 'all' })
   await socket.untilKind('all', 'ready')

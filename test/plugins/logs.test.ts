@@ -2,6 +2,7 @@ import { Writable } from 'node:stream'
 import { pino } from 'pino'
 import t from 'tap'
 import { redaction } from '../../src/commands/logger.ts'
+import { listenTo } from '../events/listener.ts'
 import { quick, startService } from '../helper.ts'
 
 interface Line {
@@ -40,6 +41,13 @@ t.test('every line about a job has its id and that of its request, from the subm
   t.ok(about.every(line => line.request === request), 'and the line of the request has it too')
   t.match(lines.find(({ msg, path }) => msg === 'request' && path === '/api/v2/generate'), { request, status: 202 })
   t.match(about.find(({ msg }) => msg === 'generation failed'), { server: 'Main', code: /./, error: /./ })
+
+  const listener = await listenTo(`${service.url}/api/v1/events`)
+  await listener.untilKind('ready')
+  listener.close()
+  const isLeft = ({ msg, path }: Line) => /hung up/.test(msg) && path === '/api/v1/events'
+  while (!lines.some(isLeft)) await new Promise(resolve => { setTimeout(resolve, 20) })
+  t.match(lines.find(isLeft), { method: 'GET', status: 200, caller: 'local' }, 'who listens has a line in the end, too')
 })
 
 t.test('no line has a secret in it, whatever is sent, goes wrong or is written by carelessness', async t => {
