@@ -5,13 +5,14 @@ import { Nullable, StringEnum, success, Timestamp } from './kit.ts'
 /** Kept for a while, so that whoever reconnects gets them after the fact. */
 export const storedKinds = [
   'accepted', 'started', 'image', 'completed', 'failed', 'cancelled', 'returned', 'moved', 'removed',
+  'image-removed',
   'server-added', 'server-changed', 'server-removed', 'server-up', 'server-down', 'server-paused', 'server-resumed',
   'queue-paused', 'queue-resumed',
   'download-added', 'download-completed', 'download-failed', 'download-cancelled', 'models-scanned'
 ] as const
 
 /** Told to who listens at that moment: the next one makes up for any that was missed. */
-export const liveKinds = ['progress', 'preview', 'place', 'queue', 'download-progress'] as const
+export const liveKinds = ['progress', 'preview', 'place', 'queue', 'download-progress', 'scan-progress', 'delivery'] as const
 
 /** About the stream itself; they cannot be filtered. */
 export const streamKinds = ['ready', 'reset', 'snapshot'] as const
@@ -24,8 +25,9 @@ const kindMeanings = 'accepted: in line, also again after a retry. started: a ge
   'to those who ask for this kind. place: where a waiting job stands now, as far as the ' +
   '100th place. queue: how much a server has before it. ' +
   'image: a result image was stored. completed, failed, cancelled: the job ended. returned: back in line after its ' +
-  'server failed it. moved: to another place or server. removed: deleted. server-…: what became of a server. queue-…: an operator held all lines, or let them go. ' +
-  'download-…: what became of the download of a model. models-scanned: the model folders were looked through. ' +
+  'server failed it. moved: to another place or server. removed: deleted. image-removed: one of its images was deleted. server-…: what became of a server. queue-…: an operator held all lines, or let them go. ' +
+  'download-…: what became of the download of a model. models-scanned: the model folders were looked through. scan-progress: that goes on. ' +
+  'delivery: what becomes of a webhook event, told only to those who ask for this kind. ' +
   'ready: the first event, which names where the stream stands. reset: events were missed that are not kept any ' +
   'more, so read your lists anew. snapshot: the job as it is now.'
 

@@ -23,6 +23,7 @@ import bulkRoutes from '../plugins/api/bulks.ts'
 import galleryRoutes from '../plugins/api/gallery.ts'
 import generateRoutes from '../plugins/api/generate.ts'
 import { createJobViews } from '../plugins/api/job-views.ts'
+import jobInputRoutes from '../plugins/api/job-inputs.ts'
 import jobRoutes from '../plugins/api/jobs.ts'
 import modelRoutes from '../plugins/api/model-routes.ts'
 import { createServerViews } from '../plugins/api/server-views.ts'
@@ -182,6 +183,7 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
     many: createManyJobs({ store, list, remove }),
     remove
   })
+  await app.register(jobInputRoutes, { store, inputs })
   await app.register(serverRoutes, { desk, views: createServerViews({ registry, states, store, list }) })
   await app.register(apiKeyRoutes, { accessKeys, webhooks })
   await app.register(webhookRoutes, { store, ...webhooks })

@@ -31,13 +31,13 @@ export function createEventViews (registry: Pick<ServerRegistry, 'byId'>): Event
       api_key_id: keyId,
       status,
       at: new Date(moment).toISOString(),
-      data: { ...renderData(facts, moment), ...(kind === 'preview' ? { url: previewUrl(jobId, moment) } : {}) }
+      data: { ...renderData(kind, facts, moment), ...(kind === 'preview' ? { url: previewUrl(jobId, moment) } : {}) }
     }
   }
 
-  function renderData (facts: Readonly<Record<string, unknown>>, moment: number): Record<string, unknown> {
+  function renderData (kind: ServiceEvent['kind'], facts: Readonly<Record<string, unknown>>, moment: number): Record<string, unknown> {
     return Object.fromEntries(Object.entries(facts).flatMap(([name, value]): Array<[string, unknown]> => {
-      if (name === 'filename') return [[name, value], ['url', outputUrl(String(value))]]
+      if (name === 'filename' && kind !== 'image-removed') return [[name, value], ['url', outputUrl(String(value))]]
       if (name === 'filenames') return [['images', imagesOf(value)]]
       if (name === 'from') return [[name, aliasOf(String(value)) ?? removedAlias]]
       if (name === 'fraction') return [['progress', value]]

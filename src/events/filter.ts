@@ -38,17 +38,17 @@ export function createEventFilter (
   const { job } = wish
 
   return event => {
-    if (kinds !== null && !kinds.has(event.kind)) return false
+    if (kinds === null ? event.kind === 'delivery' : !kinds.has(event.kind)) return false
     if (job !== undefined && event.jobId !== job) return false
     if (statuses !== null && (event.status === null || !statuses.has(event.status))) return false
     if (servers !== null && !isOf(event, servers)) return false
-    if (event.jobId === null) return wish.key === undefined && mayDo(principal, scopeOf(event))
+    if (event.jobId === null && event.kind !== 'delivery') return wish.key === undefined && mayDo(principal, scopeOf(event))
     return (key === undefined || event.keyId === key) && maySeeJob(principal, event.keyId)
   }
 }
 
 function scopeOf ({ kind }: ServiceEvent): 'servers:read' | 'models:read' {
-  return kind.startsWith('download-') || kind === 'models-scanned' ? 'models:read' : 'servers:read'
+  return kind.startsWith('download-') || kind === 'models-scanned' || kind === 'scan-progress' ? 'models:read' : 'servers:read'
 }
 
 /** A job that moves concerns the server that it leaves, too. */

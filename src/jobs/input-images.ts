@@ -1,16 +1,20 @@
 import type { Redis } from 'ioredis'
 import { visitImages } from '../a1111/images.ts'
+import { ServiceError } from '../errors.ts'
 import type { ImageLimits } from '../media/images.ts'
 import { checkImage } from '../media/images.ts'
 import type { UploadTexts } from '../media/upload-text.ts'
 import type { MediaStore } from '../media/store.ts'
 import { isMediaReference, type MediaReference } from '../media/types.ts'
 import type { Keys } from '../redis/keys.ts'
+import type { Job } from './job.ts'
 
 /** Input images of jobs: equal ones are kept once, and go when the last job that uses them goes. */
 export interface InputImages {
   /** @throws ServiceError `invalid_image` or `payload_too_large` naming the field */
   keep (base64: string, field: string): Promise<MediaReference>
+  /** The bytes of one of the job's images, by its name. @throws ServiceError `image_not_found` */
+  ofJob (job: Pick<Job, 'submission'>, name: string): Promise<Buffer>
   /** A job with these parameters is no more. */
   release (parameters: Readonly<Record<string, unknown>>): Promise<void>
 }
@@ -41,9 +45,13 @@ export function createInputImages ({ redis, keys, media, limits, texts }: InputI
       await redis.hincrby(usesKey, reference.$media, 1)
       return reference
     },
+    async ofJob ({ submission }, name) {
+      const reference = referencesIn(submission.parameters).find(({ $media }) => $media === name)
+      if (reference === undefined) throw new ServiceError('image_not_found', 'The job starts from no image of this name.')
+      return await media.readInput(reference)
+    },
     async release (parameters) {
-      const references: MediaReference[] = []
-      visitImages(parameters, ({ image }) => { if (isMediaReference(image)) references.push(image) })
+      const references = referencesIn(parameters)
       const unused: MediaReference[] = []
       for (const reference of references) {
         if (await redis.hincrby(usesKey, reference.$media, -1) > 0) continue
@@ -53,4 +61,10 @@ export function createInputImages ({ redis, keys, media, limits, texts }: InputI
       await media.removeInputs(unused, Date.now() - justBrought)
     }
   }
+}
+
+function referencesIn (parameters: Readonly<Record<string, unknown>>): MediaReference[] {
+  const references: MediaReference[] = []
+  visitImages(parameters, ({ image }) => { if (isMediaReference(image)) references.push(image) })
+  return references
 }

@@ -22,10 +22,12 @@ export interface ScanBoard {
   takeStop (): Promise<boolean>
 }
 
-/** KEYS[1]: common beginning of every key. ARGV: status, what listeners hear at its end or ''. */
+/** KEYS[1]: common beginning of every key. ARGV: status, what listeners hear of it, its end or '' while it goes on. */
 const writeStatus = announceLua + /* lua */ `
 redis.call('SET', KEYS[1] .. 'model-scan', ARGV[1])
-if ARGV[2] ~= '' then announce('models-scanned', '', '', '', '', cjson.decode(ARGV[2])) end
+local tell, kind = announceLive, 'scan-progress'
+if ARGV[3] ~= '' then tell, kind = announce, 'models-scanned' end
+tell(kind, '', '', '', '', cjson.decode(ARGV[2]))
 `
 
 const never: ScanStatus = { state: 'never', startedAt: null, endedAt: null, report: null, problem: null }
@@ -40,8 +42,8 @@ export function createScanBoard (redis: Redis, keys: Keys): ScanBoard {
     },
     async write (status) {
       const { state, endedAt, report } = status
-      const told = endedAt === null ? '' : JSON.stringify({ state, ...report?.stats })
-      await redis.eval(writeStatus, 1, keys.key(''), JSON.stringify(status), told)
+      const told = JSON.stringify({ state, ...report?.stats })
+      await redis.eval(writeStatus, 1, keys.key(''), JSON.stringify(status), told, endedAt ?? '')
     },
     async requestStop () { await redis.set(stopKey, '1', 'EX', 60) },
     takeStop: async () => await redis.del(stopKey) === 1

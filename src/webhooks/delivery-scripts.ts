@@ -1,9 +1,13 @@
+import { announceLua } from '../events/announce.ts'
+
 /**
  * Changes of deliveries, one script each. KEYS[1] is the common beginning of every key.
  *
+ * Listeners hear of each, live: what was missed while a connection was away, lists tell.
+ *
  * Indexes: one sorted set for each combination of (key or any, state or any), scored by moment, and one for each job.
  */
-const prelude = /* lua */ `
+const prelude = announceLua + /* lua */ `
 local function recordKey (id) return KEYS[1] .. 'delivery:' .. id end
 local function eachIndex (key, state, act)
   act(KEYS[1] .. 'deliveries:*:' .. state)
@@ -14,6 +18,10 @@ local function enter (id, key, state, created)
 end
 local function leave (id, key, state)
   eachIndex(key, state, function (index) redis.call('ZREM', index, id) end)
+end
+local function tell (id)
+  local known = redis.call('HMGET', recordKey(id), 'type', 'state', 'jobId', 'keyId')
+  announceLive('delivery', known[3] or '', '', known[4] or '', '', { delivery_id = id, type = known[1], state = known[2] })
 end
 local function setState (id, key, from, to, created)
   if from == to then return end
@@ -30,6 +38,7 @@ redis.call('HSET', recordKey(id), 'state', 'pending', 'roundAt', created, unpack
 enter(id, key, 'pending', created)
 enter(id, key, '*', created)
 if job ~= '' then redis.call('ZADD', KEYS[1] .. 'job:' .. job .. ':deliveries', created, id) end
+tell(id)
 return 1
 `
 
@@ -51,6 +60,7 @@ if attempt ~= '' then
   redis.call('LTRIM', recordKey(id) .. ':attempts', -100, -1)
 end
 setState(id, known[3] or '', 'pending', state, known[4])
+tell(id)
 return 1
 `
 
@@ -63,6 +73,7 @@ local round = redis.call('HINCRBY', recordKey(id), 'round', 1)
 redis.call('HSET', recordKey(id), 'state', 'pending', 'reason', '', 'failures', 0, 'roundAt', moment, 'nextAt', moment)
 redis.call('HDEL', recordKey(id), 'finishedAt')
 setState(id, known[2] or '', known[1], 'pending', known[3])
+tell(id)
 return round
 `
 

@@ -92,6 +92,18 @@ t.test('a key sees, fetches and deletes nothing of others', async t => {
     { deleted: [], missing: [image?.filename] })
   t.equal((await request('POST', '/api/v1/gallery/zips', { filenames: [image?.filename] }, others.headers)).status, 404)
   t.equal((await bytesOf(image?.thumbnail_url ?? '', others.headers)).status, 404)
+  const picture = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#7090c0' } }).png().toBuffer()
+  const { body: { job_id: drawnOver } } = await request('POST', '/api/v2/generate', {
+    target_server_alias: 'Main', generation_params: { ...quick, init_images: [picture.toString('base64')] }
+  }, mine.headers)
+  const { generation_params: parameters } = await service.until(String(drawnOver), 'completed')
+  const [input] = (parameters as { init_images: Array<{ $media: string }> }).init_images
+  const inputs = `/api/v2/jobs/${drawnOver}/inputs`
+  t.ok((await bytesOf(`${inputs}/${input?.$media}`, mine.headers)).body.equals(picture))
+  t.equal((await request('GET', `${inputs}/${input?.$media}`, undefined, others.headers)).status, 404)
+  t.match(await request('GET', `${inputs}/${'0'.repeat(64)}.png`, undefined, mine.headers),
+    { status: 404, body: { error: 'image_not_found' } }, 'a job leads to its own images only')
+  await request('DELETE', `/api/v2/jobs/${drawnOver}`)
   t.strictSame((await readdir(join(service.dataDirectory, 'thumbnails'))).filter(name => name.endsWith('.webp')), [],
     'nothing is drawn for strangers')
 })

@@ -67,6 +67,9 @@ t.test('init images and masks come as base64, as data URL or as files', async t 
     t.equal(job.status, 'completed')
     const { init_images: images, mask } = job.generation_params as { init_images: JsonBody[], mask: JsonBody }
     t.match([images[0], mask], [{ $media: /\.png$/ }, { $media: /\.png$/ }], 'kept beside the record')
+    const kept = await fetch(`${service.url}/api/v2/jobs/${job.id}/inputs/${images[0]?.$media}`)
+    t.match(Object.fromEntries(kept.headers), { 'content-type': 'image/png', 'cache-control': /private, .*immutable/ })
+    t.ok(picture.equals(Buffer.from(await kept.arrayBuffer())), 'whoever may see the job gets it back')
     t.match(service.simulator.state().generations.find(({ taskId }) => taskId === job.id), { mode: 'img2img' })
   }
   t.equal(answers[3]?.body.priority, 7, 'numbers of forms are read')

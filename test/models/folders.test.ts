@@ -179,7 +179,7 @@ t.test('model folders', async t => {
   })
 
   t.test('take long to hash: a scan tells how far it is, and stops when it is told to', async t => {
-    const listener = await listenTo(`${service.url}/api/v1/events?kinds=models-scanned`)
+    const listener = await listenTo(`${service.url}/api/v1/events?kinds=models-scanned,scan-progress`)
     t.teardown(listener.close)
     // Nothing but a length on the disk, which takes a minute to hash all the same.
     const huge = join(folder, 'Stable-diffusion', 'huge.safetensors')
@@ -189,6 +189,8 @@ t.test('model folders', async t => {
     const running = await untilScan(service, ({ state, phase }) => state === 'running' && phase === 'hashing')
     t.match(running, { cancelled: false, ended_at: null, stats: { total: 7, added: 1, hashesWaiting: Number } })
     t.match((await service.request('GET', '/api/v1/models/scan/status')).body.state, 'running')
+    t.match(await listener.until(({ kind, data }) => kind === 'scan-progress' && data.total === 7),
+      { id: null, data: { state: 'running', total: 7 } }, 'listeners hear of it as it goes on')
     t.match((await service.request('POST', '/api/v1/models/scan/stop')).body, { success: true, message: 'The scan will stop.' })
     const stopped = await untilScan(service, ({ state }) => state !== 'running')
     t.match(stopped, { state: 'stopped', cancelled: true, message: 'The scan was stopped.' })

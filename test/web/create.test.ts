@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import sharp from 'sharp'
 import t from 'tap'
-import { startService } from '../helper.ts'
+import { quick, startService } from '../helper.ts'
 import { imageLoaded, openBrowser, skip } from './browser.ts'
 
 t.test('the page Create', { skip }, async t => {
@@ -71,6 +71,52 @@ t.test('the page Create', { skip }, async t => {
     await page.getByRole('heading', { name: '2 of 2' }).waitFor()
     await page.getByRole('link', { name: 'Start from it' }).click()
     await page.locator('.drop img').first().waitFor()
+    t.strictSame(mishaps, [])
+  })
+
+  t.test('a job is made again with its images and with what the form has no fields for', async t => {
+    const paint = async (background: string) =>
+      (await sharp({ create: { width: 64, height: 64, channels: 3, background } }).png().toBuffer()).toString('base64')
+    const [start, white, control] = [await paint('#7090c0'), await paint('#ffffff'), await paint('#204060')]
+    const first = await service.until(await service.submit({
+      ...quick,
+      prompt: 'a first draft',
+      init_images: [start],
+      mask: white,
+      mask_blur: 9,
+      vae: 'Automatic',
+      clip_skip: 2,
+      tiling: true,
+      alwayson_scripts: { ControlNet: { args: [{ image: control, module: 'canny', model: 'control_v11p_sd15_canny [d14c016b]' }] } }
+    }), 'completed')
+    const { page, mishaps } = await visit(`${service.url}/#/job/${first.id}`)
+    await page.getByRole('list', { name: 'Made from' }).getByRole('listitem').nth(2).waitFor()
+    t.ok(await imageLoaded(page, '.job-inputs img'))
+    await page.getByRole('link', { name: 'Submit again with changes' }).click()
+    t.ok(await imageLoaded(page, '.drop img'))
+    t.equal(await page.getByLabel('VAE').inputValue(), 'Automatic')
+    t.equal(await page.getByLabel('Clip skip').inputValue(), '2')
+    await page.getByRole('region', { name: 'Also taken over' }).getByText('tiling, controlnet').waitFor()
+
+    await page.getByRole('link', { name: 'Gallery' }).first().click()
+    await page.getByRole('heading', { name: 'Gallery' }).waitFor()
+    await page.goBack()
+    t.ok(await imageLoaded(page, '.drop img'), 'a look at another page takes no image away')
+    await page.getByLabel('Prompt', { exact: true }).fill('a second draft')
+    await page.getByRole('button', { name: 'Submit job' }).click()
+    t.ok(await imageLoaded(page, '.result .images img'))
+    const [second] = await jobs()
+    const made = (parameters: object) =>
+      Object.fromEntries(Object.entries(parameters).filter(([name]) => !['prompt', 'positive_prompt', 'seed'].includes(name)))
+    const unsaid = { denoising_strength: 0.75, resize_mode: 0, inpainting_fill: 0, inpaint_full_res: true }
+    t.strictSame(made(second?.generation_params ?? {}), made({ ...first.generation_params as object, ...unsaid }),
+      'what the first did not say is what A1111 takes then')
+
+    await page.getByRole('button', { name: 'Leave it out' }).click()
+    await page.getByRole('button', { name: 'Submit job' }).click()
+    await page.locator('.result .job-status', { hasText: 'Done' }).waitFor()
+    const [third] = await jobs()
+    t.notOk('tiling' in (third?.generation_params ?? {}))
     t.strictSame(mishaps, [])
   })
 

@@ -142,4 +142,37 @@ t.test('people look through their images', { skip }, async t => {
     t.strictSame(await seriousFindings(page), [])
     t.strictSame(mishaps, [])
   })
+
+  t.test('a finger leads from image to image, and what others delete goes from sight', async t => {
+    await make('a first view', { n_iter: 2 })
+    const { page, mishaps } = await visit(`${service.url}/#/gallery`, {
+      viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true
+    })
+    await page.locator('.tile').nth(2).waitFor()
+    const shown = async () => await page.locator('.lightbox-stage img').getAttribute('src') ?? ''
+    const swipe = async (from: [number, number], to: [number, number]) => {
+      const point = ([x, y]: [number, number]) => `[new Touch({ identifier: 1, target: stage, clientX: ${x}, clientY: ${y} })]`
+      await page.evaluate(`{
+        const stage = document.querySelector('.lightbox-stage')
+        stage.dispatchEvent(new TouchEvent('touchstart', { bubbles: true, touches: ${point(from)}, changedTouches: ${point(from)} }))
+        stage.dispatchEvent(new TouchEvent('touchend', { bubbles: true, touches: [], changedTouches: ${point(to)} }))
+      }`)
+    }
+    await page.locator('.tile-picture').first().tap()
+    await page.getByRole('dialog', { name: 'Image' }).waitFor()
+    const first = await shown()
+    await swipe([200, 200], [190, 320])
+    await swipe([200, 200], [180, 200])
+    t.equal(await shown(), first, 'neither scrolling nor a tap that trembles is a swipe')
+    await swipe([300, 200], [100, 210])
+    await page.locator(`.lightbox-stage img:not([src="${first}"])`).waitFor()
+    const second = await shown()
+    await swipe([100, 200], [300, 190])
+    await page.locator(`.lightbox-stage img[src="${first}"]`).waitFor()
+    await page.getByRole('button', { name: 'Close' }).click()
+
+    await service.request('DELETE', `/api/v1/gallery/images/${second.split('/').at(-1)}`)
+    await page.locator('.tile').nth(2).waitFor({ state: 'detached' })
+    t.strictSame(mishaps, [])
+  })
 })

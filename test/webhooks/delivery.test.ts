@@ -3,6 +3,7 @@ import { createServer } from 'node:net'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
 import { quick, startService, type JsonBody } from '../helper.ts'
+import { listenTo } from '../events/listener.ts'
 import { isGenuine, listen, startReceiver as startReceiverWith, type Received, type Respond } from './receiver.ts'
 
 const logged: string[] = []
@@ -92,6 +93,13 @@ t.test('a delivery is tried again under the same id, and every attempt is on rec
     if (count < 3) response.writeHead(500).end(`no, ${request.headers['x-webhook-key']} ${request.headers['webhook-signature']}`)
     else response.writeHead(200).end('ok')
   })
+  const stranger = await makeKey({ scopes: ['jobs:read', 'servers:read'] })
+  const [listener, outsider, unasked] = await Promise.all([
+    listenTo(`${service.url}/api/v1/events?kinds=delivery`),
+    listenTo(`${service.url}/api/v1/events?kinds=delivery`, stranger.headers),
+    listenTo(`${service.url}/api/v1/events`)
+  ])
+  for (const { close } of [listener, outsider, unasked]) t.teardown(close)
   const { id } = await submitAs({}, { webhook_url: `${receiver.url}?q=hidden-query`, webhook_key: 'job-key-1' })
   const requests = await receiver.until(3)
   t.equal(new Set(requests.map(({ headers }) => headers['webhook-id'])).size, 1)
@@ -99,6 +107,11 @@ t.test('a delivery is tried again under the same id, and every attempt is on rec
   t.same(requests.map(({ headers }) => headers['x-webhook-attempt']), ['1', '2', '3'])
   const [delivery] = await settled(String(id))
   t.match(delivery, { state: 'delivered', attempts: 3 })
+  await listener.until(({ data }) => data.state === 'delivered')
+  t.match(listener.events.filter(({ kind }) => kind === 'delivery').map(({ job_id: job, data }) => [job, data]),
+    ['pending', 'pending', 'pending', 'delivered'].map(state => [id, { delivery_id: delivery?.id, type: 'job.completed', state }]),
+    'those who ask for it hear of each step')
+  t.notOk([...outsider.events, ...unasked.events].some(({ kind }) => kind === 'delivery'), 'and nobody else does')
   const { body } = await service.request('GET', `/api/v1/webhooks/deliveries/${delivery?.id}`)
   t.match(body.attempts, [{ status: 500, response_body: 'no, *** ***' }, { status: 500 }, { status: 200, next_at: null }])
   const { webhook_secret: own } = (await service.request('GET', '/api/v1/webhooks/secret')).body

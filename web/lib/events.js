@@ -1,17 +1,17 @@
 /** News of the service, over one connection for all that listen on these pages. */
 
 /** What becomes of jobs, and what is told only to who listens at that moment. */
-const changes = ['accepted', 'started', 'image', 'completed', 'failed', 'cancelled', 'returned', 'moved', 'removed']
+const changes = ['accepted', 'started', 'image', 'completed', 'failed', 'cancelled', 'returned', 'moved', 'removed', 'image-removed']
 const passing = ['progress', 'preview', 'place', 'queue']
 const ofServers = [
   'server-added', 'server-changed', 'server-removed', 'server-up', 'server-down', 'server-paused', 'server-resumed',
   'queue-paused', 'queue-resumed'
 ]
 const ofModels = [
-  'download-added', 'download-progress', 'download-completed', 'download-failed', 'download-cancelled', 'models-scanned'
+  'download-added', 'download-progress', 'download-completed', 'download-failed', 'download-cancelled', 'scan-progress', 'models-scanned'
 ]
-const kinds = [...changes, ...passing, ...ofServers, ...ofModels]
-/** Previews are told only to those who name all that they want. */
+const kinds = [...changes, ...passing, ...ofServers, ...ofModels, 'delivery']
+/** Previews and deliveries are told only to those who name all that they want. */
 const path = `/api/v1/events?kinds=${kinds.join()}`
 
 /**
@@ -34,8 +34,8 @@ export function hearsEvents () {
 }
 
 /**
- * Calls back with every event; with `{ kind: 'reset' }` when some may have been missed, and with `{ kind: 'closed' }`
- * when no more come for the time being. Returns what ends it.
+ * Calls back with every event; with `{ kind: 'reset' }` when some may have been missed, with `{ kind: 'closed' }` when
+ * no more come for the time being, and with `{ kind: 'opened' }` when they come again. Returns what ends it.
  */
 export function onEvent (listener) {
   listeners.add(listener)
@@ -62,8 +62,9 @@ function connect () {
   source = new window.EventSource(path)
   source.onopen = () => {
     isOpen = true
-    // The browser asks for what came meanwhile where it kept the connection's place, which a new one has not.
-    if (!wasOpen) tell({ kind: 'reset' })
+    // The browser asks for what came meanwhile where it kept the connection's place, which a new one has not. What is
+    // told only to who listens it cannot ask for.
+    tell({ kind: wasOpen ? 'opened' : 'reset' })
     wasOpen = true
   }
   source.onerror = () => {

@@ -5,7 +5,7 @@ import { useCallback, useEffect, useRef, useState } from './html.js'
 const pageSize = 120
 /** News that come close together lead to one question, in milliseconds. */
 const gather = 400
-const newsKinds = new Set(['image', 'completed', 'cancelled', 'failed', 'removed', 'reset'])
+const newsKinds = new Set(['image', 'completed', 'cancelled', 'failed', 'removed', 'image-removed', 'reset'])
 
 /** What the newest page says, over what was there: images of its span that it does not name are gone. */
 export function merge (newest, before) {

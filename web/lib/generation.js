@@ -1,6 +1,7 @@
 import { dataUrlOf } from './images.js'
+import { withInputs } from './inputs.js'
 
-/** From the form of the Create page to a request, and from a job or a picture back to the form. */
+/** From the form of the Create page to a request. */
 
 export const emptyForm = {
   mode: 'txt2img',
@@ -30,13 +31,18 @@ export const emptyForm = {
   resize_mode: '0',
   inpainting_fill: '1',
   inpaint_full_res: false,
-  mask_blur: '4'
+  mask_blur: '4',
+  /** What was taken over and has no input here: `{ parameters, jobId }`; its images are those of that job. */
+  further: null
 }
 
 const texts = ['prompt', 'negative_prompt', 'checkpoint_name', 'vae', 'sampler_name', 'scheduler']
 const numbers = ['clip_skip', 'steps', 'cfg_scale', 'width', 'height', 'seed', 'batch_size', 'n_iter']
 const ofHires = ['hr_scale', 'hr_upscaler', 'hr_second_pass_steps']
 const ofMask = ['inpainting_fill', 'inpaint_full_res', 'mask_blur']
+
+/** Inputs whose values come out of parameters as they are. */
+export const plainInputs = [...texts, ...numbers, ...ofHires, ...ofMask, 'denoising_strength', 'resize_mode']
 
 /** Values of the form as the API takes them: what is empty is left out. */
 function given (form, names) {
@@ -47,10 +53,13 @@ function given (form, names) {
 
 /** @param {typeof emptyForm} form @returns {Promise<object>} the body of POST /api/v2/generate */
 export async function requestOf (form) {
-  const parameters = { prompt: form.prompt, ...given(form, [...texts, ...numbers]) }
+  const { init_images: furtherImages = [], ...further } = form.further === null
+    ? {}
+    : await withInputs(form.further.parameters, form.further.jobId)
+  const parameters = { ...further, prompt: form.prompt, ...given(form, [...texts, ...numbers]) }
   if (form.mode === 'img2img') {
     Object.assign(parameters, given(form, ['denoising_strength', 'resize_mode']), { mode: 'img2img' })
-    if (form.init_images !== null) parameters.init_images = [await dataUrlOf(form.init_images)]
+    if (form.init_images !== null) parameters.init_images = [await dataUrlOf(form.init_images), ...furtherImages]
     if (form.mask !== null) Object.assign(parameters, given(form, ofMask), { mask: await dataUrlOf(form.mask) })
   } else if (form.enable_hr) {
     Object.assign(parameters, given(form, ['denoising_strength', ...ofHires]), { enable_hr: true })
@@ -62,25 +71,6 @@ export async function requestOf (form) {
     app_type: 'ui',
     source_info: 'web ui'
   }
-}
-
-/** Parameters, of a job or out of a picture, in the form; images stay out. */
-export function formWith (parameters) {
-  const form = { ...emptyForm }
-  for (const name of [...texts, ...numbers, ...ofHires, ...ofMask, 'denoising_strength', 'resize_mode']) {
-    const value = parameters[name]
-    if (value === undefined || value === null) continue
-    form[name] = typeof emptyForm[name] === 'boolean' ? value === true || value === 'true' : String(value)
-  }
-  form.enable_hr = parameters.enable_hr === true
-  form.mode = parameters.init_images === undefined ? 'txt2img' : 'img2img'
-  return form
-}
-
-/** What a job was made from, to be changed and sent again; its start image stays with it. */
-export function formOf (job) {
-  const { generation_params: parameters, target_server_alias: alias, priority } = job
-  return { ...formWith(parameters), target_server_alias: alias, priority: String(priority) }
 }
 
 /** For the first job of a newcomer. */

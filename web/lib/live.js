@@ -12,9 +12,12 @@ const gather = 250
 export const aboutJobs = changesJobs
 export const aboutServers = ({ kind }) => kind.startsWith('server-') || kind.startsWith('queue-')
 export const aboutDownloads = ({ kind }) => kind.startsWith('download-')
-export const aboutScans = ({ kind }) => kind === 'models-scanned'
+export const aboutScans = ({ kind }) => kind === 'models-scanned' || kind === 'scan-progress'
+export const aboutScanned = ({ kind }) => kind === 'models-scanned'
+export const aboutDeliveries = ({ kind }) => kind === 'delivery' || kind === 'opened'
 export const aboutAll = event => aboutJobs(event) || aboutServers(event)
 export const aboutJob = id => event => event.job_id === id && aboutJobs(event)
+export const aboutDeliveriesOf = id => event => aboutDeliveries(event) && [id, undefined].includes(event.job_id)
 
 /**
  * Keeps something up to date while the tab is visible: it is asked for again when an event says that it changed, and

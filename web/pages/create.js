@@ -1,5 +1,5 @@
 import { useForm } from '../lib/form.js'
-import { emptyForm, formOf, formWith, requestOf } from '../lib/generation.js'
+import { emptyForm, requestOf } from '../lib/generation.js'
 import { html, useEffect, useRef, useState } from '../lib/html.js'
 import { fileOfOutput } from '../lib/images.js'
 import { readChoices } from '../lib/inventory.js'
@@ -9,7 +9,9 @@ import { withOtherLora } from '../lib/prompt-loras.js'
 import { setQuery } from '../lib/router.js'
 import { jobs, servers } from '../lib/service.js'
 import { applied, combinationsOf, labelOf, mostJobs, sharedSeed } from '../lib/sweep.js'
+import { formOf, formWith, imagesOf } from '../lib/taken-over.js'
 import { FormProblem, TextArea } from '../parts/field.js'
+import { FurtherParameters } from '../parts/further-parameters.js'
 import { HiresFields, ModelFields, PictureFields, SamplingFields, StartFields } from '../parts/generation-fields.js'
 import { Icon } from '../parts/icon.js'
 import { LoraSliders } from '../parts/lora-sliders.js'
@@ -18,8 +20,9 @@ import { Results } from '../parts/results.js'
 import { SweepFields } from '../parts/sweep-fields.js'
 import { TakeParameters } from '../parts/take-parameters.js'
 
-/** Where the form is kept while other pages are looked at. */
+/** Where the form is kept while other pages are looked at; its images as long as this page is not loaded anew. */
 const storeName = 'stablequeue:create'
+let keptImages = { init_images: null, mask: null }
 
 const modes = { txt2img: 'Text to image', img2img: 'Image to image' }
 
@@ -37,14 +40,15 @@ export function CreatePage ({ route }) {
   const combinations = combinationsOf(sweeps)
 
   useEffect(() => {
-    const { init_images: _image, mask: _mask, ...texts } = form.values
+    const { init_images: start, mask, ...texts } = form.values
+    keptImages = { init_images: start, mask }
     window.sessionStorage.setItem(storeName, JSON.stringify(texts))
   }, [form.values])
 
   const from = route.query.get('from')
   const start = route.query.get('start')
   useEffect(() => {
-    if (from !== null) jobs.read(from).then(job => form.setValues(formOf(job)), complain)
+    if (from !== null) takeJob(from)
     if (start !== null) {
       fileOfOutput(start).then(file => form.setValues(before => ({ ...before, mode: 'img2img', init_images: file })), complain)
     }
@@ -52,6 +56,17 @@ export function CreatePage ({ route }) {
     // The address says it once; what is changed afterwards stays when the page is entered again.
     if (route.query.size > 0) setQuery(route, Object.fromEntries([...route.query.keys()].map(name => [name, ''])))
   }, [])
+
+  async function takeJob (id) {
+    try {
+      const job = await jobs.read(id)
+      form.setValues(formOf(job))
+      const images = await imagesOf(job)
+      form.setValues(before => ({ ...before, ...images }))
+    } catch (error) {
+      complain(error)
+    }
+  }
 
   async function send (values) {
     if (combinations.length > mostJobs) throw new Error(`${combinations.length} jobs are too many at once.`)
@@ -105,6 +120,7 @@ export function CreatePage ({ route }) {
         <${SamplingFields} form=${form} choices=${choices.data} />
         <${PictureFields} form=${form} />
         ${!isFromImage && html`<${HiresFields} form=${form} choices=${choices.data} />`}
+        <${FurtherParameters} further=${form.values.further} onLeaveOut=${() => form.setValues({ ...form.values, further: null })} />
         <${SweepFields} sweeps=${sweeps} onSweeps=${setSweeps} count=${count} />
         <div class="actions submit">
           <button class="button primary" disabled=${form.busy || count > mostJobs} title="Ctrl + Enter">
@@ -132,7 +148,7 @@ function wishesOf (query, prompt) {
 
 function rememberedForm () {
   try {
-    return { ...emptyForm, ...JSON.parse(window.sessionStorage.getItem(storeName) ?? '{}') }
+    return { ...emptyForm, ...JSON.parse(window.sessionStorage.getItem(storeName) ?? '{}'), ...keptImages }
   } catch {
     return emptyForm
   }

@@ -1,7 +1,8 @@
 import { adviceFor } from '../lib/advice.js'
 import { ApiError, sentenceOf } from '../lib/api.js'
 import { downloadText } from '../lib/download.js'
-import { bytesText, duration, momentText, secondsText } from '../lib/format.js'
+import { endText, placeText, startText } from '../lib/expectation.js'
+import { bytesText, duration, momentText } from '../lib/format.js'
 import { html } from '../lib/html.js'
 import { aboutJob, useLive, useProgress } from '../lib/live.js'
 import { groupsOf } from '../lib/parameters.js'
@@ -12,6 +13,7 @@ import { Icon } from '../parts/icon.js'
 import { JobActions } from '../parts/job-actions.js'
 import { JobDeliveries } from '../parts/job-deliveries.js'
 import { JobImages } from '../parts/job-images.js'
+import { JobInputs } from '../parts/job-inputs.js'
 import { JobProgress } from '../parts/job-progress.js'
 import { Loading, PageHead } from '../parts/page-head.js'
 import { Status } from '../parts/status.js'
@@ -40,7 +42,7 @@ export function JobPage ({ route: { id } }) {
     <//>
     <p class="job-status" role="status">
       <${Status} status=${job.status} note=${noteOf(job)} />
-      <span class="muted">on ${job.target_server_alias}${waitOf(job)}</span>
+      <span class="muted">${[`on ${job.target_server_alias}`, startText(job), endText(job)].filter(Boolean).join(', ')}</span>
     </p>
     ${job.status === 'processing' && html`<${JobProgress} job=${job} />`}
     <${Failure} error=${job.error} />
@@ -65,12 +67,7 @@ export function JobPage ({ route: { id } }) {
 
 function noteOf (job) {
   if (job.cancel_requested) return 'being cancelled'
-  return job.queue_position === null ? '' : `no. ${job.queue_position} in line`
-}
-
-function waitOf (job) {
-  if (job.status !== 'pending' || !job.estimated_start_time) return ''
-  return `, starts in about ${secondsText(Math.max(0, (Date.parse(job.estimated_start_time) - Date.now()) / 1000))}`
+  return placeText(job)
 }
 
 function Failure ({ error }) {
@@ -91,6 +88,7 @@ function Parameters ({ job }) {
       <h2 id="parameters">Parameters</h2>
       ${prompt && html`<p class="prompt"><span class="label">Prompt</span>${prompt}</p>`}
       ${negative && html`<p class="prompt"><span class="label">Negative prompt</span>${negative}</p>`}
+      <${JobInputs} job=${job} />
       ${groupsOf(job.generation_params).map(({ title, facts }) => html`
         <section key=${title}><h3>${title}</h3><${Facts} facts=${facts} /></section>`)}
       <div class="actions">

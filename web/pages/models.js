@@ -1,7 +1,7 @@
 import { sentenceOf } from '../lib/api.js'
 import { plural } from '../lib/format.js'
 import { html, useEffect, useState } from '../lib/html.js'
-import { aboutScans, aboutServers, seldom, useLive } from '../lib/live.js'
+import { aboutScanned, aboutServers, seldom, useLive } from '../lib/live.js'
 import { models } from '../lib/model-service.js'
 import { usePreference } from '../lib/preference.js'
 import { goTo, setQuery } from '../lib/router.js'
@@ -16,10 +16,9 @@ import { Loading, PageHead } from '../parts/page-head.js'
 
 const pageSize = 120
 
-/** What the servers and the model folders have. */
-/** What servers and folders have. */
-const aboutModels = event => aboutServers(event) || aboutScans(event)
+const aboutModels = event => aboutServers(event) || aboutScanned(event)
 
+/** What the servers and the model folders have. */
 export function ModelsPage ({ route }) {
   const [search, type, base, server] = ['search', 'type', 'base', 'server'].map(name => route.query.get(name) ?? '')
   const [size, setSize] = useState(pageSize)

@@ -1,7 +1,7 @@
 import { sentenceOf } from '../lib/api.js'
 import { ago, plural } from '../lib/format.js'
 import { html, useEffect, useState } from '../lib/html.js'
-import { aboutJobs, often, useLive } from '../lib/live.js'
+import { aboutDeliveries, often, useLive } from '../lib/live.js'
 import { setQuery } from '../lib/router.js'
 import { apiKeys } from '../lib/service.js'
 import { webhooks } from '../lib/webhook-service.js'
@@ -56,7 +56,6 @@ function DeliveryList ({ route, nameOf, changes }) {
   const [state, type, hours, search, endpoint] = ['state', 'type', 'hours', 'search', 'endpoint'].map(name => route.query.get(name) ?? '')
   const [typed, setTyped] = useState(search)
   const [size, setSize] = useState(pageSize)
-  // Attempts make no event; those that are due soon are looked for.
   const { data, error, reload } = useLive(signal => webhooks.deliveries({
     state,
     type,
@@ -64,13 +63,7 @@ function DeliveryList ({ route, nameOf, changes }) {
     endpoint,
     limit: size,
     since: hours === '' ? '' : new Date(Date.now() - hours * 3_600_000).toISOString()
-  }, signal), [state, type, hours, search, endpoint, size, changes], { interval: often, about: aboutJobs })
-  const isMoving = data?.deliveries.some(delivery => delivery.state === 'pending') ?? false
-  useEffect(() => {
-    if (!isMoving) return
-    const timer = setInterval(reload, often)
-    return () => clearInterval(timer)
-  }, [isMoving])
+  }, signal), [state, type, hours, search, endpoint, size, changes], { interval: often, about: aboutDeliveries })
   useEffect(() => {
     const timer = setTimeout(() => { if (typed !== search) setQuery(route, { search: typed }) }, 250)
     return () => clearTimeout(timer)
@@ -116,7 +109,7 @@ const health = {
 
 function EndpointList ({ nameOf, changes, onTest }) {
   const { data: endpoints, error, reload } = useLive(signal => webhooks.endpoints(signal), [changes], {
-    interval: often, about: aboutJobs
+    interval: often, about: aboutDeliveries
   })
   if (endpoints === undefined) return html`<${Loading} error=${error} sentence=${error && sentenceOf(error)} />`
   if (endpoints.length === 0) return html`<p class="empty">No address was called in the last 7 days.</p>`

@@ -1,7 +1,7 @@
 import { sentenceOf } from '../lib/api.js'
 import { ago, momentText, plural } from '../lib/format.js'
 import { html, useState } from '../lib/html.js'
-import { often, useLive } from '../lib/live.js'
+import { aboutDeliveries, often, useLive } from '../lib/live.js'
 import { attempt } from '../lib/messages.js'
 import { webhooks } from '../lib/webhook-service.js'
 import { CopyButton } from './copy-button.js'
@@ -54,7 +54,9 @@ export function Deliveries ({ deliveries, nameOf, onChanged }) {
 
 /** One event with every attempt to deliver it. */
 function DeliveryLog ({ id, onClose, onChanged }) {
-  const { data, error, reload } = useLive(signal => webhooks.delivery(id, signal), [id], { interval: often })
+  const { data, error, reload } = useLive(signal => webhooks.delivery(id, signal), [id], {
+    interval: often, about: aboutDeliveries
+  })
   if (data === undefined) return html`<${Dialog} title="Delivery" onClose=${onClose}><${Loading} error=${error} sentence=${error && sentenceOf(error)} /><//>`
   const { delivery, body } = data
 

@@ -4,14 +4,17 @@ import { useLive } from '../lib/live.js'
 import { jobs } from '../lib/service.js'
 import { CopyButton } from './copy-button.js'
 import { Icon } from './icon.js'
+import { ImageStage } from './image-stage.js'
 
 /**
- * One image of the gallery as large as the window allows, with what made it. Arrow keys lead to the others, Delete asks
- * to delete it, Escape ends it.
+ * One image of the gallery as large as the window allows, with what made it. Arrow keys and swipes lead to the others,
+ * Delete asks to delete it, Escape ends it.
  */
 export function ImageViewer ({ images, index, onIndex, onDelete, onClose }) {
   const element = useRef(null)
   const image = images[index]
+  const previous = index > 0 ? () => onIndex(index - 1) : undefined
+  const next = index < images.length - 1 ? () => onIndex(index + 1) : undefined
   useLayoutEffect(() => {
     const dialog = element.current
     dialog.showModal()
@@ -24,8 +27,8 @@ export function ImageViewer ({ images, index, onIndex, onDelete, onClose }) {
 
   function onKeyDown (event) {
     if (event.target.closest('dialog') !== element.current) return
-    if (event.key === 'ArrowRight' && index < images.length - 1) onIndex(index + 1)
-    else if (event.key === 'ArrowLeft' && index > 0) onIndex(index - 1)
+    if (event.key === 'ArrowRight') next?.()
+    else if (event.key === 'ArrowLeft') previous?.()
     else if (event.key === 'Delete') onDelete(image)
     else return
     event.preventDefault()
@@ -34,13 +37,7 @@ export function ImageViewer ({ images, index, onIndex, onDelete, onClose }) {
   return html`
     <dialog class="lightbox" ref=${element} aria-label="Image" onKeyDown=${onKeyDown}
       onCancel=${event => { event.preventDefault(); onClose() }}>
-      <div class="lightbox-stage">
-        <img key=${image.url} src=${image.url} alt=${image.prompt || 'Image without a prompt'} width=${image.width} height=${image.height} />
-        ${index > 0 && html`
-          <button type="button" class="button step left" aria-label="Previous image" onClick=${() => onIndex(index - 1)}><${Icon} name="left" /></button>`}
-        ${index < images.length - 1 && html`
-          <button type="button" class="button step right" aria-label="Next image" onClick=${() => onIndex(index + 1)}><${Icon} name="right" /></button>`}
-      </div>
+      <${ImageStage} image=${image} alt=${image.prompt || 'Image without a prompt'} onPrevious=${previous} onNext=${next} />
       <aside class="lightbox-side" aria-label="About the image">
         <header class="dialog-head">
           <h2 class="numbers">${image.width} × ${image.height}</h2>
@@ -50,6 +47,7 @@ export function ImageViewer ({ images, index, onIndex, onDelete, onClose }) {
         <div class="actions">
           <a class="button" href=${image.url} download=${image.filename}><${Icon} name="download" />Download</a>
           <a class="button" href="#/create?from=${image.job_id}"><${Icon} name="again" />Use again</a>
+          <a class="button" href="#/create?start=${encodeURIComponent(image.filename)}"><${Icon} name="image" />Start from it</a>
           <button type="button" class="button quiet" onClick=${() => onDelete(image)}><${Icon} name="bin" />Delete</button>
         </div>
       </aside>

@@ -1,6 +1,6 @@
 import { momentText, plural } from '../lib/format.js'
 import { html } from '../lib/html.js'
-import { aboutJob, useLive } from '../lib/live.js'
+import { aboutDeliveriesOf, useLive } from '../lib/live.js'
 import { attempt } from '../lib/messages.js'
 import { jobs } from '../lib/service.js'
 import { webhooks } from '../lib/webhook-service.js'
@@ -10,7 +10,7 @@ const tones = { delivered: 'good', failed: 'bad', blocked: 'bad', skipped: 'stil
 /** What the job's receiver was told of it. */
 export function JobDeliveries ({ job }) {
   const { data: deliveries, reload } = useLive(signal => jobs.deliveries(job.id, signal), [job.id],
-    { about: aboutJob(job.id) })
+    { about: aboutDeliveriesOf(job.id) })
   if (job.webhook === null) return null
 
   async function again (delivery) {

@@ -1,4 +1,5 @@
-import { ago, duration, momentText, plural, secondsText } from '../lib/format.js'
+import { placeText, startText } from '../lib/expectation.js'
+import { ago, duration, momentText, plural } from '../lib/format.js'
 import { html } from '../lib/html.js'
 import { useProgress } from '../lib/live.js'
 import { JobActions } from './job-actions.js'
@@ -47,7 +48,7 @@ export function JobRow ({ job: read, onChanged, check, place }) {
 
 function noteOf (job) {
   if (job.cancel_requested) return 'being cancelled'
-  return job.queue_position === null ? '' : `no. ${job.queue_position} in line`
+  return placeText(job)
 }
 
 function timeOf (job) {
@@ -57,12 +58,5 @@ function timeOf (job) {
   }
   if (job.status !== 'pending') return ago(job.completion_timestamp)
   const wait = `waits for ${duration(job.creation_timestamp, null)}`
-  const rest = startsIn(job)
-  return rest === null || rest < 1 ? wait : `${wait}, starts in about ${secondsText(rest)}`
-}
-
-/** Seconds until a waiting job begins, where the service has an idea. */
-function startsIn (job) {
-  if (!job.estimated_start_time) return null
-  return Math.max(0, (Date.parse(job.estimated_start_time) - Date.now()) / 1000)
+  return [wait, startText(job)].filter(Boolean).join(', ')
 }

@@ -4,14 +4,11 @@ import { emptyKey, eventWords, formOfKey, requestOfKey, rights, scopeWords } fro
 import { aboutServers, useLive } from '../lib/live.js'
 import { say } from '../lib/messages.js'
 import { apiKeys, servers } from '../lib/service.js'
-import { CopyButton } from './copy-button.js'
 import { Dialog } from './dialog.js'
 import { CheckField, FormProblem, NumberField, SelectField, TextField } from './field.js'
+import { IssuedSecrets, ReplaceSecret } from './issued-secrets.js'
 import { More } from './more.js'
 
-const graces = [
-  { value: '24', label: 'for 24 more hours' }, { value: '168', label: 'for 7 more days' }, { value: '0', label: 'no longer' }
-]
 const answers = [
   { value: 'wait', label: 'Waits for the image, as A1111 does' }, { value: 'async', label: 'Comes at once, with a job id' }
 ]
@@ -29,7 +26,7 @@ export function CreateKey ({ onClose, onChanged }) {
     onChanged()
   }
 
-  if (issued !== null) return html`<${Issued} issued=${issued} onClose=${onClose} />`
+  if (issued !== null) return html`<${IssuedSecrets} secrets=${secretsOf(issued)} onClose=${onClose} />`
   return html`<${KeyForm} form=${form} title="New key" action="Make key" limit="as usual" send=${send} onClose=${onClose} />`
 }
 
@@ -97,43 +94,21 @@ function Choices ({ legend, words, value, onValue, problem }) {
 }
 
 export function RotateKey ({ accessKey, onClose, onChanged }) {
-  const form = useForm({ grace_hours: '24' })
-  const [issued, setIssued] = useState(null)
-
-  async function send ({ grace_hours: hours }) {
-    setIssued(await apiKeys.rotate(accessKey.id, Number(hours)))
+  async function replace (graceHours) {
+    const issued = await apiKeys.rotate(accessKey.id, graceHours)
     onChanged()
+    return secretsOf(issued)
   }
 
-  if (issued !== null) return html`<${Issued} issued=${issued} onClose=${onClose} />`
   return html`
-    <${Dialog} key="form" title="New secret for ${accessKey.name}" onClose=${onClose}>
-      <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, send)}>
-        <${FormProblem} problem=${form.problems['']} />
-        <${SelectField} label="The former secret works" ...${form.field('grace_hours')} options=${graces} />
-        <div class="dialog-actions">
-          <button type="button" class="button" onClick=${onClose}>Cancel</button>
-          <button class="button primary" disabled=${form.busy}>Make new secret</button>
-        </div>
-      </form>
-    <//>`
+    <${ReplaceSecret} title="New secret for ${accessKey.name}" label="The former secret works" replace=${replace} onClose=${onClose} />`
 }
 
-/** The one moment in which a secret can be seen. */
-function Issued ({ issued: { key, secret, webhookSecret }, onClose }) {
-  return html`
-    <${Dialog} key="issued" title="Keep this secret now" onClose=${onClose}>
-      <p>It is shown only here; the service keeps no copy that could be read.</p>
-      <dl class="facts-list secret">
-        <div><dt>X-API-Key</dt><dd><code>${key}</code></dd></div>
-        <div><dt>X-API-Secret</dt><dd><code>${secret}</code></dd></div>
-        ${webhookSecret && html`<div><dt>Signs webhooks</dt><dd><code>${webhookSecret}</code></dd></div>`}
-      </dl>
-      <div class="dialog-actions">
-        <${CopyButton} label="Copy key" what="The key" text=${key} />
-        <${CopyButton} label="Copy secret" what="The secret" text=${secret} />
-        ${webhookSecret && html`<${CopyButton} label="Copy webhook secret" what="The webhook secret" text=${webhookSecret} />`}
-        <button type="button" class="button primary" onClick=${onClose}>I have kept it</button>
-      </div>
-    <//>`
+/** What a program needs to know of its key. */
+function secretsOf ({ key, secret, webhookSecret }) {
+  return [
+    { label: 'X-API-Key', what: 'key', value: key },
+    { label: 'X-API-Secret', what: 'secret', value: secret },
+    ...webhookSecret ? [{ label: 'Signs webhooks', what: 'webhook secret', value: webhookSecret }] : []
+  ]
 }

@@ -2,6 +2,7 @@ import { bytesText } from '../lib/format.js'
 import { html, useLayoutEffect, useRef, useState } from '../lib/html.js'
 import { CopyButton } from './copy-button.js'
 import { Icon } from './icon.js'
+import { ImageStage } from './image-stage.js'
 
 /**
  * Images as large as the window allows, one after the other with the arrow keys; Escape ends it.
@@ -28,12 +29,7 @@ export function Lightbox ({ images, start, onClose }) {
   return html`
     <dialog class="lightbox" ref=${element} aria-label="Image ${index + 1} of ${images.length}" onKeyDown=${onKeyDown}
       onCancel=${event => { event.preventDefault(); onClose() }}>
-      <div class="lightbox-stage">
-        <img key=${image.url} src=${image.url} alt=${image.alt} width=${image.width} height=${image.height} />
-        ${images.length > 1 && html`
-          <button type="button" class="button step left" aria-label="Previous image" onClick=${() => step(-1)}><${Icon} name="left" /></button>
-          <button type="button" class="button step right" aria-label="Next image" onClick=${() => step(1)}><${Icon} name="right" /></button>`}
-      </div>
+      <${ImageStage} image=${image} alt=${image.alt} ...${images.length > 1 ? { onPrevious: () => step(-1), onNext: () => step(1) } : {}} />
       <aside class="lightbox-side">
         <header class="dialog-head">
           <h2 class="numbers">${images.length > 1 ? `${index + 1} of ${images.length}` : 'Image'}</h2>

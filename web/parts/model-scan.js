@@ -15,13 +15,6 @@ export function ModelScan ({ onChanged }) {
   const isActive = active.includes(scan?.state)
   const wasActive = useRef(false)
 
-  // Its end is an event; how far it is, it tells to whoever asks.
-  useEffect(() => {
-    if (!isActive) return
-    const timer = setInterval(reload, 1000)
-    return () => clearInterval(timer)
-  }, [isActive])
-
   useEffect(() => {
     if (wasActive.current && !isActive) onChanged()
     wasActive.current = isActive

@@ -1,4 +1,5 @@
 import { adviceFor } from '../lib/advice.js'
+import { endText, placeText, startText } from '../lib/expectation.js'
 import { html } from '../lib/html.js'
 import { aboutJob, useLive, useProgress } from '../lib/live.js'
 import { jobs } from '../lib/service.js'
@@ -25,7 +26,8 @@ function Result ({ id, label }) {
   return html`
     ${label && html`<h3>${label}</h3>`}
     <p class="job-status" role="status">
-      <${Status} status=${job.status} note=${job.queue_position === null ? '' : `no. ${job.queue_position} in line`} />
+      <${Status} status=${job.status} note=${placeText(job)} />
+      ${job.status === 'pending' && html`<span class="muted">${[startText(job), endText(job)].filter(Boolean).join(', ')}</span>`}
       <a href="#/job/${job.id}">Details</a>
     </p>
     ${job.status === 'processing' && html`<${JobProgress} job=${job} />`}

@@ -1,11 +1,9 @@
-import { useForm } from '../lib/form.js'
 import { html, useState } from '../lib/html.js'
 import { complain } from '../lib/messages.js'
 import { webhooks } from '../lib/webhook-service.js'
 import { CopyButton } from './copy-button.js'
-import { Dialog } from './dialog.js'
-import { FormProblem, SelectField } from './field.js'
 import { Icon } from './icon.js'
+import { ReplaceSecret } from './issued-secrets.js'
 
 /** What signs events: receivers verify with the same. */
 export function WebhookSecrets ({ keys }) {
@@ -18,6 +16,11 @@ export function WebhookSecrets ({ keys }) {
     } catch (error) {
       complain(error)
     }
+  }
+
+  async function replace (graceHours) {
+    const { webhook_secret: value } = await webhooks.rotateSecretOf(rotating.id, graceHours)
+    return [{ label: 'Signs webhooks', what: 'secret', value }]
   }
 
   return html`
@@ -44,41 +47,7 @@ export function WebhookSecrets ({ keys }) {
           </li>`)}
       </ul>
     </section>
-    ${rotating !== null && html`<${RotateSecret} accessKey=${rotating} onClose=${() => setRotating(null)} />`}`
-}
-
-const graces = [
-  { value: '24', label: 'for 24 more hours' }, { value: '168', label: 'for 7 more days' }, { value: '0', label: 'no longer' }
-]
-
-function RotateSecret ({ accessKey, onClose }) {
-  const form = useForm({ grace_hours: '24' })
-  const [issued, setIssued] = useState(null)
-
-  async function send ({ grace_hours: hours }) {
-    setIssued((await webhooks.rotateSecretOf(accessKey.id, Number(hours))).webhook_secret)
-  }
-
-  if (issued !== null) {
-    return html`
-      <${Dialog} key="issued" title="Keep this secret now" onClose=${onClose}>
-        <p>It is shown only here.</p>
-        <p class="secret"><code>${issued}</code></p>
-        <div class="dialog-actions">
-          <${CopyButton} label="Copy secret" what="The secret was" text=${issued} />
-          <button type="button" class="button primary" onClick=${onClose}>I have kept it</button>
-        </div>
-      <//>`
-  }
-  return html`
-    <${Dialog} key="form" title="New secret for events of ${accessKey.name}" onClose=${onClose}>
-      <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, send)}>
-        <${FormProblem} problem=${form.problems['']} />
-        <${SelectField} label="Events are signed with the former one too" ...${form.field('grace_hours')} options=${graces} />
-        <div class="dialog-actions">
-          <button type="button" class="button" onClick=${onClose}>Cancel</button>
-          <button class="button primary" disabled=${form.busy}>Make new secret</button>
-        </div>
-      </form>
-    <//>`
+    ${rotating !== null && html`
+      <${ReplaceSecret} title="New secret for events of ${rotating.name}" label="Events are signed with the former one too"
+        replace=${replace} onClose=${() => setRotating(null)} />`}`
 }

@@ -9,6 +9,6 @@ if not job then return { 'gone' } end
 if redis.call('HGET', jobKey(id), 'result') ~= before then return { 'changed' } end
 redis.call('HSET', jobKey(id), 'result', after, 'updated', now())
 redis.call('HDEL', KEYS[1] .. 'outputs', name)
-announce('image_removed', id, job.server, job.key, job.status)
+announce('image-removed', id, job.server, job.key, job.status, { filename = name })
 return { 'forgotten' }
 `

@@ -1,0 +1,36 @@
+import { useEffect, useRef } from './html.js'
+
+/** How far a finger goes at least, in pixels, and how much further sideways than up or down. */
+const least = 45
+const slant = 1.5
+
+/**
+ * Tells of swipes over an element. A picture that is zoomed is moved about in, not left.
+ * @param {{ current: Element | null }} element
+ * @param {(direction: 1 | -1) => void} onSwipe 1 towards what lies on the right
+ */
+export function useSwipe (element, onSwipe) {
+  const latest = useRef(onSwipe)
+  latest.current = onSwipe
+
+  useEffect(() => {
+    const place = element.current
+    let start = null
+
+    function onStart ({ touches }) {
+      const isZoomed = (window.visualViewport?.scale ?? 1) > 1.05
+      start = touches.length === 1 && !isZoomed ? { x: touches[0].clientX, y: touches[0].clientY } : null
+    }
+    function onEnd ({ changedTouches: [touch] }) {
+      if (start === null) return
+      const [aside, along] = [touch.clientX - start.x, touch.clientY - start.y]
+      start = null
+      if (Math.abs(aside) >= least && Math.abs(aside) > Math.abs(along) * slant) latest.current(aside < 0 ? 1 : -1)
+    }
+    const listeners = { touchstart: onStart, touchend: onEnd, touchcancel: () => { start = null } }
+    for (const [name, listener] of Object.entries(listeners)) place.addEventListener(name, listener, { passive: true })
+    return () => {
+      for (const [name, listener] of Object.entries(listeners)) place.removeEventListener(name, listener)
+    }
+  }, [])
+}

@@ -1,0 +1,21 @@
+import { html } from '../lib/html.js'
+import { Icon } from './icon.js'
+
+/**
+ * What was taken over and has no input in the form: it goes along with the job, unless it is left out.
+ * @param {{ further: { parameters: object } | null, onLeaveOut: () => void }} props
+ */
+export function FurtherParameters ({ further, onLeaveOut }) {
+  if (further === null) return null
+  const names = Object.entries(further.parameters).map(([name, value]) =>
+    name === 'alwayson_scripts' ? Object.keys(value).join(', ') : name)
+  return html`
+    <section class="form-section" aria-labelledby="further-parameters">
+      <div class="section-head">
+        <h2 id="further-parameters">Also taken over</h2>
+        <button type="button" class="button quiet" onClick=${onLeaveOut}><${Icon} name="close" />Leave it out</button>
+      </div>
+      <p class="hint">Sent along as it is: <strong>${names.join(', ')}</strong></p>
+      <details><summary>Show it</summary><pre class="answer" tabindex="0">${JSON.stringify(further.parameters, null, 2)}</pre></details>
+    </section>`
+}

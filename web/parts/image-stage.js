@@ -1,0 +1,21 @@
+import { html, useRef } from '../lib/html.js'
+import { useSwipe } from '../lib/swipe.js'
+import { Icon } from './icon.js'
+
+/**
+ * An image as large as there is room, with the ways to its neighbours: buttons, and swiping.
+ * @param {{ image: { url: string, width: number, height: number }, alt: string, onPrevious?: () => void,
+ *   onNext?: () => void }} props a way that leads nowhere is left out
+ */
+export function ImageStage ({ image, alt, onPrevious, onNext }) {
+  const element = useRef(null)
+  useSwipe(element, direction => (direction > 0 ? onNext : onPrevious)?.())
+  return html`
+    <div class="lightbox-stage" ref=${element}>
+      <img key=${image.url} src=${image.url} alt=${alt} width=${image.width} height=${image.height} />
+      ${onPrevious && html`
+        <button type="button" class="button step left" aria-label="Previous image" onClick=${onPrevious}><${Icon} name="left" /></button>`}
+      ${onNext && html`
+        <button type="button" class="button step right" aria-label="Next image" onClick=${onNext}><${Icon} name="right" /></button>`}
+    </div>`
+}
