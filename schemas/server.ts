@@ -79,6 +79,7 @@ export const ServerView = Type.Object({
   enabled: Type.Boolean({ description: 'false: taken out by its owner.' }),
   paused: Type.Boolean({ description: 'true: its line is held by an operator.' }),
   pause_reason: Nullable(Type.String(), { description: 'Why it is held, where its operator said so.' }),
+  paused_at: Nullable(Type.String({ format: 'date-time' }), { description: 'Since when it is held.' }),
   job_timeout_seconds: Nullable(Type.Integer(), { description: 'Longest time for one generation there; null: the default.' }),
   origin: StringEnum(['user', 'settings', 'found', 'simulator'], {
     description: 'user: added through the API. settings: from SERVERS or A1111_URL. found: looked up on this machine. simulator: built in.'

@@ -2,6 +2,7 @@ import type { ApiKey, ApiKeyUpdate, FirstApiKeyCreation } from '../../schemas/ap
 import { usualDropIn } from '../../src/access/drop-in.ts'
 import { isRateTier } from '../../src/access/key-record.ts'
 import type { AccessKey, AccessKeyFields } from '../../src/access/keys.ts'
+import { iso } from '../../src/iso.ts'
 import { shownUrl, type WebhookWish } from '../../src/webhooks/subscription.ts'
 
 /**
@@ -16,9 +17,9 @@ export function viewOf (accessKey: AccessKey, at: string, endpoint: WebhookWish 
     name: accessKey.name,
     description: accessKey.description,
     key: accessKey.key,
-    created_at: momentText(accessKey.createdAt),
-    last_used: optionalMoment(accessKey.lastUsedAt),
-    last_used_at: optionalMoment(accessKey.lastUsedAt),
+    created_at: iso(accessKey.createdAt),
+    last_used: iso(accessKey.lastUsedAt),
+    last_used_at: iso(accessKey.lastUsedAt),
     usage_count: accessKey.usageCount,
     is_active: accessKey.active,
     scopes: [...accessKey.scopes],
@@ -29,7 +30,7 @@ export function viewOf (accessKey: AccessKey, at: string, endpoint: WebhookWish 
     drop_in: {
       answer: accessKey.dropIn.answer, on_hang_up: accessKey.dropIn.onHangUp, server: accessKey.dropIn.server
     },
-    previous_secret_valid_until: optionalMoment(accessKey.previousSecretUntil),
+    previous_secret_valid_until: iso(accessKey.previousSecretUntil),
     webhook_url: endpoint === null ? null : shownUrl(new URL(endpoint.url)),
     webhook_events: endpoint === null ? null : [...endpoint.events],
     _links: { self, update: self, delete: self }
@@ -60,12 +61,4 @@ export function fieldsOf (body: FirstApiKeyCreation & ApiKeyUpdate): AccessKeyFi
 
 function legacyText (value: string | object | null): string | null {
   return typeof value === 'string' || value === null ? value : JSON.stringify(value)
-}
-
-function momentText (moment: number): string {
-  return new Date(moment).toISOString()
-}
-
-function optionalMoment (moment: number | null): string | null {
-  return moment === null ? null : momentText(moment)
 }

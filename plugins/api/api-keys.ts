@@ -8,6 +8,7 @@ import { Nullable, Ref } from '../../schemas/kit.ts'
 import type { AccessKey, AccessKeys, IssuedKey } from '../../src/access/keys.ts'
 import { defaultScopes, holdsAll, type Principal, type Scope } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
+import { iso } from '../../src/iso.ts'
 import type { KeySide } from '../../src/webhooks/key-side.ts'
 import type { WebhookDesk } from '../../src/webhooks/submission.ts'
 import { readWebhookWish, type WebhookWish } from '../../src/webhooks/subscription.ts'
@@ -223,7 +224,7 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
       success: true as const,
       message: 'The secret for events was replaced. Keep it: it is not told again.',
       webhook_secret: secret,
-      previous_signs_until: previousUntil === null ? null : new Date(previousUntil).toISOString()
+      previous_signs_until: iso(previousUntil)
     }
   })
 

@@ -9,6 +9,7 @@ import { Ref } from '../../schemas/kit.ts'
 import type { DownloadDesk } from '../../src/downloads/desk.ts'
 import type { Download } from '../../src/downloads/download.ts'
 import { ServiceError } from '../../src/errors.ts'
+import { iso } from '../../src/iso.ts'
 
 export interface DownloadsOptions {
   readonly downloads: DownloadDesk
@@ -176,7 +177,7 @@ function view (download: Download): DownloadView {
     bytes_total: size,
     progress: download.status === 'completed' ? 100 : size === null || size === 0 ? 0 : Math.round(received / size * 1000) / 10,
     error_message: download.problem,
-    created_at: new Date(download.createdAt).toISOString(),
-    completed_at: download.endedAt === null ? null : new Date(download.endedAt).toISOString()
+    created_at: iso(download.createdAt),
+    completed_at: iso(download.endedAt)
   }
 }

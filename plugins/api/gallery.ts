@@ -10,6 +10,7 @@ import { Done } from '../../schemas/job.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { keyToShow, mayCancelJob, maySeeJob, seesAllJobs } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
+import { iso } from '../../src/iso.ts'
 import { noSuchZip, type ZipDesk } from '../../src/jobs/gallery-zip.ts'
 import { checkpointOf, type Gallery, type GalleryImage } from '../../src/jobs/gallery.ts'
 import { removedAlias } from '../../src/jobs/job.ts'
@@ -225,8 +226,6 @@ const galleryRoutes: FastifyPluginAsyncTypebox<GalleryOptions> = async (app, { g
 }
 
 export default galleryRoutes
-
-const iso = (moment: number) => new Date(moment).toISOString()
 
 function plainView ({ image, job }: GalleryImage) {
   return {

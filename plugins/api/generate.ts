@@ -6,6 +6,7 @@ import {
 import { errorResponses } from '../../schemas/error.ts'
 import { JsonOrForm, Ref } from '../../schemas/kit.ts'
 import { ServiceError } from '../../src/errors.ts'
+import { iso } from '../../src/iso.ts'
 import { newBulkId, type Bulks } from '../../src/jobs/bulk.ts'
 import type { Idempotency } from '../../src/jobs/idempotency.ts'
 import { isSigningKey, publishedSecret } from '../../src/webhooks/sign.ts'
@@ -165,7 +166,7 @@ function renderAccepted (accepted: Accepted, body: GenerateRequest): GenerateAns
     status: 'pending',
     queue_position: accepted.position,
     app_type: body.app_type ?? 'forge',
-    creation_timestamp: new Date(accepted.createdAt).toISOString(),
+    creation_timestamp: iso(accepted.createdAt),
     target_server_alias: accepted.alias,
     priority: body.priority ?? 5,
     seed: accepted.seed,

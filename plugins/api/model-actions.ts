@@ -5,6 +5,7 @@ import { Ref } from '../../schemas/kit.ts'
 import { HashAnswer, HashInfo } from '../../schemas/model-scan.ts'
 import { AvailabilityView, ModelReference, RescanAnswer } from '../../schemas/model.ts'
 import type { CivitaiPictures } from '../../src/civitai/pictures.ts'
+import { iso } from '../../src/iso.ts'
 import type { Catalogue } from '../../src/models/catalogue.ts'
 import type { ModelDesk } from '../../src/models/desk.ts'
 import { picturesOf } from '../../src/models/pictures.ts'
@@ -147,7 +148,7 @@ const modelActions: FastifyPluginAsyncTypebox<ModelActionsOptions> = async (app,
         return {
           server_id: registry.byId(serverId)?.alias ?? serverId,
           title,
-          last_seen: readAt === undefined ? null : new Date(readAt).toISOString()
+          last_seen: iso(readAt)
         }
       }))
     }

@@ -4,6 +4,7 @@ import { errorResponses } from '../../schemas/error.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { ModelsCacheView, VerifyAnswer } from '../../schemas/model-verify.ts'
 import { ServiceError } from '../../src/errors.ts'
+import { iso } from '../../src/iso.ts'
 import { nameOf, type Catalogue } from '../../src/models/catalogue.ts'
 import type { Model } from '../../src/models/model.ts'
 import { modelsReported } from '../../src/models/reported.ts'
@@ -91,7 +92,7 @@ const modelDebug: FastifyPluginAsyncTypebox<ModelDebugOptions> = async (app, { c
     for (const { type } of models) byType[type] = (byType[type] ?? 0) + 1
     return {
       success: true as const,
-      built_at: new Date(builtAt).toISOString(),
+      built_at: iso(builtAt),
       version,
       models: models.length,
       by_type: byType,
@@ -100,7 +101,7 @@ const modelDebug: FastifyPluginAsyncTypebox<ModelDebugOptions> = async (app, { c
       with_metadata: models.filter(({ sources }) => sources.length > 0).length,
       servers: (await inventoriesOf(registry, states)).map(({ server, inventory }) => ({
         alias: server.alias,
-        read_at: inventory === null ? null : new Date(inventory.readAt).toISOString(),
+        read_at: iso(inventory?.readAt),
         models: inventory === null ? 0 : modelsReported(server.id, inventory).length
       }))
     }

@@ -6,6 +6,7 @@ import { Done } from '../../schemas/job.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { ScanView, type ScanView as View } from '../../schemas/model-scan.ts'
 import { ServiceError } from '../../src/errors.ts'
+import { iso } from '../../src/iso.ts'
 import type { ModelDesk } from '../../src/models/desk.ts'
 import { spareFiles, type DuplicateGroup } from '../../src/models/duplicates.ts'
 import type { ScanBoard, ScanStatus } from '../../src/models/scan-board.ts'
@@ -68,8 +69,6 @@ const modelScan: FastifyPluginAsyncTypebox<ModelScanOptions> = async (app, { boa
 }
 
 export default modelScan
-
-const iso = (moment: number | null) => moment === null ? null : new Date(moment).toISOString()
 
 const sentences: Readonly<Record<ScanStatus['state'], string>> = {
   never: 'No scan was made yet.',

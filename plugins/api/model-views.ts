@@ -1,12 +1,10 @@
 import type { Static } from '@sinclair/typebox'
 import type { ModelCivitai, ModelServer, ModelView } from '../../schemas/model.ts'
+import { iso } from '../../src/iso.ts'
 import { autoV3Of, nameOf } from '../../src/models/catalogue.ts'
 import type { Model } from '../../src/models/model.ts'
 import { picturesOf } from '../../src/models/pictures.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
-
-const iso = (moment: number | null | undefined) =>
-  moment === null || moment === undefined ? null : new Date(moment).toISOString()
 
 export interface ModelViews {
   one (model: Model): ModelView

@@ -1,5 +1,6 @@
 import { hasEnded } from '../../schemas/job-status.ts'
 import type { JobView } from '../../schemas/job.ts'
+import { iso } from '../../src/iso.ts'
 import type { JobEstimate } from '../../src/jobs/estimates.ts'
 import type { Job, JobImage } from '../../src/jobs/job.ts'
 import { namingWarnings } from './parameter-fields.ts'
@@ -13,7 +14,6 @@ export interface JobSurroundings {
   readonly estimate: JobEstimate | null
 }
 
-const iso = (moment: number) => new Date(moment).toISOString()
 const isoOrNull = (moment: number | null) => moment === null ? null : iso(moment)
 
 /** Where a job's routes are. */

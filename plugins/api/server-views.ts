@@ -1,4 +1,5 @@
 import type { InventoryView, ServerHealth, ServerHistory, ServerView } from '../../schemas/server.ts'
+import { iso } from '../../src/iso.ts'
 import type { JobList } from '../../src/jobs/list.ts'
 import type { JobStore } from '../../src/jobs/store.ts'
 import { hostAndPort } from '../../src/servers/address.ts'
@@ -14,8 +15,6 @@ export interface ServerViewsDependencies {
   readonly store: JobStore
   readonly list: JobList
 }
-
-const iso = (moment: number | undefined) => moment === undefined ? null : new Date(moment).toISOString()
 
 /** Pictures of servers for callers: what was last heard of them, and never their credentials. */
 export function createServerViews ({ registry, states, store, list }: ServerViewsDependencies) {
@@ -33,6 +32,7 @@ export function createServerViews ({ registry, states, store, list }: ServerView
       enabled: server.enabled,
       paused: server.paused,
       pause_reason: server.paused ? server.pauseReason : null,
+      paused_at: iso(server.pausedAt),
       job_timeout_seconds: server.jobTimeoutSeconds,
       origin: server.origin,
       is_simulator: isSimulator(server, state),

@@ -11,6 +11,7 @@ import type { RuntimeName, RuntimeState } from '../../src/config/runtime-setting
 import { Settings } from '../../src/config/settings.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { House } from '../../src/house.ts'
+import { iso } from '../../src/iso.ts'
 import { purgeInterval } from '../../src/jobs/retention.ts'
 import { version } from '../../src/version.ts'
 
@@ -176,8 +177,6 @@ const settingsRoutes: FastifyPluginAsyncTypebox<SettingsOptions> = async (app, {
 }
 
 export default settingsRoutes
-
-const iso = (moment: number) => new Date(moment).toISOString()
 
 function changeableView ({ values, updatedAt, own }: RuntimeState): ChangeableSettings {
   return {

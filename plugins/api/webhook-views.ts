@@ -1,11 +1,11 @@
 import type { DeliveryAttemptView, DeliveryView, EndpointView } from '../../schemas/webhook.ts'
+import { iso } from '../../src/iso.ts'
 import type { Delivery, DeliveryAttempt } from '../../src/webhooks/delivery.ts'
 import type { Endpoint } from '../../src/webhooks/endpoints.ts'
 
 /** Path of the deliveries. */
 export const deliveriesPath = '/api/v1/webhooks/deliveries'
 
-const iso = (moment: number) => new Date(moment).toISOString()
 const isoOrNull = (moment: number | null) => moment === null ? null : iso(moment)
 
 /** A delivery as callers see it: never with its key or the query of its address. */

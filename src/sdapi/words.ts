@@ -1,4 +1,5 @@
 import { hasEnded, type JobStatus } from '../../schemas/job-status.ts'
+import { iso } from '../iso.ts'
 import type { Job } from '../jobs/job.ts'
 
 /** The states of async-proxy and of the Job Tracker; both know fewer or other ones than this service. */
@@ -24,8 +25,6 @@ export function proxyProgress ({ status, progress }: Pick<Job, 'status' | 'progr
   if (status === 'pending') return 0
   return 0.1 + 0.8 * Math.min(1, Math.max(0, progress?.fraction ?? 0))
 }
-
-export const iso = (moment: number | null) => moment === null ? null : new Date(moment).toISOString()
 
 /** What the Job Tracker calls a job; one that did not come through the drop-in has only its long id. */
 export function trackerId ({ id, submission }: Job): string {

@@ -87,8 +87,9 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
     const credentials = username === undefined || password === undefined
       ? {}
       : { username, password: vault.open(password, passwordContext(rest.id)) }
-    // Records of earlier versions have no reason.
-    return { ...rest, pauseReason: rest.pauseReason ?? null, address: { baseUrl, ...credentials } }
+    // Records of earlier versions have neither reason nor moment.
+    const { pauseReason = null, pausedAt = null } = rest
+    return { ...rest, pauseReason, pausedAt, address: { baseUrl, ...credentials } }
   }
 
   async function refresh (): Promise<void> {
@@ -147,6 +148,7 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
         enabled,
         paused: false,
         pauseReason: null,
+        pausedAt: null,
         jobTimeoutSeconds,
         createdAt: moment,
         updatedAt: moment
@@ -159,7 +161,9 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
       const before = registry.byId(id)
       if (before === undefined) throw new ServiceError('server_not_found', 'That server was removed meanwhile.')
       const alias = (change.alias ?? before.alias).trim()
-      const after: Server = { ...before, ...change, alias, updatedAt: Date.now() }
+      const changed = { ...before, ...change, alias, updatedAt: Date.now() }
+      const heldSince = before.paused ? before.pausedAt : changed.updatedAt
+      const after: Server = { ...changed, pausedAt: changed.paused ? heldSince : null }
       if (aliasName(after.alias) !== aliasName(before.alias)) await claimAlias(after.alias, id)
       await save(after, kindOfChange(before, after))
       if (aliasName(after.alias) !== aliasName(before.alias)) await redis.hdel(aliasesKey, aliasName(before.alias))

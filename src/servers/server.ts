@@ -13,6 +13,8 @@ export interface Server {
   readonly paused: boolean
   /** Why it is held, in the operator's words; null where none were given. */
   readonly pauseReason: string | null
+  /** Since when; null where it is not held, or was already by a version that did not keep it. */
+  readonly pausedAt: number | null
   readonly jobTimeoutSeconds: number | null
   readonly origin: ServerOrigin
   readonly createdAt: number

@@ -148,8 +148,8 @@ t.test('a paused server holds its line until it goes on', async t => {
   t.match((await service.request('GET', '/api/v1/servers/Main')).body, { waiting: 1, paused: true })
   t.equal((await service.job(id)).status, 'pending')
   t.match((await service.request('POST', '/api/v1/servers/Main/pause', { reason: ' Driver update ' })).body,
-    { server: { paused: true, pause_reason: 'Driver update' } })
-  t.match((await service.request('POST', '/api/v1/servers/Main/resume')).body, { server: { paused: false, pause_reason: null } })
+    { server: { paused: true, pause_reason: 'Driver update', paused_at: /^\d{4}-/ } })
+  t.match((await service.request('POST', '/api/v1/servers/Main/resume')).body, { server: { paused: false, pause_reason: null, paused_at: null } })
   t.equal((await service.until(id, 'completed', 'failed')).status, 'completed')
 })
 
