@@ -88,6 +88,7 @@ export const Settings = Type.Object({
   STUDIO_COOLDOWN_SECONDS: Type.Number({ description: 'Seconds that a user_id waits after a generation before the next; 0 for none.', default: 0, minimum: 0, maximum: 86_400 }),
   STUDIO_EXEMPT_USERS: list('Values of user_id for which neither holds.'),
   STUDIO_MAX_MEGAPIXELS: Type.Number({ description: 'Most millions of pixels that /generate draws at first, before hires fix; larger sizes are made smaller in their own proportions.', default: 4.2, minimum: 0.01, maximum: 16.8 }),
+  STUDIO_UPSCALE_MEGAPIXELS: Type.Number({ description: 'Most millions of pixels that /generate/upscale makes of one picture.', default: 67.2, minimum: 0.01, maximum: 1000 }),
   STUDIO_BATCH_LIMIT: whole('Generations that one batch of /generate/batch may have; a batch counts as one of STUDIO_JOBS_PER_USER.', 200, 1, 1000),
   STUDIO_BLOCKED_WORDS: list('Words that prompts of /generate must not contain.'),
   OTEL_EXPORTER_OTLP_ENDPOINT: Type.String({ description: 'Address of an OpenTelemetry collector that takes OTLP over HTTP, for traces from request to webhook; empty: nothing is traced.', default: '', pattern: '^$|^https?://.+', examples: ['http://127.0.0.1:4318'] }),

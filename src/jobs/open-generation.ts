@@ -11,9 +11,15 @@ export type StopReason = 'cancel' | 'shutdown'
 
 /** One generation from before it is sent until nothing of it is at the server, and the means to stop it. */
 export interface OpenGeneration {
-  /** @throws GenerationFailure; `cancelled` when it was stopped before, so that it was never sent */
+  /**
+   * @throws GenerationFailure; `cancelled` when it was stopped before, so that it was never sent, or is work on
+   * finished pictures, which goes on without anybody waiting
+   */
   send (mode: GenerationMode, body: string, options: Omit<GenerationOptions, 'signal'>): Promise<GenerationAnswer>
-  /** Interrupts it at the server, which then answers with what it has; hangs up where no answer comes. */
+  /**
+   * Interrupts it at the server, which then answers with what it has; hangs up where no answer comes. Work on finished
+   * pictures cannot be interrupted: who waits for it need not any more, and its answer is dropped.
+   */
   stop (why: StopReason): void
   /** Null while it is not being stopped. */
   stopReason (): StopReason | null
@@ -23,7 +29,10 @@ export interface OpenGeneration {
   hangUp (why: Error): void
   /** What `hangUp` was called with. */
   hungUpFor (): unknown
-  /** Resolves when no interrupt is on its way any more, so that none can hit the next generation. */
+  /**
+   * Resolves when no interrupt is on its way any more, so that none can hit the next generation, and the server is done
+   * with what could not be interrupted.
+   */
   close (): Promise<void>
 }
 
@@ -39,8 +48,9 @@ export function createOpenGeneration (
   const over = new AbortController()
   const recogniser = createTaskRecogniser(client, tasks, over.signal)
   let reason: StopReason | null = null
-  let sent = false
+  let sent: GenerationMode | null = null
   let interrupting: Promise<void> = Promise.resolve()
+  let workLeft: Promise<unknown> = Promise.resolve()
 
   function interrupt (why: StopReason): void {
     const hangUp = setTimeout(() => { connection.abort(new Error('no answer after the interrupt')) },
@@ -50,6 +60,17 @@ export function createOpenGeneration (
     over.signal.addEventListener('abort', () => { clearTimeout(hangUp) }, { once: true })
   }
 
+  /** The answer, unless it is stopped before: A1111 tells of such work no task that could be interrupted. */
+  async function unlessStopped (work: Promise<GenerationAnswer>): Promise<GenerationAnswer> {
+    const stopped = new Promise<never>((_resolve, reject) => {
+      stopping.signal.addEventListener('abort', () => {
+        workLeft = work.catch(() => undefined)
+        reject(stoppedWork())
+      }, { once: true })
+    })
+    return await Promise.race([work, stopped])
+  }
+
   return {
     stopped: stopping.signal,
     stopReason: () => reason,
@@ -57,26 +78,37 @@ export function createOpenGeneration (
     async send (mode, body, options) {
       await recogniser.before()
       if (reason !== null) throw new GenerationFailure('cancelled', 'cancelled', 'It was stopped before it was sent.')
-      sent = true
-      return await client.generate(mode, body, {
+      sent = mode
+      const answer = client.generate(mode, body, {
         ...options,
         signal: connection.signal,
         onSent () {
           recogniser.sent()
           options.onSent?.()
+        },
+        onAnswering () {
+          if (mode === 'extras' && reason !== null) throw stoppedWork()
+          options.onAnswering?.()
         }
       })
+      return mode === 'extras' ? await unlessStopped(answer) : await answer
     },
     stop (why) {
+      // nothing of it is lost that way: it is done anew after the shutdown
+      if (sent === 'extras' && why === 'shutdown') connection.abort(new Error('the service stops'))
       if (reason !== null) return
       reason = why
       stopping.abort()
-      if (sent && !over.signal.aborted) interrupt(why)
+      if (sent !== null && sent !== 'extras' && !over.signal.aborted) interrupt(why)
     },
     hangUp (why) { connection.abort(why) },
     async close () {
       over.abort()
-      await interrupting
+      await Promise.all([interrupting, workLeft])
     }
   }
+}
+
+function stoppedWork (): GenerationFailure {
+  return new GenerationFailure('cancelled', 'cancelled', 'It was stopped; the server works on until it is done.')
 }

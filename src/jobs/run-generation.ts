@@ -120,8 +120,8 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       if (answer === 'unattended') return 'hold'
       if (answer === 'started') await generate(claim, job, generation, prepared, { openGate, atGateSince })
     } finally {
-      if (running.get(jobId) === generation) running.delete(jobId)
       await generation.close()
+      if (running.get(jobId) === generation) running.delete(jobId)
       openGate()
     }
     return 'done'

@@ -1,10 +1,12 @@
 import type { StudioFaceRestoreRequest, StudioUpscaleRequest } from '../../schemas/studio-generation.ts'
+import { invalidField } from '../a1111/field-values.ts'
 import { ServiceError } from '../errors.ts'
 import type { JobStore } from '../jobs/store.ts'
 import { imageFormats, imageFormatOf } from '../media/image-header.ts'
 import type { MediaStore } from '../media/store.ts'
 import type { UploadTexts } from '../media/upload-text.ts'
 import { resultImages } from './job-view.ts'
+import type { Size } from './pictures.ts'
 
 /** Pictures that are there already: sent along, or made by a job. */
 export interface FinishedPictures {
@@ -53,6 +55,29 @@ export function createFinishedPictures ({ store, media, texts }: FinishedPicture
       for (const { name } of wanted) found.push(await asInput(name))
       return found
     }
+  }
+}
+
+/**
+ * Enlarging takes memory of the server by what comes out, and cannot be interrupted once it has begun.
+ * @param most pixels of one picture
+ * @throws ServiceError `missing_required_field` for one side without the other, `invalid_field_value`
+ */
+export function checkEnlargement (
+  { width, height, scale }: Pick<StudioUpscaleRequest, 'width' | 'height' | 'scale'>, pictures: readonly Size[], most: number
+): void {
+  if ((width === null) !== (height === null)) {
+    throw new ServiceError('missing_required_field', 'Say width and height, or the scale alone.', {
+      field: width === null ? 'width' : 'height'
+    })
+  }
+  for (const own of pictures) {
+    // to a size it is enlarged until both sides fit, and cut afterwards
+    const factor = width === null || height === null ? scale : Math.max(width / own.width, height / own.height)
+    const large = { width: Math.round(own.width * factor), height: Math.round(own.height * factor) }
+    if (large.width * large.height <= most) continue
+    throw invalidField(width === null ? 'scale' : 'width', `${own.width}x${own.height} would become ` +
+      `${large.width}x${large.height}; a picture may have at most ${most / 1_000_000} million pixels (STUDIO_UPSCALE_MEGAPIXELS).`)
   }
 }
 

@@ -42,7 +42,9 @@ export function createGenerations (dependencies: GenerationsDependencies): Gener
   return {
     async prepare (kind, call) {
       const request = await completeRequest(kind, call, dependencies)
-      const plan = await planners[kind](request, { pictures, finished, mostPixels: rules.mostPixels })
+      const plan = await planners[kind](request, {
+        pictures, finished, mostPixels: rules.mostPixels, mostEnlargedPixels: rules.mostEnlargedPixels
+      })
       rules.checkWords({ prompt: String(plan.given.prompt ?? '') })
       const asked = readFields(WebhookFields, call.fields)
       return {

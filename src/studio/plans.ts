@@ -7,7 +7,7 @@ import { invalidField, isRecord } from '../a1111/field-values.ts'
 import { ValidationFailure } from '../simulator/failures.ts'
 import { pydantic2 } from '../simulator/wire/pydantic2.ts'
 import { controlNetUnits, type RequestPictures } from './controlnet-unit.ts'
-import { faceParameters, upscaleParameters, type FinishedPictures } from './finished.ts'
+import { checkEnlargement, faceParameters, upscaleParameters, type FinishedPictures } from './finished.ts'
 import { loraTags } from './lora-prompt.ts'
 import { widened } from './outpaint.ts'
 import {
@@ -35,6 +35,8 @@ export interface PlanSources {
   readonly finished: FinishedPictures
   /** Pixels of one picture as it is first drawn. */
   readonly mostPixels: number
+  /** Pixels of one picture that is enlarged. */
+  readonly mostEnlargedPixels: number
 }
 
 /** Turns a request of its kind into parameters of A1111. @throws ValidationFailure or ServiceError naming the field */
@@ -118,9 +120,11 @@ export const planners: Readonly<Record<GenerationKind, Planner>> = {
     }, regional.script.name, regional.script.args)
     return { given: withUnits(given, fields.controlnet_units, {}), warnings: [...warnings, ...regional.warnings] }
   },
-  async upscale (request, { finished }) {
+  async upscale (request, { finished, pictures, mostEnlargedPixels }) {
     const fields = readFields(StudioUpscaleRequest, request.said)
     const images = await finished.find(fields, request.keyId)
+    const sizes = await Promise.all(images.map(async image => await pictures.sizeOf(image, 'image')))
+    checkEnlargement(fields, sizes, mostEnlargedPixels)
     return { given: { ...upscaleParameters(fields), init_images: images }, warnings: [], work: 'extras' }
   },
   async 'face-restore' (request, { finished }) {

@@ -8,6 +8,8 @@ import { userKey, type StudioUser } from './owner.ts'
 export interface UserRules {
   /** Pixels of one picture as it is first drawn. */
   readonly mostPixels: number
+  /** Pixels of one picture that is enlarged. */
+  readonly mostEnlargedPixels: number
   /** Generations of one batch. */
   readonly mostInBatch: number
   /**
@@ -23,7 +25,7 @@ export interface UserRules {
 
 export type UserRuleSettings = Pick<Config,
   'STUDIO_JOBS_PER_USER' | 'STUDIO_COOLDOWN_SECONDS' | 'STUDIO_EXEMPT_USERS' | 'STUDIO_MAX_MEGAPIXELS' |
-  'STUDIO_BLOCKED_WORDS' | 'STUDIO_BATCH_LIMIT'>
+  'STUDIO_UPSCALE_MEGAPIXELS' | 'STUDIO_BLOCKED_WORDS' | 'STUDIO_BATCH_LIMIT'>
 
 /** A place whose job is not there after this time is free again, in milliseconds: its submission has failed. */
 const placeWithin = 60_000
@@ -67,6 +69,7 @@ export function createUserRules (redis: Redis, keys: Keys, settings: UserRuleSet
 
   return {
     mostPixels: megapixels * 1_000_000,
+    mostEnlargedPixels: settings.STUDIO_UPSCALE_MEGAPIXELS * 1_000_000,
     mostInBatch: settings.STUDIO_BATCH_LIMIT,
     async enter (user, jobIds) {
       if (isFree(user)) return

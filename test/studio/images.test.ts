@@ -175,31 +175,3 @@ t.test('regions become the Regional Prompter\'s arguments, session LoRAs once at
   })
   t.match({ status, body }, { status: 422, body: { detail: [{ type: 'string_pattern_mismatch', loc: ['body', 'regional_config', 'layout'] }] } })
 })
-
-t.test('finished pictures are enlarged and get better faces, as jobs like all others', async t => {
-  const image = await picture(40, 30)
-  const { asked, path, job } = await studio.generate('/generate/upscale', { user_id: 'ann', image, scale: 3, restore_faces: true })
-  t.equal(path, '/sdapi/v1/extra-batch-images')
-  t.same(asked, {
-    imageList: [{ data: image, name: '0.png' }],
-    resize_mode: 0,
-    upscaling_resize: 3,
-    upscaler_1: 'R-ESRGAN 4x+',
-    gfpgan_visibility: 0,
-    codeformer_visibility: 1,
-    codeformer_weight: 0,
-    show_extras_results: false
-  })
-  t.match(job, { status: 'completed', type: 'upscale' })
-  const { body } = await studio.request('GET', `/jobs/${String(job.job_id)}/result`)
-  t.equal(await sizeOf((body.images as string[])[0]), '120x90')
-
-  const faces = await studio.generate('/generate/face-restore', { user_id: 'ann', job_id: job.job_id })
-  t.match(faces.asked, { upscaler_1: 'None', codeformer_visibility: 1, imageList: [{ data: (body.images as string[])[0] }] })
-  for (const [wrong, loc] of [
-    [{}, 'image'], [{ image, upscaler: 'R-ESRGAN 5x+' }, 'upscaler'], [{ job_id: job.job_id, image_index: 7 }, 'image_index']
-  ] as const) {
-    const refused = await studio.request('POST', '/generate/upscale', { user_id: 'ann', ...wrong })
-    t.match(refused, { status: 422, body: { detail: [{ loc: ['body', loc] }] } })
-  }
-})

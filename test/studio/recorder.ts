@@ -1,3 +1,4 @@
+import { EventEmitter, once } from 'node:events'
 import { createServer, request as send, type IncomingMessage } from 'node:http'
 import type { Test } from 'tap'
 
@@ -6,20 +7,36 @@ export interface Recorder {
   readonly url: string
   /** Bodies of generations in the order in which they came, as they came. */
   readonly generations: ReadonlyArray<{ readonly path: string, readonly body: Record<string, unknown> }>
+  /** How often the server was told to interrupt. */
+  interrupts (): number
+  /** Keeps what the server answers to generations back until the function is called that this gives. */
+  holdAnswers (): () => void
+  /** Resolves once so many generations have come. */
+  reached (count: number): Promise<void>
 }
 
 /** Passes everything on to `target` and back. */
 export async function startRecorder (t: Pick<Test, 'teardown'>, target: string): Promise<Recorder> {
   const generations: Array<{ path: string, body: Record<string, unknown> }> = []
+  const arrivals = new EventEmitter()
+  let interrupts = 0
+  let held: Promise<void> = Promise.resolve()
   const server = createServer((incoming, answer) => {
     read(incoming).then(body => {
       const { url = '', method, headers } = incoming
-      if (method === 'POST' && /\/(txt2img|img2img|extra-batch-images)$/.test(url)) {
+      const isGeneration = method === 'POST' && /\/(txt2img|img2img|extra-batch-images)$/.test(url)
+      if (isGeneration) {
         generations.push({ path: url, body: JSON.parse(body.toString()) as Record<string, unknown> })
+        arrivals.emit('generation')
       }
+      if (method === 'POST' && url.endsWith('/interrupt')) interrupts++
       const outgoing = send(target + url, { method, headers }, response => {
-        answer.writeHead(response.statusCode ?? 502, response.headers)
-        response.pipe(answer)
+        const pass = () => {
+          answer.writeHead(response.statusCode ?? 502, response.headers)
+          response.pipe(answer)
+        }
+        if (isGeneration) held.then(pass, pass)
+        else pass()
       })
       outgoing.on('error', () => { answer.destroy() })
       answer.on('close', () => { outgoing.destroy() })
@@ -33,7 +50,19 @@ export async function startRecorder (t: Pick<Test, 'teardown'>, target: string):
   })
   const address = server.address()
   const port = typeof address === 'object' && address !== null ? address.port : 0
-  return { url: `http://127.0.0.1:${port}`, generations }
+  return {
+    url: `http://127.0.0.1:${port}`,
+    generations,
+    interrupts: () => interrupts,
+    holdAnswers () {
+      let release = () => {}
+      held = new Promise(resolve => { release = resolve })
+      return release
+    },
+    async reached (count) {
+      while (generations.length < count) await once(arrivals, 'generation')
+    }
+  }
 }
 
 async function read (incoming: IncomingMessage): Promise<Buffer> {
