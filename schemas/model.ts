@@ -37,6 +37,8 @@ export const ModelCivitai = Type.Object({
   fetched_at: Nullable(Timestamp('When Civitai was asked; null where a file told it.'))
 }, { $id: 'ModelCivitai', description: 'What Civitai says.' })
 
+const MetadataSource = StringEnum(['forge', 'civitai', 'embedded', 'none'], { description: 'Who is believed first about it.' })
+
 /** A model with the field names of every client: several stand for the same thing. */
 export const ModelView = Type.Object({
   id: Type.Integer({ description: 'Stays the same while its hash or path does.' }),
@@ -62,6 +64,8 @@ export const ModelView = Type.Object({
   recommended_weight: Nullable(Type.Number(), { description: 'Of LoRAs, where the owner wrote one down.' }),
   has_preview: Type.Boolean({ description: 'Whether there is a picture.' }),
   preview_url: Nullable(Type.String(), { description: 'The first picture.' }),
+  previewAvailable: Type.Boolean({ description: 'Same as has_preview.' }),
+  previewPath: Nullable(Type.String(), { description: 'Same as preview_url.' }),
   previews: texts('All pictures.'),
   civitai_id: Nullable(Type.Integer(), { description: 'Model id at Civitai.' }),
   civitai_version_id: Nullable(Type.Integer(), { description: 'Version id at Civitai.' }),
@@ -70,7 +74,8 @@ export const ModelView = Type.Object({
   civitai: Type.Optional(Ref(ModelCivitai)),
   servers: Type.Array(Ref(ModelServer), { description: 'Servers that have it.' }),
   on_disk: Type.Boolean({ description: 'Whether this machine can see the file.' }),
-  metadata_source: StringEnum(['forge', 'civitai', 'embedded', 'none'], { description: 'Who is believed first about it.' }),
+  metadata_source: MetadataSource,
+  _metadata_source: { ...MetadataSource, description: 'Same as metadata_source.' },
   is_duplicate: Type.Boolean({ description: 'Whether this machine has the same content more than once.' }),
   duplicate_group_size: count('Equal files on this machine.')
 }, { $id: 'Model' })

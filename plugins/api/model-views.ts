@@ -50,6 +50,8 @@ export function createModelViews (registry: Pick<ServerRegistry, 'byId'>): Model
         recommended_weight: facts.weight,
         has_preview: previews.length > 0,
         preview_url: previews[0] ?? null,
+        previewAvailable: previews.length > 0,
+        previewPath: previews[0] ?? null,
         previews,
         civitai_id: civitai?.modelId ?? null,
         civitai_version_id: civitai?.versionId ?? null,
@@ -59,6 +61,7 @@ export function createModelViews (registry: Pick<ServerRegistry, 'byId'>): Model
         servers: servers(model),
         on_disk: files.length > 0,
         metadata_source: sourceWord(model),
+        _metadata_source: sourceWord(model),
         is_duplicate: files.length > 1,
         duplicate_group_size: files.length
       }

@@ -81,7 +81,16 @@ t.test('the catalogue of two servers', async t => {
     t.equal(total, 5)
     const shared = models.find(({ filename }) => filename === 'anime-pastel.safetensors')
     t.same(shared?.servers.map(({ alias }) => alias).sort(), ['One', 'Two'])
-    t.match(shared, { type: 'checkpoint', on_disk: false, size: null, has_preview: false, metadata_source: 'none' })
+    t.match(shared, {
+      type: 'checkpoint',
+      on_disk: false,
+      size: null,
+      has_preview: false,
+      metadata_source: 'none',
+      _metadata_source: 'none',
+      previewAvailable: false,
+      previewPath: null
+    })
     const lonely = (await listed(service, 'server=two&type=checkpoint')).models
     t.same(lonely.map(({ path }) => path).sort(), ['anime-pastel.safetensors', 'only/here.safetensors'])
   })
