@@ -22,6 +22,8 @@ export type RouteAccess = 'public' | {
   readonly bucket?: Bucket
   /** Lets a request in without credentials, from any page, where it holds: a signed link, for example. */
   readonly unless?: (request: FastifyRequest) => boolean
+  /** For pages that are not ours and mark no change: that they are of our origin, which browsers say, must do. */
+  readonly unmarked?: true
   /** Whether `?ticket=` may stand for credentials, for browsers, which can set no headers here. */
   readonly ticket?: true
 }
@@ -79,7 +81,7 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
     const wanted = request.routeOptions.config.access ?? undeclared
     if (wanted === 'public') return admitAnybody(pageOf(request))
     if (wanted.unless?.(request) === true) return
-    const principal = await identify(request, reply)
+    const principal = await identify(request, reply, wanted)
     if (!mayDo(principal, wanted.scope)) {
       throw new ServiceError('permission_denied',
         `This needs the scope ${wanted.scope}, which ${principal.name} does not have`, { scope: wanted.scope })
@@ -93,14 +95,16 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
     refuseUnmarkedChange(page)
   }
 
-  async function identify (request: FastifyRequest, reply: FastifyReply): Promise<Principal> {
+  async function identify (
+    request: FastifyRequest, reply: FastifyReply, wanted: Exclude<RouteAccess, 'public'>
+  ): Promise<Principal> {
     try {
       const ticket = ticketOf(request)
       if (ticket !== null) return await identifyByTicket(request, ticket)
       const parse = request.routeOptions.config.credentials === 'a1111' ? parseA1111Credentials : parseCredentials
       const credentials = parse(request.headers)
       return credentials.kind === 'none'
-        ? await identifyByPlace(request)
+        ? await identifyByPlace(request, wanted)
         : await identifyByCredentials(credentials, request, reply)
     } catch (error) {
       if (error instanceof ServiceError && error.status === 401) challenge(request, reply)
@@ -143,14 +147,16 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
     })
   }
 
-  async function identifyByPlace (request: FastifyRequest): Promise<Principal> {
+  async function identifyByPlace (
+    request: FastifyRequest, { unmarked }: Exclude<RouteAccess, 'public'>
+  ): Promise<Principal> {
     const page = pageOf(request)
     refuseForeignPage(page, [])
     const session = readCookie(request.headers.cookie, sessionCookieName(request.socket.localPort ?? 0))
     if (session !== null && await sessions.isOpen(session)) return administrator('session')
     const caller = { peer: request.socket.remoteAddress, client: request.ip, headers: request.headers }
     if (isTrustedByAddress(trust, caller)) {
-      refuseUnmarkedChange(page)
+      if (unmarked !== true || request.headers.origin === undefined) refuseUnmarkedChange(page)
       return administrator('local')
     }
     throw new ServiceError('authentication_required',

@@ -1,9 +1,10 @@
 import { createBullBoard } from '@bull-board/api'
 import { BullMQAdapter } from '@bull-board/api/bullMQAdapter'
 import { FastifyAdapter } from '@bull-board/fastify'
-import type { FastifyPluginAsync } from 'fastify'
+import type { FastifyPluginAsync, FastifyReply } from 'fastify'
 import type { NamedQueue } from '../../queues/all-queues.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
+import { toServiceError } from './errors.ts'
 
 export interface DashboardOptions {
   /** Every queue that there is at the moment of asking. */
@@ -14,6 +15,10 @@ export interface DashboardOptions {
 }
 
 const basePath = '/dashboard'
+/** Bull Board's page has styles of its own in its text, and would have Google send its fonts. */
+const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; " +
+  "img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
+const foreignFonts = /<link [^>]*fonts\.googleapis\.com[^>]*>/g
 
 /** Every queue as BullMQ sees it, for administrators; queues of servers added later appear by themselves. */
 const dashboard: FastifyPluginAsync<DashboardOptions> = async (app, { queues, registry, readOnly }) => {
@@ -23,6 +28,10 @@ const dashboard: FastifyPluginAsync<DashboardOptions> = async (app, { queues, re
     queues: [],
     serverAdapter,
     options: { uiConfig: { boardTitle: 'StableQueue' } }
+  })
+  serverAdapter.setErrorHandler(error => {
+    const { status, message, code } = toServiceError(error)
+    return { status: status as 500, body: { error: message, message: code } }
   })
 
   function follow (): void {
@@ -35,10 +44,22 @@ const dashboard: FastifyPluginAsync<DashboardOptions> = async (app, { queues, re
   const forget = registry.onChange(follow)
   app.addHook('onClose', async () => { forget() })
   app.addHook('onRoute', route => {
-    route.config = { ...route.config, access: { scope: 'queue:admin' } }
+    route.config = { ...route.config, access: { scope: 'queue:admin', unmarked: true } }
     route.schema = { ...route.schema, hide: true }
+  })
+  app.addHook('onSend', async (_request, reply, payload) => {
+    reply.headers({
+      'content-security-policy': contentSecurityPolicy,
+      'x-content-type-options': 'nosniff',
+      'referrer-policy': 'no-referrer'
+    })
+    return typeof payload === 'string' && isPage(reply) ? payload.replace(foreignFonts, '') : payload
   })
   await app.register(serverAdapter.registerPlugin(), { prefix: basePath })
 }
 
 export default dashboard
+
+function isPage (reply: FastifyReply): boolean {
+  return String(reply.getHeader('content-type')).startsWith('text/html')
+}

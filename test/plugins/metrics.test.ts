@@ -3,7 +3,7 @@ import t from 'tap'
 import { allQueues } from '../../queues/all-queues.ts'
 import { createFleetMetrics } from '../../src/metrics/fleet.ts'
 import { createWorkerStatus } from '../../src/worker-status.ts'
-import { onNotices, quick, silentLogger, startService } from '../helper.ts'
+import { onNotices, quick, silentLogger, startService, type JsonBody, type Service } from '../helper.ts'
 import { startReceiver } from '../webhooks/receiver.ts'
 import { inRepository } from '../root.ts'
 
@@ -103,4 +103,19 @@ t.test('the dashboard shows every queue, also of servers that come later', async
     return found.includes('Later') ? found : undefined
   })
   t.same(names.toSorted(), ['Downloads', 'Later', 'Main', 'Maintenance', 'Webhooks'])
+})
+
+t.test('the dashboard only shows, or gives its own page buttons that work, and no other page', async t => {
+  const press = async (one: Service, origin: string) => await one.request('PUT',
+    '/dashboard/api/queues/maintenance/pause', undefined, { origin, 'sec-fetch-site': 'same-origin' })
+  t.equal((await press(service, service.url)).status, 405, 'read only, as it is without a setting')
+  const changing = await startService(t, { settings: { DASHBOARD_READ_ONLY: 'false' } })
+  t.match(await press(changing, 'http://localhost:7860'), { status: 403, body: { error: /another origin/ } })
+  t.equal((await press(changing, changing.url)).status, 200)
+  const { body } = await changing.request('GET', '/dashboard/api/queues')
+  t.match((body.queues as JsonBody[]).find(({ name }) => name === 'maintenance'), { isPaused: true })
+
+  const page = await fetch(`${changing.url}/dashboard`)
+  t.notMatch(await page.text(), /googleapis/, 'nothing is fetched from elsewhere')
+  t.match(page.headers.get('content-security-policy'), /default-src 'none'/)
 })
