@@ -5,6 +5,7 @@ import {
 } from './studio-generation.ts'
 import { batchSchemas } from './studio-batch.ts'
 import { StudioModels } from './studio-models.ts'
+import { StudioQueue } from './studio-queue.ts'
 import { loraSchemas } from './studio-lora.ts'
 import { presetSchemas } from './studio-preset.ts'
 import { StudioAccepted, StudioDone, StudioError, StudioHistory, StudioJob, StudioResult } from './studio-job.ts'
@@ -20,7 +21,7 @@ export const studioSchemas = [
   StudioAccepted, StudioJob, StudioResult, StudioHistory, StudioDone, StudioError,
   ...controlNetSchemas,
   ...loraSchemas,
-  StudioModels,
+  StudioModels, StudioQueue,
   ...presetSchemas,
   ...batchSchemas,
   PortableUser, UserImport, ImportAnswer, UserSession, SessionLora, SessionChange, SessionAnswer,

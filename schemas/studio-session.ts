@@ -35,6 +35,8 @@ export const SessionLora = Type.Object({
   weight
 }, { $id: 'SessionLora', description: 'A LoRA to remember.', examples: [{ filename: 'detail-tweaker.safetensors', weight: 0.8 }] })
 
+export type SessionLora = Static<typeof SessionLora>
+
 export const SessionChange = WithDefaults({
   active_loras: Type.Optional(activeLoras),
   controlnet_configs: Type.Optional(controlNetConfigs),

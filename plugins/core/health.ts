@@ -1,8 +1,9 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { Timestamp } from '../../schemas/kit.ts'
+import { StudioTime } from '../../schemas/studio-session.ts'
 import { messageOf } from '../../src/errors.ts'
 import type { House } from '../../src/house.ts'
+import { studioTime } from '../../src/studio/words.ts'
 
 export interface HealthOptions {
   readonly house: Pick<House, 'redis' | 'keys' | 'registry' | 'states'>
@@ -35,12 +36,12 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { house }) 
             description: 'By alias, what was last heard of each server: online, offline, unauthorized or disabled. ' +
               '`status` is online when one of them is; `webui_version` is then `available`, else `error` says what is wrong.'
           }),
-          timestamp: Timestamp('Now.')
+          timestamp: StudioTime('Now.')
         }, { description: 'Alive.' })
       }
     }
   }, async () => ({
-    status: 'healthy' as const, a1111_status: await serverStatuses(), timestamp: new Date().toISOString()
+    status: 'healthy' as const, a1111_status: await serverStatuses(), timestamp: studioTime(Date.now())
   }))
 
   /** What was last heard of each server; nothing while Redis is away. */

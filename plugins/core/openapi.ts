@@ -127,5 +127,10 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
     })
   }
 
+  // where FastAPI has the same, for links and clients of its services
+  for (const [path, target] of [['/redoc', '/docs'], ['/docs/oauth2-redirect', '/docs/static/oauth2-redirect.html']] as const) {
+    app.get(path, { config: { access: 'public' }, schema: { hide: true } }, async (_request, reply) => reply.redirect(target))
+  }
+
   app.get('/openapi.json', { config: { access: 'public' }, schema: { hide: true } }, async () => app.swagger())
 }, { name: 'openapi' })

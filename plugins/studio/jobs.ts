@@ -78,7 +78,7 @@ const jobs: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { stud
       response: { 200: { ...Ref(StudioResult), description: 'Images and what is known of them.' }, ...studioErrors(404) }
     }
   }, async (request, reply) => {
-    const { format = 'base64' } = readFields(StudioResultQuery, request.query, 'query')
+    const { format = 'base64' } = readFields(StudioResultQuery, request.query, ['query'])
     const found = await findBatch(request, maySeeJob)
     const pieces = found === null
       ? await jobResult(await find(request, maySeeJob).catch(unavailable), format)

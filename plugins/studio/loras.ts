@@ -33,7 +33,7 @@ const loras: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { stu
       response: { 200: { ...Ref(LoraList), description: 'All of them, or those that fit.' }, ...studioErrors() }
     }
   }, async request => {
-    const { loras, total } = await shelf.find(readFields(LoraQuery, request.query, 'query'))
+    const { loras, total } = await shelf.find(readFields(LoraQuery, request.query, ['query']))
     return { loras: loras.map(render), total: loras.length, total_available: total }
   })
 
@@ -45,7 +45,7 @@ const loras: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { stu
       response: { 200: { ...Ref(LoraChoices), description: 'At most 25.' }, ...studioErrors() }
     }
   }, async request => {
-    const query = readFields(LoraQuery, request.query, 'query')
+    const query = readFields(LoraQuery, request.query, ['query'])
     const { loras } = await shelf.find({ ...query, limit: Math.min(query.limit ?? mostChoices, mostChoices) })
     return { choices: loras.map(choiceOf).filter(({ value }) => value.length <= longestChoice) }
   })
@@ -94,7 +94,7 @@ const loras: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { stu
       response: { ...one, ...studioErrors(404, 502) }
     }
   }, async request => {
-    const { force } = readFields(LoraEnrichQuery, request.query, 'query')
+    const { force } = readFields(LoraEnrichQuery, request.query, ['query'])
     return render(await shelf.enrich(filenameOf(request), force === true ? 'fresh' : 'kept'))
   })
 }
@@ -102,7 +102,7 @@ const loras: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { stu
 export default loras
 
 function filenameOf (request: FastifyRequest): string {
-  return readFields(LoraReference, request.params, 'path').filename
+  return readFields(LoraReference, request.params, ['path']).filename
 }
 
 function render (lora: Lora): LoraInfo {

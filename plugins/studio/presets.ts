@@ -41,7 +41,7 @@ const presetRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (app
       response: list
     }
   }, async request => {
-    const { search = '', offset = 0, limit = 50 } = readFields(SharedPresetsQuery, request.query, 'query')
+    const { search = '', offset = 0, limit = 50 } = readFields(SharedPresetsQuery, request.query, ['query'])
     return { presets: await Promise.all((await presets.sharedWithAll(search, offset, limit)).map(render)) }
   })
 

@@ -20,6 +20,10 @@ export function behaveLikeFastApi (app: FastifyInstance): void {
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_request: unknown, body: Buffer) =>
     body.length === 0 ? undefined : parseBody(body))
   answerErrorsLikeFastApi(app)
+  app.addHook('preParsing', async request => {
+    const takesBody = request.routeOptions.config.multipart !== undefined
+    if (takesBody && request.mediaType === undefined) throw missingBody()
+  })
   app.setNotFoundHandler(async (request, reply) => {
     const path = request.url.split('?')[0] ?? ''
     const known = methods.some(method => app.findRoute({ method, url: path }) !== null)
@@ -62,9 +66,13 @@ function parseBody (body: Buffer): unknown {
 export function fieldsOfRequest (request: FastifyRequest): Record<string, unknown> {
   const { body } = request
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    const problem = body === undefined || body === null ? pydantic2.missing : pydantic2.notAnObject(body)
-    throw new ValidationFailure([validationDetail(['body'], body ?? null, problem)])
+    if (body === undefined || body === null) throw missingBody()
+    throw new ValidationFailure([validationDetail(['body'], body, pydantic2.notAnObject(body))])
   }
   const fields = body as Record<string, unknown>
   return withUsualNames(request.isMultipart() ? formFields(fields) : fields)
+}
+
+function missingBody (): ValidationFailure {
+  return new ValidationFailure([validationDetail(['body'], null, pydantic2.missing)])
 }

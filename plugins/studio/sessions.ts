@@ -11,6 +11,7 @@ import { ServiceError } from '../../src/errors.ts'
 import { studioUser, type StudioUser } from '../../src/studio/owner.ts'
 import { importUser } from '../../src/studio/portable.ts'
 import { readFields } from '../../src/studio/read-fields.ts'
+import { readSessionChange, readSessionLora } from '../../src/studio/session-change.ts'
 import type { Session } from '../../src/studio/sessions.ts'
 import type { Studio } from '../../src/studio/studio.ts'
 import { studioTime } from '../../src/studio/words.ts'
@@ -66,7 +67,7 @@ const sessionRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (ap
       schema: { ...described(`change_session_${method.toLowerCase()}`, 'Change what is remembered'), body: Ref(SessionChange), response: answers.changed },
       handler: async request => {
         const user = userOf(request)
-        const change = readFields(SessionChange, fieldsOfRequest(request))
+        const change = readSessionChange(fieldsOfRequest(request))
         return { message: 'Session updated', session: await render(user, await sessions.change(user, change)) }
       }
     })
@@ -85,7 +86,7 @@ const sessionRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (ap
     schema: { ...described('add_lora', 'Remember a LoRA', 'The same file again changes its weight.'), body: Ref(SessionLora), response: answers.changed }
   }, async request => {
     const user = userOf(request)
-    const { filename, weight } = readFields(SessionLora, fieldsOfRequest(request))
+    const { filename, weight } = readSessionLora(fieldsOfRequest(request))
     return { message: 'LoRA added to session', session: await render(user, await sessions.addLora(user, filename, weight)) }
   })
 
@@ -178,7 +179,7 @@ const sessionRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (ap
       response: { 200: { ...Ref(StudioHistory), description: 'One page.' }, ...studioErrors() }
     }
   }, async request => {
-    const { offset = 0, limit = 50 } = readFields(StudioHistoryQuery, request.query, 'query')
+    const { offset = 0, limit = 50 } = readFields(StudioHistoryQuery, request.query, ['query'])
     const { jobs, total } = await history.page(userOf(request), offset, limit)
     return { jobs: await views.jobs(jobs), total }
   })
@@ -188,5 +189,5 @@ export default sessionRoutes
 
 /** @throws ValidationFailure */
 export function userOf (request: FastifyRequest): StudioUser {
-  return studioUser(request.principal, readFields(params, request.params, 'path').user_id)
+  return studioUser(request.principal, readFields(params, request.params, ['path']).user_id)
 }

@@ -6,6 +6,7 @@ import jobs from './jobs.ts'
 import loras from './loras.ts'
 import models from './models.ts'
 import presets from './presets.ts'
+import queue from './queue.ts'
 import { answerErrorsLikeFastApi, behaveLikeFastApi } from './scope.ts'
 import sessions from './sessions.ts'
 import socket, { type SocketOptions } from './socket.ts'
@@ -19,7 +20,8 @@ const studioRoutes: FastifyPluginAsync<SocketOptions> = async (app, options) => 
     '/presets': presets,
     '/models': models,
     '/controlnet': controlNet,
-    '/loras': loras
+    '/loras': loras,
+    '/queue': queue
   }
   for (const [prefix, routes] of Object.entries(parts)) {
     await app.register(async scope => {

@@ -44,6 +44,13 @@ export interface StoredDefaults {
   readonly unknown: readonly string[]
 }
 
+/** The field of a request that a stored setting stands for; null where it stands for none. */
+export function settingName (given: string, known: ReadonlySet<string>): string | null {
+  const plain = given.replace(/^(default|preferred)_/, '')
+  const name = known.has(given) ? given : otherNames[plain] ?? plain
+  return known.has(name) ? name : null
+}
+
 /**
  * What a user has stored, as fields of a request: `default_steps` and `preferred_sampler` stand for `steps` and
  * `sampler_name`.
@@ -53,10 +60,9 @@ export function asDefaults (stored: Fields, known: ReadonlySet<string>): StoredD
   const fields: Record<string, unknown> = {}
   const unknown: string[] = []
   for (const [given, value] of Object.entries(stored)) {
-    const plain = given.replace(/^(default|preferred)_/, '')
-    const name = known.has(given) ? given : otherNames[plain] ?? plain
-    if (known.has(name)) fields[name] ??= value
-    else unknown.push(given)
+    const name = settingName(given, known)
+    if (name === null) unknown.push(given)
+    else fields[name] ??= value
   }
   return { fields, unknown }
 }

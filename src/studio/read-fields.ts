@@ -4,8 +4,8 @@ import { ValidationFailure, type ValidationDetail } from '../simulator/failures.
 import type { FieldKind, Problem } from '../simulator/wire/fields.ts'
 import { pydantic2 } from '../simulator/wire/pydantic2.ts'
 
-type Location = ReadonlyArray<string | number>
-type Place = 'body' | 'query' | 'path'
+/** `body`, `query` or `path`, and what leads on from there. */
+export type Location = ReadonlyArray<string | number>
 
 /**
  * Reads what a client sent by a schema as FastAPI does by a model, which clients of this interface were written for:
@@ -14,10 +14,10 @@ type Place = 'body' | 'query' | 'path'
  * @throws ValidationFailure with an entry for each field that does not fit
  */
 export function readFields<Schema extends TObject> (
-  schema: Schema, source: unknown, place: Place = 'body'
+  schema: Schema, source: unknown, place: Location = ['body']
 ): Static<Schema> {
   const details: ValidationDetail[] = []
-  const values = readObject(schema, source, [place], details)
+  const values = readObject(schema, source, place, details)
   if (details.length > 0) throw new ValidationFailure(details)
   return values as Static<Schema>
 }

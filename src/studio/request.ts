@@ -1,4 +1,4 @@
-import type { TObject } from '@sinclair/typebox'
+import type { TObject, TSchema } from '@sinclair/typebox'
 import type { Warning } from '../../schemas/generation-parameters.ts'
 import {
   StudioControlNetRequest, StudioFaceRestoreRequest, StudioImg2imgRequest, StudioInpaintRequest,
@@ -30,13 +30,16 @@ export const requestSchemas = {
 } satisfies Record<string, TObject>
 export type GenerationKind = keyof typeof requestSchemas
 
+/** Every field of any request by its name, as the first kind has it that knows it. */
+export const requestFields: Readonly<Record<string, TSchema>> = Object.fromEntries(
+  Object.values(requestSchemas).toReversed().flatMap(({ properties }) => Object.entries(properties)))
+
 /**
  * Every field of any request, so that what a user stores for one kind is no mistake for another. Not those of webhooks:
  * where events go is said by each request, or by its access key.
  */
 export const knownFields: ReadonlySet<string> = new Set(
-  Object.values(requestSchemas).flatMap(({ properties }) => Object.keys(properties))
-    .filter(name => !Object.hasOwn(webhookFields, name)))
+  Object.keys(requestFields).filter(name => !Object.hasOwn(webhookFields, name)))
 
 /** A request as it came, its form read, and who sends it. */
 export interface StudioCall {

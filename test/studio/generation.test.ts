@@ -1,6 +1,7 @@
 import t from 'tap'
 import { WebSocket } from 'undici'
 import { startReceiver } from '../webhooks/receiver.ts'
+import { onNotices } from '../helper.ts'
 import { small, startStudio } from './studio.ts'
 
 const studio = await startStudio(t, { settings: { EGRESS_PROFILE: 'lan' } })
@@ -146,11 +147,51 @@ t.test('whatever is wrong is told as FastAPI tells it', async t => {
   }
 })
 
-t.test('a session takes numbers for weights only, so that it can always be read', async t => {
-  const { status, body } = await studio.request('PUT', '/sessions/odd', { active_loras: { 'film-grain': 'heavy' } })
-  t.match({ status, body }, { status: 422, body: { detail: [{ type: 'float_parsing', loc: ['body', 'active_loras', 'film-grain'] }] } })
-  t.match(await studio.request('PUT', '/sessions/odd', { active_loras: { 'film-grain': '0.5' } }), { status: 200 })
-  t.match((await studio.request('GET', '/sessions/odd')).body, { active_loras: { 'film-grain': 0.5 } })
+t.test('a session takes only what every later picture can be drawn with', async t => {
+  const put = async (change: unknown) => await studio.request('PUT', '/sessions/odd', change)
+  const wrong: Array<[change: object, type: string, ...loc: unknown[]]> = [
+    [{ active_loras: { 'film-grain': 'heavy' } }, 'float_parsing', 'active_loras', 'film-grain'],
+    [{ active_loras: { 'film-grain': -5 } }, 'greater_than_equal', 'active_loras', 'film-grain'],
+    [{ active_loras: { 'film-grain': 1e9 } }, 'less_than_equal', 'active_loras', 'film-grain'],
+    [{ active_loras: { 'a:1><lora:b': 1 } }, 'invalid_field_value', 'active_loras'],
+    [{ active_loras: { '.safetensors': 1 } }, 'invalid_field_value', 'active_loras'],
+    [{ controlnet_configs: [{ model: 'canny' }, { weight: 7 }] }, 'missing', 'controlnet_configs', 1, 'model'],
+    [{ custom_settings: { default_steps: 1000 } }, 'less_than_equal', 'custom_settings', 'default_steps'],
+    [{ custom_settings: { sampler: 7 } }, 'string_type', 'custom_settings', 'sampler']
+  ]
+  for (const [change, type, ...loc] of wrong) {
+    const { status, body } = await put(change)
+    t.equal(status, 422, JSON.stringify(body))
+    t.match(body.detail, [{ type, loc: ['body', ...loc] }])
+    const imported = await studio.request('POST', '/sessions/odd/import', { session: change })
+    t.match(imported.body.detail, [{ type, loc: ['body', 'session', ...loc] }])
+  }
+  t.match((await studio.request('POST', '/sessions/odd/loras', { filename: 'a:b', weight: 1 })).body.detail, [{ loc: ['body', 'filename'] }])
+  t.match((await studio.request('POST', '/sessions/odd/import', { presets: { one: { config: {} } } })).body.detail,
+    [{ type: 'missing', loc: ['body', 'presets', 'one', 'name'] }])
+  t.same((await studio.request('GET', '/sessions/odd')).body.last_updated, null, 'nothing was stored')
+  t.match(await put({ active_loras: { 'film-grain': '0.5' }, custom_settings: { steps: null, mood: 'calm' } }), { status: 200 })
+  t.match((await studio.request('GET', '/sessions/odd')).body, { active_loras: { 'film-grain': 0.5 }, custom_settings: { mood: 'calm' } })
+})
+
+t.test('a request without any body is told which one is missing', async t => {
+  for (const path of ['/generate/txt2img', '/generate/batch', '/controlnet/preprocess', '/sessions/ann/loras', '/presets/ann']) {
+    const response = await fetch(studio.url + path, { method: 'POST' })
+    t.match([response.status, await response.json()], [422, { detail: [{ type: 'missing', loc: ['body'] }] }], path)
+  }
+})
+
+t.test('what there is to do before the next job', async t => {
+  const idle = { waiting: 0, running: 0 }
+  t.match((await studio.request('GET', '/queue')).body, { position: 1, total_jobs: 0, ...idle, servers: [{ alias: 'Main', ...idle }] })
+  const { body: running } = await studio.request('POST', '/generate/txt2img', { ...small, steps: 150 })
+  await onNotices(studio.house, async () => (await studio.request('GET', '/queue')).body.running === 1 ? true : undefined)
+  const { body: waiting } = await studio.request('POST', '/generate/txt2img', small)
+  const { body } = await studio.request('GET', '/queue')
+  t.match(body, { position: 2, total_jobs: 2, waiting: 1, running: 1, servers: [{ alias: 'Main', waiting: 1, running: 1 }] })
+  t.ok(Number(body.estimated_wait_time) >= 1)
+  for (const { job_id: id } of [running, waiting]) await studio.request('POST', `/jobs/${String(id)}/cancel`)
+  await studio.ended(running.job_id)
 })
 
 t.test('a job is watched over a WebSocket: as it is, each change, its end once', async t => {

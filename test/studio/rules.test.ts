@@ -99,6 +99,9 @@ t.test('what a phone reads of servers: models of all of them, and whether one an
     upscalers: Array
   })
   t.match((await studio.request('GET', '/health')).body, {
-    status: 'healthy', a1111_status: { status: 'online', webui_version: 'available', Main: 'online' }
+    status: 'healthy', a1111_status: { status: 'online', webui_version: 'available', Main: 'online' }, timestamp: /T[\d:]+\.\d{6}$/
   })
+  for (const [path, target] of [['/redoc', '/docs'], ['/docs/oauth2-redirect', '/docs/static/oauth2-redirect.html']] as const) {
+    t.equal((await fetch(studio.url + path)).url, studio.url + target)
+  }
 })

@@ -1,0 +1,58 @@
+import { Type } from '@sinclair/typebox'
+import { StudioControlNetUnit } from '../../schemas/studio-generation.ts'
+import { Inline } from '../../schemas/kit.ts'
+import { SessionChange, SessionLora } from '../../schemas/studio-session.ts'
+import { invalidField, isRecord } from '../a1111/field-values.ts'
+import { bareName } from '../a1111/names.ts'
+import { settingName } from './layers.ts'
+import { readFields, type Location } from './read-fields.ts'
+import { knownFields, requestFields } from './request.ts'
+
+type Fields = Readonly<Record<string, unknown>>
+
+const Units = Type.Object({ controlnet_configs: Type.Array(Inline(StudioControlNetUnit)) })
+
+/**
+ * What is to be remembered of a user, held to what a generation will make of it: who stores a mistake should hear of it
+ * then, and not at every picture afterwards. Units and settings stay as they were sent, names that mean nothing too.
+ * @param place where it stands in the request
+ * @throws ValidationFailure or ServiceError naming the field
+ */
+export function readSessionChange (source: unknown, place: Location = ['body']): SessionChange {
+  const change = readFields(SessionChange, source, place)
+  for (const filename of Object.keys(change.active_loras ?? {})) {
+    checkLoraName(filename, [...place.slice(1), 'active_loras'].join('.'))
+  }
+  if (change.controlnet_configs !== undefined) readFields(Units, change, place)
+  if (change.custom_settings !== undefined) {
+    readFields(settingsSchema(change.custom_settings), withoutNulls(change), place)
+  }
+  return change
+}
+
+/** @throws ValidationFailure or ServiceError naming the field */
+export function readSessionLora (source: unknown): SessionLora {
+  const lora = readFields(SessionLora, source)
+  checkLoraName(lora.filename, 'filename')
+  return lora
+}
+
+/** Whether the server has it is seen when it is used; in a prompt it must be one name. */
+function checkLoraName (filename: string, field: string): void {
+  if (bareName(filename) !== '' && !/[:<>]/.test(bareName(filename))) return
+  throw invalidField(field, `"${filename.slice(0, 200)}" is no name of a LoRA; it must be there, without the signs : < >.`)
+}
+
+function settingsSchema (settings: Fields) {
+  const fields = Object.keys(settings).flatMap(given => {
+    const field = requestFields[settingName(given, knownFields) ?? '']
+    return field === undefined || settings[given] === null ? [] : [[given, field]]
+  })
+  return Type.Object({ custom_settings: Type.Object(Object.fromEntries(fields) as typeof requestFields) })
+}
+
+/** A setting that is null says nothing. */
+function withoutNulls (change: SessionChange): Fields {
+  const settings = isRecord(change.custom_settings) ? change.custom_settings : {}
+  return { custom_settings: Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== null)) }
+}
