@@ -11,7 +11,10 @@ function App ({ problem }) {
 
   async function recognise () {
     try {
-      setWho(await session.read())
+      const known = await session.read()
+      // Whoever opened the dashboard without a session was sent here for one.
+      if (window.location.hash === '#/dashboard') window.location.replace('/dashboard')
+      else setWho(known)
     } catch (error) {
       setWho(error)
     }

@@ -1,7 +1,7 @@
 import { createBullBoard } from '@bull-board/api'
 import { BullMQAdapter } from '@bull-board/api/bullMQAdapter'
 import { FastifyAdapter } from '@bull-board/fastify'
-import type { FastifyPluginAsync, FastifyReply } from 'fastify'
+import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import type { NamedQueue } from '../../queues/all-queues.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
 import { toServiceError } from './errors.ts'
@@ -47,7 +47,12 @@ const dashboard: FastifyPluginAsync<DashboardOptions> = async (app, { queues, re
     route.config = { ...route.config, access: { scope: 'queue:admin', unmarked: true } }
     route.schema = { ...route.schema, hide: true }
   })
-  app.addHook('onSend', async (_request, reply, payload) => {
+  app.addHook('onSend', async (request, reply, payload) => {
+    if (reply.statusCode === 401 && wantsPage(request)) {
+      // The web UI asks for the token, and leads back here.
+      reply.code(302).headers({ location: '/#/dashboard', 'content-length': '0' })
+      return ''
+    }
     reply.headers({
       'content-security-policy': contentSecurityPolicy,
       'x-content-type-options': 'nosniff',
@@ -59,6 +64,10 @@ const dashboard: FastifyPluginAsync<DashboardOptions> = async (app, { queues, re
 }
 
 export default dashboard
+
+function wantsPage ({ method, headers }: FastifyRequest): boolean {
+  return method === 'GET' && /\btext\/html\b/.test(headers.accept ?? '')
+}
 
 function isPage (reply: FastifyReply): boolean {
   return String(reply.getHeader('content-type')).startsWith('text/html')

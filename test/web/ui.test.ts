@@ -155,6 +155,13 @@ t.test('people use the service in a browser', { skip }, async t => {
     t.equal(other.page.url(), `${service.url}/#/queue`, 'the token has left the address')
     const kept = await other.page.evaluate('JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, history.state])')
     t.notMatch(kept, token)
+
+    const operator = await visit(`${service.url}/dashboard`)
+    await operator.page.getByLabel('Admin token').fill(token)
+    await operator.page.keyboard.press('Enter')
+    await operator.page.waitForURL(`${service.url}/dashboard`)
+    await operator.page.getByText('maintenance').first().waitFor()
+    t.strictSame(operator.mishaps, [], 'the dashboard asks for the token, too')
   })
 })
 
