@@ -1,4 +1,4 @@
-import { Queue, UnrecoverableError, Worker, type Job } from 'bullmq'
+import { Queue, UnrecoverableError, type Job } from 'bullmq'
 import type { Redis } from 'ioredis'
 import type { Download } from '../src/downloads/download.ts'
 import { FinalFailure } from '../src/downloads/final-failure.ts'
@@ -7,6 +7,7 @@ import { EgressRefusal } from '../src/egress/guard.ts'
 import { messageOf, ServiceError } from '../src/errors.ts'
 import type { Log } from '../src/log.ts'
 import type { Keys } from '../src/redis/keys.ts'
+import { startBackgroundWorker } from './background-worker.ts'
 
 export const downloadQueueName = 'downloads'
 const finalErrors = [FinalFailure, EgressRefusal, ServiceError]
@@ -53,14 +54,13 @@ export function createDownloadWorker (
   dependencies: DownloadQueueDependencies & DownloaderDependencies
 ): { close (): Promise<void> } {
   const { connection, keys, log, store } = dependencies
-  const closing = new AbortController()
 
-  async function run (job: Job<QueuedDownload>): Promise<void> {
+  async function run (job: Job<QueuedDownload>, closing: AbortSignal): Promise<void> {
     const download = job.data
     try {
-      await runDownload(download, dependencies, closing.signal)
+      await runDownload(download, dependencies, closing)
     } catch (error) {
-      if (closing.signal.aborted) throw error
+      if (closing.aborted) throw error
       const problem = messageOf(error)
       const isFinal = finalErrors.some(kind => error instanceof kind) || job.attemptsMade + 1 >= attempts
       if (!isFinal) {
@@ -72,14 +72,5 @@ export function createDownloadWorker (
     }
   }
 
-  const worker = new Worker<QueuedDownload>(downloadQueueName, run, {
-    connection, prefix: keys.bullPrefix, skipVersionCheck: true, concurrency: atOnce, maxStalledCount: 1000
-  })
-  worker.on('error', error => { log.debug({ error: messageOf(error) }, 'worker connection') })
-  return {
-    async close () {
-      closing.abort()
-      await worker.close(true)
-    }
-  }
+  return startBackgroundWorker({ connection, keys, log, name: downloadQueueName, atOnce, run })
 }

@@ -1,9 +1,10 @@
-import { Queue, UnrecoverableError, Worker } from 'bullmq'
+import { Queue, UnrecoverableError, type Job } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { messageOf } from '../src/errors.ts'
 import { runFlorenceTask, type FlorenceRunnerDependencies } from '../src/florence/run.ts'
 import type { Log } from '../src/log.ts'
 import type { Keys } from '../src/redis/keys.ts'
+import { startBackgroundWorker } from './background-worker.ts'
 
 export const florenceQueueName = 'florence'
 const attempts = 4
@@ -42,21 +43,15 @@ export function createFlorenceQueue ({ connection, keys, log }: FlorenceQueueDep
 export function createFlorenceWorker (
   dependencies: FlorenceQueueDependencies & FlorenceRunnerDependencies
 ): { close (): Promise<void> } {
-  const { connection, keys, log } = dependencies
-  const closing = new AbortController()
-  const worker = new Worker<{ id: string }>(florenceQueueName, async ({ data, attemptsMade }) => {
+  async function run ({ data, attemptsMade }: Job<{ id: string }>, closing: AbortSignal): Promise<void> {
     try {
-      await runFlorenceTask(data.id, attemptsMade + 1 >= attempts, dependencies, closing.signal)
+      await runFlorenceTask(data.id, attemptsMade + 1 >= attempts, dependencies, closing)
     } catch (error) {
       if (attemptsMade + 1 >= attempts) throw new UnrecoverableError(messageOf(error))
       throw error
     }
-  }, { connection, prefix: keys.bullPrefix, skipVersionCheck: true, concurrency: 1, maxStalledCount: 1000 })
-  worker.on('error', error => { log.debug({ error: messageOf(error) }, 'worker connection') })
-  return {
-    async close () {
-      closing.abort()
-      await worker.close(true)
-    }
   }
+
+  const { connection, keys, log } = dependencies
+  return startBackgroundWorker({ connection, keys, log, name: florenceQueueName, atOnce: 1, run })
 }

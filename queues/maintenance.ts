@@ -1,4 +1,4 @@
-import { Queue, Worker, type Job } from 'bullmq'
+import { Queue, type Job } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { messageOf } from '../src/errors.ts'
 import type { SweepReport } from '../src/jobs/media-sweep.ts'
@@ -7,6 +7,7 @@ import type { Log } from '../src/log.ts'
 import type { ScanBoard } from '../src/models/scan-board.ts'
 import { scanModels, type ScannerDependencies } from '../src/models/scan.ts'
 import type { Keys } from '../src/redis/keys.ts'
+import { startBackgroundWorker } from './background-worker.ts'
 
 export const maintenanceQueueName = 'maintenance'
 const scanName = 'scan-models'
@@ -81,9 +82,8 @@ export interface MaintenanceWorkerDependencies extends MaintenanceDependencies, 
  */
 export function createMaintenanceWorker (dependencies: MaintenanceWorkerDependencies): MaintenanceWorker {
   const { connection, keys, board, log, retention } = dependencies
-  const closing = new AbortController()
 
-  async function scan (): Promise<void> {
+  async function scan (closing: AbortSignal): Promise<void> {
     const stopped = new AbortController()
     const startedAt = Date.now()
     const status = { state: 'running', startedAt, endedAt: null, report: null, problem: null } as const
@@ -94,14 +94,14 @@ export function createMaintenanceWorker (dependencies: MaintenanceWorkerDependen
         .catch(error => { log.debug({ error: messageOf(error) }, 'could not look for a stop') })
     }, stopInterval)
     try {
-      const signal = AbortSignal.any([closing.signal, stopped.signal])
+      const signal = AbortSignal.any([closing, stopped.signal])
       const report = await scanModels(dependencies, async part => {
         await board.write({ ...status, report: part })
       }, signal)
       await board.write({ ...status, state: 'completed', endedAt: Date.now(), report })
     } catch (error) {
       // this process ends: another one goes on
-      if (closing.signal.aborted) throw error
+      if (closing.aborted) throw error
       const { report } = await board.read()
       const end = stopped.signal.aborted
         ? { state: 'stopped', problem: null } as const
@@ -123,20 +123,11 @@ export function createMaintenanceWorker (dependencies: MaintenanceWorkerDependen
     }
   }
 
-  async function work ({ name }: Job): Promise<void> {
+  async function run ({ name }: Job, closing: AbortSignal): Promise<void> {
     if (name === purgeName) await retention.purge()
     else if (name === sweepName) await sweep()
-    else await scan()
+    else await scan(closing)
   }
 
-  const worker = new Worker(maintenanceQueueName, work, {
-    connection, prefix: keys.bullPrefix, skipVersionCheck: true, concurrency: atOnce, maxStalledCount: 1000
-  })
-  worker.on('error', error => { log.debug({ error: messageOf(error) }, 'worker connection') })
-  return {
-    async close () {
-      closing.abort()
-      await worker.close(true)
-    }
-  }
+  return startBackgroundWorker({ connection, keys, log, name: maintenanceQueueName, atOnce, run })
 }

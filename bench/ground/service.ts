@@ -1,7 +1,6 @@
-import { once } from 'node:events'
 import { open, readFile } from 'node:fs/promises'
-import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { findFreePort } from '../../src/free-port.ts'
 import { createCaller, type Caller } from './caller.ts'
 import { startChild, type Child } from './child.ts'
 import type { Ground } from './ground.ts'
@@ -76,13 +75,4 @@ export async function startService (
 function allOnline (health: unknown): boolean {
   const { a1111_status: { webui_version: _version, ...servers } } = health as { a1111_status: Record<string, string> }
   return Object.values(servers).every(status => status === 'online')
-}
-
-async function findFreePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }

@@ -1,5 +1,6 @@
 import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
+import { readAnswer } from '../egress/read-answer.ts'
 
 export interface GetOptions {
   readonly headers?: Readonly<Record<string, string>>
@@ -27,14 +28,8 @@ export async function getBytes (url: URL, { headers = {}, timeoutMs, maxBytes }:
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       send(url, { headers: { ...headers, 'accept-encoding': 'identity' }, signal }, resolve).on('error', reject).end()
     })
-    const chunks: Buffer[] = []
-    let bytes = 0
-    for await (const chunk of response as AsyncIterable<Buffer>) {
-      bytes += chunk.length
-      if (bytes > maxBytes) throw new Error(`its answer is longer than ${maxBytes} bytes`)
-      chunks.push(chunk)
-    }
-    return { status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks) }
+    const body = await readAnswer(response, maxBytes)
+    return { status: response.statusCode ?? 0, headers: response.headers, body }
   } catch (error) {
     if (signal.aborted) throw new Error(`it did not answer within ${timeoutMs / 1000} s`, { cause: error })
     throw error

@@ -1,5 +1,6 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
+import { readAnswer } from './read-answer.ts'
 
 export interface ConfiguredCall {
   readonly method: 'GET' | 'POST'
@@ -28,15 +29,9 @@ export async function callConfigured (url: URL, call: ConfiguredCall): Promise<B
       send(url, { method, signal: over, headers: { 'accept-encoding': 'identity', connection: 'close', ...headers } }, resolve)
         .on('error', reject).end(body)
     })
-    const chunks: Buffer[] = []
-    let bytes = 0
-    for await (const chunk of response as AsyncIterable<Buffer>) {
-      bytes += chunk.length
-      if (bytes > maxBytes) throw new Error(`its answer is longer than ${maxBytes} bytes`)
-      chunks.push(chunk)
-    }
+    const answer = await readAnswer(response, maxBytes)
     if (response.statusCode !== 200) throw new Error(`it answered ${response.statusCode}`)
-    return Buffer.concat(chunks)
+    return answer
   } catch (error) {
     if (inTime.aborted) throw new Error(`it did not answer within ${timeoutMs / 1000} s`, { cause: error })
     throw error

@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { createServer, type AddressInfo } from 'node:net'
 import { Redis } from 'ioredis'
 import { messageOf } from '../errors.ts'
+import { findFreePort } from '../free-port.ts'
 import type { Log } from '../log.ts'
 import { parseRedisAddress } from './address.ts'
 import { checkRedis, parseInfo } from './check.ts'
@@ -156,13 +156,4 @@ function urlOf ({ address, password }: ServerRecord): string {
   return 'path' in address
     ? `redis://:${password}@localhost?path=${encodeURIComponent(address.path)}`
     : `redis://:${password}@127.0.0.1:${address.port}`
-}
-
-async function findFreePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
