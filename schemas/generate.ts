@@ -1,7 +1,7 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { GenerationParameters, Warning } from './generation-parameters.ts'
 import { Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
-import { webhookFields } from './webhook.ts'
+import { webhookFields, webhookSigningSecret } from './webhook.ts'
 
 const requestFields = {
   target_server_alias: Type.String({
@@ -119,9 +119,7 @@ export const GenerateAnswer = Type.Object({
   priority: Type.Integer({ description: '1 to 10.' }),
   seed: Nullable(Type.Number(), { description: 'The seed, resolved.' }),
   warnings: Type.Array(Ref(Warning), { description: 'What was changed or ignored.' }),
-  webhook_signing_secret: Type.Optional(Type.String({
-    description: 'webhookKey in the form that Standard Webhooks libraries take, where it was given in another.'
-  })),
+  webhook_signing_secret: webhookSigningSecret,
   links: Type.Record(Type.String(), Type.String(), { description: 'Where to go from here.' })
 }, { $id: 'GenerateAnswer', description: 'A job that was accepted.' })
 export type GenerateAnswer = Static<typeof GenerateAnswer>

@@ -3,7 +3,7 @@ import { Warning } from './generation-parameters.ts'
 import { Inline, Nullable, Ref, StringEnum, WithDefaults } from './kit.ts'
 import { userId } from './studio-generation.ts'
 import { StudioTime } from './studio-session.ts'
-import { webhookFields } from './webhook.ts'
+import { webhookFields, webhookSigningSecret } from './webhook.ts'
 
 const fields = (description: string, example: Record<string, unknown>) =>
   Type.Record(Type.String(), Type.Unknown(), { description, examples: [example] })
@@ -68,7 +68,8 @@ export const StudioBatchAccepted = Type.Object({
   estimated_time: Nullable(Type.Integer({ description: 'Seconds until it is done, where that can be told.' })),
   total: Type.Integer({ description: 'How many generations.' }),
   job_ids: Type.Array(Type.String(), { description: 'Their ids.' }),
-  warnings: Type.Array(Ref(Warning), { description: 'What was understood otherwise than it was said.' })
+  warnings: Type.Array(Ref(Warning), { description: 'What was understood otherwise than it was said.' }),
+  webhook_signing_secret: webhookSigningSecret
 }, { $id: 'StudioBatchAccepted', description: 'All of them wait in line.' })
 
 export const StudioBatch = Type.Object({

@@ -2,6 +2,7 @@ import { Type, type Static } from '@sinclair/typebox'
 import { Warning } from './generation-parameters.ts'
 import { Nullable, Ref, StringEnum } from './kit.ts'
 import { StudioTime } from './studio-session.ts'
+import { webhookSigningSecret } from './webhook.ts'
 
 const exampleId = '1cfd52d6-8961-47fc-b387-c195c6568e62'
 const jobId = Type.String({ description: 'Id of the job.', examples: [exampleId] })
@@ -13,7 +14,8 @@ export const StudioAccepted = Type.Object({
   estimated_time: Nullable(Type.Integer({ description: 'Seconds until it is done, where that can be told.' })),
   position: Type.Integer({ description: 'Place in line, from 1.', examples: [1] }),
   seed: Nullable(Type.Integer({ description: 'The seed that is used, also where none was given.' })),
-  warnings: Type.Array(Ref(Warning), { description: 'What was understood otherwise than it was said.' })
+  warnings: Type.Array(Ref(Warning), { description: 'What was understood otherwise than it was said.' }),
+  webhook_signing_secret: webhookSigningSecret
 }, { $id: 'StudioAccepted', description: 'The job waits in line.' })
 export type StudioAccepted = Static<typeof StudioAccepted>
 

@@ -52,6 +52,10 @@ export const webhookFields = {
   }))
 }
 
+export const webhookSigningSecret = Type.Optional(Type.String({
+  description: 'webhookKey in the form that Standard Webhooks libraries take, where it was given in another.'
+}))
+
 export const WebhookFields = Type.Object(webhookFields, {
   $id: 'WebhookFields',
   description: 'Where events are sent, and how.',

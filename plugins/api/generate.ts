@@ -9,7 +9,7 @@ import { ServiceError } from '../../src/errors.ts'
 import { iso } from '../../src/iso.ts'
 import { newBulkId, type Bulks } from '../../src/jobs/bulk.ts'
 import type { Idempotency } from '../../src/jobs/idempotency.ts'
-import { isSigningKey, publishedSecret } from '../../src/webhooks/sign.ts'
+import { signingSecretOf } from '../../src/webhooks/sign.ts'
 import { readWebhookWish } from '../../src/webhooks/subscription.ts'
 import { newJobId, type Accepted, type SubmissionRequest, type Submitter } from '../../src/jobs/submit.ts'
 import { namingFields, namingWarnings } from './parameter-fields.ts'
@@ -74,6 +74,7 @@ const generate: FastifyPluginAsyncTypebox<GenerateOptions> = async (app, { submi
       })
       reply.code(sourcesThatNeed200.has(body.source_info ?? '') ? 200 : 202)
       reply.header('location', `/api/v2/jobs/${answer.id}`)
+      // beside the answer that a repeat gets, since that is kept
       return { ...answer, ...signingSecretOf(body) }
     })
   }
@@ -146,12 +147,6 @@ function toSubmission (request: FastifyRequest, body: GenerateRequest): Submissi
     baseUrl: `${request.protocol}://${request.host}`,
     ...(body.metadata === undefined ? {} : { metadata: body.metadata })
   }
-}
-
-/** Told beside the answer that a repeat gets, since that is kept. */
-function signingSecretOf (body: GenerateRequest): Pick<GenerateAnswer, 'webhook_signing_secret'> {
-  const key = body.webhookKey ?? body.webhook_key
-  return !key || isSigningKey(key) ? {} : { webhook_signing_secret: publishedSecret(key) }
 }
 
 /** A form has no object to put parameters in, so its further fields are taken for them. */

@@ -3,12 +3,15 @@ import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import { JsonOrForm, Ref } from '../../schemas/kit.ts'
 import { StudioBatch, StudioBatchAccepted, StudioBatchRequest } from '../../schemas/studio-batch.ts'
 import { studioErrors } from '../../schemas/studio-job.ts'
+import { WebhookFields } from '../../schemas/webhook.ts'
 import { mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { Batch } from '../../src/studio/batches.ts'
 import { studioFiles } from '../../src/studio/form.ts'
 import { composeGrid } from '../../src/studio/grid.ts'
 import type { Studio } from '../../src/studio/studio.ts'
+import { readFields } from '../../src/studio/read-fields.ts'
+import { signingSecretOf } from '../../src/webhooks/sign.ts'
 import { callOf } from './call.ts'
 
 const reading = { access: { scope: 'jobs:read', bucket: 'status' } } as const
@@ -38,7 +41,8 @@ const batchRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (app,
       response: { 200: { ...Ref(StudioBatchAccepted), description: 'All of them wait in line.' }, ...studioErrors(404, 413, 415) }
     }
   }, async request => {
-    const { batch, warnings } = await batches.submit(callOf(request))
+    const call = callOf(request)
+    const { batch, warnings } = await batches.submit(call)
     const { id, cells } = batch
     return {
       job_id: id,
@@ -48,7 +52,8 @@ const batchRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (app,
       estimated_time: await views.secondsOfBatch(await batches.jobs(batch)),
       total: cells.length,
       job_ids: cells.map(({ jobId }) => jobId),
-      warnings: [...warnings]
+      warnings: [...warnings],
+      ...signingSecretOf(readFields(WebhookFields, call.fields))
     }
   })
 

@@ -2,10 +2,13 @@ import type { TObject } from '@sinclair/typebox'
 import type { FastifyPluginAsync } from 'fastify'
 import { JsonOrForm, Ref } from '../../schemas/kit.ts'
 import { StudioAccepted, studioErrors } from '../../schemas/studio-job.ts'
+import { WebhookFields } from '../../schemas/webhook.ts'
 import type { Accepted } from '../../src/jobs/submit.ts'
 import { studioFiles } from '../../src/studio/form.ts'
 import { requestSchemas, type GenerationKind } from '../../src/studio/request.ts'
 import type { Studio } from '../../src/studio/studio.ts'
+import { readFields } from '../../src/studio/read-fields.ts'
+import { signingSecretOf } from '../../src/webhooks/sign.ts'
 import { callOf } from './call.ts'
 
 const config = { access: { scope: 'jobs:write' }, multipart: { files: studioFiles } } as const
@@ -37,8 +40,11 @@ const generate: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { 
         response: { 200: { ...Ref(StudioAccepted), description: 'It waits in line.' }, ...studioErrors(404, 413, 415) }
       }
     }, async request => {
-      const [accepted] = await generations.submit([await generations.prepare(kind, callOf(request))])
-      return accepted === undefined ? null : renderAccepted(accepted, message, await views.secondsOf(accepted))
+      const call = callOf(request)
+      const [accepted] = await generations.submit([await generations.prepare(kind, call)])
+      if (accepted === undefined) return null
+      const seconds = await views.secondsOf(accepted)
+      return { ...renderAccepted(accepted, message, seconds), ...signingSecretOf(readFields(WebhookFields, call.fields)) }
     })
   }
 }

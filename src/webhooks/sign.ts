@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto'
+import type { WebhookFields } from '../../schemas/webhook.ts'
 
 /**
  * Standard Webhooks 1.0.0, symmetric: https://github.com/standard-webhooks/standard-webhooks. The receiver's library
@@ -26,6 +27,14 @@ export function secretBytes (key: string): Buffer {
 /** The form in which every Standard Webhooks library takes the key. */
 export function publishedSecret (key: string | Buffer): string {
   return `${prefix}${(typeof key === 'string' ? secretBytes(key) : key).toString('base64')}`
+}
+
+/** What a request that names a key of another form is told: the form in which libraries verify with it. */
+export function signingSecretOf (
+  { webhookKey, webhook_key: other }: WebhookFields
+): { webhook_signing_secret?: string } {
+  const key = webhookKey ?? other
+  return !key || isSigningKey(key) ? {} : { webhook_signing_secret: publishedSecret(key) }
 }
 
 /** What of a message is signed, besides its body. */

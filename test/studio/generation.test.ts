@@ -222,12 +222,15 @@ t.test('who names a webhook is told of the end, with what came along; so for eac
   t.match(events.find(({ type }) => type === 'job.completed'), { data: { id, status: 'completed', metadata: { channel: 42 } } })
 
   const { body } = await studio.request('POST', '/generate/batch', {
-    user_id: 'ann', base_request: small, variations: [{ seed: 1 }, { seed: 2 }], webhookUrl: receiver.url, metadata: 'grid'
+    user_id: 'ann', base_request: small, variations: [{ seed: 1 }, { seed: 2 }], webhookUrl: receiver.url, webhookKey: 'hush', metadata: 'grid'
   })
+  t.equal(body.webhook_signing_secret, 'whsec_aHVzaA==', 'by which a library verifies')
   const ended = (await receiver.until(4)).slice(2).map(({ event: { data } }) => data)
   t.same(ended.map(data => data.id).toSorted(), (body.job_ids as string[]).toSorted())
   t.ok(ended.every(({ metadata }) => metadata === 'grid'))
 
+  const keyed = await studio.request('POST', '/generate/txt2img', { ...small, webhookUrl: receiver.url, webhook_key: 'hush' })
+  t.equal(keyed.body.webhook_signing_secret, 'whsec_aHVzaA==')
   for (const [field, value] of [
     ['webhookUrl', 'ftp://example.org'], ['webhookAuth', 'none'], ['webhookEvents', 'job.finished'], ['metadata', 'x'.repeat(5000)]
   ] as const) {
