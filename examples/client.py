@@ -11,14 +11,14 @@ import base64
 import json
 import os
 import sys
-import time
 import urllib.error
 import urllib.request
 import uuid
 
 
 class Client:
-    def __init__(self, url, key=None, secret=None, pause=1.0):
+    def __init__(self, url, key=None, secret=None, pause=3):
+        """pause: whole seconds after which a job that goes on is told of again; its end is told at once."""
         self.url = url.rstrip('/')
         self.headers = {'x-api-key': key, 'x-api-secret': secret} if key else {}
         self.pause = pause
@@ -53,18 +53,17 @@ class Client:
         return self.call('POST', '/generate/' + kind, body, 'multipart/form-data; boundary=' + boundary)['job_id']
 
     def wait(self, job_id, on_change=lambda job: None):
-        """Waits for the end of a job and gives what it made."""
-        last = None
-        while True:
-            job = self.call('GET', '/jobs/' + job_id)
-            if (job['status'], job['message']) != last:
+        """Waits for the end of a job and gives what it made. The service answers when it ends, or the pause is over."""
+        job = self.call('GET', '/jobs/' + job_id)
+        on_change(job)
+        while job['status'] not in ('completed', 'failed'):
+            before = (job['status'], job['message'])
+            job = self.call('GET', '/jobs/%s?wait=%d' % (job_id, self.pause))
+            if (job['status'], job['message']) != before:
                 on_change(job)
-            last = (job['status'], job['message'])
-            if job['status'] == 'failed':
-                raise RuntimeError(job['message'])
-            if job['status'] == 'completed':
-                return self.call('GET', '/jobs/' + job_id + '/result')
-            time.sleep(self.pause)
+        if job['status'] == 'failed':
+            raise RuntimeError(job['message'])
+        return self.call('GET', '/jobs/' + job_id + '/result')
 
 
 def part(boundary, name, content, content_type, filename=None):

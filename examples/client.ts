@@ -8,7 +8,7 @@ export interface ClientOptions {
   /** An access key with its secret; not needed on the machine that the service runs on. */
   readonly key?: string
   readonly secret?: string
-  /** Milliseconds between two looks at a job. */
+  /** Whole seconds after which a job that goes on is told of again; its end is told at once. */
   readonly pause?: number
 }
 
@@ -38,7 +38,7 @@ type Fields = Readonly<Record<string, unknown>>
 
 export type Client = ReturnType<typeof createClient>
 
-export function createClient ({ url, key = '', secret = '', pause = 1000 }: ClientOptions) {
+export function createClient ({ url, key = '', secret = '', pause = 3 }: ClientOptions) {
   const headers: Record<string, string> = key === '' ? {} : { 'x-api-key': key, 'x-api-secret': secret }
 
   /** @throws Error with the sentence that the service answered */
@@ -62,15 +62,17 @@ export function createClient ({ url, key = '', secret = '', pause = 1000 }: Clie
       return id
     },
 
-    /** Waits for the end of a job, and tells of every change on the way. */
+    /**
+     * Waits for the end of a job, and tells of changes on the way: the service answers when it ends, or the seconds are
+     * over. Where each change is to be seen at once, watch `/ws/jobs/ID`.
+     */
     async wait (id: string, onChange: (job: Job) => void = () => {}): Promise<Result> {
-      for (let last = ''; ;) {
-        const job = await call<Job>('GET', `/jobs/${id}`)
-        const seen = `${job.status} ${job.message}`
-        if (seen !== last) onChange(job)
-        last = seen
-        if (job.status === 'completed' || job.status === 'failed') break
-        await new Promise(resolve => { setTimeout(resolve, pause) })
+      let job = await call<Job>('GET', `/jobs/${id}`)
+      onChange(job)
+      while (job.status !== 'completed' && job.status !== 'failed') {
+        const { status, message } = job
+        job = await call<Job>('GET', `/jobs/${id}?wait=${pause}`)
+        if (job.status !== status || job.message !== message) onChange(job)
       }
       return await call<Result>('GET', `/jobs/${id}/result`)
     },

@@ -174,9 +174,10 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
   const notices = await createJobNotices({ subscriber: house.subscriber, keys, store })
   app.addHook('onClose', async () => { notices.close() })
   const jobViews = createJobViews(store, registry, house.estimates)
+  const wait = createJobWait(notices, stopping.signal)
   await app.register(jobRoutes, {
     store,
-    wait: createJobWait(notices, stopping.signal),
+    wait,
     list,
     registry,
     views: jobViews,
@@ -220,6 +221,6 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
 
   const dropIn = await createDropIn(house, submitter, notices, pause)
   await app.register(dropInRoutes, { dropIn })
-  await app.register(studioRoutes, { studio: createStudio(house, submitter, dropIn), feed })
+  await app.register(studioRoutes, { studio: createStudio(house, submitter, dropIn), feed, wait })
   return app
 }

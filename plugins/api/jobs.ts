@@ -1,6 +1,3 @@
-import { once } from 'node:events'
-import type { ServerResponse } from 'node:http'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { errorResponses } from '../../schemas/error.ts'
@@ -19,6 +16,7 @@ import type { JobStore } from '../../src/jobs/store.ts'
 import type { JobWait } from '../../src/jobs/wait.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
 import { hangUp } from '../core/hang-up.ts'
+import { keepLastAnswers } from '../core/last-answers.ts'
 import { jobBases } from './job-bases.ts'
 import type { JobViews } from './job-views.ts'
 import { momentOf } from './moment.ts'
@@ -33,19 +31,12 @@ export interface JobsOptions {
   readonly remove: (jobId: string) => Promise<void>
 }
 
-/** How long a stopping service gives answers that were waited for, in milliseconds. */
-const lastAnswersMs = 1000
 const waiting = 'With `?wait=` the answer comes when the job ends or so many seconds are over.'
 
 /** Seeing jobs and acting on them, the same under every spelling. */
 const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
   const { store, wait, list, many, registry, views, remove } = options
-  const waitingAnswers = new Set<ServerResponse>()
-  // Their waits are over by now; connections are cut right after this.
-  app.addHook('preClose', async () => {
-    const sent = [...waitingAnswers].map(async answer => await once(answer, 'close'))
-    await Promise.race([Promise.all(sent), sleep(lastAnswersMs, undefined, { ref: false })])
-  })
+  const keepAnswer = keepLastAnswers(app)
 
   /** The job, if the caller may do this with it; another's job is answered as one that is not there. */
   async function find (request: FastifyRequest, id: string, allowed: typeof maySeeJob): Promise<Job> {
@@ -115,8 +106,7 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
       const { wait: seconds = 0 } = request.query as JobWaitQuery
       const job = await find(request, jobId, maySeeJob)
       if (seconds === 0 || hasEnded(job.status)) return await views.one(job)
-      waitingAnswers.add(reply.raw)
-      reply.raw.once('close', () => { waitingAnswers.delete(reply.raw) })
+      keepAnswer(reply)
       await wait(jobId, seconds, hangUp(reply))
       return await views.one(await find(request, jobId, maySeeJob))
     }

@@ -43,8 +43,8 @@ const generate: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { 
       const call = callOf(request)
       const [accepted] = await generations.submit([await generations.prepare(kind, call)])
       if (accepted === undefined) return null
-      const seconds = await views.secondsOf(accepted)
-      return { ...renderAccepted(accepted, message, seconds), ...signingSecretOf(readFields(WebhookFields, call.fields)) }
+      const answer = renderAccepted(accepted, message, await views.secondsOf(accepted))
+      return { ...answer, ...signingSecretOf(readFields(WebhookFields, call.fields)) }
     })
   }
 }

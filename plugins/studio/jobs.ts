@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
+import { JobWaitQuery } from '../../schemas/job.ts'
 import { hasEnded } from '../../schemas/job-status.ts'
 import { Ref } from '../../schemas/kit.ts'
 import {
@@ -9,18 +10,27 @@ import { StudioMessage } from '../../schemas/studio-session.ts'
 import { mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { Job } from '../../src/jobs/job.ts'
+import type { JobWait } from '../../src/jobs/wait.ts'
 import { checkImages } from '../../src/sdapi/answer.ts'
 import { batchAsJob, batchHasEnded, type Batch } from '../../src/studio/batches.ts'
 import { studioBatchResult, studioResult, type ImageFormat } from '../../src/studio/job-view.ts'
 import { readFields } from '../../src/studio/read-fields.ts'
 import type { Studio } from '../../src/studio/studio.ts'
+import { hangUp } from '../core/hang-up.ts'
+import { keepLastAnswers } from '../core/last-answers.ts'
+
+export interface StudioJobsOptions {
+  readonly studio: Studio
+  readonly wait: JobWait
+}
 
 const tags = ['Studio']
 const reading = { access: { scope: 'jobs:read', bucket: 'status' } } as const
 const writing = { access: { scope: 'jobs:write' } } as const
 
 /** Watching jobs, getting their images, ending them. */
-const jobs: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { studio }) => {
+const jobs: FastifyPluginAsync<StudioJobsOptions> = async (app, { studio, wait }) => {
+  const keepAnswer = keepLastAnswers(app)
   const { house: { store, media }, batches, views, cancelAll, removeJob } = studio
 
   /** The job, if the caller may do this with it; another's job is answered as one that is not there. */
@@ -35,6 +45,16 @@ const jobs: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { stud
     const batch = await batches.find(idOf(request))
     if (batch === null || !allowed(request.principal, batch.keyId)) return null
     return { batch, jobs: await batches.jobs(batch) }
+  }
+
+  /** Until all of them have ended, were deleted or the seconds are over. */
+  async function waitFor (jobs: ReadonlyArray<Job | null>, seconds: number, gone: AbortSignal): Promise<void> {
+    const until = performance.now() + seconds * 1000
+    for (const job of jobs) {
+      const left = (until - performance.now()) / 1000
+      if (job === null || hasEnded(job.status) || left <= 0) continue
+      await wait(job.id, left, gone).catch(unlessDeleted)
+    }
   }
 
   async function jobResult (job: Job, format: ImageFormat) {
@@ -56,14 +76,22 @@ const jobs: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { stud
       operationId: 'studio_job',
       tags,
       summary: 'A job as it is now',
+      description: 'With `?wait=` the answer comes when the job ends or so many seconds are over.',
       params: StudioJobParameters,
+      querystring: JobWaitQuery,
       response: { 200: { ...Ref(StudioJob), description: 'The job.' }, ...studioErrors(404) }
     }
-  }, async request => {
+  }, async (request, reply) => {
+    const { wait: seconds = 0 } = readFields(JobWaitQuery, request.query, ['query'])
     const found = await findBatch(request, maySeeJob)
+    const jobs = found?.jobs ?? [await find(request, maySeeJob)]
+    if (seconds > 0) {
+      keepAnswer(reply)
+      await waitFor(jobs, seconds, hangUp(reply))
+    }
     return found === null
       ? await views.job(await find(request, maySeeJob))
-      : await views.batchAsJob(found.batch, found.jobs)
+      : await views.batchAsJob(found.batch, await batches.jobs(found.batch))
   })
 
   app.get('/:job_id/result', {
@@ -138,4 +166,8 @@ const notAvailable = () => new ServiceError('job_result_not_available', 'Job res
 function unavailable (error: unknown): never {
   if (error instanceof ServiceError && error.status === 404) throw notAvailable()
   throw error
+}
+
+function unlessDeleted (error: unknown): void {
+  if (!(error instanceof ServiceError) || error.code !== 'job_not_found') throw error
 }

@@ -2,7 +2,7 @@ import type { FastifyPluginAsync } from 'fastify'
 import batch from './batch.ts'
 import controlNet from './controlnet.ts'
 import generate from './generate.ts'
-import jobs from './jobs.ts'
+import jobs, { type StudioJobsOptions } from './jobs.ts'
 import loras from './loras.ts'
 import models from './models.ts'
 import presets from './presets.ts'
@@ -12,7 +12,7 @@ import sessions from './sessions.ts'
 import socket, { type SocketOptions } from './socket.ts'
 
 /** The interface of bots and phones, at the root. */
-const studioRoutes: FastifyPluginAsync<SocketOptions> = async (app, options) => {
+const studioRoutes: FastifyPluginAsync<SocketOptions & StudioJobsOptions> = async (app, options) => {
   const parts = {
     '/generate': generate,
     '/jobs': jobs,

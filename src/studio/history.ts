@@ -8,6 +8,7 @@ import { userKey, type StudioUser } from './owner.ts'
 export interface History {
   /** Before the job is made: one that is listed and never made is passed over, one that is not listed is lost. */
   add (user: StudioUser, jobId: string): Promise<void>
+  has (user: StudioUser, jobId: string): Promise<boolean>
   page (user: StudioUser, offset: number, limit: number): Promise<{ readonly jobs: Job[], readonly total: number }>
 }
 
@@ -20,6 +21,7 @@ export function createHistory (redis: Redis, keys: Keys, store: Pick<JobStore, '
     async add (user, jobId) {
       await redis.zadd(keyOf(user), Date.now(), jobId)
     },
+    has: async (user, jobId) => await redis.zscore(keyOf(user), jobId) !== null,
     async page (user, offset, limit) {
       const reply = await redis.zrevrange(keyOf(user), offset, offset + limit - 1, 'WITHSCORES')
       const listed = reply.flatMap((id, index) => index % 2 === 0 ? [{ id, at: Number(reply[index + 1]) }] : [])

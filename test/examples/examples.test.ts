@@ -32,7 +32,7 @@ t.test('the Python client draws from words, from a picture and under control', a
 t.test('the bot remembers LoRAs, draws for several users and says what goes wrong', async t => {
   const said: string[] = []
   const bot = createBot({
-    client: createClient({ url: service.url, pause: 20 }), say: message => { said.push(message) }, folder: join(folder, 'bot')
+    client: createClient({ url: service.url, pause: 1 }), say: message => { said.push(message) }, folder: join(folder, 'bot')
   })
   const says = async (line: string, pattern: RegExp) => {
     await bot.handle(line)

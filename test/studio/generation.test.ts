@@ -1,3 +1,4 @@
+import { EventEmitter, once } from 'node:events'
 import t from 'tap'
 import { WebSocket } from 'undici'
 import { startReceiver } from '../webhooks/receiver.ts'
@@ -208,6 +209,51 @@ t.test('a job is watched over a WebSocket: as it is, each change, its end once',
   t.match(messages.at(-1), { type: 'completed', progress: 1, estimated_time: null })
   const unknown = await studio.request('GET', '/ws/jobs/nothing')
   t.same([unknown.status, unknown.body], [404, { detail: 'Job not found' }])
+})
+
+t.test('all jobs of a user are watched over one WebSocket, those that come later too, and nobody else\'s', async t => {
+  const { body: first } = await studio.request('POST', '/generate/txt2img', { ...small, user_id: 'uma', steps: 150 })
+  const socket = new WebSocket(`${studio.url.replace('http', 'ws')}/ws/users/uma`)
+  const messages: Array<{ type: string, job_id: string, user_id: string }> = []
+  const heard = new EventEmitter()
+  socket.addEventListener('message', ({ data }) => {
+    messages.push(JSON.parse(String(data)) as typeof messages[number])
+    heard.emit('message')
+  })
+  const until = async (type: string, id: unknown) => {
+    while (!messages.some(message => message.type === type && message.job_id === id)) await once(heard, 'message')
+  }
+  await until('snapshot', first.job_id)
+  const { body: other } = await studio.request('POST', '/generate/txt2img', { ...small, user_id: 'vito' })
+  const { body: second } = await studio.request('POST', '/generate/txt2img', { ...small, user_id: 'uma' })
+  const { body: third } = await studio.request('POST', '/generate/txt2img', { ...small, user_id: 'uma', steps: 150 })
+  await until('snapshot', second.job_id)
+  await studio.request('POST', `/jobs/${String(third.job_id)}/cancel`)
+  await Promise.all([until('completed', first.job_id), until('completed', second.job_id), until('failed', third.job_id)])
+  t.match(await studio.ended(other.job_id), { status: 'completed' })
+  await studio.request('DELETE', `/jobs/${String(second.job_id)}`)
+  socket.close()
+  t.ok(messages.every(({ user_id: user }) => user === 'uma'))
+  for (const { job_id: id } of [first, second, third]) {
+    const types = messages.filter(message => message.job_id === id).map(({ type }) => type)
+    t.equal(types[0], 'snapshot')
+    t.equal(types.filter(type => type === 'completed' || type === 'failed').length, 1, 'its end once')
+  }
+  t.equal((await studio.request('GET', '/ws/users/uma')).status, 426)
+})
+
+t.test('who asks for one answer and no stream waits for the end of a job or a batch', async t => {
+  const { body } = await studio.request('POST', '/generate/txt2img', { ...small, steps: 40 })
+  t.match((await studio.request('GET', `/jobs/${String(body.job_id)}?wait=60`)).body, { status: 'completed', progress: 1 })
+  const { body: batch } = await studio.request('POST', '/generate/batch', {
+    user_id: 'ann', base_request: small, variations: [{ seed: 1 }, { seed: 2 }]
+  })
+  t.match((await studio.request('GET', `/jobs/${String(batch.batch_id)}?wait=60`)).body, { status: 'completed', message: '2 of 2 done' })
+  const long = (await studio.request('POST', '/generate/txt2img', { ...small, steps: 150, batch_count: 10 })).body.job_id
+  t.match((await studio.request('GET', `/jobs/${String(long)}?wait=1`)).body, { job_id: long, progress: Number }, 'or the seconds are over')
+  await studio.request('POST', `/jobs/${String(long)}/cancel`)
+  const wrong = await studio.request('GET', `/jobs/${String(long)}?wait=500`)
+  t.match(wrong, { status: 422, body: { detail: [{ loc: ['query', 'wait'] }] } })
 })
 
 t.test('who names a webhook is told of the end, with what came along; so for each picture of a batch', async t => {
