@@ -2,6 +2,7 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { TSchema } from '@sinclair/typebox'
 import fp from 'fastify-plugin'
+import { a1111AnswerSchemas } from '../../schemas/a1111-answers.ts'
 import { A1111Img2img, A1111Txt2img } from '../../schemas/a1111-generation.ts'
 import { ErrorBody } from '../../schemas/error.ts'
 import { EventView, TicketAnswer } from '../../schemas/event.ts'
@@ -30,6 +31,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Schema of a body that the route judges itself, in its interface's own words: told here and used nowhere else. */
     documentedBody?: TSchema
+    /** Schemas of answers that are written past any serializer, by status. */
+    documentedAnswers?: Readonly<Record<string, TSchema>>
   }
 }
 
@@ -46,6 +49,7 @@ const shared: TSchema[] = [
   JobAction, JobActionAnswer, Done, ParametersToRead, ReadParameters, EventView, TicketAnswer,
   ServerInput, ServerChange, ServerView, ServerChangeAnswer, ServerTestAnswer, ServerPause,
   ServerSample, ServerHistory, InventoryView,
+  ...a1111AnswerSchemas,
   ...modelSchemas,
   ...settingsSchemas,
   ...studioSchemas,
@@ -108,10 +112,11 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
       buildLocalReference: (json, _base, _fragment, index) => typeof json.$id === 'string' ? json.$id : `Schema${index}`
     },
     transform: ({ schema, url, route }) => {
-      const { access, documentedBody } = route.config ?? {}
+      const { access, documentedBody, documentedAnswers } = route.config ?? {}
       const open = access === 'public' ? { security: [] } : {}
       const body = documentedBody === undefined ? {} : { body: Ref(documentedBody) }
-      return { schema: { ...schema, ...open, ...body }, url }
+      const answers = documentedAnswers === undefined ? {} : { response: documentedAnswers }
+      return { schema: { ...schema, ...open, ...body, ...answers }, url }
     }
   })
 

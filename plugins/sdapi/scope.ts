@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import { a1111Answers, a1111Failure } from '../../schemas/a1111-answers.ts'
 import { GenerationFailure } from '../../src/a1111/types.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { toA1111Error } from '../../src/sdapi/errors.ts'
@@ -12,7 +13,11 @@ const methods = ['GET', 'POST', 'DELETE'] as const
 
 /** Makes a scope behave like A1111: its ways of logging in, its bodies, its errors. */
 export function behaveLikeA1111 (app: FastifyInstance): void {
-  app.addHook('onRoute', route => { route.config = { credentials: 'a1111', ...route.config } })
+  app.addHook('onRoute', route => {
+    const operation = String(Reflect.get(route.schema ?? {}, 'operationId'))
+    const documentedAnswers = { ...a1111Answers[operation], default: a1111Failure }
+    route.config = { credentials: 'a1111', documentedAnswers, ...route.config }
+  })
   takeA1111Bodies(app)
   answerErrorsLikeA1111(app)
 

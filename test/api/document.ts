@@ -1,3 +1,4 @@
+import ajvCompiler from '@fastify/ajv-compiler'
 import type { FastifyInstance } from 'fastify'
 import type { Schema } from './arbitrary.ts'
 
@@ -35,7 +36,19 @@ export function readDocument (app: FastifyInstance) {
   const resolve = (schema: Schema): Schema => typeof schema.$ref === 'string'
     ? resolve(document.components.schemas[schema.$ref.replace('#/components/schemas/', '')] ?? {})
     : schema
-  return { document, operations, resolve }
+
+  const compile = ajvCompiler()({}, {
+    customOptions: { strict: false, allErrors: true, coerceTypes: false, removeAdditional: false }
+  })
+  const checks = new Map<Schema, ReturnType<typeof compile>>()
+  /** What is wrong with a body by a schema of the document, with all that it refers to; null where nothing is. */
+  function faultOf (schema: Schema, body: unknown): string | null {
+    const check = checks.get(schema) ?? compile({ schema: { ...schema, components: document.components } } as never)
+    checks.set(schema, check)
+    return check(body) === true ? null : JSON.stringify(check.errors)
+  }
+
+  return { document, operations, resolve, faultOf }
 }
 
 /** Names of all properties that nobody described, out of a schema and everything inside it. */

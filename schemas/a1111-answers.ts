@@ -1,0 +1,252 @@
+import { Type, type TProperties, type TSchema } from '@sinclair/typebox'
+import { Nullable, Ref, StringEnum } from './kit.ts'
+
+/**
+ * Answers of A1111's own routes and of the services that stood beside it, for the document alone: they are written or
+ * passed on as servers shape them, which may add fields of their own.
+ */
+const text = (description: string) => Type.String({ description })
+const maybe = (description: string) => Nullable(Type.String(), { description })
+const number = (description: string) => Type.Number({ description })
+const whole = (description: string) => Type.Integer({ description })
+const flag = (description: string) => Type.Boolean({ description })
+const anything = (description: string) => Type.Unknown({ description })
+const fields = (properties: TProperties, description: string) =>
+  Type.Object(properties, { description, additionalProperties: true })
+const named = ($id: string, description: string, properties: TProperties) =>
+  Type.Object(properties, { $id, description, additionalProperties: true })
+const list = (of: TProperties, description: string) => Type.Array(fields(of, 'An entry.'), { description })
+const moment = (description: string) => Nullable(Type.String({ format: 'date-time' }), { description })
+
+const A1111Images = named('A1111Images', 'What A1111 answers to txt2img and img2img. With status 200 and the ' +
+  'fields of A1111Error in place of `images` where it fails after it has begun.', {
+  images: Type.Array(text('An image, as base64.'), { description: 'Empty where `send_images` is false.' }),
+  parameters: fields({}, 'The request as it was read.'),
+  info: text('JSON text: seeds, prompts, infotexts and whatever else A1111 tells of a generation.')
+})
+
+const A1111Error = named('A1111Error', 'What A1111 answers where something goes wrong: its own refusals have all ' +
+  'of these, wrong fields and unknown routes only `detail`.', {
+  error: Type.Optional(text('Name of the exception.')),
+  detail: Type.Optional(anything('A sentence, or a list of `loc`, `msg` and `type` of each wrong field.')),
+  body: Type.Optional(text('Empty.')),
+  errors: Type.Optional(text('What the exception says.'))
+})
+
+/** What async-proxy and the Job Tracker answer where something goes wrong. */
+const ProxyError = named('ProxyError', 'What async-proxy and the Job Tracker answer where something goes wrong.', {
+  error: text('What it is, in a sentence.')
+})
+
+const ProxyAccepted = named('ProxyAccepted', 'It will be done; Location has the address to ask at.', {
+  uuid: text('Id of the job.')
+})
+
+const A1111Progress = named('A1111Progress', 'Progress of the caller\'s own generation, idle where there is none.', {
+  progress: number('0 to 1.'),
+  eta_relative: number('Seconds until the end, as the server guesses.'),
+  state: fields({
+    skipped: flag('Whether the batch was skipped.'),
+    interrupted: flag('Whether it was interrupted.'),
+    job: text('What runs; empty when idle.'),
+    job_count: whole('Batches; -1 while it waits, 0 when idle.'),
+    job_no: whole('Which of them.'),
+    sampling_step: whole('Step of this batch.'),
+    sampling_steps: whole('Steps of this batch.')
+  }, 'As A1111 tells it.'),
+  current_image: maybe('Preview, as base64.'),
+  textinfo: maybe('Words for people, such as the place in line.')
+})
+
+const TrackerJob = named('TrackerJob', 'A job with its images, as the Job Tracker answers.', {
+  id: text('8 letters and digits, as in X-Job-ID.'),
+  prompt: text('Its prompt.'),
+  status: StringEnum(['Pending', 'Processing', 'Completed', 'Failed'], { description: 'Its state.' }),
+  timestamp: whole('When it came, in seconds since the epoch.'),
+  images: Type.Array(text('An image, as base64.'), { description: 'Empty until it is completed.' })
+})
+
+const ProxyJob = named('ProxyJob', 'A job with its images, as async-proxy answers.', {
+  uuid: text('Its id.'),
+  job_status: text('pending, generating, completed, error or canceled; downloads and Florence have words of their own.'),
+  progress: number('0 to 1.'),
+  images: Type.Array(text('An image, as base64.'), { description: 'Empty until it is completed.' }),
+  info: maybe('What A1111 tells of the generation, as JSON text; what went wrong, where it failed.')
+})
+
+const ListedJob = named('ListedJob', 'A job in the words of both.', {
+  uuid: text('Its id.'),
+  job_status: text('In async-proxy\'s words.'),
+  workflow: text('txt2img, img2img, civitai-download, asset-download or florence.'),
+  retry_count: whole('How often it was begun again.'),
+  progress: number('0 to 1.'),
+  created_at: moment('When it came.'),
+  id: text('8 letters and digits, as in X-Job-ID.'),
+  prompt: text('Its prompt.'),
+  ip: text('Address of its caller; empty where none was kept.'),
+  timestamp: whole('When it came, in seconds since the epoch.'),
+  status: text('In the Job Tracker\'s words.'),
+  output_paths: Type.Array(text('Address of an image.'), { description: 'Its images.' })
+})
+
+const Asset = named('Asset', 'A checkpoint or LoRA of the model folders, as async-proxy shows it.', {
+  id: whole('Its id in /api/v1/models.'),
+  kind: StringEnum(['model', 'lora'], { description: 'What it is.' }),
+  name: maybe('For people.'),
+  source_url: maybe('Its page at Civitai.'),
+  example_prompt: maybe('Its trigger words.'),
+  min: number('Least weight.'),
+  max: number('Greatest weight.'),
+  local_path: text('Within the folder of its type.'),
+  created_at: moment('When its file was made.'),
+  updated_at: moment('When it last changed.'),
+  images: list({ url: text('Address.'), is_nsfw: anything('As Civitai tells it.') }, 'Examples of Civitai.')
+})
+
+const civitai = anything('What Civitai says, in the names of its own answer about a version; null where it knows nothing.')
+const checkpoint = {
+  title: text('Name with hash, as `sd_model_checkpoint` takes it.'),
+  model_name: text('Name without ending.'),
+  hash: maybe('First ten digits of the SHA-256.'),
+  sha256: maybe('SHA-256, where the server knows it.'),
+  filename: text('Path, as the server tells it.'),
+  config: maybe('Path of its configuration.')
+}
+const lora = {
+  name: text('As `<lora:name:1>` takes it.'),
+  alias: text('The name that its training gave it.'),
+  path: text('Path, as the server tells it.'),
+  metadata: anything('What its training wrote into it.')
+}
+
+const CheckpointDetails = named('CheckpointDetails', 'A checkpoint, with what Civitai knows of it.',
+  { id: whole('Its id in /api/v1/models.'), ...checkpoint, civitai })
+const LoraDetails = named('LoraDetails', 'A LoRA, with what Civitai knows of it.',
+  { id: whole('Its id in /api/v1/models.'), ...lora, civitai })
+
+const ofName = { name: text('Its name.') }
+const file = { model_name: text('Its name.'), filename: text('Path, as the server tells it.') }
+
+/** By the name of the route under `/sdapi/v1`. */
+const lists: Readonly<Record<string, TSchema>> = {
+  samplers: list({
+    ...ofName,
+    aliases: Type.Array(text('Another name.'), { description: 'Other names.' }),
+    options: fields({}, 'What it brings along, such as a scheduler.')
+  }, 'Samplers.'),
+  schedulers: list({
+    ...ofName,
+    label: text('As people see it, and as requests name it.'),
+    aliases: anything('Other names, or null.'),
+    default_rho: number('-1 for none.'),
+    need_inner_model: flag('Whether it asks the model.')
+  }, 'Schedulers.'),
+  upscalers: list({
+    ...ofName,
+    model_name: maybe('Name of its model.'),
+    model_path: maybe('Path of its model.'),
+    model_url: maybe('Where its model comes from.'),
+    scale: anything('How much larger it makes an image, or null.')
+  }, 'Upscalers.'),
+  'latent-upscale-modes': list(ofName, 'Upscalers of hires fix that need no model.'),
+  'sd-models': list(checkpoint, 'Checkpoints.'),
+  'sd-vae': list(file, 'VAEs.'),
+  'sd-modules': list(file, 'VAEs and text encoders of Forge.'),
+  hypernetworks: list({ ...ofName, path: maybe('Path, as the server tells it.') }, 'Hypernetworks.'),
+  'face-restorers': list({ ...ofName, cmd_dir: maybe('Path of its models.') }, 'Face restorers.'),
+  'realesrgan-models': list({ ...ofName, path: maybe('Where it comes from.'), scale: number('How much larger.') }, 'Models of RealESRGAN.'),
+  'prompt-styles': list({ ...ofName, prompt: maybe('Added to the prompt.'), negative_prompt: maybe('Added to the negative one.') }, 'Styles.'),
+  'script-info': list({
+    ...ofName,
+    is_alwayson: flag('Whether it belongs into `alwayson_scripts`.'),
+    is_img2img: flag('Whether it is for img2img.'),
+    args: list({ label: maybe('What it is called.'), value: anything('What it is without a say.') }, 'Its arguments, in order.')
+  }, 'Scripts with their arguments.'),
+  extensions: list({ ...ofName, enabled: flag('Whether it is in use.') }, 'Extensions.'),
+  loras: list(lora, 'LoRAs.')
+}
+
+const embeddings = (description: string) => Type.Record(Type.String(), fields({}, 'What is known of it.'), { description })
+const scripts = (description: string) => Type.Array(text('Name of a script.'), { description })
+
+const A1111Embeddings = named('A1111Embeddings', 'Embeddings by name.', {
+  loaded: embeddings('Those that fit the checkpoint of any server.'), skipped: embeddings('The others.')
+})
+const A1111Scripts = named('A1111Scripts', 'Names of scripts.', {
+  txt2img: scripts('For txt2img.'), img2img: scripts('For img2img.')
+})
+const A1111Memory = named('A1111Memory', 'Memory of a server, in bytes.', {
+  ram: anything('Of its machine.'), cuda: anything('Of its graphics card.')
+})
+const A1111Fields = named('A1111Fields', 'By name, as the server has them; what is secret is empty.', {})
+const A1111PngInfo = named('A1111PngInfo', 'What a picture was made from.', {
+  info: text('The text in the picture; empty where there is none.'),
+  items: fields({}, 'Other texts in it.'),
+  parameters: fields({}, 'The text, read.')
+})
+const A1111Extra = named('A1111Extra', 'An image that was worked on.', {
+  image: text('The image, as base64.'), html_info: text('What was done, for people.')
+})
+const A1111Extras = named('A1111Extras', 'Images that were worked on.', {
+  images: Type.Array(text('An image, as base64.'), { description: 'In the order of the request.' }),
+  html_info: text('What was done, for people.')
+})
+const A1111Caption = named('A1111Caption', 'What a picture shows.', { caption: text('In words.') })
+const Removed = named('Removed', 'What was removed.', { removed: whole('Jobs.') })
+
+/** The word `null`: a schema of type null would say that there is no body. */
+const nothing = Type.Unsafe<null>({ enum: [null], description: 'Done.' })
+const done = fields({}, 'Done.')
+const failedJobs = list({ uuid: text('Id of a job.'), error: text('What went wrong.') }, 'Newest first.')
+const workflows = list({
+  workflow: text('Kind of job.'), steps: Type.Array(text('A state.'), { description: 'In order.' })
+}, 'Kinds of jobs.')
+const arrayOf = (schema: TSchema) => Type.Array(Ref(schema), { description: 'Newest first.' })
+const told = (schema: TSchema) => ({ ...Ref(schema), description: String(schema.description) })
+
+type Answers = Readonly<Record<string, TSchema>>
+const proxyError = told(ProxyError)
+
+/** Schemas that these answers refer to by name. */
+export const a1111AnswerSchemas: readonly TSchema[] = [
+  A1111Images, A1111Error, ProxyError, ProxyAccepted, A1111Progress, TrackerJob, ProxyJob, ListedJob, Asset,
+  CheckpointDetails, LoraDetails, A1111Embeddings, A1111Scripts, A1111Memory, A1111Fields, A1111PngInfo, A1111Extra,
+  A1111Extras, A1111Caption, Removed
+]
+
+/** Whatever else a route answers, it is an error in A1111's form. */
+export const a1111Failure = told(A1111Error)
+
+/** By the operation's id, what it answers with each status. */
+export const a1111Answers: Readonly<Record<string, Answers>> = {
+  ...Object.fromEntries(Object.entries(lists).map(([name, schema]) => [`a1111_${name.replaceAll('-', '_')}`, { 200: schema }])),
+  ...Object.fromEntries(['checkpoints', 'vae', 'loras', 'embeddings'].map(what => [`a1111_refresh_${what}`, { 200: nothing }])),
+  a1111_txt2img: { 200: told(A1111Images), 202: told(ProxyAccepted) },
+  a1111_img2img: { 200: told(A1111Images), 202: told(ProxyAccepted) },
+  a1111_progress: { 200: told(A1111Progress) },
+  a1111_interrupt: { 200: done },
+  a1111_skip: { 200: nothing },
+  a1111_options: { 200: told(A1111Fields) },
+  a1111_set_options: { 200: nothing },
+  a1111_job: { 200: told(TrackerJob), 404: proxyError },
+  a1111_jobs: { 200: arrayOf(ListedJob) },
+  a1111_jobs_one: { 200: told(ProxyJob), 404: proxyError },
+  a1111_jobs_cancel: { 204: Type.Null({ description: 'It is cancelled.' }), 404: Type.Null({ description: 'There is none, or it has ended.' }) },
+  a1111_jobs_purge: { 200: told(Removed) },
+  a1111_errors: { 200: failedJobs },
+  a1111_workflows: { 200: workflows },
+  a1111_embeddings: { 200: told(A1111Embeddings) },
+  a1111_scripts: { 200: told(A1111Scripts) },
+  a1111_memory: { 200: told(A1111Memory) },
+  a1111_cmd_flags: { 200: told(A1111Fields) },
+  a1111_png_info: { 200: told(A1111PngInfo) },
+  a1111_checkpoint_details: { 200: told(CheckpointDetails), 404: proxyError },
+  a1111_lora_details: { 200: told(LoraDetails), 404: proxyError },
+  a1111_assets_download: { 202: told(ProxyAccepted), 400: proxyError },
+  a1111_assets: { 200: arrayOf(Asset), 400: proxyError },
+  a1111_assets_one: { 200: told(Asset), 404: proxyError },
+  a1111_florence: { 202: told(ProxyAccepted), 400: proxyError, 404: proxyError },
+  a1111_extra_single_image: { 200: told(A1111Extra) },
+  a1111_extra_batch_images: { 200: told(A1111Extras) },
+  a1111_interrogate: { 200: told(A1111Caption) }
+}
