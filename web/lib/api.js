@@ -13,6 +13,10 @@ export class ApiError extends Error {
 /** Dispatched on `window` when the service no longer knows who we are. */
 export const signedOut = 'stablequeue:signed-out'
 
+/** Dispatched on `window` when the service does not answer, and when it answers. */
+export const unreachable = 'stablequeue:unreachable'
+export const reachable = 'stablequeue:reachable'
+
 /**
  * Asks the service. Changes carry a header that no page of another origin can add.
  * @param {string} method
@@ -25,7 +29,7 @@ export async function ask (method, path, { body, signal } = {}) {
   const headers = { accept: 'application/json' }
   if (method !== 'GET') headers['x-requested-with'] = 'ui'
   if (body !== undefined) headers['content-type'] = 'application/json'
-  const response = await fetch(path, {
+  const response = await reach(path, {
     method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body), credentials: 'same-origin'
   })
   const text = await response.text()
@@ -33,6 +37,22 @@ export async function ask (method, path, { body, signal } = {}) {
   if (response.ok) return answer
   if (response.status === 401 && path !== '/ui/session') window.dispatchEvent(new Event(signedOut))
   throw new ApiError(response.status, answer ?? {})
+}
+
+async function reach (path, options) {
+  try {
+    const response = await fetch(path, options)
+    window.dispatchEvent(new Event(reachable))
+    return response
+  } catch (error) {
+    if (isUnreachable(error)) window.dispatchEvent(new Event(unreachable))
+    throw error
+  }
+}
+
+/** Whether this is what fetch throws where nobody answers. */
+export function isUnreachable (error) {
+  return error instanceof TypeError
 }
 
 function readJson (text) {
@@ -50,7 +70,6 @@ export function pathOf (...parts) {
 
 /** A sentence for people about anything thrown. */
 export function sentenceOf (error) {
-  // What fetch throws where nobody answers.
-  if (error instanceof TypeError) return 'The service does not answer. It may be restarting.'
+  if (isUnreachable(error)) return 'The service does not answer. It may be restarting.'
   return error?.message ?? ''
 }

@@ -20,7 +20,7 @@ const path = `/api/v1/events?kinds=${kinds.join()}`
  */
 const retryPause = 5000
 const lingering = 2000
-const inBackground = 20_000
+const inBackground = 5000
 
 const listeners = new Set()
 let source = null

@@ -11,6 +11,7 @@ const gather = 250
 /** Which events a view is about; `reset` concerns all. */
 export const aboutJobs = changesJobs
 export const aboutServers = ({ kind }) => kind.startsWith('server-') || kind.startsWith('queue-')
+export const aboutQueue = ({ kind }) => kind.startsWith('queue-')
 export const aboutDownloads = ({ kind }) => kind.startsWith('download-')
 export const aboutScans = ({ kind }) => kind === 'models-scanned' || kind === 'scan-progress'
 export const aboutScanned = ({ kind }) => kind === 'models-scanned'

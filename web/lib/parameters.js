@@ -53,7 +53,8 @@ const known = new Set(Object.values(groups).flat())
  * @returns {Array<{ title: string, facts: Array<[string, string]> }>} groups that have anything in them
  */
 export function groupsOf (parameters) {
-  const isThere = name => !elsewhere.has(name) && ![undefined, null, ''].includes(parameters[name])
+  const isEmpty = value => [undefined, null, ''].includes(value) || (Array.isArray(value) && value.length === 0)
+  const isThere = name => !elsewhere.has(name) && !isEmpty(parameters[name])
   const others = Object.keys(parameters).filter(name => !known.has(name))
   return Object.entries({ ...groups, Further: others })
     .map(([title, names]) => ({

@@ -12,6 +12,7 @@ import { Confirm } from '../parts/dialog.js'
 import { Icon } from '../parts/icon.js'
 import { ImageViewer } from '../parts/image-viewer.js'
 import { Loading, PageHead } from '../parts/page-head.js'
+import { Stale } from '../parts/stale.js'
 import { Tiles } from '../parts/tiles.js'
 
 /** All images, newest first. */
@@ -46,7 +47,7 @@ export function GalleryPage ({ route }) {
     ${images === undefined
       ? html`<${Loading} error=${error} sentence=${error && sentenceOf(error)} />`
       : html`
-        ${error !== null && html`<p class="notice problem-notice" role="alert">${sentenceOf(error)} What you see may be out of date.</p>`}
+        <${Stale} error=${error} />
         <p class="out-of-sight" role="status">${hasMore ? `${images.length} images and more` : plural(images.length, 'image')}</p>
         ${images.length === 0 && !hasMore && html`
           <div class="empty">

@@ -16,6 +16,7 @@ import { JobImages } from '../parts/job-images.js'
 import { JobInputs } from '../parts/job-inputs.js'
 import { JobProgress } from '../parts/job-progress.js'
 import { Loading, PageHead } from '../parts/page-head.js'
+import { Stale } from '../parts/stale.js'
 import { Status } from '../parts/status.js'
 
 const active = ['pending', 'processing']
@@ -40,6 +41,7 @@ export function JobPage ({ route: { id } }) {
         <a class="button" href="#/create?from=${job.id}"><${Icon} name="pen" />Submit again with changes</a>
       </div>
     <//>
+    <${Stale} error=${error} />
     <p class="job-status" role="status">
       <${Status} status=${job.status} note=${noteOf(job)} />
       <span class="muted">${[`on ${job.target_server_alias}`, startText(job), endText(job)].filter(Boolean).join(', ')}</span>

@@ -9,6 +9,7 @@ import { Confirm } from '../parts/dialog.js'
 import { Icon } from '../parts/icon.js'
 import { CreateKey, EditKey, RotateKey } from '../parts/key-dialogs.js'
 import { Loading, PageHead } from '../parts/page-head.js'
+import { Stale } from '../parts/stale.js'
 
 /** The access keys of programs. */
 export function KeysPage () {
@@ -29,7 +30,9 @@ export function KeysPage () {
       </button>
     <//>
     <p class="lead">Programs show one to use the API: <code>X-API-Key</code> and <code>X-API-Secret</code>. These pages need none.</p>
-    ${data === undefined && html`<${Loading} error=${error} sentence=${error && sentenceOf(error)} />`}
+    ${data === undefined
+      ? html`<${Loading} error=${error} sentence=${error && sentenceOf(error)} />`
+      : html`<${Stale} error=${error} />`}
     ${data?.length === 0 && html`<p class="empty">There is no key yet. Make one for each program, so that each can be revoked alone.</p>`}
     <ul class="cards">
       ${data?.map(key => html`<${KeyCard} key=${key.id} accessKey=${key} onOpen=${dialog => setOpen({ dialog, key })} />`)}

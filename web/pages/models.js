@@ -13,6 +13,7 @@ import { ModelDetails } from '../parts/model-details.js'
 import { modelTypes, ModelPreview, typeWord } from '../parts/model-preview.js'
 import { ModelScan } from '../parts/model-scan.js'
 import { Loading, PageHead } from '../parts/page-head.js'
+import { Stale } from '../parts/stale.js'
 
 const pageSize = 120
 
@@ -43,8 +44,9 @@ export function ModelsPage ({ route }) {
     ${data === undefined
       ? html`<${Loading} error=${error} sentence=${error && sentenceOf(error)} />`
       : html`
+        <${Stale} error=${error} />
         <p class="hint" role="status">${plural(data.total, 'model')}</p>
-        ${data.total === 0 && html`<p class="empty">${isFiltered ? 'No model fits these filters.' : 'No server has told of its models yet, and no model folder is set (MODELS_DIR).'}</p>`}
+        ${data.total === 0 && html`<p class="empty">${isFiltered ? 'No model fits these filters.' : 'No server has told of its models yet, and there is none in a model folder (MODELS_DIR). Simulators do not count beside other servers.'}</p>`}
         <ul class="model-grid">
           ${data.models.map(model => html`<${ModelCard} key=${model.id} model=${model} blurs=${blurs} route=${route} />`)}
         </ul>

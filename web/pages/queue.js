@@ -14,6 +14,7 @@ import { Loading, PageHead } from '../parts/page-head.js'
 import { PlaceControls } from '../parts/place-controls.js'
 import { QueueSwitch } from '../parts/queue-switch.js'
 import { SelectionBar } from '../parts/selection-bar.js'
+import { Stale } from '../parts/stale.js'
 import { statusWord } from '../parts/status.js'
 import { VirtualList } from '../parts/virtual-list.js'
 import { Welcome } from '../parts/welcome.js'
@@ -43,8 +44,7 @@ export function QueuePage ({ route }) {
     ${view === '' && known.data?.length > 0 && !isEmpty && html`
       <${Lanes} servers=${known.data} running=${data?.groups.processing ?? []} onChanged=${changed} />`}
     <${Filters} route=${route} view=${view} server=${server} search=${search} servers=${known.data ?? []} totals=${data?.totals} />
-    ${error !== null && data !== undefined && html`
-      <p class="notice problem-notice" role="alert">${sentenceOf(error)} What you see may be out of date.</p>`}
+    ${data !== undefined && html`<${Stale} error=${error} />`}
     ${data !== undefined && html`
       <p class="out-of-sight" role="status">${plural(data.totals.processing, 'job')} running, ${data.totals.pending} waiting</p>`}
     ${view !== ''

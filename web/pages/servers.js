@@ -13,6 +13,7 @@ import { PauseServer } from '../parts/pause-server.js'
 import { RemoveServer } from '../parts/remove-server.js'
 import { ServerActions } from '../parts/server-actions.js'
 import { ServerInventory } from '../parts/server-inventory.js'
+import { Stale } from '../parts/stale.js'
 import { Status } from '../parts/status.js'
 
 /** The Stable Diffusion servers behind the queue. */
@@ -29,7 +30,9 @@ export function ServersPage ({ route }) {
     <${PageHead} title="Servers">
       <button type="button" class="button primary" onClick=${() => setQuery(route, { add: '1' })}><${Icon} name="create" />Add a server</button>
     <//>
-    ${data === undefined && html`<${Loading} error=${error} sentence=${error && sentenceOf(error)} />`}
+    ${data === undefined
+      ? html`<${Loading} error=${error} sentence=${error && sentenceOf(error)} />`
+      : html`<${Stale} error=${error} />`}
     ${data?.length === 0 && html`
       <div class="empty">
         <p>There is no server yet. Jobs need one to run on.</p>

@@ -1,20 +1,22 @@
 import { sentenceOf } from '../lib/api.js'
 import { momentText } from '../lib/format.js'
 import { html, useState } from '../lib/html.js'
-import { seldom, useLive } from '../lib/live.js'
+import { aboutQueue, seldom, useLive } from '../lib/live.js'
 import { attempt } from '../lib/messages.js'
 import { session } from '../lib/service.js'
 import { settings } from '../lib/settings-service.js'
 import { Icon } from '../parts/icon.js'
 import { Loading, PageHead } from '../parts/page-head.js'
 import { RetentionCard } from '../parts/retention.js'
+import { Stale } from '../parts/stale.js'
 
 /** What is in force and from where, and what can be changed while the service runs. */
 export function SettingsPage () {
-  const { data, error, reload } = useLive(signal => settings.read(signal), [], { interval: seldom, about: () => false })
+  const { data, error, reload } = useLive(signal => settings.read(signal), [], { interval: seldom, about: aboutQueue })
   if (data === undefined) return html`<${PageHead} title="Settings" /><${Loading} error=${error} sentence=${error && sentenceOf(error)} />`
   return html`
     <${PageHead} title="Settings" />
+    <${Stale} error=${error} />
     <div class="settings-cards">
       <${QueueCard} changeable=${data.settings} onChanged=${reload} />
       <${RetentionCard} changeable=${data.settings} onChanged=${reload} />

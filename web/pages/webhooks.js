@@ -9,6 +9,7 @@ import { Deliveries } from '../parts/deliveries.js'
 import { Icon } from '../parts/icon.js'
 import { Loading, PageHead } from '../parts/page-head.js'
 import { attempt } from '../lib/messages.js'
+import { Stale } from '../parts/stale.js'
 import { RedeliverAll, TestEndpoint } from '../parts/webhook-dialogs.js'
 import { WebhookSecrets } from '../parts/webhook-secrets.js'
 
@@ -92,6 +93,7 @@ function DeliveryList ({ route, nameOf, changes }) {
     ${data === undefined
       ? html`<${Loading} error=${error} sentence=${error && sentenceOf(error)} />`
       : html`
+        <${Stale} error=${error} />
         <${Deliveries} deliveries=${data.deliveries} nameOf=${nameOf} onChanged=${reload} />
         ${data.deliveries.length === 0 && html`
           <p class="empty">${isFiltered ? 'No delivery fits these filters.' : 'Nothing was sent yet. Test an address, or submit a job with a webhookUrl.'}</p>`}

@@ -4,10 +4,14 @@ import { Icon } from './icon.js'
 
 const icons = { failed: 'warning', pending: 'clock' }
 
+/** A preview may be over before it is asked for, and the next one may come. */
+const hide = ({ currentTarget: image }) => { image.hidden = true }
+const show = ({ currentTarget: image }) => { image.hidden = false }
+
 /** The first image of a job, small; before there is one, what it is about. */
 export function JobPicture ({ job }) {
   if (job.status === 'processing' && job.preview_url) {
-    return html`<img src=${job.preview_url} alt="" decoding="async" />`
+    return html`<img src=${job.preview_url} alt="" decoding="async" onLoad=${show} onError=${hide} />`
   }
   const picture = job.images.find(({ role }) => role === 'image')
   if (picture === undefined) return html`<${Icon} name=${icons[job.status] ?? 'image'} />`

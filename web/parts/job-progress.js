@@ -5,14 +5,11 @@ import { html } from '../lib/html.js'
 export function JobProgress ({ job }) {
   const percent = Math.round(job.progress_percentage)
   const left = job.estimated_time_remaining ?? job.eta_seconds ?? null
-  const details = [
-    job.step !== null && job.steps ? `step ${job.step} of ${job.steps}` : '',
-    left === null ? '' : `about ${secondsText(left)} left`
-  ].filter(Boolean)
   return html`
     <div class="progress">
       <progress max="100" value=${percent} aria-label="Progress">${percent} %</progress>
       <span class="numbers">${percent} %</span>
-      ${details.length > 0 && html`<span class="muted numbers">${details.join(', ')}</span>`}
+      ${job.step !== null && job.steps && html`<span class="muted numbers minor">step ${job.step} of ${job.steps}</span>`}
+      ${left !== null && html`<span class="muted numbers">about ${secondsText(left)} left</span>`}
     </div>`
 }

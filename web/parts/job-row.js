@@ -28,17 +28,18 @@ export function JobRow ({ job: read, onChanged, check, place }) {
       <h3><a href=${address}>${name}</a></h3>
       <p class="facts">
         <span>${job.target_server_alias}</span>
-        <span class="numbers">${width} × ${height}</span>
-        <span class="numbers">${plural(steps, 'step')}</span>
+        <span class="numbers minor">${width} × ${height}</span>
+        <span class="numbers minor">${plural(steps, 'step')}</span>
         ${job.images.length > 1 && html`<span>${plural(job.images.length, 'image')}</span>`}
         ${job.status === 'pending' && job.priority !== 5 && html`<span>priority ${job.priority}</span>`}
-        <span title=${momentText(job.creation_timestamp)}>${timeOf(job)}</span>
+        ${timesOf(job).map((text, index, all) => html`
+          <span key=${index} class=${index < all.length - 1 ? 'minor' : undefined} title=${momentText(job.creation_timestamp)}>${text}</span>`)}
       </p>
       ${job.status === 'processing' && html`<${JobProgress} job=${job} />`}
       ${job.error !== null && html`<p class="problem" title=${job.error.message}>${job.error.message}</p>`}
     </div>
     <div class="job-side">
-      <${Status} status=${job.status} note=${noteOf(job)} />
+      ${place ? html`<span class="status still">${noteOf(job)}</span>` : html`<${Status} status=${job.status} note=${noteOf(job)} />`}
       <div class="actions">
         ${place}
         <${JobActions} job=${job} onDone=${onChanged} />
@@ -51,12 +52,12 @@ function noteOf (job) {
   return placeText(job)
 }
 
-function timeOf (job) {
-  if (job.status === 'processing' && job.started_timestamp !== null) return `runs for ${duration(job.started_timestamp, null)}`
+/** When things happened or will, the most telling last: on a phone there is room for that alone. */
+function timesOf (job) {
+  if (job.status === 'processing' && job.started_timestamp !== null) return [`runs for ${duration(job.started_timestamp, null)}`]
   if (job.status === 'completed' && job.started_timestamp !== null) {
-    return `${ago(job.completion_timestamp)}, took ${duration(job.started_timestamp, job.completion_timestamp)}`
+    return [`took ${duration(job.started_timestamp, job.completion_timestamp)}`, ago(job.completion_timestamp)]
   }
-  if (job.status !== 'pending') return ago(job.completion_timestamp)
-  const wait = `waits for ${duration(job.creation_timestamp, null)}`
-  return [wait, startText(job)].filter(Boolean).join(', ')
+  if (job.status !== 'pending') return [ago(job.completion_timestamp)]
+  return [`waits for ${duration(job.creation_timestamp, null)}`, startText(job)].filter(Boolean)
 }

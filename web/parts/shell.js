@@ -6,6 +6,7 @@ import { session } from '../lib/service.js'
 import { Messages } from './messages.js'
 import { Navigation } from './navigation.js'
 import { Loading, PageHead } from './page-head.js'
+import { Unreachable } from './unreachable.js'
 
 /** What is the same on all pages, around the one that the address names. */
 export function Shell ({ who, onSignedOut }) {
@@ -38,6 +39,7 @@ export function Shell ({ who, onSignedOut }) {
       <${Navigation} route=${route} who=${who} onSignOut=${signOut} />
     </header>
     <main id="main" ref=${main} tabindex="-1">
+      <${Unreachable} />
       ${isThere
         ? html`<${page === undefined ? NotFound : view} key=${place} route=${route} />`
         : html`<${PageHead} title=${page.title} /><${Unfetched} error=${error} retry=${retry} />`}

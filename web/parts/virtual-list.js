@@ -4,7 +4,7 @@ import { html, useEffect, useLayoutEffect, useRef, useState } from '../lib/html.
 const margin = 8
 
 /**
- * A list of any length of which only the rows in sight exist. All are as high as the variable `--row` says.
+ * A list of any length of which only the rows in sight exist. All are as many rem high as the variable `--row` says.
  * @param {{ total: number, label: string, onShow: (from: number, to: number) => void,
  *   row: (index: number) => object }} props row gives the content of a list item
  */
@@ -17,7 +17,8 @@ export function VirtualList ({ total, label, onShow, row }) {
     function measure () {
       frame = undefined
       if (element.current === null) return
-      const height = Number.parseFloat(window.getComputedStyle(element.current).getPropertyValue('--row')) * 16
+      const rem = Number.parseFloat(window.getComputedStyle(document.documentElement).fontSize)
+      const height = Number.parseFloat(window.getComputedStyle(element.current).getPropertyValue('--row')) * rem
       const above = -element.current.getBoundingClientRect().top
       const from = Math.max(0, Math.floor(above / height) - margin)
       const to = Math.ceil((above + window.innerHeight) / height) + margin
