@@ -1,4 +1,4 @@
-import { chromium, type BrowserContextOptions, type Page } from 'playwright-core'
+import { chromium, type BrowserContext, type BrowserContextOptions, type Page } from 'playwright-core'
 import type { Test } from 'tap'
 import { findProgram } from '../../src/redis/system-package.ts'
 
@@ -23,10 +23,20 @@ export async function openBrowser (t: Pick<Test, 'teardown'>) {
   })
   t.teardown(() => browser.close())
 
-  /** A visitor without a past. */
+  const contexts = new Map<string, BrowserContext>()
+
+  async function contextFor (options: BrowserContextOptions): Promise<BrowserContext> {
+    const key = JSON.stringify(options)
+    const context = contexts.get(key) ?? await browser.newContext(options)
+    contexts.set(key, context)
+    return context
+  }
+
+  /** Opens a page. One opened before with the same options is closed: a tab in the background costs time too. */
   return async function visit (address: string, options: BrowserContextOptions = {}): Promise<Visit> {
-    const context = await browser.newContext(options)
+    const context = await contextFor(options)
     const page = await context.newPage()
+    for (const before of context.pages().filter(other => other !== page)) await before.close()
     page.setDefaultTimeout(20_000)
     const mishaps: string[] = []
     page.on('pageerror', error => mishaps.push(error.message))

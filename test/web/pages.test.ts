@@ -1,4 +1,5 @@
 import type { Page } from 'playwright-core'
+import sharp from 'sharp'
 import t, { type Test } from 'tap'
 import { quick, startService, type Service } from '../helper.ts'
 import { seriousFindings } from './axe.ts'
@@ -9,7 +10,7 @@ async function everyPage (page: Page, jobs: readonly string[]): Promise<string[]
   const linked = await page.locator('nav[aria-label=Pages] a[href^="#/"]').evaluateAll(links =>
     links.map(link => link.getAttribute('href')?.slice(2) ?? ''))
   return [
-    ...linked, ...jobs.map(id => `job/${id}`), `create?from=${jobs[0]}`, 'queue?status=all', 'queue?status=failed',
+    ...linked, 'webhooks/endpoints', 'webhooks/secrets', ...jobs.map(id => `job/${id}`), `create?from=${jobs[0]}`, 'queue?status=all', 'queue?status=failed',
     'queue?status=pending', 'queue?search=picture', 'servers?add=1', '%3Cimg%20src=x%20onerror=alert(1)%3E/%E0%A4%A?x=%00'
   ]
 }
@@ -33,13 +34,16 @@ const hostile = [
 
 t.test('every page', { skip }, async t => {
   const visit = await openBrowser(t)
-  const service = await startService(t)
+  const service = await startService(t, { settings: { EGRESS_PROFILE: 'lan', EGRESS_ALLOW: '127.0.0.1:10' } })
   const { request } = service
   await request('PUT', '/api/v1/servers/Main', { description: `A server. ${hostile}` })
   await request('POST', '/api/v1/servers', { alias: '"><img src=x onerror=hit=1>', apiUrl: 'http://127.0.0.1:9' })
   await request('POST', '/api/v1/api-keys', { name: hostile.slice(0, 190), description: hostile })
   const target = { target_server_alias: 'Main', on_missing: 'ignore' }
-  const done = await service.submit({ ...quick, prompt: 'a picture', negative_prompt: hostile, n_iter: 2 }, target)
+  const picture = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#7090c0' } }).png().toBuffer()
+  const done = await service.submit({
+    ...quick, prompt: 'a picture', negative_prompt: hostile, n_iter: 2, batch_size: 1, init_images: [picture.toString('base64')]
+  }, { ...target, webhookUrl: `http://127.0.0.1:10/${encodeURIComponent(hostile.slice(0, 300))}` })
   await service.until(done, 'completed')
   service.simulator.setFaults([{ kind: 'nan', sticky: true }])
   const failed = await service.submit({ ...quick, prompt: `picture ${hostile}` }, target)
@@ -71,13 +75,13 @@ t.test('every page', { skip }, async t => {
 
   t.test('fits a phone, in the dark too', async t => {
     const visited = await visit(service.url, {
-      viewport: { width: 375, height: 740 }, isMobile: true, hasTouch: true, colorScheme: 'dark'
+      viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, colorScheme: 'dark'
     })
     const { page } = visited
     await enter(page, service, 'queue')
     for (const hash of await everyPage(page, jobs)) {
       await enter(page, service, hash)
-      t.ok(await page.evaluate('document.documentElement.scrollWidth') as number <= 375, hash)
+      t.ok(await page.evaluate('document.documentElement.scrollWidth') as number <= 360, hash)
       t.strictSame(await seriousFindings(page), [], `axe: ${hash}`)
     }
     t.match(await page.evaluate('getComputedStyle(document.documentElement).backgroundColor'), 'rgb(17, 20, 27)')

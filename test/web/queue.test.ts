@@ -4,9 +4,9 @@ import { openBrowser, skip } from './browser.ts'
 
 t.test('the queue', { skip }, async t => {
   const visit = await openBrowser(t)
+  const service = await startService(t, { worker: 'none', settings: { QUEUE_LIMIT_PER_KEY: '10000' } })
 
   t.test('waiting jobs are found, moved to the front, cancelled, put back and deleted', async t => {
-    const service = await startService(t, { worker: 'none' })
     const ids = []
     for (const prompt of ['a red boat', 'a green boat', 'a blue house']) ids.push(await service.submit({ ...quick, prompt }))
     const { page, mishaps } = await visit(service.url)
@@ -44,9 +44,16 @@ t.test('the queue', { skip }, async t => {
   })
 
   t.test('a line of any length is looked through, put in another order and acted on as a whole', async t => {
-    const service = await startService(t, { worker: 'none', settings: { QUEUE_LIMIT_PER_KEY: '10000' } })
+    t.match((await service.request('POST', '/api/v2/jobs/actions', { action: 'delete', filter: {} })).body, { done: 2 })
     const count = 260
-    for (let index = 0; index < count; index++) await service.submit({ ...quick, prompt: `picture ${index}` })
+    for (let index = 0; index < 5; index++) await service.submit({ ...quick, prompt: `picture ${index}` })
+    for (const quantity of [100, 100, 54]) {
+      const { status } = await service.request('POST', '/api/v2/generate/bulk', {
+        target_server_alias: 'Main', generation_params: { ...quick, prompt: 'one of many' }, bulk_quantity: quantity
+      })
+      t.equal(status, 202)
+    }
+    await service.submit({ ...quick, prompt: `picture ${count - 1}` })
     const { page, mishaps } = await visit(`${service.url}/#/queue`)
     await page.getByRole('link', { name: `and ${count - 5} more waiting` }).click()
     const rows = page.locator('.endless .job')
@@ -104,6 +111,7 @@ t.test('the queue', { skip }, async t => {
     await page.getByRole('button', { name: /^Cancelled/ }).click()
     await page.getByText('The service does not answer; it may be restarting').waitFor()
     await page.unroute('**/api/v2/**')
+    await page.getByRole('button', { name: /^All/ }).click()
     await page.locator('.job', { hasText: 'a slow river' }).waitFor()
     await page.getByText('The service does not answer').waitFor({ state: 'detached' })
     t.equal((await service.until(id, 'cancelled')).status, 'cancelled')

@@ -4,9 +4,9 @@ import { imageLoaded, openBrowser, skip } from './browser.ts'
 
 t.test('people use the service in a browser', { skip }, async t => {
   const visit = await openBrowser(t)
+  const service = await startService(t)
 
   t.test('a newcomer paints a first picture in one click', async t => {
-    const service = await startService(t)
     const { page, mishaps } = await visit(service.url)
     await page.getByText('built-in simulator').waitFor()
     await page.getByRole('button', { name: 'Paint a first picture' }).click()
@@ -20,7 +20,6 @@ t.test('people use the service in a browser', { skip }, async t => {
   })
 
   t.test('a server is added with a look at it, held, let go and deleted', async t => {
-    const service = await startService(t)
     const { page, mishaps } = await visit(`${service.url}/#/servers`)
     const card = (alias: string) => page.locator('.card', { has: page.getByRole('heading', { name: alias, exact: true }) })
     await card('Main').getByText('Simulator – paints pictures, no Stable Diffusion').waitFor()
@@ -81,7 +80,6 @@ t.test('people use the service in a browser', { skip }, async t => {
   })
 
   t.test('a key is made, shown once, used, replaced and revoked', async t => {
-    const service = await startService(t)
     const { page, mishaps } = await visit(`${service.url}/#/keys`)
     await page.getByRole('button', { name: 'New key' }).click()
     await page.getByLabel('Name', { exact: true }).fill('Forge')
@@ -133,7 +131,7 @@ t.test('people use the service in a browser', { skip }, async t => {
 
   t.test('where a token is asked for, nothing is shown without it', async t => {
     const token = 'a token of this test'
-    const service = await startService(t, { settings: { UI_AUTH: 'token', AUTH_TOKEN: token } })
+    const service = await startService(t, { worker: 'none', settings: { UI_AUTH: 'token', AUTH_TOKEN: token } })
     const { page, mishaps } = await visit(`${service.url}/#/keys`)
     await page.getByLabel('Admin token').fill('a guess')
     await page.getByRole('button', { name: 'Sign in' }).click()

@@ -122,6 +122,7 @@ function JobList ({ view, server, search, onChanged }) {
   }
 
   return html`
+    <h2 class="out-of-sight">Jobs</h2>
     ${isLine && html`<p class="hint">In the order in which ${server} takes them.</p>`}
     <${VirtualList} total=${total} label="Jobs" onShow=${onShow} row=${row} />
     <${SelectionBar} selection=${selection} total=${total} filter=${filter} onDone=${changed} />`

@@ -35,7 +35,7 @@ export function JobDeliveries ({ job }) {
               </p>
               ${delivery.reason && html`<p class="hint">${delivery.reason}</p>`}
             </div>
-            <button type="button" class="button" aria-label="Send ${delivery.type} again" onClick=${() => again(delivery)}>Send again</button>
+            <button type="button" class="button" aria-label="Send again: ${delivery.type}" onClick=${() => again(delivery)}>Send again</button>
           </li>`)}
       </ul>
     </section>`

@@ -1,0 +1,22 @@
+import { reachable, unreachable } from '../lib/api.js'
+import { html, useEffect, useState } from '../lib/html.js'
+
+/** Says so while the service does not answer; what is looked at goes on asking. */
+export function Unreachable () {
+  const [isAway, setAway] = useState(false)
+  useEffect(() => {
+    const [leave, come] = [() => setAway(true), () => setAway(false)]
+    window.addEventListener(unreachable, leave)
+    window.addEventListener(reachable, come)
+    return () => {
+      window.removeEventListener(unreachable, leave)
+      window.removeEventListener(reachable, come)
+    }
+  }, [])
+  if (!isAway) return null
+  return html`
+    <p class="notice problem-notice" role="alert">
+      The service does not answer; it may be restarting. What you see is as it was, and goes on by itself when it is back.
+      If it stays away, look at where it was started.
+    </p>`
+}
