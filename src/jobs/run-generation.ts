@@ -1,21 +1,22 @@
 import type { A1111Client } from '../a1111/client.ts'
 import { checkAnswer, imagesAsked } from '../a1111/check-answer.ts'
 import { GenerationFailure, type GenerationAnswer } from '../a1111/types.ts'
-import { messageOf, ServiceError } from '../errors.ts'
+import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { MediaStore } from '../media/store.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { ServerMonitor } from '../servers/monitor.ts'
 import type { Server } from '../servers/server.ts'
 import { createImageCollector, type ImageCollector } from './collect-images.ts'
-import { decideAfter, type FailureLimits } from './failure-policy.ts'
+import type { FailureLimits } from './failure-policy.ts'
 import type { Tags } from '../tagging/tagger.ts'
 import type { Gate } from './gate.ts'
 import {
-  packResult, type Job, type JobAttempt, type JobError, type JobResult, type JobSubmission, type JobWarning
+  packResult, type Job, type JobError, type JobResult, type JobSubmission, type JobWarning
 } from './job.ts'
 import { createOpenGeneration, type OpenGeneration } from './open-generation.ts'
 import type { PreparedGeneration } from './prepare-generation.ts'
+import { asFailure, createRecovery } from './recover-generation.ts'
 import type { PreviewSender } from './send-previews.ts'
 import type { JobStore, RunClaim } from './store.ts'
 import { traced, type Tracing } from '../telemetry/tracing.ts'
@@ -74,12 +75,6 @@ export interface GenerationRunnerDependencies {
 /** How long a generation that nobody waits for may hold the server before the next is sent all the same, in ms. */
 const orphanWait = 120_000
 
-/** Time for a job to move to another server before this one would fetch it again, in milliseconds. */
-const moveWithin = 60_000
-
-/** Sentences, ours and A1111's, that say that the server has not got something any more. */
-const aboutNames = /\bhas no\b|not found|could not find/i
-
 class Abandoned extends Error {}
 class ShuttingDown extends Error {}
 
@@ -90,6 +85,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     processId, fence, prepare, otherServer, tagOutput, limits, log, metrics, tracing
   } = dependencies
   const teller = createGenerationTeller({ alias: () => server().alias, log, metrics, tracing })
+  const recover = createRecovery({ server, client, monitor, store, otherServer, limits, teller, log })
   const leaving = new AbortController()
   const running = new Map<string, OpenGeneration>()
   const settled = new Set<Promise<unknown>>()
@@ -185,7 +181,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       span.fail(error)
       // Where it is unknown whether the record names the images already, they stay.
       if (!reported) await collector.discard()
-      await recover(claim, job, generation, error, startedAt)
+      await giveUp(claim, job, generation, error, startedAt)
     } finally {
       span.end()
     }
@@ -227,67 +223,16 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     return { tags: await tagOutput(first.name, leaving.signal) }
   }
 
-  /**
-   * Decides after a generation that brought no answer what becomes of job, line and server. The record comes first,
-   * since nobody should wait for a server to let go; the gate stays closed until it has.
-   */
-  async function recover (
+  /** The record comes first, since nobody should wait for a server to let go; the gate stays closed until it has. */
+  async function giveUp (
     claim: RunClaim, job: Job, generation: OpenGeneration, error: unknown, startedAt: number
   ): Promise<void> {
-    if (error instanceof Abandoned || generation.hungUpFor() instanceof Abandoned) return
     const hungUpFor = generation.hungUpFor()
+    if (error instanceof Abandoned || hungUpFor instanceof Abandoned) return
     const cause = hungUpFor instanceof GenerationFailure ? hungUpFor : error
     const failure = asFailure(cause, 'The result could not be stored.')
-    const described: JobError = { code: failure.code, message: failure.message, failureClass: failure.failureClass }
-    const attempt: JobAttempt = {
-      run: claim.run, server: server().alias, startedAt, endedAt: Date.now(), error: described
-    }
-    const attempts = [...job.attempts, attempt]
-    const stopReason = generation.stopReason()
-    teller.failed(job, failure, stopReason)
-    if (stopReason === 'cancel') {
-      if (await store.end(claim, 'cancelled', { attempts }) !== null) {
-        teller.ended(job, { status: 'cancelled', code: '', images: 0, took: null })
-      }
-    } else if (stopReason === 'shutdown') {
-      await store.giveBack(claim, { attempts: [], usedAttempts: 0, crashes: 0, delayMs: 0 })
-    } else {
-      await applyPolicy(claim, job, failure, attempts)
-    }
+    await recover({ claim, job, failure, stopReason: generation.stopReason(), startedAt })
     if (failure.mayBeRunning && failure.code !== 'connection_lost') await stopOrphan(job.id, { answer: 'none' }, leaving.signal)
-  }
-
-  async function applyPolicy (
-    claim: RunClaim, job: Job, failure: GenerationFailure, attempts: readonly JobAttempt[]
-  ): Promise<void> {
-    const decision = decideAfter(failure, job, server().alias, limits)
-    if (failure.failureClass === 'server-down' || failure.failureClass === 'unauthorized') await monitor.report(failure)
-    if (failure.code === 'server_error') await monitor.suspect(failure, job.id)
-    if (failure.failureClass === 'request' && aboutNames.test(failure.message)) monitor.readAnew()
-    if (decision.kind === 'fail' && decision.elsewhere && await goElsewhere(claim, job, attempts)) return
-    if (decision.kind === 'fail') {
-      const { code, message } = decision
-      const status = await store.end(claim, 'failed', {
-        error: { code, message, failureClass: failure.failureClass }, attempts
-      })
-      if (status !== null) teller.ended(job, { status, code, images: 0, took: null })
-      return
-    }
-    const { usedAttempts, crashes, delayMs, remedy } = decision
-    await store.giveBack(claim, { attempts: attempts.slice(-1), usedAttempts, crashes, delayMs })
-    if (remedy === 'unload-checkpoint') await client.unloadCheckpoint().catch(() => undefined)
-  }
-
-  /** Hands a job that named no server to one that has not failed it yet; answers whether there is one. */
-  async function goElsewhere (claim: RunClaim, job: Job, attempts: readonly JobAttempt[]): Promise<boolean> {
-    if (!job.submission.anyServer) return false
-    const next = await otherServer(new Set([server().alias, ...attempts.map(attempt => attempt.server)]))
-    if (next === null) return false
-    // Kept back, so that this server does not fetch it before it has moved.
-    await store.giveBack(claim, { attempts: attempts.slice(-1), usedAttempts: 0, crashes: 0, delayMs: moveWithin })
-    await store.move(job.id, next.id)
-    log.info({ ...teller.about(job), to: next.alias }, 'the job goes to another server')
-    return true
   }
 
   /** A generation that nobody waits for still holds the server: stops it, so that it is not doubled beside itself. */
@@ -356,13 +301,4 @@ function emptyAnswer (): GenerationFailure {
 function stalled (seconds: number): GenerationFailure {
   return new GenerationFailure('server-down', 'stalled', `The generation has not moved for ${seconds} s.`,
     { mayBeRunning: true })
-}
-
-/** A fault of ours, such as a full disk, may have passed when the job is tried again; one of the request stays. */
-function asFailure (error: unknown, otherwise: string): GenerationFailure {
-  if (error instanceof GenerationFailure) return error
-  if (!(error instanceof ServiceError)) {
-    return new GenerationFailure('passing', 'internal_server_error', otherwise, { cause: error })
-  }
-  return new GenerationFailure(error.status < 500 ? 'request' : 'passing', error.code, error.message, { cause: error })
 }

@@ -1,0 +1,105 @@
+import type { A1111Client } from '../a1111/client.ts'
+import { GenerationFailure } from '../a1111/types.ts'
+import { ServiceError } from '../errors.ts'
+import type { Log } from '../log.ts'
+import type { ServerMonitor } from '../servers/monitor.ts'
+import type { Server } from '../servers/server.ts'
+import { decideAfter, type FailureLimits } from './failure-policy.ts'
+import type { Job, JobAttempt, JobError } from './job.ts'
+import type { StopReason } from './open-generation.ts'
+import type { JobStore, RunClaim } from './store.ts'
+import type { GenerationTeller } from './tell-generation.ts'
+
+export interface RecoveryDependencies {
+  readonly server: () => Server
+  readonly client: A1111Client
+  readonly monitor: ServerMonitor
+  readonly store: JobStore
+  /** The best server for a job that names none, without those of these aliases; null where there is no other. */
+  readonly otherServer: (except: ReadonlySet<string>) => Promise<Server | null>
+  readonly limits: FailureLimits
+  readonly teller: GenerationTeller
+  readonly log: Log
+}
+
+/** A generation that brought no answer. */
+export interface FailedGeneration {
+  readonly claim: RunClaim
+  readonly job: Job
+  readonly failure: GenerationFailure
+  /** Why it was to stop; null where nobody wanted that. */
+  readonly stopReason: StopReason | null
+  /** Milliseconds since the epoch. */
+  readonly startedAt: number
+}
+
+/** Time for a job to move to another server before this one would fetch it again, in milliseconds. */
+const moveWithin = 60_000
+
+/** Sentences, ours and A1111's, that say that the server has not got something any more. */
+const aboutNames = /\bhas no\b|not found|could not find/i
+
+/** Decides after a generation that brought no answer what becomes of the job, its line and the server. */
+export function createRecovery (dependencies: RecoveryDependencies): (failed: FailedGeneration) => Promise<void> {
+  const { server, client, monitor, store, otherServer, limits, teller, log } = dependencies
+
+  async function applyPolicy (
+    claim: RunClaim, job: Job, failure: GenerationFailure, attempts: readonly JobAttempt[]
+  ): Promise<void> {
+    const decision = decideAfter(failure, job, server().alias, limits)
+    if (failure.failureClass === 'server-down' || failure.failureClass === 'unauthorized') await monitor.report(failure)
+    if (failure.code === 'server_error') await monitor.suspect(failure, job.id)
+    if (failure.failureClass === 'request' && aboutNames.test(failure.message)) monitor.readAnew()
+    if (decision.kind === 'fail' && decision.elsewhere && await goElsewhere(claim, job, attempts)) return
+    if (decision.kind === 'fail') {
+      const { code, message } = decision
+      const status = await store.end(claim, 'failed', {
+        error: { code, message, failureClass: failure.failureClass }, attempts
+      })
+      if (status !== null) teller.ended(job, { status, code, images: 0, took: null })
+      return
+    }
+    const { usedAttempts, crashes, delayMs, remedy } = decision
+    await store.giveBack(claim, { attempts: attempts.slice(-1), usedAttempts, crashes, delayMs })
+    if (remedy === 'unload-checkpoint') await client.unloadCheckpoint().catch(() => undefined)
+  }
+
+  /** Hands a job that named no server to one that has not failed it yet; answers whether there is one. */
+  async function goElsewhere (claim: RunClaim, job: Job, attempts: readonly JobAttempt[]): Promise<boolean> {
+    if (!job.submission.anyServer) return false
+    const next = await otherServer(new Set([server().alias, ...attempts.map(attempt => attempt.server)]))
+    if (next === null) return false
+    // Kept back, so that this server does not fetch it before it has moved.
+    await store.giveBack(claim, { attempts: attempts.slice(-1), usedAttempts: 0, crashes: 0, delayMs: moveWithin })
+    await store.move(job.id, next.id)
+    log.info({ ...teller.about(job), to: next.alias }, 'the job goes to another server')
+    return true
+  }
+
+  return async ({ claim, job, failure, stopReason, startedAt }) => {
+    const described: JobError = { code: failure.code, message: failure.message, failureClass: failure.failureClass }
+    const attempt: JobAttempt = {
+      run: claim.run, server: server().alias, startedAt, endedAt: Date.now(), error: described
+    }
+    const attempts = [...job.attempts, attempt]
+    teller.failed(job, failure, stopReason)
+    if (stopReason === 'cancel') {
+      if (await store.end(claim, 'cancelled', { attempts }) !== null) {
+        teller.ended(job, { status: 'cancelled', code: '', images: 0, took: null })
+      }
+    } else if (stopReason === 'shutdown') {
+      await store.giveBack(claim, { attempts: [], usedAttempts: 0, crashes: 0, delayMs: 0 })
+    } else {
+      await applyPolicy(claim, job, failure, attempts)
+    }
+  }
+}
+
+/** A fault of ours, such as a full disk, may have passed when the job is tried again; one of the request stays. */
+export function asFailure (error: unknown, otherwise: string): GenerationFailure {
+  if (error instanceof GenerationFailure) return error
+  if (!(error instanceof ServiceError)) {
+    return new GenerationFailure('passing', 'internal_server_error', otherwise, { cause: error })
+  }
+  return new GenerationFailure(error.status < 500 ? 'request' : 'passing', error.code, error.message, { cause: error })
+}
