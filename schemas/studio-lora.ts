@@ -11,7 +11,7 @@ const strengths = (description: string) => Type.Array(Type.Number({ minimum: -10
 const file = text('File name, with its ending where that is known; what a session takes.', 'character_lora.safetensors')
 const civitaiId = Nullable(Type.Integer(), { description: 'Model id at Civitai.' })
 const thumbnail = Nullable(Type.String({ maxLength: 2000 }), {
-  description: 'Address of a picture.', examples: ['/api/v1/models/12/preview']
+  description: 'Address of a picture. Whether a server has one is seen when it is asked for; 404 says that it has none.', examples: ['/api/v1/models/12/preview']
 })
 
 export const LoraInfo = Type.Object({

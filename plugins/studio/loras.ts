@@ -1,3 +1,4 @@
+import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import { Ref } from '../../schemas/kit.ts'
 import { studioErrors } from '../../schemas/studio-job.ts'
@@ -10,6 +11,7 @@ import type { Lora } from '../../src/studio/lora-shelf.ts'
 import { readFields } from '../../src/studio/read-fields.ts'
 import type { Studio } from '../../src/studio/studio.ts'
 import { previewUrl } from '../api/model-views.ts'
+import { pictureAnswers, sendPicture } from '../core/send-picture.ts'
 import { fieldsOfRequest } from './scope.ts'
 
 const reading = { access: { scope: 'models:read' } } as const
@@ -80,6 +82,20 @@ const loras: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { stu
     config: reading, schema: { ...described('lora', 'One LoRA'), params: LoraReference, response: one }
   }, async request => render(await shelf.require(filenameOf(request))))
 
+  app.get('/:filename/thumbnail', {
+    config: { access: { scope: 'models:read', bucket: 'status' } },
+    schema: {
+      ...described('lora_thumbnail', 'A picture of a LoRA', 'The one that somebody set, one that lies beside the file ' +
+        'here or at a server, or Civitai\'s.'),
+      params: LoraReference,
+      response: { ...pictureAnswers, 302: Type.Null({ description: 'It is there.' }), ...studioErrors(404, 502) }
+    }
+  }, async (request, reply) => {
+    const lora = await shelf.require(filenameOf(request))
+    const address = lora.thumbnail ?? ownPicture(lora)
+    return address === null ? await sendPicture(request, reply, await shelf.picture(lora)) : reply.redirect(address)
+  })
+
   app.patch('/:filename', {
     config: writing,
     schema: { ...described('edit_lora', 'Change what is known of a LoRA'), params: LoraReference, body: Ref(LoraEdit), response: one }
@@ -114,7 +130,7 @@ function render (lora: Lora): LoraInfo {
     trigger_words: [...lora.triggerWords],
     strength_range: [...lora.strengthRange],
     description: lora.description,
-    thumbnail: lora.thumbnail ?? (picturesOf(model).length > 0 ? previewUrl(model, 0) : null),
+    thumbnail: lora.thumbnail ?? ownPicture(lora) ?? otherPicture(lora),
     civitai_id: lora.civitaiId,
     id: model.id,
     path: model.path,
@@ -124,6 +140,16 @@ function render (lora: Lora): LoraInfo {
     edited: [...lora.edited],
     ...(lora.score === undefined ? {} : { score: lora.score })
   }
+}
+
+/** One that the catalogue has. */
+function ownPicture ({ model }: Lora): string | null {
+  return picturesOf(model).length > 0 ? previewUrl(model, 0) : null
+}
+
+/** One that a server or Civitai may have. */
+function otherPicture ({ model, civitaiPicture, mayHavePreview }: Lora): string | null {
+  return civitaiPicture !== null || mayHavePreview ? `/loras/${encodeURIComponent(model.path)}/thumbnail` : null
 }
 
 function choiceOf ({ name, model: { filename } }: Lora): { name: string, value: string } {

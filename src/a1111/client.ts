@@ -9,6 +9,8 @@ import type { GenerationAnswer, GenerationMode, ServerAddress, ServerProgress } 
 export interface A1111Client {
   /** GET a path such as `/sdapi/v1/options`; the answer, parsed. */
   readJson (path: string, options?: SmallCallOptions): Promise<unknown>
+  /** GET of a file such as a picture. */
+  readBytes (path: string, options?: SmallCallOptions): Promise<Buffer>
   postJson (path: string, body: unknown, options?: SmallCallOptions): Promise<unknown>
   /** Runs one generation; `body` is its JSON text. Whatever a sink throws comes out unchanged. */
   generate (mode: GenerationMode, body: string | Buffer, options: GenerationOptions): Promise<GenerationAnswer>
@@ -50,6 +52,7 @@ export function createA1111Client (address: ServerAddress, limits: ClientLimits 
 
   return {
     readJson: calls.get,
+    readBytes: calls.bytes,
     postJson: calls.post,
     progress: createProgressReader(calls),
     generate (mode, body, options) {

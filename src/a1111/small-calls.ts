@@ -25,6 +25,8 @@ export interface SmallCalls {
   /** Throws GenerationFailure; so does `post`. */
   get (path: string, options?: SmallCallOptions): Promise<unknown>
   post (path: string, body: unknown, options?: SmallCallOptions): Promise<unknown>
+  /** GET of what is no JSON, as it is. */
+  bytes (path: string, options?: SmallCallOptions): Promise<Buffer>
   close (): Promise<void>
 }
 
@@ -38,6 +40,10 @@ const neverPause = 2 ** 30
 /** Enough that an interrupt never waits behind lists, few beside A1111's 40 threads. */
 const mostConnections = 8
 
+type Reader<Value> = (
+  chunks: AsyncIterable<Buffer>, maxAnswerBytes: number, leaveOut: readonly string[]
+) => Promise<Value>
+
 /** Calls that are answered at once: state, lists, interrupt. They share a few connections. */
 export function createSmallCalls (endpoint: Endpoint, limits: SmallCallLimits, closed: AbortSignal): SmallCalls {
   const pool = new Pool(endpoint.origin, {
@@ -50,7 +56,9 @@ export function createSmallCalls (endpoint: Endpoint, limits: SmallCallLimits, c
     connect: { timeout: limits.connectTimeoutMs }
   })
 
-  async function call (request: Dispatcher.RequestOptions, options: SmallCallOptions): Promise<unknown> {
+  async function call<Value> (
+    request: Dispatcher.RequestOptions, options: SmallCallOptions, read: Reader<Value>
+  ): Promise<Value> {
     const timeoutMs = options.timeoutMs ?? limits.timeoutMs
     const limit = limitCall(timeoutMs, () => slowAnswer(timeoutMs), closed, options.signal)
     // never `waiting`: small calls start no generation that could run on
@@ -62,21 +70,25 @@ export function createSmallCalls (endpoint: Endpoint, limits: SmallCallLimits, c
       phase = 'answering'
       if (answer.statusCode !== 200) throw await failureOfAnswer(answer, toFailure)
       const maxAnswerBytes = options.maxAnswerBytes ?? limits.maxAnswerBytes
-      return await readValue(chunksOf(answer.body, toFailure), maxAnswerBytes, options.leaveOut ?? [])
+      return await read(chunksOf(answer.body, toFailure), maxAnswerBytes, options.leaveOut ?? [])
     } finally {
       limit.release()
     }
   }
 
+  function reading (path: string): Dispatcher.RequestOptions {
+    return { method: 'GET', path: endpoint.pathOf(path), headers: endpoint.headers }
+  }
+
   return {
-    get: (path, options = {}) =>
-      call({ method: 'GET', path: endpoint.pathOf(path), headers: endpoint.headers }, options),
+    get: (path, options = {}) => call(reading(path), options, readValue),
+    bytes: (path, options = {}) => call(reading(path), options, readBytes),
     post: (path, body, options = {}) => call({
       method: 'POST',
       path: endpoint.pathOf(path),
       headers: { ...endpoint.headers, 'content-type': 'application/json' },
       body: JSON.stringify(body)
-    }, options),
+    }, options, readValue),
     close: () => pool.destroy()
   }
 }
@@ -96,4 +108,15 @@ async function readValue (
     Array.from(sieve.scan(chunk))
   }
   return sieve.finish()
+}
+
+async function readBytes (chunks: AsyncIterable<Buffer>, maxAnswerBytes: number): Promise<Buffer> {
+  const parts: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of chunks) {
+    bytes += chunk.length
+    if (bytes > maxAnswerBytes) throw answerTooLarge(maxAnswerBytes)
+    parts.push(chunk)
+  }
+  return Buffer.concat(parts)
 }

@@ -7,10 +7,12 @@ import { messageOf, ServiceError } from '../errors.ts'
 import type { ModelHouse } from '../model-house.ts'
 import { mergeFacts } from '../models/facts.ts'
 import type { Model, ModelFacts } from '../models/model.ts'
+import { noPicture, type PictureContent } from '../models/read-picture.ts'
 import { containedScore } from '../models/search.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { Server } from '../servers/server.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
+import { placesOf, type LoraPreviews } from './lora-previews.ts'
 import { loraKey, toldLora, type LoraEdits, type LoraNotes, type ToldLora } from './lora-notes.ts'
 import { displayName, plainText, tagsOfName } from './lora-words.ts'
 
@@ -24,6 +26,10 @@ export interface Lora {
   readonly description: string | null
   /** Set by a person; null leaves it to the model's own pictures. */
   readonly thumbnail: string | null
+  /** At Civitai, of a model that the catalogue has none of. */
+  readonly civitaiPicture: string | null
+  /** Whether a server may have one: nobody knows before it is asked for. */
+  readonly mayHavePreview: boolean
   readonly civitaiId: number | null
   readonly baseModel: string | null
   readonly preferredWeight: number | null
@@ -38,6 +44,8 @@ export interface LoraShelf {
   /** @throws ServiceError `model_not_known` with the nearest names */
   require (filename: string): Promise<Lora>
   edit (filename: string, edit: LoraEdit): Promise<Lora>
+  /** What there is to see of it. @throws ServiceError `image_not_found`, `civitai_unreachable` */
+  picture (lora: Lora): Promise<PictureContent>
   /** Asks Civitai. @throws ServiceError `civitai_unreachable`, `civitai_not_found` */
   enrich (filename: string, freshness: Freshness): Promise<Lora>
   /** Has every server read its folder anew, and reads what it finds. Model folders follow in the background. */
@@ -45,8 +53,9 @@ export interface LoraShelf {
 }
 
 export interface LoraShelfDependencies {
-  readonly models: Pick<ModelHouse, 'catalogue' | 'civitai' | 'refresher' | 'maintenance' | 'desk'>
+  readonly models: Pick<ModelHouse, 'catalogue' | 'civitai' | 'pictures' | 'refresher' | 'maintenance' | 'desk'>
   readonly notes: LoraNotes
+  readonly previews: LoraPreviews
   readonly registry: ServerRegistry
   readonly states: ServerStateStore
   readonly connect: (server: Server) => A1111Client
@@ -64,17 +73,18 @@ const listCall = {
 }
 
 export function createLoraShelf (dependencies: LoraShelfDependencies): LoraShelf {
-  const { models, notes, registry, states, connect } = dependencies
+  const { models, notes, previews, registry, states, connect } = dependencies
   const { catalogue } = models
 
   async function all (): Promise<{ loras: Lora[], similar: (text: string) => readonly Model[] }> {
     const { models: known, search } = await catalogue.state()
-    const [told, edits] = await Promise.all([notes.told(), notes.edits()])
+    const [told, edits, plain] = await Promise.all([notes.told(), notes.edits(), previews.without()])
     const aliasOf = (serverId: string) => registry.byId(serverId)?.alias ?? []
     const loras = known.filter(({ type }) => type === 'lora').map(model => {
       const key = loraKey(model.filename)
       const servers = model.reported.flatMap(({ serverId }) => aliasOf(serverId))
-      return loraOf(model, told.get(key), edits.get(key) ?? {}, servers)
+      const mayHavePreview = placesOf(model).length > 0 && !plain.has(String(model.id))
+      return { ...loraOf(model, told.get(key), edits.get(key) ?? {}, servers), mayHavePreview }
     })
     return { loras, similar: text => search.find(text) }
   }
@@ -128,7 +138,14 @@ export function createLoraShelf (dependencies: LoraShelfDependencies): LoraShelf
       }
       return await require(String(model.id))
     },
+    async picture ({ model, civitaiPicture }) {
+      const preview = await previews.read(model)
+      if (preview !== null) return preview
+      if (civitaiPicture === null) throw noPicture()
+      return await models.pictures.read(civitaiPicture)
+    },
     async scan () {
+      await previews.forget()
       const before = new Set((await all()).loras.map(({ model }) => model.id))
       const servers = registry.list().filter(({ enabled }) => enabled)
       const read = await Promise.all(servers.map(async server => ({ server, ...await readServer(server) })))
@@ -172,7 +189,7 @@ function withCivitai (fresh: ToldLora, kept: ToldLora | undefined): ToldLora {
   return { ...fresh, facts: mergeFacts({ civitai: kept.facts, embedded: fresh.facts }) }
 }
 
-function loraOf (model: Model, told: ToldLora | undefined, edits: LoraEdits, servers: readonly string[]): Lora {
+function loraOf (model: Model, told: ToldLora | undefined, edits: LoraEdits, servers: readonly string[]): Omit<Lora, 'mayHavePreview'> {
   const facts: ModelFacts = told === undefined ? model.facts : mergeFacts({ person: model.facts, embedded: told.facts })
   const tags = facts.tags.length > 0 ? facts.tags : tagsOfName(model.filename)
   return {
@@ -183,6 +200,7 @@ function loraOf (model: Model, told: ToldLora | undefined, edits: LoraEdits, ser
     strengthRange: edits.strength_range ?? usualStrengths,
     description: edits.description ?? (facts.description === null ? null : plainText(facts.description)),
     thumbnail: edits.thumbnail ?? null,
+    civitaiPicture: facts.civitai?.images[0]?.url ?? null,
     civitaiId: edits.civitai_id ?? facts.civitai?.modelId ?? null,
     baseModel: facts.baseModel,
     preferredWeight: facts.weight,

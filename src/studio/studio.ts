@@ -14,6 +14,7 @@ import { createHistory, type History } from './history.ts'
 import { createKeptImages, type KeptImages } from './kept-images.ts'
 import { createStudioViews, type StudioViews } from './job-views.ts'
 import { createLoraNotes } from './lora-notes.ts'
+import { createLoraPreviews } from './lora-previews.ts'
 import { createLoraShelf, type LoraShelf } from './lora-shelf.ts'
 import { createPictures, type Pictures } from './pictures.ts'
 import { createPresets, type Presets } from './presets.ts'
@@ -62,7 +63,14 @@ export function createStudio (
     pictures,
     keptImages,
     controlNet: createControlNetDesk({ registry, states, faces, passThrough }),
-    loras: createLoraShelf({ models, notes: createLoraNotes(redis, keys), registry, states, connect }),
+    loras: createLoraShelf({
+      models,
+      notes: createLoraNotes(redis, keys),
+      previews: createLoraPreviews({ redis, keys, registry, connect }),
+      registry,
+      states,
+      connect
+    }),
     generations,
     batches: createBatches({ redis, keys, store, generations, rules, pictures }),
     views: createStudioViews(house),

@@ -22,7 +22,7 @@ t.test('LoRAs are there before any scan, in the shape that clients read', async 
     trigger_words: [],
     strength_range: [0.6, 1],
     description: null,
-    thumbnail: null,
+    thumbnail: '/loras/watercolor-style.safetensors/thumbnail',
     civitai_id: null,
     servers: ['Main']
   })
@@ -85,6 +85,25 @@ t.test('what somebody edited stays, whatever a scan or Civitai says', async t =>
   t.match(await one('film-grain'), { civitai_id: 11, tags: ['mine'] }, 'a scan keeps what Civitai said')
   t.match(await edit('film-grain', { name: null, tags: null }), { body: { name: 'Film Grain', tags: ['analog photo', 'grain', 'portrait'] } })
   t.match(await service.request('POST', '/loras/add-detail/enrich'), { status: 404, body: { detail: /Civitai knows no file|has no hash/ } })
+})
+
+t.test('pictures are those that somebody set, that lie beside the file at a server, or that Civitai has', async t => {
+  const seen = async (name: string) => {
+    const { thumbnail } = await one(name)
+    if (typeof thumbnail !== 'string') return null
+    const answer = await fetch(service.url + thumbnail, { redirect: 'manual' })
+    return answer.status === 200 ? answer.headers.get('content-type') : answer.headers.get('location') ?? answer.status
+  }
+  t.equal(await seen('film-grain'), 'image/png', 'film-grain.preview.png at the server')
+  t.equal(await seen('watercolor-style'), 404, 'which nobody knows before')
+  t.equal(await seen('watercolor-style'), null, 'and is known then')
+  await service.request('POST', '/loras/scan')
+  t.equal(await seen('watercolor-style'), 404, 'until the next scan')
+  await service.request('PATCH', '/loras/watercolor-style', { thumbnail: 'https://example.org/w.png' })
+  t.match(await one('watercolor-style'), { thumbnail: 'https://example.org/w.png' })
+  const answer = await fetch(`${service.url}/loras/watercolor-style/thumbnail`, { redirect: 'manual' })
+  t.match([answer.status, answer.headers.get('location')], [302, 'https://example.org/w.png'])
+  t.match(await get('/loras/nothing-like-it/thumbnail'), { status: 404, body: { detail: String } })
 })
 
 t.test('mistakes are told', async t => {

@@ -31,6 +31,9 @@ const ownLoras = [
   lora('xl/pixel-art-xl', 'sdxl_base_v1-0', 'pixel-art-xl')
 ]
 
+/** Pictures that lie beside LoRAs. */
+export const loraPreviews: ReadonlySet<string> = new Set([`${models}/Lora/film-grain.preview.png`])
+
 /** GET /sdapi/v1/sd-vae (in Forge sd-modules). */
 export const vaes = ['vae-ft-mse-840000-ema-pruned.safetensors', 'sdxl_vae.safetensors']
   .map(name => ({ model_name: name, filename: `${models}/VAE/${name}` }))

@@ -1,12 +1,24 @@
+import sharp from 'sharp'
+import { HttpException } from '../failures.ts'
+import { loraPreviews } from '../lists/files.ts'
+import { optional } from '../wire/fields.ts'
 import { createAnswer, get, type Route } from './route.ts'
 
-/** The bits of the gradio page by which clients such as the Photoshop plugin notice that the server runs. */
+/**
+ * The bits of the gradio page by which clients such as the Photoshop plugin notice that the server runs, and the
+ * pictures beside models that the page shows.
+ */
 export function interfaceRoutes (): Route[] {
   return [
     get('/', () => createAnswer(200, 'text/html; charset=utf-8', page)),
     get('/user', () => null),
     get('/config', () => ({ version: '3.41.2', mode: 'blocks', dev_mode: false, title: 'Stable Diffusion', components: [] })),
-    get('/app_id', () => ({ app_id: 20_260_101 }))
+    get('/app_id', () => ({ app_id: 20_260_101 })),
+    get('/sd_extra_networks/thumb', async ({ query }) => {
+      if (!loraPreviews.has(String(query.filename))) throw new HttpException(404, 'File not found')
+      const grey = { width: 64, height: 64, channels: 3, background: '#777' } as const
+      return createAnswer(200, 'image/png', await sharp({ create: grey }).png().toBuffer())
+    }, { query: { filename: optional('string') } })
   ]
 }
 
