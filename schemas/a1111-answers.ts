@@ -166,7 +166,8 @@ const lists: Readonly<Record<string, TSchema>> = {
   loras: list(lora, 'LoRAs.')
 }
 
-const embeddings = (description: string) => Type.Record(Type.String(), fields({}, 'What is known of it.'), { description })
+const embeddings = (description: string) =>
+  Type.Object({}, { description, additionalProperties: fields({}, 'What is known of it.') })
 const scripts = (description: string) => Type.Array(text('Name of a script.'), { description })
 
 const A1111Embeddings = named('A1111Embeddings', 'Embeddings by name.', {
