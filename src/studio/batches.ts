@@ -10,6 +10,7 @@ import type { Job } from '../jobs/job.ts'
 import type { JobStore } from '../jobs/store.ts'
 import { readJson } from '../redis/json-value.ts'
 import type { Keys } from '../redis/keys.ts'
+import { inBatch } from './batch-errors.ts'
 import type { Generations } from './generate.ts'
 import { resultImages, studioJob, urlOf } from './job-view.ts'
 import type { Pictures } from './pictures.ts'
@@ -60,7 +61,7 @@ export function createBatches (dependencies: BatchesDependencies): Batches {
     const result = { ...base }
     for (const [name, value] of Object.entries(base)) {
       const isPicture = pictureField.test(name) && typeof value === 'string' && value !== ''
-      if (isPicture) result[name] = await pictures.uploaded(value, name)
+      if (isPicture) result[name] = await pictures.uploaded(value, `base_request.${name}`)
     }
     return result
   }
@@ -76,7 +77,12 @@ export function createBatches (dependencies: BatchesDependencies): Batches {
         knownFields, mostCells: rules.mostInBatch, drawSeed: () => randomInt(seedLimit)
       })
       const prepared = []
-      for (const { fields } of cells) prepared.push(await generations.prepare(kind, { ...call, fields }))
+      for (const [index, { fields }] of cells.entries()) {
+        const variation = Math.floor(index * request.variations.length / cells.length)
+        const told = (error: unknown) => inBatch(error, request, variation)
+        const one = await generations.prepare(kind, { ...call, fields }).catch(error => { throw told(error) })
+        prepared.push({ ...one, told })
+      }
       const id = randomUUID()
       const batchOf = (jobIds: readonly string[]): Batch => ({
         id,

@@ -16,6 +16,8 @@ export interface PreparedRequest {
   readonly user: StudioUser
   readonly submission: SubmissionRequest
   readonly warnings: readonly Warning[]
+  /** What its client is told of what is wrong with it, where it was not sent as it stands here. */
+  readonly told?: (error: unknown) => unknown
 }
 
 export interface Generations {
@@ -77,7 +79,9 @@ export function createGenerations (dependencies: GenerationsDependencies): Gener
       const accepted: Accepted[] = []
       try {
         const checked = []
-        for (const { submission } of requests) checked.push(await submitter.check(submission, requests.length))
+        for (const { submission, told = (error: unknown) => error } of requests) {
+          checked.push(await submitter.check(submission, requests.length).catch(error => { throw told(error) }))
+        }
         await begin(ids)
         for (const [index, one] of checked.entries()) {
           const id = ids[index] ?? newJobId()

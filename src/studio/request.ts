@@ -7,10 +7,12 @@ import {
 import { webhookFields } from '../../schemas/webhook.ts'
 import { readLoras } from '../a1111/lora-tags.ts'
 import { findLora } from '../a1111/model-names.ts'
+import { nearest } from '../a1111/nearest.ts'
+import { ServiceError } from '../errors.ts'
 import type { House } from '../house.ts'
 import { inventoriesOf } from '../models/servers.ts'
 import type { KeptImages } from './kept-images.ts'
-import { asDefaults, laidOver } from './layers.ts'
+import { asDefaults, laidOver, type StoredDefaults } from './layers.ts'
 import { mergedLoras, type WeightedLora } from './lora-prompt.ts'
 import { studioUser, type StudioUser } from './owner.ts'
 import { says, type Said } from './parameters.ts'
@@ -87,7 +89,9 @@ export async function completeRequest (
     user,
     said: { ...laid, ...units.said },
     loras,
-    warnings: [...unknownSettings(stored.unknown), ...units.warnings, ...left.map(leftOutLora)]
+    warnings: [
+      ...unknownSettings(stored.unknown), ...unusedOfPreset(kind, preset), ...units.warnings, ...left.map(leftOutLora)
+    ]
   }
 }
 
@@ -114,19 +118,34 @@ async function sessionUnits (session: Session, laid: Said, { keptImages }: Reque
   return { said: { controlnet_units: usable }, warnings }
 }
 
+/** @throws ServiceError `invalid_field_value`, `model_not_found` for what the request names itself and no server has */
 async function lorasOf (session: Session, laid: Said, sources: RequestSources) {
   const own = readLoras('loras', laid.loras).map(({ name, weight }): WeightedLora => [name, weight])
-  const isKnown = await knownLoras(sources.house)
+  const { isKnown, names } = await knownLoras(sources.house)
+  const missing = own.find(([filename]) => !isKnown(filename))
+  if (missing !== undefined) {
+    const near = nearest(missing[0], names)
+    throw new ServiceError('model_not_found', `No server has a LoRA "${missing[0].slice(0, 200)}".` +
+      (near.length === 0 ? '' : ` Nearest: ${near.join(', ')}.`), { field: 'loras', nearest: near })
+  }
   const remembered = session.loras.filter(([filename]) => isKnown(filename))
   return { loras: mergedLoras(own, remembered), left: session.loras.filter(([filename]) => !isKnown(filename)) }
 }
 
-/** Whether any server has a LoRA, or may have it because it has not told yet. */
-async function knownLoras ({ registry, states }: RequestSources['house']): Promise<(filename: string) => boolean> {
+interface KnownLoras {
+  /** Whether any server has it, or may have it because it has not told yet. */
+  readonly isKnown: (filename: string) => boolean
+  readonly names: readonly string[]
+}
+
+async function knownLoras ({ registry, states }: RequestSources['house']): Promise<KnownLoras> {
   const servers = await inventoriesOf(registry, states)
   const silent = servers.some(({ inventory }) => inventory === null || inventory.missing.includes('loras'))
-  return filename => silent ||
-    servers.some(({ inventory }) => inventory !== null && findLora(filename, inventory) !== null)
+  const inventories = servers.flatMap(({ inventory }) => inventory ?? [])
+  return {
+    isKnown: filename => silent || inventories.some(inventory => findLora(filename, inventory) !== null),
+    names: [...new Set(inventories.flatMap(({ loras }) => loras.map(({ name }) => name)))]
+  }
 }
 
 function leftOutLora ([filename]: WeightedLora): Warning {
@@ -141,4 +160,13 @@ function unknownSettings (names: readonly string[]): Warning[] {
   if (names.length === 0) return []
   const message = `These custom settings mean nothing to a generation: ${names.slice(0, 20).join(', ')}.`
   return [{ code: 'unknown_settings_ignored', message, field: 'custom_settings' }]
+}
+
+/** A workflow that was saved for another kind of request than it is used for. */
+function unusedOfPreset (kind: GenerationKind, { fields, unknown }: StoredDefaults): Warning[] {
+  const unused = Object.keys(fields).filter(name => !Object.hasOwn(requestSchemas[kind].properties, name))
+  const names = [...unused, ...unknown].slice(0, 20)
+  if (names.length === 0) return []
+  const message = `The preset has fields that /generate/${kind} does not take: ${names.join(', ')}.`
+  return [{ code: 'preset_fields_ignored', message, field: 'preset_id' }]
 }

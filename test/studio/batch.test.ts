@@ -67,7 +67,12 @@ t.test('one wrong cell refuses the batch as a whole, and says which field', asyn
   const before = (await request('GET', `/sessions/${user}/jobs`)).body.total
   const refused = async (body: object) =>
     (await request('POST', '/generate/batch', { user_id: user, base_request: base, ...body })).body.detail
-  t.match(await refused({ axes: [{ field: 'checkpoint', values: ['anime-pastel', 'nothing'] }] }), [{ loc: ['body', 'checkpoint'] }])
+  t.match(await refused({ axes: [{ field: 'checkpoint', values: ['anime-pastel', 'nothing'] }] }), [{ loc: ['body', 'axes', 0, 'values'], ctx: { nearest: Array } }])
+  t.match(await refused({ axes: [{ field: 'controlnet_units.0.weight', values: [9] }] }), [{ loc: ['body', 'axes', 0, 'values'] }])
+  t.match(await refused({ variations: [{ cfg_scale: 5 }, { cfg_scale: 99 }] }), [{ type: 'less_than_equal', loc: ['body', 'variations', 1, 'cfg_scale'] }])
+  t.match(await refused({ base_request: { prompt: 'x', steps: 999 } }), [{ loc: ['body', 'base_request', 'steps'] }])
+  t.match(await refused({ base_request: { prompt: 'x', vae: 'nothing' } }), [{ loc: ['body', 'base_request', 'vae'] }])
+  t.match(await refused({ base_request: { prompt: 'x', image: 'nothing' } }), [{ loc: ['body', 'base_request', 'image'] }])
   t.match(await refused({ axes: [{ field: 'stepps', values: [1] }] }), [
     { loc: ['body', 'axes', 0, 'field'], ctx: { nearest: ['steps'] } }
   ])

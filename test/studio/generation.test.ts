@@ -137,6 +137,9 @@ t.test('whatever is wrong is told as FastAPI tells it', async t => {
   t.match(await refused({ ...small, checkpoint: 'anime-pastle' }), [
     { type: 'checkpoint_not_found', loc: ['body', 'checkpoint'], msg: /no checkpoint/, ctx: { nearest: [/anime-pastel/] } }
   ])
+  t.match(await refused({ ...small, loras: { 'film-grian': 1 } }), [
+    { type: 'model_not_found', loc: ['body', 'loras'], ctx: { nearest: ['film-grain'] } }
+  ])
   for (const [method, path, status, detail] of [
     ['GET', '/jobs/nothing', 404, 'Job not found'],
     ['GET', '/jobs/nothing/result', 404, 'Job result not available'],

@@ -79,7 +79,7 @@ t.test('Python: a LoRA for the session, then a picture from words', async t => {
 t.test('Python: ControlNet with an uploaded pose and a unit as Python prints it', async t => {
   const pose = await sharp({ create: { width: 512, height: 512, channels: 3, background: 'black' } }).jpeg().toBuffer()
   const { status, body } = await postForm('/generate/controlnet', [
-    ['user_id', 'user456'],
+    ['user_id', 'user123'],
     ['prompt', 'detailed portrait, studio lighting'],
     ['controlnet_units', "{'enabled': True, 'model': 'control_openpose-fp16', 'weight': 1.0, 'preprocessor': 'openpose_full'}"]
   ], pose)
