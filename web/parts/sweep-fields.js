@@ -31,7 +31,12 @@ export function SweepFields ({ sweeps, onSweeps, count }) {
         <p class="hint">The first value must stand in the prompt; each of the others takes its place.</p>`}
       ${sweeps.length > 0 && html`
         <p class=${count > mostJobs ? 'problem' : 'hint'} role="status">
-          ${count > mostJobs ? `${count} jobs are too many at once; ${mostJobs} are possible.` : `Makes ${plural(count, 'job')}, all with the same seed.`}
+          ${count > mostJobs ? `${count} jobs are too many at once; ${mostJobs} are possible.` : sentenceOf(sweeps, count)}
         </p>`}
     </section>`
+}
+
+function sentenceOf (sweeps, count) {
+  if (count === 1) return 'Give several values with commas between; each makes a job of its own.'
+  return `Makes ${plural(count, 'job')}${sweeps.some(({ name }) => name === 'seed') ? '' : ', all with the same seed'}.`
 }
