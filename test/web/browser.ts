@@ -32,9 +32,13 @@ export async function openBrowser (t: Pick<Test, 'teardown'>) {
     return context
   }
 
-  /** Opens a page. One opened before with the same options is closed: a tab in the background costs time too. */
+  /**
+   * Opens a page for somebody whom the service does not know. One opened before with the same options is closed:
+   * a tab in the background costs time too.
+   */
   return async function visit (address: string, options: BrowserContextOptions = {}): Promise<Visit> {
     const context = await contextFor(options)
+    await context.clearCookies()
     const page = await context.newPage()
     for (const before of context.pages().filter(other => other !== page)) await before.close()
     page.setDefaultTimeout(20_000)

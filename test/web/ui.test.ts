@@ -142,11 +142,20 @@ t.test('people use the service in a browser', { skip }, async t => {
     await page.getByRole('heading', { name: 'API keys' }).waitFor()
     await page.reload()
     await page.getByRole('heading', { name: 'API keys' }).waitFor()
+    t.strictSame(mishaps, [])
+    const leadingOut = { Metrics: 'stablequeue_jobs', Readiness: '"redis"', 'API docs': 'StableQueue', Dashboard: 'generation' }
+    for (const [link, words] of Object.entries(leadingOut)) {
+      await page.goto(`${service.url}/#/settings`)
+      await page.locator('.links').getByRole('link', { name: link }).click()
+      await page.getByText(words).first().waitFor()
+    }
+    const there = mishaps.length
+    await page.goto(`${service.url}/#/keys`)
     await page.getByRole('button', { name: 'Sign out' }).click()
     await page.getByRole('heading', { name: 'Sign in' }).waitFor()
     await page.goto(`${service.url}/#/queue`)
     await page.getByRole('heading', { name: 'Sign in' }).waitFor()
-    t.strictSame(mishaps, [])
+    t.strictSame(mishaps.slice(there), [])
 
     const other = await visit(`${service.url}/#token=${encodeURIComponent(token)}`)
     await other.page.getByRole('heading', { name: 'Queue' }).waitFor()
