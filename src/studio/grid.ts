@@ -9,6 +9,8 @@ const longestCell = 512
 const longestGrid = 8192
 const gap = 8
 const labelHeight = 28
+/** Room for a label beside those of its neighbours, also under smaller pictures. */
+const labelWidth = 160
 
 interface Cell {
   readonly label: string
@@ -24,17 +26,18 @@ export async function composeGrid (
   const columns = batch.axes[0]?.values.length ?? Math.ceil(Math.sqrt(cells.length))
   const rows = Math.ceil(cells.length / columns)
   const { width, height } = cellSize(jobs, columns, rows)
+  const columnWidth = Math.max(width, Math.min(labelWidth, Math.floor(longestGrid / columns) - gap))
   const overlays: OverlayOptions[] = []
   for (const [index, cell] of cells.entries()) {
-    const left = gap + index % columns * (width + gap)
+    const left = gap + index % columns * (columnWidth + gap)
     const top = gap + Math.floor(index / columns) * (height + labelHeight + gap)
     overlays.push({ input: await cellPicture(cell, width, height, media), left, top })
-    const text = await label(cell.label, width)
+    const text = await label(cell.label, columnWidth)
     if (text !== null) overlays.push({ input: text, left, top: top + height + 4 })
   }
   return await sharp({
     create: {
-      width: columns * (width + gap) + gap,
+      width: columns * (columnWidth + gap) + gap,
       height: rows * (height + labelHeight + gap) + gap,
       channels: 3,
       background: '#fff'
@@ -70,12 +73,14 @@ async function cellPicture (
     .resize(width, height, { fit: 'contain', background: '#fff' }).flatten({ background: '#fff' }).png().toBuffer()
 }
 
-/** The text in one line, cut off where it does not fit; null where there is nothing to write. */
+/** The text in one line, or smaller where it does not fit; null where there is nothing to write. */
 async function label (text: string, width: number): Promise<Buffer | null> {
   if (text.trim() === '') return null
   const escaped = text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
-  const drawn = sharp({ text: { text: `<span foreground="#222">${escaped}</span>`, font: 'DejaVu Sans 10', rgba: true, dpi: 96 } })
-  const { data, info } = await drawn.png().toBuffer({ resolveWithObject: true })
-  const size = { width: Math.min(width, info.width), height: Math.min(labelHeight - 4, info.height) }
-  return await sharp(data).extract({ left: 0, top: 0, ...size }).toBuffer()
+  const written = { text: `<span foreground="#222">${escaped}</span>`, font: 'DejaVu Sans 10', rgba: true }
+  const height = labelHeight - 4
+  const line = await sharp({ text: { ...written, dpi: 96 } }).png().toBuffer({ resolveWithObject: true })
+  if (line.info.width <= width && line.info.height <= height) return line.data
+  return await sharp({ text: { ...written, width, height, wrap: 'word-char' } })
+    .resize(width, height, { fit: 'inside', withoutEnlargement: true }).png().toBuffer()
 }

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -27,6 +27,43 @@ t.test('the Python client draws from words, from a picture and under control', a
   await python('the same in winter', file, '--steps', '2', '--image', picture)
   t.match(await sharp(await readFile(file)).metadata(), { width: 64 })
   await t.rejects(python('x', file, '--steps', '200'), { code: 1, stderr: /not drawn: steps: Input should be less than or equal to 150/ })
+})
+
+t.test('users, presets and LoRAs come along from the older server', async t => {
+  const data = join(folder, 'data')
+  await mkdir(data)
+  const files = {
+    'sessions.json': {
+      mia: {
+        user_id: 'mia',
+        active_loras: { 'film-grain.safetensors': 0.8 },
+        controlnet_configs: [],
+        custom_settings: { default_steps: 12 },
+        last_updated: '2025-01-04T12:00:00.123456'
+      },
+      'nils/2': { user_id: 'nils/2', active_loras: { x: 99 }, controlnet_configs: [], custom_settings: {}, last_updated: null }
+    },
+    'presets.json': {
+      mia: { 'id-1': { preset_id: 'id-1', name: 'Soft', config: { steps: 30 }, created_at: '2025-01-04T12:00:00', last_used: null } }
+    },
+    'loras.json': {
+      loras: [
+        { filename: 'film-grain', name: 'My film', tags: [], trigger_words: ['grainy'], strength_range: [0.4, 0.8], description: null, thumbnail: null, civitai_id: 7 },
+        { filename: 'gone.safetensors', name: 'Gone', tags: ['x'] }
+      ],
+      last_updated: null,
+      version: '1.0'
+    }
+  }
+  for (const [name, content] of Object.entries(files)) await writeFile(join(data, name), JSON.stringify(content))
+  const { stdout } = await run('python3', [join(process.cwd(), 'examples/move.py'), data, service.url])
+  t.match(stdout, /mia: Imported session and 1 presets/)
+  t.match(stdout, /nils\/2 was left behind: session\.active_loras\.x: Input should be less than or equal to 2/)
+  t.match(stdout, /gone\.safetensors was left behind/)
+  t.match((await service.request('GET', '/sessions/mia')).body, { active_loras: { 'film-grain.safetensors': 0.8 }, custom_settings: { default_steps: 12 } })
+  t.match((await service.request('GET', '/presets/mia')).body, { presets: [{ name: 'Soft', config: { steps: 30 } }] })
+  t.match((await service.request('GET', '/loras/film-grain')).body, { name: 'My film', trigger_words: ['grainy'], civitai_id: 7, tags: Array })
+  await service.request('PATCH', '/loras/film-grain', { name: null })
 })
 
 t.test('the bot remembers LoRAs, draws for several users and says what goes wrong', async t => {

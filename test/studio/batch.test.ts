@@ -35,7 +35,7 @@ t.test('a sweep draws every combination from one seed, and shows them as a label
   const response = await fetch(`${studio.url}${String(ended.grid_url)}`)
   t.equal(response.headers.get('content-type'), 'image/png')
   const { width, height } = await sharp(Buffer.from(await response.arrayBuffer())).metadata()
-  t.same([width, height], [2 * 72 + 8, 3 * 100 + 8], 'two across, three down')
+  t.same([width, height], [2 * 168 + 8, 3 * 100 + 8], 'two across, three down, with room for labels')
 
   const path = `/jobs/${String(answer.job_id)}`
   t.match((await request('GET', path)).body, { status: 'completed', progress: 1, type: 'batch', user_id: user })
