@@ -26,7 +26,6 @@ import { createKeys, type Keys } from './redis/keys.ts'
 import { createServerRegistry, type ServerRegistry } from './servers/registry.ts'
 import type { Server } from './servers/server.ts'
 import { createServerStateStore, type ServerStateStore } from './servers/state-store.ts'
-import { createOpenTelemetry } from './telemetry/open-telemetry.ts'
 import { noTracing, type Tracing } from './telemetry/tracing.ts'
 import { createWebhookHouse, openEgress, type WebhookHouse } from './webhook-house.ts'
 import { createImageUrls, type ImageUrls } from './webhooks/image-urls.ts'
@@ -101,7 +100,7 @@ export async function openHouse (
     await runtime.refresh()
     const guard = openEgress(config, redisUrl, registry)
     const metrics = createMetrics()
-    const tracing = openTracing(config)
+    const tracing = await openTracing(config)
     const webhooks = createWebhookHouse(redis, { config, keys, log, vault, masterKey, guard, media, metrics, tracing })
     const states = createServerStateStore(redis, keys)
     const models = createModelHouse({ config, log, redis, keys, registry, states, guard })
@@ -172,9 +171,11 @@ async function retentionRules (config: Config, runtime: RuntimeSettings): Promis
   return { days: retentionDays, jobs: retentionJobs, dropInDays: config.TRACKER_RETENTION }
 }
 
-function openTracing (config: Config): Tracing {
+/** OpenTelemetry is large, and most do without it. */
+async function openTracing (config: Config): Promise<Tracing> {
   const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_EXPORTER_OTLP_HEADERS: headers } = config
   if (endpoint === '') return noTracing
+  const { createOpenTelemetry } = await import('./telemetry/open-telemetry.ts')
   const pairs = headers.split(',').map(pair => pair.split(/=(.*)/s).map(part => part.trim()))
   return createOpenTelemetry({
     endpoint,
