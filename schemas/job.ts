@@ -140,9 +140,11 @@ export type JobPatch = Static<typeof JobPatch>
 
 /** Something to be done with many jobs. */
 export const JobAction = Type.Object({
-  action: StringEnum(['cancel', 'retry', 'run-now', 'delete'], {
-    description: 'As the routes of one job do it; delete cancels waiting ones first.'
+  action: StringEnum(['cancel', 'retry', 'run-now', 'move', 'delete'], {
+    description: 'As the routes of one job do it. move puts waiting ones in the line of another server; delete cancels ' +
+      'waiting ones first.'
   }),
+  server: Type.Optional(Type.String({ maxLength: 64, description: 'With move: alias of the server that takes them.' })),
   ids: Type.Optional(Type.Array(jobId('A job.'), { minItems: 1, maxItems: 1000, description: 'The jobs.' })),
   filter: Type.Optional(Type.Object({
     status: Type.Optional(StringEnum(jobStatuses, { description: 'Only jobs in this state.' })),

@@ -11,7 +11,7 @@ import { keyToShow, mayCancelJob, mayDo, maySeeJob, type Principal } from '../..
 import { ServiceError } from '../../src/errors.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import type { JobList, JobQuery } from '../../src/jobs/list.ts'
-import type { ManyAction, ManyJobs, ManyOutcome } from '../../src/jobs/many.ts'
+import type { ManyAction, ManyJobs, ManyOrder, ManyOutcome } from '../../src/jobs/many.ts'
 import type { JobStore } from '../../src/jobs/store.ts'
 import type { JobWait } from '../../src/jobs/wait.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
@@ -61,6 +61,15 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
       ...(query.app_type === undefined ? {} : { appType: query.app_type }),
       ...(query.cursor === undefined ? {} : { cursor: query.cursor })
     }
+  }
+
+  function orderOfAction ({ action, server }: JobAction): ManyOrder {
+    if (action !== 'move' && server === undefined) return { action }
+    if (action === 'move' && server !== undefined) return { action, serverId: registry.require(server, 'server').id }
+    throw action === 'move'
+      ? new ServiceError('missing_required_field', 'server must name the one that takes the jobs.', { field: 'server' })
+      : new ServiceError('invalid_field_value',
+        'server goes with the action move only; filter.server chooses jobs by their server.', { field: 'server' })
   }
 
   function ownFilter ({ status, server, search }: NonNullable<JobAction['filter']>, principal: Principal) {
@@ -203,8 +212,9 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
           { field: ids === undefined ? 'ids' : 'filter' })
       }
       const { principal } = request
-      const outcome = await many.act(action, ids ?? await many.fitting(ownFilter(filter ?? {}, principal)),
-        owner => mayCancelJob(principal, owner))
+      const order = orderOfAction(request.body)
+      const chosen = ids ?? await many.fitting(ownFilter(filter ?? {}, principal))
+      const outcome = await many.act(order, chosen, owner => mayCancelJob(principal, owner))
       return renderOutcome(action, outcome)
     })
 
@@ -242,7 +252,7 @@ function orderOf ({ order = 'desc', status, server, search, app_type: appType, s
 const mostRefused = 100
 
 const words: Readonly<Record<ManyAction, string>> = {
-  cancel: 'cancelled', retry: 'put back in line', 'run-now': 'moved to the front', delete: 'deleted'
+  cancel: 'cancelled', retry: 'put back in line', 'run-now': 'moved to the front', move: 'moved to the other server', delete: 'deleted'
 }
 
 function renderOutcome (action: ManyAction, { done, refused }: ManyOutcome): JobActionAnswer {

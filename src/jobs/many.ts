@@ -3,7 +3,12 @@ import type { JobList, JobQuery } from './list.ts'
 import type { JobStore } from './store.ts'
 
 /** What can be done with many jobs at once. */
-export type ManyAction = 'cancel' | 'retry' | 'run-now' | 'delete'
+export type ManyAction = 'cancel' | 'retry' | 'run-now' | 'move' | 'delete'
+
+/** That, and for a move the id of the server that takes them. */
+export type ManyOrder =
+  | { readonly action: Exclude<ManyAction, 'move'> }
+  | { readonly action: 'move', readonly serverId: string }
 
 export interface ManyOutcome {
   readonly done: number
@@ -15,7 +20,7 @@ export interface ManyJobs {
    * Does something with each of the jobs; what cannot be done with one keeps none of the others from it.
    * @param allowed whether the caller may do this with a job of this owner; another's job is one that is not there
    */
-  act (action: ManyAction, ids: readonly string[], allowed: (owner: string | null) => boolean): Promise<ManyOutcome>
+  act (order: ManyOrder, ids: readonly string[], allowed: (owner: string | null) => boolean): Promise<ManyOutcome>
   /** Ids of the jobs that fit now, at most `mostJobs` of them. */
   fitting (query: Omit<JobQuery, 'order' | 'limit' | 'offset' | 'cursor'>): Promise<string[]>
 }
@@ -34,7 +39,7 @@ export interface ManyJobsDependencies {
 }
 
 export function createManyJobs ({ store, list, remove }: ManyJobsDependencies): ManyJobs {
-  const acts: Readonly<Record<ManyAction, (id: string) => Promise<unknown>>> = {
+  const acts: Readonly<Record<Exclude<ManyAction, 'move'>, (id: string) => Promise<unknown>>> = {
     cancel: store.cancel,
     retry: store.retry,
     'run-now': store.runNow,
@@ -45,7 +50,8 @@ export function createManyJobs ({ store, list, remove }: ManyJobsDependencies): 
   }
 
   return {
-    async act (action, ids, allowed) {
+    async act (order, ids, allowed) {
+      const apply = order.action === 'move' ? async (id: string) => { await store.move(id, order.serverId) } : acts[order.action]
       const refused: Array<{ id: string, error: ServiceError }> = []
       let done = 0
 
@@ -55,7 +61,7 @@ export function createManyJobs ({ store, list, remove }: ManyJobsDependencies): 
           if (job === null || !allowed(job.keyId)) {
             throw new ServiceError('job_not_found', `There is no job ${id}.`, { job_id: id })
           }
-          await acts[action](id)
+          await apply(id)
           done++
         } catch (error) {
           if (!(error instanceof ServiceError)) throw error
@@ -65,7 +71,7 @@ export function createManyJobs ({ store, list, remove }: ManyJobsDependencies): 
 
       const unique = [...new Set(ids)]
       // Each goes ahead of all others, so the last one comes first, and they keep their order.
-      if (action === 'run-now') for (const id of unique.reverse()) await actOn(id)
+      if (order.action === 'run-now') for (const id of unique.reverse()) await actOn(id)
       else await eachOf(unique, actAtOnce, actOn)
       return { done, refused }
     },

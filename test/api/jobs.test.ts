@@ -204,11 +204,20 @@ t.test('many jobs are cancelled, put back, moved to the front and deleted with o
   t.match((await act({ action: 'delete', filter: { search: 'BOAT', server: 'main' } })).body, { done: 4, refused_count: 0 })
   t.equal((await many.request('GET', '/api/v2/jobs')).body.total, 2)
 
+  t.equal((await many.request('POST', '/api/v1/servers', { alias: 'Other', apiUrl: 'http://127.0.0.1:9' })).status, 201)
+  t.match((await act({ action: 'move', server: 'other', ids: [ids[5], ids[4], ids[0]] })).body, { done: 2, refused_count: 1 })
+  t.match((await many.request('GET', '/api/v2/jobs?status=pending&server=Other&order=line')).body.jobs,
+    [{ id: ids[4] }, { id: ids[5] }], 'they keep their order there, too')
+  t.match((await act({ action: 'move', server: 'Main', filter: { server: 'Other' } })).body, { done: 2 })
+
   const { accessKey, secret } = await many.house.accessKeys.create({ name: 'own', scopes: ['jobs:write', 'jobs:read'] })
   const headers = { 'x-api-key': accessKey.key, 'x-api-secret': secret }
   t.match((await act({ action: 'cancel', filter: {} }, headers)).body, { done: 0 }, 'the jobs of others are not touched')
   t.match((await act({ action: 'cancel', ids: [ids[4]] }, headers)).body, { done: 0, refused: [{ code: 'job_not_found' }] })
-  for (const wrong of [{ action: 'cancel' }, { action: 'cancel', ids, filter: {} }, { action: 'paint', ids }]) {
+  for (const wrong of [
+    { action: 'cancel' }, { action: 'cancel', ids, filter: {} }, { action: 'paint', ids }, { action: 'move', ids },
+    { action: 'cancel', server: 'Main', ids }
+  ]) {
     t.match(await act(wrong), { status: 400, body: { details: { field: String } } })
   }
 })

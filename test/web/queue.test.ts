@@ -79,13 +79,24 @@ t.test('the queue', { skip }, async t => {
     await page.getByRole('status').getByText('5 jobs were cancelled').waitFor()
     t.match((await service.request('GET', '/api/v2/jobs?status=cancelled')).body, { total: 5 })
 
+    t.equal((await service.request('POST', '/api/v1/servers', { alias: 'Other', apiUrl: 'http://127.0.0.1:9' })).status, 201)
     await page.evaluate('scrollTo(0, 0)')
+    await page.getByLabel('Server', { exact: true }).selectOption('Main')
+    await page.getByText('In the order in which Main takes them').waitFor()
     await row(1).click()
-    await chosen.getByRole('button', { name: `Choose all ${count - 5}` }).click()
+    await chosen.getByRole('button', { name: 'Move' }).click()
+    await page.getByRole('dialog').getByLabel('Server that takes them').selectOption('Other')
+    await page.getByRole('dialog').getByRole('button', { name: 'Move 1 job' }).click()
+    await page.getByRole('status').getByText('1 job was moved to the other server').waitFor()
+    t.match((await service.request('GET', '/api/v2/jobs?server=Other')).body,
+      { total: 1, jobs: [{ generation_params: { prompt: 'picture 2' } }] })
+
+    await row(1).click()
+    await chosen.getByRole('button', { name: `Choose all ${count - 6}` }).click()
     await chosen.getByRole('button', { name: 'Delete' }).click()
-    await page.getByRole('dialog').getByRole('button', { name: `Delete ${count - 5} jobs` }).click()
+    await page.getByRole('dialog').getByRole('button', { name: `Delete ${count - 6} jobs` }).click()
     await page.getByText('No job fits these filters').waitFor()
-    t.match((await service.request('GET', '/api/v2/jobs')).body, { total: 5 })
+    t.match((await service.request('GET', '/api/v2/jobs')).body, { total: 6 })
     t.strictSame(mishaps, [])
   })
 

@@ -1,0 +1,37 @@
+import { useForm } from '../lib/form.js'
+import { html } from '../lib/html.js'
+import { useLive } from '../lib/live.js'
+import { servers } from '../lib/service.js'
+import { Dialog } from './dialog.js'
+import { FormProblem, SelectField } from './field.js'
+
+/**
+ * Asks which server is to take jobs that wait.
+ * @param {{ words: string, from: string, move: (alias: string) => Promise<void>, onClose: () => void }} props words say
+ *   how many they are; from is the alias of the server that they wait for, or empty
+ */
+export function MoveJobs ({ words, from, move, onClose }) {
+  const { data: known } = useLive(signal => servers.list(signal), [], { interval: null })
+  const others = known?.filter(({ alias }) => alias !== from).map(({ alias }) => ({ value: alias, label: alias })) ?? []
+  const form = useForm({ server: '' })
+
+  async function send ({ server }) {
+    await move(server || others[0].value)
+    onClose()
+  }
+
+  return html`
+    <${Dialog} title="Move ${words}" onClose=${onClose}>
+      <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, send)}>
+        <${FormProblem} problem=${form.problems['']} />
+        ${known !== undefined && others.length === 0
+          ? html`<p>There is no other server.</p>`
+          : html`<${SelectField} label="Server that takes them" ...${form.field('server')} value=${form.values.server || others[0]?.value} options=${others} />`}
+        <p class="hint">There they stand by priority and time of arrival. What runs already stays where it is.</p>
+        <div class="dialog-actions">
+          <button type="button" class="button" onClick=${onClose}>Cancel</button>
+          <button class="button primary" disabled=${form.busy || others.length === 0}>Move ${words}</button>
+        </div>
+      </form>
+    <//>`
+}
