@@ -74,7 +74,16 @@ export default fp<BodyOptions>(async (app, { config, store, texts }) => {
       // What the client is still sending goes nowhere, so that it can read the answer.
       request.raw.unpipe()
       request.raw.resume()
-      throw error
+      throw unreadable(error)
     }
   })
 }, { name: 'body' })
+
+/** The parser of forms throws plain errors for what is no form. */
+function unreadable (error: unknown): unknown {
+  const isParsers = error instanceof Error && error.name === 'Error' && !('code' in error) &&
+    /multipart|boundary|unexpected end/i.test(error.message)
+  return isParsers
+    ? new ServiceError('malformed_request', `The form cannot be read: ${error.message}.`, {}, { cause: error })
+    : error
+}

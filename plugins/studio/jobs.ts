@@ -70,6 +70,16 @@ const jobs: FastifyPluginAsync<StudioJobsOptions> = async (app, { studio, wait }
     return studioBatchResult(media, batchAsJob(batch, jobs, null), done, format)
   }
 
+  async function deleteBatch ({ batch, jobs }: { batch: Batch, jobs: ReadonlyArray<Job | null> }): Promise<string> {
+    if (!batchHasEnded(jobs)) {
+      await cancelAll(jobs)
+      return 'Batch cancelled'
+    }
+    for (const job of jobs) if (job !== null) await removeJob(job.id).catch(unlessDeleted)
+    await batches.remove(batch)
+    return 'Batch deleted'
+  }
+
   app.get('/:job_id', {
     config: reading,
     schema: {
@@ -140,11 +150,13 @@ const jobs: FastifyPluginAsync<StudioJobsOptions> = async (app, { studio, wait }
     schema: {
       operationId: 'studio_delete_job',
       tags,
-      summary: 'Forget an ended job with its images, or end an active one',
+      summary: 'Forget an ended job or batch with its images, or end an active one',
       params: StudioJobParameters,
       response: { 200: { ...Ref(StudioMessage), description: 'Done.' }, ...studioErrors(404) }
     }
   }, async request => {
+    const found = await findBatch(request, mayCancelJob)
+    if (found !== null) return { message: await deleteBatch(found) }
     const job = await find(request, mayCancelJob)
     if (hasEnded(job.status)) {
       await removeJob(job.id)

@@ -37,6 +37,8 @@ export interface Batches {
   find (id: string): Promise<Batch | null>
   /** Its jobs in the order of its cells; null for one that was deleted or never made. */
   jobs (batch: Batch): Promise<Array<Job | null>>
+  /** Forgets it; its jobs stay. */
+  remove (batch: Batch): Promise<void>
 }
 
 export interface BatchesDependencies {
@@ -50,7 +52,7 @@ export interface BatchesDependencies {
 
 /** Seeds that A1111 draws itself are below this. */
 const seedLimit = 4_294_967_294
-const pictureField = /^(image\d?|mask|init_image)$/
+const pictureField = /^(image\d?|images|mask|init_image)$/
 
 export function createBatches (dependencies: BatchesDependencies): Batches {
   const { redis, keys, store, generations, rules, pictures } = dependencies
@@ -70,7 +72,11 @@ export function createBatches (dependencies: BatchesDependencies): Batches {
     async submit (call) {
       const request = readFields(StudioBatchRequest, call.fields)
       const base = await withUploads({
-        ...request.base_request, ...readFields(WebhookFields, call.fields), user_id: request.user_id
+        // files of a form stand beside the base request
+        ...Object.fromEntries(Object.entries(call.fields).filter(([name]) => pictureField.test(name))),
+        ...request.base_request,
+        ...readFields(WebhookFields, call.fields),
+        user_id: request.user_id
       })
       const kind = request.type ?? kindOf(base)
       const { cells, axes } = expandSweep({ ...request, base_request: base }, {
@@ -100,6 +106,9 @@ export function createBatches (dependencies: BatchesDependencies): Batches {
       return { batch: batchOf(accepted.map(one => one.id)), warnings: [...warnings.values()] }
     },
     find: async id => await readJson<Batch>(redis, batchKey(id)),
+    async remove ({ id }) {
+      await redis.del(batchKey(id))
+    },
     async jobs ({ cells }) {
       const found = new Map((await store.readMany(cells.map(({ jobId }) => jobId))).map(job => [job.id, job]))
       return cells.map(({ jobId }) => found.get(jobId) ?? null)

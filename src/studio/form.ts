@@ -1,5 +1,8 @@
 import { isRecord } from '../a1111/field-values.ts'
+import { ValidationFailure } from '../simulator/failures.ts'
+import { pydantic2 } from '../simulator/wire/pydantic2.ts'
 import { readPythonLiteral } from './python-literal.ts'
+import { validationDetail } from './read-fields.ts'
 
 type Fields = Record<string, unknown>
 
@@ -24,10 +27,14 @@ const mayBeEmpty = new Set(['prompt', 'negative_prompt'])
 /**
  * What a form says, as a JSON client would have said it: a part called `request` holds the fields as one JSON object,
  * over which the other parts go; lists and objects may be JSON or Python; empty parts say nothing.
+ * @throws ValidationFailure for a part `request` that is no object
  */
 export function formFields (form: Fields): Fields {
   const { request, ...flat } = form
-  const whole = literal(request)
+  const whole = request === '' ? {} : literal(request)
+  if (request !== undefined && !isRecord(whole)) {
+    throw new ValidationFailure([validationDetail(['body', 'request'], request, pydantic2.notAnObject(request))])
+  }
   const given = Object.entries(flat).filter(([name, value]) => value !== '' || mayBeEmpty.has(name))
     .map(([name, value]) => [name, structured.has(name) ? structure(value) : value])
   return { ...(isRecord(whole) ? whole : {}), ...Object.fromEntries(given) as Fields }

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis'
 import { invalidField } from '../a1111/field-values.ts'
 import { bareName } from '../a1111/names.ts'
+import { ServiceError } from '../errors.ts'
 import type { Keys } from '../redis/keys.ts'
 import { changeJson, readJson } from '../redis/json-value.ts'
 import type { SessionChange } from '../../schemas/studio-session.ts'
@@ -95,7 +96,7 @@ export function createStudioSessions ({ redis, keys, images }: SessionsDependenc
       await change(user, session => ({ ...session, loras: [] }))
     },
     async addUnit (user, unit) {
-      const [kept = {}] = await keptUnits([unit])
+      const [kept = {}] = await keptUnits([unit]).catch(error => { throw withoutPlace(error) })
       return await change(user, session => ({ ...session, units: [...session.units, kept].slice(-mostUnits) }))
     },
     async change (user, given) {
@@ -118,6 +119,13 @@ export function createStudioSessions ({ redis, keys, images }: SessionsDependenc
 function refuseLargeSettings (settings: Fields = {}): void {
   if (Buffer.byteLength(JSON.stringify(settings)) <= mostSettingsBytes) return
   throw invalidField('custom_settings', `custom_settings may have at most ${mostSettingsBytes} bytes as JSON.`)
+}
+
+/** A unit that comes alone stands in no list. */
+function withoutPlace (error: unknown): unknown {
+  if (!(error instanceof ServiceError) || error.details.field === undefined) return error
+  const plain = (text: string) => text.replaceAll('controlnet_configs.0.', '')
+  return new ServiceError(error.code, plain(error.message), { ...error.details, field: plain(error.details.field) })
 }
 
 /** Units are values: one that was put anew holds pictures of its own count. */

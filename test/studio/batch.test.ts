@@ -112,3 +112,21 @@ t.test('a batch is cancelled as a whole', async t => {
   })
   t.equal(ended.status, 'failed')
 })
+
+t.test('a batch takes its picture from a form, and is deleted with its jobs', async t => {
+  const form = new FormData()
+  form.set('user_id', user)
+  form.set('base_request', JSON.stringify({ prompt: 'the same in winter', steps: 1 }))
+  form.set('variations', "[{'denoising_strength': 0.3}, {'denoising_strength': 0.6}]")
+  const image = await picture(64, 64)
+  form.set('image', new Blob([new Uint8Array(Buffer.from(image, 'base64'))]), 'start.png')
+  const response = await fetch(`${studio.url}/generate/batch`, { method: 'POST', body: form })
+  const { batch_id: id } = await response.json() as { batch_id: string }
+  t.match(await studio.ended(id), { status: 'completed', message: '2 of 2 done' })
+  t.match(recorder.generations.at(-1)?.body, { init_images: [image] })
+  const { jobs } = (await request('GET', `/generate/batch/${id}`)).body as { jobs: Array<{ job_id: string }> }
+  t.match((await request('DELETE', `/jobs/${id}`)).body, { message: 'Batch deleted' })
+  for (const path of [`/jobs/${id}`, `/generate/batch/${id}`, `/jobs/${String(jobs[0]?.job_id)}`]) {
+    t.equal((await request('GET', path)).status, 404, path)
+  }
+})

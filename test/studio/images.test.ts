@@ -136,6 +136,12 @@ t.test('forms say the same as JSON: flat fields, one part with everything, units
   t.match(wrong, { status: 422, body: { detail: [{ type: 'missing', loc: ['body', 'controlnet_units', 0, 'model'] }] } })
   const nothing = await post(studio, '/generate/img2img', [['user_id', 'ann'], ['prompt', 'x']])
   t.match(nothing, { status: 422, body: { detail: [{ type: 'missing', loc: ['body', 'image'] }] } })
+  const broken = await post(studio, '/generate/img2img', [['user_id', 'ann'], ['prompt', 'x'], ['request', '{bad'], ['image', file]])
+  t.match(broken, { status: 422, body: { detail: [{ type: 'model_attributes_type', loc: ['body', 'request'] }] } })
+  const garbage = await fetch(`${studio.url}/generate/img2img`, {
+    method: 'POST', body: 'garbage', headers: { 'content-type': 'multipart/form-data; boundary=x' }
+  })
+  t.match([garbage.status, await garbage.json()], [400, { detail: /cannot be read: Unexpected end of multipart data/ }])
 })
 
 t.test('every unit has its own picture, or that of the request; the session\'s units are used where none are sent', async t => {
@@ -156,6 +162,8 @@ t.test('every unit has its own picture, or that of the request; the session\'s u
   t.notOk('alwayson_scripts' in without.asked)
   const bad = await studio.request('POST', '/sessions/cora/controlnet', { weight: 3 })
   t.match(bad, { status: 422, body: { detail: [{ loc: ['body', 'model'] }, { loc: ['body', 'weight'] }] } })
+  const blind = await studio.request('POST', '/sessions/cora/controlnet', { model, image: 'http://10.0.0.1/x.png' })
+  t.match(blind, { status: 422, body: { detail: [{ loc: ['body', 'image'] }] } })
 })
 
 t.test('regions become the Regional Prompter\'s arguments, session LoRAs once at the end', async t => {
