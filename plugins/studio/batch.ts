@@ -7,6 +7,7 @@ import { WebhookFields } from '../../schemas/webhook.ts'
 import { mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { Batch } from '../../src/studio/batches.ts'
+import { studioWarnings } from '../../src/studio/errors.ts'
 import { studioFiles } from '../../src/studio/form.ts'
 import { composeGrid } from '../../src/studio/grid.ts'
 import type { Studio } from '../../src/studio/studio.ts'
@@ -52,7 +53,7 @@ const batchRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (app,
       estimated_time: await views.secondsOfBatch(await batches.jobs(batch)),
       total: cells.length,
       job_ids: cells.map(({ jobId }) => jobId),
-      warnings: [...warnings],
+      warnings: studioWarnings(warnings),
       ...signingSecretOf(readFields(WebhookFields, call.fields))
     }
   })

@@ -4,6 +4,7 @@ import { JsonOrForm, Ref } from '../../schemas/kit.ts'
 import { StudioAccepted, studioErrors } from '../../schemas/studio-job.ts'
 import { WebhookFields } from '../../schemas/webhook.ts'
 import type { Accepted } from '../../src/jobs/submit.ts'
+import { studioWarnings } from '../../src/studio/errors.ts'
 import { studioFiles } from '../../src/studio/form.ts'
 import { requestSchemas, type GenerationKind } from '../../src/studio/request.ts'
 import type { Studio } from '../../src/studio/studio.ts'
@@ -54,5 +55,6 @@ export default generate
 function renderAccepted (
   { id, position, seed, warnings }: Accepted, message: string, seconds: number | null
 ): StudioAccepted {
-  return { job_id: id, status: 'queued', message, estimated_time: seconds, position, seed, warnings: [...warnings] }
+  const told = studioWarnings(warnings)
+  return { job_id: id, status: 'queued', message, estimated_time: seconds, position, seed, warnings: told }
 }

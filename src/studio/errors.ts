@@ -1,3 +1,4 @@
+import type { Warning } from '../../schemas/generation-parameters.ts'
 import { ServiceError } from '../errors.ts'
 import { ValidationFailure, type ValidationDetail } from '../simulator/failures.ts'
 import { validationDetail } from './read-fields.ts'
@@ -15,7 +16,9 @@ const names: ReadonlyArray<readonly [RegExp, string]> = [
   [/^init_images(\.0)?$/, 'image'],
   [/^alwayson_scripts\.controlnet\.args\.(\d+)\.module$/i, 'controlnet_units.$1.preprocessor'],
   [/^alwayson_scripts\.controlnet\.args\.(\d+)\.mask_image$/i, 'controlnet_units.$1.mask'],
-  [/^alwayson_scripts\.controlnet\.args/i, 'controlnet_units'],
+  [/^alwayson_scripts\.controlnet(\.args)?(?=\.|$)/i, 'controlnet_units'],
+  [/^alwayson_scripts\.regional prompter\.args\.11$/i, 'regional_config.calc_mode'],
+  [/^alwayson_scripts\.regional prompter(\.args.*)?$/i, 'regional_config'],
   [/^upscaler_1$/, 'upscaler'],
   [/^target_server_alias$/, 'server']
 ]
@@ -24,6 +27,12 @@ const names: ReadonlyArray<readonly [RegExp, string]> = [
 export function studioField (field: string): string {
   const renamed = names.find(([pattern]) => pattern.test(field))
   return renamed === undefined ? field : field.replace(renamed[0], renamed[1])
+}
+
+/** Warnings with the fields that they are about as these clients know them. */
+export function studioWarnings (warnings: readonly Warning[]): Warning[] {
+  return warnings.map(({ field, ...others }) =>
+    field === undefined ? others : { ...others, field: studioField(field) })
 }
 
 /**

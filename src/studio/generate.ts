@@ -1,4 +1,3 @@
-import type { Warning } from '../../schemas/generation-parameters.ts'
 import { WebhookFields } from '../../schemas/webhook.ts'
 import { newJobId, type Accepted, type SubmissionRequest, type Submitter } from '../jobs/submit.ts'
 import { readWebhookWish } from '../webhooks/subscription.ts'
@@ -15,7 +14,6 @@ import type { UserRules } from './rules.ts'
 export interface PreparedRequest {
   readonly user: StudioUser
   readonly submission: SubmissionRequest
-  readonly warnings: readonly Warning[]
   /** What its client is told of what is wrong with it, where it was not sent as it stands here. */
   readonly told?: (error: unknown) => unknown
 }
@@ -65,9 +63,9 @@ export function createGenerations (dependencies: GenerationsDependencies): Gener
           webhook: readWebhookWish(asked),
           ...(asked.metadata === undefined ? {} : { metadata: asked.metadata }),
           baseUrl: call.baseUrl,
-          studio: { user: request.user.id, kind }
-        },
-        warnings: [...request.warnings, ...plan.warnings]
+          studio: { user: request.user.id, kind },
+          warnings: [...request.warnings, ...plan.warnings]
+        }
       }
     },
     async submit (requests, begin = async () => {}) {
@@ -86,8 +84,7 @@ export function createGenerations (dependencies: GenerationsDependencies): Gener
         for (const [index, one] of checked.entries()) {
           const id = ids[index] ?? newJobId()
           await history.add(user, id)
-          const answer = await submitter.accept(one, id)
-          accepted.push({ ...answer, warnings: [...requests[index]?.warnings ?? [], ...answer.warnings] })
+          accepted.push(await submitter.accept(one, id))
         }
         return accepted
       } catch (error) {

@@ -4,6 +4,7 @@ import type { MediaStore } from '../media/store.ts'
 import type { Job, JobImage } from '../jobs/job.ts'
 import { imageList } from '../sdapi/answer.ts'
 import type { StudioJob } from '../../schemas/studio-job.ts'
+import { studioWarnings } from './errors.ts'
 import { studioStates, studioTime } from './words.ts'
 
 export interface JobOutlook {
@@ -74,7 +75,7 @@ export async function * studioResult (media: MediaStore, job: Job, format: Image
     info: job.result?.info ?? {},
     parameters: shownParameters(job.submission.parameters),
     error: isDone ? null : messageOf(job, null),
-    warnings: [...job.submission.warnings, ...job.result?.warnings ?? []]
+    warnings: studioWarnings([...job.submission.warnings, ...job.result?.warnings ?? []])
   }
   yield `,${JSON.stringify(rest).slice(1)}`
 }
@@ -91,7 +92,8 @@ export async function * studioBatchResult (
     info: { jobs: done.map(({ id, result }) => ({ job_id: id, ...result?.info })) },
     parameters: { jobs: done.map(({ id, submission }) => ({ job_id: id, ...shownParameters(submission.parameters) })) },
     error: isDone ? null : batch.message,
-    warnings: done.flatMap(({ submission, result }) => [...submission.warnings, ...result?.warnings ?? []])
+    warnings: studioWarnings(done.flatMap(({ submission, result }) =>
+      [...submission.warnings, ...result?.warnings ?? []]))
   }
   yield `,${JSON.stringify(rest).slice(1)}`
 }

@@ -50,9 +50,11 @@ t.test('users are held to the rules that the owner of their application sets', a
   })
 
   await t.test('sizes are made smaller in their own proportions, and that is said', async t => {
-    const { asked, answer } = await studio.generate('/generate/txt2img', { ...small, user_id: 'vip', width: 1024, height: 512 })
+    const { asked, answer, job } = await studio.generate('/generate/txt2img', { ...small, user_id: 'vip', width: 1024, height: 512 })
     t.match(asked, { width: 352, height: 176 })
     t.match(answer.warnings, [{ code: 'size_reduced', field: 'width' }])
+    const { body: { warnings } } = await request('GET', `/jobs/${String(job.job_id)}/result`)
+    t.same(warnings, answer.warnings, 'with the picture too')
     const image = await picture(800, 200)
     const from = await studio.generate('/generate/img2img', { user_id: 'vip', prompt: '', steps: 1, image })
     t.match(from.asked, { width: 496, height: 120 })
@@ -88,6 +90,17 @@ t.test('Forge is asked in its own words', async t => {
     controlnet: { args: [{ enabled: true, module: 'canny', control_mode: 'ControlNet is more important', image }] }
   })
   t.equal(units.job.status, 'completed')
+})
+
+t.test('what a server lacks is told of the field that asked for it', async t => {
+  const { request } = await startStudio(t, { simulator: { controlNet: false, regionalPrompter: false } })
+  const image = await picture(64, 64)
+  const units = await request('POST', '/generate/controlnet', { ...small, image, controlnet_units: [{ model: 'canny' }] })
+  t.match(units, { status: 422, body: { detail: [{ type: 'script_not_found', loc: ['body', 'controlnet_units'] }] } })
+  const regional = await request('POST', '/generate/regional', {
+    ...small, regional_config: { layout: 'vertical', region1_prompt: 'a', region2_prompt: 'b' }
+  })
+  t.match(regional, { status: 422, body: { detail: [{ type: 'script_not_found', loc: ['body', 'regional_config'] }] } })
 })
 
 t.test('what a phone reads of servers: models of all of them, and whether one answers', async t => {
