@@ -168,7 +168,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
         }
       }
       throw refusal ?? new ServiceError('no_server_available',
-        'No server is registered and enabled; add one with POST /api/v1/servers.', { field: 'target_server_alias' })
+        'No server is registered and enabled; add one on the page Servers or with POST /api/v1/servers.', { field: 'target_server_alias' })
     },
     async accept ({ request, server, normalised, admission, webhook }, id, seed) {
       const given = seed === undefined ? admission.parameters : { ...admission.parameters, seed }

@@ -56,7 +56,11 @@ t.test('the page Create', { skip }, async t => {
     const picture = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#7090c0' } }).png().toBuffer()
     const file = { name: 'start.png', mimeType: 'image/png', buffer: picture }
     await page.getByRole('button', { name: 'Image to image' }).click()
-    await page.locator('input[name=init_images]').setInputFiles(file)
+    await page.evaluate(`{
+      const data = new DataTransfer()
+      data.items.add(new File([Uint8Array.from(atob('${picture.toString('base64')}'), sign => sign.charCodeAt(0))], 'a.png', { type: 'image/png' }))
+      document.querySelector('.drop').dispatchEvent(new DragEvent('drop', { bubbles: true, cancelable: true, dataTransfer: data }))
+    }`)
     await page.locator('input[name=mask]').setInputFiles(file)
     t.ok(await imageLoaded(page, '.drop img'))
     await page.getByLabel('Under the mask').selectOption('Fill')

@@ -76,6 +76,12 @@ t.test('people use the service in a browser', { skip }, async t => {
     t.equal(await page.getByLabel('Name', { exact: true }).inputValue(), 'Nobody')
     await page.keyboard.press('Escape')
     await page.getByRole('dialog').waitFor({ state: 'detached' })
+    await service.request('POST', '/api/v1/servers', { alias: 'Nobody', apiUrl: 'http://127.0.0.1:9' })
+    await page.getByRole('button', { name: 'Test Nobody' }).click()
+    await page.getByRole('alert').getByText('Nobody cannot be used').waitFor()
+    await page.getByRole('link', { name: 'Models' }).click()
+    await page.getByRole('alert').getByText('Nobody cannot be used').waitFor({ state: 'detached' })
+    await service.request('DELETE', '/api/v1/servers/Nobody')
     t.strictSame(mishaps, [])
   })
 

@@ -25,7 +25,12 @@ export function say (text) {
   setTimeout(dismiss, lifetime, id)
 }
 
-/** Something did not work; stays until it is put away. */
+/** Whoever goes elsewhere has seen what did not work here. */
+export function dismissProblems () {
+  if (messages.some(({ kind }) => kind === 'problem')) publish(messages.filter(({ kind }) => kind !== 'problem'))
+}
+
+/** Something did not work; stays until it is put away, or the page is left. */
 export function complain (error) {
   publish([...messages.slice(-2), { id: ++lastId, text: sentenceOf(error), kind: 'problem' }])
 }

@@ -1,5 +1,5 @@
 import { html, useEffect, useRef } from '../lib/html.js'
-import { attempt } from '../lib/messages.js'
+import { attempt, dismissProblems } from '../lib/messages.js'
 import { usePage } from '../lib/page-module.js'
 import { useRoute } from '../lib/router.js'
 import { session } from '../lib/service.js'
@@ -16,6 +16,10 @@ export function Shell ({ who, onSignedOut }) {
   const { page, view, error, retry } = usePage(route.name)
   const place = `${route.name}/${route.id}`
   const isThere = page === undefined || view !== undefined
+
+  useEffect(() => {
+    if (entered.current) dismissProblems()
+  }, [place])
 
   useEffect(() => {
     if (!isThere) return
