@@ -1,4 +1,3 @@
-import { buffer } from 'node:stream/consumers'
 import { startWorkforce, type Workforce } from '../queues/workforce.ts'
 import { createGenerationQueues } from '../queues/generation-queues.ts'
 import { startFlorenceWorker } from './florence-house.ts'
@@ -6,6 +5,7 @@ import type { House } from './house.ts'
 import { sweepMedia } from './jobs/media-sweep.ts'
 import { createPreviewSender } from './jobs/send-previews.ts'
 import { createJobStore } from './jobs/store.ts'
+import { wholeOutput } from './media/whole-output.ts'
 import { startModelWorker } from './model-house.ts'
 import { connectRedis } from './redis/connections.ts'
 import { describeHolder } from './servers/lease-holder.ts'
@@ -94,8 +94,5 @@ export async function startWorker (house: House, intervals?: MonitorIntervals): 
 function tagOutputs ({ config, media, log }: House): ((name: string, signal: AbortSignal) => Promise<Tags>) | null {
   if (config.TAGGER_URL === '') return null
   const tagger = createTagger({ url: new URL(config.TAGGER_URL), log })
-  return async (name, signal) => {
-    const output = await media.openOutput(name)
-    return await tagger.tag(name, await buffer(output.stream()), signal)
-  }
+  return async (name, signal) => await tagger.tag(name, await wholeOutput(media, name), signal)
 }

@@ -100,23 +100,22 @@ async function readValue (
     maxKeptBytes: maxAnswerBytes,
     fateOf: (path, kind) => kind === 'container' && leaveOut.includes(String(path.at(-1))) ? 'drop' : 'keep'
   })
-  let bytes = 0
-  for await (const chunk of chunks) {
-    bytes += chunk.length
-    if (bytes > maxAnswerBytes) throw answerTooLarge(maxAnswerBytes)
-    // nothing is streamed, so there is no event to answer
-    Array.from(sieve.scan(chunk))
-  }
+  // nothing is streamed, so there is no event to answer
+  for await (const chunk of bounded(chunks, maxAnswerBytes)) Array.from(sieve.scan(chunk))
   return sieve.finish()
 }
 
 async function readBytes (chunks: AsyncIterable<Buffer>, maxAnswerBytes: number): Promise<Buffer> {
   const parts: Buffer[] = []
+  for await (const chunk of bounded(chunks, maxAnswerBytes)) parts.push(chunk)
+  return Buffer.concat(parts)
+}
+
+async function * bounded (chunks: AsyncIterable<Buffer>, most: number): AsyncGenerator<Buffer> {
   let bytes = 0
   for await (const chunk of chunks) {
     bytes += chunk.length
-    if (bytes > maxAnswerBytes) throw answerTooLarge(maxAnswerBytes)
-    parts.push(chunk)
+    if (bytes > most) throw answerTooLarge(most)
+    yield chunk
   }
-  return Buffer.concat(parts)
 }

@@ -5,6 +5,7 @@ import type { JobStore } from '../jobs/store.ts'
 import { imageFormats, imageFormatOf } from '../media/image-header.ts'
 import type { MediaStore } from '../media/store.ts'
 import type { UploadTexts } from '../media/upload-text.ts'
+import { wholeOutput } from '../media/whole-output.ts'
 import { resultImages } from './job-view.ts'
 import type { Size } from './pictures.ts'
 
@@ -30,9 +31,7 @@ const mostPictures = 16
 
 export function createFinishedPictures ({ store, media, texts }: FinishedPicturesDependencies): FinishedPictures {
   async function asInput (name: string): Promise<string> {
-    const chunks: Buffer[] = []
-    for await (const chunk of (await media.openOutput(name)).stream() as AsyncIterable<Buffer>) chunks.push(chunk)
-    const bytes = Buffer.concat(chunks)
+    const bytes = await wholeOutput(media, name)
     const format = imageFormatOf(bytes)
     if (format === null) throw new ServiceError('image_not_found', 'The picture cannot be read any more.')
     return texts.textOf(await media.putInput(bytes, imageFormats[format].extension))

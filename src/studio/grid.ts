@@ -1,6 +1,7 @@
 import sharp, { type OverlayOptions } from 'sharp'
 import type { Job } from '../jobs/job.ts'
 import type { MediaStore } from '../media/store.ts'
+import { wholeOutput } from '../media/whole-output.ts'
 import type { Batch } from './batches.ts'
 import { resultImages } from './job-view.ts'
 
@@ -67,9 +68,7 @@ async function cellPicture (
 ): Promise<Buffer> {
   const empty = sharp({ create: { width, height, channels: 3, background: '#ccc' } })
   if (image === null) return await empty.png().toBuffer()
-  const chunks: Buffer[] = []
-  for await (const chunk of (await media.openOutput(image)).stream() as AsyncIterable<Buffer>) chunks.push(chunk)
-  return await sharp(Buffer.concat(chunks))
+  return await sharp(await wholeOutput(media, image))
     .resize(width, height, { fit: 'contain', background: '#fff' }).flatten({ background: '#fff' }).png().toBuffer()
 }
 
