@@ -50,6 +50,10 @@ export interface BatchesDependencies {
   readonly pictures: Pictures
 }
 
+/** Batches that are looked at when another one is submitted. */
+const forgottenAtOnce = 5
+/** The jobs of a batch are made within this time after its record, in milliseconds. */
+const madeWithin = 60_000
 /** Seeds that A1111 draws itself are below this. */
 const seedLimit = 4_294_967_294
 const pictureField = /^(image\d?|images|mask|init_image)$/
@@ -57,6 +61,21 @@ const pictureField = /^(image\d?|images|mask|init_image)$/
 export function createBatches (dependencies: BatchesDependencies): Batches {
   const { redis, keys, store, generations, rules, pictures } = dependencies
   const batchKey = (id: string) => keys.key('studio', 'batch', id)
+  const allKey = keys.key('studio', 'batches')
+
+  /** Retention removes jobs and knows no batches, so those of which nothing is left are forgotten, a few at a time. */
+  async function forgetSome (): Promise<void> {
+    for (const id of await redis.srandmember(allKey, forgottenAtOnce)) {
+      const batch = await readJson<Batch>(redis, batchKey(id))
+      const jobKeys = (batch?.cells ?? []).map(({ jobId }) => keys.key('job', jobId))
+      const isMade = batch === null || batch.createdAt < Date.now() - madeWithin
+      if (isMade && (jobKeys.length === 0 || await redis.exists(...jobKeys) === 0)) await forget(id)
+    }
+  }
+
+  async function forget (id: string): Promise<void> {
+    await redis.multi().del(batchKey(id)).srem(allKey, id).exec()
+  }
 
   /** The base request with its pictures stored, so that not every generation brings them anew. */
   async function withUploads (base: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>> {
@@ -100,15 +119,14 @@ export function createBatches (dependencies: BatchesDependencies): Batches {
         createdAt: Date.now()
       })
       const accepted = await generations.submit(prepared, async ids => {
-        await redis.set(batchKey(id), JSON.stringify(batchOf(ids)))
+        await redis.multi().set(batchKey(id), JSON.stringify(batchOf(ids))).sadd(allKey, id).exec()
       })
+      await forgetSome()
       const warnings = new Map(accepted.flatMap(one => one.warnings).map(warning => [warning.message, warning]))
       return { batch: batchOf(accepted.map(one => one.id)), warnings: [...warnings.values()] }
     },
     find: async id => await readJson<Batch>(redis, batchKey(id)),
-    async remove ({ id }) {
-      await redis.del(batchKey(id))
-    },
+    remove: async ({ id }) => { await forget(id) },
     async jobs ({ cells }) {
       const found = new Map((await store.readMany(cells.map(({ jobId }) => jobId))).map(job => [job.id, job]))
       return cells.map(({ jobId }) => found.get(jobId) ?? null)

@@ -16,8 +16,16 @@ export function loraTags (prompt: string, loras: readonly WeightedLora[]): strin
     .join(' ')
 }
 
-/** The LoRAs that are remembered, then those of the request, whose weights go first. */
+/**
+ * The LoRAs that are remembered, then those of the request, whose weights go first. Each once, however it is written:
+ * of two entries the later one counts.
+ */
 export function mergedLoras (own: readonly WeightedLora[], remembered: readonly WeightedLora[]): WeightedLora[] {
-  const names = new Set(own.map(([filename]) => bareName(filename).toLowerCase()))
-  return [...remembered.filter(([filename]) => !names.has(bareName(filename).toLowerCase())), ...own]
+  const byName = new Map<string, WeightedLora>()
+  for (const lora of [...remembered, ...own]) {
+    const name = bareName(lora[0]).toLowerCase()
+    byName.delete(name)
+    byName.set(name, lora)
+  }
+  return [...byName.values()]
 }

@@ -130,3 +130,21 @@ t.test('a batch takes its picture from a form, and is deleted with its jobs', as
     t.equal((await request('GET', path)).status, 404, path)
   }
 })
+
+t.test('a batch of which retention left nothing is forgotten', async t => {
+  const submit = async () => String((await request('POST', '/generate/batch', {
+    user_id: user, base_request: { ...base, steps: 1 }, variations: [{}]
+  })).body.batch_id)
+  const old = await submit()
+  const ended = await studio.ended(old)
+  t.equal(ended.status, 'completed')
+  const { body } = await request('GET', `/generate/batch/${old}`)
+  for (const { job_id: id } of body.jobs as Array<{ job_id: string }>) await request('DELETE', `/jobs/${id}`)
+  t.match((await request('GET', `/generate/batch/${old}`)).body, { status: 'failed', jobs: [{ message: 'deleted' }] })
+  const { redis, keys } = studio.house
+  const key = keys.key('studio', 'batch', old)
+  await redis.set(key, JSON.stringify({ ...JSON.parse(await redis.get(key) ?? '{}') as object, createdAt: 0 }))
+  // drawn at random out of few, so that one submission more finds it soon
+  for (let count = 0; count < 50 && await redis.exists(key) === 1; count++) await studio.ended(await submit())
+  t.equal((await request('GET', `/jobs/${old}`)).status, 404)
+})

@@ -109,6 +109,14 @@ t.test('the LoRAs of a session go into the prompt in their order, and the prompt
   }
 })
 
+t.test('a LoRA counts once, however often and in whatever way it is named', async t => {
+  await studio.request('PUT', '/sessions/twin', { active_loras: { 'film-grain': 0.5, 'FILM-grain.safetensors': 0.8, 'add-detail': 1 } })
+  const { asked } = await studio.generate('/generate/txt2img', { ...small, user_id: 'twin' })
+  t.equal(asked.prompt, 'a lighthouse <lora:film-grain:0.8> <lora:add-detail:1.0>', 'A1111 adds the weights of equal tags')
+  const own = await studio.generate('/generate/txt2img', { ...small, user_id: 'twin', loras: ['add-detail', { filename: 'add-detail.pt', weight: 0.3 }] })
+  t.equal(own.asked.prompt, 'a lighthouse <lora:film-grain:0.8> <lora:add-detail:0.3>')
+})
+
 t.test('custom settings are defaults: they fill what a request leaves out and nothing else', async t => {
   await studio.request('PATCH', '/sessions/dora', {
     custom_settings: { preferred_sampler: 'Euler a', default_steps: 3, cfg_scale: 5, mood: 'calm' }
