@@ -5,19 +5,15 @@ import {
   StudioOutpaintRequest, StudioRegionalRequest, StudioTxt2imgRequest, StudioUpscaleRequest
 } from '../../schemas/studio-generation.ts'
 import { webhookFields } from '../../schemas/webhook.ts'
-import { readLoras } from '../a1111/lora-tags.ts'
-import { findLora } from '../a1111/model-names.ts'
-import { nearest } from '../a1111/nearest.ts'
-import { ServiceError } from '../errors.ts'
 import type { House } from '../house.ts'
-import { inventoriesOf } from '../models/servers.ts'
 import type { KeptImages } from './kept-images.ts'
 import { asDefaults, laidOver, type StoredDefaults } from './layers.ts'
-import { mergedLoras, type WeightedLora } from './lora-prompt.ts'
+import type { WeightedLora } from './lora-prompt.ts'
 import { studioUser, type StudioUser } from './owner.ts'
 import { says, type Said } from './parameters.ts'
 import type { Presets } from './presets.ts'
 import { readFields } from './read-fields.ts'
+import { lorasOf } from './request-loras.ts'
 import type { Session, Sessions } from './sessions.ts'
 
 export const requestSchemas = {
@@ -83,14 +79,14 @@ export async function completeRequest (
   const preset = asDefaults(await presetOf(user, fields, sources), knownFields)
   const laid = laidOver(fields, preset.fields, stored.fields)
   const units = await sessionUnits(session, laid, sources)
-  const { loras, left } = await lorasOf(session, laid, sources)
+  const { loras, warnings } = await lorasOf(laid, session.loras, sources.house)
   return {
     keyId,
     user,
     said: { ...laid, ...units.said },
     loras,
     warnings: [
-      ...unknownSettings(stored.unknown), ...unusedOfPreset(kind, preset), ...units.warnings, ...left.map(leftOutLora)
+      ...unknownSettings(stored.unknown), ...unusedOfPreset(kind, preset), ...units.warnings, ...warnings
     ]
   }
 }
@@ -116,44 +112,6 @@ async function sessionUnits (session: Session, laid: Said, { keptImages }: Reque
     ? []
     : [{ code: 'session_controlnet_left_out', message: 'ControlNet units of the session without a picture of their own need one in the request.', field: 'controlnet_units' }]
   return { said: { controlnet_units: usable }, warnings }
-}
-
-/** @throws ServiceError `invalid_field_value`, `model_not_found` for what the request names itself and no server has */
-async function lorasOf (session: Session, laid: Said, sources: RequestSources) {
-  const own = readLoras('loras', laid.loras).map(({ name, weight }): WeightedLora => [name, weight])
-  const { isKnown, names } = await knownLoras(sources.house)
-  const missing = own.find(([filename]) => !isKnown(filename))
-  if (missing !== undefined) {
-    const near = nearest(missing[0], names)
-    throw new ServiceError('model_not_found', `No server has a LoRA "${missing[0].slice(0, 200)}".` +
-      (near.length === 0 ? '' : ` Nearest: ${near.join(', ')}.`), { field: 'loras', nearest: near })
-  }
-  const remembered = session.loras.filter(([filename]) => isKnown(filename))
-  return { loras: mergedLoras(own, remembered), left: session.loras.filter(([filename]) => !isKnown(filename)) }
-}
-
-interface KnownLoras {
-  /** Whether any server has it, or may have it because it has not told yet. */
-  readonly isKnown: (filename: string) => boolean
-  readonly names: readonly string[]
-}
-
-async function knownLoras ({ registry, states }: RequestSources['house']): Promise<KnownLoras> {
-  const servers = await inventoriesOf(registry, states)
-  const silent = servers.some(({ inventory }) => inventory === null || inventory.missing.includes('loras'))
-  const inventories = servers.flatMap(({ inventory }) => inventory ?? [])
-  return {
-    isKnown: filename => silent || inventories.some(inventory => findLora(filename, inventory) !== null),
-    names: [...new Set(inventories.flatMap(({ loras }) => loras.map(({ name }) => name)))]
-  }
-}
-
-function leftOutLora ([filename]: WeightedLora): Warning {
-  return {
-    code: 'session_lora_left_out',
-    message: `No server has the LoRA ${filename} of the session, so it was left out.`,
-    field: 'loras'
-  }
 }
 
 function unknownSettings (names: readonly string[]): Warning[] {

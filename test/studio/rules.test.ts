@@ -1,4 +1,6 @@
 import t from 'tap'
+import { startSimulator } from '../../src/simulator/simulator.ts'
+import { startService } from '../helper.ts'
 import { picture, small, startStudio } from './studio.ts'
 
 t.test('users are held to the rules that the owner of their application sets', async t => {
@@ -101,6 +103,22 @@ t.test('what a server lacks is told of the field that asked for it', async t => 
     ...small, regional_config: { layout: 'vertical', region1_prompt: 'a', region2_prompt: 'b' }
   })
   t.match(regional, { status: 422, body: { detail: [{ type: 'script_not_found', loc: ['body', 'regional_config'] }] } })
+})
+
+t.test('LoRAs are looked for at the server that is asked, or at all of them', async t => {
+  const [one, other] = await Promise.all([['film-grain'], ['only-here']].map(async loras => await startSimulator({ loras })))
+  t.teardown(async () => { await Promise.all([one?.close(), other?.close()]) })
+  const service = await startService(t, { servers: { One: one?.url ?? '', Other: other?.url ?? '' } })
+  await service.request('POST', '/sessions/ann/loras', { filename: 'film-grain', weight: 1 })
+  const post = async (fields: object) => await service.request('POST', '/generate/txt2img', { ...small, ...fields })
+  t.match(await post({ loras: ['only-here'], server: 'One' }), {
+    status: 422, body: { detail: [{ type: 'model_not_found', loc: ['body', 'loras'], msg: /The server One has no LoRA "only-here"/ }] }
+  })
+  t.match(await post({ loras: ['only-here'], server: 'other' }), {
+    status: 200, body: { warnings: [{ code: 'session_lora_left_out', message: /The server Other has no LoRA film-grain/ }] }
+  })
+  t.match(await post({}), { status: 200, body: { warnings: [] } })
+  t.match((await post({ loras: ['nowhere'] })).body.detail, [{ msg: /No server has the LoRA "nowhere"/ }])
 })
 
 t.test('what a phone reads of servers: models of all of them, and whether one answers', async t => {
