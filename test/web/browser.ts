@@ -15,6 +15,9 @@ export interface Visit {
   readonly mishaps: readonly string[]
 }
 
+/** Wide enough for the layout of large windows, and little to paint: these machines paint without a graphics card. */
+const plain: BrowserContextOptions = { viewport: { width: 1000, height: 600 }, reducedMotion: 'reduce' }
+
 /** Opens browsers that end with the test. */
 export async function openBrowser (t: Pick<Test, 'teardown'>) {
   const browser = await chromium.launch({
@@ -27,7 +30,7 @@ export async function openBrowser (t: Pick<Test, 'teardown'>) {
 
   async function contextFor (options: BrowserContextOptions): Promise<BrowserContext> {
     const key = JSON.stringify(options)
-    const context = contexts.get(key) ?? await browser.newContext(options)
+    const context = contexts.get(key) ?? await browser.newContext({ ...plain, ...options })
     contexts.set(key, context)
     return context
   }
@@ -58,7 +61,8 @@ export async function openBrowser (t: Pick<Test, 'teardown'>) {
 
 /** Resolves with true when the first such image has come and is one. @throws Error when it is none */
 export async function imageLoaded (page: Page, selector: string): Promise<boolean> {
-  await page.locator(selector).first().waitFor()
+  // Images out of sight are fetched when they come into it.
+  await page.locator(selector).first().scrollIntoViewIfNeeded()
   return await page.evaluate(`{
     const image = document.querySelector(${JSON.stringify(selector)})
     image.decode().then(() => image.naturalWidth > 0)
