@@ -36,11 +36,14 @@ t.test('every page', { skip }, async t => {
   const visit = await openBrowser(t)
   const service = await startService(t, { settings: { EGRESS_PROFILE: 'lan', EGRESS_ALLOW: '127.0.0.1:10' } })
   const { request } = service
+  const picture = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#7090c0' } }).png().toBuffer()
+  const enlarged = await request('POST', '/generate/upscale', { user_id: 'ann', image: picture.toString('base64'), scale: 2 })
+  t.equal(enlarged.status, 200, JSON.stringify(enlarged.body))
+  await service.until(String(enlarged.body.job_id), 'completed')
   await request('PUT', '/api/v1/servers/Main', { description: `A server. ${hostile}` })
   await request('POST', '/api/v1/servers', { alias: '"><img src=x onerror=hit=1>', apiUrl: 'http://127.0.0.1:9' })
   await request('POST', '/api/v1/api-keys', { name: hostile.slice(0, 190), description: hostile })
   const target = { target_server_alias: 'Main', on_missing: 'ignore' }
-  const picture = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#7090c0' } }).png().toBuffer()
   const done = await service.submit({
     ...quick, prompt: 'a picture', negative_prompt: hostile, n_iter: 2, batch_size: 1, init_images: [picture.toString('base64')]
   }, { ...target, webhookUrl: `http://127.0.0.1:10/${encodeURIComponent(hostile.slice(0, 300))}` })
@@ -51,12 +54,14 @@ t.test('every page', { skip }, async t => {
   service.simulator.setFaults([])
   await request('POST', '/api/v1/servers/Main/pause', { reason: hostile.slice(0, 300) })
   const waiting = [await service.submit({ ...quick, prompt: hostile }, target), await service.submit(quick, target)]
-  const jobs = [done, failed, ...waiting]
+  const jobs = [done, failed, String(enlarged.body.job_id), ...waiting]
 
   async function unharmed (t: Test, { page, mishaps }: Visit, hash: string): Promise<void> {
     t.equal(await page.evaluate('window.hit'), undefined, `nothing ran: ${hash}`)
     const strange = 'img[src=x], iframe, [onload], [onerror], [onfocus], [ontoggle], a[href^="javascript:"], main script, main style'
     t.equal(await page.locator(strange).count(), 0, `text of strangers stays text: ${hash}`)
+    const nonsense = (await page.locator('main').innerText()).match(/.*(\bundefined\b|\bNaN\b(?!\))|\[object).*/g)
+    t.equal(nonsense, null, `every word has a meaning: ${hash}`)
     t.strictSame(mishaps, [], hash)
   }
 

@@ -17,6 +17,11 @@ export function inputsOf (value, path = []) {
   return Object.entries(value).flatMap(([key, part]) => inputsOf(part, [...path, key]))
 }
 
+/** Whether a job draws nothing, but enlarges or mends pictures: the form of the Create page is not about that. */
+export function isEnlarging ({ generation_params: parameters }) {
+  return parameters.init_images !== undefined && parameters.steps === undefined
+}
+
 export function inputUrl (jobId, name) {
   return pathOf('/api/v2/jobs', jobId, 'inputs', name)
 }

@@ -2,6 +2,7 @@ import { useForm } from '../lib/form.js'
 import { emptyForm, requestOf } from '../lib/generation.js'
 import { html, useEffect, useRef, useState } from '../lib/html.js'
 import { fileOfOutput } from '../lib/images.js'
+import { isEnlarging } from '../lib/inputs.js'
 import { readChoices } from '../lib/inventory.js'
 import { aboutServers, seldom, useLive } from '../lib/live.js'
 import { complain, say } from '../lib/messages.js'
@@ -60,6 +61,7 @@ export function CreatePage ({ route }) {
   async function takeJob (id) {
     try {
       const job = await jobs.read(id)
+      if (isEnlarging(job)) throw new Error('That job enlarged a picture, which this form is not about. Start from its image instead.')
       form.setValues(formOf(job))
       const images = await imagesOf(job)
       form.setValues(before => ({ ...before, ...images }))

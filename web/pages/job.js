@@ -4,6 +4,7 @@ import { downloadText } from '../lib/download.js'
 import { endText, placeText, startText } from '../lib/expectation.js'
 import { bytesText, duration, momentText } from '../lib/format.js'
 import { html } from '../lib/html.js'
+import { isEnlarging } from '../lib/inputs.js'
 import { aboutJob, useLive, useProgress } from '../lib/live.js'
 import { groupsOf } from '../lib/parameters.js'
 import { goTo } from '../lib/router.js'
@@ -35,10 +36,11 @@ export function JobPage ({ route: { id } }) {
   const prompt = job.generation_params.prompt
   return html`
     <p class="back"><a href="#/queue"><${Icon} name="back" />Queue</a></p>
-    <${PageHead} title=${prompt || 'Job without a prompt'}>
+    <${PageHead} title=${prompt || (isEnlarging(job) ? 'Enlarging a picture' : 'Job without a prompt')}>
       <div class="actions">
         <${JobActions} job=${job} onDone=${action => action === 'remove' ? goTo('/queue') : reload()} />
-        <a class="button" href="#/create?from=${job.id}"><${Icon} name="pen" />Submit again with changes</a>
+        ${!isEnlarging(job) && html`
+          <a class="button" href="#/create?from=${job.id}"><${Icon} name="pen" />Submit again with changes</a>`}
       </div>
     <//>
     <${Stale} error=${error} />

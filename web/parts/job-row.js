@@ -1,6 +1,7 @@
 import { placeText, startText } from '../lib/expectation.js'
 import { ago, duration, momentText, plural } from '../lib/format.js'
 import { html } from '../lib/html.js'
+import { isEnlarging } from '../lib/inputs.js'
 import { useProgress } from '../lib/live.js'
 import { JobActions } from './job-actions.js'
 import { JobPicture } from './job-picture.js'
@@ -15,7 +16,7 @@ import { Status } from './status.js'
 export function JobRow ({ job: read, onChanged, check, place }) {
   const job = useProgress(read)
   const { prompt, width, height, steps } = job.generation_params
-  const name = prompt || 'No prompt'
+  const name = prompt || (isEnlarging(job) ? 'Enlarging a picture' : 'No prompt')
   const address = `#/job/${job.id}`
   return html`
     ${check && html`
@@ -28,8 +29,8 @@ export function JobRow ({ job: read, onChanged, check, place }) {
       <h3><a href=${address}>${name}</a></h3>
       <p class="facts">
         <span>${job.target_server_alias}</span>
-        <span class="numbers minor">${width} × ${height}</span>
-        <span class="numbers minor">${plural(steps, 'step')}</span>
+        ${width !== undefined && html`<span class="numbers minor">${width} × ${height}</span>`}
+        ${steps !== undefined && html`<span class="numbers minor">${plural(steps, 'step')}</span>`}
         ${job.images.length > 1 && html`<span>${plural(job.images.length, 'image')}</span>`}
         ${job.status === 'pending' && job.priority !== 5 && html`<span>priority ${job.priority}</span>`}
         ${timesOf(job).map((text, index, all) => html`
