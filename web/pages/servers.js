@@ -1,5 +1,5 @@
 import { sentenceOf } from '../lib/api.js'
-import { ago, plural } from '../lib/format.js'
+import { ago, momentText, plural } from '../lib/format.js'
 import { html, useState } from '../lib/html.js'
 import { useLive } from '../lib/live.js'
 import { setQuery } from '../lib/router.js'
@@ -62,7 +62,11 @@ function ServerCard ({ server, onChanged, onOpen }) {
       </div>
       ${server.is_simulator && html`<p class="badge">Simulator – paints pictures, no Stable Diffusion</p>`}
       ${server.description && html`<p>${server.description}</p>`}
-      ${paused && server.pause_reason && html`<p class="notice warning-notice">${server.pause_reason}</p>`}
+      ${paused && html`
+        <p class="notice warning-notice">
+          ${server.pause_reason ?? 'Held: nothing further begins here.'}
+          ${server.paused_at && html`<span class="hint" title=${momentText(server.paused_at)}> Held ${ago(server.paused_at)}.</span>`}
+        </p>`}
       <${HealthStrip} server=${server} />
       <dl class="facts-list">
         <div><dt>Address</dt><dd>${server.apiUrl}</dd></div>

@@ -1,4 +1,4 @@
-import { plural, secondsText } from '../lib/format.js'
+import { ago, plural, secondsText } from '../lib/format.js'
 import { html, useState } from '../lib/html.js'
 import { useAhead, useProgress } from '../lib/live.js'
 import { attempt } from '../lib/messages.js'
@@ -63,7 +63,10 @@ function Lane ({ server, job: read, onPause, onChanged }) {
 }
 
 function sentenceOf (server) {
-  if (server.paused) return server.pause_reason ?? 'Held: nothing further begins here.'
+  if (server.paused) {
+    const since = server.paused_at === null ? '' : ` (${ago(server.paused_at)})`
+    return `${server.pause_reason ?? 'Held: nothing further begins here.'}${since}`
+  }
   if (!server.enabled) return 'Disabled: its jobs wait.'
   if (server.health === 'offline' || server.health === 'unauthorized') return server.last_error ?? 'It does not answer; its jobs wait.'
   return server.waiting > 0 ? 'The next job is about to begin.' : 'Idle, ready for the next job.'
