@@ -97,7 +97,9 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
         querystring: JobListQuery,
         response: { 200: { ...Ref(JobListView), description: 'One page.' }, ...errorResponses(400, 403, 404) }
       }
-    }, async request => {
+    }, async (request, reply) => {
+      // Half a megabyte with all that clients know by two names: by its schema it takes twice as long.
+      reply.type('application/json; charset=utf-8').serializer(JSON.stringify)
       const { jobs: found, total, nextCursor } = await list.page(toQuery(request.query, request))
       return {
         success: true as const,
