@@ -67,12 +67,12 @@ export async function startService (
   await until(async () => {
     if (!service.isRunning()) throw new Error(`the service ended at once: ${await service.readLog()}`)
     const health = await caller.get('/health').catch(() => null)
-    return health !== null && (options.command === 'api' || allOnline(health))
+    return health !== null && (options.command === 'api' || areOnline(Object.keys(options.servers), health))
   }, 'the service is up')
   return { ...service, caller }
 }
 
-function allOnline (health: unknown): boolean {
-  const { a1111_status: { webui_version: _version, ...servers } } = health as { a1111_status: Record<string, string> }
-  return Object.values(servers).every(status => status === 'online')
+function areOnline (aliases: readonly string[], health: unknown): boolean {
+  const { a1111_status: statuses } = health as { a1111_status: Readonly<Record<string, string>> }
+  return aliases.every(alias => statuses[alias] === 'online')
 }
