@@ -70,6 +70,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   let inventoryDueAt = 0
   let sampledAt = 0
   let reports = 0
+  /** Failures that were ever told of. */
+  let failures = 0
   const suspicions = new Set<string>()
   let outOfUseUntil = 0
   /** Titles of the checkpoints in the inventory. */
@@ -121,6 +123,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
 
   async function look (): Promise<ServerState> {
     if (state !== null && Date.now() < outOfUseUntil) return state
+    const failuresBefore = failures
     try {
       // A restarted server may have become another: everything is read anew after each outage.
       const begin = performance.now()
@@ -129,8 +132,10 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       const responseMs = Math.round(performance.now() - begin)
       const due = state?.reachable !== 'yes' || Date.now() >= inventoryDueAt ||
         titlesOf(await readCheckpoints(client)) !== checkpoints
-      if (!due) return await enter({ reachable: 'yes', lastError: null, traits }, responseMs)
-      const inventory = await readInventory(client, traits)
+      const inventory = due ? await readInventory(client, traits) : null
+      // What was seen before a generation failed says nothing of the server that failed it.
+      if (failures !== failuresBefore) return await look()
+      if (inventory === null) return await enter({ reachable: 'yes', lastError: null, traits }, responseMs)
       await states.writeInventory(server().id, inventory)
       inventoryDueAt = Date.now() + intervals.inventory
       checkpoints = titlesOf(inventory.checkpoints)
@@ -159,6 +164,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
 
   async function report (failure: GenerationFailure): Promise<void> {
     reports++
+    failures++
     suspicions.clear()
     // The first time it may have been a restart, which is over at once.
     if (reports > 1) outOfUseUntil = Date.now() + Math.min(2 ** (reports - 2) * shortestBreak, longestBreak)

@@ -89,3 +89,45 @@ t.test('one failing job proves nothing, five in a row do, and then each until on
   t.equal(monitor.usable(), false, 'now it has a break')
   t.same(told, [true, false, true, false])
 })
+
+t.test('what a look saw before a generation failed counts no more', async t => {
+  let isGone = false
+  let isSlow = false
+  let letGo = (): void => undefined
+  const held = new Promise<void>(resolve => { letGo = resolve })
+  let onWay = (): void => undefined
+  const isOnWay = new Promise<void>(resolve => { onWay = resolve })
+  const server = connect()
+  const restarting = createServerMonitor({
+    server: () => ({ id: 'restarting', alias: 'Restarting' }) as Server,
+    client: {
+      ...server,
+      async readJson (path, options) {
+        if (isGone) throw new GenerationFailure('server-down', 'connection_refused', 'The server cannot be reached.')
+        const answer = await server.readJson(path, options)
+        // The last thing that is asked for where all is as it was.
+        if (!isSlow || path !== '/sdapi/v1/sd-models') return answer
+        onWay()
+        await held
+        return answer
+      }
+    },
+    states,
+    log: silentLogger,
+    intervals,
+    onUsable: async () => { /* nobody waits */ }
+  })
+  t.teardown(async () => {
+    await restarting.close()
+    await server.close()
+  })
+  t.match(await restarting.check(), { reachable: 'yes' })
+  isSlow = true
+  const seen = restarting.check()
+  await isOnWay
+  await restarting.report(new GenerationFailure('server-down', 'connection_lost', 'The connection broke off.'))
+  isGone = true
+  letGo()
+  t.match(await seen, { reachable: 'no' })
+  t.equal(restarting.usable(), false, 'no further job is sent to a server that has just gone')
+})
