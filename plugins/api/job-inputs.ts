@@ -7,6 +7,7 @@ import { ServiceError } from '../../src/errors.ts'
 import type { InputImages } from '../../src/jobs/input-images.ts'
 import type { JobStore } from '../../src/jobs/store.ts'
 import { imageFormats } from '../../src/media/image-header.ts'
+import { pictureContent } from '../core/send-picture.ts'
 import { jobBases } from './job-bases.ts'
 
 export interface JobInputsOptions {
@@ -36,10 +37,7 @@ const jobInputs: FastifyPluginAsyncTypebox<JobInputsOptions> = async (app, { sto
         description: 'A start image, a mask or an image of a ControlNet unit, as it was sent.',
         params: InputParameters,
         response: {
-          200: {
-            description: 'The image.',
-            content: Object.fromEntries(formats.map(({ mime }) => [mime, { schema: { type: 'string', format: 'binary' } }]))
-          },
+          200: { description: 'The image.', content: pictureContent },
           ...errorResponses(403, 404)
         }
       }

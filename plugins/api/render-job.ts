@@ -14,8 +14,6 @@ export interface JobSurroundings {
   readonly estimate: JobEstimate | null
 }
 
-const isoOrNull = (moment: number | null) => moment === null ? null : iso(moment)
-
 /** Where a job's routes are. */
 export function jobLinks (id: string): Record<string, string> {
   return {
@@ -50,8 +48,8 @@ export function renderJob (job: Job, { alias, position, estimate }: JobSurroundi
     status: job.status,
     creation_timestamp: iso(job.createdAt),
     last_updated_timestamp: iso(job.updatedAt),
-    started_timestamp: isoOrNull(job.startedAt),
-    completion_timestamp: isoOrNull(job.endedAt),
+    started_timestamp: iso(job.startedAt),
+    completion_timestamp: iso(job.endedAt),
     target_server_alias: alias,
     priority: job.priority,
     queue_position: position,

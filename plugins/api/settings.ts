@@ -150,7 +150,7 @@ const settingsRoutes: FastifyPluginAsyncTypebox<SettingsOptions> = async (app, {
       jobs: rules.jobs,
       tracker_days: rules.dropInDays,
       interval_hours: purgeInterval / 3_600_000,
-      due: { ...due, oldest: oldest === null ? null : iso(oldest) },
+      due: { ...due, oldest: iso(oldest) },
       last: last === null ? null : { jobs: last.jobs, images: last.images, bytes: last.bytes, at: iso(last.at) }
     }
   })
@@ -184,7 +184,7 @@ function changeableView ({ values, updatedAt, own }: RuntimeState): ChangeableSe
     queueProcessingEnabled: values.queueProcessing,
     retention_days: values.retentionDays,
     retention_jobs: values.retentionJobs,
-    lastUpdated: updatedAt === null ? null : iso(updatedAt)
+    lastUpdated: iso(updatedAt)
   }
 }
 

@@ -6,8 +6,6 @@ import type { Endpoint } from '../../src/webhooks/endpoints.ts'
 /** Path of the deliveries. */
 export const deliveriesPath = '/api/v1/webhooks/deliveries'
 
-const isoOrNull = (moment: number | null) => moment === null ? null : iso(moment)
-
 /** A delivery as callers see it: never with its key or the query of its address. */
 export function deliveryView (delivery: Delivery): DeliveryView {
   const self = `${deliveriesPath}/${delivery.id}`
@@ -24,8 +22,8 @@ export function deliveryView (delivery: Delivery): DeliveryView {
     created_at: iso(delivery.createdAt),
     attempts: delivery.attempts,
     last_status: delivery.lastStatus,
-    next_attempt_at: isoOrNull(delivery.nextAt),
-    finished_at: isoOrNull(delivery.finishedAt),
+    next_attempt_at: iso(delivery.nextAt),
+    finished_at: iso(delivery.finishedAt),
     links: {
       self,
       redeliver: `${self}/redeliver`,
@@ -46,7 +44,7 @@ export function attemptView (attempt: DeliveryAttempt): DeliveryAttemptView {
     headers: { ...attempt.headers },
     request_bytes: attempt.requestBytes,
     request_sha256: attempt.requestSha256,
-    next_at: isoOrNull(attempt.nextAt)
+    next_at: iso(attempt.nextAt)
   }
 }
 
@@ -62,9 +60,9 @@ export function endpointView (endpoint: Endpoint): EndpointView {
     api_key_id: endpoint.keyId,
     state: endpoint.state,
     consecutive_failures: endpoint.failures,
-    failing_since: isoOrNull(endpoint.failingSince),
-    next_try_at: isoOrNull(endpoint.state === 'open' ? endpoint.openUntil : null),
-    last_success_at: isoOrNull(endpoint.succeededAt),
+    failing_since: iso(endpoint.failingSince),
+    next_try_at: iso(endpoint.state === 'open' ? endpoint.openUntil : null),
+    last_success_at: iso(endpoint.succeededAt),
     last_used_at: iso(endpoint.usedAt)
   }
 }

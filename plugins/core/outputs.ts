@@ -5,11 +5,11 @@ import { Readable } from 'node:stream'
 import { ErrorBody, errorResponses } from '../../schemas/error.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { ServiceError } from '../../src/errors.ts'
-import { imageFormats } from '../../src/media/image-header.ts'
 import { isOutputName } from '../../src/media/names.ts'
 import type { MediaStore, OpenOutput } from '../../src/media/store.ts'
 import type { ImageUrls } from '../../src/webhooks/image-urls.ts'
 import { isUnchanged, requestedPart, versionOf } from './conditional-requests.ts'
+import { pictureContent } from './send-picture.ts'
 
 export interface OutputsOptions {
   readonly store: Pick<MediaStore, 'openOutput' | 'openThumbnail'>
@@ -19,10 +19,7 @@ export interface OutputsOptions {
   readonly mayRead: (request: FastifyRequest, name: string) => Promise<boolean>
 }
 
-const picture = {
-  content: Object.fromEntries(Object.values(imageFormats).map(({ mime }) =>
-    [mime, { schema: { type: 'string', format: 'binary' } }]))
-}
+const picture = { content: pictureContent }
 
 /** The result images of jobs. Names are never used twice, so whoever got a picture may keep it for ever. */
 const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, links, mayRead }) => {

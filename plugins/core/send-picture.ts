@@ -3,13 +3,13 @@ import { imageFormats } from '../../src/media/image-header.ts'
 import type { PictureContent } from '../../src/models/read-picture.ts'
 import { isUnchanged, versionOf } from './conditional-requests.ts'
 
+/** A picture of any kind, as an answer's content. */
+export const pictureContent = Object.fromEntries(Object.values(imageFormats).map(({ mime }) =>
+  [mime, { schema: { type: 'string', format: 'binary' } }]))
+
 /** Answers of a route that sends a picture. */
 export const pictureAnswers = {
-  200: {
-    description: 'The picture.',
-    content: Object.fromEntries(Object.values(imageFormats).map(({ mime }) =>
-      [mime, { schema: { type: 'string', format: 'binary' } }]))
-  },
+  200: { description: 'The picture.', content: pictureContent },
   304: { description: 'The picture is the one that the caller has.', type: 'null' }
 }
 

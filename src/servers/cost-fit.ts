@@ -1,6 +1,6 @@
 import {
-  changesCheckpoint, firstCosts, loadedAfter, secondsByCosts, type CostModel, type Costs, type SeenGeneration,
-  type Workload
+  changesCheckpoint, firstCosts, loadedAfter, secondsByCosts, stepSeconds, type CostModel, type Costs,
+  type SeenGeneration, type Workload
 } from './cost-model.ts'
 
 /** Generations that costs are fitted to, and after how many further ones one counts half. */
@@ -104,21 +104,21 @@ function fitFactors (
   seen: readonly SeenGeneration[], weights: readonly number[], { costs, factors }: Beliefs,
   believed: CostModel['factors']
 ): CostModel['factors'] {
-  const [fixed, evaluation, megapixel, change] = costs
+  const [fixed, , , change] = costs
   const [usual] = Object.keys(factors)
-  return Object.fromEntries(Object.entries(factors).map(([checkpoint, factor]) => {
+  return Object.fromEntries(Object.keys(factors).map(checkpoint => {
     if (checkpoint === usual) return [checkpoint, 1]
     const belief = believed[checkpoint] ?? 1
     let weight = 1 / (doubt.factor * belief) ** 2
     let pull = belief * weight
     for (const [index, { workload, loaded, seconds }] of seen.entries()) {
       if (loadedAfter(loaded, workload) !== checkpoint) continue
-      const steps = evaluation * workload.evaluations + megapixel * workload.megapixels
+      const steps = stepSeconds(costs, workload)
       const drawing = seconds - fixed - (changesCheckpoint(workload, loaded) ? change : 0)
       pull += (weights[index] ?? 0) * steps * drawing
       weight += (weights[index] ?? 0) * steps ** 2
     }
-    return [checkpoint, weight === 0 ? factor : Math.min(50, Math.max(0.02, pull / weight))]
+    return [checkpoint, Math.min(50, Math.max(0.02, pull / weight))]
   }))
 }
 

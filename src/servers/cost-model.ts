@@ -65,10 +65,15 @@ function usualSeconds ({ recent }: CostModel): number {
 export function secondsByCosts (
   { costs, factors }: Pick<CostModel, 'costs' | 'factors'>, { workload, loaded }: Omit<SeenGeneration, 'seconds'>
 ): number {
-  const [fixed, evaluation, megapixel, change] = costs
-  const steps = evaluation * workload.evaluations + megapixel * workload.megapixels
+  const [fixed, , , change] = costs
+  const steps = stepSeconds(costs, workload)
   const factor = factors[loadedAfter(loaded, workload)] ?? 1
   return Math.max(0.01, fixed + factor * steps + (changesCheckpoint(workload, loaded) ? change : 0))
+}
+
+/** What all evaluations take together with the first checkpoint, in seconds. */
+export function stepSeconds ([, evaluation, megapixel]: Costs, { evaluations, megapixels }: Workload): number {
+  return evaluation * evaluations + megapixel * megapixels
 }
 
 /** Whether a checkpoint has to be loaded first. A server that just started has one loaded, nobody knows which. */
