@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis'
 import { messageOf } from '../src/errors.ts'
 import type { SweepReport } from '../src/jobs/media-sweep.ts'
 import { purgeInterval, type Retention } from '../src/jobs/retention.ts'
+import { anySignal } from '../src/lib/deadline.ts'
 import type { Log } from '../src/log.ts'
 import type { ScanBoard } from '../src/models/scan-board.ts'
 import { scanModels, type ScannerDependencies } from '../src/models/scan.ts'
@@ -93,11 +94,11 @@ export function createMaintenanceWorker (dependencies: MaintenanceWorkerDependen
       board.takeStop().then(stop => { if (stop) stopped.abort() })
         .catch(error => { log.debug({ error: messageOf(error) }, 'could not look for a stop') })
     }, stopInterval)
+    const ending = anySignal(closing, stopped.signal)
     try {
-      const signal = AbortSignal.any([closing, stopped.signal])
       const report = await scanModels(dependencies, async part => {
         await board.write({ ...status, report: part })
-      }, signal)
+      }, ending.signal)
       await board.write({ ...status, state: 'completed', endedAt: Date.now(), report })
     } catch (error) {
       // this process ends: another one goes on
@@ -110,6 +111,7 @@ export function createMaintenanceWorker (dependencies: MaintenanceWorkerDependen
       if (end.state === 'failed') log.error({ error: messageOf(error) }, 'could not look through the model folders')
     } finally {
       clearInterval(timer)
+      ending.clear()
     }
   }
 

@@ -3,6 +3,9 @@ import type { FastifyReply } from 'fastify'
 /** Fires when the caller is gone before it has its whole answer. */
 export function hangUp (reply: FastifyReply): AbortSignal {
   const controller = new AbortController()
-  reply.raw.once('close', () => { if (!reply.raw.writableFinished) controller.abort() })
+  const closed = () => { if (!reply.raw.writableFinished) controller.abort() }
+  // gone already, while something before this was waited for
+  if (reply.raw.closed) closed()
+  else reply.raw.once('close', closed)
   return controller.signal
 }

@@ -6,6 +6,7 @@ import { maySeeJob } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { Previews } from '../../src/events/previews.ts'
 import type { JobStore } from '../../src/jobs/store.ts'
+import { withDeadline } from '../../src/lib/deadline.ts'
 import { jobBases } from '../api/job-bases.ts'
 import { hangUp } from '../core/hang-up.ts'
 
@@ -47,7 +48,7 @@ const preview: FastifyPluginAsyncTypebox<PreviewOptions> = async (app, { preview
         throw new ServiceError('job_not_found', `There is no job ${jobId}.`, { job_id: jobId })
       }
       const shown = job.status === 'processing'
-        ? await previews.see(jobId, AbortSignal.any([hangUp(reply), AbortSignal.timeout(patience)]))
+        ? await withDeadline(patience, [hangUp(reply)], async signal => await previews.see(jobId, signal))
         : null
       if (shown === null) {
         throw new ServiceError('image_not_found', job.status === 'processing'

@@ -8,6 +8,7 @@ import { fieldsOf } from '../../src/a1111/json-values.ts'
 import { messageOf } from '../../src/errors.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { newJobId } from '../../src/jobs/submit.ts'
+import { withDeadline } from '../../src/lib/deadline.ts'
 import { blanksUntil, checkImages, generationAnswer } from '../../src/sdapi/answer.ts'
 import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import { errorOfJob, toA1111Error } from '../../src/sdapi/errors.ts'
@@ -111,8 +112,8 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
   /** Null when it has not ended by then. */
   async function endedWithin (id: string, seconds: number, gone: AbortSignal): Promise<Job | null> {
     if (seconds === 0) return null
-    const over = AbortSignal.any([gone, AbortSignal.timeout(seconds * 1000)])
-    return await notices.ended(id, over).catch(unlessGone(over))
+    return await withDeadline(seconds * 1000, [gone], async over =>
+      await notices.ended(id, over).catch(unlessGone(over)))
   }
 
   function accepted (id: string, reply: FastifyReply): FastifyReply {

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsync } from 'fastify'
 import { ServiceError } from '../../src/errors.ts'
 import { textOf, fieldsOf } from '../../src/a1111/json-values.ts'
+import { withDeadline } from '../../src/lib/deadline.ts'
 import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import { listNames, unionOfEmbeddings, unionOfLists, unionOfScripts, withoutSecrets } from '../../src/sdapi/lists.ts'
 import { readPngInfo } from '../../src/sdapi/png-info.ts'
@@ -44,7 +45,9 @@ const lists: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dro
     }, async (request, reply) => {
       const servers = await faces.reachable(targetOf(request))
       await Promise.allSettled(servers.map(async server => {
-        await through.postTo(server, `/sdapi/v1/${name}`, {}, AbortSignal.timeout(refreshTimeoutMs))
+        await withDeadline(refreshTimeoutMs, [], async signal => {
+          await through.postTo(server, `/sdapi/v1/${name}`, {}, signal)
+        })
         await house.redis.publish(house.keys.channel('servers'), server.id)
       }))
       return sendJson(reply, null)

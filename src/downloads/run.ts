@@ -2,6 +2,7 @@ import { readdir, rm, stat } from 'node:fs/promises'
 import { relative } from 'node:path'
 import type { EgressGuard } from '../egress/guard.ts'
 import { messageOf } from '../errors.ts'
+import { anySignal } from '../lib/deadline.ts'
 import type { Log } from '../log.ts'
 import type { Catalogue } from '../models/catalogue.ts'
 import type { ModelFileStore } from '../models/file-store.ts'
@@ -47,7 +48,7 @@ export async function runDownload (
   const target = await targetFor(download.type, folders).catch(error => { throw new FinalFailure(messageOf(error)) })
   const { origin, key } = sources[download.source]
   const cancelled = new AbortController()
-  const signal = AbortSignal.any([closing, cancelled.signal])
+  const { signal, clear } = anySignal(closing, cancelled.signal)
   let toldAt = 0
   const confirm = async (change: DownloadChange = {}) => {
     if (await store.move(download, ['downloading'], 'downloading', change)) return
@@ -80,6 +81,8 @@ export async function runDownload (
   } catch (error) {
     if (!cancelled.signal.aborted) throw error
     await rm(partOf(download, target.folder), { force: true })
+  } finally {
+    clear()
   }
 }
 

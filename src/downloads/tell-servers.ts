@@ -1,5 +1,6 @@
 import type { A1111Client } from '../a1111/client.ts'
 import { messageOf } from '../errors.ts'
+import { withDeadline } from '../lib/deadline.ts'
 import type { Log } from '../log.ts'
 import type { ModelType } from '../models/model.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
@@ -51,8 +52,8 @@ export async function tellServers (
   await Promise.all([...sharing].map(async id => {
     const server = registry.byId(id)
     if (server === undefined) return
-    const patience = AbortSignal.timeout(patienceMs)
-    const endTurn = await turns.take(id, AbortSignal.any([signal, patience])).catch(() => null)
+    const endTurn = await withDeadline(patienceMs, [signal], async inTime => await turns.take(id, inTime))
+      .catch(() => null)
     if (signal.aborted) return await endTurn?.()
     const client = connect(server)
     try {

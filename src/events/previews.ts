@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import { messageOf } from '../errors.ts'
+import { anySignal } from '../lib/deadline.ts'
 import type { Log } from '../log.ts'
 import type { Keys } from '../redis/keys.ts'
 import type { EventFeed } from './feed.ts'
@@ -110,21 +111,25 @@ export function createPreviews ({ feed, redis, subscriber, keys, log }: Previews
       const known = shown.get(jobId)
       if (known !== undefined) return known
       const done = new AbortController()
-      watch(jobId, AbortSignal.any([signal, done.signal]))
+      const watching = anySignal(signal, done.signal)
+      watch(jobId, watching.signal)
       const takers = waiting.get(jobId) ?? new Set()
       waiting.set(jobId, takers)
       let take: (preview: ShownPreview | null) => void = () => {}
+      const giveUp = () => { take(null) }
       try {
         return await new Promise<ShownPreview | null>(resolve => {
           take = resolve
           takers.add(take)
-          signal.addEventListener('abort', () => { resolve(null) }, { once: true })
-          if (signal.aborted) resolve(null)
+          signal.addEventListener('abort', giveUp, { once: true })
+          if (signal.aborted) giveUp()
         })
       } finally {
         takers.delete(take)
         if (takers.size === 0) waiting.delete(jobId)
+        signal.removeEventListener('abort', giveUp)
         done.abort()
+        watching.clear()
       }
     },
     close () {

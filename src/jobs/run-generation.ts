@@ -2,6 +2,7 @@ import type { A1111Client } from '../a1111/client.ts'
 import { checkAnswer, imagesAsked } from '../a1111/check-answer.ts'
 import { GenerationFailure, type GenerationAnswer } from '../a1111/types.ts'
 import { messageOf } from '../errors.ts'
+import { withDeadline } from '../lib/deadline.ts'
 import type { Log } from '../log.ts'
 import type { MediaStore } from '../media/store.ts'
 import type { Metrics } from '../metrics/metrics.ts'
@@ -237,8 +238,9 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
 
   /** A generation that nobody waits for still holds the server: stops it, so that it is not doubled beside itself. */
   async function stopOrphan (taskId: string, orphan: Orphan, until: AbortSignal): Promise<void> {
-    const signal = AbortSignal.any([leaving.signal, until, AbortSignal.timeout(orphanWait)])
-    await stopOrphanedTask(client, taskId, orphan, signal).catch(error => {
+    await withDeadline(orphanWait, [leaving.signal, until], async signal => {
+      await stopOrphanedTask(client, taskId, orphan, signal)
+    }).catch(error => {
       log.debug({ job: taskId, server: server().alias, error: messageOf(error) }, 'the server does not tell what it runs')
     })
   }

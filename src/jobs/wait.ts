@@ -1,4 +1,5 @@
 import { ServiceError } from '../errors.ts'
+import { withDeadline } from '../lib/deadline.ts'
 import type { JobNotices } from './notices.ts'
 
 /**
@@ -10,7 +11,8 @@ export type JobWait = (jobId: string, seconds: number, gone: AbortSignal) => Pro
 /** @param stopping aborted when the service is about to stop, so that nobody is kept waiting */
 export function createJobWait (notices: Pick<JobNotices, 'ended'>, stopping: AbortSignal): JobWait {
   return async (jobId, seconds, gone) => {
-    const signal = AbortSignal.any([gone, stopping, AbortSignal.timeout(Math.ceil(seconds * 1000))])
-    await notices.ended(jobId, signal).catch(error => { if (error instanceof ServiceError) throw error })
+    await withDeadline(seconds * 1000, [gone, stopping], async signal => {
+      await notices.ended(jobId, signal).catch(error => { if (error instanceof ServiceError) throw error })
+    })
   }
 }

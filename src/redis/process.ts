@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { withDeadline } from '../lib/deadline.ts'
 
 /** A process, told from a later one that happens to get the same number. */
 export interface ProcessIdentity {
@@ -64,13 +65,11 @@ export async function whenEnded (pid: number, signal: AbortSignal): Promise<void
 export async function endProcess (pid: number, patience: number): Promise<void> {
   if (!isRunning(pid)) return
   process.kill(pid, 'SIGTERM')
-  const bound = AbortSignal.timeout(patience)
-  try {
-    while (isRunning(pid)) await sleep(10, undefined, { signal: bound })
-  } catch {
-    if (isRunning(pid)) process.kill(pid, 'SIGKILL')
-    while (isRunning(pid)) await sleep(10)
-  }
+  await withDeadline(patience, [], async signal => {
+    while (isRunning(pid) && !signal.aborted) await sleep(10)
+  })
+  if (isRunning(pid)) process.kill(pid, 'SIGKILL')
+  while (isRunning(pid)) await sleep(10)
 }
 
 /** State and start of a process as Linux tells them, proc(5); undefined elsewhere. */

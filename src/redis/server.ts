@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { Redis } from 'ioredis'
 import { messageOf } from '../errors.ts'
 import { findFreePort } from '../free-port.ts'
+import { anySignal } from '../lib/deadline.ts'
 import type { Log } from '../log.ts'
 import { parseRedisAddress } from './address.ts'
 import { checkRedis, parseInfo } from './check.ts'
@@ -126,7 +127,8 @@ async function meet (record: ServerRecord, { files, log, signal }: Omit<ServerSe
   redis.on('error', () => {})
   const done = new AbortController()
   const reminder = setInterval(() => log.info('The private Redis is still reading its data'), reminderInterval)
-  const ended = whenEnded(record.process.pid, AbortSignal.any([signal, done.signal])).then(() => {
+  const watching = anySignal(signal, done.signal)
+  const ended = whenEnded(record.process.pid, watching.signal).then(() => {
     throw new Error('it ended')
   })
   try {
@@ -136,6 +138,7 @@ async function meet (record: ServerRecord, { files, log, signal }: Omit<ServerSe
   } finally {
     clearInterval(reminder)
     done.abort()
+    watching.clear()
     redis.disconnect()
   }
 }

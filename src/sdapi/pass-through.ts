@@ -2,6 +2,7 @@ import { refuseImageAddresses } from '../a1111/images.ts'
 import { GenerationFailure } from '../a1111/types.ts'
 import { fieldsOf } from '../a1111/json-values.ts'
 import { ServiceError } from '../errors.ts'
+import { withDeadline } from '../lib/deadline.ts'
 import type { Server } from '../servers/server.ts'
 import type { Turns } from '../servers/turns.ts'
 import type { ServerFaces } from './faces.ts'
@@ -59,10 +60,10 @@ export function createPassThrough (dependencies: PassThroughDependencies): PassT
       if (free === null) throw noServer()
       if (free.answers) return await postTo(free.server, path, body, signal)
       // It may only have been slow when it was last looked at, or come back at once.
-      const patience = AbortSignal.timeout(patienceMs)
-      return await postTo(free.server, path, body, AbortSignal.any([signal, patience])).catch((error: unknown) => {
-        throw error instanceof GenerationFailure || !patience.aborted ? error : noServer()
-      })
+      return await withDeadline(patienceMs, [signal], async (inTime, deadline) =>
+        await postTo(free.server, path, body, inTime).catch((error: unknown) => {
+          throw error instanceof GenerationFailure || !deadline.expired() ? error : noServer()
+        }))
     }
   }
 }

@@ -1,5 +1,6 @@
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
+import { withDeadline } from '../../lib/deadline.ts'
 import { HttpException } from '../failures.ts'
 import type { Options } from '../options.ts'
 
@@ -14,8 +15,10 @@ export async function fetchImage (options: Options, address: string): Promise<Bu
     throw new HttpException(500, 'Request to local resource not allowed')
   }
   try {
-    const answer = await fetch(address, { signal: AbortSignal.timeout(30_000) })
-    return Buffer.from(await answer.arrayBuffer())
+    return await withDeadline(30_000, [], async signal => {
+      const answer = await fetch(address, { signal })
+      return Buffer.from(await answer.arrayBuffer())
+    })
   } catch {
     throw new HttpException(500, 'Invalid image url')
   }

@@ -1,0 +1,102 @@
+/** A signal made of others. Clear it once nothing waits for it any more: it listens to its sources until then. */
+export interface LinkedSignal {
+  readonly signal: AbortSignal
+  clear (): void
+}
+
+export interface Deadline extends LinkedSignal {
+  /** True where the time was over before any other signal fired. */
+  expired (): boolean
+}
+
+/** The reason of a signal whose time was over. Named as AbortSignal.timeout() names it. */
+export class DeadlinePassed extends Error {
+  override readonly name = 'TimeoutError'
+
+  /** @param milliseconds that there were */
+  constructor (milliseconds: number) {
+    super(`It was not done within ${milliseconds / 1000} s.`)
+  }
+}
+
+type Source = AbortSignal | undefined
+
+/** The longest delay that setTimeout takes, in milliseconds; it fires at once for a longer one. */
+const longestTimer = 2 ** 31 - 1
+
+/**
+ * Fires with the reason of the first source that fires. In place of AbortSignal.any(): on Node 20 a signal made by that
+ * is collected together with its listeners, after which it never fires, and long-lived sources keep what is left of it.
+ */
+export function anySignal (...sources: readonly Source[]): LinkedSignal {
+  const controller = new AbortController()
+  const listening = new Map<AbortSignal, () => void>()
+  function clear (): void {
+    for (const [source, fire] of listening) source.removeEventListener('abort', fire)
+    listening.clear()
+  }
+  function end (reason: unknown): void {
+    clear()
+    controller.abort(reason)
+  }
+  for (const source of sources) {
+    if (source === undefined || listening.has(source)) continue
+    if (source.aborted) {
+      end(source.reason)
+      break
+    }
+    const fire = () => { end(source.reason) }
+    listening.set(source, fire)
+    source.addEventListener('abort', fire, { once: true })
+  }
+  return { signal: controller.signal, clear }
+}
+
+/**
+ * Fires when the time is over, by the monotonic clock, or with the reason of the first source that fires. In place of
+ * AbortSignal.timeout(). It keeps the process running until it fires or is cleared, so that it does fire.
+ * @param milliseconds from now, Infinity for no limit
+ */
+export function createDeadline (milliseconds: number, ...sources: readonly Source[]): Deadline {
+  const time = new AbortController()
+  const passed = new DeadlinePassed(milliseconds)
+  // The time comes last: what has fired already counts as first.
+  const linked = anySignal(...sources, time.signal)
+  const stopTimer = linked.signal.aborted ? () => {} : startTimer(milliseconds, () => { time.abort(passed) })
+  linked.signal.addEventListener('abort', stopTimer, { once: true })
+  return {
+    signal: linked.signal,
+    expired: () => linked.signal.reason === passed,
+    clear () {
+      stopTimer()
+      linked.clear()
+    }
+  }
+}
+
+/**
+ * Has the work done under a deadline, which is cleared when it is settled. The work itself has to heed the signal.
+ * @param milliseconds from now, Infinity for no limit
+ */
+export async function withDeadline<Result> (
+  milliseconds: number, sources: readonly Source[], work: (signal: AbortSignal, deadline: Deadline) => Promise<Result>
+): Promise<Result> {
+  const deadline = createDeadline(milliseconds, ...sources)
+  try {
+    return await work(deadline.signal, deadline)
+  } finally {
+    deadline.clear()
+  }
+}
+
+/** As `setTimeout`, also for longer than 24 days. Returns what stops it. */
+function startTimer (milliseconds: number, whenOver: () => void): () => void {
+  const dueAt = performance.now() + milliseconds
+  let timer: NodeJS.Timeout
+  function wait (): void {
+    const left = dueAt - performance.now()
+    timer = setTimeout(left > longestTimer ? wait : whenOver, Math.min(Math.max(left, 0), longestTimer))
+  }
+  wait()
+  return () => { clearTimeout(timer) }
+}
