@@ -1,6 +1,7 @@
 import t from 'tap'
 import { readFile } from 'node:fs/promises'
 import { parse } from 'yaml'
+import { createTrustRules } from '../src/access/trust.ts'
 import { parseSettings } from '../src/config/parse.ts'
 import { Settings } from '../src/config/settings.ts'
 import { inRepository } from './root.ts'
@@ -35,6 +36,11 @@ t.test('only the api is published, only on this machine, and only there it trust
   t.same(api.ports, ['127.0.0.1:3000:3000'])
   for (const service of [redis, worker, simulator]) t.notOk(service.ports)
   t.match(settingsOf(api), { HOST: '0.0.0.0', UI_AUTH: 'none', UI_TRUSTED_CIDRS: '172.16.0.0/12,192.168.65.0/24' })
+  const modeWith = (more: Record<string, string>) =>
+    createTrustRules(parseSettings({ ...settingsOf(api), ...more })).mode
+  t.equal(modeWith({}), 'networks')
+  t.equal(modeWith({ PUBLIC_HOSTS: 'queue.example' }), 'token', 'a proxy in front looks like Docker’s network, too')
+  t.equal(modeWith({ PUBLIC_URL: 'https://queue.example', TRUSTED_PROXIES: '172.16.0.0/12' }), 'networks')
 })
 
 t.test('every setting is one that the service knows and accepts', async t => {

@@ -154,7 +154,12 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
     refuseForeignPage(page, [])
     const session = readCookie(request.headers.cookie, sessionCookieName(request.socket.localPort ?? 0))
     if (session !== null && await sessions.isOpen(session)) return administrator('session')
-    const caller = { peer: request.socket.remoteAddress, client: request.ip, headers: request.headers }
+    const caller = {
+      peer: request.socket.remoteAddress,
+      client: request.ip,
+      headers: request.headers,
+      httpVersion: request.raw.httpVersion
+    }
     if (isTrustedByAddress(trust, caller)) {
       if (unmarked !== true || request.headers.origin === undefined) refuseUnmarkedChange(page)
       return administrator('local')

@@ -28,7 +28,7 @@ const metricsPlugin: FastifyPluginAsync<MetricsOptions> = async (app, { metrics,
       tags: ['Health'],
       summary: 'Everything that is counted, for Prometheus',
       description: 'Jobs, servers, queues and Redis as all processes see them, and what this process did itself. ' +
-        'Needs the scope `metrics:read`, except on loopback.',
+        'Needs the scope `metrics:read`, except where the caller is trusted by its address.',
       response: {
         200: {
           description: 'The text format of Prometheus.', content: { 'text/plain': { schema: { type: 'string' } } }

@@ -7,6 +7,8 @@ export type TrustMode = 'loopback' | 'token' | 'networks'
 
 export interface TrustRules {
   readonly mode: TrustMode
+  /** Why UI_AUTH grants less than it says, for the log; null where it is followed to the letter. */
+  readonly restriction: string | null
   readonly trustedNetworks: BlockList
   readonly trustedProxies: BlockList
 }
@@ -16,6 +18,8 @@ export interface TrustSettings {
   readonly UI_AUTH: 'auto' | 'token' | 'none'
   readonly UI_TRUSTED_CIDRS: readonly string[]
   readonly TRUSTED_PROXIES: readonly string[]
+  readonly PUBLIC_HOSTS: readonly string[]
+  readonly PUBLIC_URL: string
 }
 
 /** Where a request comes from. */
@@ -25,33 +29,88 @@ export interface Caller {
   /** Address that the forwarding headers name, as far as TRUSTED_PROXIES vouch for it; else the peer. */
   readonly client: string
   readonly headers: RequestHeaders
+  /** As Node gives it: `1.0` or `1.1`. */
+  readonly httpVersion: string
 }
 
-/** Any of these says that somebody else stands behind the peer, whatever they contain. */
-const forwardingHeaders = ['x-forwarded-for', 'forwarded', 'x-real-ip', 'x-forwarded-host', 'via', 'cf-connecting-ip']
+/**
+ * Any of these says that somebody else stands behind the peer, whatever it contains: the headers of proxies, load
+ * balancers, content delivery networks and tunnels.
+ */
+const forwardingHeader = new RegExp(`^(?:${[
+  'forwarded', 'via', 'cdn-loop', 'x-forwarded(?:-.*)?', 'x-real-ip', 'x-original-.*', '(?:.*-)?client-?ip', 'cf-.*',
+  'x-envoy-.*', 'x-amzn-trace-id', 'x-amz-cf-id', 'x-azure-.*', 'x-arr-.*', 'x-appengine-.*', 'x-remote-(?:ip|addr)',
+  'x-proxyuser-ip', 'fly-.*', 'ngrok-.*', 'tailscale-.*'
+].join('|')})$`)
 
 /**
- * `auto` on any address but loopback behaves as `token`: it fails closed.
+ * `auto` on any address but loopback behaves as `token`, and so does every UI_AUTH once the service has a public name:
+ * a reverse proxy at this machine looks like a person at this machine, and not every proxy says that it is one. With
+ * `none`, TRUSTED_PROXIES say how the two are told apart.
  * @throws SettingsError when a network is not one
  */
 export function createTrustRules (settings: TrustSettings): TrustRules {
-  const mode = settings.UI_AUTH === 'none'
-    ? 'networks'
-    : settings.UI_AUTH === 'auto' && isLoopbackListener(settings.HOST) ? 'loopback' : 'token'
   return {
-    mode,
+    ...modeOf(settings),
     trustedNetworks: networks('UI_TRUSTED_CIDRS', settings.UI_TRUSTED_CIDRS),
     trustedProxies: networks('TRUSTED_PROXIES', settings.TRUSTED_PROXIES)
   }
 }
 
+function modeOf (settings: TrustSettings): Pick<TrustRules, 'mode' | 'restriction'> {
+  const { UI_AUTH: asked, HOST: host } = settings
+  const wanted = asked === 'none' ? 'networks' : asked === 'auto' && isLoopbackListener(host) ? 'loopback' : 'token'
+  const named = publicName(settings)
+  if (wanted === 'token' || named === null) return { mode: wanted, restriction: null }
+  if (wanted === 'loopback') {
+    return {
+      mode: 'token',
+      restriction: `${named}, so the web UI and keyless programs need the admin token or a key, at this machine too`
+    }
+  }
+  if (settings.TRUSTED_PROXIES.length > 0) return { mode: 'networks', restriction: null }
+  return {
+    mode: 'token',
+    restriction: `${named}, so UI_TRUSTED_CIDRS are not trusted until TRUSTED_PROXIES names the proxy in front, which ` +
+      'must send X-Forwarded-For; until then the admin token or a key is needed'
+  }
+}
+
+/** Why the service counts as reached from elsewhere, such as `PUBLIC_HOSTS has queue.example`; null if it does not. */
+function publicName ({ PUBLIC_HOSTS, PUBLIC_URL }: TrustSettings): string | null {
+  const host = PUBLIC_HOSTS.find(name => !isThisMachine(name))
+  if (host !== undefined) return `PUBLIC_HOSTS has ${host}`
+  if (PUBLIC_URL === '' || isThisMachine(new URL(PUBLIC_URL).hostname)) return null
+  return `PUBLIC_URL is at ${new URL(PUBLIC_URL).hostname}`
+}
+
 /** Whether the caller has full rights by where it is, without any credentials. */
 export function isTrustedByAddress (rules: TrustRules, caller: Caller): boolean {
-  const forwarded = forwardingHeaders.some(name => caller.headers[name] !== undefined)
-  if (rules.mode === 'loopback') return !forwarded && isLoopback(caller.peer)
   if (rules.mode === 'token') return false
-  if (!forwarded) return contains(rules.trustedNetworks, caller.peer)
-  return contains(rules.trustedProxies, caller.peer) && contains(rules.trustedNetworks, caller.client)
+  if (!isForwarded(caller)) {
+    return rules.mode === 'loopback'
+      ? isLoopback(caller.peer) && isThisMachine(hostOf(caller))
+      : contains(rules.trustedNetworks, caller.peer)
+  }
+  // Only X-Forwarded-For of a known proxy says who is behind it.
+  return rules.mode === 'networks' && String(caller.headers['x-forwarded-for'] ?? '').trim() !== '' &&
+    contains(rules.trustedProxies, caller.peer) && contains(rules.trustedNetworks, caller.client)
+}
+
+/** nginx adds no header by itself, but speaks HTTP/1.0 unless told otherwise; browsers and libraries speak 1.1. */
+export function isForwarded ({ headers, httpVersion }: Pick<Caller, 'headers' | 'httpVersion'>): boolean {
+  return httpVersion === '1.0' || Object.keys(headers).some(name => forwardingHeader.test(name.replaceAll('_', '-')))
+}
+
+/** The name or address in the Host header, without port. */
+function hostOf ({ headers }: Caller): string {
+  return typeof headers.host === 'string' ? headers.host.replace(/:\d+$/, '') : ''
+}
+
+/** Names and addresses that lead nowhere but to the machine that uses them. */
+function isThisMachine (host: string): boolean {
+  const name = host.trim().toLowerCase().replace(/^\[|\]$|\.$/g, '')
+  return name === 'localhost' || name.endsWith('.localhost') || isLoopback(name)
 }
 
 export function isLoopback (address: string | undefined): boolean {

@@ -152,6 +152,7 @@ async function listen (
   const port = typeof bound === 'object' ? bound.port : config.PORT
   const host = ['0.0.0.0', '::'].includes(config.HOST) ? 'localhost' : config.HOST.includes(':') ? `[${config.HOST}]` : config.HOST
   const address = config.PUBLIC_URL === '' ? `http://${host}:${port}` : config.PUBLIC_URL
-  const needsToken = createTrustRules(config).mode === 'token'
-  return { address, notice: needsToken ? adminTokenNotice(admin, address) : null }
+  const { mode, restriction } = createTrustRules(config)
+  if (restriction !== null) logger.warn(restriction)
+  return { address, notice: mode === 'token' ? adminTokenNotice(admin, address) : null }
 }

@@ -77,12 +77,20 @@ t.test('only addresses, localhost and given names are ours', async t => {
   t.strictSame(headerValues(['Host', 'a', 'x', 'host', 'HOST', 'b'], 'host'), ['a', 'b'])
 })
 
-t.test('who is trusted by address follows from the settings, and forwarding headers take it away', async t => {
-  const settings = { HOST: '127.0.0.1', UI_AUTH: 'auto', UI_TRUSTED_CIDRS: [], TRUSTED_PROXIES: [] } as const
+t.test('who is trusted by address follows from the settings', async t => {
+  const settings = {
+    HOST: '127.0.0.1', UI_AUTH: 'auto', UI_TRUSTED_CIDRS: [], TRUSTED_PROXIES: [], PUBLIC_HOSTS: [], PUBLIC_URL: ''
+  } as const
   const container = { ...settings, HOST: '0.0.0.0', UI_AUTH: 'none', UI_TRUSTED_CIDRS: ['172.16.0.0/12', 'fd00::/8'] } as const
   const proxied = { ...container, TRUSTED_PROXIES: ['172.17.0.9'] } as const
+  const named = { PUBLIC_HOSTS: ['queue.example'] } as const
   const forwarded = { 'x-forwarded-for': '172.17.0.2' }
-  const cases: Array<[Parameters<typeof createTrustRules>[0], string, Record<string, string>, boolean]> = [
+  type Case = [Parameters<typeof createTrustRules>[0], string, Record<string, string>, boolean]
+  const reachedAs = (hosts: string[], expected: boolean) =>
+    hosts.map((host): Case => [settings, '127.0.0.1', { host }, expected])
+  const called = (names: Array<Partial<Case[0]>>, expected: boolean) =>
+    names.map((own): Case => [{ ...settings, ...own }, '127.0.0.1', {}, expected])
+  const cases: Case[] = [
     [settings, '127.0.0.1', {}, true],
     [settings, '127.8.9.1', {}, true],
     [settings, '::1', {}, true],
@@ -90,35 +98,81 @@ t.test('who is trusted by address follows from the settings, and forwarding head
     [settings, '192.168.1.5', {}, false],
     [settings, '::ffff:192.168.1.5', {}, false],
     [settings, '', {}, false],
-    ...['x-forwarded-for', 'forwarded', 'x-real-ip', 'x-forwarded-host', 'via', 'cf-connecting-ip'].map(
-      name => [settings, '127.0.0.1', { [name]: '' }, false] as [typeof settings, string, Record<string, string>, boolean]),
     [{ ...settings, HOST: 'localhost' }, '127.0.0.1', {}, true],
     [{ ...settings, HOST: '::1' }, '::1', {}, true],
     [{ ...settings, HOST: '0.0.0.0' }, '127.0.0.1', {}, false],
     [{ ...settings, HOST: '::' }, '127.0.0.1', {}, false],
     [{ ...settings, HOST: '192.168.1.2' }, '127.0.0.1', {}, false],
     [{ ...settings, UI_AUTH: 'token' }, '127.0.0.1', {}, false],
+    ...reachedAs(
+      ['localhost:3000', 'LOCALHOST.', 'app.localhost', '127.8.8.8', '[::1]', '[::1]:3000', '[::ffff:127.0.0.1]'], true),
+    ...reachedAs(['queue.example', '192.168.1.2:3000', '0.0.0.0', '[2001:db8::1]', 'localhost.example', ''], false),
+    ...called([
+      { PUBLIC_HOSTS: ['localhost', '.localhost'] }, { PUBLIC_HOSTS: ['127.0.0.1'] },
+      { PUBLIC_URL: 'http://localhost:3000' }, { PUBLIC_URL: 'http://[::1]:3000/queue' }
+    ], true),
+    ...called([
+      named, { PUBLIC_HOSTS: ['localhost', '.lan'] }, { PUBLIC_HOSTS: ['192.168.1.2'] },
+      { PUBLIC_URL: 'https://queue.example' }, { PUBLIC_URL: 'http://192.168.1.2:3000' }
+    ], false),
     [container, '172.17.0.1', {}, true],
     [container, '::ffff:172.17.0.1', {}, true],
     [container, 'fd12::1', {}, true],
     [container, '127.0.0.1', {}, false],
     [container, '192.168.1.5', {}, false],
     [container, '172.17.0.1', forwarded, false],
-    [proxied, '172.17.0.9', forwarded, true]
+    [{ ...container, ...named }, '172.17.0.1', {}, false],
+    [{ ...container, PUBLIC_URL: 'https://queue.example' }, '172.17.0.1', {}, false],
+    [proxied, '172.17.0.9', forwarded, true],
+    [{ ...proxied, ...named }, '172.17.0.9', forwarded, true],
+    [{ ...proxied, ...named }, '172.17.0.1', {}, true],
+    [proxied, '172.17.0.8', forwarded, false],
+    [proxied, '172.17.0.9', { 'x-real-ip': '172.17.0.2' }, false],
+    [proxied, '172.17.0.9', { 'x-forwarded-for': '' }, false]
   ]
   for (const [given, peer, headers, expected] of cases) {
     const rules = createTrustRules(given)
     const client = headers['x-forwarded-for'] || peer
-    t.equal(isTrustedByAddress(rules, { peer, client, headers }), expected,
-      `${given.UI_AUTH} on ${given.HOST}: ${peer} ${JSON.stringify(headers)}`)
+    const caller = { peer, client, headers: { host: '127.0.0.1:3000', ...headers }, httpVersion: '1.1' }
+    t.equal(isTrustedByAddress(rules, caller), expected, `${JSON.stringify(given)}: ${peer} ${JSON.stringify(headers)}`)
   }
   t.notOk(isTrustedByAddress(createTrustRules(proxied), {
-    peer: '172.17.0.9', client: '192.168.1.5', headers: { 'x-forwarded-for': '192.168.1.5' }
+    peer: '172.17.0.9', client: '192.168.1.5', headers: { 'x-forwarded-for': '192.168.1.5' }, httpVersion: '1.1'
   }), 'a trusted proxy does not make a stranger trusted')
 })
 
+t.test('every sign that somebody stands behind the peer withdraws trust', async t => {
+  const settings = { UI_TRUSTED_CIDRS: ['127.0.0.0/8'], TRUSTED_PROXIES: [], PUBLIC_HOSTS: [], PUBLIC_URL: '' }
+  for (const UI_AUTH of ['auto', 'none'] as const) {
+    const rules = createTrustRules({ ...settings, HOST: '127.0.0.1', UI_AUTH })
+    const trusts = (headers: Record<string, string>, httpVersion = '1.1') => isTrustedByAddress(rules, {
+      peer: '127.0.0.1', client: '127.0.0.1', headers: { host: 'localhost', ...headers }, httpVersion
+    })
+    t.ok(trusts({ 'user-agent': 'curl', accept: '*/*', 'x-requested-with': 'ui', 'x-webhook-key': 'k', traceparent: 't' }))
+    for (const name of [
+      'forwarded', 'via', 'cdn-loop', 'x-forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto',
+      'x-forwarded-server', 'x_forwarded_for', 'x-real-ip', 'x-original-forwarded-for', 'x-original-host', 'client-ip',
+      'true-client-ip', 'x-client-ip', 'fastly-client-ip', 'x-cluster-client-ip', 'x-azure-clientip', 'cf-connecting-ip',
+      'cf-ray', 'cf-visitor', 'x-envoy-external-address', 'x-amzn-trace-id'
+    ]) {
+      t.notOk(trusts({ [name]: '' }), name)
+      t.notOk(trusts({ [name]: '127.0.0.1' }), `${name} of this machine`)
+    }
+    t.notOk(trusts({}, '1.0'), 'as nginx speaks to what is behind it')
+  }
+})
+
+t.test('settings that take trust away are named for the log', async t => {
+  const settings = { HOST: '127.0.0.1', UI_TRUSTED_CIDRS: ['127.0.0.0/8'], TRUSTED_PROXIES: [], PUBLIC_HOSTS: [], PUBLIC_URL: '' }
+  t.equal(createTrustRules({ ...settings, UI_AUTH: 'auto' }).restriction, null)
+  t.match(createTrustRules({ ...settings, UI_AUTH: 'auto', PUBLIC_HOSTS: ['queue.example'] }).restriction,
+    /^PUBLIC_HOSTS has queue\.example, .*admin token/)
+  t.match(createTrustRules({ ...settings, UI_AUTH: 'none', PUBLIC_URL: 'https://queue.example' }).restriction,
+    /^PUBLIC_URL is at queue\.example, .*TRUSTED_PROXIES/)
+})
+
 t.test('a network that is none is named, with the setting that gives it', async t => {
-  const settings = { HOST: '0.0.0.0', UI_AUTH: 'none', TRUSTED_PROXIES: [] } as const
+  const settings = { HOST: '0.0.0.0', UI_AUTH: 'none', TRUSTED_PROXIES: [], PUBLIC_HOSTS: [], PUBLIC_URL: '' } as const
   for (const wrong of ['localhost', '172.16.0.0/33', '172.16.0.0/', '172.16.0.0/-1', '172.16/12', '', '::1/129', 'a/8']) {
     t.throws(() => createTrustRules({ ...settings, UI_TRUSTED_CIDRS: [wrong] }), {
       name: 'SettingsError', message: `UI_TRUSTED_CIDRS has "${wrong}", but each must be a network such as 172.16.0.0/12`
