@@ -1,20 +1,13 @@
-import type { IncomingHttpHeaders } from 'node:http'
+import type { HttpAnswer } from '../lib/http/client.ts'
 import { statusFailure } from './failures.ts'
 import type { GenerationFailure } from './types.ts'
-
-/** An HTTP answer whose headers are in; undici's fits. Its body is read once, or destroyed. */
-export interface Answer {
-  readonly statusCode: number
-  readonly headers: IncomingHttpHeaders
-  readonly body: AsyncIterable<Buffer> & { destroy (): unknown }
-}
 
 /** Enough for every error that A1111 words itself; validation errors may echo a whole request. */
 const longestErrorBytes = 256 * 1024
 
 /** The chunks of an answer's body; what breaks while they arrive is told by `toFailure`. */
 export async function * chunksOf (
-  body: Answer['body'], toFailure: (error: unknown) => GenerationFailure
+  body: HttpAnswer['body'], toFailure: (error: unknown) => GenerationFailure
 ): AsyncGenerator<Buffer, void> {
   try {
     for await (const chunk of body) yield chunk
@@ -25,7 +18,7 @@ export async function * chunksOf (
 
 /** The failure that an answer with another status than 200 tells of; reads no more of it than is needed. */
 export async function failureOfAnswer (
-  answer: Answer, toFailure: (error: unknown) => GenerationFailure
+  answer: HttpAnswer, toFailure: (error: unknown) => GenerationFailure
 ): Promise<GenerationFailure> {
   const parts: Buffer[] = []
   let bytes = 0

@@ -8,11 +8,6 @@ export interface CallLimit {
   readonly signal: AbortSignal
   /** What ended a call that had come so far; null while `signal` has not fired. */
   failure (phase: CallPhase): GenerationFailure | null
-  /**
-   * The promise, or a rejection as soon as the call has ended. undici heeds a signal only once a connection
-   * stands, which at a host that does not answer takes until its own time limit.
-   */
-  orEnd<Value> (promise: Promise<Value>): Promise<Value>
   /** Removes the timer and every listener. */
   release (): void
 }
@@ -28,10 +23,6 @@ export function limitCall (
 ): CallLimit {
   // by hand: AbortSignal.any and AbortSignal.timeout keep their sources and timers until they are collected
   const controller = new AbortController()
-  const whenEnded = new Promise<never>((_resolve, reject) => {
-    controller.signal.addEventListener('abort', () => { reject(controller.signal.reason) }, { once: true })
-  })
-  whenEnded.catch(() => {}) // a call that ends before anybody waits for it
   let end: FailureInPhase | null = null
   function finish (reason: FailureInPhase): void {
     end ??= reason
@@ -47,7 +38,6 @@ export function limitCall (
   return {
     signal: controller.signal,
     failure: phase => end === null ? null : end(phase),
-    orEnd: promise => Promise.race([promise, whenEnded]),
     release () {
       clearTimeout(timer)
       closed.removeEventListener('abort', onClosed)

@@ -2,10 +2,8 @@ import type { ServerAddress } from './types.ts'
 
 /** A server's address as requests need it. */
 export interface Endpoint {
-  readonly origin: string
+  /** The address on the server of one of A1111's own paths, which begin with a slash. */
   readonly urlOf: (path: string) => URL
-  /** The path on the server for one of A1111's own paths, which begin with a slash. */
-  readonly pathOf: (path: string) => string
   /** Sent with every request. */
   readonly headers: Readonly<Record<string, string>>
 }
@@ -13,15 +11,13 @@ export interface Endpoint {
 /** Throws a TypeError if `baseUrl` is no URL. */
 export function endpointOf ({ baseUrl, username, password }: ServerAddress): Endpoint {
   const url = new URL(baseUrl)
-  const prefix = url.pathname.replace(/\/+$/, '')
+  const base = `${url.origin}${url.pathname.replace(/\/+$/, '')}`
   const headers: Record<string, string> = {
-    accept: 'application/json',
-    // A1111 would gzip base64 images, which costs it far more time than it saves on the wire
-    'accept-encoding': 'identity'
+    accept: 'application/json'
   }
   if (username !== undefined) {
     headers.authorization = `Basic ${Buffer.from(`${username}:${password ?? ''}`).toString('base64')}`
   }
-  const pathOf = (path: string) => `${prefix}${path}`
-  return { origin: url.origin, pathOf, urlOf: path => new URL(pathOf(path), url.origin), headers }
+  // put together as text: a path that begins with two slashes must not lead to another host
+  return { urlOf: path => new URL(`${base}${path}`), headers }
 }

@@ -1,9 +1,9 @@
+import type { HttpClient } from '../lib/http/client.ts'
 import { chunksOf, failureOfAnswer } from './answer-body.ts'
 import { readGenerationAnswer, type AnswerStreamOptions } from './answer-stream.ts'
 import { limitCall } from './call-limit.ts'
 import type { Endpoint } from './endpoint.ts'
 import { answerTooLarge, connectionFailure, deadlinePassed, type CallPhase } from './failures.ts'
-import { postOnce } from './post-once.ts'
 import type { GenerationAnswer, GenerationMode } from './types.ts'
 
 export interface GenerationOptions extends AnswerStreamOptions {
@@ -24,11 +24,13 @@ export interface GenerationOptions extends AnswerStreamOptions {
  * since A1111 says nothing until the images are done.
  *
  * @param body the request as JSON text
+ * @param http gives each request a connection of its own: a generation is not to be sent twice, so it must not meet a
+ *   kept connection that the server is just closing
  * @throws GenerationFailure; and whatever a sink throws, unchanged
  */
 export async function callGeneration (
   endpoint: Endpoint, mode: GenerationMode, body: string | Buffer, options: GenerationOptions,
-  { connectTimeoutMs, closed }: { connectTimeoutMs: number, closed: AbortSignal }
+  { http, closed }: { http: Pick<HttpClient, 'request'>, closed: AbortSignal }
 ): Promise<GenerationAnswer> {
   const limit = limitCall(options.deadlineMs, deadlinePassed, closed, options.signal)
   let phase: CallPhase = 'connecting'
@@ -36,14 +38,15 @@ export async function callGeneration (
   try {
     const early = limit.failure(phase)
     if (early !== null) throw early
-    const answer = await postOnce(endpoint.urlOf(`/sdapi/v1/${mode === 'extras' ? 'extra-batch-images' : mode}`), body, {
+    const answer = await http.request({
+      url: endpoint.urlOf(`/sdapi/v1/${mode === 'extras' ? 'extra-batch-images' : mode}`),
+      method: 'POST',
       headers: { ...endpoint.headers, 'content-type': 'application/json' },
-      signal: limit.signal,
-      connectTimeoutMs,
-      onConnected () {
-        phase = 'waiting'
-        options.onSent?.()
-      }
+      body,
+      signal: limit.signal
+    }, () => {
+      phase = 'waiting'
+      options.onSent?.()
     }).catch(error => { throw toFailure(error) })
     phase = 'answering'
     if (answer.statusCode !== 200) throw await failureOfAnswer(answer, toFailure)

@@ -1,4 +1,4 @@
-import { Pool, type Dispatcher } from 'undici'
+import type { HttpClient, HttpRequest } from '../lib/http/client.ts'
 import { chunksOf, failureOfAnswer } from './answer-body.ts'
 import { limitCall } from './call-limit.ts'
 import type { Endpoint } from './endpoint.ts'
@@ -16,7 +16,6 @@ export interface SmallCallOptions {
 }
 
 export interface SmallCallLimits {
-  readonly connectTimeoutMs: number
   readonly timeoutMs: number
   readonly maxAnswerBytes: number
 }
@@ -30,34 +29,16 @@ export interface SmallCalls {
   close (): Promise<void>
 }
 
-/** gradio's uvicorn drops a connection after 5 s without use; we must be first. */
-const keepAliveMs = 4000
-/**
- * undici 7 stops the whole process if a connection ends while its parser is paused (nodejs/undici#5360, mended in 8,
- * which does not run on Node 20). Small answers are read at once, so nothing needs to pause; they are bounded here.
- */
-const neverPause = 2 ** 30
-/** Enough that an interrupt never waits behind lists, few beside A1111's 40 threads. */
-const mostConnections = 8
-
 type Reader<Value> = (
   chunks: AsyncIterable<Buffer>, maxAnswerBytes: number, leaveOut: readonly string[]
 ) => Promise<Value>
 
-/** Calls that are answered at once: state, lists, interrupt. They share a few connections. */
-export function createSmallCalls (endpoint: Endpoint, limits: SmallCallLimits, closed: AbortSignal): SmallCalls {
-  const pool = new Pool(endpoint.origin, {
-    connections: mostConnections,
-    pipelining: 1,
-    keepAliveTimeout: keepAliveMs,
-    keepAliveMaxTimeout: keepAliveMs,
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    connect: { timeout: limits.connectTimeoutMs }
-  })
-
+/** Calls that are answered at once: state, lists, interrupt. They share the connections of `http`. */
+export function createSmallCalls (
+  endpoint: Endpoint, http: HttpClient, limits: SmallCallLimits, closed: AbortSignal
+): SmallCalls {
   async function call<Value> (
-    request: Dispatcher.RequestOptions, options: SmallCallOptions, read: Reader<Value>
+    request: Omit<HttpRequest, 'signal'>, options: SmallCallOptions, read: Reader<Value>
   ): Promise<Value> {
     const timeoutMs = options.timeoutMs ?? limits.timeoutMs
     const limit = limitCall(timeoutMs, () => slowAnswer(timeoutMs), closed, options.signal)
@@ -65,8 +46,7 @@ export function createSmallCalls (endpoint: Endpoint, limits: SmallCallLimits, c
     let phase: CallPhase = 'connecting'
     const toFailure = (error: unknown) => limit.failure(phase) ?? connectionFailure(error, phase)
     try {
-      const answer = await limit.orEnd(pool.request({ ...request, signal: limit.signal, highWaterMark: neverPause }))
-        .catch(error => { throw toFailure(error) })
+      const answer = await http.request({ ...request, signal: limit.signal }).catch(error => { throw toFailure(error) })
       phase = 'answering'
       if (answer.statusCode !== 200) throw await failureOfAnswer(answer, toFailure)
       const maxAnswerBytes = options.maxAnswerBytes ?? limits.maxAnswerBytes
@@ -76,20 +56,18 @@ export function createSmallCalls (endpoint: Endpoint, limits: SmallCallLimits, c
     }
   }
 
-  function reading (path: string): Dispatcher.RequestOptions {
-    return { method: 'GET', path: endpoint.pathOf(path), headers: endpoint.headers }
-  }
+  const reading = (path: string) => ({ url: endpoint.urlOf(path), headers: endpoint.headers })
 
   return {
     get: (path, options = {}) => call(reading(path), options, readValue),
     bytes: (path, options = {}) => call(reading(path), options, readBytes),
     post: (path, body, options = {}) => call({
       method: 'POST',
-      path: endpoint.pathOf(path),
+      url: endpoint.urlOf(path),
       headers: { ...endpoint.headers, 'content-type': 'application/json' },
       body: JSON.stringify(body)
     }, options, readValue),
-    close: () => pool.destroy()
+    close: http.close
   }
 }
 

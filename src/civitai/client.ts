@@ -4,8 +4,9 @@ import type { Redis } from 'ioredis'
 import { fieldsOf, type JsonObject } from '../a1111/json-values.ts'
 import { messageOf, ServiceError } from '../errors.ts'
 import { parseJson } from '../json/parse.ts'
+import { requestBytes, type BytesAnswer } from '../lib/http/bytes.ts'
+import { createHttpClient } from '../lib/http/client.ts'
 import type { Keys } from '../redis/keys.ts'
-import { getBytes, type GetAnswer } from './get.ts'
 import { createTurns } from './turns.ts'
 
 /** Civitai's public REST API. Null is what it does not know; everything throws ServiceError `civitai_unreachable`. */
@@ -45,10 +46,11 @@ const keepUnknown = 3600
 export function createCivitaiClient (dependencies: CivitaiClientDependencies): CivitaiClient {
   const { redis, keys, baseUrl, apiKey, intervalMs } = dependencies
   const turns = createTurns(redis, keys, intervalMs)
+  const http = createHttpClient({ connectTimeoutMs: timeoutMs, keep: { connections: 4, idleMs: 4000 } })
   const authorization: Record<string, string> = apiKey === '' ? {} : { authorization: `Bearer ${apiKey}` }
 
   /** Asks until there is an answer that is not only "later". */
-  async function ask (path: string): Promise<GetAnswer> {
+  async function ask (path: string): Promise<BytesAnswer> {
     let problem = ''
     for (let attempt = 1; attempt <= attempts; attempt++) {
       const wait = await turns.take(patienceMs)
@@ -57,11 +59,14 @@ export function createCivitaiClient (dependencies: CivitaiClientDependencies): C
       }
       await sleep(wait)
       try {
-        const answer = await getBytes(new URL(`${baseUrl}${path}`), {
-          headers: { accept: 'application/json', 'user-agent': 'StableQueue', ...authorization }, timeoutMs, maxBytes: mostBytes
+        const answer = await requestBytes(http, {
+          url: new URL(`${baseUrl}${path}`),
+          headers: { accept: 'application/json', 'user-agent': 'StableQueue', ...authorization },
+          timeoutMs,
+          maxBytes: mostBytes
         })
-        if (answer.status !== 429 && answer.status < 500) return answer
-        problem = `it answered ${answer.status}`
+        if (answer.statusCode !== 429 && answer.statusCode < 500) return answer
+        problem = `it answered ${answer.statusCode}`
         await turns.hold(pauseOf(answer) ?? intervalMs * 2 ** attempt)
       } catch (error) {
         throw unreachable(messageOf(error), error)
@@ -74,7 +79,7 @@ export function createCivitaiClient (dependencies: CivitaiClientDependencies): C
     const key = keys.key('civitai', 'answer', createHash('sha256').update(`${baseUrl}${path}`).digest('hex'))
     const kept = freshness === 'kept' ? await redis.get(key) : null
     if (kept !== null) return JSON.parse(kept) as JsonObject | null
-    const { status, body } = await ask(path)
+    const { statusCode: status, body } = await ask(path)
     if (status === 404) {
       await redis.set(key, 'null', 'EX', keepUnknown)
       return null
@@ -97,7 +102,7 @@ export function createCivitaiClient (dependencies: CivitaiClientDependencies): C
       if (apiKey === '') {
         throw new ServiceError('civitai_key_missing', 'No key of Civitai is set; put yours into CIVITAI_API_KEY.')
       }
-      const { status, body } = await ask('/me')
+      const { statusCode: status, body } = await ask('/me')
       if (status === 401 || status === 403) {
         throw new ServiceError('civitai_key_missing', 'Civitai does not take the key in CIVITAI_API_KEY; make a new one there.')
       }
@@ -116,7 +121,7 @@ function parsed (body: Buffer): unknown {
 }
 
 /** As long as Civitai asks for, at most a minute, in milliseconds; null where it does not say. */
-function pauseOf ({ headers }: GetAnswer): number | null {
+function pauseOf ({ headers }: BytesAnswer): number | null {
   const asked = Number(headers['retry-after'])
   return Number.isFinite(asked) && asked >= 0 ? Math.min(asked, 60) * 1000 : null
 }

@@ -33,7 +33,7 @@ export interface CivitaiPictures {
  * @param baseUrl of the API: a mirror may serve pictures itself
  */
 export function createCivitaiPictures (
-  folder: string, baseUrl: string, guard: Pick<EgressGuard, 'connect'>
+  folder: string, baseUrl: string, guard: Pick<EgressGuard, 'client'>
 ): CivitaiPictures {
   const ownOrigin = new URL(baseUrl).origin
 
@@ -46,14 +46,14 @@ export function createCivitaiPictures (
   async function fetchPicture (url: URL): Promise<PictureContent> {
     try {
       const signal = AbortSignal.timeout(timeoutMs)
-      const { response, close } = await openSource(guard, {
+      const { answer } = await openSource(guard, {
         url, authorization: null, from: 0, trustedOrigins: [ownOrigin], signal
       })
       try {
-        if (response.statusCode !== 200) throw noPicture()
-        return pictureOf(await contentOf(response), new Date())
+        if (answer.statusCode !== 200) throw noPicture()
+        return pictureOf(await contentOf(answer.body), new Date())
       } finally {
-        close()
+        answer.body.destroy()
       }
     } catch (error) {
       if (error instanceof ServiceError) throw error

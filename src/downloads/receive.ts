@@ -60,10 +60,10 @@ async function receivePart (part: string, { folder, openFrom, tell, signal }: Re
   const present = (await stat(part).catch(() => null))?.size ?? 0
   const source = await openFrom(present)
   try {
-    const { statusCode, headers } = source.response
+    const { statusCode, headers } = source.answer
     // whole already, or another file by now: the hash tells
     if (statusCode === 416) return source.sha256
-    if (statusCode !== 200 && statusCode !== 206) throw refusal(statusCode ?? 0)
+    if (statusCode !== 200 && statusCode !== 206) throw refusal(statusCode)
     const continued = statusCode === 206 && headers['content-range']?.startsWith(`bytes ${present}-`) === true
     if (statusCode === 206 && !continued) throw new Error('it sent another part than was asked for')
     const begin = continued ? present : 0
@@ -75,7 +75,7 @@ async function receivePart (part: string, { folder, openFrom, tell, signal }: Re
     try {
       await file.truncate(begin)
       let received = begin
-      for await (const chunk of source.response as AsyncIterable<Buffer>) {
+      for await (const chunk of source.answer.body) {
         signal.throwIfAborted()
         await file.write(chunk, 0, chunk.length, received)
         received += chunk.length
@@ -88,7 +88,7 @@ async function receivePart (part: string, { folder, openFrom, tell, signal }: Re
     }
     return source.sha256
   } finally {
-    source.close()
+    source.answer.body.destroy()
   }
 }
 

@@ -19,7 +19,7 @@ import { targetFor, type Target } from './target.ts'
 
 export interface DownloaderDependencies {
   readonly store: DownloadStore
-  readonly guard: Pick<EgressGuard, 'connect'>
+  readonly guard: Pick<EgressGuard, 'client'>
   readonly folders: readonly ModelFolder[]
   readonly files: ModelFileStore
   readonly catalogue: Catalogue

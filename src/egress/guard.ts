@@ -1,7 +1,8 @@
 import { lookup } from 'node:dns/promises'
-import { isIP, connect as connectTcp, type Socket } from 'node:net'
-import { connect as connectTls } from 'node:tls'
+import { isIP } from 'node:net'
 import type { LookupAddress } from 'node:dns'
+import { createHttpClient, type HttpClient } from '../lib/http/client.ts'
+import type { Destination } from '../lib/http/connect.ts'
 import { createOwnAddresses, type OwnPlace, type Resolve } from './own-addresses.ts'
 import { createEgressRules, type EgressSettings, type Reach } from './rules.ts'
 
@@ -19,11 +20,10 @@ export interface EgressGuard {
    */
   check (url: URL, reach: Reach): Promise<void>
   /**
-   * Connects, to no address but those just judged; a name is resolved once and the connection gets these very
-   * addresses, so there is no moment at which it could mean others.
-   * @throws EgressRefusal, or whatever the network says
+   * Calls such addresses, each request on a connection of its own, to no address but those just judged. Its requests
+   * fail with EgressRefusal, or with what the network says.
    */
-  connect (url: URL, reach: Reach, signal: AbortSignal): Promise<Socket>
+  client (reach: Reach): Pick<HttpClient, 'request'>
   /** From now on this port of this machine is our own too. */
   protectPort (port: number): void
 }
@@ -40,8 +40,6 @@ export interface EgressGuardDependencies {
 /** How long a request waits for a name before it goes on without, in milliseconds. */
 const checkPatience = 1000
 
-const timeIsUp = 'the time was up before there was a connection'
-
 const resolveAll: Resolve = async host => await lookup(host, { all: true, verbatim: true })
 
 /** @throws Error for a wrong entry of EGRESS_ALLOW */
@@ -53,49 +51,36 @@ export function createEgressGuard (dependencies: EgressGuardDependencies): Egres
     () => [...places(), ...[...ports].map(port => ({ host: '127.0.0.1', port }))], resolve)
 
   /** The addresses to connect to. One bad answer among good ones spoils all: whoever gives it means no good. */
-  async function judged (url: URL, reach: Reach): Promise<readonly LookupAddress[]> {
-    const host = hostOf(url)
+  async function judged ({ host, port }: Destination, reach: Reach): Promise<readonly LookupAddress[]> {
     const family = isIP(host)
     const [addresses, own] = await Promise.all([
       family === 0 ? resolve(host) : [{ address: host, family }], ownAddresses()
     ])
     for (const { address } of addresses) {
-      const reason = rules.judge({ host, address, port: portOf(url), reach }, own)
+      const reason = rules.judge({ host, address, port, reach }, own)
       if (reason !== null) throw new EgressRefusal(reason)
     }
-    if (addresses.length === 0) throw new Error(`${host} has no address`)
     return addresses
   }
+
+  const clientFor = (reach: Reach) => createHttpClient({
+    connectTimeoutMs: connectTimeout, resolve: async destination => await judged(destination, reach)
+  })
+  const clients: Readonly<Record<Reach, HttpClient>> = { public: clientFor('public'), private: clientFor('private') }
 
   return {
     async check (url, reach) {
       let timer: NodeJS.Timeout | undefined
       const patience = new Promise<void>(resolve => { timer = setTimeout(resolve, checkPatience) })
       try {
-        await Promise.race([judged(url, reach), patience])
+        await Promise.race([judged({ host: hostOf(url), port: portOf(url) }, reach), patience])
       } catch (error) {
         if (error instanceof EgressRefusal) throw error
       } finally {
         clearTimeout(timer)
       }
     },
-    async connect (url, reach, signal) {
-      const addresses = await untilAborted(judged(url, reach), signal)
-      signal.throwIfAborted()
-      const socket = openSocket(url, addresses)
-      // Whoever waits for something hears of errors; one between two waits must not end the process.
-      socket.on('error', () => {})
-      try {
-        await connected(socket, url.protocol === 'https:' ? 'secureConnect' : 'connect', connectTimeout, signal)
-        const address = socket.remoteAddress ?? ''
-        const reason = rules.judge({ host: hostOf(url), address, port: portOf(url), reach }, await ownAddresses())
-        if (reason !== null) throw new EgressRefusal(reason)
-        return socket
-      } catch (error) {
-        socket.destroy()
-        throw error
-      }
-    },
+    client: reach => clients[reach],
     protectPort (port) { ports.add(port) }
   }
 }
@@ -106,51 +91,4 @@ export function hostOf (url: URL): string {
 
 export function portOf (url: URL): number {
   return url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port)
-}
-
-function openSocket (url: URL, addresses: readonly LookupAddress[]): Socket {
-  const host = hostOf(url)
-  const options = {
-    host,
-    port: portOf(url),
-    autoSelectFamily: true,
-    lookup: (_host: string, _options: unknown, answer: (error: null, addresses: LookupAddress[]) => void) => {
-      answer(null, [...addresses])
-    }
-  }
-  if (url.protocol !== 'https:') return connectTcp(options)
-  // An address has no server name to send; its certificate is held to the address itself.
-  return connectTls({ ...options, ALPNProtocols: ['http/1.1'], ...(isIP(host) === 0 ? { servername: host } : {}) })
-}
-
-async function connected (socket: Socket, event: string, timeout: number, signal: AbortSignal): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  let give = () => {}
-  try {
-    await new Promise<void>((resolve, reject) => {
-      give = () => { reject(new Error(timeIsUp)) }
-      signal.addEventListener('abort', give, { once: true })
-      timer = setTimeout(() => { reject(new Error('no connection in time')) }, timeout)
-      socket.once(event, () => { resolve() })
-      socket.once('error', reject)
-      socket.once('close', () => { reject(new Error('the connection was closed at once')) })
-    })
-  } finally {
-    clearTimeout(timer)
-    signal.removeEventListener('abort', give)
-  }
-}
-
-/** A lookup cannot be stopped, only left alone. */
-async function untilAborted<Value> (work: Promise<Value>, signal: AbortSignal): Promise<Value> {
-  let give = () => {}
-  const aborted = new Promise<never>((_resolve, reject) => {
-    give = () => { reject(new Error(timeIsUp)) }
-    signal.addEventListener('abort', give, { once: true })
-  })
-  try {
-    return await Promise.race([work, aborted])
-  } finally {
-    signal.removeEventListener('abort', give)
-  }
 }

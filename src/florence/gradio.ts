@@ -1,6 +1,7 @@
 import { fieldsOf, objectOf, textOf } from '../a1111/json-values.ts'
-import { callConfigured, encodeForm } from '../egress/call-configured.ts'
 import { parseJson } from '../json/parse.ts'
+import { encodeForm, readConfigured } from '../lib/http/bytes.ts'
+import { createHttpClient } from '../lib/http/client.ts'
 
 /** What Florence makes of a picture. */
 export interface FlorenceAnswer {
@@ -33,18 +34,25 @@ const mostBytes = 64 * 1024 * 1024
  */
 export function createFlorenceClient (address: URL): FlorenceClient {
   const base = address.href.replace(/\/+$/, '')
+  const http = createHttpClient({ connectTimeoutMs: 10_000 })
 
   async function send (
     path: string, body: Buffer, headers: Record<string, string>, signal: AbortSignal
   ): Promise<unknown> {
-    const answer = await callConfigured(new URL(`${base}${path}`), {
-      method: 'POST', body, headers: { accept: 'application/json', ...headers }, timeoutMs, maxBytes: mostBytes, signal
+    const answer = await readConfigured(http, {
+      url: new URL(`${base}${path}`),
+      method: 'POST',
+      body,
+      headers: { accept: 'application/json', ...headers },
+      timeoutMs,
+      maxBytes: mostBytes,
+      signal
     })
     return parseJson('The answer of Florence', answer)
   }
 
   async function get (path: string, signal: AbortSignal): Promise<Buffer> {
-    return await callConfigured(new URL(`${base}${path}`), { method: 'GET', timeoutMs, maxBytes: mostBytes, signal })
+    return await readConfigured(http, { url: new URL(`${base}${path}`), timeoutMs, maxBytes: mostBytes, signal })
   }
 
   async function upload (picture: Buffer, signal: AbortSignal): Promise<string> {

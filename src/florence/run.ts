@@ -11,7 +11,7 @@ import type { FlorenceStore, FlorenceTask } from './task.ts'
 export interface FlorenceRunnerDependencies {
   readonly store: FlorenceStore
   readonly client: FlorenceClient
-  readonly guard: Pick<EgressGuard, 'connect'>
+  readonly guard: Pick<EgressGuard, 'client'>
   readonly media: Pick<MediaStore, 'createOutputSink' | 'removeOutput'>
   readonly limits: ImageLimits
   readonly reachOf: (keyId: string | null) => Promise<Reach>

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fieldsOf, numberOf } from '../a1111/json-values.ts'
-import { callConfigured, encodeForm } from '../egress/call-configured.ts'
 import { messageOf } from '../errors.ts'
 import { parseJson } from '../json/parse.ts'
+import { createHttpClient } from '../lib/http/client.ts'
+import { encodeForm, readConfigured } from '../lib/http/bytes.ts'
 import type { Log } from '../log.ts'
 
 /** What a tagger sees in a picture, and how sure it is, from 0 to 1. */
@@ -29,6 +30,7 @@ const restMs = 60_000
 
 /** A tagger as async-proxy knows it: takes a form with a file, answers `[{ filename, tags: { tag: score } }]`. */
 export function createTagger ({ url, log, pauseMs = 1000, timeoutMs = 20_000 }: TaggerDependencies): Tagger {
+  const http = createHttpClient({ connectTimeoutMs: 10_000 })
   let restUntil = 0
 
   async function ask (name: string, picture: Buffer, signal: AbortSignal): Promise<Tags> {
@@ -36,8 +38,8 @@ export function createTagger ({ url, log, pauseMs = 1000, timeoutMs = 20_000 }: 
     form.set('file', new Blob([new Uint8Array(picture)]), name)
     form.set('format', 'json')
     const { body, headers } = await encodeForm(form)
-    const answer = parseJson('The answer of the tagger', await callConfigured(url, {
-      method: 'POST', headers: { accept: 'application/json', ...headers }, body, timeoutMs, maxBytes: mostBytes, signal
+    const answer = parseJson('The answer of the tagger', await readConfigured(http, {
+      url, method: 'POST', headers: { accept: 'application/json', ...headers }, body, timeoutMs, maxBytes: mostBytes, signal
     }))
     const [first] = Array.isArray(answer) ? answer as unknown[] : [answer]
     const scores = Object.entries(fieldsOf(fieldsOf(first).tags)).flatMap(([tag, value]) => {

@@ -43,7 +43,7 @@ export interface DelivererDependencies {
   readonly endpoints: Endpoints
   readonly keySide: KeySide
   readonly vault: Vault
-  readonly guard: Pick<EgressGuard, 'connect'>
+  readonly guard: Pick<EgressGuard, 'client'>
   readonly schedule: RetrySchedule
   /** Milliseconds for a whole attempt. */
   readonly timeout: number

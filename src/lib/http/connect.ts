@@ -1,0 +1,117 @@
+import type { LookupAddress } from 'node:dns'
+import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+import type { buildConnector } from 'undici'
+
+/** Where a connection is about to go. */
+export interface Destination {
+  /** Name or address, without brackets. */
+  readonly host: string
+  readonly port: number
+}
+
+/** Which certificates are trusted. */
+export interface TlsTrust {
+  /** PEM of the authorities that are trusted in place of those that Node knows. */
+  readonly ca?: string
+  /** False: any certificate will do. */
+  readonly rejectUnauthorized?: boolean
+}
+
+/** How connections are made. */
+export interface ConnectPolicy {
+  /** Milliseconds for a connection to stand, the name's lookup and TLS included. */
+  readonly connectTimeoutMs: number
+  /**
+   * The addresses that may be connected to, or an error where there is none; absent: any. The connection gets these
+   * very addresses, so there is no moment at which a name could mean others than those that were looked at.
+   */
+  readonly resolve?: (destination: Destination) => Promise<readonly LookupAddress[]>
+  readonly tls?: TlsTrust
+}
+
+/** undici's hook that makes a connection. */
+export type Connect = buildConnector.connector
+
+/** A dead host is noticed after about this and the kernel's ten probes, a second apart under Node. */
+const keepAliveProbeMs = 15_000
+
+/**
+ * @param signal ends connecting
+ * @param onConnected called with each connection before anything is written to it
+ */
+export function createConnect (
+  policy: ConnectPolicy, signal?: AbortSignal, onConnected: (socket: Socket) => void = () => {}
+): Connect {
+  return ({ hostname, port, protocol, servername }, callback) => {
+    const secure = protocol === 'https:'
+    const destination = { host: hostname, port: Number(port) || (secure ? 443 : 80) }
+    open(policy, { destination, secure, servername: servername ?? hostname }, signal).then(socket => {
+      onConnected(socket)
+      callback(null, socket)
+    }, (error: unknown) => { callback(error instanceof Error ? error : new Error(String(error)), null) })
+  }
+}
+
+interface Place {
+  readonly destination: Destination
+  readonly secure: boolean
+  readonly servername: string
+}
+
+async function open (policy: ConnectPolicy, place: Place, signal: AbortSignal | undefined): Promise<Socket> {
+  let socket: Socket | undefined
+  let timer: NodeJS.Timeout | undefined
+  let abort = () => {}
+  const ended = new Promise<never>((_resolve, reject) => {
+    abort = () => { reject(signal?.reason) }
+    signal?.addEventListener('abort', abort, { once: true })
+    timer = setTimeout(() => {
+      reject(Object.assign(new Error('no connection in time'), { code: 'ETIMEDOUT' }))
+    }, policy.connectTimeoutMs)
+    if (signal?.aborted === true) abort()
+  })
+  try {
+    // A lookup cannot be stopped, only left alone.
+    const addresses = await Promise.race([policy.resolve?.(place.destination), ended])
+    socket = openSocket(place, addresses, policy.tls)
+    await Promise.race([connected(socket, place.secure ? 'secureConnect' : 'connect'), ended])
+    return socket
+  } catch (error) {
+    socket?.destroy()
+    throw error
+  } finally {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', abort)
+  }
+}
+
+function openSocket (
+  { destination: { host, port }, secure, servername }: Place, addresses: readonly LookupAddress[] | undefined,
+  trust: TlsTrust = {}
+): Socket {
+  if (addresses?.length === 0) throw new Error(`${host} has no address`)
+  const lookup: LookupFunction = (_host, _options, answer) => { answer(null, [...addresses ?? []]) }
+  const options = {
+    host,
+    port,
+    autoSelectFamily: true,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: keepAliveProbeMs,
+    ...(addresses === undefined ? {} : { lookup })
+  }
+  if (!secure) return connectTcp(options)
+  // An address has no server name to send; its certificate is held to the address itself.
+  const name = isIP(host) === 0 ? { servername } : {}
+  return connectTls({ ...options, ...trust, ...name, ALPNProtocols: ['http/1.1'] })
+}
+
+async function connected (socket: Socket, event: 'connect' | 'secureConnect'): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    socket.once(event, () => { resolve() })
+    // Stays: an error between two owners of the socket must not end the process.
+    socket.on('error', reject)
+    socket.once('close', () => { reject(new Error('the connection was closed at once')) })
+  })
+}

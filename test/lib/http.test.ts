@@ -1,0 +1,265 @@
+import { once } from 'node:events'
+import { createServer, type RequestListener } from 'node:http'
+import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { Readable } from 'node:stream'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { createA1111Client } from '../../src/a1111/client.ts'
+import type { ImageSink } from '../../src/a1111/types.ts'
+import { readBytes, requestBytes } from '../../src/lib/http/bytes.ts'
+import { createHttpClient, type HttpClient } from '../../src/lib/http/client.ts'
+
+const never = new AbortController().signal
+const clients: ReadonlyArray<[string, () => HttpClient]> = [
+  ['a connection of its own', () => createHttpClient({ connectTimeoutMs: 2000 })],
+  ['kept connections', () => createHttpClient({ connectTimeoutMs: 2000, keep: { connections: 4, idleMs: 2000 } })]
+]
+
+async function listen (t: Test, server: Server): Promise<URL> {
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.on('error', () => {})
+    socket.once('close', () => { sockets.delete(socket) })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  return new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
+}
+
+const http = async (t: Test, listener: RequestListener) => await listen(t, createServer(listener))
+
+/** A server that writes this, ends the connection whether it was read or not, and says when that is done. */
+async function closing (t: Test, pieces: readonly string[]): Promise<{ url: URL, closed: Promise<unknown> }> {
+  const server = createTcpServer({ allowHalfOpen: true }, socket => {
+    socket.once('data', () => {
+      for (const piece of pieces) socket.write(piece)
+      socket.end()
+      socket.once('finish', () => { server.emit('written') })
+    })
+  })
+  return { url: await listen(t, server), closed: once(server, 'written') }
+}
+
+/** The loop turns often enough for the end of a connection on this machine to arrive. */
+async function settled (): Promise<void> {
+  for (let turn = 0; turn < 200; turn++) await nextTurn()
+}
+
+const large = 'x'.repeat(600_000)
+const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`
+const head = (...headers: string[]) => `HTTP/1.1 200 OK\r\n${headers.map(header => `${header}\r\n`).join('')}\r\n`
+
+/** Each way in which an answer says where it ends, whole and broken off. */
+const answers: ReadonlyArray<[what: string, pieces: readonly string[], whole: boolean]> = [
+  ['a length, and the connection ends', [head(`content-length: ${large.length}`, 'connection: close'), large], true],
+  ['a length, and the connection was to stay', [head(`content-length: ${large.length}`), large], true],
+  ['chunks, and the connection ends', [head('transfer-encoding: chunked', 'connection: close'), chunk(large), '0\r\n\r\n'], true],
+  ['chunks, and the connection was to stay', [head('transfer-encoding: chunked'), chunk(large), '0\r\n\r\n'], true],
+  ['the end of the connection', [head('connection: close'), large], true],
+  ['a length that is not reached', [head(`content-length: ${large.length + 1}`, 'connection: close'), large], false],
+  ['chunks without the last', [head('transfer-encoding: chunked', 'connection: close'), chunk(large)], false],
+  ['chunks of a connection that was to stay, without the last', [head('transfer-encoding: chunked'), chunk(large)], false]
+]
+
+for (const [connections, create] of clients) {
+  t.test(`a server that closes while its reader is behind ends nothing but its answer: ${connections}`, async t => {
+    for (const [what, pieces, whole] of answers) {
+      const client = create()
+      const { url, closed } = await closing(t, pieces)
+      const { body } = await client.request({ url, signal: never })
+      await closed
+      await settled()
+      const read = readBytes(body, 1e6)
+      // a small answer of kept connections is JSON, whose end is known without this
+      if (!whole && connections === 'kept connections') await read.catch(() => {})
+      else if (whole) t.equal((await read).length, large.length, what)
+      else await t.rejects(read, what)
+
+      const unread = await closing(t, pieces)
+      const left = await client.request({ url: unread.url, signal: never })
+      await unread.closed
+      await settled()
+      left.body.destroy()
+      await client.close()
+    }
+  })
+}
+
+t.test('generations and small calls survive it too, and tell it', async t => {
+  const image = Buffer.alloc(450_000, 1)
+  const text = JSON.stringify({ images: [image.toString('base64')], parameters: {}, info: '{}' })
+  const slowly = async (until: Promise<unknown>, written: Buffer[]): Promise<ImageSink> => ({
+    async write (bytes) {
+      written.push(Buffer.from(bytes))
+      await until
+      await settled()
+    },
+    end: async () => {},
+    abort: async () => {}
+  })
+  for (const headers of [['connection: close'], []]) {
+    for (const whole of [true, false]) {
+      const sent = whole ? text : text.slice(0, -50_000)
+      const { url, closed } = await closing(t, [head(`content-length: ${text.length}`, ...headers), sent])
+      const client = createA1111Client({ baseUrl: url.href })
+      t.teardown(() => client.close())
+      const written: Buffer[] = []
+      const generation = client.generate('txt2img', '{}', {
+        deadlineMs: 20_000, maxAnswerBytes: 1e6, createSink: async () => await slowly(closed, written)
+      })
+      if (whole) {
+        await generation
+        t.ok(Buffer.concat(written).equals(image))
+      } else {
+        await t.rejects(generation, { code: 'truncated_answer', failureClass: 'passing' })
+      }
+      const small = await closing(t, [head(`content-length: ${text.length}`, ...headers), sent])
+      const caller = createA1111Client({ baseUrl: small.url.href })
+      t.teardown(() => caller.close())
+      const answer = caller.readJson('/sdapi/v1/options')
+      if (whole) t.match(await answer, { info: '{}' })
+      else await t.rejects(answer, { code: 'truncated_answer' })
+    }
+  }
+})
+
+t.test('an answer is taken no faster than it is read, and a body sent no faster than it is taken', async t => {
+  let sent = 0
+  const url = await http(t, (_request, response) => {
+    response.writeHead(200)
+    const more = () => {
+      while (sent < 50_000_000) {
+        sent += 65_536
+        if (!response.write(Buffer.alloc(65_536))) return
+      }
+      response.end()
+    }
+    response.on('drain', more)
+    more()
+  })
+  const client = createHttpClient({ connectTimeoutMs: 2000 })
+  const { body } = await client.request({ url, signal: never })
+  await settled()
+  t.ok(sent < 20_000_000, `${sent} bytes were taken of an answer that nobody reads`)
+  let bytes = 0
+  for await (const piece of body) bytes += piece.length
+  t.ok(bytes >= 50_000_000)
+
+  let produced = 0
+  const source = new Readable({
+    read () {
+      produced += 65_536
+      this.push(produced > 50_000_000 ? null : Buffer.alloc(65_536))
+    }
+  })
+  let stalled = 0
+  const sink = await http(t, async (request, response) => {
+    await settled()
+    stalled = produced
+    request.resume()
+    await once(request, 'end')
+    response.end('taken')
+  })
+  const answer = await requestBytes(client, { url: sink, method: 'POST', body: source, timeoutMs: 20_000, maxBytes: 100 })
+  t.equal(answer.body.toString(), 'taken')
+  t.ok(stalled < 20_000_000, `${stalled} bytes were made for a server that reads nothing`)
+})
+
+t.test('a request on a connection of its own is sent once, whatever happens to it', async t => {
+  let requests = 0
+  const url = await listen(t, createTcpServer(socket => {
+    socket.once('data', () => {
+      requests++
+      socket.end()
+    })
+  }))
+  const client = createHttpClient({ connectTimeoutMs: 2000 })
+  const connected: string[] = []
+  const post = () => client.request({ url, method: 'POST', body: '{}', signal: never }, address => { connected.push(address) })
+  await t.rejects(post(), { code: 'UND_ERR_SOCKET' })
+  await t.rejects(client.request({ url, signal: never }), { code: 'UND_ERR_SOCKET' }, 'a GET neither')
+  await settled()
+  t.equal(requests, 2)
+  t.same(connected, ['127.0.0.1'], 'told once the connection stands')
+  await t.rejects(client.request({ url: new URL('http://127.0.0.1:1/'), signal: never }, () => connected.push('none')),
+    { code: 'ECONNREFUSED' })
+  t.equal(connected.length, 1)
+})
+
+t.test('a request ends at its signal: looking up, connecting, waiting, reading', async t => {
+  const reason = new Error('enough')
+  const end = async (begin: (signal: AbortSignal, abort: () => void) => Promise<unknown>, what: string) => {
+    const controller = new AbortController()
+    await t.rejects(begin(controller.signal, () => { controller.abort(reason) }), reason, what)
+  }
+  const unresolved = createHttpClient({ connectTimeoutMs: 60_000, resolve: async () => await new Promise(() => {}) })
+  const silent = await listen(t, createTcpServer(() => {}))
+  const endless = await http(t, (_request, response) => { response.writeHead(200).write('begun') })
+  for (const [connections, create] of clients) {
+    const client = create()
+    await end(signal => {
+      const request = client.request({ url: silent, signal: AbortSignal.abort(reason) })
+      t.notOk(signal.aborted)
+      return request
+    }, `before it began: ${connections}`)
+    await end((signal, abort) => {
+      setImmediate(abort)
+      return client.request({ url: silent, signal })
+    }, `waiting: ${connections}`)
+    await end(async (signal, abort) => {
+      const { body } = await client.request({ url: endless, signal })
+      for await (const piece of body) if (piece.length > 0) abort()
+    }, `reading: ${connections}`)
+    await client.close()
+  }
+  await end((signal, abort) => {
+    setImmediate(abort)
+    return unresolved.request({ url: silent, signal })
+  }, 'looking up')
+  const slow = createHttpClient({ connectTimeoutMs: 20, resolve: async () => await new Promise(() => {}) })
+  await t.rejects(slow.request({ url: silent, signal: never }), { code: 'ETIMEDOUT' }, 'connecting has a limit of its own')
+})
+
+t.test('a whole answer has a deadline and a size, and follows no redirect', async t => {
+  let calls = 0
+  const url = await http(t, (request, response) => {
+    calls++
+    if (request.url === '/silent') return
+    if (request.url === '/moved') response.writeHead(302, { location: '/' }).end()
+    else response.writeHead(200, { 'x-twice': ['a', 'b'] }).end('0123456789')
+  })
+  const client = createHttpClient({ connectTimeoutMs: 2000 })
+  const get = async (path: string, limits: { timeoutMs?: number, maxBytes?: number } = {}) =>
+    await requestBytes(client, { url: new URL(path, url), timeoutMs: 10_000, maxBytes: 100, ...limits })
+  t.match(await get('/'), { statusCode: 200, body: Buffer.from('0123456789'), headers: { 'x-twice': 'a, b' } })
+  await t.rejects(get('/', { maxBytes: 9 }), { message: 'its answer is longer than 9 bytes' })
+  await t.rejects(get('/silent', { timeoutMs: 30 }), { message: 'it did not answer within 0.03 s' })
+  calls = 0
+  t.equal((await get('/moved')).statusCode, 302)
+  t.equal(calls, 1)
+})
+
+t.test('the addresses that were looked at are the ones that are connected to', async t => {
+  const url = await http(t, (request, response) => { response.end(request.headers.host) })
+  const asked: unknown[] = []
+  const client = createHttpClient({
+    connectTimeoutMs: 2000,
+    async resolve (destination) {
+      asked.push(destination)
+      return destination.host === 'nowhere.test' ? [] : [{ address: '127.0.0.1', family: 4 }]
+    }
+  })
+  const at = (host: string) => new URL(`http://${host}:${url.port}/`)
+  const { body } = await requestBytes(client, { url: at('name.test'), timeoutMs: 5000, maxBytes: 100 })
+  t.equal(body.toString(), `name.test:${url.port}`)
+  t.same(asked, [{ host: 'name.test', port: Number(url.port) }])
+  await t.rejects(requestBytes(client, { url: at('nowhere.test'), timeoutMs: 5000, maxBytes: 100 }),
+    { message: 'nowhere.test has no address' })
+})
+
+t.end()
