@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { Nullable, StringEnum, Timestamp } from './kit.ts'
+import { Closed, Nullable, StringEnum, Timestamp } from './kit.ts'
 import { defaultEndpointFields } from './webhook.ts'
 
 /** What an access key may do; `*` stands for everything, the scopes of later versions included. */
@@ -38,11 +38,11 @@ const legacyValue = (what: string) => Type.Union([Type.String({ maxLength: 10_00
   description: `${what} of older clients, kept as text and without effect.`, examples: ['{}']
 })
 
-const dropIn = Type.Object({
+const dropIn = Closed({
   answer: Type.Optional(StringEnum(['wait', 'async'], { default: 'wait', description: 'wait: answer with the images, as A1111 does. async: answer 202 with a job id at once.' })),
   on_hang_up: Type.Optional(StringEnum(['continue', 'cancel'], { default: 'continue', description: 'What becomes of a job whose caller hangs up.' })),
   server: Type.Optional(Nullable(Type.String({ maxLength: 200 }), { default: null, description: 'Alias of the server that takes the jobs; null for whichever is best.' }))
-}, { additionalProperties: false, description: 'How /sdapi/v1 treats clients that use this key.', examples: [{ answer: 'wait' }] })
+}, { description: 'How /sdapi/v1 treats clients that use this key.', examples: [{ answer: 'wait' }] })
 
 const settable = {
   description: Type.Optional(description),
@@ -52,31 +52,31 @@ const settable = {
   permissions: Type.Optional(legacyValue('Permissions')),
   custom_rate_limits: Type.Optional(legacyValue('Own limits')),
   drop_in: Type.Optional(dropIn),
+  is_active: Type.Optional(Type.Union([Type.Boolean(), Type.Literal(0), Type.Literal(1)], {
+    description: 'false switches the key off, true on again; older clients send 0 and 1.', examples: [false]
+  })),
   ...defaultEndpointFields
 }
 
-export const ApiKeyCreation = Type.Object({ name, ...settable }, {
+export const ApiKeyCreation = Closed({ name, ...settable }, {
   $id: 'ApiKeyCreation', description: 'An access key to be made.', examples: [{ name: 'Forge on the big machine' }]
 })
 export type ApiKeyCreation = Static<typeof ApiKeyCreation>
 
-export const FirstApiKeyCreation = Type.Object({ name: Type.Optional(name), ...settable }, {
+export const FirstApiKeyCreation = Closed({ name: Type.Optional(name), ...settable }, {
   $id: 'FirstApiKeyCreation', description: 'The first access key of an installation.', examples: [{ name: 'First key' }]
 })
 export type FirstApiKeyCreation = Static<typeof FirstApiKeyCreation>
 
-export const ApiKeyUpdate = Type.Object({
+export const ApiKeyUpdate = Closed({
   name: Type.Optional(name),
-  ...settable,
-  is_active: Type.Optional(Type.Union([Type.Boolean(), Type.Literal(0), Type.Literal(1)], {
-    description: 'false switches the key off, true on again; older clients send 0 and 1.', examples: [false]
-  }))
+  ...settable
 }, {
   $id: 'ApiKeyUpdate', description: 'What to change; everything left out stays.', minProperties: 1, examples: [{ is_active: false }]
 })
 export type ApiKeyUpdate = Static<typeof ApiKeyUpdate>
 
-export const ApiKeyRotation = Type.Object({
+export const ApiKeyRotation = Closed({
   grace_hours: Type.Optional(Type.Integer({
     minimum: 0, maximum: 168, default: 24, description: 'Hours for which the former secret still works.', examples: [24]
   }))

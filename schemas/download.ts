@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { Nullable, Ref, StringEnum, Timestamp, success } from './kit.ts'
+import { Closed, Nullable, Ref, StringEnum, Timestamp, success } from './kit.ts'
 import { ModelType } from './model.ts'
 
 const statuses = ['pending', 'downloading', 'completed', 'failed', 'cancelled'] as const
@@ -21,28 +21,37 @@ export const DownloadView = Type.Object({
 }, { $id: 'Download' })
 export type DownloadView = Static<typeof DownloadView>
 
+const filename = (description: string) => Type.Optional(Type.String({ maxLength: 255, description }))
 const target = {
   type: Type.Optional(ModelType),
-  filename: Type.Optional(Type.String({ maxLength: 255, description: 'Another name for the file; its ending stays.' }))
+  filename: filename('Another name for the file; its ending stays.')
 }
+const withoutEffect = Type.Optional(Type.Unknown({ description: 'Of older clients; without effect.' }))
 
-export const DownloadRequest = Type.Object({
+export const DownloadRequest = Closed({
   source: Type.Optional(Type.String({
     maxLength: 800, description: 'A file at HuggingFace.', examples: ['hf:stabilityai/sd-vae-ft-mse@main/diffusion_pytorch_model.safetensors']
   })),
   modelVersionId: Type.Optional(Type.Union([Type.Integer({ minimum: 1 }), Type.String({ pattern: '^\\d{1,15}$' })], {
     description: 'Instead of source: a version at Civitai.'
   })),
-  ...target
-}, { additionalProperties: true })
+  ...target,
+  targetFilename: filename('Same as filename.'),
+  modelId: withoutEffect,
+  modelName: withoutEffect,
+  priority: withoutEffect,
+  downloadUrl: withoutEffect,
+  fileSizeKb: withoutEffect
+})
 
-export const CivitaiDownloadRequest = Type.Object({
+export const CivitaiDownloadRequest = Closed({
   civitaiModelVersionId: Type.Union([Type.Integer({ minimum: 1 }), Type.String({ pattern: '^\\d{1,15}$' })], {
     description: 'Version at Civitai.'
   }),
   targetType: Type.Optional(ModelType),
-  filenameOverride: target.filename
-}, { additionalProperties: true })
+  filenameOverride: target.filename,
+  priority: withoutEffect
+})
 
 export const DownloadStarted = Type.Object({
   success,

@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
+import { Closed, Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
 
 const filename = Type.String({
   maxLength: 100, description: 'Name under /outputs/.', examples: ['1f0c2a9e_2026-11-21T09-30-00-000Z_0.png']
@@ -74,7 +74,7 @@ export const mostImages = 2000
 
 const filenames = Type.Array(filename, { minItems: 1, maxItems: mostImages, uniqueItems: true, description: 'Names under /outputs/.' })
 
-export const ImageSelection = Type.Object({ filenames }, { $id: 'ImageSelection', description: 'Images.' })
+export const ImageSelection = Closed({ filenames }, { $id: 'ImageSelection', description: 'Images.' })
 
 export const ImagesDeleted = Type.Object({
   success,
@@ -83,7 +83,7 @@ export const ImagesDeleted = Type.Object({
   missing: Type.Array(Type.String(), { description: 'Names of those that were not there, or are not yours.' })
 }, { $id: 'ImagesDeleted' })
 
-export const ZipRequest = Type.Object({
+export const ZipRequest = Closed({
   filenames,
   parameters: Type.Optional(Type.Boolean({ default: false, description: 'Whether each image has a JSON file with its parameters beside it.' }))
 }, { $id: 'ZipRequest', description: 'Images to be fetched as one zip.' })

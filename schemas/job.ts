@@ -1,7 +1,7 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { Warning } from './generation-parameters.ts'
 import { JobStatus, jobStatuses } from './job-status.ts'
-import { Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
+import { Closed, Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
 import { WebhookView } from './webhook.ts'
 
 const jobId = (description: string) => Type.String({ description, examples: ['3f0c9c1e-7a52-4c68-9d5b-1d2a8f0f6a11'] })
@@ -127,7 +127,7 @@ export const JobChange = Type.Object({
 }, { $id: 'JobChange', description: 'What became of a job.' })
 
 /** What may be changed of a job that waits. */
-export const JobPatch = Type.Object({
+export const JobPatch = Closed({
   priority: Type.Optional(Type.Integer({
     minimum: 1, maximum: 10, description: 'Its new priority, 10 first; it goes behind those that wait with it.', examples: [8]
   })),

@@ -13,6 +13,11 @@ export function Nullable<Schema extends TSchema> (schema: Schema, options: Schem
   })
 }
 
+/** An object that takes no other fields: a request with one is refused, and told which name comes nearest. */
+export function Closed<Properties extends TProperties> (properties: Properties, options: ObjectOptions = {}) {
+  return Type.Object(properties, { ...options, additionalProperties: false })
+}
+
 /** An object whose fields with a default may be left out; who has read it finds all of them. */
 export function WithDefaults<Properties extends TProperties> (properties: Properties, options: ObjectOptions = {}) {
   const schema = Type.Object(properties, options)

@@ -1,15 +1,16 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { Nullable, Ref, success } from './kit.ts'
+import { Closed, Nullable, Ref, success } from './kit.ts'
 import { ModelCivitai, ModelView } from './model.ts'
 
 const civitaiId = (description: string) => Type.Union([
   Type.Integer({ minimum: 1 }), Type.String({ pattern: '^\\d{1,15}$' })
 ], { description })
 
-export const RefreshRequest = Type.Object({
+export const RefreshRequest = Closed({
   modelVersionId: Type.Optional(civitaiId('Version at Civitai, where its hash does not tell.')),
-  modelId: Type.Optional(civitaiId('Model at Civitai; its newest version is taken.'))
-}, { $id: 'RefreshRequest', additionalProperties: true })
+  modelId: Type.Optional(civitaiId('Model at Civitai; its newest version is taken.')),
+  modelName: Type.Optional(Type.String({ maxLength: 1000, description: 'Of older clients; without effect.' }))
+}, { $id: 'RefreshRequest' })
 export type RefreshRequest = Static<typeof RefreshRequest>
 
 export const RefreshAnswer = Type.Object({

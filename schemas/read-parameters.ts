@@ -1,7 +1,7 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { success } from './kit.ts'
+import { Closed, success } from './kit.ts'
 
-export const ParametersToRead = Type.Object({
+export const ParametersToRead = Closed({
   image: Type.Optional(Type.String({
     description: 'PNG, JPEG or WebP as base64 or data URL.',
     examples: ['iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==']

@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
+import { Closed, Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
 
 export const serverHealths = ['online', 'busy', 'offline', 'unauthorized', 'disabled'] as const
 export const ServerHealth = StringEnum(serverHealths, {
@@ -20,7 +20,6 @@ const alias = Type.String({
   examples: ['Main']
 })
 
-/** Unknown fields are accepted and ignored. */
 const serverFields = {
   alias,
   apiUrl: Type.Optional(Type.String({
@@ -39,7 +38,7 @@ const serverFields = {
   authPass: Type.Optional(Nullable(Type.String({ maxLength: 256 }), { description: 'Same as password.' })),
   auth: Type.Optional(Nullable(Type.Union([
     Type.String({ maxLength: 513 }),
-    Type.Object({
+    Closed({
       username: Type.Optional(Type.String({ maxLength: 256, description: 'User name.' })),
       password: Type.Optional(Type.String({ maxLength: 256, description: 'Password.' })),
       user: Type.Optional(Type.String({ maxLength: 256, description: 'Same as username.' })),
@@ -52,10 +51,9 @@ const serverFields = {
   }))
 }
 
-export const ServerInput = Type.Object(serverFields, {
+export const ServerInput = Closed(serverFields, {
   $id: 'ServerInput',
   description: 'A server to be added.',
-  additionalProperties: true,
   examples: [{ alias: 'Studio', apiUrl: 'http://192.168.1.20:7860', description: 'The big machine' }]
 })
 export type ServerInput = Static<typeof ServerInput>
@@ -63,7 +61,7 @@ export type ServerInput = Static<typeof ServerInput>
 export const ServerChange = Type.Partial(Type.Object(serverFields), {
   $id: 'ServerChange',
   description: 'What to change; everything left out stays.',
-  additionalProperties: true,
+  additionalProperties: false,
   examples: [{ description: 'The big machine' }]
 })
 
@@ -99,7 +97,7 @@ export type ServerView = Static<typeof ServerView>
 
 /** Clients that give no reason send no body, or null. */
 export const ServerPause = Type.Unsafe<{ reason?: string | null } | null>({
-  ...Type.Object({
+  ...Closed({
     reason: Type.Optional(Nullable(Type.String({ maxLength: 300 }), { description: 'Why, for the people who see its line wait.' }))
   }),
   type: ['object', 'null'],

@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
+import { Closed, Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
 
 const count = (description: string) => Type.Integer({ minimum: 0, description })
 const retentionDays = Type.Integer({
@@ -21,19 +21,17 @@ export const ChangeableSettings = Type.Object({
 }, {
   $id: 'ChangeableSettings',
   additionalProperties: true,
-  description: 'What can be changed while the service runs; further fields are those that clients keep here for themselves.'
+  description: 'What can be changed while the service runs; further fields were kept by earlier versions for clients.'
 })
 export type ChangeableSettings = Static<typeof ChangeableSettings>
 
-export const SettingsChange = Type.Object({
+export const SettingsChange = Closed({
   queueProcessingEnabled: Type.Optional(Nullable(ChangeableSettings.properties.queueProcessingEnabled)),
   retention_days: Type.Optional(Nullable(retentionDays, { description: `${retentionDays.description} ${giveBack}` })),
   retention_jobs: Type.Optional(Nullable(retentionJobs, { description: `${retentionJobs.description} ${giveBack}` }))
 }, {
   $id: 'SettingsChange',
-  additionalProperties: true,
-  maxProperties: 50,
-  description: 'What is to change; the rest stays. Fields of other names are kept for their clients, up to 4 kB each.',
+  description: 'What is to change; the rest stays.',
   examples: [{ retention_days: 30 }]
 })
 export type SettingsChange = Static<typeof SettingsChange>

@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
+import { Closed, Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
 
 export const jobEvents = ['job.started', 'job.progress', 'job.completed', 'job.failed', 'job.cancelled'] as const
 export const webhookEvents = [...jobEvents, 'webhook.test'] as const
@@ -56,7 +56,7 @@ export const webhookSigningSecret = Type.Optional(Type.String({
   description: 'webhookKey in the form that Standard Webhooks libraries take, where it was given in another.'
 }))
 
-export const WebhookFields = Type.Object(webhookFields, {
+export const WebhookFields = Closed(webhookFields, {
   $id: 'WebhookFields',
   description: 'Where events are sent, and how.',
   examples: [{ webhookUrl: 'https://example.org/hook' }]

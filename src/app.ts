@@ -6,6 +6,7 @@ import corsPlugin from '../plugins/core/cors.ts'
 import dashboardPlugin from '../plugins/core/dashboard.ts'
 import errorsPlugin, { answerFrameworkError } from '../plugins/core/errors.ts'
 import healthPlugin from '../plugins/core/health.ts'
+import knownInputPlugin from '../plugins/core/known-input.ts'
 import hostCheckPlugin from '../plugins/core/host-check.ts'
 import { allQueues } from '../queues/all-queues.ts'
 import metricsPlugin from '../plugins/core/metrics.ts'
@@ -128,6 +129,7 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
   await app.register(requestLogPlugin)
   await app.register(requestContextPlugin, { tracing: house.tracing })
   await app.register(errorsPlugin)
+  await app.register(knownInputPlugin)
   await app.register(openapiPlugin, { publicUrl: config.PUBLIC_URL })
   await app.register(hostCheckPlugin, {
     rules: createHostRules({

@@ -20,6 +20,7 @@ export const errorStatuses = {
   unknown_host: 421,
   // what is not there
   route_not_found: 404,
+  setting_not_found: 404,
   job_not_found: 404,
   bulk_not_found: 404,
   server_not_found: 404,

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
-import { Ref } from '../../schemas/kit.ts'
+import { Closed, Ref } from '../../schemas/kit.ts'
 import { CivitaiUser, ImageInfoView } from '../../schemas/model-civitai.ts'
 import { textOf } from '../../src/a1111/json-values.ts'
 import type { CivitaiClient } from '../../src/civitai/client.ts'
@@ -81,7 +81,7 @@ const civitaiRoutes: FastifyPluginAsyncTypebox<CivitaiOptions> = async (app, { c
       tags: ['Models'],
       summary: 'How a picture at Civitai was made',
       description: 'As older clients ask.',
-      body: Type.Object({
+      body: Closed({
         civitaiImageId: Type.Union([Type.Integer({ minimum: 1 }), Type.String({ maxLength: 300 })], {
           description: 'Its number, or the address of its page.'
         })

@@ -5,7 +5,7 @@ import {
 } from '../../schemas/download.ts'
 import { errorResponses } from '../../schemas/error.ts'
 import { Done } from '../../schemas/job.ts'
-import { Ref } from '../../schemas/kit.ts'
+import { Closed, Ref } from '../../schemas/kit.ts'
 import type { DownloadDesk } from '../../src/downloads/desk.ts'
 import type { Download } from '../../src/downloads/download.ts'
 import { ServiceError } from '../../src/errors.ts'
@@ -49,7 +49,7 @@ const downloadRoutes: FastifyPluginAsyncTypebox<DownloadsOptions> = async (app, 
         response: started
       }
     }, async (request, reply) => {
-      const { source, modelVersionId, type, filename } = request.body
+      const { source, modelVersionId, type, targetFilename, filename = targetFilename } = request.body
       const wish = wishOf(type, filename)
       reply.code(202)
       if (source !== undefined) return startedView(await downloads.fromHuggingFace(source, wish))
@@ -117,7 +117,7 @@ const downloadRoutes: FastifyPluginAsyncTypebox<DownloadsOptions> = async (app, 
       tags,
       summary: 'Forget old downloads',
       description: 'Those that ended; their files stay.',
-      body: Type.Optional(Type.Union([Type.Object({
+      body: Type.Optional(Type.Union([Closed({
         daysToKeep: Type.Optional(Type.Number({ minimum: 0, maximum: 36_500, default: 7, description: 'Days since they ended.' }))
       }), Type.Null()], { description: 'What to keep.' })),
       response: {

@@ -151,7 +151,7 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
       app.post(`${base}/:jobId/${path}`, {
         config: { access: { scope: 'jobs:write' } },
         schema: {
-          ...described(operation, summary, 'A body is not needed; one that is sent is ignored.'),
+          ...described(operation, summary, 'Takes no fields.'),
           params: JobIdParameters,
           response: { 200: { ...Ref(JobChange), description: 'Done.' }, ...errorResponses(400, 403, 404) }
         }

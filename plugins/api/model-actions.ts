@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
-import { Ref } from '../../schemas/kit.ts'
+import { Closed, Ref } from '../../schemas/kit.ts'
 import { HashAnswer, HashInfo } from '../../schemas/model-scan.ts'
 import { AvailabilityView, ModelReference, RescanAnswer } from '../../schemas/model.ts'
 import type { CivitaiPictures } from '../../src/civitai/pictures.ts'
@@ -92,11 +92,11 @@ const modelActions: FastifyPluginAsyncTypebox<ModelActionsOptions> = async (app,
       tags: ['Models'],
       summary: 'Read a model\'s header, sidecars and previews anew',
       params: ModelReference,
-      body: Type.Optional(Type.Union([Type.Object({
+      body: Type.Optional(Type.Union([Closed({
         generateHash: Type.Optional(Type.Boolean({ description: 'Whether to hash the file, too.' })),
         retrieveFromCivitai: Type.Optional(Type.Boolean({ description: 'Whether to ask Civitai about it, too.' })),
         getPreview: Type.Optional(Type.Boolean({ description: 'Whether to fetch its first picture of Civitai, too.' }))
-      }, { additionalProperties: true }), Type.Null()], { description: 'What to do besides; nothing is needed.' })),
+      }), Type.Null()], { description: 'What to do besides; nothing is needed.' })),
       response: {
         200: { ...Ref(RescanAnswer), description: 'As it is now.' }, ...errorResponses(400, 403, 404, 409, 502)
       }

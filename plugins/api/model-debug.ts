@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
-import { Ref } from '../../schemas/kit.ts'
+import { Closed, Ref } from '../../schemas/kit.ts'
 import { ModelsCacheView, VerifyAnswer } from '../../schemas/model-verify.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { iso } from '../../src/iso.ts'
@@ -53,11 +53,11 @@ const modelDebug: FastifyPluginAsyncTypebox<ModelDebugOptions> = async (app, { c
       tags: ['Models'],
       summary: 'Whether a checkpoint is there',
       description: 'By hash or by any name that a job may use. civitai_version_id is a hash too, as clients send it.',
-      body: Type.Object({
+      body: Closed({
         civitai_version_id: Type.Optional(name('A hash, whatever the field is called.')),
         model_hash: Type.Optional(name('A hash.')),
         checkpoint_name: Type.Optional(name('A name.'))
-      }, { additionalProperties: true }),
+      }),
       response
     }
   }, async request => {

@@ -2,7 +2,7 @@ import { basename } from 'node:path'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
-import { Ref } from '../../schemas/kit.ts'
+import { Closed, Ref } from '../../schemas/kit.ts'
 import { DeletionAnswer, DuplicatesView } from '../../schemas/model-disk.ts'
 import { ModelReference, ModelType } from '../../schemas/model.ts'
 import type { Catalogue } from '../../src/models/catalogue.ts'
@@ -28,7 +28,7 @@ const modelDisk: FastifyPluginAsyncTypebox<ModelDiskOptions> = async (app, { cat
       tags: ['Models'],
       summary: 'Delete a model file named by folder and file name',
       description: 'With its previews and sidecars. Servers that had it keep it in their lists until they refresh.',
-      body: Type.Object({
+      body: Closed({
         filename: Type.String({ maxLength: 255, description: 'Its file name.' }),
         local_path: Type.Optional(Type.String({ maxLength: 1024, description: 'Its local_path, if it lies in a folder.' })),
         type: Type.Optional(ModelType)
@@ -84,7 +84,7 @@ const modelDisk: FastifyPluginAsyncTypebox<ModelDiskOptions> = async (app, { cat
       tags: ['Models'],
       summary: 'Delete all but one file of each group',
       description: 'Only of the groups whose hashes are given, and only after hashing each of their files once more.',
-      body: Type.Object({
+      body: Closed({
         hashes: Type.Array(Type.String({ pattern: '^[0-9a-f]{64}$' }), {
           minItems: 1, maxItems: 1000, description: 'Hashes out of the list of duplicates.'
         })

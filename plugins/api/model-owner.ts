@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox'
 import type { Maintenance } from '../../queues/maintenance.ts'
 import { errorResponses } from '../../schemas/error.ts'
 import { Done } from '../../schemas/job.ts'
-import { Ref, StringEnum } from '../../schemas/kit.ts'
+import { Closed, Ref, StringEnum } from '../../schemas/kit.ts'
 import { ModelAnswer, ModelType } from '../../schemas/model.ts'
 import type { Catalogue } from '../../src/models/catalogue.ts'
 import type { ModelDesk } from '../../src/models/desk.ts'
@@ -31,7 +31,7 @@ const modelOwner: FastifyPluginAsyncTypebox<ModelOwnerOptions> = async (app, opt
       summary: 'Write down what you say of a model',
       description: 'Beside its file: in Forge\'s own .json what Forge understands, else in .civitai.json. It goes before ' +
         'what Civitai says, stays when Civitai is asked again, and null takes it away.',
-      body: Type.Object({
+      body: Closed({
         filename: Type.String({ maxLength: 255, description: 'Its file name.' }),
         local_path: Type.Optional(Type.String({ maxLength: 1024, description: 'Its local_path, if it lies in a folder.' })),
         type: Type.Optional(ModelType),

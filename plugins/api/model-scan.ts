@@ -1,9 +1,10 @@
 import { basename } from 'node:path'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
 import type { Maintenance } from '../../queues/maintenance.ts'
 import { errorResponses } from '../../schemas/error.ts'
 import { Done } from '../../schemas/job.ts'
-import { Ref } from '../../schemas/kit.ts'
+import { Closed, Ref } from '../../schemas/kit.ts'
 import { ScanView, type ScanView as View } from '../../schemas/model-scan.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { iso } from '../../src/iso.ts'
@@ -17,6 +18,10 @@ export interface ModelScanOptions {
   readonly desk: Pick<ModelDesk, 'folders' | 'duplicates'>
 }
 
+const subdirectory = {
+  subdirectory: Type.Optional(Type.String({ maxLength: 1024, description: 'Of older clients; without effect.' }))
+}
+
 /** Looking through the model folders: start, status, stop. */
 const modelScan: FastifyPluginAsyncTypebox<ModelScanOptions> = async (app, { board, maintenance, desk }) => {
   app.post('/api/v1/models/scan', {
@@ -27,6 +32,8 @@ const modelScan: FastifyPluginAsyncTypebox<ModelScanOptions> = async (app, { boa
       summary: 'Look through the model folders',
       description: 'Runs in the background; ask for its status with GET. Files that did not change are passed over, so ' +
         'all folders are looked through, also where an older client names a subdirectory.',
+      querystring: Type.Object(subdirectory),
+      body: Type.Optional(Type.Union([Closed(subdirectory), Type.Null()], { description: 'Nothing is needed.' })),
       response: { 202: { ...Ref(ScanView), description: 'It will run, or runs already.' }, ...errorResponses(403, 409) }
     }
   }, async (_request, reply) => {

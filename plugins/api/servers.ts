@@ -160,7 +160,7 @@ const servers: FastifyPluginAsyncTypebox<ServersOptions> = async (app, { desk, v
       operationId: 'resume_server',
       tags: ['Servers'],
       summary: 'Let a held line go on',
-      description: 'A body is not needed; one that is sent is ignored.',
+      description: 'Takes no fields.',
       params: Alias,
       response: { 200: { ...Ref(ServerChangeAnswer), description: 'Done.' }, ...errorResponses(403, 404) }
     }

@@ -1,11 +1,12 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
-import { Ref } from '../../schemas/kit.ts'
+import { Closed, Ref } from '../../schemas/kit.ts'
 import {
   PurgeAnswer, RetentionQuery, RetentionView, SettingsChange, SettingsChanged, SettingsView,
   type ChangeableSettings, type SettingView
 } from '../../schemas/settings.ts'
+import { fieldsOf } from '../../src/a1111/json-values.ts'
 import { describeSettings, type DescribedSetting } from '../../src/config/describe.ts'
 import type { RuntimeName, RuntimeState } from '../../src/config/runtime-settings.ts'
 import { Settings } from '../../src/config/settings.ts'
@@ -24,9 +25,6 @@ const tags = ['Settings']
 const administering = { access: { scope: 'queue:admin' } } as const
 /** Jobs that one call removes. */
 const purgedAtOnce = 1000
-/** Of what a client keeps for itself under one name, in letters of JSON. */
-const longestOwn = 4096
-const mostOwn = 200
 
 const wireNames: Readonly<Record<RuntimeName, string>> = {
   queueProcessing: 'queueProcessingEnabled', retentionDays: 'retention_days', retentionJobs: 'retention_jobs'
@@ -59,6 +57,7 @@ const settingsRoutes: FastifyPluginAsyncTypebox<SettingsOptions> = async (app, {
 
   app.put(path, {
     config: administering,
+    preValidation: async request => { await refuseOthers(request.body) },
     schema: {
       operationId: 'change_settings',
       tags,
@@ -68,35 +67,45 @@ const settingsRoutes: FastifyPluginAsyncTypebox<SettingsOptions> = async (app, {
       response: changed
     }
   }, async request => {
-    const { queueProcessingEnabled, retention_days: days, retention_jobs: jobs, ...own } = request.body
-    await checkOwn(own)
+    const { queueProcessingEnabled, retention_days: days, retention_jobs: jobs } = request.body
     const state = await runtime.change({
       ...(queueProcessingEnabled === undefined ? {} : { queueProcessing: queueProcessingEnabled }),
       ...(days === undefined ? {} : { retentionDays: days }),
       ...(jobs === undefined ? {} : { retentionJobs: jobs })
-    }, own)
+    })
     log.info({ changed: Object.keys(request.body) }, 'settings were changed')
     return { success: true as const, message: 'The settings were changed.', settings: changeableView(state) }
   })
 
-  /** @throws ServiceError about what a client wants to keep */
-  async function checkOwn (own: Readonly<Record<string, unknown>>): Promise<void> {
-    const names = Object.keys(own)
-    for (const name of names) {
+  app.delete(`${path}/kept/:name`, {
+    config: administering,
+    schema: {
+      operationId: 'remove_kept_setting',
+      tags,
+      summary: 'Remove a value that an earlier version kept for a client',
+      description: 'Earlier versions kept fields that they did not know. These are given out until they are removed.',
+      params: Type.Object({ name: Type.String({ maxLength: 100, description: 'Its name in the settings.' }) }),
+      response: { ...changed, ...errorResponses(403, 404) }
+    }
+  }, async request => {
+    const { name } = request.params
+    if (!await runtime.forgetOwn(name)) throw new ServiceError('setting_not_found', `No value is kept under ${name}.`)
+    const state = await runtime.read()
+    return { success: true as const, message: `${name} was removed.`, settings: changeableView(state) }
+  })
+
+  /** @throws ServiceError for names that are known elsewhere, which says more than that they are unknown here */
+  async function refuseOthers (body: unknown): Promise<void> {
+    const { own } = await runtime.read()
+    for (const name of Object.keys(fieldsOf(body))) {
       if (name in Settings.properties) {
         throw new ServiceError('invalid_field_value',
           `${name} is set in the environment or in .env and takes a restart.`, { field: name })
       }
-      if (name.length > 100 || name === 'lastUpdated' || JSON.stringify(own[name]).length > longestOwn) {
-        throw new ServiceError('invalid_field_value',
-          `${name.slice(0, 100)} cannot be kept: a client may keep values of up to ${longestOwn} letters under names of its own.`,
-          { field: name.slice(0, 100) })
+      if (Object.hasOwn(own, name)) {
+        throw new ServiceError('invalid_field_value', `${name} was kept by an earlier version and can only be removed, ` +
+          `with DELETE ${path}/kept/${encodeURIComponent(name)}.`, { field: name })
       }
-    }
-    if (names.length === 0) return
-    const kept = Object.keys((await runtime.read()).own)
-    if (new Set([...kept, ...names]).size > mostOwn) {
-      throw new ServiceError('invalid_field_value', `At most ${mostOwn} values of clients are kept.`, { field: names[0] ?? '' })
     }
   }
 
@@ -108,7 +117,7 @@ const settingsRoutes: FastifyPluginAsyncTypebox<SettingsOptions> = async (app, {
       summary: 'Let servers take jobs, or hold all lines',
       description: 'Holding lets running generations end; jobs are accepted and wait. A single server is held with ' +
         '/api/v1/servers/{alias}/pause.',
-      body: Type.Object({
+      body: Closed({
         enabled: Type.Boolean({ description: 'Whether servers take jobs.' })
       }, { examples: [{ enabled: true }] }),
       response: changed

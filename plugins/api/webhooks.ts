@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import { errorResponses } from '../../schemas/error.ts'
 import { JobIdParameters } from '../../schemas/job.ts'
-import { Ref, StringEnum, Timestamp } from '../../schemas/kit.ts'
+import { Closed, Ref, StringEnum, Timestamp } from '../../schemas/kit.ts'
 import {
   DeliveryDetail, DeliveryList, DeliveryQuery, DeliveryView, EndpointView, WebhookFields
 } from '../../schemas/webhook.ts'
@@ -138,7 +138,7 @@ const webhooks: FastifyPluginAsyncTypebox<WebhooksOptions> = async (app, options
       tags,
       summary: 'Send again what failed in a time span',
       description: 'Oldest first, each under its own id. Without state, what failed.',
-      body: Type.Object({
+      body: Closed({
         since: Timestamp('Events that happened at or after this moment.'),
         until: Type.Optional(Timestamp('Events that happened before this moment; default: now.')),
         state: Type.Optional(StringEnum(['failed', 'blocked', 'skipped'], { default: 'failed', description: 'What became of them.' })),

@@ -1,5 +1,6 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { describeUnknownField } from '../../src/a1111/unknown-fields.ts'
 import { messageOf, ServiceError, type ErrorCode } from '../../src/errors.ts'
 
 declare module 'fastify' {
@@ -51,27 +52,46 @@ function isConnectionError (error: unknown): boolean {
 function validationError ({ validation = [], validationContext }: Partial<FastifyError>): ServiceError {
   // Where a value may also be null or of another shape, the other shapes' complaints say nothing.
   const telling = validation.filter(({ keyword, params }) => keyword !== 'anyOf' && params.type !== 'null')
-  const fields = (telling.length > 0 ? telling : validation).slice(0, mostFields).map(problem => {
-    const missing = problem.keyword === 'required' ? String(problem.params.missingProperty) : ''
-    const path = [...problem.instancePath.split('/').slice(1).map(unescapePointer), missing].filter(part => part !== '')
-    const field = path.join('.') || (validationContext ?? 'body')
-    return { field, message: sentence(field, problem), missing: missing !== '' }
-  }).filter(({ field }, index, all) => all.findIndex(other => other.field === field) === index)
+  const fields = (telling.length > 0 ? telling : validation).slice(0, mostFields)
+    .map(problem => describe(problem, validationContext ?? 'body'))
+    .filter(({ field }, index, all) => all.findIndex(other => other.field === field) === index)
+    // A misspelt name explains what is missing.
+    .toSorted((one, other) => Number(other.nearest !== undefined) - Number(one.nearest !== undefined))
   const first = fields[0]
-  return new ServiceError(first?.missing === true ? 'missing_required_field' : 'invalid_field_value',
-    fields.map(({ message }) => message).join(' '), {
-      ...(first === undefined ? {} : { field: first.field }),
-      fields: fields.map(({ field, message }) => ({ field, message }))
-    })
+  return new ServiceError(first?.code ?? 'invalid_field_value', fields.map(({ message }) => message).join(' '), {
+    ...(first === undefined ? {} : { field: first.field }),
+    ...(first?.nearest === undefined ? {} : { nearest: first.nearest }),
+    fields: fields.map(({ field, message }) => ({ field, message }))
+  })
 }
 
 type Problem = NonNullable<FastifyError['validation']>[number]
 
-function sentence (field: string, { keyword, params, message = 'is not valid' }: Problem): string {
-  if (keyword === 'required') return `${field} is required.`
-  if (keyword === 'enum') return `${field} must be one of: ${(params.allowedValues as string[]).join(', ')}.`
-  if (keyword === 'pattern') return `${field} does not have the right form.`
-  return `${field} ${message}.`
+interface WrongField {
+  readonly code: ErrorCode
+  readonly field: string
+  readonly message: string
+  readonly nearest?: readonly string[]
+}
+
+/** @param whole what stands for the field where the request as a whole is wrong */
+function describe (problem: Problem, whole: string): WrongField {
+  const { keyword, params, message = 'is not valid' } = problem
+  const path = problem.instancePath.split('/').slice(1).map(unescapePointer)
+  if (keyword === 'additionalProperties') {
+    const { properties = {} } = (problem as { parentSchema?: { properties?: object } }).parentSchema ?? {}
+    const name = String(params.additionalProperty)
+    return { code: 'invalid_field_value', ...describeUnknownField(name, Object.keys(properties), path.join('.')) }
+  }
+  if (keyword === 'required') {
+    const field = [...path, String(params.missingProperty)].join('.')
+    return { code: 'missing_required_field', field, message: `${field} is required.` }
+  }
+  const field = path.join('.') || whole
+  const sentence = keyword === 'enum'
+    ? `must be one of: ${(params.allowedValues as string[]).join(', ')}`
+    : keyword === 'pattern' ? 'does not have the right form' : message
+  return { code: 'invalid_field_value', field, message: `${field} ${sentence}.` }
 }
 
 const unescapePointer = (part: string) => part.replaceAll('~1', '/').replaceAll('~0', '~')

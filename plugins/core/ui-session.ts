@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import { errorResponses } from '../../schemas/error.ts'
-import { StringEnum } from '../../schemas/kit.ts'
+import { Closed, StringEnum } from '../../schemas/kit.ts'
 import type { FailedLogins } from '../../src/access/failed-logins.ts'
 import { readCookie, sessionCookie, sessionCookieName, type Sessions } from '../../src/access/sessions.ts'
 import { challenge, refuseLogin } from './refuse-login.ts'
@@ -38,7 +38,7 @@ const uiSession: FastifyPluginAsyncTypebox<UiSessionOptions> = async (app, { ses
       summary: 'Open a session of the web UI',
       description: 'Exchanges the admin token for a cookie that lasts 7 days, or 12 hours without use.',
       tags: ['Web UI'],
-      body: Type.Object({
+      body: Closed({
         token: Type.String({ minLength: 1, maxLength: 1024, description: 'ADMIN_TOKEN or AUTH_TOKEN.' })
       }),
       response: {

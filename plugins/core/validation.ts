@@ -25,7 +25,8 @@ type ValidatorCompiler = ReturnType<BuildValidator>
 const validatorsFor = onceForNames((externalSchemas): ValidatorCompiler => {
   const validators = (customOptions: { coerceTypes: false | 'array', useDefaults: boolean, allErrors: boolean }) => {
     const compiler = onceAsked(() => ajvCompiler()(externalSchemas as Parameters<BuildValidator>[0], {
-      customOptions: { ...customOptions, removeAdditional: false, strict: false }
+      // verbose: the schema that refuses an unknown field knows the names that it takes.
+      customOptions: { ...customOptions, removeAdditional: false, strict: false, verbose: true }
     }))
     return onceFor(schema => compiler()({ schema } as Parameters<ValidatorCompiler>[0]))
   }

@@ -72,7 +72,7 @@ const events: FastifyPluginAsyncTypebox<EventsOptions> = async (app, options) =>
       tags: ['Events'],
       summary: 'Get a ticket for one connection',
       description: 'For browsers, which can set no headers for EventSource and WebSocket: `?ticket=` stands for the ' +
-        'credentials of this request, once and within a minute. A body is not needed; one that is sent is ignored.',
+        'credentials of this request, once and within a minute. Takes no fields.',
       response: { 200: { ...Ref(TicketAnswer), description: 'The ticket.' }, ...errorResponses() }
     }
   }, async (request, reply) => {

@@ -8,12 +8,15 @@ const comparedLength = 120
 /**
  * Those candidates that somebody who wrote `wanted` may have meant, likeliest first.
  * @param count most that are given
+ * @param least likeness (0 to 1) that a name must have
  */
-export function nearest (wanted: string, candidates: readonly string[], count = 3): string[] {
+export function nearest (
+  wanted: string, candidates: readonly string[], count = 3, least = leastLikeness
+): string[] {
   const target = comparable(wanted)
   return candidates
     .map(candidate => ({ candidate, likeness: likeness(target, comparable(candidate)) }))
-    .filter(({ likeness }) => likeness >= leastLikeness)
+    .filter(({ likeness }) => likeness >= least)
     .sort((one, other) => other.likeness - one.likeness || one.candidate.localeCompare(other.candidate))
     .slice(0, count)
     .map(({ candidate }) => candidate)

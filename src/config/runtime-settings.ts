@@ -23,7 +23,7 @@ export interface RuntimeState {
   readonly changed: ReadonlySet<RuntimeName>
   /** Milliseconds since the epoch; null when nothing was ever changed. */
   readonly updatedAt: number | null
-  /** What clients keep here for themselves. */
+  /** What earlier versions kept for clients. */
   readonly own: Readonly<Record<string, unknown>>
 }
 
@@ -34,7 +34,9 @@ export interface RuntimeSettings {
   /** As they are now. */
   read (): Promise<RuntimeState>
   /** Changes some values, for every process and over restarts. */
-  change (change: RuntimeChange, own?: Readonly<Record<string, unknown>>): Promise<RuntimeState>
+  change (change: RuntimeChange): Promise<RuntimeState>
+  /** Removes what an earlier version kept for a client; false where nothing of this name is kept. */
+  forgetOwn (name: string): Promise<boolean>
   /** Reads everything anew; `onChange` listeners hear of it if a value changed. */
   refresh (): Promise<void>
   /** Calls back after each change of a value, whoever made it. Returns what ends it. */
@@ -80,7 +82,7 @@ export function createRuntimeSettings ({ redis, keys, initial }: RuntimeSettings
   return {
     current: () => current,
     read,
-    async change (change, own = {}) {
+    async change (change) {
       const before = (await read()).values.queueProcessing
       const transaction = redis.multi()
       for (const name of names) {
@@ -88,7 +90,6 @@ export function createRuntimeSettings ({ redis, keys, initial }: RuntimeSettings
         if (value === null) transaction.hdel(recordKey, name)
         else if (value !== undefined) transaction.hset(recordKey, name, JSON.stringify(value))
       }
-      for (const [name, value] of Object.entries(own)) transaction.hset(ownKey, name, JSON.stringify(value))
       await transaction.hset(recordKey, updatedField, Date.now()).publish(keys.channel('settings'), 'changed').exec()
       const state = await read()
       const { queueProcessing: now } = state.values
@@ -96,6 +97,7 @@ export function createRuntimeSettings ({ redis, keys, initial }: RuntimeSettings
       mirror(state.values)
       return state
     },
+    forgetOwn: async name => await redis.hdel(ownKey, name) === 1,
     async refresh () { mirror((await read()).values) },
     onChange (listener) {
       listeners.add(listener)

@@ -58,8 +58,10 @@ t.test('with the queue off what runs ends and nothing begins, in every process a
   for (const id of waiting) t.match(await service.until(id, 'completed', 'failed'), { status: 'completed' })
 })
 
-t.test('settings are changed and given back; what clients keep stays theirs', async t => {
-  t.match((await request('PUT', '/api/v1/settings', { retention_days: 7, theme: { dark: true } })).body.settings,
+t.test('settings are changed and given back; what an earlier version kept stays until it is removed', async t => {
+  const { redis, keys } = service.house
+  await redis.hset(keys.key('runtime-settings', 'own'), 'theme', JSON.stringify({ dark: true }))
+  t.match((await request('PUT', '/api/v1/settings', { retention_days: 7 })).body.settings,
     { retention_days: 7, theme: { dark: true } })
   const here = (await request('GET', '/api/v1/settings')).body.in_force as Array<{ name: string }>
   t.match(here.find(({ name }) => name === 'RETENTION_DAYS'), { value: 7, source: 'here' })
@@ -68,12 +70,17 @@ t.test('settings are changed and given back; what clients keep stays theirs', as
   const wrong: Array<[body: unknown, field: string]> = [
     [{ retention_days: -1 }, 'retention_days'], [{ retention_jobs: 'many' }, 'retention_jobs'],
     [{ queueProcessingEnabled: 'perhaps' }, 'queueProcessingEnabled'], [{ PORT: 80 }, 'PORT'],
-    [{ theme: 'x'.repeat(5000) }, 'theme']
+    [{ theme: { dark: false } }, 'theme'], [{ retention_dyas: 3 }, 'retention_dyas']
   ]
   for (const [body, field] of wrong) {
     t.match(await request('PUT', '/api/v1/settings', body), { status: 400, body: { success: false, details: { field } } }, field)
   }
+  t.match((await request('PUT', '/api/v1/settings', { retention_dyas: 3 })).body,
+    { message: /did you mean retention_days\?/, details: { nearest: ['retention_days'] } })
   t.match(await request('PUT', '/api/v1/settings/queue-processing', {}), { status: 400, body: { success: false } })
+  t.match(await request('DELETE', '/api/v1/settings/kept/theme'), { status: 200 })
+  t.notHas((await request('GET', '/api/v1/settings')).body.settings, { theme: Object })
+  t.match(await request('DELETE', '/api/v1/settings/kept/theme'), { status: 404, body: { error: 'setting_not_found' } })
 })
 
 t.test('what is due is told before it goes, with all its files', async t => {

@@ -1,0 +1,35 @@
+import type { FastifyRequest, RouteOptions } from 'fastify'
+import fp from 'fastify-plugin'
+import { describeUnknownField, unknownFieldsError } from '../../src/a1111/unknown-fields.ts'
+
+/** Parameters that clients add to an address so that no cache answers. */
+const cacheBuster = /^(_.*|t|ts|v|r|rnd|rand|random|cb|no_?cache|cache|cache_?bust(er)?|timestamp)$/i
+const changing = new Set(['POST', 'PUT', 'PATCH', 'DELETE'])
+
+/**
+ * Refuses, under /api, what no schema of a body can refuse: parameters of the query that the route does not know, and
+ * fields in the body of a route that takes none. A misspelt filter narrows nothing, and `?dry_run=true` on a route that
+ * knows no dry run would do the real thing.
+ */
+export default fp(async app => {
+  app.addHook('onRoute', route => {
+    if (!route.url.startsWith('/api/')) return
+    const known = parametersOf(route)
+    const takesNoBody = route.schema?.body === undefined && [route.method].flat().some(method => changing.has(method))
+    route.preValidation = [route.preValidation ?? [], async (request: FastifyRequest) => {
+      refuseUnknown(Object.keys(request.query as object).filter(name => !cacheBuster.test(name)), known)
+      if (takesNoBody && typeof request.body === 'object') refuseUnknown(Object.keys(request.body ?? {}), [])
+    }].flat()
+  })
+}, { name: 'known-input' })
+
+function parametersOf ({ schema }: RouteOptions): string[] {
+  const { properties = {} } = (schema?.querystring ?? {}) as { properties?: object }
+  return Object.keys(properties)
+}
+
+/** @throws ServiceError `invalid_field_value` about those names that are not known */
+function refuseUnknown (names: readonly string[], known: readonly string[]): void {
+  const [first, ...others] = names.filter(name => !known.includes(name)).map(name => describeUnknownField(name, known))
+  if (first !== undefined) throw unknownFieldsError([first, ...others])
+}
