@@ -1,4 +1,4 @@
-import { Type, type Static } from '@sinclair/typebox'
+import { Type, type Static, type TObject } from '@sinclair/typebox'
 import { Warning } from './generation-parameters.ts'
 import { JobStatus, jobStatuses } from './job-status.ts'
 import { Closed, Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
@@ -90,15 +90,25 @@ export const JobWaitQuery = Type.Object({
 })
 export type JobWaitQuery = Static<typeof JobWaitQuery>
 
-export const JobListQuery = Type.Object({
+/** What narrows a list of jobs, and an action on many of them. */
+const jobFilterFields = {
   status: Type.Optional(StringEnum(jobStatuses, { description: 'Only jobs in this state.' })),
   server: Type.Optional(Type.String({ maxLength: 64, description: 'Only jobs of the server with this alias.' })),
+  target_server_alias: Type.Optional(Type.String({ maxLength: 64, description: 'Same as server.' })),
   key: Type.Optional(Type.String({
-    maxLength: 64, description: 'Only jobs of the access key with this id; any but its own needs jobs:read:all.'
+    maxLength: 64,
+    description: 'Only jobs of the access key with this id; any but its own needs jobs:read:all, or jobs:cancel:all to act on them.'
   })),
+  user: Type.Optional(Type.String({ maxLength: 200, description: 'Only jobs of this user_id of bots and phones.' })),
   app_type: Type.Optional(Type.String({ description: 'Only jobs for this application.', maxLength: 64 })),
   since: Type.Optional(Timestamp('Only jobs accepted at or after this moment.')),
-  search: Type.Optional(Type.String({ description: 'Only jobs whose prompt contains this.', maxLength: 200 })),
+  before: Type.Optional(Timestamp('Only jobs accepted before this moment.')),
+  search: Type.Optional(Type.String({ description: 'Only jobs whose prompt contains this.', maxLength: 200 }))
+}
+export type JobFilterFields = Static<TObject<typeof jobFilterFields>>
+
+export const JobListQuery = Type.Object({
+  ...jobFilterFields,
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: 50, description: 'Jobs a page.' })),
   offset: Type.Optional(Type.Integer({ minimum: 0, maximum: 10_000_000, default: 0, description: 'Jobs to pass over.' })),
   cursor: Type.Optional(Type.String({ pattern: '^\\d{1,20}$', description: '`next_cursor` of the page before; stable while jobs come and go.' })),
@@ -112,7 +122,8 @@ export type JobListQuery = Static<typeof JobListQuery>
 
 export const JobListView = Type.Object({
   success,
-  total: Type.Integer({ description: 'Jobs that fit status, server, key and since.' }),
+  total: Type.Integer({ description: 'Jobs that fit the filters, on all pages.' }),
+  as_of: Timestamp('The service\'s own clock: all of them were accepted before. What an action takes as created_before.'),
   count: Type.Integer({ description: 'Jobs on this page.' }),
   filters: record('The filters in force.'),
   jobs: Type.Array(Ref(JobView), { description: 'The page.' }),
@@ -138,19 +149,31 @@ export const JobPatch = Closed({
 })
 export type JobPatch = Static<typeof JobPatch>
 
+const moreThanBlank = { minLength: 1, pattern: '\\S' }
+
 /** Something to be done with many jobs. */
-export const JobAction = Type.Object({
+export const JobAction = Closed({
   action: StringEnum(['cancel', 'retry', 'run-now', 'move', 'delete'], {
     description: 'As the routes of one job do it. move puts waiting ones in the line of another server; delete cancels ' +
       'waiting ones first.'
   }),
   server: Type.Optional(Type.String({ maxLength: 64, description: 'With move: alias of the server that takes them.' })),
   ids: Type.Optional(Type.Array(jobId('A job.'), { minItems: 1, maxItems: 1000, description: 'The jobs.' })),
-  filter: Type.Optional(Type.Object({
-    status: Type.Optional(StringEnum(jobStatuses, { description: 'Only jobs in this state.' })),
-    server: Type.Optional(Type.String({ maxLength: 64, description: 'Only jobs of this server.' })),
-    search: Type.Optional(Type.String({ maxLength: 200, description: 'Only jobs whose prompt contains this.' }))
-  }, { description: 'Instead of ids: all jobs that fit when the request comes, up to 20,000 of them.' }))
+  filter: Type.Optional(Closed({
+    ...jobFilterFields,
+    key: Type.Optional(Type.String({ ...jobFilterFields.key, ...moreThanBlank })),
+    user: Type.Optional(Type.String({ ...jobFilterFields.user, ...moreThanBlank })),
+    app_type: Type.Optional(Type.String({ ...jobFilterFields.app_type, ...moreThanBlank })),
+    search: Type.Optional(Type.String({ ...jobFilterFields.search, ...moreThanBlank }))
+  }, { description: 'Instead of ids: all jobs that fit when the request comes, as GET lists them.' })),
+  all: Type.Optional(Type.Boolean({
+    default: false, description: 'Must be true where neither ids nor a filter say which jobs: then it is about all.'
+  })),
+  expected: Type.Optional(Type.Integer({
+    minimum: 0, description: 'How many jobs the caller expects: where there are more, nothing is done and the answer is 409 with their number.'
+  })),
+  created_before: Type.Optional(Timestamp('Only jobs accepted before this moment, such as as_of of a list or created_before of a dry run.')),
+  dry_run: Type.Optional(Type.Boolean({ default: false, description: 'true: only count them.' }))
 }, {
   $id: 'JobAction', description: 'What to do with which jobs.', examples: [{ action: 'retry', filter: { status: 'failed' } }]
 })
@@ -159,6 +182,9 @@ export type JobAction = Static<typeof JobAction>
 export const JobActionAnswer = Type.Object({
   success,
   message: Type.String({ description: 'What was done.' }),
+  dry_run: Type.Boolean({ description: 'Whether they were only counted.' }),
+  count: Type.Integer({ description: 'Jobs that it is about: those that fit and that the caller may act on.' }),
+  created_before: Timestamp('All of them were accepted before this moment.'),
   done: Type.Integer({ description: 'Jobs with which it was done.' }),
   refused: Type.Array(Type.Object({
     id: jobId('The job.'),

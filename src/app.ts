@@ -24,6 +24,7 @@ import bulkRoutes from '../plugins/api/bulks.ts'
 import galleryRoutes from '../plugins/api/gallery.ts'
 import generateRoutes from '../plugins/api/generate.ts'
 import { createJobViews } from '../plugins/api/job-views.ts'
+import jobActionRoutes from '../plugins/api/job-actions.ts'
 import jobInputRoutes from '../plugins/api/job-inputs.ts'
 import jobRoutes from '../plugins/api/jobs.ts'
 import modelRoutes from '../plugins/api/model-routes.ts'
@@ -183,9 +184,9 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
     list,
     registry,
     views: jobViews,
-    many: createManyJobs({ store, list, remove }),
     remove
   })
+  await app.register(jobActionRoutes, { registry, many: createManyJobs({ store, list, remove }) })
   await app.register(jobInputRoutes, { store, inputs })
   await app.register(serverRoutes, { desk, views: createServerViews({ registry, states, store, list }) })
   await app.register(apiKeyRoutes, { accessKeys, webhooks })

@@ -37,6 +37,7 @@ export const errorStatuses = {
   job_result_not_available: 404,
   method_not_allowed: 405,
   // what the state of things forbids
+  more_than_expected: 409,
   server_has_jobs: 409,
   server_from_settings: 409,
   setup_already_done: 409,

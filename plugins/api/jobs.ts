@@ -2,30 +2,28 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { errorResponses } from '../../schemas/error.ts'
 import {
-  Done, JobAction, JobActionAnswer, JobAnswer, JobChange, JobIdParameters, JobListQuery, JobListView, JobPatch, JobView,
-  JobWaitQuery
+  Done, JobAnswer, JobChange, JobIdParameters, JobListQuery, JobListView, JobPatch, JobView, JobWaitQuery
 } from '../../schemas/job.ts'
 import { hasEnded } from '../../schemas/job-status.ts'
 import { Ref } from '../../schemas/kit.ts'
-import { keyToShow, mayCancelJob, mayDo, maySeeJob, type Principal } from '../../src/access/principal.ts'
+import { keyToShow, mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
+import { iso } from '../../src/iso.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import type { JobList, JobQuery } from '../../src/jobs/list.ts'
-import type { ManyAction, ManyJobs, ManyOrder, ManyOutcome } from '../../src/jobs/many.ts'
 import type { JobStore } from '../../src/jobs/store.ts'
 import type { JobWait } from '../../src/jobs/wait.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
 import { hangUp } from '../core/hang-up.ts'
 import { keepLastAnswers } from '../core/last-answers.ts'
 import { jobBases } from './job-bases.ts'
+import { readJobFilter } from './job-filter.ts'
 import type { JobViews } from './job-views.ts'
-import { momentOf } from './moment.ts'
 
 export interface JobsOptions {
   readonly wait: JobWait
   readonly store: JobStore
   readonly list: JobList
-  readonly many: ManyJobs
   readonly registry: ServerRegistry
   readonly views: JobViews
   readonly remove: (jobId: string) => Promise<void>
@@ -35,7 +33,7 @@ const waiting = 'With `?wait=` the answer comes when the job ends or so many sec
 
 /** Seeing jobs and acting on them, the same under every spelling. */
 const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
-  const { store, wait, list, many, registry, views, remove } = options
+  const { store, wait, list, registry, views, remove } = options
   const keepAnswer = keepLastAnswers(app)
 
   /** The job, if the caller may do this with it; another's job is answered as one that is not there. */
@@ -47,37 +45,13 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
     return job
   }
 
-  function toQuery (query: JobListQuery, request: FastifyRequest): JobQuery {
-    const key = keyToShow(request.principal, query.key)
+  function toQuery (query: JobListQuery, { principal }: FastifyRequest): JobQuery {
     return {
+      ...readJobFilter(query, keyToShow(principal, query.key), registry),
       order: orderOf(query),
       limit: query.limit ?? 50,
       offset: query.offset ?? 0,
-      ...(key === undefined ? {} : { keyId: key }),
-      ...(query.server === undefined ? {} : { serverId: registry.require(query.server, 'server').id }),
-      ...(query.status === undefined ? {} : { status: query.status }),
-      ...(query.since === undefined ? {} : { since: momentOf('since', query.since) }),
-      ...(query.search === undefined ? {} : { text: query.search }),
-      ...(query.app_type === undefined ? {} : { appType: query.app_type }),
       ...(query.cursor === undefined ? {} : { cursor: query.cursor })
-    }
-  }
-
-  function orderOfAction ({ action, server }: JobAction): ManyOrder {
-    if (action !== 'move' && server === undefined) return { action }
-    if (action === 'move' && server !== undefined) return { action, serverId: registry.require(server, 'server').id }
-    throw action === 'move'
-      ? new ServiceError('missing_required_field', 'server must name the one that takes the jobs.', { field: 'server' })
-      : new ServiceError('invalid_field_value',
-        'server goes with the action move only; filter.server chooses jobs by their server.', { field: 'server' })
-  }
-
-  function ownFilter ({ status, server, search }: NonNullable<JobAction['filter']>, principal: Principal) {
-    return {
-      ...(mayDo(principal, 'jobs:cancel:all') ? {} : { keyId: principal.keyId ?? '' }),
-      ...(status === undefined ? {} : { status }),
-      ...(server === undefined ? {} : { serverId: registry.require(server, 'filter.server').id }),
-      ...(search === undefined ? {} : { text: search })
     }
   }
 
@@ -93,17 +67,20 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
       config: { access: { scope: 'jobs:read' } },
       schema: {
         ...described('list_jobs', 'List jobs', 'Newest first. Page with `cursor`, which stays right while jobs come ' +
-          'and go, or with `offset`. With `search` or `app_type` a page may be short although `next_cursor` leads on.'),
+          'and go, or with `offset`.'),
         querystring: JobListQuery,
         response: { 200: { ...Ref(JobListView), description: 'One page.' }, ...errorResponses(400, 403, 404) }
       }
     }, async (request, reply) => {
       // Half a megabyte with all that clients know by two names: by its schema it takes twice as long.
       reply.type('application/json; charset=utf-8').serializer(JSON.stringify)
-      const { jobs: found, total, nextCursor } = await list.page(toQuery(request.query, request))
+      const [{ jobs: found, total, nextCursor }, moment] = await Promise.all([
+        list.page(toQuery(request.query, request)), list.moment()
+      ])
       return {
         success: true as const,
         total,
+        as_of: iso(moment),
         count: found.length,
         filters: { ...request.query, order: request.query.order?.toUpperCase() ?? 'DESC' },
         jobs: await views.many(found),
@@ -199,27 +176,6 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
       }
     })
 
-    app.post(`${base}/actions`, {
-      config: { access: { scope: 'jobs:write' } },
-      schema: {
-        ...described('act_on_jobs', 'Do something with many jobs', 'With those of `ids`, or with all that fit `filter`. ' +
-          'What cannot be done with one of them keeps none of the others from it.'),
-        body: Ref(JobAction),
-        response: { 200: { ...Ref(JobActionAnswer), description: 'Done.' }, ...errorResponses(400, 403, 404) }
-      }
-    }, async request => {
-      const { action, ids, filter } = request.body
-      if ((ids === undefined) === (filter === undefined)) {
-        throw new ServiceError('invalid_field_value', 'ids or filter must say which jobs, and only one of them.',
-          { field: ids === undefined ? 'ids' : 'filter' })
-      }
-      const { principal } = request
-      const order = orderOfAction(request.body)
-      const chosen = ids ?? await many.fitting(ownFilter(filter ?? {}, principal))
-      const outcome = await many.act(order, chosen, owner => mayCancelJob(principal, owner))
-      return renderOutcome(action, outcome)
-    })
-
     app.delete(`${base}/:jobId`, {
       config: { access: { scope: 'jobs:write' } },
       schema: {
@@ -241,31 +197,15 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
 export default jobs
 
 /** @throws ServiceError `invalid_field_value` where there is no one line to follow */
-function orderOf ({ order = 'desc', status, server, search, app_type: appType, since, cursor }: JobListQuery): JobQuery['order'] {
+function orderOf (query: JobListQuery): JobQuery['order'] {
+  const { order = 'desc', status, server, target_server_alias: target } = query
   if (order !== 'line') return order.toLowerCase() === 'asc' ? 'oldest' : 'newest'
-  const others = [search, appType, since, cursor]
-  if (status === 'pending' && server !== undefined && others.every(value => value === undefined)) return 'line'
+  const others = [query.search, query.app_type, query.user, query.since, query.before, query.cursor]
+  const isLine = status === 'pending' && (server ?? target) !== undefined
+  if (isLine && others.every(value => value === undefined)) return 'line'
   throw new ServiceError('invalid_field_value',
     'order must be asc or desc here; line needs status=pending and server, and takes limit, offset and key besides.',
     { field: 'order' })
-}
-
-/** Refusals that an answer lists. */
-const mostRefused = 100
-
-const words: Readonly<Record<ManyAction, string>> = {
-  cancel: 'cancelled', retry: 'put back in line', 'run-now': 'moved to the front', move: 'moved to the other server', delete: 'deleted'
-}
-
-function renderOutcome (action: ManyAction, { done, refused }: ManyOutcome): JobActionAnswer {
-  const others = refused.length === 0 ? '' : `; ${refused.length} could not be`
-  return {
-    success: true,
-    message: `${done} ${done === 1 ? 'job was' : 'jobs were'} ${words[action]}${others}.`,
-    done,
-    refused: refused.slice(0, mostRefused).map(({ id, error }) => ({ id, code: error.code, message: error.message })),
-    refused_count: refused.length
-  }
 }
 
 function unlessEnded (error: unknown): void {

@@ -25,8 +25,8 @@ export function describeUnknownField (
 ): UnknownField {
   const within = (field: string) => parent === '' ? field : `${parent}.${field}`
   const field = within(name.slice(0, 100))
-  const likely = nearest(name, [...known, ...Object.keys(synonyms)], 3, leastLikeness).map(found => synonyms[found] ?? found)
-  const suggestions = [...new Set(likely)].map(within)
+  const likely = nearest(name, [...known, ...Object.keys(synonyms)], 3, leastLikeness)
+  const suggestions = [...new Set(likely.map(found => synonyms[found] ?? found))].map(within)
   const [first] = suggestions
   const meant = first !== undefined
     ? `did you mean ${first}?`

@@ -62,10 +62,21 @@ export function maySeeJob (principal: Principal, owner: string | null): boolean 
  * @throws ServiceError `permission_denied` for another's key
  */
 export function keyToShow (principal: Principal, asked: string | undefined): string | undefined {
-  if (seesAllJobs(principal)) return asked
+  return keyWithin(principal, asked, { scope: 'jobs:read:all', field: 'key' })
+}
+
+/** The key whose jobs are acted on, as `keyToShow`. */
+export function keyToActOn (principal: Principal, asked: string | undefined, field: string): string | undefined {
+  return keyWithin(principal, asked, { scope: 'jobs:cancel:all', field })
+}
+
+function keyWithin (
+  principal: Principal, asked: string | undefined, { scope, field }: { readonly scope: Scope, readonly field: string }
+): string | undefined {
+  if (mayDo(principal, scope)) return asked
   const own = principal.keyId ?? ''
   if (asked === undefined || asked === own) return own
-  throw new ServiceError('permission_denied', 'The jobs of another key need the scope jobs:read:all.', { field: 'key' })
+  throw new ServiceError('permission_denied', `The jobs of another key need the scope ${scope}.`, { field })
 }
 
 /** @param owner id of the access key that submitted the job, or null */

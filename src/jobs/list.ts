@@ -5,15 +5,23 @@ import { indexKey } from './indexes.ts'
 import type { Job } from './job.ts'
 import type { JobStore } from './store.ts'
 
-export interface JobQuery {
+/** Which jobs are meant. List, count and actions all go by it. */
+export interface JobFilter {
   readonly keyId?: string
   readonly serverId?: string
   readonly status?: JobStatus
   /** Only jobs that arrived at or after this moment, in milliseconds since the epoch. */
   readonly since?: number
+  /** Only jobs that arrived before this moment, in milliseconds since the epoch. */
+  readonly before?: number
   /** Only jobs whose prompt contains this, without regard to case (ASCII letters). */
   readonly text?: string
   readonly appType?: string
+  /** Only jobs of this user of the interface for bots. */
+  readonly user?: string
+}
+
+export interface JobQuery extends JobFilter {
   /** `line`: by place in the line of `serverId`, which must be given; only jobs that wait. */
   readonly order: 'newest' | 'oldest' | 'line'
   /** 1 to 1000. */
@@ -25,71 +33,105 @@ export interface JobQuery {
 
 export interface JobPage {
   readonly jobs: Job[]
-  /** How many jobs fit status, server, key and time; text and application narrow the page, not this number. */
+  /** How many jobs fit the filter. */
   readonly total: number
   /** Leads to the next page; null at the end. */
   readonly nextCursor: string | null
 }
 
-/** Records that one call reads at the most while it looks for a text; the cursor leads on from there. */
-const mostExamined = 20_000
+/** Records that one script looks through, so that no call holds up Redis for long. */
 const examinedAtOnce = 500
 
-// KEYS: key prefix. ARGV: lower-case text or '', application as JSON or '', then ids. Answers those that fit.
+// KEYS: key prefix. ARGV: lower-case text or '', application or '', user or '', then ids. Answers those that fit.
 const matchRecords = /* lua */ `
-local text, application = ARGV[1], ARGV[2]
+local text, application, user = ARGV[1], ARGV[2], ARGV[3]
+local function submissionFits (job)
+  if application == '' and user == '' then return true end
+  local isJson, told = pcall(cjson.decode, redis.call('HGET', job, 'submission'))
+  if not isJson then return false end
+  if application ~= '' and told.appType ~= application then return false end
+  return user == '' or (type(told.studio) == 'table' and told.studio.user == user)
+end
 local found = {}
-for i = 3, #ARGV do
+for i = 4, #ARGV do
   local job = KEYS[1] .. 'job:' .. ARGV[i]
   local fits = text == '' or string.find(string.lower(redis.call('HGET', job, 'prompt') or ''), text, 1, true)
-  if fits and application ~= '' then
-    fits = string.find(redis.call('HGET', job, 'submission') or '', application, 1, true)
-  end
-  if fits then found[#found + 1] = ARGV[i] end
+  if fits and submissionFits(job) then found[#found + 1] = ARGV[i] end
 end
 return found
 `
 
+interface Arrived {
+  readonly id: string
+  /** Microseconds since the epoch. */
+  readonly arrival: string
+}
+
 /** Pages through jobs by the indexes: every combination of key, server and status is one range. */
 export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
   /** Ids with their arrivals, from the place that query and cursor give. */
-  async function range (query: JobQuery, after: string | undefined, offset: number, count: number) {
+  async function range (
+    query: JobFilter & Pick<JobQuery, 'order'>, after: string | undefined, offset: number, count: number
+  ): Promise<Arrived[]> {
     const index = indexKey(keys, query)
-    const low = lowestArrival(query)
+    const [lowest, highest] = boundsOf(query)
     const reply = query.order === 'newest'
-      ? await redis.zrevrangebyscore(index, after === undefined ? '+inf' : `(${after}`, low, 'WITHSCORES', 'LIMIT', offset, count)
-      : await redis.zrangebyscore(index, after === undefined ? low : `(${after}`, '+inf', 'WITHSCORES', 'LIMIT', offset, count)
-    const found: Array<{ id: string, arrival: string }> = []
+      ? await redis.zrevrangebyscore(index, after === undefined ? highest : `(${after}`, lowest, 'WITHSCORES', 'LIMIT', offset, count)
+      : await redis.zrangebyscore(index, after === undefined ? lowest : `(${after}`, highest, 'WITHSCORES', 'LIMIT', offset, count)
+    const found: Arrived[] = []
     for (let at = 0; at + 1 < reply.length; at += 2) found.push({ id: reply[at] ?? '', arrival: reply[at + 1] ?? '' })
     return found
   }
 
-  async function plainPage (query: JobQuery): Promise<Omit<JobPage, 'total'>> {
-    const found = await range(query, query.cursor, query.cursor === undefined ? query.offset : 0, query.limit + 1)
-    const page = found.slice(0, query.limit)
-    const nextCursor = found.length > query.limit ? page.at(-1)?.arrival ?? null : null
-    return { jobs: await store.readMany(page.map(({ id }) => id)), nextCursor }
+  /** All that fit, in parts. */
+  async function * fitting (query: JobFilter & Pick<JobQuery, 'order'>, from?: string): AsyncGenerator<Arrived[]> {
+    const { text = '', appType = '', user = '' } = query
+    for (let after = from, found: Arrived[] = []; ; after = found.at(-1)?.arrival) {
+      found = await range(query, after, 0, examinedAtOnce)
+      if (!isSearched(query)) yield found
+      else if (found.length > 0) {
+        const ids = new Set(await redis.eval(matchRecords, 1, keys.key(''), inLowerCase(text), appType, user,
+          ...found.map(({ id }) => id)) as string[])
+        yield found.filter(({ id }) => ids.has(id))
+      }
+      if (found.length < examinedAtOnce) return
+    }
   }
 
-  /** Looks through records in arrival order; bounded, so that one call never holds up Redis for long. */
-  async function searchedPage (query: JobQuery): Promise<Omit<JobPage, 'total'>> {
-    const wanted = query.limit + (query.cursor === undefined ? query.offset : 0)
-    const application = query.appType === undefined ? '' : `"appType":${JSON.stringify(query.appType)}`
-    const text = inLowerCase(query.text ?? '')
-    const matches: Array<{ id: string, arrival: string }> = []
-    let after = query.cursor
-    for (let examined = 0; examined < mostExamined; examined += examinedAtOnce) {
-      const found = await range(query, after, 0, examinedAtOnce)
-      const arrivals = new Map(found.map(({ id, arrival }) => [id, arrival]))
-      const fitting = await redis.eval(matchRecords, 1, keys.key(''), text, application, ...arrivals.keys()) as string[]
-      matches.push(...fitting.map(id => ({ id, arrival: arrivals.get(id) ?? '' })))
-      after = found.at(-1)?.arrival
-      if (found.length < examinedAtOnce) after = undefined
-      if (after === undefined || matches.length > wanted) break
+  async function count (filter: JobFilter): Promise<number> {
+    if (!isSearched(filter)) return await redis.zcount(indexKey(keys, filter), ...boundsOf(filter))
+    let total = 0
+    for await (const some of fitting({ ...filter, order: 'oldest' })) total += some.length
+    return total
+  }
+
+  async function plainPage (query: JobQuery): Promise<JobPage> {
+    const [total, found] = await Promise.all([
+      count(query), range(query, query.cursor, query.cursor === undefined ? query.offset : 0, query.limit + 1)
+    ])
+    return await pageOf(found, query, 0, total)
+  }
+
+  /** Looks through all records that the indexes leave, since only then the total is known. */
+  async function searchedPage (query: JobQuery): Promise<JobPage> {
+    const offset = query.cursor === undefined ? query.offset : 0
+    const found: Arrived[] = []
+    let total = 0
+    for await (const some of fitting(query, query.cursor)) {
+      total += some.length
+      if (found.length <= offset + query.limit) found.push(...some)
+      else if (query.cursor !== undefined) break
     }
-    const page = matches.slice(wanted - query.limit, wanted)
-    const nextCursor = matches.length > wanted ? page.at(-1)?.arrival ?? null : after ?? null
-    return { jobs: await store.readMany(page.map(({ id }) => id)), nextCursor }
+    return await pageOf(found, query, offset, query.cursor === undefined ? total : await count(query))
+  }
+
+  /** @param found one more than the page takes, where there are more */
+  async function pageOf (
+    found: readonly Arrived[], { limit }: JobQuery, offset: number, total: number
+  ): Promise<JobPage> {
+    const page = found.slice(offset, offset + limit)
+    const nextCursor = found.length > offset + limit ? page.at(-1)?.arrival ?? null : null
+    return { jobs: await store.readMany(page.map(({ id }) => id)), total, nextCursor }
   }
 
   /** Ids in the order in which a server will take them. */
@@ -112,18 +154,27 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
         const [total, ids] = await Promise.all([redis.zcard(indexKey(keys, query)), idsInLine(query)])
         return { jobs: await store.readMany(ids), total, nextCursor: null }
       }
-      const searched = (query.text ?? '') !== '' || query.appType !== undefined
-      const [total, page] = await Promise.all([
-        redis.zcount(indexKey(keys, query), lowestArrival(query), '+inf'),
-        searched ? searchedPage(query) : plainPage(query)
-      ])
-      return { ...page, total }
+      return isSearched(query) ? await searchedPage(query) : await plainPage(query)
     },
     /** How many jobs fit. */
-    async count (filter: Pick<JobQuery, 'keyId' | 'serverId' | 'status'>): Promise<number> {
-      return await redis.zcard(indexKey(keys, filter))
+    count,
+    /** Ids of all jobs that fit now, oldest first. */
+    async ids (filter: JobFilter): Promise<string[]> {
+      const ids: string[] = []
+      for await (const some of fitting({ ...filter, order: 'oldest' })) for (const { id } of some) ids.push(id)
+      return ids
+    },
+    /** A moment before which all jobs arrived that are there by now; Redis' clock, in milliseconds since the epoch. */
+    async moment (): Promise<number> {
+      const [seconds, microseconds] = await redis.time()
+      return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000) + 1
     }
   }
+}
+
+/** Whether the indexes alone do not tell which jobs fit. */
+function isSearched ({ text = '', appType = '', user = '' }: JobFilter): boolean {
+  return text !== '' || appType !== '' || user !== ''
 }
 
 /** As Lua does it in Redis: other letters than ASCII have to be spelled as they are. */
@@ -131,9 +182,9 @@ function inLowerCase (text: string): string {
   return text.replace(/[A-Z]+/g, letters => letters.toLowerCase())
 }
 
-/** Arrivals are microseconds. */
-function lowestArrival ({ since }: JobQuery): string {
-  return since === undefined ? '-inf' : String(since * 1000)
+/** Lowest and highest arrival; arrivals are microseconds. */
+function boundsOf ({ since, before }: JobFilter): [lowest: string, highest: string] {
+  return [since === undefined ? '-inf' : String(since * 1000), before === undefined ? '+inf' : `(${before * 1000}`]
 }
 
 export type JobList = ReturnType<typeof createJobList>

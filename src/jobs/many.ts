@@ -1,5 +1,7 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { ServiceError } from '../errors.ts'
-import type { JobList, JobQuery } from './list.ts'
+import { iso } from '../iso.ts'
+import type { JobFilter, JobList } from './list.ts'
 import type { JobStore } from './store.ts'
 
 /** What can be done with many jobs at once. */
@@ -10,26 +12,49 @@ export type ManyOrder =
   | { readonly action: Exclude<ManyAction, 'move'> }
   | { readonly action: 'move', readonly serverId: string }
 
-export interface ManyOutcome {
+/** What the caller knows of the jobs, so that nothing happens to others. */
+export interface ManyLimits {
+  /** How many jobs the caller expects at the most. */
+  readonly expected?: number
+  /** Only jobs that arrived before this moment, in milliseconds since the epoch. */
+  readonly before?: number
+}
+
+/** The jobs, by their ids or by what they have in common. */
+export type ManyChoice = { readonly ids: readonly string[] } | { readonly filter: JobFilter }
+
+export interface ManyCount {
+  /** How many jobs it is about. */
+  readonly count: number
+  /** All of them arrived before this moment, in milliseconds since the epoch. */
+  readonly before: number
+}
+
+export interface ManyOutcome extends ManyCount {
   readonly done: number
   readonly refused: ReadonlyArray<{ readonly id: string, readonly error: ServiceError }>
 }
 
+/**
+ * Whether the caller may do this with a job of this owner; another's job is one that is not there. A filter has to be
+ * narrowed to such jobs beforehand.
+ */
+export type MayAct = (owner: string | null) => boolean
+
 export interface ManyJobs {
   /**
    * Does something with each of the jobs; what cannot be done with one keeps none of the others from it.
-   * @param allowed whether the caller may do this with a job of this owner; another's job is one that is not there
+   * @throws ServiceError `more_than_expected`, before anything is done
    */
-  act (order: ManyOrder, ids: readonly string[], allowed: (owner: string | null) => boolean): Promise<ManyOutcome>
-  /** Ids of the jobs that fit now, at most `mostJobs` of them. */
-  fitting (query: Omit<JobQuery, 'order' | 'limit' | 'offset' | 'cursor'>): Promise<string[]>
+  act (order: ManyOrder, choice: ManyChoice, limits: ManyLimits, mayAct: MayAct): Promise<ManyOutcome>
+  /** How many jobs it would be about; exact, since nothing can arrive any more before the moment that it tells. */
+  count (choice: ManyChoice, limits: Pick<ManyLimits, 'before'>, mayAct: MayAct): Promise<ManyCount>
 }
 
-/** Most jobs of one filter that one call acts on. */
-export const mostJobs = 20_000
-
-const readAtOnce = 500
 const actAtOnce = 8
+const readAtOnce = 500
+/** Until the millisecond of a moment is over. */
+const momentMs = 2
 
 export interface ManyJobsDependencies {
   readonly store: JobStore
@@ -49,18 +74,36 @@ export function createManyJobs ({ store, list, remove }: ManyJobsDependencies): 
     }
   }
 
+  /** The moment that bounds a choice, and whichever comes first where both are given. */
+  async function boundOf (choice: ManyChoice, before: number | undefined): Promise<number> {
+    const bounds = [before ?? await list.moment(), 'filter' in choice ? choice.filter.before : undefined]
+    return Math.min(...bounds.map(bound => bound ?? Infinity))
+  }
+
+  /** Ids of the jobs of a choice with which something may be done, and those of the others that it names. */
+  async function chosen (choice: ManyChoice, before: number, mayAct: MayAct) {
+    if ('filter' in choice) return { ids: await list.ids({ ...choice.filter, before }), others: [] }
+    const given = [...new Set(choice.ids)]
+    const found = new Set<string>()
+    for (let from = 0; from < given.length; from += readAtOnce) {
+      for (const { id, keyId, createdAt } of await store.readMany(given.slice(from, from + readAtOnce))) {
+        if (mayAct(keyId) && createdAt < before) found.add(id)
+      }
+    }
+    return { ids: given.filter(id => found.has(id)), others: given.filter(id => !found.has(id)) }
+  }
+
   return {
-    async act (order, ids, allowed) {
+    async act (order, choice, limits, mayAct) {
       const apply = order.action === 'move' ? async (id: string) => { await store.move(id, order.serverId) } : acts[order.action]
-      const refused: Array<{ id: string, error: ServiceError }> = []
+      const before = await boundOf(choice, limits.before)
+      const { ids, others } = await chosen(choice, before, mayAct)
+      refuseMore(ids.length, before, limits.expected)
+      const refused = others.map(id => ({ id, error: noSuchJob(id) }))
       let done = 0
 
       async function actOn (id: string): Promise<void> {
         try {
-          const job = await store.find(id)
-          if (job === null || !allowed(job.keyId)) {
-            throw new ServiceError('job_not_found', `There is no job ${id}.`, { job_id: id })
-          }
           await apply(id)
           done++
         } catch (error) {
@@ -69,25 +112,29 @@ export function createManyJobs ({ store, list, remove }: ManyJobsDependencies): 
         }
       }
 
-      const unique = [...new Set(ids)]
       // Each goes ahead of all others, so the last one comes first, and they keep their order.
-      if (order.action === 'run-now') for (const id of unique.reverse()) await actOn(id)
-      else await eachOf(unique, actAtOnce, actOn)
-      return { done, refused }
+      if (order.action === 'run-now') for (const id of ids.reverse()) await actOn(id)
+      else await eachOf(ids, actAtOnce, actOn)
+      return { count: ids.length, before, done, refused }
     },
-    async fitting (query) {
-      const ids: string[] = []
-      let cursor: string | undefined
-      do {
-        const page = await list.page({
-          ...query, order: 'oldest', limit: readAtOnce, offset: 0, ...(cursor === undefined ? {} : { cursor })
-        })
-        ids.push(...page.jobs.map(({ id }) => id))
-        cursor = page.nextCursor ?? undefined
-      } while (cursor !== undefined && ids.length < mostJobs)
-      return ids.slice(0, mostJobs)
+    async count (choice, limits, mayAct) {
+      const before = await boundOf(choice, limits.before)
+      if (limits.before === undefined) await sleep(momentMs)
+      const { ids } = await chosen(choice, before, mayAct)
+      return { count: ids.length, before }
     }
   }
+}
+
+function noSuchJob (id: string): ServiceError {
+  return new ServiceError('job_not_found', `There is no job ${id}.`, { job_id: id })
+}
+
+/** @throws ServiceError `more_than_expected` */
+function refuseMore (count: number, before: number, expected: number | undefined): void {
+  if (expected === undefined || count <= expected) return
+  throw new ServiceError('more_than_expected', `This is about ${count} jobs, which are more than the expected ` +
+    `${expected}. Nothing was done.`, { field: 'expected', expected, count, created_before: iso(before) })
 }
 
 /** Works through a list, so many at a time. */

@@ -212,10 +212,10 @@ t.test('many jobs are cancelled, put back, moved to the front and deleted with o
 
   const { accessKey, secret } = await many.house.accessKeys.create({ name: 'own', scopes: ['jobs:write', 'jobs:read'] })
   const headers = { 'x-api-key': accessKey.key, 'x-api-secret': secret }
-  t.match((await act({ action: 'cancel', filter: {} }, headers)).body, { done: 0 }, 'the jobs of others are not touched')
+  t.match((await act({ action: 'cancel', all: true }, headers)).body, { count: 0, done: 0 }, 'the jobs of others are not touched')
   t.match((await act({ action: 'cancel', ids: [ids[4]] }, headers)).body, { done: 0, refused: [{ code: 'job_not_found' }] })
   for (const wrong of [
-    { action: 'cancel' }, { action: 'cancel', ids, filter: {} }, { action: 'paint', ids }, { action: 'move', ids },
+    { action: 'cancel' }, { action: 'cancel', ids, filter: {} }, { action: 'cancel', filter: {} }, { action: 'cancel', ids, all: true }, { action: 'paint', ids }, { action: 'move', ids },
     { action: 'cancel', server: 'Main', ids }
   ]) {
     t.match(await act(wrong), { status: 400, body: { details: { field: String } } })

@@ -44,7 +44,7 @@ t.test('the queue', { skip }, async t => {
   })
 
   t.test('a line of any length is looked through, put in another order and acted on as a whole', async t => {
-    t.match((await service.request('POST', '/api/v2/jobs/actions', { action: 'delete', filter: {} })).body, { done: 2 })
+    t.match((await service.request('POST', '/api/v2/jobs/actions', { action: 'delete', all: true })).body, { done: 2 })
     const count = 260
     for (let index = 0; index < 5; index++) await service.submit({ ...quick, prompt: `picture ${index}` })
     for (const quantity of [100, 100, 54]) {

@@ -1,0 +1,106 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { errorResponses } from '../../schemas/error.ts'
+import { JobAction, JobActionAnswer } from '../../schemas/job.ts'
+import { Ref } from '../../schemas/kit.ts'
+import { keyToActOn, mayCancelJob, type Principal } from '../../src/access/principal.ts'
+import { ServiceError } from '../../src/errors.ts'
+import { iso } from '../../src/iso.ts'
+import type { ManyAction, ManyChoice, ManyCount, ManyJobs, ManyOrder, ManyOutcome } from '../../src/jobs/many.ts'
+import type { ServerRegistry } from '../../src/servers/registry.ts'
+import { jobBases } from './job-bases.ts'
+import { readJobFilter } from './job-filter.ts'
+import { momentOf } from './moment.ts'
+
+export interface JobActionsOptions {
+  readonly many: ManyJobs
+  readonly registry: ServerRegistry
+}
+
+/** Acting on many jobs with one request, which can be counted before. */
+const jobActions: FastifyPluginAsyncTypebox<JobActionsOptions> = async (app, { many, registry }) => {
+  function orderOf ({ action, server }: JobAction): ManyOrder {
+    if (action !== 'move' && server === undefined) return { action }
+    if (action === 'move' && server !== undefined) return { action, serverId: registry.require(server, 'server').id }
+    throw action === 'move'
+      ? new ServiceError('missing_required_field', 'server must name the one that takes the jobs.', { field: 'server' })
+      : new ServiceError('invalid_field_value',
+        'server goes with the action move only; filter.server chooses jobs by their server.', { field: 'server' })
+  }
+
+  function choiceOf ({ ids, filter, all = false }: JobAction, principal: Principal): ManyChoice {
+    const isNarrowed = filter !== undefined && Object.keys(filter).length > 0
+    if (ids !== undefined) {
+      if (filter === undefined && !all) return { ids }
+      throw new ServiceError('invalid_field_value', 'ids goes without filter and all: it says which jobs by itself.', { field: 'ids' })
+    }
+    if (!isNarrowed && !all) {
+      throw new ServiceError('invalid_field_value', 'ids or filter must say which jobs; with "all": true it is about all of them.',
+        { field: filter === undefined ? 'ids' : 'filter' })
+    }
+    const { key, ...others } = filter ?? {}
+    return { filter: readJobFilter(others, keyToActOn(principal, key, 'filter.key'), registry, 'filter.') }
+  }
+
+  for (const { base, name } of jobBases) {
+    app.post(`${base}/actions`, {
+      config: { access: { scope: 'jobs:write' } },
+      schema: {
+        operationId: `act_on_jobs_${name}`,
+        tags: ['Jobs'],
+        summary: 'Do something with many jobs',
+        description: 'With those of `ids`, with all that fit `filter`, or with all where `all` is true. What cannot be ' +
+          'done with one of them keeps none of the others from it. To act on just what was counted, send `dry_run` ' +
+          'first, and then `expected` and `created_before` as it tells them: nothing newer is touched, and where there ' +
+          'are more than expected the answer is 409 and nothing is done. Fewer are no error: those are gone already.',
+        body: Ref(JobAction),
+        response: { 200: { ...Ref(JobActionAnswer), description: 'Done.' }, ...errorResponses(400, 403, 404, 409) }
+      }
+    }, async request => {
+      const { body, principal } = request
+      const { action, expected, created_before: createdBefore, dry_run: isDryRun = false } = body
+      const order = orderOf(body)
+      const choice = choiceOf(body, principal)
+      const before = createdBefore === undefined ? {} : { before: momentOf('created_before', createdBefore) }
+      const mayAct = (owner: string | null) => mayCancelJob(principal, owner)
+      if (isDryRun) return renderCount(action, await many.count(choice, before, mayAct))
+      const limits = { ...before, ...(expected === undefined ? {} : { expected }) }
+      return renderOutcome(action, await many.act(order, choice, limits, mayAct))
+    })
+  }
+}
+
+export default jobActions
+
+/** Refusals that an answer lists. */
+const mostRefused = 100
+
+const words: Readonly<Record<ManyAction, string>> = {
+  cancel: 'cancelled', retry: 'put back in line', 'run-now': 'moved to the front', move: 'moved to the other server', delete: 'deleted'
+}
+
+function renderCount (action: ManyAction, { count, before }: ManyCount): JobActionAnswer {
+  return {
+    success: true,
+    message: `${count} ${count === 1 ? 'job' : 'jobs'} would be ${words[action]}.`,
+    dry_run: true,
+    count,
+    created_before: iso(before),
+    done: 0,
+    refused: [],
+    refused_count: 0
+  }
+}
+
+function renderOutcome (action: ManyAction, { count, before, done, refused }: ManyOutcome): JobActionAnswer {
+  const others = refused.length === 0 ? '' : `; ${refused.length} could not be`
+  return {
+    success: true,
+    message: `${done} ${done === 1 ? 'job was' : 'jobs were'} ${words[action]}${others}.`,
+    dry_run: false,
+    count,
+    created_before: iso(before),
+    done,
+    refused: refused.slice(0, mostRefused).map(({ id, error }) => ({ id, code: error.code, message: error.message })),
+    refused_count: refused.length
+  }
+}
