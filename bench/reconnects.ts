@@ -40,7 +40,7 @@ export async function main ([reconnects = '1000', seed = '7']: readonly string[]
 }
 
 async function run (ground: Ground, wanted: number, random: () => number): Promise<number> {
-  const upstream = await startUpstream(ground, { kind: 'instant', options: { size: 64, milliseconds: 20 } })
+  const upstream = await startUpstream(ground, { kind: 'instant', options: { milliseconds: 20 } })
   const startApi = async () => await startService(ground, { command: 'api', servers: servers(upstream.url) })
   const apis: ServiceProcess[] = [await startApi(), await startApi()]
   await (await launchService(ground, { command: 'worker', servers: servers(upstream.url) })).logged('worker is up')

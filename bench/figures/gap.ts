@@ -1,4 +1,5 @@
 import { createCaller } from '../ground/caller.ts'
+import { requireCleanEnds } from '../ground/clean-ends.ts'
 import { withGround } from '../ground/ground.ts'
 import { submission } from '../ground/ordinary.ts'
 import { startService } from '../ground/service.ts'
@@ -29,17 +30,18 @@ export async function measure (): Promise<Row[]> {
 async function measureWithPicture (size: number): Promise<Row> {
   return await withGround(async ground => {
     const upstream = await startUpstream(ground, {
-      kind: 'instant', options: { size, milliseconds: generationMilliseconds }
+      kind: 'instant', options: { milliseconds: generationMilliseconds }
     })
     const { caller } = await startService(ground, { command: 'start', servers: { Main: upstream.url } })
     const roundTrips = await measureRoundTrips(upstream.url)
     await caller.post('/api/v1/servers/Main/pause')
     for (let sent = 0; sent < jobs; sent += 100) {
-      await caller.post('/api/v2/generate/bulk', { ...submission('Main'), bulk_quantity: 100 })
+      await caller.post('/api/v2/generate/bulk', { ...submission('Main', { width: size, height: size }), bulk_quantity: 100 })
     }
     await upstream.forget()
     await caller.post('/api/v1/servers/Main/resume')
     const seen = await upstream.answered(generationPath, jobs)
+    await requireCleanEnds(caller, jobs)
     const gaps = seen.slice(1).map(({ arrived }, index) => arrived - (seen[index]?.finished ?? NaN))
     return {
       figure: `${about}, ${size} x ${size}`,

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { requireCleanEnds } from '../ground/clean-ends.ts'
 import { withGround, type Ground } from '../ground/ground.ts'
 import { submission } from '../ground/ordinary.ts'
 import { startService } from '../ground/service.ts'
@@ -31,16 +32,17 @@ export async function measure (): Promise<Row[]> {
 }
 
 async function measureOurs (ground: Ground): Promise<number[]> {
-  const upstream = await startUpstream(ground, { kind: 'instant', options: { size: 64, milliseconds: 0 } })
+  const upstream = await startUpstream(ground, { kind: 'instant', options: { milliseconds: 0 } })
   const { caller } = await startService(ground, { command: 'start', servers: { Main: upstream.url } })
   await upstream.forget()
   const sent: number[] = []
   for (let index = 0; index < times; index++) {
     sent.push(now())
-    await caller.post('/api/v2/generate', submission('Main'))
+    await caller.post('/api/v2/generate', submission('Main', { width: 64, height: 64 }))
     await upstream.answered(generationPath, index + 1)
     await sleep(rest)
   }
   const seen = await upstream.seen(generationPath)
+  await requireCleanEnds(caller, times)
   return sent.map((moment, index) => (seen[index]?.arrived ?? NaN) - moment)
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { readEvents, type EventReader } from '../ground/event-reader.ts'
 import type { Ground } from '../ground/ground.ts'
+import { requireCleanEnds } from '../ground/clean-ends.ts'
 import { withGround } from '../ground/ground.ts'
 import { submission } from '../ground/ordinary.ts'
 import { startService } from '../ground/service.ts'
@@ -45,11 +46,11 @@ export async function measure (): Promise<Row[]> {
 
 /** Milliseconds of each event to each listener, and by how many bytes the service grew. */
 async function measureWith (ground: Ground, count: number): Promise<{ delays: number[], memory: number }> {
-  const upstream = await startUpstream(ground, { kind: 'instant', options: { size: 64, milliseconds: 20 } })
+  const upstream = await startUpstream(ground, { kind: 'instant', options: { milliseconds: 20 } })
   const service = await startService(ground, { command: 'start', servers: { [`For${count}`]: upstream.url } })
   const { caller, url } = service
   // What the first jobs make the service compile and keep is not the listeners'.
-  for (let warmUp = 0; warmUp < 20; warmUp++) await caller.post('/api/v2/generate', submission(`For${count}`))
+  for (let warmUp = 0; warmUp < 20; warmUp++) await caller.post('/api/v2/generate', submission(`For${count}`, { width: 64, height: 64 }))
   await sleep(2000)
   await service.ask('watch')
   const delays: number[] = []
@@ -70,10 +71,11 @@ async function measureWith (ground: Ground, count: number): Promise<{ delays: nu
   }
   await until(async () => ready.size === count, 'all listen')
   for (let sent = 0; sent < jobs; sent++) {
-    await caller.post('/api/v2/generate', submission(`For${count}`))
+    await caller.post('/api/v2/generate', submission(`For${count}`, { width: 64, height: 64 }))
     await sleep(pauseMilliseconds)
   }
   await until(async () => ends.every(heard => heard >= jobs), 'all have heard every end')
+  await requireCleanEnds(caller, jobs)
   const { memory } = await service.ask<ProcessWatch>('report')
   for (const reader of readers) reader.close()
   await service.stop()

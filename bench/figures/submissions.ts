@@ -20,7 +20,7 @@ const goal = 0.6
  */
 export async function measure (): Promise<Row[]> {
   return await withGround(async ground => {
-    const upstream = await startUpstream(ground, { kind: 'instant', options: { size: 64, milliseconds: 0 } })
+    const upstream = await startUpstream(ground, { kind: 'instant', options: { milliseconds: 0 } })
     const { caller } = await startService(ground, { command: 'start', servers: { Main: upstream.url } })
     await caller.post('/api/v1/servers/Main/pause')
     const bare = createCaller(await (await startBareQueue(ground)).serve())

@@ -1,4 +1,5 @@
 import { startBareQueue } from '../ground/bare-queue.ts'
+import { requireCleanEnds } from '../ground/clean-ends.ts'
 import { withGround } from '../ground/ground.ts'
 import { submission } from '../ground/ordinary.ts'
 import { startService } from '../ground/service.ts'
@@ -11,22 +12,25 @@ export const about = 'jobs per second with an instant server'
 const rounds = 3
 const perRound = 500
 const goal = 0.4
+/** A small picture. */
+const size = { width: 64, height: 64 }
 
 /** Waiting jobs, let go at once, with a small picture each; in turns with a bare worker that does nothing. */
 export async function measure (): Promise<Row[]> {
   return await withGround(async ground => {
-    const upstream = await startUpstream(ground, { kind: 'instant', options: { size: 64, milliseconds: 0 } })
+    const upstream = await startUpstream(ground, { kind: 'instant', options: { milliseconds: 0 } })
     const { caller } = await startService(ground, { command: 'start', servers: { Main: upstream.url } })
     const bare = await startBareQueue(ground)
 
     async function rate (): Promise<number> {
       await caller.post('/api/v1/servers/Main/pause')
       for (let sent = 0; sent < perRound; sent += 100) {
-        await caller.post('/api/v2/generate/bulk', { ...submission('Main'), bulk_quantity: 100 })
+        await caller.post('/api/v2/generate/bulk', { ...submission('Main', size), bulk_quantity: 100 })
       }
       await upstream.forget()
       await caller.post('/api/v1/servers/Main/resume')
       const seen = await upstream.answered(generationPath, perRound)
+      await requireCleanEnds(caller, perRound)
       return (perRound - 1) / ((seen.at(-1)?.arrived ?? NaN) - (seen[0]?.arrived ?? NaN)) * 1000
     }
 

@@ -4,27 +4,36 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 
 export interface InstantServerOptions {
-  /** Width and height of the picture that every answer holds. */
-  readonly size: number
   /** How long each generation takes, in milliseconds. */
   readonly milliseconds: number
 }
 
-interface Generated {
+type Asked = Readonly<Record<string, unknown>>
+
+/** An answer with a seed that takes the place of any other. */
+interface Answered {
   readonly images: readonly string[]
   readonly info: string
 }
 
+const anySeed = 1_234_567_890
+
 /**
- * Answers generations like A1111, with nothing to compute: always the same picture, with the seed that was asked
- * for. Everything else it asks a simulator for once and remembers.
+ * Answers generations like A1111, with nothing to compute: what the simulator answered to the first such request, with
+ * the seed that was asked for. Everything else it asks a simulator for once and remembers.
  */
-export async function startInstantServer ({ size, milliseconds }: InstantServerOptions): Promise<Server> {
+export async function startInstantServer ({ milliseconds }: InstantServerOptions): Promise<Server> {
   const simulator = await startSimulator({ speed: Infinity, loadMilliseconds: 0, noise: true })
-  const { images, info } = await generate(simulator.url, size)
-  const beginning = Buffer.from(`{"images":${JSON.stringify(images)},"parameters":`)
-  const template = JSON.parse(info) as Record<string, unknown>
+  const generated = new Map<string, Promise<{ beginning: Buffer, info: string }>>()
   const remembered = new Map<string, Promise<{ status: number, body: string }>>()
+
+  async function generate (asked: Asked): Promise<{ beginning: Buffer, info: string }> {
+    const answer = await fetch(`${simulator.url}/sdapi/v1/txt2img`, {
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ ...asked, seed: anySeed })
+    })
+    const { images, info } = await answer.json() as Answered
+    return { beginning: Buffer.from(`{"images":${JSON.stringify(images)},"parameters":`), info: JSON.stringify(info) }
+  }
 
   async function ask (request: IncomingMessage): Promise<{ status: number, body: string }> {
     const { method = 'GET', url = '/' } = request
@@ -37,10 +46,14 @@ export async function startInstantServer ({ size, milliseconds }: InstantServerO
 
   async function answer (request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (request.method === 'POST' && request.url === '/sdapi/v1/txt2img') {
-      const asked = await json(request) as { seed: number }
+      const asked = await json(request) as Asked
+      const { seed, force_task_id: _task, ...same } = asked
+      const key = JSON.stringify(same)
+      const answer = generated.get(key) ?? generate(same)
+      generated.set(key, answer)
+      const { beginning, info } = await answer
       if (milliseconds > 0) await sleep(milliseconds)
-      const facts = JSON.stringify({ ...template, seed: asked.seed, all_seeds: [asked.seed] })
-      const end = Buffer.from(`${JSON.stringify(asked)},"info":${JSON.stringify(facts)}}`)
+      const end = Buffer.from(`${JSON.stringify(asked)},"info":${info.replaceAll(String(anySeed), String(seed))}}`)
       response.writeHead(200, {
         'content-type': 'application/json', 'content-length': beginning.length + end.length
       })
@@ -58,13 +71,4 @@ export async function startInstantServer ({ size, milliseconds }: InstantServerO
   return createServer((request, response) => {
     answer(request, response).catch(() => { response.destroy() })
   })
-}
-
-async function generate (url: string, size: number): Promise<Generated> {
-  const answer = await fetch(`${url}/sdapi/v1/txt2img`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ prompt: 'a lighthouse at dusk', steps: 1, width: size, height: size })
-  })
-  return await answer.json() as Generated
 }

@@ -49,7 +49,7 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
     const decision = decideAfter(failure, job, server().alias, limits)
     if (failure.failureClass === 'server-down' || failure.failureClass === 'unauthorized') await monitor.report(failure)
     if (failure.code === 'server_error') await monitor.suspect(failure, job.id)
-    if (failure.failureClass === 'request' && aboutNames.test(failure.message)) monitor.readAnew()
+    if (failure.failureClass === 'request' && aboutNames.test(failure.message)) monitor.differs([failure.message])
     if (decision.kind === 'fail' && decision.elsewhere && await goElsewhere(claim, job, attempts)) return
     if (decision.kind === 'fail') {
       const { code, message } = decision

@@ -200,7 +200,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     const { version } = answer.info ?? {}
     monitor.proved(typeof version === 'string' ? version : null)
     const warnings = result.partial ? [] : checkAnswer(job.submission, answer)
-    if (warnings.length > 0) monitor.readAnew()
+    monitor.differs(warnings.map(inventoryDifference))
     const tags = await tagsOf(job, result)
     const outcome = { result: packResult({ ...result, ...tags, info: answer.info, warnings }, job.submission) }
     const status = warnings.length > 0 && job.submission.onDifference === 'fail'
@@ -285,6 +285,11 @@ function once<Outcome> (work: () => Promise<Outcome>): () => Promise<Outcome> {
 }
 
 const differentResult = 'different_result'
+
+/** What tells differences apart that reading the inventory may explain; of the others once is enough. */
+function inventoryDifference ({ code, message }: JobWarning): string {
+  return ['different_checkpoint', 'different_sampler'].includes(code) ? message : code
+}
 
 /** For a job that wants exactly what it asked for or nothing. */
 function differenceOf (warnings: readonly JobWarning[]): JobError {

@@ -21,6 +21,10 @@ const shortestBreak = 1000
 const longestBreak = 300_000
 /** Jobs that fail in a row before the fault is taken to be the server's. */
 const mostSuspicions = 5
+/** Least time between two readings of the inventory that generations give reason for, in milliseconds. */
+const rereadInterval = 30_000
+/** Differences that are remembered of each server. */
+const mostDifferences = 200
 /** How often a state that does not change goes into the history, in milliseconds. */
 const sampleInterval = 60_000
 
@@ -47,6 +51,11 @@ export interface ServerMonitor {
   check (): Promise<ServerState>
   /** Looks and reads the inventory anew now, as something was found to have changed. */
   readAnew (): void
+  /**
+   * Generations showed that the server is other than its inventory says. Reads that again, once for each difference and
+   * at most every 30 seconds: some servers always differ, and reading takes them a dozen requests.
+   */
+  differs (differences: readonly string[]): void
   close (): Promise<void>
 }
 
@@ -73,6 +82,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   /** Failures that were ever told of. */
   let failures = 0
   const suspicions = new Set<string>()
+  const differences = new Set<string>()
+  let inventoryReadAt = 0
   let outOfUseUntil = 0
   /** Titles of the checkpoints in the inventory. */
   let checkpoints = ''
@@ -137,7 +148,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       if (failures !== failuresBefore) return await look()
       if (inventory === null) return await enter({ reachable: 'yes', lastError: null, traits }, responseMs)
       await states.writeInventory(server().id, inventory)
-      inventoryDueAt = Date.now() + intervals.inventory
+      inventoryReadAt = Date.now()
+      inventoryDueAt = inventoryReadAt + intervals.inventory
       checkpoints = titlesOf(inventory.checkpoints)
       return await enter({ reachable: 'yes', lastError: null, traits, inventoryReadAt: inventory.readAt }, responseMs)
     } catch (error) {
@@ -153,13 +165,15 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     return checking
   }
 
+  function checkSoon (): void {
+    check().catch(error => { log.error({ server: server().alias, error: messageOf(error) }, 'server check failed') })
+  }
+
   function schedule (): void {
     clearTimeout(timer)
     if (closed) return
     const pause = state?.reachable === 'yes' ? intervals.whileUp : intervals.whileDown
-    timer = setTimeout(() => {
-      check().catch(error => { log.error({ server: server().alias, error: messageOf(error) }, 'server check failed') })
-    }, Math.max(pause, outOfUseUntil - Date.now()))
+    timer = setTimeout(checkSoon, Math.max(pause, outOfUseUntil - Date.now()))
   }
 
   async function report (failure: GenerationFailure): Promise<void> {
@@ -189,7 +203,16 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     },
     readAnew () {
       inventoryDueAt = 0
-      check().catch(error => { log.error({ server: server().alias, error: messageOf(error) }, 'server check failed') })
+      checkSoon()
+    },
+    differs (found) {
+      const fresh = found.filter(difference => !differences.has(difference))
+      if (fresh.length === 0) return
+      for (const difference of fresh) differences.add(difference)
+      for (const oldest of [...differences].slice(0, -mostDifferences)) differences.delete(oldest)
+      // Where that is not yet, a later look sees to it.
+      inventoryDueAt = Math.min(inventoryDueAt, inventoryReadAt + rereadInterval)
+      if (Date.now() >= inventoryDueAt) checkSoon()
     },
     async close () {
       closed = true

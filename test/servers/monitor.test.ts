@@ -131,3 +131,39 @@ t.test('what a look saw before a generation failed counts no more', async t => {
   t.match(await seen, { reachable: 'no' })
   t.equal(restarting.usable(), false, 'no further job is sent to a server that has just gone')
 })
+
+t.test('differences have the inventory read again once each, and no more often than every 30 seconds', async t => {
+  const reads = () => simulator.state().requests['GET /sdapi/v1/samplers'] ?? 0
+  let now = Date.now()
+  const realNow = Date.now
+  Date.now = () => now
+  t.teardown(() => { Date.now = realNow })
+  const differing = createServerMonitor({
+    server: () => ({ id: 'differing', alias: 'Differing' }) as Server,
+    client,
+    states,
+    log: silentLogger,
+    intervals,
+    onUsable: async () => { /* nobody waits */ }
+  })
+  t.teardown(differing.close)
+  await differing.check()
+  const before = reads()
+  /** How often the inventory was read since the beginning, once what this set off is over. */
+  const after = async (...differences: string[]) => {
+    differing.differs(differences)
+    await differing.check()
+    return reads() - before
+  }
+  t.equal(await after('one'), 0, 'it was read a moment ago')
+  now += 30_000
+  t.equal(await after(), 1, 'but is read when its time has come')
+  now += 30_000
+  t.equal(await after('one'), 1, 'the same says nothing new')
+  t.equal(await after('two', 'three'), 2)
+  t.equal(await after('four'), 2)
+  now += 30_000
+  t.equal(await after('five'), 3, 'four and five together')
+  now += 30_000
+  t.equal(await after('one', 'two', 'three', 'four', 'five'), 3)
+})
