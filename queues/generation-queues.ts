@@ -2,6 +2,8 @@ import { Job as QueueJob, Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { ServiceError, messageOf } from '../src/errors.ts'
 import type { Log } from '../src/log.ts'
+import { redisProblemOf } from '../src/redis/errors.ts'
+import { isMissingScript, sendScriptsAgain } from '../src/redis/scripts.ts'
 import type { Keys } from '../src/redis/keys.ts'
 import type { QueueEntry, QueuePort } from '../src/jobs/queue-port.ts'
 
@@ -79,24 +81,40 @@ export function createGenerationQueues ({ connection, keys, log }: GenerationQue
     async transactionWith (entry) {
       const target = queue(entry.serverId)
       const client = await target.getBackend().client
-      const transaction = client.multi()
-      let scripts = 0
+      const calls: Array<readonly [name: string, args: Array<string | number>]> = []
+      const options = { ...optionsOf(entry), jobId: entryId(entry) }
+
+      async function attempt (): Promise<Array<[error: Error | null, value: unknown]>> {
+        const transaction = client.multi()
+        for (const [name, args] of calls) transaction.runCommand(name, args)
+        await new QueueJob<GenerationData>(target, generationEntryName, { jobId: entry.id, run: entry.run }, options,
+          options.jobId).addJob(transaction)
+        try {
+          return await transaction.exec() ?? []
+        } catch (error) {
+          // Nothing of it was carried out, so Redis has not got the scripts that ioredis takes for loaded now.
+          sendScriptsAgain(connection)
+          throw error
+        }
+      }
+
       return {
-        runScript (name, scriptKeys, args) {
-          transaction.runCommand(name, [...scriptKeys, ...args])
-          scripts++
-        },
+        runScript (name, scriptKeys, args) { calls.push([name, [...scriptKeys, ...args]]) },
         async commit () {
-          const options = { ...optionsOf(entry), jobId: entryId(entry) }
-          await new QueueJob<GenerationData>(target, generationEntryName, { jobId: entry.id, run: entry.run }, options,
-            options.jobId).addJob(transaction)
-          const replies = await transaction.exec()
-          const failed = replies?.find(([error]) => error !== null)
-          if (replies === null || failed !== undefined) {
+          let replies = await attempt()
+          if (replies.some(([error]) => isMissingScript(error))) {
+            sendScriptsAgain(connection)
+            const again = await attempt()
+            replies = replies.map((reply, index) => reply[0] === null ? reply : again[index] ?? reply)
+          }
+          const failed = replies.find(([error]) => error !== null)
+          // Redis' own trouble passes by itself and is told as such.
+          if (failed !== undefined && redisProblemOf(failed[0]) !== null) throw failed[0]
+          if (replies.length === 0 || failed !== undefined) {
             throw new ServiceError('queue_error', 'The job could not be queued; please submit it again.', {},
               { cause: failed?.[0] })
           }
-          return replies.slice(0, scripts).map(([, value]) => value as unknown)
+          return replies.slice(0, calls.length).map(([, value]) => value)
         }
       }
     },

@@ -79,6 +79,7 @@ export const errorStatuses = {
   a1111_error: 502,
   civitai_unreachable: 502,
   database_error: 503,
+  database_unavailable: 503,
   storage_full: 503,
   shutting_down: 503,
   too_many_listeners: 503

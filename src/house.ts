@@ -82,14 +82,14 @@ export async function openHouse (
   config: Config, redisUrl: string, log: Log, sources: SettingSources = sourcesOf({})
 ): Promise<House> {
   const keys = createKeys(config.REDIS_PREFIX)
-  const redis = await connectRedis(redisUrl, 'request', log)
+  const redis = await connectRedis(redisUrl, 'request', log, undefined, config.REDIS_TIMEOUT_SECONDS * 1000)
   const subscriber = await connectRedis(redisUrl, 'subscriber', log)
   try {
     const masterKey = await loadMasterKey(config)
     await checkMasterKey(redis, keys, masterKey)
     const media = await createMediaStore({ directory: config.DATA_DIR })
     const queues = createGenerationQueues({ connection: redis, keys, log })
-    const store = createJobStore({ redis, keys, queue: queues })
+    const store = createJobStore({ redis, keys, queue: queues, commandLimit: config.REDIS_TIMEOUT_SECONDS * 1000 })
     const accessKeys = await createAccessKeys({
       redis, subscriber, keys, masterKey, defaultRatePerMinute: config.RATE_LIMIT_PER_MINUTE
     })

@@ -10,6 +10,8 @@ import { findProgram } from '../src/redis/system-package.ts'
 export interface TestRedis {
   /** Understood by ioredis itself and by `connectRedis`. */
   readonly url: string
+  /** Process id of the server that runs now. */
+  pid (): number
   /** Ends Redis as a power cut would; its address stays. */
   kill (): Promise<void>
   /** Starts it again at the same address, after `kill()`. */
@@ -21,17 +23,19 @@ export interface TestRedis {
 export interface TestRedisOptions {
   /** always: what was answered survives `kill()`. none: faster, starts empty. */
   persistence?: 'none' | 'always'
+  /** Further parameters of the server. */
+  parameters?: readonly string[]
 }
 
 /** Starts a Redis that also ends when this process crashes or is killed. */
-export async function startTestRedis ({ persistence = 'none' }: TestRedisOptions = {}): Promise<TestRedis> {
+export async function startTestRedis ({ persistence = 'none', parameters: more = [] }: TestRedisOptions = {}): Promise<TestRedis> {
   const program = findProgram(['redis-server', 'valkey-server'])
   if (program === undefined) throw new Error('Tests need redis-server or valkey-server in PATH; npm test installs it.')
   const folder = await mkdtemp(join(tmpdir(), 'sq-redis-'))
   const socket = join(folder, 'redis.sock')
   const parameters = [
     '--port', '0', '--unixsocket', socket, '--dir', folder, '--save', '', '--maxmemory-policy', 'noeviction',
-    '--appendonly', persistence === 'always' ? 'yes' : 'no', '--appendfsync', 'always'
+    '--appendonly', persistence === 'always' ? 'yes' : 'no', '--appendfsync', 'always', ...more
   ]
   const start = async () => {
     const server = spawn(program, parameters, { stdio: ['ignore', 'ignore', 'inherit'], detached: true })
@@ -46,6 +50,7 @@ export async function startTestRedis ({ persistence = 'none' }: TestRedisOptions
   }
   return {
     url: `redis://localhost?path=${encodeURIComponent(socket)}`,
+    pid: () => running.server.pid ?? 0,
     kill,
     restart: async () => { running = await start() },
     stop: async () => {

@@ -2,6 +2,8 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { describeUnknownField } from '../../src/a1111/unknown-fields.ts'
 import { messageOf, ServiceError, type ErrorCode } from '../../src/errors.ts'
+import { machineFaultOf, storageError } from '../../src/media/storage-faults.ts'
+import { redisProblemOf, type RedisProblem } from '../../src/redis/errors.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -31,9 +33,10 @@ export function toServiceError (error: unknown): ServiceError {
   if (error instanceof ServiceError) return error
   const known = error as Partial<FastifyError>
   if (known.validation !== undefined && known.validation.length > 0) return validationError(known)
-  if (isConnectionError(error)) {
-    return new ServiceError('database_error', 'Redis cannot be reached just now; please try again.', {}, { cause: error })
-  }
+  const redis = redisProblemOf(error)
+  if (redis !== null) return databaseError(redis, error)
+  const fault = machineFaultOf(error)
+  if (fault !== null) return storageError(fault, error)
   const { statusCode = 500 } = known
   const code = statusCode < 500 ? codesByStatus[statusCode] ?? 'malformed_request' : undefined
   if (code !== undefined) return new ServiceError(code, messageOf(error), {}, { cause: error })
@@ -41,12 +44,20 @@ export function toServiceError (error: unknown): ServiceError {
     { cause: error })
 }
 
-/** ioredis refuses at once while it has no connection, so that a caller need not wait. */
-function isConnectionError (error: unknown): boolean {
-  const message = messageOf(error)
-  const { code, name } = error as { code?: unknown, name?: unknown }
-  return name === 'MaxRetriesPerRequestError' || code === 'ECONNREFUSED' || code === 'ECONNRESET' || code === 'EPIPE' ||
-    /^(Stream isn't writeable|Connection is closed|Socket closed|READONLY|LOADING|OOM )/.test(message)
+/** Seconds after which it is worth to try again, where an error does not say it itself. */
+const usualRetrySeconds = 5
+
+function databaseError ({ kind, code, reason }: RedisProblem, cause: unknown): ServiceError {
+  return new ServiceError(kind === 'away' ? 'database_error' : 'database_unavailable',
+    `This cannot be done just now: ${reason}. Please try again.`,
+    { retry_after: usualRetrySeconds, ...(code === '' ? {} : { reason: code }) }, { cause })
+}
+
+/** When to come back, for whatever is too much or not possible just now. */
+export function retryAfter ({ status, details }: ServiceError): { 'retry-after'?: string } {
+  const { retry_after: seconds } = details
+  if (typeof seconds === 'number') return { 'retry-after': String(seconds) }
+  return status === 503 ? { 'retry-after': String(usualRetrySeconds) } : {}
 }
 
 function validationError ({ validation = [], validationContext }: Partial<FastifyError>): ServiceError {
@@ -109,7 +120,7 @@ export function renderApiError (error: ServiceError, request: FastifyRequest) {
 /** The answer to a request that Fastify refuses before it has a route, such as for an address that cannot be read. */
 export function answerFrameworkError (error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   const known = toServiceError(error)
-  reply.code(known.status).type('application/json; charset=utf-8').send(JSON.stringify(renderApiError(known, request)))
+  reply.code(known.status).headers(retryAfter(known)).type('application/json; charset=utf-8').send(JSON.stringify(renderApiError(known, request)))
 }
 
 /** One way for every error: a typed value, logged by its weight, worded by the interface that it belongs to. */
@@ -119,7 +130,7 @@ export default fp(async app => {
     request.log[weight]({ code: error.code, cause: error.cause ?? undefined }, error.message)
     const render = request.routeOptions.config.renderError ?? renderApiError
     // Past the response schema of the route: an error must never fail for its own shape.
-    await reply.code(error.status).type('application/json; charset=utf-8')
+    await reply.code(error.status).headers(retryAfter(error)).type('application/json; charset=utf-8')
       .serializer((payload: unknown) => JSON.stringify(payload)).send(render(error, request))
   }
 

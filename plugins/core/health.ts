@@ -1,13 +1,19 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { StudioTime } from '../../schemas/studio-session.ts'
 import { messageOf } from '../../src/errors.ts'
 import type { House } from '../../src/house.ts'
+import { redisProblemOf } from '../../src/redis/errors.ts'
+import type { ServerState } from '../../src/servers/server.ts'
 import { studioTime } from '../../src/studio/words.ts'
 
 export interface HealthOptions {
   readonly house: Pick<House, 'redis' | 'keys' | 'registry' | 'states'>
 }
+
+/** Longest time that the answer of /health waits for what it tells besides, in milliseconds. */
+const patience = 200
 
 const open = { access: 'public' } as const
 
@@ -44,13 +50,24 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { house }) 
     status: 'healthy' as const, a1111_status: await serverStatuses(), timestamp: studioTime(Date.now())
   }))
 
-  /** What was last heard of each server; nothing while Redis is away. */
+  let lastKnown: ReadonlyMap<string, ServerState | null> = new Map()
+
+  /** What was last heard of each server. It comes from Redis, which this answer does not wait for. */
+  async function knownStates (): Promise<ReadonlyMap<string, ServerState | null>> {
+    const ids = registry.list().map(({ id }) => id)
+    const reading = states.readMany(ids).then(found => {
+      lastKnown = new Map(ids.map((id, index) => [id, found[index] ?? null]))
+    }, () => { /* what was known before is still the best that there is */ })
+    await Promise.race([reading, sleep(patience, undefined, { ref: false })])
+    return lastKnown
+  }
+
   async function serverStatuses (): Promise<Record<string, string>> {
     const servers = registry.list()
-    const known = await states.readMany(servers.map(({ id }) => id)).catch(() => [])
+    const known = await knownStates()
     const words = { yes: 'online', no: 'offline', unauthorized: 'unauthorized' }
-    const byAlias = Object.fromEntries(servers.map(({ alias, enabled }, index) =>
-      [alias, enabled ? words[known[index]?.reachable ?? 'no'] : 'disabled']))
+    const byAlias = Object.fromEntries(servers.map(({ id, alias, enabled }) =>
+      [alias, enabled ? words[known.get(id)?.reachable ?? 'no'] : 'disabled']))
     // Clients that know of one server only look here.
     return Object.values(byAlias).includes('online')
       ? { ...byAlias, status: 'online', webui_version: 'available' }
@@ -87,7 +104,7 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { house }) 
       await redis.set(keys.key('ready'), Date.now(), 'PX', 60_000)
       return { ok: true, message: 'It can be written to.' }
     } catch (error) {
-      return { ok: false, message: messageOf(error) }
+      return troubled(error)
     }
   }
 
@@ -102,8 +119,12 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { house }) 
         ? { ok: true, message: `All ${servers.length} servers are attended.` }
         : { ok: false, message: `No worker process attends ${missing.join(', ')}.` }
     } catch (error) {
-      return { ok: false, message: messageOf(error) }
+      return troubled(error)
     }
+  }
+
+  function troubled (error: unknown) {
+    return { ok: false, message: redisProblemOf(error)?.reason ?? messageOf(error) }
   }
 
   app.get('/status', {

@@ -99,8 +99,10 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
     const origin = config.TRACKER_ENABLED ? { shortId: await shortIds.claim(id), caller, ip: request.ip } : null
     const tracked = origin === null ? checked : { ...checked, request: { ...checked.request, dropIn: origin } }
     await submitter.accept(tracked, id)
-    await callerJobs.add(caller, id)
-    if (call.taskId !== null) await callerTasks.note(caller, call.taskId, id)
+    // The job is accepted: what only helps its caller to find it must not make that untrue.
+    await Promise.all([
+      callerJobs.add(caller, id), call.taskId === null ? undefined : callerTasks.note(caller, call.taskId, id)
+    ]).catch(error => { request.log.warn({ job: id, err: error }, 'the job is not noted for its caller') })
     if (origin !== null) reply.header('x-job-id', origin.shortId)
     return id
   }

@@ -6,7 +6,7 @@ import { pydantic2 } from '../../src/simulator/wire/pydantic2.ts'
 import { toStudioError } from '../../src/studio/errors.ts'
 import { formFields, withUsualNames } from '../../src/studio/form.ts'
 import { validationDetail } from '../../src/studio/read-fields.ts'
-import { toServiceError } from '../core/errors.ts'
+import { retryAfter, toServiceError } from '../core/errors.ts'
 
 const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
 
@@ -38,8 +38,7 @@ export function answerErrorsLikeFastApi (app: FastifyInstance): void {
     const { status, body } = toStudioError(error)
     const code = error instanceof ServiceError ? error.code : 'validation'
     request.log[status >= 500 ? 'error' : 'debug']({ code, cause: error.cause ?? undefined }, error.message)
-    const retryAfter = error instanceof ServiceError ? error.details.retry_after : undefined
-    if (typeof retryAfter === 'number') reply.header('retry-after', String(retryAfter))
+    if (error instanceof ServiceError) reply.headers(retryAfter(error))
     return send(reply.code(status), body)
   })
 }

@@ -25,6 +25,7 @@ export const Settings = Type.Object({
   DATA_DIR: text('Folder for images, keys and the private Redis.', './data'),
   REDIS_URL: Type.String({ description: 'Address of your Redis: redis://, rediss://, unix:///path or redis+sentinel://host,host/group. Empty: a private one is started and stopped with the service.', default: '', pattern: '^$|^(rediss?|unix|redis\\+sentinel)://.+', examples: ['redis://:password@host:6379', 'redis+sentinel://host,host/group'], secret: true }),
   REDIS_PREFIX: Type.String({ description: 'Hash tag that all keys share; two installations on one Redis need two.', default: 'sq', pattern: '^[A-Za-z0-9_-]{1,32}$', examples: ['sq'] }),
+  REDIS_TIMEOUT_SECONDS: Type.Number({ description: 'How long a request waits for an answer of Redis before the caller gets 503.', default: 5, minimum: 0.1, maximum: 60 }),
   REDIS_SERVER: text('Program to start as private Redis; empty: redis-server or valkey-server from PATH.'),
   A1111_URL: Type.String({ description: 'Address of one A1111/Forge server, registered as `Local`. AUTOMATIC1111_API_BASE and --a1111-url mean the same.', default: '', pattern: '^$|^https?://.+', examples: ['http://127.0.0.1:7860'] }),
   SERVERS: list('Servers as alias=url, comma-separated; Basic credentials as http://user:pass@host:7860.'),

@@ -1,5 +1,7 @@
 import type { Redis } from 'ioredis'
 import { ServiceError } from '../errors.ts'
+import { createRedisClock } from '../redis/clock.ts'
+import { RedisSilence } from '../redis/errors.ts'
 import type { Keys } from '../redis/keys.ts'
 import type { EndStatus } from '../../schemas/job-status.ts'
 import { firstLane, laneOf, laneOfReturn } from './lanes.ts'
@@ -119,6 +121,8 @@ export interface JobStoreDependencies {
   readonly redis: Redis
   readonly keys: Keys
   readonly queue: QueuePort
+  /** How long the connection waits for an answer, in milliseconds; a job is not created later than that. */
+  readonly commandLimit?: number
 }
 
 /** Where a waiting job goes. */
@@ -138,8 +142,10 @@ const outputNames = (result: JobResult | null | undefined) => (result?.images ??
 type ScriptAnswer = [string, ...Array<string | number>]
 
 /** The only place that reads and writes job records. */
-export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): JobStore {
+export function createJobStore (dependencies: JobStoreDependencies): JobStore {
+  const { redis, keys, queue, commandLimit } = dependencies
   const prefix = keys.key('')
+  const clock = createRedisClock(redis)
   const jobKey = (id: string) => keys.key('job', id)
   const lineKey = (serverId: string) => keys.key('line', serverId)
   for (const [name, lua] of Object.entries(jobScripts)) redis.defineCommand(name, { numberOfKeys: 1, lua })
@@ -210,18 +216,38 @@ export function createJobStore ({ redis, keys, queue }: JobStoreDependencies): J
     return id === null ? null : await find(id)
   }
 
+  /** The moment after which a job must not be created any more, by the clock of Redis. */
+  async function lastMoment (): Promise<number> {
+    if (commandLimit === undefined) return Number.MAX_SAFE_INTEGER
+    // Less than all of it, so that the answer is back before its caller has given up.
+    return Math.floor(await clock.now() + commandLimit * 0.9)
+  }
+
+  async function createOnce (
+    { id, serverId, keyId, priority, bulkId, submission, webhook = null }: NewJob, entry: QueueEntry, last: number
+  ): Promise<ScriptAnswer> {
+    const transaction = await queue.transactionWith(entry)
+    const packed = packSubmission(submission)
+    transaction.runScript('createJob', [prefix],
+      [id, serverId, keyId ?? '', priority, entry.lane, bulkId ?? '', packed.submission, packed.prompt,
+        webhook === null ? '' : JSON.stringify(webhook), webhook === null ? '' : `,${webhook.events.join(',')},`,
+        packWorkload(workloadOf(submission)), last])
+    const [answer] = await transaction.commit() as [ScriptAnswer]
+    return answer
+  }
+
   return {
-    async create ({ id, serverId, keyId, priority, bulkId, submission, webhook = null }) {
-      const lane = laneOf(priority)
-      const transaction = await queue.transactionWith({ id, run: 1, serverId, lane })
-      const packed = packSubmission(submission)
-      transaction.runScript('createJob', [prefix],
-        [id, serverId, keyId ?? '', priority, lane, bulkId ?? '', packed.submission, packed.prompt,
-          webhook === null ? '' : JSON.stringify(webhook), webhook === null ? '' : `,${webhook.events.join(',')},`,
-          packWorkload(workloadOf(submission))])
-      const [answer] = await transaction.commit() as [ScriptAnswer]
-      if (answer[0] !== 'created') return { existing: await get(id) }
-      return { existing: null, position: Number(answer[1]), createdAt: Number(answer[2]) }
+    async create (job) {
+      const entry = { id: job.id, run: 1, serverId: job.serverId, lane: laneOf(job.priority) }
+      for (let tries = 0; ; tries++) {
+        const [outcome, position, createdAt] = await createOnce(job, entry, await lastMoment())
+        if (outcome === 'created') return { existing: null, position: Number(position), createdAt: Number(createdAt) }
+        if (outcome !== 'late') return { existing: await get(job.id) }
+        // The answer is here in time, so the clock was not right, or it took longer than usual to send.
+        await queue.remove(entry)
+        clock.forget()
+        if (tries > 0) throw new RedisSilence('Redis took too long')
+      }
     },
     get,
     find,

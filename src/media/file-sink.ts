@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import type { ImageSink } from '../a1111/types.ts'
 import { ServiceError } from '../errors.ts'
 import { fileSource, type ByteSource } from './byte-source.ts'
+import { storageError, storageFaultOf } from './storage-faults.ts'
 
 /** A complete file that has no final name yet. */
 export interface DraftFile {
@@ -117,15 +118,13 @@ export async function flushFolder (folder: string): Promise<void> {
   }
 }
 
-/** Runs file work; a full disk or quota becomes an error that callers understand. */
+/** Runs file work; what the disk or the system refuses becomes an error that callers understand. */
 export async function storing<Outcome> (work: () => Promise<Outcome>): Promise<Outcome> {
   try {
     return await work()
   } catch (error) {
-    if (!hasCode(error, 'ENOSPC', 'EDQUOT')) throw error
-    throw new ServiceError('storage_full', 'There is no space left for images under DATA_DIR; free some and try again.', {}, {
-      cause: error
-    })
+    const fault = error instanceof ServiceError ? null : storageFaultOf(error)
+    throw fault === null ? error : storageError(fault, error)
   }
 }
 

@@ -3,9 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { parseRedisAddress } from './address.ts'
+import { limitCommands } from './time-limit.ts'
 
 /**
- * request: for HTTP routes, fails at once while Redis is away, so that callers get their 503.
+ * request: for HTTP routes, fails at once while Redis is away and in seconds where it gives no answer, so that callers
+ *   get their 503.
  * worker: for BullMQ and background work, waits until Redis is back.
  * subscriber: for channels, subscribes again by itself.
  */
@@ -16,6 +18,9 @@ const optionsOfKind: Readonly<Record<ConnectionKind, RedisOptions>> = {
   worker: { maxRetriesPerRequest: null },
   subscriber: { maxRetriesPerRequest: null, autoResubscribe: true }
 }
+
+/** How long a command of a request may take, unless a setting says otherwise, in milliseconds. */
+const usualCommandLimit = 5000
 
 /** Milliseconds between two signs of life on a connection that otherwise only listens. */
 const heartbeat = 5000
@@ -36,11 +41,16 @@ export function connectionOptions (kind: ConnectionKind): RedisOptions {
 /**
  * A connection that has not been opened yet: the first command or `connect()` opens it, for `request` only
  * `connect()` does. Logs an outage once, and its end.
+ * @param commandLimit how long a command of kind `request` may take, in milliseconds. The other kinds wait: a socket
+ *   that stays silent is given up after `socketTimeout`, and what was not answered is sent again over the next one
  * @throws Error if the address is none
  */
-export function createConnection (url: string, kind: ConnectionKind, log: Log): Redis {
+export function createConnection (
+  url: string, kind: ConnectionKind, log: Log, commandLimit = usualCommandLimit
+): Redis {
   const { options, shown } = parseRedisAddress(url)
   const redis = new Redis({ ...connectionOptions(kind), ...options, replyMapping: 'legacy' })
+  if (kind === 'request') limitCommands(redis, commandLimit)
   logOutages(redis, `Redis at ${shown} (${kind} connection)`, log)
   if (kind === 'subscriber') {
     // Every part of the process that hears of something listens on the one there is.
@@ -53,13 +63,14 @@ export function createConnection (url: string, kind: ConnectionKind, log: Log): 
 /**
  * An open connection. Tries again while Redis cannot be reached or still loads its data; a wrong password is final.
  * @param patience how long to try, in milliseconds
+ * @param commandLimit as for `createConnection`
  * @throws Error with a sentence that names the address without password
  */
 export async function connectRedis (
-  url: string, kind: ConnectionKind, log: Log, patience = 10_000
+  url: string, kind: ConnectionKind, log: Log, patience = 10_000, commandLimit = usualCommandLimit
 ): Promise<Redis> {
   const { shown } = parseRedisAddress(url)
-  const redis = createConnection(url, kind, log)
+  const redis = createConnection(url, kind, log, commandLimit)
   let problem = 'no answer in time'
   const remember = (error: unknown) => { problem = messageOf(error) }
   redis.on('error', remember)

@@ -127,3 +127,33 @@ t.test('a Redis that may lose jobs is found out', async t => {
   t.same(findings.map(({ level }) => level), ['problem', 'problem', 'problem', 'problem'])
   for (const { remedy } of findings) t.ok(remedy, 'each says what to do')
 })
+
+t.test('a Redis that stands still costs one time limit, after that requests fail at once until it goes on', async t => {
+  const server = await startTestRedis()
+  t.teardown(server.stop)
+  const redis = await connectRedis(server.url, 'request', recordingLog().log, undefined, 300)
+  t.teardown(() => redis.disconnect())
+  redis.defineCommand('count', { numberOfKeys: 1, lua: "return redis.call('INCR', KEYS[1])" })
+  const count = async () => await (Reflect.get(redis, 'count') as (key: string) => Promise<number>).call(redis, 'counted')
+  t.equal(await count(), 1)
+  process.kill(server.pid(), 'SIGSTOP')
+  t.teardown(() => { process.kill(server.pid(), 'SIGCONT') })
+  const begun = performance.now()
+  for (const outcome of await Promise.allSettled([
+    redis.get('a'), redis.pipeline().get('a').get('b').exec().then(replies => { throw replies?.[0]?.[0] }),
+    redis.multi().set('a', 1).exec(), count()
+  ])) t.match(outcome, { status: 'rejected', reason: { message: /timed out/ } })
+  const limit = performance.now() - begun
+  const soon = performance.now()
+  for (const work of [async () => { await redis.get('a') }, async () => { await redis.multi().set('a', 2).exec() }, async () => { await count() }]) {
+    await t.rejects(work(), { name: 'RedisSilence' })
+  }
+  t.ok(performance.now() - soon < limit, 'what comes next does not wait as long')
+  process.kill(server.pid(), 'SIGCONT')
+  let answered: unknown
+  while (answered !== 'PONG') {
+    answered = await redis.ping().catch(() => null)
+    await new Promise(resolve => { setTimeout(resolve, 5) })
+  }
+  t.equal(await count(), 3, 'what had been sent is carried out late, what came after it never')
+})

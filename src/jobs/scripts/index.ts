@@ -12,12 +12,14 @@ import { prelude } from './prelude.ts'
 
 /**
  * ARGV: id, server, key, priority, lane, bulk, submission, prompt, webhook JSON or '', its events as `,one,other,`,
- * workload. Answers created | exists, place in line, moment.
+ * workload, last moment. Answers created | exists | late, place in line, moment. After the last moment nobody waits for
+ * the answer any more: whoever asked was told that there is no job.
  */
 const createJob = /* lua */ `
-local id, server, key, priority, lane, bulk, submission, prompt, webhook, events, cost = unpack(ARGV)
+local id, server, key, priority, lane, bulk, submission, prompt, webhook, events, cost, last = unpack(ARGV)
 if redis.call('EXISTS', jobKey(id)) == 1 then return { 'exists' } end
 local created = now()
+if created > tonumber(last) then return { 'late' } end
 -- Arrival orders all lists: microseconds, and never the same twice.
 local arrival = math.max(created * 1000, tonumber(redis.call('GET', KEYS[1] .. 'arrival') or 0) + 1)
 redis.call('SET', KEYS[1] .. 'arrival', string.format('%.0f', arrival))
