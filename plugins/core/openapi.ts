@@ -60,6 +60,19 @@ const shared: TSchema[] = [
 /** Every way of showing who one is; a route needs one of them, unless it is open to all. */
 const anyCredentials = [{ apiKey: [], apiSecret: [] }, { bearer: [] }, { basic: [] }]
 
+/**
+ * For the pages of Swagger UI. Its own policy upgrades every request to https, which leaves the page blank over plain
+ * http; its styles draw arrows from data: URLs.
+ * @param publicOrigin where the document says that the service is, for requests that are tried out; or empty
+ */
+function contentSecurityPolicy (publicOrigin: string): string {
+  return [
+    "default-src 'none'", "script-src 'self'", "style-src 'self' 'unsafe-inline'", "img-src 'self' data:",
+    "font-src 'self' data:", `connect-src 'self' ${publicOrigin}`.trim(), "base-uri 'self'", "form-action 'self'",
+    "frame-ancestors 'none'"
+  ].join('; ')
+}
+
 /** Runs in the browser: the page may change things on loopback without a key, as the web UI may. */
 function markAsOwnPage<Request> (request: Request): Request {
   const { headers } = request as { headers: Record<string, string> }
@@ -126,7 +139,7 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
       scope.addHook('onRoute', route => { route.config = { ...route.config, access: 'public' } })
       await scope.register(swaggerUi, {
         routePrefix: prefix,
-        staticCSP: true,
+        staticCSP: contentSecurityPolicy(publicUrl === '' ? '' : new URL(publicUrl).origin),
         uiConfig: { persistAuthorization: true, tryItOutEnabled: true, requestInterceptor: markAsOwnPage }
       })
     })

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsync } from 'fastify'
+import { isThisMachine } from '../../src/access/trust.ts'
 import { readUiAssets } from './ui-assets.ts'
 
 /** Scripts and styles out of our own files only, and no sink that takes HTML as text. */
@@ -23,9 +24,12 @@ const ui: FastifyPluginAsync = async app => {
         'cache-control': 'no-cache',
         'x-content-type-options': 'nosniff',
         'referrer-policy': 'no-referrer',
-        'cross-origin-opener-policy': 'same-origin',
         'content-security-policy': contentSecurityPolicy
       })
+      // Elsewhere browsers ignore it, with an error in the console.
+      if (request.protocol === 'https' || isThisMachine(request.hostname)) {
+        reply.header('cross-origin-opener-policy', 'same-origin')
+      }
       const known = (request.headers['if-none-match'] ?? '').split(',').map(name => name.trim().replace(/^W\//, ''))
       if (known.includes(tag)) return await reply.code(304).send()
       if (body === gzipped.body) reply.header('content-encoding', 'gzip')

@@ -108,7 +108,7 @@ function hostOf ({ headers }: Caller): string {
 }
 
 /** Names and addresses that lead nowhere but to the machine that uses them. */
-function isThisMachine (host: string): boolean {
+export function isThisMachine (host: string): boolean {
   const name = host.trim().toLowerCase().replace(/^\[|\]$|\.$/g, '')
   return name === 'localhost' || name.endsWith('.localhost') || isLoopback(name)
 }
