@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import { messageOf } from '../src/errors.ts'
+import { withDeadline } from '../src/lib/deadline.ts'
 import type { LeaseStore } from '../src/servers/lease.ts'
 import type { Server } from '../src/servers/server.ts'
 import { startServing, type Serving, type ServingDependencies } from './serving.ts'
@@ -7,10 +8,12 @@ import { startServing, type Serving, type ServingDependencies } from './serving.
 /** How long a lease outlives its holder, and how often it is renewed or tried for, in milliseconds. */
 const leaseLifetime = 4000
 const leaseInterval = 1000
+/** How long Redis is asked whether the lease is still held, in milliseconds. */
+const askPatience = 1000
 /** A process that was cut off itself must not take a lease for ended that was only not renewed through the cut. */
 const graceAfterReconnect = 3000
 
-export interface AttendanceDependencies extends Omit<ServingDependencies, 'server' | 'fence'> {
+export interface AttendanceDependencies extends Omit<ServingDependencies, 'server' | 'fence' | 'holdsLease'> {
   readonly leases: LeaseStore
   readonly connection: Redis
 }
@@ -57,11 +60,28 @@ export function attend (server: () => Server, dependencies: AttendanceDependenci
     steps = steps.catch(() => undefined)
   }
 
+  /**
+   * Asked of Redis each time: this process, or the machine under it, may have stood still since it renewed the lease,
+   * and no clock of its own need show that.
+   * @throws Error where Redis does not say
+   */
+  async function holdsLease (ownFence: number): Promise<boolean> {
+    if (fence !== ownFence) return false
+    return await withDeadline(askPatience, [], async late => await Promise.race([
+      leases.isHeld(serverId, ownFence),
+      new Promise<never>((_resolve, reject) => {
+        late.addEventListener('abort', () => { reject(late.reason) }, { once: true })
+      })
+    ]))
+  }
+
   async function begin (ownFence: number): Promise<void> {
     const current = () => !closed && fence === ownFence
     if (!current()) return
     try {
-      const begun = await startServing({ ...dependencies, server, fence: ownFence }, current)
+      const begun = await startServing({
+        ...dependencies, server, fence: ownFence, holdsLease: async () => await holdsLease(ownFence)
+      }, current)
       if (current()) serving = begun
       else await begun.close(leaseLifetime)
     } catch (error) {

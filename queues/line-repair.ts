@@ -3,15 +3,45 @@ import type { Job, JobAttempt } from '../src/jobs/job.ts'
 import type { JobStore } from '../src/jobs/store.ts'
 import type { Log } from '../src/log.ts'
 import type { Server } from '../src/servers/server.ts'
-import type { GenerationQueues } from './generation-queues.ts'
+import type { QueueEntry } from '../src/jobs/queue-port.ts'
+import { entryId, type GenerationData, type GenerationQueues } from './generation-queues.ts'
 
 export interface LineRepairDependencies {
   readonly server: () => Server
   readonly store: JobStore
   readonly queues: GenerationQueues
   readonly log: Log
-  /** Whether this process works on the job now, from before its record says so until after. */
-  readonly isHeld: (jobId: string) => boolean
+  /** Of the lease under which the line is repaired. */
+  readonly fence: number
+  /** Whether this process works on this run now, from before its record says so until after. */
+  readonly isHeld: HeldEntries['has']
+}
+
+/** The queue entries that this process works on. */
+export interface HeldEntries {
+  has (entry: Pick<QueueEntry, 'id' | 'run'>): boolean
+  /** Answers what lets go of it again. */
+  add (entry: GenerationData): () => void
+}
+
+/**
+ * By run, not by job: while a job runs, an entry of an earlier run may turn up, which is over at once. Counted, as
+ * BullMQ hands out an entry twice whose lock ran out.
+ */
+export function createHeldEntries (): HeldEntries {
+  const held = new Map<string, number>()
+  return {
+    has: entry => held.has(entryId(entry)),
+    add ({ jobId, run }) {
+      const name = entryId({ id: jobId, run })
+      held.set(name, (held.get(name) ?? 0) + 1)
+      return () => {
+        const left = (held.get(name) ?? 1) - 1
+        if (left > 0) held.set(name, left)
+        else held.delete(name)
+      }
+    }
+  }
 }
 
 /** Makes the queue of one server follow its records, on behalf of the process that holds the server's lease. */
@@ -29,24 +59,32 @@ export interface LineRepair {
 /** A line is looked at in pages, so that a long one never blocks Redis. */
 const page = 500
 
-export function createLineRepair ({ server, store, queues, log, isHeld }: LineRepairDependencies): LineRepair {
-  async function giveBack (job: Job): Promise<void> {
+export function createLineRepair (
+  { server, store, queues, log, fence, isHeld }: LineRepairDependencies
+): LineRepair {
+  /** False where there is nothing left of it to take back: it ended meanwhile, or another process serves now. */
+  async function giveBack (job: Job): Promise<boolean> {
     const { id: serverId, alias } = server()
     const claim = { id: job.id, run: job.run, serverId, owner: job.owner ?? '' }
     const outcome = await store.giveBack(claim, {
-      attempts: [workerLost(job, alias)], usedAttempts: 0, crashes: 0, delayMs: 0
+      attempts: [workerLost(job, alias)], usedAttempts: 0, crashes: 0, delayMs: 0, fence
     })
+    if (outcome === 'superseded' || outcome === 'unattended') return false
     log.warn({ job: job.id, server: alias, outcome }, 'its worker is gone; the job is taken back')
+    return true
   }
 
   return {
     async takeBack () {
-      const orphans = (await store.running(server().id)).filter(({ id }) => !isHeld(id))
-      for (const job of orphans) {
-        await giveBack(job).catch(error => {
+      const orphans: Job[] = []
+      for (const job of await store.running(server().id)) {
+        if (isHeld(job)) continue
+        const isOrphan = await giveBack(job).catch(error => {
           // One that was deleted meanwhile must not keep the others from being served.
           log.error({ job: job.id, error: messageOf(error) }, 'could not be taken back; it is tried again')
+          return true
         })
+        if (isOrphan) orphans.push(job)
       }
       return orphans
     },
@@ -55,7 +93,7 @@ export function createLineRepair ({ server, store, queues, log, isHeld }: LineRe
       for (let from = 0; ; from += page) {
         const entries = await store.entries(serverId, from, from + page - 1)
         for (const entry of await queues.notWaiting(serverId, entries)) {
-          if (isHeld(entry.id)) continue
+          if (isHeld(entry)) continue
           await store.renewEntry(entry)
           log.warn({ job: entry.id, server: alias }, 'the job had lost its queue entry; it has a new one')
         }

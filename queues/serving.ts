@@ -20,7 +20,7 @@ import type { ServerStateStore } from '../src/servers/state-store.ts'
 import { createTurnLine } from '../src/servers/turns.ts'
 import type { GenerationData, GenerationQueues } from './generation-queues.ts'
 import { createGenerationWorker } from './generation-worker.ts'
-import { createLineRepair } from './line-repair.ts'
+import { createHeldEntries, createLineRepair } from './line-repair.ts'
 
 /** How often the whole line is held against its queue, in milliseconds. */
 const repairInterval = 30_000
@@ -39,6 +39,8 @@ export interface ServingDependencies {
   readonly processId: string
   /** Of its lease of the server. */
   readonly fence: number
+  /** Whether this process holds that lease at this moment. @throws Error where Redis does not say */
+  readonly holdsLease: () => Promise<boolean>
   readonly connect: (server: Server) => A1111Client
   /** Whether an operator lets any server take jobs. */
   readonly processes: () => boolean
@@ -75,12 +77,12 @@ export interface Serving {
 export async function startServing (dependencies: ServingDependencies, current: () => boolean): Promise<Serving> {
   const {
     server, connection, keys, queues, store, media,
-    states, log, processId, fence, connect, processes, previews, otherServer, limits, metrics,
+    states, log, processId, fence, holdsLease, connect, processes, previews, otherServer, limits, metrics,
     tracing, tagOutput
   } = dependencies
   const serverId = server().id
-  const held = new Set<string>()
-  const repair = createLineRepair({ server, store, queues, log, isHeld: jobId => held.has(jobId) })
+  const held = createHeldEntries()
+  const repair = createLineRepair({ server, store, queues, log, fence, isHeld: held.has })
   await queues.pause(serverId)
   const orphans = await repair.takeBack()
   const client = connect(server())
@@ -128,6 +130,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
     tracing,
     processId,
     fence,
+    holdsLease,
     otherServer,
     tagOutput,
     prepare: job => prepareGeneration(job, {
@@ -140,8 +143,8 @@ export async function startServing (dependencies: ServingDependencies, current: 
   }
 
   async function run (entry: GenerationData): Promise<RunOutcome> {
-    held.add(entry.jobId)
-    return await runner.run(entry).finally(() => { held.delete(entry.jobId) })
+    const letGo = held.add(entry)
+    return await runner.run(entry).finally(letGo)
   }
 
   let repairDueAt = Date.now() + repairInterval

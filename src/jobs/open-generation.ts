@@ -4,7 +4,7 @@ import { GenerationFailure, type GenerationAnswer, type GenerationMode } from '.
 import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { createTaskRecogniser } from './recognise-task.ts'
-import { stopOpenTask } from './task-control.ts'
+import { stopOpenTask, type TaskControl } from './task-control.ts'
 
 /** Why a generation is being stopped. */
 export type StopReason = 'cancel' | 'shutdown'
@@ -41,7 +41,7 @@ const answerAfterInterrupt: Readonly<Record<StopReason, number>> = { cancel: 30_
 
 /** @param tasks whether the server tells tasks apart */
 export function createOpenGeneration (
-  client: A1111Client, taskId: string, tasks: 'told apart' | 'alike', log: Log
+  client: A1111Client, control: TaskControl, taskId: string, tasks: 'told apart' | 'alike', log: Log
 ): OpenGeneration {
   const connection = new AbortController()
   const stopping = new AbortController()
@@ -55,7 +55,7 @@ export function createOpenGeneration (
   function interrupt (why: StopReason): void {
     const hangUp = setTimeout(() => { connection.abort(new Error('no answer after the interrupt')) },
       answerAfterInterrupt[why])
-    interrupting = stopOpenTask(client, taskId, recogniser.isOurs, over.signal)
+    interrupting = stopOpenTask(control, taskId, recogniser.isOurs, over.signal)
       .catch(error => { log.warn({ job: taskId, error: messageOf(error) }, 'could not interrupt') })
     over.signal.addEventListener('abort', () => { clearTimeout(hangUp) }, { once: true })
   }

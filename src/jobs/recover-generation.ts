@@ -60,8 +60,9 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
       return
     }
     const { usedAttempts, crashes, delayMs, remedy } = decision
-    await store.giveBack(claim, { attempts: attempts.slice(-1), usedAttempts, crashes, delayMs })
-    if (remedy === 'unload-checkpoint') await client.unloadCheckpoint().catch(() => undefined)
+    const outcome = await store.giveBack(claim, { attempts: attempts.slice(-1), usedAttempts, crashes, delayMs })
+    // what another process runs there by now needs its checkpoint
+    if (remedy === 'unload-checkpoint' && outcome !== 'superseded') await client.unloadCheckpoint().catch(() => undefined)
   }
 
   /** Hands a job that named no server to one that has not failed it yet; answers whether there is one. */

@@ -22,7 +22,7 @@ import type { PreviewSender } from './send-previews.ts'
 import type { JobStore, RunClaim } from './store.ts'
 import { traced, type Tracing } from '../telemetry/tracing.ts'
 import { createGenerationTeller } from './tell-generation.ts'
-import { stopOrphanedTask, type Orphan } from './task-control.ts'
+import { createTaskControl, stopOrphanedTask, type Orphan } from './task-control.ts'
 import { watchProgress } from './watch-progress.ts'
 
 /** What became of one queue entry: done with it, or to be kept until the server can be used. */
@@ -60,6 +60,8 @@ export interface GenerationRunnerDependencies {
   readonly processId: string
   /** Of its lease of the server. */
   readonly fence: number
+  /** Whether this process holds that lease at this moment. @throws Error where Redis does not say */
+  readonly holdsLease: () => Promise<boolean>
   readonly prepare: (job: Job) => Promise<PreparedGeneration>
   /** The best server for a job that names none, without those of these aliases; null where there is no other. */
   readonly otherServer: (except: ReadonlySet<string>) => Promise<Server | null>
@@ -83,10 +85,11 @@ class ShuttingDown extends Error {}
 export function createGenerationRunner (dependencies: GenerationRunnerDependencies): GenerationRunner {
   const {
     server, client, monitor, mayBegin, onMeasured, previews, store, media, gate,
-    processId, fence, prepare, otherServer, tagOutput, limits, log, metrics, tracing
+    processId, fence, holdsLease, prepare, otherServer, tagOutput, limits, log, metrics, tracing
   } = dependencies
   const teller = createGenerationTeller({ alias: () => server().alias, log, metrics, tracing })
   const recover = createRecovery({ server, client, monitor, store, otherServer, limits, teller, log })
+  const control = createTaskControl(client, holdsLease)
   const leaving = new AbortController()
   const running = new Map<string, OpenGeneration>()
   const settled = new Set<Promise<unknown>>()
@@ -108,7 +111,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       return 'hold'
     }
     const tasks = monitor.traits()?.capabilities.taskProgress === false ? 'alike' : 'told apart'
-    const generation = createOpenGeneration(client, jobId, tasks, log)
+    const generation = createOpenGeneration(client, control, jobId, tasks, log)
     running.set(jobId, generation)
     try {
       // The line may have stopped, and the job been cancelled, while it stood at the gate.
@@ -239,7 +242,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   /** A generation that nobody waits for still holds the server: stops it, so that it is not doubled beside itself. */
   async function stopOrphan (taskId: string, orphan: Orphan, until: AbortSignal): Promise<void> {
     await withDeadline(orphanWait, [leaving.signal, until], async signal => {
-      await stopOrphanedTask(client, taskId, orphan, signal)
+      await stopOrphanedTask(control, taskId, orphan, signal)
     }).catch(error => {
       log.debug({ job: taskId, server: server().alias, error: messageOf(error) }, 'the server does not tell what it runs')
     })

@@ -73,7 +73,7 @@ export interface JobStore {
   /** The status it really ended with, or null where the claim no longer holds. */
   end (claim: RunClaim, status: EndStatus, outcome: JobOutcome): Promise<EndStatus | null>
   /** Puts a running job back in line and into the queue. */
-  giveBack (claim: RunClaim, options: GiveBack): Promise<'returned' | 'cancelled' | 'superseded'>
+  giveBack (claim: RunClaim, options: GiveBack): Promise<GivenBack>
 
   /** @throws ServiceError `job_not_found`, or `job_operation_invalid` for a job that has ended */
   cancel (id: string): Promise<CancelOutcome>
@@ -107,6 +107,9 @@ export interface JobOutcome {
   readonly attempts?: readonly JobAttempt[]
 }
 
+/** `unattended`: the lease that was named is over, another process serves the server. */
+export type GivenBack = 'returned' | 'cancelled' | 'superseded' | 'unattended'
+
 export interface GiveBack {
   /** What went wrong, appended to the job's history; none when nothing did. */
   readonly attempts: readonly JobAttempt[]
@@ -115,6 +118,8 @@ export interface GiveBack {
   /** Whether the server went away under it (1) or not (0). */
   readonly crashes: 0 | 1
   readonly delayMs: number
+  /** Only under this lease of the server, where it is not the run's own process that gives the job back. */
+  readonly fence?: number
 }
 
 export interface JobStoreDependencies {
@@ -297,16 +302,16 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
         id, number, owner, status, json(result), json(error), json(attempts), ...outputNames(result))
       return answer === 'ended' ? final as EndStatus : null
     },
-    async giveBack (claim, { attempts, usedAttempts, crashes, delayMs }) {
+    async giveBack (claim, { attempts, usedAttempts, crashes, delayMs, fence }) {
       const job = await get(claim.id)
       const lane = laneOfReturn(job.lane)
       const history = attempts.length === 0 ? '' : JSON.stringify([...job.attempts, ...attempts])
       const [answer, newRun] = await run('returnJob',
-        claim.id, claim.run, claim.owner, lane, usedAttempts, crashes, history)
+        claim.id, claim.run, claim.owner, lane, usedAttempts, crashes, history, fence ?? '')
       if (answer === 'returned') {
         await enter({ id: claim.id, run: Number(newRun), serverId: claim.serverId, lane }, { delayMs })
       }
-      return answer as 'returned' | 'cancelled' | 'superseded'
+      return answer as GivenBack
     },
     async cancel (id) {
       const [answer, detail, serverId] = await run('cancelJob', id)

@@ -13,6 +13,31 @@ const nearlyOver = 500
 /** From the note that a generation begins until the server has taken up its request, in milliseconds. */
 const longestWay = 1500
 
+/** What is needed of a server to stop a task there. */
+export interface TaskControl extends Pick<A1111Client, 'progress'> {
+  /**
+   * Interrupts whatever the server generates, unless it is uncertain that this process serves it: that may be another
+   * process's by now. False where it certainly does not.
+   */
+  interrupt (signal: AbortSignal): Promise<boolean>
+}
+
+/**
+ * The interrupts of one process, each of which is preceded by a look at its lease: one that was frozen for a while
+ * would otherwise interrupt what the process that took over has sent.
+ */
+export function createTaskControl (client: A1111Client, holdsLease: () => Promise<boolean>): TaskControl {
+  return {
+    progress: client.progress,
+    async interrupt (signal) {
+      // Redis may be away for a moment; the caller comes back.
+      const holds = await holdsLease().catch(() => null)
+      if (holds === true && !signal.aborted) await client.interrupt()
+      return holds !== false
+    }
+  }
+}
+
 /**
  * Stops the generation whose answer we are waiting for, and nothing else, until the signal is aborted because the
  * answer is there. Interrupts only while that task runs: again and again, since an interrupt that comes just before
@@ -20,13 +45,13 @@ const longestWay = 1500
  * that stands in the server's own queue cannot be withdrawn and is stopped once it runs.
  */
 export async function stopOpenTask (
-  client: A1111Client, taskId: string, isOurs: TaskRecogniser['isOurs'], signal: AbortSignal
+  client: TaskControl, taskId: string, isOurs: TaskRecogniser['isOurs'], signal: AbortSignal
 ): Promise<void> {
   const lasts = createForesight()
   while (!signal.aborted) {
     const seen = await look(client, taskId, signal)
     if (signal.aborted) return
-    if (seen !== null && isOurs(seen) && lasts(seen)) await client.interrupt()
+    if (seen !== null && isOurs(seen) && lasts(seen) && !await client.interrupt(signal)) return
     await rest(signal)
   }
 }
@@ -48,16 +73,16 @@ export interface Orphan {
  * is aborted. Where tasks cannot be told apart, what runs may be somebody else's: it is waited for, not interrupted.
  */
 export async function stopOrphanedTask (
-  client: A1111Client, taskId: string, { sentAt = 0, answer }: Orphan, signal: AbortSignal
+  client: TaskControl, taskId: string, { sentAt = 0, answer }: Orphan, signal: AbortSignal
 ): Promise<void> {
-  const arrivedBy = Math.min(sentAt, Date.now()) + longestWay
+  const arrivedBy = performance.now() + Math.min(0, sentAt - Date.now()) + longestWay
   const lasts = createForesight()
   while (!signal.aborted) {
     const seen = await look(client, taskId, signal)
     const isQueued = seen?.task === 'queued' && answer === 'none'
     const isOver = seen?.task === 'gone' || (seen?.busy === false && !isQueued)
-    if (isOver && Date.now() >= arrivedBy) return
-    if (seen?.task === 'running' && lasts(seen)) await client.interrupt()
+    if (isOver && performance.now() >= arrivedBy) return
+    if (seen?.task === 'running' && lasts(seen) && !await client.interrupt(signal)) return
     await rest(signal)
   }
 }
@@ -82,7 +107,7 @@ function createForesight (): (seen: Look) => boolean {
 }
 
 /** Null where the server is too busy to tell, or the signal came first. */
-async function look (client: A1111Client, taskId: string, signal: AbortSignal): Promise<Look | null> {
+async function look (client: TaskControl, taskId: string, signal: AbortSignal): Promise<Look | null> {
   const begin = performance.now()
   try {
     const seen = await client.progress(taskId, { signal })

@@ -16,6 +16,8 @@ export interface LeaseStore {
   acquire (serverId: string, lifetimeMs: number): Promise<LeaseAnswer>
   /** Whether the lease is still ours; takes it back when it ran out and nobody else had it since. */
   renew (serverId: string, fence: number, lifetimeMs: number): Promise<boolean>
+  /** Whether nobody else has had the lease since it was taken under this fence. */
+  isHeld (serverId: string, fence: number): Promise<boolean>
   release (serverId: string): Promise<void>
 }
 
@@ -66,6 +68,9 @@ export function createLeaseStore (redis: Redis, keys: Keys, own: LeaseHolder): L
     },
     async renew (serverId, fence, lifetimeMs) {
       return await redis.eval(renewLease, 2, ...keysOf(serverId), holder, lifetimeMs, fence) === 1
+    },
+    async isHeld (serverId, fence) {
+      return Number(await redis.get(keysOf(serverId)[1])) === fence
     },
     async release (serverId) {
       await redis.eval(releaseLease, 2, ...keysOf(serverId), holder)

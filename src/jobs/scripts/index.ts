@@ -48,7 +48,7 @@ local job = read(id)
 if not job then return { 'gone' } end
 if job.status == 'processing' and job.run == run and job.owner == owner then return { 'started' } end
 if job.status ~= 'pending' or job.run ~= run or job.server ~= server then return { 'superseded' } end
-if redis.call('GET', KEYS[1] .. 'lease:' .. server .. ':fence') ~= fence then return { 'unattended' } end
+if not servesUnder(server, fence) then return { 'unattended' } end
 local moment = now()
 redis.call('HSET', jobKey(id), 'status', 'processing', 'owner', owner, 'started', moment, 'updated', moment)
 redis.call('HDEL', jobKey(id), 'progress')
@@ -120,11 +120,12 @@ return { 'ended', status }
 `
 
 /**
- * ARGV: id, run, owner, lane, used attempts to add, crashes to add, attempts JSON or ''.
- * Puts a running job back in line, ahead of its class. Answers returned, new run | cancelled | superseded.
+ * ARGV: id, run, owner, lane, used attempts to add, crashes to add, attempts JSON or '', fence of the lease or ''.
+ * Puts a running job back in line, ahead of its class.
+ * Answers returned, new run | cancelled | superseded | unattended.
  */
 const returnJob = /* lua */ `
-local id, run, owner, lane, used, crashes, attempts = unpack(ARGV)
+local id, run, owner, lane, used, crashes, attempts, fence = unpack(ARGV)
 local job = read(id)
 if not job or job.owner ~= owner then return { 'superseded' } end
 local following = string.format('%.0f', run + 1)
@@ -132,6 +133,7 @@ if job.status == 'pending' and job.run == following then return { 'returned', fo
 if job.run ~= run then return { 'superseded' } end
 if job.status == 'cancelled' then return { 'cancelled' } end
 if job.status ~= 'processing' then return { 'superseded' } end
+if fence ~= '' and not servesUnder(job.server, fence) then return { 'unattended' } end
 local moment = now()
 redis.call('HDEL', jobKey(id), 'progress')
 redis.call('HSET', jobKey(id), 'updated', moment)

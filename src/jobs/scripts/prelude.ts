@@ -70,6 +70,11 @@ local function read (id)
   }
 end
 
+-- Whether the lease of a server under this fence is the present one.
+local function servesUnder (server, fence)
+  return redis.call('GET', KEYS[1] .. 'lease:' .. server .. ':fence') == fence
+end
+
 local function ended (status)
   return status == 'completed' or status == 'failed' or status == 'cancelled'
 end

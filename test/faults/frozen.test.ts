@@ -1,0 +1,68 @@
+import t, { type Test } from 'tap'
+import { quick } from '../helper.ts'
+import { checkInvariants } from './invariants.ts'
+import { startFleet, type Fleet } from './processes.ts'
+import { startRedisProxy } from './redis-proxy.ts'
+
+const long = { ...quick, prompt: 'a long one', steps: 40 }
+/** One generation of 16 seconds, unless it is interrupted. */
+const onceSlow = { kind: 'slow', factor: 20, prompt: long.prompt } as const
+
+function generationsOf ({ simulator }: Fleet, id: string) {
+  return simulator.state().generations.filter(({ taskId }) => taskId === id)
+}
+
+async function until (holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!await holds()) await new Promise(resolve => { setTimeout(resolve, 5) })
+}
+
+/** Whether the queue has this entry still. */
+async function isQueued ({ look, keys }: Fleet, entry: string): Promise<boolean> {
+  const [serverId] = await look.hkeys(keys.key('servers'))
+  const queue = `${keys.bullPrefix}:generation-${serverId}`
+  const places = await Promise.all([
+    ...['active', 'wait'].map(async list => await look.lpos(`${queue}:${list}`, entry)),
+    look.zscore(`${queue}:prioritized`, entry)
+  ])
+  return places.some(place => place !== null)
+}
+
+/**
+ * Two workers, the first of which is frozen once it generates. Resolves when the other serves; that one reaches Redis
+ * through the proxy.
+ */
+async function freezeOne (t: Test, fleet: Fleet, first: string) {
+  const proxy = await startRedisProxy(t, fleet.redis)
+  const frozen = await fleet.worker()
+  await until(() => generationsOf(fleet, first).length > 0)
+  const other = await fleet.worker({ REDIS_URL: proxy.url })
+  frozen.signal('SIGSTOP')
+  await other.printed(/generation started/)
+  return { frozen, other, proxy }
+}
+
+t.test('workers that freeze', async t => {
+  const fleet = await startFleet(t)
+  const api = await fleet.api()
+
+  await t.test('a worker that was frozen until another serves leaves what that one runs alone', async t => {
+    const next = { ...long, prompt: 'another long one' }
+    fleet.simulator.setFaults([onceSlow, { ...onceSlow, factor: 10, prompt: next.prompt }])
+    const ids = [await api.submit(long), await api.submit(quick), await api.submit(next)]
+    const [first = '', , third = ''] = ids
+    const { frozen, other, proxy } = await freezeOne(t, fleet, first)
+    frozen.signal('SIGCONT')
+    await frozen.printed(/another process serves/)
+    await until(async () => !await isQueued(fleet, `${third}_1`))
+    await until(() => generationsOf(fleet, third).length > 0)
+    // after an outage it looks at once for what was left undone, which it does twice a minute otherwise
+    proxy.cut()
+    proxy.mend()
+    for (const id of ids) await api.until(id, 'completed', 'failed', 'cancelled')
+    t.same(ids.map(id => generationsOf(fleet, id).map(({ interrupted }) => interrupted)),
+      [[true, false], [false], [false]])
+    t.notMatch(other.output(), /its worker is gone.*its worker is gone/s, 'what it runs was not taken from it')
+    await checkInvariants(t, ids, fleet)
+    for (const worker of [frozen, other]) await worker.kill()
+  })
+})

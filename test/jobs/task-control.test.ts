@@ -1,0 +1,46 @@
+import t from 'tap'
+import type { A1111Client } from '../../src/a1111/client.ts'
+import { createTaskControl, stopOpenTask, stopOrphanedTask } from '../../src/jobs/task-control.ts'
+
+/** A server that generates this task for ever; counts the interrupts that reach it. */
+function generating () {
+  let interrupts = 0
+  const client = {
+    progress: async () => ({ task: 'running', busy: true, etaSeconds: 60 }),
+    interrupt: async () => { interrupts++ }
+  } as unknown as A1111Client
+  return { client, interrupts: () => interrupts }
+}
+
+const never = new AbortController().signal
+
+t.test('a process that serves the server no more interrupts nothing, and stops trying', async t => {
+  const { client, interrupts } = generating()
+  const control = createTaskControl(client, async () => false)
+  await stopOpenTask(control, 'a', () => true, never)
+  await stopOrphanedTask(control, 'a', { answer: 'unknown' }, never)
+  t.equal(interrupts(), 0)
+})
+
+t.test('while Redis does not say it waits; then it interrupts', async t => {
+  const { client, interrupts } = generating()
+  const answers: Array<() => boolean> = [() => { throw new Error('away') }, () => true, () => false]
+  const asked: number[] = []
+  const control = createTaskControl(client, async () => {
+    asked.push(interrupts())
+    return answers.shift()?.() ?? false
+  })
+  await stopOpenTask(control, 'a', () => true, never)
+  t.same(asked, [0, 0, 1])
+})
+
+t.test('what ended while the lease was looked at is not interrupted', async t => {
+  const { client, interrupts } = generating()
+  const over = new AbortController()
+  const control = createTaskControl(client, async () => {
+    over.abort()
+    return true
+  })
+  await stopOpenTask(control, 'a', () => true, over.signal)
+  t.equal(interrupts(), 0)
+})
