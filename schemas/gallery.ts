@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { Closed, Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
+import { Closed, Nullable, Ref, SeedNumber, seedText, StringEnum, success, Timestamp } from './kit.ts'
 
 const filename = Type.String({
   maxLength: 100, description: 'Name under /outputs/.', examples: ['1f0c2a9e_2026-11-21T09-30-00-000Z_0.png']
@@ -14,7 +14,8 @@ export const GalleryImageView = Type.Object({
   width: Type.Integer({ description: 'Pixels.' }),
   height: Type.Integer({ description: 'Pixels.' }),
   bytes: Type.Integer({ description: 'Size of the file.' }),
-  seed: Nullable(Type.Number(), { description: 'Seed that made it, where known.' }),
+  seed: Nullable(SeedNumber('Seed that made it, where known.')),
+  ...seedText,
   role: StringEnum(roles, { description: 'image: a result. grid: a contact sheet. extra: a ControlNet map or a mask.' }),
   job_id: Type.String({ description: 'Job that made it.' }),
   accepted_at: Timestamp('When that job was accepted; images are ordered by it.'),

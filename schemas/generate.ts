@@ -1,6 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { GenerationParameters, Warning } from './generation-parameters.ts'
-import { Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
+import { Nullable, Ref, SeedNumber, seedText, StringEnum, success, Timestamp } from './kit.ts'
 import { webhookFields, webhookSigningSecret } from './webhook.ts'
 
 const requestFields = {
@@ -71,12 +71,10 @@ const bulkFields = {
   seed_variation: Type.Optional(StringEnum(['random', 'incremental'], {
     default: 'random', description: 'random: a seed of its own for each. incremental: base seed, then one more each.'
   })),
-  base_seed: Type.Optional(Type.Integer({
-    minimum: -1,
-    maximum: Number.MAX_SAFE_INTEGER,
-    default: -1,
-    description: 'First seed of an incremental bulk; -1 takes that of the parameters.'
-  })),
+  base_seed: Type.Optional(SeedNumber(
+    'First seed of an incremental bulk, up to 18446744073709551615; -1 takes that of the parameters.',
+    { minimum: -1, default: -1 }
+  )),
   job_delay: Type.Optional(Type.Number({
     minimum: 0,
     maximum: 30,
@@ -117,7 +115,8 @@ export const GenerateAnswer = Type.Object({
   creation_timestamp: Timestamp('When it was accepted.'),
   target_server_alias: Type.String({ description: 'Server that will run it.' }),
   priority: Type.Integer({ description: '1 to 10.' }),
-  seed: Nullable(Type.Number(), { description: 'The seed, resolved.' }),
+  seed: Nullable(SeedNumber('The seed, resolved.')),
+  ...seedText,
   warnings: Type.Array(Ref(Warning), { description: 'What was changed or ignored.' }),
   webhook_signing_secret: webhookSigningSecret,
   links: Type.Record(Type.String(), Type.String(), { description: 'Where to go from here.' })

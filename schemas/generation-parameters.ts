@@ -1,4 +1,5 @@
 import { Type, type Static, type TProperties, type TSchema } from '@sinclair/typebox'
+import { SeedNumber } from './kit.ts'
 
 /**
  * What a generation can be told, in A1111's own field names, and the other spellings that clients use.
@@ -25,15 +26,15 @@ const examplePng = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk
 const Image = Type.Unsafe<string | { readonly $media: string }>(Type.String({ description: 'PNG, JPEG or WebP as base64 or data URL; no address.', examples: [examplePng] }))
 const image = (description: string) => Type.Optional(Type.Unsafe<Static<typeof Image>>({ ...Image, description }))
 
-/** Largest integer that every part of the way keeps exact; A1111 itself draws seeds up to 4294967293. */
-const largestSeed = Number.MAX_SAFE_INTEGER
+const seed = (description: string, example: number) => Type.Optional(SeedNumber(
+  `${description} From 0 to 18446744073709551615, as number or text.`, { minimum: -1, examples: [example] }))
 
 export const commonFields = {
   prompt: text('What to draw; `<lora:name:weight>` adds a LoRA.', 'a lighthouse at dusk'),
   negative_prompt: text('What to keep out of the picture.', 'blurry'),
   styles: texts('Names of prompt styles stored at the server.', ['cinematic']),
-  seed: whole('Start of the random numbers; -1 draws one at submission.', -1, largestSeed, 1234567890),
-  subseed: whole('Seed of the variation; -1 draws one when `subseed_strength` is above 0.', -1, largestSeed, 42),
+  seed: seed('Start of the random numbers; -1 draws one at submission.', 1234567890),
+  subseed: seed('Seed of the variation; -1 draws one when `subseed_strength` is above 0.', 42),
   subseed_strength: decimal('Share of the variation seed.', 0, 1, 0.1),
   seed_resize_from_h: whole('Height whose noise is imitated; -1 or 0 for none.', -1, 4096, -1),
   seed_resize_from_w: whole('Width whose noise is imitated; -1 or 0 for none.', -1, 4096, -1),

@@ -1,7 +1,7 @@
 import { Type, type Static, type TObject } from '@sinclair/typebox'
 import { Warning } from './generation-parameters.ts'
 import { JobStatus, jobStatuses } from './job-status.ts'
-import { Closed, Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
+import { Closed, Nullable, Ref, SeedNumber, seedText, StringEnum, success, Timestamp } from './kit.ts'
 import { WebhookView } from './webhook.ts'
 
 const jobId = (description: string) => Type.String({ description, examples: ['3f0c9c1e-7a52-4c68-9d5b-1d2a8f0f6a11'] })
@@ -16,7 +16,8 @@ export const JobImageView = Type.Object({
   height: Type.Integer({ description: 'Pixels.' }),
   bytes: Type.Integer({ description: 'Size of the file.' }),
   sha256: Type.String({ description: 'Hash of the file, in hex.' }),
-  seed: Nullable(Type.Number(), { description: 'Seed that made it, where known.' }),
+  seed: Nullable(SeedNumber('Seed that made it, where known.')),
+  ...seedText,
   role: StringEnum(['image', 'grid', 'extra'], {
     description: 'image: a result. grid: a contact sheet. extra: a ControlNet map or a mask.'
   })

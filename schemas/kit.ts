@@ -5,6 +5,20 @@ export function StringEnum<const Values extends readonly string[]> (values: Valu
   return Type.Unsafe<Values[number]>({ ...options, type: 'string', enum: values })
 }
 
+/**
+ * A seed has 64 bits, which JSON numbers hold and JavaScript's do not: beyond 2^53 it is a bigint. `format` tells the
+ * compilers of validators and serializers in plugins/core/validation.ts, which know no bigint, to let it pass.
+ */
+export function SeedNumber (description: string, options: SchemaOptions = {}) {
+  return Type.Unsafe<number | bigint>({ type: 'integer', format: 'uint64', ...options, description })
+}
+
+export const seedText = {
+  seed_text: Type.Union([Type.String(), Type.Null()], {
+    description: 'The seed as text, for readers whose numbers end at 2^53.', examples: ['18446744073709551615']
+  })
+}
+
 /** The schema or null; described as the schema is, unless the options say otherwise. */
 export function Nullable<Schema extends TSchema> (schema: Schema, options: SchemaOptions = {}) {
   const { description, ...plain } = schema

@@ -11,6 +11,9 @@ const exampleId = '1cfd52d6-8961-47fc-b387-c195c6568e62'
 const batchId = Type.String({ description: 'Id of the batch. `/jobs/{id}` understands it too.', examples: [exampleId] })
 const kinds = ['txt2img', 'img2img', 'inpaint', 'outpaint', 'controlnet', 'regional'] as const
 
+/** Seeds go beyond what other numbers need. */
+const NumberOrSeed = (description: string) => Type.Unsafe<number | bigint>({ type: 'number', 'x-exact-integers': true, description })
+
 export const SweepAxis = WithDefaults({
   field: Type.String({
     description: 'Field of the request, also inside of others, as in `controlnet_units.0.weight`.',
@@ -19,8 +22,8 @@ export const SweepAxis = WithDefaults({
   }),
   values: Nullable(Type.Array(Type.Unknown(), { maxItems: 200 }), { description: 'Its values.', default: null, examples: [[5, 7, 9]] }),
   range: Nullable(Type.Object({
-    start: Type.Number({ description: 'First value.' }),
-    stop: Type.Number({ description: 'Last value, if a step meets it.' }),
+    start: NumberOrSeed('First value.'),
+    stop: NumberOrSeed('Last value, if a step meets it.'),
     step: Type.Number({ description: 'Distance of two values.' })
   }), { description: 'Or its values as numbers in steps.', default: null, examples: [{ start: 5, stop: 9, step: 2 }] }),
   search: Nullable(Type.String({ minLength: 1, maxLength: 1000 }), {

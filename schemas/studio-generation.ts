@@ -1,5 +1,5 @@
 import { Type, type Static, type TSchema } from '@sinclair/typebox'
-import { Inline, Nullable, WithDefaults } from './kit.ts'
+import { Inline, Nullable, SeedNumber, WithDefaults } from './kit.ts'
 import { RegionalConfig } from './studio-regional.ts'
 import { webhookFields } from './webhook.ts'
 
@@ -64,7 +64,7 @@ const base = {
   height: whole('Height in pixels, cut down to a multiple of 8.', 512, 64, 2048),
   batch_count: whole('Batches drawn one after another.', 1, 1, 10),
   batch_size: whole('Images drawn at the same time.', 1, 1, 4),
-  seed: Type.Integer({ description: 'Start of the random numbers; -1 draws one.', default: -1, minimum: -1, maximum: Number.MAX_SAFE_INTEGER, examples: [-1] }),
+  seed: SeedNumber('Start of the random numbers, up to 18446744073709551615; -1 draws one.', { default: -1, minimum: -1, examples: [-1] }),
   enable_hr: flag('Hires fix: draw small, enlarge, draw over.', false),
   hr_scale: decimal('Enlargement of hires fix.', 2, 1, 4),
   hr_upscaler: name('Upscaler of hires fix.', 'Latent'),
@@ -89,14 +89,14 @@ export const passedOn = [
 ] as const
 
 const advanced = {
-  ensd: perhaps(Type.Integer({ minimum: 0 }), 'Eta noise seed delta.', 31337),
-  eta_noise_seed_delta: perhaps(Type.Integer({ minimum: 0 }), 'The same under A1111\'s name.', 0),
+  ensd: perhaps(SeedNumber('', { minimum: 0 }), 'Eta noise seed delta.', 31337),
+  eta_noise_seed_delta: perhaps(SeedNumber('', { minimum: 0 }), 'The same under A1111\'s name.', 0),
   eta: perhaps(Type.Number({ minimum: 0, maximum: 1 }), 'Noise multiplier of ancestral and DDIM samplers.', 0),
   s_churn: perhaps(Type.Number({ minimum: 0 }), 'Stochasticity of samplers that know it.', 0),
   s_tmin: perhaps(Type.Number({ minimum: 0 }), 'Sigma below which there is no churn.', 0),
   s_tmax: perhaps(Type.Number({ minimum: 0 }), 'Sigma above which there is no churn.', 0),
   s_noise: perhaps(Type.Number({ minimum: 0 }), 'Noise added by churn.', 1),
-  subseed: perhaps(Type.Integer({ minimum: -1 }), 'Seed of the variation.', -1),
+  subseed: perhaps(SeedNumber('', { minimum: -1 }), 'Seed of the variation.', -1),
   subseed_strength: perhaps(Type.Number({ minimum: 0, maximum: 1 }), 'Share of the variation seed.', 0.1),
   styles: perhaps(Type.Array(Type.String()), 'Names of prompt styles stored at the server.', [])
 }

@@ -1,6 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { Warning } from './generation-parameters.ts'
-import { Nullable, Ref, StringEnum } from './kit.ts'
+import { Nullable, Ref, SeedNumber, seedText, StringEnum } from './kit.ts'
 import { StudioTime } from './studio-session.ts'
 import { webhookSigningSecret } from './webhook.ts'
 
@@ -13,7 +13,8 @@ export const StudioAccepted = Type.Object({
   message: Type.String({ description: 'The same as a sentence.', examples: ['Generation queued successfully'] }),
   estimated_time: Nullable(Type.Integer({ description: 'Seconds until it is done, where that can be told.' })),
   position: Type.Integer({ description: 'Place in line, from 1.', examples: [1] }),
-  seed: Nullable(Type.Integer({ description: 'The seed that is used, also where none was given.' })),
+  seed: Nullable(SeedNumber('The seed that is used, also where none was given.')),
+  ...seedText,
   warnings: Type.Array(Ref(Warning), { description: 'What was understood otherwise than it was said.' }),
   webhook_signing_secret: webhookSigningSecret
 }, { $id: 'StudioAccepted', description: 'The job waits in line.' })

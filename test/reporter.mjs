@@ -103,7 +103,7 @@ export default class Reporter extends Transform {
     const rest = Object.entries(details ?? {}).filter(([name, value]) => !shownElsewhere.has(name) && value !== null)
     if (at?.fileName) this.say(`  at ${at.fileName}:${at.lineNumber}:${at.columnNumber}`)
     if (diff) this.say(indent(diff))
-    else for (const [name, value] of rest) this.say(indent(`${name}: ${JSON.stringify(value)}`))
+    else for (const [name, value] of rest) this.say(indent(`${name}: ${shown(value)}`))
     if (source) this.say(indent(source))
     if (stack) this.say(indent(stack))
     this.say('')
@@ -117,4 +117,9 @@ function sourceOf (name) {
 
 function indent (text) {
   return String(text).trimEnd().replace(/^/gm, '    ')
+}
+
+/** Numbers in YAML may be bigints. */
+function shown (value) {
+  return JSON.stringify(value, (_name, part) => typeof part === 'bigint' ? String(part) : part)
 }

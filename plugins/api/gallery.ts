@@ -10,6 +10,7 @@ import { Done } from '../../schemas/job.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { keyToShow, mayCancelJob, maySeeJob, seesAllJobs } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
+import { seedText } from '../../src/a1111/seeds.ts'
 import { iso } from '../../src/iso.ts'
 import { noSuchZip, type ZipDesk } from '../../src/jobs/gallery-zip.ts'
 import { checkpointOf, type Gallery, type GalleryImage } from '../../src/jobs/gallery.ts'
@@ -44,6 +45,7 @@ const galleryRoutes: FastifyPluginAsyncTypebox<GalleryOptions> = async (app, { g
       height: image.height,
       bytes: image.bytes,
       seed: image.seed,
+      seed_text: seedText(image.seed),
       role: image.role,
       job_id: job.id,
       accepted_at: iso(job.createdAt),

@@ -11,6 +11,7 @@ import { newBulkId, type Bulks } from '../../src/jobs/bulk.ts'
 import type { Idempotency } from '../../src/jobs/idempotency.ts'
 import { signingSecretOf } from '../../src/webhooks/sign.ts'
 import { readWebhookWish } from '../../src/webhooks/subscription.ts'
+import { seedText } from '../../src/a1111/seeds.ts'
 import { newJobId, type Accepted, type SubmissionRequest, type Submitter } from '../../src/jobs/submit.ts'
 import { namingFields, namingWarnings } from './parameter-fields.ts'
 import { jobIds, jobLinks } from './render-job.ts'
@@ -165,6 +166,7 @@ function renderAccepted (accepted: Accepted, body: GenerateRequest): GenerateAns
     target_server_alias: accepted.alias,
     priority: body.priority ?? 5,
     seed: accepted.seed,
+    seed_text: seedText(accepted.seed),
     warnings: namingWarnings(accepted.warnings),
     links: jobLinks(accepted.id)
   }

@@ -1,5 +1,7 @@
+import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { hasEnded } from '../../schemas/job-status.ts'
 import type { JobView } from '../../schemas/job.ts'
+import { seedText } from '../../src/a1111/seeds.ts'
 import { iso } from '../../src/iso.ts'
 import type { JobEstimate } from '../../src/jobs/estimates.ts'
 import type { Job, JobImage } from '../../src/jobs/job.ts'
@@ -61,9 +63,9 @@ export function renderJob (job: Job, { alias, position, estimate }: JobSurroundi
     ...renderEstimate(job, estimate),
     cancel_requested: job.cancelRequestedAt !== null && !hasEnded(job.status),
     generation_params: parameters,
-    generation_params_json: JSON.stringify(parameters),
+    generation_params_json: stringifyJson(parameters),
     result_details: result,
-    result_details_json: result === null ? null : JSON.stringify(result),
+    result_details_json: result === null ? null : stringifyJson(result),
     images: (job.result?.images ?? []).map(renderImage),
     error: job.error === null ? null : { code: job.error.code, message: job.error.message },
     warnings: namingWarnings([...job.submission.warnings, ...job.result?.warnings ?? []]),
@@ -126,6 +128,7 @@ function renderImage ({ name, mime, width, height, bytes, sha256, seed, role }: 
     bytes,
     sha256,
     seed,
+    seed_text: seedText(seed),
     role
   }
 }

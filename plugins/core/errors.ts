@@ -2,6 +2,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { describeUnknownField } from '../../src/a1111/unknown-fields.ts'
 import { messageOf, ServiceError, type ErrorCode } from '../../src/errors.ts'
+import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { machineFaultOf, storageError } from '../../src/media/storage-faults.ts'
 import { redisProblemOf, type RedisProblem } from '../../src/redis/errors.ts'
 
@@ -120,7 +121,7 @@ export function renderApiError (error: ServiceError, request: FastifyRequest) {
 /** The answer to a request that Fastify refuses before it has a route, such as for an address that cannot be read. */
 export function answerFrameworkError (error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   const known = toServiceError(error)
-  reply.code(known.status).headers(retryAfter(known)).type('application/json; charset=utf-8').send(JSON.stringify(renderApiError(known, request)))
+  reply.code(known.status).headers(retryAfter(known)).type('application/json; charset=utf-8').send(stringifyJson(renderApiError(known, request)))
 }
 
 /** One way for every error: a typed value, logged by its weight, worded by the interface that it belongs to. */
@@ -131,7 +132,7 @@ export default fp(async app => {
     const render = request.routeOptions.config.renderError ?? renderApiError
     // Past the response schema of the route: an error must never fail for its own shape.
     await reply.code(error.status).headers(retryAfter(error)).type('application/json; charset=utf-8')
-      .serializer((payload: unknown) => JSON.stringify(payload)).send(render(error, request))
+      .serializer((payload: unknown) => stringifyJson(payload)).send(render(error, request))
   }
 
   app.setErrorHandler(async (error, request, reply) => {

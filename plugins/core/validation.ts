@@ -1,6 +1,7 @@
 import ajvCompiler from '@fastify/ajv-compiler'
 import fastJsonStringify, { type Schema } from 'fast-json-stringify'
 import type { FastifyServerOptions } from 'fastify'
+import { withExactIntegers } from '../../src/lib/exact-json.ts'
 import { onceAsked, onceFor } from './schema-cache.ts'
 
 type Compilers = NonNullable<NonNullable<FastifyServerOptions['schemaController']>['compilersFactory']>
@@ -24,11 +25,13 @@ type ValidatorCompiler = ReturnType<BuildValidator>
  */
 const validatorsFor = onceForNames((externalSchemas): ValidatorCompiler => {
   const validators = (customOptions: { coerceTypes: false | 'array', useDefaults: boolean, allErrors: boolean }) => {
-    const compiler = onceAsked(() => ajvCompiler()(externalSchemas as Parameters<BuildValidator>[0], {
+    const named = withSeedsOfAnySize(externalSchemas) as Parameters<BuildValidator>[0]
+    const compiler = onceAsked(() => ajvCompiler()(named, {
       // verbose: the schema that refuses an unknown field knows the names that it takes.
       customOptions: { ...customOptions, removeAdditional: false, strict: false, verbose: true }
     }))
-    return onceFor(schema => compiler()({ schema } as Parameters<ValidatorCompiler>[0]))
+    return onceFor(schema =>
+      compiler()({ schema: withSeedsOfAnySize(schema) } as Parameters<ValidatorCompiler>[0]))
   }
   const asGiven = validators({ coerceTypes: false, useDefaults: false, allErrors: true })
   const converting = validators({ coerceTypes: 'array', useDefaults: true, allErrors: true })
@@ -69,6 +72,17 @@ function onceForNames<Value> (make: (schemas: NamedSchemas) => Value): (schemas:
 /** Schemas by the `$id` under which others refer to them. */
 type NamedSchemas = Readonly<Record<string, unknown>>
 
+/**
+ * The schema without a word on seeds: neither Ajv nor fast-json-stringify takes a bigint for an integer. What reads
+ * a seed judges it (`readValue` of src/a1111/field-values.ts).
+ */
+function withSeedsOfAnySize (schema: unknown): unknown {
+  if (Array.isArray(schema)) return schema.map(withSeedsOfAnySize)
+  if (typeof schema !== 'object' || schema === null) return schema
+  if (Reflect.get(schema, 'format') === 'uint64') return {}
+  return Object.fromEntries(Object.entries(schema).map(([name, part]) => [name, withSeedsOfAnySize(part)]))
+}
+
 /** Those of the schemas that one refers to, directly or through others. */
 function reachableFrom (schema: unknown, schemas: NamedSchemas): Record<string, unknown> {
   const found = new Map<string, unknown>()
@@ -100,11 +114,13 @@ type SerializerCompiler = ReturnType<BuildSerializer>
 const serializersFor = onceForNames((externalSchemas): SerializerCompiler => {
   const serializer = onceFor(schema => {
     const needed = reachableFrom(schema, externalSchemas) as Record<string, Schema>
-    return fastJsonStringify(schema as Schema, { schema: needed })
+    return fastJsonStringify(withSeedsOfAnySize(schema) as Schema, {
+      schema: withSeedsOfAnySize(needed) as Record<string, Schema>
+    })
   })
   return ({ schema = {} }) => {
     const stringify = serializer(schema as object)
-    return document => stringify()(document as object)
+    return document => withExactIntegers(() => stringify()(document as object))
   }
 })
 

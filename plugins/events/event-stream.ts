@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
+import { stringifyJson } from '../../src/lib/exact-json.ts'
 import type { EventOutlet } from './outlet.ts'
 import type { EventViews } from './render-event.ts'
 
@@ -46,7 +47,7 @@ export function openEventStream (views: EventViews): EventStream {
     body,
     signal: ended.signal,
     event (event) { send(event.id, event.kind, views.text(event)) },
-    view (view) { send(view.id, view.kind, JSON.stringify(view)) },
+    view (view) { send(view.id, view.kind, stringifyJson(view)) },
     beat () { write(': still here\n\n') },
     async ready () {
       if (body.readableLength < body.readableHighWaterMark || ended.signal.aborted) return

@@ -1,3 +1,4 @@
+import { stringifyJson } from '../../src/lib/exact-json.ts'
 import type { EventView } from '../../schemas/event.ts'
 import type { JobView } from '../../schemas/job.ts'
 import type { ServiceEvent } from '../../src/events/event.ts'
@@ -53,7 +54,7 @@ export function createEventViews (registry: Pick<ServerRegistry, 'byId'>): Event
     const known = views.get(event)
     if (known !== undefined) return known
     const view = render(event)
-    const made = { view, text: JSON.stringify(view) }
+    const made = { view, text: stringifyJson(view) }
     views.set(event, made)
     return made
   }

@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import type { WebSocket } from '@fastify/websocket'
+import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { errorResponses } from '../../schemas/error.ts'
 import { EventQuery, type SocketMessage } from '../../schemas/event.ts'
 import { ServiceError } from '../../src/errors.ts'
@@ -75,7 +76,7 @@ function serve (socket: WebSocket, request: FastifyRequest, options: EventsOptio
 
   function refuse (error: unknown, subscription?: string): void {
     const { code, message, details } = toServiceError(error)
-    send(JSON.stringify({ type: 'error', subscription, code, message, details }))
+    send(stringifyJson({ type: 'error', subscription, code, message, details }))
   }
 
   function end (id: string): void {
@@ -83,16 +84,16 @@ function serve (socket: WebSocket, request: FastifyRequest, options: EventsOptio
     if (subscription === undefined) return
     subscriptions.delete(id)
     subscription.abort()
-    send(JSON.stringify({ type: 'ended', subscription: id }))
+    send(stringifyJson({ type: 'ended', subscription: id }))
   }
 
   function outletOf (id: string, { signal }: AbortController): EventOutlet {
-    const head = `{"type":"event","subscription":${JSON.stringify(id)},"event":`
+    const head = `{"type":"event","subscription":${stringifyJson(id)},"event":`
     const put = (json: string) => { if (!signal.aborted) send(`${head}${json}}`) }
     return {
       signal,
       event (event) { put(views.text(event)) },
-      view (view) { put(JSON.stringify(view)) },
+      view (view) { put(stringifyJson(view)) },
       async ready () { if (socket.bufferedAmount > fewWaiting) await sent },
       end () { if (!signal.aborted) end(id) }
     }

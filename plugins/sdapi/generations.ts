@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import type { TSchema } from '@sinclair/typebox'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { A1111Img2img, A1111Txt2img } from '../../schemas/a1111-generation.ts'
 import type { Warning } from '../../schemas/generation-parameters.ts'
 import type { DrawingMode } from '../../src/a1111/types.ts'
@@ -84,6 +85,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
       given: call.given,
       appType: 'a1111',
       source: 'sdapi',
+      seeds: 'as PyTorch',
       priority: 5,
       onMissing: config.SDAPI_UNKNOWN_NAMES,
       onDifference: 'warn',
@@ -145,7 +147,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
         if (job.status === 'failed') throw errorOfJob(job)
         await checkImages(media, job)
       } catch (error) {
-        if (!gone.aborted) yield JSON.stringify(toA1111Error(error).body)
+        if (!gone.aborted) yield stringifyJson(toA1111Error(error).body)
         return
       }
       yield * generationAnswer(media, job, call)

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { Job, JobImage } from '../../src/jobs/job.ts'
@@ -51,9 +52,9 @@ const jobs: FastifyPluginAsync<JobsOptions> = async (app, { dropIn, path }) => {
     reply: FastifyReply, images: ReadonlyArray<Pick<JobImage, 'name'>>, before: object, behind: object
   ): Promise<FastifyReply> {
     async function * pieces (): AsyncGenerator<string> {
-      yield `${JSON.stringify(before).slice(0, -1)},"images":`
+      yield `${stringifyJson(before).slice(0, -1)},"images":`
       yield * imageList(media, images)
-      yield Object.keys(behind).length === 0 ? '}' : `,${JSON.stringify(behind).slice(1)}`
+      yield Object.keys(behind).length === 0 ? '}' : `,${stringifyJson(behind).slice(1)}`
     }
     return await reply.type('application/json').send(Readable.from(pieces(), { highWaterMark: 1 }))
   }

@@ -3,6 +3,7 @@ import type { FastifyPluginAsync } from 'fastify'
 import { JsonOrForm, Ref } from '../../schemas/kit.ts'
 import { StudioAccepted, studioErrors } from '../../schemas/studio-job.ts'
 import { WebhookFields } from '../../schemas/webhook.ts'
+import { seedText } from '../../src/a1111/seeds.ts'
 import type { Accepted } from '../../src/jobs/submit.ts'
 import { studioWarnings } from '../../src/studio/errors.ts'
 import { studioFiles } from '../../src/studio/form.ts'
@@ -56,5 +57,5 @@ function renderAccepted (
   { id, position, seed, warnings }: Accepted, message: string, seconds: number | null
 ): StudioAccepted {
   const told = studioWarnings(warnings)
-  return { job_id: id, status: 'queued', message, estimated_time: seconds, position, seed, warnings: told }
+  return { job_id: id, status: 'queued', message, estimated_time: seconds, position, seed, seed_text: seedText(seed), warnings: told }
 }

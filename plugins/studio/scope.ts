@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { parseJson } from '../../src/json/parse.ts'
 import { ValidationFailure } from '../../src/simulator/failures.ts'
@@ -45,7 +46,7 @@ export function answerErrorsLikeFastApi (app: FastifyInstance): void {
 
 /** Past the response schema of the route: an error must never fail for its own shape. */
 function send (reply: FastifyReply, body: unknown): FastifyReply {
-  return reply.type('application/json').serializer((payload: unknown) => JSON.stringify(payload)).send(body)
+  return reply.type('application/json').serializer((payload: unknown) => stringifyJson(payload)).send(body)
 }
 
 function parseBody (body: Buffer): unknown {

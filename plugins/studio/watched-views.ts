@@ -1,5 +1,6 @@
 import type { WebSocket } from '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
+import { stringifyJson } from '../../src/lib/exact-json.ts'
 import type { StudioJob } from '../../schemas/studio-job.ts'
 import type { EventFeed } from '../../src/events/feed.ts'
 import type { ServiceEvent } from '../../src/events/event.ts'
@@ -52,12 +53,12 @@ export function createWatching (app: FastifyInstance, feed: Pick<EventFeed, 'lis
         return
       }
       const isOver = view.status === 'completed' || view.status === 'failed'
-      const text = isOver ? over : JSON.stringify(view)
+      const text = isOver ? over : stringifyJson(view)
       const before = shown.get(id)
       if (text !== before && (isOver || socket.bufferedAmount < mostWaiting)) {
         shown.set(id, text)
         const type = isOver ? view.status : before === undefined || before === over ? 'snapshot' : 'progress'
-        socket.send(JSON.stringify({ ...view, type }))
+        socket.send(stringifyJson({ ...view, type }))
       }
       if (isOver && watch.after === 'close') socket.close(normalEnd, view.status)
     }

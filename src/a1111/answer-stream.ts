@@ -1,3 +1,4 @@
+import { parsePythonJson } from '../lib/exact-json.ts'
 import { answerTooLarge, corruptImage } from './failures.ts'
 import { createImageDecoder } from './image-decoder.ts'
 import { createJsonSieve, type Fate, type JsonPath } from './json-sieve.ts'
@@ -84,7 +85,7 @@ function toAnswer (answer: unknown, imageCount: number): GenerationAnswer {
 function parseInfo (info: unknown): GenerationAnswer['info'] {
   if (typeof info !== 'string') return objectOf(info)
   try {
-    return objectOf(JSON.parse(info))
+    return objectOf(parsePythonJson(info))
   } catch {
     return null
   }

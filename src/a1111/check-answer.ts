@@ -2,6 +2,7 @@ import type { A1111Parameters, Warning } from '../../schemas/generation-paramete
 import { controlNetUnitsOf } from './controlnet-admission.ts'
 import { fieldsOf } from './json-values.ts'
 import { outputSize } from './limits.ts'
+import { isSeed } from './seeds.ts'
 import { bareName, folded } from './names.ts'
 import type { GenerationAnswer } from './types.ts'
 
@@ -62,7 +63,7 @@ function differentSampler (asked: unknown, used: unknown): Warning | null {
 }
 
 function differentSeed (asked: unknown, used: unknown): Warning | null {
-  if (typeof asked !== 'number' || typeof used !== 'number' || asked === used) return null
+  if (!isSeed(asked) || !isSeed(used) || asked === used) return null
   return { code: 'different_seed', message: `The server used the seed ${used}, not ${asked}.`, field: 'seed' }
 }
 

@@ -1,4 +1,5 @@
 import { invalidField, isRecord, isUnset } from './field-values.ts'
+import { largestSeed, readInteger, type Seed } from './seeds.ts'
 import { parseInfotext, toParameters } from './infotext.ts'
 
 /** Values before normalising: any client's names and types. */
@@ -39,7 +40,7 @@ function fieldsOfGradioForm (payload: unknown): GivenFields {
   return {
     prompt: textAt(data, 0) ?? '',
     negative_prompt: textAt(data, 2),
-    seed: wholeAt(data, 17, -1, Number.MAX_SAFE_INTEGER),
+    seed: seedAt(data, 17),
     batch_size: wholeAt(data, 21, 1, 8),
     sampler_name: sampler === 'Balanced' ? undefined : sampler,
     checkpoint_name: data.find((value, index) => index !== 0 && index !== 2 && isModelFile(value))
@@ -54,6 +55,11 @@ function textAt (data: readonly unknown[], index: number): string | undefined {
 function wholeAt (data: readonly unknown[], index: number, minimum: number, maximum: number): number | undefined {
   const value = data[index]
   return Number.isSafeInteger(value) && Number(value) >= minimum && Number(value) <= maximum ? Number(value) : undefined
+}
+
+function seedAt (data: readonly unknown[], index: number): Seed | undefined {
+  const seed = typeof data[index] === 'string' ? undefined : readInteger(data[index])
+  return seed !== undefined && seed >= -1 && seed <= largestSeed ? seed : undefined
 }
 
 function isModelFile (value: unknown): boolean {

@@ -1,11 +1,13 @@
 import type { TObject } from '@sinclair/typebox'
 import { ServiceError } from '../errors.ts'
+import { stringifyJson } from '../lib/exact-json.ts'
+import { largestSeed, readInteger } from './seeds.ts'
 
 /** What a field takes. */
 export interface FieldRule {
-  readonly kind: 'integer' | 'number' | 'boolean' | 'string' | 'array' | 'object'
-  readonly minimum?: number
-  readonly maximum?: number
+  readonly kind: 'integer' | 'seed' | 'number' | 'boolean' | 'string' | 'array' | 'object'
+  readonly minimum?: number | bigint
+  readonly maximum?: number | bigint
   /** Of a text, in characters; of a list, in items. */
   readonly longest?: number
 }
@@ -16,7 +18,8 @@ export type FieldRules = ReadonlyMap<string, FieldRule>
 export function fieldRules (schema: TObject): FieldRules {
   return new Map(Object.entries(schema.properties).map(([name, field]) => [name, {
     kind: field.type as FieldRule['kind'],
-    ...definedOnly({ minimum: field.minimum, maximum: field.maximum, longest: field.maxLength ?? field.maxItems })
+    ...definedOnly({ minimum: field.minimum, maximum: field.maximum, longest: field.maxLength ?? field.maxItems }),
+    ...(field.format === 'uint64' ? { kind: 'seed', maximum: largestSeed } as const : {})
   }]))
 }
 
@@ -65,6 +68,7 @@ const readers: Readonly<Record<FieldRule['kind'], (value: unknown, rule: FieldRu
     const number = inRange(asNumber(typeof value === 'boolean' ? Number(value) : value), rule)
     return Number.isSafeInteger(number) ? number : undefined
   },
+  seed: (value, rule) => inRange(readInteger(value), rule),
   number: (value, rule) => inRange(asNumber(value), rule),
   boolean: asFlag,
   string: (value, rule) => typeof value === 'string' && isShortEnough(value, rule) ? value : undefined,
@@ -81,7 +85,9 @@ function asNumber (value: unknown): number | undefined {
   return Number(value)
 }
 
-function inRange (value: number | undefined, { minimum = -Infinity, maximum = Infinity }: FieldRule) {
+function inRange<Value extends number | bigint> (
+  value: Value | undefined, { minimum = -Infinity, maximum = Infinity }: FieldRule
+): Value | undefined {
   return value !== undefined && value >= minimum && value <= maximum ? value : undefined
 }
 
@@ -99,12 +105,13 @@ function isShortEnough (value: { readonly length: number }, { longest = Infinity
 function shown (value: unknown): string {
   if (Array.isArray(value)) return `a list of ${value.length}`
   if (isRecord(value)) return 'an object'
-  const text = JSON.stringify(value)
+  const text = stringifyJson(value)
   return text.length > 60 ? `a text of ${String(value).length} characters` : text
 }
 
 const kindNames: Readonly<Record<FieldRule['kind'], string>> = {
   integer: 'a whole number',
+  seed: 'a whole number',
   number: 'a number',
   boolean: 'true or false',
   string: 'text',

@@ -1,3 +1,4 @@
+import { parsePythonJson } from '../lib/exact-json.ts'
 import { answerTooLarge, htmlAnswer, notJson, truncatedAnswer } from './failures.ts'
 
 /** Keys and indexes that lead to a value, from the top. */
@@ -202,10 +203,10 @@ export function createJsonSieve ({ fateOf, maxKeptBytes }: SieveOptions): JsonSi
 
 const nullText = Buffer.from('null')
 
-/** JSON.parse with our own failure. */
+/** An answer's JSON, with our own failure. */
 export function parseJson (text: string): unknown {
   try {
-    return JSON.parse(text)
+    return parsePythonJson(text)
   } catch (error) {
     throw notJson({ cause: error })
   }

@@ -1,5 +1,6 @@
 import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
 import { invalidField } from './field-values.ts'
+import { drawSeed, largestSeed, leavesRoom, seedAfter, type Seed } from './seeds.ts'
 import type { GenerationMode } from './types.ts'
 
 /** What one generation makes of its parameters. */
@@ -17,9 +18,6 @@ export const defaults = {
 
 /** A1111's interface takes this where its API fails for want of a value. */
 const hiresDenoising = 0.7
-
-/** Largest seed that A1111 draws by itself, plus 1. */
-const seedCount = 4_294_967_294
 
 /** A number of images and their size, as A1111 works them out. */
 export function outputSize (parameters: Readonly<Record<string, unknown>>): OutputSize {
@@ -69,7 +67,7 @@ export function withHires (
  */
 export function withSeeds (parameters: A1111Parameters, random: (below: number) => number): A1111Parameters {
   const { seed = -1, subseed = -1, subseed_strength: strength = 0, ...others } = parameters
-  const draw = (value: number) => value === -1 ? random(seedCount) : value
+  const draw = (value: Seed) => value === -1 ? drawSeed(random) : value
   const variation = strength > 0 ? { subseed: draw(subseed), subseed_strength: strength } : {}
   return { ...others, seed: draw(seed), ...variation }
 }
@@ -99,6 +97,17 @@ export function refuseHugeOutput (parameters: A1111Parameters, maximum: number):
   const pixels = images * width * height
   if (pixels <= maximum) return
   throw invalidField('width', `${images} images of ${width}x${height} make ${millions(pixels)} million pixels; a job may have at most ${millions(maximum)} million.`)
+}
+
+/**
+ * Each image has the seed of the one before plus 1, or with a variation its subseed; A1111 fails at the end of 64 bits.
+ * @throws ServiceError `invalid_field_value`
+ */
+export function refuseSeedsBeyondEnd (parameters: A1111Parameters): void {
+  const { images } = outputSize(parameters)
+  const field = (parameters.subseed_strength ?? 0) > 0 ? 'subseed' : 'seed'
+  if (leavesRoom(parameters[field] ?? 0, images)) return
+  throw invalidField(field, `${field} must be at most ${seedAfter(largestSeed, 1 - images)}, so that ${images} images can have seeds that follow each other.`)
 }
 
 function millions (pixels: number): number {

@@ -1,6 +1,7 @@
 import { ServiceError } from '../errors.ts'
 import { invalidField, isRecord, isUnset, readValue, type FieldRule, type FieldRules } from './field-values.ts'
 import { nearest } from './nearest.ts'
+import { largestSeed } from './seeds.ts'
 
 const text: FieldRule = { kind: 'string', longest: 500 }
 const flag: FieldRule = { kind: 'boolean' }
@@ -40,7 +41,7 @@ const overrideRules: FieldRules = new Map<string, FieldRule>(Object.entries({
   // noise and sampling
   randn_source: text,
   enable_batch_seeds: flag,
-  eta_noise_seed_delta: whole(0, Number.MAX_SAFE_INTEGER),
+  eta_noise_seed_delta: { kind: 'seed', minimum: 0, maximum: largestSeed },
   eta_ddim: decimal(0, 1),
   eta_ancestral: decimal(0, 1),
   ddim_discretize: text,

@@ -4,7 +4,7 @@ import { isUnderstood, translateFields, type Hints, type TranslatedFields } from
 import { fieldsOf, fieldsOfInfotext, type GivenFields } from './client-shapes.ts'
 import { definedOnly, invalidField, isRecord, isUnchosen, isUnset, readValue, type FieldRules } from './field-values.ts'
 import { refuseImageAddresses } from './images.ts'
-import { defaults, refuseHugeOutput, withHires, withMatchingBatch, withRealSize, withSeeds } from './limits.ts'
+import { defaults, refuseHugeOutput, refuseSeedsBeyondEnd, withHires, withMatchingBatch, withRealSize, withSeeds } from './limits.ts'
 import { loraNames, readLoras, withLoras } from './lora-tags.ts'
 import { readOverrideSettings } from './override-settings.ts'
 import { checkScripts } from './scripts.ts'
@@ -57,6 +57,7 @@ export function normaliseParameters (given: unknown, options: NormalisingOptions
   const drawable = withMatchingBatch(withHires(sized, mode, warn), warn)
   const parameters = withSeeds(drawable, options.random)
   refuseHugeOutput(parameters, options.maximumPixels)
+  refuseSeedsBeyondEnd(parameters)
   return { mode, parameters, checkpoint: translated.checkpoint, hints: translated.hints, warnings }
 }
 

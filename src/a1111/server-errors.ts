@@ -1,3 +1,4 @@
+import { parsePythonJson } from '../lib/exact-json.ts'
 import { fieldsOf, objectOf, textOf, type JsonObject } from './json-values.ts'
 import { GenerationFailure, type FailureClass } from './types.ts'
 
@@ -22,7 +23,7 @@ const longestList = 5
 export function readServerError (text: string): ServerError | null {
   let body: unknown
   try {
-    body = JSON.parse(text)
+    body = parsePythonJson(text)
   } catch {
     return null
   }

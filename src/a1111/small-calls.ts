@@ -1,3 +1,4 @@
+import { stringifyJson } from '../lib/exact-json.ts'
 import type { HttpClient, HttpRequest } from '../lib/http/client.ts'
 import { chunksOf, failureOfAnswer } from './answer-body.ts'
 import { limitCall } from './call-limit.ts'
@@ -65,7 +66,7 @@ export function createSmallCalls (
       method: 'POST',
       url: endpoint.urlOf(path),
       headers: { ...endpoint.headers, 'content-type': 'application/json' },
-      body: JSON.stringify(body)
+      body: stringifyJson(body)
     }, options, readValue),
     close: http.close
   }

@@ -1,3 +1,4 @@
+import { stringifyJson } from '../lib/exact-json.ts'
 import type { NewDelivery } from '../webhooks/delivery.ts'
 import { eventId } from '../webhooks/event-id.ts'
 import type { FlorenceTask } from './task.ts'
@@ -56,7 +57,7 @@ export function florenceDelivery (task: FlorenceTask, link: string | null): NewD
     owner: ownerOf(id),
     auth: webhook.auth,
     format: webhook.format,
-    body: JSON.stringify(webhook.format === 'legacy' ? legacy : standard),
+    body: stringifyJson(webhook.format === 'legacy' ? legacy : standard),
     files: webhook.images === 'base64' && image !== null ? [image] : [],
     trace: null
   }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
+import { parseJsonText, stringifyJson } from '../lib/exact-json.ts'
 import { hasEnded, type JobStatus } from '../../schemas/job-status.ts'
 import type { Keys } from '../redis/keys.ts'
 import type { Subscription } from '../webhooks/subscription.ts'
@@ -69,7 +70,7 @@ export function createFlorenceStore (redis: Redis, keys: Keys): FlorenceStore {
     const fields = await redis.hgetall(recordKey(id))
     if (fields.order === undefined) return null
     return {
-      ...JSON.parse(fields.order) as FlorenceOrder & Pick<FlorenceTask, 'webhook'>,
+      ...parseJsonText(fields.order) as FlorenceOrder & Pick<FlorenceTask, 'webhook'>,
       id,
       status: fields.status as JobStatus,
       text: fields.text || null,
@@ -85,7 +86,7 @@ export function createFlorenceStore (redis: Redis, keys: Keys): FlorenceStore {
     async create (id, order, webhook) {
       const createdAt = Date.now()
       await redis.multi()
-        .hset(recordKey(id), { order: JSON.stringify({ ...order, webhook }), status: 'pending', createdAt })
+        .hset(recordKey(id), { order: stringifyJson({ ...order, webhook }), status: 'pending', createdAt })
         .zadd(listKey, createdAt, id)
         .zremrangebyrank(listKey, 0, -mostListed - 1)
         .exec()

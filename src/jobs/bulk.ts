@@ -1,21 +1,22 @@
 import { createHash, randomBytes, randomInt } from 'node:crypto'
 import type { Redis } from 'ioredis'
+import { readValue, type FieldRule } from '../a1111/field-values.ts'
+import { drawSeed, largestSeed, leavesRoom, seedAfter, type Seed } from '../a1111/seeds.ts'
 import { ServiceError } from '../errors.ts'
 import type { Keys } from '../redis/keys.ts'
 import type { Job } from './job.ts'
 import type { JobStore } from './store.ts'
 import type { Accepted, SubmissionRequest, Submitter } from './submit.ts'
 
-export type SeedVariation = 'random' | 'incremental'
+const baseSeedRule: FieldRule = { kind: 'seed', minimum: -1, maximum: largestSeed }
 
-/** Seeds that A1111 draws itself are below this. */
-const seedLimit = 4_294_967_294
+export type SeedVariation = 'random' | 'incremental'
 
 export interface BulkOrder {
   readonly quantity: number
   readonly seedVariation: SeedVariation
-  /** First seed of an incremental bulk; -1 takes that of the parameters. */
-  readonly baseSeed: number
+  /** First seed of an incremental bulk as the client wrote it; -1 takes that of the parameters. */
+  readonly baseSeed: unknown
 }
 
 export interface Bulks {
@@ -36,17 +37,18 @@ export function createBulks (redis: Redis, keys: Keys, store: JobStore, submitte
   const jobsKey = (id: string) => keys.key('bulk', id, 'jobs')
   return {
     async submit (id, request, { quantity, seedVariation, baseSeed }) {
+      const given = readValue('base_seed', baseSeed, baseSeedRule) as Seed
       const checked = await submitter.check({ ...request, bulkId: id }, quantity)
-      const base = baseSeed >= 0 ? baseSeed : Number(checked.normalised.parameters.seed)
+      const base = given === -1 ? checked.normalised.parameters.seed ?? 0 : given
       refuseOverflow(base, quantity)
-      const random = () => randomInt(seedLimit)
+      const random = () => drawSeed(below => randomInt(below))
       const incremental = seedVariation === 'incremental'
       const first = await submitter.accept(checked, jobIdOf(id, 0), incremental ? base : random())
       const accepted = [first]
       // The first job's record decides: a repeat draws another base.
       const begin = first.seed ?? base
       for (let index = 1; index < quantity; index++) {
-        const seed = incremental ? begin + index : random()
+        const seed = incremental ? seedAfter(begin, index) : random()
         accepted.push(await submitter.accept(checked, jobIdOf(id, index), seed))
       }
       return accepted
@@ -59,9 +61,9 @@ export function createBulks (redis: Redis, keys: Keys, store: JobStore, submitte
   }
 }
 
-function refuseOverflow (base: number, quantity: number): void {
-  const highest = Number.MAX_SAFE_INTEGER - quantity + 1
-  if (base <= highest) return
+function refuseOverflow (base: Seed, quantity: number): void {
+  if (leavesRoom(base, quantity)) return
+  const highest = seedAfter(largestSeed, 1 - quantity)
   throw new ServiceError('invalid_field_value',
     `base_seed must be at most ${highest}, so that ${quantity} seeds can follow each other.`, { field: 'base_seed' })
 }

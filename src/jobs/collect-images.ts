@@ -1,3 +1,4 @@
+import { isSeed } from '../a1111/seeds.ts'
 import type { ImageSink } from '../a1111/types.ts'
 import type { MediaStore, OutputSink } from '../media/store.ts'
 import type { StoredImage } from '../media/types.ts'
@@ -27,7 +28,7 @@ export function createImageCollector (media: MediaStore, job: Pick<Job, 'id'>, m
       return stored.map((image, index) => {
         const role = roleOf(index, first, asked)
         const seed = role === 'image' ? seeds[index - first] : null
-        return { ...image, role, seed: typeof seed === 'number' ? seed : null }
+        return { ...image, role, seed: isSeed(seed) ? seed : null }
       })
     },
     async discard () {

@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import type { Redis } from 'ioredis'
 import { ZipFile } from 'yazl'
+import { stringifyJson } from '../lib/exact-json.ts'
+import { seedText } from '../a1111/seeds.ts'
 import { messageOf, ServiceError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { MediaStore } from '../media/store.ts'
@@ -68,7 +70,7 @@ export function createZipDesk ({ redis, keys, gallery, media, log }: ZipDeskDepe
         }, (error: unknown) => { zip.emit('error', error) })
       })
       if (contents === 'images and parameters') {
-        zip.addBuffer(Buffer.from(JSON.stringify(parametersOf(found), null, 2)), `${name}.json`, { mtime })
+        zip.addBuffer(Buffer.from(stringifyJson(parametersOf(found), null, 2)), `${name}.json`, { mtime })
       }
     }
     if (missing.length > 0) {
@@ -85,7 +87,7 @@ export function createZipDesk ({ redis, keys, gallery, media, log }: ZipDeskDepe
           `These images have ${Math.ceil(bytes / 1024 ** 2)} MiB together; one zip takes up to 4 GiB.`, { field: 'filenames' })
       }
       const id = randomUUID()
-      await redis.set(orderKey(id), JSON.stringify(order), 'EX', lifetime)
+      await redis.set(orderKey(id), stringifyJson(order), 'EX', lifetime)
       return { id, bytes, expiresAt: Date.now() + lifetime * 1000 }
     },
     async find (id) {
@@ -119,6 +121,7 @@ function parametersOf ({ image, job }: GalleryImage): Record<string, unknown> {
   return {
     filename: image.name,
     seed: image.seed,
+    seed_text: seedText(image.seed),
     job_id: job.id,
     mode: job.submission.mode,
     checkpoint: checkpointOf(job),

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Redis } from 'ioredis'
+import { parseJsonText, stringifyJson } from '../lib/exact-json.ts'
 import { ServiceError } from '../errors.ts'
 import type { Keys } from '../redis/keys.ts'
 
@@ -70,7 +71,7 @@ export function createIdempotency (redis: Redis, keys: Keys, lifetimeHours: numb
       }
       const digest = (text: string) => createHash('sha256').update(text).digest('base64url')
       const entry = keys.key('idempotency', digest(`${owner}\n${key}`))
-      const fingerprint = digest(JSON.stringify([operation, body]))
+      const fingerprint = digest(stringifyJson([operation, body]))
       const fresh = newId()
       const [id, known, answer] = await redis.eval(claimKey, 1, entry, fresh, fingerprint,
         lifetimeHours * 3_600_000) as [string, string, string | null]
@@ -78,11 +79,11 @@ export function createIdempotency (redis: Redis, keys: Keys, lifetimeHours: numb
         throw new ServiceError('idempotency_key_reused',
           'This Idempotency-Key was used with another request before; take a new one.', { field: 'Idempotency-Key' })
       }
-      if (answer !== null) return { repeated: true, answer: JSON.parse(answer) as Answer }
+      if (answer !== null) return { repeated: true, answer: parseJsonText(answer) as Answer }
       try {
-        const done = JSON.stringify(await work(id, id !== fresh))
+        const done = stringifyJson(await work(id, id !== fresh))
         const kept = await redis.eval(keepAnswer, 1, entry, id, done) as string
-        return { repeated: kept !== done, answer: JSON.parse(kept) as Answer }
+        return { repeated: kept !== done, answer: parseJsonText(kept) as Answer }
       } catch (error) {
         if (isWrongRequest(error)) await redis.eval(freeKey, 1, entry, id)
         throw error

@@ -1,6 +1,8 @@
+import { parseJsonText, stringifyJson } from '../lib/exact-json.ts'
 import type { JobStatus } from '../../schemas/job-status.ts'
 import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
 import type { OnMissing } from '../a1111/admission.ts'
+import type { Seed } from '../a1111/seeds.ts'
 import type { FailureClass, GenerationMode } from '../a1111/types.ts'
 import type { StoredImage } from '../media/types.ts'
 import { packInfo, unpackInfo } from './result-info.ts'
@@ -40,7 +42,7 @@ export interface JobAttempt {
 
 /** One image of a job, with the seed that made it where that is known. */
 export interface JobImage extends StoredImage {
-  readonly seed: number | null
+  readonly seed: Seed | null
 }
 
 /** What a job left behind; a cancelled one may have partial images. */
@@ -132,7 +134,7 @@ export interface Job {
 
 /** Fields of a record that hold JSON. */
 function json<Value> (text: string | undefined): Value | null {
-  return text === undefined || text === '' ? null : JSON.parse(text) as Value
+  return text === undefined || text === '' ? null : parseJsonText(text) as Value
 }
 
 function moment (text: string | undefined): number | null {
@@ -143,13 +145,13 @@ function moment (text: string | undefined): number | null {
 export function packSubmission (submission: JobSubmission): { submission: string, prompt: string } {
   const { prompt, ...parameters } = submission.parameters
   return {
-    submission: JSON.stringify({ ...submission, parameters }),
+    submission: stringifyJson({ ...submission, parameters }),
     prompt: typeof prompt === 'string' ? prompt : ''
   }
 }
 
 function unpackSubmission (text: string, prompt: string): JobSubmission {
-  const submission = JSON.parse(text) as JobSubmission
+  const submission = parseJsonText(text) as JobSubmission
   return { ...submission, parameters: { prompt, ...submission.parameters } }
 }
 

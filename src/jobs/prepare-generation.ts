@@ -1,3 +1,4 @@
+import { stringifyJson } from '../lib/exact-json.ts'
 import { admit } from '../a1111/admission.ts'
 import { insertImages } from '../a1111/images.ts'
 import { buildPayload } from '../a1111/payload.ts'
@@ -35,5 +36,5 @@ export async function prepareGeneration (job: Job, sources: PreparationSources):
   const payload = buildPayload({
     mode, parameters: complete, checkpointTitle: admission.checkpointTitle, taskId: job.id, traits
   })
-  return { body: JSON.stringify(payload) }
+  return { body: stringifyJson(payload) }
 }

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis'
+import { parseJsonText, stringifyJson } from '../lib/exact-json.ts'
 import { ServiceError } from '../errors.ts'
 import { createRedisClock } from '../redis/clock.ts'
 import { RedisSilence } from '../redis/errors.ts'
@@ -274,12 +275,12 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     async forgetOutput (id, name) {
       for (;;) {
         const before = await redis.hget(jobKey(id), 'result')
-        const result = before === null ? null : JSON.parse(before) as JobResult
+        const result = before === null ? null : parseJsonText(before) as JobResult
         if (before === null || result?.images.some(image => image.name === name) !== true) {
           throw new ServiceError('image_not_found', 'There is no image of this name; it may have been removed with its job.')
         }
         const after = { ...result, images: result.images.filter(image => image.name !== name) }
-        const [answer] = await run('forgetOutput', id, before, JSON.stringify(after), name)
+        const [answer] = await run('forgetOutput', id, before, stringifyJson(after), name)
         if (answer !== 'changed') return
       }
     },
@@ -293,11 +294,11 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
       return answer === 'started' || answer === 'unattended' ? answer : 'superseded'
     },
     async noteProgress ({ id, run: number, owner }, progress) {
-      const [answer] = await run('noteProgress', id, number, owner, progress === null ? '' : JSON.stringify(progress))
+      const [answer] = await run('noteProgress', id, number, owner, progress === null ? '' : stringifyJson(progress))
       return answer as 'noted' | 'cancel' | 'superseded'
     },
     async end ({ id, run: number, owner }, status, { result, error, attempts }) {
-      const json = (value: unknown) => value === undefined ? '' : JSON.stringify(value)
+      const json = (value: unknown) => value === undefined ? '' : stringifyJson(value)
       const [answer, final] = await run('endJob',
         id, number, owner, status, json(result), json(error), json(attempts), ...outputNames(result))
       return answer === 'ended' ? final as EndStatus : null
@@ -305,7 +306,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     async giveBack (claim, { attempts, usedAttempts, crashes, delayMs, fence }) {
       const job = await get(claim.id)
       const lane = laneOfReturn(job.lane)
-      const history = attempts.length === 0 ? '' : JSON.stringify([...job.attempts, ...attempts])
+      const history = attempts.length === 0 ? '' : stringifyJson([...job.attempts, ...attempts])
       const [answer, newRun] = await run('returnJob',
         claim.id, claim.run, claim.owner, lane, usedAttempts, crashes, history, fence ?? '')
       if (answer === 'returned') {

@@ -1,10 +1,12 @@
 import { randomInt, randomUUID } from 'node:crypto'
+import { stringifyJson } from '../lib/exact-json.ts'
 import { A1111Parameters } from '../../schemas/generation-parameters.ts'
 import { admit, type Admission, type OnMissing } from '../a1111/admission.ts'
-import { fieldRules } from '../a1111/field-values.ts'
+import { fieldRules, type FieldRules } from '../a1111/field-values.ts'
 import { normaliseExtras } from '../a1111/extras.ts'
 import { replaceImages } from '../a1111/images.ts'
 import { normaliseParameters, type NormalisedParameters } from '../a1111/parameters.ts'
+import { isSeed, lowestTorchSeed, type Seed } from '../a1111/seeds.ts'
 import { ServiceError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { InputImages } from './input-images.ts'
@@ -38,6 +40,8 @@ export interface SubmissionRequest {
   readonly onDifference: 'warn' | 'fail'
   readonly keyId: string | null
   readonly bulkId: string | null
+  /** Which seeds are taken: those of 64 bits, or also the negative ones that A1111 hands on to PyTorch. */
+  readonly seeds?: 'as PyTorch'
   readonly dropIn?: DropInOrigin
   readonly studio?: StudioOrigin
   /** Whether a tagger is to look at the first image. */
@@ -67,7 +71,7 @@ export interface Accepted {
   readonly alias: string
   readonly position: number
   readonly createdAt: number
-  readonly seed: number | null
+  readonly seed: Seed | null
   readonly warnings: readonly JobWarning[]
 }
 
@@ -97,12 +101,15 @@ export interface Submitter {
    * Stores the images and puts the job in line. `id` is the job's; `seed` replaces the one that was checked. A job
    * that has this id already stays as it is, and is what the answer tells of.
    */
-  accept (checked: CheckedSubmission, id: string, seed?: number): Promise<Accepted>
+  accept (checked: CheckedSubmission, id: string, seed?: Seed): Promise<Accepted>
   /** What was answered, or would have been, for a job that was accepted before; null where there is none. */
   recall (id: string): Promise<Accepted | null>
 }
 
 const rules = fieldRules(A1111Parameters)
+/** A1111 itself takes seeds below -1, which clients of its own API may send. */
+const pytorchRules: FieldRules = new Map([...rules].map(([name, rule]) =>
+  [name, rule.kind === 'seed' ? { ...rule, minimum: lowestTorchSeed } : rule]))
 const mostMetadataBytes = 4096
 
 /** The one way into the queue, for every interface. */
@@ -154,7 +161,9 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       const normalised = request.work === 'extras'
         ? normaliseExtras(request.given)
         : normaliseParameters(request.given, {
-          rules, random: below => randomInt(below), maximumPixels: limits.pixelsPerJob
+          rules: request.seeds === 'as PyTorch' ? pytorchRules : rules,
+          random: below => randomInt(below),
+          maximumPixels: limits.pixelsPerJob
         })
       const servers = await candidates(request.target)
       let refusal: unknown
@@ -219,7 +228,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
 }
 
 function checkMetadata (metadata: unknown): void {
-  if (metadata === undefined || Buffer.byteLength(JSON.stringify(metadata)) <= mostMetadataBytes) return
+  if (metadata === undefined || Buffer.byteLength(stringifyJson(metadata)) <= mostMetadataBytes) return
   throw new ServiceError('invalid_field_value', `metadata must have at most ${mostMetadataBytes} bytes as JSON.`,
     { field: 'metadata' })
 }
@@ -228,8 +237,8 @@ function requestOf (context: RequestContext | null): { request?: string } {
   return context === null ? {} : { request: context.requestId }
 }
 
-function seedOf ({ seed }: Readonly<Record<string, unknown>>): number | null {
-  return typeof seed === 'number' ? seed : null
+function seedOf ({ seed }: Readonly<Record<string, unknown>>): Seed | null {
+  return isSeed(seed) ? seed : null
 }
 
 /** Ids of jobs are unguessable and the same everywhere. */

@@ -1,3 +1,4 @@
+import { parseJsonText } from '../lib/exact-json.ts'
 import { ServiceError } from '../errors.ts'
 import { findJsonExcess, type JsonBounds } from './bounds.ts'
 import { findJsonFault } from './fault.ts'
@@ -25,7 +26,7 @@ export function parseJson (subject: string, bytes: Buffer, bounds: JsonBounds = 
   const text = plain.toString('utf8')
   let value: unknown
   try {
-    value = JSON.parse(text)
+    value = parseJsonText(text)
   } catch (error) {
     const fault = findJsonFault(text)
     if (fault === null) throw error

@@ -1,3 +1,4 @@
+import { parseJsonText, stringifyJson } from '../lib/exact-json.ts'
 import type { Redis } from 'ioredis'
 
 // KEYS: the value. ARGV: the text that was read, or ''; the text to write, or '' to remove it.
@@ -9,7 +10,7 @@ return 1
 
 export async function readJson<Value> (redis: Redis, key: string): Promise<Value | null> {
   const text = await redis.get(key)
-  return text === null ? null : JSON.parse(text) as Value
+  return text === null ? null : parseJsonText(text) as Value
 }
 
 /**
@@ -22,9 +23,9 @@ export async function changeJson<Value> (
 ): Promise<{ readonly before: Value | null, readonly after: Value | null }> {
   for (;;) {
     const text = await redis.get(key) ?? ''
-    const before = text === '' ? null : JSON.parse(text) as Value
+    const before = text === '' ? null : parseJsonText(text) as Value
     const after = change(before)
-    const next = after === null ? '' : JSON.stringify(after)
+    const next = after === null ? '' : stringifyJson(after)
     if (next === text || await redis.eval(replace, 1, key, text, next) === 1) return { before, after }
   }
 }

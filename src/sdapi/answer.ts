@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { stringifyJson } from '../lib/exact-json.ts'
 import type { Job, JobImage } from '../jobs/job.ts'
 import type { MediaStore } from '../media/store.ts'
 
@@ -50,12 +51,12 @@ export async function * generationAnswer (
 ): AsyncGenerator<string> {
   yield '{"images":'
   yield * imageList(media, sendImages ? job.result?.images ?? [] : [])
-  yield `,"parameters":${echo},"info":${JSON.stringify(infoText(job))}}`
+  yield `,"parameters":${echo},"info":${stringifyJson(infoText(job))}}`
 }
 
 /** `info` as A1111 gives it: JSON inside of a string. */
 export function infoText (job: Job): string {
-  return JSON.stringify(job.result?.info ?? infoOfNothing(job))
+  return stringifyJson(job.result?.info ?? infoOfNothing(job))
 }
 
 /** A job that was cancelled before it ran: A1111 answers an early interrupt with no images, too. */

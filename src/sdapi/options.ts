@@ -1,3 +1,4 @@
+import { stringifyJson } from '../lib/exact-json.ts'
 import { findCheckpoint } from '../a1111/checkpoint-names.ts'
 import { textOf, type JsonObject } from '../a1111/json-values.ts'
 import { isOverrideAllowed } from '../a1111/override-settings.ts'
@@ -76,5 +77,5 @@ export function createOptionsDesk ({ faces, own, registry, states }: OptionsDesk
 }
 
 function same (one: unknown, other: unknown): boolean {
-  return JSON.stringify(one) === JSON.stringify(other)
+  return stringifyJson(one) === stringifyJson(other)
 }

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis'
+import { parseJsonText, stringifyJson } from '../lib/exact-json.ts'
 import type { Keys } from '../redis/keys.ts'
 
 /** Settings of a server that a caller has made its own, by A1111's names; the checkpoint by its title. */
@@ -16,13 +17,13 @@ export function createOwnOptions (redis: Redis, keys: Keys): OwnOptionsStore {
   return {
     async read (caller) {
       const stored = await redis.hgetall(optionsKey(caller))
-      return Object.fromEntries(Object.entries(stored).map(([name, text]) => [name, JSON.parse(text) as unknown]))
+      return Object.fromEntries(Object.entries(stored).map(([name, text]) => [name, parseJsonText(text) as unknown]))
     },
     async write (caller, changes) {
       const transaction = redis.multi()
       for (const [name, value] of Object.entries(changes)) {
         if (value === undefined) transaction.hdel(optionsKey(caller), name)
-        else transaction.hset(optionsKey(caller), name, JSON.stringify(value))
+        else transaction.hset(optionsKey(caller), name, stringifyJson(value))
       }
       await transaction.exec()
     }

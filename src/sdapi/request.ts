@@ -1,5 +1,7 @@
+import { stringifyJson } from '../lib/exact-json.ts'
 import { isFileSetting } from '../a1111/override-settings.ts'
 import { fieldsOf, objectOf, textOf } from '../a1111/json-values.ts'
+import { isSeed, largestSeed, leavesRoom, lowestTorchSeed } from '../a1111/seeds.ts'
 import type { DrawingMode } from '../a1111/types.ts'
 import { HttpException, PythonError } from '../simulator/failures.ts'
 import { generationModel } from '../simulator/generation/request.ts'
@@ -50,9 +52,14 @@ export function readGenerationCall (mode: DrawingMode, body: unknown, options: O
 
 /** A1111's own failures that programs may look for; everything else that is wrong is told by the submission. */
 function refuseWhatFails (mode: DrawingMode, fields: Readonly<Record<string, unknown>>): void {
-  const { init_images: images, steps } = fields
-  if (mode === 'img2img' && (!Array.isArray(images) || images.length === 0)) {
+  const { init_images: start, steps, seed, subseed, subseed_strength: strength } = fields
+  if (mode === 'img2img' && (!Array.isArray(start) || start.length === 0)) {
     throw new HttpException(404, 'Init image not found')
+  }
+  const images = Number(fields.batch_size ?? 1) * Number(fields.n_iter ?? 1)
+  if ([seed, subseed].some(value => isSeed(value) && (value < lowestTorchSeed || value > largestSeed)) ||
+    (isSeed(seed) && images >= 1 && Number(strength ?? 0) === 0 && !leavesRoom(seed, images))) {
+    throw new PythonError('RuntimeError', 'Overflow when unpacking long')
   }
   if (steps === 0) throw new PythonError('ZeroDivisionError', 'integer division or modulo by zero')
 }
@@ -66,6 +73,6 @@ function overridesOf (given: unknown, options: OwnOptions): Record<string, unkno
 function echoText (fields: Readonly<Record<string, unknown>>): string {
   const withPictures = fields.init_images === undefined || fields.include_init_images === true
   const shown = withPictures ? fields : { ...fields, init_images: null, mask: null }
-  return JSON.stringify(shown, (_name, value: unknown) =>
+  return stringifyJson(shown, (_name, value: unknown) =>
     typeof value === 'string' && value.length > longestEcho && fields.include_init_images !== true ? null : value)
 }

@@ -1,6 +1,7 @@
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { stringifyJson } from '../lib/exact-json.ts'
 import { ProcessDied } from './failures.ts'
 import { adminRoutes } from './routes/admin.ts'
 import { serverRoutes } from './routes/all.ts'
@@ -139,7 +140,7 @@ async function send (
   exchange: Exchange, status: number, value: unknown, headers: Readonly<Record<string, string>> = {}
 ): Promise<unknown> {
   exchange.reply.headers(headers).type('application/json')
-  return await sendBytes(exchange, status, Buffer.from(JSON.stringify(value)))
+  return await sendBytes(exchange, status, Buffer.from(stringifyJson(value)))
 }
 
 async function sendBytes (exchange: Exchange, status: number, body: Buffer): Promise<unknown> {

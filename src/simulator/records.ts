@@ -1,3 +1,5 @@
+import type { Seed } from '../a1111/seeds.ts'
+
 /** One generation as it happened, for tests and for whoever watches the simulator. */
 export interface GenerationRecord {
   readonly taskId: string | null
@@ -9,7 +11,7 @@ export interface GenerationRecord {
   interrupted: boolean
   /** Name of the file that was used. */
   checkpoint: string
-  seed: number | null
+  seed: Seed | null
   imageCount: number
   /** `lost`: the process died under it. */
   outcome: 'running' | 'done' | 'failed' | 'lost'

@@ -6,6 +6,7 @@ import type { Warning } from '../../schemas/generation-parameters.ts'
 import { WebhookFields } from '../../schemas/webhook.ts'
 import { hasEnded } from '../../schemas/job-status.ts'
 import { isRecord } from '../a1111/field-values.ts'
+import { drawSeed } from '../a1111/seeds.ts'
 import type { Job } from '../jobs/job.ts'
 import type { JobStore } from '../jobs/store.ts'
 import { readJson } from '../redis/json-value.ts'
@@ -54,8 +55,6 @@ export interface BatchesDependencies {
 const forgottenAtOnce = 5
 /** The jobs of a batch are made within this time after its record, in milliseconds. */
 const madeWithin = 60_000
-/** Seeds that A1111 draws itself are below this. */
-const seedLimit = 4_294_967_294
 const pictureField = /^(image\d?|images|mask|init_image)$/
 
 export function createBatches (dependencies: BatchesDependencies): Batches {
@@ -99,7 +98,7 @@ export function createBatches (dependencies: BatchesDependencies): Batches {
       })
       const kind = request.type ?? kindOf(base)
       const { cells, axes } = expandSweep({ ...request, base_request: base }, {
-        knownFields, mostCells: rules.mostInBatch, drawSeed: () => randomInt(seedLimit)
+        knownFields, mostCells: rules.mostInBatch, drawSeed: () => drawSeed(below => randomInt(below))
       })
       const prepared = []
       for (const [index, { fields }] of cells.entries()) {

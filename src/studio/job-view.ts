@@ -1,3 +1,4 @@
+import { parseJsonText, stringifyJson } from '../lib/exact-json.ts'
 import { hasEnded } from '../../schemas/job-status.ts'
 import { isMediaReference } from '../media/types.ts'
 import type { MediaStore } from '../media/store.ts'
@@ -67,7 +68,7 @@ export async function * studioResult (media: MediaStore, job: Job, format: Image
   const isDone = job.status === 'completed'
   const images = isDone ? resultImages(job) : []
   const extra = isDone ? (job.result?.images ?? []).filter(({ role }) => role !== 'image') : []
-  yield `{"job_id":${JSON.stringify(job.id)},"status":"${isDone ? 'completed' : 'failed'}","images":`
+  yield `{"job_id":${stringifyJson(job.id)},"status":"${isDone ? 'completed' : 'failed'}","images":`
   yield * listOf(media, images, format)
   yield ',"extra_images":'
   yield * listOf(media, extra, format)
@@ -77,7 +78,7 @@ export async function * studioResult (media: MediaStore, job: Job, format: Image
     error: isDone ? null : messageOf(job, null),
     warnings: studioWarnings([...job.submission.warnings, ...job.result?.warnings ?? []])
   }
-  yield `,${JSON.stringify(rest).slice(1)}`
+  yield `,${stringifyJson(rest).slice(1)}`
 }
 
 /** The same of a batch: the pictures of all its jobs, in their order. */
@@ -85,7 +86,7 @@ export async function * studioBatchResult (
   media: MediaStore, batch: StudioJob, done: readonly Job[], format: ImageFormat
 ): AsyncGenerator<string> {
   const isDone = batch.status === 'completed'
-  yield `{"job_id":${JSON.stringify(batch.job_id)},"status":"${isDone ? 'completed' : 'failed'}","images":`
+  yield `{"job_id":${stringifyJson(batch.job_id)},"status":"${isDone ? 'completed' : 'failed'}","images":`
   yield * listOf(media, done.flatMap(resultImages), format)
   const rest = {
     extra_images: [],
@@ -95,16 +96,16 @@ export async function * studioBatchResult (
     warnings: studioWarnings(done.flatMap(({ submission, result }) =>
       [...submission.warnings, ...result?.warnings ?? []]))
   }
-  yield `,${JSON.stringify(rest).slice(1)}`
+  yield `,${stringifyJson(rest).slice(1)}`
 }
 
 async function * listOf (media: MediaStore, images: readonly JobImage[], format: ImageFormat): AsyncGenerator<string> {
-  if (format === 'url') yield JSON.stringify(images.map(urlOf))
+  if (format === 'url') yield stringifyJson(images.map(urlOf))
   else yield * imageList(media, images)
 }
 
 /** Pictures are left out, as A1111 leaves them out of its echo. */
 export function shownParameters (parameters: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return JSON.parse(JSON.stringify(parameters, (_name, value: unknown) =>
+  return parseJsonText(stringifyJson(parameters, (_name, value: unknown) =>
     isMediaReference(value) ? null : value)) as Record<string, unknown>
 }

@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
+import { parseJsonText, stringifyJson } from '../lib/exact-json.ts'
 import type { PresetChange, presetVisibility } from '../../schemas/studio-preset.ts'
 import { invalidField } from '../a1111/field-values.ts'
 import { ServiceError } from '../errors.ts'
@@ -71,7 +72,7 @@ export function createPresets (
   async function readMany (ids: readonly string[]): Promise<StoredPreset[]> {
     if (ids.length === 0) return []
     const texts = await redis.mget(...ids.map(presetKey))
-    return texts.flatMap(text => text === null ? [] : JSON.parse(text) as StoredPreset)
+    return texts.flatMap(text => text === null ? [] : parseJsonText(text) as StoredPreset)
   }
 
   async function own (user: StudioUser, id: string): Promise<StoredPreset> {
@@ -102,7 +103,7 @@ export function createPresets (
       copiedFrom
     }
     await redis.multi()
-      .set(presetKey(stored.id), JSON.stringify(stored))
+      .set(presetKey(stored.id), stringifyJson(stored))
       .zadd(listKey(user), stored.createdAt, stored.id)
       .exec()
     return stored
@@ -110,7 +111,7 @@ export function createPresets (
 
   async function keptConfig (config: Fields): Promise<Fields> {
     const kept = await images.keep(config)
-    if (Buffer.byteLength(JSON.stringify(kept)) <= mostConfigBytes) return kept
+    if (Buffer.byteLength(stringifyJson(kept)) <= mostConfigBytes) return kept
     await images.release(kept)
     throw invalidField('config', `config may have at most ${mostConfigBytes} bytes as JSON, pictures not counted.`)
   }

@@ -1,3 +1,5 @@
+import { readInteger } from '../a1111/seeds.ts'
+
 /** Nothing that a client means is nested deeper. */
 const deepest = 32
 
@@ -62,7 +64,7 @@ function createReader (text: string) {
     if (sign === '(') return list('(', ')', depth)
     if (sign === '"' || sign === '\'') return string()
     const number = take(/[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?/iy)
-    if (number !== null) return Number(number)
+    if (number !== null) return /^[+-]?\d+$/.test(number) ? readInteger(number) ?? Number(number) : Number(number)
     const word = take(/[A-Za-z]+/y)
     if (word === null || !words.has(word)) throw new NoLiteral()
     return words.get(word)

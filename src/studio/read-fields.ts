@@ -1,5 +1,6 @@
 import type { Static, TObject, TSchema } from '@sinclair/typebox'
 import { isRecord } from '../a1111/field-values.ts'
+import { isSeed, largestSeed, readInteger } from '../a1111/seeds.ts'
 import { ValidationFailure, type ValidationDetail } from '../simulator/failures.ts'
 import type { FieldKind, Problem } from '../simulator/wire/fields.ts'
 import { pydantic2 } from '../simulator/wire/pydantic2.ts'
@@ -54,13 +55,14 @@ function readValue (field: TSchema, value: unknown, location: Location, details:
     complain(pydantic2.noneProblem(kind))
     return null
   }
-  const outcome = pydantic2.coerce(kind, value)
+  const whole = field['x-exact-integers'] === true ? readInteger(value) : undefined
+  const outcome = whole === undefined ? pydantic2.coerce(kind, value) : { value: whole }
   if ('problem' in outcome) {
     complain(outcome.problem)
     return null
   }
   const read = outcome.value
-  if (typeof read === 'number') complainOfRange(field, read, complain)
+  if (isSeed(read)) complainOfRange(field, read, complain)
   if (typeof read === 'string') complainOfText(field, read, complain)
   if (Array.isArray(read)) {
     const { items, maxItems, minItems = 0 } = field as { items?: TSchema, maxItems?: number, minItems?: number }
@@ -98,8 +100,10 @@ function readChoice (
   return null
 }
 
-function complainOfRange (field: TSchema, value: number, complain: (problem: Problem) => void): void {
-  const { minimum, maximum } = field as { minimum?: number, maximum?: number }
+function complainOfRange (field: TSchema, value: number | bigint, complain: (problem: Problem) => void): void {
+  const { minimum, maximum } = field.format === 'uint64'
+    ? { minimum: field.minimum as number | undefined, maximum: largestSeed }
+    : field as { minimum?: number, maximum?: number }
   if (minimum !== undefined && value < minimum) complain(pydantic2.tooSmall(minimum))
   if (maximum !== undefined && value > maximum) complain(pydantic2.tooBig(maximum))
 }

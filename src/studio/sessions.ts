@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis'
+import { stringifyJson } from '../lib/exact-json.ts'
 import { invalidField } from '../a1111/field-values.ts'
 import { bareName } from '../a1111/names.ts'
 import { ServiceError } from '../errors.ts'
@@ -117,7 +118,7 @@ export function createStudioSessions ({ redis, keys, images }: SessionsDependenc
 }
 
 function refuseLargeSettings (settings: Fields = {}): void {
-  if (Buffer.byteLength(JSON.stringify(settings)) <= mostSettingsBytes) return
+  if (Buffer.byteLength(stringifyJson(settings)) <= mostSettingsBytes) return
   throw invalidField('custom_settings', `custom_settings may have at most ${mostSettingsBytes} bytes as JSON.`)
 }
 

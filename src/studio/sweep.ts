@@ -1,6 +1,9 @@
 import { isDeepStrictEqual } from 'node:util'
+import { stringifyJson } from '../lib/exact-json.ts'
 import type { StudioBatchRequest, SweepAxis } from '../../schemas/studio-batch.ts'
 import { invalidField, isRecord } from '../a1111/field-values.ts'
+import { readInteger, seedAfter, type Seed } from '../a1111/seeds.ts'
+import { narrowInteger } from '../lib/exact-json.ts'
 import { nearest } from '../a1111/nearest.ts'
 import { ServiceError } from '../errors.ts'
 
@@ -22,7 +25,7 @@ export interface SweepOptions {
   readonly knownFields: ReadonlySet<string>
   readonly mostCells: number
   /** A seed where none is given. */
-  readonly drawSeed: () => number
+  readonly drawSeed: () => Seed
 }
 
 interface AxisValue {
@@ -80,15 +83,29 @@ function axisValues (axis: SweepAxis, place: string, base: Fields, known: Readon
 /** Longer ranges are a slip of the step. */
 const longestRange = 200
 
-function rangeValues ({ range }: SweepAxis, place: string): number[] {
+function rangeValues ({ range }: SweepAxis, place: string): Seed[] {
   if (range === null) throw invalidField(`${place}.values`, `${place} needs values, or a range.`)
-  const { start, stop, step } = range
+  const whole = wholeRange(range)
+  const [start, stop, step] = [Number(range.start), Number(range.stop), Number(range.step)]
+  if (whole !== null) {
+    const count = whole.step === 0n ? 0n : (whole.stop - whole.start) / whole.step + 1n
+    if (count >= 1n && count <= longestRange) {
+      return Array.from({ length: Number(count) }, (_, index) =>
+        narrowInteger(whole.start + BigInt(index) * whole.step))
+    }
+  }
   const count = step === 0 ? Infinity : Math.floor((stop - start) / step + 1e-9) + 1
   if (!(count >= 1 && count <= longestRange)) {
     throw invalidField(`${place}.range`, `${place}.range must lead from start to stop in 1 to ${longestRange} steps.`)
   }
   // Ten times 0.1 is not 1 in binary, and nobody wants to read that.
   return Array.from({ length: count }, (_, index) => Number((start + index * step).toFixed(9)))
+}
+
+/** A range of whole numbers, which seeds need exactly. */
+function wholeRange ({ start, stop, step }: NonNullable<SweepAxis['range']>) {
+  if (![start, stop, step].every(part => typeof part === 'bigint' || Number.isSafeInteger(part))) return null
+  return { start: BigInt(start), stop: BigInt(stop), step: BigInt(step) }
 }
 
 function valueAt (container: unknown, path: readonly string[]): unknown {
@@ -107,14 +124,14 @@ function withValueAt (container: unknown, path: readonly string[], value: unknow
 
 /** Cells that name a seed keep it. */
 function withSeeds (
-  cells: readonly SweepCell[], { base_request: base, seed_mode: mode }: StudioBatchRequest, draw: () => number
+  cells: readonly SweepCell[], { base_request: base, seed_mode: mode }: StudioBatchRequest, draw: () => Seed
 ): SweepCell[] {
-  const given = Number(base.seed ?? -1)
-  const first = Number.isSafeInteger(given) && given >= 0 ? given : draw()
+  const given = readInteger(base.seed ?? -1)
+  const first = given !== undefined && given >= 0 ? given : draw()
   return cells.map((cell, index) => {
     const ownSeed = cell.fields.seed !== undefined && !isDeepStrictEqual(cell.fields.seed, base.seed)
     if (ownSeed || mode === 'random') return ownSeed ? cell : { ...cell, fields: { ...cell.fields, seed: -1 } }
-    return { ...cell, fields: { ...cell.fields, seed: mode === 'increment' ? first + index : first } }
+    return { ...cell, fields: { ...cell.fields, seed: mode === 'increment' ? seedAfter(first, index) : first } }
   })
 }
 
@@ -126,7 +143,7 @@ function variationLabel (variation: Fields, index: number): string {
 const longestLabel = 60
 
 function textOf (value: unknown): string {
-  return typeof value === 'string' ? value : JSON.stringify(value) ?? ''
+  return typeof value === 'string' ? value : stringifyJson(value) ?? ''
 }
 
 function shortened (text: string): string {

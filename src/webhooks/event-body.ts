@@ -1,4 +1,6 @@
+import { parseJsonText, stringifyJson } from '../lib/exact-json.ts'
 import type { WebhookEvent } from '../../schemas/webhook.ts'
+import { seedText } from '../a1111/seeds.ts'
 import type { Job, JobImage } from '../jobs/job.ts'
 import type { WebhookFormat, WebhookImages } from './subscription.ts'
 
@@ -42,13 +44,14 @@ export function renderEvent (notice: JobEventNotice, options: RenderOptions): Re
   const body = options.format === 'legacy'
     ? legacyBody(notice, images, options)
     : standardBody(notice, images, options, tooLarge ? { imagesOmitted: 'too_large' } : {})
-  return { body: JSON.stringify(body), files }
+  return { body: stringifyJson(body), files }
 }
 
 function standardBody (
   { type, moment, sequence, job }: JobEventNotice, images: readonly JobImage[], options: RenderOptions, more: object
 ) {
   const { result, error, submission } = job
+  const seed = images[0]?.seed ?? submission.parameters.seed ?? null
   return {
     type,
     timestamp: iso(moment),
@@ -67,7 +70,8 @@ function standardBody (
       result: result === null
         ? null
         : {
-            seed: images[0]?.seed ?? submission.parameters.seed ?? null,
+            seed,
+            seedText: seedText(seed),
             partial: result.partial,
             warnings: result.warnings,
             ...(result.tags === undefined ? {} : { tags: result.tags }),
@@ -77,6 +81,7 @@ function standardBody (
               url: options.linkOf(image),
               expiresAt: iso(options.linksUntil),
               seed: image.seed,
+              seedText: seedText(image.seed),
               mime: image.mime,
               width: image.width,
               height: image.height,
@@ -107,7 +112,7 @@ function legacyBody ({ type, sequence, job }: JobEventNotice, images: readonly J
     progress: ended ? 1 : job.progress?.fraction ?? 0,
     images: images.map(options.linkOf),
     seed: submission.parameters.seed ?? null,
-    info: error === null ? (result?.info ?? null) && JSON.stringify(result?.info) : error.message,
+    info: error === null ? (result?.info ?? null) && stringifyJson(result?.info) : error.message,
     tags: result?.tags ?? null,
     type,
     sequence,
@@ -126,7 +131,7 @@ export async function withFiles (
   if (files.length === 0) return Buffer.from(body)
   const contents = await Promise.all(files.map(read))
   const base64 = (index: number) => contents[index]?.toString('base64')
-  const value = JSON.parse(body) as { images?: string[], data?: { result?: { images: object[] } } }
+  const value = parseJsonText(body) as { images?: string[], data?: { result?: { images: object[] } } }
   if (format === 'legacy') {
     value.images = (value.images ?? []).map((link, index) => base64(index) ?? link)
   } else {
@@ -135,5 +140,5 @@ export async function withFiles (
       if (content !== undefined) Object.assign(image, { base64: content })
     })
   }
-  return Buffer.from(JSON.stringify(value))
+  return Buffer.from(stringifyJson(value))
 }

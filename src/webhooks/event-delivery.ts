@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { stringifyJson } from '../lib/exact-json.ts'
 import type { Vault } from '../access/secrets.ts'
 import type { NewDelivery } from './delivery.ts'
 import { renderEvent, type JobEventNotice } from './event-body.ts'
@@ -62,7 +63,7 @@ export function testDelivery ({ wish, url, keyId }: CheckedWebhook, vault: Vault
     owner,
     auth: wish.auth,
     format: wish.format,
-    body: JSON.stringify({
+    body: stringifyJson({
       type: 'webhook.test', timestamp: new Date(moment).toISOString(), apiVersion: '1', data: { id, sequence: 1 }
     }),
     files: [],

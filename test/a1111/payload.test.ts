@@ -118,7 +118,9 @@ t.test('the answer is held against what was asked', async t => {
 })
 
 t.test('the documented schema accepts what clients send and shows the ranges', async t => {
-  const customOptions = { allowUnionTypes: true, coerceTypes: false, removeAdditional: false } as const
+  const customOptions = {
+    allowUnionTypes: true, coerceTypes: false, removeAdditional: false, formats: { uint64: true }
+  } as const
   const compile = AjvCompiler()({}, { customOptions })
   const validate = compile({ schema: GenerationParameters, method: 'POST', url: '/', httpPart: 'body' })
   t.ok(validate({ positive_prompt: 'cat', steps: '20', seed: null, restore_faces: 'false', styles: 'x', clip_skip: '2', whatever: {} }))

@@ -38,7 +38,9 @@ export function readDocument (app: FastifyInstance) {
     : schema
 
   const compile = ajvCompiler()({}, {
-    customOptions: { strict: false, allErrors: true, coerceTypes: false, removeAdditional: false }
+    customOptions: {
+      formats: { uint64: true }, strict: false, allErrors: true, coerceTypes: false, removeAdditional: false
+    }
   })
   const checks = new Map<Schema, ReturnType<typeof compile>>()
   /** What is wrong with a body by a schema of the document, with all that it refers to; null where nothing is. */

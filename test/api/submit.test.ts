@@ -234,7 +234,7 @@ t.test('seeds of a bulk', async t => {
   const [first = 0, ...others] = await seedsOf({ seed_variation: 'incremental' })
   t.same(others, [first + 1, first + 2], 'one after another from a drawn base')
   t.same(await seedsOf({ seed_variation: 'incremental' }, { ...quick, seed: 0 }), [0, 1, 2], 'from the seed of the parameters')
-  const last = withParameters(quick, { bulk_quantity: 3, seed_variation: 'incremental', base_seed: Number.MAX_SAFE_INTEGER - 1 })
+  const last = withParameters(quick, { bulk_quantity: 3, seed_variation: 'incremental', base_seed: '18446744073709551614' })
   t.match(await post(last, {}, '/api/v2/generate/bulk'), { status: 400, body: { details: { field: 'base_seed' } } })
   for (const quantity of [0, 101]) {
     t.match(await post(withParameters(quick, { bulk_quantity: quantity }), {}, '/api/v2/generate/bulk'),

@@ -2,11 +2,18 @@ import { EventEmitter, once } from 'node:events'
 import { createServer, request as send, type IncomingMessage } from 'node:http'
 import type { Test } from 'tap'
 
+interface Recorded {
+  readonly path: string
+  readonly body: Record<string, unknown>
+  /** The body as it came. */
+  readonly text: string
+}
+
 /** Stands between the service and a server, and keeps what the server is asked. */
 export interface Recorder {
   readonly url: string
   /** Bodies of generations in the order in which they came, as they came. */
-  readonly generations: ReadonlyArray<{ readonly path: string, readonly body: Record<string, unknown> }>
+  readonly generations: readonly Recorded[]
   /** How often the server was told to interrupt. */
   interrupts (): number
   /** Keeps what the server answers to generations back until the function is called that this gives. */
@@ -17,7 +24,7 @@ export interface Recorder {
 
 /** Passes everything on to `target` and back. */
 export async function startRecorder (t: Pick<Test, 'teardown'>, target: string): Promise<Recorder> {
-  const generations: Array<{ path: string, body: Record<string, unknown> }> = []
+  const generations: Recorded[] = []
   const arrivals = new EventEmitter()
   let interrupts = 0
   let held: Promise<void> = Promise.resolve()
@@ -26,7 +33,8 @@ export async function startRecorder (t: Pick<Test, 'teardown'>, target: string):
       const { url = '', method, headers } = incoming
       const isGeneration = method === 'POST' && /\/(txt2img|img2img|extra-batch-images)$/.test(url)
       if (isGeneration) {
-        generations.push({ path: url, body: JSON.parse(body.toString()) as Record<string, unknown> })
+        const text = body.toString()
+        generations.push({ path: url, text, body: JSON.parse(text) as Record<string, unknown> })
         arrivals.emit('generation')
       }
       if (method === 'POST' && url.endsWith('/interrupt')) interrupts++

@@ -40,6 +40,19 @@ t.test('values to be tried are lists and ranges, each with each', async t => {
   t.match(sharedSeed?.({ seed: '' }), /^\d+$/)
 })
 
+t.test('seeds of 64 bits keep their digits', async t => {
+  const { parseExactly, numberOf } = await load('exact-json')
+  t.strictSame(parseExactly?.('{"a":18446744073709551615,"b":[-9007199254740993,1.12345678901234567890,9007199254740991],"c":"\\"12345678901234567890,"}'), {
+    a: '18446744073709551615', b: ['-9007199254740993', Number('1.12345678901234567890'), 9007199254740991], c: '"12345678901234567890,'
+  })
+  t.strictSame(['18446744073709551615', '7', '0.5'].map(text => numberOf?.(text)), ['18446744073709551615', 7, 0.5])
+  const { requestOf, emptyForm } = await load('generation') as { requestOf: (form: object) => Promise<object>, emptyForm: object }
+  t.match(await requestOf({ ...emptyForm, seed: '1234567890123456789' }), { generation_params: { seed: '1234567890123456789' } })
+  const { valuesOf } = await load('sweep')
+  t.strictSame(valuesOf?.('18446744073709551611-18446744073709551615:2'),
+    ['18446744073709551611', '18446744073709551613', '18446744073709551615'])
+})
+
 t.test('the health of a server is drawn from its samples, and what is not known stays open', async t => {
   const { healthPieces } = await load('health')
   const now = Date.parse('2026-11-21T12:00:00Z')

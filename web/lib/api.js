@@ -1,3 +1,5 @@
+import { parseExactly } from './exact-json.js'
+
 /** An answer that says that something went wrong. */
 export class ApiError extends Error {
   /** @param {number} status @param {{ error?: string, message?: string, details?: object }} body */
@@ -57,7 +59,7 @@ export function isUnreachable (error) {
 
 function readJson (text) {
   try {
-    return JSON.parse(text)
+    return parseExactly(text)
   } catch {
     return { message: 'The service answered with something that is not JSON; a proxy in between may be at fault.' }
   }

@@ -1,3 +1,5 @@
+import { parseExactly } from './exact-json.js'
+
 /** News of the service, over one connection for all that listen on these pages. */
 
 /** What becomes of jobs, and what is told only to who listens at that moment. */
@@ -75,7 +77,7 @@ function connect () {
     timer = setTimeout(() => { if (listeners.size > 0) connect() }, retryPause)
   }
   for (const kind of [...kinds, 'reset']) {
-    source.addEventListener(kind, ({ data }) => { tell(JSON.parse(data)) })
+    source.addEventListener(kind, ({ data }) => { tell(parseExactly(data)) })
   }
 }
 

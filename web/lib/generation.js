@@ -1,3 +1,4 @@
+import { numberOf } from './exact-json.js'
 import { dataUrlOf } from './images.js'
 import { withInputs } from './inputs.js'
 
@@ -48,7 +49,7 @@ export const plainInputs = [...texts, ...numbers, ...ofHires, ...ofMask, 'denois
 function given (form, names) {
   const numeric = value => typeof value === 'string' && value.trim() !== '' && !Number.isNaN(Number(value))
   return Object.fromEntries(names.filter(name => form[name] !== '' && form[name] !== null)
-    .map(name => [name, !texts.includes(name) && numeric(form[name]) ? Number(form[name]) : form[name]]))
+    .map(name => [name, !texts.includes(name) && numeric(form[name]) ? numberOf(form[name]) : form[name]]))
 }
 
 /** @param {typeof emptyForm} form @returns {Promise<object>} the body of POST /api/v2/generate */

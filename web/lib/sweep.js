@@ -1,3 +1,5 @@
+import { numberOf } from './exact-json.js'
+
 /** Trying several values of some parameters: one job for each combination. */
 
 export const sweepable = {
@@ -25,10 +27,18 @@ export function valuesOf (text) {
   return text.split(',').map(part => part.trim()).filter(part => part !== '').flatMap(part => {
     const [, from, to, by = '1'] = /^(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)(?::(\d+(?:\.\d+)?))?$/.exec(part) ?? []
     if (from === undefined || Number(by) === 0 || Number(to) < Number(from)) return [part]
+    if (![from, to, by].some(value => value.includes('.')) && typeof numberOf(to) === 'string') return longRange(from, to, by)
     const count = Math.min(mostJobs, Math.floor((Number(to) - Number(from)) / Number(by) + 1e-9)) + 1
     const valueAt = index => Math.round((Number(from) + index * Number(by)) * 1e6) / 1e6
     return Array.from({ length: count }, (_, index) => String(valueAt(index)))
   })
+}
+
+/** Seeds of 64 bits. */
+function longRange (from, to, by) {
+  const count = (BigInt(to) - BigInt(from)) / BigInt(by) + 1n
+  return Array.from({ length: Number(count > mostJobs ? mostJobs + 1 : count) }, (_, index) =>
+    String(BigInt(from) + BigInt(index) * BigInt(by)))
 }
 
 /**

@@ -73,7 +73,7 @@ function Made ({ image }) {
   const facts = [
     ['Negative prompt', parameters.negative_prompt],
     ['Checkpoint', image.checkpoint],
-    ['Seed', image.seed],
+    ['Seed', image.seed_text],
     ...shown.map(([name, field]) => [name, parameters[field]]),
     ['Server', image.server],
     ['Made', momentText(image.created_at)],

@@ -25,7 +25,7 @@ export function JobImages ({ job }) {
             <figcaption>
               <span class="numbers">
                 ${[roles[image.role], `${image.width} × ${image.height}`, bytesText(image.bytes),
-                  image.seed === null ? '' : `seed ${image.seed}`].filter(Boolean).join(' · ')}
+                  image.seed === null ? '' : `seed ${image.seed_text}`].filter(Boolean).join(' · ')}
               </span>
               <a href=${image.url} download=${image.filename} aria-label="Download image ${index + 1}"><${Icon} name="download" />Download</a>
             </figcaption>
@@ -35,7 +35,7 @@ export function JobImages ({ job }) {
     ${open >= 0 && html`<${Lightbox} images=${shown} start=${open} onClose=${() => setOpen(-1)} />`}`
 }
 
-function factsOf ({ generation_params: given }, { seed }) {
+function factsOf ({ generation_params: given }, { seed_text: seed }) {
   return [
     ['Prompt', given.prompt],
     ['Negative prompt', given.negative_prompt],

@@ -1,3 +1,4 @@
+import { stringifyJson } from '../../lib/exact-json.ts'
 import type { StruckFaults } from '../faults/faults.ts'
 import { encodeImage, readFormat } from '../images/encode.ts'
 import type { ServerProcess } from '../server-process.ts'
@@ -31,8 +32,8 @@ export async function writeAnswer (
     }
   }
   const texts = spoil(images.map(image => image.toString('base64')), faults)
-  const parameters = JSON.stringify(how.parameters ?? echo(request))
-  const info = JSON.stringify(JSON.stringify(describe(generation.info)))
+  const parameters = stringifyJson(how.parameters ?? echo(request))
+  const info = stringifyJson(stringifyJson(describe(generation.info)))
   return Buffer.concat([
     Buffer.from('{"images":['),
     ...texts.flatMap((text, index) => [Buffer.from(`${index === 0 ? '' : ','}"`), Buffer.from(text), Buffer.from('"')]),

@@ -1,3 +1,4 @@
+import { seedAfter } from '../../a1111/seeds.ts'
 import type { CheckpointFile } from '../checkpoints.ts'
 import type { Fault, StruckFaults } from '../faults/faults.ts'
 import { strikeAtStart, untilGoneOrDead } from '../faults/strike.ts'
@@ -92,7 +93,7 @@ async function make (
 ): Promise<Generation> {
   const { faults, init } = context
   await useWrongCheckpoint(server, faults.get('wrong-checkpoint'))
-  const asked = faults.has('wrong-seed') ? { ...request, seed: (request.seed ?? 0) + 1000 } : request
+  const asked = faults.has('wrong-seed') ? { ...request, seed: seedAfter(request.seed ?? 0, 1000) } : request
   const plan = planGeneration(server, asked, context.mode, init?.pictures.length ?? 1)
   const controlNet = await runControlNet(server, request, { plan, faults })
   const regional = runRegionalPrompter(server, request, faults)

@@ -1,3 +1,4 @@
+import { stringifyJson } from '../../lib/exact-json.ts'
 import type { Plan } from './plan.ts'
 
 export interface UsedCheckpoint { readonly name: string, readonly hash: string }
@@ -45,5 +46,5 @@ function pythonText (value: unknown): string {
 }
 
 function quote (value: string): string {
-  return /[,\n:]/.test(value) ? JSON.stringify(value) : value
+  return /[,\n:]/.test(value) ? stringifyJson(value) : value
 }

@@ -91,6 +91,7 @@ export function createPainter (
 
 /** A variation is another picture of the same seed. */
 function seedOf (plan: Plan, index: number): number {
-  const seed = plan.seeds[index] ?? 0
-  return plan.subseedStrength === 0 ? seed : seed + (plan.subseeds[index] ?? 0) * 7919
+  const [seed, subseed] = [plan.seeds[index] ?? 0, plan.subseeds[index] ?? 0]
+  const mixed = plan.subseedStrength === 0 ? BigInt(seed) : BigInt(seed) + BigInt(subseed) * 7919n
+  return Number(BigInt.asUintN(32, mixed ^ (mixed >> 32n)))
 }

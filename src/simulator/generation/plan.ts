@@ -1,3 +1,4 @@
+import { seedAfter, type Seed } from '../../a1111/seeds.ts'
 import { requireLoosely } from '../checkpoints.ts'
 import { PythonError } from '../failures.ts'
 import { effectiveSchedule, pickSampler, type Sampler } from '../lists/samplers.ts'
@@ -14,8 +15,8 @@ export interface Plan {
   readonly prompts: readonly string[]
   readonly negativePrompts: readonly string[]
   readonly styles: readonly string[]
-  readonly seeds: readonly number[]
-  readonly subseeds: readonly number[]
+  readonly seeds: readonly Seed[]
+  readonly subseeds: readonly Seed[]
   readonly subseedStrength: number
   readonly sampler: Sampler
   /** As the answer names it: "Automatic" unless another one was asked for. */
@@ -67,14 +68,14 @@ export function planGeneration (
   const perPrompt = batchSize * request.n_iter
   const prompts = (script?.prompts ?? [styled.prompt]).flatMap(prompt => new Array<string>(perPrompt).fill(prompt))
   const resolved = resolveSeeds(request, perPrompt)
-  const seeds = (script?.seedOffsets ?? [0]).flatMap(offset => resolved.seeds.map(seed => seed + offset))
+  const seeds = (script?.seedOffsets ?? [0]).flatMap(offset => resolved.seeds.map(seed => seedAfter(seed, offset)))
   return {
     mode,
     prompts,
     negativePrompts: prompts.map(() => styled.negativePrompt),
     styles: request.styles ?? [],
     seeds,
-    subseeds: prompts.map((_, index) => (resolved.subseeds[0] as number) + index),
+    subseeds: prompts.map((_, index) => seedAfter(resolved.subseeds[0] ?? 0, index)),
     subseedStrength: request.subseed_strength ?? 0,
     sampler,
     schedulerLabel,

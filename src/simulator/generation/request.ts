@@ -1,3 +1,4 @@
+import type { Seed } from '../../a1111/seeds.ts'
 import { optional, strict, type Model } from '../wire/fields.ts'
 
 export type Mode = 'txt2img' | 'img2img'
@@ -7,8 +8,8 @@ export interface GenerationRequest {
   prompt: string | null
   negative_prompt: string | null
   styles: string[] | null
-  seed: number | null
-  subseed: number | null
+  seed: Seed | null
+  subseed: Seed | null
   subseed_strength: number | null
   seed_resize_from_h: number | null
   seed_resize_from_w: number | null

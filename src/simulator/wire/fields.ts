@@ -48,9 +48,9 @@ export interface Dialect {
   readonly missing: Problem
   readonly notAnObject: (value: unknown) => Problem
   readonly noneProblem: (kind: FieldKind) => Problem
-  readonly tooSmall: (limit: number) => Problem
-  readonly notAbove: (limit: number) => Problem
-  readonly tooBig: (limit: number) => Problem
+  readonly tooSmall: (limit: number | bigint) => Problem
+  readonly notAbove: (limit: number | bigint) => Problem
+  readonly tooBig: (limit: number | bigint) => Problem
   readonly notAChoice: (value: unknown, choices: readonly number[]) => Problem
   readonly badJson: (text: string) => { readonly location: number, readonly problem: Problem }
   /** The entry of `detail` for a problem. */

@@ -1,3 +1,4 @@
+import { readInteger as readWholeNumber } from '../../a1111/seeds.ts'
 import type { Coercion, Dialect, FieldKind, Problem } from './fields.ts'
 import { locateJsonMistake } from './json-position.ts'
 
@@ -42,7 +43,7 @@ export const pydantic1: Dialect = {
   render: (location, _value, { type, msg, ctx }) => ({ loc: location, msg, type, ...ctx && { ctx } })
 }
 
-function bound (kind: string, words: string, limit: number): Problem {
+function bound (kind: string, words: string, limit: number | bigint): Problem {
   return { type: `value_error.number.${kind}`, msg: `ensure this value is ${words}`, ctx: { limit_value: limit } }
 }
 
@@ -65,12 +66,20 @@ function coerceLeniently (kind: Exclude<FieldKind, 'any' | 'choice'>, value: unk
 function readInteger (value: unknown): Coercion {
   if (typeof value === 'number' && Number.isFinite(value)) return { value: Math.trunc(value) }
   if (typeof value === 'boolean') return { value: Number(value) }
-  if (typeof value === 'string' && /^\s*[+-]?\d+(_\d+)*\s*$/.test(value)) return { value: Number(value.replaceAll('_', '')) }
+  if (typeof value === 'bigint') return { value }
+  if (typeof value === 'string' && /^\s*[+-]?\d+(_\d+)*\s*$/.test(value)) return wholeNumber(value.replaceAll('_', ''))
   return { problem: integer }
+}
+
+/** Python's integers have no end; text may have 4300 digits. */
+function wholeNumber (digits: string): Coercion {
+  const value = readWholeNumber(digits)
+  return value === undefined ? { problem: integer } : { value }
 }
 
 function readNumber (value: unknown): Coercion {
   if (typeof value === 'number') return { value }
+  if (typeof value === 'bigint') return { value: Number(value) }
   if (typeof value === 'boolean') return { value: Number(value) }
   const isNumber = typeof value === 'string' && /^\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$/i.test(value)
   return isNumber ? { value: Number(value) } : { problem: number }
@@ -78,7 +87,7 @@ function readNumber (value: unknown): Coercion {
 
 function readText (value: unknown): Coercion {
   if (typeof value === 'string') return { value }
-  if (typeof value === 'number') return { value: String(value) }
+  if (typeof value === 'number' || typeof value === 'bigint') return { value: String(value) }
   if (typeof value === 'boolean') return { value: value ? 'True' : 'False' }
   return { problem: text }
 }

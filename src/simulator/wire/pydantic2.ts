@@ -1,3 +1,4 @@
+import { readInteger as readWholeNumber } from '../../a1111/seeds.ts'
 import type { Coercion, Dialect, FieldKind, Problem } from './fields.ts'
 import { locateJsonMistake } from './json-position.ts'
 
@@ -76,13 +77,17 @@ function readInteger (value: unknown): Coercion {
     if (Number.isInteger(value)) return { value }
     return { problem: { type: 'int_from_float', msg: 'Input should be a valid integer, got a number with a fractional part' } }
   }
+  if (typeof value === 'bigint') return { value }
   if (typeof value !== 'string') return { problem: wrongType('integer') }
-  if (/^\s*[+-]?\d+(\.0+)?\s*$/.test(value)) return { value: Number(value) }
+  if (/^\s*[+-]?\d+(\.0+)?\s*$/.test(value)) {
+    const whole = readWholeNumber(value)
+    if (whole !== undefined) return { value: whole }
+  }
   return { problem: { type: 'int_parsing', msg: 'Input should be a valid integer, unable to parse string as an integer' } }
 }
 
 function readNumber (value: unknown): Coercion {
-  if (typeof value === 'number' || typeof value === 'boolean') return { value: Number(value) }
+  if (['number', 'bigint', 'boolean'].includes(typeof value)) return { value: Number(value) }
   if (typeof value !== 'string') return { problem: wrongType('number') }
   if (value.trim() !== '' && Number.isFinite(Number(value))) return { value: Number(value) }
   return { problem: { type: 'float_parsing', msg: 'Input should be a valid number, unable to parse string as a number' } }

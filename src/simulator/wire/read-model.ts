@@ -1,3 +1,4 @@
+import { parseJsonText } from '../../lib/exact-json.ts'
 import { ValidationFailure, type ValidationDetail } from '../failures.ts'
 import type { Coercion, Dialect, Field, Model } from './fields.ts'
 
@@ -17,7 +18,7 @@ export function parseBody (dialect: Dialect, body: Buffer, contentType: string |
   }
   const text = body.toString()
   try {
-    return JSON.parse(text)
+    return parseJsonText(text)
   } catch {
     const { location, problem } = dialect.badJson(text)
     throw new ValidationFailure([dialect.render(['body', location], {}, problem)])
@@ -82,7 +83,7 @@ function readField (
     })
   }
   const read = outcome.value
-  if (typeof read === 'number') {
+  if (typeof read === 'number' || typeof read === 'bigint') {
     if (field.atLeast !== undefined && read < field.atLeast) complain(location, value, dialect.tooSmall(field.atLeast))
     if (field.above !== undefined && read <= field.above) complain(location, value, dialect.notAbove(field.above))
     if (field.atMost !== undefined && read > field.atMost) complain(location, value, dialect.tooBig(field.atMost))

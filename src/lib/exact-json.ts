@@ -1,0 +1,129 @@
+import { randomBytes } from 'node:crypto'
+
+/**
+ * JSON whose whole numbers keep all their digits. `JSON.parse` and `JSON.stringify` know only doubles, which hold
+ * integers exactly up to 2^53, but seeds have 64 bits and ids of chat services nearly as many. Here such an integer is
+ * a bigint, and any other number stays the number that it was. Texts without a long number take the built-in way.
+ *
+ * Not a library: their parsers are a good deal slower, and differ from `JSON.parse` in duplicate and `__proto__` names.
+ * When our oldest Node has source text access (22), the reviver's `context.source` and `JSON.rawJSON` replace this.
+ */
+
+/** Stands before the digits while they pass through the built-in functions as text; nobody outside can know it. */
+const mark = `integer ${randomBytes(16).toString('hex')} `
+const marked = new RegExp(`"${mark}(-?\\d+)"`, 'g')
+/** The quote that begins a string, or an integer of as many digits as may be too many. */
+const quoteOrLongInteger = /"|-?[1-9]\d{15,}/g
+const quoteOrNoNumber = /"|-?(?:NaN|Infinity)(?!\w)/g
+const behindInteger = /\s*:/y
+const longNumber = /\d{16}/
+/** A longer text is mostly pictures, which are skipped sooner than searched. In characters. */
+const searchedWhole = 65_536
+
+let exact = false
+let met = false
+
+// Without this a bigint ends every JSON.stringify in a TypeError. A caller that forgets `stringifyJson` loses digits.
+Reflect.defineProperty(BigInt.prototype, 'toJSON', {
+  configurable: true,
+  writable: true,
+  value (this: bigint) {
+    met = true
+    return exact ? `${mark}${this}` : Number(this)
+  }
+})
+
+/** The integer as a number where that is exact, else as it is. */
+export function narrowInteger (value: bigint): number | bigint {
+  const number = Number(value)
+  return Number.isSafeInteger(number) ? number : value
+}
+
+/** @throws SyntaxError as `JSON.parse` */
+export function parseJsonText (text: string): unknown {
+  const quoted = text.length > searchedWhole || longNumber.test(text) ? withLongIntegersQuoted(text) : text
+  if (quoted === text) return JSON.parse(text)
+  return JSON.parse(quoted, (_name, value: unknown) =>
+    typeof value === 'string' && value.startsWith(mark) ? BigInt(value.slice(mark.length)) : value)
+}
+
+/**
+ * The value of JSON as Python writes it: a bare `NaN` or `Infinity`, which is no JSON, is null.
+ * @throws SyntaxError as `JSON.parse`
+ */
+export function parsePythonJson (text: string): unknown {
+  try {
+    return parseJsonText(text)
+  } catch (error) {
+    const finite = replacedOutsideStrings(text, quoteOrNoNumber, () => 'null')
+    if (finite === text) throw error
+    return parseJsonText(finite)
+  }
+}
+
+export function stringifyJson (
+  value: unknown, replacer?: ((name: string, value: unknown) => unknown) | null, space?: number
+): string {
+  return withExactIntegers(() => JSON.stringify(value, replacer ?? undefined, space))
+}
+
+/** The text that `write` makes with `JSON.stringify` at its bottom, every bigint as its digits. */
+export function withExactIntegers (write: () => string): string {
+  exact = true
+  met = false
+  try {
+    const text = write()
+    return met ? text.replace(marked, '$1') : text
+  } finally {
+    exact = false
+  }
+}
+
+function withLongIntegersQuoted (text: string): string {
+  return replacedOutsideStrings(text, quoteOrLongInteger, (token, start, end) => {
+    // a part of a fraction or of an exponent, or no JSON
+    if (/[\d.eE+]/.test(text[start - 1] ?? '') || /[.eE]/.test(text[end] ?? '')) return token
+    behindInteger.lastIndex = end
+    // numbers are no names
+    if (behindInteger.test(text) || Number.isSafeInteger(Number(token))) return token
+    return `"${mark}${token}"`
+  })
+}
+
+/**
+ * The text with each match that stands in no string replaced.
+ * @param pattern global; matches a quote too
+ */
+function replacedOutsideStrings (
+  text: string, pattern: RegExp, replace: (token: string, start: number, end: number) => string
+): string {
+  const parts: string[] = []
+  let kept = 0
+  pattern.lastIndex = 0
+  for (let found = pattern.exec(text); found !== null; found = pattern.exec(text)) {
+    const [token] = found
+    if (token === '"') {
+      pattern.lastIndex = endOfString(text, found.index + 1)
+      continue
+    }
+    const end = found.index + token.length
+    const other = replace(token, found.index, end)
+    if (other === token) continue
+    parts.push(text.slice(kept, found.index), other)
+    kept = end
+  }
+  return parts.length === 0 ? text : parts.join('') + text.slice(kept)
+}
+
+/** Index behind the quote that ends the string whose content begins here. */
+function endOfString (text: string, start: number): number {
+  let from = start
+  for (;;) {
+    const quote = text.indexOf('"', from)
+    if (quote === -1) return text.length
+    let before = quote
+    while (before > from && text[before - 1] === '\\') before--
+    if ((quote - before) % 2 === 0) return quote + 1
+    from = quote + 1
+  }
+}

@@ -1,0 +1,62 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { narrowInteger, parseJsonText, parsePythonJson, stringifyJson, withExactIntegers } from '../../src/lib/exact-json.ts'
+import { parseJson } from '../../src/json/parse.ts'
+
+t.test('integers keep all their digits, whatever stands around them', async t => {
+  const text = '{"a":[18446744073709551615,-9223372036854775808,9007199254740993],"b":{"9007199254740993":"18446744073709551615"},' +
+    '"c":"say \\"12345678901234567890\\" \\\\","d":1.12345678901234567890,"e":1e20,"f":9007199254740991,"g":-1}'
+  const value = parseJsonText(text)
+  t.same(value, {
+    a: [18446744073709551615n, -9223372036854775808n, 9007199254740993n],
+    b: { '9007199254740993': '18446744073709551615' },
+    c: 'say "12345678901234567890" \\',
+    d: Number('1.12345678901234567890'),
+    e: 1e20,
+    f: 9007199254740991,
+    g: -1
+  })
+  t.same(parseJsonText(stringifyJson(value)), value)
+  t.match(stringifyJson(value), '[18446744073709551615,-9223372036854775808,9007199254740993]')
+})
+
+t.test('what is no JSON stays none', async t => {
+  for (const text of [
+    '12345678901234567890abc', '00012345678901234567890', '[1 2345678901234567890]', '--12345678901234567890',
+    '{12345678901234567890:1}', '"12345678901234567890', '+12345678901234567890', '12345678901234567890.'
+  ]) t.throws(() => parseJsonText(text), SyntaxError, text)
+})
+
+t.test('Python\'s numbers that are none are null, outside of texts', async t => {
+  t.same(parsePythonJson('{"a":NaN,"b":[-Infinity, Infinity],"c":"NaN, \\"Infinity","NaN":18446744073709551615}'), {
+    a: null, b: [null, null], c: 'NaN, "Infinity', NaN: 18446744073709551615n
+  })
+  for (const text of ['{"a":NaNa}', '{NaN:1}', 'xNaN', '[Infinity', '-1NaN']) t.throws(() => parsePythonJson(text), SyntaxError, text)
+})
+
+t.test('any value comes back as it was, and ordinary ones as JSON.parse gives them', async () => {
+  const integer = fc.bigInt({ min: -(2n ** 70n), max: 2n ** 70n }).map(narrowInteger)
+  const leaf = fc.oneof(integer, fc.string(), fc.double({ noNaN: true }), fc.constant(null))
+  const { value } = fc.letrec(tie => ({
+    value: fc.oneof({ maxDepth: 4 }, leaf, fc.array(tie('value')), fc.dictionary(fc.string(), tie('value')))
+  }))
+  fc.assert(fc.property(value, given => {
+    const text = stringifyJson(given)
+    // the built-in parser judges whether it is JSON at all
+    const usual = JSON.stringify(JSON.parse(text))
+    return stringifyJson(parseJsonText(text)) === text && JSON.stringify(parseJsonText(text)) === usual
+  }))
+})
+
+t.test('elsewhere a bigint loses digits instead of failing', async t => {
+  t.equal(JSON.stringify({ a: 18446744073709551615n }), '{"a":18446744073709552000}')
+  t.equal(withExactIntegers(() => JSON.stringify([18446744073709551615n])), '[18446744073709551615]')
+  t.throws(() => withExactIntegers(() => { throw new Error('inside') }), /inside/)
+  t.equal(JSON.stringify(18446744073709551615n), '18446744073709552000')
+})
+
+t.test('a body with long numbers is held to the same bounds, and names its mistakes in the same place', async t => {
+  t.same(parseJson('The body', Buffer.from('{"seed":18446744073709551615}')), { seed: 18446744073709551615n })
+  t.throws(() => parseJson('The body', Buffer.from('{"seed":18446744073709551615,}')), /line 1, column 30/)
+  t.throws(() => parseJson('The body', Buffer.from('{"seed":18446744073709551615,"__proto__":1}')), /__proto__/)
+})

@@ -1,0 +1,19 @@
+/** A string, or a number. */
+const stringOrNumber = /"(?:[^"\\]+|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
+
+/**
+ * As JSON.parse, but whole numbers beyond 2^53, such as seeds of 64 bits, come as text: these pages only show them and
+ * send them back, and the service takes either.
+ * @param {string} text
+ */
+export function parseExactly (text) {
+  if (!/\d{16}/.test(text)) return JSON.parse(text)
+  return JSON.parse(text.replace(stringOrNumber, token =>
+    /^-?\d{16,}$/.test(token) && !Number.isSafeInteger(Number(token)) ? `"${token}"` : token))
+}
+
+/** @param {string} text of digits or a decimal @returns {number | string} text where a number would lose digits */
+export function numberOf (text) {
+  const number = Number(text)
+  return Number.isInteger(number) && !Number.isSafeInteger(number) ? text.trim() : number
+}
