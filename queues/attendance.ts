@@ -43,9 +43,9 @@ export function attend (server: () => Server, dependencies: AttendanceDependenci
   let steps: Promise<void> = Promise.resolve()
   let timer: NodeJS.Timeout | undefined
   let closed = false
-  let reconnectedAt = 0
+  let reconnectedAt = -Infinity
   const onReady = () => {
-    reconnectedAt = Date.now()
+    reconnectedAt = performance.now()
     serving?.repairSoon()
   }
   connection.on('ready', onReady)
@@ -101,7 +101,7 @@ export function attend (server: () => Server, dependencies: AttendanceDependenci
   /** Answers in how many milliseconds to see to it again. */
   async function seeToLease (): Promise<number> {
     if (fence === null) {
-      const grace = reconnectedAt + graceAfterReconnect - Date.now()
+      const grace = reconnectedAt + graceAfterReconnect - performance.now()
       if (grace > 0) return Math.min(grace, leaseInterval)
       const answer = await leases.acquire(serverId, leaseLifetime)
       // Not a whole interval after it has run out: a dead holder's jobs wait for this.

@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis'
 import { messageOf } from '../src/errors.ts'
 import type { Log } from '../src/log.ts'
 import type { Keys } from '../src/redis/keys.ts'
+import { keepShortening } from './delays.ts'
 
 export interface BackgroundWork<Data> {
   readonly connection: Redis
@@ -24,9 +25,11 @@ export function startBackgroundWorker<Data> (work: BackgroundWork<Data>): { clos
     connection, prefix: keys.bullPrefix, skipVersionCheck: true, concurrency: atOnce, maxStalledCount: 1000
   })
   worker.on('error', error => { log.debug({ error: messageOf(error) }, 'worker connection') })
+  const stopShortening = keepShortening(worker, connection, log)
   return {
     async close () {
       closing.abort()
+      stopShortening()
       await worker.close(true)
     }
   }

@@ -19,6 +19,7 @@ import type { Server } from '../src/servers/server.ts'
 import type { ServerStateStore } from '../src/servers/state-store.ts'
 import { createTurnLine } from '../src/servers/turns.ts'
 import type { GenerationData, GenerationQueues } from './generation-queues.ts'
+import { shortenDelays } from './delays.ts'
 import { createGenerationWorker } from './generation-worker.ts'
 import { createHeldEntries, createLineRepair } from './line-repair.ts'
 
@@ -147,13 +148,14 @@ export async function startServing (dependencies: ServingDependencies, current: 
     return await runner.run(entry).finally(letGo)
   }
 
-  let repairDueAt = Date.now() + repairInterval
+  let repairDueAt = performance.now() + repairInterval
   let tending = false
 
   async function tend (): Promise<void> {
     await store.enterLate(serverId)
-    if (Date.now() < repairDueAt) return
-    repairDueAt = Date.now() + repairInterval
+    await shortenDelays(queues.queue(serverId), connection)
+    if (performance.now() < repairDueAt) return
+    repairDueAt = performance.now() + repairInterval
     // Also undoes what a former holder did to the line after a cut of its own.
     await setLine(monitor.usable())
     settle(runner.clear(await repair.takeBack()), 'could not stop what a lost worker had begun')

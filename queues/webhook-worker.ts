@@ -6,6 +6,7 @@ import type { Keys } from '../src/redis/keys.ts'
 import type { Deliverer, NextStep } from '../src/webhooks/deliver.ts'
 import type { Receiver } from '../src/webhooks/endpoints.ts'
 import { closeWorker } from './close-worker.ts'
+import { keepShortening } from './delays.ts'
 import { webhookQueueName, type WebhookData, type WebhookQueue } from './webhook-queue.ts'
 
 export interface WebhookWorker {
@@ -51,11 +52,11 @@ export function createWebhookWorker (dependencies: WebhookWorkerDependencies): W
 
   /** Makes the attempts of deliveries that found no room; their own entries stand by until they are over. */
   async function seeToWaiting (receiver: Receiver): Promise<void> {
-    const until = Date.now() + longestTurn
+    const until = performance.now() + longestTurn
     for (;;) {
       const taken = closing ? null : await deliverer.following(receiver)
       if (taken === null) return
-      if (Date.now() > until) return await queue.postpone(taken, 0)
+      if (performance.now() > until) return await queue.postpone(taken, 0)
       const { next } = await deliverer.attempt(taken.id, taken.round)
       if (next.kind === 'done') await queue.remove(taken)
       else await queue.postpone(taken, delayOf(next))
@@ -79,9 +80,12 @@ export function createWebhookWorker (dependencies: WebhookWorkerDependencies): W
     log.warn({ event: entry?.data.eventId, error: messageOf(error) }, 'a webhook attempt broke off; it is made again')
   })
 
+  const stopShortening = keepShortening(worker, connection, log)
+
   return {
     async close (deadlineMs) {
       closing = true
+      stopShortening()
       await closeWorker(worker, deadlineMs)
     }
   }

@@ -66,7 +66,7 @@ function serve (socket: WebSocket, request: FastifyRequest, options: EventsOptio
   let alive = true
   let sent: Promise<void> = Promise.resolve()
   let messages = 0
-  let messagesSince = Date.now()
+  let messagesSince = performance.now()
 
   function send (text: string): void {
     if (socket.readyState !== socket.OPEN) return
@@ -125,9 +125,9 @@ function serve (socket: WebSocket, request: FastifyRequest, options: EventsOptio
   }
 
   function tooMany (): boolean {
-    if (Date.now() - messagesSince > 60_000) {
+    if (performance.now() - messagesSince > 60_000) {
       messages = 0
-      messagesSince = Date.now()
+      messagesSince = performance.now()
     }
     return ++messages > mostMessages
   }

@@ -1,5 +1,6 @@
 import { isIPv6 } from 'node:net'
 import type { Redis } from 'ioredis'
+import { clockLua } from '../redis/clock.ts'
 import type { Keys } from '../redis/keys.ts'
 
 /**
@@ -13,14 +14,21 @@ export interface FailedLogins {
 
 /**
  * Ten failures in five minutes refuse the address for a minute, ten more for two, up to a quarter of an hour.
- * KEYS: record. ARGV: moment in ms. Answers the milliseconds left.
+ * KEYS: record. ARGV: moment in ms or '' for now. Answers the milliseconds left.
  */
-const noteFailure = /* lua */ `
-local moment = tonumber(ARGV[1])
+const noteFailure = clockLua + /* lua */ `
+local moment = tonumber(ARGV[1]) or milliseconds()
 local known = redis.call('HMGET', KEYS[1], 'failures', 'since', 'level', 'until')
 local failures, since = tonumber(known[1] or 0), tonumber(known[2] or moment)
 local level, till = tonumber(known[3] or 0), tonumber(known[4] or 0)
+local refusal = math.min(900000, 60000 * 2 ^ (level - 1))
+if till - moment > refusal then
+  -- the clock went back
+  till = moment + refusal
+  redis.call('HSET', KEYS[1], 'until', string.format('%.0f', till), 'since', string.format('%.0f', till))
+end
 if moment < till then return till - moment end
+since = math.min(since, moment)
 if moment - since >= 300000 then failures = 0; since = moment end
 failures = failures + 1
 if failures > 10 then
@@ -36,11 +44,12 @@ return math.max(0, till - moment)
 `
 
 export function createFailedLogins (
-  { redis, keys, now = Date.now }: { redis: Redis, keys: Keys, now?: () => number }
+  { redis, keys, now }: { redis: Redis, keys: Keys, now?: () => number }
 ): FailedLogins {
   return {
     async note (address) {
-      const left = await redis.eval(noteFailure, 1, keys.key('failed-logins', neighbourhood(address)), now())
+      const left = await redis.eval(noteFailure, 1, keys.key('failed-logins', neighbourhood(address)),
+        now?.() ?? '')
       return Math.ceil(Number(left) / 1000)
     }
   }

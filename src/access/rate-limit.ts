@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis'
+import { clockLua } from '../redis/clock.ts'
 import type { Keys } from '../redis/keys.ts'
 
 /** `status`: reading how jobs stand, so that waiting for a picture never uses up what is needed to ask for one. */
@@ -26,13 +27,16 @@ const statusFactor = 10
 
 /**
  * A bucket that holds a minute's requests and fills evenly. Unlike a fixed window it cannot be emptied twice
- * around a boundary. KEYS: bucket. ARGV: capacity, moment in ms. Answers allowed and the tokens left, as text.
+ * around a boundary. KEYS: bucket. ARGV: capacity, moment in ms or '' for now. Answers allowed and the tokens left, as
+ * text.
  */
-const takeToken = /* lua */ `
-local capacity, moment = tonumber(ARGV[1]), tonumber(ARGV[2])
+const takeToken = clockLua + /* lua */ `
+local capacity, moment = tonumber(ARGV[1]), tonumber(ARGV[2]) or milliseconds()
 local known = redis.call('HMGET', KEYS[1], 'tokens', 'moment')
 local tokens, before = tonumber(known[1] or capacity), tonumber(known[2] or moment)
-moment = math.max(moment, before)
+-- After the clock went back the bucket fills on; never from further in the future than a full one takes.
+moment = before - moment > 60000 and moment or math.max(moment, before)
+before = math.min(moment, before)
 tokens = math.min(capacity, tokens + (moment - before) * capacity / 60000)
 -- Sums of fractions fall short of a whole by a hair, which must not cost a millisecond.
 local allowed = tokens >= 1 - 1e-6
@@ -43,13 +47,13 @@ return { allowed and 1 or 0, string.format('%.9f', tokens) }
 `
 
 export function createRateLimiter (
-  { redis, keys, now = Date.now }: { redis: Redis, keys: Keys, now?: () => number }
+  { redis, keys, now }: { redis: Redis, keys: Keys, now?: () => number }
 ): RateLimiter {
   return {
     async take (keyId, bucket, ratePerMinute) {
       const limit = bucket === 'status' ? ratePerMinute * statusFactor : ratePerMinute
       const [allowed, text] = await redis.eval(
-        takeToken, 1, keys.key('rate', bucket, keyId), limit, now()) as [number, string]
+        takeToken, 1, keys.key('rate', bucket, keyId), limit, now?.() ?? '') as [number, string]
       const tokens = Number(text)
       const secondsPerToken = 60 / limit
       return {

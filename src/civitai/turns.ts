@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis'
+import { clockLua } from '../redis/clock.ts'
 import type { Keys } from '../redis/keys.ts'
 
 /** Lets the requests of all processes go one after another. */
@@ -12,23 +13,30 @@ export interface Turns {
   hold (milliseconds: number): Promise<void>
 }
 
-// Redis's clock counts, as those of processes differ. KEYS: next free moment. ARGV: interval, patience.
-const takeTurn = /* lua */ `
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local turn = math.max(now, tonumber(redis.call('GET', KEYS[1]) or '0'))
+// Redis's clock counts, as those of processes differ. KEYS: next free moment and when it was set.
+const nextFree = clockLua + /* lua */ `
+local now = milliseconds()
+local known = redis.call('GET', KEYS[1]) or '0 0'
+local free, setAt = string.match(known, '^(%d+) (%d+)$')
+free, setAt = tonumber(free) or 0, tonumber(setAt) or 0
+-- the clock went back since: it lasts no longer than it was to last
+if setAt > now then free = now + math.max(0, free - setAt) end
+local function keep (moment)
+  redis.call('SET', KEYS[1], string.format('%.0f %.0f', moment, now), 'PX', math.ceil(moment - now) + 1000)
+end
+`
+
+// ARGV: interval, patience.
+const takeTurn = nextFree + /* lua */ `
+local turn = math.max(now, free)
 if turn - now > tonumber(ARGV[2]) then return false end
-redis.call('SET', KEYS[1], turn + tonumber(ARGV[1]), 'PX', turn - now + tonumber(ARGV[1]) + 1000)
+keep(turn + tonumber(ARGV[1]))
 return turn - now
 `
 
 // ARGV: milliseconds.
-const holdTurns = /* lua */ `
-local time = redis.call('TIME')
-local until_moment = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
-if tonumber(redis.call('GET', KEYS[1]) or '0') < until_moment then
-  redis.call('SET', KEYS[1], until_moment, 'PX', tonumber(ARGV[1]) + 1000)
-end
+const holdTurns = nextFree + /* lua */ `
+keep(math.max(free, now + tonumber(ARGV[1])))
 return 1
 `
 

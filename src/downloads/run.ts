@@ -49,7 +49,7 @@ export async function runDownload (
   const { origin, key } = sources[download.source]
   const cancelled = new AbortController()
   const { signal, clear } = anySignal(closing, cancelled.signal)
-  let toldAt = 0
+  let toldAt = -Infinity
   const confirm = async (change: DownloadChange = {}) => {
     if (await store.move(download, ['downloading'], 'downloading', change)) return
     cancelled.abort()
@@ -68,8 +68,8 @@ export async function runDownload (
         return await openSource(guard, { url, authorization, from, trustedOrigins: [origin], signal })
       },
       async tell (bytes, size) {
-        if (Date.now() - toldAt < tellInterval) return
-        toldAt = Date.now()
+        if (performance.now() - toldAt < tellInterval) return
+        toldAt = performance.now()
         await confirm({ received: bytes, size })
       },
       confirm

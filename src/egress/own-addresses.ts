@@ -37,10 +37,10 @@ export function createOwnAddresses (
   return async () => {
     const current = places()
     const text = JSON.stringify(current)
-    if (known !== null && known.text === text && Date.now() < known.until) return known.set
+    if (known !== null && known.text === text && performance.now() < known.until) return known.set
     const here = ownInterfaces()
     const found = await Promise.all(current.map(async place => await addressesOf(place, here)))
-    known = { set: new Set(found.flat()), text, until: Date.now() + lifetime }
+    known = { set: new Set(found.flat()), text, until: performance.now() + lifetime }
     return known.set
   }
 }

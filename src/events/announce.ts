@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import type { StoredKind } from '../../schemas/event.ts'
+import { clockLua } from '../redis/clock.ts'
 import type { Keys } from '../redis/keys.ts'
 
 /** How many events are kept at least; a reconnect that comes later than that is told to read its lists anew. */
@@ -10,12 +11,7 @@ export const keptEvents = 10_000
  * Listeners hear of a stored event on the channel under the id that it has in the stream, so that who missed some
  * finds the rest there.
  */
-export const announceLua = /* lua */ `
-local function milliseconds ()
-  local time = redis.call('TIME')
-  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
-
+export const announceLua = clockLua + /* lua */ `
 local function tellListeners (event)
   redis.call('PUBLISH', KEYS[1] .. 'channel:jobs', cjson.encode(event))
 end

@@ -43,7 +43,7 @@ export function createOpenConnections ({ accessKeys, subscriber, keys }: OpenCon
 
   const beats = setInterval(() => {
     for (const [connection, since] of open) {
-      if (Date.now() - since > longestMs) connection.end()
+      if (performance.now() - since > longestMs) connection.end()
       else connection.beat()
     }
   }, beatMs)
@@ -76,7 +76,7 @@ export function createOpenConnections ({ accessKeys, subscriber, keys }: OpenCon
       throw new ServiceError('too_many_listeners', `${most} listeners are connected already; try again later.`)
     },
     add (connection) {
-      open.set(connection, Date.now())
+      open.set(connection, performance.now())
       connection.signal.addEventListener('abort', () => { open.delete(connection) }, { once: true })
       if (connection.signal.aborted) open.delete(connection)
       if (closed) connection.end()

@@ -53,9 +53,11 @@ export function createQueueEntries ({ redis, keys, queue, find }: QueueEntriesDe
       const names = await redis.zrange(enteringKey(serverId), '0', String(page - 1), 'WITHSCORES')
       if (names.length === 0) return
       const [seconds, microseconds] = await redis.time()
-      const late = Number(seconds) * 1000 + Number(microseconds) / 1000 - grace
+      const now = Number(seconds) * 1000 + Number(microseconds) / 1000
       for (let index = 0; index < names.length; index += 2) {
-        if (Number(names[index + 1]) > late) return
+        // One of the future was noted before the clock went back.
+        const age = now - Number(names[index + 1])
+        if (age >= 0 && age < grace) return
         const name = names[index] ?? ''
         const id = name.slice(0, name.lastIndexOf('_'))
         const job = await find(id)

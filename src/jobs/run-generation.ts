@@ -132,6 +132,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     { openGate, atGateSince }: { openGate: () => void, atGateSince: number }
   ): Promise<void> {
     const startedAt = Date.now()
+    const begunAt = performance.now()
     const span = teller.begin(claim, job, startedAt)
     const collector = createImageCollector(media, job, startedAt)
     const progress = watchProgress({
@@ -178,7 +179,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       if (answer.imageCount === 0 && stopReason === null) throw emptyAnswer()
       const images = await collector.finish(answer.info, imagesAsked(job.submission.parameters))
       reported = true
-      await finish(claim, job, answer, { images, partial: stopReason === 'cancel' }, collector, startedAt)
+      await finish(claim, job, answer, { images, partial: stopReason === 'cancel' }, collector, begunAt)
     } catch (error) {
       progress.stop()
       doneAt = null
@@ -198,7 +199,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
 
   async function finish (
     claim: RunClaim, job: Job, answer: GenerationAnswer, result: Pick<JobResult, 'images' | 'partial'>,
-    collector: ImageCollector, startedAt: number
+    collector: ImageCollector, begunAt: number
   ): Promise<void> {
     const { version } = answer.info ?? {}
     monitor.proved(typeof version === 'string' ? version : null)
@@ -215,7 +216,8 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       return
     }
     const differs = status === 'failed' ? differentResult : ''
-    teller.ended(job, { status, code: differs, images: result.images.length, took: Date.now() - startedAt })
+    const took = Math.round(performance.now() - begunAt)
+    teller.ended(job, { status, code: differs, images: result.images.length, took })
   }
 
   /** The server is free meanwhile. */

@@ -36,27 +36,27 @@ export async function createPreviewSender (
   /** Until when each job is watched; those of every job under the empty name. */
   const watchedUntil = new Map<string, number>()
   /** By server. */
-  const lastSent = new Map<string, { hash: string, moment: number }>()
+  const lastSent = new Map<string, { hash: string, sentAt: number }>()
 
   function hear (channel: string, text: string): void {
     if (channel !== wishes) return
     const { jobs, milliseconds } = JSON.parse(text) as PreviewWish
-    for (const jobId of jobs) watchedUntil.set(jobId, Date.now() + milliseconds)
-    for (const [jobId, until] of watchedUntil) if (until < Date.now()) watchedUntil.delete(jobId)
+    for (const jobId of jobs) watchedUntil.set(jobId, performance.now() + milliseconds)
+    for (const [jobId, until] of watchedUntil) if (until < performance.now()) watchedUntil.delete(jobId)
   }
   subscriber.on('message', hear)
   await subscriber.subscribe(wishes)
 
   return {
-    isWatched: jobId => [jobId, ''].some(name => (watchedUntil.get(name) ?? 0) > Date.now()),
+    isWatched: jobId => [jobId, ''].some(name => (watchedUntil.get(name) ?? 0) > performance.now()),
     async send ({ id, keyId, serverId }, client) {
       const image = await readPreview(client)
       if (image === null) return
       const hash = createHash('sha1').update(image).digest('base64')
       const last = lastSent.get(serverId)
       // Who came later has not seen it yet.
-      if (last?.hash === hash && Date.now() - last.moment < sendAgainMs) return
-      lastSent.set(serverId, { hash, moment: Date.now() })
+      if (last?.hash === hash && performance.now() - last.sentAt < sendAgainMs) return
+      lastSent.set(serverId, { hash, sentAt: performance.now() })
       const preview = await shrinkPreview(image)
       if (preview === null) return
       const { jpeg, width, height } = preview

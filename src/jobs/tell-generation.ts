@@ -53,7 +53,9 @@ export function createGenerationTeller (
     },
     sent ({ run }, job, idle) {
       log.info({ ...about(job), run }, 'generation started')
-      metrics.generationStarted({ server: alias(), waited: job.starts === 0 ? Date.now() - job.createdAt : null })
+      // never negative: the clock may have been set back
+      const waited = job.starts === 0 ? Math.max(0, Date.now() - job.createdAt) : null
+      metrics.generationStarted({ server: alias(), waited })
       if (idle !== null) metrics.serverIdle({ server: alias(), gap: idle })
     },
     failed (job, { code, message, failureClass }, stopReason) {

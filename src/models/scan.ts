@@ -74,18 +74,18 @@ export async function scanModels (
   const unhashed: ModelFile[] = []
   const unreadable: string[] = []
   let waiting: ModelFile[] = []
-  let toldAt = Date.now()
+  let toldAt = performance.now()
 
   async function write (phase: ScanReport['phase']): Promise<void> {
     await files.write(waiting)
     waiting = []
-    toldAt = Date.now()
+    toldAt = performance.now()
     await tell({ stats, phase, problems })
   }
 
   async function keep (file: ModelFile, phase: ScanReport['phase']): Promise<void> {
     waiting.push(file)
-    if (waiting.length >= batch || Date.now() - toldAt > tellAfter) await write(phase)
+    if (waiting.length >= batch || performance.now() - toldAt > tellAfter) await write(phase)
   }
 
   const walk = walkModels(folders, {

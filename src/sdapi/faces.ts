@@ -64,11 +64,11 @@ export function createServerFaces ({ registry, states, waitingOn, connect }: Ser
   async function read (server: Server, path: string): Promise<unknown> {
     const name = `${server.id} ${server.updatedAt} ${path}`
     const found = remembered.get(name)
-    if (found !== undefined && Date.now() < found.until) return await found.answer
+    if (found !== undefined && performance.now() < found.until) return await found.answer
     const answer = client(server).readJson(path, callOptions)
     const oldest = remembered.keys().next()
     if (remembered.size >= mostRemembered && !oldest.done) remembered.delete(oldest.value)
-    remembered.set(name, { answer, until: Date.now() + rememberedForMs })
+    remembered.set(name, { answer, until: performance.now() + rememberedForMs })
     answer.catch(() => { remembered.delete(name) })
     return await answer
   }

@@ -67,9 +67,9 @@ export function createServerDesk (dependencies: ServerDeskDependencies): ServerD
 
   /** Until its worker has given back or ended what ran, or is found not to answer. */
   async function untilIdle (server: Server): Promise<void> {
-    const deadline = Date.now() + settleMs
+    const deadline = performance.now() + settleMs
     while ((await store.running(server.id)).length > 0) {
-      if (Date.now() > deadline) {
+      if (performance.now() > deadline) {
         throw new ServiceError('server_has_jobs', `${server.alias} still runs a job that its worker does not let go; ` +
           'it is disabled now. Try again in a moment.')
       }

@@ -77,7 +77,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   /** What `onUsable` was told last and has dealt with. */
   let announced: boolean | null = null
   let inventoryDueAt = 0
-  let sampledAt = 0
+  let sampledAt = -Infinity
   let reports = 0
   /** Failures that were ever told of. */
   let failures = 0
@@ -113,8 +113,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     }
     await announce(after.reachable === 'yes')
     await states.write(server().id, after)
-    if (changed || moment - sampledAt >= sampleInterval) {
-      sampledAt = moment
+    if (changed || performance.now() - sampledAt >= sampleInterval) {
+      sampledAt = performance.now()
       await states.history.add(server().id, { at: moment, reachable: after.reachable, responseMs })
     }
     return after
@@ -133,7 +133,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   }
 
   async function look (): Promise<ServerState> {
-    if (state !== null && Date.now() < outOfUseUntil) return state
+    if (state !== null && performance.now() < outOfUseUntil) return state
     const failuresBefore = failures
     try {
       // A restarted server may have become another: everything is read anew after each outage.
@@ -141,14 +141,14 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       const found = await probeServer(client)
       const traits = { ...found, version: found.version ?? learnedVersion }
       const responseMs = Math.round(performance.now() - begin)
-      const due = state?.reachable !== 'yes' || Date.now() >= inventoryDueAt ||
+      const due = state?.reachable !== 'yes' || performance.now() >= inventoryDueAt ||
         titlesOf(await readCheckpoints(client)) !== checkpoints
       const inventory = due ? await readInventory(client, traits) : null
       // What was seen before a generation failed says nothing of the server that failed it.
       if (failures !== failuresBefore) return await look()
       if (inventory === null) return await enter({ reachable: 'yes', lastError: null, traits }, responseMs)
       await states.writeInventory(server().id, inventory)
-      inventoryReadAt = Date.now()
+      inventoryReadAt = performance.now()
       inventoryDueAt = inventoryReadAt + intervals.inventory
       checkpoints = titlesOf(inventory.checkpoints)
       return await enter({ reachable: 'yes', lastError: null, traits, inventoryReadAt: inventory.readAt }, responseMs)
@@ -173,7 +173,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     clearTimeout(timer)
     if (closed) return
     const pause = state?.reachable === 'yes' ? intervals.whileUp : intervals.whileDown
-    timer = setTimeout(checkSoon, Math.max(pause, outOfUseUntil - Date.now()))
+    timer = setTimeout(checkSoon, Math.max(pause, outOfUseUntil - performance.now()))
   }
 
   async function report (failure: GenerationFailure): Promise<void> {
@@ -181,7 +181,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     failures++
     suspicions.clear()
     // The first time it may have been a restart, which is over at once.
-    if (reports > 1) outOfUseUntil = Date.now() + Math.min(2 ** (reports - 2) * shortestBreak, longestBreak)
+    if (reports > 1) outOfUseUntil = performance.now() + Math.min(2 ** (reports - 2) * shortestBreak, longestBreak)
     await enterFailure(failure)
     schedule()
   }
@@ -212,7 +212,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       for (const oldest of [...differences].slice(0, -mostDifferences)) differences.delete(oldest)
       // Where that is not yet, a later look sees to it.
       inventoryDueAt = Math.min(inventoryDueAt, inventoryReadAt + rereadInterval)
-      if (Date.now() >= inventoryDueAt) checkSoon()
+      if (performance.now() >= inventoryDueAt) checkSoon()
     },
     async close () {
       closed = true

@@ -55,10 +55,10 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
     },
     async traits (serverId) {
       const known = knownTraits.get(serverId)
-      if (known !== undefined && Date.now() - known.checkedAt < trustedFor) return known.traits
+      if (known !== undefined && performance.now() - known.checkedAt < trustedFor) return known.traits
       const traits = parse(await redis.get(stateKey(serverId)))?.traits ?? null
       // What a server has never told may come at any moment.
-      if (traits !== null) knownTraits.set(serverId, { traits, checkedAt: Date.now() })
+      if (traits !== null) knownTraits.set(serverId, { traits, checkedAt: performance.now() })
       return traits
     },
     async readMany (serverIds) {
@@ -73,11 +73,11 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
     },
     async inventory (serverId) {
       const copy = copies.get(serverId)
-      if (copy !== undefined && Date.now() - copy.checkedAt < trustedFor) return copy.inventory
+      if (copy !== undefined && performance.now() - copy.checkedAt < trustedFor) return copy.inventory
       const text = await redis.get(inventoryKey(serverId))
       if (text === null) return null
       const inventory = copy?.text === text ? copy.inventory : JSON.parse(text) as Inventory
-      copies.set(serverId, { text, inventory, checkedAt: Date.now() })
+      copies.set(serverId, { text, inventory, checkedAt: performance.now() })
       return inventory
     },
     async writeInventory (serverId, inventory) {

@@ -106,13 +106,25 @@ export async function createTurns ({ redis, subscriber, keys }: TurnsDependencie
 
 export function createTurnLine (redis: Redis, keys: Keys, serverId: string): TurnLine {
   const line = lineKey(keys, serverId)
+
+  async function remaining (id: string): Promise<number | null> {
+    const left = await redis.pttl(turnKey(keys, id))
+    if (left < 0) return null
+    // The clock went back: of a caller that died, Redis would keep it for as long as that.
+    if (left > lifetime) await redis.pexpire(turnKey(keys, id), lifetime)
+    return Math.min(left, lifetime)
+  }
+
   return {
     async first () {
       for (;;) {
         const id = await redis.lindex(line, 0)
         if (id === null) return null
         const state = await redis.get(turnKey(keys, id))
-        if (state !== null) return { id, granted: state === 'granted' }
+        if (state !== null) {
+          await remaining(id)
+          return { id, granted: state === 'granted' }
+        }
         await redis.lrem(line, 0, id)
       }
     },
@@ -121,9 +133,6 @@ export function createTurnLine (redis: Redis, keys: Keys, serverId: string): Tur
       await redis.publish(keys.channel('turns-granted'), id)
       return true
     },
-    async remaining (id) {
-      const left = await redis.pttl(turnKey(keys, id))
-      return left < 0 ? null : left
-    }
+    remaining
   }
 }

@@ -51,15 +51,15 @@ export function createTagger ({ url, log, pauseMs = 1000, timeoutMs = 20_000 }: 
 
   return {
     async tag (name, picture, signal) {
-      const deadline = Date.now() + timeoutMs
-      for (let attempt = 1; Date.now() >= restUntil; attempt++) {
+      const deadline = performance.now() + timeoutMs
+      for (let attempt = 1; performance.now() >= restUntil; attempt++) {
         try {
           return await ask(name, picture, signal)
         } catch (error) {
           if (signal.aborted) break
           log.warn({ image: name, attempt, error: messageOf(error) }, 'the tagger gave no tags')
-          if (attempt >= tries || Date.now() + pauseMs >= deadline) {
-            restUntil = Date.now() + restMs
+          if (attempt >= tries || performance.now() + pauseMs >= deadline) {
+            restUntil = performance.now() + restMs
             break
           }
           await sleep(pauseMs, null, { signal }).catch(() => undefined)

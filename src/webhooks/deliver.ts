@@ -89,7 +89,8 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
     if (delivery.state !== 'pending' || delivery.round !== round) return done
     // A queue entry that only stands by, because another one saw to the last attempt, may come early.
     const early = (delivery.nextAt ?? 0) - now()
-    if (early > 0) return { kind: 'wait', delayMs: early }
+    // Where the clock went back meanwhile, the entry has waited as long as it was to.
+    if (early > 0 && (delivery.nextSetAt ?? 0) <= now()) return { kind: 'wait', delayMs: early }
     const key = await keySide.read(delivery.keyId)
     const obstacle = await obstacleOf(delivery, key)
     if (obstacle !== null) return await settle(delivery, obstacle)

@@ -50,7 +50,7 @@ const changeDelivery = /* lua */ `
 local id, round, state, reason, following, moment, attempt, status, failures = unpack(ARGV)
 local known = redis.call('HMGET', recordKey(id), 'state', 'round', 'keyId', 'createdAt')
 if known[1] ~= 'pending' or (known[2] or '0') ~= round then return 0 end
-redis.call('HSET', recordKey(id), 'state', state, 'reason', reason, 'nextAt', following)
+redis.call('HSET', recordKey(id), 'state', state, 'reason', reason, 'nextAt', following, 'nextSetAt', moment)
 if state ~= 'pending' then redis.call('HSET', recordKey(id), 'finishedAt', moment) end
 if attempt ~= '' then
   redis.call('HINCRBY', recordKey(id), 'attempts', 1)
@@ -70,7 +70,8 @@ local id, moment = unpack(ARGV)
 local known = redis.call('HMGET', recordKey(id), 'state', 'keyId', 'createdAt')
 if not known[1] then return -1 end
 local round = redis.call('HINCRBY', recordKey(id), 'round', 1)
-redis.call('HSET', recordKey(id), 'state', 'pending', 'reason', '', 'failures', 0, 'roundAt', moment, 'nextAt', moment)
+redis.call('HSET', recordKey(id), 'state', 'pending', 'reason', '', 'failures', 0, 'roundAt', moment, 'nextAt', moment,
+  'nextSetAt', moment)
 redis.call('HDEL', recordKey(id), 'finishedAt')
 setState(id, known[2] or '', known[1], 'pending', known[3])
 tell(id)

@@ -37,11 +37,14 @@ export interface Delivery {
   readonly roundAt: number
   readonly lastStatus: number | null
   readonly nextAt: number | null
+  /** When `nextAt` was set: in the future where the clock went back since. */
+  readonly nextSetAt: number | null
   readonly finishedAt: number | null
 }
 
 export type NewDelivery = Omit<Delivery,
-  'state' | 'reason' | 'attempts' | 'round' | 'failures' | 'roundAt' | 'lastStatus' | 'nextAt' | 'finishedAt'>
+  'state' | 'reason' | 'attempts' | 'round' | 'failures' | 'roundAt' | 'lastStatus' | 'nextAt' | 'nextSetAt' |
+  'finishedAt'>
 
 /** One HTTP try, as it is logged: never with secrets, signatures or the query of an address. */
 export interface DeliveryAttempt {
@@ -106,6 +109,7 @@ export function parseDelivery (fields: Readonly<Record<string, string>>): Delive
     roundAt: Number(fields.roundAt ?? createdAt),
     lastStatus: moment(fields.lastStatus),
     nextAt: moment(fields.nextAt),
+    nextSetAt: moment(fields.nextSetAt),
     finishedAt: moment(fields.finishedAt)
   }
 }

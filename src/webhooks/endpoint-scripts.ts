@@ -28,10 +28,18 @@ end
 const enterEndpoint = /* lua */ `
 local id, key, url, slot, moment, lifetime, perKey, perEndpoint, kept, name = unpack(ARGV)
 moment = tonumber(moment)
-local known = redis.call('HMGET', endpointKey(id), 'goneUntil', 'disabled', 'openUntil')
+local known = redis.call('HMGET', endpointKey(id), 'goneUntil', 'disabled', 'openUntil', 'pause')
 if number(known[1], 0) > moment then return { 'gone', 0 } end
 if known[2] == '1' then return { 'disabled', 0 } end
 local openUntil = number(known[3], 0)
+-- No pause lasts longer than it was to, and no slot: the clock went back. Those of processes differ a little.
+if openUntil - moment > number(known[4], 0) and openUntil > 0 then
+  openUntil = moment + number(known[4], 0)
+  redis.call('HSET', endpointKey(id), 'openUntil', string.format('%.0f', openUntil))
+end
+for _, of in ipairs({ 'endpoint:' .. id, 'key:' .. key }) do
+  redis.call('ZREMRANGEBYSCORE', slotsKey(of), '(' .. string.format('%.0f', moment + 2 * lifetime), '+inf')
+end
 if openUntil > moment then return { 'open', openUntil - moment } end
 local function wait (of)
   redis.call('ZADD', waitingKey(of), 'NX', moment, name)

@@ -95,6 +95,38 @@ t.test('a clock that goes back neither gives nor takes', async t => {
   t.equal(await burst(5), 1)
 })
 
+t.test('a clock that goes back by an hour locks no key out', async t => {
+  const { clock, burst } = openLimiter()
+  t.equal(await burst(60), 60)
+  clock.moment -= 3_600_000
+  t.equal(await burst(5), 0)
+  clock.moment += 2000
+  t.equal(await burst(5), 2)
+  clock.moment += 7_200_000
+  t.equal(await burst(200), 60, 'nor does one that goes on by an hour give more than a minute')
+})
+
+t.test('by the clock of Redis it allows as much', async t => {
+  const limiter = createRateLimiter({ redis, keys: keySpace() })
+  t.match(await limiter.take('key', 'requests', 2), { allowed: true, remaining: 1, resetSeconds: 30 })
+  t.match(await limiter.take('key', 'requests', 2), { allowed: true, remaining: 0, resetSeconds: 60 })
+  t.match(await limiter.take('key', 'requests', 2), { allowed: false, retryAfterSeconds: 30 })
+})
+
+t.test('a clock that goes back by an hour refuses no address for longer', async t => {
+  const clock = { moment: start }
+  const failedLogins = createFailedLogins({ redis, keys: keySpace(), now: () => clock.moment })
+  const fail = async () => await failedLogins.note('192.168.1.5')
+  for (let time = 0; time < 10; time++) await fail()
+  t.equal(await fail(), 60)
+  clock.moment -= 3_600_000
+  t.equal(await fail(), 60)
+  clock.moment += 59_000
+  t.equal(await fail(), 1)
+  clock.moment += 1000
+  t.equal(await fail(), 0)
+})
+
 t.test('wrong logins make their address wait, longer each time, and no other address', async t => {
   const clock = { moment: start }
   const failedLogins = createFailedLogins({ redis, keys: keySpace(), now: () => clock.moment })

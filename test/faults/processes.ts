@@ -16,6 +16,20 @@ import { startTestRedis, type TestRedis } from '../redis.ts'
 import { inRepository } from '../root.ts'
 
 const launcher = inRepository('src/launch.mjs')
+/** Lets a test set the clock of a process: `Date` is shifted by the offset of the last message. */
+const clockModule = `data:text/javascript,${encodeURIComponent(`
+  const RealDate = Date
+  let offset = 0
+  globalThis.Date = class Date extends RealDate {
+    constructor (...parameters) { super(...(parameters.length === 0 ? [RealDate.now() + offset] : parameters)) }
+    static now () { return RealDate.now() + offset }
+  }
+  process.on('message', message => {
+    offset = message.offset
+    process.send('set')
+  })
+  process.channel?.unref()
+`)}`
 type Teardown = Pick<Test, 'teardown'>
 
 export interface Exit { readonly code: number | null, readonly signal: string | null }
@@ -29,6 +43,8 @@ export interface ServiceProcess {
   /** Resolves with the match when it has printed this. @throws Error when it ends before */
   printed (pattern: RegExp): Promise<RegExpExecArray>
   signal (signal: NodeJS.Signals): void
+  /** Sets its clock, in milliseconds from the right time; intervals and Redis keep theirs. */
+  setClock (offset: number): Promise<void>
   /** Ends it as a power cut would. */
   kill (): Promise<Exit>
 }
@@ -147,15 +163,15 @@ async function endPrivateRedis (dataDirectory: string): Promise<void> {
 /** Starts the command line, which sees to a build, in a folder without any .env and with an environment of its own. */
 function startProcess (command: Command, folder: string, settings: Settings): ServiceProcess {
   // Not node itself: tap would have it load what tests load, which is slow and not what is to be tested.
-  const child = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, '--enable-source-maps', launcher, command], {
-    cwd: folder, env: { ...cleanEnvironment(), ...settings }, stdio: ['ignore', 'pipe', 'pipe']
+  const child = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, '--enable-source-maps', '--import', clockModule, launcher, command], {
+    cwd: folder, env: { ...cleanEnvironment(), ...settings }, stdio: ['ignore', 'pipe', 'pipe', 'ipc']
   })
   const ended = endOf(child)
   guard(child)
   let all = ''
   for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8')
-    stream.on('data', (text: string) => {
+    stream?.setEncoding('utf8')
+    stream?.on('data', (text: string) => {
       all += text
       child.emit('printed')
     })
@@ -175,6 +191,10 @@ function startProcess (command: Command, folder: string, settings: Settings): Se
       }
     },
     signal: signal => { child.kill(signal) },
+    async setClock (offset) {
+      child.send({ offset })
+      await once(child, 'message')
+    },
     async kill () {
       child.kill('SIGKILL')
       return await ended

@@ -134,10 +134,8 @@ t.test('what a look saw before a generation failed counts no more', async t => {
 
 t.test('differences have the inventory read again once each, and no more often than every 30 seconds', async t => {
   const reads = () => simulator.state().requests['GET /sdapi/v1/samplers'] ?? 0
-  let now = Date.now()
-  const realNow = Date.now
-  Date.now = () => now
-  t.teardown(() => { Date.now = realNow })
+  let now = performance.now()
+  t.intercept(performance, 'now', { value: () => now })
   const differing = createServerMonitor({
     server: () => ({ id: 'differing', alias: 'Differing' }) as Server,
     client,

@@ -67,7 +67,8 @@ local function worthTelling (id, progress)
   local told = redis.call('HMGET', jobKey(id), 'webhookEvents', 'toldAt', 'toldFraction')
   if not told[1] then return false end
   local moment, fraction = now(), cjson.decode(progress).fraction
-  if moment - tonumber(told[2] or 0) < 1000 then return false end
+  local since = moment - tonumber(told[2] or 0)
+  if since >= 0 and since < 1000 then return false end
   if math.abs(fraction - tonumber(told[3] or 0)) < 0.05 then return false end
   redis.call('HSET', jobKey(id), 'toldAt', moment, 'toldFraction', fraction)
   return true
