@@ -2,11 +2,13 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import accessPlugin from '../plugins/core/access.ts'
 import bodyPlugin from '../plugins/core/body.ts'
+import bodyIntakePlugin from '../plugins/core/body-intake.ts'
 import corsPlugin from '../plugins/core/cors.ts'
 import dashboardPlugin from '../plugins/core/dashboard.ts'
 import errorsPlugin, { answerFrameworkError } from '../plugins/core/errors.ts'
 import healthPlugin from '../plugins/core/health.ts'
 import knownInputPlugin from '../plugins/core/known-input.ts'
+import heldRequestsPlugin from '../plugins/core/held-requests.ts'
 import hostCheckPlugin from '../plugins/core/host-check.ts'
 import { allQueues } from '../queues/all-queues.ts'
 import metricsPlugin from '../plugins/core/metrics.ts'
@@ -93,7 +95,13 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
     routerOptions: { ignoreDuplicateSlashes: true, ignoreTrailingSlash: true, maxParamLength: 512 },
     forceCloseConnections: true,
     requestTimeout: 300_000,
-    connectionTimeout: 0
+    connectionTimeout: 0,
+    http: {
+      // Fastify sets requestTimeout after the server was made, and Node takes the shorter of the two.
+      requestTimeout: 300_000,
+      headersTimeout: Math.ceil(config.BODY_STALL_SECONDS * 1000),
+      connectionsCheckingInterval: Math.min(5000, Math.ceil(config.BODY_STALL_SECONDS * 500))
+    }
   }).withTypeProvider<TypeBoxTypeProvider>()
 
   const submitter = createSubmitter({
@@ -149,6 +157,8 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
     publicUrl: config.PUBLIC_URL
   })
   await app.register(rateLimitPlugin, { limiter: createRateLimiter({ redis, keys }) })
+  await app.register(bodyIntakePlugin, { config })
+  await app.register(heldRequestsPlugin, { config })
   await app.register(bodyPlugin, { config, store: media, texts: house.uploadTexts })
 
   await app.register(healthPlugin, { house })

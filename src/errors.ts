@@ -36,6 +36,7 @@ export const errorStatuses = {
   lora_not_in_session: 404,
   job_result_not_available: 404,
   method_not_allowed: 405,
+  request_timeout: 408,
   // what the state of things forbids
   more_than_expected: 409,
   server_has_jobs: 409,
@@ -53,6 +54,8 @@ export const errorStatuses = {
   range_not_satisfiable: 416,
   api_key_rate_limit: 429,
   queue_limit_reached: 429,
+  bytes_in_flight_limit: 429,
+  listener_limit_reached: 429,
   too_many_failed_logins: 429,
   user_jobs_limit: 429,
   user_cooldown: 429,
@@ -82,6 +85,7 @@ export const errorStatuses = {
   database_unavailable: 503,
   storage_full: 503,
   shutting_down: 503,
+  server_busy: 503,
   too_many_listeners: 503
 } as const
 

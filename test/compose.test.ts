@@ -19,6 +19,8 @@ interface Service {
   readonly healthcheck?: object
   readonly profiles?: readonly string[]
   readonly read_only: boolean
+  readonly mem_limit: string
+  readonly pids_limit: number
 }
 
 async function readServices (): Promise<Record<'redis' | 'api' | 'worker' | 'simulator', Service>> {
@@ -28,7 +30,11 @@ async function readServices (): Promise<Record<'redis' | 'api' | 'worker' | 'sim
 /** The settings of a service, with the defaults that compose would put in. */
 function settingsOf ({ environment = {} }: Service): Record<string, string> {
   return Object.fromEntries(Object.entries(environment).map(([name, value]) =>
-    [name, String(value).replace(/\$\{\w+:-([^}]*)\}/g, '$1')]))
+    [name, withDefaults(String(value))]))
+}
+
+function withDefaults (value: string): string {
+  return value.replace(/\$\{\w+:-([^}]*)\}/g, '$1')
 }
 
 t.test('only the api is published, only on this machine, and only there it trusts without a token', async t => {
@@ -60,6 +66,21 @@ t.test('api and worker share image, data and Redis, which they wait for', async 
     t.same(service.depends_on, { redis: { condition: 'service_healthy' } })
     t.equal(service.read_only, true)
   }
+})
+
+t.test('no service can take all memory or all processes of the machine, and Redis refuses writes before it is killed', async t => {
+  const bytes = (text: string) => Number.parseInt(text) * ({ g: 1024, m: 1 }[/[gm]/.exec(text)?.[0] ?? ''] ?? 0)
+  const services = await readServices()
+  for (const [name, service] of Object.entries(services)) {
+    const limit = withDefaults(service.mem_limit)
+    t.match(limit, /^\d+[mg]$/, name)
+    t.ok(bytes(limit) >= 1024, name)
+    t.ok(service.pids_limit >= 64, name)
+  }
+  const { redis } = services
+  t.match(redis.command.at(-1), '"maxmemory $$REDIS_MAXMEMORY"')
+  const { REDIS_MAXMEMORY: most = '' } = settingsOf(redis)
+  t.ok(bytes(most) > 0 && bytes(most) * 2 <= bytes(withDefaults(redis.mem_limit)), 'with room for a rewrite of its file')
 })
 
 t.test('Redis keeps every acknowledged write, evicts nothing and wants a password that no list of processes shows', async t => {

@@ -95,6 +95,7 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
       const { wait: seconds = 0 } = request.query as JobWaitQuery
       const job = await find(request, jobId, maySeeJob)
       if (seconds === 0 || hasEnded(job.status)) return await views.one(job)
+      reply.hold('waiting')
       keepAnswer(reply)
       await wait(jobId, seconds, hangUp(reply))
       return await views.one(await find(request, jobId, maySeeJob))

@@ -1,12 +1,17 @@
+import { Readable } from 'node:stream'
+import { getHeapStatistics } from 'node:v8'
 import multipart from '@fastify/multipart'
+import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../../src/config/settings.ts'
 import { ServiceError } from '../../src/errors.ts'
-import { parseJson } from '../../src/json/parse.ts'
+import { parseJson, type PartedJson } from '../../src/json/parse.ts'
 import { imageLimits } from '../../src/media/images.ts'
+import { siftJson, textTooLarge } from '../../src/media/json-uploads.ts'
 import type { MediaStore } from '../../src/media/store.ts'
 import type { UploadTexts } from '../../src/media/upload-text.ts'
 import { collectMultipart, type FileFields } from '../../src/media/uploads.ts'
+import { bodyTooLarge, piecesOf } from './body-intake.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -15,6 +20,15 @@ declare module 'fastify' {
      * the fields that take them.
      */
     multipart?: { readonly imagesIn?: string, readonly files?: FileFields }
+    /**
+     * Large pictures are taken out of JSON bodies while they arrive, and the route finds the text of an upload in place
+     * of each; so it is on all routes that take forms.
+     */
+    storesImages?: true
+  }
+  interface FastifyRequest {
+    /** The JSON text of the body; empty for no body. @throws ServiceError as `BodyIntake.chunks`, `invalid_image` */
+    readJsonText (payload: Readable): Promise<PartedJson>
   }
 }
 
@@ -28,6 +42,8 @@ export interface BodyOptions {
 
 /** Longest text field or JSON part of a form; images come as files there. */
 const fieldBytes = 1_048_576
+/** All text of a form together. */
+const fieldsBytes = 8 * fieldBytes
 const mostFields = 200
 const mostFieldNameBytes = 200
 
@@ -36,12 +52,28 @@ const mostFieldNameBytes = 200
  * the same object in `request.body`.
  */
 export default fp<BodyOptions>(async (app, { config, store, texts }) => {
-  const limits = { ...imageLimits(config), totalBytes: config.BODY_LIMIT_MIB * 1_048_576, fieldBytes }
+  const bodyLimit = config.BODY_LIMIT_MIB * 1_048_576
+  const limits = { ...imageLimits(config), totalBytes: bodyLimit, fieldBytes, fieldsBytes }
+  // A text needs several times its room while it is read: itself, its value and copies, two bytes a letter. Those of
+  // all bodies that the budget lets in have to fit.
+  const keptBytes = Math.min(bodyLimit, getHeapStatistics().heap_size_limit / 32)
+
+  app.decorateRequest('readJsonText', async function (this: FastifyRequest, payload: Readable): Promise<PartedJson> {
+    const { multipart, storesImages } = this.routeOptions.config
+    const chunks = limited(this.intake?.chunks(payload) ?? piecesOf(payload), bodyLimit)
+    const text = multipart !== undefined || storesImages === true
+      ? await siftJson(chunks, { store, texts, limits, keptBytes })
+      : await wholeText(chunks, keptBytes)
+    this.intake?.settle(text.bytes.length)
+    return text
+  })
 
   app.removeContentTypeParser('application/json')
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_request: unknown, body: Buffer) =>
+  app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: Readable) => {
+    const text = await request.readJsonText(payload)
     // Clients announce JSON on calls that need no body.
-    body.length === 0 ? undefined : parseJson('The body', body))
+    return text.bytes.length === 0 ? undefined : parseJson('The body', text)
+  })
 
   await app.register(multipart, {
     throwFileSizeLimit: false, // files are counted as they are read, which gives an error that names the field
@@ -69,7 +101,9 @@ export default fp<BodyOptions>(async (app, { config, store, texts }) => {
       throw new ServiceError('unsupported_media_type', 'This route takes application/json and no multipart/form-data.')
     }
     try {
-      request.body = await collectMultipart(request.parts(), { store, texts, limits, ...form })
+      const parts = request.parts()
+      request.body = await collectMultipart(request.intake?.parts(parts) ?? parts, { store, texts, limits, ...form })
+      request.intake?.settle(fieldsBytes)
     } catch (error) {
       // What the client is still sending goes nowhere, so that it can read the answer.
       request.raw.unpipe()
@@ -78,6 +112,27 @@ export default fp<BodyOptions>(async (app, { config, store, texts }) => {
     }
   })
 }, { name: 'body' })
+
+async function * limited (chunks: AsyncIterable<Buffer>, limit: number): AsyncGenerator<Buffer> {
+  let bytes = 0
+  for await (const chunk of chunks) {
+    bytes += chunk.length
+    if (bytes > limit) throw bodyTooLarge(limit)
+    yield chunk
+  }
+}
+
+async function wholeText (chunks: AsyncIterable<Buffer>, most: number): Promise<PartedJson> {
+  const parts: Buffer[] = []
+  let length = 0
+  for await (const chunk of chunks) {
+    length += chunk.length
+    if (length > most) throw textTooLarge(most)
+    parts.push(chunk)
+  }
+  const bytes = Buffer.concat(parts)
+  return { bytes, whole: () => bytes.toString('utf8'), broken: false }
+}
 
 /** The parser of forms throws plain errors for what is no form. */
 function unreadable (error: unknown): unknown {

@@ -54,6 +54,7 @@ const events: FastifyPluginAsyncTypebox<EventsOptions> = async (app, options) =>
     }
   }, async (request, reply) => {
     const accepts = createEventFilter(request.query, request.principal, registry)
+    reply.hold('listening')
     connections.admit()
     const stream = openEventStream(views)
     connections.add({ principal: request.principal, ...stream })

@@ -33,6 +33,7 @@ const jobEvents: FastifyPluginAsyncTypebox<EventsOptions> = async (app, options)
       }
     }, async (request, reply) => {
       const { params: { jobId }, query, headers, principal } = request
+      reply.hold('listening')
       connections.admit()
       const tell = await jobTeller.prepare({ jobId, asked: placeOf(headers, query), kinds: query.kinds }, principal)
       if (tell === null) return await reply.code(204).send(null)

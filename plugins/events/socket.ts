@@ -50,7 +50,10 @@ const socketRoute: FastifyPluginAsyncTypebox<EventsOptions> = async (app, option
         ...errorResponses()
       }
     },
-    preValidation: async () => { options.connections.admit() },
+    preValidation: async (_request, reply) => {
+      reply.hold('listening')
+      options.connections.admit()
+    },
     handler: async (_request, reply) => await reply.code(426).header('upgrade', 'websocket').send(null),
     wsHandler: (socket, request) => { serve(socket, request, options) }
   })

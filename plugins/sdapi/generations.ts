@@ -42,7 +42,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
 
   for (const mode of ['txt2img', 'img2img'] as const) {
     app.post(`/${mode}`, {
-      config: { access: { scope: 'jobs:write' }, documentedBody: bodies[mode] },
+      config: { access: { scope: 'jobs:write' }, documentedBody: bodies[mode], storesImages: true },
       schema: {
         ...route,
         operationId: `a1111_${mode}`,
@@ -61,9 +61,11 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
     const answer = answerMode(request, {
       byPath: path === 'async', byToken: isProxyClient(request, config), byWebhook: asked.webhook !== null
     })
+    if (answer.kind === 'wait' || answer.waitSeconds > 0) reply.hold('waiting')
     const id = await submit(call, asked, request, reply)
     // Up to 64 MiB that nobody needs while the caller waits.
     request.body = undefined
+    request.intake?.settle(0)
     if (request.principal.dropIn.onHangUp === 'cancel') gone.addEventListener('abort', () => { cancelQuietly(id) })
     reply.headers({ vary: 'Prefer', 'cache-control': 'no-store' })
     if (answer.kind === 'async') {

@@ -25,6 +25,7 @@ export const passThrough: FastifyPluginAsync<{ readonly dropIn: DropIn }> = asyn
       }
     }, async (request, reply) => {
       refuseAddresses(request.body)
+      reply.hold('waiting')
       const answer = await through.post(`/sdapi/v1/${name}`, fieldsOf(request.body), targetOf(request), hangUp(reply))
       return sendJson(reply, answer)
     })
@@ -36,6 +37,7 @@ export const passThrough: FastifyPluginAsync<{ readonly dropIn: DropIn }> = asyn
         throw new ServiceError('permission_denied', `${name} changes or stops a server and is closed; an administrator ` +
           'can name it in SDAPI_OPEN_ROUTES.')
       }
+      reply.hold('waiting')
       const path = `/sdapi/v1/${name}`
       const body = fieldsOf(request.body)
       return sendJson(reply, endingRoutes.includes(name)
@@ -60,8 +62,11 @@ export const openedRoutes: FastifyPluginAsync<{ readonly dropIn: DropIn }> = asy
       })
     }
     if (!app.hasRoute({ method: 'POST', url: path })) {
-      app.post(path, opened, async (request, reply) => sendJson(reply, await through.post(
-        straight(request.url), fieldsOf(request.body), targetOf(request), hangUp(reply))))
+      app.post(path, opened, async (request, reply) => {
+        reply.hold('waiting')
+        return sendJson(reply, await through.post(
+          straight(request.url), fieldsOf(request.body), targetOf(request), hangUp(reply)))
+      })
     }
   }
 }
@@ -97,6 +102,7 @@ export const controlNet: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async
   for (const path of ['/controlnet/detect', '/controlnet/render_openpose_json']) {
     app.post(path, { config: { ...drawing, credentials: 'a1111' }, schema: { hide: true } }, async (request, reply) => {
       refuseAddresses(request.body)
+      reply.hold('waiting')
       // A list of poses is no object, but what a server wants.
       const body = Array.isArray(request.body) ? request.body : fieldsOf(request.body)
       return sendJson(reply, await through.post(path, body, targetOf(request), hangUp(reply)))

@@ -59,6 +59,7 @@ const controlNet: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, 
       response: { 200: { ...Ref(PreprocessAnswer), description: 'The map, or why there is none.' }, ...studioErrors(404, 413, 415, 502) }
     }
   }, async (request, reply) => {
+    reply.hold('waiting')
     const body = fieldsOfRequest(request)
     const given = { ...request.query as object, ...body, file: body.file ?? body.image }
     const { file, mask, processor, preprocessor, ...settings } = readFields(PreprocessRequest, given)

@@ -96,6 +96,7 @@ const jobs: FastifyPluginAsync<StudioJobsOptions> = async (app, { studio, wait }
     const found = await findBatch(request, maySeeJob)
     const jobs = found?.jobs ?? [await find(request, maySeeJob)]
     if (seconds > 0) {
+      reply.hold('waiting')
       keepAnswer(reply)
       await waitFor(jobs, seconds, hangUp(reply))
     }

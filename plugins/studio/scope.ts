@@ -1,7 +1,8 @@
+import type { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { ServiceError } from '../../src/errors.ts'
-import { parseJson } from '../../src/json/parse.ts'
+import { parseJson, type PartedJson } from '../../src/json/parse.ts'
 import { ValidationFailure } from '../../src/simulator/failures.ts'
 import { pydantic2 } from '../../src/simulator/wire/pydantic2.ts'
 import { toStudioError } from '../../src/studio/errors.ts'
@@ -18,8 +19,10 @@ const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
 export function behaveLikeFastApi (app: FastifyInstance): void {
   app.setValidatorCompiler(() => () => true)
   app.removeContentTypeParser('application/json')
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_request: unknown, body: Buffer) =>
-    body.length === 0 ? undefined : parseBody(body))
+  app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: Readable) => {
+    const text = await request.readJsonText(payload)
+    return text.bytes.length === 0 ? undefined : parseBody(text)
+  })
   answerErrorsLikeFastApi(app)
   app.addHook('preParsing', async request => {
     const takesBody = request.routeOptions.config.multipart !== undefined
@@ -49,12 +52,12 @@ function send (reply: FastifyReply, body: unknown): FastifyReply {
   return reply.type('application/json').serializer((payload: unknown) => stringifyJson(payload)).send(body)
 }
 
-function parseBody (body: Buffer): unknown {
+function parseBody (body: PartedJson): unknown {
   try {
     return parseJson('The body', body)
   } catch (error) {
     if (!(error instanceof ServiceError) || error.details.position === undefined) throw error
-    const { location, problem } = pydantic2.badJson(body.toString('utf8'))
+    const { location, problem } = pydantic2.badJson(body.whole())
     throw new ValidationFailure([validationDetail(['body', location], {}, problem)])
   }
 }

@@ -53,7 +53,8 @@ const socketRoutes: FastifyPluginAsync<SocketOptions> = async (app, { studio, fe
       params: StudioJobParameters,
       response: { ...answers, ...studioErrors(404) }
     },
-    preValidation: async request => {
+    preValidation: async (request, reply) => {
+      reply.hold('listening')
       if (await readable(request) === null) throw new ServiceError('job_not_found', 'Job not found')
     },
     handler: async (_request, reply) => await reply.code(426).header('upgrade', 'websocket').send(null),
@@ -74,6 +75,7 @@ const socketRoutes: FastifyPluginAsync<SocketOptions> = async (app, { studio, fe
       params: Type.Object({ user_id: userId }),
       response: { ...answers, ...studioErrors() }
     },
+    preValidation: async (_request, reply) => { reply.hold('listening') },
     handler: async (_request, reply) => await reply.code(426).header('upgrade', 'websocket').send(null),
     wsHandler: (socket, request) => { watch(socket, ofUser(request), failed(request)) }
   })

@@ -51,7 +51,8 @@ export function isImagePlace (field: string): boolean {
   return imageFields.has(field.split('.')[0] ?? '')
 }
 
-function looksLikeImage (text: string): boolean {
+/** Whether a text begins as pictures do; its first 64 characters decide. */
+export function looksLikeImage (text: string): boolean {
   if (text.length < shortestImage) return false
   const start = text.slice(0, shortestImage).trimStart()
   return /^data:image\//i.test(start) || base64Start.test(start)

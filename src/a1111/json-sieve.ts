@@ -5,8 +5,8 @@ import { answerTooLarge, htmlAnswer, notJson, truncatedAnswer } from './failures
 export type JsonPath = ReadonlyArray<string | number>
 
 /**
- * What becomes of a value. `keep`: stays. `trim`: a string that stays unless it is long, else null takes its place.
- * `drop`: null takes its place. `stream`: a string that is handed out in pieces, an empty one takes its place.
+ * What becomes of a value. `keep`: stays. `trim`: a string that stays unless it is long; `longFate` decides then.
+ * `drop`: null takes its place. `stream`: a string that is handed out in pieces, and what is put in its place stays.
  */
 export type Fate = 'keep' | 'trim' | 'drop' | 'stream'
 
@@ -19,8 +19,22 @@ export type SieveEvent =
 export interface JsonSieve {
   /** Takes the next bytes; whoever iterates may wait between events, which is the backpressure. */
   scan (bytes: Buffer): Generator<SieveEvent, void>
+  /** Keeps this in place of the streamed string that has just closed: JSON text for between its quotes. */
+  put (text: Buffer): void
+  keptBytes (): number
+  /** What was kept, as it is. */
+  kept (): Buffer
   /** What was kept, parsed. Throws `truncated_answer` if the text is not at its end, `not_json` if it is no JSON. */
   finish (): unknown
+}
+
+/** What is thrown at texts that are not to be read on. */
+export interface SieveRefusals {
+  tooLarge (maxKeptBytes: number): Error
+  /** `position`: of the bracket that opens one level too many, in bytes from 0. */
+  tooDeep (position: number): Error
+  /** Null lets the byte pass as the beginning of a text. */
+  beginning (byte: number): Error | null
 }
 
 export interface SieveOptions {
@@ -28,24 +42,45 @@ export interface SieveOptions {
   readonly fateOf: (path: JsonPath, kind: 'string' | 'container') => Fate
   /** Most bytes to keep; `answer_too_large` beyond. */
   readonly maxKeptBytes: number
+  /** Asked for a string of fate `trim` that is longer than 64 KiB; it is dropped without. `head`: its first bytes. */
+  readonly longFate?: (path: JsonPath, head: Buffer) => Exclude<Fate, 'trim'>
+  /** Those of answers without. */
+  readonly refusals?: SieveRefusals
+  /** Most levels of nesting; 200 without. */
+  readonly depth?: number
+}
+
+const refusalsOfAnswers: SieveRefusals = {
+  tooLarge: answerTooLarge,
+  tooDeep: () => notJson(),
+  beginning: byte => byte === 0x3c ? htmlAnswer(200) : /[[{\-\dtfn]/.test(String.fromCharCode(byte)) ? null : notJson()
 }
 
 interface Frame { readonly isObject: boolean, key: string, index: number, awaitsKey: boolean }
-interface OpenString { role: 'key' | 'value', fate: Fate, keptBefore: { parts: number, bytes: number } | null }
+interface OpenString {
+  readonly role: 'key' | 'value'
+  fate: Fate
+  /** Bytes between its quotes so far. */
+  length: number
+  /** What was kept before it, once it runs over several pieces. */
+  keptBefore: { readonly parts: number, readonly bytes: number } | null
+}
 
 const quote = 0x22
 const backslash = 0x5c
 const pieceBytes = 64 * 1024
-/** Strings that run over several pieces are trimmed beyond this. */
-const longestTrimmed = 64 * 1024
-const deepest = 200
+/** Strings are long beyond this; no shorter than a piece, so that a string within one piece is never long. */
+const longestTrimmed = pieceBytes
+const headBytes = 512
+const deepestAnswer = 200
 
 /**
  * Reads JSON of any size piece by piece: keeps what is small, leaves out what nobody needs and streams what is
  * large, so that megabytes of images or LoRA metadata cost neither memory nor one long stop of the event loop.
  * It finds its way by quotes and brackets only; whether the kept rest is JSON is JSON.parse's business.
  */
-export function createJsonSieve ({ fateOf, maxKeptBytes }: SieveOptions): JsonSieve {
+export function createJsonSieve (options: SieveOptions): JsonSieve {
+  const { fateOf, maxKeptBytes, longFate = () => 'drop', refusals = refusalsOfAnswers, depth = deepestAnswer } = options
   const frames: Frame[] = []
   let parts: Buffer[] = []
   let keptBytes = 0
@@ -54,17 +89,18 @@ export function createJsonSieve ({ fateOf, maxKeptBytes }: SieveOptions): JsonSi
   let escaped = false
   let key: Buffer[] = []
   let droppedDepth = 0
+  /** Bytes of all pieces before this one. */
+  let scanned = 0
 
   function keep (bytes: Buffer): void {
     if (bytes.length === 0) return
     keptBytes += bytes.length
-    if (keptBytes > maxKeptBytes) throw answerTooLarge(maxKeptBytes)
+    if (keptBytes > maxKeptBytes) throw refusals.tooLarge(maxKeptBytes)
     parts.push(Buffer.from(bytes)) // a copy: the piece would hold its whole chunk in memory
   }
 
-  function fateHere (kind: 'string' | 'container'): Fate {
-    return fateOf(frames.map(frame => frame.isObject ? frame.key : frame.index), kind)
-  }
+  const pathHere = (): JsonPath => frames.map(frame => frame.isObject ? frame.key : frame.index)
+  const fateHere = (kind: 'string' | 'container'): Fate => fateOf(pathHere(), kind)
 
   function * scanPiece (piece: Buffer): Generator<SieveEvent, void> {
     const quotes = createFinder(piece, quote)
@@ -95,29 +131,37 @@ export function createJsonSieve ({ fateOf, maxKeptBytes }: SieveOptions): JsonSi
 
     function openString (): OpenString {
       const frame = frames.at(-1)
-      if (droppedDepth > 0) return { role: 'value', fate: 'drop', keptBefore: null }
-      if (frame?.isObject === true && frame.awaitsKey) return { role: 'key', fate: 'keep', keptBefore: null }
+      if (droppedDepth > 0) return { ...newString, fate: 'drop' }
+      if (frame?.isObject === true && frame.awaitsKey) return { ...newString, role: 'key' }
       const fate = fateHere('string')
       if (fate === 'drop') {
         keepUntil(position)
         keep(nullText)
       }
       if (fate === 'stream') keepUntil(position + 1)
-      return { role: 'value', fate, keptBefore: null }
+      return { ...newString, fate }
     }
 
-    function trimIfLong (string: OpenString, startsAt: number): void {
-      if (string.keptBefore === null) {
-        keepUntil(startsAt)
-        string.keptBefore = { parts: parts.length, bytes: keptBytes }
-        keepFrom = startsAt
-      } else if (keptBytes - string.keptBefore.bytes + piece.length > longestTrimmed) {
-        parts.length = string.keptBefore.parts
-        keptBytes = string.keptBefore.bytes
-        keepFrom = null
-        keep(nullText)
-        string.fate = 'drop'
-      }
+    /** Remembers where a string begins that may turn out to be long. */
+    function keepBeginning (string: OpenString, quoteAt: number): void {
+      if (string.keptBefore !== null) return
+      keepUntil(quoteAt)
+      string.keptBefore = { parts: parts.length, bytes: keptBytes }
+      keepFrom = quoteAt
+    }
+
+    /** What a string that is to be streamed has brought in pieces before this one; null for any other fate. */
+    function takeOut (string: OpenString, text: Buffer): Buffer | null {
+      const before = string.keptBefore ?? { parts: parts.length, bytes: keptBytes }
+      const begun = Buffer.concat(parts.slice(before.parts)).subarray(1)
+      const head = Buffer.concat([begun.subarray(0, headBytes), text.subarray(0, headBytes)]).subarray(0, headBytes)
+      string.fate = longFate(pathHere(), head)
+      if (string.fate === 'keep') return null
+      parts.length = before.parts
+      keptBytes = before.bytes
+      keepFrom = null
+      keep(string.fate === 'stream' ? quoteText : nullText)
+      return string.fate === 'stream' ? begun : null
     }
 
     function closeString (string: OpenString, end: number): void {
@@ -141,7 +185,7 @@ export function createJsonSieve ({ fateOf, maxKeptBytes }: SieveOptions): JsonSi
           keep(nullText)
           droppedDepth = 1
         } else {
-          if (frames.length === deepest) throw notJson()
+          if (frames.length === depth) throw refusals.tooDeep(scanned + position)
           frames.push({ isObject: byte === 0x7b, key: '', index: 0, awaitsKey: true })
         }
       } else if (byte === 0x7d || byte === 0x5d) { // } ]
@@ -160,7 +204,7 @@ export function createJsonSieve ({ fateOf, maxKeptBytes }: SieveOptions): JsonSi
       if (string === null) {
         const byte = piece.readUInt8(position)
         if (byte !== quote) {
-          if (!started) started = beginsJson(byte)
+          if (!started) started = beginsJson(byte, refusals)
           structure(byte)
           position++
           continue
@@ -173,17 +217,25 @@ export function createJsonSieve ({ fateOf, maxKeptBytes }: SieveOptions): JsonSi
       }
       const end = closingQuote(position)
       const text = piece.subarray(position, end === -1 ? piece.length : end)
+      string.length += text.length
+      if (string.fate === 'trim') {
+        if (string.length > longestTrimmed) {
+          const begun = takeOut(string, text)
+          if (begun !== null) {
+            yield { kind: 'open' }
+            yield { kind: 'text', text: begun }
+          }
+        } else if (end === -1) keepBeginning(string, Math.max(0, position - 1))
+      }
       if (string.fate === 'stream' && text.length > 0) yield { kind: 'text', text }
       if (string.role === 'key') key.push(Buffer.from(text))
-      if (end === -1) {
-        if (string.fate === 'trim') trimIfLong(string, Math.max(0, position - 1))
-        break
-      }
+      if (end === -1) break
       closeString(string, end)
       if (string.fate === 'stream') yield { kind: 'close' }
       position = end + 1
     }
     keepUntil(piece.length)
+    scanned += piece.length
   }
 
   return {
@@ -192,6 +244,9 @@ export function createJsonSieve ({ fateOf, maxKeptBytes }: SieveOptions): JsonSi
         yield * scanPiece(bytes.subarray(start, start + pieceBytes))
       }
     },
+    put: keep,
+    keptBytes: () => keptBytes,
+    kept: () => Buffer.concat(parts),
     finish () {
       if (!started || frames.length > 0 || open !== null || droppedDepth > 0) throw truncatedAnswer()
       const text = Buffer.concat(parts).toString('utf8')
@@ -201,7 +256,9 @@ export function createJsonSieve ({ fateOf, maxKeptBytes }: SieveOptions): JsonSi
   }
 }
 
+const newString: OpenString = { role: 'value', fate: 'keep', length: 0, keptBefore: null }
 const nullText = Buffer.from('null')
+const quoteText = Buffer.from('"')
 
 /** An answer's JSON, with our own failure. */
 export function parseJson (text: string): unknown {
@@ -217,11 +274,11 @@ function isTakenOut (string: OpenString | null): boolean {
 }
 
 /** Whether the byte begins JSON text (false: white space); anything else is refused before more is read. */
-function beginsJson (byte: number): boolean {
+function beginsJson (byte: number, refusals: SieveRefusals): boolean {
   if (byte === 0x20 || (byte >= 0x09 && byte <= 0x0d)) return false
-  if (byte === 0x3c) throw htmlAnswer(200)
-  if (/[[{\-\dtfn]/.test(String.fromCharCode(byte))) return true
-  throw notJson()
+  const refusal = refusals.beginning(byte)
+  if (refusal !== null) throw refusal
+  return true
 }
 
 function keyText (bytes: Buffer): string {

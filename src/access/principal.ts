@@ -24,6 +24,11 @@ export function isScope (text: string): text is Scope {
   return knownScopes.some(scope => scope === text)
 }
 
+/** In whose name what one caller may have at a time is counted: the access key's, else the address'. */
+export function quotaOwner ({ principal, ip }: { readonly principal: Principal, readonly ip: string }): string {
+  return principal.keyId === null ? `address ${ip}` : `key ${principal.keyId}`
+}
+
 const everything: ReadonlySet<Scope> = new Set<Scope>(['*'])
 
 export const anonymous: Principal = Object.freeze<Principal>({

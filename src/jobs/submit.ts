@@ -4,7 +4,7 @@ import { A1111Parameters } from '../../schemas/generation-parameters.ts'
 import { admit, type Admission, type OnMissing } from '../a1111/admission.ts'
 import { fieldRules, type FieldRules } from '../a1111/field-values.ts'
 import { normaliseExtras } from '../a1111/extras.ts'
-import { replaceImages } from '../a1111/images.ts'
+import { replaceImages, visitImages } from '../a1111/images.ts'
 import { normaliseParameters, type NormalisedParameters } from '../a1111/parameters.ts'
 import { isSeed, lowestTorchSeed, type Seed } from '../a1111/seeds.ts'
 import { ServiceError } from '../errors.ts'
@@ -111,6 +111,8 @@ const rules = fieldRules(A1111Parameters)
 const pytorchRules: FieldRules = new Map([...rules].map(([name, rule]) =>
   [name, rule.kind === 'seed' ? { ...rule, minimum: lowestTorchSeed } : rule]))
 const mostMetadataBytes = 4096
+/** Every list of jobs reads the parameters of each, so that a few huge ones would hold up everybody; in characters. */
+const mostParameterCharacters = 1_048_576
 
 /** The one way into the queue, for every interface. */
 export function createSubmitter (dependencies: SubmitDependencies): Submitter {
@@ -165,6 +167,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
           random: below => randomInt(below),
           maximumPixels: limits.pixelsPerJob
         })
+      refuseHugeParameters(normalised.parameters)
       const servers = await candidates(request.target)
       let refusal: unknown
       for (const [index, server] of servers.entries()) {
@@ -231,6 +234,15 @@ function checkMetadata (metadata: unknown): void {
   if (metadata === undefined || Buffer.byteLength(stringifyJson(metadata)) <= mostMetadataBytes) return
   throw new ServiceError('invalid_field_value', `metadata must have at most ${mostMetadataBytes} bytes as JSON.`,
     { field: 'metadata' })
+}
+
+function refuseHugeParameters (parameters: Readonly<Record<string, unknown>>): void {
+  let pictures = 0
+  visitImages(parameters, ({ image }) => { pictures += typeof image === 'string' ? image.length : 0 })
+  const characters = JSON.stringify(parameters).length - pictures
+  if (characters <= mostParameterCharacters) return
+  throw new ServiceError('payload_too_large', `The parameters have ${characters} characters beside their images; ` +
+    `at most ${mostParameterCharacters} are kept.`)
 }
 
 function requestOf (context: RequestContext | null): { request?: string } {

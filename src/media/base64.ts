@@ -25,13 +25,46 @@ export async function decodeBase64 (text: string): Promise<Buffer> {
     const usable = piece.length - piece.length % 4
     carry = piece.slice(usable)
     if (piece === '') continue
-    if (ended) throw new Base64Fault('text follows its padding')
+    if (ended) throw textAfterPadding()
     const decoded = decodePiece(bytes, used, usable === piece.length ? piece : piece.slice(0, usable))
     used += decoded
     ended = decoded < usable / 4 * 3
   }
-  if (carry !== '') throw new Base64Fault(`its length must be a multiple of 4, "=" fills it up; ${4 - carry.length} missing`)
+  if (carry !== '') throw incomplete(carry)
   return bytes.subarray(0, used)
+}
+
+/** The same for a text that is still arriving. */
+export interface Base64Decoder {
+  /** The bytes that this piece completes. @throws Base64Fault */
+  write (piece: string): Buffer
+  /** @throws Base64Fault where the text may not end here */
+  end (): void
+}
+
+export function createBase64Decoder (): Base64Decoder {
+  let carry = ''
+  let ended = false
+  return {
+    write (piece) {
+      const text = carry + withoutSpace(piece)
+      const usable = text.length - text.length % 4
+      carry = text.slice(usable)
+      if (text === '') return Buffer.alloc(0)
+      if (ended) throw textAfterPadding()
+      const bytes = Buffer.allocUnsafe(usable / 4 * 3)
+      const decoded = decodePiece(bytes, 0, usable === text.length ? text : text.slice(0, usable))
+      ended = decoded < bytes.length
+      return bytes.subarray(0, decoded)
+    },
+    end () { if (carry !== '') throw incomplete(carry) }
+  }
+}
+
+const textAfterPadding = () => new Base64Fault('text follows its padding')
+
+function incomplete (carry: string): Base64Fault {
+  return new Base64Fault(`its length must be a multiple of 4, "=" fills it up; ${4 - carry.length} missing`)
 }
 
 function withoutSpace (text: string): string {

@@ -94,7 +94,11 @@ function refusal (field: string, sentence: string): ServiceError {
   return new ServiceError('invalid_image', `${field} ${sentence}.`, { field })
 }
 
-function withoutDataUrlHead (text: string, field: string): string {
+/**
+ * Base64 without the head of a data URL, where it has one.
+ * @throws ServiceError `invalid_image`
+ */
+export function withoutDataUrlHead (text: string, field: string): string {
   const start = text.slice(0, longestDataUrlHead)
   if (/^https?:/i.test(start)) {
     throw refusal(field, 'is an address; addresses are not fetched, send the image itself as base64')
@@ -109,9 +113,13 @@ async function decoded (text: string, field: string): Promise<Buffer> {
   try {
     return await decodeBase64(text)
   } catch (error) {
-    if (error instanceof Base64Fault) throw refusal(field, `is not base64: ${error.message}`)
-    throw error
+    throw notBase64(error, field)
   }
+}
+
+/** What went wrong in a decoder, said of the field. */
+export function notBase64 (error: unknown, field: string): unknown {
+  return error instanceof Base64Fault ? refusal(field, `is not base64: ${error.message}`) : error
 }
 
 /** What was sent instead, in words. */

@@ -20,14 +20,48 @@ export interface UploadOptions {
   readonly store: MediaStore
   readonly texts: UploadTexts
   readonly limits: ImageLimits & {
-    /** All files of one request together, and the longest field, in bytes. */
+    /** All files of one request together, the longest field, and all fields together, in bytes. */
     readonly totalBytes: number
     readonly fieldBytes: number
+    readonly fieldsBytes: number
   }
   /** Name of the object that JSON clients put images in; undefined where they stand at the top. */
   readonly imagesIn?: string
   /** Fields that take image files; A1111's own without. */
   readonly files?: FileFields
+}
+
+/** A picture on its way into the store. */
+export interface UploadSink {
+  /** @throws ServiceError `payload_too_large`, `storage_full` */
+  write (bytes: Buffer): Promise<void>
+  /** The text that stands for it from now on. @throws ServiceError `invalid_image`, `storage_full` */
+  end (): Promise<string>
+  abort (): Promise<void>
+}
+
+/** @param field dotted name of the picture, for errors */
+export async function openUpload (
+  field: string, { store, texts, limits }: Pick<UploadOptions, 'store' | 'texts'> & { readonly limits: ImageLimits }
+): Promise<UploadSink> {
+  let size = 0
+  const sink = await store.createInputSink(async draft => {
+    const { format } = await checkImageHeader(draft.source, field, limits)
+    await checkDecodable(draft.path, field, limits)
+    return imageFormats[format].extension
+  })
+  return {
+    async write (bytes) {
+      size += bytes.length
+      if (size > limits.bytes) throw imageTooLarge(field, limits)
+      await sink.write(bytes)
+    },
+    async end () {
+      await sink.end()
+      return texts.textOf(await sink.finished)
+    },
+    abort: sink.abort
+  }
 }
 
 type Fields = Record<string, unknown>
@@ -47,11 +81,12 @@ const jsonType = /^application\/json\b/i
  * @throws ServiceError `invalid_field_value`, `invalid_image`, `payload_too_large`, `malformed_request`, `storage_full`
  */
 export async function collectMultipart (parts: AsyncIterable<FormPart>, options: UploadOptions): Promise<Fields> {
-  const { store, texts, limits, imagesIn, files: fileFields = imageFields } = options
+  const { limits, imagesIn, files: fileFields = imageFields } = options
   const fields = new Map<string, unknown[]>()
   const images = new Map<string, string[]>()
   let files = 0
   let total = 0
+  let textLength = 0
 
   async function * counted (file: AsyncIterable<Buffer>, most: number, excess: () => ServiceError) {
     let size = 0
@@ -66,19 +101,14 @@ export async function collectMultipart (parts: AsyncIterable<FormPart>, options:
 
   async function storeImage (field: string, file: AsyncIterable<Buffer>): Promise<string> {
     if (++files > limits.count) throw tooMuch(`At most ${limits.count} images may come with one job (IMAGES_PER_JOB).`, field)
-    const sink = await store.createInputSink(async draft => {
-      const { format } = await checkImageHeader(draft.source, field, limits)
-      await checkDecodable(draft.path, field, limits)
-      return imageFormats[format].extension
-    })
+    const sink = await openUpload(field, options)
     try {
       for await (const chunk of counted(file, limits.bytes, () => imageTooLarge(field, limits))) await sink.write(chunk)
-      await sink.end()
+      return await sink.end()
     } catch (error) {
       await sink.abort()
       throw error
     }
-    return texts.textOf(await sink.finished)
   }
 
   async function readJson (field: string, file: AsyncIterable<Buffer>): Promise<unknown> {
@@ -92,6 +122,8 @@ export async function collectMultipart (parts: AsyncIterable<FormPart>, options:
     const name = part.fieldname.replace(/\[\]$/, '')
     if (part.type === 'field') {
       if (part.valueTruncated) throw tooMuch(`${name} may have at most ${limits.fieldBytes} bytes as text.`, name)
+      textLength += typeof part.value === 'string' ? part.value.length : 0
+      if (textLength > limits.fieldsBytes) throw tooMuch(`All text of a form may have at most ${limits.fieldsBytes} bytes.`)
       const wholeObject = name === imagesIn && typeof part.value === 'string'
       append(fields, name, wholeObject ? parseJson(name, Buffer.from(part.value)) : objectOrText(name, part.value))
     } else if (jsonType.test(part.mimetype)) append(fields, name, await readJson(name, part.file))

@@ -163,7 +163,9 @@ async function endPrivateRedis (dataDirectory: string): Promise<void> {
 /** Starts the command line, which sees to a build, in a folder without any .env and with an environment of its own. */
 function startProcess (command: Command, folder: string, settings: Settings): ServiceProcess {
   // Not node itself: tap would have it load what tests load, which is slow and not what is to be tested.
-  const child = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, '--enable-source-maps', '--import', clockModule, launcher, command], {
+  const options = settings.NODE_OPTIONS === undefined ? [] : [`NODE_OPTIONS=${settings.NODE_OPTIONS}`]
+  const program = [process.execPath, '--enable-source-maps', '--import', clockModule, launcher, command]
+  const child = spawn('env', ['-u', 'NODE_OPTIONS', ...options, ...program], {
     cwd: folder, env: { ...cleanEnvironment(), ...settings }, stdio: ['ignore', 'pipe', 'pipe', 'ipc']
   })
   const ended = endOf(child)

@@ -1,0 +1,260 @@
+import type { IncomingMessage } from 'node:http'
+import { Socket } from 'node:net'
+import { Readable } from 'node:stream'
+import { getHeapStatistics } from 'node:v8'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { quotaOwner } from '../../src/access/principal.ts'
+import type { Config } from '../../src/config/settings.ts'
+import { ServiceError } from '../../src/errors.ts'
+import type { FormPart } from '../../src/media/uploads.ts'
+import { createByteBudget, type ByteBudgetLimits, type ByteShare } from '../../src/lib/byte-budget.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Null where the request has no body, or none that is read. */
+    intake: BodyIntake | null
+  }
+}
+
+/** The body of one request on its way in. */
+export interface BodyIntake {
+  /**
+   * Its bytes.
+   * @throws ServiceError `request_timeout`, `bytes_in_flight_limit`, `server_busy`, `payload_too_large`
+   */
+  chunks (payload: Readable): AsyncIterable<Buffer>
+  /** The parts of a form within the same bounds; their parser reads the request by itself. */
+  parts (parts: AsyncIterable<FormPart>): AsyncIterable<FormPart>
+  /** The body has arrived; so many bytes of it are still in memory. */
+  settle (bytes: number): void
+}
+
+type BudgetConfig = Pick<Config, 'BODY_LIMIT_MIB' | 'BODIES_MAX_MIB' | 'BODIES_PER_KEY_MIB'>
+
+export interface BodyIntakeOptions {
+  readonly config: BudgetConfig & Pick<Config, 'BODY_STALL_SECONDS'>
+}
+
+const mebibyte = 1_048_576
+/** A form is larger than its files by its fields and borders. */
+const formSurplus = 8 * mebibyte
+/** Bytes that a body must bring in each BODY_STALL_SECONDS: 0.8 kB/s, which any connection can. */
+const leastBytes = 16_384
+/** A caller that is answered before it has sent everything can go on sending at this rate, and so read the answer. */
+const lingering = { everyMs: 1000, leastBytes: 65_536, mostBeats: 30 } as const
+
+/**
+ * Holds the bodies of requests to a budget, in bytes and in time: who would go beyond it is refused before its body is
+ * read, and a connection whose body is not wanted is closed without waiting for it.
+ */
+export default fp<BodyIntakeOptions>(async (app, { config }) => {
+  const bodyLimit = config.BODY_LIMIT_MIB * mebibyte
+  const stallMs = config.BODY_STALL_SECONDS * 1000
+  const budget = createByteBudget(bodyBudget(config, getHeapStatistics().heap_size_limit))
+  const awaitingContinue = new WeakSet<IncomingMessage>()
+  app.decorateRequest('intake', null)
+
+  // Who asks before sending a large body is told when it is admitted, and not before.
+  app.server.on('checkContinue', (request, response) => {
+    awaitingContinue.add(request)
+    app.server.emit('request', request, response)
+  })
+
+  app.addHook('preParsing', async (request, reply, payload) => {
+    const announced = announcedLength(request)
+    if (announced === null) return payload
+    if (request.is404) return withoutBody(announced)
+    const isForm = /^multipart\//i.test(request.headers['content-type'] ?? '')
+    const limit = isForm ? bodyLimit + formSurplus : bodyLimit
+    if (announced > limit) throw bodyTooLarge(limit)
+    const share = budget.open(quotaOwner(request))
+    const take = (bytes: number) => {
+      try {
+        share.grow(bytes)
+      } catch (error) {
+        if (error instanceof ServiceError) reply.header('retry-after', String(error.details.retry_after))
+        throw error
+      }
+    }
+    take(announced)
+    reply.raw.once('close', () => { share.release() })
+    if (awaitingContinue.delete(request.raw)) reply.raw.writeContinue()
+    request.intake = createIntake(request, { share, take, announced, limit, stallMs })
+    return payload
+  })
+
+  app.addHook('onSend', async (request, reply) => {
+    if (announcedLength(request) === null || request.raw.complete) return
+    closeAfterAnswer(request, reply)
+  })
+}, { name: 'body-intake', dependencies: ['access'] })
+
+/** Budgets in bytes; a body of BODY_LIMIT_MIB fits in any case. */
+export function bodyBudget (config: BudgetConfig, heapLimit: number): ByteBudgetLimits {
+  const least = config.BODY_LIMIT_MIB * mebibyte + formSurplus
+  const total = Math.max(least, config.BODIES_MAX_MIB * mebibyte || heapLimit / 4)
+  return { total, perOwner: Math.min(total, Math.max(least, config.BODIES_PER_KEY_MIB * mebibyte || total / 2)) }
+}
+
+/** Bytes of the body that its header announces, 0 where it comes in chunks; null for none. */
+function announcedLength ({ headers }: FastifyRequest): number | null {
+  if (headers['transfer-encoding'] !== undefined) return 0
+  const length = Number(headers['content-length'] ?? 0)
+  return length > 0 ? length : null
+}
+
+/** In place of a body that nobody reads. */
+function withoutBody (length: number): Readable {
+  return Object.assign(Readable.from([]), { receivedEncodedLength: length })
+}
+
+interface IntakeOptions {
+  readonly share: ByteShare
+  readonly take: (bytes: number) => void
+  readonly announced: number
+  readonly limit: number
+  readonly stallMs: number
+}
+
+function createIntake (request: FastifyRequest, { share, take, announced, limit, stallMs }: IntakeOptions): BodyIntake {
+  const { raw } = request
+  const ended = new AbortController()
+  let received = 0
+
+  /** Until the body is complete; ends what reads it when it stands still. */
+  function watch (): () => void {
+    if (raw.complete) return () => {}
+    let seen = raw.socket.bytesRead
+    const timer = setInterval(() => {
+      const isWaiting = raw.readableLength === 0 && !raw.complete // else it waits for us
+      if (isWaiting && raw.socket.bytesRead - seen < leastBytes) ended.abort(stalled(stallMs))
+      seen = raw.socket.bytesRead
+    }, stallMs)
+    timer.unref()
+    return () => { clearInterval(timer) }
+  }
+
+  function count (bytes: number): void {
+    received += bytes
+    if (received > limit) throw bodyTooLarge(limit)
+    if (announced === 0) take(bytes)
+  }
+
+  return {
+    settle: share.shrinkTo,
+    async * chunks (payload) {
+      const stop = watch()
+      try {
+        for await (const chunk of piecesOf(payload, ended.signal)) {
+          count(chunk.length)
+          yield chunk
+        }
+      } finally {
+        stop()
+      }
+    },
+    async * parts (parts) {
+      const stop = watch()
+      const onData = (chunk: Buffer) => {
+        try {
+          count(chunk.length)
+        } catch (error) {
+          ended.abort(error)
+        }
+      }
+      raw.on('data', onData)
+      try {
+        for await (const part of untilAborted(parts, ended.signal)) {
+          yield part.type === 'field' ? part : { ...part, file: untilAborted(part.file, ended.signal) }
+        }
+      } finally {
+        raw.off('data', onData)
+        stop()
+      }
+    }
+  }
+}
+
+/**
+ * What a stream brings, without ever destroying it: that would end the connection before the answer is out.
+ * @throws ServiceError `malformed_request` when it breaks off; the reason of the signal
+ */
+export async function * piecesOf (stream: Readable, signal?: AbortSignal): AsyncGenerator<Buffer> {
+  let wake = () => {}
+  let failure: ServiceError | null = null
+  const onError = (cause: unknown) => {
+    failure = brokenOff(cause)
+    wake()
+  }
+  const onWake = () => { wake() }
+  const events = ['readable', 'end', 'close'] as const
+  for (const event of events) stream.on(event, onWake)
+  stream.on('error', onError)
+  signal?.addEventListener('abort', onWake)
+  try {
+    for (;;) {
+      signal?.throwIfAborted()
+      if (failure !== null) throw failure
+      const chunk = stream.read() as Buffer | string | null
+      if (chunk !== null) yield typeof chunk === 'string' ? Buffer.from(chunk) : chunk
+      else if (stream.readableEnded) return
+      else if (stream.destroyed) throw brokenOff()
+      else await new Promise<void>(resolve => { wake = resolve })
+    }
+  } finally {
+    for (const event of events) stream.off(event, onWake)
+    stream.off('error', onError)
+    signal?.removeEventListener('abort', onWake)
+  }
+}
+
+async function * untilAborted<Item> (items: AsyncIterable<Item>, signal: AbortSignal): AsyncGenerator<Item> {
+  const iterator = items[Symbol.asyncIterator]()
+  const aborted = new Promise<never>((_resolve, reject) => {
+    signal.addEventListener('abort', () => {
+      const reason: unknown = signal.reason
+      reject(reason instanceof Error ? reason : new Error(String(reason)))
+    }, { once: true })
+  })
+  aborted.catch(() => {})
+  for (;;) {
+    const next = await Promise.race([iterator.next(), aborted])
+    if (next.done === true) return
+    yield next.value
+  }
+}
+
+/**
+ * Node would wait for the rest of the body. A connection that is closed on unread bytes is reset, and its answer lost;
+ * so our side ends, and what still comes is thrown away as long as it comes fast.
+ */
+function closeAfterAnswer ({ raw }: FastifyRequest, reply: FastifyReply): void {
+  const { socket } = raw
+  if (!(socket instanceof Socket)) return
+  reply.header('connection', 'close')
+  socket.destroySoon = () => {
+    socket.end()
+    raw.resume()
+    let beats = 0
+    let seen = socket.bytesRead
+    const timer = setInterval(() => {
+      if (socket.bytesRead - seen < lingering.leastBytes || ++beats === lingering.mostBeats) socket.destroy()
+      seen = socket.bytesRead
+    }, lingering.everyMs)
+    socket.once('close', () => { clearInterval(timer) })
+  }
+}
+
+function brokenOff (cause?: unknown): ServiceError {
+  return new ServiceError('malformed_request', 'The body broke off before its end.', {}, { cause })
+}
+
+export function bodyTooLarge (limit: number): ServiceError {
+  return new ServiceError('payload_too_large', `The body may have at most ${Math.floor(limit / mebibyte)} MiB (BODY_LIMIT_MIB).`)
+}
+
+function stalled (stallMs: number): ServiceError {
+  return new ServiceError('request_timeout',
+    `The body brought less than ${leastBytes} bytes in ${stallMs / 1000} s and is not waited for any longer.`)
+}

@@ -1,0 +1,67 @@
+import type { FastifyReply } from 'fastify'
+import fp from 'fastify-plugin'
+import { quotaOwner } from '../../src/access/principal.ts'
+import type { Config } from '../../src/config/settings.ts'
+import { ServiceError } from '../../src/errors.ts'
+
+/** Why a request stays open: it listens to events, or waits for a job to end. */
+export type HoldReason = 'listening' | 'waiting'
+
+declare module 'fastify' {
+  interface FastifyReply {
+    /**
+     * Counts its request among those of its caller that stay open, until its connection or answer ends.
+     * @throws ServiceError `listener_limit_reached` when there are too many
+     */
+    hold (reason: HoldReason): void
+  }
+}
+
+export interface HeldRequestsOptions {
+  readonly config: Pick<Config, 'LISTENERS_PER_KEY' | 'WAITING_PER_KEY'>
+}
+
+/** Holds each access key, and each address without one, to so many requests that stay open. */
+export default fp<HeldRequestsOptions>(async (app, { config }) => {
+  const rules = {
+    listening: { most: config.LISTENERS_PER_KEY, setting: 'LISTENERS_PER_KEY', what: 'streams of events or sockets' },
+    waiting: { most: config.WAITING_PER_KEY, setting: 'WAITING_PER_KEY', what: 'requests that wait for a job' }
+  } as const
+  const open = new Map<string, number>()
+
+  app.decorateReply('hold', function (this: FastifyReply, reason: HoldReason) {
+    const { most, setting, what } = rules[reason]
+    const owner = `${reason} ${quotaOwner(this.request)}`
+    const count = open.get(owner) ?? 0
+    if (count >= most) {
+      this.header('retry-after', String(retryAfter))
+      throw new ServiceError('listener_limit_reached', `You have ${count} ${what} open, as many as one access key, or one ` +
+        `address without a key, may have (${setting}); close one of them first.`, { limit: most, retry_after: retryAfter })
+    }
+    open.set(owner, count + 1)
+    // An answer that is streamed has ten of Node's, Fastify's and our own already.
+    this.raw.setMaxListeners(20)
+    onceOver(this, () => {
+      const left = (open.get(owner) ?? 0) - 1
+      if (left > 0) open.set(owner, left)
+      else open.delete(owner)
+    })
+  })
+}, { name: 'held-requests', dependencies: ['access'] })
+
+/** Seconds after which a refused caller can try again. */
+const retryAfter = 5
+
+/** Runs once, when the answer or, after an upgrade, the connection has ended. */
+function onceOver ({ raw, request }: FastifyReply, work: () => void): void {
+  const { socket } = request.raw
+  let over = false
+  const end = () => {
+    if (over) return
+    over = true
+    socket.off('close', end)
+    work()
+  }
+  if (request.headers.upgrade === undefined) raw.once('close', end)
+  socket.once('close', end)
+}
