@@ -45,6 +45,21 @@ const serverFields = {
       pass: Type.Optional(Type.String({ maxLength: 256, description: 'Same as password.' }))
     })
   ]), { description: 'Same as username and password: "user:password", or an object with both.' })),
+  headers: Type.Optional(Nullable(Type.Record(Type.String(), Type.String({ maxLength: 8192, description: 'Its value.' })), {
+    description: 'Sent with every request to the server and to nothing else, for tunnels and proxies that ask for a ' +
+      'token. Kept encrypted, never shown; replaces those of before.',
+    examples: [{ 'CF-Access-Client-Id': 'abc.access', 'CF-Access-Client-Secret': 'secret' }]
+  })),
+  bearer: Type.Optional(Nullable(Type.String({ maxLength: 8192 }), {
+    description: 'Token that is sent as `Authorization: Bearer`, instead of username and password. Kept encrypted, never shown.'
+  })),
+  ca: Type.Optional(Nullable(Type.String({ maxLength: 262_144 }), {
+    description: 'Certificates in PEM that are trusted for its https address in place of the usual authorities: its ' +
+      'own, if it signed that itself, or that of a private authority.'
+  })),
+  tls_verify: Type.Optional(Nullable(Type.Boolean(), {
+    description: 'false: any certificate will do, so whoever stands between can read and change everything. Prefer ca.'
+  })),
   enabled: Type.Optional(Type.Boolean({ description: 'false takes it out: its jobs wait.', default: true })),
   job_timeout_seconds: Type.Optional(Nullable(Type.Integer({ minimum: 1, maximum: 86_400 }), {
     description: 'Longest time for one generation there; null for the setting JOB_TIMEOUT_SECONDS.'
@@ -74,6 +89,10 @@ export const ServerView = Type.Object({
   port: Type.Integer({ description: 'Port part of the address.' }),
   description: Nullable(Type.String(), { description: 'For people.' }),
   has_credentials: Type.Boolean({ description: 'Whether a user name and password are stored.' }),
+  has_bearer: Type.Boolean({ description: 'Whether a bearer token is stored.' }),
+  has_headers: Type.Boolean({ description: 'Whether headers of its own are stored.' }),
+  has_ca: Type.Boolean({ description: 'Whether certificates of its own are stored.' }),
+  tls_verify: Type.Boolean({ description: 'false: any certificate will do.' }),
   enabled: Type.Boolean({ description: 'false: taken out by its owner.' }),
   paused: Type.Boolean({ description: 'true: its line is held by an operator.' }),
   pause_reason: Nullable(Type.String(), { description: 'Why it is held, where its operator said so.' }),

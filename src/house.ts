@@ -23,6 +23,7 @@ import { createUploadTexts, type UploadTexts } from './media/upload-text.ts'
 import { createModelHouse, type ModelHouse } from './model-house.ts'
 import { connectRedis } from './redis/connections.ts'
 import { createKeys, type Keys } from './redis/keys.ts'
+import { createServerReach, type ServerReach } from './servers/reach.ts'
 import { createServerRegistry, type ServerRegistry } from './servers/registry.ts'
 import type { Server } from './servers/server.ts'
 import { createServerStateStore, type ServerStateStore } from './servers/state-store.ts'
@@ -70,7 +71,9 @@ export interface House {
   readonly tracing: Tracing
   /** Names this process among all that share the Redis. */
   readonly processId: string
-  readonly connect: (server: Server) => A1111Client
+  /** Where servers may be. */
+  readonly reach: ServerReach
+  readonly connect: (server: Pick<Server, 'address'>) => A1111Client
   close (): Promise<void>
 }
 
@@ -94,6 +97,7 @@ export async function openHouse (
       redis, subscriber, keys, masterKey, defaultRatePerMinute: config.RATE_LIMIT_PER_MINUTE
     })
     const vault = createVault(masterKey)
+    const reach = createServerReach(config.SERVERS_ALLOW)
     const registry = createServerRegistry({ redis, keys, vault })
     await registry.refresh()
     const runtime = createRuntimeSettings({ redis, keys, initial: initialValues(config) })
@@ -142,7 +146,8 @@ export async function openHouse (
       metrics,
       tracing,
       processId: randomUUID(),
-      connect: server => createA1111Client(server.address),
+      reach,
+      connect: ({ address }) => createA1111Client(address, { resolve: reach.resolve }),
       async close () {
         await accessKeys.close()
         await models.close()

@@ -14,6 +14,7 @@ import type { Config } from './config/settings.ts'
 import { openHouse } from './house.ts'
 import { findRunningServer } from './redis/server.ts'
 import { parseServerUrl } from './servers/address.ts'
+import { createServerReach } from './servers/reach.ts'
 import { serversOfSettings } from './servers/discover.ts'
 import { parseSimulatorArguments, simulatorHelp } from './simulator/arguments.ts'
 import { startSimulator } from './simulator/simulator.ts'
@@ -99,21 +100,25 @@ async function knownServers (config: Config): Promise<Array<{ alias: string, add
   // What is wrong with Redis or the master key is told by the doctor's own look at them.
   const house = await openHouse(config, redisUrl, createLogger({ LOG_LEVEL: 'silent' })).catch(() => null)
   if (house === null) return named
-  const added = house.registry.list().filter(({ alias }) => named.every(server => server.alias !== alias))
+  const registered = house.registry.list()
   await house.close()
-  return [...named, ...added]
+  // Those of the settings may have got tokens and certificates in addition since.
+  const missing = named.filter(({ alias, address }) =>
+    registered.every(known => known.alias !== alias || known.address.baseUrl !== address.baseUrl))
+  return [...missing, ...registered.filter(({ alias }) => missing.every(server => server.alias !== alias))]
 }
 
 async function doctor (argv: readonly string[]): Promise<void> {
   const { values } = parseArgs({ args: [...argv], options: { json: { type: 'boolean' } } })
   const config = readSettings()
   const servers = (await knownServers(config)).map(({ alias, address }) => ({ alias, url: address.baseUrl, address }))
+  const reach = createServerReach(config.SERVERS_ALLOW)
   process.exitCode = await runDoctor(config, {
     servers,
     print: report => { process.stdout.write(`${report}\n`) },
-    async probeServer (url) {
-      const address = servers.find(server => server.url === url)?.address ?? parseServerUrl(url, 'url')
-      const client = createA1111Client(address)
+    async probeServer (url, alias) {
+      const address = servers.find(server => server.alias === alias)?.address ?? parseServerUrl(url, 'url')
+      const client = createA1111Client(address, { resolve: reach.resolve })
       try {
         const { kind, version: told } = await probeServer(client)
         return told === null ? kind : `${kind} ${told}`

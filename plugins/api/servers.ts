@@ -7,12 +7,15 @@ import {
   InventoryView, ServerChange, ServerChangeAnswer, ServerHistory, ServerInput, ServerPause, ServerTestAnswer, ServerView
 } from '../../schemas/server.ts'
 import { addressOf, changedAddress } from '../../src/servers/address.ts'
+import { lostOptions } from '../../src/servers/connection-options.ts'
 import type { ServerDesk } from '../../src/servers/desk.ts'
+import type { ServerReach } from '../../src/servers/reach.ts'
 import type { ServerViews } from './server-views.ts'
 
 export interface ServersOptions {
   readonly desk: ServerDesk
   readonly views: ServerViews
+  readonly reach: Pick<ServerReach, 'check'>
 }
 
 const Alias = Type.Object({ alias: Type.String({ description: 'Name of the server.', maxLength: 64 }) })
@@ -20,7 +23,7 @@ const reading = { access: { scope: 'servers:read' } } as const
 const changing = { access: { scope: 'servers:admin' } } as const
 
 /** The servers: listed without asking them, changed by admins. */
-const servers: FastifyPluginAsyncTypebox<ServersOptions> = async (app, { desk, views }) => {
+const servers: FastifyPluginAsyncTypebox<ServersOptions> = async (app, { desk, views, reach }) => {
   const { registry } = desk
 
   app.get('/api/v1/servers', {
@@ -46,9 +49,11 @@ const servers: FastifyPluginAsyncTypebox<ServersOptions> = async (app, { desk, v
     }
   }, async (request, reply) => {
     const input = request.body
+    const address = addressOf(input)
+    await reach.check(address.baseUrl, input.apiUrl ? 'apiUrl' : 'host')
     const server = await registry.add({
       alias: input.alias,
-      address: addressOf(input),
+      address,
       origin: 'user',
       description: input.description ?? null,
       enabled: input.enabled ?? true,
@@ -76,7 +81,8 @@ const servers: FastifyPluginAsyncTypebox<ServersOptions> = async (app, { desk, v
       operationId: 'change_server',
       tags: ['Servers'],
       summary: 'Change a server',
-      description: 'What is left out stays as it is, credentials too; username null or empty removes them.',
+      description: 'What is left out stays as it is, credentials too; null or empty removes them. A changed address drops ' +
+        'user, password, bearer, headers, ca and tls_verify, unless they are given again.',
       params: Alias,
       body: Ref(ServerChange),
       response: { 200: { ...Ref(ServerChangeAnswer), description: 'Changed.' }, ...errorResponses(400, 403, 404, 409) }
@@ -84,14 +90,16 @@ const servers: FastifyPluginAsyncTypebox<ServersOptions> = async (app, { desk, v
   }, async request => {
     const before = registry.require(request.params.alias)
     const input = request.body
+    const address = changedAddress(before.address, input)
+    if (address.baseUrl !== before.address.baseUrl) await reach.check(address.baseUrl, input.apiUrl ? 'apiUrl' : 'host')
     const server = await registry.update(before.id, {
-      address: changedAddress(before.address, input),
+      address,
       ...(input.alias === undefined ? {} : { alias: input.alias }),
       ...(input.description === undefined ? {} : { description: input.description }),
       ...(input.enabled === undefined ? {} : { enabled: input.enabled }),
       ...(input.job_timeout_seconds === undefined ? {} : { jobTimeoutSeconds: input.job_timeout_seconds })
     })
-    return { success: true as const, message: `Server ${server.alias} was changed.`, server: await views.one(server) }
+    return { success: true as const, message: `Server ${server.alias} was changed.${lostOptions(before.address, address)}`, server: await views.one(server) }
   })
 
   app.delete('/api/v1/servers/:alias', {

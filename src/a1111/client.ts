@@ -1,10 +1,13 @@
 import { setMaxListeners } from 'node:events'
+import { createSecureContext } from 'node:tls'
 import { createHttpClient } from '../lib/http/client.ts'
+import type { ConnectPolicy, TlsTrust } from '../lib/http/connect.ts'
+import { explainFailure } from './diagnose.ts'
 import { endpointOf } from './endpoint.ts'
 import { callGeneration, type GenerationOptions } from './generation-call.ts'
 import { createProgressReader } from './progress.ts'
-import { createSmallCalls, type SmallCallOptions } from './small-calls.ts'
-import type { GenerationAnswer, GenerationMode, ServerAddress, ServerProgress } from './types.ts'
+import { createSmallCalls, type SmallCallOptions, type SmallCalls } from './small-calls.ts'
+import { GenerationFailure, type GenerationAnswer, type GenerationMode, type ServerAddress, type ServerProgress } from './types.ts'
 
 /** How this service talks to one server. Everything throws GenerationFailure. */
 export interface A1111Client {
@@ -21,6 +24,8 @@ export interface A1111Client {
   interrupt (options?: SmallCallOptions): Promise<void>
   /** Takes the checkpoint out of the server's GPU memory; the next generation loads it again. */
   unloadCheckpoint (options?: SmallCallOptions): Promise<void>
+  /** What a further look finds behind a failure of the connection, with what helps; the same failure where nothing. */
+  explain (failure: GenerationFailure): Promise<GenerationFailure>
   /** Ends every call with `client_closed` and every connection. */
   close (): Promise<void>
 }
@@ -32,6 +37,8 @@ export interface ClientLimits {
   readonly smallCallTimeoutMs?: number
   /** Largest answer to a small call, in bytes. */
   readonly maxSmallAnswerBytes?: number
+  /** Looks up names and says which addresses may be connected to; absent: any. */
+  readonly resolve?: ConnectPolicy['resolve']
 }
 
 /** Moving a large checkpoint out takes seconds. */
@@ -51,11 +58,15 @@ export function createA1111Client (address: ServerAddress, limits: ClientLimits 
   setMaxListeners(0, closing.signal)
   const connectTimeoutMs = limits.connectTimeoutMs ?? 5000
   const running = new Set<Promise<GenerationAnswer>>()
-  const http = createHttpClient({ connectTimeoutMs })
-  const calls = createSmallCalls(endpoint, createHttpClient({ connectTimeoutMs, keep: smallCallConnections }), {
+  const policy: ConnectPolicy = {
+    connectTimeoutMs, tls: trustOf(address), ...(limits.resolve === undefined ? {} : { resolve: limits.resolve })
+  }
+  const http = createHttpClient(policy)
+  const keeping = createHttpClient({ ...policy, keep: smallCallConnections })
+  const calls = withoutSecrets(address, createSmallCalls(endpoint, keeping, {
     timeoutMs: limits.smallCallTimeoutMs ?? 5000,
     maxAnswerBytes: limits.maxSmallAnswerBytes ?? 16 * 1024 * 1024
-  }, closing.signal)
+  }, closing.signal))
 
   return {
     readJson: calls.get,
@@ -64,6 +75,7 @@ export function createA1111Client (address: ServerAddress, limits: ClientLimits 
     progress: createProgressReader(calls),
     generate (mode, body, options) {
       const generation = callGeneration(endpoint, mode, body, options, { http, closed: closing.signal })
+        .catch(error => { throw withoutSecret(address, error) })
         .finally(() => running.delete(generation))
       running.add(generation)
       return generation
@@ -74,9 +86,45 @@ export function createA1111Client (address: ServerAddress, limits: ClientLimits 
     async unloadCheckpoint (options) {
       await calls.post('/sdapi/v1/unload-checkpoint', {}, { timeoutMs: unloadTimeoutMs, ...options })
     },
+    explain: failure => explainFailure(failure, address, policy),
     async close () {
       closing.abort()
       await Promise.allSettled([...running, calls.close()])
     }
+  }
+}
+
+/** An intermediate certificate will do too: some servers do not send theirs. */
+function trustOf ({ ca, tlsVerify }: ServerAddress): TlsTrust {
+  return {
+    ...(ca === undefined ? {} : { secureContext: createSecureContext({ ca, allowPartialTrustChain: true }) }),
+    ...(tlsVerify === false ? { rejectUnauthorized: false } : {})
+  }
+}
+
+/** Shorter ones are words as likely as secrets. */
+const shortestSecret = 4
+
+/** Proxies like to echo what they got, and their words end up in states and jobs. */
+function withoutSecret (address: ServerAddress, error: unknown): unknown {
+  if (!(error instanceof GenerationFailure)) return error
+  const { authorization } = endpointOf(address).headers
+  const secrets = [
+    address.password, address.bearer, ...Object.values(address.headers ?? {}), authorization?.replace(/^Basic /, '')
+  ].filter(secret => secret !== undefined && secret.length >= shortestSecret)
+  const message = secrets.reduce<string>((text, secret) => text.replaceAll(secret ?? '', '***'), error.message)
+  if (message === error.message) return error
+  const { failureClass, code, cause, mayBeRunning } = error
+  return new GenerationFailure(failureClass, code, message, { cause, mayBeRunning })
+}
+
+function withoutSecrets (address: ServerAddress, calls: SmallCalls): SmallCalls {
+  const clean = async <Value> (call: Promise<Value>) =>
+    await call.catch((error: unknown) => { throw withoutSecret(address, error) })
+  return {
+    get: async (path, options) => await clean(calls.get(path, options)),
+    post: async (path, body, options) => await clean(calls.post(path, body, options)),
+    bytes: async (path, options) => await clean(calls.bytes(path, options)),
+    close: calls.close
   }
 }

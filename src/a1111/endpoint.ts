@@ -9,15 +9,17 @@ export interface Endpoint {
 }
 
 /** Throws a TypeError if `baseUrl` is no URL. */
-export function endpointOf ({ baseUrl, username, password }: ServerAddress): Endpoint {
+export function endpointOf ({ baseUrl, username, password, bearer, headers: own }: ServerAddress): Endpoint {
   const url = new URL(baseUrl)
   const base = `${url.origin}${url.pathname.replace(/\/+$/, '')}`
   const headers: Record<string, string> = {
+    ...own,
     accept: 'application/json'
   }
   if (username !== undefined) {
     headers.authorization = `Basic ${Buffer.from(`${username}:${password ?? ''}`).toString('base64')}`
   }
+  if (bearer !== undefined) headers.authorization = `Bearer ${bearer}`
   // put together as text: a path that begins with two slashes must not lead to another host
   return { urlOf: path => new URL(`${base}${path}`), headers }
 }

@@ -17,6 +17,36 @@ const connectFailures: Readonly<Record<string, readonly [code: string, sentence:
   UND_ERR_CONNECT_TIMEOUT: ['connect_timeout', 'The server\'s host did not take the connection in time.']
 }
 
+const giveItsCa = 'Give that certificate in PEM as ca of the server, or set its tls_verify to false.'
+
+/** Each says what is wrong with the certificate, and what helps. */
+const certificateFailures: Readonly<Record<string, readonly [code: string, sentence: string]>> = {
+  DEPTH_ZERO_SELF_SIGNED_CERT: ['certificate_self_signed',
+    `The server's certificate is self-signed, so nobody vouches for it. ${giveItsCa}`],
+  SELF_SIGNED_CERT_IN_CHAIN: ['certificate_unknown_issuer',
+    'The server\'s certificate comes from a private authority, which is not known here. Give the certificate of that ' +
+    'authority in PEM as ca of the server, or set its tls_verify to false.'],
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: ['certificate_unknown_issuer',
+    'The server\'s certificate comes from an authority that is not known here, such as a private one. Give the ' +
+    'certificate of that authority in PEM as ca of the server, or set its tls_verify to false.'],
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: ['certificate_unverified',
+    'The server\'s certificate leads to no authority that is known here: either it comes from a private authority, ' +
+    'whose certificate is to be given in PEM as ca of the server, or the server does not send the intermediate ' +
+    'certificate that issued it, and has to be made to send its full chain.'],
+  CERT_HAS_EXPIRED: ['certificate_expired',
+    'The server\'s certificate has expired; renew it there, or look at the clock of this machine.'],
+  CERT_NOT_YET_VALID: ['certificate_not_yet_valid',
+    'The server\'s certificate is not valid yet; look at the clocks of both machines.'],
+  ERR_TLS_CERT_ALTNAME_INVALID: ['certificate_wrong_host',
+    'The server\'s certificate is for another host name; register the server under a name that its certificate has, ' +
+    'or have a certificate made for this one.'],
+  CERT_REVOKED: ['certificate_revoked', 'The server\'s certificate was revoked; it needs another one.']
+}
+const sameAs: Readonly<Record<string, string>> = { UNABLE_TO_GET_ISSUER_CERT: 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY' }
+
+/** What TLS says to an answer that is no TLS. */
+const notTls = /^(EPROTO|ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST|UNSUPPORTED_PROTOCOL|BAD_RECORD_TYPE))$/
+
 /**
  * The failure behind an error of the connection.
  *
@@ -32,9 +62,20 @@ export function connectionFailure (error: unknown, phase: CallPhase): Generation
     return new GenerationFailure('server-down', 'not_http', 'What listens at the server\'s address does not speak HTTP.',
       { cause: error, mayBeRunning: false })
   }
+  if (cause === 'ERR_ADDRESS_NOT_ALLOWED' && error instanceof Error) {
+    return new GenerationFailure('server-down', 'address_not_allowed', error.message, { cause: error })
+  }
   if (phase === 'connecting') {
     const known = connectFailures[cause]
     if (known !== undefined) return new GenerationFailure('server-down', known[0], known[1], { cause: error })
+    const certificate = certificateFailures[sameAs[cause] ?? cause]
+    if (certificate !== undefined) {
+      return new GenerationFailure('server-down', certificate[0], certificate[1], { cause: error })
+    }
+    if (notTls.test(cause)) {
+      return new GenerationFailure('server-down', 'not_https',
+        'What listens at the server\'s https address speaks no TLS; if it is plain http, register it as http://.', { cause: error })
+    }
     if (/CERT|TLS|SSL/.test(cause)) {
       return new GenerationFailure('server-down', 'tls_error', `No secure connection to the server (${cause}).`,
         { cause: error })

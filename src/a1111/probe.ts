@@ -16,6 +16,14 @@ const fewOptions = 40
  *   from being answered
  */
 export async function probeServer (client: A1111Client): Promise<ServerTraits> {
+  try {
+    return await probe(client)
+  } catch (error) {
+    throw error instanceof GenerationFailure ? await client.explain(error) : error
+  }
+}
+
+async function probe (client: A1111Client): Promise<ServerTraits> {
   // first alone: it tells whether anybody is there and lets us in
   const options = fieldsOf(await client.readJson('/sdapi/v1/options'))
   const [about, progress, taskProgress, interrupt, img2img] = await Promise.all([

@@ -10,12 +10,20 @@ export type DrawingMode = 'txt2img' | 'img2img'
 /** `extras` enlarges finished pictures and restores faces in them. */
 export type GenerationMode = DrawingMode | 'extras'
 
-/** Where a server is and how to log in; `username` is absent where it asks for nothing. */
+/** Where a server is and how to log in; `username` is absent where it asks for nothing. All but `baseUrl` is secret. */
 export interface ServerAddress {
   /** Without a trailing slash; may have a base path. */
   readonly baseUrl: string
   readonly username?: string
   readonly password?: string
+  /** Sent with every request. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** Sent as `Authorization: Bearer`. */
+  readonly bearer?: string
+  /** Certificates in PEM that are trusted there in place of the usual authorities. */
+  readonly ca?: string
+  /** False: any certificate will do. */
+  readonly tlsVerify?: false
 }
 
 export interface Checkpoint {

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { GenerationFailure } from '../a1111/types.ts'
 import type { Config } from '../config/settings.ts'
 import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
@@ -18,10 +19,12 @@ export interface DoctorServer {
 export interface DoctorDependencies {
   readonly servers: readonly DoctorServer[]
   /** Resolves with what answers there, for example `A1111 1.10.1`; rejects where nothing usable does. */
-  probeServer (url: string): Promise<string>
+  probeServer (url: string, alias: string): Promise<string>
   /** Takes the finished report, without a line break at its end. */
   print (report: string): void
 }
+
+const namesCure = /^(certificate_|https_expected|not_https|address_not_allowed|redirected|unauthorized)/
 
 /** Milliseconds that each server and Redis get to answer. */
 const patience = 3000
@@ -103,10 +106,13 @@ async function examineServer (
     throw new Error(`no answer within ${patience / 1000} s`)
   })
   try {
-    return { topic, level: 'fine', message: `${await Promise.race([probeServer(url), late])} at ${shown}` }
+    return { topic, level: 'fine', message: `${await Promise.race([probeServer(url, alias), late])} at ${shown}` }
   } catch (error) {
+    const message = `${shown} cannot be used: ${messageOf(error)}`
+    // What is wrong with a certificate, a protocol or a setting has its cure in its sentence.
+    if (error instanceof GenerationFailure && namesCure.test(error.code)) return { topic, level: 'problem', message }
     const remedy = 'Check that it runs with --api (and --listen if it is on another machine) and that the address is right.'
-    return { topic, level: 'problem', message: `${shown} cannot be used: ${messageOf(error)}`, remedy }
+    return { topic, level: 'problem', message, remedy }
   } finally {
     bound.abort()
     late.catch(() => {})

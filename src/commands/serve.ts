@@ -2,7 +2,6 @@ import closeWithGrace from 'close-with-grace'
 import type { Logger } from 'pino'
 import { compileWaiting } from '../../plugins/core/schema-cache.ts'
 import { adminTokenNotice, loadAdminToken } from '../access/admin-token.ts'
-import { createA1111Client } from '../a1111/client.ts'
 import { createTrustRules } from '../access/trust.ts'
 import { createApp } from '../app.ts'
 import type { Config } from '../config/settings.ts'
@@ -81,7 +80,7 @@ async function start (
   if (config.BOOTSTRAP_API_KEY !== '' && await house.accessKeys.importFirst(config.BOOTSTRAP_API_KEY)) {
     log.info('took over the access key of BOOTSTRAP_API_KEY')
   }
-  await registerFromSettings(house.registry, config)
+  await registerFromSettings(house.registry, config, house.reach)
   if (parts.company) await provideServer(house, closers)
   if (parts.worker) {
     const worker = await startWorker(house)
@@ -126,7 +125,7 @@ async function provideServer (house: House, closers: Closers): Promise<void> {
   const { registry, config, log, states, store, queues, connect } = house
   const desk = createServerDesk({ registry, states, store, connect, forgetQueue: queues.obliterate })
   const real = () => registry.list().find(({ origin }) => origin !== 'simulator')
-  if (real() === undefined) await findLocalServer(registry, config, createA1111Client, log)
+  if (real() === undefined) await findLocalServer(registry, config, address => connect({ address }), log)
   const simulators = registry.list().filter(({ origin }) => origin === 'simulator')
   const other = real()
   if (other !== undefined) {

@@ -104,6 +104,7 @@ function contradictions (config: Config): string[] {
     problems.push(...wrong.map(network => `${name} has ${JSON.stringify(network)}, but each must be like 172.16.0.0/12`))
   }
   problems.push(...config.EGRESS_ALLOW.flatMap(entry => refusals('EGRESS_ALLOW', entry, () => parseAllowed(entry))))
+  problems.push(...config.SERVERS_ALLOW.flatMap(entry => refusals('SERVERS_ALLOW', entry, () => parseAllowed(entry))))
   problems.push(...config.SDAPI_OPEN_ROUTES.flatMap(entry =>
     refusals('SDAPI_OPEN_ROUTES', entry, () => { checkOpenRoute(entry) })))
   const schedule = config.WEBHOOK_RETRY_SCHEDULE

@@ -74,6 +74,7 @@ export const Settings = Type.Object({
   IDEMPOTENCY_HOURS: whole('Hours for which an Idempotency-Key gives the first answer again.', 24, 1, 720),
   EGRESS_PROFILE: oneOf(['public', 'lan', 'strict'], 'public', 'Where addresses chosen by callers, such as webhookUrl, may lead. public: the internet. lan: home networks and this machine too. strict: only what EGRESS_ALLOW lists.'),
   EGRESS_ALLOW: list('Networks or names that such addresses may lead to besides, each with or without port: 192.168.1.0/24, nas.local:5000.'),
+  SERVERS_ALLOW: list('Addresses, networks or names at which servers may be although they are link-local or belong to metadata services of clouds: 169.254.10.5, fe80::/10, gpu.internal.'),
   WEBHOOK_REQUIRE_HTTPS: flag('true: webhooks go to https addresses only.', false),
   WEBHOOK_RETRY_SCHEDULE: text('Waits after failed attempts of a webhook (s, m, h), each 20 % longer or shorter by chance.', '5s,30s,5m,30m,2h,5h,10h,10h'),
   WEBHOOK_TIMEOUT_SECONDS: Type.Number({ description: 'Longest time that one attempt may take in all.', default: 15, minimum: 0.1, maximum: 120 }),

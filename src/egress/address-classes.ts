@@ -34,7 +34,8 @@ const lan = blockList([
 export function classOf (address: string): AddressClass {
   const plain = unmapped(address)
   const family = isIP(plain)
-  if (family === 0 || contains(forbidden, plain)) return 'forbidden'
+  const inner = embedded(plain)
+  if (family === 0 || contains(forbidden, plain) || (inner !== null && contains(forbidden, inner))) return 'forbidden'
   if (family === 4) return contains(privateIPv4, plain) ? 'private' : 'public'
   return contains(globalIPv6, plain) && !contains(setAsideIPv6, plain) ? 'public' : 'private'
 }
@@ -52,8 +53,34 @@ export function unmapped (address: string): string {
   const canonical = new URL(`http://[${plain}]`).hostname.slice(1, -1)
   const [, high, low] = /^::ffff:([\da-f]{1,4}):([\da-f]{1,4})$/.exec(canonical) ?? []
   if (high === undefined || low === undefined) return canonical
-  const [one, other] = [Number.parseInt(high, 16), Number.parseInt(low, 16)]
-  return `${one >> 8}.${one & 255}.${other >> 8}.${other & 255}`
+  return dotted(Number.parseInt(high, 16), Number.parseInt(low, 16))
+}
+
+/** "All addresses of this machine" for who listens; for who connects, this machine. */
+export function isUnspecified (address: string): boolean {
+  return ['0.0.0.0', '::'].includes(unmapped(address))
+}
+
+/**
+ * The IPv4 address that translators make of an IPv6 one: of 64:ff9b::/96 (RFC 6052), ::ffff:0:0:0/96 (RFC 2765), of
+ * 2002::/16 (RFC 3056) and of the old ::/96. Null for any other address.
+ */
+function embedded (address: string): string | null {
+  if (!isIPv6(address)) return null
+  const [head = '', tail] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::')
+  const [before, after] = [head, tail ?? ''].map(part => part === '' ? [] : part.split(':'))
+  const groups = [...before ?? [], ...Array<string>(8 - (before?.length ?? 0) - (after?.length ?? 0)).fill('0'), ...after ?? []]
+    .map(group => Number.parseInt(group, 16))
+  const prefix = groups.slice(0, 6).map(group => group.toString(16)).join(':')
+  const [high = 0, low = 0] = groups[0] === 0x2002 ? groups.slice(1, 3) : groups.slice(6)
+  const isEmbedding = groups[0] === 0x2002 || ['64:ff9b:0:0:0:0', '0:0:0:0:ffff:0'].includes(prefix) ||
+    // ::1 and :: are addresses of their own
+    (prefix === '0:0:0:0:0:0' && high > 0)
+  return isEmbedding ? dotted(high, low) : null
+}
+
+function dotted (high: number, low: number): string {
+  return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`
 }
 
 /** @param networks single addresses, or networks such as 10.0.0.0/8 */

@@ -2,7 +2,7 @@ import type { LookupAddress } from 'node:dns'
 import { isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { isLoopback } from '../access/trust.ts'
-import { unmapped } from './address-classes.ts'
+import { isUnspecified, unmapped } from './address-classes.ts'
 
 /** A place that belongs to the service: one of its servers, its Redis, its own listener. */
 export interface OwnPlace {
@@ -49,8 +49,4 @@ function ownInterfaces (): string[] {
   const interfaces = Object.values(networkInterfaces()).flatMap(list => list ?? [])
   const addresses = interfaces.map(({ address }) => unmapped(address))
   return [...new Set(['127.0.0.1', '::1', ...addresses])]
-}
-
-function isUnspecified (address: string): boolean {
-  return address === '0.0.0.0' || address === '::'
 }

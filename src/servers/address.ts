@@ -1,13 +1,14 @@
 import { ServiceError } from '../errors.ts'
 import type { ServerAddress } from '../a1111/types.ts'
 import type { ServerInput } from '../../schemas/server.ts'
+import { changedOptions, requireOneAuthorization, type ConnectionInput, type ConnectionOptions } from './connection-options.ts'
 
 /** What a body with a host leaves out. */
 const usualPlace = 'http://127.0.0.1:7860'
 
 /** What a request body says about where a server is and who may use it. */
 export type AddressInput = Partial<Pick<ServerInput,
-  'apiUrl' | 'host' | 'port' | 'username' | 'password' | 'authUser' | 'authPass' | 'auth'>>
+  'apiUrl' | 'host' | 'port' | 'username' | 'password' | 'authUser' | 'authPass' | 'auth'>> & ConnectionInput
 
 /** Where a server listens, as callers see it. */
 export function hostAndPort (baseUrl: string): { host: string, port: number } {
@@ -50,16 +51,25 @@ export function addressOf (input: AddressInput): ServerAddress {
     throw new ServiceError('missing_required_field', 'Give apiUrl, such as http://127.0.0.1:7860, or host and port.',
       { field: 'apiUrl' })
   }
-  return withCredentials(place.baseUrl, merged(place, credentialsOf(input)), 'username')
+  return withOptions(withCredentials(place.baseUrl, merged(place, credentialsOf(input)), 'username'), {}, input)
 }
 
 /**
- * The address of a server after a change: what the body leaves out stays as it was.
+ * The address of a server after a change: what the body leaves out stays as it was. Passwords, tokens and headers are
+ * for the place that they were given for: those of a server that moves elsewhere are dropped.
  * @throws ServiceError `invalid_field_value` naming the field
  */
 export function changedAddress (before: ServerAddress, input: AddressInput): ServerAddress {
   const place = placeOf(before.baseUrl, input)
-  return withCredentials(place.baseUrl, merged(merged(before, place), credentialsOf(input)), 'username')
+  const kept = place.baseUrl === before.baseUrl ? before : {}
+  return withOptions(
+    withCredentials(place.baseUrl, merged(merged(kept, place), credentialsOf(input)), 'username'), kept, input)
+}
+
+function withOptions (address: ServerAddress, before: ConnectionOptions, input: ConnectionInput): ServerAddress {
+  const after = { ...address, ...changedOptions(before, input) }
+  requireOneAuthorization(after)
+  return after
 }
 
 /** @param before whose protocol, host, port and path stay unless the body names others */

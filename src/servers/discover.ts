@@ -5,6 +5,7 @@ import type { Config } from '../config/settings.ts'
 import { ServiceError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { parseServerUrl } from './address.ts'
+import type { ServerReach } from './reach.ts'
 import type { ServerRegistry } from './registry.ts'
 import { sameAddress, type ServerOrigin } from './server.ts'
 
@@ -22,9 +23,19 @@ export function serversOfSettings (config: Pick<Config, 'A1111_URL' | 'SERVERS'>
     : [{ alias: localAlias, address: parseServerUrl(config.A1111_URL, 'A1111_URL') }, ...named]
 }
 
-/** Registers what the settings name, and brings entries up to date whose address changed there. */
-export async function registerFromSettings (registry: ServerRegistry, config: Config): Promise<void> {
-  for (const { alias, address } of serversOfSettings(config)) await registerAs(registry, alias, address, 'settings')
+/**
+ * Registers what the settings name, and brings entries up to date whose address changed there.
+ * @throws ServiceError for a new address where no server may be
+ */
+export async function registerFromSettings (
+  registry: ServerRegistry, config: Config, reach: Pick<ServerReach, 'check'>
+): Promise<void> {
+  for (const { alias, address } of serversOfSettings(config)) {
+    // One that was registered before stays, and its state says what is wrong.
+    const isKnown = registry.byAlias(alias)?.address.baseUrl === address.baseUrl
+    if (!isKnown) await reach.check(address.baseUrl, `SERVERS (${alias})`)
+    await registerAs(registry, alias, address, 'settings')
+  }
 }
 
 /** Adds a server, or gives the one of that name this address. Several processes may do the same at once. */
@@ -33,7 +44,10 @@ export async function registerAs (
 ): Promise<void> {
   const known = registry.byAlias(alias)
   if (known !== undefined) {
-    if (!sameAddress(known.address, address)) await registry.update(known.id, { address })
+    // The settings say nothing of tokens and certificates: those of the same place stay.
+    const { username: _user, password: _password, ...options } = known.address
+    const wanted = known.address.baseUrl === address.baseUrl ? { ...options, ...address } : address
+    if (!sameAddress(known.address, wanted)) await registry.update(known.id, { address: wanted })
     return
   }
   await registry.add({ alias, address, origin }).catch(async (error: unknown) => {

@@ -6,6 +6,7 @@ import { ServiceError } from '../errors.ts'
 import { createAnnouncer, type HouseKind } from '../events/announce.ts'
 import { nearest } from '../a1111/nearest.ts'
 import type { Keys } from '../redis/keys.ts'
+import type { ConnectionOptions } from './connection-options.ts'
 import type { Server, ServerOrigin } from './server.ts'
 
 /** What creates a server. */
@@ -43,12 +44,14 @@ export interface ServerRegistry {
   onChange (listener: () => void): () => void
 }
 
-/** A record as Redis holds it: the password sealed. */
+/** A record as Redis holds it: the password and all else that is secret sealed. */
 interface StoredServer extends Omit<Server, 'address' | 'pauseReason'> {
   readonly pauseReason?: string | null
   readonly baseUrl: string
   readonly username?: string
   readonly password?: string
+  /** Headers, token and certificates as JSON. */
+  readonly options?: string
 }
 
 export interface ServerRegistryDependencies {
@@ -71,25 +74,29 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
 
   const aliasName = (alias: string) => alias.trim().toLowerCase()
   const passwordContext = (id: string) => `server:${id}:password`
+  const optionsContext = (id: string) => `server:${id}:options`
 
   function store (server: Server): StoredServer {
-    const { address, ...rest } = server
+    const { address: { baseUrl, username, password, ...options }, ...rest } = server
     return {
       ...rest,
-      baseUrl: address.baseUrl,
-      ...(address.username === undefined
+      baseUrl,
+      ...(username === undefined ? {} : { username, password: vault.seal(password ?? '', passwordContext(server.id)) }),
+      ...(Object.keys(options).length === 0
         ? {}
-        : { username: address.username, password: vault.seal(address.password ?? '', passwordContext(server.id)) })
+        : { options: vault.seal(JSON.stringify(options), optionsContext(server.id)) })
     }
   }
 
-  function restore ({ baseUrl, username, password, ...rest }: StoredServer): Server {
+  function restore ({ baseUrl, username, password, options: sealed, ...rest }: StoredServer): Server {
     const credentials = username === undefined || password === undefined
       ? {}
       : { username, password: vault.open(password, passwordContext(rest.id)) }
     // Records of earlier versions have neither reason nor moment.
     const { pauseReason = null, pausedAt = null } = rest
-    return { ...rest, pauseReason, pausedAt, address: { baseUrl, ...credentials } }
+    const opened = sealed === undefined ? '{}' : vault.open(sealed, optionsContext(rest.id))
+    const options = JSON.parse(opened) as ConnectionOptions
+    return { ...rest, pauseReason, pausedAt, address: { baseUrl, ...credentials, ...options } }
   }
 
   async function refresh (): Promise<void> {

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { ServerAddress, ServerTraits } from '../a1111/types.ts'
 
 export type ServerOrigin = 'user' | 'settings' | 'found' | 'simulator'
@@ -32,7 +33,7 @@ export interface ServerState {
   readonly inventoryReadAt: number | null
 }
 
-/** Whether two addresses are the same server to the same user. */
+/** Whether requests to two addresses are the same: the place, the user and all that is sent along. */
 export function sameAddress (one: ServerAddress, other: ServerAddress): boolean {
-  return one.baseUrl === other.baseUrl && one.username === other.username && one.password === other.password
+  return isDeepStrictEqual(one, other)
 }

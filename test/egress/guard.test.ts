@@ -47,7 +47,8 @@ t.test('addresses are sorted as the registries of IANA do', async t => {
   const classes = {
     public: ['1.1.1.1', '8.8.8.8', '2606:4700:4700::1111', '::ffff:8.8.8.8', '172.15.255.255', '100.63.255.255'],
     private: ['10.1.2.3', '172.31.0.1', '192.168.0.1', '100.64.0.1', '127.9.9.9', '198.18.0.1', '192.0.2.1', '::1', 'fc00::1', '2001:db8::1', '::ffff:10.0.0.1', '64:ff9b::808:808'],
-    forbidden: ['0.1.2.3', '169.254.1.1', '224.0.0.1', '240.0.0.1', '::', 'fe80::1%eth0', 'ff02::1', '::ffff:169.254.169.254', '192.0.0.192', 'no address', '']
+    forbidden: ['0.1.2.3', '169.254.1.1', '224.0.0.1', '240.0.0.1', '::', 'fe80::1%eth0', 'ff02::1', '::ffff:169.254.169.254', '192.0.0.192',
+      '64:ff9b::a9fe:a9fe', '2002:a9fe:a9fe::1', '::a9fe:a9fe', '::ffff:0:a9fe:a9fe', 'no address', '']
   } as const
   for (const [expected, addresses] of Object.entries(classes)) {
     for (const address of addresses) t.equal(classOf(address), expected, address)

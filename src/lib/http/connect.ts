@@ -1,6 +1,6 @@
 import type { LookupAddress } from 'node:dns'
 import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net'
-import { connect as connectTls } from 'node:tls'
+import { connect as connectTls, type SecureContext } from 'node:tls'
 import type { buildConnector } from 'undici'
 
 /** Where a connection is about to go. */
@@ -12,8 +12,8 @@ export interface Destination {
 
 /** Which certificates are trusted. */
 export interface TlsTrust {
-  /** PEM of the authorities that are trusted in place of those that Node knows. */
-  readonly ca?: string
+  /** With the authorities that are trusted in place of those that Node knows. */
+  readonly secureContext?: SecureContext
   /** False: any certificate will do. */
   readonly rejectUnauthorized?: boolean
 }
@@ -46,20 +46,22 @@ export function createConnect (
   return ({ hostname, port, protocol, servername }, callback) => {
     const secure = protocol === 'https:'
     const destination = { host: hostname, port: Number(port) || (secure ? 443 : 80) }
-    open(policy, { destination, secure, servername: servername ?? hostname }, signal).then(socket => {
+    openConnection(policy, { destination, secure, servername: servername ?? hostname }, signal).then(socket => {
       onConnected(socket)
       callback(null, socket)
     }, (error: unknown) => { callback(error instanceof Error ? error : new Error(String(error)), null) })
   }
 }
 
-interface Place {
+/** What to connect to. */
+export interface Place {
   readonly destination: Destination
   readonly secure: boolean
   readonly servername: string
 }
 
-async function open (policy: ConnectPolicy, place: Place, signal: AbortSignal | undefined): Promise<Socket> {
+/** @throws what `resolve` threw, or the error of the connection; `ETIMEDOUT` if it does not stand in time */
+export async function openConnection (policy: ConnectPolicy, place: Place, signal?: AbortSignal): Promise<Socket> {
   let socket: Socket | undefined
   let timer: NodeJS.Timeout | undefined
   let abort = () => {}

@@ -1,0 +1,73 @@
+import { requestBytes } from '../lib/http/bytes.ts'
+import { lookAtCertificate, type ShownCertificate } from '../lib/http/certificate.ts'
+import { createHttpClient } from '../lib/http/client.ts'
+import type { ConnectPolicy } from '../lib/http/connect.ts'
+import { GenerationFailure, type ServerAddress } from './types.ts'
+
+/** How plain http shows at a port that speaks TLS: closed at once, bytes that are no HTTP, or an error page. */
+const asPlainHttpAtTls = ['not_http', 'connection_lost', 'request_rejected', 'bad_gateway']
+const asTlsAtPlainHttp = ['not_https', 'connection_lost']
+
+/** Time for a further look, in milliseconds. */
+const lookMs = 2000
+
+/**
+ * Looks at the server once more where a connection failed for a reason that its certificate or protocol may explain,
+ * and says what to change. Sends it neither headers nor passwords.
+ */
+export async function explainFailure (
+  failure: GenerationFailure, { baseUrl, ca }: ServerAddress, policy: ConnectPolicy
+): Promise<GenerationFailure> {
+  const url = new URL(baseUrl)
+  const short = { ...policy, connectTimeoutMs: Math.min(policy.connectTimeoutMs, lookMs) }
+  if (url.protocol === 'http:' && asPlainHttpAtTls.includes(failure.code)) {
+    return await lookAtCertificate(url, short) === null
+      ? failure
+      : reworded(failure, 'https_expected',
+        `What listens at ${url.host} speaks https, not http: change the server's address to https://${url.host}.`)
+  }
+  if (url.protocol === 'https:' && asTlsAtPlainHttp.includes(failure.code)) {
+    return await answersPlainHttp(url, short)
+      ? reworded(failure, 'not_https',
+        `What listens at ${url.host} speaks http, not https: change the server's address to http://${url.host}.`)
+      : failure
+  }
+  if (!failure.code.startsWith('certificate_')) return failure
+  const shown = await lookAtCertificate(url, short)
+  if (shown === null) return failure
+  const { subject, issuer, authority, names, validFrom, validTo, sendsIssuer, namesIssuer } = shown
+  const more = (sentence: string) => reworded(failure, failure.code, `${failure.message} ${sentence}`)
+  switch (failure.code) {
+    case 'certificate_expired': return more(`It was valid until ${validTo}.`)
+    case 'certificate_not_yet_valid': return more(`It is valid from ${validFrom}.`)
+    case 'certificate_wrong_host': return more(`It is for: ${names}.`)
+    case 'certificate_unverified':
+    case 'certificate_unknown_issuer':
+      // Private authorities seldom have intermediate ones, and public ones always tell where those are.
+      if (!sendsIssuer && (namesIssuer || ca !== undefined)) return intermediateMissing(failure, shown, ca)
+      return more(`The certificate "${subject}" was issued by "${issuer}"` +
+        `${authority === issuer ? '' : `, that by "${authority}"`}.`)
+    default: return more(`The certificate is "${subject}".`)
+  }
+}
+
+function intermediateMissing (
+  failure: GenerationFailure, { subject, issuer }: ShownCertificate, ca: string | undefined
+): GenerationFailure {
+  const otherwise = ca !== undefined ? ` If "${issuer}" is an authority of its own, ca has to be its certificate.` : ''
+  return reworded(failure, 'certificate_intermediate_missing',
+    `The server does not send the intermediate certificate "${issuer}", which issued its own ("${subject}"). Have it ` +
+    `send its full chain (fullchain.pem), or give that intermediate certificate as ca of the server.${otherwise}`)
+}
+
+async function answersPlainHttp ({ host }: URL, policy: ConnectPolicy): Promise<boolean> {
+  const http = createHttpClient({ ...policy, tls: {} })
+  return await requestBytes(http, { url: new URL(`http://${host}/`), timeoutMs: lookMs, maxBytes: 1_000_000 })
+    .then(() => true, () => false)
+}
+
+function reworded (failure: GenerationFailure, code: string, message: string): GenerationFailure {
+  const { failureClass, mayBeRunning, cause } = failure
+  const known = ['server-down', 'unauthorized'].includes(failureClass) ? failureClass : 'server-down'
+  return new GenerationFailure(known, code, message, { cause, mayBeRunning })
+}
