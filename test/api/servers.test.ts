@@ -10,7 +10,7 @@ const caller = ({ request }: Service) => ({
 t.test('a server is added, shown, changed and removed', async t => {
   const service = await startService(t, { worker: 'none' })
   const { add, change, look } = caller(service)
-  const added = await add({ alias: ' Studio ', host: '::1', port: '7861', description: 'Big', job_timeout_seconds: 60, later: 1 })
+  const added = await add({ alias: ' Studio ', host: '::1', port: '7861', description: 'Big', job_timeout_seconds: 60 })
   t.equal(added.status, 201)
   t.equal(added.headers.get('location'), '/api/v1/servers/Studio')
   t.match(added.body, { success: true, message: String, server: { alias: 'Studio', apiUrl: 'http://[::1]:7861', port: 7861 } })
