@@ -11,6 +11,7 @@ import type { PreviewSender } from '../src/jobs/send-previews.ts'
 import type { JobStore } from '../src/jobs/store.ts'
 import { workloadOf } from '../src/jobs/workload.ts'
 import type { Log } from '../src/log.ts'
+import type { StorageCheck } from '../src/media/storage-check.ts'
 import type { MediaStore } from '../src/media/store.ts'
 import type { Keys } from '../src/redis/keys.ts'
 import { createServerMonitor, type MonitorIntervals } from '../src/servers/monitor.ts'
@@ -34,6 +35,8 @@ export interface ServingDependencies {
   readonly store: JobStore
   readonly previews: PreviewSender
   readonly media: MediaStore
+  readonly storage: StorageCheck
+  readonly collectImages: GenerationRunnerDependencies['collectImages']
   readonly states: ServerStateStore
   readonly log: Log
   /** Names this process among all that share the Redis. */
@@ -77,7 +80,7 @@ export interface Serving {
 /** @param current whether the lease is still held, which whoever lost it must not act upon */
 export async function startServing (dependencies: ServingDependencies, current: () => boolean): Promise<Serving> {
   const {
-    server, connection, keys, queues, store, media,
+    server, connection, keys, queues, store, media, storage, collectImages,
     states, log, processId, fence, holdsLease, connect, processes, previews, otherServer, limits, metrics,
     tracing, tagOutput
   } = dependencies
@@ -88,11 +91,11 @@ export async function startServing (dependencies: ServingDependencies, current: 
   const orphans = await repair.takeBack()
   const client = connect(server())
 
-  const mayBegin = (usable: boolean) => usable && !server().paused && processes()
+  const mayBegin = (usable: boolean) => usable && !server().paused && processes() && storage.last() === null
   const gate = createGate()
   let lookAtTurns = () => {}
 
-  /** The line runs while the server can be used and no operator holds it. */
+  /** The line runs while the server can be used, what it makes can be stored, and no operator holds it. */
   async function setLine (usable: boolean): Promise<void> {
     if (!current()) return
     if (mayBegin(usable)) await queues.resume(serverId)
@@ -123,7 +126,8 @@ export async function startServing (dependencies: ServingDependencies, current: 
     onMeasured: learn,
     previews,
     store,
-    media,
+    storage,
+    collectImages,
     log,
     limits,
     gate,

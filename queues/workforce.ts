@@ -27,7 +27,7 @@ const lookInterval = 10_000
 
 /** Attends every enabled server, and follows the registry while it runs. */
 export async function startWorkforce (dependencies: WorkforceDependencies): Promise<Workforce> {
-  const { registry, runtime, subscriber, keys, log } = dependencies
+  const { registry, runtime, subscriber, keys, storage, log } = dependencies
   const serving = { ...dependencies, processes: () => runtime.current().queueProcessing }
   const attended = new Map<string, { server: Server, attendance: Attendance }>()
   const leavings = new Set<Promise<void>>()
@@ -83,7 +83,7 @@ export async function startWorkforce (dependencies: WorkforceDependencies): Prom
 
   subscriber.on('message', onMessage)
   await subscriber.subscribe(...(['cancel', 'servers', 'settings', 'turns'] as const).map(keys.channel))
-  const forget = [registry.onChange(follow), runtime.onChange(holdOrResume)]
+  const forget = [registry.onChange(follow), runtime.onChange(holdOrResume), storage.onChange(holdOrResume)]
   const timer = setInterval(() => {
     Promise.all([registry.refresh(), runtime.refresh()])
       .catch(error => { log.debug({ error: messageOf(error) }, 'could not read servers and settings') })

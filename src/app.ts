@@ -112,6 +112,7 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
     queueLimitPerKey: config.QUEUE_LIMIT_PER_KEY,
     limits: { pixelsPerJob: config.PIXELS_PER_JOB_MEGAPIXELS * 1_000_000 },
     webhooks: webhooks.desk,
+    storage: house.storage,
     log: house.log,
     ownUrl: config.PUBLIC_URL === '' ? `http://127.0.0.1:${config.PORT}` : config.PUBLIC_URL,
     waitingOfKey: async keyId => await list.count({ keyId, status: 'pending' })
@@ -159,7 +160,7 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
   await app.register(rateLimitPlugin, { limiter: createRateLimiter({ redis, keys }) })
   await app.register(bodyIntakePlugin, { config })
   await app.register(heldRequestsPlugin, { config })
-  await app.register(bodyPlugin, { config, store: media, texts: house.uploadTexts })
+  await app.register(bodyPlugin, { config, store: media, storage: house.storage, texts: house.uploadTexts })
 
   await app.register(healthPlugin, { house })
   await app.register(uiSessionPlugin, { sessions, failedLogins })

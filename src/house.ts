@@ -17,7 +17,9 @@ import { createRetention, type Retention, type RetentionRules } from './jobs/ret
 import { createJobStore, type JobStore } from './jobs/store.ts'
 import type { Log } from './log.ts'
 import { imageLimits } from './media/images.ts'
-import { createMediaStore, type MediaStore } from './media/store.ts'
+import { readSharedFault } from './media/shared-faults.ts'
+import { createStorageCheck, type StorageCheck } from './media/storage-check.ts'
+import { createMediaStore, mediaFolders, type MediaStore } from './media/store.ts'
 import { createMetrics, type Metrics } from './metrics/metrics.ts'
 import { createUploadTexts, type UploadTexts } from './media/upload-text.ts'
 import { createModelHouse, type ModelHouse } from './model-house.ts'
@@ -51,6 +53,8 @@ export interface House {
   /** When jobs will begin and end, and how much work each server has before it. */
   readonly estimates: Estimates
   readonly media: MediaStore
+  /** Whether files can be kept. */
+  readonly storage: StorageCheck
   readonly inputs: InputImages
   readonly uploadTexts: UploadTexts
   readonly retention: Retention
@@ -91,6 +95,15 @@ export async function openHouse (
     const masterKey = await loadMasterKey(config)
     await checkMasterKey(redis, keys, masterKey)
     const media = await createMediaStore({ directory: config.DATA_DIR })
+    const processId = randomUUID()
+    const { inputs: inputFolder, outputs } = mediaFolders(config.DATA_DIR)
+    const storage = createStorageCheck({
+      folders: { outputs, inputs: inputFolder },
+      leastFree: config.STORAGE_MIN_FREE_MIB * 1_048_576,
+      interval: config.STORAGE_CHECK_SECONDS * 1000,
+      others: async () => await readSharedFault({ redis, keys, processId }),
+      log
+    })
     const queues = createGenerationQueues({ connection: redis, keys, log })
     const store = createJobStore({ redis, keys, queue: queues, commandLimit: config.REDIS_TIMEOUT_SECONDS * 1000 })
     const accessKeys = await createAccessKeys({
@@ -103,7 +116,7 @@ export async function openHouse (
     const runtime = createRuntimeSettings({ redis, keys, initial: initialValues(config) })
     await runtime.refresh()
     const guard = openEgress(config, redisUrl, registry)
-    const metrics = createMetrics()
+    const metrics = createMetrics(storage)
     const tracing = await openTracing(config)
     const webhooks = createWebhookHouse(redis, { config, keys, log, vault, masterKey, guard, media, metrics, tracing })
     const states = createServerStateStore(redis, keys)
@@ -128,6 +141,7 @@ export async function openHouse (
         redis, keys, registry, states, processes: () => runtime.current().queueProcessing
       }),
       media,
+      storage,
       inputs,
       retention: createRetention({
         redis, keys, store, list, media, inputs, log, rules: () => retentionRules(config, runtime)
@@ -145,10 +159,11 @@ export async function openHouse (
       webhooks,
       metrics,
       tracing,
-      processId: randomUUID(),
+      processId,
       reach,
       connect: ({ address }) => createA1111Client(address, { resolve: reach.resolve }),
       async close () {
+        storage.close()
         await accessKeys.close()
         await models.close()
         await florence?.close()

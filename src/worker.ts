@@ -2,9 +2,12 @@ import { startWorkforce, type Workforce } from '../queues/workforce.ts'
 import { createGenerationQueues } from '../queues/generation-queues.ts'
 import { startFlorenceWorker } from './florence-house.ts'
 import type { House } from './house.ts'
+import { createImageCollectors } from './jobs/collect-images.ts'
+import { insistingStore } from './jobs/insisting-store.ts'
 import { sweepMedia } from './jobs/media-sweep.ts'
 import { createPreviewSender } from './jobs/send-previews.ts'
 import { createJobStore } from './jobs/store.ts'
+import { shareStorageFaults } from './media/shared-faults.ts'
 import { wholeOutput } from './media/whole-output.ts'
 import { startModelWorker } from './model-house.ts'
 import { connectRedis } from './redis/connections.ts'
@@ -30,12 +33,16 @@ const mebibyte = 1024 * 1024
  * hence a connection of its own.
  */
 export async function startWorker (house: House, intervals?: MonitorIntervals): Promise<Worker> {
-  const { config, log, keys, subscriber, registry, runtime, media, connect, processId, metrics, tracing } = house
+  const {
+    config, log, keys, subscriber, registry, runtime, media, storage, connect, processId, metrics, tracing
+  } = house
   const connection = await connectRedis(house.redisUrl, 'worker', log)
   const queues = createGenerationQueues({ connection, keys, log })
-  const store = createJobStore({ redis: connection, keys, queue: queues })
+  const closing = new AbortController()
+  const store = insistingStore(createJobStore({ redis: connection, keys, queue: queues }), log, closing.signal)
   const states = createServerStateStore(connection, keys)
   const previews = await createPreviewSender({ redis: connection, subscriber, keys })
+  const sharing = shareStorageFaults(house, storage)
   const workforce = await startWorkforce({
     connection,
     subscriber,
@@ -44,6 +51,8 @@ export async function startWorker (house: House, intervals?: MonitorIntervals): 
     registry,
     runtime,
     media,
+    storage,
+    collectImages: createImageCollectors({ media, storage, log }),
     log,
     connect,
     processId,
@@ -83,6 +92,8 @@ export async function startWorker (house: House, intervals?: MonitorIntervals): 
       await Promise.all([
         workforce.close(deadline), webhookWorker.close(deadline), modelWorker.close(), florenceWorker.close()
       ])
+      closing.abort()
+      sharing.close()
       previews.close()
       await queues.close()
       connection.disconnect()

@@ -8,6 +8,8 @@ import { ServiceError } from '../../src/errors.ts'
 import { parseJson, type PartedJson } from '../../src/json/parse.ts'
 import { imageLimits } from '../../src/media/images.ts'
 import { siftJson, textTooLarge } from '../../src/media/json-uploads.ts'
+import type { StorageCheck } from '../../src/media/storage-check.ts'
+import { storageError } from '../../src/media/storage-faults.ts'
 import type { MediaStore } from '../../src/media/store.ts'
 import type { UploadTexts } from '../../src/media/upload-text.ts'
 import { collectMultipart, type FileFields } from '../../src/media/uploads.ts'
@@ -37,6 +39,8 @@ export interface BodyOptions {
     Config, 'BODY_LIMIT_MIB' | 'IMAGE_MAX_MIB' | 'IMAGE_MAX_MEGAPIXELS' | 'IMAGES_PER_JOB'
   >
   readonly store: MediaStore
+  /** Files are refused while they cannot be kept. */
+  readonly storage?: Pick<StorageCheck, 'fault'>
   readonly texts: UploadTexts
 }
 
@@ -51,15 +55,21 @@ const mostFieldNameBytes = 200
  * Reads request bodies: JSON within bounds, and multipart forms on the routes that say so. Either way a route finds
  * the same object in `request.body`.
  */
-export default fp<BodyOptions>(async (app, { config, store, texts }) => {
+export default fp<BodyOptions>(async (app, { config, store, storage, texts }) => {
   const bodyLimit = config.BODY_LIMIT_MIB * 1_048_576
   const limits = { ...imageLimits(config), totalBytes: bodyLimit, fieldBytes, fieldsBytes }
   // A text needs several times its room while it is read: itself, its value and copies, two bytes a letter. Those of
   // all bodies that the budget lets in have to fit.
   const keptBytes = Math.min(bodyLimit, getHeapStatistics().heap_size_limit / 32)
 
+  async function refuseWhileFull (): Promise<void> {
+    const fault = await storage?.fault() ?? null
+    if (fault !== null) throw storageError(fault)
+  }
+
   app.decorateRequest('readJsonText', async function (this: FastifyRequest, payload: Readable): Promise<PartedJson> {
     const { multipart, storesImages } = this.routeOptions.config
+    if (multipart !== undefined || storesImages === true) await refuseWhileFull()
     const chunks = limited(this.intake?.chunks(payload) ?? piecesOf(payload), bodyLimit)
     const text = multipart !== undefined || storesImages === true
       ? await siftJson(chunks, { store, texts, limits, keptBytes })
@@ -101,6 +111,7 @@ export default fp<BodyOptions>(async (app, { config, store, texts }) => {
       throw new ServiceError('unsupported_media_type', 'This route takes application/json and no multipart/form-data.')
     }
     try {
+      await refuseWhileFull()
       const parts = request.parts()
       request.body = await collectMultipart(request.intake?.parts(parts) ?? parts, { store, texts, limits, ...form })
       request.intake?.settle(fieldsBytes)

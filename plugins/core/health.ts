@@ -9,7 +9,7 @@ import type { ServerState } from '../../src/servers/server.ts'
 import { studioTime } from '../../src/studio/words.ts'
 
 export interface HealthOptions {
-  readonly house: Pick<House, 'redis' | 'keys' | 'registry' | 'states'>
+  readonly house: Pick<House, 'redis' | 'keys' | 'registry' | 'states' | 'storage'>
 }
 
 /** Longest time that the answer of /health waits for what it tells besides, in milliseconds. */
@@ -24,7 +24,7 @@ const Check = Type.Object({
 
 /** For balancers, containers and old clients: alive, ready, and a page that only says so. */
 const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { house }) => {
-  const { redis, keys, registry, states } = house
+  const { redis, keys, registry, states, storage } = house
   let closing = false
   app.addHook('preClose', async () => { closing = true })
 
@@ -85,17 +85,19 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { house }) 
       operationId: 'ready',
       tags: ['Health'],
       summary: 'Whether requests can be taken',
-      description: 'Redis can be written to and a worker process lives. 503 otherwise, and while the process stops.',
+      description: 'Redis and DATA_DIR can be written to and a worker process lives. 503 otherwise, and while the process stops.',
       response: { 200: { ...Readiness, description: 'Ready.' }, 503: { ...Readiness, description: 'Not ready.' } }
     }
   }, async (_request, reply) => {
     const checks = {
       process: { ok: !closing, message: closing ? 'It is stopping.' : 'It takes requests.' },
       redis: await checkRedis(),
-      workers: await checkWorkers()
+      workers: await checkWorkers(),
+      storage: await checkStorage()
     }
     const ready = Object.values(checks).every(({ ok }) => ok)
     reply.code(ready ? 200 : 503)
+    if (!ready) reply.header('retry-after', '5')
     return { status: ready ? 'ready' : 'not ready', checks }
   })
 
@@ -106,6 +108,13 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { house }) 
     } catch (error) {
       return troubled(error)
     }
+  }
+
+  async function checkStorage () {
+    const fault = await storage.fault()
+    return fault === null
+      ? { ok: true, message: 'Files can be kept.' }
+      : { ok: false, message: `Files cannot be kept: ${fault.reason} (${fault.errno}).` }
   }
 
   /** Every enabled server has a worker process that holds its lease. */

@@ -135,6 +135,7 @@ export type FailureClass =
   | 'timeout' // the job's deadline passed
   | 'cancelled' // our own signal
   | 'bad-answer' // 200 with something that is no answer
+  | 'internal' // this machine's fault: a full disk, no handles, Redis; nothing is sent meanwhile, no attempt is used
 
 /** What a1111 functions throw: a class for the machinery, a code for callers, a sentence for people. */
 export class GenerationFailure extends Error {

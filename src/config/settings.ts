@@ -23,6 +23,8 @@ export const Settings = Type.Object({
   WORKER_PORT: whole('Port on which a process of `stablequeue worker` tells /health and /metrics to whoever reaches it; 0 for none.', 0, 0, 65535),
   PUBLIC_URL: Type.String({ description: 'Address under which callers reach this service, for absolute links; empty: taken from the request.', default: '', pattern: '^$|^https?://[^/?#]+(/[^?#]*)?$', examples: ['https://queue.example.org'] }),
   DATA_DIR: text('Folder for images, keys and the private Redis.', './data'),
+  STORAGE_MIN_FREE_MIB: whole('Free space below which DATA_DIR counts as full, in MiB: nothing is generated or accepted then. On a disk of less than twenty times as much, a twentieth of it is enough.', 256, 0, 1_000_000),
+  STORAGE_CHECK_SECONDS: Type.Number({ description: 'How long a look at DATA_DIR is trusted, and how often it is looked at while it cannot be used.', default: 1, minimum: 0.01, maximum: 60 }),
   REDIS_URL: Type.String({ description: 'Address of your Redis: redis://, rediss://, unix:///path or redis+sentinel://host,host/group. Empty: a private one is started and stopped with the service.', default: '', pattern: '^$|^(rediss?|unix|redis\\+sentinel)://.+', examples: ['redis://:password@host:6379', 'redis+sentinel://host,host/group'], secret: true }),
   REDIS_PREFIX: Type.String({ description: 'Hash tag that all keys share; two installations on one Redis need two.', default: 'sq', pattern: '^[A-Za-z0-9_-]{1,32}$', examples: ['sq'] }),
   REDIS_TIMEOUT_SECONDS: Type.Number({ description: 'How long a request waits for an answer of Redis before the caller gets 503.', default: 5, minimum: 0.1, maximum: 60 }),

@@ -1,41 +1,179 @@
 import { isSeed } from '../a1111/seeds.ts'
 import type { ImageSink } from '../a1111/types.ts'
+import { withDeadline } from '../lib/deadline.ts'
+import type { Log } from '../log.ts'
 import type { MediaStore, OutputSink } from '../media/store.ts'
+import type { StorageCheck } from '../media/storage-check.ts'
+import { storageFaultOf } from '../media/storage-faults.ts'
 import type { StoredImage } from '../media/types.ts'
 import type { Job, JobImage } from './job.ts'
 
 /** Takes the images of one answer as they arrive. */
 export interface ImageCollector {
   createSink (index: number): Promise<ImageSink>
-  /** All images, stored for good, in the answer's order. */
-  finish (info: Readonly<Record<string, unknown>> | null, asked: number): Promise<JobImage[]>
+  /**
+   * All images, stored for good, in the answer's order. While they cannot be stored it waits and keeps them in memory.
+   * @throws ServiceError `storage_full` when that takes too long, or the signal is aborted
+   */
+  finish (info: Readonly<Record<string, unknown>> | null, asked: number, signal: AbortSignal): Promise<JobImage[]>
   /** Removes whatever was stored. */
   discard (): Promise<void>
 }
 
-export function createImageCollector (media: MediaStore, job: Pick<Job, 'id'>, moment: number): ImageCollector {
-  const sinks: OutputSink[] = []
-  return {
-    async createSink (index) {
-      const sink = await media.createOutputSink(job.id, index, moment)
-      sinks.push(sink)
-      return sink
-    },
-    async finish (info, asked) {
-      const stored = await Promise.all(sinks.map(async sink => await sink.finished))
-      const first = Number(info?.index_of_first_image ?? 0)
-      const seeds = Array.isArray(info?.all_seeds) ? info.all_seeds as unknown[] : []
-      return stored.map((image, index) => {
-        const role = roleOf(index, first, asked)
-        const seed = role === 'image' ? seeds[index - first] : null
-        return { ...image, role, seed: isSeed(seed) ? seed : null }
+export type CollectImages = (job: Pick<Job, 'id'>, moment: number) => ImageCollector
+
+export interface ImageCollectorDependencies {
+  readonly media: Pick<MediaStore, 'createOutputSink' | 'removeOutput'>
+  readonly storage: Pick<StorageCheck, 'untilUsable' | 'report' | 'proved'>
+  readonly log: Log
+}
+
+/** All images that one process keeps in memory because they cannot be stored, in bytes. */
+const mostKeptBytes = 128 * 1024 * 1024
+/** How long they are kept, in milliseconds. After that the job is generated again when there is room. */
+const keptFor = 15 * 60_000
+
+type Stored = Omit<StoredImage, 'role'>
+
+/** One image: in a sink of the store, or in memory where that failed. */
+interface Arriving {
+  readonly index: number
+  sink: OutputSink | null
+  readonly kept: Buffer[]
+  /** What its sink failed with. */
+  error: unknown
+}
+
+export function createImageCollectors ({ media, storage, log }: ImageCollectorDependencies): CollectImages {
+  let keptBytes = 0
+
+  /** Takes bytes into memory that could not be stored. @throws why they could not, where there is no room either */
+  function keep (image: Arriving, bytes: Buffer): void {
+    if (keptBytes + bytes.length > mostKeptBytes) throw image.error
+    keptBytes += bytes.length
+    image.kept.push(bytes)
+  }
+
+  function letGo (image: Arriving): void {
+    for (const bytes of image.kept.splice(0)) keptBytes -= bytes.length
+  }
+
+  /** The image goes on in memory, with what its sink has taken so far. @throws the error where that is impossible */
+  async function rescue (image: Arriving, error: unknown): Promise<void> {
+    const fault = storageFaultOf(error)
+    if (fault === null) throw error
+    storage.report(fault)
+    image.error = error
+    const before = await image.sink?.rescue()
+    await image.sink?.abort().catch(() => {})
+    image.sink = null
+    if (before === null) throw error
+    if (before !== undefined) keep(image, before)
+  }
+
+  return (job, moment) => {
+    const images: Arriving[] = []
+    const openSink = async (index: number) => await media.createOutputSink(job.id, index, moment)
+
+    function sinkOf (image: Arriving): ImageSink {
+      return {
+        async write (bytes) {
+          if (image.sink === null) return keep(image, bytes)
+          try {
+            await image.sink.write(bytes)
+          } catch (error) {
+            await rescue(image, error)
+            keep(image, bytes)
+          }
+        },
+        async end () { await image.sink?.end() },
+        async abort () {
+          letGo(image)
+          await image.sink?.abort()
+        }
+      }
+    }
+
+    async function storeKept (image: Arriving): Promise<Stored> {
+      const sink = await openSink(image.index)
+      try {
+        for (const bytes of image.kept) await sink.write(bytes)
+        await sink.end()
+      } catch (error) {
+        await sink.abort()
+        throw error
+      }
+      const stored = await sink.finished
+      // From here on it is the sink's, also for `discard`.
+      image.sink = sink
+      letGo(image)
+      return stored
+    }
+
+    async function stored (image: Arriving, signal: AbortSignal): Promise<Stored> {
+      if (image.sink !== null) {
+        try {
+          const done = await image.sink.finished
+          storage.proved()
+          return done
+        } catch (error) {
+          await rescue(image, error)
+        }
+      }
+      log.warn({ job: job.id, image: image.index }, 'an image is kept in memory until it can be stored')
+      for (;;) {
+        await storage.untilUsable(signal)
+        if (signal.aborted) throw image.error
+        try {
+          return await storeKept(image)
+        } catch (error) {
+          const fault = storageFaultOf(error)
+          if (fault === null) throw error
+          storage.report(fault)
+        }
+      }
+    }
+
+    /** Once one image cannot be had, nobody waits for the others. */
+    async function allStored (signal: AbortSignal): Promise<Stored[]> {
+      const over = new AbortController()
+      return await withDeadline(keptFor, [signal, over.signal], async limit => {
+        try {
+          return await Promise.all(images.map(async image => await stored(image, limit)))
+        } finally {
+          over.abort()
+        }
       })
-    },
-    async discard () {
-      const stored = await Promise.allSettled(sinks.map(async sink => await sink.finished))
-      await Promise.all(stored.map(async outcome => {
-        if (outcome.status === 'fulfilled') await media.removeOutput(outcome.value.name)
-      }))
+    }
+
+    return {
+      async createSink (index) {
+        const image: Arriving = { index, sink: null, kept: [], error: null }
+        try {
+          image.sink = await openSink(index)
+        } catch (error) {
+          await rescue(image, error)
+        }
+        images.push(image)
+        return sinkOf(image)
+      },
+      async finish (info, asked, signal) {
+        const all = await allStored(signal)
+        const first = Number(info?.index_of_first_image ?? 0)
+        const seeds = Array.isArray(info?.all_seeds) ? info.all_seeds as unknown[] : []
+        return all.map((image, index) => {
+          const role = roleOf(index, first, asked)
+          const seed = role === 'image' ? seeds[index - first] : null
+          return { ...image, role, seed: isSeed(seed) ? seed : null }
+        })
+      },
+      async discard () {
+        images.forEach(letGo)
+        const outcomes = await Promise.allSettled(images.map(async ({ sink }) => await sink?.finished))
+        await Promise.all(outcomes.map(async outcome => {
+          if (outcome.status === 'fulfilled' && outcome.value !== undefined) await media.removeOutput(outcome.value.name)
+        }))
+      }
     }
   }
 }

@@ -48,6 +48,7 @@ export function decideAfter (
     case 'timeout':
       return fail(failure.code, failure.message)
     case 'cancelled':
+    case 'internal':
       return { kind: 'give-back', usedAttempts: 0, crashes: 0, delayMs: 0, remedy: 'none' }
     case 'unauthorized':
       return { kind: 'give-back', usedAttempts: 0, crashes: 0, delayMs: 0, remedy: 'wait-for-server' }

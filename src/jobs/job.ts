@@ -28,7 +28,7 @@ export interface JobProgress {
 export interface JobError {
   readonly code: string
   readonly message: string
-  readonly failureClass: FailureClass | 'internal'
+  readonly failureClass: FailureClass
 }
 
 /** One generation that was tried and did not end the job well. */

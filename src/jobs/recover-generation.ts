@@ -2,6 +2,8 @@ import type { A1111Client } from '../a1111/client.ts'
 import { GenerationFailure } from '../a1111/types.ts'
 import { ServiceError } from '../errors.ts'
 import type { Log } from '../log.ts'
+import { storageFaultOf } from '../media/storage-faults.ts'
+import { redisProblemOf } from '../redis/errors.ts'
 import type { ServerMonitor } from '../servers/monitor.ts'
 import type { Server } from '../servers/server.ts'
 import { decideAfter, type FailureLimits } from './failure-policy.ts'
@@ -96,9 +98,17 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
   }
 }
 
-/** A fault of ours, such as a full disk, may have passed when the job is tried again; one of the request stays. */
+/** A fault of ours, such as a full disk, is no fault of the job; one of the request stays. */
 export function asFailure (error: unknown, otherwise: string): GenerationFailure {
   if (error instanceof GenerationFailure) return error
+  const redis = redisProblemOf(error)
+  if (redis !== null) {
+    return new GenerationFailure('internal', 'database_unavailable', `${otherwise} Reason: ${redis.reason}.`, { cause: error })
+  }
+  const fault = storageFaultOf(error)
+  if (fault !== null) {
+    return new GenerationFailure('internal', 'storage_full', `${otherwise} Reason: ${fault.reason} (${fault.errno}).`, { cause: error })
+  }
   if (!(error instanceof ServiceError)) {
     return new GenerationFailure('passing', 'internal_server_error', otherwise, { cause: error })
   }

@@ -2,20 +2,21 @@ import type { A1111Client } from '../a1111/client.ts'
 import { checkAnswer, imagesAsked } from '../a1111/check-answer.ts'
 import { GenerationFailure, type GenerationAnswer } from '../a1111/types.ts'
 import { messageOf } from '../errors.ts'
-import { withDeadline } from '../lib/deadline.ts'
+import { anySignal, withDeadline } from '../lib/deadline.ts'
 import type { Log } from '../log.ts'
-import type { MediaStore } from '../media/store.ts'
+import type { StorageCheck } from '../media/storage-check.ts'
+import { storageFaultOf } from '../media/storage-faults.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { ServerMonitor } from '../servers/monitor.ts'
 import type { Server } from '../servers/server.ts'
-import { createImageCollector, type ImageCollector } from './collect-images.ts'
+import type { CollectImages, ImageCollector } from './collect-images.ts'
 import type { FailureLimits } from './failure-policy.ts'
 import type { Tags } from '../tagging/tagger.ts'
 import type { Gate } from './gate.ts'
 import {
   packResult, type Job, type JobError, type JobResult, type JobSubmission, type JobWarning
 } from './job.ts'
-import { createOpenGeneration, type OpenGeneration } from './open-generation.ts'
+import { createOpenGeneration, type OpenGeneration, type StopReason } from './open-generation.ts'
 import type { PreparedGeneration } from './prepare-generation.ts'
 import { asFailure, createRecovery } from './recover-generation.ts'
 import type { PreviewSender } from './send-previews.ts'
@@ -51,7 +52,8 @@ export interface GenerationRunnerDependencies {
   readonly onMeasured: (submission: JobSubmission, seconds: number) => void
   readonly previews: PreviewSender
   readonly store: JobStore
-  readonly media: MediaStore
+  readonly storage: StorageCheck
+  readonly collectImages: CollectImages
   readonly gate: Gate
   readonly log: Log
   readonly metrics: Metrics
@@ -84,7 +86,7 @@ class ShuttingDown extends Error {}
 /** Runs the jobs of one server, one generation at a time, the next one prepared at the gate. */
 export function createGenerationRunner (dependencies: GenerationRunnerDependencies): GenerationRunner {
   const {
-    server, client, monitor, mayBegin, onMeasured, previews, store, media, gate,
+    server, client, monitor, mayBegin, onMeasured, previews, store, storage, collectImages, gate,
     processId, fence, holdsLease, prepare, otherServer, tagOutput, limits, log, metrics, tracing
   } = dependencies
   const teller = createGenerationTeller({ alias: () => server().alias, log, metrics, tracing })
@@ -92,6 +94,8 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   const control = createTaskControl(client, holdsLease)
   const leaving = new AbortController()
   const running = new Map<string, OpenGeneration>()
+  /** Jobs whose images wait until they can be stored. */
+  const storing = new Map<string, AbortController>()
   const settled = new Set<Promise<unknown>>()
   let runs = 0
   /** When the server was done with the last generation, by the monotonic clock; null where it failed. */
@@ -103,12 +107,18 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     if (!mayBegin()) return 'hold'
     const claim: RunClaim = { id: jobId, run, serverId: server().id, owner: `${processId}:${fence}:${++runs}` }
     const prepared = await prepare(job).catch((error: unknown) => asFailure(error, 'The job could not be prepared.'))
+    if (prepared instanceof GenerationFailure && reportOwnFault(prepared)) return 'hold'
     const atGateSince = performance.now()
     let openGate: () => void
+    // What the look before found may be long ago when it is this job's turn.
+    const stopLooking = storage.keepLooking()
     try {
+      if (await storage.fault() !== null) return 'hold'
       openGate = await gate.enter(leaving.signal)
     } catch {
       return 'hold'
+    } finally {
+      stopLooking()
     }
     const tasks = monitor.traits()?.capabilities.taskProgress === false ? 'alike' : 'told apart'
     const generation = createOpenGeneration(client, control, jobId, tasks, log)
@@ -134,7 +144,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     const startedAt = Date.now()
     const begunAt = performance.now()
     const span = teller.begin(claim, job, startedAt)
-    const collector = createImageCollector(media, job, startedAt)
+    const collector = collectImages(job, startedAt)
     const progress = watchProgress({
       client,
       store,
@@ -177,7 +187,8 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       const stopReason = await leave()
       if (stopReason === 'shutdown') throw new GenerationFailure('cancelled', 'stopped', 'The service stopped.')
       if (answer.imageCount === 0 && stopReason === null) throw emptyAnswer()
-      const images = await collector.finish(answer.info, imagesAsked(job.submission.parameters))
+      const images = await storeImages(job, stopReason, signal =>
+        collector.finish(answer.info, imagesAsked(job.submission.parameters), signal))
       reported = true
       await finish(claim, job, answer, { images, partial: stopReason === 'cancel' }, collector, begunAt)
     } catch (error) {
@@ -190,6 +201,30 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     } finally {
       span.end()
     }
+  }
+
+  /** Whoever cancels the job, or stops the process, need not wait for room on a disk. */
+  async function storeImages<Images> (
+    job: Job, stopReason: StopReason | null, work: (signal: AbortSignal) => Promise<Images>
+  ): Promise<Images> {
+    const cancelled = new AbortController()
+    if (stopReason !== null) cancelled.abort()
+    const { signal, clear } = anySignal(leaving.signal, cancelled.signal)
+    storing.set(job.id, cancelled)
+    try {
+      return await work(signal)
+    } finally {
+      storing.delete(job.id)
+      clear()
+    }
+  }
+
+  /** Whether a failure is our own machine's: then nothing is sent until that is mended. */
+  function reportOwnFault (failure: GenerationFailure): boolean {
+    if (failure.failureClass !== 'internal') return false
+    const fault = storageFaultOf(failure.cause)
+    if (fault !== null) storage.report(fault)
+    return true
   }
 
   /** Milliseconds since the server was done with the job before; null where this one was not ready then. */
@@ -237,6 +272,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     if (error instanceof Abandoned || hungUpFor instanceof Abandoned) return
     const cause = hungUpFor instanceof GenerationFailure ? hungUpFor : error
     const failure = asFailure(cause, 'The result could not be stored.')
+    reportOwnFault(failure)
     await recover({ claim, job, failure, stopReason: generation.stopReason(), startedAt })
     if (failure.mayBeRunning && failure.code !== 'connection_lost') await stopOrphan(job.id, { answer: 'none' }, leaving.signal)
   }
@@ -267,7 +303,10 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
         openGate()
       }))
     },
-    cancel (jobId) { running.get(jobId)?.stop('cancel') },
+    cancel (jobId) {
+      running.get(jobId)?.stop('cancel')
+      storing.get(jobId)?.abort()
+    },
     async stop () {
       leaving.abort(new ShuttingDown())
       for (const generation of running.values()) generation.stop('shutdown')

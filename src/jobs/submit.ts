@@ -10,6 +10,8 @@ import { isSeed, lowestTorchSeed, type Seed } from '../a1111/seeds.ts'
 import { ServiceError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { InputImages } from './input-images.ts'
+import type { StorageCheck } from '../media/storage-check.ts'
+import { storageError } from '../media/storage-faults.ts'
 import type { DropInOrigin } from '../sdapi/origin.ts'
 import type { StudioOrigin } from '../studio/origin.ts'
 import { readCandidates } from '../servers/choose.ts'
@@ -85,6 +87,7 @@ export interface SubmitDependencies {
   readonly limits: { readonly pixelsPerJob: number }
   readonly waitingOfKey: (keyId: string) => Promise<number>
   readonly webhooks: WebhookDesk
+  readonly storage: Pick<StorageCheck, 'fault'>
   /** Begin of links in events where a request does not say how it reached us. */
   readonly ownUrl: string
   readonly log: Log
@@ -94,7 +97,7 @@ export interface Submitter {
   /**
    * Checks everything that can be checked without keeping anything.
    * @param jobs how many jobs are to be made of it
-   * @throws ServiceError naming the field
+   * @throws ServiceError naming the field; `storage_full` while its result could not be kept
    */
   check (request: SubmissionRequest, jobs?: number): Promise<CheckedSubmission>
   /**
@@ -117,7 +120,7 @@ const mostParameterCharacters = 1_048_576
 /** The one way into the queue, for every interface. */
 export function createSubmitter (dependencies: SubmitDependencies): Submitter {
   const { registry, states, store, inputs, queueLimitPerKey, limits, waitingOfKey } = dependencies
-  const { webhooks, ownUrl, log } = dependencies
+  const { webhooks, storage, ownUrl, log } = dependencies
 
   /** Whether a target stands for any server; one that is really called `default` is meant by its name. */
   function leavesChoice (target: string): boolean {
@@ -141,6 +144,11 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       : admit(normalised, { inventory, traits }, request.onMissing)
   }
 
+  async function refuseWhileFull (): Promise<void> {
+    const fault = await storage.fault()
+    if (fault !== null) throw storageError(fault)
+  }
+
   async function refuseTooMany (keyId: string, jobs: number): Promise<void> {
     const waiting = await waitingOfKey(keyId)
     if (waiting + jobs <= queueLimitPerKey) return
@@ -157,6 +165,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
   return {
     async check (request, jobs = 1) {
       const { keyId } = request
+      await refuseWhileFull()
       if (keyId !== null) await refuseTooMany(keyId, jobs)
       checkMetadata(request.metadata)
       const webhook = await webhooks.check(request.webhook ?? null, keyId)

@@ -21,6 +21,8 @@ export interface DraftFile {
 export interface FileSink<Outcome> extends ImageSink {
   /** What `place` answered; rejects with what it threw, and after `abort()`. */
   readonly finished: Promise<Outcome>
+  /** After a failure, and before `abort()`: all that was written so far; null where it cannot be read any more. */
+  rescue (): Promise<Buffer | null>
 }
 
 /** Drafts as old as this were left by a process that died, in milliseconds. */
@@ -39,6 +41,7 @@ export async function createFileSink<Outcome> (
   const hash = createHash('sha256')
   let size = 0
   let ended = false
+  let rescued: Buffer | null = null
   let resolve: (outcome: Outcome) => void
   let reject: (reason: unknown) => void
   const finished = new Promise<Outcome>((...settlers) => { [resolve, reject] = settlers })
@@ -46,13 +49,27 @@ export async function createFileSink<Outcome> (
 
   async function clear (): Promise<void> {
     await file.close()
-    await rm(path, { force: true })
+    // A folder that cannot be written to keeps the draft until somebody clears up behind a process that died.
+    await rm(path, { force: true }).catch(() => {})
+  }
+
+  async function readBack (): Promise<Buffer | null> {
+    try {
+      const bytes = Buffer.allocUnsafeSlow(size)
+      const { bytesRead } = await file.read(bytes, 0, size, 0)
+      return bytesRead === size ? bytes : null
+    } catch {
+      return null
+    }
   }
 
   async function settle (): Promise<Outcome> {
     try {
       const draft = { path, source: fileSource(file, size), sha256: hash.digest('hex'), flush: () => file.sync() }
       return await storing(() => place(draft))
+    } catch (error) {
+      if (storageFaultOf(error) !== null) rescued = await readBack()
+      throw error
     } finally {
       await clear()
     }
@@ -61,10 +78,11 @@ export async function createFileSink<Outcome> (
   return {
     finished,
     async write (bytes) {
+      await storing(() => file.writeFile(bytes))
       hash.update(bytes)
       size += bytes.length
-      await storing(() => file.writeFile(bytes))
     },
+    rescue: async () => ended ? rescued : await readBack(),
     async end () {
       ended = true
       settle().then(resolve, reject)
@@ -123,9 +141,19 @@ export async function storing<Outcome> (work: () => Promise<Outcome>): Promise<O
   try {
     return await work()
   } catch (error) {
-    const fault = error instanceof ServiceError ? null : storageFaultOf(error)
-    throw fault === null ? error : storageError(fault, error)
+    throw asStorageError(error)
   }
+}
+
+/** What the disk or the system refuses, as an error that callers understand; anything else as it is. */
+export function asStorageError (error: unknown): unknown {
+  const fault = error instanceof ServiceError ? null : storageFaultOf(error)
+  return fault === null ? error : storageError(fault, error)
+}
+
+/** A file that is missing says nothing where its whole folder is. @throws ServiceError `storage_full` */
+export async function requireFolder (folder: string): Promise<void> {
+  await storing(() => stat(folder))
 }
 
 /** Whether a system call failed for one of these reasons. */

@@ -2,10 +2,12 @@ import { mkdir, readdir, readFile, rename, rm, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ServiceError } from '../errors.ts'
 import {
-  createFileSink, factsOf, flushFolder, hasCode, prepareDraftFolder, present, untouched, type DraftFile, type FileSink
+  asStorageError, createFileSink, factsOf, flushFolder, hasCode, prepareDraftFolder, present, requireFolder, untouched,
+  type DraftFile, type FileSink
 } from './file-sink.ts'
 import type { ImageExtension } from './image-header.ts'
 import { inputName, isInputName } from './names.ts'
+import { draftFolderOf } from './storage-check.ts'
 import type { MediaReference } from './types.ts'
 
 /** Bytes hashed and written at a time. */
@@ -36,7 +38,7 @@ export interface InputFiles {
 
 /** Input images in a folder, each named by its content, so that the same picture is kept once. */
 export async function createInputFiles (folder: string): Promise<InputFiles> {
-  const drafts = join(folder, '.drafts')
+  const drafts = draftFolderOf(folder)
   await prepareDraftFolder(drafts)
 
   function pathOf ({ $media: name }: MediaReference): string {
@@ -82,7 +84,8 @@ export async function createInputFiles (folder: string): Promise<InputFiles> {
       try {
         return await readFile(pathOf(reference))
       } catch (error) {
-        if (!hasCode(error, 'ENOENT')) throw error
+        if (!hasCode(error, 'ENOENT')) throw asStorageError(error)
+        await requireFolder(folder)
         throw new ServiceError('image_not_found', 'An input image of this job is no longer there; submit the job anew.')
       }
     },

@@ -5,10 +5,12 @@ import type { Readable } from 'node:stream'
 import { corruptImage } from '../a1111/failures.ts'
 import { ServiceError } from '../errors.ts'
 import {
-  createFileSink, flushFolder, hasCode, prepareDraftFolder, present, untouched, type DraftFile, type FileSink
+  asStorageError, createFileSink, flushFolder, hasCode, prepareDraftFolder, present, requireFolder, untouched,
+  type DraftFile, type FileSink
 } from './file-sink.ts'
 import { imageFormatOf, imageFormats, readImageHeader, type ImageExtension } from './image-header.ts'
 import { isOutputName, outputName } from './names.ts'
+import { draftFolderOf } from './storage-check.ts'
 import type { StoredImage } from './types.ts'
 
 export type OutputSink = FileSink<Omit<StoredImage, 'role'>>
@@ -52,7 +54,7 @@ export interface OutputFiles {
 
 /** Output images in one flat folder, under the names by which callers fetch them. */
 export async function createOutputFiles (folder: string): Promise<OutputFiles> {
-  const drafts = join(folder, '.drafts')
+  const drafts = draftFolderOf(folder)
   const sweepMark = join(folder, '.sweep.json')
   await prepareDraftFolder(drafts)
 
@@ -97,8 +99,9 @@ export async function createOutputFiles (folder: string): Promise<OutputFiles> {
       try {
         return await describe(await open(join(folder, name), readPlainFile))
       } catch (error) {
-        if (hasCode(error, 'ENOENT', 'ELOOP', 'EMLINK', 'ENXIO')) throw noSuchImage()
-        throw error
+        if (!hasCode(error, 'ENOENT', 'ELOOP', 'EMLINK', 'ENXIO')) throw asStorageError(error)
+        await requireFolder(folder)
+        throw noSuchImage()
       }
     },
     async removeOutput (name) {

@@ -10,14 +10,19 @@ export type { OpenOutput, OutputSink } from './output-files.ts'
 /** Where image bytes are kept. Everything that reads or writes an image goes through here. */
 export interface MediaStore extends InputFiles, OutputFiles, Pick<Thumbnails, 'openThumbnail'> {}
 
+/** The folders of a media store below its own. */
+export function mediaFolders (directory: string) {
+  return {
+    inputs: join(directory, 'media', 'inputs'), outputs: join(directory, 'outputs'), thumbnails: join(directory, 'thumbnails')
+  }
+}
+
 /**
  * A media store in a folder: inputs under `media/inputs/<first 2 of hash>/`, outputs under `outputs/`, their thumbnails
  * under `thumbnails/`. Each may be a mount of its own.
  */
 export async function createMediaStore ({ directory }: { directory: string }): Promise<MediaStore> {
-  const inputFolder = join(directory, 'media', 'inputs')
-  const outputFolder = join(directory, 'outputs')
-  const thumbnailFolder = join(directory, 'thumbnails')
+  const { inputs: inputFolder, outputs: outputFolder, thumbnails: thumbnailFolder } = mediaFolders(directory)
   await Promise.all([inputFolder, outputFolder, thumbnailFolder].map(async folder => {
     await mkdir(folder, { recursive: true })
   }))

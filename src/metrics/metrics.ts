@@ -1,4 +1,5 @@
-import { Counter, Histogram, Registry } from 'prom-client'
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { StorageCheck } from '../media/storage-check.ts'
 
 /** What one process has seen and done, for Prometheus. Times are milliseconds here and seconds there. */
 export interface Metrics {
@@ -25,7 +26,8 @@ const waitSeconds = [0.1, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600]
 const gapSeconds = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2, 5]
 const shortSeconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15]
 
-export function createMetrics (): Metrics {
+/** @param storage asked whenever somebody reads the metrics */
+export function createMetrics (storage?: Pick<StorageCheck, 'fault' | 'freeBytes'>): Metrics {
   const registry = new Registry()
   const registers = [registry]
   const counter = <Label extends string>(name: string, help: string, labelNames: readonly Label[]) =>
@@ -51,6 +53,21 @@ export function createMetrics (): Metrics {
   const requests = histogram('http_request_duration_seconds', 'Requests by method, route and status',
     ['method', 'route', 'status'], shortSeconds)
 
+  const free = new Gauge({
+    name: 'stablequeue_storage_free_bytes',
+    help: 'Bytes that may still be written to the disk of a folder under DATA_DIR',
+    labelNames: ['folder'],
+    registers
+  })
+  const usable = new Gauge({ name: 'stablequeue_storage_ok', help: 'Whether files can be kept under DATA_DIR', registers })
+
+  async function readStorage (): Promise<void> {
+    if (storage === undefined) return
+    usable.set(Number(await storage.fault() === null))
+    free.reset()
+    for (const { folder, bytes } of await storage.freeBytes()) free.set({ folder }, bytes)
+  }
+
   return {
     generationStarted ({ server, waited: since }) {
       started.inc({ server })
@@ -72,6 +89,9 @@ export function createMetrics (): Metrics {
     requestAnswered ({ method, route, status, took: duration }) {
       requests.observe({ method, route, status: String(status) }, duration / 1000)
     },
-    async text () { return await registry.metrics() }
+    async text () {
+      await readStorage()
+      return await registry.metrics()
+    }
   }
 }
