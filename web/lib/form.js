@@ -2,8 +2,11 @@ import { ApiError, sentenceOf } from './api.js'
 import { useRef, useState } from './html.js'
 
 /** The input that a field of the API belongs to: `generation_params.init_images.0` is `init_images`. */
-function inputOf (field) {
-  const name = field.split('.').findLast(part => !/^\d+$/.test(part)) ?? field
+function inputOf (field, names = []) {
+  const parts = field.split('.')
+  const own = parts.find(part => names.includes(part))
+  if (own !== undefined) return own
+  const name = parts.findLast(part => !/^\d+$/.test(part)) ?? field
   // Some fields have two spellings, of which our forms use one.
   return name.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`)
 }
@@ -20,7 +23,7 @@ function problemsOf (error, names) {
   if (!(error instanceof ApiError)) return { '': sentenceOf(error) }
   const { field, fields } = error.details
   const named = (fields ?? (field === undefined ? [] : [{ field, message: error.message }]))
-    .map(problem => [inputOf(problem.field), besideInput(problem)])
+    .map(problem => [inputOf(problem.field, names), besideInput(problem)])
     .filter(([name]) => names.includes(name))
   return named.length > 0 ? Object.fromEntries(named) : { '': error.message }
 }

@@ -4,17 +4,19 @@ import { attempt, say } from '../lib/messages.js'
 import { servers } from '../lib/service.js'
 import { Dialog } from './dialog.js'
 import { FormProblem, TextField } from './field.js'
+import { accessFields, noAccess, ServerAccess } from './server-access.js'
 
 /** Adds a server and looks at it at once; one that does not answer is kept only if that is wanted. */
 export function AddServer ({ onClose, onChanged }) {
-  const form = useForm({ alias: '', apiUrl: '', username: '', password: '' })
+  const form = useForm({ alias: '', apiUrl: '', ...noAccess })
   const [silent, setSilent] = useState(null)
 
-  async function send ({ alias, apiUrl, username, password }) {
+  async function send ({ alias, apiUrl, ...access }) {
     const address = apiUrl.trim()
-    const credentials = username === '' && password === '' ? {} : { username, password }
     const { server } = await servers.add({
-      alias: alias.trim(), apiUrl: address.includes('://') || address === '' ? address : `http://${address}`, ...credentials
+      alias: alias.trim(),
+      apiUrl: address.includes('://') || address === '' ? address : `http://${address}`,
+      ...accessFields(access)
     })
     const found = await servers.test(server.alias)
     onChanged()
@@ -50,13 +52,7 @@ export function AddServer ({ onClose, onChanged }) {
         <${TextField} label="Name" hint="What you and your clients call it." ...${form.field('alias')} autocomplete="off" autofocus />
         <${TextField} label="Address" hint="Of A1111 or Forge, started with --api." placeholder="http://192.168.1.20:7860"
           ...${form.field('apiUrl')} inputmode="url" autocomplete="off" autocapitalize="none" spellcheck=${false} />
-        <details>
-          <summary>It asks for a password (--api-auth)</summary>
-          <div class="fields">
-            <${TextField} label="User name" ...${form.field('username')} autocomplete="off" autocapitalize="none" />
-            <${TextField} label="Password" type="password" ...${form.field('password')} autocomplete="new-password" />
-          </div>
-        </details>
+        <${ServerAccess} form=${form} />
         <div class="dialog-actions">
           <button type="button" class="button" onClick=${onClose}>Cancel</button>
           <button class="button primary" disabled=${form.busy}>${form.busy ? 'Testing…' : 'Add and test'}</button>

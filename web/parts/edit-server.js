@@ -3,24 +3,27 @@ import { html } from '../lib/html.js'
 import { say } from '../lib/messages.js'
 import { servers } from '../lib/service.js'
 import { Dialog } from './dialog.js'
-import { CheckField, FormProblem, NumberField, TextField } from './field.js'
+import { FormProblem, NumberField, TextField } from './field.js'
+import { accessFields, noAccess, ServerAccess } from './server-access.js'
 
-/** Changes what is known of a server; its password is only sent when it is typed anew. */
+/** Changes what is known of a server; passwords, tokens and certificates are only sent when they are typed again. */
 export function EditServer ({ server, onClose, onChanged }) {
   const form = useForm({
     alias: server.alias,
     apiUrl: server.apiUrl,
     description: server.description ?? '',
     job_timeout_seconds: server.job_timeout_seconds === null ? '' : String(server.job_timeout_seconds),
-    username: '',
-    password: '',
-    withoutPassword: false
+    ...noAccess,
+    anyCertificate: !server.tls_verify
   })
 
-  async function send ({ username, password, withoutPassword, job_timeout_seconds: timeout, ...rest }) {
-    const credentials = withoutPassword ? { username: null } : username === '' ? {} : { username, password }
+  async function send ({ alias, apiUrl, description, job_timeout_seconds: timeout, ...access }) {
     const { message } = await servers.change(server.alias, {
-      ...rest, job_timeout_seconds: timeout === '' ? null : Number(timeout), ...credentials
+      alias,
+      apiUrl,
+      description,
+      job_timeout_seconds: timeout === '' ? null : Number(timeout),
+      ...accessFields(access, server)
     })
     const found = await servers.test(form.values.alias.trim())
     say(`${message} ${found.reachable ? 'It answers.' : `It cannot be used: ${found.message}`}`)
@@ -36,14 +39,7 @@ export function EditServer ({ server, onClose, onChanged }) {
         <${TextField} label="Address" ...${form.field('apiUrl')} inputmode="url" autocomplete="off" autocapitalize="none" spellcheck=${false} />
         <${TextField} label="Description" ...${form.field('description')} autocomplete="off" />
         <${NumberField} label="Longest generation, in seconds" placeholder="as JOB_TIMEOUT_SECONDS" min="1" max="86400" ...${form.field('job_timeout_seconds')} />
-        <details>
-          <summary>Password (--api-auth): ${server.has_credentials ? 'one is stored' : 'none'}</summary>
-          <div class="fields">
-            <${TextField} label="User name" ...${form.field('username')} autocomplete="off" autocapitalize="none" />
-            <${TextField} label="Password" type="password" ...${form.field('password')} autocomplete="new-password" />
-          </div>
-          ${server.has_credentials && html`<${CheckField} label="Forget the stored one" ...${form.field('withoutPassword')} />`}
-        </details>
+        <${ServerAccess} form=${form} server=${server} />
         <div class="dialog-actions">
           <button type="button" class="button" onClick=${onClose}>Cancel</button>
           <button class="button primary" disabled=${form.busy}>${form.busy ? 'Testing…' : 'Save and test'}</button>

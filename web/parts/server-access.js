@@ -1,0 +1,70 @@
+import { html } from '../lib/html.js'
+import { CheckField, TextArea, TextField } from './field.js'
+
+/** Values of `ServerAccess` for `useForm`. */
+export const noAccess = {
+  username: '', password: '', bearer: '', headers: '', ca: '', anyCertificate: false, forget: false
+}
+
+/**
+ * What lets the service in at a server, and whose certificate it may show.
+ * @param {{ form: any, server?: any }} props the server as it is stored, where it is
+ */
+export function ServerAccess ({ form, server }) {
+  const stored = [
+    server?.has_credentials && 'a password', server?.has_bearer && 'a token', server?.has_headers && 'headers',
+    server?.has_ca && 'a certificate', server?.tls_verify === false && 'no check of certificates'
+  ].filter(Boolean)
+  const secret = { autocomplete: 'off', autocapitalize: 'none', spellcheck: false }
+  return html`
+    <details>
+      <summary>${server === undefined ? 'It asks for a password (--api-auth)' : `Password (--api-auth): ${server.has_credentials ? 'one is stored' : 'none'}`}</summary>
+      <div class="fields">
+        <${TextField} label="User name" ...${form.field('username')} autocomplete="off" autocapitalize="none" />
+        <${TextField} label="Password" type="password" ...${form.field('password')} autocomplete="new-password" />
+      </div>
+    </details>
+    <details>
+      <summary>It is behind a token, or has a certificate of its own</summary>
+      <div class="fields">
+        <${TextField} label="Bearer token" type="password" hint="Instead of a user name and password."
+          ...${form.field('bearer')} autocomplete="new-password" />
+        <${TextArea} label="Headers" wide rows="3" hint="One in each line, for tunnels such as Cloudflare Access. They replace those of before."
+          placeholder="CF-Access-Client-Id: …" ...${form.field('headers')} ...${secret} />
+        <${TextArea} label="Certificate (PEM)" wide rows="3" hint="Its own, if it signed that itself, or that of the authority that issued it."
+          placeholder="-----BEGIN CERTIFICATE-----" ...${form.field('ca')} ...${secret} />
+        <${CheckField} label="Accept any certificate" hint="Whoever stands between can then read and change everything."
+          ...${form.field('anyCertificate')} />
+      </div>
+    </details>
+    ${stored.length > 0 && html`
+      <${CheckField} label="Forget what is stored" hint=${`Stored and never shown: ${stored.join(', ')}. Another address drops it too.`}
+        ...${form.field('forget')} />`}`
+}
+
+/**
+ * The fields of the API for what was entered; what was left empty stays as it is.
+ * @throws Error for a line that is no header
+ */
+export function accessFields ({ username, password, bearer, headers, ca, anyCertificate, forget }, server) {
+  const forgotten = forget ? { username: null, bearer: null, headers: null, ca: null, tls_verify: true } : {}
+  // A server has one of these.
+  const instead = bearer !== '' ? { username: null } : username !== '' ? { bearer: null } : {}
+  return {
+    ...forgotten,
+    ...(server === undefined ? {} : instead),
+    ...(username === '' && password === '' ? {} : { username, password }),
+    ...(bearer === '' ? {} : { bearer }),
+    ...(headers.trim() === '' ? {} : { headers: headersIn(headers) }),
+    ...(ca.trim() === '' ? {} : { ca }),
+    ...(anyCertificate === (server?.tls_verify === false) ? {} : { tls_verify: !anyCertificate })
+  }
+}
+
+function headersIn (text) {
+  return Object.fromEntries(text.split('\n').filter(line => line.trim() !== '').map(line => {
+    const [, name, value] = /^\s*([^:\s]+)\s*:\s*(.*)$/.exec(line) ?? []
+    if (name === undefined) throw new Error('Each line of the headers must be like "Name: value".')
+    return [name, value]
+  }))
+}
