@@ -1,5 +1,6 @@
 import t from 'tap'
 import { quick, startService } from '../helper.ts'
+import { pem, startGate } from '../servers/token-gate.ts'
 import { imageLoaded, openBrowser, skip } from './browser.ts'
 
 t.test('people use the service in a browser', { skip }, async t => {
@@ -82,6 +83,39 @@ t.test('people use the service in a browser', { skip }, async t => {
     await page.getByRole('link', { name: 'Models' }).click()
     await page.getByRole('alert').getByText('Nobody cannot be used').waitFor({ state: 'detached' })
     await service.request('DELETE', '/api/v1/servers/Nobody')
+    t.strictSame(mishaps, [])
+  })
+
+  t.test('a server behind a token and a private certificate is added, and what is stored is not shown', async t => {
+    const gate = await startGate(t, service.simulator.url, ({ 'x-token': token, authorization }) =>
+      token === 'header-secret' || authorization === 'Bearer bearer-secret', ['private'])
+    const { page, mishaps } = await visit(`${service.url}/#/servers`)
+    const card = page.locator('.card', { has: page.getByRole('heading', { name: 'Tunnel', exact: true }) })
+    await page.getByRole('button', { name: 'Add a server' }).click()
+    await page.getByLabel('Name', { exact: true }).fill('Tunnel')
+    await page.getByLabel('Address').fill(gate.url)
+    await page.getByText('It is behind a token').click()
+    await page.getByLabel('Headers').fill('X-Token: header-secret\nHost: elsewhere')
+    await page.getByLabel('Certificate (PEM)').fill(pem('root'))
+    await page.getByRole('button', { name: 'Add and test' }).click()
+    await page.locator('textarea[name=headers][aria-invalid=true]').waitFor()
+    await page.getByLabel('Headers').fill('X-Token: header-secret')
+    await page.getByRole('button', { name: 'Add and test' }).click()
+    await page.getByRole('status').getByText('Tunnel was added').waitFor()
+    await card.getByText('Online', { exact: true }).waitFor()
+
+    await page.getByRole('button', { name: 'Change Tunnel' }).click()
+    await page.getByText('Stored and never shown: headers, a certificate.').waitFor()
+    t.notMatch(await page.content(), /header-secret|BEGIN CERTIFICATE-----\nM/)
+    await page.getByLabel('Forget what is stored').check()
+    await page.getByText('It is behind a token').click()
+    await page.getByLabel('Bearer token').fill('bearer-secret')
+    await page.getByLabel('Accept any certificate').check()
+    await page.getByRole('button', { name: 'Save and test' }).click()
+    await page.getByRole('status').getByText('Tunnel was changed. It answers.').waitFor()
+    const { body } = await service.request('GET', '/api/v1/servers/Tunnel')
+    t.match(body, { has_bearer: true, has_headers: false, has_ca: false, tls_verify: false, health: 'online' })
+    await service.request('DELETE', '/api/v1/servers/Tunnel')
     t.strictSame(mishaps, [])
   })
 

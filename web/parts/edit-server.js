@@ -23,7 +23,8 @@ export function EditServer ({ server, onClose, onChanged }) {
       apiUrl,
       description,
       job_timeout_seconds: timeout === '' ? null : Number(timeout),
-      ...accessFields(access, server)
+      // another address drops what is stored
+      ...accessFields(access, apiUrl.trim() === server.apiUrl ? server : { ...server, tls_verify: true })
     })
     const found = await servers.test(form.values.alias.trim())
     say(`${message} ${found.reachable ? 'It answers.' : `It cannot be used: ${found.message}`}`)
