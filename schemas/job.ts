@@ -159,7 +159,7 @@ export const JobAction = Closed({
       'waiting ones first.'
   }),
   server: Type.Optional(Type.String({ maxLength: 64, description: 'With move: alias of the server that takes them.' })),
-  ids: Type.Optional(Type.Array(jobId('A job.'), { minItems: 1, maxItems: 1000, description: 'The jobs.' })),
+  ids: Type.Optional(Type.Array(jobId('A job.'), { minItems: 1, maxItems: 20_000, description: 'The jobs.' })),
   filter: Type.Optional(Closed({
     ...jobFilterFields,
     key: Type.Optional(Type.String({ ...jobFilterFields.key, ...moreThanBlank })),

@@ -79,6 +79,7 @@ export const RetentionQuery = Type.Object({
 
 export const RetentionView = Type.Object({
   success,
+  as_of: Timestamp('The service\'s own clock when this was counted; what a purge takes as created_before.'),
   days: retentionDays,
   jobs: retentionJobs,
   tracker_days: Type.Integer({ description: 'The setting TRACKER_RETENTION: days for jobs of /sdapi/v1; 0 keeps them.' }),
@@ -91,6 +92,20 @@ export const RetentionView = Type.Object({
   })
 }, { $id: 'Retention' })
 
+/** Clients that expect nothing send no body, or null. */
+export const PurgeRequest = Type.Unsafe<{ expected?: number, created_before?: string } | null>({
+  ...Closed({
+    expected: Type.Optional(Type.Integer({
+      minimum: 0, description: 'How many jobs the caller expects to be due: where there are more, nothing is removed and the answer is 409 with their number.'
+    })),
+    created_before: Type.Optional(Timestamp('Only jobs accepted before this moment.'))
+  }),
+  type: ['object', 'null'],
+  $id: 'PurgeRequest',
+  description: 'What the caller knows of what is due.',
+  examples: [{ expected: 0 }]
+})
+
 export const PurgeAnswer = Type.Object({
   success,
   message: Type.String({ description: 'What was done.' }),
@@ -100,5 +115,6 @@ export const PurgeAnswer = Type.Object({
 
 /** Schemas that routes refer to by name. */
 export const settingsSchemas = [
-  ChangeableSettings, SettingsChange, SettingView, SettingsView, SettingsChanged, RetentionView, PurgeAnswer
+  ChangeableSettings, SettingsChange, SettingView, SettingsView, SettingsChanged, RetentionView, PurgeRequest,
+  PurgeAnswer
 ]

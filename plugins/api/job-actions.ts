@@ -58,11 +58,12 @@ const jobActions: FastifyPluginAsyncTypebox<JobActionsOptions> = async (app, { m
     }, async request => {
       const { body, principal } = request
       const { action, expected, created_before: createdBefore, dry_run: isDryRun = false } = body
-      const order = orderOf(body)
       const choice = choiceOf(body, principal)
       const before = createdBefore === undefined ? {} : { before: momentOf('created_before', createdBefore) }
       const mayAct = (owner: string | null) => mayCancelJob(principal, owner)
-      if (isDryRun) return renderCount(action, await many.count(choice, before, mayAct))
+      // To count, it need not be known which server takes them.
+      const order = isDryRun && body.server === undefined ? null : orderOf(body)
+      if (isDryRun || order === null) return renderCount(action, await many.count(choice, before, mayAct))
       const limits = { ...before, ...(expected === undefined ? {} : { expected }) }
       return renderOutcome(action, await many.act(order, choice, limits, mayAct))
     })

@@ -112,14 +112,17 @@ const servers: FastifyPluginAsyncTypebox<ServersOptions> = async (app, { desk, v
       params: Alias,
       querystring: Type.Object({
         jobs: Type.Optional(StringEnum(['cancel', 'move'], { description: 'What becomes of its waiting and running jobs.' })),
-        to: Type.Optional(Type.String({ description: 'With jobs=move: alias of the server that takes them.' }))
+        to: Type.Optional(Type.String({ description: 'With jobs=move: alias of the server that takes them.' })),
+        expected: Type.Optional(Type.Integer({
+          minimum: 0, description: 'How many jobs the caller expects it to have: where there are more, the answer is 409 and nothing is done.'
+        }))
       }),
       response: { 200: { ...Ref(Done), description: 'Removed.' }, ...errorResponses(400, 403, 404, 409) }
     }
   }, async request => {
-    const { jobs, to } = request.query
+    const { jobs, to, expected } = request.query
     const server = registry.require(request.params.alias)
-    const moved = await desk.remove(server, jobs ?? 'refuse', to)
+    const moved = await desk.remove(server, jobs ?? 'refuse', to, expected)
     return { success: true as const, message: `Server ${server.alias} was removed${moved === '' ? '' : `; ${moved}`}.` }
   })
 

@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
 import { Closed, Ref } from '../../schemas/kit.ts'
 import {
-  PurgeAnswer, RetentionQuery, RetentionView, SettingsChange, SettingsChanged, SettingsView,
+  PurgeAnswer, PurgeRequest, RetentionQuery, RetentionView, SettingsChange, SettingsChanged, SettingsView,
   type ChangeableSettings, type SettingView
 } from '../../schemas/settings.ts'
 import { fieldsOf } from '../../src/a1111/json-values.ts'
@@ -15,9 +15,10 @@ import type { House } from '../../src/house.ts'
 import { iso } from '../../src/iso.ts'
 import { purgeInterval } from '../../src/jobs/retention.ts'
 import { version } from '../../src/version.ts'
+import { momentOf } from './moment.ts'
 
 export interface SettingsOptions {
-  readonly house: Pick<House, 'config' | 'sources' | 'runtime' | 'retention' | 'log'>
+  readonly house: Pick<House, 'config' | 'sources' | 'runtime' | 'retention' | 'list' | 'log'>
 }
 
 const path = '/api/v1/settings'
@@ -32,7 +33,7 @@ const wireNames: Readonly<Record<RuntimeName, string>> = {
 
 /** What is in force and from where; what can be changed while the service runs; removing old jobs. */
 const settingsRoutes: FastifyPluginAsyncTypebox<SettingsOptions> = async (app, { house }) => {
-  const { config, sources, runtime, retention, log } = house
+  const { config, sources, runtime, retention, list, log } = house
 
   const changed = { 200: { ...Ref(SettingsChanged), description: 'As they are now.' }, ...errorResponses(400, 403) }
 
@@ -152,9 +153,11 @@ const settingsRoutes: FastifyPluginAsyncTypebox<SettingsOptions> = async (app, {
       jobs: request.query.jobs ?? retentionJobs,
       dropInDays: config.TRACKER_RETENTION
     }
+    const moment = await list.moment()
     const [{ oldest, ...due }, last] = await Promise.all([retention.due(rules), retention.last()])
     return {
       success: true as const,
+      as_of: iso(moment),
       days: rules.days,
       jobs: rules.jobs,
       tracker_days: rules.dropInDays,
@@ -171,11 +174,17 @@ const settingsRoutes: FastifyPluginAsyncTypebox<SettingsOptions> = async (app, {
       tags,
       summary: 'Remove now what is due',
       description: 'Jobs with their images, thumbnails and input images, by the rules in force, which see before what ' +
-        'is due. Happens by itself every six hours.',
-      response: { 200: { ...Ref(PurgeAnswer), description: 'What was removed.' }, ...errorResponses(403) }
+        'is due. Happens by itself every six hours. With `expected` and `created_before` no more goes than was seen.',
+      body: Ref(PurgeRequest),
+      response: { 200: { ...Ref(PurgeAnswer), description: 'What was removed.' }, ...errorResponses(403, 409) }
     }
-  }, async () => {
-    const { jobs, images, bytes, more } = await retention.purge(undefined, purgedAtOnce)
+  }, async request => {
+    const { expected, created_before: before } = request.body ?? {}
+    const { jobs, images, bytes, more } = await retention.purge(undefined, {
+      most: purgedAtOnce,
+      ...(expected === undefined ? {} : { expected }),
+      ...(before === undefined ? {} : { before: momentOf('created_before', before) })
+    })
     return {
       success: true as const,
       message: jobs === 0 ? 'Nothing was due.' : `${jobs} job${jobs === 1 ? '' : 's'} with ${images} image${images === 1 ? '' : 's'} removed.`,

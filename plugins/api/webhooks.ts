@@ -7,8 +7,9 @@ import { Closed, Ref, StringEnum, Timestamp } from '../../schemas/kit.ts'
 import {
   DeliveryDetail, DeliveryList, DeliveryQuery, DeliveryView, EndpointView, WebhookFields
 } from '../../schemas/webhook.ts'
-import { mayDo, maySeeJob, seesAllJobs } from '../../src/access/principal.ts'
+import { mayCancelJob, mayDo, maySeeJob, seesAllJobs, type Scope } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
+import { refuseMore } from '../../src/jobs/many.ts'
 import type { JobStore } from '../../src/jobs/store.ts'
 import type { Deliveries, DeliveryFilter } from '../../src/webhooks/deliveries.ts'
 import type { Delivery } from '../../src/webhooks/delivery.ts'
@@ -45,22 +46,23 @@ const webhooks: FastifyPluginAsyncTypebox<WebhooksOptions> = async (app, options
   const { store, deliveries, endpoints, desk, office, keySide } = options
 
   /** Another's delivery is answered as one that is not there. */
-  async function find (request: FastifyRequest, id: string): Promise<Delivery> {
+  async function find (request: FastifyRequest, id: string, allowed: typeof maySeeJob): Promise<Delivery> {
     const delivery = await deliveries.find(id)
-    if (delivery !== null && maySeeJob(request.principal, delivery.keyId)) return delivery
+    if (delivery !== null && allowed(request.principal, delivery.keyId)) return delivery
     throw new ServiceError('delivery_not_found', `There is no delivery ${id}.`)
   }
 
   async function findEndpoint (request: FastifyRequest, id: string): Promise<Endpoint> {
     const endpoint = await endpoints.get(id)
-    if (maySeeJob(request.principal, endpoint.keyId)) return endpoint
+    if (mayCancelJob(request.principal, endpoint.keyId)) return endpoint
     throw new ServiceError('endpoint_not_found', `There is no endpoint ${id}.`)
   }
 
-  function toFilter (request: FastifyRequest, query: DeliveryQuery): DeliveryFilter {
+  /** @param scope that reaches the deliveries of others */
+  function toFilter ({ principal }: FastifyRequest, query: DeliveryQuery, scope: Scope): DeliveryFilter {
     const { state, type, endpoint, search = '', since, until } = query
     return {
-      ...(seesAllJobs(request.principal) ? {} : { keyId: request.principal.keyId ?? 'nobody' }),
+      ...(mayDo(principal, scope) ? {} : { keyId: principal.keyId ?? 'nobody' }),
       ...(state === undefined ? {} : { state }),
       ...(since === undefined ? {} : { since: Date.parse(since) }),
       ...(until === undefined ? {} : { until: Date.parse(until) }),
@@ -82,7 +84,7 @@ const webhooks: FastifyPluginAsyncTypebox<WebhooksOptions> = async (app, options
     }
   }, async request => {
     const { limit = 50, cursor = '0' } = request.query
-    const filter = toFilter(request, request.query)
+    const filter = toFilter(request, request.query, 'jobs:read:all')
     const { deliveries: found, nextOffset } = await deliveries.list(filter, Number(cursor), limit)
     return {
       success: true as const,
@@ -102,7 +104,7 @@ const webhooks: FastifyPluginAsyncTypebox<WebhooksOptions> = async (app, options
       response: { 200: { ...Ref(DeliveryDetail), description: 'The delivery.' }, ...errorResponses(403, 404) }
     }
   }, async request => {
-    const delivery = await find(request, request.params.id)
+    const delivery = await find(request, request.params.id, maySeeJob)
     const view = mayDo(request.principal, 'queue:admin') ? attemptViewForAdministrators : attemptView
     return {
       success: true as const,
@@ -127,7 +129,7 @@ const webhooks: FastifyPluginAsyncTypebox<WebhooksOptions> = async (app, options
         response: { 200: OneDelivery, ...errorResponses(403, 404) }
       }
     }, async request => ({
-      success: true as const, delivery: deliveryView(await act(await find(request, request.params.id)))
+      success: true as const, delivery: deliveryView(await act(await find(request, request.params.id, mayCancelJob)))
     }))
   }
 
@@ -142,18 +144,29 @@ const webhooks: FastifyPluginAsyncTypebox<WebhooksOptions> = async (app, options
         since: Timestamp('Events that happened at or after this moment.'),
         until: Type.Optional(Timestamp('Events that happened before this moment; default: now.')),
         state: Type.Optional(StringEnum(['failed', 'blocked', 'skipped'], { default: 'failed', description: 'What became of them.' })),
-        endpoint: Type.Optional(Type.String({ maxLength: 64, description: 'Only those of this endpoint.' }))
+        type: DeliveryQuery.properties.type,
+        endpoint: Type.Optional(Type.String({ maxLength: 64, description: 'Only those of this endpoint.' })),
+        search: DeliveryQuery.properties.search,
+        expected: Type.Optional(Type.Integer({
+          minimum: 0, description: 'How many the caller expects: where there are more, nothing is sent and the answer is 409 with their number.'
+        })),
+        dry_run: Type.Optional(Type.Boolean({ default: false, description: 'true: only count them.' }))
       }),
       response: {
         200: Type.Object({
-          success, count: Type.Integer({ description: 'How many are sent again.' })
-        }, { description: 'They are on their way.' }),
-        ...errorResponses(400, 403)
+          success, count: Type.Integer({ description: 'How many are sent again, or would be.' })
+        }, { description: 'They are on their way, or were counted.' }),
+        ...errorResponses(400, 403, 409)
       }
     }
   }, async request => {
-    const { state = 'failed', ...span } = request.body
-    return { success: true as const, count: await office.redeliverAll(toFilter(request, { ...span, state })) }
+    const { state = 'failed', expected, dry_run: isDryRun = false, ...span } = request.body
+    const found = await office.find(toFilter(request, { ...span, state }, 'jobs:cancel:all'))
+    if (!isDryRun) {
+      refuseMore(found.length, expected)
+      await office.redeliverAll(found)
+    }
+    return { success: true as const, count: found.length }
   })
 
   app.post(`${base}/test`, {

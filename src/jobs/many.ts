@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ServiceError } from '../errors.ts'
+import { ServiceError, type ErrorDetails } from '../errors.ts'
 import { iso } from '../iso.ts'
 import type { JobFilter, JobList } from './list.ts'
 import type { JobStore } from './store.ts'
@@ -98,7 +98,7 @@ export function createManyJobs ({ store, list, remove }: ManyJobsDependencies): 
       const apply = order.action === 'move' ? async (id: string) => { await store.move(id, order.serverId) } : acts[order.action]
       const before = await boundOf(choice, limits.before)
       const { ids, others } = await chosen(choice, before, mayAct)
-      refuseMore(ids.length, before, limits.expected)
+      refuseMore(ids.length, limits.expected, { created_before: iso(before) })
       const refused = others.map(id => ({ id, error: noSuchJob(id) }))
       let done = 0
 
@@ -131,10 +131,12 @@ function noSuchJob (id: string): ServiceError {
 }
 
 /** @throws ServiceError `more_than_expected` */
-function refuseMore (count: number, before: number, expected: number | undefined): void {
+export function refuseMore (
+  count: number, expected: number | undefined, details: ErrorDetails = {}
+): void {
   if (expected === undefined || count <= expected) return
-  throw new ServiceError('more_than_expected', `This is about ${count} jobs, which are more than the expected ` +
-    `${expected}. Nothing was done.`, { field: 'expected', expected, count, created_before: iso(before) })
+  throw new ServiceError('more_than_expected', `This is about ${count}, which are more than the expected ${expected}. ` +
+    'Nothing was done.', { field: 'expected', expected, count, ...details })
 }
 
 /** Works through a list, so many at a time. */

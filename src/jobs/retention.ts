@@ -7,6 +7,7 @@ import type { Keys } from '../redis/keys.ts'
 import type { InputImages } from './input-images.ts'
 import type { Job } from './job.ts'
 import type { JobList } from './list.ts'
+import { refuseMore } from './many.ts'
 import { removeJob } from './remove.ts'
 import type { JobStore } from './store.ts'
 
@@ -35,6 +36,15 @@ export interface Purge extends Removal {
   readonly more: boolean
 }
 
+export interface PurgeLimits {
+  /** Jobs that one call removes. */
+  readonly most?: number
+  /** How many jobs the caller expects to be due at the most. */
+  readonly expected?: number
+  /** Only jobs that were accepted before this moment, in milliseconds since the epoch. */
+  readonly before?: number
+}
+
 export interface PastPurge extends Removal {
   /** Milliseconds since the epoch. */
   readonly at: number
@@ -46,9 +56,9 @@ export interface Retention {
   due (rules?: RetentionRules): Promise<Removal>
   /**
    * Removes it, oldest first.
-   * @param most jobs that one call removes
+   * @throws ServiceError `more_than_expected`, before anything is removed
    */
-  purge (rules?: RetentionRules, most?: number): Promise<Purge>
+  purge (rules?: RetentionRules, limits?: PurgeLimits): Promise<Purge>
   /** The last purge that removed something. */
   last (): Promise<PastPurge | null>
 }
@@ -103,10 +113,17 @@ export function createRetention (dependencies: RetentionDependencies): Retention
       for await (const job of overdue(rules ?? await dependencies.rules())) due = withJob(due, job)
       return due
     },
-    async purge (rules, most = Infinity) {
+    async purge (given, { most = Infinity, expected = Infinity, before = Infinity } = {}) {
+      const rules = given ?? await dependencies.rules()
+      if (expected !== Infinity) {
+        let count = 0
+        for await (const job of overdue(rules)) if (job.createdAt < before) count++
+        refuseMore(count, expected)
+      }
       let removed = nothing
       let more = false
-      for await (const job of overdue(rules ?? await dependencies.rules())) {
+      for await (const job of overdue(rules)) {
+        if (job.createdAt >= before) continue
         more = removed.jobs >= most
         if (more) break
         const isRemoved = await removeJob(job.id, { store, media, inputs }).then(() => true, unlessGone)

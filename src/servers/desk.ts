@@ -4,6 +4,7 @@ import { readInventory } from '../a1111/inventory.ts'
 import { probeServer } from '../a1111/probe.ts'
 import { GenerationFailure } from '../a1111/types.ts'
 import { messageOf, ServiceError } from '../errors.ts'
+import { refuseMore } from '../jobs/many.ts'
 import type { JobStore } from '../jobs/store.ts'
 import type { ServerRegistry } from './registry.ts'
 import type { Server } from './server.ts'
@@ -19,9 +20,10 @@ export interface ServerDesk {
   test (server: Server): Promise<{ reachable: boolean, message: string, milliseconds: number }>
   /**
    * Removes a server; answers what became of its jobs, in words.
-   * @throws ServiceError `server_has_jobs` with their number, or about `to`
+   * @param expected how many jobs the caller expects it to have at the most
+   * @throws ServiceError `server_has_jobs` with their number, `more_than_expected`, or about `to`
    */
-  remove (server: Server, jobs: JobsOfRemoved, to?: string): Promise<string>
+  remove (server: Server, jobs: JobsOfRemoved, to?: string, expected?: number): Promise<string>
 }
 
 export interface ServerDeskDependencies {
@@ -119,13 +121,17 @@ export function createServerDesk (dependencies: ServerDeskDependencies): ServerD
         await client.close()
       }
     },
-    async remove (server, jobs, to) {
+    async remove (server, jobs, to, expected) {
       const waiting = await store.waitingOn(server.id)
       const running = (await store.running(server.id)).length
       if (jobs === 'refuse' && waiting + running > 0) {
         throw new ServiceError('server_has_jobs', `${server.alias} has ${counted(waiting, running)}. ` +
           'Add ?jobs=cancel, or ?jobs=move&to=<alias>, to say what becomes of them.', { waiting, running })
       }
+      if (jobs !== 'move' && to !== undefined) {
+        throw new ServiceError('invalid_field_value', 'to goes with jobs=move only.', { field: 'to' })
+      }
+      refuseMore(waiting + running, expected)
       if (server.origin === 'settings') {
         throw new ServiceError('server_from_settings', `${server.alias} comes from the settings SERVERS or A1111_URL; ` +
           'remove it there, or disable it here.')

@@ -10,8 +10,10 @@ import type { CheckedWebhook } from './submission.ts'
 export interface WebhookOffice {
   /** Sends an event anew, under the same id, with a fresh schedule. */
   redeliver (delivery: Delivery): Promise<Delivery>
-  /** The same for all that fit; how many there were. */
-  redeliverAll (filter: DeliveryFilter): Promise<number>
+  /** All deliveries that fit, oldest first, as they happened. */
+  find (filter: DeliveryFilter): Promise<Delivery[]>
+  /** Sends all of them again, in that order. */
+  redeliverAll (found: readonly Delivery[]): Promise<void>
   /** Sends a test event now, once, and gives its delivery; one that arrives clears what spoke against the endpoint. */
   test (checked: CheckedWebhook): Promise<Delivery>
   /** Sends no more of an event. */
@@ -38,16 +40,17 @@ export function createWebhookOffice (dependencies: WebhookOfficeDependencies): W
 
   return {
     redeliver,
-    async redeliverAll (filter) {
+    async find (filter) {
       const found: Delivery[] = []
       for (let offset: number | null = 0; offset !== null;) {
         const { deliveries: some, nextOffset } = await deliveries.list(filter, offset, page)
         found.push(...some)
         offset = nextOffset
       }
-      // Oldest first, as they happened.
-      for (const delivery of found.reverse()) await redeliver(delivery)
-      return found.length
+      return found.reverse()
+    },
+    async redeliverAll (found) {
+      for (const delivery of found) await redeliver(delivery)
     },
     async test (checked) {
       const delivery = testDelivery(checked, vault, Date.now())

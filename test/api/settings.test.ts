@@ -104,7 +104,14 @@ t.test('what is due is told before it goes, with all its files', async t => {
   t.match((await request('GET', '/api/v1/settings/retention?days=9')).body,
     { days: 9, due: { jobs: 1, images: 1, bytes: Number, oldest: new Date(longAgo).toISOString() } })
   await request('PUT', '/api/v1/settings', { retention_days: 9 })
-  t.match((await request('POST', '/api/v1/settings/retention/purge')).body, { removed: { jobs: 1, images: 1 }, more: false })
+  t.match(await request('POST', '/api/v1/settings/retention/purge', { expected: 0 }),
+    { status: 409, body: { error: 'more_than_expected', details: { expected: 0, count: 1 } } })
+  t.match(await request('POST', '/api/v1/settings/retention/purge', { days: 30 }), { status: 400, body: { details: { field: 'days' } } })
+  const created = new Date(longAgo).toISOString()
+  t.match((await request('POST', '/api/v1/settings/retention/purge', { expected: 0, created_before: created })).body, { removed: { jobs: 0 } })
+  const asOf = (await request('GET', '/api/v1/settings/retention')).body.as_of
+  t.match((await request('POST', '/api/v1/settings/retention/purge', { expected: 1, created_before: asOf })).body,
+    { removed: { jobs: 1, images: 1 }, more: false })
   t.equal((await request('GET', `/api/v2/jobs/${old}`)).status, 404)
   for (const name of images) t.equal((await request('GET', `/outputs/${name}`)).status, 404)
   t.strictSame(await files(inputs), [])

@@ -100,6 +100,45 @@ t.test('the queue', { skip }, async t => {
     t.strictSame(mishaps, [])
   })
 
+  t.test('just the jobs that the dialog counted are deleted, whatever arrives meanwhile', async t => {
+    await service.request('POST', '/api/v2/jobs/actions', { action: 'delete', all: true })
+    for (let left = 1010; left > 0; left -= 100) {
+      await service.request('POST', '/api/v2/generate/bulk', {
+        target_server_alias: 'Main', generation_params: { ...quick, prompt: 'one of many' }, bulk_quantity: Math.min(100, left)
+      })
+    }
+    const { page, mishaps } = await visit(`${service.url}/#/queue?status=pending&search=many`)
+    await page.getByText('The first 1,000 of 1,010 jobs.').waitFor()
+    await page.locator('.endless .job[aria-posinset="1"] input[type=checkbox]').click()
+    const chosen = page.getByRole('region', { name: 'Chosen jobs' })
+    await chosen.getByRole('button', { name: 'Choose all 1,010' }).click()
+    await chosen.getByRole('button', { name: 'Delete' }).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByText('Delete 1,010 jobs?').waitFor()
+    const late = await service.submit({ ...quick, prompt: 'one of many, and late' })
+    await dialog.getByRole('button', { name: 'Delete 1,010 jobs' }).click()
+    await page.getByRole('status').getByText('1010 jobs were deleted').waitFor()
+    t.match((await service.request('GET', '/api/v2/jobs')).body, { total: 1, jobs: [{ id: late }] })
+
+    await page.locator('.endless .job', { hasText: 'and late' }).getByRole('checkbox').click()
+    await chosen.getByRole('button', { name: 'Cancel' }).click()
+    await dialog.getByRole('button', { name: 'Cancel 1 job' }).waitFor()
+    await page.getByRole('button', { name: 'Keep it' }).click()
+    await page.goto(`${service.url}/#/queue?status=all`)
+    await page.locator('.endless .job input[type=checkbox]').first().click()
+    await page.route('**/jobs/actions', async route => {
+      const asked = route.request().postDataJSON() as { dry_run?: boolean }
+      await route.continue(asked.dry_run === true ? {} : { postData: JSON.stringify({ ...asked, expected: 0 }) })
+    }, { times: 2 })
+    await chosen.getByRole('button', { name: 'Cancel' }).click()
+    await dialog.getByRole('button', { name: 'Cancel 1 job' }).click()
+    await dialog.getByText('More jobs fit by now. Nothing was done yet.').waitFor()
+    t.equal((await service.job(late)).status, 'pending')
+    await dialog.getByRole('button', { name: 'Cancel 1 job' }).click()
+    await page.getByRole('status').getByText('1 job was cancelled').waitFor()
+    t.strictSame(mishaps, [])
+  })
+
   t.test('what runs is seen to move, and a line is held and let go', async t => {
     const service = await startService(t, { simulator: { stepMilliseconds: 60 } })
     const { page, mishaps } = await visit(service.url)

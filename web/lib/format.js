@@ -37,6 +37,13 @@ export function bytesText (bytes) {
   return bytes < 1024 * 1024 ? `${Math.ceil(bytes / 1024)} KiB` : `${(bytes / 1024 / 1024).toFixed(1)} MiB`
 }
 
+const grouped = new Intl.NumberFormat('en')
+
+/** `2,100` */
+export function numberText (count) {
+  return grouped.format(count)
+}
+
 export function plural (count, word, many = `${word}s`) {
-  return `${count} ${count === 1 ? word : many}`
+  return `${numberText(count)} ${count === 1 ? word : many}`
 }

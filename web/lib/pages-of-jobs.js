@@ -7,13 +7,16 @@ export const pageSize = 50
 /** Most jobs that a search shows. */
 const mostFound = 1000
 const gather = 300
+/** A search looks through all jobs. */
+const gatherSearch = 1500
 
 /**
  * A list of any length of which only what is looked at is read: pages of jobs by their place.
  * @param {{ status: string, server: string, search: string, order: 'asc' | 'desc' | 'line' }} filter
- * @returns {{ total: number | undefined, at: (index: number) => object | undefined,
+ * @returns {{ total: number | undefined, shown: number, asOf: string, at: (index: number) => object | undefined,
  *   show: (from: number, to: number) => void, idsBetween: (from: number, to: number) => Promise<string[]>,
- *   error: unknown, reload: () => void }}
+ *   error: unknown, reload: () => void }} total is how many fit, shown how many of them can be looked at, asOf the
+ *   service's own clock when they were counted
  */
 export function useJobPages (filter) {
   const [version, setVersion] = useState(0)
@@ -37,7 +40,7 @@ export function useJobPages (filter) {
       if (!hearsEvents()) timer = setTimeout(refresh, often)
     }
     const end = onEvent(event => {
-      if (event.kind === 'reset' || event.kind === 'closed' || aboutJobs(event)) soon ??= setTimeout(refresh, gather)
+      if (event.kind === 'reset' || event.kind === 'closed' || aboutJobs(event)) soon ??= setTimeout(refresh, filter.search === '' ? gather : gatherSearch)
     })
     document.addEventListener('visibilitychange', refresh)
     timer = setTimeout(refresh, often)
@@ -58,8 +61,9 @@ function openFeed (name, filter, onChange) {
   const { search } = filter
   let pages = new Map()
   let total
+  let asOf
   let error = null
-  let shown = { from: 0, to: pageSize - 1 }
+  let sight = { from: 0, to: pageSize - 1 }
   const asked = new Set()
 
   const query = more => ({ ...filter, ...more })
@@ -71,7 +75,8 @@ function openFeed (name, filter, onChange) {
       const answer = search === ''
         ? await jobs.list(query({ limit: pageSize, offset: page * pageSize }), stop.signal)
         : await jobs.list(query({ limit: mostFound }), stop.signal)
-      total = search === '' ? answer.total : answer.jobs.length
+      total = answer.total
+      asOf = answer.as_of
       if (search === '') pages.set(page, answer.jobs)
       else pages = new Map(pagesOf(answer.jobs))
       error = null
@@ -87,8 +92,8 @@ function openFeed (name, filter, onChange) {
   /** Numbers of the pages that are looked at; a search has one answer. */
   function lookedAt () {
     if (search !== '') return [0]
-    const first = Math.floor(shown.from / pageSize)
-    const last = Math.floor(shown.to / pageSize)
+    const first = Math.floor(sight.from / pageSize)
+    const last = Math.floor(sight.to / pageSize)
     return Array.from({ length: last - first + 1 }, (_, index) => first + index)
   }
 
@@ -99,7 +104,7 @@ function openFeed (name, filter, onChange) {
   return {
     name,
     show (from, to) {
-      shown = { from, to }
+      sight = { from, to }
       for (const page of lookedAt()) if (!pages.has(page)) read(page)
     },
     refresh () {
@@ -112,6 +117,8 @@ function openFeed (name, filter, onChange) {
     view () {
       return {
         total,
+        shown: search === '' ? total : Math.min(total, mostFound),
+        asOf,
         error,
         at,
         show: this.show,

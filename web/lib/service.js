@@ -24,8 +24,19 @@ export const jobs = {
   remove: id => ask('DELETE', pathOf(jobsPath, id)),
   /** @param {{ priority?: number, before?: string, server?: string }} change place of a waiting job */
   change: (id, change) => ask('PATCH', pathOf(jobsPath, id), { body: change }),
-  /** @param {{ action: string, ids?: string[], filter?: object }} request */
+  /**
+   * @param {{ action: string, server?: string, ids?: string[], filter?: object, all?: boolean, expected?: number,
+   *   created_before?: string }} request
+   */
   act: request => ask('POST', `${jobsPath}/actions`, { body: request }),
+  /**
+   * How many jobs that would be about, in the form that `act` takes.
+   * @returns {Promise<{ expected: number, created_before: string }>}
+   */
+  async count (request) {
+    const { count, created_before: before } = await ask('POST', `${jobsPath}/actions`, { body: { ...request, dry_run: true } })
+    return { expected: count, created_before: before }
+  },
   deliveries: async (id, signal) => (await ask('GET', `${pathOf(jobsPath, id)}/webhooks`, { signal })).deliveries
 }
 

@@ -11,5 +11,6 @@ export const settings = {
   switchQueue: enabled => ask('PUT', `${path}/queue-processing`, { body: { enabled } }),
   /** What is due now, or would be under other rules. @param {{ days?: number, jobs?: number }} rules */
   retention: (rules = {}, signal) => ask('GET', `${path}/retention?${queryOf(rules)}`, { signal }),
-  purge: () => ask('POST', `${path}/retention/purge`)
+  /** Removes a part of what is due. @param {{ expected: number, created_before: string }} counted */
+  purge: counted => ask('POST', `${path}/retention/purge`, { body: counted })
 }

@@ -1,5 +1,5 @@
 import { sentenceOf } from '../lib/api.js'
-import { plural } from '../lib/format.js'
+import { numberText, plural } from '../lib/format.js'
 import { html, useCallback, useEffect, useRef, useState } from '../lib/html.js'
 import { readOverview, statuses } from '../lib/job-feed.js'
 import { useLive } from '../lib/live.js'
@@ -75,7 +75,7 @@ function Overview ({ data: { groups, totals }, server, onChanged }) {
     <section key=${name} aria-labelledby="group-${name}">
       <div class="group-head">
         <h2 class="group-title" id="group-${name}">${titles[name]}</h2>
-        ${more[name] > 0 && html`<a href="#/queue?status=pending${suffix}">and ${more[name]} more waiting</a>`}
+        ${more[name] > 0 && html`<a href="#/queue?status=pending${suffix}">and ${numberText(more[name])} more waiting</a>`}
         ${name === 'ended' && html`<a href="#/queue?status=all${suffix}">All jobs</a>`}
       </div>
       <ul class="jobs">
@@ -91,7 +91,7 @@ function JobList ({ view, server, search, onChanged }) {
   const filter = { status, server, search, order: isLine ? 'line' : status === 'pending' ? 'asc' : 'desc' }
   const pages = useJobPages(filter)
   const selection = useSelection(pages.idsBetween)
-  const { total, at, show, reload, error } = pages
+  const { total, shown, asOf, at, show, reload, error } = pages
   const drawn = useRef(new Map())
   const onShow = useCallback((from, to) => { show(from, to) }, [show])
   const changed = () => {
@@ -124,8 +124,9 @@ function JobList ({ view, server, search, onChanged }) {
   return html`
     <h2 class="out-of-sight">Jobs</h2>
     ${isLine && html`<p class="hint">In the order in which ${server} takes them.</p>`}
-    <${VirtualList} total=${total} label="Jobs" onShow=${onShow} row=${row} />
-    <${SelectionBar} selection=${selection} total=${total} filter=${filter} onDone=${changed} />`
+    ${shown < total && html`<p class="hint" role="status">The first ${numberText(shown)} of ${plural(total, 'job')}.</p>`}
+    <${VirtualList} total=${shown} label="Jobs" onShow=${onShow} row=${row} />
+    <${SelectionBar} selection=${selection} total=${total} asOf=${asOf} filter=${filter} onDone=${changed} />`
 }
 
 function Filters ({ route, view, server, search, servers: known, totals }) {
@@ -145,7 +146,7 @@ function Filters ({ route, view, server, search, servers: known, totals }) {
         ${['', ...views].map(each => html`
           <button key=${each} type="button" class="tab" aria-pressed=${view === each ? 'true' : 'false'}
             onClick=${() => { if (each === '') setTyped(''); setQuery(route, each === '' ? { status: '', search: '' } : { status: each }) }}>
-            ${words[each] ?? statusWord(each)} ${countOf(each) !== undefined && html`<span class="count numbers">${countOf(each)}</span>`}
+            ${words[each] ?? statusWord(each)} ${countOf(each) !== undefined && html`<span class="count numbers">${numberText(countOf(each))}</span>`}
           </button>`)}
       </div>
       ${aliases.length > 1 && html`

@@ -20,10 +20,11 @@ export function Dialog ({ title, onClose, wide, children }) {
     </dialog>`
 }
 
-/** Asks before something that cannot be undone. */
-export function Confirm ({ title, sentence, action, onConfirm, onClose }) {
+/** Asks before something that cannot be undone. @param {{ notice?: string }} props notice is what changed meanwhile */
+export function Confirm ({ title, sentence, notice = '', action, onConfirm, onClose }) {
   return html`
     <${Dialog} title=${title} onClose=${onClose}>
+      ${notice !== '' && html`<p class="notice problem-notice" role="alert">${notice}</p>`}
       <p>${sentence}</p>
       <div class="dialog-actions">
         <button type="button" class="button" onClick=${onClose}>Keep it</button>

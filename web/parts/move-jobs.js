@@ -7,23 +7,24 @@ import { FormProblem, SelectField } from './field.js'
 
 /**
  * Asks which server is to take jobs that wait.
- * @param {{ words: string, from: string, move: (alias: string) => Promise<void>, onClose: () => void }} props words say
- *   how many they are; from is the alias of the server that they wait for, or empty
+ * @param {{ words: string, notice?: string, from: string, move: (alias: string) => Promise<void>,
+ *   onClose: () => void }} props words say how many they are, notice what changed meanwhile; from is the alias of the
+ *   server that they wait for, or empty; move ends the question where it has moved them
  */
-export function MoveJobs ({ words, from, move, onClose }) {
+export function MoveJobs ({ words, notice = '', from, move, onClose }) {
   const { data: known } = useLive(signal => servers.list(signal), [], { interval: null })
   const others = known?.filter(({ alias }) => alias !== from).map(({ alias }) => ({ value: alias, label: alias })) ?? []
   const form = useForm({ server: '' })
 
   async function send ({ server }) {
     await move(server || others[0].value)
-    onClose()
   }
 
   return html`
     <${Dialog} title="Move ${words}" onClose=${onClose}>
       <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, send)}>
         <${FormProblem} problem=${form.problems['']} />
+        ${notice !== '' && html`<p class="notice problem-notice" role="alert">${notice}</p>`}
         ${known !== undefined && others.length === 0
           ? html`<p>There is no other server.</p>`
           : html`<${SelectField} label="Server that takes them" ...${form.field('server')} value=${form.values.server || others[0]?.value} options=${others} />`}

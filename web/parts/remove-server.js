@@ -13,11 +13,13 @@ export function RemoveServer ({ server, others, onClose, onRemoved }) {
 
   async function send ({ jobs, to }) {
     try {
-      const { message } = await servers.remove(server.alias, count === 0 ? {} : jobs === 'move' ? { jobs, to } : { jobs })
+      const choice = jobs === 'move' ? { jobs, to, expected: count } : { jobs, expected: count }
+      const { message } = await servers.remove(server.alias, count === 0 ? {} : choice)
       say(message)
       onRemoved()
     } catch (error) {
       if (error.code === 'server_has_jobs' && count === 0) setCount(error.details.waiting + error.details.running)
+      else if (error.code === 'more_than_expected') setCount(error.details.count)
       else throw error
     }
   }

@@ -12,7 +12,8 @@ import { Icon } from './icon.js'
 export function RetentionCard ({ changeable, onChanged }) {
   const kept = { retention_days: String(changeable.retention_days), retention_jobs: String(changeable.retention_jobs) }
   const form = useForm(kept)
-  const [asking, setAsking] = useState(false)
+  /** What was due when the question was asked; null while it is not. */
+  const [asking, setAsking] = useState(null)
   const [progress, setProgress] = useState(null)
   const { data: stands, reload } = useLive(signal => settings.retention({}, signal), [], { interval: null })
   const plan = usePlan(form.values)
@@ -25,14 +26,14 @@ export function RetentionCard ({ changeable, onChanged }) {
     reload()
   }
 
-  /** One call removes a part; the rest follows. */
-  async function purge () {
-    setAsking(false)
+  /** One call removes a part; the rest follows. What became due after the question stays. */
+  async function purge ({ due, as_of: asOf }) {
+    setAsking(null)
     let jobs = 0
     try {
       for (let more = true; more;) {
         setProgress(jobs)
-        const answer = await settings.purge()
+        const answer = await settings.purge({ expected: Math.max(0, due.jobs - jobs), created_before: asOf })
         jobs += answer.removed.jobs
         more = answer.more
       }
@@ -43,6 +44,14 @@ export function RetentionCard ({ changeable, onChanged }) {
     setProgress(null)
     reload()
     onChanged()
+  }
+
+  async function ask () {
+    try {
+      setAsking(await settings.retention())
+    } catch (error) {
+      complain(error)
+    }
   }
 
   const due = stands?.due
@@ -63,15 +72,16 @@ export function RetentionCard ({ changeable, onChanged }) {
         <p role="status">${dueText(due, 'can go now')}</p>
         ${due.jobs > 0 && html`
           <div class="actions">
-            <button type="button" class="button" disabled=${progress !== null} onClick=${() => setAsking(true)}>
+            <button type="button" class="button" disabled=${progress !== null} onClick=${ask}>
               <${Icon} name="bin" />${progress === null ? 'Purge now' : `${plural(progress, 'job')} removed…`}
             </button>
           </div>`}`}
       ${stands?.tracker_days > 0 && html`<p class="hint">Jobs of /sdapi/v1 go after ${plural(stands.tracker_days, 'day')} (TRACKER_RETENTION).</p>`}
       ${stands?.last && html`<p class="hint">Last time: ${plural(stands.last.jobs, 'job')} with ${bytesText(stands.last.bytes)}, ${momentText(stands.last.at)}.</p>`}
-      ${asking && html`
-        <${Confirm} title="Remove ${plural(due.jobs, 'job')}?" action="Remove ${plural(due.jobs, 'job')}" onConfirm=${purge} onClose=${() => setAsking(false)}
-          sentence=${`They go for good, with ${plural(due.images, 'image')} of ${bytesText(due.bytes)}.`} />`}
+      ${asking !== null && html`
+        <${Confirm} title="Remove ${plural(asking.due.jobs, 'job')}?" action="Remove ${plural(asking.due.jobs, 'job')}"
+          sentence=${`They go for good, with ${plural(asking.due.images, 'image')} of ${bytesText(asking.due.bytes)}.`}
+          onConfirm=${() => purge(asking)} onClose=${() => setAsking(null)} />`}
     </section>`
 }
 

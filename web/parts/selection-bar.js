@@ -1,6 +1,6 @@
-import { plural } from '../lib/format.js'
+import { numberText, plural } from '../lib/format.js'
 import { html, useState } from '../lib/html.js'
-import { attempt, say } from '../lib/messages.js'
+import { complain, say } from '../lib/messages.js'
 import { jobs } from '../lib/service.js'
 import { Confirm } from './dialog.js'
 import { Icon } from './icon.js'
@@ -24,59 +24,81 @@ const actions = {
   delete: { label: 'Delete', icon: 'bin', question: count => `Delete ${count}?`, sentence: 'The jobs and their images go for good.' }
 }
 
-/** What to do with the jobs that are chosen. */
-export function SelectionBar ({ selection, total, filter, onDone }) {
-  const [asking, setAsking] = useState('')
+/**
+ * What to do with the jobs that are chosen. A dialog counts them first; what happens then is about just those.
+ * @param {{ asOf: string }} props asOf is when `total` was counted, by the service's own clock
+ */
+export function SelectionBar ({ selection, total, asOf, filter, onDone }) {
+  /** The action that is asked about, how many jobs it is about, and what to say about that; null for none. */
+  const [asking, setAsking] = useState(null)
   const [busy, setBusy] = useState(false)
-  const count = selection.all ? total : selection.ids.size
-  if (count === 0) return null
-  const words = plural(count, 'job')
+  const chosen = selection.all ? total : selection.ids.size
+  if (chosen === 0) return null
 
   function which () {
+    if (!selection.all) return { ids: [...selection.ids] }
     const { status, server, search } = filter
     const fitting = Object.fromEntries(Object.entries({ status, server, search }).filter(([, value]) => value !== ''))
-    return selection.all ? { filter: fitting } : { ids: [...selection.ids] }
+    return Object.keys(fitting).length === 0 ? { all: true } : { filter: fitting }
   }
 
   function finish () {
+    setAsking(null)
     selection.clear()
     onDone()
   }
 
-  async function act (action) {
-    setAsking('')
+  async function ask (action, notice = '') {
+    const counted = await jobs.count({ action, ...which() })
+    setAsking({ action, counted, notice })
+  }
+
+  /** Where more jobs fit than were counted, the question is asked again, with their number. */
+  async function act (action, counted, more = {}) {
+    try {
+      say((await jobs.act({ action, ...which(), ...counted, ...more })).message)
+      finish()
+    } catch (error) {
+      if (error.code !== 'more_than_expected') throw error
+      await ask(action, 'More jobs fit by now. Nothing was done yet.')
+    }
+  }
+
+  async function attempt (work) {
     setBusy(true)
-    const done = await attempt(() => jobs.act({ action, ...which() }))
+    await work().catch(complain)
     setBusy(false)
-    if (done) finish()
   }
 
-  async function move (server) {
-    say((await jobs.act({ action: 'move', server, ...which() })).message)
-    finish()
-  }
-
-  const asks = action => action === 'move' || actions[action].question !== undefined
-  const question = asking === '' || asking === 'move' ? undefined : actions[asking]
+  const begin = action => attempt(() => asks(action)
+    ? ask(action)
+    : act(action, selection.all ? { expected: total, created_before: asOf } : { expected: chosen }))
+  const words = plural(asking?.counted.expected ?? chosen, 'job')
+  const question = asking === null ? undefined : actions[asking.action]
   return html`
     <div class="selection" role="region" aria-label="Chosen jobs">
-      <p><strong class="numbers">${words}</strong> chosen</p>
+      <p><strong class="numbers">${plural(chosen, 'job')}</strong> chosen</p>
       <div class="actions">
         ${!selection.all && total > selection.ids.size && html`
-          <button type="button" class="button quiet" onClick=${selection.chooseAll}>Choose all ${total}</button>`}
+          <button type="button" class="button quiet" onClick=${selection.chooseAll}>Choose all ${numberText(total)}</button>`}
         ${actionsOf[filter.status].map(action => html`
-          <button key=${action} type="button" class="button" disabled=${busy}
-            onClick=${() => asks(action) ? setAsking(action) : act(action)}>
+          <button key=${action} type="button" class="button" disabled=${busy} onClick=${() => begin(action)}>
             <${Icon} name=${actions[action].icon} />${actions[action].label}
           </button>`)}
         <button type="button" class="button quiet icon-only" aria-label="Choose none" title="Choose none" onClick=${selection.clear}>
           <${Icon} name="close" />
         </button>
       </div>
-      ${asking === 'move' && html`
-        <${MoveJobs} words=${words} from=${filter.server} move=${move} onClose=${() => setAsking('')} />`}
-      ${question && html`
-        <${Confirm} title=${question.question(words)} sentence=${question.sentence} action=${`${question.label} ${words}`}
-          onConfirm=${() => act(asking)} onClose=${() => setAsking('')} />`}
+      ${asking?.action === 'move' && html`
+        <${MoveJobs} words=${words} notice=${asking.notice} from=${filter.server} move=${server => act('move', asking.counted, { server })}
+          onClose=${() => setAsking(null)} />`}
+      ${question?.question !== undefined && html`
+        <${Confirm} title=${question.question(words)} sentence=${question.sentence} notice=${asking.notice}
+          action=${`${question.label} ${words}`} onConfirm=${() => attempt(() => act(asking.action, asking.counted))}
+          onClose=${() => setAsking(null)} />`}
     </div>`
+}
+
+function asks (action) {
+  return action === 'move' || actions[action].question !== undefined
 }
