@@ -32,6 +32,10 @@ const requestFields = {
     default: 'refuse',
     description: 'What to do when the server lacks something named: refuse the job, or drop the choice with a warning.'
   })),
+  strict: Type.Optional(Type.Boolean({
+    default: false,
+    description: 'true: refuse fields that are not known, here and in generation_params, instead of warning of them.'
+  })),
   ...webhookFields
 }
 
@@ -48,7 +52,7 @@ const formFields = {
   firstpass_image: Type.Optional(file('Picture that replaces the first pass of hires fix.'))
 }
 
-/** Unknown fields are accepted and ignored. */
+/** Clients of several programs send their own fields along: unknown ones lead to a warning, unless `strict` is true. */
 export const GenerateRequest = Type.Object(requestFields, {
   $id: 'GenerateRequest',
   description: 'What to generate, where, and how urgent it is.',
@@ -135,6 +139,7 @@ export const BulkAnswer = Type.Object({
     stablequeue_job_id: id('Same as id.'),
     queue_position: Type.Integer({ description: 'Place in the line.' })
   }), { description: 'In their order.' }),
+  warnings: Type.Array(Ref(Warning), { description: 'What was changed or ignored.' }),
   links: Type.Record(Type.String(), Type.String(), { description: 'Where to go from here.' })
 }, { $id: 'BulkAnswer', description: 'A bulk that was accepted.' })
 export type BulkAnswer = Static<typeof BulkAnswer>

@@ -1,7 +1,7 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { Warning } from './generation-parameters.ts'
 import { Inline, Nullable, Ref, StringEnum, WithDefaults } from './kit.ts'
-import { userId } from './studio-generation.ts'
+import { strict, userId } from './studio-generation.ts'
 import { StudioTime } from './studio-session.ts'
 import { webhookFields, webhookSigningSecret } from './webhook.ts'
 
@@ -35,6 +35,7 @@ export type SweepAxis = Static<typeof SweepAxis>
 export const StudioBatchRequest = WithDefaults({
   ...webhookFields,
   user_id: userId,
+  strict,
   type: Nullable(StringEnum(kinds), { description: 'Which route the base request is for; found out from its fields without.', default: null, examples: ['txt2img'] }),
   base_request: fields('A generation request. Pictures as base64.', { prompt: 'a lighthouse at dusk', steps: 12 }),
   variations: Type.Array(fields('Fields of one variation.', { seed: 2 }), {

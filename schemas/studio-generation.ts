@@ -41,12 +41,17 @@ export const userId = Type.String({
   examples: ['discord-1234']
 })
 
+export const strict = Type.Boolean({
+  description: 'true: refuse fields that are not known, instead of warning of them.', default: false, examples: [true]
+})
+
 const whose = {
   ...webhookFields,
   user_id: userId,
   preset_id: perhaps(Type.String({ maxLength: 64 }), 'A preset, by its id or its share code: its values hold where ' +
     'this request says nothing.', '2b1d6f0e-6c2a-4c57-9a63-6f3f9e8f4c11'),
-  server: name('Alias of the server that is to run it; the best one without.', 'Main')
+  server: name('Alias of the server that is to run it; the best one without.', 'Main'),
+  strict
 }
 
 /** What every generation takes. */

@@ -1,4 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
+import { Warning } from './generation-parameters.ts'
 import { Nullable, Ref, StringEnum, WithDefaults } from './kit.ts'
 import { StudioTime } from './studio-session.ts'
 
@@ -70,7 +71,8 @@ export const SharedPresetsQuery = Type.Object({
 
 export const PresetSaved = Type.Object({
   message: Type.String({ description: 'What was done.', examples: ['Preset saved'] }),
-  preset_id: Type.String({ description: 'Id of the preset.', examples: [exampleId] })
+  preset_id: Type.String({ description: 'Id of the preset.', examples: [exampleId] }),
+  warnings: Type.Array(Ref(Warning), { description: 'Fields that were ignored.' })
 }, { $id: 'StudioPresetSaved', description: 'It is saved.' })
 
 export const PresetAnswer = Type.Object({

@@ -1,5 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { Nullable, WithDefaults } from './kit.ts'
+import { Warning } from './generation-parameters.ts'
+import { Nullable, Ref, WithDefaults } from './kit.ts'
 
 /** A moment as older Pythons parse it. */
 export const StudioTime = (description: string) =>
@@ -74,7 +75,8 @@ export const ImportAnswer = Type.Object({
 
 export const SessionAnswer = Type.Object({
   message: Type.String({ description: 'What was done.', examples: ['LoRA added to session'] }),
-  session: Type.Unsafe<UserSession>({ $ref: 'UserSession#' })
+  session: Type.Unsafe<UserSession>({ $ref: 'UserSession#' }),
+  warnings: Type.Optional(Type.Array(Ref(Warning), { description: 'Fields that were ignored.' }))
 }, { $id: 'SessionAnswer', description: 'What was done, and the session as it is now.' })
 
 export const StudioMessage = Type.Object({

@@ -4,7 +4,11 @@ import {
   BulkAnswer, BulkForm, BulkRequest, GenerateAnswer, GenerateForm, GenerateRequest
 } from '../../schemas/generate.ts'
 import { errorResponses } from '../../schemas/error.ts'
+import { GenerationParameters, type Warning } from '../../schemas/generation-parameters.ts'
 import { JsonOrForm, Ref } from '../../schemas/kit.ts'
+import {
+  describeUnknownField, parameterSynonyms, unknownFieldsError, warningsOfUnknown
+} from '../../src/a1111/unknown-fields.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { iso } from '../../src/iso.ts'
 import { newBulkId, type Bulks } from '../../src/jobs/bulk.ts'
@@ -44,7 +48,7 @@ const generate: FastifyPluginAsyncTypebox<GenerateOptions> = async (app, { submi
   async function submit (request: FastifyRequest, id: string): Promise<Accepted> {
     const body = request.body as GenerateRequest
     return await namingFields({ body, isForm: request.isMultipart() }, async () =>
-      await submitter.accept(await submitter.check(toSubmission(request, body)), id))
+      await submitter.accept(await submitter.check(toSubmission(request, body, single)), id))
   }
 
   for (const version of ['v1', 'v2'] as const) {
@@ -106,7 +110,7 @@ const generate: FastifyPluginAsyncTypebox<GenerateOptions> = async (app, { submi
         baseSeed: body.base_seed ?? -1
       } as const
       return renderBulk(id, await namingFields({ body, isForm: request.isMultipart() }, async () =>
-        await bulks.submit(id, toSubmission(request, body), order)))
+        await bulks.submit(id, toSubmission(request, body, many), order)))
     })
     reply.code(202).header('location', `/api/v2/generate/bulk/${answer.bulk_job_id}`)
     return answer
@@ -120,8 +124,42 @@ function idempotencyKey (headers: Readonly<Record<string, unknown>>): string | u
   return typeof value === 'string' ? value : undefined
 }
 
+/** What a request of a route may have at its top, and what people call some of it. */
+interface KnownFields {
+  readonly names: readonly string[]
+  readonly synonyms: Readonly<Record<string, string>>
+}
+
+/** Parameters stand one level below. */
+const parameterNames = Object.fromEntries([
+  ...Object.keys(GenerationParameters.properties).map(name => [name, name] as const),
+  ...Object.entries(parameterSynonyms)
+].map(([name, parameter]) => [name, `generation_params.${parameter}`]))
+const single: KnownFields = { names: Object.keys(GenerateRequest.properties), synonyms: parameterNames }
+const many: KnownFields = {
+  names: Object.keys(BulkRequest.properties),
+  synonyms: {
+    ...parameterNames,
+    ...Object.fromEntries(['count', 'quantity', 'number', 'jobs'].map(name => [name, 'bulk_quantity']))
+  }
+}
+
+/**
+ * Warnings of fields that nothing reads. A form's further fields are parameters, of which the same is said elsewhere.
+ * @throws ServiceError `invalid_field_value` about them where the request is strict
+ */
+function warnOfUnknown (request: FastifyRequest, body: GenerateRequest, { names, synonyms }: KnownFields): Warning[] {
+  if (request.isMultipart()) return []
+  const unknown = Object.keys(body).filter(name => !names.includes(name))
+    .map(name => describeUnknownField(name, names, '', synonyms))
+  const [first, ...others] = unknown
+  if (first !== undefined && body.strict === true) throw unknownFieldsError([first, ...others])
+  return warningsOfUnknown(unknown)
+}
+
 /** @throws ServiceError `missing_required_field` when there is nothing to generate from */
-function toSubmission (request: FastifyRequest, body: GenerateRequest): SubmissionRequest {
+function toSubmission (request: FastifyRequest, body: GenerateRequest, known: KnownFields): SubmissionRequest {
+  const warnings = warnOfUnknown(request, body, known)
   const raw = body.generation_info_raw?.trim() ?? ''
   const inside = body.generation_params
   const parameters = request.isMultipart() ? { ...flatParameters(body), ...inside } : inside
@@ -146,6 +184,8 @@ function toSubmission (request: FastifyRequest, body: GenerateRequest): Submissi
     bulkId: null,
     webhook: readWebhookWish(body),
     baseUrl: `${request.protocol}://${request.host}`,
+    ...(body.strict === true ? { unknown: 'refuse' } : {}),
+    warnings,
     ...(body.metadata === undefined ? {} : { metadata: body.metadata })
   }
 }
@@ -180,6 +220,7 @@ function renderBulk (id: string, accepted: readonly Accepted[]): BulkAnswer {
     total_jobs: accepted.length,
     target_server_alias: accepted[0]?.alias ?? '',
     jobs: accepted.map(job => ({ ...jobIds(job.id), queue_position: job.position })),
+    warnings: namingWarnings(accepted[0]?.warnings ?? []),
     links: { self, cancel: `${self}/cancel` }
   }
 }

@@ -1,4 +1,5 @@
 import { GenerationParameters } from '../../schemas/generation-parameters.ts'
+import { unknownFieldCode } from '../../src/a1111/unknown-fields.ts'
 import { ServiceError } from '../../src/errors.ts'
 
 /** Where the callers of this interface put generation parameters; `src/` calls each by its own name. */
@@ -22,13 +23,16 @@ export async function namingFields<Result> (sent: SentParameters, work: () => Pr
     return await work()
   } catch (error) {
     if (!(error instanceof ServiceError) || error.details.field === undefined) throw error
-    const { message, details: { field: known } } = error
+    const { message, details: { field: known, fields } } = error
     const field = fieldSent(known, sent)
     // A sentence that begins with the field says it as `field` does.
     const sentence = field.endsWith(known) && message.startsWith(`${known} `)
       ? `${field}${message.slice(known.length)}`
       : message
-    throw new ServiceError(error.code, sentence, { ...error.details, field }, { cause: error })
+    const several = Array.isArray(fields)
+      ? { fields: (fields as Array<{ field: string }>).map(one => ({ ...one, field: fieldSent(one.field, sent) })) }
+      : {}
+    throw new ServiceError(error.code, sentence, { ...error.details, field, ...several }, { cause: error })
   }
 }
 
@@ -37,6 +41,7 @@ function fieldSent (field: string, { body, isForm }: SentParameters): string {
   const own = Reflect.get(body, home) as unknown
   const isInside = typeof own === 'object' && own !== null && name in own
   if (isForm && !isInside && name in body) return field
+  if (isInside) return `${home}.${field}`
   const fromText = typeof body.generation_info_raw === 'string' && body.generation_info_raw.trim() !== ''
   return fromText && !isInside && isParameter(field) ? 'generation_info_raw' : fieldName(field)
 }
@@ -47,7 +52,11 @@ function isParameter (field: string): boolean {
 }
 
 /** Warnings as callers of this interface know their fields. */
-export function namingWarnings<Warned extends { readonly field?: string }> (warnings: readonly Warned[]): Warned[] {
-  return warnings.map(warning =>
-    warning.field === undefined ? warning : { ...warning, field: fieldName(warning.field) })
+export function namingWarnings<Warned extends { readonly code: string, readonly field?: string }> (
+  warnings: readonly Warned[]
+): Warned[] {
+  // An unknown field stood where it is said to be, also where a parameter has its name.
+  return warnings.map(warning => warning.field === undefined || warning.code === unknownFieldCode
+    ? warning
+    : { ...warning, field: fieldName(warning.field) })
 }

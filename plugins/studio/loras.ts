@@ -12,7 +12,7 @@ import { readFields } from '../../src/studio/read-fields.ts'
 import type { Studio } from '../../src/studio/studio.ts'
 import { previewUrl } from '../api/model-views.ts'
 import { pictureAnswers, sendPicture } from '../core/send-picture.ts'
-import { fieldsOfRequest } from './scope.ts'
+import { readOnlyFields } from './scope.ts'
 
 const reading = { access: { scope: 'models:read' } } as const
 const writing = { access: { scope: 'models:write' } } as const
@@ -99,7 +99,7 @@ const loras: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { stu
   app.patch('/:filename', {
     config: writing,
     schema: { ...described('edit_lora', 'Change what is known of a LoRA'), params: LoraReference, body: Ref(LoraEdit), response: one }
-  }, async request => render(await shelf.edit(filenameOf(request), readFields(LoraEdit, fieldsOfRequest(request)))))
+  }, async request => render(await shelf.edit(filenameOf(request), readOnlyFields(LoraEdit, request))))
 
   app.post('/:filename/enrich', {
     config: writing,

@@ -8,11 +8,12 @@ import {
   SharedPresetsQuery
 } from '../../schemas/studio-preset.ts'
 import { StudioMessage } from '../../schemas/studio-session.ts'
+import { warningsOfUnknown } from '../../src/a1111/unknown-fields.ts'
 import { ServiceError } from '../../src/errors.ts'
-import { readFields } from '../../src/studio/read-fields.ts'
+import { readFields, unknownFields } from '../../src/studio/read-fields.ts'
 import type { Studio } from '../../src/studio/studio.ts'
 import { renderPreset } from './preset-view.ts'
-import { fieldsOfRequest } from './scope.ts'
+import { fieldsOfRequest, readOnlyFields } from './scope.ts'
 import { userOf } from './sessions.ts'
 
 const reading = { access: { scope: 'jobs:read' } } as const
@@ -64,8 +65,9 @@ const presetRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (app
       response: { 200: { ...Ref(PresetSaved), description: 'It is saved.' }, ...studioErrors(413) }
     }
   }, async request => {
-    const { id } = await presets.save(userOf(request), readFields(PresetInput, fieldsOfRequest(request)))
-    return { message: 'Preset saved', preset_id: id }
+    const fields = fieldsOfRequest(request)
+    const { id } = await presets.save(userOf(request), readFields(PresetInput, fields))
+    return { message: 'Preset saved', preset_id: id, warnings: warningsOfUnknown(unknownFields(PresetInput, fields)) }
   })
 
   app.post('/:user_id/import', {
@@ -77,7 +79,7 @@ const presetRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (app
       response: changed
     }
   }, async request => {
-    const { code, preset_id: id, name } = readFields(PresetCopy, fieldsOfRequest(request))
+    const { code, preset_id: id, name } = readOnlyFields(PresetCopy, request)
     const reference = code ?? id
     if (reference === undefined) throw new ServiceError('missing_required_field', 'Field required', { field: 'code' })
     return { message: 'Preset copied', preset: await render(await presets.copy(userOf(request), reference, name)) }
@@ -100,7 +102,7 @@ const presetRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (app
         response: changed
       },
       handler: async request => {
-        const change = readFields(PresetChange, fieldsOfRequest(request))
+        const change = readOnlyFields(PresetChange, request)
         return { message: 'Preset updated', preset: await render(await presets.change(userOf(request), idOf(request), change)) }
       }
     })
@@ -115,7 +117,9 @@ const presetRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (app
       response: changed
     }
   }, async request => {
-    const { shared } = readFields(PresetSharing, request.body === undefined ? {} : fieldsOfRequest(request))
+    const { shared } = request.body === undefined
+      ? readFields(PresetSharing, {})
+      : readOnlyFields(PresetSharing, request)
     const preset = await presets.share(userOf(request), idOf(request), shared)
     return { message: shared === 'private' ? 'Preset is private' : 'Preset shared', preset: await render(preset) }
   })

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import type { Static, TObject } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { ServiceError } from '../../src/errors.ts'
@@ -7,7 +8,7 @@ import { ValidationFailure } from '../../src/simulator/failures.ts'
 import { pydantic2 } from '../../src/simulator/wire/pydantic2.ts'
 import { toStudioError } from '../../src/studio/errors.ts'
 import { formFields, withUsualNames } from '../../src/studio/form.ts'
-import { validationDetail } from '../../src/studio/read-fields.ts'
+import { readFields, refuseUnknownFields, validationDetail } from '../../src/studio/read-fields.ts'
 import { retryAfter, toServiceError } from '../core/errors.ts'
 
 const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
@@ -74,6 +75,17 @@ export function fieldsOfRequest (request: FastifyRequest): Record<string, unknow
   }
   const fields = body as Record<string, unknown>
   return withUsualNames(request.isMultipart() ? formFields(fields) : fields)
+}
+
+/**
+ * Reads the body of a route that is this service's own: unlike the routes that clients were written for, it refuses
+ * what it does not know.
+ * @throws ValidationFailure
+ */
+export function readOnlyFields<Schema extends TObject> (schema: Schema, request: FastifyRequest): Static<Schema> {
+  const fields = fieldsOfRequest(request)
+  refuseUnknownFields(schema, fields)
+  return readFields(schema, fields)
 }
 
 function missingBody (): ValidationFailure {

@@ -1,21 +1,22 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
-import { Ref } from '../../schemas/kit.ts'
+import { Ref, WithDefaults } from '../../schemas/kit.ts'
 import { StudioHistory, StudioHistoryQuery, studioErrors } from '../../schemas/studio-job.ts'
 import { StudioControlNetUnit, userId } from '../../schemas/studio-generation.ts'
 import {
   ImportAnswer, PortableUser, SessionAnswer, SessionChange, SessionLora, StudioMessage, UserImport,
   UserSession
 } from '../../schemas/studio-session.ts'
+import { warningsOfUnknown } from '../../src/a1111/unknown-fields.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { studioUser, type StudioUser } from '../../src/studio/owner.ts'
 import { importUser } from '../../src/studio/portable.ts'
-import { readFields } from '../../src/studio/read-fields.ts'
+import { readFields, refuseUnknownFields, unknownFields } from '../../src/studio/read-fields.ts'
 import { readSessionChange, readSessionLora } from '../../src/studio/session-change.ts'
 import type { Session } from '../../src/studio/sessions.ts'
 import type { Studio } from '../../src/studio/studio.ts'
 import { studioTime } from '../../src/studio/words.ts'
-import { fieldsOfRequest } from './scope.ts'
+import { fieldsOfRequest, readOnlyFields } from './scope.ts'
 
 const reading = { access: { scope: 'jobs:read' } } as const
 const writing = { access: { scope: 'jobs:write' } } as const
@@ -23,6 +24,17 @@ const params = Type.Object({ user_id: userId })
 const loraParams = Type.Object({
   user_id: userId,
   '*': Type.String({ description: 'LoRA, with or without its ending; may contain slashes.', examples: ['detail-tweaker.safetensors'] })
+})
+
+/** A session may be sent back as it was read, an export as it was written. */
+const { user_id: sentUser, last_updated: lastUpdated } = UserSession.properties
+const SessionSent = Type.Object({
+  ...SessionChange.properties, user_id: Type.Optional(sentUser), last_updated: Type.Optional(lastUpdated)
+})
+const ImportSent = WithDefaults({
+  ...UserImport.properties,
+  user_id: Type.Optional(sentUser),
+  exported_at: Type.Optional(PortableUser.properties.exported_at)
 })
 
 /** What is remembered of a user: LoRAs, ControlNet units, defaults; and which jobs there were. */
@@ -67,7 +79,9 @@ const sessionRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (ap
       schema: { ...described(`change_session_${method.toLowerCase()}`, 'Change what is remembered'), body: Ref(SessionChange), response: answers.changed },
       handler: async request => {
         const user = userOf(request)
-        const change = readSessionChange(fieldsOfRequest(request))
+        const fields = fieldsOfRequest(request)
+        refuseUnknownFields(SessionSent, fields)
+        const change = readSessionChange(fields)
         return { message: 'Session updated', session: await render(user, await sessions.change(user, change)) }
       }
     })
@@ -86,8 +100,10 @@ const sessionRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (ap
     schema: { ...described('add_lora', 'Remember a LoRA', 'The same file again changes its weight.'), body: Ref(SessionLora), response: answers.changed }
   }, async request => {
     const user = userOf(request)
-    const { filename, weight } = readSessionLora(fieldsOfRequest(request))
-    return { message: 'LoRA added to session', session: await render(user, await sessions.addLora(user, filename, weight)) }
+    const fields = fieldsOfRequest(request)
+    const { filename, weight } = readSessionLora(fields)
+    const session = await render(user, await sessions.addLora(user, filename, weight))
+    return { message: 'LoRA added to session', session, warnings: warningsOfUnknown(unknownFields(SessionLora, fields)) }
   })
 
   app.delete('/:user_id/loras', {
@@ -119,7 +135,7 @@ const sessionRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (ap
   }, async request => {
     const user = userOf(request)
     const unit = fieldsOfRequest(request)
-    readFields(StudioControlNetUnit, unit)
+    readOnlyFields(StudioControlNetUnit, request)
     const session = await render(user, await sessions.addUnit(user, unit))
     return { message: 'ControlNet configuration added to session', session }
   })
@@ -165,7 +181,7 @@ const sessionRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (ap
     }
   }, async request => {
     const user = userOf(request)
-    const { session, presetIds } = await importUser(user, readFields(UserImport, fieldsOfRequest(request)), studio)
+    const { session, presetIds } = await importUser(user, readOnlyFields(ImportSent, request), studio)
     return {
       message: `Imported session and ${presetIds.length} presets`, session: await render(user, session), preset_ids: presetIds
     }

@@ -51,15 +51,11 @@ const ignored = [
   'generation_info_raw', 'raw_generation_info'
 ]
 
-const understood = new Set([
+/** Fields that are not A1111's own and mean something here. */
+export const understood: ReadonlySet<string> = new Set([
   ...[...renamed, ...settings].map(([name]) => name), ...checkpointNames, ...checkpointHashes,
   ...Object.values(hintNames), ...loraNames, ...ignored
 ])
-
-/** Whether a field that is not A1111's own means something here. */
-export function isUnderstood (name: string): boolean {
-  return understood.has(name)
-}
 
 /**
  * A submission's fields under A1111's names; values stay as they are.

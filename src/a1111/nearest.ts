@@ -49,15 +49,19 @@ function byPart (one: string, other: string): number {
   return (long.startsWith(short) ? 0.5 : 0.35) + 0.5 * short.length / long.length
 }
 
-/** Least number of letters added, taken away or exchanged that turns one text into the other. */
+/** Least number of letters added, taken away or exchanged, or neighbours swapped, that makes one text the other. */
 function editDistance (one: string, other: string): number {
+  let beforePrevious: number[] = []
   let previous = Array.from({ length: other.length + 1 }, (_, index) => index)
   for (let row = 1; row <= one.length; row++) {
     const current = [row]
     for (let column = 1; column <= other.length; column++) {
       const exchange = (previous[column - 1] ?? 0) + (one[row - 1] === other[column - 1] ? 0 : 1)
-      current.push(Math.min(exchange, (previous[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1))
+      const isSwap = row > 1 && column > 1 && one[row - 1] === other[column - 2] && one[row - 2] === other[column - 1]
+      const swap = isSwap ? (beforePrevious[column - 2] ?? 0) + 1 : Infinity
+      current.push(Math.min(exchange, swap, (previous[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1))
     }
+    beforePrevious = previous
     previous = current
   }
   return previous[other.length] ?? 0

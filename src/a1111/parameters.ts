@@ -1,6 +1,6 @@
 import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
 import { ServiceError } from '../errors.ts'
-import { isUnderstood, translateFields, type Hints, type TranslatedFields } from './aliases.ts'
+import { translateFields, understood, type Hints, type TranslatedFields } from './aliases.ts'
 import { fieldsOf, fieldsOfInfotext, type GivenFields } from './client-shapes.ts'
 import { definedOnly, invalidField, isRecord, isUnchosen, isUnset, readValue, type FieldRules } from './field-values.ts'
 import { refuseImageAddresses } from './images.ts'
@@ -9,6 +9,7 @@ import { loraNames, readLoras, withLoras } from './lora-tags.ts'
 import { readOverrideSettings } from './override-settings.ts'
 import { checkScripts } from './scripts.ts'
 import type { GenerationMode } from './types.ts'
+import { describeUnknownField, parameterSynonyms, unknownFieldsError, type UnknownField } from './unknown-fields.ts'
 
 export interface NormalisingOptions {
   /** `fieldRules(A1111Parameters)`. */
@@ -19,6 +20,8 @@ export interface NormalisingOptions {
   readonly maximumPixels: number
   /** Where the route decides it, as `/sdapi/v1/img2img` does. */
   readonly mode?: GenerationMode
+  /** What to do with fields that mean nothing; `warn` unless it says otherwise. */
+  readonly unknown?: 'warn' | 'refuse'
 }
 
 /** A job's parameters in A1111's own names and types. */
@@ -50,7 +53,7 @@ export function normaliseParameters (given: unknown, options: NormalisingOptions
   const warnings: Warning[] = []
   const warn = (warning: Warning) => { warnings.push(warning) }
   const translated = withInfotext(translateFields(fieldsOf(given)))
-  const read = readFields(translated, options.rules, warn)
+  const read = readFields(translated, options, warn)
   refuseImageAddresses(read)
   const mode = modeOf(options.mode ?? translated.mode, read, warn)
   const sized = withRealSize({ ...defaults, ...forMode(read, mode) }, warn)
@@ -73,14 +76,18 @@ function withInfotext (translated: TranslatedFields): TranslatedFields {
   }
 }
 
-function readFields ({ fields, loras }: TranslatedFields, rules: FieldRules, warn: (warning: Warning) => void) {
+function readFields (
+  { fields, loras }: TranslatedFields, { rules, unknown = 'warn' }: NormalisingOptions, warn: (warning: Warning) => void
+) {
   const { override_settings: settings, ...plain } = fields
   const read = definedOnly(Object.fromEntries(Object.entries(plain).map(([name, value]) => {
     const rule = rules.get(name)
     const unset = rule === undefined || (choices.has(name) ? isUnchosen(value) : isUnset(value))
     return [name, unset ? undefined : readValue(name, value, rule)]
   })))
-  warnOfUnknown(plain, rules, warn)
+  const [first, ...others] = unknownAmong(plain, rules)
+  if (first !== undefined && unknown === 'refuse') throw unknownFieldsError([first, ...others])
+  if (first !== undefined) warn(unknownWarning([first, ...others]))
   const overrides = readOverrideSettings(settings)
   const prompt = withLoras(String(read.prompt ?? ''), [...loras].flatMap(([field, list]) => readLoras(field, list)))
   refuseManyLoras('prompt', prompt)
@@ -100,11 +107,18 @@ function refuseManyLoras (field: string, prompt: string): void {
   throw invalidField(field, `${field} names more than ${mostLoras} LoRAs.`)
 }
 
-function warnOfUnknown (fields: GivenFields, rules: FieldRules, warn: (warning: Warning) => void): void {
-  const unknown = Object.keys(fields).filter(name => !rules.has(name) && !isUnderstood(name))
-  if (unknown.length === 0) return
-  const names = unknown.slice(0, 20).map(name => name.slice(0, 60)).join(', ')
-  warn({ code: 'unknown_parameters_ignored', message: `These fields mean nothing to an A1111 server and were left out: ${names}.` })
+function unknownAmong (fields: GivenFields, rules: FieldRules): UnknownField[] {
+  const unknown = Object.keys(fields).filter(name => !rules.has(name) && !understood.has(name)).slice(0, 20)
+  return unknown.map(name => describeUnknownField(name, [...rules.keys(), ...understood], '', parameterSynonyms))
+}
+
+function unknownWarning (unknown: readonly UnknownField[]): Warning {
+  const names = unknown.map(({ field, nearest: [meant] }) =>
+    meant === undefined ? field.slice(0, 60) : `${field.slice(0, 60)} (did you mean ${meant}?)`)
+  return {
+    code: 'unknown_parameters_ignored',
+    message: `These fields mean nothing to an A1111 server and were left out: ${names.join(', ')}.`
+  }
 }
 
 function checkTexts (field: string, list: unknown): void {

@@ -1,10 +1,27 @@
+import type { Warning } from '../../schemas/generation-parameters.ts'
 import { ServiceError } from '../errors.ts'
 import { nearest } from './nearest.ts'
+
+/** Code of warnings about them. */
+export const unknownFieldCode = 'unknown_field_ignored'
 
 /** Names of fields are short: below this likeness (0 to 1) a suggestion would only mislead. */
 const leastLikeness = 0.45
 /** Most names that one sentence lists. */
 const mostListed = 30
+
+/** What people call generation parameters that have another name. */
+export const parameterSynonyms: Readonly<Record<string, string>> = {
+  count: 'n_iter',
+  quantity: 'n_iter',
+  number: 'n_iter',
+  images: 'n_iter',
+  negative: 'negative_prompt',
+  model: 'checkpoint_name',
+  guidance: 'cfg_scale',
+  strength: 'denoising_strength',
+  text: 'prompt'
+}
 
 /** What is said about one field that nothing reads. */
 export interface UnknownField {
@@ -25,7 +42,9 @@ export function describeUnknownField (
 ): UnknownField {
   const within = (field: string) => parent === '' ? field : `${parent}.${field}`
   const field = within(name.slice(0, 100))
+  const isSpelling = (other: string) => other.toLowerCase() === name.toLowerCase()
   const likely = nearest(name, [...known, ...Object.keys(synonyms)], 3, leastLikeness)
+    .toSorted((one, other) => Number(isSpelling(other)) - Number(isSpelling(one)))
   const suggestions = [...new Set(likely.map(found => synonyms[found] ?? found))].map(within)
   const [first] = suggestions
   const meant = first !== undefined
@@ -34,6 +53,15 @@ export function describeUnknownField (
       ? 'none is known here.'
       : `known here: ${known.slice(0, mostListed).join(', ')}${known.length > mostListed ? ', …' : ''}.`
   return { field, message: `${field} is not a known field; ${meant}`, nearest: suggestions }
+}
+
+/** Most fields of one request that are named one by one. */
+const mostNamed = 20
+
+/** Says that fields were left out; one warning each. */
+export function warningsOfUnknown (unknown: readonly UnknownField[]): Warning[] {
+  return unknown.slice(0, mostNamed).map(({ field, message }) =>
+    ({ code: unknownFieldCode, message: `${message} It was ignored.`, field }))
 }
 
 /** The error for fields that nothing reads. */

@@ -54,6 +54,8 @@ export interface SubmissionRequest {
   readonly baseUrl?: string
   /** The caller's own JSON. */
   readonly metadata?: unknown
+  /** What to do with parameters that mean nothing; `warn` unless it says otherwise. */
+  readonly unknown?: 'warn' | 'refuse'
   /** What its interface has to tell besides. */
   readonly warnings?: readonly JobWarning[]
 }
@@ -174,7 +176,8 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
         : normaliseParameters(request.given, {
           rules: request.seeds === 'as PyTorch' ? pytorchRules : rules,
           random: below => randomInt(below),
-          maximumPixels: limits.pixelsPerJob
+          maximumPixels: limits.pixelsPerJob,
+          ...(request.unknown === undefined ? {} : { unknown: request.unknown })
         })
       refuseHugeParameters(normalised.parameters)
       const servers = await candidates(request.target)

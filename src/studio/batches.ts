@@ -7,6 +7,7 @@ import { WebhookFields } from '../../schemas/webhook.ts'
 import { hasEnded } from '../../schemas/job-status.ts'
 import { isRecord } from '../a1111/field-values.ts'
 import { drawSeed } from '../a1111/seeds.ts'
+import { warningsOfUnknown } from '../a1111/unknown-fields.ts'
 import type { Job } from '../jobs/job.ts'
 import type { JobStore } from '../jobs/store.ts'
 import { readJson } from '../redis/json-value.ts'
@@ -15,7 +16,7 @@ import { inBatch } from './batch-errors.ts'
 import type { Generations } from './generate.ts'
 import { resultImages, studioJob, urlOf } from './job-view.ts'
 import type { Pictures } from './pictures.ts'
-import { readFields } from './read-fields.ts'
+import { readFields, refuse, unknownFields } from './read-fields.ts'
 import { knownFields, type GenerationKind, type StudioCall } from './request.ts'
 import type { UserRules } from './rules.ts'
 import { expandSweep, type Sweep } from './sweep.ts'
@@ -89,12 +90,15 @@ export function createBatches (dependencies: BatchesDependencies): Batches {
   return {
     async submit (call) {
       const request = readFields(StudioBatchRequest, call.fields)
+      const unknown = unknownFields(StudioBatchRequest, call.fields).filter(({ field }) => !pictureField.test(field))
+      if (request.strict) refuse(unknown)
       const base = await withUploads({
         // files of a form stand beside the base request
         ...Object.fromEntries(Object.entries(call.fields).filter(([name]) => pictureField.test(name))),
         ...request.base_request,
         ...readFields(WebhookFields, call.fields),
-        user_id: request.user_id
+        user_id: request.user_id,
+        strict: request.strict
       })
       const kind = request.type ?? kindOf(base)
       const { cells, axes } = expandSweep({ ...request, base_request: base }, {
@@ -121,7 +125,8 @@ export function createBatches (dependencies: BatchesDependencies): Batches {
         await redis.multi().set(batchKey(id), JSON.stringify(batchOf(ids))).sadd(allKey, id).exec()
       })
       await forgetSome()
-      const warnings = new Map(accepted.flatMap(one => one.warnings).map(warning => [warning.message, warning]))
+      const told = [...warningsOfUnknown(unknown), ...accepted.flatMap(one => one.warnings)]
+      const warnings = new Map(told.map(warning => [warning.message, warning]))
       return { batch: batchOf(accepted.map(one => one.id)), warnings: [...warnings.values()] }
     },
     find: async id => await readJson<Batch>(redis, batchKey(id)),

@@ -1,6 +1,7 @@
 import type { Static, TObject, TSchema } from '@sinclair/typebox'
 import { isRecord } from '../a1111/field-values.ts'
 import { isSeed, largestSeed, readInteger } from '../a1111/seeds.ts'
+import { describeUnknownField, type UnknownField } from '../a1111/unknown-fields.ts'
 import { ValidationFailure, type ValidationDetail } from '../simulator/failures.ts'
 import type { FieldKind, Problem } from '../simulator/wire/fields.ts'
 import { pydantic2 } from '../simulator/wire/pydantic2.ts'
@@ -21,6 +22,41 @@ export function readFields<Schema extends TObject> (
   const values = readObject(schema, source, place, details)
   if (details.length > 0) throw new ValidationFailure(details)
   return values as Static<Schema>
+}
+
+/** What nothing reads of a request, also inside of its lists and objects. */
+export function unknownFields (schema: TSchema, source: unknown, place: Location = []): UnknownField[] {
+  const choices = schema.anyOf as TSchema[] | undefined
+  if (choices !== undefined) {
+    const choice = choices.find(({ type }) => type === (Array.isArray(source) ? 'array' : 'object'))
+    return choice === undefined ? [] : unknownFields(choice, source, place)
+  }
+  if (Array.isArray(source)) {
+    const { items } = schema as { items?: TSchema }
+    return items === undefined ? [] : source.flatMap((item, index) => unknownFields(items, item, [...place, index]))
+  }
+  const { properties } = schema as { properties?: Record<string, TSchema> }
+  if (!isRecord(source) || properties === undefined) return []
+  const known = Object.keys(properties)
+  return Object.entries(source).flatMap(([name, value]) => {
+    const field = properties[name]
+    if (value === undefined) return []
+    return field === undefined
+      ? [describeUnknownField(name, known, place.join('.'))]
+      : unknownFields(field, value, [...place, name])
+  })
+}
+
+/** @throws ValidationFailure with an entry for each field that nothing reads */
+export function refuseUnknownFields (schema: TObject, source: unknown): void {
+  refuse(unknownFields(schema, source))
+}
+
+/** @throws ValidationFailure with an entry for each of them */
+export function refuse (unknown: readonly UnknownField[]): void {
+  if (unknown.length === 0) return
+  throw new ValidationFailure(unknown.map(({ field, message, nearest }) =>
+    validationDetail(['body', ...field.split('.')], null, { type: 'extra_forbidden', msg: message, ctx: { nearest } })))
 }
 
 /** One complaint in FastAPI's shape. */

@@ -2,9 +2,11 @@ import type { TObject, TSchema } from '@sinclair/typebox'
 import type { Warning } from '../../schemas/generation-parameters.ts'
 import {
   StudioControlNetRequest, StudioFaceRestoreRequest, StudioImg2imgRequest, StudioInpaintRequest,
-  StudioOutpaintRequest, StudioRegionalRequest, StudioTxt2imgRequest, StudioUpscaleRequest
+  StudioOutpaintRequest, StudioRegionalRequest, StudioTxt2imgRequest, StudioUpscaleRequest, strict
 } from '../../schemas/studio-generation.ts'
+import { WithDefaults } from '../../schemas/kit.ts'
 import { webhookFields } from '../../schemas/webhook.ts'
+import { warningsOfUnknown } from '../a1111/unknown-fields.ts'
 import type { House } from '../house.ts'
 import type { KeptImages } from './kept-images.ts'
 import { asDefaults, laidOver, type StoredDefaults } from './layers.ts'
@@ -12,7 +14,7 @@ import type { WeightedLora } from './lora-prompt.ts'
 import { studioUser, type StudioUser } from './owner.ts'
 import { says, type Said } from './parameters.ts'
 import type { Presets } from './presets.ts'
-import { readFields } from './read-fields.ts'
+import { readFields, refuse, unknownFields } from './read-fields.ts'
 import { lorasOf } from './request-loras.ts'
 import type { Session, Sessions } from './sessions.ts'
 
@@ -28,6 +30,8 @@ export const requestSchemas = {
 } satisfies Record<string, TObject>
 export type GenerationKind = keyof typeof requestSchemas
 
+const Strict = WithDefaults({ strict })
+
 /** Every field of any request by its name, as the first kind has it that knows it. */
 export const requestFields: Readonly<Record<string, TSchema>> = Object.fromEntries(
   Object.values(requestSchemas).toReversed().flatMap(({ properties }) => Object.entries(properties)))
@@ -37,7 +41,7 @@ export const requestFields: Readonly<Record<string, TSchema>> = Object.fromEntri
  * where events go is said by each request, or by its access key.
  */
 export const knownFields: ReadonlySet<string> = new Set(
-  Object.keys(requestFields).filter(name => !Object.hasOwn(webhookFields, name)))
+  Object.keys(requestFields).filter(name => !Object.hasOwn(webhookFields, name) && name !== 'strict'))
 
 /** A request as it came, its form read, and who sends it. */
 export interface StudioCall {
@@ -74,6 +78,8 @@ export async function completeRequest (
   kind: GenerationKind, { fields, keyId }: StudioCall, sources: RequestSources
 ): Promise<CompleteRequest> {
   const user = studioUser({ keyId }, userIdOf(kind, fields))
+  const unknown = unknownFields(requestSchemas[kind], fields)
+  if (readFields(Strict, fields).strict) refuse(unknown)
   const session = await sources.sessions.read(user)
   const stored = asDefaults(session.settings, knownFields)
   const preset = asDefaults(await presetOf(user, fields, sources), knownFields)
@@ -86,7 +92,9 @@ export async function completeRequest (
     said: { ...laid, ...units.said },
     loras,
     warnings: [
-      ...unknownSettings(stored.unknown), ...unusedOfPreset(kind, preset), ...units.warnings, ...warnings
+      ...warningsOfUnknown(unknown),
+      ...unknownSettings(stored.unknown),
+      ...unusedOfPreset(kind, preset), ...units.warnings, ...warnings
     ]
   }
 }

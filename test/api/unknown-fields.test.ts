@@ -79,3 +79,38 @@ t.test('fields of older clients are known', async t => {
   const { id } = made.body.api_key as { id: string }
   t.match(await request('PUT', `/api/v1/api-keys/${id}`, { ...key, is_active: 1 }), { status: 200, body: { api_key: { is_active: true } } })
 })
+
+t.test('submissions warn of fields that nothing reads, and refuse them where they are strict', async t => {
+  const parameters = { prompt: 'a lighthouse', steps: 2, width: 64, height: 64 }
+  const usual = { target_server_alias: 'Main', generation_params: parameters }
+  const cases: Array<[path: string, name: string, nearest: string]> = [
+    ['/api/v2/generate', 'priorty', 'priority'],
+    ['/api/v1/generate', 'webhookURL', 'webhookUrl'],
+    ['/api/v2/generate', 'count', 'generation_params.n_iter'],
+    ['/api/v2/generate', 'steps', 'generation_params.steps'],
+    ['/api/v2/generate', 'target_server', 'target_server_alias'],
+    ['/api/v2/generate/bulk', 'cuont', 'bulk_quantity'],
+    ['/api/v2/generate/bulk', 'count', 'bulk_quantity']
+  ]
+  for (const [path, name, nearest] of cases) {
+    const said = new RegExp(`${name} is not a known field; did you mean ${nearest}\\?`)
+    t.match(await request('POST', path, { ...usual, [name]: 2 }),
+      { status: 202, body: { warnings: [{ code: 'unknown_field_ignored', field: name, message: said }] } }, name)
+    t.match(await request('POST', path, { ...usual, [name]: 2, strict: true }), {
+      status: 400, body: { error: 'invalid_field_value', message: said, details: { field: name, nearest: [nearest] } }
+    }, `strict: ${name}`)
+  }
+  const misspelt = { ...usual, generation_params: { ...parameters, stpes: 3 } }
+  t.match((await request('POST', '/api/v2/generate', misspelt)).body,
+    { warnings: [{ code: 'unknown_parameters_ignored', message: /stpes \(did you mean steps\?\)/ }] })
+  for (const path of ['/api/v2/generate', '/api/v2/generate/bulk']) {
+    t.match(await request('POST', path, { ...misspelt, strict: true }), {
+      status: 400,
+      body: { message: /^generation_params\.stpes /, details: { field: 'generation_params.stpes', nearest: ['steps'] } }
+    })
+  }
+  t.match(await request('POST', '/api/v2/generate', { ...usual, strict: true }), { status: 202, body: { warnings: [] } })
+  t.match(await request('POST', '/api/v2/generate', { ...usual, strict: 'yes' }), { status: 400, body: { details: { field: 'strict' } } })
+  t.match(await request('POST', '/sdapi/v1/txt2img?async=1', { ...parameters, surprise: 1 }), { status: 202 },
+    'A1111 takes whatever comes')
+})
