@@ -24,5 +24,19 @@ export default [
         object: 'AbortSignal', property, message: 'On Node 20 it can vanish at a garbage collection: use src/lib/deadline.ts.'
       }))]
     }
+  },
+  {
+    files: ['{src,plugins,queues}/**/*.ts'],
+    rules: {
+      // src/lib/error-serializer.ts renders `err`, and nothing else that is an error
+      'no-restricted-syntax': ['error', ...[
+        '[key.name!="err"][value.name=/^(err|error|cause|thrown|reason)$/]', '[value.callee.name="messageOf"]',
+        '[value.property.name=/^(message|stack|cause)$/]', '[value.left.property.name="cause"]'
+      ].map(property => ({
+        selector: 'CallExpression[callee.property.name=/^(trace|debug|info|warn|error|fatal)$/] > ' +
+          `ObjectExpression > Property${property}`,
+        message: 'Log an error whole, as `err`.'
+      }))]
+    }
   }
 ]

@@ -1,5 +1,4 @@
 import type { Redis } from 'ioredis'
-import { messageOf } from '../src/errors.ts'
 import { withDeadline } from '../src/lib/deadline.ts'
 import type { LeaseStore } from '../src/servers/lease.ts'
 import type { Server } from '../src/servers/server.ts'
@@ -51,7 +50,7 @@ export function attend (server: () => Server, dependencies: AttendanceDependenci
   connection.on('ready', onReady)
 
   function settle (work: Promise<unknown>, sentence: string): void {
-    work.catch(error => { log.error({ server: server().alias, error: messageOf(error) }, sentence) })
+    work.catch(error => { log.error({ server: server().alias, err: error }, sentence) })
   }
 
   function step (work: () => Promise<void>, sentence: string): void {
@@ -122,7 +121,7 @@ export function attend (server: () => Server, dependencies: AttendanceDependenci
   function tick (): void {
     seeToLease()
       .catch(error => {
-        log.debug({ server: server().alias, error: messageOf(error) }, 'could not see to the lease')
+        log.debug({ server: server().alias, err: error }, 'could not see to the lease')
         return leaseInterval
       })
       .then(wait => { if (!closed) timer = setTimeout(tick, wait) })

@@ -1,6 +1,5 @@
 import { Worker, type Job } from 'bullmq'
 import type { Redis } from 'ioredis'
-import { messageOf } from '../src/errors.ts'
 import type { Log } from '../src/log.ts'
 import type { Keys } from '../src/redis/keys.ts'
 import { keepShortening } from './delays.ts'
@@ -24,7 +23,7 @@ export function startBackgroundWorker<Data> (work: BackgroundWork<Data>): { clos
   const worker = new Worker<Data>(name, async job => { await run(job, closing.signal) }, {
     connection, prefix: keys.bullPrefix, skipVersionCheck: true, concurrency: atOnce, maxStalledCount: 1000
   })
-  worker.on('error', error => { log.debug({ error: messageOf(error) }, 'worker connection') })
+  worker.on('error', error => { log.debug({ err: error }, 'worker connection') })
   const stopShortening = keepShortening(worker, connection, log)
   return {
     async close () {

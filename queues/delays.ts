@@ -1,6 +1,5 @@
 import type { QueueBase, RedisQueueBackend } from 'bullmq'
 import type { Redis } from 'ioredis'
-import { messageOf } from '../src/errors.ts'
 import type { Log } from '../src/log.ts'
 
 /** Entries that are looked at in one step. */
@@ -51,7 +50,7 @@ export function keepShortening (queue: QueueBase, connection: Redis, log: Log): 
     if (looking) return
     looking = true
     shortenDelays(queue, connection)
-      .catch(error => { log.debug({ queue: queue.name, error: messageOf(error) }, 'could not look at delays') })
+      .catch(error => { log.debug({ queue: queue.name, err: error }, 'could not look at delays') })
       .finally(() => { looking = false })
   }, lookInterval)
   return () => { clearInterval(timer) }

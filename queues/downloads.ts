@@ -34,7 +34,7 @@ export interface DownloadQueueDependencies {
 
 export function createDownloadQueue ({ connection, keys, log }: DownloadQueueDependencies): DownloadQueue {
   const queue = new Queue(downloadQueueName, { connection, prefix: keys.bullPrefix, skipVersionCheck: true })
-  queue.on('error', error => { log.debug({ error: messageOf(error) }, 'queue connection') })
+  queue.on('error', error => { log.debug({ err: error }, 'queue connection') })
   return {
     queue,
     async add ({ id, round }) {

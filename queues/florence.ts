@@ -24,7 +24,7 @@ export interface FlorenceQueueDependencies {
 
 export function createFlorenceQueue ({ connection, keys, log }: FlorenceQueueDependencies): FlorenceQueue {
   const queue = new Queue(florenceQueueName, { connection, prefix: keys.bullPrefix, skipVersionCheck: true })
-  queue.on('error', error => { log.debug({ error: messageOf(error) }, 'queue connection') })
+  queue.on('error', error => { log.debug({ err: error }, 'queue connection') })
   return {
     async add (id) {
       await queue.add('ask', { id }, {

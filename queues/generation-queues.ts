@@ -1,6 +1,6 @@
 import { Job as QueueJob, Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
-import { ServiceError, messageOf } from '../src/errors.ts'
+import { ServiceError } from '../src/errors.ts'
 import type { Log } from '../src/log.ts'
 import { redisProblemOf } from '../src/redis/errors.ts'
 import { isMissingScript, sendScriptsAgain } from '../src/redis/scripts.ts'
@@ -61,7 +61,7 @@ export function createGenerationQueues ({ connection, keys, log }: GenerationQue
         skipVersionCheck: true,
         streams: { events: { maxLen: 1000 } }
       })
-      found.on('error', error => { log.debug({ server: serverId, error: messageOf(error) }, 'queue connection') })
+      found.on('error', error => { log.debug({ server: serverId, err: error }, 'queue connection') })
       queues.set(serverId, found)
     }
     return found

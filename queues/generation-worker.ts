@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WaitingError, Worker, type Job as QueueJob } from 'bullmq'
 import type { Redis } from 'ioredis'
-import { messageOf } from '../src/errors.ts'
 import type { RunOutcome } from '../src/jobs/run-generation.ts'
 import type { Log } from '../src/log.ts'
 import type { Keys } from '../src/redis/keys.ts'
@@ -49,7 +48,7 @@ export function createGenerationWorker (dependencies: GenerationWorkerDependenci
     maxStalledCount: 1000,
     runRetryDelay: 500
   })
-  worker.on('error', error => { log.debug({ server: serverId, error: messageOf(error) }, 'worker connection') })
+  worker.on('error', error => { log.debug({ server: serverId, err: error }, 'worker connection') })
 
   return {
     close: async deadlineMs => { await closeWorker(worker, deadlineMs) }

@@ -1,4 +1,3 @@
-import { messageOf } from '../src/errors.ts'
 import type { Job, JobAttempt } from '../src/jobs/job.ts'
 import type { JobStore } from '../src/jobs/store.ts'
 import type { Log } from '../src/log.ts'
@@ -81,7 +80,7 @@ export function createLineRepair (
         if (isHeld(job)) continue
         const isOrphan = await giveBack(job).catch(error => {
           // One that was deleted meanwhile must not keep the others from being served.
-          log.error({ job: job.id, error: messageOf(error) }, 'could not be taken back; it is tried again')
+          log.error({ job: job.id, err: error }, 'could not be taken back; it is tried again')
           return true
         })
         if (isOrphan) orphans.push(job)

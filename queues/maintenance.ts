@@ -43,7 +43,7 @@ export interface MaintenanceDependencies {
 
 export function createMaintenance ({ connection, keys, board, log }: MaintenanceDependencies): Maintenance {
   const queue = new Queue(maintenanceQueueName, { connection, prefix: keys.bullPrefix, skipVersionCheck: true })
-  queue.on('error', error => { log.debug({ error: messageOf(error) }, 'queue connection') })
+  queue.on('error', error => { log.debug({ err: error }, 'queue connection') })
   return {
     queue,
     async requestScan () {
@@ -92,7 +92,7 @@ export function createMaintenanceWorker (dependencies: MaintenanceWorkerDependen
     await board.write(status)
     const timer = setInterval(() => {
       board.takeStop().then(stop => { if (stop) stopped.abort() })
-        .catch(error => { log.debug({ error: messageOf(error) }, 'could not look for a stop') })
+        .catch(error => { log.debug({ err: error }, 'could not look for a stop') })
     }, stopInterval)
     const ending = anySignal(closing, stopped.signal)
     try {
@@ -108,7 +108,7 @@ export function createMaintenanceWorker (dependencies: MaintenanceWorkerDependen
         ? { state: 'stopped', problem: null } as const
         : { state: 'failed', problem: messageOf(error) } as const
       await board.write({ ...status, ...end, endedAt: Date.now(), report })
-      if (end.state === 'failed') log.error({ error: messageOf(error) }, 'could not look through the model folders')
+      if (end.state === 'failed') log.error({ err: error }, 'could not look through the model folders')
     } finally {
       clearInterval(timer)
       ending.clear()

@@ -1,6 +1,5 @@
 import type { Redis } from 'ioredis'
 import type { A1111Client } from '../src/a1111/client.ts'
-import { messageOf } from '../src/errors.ts'
 import { createGate } from '../src/jobs/gate.ts'
 import { prepareGeneration } from '../src/jobs/prepare-generation.ts'
 import {
@@ -115,7 +114,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
   let learning: Promise<void> = Promise.resolve()
   function learn (submission: JobSubmission, seconds: number): void {
     learning = learning.then(async () => { await states.costs.learn(serverId, workloadOf(submission), seconds) })
-      .catch(error => { log.debug({ server: server().alias, error: messageOf(error) }, 'what it took is not known') })
+      .catch(error => { log.debug({ server: server().alias, err: error }, 'what it took is not known') })
   }
 
   const runner = createGenerationRunner({
@@ -144,7 +143,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
   })
 
   function settle (work: Promise<unknown>, sentence: string): void {
-    work.catch(error => { log.error({ server: server().alias, error: messageOf(error) }, sentence) })
+    work.catch(error => { log.error({ server: server().alias, err: error }, sentence) })
   }
 
   async function run (entry: GenerationData): Promise<RunOutcome> {

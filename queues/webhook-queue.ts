@@ -1,6 +1,5 @@
 import { Queue } from 'bullmq'
 import type { Redis } from 'ioredis'
-import { messageOf } from '../src/errors.ts'
 import type { Log } from '../src/log.ts'
 import type { Keys } from '../src/redis/keys.ts'
 import type { WebhookEntry, WebhookQueuePort } from '../src/webhooks/queue-port.ts'
@@ -41,7 +40,7 @@ export function createWebhookQueue (
     skipVersionCheck: true,
     streams: { events: { maxLen: 1000 } }
   })
-  queue.on('error', error => { log.debug({ queue: webhookQueueName, error: messageOf(error) }, 'queue connection') })
+  queue.on('error', error => { log.debug({ queue: webhookQueueName, err: error }, 'queue connection') })
 
   async function add (entry: WebhookEntry): Promise<void> {
     await queue.add('deliver', { eventId: entry.id, round: entry.round }, {

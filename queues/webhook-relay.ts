@@ -1,5 +1,4 @@
 import type { Redis } from 'ioredis'
-import { messageOf } from '../src/errors.ts'
 import type { Log } from '../src/log.ts'
 import type { Keys } from '../src/redis/keys.ts'
 import type { Deliveries } from '../src/webhooks/deliveries.ts'
@@ -82,7 +81,7 @@ export async function startWebhookRelay (dependencies: WebhookRelayDependencies)
   }
 
   function settle (work: Promise<void>): void {
-    work.catch(error => { log.warn({ error: messageOf(error) }, 'could not see to webhooks; it is tried again') })
+    work.catch(error => { log.warn({ err: error }, 'could not see to webhooks; it is tried again') })
   }
 
   function onMessage (from: string): void {

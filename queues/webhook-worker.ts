@@ -1,6 +1,5 @@
 import { DelayedError, Worker, type Job as QueueJob } from 'bullmq'
 import type { Redis } from 'ioredis'
-import { messageOf } from '../src/errors.ts'
 import type { Log } from '../src/log.ts'
 import type { Keys } from '../src/redis/keys.ts'
 import type { Deliverer, NextStep } from '../src/webhooks/deliver.ts'
@@ -44,7 +43,7 @@ export function createWebhookWorker (dependencies: WebhookWorkerDependencies): W
     if (next.kind !== 'done') await entry.moveToDelayed(Date.now() + delayOf(next), token)
     if (next.kind !== 'busy' && receiver !== null) {
       await seeToWaiting(receiver).catch(error => {
-        log.debug({ event: eventId, error: messageOf(error) }, 'deliveries that wait come later')
+        log.debug({ event: eventId, err: error }, 'deliveries that wait come later')
       })
     }
     if (next.kind !== 'done') throw new DelayedError()
@@ -75,9 +74,9 @@ export function createWebhookWorker (dependencies: WebhookWorkerDependencies): W
     maxStalledCount: 1000,
     runRetryDelay: 500
   })
-  worker.on('error', error => { log.debug({ queue: webhookQueueName, error: messageOf(error) }, 'worker connection') })
+  worker.on('error', error => { log.debug({ queue: webhookQueueName, err: error }, 'worker connection') })
   worker.on('failed', (entry, error) => {
-    log.warn({ event: entry?.data.eventId, error: messageOf(error) }, 'a webhook attempt broke off; it is made again')
+    log.warn({ event: entry?.data.eventId, err: error }, 'a webhook attempt broke off; it is made again')
   })
 
   const stopShortening = keepShortening(worker, connection, log)

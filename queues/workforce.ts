@@ -1,5 +1,4 @@
 import type { Redis } from 'ioredis'
-import { messageOf } from '../src/errors.ts'
 import type { RuntimeSettings } from '../src/config/runtime-settings.ts'
 import type { Keys } from '../src/redis/keys.ts'
 import type { ServerRegistry } from '../src/servers/registry.ts'
@@ -42,7 +41,7 @@ export async function startWorkforce (dependencies: WorkforceDependencies): Prom
   }
 
   function settle (leaving: Promise<void>): void {
-    leaving.catch(error => { log.error({ error: messageOf(error) }, 'could not leave a server in order') })
+    leaving.catch(error => { log.error({ err: error }, 'could not leave a server in order') })
   }
 
   function follow (): void {
@@ -75,9 +74,9 @@ export async function startWorkforce (dependencies: WorkforceDependencies): Prom
     } else if (channel === keys.channel('servers')) {
       registry.refresh()
         .then(() => { attended.get(message)?.attendance.checkNow() })
-        .catch(error => { log.warn({ error: messageOf(error) }, 'could not read the servers') })
+        .catch(error => { log.warn({ err: error }, 'could not read the servers') })
     } else if (channel === keys.channel('settings')) {
-      runtime.refresh().catch(error => { log.warn({ error: messageOf(error) }, 'could not read the settings') })
+      runtime.refresh().catch(error => { log.warn({ err: error }, 'could not read the settings') })
     }
   }
 
@@ -86,7 +85,7 @@ export async function startWorkforce (dependencies: WorkforceDependencies): Prom
   const forget = [registry.onChange(follow), runtime.onChange(holdOrResume), storage.onChange(holdOrResume)]
   const timer = setInterval(() => {
     Promise.all([registry.refresh(), runtime.refresh()])
-      .catch(error => { log.debug({ error: messageOf(error) }, 'could not read servers and settings') })
+      .catch(error => { log.debug({ err: error }, 'could not read servers and settings') })
   }, lookInterval)
   await Promise.all([registry.refresh(), runtime.refresh()])
   follow()

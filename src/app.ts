@@ -67,6 +67,7 @@ import { createSubmitter } from './jobs/submit.ts'
 import { createJobWait } from './jobs/wait.ts'
 import { createFleetMetrics } from './metrics/fleet.ts'
 import { processMetrics } from './metrics/process.ts'
+import { serializeError } from './lib/error-serializer.ts'
 import type { Pause } from './sdapi/answer.ts'
 import { createDropIn } from './sdapi/drop-in.ts'
 import { createServerDesk } from './servers/desk.ts'
@@ -85,7 +86,7 @@ export interface AppOptions {
 export async function createApp ({ house, logger, tokens, pause }: AppOptions): Promise<FastifyInstance> {
   const { config, redis, keys, queues, store, list, media, inputs, registry, states, accessKeys, webhooks } = house
   const app = Fastify({
-    loggerInstance: logger,
+    loggerInstance: logger.child({}, { serializers: { err: serializeError } }),
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request' }),
     genReqId: newRequestId,
     schemaController,

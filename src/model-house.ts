@@ -12,7 +12,6 @@ import { createDownloadDesk, type DownloadDesk } from './downloads/desk.ts'
 import { createDownloadStore } from './downloads/download.ts'
 import { tellServers } from './downloads/tell-servers.ts'
 import type { EgressGuard } from './egress/guard.ts'
-import { messageOf } from './errors.ts'
 import type { Retention } from './jobs/retention.ts'
 import type { Log } from './log.ts'
 import { createCatalogue, type Catalogue } from './models/catalogue.ts'
@@ -138,7 +137,7 @@ export async function startModelWorker (
     },
     tellServers (type, root) {
       tellServers(type, root, { registry, connect, log, turns, catalogue: models.catalogue }, leaving.signal)
-        .catch(error => { log.warn({ error: messageOf(error) }, 'could not let servers read their folders anew') })
+        .catch(error => { log.warn({ err: error }, 'could not let servers read their folders anew') })
     }
   })
   await models.maintenance.scheduleSweeps()

@@ -31,6 +31,7 @@ const dashboard: FastifyPluginAsync<DashboardOptions> = async (app, { queues, re
   })
   serverAdapter.setErrorHandler(error => {
     const { status, message, code } = toServiceError(error)
+    if (status >= 500) app.log.error({ code, err: error }, message)
     return { status: status as 500, body: { error: message, message: code } }
   })
 

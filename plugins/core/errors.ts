@@ -5,6 +5,7 @@ import { messageOf, ServiceError, type ErrorCode } from '../../src/errors.ts'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { machineFaultOf, storageError } from '../../src/media/storage-faults.ts'
 import { redisProblemOf, type RedisProblem } from '../../src/redis/errors.ts'
+import { hasHungUp } from './hang-up.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -124,14 +125,37 @@ export function answerFrameworkError (error: FastifyError, request: FastifyReque
   reply.code(known.status).headers(retryAfter(known)).type('application/json; charset=utf-8').send(stringifyJson(renderApiError(known, request)))
 }
 
+/** Status of an answer that nobody waits for, in the log and in what is counted; nginx' own. */
+const hungUp = 499
+
+export interface FailedRequest {
+  readonly code: string
+  readonly status: number
+  /** For failures that say what a server said, where 500 is the status that its clients know. */
+  readonly isExpected?: boolean
+}
+
+/**
+ * Logs a failed request by its weight, with what caused it.
+ * @returns the status to answer with: a caller who hung up is no fault of ours, whatever broke by it
+ */
+export function logFailure (
+  request: FastifyRequest, { code, status, isExpected = false }: FailedRequest, error: Error
+): number {
+  const isGone = hasHungUp(request)
+  const isOurs = status >= 500 && !isExpected && !isGone
+  const cause = error.cause ?? (isOurs ? error : undefined)
+  request.log[isOurs ? 'error' : 'debug']({ code, ...(cause === undefined ? {} : { err: cause }) }, error.message)
+  return isGone ? hungUp : status
+}
+
 /** One way for every error: a typed value, logged by its weight, worded by the interface that it belongs to. */
 export default fp(async app => {
   async function send (error: ServiceError, request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    const weight = error.status >= 500 ? 'error' : 'debug'
-    request.log[weight]({ code: error.code, cause: error.cause ?? undefined }, error.message)
+    const status = logFailure(request, error, error)
     const render = request.routeOptions.config.renderError ?? renderApiError
     // Past the response schema of the route: an error must never fail for its own shape.
-    await reply.code(error.status).headers(retryAfter(error)).type('application/json; charset=utf-8')
+    await reply.code(status).headers(retryAfter(error)).type('application/json; charset=utf-8')
       .serializer((payload: unknown) => stringifyJson(payload)).send(render(error, request))
   }
 

@@ -1,4 +1,4 @@
-import type { FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 
 /** Fires when the caller is gone before it has its whole answer. */
 export function hangUp (reply: FastifyReply): AbortSignal {
@@ -8,4 +8,9 @@ export function hangUp (reply: FastifyReply): AbortSignal {
   if (reply.raw.closed) closed()
   else reply.raw.once('close', closed)
   return controller.signal
+}
+
+/** Whether nobody waits for the answer any more. A request that was read whole is destroyed, too; its socket is not. */
+export function hasHungUp ({ raw, socket }: FastifyRequest): boolean {
+  return socket.destroyed || (raw.destroyed && !raw.complete)
 }

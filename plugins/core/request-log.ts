@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { hasHungUp } from './hang-up.ts'
 
 /** Ids of requests, in the log, in the header X-Request-Id and in every error. */
 export const newRequestId = (): string => randomUUID()
@@ -12,7 +13,8 @@ const quiet = new Set(['/health', '/ready', '/status', '/metrics'])
 export default fp(async app => {
   function tell (request: FastifyRequest, reply: FastifyReply, sentence: string): void {
     const { method, routeOptions, url } = request
-    const weight = reply.statusCode >= 500 ? 'warn' : quiet.has(routeOptions.url ?? '') ? 'debug' : 'info'
+    const isFault = reply.statusCode >= 500 && !hasHungUp(request)
+    const weight = isFault ? 'warn' : quiet.has(routeOptions.url ?? '') ? 'debug' : 'info'
     request.log[weight]({
       method,
       // What stands behind the question mark may be private.

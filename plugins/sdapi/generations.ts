@@ -6,7 +6,6 @@ import { A1111Img2img, A1111Txt2img } from '../../schemas/a1111-generation.ts'
 import type { Warning } from '../../schemas/generation-parameters.ts'
 import type { DrawingMode } from '../../src/a1111/types.ts'
 import { fieldsOf } from '../../src/a1111/json-values.ts'
-import { messageOf } from '../../src/errors.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { newJobId } from '../../src/jobs/submit.ts'
 import { withDeadline } from '../../src/lib/deadline.ts'
@@ -112,7 +111,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
   }
 
   function cancelQuietly (id: string): void {
-    store.cancel(id).catch(error => { app.log.debug({ job: id, error: messageOf(error) }, 'not cancelled') })
+    store.cancel(id).catch(error => { app.log.debug({ job: id, err: error }, 'not cancelled') })
   }
 
   /** Null when it has not ended by then. */

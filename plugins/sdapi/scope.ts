@@ -4,7 +4,7 @@ import { GenerationFailure } from '../../src/a1111/types.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { toA1111Error } from '../../src/sdapi/errors.ts'
 import { HttpException, PythonError, ValidationFailure } from '../../src/simulator/failures.ts'
-import { retryAfter, toServiceError } from '../core/errors.ts'
+import { logFailure, retryAfter, toServiceError } from '../core/errors.ts'
 import { takeA1111Bodies } from './body.ts'
 import { sendJson } from './call.ts'
 
@@ -36,9 +36,7 @@ export function answerErrorsLikeA1111 (app: FastifyInstance): void {
     const error: Error = own ? thrown as Error : toServiceError(thrown)
     const { status, body } = toA1111Error(error)
     const code = error instanceof ServiceError ? error.code : 'a1111'
-    const weight = !own && status >= 500 ? 'error' : 'debug'
-    request.log[weight]({ code, cause: error.cause ?? undefined }, error.message)
     if (error instanceof ServiceError) reply.headers(retryAfter(error))
-    return sendJson(reply.code(status), body)
+    return sendJson(reply.code(logFailure(request, { code, status, isExpected: own }, error)), body)
   })
 }

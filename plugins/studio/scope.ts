@@ -9,7 +9,7 @@ import { pydantic2 } from '../../src/simulator/wire/pydantic2.ts'
 import { toStudioError } from '../../src/studio/errors.ts'
 import { formFields, withUsualNames } from '../../src/studio/form.ts'
 import { readFields, refuseUnknownFields, validationDetail } from '../../src/studio/read-fields.ts'
-import { retryAfter, toServiceError } from '../core/errors.ts'
+import { logFailure, retryAfter, toServiceError } from '../core/errors.ts'
 
 const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
 
@@ -42,9 +42,8 @@ export function answerErrorsLikeFastApi (app: FastifyInstance): void {
     const error = thrown instanceof ValidationFailure ? thrown : toServiceError(thrown)
     const { status, body } = toStudioError(error)
     const code = error instanceof ServiceError ? error.code : 'validation'
-    request.log[status >= 500 ? 'error' : 'debug']({ code, cause: error.cause ?? undefined }, error.message)
     if (error instanceof ServiceError) reply.headers(retryAfter(error))
-    return send(reply.code(status), body)
+    return send(reply.code(logFailure(request, { code, status }, error)), body)
   })
 }
 

@@ -1,5 +1,6 @@
 import { pino, type Logger } from 'pino'
 import type { Config } from '../config/settings.ts'
+import { serializeError } from '../lib/error-serializer.ts'
 
 /** Never in a log line, whoever writes it. */
 const secrets = [
@@ -12,7 +13,7 @@ export const redaction = { paths: secrets, censor: '(hidden)' }
 
 /** JSON lines to standard output; readable ones on a terminal. */
 export function createLogger (config: Pick<Config, 'LOG_LEVEL'>): Logger {
-  const options = { level: config.LOG_LEVEL, redact: redaction }
+  const options = { level: config.LOG_LEVEL, redact: redaction, serializers: { err: serializeError } }
   if (!process.stdout.isTTY) return pino(options)
   return pino({
     ...options,

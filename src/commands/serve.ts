@@ -6,7 +6,6 @@ import { createTrustRules } from '../access/trust.ts'
 import { createApp } from '../app.ts'
 import type { Config } from '../config/settings.ts'
 import type { SettingSources } from '../config/sources.ts'
-import { messageOf } from '../errors.ts'
 import { openHouse, type House } from '../house.ts'
 import type { Log } from '../log.ts'
 import { parseRedisAddress } from '../redis/address.ts'
@@ -30,7 +29,9 @@ export interface Parts {
  * Parts of SHUTDOWN_SECONDS, together less than all of it: what does not end in its time, such as anything that waits
  * for a Redis that is away, must not keep the rest from ending in order.
  */
-const shares = { requests: 0.2, worker: 0.45, simulator: 0.05, connections: 0.05, 'private Redis': 0.2 } as const
+const shares = {
+  start: 0.1, requests: 0.15, worker: 0.4, simulator: 0.05, connections: 0.05, 'private Redis': 0.2
+} as const
 
 /** What was started, to be ended in the opposite order. */
 type Closers = Array<{ readonly what: keyof typeof shares, readonly close: () => Promise<unknown> }>
@@ -41,15 +42,20 @@ export async function serve (config: Config, parts: Parts, log: Logger, sources:
   const starting = new AbortController()
   // From the first moment on: a signal during the start must not leave a Redis behind.
   closeWithGrace({ delay: config.SHUTDOWN_SECONDS * 1000, logger: false }, async ({ err: error, signal }) => {
-    if (error !== undefined) log.fatal({ error: messageOf(error), stack: error.stack }, 'the process has to end')
+    if (error !== undefined) log.fatal({ err: error }, 'the process has to end')
     else log.info({ signal }, 'stopping')
     starting.abort()
+    // What a start that is under way opens next would stay open.
+    await inTime('start', async () => { await started.catch(() => {}) }, config, log)
     await closeAll(closers, config, log)
     log.info('stopped')
   })
+  const started = start(config, parts, log, sources, closers, starting.signal)
   try {
-    await start(config, parts, log, sources, closers, starting.signal)
+    await started
   } catch (error) {
+    // The signal ends the process, in order.
+    if (starting.signal.aborted) return
     await closeAll(closers, config, log)
     throw error
   }
@@ -58,40 +64,52 @@ export async function serve (config: Config, parts: Parts, log: Logger, sources:
 async function closeAll (closers: Closers, config: Config, log: Log): Promise<void> {
   for (let next = closers.pop(); next !== undefined; next = closers.pop()) {
     const { what, close } = next
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<void>(resolve => {
-      timer = setTimeout(() => {
-        log.warn({ what }, 'did not end in time; going on without it')
-        resolve()
-      }, shares[what] * config.SHUTDOWN_SECONDS * 1000)
-    })
-    const closed = close().catch(error => { log.error({ what, error: messageOf(error) }, 'could not be closed') })
-    await Promise.race([closed, late])
-    clearTimeout(timer)
+    await inTime(what, async () => {
+      await close().catch(error => { log.error({ what, err: error }, 'could not be closed') })
+    }, config, log)
   }
+}
+
+/** Waits for the end of something no longer than its share of the time for stopping. */
+async function inTime (
+  what: keyof typeof shares, end: () => Promise<void>, config: Config, log: Log
+): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>(resolve => {
+    timer = setTimeout(() => {
+      log.warn({ what }, 'did not end in time; going on without it')
+      resolve()
+    }, shares[what] * config.SHUTDOWN_SECONDS * 1000)
+  })
+  await Promise.race([end(), late])
+  clearTimeout(timer)
 }
 
 async function start (
   config: Config, parts: Parts, log: Logger, sources: SettingSources, closers: Closers, signal: AbortSignal
 ): Promise<void> {
   const redis = await provideRedis(config, parts, log, closers, signal)
+  signal.throwIfAborted()
   const house = await openHouse(config, redis.url, log, sources)
   closers.push({ what: 'connections', close: house.close })
   if (config.BOOTSTRAP_API_KEY !== '' && await house.accessKeys.importFirst(config.BOOTSTRAP_API_KEY)) {
     log.info('took over the access key of BOOTSTRAP_API_KEY')
   }
   await registerFromSettings(house.registry, config, house.reach)
+  signal.throwIfAborted()
   if (parts.company) await provideServer(house, closers)
+  signal.throwIfAborted()
   if (parts.worker) {
     const worker = await startWorker(house)
     closers.push({ what: 'worker', close: worker.close })
   }
+  signal.throwIfAborted()
   if (parts.api) {
     const { address, notice } = await listen(house, log, closers)
     const facts = { address, notice, redis: redis.description, servers: house.registry.list() }
     if (!signal.aborted) process.stdout.write(banner(facts))
     compileWaiting(signal).catch(error => {
-      log.error({ error: messageOf(error) }, 'a schema cannot be compiled; requests to its route will fail')
+      log.error({ err: error }, 'a schema cannot be compiled; requests to its route will fail')
     })
   } else {
     if (config.WORKER_PORT > 0) await tellStatus(house, log, closers)

@@ -109,6 +109,6 @@ async function enterCatalogue (
   try {
     if (model !== undefined) await refresher.refresh(model, { versionId, freshness: 'kept' })
   } catch (error) {
-    log.warn({ model: file.path, error: messageOf(error) }, 'downloaded, but could not ask Civitai about it')
+    log.warn({ model: file.path, err: error }, 'downloaded, but could not ask Civitai about it')
   }
 }

@@ -1,5 +1,4 @@
 import type { A1111Client } from '../a1111/client.ts'
-import { messageOf } from '../errors.ts'
 import { withDeadline } from '../lib/deadline.ts'
 import type { Log } from '../log.ts'
 import type { ModelType } from '../models/model.ts'
@@ -59,7 +58,7 @@ export async function tellServers (
     try {
       await client.postJson(path, {}, { timeoutMs })
     } catch (error) {
-      log.warn({ server: server.alias, error: messageOf(error) }, 'could not let the server read its folders anew')
+      log.warn({ server: server.alias, err: error }, 'could not let the server read its folders anew')
     } finally {
       await endTurn?.()
       await client.close()

@@ -1,5 +1,4 @@
 import type { Redis } from 'ioredis'
-import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Keys } from '../redis/keys.ts'
 import { isAfter, parseMessage, type ServiceEvent, type StoredEvent } from './event.ts'
@@ -99,7 +98,7 @@ export async function openEventFeed (dependencies: EventFeedDependencies): Promi
         await readOn()
       } catch (error) {
         wanted = true
-        log.debug({ error: messageOf(error) }, 'missed events cannot be read yet')
+        log.debug({ err: error }, 'missed events cannot be read yet')
         await new Promise(resolve => { setTimeout(resolve, readAgainMs).unref() })
       }
     }
@@ -107,7 +106,7 @@ export async function openEventFeed (dependencies: EventFeedDependencies): Promi
   }
 
   function returned (): void {
-    catchUp().catch(error => { log.error({ error: messageOf(error) }, 'events could not be caught up with') })
+    catchUp().catch(error => { log.error({ err: error }, 'events could not be caught up with') })
   }
 
   subscriber.on('message', hear)

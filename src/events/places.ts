@@ -1,5 +1,4 @@
 import type { EventKind } from '../../schemas/event.ts'
-import { messageOf } from '../errors.ts'
 import type { Estimates, LineEstimate } from '../jobs/estimates.ts'
 import type { Log } from '../log.ts'
 import type { ServiceEvent } from './event.ts'
@@ -45,7 +44,7 @@ export function startPlaceTeller ({ feed, estimates, log, isHeard }: PlaceTeller
     due.set(serverId, setTimeout(() => {
       due.delete(serverId)
       if (!isHeard()) told.delete(serverId)
-      else look(serverId).catch(error => { log.debug({ error: messageOf(error) }, 'places could not be read') })
+      else look(serverId).catch(error => { log.debug({ err: error }, 'places could not be read') })
     }, together))
   }
 

@@ -1,5 +1,4 @@
 import type { Redis } from 'ioredis'
-import { messageOf } from '../errors.ts'
 import { anySignal } from '../lib/deadline.ts'
 import type { Log } from '../log.ts'
 import type { Keys } from '../redis/keys.ts'
@@ -45,7 +44,7 @@ export function createPreviews ({ feed, redis, subscriber, keys, log }: Previews
   const waiting = new Map<string, Set<(preview: ShownPreview) => void>>()
   let timer: NodeJS.Timeout | undefined
 
-  const debug = (error: unknown) => { log.debug({ error: messageOf(error) }, 'previews are not to be had just now') }
+  const debug = (error: unknown) => { log.debug({ err: error }, 'previews are not to be had just now') }
 
   function wish (): void {
     const message: PreviewWish = { jobs: [...watchers.keys()], milliseconds: wishHolds }

@@ -105,7 +105,7 @@ export function createZipDesk ({ redis, keys, gallery, media, log }: ZipDeskDepe
         for (const stream of reading) stream.destroy()
       })
       zip.on('error', error => { output.destroy(error instanceof Error ? error : new Error(messageOf(error))) })
-      output.on('error', error => { log.warn({ error: messageOf(error) }, 'a zip broke off') })
+      output.on('error', error => { log.warn({ err: error }, 'a zip broke off') })
       fill(zip, order, reading, left.signal).catch(error => { zip.emit('error', error) })
       return output
     }

@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { redisProblemOf } from '../redis/errors.ts'
 import type { JobStore } from './store.ts'
@@ -27,7 +26,7 @@ export function insistingStore (store: JobStore, log: Log, closing: AbortSignal)
         const problem = redisProblemOf(error)
         if (problem?.kind !== 'refused' || closing.aborted) throw error
         if (refused !== problem.code) {
-          log.error({ error: messageOf(error), reason: problem.reason }, 'Redis refuses a step of a job; trying until it takes it')
+          log.error({ err: error, reason: problem.reason }, 'Redis refuses a step of a job; trying until it takes it')
         }
         refused = problem.code
         await sleep(tryInterval, undefined, { signal: closing }).catch(() => {})

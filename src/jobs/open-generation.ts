@@ -1,7 +1,6 @@
 import type { A1111Client } from '../a1111/client.ts'
 import type { GenerationOptions } from '../a1111/generation-call.ts'
 import { GenerationFailure, type GenerationAnswer, type GenerationMode } from '../a1111/types.ts'
-import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { createTaskRecogniser } from './recognise-task.ts'
 import { stopOpenTask, type TaskControl } from './task-control.ts'
@@ -56,7 +55,7 @@ export function createOpenGeneration (
     const hangUp = setTimeout(() => { connection.abort(new Error('no answer after the interrupt')) },
       answerAfterInterrupt[why])
     interrupting = stopOpenTask(control, taskId, recogniser.isOurs, over.signal)
-      .catch(error => { log.warn({ job: taskId, error: messageOf(error) }, 'could not interrupt') })
+      .catch(error => { log.warn({ job: taskId, err: error }, 'could not interrupt') })
     over.signal.addEventListener('abort', () => { clearTimeout(hangUp) }, { once: true })
   }
 

@@ -1,7 +1,6 @@
 import type { A1111Client } from '../a1111/client.ts'
 import { checkAnswer, imagesAsked } from '../a1111/check-answer.ts'
 import { GenerationFailure, type GenerationAnswer } from '../a1111/types.ts'
-import { messageOf } from '../errors.ts'
 import { anySignal, withDeadline } from '../lib/deadline.ts'
 import type { Log } from '../log.ts'
 import type { StorageCheck } from '../media/storage-check.ts'
@@ -282,7 +281,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     await withDeadline(orphanWait, [leaving.signal, until], async signal => {
       await stopOrphanedTask(control, taskId, orphan, signal)
     }).catch(error => {
-      log.debug({ job: taskId, server: server().alias, error: messageOf(error) }, 'the server does not tell what it runs')
+      log.debug({ job: taskId, server: server().alias, err: error }, 'the server does not tell what it runs')
     })
   }
 

@@ -1,5 +1,4 @@
 import type { A1111Client } from '../a1111/client.ts'
-import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { JobProgress } from './job.ts'
 import type { JobStore, RunClaim } from './store.ts'
@@ -48,7 +47,7 @@ export function watchProgress (dependencies: ProgressWatchDependencies): Progres
     }
     if (task === 'running' && performance.now() - shownAt > previewInterval) {
       shownAt = performance.now()
-      showPreview().catch(error => { log.debug({ job: claim.id, error: messageOf(error) }, 'no preview') })
+      showPreview().catch(error => { log.debug({ job: claim.id, err: error }, 'no preview') })
     }
     const progress: JobProgress = { fraction, step, steps, etaSeconds }
     // The guess at the time that is left changes also where nothing moves.
@@ -69,7 +68,7 @@ export function watchProgress (dependencies: ProgressWatchDependencies): Progres
   async function note (): Promise<void> {
     // Progress is a courtesy: a server too busy to tell is none of the job's business. A cancel is, at any time.
     const progress = await readProgress().catch(error => {
-      log.debug({ job: claim.id, error: messageOf(error) }, 'no progress')
+      log.debug({ job: claim.id, err: error }, 'no progress')
       return null
     })
     if (stopped) return
@@ -81,7 +80,7 @@ export function watchProgress (dependencies: ProgressWatchDependencies): Progres
 
   function look (): void {
     note()
-      .catch(error => { log.debug({ job: claim.id, error: messageOf(error) }, 'progress could not be noted') })
+      .catch(error => { log.debug({ job: claim.id, err: error }, 'progress could not be noted') })
       .finally(() => { if (!stopped) timer = setTimeout(look, interval) })
   }
 

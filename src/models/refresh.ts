@@ -1,7 +1,7 @@
 import { fieldsOf, type JsonObject } from '../a1111/json-values.ts'
 import type { CivitaiClient, Freshness } from '../civitai/client.ts'
 import { factsOfVersion, idOf } from '../civitai/version-facts.ts'
-import { messageOf, ServiceError } from '../errors.ts'
+import { ServiceError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { autoV3Of, type Catalogue } from './catalogue.ts'
 import { inspectAgain } from './desk.ts'
@@ -71,7 +71,7 @@ export function createModelRefresher (dependencies: ModelRefresherDependencies):
     for (const file of model.files) {
       await writeSidecars(file, facts, answer).catch(error => {
         // a folder that may only be read; what is in Redis counts
-        log.warn({ model: model.path, error: messageOf(error) }, 'could not write beside the model')
+        log.warn({ model: model.path, err: error }, 'could not write beside the model')
       })
       await files.write([await inspectAgain(file)])
     }

@@ -48,7 +48,7 @@ export async function launchServer (setup: ServerSetup): Promise<RunningServer> 
       return await startAt({ path: socket }, password, setup)
     } catch (error) {
       if (setup.signal.aborted) throw error
-      setup.log.warn(`${messageOf(error)} Trying a loopback port instead of a socket`)
+      setup.log.warn({ err: error }, 'Redis could not be started on a socket; trying a loopback port')
     }
   }
   return startAt({ port: await findFreePort() }, password, setup)

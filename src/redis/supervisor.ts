@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { whenEnded } from './process.ts'
 import type { RunningServer } from './server.ts'
@@ -41,7 +40,7 @@ export function superviseServer ({ server, restart, log }: SupervisorOptions): S
         return
       } catch (error) {
         if (signal.aborted) throw error
-        log.error(`${messageOf(error)} Trying again`)
+        log.error({ err: error }, 'The private Redis could not be started; trying again')
         await sleep(pause, undefined, { signal })
       }
     }

@@ -1,4 +1,3 @@
-import { messageOf } from '../errors.ts'
 import type { Gate } from '../jobs/gate.ts'
 import type { Log } from '../log.ts'
 import type { TurnLine } from './turns.ts'
@@ -80,7 +79,7 @@ export async function grantTurns ({ line, gate, open, log }: TurnGranterDependen
     while (!closing.signal.aborted) {
       await work.catch(async error => {
         if (closing.signal.aborted) return
-        log.debug({ error: messageOf(error) }, 'could not see to calls that wait for their turn')
+        log.debug({ err: error }, 'could not see to calls that wait for their turn')
         await quiet(pauseAfterTrouble)
       })
       work = next()
@@ -90,7 +89,7 @@ export async function grantTurns ({ line, gate, open, log }: TurnGranterDependen
 
   const left = await line.first()
   const begun = left?.granted === true ? goOnWith(left.id) : Promise.resolve()
-  run(begun).catch(error => { log.error({ error: messageOf(error) }, 'calls get no turns any more') })
+  run(begun).catch(error => { log.error({ err: error }, 'calls get no turns any more') })
 
   return {
     look,

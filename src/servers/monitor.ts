@@ -166,7 +166,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   }
 
   function checkSoon (): void {
-    check().catch(error => { log.error({ server: server().alias, error: messageOf(error) }, 'server check failed') })
+    check().catch(error => { log.error({ server: server().alias, err: error }, 'server check failed') })
   }
 
   function schedule (): void {

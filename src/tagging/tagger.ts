@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fieldsOf, numberOf } from '../a1111/json-values.ts'
-import { messageOf } from '../errors.ts'
 import { parseJson } from '../json/parse.ts'
 import { createHttpClient } from '../lib/http/client.ts'
 import { encodeForm, readConfigured } from '../lib/http/bytes.ts'
@@ -57,7 +56,7 @@ export function createTagger ({ url, log, pauseMs = 1000, timeoutMs = 20_000 }: 
           return await ask(name, picture, signal)
         } catch (error) {
           if (signal.aborted) break
-          log.warn({ image: name, attempt, error: messageOf(error) }, 'the tagger gave no tags')
+          log.warn({ image: name, attempt, err: error }, 'the tagger gave no tags')
           if (attempt >= tries || performance.now() + pauseMs >= deadline) {
             restUntil = performance.now() + restMs
             break

@@ -130,7 +130,7 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
     try {
       return open(vault, sealed, owner)
     } catch (error) {
-      log.error({ event: id, error: messageOf(error) }, 'the address of a webhook cannot be read')
+      log.error({ event: id, err: error }, 'the address of a webhook cannot be read')
       return null
     }
   }

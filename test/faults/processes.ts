@@ -72,6 +72,8 @@ export interface Fleet {
   /** Resolves when the process is up: a worker as soon as it follows the servers, not only when it serves one. */
   worker (settings?: Settings): Promise<ServiceProcess>
   api (settings?: Settings): Promise<ApiProcess>
+  /** The same without waiting until it is up, in a folder of its own. */
+  starting (settings?: Settings): Promise<ServiceProcess>
   /** Everything in one process, on a private Redis. */
   allInOne (settings?: Settings): Promise<ApiProcess>
 }
@@ -129,6 +131,14 @@ export async function startFleet (t: Teardown, options: SimulatorOptions = {}): 
     async api (settings = {}) {
       const started = await answering('api', settings)
       return { ...started, look, ...client(started.url, { redisUrl: redis.url, keys }) }
+    },
+    async starting (settings = {}) {
+      const folder = await mkdtemp(join(tmpdir(), 'sq-starting-'))
+      t.teardown(async () => {
+        await endPrivateRedis(folder)
+        await rm(folder, { recursive: true, force: true })
+      })
+      return launch('start', { DATA_DIR: folder, ...settings })
     },
     async allInOne (settings = {}) {
       t.teardown(async () => { await endPrivateRedis(dataDirectory) })

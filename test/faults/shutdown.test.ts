@@ -99,6 +99,17 @@ t.test('a service that is told to stop', async t => {
     await next.ended
   })
 
+  await t.test('stops in order while it is still starting, and says so', async t => {
+    for (const moment of [/Started the private Redis/, /server is (?:up|down)/, /API docs/]) {
+      const starting = await fleet.starting()
+      await starting.printed(moment)
+      starting.signal('SIGTERM')
+      t.same(await starting.ended, { code: 0, signal: null }, `after ${String(moment)}`)
+      t.match(starting.output(), /"signal":"SIGTERM","msg":"stopping"[^]*"msg":"stopped"/)
+      t.notMatch(starting.output(), /"level":[56]0/, 'nothing went wrong by it')
+    }
+  })
+
   api.signal('SIGTERM')
   t.same(await api.ended, { code: 0, signal: null })
   t.equal(await fetch(api.url + '/health').then(() => 'answers', () => 'refuses'), 'refuses')

@@ -1,12 +1,17 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { Writable } from 'node:stream'
 import { pino } from 'pino'
 import t from 'tap'
 import { redaction } from '../../src/commands/logger.ts'
+import { serializeError, type LoggedError } from '../../src/lib/error-serializer.ts'
 import { listenTo } from '../events/listener.ts'
 import { quick, startService } from '../helper.ts'
 
 interface Line {
   readonly msg: string
+  readonly level: number
+  readonly err?: LoggedError
   readonly job?: string
   readonly request?: string
   readonly [name: string]: unknown
@@ -75,3 +80,103 @@ t.test('no line has a secret in it, whatever is sent, goes wrong or is written b
     'not-an-image'
   ]) t.notOk(text.includes(told), told)
 })
+
+t.test('an error of ours is logged whole, as err, without what the caller sent', async t => {
+  const { lines, logger } = listeningLogger()
+  const service = await startService(t, { logger, worker: 'none' })
+  const { redis } = service.house
+  // What Redis cannot do with this key fails with the command and its arguments attached.
+  await redis.set(service.house.keys.key('arrival'), 'no number')
+  const secretPrompt = 'a prompt that nobody may read'
+  for (const [path, body] of [
+    ['/api/v2/generate', { target_server_alias: 'default', generation_params: { ...quick, prompt: secretPrompt } }],
+    ['/sdapi/v1/txt2img', { ...quick, prompt: secretPrompt }],
+    ['/generate/txt2img', { ...quick, prompt: secretPrompt, user_id: 'u' }]
+  ] as const) {
+    lines.length = 0
+    const { status, body: answer } = await service.request('POST', path, body)
+    t.equal(status, 500, path)
+    t.notMatch(JSON.stringify(answer), /arithmetic|script/, 'the caller learns nothing of our inside')
+    const line = lines.find(({ level }) => level === 50)
+    t.match(line, { err: { type: 'ReplyError', message: /nil value/, stack: /ReplyError: .*\n +at / } }, path)
+    t.notOk(JSON.stringify(lines).includes(secretPrompt), 'without the arguments')
+    t.notOk(lines.some(({ cause }) => cause !== undefined))
+  }
+})
+
+t.test('a caller who hangs up is no error of ours', async t => {
+  const { lines, logger } = listeningLogger()
+  const service = await startService(t, { logger, worker: 'none' })
+  const { hostname, port } = new URL(service.url)
+  const id = await service.submit(quick)
+  const head = (method: string, path: string, length: number) => [
+    `${method} ${path} HTTP/1.1`, 'Host: localhost', 'Content-Type: application/json', `Content-Length: ${length}`, '', ''
+  ].join('\r\n')
+  const upload = 'Content-Type: multipart/form-data; boundary=b'
+  const hangUps: Array<[string, string]> = [
+    ['the middle of a JSON body', `${head('POST', '/api/v2/generate', 5000)}{"generation_params": {`],
+    ['the middle of a body of A1111', `${head('POST', '/sdapi/v1/txt2img', 5000)}{"prompt": "`],
+    ['the middle of a body of bots', `${head('POST', '/generate/txt2img', 5000)}{"prompt": "`],
+    ['the middle of a form', head('POST', '/api/v2/generate', 5000).replace('Content-Type: application/json', upload) +
+      '--b\r\ncontent-disposition: form-data; name="image"; filename="a.png"\r\n\r\nPNG'],
+    ['a wait', head('GET', `/api/v2/jobs/${id}?wait=60`, 0)],
+    ['a generation of A1111', `${head('POST', '/sdapi/v1/txt2img', 15)}{"prompt": "x"}`],
+    ['events', head('GET', '/api/v1/events', 0)]
+  ]
+  for (const [when, text] of hangUps) {
+    for (const way of ['destroy', 'resetAndDestroy'] as const) {
+      lines.length = 0
+      const socket = connect(Number(port), hostname)
+      await once(socket, 'connect')
+      const arrived = once(service.app.server, 'request')
+      socket.write(text)
+      await arrived
+      if (/wait|generation|events/.test(when)) await until(() => socket.bytesWritten > 0)
+      socket[way]()
+      await until(() => lines.some(({ msg }) => /^request/.test(msg)))
+      t.strictSame(lines.filter(({ level }) => level >= 40), [], `${when}, ${way}`)
+    }
+  }
+  const { text } = (await service.request('GET', '/metrics')).body
+  t.notMatch(String(text), /stablequeue_http_request\S*status="5/, 'and none is counted as one')
+  t.match(String(text), /status="2/)
+})
+
+/** Looks again as long as it takes. */
+async function until (isThere: () => boolean): Promise<void> {
+  while (!isThere()) await new Promise(resolve => { setTimeout(resolve, 5) })
+}
+
+t.test('of an error, the log gets kind, message, stack, causes and facts of the system, and no text of callers', async t => {
+  const inner = Object.assign(new Error('connect ECONNREFUSED redis://:hunter2@db:6379'), {
+    code: 'ECONNREFUSED', port: 6379, command: { name: 'set', args: ['a', 'hunter2'] }
+  })
+  const outer = new Error('GET https://host/path?token=hunter2 failed with Bearer hunter2hunter2', { cause: inner })
+  const many = new AggregateError([outer, 'text of http://u:hunter2@h'], 'several')
+  const logged = serializeError(new Error('around', { cause: many })) as unknown as Record<string, never>
+  t.match(logged, {
+    type: 'Error',
+    message: 'around',
+    stack: /Error: around\n +at /,
+    cause: {
+      type: 'AggregateError',
+      errors: [{ message: /host\/path/, cause: { code: 'ECONNREFUSED', port: 6379, message: /db:6379/ } }, { type: 'string' }]
+    }
+  })
+  t.notMatch(JSON.stringify(logged), /hunter2|command/)
+
+  for (const text of [
+    "ERR unknown command 'X', with args beginning with: 'hunter2' 'b'",
+    'whsec_hunter2abc is no secret', 'Basic aHVudGVyMg== was refused: basic hunter2hunter2'
+  ]) t.notMatch(JSON.stringify(serializeError(new Error(text))), /hunter2|aHVud/)
+  let broken: unknown
+  try { JSON.parse('{"prompt": hunter2}') } catch (error) { broken = error }
+  t.notMatch(JSON.stringify(serializeError(broken)), /hunter2/)
+
+  const circle: Error & { cause?: unknown } = new Error('circle')
+  circle.cause = circle
+  t.match(serializeError(circle), { cause: { cause: { message: 'circle' } } })
+  for (const odd of [undefined, null, 7, { message: 'hunter2' }]) t.notMatch(JSON.stringify(serializeError(odd)), /hunter2/)
+})
+
+t.end()
