@@ -32,8 +32,13 @@ export interface Attendance {
   close (deadlineMs: number): Promise<void>
 }
 
-/** Tries for a server's lease and serves the server while it holds it. */
-export function attend (server: () => Server, dependencies: AttendanceDependencies): Attendance {
+/**
+ * Tries for a server's lease and serves the server while it holds it.
+ * @param freed resolves when this process is done with what it served there before, whose jobs are not orphans
+ */
+export function attend (
+  server: () => Server, dependencies: AttendanceDependencies, freed: Promise<unknown>
+): Attendance {
   const { connection, leases, log } = dependencies
   const serverId = server().id
   let fence: number | null = null
@@ -119,6 +124,7 @@ export function attend (server: () => Server, dependencies: AttendanceDependenci
   }
 
   function tick (): void {
+    if (closed) return
     seeToLease()
       .catch(error => {
         log.debug({ server: server().alias, err: error }, 'could not see to the lease')
@@ -126,7 +132,7 @@ export function attend (server: () => Server, dependencies: AttendanceDependenci
       })
       .then(wait => { if (!closed) timer = setTimeout(tick, wait) })
   }
-  tick()
+  freed.then(tick, tick)
 
   async function leave (deadlineMs: number): Promise<void> {
     // What is under way is let go of even while a step waits for a Redis that is away.

@@ -29,14 +29,19 @@ export async function startWorkforce (dependencies: WorkforceDependencies): Prom
   const { registry, runtime, subscriber, keys, storage, log } = dependencies
   const serving = { ...dependencies, processes: () => runtime.current().queueProcessing }
   const attended = new Map<string, { server: Server, attendance: Attendance }>()
-  const leavings = new Set<Promise<void>>()
+  /** By server. */
+  const leavings = new Map<string, Promise<void>>()
 
   function leave (serverId: string, deadlineMs: number): Promise<void> {
     const found = attended.get(serverId)
     if (found === undefined) return Promise.resolve()
     attended.delete(serverId)
-    const leaving = found.attendance.close(deadlineMs).finally(() => { leavings.delete(leaving) })
-    leavings.add(leaving)
+    // One that was left before it began has still waited for the one before.
+    const left = [leavings.get(serverId), found.attendance.close(deadlineMs)]
+    const leaving = Promise.all(left).then(() => {}).finally(() => {
+      if (leavings.get(serverId) === leaving) leavings.delete(serverId)
+    })
+    leavings.set(serverId, leaving)
     return leaving
   }
 
@@ -53,7 +58,8 @@ export async function startWorkforce (dependencies: WorkforceDependencies): Prom
     for (const [serverId, server] of wanted) {
       const found = attended.get(serverId)
       if (found === undefined) {
-        const attendance = attend(() => attended.get(serverId)?.server ?? server, serving)
+        const attendance = attend(
+          () => attended.get(serverId)?.server ?? server, serving, leavings.get(serverId) ?? Promise.resolve())
         attended.set(serverId, { server, attendance })
       } else {
         found.server = server
@@ -97,7 +103,7 @@ export async function startWorkforce (dependencies: WorkforceDependencies): Prom
       for (const stop of forget) stop()
       subscriber.off('message', onMessage)
       for (const serverId of [...attended.keys()]) settle(leave(serverId, deadlineMs))
-      await Promise.all(leavings)
+      await Promise.all(leavings.values())
     }
   }
 }

@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { Redis } from 'ioredis'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { createKeys } from '../../src/redis/keys.ts'
 import { hasEnded, identify } from '../../src/redis/process.ts'
 import { describeHolder, isHolderGone, writeHolder, type LeaseHolder } from '../../src/servers/lease-holder.ts'
-import { createLeaseStore } from '../../src/servers/lease.ts'
+import { createLeaseStore, type LeaseStore } from '../../src/servers/lease.ts'
 import { startTestRedis } from '../redis.ts'
 
 const minute = 60_000
@@ -64,4 +64,85 @@ t.test('only proof counts: what cannot be seen from here may live', onLinux, asy
   t.equal(isHolderGone('null', own), false)
   t.ok(dead !== null && hasEnded(dead))
   t.equal(hasEnded({ pid: process.pid, started: 'before' }), true, 'its number is another process\'s now')
+})
+
+/** Two processes that live, one Redis, and a clock that the test moves. */
+async function openLeases (t: Test) {
+  const server = await startTestRedis()
+  t.teardown(server.stop)
+  const redis = new Redis(server.url)
+  t.teardown(() => { redis.disconnect() })
+  const keys = createKeys('sq')
+  const begin = performance.now()
+  const clock = { now: begin }
+  t.intercept(performance, 'now', { value: () => clock.now })
+  const [theirs, ours] = ['one', 'other'].map(name => createLeaseStore(redis, keys, describeHolder(name))) as [LeaseStore, LeaseStore]
+  return {
+    redis,
+    theirs,
+    ours,
+    lease: keys.key('lease', 's'),
+    /** Looks each second, as workers do. */
+    async look (seconds: number) {
+      for (let second = 0; second < seconds; second++) {
+        clock.now += 1000
+        const answer = await ours.acquire('s', minute)
+        if (answer.kind === 'taken') return second + 1
+      }
+      return null
+    },
+    pass (milliseconds: number) { clock.now += milliseconds }
+  }
+}
+
+t.test('a lease that Redis drops while its holder renews it is not taken: the clock was set', async t => {
+  const { redis, theirs, ours, lease, look } = await openLeases(t)
+  await theirs.acquire('s', minute)
+  t.match(await ours.acquire('s', minute), { kind: 'held' })
+  for (let round = 0; round < 100; round++) {
+    await redis.del(lease)
+    t.equal(await look(1), null)
+    t.equal(await theirs.renew('s', 1, minute), true)
+  }
+  await redis.del(lease)
+  t.equal(await look(100), 46, 'but it is once nobody renews it')
+})
+
+t.test('a lease that Redis keeps is taken when nobody renews it', async t => {
+  const { redis, theirs, ours, lease, look } = await openLeases(t)
+  await theirs.acquire('s', minute)
+  t.match(await ours.acquire('s', minute), { kind: 'held' })
+  await redis.pexpire(lease, 3_600_000)
+  t.equal(await look(100), 60)
+  t.equal(await theirs.renew('s', 1, minute), false)
+})
+
+t.test('who did not look for a while begins to watch again', async t => {
+  const { theirs, ours, pass, look } = await openLeases(t)
+  await theirs.acquire('s', minute)
+  t.match(await ours.acquire('s', minute), { kind: 'held' })
+  pass(10 * minute)
+  t.match(await ours.acquire('s', minute), { kind: 'held' }, 'both may have stood still with Redis')
+  t.equal(await look(100), 60)
+})
+
+t.test('a lease that lapsed and that nobody else took goes on under its fence', async t => {
+  const { redis, theirs, ours, lease } = await openLeases(t)
+  t.same(await theirs.acquire('s', minute), { kind: 'taken', fence: 1 })
+  await redis.del(lease)
+  t.equal(await theirs.renew('s', 1, minute), true)
+  await redis.del(`${lease}:fence`)
+  t.equal(await theirs.renew('s', 1, minute), true, 'also where Redis lost its last moments')
+  t.equal(await theirs.isHeld('s', 1), true)
+  await theirs.release('s')
+  t.same(await ours.acquire('s', minute), { kind: 'taken', fence: 2 }, 'released, it is free at once')
+  t.equal(await theirs.isHeld('s', 1), false)
+})
+
+t.test('whoever starts when Redis has dropped a lease takes it', async t => {
+  const { redis, theirs, ours, lease } = await openLeases(t)
+  await theirs.acquire('s', minute)
+  await redis.del(lease)
+  t.same(await ours.acquire('s', minute), { kind: 'taken', fence: 2 })
+  t.equal(await theirs.renew('s', 1, minute), false)
 })
