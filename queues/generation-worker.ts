@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { WaitingError, Worker, type Job as QueueJob } from 'bullmq'
+import { DelayedError, WaitingError, Worker, type Job as QueueJob } from 'bullmq'
 import type { Redis } from 'ioredis'
 import type { RunOutcome } from '../src/jobs/run-generation.ts'
 import type { Log } from '../src/log.ts'
@@ -8,6 +8,8 @@ import { closeWorker } from './close-worker.ts'
 import { generationQueueName, type GenerationData } from './generation-queues.ts'
 
 const pauseBeforeReturn = 50
+/** For how long a job stands back for others, in milliseconds. */
+const pauseForOthers = 1000
 /** One job being stored, one generating, one at the gate. */
 const atOnce = 3
 
@@ -29,7 +31,12 @@ export function createGenerationWorker (dependencies: GenerationWorkerDependenci
   const { serverId, connection, keys, run, log } = dependencies
 
   async function process (entry: QueueJob<GenerationData>, token?: string): Promise<void> {
-    if (await run(entry.data) === 'done') return
+    const outcome = await run(entry.data)
+    if (outcome === 'done') return
+    if (outcome === 'later') {
+      await entry.moveToDelayed(Date.now() + pauseForOthers, token)
+      throw new DelayedError()
+    }
     // Keeps its place and costs no attempt. The line is paused or about to be another process's; until it is, the
     // entry would come back at once.
     await sleep(pauseBeforeReturn)

@@ -10,6 +10,8 @@ export interface LineRepairDependencies {
   readonly store: JobStore
   readonly queues: GenerationQueues
   readonly log: Log
+  /** Generations that a job may take where no server dies. */
+  readonly mostAttempts: number
   /** Of the lease under which the line is repaired. */
   readonly fence: number
   /** Whether this process works on this run now, from before its record says so until after. */
@@ -58,15 +60,21 @@ export interface LineRepair {
 /** A line is looked at in pages, so that a long one never blocks Redis. */
 const page = 500
 
-export function createLineRepair (
-  { server, store, queues, log, fence, isHeld }: LineRepairDependencies
-): LineRepair {
+export function createLineRepair (dependencies: LineRepairDependencies): LineRepair {
+  const { server, store, queues, log, fence, mostAttempts, isHeld } = dependencies
+
   /** False where there is nothing left of it to take back: it ended meanwhile, or another process serves now. */
   async function giveBack (job: Job): Promise<boolean> {
     const { id: serverId, alias } = server()
     const claim = { id: job.id, run: job.run, serverId, owner: job.owner ?? '' }
     const outcome = await store.giveBack(claim, {
-      attempts: [workerLost(job, alias)], usedAttempts: 0, crashes: 0, delayMs: 0, fence
+      attempts: [workerLost(job, alias)],
+      usedAttempts: 0,
+      crashes: 0,
+      delayMs: 0,
+      fate: 'answers',
+      mostAttempts,
+      fence
     })
     if (outcome === 'superseded' || outcome === 'unattended') return false
     log.warn({ job: job.id, server: alias, outcome }, 'its worker is gone; the job is taken back')

@@ -85,7 +85,9 @@ export async function startServing (dependencies: ServingDependencies, current: 
   } = dependencies
   const serverId = server().id
   const held = createHeldEntries()
-  const repair = createLineRepair({ server, store, queues, log, fence, isHeld: held.has })
+  const repair = createLineRepair({
+    server, store, queues, log, fence, mostAttempts: limits.attempts, isHeld: held.has
+  })
   await queues.pause(serverId)
   const orphans = await repair.takeBack()
   const client = connect(server())

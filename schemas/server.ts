@@ -1,9 +1,10 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { Closed, Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
 
-export const serverHealths = ['online', 'busy', 'offline', 'unauthorized', 'disabled'] as const
+export const serverHealths = ['online', 'busy', 'suspected', 'offline', 'unauthorized', 'disabled'] as const
 export const ServerHealth = StringEnum(serverHealths, {
-  description: 'online: answers and is idle. busy: generates now. offline: does not answer. ' +
+  description: 'online: answers and is idle. busy: generates now. suspected: answers, but is given ' +
+    'a break after what became of generations; last_error says why. offline: does not answer. ' +
     'unauthorized: refuses our credentials. disabled: taken out by its owner.'
 })
 export type ServerHealth = Static<typeof ServerHealth>
@@ -127,7 +128,7 @@ export const ServerPause = Type.Unsafe<{ reason?: string | null } | null>({
 
 export const ServerSample = Type.Object({
   at: Timestamp('When it was looked at.'),
-  health: StringEnum(['online', 'offline', 'unauthorized'], { description: 'What was found; it held until the next sample.' }),
+  health: StringEnum(['online', 'suspected', 'offline', 'unauthorized'], { description: 'What was found; it held until the next sample.' }),
   response_ms: Nullable(Type.Integer({ minimum: 0 }), { description: 'How long it took to answer; null where it did not.' })
 }, { $id: 'ServerSample', description: 'One look at a server.' })
 

@@ -95,11 +95,10 @@ export function createServerViews ({ registry, states, store, list }: ServerView
 
 export type ServerViews = ReturnType<typeof createServerViews>
 
-const healthWords = { yes: 'online', no: 'offline', unauthorized: 'unauthorized' } as const
+const healthWords = { yes: 'online', suspected: 'suspected', no: 'offline', unauthorized: 'unauthorized' } as const
 
 function healthOf (server: Server, state: ServerState | null, processing: number): ServerHealth {
   if (!server.enabled) return 'disabled'
-  if (state?.reachable === 'unauthorized') return 'unauthorized'
-  if (state?.reachable !== 'yes') return 'offline'
+  if (state?.reachable !== 'yes') return healthWords[state?.reachable ?? 'no']
   return processing > 0 ? 'busy' : 'online'
 }

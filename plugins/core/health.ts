@@ -39,7 +39,7 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { house }) 
         200: Type.Object({
           status: Type.Literal('healthy', { description: 'Always healthy.' }),
           a1111_status: Type.Record(Type.String(), Type.String(), {
-            description: 'By alias, what was last heard of each server: online, offline, unauthorized or disabled. ' +
+            description: 'By alias, what was last heard of each server: online, suspected, offline, unauthorized or disabled. ' +
               '`status` is online when one of them is; `webui_version` is then `available`, else `error` says what is wrong.'
           }),
           timestamp: StudioTime('Now.')
@@ -65,7 +65,7 @@ const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { house }) 
   async function serverStatuses (): Promise<Record<string, string>> {
     const servers = registry.list()
     const known = await knownStates()
-    const words = { yes: 'online', no: 'offline', unauthorized: 'unauthorized' }
+    const words = { yes: 'online', suspected: 'suspected', no: 'offline', unauthorized: 'unauthorized' }
     const byAlias = Object.fromEntries(servers.map(({ id, alias, enabled }) =>
       [alias, enabled ? words[known.get(id)?.reachable ?? 'no'] : 'disabled']))
     // Clients that know of one server only look here.

@@ -2,14 +2,14 @@ import type { A1111Parameters, Warning } from '../../schemas/generation-paramete
 import { ServiceError, type ErrorCode } from '../errors.ts'
 import { findCheckpoint } from './checkpoint-names.ts'
 import { withControlNet } from './controlnet-admission.ts'
-import { admitExtras } from './extras.ts'
+import { admitExtras, noExtras } from './extras.ts'
 import { loraNames, renameLoras } from './lora-tags.ts'
 import { findListed, findLora, findUpscaler, findVae } from './model-names.ts'
 import { lastPart } from './names.ts'
 import { nearest } from './nearest.ts'
 import { withRegions } from './regional-admission.ts'
 import { settleSampling } from './sampling-admission.ts'
-import { dialectOf, type Inventory, type ServerTraits } from './types.ts'
+import { dialectOf, routeOf, type Inventory, type ServerTraits } from './types.ts'
 import type { NormalisedParameters } from './parameters.ts'
 
 /** What becomes of a name that the server does not have: refused, or left out with a warning. */
@@ -42,7 +42,7 @@ type Listed = Inventory['missing'][number]
 /** A server as admission sees it. */
 export interface AdmittingServer {
   readonly inventory: Inventory
-  readonly traits: Pick<ServerTraits, 'kind' | 'simulates' | 'capabilities'>
+  readonly traits: Pick<ServerTraits, 'kind' | 'simulates' | 'capabilities' | 'missingRoutes'>
 }
 
 /**
@@ -50,7 +50,7 @@ export interface AdmittingServer {
  * checkpoint, sampler or LoRA is unknown to it, so the names are looked up first. Lists that the server does not
  * offer are not checked.
  * @throws ServiceError 422 with `field` and `nearest` for a name that is missing, unless it may be left out;
- * `server_capability` when the server has no img2img
+ * `server_capability` when the server does not offer the route for it
  */
 export function admit (
   request: Pick<NormalisedParameters, 'mode' | 'parameters' | 'checkpoint' | 'hints'>,
@@ -58,8 +58,10 @@ export function admit (
 ): Admission {
   const { mode, checkpoint } = request
   const { inventory, traits } = server
-  if (mode === 'img2img' && !traits.capabilities.img2img) {
-    throw new ServiceError('server_capability', 'This server offers no img2img.', { field: 'init_images' })
+  if (traits.missingRoutes?.includes(routeOf(mode)) === true || (mode === 'img2img' && !traits.capabilities.img2img)) {
+    if (mode === 'extras') throw noExtras()
+    const field = mode === 'txt2img' ? 'target_server_alias' : 'init_images'
+    throw new ServiceError('server_capability', `This server offers no ${mode}.`, { field })
   }
   const warnings: Warning[] = []
   const warn = (warning: Warning) => { warnings.push(warning) }

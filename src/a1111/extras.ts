@@ -57,7 +57,7 @@ export function admitExtras (
   parameters: A1111Parameters, { inventory, traits }: AdmittingServer, settle: Settle
 ): Omit<Admission, 'warnings'> {
   if (traits.kind === 'sdcpp') {
-    throw new ServiceError('server_capability', 'This server cannot enlarge finished pictures.', { field: 'init_images' })
+    throw noExtras()
   }
   const known = [...new Set([noUpscaler, ...inventory.upscalers])]
   const usual = usualUpscalers.find(name => findListed(name, known) !== null) ?? noUpscaler
@@ -69,6 +69,10 @@ export function admitExtras (
     return [[field, found ?? noUpscaler]]
   })
   return { parameters: { ...asked, ...Object.fromEntries(names) as object }, checkpointTitle: null }
+}
+
+export function noExtras (): ServiceError {
+  return new ServiceError('server_capability', 'This server cannot enlarge finished pictures.', { field: 'init_images' })
 }
 
 /** The object to POST to `/sdapi/v1/extra-batch-images`. */

@@ -4,7 +4,7 @@ import { readGenerationAnswer, type AnswerStreamOptions } from './answer-stream.
 import { limitCall } from './call-limit.ts'
 import type { Endpoint } from './endpoint.ts'
 import { answerTooLarge, connectionFailure, deadlinePassed, type CallPhase } from './failures.ts'
-import type { GenerationAnswer, GenerationMode } from './types.ts'
+import { routeOf, type GenerationAnswer, type GenerationMode } from './types.ts'
 
 export interface GenerationOptions extends AnswerStreamOptions {
   readonly signal?: AbortSignal
@@ -39,7 +39,7 @@ export async function callGeneration (
     const early = limit.failure(phase)
     if (early !== null) throw early
     const answer = await http.request({
-      url: endpoint.urlOf(`/sdapi/v1/${mode === 'extras' ? 'extra-batch-images' : mode}`),
+      url: endpoint.urlOf(routeOf(mode)),
       method: 'POST',
       headers: { ...endpoint.headers, 'content-type': 'application/json' },
       body,

@@ -1,7 +1,7 @@
 import type { A1111Client } from './client.ts'
 import { isMissing } from './failures.ts'
 import { fieldsOf, textOf, type JsonObject } from './json-values.ts'
-import { GenerationFailure, type Dialect, type ServerTraits } from './types.ts'
+import { GenerationFailure, routeOf, type Dialect, type ServerTraits } from './types.ts'
 
 /** A1111 has some 312 options, Forge more; sd.cpp's server says a handful. */
 const fewOptions = 40
@@ -46,6 +46,22 @@ async function probe (client: A1111Client): Promise<ServerTraits> {
   }
 }
 
+/** Where jobs and calls in turn with them are sent. */
+const workRoutes = [
+  routeOf('txt2img'), routeOf('img2img'), routeOf('extras'), '/sdapi/v1/extra-single-image', '/sdapi/v1/interrogate',
+  '/controlnet/detect'
+]
+
+/**
+ * Those of the routes to which work is sent that the server says it has not got. What denies both ways of drawing only
+ * knows its routes together with their methods, so it says nothing.
+ */
+export async function findMissingRoutes (client: A1111Client): Promise<string[]> {
+  const offered = await Promise.all(workRoutes.map(async path => await offersPost(client, path)))
+  const missing = workRoutes.filter((_path, index) => offered[index] === false)
+  return [routeOf('txt2img'), routeOf('img2img')].every(path => missing.includes(path)) ? [] : missing
+}
+
 function kindOf (
   about: JsonObject | null, options: JsonObject, progress: JsonObject | null
 ): Pick<ServerTraits, 'kind' | 'simulates'> {
@@ -68,13 +84,17 @@ async function answerOf (call: Promise<unknown>): Promise<JsonObject | null> {
   }
 }
 
-/** A1111 answers GET with 405 where it only takes POST, and with 404 where there is nothing. */
+/**
+ * A1111 answers GET with 405 where it only takes POST, and with 404 where there is nothing. What else keeps GET away
+ * says nothing about POST.
+ */
 async function offersPost (client: A1111Client, path: string): Promise<boolean> {
   try {
     await client.readJson(path)
     return true
   } catch (error) {
     if (isMissing(error)) return error instanceof GenerationFailure && error.code === 'method_not_allowed'
+    if (error instanceof GenerationFailure && (error.code === 'unauthorized' || !keepsFromAnswering(error))) return true
     throw error
   }
 }

@@ -79,6 +79,13 @@ export interface ServerTraits {
   }
   /** Title of the checkpoint that is selected, where the server tells. */
   readonly loadedCheckpoint: string | null
+  /** Routes that work is sent to and that the server is known to lack; absent where none was looked for yet. */
+  readonly missingRoutes?: readonly string[]
+}
+
+/** Where work of a mode is sent. */
+export function routeOf (mode: GenerationMode): string {
+  return `/sdapi/v1/${mode === 'extras' ? 'extra-batch-images' : mode}`
 }
 
 /** How the server wants to be spoken to, whatever it is. */
@@ -130,6 +137,7 @@ export type FailureClass =
   | 'request' // the job's own fault: fails now
   | 'server-down' // nothing listens, or it went away: the line waits, no attempt is used
   | 'unauthorized' // credentials are wrong: the line waits for the operator
+  | 'blocked' // the server answers its looks, but not to this: a proxy's limit, a firewall, a missing route
   | 'passing' // may work next time: retried with backoff
   | 'out-of-memory' // may work after unloading
   | 'timeout' // the job's deadline passed
@@ -145,14 +153,17 @@ export class GenerationFailure extends Error {
   readonly code: string
   /** Whether the request may have reached the server, so that a generation may be running there. */
   readonly mayBeRunning: boolean
+  /** Whether the same request would surely fail in the same way there. */
+  readonly isFinal: boolean
 
   constructor (
     failureClass: FailureClass, code: string, message: string,
-    options: ErrorOptions & { mayBeRunning?: boolean } = {}
+    options: ErrorOptions & { mayBeRunning?: boolean, isFinal?: boolean } = {}
   ) {
     super(message, options)
     this.failureClass = failureClass
     this.code = code
     this.mayBeRunning = options.mayBeRunning ?? false
+    this.isFinal = options.isFinal ?? false
   }
 }

@@ -1,5 +1,7 @@
+import { createHash } from 'node:crypto'
 import type { GenerationFailure } from '../a1111/types.ts'
-import type { Job } from './job.ts'
+import { normaliseWords } from '../servers/suspicions.ts'
+import { mostSends, type Job, type JobAttempt } from './job.ts'
 import { memoryAdvice } from './memory-advice.ts'
 
 /** What happens to a job after a generation that did not end well. */
@@ -16,6 +18,8 @@ export type FailureDecision =
     readonly usedAttempts: 0 | 1
     readonly crashes: 0 | 1
     readonly delayMs: number
+    /** Whether another server is to be tried before this one is again. */
+    readonly elsewhere: boolean
     /** What to do at the server before the job may run there again. */
     readonly remedy: 'none' | 'wait-for-server' | 'unload-checkpoint'
   }
@@ -33,52 +37,112 @@ export interface FailureLimits {
 const mostCrashes = 2
 const jitter = 0.2
 
+/** What the policy asks of a job, as it was before the generation that failed. */
+export type FailedJob = Pick<Job, 'usedAttempts' | 'crashes' | 'attempts' | 'submission'> &
+  Partial<Pick<Job, 'sends' | 'deaths' | 'firstRun'>>
+
 /**
- * Decides by who is at fault: the request fails at once, the server costs no attempt, the rest is tried again.
+ * Decides by who is at fault. The request fails at once. A server that does not answer its looks either costs no
+ * attempt. What only this request meets at a server that answers, and what may pass, is tried again within the allowed
+ * attempts, but not where it would surely end in the same way.
  * @param server alias of the server where it failed
  */
 export function decideAfter (
-  failure: GenerationFailure, job: Pick<Job, 'usedAttempts' | 'crashes' | 'attempts' | 'submission'>,
-  server: string, limits: FailureLimits
+  failure: GenerationFailure, job: FailedJob, server: string, limits: FailureLimits
 ): FailureDecision {
+  const mayBeSent = (job.sends ?? 0) + 1 < mostSends({ deaths: job.deaths ?? 0 }, limits.attempts)
   const fail = (code: string, message: string, elsewhere = false): FailureDecision =>
-    ({ kind: 'fail', code, message, elsewhere })
+    ({ kind: 'fail', code, message, elsewhere: elsewhere && mayBeSent })
+  const giveBack = {
+    kind: 'give-back', usedAttempts: 0, crashes: 0, delayMs: 0, elsewhere: false, remedy: 'none'
+  } as const
+  const used = job.usedAttempts + 1
+  const isLast = used >= limits.attempts || !mayBeSent
+  const backoff = (): number => {
+    const factor = 1 - jitter + 2 * jitter * limits.random()
+    return Math.round(limits.backoffSeconds * 1000 * 2 ** (used - 1) * factor)
+  }
+  const life = job.attempts.filter(({ run }) => run >= (job.firstRun ?? 1))
   switch (failure.failureClass) {
     case 'request':
+      return fail(failure.code, failure.message, failure.code === 'server_capability')
     case 'timeout':
       return fail(failure.code, failure.message)
     case 'cancelled':
     case 'internal':
-      return { kind: 'give-back', usedAttempts: 0, crashes: 0, delayMs: 0, remedy: 'none' }
+      return giveBack
     case 'unauthorized':
-      return { kind: 'give-back', usedAttempts: 0, crashes: 0, delayMs: 0, remedy: 'wait-for-server' }
+      return { ...giveBack, remedy: 'wait-for-server' }
     case 'server-down': {
+      // It answers its looks, but no generation until it is restarted: whoever is sent meanwhile is a trial.
+      if (failure.code === 'cuda_poisoned') {
+        if (isLast) return fail(failure.code, failure.message, true)
+        return { ...giveBack, usedAttempts: 1, elsewhere: true, remedy: 'wait-for-server' }
+      }
       // A slow proxy in front says nothing against the job; a connection that breaks under it, or a server that
       // stands still with it, may.
       const suspicious = failure.code === 'connection_lost' || failure.code === 'stalled'
       const crashes = suspicious && failure.mayBeRunning ? 1 : 0
-      if (job.crashes + crashes >= mostCrashes) {
-        return fail('quarantined', `The server went away ${mostCrashes} times while this job ran, so it is not tried ` +
-          `again by itself. Last: ${failure.message}`)
-      }
-      return { kind: 'give-back', usedAttempts: 0, crashes, delayMs: 0, remedy: 'wait-for-server' }
+      if (job.crashes + crashes >= mostCrashes) return quarantined(failure)
+      return { ...giveBack, crashes, remedy: 'wait-for-server' }
     }
     case 'out-of-memory': {
-      const before = job.attempts.some(attempt =>
-        attempt.server === server && attempt.error.failureClass === 'out-of-memory')
+      const before = life.some(attempt => attempt.server === server && attempt.error.failureClass === 'out-of-memory')
       if (before) {
         return fail(failure.code, `${server} ran out of memory twice, the second time with its memory freed before. ` +
           memoryAdvice(job.submission.parameters), true)
       }
-      return { kind: 'give-back', usedAttempts: 1, crashes: 0, delayMs: 0, remedy: 'unload-checkpoint' }
+      if (isLast) return fail(failure.code, `${failure.message} ${memoryAdvice(job.submission.parameters)}`, true)
+      return { ...giveBack, usedAttempts: 1, remedy: 'unload-checkpoint' }
+    }
+    case 'blocked': {
+      if (failure.code === 'stalled') {
+        if (job.crashes + 1 >= mostCrashes) return quarantined(failure)
+        return isLast ? fail(failure.code, failure.message) : { ...giveBack, usedAttempts: 1, crashes: 1 }
+      }
+      if (isLast || failure.isFinal || isRepeated(failure, life, server)) {
+        return fail(failure.code, failure.message, true)
+      }
+      return { ...giveBack, usedAttempts: 1, delayMs: backoff(), elsewhere: true }
     }
     case 'passing':
-    case 'bad-answer': {
-      const used = job.usedAttempts + 1
-      if (used >= limits.attempts) return fail(failure.code, failure.message)
-      const factor = 1 - jitter + 2 * jitter * limits.random()
-      const delayMs = Math.round(limits.backoffSeconds * 1000 * 2 ** (used - 1) * factor)
-      return { kind: 'give-back', usedAttempts: 1, crashes: 0, delayMs, remedy: 'none' }
-    }
+    case 'bad-answer':
+      if (isLast || failure.isFinal || (isTold(failure) && isRepeated(failure, life))) {
+        return fail(failure.code, failure.message)
+      }
+      return { ...giveBack, usedAttempts: 1, delayMs: backoff() }
   }
+}
+
+function quarantined (failure: GenerationFailure): FailureDecision {
+  return {
+    kind: 'fail',
+    code: 'quarantined',
+    message: `The server went away or stood still ${mostCrashes} times while this job ran, so it is not tried again ` +
+      `by itself. Last: ${failure.message}`,
+    elsewhere: false
+  }
+}
+
+/** Whether the failure is an answer of the server's, in contrast to one that broke off or a fault of ours. */
+function isTold ({ failureClass, code }: GenerationFailure): boolean {
+  return failureClass === 'bad-answer' || code === 'server_error'
+}
+
+/** Whether an earlier generation of the job ended in the same way, there or, without a server, anywhere. */
+function isRepeated (failure: GenerationFailure, before: readonly JobAttempt[], server?: string): boolean {
+  const words = normaliseWords(failure.message)
+  return before.some(({ server: at, error }) =>
+    error.code === failure.code && normaliseWords(error.message) === words && (server ?? at) === at)
+}
+
+/**
+ * Stands for what was asked and by whom. All jobs of one caller with the same script are one: only their server, not
+ * their number, says anything where they fail. Seeds make no difference either.
+ */
+export function requestSignature ({ keyId, submission }: Pick<Job, 'keyId' | 'submission'>): string {
+  const { mode, checkpoint, studio } = submission
+  const { seed, subseed, script_name: script, ...parameters } = submission.parameters as Record<string, unknown>
+  const asked = typeof script === 'string' && script !== '' ? script.toLowerCase() : { mode, checkpoint, parameters }
+  return createHash('sha256').update(JSON.stringify([keyId, studio?.user ?? null, asked])).digest('base64')
 }

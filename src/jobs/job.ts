@@ -117,6 +117,15 @@ export interface Job {
   readonly usedAttempts: number
   /** How often its server went away while it ran. */
   readonly crashes: number
+  /**
+   * Generations since it was accepted or retried that were sent, or may have been; together with `deaths` they bound
+   * themselves: see `mostSends`.
+   */
+  readonly sends: number
+  /** How many of them ended with their server out of reach, by its looks too. */
+  readonly deaths: number
+  /** The run with which it was accepted or last retried: attempts of earlier runs are history. */
+  readonly firstRun: number
   readonly createdAt: number
   readonly updatedAt: number
   readonly startedAt: number | null
@@ -130,6 +139,11 @@ export interface Job {
   readonly attempts: readonly JobAttempt[]
   /** Who is told of its events. */
   readonly webhook: Subscription | null
+}
+
+/** No job is sent more often than this, on whatever way it comes back into its line. */
+export function mostSends ({ deaths }: Pick<Job, 'deaths'>, attempts: number): number {
+  return attempts + deaths
 }
 
 /** Fields of a record that hold JSON. */
@@ -181,6 +195,9 @@ export function parseJob (id: string, fields: Readonly<Record<string, string>>):
     starts: Number(fields.starts ?? 0),
     usedAttempts: Number(fields.used ?? 0),
     crashes: Number(fields.crashes ?? 0),
+    sends: Number(fields.sends ?? 0),
+    deaths: Number(fields.deaths ?? 0),
+    firstRun: Number(fields.firstRun ?? 1),
     createdAt: Number(fields.created),
     updatedAt: Number(fields.updated),
     startedAt: moment(fields.started),

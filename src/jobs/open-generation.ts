@@ -1,6 +1,6 @@
 import type { A1111Client } from '../a1111/client.ts'
 import type { GenerationOptions } from '../a1111/generation-call.ts'
-import { GenerationFailure, type GenerationAnswer, type GenerationMode } from '../a1111/types.ts'
+import { GenerationFailure, type GenerationAnswer, type GenerationMode, type ServerProgress } from '../a1111/types.ts'
 import type { Log } from '../log.ts'
 import { createTaskRecogniser } from './recognise-task.ts'
 import { stopOpenTask, type TaskControl } from './task-control.ts'
@@ -26,8 +26,12 @@ export interface OpenGeneration {
   readonly stopped: AbortSignal
   /** Ends the call at once and leaves the server alone. */
   hangUp (why: Error): void
+  /** Aborted when nobody listens for its answer any more. */
+  readonly hungUp: AbortSignal
   /** What `hangUp` was called with. */
   hungUpFor (): unknown
+  /** Whether what was seen at the server is this generation. */
+  isOurs (seen: ServerProgress): boolean
   /**
    * Resolves when no interrupt is on its way any more, so that none can hit the next generation, and the server is done
    * with what could not be interrupted.
@@ -73,7 +77,9 @@ export function createOpenGeneration (
   return {
     stopped: stopping.signal,
     stopReason: () => reason,
+    hungUp: connection.signal,
     hungUpFor: () => connection.signal.reason as unknown,
+    isOurs: recogniser.isOurs,
     async send (mode, body, options) {
       await recogniser.before()
       if (reason !== null) throw new GenerationFailure('cancelled', 'cancelled', 'It was stopped before it was sent.')

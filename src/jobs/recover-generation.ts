@@ -6,10 +6,10 @@ import { storageFaultOf } from '../media/storage-faults.ts'
 import { redisProblemOf } from '../redis/errors.ts'
 import type { ServerMonitor } from '../servers/monitor.ts'
 import type { Server } from '../servers/server.ts'
-import { decideAfter, type FailureLimits } from './failure-policy.ts'
+import { decideAfter, requestSignature, type FailureLimits } from './failure-policy.ts'
 import type { Job, JobAttempt, JobError } from './job.ts'
 import type { StopReason } from './open-generation.ts'
-import type { JobStore, RunClaim } from './store.ts'
+import type { GiveBack, JobStore, RunClaim } from './store.ts'
 import type { GenerationTeller } from './tell-generation.ts'
 
 export interface RecoveryDependencies {
@@ -33,10 +33,15 @@ export interface FailedGeneration {
   readonly stopReason: StopReason | null
   /** Milliseconds since the epoch. */
   readonly startedAt: number
+  /** Whether the request may have got to the server. */
+  readonly wasSent: boolean
 }
 
 /** Time for a job to move to another server before this one would fetch it again, in milliseconds. */
 const moveWithin = 60_000
+
+/** From the end of a break until what was failing before it may be sent again, in milliseconds. */
+const pauseAfterBreak = 500
 
 /** Sentences, ours and A1111's, that say that the server has not got something any more. */
 const aboutNames = /\bhas no\b|not found|could not find/i
@@ -46,13 +51,15 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
   const { server, client, monitor, store, otherServer, limits, teller, log } = dependencies
 
   async function applyPolicy (
-    claim: RunClaim, job: Job, failure: GenerationFailure, attempts: readonly JobAttempt[]
+    { claim, job: before, failure, wasSent }: FailedGeneration, attempts: readonly JobAttempt[]
   ): Promise<void> {
-    const decision = decideAfter(failure, job, server().alias, limits)
-    if (failure.failureClass === 'server-down' || failure.failureClass === 'unauthorized') await monitor.report(failure)
-    if (failure.code === 'server_error') await monitor.suspect(failure, job.id)
+    // What never got there is no generation, and is not counted as one.
+    const job = wasSent ? before : { ...before, sends: before.sends - 1 }
+    const weighed = failure.code === 'server_error' ? await weigh(job, failure) : failure
+    const decision = decideAfter(weighed, job, server().alias, limits)
+    if (failure.code === 'cuda_poisoned' || failure.code === 'stalled') await monitor.report(failure)
     if (failure.failureClass === 'request' && aboutNames.test(failure.message)) monitor.differs([failure.message])
-    if (decision.kind === 'fail' && decision.elsewhere && await goElsewhere(claim, job, attempts)) return
+    if (decision.elsewhere && await goElsewhere(claim, job, attempts, fateOf(failure, wasSent))) return
     if (decision.kind === 'fail') {
       const { code, message } = decision
       const status = await store.end(claim, 'failed', {
@@ -61,25 +68,54 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
       if (status !== null) teller.ended(job, { status, code, images: 0, took: null })
       return
     }
-    const { usedAttempts, crashes, delayMs, remedy } = decision
-    const outcome = await store.giveBack(claim, { attempts: attempts.slice(-1), usedAttempts, crashes, delayMs })
+    const { usedAttempts, crashes, remedy } = decision
+    // The trial after a break is to be another job.
+    const delayMs = weighed.failureClass === 'passing' && monitor.onTrial()
+      ? Math.max(decision.delayMs, monitor.breakMs() + pauseAfterBreak)
+      : decision.delayMs
+    const outcome = await store.giveBack(claim, {
+      attempts: attempts.slice(-1),
+      usedAttempts,
+      crashes,
+      delayMs,
+      fate: fateOf(failure, wasSent),
+      mostAttempts: limits.attempts
+    })
+    if (outcome === 'spent') teller.ended(job, { status: 'failed', code: failure.code, images: 0, took: null })
     // what another process runs there by now needs its checkpoint
-    if (remedy === 'unload-checkpoint' && outcome !== 'superseded') await client.unloadCheckpoint().catch(() => undefined)
+    if (remedy === 'unload-checkpoint' && outcome === 'returned') await client.unloadCheckpoint().catch(() => undefined)
+  }
+
+  /** An error that this very request met here before, in this job or another, is the request's. */
+  async function weigh (job: Job, failure: GenerationFailure): Promise<GenerationFailure> {
+    if (await monitor.suspect(failure, requestSignature(job)) !== 'known') return failure
+    return new GenerationFailure('passing', failure.code, failure.message, { cause: failure, isFinal: true })
   }
 
   /** Hands a job that named no server to one that has not failed it yet; answers whether there is one. */
-  async function goElsewhere (claim: RunClaim, job: Job, attempts: readonly JobAttempt[]): Promise<boolean> {
+  async function goElsewhere (
+    claim: RunClaim, job: Job, attempts: readonly JobAttempt[], fate: GiveBack['fate']
+  ): Promise<boolean> {
     if (!job.submission.anyServer) return false
     const next = await otherServer(new Set([server().alias, ...attempts.map(attempt => attempt.server)]))
     if (next === null) return false
     // Kept back, so that this server does not fetch it before it has moved.
-    await store.giveBack(claim, { attempts: attempts.slice(-1), usedAttempts: 0, crashes: 0, delayMs: moveWithin })
+    const outcome = await store.giveBack(claim, {
+      attempts: attempts.slice(-1),
+      usedAttempts: 0,
+      crashes: 0,
+      delayMs: moveWithin,
+      fate,
+      mostAttempts: limits.attempts
+    })
+    if (outcome !== 'returned') return true
     await store.move(job.id, next.id)
     log.info({ ...teller.about(job), to: next.alias }, 'the job goes to another server')
     return true
   }
 
-  return async ({ claim, job, failure, stopReason, startedAt }) => {
+  return async failed => {
+    const { claim, job, failure, stopReason, startedAt } = failed
     const described: JobError = { code: failure.code, message: failure.message, failureClass: failure.failureClass }
     const attempt: JobAttempt = {
       run: claim.run, server: server().alias, startedAt, endedAt: Date.now(), error: described
@@ -91,11 +127,20 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
         teller.ended(job, { status: 'cancelled', code: '', images: 0, took: null })
       }
     } else if (stopReason === 'shutdown') {
-      await store.giveBack(claim, { attempts: [], usedAttempts: 0, crashes: 0, delayMs: 0 })
+      await store.giveBack(claim, {
+        attempts: [], usedAttempts: 0, crashes: 0, delayMs: 0, fate: 'stopped', mostAttempts: limits.attempts
+      })
     } else {
-      await applyPolicy(claim, job, failure, attempts)
+      await applyPolicy(failed, attempts)
     }
   }
+}
+
+/** What became of the server: only one that is out of reach by its looks as well has died. */
+function fateOf ({ failureClass, code }: GenerationFailure, wasSent: boolean): GiveBack['fate'] {
+  if (!wasSent) return 'unsent'
+  const isGone = failureClass === 'unauthorized' || (failureClass === 'server-down' && code !== 'cuda_poisoned')
+  return isGone ? 'gone' : 'answers'
 }
 
 /** A fault of ours, such as a full disk, is no fault of the job; one of the request stays. */

@@ -9,7 +9,7 @@ import type { Metrics } from '../metrics/metrics.ts'
 import type { ServerMonitor } from '../servers/monitor.ts'
 import type { Server } from '../servers/server.ts'
 import type { CollectImages, ImageCollector } from './collect-images.ts'
-import type { FailureLimits } from './failure-policy.ts'
+import { requestSignature, type FailureLimits } from './failure-policy.ts'
 import type { Tags } from '../tagging/tagger.ts'
 import type { Gate } from './gate.ts'
 import {
@@ -17,6 +17,7 @@ import {
 } from './job.ts'
 import { createOpenGeneration, type OpenGeneration, type StopReason } from './open-generation.ts'
 import type { PreparedGeneration } from './prepare-generation.ts'
+import { createJudge, type FailedCall } from './judge-failure.ts'
 import { asFailure, createRecovery } from './recover-generation.ts'
 import type { PreviewSender } from './send-previews.ts'
 import type { JobStore, RunClaim } from './store.ts'
@@ -25,8 +26,11 @@ import { createGenerationTeller } from './tell-generation.ts'
 import { createTaskControl, stopOrphanedTask, type Orphan } from './task-control.ts'
 import { watchProgress } from './watch-progress.ts'
 
-/** What became of one queue entry: done with it, or to be kept until the server can be used. */
-export type RunOutcome = 'done' | 'hold'
+/**
+ * What became of one queue entry: done with it, to be kept until the server can be used, or to let others go ahead for
+ * a while.
+ */
+export type RunOutcome = 'done' | 'hold' | 'later'
 
 export interface GenerationRunner {
   run (entry: { readonly jobId: string, readonly run: number }): Promise<RunOutcome>
@@ -76,6 +80,8 @@ export interface GenerationRunnerDependencies {
   }
 }
 
+/** Waiting jobs among which one is looked for that may go first after a break. */
+const trialChoice = 50
 /** How long a generation that nobody waits for may hold the server before the next is sent all the same, in ms. */
 const orphanWait = 120_000
 
@@ -91,6 +97,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   const teller = createGenerationTeller({ alias: () => server().alias, log, metrics, tracing })
   const recover = createRecovery({ server, client, monitor, store, otherServer, limits, teller, log })
   const control = createTaskControl(client, holdsLease)
+  const { judge, foresee, answered } = createJudge({ alias: () => server().alias, client, monitor, onMeasured })
   const leaving = new AbortController()
   const running = new Map<string, OpenGeneration>()
   /** Jobs whose images wait until they can be stored. */
@@ -104,6 +111,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     const job = await store.find(jobId)
     if (job === null || job.run !== run || job.status !== 'pending' || job.serverId !== server().id) return 'done'
     if (!mayBegin()) return 'hold'
+    if (monitor.onTrial() && await standsBack(job)) return 'later'
     const claim: RunClaim = { id: jobId, run, serverId: server().id, owner: `${processId}:${fence}:${++runs}` }
     const prepared = await prepare(job).catch((error: unknown) => asFailure(error, 'The job could not be prepared.'))
     if (prepared instanceof GenerationFailure && reportOwnFault(prepared)) return 'hold'
@@ -136,6 +144,16 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     return 'done'
   }
 
+  /** After a break, a job that has not failed here goes first: the one that has may be what was wrong. */
+  async function standsBack (job: Job): Promise<boolean> {
+    const { id: serverId, alias } = server()
+    const hasFailed = ({ attempts, firstRun }: Job) =>
+      attempts.some(attempt => attempt.run >= firstRun && attempt.server === alias)
+    if (!hasFailed(job)) return false
+    const waiting = await store.readMany(await store.line(serverId, 0, trialChoice - 1))
+    return waiting.some(other => !hasFailed(other))
+  }
+
   async function generate (
     claim: RunClaim, job: Job, generation: OpenGeneration, prepared: PreparedGeneration | GenerationFailure,
     { openGate, atGateSince }: { openGate: () => void, atGateSince: number }
@@ -157,10 +175,14 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     })
     let reported = false
     let sentAt: number | null = null
+    let wasSent = false
+    const deadlineMs = (server().jobTimeoutSeconds ?? limits.jobTimeoutSeconds) * 1000
     // Once nothing of this job is at the server, the next is sent and a cancel must not interrupt that.
     const leave = once(async () => {
       if (sentAt !== null && generation.stopReason() === null) {
-        onMeasured(job.submission, (performance.now() - sentAt) / 1000)
+        const seconds = (performance.now() - sentAt) / 1000
+        onMeasured(job.submission, seconds)
+        answered(seconds)
       }
       const stopReason = generation.stopReason()
       doneAt = performance.now()
@@ -172,15 +194,20 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     })
     try {
       if (prepared instanceof GenerationFailure) throw prepared
+      const foreseen = foresee(job)
+      if (foreseen !== null) throw foreseen
       if (job.starts > 0) await stopOrphan(job.id, { answer: 'unknown' }, generation.stopped)
       sentAt = performance.now()
       const { mode } = job.submission
       const call = { kind: 'client', parent: span.traceparent } as const
       const answer = await traced(tracing, `POST /sdapi/v1/${mode}`, call, () => generation.send(mode, prepared.body, {
-        deadlineMs: (server().jobTimeoutSeconds ?? limits.jobTimeoutSeconds) * 1000,
+        deadlineMs,
         maxAnswerBytes: limits.maxAnswerBytes,
         createSink: collector.createSink,
-        onSent: () => { teller.sent(claim, job, idleSince(atGateSince)) },
+        onSent () {
+          wasSent = true
+          teller.sent(claim, job, idleSince(atGateSince))
+        },
         onAnswering: () => { leave().catch(() => {}) } // waited for below
       }))
       const stopReason = await leave()
@@ -191,12 +218,19 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       reported = true
       await finish(claim, job, answer, { images, partial: stopReason === 'cancel' }, collector, begunAt)
     } catch (error) {
-      progress.stop()
       doneAt = null
       span.fail(error)
       // Where it is unknown whether the record names the images already, they stay.
       if (!reported) await collector.discard()
-      await giveUp(claim, job, generation, error, startedAt)
+      const taken = sentAt === null ? null : (performance.now() - sentAt) / 1000
+      const times = taken === null ? null : { taken, left: Math.max(0, deadlineMs / 1000 - taken) }
+      // Progress is told on for one that runs on behind a proxy.
+      const failure = await failureOf(error, { job, generation, times }).finally(progress.stop)
+      if (failure === null) return
+      await recover({ claim, job, failure, stopReason: generation.stopReason(), startedAt, wasSent })
+      if (failure.mayBeRunning && failure.code !== 'connection_lost') {
+        await stopOrphan(job.id, { answer: 'none' }, leaving.signal)
+      }
     } finally {
       span.end()
     }
@@ -236,7 +270,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     collector: ImageCollector, begunAt: number
   ): Promise<void> {
     const { version } = answer.info ?? {}
-    monitor.proved(typeof version === 'string' ? version : null)
+    monitor.proved(typeof version === 'string' ? version : null, requestSignature(job))
     const warnings = result.partial ? [] : checkAnswer(job.submission, answer)
     monitor.differs(warnings.map(inventoryDifference))
     const tags = await tagsOf(job, result)
@@ -263,17 +297,19 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     return { tags: await tagOutput(first.name, leaving.signal) }
   }
 
-  /** The record comes first, since nobody should wait for a server to let go; the gate stays closed until it has. */
-  async function giveUp (
-    claim: RunClaim, job: Job, generation: OpenGeneration, error: unknown, startedAt: number
-  ): Promise<void> {
+  /** Null where the job is another process's now. */
+  async function failureOf (
+    error: unknown, { job, generation, times }: Omit<FailedCall, 'failure'>
+  ): Promise<GenerationFailure | null> {
+    const isAbandoned = () => error instanceof Abandoned || generation.hungUpFor() instanceof Abandoned
+    if (isAbandoned()) return null
     const hungUpFor = generation.hungUpFor()
-    if (error instanceof Abandoned || hungUpFor instanceof Abandoned) return
     const cause = hungUpFor instanceof GenerationFailure ? hungUpFor : error
     const failure = asFailure(cause, 'The result could not be stored.')
     reportOwnFault(failure)
-    await recover({ claim, job, failure, stopReason: generation.stopReason(), startedAt })
-    if (failure.mayBeRunning && failure.code !== 'connection_lost') await stopOrphan(job.id, { answer: 'none' }, leaving.signal)
+    if (generation.stopReason() !== null) return failure
+    const judged = await judge({ job, failure, generation, times })
+    return isAbandoned() ? null : judged
   }
 
   /** A generation that nobody waits for still holds the server: stops it, so that it is not doubled beside itself. */

@@ -73,7 +73,7 @@ export interface JobStore {
   noteProgress (claim: RunClaim, progress: JobProgress | null): Promise<'noted' | 'cancel' | 'superseded'>
   /** The status it really ended with, or null where the claim no longer holds. */
   end (claim: RunClaim, status: EndStatus, outcome: JobOutcome): Promise<EndStatus | null>
-  /** Puts a running job back in line and into the queue. */
+  /** Puts a running job back in line and into the queue, or ends it where it was sent as often as it may be. */
   giveBack (claim: RunClaim, options: GiveBack): Promise<GivenBack>
 
   /** @throws ServiceError `job_not_found`, or `job_operation_invalid` for a job that has ended */
@@ -109,10 +109,10 @@ export interface JobOutcome {
 }
 
 /** `unattended`: the lease that was named is over, another process serves the server. */
-export type GivenBack = 'returned' | 'cancelled' | 'superseded' | 'unattended'
+export type GivenBack = 'returned' | 'cancelled' | 'spent' | 'superseded' | 'unattended'
 
 export interface GiveBack {
-  /** What went wrong, appended to the job's history; none when nothing did. */
+  /** What went wrong, appended to the job's history, and what it fails with if it may not be sent again. */
   readonly attempts: readonly JobAttempt[]
   /** Whether this counts against the allowed attempts (1) or not (0). */
   readonly usedAttempts: 0 | 1
@@ -121,6 +121,13 @@ export interface GiveBack {
   readonly delayMs: number
   /** Only under this lease of the server, where it is not the run's own process that gives the job back. */
   readonly fence?: number
+  /**
+   * What became of the server. `gone`: it does not answer its looks either, so one more generation is allowed.
+   * `unsent`: nothing of this one ever got there. `stopped`: this service ended it, in order.
+   */
+  readonly fate: 'answers' | 'gone' | 'unsent' | 'stopped'
+  /** Generations that a job may take where no server dies. */
+  readonly mostAttempts: number
 }
 
 export interface JobStoreDependencies {
@@ -142,6 +149,11 @@ interface Move {
 
 /** Records that are read at once when a line is looked through. */
 const entriesAtOnce = 200
+
+/** Of a job that was begun as often as it may be although nothing was noted against it. */
+const sentTooOften: JobError = {
+  code: 'worker_lost', message: 'Its generation was given up again and again.', failureClass: 'internal'
+}
 
 const outputNames = (result: JobResult | null | undefined) => (result?.images ?? []).map(({ name }) => name)
 
@@ -303,12 +315,13 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
         id, number, owner, status, json(result), json(error), json(attempts), ...outputNames(result))
       return answer === 'ended' ? final as EndStatus : null
     },
-    async giveBack (claim, { attempts, usedAttempts, crashes, delayMs, fence }) {
+    async giveBack (claim, { attempts, usedAttempts, crashes, delayMs, fate, mostAttempts, fence }) {
       const job = await get(claim.id)
       const lane = laneOfReturn(job.lane)
       const history = attempts.length === 0 ? '' : stringifyJson([...job.attempts, ...attempts])
-      const [answer, newRun] = await run('returnJob',
-        claim.id, claim.run, claim.owner, lane, usedAttempts, crashes, history, fence ?? '')
+      const last = attempts.at(-1)?.error ?? job.attempts.at(-1)?.error ?? sentTooOften
+      const [answer, newRun] = await run('returnJob', claim.id, claim.run, claim.owner, lane, usedAttempts, crashes,
+        history, fate, mostAttempts, stringifyJson(last), fence ?? '')
       if (answer === 'returned') {
         await enter({ id: claim.id, run: Number(newRun), serverId: claim.serverId, lane }, { delayMs })
       }

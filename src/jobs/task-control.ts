@@ -11,7 +11,7 @@ const pause = 250
  */
 const nearlyOver = 500
 /** From the note that a generation begins until the server has taken up its request, in milliseconds. */
-const longestWay = 1500
+export const longestWay = 1500
 
 /** What is needed of a server to stop a task there. */
 export interface TaskControl extends Pick<A1111Client, 'progress'> {
@@ -87,6 +87,30 @@ export async function stopOrphanedTask (
   }
 }
 
+/**
+ * Resolves when a generation of ours whose connection is gone is over, or the signal is aborted. Interrupts nothing.
+ * @param task `arrivesIn`: milliseconds within which it may still turn up
+ * @returns whether it was seen at the server at all
+ * @throws GenerationFailure when the server does not answer any more
+ */
+export async function outlastTask (
+  client: Pick<A1111Client, 'progress'>, taskId: string,
+  { isOurs, arrivesIn }: { readonly isOurs: TaskRecogniser['isOurs'], readonly arrivesIn: number }, signal: AbortSignal
+): Promise<boolean> {
+  const arrivedBy = performance.now() + arrivesIn
+  let wasSeen = false
+  while (!signal.aborted) {
+    const seen = await look(client, taskId, signal)
+    const isThere = seen !== null && (isOurs(seen) || (seen.task === 'queued' && seen.busy))
+    // A1111 remembers the last few that it has finished.
+    if (seen?.task === 'gone' && seen.fraction === 1) return true
+    if (seen !== null && !isThere && (wasSeen || performance.now() >= arrivedBy)) return wasSeen
+    wasSeen ||= isThere
+    await rest(signal)
+  }
+  return wasSeen
+}
+
 interface Look extends ServerProgress {
   /** Milliseconds. */
   readonly took: number
@@ -107,7 +131,7 @@ function createForesight (): (seen: Look) => boolean {
 }
 
 /** Null where the server is too busy to tell, or the signal came first. */
-async function look (client: TaskControl, taskId: string, signal: AbortSignal): Promise<Look | null> {
+async function look (client: Pick<TaskControl, 'progress'>, taskId: string, signal: AbortSignal): Promise<Look | null> {
   const begin = performance.now()
   try {
     const seen = await client.progress(taskId, { signal })

@@ -7,6 +7,7 @@ import { parseInfo } from '../redis/check.ts'
 import type { Keys } from '../redis/keys.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
+import { answersLooks } from '../servers/server.ts'
 
 export interface FleetSources {
   readonly redis: Redis
@@ -82,7 +83,7 @@ export function createFleetMetrics (sources: FleetSources): { text: () => Promis
       const [, arrival] = own[jobStatuses.length] as [string?, string?]
       oldest.set({ server }, arrival === undefined ? 0 : Math.max(0, Date.now() / 1000 - Number(arrival) / 1e6))
       attended.set({ server }, Number(own[jobStatuses.length + 1]))
-      up.set({ server }, Number(known[index]?.reachable === 'yes'))
+      up.set({ server }, Number(answersLooks(known[index] ?? null)))
       paused.set({ server }, Number(held))
       const seconds = lines[index]?.seconds ?? null
       if (seconds !== null) predicted.set({ server }, seconds)

@@ -3,7 +3,7 @@ import { fieldsOf, type JsonObject } from '../a1111/json-values.ts'
 import type { SmallCallOptions } from '../a1111/small-calls.ts'
 import { readCandidates } from '../servers/choose.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
-import { sameAddress, type Server } from '../servers/server.ts'
+import { answersLooks, sameAddress, type Server } from '../servers/server.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 
 /** The servers as their own API shows them, for clients that expect to talk to one of them. */
@@ -52,7 +52,7 @@ export function createServerFaces ({ registry, states, waitingOn, connect }: Ser
     if (target !== '') return [registry.require(target)]
     // A list is as long to read from a busy server as from an idle one, so lines do not count.
     const ranked = await readCandidates(registry.list(), states, async () => 0)
-    return ranked.filter(({ state }) => state?.reachable === 'yes').map(({ server }) => server)
+    return ranked.filter(({ state }) => answersLooks(state)).map(({ server }) => server)
   }
 
   async function free (target: string): Promise<{ server: Server, answers: boolean } | null> {

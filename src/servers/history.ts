@@ -23,8 +23,8 @@ const day = 86_400_000
 /** A sample a minute makes 1,440 a day; the rest is for changes in between. */
 const mostSamples = 2000
 
-const letters = { yes: 'y', no: 'n', unauthorized: 'u' } as const
-const states = { y: 'yes', n: 'no', u: 'unauthorized' } as const
+const letters = { yes: 'y', no: 'n', unauthorized: 'u', suspected: 's' } as const
+const states = { y: 'yes', n: 'no', u: 'unauthorized', s: 'suspected' } as const
 
 /** Samples are a few bytes of text each, in a list that never grows beyond its bound. */
 export function createServerHistories (redis: Redis, keys: Keys): ServerHistories {
@@ -55,13 +55,17 @@ function parseSample (text: string): HealthSample {
   }
 }
 
+function isOnline (reachable: ServerState['reachable']): boolean {
+  return reachable === 'yes' || reachable === 'suspected'
+}
+
 /** Share of the time from the first sample to `until` in which the server answered; null without samples. */
 export function onlineShare (samples: readonly HealthSample[], until: number): number | null {
   const first = samples[0]
   if (first === undefined) return null
   let online = 0
   for (const [index, { at, reachable }] of samples.entries()) {
-    if (reachable === 'yes') online += (samples[index + 1]?.at ?? until) - at
+    if (isOnline(reachable)) online += (samples[index + 1]?.at ?? until) - at
   }
-  return until === first.at ? Number(first.reachable === 'yes') : online / (until - first.at)
+  return until === first.at ? Number(isOnline(first.reachable)) : online / (until - first.at)
 }

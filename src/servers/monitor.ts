@@ -1,11 +1,12 @@
 import type { A1111Client } from '../a1111/client.ts'
 import { readCheckpoints, readInventory } from '../a1111/inventory.ts'
-import { probeServer } from '../a1111/probe.ts'
+import { findMissingRoutes, probeServer } from '../a1111/probe.ts'
 import { GenerationFailure, type Inventory, type ServerTraits } from '../a1111/types.ts'
 import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
-import type { Server, ServerState } from './server.ts'
+import { answersLooks, type Server, type ServerState } from './server.ts'
 import type { ServerStateStore } from './state-store.ts'
+import { createSuspicions } from './suspicions.ts'
 
 /** How often a server is looked at, in milliseconds. */
 export interface MonitorIntervals {
@@ -19,12 +20,12 @@ export const defaultMonitorIntervals: MonitorIntervals = { whileUp: 15_000, whil
 /** For how long reports from generations keep a server out of use, in milliseconds. */
 const shortestBreak = 1000
 const longestBreak = 300_000
-/** Jobs that fail in a row before the fault is taken to be the server's. */
-const mostSuspicions = 5
 /** Least time between two readings of the inventory that generations give reason for, in milliseconds. */
 const rereadInterval = 30_000
 /** Differences that are remembered of each server. */
 const mostDifferences = 200
+/** For how long a route is not tried that was missing at work, in milliseconds; a restart ends it as well. */
+const missingFor = 600_000
 /** How often a state that does not change goes into the history, in milliseconds. */
 const sampleInterval = 60_000
 
@@ -33,20 +34,32 @@ export interface ServerMonitor {
   usable (): boolean
   traits (): ServerTraits | null
   /**
+   * Looks at once after a generation failed as if the server were gone or closed to us, and says whether it answers:
+   * then the fault is that generation's. Where it does not, that is a report.
+   */
+  stillAnswers (failure: GenerationFailure): Promise<boolean>
+  /**
    * A generation found the server gone, closed to us or unfit. Each such report without a generation in between that
    * went well keeps the server out of use for longer, even if it answers when it is looked at.
    */
   report (failure: GenerationFailure): Promise<void>
   /**
-   * A generation failed by an error of the server's that may pass. One job proves nothing; several in a row without a
-   * generation in between that went well are as good as a report.
+   * A generation failed by an error of the server's that may be its own or the request's. `known`: the request's,
+   * which met it here before. Only different errors of different requests in a row are as good as a report.
    */
-  suspect (failure: GenerationFailure, jobId: string): Promise<void>
+  suspect (failure: GenerationFailure, request: string): Promise<'first' | 'known' | 'server'>
+  /** Whether no generation has gone well since the server was last given a break. */
+  onTrial (): boolean
+  /** Milliseconds for which it is still given one. */
+  breakMs (): number
+  /** Work found that the server has not got a route, whatever its looks say. */
+  lacks (route: string): Promise<void>
   /**
    * A generation went well.
    * @param version as its answer tells, which is the only cheap way to learn an A1111's; null where it does not
+   * @param request as for `suspect`
    */
-  proved (version: string | null): void
+  proved (version: string | null, request?: string): void
   /** Looks now; never throws. */
   check (): Promise<ServerState>
   /** Looks and reads the inventory anew now, as something was found to have changed. */
@@ -78,13 +91,22 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   let announced: boolean | null = null
   let inventoryDueAt = 0
   let sampledAt = -Infinity
+  /** Breaks without a generation in between that went well. */
   let reports = 0
   /** Failures that were ever told of. */
   let failures = 0
-  const suspicions = new Set<string>()
   const differences = new Set<string>()
   let inventoryReadAt = 0
+  const suspicions = createSuspicions()
+  /** By the monotonic clock, as the moments of missing routes are. */
   let outOfUseUntil = 0
+  /** Why the server is given a break, and whether that is over once it was restarted. */
+  let doubt = ''
+  let endsWithRestart = false
+  /** Routes that were missing at work, and until when that is believed. */
+  const missing = new Map<string, number>()
+  /** Routes that the last thorough look missed. */
+  let unoffered: readonly string[] = []
   /** Titles of the checkpoints in the inventory. */
   let checkpoints = ''
   let learnedVersion: string | null = null
@@ -98,6 +120,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     const before = state
     const moment = Date.now()
     const changed = before?.reachable !== change.reachable
+    // A server that was away may have another version, other extensions, another proxy.
+    if (changed && change.reachable === 'no') missing.clear()
     const after: ServerState = {
       traits: before?.traits ?? null,
       inventoryReadAt: before?.inventoryReadAt ?? null,
@@ -109,6 +133,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     if (changed) {
       const seen = { server: server().alias, reachable: after.reachable, reason: after.lastError ?? undefined }
       if (after.reachable === 'yes') log.info(seen, 'server is up')
+      else if (after.reachable === 'suspected') log.warn(seen, 'server answers, but is given a break; its line waits')
       else log.warn(seen, 'server is down; its line waits')
     }
     await announce(after.reachable === 'yes')
@@ -128,33 +153,47 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   }
 
   async function enterFailure (error: unknown): Promise<ServerState> {
+    if (endsWithRestart) outOfUseUntil = 0
     const unauthorized = error instanceof GenerationFailure && error.failureClass === 'unauthorized'
     return await enter({ reachable: unauthorized ? 'unauthorized' : 'no', lastError: messageOf(error) })
   }
 
   async function look (): Promise<ServerState> {
-    if (state !== null && performance.now() < outOfUseUntil) return state
     const failuresBefore = failures
     try {
       // A restarted server may have become another: everything is read anew after each outage.
       const begin = performance.now()
       const found = await probeServer(client)
-      const traits = { ...found, version: found.version ?? learnedVersion }
       const responseMs = Math.round(performance.now() - begin)
-      const due = state?.reachable !== 'yes' || performance.now() >= inventoryDueAt ||
+      const due = !answersLooks(state) || performance.now() >= inventoryDueAt ||
         titlesOf(await readCheckpoints(client)) !== checkpoints
+      if (due) unoffered = await findMissingRoutes(client)
+      const traits = { ...found, version: found.version ?? learnedVersion, missingRoutes: missingNow() }
       const inventory = due ? await readInventory(client, traits) : null
       // What was seen before a generation failed says nothing of the server that failed it.
       if (failures !== failuresBefore) return await look()
-      if (inventory === null) return await enter({ reachable: 'yes', lastError: null, traits }, responseMs)
+      const seen = left() > 0
+        ? { reachable: 'suspected', lastError: doubt } as const
+        : { reachable: 'yes', lastError: null } as const
+      if (inventory === null) return await enter({ ...seen, traits }, responseMs)
       await states.writeInventory(server().id, inventory)
       inventoryReadAt = performance.now()
       inventoryDueAt = inventoryReadAt + intervals.inventory
       checkpoints = titlesOf(inventory.checkpoints)
-      return await enter({ reachable: 'yes', lastError: null, traits, inventoryReadAt: inventory.readAt }, responseMs)
+      return await enter({ ...seen, traits, inventoryReadAt: inventory.readAt }, responseMs)
     } catch (error) {
       return await enterFailure(error)
     }
+  }
+
+  /** Milliseconds for which the server is still out of use, whatever its looks say. */
+  function left (): number {
+    return outOfUseUntil - performance.now()
+  }
+
+  function missingNow (): string[] {
+    for (const [route, until] of missing) if (performance.now() > until) missing.delete(route)
+    return [...new Set([...unoffered, ...missing.keys()])]
   }
 
   function check (): Promise<ServerState> {
@@ -172,33 +211,56 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   function schedule (): void {
     clearTimeout(timer)
     if (closed) return
-    const pause = state?.reachable === 'yes' ? intervals.whileUp : intervals.whileDown
-    timer = setTimeout(checkSoon, Math.max(pause, outOfUseUntil - performance.now()))
+    const pause = answersLooks(state) ? intervals.whileUp : intervals.whileDown
+    timer = setTimeout(checkSoon, state?.reachable === 'suspected' ? Math.max(1, Math.min(pause, left() + 1)) : pause)
+  }
+
+  function countReport (failure: GenerationFailure): void {
+    reports++
+    failures++
+    endsWithRestart = !isOutage(failure)
+    // A server that went away may have been restarted, which is over at once.
+    const doublings = endsWithRestart ? reports - 1 : reports - 2
+    if (doublings < 0) return
+    doubt = failure.message
+    outOfUseUntil = performance.now() + Math.min(2 ** doublings * shortestBreak, longestBreak)
   }
 
   async function report (failure: GenerationFailure): Promise<void> {
-    reports++
-    failures++
-    suspicions.clear()
-    // The first time it may have been a restart, which is over at once.
-    if (reports > 1) outOfUseUntil = performance.now() + Math.min(2 ** (reports - 2) * shortestBreak, longestBreak)
-    await enterFailure(failure)
+    countReport(failure)
+    if (endsWithRestart) await enter({ reachable: 'suspected', lastError: failure.message })
+    else await enterFailure(failure)
     schedule()
   }
 
   return {
     usable: () => state?.reachable === 'yes',
     traits: () => state?.traits ?? null,
+    async stillAnswers (failure) {
+      failures++
+      // One that is under way may have seen the server as it was before.
+      await checking?.catch(() => undefined)
+      if (answersLooks(await check())) return true
+      countReport(failure)
+      return false
+    },
     report,
-    async suspect (failure, jobId) {
-      suspicions.add(jobId)
-      // After a break the next job is a trial.
-      if (reports > 0 || suspicions.size >= mostSuspicions) await report(failure)
+    async suspect (failure, request) {
+      const verdict = suspicions.note({ request, words: failure.message })
+      if (verdict === 'server') await report(failure)
+      return verdict
+    },
+    onTrial: () => outOfUseUntil > 0,
+    breakMs: () => Math.max(0, left()),
+    async lacks (route) {
+      missing.set(route, performance.now() + missingFor)
+      if (state?.traits) await enter({ ...state, traits: { ...state.traits, missingRoutes: missingNow() } })
     },
     check,
-    proved (version) {
+    proved (version, request = '') {
       reports = 0
-      suspicions.clear()
+      outOfUseUntil = 0
+      suspicions.wentWell(request)
       learnedVersion = version ?? learnedVersion
     },
     readAnew () {
@@ -220,6 +282,12 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       await checking?.catch(() => undefined)
     }
   }
+}
+
+/** Whether the server is away, in contrast to one that answers and cannot generate. */
+function isOutage ({ failureClass, code }: GenerationFailure): boolean {
+  return failureClass === 'unauthorized' ||
+    (failureClass === 'server-down' && code !== 'cuda_poisoned' && code !== 'stalled')
 }
 
 function titlesOf (checkpoints: Inventory['checkpoints']): string {

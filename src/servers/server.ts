@@ -24,13 +24,19 @@ export interface Server {
 
 /** What was last heard of a server, kept in Redis so that no list waits for a live probe. */
 export interface ServerState {
-  readonly reachable: 'yes' | 'no' | 'unauthorized'
+  /** `suspected`: it answers its looks, but is given a break because of what became of generations. */
+  readonly reachable: 'yes' | 'no' | 'unauthorized' | 'suspected'
   readonly since: number
   readonly checkedAt: number
   readonly lastError: string | null
   readonly traits: ServerTraits | null
   /** Moment of the stored inventory; null while there is none. */
   readonly inventoryReadAt: number | null
+}
+
+/** Whether a server answers, be it for generations too or not. */
+export function answersLooks (state: ServerState | null): boolean {
+  return state?.reachable === 'yes' || state?.reachable === 'suspected'
 }
 
 /** Whether requests to two addresses are the same: the place, the user and all that is sent along. */

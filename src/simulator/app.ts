@@ -5,7 +5,7 @@ import { stringifyJson } from '../lib/exact-json.ts'
 import { ProcessDied } from './failures.ts'
 import { adminRoutes } from './routes/admin.ts'
 import { serverRoutes } from './routes/all.ts'
-import { isAnswer, type Answer, type Route } from './routes/route.ts'
+import { createAnswer, isAnswer, type Answer, type Route } from './routes/route.ts'
 import type { ServerProcess } from './server-process.ts'
 import { checkAuth } from './wire/auth.ts'
 import { documentRoutes } from './wire/openapi.ts'
@@ -13,6 +13,7 @@ import { renderA1111Error } from './wire/errors-a1111.ts'
 import { renderForgeError } from './wire/errors-forge.ts'
 import { renderSdcppError } from './wire/errors-sdcpp.ts'
 import type { Dialect } from './wire/fields.ts'
+import { proxyPage } from './wire/proxy-page.ts'
 import { pydantic1 } from './wire/pydantic1.ts'
 import { pydantic2 } from './wire/pydantic2.ts'
 import { parseBody, readModel } from './wire/read-model.ts'
@@ -47,6 +48,8 @@ export function createApp (server: ServerProcess): FastifyInstance {
       url: route.path,
       handler: async (request, reply) => {
         records.countRequest(`${route.method} ${route.path}`)
+        const front = answerInFront(server, route.method, route.path)
+        if (front !== null) return await sendAnswer(begin(server, request, reply), front)
         return await answer(server, dialect, route, begin(server, request, reply))
       }
     })
@@ -54,6 +57,8 @@ export function createApp (server: ServerProcess): FastifyInstance {
   app.setNotFoundHandler(async (request, reply) => {
     const exchange = begin(server, request, reply)
     const path = request.url.split('?')[0] ?? ''
+    const front = answerInFront(server, request.method, path)
+    if (front !== null) return await sendAnswer(exchange, front)
     const allowed = routes.filter(route => route.path === path).map(route => route.method)
     if (allowed.length > 0) {
       return await send(exchange, 405, { detail: 'Method Not Allowed' }, { allow: allowed.join(', ') })
@@ -65,6 +70,17 @@ export function createApp (server: ServerProcess): FastifyInstance {
     return await send(exchange, 404, { detail: 'Not Found' })
   })
   return app
+}
+
+/** What a proxy in front answers, or the server where a route of its kind is not there; null where neither does. */
+function answerInFront ({ machine: { faults } }: ServerProcess, method: string, path: string): Answer | null {
+  if (path.startsWith('/simulator/') && path !== '/simulator/about') return null
+  if (faults.isAway()) return proxyPage(502)
+  const missing = faults.drawMissing(method, path)
+  if (missing === undefined) return null
+  const { status = 404, page = false } = missing
+  const detail = status === 405 ? 'Method Not Allowed' : 'Not Found'
+  return page ? proxyPage(status) : createAnswer(status, 'application/json', JSON.stringify({ detail }))
 }
 
 interface Exchange {
@@ -132,7 +148,7 @@ async function sendAnswer (exchange: Exchange, result: Answer): Promise<unknown>
     reply.raw.write(body.subarray(0, body.length / 2), () => { request.raw.socket.destroy() })
     return reply
   }
-  reply.type(result.contentType)
+  reply.headers(result.headers).type(result.contentType)
   return await sendBytes(exchange, result.status, Buffer.from(result.body))
 }
 

@@ -22,6 +22,8 @@ export interface Records {
   /** Adds a generation that begins now. */
   begin (record: Pick<GenerationRecord, 'taskId' | 'mode' | 'prompt' | 'checkpoint' | 'seed'>): GenerationRecord
   countRequest (route: string): void
+  /** A generation request came in, whatever becomes of it. */
+  countSend (taskId: string | null): void
   countInterrupt (): void
   countCheckpointLoad (): void
   countCrash (): void
@@ -37,6 +39,8 @@ export interface SimulatorState {
   readonly interrupts: number
   /** Number of requests for each route, such as `POST /sdapi/v1/txt2img`. */
   readonly requests: Readonly<Record<string, number>>
+  /** Number of generation requests for each task that named itself. */
+  readonly sends: Readonly<Record<string, number>>
   readonly checkpointLoads: number
   readonly crashes: number
   /** Generation requests that wait or run now, and the most there ever were at once. */
@@ -50,6 +54,7 @@ const rememberedGenerations = 20_000
 export function createRecords (): Records {
   let generations: GenerationRecord[] = []
   let requests: Record<string, number> = {}
+  const sends = new Map<string, number>()
   let counts = { interrupts: 0, checkpointLoads: 0, crashes: 0 }
   let inFlight = 0
   let mostInFlight = 0
@@ -66,6 +71,12 @@ export function createRecords (): Records {
     countRequest (route) {
       requests[route] = (requests[route] ?? 0) + 1
     },
+    countSend (taskId) {
+      if (taskId === null) return
+      sends.set(taskId, (sends.get(taskId) ?? 0) + 1)
+      const [oldest] = sends.keys()
+      if (sends.size > rememberedGenerations && oldest !== undefined) sends.delete(oldest)
+    },
     countInterrupt: () => { counts.interrupts += 1 },
     countCheckpointLoad: () => { counts.checkpointLoads += 1 },
     countCrash: () => { counts.crashes += 1 },
@@ -77,11 +88,17 @@ export function createRecords (): Records {
     reset () {
       generations = generations.filter(one => one.outcome === 'running')
       requests = {}
+      sends.clear()
       counts = { interrupts: 0, checkpointLoads: 0, crashes: 0 }
       mostInFlight = inFlight
     },
     snapshot: () => ({
-      generations: generations.map(one => ({ ...one })), requests: { ...requests }, ...counts, inFlight, mostInFlight
+      generations: generations.map(one => ({ ...one })),
+      requests: { ...requests },
+      sends: Object.fromEntries(sends),
+      ...counts,
+      inFlight,
+      mostInFlight
     })
   }
 }

@@ -14,6 +14,33 @@ const ranOut = (server: string): JobAttempt => ({
   run: 1, server, startedAt: 0, endedAt: 1, error: { code: 'out_of_memory', message: '', failureClass: 'out-of-memory' }
 })
 
+const told = (code: string, server: string, message = 'what happened'): JobAttempt => ({
+  run: 3, server, startedAt: 0, endedAt: 1, error: { code, message, failureClass: 'passing' }
+})
+
+/** What was sent as often as it may be is not sent again, and what was answered twice with the same words neither. */
+const further = [
+  ['a firewall', failure('blocked', 'forbidden'), fresh, { kind: 'give-back', usedAttempts: 1, elsewhere: true }],
+  ['a firewall again', failure('blocked', 'forbidden'), { ...fresh, attempts: [told('forbidden', 'Main')] },
+    { kind: 'fail', code: 'forbidden', elsewhere: true }],
+  ['a firewall of another server', failure('blocked', 'forbidden'), { ...fresh, attempts: [told('forbidden', 'Other')] },
+    { kind: 'give-back' }],
+  ['an error again', failure('passing', 'server_error'), { ...fresh, attempts: [told('server_error', 'Main')] }, { kind: 'fail' }],
+  ['an error of another server', failure('passing', 'server_error'), { ...fresh, attempts: [told('server_error', 'Other')] },
+    { kind: 'fail' }],
+  ['another error', failure('passing', 'server_error'), { ...fresh, attempts: [told('server_error', 'Main', 'else')] },
+    { kind: 'give-back' }],
+  ['an error of an earlier life', failure('passing', 'server_error'),
+    { ...fresh, firstRun: 4, attempts: [told('server_error', 'Main')] }, { kind: 'give-back' }],
+  ['answers that break off', failure('passing', 'truncated_answer'), { ...fresh, attempts: [told('truncated_answer', 'Main')] },
+    { kind: 'give-back' }],
+  ['memory at the last send', failure('out-of-memory', 'out_of_memory'), { ...fresh, sends: 2, deaths: 0 },
+    { kind: 'fail', elsewhere: false, message: /Try/ }],
+  ['the same after a death', failure('out-of-memory', 'out_of_memory'), { ...fresh, sends: 2, deaths: 1 }, { kind: 'give-back' }],
+  ['a broken GPU process', failure('server-down', 'cuda_poisoned'), fresh, { kind: 'give-back', usedAttempts: 1, elsewhere: true }],
+  ['a missing route', failure('request', 'server_capability'), fresh, { kind: 'fail', elsewhere: true }]
+] as const
+
 t.test('who is at fault decides what becomes of a job', async t => {
   const table = [
     ['the request', failure('request', 'validation'), fresh, { kind: 'fail', code: 'validation' }],
@@ -33,7 +60,7 @@ t.test('who is at fault decides what becomes of a job', async t => {
     ['memory again', failure('out-of-memory', 'out_of_memory'), { ...fresh, attempts: [ranOut('Main')] },
       { kind: 'fail', code: 'out_of_memory', elsewhere: true, message: /Try 704x704 instead of 1024x1024/ }]
   ] as const
-  for (const [name, failed, job, decision] of table) t.match(decideAfter(failed, job, 'Main', limits), decision, name)
+  for (const [name, failed, job, decision] of [...table, ...further]) t.match(decideAfter(failed, job, 'Main', limits), decision, name)
 })
 
 t.test('what ran out of memory is told what would fit', async t => {

@@ -49,7 +49,6 @@ const titles = async () => {
   await monitor.check()
   return (await states.inventory('server'))?.checkpoints.map(({ title }) => title.replace(/ \[.*/, ''))
 }
-const failure = new GenerationFailure('passing', 'server_error', 'The server failed.')
 
 t.test('an inventory is read anew when the checkpoints are others, and not before', async t => {
   t.same(await titles(), ['one.safetensors'])
@@ -71,23 +70,34 @@ t.test('a version is learned from an answer and kept', async t => {
   t.match(monitor.traits(), { version: '1.10.1' })
 })
 
-t.test('one failing job proves nothing, five in a row do, and then each until one goes well', async t => {
-  const usableAfter = async (...jobs: string[]) => {
-    for (const job of jobs) await monitor.suspect(failure, job)
+t.test('only different errors of different requests give a server a break, and it is not offline then', async t => {
+  const suspect = async (request: string, words: string) => {
+    await monitor.suspect(new GenerationFailure('passing', 'server_error', words), request)
     return monitor.usable()
   }
-  t.equal(await usableAfter('a', 'a', 'a', 'a', 'a', 'a'), true, 'one job, however often')
-  t.equal(await usableAfter('b', 'c', 'd'), true)
+  for (const request of ['a', 'a', 'b', 'c', 'd', 'e', 'f']) t.equal(await suspect(request, 'The same error.'), true, request)
   monitor.proved(null)
-  t.equal(await usableAfter('e', 'f', 'g', 'h'), true, 'not in a row')
-  t.equal(await usableAfter('i'), false)
-  t.match(await states.read('server'), { reachable: 'no', lastError: 'The server failed.', since: Number })
+  t.equal(await suspect('g', 'one'), true)
+  t.equal(await suspect('h', 'two'), true)
+  t.equal(await suspect('i', 'three'), false)
+  t.match(await states.read('server'), { reachable: 'suspected', lastError: 'three', since: Number })
   await monitor.check()
-  t.equal(monitor.usable(), true, 'the first time it is looked at at once')
-  t.equal(await usableAfter('trial'), false)
+  t.equal(monitor.usable(), false, 'it has its break although it answers')
+  t.ok(monitor.onTrial())
+  monitor.proved(null)
   await monitor.check()
-  t.equal(monitor.usable(), false, 'now it has a break')
-  t.same(told, [true, false, true, false])
+  t.same([monitor.usable(), monitor.onTrial()], [true, false])
+  t.same(told, [true, false, true])
+})
+
+t.test('a route that was missing at work is known until the server was away', async t => {
+  await monitor.lacks('/sdapi/v1/img2img')
+  t.same(monitor.traits()?.missingRoutes, ['/sdapi/v1/img2img'])
+  await monitor.check()
+  t.same((await states.read('server'))?.traits?.missingRoutes, ['/sdapi/v1/img2img'])
+  await monitor.report(new GenerationFailure('server-down', 'connection_lost', 'The connection broke off.'))
+  await monitor.check()
+  t.match(monitor.traits(), { missingRoutes: [] })
 })
 
 t.test('what a look saw before a generation failed counts no more', async t => {

@@ -215,3 +215,48 @@ t.test('closing ends everything, also during a crash', async t => {
   await back
   t.ok(await hanging)
 })
+
+t.test('a proxy that gives up lets through what is answered in time, and what is not goes on behind it', async t => {
+  const bench = await startBench(t)
+  bench.simulator.setFaults([
+    { kind: 'gateway-timeout', afterMilliseconds: 200, prompt: 'long', status: 524, sticky: true },
+    { kind: 'connection-cut', afterMilliseconds: 50, prompt: 'silent', sticky: true },
+    { kind: 'hang', prompt: 'endless', sticky: true }
+  ])
+  t.equal((await bench.txt2img({ prompt: 'long but quick' })).status, 200)
+  const late = await bench.txt2img({ prompt: 'long and endless', force_task_id: 'late' })
+  t.equal(late.status, 524)
+  t.match(late.text, /Error code 524/)
+  t.match((await bench.post('/internal/progress', { id_task: 'late' })).json, { active: true, completed: false })
+  t.equal(await failureOf(bench.txt2img({ prompt: 'silent and endless', force_task_id: 'cut' })), 'UND_ERR_SOCKET')
+  t.same(bench.simulator.state().sends, { late: 1, cut: 1 })
+})
+
+t.test('pages come in place of an answer, of one generation or of all routes', async t => {
+  const bench = await startBench(t)
+  for (const [kind, status] of [['forbidden', 403], ['html-answer', 200], ['bad-gateway', 502]] as const) {
+    bench.simulator.setFaults([{ kind }])
+    const { text, ...answer } = await bench.txt2img()
+    t.equal(answer.status, status, kind)
+    t.match(text, /^<html>/)
+  }
+  bench.simulator.setFaults([{ kind: 'missing-route', path: '/sdapi/v1/txt2img', method: 'POST', sticky: true }])
+  t.match(await bench.txt2img(), { status: 404, json: { detail: 'Not Found' } })
+  t.equal((await bench.get('/sdapi/v1/txt2img')).status, 405, 'only for POST')
+  bench.simulator.setFaults([{ kind: 'missing-route', path: '/sdapi/v1/txt2img', status: 405, page: true, times: 1 }])
+  t.match((await bench.txt2img()).text, /405 Not Allowed/)
+  bench.simulator.setFaults([{ kind: 'proxy-away', count: 2 }])
+  const statuses = [await bench.txt2img()]
+  for (let look = 0; look < 3; look += 1) statuses.push(await bench.get('/sdapi/v1/options'))
+  t.same(statuses.map(({ status }) => status), [502, 502, 502, 200])
+  t.same(bench.simulator.state().generations, [])
+})
+
+t.test('a plot that looks for a word which the prompt has not says so', async t => {
+  const bench = await startBench(t)
+  const plot = { script_name: 'X/Y/Z plot', script_args: [7, 'zebra,cat', [], 0, '', [], 0, '', [], true] }
+  t.match((await bench.txt2img({ prompt: 'a cat', ...plot })).json, {
+    error: 'RuntimeError', errors: 'Prompt S/R did not find zebra in prompt or negative prompt.'
+  })
+  t.equal((await bench.txt2img({ prompt: 'a zebra', ...plot })).status, 200)
+})

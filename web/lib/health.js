@@ -33,7 +33,7 @@ function onlineBetween (samples, moments, from, to, now) {
     const end = Math.min(to, moments[index + 1] ?? now)
     if (end <= begin) continue
     known += end - begin
-    if (health === 'online') online += end - begin
+    if (health === 'online' || health === 'suspected') online += end - begin
   }
   return known === 0 ? null : online / known
 }

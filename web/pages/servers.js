@@ -88,6 +88,7 @@ function ServerCard ({ server, onChanged, onOpen }) {
 /** What its owner can do about it. */
 function adviceFor ({ health, last_error: problem }) {
   if (health === 'unauthorized') return 'Change the server and enter what it asks for: the user name and password of its --api-auth, a token or headers.'
+  if (health === 'suspected') return 'It answers, so it is tried again by itself, with another job. Its own output may say more.'
   if (health === 'offline' && /Nothing listens|connection in time|cannot be reached/.test(problem)) return 'On another machine it also needs --listen. Its jobs wait until it answers.'
   if (health === 'offline') return 'Its jobs wait until it answers.'
   return ''

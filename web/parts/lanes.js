@@ -68,6 +68,7 @@ function sentenceOf (server) {
     return `${server.pause_reason ?? 'Held: nothing further begins here.'}${since}`
   }
   if (!server.enabled) return 'Disabled: its jobs wait.'
+  if (server.health === 'suspected') return `It has a short break: ${server.last_error ?? 'one generation after the other failed.'}`
   if (server.health === 'offline' || server.health === 'unauthorized') return server.last_error ?? 'It does not answer; its jobs wait.'
   return server.waiting > 0 ? 'The next job is about to begin.' : 'Idle, ready for the next job.'
 }

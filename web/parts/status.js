@@ -9,6 +9,7 @@ const words = {
   cancelled: ['Cancelled', 'still'],
   online: ['Online', 'good'],
   busy: ['Busy', 'active'],
+  suspected: ['Has a break', 'warn'],
   offline: ['Offline', 'bad'],
   unauthorized: ['Refuses our password', 'bad'],
   disabled: ['Disabled', 'still'],

@@ -53,6 +53,7 @@ local moment = now()
 redis.call('HSET', jobKey(id), 'status', 'processing', 'owner', owner, 'started', moment, 'updated', moment)
 redis.call('HDEL', jobKey(id), 'progress')
 redis.call('HINCRBY', jobKey(id), 'starts', 1)
+redis.call('HINCRBY', jobKey(id), 'sends', 1)
 redis.call('ZREM', lineKey(server), id)
 changeStatus(id, job.arrival, job.key, server, 'pending', 'processing')
 announce('started', id, server, job.key, 'processing', { run = tonumber(run) })
@@ -85,11 +86,7 @@ if redis.call('HEXISTS', jobKey(id), 'cancel') == 1 then return { 'cancel' } end
 return { 'noted' }
 `
 
-/**
- * ARGV: id, run, owner, end status, result JSON or '', error JSON or '', attempts JSON or '', then names of outputs.
- * Answers ended | superseded. A job that is to be cancelled ends cancelled whatever else was reported.
- */
-const endJob = /* lua */ `
+const endFacts = /* lua */ `
 -- What an end means to listeners: what went wrong, or which images there are.
 local function endFacts (failure, names)
   if failure ~= '' then
@@ -98,6 +95,13 @@ local function endFacts (failure, names)
   end
   return #names > 0 and { filenames = names } or nil
 end
+`
+
+/**
+ * ARGV: id, run, owner, end status, result JSON or '', error JSON or '', attempts JSON or '', then names of outputs.
+ * Answers ended | superseded. A job that is to be cancelled ends cancelled whatever else was reported.
+ */
+const endJob = endFacts + /* lua */ `
 local id, run, owner, status, result, failure, attempts = unpack(ARGV)
 local job = read(id)
 if not job or job.run ~= run or job.owner ~= owner then return { 'superseded' } end
@@ -121,18 +125,21 @@ return { 'ended', status }
 `
 
 /**
- * ARGV: id, run, owner, lane, used attempts to add, crashes to add, attempts JSON or '', fence of the lease or ''.
- * Puts a running job back in line, ahead of its class.
- * Answers returned, new run | cancelled | superseded | unattended.
+ * ARGV: id, run, owner, lane, used attempts to add, crashes to add, attempts JSON or '', what became of the server:
+ * answers | gone | unsent (it was certainly not sent) | stopped (by us, in order), allowed attempts, error JSON, fence
+ * of the lease or ''. Puts a running job back in line, ahead of its class. One that was sent as often as it may be,
+ * which is the allowed attempts and once more for each time that its server died, ends with that error instead,
+ * whatever the way back was. Answers returned, new run | cancelled | spent | superseded | unattended.
  */
-const returnJob = /* lua */ `
-local id, run, owner, lane, used, crashes, attempts, fence = unpack(ARGV)
+const returnJob = endFacts + /* lua */ `
+local id, run, owner, lane, used, crashes, attempts, fate, allowed, failure, fence = unpack(ARGV)
 local job = read(id)
 if not job or job.owner ~= owner then return { 'superseded' } end
 local following = string.format('%.0f', run + 1)
 if job.status == 'pending' and job.run == following then return { 'returned', following } end
 if job.run ~= run then return { 'superseded' } end
 if job.status == 'cancelled' then return { 'cancelled' } end
+if job.status == 'failed' then return { 'spent' } end
 if job.status ~= 'processing' then return { 'superseded' } end
 if fence ~= '' and not servesUnder(job.server, fence) then return { 'unattended' } end
 local moment = now()
@@ -147,11 +154,22 @@ if redis.call('HEXISTS', jobKey(id), 'cancel') == 1 then
   tellReceiver('job.cancelled', id)
   return { 'cancelled' }
 end
+redis.call('HINCRBY', jobKey(id), 'used', used)
+redis.call('HINCRBY', jobKey(id), 'crashes', crashes)
+if fate == 'gone' then redis.call('HINCRBY', jobKey(id), 'deaths', 1) end
+if fate == 'unsent' or fate == 'stopped' then redis.call('HINCRBY', jobKey(id), 'sends', -1) end
+local sent = redis.call('HMGET', jobKey(id), 'sends', 'deaths')
+if tonumber(sent[1] or 0) - tonumber(sent[2] or 0) >= tonumber(allowed) then
+  redis.call('HSET', jobKey(id), 'status', 'failed', 'ended', moment, 'error', failure)
+  redis.call('HDEL', jobKey(id), 'place')
+  changeStatus(id, job.arrival, job.key, job.server, 'processing', 'failed')
+  announce('failed', id, job.server, job.key, 'failed', endFacts(failure, {}))
+  tellReceiver('job.failed', id)
+  return { 'spent' }
+end
 local spot = job.place
 if lane ~= job.lane then spot = string.format('%.0f', place(lane)) end
 redis.call('HSET', jobKey(id), 'status', 'pending', 'lane', lane, 'place', spot, 'run', following)
-redis.call('HINCRBY', jobKey(id), 'used', used)
-redis.call('HINCRBY', jobKey(id), 'crashes', crashes)
 redis.call('ZADD', lineKey(job.server), spot, id)
 expectEntry(job.server, id, following)
 changeStatus(id, job.arrival, job.key, job.server, 'processing', 'pending')
@@ -190,8 +208,9 @@ if not job then return { 'gone' } end
 if job.status ~= 'failed' and job.status ~= 'cancelled' then return { 'active', job.status } end
 local moment = now()
 local spot = string.format('%.0f', place(lane))
-redis.call('HDEL', jobKey(id), 'ended', 'started', 'cancel', 'error', 'result', 'used', 'crashes', 'progress')
-redis.call('HSET', jobKey(id), 'status', 'pending', 'run', job.run + 1, 'lane', lane, 'place', spot, 'updated', moment)
+redis.call('HDEL', jobKey(id), 'ended', 'started', 'cancel', 'error', 'result', 'used', 'crashes', 'sends',
+  'deaths', 'progress')
+redis.call('HSET', jobKey(id), 'status', 'pending', 'run', job.run + 1, 'firstRun', job.run + 1, 'lane', lane, 'place', spot, 'updated', moment)
 redis.call('ZADD', lineKey(job.server), spot, id)
 expectEntry(job.server, id, job.run + 1)
 changeStatus(id, job.arrival, job.key, job.server, job.status, 'pending')

@@ -8,6 +8,12 @@ export interface FaultBox {
   list (): readonly Fault[]
   /** Decides which faults strike a generation; `own` came with its request and always do. */
   draw (prompt: string, own: readonly Fault[]): StruckFaults
+  /** The missing route that a request asks for, if it is one. */
+  drawMissing (method: string, path: string): Fault | undefined
+  /** Lets a proxy be away for so many requests. */
+  goAway (requests: number): void
+  /** Whether a proxy is away for this request. */
+  isAway (): boolean
   /** Resolves when the fault was taken away. */
   gone (fault: Fault): Promise<void>
 }
@@ -16,11 +22,13 @@ export function createFaultBox (seed: number, initial: readonly Fault[]): FaultB
   const random = createRandom(seed)
   let armed: Array<{ readonly fault: Fault, left: number }> = []
   let active = new Set<Fault>()
+  let away = 0
   const waiting: Array<() => void> = []
 
   function set (faults: readonly Fault[]): void {
     armed = faults.map(fault => ({ fault, left: fault.sticky === true ? Infinity : fault.times ?? 1 }))
     active = new Set(faults)
+    away = 0
     for (const wake of waiting.splice(0)) wake()
   }
 
@@ -38,7 +46,7 @@ export function createFaultBox (seed: number, initial: readonly Fault[]): FaultB
     draw (prompt, own) {
       const struck = new Map<FaultKind, Fault>()
       for (const entry of armed) {
-        if (!strikes(entry, prompt)) continue
+        if (entry.fault.kind === 'missing-route' || !strikes(entry, prompt)) continue
         entry.left -= 1
         struck.set(entry.fault.kind, entry.fault)
       }
@@ -47,6 +55,18 @@ export function createFaultBox (seed: number, initial: readonly Fault[]): FaultB
         active.add(fault)
       }
       return { get: kind => struck.get(kind), has: kind => struck.has(kind) }
+    },
+    drawMissing (method, path) {
+      const entry = armed.find(({ fault, left }) => fault.kind === 'missing-route' && left > 0 &&
+        fault.path === path && (fault.method ?? method) === method)
+      if (entry !== undefined) entry.left -= 1
+      return entry?.fault
+    },
+    goAway (requests) { away = requests },
+    isAway () {
+      if (away <= 0) return false
+      away -= 1
+      return true
     },
     async gone (fault) {
       while (active.has(fault)) await new Promise<void>(resolve => { waiting.push(resolve) })

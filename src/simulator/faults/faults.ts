@@ -10,9 +10,16 @@ export const faultKinds = [
   'out-of-memory', // 500 OutOfMemoryError
   'nan', // 500 NansException
   'exception-group', // 500 as a host with anyio 4 words any error
+  'runtime-error', // 500 RuntimeError with the words of `message`
   'cuda-poisoned', // 500 now and for every later job until a restart
   'bad-gateway', // a proxy answers 502 in HTML; nothing is generated
-  'gateway-timeout', // a proxy answers 504 in HTML; the job goes on behind it
+  'gateway-timeout', // a proxy answers 504 (or `status`) in HTML once it has waited too long; the job goes on behind it
+  'connection-cut', // a tunnel cuts a connection that was silent for too long; the job goes on behind it
+  'forbidden', // a firewall answers 403 (or `status`) in HTML; nothing is generated
+  'login-redirect', // a proxy redirects to its login page; nothing is generated
+  'html-answer', // a web page with status 200; nothing is generated
+  'proxy-away', // a proxy answers 502 in HTML, this generation and the next `count` requests of any route
+  'missing-route', // the route `path` is not there: 404, or `status`, as FastAPI says it or as `page`
   'truncated-json', // a complete answer whose JSON stops half-way
   'cut-body', // the socket is cut in the middle of the answer
   'wrong-image-count', // `count` images, or one too few
@@ -45,10 +52,20 @@ export interface Fault {
   readonly refuseMilliseconds?: number | undefined
   /** `slow`: how many times longer; 10 by default. */
   readonly factor?: number | undefined
-  /** `wrong-image-count`: how many images there are instead. */
+  /** `wrong-image-count`: how many images there are instead; `proxy-away`: for how many requests more, 5 by default. */
   readonly count?: number | undefined
-  /** `gateway-timeout`: milliseconds after which the proxy gives up; 0 by default. */
+  /** `gateway-timeout`, `connection-cut`: milliseconds after which the proxy gives up; 0 by default. */
   readonly afterMilliseconds?: number | undefined
+  /** Status that a proxy, a firewall or a missing route answers with, in place of the usual one. */
+  readonly status?: number | undefined
+  /** `missing-route`: such as `/sdapi/v1/txt2img`. */
+  readonly path?: string | undefined
+  /** `missing-route`: only for this method; for all by default. */
+  readonly method?: string | undefined
+  /** `missing-route`: whether a proxy says it with a web page of its own. */
+  readonly page?: boolean | undefined
+  /** `runtime-error`: what the server says. */
+  readonly message?: string | undefined
   /** `human-job`: how long it is; 20 by default. */
   readonly steps?: number | undefined
   /** `other-models`: file names. */
@@ -115,6 +132,11 @@ const settingRules: Readonly<Record<keyof Fault, SettingRule>> = {
   factor: number,
   count,
   afterMilliseconds: number,
+  status: { words: 'a status from 300 to 599', fits: value => count.fits(value) && Number(value) >= 300 && Number(value) < 600 },
+  path: text,
+  method: text,
+  page: { words: 'true or false', fits: value => typeof value === 'boolean' },
+  message: text,
   steps: count,
   checkpoints: {
     words: 'a list of file names',

@@ -58,6 +58,8 @@ export async function strikeAtStart (server: ServerProcess, faults: StruckFaults
     throw new PythonError('RuntimeError', 'CUDA error: an illegal memory access was encountered\n' +
       'CUDA kernel errors might be asynchronously reported at some other API call.')
   }
+  const error = faults.get('runtime-error')
+  if (error !== undefined) throw new PythonError('RuntimeError', error.message ?? 'something went wrong')
   if (faults.has('exception-group')) {
     throw new PythonError('ExceptionGroup', 'unhandled errors in a TaskGroup (1 sub-exception)')
   }

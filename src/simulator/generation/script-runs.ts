@@ -1,3 +1,4 @@
+import { PythonError } from '../failures.ts'
 import type { GenerationRequest } from './request.ts'
 
 /** What a selectable script makes of one request: a prompt for each picture, and whether a grid comes first. */
@@ -14,9 +15,22 @@ export interface ScriptRun {
  */
 export function runScript (request: GenerationRequest, prompt: string): ScriptRun | null {
   const name = request.script_name?.toLowerCase()
+  if (name === 'x/y/z plot') checkPlot(prompt, request)
   if (name === 'prompt matrix') return promptMatrix(prompt, request.script_args)
   if (name === 'prompts from file or textbox') return promptLines(prompt, request.script_args)
   return null
+}
+
+/** Where "Prompt S/R" stands among the axes of A1111's list for txt2img, and of Forge's. */
+const searchAxes: readonly unknown[] = [7, 8]
+
+/** The plot itself is not drawn, but what it trips over most often is. */
+function checkPlot (prompt: string, { negative_prompt: negative, script_args: given }: GenerationRequest): void {
+  for (const at of [0, 3, 6]) {
+    const [first = ''] = String(given[at + 1] ?? '').split(',').map(part => part.trim())
+    if (!searchAxes.includes(given[at]) || first === '' || `${prompt} ${negative ?? ''}`.includes(first)) continue
+    throw new PythonError('RuntimeError', `Prompt S/R did not find ${first} in prompt or negative prompt.`)
+  }
 }
 
 /** `fixed|one|two`: every combination of the parts behind the first bar, and a grid of them all. */

@@ -1,4 +1,4 @@
-import { readFaultText, type StruckFaults } from '../faults/faults.ts'
+import { readFaultText, type Fault, type StruckFaults } from '../faults/faults.ts'
 import { crashBy, strikeOnArrival } from '../faults/strike.ts'
 import { ProcessDied } from '../failures.ts'
 import { writeAnswer, type AnswerShape } from '../generation/answer.ts'
@@ -28,14 +28,36 @@ export async function answerGeneration (
   const request = input.body as unknown as GenerationRequest
   const header = input.headers['x-simulator-fault']
   const faults = machine.faults.draw(request.prompt ?? '', readFaultText(typeof header === 'string' ? header : undefined))
+  machine.records.countSend(request.force_task_id)
   strikeOnArrival(server, faults)
-  if (faults.has('bad-gateway')) return proxyPage(502)
-  const timeout = faults.get('gateway-timeout')
-  if (timeout === undefined) return await makeAnswer(server, mode, request, { faults, shape })
+  const away = faults.get('proxy-away')
+  if (away !== undefined) machine.faults.goAway(away.count ?? 5)
+  const page = pageInPlace(faults)
+  if (page !== null) return page
+  const made = makeAnswer(server, mode, request, { faults, shape })
+  const impatient = faults.get('gateway-timeout') ?? faults.get('connection-cut')
+  if (impatient === undefined) return await made
   // the job goes on behind the proxy, and nobody hears of its end
-  makeAnswer(server, mode, request, { faults, shape }).catch(() => undefined)
-  await wait(timeout.afterMilliseconds ?? 0, server.life)
-  return proxyPage(504)
+  made.catch(() => undefined)
+  const late = giveUp(server, impatient)
+  return (impatient.afterMilliseconds ?? 0) === 0 ? await late : await Promise.race([made, late])
+}
+
+/** What something in front of the server answers without asking it; null where nothing does. */
+function pageInPlace (faults: StruckFaults): Answer | null {
+  if (faults.has('bad-gateway') || faults.has('proxy-away')) return proxyPage(502)
+  const forbidden = faults.get('forbidden')
+  if (forbidden !== undefined) return proxyPage(forbidden.status ?? 403)
+  const redirect = faults.get('login-redirect')
+  if (redirect !== undefined) return proxyPage(redirect.status ?? 302, { location: '/login?next=/' })
+  return faults.has('html-answer') ? proxyPage(200) : null
+}
+
+/** Rejects as where a process dies: nobody gets an answer on that connection. */
+async function giveUp (server: ServerProcess, { kind, afterMilliseconds, status }: Fault): Promise<Answer> {
+  await wait(afterMilliseconds ?? 0, server.life)
+  if (kind === 'connection-cut') throw new ProcessDied()
+  return proxyPage(status ?? 504)
 }
 
 async function makeAnswer (

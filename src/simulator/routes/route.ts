@@ -20,12 +20,14 @@ export interface Answer {
   readonly body: Buffer | string
   /** `cut`: announces the whole body, sends half of it and cuts the connection. */
   readonly delivery: 'whole' | 'cut'
+  readonly headers: Readonly<Record<string, string>>
 }
 
 export function createAnswer (
-  status: number, contentType: string, body: Buffer | string, delivery: Answer['delivery'] = 'whole'
+  status: number, contentType: string, body: Buffer | string, delivery: Answer['delivery'] = 'whole',
+  headers: Answer['headers'] = {}
 ): Answer {
-  return { [answerMark]: true, status, contentType, body, delivery }
+  return { [answerMark]: true, status, contentType, body, delivery, headers }
 }
 
 export function isAnswer (value: unknown): value is Answer {

@@ -1,0 +1,161 @@
+import type { A1111Client } from '../a1111/client.ts'
+import { isMissing } from '../a1111/failures.ts'
+import { GenerationFailure, routeOf } from '../a1111/types.ts'
+import { createDeadline } from '../lib/deadline.ts'
+import type { ServerMonitor } from '../servers/monitor.ts'
+import { createProxyLimit } from '../servers/proxy-limit.ts'
+import type { Job, JobSubmission } from './job.ts'
+import type { OpenGeneration } from './open-generation.ts'
+import { longestWay, outlastTask } from './task-control.ts'
+import { workloadOf } from './workload.ts'
+
+/** A generation whose call has failed, and that nobody wanted to stop. */
+export interface FailedCall {
+  readonly job: Job
+  readonly failure: GenerationFailure
+  readonly generation: OpenGeneration
+  /** Seconds from sending it to the failure, and how many more it may take; null where it was not sent. */
+  readonly times: { readonly taken: number, readonly left: number } | null
+}
+
+export interface Judge {
+  /**
+   * The failure as it is once the server was looked at. What a server that answers its looks has not answered is the
+   * fault of that request there (`blocked`): of a proxy's time limit, a firewall, a missing route. A generation that
+   * runs on without its connection is waited for, which also tells how long it takes.
+   */
+  judge (failed: FailedCall): Promise<GenerationFailure>
+  /**
+   * Why a job is not worth sending; null where it is. One that somebody has retried is, as the limit may have been
+   * raised.
+   */
+  foresee (job: Pick<Job, 'submission' | 'firstRun'>): GenerationFailure | null
+  /** An answer came after so many seconds. */
+  answered (seconds: number): void
+}
+
+export interface JudgeDependencies {
+  readonly alias: () => string
+  readonly client: A1111Client
+  readonly monitor: ServerMonitor
+  /** Seconds from sending a generation to its end. */
+  readonly onMeasured: (submission: JobSubmission, seconds: number) => void
+}
+
+/** Finds out whose fault a failure is. */
+export function createJudge ({ alias, client, monitor, onMeasured }: JudgeDependencies): Judge {
+  const proxyLimit = createProxyLimit()
+
+  function tooLong (seconds: number, needed: number | null, isFinal: boolean): GenerationFailure {
+    const need = needed === null ? 'longer' : `about ${inWords(needed)}`
+    return new GenerationFailure('blocked', 'bad_gateway', `A proxy in front of ${alias()} gives up after ` +
+      `${inWords(seconds)}; this generation needs ${need}. Raise proxy_read_timeout, or register the server's own address.`,
+    { isFinal })
+  }
+
+  /** Seconds that it took in the end, null where it was not there; or why that is not known. */
+  async function outlast ({ job, failure, generation, times }: FailedCall): Promise<number | null | GenerationFailure> {
+    if (times === null) return null
+    const begin = performance.now()
+    const deadline = createDeadline(times.left * 1000, generation.hungUp)
+    const arrivesIn = failure.mayBeRunning ? longestWay - times.taken * 1000 : 0
+    const how = { isOurs: generation.isOurs, arrivesIn }
+    const look = async () => await outlastTask(client, job.id, how, deadline.signal)
+    try {
+      // One look that fails is no outage.
+      const wasThere = await look().catch(async (error: unknown) => {
+        if (isGone(error) && await monitor.stillAnswers(error)) return await look()
+        throw error
+      })
+      if (deadline.expired()) {
+        return new GenerationFailure('timeout', 'deadline_passed', 'The server did not finish the generation in time.',
+          { mayBeRunning: true })
+      }
+      const why = generation.hungUpFor()
+      if (why instanceof GenerationFailure) return why
+      const seconds = times.taken + (performance.now() - begin) / 1000
+      if (!wasThere || generation.hungUp.aborted || generation.stopReason() !== null) return null
+      onMeasured(job.submission, seconds)
+      return seconds
+    } catch (error) {
+      if (isGone(error)) return error
+      if (error instanceof GenerationFailure) return null // it does not tell what it runs
+      throw error
+    } finally {
+      deadline.clear()
+    }
+  }
+
+  async function judge (failed: FailedCall): Promise<GenerationFailure> {
+    const { job, failure, generation, times } = failed
+    if (!isDoubtful(failure) || !await monitor.stillAnswers(failure)) return failure
+    const { code } = failure
+    if (code === 'route_missing' || code === 'method_not_allowed') {
+      const route = routeOf(job.submission.mode)
+      await monitor.lacks(route)
+      return new GenerationFailure('blocked', 'server_capability', `${alias()} does not offer ${route}: ${failure.message}`,
+        { cause: failure, isFinal: true })
+    }
+    if (code === 'stalled') return blocked(failure, failure.message)
+    const needed = await outlast(failed)
+    if (needed instanceof GenerationFailure) {
+      // It stood still, ran out of time or died behind the proxy.
+      if (needed.code === 'stalled') return blocked(needed, needed.message)
+      return isGone(needed) ? diedOf(failure) : needed
+    }
+    if (generation.stopReason() !== null || generation.hungUp.aborted || times === null) return failure
+    // A server that knows nothing of it although it answers was restarted meanwhile.
+    if (needed === null && code === 'connection_lost' && failure.mayBeRunning) {
+      await monitor.report(failure)
+      return failure
+    }
+    if (needed === null && !failure.mayBeRunning) return inPlace(failure)
+    const workload = workloadOf(job.submission)
+    return tooLong(times.taken, needed, proxyLimit.gaveUp({ seconds: times.taken, needed, workload }))
+  }
+
+  /** What is said of one that was answered by something else than the server. */
+  function inPlace (failure: GenerationFailure): GenerationFailure {
+    return blocked(failure, failure.failureClass === 'unauthorized'
+      ? `Something in front of ${alias()} refuses this request, although others get through: a firewall may object to ` +
+        "its text. Except generations from its rules, or register the server's own address."
+      : `${failure.message} Other requests get through to ${alias()}.`)
+  }
+
+  return {
+    judge,
+    foresee ({ submission, firstRun }) {
+      const known = firstRun > 1 ? null : proxyLimit.against(workloadOf(submission))
+      return known === null ? null : tooLong(known.seconds, known.needed, true)
+    },
+    answered: proxyLimit.answered
+  }
+}
+
+/** Whether something in front of the server may stand behind the failure as well as the server itself. */
+function isDoubtful ({ failureClass, code }: GenerationFailure): boolean {
+  return failureClass === 'unauthorized' || (failureClass === 'server-down' && code !== 'cuda_poisoned')
+}
+
+/** The failure of a call whose server died under the generation that ran on without it. */
+function diedOf (failure: GenerationFailure): GenerationFailure {
+  if (failure.code === 'connection_lost') return failure
+  return new GenerationFailure('server-down', 'connection_lost', 'The server went away while it generated.',
+    { cause: failure, mayBeRunning: true })
+}
+
+/** Whether a small call found nobody there. */
+function isGone (error: unknown): error is GenerationFailure {
+  return error instanceof GenerationFailure && error.failureClass === 'server-down' && error.code !== 'stalled' &&
+    error.code !== 'bad_gateway' && !isMissing(error)
+}
+
+function blocked (failure: GenerationFailure, message: string): GenerationFailure {
+  const { mayBeRunning, isFinal } = failure
+  const code = failure.failureClass === 'unauthorized' ? 'forbidden' : failure.code
+  return new GenerationFailure('blocked', code, message, { cause: failure, mayBeRunning, isFinal })
+}
+
+function inWords (seconds: number): string {
+  return `${seconds < 10 ? Math.round(seconds * 10) / 10 : Math.round(seconds)} s`
+}

@@ -1,0 +1,62 @@
+/** An error that a server met at a generation, as it told it. */
+export interface ServerSaid {
+  /** What was asked, without what differs between jobs of the same script: see `requestSignature`. */
+  readonly request: string
+  /** The server's words. */
+  readonly words: string
+}
+
+/**
+ * Weighs errors that may be the server's or the request's. Pure memory of one process: what is lost with it is learned
+ * again within a few generations.
+ */
+export interface Suspicions {
+  /**
+   * Takes note of an error. `known`: the same request met the same error here before, so that it is the request's.
+   * `server`: different requests met different errors one after the other, so that it is the server's.
+   */
+  note (said: ServerSaid): 'first' | 'known' | 'server'
+  /** A generation of this request went well. */
+  wentWell (request: string): void
+}
+
+/** Different requests with different errors, without a generation in between that went well. */
+const mostSuspicions = 3
+const mostRemembered = 200
+
+export function createSuspicions (): Suspicions {
+  /** What counts against the server. */
+  let open: ServerSaid[] = []
+  /** Words by what was asked, the oldest first. */
+  const known = new Map<string, ServerSaid>()
+  const nameOf = ({ request, words }: ServerSaid) => `${request}\n${words}`
+
+  return {
+    note ({ request, words: text }) {
+      const said = { request, words: normaliseWords(text) }
+      const name = nameOf(said)
+      if (known.has(name)) {
+        open = open.filter(one => one.words !== said.words)
+        return 'known'
+      }
+      known.set(name, said)
+      const [oldest] = known.keys()
+      if (known.size > mostRemembered && oldest !== undefined) known.delete(oldest)
+      const isNew = open.every(one => one.request !== said.request && one.words !== said.words)
+      if (isNew) open.push(said)
+      return isNew && open.length >= mostSuspicions ? 'server' : 'first'
+    },
+    wentWell (request) {
+      open = []
+      for (const [name, said] of known) if (said.request === request) known.delete(name)
+    }
+  }
+}
+
+/**
+ * Words of an error without what changes each time: numbers, addresses, ids, files. Whatever has a digit or a slash in
+ * it is one of these.
+ */
+export function normaliseWords (text: string): string {
+  return text.toLowerCase().replace(/\S+/g, word => /[\d/\\]|^[0-9a-f]{8,}$/.test(word) ? '#' : word)
+}

@@ -1,0 +1,165 @@
+import sharp from 'sharp'
+import t, { type Test } from 'tap'
+import { mostSends } from '../../src/jobs/job.ts'
+import { startSimulator, type Simulator } from '../../src/simulator/simulator.ts'
+import { quick, startService, type Answer, type Service } from '../helper.ts'
+
+/** What only some requests or routes meet at a server that answers all others. */
+const service = await startService(t, { simulator: { stepMilliseconds: 10 } })
+const { simulator, house } = service
+const [main] = house.registry.list()
+const serverId = main?.id ?? ''
+const picture = (await sharp({ create: { width: 64, height: 64, channels: 3, background: 'grey' } }).png().toBuffer()).toString('base64')
+const sticky = { sticky: true } as const
+const endless = { kind: 'slow', factor: 20, ...sticky } as const
+const atMain = { target_server_alias: 'Main' } as const
+const ended = ['completed', 'failed', 'cancelled'] as const
+
+type ServerBody = { health: string, last_error: string | null }
+const view = async (of: Service = service) => (await of.request('GET', '/api/v1/servers/Main')).body as unknown as ServerBody
+
+async function end (id: string, of: Service = service) {
+  return await of.until(id, ...ended)
+}
+
+/** Every state of the server since a moment, without those in which it was well. */
+async function troubles (since: number): Promise<string[]> {
+  const samples = await house.states.history.read(serverId)
+  return samples.filter(({ at, reachable }) => at >= since && reachable !== 'yes').map(({ reachable }) => reachable)
+}
+
+async function holdToBound (t: Test, ids: readonly string[], at: Simulator = simulator): Promise<void> {
+  for (const id of ids) {
+    const record = await house.store.get(id)
+    t.ok((at.state().sends[id] ?? 0) <= mostSends(record, 3), `sends of ${id}`)
+  }
+}
+
+async function addServer (t: Test, alias: string): Promise<Simulator> {
+  const other = await startSimulator({ stepMilliseconds: 2, loadMilliseconds: 0 })
+  t.teardown(async () => {
+    await service.request('DELETE', `/api/v1/servers/${alias}?jobs=cancel`)
+    await other.close()
+  })
+  t.equal((await service.request('POST', '/api/v1/servers', { alias, apiUrl: other.url })).status, 201)
+  await service.request('POST', `/api/v1/servers/${alias}/test`)
+  return other
+}
+
+t.afterEach(() => { simulator.reset() })
+
+t.test('six bad jobs of one caller do not keep an innocent one waiting', async t => {
+  const begun = Date.now()
+  simulator.setFaults([{ kind: 'runtime-error', message: 'something odd at 0x7f3a2b', prompt: 'odd', ...sticky }])
+  const script = { script_name: 'X/Y/Z plot', script_args: [0, '', [], 0, '', [], 0, '', [], true] }
+  const bad: string[] = []
+  for (let number = 0; number < 6; number++) bad.push(await service.submit({ ...quick, ...script, prompt: `odd ${number}` }))
+  const innocent = await service.submit(quick)
+  t.match(await end(innocent), { status: 'completed' })
+  for (const id of bad) t.match(await end(id), { status: 'failed', error: { code: 'server_error', message: /something odd/ } })
+  t.same(await troubles(begun), [], 'the server was in use all the time')
+  const sends = bad.map(id => simulator.state().sends[id] ?? 0)
+  t.ok(Math.max(...sends) <= 2, `the same error twice is enough: ${sends}`)
+  await holdToBound(t, bad)
+})
+
+t.test('different errors of different requests give a server a break, after which another job is the trial', async t => {
+  simulator.setFaults(['red', 'green', 'blue'].map(prompt =>
+    ({ kind: 'runtime-error', message: `the ${prompt} one is broken`, prompt, ...sticky })))
+  const bad = [await service.submit({ ...quick, prompt: 'red' })]
+  for (const prompt of ['green', 'blue']) bad.push(await service.submit({ ...quick, prompt }))
+  while ((await view()).health !== 'suspected') await new Promise(resolve => { setTimeout(resolve, 10) })
+  t.match(await view(), { last_error: /one is broken/ }, 'it answers its looks, so it is not offline')
+  const before = simulator.state().generations.length
+  const innocent = await service.submit(quick)
+  t.match(await end(innocent), { status: 'completed' })
+  t.match(simulator.state().generations[before], { taskId: innocent }, 'the trial is a job that has not failed there')
+  for (const id of bad) t.match(await end(id), { status: 'failed' })
+  await holdToBound(t, bad)
+  t.match(await view(), { last_error: null })
+})
+
+t.test('a time limit of a proxy that was seen twice is not tried with longer generations', async t => {
+  const other = await addServer(t, 'Other')
+  simulator.setFaults([{ kind: 'gateway-timeout', afterMilliseconds: 120, ...sticky }])
+  const long = { ...quick, steps: 30 }
+  const first = await service.submit(long, atMain)
+  t.match(await end(first), { status: 'failed', attempts: [{ code: 'bad_gateway' }, { code: 'bad_gateway' }] })
+  t.same(simulator.state().generations.map(({ taskId, interrupted, outcome }) => ({ taskId, interrupted, outcome })),
+    [1, 2].map(() => ({ taskId: first, interrupted: false, outcome: 'done' })), 'what ran on was left to end')
+  const second = await service.submit({ ...long, steps: 40 }, atMain)
+  t.match(await end(second), { status: 'failed', error: { code: 'bad_gateway', message: /gives up after.*needs about/ } })
+  t.equal(simulator.state().sends[second], undefined, 'it was not sent in vain')
+  t.match(await end(await service.submit({ ...quick, steps: 3 }, atMain)), { status: 'completed' }, 'a short one is')
+  await service.request('POST', '/api/v1/servers/Other/pause')
+  const free = await service.submit(long)
+  await service.request('POST', '/api/v1/servers/Other/resume')
+  const done = await end(free)
+  t.equal(done.status, done.target_server_alias === 'Other' ? 'completed' : 'failed')
+  t.ok(other.state().generations.length <= 1)
+  simulator.setFaults([])
+  t.equal((await service.request('POST', `/api/v2/jobs/${second}/retry`)).status, 200)
+  t.match(await end(second), { status: 'completed' }, 'who retries it has raised the limit')
+  t.match(await end(await service.submit(long, atMain)), { status: 'completed' }, 'so the limit is forgotten')
+  await holdToBound(t, [first, second, free])
+})
+
+t.test('a job that runs on behind a proxy can be cancelled, and is interrupted then', async t => {
+  simulator.setFaults([{ kind: 'gateway-timeout', afterMilliseconds: 50, ...sticky }, endless])
+  const id = await service.submit({ ...quick, steps: 150 })
+  while (simulator.state().generations.length === 0) await new Promise(resolve => { setTimeout(resolve, 20) })
+  await new Promise<void>(resolve => { setTimeout(resolve, 300) })
+  t.match(await service.job(id), { status: 'processing', attempts: [] }, 'it is waited for')
+  t.equal((await service.request('POST', `/api/v2/jobs/${id}/cancel`)).status, 200)
+  t.match(await end(id), { status: 'cancelled' })
+  t.match(simulator.state().generations, [{ taskId: id, interrupted: true }])
+})
+
+t.test('a job that runs on behind a proxy ends with its own deadline', async t => {
+  await house.registry.update(serverId, { jobTimeoutSeconds: 1 })
+  simulator.setFaults([{ kind: 'connection-cut', afterMilliseconds: 50, times: 1 }, { ...endless, times: 1, sticky: false }])
+  const id = await service.submit({ ...quick, steps: 150 })
+  t.match(await end(id), { status: 'failed', error: { code: 'deadline_passed' } })
+  await house.registry.update(serverId, { jobTimeoutSeconds: null })
+  t.match(await end(await service.submit(quick)), { status: 'completed' }, 'the line goes on')
+  t.match(simulator.state().generations[0], { taskId: id, interrupted: true })
+})
+
+t.test('a route that is missing at work is a capability that the server lacks, until it is restarted', async t => {
+  const redraw = async () => await service.request('POST', '/api/v2/generate', {
+    ...atMain, generation_params: { ...quick, init_images: [picture] }
+  })
+  for (const fault of [{ status: 404 }, { status: 405, page: true }]) {
+    simulator.setFaults([{ kind: 'missing-route', path: '/sdapi/v1/img2img', method: 'POST', ...fault, ...sticky }])
+    const accepted = await untilStatus(redraw, 202)
+    const id = String(accepted.body.job_id)
+    t.match(await end(id), {
+      status: 'failed', error: { code: 'server_capability', message: /Main does not offer \/sdapi\/v1\/img2img/ }, attempts: [{}]
+    })
+    t.equal((await house.store.get(id)).sends, 1)
+    t.match(await untilStatus(redraw, 422), { body: { error: 'server_capability' } }, 'no further one is accepted')
+    t.match(await end(await service.submit(quick)), { status: 'completed' }, 'what it offers is done')
+    t.match((await view()).health, /online|busy/)
+    simulator.setFaults([])
+    await simulator.restart({ refuseMilliseconds: 1500 })
+  }
+  t.match(await end(String((await untilStatus(redraw, 202)).body.job_id)), { status: 'completed' })
+})
+
+t.test('a route that is missing from the start is known before any job', async t => {
+  const bare = await startService(t)
+  bare.simulator.setFaults([{ kind: 'missing-route', path: '/sdapi/v1/txt2img', ...sticky }])
+  await bare.simulator.restart({ refuseMilliseconds: 1500 })
+  const refused = await untilStatus(async () =>
+    await bare.request('POST', '/api/v2/generate', { target_server_alias: 'Main', generation_params: quick }), 422)
+  t.match(refused.body, { error: 'server_capability', message: /no txt2img/ })
+})
+
+/** The first answer with this status; what a server offers is known to all processes within seconds. */
+async function untilStatus (call: () => Promise<Answer>, status: number): Promise<Answer> {
+  for (;;) {
+    const answer = await call()
+    if (answer.status === status) return answer
+    await new Promise(resolve => { setTimeout(resolve, 100) })
+  }
+}
