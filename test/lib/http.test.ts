@@ -50,25 +50,29 @@ async function settled (): Promise<void> {
   for (let turn = 0; turn < 200; turn++) await nextTurn()
 }
 
-const large = 'x'.repeat(600_000)
+/** Some come in one piece, so that all of it was taken while its reader is behind; the others need many. */
+const sizes = [20_000, 60_000, 65_536, 600_000]
 const chunk = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`
 const head = (...headers: string[]) => `HTTP/1.1 200 OK\r\n${headers.map(header => `${header}\r\n`).join('')}\r\n`
 
 /** Each way in which an answer says where it ends, whole and broken off. */
-const answers: ReadonlyArray<[what: string, pieces: readonly string[], whole: boolean]> = [
-  ['a length, and the connection ends', [head(`content-length: ${large.length}`, 'connection: close'), large], true],
-  ['a length, and the connection was to stay', [head(`content-length: ${large.length}`), large], true],
-  ['chunks, and the connection ends', [head('transfer-encoding: chunked', 'connection: close'), chunk(large), '0\r\n\r\n'], true],
-  ['chunks, and the connection was to stay', [head('transfer-encoding: chunked'), chunk(large), '0\r\n\r\n'], true],
-  ['the end of the connection', [head('connection: close'), large], true],
-  ['a length that is not reached', [head(`content-length: ${large.length + 1}`, 'connection: close'), large], false],
-  ['chunks without the last', [head('transfer-encoding: chunked', 'connection: close'), chunk(large)], false],
-  ['chunks of a connection that was to stay, without the last', [head('transfer-encoding: chunked'), chunk(large)], false]
-]
+function answersOf (text: string): ReadonlyArray<[what: string, pieces: readonly string[], whole: boolean]> {
+  return [
+    ['a length, and the connection ends', [head(`content-length: ${text.length}`, 'connection: close'), text], true],
+    ['a length, and the connection was to stay', [head(`content-length: ${text.length}`), text], true],
+    ['chunks, and the connection ends', [head('transfer-encoding: chunked', 'connection: close'), chunk(text), '0\r\n\r\n'], true],
+    ['chunks, and the connection was to stay', [head('transfer-encoding: chunked'), chunk(text), '0\r\n\r\n'], true],
+    ['the end of the connection', [head('connection: close'), text], true],
+    ['a length that is not reached', [head(`content-length: ${text.length + 1}`, 'connection: close'), text], false],
+    ['chunks without the last', [head('transfer-encoding: chunked', 'connection: close'), chunk(text)], false],
+    ['chunks of a connection that was to stay, without the last', [head('transfer-encoding: chunked'), chunk(text)], false]
+  ]
+}
 
 for (const [connections, create] of clients) {
   t.test(`a server that closes while its reader is behind ends nothing but its answer: ${connections}`, async t => {
-    for (const [what, pieces, whole] of answers) {
+    for (const [what, pieces, whole, size] of sizes.flatMap(size =>
+      answersOf('x'.repeat(size)).map(answer => [...answer, size] as const))) {
       const client = create()
       const { url, closed } = await closing(t, pieces)
       const { body } = await client.request({ url, signal: never })
@@ -77,7 +81,7 @@ for (const [connections, create] of clients) {
       const read = readBytes(body, 1e6)
       // a small answer of kept connections is JSON, whose end is known without this
       if (!whole && connections === 'kept connections') await read.catch(() => {})
-      else if (whole) t.equal((await read).length, large.length, what)
+      else if (whole) t.equal((await read).length, size, what)
       else await t.rejects(read, what)
 
       const unread = await closing(t, pieces)
@@ -91,8 +95,7 @@ for (const [connections, create] of clients) {
 }
 
 t.test('generations and small calls survive it too, and tell it', async t => {
-  const image = Buffer.alloc(450_000, 1)
-  const text = JSON.stringify({ images: [image.toString('base64')], parameters: {}, info: '{}' })
+  const textWith = (image: Buffer) => JSON.stringify({ images: [image.toString('base64')], parameters: {}, info: '{}' })
   const slowly = async (until: Promise<unknown>, written: Buffer[]): Promise<ImageSink> => ({
     async write (bytes) {
       written.push(Buffer.from(bytes))
@@ -102,9 +105,11 @@ t.test('generations and small calls survive it too, and tell it', async t => {
     end: async () => {},
     abort: async () => {}
   })
-  for (const headers of [['connection: close'], []]) {
-    for (const whole of [true, false]) {
-      const sent = whole ? text : text.slice(0, -50_000)
+  for (const size of sizes) {
+    for (const [headers, whole] of [[['connection: close'], true], [['connection: close'], false], [[], true], [[], false]] as const) {
+      const image = Buffer.alloc(size * 3 / 4 - 100, 1)
+      const text = textWith(image)
+      const sent = whole ? text : text.slice(0, -10_000)
       const { url, closed } = await closing(t, [head(`content-length: ${text.length}`, ...headers), sent])
       const client = createA1111Client({ baseUrl: url.href })
       t.teardown(() => client.close())
