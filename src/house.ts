@@ -13,6 +13,7 @@ import { openFlorence, type FlorenceHouse } from './florence-house.ts'
 import { createEstimates, type Estimates } from './jobs/estimates.ts'
 import { createInputImages, type InputImages } from './jobs/input-images.ts'
 import { createJobList, type JobList } from './jobs/list.ts'
+import { installationOf } from './jobs/media-sweep.ts'
 import { createRetention, type Retention, type RetentionRules } from './jobs/retention.ts'
 import { createJobStore, type JobStore } from './jobs/store.ts'
 import type { Log } from './log.ts'
@@ -24,7 +25,9 @@ import { createMetrics, type Metrics } from './metrics/metrics.ts'
 import { createUploadTexts, type UploadTexts } from './media/upload-text.ts'
 import { createModelHouse, type ModelHouse } from './model-house.ts'
 import { connectRedis } from './redis/connections.ts'
+import { watchInstallation } from './redis/installation.ts'
 import { createKeys, type Keys } from './redis/keys.ts'
+import { requireFitRedis } from './redis/trial.ts'
 import { createServerReach, type ServerReach } from './servers/reach.ts'
 import { createServerRegistry, type ServerRegistry } from './servers/registry.ts'
 import type { Server } from './servers/server.ts'
@@ -92,9 +95,12 @@ export async function openHouse (
   const redis = await connectRedis(redisUrl, 'request', log, undefined, config.REDIS_TIMEOUT_SECONDS * 1000)
   const subscriber = await connectRedis(redisUrl, 'subscriber', log)
   try {
+    await requireFitRedis(redis, keys, log)
     const masterKey = await loadMasterKey(config)
     await checkMasterKey(redis, keys, masterKey)
     const media = await createMediaStore({ directory: config.DATA_DIR })
+    const mark = await media.readSweepMark()
+    await watchInstallation({ redis, keys, log, expected: mark === null ? null : installationOf(mark) })
     const processId = randomUUID()
     const { inputs: inputFolder, outputs } = mediaFolders(config.DATA_DIR)
     const storage = createStorageCheck({

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { buildProblem, nodeProblem, prepareBuild, prepareDependencies } from './prepare.mjs'
+import { buildProblem, nodeProblem, prepareBuild, prepareDependencies, redisProblem } from './prepare.mjs'
 
 /**
  * The command `stablequeue`, and what `npm start` runs. A checkout gets its dependencies and build first; an
@@ -15,7 +15,7 @@ const entryPoint = join(root, 'dist/src/main.js')
 const say = sentence => process.stderr.write(`${sentence}\n`)
 
 try {
-  const unsuitable = nodeProblem()
+  const unsuitable = nodeProblem() ?? redisProblem(process.argv.slice(2), process.env, process.cwd())
   if (unsuitable) throw new Error(unsuitable)
   if (existsSync(join(root, 'tsconfig.json'))) await prepare()
   if (!existsSync(entryPoint)) throw new Error(`${entryPoint} is missing: this installation is incomplete.`)

@@ -1,6 +1,7 @@
-import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { spawn, spawnSync } from 'node:child_process'
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { delimiter, join, resolve } from 'node:path'
+import * as util from 'node:util'
 
 /**
  * What a checkout needs before anything of it can run: dependencies and a build. Shared by `npm start` and
@@ -18,6 +19,55 @@ export function nodeProblem (version = process.versions.node) {
   const [major, minor] = version.split('.').map(Number)
   if (major > oldestNode[0] || (major === oldestNode[0] && minor >= oldestNode[1])) return undefined
   return `StableQueue needs Node ${oldestNode.join('.')} or newer, but this is Node ${version}. Install a newer one from https://nodejs.org.`
+}
+
+/**
+ * Why the private Redis cannot be had on this machine, as a sentence; undefined if it can, or none is needed. Told
+ * before minutes of installing. What is found is decided again, and in full, by redis/install.ts.
+ * @param {readonly string[]} argv of the command line
+ * @param {Record<string, string | undefined>} environment
+ * @param {string} folder where `.env` is looked for
+ */
+export function redisProblem ([command], environment, folder) {
+  if (command !== 'start') return undefined
+  const setting = name => environment[name]?.trim() || settingOfFile(join(folder, '.env'), name)
+  const path = environment.PATH ?? ''
+  const asked = setting('REDIS_SERVER')
+  if (setting('REDIS_URL')) return undefined
+  if (asked) {
+    return inPath(asked, path) ? undefined : `REDIS_SERVER is ${asked}, but there is no such program.`
+  }
+  if (inPath('redis-server', path) || inPath('valkey-server', path)) return undefined
+  const isRoot = process.getuid?.() === 0
+  if (inPath('apt-get', path) && (isRoot || (inPath('sudo', path) && succeeds('sudo', ['-n', 'true'])))) return undefined
+  if (inPath('brew', path) && !isRoot) return undefined
+  return 'StableQueue needs Redis: install redis-server (6.2 or newer) or valkey-server, or set REDIS_URL to the address ' +
+    'of a Redis. It cannot be installed from here without root rights or Homebrew.'
+}
+
+function inPath (name, path) {
+  const candidates = name.includes('/') ? [resolve(name)] : path.split(delimiter).map(folder => join(folder, name))
+  return candidates.some(candidate => {
+    try {
+      accessSync(candidate, constants.X_OK)
+      return statSync(candidate).isFile()
+    } catch {
+      return false
+    }
+  })
+}
+
+function succeeds (program, parameters) {
+  return spawnSync(program, parameters, { stdio: 'ignore' }).status === 0
+}
+
+function settingOfFile (path, name) {
+  try {
+    // By its place: Node that is too old for it must get as far as being told so.
+    return util.parseEnv(readFileSync(path, 'utf8').replace(/^\uFEFF/, ''))[name]?.trim()
+  } catch {
+    return undefined
+  }
 }
 
 /**

@@ -153,6 +153,23 @@ t.test('npm decides what is missing, and development tools are asked for only to
   t.equal(await describe(interrupted, 'production'), 'node_modules is incomplete')
 })
 
+t.test('where no Redis can be had, that is said before anything is installed', async t => {
+  const root = await makeCheckout(t)
+  const withoutRedis = (settings: Record<string, string>) => {
+    const child = spawn(process.execPath, ['src/launch.mjs', 'start'], {
+      cwd: root, stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: '/nonexistent', ...settings }
+    })
+    let err = ''
+    child.stderr.on('data', chunk => { err += chunk })
+    return once(child, 'close').then(([code]) => ({ code: code as number | null, err }))
+  }
+  t.match(await withoutRedis({}), { code: 1, err: /^StableQueue needs Redis: install redis-server .*or set REDIS_URL/ })
+  t.match(await withoutRedis({ REDIS_SERVER: 'no-such' }), { code: 1, err: /^REDIS_SERVER is no-such, but there is no/ })
+  t.match(await withoutRedis({ REDIS_URL: 'redis://elsewhere' }), { err: /^Installing dependencies/ }, 'none is needed')
+  await writeFile(join(root, '.env'), 'REDIS_URL=redis://elsewhere\n')
+  t.notMatch(await withoutRedis({}), { err: /needs Redis/ })
+})
+
 t.test('a Node that is too old is told so', async t => {
   const { nodeProblem } = await prepareModule()
   t.equal(nodeProblem(), undefined)

@@ -6,8 +6,10 @@ import type { Log } from '../log.ts'
 import { checkRedis, type Finding } from '../redis/check.ts'
 import { connectRedis } from '../redis/connections.ts'
 import { redisProgramNames } from '../redis/install.ts'
+import { createKeys } from '../redis/keys.ts'
 import { findRunningServer } from '../redis/server.ts'
 import { findProgram } from '../redis/system-package.ts'
+import { tryRedis } from '../redis/trial.ts'
 import { checkFolder, judgeClock, measureClock } from './doctor-checks.ts'
 
 /** A Stable Diffusion server as the doctor needs to know it. */
@@ -26,6 +28,8 @@ export interface DoctorDependencies {
 
 const namesCure = /^(certificate_|https_expected|not_https|address_not_allowed|redirected|unauthorized)/
 
+type DoctorConfig = Pick<Config, 'REDIS_URL' | 'REDIS_SERVER' | 'DATA_DIR'> & Partial<Pick<Config, 'REDIS_PREFIX'>>
+
 /** Milliseconds that each server and Redis get to answer. */
 const patience = 3000
 
@@ -38,7 +42,7 @@ const noLog: Log = { trace: silent, debug: silent, info: silent, warn: silent, e
  * @returns the exit code: 1 if anything keeps the service from working, else 0
  */
 export async function runDoctor (
-  config: Pick<Config, 'REDIS_URL' | 'REDIS_SERVER' | 'DATA_DIR'>,
+  config: DoctorConfig,
   { servers, probeServer, print }: DoctorDependencies,
   format: 'text' | 'json'
 ): Promise<0 | 1> {
@@ -60,13 +64,14 @@ export function renderFindings (findings: readonly Finding[]): string {
   return [...lines, '', `problems: ${count('problem')}, warnings: ${count('warning')}`].join('\n')
 }
 
-async function examineRedis (config: Pick<Config, 'REDIS_URL' | 'REDIS_SERVER' | 'DATA_DIR'>): Promise<Finding[]> {
+async function examineRedis (config: DoctorConfig): Promise<Finding[]> {
   const url = config.REDIS_URL || await findRunningServer(config.DATA_DIR)
   if (url === undefined) return [examineProgram(config.REDIS_SERVER)]
   try {
     const redis = await connectRedis(url, 'request', noLog, patience)
     try {
-      return [...await checkRedis(redis), judgeClock(await measureClock(redis))]
+      const trial = await tryRedis(redis, createKeys(config.REDIS_PREFIX ?? 'sq'))
+      return [...await checkRedis(redis), ...trial, judgeClock(await measureClock(redis))]
     } finally {
       redis.disconnect()
     }

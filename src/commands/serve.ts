@@ -16,6 +16,7 @@ import { startSimulator } from '../simulator/simulator.ts'
 import { startWorker } from '../worker.ts'
 import { createWorkerStatus } from '../worker-status.ts'
 import { banner } from './banner.ts'
+import { requireFreeAddress, type ListenAddress } from './free-address.ts'
 
 /** Which parts of the service this process is. */
 export interface Parts {
@@ -88,6 +89,8 @@ async function inTime (
 async function start (
   config: Config, parts: Parts, log: Logger, sources: SettingSources, closers: Closers, signal: AbortSignal
 ): Promise<void> {
+  if (parts.api) await requireFreeAddress(apiAddress(config, parts))
+  else if (config.WORKER_PORT > 0) await requireFreeAddress(statusAddress(config))
   const redis = await provideRedis(config, parts, log, closers, signal)
   signal.throwIfAborted()
   const house = await openHouse(config, redis.url, log, sources)
@@ -115,6 +118,15 @@ async function start (
     if (config.WORKER_PORT > 0) await tellStatus(house, log, closers)
     log.info({ servers: house.registry.list().map(({ alias }) => alias) }, 'worker is up')
   }
+}
+
+function apiAddress ({ HOST: host, PORT: port }: Config, { company }: Pick<Parts, 'company'>): ListenAddress {
+  const command = company ? 'npm start' : 'node src/launch.mjs api'
+  return { host, port, settings: { host: 'HOST', port: 'PORT' }, command }
+}
+
+function statusAddress ({ HOST: host, WORKER_PORT: port }: Config): ListenAddress {
+  return { host, port, settings: { host: 'HOST', port: 'WORKER_PORT' }, command: 'node src/launch.mjs worker' }
 }
 
 async function tellStatus (house: House, logger: Logger, closers: Closers): Promise<void> {

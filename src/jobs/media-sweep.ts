@@ -25,6 +25,11 @@ interface SweepMark {
   readonly arrival: number
 }
 
+/** Which Redis a mark says that the outputs belong to. */
+export function installationOf (mark: string): string {
+  return (JSON.parse(mark) as SweepMark).installation
+}
+
 /** Records are read in pages, so that a sweep never holds up Redis. */
 const page = 200
 const referenceInJson = /"\$media":"([^"]+)"/g

@@ -1,6 +1,12 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
+import { pino } from 'pino'
 import t, { type Test } from 'tap'
+import { parseSettings } from '../../src/config/parse.ts'
+import { openHouse } from '../../src/house.ts'
 import { quick, startService, type Service } from '../helper.ts'
 import { startTestRedis } from '../redis.ts'
 import { checkInvariants } from './invariants.ts'
@@ -94,4 +100,39 @@ t.test('a Redis that stands still: 503 within the time limit, and what was refus
   }
   t.equal((await service.request('GET', '/api/v2/jobs')).body.total, 3, 'no job was made of a request that got 503')
   t.equal(service.simulator.state().generations.length, 3, 'each was generated once')
+})
+
+t.test('a Redis that comes back empty is told at once, at level error; one that comes back as it was is not', async t => {
+  const redis = await startTestRedis({ persistence: 'always' })
+  t.teardown(redis.stop)
+  const folder = await mkdtemp(join(tmpdir(), 'sq-trial-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  const lines: string[] = []
+  const logger = pino({ level: 'info' }, { write (line: string) { lines.push(line) } })
+  const errors = () => lines.filter(line => (JSON.parse(line) as { level: number }).level >= 50)
+  const config = parseSettings({ REDIS_URL: redis.url, DATA_DIR: folder })
+  const house = await openHouse(config, redis.url, logger)
+  t.teardown(house.close)
+  const back = async () => {
+    while (await house.redis.ping().catch(() => null) !== 'PONG') await new Promise(resolve => { setTimeout(resolve, 10) })
+    // The look was sent when the connection came back, so its answer is here before this one.
+    await house.redis.get(house.keys.key('installation'))
+    await house.redis.get(house.keys.key('installation'))
+  }
+  await redis.kill()
+  await redis.restart()
+  await back()
+  t.same(errors(), [])
+
+  const id = await house.redis.get(house.keys.key('installation'))
+  await house.media.writeSweepMark(JSON.stringify({ installation: id, arrival: 0 }))
+  await house.redis.flushall()
+  await redis.kill()
+  await redis.restart()
+  await back()
+  t.match(errors()[0], /Redis is empty or another than before/)
+  lines.length = 0
+  const next = await openHouse(config, redis.url, logger)
+  await next.close()
+  t.match(errors()[0], /Redis is empty or another than before/, 'also by a later start, from what DATA_DIR knows')
 })

@@ -1,0 +1,78 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import { pino } from 'pino'
+import t, { type Test } from 'tap'
+import { runDoctor } from '../../src/commands/doctor.ts'
+import { parseSettings } from '../../src/config/parse.ts'
+import { openHouse } from '../../src/house.ts'
+import { startTestRedis, type TestRedis } from '../redis.ts'
+
+async function open (t: Test, parameters: readonly string[] = []): Promise<{ redis: TestRedis, admin: Redis }> {
+  const redis = await startTestRedis({ parameters })
+  t.teardown(redis.stop)
+  const admin = new Redis(redis.url)
+  t.teardown(() => { admin.disconnect() })
+  return { redis, admin }
+}
+
+/** What `doctor` says of a Redis, and what the service says that is started on it. */
+async function examine (t: Test, url: string, settings: Readonly<Record<string, string>> = {}) {
+  const folder = await mkdtemp(join(tmpdir(), 'sq-trial-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  const config = parseSettings({ REDIS_URL: url, DATA_DIR: folder, ...settings })
+  let report = ''
+  const code = await runDoctor(config, {
+    servers: [{ alias: 'Main', url: 'http://good' }], probeServer: async () => 'A1111', print: text => { report = text }
+  }, 'text')
+  const lines: string[] = []
+  const log = pino({ level: 'error' }, { write (line: string) { lines.push(line) } })
+  const started = await openHouse(config, url, log).then(async house => {
+    await house.close()
+    return 'started'
+  }, (error: Error) => error.message)
+  return { code, report, started, logged: lines.join('') }
+}
+
+t.test('a replica, a node of a cluster and a user without rights are named, by the doctor and at the start', async t => {
+  await t.test('a replica', async t => {
+    const { redis, admin } = await open(t)
+    await admin.replicaof('192.0.2.1', 6379)
+    const { code, report, started } = await examine(t, redis.url)
+    for (const text of [report, started]) t.match(text, /REDIS_URL names a replica[^]*its master, 192\.0\.2\.1:6379/)
+    t.equal(code, 1)
+  })
+  await t.test('a node of a cluster', async t => {
+    const { redis } = await open(t, ['--cluster-enabled', 'yes'])
+    const { code, report, started } = await examine(t, redis.url)
+    for (const text of [report, started]) t.match(text, /REDIS_URL names a node of a Redis Cluster/)
+    t.equal(code, 1)
+  })
+  await t.test('a user without our keys, channels or commands', async t => {
+    const { redis, admin } = await open(t)
+    const path = new URL(redis.url).searchParams.get('path') ?? ''
+    const url = `unix://app:secret@${path}`
+    for (const [rules, told] of [
+      [['~other:*', '&*', '+@all'], /may not use SET on keys \{sq\}:\*/],
+      [['~{sq}:*', 'resetchannels', '+@all'], /may not use PUBLISH on channels \{sq\}:\*/],
+      [['~{sq}:*', '&*', '+@all', '-@stream'], /may not use XADD on keys/]
+    ] as const) {
+      await admin.acl('SETUSER', 'app', 'reset', 'on', '>secret', ...rules)
+      const { code, report, started } = await examine(t, url)
+      for (const text of [report, started]) t.match(text, told)
+      t.match(report, /ACL SETUSER <name> ~\{sq\}:\* &\{sq\}:\* \+@all[^]*REDIS_PREFIX/)
+      t.notMatch(report + started, 'secret')
+      t.equal(code, 1)
+    }
+    await admin.acl('SETUSER', 'app', 'reset', 'on', '>secret', '~{mine}:*', '&{mine}:*', '+@all')
+    t.match(await examine(t, url, { REDIS_PREFIX: 'mine' }), { started: 'started' }, 'the right prefix is enough')
+  })
+  await t.test('one that takes no writes just now', async t => {
+    const { redis, admin } = await open(t)
+    await admin.config('SET', 'min-replicas-to-write', '1')
+    const { code, report, logged } = await examine(t, redis.url)
+    for (const text of [report, logged]) t.match(text, /SET is refused: Redis has fewer replicas than it needs/)
+    t.equal(code, 1)
+  })
+})
