@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
-import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Keys } from './keys.ts'
 
@@ -32,6 +31,6 @@ export async function watchInstallation ({ redis, keys, log, expected }: Install
 
   await look()
   redis.on('ready', () => {
-    look().catch(error => { log.debug({ error: messageOf(error) }, 'it is not known which Redis this is') })
+    look().catch(error => { log.debug({ err: error }, 'it is not known which Redis this is') })
   })
 }
