@@ -6,10 +6,10 @@ import { ErrorBody, errorResponses } from '../../schemas/error.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { isOutputName } from '../../src/media/names.ts'
+import { outputFormats } from '../../src/media/output-formats.ts'
 import type { MediaStore, OpenOutput } from '../../src/media/store.ts'
 import type { ImageUrls } from '../../src/webhooks/image-urls.ts'
 import { isUnchanged, requestedPart, versionOf } from './conditional-requests.ts'
-import { pictureContent } from './send-picture.ts'
 
 export interface OutputsOptions {
   readonly store: Pick<MediaStore, 'openOutput' | 'openThumbnail'>
@@ -19,7 +19,10 @@ export interface OutputsOptions {
   readonly mayRead: (request: FastifyRequest, name: string) => Promise<boolean>
 }
 
-const picture = { content: pictureContent }
+const picture = {
+  content: Object.fromEntries(Object.values(outputFormats).map(({ mime }) =>
+    [mime, { schema: { type: 'string', format: 'binary' } }]))
+}
 
 /** The result images of jobs. Names are never used twice, so whoever got a picture may keep it for ever. */
 const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, links, mayRead }) => {
@@ -145,7 +148,8 @@ function headersOf (name: string, image: OpenOutput): Record<string, string> {
     'accept-ranges': 'bytes',
     'cache-control': 'private, max-age=31536000, immutable',
     'x-content-type-options': 'nosniff',
-    'content-security-policy': 'default-src \'none\'; sandbox',
+    // a browser that opens a video alone plays it in a page of its own making
+    'content-security-policy': `default-src 'none'; ${image.mime.startsWith('video/') ? 'media-src \'self\'; ' : ''}sandbox`,
     'cross-origin-resource-policy': 'same-site',
     'content-disposition': `inline; filename="${name}"`
   }

@@ -9,6 +9,8 @@ import { GenerationFailure, type GenerationAnswer, type ImageSink } from './type
 export interface AnswerStreamOptions {
   /** Makes the sink of the image with this index, from 0. */
   readonly createSink: (index: number) => Promise<ImageSink>
+  /** Called for an entry of `images` that is no base64, in place of failing the whole answer. */
+  readonly onUnreadable?: (index: number, failure: GenerationFailure) => void
   /** Largest answer, images included. */
   readonly maxAnswerBytes: number
 }
@@ -25,16 +27,38 @@ const maxKeptBytes = 8 * 1024 * 1024
  *   `error_in_answer`; and whatever a sink or the chunks throw, unchanged
  */
 export async function readGenerationAnswer (
-  chunks: AsyncIterable<Buffer>, { createSink, maxAnswerBytes }: AnswerStreamOptions
+  chunks: AsyncIterable<Buffer>, { createSink, onUnreadable, maxAnswerBytes }: AnswerStreamOptions
 ): Promise<GenerationAnswer> {
-  const sieve = createJsonSieve({ fateOf, maxKeptBytes })
+  /** Place of the image that is read in the list. */
+  let index = 0
+  const sieve = createJsonSieve({
+    fateOf (path, kind) {
+      const fate = fateOf(path, kind)
+      if (fate === 'stream') index = Number(path[1])
+      return fate
+    },
+    maxKeptBytes
+  })
   let answerBytes = 0
-  let imageCount = 0
+  const streamed = new Set<number>()
   let decoder = createImageDecoder()
   let sink: ImageSink | null = null
 
   async function write (bytes: Buffer): Promise<void> {
     if (bytes.length > 0) await sink?.write(bytes)
+  }
+
+  /** Decodes a piece; null where it is none and the caller takes that. */
+  async function decoded (work: () => Buffer): Promise<Buffer | null> {
+    try {
+      return work()
+    } catch (error) {
+      if (onUnreadable === undefined || !(error instanceof GenerationFailure)) throw error
+      await sink?.abort()
+      sink = null
+      onUnreadable(index, error)
+      return null
+    }
   }
 
   try {
@@ -44,18 +68,19 @@ export async function readGenerationAnswer (
       for (const event of sieve.scan(chunk)) {
         if (event.kind === 'open') {
           decoder = createImageDecoder()
-          sink = await createSink(imageCount)
-        } else if (event.kind === 'text') {
-          await write(decoder.decode(event.text))
-        } else {
-          await write(decoder.end())
-          await sink?.end()
+          streamed.add(index)
+          sink = await createSink(index)
+        } else if (sink !== null) {
+          const bytes = await decoded(() => event.kind === 'text' ? decoder.decode(event.text) : decoder.end())
+          if (bytes === null) continue
+          await write(bytes)
+          if (event.kind === 'text') continue
+          await sink.end()
           sink = null
-          imageCount++
         }
       }
     }
-    return toAnswer(sieve.finish(), imageCount)
+    return toAnswer(sieve.finish(), streamed, onUnreadable)
   } catch (error) {
     await sink?.abort().catch(() => {}) // the first error is the one that counts
     throw error
@@ -68,17 +93,24 @@ function fateOf (path: JsonPath, kind: 'string' | 'container'): Fate {
   return path.length === 2 && path[0] === 'images' && typeof path[1] === 'number' ? 'stream' : 'trim'
 }
 
-function toAnswer (answer: unknown, imageCount: number): GenerationAnswer {
+function toAnswer (
+  answer: unknown, streamed: ReadonlySet<number>, onUnreadable: AnswerStreamOptions['onUnreadable']
+): GenerationAnswer {
   const { images, info, parameters, ...rest } = fieldsOf(answer)
-  const said = imageCount === 0 ? serverErrorOf(rest) : null
+  const said = streamed.size === 0 ? serverErrorOf(rest) : null
   if (said !== null) {
     throw new GenerationFailure('bad-answer', 'error_in_answer', `The server answered with an error in place of images: ${said.message}.`)
   }
   if (!Array.isArray(images)) {
     throw new GenerationFailure('bad-answer', 'no_images', 'The server\'s answer has no list of images.')
   }
-  if (images.length !== imageCount) throw corruptImage('it is not a string')
-  return { imageCount, info: parseInfo(info), parameters: objectOf(parameters) }
+  for (const index of images.keys()) {
+    if (streamed.has(index)) continue
+    const failure = corruptImage('it is not a string')
+    if (onUnreadable === undefined) throw failure
+    onUnreadable(index, failure)
+  }
+  return { imageCount: images.length, info: parseInfo(info), parameters: objectOf(parameters) }
 }
 
 /** A1111 sends `info` as JSON within a string; some others as the object itself. */

@@ -1,35 +1,45 @@
 import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
 import { controlNetUnitsOf } from './controlnet-admission.ts'
 import { fieldsOf } from './json-values.ts'
-import { outputSize } from './limits.ts'
+import { isMoving, type StoredImage } from '../media/types.ts'
+import { finishedSize, outputSize } from './limits.ts'
+import { silentScripts } from './script-traces.ts'
 import { isSeed } from './seeds.ts'
 import { bareName, folded } from './names.ts'
-import type { GenerationAnswer } from './types.ts'
+import type { GenerationAnswer, GenerationMode } from './types.ts'
 
 /** What was asked of the server, as admitted for it. */
 export interface AskedGeneration {
   readonly parameters: Readonly<Record<string, unknown>>
   readonly checkpointTitle: string | null
+  readonly mode?: GenerationMode
 }
 
-/** How many images the parameters ask for. */
-export function imagesAsked (parameters: Readonly<Record<string, unknown>>): number {
-  return outputSize(parameters).images
+type MadeImage = Pick<StoredImage, 'mime' | 'width' | 'height' | 'role'>
+
+/** How many images the parameters ask for; null where a script decides it. */
+export function imagesAsked (parameters: Readonly<Record<string, unknown>>): number | null {
+  return parameters.script_name === undefined ? outputSize(parameters).images : null
 }
 
 /**
  * Where a server did something else than it was asked to. It answers 200 all the same, and only `info` tells.
  * What `info` does not mention is not a difference.
+ * @param images what came of it, as far as it was stored
  */
-export function checkAnswer (asked: AskedGeneration, answer: GenerationAnswer): Warning[] {
+export function checkAnswer (
+  asked: AskedGeneration, answer: GenerationAnswer, images: readonly MadeImage[] = []
+): Warning[] {
   const info = answer.info ?? {}
   return [
     differentCheckpoint(asked.checkpointTitle, info),
     differentSampler(asked.parameters.sampler_name, info.sampler_name),
     differentSeed(asked.parameters.seed, info.seed),
-    fewerImages(asked, answer, info),
+    images.some(({ mime }) => isMoving(mime)) ? null : fewerImages(asked, answer, info),
+    differentSize(asked, images),
     uncontrolled(asked, answer, info),
-    undivided(asked.parameters, info)
+    undivided(asked.parameters, info),
+    ...silentScripts(asked.parameters, info)
   ].filter(warning => warning !== null)
 }
 
@@ -72,8 +82,30 @@ function fewerImages (asked: AskedGeneration, { imageCount }: GenerationAnswer, 
   const before = typeof info.index_of_first_image === 'number' ? info.index_of_first_image : 0
   const made = Math.max(0, imageCount - before)
   const wanted = imagesAsked(asked.parameters)
-  if (made >= wanted) return null
+  if (wanted === null || made >= wanted) return null
   return { code: 'fewer_images', message: `The server made ${made} of ${wanted} images; somebody may have interrupted it.`, field: 'batch_size' }
+}
+
+/** Scripts and extensions that enlarge or cut by themselves. */
+const changesSize = /upscal|tiled|multidiffusion|outpaint|resize/i
+
+/** A hires fix that failed in secret, or a server that takes other sizes. */
+function differentSize ({ mode, parameters }: AskedGeneration, images: readonly MadeImage[]): Warning | null {
+  const scripts = Object.keys((parameters as A1111Parameters).alwayson_scripts ?? {})
+  if (mode === 'extras' || parameters.script_name !== undefined || scripts.some(title => changesSize.test(title))) return null
+  // what is inpainted at full size is put back into its picture, which keeps the size of its own
+  if (parameters.mask !== undefined && parameters.inpaint_full_res !== false) return null
+  const { width, height } = finishedSize(parameters)
+  const other = images.find(image => image.role === 'image' && !isMoving(image.mime) &&
+    (image.width !== width || image.height !== height))
+  if (other === undefined) return null
+  const isHires = parameters.enable_hr === true
+  const why = isHires ? '; its hires fix seems to have failed' : ''
+  return {
+    code: 'different_size',
+    message: `The server made ${other.width}x${other.height}, not ${width}x${height}${why}.`,
+    field: isHires ? 'enable_hr' : 'width'
+  }
 }
 
 /**
@@ -88,7 +120,7 @@ function uncontrolled (asked: AskedGeneration, answer: GenerationAnswer, info: I
   const mapped = units.filter(showsMap).length
   const seeds = Array.isArray(info.all_seeds) ? info.all_seeds.length : 0
   const before = typeof info.index_of_first_image === 'number' ? info.index_of_first_image : 0
-  const maps = answer.imageCount - before - Math.max(seeds, imagesAsked(asked.parameters))
+  const maps = answer.imageCount - before - Math.max(seeds, outputSize(asked.parameters).images)
   if (unread === 0 && maps >= mapped) return null
   const sign = unread > 0 ? `it read ${units.length - unread} of ${units.length} units` : `it gave ${Math.max(0, maps)} of ${mapped} control maps`
   return {

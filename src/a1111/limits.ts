@@ -27,9 +27,17 @@ export function outputSize (parameters: Readonly<Record<string, unknown>>): Outp
   return { images: given.batch_size * given.n_iter, ...hiresSize(given, width, height) }
 }
 
+/** The size of the finished images: A1111 cuts the second pass down to eighths as well. */
+export function finishedSize (parameters: Readonly<Record<string, unknown>>): { width: number, height: number } {
+  const { width, height } = outputSize(parameters)
+  return { width: flooredTo8(width), height: flooredTo8(height) }
+}
+
 function hiresSize (parameters: A1111Parameters, width: number, height: number): { width: number, height: number } {
   const { enable_hr: enabled, hr_scale: scale = 2, hr_resize_x: x = 0, hr_resize_y: y = 0 } = parameters
-  if (enabled !== true) return { width, height }
+  // the old way names the first pass beside the final size
+  const isOldWay = [parameters.firstphase_width, parameters.firstphase_height].some(side => (side ?? 0) > 0)
+  if (enabled !== true || isOldWay) return { width, height }
   if (x === 0 && y === 0) return { width: Math.floor(width * scale), height: Math.floor(height * scale) }
   return { width: x === 0 ? Math.floor(width * y / height) : x, height: y === 0 ? Math.floor(height * x / width) : y }
 }

@@ -124,7 +124,7 @@ export interface ImageSink {
 
 /** The answer to a generation, its images gone into their sinks. */
 export interface GenerationAnswer {
-  /** How many images were written, in their order. */
+  /** How many entries `images` has; those that can be read were written, in their order. */
   readonly imageCount: number
   /** `info`, parsed; null where it was no JSON object. */
   readonly info: Readonly<Record<string, unknown>> | null

@@ -1,23 +1,35 @@
 import { isSeed } from '../a1111/seeds.ts'
-import type { ImageSink } from '../a1111/types.ts'
+import { GenerationFailure, type ImageSink } from '../a1111/types.ts'
 import { withDeadline } from '../lib/deadline.ts'
 import type { Log } from '../log.ts'
 import type { MediaStore, OutputSink } from '../media/store.ts'
 import type { StorageCheck } from '../media/storage-check.ts'
 import { storageFaultOf } from '../media/storage-faults.ts'
-import type { StoredImage } from '../media/types.ts'
-import type { Job, JobImage } from './job.ts'
+import { isMoving, type StoredImage } from '../media/types.ts'
+import type { Job, JobImage, JobWarning } from './job.ts'
 
 /** Takes the images of one answer as they arrive. */
 export interface ImageCollector {
   createSink (index: number): Promise<ImageSink>
+  /** The answer has something at this place that is no base64. */
+  lose (index: number, failure: GenerationFailure): void
   /**
-   * All images, stored for good, in the answer's order. While they cannot be stored it waits and keeps them in memory.
+   * All images, stored for good, in the answer's order, and a warning for each that is none. While they cannot be
+   * stored it waits and keeps them in memory.
+   * @param asked how many were asked for; null where a script decides it
    * @throws ServiceError `storage_full` when that takes too long, or the signal is aborted
+   * @throws GenerationFailure `corrupt_image` where there is no image among what came
    */
-  finish (info: Readonly<Record<string, unknown>> | null, asked: number, signal: AbortSignal): Promise<JobImage[]>
+  finish (
+    info: Readonly<Record<string, unknown>> | null, asked: number | null, signal: AbortSignal
+  ): Promise<CollectedImages>
   /** Removes whatever was stored. */
   discard (): Promise<void>
+}
+
+export interface CollectedImages {
+  readonly images: readonly JobImage[]
+  readonly warnings: readonly JobWarning[]
 }
 
 export type CollectImages = (job: Pick<Job, 'id'>, moment: number) => ImageCollector
@@ -73,6 +85,8 @@ export function createImageCollectors ({ media, storage, log }: ImageCollectorDe
 
   return (job, moment) => {
     const images: Arriving[] = []
+    /** What came and is no image, by its place in the answer. */
+    const lost = new Map<number, GenerationFailure>()
     const openSink = async (index: number) => await media.createOutputSink(job.id, index, moment)
 
     function sinkOf (image: Arriving): ImageSink {
@@ -134,12 +148,25 @@ export function createImageCollectors ({ media, storage, log }: ImageCollectorDe
       }
     }
 
+    /** Null for what is no image, which costs itself alone. */
+    async function storedOrLost (image: Arriving, signal: AbortSignal): Promise<Stored | null> {
+      if (lost.has(image.index)) return null
+      try {
+        return await stored(image, signal)
+      } catch (error) {
+        if (!(error instanceof GenerationFailure) || error.code !== 'corrupt_image') throw error
+        letGo(image)
+        lost.set(image.index, error)
+        return null
+      }
+    }
+
     /** Once one image cannot be had, nobody waits for the others. */
-    async function allStored (signal: AbortSignal): Promise<Stored[]> {
+    async function allStored (signal: AbortSignal): Promise<Array<Stored | null>> {
       const over = new AbortController()
       return await withDeadline(keptFor, [signal, over.signal], async limit => {
         try {
-          return await Promise.all(images.map(async image => await stored(image, limit)))
+          return await Promise.all(images.map(async image => await storedOrLost(image, limit)))
         } finally {
           over.abort()
         }
@@ -157,15 +184,21 @@ export function createImageCollectors ({ media, storage, log }: ImageCollectorDe
         images.push(image)
         return sinkOf(image)
       },
+      lose (index, failure) { lost.set(index, failure) },
       async finish (info, asked, signal) {
         const all = await allStored(signal)
         const first = Number(info?.index_of_first_image ?? 0)
         const seeds = Array.isArray(info?.all_seeds) ? info.all_seeds as unknown[] : []
-        return all.map((image, index) => {
-          const role = roleOf(index, first, asked)
+        const kept = all.flatMap((image, place) => {
+          const index = images[place]?.index ?? place
+          if (image === null) return []
+          const role = isMoving(image.mime) ? 'image' : roleOf(index, first, asked ?? Math.max(1, seeds.length))
           const seed = role === 'image' ? seeds[index - first] : null
-          return { ...image, role, seed: isSeed(seed) ? seed : null }
+          return [{ ...image, role, seed: isSeed(seed) ? seed : null }]
         })
+        const [failure] = lost.values()
+        if (kept.length === 0 && failure !== undefined) throw failure
+        return { images: kept, warnings: [...lost].toSorted(([one], [other]) => one - other).map(unknownMedia) }
       },
       async discard () {
         images.forEach(letGo)
@@ -175,6 +208,12 @@ export function createImageCollectors ({ media, storage, log }: ImageCollectorDe
         }))
       }
     }
+  }
+}
+
+function unknownMedia ([index, { message }]: [number, GenerationFailure]): JobWarning {
+  return {
+    code: 'unknown_media', message: `Entry ${index} of the server's images was left out. ${message}`, field: 'images'
   }
 }
 

@@ -204,6 +204,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
         deadlineMs,
         maxAnswerBytes: limits.maxAnswerBytes,
         createSink: collector.createSink,
+        onUnreadable: collector.lose,
         onSent () {
           wasSent = true
           teller.sent(claim, job, idleSince(atGateSince))
@@ -213,10 +214,10 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       const stopReason = await leave()
       if (stopReason === 'shutdown') throw new GenerationFailure('cancelled', 'stopped', 'The service stopped.')
       if (answer.imageCount === 0 && stopReason === null) throw emptyAnswer()
-      const images = await storeImages(job, stopReason, signal =>
+      const collected = await storeImages(job, stopReason, signal =>
         collector.finish(answer.info, imagesAsked(job.submission.parameters), signal))
       reported = true
-      await finish(claim, job, answer, { images, partial: stopReason === 'cancel' }, collector, begunAt)
+      await finish(claim, job, answer, { ...collected, partial: stopReason === 'cancel' }, collector, begunAt)
     } catch (error) {
       doneAt = null
       span.fail(error)
@@ -266,13 +267,14 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   }
 
   async function finish (
-    claim: RunClaim, job: Job, answer: GenerationAnswer, result: Pick<JobResult, 'images' | 'partial'>,
-    collector: ImageCollector, begunAt: number
+    claim: RunClaim, job: Job, answer: GenerationAnswer,
+    result: Pick<JobResult, 'images' | 'partial' | 'warnings'>, collector: ImageCollector, begunAt: number
   ): Promise<void> {
     const { version } = answer.info ?? {}
     monitor.proved(typeof version === 'string' ? version : null, requestSignature(job))
-    const warnings = result.partial ? [] : checkAnswer(job.submission, answer)
-    monitor.differs(warnings.map(inventoryDifference))
+    const differences = result.partial ? [] : checkAnswer(job.submission, answer, result.images)
+    const warnings = [...result.warnings, ...differences]
+    monitor.differs(differences.map(inventoryDifference))
     const tags = await tagsOf(job, result)
     const outcome = { result: packResult({ ...result, ...tags, info: answer.info, warnings }, job.submission) }
     const status = warnings.length > 0 && job.submission.onDifference === 'fail'

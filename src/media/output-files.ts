@@ -8,7 +8,7 @@ import {
   asStorageError, createFileSink, flushFolder, hasCode, prepareDraftFolder, present, requireFolder, untouched,
   type DraftFile, type FileSink
 } from './file-sink.ts'
-import { imageFormatOf, imageFormats, readImageHeader, type ImageExtension } from './image-header.ts'
+import { outputFormatOf, outputFormats, outputHeadBytes, readOutputHeader, type OutputExtension } from './output-formats.ts'
 import { isOutputName, outputName } from './names.ts'
 import { draftFolderOf } from './storage-check.ts'
 import type { StoredImage } from './types.ts'
@@ -62,7 +62,7 @@ export async function createOutputFiles (folder: string): Promise<OutputFiles> {
    * Takes the first free name, from this millisecond on. The empty file that takes it is replaced in one step, so
    * nothing is ever overwritten, on any file system.
    */
-  async function claimName (jobId: string, index: number, extension: ImageExtension, moment: number): Promise<string> {
+  async function claimName (jobId: string, index: number, extension: OutputExtension, moment: number): Promise<string> {
     const name = outputName(jobId, moment, index, extension)
     try {
       await (await open(join(folder, name), 'wx', 0o640)).close()
@@ -76,9 +76,9 @@ export async function createOutputFiles (folder: string): Promise<OutputFiles> {
   async function place (
     { path, source, sha256, flush }: DraftFile, jobId: string, index: number, createdAt: number
   ): Promise<Omit<StoredImage, 'role'>> {
-    const header = await readImageHeader(source)
-    if (header === null) throw corruptImage('it is no PNG, JPEG or WebP')
-    const { mime, extension } = imageFormats[header.format]
+    const header = await readOutputHeader(source, path)
+    if (header === null) throw corruptImage('it is no PNG, JPEG, WebP, GIF, AVIF, MP4 or WebM')
+    const { mime, extension } = outputFormats[header.format]
     await flush()
     const name = await claimName(jobId, index, extension, createdAt)
     try {
@@ -129,11 +129,11 @@ export async function describe (file: FileHandle): Promise<OpenOutput> {
   try {
     const facts = await file.stat()
     if (!facts.isFile()) throw noSuchImage()
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(16), 0, 16, 0)
-    const format = imageFormatOf(buffer.subarray(0, bytesRead))
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(outputHeadBytes), 0, outputHeadBytes, 0)
+    const format = outputFormatOf(buffer.subarray(0, bytesRead))
     if (format === null) throw noSuchImage()
     return {
-      mime: imageFormats[format].mime,
+      mime: outputFormats[format].mime,
       bytes: facts.size,
       modifiedAt: facts.mtime,
       stream: part => file.createReadStream({ start: 0, ...part, highWaterMark: readBytes }),

@@ -42,7 +42,7 @@ export async function createThumbnails (
 
   async function draw (name: string): Promise<void> {
     const output = await outputs.openOutput(name)
-    const picture = await small(await buffer(output.stream()))
+    const picture = await pictureOf(output)
     const draft = join(drafts, randomUUID())
     await storing(async () => {
       const file = await open(draft, 'wx', 0o640)
@@ -92,6 +92,17 @@ export async function createThumbnails (
     }
   }
 }
+
+/** Of a video there is a sign, as nothing here decodes one. */
+async function pictureOf (output: OpenOutput): Promise<Buffer> {
+  if (!output.mime.startsWith('video/')) return await small(await buffer(output.stream()))
+  await output.close()
+  return await small(Buffer.from(videoSign))
+}
+
+const videoSign = `<svg xmlns="http://www.w3.org/2000/svg" width="320" height="320">
+  <rect width="320" height="320" fill="#22262e"/><circle cx="160" cy="160" r="64" fill="none" stroke="#fff" stroke-width="8"/>
+  <path d="M142 126l52 34-52 34z" fill="#fff"/></svg>`
 
 /** Runs in the threads of the decoder, not in the event loop. */
 async function small (picture: Buffer): Promise<Buffer> {

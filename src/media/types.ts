@@ -12,6 +12,11 @@ export function isMediaReference (value: unknown): value is MediaReference {
   return typeof value === 'object' && value !== null && typeof (value as MediaReference).$media === 'string'
 }
 
+/** Whether it moves, so that one file stands for many pictures. */
+export function isMoving (mime: string): boolean {
+  return mime.startsWith('video/') || mime === 'image/gif'
+}
+
 /** One finished output image. */
 export interface StoredImage {
   /** File name under `/outputs/`: `<first 8 of the job id>_<time>_<index>.<extension>`. */

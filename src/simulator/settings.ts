@@ -34,6 +34,8 @@ export interface SimulatorOptions {
   readonly controlNet?: boolean | undefined
   /** How many units ControlNet takes: the option control_net_unit_count. 3 by default. */
   readonly controlNetUnits?: number | undefined
+  /** Titles of further always-on scripts; `adetailer`, `animatediff` and `comments` do what theirs do. */
+  readonly scripts?: readonly string[] | undefined
   /** Whether the extension Regional Prompter is installed. True by default. */
   readonly regionalPrompter?: boolean | undefined
 }
@@ -58,6 +60,7 @@ export interface SimulatorSettings {
   readonly controlNet: boolean
   readonly controlNetUnits: number
   readonly regionalPrompter: boolean
+  readonly scripts: readonly string[]
 }
 
 const defaultCheckpoints = [
@@ -86,6 +89,7 @@ export function resolveSettings (options: SimulatorOptions): SimulatorSettings {
     threads: options.threads ?? 40,
     controlNet: options.controlNet ?? true,
     controlNetUnits: options.controlNetUnits ?? 3,
-    regionalPrompter: options.regionalPrompter ?? true
+    regionalPrompter: options.regionalPrompter ?? true,
+    scripts: options.scripts ?? []
   }
 }

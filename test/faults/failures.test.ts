@@ -86,6 +86,11 @@ const table: readonly Expectation[] = [
   { name: 'an answer has no image', kind: 'wrong-image-count', fault: { count: 0 }, status: 'completed', code: null, attempts: ['no_images'], generations: 2, used: 1 },
   { name: 'images are missing', kind: 'wrong-image-count', parameters: { batch_size: 2 }, status: 'completed', code: null, attempts: [], warnings: ['fewer_images'], generations: 1, used: 0 },
   { name: 'the server takes another checkpoint', kind: 'wrong-checkpoint', parameters: { checkpoint_name: first }, status: 'completed', code: null, attempts: [], warnings: ['different_checkpoint'], generations: 1, used: 0 },
+  { name: 'the server makes another size', kind: 'wrong-size', status: 'completed', code: null, attempts: [], warnings: ['different_size'], generations: 1, used: 0 },
+  { name: 'a script leaves no trace (ADetailer)', kind: 'script-error', parameters: { alwayson_scripts: { ADetailer: { args: [true, false, { ad_model: 'face_yolov8n.pt' }] } } }, status: 'completed', code: null, attempts: [], warnings: ['script_not_applied'], generations: 1, used: 0 },
+  { name: 'the answer has a GIF, MP4, WebM or AVIF', kind: 'other-media', fault: { media: ['gif', 'mp4', 'webm', 'avif'] }, status: 'completed', code: null, attempts: [], generations: 1, used: 0 },
+  { name: 'the answer has something unknown beside images', kind: 'other-media', fault: { media: ['unknown'], beside: true }, status: 'completed', code: null, attempts: [], warnings: ['unknown_media'], generations: 1, used: 0 },
+  { name: '`info` has a bare NaN or Infinity', kind: 'bare-nan', status: 'completed', code: null, attempts: [], generations: 1, used: 0 },
   { name: 'the server takes another seed', kind: 'wrong-seed', status: 'completed', code: null, attempts: [], warnings: ['different_seed'], generations: 1, used: 0 },
   { name: 'an extension fails', kind: 'script-error', parameters: { alwayson_scripts: { controlnet: { args: [unit] } } }, status: 'completed', code: null, attempts: [], warnings: ['control_not_applied'], generations: 1, used: 0 },
   { name: 'a generation is slow', kind: 'slow', fault: { factor: 5 }, status: 'completed', code: null, attempts: [], generations: 1, used: 0 },
@@ -155,7 +160,7 @@ async function check (t: Test, service: Service, accepted: string[], expectation
 
 t.test('each fault of a server', async t => {
   const service = await startService(t, {
-    simulator: { stepMilliseconds: 10, checkpoints: [first, second] },
+    simulator: { stepMilliseconds: 10, checkpoints: [first, second], scripts: ['ADetailer'] },
     settings: { JOB_ATTEMPTS: String(attemptsAllowed) }
   })
   const accepted: string[] = []

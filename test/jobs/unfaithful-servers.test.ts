@@ -69,3 +69,67 @@ t.test('an extension that failed in secret is a warning, or fails the job that w
   const done = await service.until(await service.submit(parameters, { on_difference: 'fail' }), 'completed', 'failed')
   t.match(done, { status: 'completed', images: [{ role: 'image' }, { role: 'extra' }] })
 })
+
+t.test('a success is looked at', async t => {
+  const service = await startService(t, { simulator: { scripts: ['ADetailer'] } })
+  const { simulator } = service
+
+  async function outcomes (parameters: object) {
+    const warned = await service.until(await service.submit({ ...quick, ...parameters }), 'completed', 'failed')
+    const strict = await service.until(
+      await service.submit({ ...quick, ...parameters }, { on_difference: 'fail' }), 'completed', 'failed')
+    return { warned, strict }
+  }
+
+  await t.test('another size than asked for is a warning, or fails the job that wants nothing else', async t => {
+    const sizes: Array<[parameters: object, size: RegExp]> = [
+      [{ width: 128, height: 64 }, /64x32, not 128x64/],
+      [{ enable_hr: true, hr_scale: 1.55, denoising_strength: 0.5 }, /64x64, not 96x96; its hires fix/],
+      [{ enable_hr: true, hr_resize_x: 160, denoising_strength: 0.5 }, /64x64, not 160x160/]
+    ]
+    for (const [parameters, message] of sizes) {
+      simulator.setFaults([])
+      const right = await service.until(await service.submit({ ...quick, ...parameters }), 'completed', 'failed')
+      t.match(right, { status: 'completed', warnings: [] })
+      simulator.setFaults([{ kind: 'wrong-size', sticky: true }])
+      const { warned, strict } = await outcomes(parameters)
+      t.match(warned, { status: 'completed', warnings: [{ code: 'different_size', message }] })
+      t.match(strict, { status: 'failed', error: { code: 'different_result', message } })
+    }
+  })
+
+  await t.test('a script that left no trace is a warning, or fails the job that wants nothing else', async t => {
+    const detailed = (...args: unknown[]) => ({ alwayson_scripts: { ADetailer: { args } } })
+    const face = { ad_model: 'face_yolov8n.pt' }
+    simulator.setFaults([])
+    for (const args of [[true, false, face], [face], [false, false, face], [true, false, { ad_model: 'None' }]]) {
+      const job = await service.until(await service.submit({ ...quick, ...detailed(...args) }), 'completed', 'failed')
+      t.match(job, { status: 'completed', warnings: [] }, JSON.stringify(args))
+    }
+    simulator.setFaults([{ kind: 'script-error', sticky: true }])
+    for (const args of [[true, false, face], [face]]) {
+      const { warned, strict } = await outcomes(detailed(...args))
+      t.match(warned, { status: 'completed', warnings: [{ code: 'script_not_applied', message: /ADetailer/ }] })
+      t.match(strict, { status: 'failed', error: { code: 'different_result', message: /ADetailer/ } })
+    }
+    const off = await service.until(await service.submit({ ...quick, ...detailed(false, false, face) }), 'completed')
+    t.match(off, { warnings: [] }, 'nothing is missed of a script that is off')
+  })
+
+  await t.test('an info with numbers that JSON does not have is read all the same', async t => {
+    simulator.setFaults([{ kind: 'bare-nan', sticky: true }])
+    const job = await service.until(await service.submit({ ...quick, seed: 7 }), 'completed', 'failed')
+    t.match(job, { status: 'completed', warnings: [], images: [{ seed: 7 }] })
+    t.match(job.result_details, { generation_info: { seed: 7, loss: null, range: [null, null] } })
+  })
+
+  await t.test('images of a script are as many as it makes', async t => {
+    simulator.setFaults([])
+    const matrix = { prompt: 'a lighthouse|at dusk', script_name: 'prompt matrix', script_args: [false, false, 'positive', 'comma', 0] }
+    const job = await service.until(await service.submit({ ...quick, ...matrix }, { on_difference: 'fail' }), 'completed', 'failed')
+    t.match(job, { status: 'completed', warnings: [], images: [{ role: 'grid' }, { role: 'image' }, { role: 'image' }] })
+    simulator.setFaults([{ kind: 'wrong-image-count', count: 1 }])
+    const grid = await service.until(await service.submit({ ...quick, ...matrix }, { on_difference: 'fail' }), 'completed', 'failed')
+    t.match(grid, { status: 'completed', warnings: [], images: [{ role: 'grid' }] }, 'a grid alone is what was asked for')
+  })
+})

@@ -44,6 +44,11 @@ export function numberText (count) {
   return grouped.format(count)
 }
 
+/** In pixels; empty where the size is not known, as of some videos. */
+export function sizeText ({ width, height }) {
+  return width > 0 && height > 0 ? `${width} × ${height}` : ''
+}
+
 export function plural (count, word, many = `${word}s`) {
   return `${numberText(count)} ${count === 1 ? word : many}`
 }

@@ -1,6 +1,7 @@
 import { html, useRef } from '../lib/html.js'
 import { useSwipe } from '../lib/swipe.js'
 import { Icon } from './icon.js'
+import { Medium } from './medium.js'
 
 /**
  * An image as large as there is room, with the ways to its neighbours: buttons, and swiping.
@@ -12,7 +13,7 @@ export function ImageStage ({ image, alt, onPrevious, onNext }) {
   useSwipe(element, direction => (direction > 0 ? onNext : onPrevious)?.())
   return html`
     <div class="lightbox-stage" ref=${element}>
-      <img key=${image.url} src=${image.url} alt=${alt} width=${image.width} height=${image.height} />
+      <${Medium} key=${image.url} image=${image} alt=${alt} />
       ${onPrevious && html`
         <button type="button" class="button step left" aria-label="Previous image" onClick=${onPrevious}><${Icon} name="left" /></button>`}
       ${onNext && html`

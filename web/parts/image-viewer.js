@@ -1,4 +1,4 @@
-import { bytesText, momentText } from '../lib/format.js'
+import { bytesText, momentText, sizeText } from '../lib/format.js'
 import { html, useEffect, useLayoutEffect, useRef, useState } from '../lib/html.js'
 import { useLive } from '../lib/live.js'
 import { jobs } from '../lib/service.js'
@@ -40,7 +40,7 @@ export function ImageViewer ({ images, index, onIndex, onDelete, onClose }) {
       <${ImageStage} image=${image} alt=${image.prompt || 'Image without a prompt'} onPrevious=${previous} onNext=${next} />
       <aside class="lightbox-side" aria-label="About the image">
         <header class="dialog-head">
-          <h2 class="numbers">${image.width} × ${image.height}</h2>
+          <h2 class="numbers">${sizeText(image) || 'Video'}</h2>
           <button type="button" class="button quiet icon-only" aria-label="Close" onClick=${onClose}><${Icon} name="close" /></button>
         </header>
         <${Made} key=${image.filename} image=${image} />

@@ -1,6 +1,7 @@
-import { bytesText } from '../lib/format.js'
+import { bytesText, sizeText } from '../lib/format.js'
 import { html, useState } from '../lib/html.js'
 import { Icon } from './icon.js'
+import { Medium } from './medium.js'
 import { Lightbox } from './lightbox.js'
 
 const roles = { image: '', grid: 'contact sheet', extra: 'extra' }
@@ -20,11 +21,11 @@ export function JobImages ({ job }) {
         <li key=${image.filename}>
           <figure>
             <button type="button" class="image-button" aria-label="Show image ${index + 1} large" onClick=${() => setOpen(index)}>
-              <img src=${image.url} width=${image.width} height=${image.height} decoding="async" alt=${image.alt} />
+              <${Medium} image=${image} alt=${image.alt} still />
             </button>
             <figcaption>
               <span class="numbers">
-                ${[roles[image.role], `${image.width} × ${image.height}`, bytesText(image.bytes),
+                ${[roles[image.role], sizeText(image), bytesText(image.bytes),
                   image.seed === null ? '' : `seed ${image.seed_text}`].filter(Boolean).join(' · ')}
               </span>
               <a href=${image.url} download=${image.filename} aria-label="Download image ${index + 1}"><${Icon} name="download" />Download</a>

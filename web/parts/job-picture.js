@@ -16,5 +16,5 @@ export function JobPicture ({ job }) {
   const picture = job.images.find(({ role }) => role === 'image')
   if (picture === undefined) return html`<${Icon} name=${icons[job.status] ?? 'image'} />`
   return html`
-    <img src=${thumbnailOf(picture)} alt="" width=${picture.width} height=${picture.height} loading="lazy" decoding="async" />`
+    <img src=${thumbnailOf(picture)} alt="" width=${picture.width || null} height=${picture.height || null} loading="lazy" decoding="async" />`
 }

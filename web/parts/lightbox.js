@@ -1,4 +1,4 @@
-import { bytesText } from '../lib/format.js'
+import { bytesText, sizeText } from '../lib/format.js'
 import { html, useLayoutEffect, useRef, useState } from '../lib/html.js'
 import { CopyButton } from './copy-button.js'
 import { Icon } from './icon.js'
@@ -35,7 +35,7 @@ export function Lightbox ({ images, start, onClose }) {
           <h2 class="numbers">${images.length > 1 ? `${index + 1} of ${images.length}` : 'Image'}</h2>
           <button type="button" class="button quiet icon-only" aria-label="Close" onClick=${onClose}><${Icon} name="close" /></button>
         </header>
-        <p class="hint numbers">${image.width} × ${image.height} · ${bytesText(image.bytes)}</p>
+        <p class="hint numbers">${[sizeText(image), bytesText(image.bytes)].filter(Boolean).join(' · ')}</p>
         <dl class="facts-list stacked">
           ${image.facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}
         </dl>

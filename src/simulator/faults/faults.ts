@@ -1,3 +1,5 @@
+import { media, type Medium } from '../images/media.ts'
+
 /** Everything that can be made to go wrong with a generation. */
 export const faultKinds = [
   'crash-before', // the process dies on arrival of the request
@@ -26,6 +28,9 @@ export const faultKinds = [
   'corrupt-base64', // images are no base64
   'corrupt-image', // images are base64 of something else
   'wrong-checkpoint', // another checkpoint is used, and named in the answer
+  'wrong-size', // the second pass of hires fix is left out, or the picture has half its size
+  'other-media', // `media` come instead of the images, or behind them with `beside`
+  'bare-nan', // `info` has a NaN, as Python writes it
   'wrong-seed', // another seed is used, and named in the answer
   'stuck-lock', // the request is accepted and never starts until the fault is taken away
   'human-job', // a person's job of `steps` steps takes the lock just before
@@ -54,6 +59,10 @@ export interface Fault {
   readonly factor?: number | undefined
   /** `wrong-image-count`: how many images there are instead; `proxy-away`: for how many requests more, 5 by default. */
   readonly count?: number | undefined
+  /** `other-media`: what comes; `unknown` is base64 of something else, `path` names a file on the server's disk. */
+  readonly media?: readonly Medium[] | undefined
+  /** `other-media`: whether the images come as well. */
+  readonly beside?: boolean | undefined
   /** `gateway-timeout`, `connection-cut`: milliseconds after which the proxy gives up; 0 by default. */
   readonly afterMilliseconds?: number | undefined
   /** Status that a proxy, a firewall or a missing route answers with, in place of the usual one. */
@@ -142,6 +151,11 @@ const settingRules: Readonly<Record<keyof Fault, SettingRule>> = {
     words: 'a list of file names',
     fits: value => Array.isArray(value) && value.length > 0 && value.every(text.fits)
   },
+  media: {
+    words: `a list of ${media.join(', ')}`,
+    fits: value => Array.isArray(value) && value.every(one => media.some(known => known === one))
+  },
+  beside: { words: 'true or false', fits: value => typeof value === 'boolean' },
   auth: { words: 'text or null', fits: value => value === null || text.fits(value) },
   afterSteps: count
 }

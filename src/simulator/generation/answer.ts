@@ -1,9 +1,11 @@
 import { stringifyJson } from '../../lib/exact-json.ts'
 import type { StruckFaults } from '../faults/faults.ts'
 import { encodeImage, readFormat } from '../images/encode.ts'
+import { encodeMedia, media } from '../images/media.ts'
 import type { ServerProcess } from '../server-process.ts'
 import type { Generation } from './generate.ts'
 import type { GenerationRequest } from './request.ts'
+import { argumentsOf } from './scripts.ts'
 
 /** How a flavour words its answer, where that is not as A1111 does. */
 export interface AnswerShape {
@@ -31,14 +33,33 @@ export async function writeAnswer (
       images.push(await encodeImage(picture, format, generation.infotexts[index] ?? '', isNoise ? 0 : 4))
     }
   }
-  const texts = spoil(images.map(image => image.toString('base64')), faults)
+  const others = await otherMedia(images, request, server.machine.settings.scripts, faults)
+  const texts = spoil(others ?? images.map(image => image.toString('base64')), faults)
   const parameters = stringifyJson(how.parameters ?? echo(request))
-  const info = stringifyJson(stringifyJson(describe(generation.info)))
+  const told = stringifyJson(describe(generation.info))
+  const info = stringifyJson(faults.has('bare-nan') ? `${told.slice(0, -1)}, "loss": NaN, "range": [-Infinity, Infinity]}` : told)
   return Buffer.concat([
     Buffer.from('{"images":['),
     ...texts.flatMap((text, index) => [Buffer.from(`${index === 0 ? '' : ','}"`), Buffer.from(text), Buffer.from('"')]),
     Buffer.from(`],"parameters":${parameters},"info":${info}}`)
   ])
+}
+
+/** What AnimateDiff or a fault puts into the answer as base64; null where there are images only. */
+async function otherMedia (
+  images: readonly Buffer[], request: GenerationRequest, scripts: readonly string[], faults: StruckFaults
+): Promise<string[] | null> {
+  const plain = images.map(image => image.toString('base64'))
+  const fault = faults.get('other-media')
+  if (fault !== undefined) return [...fault.beside === true ? plain : [], ...await encodeMedia(images, fault.media ?? ['unknown'])]
+  const [unit] = argumentsOf(request, 'animatediff', scripts)
+  if (!isAnimation(unit)) return null
+  const formats = media.filter(one => unit.format?.some(format => format.toLowerCase() === one))
+  return [...await encodeMedia(images, formats), ...unit.format?.includes('PNG') === true ? plain : []]
+}
+
+function isAnimation (unit: unknown): unit is { format?: string[] } {
+  return typeof unit === 'object' && unit !== null && 'enable' in unit && unit.enable === true
 }
 
 function spoil (images: string[], faults: StruckFaults): string[] {

@@ -14,9 +14,9 @@ import { readInitImages } from './init-images.ts'
 import { runJob } from './job.ts'
 import { withOverrides } from './overrides.ts'
 import type { InitImages } from './painter.ts'
-import { planGeneration, type Plan } from './plan.ts'
+import { floor8, planGeneration, type Plan } from './plan.ts'
 import type { GenerationRequest, Mode } from './request.ts'
-import { checkScripts } from './scripts.ts'
+import { checkScripts, tracesOf } from './scripts.ts'
 import { runControlNet } from '../controlnet/units.ts'
 import { runRegionalPrompter } from '../regional/regional-prompter.ts'
 import { versionOf } from '../version.ts'
@@ -94,10 +94,12 @@ async function make (
   const { faults, init } = context
   await useWrongCheckpoint(server, faults.get('wrong-checkpoint'))
   const asked = faults.has('wrong-seed') ? { ...request, seed: seedAfter(request.seed ?? 0, 1000) } : request
-  const plan = planGeneration(server, asked, context.mode, init?.pictures.length ?? 1)
+  const planned = planGeneration(server, asked, context.mode, init?.pictures.length ?? 1)
+  const plan = faults.has('wrong-size') ? withOtherSize(planned) : planned
   const controlNet = await runControlNet(server, request, { plan, faults })
   const regional = runRegionalPrompter(server, request, faults)
-  Object.assign(plan.extraParameters, controlNet.extraParameters, regional.extraParameters)
+  Object.assign(plan.extraParameters, controlNet.extraParameters, regional.extraParameters,
+    tracesOf(request, server.machine.settings, faults.has('script-error')))
   const file = server.memory.loaded as CheckpointFile
   Object.assign(record, { checkpoint: file.name, seed: plan.seeds[0] ?? null })
   const effects = { regionsOf: regional.regionsOf, control: controlNet.apply }
@@ -105,6 +107,11 @@ async function make (
   record.imageCount = pictures.length
   const { maps } = controlNet
   return assemble(server, plan, file, { pictures, maps, isGridWanted: request.save_images || plan.isGridForced })
+}
+
+function withOtherSize (plan: Plan): Plan {
+  if (plan.hires !== null) return { ...plan, hires: null }
+  return { ...plan, imageWidth: floor8(plan.imageWidth / 2), imageHeight: floor8(plan.imageHeight / 2) }
 }
 
 function assemble (

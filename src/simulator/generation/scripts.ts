@@ -24,3 +24,29 @@ export function checkScripts ({ machine }: ServerProcess, request: GenerationReq
     throw new HttpException(422, `Script '${title}' not found`)
   }
 }
+
+/** The arguments that a request has for an always-on script; none where it is not installed. */
+export function argumentsOf (
+  { alwayson_scripts: scripts }: GenerationRequest, title: string, installed: readonly string[]
+): readonly unknown[] {
+  if (!installed.some(one => one.toLowerCase() === title)) return []
+  const [, script] = Object.entries(scripts).find(([name]) => name.toLowerCase() === title) ?? []
+  const args: unknown = typeof script === 'object' && script !== null && 'args' in script ? script.args : []
+  return Array.isArray(args) ? args : []
+}
+
+/** What ADetailer and AnimateDiff write into the infotext where they are switched on and do not fail. */
+export function tracesOf (
+  request: GenerationRequest, { scripts }: ServerProcess['machine']['settings'], fails: boolean
+): Record<string, unknown> {
+  if (fails) return {}
+  const detailer = argumentsOf(request, 'adetailer', scripts)
+  const models = detailer[0] === false
+    ? []
+    : detailer.flatMap(unit => typeof unit === 'object' && unit !== null && 'ad_model' in unit ? [unit.ad_model] : [])
+  const [animation] = argumentsOf(request, 'animatediff', scripts)
+  return {
+    ...Object.fromEntries(models.map((model, index) => [`ADetailer model${index === 0 ? '' : ` ${index + 1}`}`, model])),
+    ...typeof animation === 'object' && animation !== null ? { AnimateDiff: 'enable: True' } : {}
+  }
+}

@@ -17,12 +17,14 @@ const selectableImg2img = [
 export interface Extensions {
   readonly controlNet: boolean
   readonly regionalPrompter: boolean
+  readonly scripts: readonly string[]
 }
 
 /** The scripts of A1111 1.10.1, with the names that extensions register where they are installed. */
 export function scriptTitles (mode: Mode, settings: Extensions): ScriptTitles {
   const extensions = [
-    ...settings.controlNet ? ['controlnet'] : [], ...settings.regionalPrompter ? ['regional prompter'] : []
+    ...settings.controlNet ? ['controlnet'] : [], ...settings.regionalPrompter ? ['regional prompter'] : [],
+    ...settings.scripts
   ]
   if (mode === 'txt2img') {
     return { selectable, alwaysOn: [...extensions, 'extra options', 'Hypertile', 'refiner', 'sampler', 'seed'] }
