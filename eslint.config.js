@@ -17,8 +17,6 @@ export default [
   },
   {
     files: ['{src,plugins,queues,bench}/**/*.ts'],
-    // until they go through src/lib/http
-    ignores: ['src/egress/*.ts', 'src/civitai/*.ts'],
     rules: {
       'no-restricted-properties': ['error', ...['any', 'timeout'].map(property => ({
         object: 'AbortSignal', property, message: 'On Node 20 it can vanish at a garbage collection: use src/lib/deadline.ts.'

@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { messageOf, ServiceError } from '../errors.ts'
+import { withDeadline } from '../lib/deadline.ts'
 import { longestPicture, noPicture, pictureOf, type PictureContent } from '../models/read-picture.ts'
 import { openSource } from '../downloads/open-source.ts'
 import type { EgressGuard } from '../egress/guard.ts'
@@ -45,16 +46,17 @@ export function createCivitaiPictures (
 
   async function fetchPicture (url: URL): Promise<PictureContent> {
     try {
-      const signal = AbortSignal.timeout(timeoutMs)
-      const { answer } = await openSource(guard, {
-        url, authorization: null, from: 0, trustedOrigins: [ownOrigin], signal
+      return await withDeadline(timeoutMs, [], async signal => {
+        const { answer } = await openSource(guard, {
+          url, authorization: null, from: 0, trustedOrigins: [ownOrigin], signal
+        })
+        try {
+          if (answer.statusCode !== 200) throw noPicture()
+          return pictureOf(await contentOf(answer.body), new Date())
+        } finally {
+          answer.body.destroy()
+        }
       })
-      try {
-        if (answer.statusCode !== 200) throw noPicture()
-        return pictureOf(await contentOf(answer.body), new Date())
-      } finally {
-        answer.body.destroy()
-      }
     } catch (error) {
       if (error instanceof ServiceError) throw error
       throw new ServiceError('civitai_unreachable', `The picture cannot be fetched just now: ${messageOf(error)}.`, {},
