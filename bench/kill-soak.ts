@@ -1,8 +1,11 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { mostSends } from '../src/jobs/job.ts'
+import { mediaFolders } from '../src/media/store.ts'
 import { createKeys } from '../src/redis/keys.ts'
 import { createRandom } from '../src/simulator/random.ts'
-import { startSimulator } from '../src/simulator/simulator.ts'
+import { startSimulator, type Fault } from '../src/simulator/simulator.ts'
 import { createCaller } from './ground/caller.ts'
 import { findProblems, readEvents, readJobs, type StreamEvent } from './ground/consistency.ts'
 import { closeEverything, withGround, type Ground } from './ground/ground.ts'
@@ -10,8 +13,9 @@ import { launchService, startService, type ServiceProcess } from './ground/servi
 import { median } from './statistics.ts'
 
 /**
- * Kills worker processes at random moments while jobs come in, and Redis in between, then counts what became of the
- * jobs: `node bench/kill-soak.mjs [kills of workers] [seed]`.
+ * Kills worker processes at random moments while jobs come in, and Redis in between, stops Redis and thaws it, fills
+ * the disk and lets proxies give up, then counts what became of the jobs:
+ * `node bench/kill-soak.mjs [kills of workers] [seed]` or `node bench/kill-soak.mjs --minutes 10 [--seed 7]`.
  */
 
 /** Pauses between two kills are up to this long, in milliseconds. */
@@ -19,23 +23,53 @@ const longestPause = 4000
 /** Jobs wait in line up to this number, so that there is always something to lose. */
 const longestLine = 12
 
+/** Generations that the jobs may take where nothing dies: the default of JOB_ATTEMPTS. */
+const attempts = 3
+/** For how long Redis stands still and the disk is full at most, in milliseconds. */
+const longestFreeze = 6000
+
+/** What goes wrong besides what is killed. */
+const troubles: readonly Fault[] = [
+  { kind: 'gateway-timeout', afterMilliseconds: 150, probability: 0.05, sticky: true },
+  { kind: 'connection-cut', afterMilliseconds: 150, probability: 0.03, sticky: true },
+  { kind: 'forbidden', probability: 0.02, sticky: true },
+  { kind: 'proxy-away', probability: 0.02, count: 8, sticky: true },
+  { kind: 'crash-mid', probability: 0.02, refuseMilliseconds: 300, sticky: true }
+]
+
 interface Kill {
-  readonly what: 'serving worker' | 'standing-by worker' | 'Redis'
+  readonly what: 'serving worker' | 'standing-by worker' | 'Redis' | 'Redis frozen' | 'full disk'
   /** It happened between these, in milliseconds since the epoch. */
   readonly from: number
   readonly to: number
 }
 
 /** @returns the exit code: 0 where nothing was lost, doubled or left inconsistent */
-export async function main ([killCount = '60', seed = '7']: readonly string[]): Promise<number> {
+export async function main (words: readonly string[]): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args: [...words],
+    allowPositionals: true,
+    options: { minutes: { type: 'string' }, seed: { type: 'string' } }
+  })
+  const [killCount = '60', seed = '7'] = positionals
+  const endsAt = values.minutes === undefined ? Infinity : performance.now() + Number(values.minutes) * 60_000
+  const kills = values.minutes === undefined ? Number(killCount) : Infinity
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => { closeEverything().finally(() => process.exit(130)) })
   }
-  return await withGround(async ground => await soak(ground, Number(killCount), createRandom(Number(seed))))
+  const random = createRandom(Number(values.seed ?? seed))
+  return await withGround(async ground => await soak(ground, { kills, endsAt }, random))
 }
 
-async function soak (ground: Ground, killCount: number, random: () => number): Promise<number> {
-  const simulator = await startSimulator({ stepMilliseconds: 20, loadMilliseconds: 0 })
+/** When the soak is over. */
+interface Length {
+  readonly kills: number
+  /** By the monotonic clock. */
+  readonly endsAt: number
+}
+
+async function soak (ground: Ground, length: Length, random: () => number): Promise<number> {
+  const simulator = await startSimulator({ stepMilliseconds: 20, loadMilliseconds: 0, faults: troubles })
   ground.onClose(simulator.close)
   const servers = { Main: simulator.url }
   const api = await startService(ground, { command: 'api', servers })
@@ -67,12 +101,14 @@ async function soak (ground: Ground, killCount: number, random: () => number): P
   const noteEvents = async () => { events.push(...await readEvents({ look: ground.redis, keys }, events.at(-1)?.id)) }
   const kills: Kill[] = []
   const recoveries: number[] = []
-  const workersKilled = () => kills.filter(({ what }) => what !== 'Redis').length
-  while (workersKilled() < killCount) {
+  const workersKilled = () => kills.filter(({ what }) => what.endsWith('worker')).length
+  while (workersKilled() < length.kills && performance.now() < length.endsAt) {
     await sleep(random() * longestPause)
+    // One that was started just when the disk was full has ended by itself.
+    for (const [index, worker] of workers.entries()) if (!worker.isRunning()) workers[index] = await startWorker()
     const kill = await killOne(ground, workers, random)
     kills.push(kill)
-    if (kill.what !== 'Redis') workers[kill.index] = await startWorker()
+    if (kill.what.endsWith('worker')) workers[kill.index] = await startWorker()
     const begun = () => simulator.state().generations.find(({ startedAt }) => startedAt > kill.to)
     while (begun() === undefined) await sleep(5)
     const recovery = (begun()?.startedAt ?? 0) - kill.to
@@ -82,19 +118,21 @@ async function soak (ground: Ground, killCount: number, random: () => number): P
   }
   over.abort()
   await submitting
+  simulator.setFaults([])
   while (await openJobs() > 0) await sleep(50)
 
   await noteEvents()
 
-  const { generations, mostInFlight } = simulator.state()
+  const { generations, mostInFlight, sends, crashes } = simulator.state()
   const traces = { look: ground.redis, keys, dataDirectory: ground.folder, events }
   const problems = await findProblems(accepted, traces)
   const jobs = await readJobs(traces)
-  const excess = [...jobs.keys()].flatMap(id => {
-    const starts = generations.filter(({ taskId }) => taskId === id).map(({ startedAt }) => startedAt)
-    const hits = kills.filter(({ from, to }) => to >= (starts[0] ?? 0) && from <= (starts.at(-1) ?? 0))
-    return starts.length > 1 + hits.length ? [{ id, starts, hits }] : []
+  const tooOften = [...jobs.values()].flatMap(job => {
+    const bound = mostSends(job, attempts)
+    const sent = Math.max(sends[job.id] ?? 0, job.sends)
+    return sent > bound ? [`${job.id} was sent ${sent} times and may be sent ${bound} times`] : []
   })
+  const mostSent = Math.max(0, ...Object.values(sends))
   const slowest = (what: Kill['what']) => {
     const times = recoveries.filter((_time, index) => kills[index]?.what === what)
     return times.length === 0 ? `${what}: none` : `${what}: ${times.length} kills, median ${median(times)} ms, most ${Math.max(...times)} ms`
@@ -102,32 +140,62 @@ async function soak (ground: Ground, killCount: number, random: () => number): P
   const statuses = [...jobs.values()].map(({ status }) => status)
   process.stdout.write([
     `jobs accepted: ${accepted.length}; in Redis: ${jobs.size}; completed: ${statuses.filter(one => one === 'completed').length}`,
-    `generations: ${generations.length}; jobs with more than 1 + kills that hit them: ${excess.length}`,
+    `failed: ${statuses.filter(one => one === 'failed').length}; crashes of the server: ${crashes}`,
+    `generations: ${generations.length}; most sends of one job: ${mostSent}; sent more often than allowed: ${tooOften.length}`,
     `most generations at the server at once: ${mostInFlight}`,
-    ...(['serving worker', 'standing-by worker', 'Redis'] as const).map(what => `kill to next generation, ${slowest(what)}`),
+    ...(['serving worker', 'standing-by worker', 'Redis', 'Redis frozen', 'full disk'] as const).map(what => `kill to next generation, ${slowest(what)}`),
     `lost, ended twice or inconsistent: ${problems.length}`,
     ...problems,
-    ...excess.map(one => JSON.stringify(one))
+    ...tooOften
   ].join('\n') + '\n')
-  return problems.length === 0 && excess.length === 0 ? 0 : 1
+  return problems.length === 0 && tooOften.length === 0 ? 0 : 1
 }
 
-/** Kills a worker, or Redis, which this process starts again. */
+/** Kills a worker, or Redis, which this process starts again; or lets Redis stand still, or the disk be full. */
 async function killOne (
   ground: Ground, workers: readonly ServiceProcess[], random: () => number
 ): Promise<Kill & { readonly index: number }> {
   const index = random() < 0.4 ? -1 : Math.floor(random() * workers.length)
   const worker = workers[index]
+  const from = Date.now()
   if (worker === undefined) {
-    const [, pid] = /process_id:(\d+)/.exec(await ground.redis.info('server')) ?? []
-    const from = Date.now()
-    process.kill(Number(pid), 'SIGKILL')
-    return { index, from, to: Date.now(), what: 'Redis' }
+    const pid = await pidOfRedis(ground)
+    const kind = random()
+    if (kind < 0.4) {
+      process.kill(pid, 'SIGKILL')
+      return { index, from, to: Date.now(), what: 'Redis' }
+    }
+    const milliseconds = random() * longestFreeze
+    if (kind < 0.7) {
+      process.kill(pid, 'SIGSTOP')
+      await sleep(milliseconds).finally(() => { process.kill(pid, 'SIGCONT') })
+      return { index, from, to: Date.now(), what: 'Redis frozen' }
+    }
+    await withoutRoom(ground, async () => { await sleep(milliseconds) })
+    return { index, from, to: Date.now(), what: 'full disk' }
   }
   const what = await servesNow(ground, worker) ? 'serving worker' : 'standing-by worker'
-  const from = Date.now()
   await worker.kill()
   return { index, from, to: Date.now(), what }
+}
+
+/** A file in the place of the folder for outputs fails every write there, as a full disk does, for root too. */
+async function withoutRoom ({ folder }: Ground, work: () => Promise<void>): Promise<void> {
+  const { outputs } = mediaFolders(folder)
+  await rename(outputs, `${outputs}.away`)
+  await writeFile(outputs, '')
+  await work().finally(async () => {
+    await rm(outputs)
+    await rename(`${outputs}.away`, outputs)
+  })
+}
+
+async function pidOfRedis ({ redis }: Ground): Promise<number> {
+  for (;;) {
+    const [, pid] = /process_id:(\d+)/.exec(await redis.info('server').catch(() => '')) ?? []
+    if (pid !== undefined) return Number(pid)
+    await sleep(20)
+  }
 }
 
 /** Whether the process was the last to begin a generation. */

@@ -1,3 +1,4 @@
+import { isMissing } from '../a1111/failures.ts'
 import { refuseImageAddresses } from '../a1111/images.ts'
 import { GenerationFailure } from '../a1111/types.ts'
 import { fieldsOf } from '../a1111/json-values.ts'
@@ -14,7 +15,8 @@ export interface PassThrough {
   /**
    * What the best server, or the named one, answers to a POST, in turn with its generations: A1111 itself puts it in
    * line with them, so from here nothing else stands there.
-   * @throws GenerationFailure, or ServiceError `a1111_unreachable` where no server answers
+   * @throws GenerationFailure, or ServiceError `a1111_unreachable` where no server answers and `server_capability`
+   * where it has no such route
    */
   post (path: string, body: unknown, target: string, signal: AbortSignal): Promise<unknown>
   /** What it answers at once, whatever it is at. */
@@ -43,6 +45,9 @@ export function createPassThrough (dependencies: PassThroughDependencies): PassT
     try {
       // Not ended by the signal: A1111 goes on although nobody waits, and nothing may be sent beside it.
       return await faces.client(server).postJson(path, body, { timeoutMs, maxAnswerBytes })
+    } catch (error) {
+      if (!isMissing(error)) throw error
+      throw new ServiceError('server_capability', `${server.alias} does not offer ${path.split('?')[0]}.`, {}, { cause: error })
     } finally {
       await endTurn()
     }

@@ -155,6 +155,15 @@ t.test('a route that is missing from the start is known before any job', async t
   t.match(refused.body, { error: 'server_capability', message: /no txt2img/ })
 })
 
+t.test('a call that is no job says what its server lacks', async t => {
+  for (const path of ['/sdapi/v1/interrogate', '/controlnet/detect']) {
+    simulator.setFaults([{ kind: 'missing-route', path }])
+    const { status, body } = await service.request('POST', path, { image: picture, controlnet_input_images: [picture] })
+    t.equal(status, 422, path)
+    t.match(JSON.stringify(body), `Main does not offer ${path}.`)
+  }
+})
+
 /** The first answer with this status; what a server offers is known to all processes within seconds. */
 async function untilStatus (call: () => Promise<Answer>, status: number): Promise<Answer> {
   for (;;) {
