@@ -1,9 +1,13 @@
 import { startWorkforce, type Workforce } from '../queues/workforce.ts'
 import { createGenerationQueues } from '../queues/generation-queues.ts'
+import { admit } from './a1111/admission.ts'
+import type { Inventory, ServerTraits } from './a1111/types.ts'
+import { ServiceError } from './errors.ts'
 import { startFlorenceWorker } from './florence-house.ts'
 import type { House } from './house.ts'
 import { createImageCollectors } from './jobs/collect-images.ts'
 import { insistingStore } from './jobs/insisting-store.ts'
+import type { JobSubmission } from './jobs/job.ts'
 import { sweepMedia } from './jobs/media-sweep.ts'
 import { createPreviewSender } from './jobs/send-previews.ts'
 import { createJobStore } from './jobs/store.ts'
@@ -62,9 +66,14 @@ export async function startWorker (house: House, intervals?: MonitorIntervals): 
     states,
     previews,
     leases: createLeaseStore(connection, keys, describeHolder(processId)),
-    async otherServer (except) {
+    async otherServer (submission, except, which) {
       const ranked = await readCandidates(registry.list(), states, store.waitingOn)
-      return ranked.find(({ server }) => !except.has(server.alias))?.server ?? null
+      for (const { server, state } of ranked) {
+        const answers = state?.reachable === 'yes' && !server.paused
+        if (except.has(server.alias) || (which === 'answering' && !answers)) continue
+        if (suits(submission, await states.inventory(server.id), state?.traits ?? null)) return server
+      }
+      return null
     },
     tagOutput: tagOutputs(house),
     limits: {
@@ -98,6 +107,22 @@ export async function startWorker (house: House, intervals?: MonitorIntervals): 
       await queues.close()
       connection.disconnect()
     }
+  }
+}
+
+/** Whether a server can do what a job asks for, as far as is known of it. */
+function suits (
+  { mode, parameters, checkpoint, checkpointTitle, onMissing }: JobSubmission,
+  inventory: Inventory | null, traits: ServerTraits | null
+): boolean {
+  if (inventory === null || traits === null) return true
+  try {
+    const asked = { mode, parameters, checkpoint: checkpointTitle ?? checkpoint, hints: {} }
+    admit(asked, { inventory, traits }, onMissing)
+    return true
+  } catch (error) {
+    if (error instanceof ServiceError) return false
+    throw error
   }
 }
 

@@ -7,18 +7,25 @@ import { redisProblemOf } from '../redis/errors.ts'
 import type { ServerMonitor } from '../servers/monitor.ts'
 import type { Server } from '../servers/server.ts'
 import { decideAfter, requestSignature, type FailureLimits } from './failure-policy.ts'
-import type { Job, JobAttempt, JobError } from './job.ts'
+import type { Job, JobAttempt, JobError, JobSubmission } from './job.ts'
 import type { StopReason } from './open-generation.ts'
 import type { GiveBack, JobStore, RunClaim } from './store.ts'
 import type { GenerationTeller } from './tell-generation.ts'
+
+/**
+ * The best server that can do what a job asks for, without those of these aliases; null where there is no other.
+ * `enabled`: also one that does not answer now.
+ */
+export type OtherServer = (
+  submission: JobSubmission, except: ReadonlySet<string>, which: 'answering' | 'enabled'
+) => Promise<Server | null>
 
 export interface RecoveryDependencies {
   readonly server: () => Server
   readonly client: A1111Client
   readonly monitor: ServerMonitor
   readonly store: JobStore
-  /** The best server for a job that names none, without those of these aliases; null where there is no other. */
-  readonly otherServer: (except: ReadonlySet<string>) => Promise<Server | null>
+  readonly otherServer: OtherServer
   readonly limits: FailureLimits
   readonly teller: GenerationTeller
   readonly log: Log
@@ -59,7 +66,11 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
     const decision = decideAfter(weighed, job, server().alias, limits)
     if (failure.code === 'cuda_poisoned' || failure.code === 'stalled') await monitor.report(failure)
     if (failure.failureClass === 'request' && aboutNames.test(failure.message)) monitor.differs([failure.message])
-    if (decision.elsewhere && await goElsewhere(claim, job, attempts, fateOf(failure, wasSent))) return
+    if (decision.elsewhere && job.submission.anyServer) {
+      const except = new Set([server().alias, ...attempts.map(attempt => attempt.server)])
+      const next = await otherServer(job.submission, except, decision.kind === 'fail' ? 'enabled' : 'answering')
+      if (next !== null) return await goTo(next, claim, job, { attempts, fate: fateOf(failure, wasSent) })
+    }
     if (decision.kind === 'fail') {
       const { code, message } = decision
       const status = await store.end(claim, 'failed', {
@@ -92,13 +103,11 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
     return new GenerationFailure('passing', failure.code, failure.message, { cause: failure, isFinal: true })
   }
 
-  /** Hands a job that named no server to one that has not failed it yet; answers whether there is one. */
-  async function goElsewhere (
-    claim: RunClaim, job: Job, attempts: readonly JobAttempt[], fate: GiveBack['fate']
-  ): Promise<boolean> {
-    if (!job.submission.anyServer) return false
-    const next = await otherServer(new Set([server().alias, ...attempts.map(attempt => attempt.server)]))
-    if (next === null) return false
+  /** Hands a job to a server that has not failed it yet. */
+  async function goTo (
+    next: Server, claim: RunClaim, job: Job,
+    { attempts, fate }: { readonly attempts: readonly JobAttempt[], readonly fate: GiveBack['fate'] }
+  ): Promise<void> {
     // Kept back, so that this server does not fetch it before it has moved.
     const outcome = await store.giveBack(claim, {
       attempts: attempts.slice(-1),
@@ -108,10 +117,9 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
       fate,
       mostAttempts: limits.attempts
     })
-    if (outcome !== 'returned') return true
+    if (outcome !== 'returned') return
     await store.move(job.id, next.id)
     log.info({ ...teller.about(job), to: next.alias }, 'the job goes to another server')
-    return true
   }
 
   return async failed => {

@@ -18,7 +18,7 @@ import {
 import { createOpenGeneration, type OpenGeneration, type StopReason } from './open-generation.ts'
 import type { PreparedGeneration } from './prepare-generation.ts'
 import { createJudge, type FailedCall } from './judge-failure.ts'
-import { asFailure, createRecovery } from './recover-generation.ts'
+import { asFailure, createRecovery, type OtherServer } from './recover-generation.ts'
 import type { PreviewSender } from './send-previews.ts'
 import type { JobStore, RunClaim } from './store.ts'
 import { traced, type Tracing } from '../telemetry/tracing.ts'
@@ -68,8 +68,7 @@ export interface GenerationRunnerDependencies {
   /** Whether this process holds that lease at this moment. @throws Error where Redis does not say */
   readonly holdsLease: () => Promise<boolean>
   readonly prepare: (job: Job) => Promise<PreparedGeneration>
-  /** The best server for a job that names none, without those of these aliases; null where there is no other. */
-  readonly otherServer: (except: ReadonlySet<string>) => Promise<Server | null>
+  readonly otherServer: OtherServer
   /** Tags of an output; null where no tagger is configured. */
   readonly tagOutput: ((name: string, signal: AbortSignal) => Promise<Tags>) | null
   readonly limits: FailureLimits & {

@@ -155,6 +155,19 @@ t.test('a route that is missing from the start is known before any job', async t
   t.match(refused.body, { error: 'server_capability', message: /no txt2img/ })
 })
 
+t.test('a job without a target that is blocked at one server goes to another one that can do it', async t => {
+  const other = await addServer(t, 'Other')
+  simulator.setFaults([{ kind: 'forbidden', ...sticky }])
+  const id = await service.submit(quick)
+  t.match(await end(id), { status: 'completed', target_server_alias: 'Other', attempts: [{ code: 'forbidden' }] })
+  t.same([simulator.state().sends[id], other.state().sends[id]], [1, 1])
+  await other.restart({ checkpoints: ['another.safetensors'] })
+  await service.request('POST', '/api/v1/servers/Other/test')
+  const [checkpoint] = (await house.states.inventory(serverId))?.checkpoints ?? []
+  const bound = await service.submit({ ...quick, checkpoint_name: checkpoint?.title })
+  t.match(await end(bound), { status: 'failed', target_server_alias: 'Main', error: { code: 'forbidden' } })
+})
+
 t.test('a call that is no job says what its server lacks', async t => {
   for (const path of ['/sdapi/v1/interrogate', '/controlnet/detect']) {
     simulator.setFaults([{ kind: 'missing-route', path }])
