@@ -13,6 +13,8 @@ export interface MonitorIntervals {
   readonly whileUp: number
   readonly whileDown: number
   readonly inventory: number
+  /** The first break that a server is given; doubled for each further one. A second where nothing is said. */
+  readonly shortestBreak?: number
 }
 
 export const defaultMonitorIntervals: MonitorIntervals = { whileUp: 15_000, whileDown: 1000, inventory: 120_000 }
@@ -223,7 +225,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     const doublings = endsWithRestart ? reports - 1 : reports - 2
     if (doublings < 0) return
     doubt = failure.message
-    outOfUseUntil = performance.now() + Math.min(2 ** doublings * shortestBreak, longestBreak)
+    const first = intervals.shortestBreak ?? shortestBreak
+    outOfUseUntil = performance.now() + Math.min(2 ** doublings * first, longestBreak)
   }
 
   async function report (failure: GenerationFailure): Promise<void> {
