@@ -83,7 +83,7 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
         total,
         as_of: iso(moment),
         count: found.length,
-        filters: { ...request.query, order: request.query.order?.toUpperCase() ?? 'DESC' },
+        filters: { ...filtersOf(request.query), order: request.query.order?.toUpperCase() ?? 'DESC' },
         jobs: await views.many(found),
         next_cursor: nextCursor
       }
@@ -169,9 +169,12 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
     }, async request => {
       const { params: { jobId }, body: { server, priority, before } } = request
       await find(request, jobId, mayCancelJob)
-      if (server !== undefined) await store.move(jobId, registry.require(server, 'server').id)
+      // What is wrong with one of them keeps all of them from happening.
+      const serverId = server === undefined ? undefined : registry.require(server, 'server').id
+      const ahead = before === undefined ? undefined : await find(request, before, maySeeJob)
+      if (serverId !== undefined) await store.move(jobId, serverId)
       if (priority !== undefined) await store.prioritise(jobId, priority)
-      if (before !== undefined) await store.moveAhead(jobId, (await find(request, before, maySeeJob)).id)
+      if (ahead !== undefined) await store.moveAhead(jobId, ahead.id)
       const job = await views.one(await store.get(jobId))
       return {
         success: true as const, message: `The job is number ${job.queue_position} in the line of ${job.target_server_alias}.`, job
@@ -197,6 +200,11 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
 }
 
 export default jobs
+
+/** Without what was added so that no cache answers. */
+function filtersOf (query: JobListQuery): JobListQuery {
+  return Object.fromEntries(Object.entries(query).filter(([name]) => Object.hasOwn(JobListQuery.properties, name)))
+}
 
 /** @throws ServiceError `invalid_field_value` where there is no one line to follow */
 function orderOf (query: JobListQuery): JobQuery['order'] {

@@ -6,6 +6,7 @@ import { Closed, Ref } from '../../schemas/kit.ts'
 import { DeletionAnswer, DuplicatesView } from '../../schemas/model-disk.ts'
 import { ModelReference, ModelType } from '../../schemas/model.ts'
 import type { Catalogue } from '../../src/models/catalogue.ts'
+import { refuseMore } from '../../src/jobs/many.ts'
 import type { Deletion } from '../../src/models/delete.ts'
 import type { ModelDesk } from '../../src/models/desk.ts'
 import { spareFiles } from '../../src/models/duplicates.ts'
@@ -87,11 +88,19 @@ const modelDisk: FastifyPluginAsyncTypebox<ModelDiskOptions> = async (app, { cat
       body: Closed({
         hashes: Type.Array(Type.String({ pattern: '^[0-9a-f]{64}$' }), {
           minItems: 1, maxItems: 1000, description: 'Hashes out of the list of duplicates.'
-        })
+        }),
+        expected: Type.Optional(Type.Integer({
+          minimum: 0, description: 'How many files the caller expects to go: where there are more, the answer is 409 and nothing is deleted.'
+        }))
       }),
       response: answer
     }
-  }, async request => render(await desk.removeDuplicates(request.body.hashes)))
+  }, async request => {
+    const { hashes, expected } = request.body
+    const groups = (await desk.duplicates()).filter(({ sha256 }) => hashes.includes(sha256))
+    refuseMore(spareFiles(groups), expected)
+    return render(await desk.removeDuplicates(hashes))
+  })
 }
 
 export default modelDisk

@@ -167,10 +167,13 @@ t.test('a server with jobs is removed only when it is said what becomes of them'
   t.match(await remove('Main', '?jobs=move'), { status: 400, body: { error: 'missing_required_field', details: { field: 'to' } } })
   t.match(await remove('Main', '?jobs=move&to=Othr'), { status: 404, body: { details: { field: 'to', nearest: ['Other'] } } })
   t.match(await remove('Main', '?jobs=move&to=main'), { status: 400, body: { details: { field: 'to' } } })
+  t.match(await remove('Main', '?jobs=cancel&to=other'), { status: 400, body: { details: { field: 'to' } } }, 'nothing is cancelled that was to move')
+  t.match(await remove('Main', '?jobs=cancel&expected=2'),
+    { status: 409, body: { error: 'more_than_expected', details: { expected: 2, count: 3 } } })
   t.match(await remove('Main', '?jobs=burn'), { status: 400, body: { details: { field: 'jobs' } } })
   t.match((await service.request('GET', '/api/v1/servers/Main')).body, { waiting: 3, enabled: true }, 'a refusal changes nothing')
 
-  t.match(await remove('Main', '?jobs=move&to=other'), { status: 200, body: { message: /3 jobs moved to Other/ } })
+  t.match(await remove('Main', '?jobs=move&to=other&expected=3'), { status: 200, body: { message: /3 jobs moved to Other/ } })
   const moved = await Promise.all(ids.map(async id => await service.job(id)))
   t.match(moved.map(({ status, target_server_alias: alias, queue_position: place }) => [status, alias, place]),
     [['pending', 'Other', 3], ['pending', 'Other', 2], ['pending', 'Other', 1]])

@@ -43,7 +43,8 @@ t.test('it is told what is in force and from where, and no secret', async t => {
 
 t.test('with the queue off what runs ends and nothing begins, in every process and after a restart', async t => {
   const long = { ...quick, steps: 20 }
-  const running = await service.submit(long)
+  // Longer, so that it still runs when the queue is off, also on a busy machine.
+  const running = await service.submit({ ...quick, steps: 150 })
   await service.until(running, 'processing')
   const waiting = [await service.submit(long), await service.submit(long), await service.submit(quick)]
   const off = await other.request('PUT', '/api/v1/settings/queue-processing', { enabled: false })

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { createServer } from 'node:net'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
+import { keyHeaders } from '../api/access-key.ts'
 import { quick, startService, type JsonBody } from '../helper.ts'
 import { listenTo } from '../events/listener.ts'
 import { isGenuine, listen, startReceiver as startReceiverWith, type Received, type Respond } from './receiver.ts'
@@ -169,7 +170,15 @@ t.test('what the receiver says decides what happens next', async t => {
   const { body } = await service.request('GET', '/api/v1/webhooks/endpoints')
   const endpoints = body.endpoints as Array<{ id: string, state: string }>
   t.equal(endpoints.filter(({ state }) => state === 'gone').length, 1)
-  const all = await service.request('POST', '/api/v1/webhooks/redeliver', { since })
+  const redeliver = async (more: object, headers = {}) =>
+    await service.request('POST', '/api/v1/webhooks/redeliver', { since, ...more }, headers)
+  t.match(await redeliver({ dry_run: true }), { status: 200, body: { count: 8 } })
+  t.match(await redeliver({ type: 'job.started', dry_run: true }), { body: { count: 0 } })
+  t.match(await redeliver({ search: 'nowhere', dry_run: true }), { body: { count: 0 } })
+  t.match(await redeliver({ expected: 7 }), { status: 409, body: { error: 'more_than_expected', details: { count: 8 } } })
+  const watcher = await keyHeaders(service, { scopes: ['jobs:write', 'jobs:read', 'jobs:read:all'] })
+  t.match(await redeliver({}, watcher.headers), { status: 200, body: { count: 0 } }, 'seeing is not sending again')
+  const all = await redeliver({ expected: 8 })
   t.equal(all.body.count, 8, 'all that failed in a time span go out again')
 })
 
