@@ -50,5 +50,5 @@ export function sizeText ({ width, height }) {
 }
 
 export function plural (count, word, many = `${word}s`) {
-  return `${numberText(count)} ${count === 1 ? word : many}`
+  return `${count} ${count === 1 ? word : many}`
 }

@@ -1,4 +1,5 @@
 import { ask, pathOf } from './api.js'
+import { plural } from './format.js'
 import { queryOf } from './query.js'
 
 /** The routes of the gallery, each as a function. */
@@ -10,12 +11,14 @@ const atOnce = 500
 export const gallery = {
   page: (query, signal) => ask('GET', `${path}?${queryOf(query)}`, { signal }),
   remove: name => ask('DELETE', pathOf(`${path}/images`, name)),
-  /** @returns {Promise<string[]>} names of those that are gone, also of those that were not there any more */
+  /** @returns {Promise<{ message: string }>} how many were deleted; others were not there any more */
   async removeMany (names) {
+    let count = 0
     for (let from = 0; from < names.length; from += atOnce) {
-      await ask('POST', `${path}/delete`, { body: { filenames: names.slice(from, from + atOnce) } })
+      const { deleted } = await ask('POST', `${path}/delete`, { body: { filenames: names.slice(from, from + atOnce) } })
+      count += deleted.length
     }
-    return names
+    return { message: `${plural(count, 'image')} deleted.` }
   },
   /** @returns {Promise<{ url: string, count: number }>} where the zip is to be fetched */
   orderZip: (filenames, parameters) => ask('POST', `${path}/zips`, { body: { filenames, parameters } })

@@ -18,7 +18,8 @@ export const models = {
   scanStatus: signal => ask('GET', `${path}/scan/status`, { signal }),
   stopScan: () => ask('POST', `${path}/scan/stop`),
   duplicates: signal => ask('GET', `${path}/duplicates`, { signal }),
-  removeDuplicates: hashes => ask('POST', `${path}/cleanup-duplicates`, { body: { hashes } })
+  /** @param {number} expected files that go at the most */
+  removeDuplicates: (hashes, expected) => ask('POST', `${path}/cleanup-duplicates`, { body: { hashes, expected } })
 }
 
 export const downloads = {

@@ -28,7 +28,7 @@ export function GalleryPage ({ route }) {
   async function remove () {
     const names = doomed
     setDoomed([])
-    if (!await attempt(() => gallery.removeMany(names), `${plural(names.length, 'image')} deleted.`)) return
+    if (!await attempt(() => gallery.removeMany(names))) return
     forget(names)
     selection.forget(names)
     const left = images.length - names.length

@@ -75,7 +75,7 @@ function Overview ({ data: { groups, totals }, server, onChanged }) {
     <section key=${name} aria-labelledby="group-${name}">
       <div class="group-head">
         <h2 class="group-title" id="group-${name}">${titles[name]}</h2>
-        ${more[name] > 0 && html`<a href="#/queue?status=pending${suffix}">and ${numberText(more[name])} more waiting</a>`}
+        ${more[name] > 0 && html`<a href="#/queue?status=pending${suffix}">and ${more[name]} more waiting</a>`}
         ${name === 'ended' && html`<a href="#/queue?status=all${suffix}">All jobs</a>`}
       </div>
       <ul class="jobs">
@@ -124,7 +124,7 @@ function JobList ({ view, server, search, onChanged }) {
   return html`
     <h2 class="out-of-sight">Jobs</h2>
     ${isLine && html`<p class="hint">In the order in which ${server} takes them.</p>`}
-    ${shown < total && html`<p class="hint" role="status">The first ${numberText(shown)} of ${plural(total, 'job')}.</p>`}
+    ${shown < total && html`<p class="hint" role="status">The first ${numberText(shown)} of ${numberText(total)} jobs.</p>`}
     <${VirtualList} total=${shown} label="Jobs" onShow=${onShow} row=${row} />
     <${SelectionBar} selection=${selection} total=${total} asOf=${asOf} filter=${filter} onDone=${changed} />`
 }
@@ -146,7 +146,7 @@ function Filters ({ route, view, server, search, servers: known, totals }) {
         ${['', ...views].map(each => html`
           <button key=${each} type="button" class="tab" aria-pressed=${view === each ? 'true' : 'false'}
             onClick=${() => { if (each === '') setTyped(''); setQuery(route, each === '' ? { status: '', search: '' } : { status: each }) }}>
-            ${words[each] ?? statusWord(each)} ${countOf(each) !== undefined && html`<span class="count numbers">${numberText(countOf(each))}</span>`}
+            ${words[each] ?? statusWord(each)} ${countOf(each) !== undefined && html`<span class="count numbers">${countOf(each)}</span>`}
           </button>`)}
       </div>
       ${aliases.length > 1 && html`

@@ -25,7 +25,7 @@ export function Duplicates ({ onClose, onChanged }) {
 
   async function remove () {
     setBusy(true)
-    await attempt(() => models.removeDuplicates([...chosen]))
+    await attempt(() => models.removeDuplicates([...chosen], copies))
     setBusy(false)
     setChosen(new Set())
     setSure(false)

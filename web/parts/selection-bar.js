@@ -1,4 +1,4 @@
-import { numberText, plural } from '../lib/format.js'
+import { plural } from '../lib/format.js'
 import { html, useState } from '../lib/html.js'
 import { complain, say } from '../lib/messages.js'
 import { jobs } from '../lib/service.js'
@@ -80,7 +80,7 @@ export function SelectionBar ({ selection, total, asOf, filter, onDone }) {
       <p><strong class="numbers">${plural(chosen, 'job')}</strong> chosen</p>
       <div class="actions">
         ${!selection.all && total > selection.ids.size && html`
-          <button type="button" class="button quiet" onClick=${selection.chooseAll}>Choose all ${numberText(total)}</button>`}
+          <button type="button" class="button quiet" onClick=${selection.chooseAll}>Choose all ${total}</button>`}
         ${actionsOf[filter.status].map(action => html`
           <button key=${action} type="button" class="button" disabled=${busy} onClick=${() => begin(action)}>
             <${Icon} name=${actions[action].icon} />${actions[action].label}
