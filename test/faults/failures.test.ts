@@ -193,8 +193,9 @@ t.test('docs/faults.md names a test for each of the other rows', async t => {
   const rows = page.split('\n').filter(line => /^\| (?!what breaks)/.test(line))
   t.ok(rows.length > 0)
   for (const row of rows) {
-    const [, file = '', title = ''] = /\| `([a-z-]+)` ([^|]+?) \|$/.exec(row) ?? []
-    const code = await readFile(inRepository('test', 'faults', `${file}.test.ts`), 'utf8')
+    const [, file = '', title = ''] = /\| `([a-z/-]+)` ([^|]+?) \|$/.exec(row) ?? []
+    const path = file.includes('/') ? file : `faults/${file}`
+    const code = await readFile(inRepository('test', `${path}.test.ts`), 'utf8')
     t.ok(code.includes(`t.test('${title}',`), `${file}: ${title}`)
   }
 })

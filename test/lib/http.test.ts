@@ -1,13 +1,16 @@
 import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
+import { createServer as createHttpsServer } from 'node:https'
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { createSecureContext, type TLSSocket } from 'node:tls'
 import t, { type Test } from 'tap'
 import { createA1111Client } from '../../src/a1111/client.ts'
 import type { ImageSink } from '../../src/a1111/types.ts'
 import { readBytes, requestBytes } from '../../src/lib/http/bytes.ts'
 import { createHttpClient, type HttpClient } from '../../src/lib/http/client.ts'
+import { pem } from '../servers/token-gate.ts'
 
 const never = new AbortController().signal
 const clients: ReadonlyArray<[string, () => HttpClient]> = [
@@ -265,6 +268,29 @@ t.test('the addresses that were looked at are the ones that are connected to', a
   t.same(asked, [{ host: 'name.test', port: Number(url.port) }])
   await t.rejects(requestBytes(client, { url: at('nowhere.test'), timeoutMs: 5000, maxBytes: 100 }),
     { message: 'nowhere.test has no address' })
+})
+
+t.test('a certificate is held to the name that was asked for, which TLS is told', async t => {
+  const greeted: unknown[] = []
+  const server = createHttpsServer({ key: pem('key'), cert: pem('private') }, (request, response) => {
+    greeted.push((request.socket as TLSSocket).servername)
+    response.end('here')
+  })
+  const { port } = await listen(t, server)
+  const client = createHttpClient({
+    connectTimeoutMs: 5000,
+    resolve: async () => [{ address: '127.0.0.1', family: 4 }],
+    tls: { secureContext: createSecureContext({ ca: pem('root') }) }
+  })
+  const get = async (host: string) =>
+    (await requestBytes(client, { url: new URL(`https://${host}:${port}/`), timeoutMs: 5000, maxBytes: 100 })).body.toString()
+  t.equal(await get('gpu.test'), 'here')
+  t.equal(await get('127.0.0.1'), 'here')
+  await t.rejects(get('other.test'), { code: 'ERR_TLS_CERT_ALTNAME_INVALID' })
+  t.same(greeted, ['gpu.test', false])
+  await t.rejects(requestBytes(createHttpClient({ connectTimeoutMs: 5000 }), {
+    url: new URL(`https://127.0.0.1:${port}/`), timeoutMs: 5000, maxBytes: 100
+  }), { code: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' })
 })
 
 t.end()
