@@ -44,6 +44,9 @@ const certificateFailures: Readonly<Record<string, readonly [code: string, sente
 }
 const sameAs: Readonly<Record<string, string>> = { UNABLE_TO_GET_ISSUER_CERT: 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY' }
 
+/** What the service's own machine runs out of, which says nothing about a server. */
+const exhausted = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL'])
+
 /** What TLS says to an answer that is no TLS. */
 const notTls = /^(EPROTO|ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST|UNSUPPORTED_PROTOCOL|BAD_RECORD_TYPE))$/
 
@@ -57,6 +60,10 @@ const notTls = /^(EPROTO|ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HT
  */
 export function connectionFailure (error: unknown, phase: CallPhase): GenerationFailure {
   const cause = codeOf(error)
+  if (phase === 'connecting' && exhausted.has(cause)) {
+    return new GenerationFailure('internal', 'out_of_handles',
+      `This machine can open no further connection (${cause}); raise its limits, such as ulimit -n.`, { cause: error })
+  }
   if (phase === 'answering') return truncatedAnswer({ cause: error })
   if (cause.startsWith('HPE_') || cause === 'UND_ERR_HEADERS_OVERFLOW' || isParserError(error)) {
     return new GenerationFailure('server-down', 'not_http', 'What listens at the server\'s address does not speak HTTP.',

@@ -227,7 +227,9 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       // Progress is told on for one that runs on behind a proxy.
       const failure = await failureOf(error, { job, generation, times }).finally(progress.stop)
       if (failure === null) return
-      await recover({ claim, job, failure, stopReason: generation.stopReason(), startedAt, wasSent })
+      // One that was given up while its images waited for room is stopped like any other.
+      const stopReason = generation.stopReason() ?? (leaving.signal.reason instanceof ShuttingDown ? 'shutdown' : null)
+      await recover({ claim, job, failure, stopReason, startedAt, wasSent })
       if (failure.mayBeRunning && failure.code !== 'connection_lost') {
         await stopOrphan(job.id, { answer: 'none' }, leaving.signal)
       }

@@ -40,7 +40,7 @@ export interface StorageCheckDependencies {
 }
 
 /** What failed in earnest holds no longer than this, in milliseconds. */
-const longestHold = 60_000
+const longestHold = 30_000
 /** Written as a trial: more than what file systems keep beside a file's name. */
 const trial = Buffer.alloc(16 * 1024)
 /** Part of a disk that is enough where that is less than the setting says. */

@@ -4,6 +4,7 @@ import { findMissingRoutes, probeServer } from '../a1111/probe.ts'
 import { GenerationFailure, type Inventory, type ServerTraits } from '../a1111/types.ts'
 import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
+import { redisProblemOf } from '../redis/errors.ts'
 import { answersLooks, type Server, type ServerState } from './server.ts'
 import type { ServerStateStore } from './state-store.ts'
 import { createSuspicions } from './suspicions.ts'
@@ -184,6 +185,10 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       checkpoints = titlesOf(inventory.checkpoints)
       return await enter({ ...seen, traits, inventoryReadAt: inventory.readAt }, responseMs)
     } catch (error) {
+      if (state !== null && isOwnFault(error)) {
+        log.warn({ server: server().alias, err: error }, 'the server could not be looked at, by no fault of its own')
+        return state
+      }
       return await enterFailure(error)
     }
   }
@@ -295,4 +300,9 @@ function isOutage ({ failureClass, code }: GenerationFailure): boolean {
 
 function titlesOf (checkpoints: Inventory['checkpoints']): string {
   return checkpoints.map(({ title }) => title).join('\n')
+}
+
+/** Redis took no note of what was seen, or this machine could open no connection. */
+function isOwnFault (error: unknown): boolean {
+  return redisProblemOf(error) !== null || (error instanceof GenerationFailure && error.failureClass === 'internal')
 }

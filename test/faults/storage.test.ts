@@ -122,9 +122,9 @@ t.test('an image that cannot be read for now, and a quota that only an image exc
   const disk = createFaultyDisk(t)
   const service = await startService(t, { simulator: { stepMilliseconds: 5 }, settings: { JOB_ATTEMPTS: '1', STORAGE_CHECK_SECONDS: '0.02' } })
   await t.test('a job whose input cannot be read waits', async t => {
+    const other = await service.submit(slow)
     disk.fail('EMFILE', ['read'], join('media', 'inputs'))
     const id = await service.submit({ ...quick, init_images: [picture] })
-    const other = await service.submit(quick)
     await untilReady(service, 503)
     disk.mend()
     for (const one of [id, other]) t.match(await service.until(one, 'completed', 'failed'), { status: 'completed', attempts: [] })

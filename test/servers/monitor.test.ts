@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis'
 import t from 'tap'
 import { createA1111Client, type A1111Client } from '../../src/a1111/client.ts'
+import { connectionFailure } from '../../src/a1111/failures.ts'
 import { GenerationFailure } from '../../src/a1111/types.ts'
 import { createKeys } from '../../src/redis/keys.ts'
 import { createServerMonitor } from '../../src/servers/monitor.ts'
@@ -174,4 +175,32 @@ t.test('differences have the inventory read again once each, and no more often t
   t.equal(await after('five'), 3, 'four and five together')
   now += 30_000
   t.equal(await after('one', 'two', 'three', 'four', 'five'), 3)
+})
+
+t.test('what this machine or Redis cannot do just now makes no server offline', async t => {
+  const seen: boolean[] = []
+  let problem: Error | null = null
+  const watched = createServerMonitor({
+    server: () => ({ id: 'watched', alias: 'Watched' }) as Server,
+    client: {
+      ...client,
+      async readJson (...parameters) {
+        if (problem !== null) throw problem
+        return await client.readJson(...parameters)
+      }
+    },
+    states,
+    log: silentLogger,
+    intervals,
+    onUsable: async usable => { seen.push(usable) }
+  })
+  t.teardown(watched.close)
+  t.match(await watched.check(), { reachable: 'yes' })
+  await redis.config('SET', 'maxmemory', '1')
+  t.match(await watched.check(), { reachable: 'yes' }, 'Redis takes no writes')
+  await redis.config('SET', 'maxmemory', '0')
+  problem = connectionFailure(Object.assign(new Error('connect EMFILE'), { code: 'EMFILE', syscall: 'connect' }), 'connecting')
+  t.match(problem, { failureClass: 'internal', code: 'out_of_handles' })
+  t.match(await watched.check(), { reachable: 'yes' }, 'no connection can be opened')
+  t.same(seen, [true])
 })
