@@ -62,7 +62,9 @@ export async function createKeyCache<Entry> (options: KeyCacheOptions<Entry>): P
   return {
     async read (key) {
       const entry = entries.get(key)
-      const known = entry !== undefined && now() < entry.until ? entry : null
+      const left = (entry?.until ?? 0) - now()
+      // longer than it is believed only where the clock went back
+      const known = entry !== undefined && left > 0 && left <= seconds * 1000 ? entry : null
       if (known !== null && subscriber.status === 'ready') return known.entry
       try {
         return await reload(key)
