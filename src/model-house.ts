@@ -1,3 +1,4 @@
+import { withoutTrailing } from './lib/text.ts'
 import { join } from 'node:path'
 import type { Redis } from 'ioredis'
 import { createDownloadQueue, createDownloadWorker, type DownloadQueue } from '../queues/downloads.ts'
@@ -57,7 +58,7 @@ export function createModelHouse (dependencies: ModelHouseDependencies): ModelHo
   const files = createModelFileStore(redis, keys)
   const catalogue = createCatalogue({ registry, states, files, identities: createIdentities(redis, keys) })
   const hasher = createHasher()
-  const baseUrl = config.CIVITAI_BASE_URL.replace(/\/+$/, '')
+  const baseUrl = withoutTrailing(config.CIVITAI_BASE_URL, '/')
   const civitai = createCivitaiClient({
     redis, keys, baseUrl, apiKey: config.CIVITAI_API_KEY, intervalMs: config.CIVITAI_INTERVAL_SECONDS * 1000
   })

@@ -5,7 +5,7 @@ import { isMoving, type StoredImage } from '../media/types.ts'
 import { finishedSize, outputSize } from './limits.ts'
 import { silentScripts } from './script-traces.ts'
 import { isSeed } from './seeds.ts'
-import { bareName, folded } from './names.ts'
+import { bareName, folded, splitHash } from './names.ts'
 import type { GenerationAnswer, GenerationMode } from './types.ts'
 
 /** What was asked of the server, as admitted for it. */
@@ -47,10 +47,10 @@ type Info = Readonly<Record<string, unknown>>
 
 function differentCheckpoint (title: string | null, info: Info): Warning | null {
   if (title === null) return null
-  const [, name = title, hash] = /^(.*?)\s*(?:\[([0-9a-f]+)\])?$/i.exec(title) ?? []
+  const { name, hash } = splitHash(title, 1)
   const usedHash = textOrNull(info.sd_model_hash)
   const usedName = textOrNull(info.sd_model_name)
-  const same = hash !== undefined && usedHash !== null
+  const same = hash !== null && usedHash !== null
     ? sameHash(hash, usedHash)
     : usedName === null || sameName(name, usedName)
   return same ? null : { code: 'different_checkpoint', message: `The server drew with ${usedName ?? usedHash}, not with ${title}.`, field: 'checkpoint_name' }

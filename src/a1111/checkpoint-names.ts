@@ -1,8 +1,7 @@
 import { ServiceError } from '../errors.ts'
 import type { Checkpoint, Inventory } from './types.ts'
-import { lastPart, withForwardSlashes, withoutEnding } from './names.ts'
+import { lastPart, splitHash, withForwardSlashes, withoutEnding } from './names.ts'
 
-const hashSuffix = /\s*\[([0-9a-f]{8,64})\]$/i
 const wholeHash = /^([0-9a-f]{8}|[0-9a-f]{10}|[0-9a-f]{12}|[0-9a-f]{64})$/i
 
 /** What a client wrote, taken apart. */
@@ -32,14 +31,14 @@ export function findCheckpoint (wanted: string, inventory: Pick<Inventory, 'chec
 
 function takenApart (wanted: string): Wanted {
   const text = wanted.trim()
-  const suffix = hashSuffix.exec(text)?.[1]
+  const suffix = splitHash(text).hash
   const path = pathOf(text)
   const hash = suffix ?? (wholeHash.test(path) ? path : null)
   return { text, path, hash: hash === null ? null : hash.toLowerCase() }
 }
 
 function pathOf (title: string): string {
-  return withoutEnding(withForwardSlashes(title.replace(hashSuffix, '')))
+  return withoutEnding(withForwardSlashes(splitHash(title).name))
 }
 
 /** From the surest to the least sure; the first that finds anything decides. */
@@ -68,7 +67,7 @@ function isAbsolute (path: string): boolean {
 /** Whether a short or whole hash is the checkpoint's; false where the server has not hashed the file yet. */
 export function hasHash (checkpoint: Checkpoint, hash: string): boolean {
   const wanted = lower(hash)
-  const own = [checkpoint.hash, hashSuffix.exec(checkpoint.title)?.[1] ?? null]
+  const own = [checkpoint.hash, splitHash(checkpoint.title).hash]
   if (own.some(known => known !== null && known !== '' && lower(known) === wanted)) return true
   return wanted.length >= 10 && checkpoint.sha256 !== null && lower(checkpoint.sha256).startsWith(wanted)
 }

@@ -5,7 +5,7 @@ import { findControlNetModule, thresholdsOf, thresholdValue } from './controlnet
 import { commonUnit } from './controlnet-units.ts'
 import { definedOnly, isRecord } from './field-values.ts'
 import { findListed } from './model-names.ts'
-import { bareName, findNamed } from './names.ts'
+import { bareName, findNamed, splitHash } from './names.ts'
 import type { Inventory } from './types.ts'
 
 type ControlNetLists = Pick<Inventory, 'controlNetModels' | 'controlNetModules' | 'controlNetUnits' | 'missing'>
@@ -109,7 +109,7 @@ function unnamed (value: unknown): boolean {
  * that contains what is wanted, as A1111's extension finds it.
  */
 export function findControlNetModel (wanted: string, models: readonly string[]): string | null {
-  const withoutHash = (name: string) => name.replace(/\s*\[[0-9a-f]+\]$/i, '')
+  const withoutHash = (name: string) => splitHash(name, 1).name
   const plain = bareName(withoutHash(wanted))
   return findListed(wanted, models) ?? findNamed(plain, models, model => [bareName(withoutHash(model))]) ??
     models.filter(model => plain !== '' && model.toLowerCase().includes(plain.toLowerCase()))

@@ -1,3 +1,4 @@
+import { withoutTrailing } from '../lib/text.ts'
 import type { ServerAddress } from './types.ts'
 
 /** A server's address as requests need it. */
@@ -11,7 +12,7 @@ export interface Endpoint {
 /** Throws a TypeError if `baseUrl` is no URL. */
 export function endpointOf ({ baseUrl, username, password, bearer, headers: own }: ServerAddress): Endpoint {
   const url = new URL(baseUrl)
-  const base = `${url.origin}${url.pathname.replace(/\/+$/, '')}`
+  const base = `${url.origin}${withoutTrailing(url.pathname, '/')}`
   const headers: Record<string, string> = {
     ...own,
     accept: 'application/json'

@@ -10,6 +10,20 @@ export function withoutEnding (name: string): string {
   return name.replace(modelEnding, '')
 }
 
+/** Longest hash that stands behind a name, in letters: a whole SHA-256. */
+const longestHash = 64
+
+/**
+ * A name such as `model.safetensors [0123456789]`, taken apart; the hash is null where there is none.
+ * @param shortest fewer letters are no hash
+ */
+export function splitHash (title: string, shortest = 8): { readonly name: string, readonly hash: string | null } {
+  const open = title.endsWith(']') ? title.lastIndexOf('[') : -1
+  const hash = title.slice(open + 1, -1)
+  const isHash = open !== -1 && hash.length >= shortest && hash.length <= longestHash && /^[0-9a-f]+$/i.test(hash)
+  return isHash ? { name: title.slice(0, open).trimEnd(), hash } : { name: title, hash: null }
+}
+
 /** Runs of either slash become one `/`. */
 export function withForwardSlashes (path: string): string {
   return path.replace(/[\\/]+/g, '/')

@@ -1,4 +1,4 @@
-import { folded, withForwardSlashes, withoutEnding } from './names.ts'
+import { folded, splitHash, withForwardSlashes, withoutEnding } from './names.ts'
 
 /** Below this likeness (0 to 1) a name would only mislead. */
 const leastLikeness = 0.3
@@ -28,7 +28,7 @@ interface Comparable {
 }
 
 function comparable (name: string): Comparable {
-  const plain = withoutEnding(withForwardSlashes(name.slice(0, 2 * comparedLength)).replace(/\s*\[[0-9a-f]+\]$/i, ''))
+  const plain = withoutEnding(splitHash(withForwardSlashes(name.slice(0, 2 * comparedLength)), 1).name)
   const tokens = plain.toLowerCase().split(/[^\p{Letter}\p{Number}]+/u).filter(Boolean)
   return { text: folded(plain).slice(0, comparedLength), tokens: new Set(tokens) }
 }

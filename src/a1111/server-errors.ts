@@ -111,7 +111,7 @@ function sentenceOfList (list: readonly unknown[]): string {
 
 /** Without stack traces, control characters, a closing full stop, and more than a few lines' worth of text. */
 function tidy (text: string): string {
-  const [before = ''] = text.split(/Traceback \(most recent call last\)|\n\s+at |\n\s*File "/, 1)
+  const [before = ''] = text.split(/Traceback \(most recent call last\)|\n[^\S\n]+at |\n[^\S\n]*File "/, 1)
   const line = before.replace(/[\s\p{Cc}]+/gu, ' ').trim().replace(/\.$/, '')
   if (line === '') return 'no further words'
   return line.length > longestMessage ? `${line.slice(0, longestMessage)}…` : line

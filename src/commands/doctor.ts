@@ -105,7 +105,7 @@ async function examineServer (
   { alias, url }: DoctorServer, probeServer: DoctorDependencies['probeServer']
 ): Promise<Finding> {
   const topic = `server ${alias}`
-  const shown = url.replace(/\/\/.*@/, '//')
+  const shown = url.replace(/^([^/]*)\/\/.*@/, '$1//')
   const bound = new AbortController()
   const late = sleep(patience, undefined, { signal: bound.signal }).then(() => {
     throw new Error(`no answer within ${patience / 1000} s`)

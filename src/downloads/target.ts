@@ -1,3 +1,4 @@
+import { withoutLeading, withoutTrailing } from '../lib/text.ts'
 import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ServiceError } from '../errors.ts'
@@ -27,7 +28,8 @@ export function safeFilename (proposed: string, original: string, pickles: 'refu
       `A model file ends in ${[...safeEndings, ...pickleEndings].join(', ')}.`, { field: 'filename' })
   }
   const last = proposed.slice(Math.max(proposed.lastIndexOf('/'), proposed.lastIndexOf('\\')) + 1)
-  const stem = last.replace(/\.[a-z0-9]+$/i, '').replace(/[^A-Za-z0-9._ -]+/g, '_').replace(/^[. ]+|[. ]+$/g, '').slice(0, longestStem)
+  const plain = last.replace(/\.[a-z0-9]+$/i, '').replace(/[^A-Za-z0-9._ -]+/g, '_')
+  const stem = withoutTrailing(withoutLeading(plain, '. '), '. ').slice(0, longestStem)
   return `${stem === '' || reserved.test(stem) ? `model-${stem}` : stem}${ending}`
 }
 

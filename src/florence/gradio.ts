@@ -1,3 +1,4 @@
+import { withoutTrailing } from '../lib/text.ts'
 import { fieldsOf, objectOf, textOf } from '../a1111/json-values.ts'
 import { parseJson } from '../json/parse.ts'
 import { encodeForm, readConfigured } from '../lib/http/bytes.ts'
@@ -33,7 +34,7 @@ const mostBytes = 64 * 1024 * 1024
  * stream ends with what came of it. Older ones answer the call itself.
  */
 export function createFlorenceClient (address: URL): FlorenceClient {
-  const base = address.href.replace(/\/+$/, '')
+  const base = withoutTrailing(address.href, '/')
   const http = createHttpClient({ connectTimeoutMs: 10_000 })
 
   async function send (
@@ -101,7 +102,7 @@ export function createFlorenceClient (address: URL): FlorenceClient {
 /** The last event of a stream of server-sent events. */
 function outcomeOf (stream: string): unknown[] {
   const events = stream.split(/\r?\n\r?\n/).map(block => ({
-    name: /^event: *(.*)$/m.exec(block)?.[1] ?? '', data: /^data: *(.*)$/m.exec(block)?.[1] ?? ''
+    name: /^event:(.*)$/m.exec(block)?.[1]?.trim() ?? '', data: /^data:(.*)$/m.exec(block)?.[1]?.trim() ?? ''
   }))
   const failed = events.find(({ name }) => name === 'error')
   if (failed !== undefined) throw new FlorenceRefusal(`Florence could not do it${reasonIn(failed.data)}.`)

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { splitHash } from '../a1111/names.ts'
 import type { A1111Parameters } from '../../schemas/generation-parameters.ts'
 import type { Workload } from '../servers/cost-model.ts'
 import type { JobSubmission } from './job.ts'
@@ -51,7 +52,7 @@ function positive (value: unknown, otherwise: number): number {
  * has loaded the checkpoint.
  */
 function shortName (title: string | null): string {
-  const name = (title ?? '').replace(/\s*\[[0-9a-f]{8,64}\]$/i, '').toLowerCase()
+  const name = splitHash(title ?? '').name.toLowerCase()
   return name === '' ? '' : createHash('sha256').update(name).digest('hex').slice(0, 8)
 }
 

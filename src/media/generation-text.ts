@@ -1,3 +1,4 @@
+import { withoutTrailing } from '../lib/text.ts'
 import { open } from 'node:fs/promises'
 import sharp from 'sharp'
 import { bufferSource, fileSource, type ByteSource } from './byte-source.ts'
@@ -64,7 +65,7 @@ function textOf (comment: Buffer, little: boolean): string | null {
   if (encoding.startsWith('UNICODE')) {
     return new TextDecoder(isBigEndian(text, little) ? 'utf-16be' : 'utf-16le').decode(text)
   }
-  return text.toString(encoding.startsWith('ASCII') ? 'latin1' : 'utf8').replace(/\0+$/, '') || null
+  return withoutTrailing(text.toString(encoding.startsWith('ASCII') ? 'latin1' : 'utf8'), '\0') || null
 }
 
 /** Generation parameters are mostly ASCII, so nearly every other byte is zero: the first or the second of each pair. */

@@ -1,9 +1,7 @@
-import { lastPart, withForwardSlashes } from '../a1111/names.ts'
+import { lastPart, splitHash, withForwardSlashes } from '../a1111/names.ts'
 import type { Checkpoint, Inventory } from '../a1111/types.ts'
 import type { ModelType, ReportedModel } from './model.ts'
 import { isLycorisPath, pathWithinType } from './places.ts'
-
-const hashSuffix = /\s*\[([0-9a-f]{8,64})\]$/i
 
 /** Every model that a server's inventory names. */
 export function modelsReported (serverId: string, inventory: Inventory): ReportedModel[] {
@@ -16,7 +14,7 @@ export function modelsReported (serverId: string, inventory: Inventory): Reporte
       alias: null,
       lycoris: false,
       absolutePath: '',
-      path: withForwardSlashes(name.replace(hashSuffix, '')),
+      path: withForwardSlashes(splitHash(name).name),
       sha256: null,
       shortHash: null
     }))
@@ -43,7 +41,7 @@ export function modelsReported (serverId: string, inventory: Inventory): Reporte
 /** A short hash counts only with ten digits; older ones of eight are of another kind and tell nothing for certain. */
 function reportedCheckpoint (serverId: string, { title, hash, sha256, filename }: Checkpoint): ReportedModel {
   const full = sha256 === null || !/^[0-9a-f]{64}$/i.test(sha256) ? null : sha256.toLowerCase()
-  const short = [hash, hashSuffix.exec(title)?.[1]].find(text => text && /^[0-9a-f]{10}$/i.test(text))
+  const short = [hash, splitHash(title).hash].find(text => text && /^[0-9a-f]{10}$/i.test(text))
   return {
     serverId,
     type: 'checkpoint',
@@ -51,7 +49,7 @@ function reportedCheckpoint (serverId: string, { title, hash, sha256, filename }
     alias: null,
     lycoris: false,
     absolutePath: filename,
-    path: withForwardSlashes(title.replace(hashSuffix, '')),
+    path: withForwardSlashes(splitHash(title).name),
     sha256: full,
     shortHash: full?.slice(0, 10) ?? short?.toLowerCase() ?? null
   }

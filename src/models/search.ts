@@ -1,3 +1,4 @@
+import { withoutTags } from '../lib/text.ts'
 import MiniSearch from 'minisearch'
 import { bareName } from '../a1111/names.ts'
 import type { Model } from './model.ts'
@@ -19,6 +20,9 @@ export interface Words {
 
 /** Longer descriptions are searched up to here, in letters. */
 const searchedDescription = 600
+/** No name, tag or trigger is longer; what is compared letter by letter takes the square of its length. */
+const longestWanted = 500
+const longestMisspelled = 40
 const fields = ['name', 'filename', 'alias', 'tags', 'triggers', 'description'] as const
 
 /**
@@ -32,6 +36,7 @@ export function createModelSearch (models: readonly Model[]): ModelSearch {
     find (text) {
       const wanted = text.trim().toLowerCase()
       if (wanted === '') return models
+      if (wanted.length > longestWanted) return []
       // Made when it is first needed, as most lists are never searched.
       index ??= indexOf(models)
       const { entries, byId, similar } = index
@@ -62,7 +67,7 @@ function indexOf (models: readonly Model[]): Index {
     searchOptions: {
       boost: { name: 5, filename: 4, alias: 4, tags: 2.5, triggers: 1.5 },
       prefix: term => term.length > 1,
-      fuzzy: term => term.length > 3 ? 0.25 : false,
+      fuzzy: term => term.length > 3 && term.length <= longestMisspelled ? 0.25 : false,
       combineWith: 'AND'
     }
   })
@@ -87,6 +92,6 @@ function wordsOf ({ facts, filename, path, reported }: Model): Words {
     alias: lower([...new Set(reported.flatMap(({ alias }) => alias ?? []))].join(' ')),
     tags: facts.tags.map(lower),
     triggers: facts.triggerWords.map(lower),
-    description: lower((facts.description ?? '').replace(/<[^>]*>/g, ' ').slice(0, searchedDescription))
+    description: lower(withoutTags(facts.description ?? '', ' ').slice(0, searchedDescription))
   }
 }

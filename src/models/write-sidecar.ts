@@ -1,3 +1,4 @@
+import { withoutTags } from '../lib/text.ts'
 import { randomUUID } from 'node:crypto'
 import { lstat, open, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
@@ -26,7 +27,7 @@ export async function writeSidecars (file: ModelFile, facts: ModelFacts, answer:
 
 /** The fields of Forge's user metadata that Civitai can fill. */
 function forgeFields ({ type }: ModelFile, facts: ModelFacts): Record<string, string> {
-  const description = (facts.description ?? '').replace(/<br\s*\/?>|<\/(p|li|h\d)>/gi, '\n').replace(/<[^>]*>/g, '').trim()
+  const description = withoutTags((facts.description ?? '').replace(/<br\s*\/?>|<\/(p|li|h\d)>/gi, '\n'), '').trim()
   const version = forgeVersion(facts.baseModel ?? '')
   return {
     ...(description === '' ? {} : { description }),

@@ -27,7 +27,8 @@ export async function checkRedis (connection: Redis): Promise<Finding[]> {
 
 /** The fields of an INFO reply. */
 export function parseInfo (text: string): Record<string, string> {
-  return Object.fromEntries([...text.matchAll(/^([^#:\r\n]+):(.*?)\r?$/gm)].map(([, name, value]) => [name, value]))
+  const lines = text.split(/\r?\n/).filter(line => !line.startsWith('#') && line.indexOf(':') > 0)
+  return Object.fromEntries(lines.map(line => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]))
 }
 
 /** Version, eviction, persistence and memory, each with a remedy where it endangers jobs. */

@@ -1,3 +1,4 @@
+import { withoutTrailing } from '../lib/text.ts'
 import { ServiceError } from '../errors.ts'
 import type { ServerAddress } from '../a1111/types.ts'
 import type { ServerInput } from '../../schemas/server.ts'
@@ -28,7 +29,7 @@ export function parseServerUrl (text: string, field: string): ServerAddress {
   if (url.search !== '' || url.hash !== '') {
     throw invalid(field, `${field} must end with host, port or path; remove what follows it.`)
   }
-  const baseUrl = `${url.origin}${url.pathname.replace(/\/+$/, '')}`
+  const baseUrl = `${url.origin}${withoutTrailing(url.pathname, '/')}`
   const [username, password] = [url.username, url.password].map(part => decoded(part, field))
   return withCredentials(baseUrl, { username, password }, field)
 }

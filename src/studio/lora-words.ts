@@ -1,3 +1,4 @@
+import { withoutTags } from '../lib/text.ts'
 import { bareName } from '../a1111/names.ts'
 
 /** Words in file names that say what a LoRA is about. */
@@ -23,7 +24,7 @@ export function tagsOfName (filename: string): string[] {
 
 /** Text without the HTML that Civitai's descriptions have. */
 export function plainText (html: string): string {
-  return html.replace(/<br\s*\/?>|<\/(?:p|li|h\d)>/gi, '\n').replace(/<[^>]*>/g, '')
+  return withoutTags(html.replace(/<br\s*\/?>|<\/(?:p|li|h\d)>/gi, '\n'), '')
     .replace(/&(amp|lt|gt|quot|#39);/g, (_whole, name: string) => ({ amp: '&', lt: '<', gt: '>', quot: '"' })[name] ?? "'")
     .replace(/\n{3,}/g, '\n\n').trim()
 }

@@ -1,3 +1,4 @@
+import { withoutTrailing } from '../lib/text.ts'
 import { ROOT_CONTEXT, SpanKind as Kind, SpanStatusCode, trace, type SpanContext } from '@opentelemetry/api'
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http'
 import { resourceFromAttributes } from '@opentelemetry/resources'
@@ -23,7 +24,7 @@ const kinds: Readonly<Record<SpanKind, Kind>> = {
 
 /** Sends spans to a collector by OpenTelemetry's protocol. A collector that is away costs nothing but its spans. */
 export function createOpenTelemetry ({ endpoint, headers, serviceName }: TelemetryTarget): Tracing {
-  const exporter = new OTLPTraceExporter({ url: `${endpoint.replace(/\/+$/, '')}/v1/traces`, headers: { ...headers } })
+  const exporter = new OTLPTraceExporter({ url: `${withoutTrailing(endpoint, '/')}/v1/traces`, headers: { ...headers } })
   const provider = new BasicTracerProvider({
     resource: resourceFromAttributes({ 'service.name': serviceName, 'service.version': version }),
     spanProcessors: [new BatchSpanProcessor(exporter, { scheduledDelayMillis: batchEvery })]

@@ -1,3 +1,4 @@
+import { withoutTrailing } from '../lib/text.ts'
 import type { Vault } from '../access/secrets.ts'
 import { EgressRefusal, type EgressGuard } from '../egress/guard.ts'
 import { ServiceError } from '../errors.ts'
@@ -68,7 +69,7 @@ export function createWebhookDesk (dependencies: WebhookDeskDependencies): Webho
         endpoint: endpointId(keyId, url),
         hasKey: key !== null,
         sealed: seal(vault, { url: url.href, key }, owner),
-        baseUrl: (publicUrl === '' ? baseUrl : publicUrl).replace(/\/+$/, '')
+        baseUrl: withoutTrailing(publicUrl === '' ? baseUrl : publicUrl, '/')
       }
     }
   }

@@ -1,5 +1,5 @@
 /** A string, or a number. */
-const stringOrNumber = /"(?:[^"\\]+|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
+const stringOrNumber = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
 
 /**
  * As JSON.parse, but whole numbers beyond 2^53, such as seeds of 64 bits, come as text: these pages only show them and

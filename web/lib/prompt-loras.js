@@ -24,7 +24,8 @@ export function withWeight (prompt, index, weight) {
 /** The prompt without one of its tags, and without the comma that led to it. */
 export function withoutLora (prompt, index) {
   const mark = '\u0000'
-  return replaceTag(prompt, index, () => mark).replace(/,?\s*\0/, '').replace(/^,\s*/, '').trim()
+  const [before = '', after = ''] = replaceTag(prompt, index, () => mark).split(mark, 2)
+  return (before.trimEnd().replace(/,$/, '') + after).replace(/^,\s*/, '').trim()
 }
 
 /** The prompt with one name of a LoRA in place of another. */

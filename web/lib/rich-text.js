@@ -34,7 +34,7 @@ export function richText (text) {
   const root = { tag: '', children: [] }
   const open = [root]
   let hidden = ''
-  for (const [token, closing, rawName, attributes] of text.matchAll(/<(\/?)([a-zA-Z][\w-]*)((?:"[^"]*"|'[^']*'|[^'">])*)>|<!--[\s\S]*?-->|[^<]+|</g)) {
+  for (const [token, closing, rawName, attributes] of text.matchAll(/<(\/?)([a-zA-Z][\w-]*)(?![\w-])((?:"[^"]*"|'[^']*'|[^'"<>])*)>|<!--[\s\S]*?-->|[^<]+|</g)) {
     const name = rawName?.toLowerCase()
     if (hidden !== '') {
       if (closing && name === hidden) hidden = ''

@@ -9,7 +9,7 @@ import type { Picture } from './pixels.ts'
  */
 export function readBase64 (text: string): Buffer {
   const encoded = text.startsWith('data:image/') ? text.slice(text.indexOf(',') + 1) : text
-  const isBase64 = /^[A-Za-z0-9+/\s]+=*\s*$/.test(encoded)
+  const isBase64 = /^[A-Za-z0-9+/\s]+=*$/.test(encoded.trimEnd())
   if (!isBase64) throw new HttpException(500, 'Invalid encoded image')
   return Buffer.from(encoded, 'base64')
 }

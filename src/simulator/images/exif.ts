@@ -1,3 +1,5 @@
+import { withoutTrailing } from '../../lib/text.ts'
+
 /** Marks a user comment as UTF-16, which is what A1111 writes. */
 const unicodeMark = Buffer.from('UNICODE\0', 'latin1')
 const userCommentTag = 0x9286
@@ -25,7 +27,7 @@ export function readUserComment (exif: Buffer): string {
   if (markAt === -1) return ''
   const text = exif.subarray(markAt + unicodeMark.length)
   const even = Buffer.from(text.subarray(0, text.length - text.length % 2))
-  return even.swap16().toString('utf16le').replace(/\0+$/, '')
+  return withoutTrailing(even.swap16().toString('utf16le'), '\0')
 }
 
 /** Puts an EXIF block into a JPEG, right behind its first marker. */

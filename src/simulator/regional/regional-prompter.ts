@@ -62,7 +62,7 @@ function createDivision (args: readonly unknown[], options: readonly string[]): 
   const flip = args[19] === true
   const stops = [args[17], args[18]]
   const isUsable = typeof ratios === 'string' && typeof matrixMode === 'string' && typeof calcMode === 'string' &&
-    stops.every(stop => /^\s*\d*\s*$/.test(String(stop)))
+    stops.every(stop => /^\d*$/.test(String(stop).trim()))
   if (!isUsable || !(tab === 'Matrix' || tab === 'Nope')) return null
   const settings = {
     matrixMode,

@@ -7,7 +7,7 @@ import { HttpException } from '../failures.ts'
  */
 export function checkAuth (auth: string | null, header: string | undefined): void {
   if (auth === null) return
-  const match = /^basic(?:\s+(.*))?$/i.exec(header?.trim() ?? '')
+  const match = /^basic(?:\s+(\S.*))?$/i.exec(header?.trim() ?? '')
   if (match === null) throw new HttpException(401, 'Not authenticated')
   const pair = Buffer.from(match[1] ?? '', 'base64').toString('latin1')
   if (!pair.includes(':')) throw new HttpException(401, 'Invalid authentication credentials')

@@ -81,7 +81,7 @@ function readNumber (value: unknown): Coercion {
   if (typeof value === 'number') return { value }
   if (typeof value === 'bigint') return { value: Number(value) }
   if (typeof value === 'boolean') return { value: Number(value) }
-  const isNumber = typeof value === 'string' && /^\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$/i.test(value)
+  const isNumber = typeof value === 'string' && /^\s*[+-]?(\d+(?:\.\d*)?|\.\d+)(e[+-]?\d+)?\s*$/i.test(value)
   return isNumber ? { value: Number(value) } : { problem: number }
 }
 
