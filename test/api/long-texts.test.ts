@@ -35,7 +35,7 @@ const families: Readonly<Record<string, (length: number) => string>> = {
   'hashes of names': repeated(' [0123456789')
 }
 
-const service = await startService(t, { worker: 'none', settings: { RATE_LIMIT_PER_MINUTE: '0', QUEUE_LIMIT_PER_KEY: '1000000' } })
+const service = await startService(t, { worker: 'none', settings: { CIVITAI_BASE_URL: 'http://127.0.0.1:9/api', CIVITAI_INTERVAL_SECONDS: '0.01' } })
 
 /** Microseconds of this process, in which the service runs. */
 async function cost (work: () => Promise<unknown>): Promise<number> {
@@ -82,11 +82,13 @@ function filled (given: Schema, text: string, depth = 0): unknown {
   if (schema.const !== undefined) return schema.const
   if (schema.type === 'string') {
     const fits = typeof schema.maxLength !== 'number' || schema.maxLength >= text.length
-    return fits && schema.pattern === undefined ? text : (schema.examples as string[] | undefined)?.[0] ?? text.slice(0, 30)
+    if (fits && schema.pattern === undefined) return text
+    return (schema.examples as string[] | undefined)?.[0] ?? text.slice(0, 30)
   }
   if (schema.type === 'array') return depth > 1 ? [] : [filled(schema.items as Schema, text, depth + 1)]
   if (schema.properties !== undefined && depth < 2) {
-    return Object.fromEntries(Object.entries(schema.properties).map(([name, inner]) => [name, filled(inner, text, depth + 1)]))
+    return Object.fromEntries(Object.entries(schema.properties)
+      .map(([name, inner]) => [name, filled(inner, text, depth + 1)]))
   }
   return (schema.examples as unknown[] | undefined)?.[0] ?? schema.default ?? (schema.type === 'object' ? {} : 1)
 }
@@ -186,8 +188,9 @@ t.test('parameters of a picture are read as A1111\'s own pattern reads them', t 
     const wanted = [...line.trim().matchAll(pattern)].map(([, name, value = '']) => [name, value.trim()])
       .filter(([, value = '']) => !value.startsWith('"') && !/^\d+x\d+$/.test(value))
     const found = Object.entries(readInfotext(line).parameters)
+    const isLast = (name: string, index: number) => wanted.findLastIndex(([other]) => other === name) === index
     const missing = wanted.filter(([name = '', value], index) =>
-      wanted.findLastIndex(([other]) => other === name) === index && !found.some(([other, text]) => other === name && text === value))
+      isLast(name, index) && !found.some(([other, text]) => other === name && text === value))
     if (missing.length > 0) t.same(missing, [], JSON.stringify(line))
   }
   t.end()
