@@ -111,7 +111,13 @@ export async function openHouse (
       log
     })
     const queues = createGenerationQueues({ connection: redis, keys, log })
-    const store = createJobStore({ redis, keys, queue: queues, commandLimit: config.REDIS_TIMEOUT_SECONDS * 1000 })
+    const store = createJobStore({
+      redis,
+      keys,
+      queue: queues,
+      commandLimit: config.REDIS_TIMEOUT_SECONDS * 1000,
+      waitingPerKey: config.QUEUE_LIMIT_PER_KEY
+    })
     const accessKeys = await createAccessKeys({
       redis, subscriber, keys, masterKey, defaultRatePerMinute: config.RATE_LIMIT_PER_MINUTE
     })

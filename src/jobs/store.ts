@@ -26,6 +26,8 @@ export interface NewJob {
   readonly priority: number
   readonly bulkId: string | null
   readonly submission: JobSubmission
+  /** Jobs that are submitted together, all or none; the first of them finds room for all. This one alone if left out. */
+  readonly group?: { readonly id: string, readonly size: number }
   /** Who is told of its events. */
   readonly webhook?: Subscription | null
 }
@@ -43,6 +45,7 @@ export type CancelOutcome = 'cancelled' | 'requested'
 
 export interface JobStore {
   /** Creates record, indexes, place and queue entry in one step. A job that was there before stays as it is. */
+  /** @throws ServiceError `queue_limit_reached` */
   create (job: NewJob): Promise<Created>
   /** @throws ServiceError `job_not_found` */
   get (id: string): Promise<Job>
@@ -136,6 +139,8 @@ export interface JobStoreDependencies {
   readonly queue: QueuePort
   /** How long the connection waits for an answer, in milliseconds; a job is not created later than that. */
   readonly commandLimit?: number
+  /** Waiting jobs that one access key may have; no limit if left out. */
+  readonly waitingPerKey?: number
 }
 
 /** Where a waiting job goes. */
@@ -159,9 +164,15 @@ const outputNames = (result: JobResult | null | undefined) => (result?.images ??
 
 type ScriptAnswer = [string, ...Array<string | number>]
 
+/** @param most of waiting jobs that the key may have */
+export function tooManyWaiting (waiting: number, most: number | undefined): ServiceError {
+  return new ServiceError('queue_limit_reached', `This key has ${waiting} jobs waiting and may have ${most}; wait for ` +
+    'some of them to start.', { waiting, limit: most })
+}
+
 /** The only place that reads and writes job records. */
 export function createJobStore (dependencies: JobStoreDependencies): JobStore {
-  const { redis, keys, queue, commandLimit } = dependencies
+  const { redis, keys, queue, commandLimit, waitingPerKey } = dependencies
   const prefix = keys.key('')
   const clock = createRedisClock(redis)
   const jobKey = (id: string) => keys.key('job', id)
@@ -242,14 +253,14 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
   }
 
   async function createOnce (
-    { id, serverId, keyId, priority, bulkId, submission, webhook = null }: NewJob, entry: QueueEntry, last: number
+    { id, serverId, keyId, priority, bulkId, submission, group, webhook = null }: NewJob, entry: QueueEntry, last: number
   ): Promise<ScriptAnswer> {
     const transaction = await queue.transactionWith(entry)
     const packed = packSubmission(submission)
     transaction.runScript('createJob', [prefix],
       [id, serverId, keyId ?? '', priority, entry.lane, bulkId ?? '', packed.submission, packed.prompt,
         webhook === null ? '' : JSON.stringify(webhook), webhook === null ? '' : `,${webhook.events.join(',')},`,
-        packWorkload(workloadOf(submission)), last])
+        packWorkload(workloadOf(submission)), last, waitingPerKey ?? '', group?.id ?? id, group?.size ?? 1])
     const [answer] = await transaction.commit() as [ScriptAnswer]
     return answer
   }
@@ -260,6 +271,10 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
       for (let tries = 0; ; tries++) {
         const [outcome, position, createdAt] = await createOnce(job, entry, await lastMoment())
         if (outcome === 'created') return { existing: null, position: Number(position), createdAt: Number(createdAt) }
+        if (outcome === 'full') {
+          await queue.remove(entry)
+          throw tooManyWaiting(Number(position), waitingPerKey)
+        }
         if (outcome !== 'late') return { existing: await get(job.id) }
         // The answer is here in time, so the clock was not right, or it took longer than usual to send.
         await queue.remove(entry)
@@ -337,8 +352,9 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     async retry (id) {
       const job = await get(id)
       const lane = laneOf(job.priority)
-      const [answer, detail] = await run('retryJob', id, lane)
+      const [answer, detail] = await run('retryJob', id, lane, waitingPerKey ?? '')
       if (answer === 'gone') throw notFound(id)
+      if (answer === 'full') throw tooManyWaiting(Number(detail), waitingPerKey)
       if (answer === 'active') {
         throw invalid(id, detail, `Only a failed or cancelled job can be retried; job ${id} is ${detail}.`)
       }

@@ -22,7 +22,7 @@ import { currentRequest, type RequestContext } from '../telemetry/request-contex
 import type { CheckedWebhook, WebhookDesk } from '../webhooks/submission.ts'
 import type { WebhookWish } from '../webhooks/subscription.ts'
 import { removedAlias, type Job, type JobWarning } from './job.ts'
-import type { JobStore } from './store.ts'
+import { tooManyWaiting, type Created, type JobStore, type NewJob } from './store.ts'
 
 /** What any interface makes of a request. */
 export interface SubmissionRequest {
@@ -67,6 +67,8 @@ export interface CheckedSubmission {
   readonly normalised: NormalisedParameters
   readonly admission: Admission
   readonly webhook: CheckedWebhook | null
+  /** How many jobs are to be made of the request. */
+  readonly jobs: number
 }
 
 export interface Accepted {
@@ -105,8 +107,10 @@ export interface Submitter {
   /**
    * Stores the images and puts the job in line. `id` is the job's; `seed` replaces the one that was checked. A job
    * that has this id already stays as it is, and is what the answer tells of.
+   * @param group names those that are submitted together, of which all or none find room in the queue
+   * @throws ServiceError `queue_limit_reached`
    */
-  accept (checked: CheckedSubmission, id: string, seed?: Seed): Promise<Accepted>
+  accept (checked: CheckedSubmission, id: string, seed?: Seed, group?: string): Promise<Accepted>
   /** What was answered, or would have been, for a job that was accepted before; null where there is none. */
   recall (id: string): Promise<Accepted | null>
 }
@@ -154,14 +158,23 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
   async function refuseTooMany (keyId: string, jobs: number): Promise<void> {
     const waiting = await waitingOfKey(keyId)
     if (waiting + jobs <= queueLimitPerKey) return
-    throw new ServiceError('queue_limit_reached', `This key has ${waiting} jobs waiting and may have ` +
-      `${queueLimitPerKey}; wait for some of them to start.`, { waiting, limit: queueLimitPerKey })
+    throw tooManyWaiting(waiting, queueLimitPerKey)
   }
 
   async function tell (job: Job): Promise<Accepted> {
     const { id, createdAt, submission: { parameters, warnings } } = job
     const alias = registry.byId(job.serverId)?.alias ?? removedAlias
     return { id, alias, position: await store.position(job) ?? 1, createdAt, seed: seedOf(parameters), warnings }
+  }
+
+  async function createOrRelease (parameters: Readonly<Record<string, unknown>>, job: NewJob): Promise<Created> {
+    try {
+      return await store.create(job)
+    } catch (error) {
+      // Of anything else it is not known whether the job is there.
+      if (error instanceof ServiceError && error.code === 'queue_limit_reached') await inputs.release(parameters)
+      throw error
+    }
   }
 
   return {
@@ -184,7 +197,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       let refusal: unknown
       for (const [index, server] of servers.entries()) {
         try {
-          return { request, server, normalised, admission: await admitTo(server, normalised, request), webhook }
+          return { request, server, normalised, admission: await admitTo(server, normalised, request), webhook, jobs }
         } catch (error) {
           // The best server's reason is the one worth hearing.
           if (index === 0) refusal = error
@@ -194,19 +207,20 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       throw refusal ?? new ServiceError('no_server_available',
         'No server is registered and enabled; add one on the page Servers or with POST /api/v1/servers.', { field: 'target_server_alias' })
     },
-    async accept ({ request, server, normalised, admission, webhook }, id, seed) {
+    async accept ({ request, server, normalised, admission, webhook, jobs }, id, seed, group = request.bulkId ?? id) {
       const given = seed === undefined ? admission.parameters : { ...admission.parameters, seed }
       const parameters = await replaceImages(given, async (text, field) => await inputs.keep(text, field))
       const warnings = [
         ...normalised.warnings, ...admission.warnings, ...webhook?.warnings ?? [], ...request.warnings ?? []
       ]
       const context = currentRequest()
-      const created = await store.create({
+      const created = await createOrRelease(parameters, {
         id,
         serverId: server.id,
         keyId: request.keyId,
         priority: request.priority,
         bulkId: request.bulkId,
+        group: { id: group, size: jobs },
         webhook: webhook === null ? null : webhooks.subscribe(webhook, `job:${id}`, request.baseUrl ?? ownUrl),
         submission: {
           mode: normalised.mode,

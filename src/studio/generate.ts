@@ -84,7 +84,7 @@ export function createGenerations (dependencies: GenerationsDependencies): Gener
         for (const [index, one] of checked.entries()) {
           const id = ids[index] ?? newJobId()
           await history.add(user, id)
-          accepted.push(await submitter.accept(one, id))
+          accepted.push(await submitter.accept(one, id, undefined, ids[0]))
         }
         return accepted
       } catch (error) {

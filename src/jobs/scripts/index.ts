@@ -12,14 +12,18 @@ import { prelude } from './prelude.ts'
 
 /**
  * ARGV: id, server, key, priority, lane, bulk, submission, prompt, webhook JSON or '', its events as `,one,other,`,
- * workload, last moment. Answers created | exists | late, place in line, moment. After the last moment nobody waits for
- * the answer any more: whoever asked was told that there is no job.
+ * workload, last moment, most waiting jobs of the key or '', group, its size. Answers created | exists | late, place in
+ * line, moment, or full, waiting jobs. After the last moment nobody waits for the answer any more: the caller was told
+ * that there is no job.
  */
 const createJob = /* lua */ `
 local id, server, key, priority, lane, bulk, submission, prompt, webhook, events, cost, last = unpack(ARGV)
+local most, group, size = unpack(ARGV, 13)
 if redis.call('EXISTS', jobKey(id)) == 1 then return { 'exists' } end
 local created = now()
 if created > tonumber(last) then return { 'late' } end
+local waiting = waitingBeyond(key, most, group, tonumber(size))
+if waiting then return { 'full', waiting } end
 -- Arrival orders all lists: microseconds, and never the same twice.
 local arrival = math.max(created * 1000, tonumber(redis.call('GET', KEYS[1] .. 'arrival') or 0) + 1)
 redis.call('SET', KEYS[1] .. 'arrival', string.format('%.0f', arrival))
@@ -200,12 +204,17 @@ tellReceiver('job.cancelled', id)
 return { 'cancelled', job.run, job.server }
 `
 
-/** ARGV: id, lane. A failed or cancelled job enters the line anew. Answers entered, new run | active, status | gone. */
+/**
+ * ARGV: id, lane, most waiting jobs of its key or ''. A failed or cancelled job enters the line anew.
+ * Answers entered, new run | active, status | full, waiting jobs | gone.
+ */
 const retryJob = /* lua */ `
-local id, lane = unpack(ARGV)
+local id, lane, most = unpack(ARGV)
 local job = read(id)
 if not job then return { 'gone' } end
 if job.status ~= 'failed' and job.status ~= 'cancelled' then return { 'active', job.status } end
+local waiting = waitingBeyond(job.key, most, id, 1)
+if waiting then return { 'full', waiting } end
 local moment = now()
 local spot = string.format('%.0f', place(lane))
 redis.call('HDEL', jobKey(id), 'ended', 'started', 'cancel', 'error', 'result', 'used', 'crashes', 'sends',
