@@ -5,7 +5,7 @@ import {
 } from '../../schemas/api-key.ts'
 import { errorResponses } from '../../schemas/error.ts'
 import { Nullable, Ref } from '../../schemas/kit.ts'
-import type { AccessKey, AccessKeys, IssuedKey } from '../../src/access/keys.ts'
+import type { AccessKey, AccessKeyFields, AccessKeys, IssuedKey } from '../../src/access/keys.ts'
 import { defaultScopes, holdsAll, type Principal, type Scope } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { iso } from '../../src/iso.ts'
@@ -81,7 +81,8 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
   }, async (request, reply) => {
     refuseEscalation(request.principal, request.body.scopes ?? defaultScopes)
     const endpoint = await checkedEndpoint(request.body, request.principal)
-    const issued = await accessKeys.create({ ...fieldsOf(request.body), name: request.body.name.trim() })
+    const fields = withinOwnRate(request.principal, { tier: 'default', ...fieldsOf(request.body) })
+    const issued = await accessKeys.create({ ...fields, name: request.body.name.trim() })
     reply.code(201).header('Location', `${at}/${issued.accessKey.id}`)
     return await newKeyAnswer(issued, endpoint, 'The access key was made. Keep the secret: it is not told again.')
   })
@@ -159,7 +160,9 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
     await refuseManaging(principal, id)
     refuseEscalation(principal, body.scopes ?? [])
     const endpoint = await checkedEndpoint(body, principal)
-    const changed = await accessKeys.update(id, fieldsOf(body))
+    const fields = fieldsOf(body)
+    refuseHigherRate(principal, accessKeys.rateGiven(fields), id)
+    const changed = await accessKeys.update(id, fields)
     if (endpoint !== undefined) await keySide.setDefaultEndpoint(id, endpoint)
     return { success: true as const, message: 'The access key was changed.', api_key: await view(changed) }
   })
@@ -197,6 +200,7 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
     }
   }, async request => {
     await refuseManaging(request.principal, request.params.id)
+    refuseHigherRate(request.principal, (await accessKeys.get(request.params.id)).ratePerMinute, request.params.id)
     const graceHours = request.body?.grace_hours ?? defaultGraceHours
     const issued = await accessKeys.rotate(request.params.id, graceHours)
     return await issuedAnswer(issued, graceHours === 0
@@ -259,10 +263,40 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
     return wish
   }
 
+  /** What a new key gets: where nothing is asked, no more than its maker has. */
+  function withinOwnRate (principal: Principal, fields: AccessKeyFields): AccessKeyFields {
+    const { ratePerMinute: own } = principal
+    const rate = accessKeys.rateGiven(fields)
+    const isAsked = fields.ratePerMinute !== undefined || fields.tier !== 'default'
+    if (!isAsked && isLimited(principal) && isHigher(rate, own)) return { ...fields, ratePerMinute: own }
+    refuseHigherRate(principal, rate)
+    return fields
+  }
+
   /** Whoever changes a key or learns its new secret gains its rights, so they must have them already. */
   async function refuseManaging (principal: Principal, id: string): Promise<void> {
     refuseEscalation(principal, (await accessKeys.get(id)).scopes)
   }
+}
+
+/** Whether what a principal gives to other keys is bounded by what it has; to `*` nothing is closed. */
+function isLimited (principal: Principal): boolean {
+  return principal.kind === 'key' && !principal.scopes.has('*')
+}
+
+function isHigher (rate: number | null | undefined, own: number | null): boolean {
+  return own !== null && rate !== undefined && (rate === null || rate > own)
+}
+
+/**
+ * A key cannot lift its own limits, be it itself or through another key that it makes, changes or gets the secret of.
+ * @param id of the key that gets the rate; left out for a new one
+ */
+function refuseHigherRate (principal: Principal, rate: number | null | undefined, id?: string): void {
+  const isOwn = principal.keyId !== null && principal.keyId === id
+  if ((!isOwn && !isLimited(principal)) || !isHigher(rate, principal.ratePerMinute)) return
+  throw new ServiceError('permission_denied', `${principal.name} may make ${principal.ratePerMinute} requests a minute ` +
+    'and can give no key more; the admin token can', { field: 'rate_limit_per_minute' })
 }
 
 function refuseEscalation (principal: Principal, scopes: readonly Scope[]): void {

@@ -96,6 +96,12 @@ export function parseAccessKey (id: string, hash: Record<string, string>, defaul
   }
 }
 
+/** The rate that these fields give a key, in requests a minute; null for no limit, undefined where they give none. */
+export function rateGiven ({ ratePerMinute, tier }: AccessKeyFields, defaultRate: number): number | null | undefined {
+  if (ratePerMinute !== undefined) return ratePerMinute
+  return tier === undefined ? undefined : effectiveRate('', tier, defaultRate)
+}
+
 function effectiveRate (rate: string, tier: RateTier, defaultRate: number): number | null {
   if (rate === 'none') return null
   if (rate !== '') return Number(rate)

@@ -6,7 +6,7 @@ import type { Keys } from '../redis/keys.ts'
 import { createKeyCache } from './key-cache.ts'
 import { createSecretHasher } from './key-hash.ts'
 import {
-  parseAccessKey, parseHashes, toHash, type AccessKey, type AccessKeyFields, type SecretHashes
+  parseAccessKey, parseHashes, rateGiven, toHash, type AccessKey, type AccessKeyFields, type SecretHashes
 } from './key-record.ts'
 import { createKey, removeKey, replaceHash, rotateKey, updateKey } from './key-scripts.ts'
 import { createKeyUsage } from './key-usage.ts'
@@ -49,6 +49,8 @@ export interface AccessKeys {
    * @throws SettingsError when it is not of that form
    */
   readonly importFirst: (pair: string) => Promise<boolean>
+  /** The rate that such fields give a key; null for no limit, undefined where they leave it as it is. */
+  readonly rateGiven: (fields: AccessKeyFields) => number | null | undefined
   /** Writes pending use counts. */
   readonly flush: () => Promise<void>
   readonly close: () => Promise<void>
@@ -202,6 +204,7 @@ export async function createAccessKeys (dependencies: AccessKeysDependencies): P
       return await store('first', { name: 'Bootstrap key', scopes: ['*'] }, key, secret) !== null
     },
 
+    rateGiven: fields => rateGiven(fields, defaultRatePerMinute),
     flush: usage.flush,
     async close () {
       await usage.close()

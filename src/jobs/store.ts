@@ -26,7 +26,7 @@ export interface NewJob {
   readonly priority: number
   readonly bulkId: string | null
   readonly submission: JobSubmission
-  /** Jobs that are submitted together, all or none; the first of them finds room for all. This one alone if left out. */
+  /** Jobs that are submitted together, all or none: the first finds room for all. This one alone if left out. */
   readonly group?: { readonly id: string, readonly size: number }
   /** Who is told of its events. */
   readonly webhook?: Subscription | null
@@ -253,14 +253,17 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
   }
 
   async function createOnce (
-    { id, serverId, keyId, priority, bulkId, submission, group, webhook = null }: NewJob, entry: QueueEntry, last: number
+    { id, serverId, keyId, priority, bulkId, submission, group, webhook = null }: NewJob,
+    entry: QueueEntry,
+    last: number
   ): Promise<ScriptAnswer> {
     const transaction = await queue.transactionWith(entry)
     const packed = packSubmission(submission)
     transaction.runScript('createJob', [prefix],
       [id, serverId, keyId ?? '', priority, entry.lane, bulkId ?? '', packed.submission, packed.prompt,
         webhook === null ? '' : JSON.stringify(webhook), webhook === null ? '' : `,${webhook.events.join(',')},`,
-        packWorkload(workloadOf(submission)), last, waitingPerKey ?? '', group?.id ?? id, group?.size ?? 1])
+        packWorkload(workloadOf(submission)), last, waitingPerKey ?? '', group?.id ?? id,
+        group?.size ?? 1])
     const [answer] = await transaction.commit() as [ScriptAnswer]
     return answer
   }

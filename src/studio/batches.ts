@@ -1,5 +1,6 @@
 import { randomInt, randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
+import { plainUserId } from './owner.ts'
 import { StudioBatchRequest, type StudioBatch } from '../../schemas/studio-batch.ts'
 import type { StudioJob } from '../../schemas/studio-job.ts'
 import type { Warning } from '../../schemas/generation-parameters.ts'
@@ -97,7 +98,7 @@ export function createBatches (dependencies: BatchesDependencies): Batches {
         ...Object.fromEntries(Object.entries(call.fields).filter(([name]) => pictureField.test(name))),
         ...request.base_request,
         ...readFields(WebhookFields, call.fields),
-        user_id: request.user_id,
+        user_id: plainUserId(request.user_id),
         strict: request.strict
       })
       const kind = request.type ?? kindOf(base)
@@ -115,7 +116,7 @@ export function createBatches (dependencies: BatchesDependencies): Batches {
       const batchOf = (jobIds: readonly string[]): Batch => ({
         id,
         keyId: call.keyId,
-        user: request.user_id,
+        user: plainUserId(request.user_id),
         name: request.batch_name,
         axes,
         cells: cells.map(({ label }, index) => ({ jobId: jobIds[index] ?? '', label })),

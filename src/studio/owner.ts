@@ -1,4 +1,5 @@
 import type { Principal } from '../access/principal.ts'
+import { ServiceError } from '../errors.ts'
 import type { Keys } from '../redis/keys.ts'
 
 /** A user of an application: the application's own name for them, and whose application it is. */
@@ -10,7 +11,17 @@ export interface StudioUser {
 
 /** Two applications may call their users alike; neither sees what is the other's. */
 export function studioUser ({ keyId }: Pick<Principal, 'keyId'>, id: string): StudioUser {
-  return { owner: keyId ?? 'local', id }
+  return { owner: keyId ?? 'local', id: plainUserId(id) }
+}
+
+/**
+ * One spelling for names that look alike: blanks around them and decomposed letters come from clients, not from people.
+ * @throws ServiceError `invalid_field_value` when nothing is left
+ */
+export function plainUserId (text: string): string {
+  const id = text.normalize('NFC').trim()
+  if (id === '') throw new ServiceError('invalid_field_value', 'user_id must not be blank.', { field: 'user_id' })
+  return id
 }
 
 /** Name of what is kept of a user. Ids are any text, so they are written in letters that separate nothing. */

@@ -3,7 +3,7 @@ import type { Config } from '../config/settings.ts'
 import { ServiceError } from '../errors.ts'
 import { clockLua } from '../redis/clock.ts'
 import type { Keys } from '../redis/keys.ts'
-import { userKey, type StudioUser } from './owner.ts'
+import { plainUserId, userKey, type StudioUser } from './owner.ts'
 
 /** What the owner of an application allows its users. */
 export interface UserRules {
@@ -65,7 +65,7 @@ export function createUserRules (redis: Redis, keys: Keys, settings: UserRuleSet
     STUDIO_JOBS_PER_USER: most, STUDIO_COOLDOWN_SECONDS: cooldown, STUDIO_EXEMPT_USERS: exempt,
     STUDIO_MAX_MEGAPIXELS: megapixels, STUDIO_BLOCKED_WORDS: blocked
   } = settings
-  const free = new Set(exempt)
+  const free = new Set(exempt.map(plainUserId))
   const isFree = (user: StudioUser) => (most === 0 && cooldown === 0) || free.has(user.id)
   const placesKey = (user: StudioUser) => userKey(keys, user, 'places')
   const blockedWords = blocked.map(word => ({ word, pattern: wordPattern(word) }))

@@ -176,4 +176,45 @@ t.test('nobody gains rights by managing keys', async t => {
   t.equal((await call('GET', '/who', undefined, keyHeaders(owner))).status, 200)
 })
 
+t.test('a key lifts neither its own limits nor, by way of other keys, anybody’s', async t => {
+  const door = await openDoor(connections)
+  t.after(async () => await door.app.close())
+  const call = callerOf(door)
+  const { accessKeys } = door
+  const issued = await accessKeys.create({
+    name: 'manager', scopes: ['keys:admin', 'jobs:read', 'jobs:write', 'images:read', 'models:read', 'servers:read'], ratePerMinute: 30
+  })
+  const headers = keyHeaders({ key: issued.accessKey.key, secret: issued.secret })
+  const mine = `${path}/${issued.accessKey.id}`
+  const higher = [
+    { rate_limit_per_minute: null }, { rate_limit_per_minute: 31 }, { rate_limit_tier: 'unlimited' },
+    { rate_limit_tier: 'extended' }, { rate_limit_tier: 'default' }
+  ]
+  for (const change of higher) {
+    t.match(await call('PUT', mine, change, headers), {
+      status: 403, body: { error: 'permission_denied', details: { field: 'rate_limit_per_minute' } }
+    }, JSON.stringify(change))
+  }
+  for (const change of higher.slice(0, 4)) {
+    t.match(await call('POST', path, { name: 'helper', ...change }, headers), { status: 403 }, `a new key, ${JSON.stringify(change)}`)
+  }
+  const helper = await call('POST', path, { name: 'helper' }, headers)
+  t.match(helper, { status: 201, body: { api_key: { rate_limit_per_minute: 30 } } }, 'a new key has what its maker has')
+  const other = `${path}/${String(helper.body.api_key.id)}`
+  t.match(await call('PUT', other, { rate_limit_per_minute: 40 }, headers), { status: 403 })
+  t.match(await call('PUT', other, { rate_limit_per_minute: 10, name: 'slow' }, headers), { status: 200 })
+  t.match(await call('PUT', mine, { rate_limit_per_minute: 20, description: 'less' }, headers), { status: 200 })
+
+  const free = await call('POST', path, { name: 'free', rate_limit_per_minute: null })
+  const freeAt = `${path}/${String(free.body.api_key.id)}`
+  t.match(await call('POST', `${freeAt}/rotate`, {}, headers), { status: 403 }, 'the secret of a key with more would lift it, too')
+  t.match(await call('PUT', freeAt, { description: 'seen to' }, headers), { status: 200 })
+  t.match(await call('PUT', mine, { rate_limit_per_minute: null }), { status: 200 }, 'the admin token may')
+
+  const all = await accessKeys.create({ name: 'all', scopes: ['*'], ratePerMinute: 30 })
+  const allHeaders = keyHeaders({ key: all.accessKey.key, secret: all.secret })
+  t.match(await call('PUT', `${path}/${all.accessKey.id}`, { rate_limit_per_minute: null }, allHeaders), { status: 403 })
+  t.match(await call('POST', path, { name: 'bot', rate_limit_per_minute: null }, allHeaders), { status: 201 })
+})
+
 t.end()

@@ -62,6 +62,18 @@ t.test('users are held to the rules that the owner of their application sets', a
     t.match(from.asked, { width: 496, height: 120 })
   })
 
+  await t.test('a name is one user, however its client spells it', async t => {
+    const spellings = ['zo\u00eb', ' zo\u00eb', 'zo\u00eb\t', 'zoe\u0308']
+    const answers = await Promise.all(spellings.map(async spelling => await post({ user_id: spelling })))
+    t.same(answers.map(({ status }) => status).toSorted((one, other) => one - other), [200, 429, 429, 429])
+    for (const spelling of spellings) {
+      const { body } = await request('GET', `/sessions/${encodeURIComponent(spelling)}/jobs`)
+      t.match(body, { total: 1 }, JSON.stringify(spelling))
+    }
+    t.match(await request('POST', '/generate/batch', { user_id: ' zoe\u0308 ', base_request: { prompt: 'x', steps: 1 } }), { status: 429 })
+    t.equal((await post({ user_id: ' ' })).status, 422)
+  })
+
   await t.test('a batch is one wish, of as many as are allowed', async t => {
     const { user_id: _, ...base } = small
     const batch = async (user: string, values: number[]) => await request('POST', '/generate/batch', {
