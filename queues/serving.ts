@@ -13,6 +13,7 @@ import type { Log } from '../src/log.ts'
 import type { StorageCheck } from '../src/media/storage-check.ts'
 import type { MediaStore } from '../src/media/store.ts'
 import type { Keys } from '../src/redis/keys.ts'
+import { createFreshLists } from '../src/servers/fresh-lists.ts'
 import { createServerMonitor, type MonitorIntervals } from '../src/servers/monitor.ts'
 import { grantTurns } from '../src/servers/grant-turns.ts'
 import type { Server } from '../src/servers/server.ts'
@@ -85,6 +86,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
   } = dependencies
   const serverId = server().id
   const held = createHeldEntries()
+  const lists = createFreshLists({ redis: connection, keys, states, connect: () => connect(server()), log })
   const repair = createLineRepair({
     server, store, queues, log, fence, mostAttempts: limits.attempts, isHeld: held.has
   })
@@ -140,7 +142,9 @@ export async function startServing (dependencies: ServingDependencies, current: 
     otherServer,
     tagOutput,
     prepare: job => prepareGeneration(job, {
-      media, inventory: () => states.inventory(serverId), traits: monitor.traits
+      media,
+      admit: async (request, onMissing) => await lists.admit(server(), request, onMissing),
+      traits: monitor.traits
     })
   })
 

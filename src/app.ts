@@ -64,6 +64,7 @@ import { createJobNotices } from './jobs/notices.ts'
 import { createManyJobs } from './jobs/many.ts'
 import { removeJob } from './jobs/remove.ts'
 import { createSubmitter } from './jobs/submit.ts'
+import { createFreshLists } from './servers/fresh-lists.ts'
 import { createJobWait } from './jobs/wait.ts'
 import { createFleetMetrics } from './metrics/fleet.ts'
 import { processMetrics } from './metrics/process.ts'
@@ -114,6 +115,7 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
     limits: { pixelsPerJob: config.PIXELS_PER_JOB_MEGAPIXELS * 1_000_000 },
     webhooks: webhooks.desk,
     storage: house.storage,
+    lists: createFreshLists({ redis, keys, states, connect: house.connect, log: house.log }),
     log: house.log,
     ownUrl: config.PUBLIC_URL === '' ? `http://127.0.0.1:${config.PORT}` : config.PUBLIC_URL,
     waitingOfKey: async keyId => await list.count({ keyId, status: 'pending' })

@@ -3,7 +3,7 @@ import { ServiceError, type ErrorCode } from '../errors.ts'
 import { findCheckpoint } from './checkpoint-names.ts'
 import { withControlNet } from './controlnet-admission.ts'
 import { admitExtras, noExtras } from './extras.ts'
-import { loraNames, renameLoras } from './lora-tags.ts'
+import { loraNames, renameLoras, withoutComments } from './lora-tags.ts'
 import { findListed, findLora, findUpscaler, findVae } from './model-names.ts'
 import { lastPart } from './names.ts'
 import { nearest } from './nearest.ts'
@@ -39,6 +39,22 @@ export type Settle = <Found>(search: Search<Found>) => Found | null
 
 type Listed = Inventory['missing'][number]
 
+/** Where a name of each kind is looked for. */
+const listsOf: Readonly<Record<string, readonly Listed[]>> = {
+  checkpoint: ['checkpoints'],
+  sampler: ['samplers'],
+  scheduler: ['schedulers'],
+  upscaler: ['upscalers', 'latentUpscaleModes'],
+  VAE: ['vaes'],
+  LoRA: ['loras'],
+  style: ['styles'],
+  script: ['scripts'],
+  'ControlNet model': ['controlNetModels'],
+  'ControlNet module': ['controlNetModules']
+}
+
+export type AdmissionRequest = Pick<NormalisedParameters, 'mode' | 'parameters' | 'checkpoint' | 'hints'>
+
 /** A server as admission sees it. */
 export interface AdmittingServer {
   readonly inventory: Inventory
@@ -49,12 +65,13 @@ export interface AdmittingServer {
  * Whether a server can do what is asked, and how it calls everything. A1111 answers 200 with another picture when a
  * checkpoint, sampler or LoRA is unknown to it, so the names are looked up first. Lists that the server does not
  * offer are not checked.
+ * @param noteMissing told of the lists in which a name was not found
  * @throws ServiceError 422 with `field` and `nearest` for a name that is missing, unless it may be left out;
  * `server_capability` when the server does not offer the route for it
  */
 export function admit (
-  request: Pick<NormalisedParameters, 'mode' | 'parameters' | 'checkpoint' | 'hints'>,
-  server: AdmittingServer, onMissing: OnMissing
+  request: AdmissionRequest, server: AdmittingServer, onMissing: OnMissing,
+  noteMissing: (lists: readonly Listed[]) => void = () => {}
 ): Admission {
   const { mode, checkpoint } = request
   const { inventory, traits } = server
@@ -65,7 +82,7 @@ export function admit (
   }
   const warnings: Warning[] = []
   const warn = (warning: Warning) => { warnings.push(warning) }
-  const settle = settler(onMissing, warn)
+  const settle = settler(onMissing, warn, noteMissing)
   if (mode === 'extras') return { ...admitExtras(request.parameters, server, settle), warnings }
   const offers = (list: Listed) => !inventory.missing.includes(list)
   const checkpointTitle = checkpoint === null ? null : titleOf(checkpoint, 'checkpoint_name', 'checkpoint_not_found')
@@ -120,8 +137,10 @@ export function admit (
 
   function withLoras (given: A1111Parameters): A1111Parameters {
     if (!offers('loras') || given.disable_extra_networks === true) return given
+    const hidesComments = mode !== 'extras' && inventory.scripts[mode].some(title => title.toLowerCase() === 'comments')
     return ['prompt', 'hr_prompt'].reduce((parameters, field) => replaced(parameters, field, prompt => {
-      const names = loraNames(prompt).map((wanted): [string, string | null] => [wanted, loraOf(wanted, field)])
+      const read = hidesComments ? withoutComments(prompt) : prompt
+      const names = loraNames(read).map((wanted): [string, string | null] => [wanted, loraOf(wanted, field)])
       return renameLoras(prompt, new Map(names))
     }), given)
   }
@@ -163,11 +182,14 @@ export function admit (
   }
 }
 
-function settler (onMissing: OnMissing, warn: (warning: Warning) => void): Settle {
+function settler (
+  onMissing: OnMissing, warn: (warning: Warning) => void, noteMissing: (lists: readonly Listed[]) => void
+): Settle {
   return ({ wanted, field, code, noun, find, candidates }) => {
     try {
       const found = find()
       if (found !== null) return found
+      noteMissing(listsOf[noun] ?? [])
       throw missing(wanted, field, code, noun, candidates)
     } catch (error) {
       if (onMissing === 'refuse' || !(error instanceof ServiceError)) throw error

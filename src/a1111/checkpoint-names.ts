@@ -44,6 +44,9 @@ function pathOf (title: string): string {
 /** From the surest to the least sure; the first that finds anything decides. */
 const ways: readonly Way[] = [
   (checkpoint, { text }) => checkpoint.title === text,
+  // a name may end in brackets of its own
+  (checkpoint, { text }) =>
+    [pathOf(checkpoint.title), ...shortNames(checkpoint)].includes(withoutEnding(withForwardSlashes(text))),
   (checkpoint, { path }) => pathOf(checkpoint.title) === path,
   (checkpoint, { path }) => lower(pathOf(checkpoint.title)) === lower(path),
   // an absolute path, of this machine or another one: the folders that the server knows are its end

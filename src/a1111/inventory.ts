@@ -6,7 +6,7 @@ import {
   dialectOf, GenerationFailure, type Checkpoint, type Inventory, type Scheduler, type ServerTraits
 } from './types.ts'
 
-type ListName = Inventory['missing'][number]
+export type ListName = Inventory['missing'][number]
 
 /** LoRA lists carry megabytes of training metadata, which is left out, and are slow to make. */
 const loraCall: SmallCallOptions = { timeoutMs: 30_000, maxAnswerBytes: 512 * 1024 * 1024, leaveOut: ['metadata'] }
@@ -21,11 +21,25 @@ const listCall: SmallCallOptions = { timeoutMs: 15_000 }
  * @throws GenerationFailure if the server cannot be reached, does not let us in, or fails to list its checkpoints
  */
 export async function readInventory (client: A1111Client, traits: ServerTraits): Promise<Inventory> {
+  return await readLists(client, traits, null, new Set())
+}
+
+/**
+ * The same, where only some lists are read and the others stay as they are known.
+ * @param known null reads all of them
+ */
+export async function readLists (
+  client: A1111Client, traits: ServerTraits, known: Inventory | null, wanted: ReadonlySet<ListName>
+): Promise<Inventory> {
   const missing: ListName[] = []
 
   async function read<Value> (
     name: ListName, paths: readonly string[], parse: (answer: unknown) => Value, options = listCall
   ): Promise<Value> {
+    if (known !== null && !wanted.has(name)) {
+      if (known.missing.includes(name)) missing.push(name)
+      return known[name] as Value
+    }
     for (const path of paths) {
       try {
         return parse(await client.readJson(path, options))
@@ -62,7 +76,7 @@ export async function readInventory (client: A1111Client, traits: ServerTraits):
     read('controlNetModules', ['/controlnet/module_list'], answer => textsOf(fieldsOf(answer).module_list)),
     // units may name a module by its label as well
     read('controlNetModules', ['/controlnet/module_list?alias_names=true'], answer => textsOf(fieldsOf(answer).module_list)),
-    readControlNetUnits(client)
+    known === null ? readControlNetUnits(client) : known.controlNetUnits ?? null
   ])
   return {
     checkpoints,
@@ -79,7 +93,7 @@ export async function readInventory (client: A1111Client, traits: ServerTraits):
     controlNetModules: [...new Set([...controlNetModules, ...controlNetAliases])],
     controlNetUnits,
     missing: [...new Set(missing)],
-    readAt: Date.now()
+    readAt: known?.readAt ?? Date.now()
   }
 }
 

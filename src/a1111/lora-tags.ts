@@ -19,6 +19,11 @@ export function loraNames (prompt: string): string[] {
     .filter(name => !filledInLater.test(name))
 }
 
+/** The prompt as A1111's own script Comments (since 1.9) leaves it: `#` hides the rest of its line. */
+export function withoutComments (prompt: string): string {
+  return prompt.replace(/#[^\n]*/g, '')
+}
+
 /** The prompt with other names in its tags; a name that becomes null takes its tag with it. */
 export function renameLoras (prompt: string, newName: ReadonlyMap<string, string | null>): string {
   return prompt.replace(tag, (whole: string, word: string, name: string, rest: string) => {
@@ -42,7 +47,9 @@ export function withLoras (prompt: string, loras: readonly LoraRequest[]): strin
   const tags = loras
     .filter(({ name }) => !present.has(bareName(name).toLowerCase()))
     .map(({ name, weight }) => `<lora:${bareName(name)}:${weight}>`)
-  return [prompt, ...tags].filter(part => part !== '').join(' ')
+  // behind a comment they would be a part of it
+  const isCommented = tags.length > 0 && prompt.slice(prompt.lastIndexOf('\n') + 1).includes('#')
+  return [isCommented ? `${prompt}\n` : prompt, ...tags].filter(part => part !== '').join(' ')
 }
 
 /**

@@ -63,6 +63,9 @@ export function findNamed<Entry> (
     const target = way(wanted)
     const matches = entries.filter(entry => namesOf(entry).some(name => way(name) === target))
     if (matches.length === 1) return matches[0] ?? null
+    // its own name goes before what others are called besides
+    const own = matches.filter(entry => way(namesOf(entry)[0] ?? '') === target)
+    if (own.length === 1) return own[0] ?? null
   }
   return null
 }

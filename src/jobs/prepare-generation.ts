@@ -1,8 +1,8 @@
 import { stringifyJson } from '../lib/exact-json.ts'
-import { admit } from '../a1111/admission.ts'
+import type { Admission, AdmissionRequest, OnMissing } from '../a1111/admission.ts'
 import { insertImages } from '../a1111/images.ts'
 import { buildPayload } from '../a1111/payload.ts'
-import type { Inventory, ServerTraits } from '../a1111/types.ts'
+import type { ServerTraits } from '../a1111/types.ts'
 import type { MediaStore } from '../media/store.ts'
 import type { Job } from './job.ts'
 
@@ -14,7 +14,7 @@ export interface PreparedGeneration {
 
 export interface PreparationSources {
   readonly media: MediaStore
-  readonly inventory: () => Promise<Inventory | null>
+  readonly admit: (request: AdmissionRequest, onMissing: OnMissing) => Promise<Admission | null>
   readonly traits: () => ServerTraits | null
 }
 
@@ -25,12 +25,9 @@ export interface PreparationSources {
  */
 export async function prepareGeneration (job: Job, sources: PreparationSources): Promise<PreparedGeneration> {
   const { mode, parameters, checkpoint, checkpointTitle, onMissing } = job.submission
-  const inventory = await sources.inventory()
   const traits = sources.traits()
   const asked = { mode, parameters, checkpoint: checkpointTitle ?? checkpoint, hints: {} }
-  const admission = inventory === null || traits === null
-    ? { parameters, checkpointTitle }
-    : admit(asked, { inventory, traits }, onMissing)
+  const admission = await sources.admit(asked, onMissing) ?? { parameters, checkpointTitle }
   const complete = await insertImages(admission.parameters, async reference =>
     (await sources.media.readInput(reference)).toString('base64'))
   const payload = buildPayload({

@@ -1,7 +1,7 @@
 import { randomInt, randomUUID } from 'node:crypto'
 import { stringifyJson } from '../lib/exact-json.ts'
 import { A1111Parameters } from '../../schemas/generation-parameters.ts'
-import { admit, type Admission, type OnMissing } from '../a1111/admission.ts'
+import type { Admission, OnMissing } from '../a1111/admission.ts'
 import { fieldRules, type FieldRules } from '../a1111/field-values.ts'
 import { normaliseExtras } from '../a1111/extras.ts'
 import { replaceImages, visitImages } from '../a1111/images.ts'
@@ -14,6 +14,7 @@ import type { StorageCheck } from '../media/storage-check.ts'
 import { storageError } from '../media/storage-faults.ts'
 import type { DropInOrigin } from '../sdapi/origin.ts'
 import type { StudioOrigin } from '../studio/origin.ts'
+import type { FreshLists } from '../servers/fresh-lists.ts'
 import { readCandidates } from '../servers/choose.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { Server } from '../servers/server.ts'
@@ -92,6 +93,7 @@ export interface SubmitDependencies {
   readonly waitingOfKey: (keyId: string) => Promise<number>
   readonly webhooks: WebhookDesk
   readonly storage: Pick<StorageCheck, 'fault'>
+  readonly lists: FreshLists
   /** Begin of links in events where a request does not say how it reached us. */
   readonly ownUrl: string
   readonly log: Log
@@ -126,7 +128,7 @@ const mostParameterCharacters = 1_048_576
 /** The one way into the queue, for every interface. */
 export function createSubmitter (dependencies: SubmitDependencies): Submitter {
   const { registry, states, store, inputs, queueLimitPerKey, limits, waitingOfKey } = dependencies
-  const { webhooks, storage, ownUrl, log } = dependencies
+  const { webhooks, storage, lists, ownUrl, log } = dependencies
 
   /** Whether a target stands for any server; one that is really called `default` is meant by its name. */
   function leavesChoice (target: string): boolean {
@@ -144,10 +146,8 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
   async function admitTo (
     server: Server, normalised: NormalisedParameters, request: SubmissionRequest
   ): Promise<Admission> {
-    const [inventory, traits] = await Promise.all([states.inventory(server.id), states.traits(server.id)])
-    return inventory === null || traits === null
-      ? { parameters: normalised.parameters, checkpointTitle: null, warnings: [] }
-      : admit(normalised, { inventory, traits }, request.onMissing)
+    return await lists.admit(server, normalised, request.onMissing) ??
+      { parameters: normalised.parameters, checkpointTitle: null, warnings: [] }
   }
 
   async function refuseWhileFull (): Promise<void> {

@@ -15,6 +15,8 @@ export interface ServerStateStore {
   write (serverId: string, state: ServerState): Promise<void>
   /** Null before the first successful probe. */
   inventory (serverId: string): Promise<Inventory | null>
+  /** The same, without a copy of this process. */
+  freshInventory (serverId: string): Promise<Inventory | null>
   writeInventory (serverId: string, inventory: Inventory): Promise<void>
   readonly history: ServerHistories
   /** What generations cost there. */
@@ -49,6 +51,16 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
 
   const parse = (text: string | null | undefined) => text ? JSON.parse(text) as ServerState : null
 
+  async function readInventory (serverId: string): Promise<Inventory | null> {
+    const copy = copies.get(serverId)
+    if (copy !== undefined && performance.now() - copy.checkedAt < trustedFor) return copy.inventory
+    const text = await redis.get(inventoryKey(serverId))
+    if (text === null) return null
+    const inventory = copy?.text === text ? copy.inventory : JSON.parse(text) as Inventory
+    copies.set(serverId, { text, inventory, checkedAt: performance.now() })
+    return inventory
+  }
+
   return {
     async read (serverId) {
       return parse(await redis.get(stateKey(serverId)))
@@ -71,14 +83,10 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
       const told = { reachable, ...(lastError === null ? {} : { reason: lastError.slice(0, 500) }) }
       await redis.eval(writeState, 1, keys.key(''), serverId, JSON.stringify(state), JSON.stringify(told))
     },
-    async inventory (serverId) {
-      const copy = copies.get(serverId)
-      if (copy !== undefined && performance.now() - copy.checkedAt < trustedFor) return copy.inventory
-      const text = await redis.get(inventoryKey(serverId))
-      if (text === null) return null
-      const inventory = copy?.text === text ? copy.inventory : JSON.parse(text) as Inventory
-      copies.set(serverId, { text, inventory, checkedAt: performance.now() })
-      return inventory
+    inventory: readInventory,
+    async freshInventory (serverId) {
+      copies.delete(serverId)
+      return await readInventory(serverId)
     },
     async writeInventory (serverId, inventory) {
       copies.delete(serverId)

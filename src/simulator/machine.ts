@@ -10,6 +10,9 @@ export interface Machine {
   /** Files in the models folder, A1111's hash cache and its config file. */
   readonly disk: {
     checkpoints: readonly string[]
+    /** Null for the simulator's own; seen after a refresh. */
+    loras: readonly string[] | null
+    seenLoras: readonly string[] | null
     readonly hashed: Set<string>
     readonly config: Map<string, unknown>
   }
@@ -22,7 +25,13 @@ export function createMachine (settings: SimulatorSettings): Machine {
     settings,
     faults: createFaultBox(settings.faultSeed, settings.faults),
     records: createRecords(),
-    disk: { checkpoints: settings.checkpoints, hashed: new Set(), config: new Map() },
+    disk: {
+      checkpoints: settings.checkpoints,
+      loras: settings.loras,
+      seenLoras: settings.loras,
+      hashed: new Set(),
+      config: new Map()
+    },
     auth: settings.auth
   }
 }

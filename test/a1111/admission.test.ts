@@ -225,3 +225,17 @@ t.test('nearest names come likeliest first, and none that mislead', async t => {
   t.strictSame(nearest('', names), [])
   t.equal(nearest('sd_xl', names, 2).length, 2)
 })
+
+t.test('an exact name goes before any taking apart', t => {
+  const named = (title: string) => ({ title, modelName: title.replace(/\.\w+( \[.*)?$/, ''), hash: null, sha256: null, filename: '' })
+  const checkpoints = ['model [deadbeef].safetensors [abcdef1234]', 'model.safetensors [deadbeef00]', 'deadbeef.safetensors'].map(named)
+  t.equal(findCheckpoint('model [deadbeef]', { checkpoints })?.title, 'model [deadbeef].safetensors [abcdef1234]')
+  t.equal(findCheckpoint('model', { checkpoints })?.title, 'model.safetensors [deadbeef00]')
+  t.equal(findCheckpoint('deadbeef', { checkpoints })?.title, 'deadbeef.safetensors')
+  const samplers = [
+    { name: 'DPM++ 2M', aliases: ['DPM++ 2M Karras'] }, { name: 'DPM++ 2M Karras', aliases: [] }
+  ]
+  const schedulers = [{ name: 'karras', label: 'Karras', aliases: [] }]
+  t.same(findSampler('DPM++ 2M Karras', { samplers, schedulers }), { sampler: 'DPM++ 2M Karras', scheduler: null })
+  t.end()
+})

@@ -50,6 +50,10 @@ export function adminRoutes (server: ServerProcess): Route[] {
       if (Array.isArray(body.checkpoints)) machine.disk.checkpoints = body.checkpoints.map(String)
       return { checkpoints: machine.disk.checkpoints }
     }, writable),
+    post('/simulator/loras', ({ body }) => {
+      if (Array.isArray(body.loras)) machine.disk.loras = body.loras.map(String)
+      return { loras: machine.disk.loras }
+    }, writable),
     post('/simulator/auth', ({ body }) => {
       machine.auth = body.auth == null ? null : String(body.auth)
       return {}

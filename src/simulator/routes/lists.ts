@@ -37,8 +37,11 @@ export function listRoutes (server: ServerProcess): Route[] {
     ]),
     list('memory', describeMemory),
     // the Lora extension registers these two itself, as coroutines and without auth
-    get('/sdapi/v1/loras', () => listLoras(machine.settings.loras), { access: 'open', runsIn: 'loop' }),
-    post('/sdapi/v1/refresh-loras', () => null, { access: 'open', runsIn: 'loop' })
+    get('/sdapi/v1/loras', () => listLoras(machine.disk.seenLoras), { access: 'open', runsIn: 'loop' }),
+    post('/sdapi/v1/refresh-loras', () => {
+      machine.disk.seenLoras = machine.disk.loras
+      return null
+    }, { access: 'open', runsIn: 'loop' })
   ]
 }
 

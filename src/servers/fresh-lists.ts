@@ -1,0 +1,117 @@
+import type { Redis } from 'ioredis'
+import type { A1111Client } from '../a1111/client.ts'
+import { admit, type Admission, type AdmissionRequest, type OnMissing } from '../a1111/admission.ts'
+import { readLists, type ListName } from '../a1111/inventory.ts'
+import type { Inventory } from '../a1111/types.ts'
+import type { Log } from '../log.ts'
+import type { Keys } from '../redis/keys.ts'
+import type { Server } from './server.ts'
+import type { ServerStateStore } from './state-store.ts'
+
+/** Looks names up at a server; before one is refused, its list is read there again. */
+export interface FreshLists {
+  /**
+   * Null while nothing is known of the server.
+   * @throws ServiceError as `admit`
+   */
+  admit (server: Reachable, request: AdmissionRequest, onMissing: OnMissing): Promise<Admission | null>
+}
+
+type Reachable = Pick<Server, 'id' | 'alias' | 'address'>
+
+export interface FreshListsDependencies {
+  readonly redis: Redis
+  readonly keys: Keys
+  readonly states: ServerStateStore
+  readonly connect: (server: Pick<Server, 'address'>) => A1111Client
+  readonly log: Log
+}
+
+/** One list of one server is read again so often at the most, by all processes together, in milliseconds. */
+const readAgainAfter = 2000
+/** A caller waits for this. */
+const refreshCall = { timeoutMs: 5000 }
+
+/** Lists that a server makes once, and what makes it look at its disk again. */
+const refreshes: Readonly<Partial<Record<ListName, string>>> = {
+  loras: '/sdapi/v1/refresh-loras', checkpoints: '/sdapi/v1/refresh-checkpoints', vaes: '/sdapi/v1/refresh-vae'
+}
+/** A generation that misses a LoRA while this list is made reads it again itself; the other routes wait for its end. */
+const harmless: ReadonlySet<ListName> = new Set(['loras'])
+
+export function createFreshLists ({ redis, keys, states, connect, log }: FreshListsDependencies): FreshLists {
+  const reading = new Map<string, Promise<Inventory | null>>()
+
+  /** The lists that may be read again now. */
+  async function due (serverId: string, lists: readonly ListName[]): Promise<ListName[]> {
+    const claims = await Promise.all(lists.map(async list =>
+      await redis.set(keys.key('server', serverId, 'read-again', list), '1', 'PX', readAgainAfter, 'NX')))
+    return lists.filter((_list, index) => claims[index] === 'OK')
+  }
+
+  async function readAgain (
+    server: Reachable, lists: readonly ListName[]
+  ): Promise<Inventory | null> {
+    const [state, known] = await Promise.all([states.read(server.id), states.freshInventory(server.id)])
+    if (state?.traits == null || known === null || state.reachable !== 'yes') return known
+    const now = await due(server.id, lists)
+    if (now.length === 0) return known
+    const client = connect(server)
+    try {
+      await refresh(client, now)
+      const inventory = await readLists(client, state.traits, known, new Set(now))
+      await states.writeInventory(server.id, inventory)
+      return inventory
+    } catch (error) {
+      log.debug({ server: server.alias, lists: now, err: error }, 'lists could not be read again')
+      return known
+    } finally {
+      client.close().catch(() => undefined)
+    }
+  }
+
+  async function refresh (client: A1111Client, lists: readonly ListName[]): Promise<void> {
+    for (const list of lists) {
+      const path = refreshes[list]
+      if (path === undefined) continue
+      if (!harmless.has(list) && (await client.progress(null, refreshCall)).busy) continue
+      await client.postJson(path, {}, refreshCall).catch(() => undefined) // the list may be new all the same
+    }
+  }
+
+  /** Everybody who misses a name of the same lists waits for the same reading. */
+  async function together (server: Reachable, lists: readonly ListName[]) {
+    const key = [server.id, ...lists].join()
+    const read = reading.get(key) ?? readAgain(server, lists).finally(() => { reading.delete(key) })
+    reading.set(key, read)
+    return await read
+  }
+
+  return {
+    async admit (server, request, onMissing) {
+      let [inventory, traits] = await Promise.all([states.inventory(server.id), states.traits(server.id)])
+      const read = new Set<ListName>()
+      for (;;) {
+        if (inventory === null || traits === null) return null
+        const missed = new Set<ListName>()
+        const known = { inventory, traits }
+        const outcome = attempt(() => admit(request, known, onMissing, lists => {
+          for (const list of lists) if (!read.has(list)) missed.add(list)
+        }))
+        if (missed.size === 0) return outcome()
+        for (const list of missed) read.add(list)
+        inventory = await together(server, [...missed])
+      }
+    }
+  }
+}
+
+/** What the work gave, to be had later: its value, or its error. */
+function attempt<Value> (work: () => Value): () => Value {
+  try {
+    const value = work()
+    return () => value
+  } catch (error) {
+    return () => { throw error }
+  }
+}
