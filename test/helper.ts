@@ -76,7 +76,7 @@ export const quick = { prompt: 'a lighthouse', steps: 2, width: 64, height: 64 }
 const fast: SimulatorOptions = { stepMilliseconds: 2, loadMilliseconds: 0 }
 
 /** Fast looks at servers, so that no test waits for one. */
-const testIntervals = { whileUp: 1000, whileDown: 50, inventory: 1000, shortestBreak: 200 }
+const testIntervals = { whileUp: 1000, whileDown: 50, inventory: 1000 }
 
 export const silentLogger = pino({ level: 'silent' })
 

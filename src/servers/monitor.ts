@@ -14,8 +14,6 @@ export interface MonitorIntervals {
   readonly whileUp: number
   readonly whileDown: number
   readonly inventory: number
-  /** The first break that a server is given; doubled for each further one. A second where nothing is said. */
-  readonly shortestBreak?: number
 }
 
 export const defaultMonitorIntervals: MonitorIntervals = { whileUp: 15_000, whileDown: 1000, inventory: 120_000 }
@@ -218,7 +216,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   function schedule (): void {
     clearTimeout(timer)
     if (closed) return
-    const pause = answersLooks(state) ? intervals.whileUp : intervals.whileDown
+    // During a break a restart, which would end it, is not to be missed.
+    const pause = state?.reachable === 'yes' ? intervals.whileUp : intervals.whileDown
     timer = setTimeout(checkSoon, state?.reachable === 'suspected' ? Math.max(1, Math.min(pause, left() + 1)) : pause)
   }
 
@@ -230,8 +229,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     const doublings = endsWithRestart ? reports - 1 : reports - 2
     if (doublings < 0) return
     doubt = failure.message
-    const first = intervals.shortestBreak ?? shortestBreak
-    outOfUseUntil = performance.now() + Math.min(2 ** doublings * first, longestBreak)
+    outOfUseUntil = performance.now() + Math.min(2 ** doublings * shortestBreak, longestBreak)
   }
 
   async function report (failure: GenerationFailure): Promise<void> {
