@@ -122,7 +122,8 @@ export function renderApiError (error: ServiceError, request: FastifyRequest) {
 /** The answer to a request that Fastify refuses before it has a route, such as for an address that cannot be read. */
 export function answerFrameworkError (error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   const known = toServiceError(error)
-  reply.code(known.status).headers(retryAfter(known)).type('application/json; charset=utf-8').send(stringifyJson(renderApiError(known, request)))
+  reply.code(known.status).headers({ ...retryAfter(known), 'x-content-type-options': 'nosniff' })
+    .type('application/json; charset=utf-8').send(stringifyJson(renderApiError(known, request)))
 }
 
 /** Status of an answer that nobody waits for, in the log and in what is counted; nginx' own. */

@@ -27,7 +27,7 @@ export default fp(async app => {
   }
 
   app.addHook('onRequest', async (request, reply) => {
-    reply.header('x-request-id', request.id)
+    reply.headers({ 'x-request-id': request.id, 'x-content-type-options': 'nosniff' })
     // Fastify calls an answer finished only when its last byte was sent, which streams of events never come to.
     reply.raw.once('close', () => {
       if (!reply.raw.writableFinished) tell(request, reply, 'request, until the caller hung up')

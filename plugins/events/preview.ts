@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
 import { JobIdParameters } from '../../schemas/job.ts'
-import { maySeeJob } from '../../src/access/principal.ts'
+import { maySeeJob, requireImages } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { Previews } from '../../src/events/previews.ts'
 import type { JobStore } from '../../src/jobs/store.ts'
@@ -38,7 +38,7 @@ const preview: FastifyPluginAsyncTypebox<PreviewOptions> = async (app, { preview
           200: {
             description: 'The picture.', content: { 'image/jpeg': { schema: { type: 'string', format: 'binary' } } }
           },
-          ...errorResponses(404)
+          ...errorResponses(403, 404)
         }
       }
     }, async (request, reply) => {
@@ -47,6 +47,7 @@ const preview: FastifyPluginAsyncTypebox<PreviewOptions> = async (app, { preview
       if (job === null || !maySeeJob(request.principal, job.keyId)) {
         throw new ServiceError('job_not_found', `There is no job ${jobId}.`, { job_id: jobId })
       }
+      requireImages(request.principal)
       const shown = job.status === 'processing'
         ? await withDeadline(patience, [hangUp(reply)], async signal => await previews.see(jobId, signal))
         : null

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
+import { mayDo } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { fieldsOf } from '../../src/a1111/json-values.ts'
 import type { Job } from '../../src/jobs/job.ts'
@@ -32,9 +33,10 @@ const control: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { d
     }
     const server = registry.byId(job.serverId)
     const { skip_current_image: skip = 'false' } = request.query as { skip_current_image?: string }
+    const skips = /^(1|true|yes|on)$/i.test(skip) || !mayDo(request.principal, 'images:read')
     const live = server === undefined
       ? recordedProgress(job)
-      : await liveProgress(faces.client(server), job, /^(1|true|yes|on)$/i.test(skip) ? 'true' : 'false')
+      : await liveProgress(faces.client(server), job, skips ? 'true' : 'false')
         .catch(() => recordedProgress(job))
     return sendJson(reply, live)
   })

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsync } from 'fastify'
+import { mayDo } from '../../src/access/principal.ts'
 import { readModel } from '../../src/simulator/wire/read-model.ts'
 import { required, strict } from '../../src/simulator/wire/fields.ts'
 import { pydantic1 } from '../../src/simulator/wire/pydantic1.ts'
@@ -18,7 +19,8 @@ const internal: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { 
   const { callerJobs, callerTasks, shortIds, faces, house: { store, registry } } = dropIn
 
   app.post('/internal/progress', { config, schema }, async (request, reply) => {
-    const { id_task: name, ...wish } = readModel(pydantic1, progressQuery, request.body)
+    const { id_task: name, ...asked } = readModel(pydantic1, progressQuery, request.body)
+    const wish = mayDo(request.principal, 'images:read') ? asked : { ...asked, live_preview: false }
     const caller = callerOfRequest(request)
     const named = await callerTasks.find(caller, String(name))
     const id = named ?? await shortIds.resolve(String(name))

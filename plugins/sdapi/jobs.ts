@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
-import { mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
+import { mayCancelJob, maySeeJob, requireImages } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { Job, JobImage } from '../../src/jobs/job.ts'
 import { checkImages, imageList, infoText } from '../../src/sdapi/answer.ts'
@@ -51,6 +51,7 @@ const jobs: FastifyPluginAsync<JobsOptions> = async (app, { dropIn, path }) => {
   async function sendPictures (
     reply: FastifyReply, images: ReadonlyArray<Pick<JobImage, 'name'>>, before: object, behind: object
   ): Promise<FastifyReply> {
+    if (images.length > 0) requireImages(reply.request.principal)
     async function * pieces (): AsyncGenerator<string> {
       yield `${stringifyJson(before).slice(0, -1)},"images":`
       yield * imageList(media, images)

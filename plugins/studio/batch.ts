@@ -4,7 +4,7 @@ import { JsonOrForm, Ref } from '../../schemas/kit.ts'
 import { StudioBatch, StudioBatchAccepted, StudioBatchRequest } from '../../schemas/studio-batch.ts'
 import { studioErrors } from '../../schemas/studio-job.ts'
 import { WebhookFields } from '../../schemas/webhook.ts'
-import { mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
+import { mayCancelJob, maySeeJob, requireImages } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { Batch } from '../../src/studio/batches.ts'
 import { studioWarnings } from '../../src/studio/errors.ts'
@@ -86,6 +86,7 @@ const batchRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (app,
     }
   }, async (request, reply) => {
     const batch = await find(request, maySeeJob)
+    requireImages(request.principal)
     const grid = await composeGrid(batch, await batches.jobs(batch), media)
     return await reply.type('image/png').header('cache-control', 'no-store').send(grid)
   })

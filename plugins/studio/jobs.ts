@@ -7,7 +7,7 @@ import {
   StudioDone, StudioJob, StudioJobParameters, StudioResult, StudioResultQuery, studioErrors
 } from '../../schemas/studio-job.ts'
 import { StudioMessage } from '../../schemas/studio-session.ts'
-import { mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
+import { mayCancelJob, maySeeJob, requireImages, type Principal } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import type { JobWait } from '../../src/jobs/wait.ts'
@@ -57,15 +57,19 @@ const jobs: FastifyPluginAsync<StudioJobsOptions> = async (app, { studio, wait }
     }
   }
 
-  async function jobResult (job: Job, format: ImageFormat) {
+  async function jobResult (job: Job, format: ImageFormat, principal: Principal) {
     if (!hasEnded(job.status)) throw notAvailable()
+    if (job.status === 'completed') requireImages(principal)
     if (format === 'base64' && job.status === 'completed') await checkImages(media, job).catch(unavailable)
     return studioResult(media, job, format)
   }
 
-  async function batchResult ({ batch, jobs }: { batch: Batch, jobs: ReadonlyArray<Job | null> }, format: ImageFormat) {
+  async function batchResult (
+    { batch, jobs }: { batch: Batch, jobs: ReadonlyArray<Job | null> }, format: ImageFormat, principal: Principal
+  ) {
     if (!batchHasEnded(jobs)) throw notAvailable()
     const done = jobs.flatMap(job => job?.status === 'completed' ? job : [])
+    if (done.length > 0) requireImages(principal)
     if (format === 'base64') for (const job of done) await checkImages(media, job).catch(unavailable)
     return studioBatchResult(media, batchAsJob(batch, jobs, null), done, format)
   }
@@ -120,8 +124,8 @@ const jobs: FastifyPluginAsync<StudioJobsOptions> = async (app, { studio, wait }
     const { format = 'base64' } = readFields(StudioResultQuery, request.query, ['query'])
     const found = await findBatch(request, maySeeJob)
     const pieces = found === null
-      ? await jobResult(await find(request, maySeeJob).catch(unavailable), format)
-      : await batchResult(found, format)
+      ? await jobResult(await find(request, maySeeJob).catch(unavailable), format, request.principal)
+      : await batchResult(found, format, request.principal)
     return reply.type('application/json').send(Readable.from(pieces, { objectMode: false }))
   })
 

@@ -49,6 +49,16 @@ export function holdsAll (principal: Principal, scopes: readonly Scope[]): boole
   return scopes.every(scope => mayDo(principal, scope))
 }
 
+/**
+ * For routes that hand out images among other things. The answer to one's own generation needs it not.
+ * @throws ServiceError `permission_denied`
+ */
+export function requireImages (principal: Principal): void {
+  if (mayDo(principal, 'images:read')) return
+  throw new ServiceError('permission_denied',
+    `Images need the scope images:read, which ${principal.name} does not have`, { scope: 'images:read' })
+}
+
 export function seesAllJobs (principal: Principal): boolean {
   return mayDo(principal, 'jobs:read:all')
 }

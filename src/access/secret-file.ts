@@ -35,7 +35,7 @@ async function readSecretFile (path: string): Promise<string | null> {
 
 /** Answers false when somebody else was first. */
 async function placeFile (path: string, value: string): Promise<boolean> {
-  await mkdir(dirname(path), { recursive: true })
+  await mkdir(dirname(path), { recursive: true, mode: 0o750 })
   const draft = `${path}.${randomUUID()}`
   try {
     const file = await open(draft, 'wx', 0o600)

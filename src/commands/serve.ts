@@ -98,6 +98,7 @@ async function start (
   if (config.BOOTSTRAP_API_KEY !== '' && await house.accessKeys.importFirst(config.BOOTSTRAP_API_KEY)) {
     log.info('took over the access key of BOOTSTRAP_API_KEY')
   }
+  await nameKeysWithoutImages(house)
   await registerFromSettings(house.registry, config, house.reach)
   signal.throwIfAborted()
   if (parts.company) await provideServer(house, closers)
@@ -127,6 +128,17 @@ function apiAddress ({ HOST: host, PORT: port }: Config, { company }: Pick<Parts
 
 function statusAddress ({ HOST: host, WORKER_PORT: port }: Config): ListenAddress {
   return { host, port, settings: { host: 'HOST', port: 'WORKER_PORT' }, command: 'node src/launch.mjs worker' }
+}
+
+/** Such keys could read images of their jobs on some routes in former versions; each is named once. */
+async function nameKeysWithoutImages ({ accessKeys, list, redis, keys, log }: House): Promise<void> {
+  for (const { id, name, active, scopes } of await accessKeys.list()) {
+    const lacks = active && scopes.includes('jobs:read') && !scopes.includes('images:read') && !scopes.includes('*')
+    if (!lacks || await list.count({ keyId: id, status: 'completed' }) === 0) continue
+    if (await redis.sadd(keys.key('access-keys', 'told-images'), id) === 0) continue
+    log.warn({ key: id, name }, 'this access key has jobs and lacks the scope images:read, without which it gets no ' +
+      `images of finished jobs any more; PUT /api/v1/api-keys/${id} with its scopes and images:read gives them back`)
+  }
 }
 
 async function tellStatus (house: House, logger: Logger, closers: Closers): Promise<void> {

@@ -98,7 +98,7 @@ export async function createFileSink<Outcome> (
 
 /** Makes the folder and removes the drafts that nobody is writing any more. */
 export async function prepareDraftFolder (folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true })
+  await mkdir(folder, { recursive: true, mode: 0o750 })
   for (const name of await readdir(folder)) {
     const path = join(folder, name)
     if (await untouched(path, Date.now() - abandonedAfterMs)) await rm(path, { force: true })

@@ -55,7 +55,7 @@ export async function createInputFiles (folder: string): Promise<InputFiles> {
       return reference
     }
     const home = join(folder, draft.sha256.slice(0, 2))
-    await mkdir(home, { recursive: true })
+    await mkdir(home, { recursive: true, mode: 0o750 })
     await draft.flush()
     await rename(draft.path, path)
     await flushFolder(home)

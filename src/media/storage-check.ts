@@ -172,7 +172,7 @@ async function faultIn (folder: string, leastFree: number): Promise<StorageFault
     await writeTrial(path).catch(async error => {
       // The folder of drafts alone may be lost; what is above it is not ours to make again.
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-      await mkdir(drafts)
+      await mkdir(drafts, { mode: 0o750 })
       await writeTrial(path)
     })
     return null

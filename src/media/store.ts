@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises'
+import { chmod, mkdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInputFiles, type InputFiles } from './input-files.ts'
 import { createOutputFiles, type OutputFiles } from './output-files.ts'
@@ -24,8 +24,10 @@ export function mediaFolders (directory: string) {
 export async function createMediaStore ({ directory }: { directory: string }): Promise<MediaStore> {
   const { inputs: inputFolder, outputs: outputFolder, thumbnails: thumbnailFolder } = mediaFolders(directory)
   await Promise.all([inputFolder, outputFolder, thumbnailFolder].map(async folder => {
-    await mkdir(folder, { recursive: true })
+    await mkdir(folder, { recursive: true, mode: 0o750 })
+    await closeToOthers(folder)
   }))
+  await Promise.all([directory, join(directory, 'media')].map(closeToOthers))
   const [inputs, outputs] = await Promise.all([createInputFiles(inputFolder), createOutputFiles(outputFolder)])
   const { openThumbnail, removeThumbnail } = await createThumbnails(thumbnailFolder, outputs)
   return {
@@ -37,4 +39,11 @@ export async function createMediaStore ({ directory }: { directory: string }): P
       await removeThumbnail(name)
     }
   }
+}
+
+/** Folders of earlier versions were open to all users of the machine. What the group may do stays as it is. */
+async function closeToOthers (folder: string): Promise<void> {
+  const { mode } = await stat(folder)
+  // Not its owner, or a file system without modes: then that is how the operator set it up.
+  if ((mode & 0o007) !== 0) await chmod(folder, mode & 0o770).catch(() => {})
 }

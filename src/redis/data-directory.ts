@@ -26,7 +26,7 @@ const heartbeat = 1000
  * @throws Error with a sentence that names the process that holds it
  */
 export async function lockDataDirectory (directory: string, log: Log): Promise<DirectoryLock> {
-  await mkdir(directory, { recursive: true })
+  await mkdir(directory, { recursive: true, mode: 0o750 })
   const path = join(directory, 'lock')
   const mine = JSON.stringify({ ...identify(process.pid), host: hostname(), token: randomUUID() })
   for (;;) {

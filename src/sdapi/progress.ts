@@ -67,5 +67,5 @@ export async function liveProgress (client: A1111Client, job: Job, skipImage: st
   if (task !== 'running') return recordedProgress(job)
   const view: JsonObject = fieldsOf(await client.readJson(`/sdapi/v1/progress?skip_current_image=${skipImage}`))
   if (fieldsOf(view.state).job_count === 0) return recordedProgress(job)
-  return { ...recordedProgress(job), ...view }
+  return { ...recordedProgress(job), ...view, ...(skipImage === 'true' ? { current_image: null } : {}) }
 }

@@ -70,7 +70,7 @@ export async function runningTask (
     ...known,
     progress: numberOf(view.progress) ?? known.progress,
     eta: numberOf(view.eta) ?? known.eta,
-    live_preview: typeof view.live_preview === 'string' ? view.live_preview : null,
+    live_preview: wish.live_preview !== false && typeof view.live_preview === 'string' ? view.live_preview : null,
     id_live_preview: numberOf(view.id_live_preview) ?? -1
   }
 }

@@ -14,6 +14,8 @@ export interface KeyFacts {
   /** False for a key that was removed or switched off: nothing is sent on its behalf any more. */
   readonly active: boolean
   readonly reach: Reach
+  /** Whether events may carry images of its jobs, or links to them. */
+  readonly mayReadImages: boolean
   /** Present secret first, then one that is being rotated out; in the published form. */
   readonly secrets: readonly string[]
   readonly defaultEndpoint: WebhookWish | null
@@ -93,11 +95,11 @@ export function createKeySide (dependencies: KeySideDependencies): KeySide {
     issue,
     async read (keyId) {
       if (keyId === null) {
-        return { active: true, reach: 'private', secrets: ownSecrets, defaultEndpoint: null }
+        return { active: true, reach: 'private', mayReadImages: true, secrets: ownSecrets, defaultEndpoint: null }
       }
       const [active, scopeText, present, former, formerUntil, endpoint] = await redis.hmget(recordKey(keyId), ...fields)
       if (active === null || active === undefined) {
-        return { active: false, reach: 'public', secrets: [], defaultEndpoint: null }
+        return { active: false, reach: 'public', mayReadImages: false, secrets: [], defaultEndpoint: null }
       }
       const scopes = JSON.parse(scopeText ?? '[]') as string[]
       const secret = present === null || present === undefined
@@ -107,6 +109,7 @@ export function createKeySide (dependencies: KeySideDependencies): KeySide {
       return {
         active: active === '1',
         reach: scopes.includes('*') || scopes.includes('webhooks:private') ? 'private' : 'public',
+        mayReadImages: scopes.includes('*') || scopes.includes('images:read'),
         secrets: overlaps ? [secret, vault.open(former, secretContext(keyId))] : [secret],
         defaultEndpoint: typeof endpoint === 'string' && endpoint !== ''
           ? JSON.parse(vault.open(endpoint, endpointContext(keyId))) as WebhookWish

@@ -47,8 +47,10 @@ export function createWebhookDesk (dependencies: WebhookDeskDependencies): Webho
   return {
     async check (wish, keyId) {
       const owner = wish === null || keyId !== null ? await keySide.read(keyId) : null
-      const chosen = wish ?? owner?.defaultEndpoint ?? null
-      if (chosen === null || chosen.events.length === 0) return null
+      const asked = wish ?? owner?.defaultEndpoint ?? null
+      if (asked === null || asked.events.length === 0) return null
+      const isBare = asked.images !== 'none' && owner !== null && !owner.mayReadImages
+      const chosen = isBare ? { ...asked, images: 'none' as const } : asked
       checkKey(chosen)
       const url = parseAddress(chosen.url)
       if (requireHttps && url.protocol !== 'https:') {
@@ -56,7 +58,10 @@ export function createWebhookDesk (dependencies: WebhookDeskDependencies): Webho
       }
       await guard.check(url, owner?.reach ?? 'private').catch(refuse)
       const endpoint = await endpoints.find(endpointId(keyId, url))
-      return { wish: chosen, url, keyId, warnings: [...keyWarnings(chosen, url), ...endpointWarnings(endpoint)] }
+      const warnings = [
+        ...keyWarnings(chosen, url), ...endpointWarnings(endpoint), ...isBare ? [imagesLeftOut] : []
+      ]
+      return { wish: chosen, url, keyId, warnings }
     },
     subscribe ({ wish, url, keyId }, owner, baseUrl) {
       const { events, auth, images, format, key } = wish
@@ -73,6 +78,12 @@ export function createWebhookDesk (dependencies: WebhookDeskDependencies): Webho
       }
     }
   }
+}
+
+const imagesLeftOut: JobWarning = {
+  code: 'WEBHOOK_IMAGES_LEFT_OUT',
+  message: 'Events come without images and links to them, since the key lacks the scope images:read.',
+  field: 'webhookImages'
 }
 
 function checkKey ({ key, auth }: WebhookWish): void {
