@@ -9,7 +9,7 @@ import type { OpenConnections } from '../../src/events/open-connections.ts'
 import type { Previews } from '../../src/events/previews.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
 import { openEventStream, startAnswer } from './event-stream.ts'
-import { tellAll } from './outlet.ts'
+import { prepareAll } from './outlet.ts'
 import type { EventViews } from './render-event.ts'
 import type { JobTeller } from './tell-job.ts'
 
@@ -56,10 +56,11 @@ const events: FastifyPluginAsyncTypebox<EventsOptions> = async (app, options) =>
     const accepts = createEventFilter(request.query, request.principal, registry)
     reply.hold('listening')
     connections.admit()
+    const tell = await prepareAll({ feed, asked: placeOf(request.headers, request.query), accepts })
     const stream = openEventStream(views)
     connections.add({ principal: request.principal, ...stream })
     if (wantsPreviews(request.query)) previews.watch(null, stream.signal)
-    tellAll(feed, placeOf(request.headers, request.query), accepts, stream).catch(error => {
+    tell(stream).catch(error => {
       request.log.debug({ err: error }, 'missed events cannot be read')
       stream.end()
     })

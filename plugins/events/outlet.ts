@@ -18,24 +18,33 @@ export interface EventOutlet {
   readonly signal: AbortSignal
 }
 
+/** What a listener to everything wants. */
+export interface Wish {
+  readonly feed: EventFeed
+  /** The last event that it got; null where it is new. */
+  readonly asked: string | null
+  readonly accepts: EventFilter
+}
+
 /**
- * Tells everything that a listener wants, first what it missed.
- * @param asked the last event that it got; null where it is new
+ * Resolves to what tells all that a listener wants, first what it missed.
+ * @throws what Redis throws where it cannot be read what was missed
  */
-export async function tellAll (
-  feed: EventFeed, asked: string | null, accepts: EventFilter, outlet: EventOutlet
-): Promise<void> {
-  const after = asked ?? feed.head()
-  outlet.view(streamEvent('ready', after, readyMessage))
-  await follow({
-    feed,
-    after,
-    accepts,
-    signal: outlet.signal,
-    sink: {
-      event: outlet.event,
-      reset (head) { outlet.view(streamEvent('reset', head, resetMessage)) },
-      ready: outlet.ready
-    }
-  })
+export async function prepareAll ({ feed, asked, accepts }: Wish): Promise<(outlet: EventOutlet) => Promise<void>> {
+  if (asked !== null) await feed.log.head()
+  return async outlet => {
+    const after = asked ?? feed.head()
+    outlet.view(streamEvent('ready', after, readyMessage))
+    await follow({
+      feed,
+      after,
+      accepts,
+      signal: outlet.signal,
+      sink: {
+        event: outlet.event,
+        reset (head) { outlet.view(streamEvent('reset', head, resetMessage)) },
+        ready: outlet.ready
+      }
+    })
+  }
 }

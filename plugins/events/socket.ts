@@ -9,7 +9,7 @@ import { ServiceError } from '../../src/errors.ts'
 import { createEventFilter, wantsPreviews } from '../../src/events/filter.ts'
 import { toServiceError } from '../core/errors.ts'
 import type { EventsOptions } from './events.ts'
-import { tellAll, type EventOutlet } from './outlet.ts'
+import { prepareAll, type EventOutlet } from './outlet.ts'
 import { readMessage } from './socket-messages.ts'
 
 /** Subscriptions of one socket, and messages that a client may send a minute. */
@@ -116,8 +116,9 @@ function serve (socket: WebSocket, request: FastifyRequest, options: EventsOptio
     const outlet = outletOf(id, subscription)
     try {
       if (wantsPreviews(wish)) previews.watch(jobId ?? null, subscription.signal)
-      if (jobId === undefined) return await tellAll(feed, asked, accepts, outlet)
-      const tell = await jobTeller.prepare({ jobId, asked, kinds: wish.kinds }, principal)
+      const tell = jobId === undefined
+        ? await prepareAll({ feed, asked, accepts })
+        : await jobTeller.prepare({ jobId, asked, kinds: wish.kinds }, principal)
       if (tell === null) outlet.end()
       else await tell(outlet)
     } catch (error) {

@@ -1,4 +1,5 @@
 import { GenerationFailure } from './types.ts'
+import { exhaustionOf } from '../lib/http/own-faults.ts'
 import { classifyServerError, readServerError } from './server-errors.ts'
 
 /**
@@ -44,9 +45,6 @@ const certificateFailures: Readonly<Record<string, readonly [code: string, sente
 }
 const sameAs: Readonly<Record<string, string>> = { UNABLE_TO_GET_ISSUER_CERT: 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY' }
 
-/** What the service's own machine runs out of, which says nothing about a server. */
-const exhausted = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL'])
-
 /** What TLS says to an answer that is no TLS. */
 const notTls = /^(EPROTO|ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST|UNSUPPORTED_PROTOCOL|BAD_RECORD_TYPE))$/
 
@@ -60,9 +58,10 @@ const notTls = /^(EPROTO|ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HT
  */
 export function connectionFailure (error: unknown, phase: CallPhase): GenerationFailure {
   const cause = codeOf(error)
-  if (phase === 'connecting' && exhausted.has(cause)) {
+  const exhaustion = phase === 'connecting' ? exhaustionOf(error) : null
+  if (exhaustion !== null) {
     return new GenerationFailure('internal', 'out_of_handles',
-      `This machine can open no further connection (${cause}); raise its limits, such as ulimit -n.`, { cause: error })
+      `This machine can open no further connection (${exhaustion}); raise its limits, such as ulimit -n.`, { cause: error })
   }
   if (phase === 'answering') return truncatedAnswer({ cause: error })
   if (cause.startsWith('HPE_') || cause === 'UND_ERR_HEADERS_OVERFLOW' || isParserError(error)) {
@@ -192,10 +191,12 @@ function isGatewayTimeout (status: number): boolean {
   return status === 504 || status === 524
 }
 
-/** The most telling `code` of an error, its cause or, for both address families refused, its parts. */
+/** The most telling `code` of an error, its cause or, where several addresses were tried, its parts. */
 function codeOf (error: unknown): string {
   if (!(error instanceof Error)) return ''
+  if (error instanceof AggregateError) {
+    return codeOf(error.errors.find(one => exhaustionOf(one) === null) ?? error.errors[0])
+  }
   if ('code' in error && typeof error.code === 'string') return error.code
-  if (error instanceof AggregateError) return codeOf(error.errors[0])
   return codeOf(error.cause)
 }

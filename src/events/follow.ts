@@ -1,4 +1,7 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { redisProblemOf } from '../redis/errors.ts'
 import { isAfter, type ServiceEvent } from './event.ts'
+import type { EventPage } from './event-log.ts'
 import type { EventFeed } from './feed.ts'
 
 /** Where the events of one listener go. */
@@ -19,11 +22,13 @@ export interface Following {
   readonly signal: AbortSignal
 }
 
+/** Pause before the stream is read again where Redis gave nothing, in milliseconds. */
+const readAgainMs = 500
+
 /**
  * Brings one listener first what it missed and then what happens, each stored event once and in order, until the
  * signal is aborted. What it missed is read at the pace that the receiver takes it, so nothing piles up meanwhile.
- * Resolves when it has caught up.
- * @throws what Redis throws while the stream is read
+ * As long as Redis gives nothing, it waits. Resolves when it has caught up.
  */
 export async function follow ({ feed, after, accepts, sink, signal }: Following): Promise<void> {
   let cursor = after
@@ -35,6 +40,16 @@ export async function follow ({ feed, after, accepts, sink, signal }: Following)
       cursor = event.id
     }
     if (accepts(event)) sink.event(event)
+  }
+
+  async function read (): Promise<EventPage | null> {
+    try {
+      return await feed.log.after(cursor)
+    } catch (error) {
+      if (redisProblemOf(error) === null) throw error
+      await pause(readAgainMs, undefined, { signal, ref: false }).catch(() => {})
+      return null
+    }
   }
 
   const stop = feed.listen({
@@ -54,7 +69,8 @@ export async function follow ({ feed, after, accepts, sink, signal }: Following)
       // Between this look and the end of the loop nothing can be told, so nothing falls between the two ways.
       if (known && !isAfter(feed.head(), cursor)) break
       known = true
-      const page = await feed.log.after(cursor)
+      const page = await read()
+      if (page === null) continue
       if (page.gap) {
         cursor = page.head
         sink.reset(page.head)

@@ -3,6 +3,7 @@ import type { Vault } from '../access/secrets.ts'
 import type { EgressGuard } from '../egress/guard.ts'
 import { guardedPost } from '../egress/post.ts'
 import { messageOf } from '../errors.ts'
+import { ownFaultOf } from '../lib/http/own-faults.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { traced, type Tracing } from '../telemetry/tracing.ts'
@@ -17,10 +18,12 @@ import { eventLifetime, nextDelay, type RetrySchedule } from './schedule.ts'
 import { isSigningKey, signatures } from './sign.ts'
 import { open, type Destination } from './subscription.ts'
 
-/** What the queue does next with a delivery. Neither `wait` nor `busy` was an attempt: not yet time, or no room. */
+/** What the queue does next with a delivery. Only `retry` follows an attempt; `wait`: not yet time, `busy`: no room. */
 export type NextStep =
   | { readonly kind: 'done' }
   | { readonly kind: 'retry' | 'wait', readonly delayMs: number }
+  /** This machine could not connect, for a reason of its own. */
+  | { readonly kind: 'own-fault', readonly delayMs: number, readonly code: string }
   | { readonly kind: 'busy' }
 
 export interface Attempted {
@@ -67,6 +70,8 @@ interface AttemptFacts {
   readonly nextAt: number | null
 }
 
+/** How long it waits where this machine cannot connect, in milliseconds. */
+const ownFaultWait = 5000
 /** Progress is worth little and late progress nothing: one short attempt. */
 const progressTimeout = 5000
 const done: NextStep = { kind: 'done' }
@@ -142,7 +147,14 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
       const body = await bodyOf(delivery)
       const headers = headersOf(delivery, body, key, destination)
       const outcome = await tryTraced(delivery, key, destination.url, headers, body)
-      if ('error' in outcome && leaving.signal.aborted) return { kind: 'wait', delayMs: 0 }
+      if ('error' in outcome) {
+        if (leaving.signal.aborted) return { kind: 'wait', delayMs: 0 }
+        const code = ownFaultOf(outcome.error)
+        if (code !== null) {
+          log.warn({ event: delivery.id, err: outcome.error }, 'this machine can send no webhook now; no attempt is used')
+          return { kind: 'own-fault', delayMs: ownFaultWait, code }
+        }
+      }
       meaning = meaningOf(outcome, now())
       const delay = delayAfter(delivery, meaning)
       const change = delay === null

@@ -57,7 +57,9 @@ export function createWebhookOffice (dependencies: WebhookOfficeDependencies): W
       await deliveries.create(delivery)
       const { next } = await deliverer.attempt(delivery.id, 0)
       if (next.kind !== 'done') {
-        const reason = 'the receiver is busy with other deliveries; try again later'
+        const reason = next.kind === 'own-fault'
+          ? `this machine can open no connection (${next.code}); try again later`
+          : 'the receiver is busy with other deliveries; try again later'
         await deliveries.change({ id: delivery.id, round: 0 }, { state: 'skipped', reason, nextAt: null })
       }
       return await deliveries.get(delivery.id)

@@ -90,6 +90,10 @@ t.test('a Redis that stands still: 503 within the time limit, and what was refus
   for (const path of [...lists, `/api/v2/jobs/${waiting}/events`, '/ready']) {
     t.equal((await service.request('GET', path)).status, 503, path)
   }
+  for (const path of ['/api/v1/events', `/api/v2/jobs/${waiting}/events`]) {
+    const { status, headers } = await service.request('GET', path, undefined, { 'last-event-id': '1-1' })
+    t.match({ status, retryAfter: headers.get('retry-after') }, { status: 503, retryAfter: /^\d+$/ }, `${path} for one who comes back`)
+  }
   await checkRefusals(t, service, /Redis gives no answer/)
   t.match((await service.request('GET', '/health')).body, { status: 'healthy' })
 

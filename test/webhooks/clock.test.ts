@@ -1,3 +1,4 @@
+import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
 import { createServer as createHttpServer, type RequestListener } from 'node:http'
 import { createServer, type AddressInfo, type Socket } from 'node:net'
@@ -41,12 +42,22 @@ const keySide = createKeySide({ redis, keys, vault, masterKey, now })
 const deliveries = createDeliveries(redis, keys, now)
 const endpoints = createEndpoints(redis, keys, { perKey: 8, perEndpoint: 2, slotLifetime: 20_000 }, now)
 const queue = createWebhookQueue({ connection: redis, keys, log: silentLogger })
+/** What this machine's own network says in place of connecting. */
+let ownFault: Error | null = null
+const guard = createEgressGuard({
+  settings: { profile: 'lan', allow: [] },
+  places: () => [],
+  resolve: async host => {
+    if (ownFault !== null) throw ownFault
+    return await lookup(host, { all: true })
+  }
+})
 const deliverer = createDeliverer({
   deliveries,
   endpoints,
   keySide,
   vault,
-  guard: createEgressGuard({ settings: { profile: 'lan', allow: [] }, places: () => [] }),
+  guard,
   schedule: parseSchedule('5s,30s,5m,30m,2h,5h,10h,10h'),
   timeout: 600,
   readFile: async () => null,
@@ -172,6 +183,27 @@ t.test('one that stays down is given up after 27 hours and a half, and gets the 
   t.ok(taken.every(isGenuine), 'with a fresh signature each time')
   t.equal(new Set(taken.map(({ timestamp }) => timestamp)).size, 10)
   t.equal(new Set(taken.map(({ body }) => body.toString())).size, 1)
+})
+
+t.test('a machine that can open no connection uses no attempt, and holds nothing against the receiver', async t => {
+  const { taken, url } = await receive((_count, response) => { response.writeHead(204).end() })
+  const named = url.replace('127.0.0.1', 'localhost')
+  for (const [code, syscall] of [['EMFILE', 'connect'], ['ENFILE', 'connect'], ['ENETDOWN', 'connect'], ['EBUSY', 'getaddrinfo']] as const) {
+    ownFault = Object.assign(new Error(`${syscall} ${code}`), { code, syscall })
+    const id = await send(named)
+    while (!await (await queue.queue.getJob(id))?.isDelayed()) await sleep(5)
+    const delivery = await deliveries.get(id)
+    t.match(delivery, { state: 'pending', attempts: 0, failures: 0 }, code)
+    t.same(await deliveries.attempts(id), [])
+    t.match(await endpoints.get(delivery.endpoint), { failures: 0, state: 'ok' })
+    const wish = { url: named, key: null, auth: 'signature', events: [], images: 'none', format: 'standard' } as const
+    t.match(await office.test({ wish, url: new URL(named), keyId: null, warnings: [] }),
+      { state: 'skipped', attempts: 0, reason: new RegExp(`this machine can open no connection \\(${code}\\)`) })
+    ownFault = null
+    await untilDue(id)
+    t.match(await after(1, id), { state: 'delivered', attempts: 1 })
+  }
+  t.equal(taken.length, 4)
 })
 
 t.test('one that asks for time gets it', async t => {
