@@ -15,6 +15,8 @@ export interface FreshLists {
    * @throws ServiceError as `admit`
    */
   admit (server: Reachable, request: AdmissionRequest, onMissing: OnMissing): Promise<Admission | null>
+  /** The inventory with these lists as the server has them now, where they may be read again. */
+  readAgain (server: Reachable, lists: readonly ListName[]): Promise<Inventory | null>
 }
 
 type Reachable = Pick<Server, 'id' | 'alias' | 'address'>
@@ -88,6 +90,7 @@ export function createFreshLists ({ redis, keys, states, connect, log }: FreshLi
   }
 
   return {
+    readAgain: together,
     async admit (server, request, onMissing) {
       let [inventory, traits] = await Promise.all([states.inventory(server.id), states.traits(server.id)])
       const read = new Set<ListName>()

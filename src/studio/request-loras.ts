@@ -3,6 +3,8 @@ import { readLoras } from '../a1111/lora-tags.ts'
 import { findLora } from '../a1111/model-names.ts'
 import { nearest } from '../a1111/nearest.ts'
 import { ServiceError } from '../errors.ts'
+import type { FreshLists } from '../servers/fresh-lists.ts'
+import type { Server } from '../servers/server.ts'
 import type { House } from '../house.ts'
 import { inventoriesOf } from '../models/servers.ts'
 import { mergedLoras, type WeightedLora } from './lora-prompt.ts'
@@ -19,10 +21,14 @@ export interface RequestLoras {
  * @throws ServiceError `invalid_field_value`, or `model_not_found` with the nearest names for one of the request's own
  */
 export async function lorasOf (
-  said: Said, remembered: readonly WeightedLora[], house: Pick<House, 'registry' | 'states'>
+  said: Said, remembered: readonly WeightedLora[], house: LoraSources
 ): Promise<RequestLoras> {
   const own = readLoras('loras', said.loras).map(({ name, weight }): WeightedLora => [name, weight])
-  const { isKnown, names, whoLacks } = await knownLoras(says(said, 'server') ? String(said.server) : '', house)
+  const target = says(said, 'server') ? String(said.server) : ''
+  const before = await knownLoras(target, house)
+  const isComplete = own.every(([filename]) => before.isKnown(filename))
+  if (!isComplete) await Promise.all(before.servers.map(async server => await house.readAgain(server, ['loras'])))
+  const { isKnown, names, whoLacks } = isComplete ? before : await knownLoras(target, house)
   const missing = own.find(([filename]) => !isKnown(filename))
   if (missing !== undefined) {
     const near = nearest(missing[0], names)
@@ -39,7 +45,12 @@ export async function lorasOf (
   }
 }
 
+/** A LoRA that was added a moment ago is looked for once more. */
+export type LoraSources = Pick<House, 'registry' | 'states'> & Pick<FreshLists, 'readAgain'>
+
 interface KnownLoras {
+  /** Those that may run it. */
+  readonly servers: readonly Server[]
   /** Whether a server that may run it has it, or may have it because it has not told yet. */
   readonly isKnown: (filename: string) => boolean
   readonly names: readonly string[]
@@ -48,7 +59,7 @@ interface KnownLoras {
 }
 
 /** @param target alias of the server that is to run it; empty for any */
-async function knownLoras (target: string, { registry, states }: Pick<House, 'registry' | 'states'>): Promise<KnownLoras> {
+async function knownLoras (target: string, { registry, states }: LoraSources): Promise<KnownLoras> {
   const named = registry.byAlias(target)
   const told = named === undefined
     ? (await inventoriesOf(registry, states)).map(({ inventory }) => inventory)
@@ -56,6 +67,7 @@ async function knownLoras (target: string, { registry, states }: Pick<House, 're
   const silent = told.some(inventory => inventory === null || inventory.missing.includes('loras'))
   const inventories = told.flatMap(inventory => inventory ?? [])
   return {
+    servers: named === undefined ? registry.list().filter(({ enabled }) => enabled) : [named],
     isKnown: filename => silent || inventories.some(inventory => findLora(filename, inventory) !== null),
     names: [...new Set(inventories.flatMap(({ loras }) => loras.map(({ name }) => name)))],
     whoLacks: named === undefined ? 'No server has the' : `The server ${named.alias} has no`

@@ -7,6 +7,7 @@ import {
 import { WithDefaults } from '../../schemas/kit.ts'
 import { webhookFields } from '../../schemas/webhook.ts'
 import { warningsOfUnknown } from '../a1111/unknown-fields.ts'
+import type { FreshLists } from '../servers/fresh-lists.ts'
 import type { House } from '../house.ts'
 import type { KeptImages } from './kept-images.ts'
 import { asDefaults, laidOver, type StoredDefaults } from './layers.ts'
@@ -65,6 +66,7 @@ export interface CompleteRequest {
 
 export interface RequestSources {
   readonly house: Pick<House, 'registry' | 'states'>
+  readonly lists: Pick<FreshLists, 'readAgain'>
   readonly sessions: Sessions
   readonly presets: Presets
   readonly keptImages: KeptImages
@@ -85,7 +87,8 @@ export async function completeRequest (
   const preset = asDefaults(await presetOf(user, fields, sources), knownFields)
   const laid = laidOver(fields, preset.fields, stored.fields)
   const units = await sessionUnits(session, laid, sources)
-  const { loras, warnings } = await lorasOf(laid, session.loras, sources.house)
+  const loraSources = { ...sources.house, readAgain: sources.lists.readAgain }
+  const { loras, warnings } = await lorasOf(laid, session.loras, loraSources)
   return {
     keyId,
     user,

@@ -1,5 +1,6 @@
 import { hasEnded } from '../../schemas/job-status.ts'
 import { ServiceError } from '../errors.ts'
+import { createFreshLists } from '../servers/fresh-lists.ts'
 import type { House } from '../house.ts'
 import type { Job } from '../jobs/job.ts'
 import { removeJob } from '../jobs/remove.ts'
@@ -43,7 +44,10 @@ export interface Studio {
 export function createStudio (
   house: House, submitter: Submitter, { faces, passThrough }: Pick<DropIn, 'faces' | 'passThrough'>
 ): Studio {
-  const { redis, keys, store, media, inputs, uploadTexts: texts, config, registry, states, models, connect } = house
+  const {
+    redis, keys, store, media, inputs, uploadTexts: texts, config, registry, states, models, connect, log
+  } = house
+  const lists = createFreshLists({ redis, keys, states, connect, log })
   const keptImages = createKeptImages(inputs, texts, media)
   const sessions = createStudioSessions({ redis, keys, images: keptImages })
   const presets = createPresets({ redis, keys, images: keptImages })
@@ -52,7 +56,7 @@ export function createStudio (
   const pictures = createPictures({ media, texts, limits: imageLimits(config) })
   const finished = createFinishedPictures({ store, media, texts })
   const generations = createGenerations({
-    house, submitter, sessions, presets, keptImages, history, rules, pictures, finished
+    house, lists, submitter, sessions, presets, keptImages, history, rules, pictures, finished
   })
   return {
     house,

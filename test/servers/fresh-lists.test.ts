@@ -26,6 +26,19 @@ t.test('before a name is refused, its list is read at the server again', async t
     const other = await ask({ checkpoint_name: 'two' })
     t.equal(other.status, 202, JSON.stringify(other.body))
     t.match(await service.until(String(other.body.job_id), 'completed', 'failed'), { status: 'completed', warnings: [] })
+    await fetch(`${simulator.url}/simulator/loras`, {
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"loras":["old","new-one","for-bots"]}'
+    })
+    const askAsBot = async () => await service.request('POST', '/generate/txt2img', {
+      user_id: 'ann', ...quick, loras: [{ name: 'for-bots', weight: 0.5 }]
+    })
+    let bot = await askAsBot()
+    // the list was read a moment ago, and is again within two seconds
+    for (let tries = 0; bot.status === 422 && tries < 100; tries++) {
+      await new Promise(resolve => { setTimeout(resolve, 50) })
+      bot = await askAsBot()
+    }
+    t.equal(bot.status, 200, JSON.stringify(bot.body))
     const { body } = await service.request('GET', '/api/v1/servers/Main/inventory')
     t.match(JSON.stringify(body), /new-one/, 'the inventory of all knows it')
   })
