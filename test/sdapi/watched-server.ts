@@ -17,7 +17,7 @@ export interface WatchedServer {
   release (): void
 }
 
-/** What A1111 works on one after another; an img2img without an image is how a server is looked at. */
+/** What A1111 works on one after another. A GET there only finds out whether the route exists. */
 const work = /^\/(sdapi\/v1\/(txt2img|extra-|interrogate|refresh-)|controlnet\/detect)/
 
 export async function watchServer (t: Pick<Test, 'teardown'>, target: string): Promise<WatchedServer> {
@@ -29,7 +29,7 @@ export async function watchServer (t: Pick<Test, 'teardown'>, target: string): P
 
   async function forward (request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = request.url ?? ''
-    const counts = work.test(path)
+    const counts = request.method === 'POST' && work.test(path)
     if (counts) {
       calls.push(path)
       most = Math.max(most, ++now)
