@@ -5,7 +5,7 @@ import bodyPlugin from '../plugins/core/body.ts'
 import bodyIntakePlugin from '../plugins/core/body-intake.ts'
 import corsPlugin from '../plugins/core/cors.ts'
 import dashboardPlugin from '../plugins/core/dashboard.ts'
-import errorsPlugin, { answerFrameworkError } from '../plugins/core/errors.ts'
+import errorsPlugin, { answerClientError, answerFrameworkError } from '../plugins/core/errors.ts'
 import healthPlugin from '../plugins/core/health.ts'
 import knownInputPlugin from '../plugins/core/known-input.ts'
 import heldRequestsPlugin from '../plugins/core/held-requests.ts'
@@ -92,6 +92,7 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
     genReqId: newRequestId,
     schemaController,
     frameworkErrors: answerFrameworkError,
+    clientErrorHandler: answerClientError,
     bodyLimit: config.BODY_LIMIT_MIB * 1024 * 1024,
     trustProxy: config.TRUSTED_PROXIES.length > 0 ? [...config.TRUSTED_PROXIES] : false,
     routerOptions: { ignoreDuplicateSlashes: true, ignoreTrailingSlash: true, maxParamLength: 512 },

@@ -50,6 +50,7 @@ export const errorStatuses = {
   // what is too much
   payload_too_large: 413,
   uri_too_long: 414,
+  headers_too_large: 431,
   unsupported_media_type: 415,
   range_not_satisfiable: 416,
   api_key_rate_limit: 429,

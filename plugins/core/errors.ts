@@ -1,3 +1,6 @@
+import { randomUUID } from 'node:crypto'
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { describeUnknownField } from '../../src/a1111/unknown-fields.ts'
@@ -110,7 +113,7 @@ function describe (problem: Problem, whole: string): WrongField {
 const unescapePointer = (part: string) => part.replaceAll('~1', '/').replaceAll('~0', '~')
 
 /** The answer under `/api`. */
-export function renderApiError (error: ServiceError, request: FastifyRequest) {
+export function renderApiError (error: ServiceError, request: Pick<FastifyRequest, 'id'>) {
   return {
     success: false,
     error: error.code,
@@ -124,6 +127,29 @@ export function answerFrameworkError (error: FastifyError, request: FastifyReque
   const known = toServiceError(error)
   reply.code(known.status).headers({ ...retryAfter(known), 'x-content-type-options': 'nosniff' })
     .type('application/json; charset=utf-8').send(stringifyJson(renderApiError(known, request)))
+}
+
+/** Answers bytes that are no request, come too slowly or have headers without end, and ends the connection. */
+export function answerClientError ({ code }: Error & { code: string }, socket: Socket): void {
+  if (code !== 'ECONNRESET' && socket.writable) {
+    const error = clientError(code)
+    const body = stringifyJson(renderApiError(error, { id: randomUUID() }))
+    socket.write([
+      `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}`, 'Content-Type: application/json; charset=utf-8',
+      `Content-Length: ${Buffer.byteLength(body)}`, 'X-Content-Type-Options: nosniff', 'Connection: close', '', body
+    ].join('\r\n'))
+  }
+  socket.destroy()
+}
+
+/** @param code of Node's HTTP parser */
+function clientError (code: string): ServiceError {
+  switch (code) {
+    case 'ERR_HTTP_REQUEST_TIMEOUT': return new ServiceError('request_timeout', 'The request did not come in time.')
+    case 'HPE_HEADER_OVERFLOW':
+      return new ServiceError('headers_too_large', 'The address and headers of a request may have at most 16 KiB together.')
+    default: return new ServiceError('malformed_request', 'What was sent is no HTTP request.')
+  }
 }
 
 /** Status of an answer that nobody waits for, in the log and in what is counted; nginx' own. */

@@ -37,6 +37,8 @@ export async function openServerFiles (dataDirectory: string): Promise<ServerFil
   await mkdir(join(dataDirectory, 'redis'), { recursive: true, mode: 0o700 })
   const folder = await realpath(join(dataDirectory, 'redis'))
   await chmod(folder, 0o700)
+  // Redis would make it readable for everybody. What is wrong there is said by Redis.
+  await mkdir(join(folder, 'appendonlydir'), { mode: 0o750 }).catch(() => {})
   const socket = join(folder, 'redis.sock')
   const configPath = join(folder, 'redis.conf')
   const recordPath = join(folder, recordName)

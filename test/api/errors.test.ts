@@ -102,3 +102,22 @@ t.test('what is no HTTP is refused without a word about our inside', async t => 
   t.match(answer, /^HTTP\/1\.1 400 /)
   t.notMatch(answer, /node_modules|\.ts|stack/)
 })
+
+t.test('what is no request is refused in the same shape', async t => {
+  const { hostname, port } = new URL(service.url)
+  for (const [sent, status] of [
+    ['HELLO\r\n\r\n', 400], ['GET / HTTP/9.9\r\n\r\n', 400], ['\x16\x03\x01\x02\x00', 400],
+    [`GET /${'x'.repeat(20_000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`, 431],
+    [`GET / HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`, 431],
+    ['POST /api/v2/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n', 400]
+  ] as const) {
+    const socket = connect(Number(port), hostname)
+    socket.write(sent, 'latin1')
+    const [head = '', body = ''] = (await text(socket)).split('\r\n\r\n')
+    const headers = new Headers(head.split('\r\n').slice(1).map(line => line.split(': ') as [string, string]))
+    const what = sent.slice(0, 40)
+    isOurs(t, { status: Number(head.split(' ')[1]), body: JSON.parse(body) as Answer['body'], headers }, what)
+    t.match({ head, nosniff: headers.get('x-content-type-options') },
+      { head: new RegExp(`^HTTP/1.1 ${status} `), nosniff: 'nosniff' }, what)
+  }
+})

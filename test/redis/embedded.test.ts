@@ -74,6 +74,7 @@ t.test('a first start makes a Redis that keeps everything and that nobody else c
   for (const name of ['redis/redis.conf', 'redis/server.json', 'lock']) {
     t.equal((await stat(join(directory, name))).mode & 0o777, 0o600, `${name} is for its owner only`)
   }
+  t.equal((await stat(join(directory, 'redis/appendonlydir'))).mode & 0o777, 0o750, 'as every folder of DATA_DIR')
   const password = new URL(embedded.url).password
   t.notMatch(await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => ''), password, 'ps shows no password')
   const stranger = connect(t, embedded.url.replace(`:${password}@`, ''))
