@@ -98,6 +98,8 @@ const jobFilterFields = {
   target_server_alias: Type.Optional(Type.String({ maxLength: 64, description: 'Same as server.' })),
   key: Type.Optional(Type.String({
     maxLength: 64,
+    // Ids have no such signs, and in the names of indexes a * stands for any key.
+    pattern: '^[^*:]*$',
     description: 'Only jobs of the access key with this id; any but its own needs jobs:read:all, or jobs:cancel:all to act on them.'
   })),
   user: Type.Optional(Type.String({ maxLength: 200, description: 'Only jobs of this user_id of bots and phones.' })),
@@ -162,7 +164,7 @@ export const JobAction = Closed({
   ids: Type.Optional(Type.Array(jobId('A job.'), { minItems: 1, maxItems: 20_000, description: 'The jobs.' })),
   filter: Type.Optional(Closed({
     ...jobFilterFields,
-    key: Type.Optional(Type.String({ ...jobFilterFields.key, ...moreThanBlank })),
+    key: Type.Optional(Type.String({ ...jobFilterFields.key, ...moreThanBlank, pattern: '^[^*:\\s]+$' })),
     user: Type.Optional(Type.String({ ...jobFilterFields.user, ...moreThanBlank })),
     app_type: Type.Optional(Type.String({ ...jobFilterFields.app_type, ...moreThanBlank })),
     search: Type.Optional(Type.String({ ...jobFilterFields.search, ...moreThanBlank }))

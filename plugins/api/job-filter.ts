@@ -19,7 +19,7 @@ export function readJobFilter (
     ...(key === undefined ? {} : { keyId: key }),
     ...(server === undefined ? {} : { serverId: server }),
     ...(status === undefined ? {} : { status }),
-    ...(user === undefined ? {} : { user: user.trim() }),
+    ...(user === undefined ? {} : { user: user.normalize('NFC').trim() }),
     ...(appType === undefined ? {} : { appType }),
     ...(since === undefined ? {} : { since: momentOf(`${place}since`, since) }),
     ...(before === undefined ? {} : { before: momentOf(`${place}before`, before) }),

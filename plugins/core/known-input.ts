@@ -4,6 +4,8 @@ import { describeUnknownField, unknownFieldsError } from '../../src/a1111/unknow
 
 /** Parameters that clients add to an address so that no cache answers. */
 const cacheBuster = /^(_.*|t|ts|v|r|rnd|rand|random|cb|no_?cache|cache|cache_?bust(er)?|timestamp)$/i
+/** Narrows nothing: it says who asks, on the routes that take it, and clients that have one add it to all addresses. */
+const ticket = 'ticket'
 const changing = new Set(['POST', 'PUT', 'PATCH', 'DELETE'])
 
 /**
@@ -17,7 +19,7 @@ export default fp(async app => {
     const known = parametersOf(route)
     const takesNoBody = route.schema?.body === undefined && [route.method].flat().some(method => changing.has(method))
     route.preValidation = [route.preValidation ?? [], async (request: FastifyRequest) => {
-      refuseUnknown(Object.keys(request.query as object).filter(name => !cacheBuster.test(name)), known)
+      refuseUnknown(Object.keys(request.query as object).filter(name => name !== ticket && !cacheBuster.test(name)), known)
       if (takesNoBody && typeof request.body === 'object') refuseUnknown(Object.keys(request.body ?? {}), [])
     }].flat()
   })

@@ -74,32 +74,35 @@ export function createManyJobs ({ store, list, remove }: ManyJobsDependencies): 
     }
   }
 
-  /** The moment that bounds a choice, and whichever comes first where both are given. */
-  async function boundOf (choice: ManyChoice, before: number | undefined): Promise<number> {
-    const bounds = [before ?? await list.moment(), 'filter' in choice ? choice.filter.before : undefined]
-    return Math.min(...bounds.map(bound => bound ?? Infinity))
+  /** The moment that bounds a choice: now, unless an earlier one is given, since nothing is known of later jobs. */
+  async function boundOf (choice: ManyChoice, before = Infinity): Promise<{ before: number, isNow: boolean }> {
+    const moment = await list.moment()
+    const given = Math.min(before, 'filter' in choice ? choice.filter.before ?? Infinity : Infinity)
+    return { before: Math.min(moment, given), isNow: moment <= given }
   }
 
-  /** Ids of the jobs of a choice with which something may be done, and those of the others that it names. */
+  /** Ids of the jobs of a choice with which something may be done, and why the others that it names are left alone. */
   async function chosen (choice: ManyChoice, before: number, mayAct: MayAct) {
     if ('filter' in choice) return { ids: await list.ids({ ...choice.filter, before }), others: [] }
     const given = [...new Set(choice.ids)]
     const found = new Set<string>()
+    const newer = new Set<string>()
     for (let from = 0; from < given.length; from += readAtOnce) {
       for (const { id, keyId, createdAt } of await store.readMany(given.slice(from, from + readAtOnce))) {
-        if (mayAct(keyId) && createdAt < before) found.add(id)
+        if (mayAct(keyId)) (createdAt < before ? found : newer).add(id)
       }
     }
-    return { ids: given.filter(id => found.has(id)), others: given.filter(id => !found.has(id)) }
+    const others = given.filter(id => !found.has(id))
+      .map(id => ({ id, error: newer.has(id) ? tooNew(id, before) : noSuchJob(id) }))
+    return { ids: given.filter(id => found.has(id)), others }
   }
 
   return {
     async act (order, choice, limits, mayAct) {
       const apply = order.action === 'move' ? async (id: string) => { await store.move(id, order.serverId) } : acts[order.action]
-      const before = await boundOf(choice, limits.before)
-      const { ids, others } = await chosen(choice, before, mayAct)
+      const { before } = await boundOf(choice, limits.before)
+      const { ids, others: refused } = await chosen(choice, before, mayAct)
       refuseMore(ids.length, limits.expected, { created_before: iso(before) })
-      const refused = others.map(id => ({ id, error: noSuchJob(id) }))
       let done = 0
 
       async function actOn (id: string): Promise<void> {
@@ -118,8 +121,8 @@ export function createManyJobs ({ store, list, remove }: ManyJobsDependencies): 
       return { count: ids.length, before, done, refused }
     },
     async count (choice, limits, mayAct) {
-      const before = await boundOf(choice, limits.before)
-      if (limits.before === undefined) await sleep(momentMs)
+      const { before, isNow } = await boundOf(choice, limits.before)
+      if (isNow) await sleep(momentMs)
       const { ids } = await chosen(choice, before, mayAct)
       return { count: ids.length, before }
     }
@@ -128,6 +131,11 @@ export function createManyJobs ({ store, list, remove }: ManyJobsDependencies): 
 
 function noSuchJob (id: string): ServiceError {
   return new ServiceError('job_not_found', `There is no job ${id}.`, { job_id: id })
+}
+
+function tooNew (id: string, before: number): ServiceError {
+  return new ServiceError('job_operation_invalid',
+    `Job ${id} was not accepted before ${iso(before)}, so it was left alone.`, { job_id: id })
 }
 
 /** @throws ServiceError `more_than_expected` */

@@ -27,6 +27,7 @@ t.test('an action takes whatever narrows a list, and means the same jobs by it',
     [{ app_type: 'comfyui' }, [ofApplication]],
     [{ app_type: 'krita' }, []],
     [{ user: 'ann' }, [ofUser]],
+    [{ user: ' ann ' }, [ofUser]],
     [{ search: 'BOAT' }, [elsewhere]],
     [{ since: '2030-01-01T00:00:00Z' }, []],
     [{ since: last }, [ofUser]],
@@ -59,6 +60,7 @@ t.test('what does not say which jobs is refused', async t => {
     [{ filter: { app_type: '' } }, 'filter.app_type'], [{ filter: { user: '' } }, 'filter.user'],
     [{ filter: { since: 'yesterday' } }, 'filter.since'], [{ filter: { server: 'Main', target_server_alias: 'Other' } }, 'filter.target_server_alias'],
     [{ filter: { status: 'failed' }, expect: 3 }, 'expect'], [{ filters: { status: 'failed' } }, 'filters'],
+    [{ filter: { key: '*' } }, 'filter.key'], [{ filter: { key: '*:*' } }, 'filter.key'], [{ filter: { key: ' ' } }, 'filter.key'],
     [{ filter: { status: 'failed' }, created_before: 'now' }, 'created_before'], [{ all: true, expected: -1 }, 'expected']
   ]
   for (const base of ['/api/v2/jobs', '/api/v1/queue/jobs']) {
@@ -98,6 +100,20 @@ t.test('just what was counted is acted on, whatever arrives meanwhile', async t 
     { body: { count: 1, done: 1, refused: [{ id: later }, { id: 'nobody' }].toSorted((one, other) => [later, 'nobody'].indexOf(one.id) - [later, 'nobody'].indexOf(other.id)) } })
   t.match(await act({ action: 'cancel', ids: [later, late], expected: 1 }), { status: 409, body: { details: { count: 2 } } })
   t.match(await act({ action: 'delete', all: true, expected: 5 }), { status: 200, body: { done: 2 } }, 'fewer are no error')
+})
+
+t.test('a moment that is still to come bounds nothing: what is counted is what is there now', async t => {
+  const one = await submit(quick)
+  const { body } = await act({ action: 'delete', all: true, created_before: '2090-01-01T00:00:00Z', dry_run: true })
+  t.match(body, { count: 1 })
+  t.ok(Date.parse(String(body.created_before)) < Date.parse('2089-01-01T00:00:00Z'))
+  const late = await submit(quick)
+  t.match((await act({ action: 'delete', all: true, expected: 1, created_before: body.created_before })).body, { done: 1 })
+  t.match((await act({ action: 'cancel', ids: [late], created_before: body.created_before })).body, {
+    done: 0, refused: [{ id: late, code: 'job_operation_invalid', message: /not accepted before/ }]
+  })
+  t.match([(await request('GET', `/api/v2/jobs/${one}`)).status, await statusOf(late)], [404, 'pending'])
+  await act({ action: 'delete', all: true })
 })
 
 t.test('a count is of the jobs that the caller may act on', async t => {
