@@ -19,7 +19,8 @@ export default fp(async app => {
     const known = parametersOf(route)
     const takesNoBody = route.schema?.body === undefined && [route.method].flat().some(method => changing.has(method))
     route.preValidation = [route.preValidation ?? [], async (request: FastifyRequest) => {
-      refuseUnknown(Object.keys(request.query as object).filter(name => name !== ticket && !cacheBuster.test(name)), known)
+      const asked = Object.keys(request.query as object)
+      refuseUnknown(asked.filter(name => name !== ticket && !cacheBuster.test(name)), known)
       if (takesNoBody && typeof request.body === 'object') refuseUnknown(Object.keys(request.body ?? {}), [])
     }].flat()
   })

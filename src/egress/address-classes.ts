@@ -62,8 +62,9 @@ export function isUnspecified (address: string): boolean {
 }
 
 /**
- * The IPv4 address that translators make of an IPv6 one: of 64:ff9b::/96 (RFC 6052), ::ffff:0:0:0/96 (RFC 2765), of
- * 2002::/16 (RFC 3056) and of the old ::/96. Null for any other address.
+ * The IPv4 address that translators make of an IPv6 one: of 64:ff9b::/96 (RFC 6052), 64:ff9b:1::/48 (RFC 8215, where
+ * its last 32 bits are used), ::ffff:0:0:0/96 (RFC 2765), of 2002::/16 (RFC 3056) and of the old ::/96. Null for any
+ * other address.
  */
 function embedded (address: string): string | null {
   if (!isIPv6(address)) return null
@@ -73,7 +74,8 @@ function embedded (address: string): string | null {
     .map(group => Number.parseInt(group, 16))
   const prefix = groups.slice(0, 6).map(group => group.toString(16)).join(':')
   const [high = 0, low = 0] = groups[0] === 0x2002 ? groups.slice(1, 3) : groups.slice(6)
-  const isEmbedding = groups[0] === 0x2002 || ['64:ff9b:0:0:0:0', '0:0:0:0:ffff:0'].includes(prefix) ||
+  const isEmbedding = groups[0] === 0x2002 || prefix.startsWith('64:ff9b:1:') ||
+    ['64:ff9b:0:0:0:0', '0:0:0:0:ffff:0'].includes(prefix) ||
     // ::1 and :: are addresses of their own
     (prefix === '0:0:0:0:0:0' && high > 0)
   return isEmbedding ? dotted(high, low) : null

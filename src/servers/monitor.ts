@@ -302,5 +302,6 @@ function titlesOf (checkpoints: Inventory['checkpoints']): string {
 
 /** Redis took no note of what was seen, or this machine could open no connection. */
 function isOwnFault (error: unknown): boolean {
-  return redisProblemOf(error) !== null || (error instanceof GenerationFailure && error.failureClass === 'internal')
+  // What lies within a server's failure, such as ECONNREFUSED, is the server's and not Redis'.
+  return error instanceof GenerationFailure ? error.failureClass === 'internal' : redisProblemOf(error) !== null
 }

@@ -7,6 +7,7 @@ import { parseAllowed } from '../egress/rules.ts'
 import { ServiceError } from '../errors.ts'
 import { withDeadline } from '../lib/deadline.ts'
 import type { Destination } from '../lib/http/connect.ts'
+import { withoutTrailing } from '../lib/text.ts'
 
 type Resolve = (host: string) => Promise<readonly LookupAddress[]>
 
@@ -27,6 +28,9 @@ export class AddressNotAllowed extends Error {
   readonly code = 'ERR_ADDRESS_NOT_ALLOWED'
 }
 
+/** Names of metadata services, which are known in their clouds alone: elsewhere no address tells what they are. */
+const metadataNames = new Set(['metadata.google.internal', 'metadata.goog', 'instance-data.ec2.internal'])
+
 /** How long a request waits for a name before it goes on without, in milliseconds. */
 const checkPatience = 1000
 
@@ -36,12 +40,20 @@ const resolveAll: Resolve = async host => await lookup(host, { all: true, verbat
 export function createServerReach (allow: readonly string[], lookUp: Resolve = resolveAll): ServerReach {
   const allowed = allow.map(parseAllowed)
 
-  async function resolve ({ host, port }: Destination): Promise<readonly LookupAddress[]> {
+  const isListed = (host: string, address: string, port: number) =>
+    allowed.some(({ fits }) => fits({ host, address, port, reach: 'private' }))
+
+  async function resolve ({ host: spelled, port }: Destination): Promise<readonly LookupAddress[]> {
+    const host = withoutTrailing(spelled.toLowerCase(), '.')
     const family = isIP(host)
+    if (metadataNames.has(host) && !isListed(host, '', port)) {
+      throw new AddressNotAllowed(`${host} is the name of a metadata service, where no server may be; if one is meant to ` +
+        `be there, add ${host} to the setting SERVERS_ALLOW.`)
+    }
     const addresses = family === 0 ? await lookUp(host) : [{ address: host, family }]
     // Names of a local network often stand for a link-local address too; the others will do.
     const open = addresses.filter(({ address }) => isUnspecified(address) || classOf(address) !== 'forbidden' ||
-      allowed.some(({ fits }) => fits({ host, address: unmapped(address), port, reach: 'private' })))
+      isListed(host, unmapped(address), port))
     const [closed] = addresses
     if (open.length > 0 || closed === undefined) return open
     const at = family === 0 ? `${host} is at ${closed.address}, which` : `${host}`

@@ -203,4 +203,9 @@ t.test('what this machine or Redis cannot do just now makes no server offline', 
   t.match(problem, { failureClass: 'internal', code: 'out_of_handles' })
   t.match(await watched.check(), { reachable: 'yes' }, 'no connection can be opened')
   t.same(seen, [true])
+  for (const code of ['ECONNREFUSED', 'ECONNRESET', 'EPIPE']) {
+    problem = connectionFailure(Object.assign(new Error(`connect ${code}`), { code, syscall: 'connect' }), 'connecting')
+    t.match(await watched.check(), { reachable: 'no' }, `${code} of the server itself, which Redis' connections know, too`)
+  }
+  t.same(seen, [true, false])
 })

@@ -9,7 +9,8 @@ const metadata = [
   'http://2852039166', 'http://0xa9fea9fe', 'http://0xa9.254.0xa9fe', 'http://0251.0376.0251.0376', 'http://①⑥⑨.254.169.254',
   'http://[::ffff:169.254.169.254]', 'http://[::ffff:a9fe:a9fe]', 'http://[64:ff9b::169.254.169.254]', 'http://[2002:a9fe:a9fe::]',
   'http://[fe80::1]:7860', 'http://[fd00:ec2::254]', 'http://100.100.100.200', 'http://168.63.129.16', 'http://192.0.0.192',
-  'http://224.0.0.1', 'http://255.255.255.255'
+  'http://224.0.0.1', 'http://255.255.255.255', 'http://169.254.169.254.', 'http://[64:ff9b:1::a9fe:a9fe]',
+  'http://metadata.google.internal', 'http://Metadata.Google.Internal.', 'http://metadata.goog'
 ]
 const names: Readonly<Record<string, string[]>> = {
   'metadata.test': ['169.254.169.254'], 'gpu.local': ['fe80::1', '192.168.1.20'], 'lan.test': ['192.168.1.20'], 'none.test': []
@@ -33,6 +34,7 @@ t.test('SERVERS_ALLOW opens addresses, networks and names', async t => {
   t.equal(await checked('http://[::ffff:169.254.10.5]:7860', '169.254.10.5'), 'taken')
   t.equal(await checked('http://[fe80::5]:7860', 'fe80::/10'), 'taken')
   t.equal(await checked('http://metadata.test', 'metadata.test'), 'taken')
+  t.equal(await checked('http://metadata.google.internal', 'metadata.google.internal'), 'taken')
   t.equal(await checked('http://169.254.10.5:7860', '169.254.10.5:7860'), 'taken')
   t.match(await checked('http://169.254.10.5:80', '169.254.10.5:7860'), /add 169\.254\.10\.5 to the setting SERVERS_ALLOW/)
   t.match(await checked('http://metadata.test', '10.0.0.0/8'), /metadata\.test is at 169\.254\.169\.254.*add metadata\.test/)
