@@ -270,6 +270,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       learnedVersion = version ?? learnedVersion
     },
     readAnew () {
+      missing.clear()
       inventoryDueAt = 0
       checkSoon()
     },

@@ -35,8 +35,8 @@ async function holdToBound (t: Test, ids: readonly string[], at: Simulator = sim
   }
 }
 
-async function addServer (t: Test, alias: string): Promise<Simulator> {
-  const other = await startSimulator({ stepMilliseconds: 2, loadMilliseconds: 0 })
+async function addServer (t: Test, alias: string, checkpoints?: readonly string[]): Promise<Simulator> {
+  const other = await startSimulator({ stepMilliseconds: 2, loadMilliseconds: 0, checkpoints })
   t.teardown(async () => {
     await service.request('DELETE', `/api/v1/servers/${alias}?jobs=cancel`)
     await other.close()
@@ -129,7 +129,10 @@ t.test('a route that is missing at work is a capability that the server lacks, u
   const redraw = async () => await service.request('POST', '/api/v2/generate', {
     ...atMain, generation_params: { ...quick, init_images: [picture] }
   })
-  for (const fault of [{ status: 404 }, { status: 405, page: true }]) {
+  const changed = async () => { await house.registry.update(serverId, { jobTimeoutSeconds: null }) }
+  // Longer than looks at it lie apart.
+  const restarted = async () => { await simulator.restart({ refuseMilliseconds: 4000 }) }
+  for (const [fault, remedy] of [[{ status: 404 }, changed], [{ status: 405, page: true }, restarted]] as const) {
     simulator.setFaults([{ kind: 'missing-route', path: '/sdapi/v1/img2img', method: 'POST', ...fault, ...sticky }])
     const accepted = await untilStatus(redraw, 202)
     const id = String(accepted.body.job_id)
@@ -141,7 +144,7 @@ t.test('a route that is missing at work is a capability that the server lacks, u
     t.match(await end(await service.submit(quick)), { status: 'completed' }, 'what it offers is done')
     t.match((await view()).health, /online|busy/)
     simulator.setFaults([])
-    await simulator.restart({ refuseMilliseconds: 1500 })
+    await remedy()
   }
   t.match(await end(String((await untilStatus(redraw, 202)).body.job_id)), { status: 'completed' })
 })
@@ -149,20 +152,18 @@ t.test('a route that is missing at work is a capability that the server lacks, u
 t.test('a route that is missing from the start is known before any job', async t => {
   const bare = await startService(t)
   bare.simulator.setFaults([{ kind: 'missing-route', path: '/sdapi/v1/txt2img', ...sticky }])
-  await bare.simulator.restart({ refuseMilliseconds: 1500 })
+  await bare.house.registry.update(bare.house.registry.list()[0]?.id ?? '', { jobTimeoutSeconds: null })
   const refused = await untilStatus(async () =>
     await bare.request('POST', '/api/v2/generate', { target_server_alias: 'Main', generation_params: quick }), 422)
   t.match(refused.body, { error: 'server_capability', message: /no txt2img/ })
 })
 
 t.test('a job without a target that is blocked at one server goes to another one that can do it', async t => {
-  const other = await addServer(t, 'Other')
+  const other = await addServer(t, 'Other', ['another.safetensors'])
   simulator.setFaults([{ kind: 'forbidden', ...sticky }])
   const id = await service.submit(quick)
   t.match(await end(id), { status: 'completed', target_server_alias: 'Other', attempts: [{ code: 'forbidden' }] })
   t.same([simulator.state().sends[id], other.state().sends[id]], [1, 1])
-  await other.restart({ checkpoints: ['another.safetensors'] })
-  await service.request('POST', '/api/v1/servers/Other/test')
   const [checkpoint] = (await house.states.inventory(serverId))?.checkpoints ?? []
   const bound = await service.submit({ ...quick, checkpoint_name: checkpoint?.title })
   t.match(await end(bound), { status: 'failed', target_server_alias: 'Main', error: { code: 'forbidden' } })
@@ -170,7 +171,7 @@ t.test('a job without a target that is blocked at one server goes to another one
 
 t.test('a call that is no job says what its server lacks', async t => {
   for (const path of ['/sdapi/v1/interrogate', '/controlnet/detect']) {
-    simulator.setFaults([{ kind: 'missing-route', path }])
+    simulator.setFaults([{ kind: 'missing-route', path, method: 'POST' }])
     const { status, body } = await service.request('POST', path, { image: picture, controlnet_input_images: [picture] })
     t.equal(status, 422, path)
     t.match(JSON.stringify(body), `Main does not offer ${path}.`)

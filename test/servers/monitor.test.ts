@@ -209,3 +209,33 @@ t.test('what this machine or Redis cannot do just now makes no server offline', 
   }
   t.same(seen, [true, false])
 })
+
+t.test('a server that refuses connections is offline', async t => {
+  const refusing = createA1111Client({ baseUrl: 'http://127.0.0.1:1' })
+  const watched = createServerMonitor({
+    server: () => ({ id: 'refusing', alias: 'Refusing' }) as Server,
+    client: simulatorThenRefusing(client, refusing),
+    states,
+    log: silentLogger,
+    intervals,
+    onUsable: async () => { /* nobody waits */ }
+  })
+  t.teardown(async () => {
+    await watched.close()
+    await refusing.close()
+  })
+  t.match(await watched.check(), { reachable: 'yes' })
+  t.match(await watched.check(), { reachable: 'no' })
+})
+
+/** Answers one look, and refuses connections from then on. */
+function simulatorThenRefusing (first: A1111Client, then: A1111Client): A1111Client {
+  let looks = 0
+  return {
+    ...first,
+    async readJson (path, options) {
+      if (path === '/sdapi/v1/options') looks += 1
+      return await (looks > 1 ? then : first).readJson(path, options)
+    }
+  }
+}
