@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { existsSync } from 'node:fs'
+import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { buildProblem, nodeProblem, prepareBuild, prepareDependencies, redisProblem } from './prepare.mjs'
@@ -14,6 +15,9 @@ const entryPoint = join(root, 'dist/src/main.js')
 // Not stdout, which belongs to commands such as `doctor --json`.
 const say = sentence => process.stderr.write(`${sentence}\n`)
 
+// Whoever looks at the log wants to see why nothing came up. What runs later has handlers of its own.
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, end)
+
 try {
   const unsuitable = nodeProblem() ?? redisProblem(process.argv.slice(2), process.env, process.cwd())
   if (unsuitable) throw new Error(unsuitable)
@@ -25,6 +29,12 @@ try {
 }
 const { main } = await import(pathToFileURL(entryPoint))
 await main(process.argv.slice(2))
+
+function end (signal) {
+  if (process.listenerCount(signal) > 0) return
+  say(`Stopped by ${signal} while starting.`)
+  process.exit(128 + constants.signals[signal])
+}
 
 /** Compiling takes the development tools; running an up-to-date build does not. */
 async function prepare () {

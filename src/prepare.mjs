@@ -164,12 +164,25 @@ async function npm (root, parameters, doing) {
 /** Runs a program to its end and collects what it prints. */
 export function run (program, parameters, root) {
   return new Promise(resolve => {
-    const options = { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], shell: process.platform === 'win32' && program === 'npm' }
+    const isWindows = process.platform === 'win32'
+    // In a process group of its own, since npm does not pass signals on to what it runs.
+    const options = { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], shell: isWindows && program === 'npm', detached: !isWindows }
     const child = spawn(program, parameters, options)
+    const end = () => {
+      try {
+        if (child.pid !== undefined) process.kill(isWindows ? child.pid : -child.pid)
+      } catch {
+        // It has ended by itself.
+      }
+    }
+    process.once('exit', end)
     let output = ''
     for (const stream of [child.stdout, child.stderr]) stream.on('data', chunk => { output += chunk })
     child.on('error', error => resolve({ code: error.code, output: error.message }))
-    child.on('close', (code, signal) => resolve({ code: code ?? signal, output: output.trim() }))
+    child.on('close', (code, signal) => {
+      process.off('exit', end)
+      resolve({ code: code ?? signal, output: output.trim() })
+    })
   })
 }
 

@@ -1,8 +1,10 @@
 import t, { type Test } from 'tap'
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { cp, mkdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { inRepository } from './root.ts'
 
@@ -116,6 +118,23 @@ t.test('a signal to the launcher reaches the service, whose exit code is the one
   const { child, outcome } = start(root, 'wait')
   child.stdout?.once('data', () => child.kill('SIGTERM'))
   t.match(await outcome, { code: 7, out: 'installed wait\n' })
+})
+
+t.test('a signal while it still installs or builds is told, and ends what that had started', async t => {
+  for (const [signal, code] of [['SIGTERM', 143], ['SIGINT', 130]] as const) {
+    const root = await makeCheckout(t)
+    await writeFile(join(root, 'build.mjs'), `
+      import { writeFileSync } from 'node:fs'
+      process.once('SIGTERM', () => { writeFileSync('ended', ''); process.exit(1) })
+      setInterval(() => {}, 60_000)
+      writeFileSync('begun', '')
+    `)
+    const { child, outcome } = start(root, 'wait')
+    while (!existsSync(join(root, 'begun'))) await sleep(10)
+    child.kill(signal)
+    t.match(await outcome, { code, out: '', err: new RegExp(`Stopped by ${signal} while starting`) })
+    while (!existsSync(join(root, 'ended'))) await sleep(10)
+  }
 })
 
 t.test('an installed package is neither installed nor built again', async t => {
