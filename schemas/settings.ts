@@ -28,7 +28,10 @@ export type ChangeableSettings = Static<typeof ChangeableSettings>
 export const SettingsChange = Closed({
   queueProcessingEnabled: Type.Optional(Nullable(ChangeableSettings.properties.queueProcessingEnabled)),
   retention_days: Type.Optional(Nullable(retentionDays, { description: `${retentionDays.description} ${giveBack}` })),
-  retention_jobs: Type.Optional(Nullable(retentionJobs, { description: `${retentionJobs.description} ${giveBack}` }))
+  retention_jobs: Type.Optional(Nullable(retentionJobs, { description: `${retentionJobs.description} ${giveBack}` })),
+  lastUpdated: Type.Optional(Nullable(Type.String({ maxLength: 64 }), {
+    description: 'Without effect: clients send back what they have read.'
+  }))
 }, {
   $id: 'SettingsChange',
   description: 'What is to change; the rest stays.',

@@ -14,7 +14,7 @@ const mostHeaders = 32
 /** Hop-by-hop headers (RFC 9110, 7.6.1) belong to one connection, which our HTTP client makes. */
 const hopByHop = [
   'connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'proxy-authorization', 'te', 'trailer',
-  'transfer-encoding', 'upgrade', 'expect'
+  'transfer-encoding', 'upgrade', 'http2-settings', 'expect'
 ]
 /** What says how the request is made up. */
 const ours = ['host', 'content-length', 'content-type', 'content-encoding', 'accept', 'accept-encoding']

@@ -92,14 +92,15 @@ export function createBatches (dependencies: BatchesDependencies): Batches {
     async submit (call) {
       const request = readFields(StudioBatchRequest, call.fields)
       const unknown = unknownFields(StudioBatchRequest, call.fields).filter(({ field }) => !pictureField.test(field))
-      if (request.strict) refuse(unknown)
+      const strict = request.strict || request.base_request.strict === true
+      if (strict) refuse(unknown)
       const base = await withUploads({
         // files of a form stand beside the base request
         ...Object.fromEntries(Object.entries(call.fields).filter(([name]) => pictureField.test(name))),
         ...request.base_request,
         ...readFields(WebhookFields, call.fields),
         user_id: plainUserId(request.user_id),
-        strict: request.strict
+        strict
       })
       const kind = request.type ?? kindOf(base)
       const { cells, axes } = expandSweep({ ...request, base_request: base }, {

@@ -2,7 +2,7 @@ import { readdir, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import sharp from 'sharp'
 import t from 'tap'
-import { startService, quick, type JobBody } from '../helper.ts'
+import { quick, startService, type JobBody, type JsonBody } from '../helper.ts'
 import { keyHeaders } from './access-key.ts'
 
 const MASTER_KEY = Buffer.alloc(32, 7).toString('base64')
@@ -78,6 +78,8 @@ t.test('settings are changed and given back; what an earlier version kept stays 
   }
   t.match((await request('PUT', '/api/v1/settings', { retention_dyas: 3 })).body,
     { message: /did you mean retention_days\?/, details: { nearest: ['retention_days'] } })
+  const { theme: _theme, ...read } = (await request('GET', '/api/v1/settings')).body.settings as JsonBody
+  t.match(await request('PUT', '/api/v1/settings', read), { status: 200 }, 'what was read can be sent back')
   t.match(await request('PUT', '/api/v1/settings/queue-processing', {}), { status: 400, body: { success: false } })
   t.match(await request('DELETE', '/api/v1/settings/kept/theme'), { status: 200 })
   t.notHas((await request('GET', '/api/v1/settings')).body.settings, { theme: Object })

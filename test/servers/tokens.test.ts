@@ -88,7 +88,7 @@ t.test('what a header cannot be is refused with its field', async t => {
   const apiUrl = service.simulator.url
   const cases: Array<[body: object, field: string]> = [
     ...['Host', 'content-length', 'Connection', 'Transfer-Encoding', 'TE', 'Upgrade', 'Keep-Alive', 'Proxy-Authorization',
-      'Trailer', 'Expect', 'Content-Type', 'Accept-Encoding'].map((name): [object, string] =>
+      'Trailer', 'HTTP2-Settings', 'Expect', 'Content-Type', 'Accept-Encoding'].map((name): [object, string] =>
       [{ headers: { [name]: 'x' } }, `headers.${name}`]),
     [{ headers: { 'X-A': 'a\r\nHost: b' } }, 'headers.X-A'],
     [{ headers: { 'X-A': 'a\nb' } }, 'headers.X-A'],

@@ -24,6 +24,9 @@ t.test('generations warn of fields that nothing reads, and refuse them where the
   t.match(await request('POST', '/generate/txt2img', { ...usual, controlnet_units: [unit], strict: true }), {
     status: 422, body: { detail: [{ loc: ['body', 'controlnet_units', '0', 'wieght'], ctx: { nearest: ['controlnet_units.0.weight'] } }] }
   })
+  t.match(await request('POST', '/generate/batch', {
+    user_id: 'u', base_request: { prompt: 'a cat', stpes: 3, strict: true }, variations: [{ seed: 1 }]
+  }), { status: 422, body: { detail: [{ type: 'extra_forbidden', loc: ['body', 'base_request', 'stpes'] }] } }, 'strict within')
   t.match(await request('POST', '/generate/txt2img', { ...usual, strict: true }), { status: 200, body: { warnings: [] } })
 })
 
