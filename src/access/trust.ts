@@ -38,7 +38,7 @@ export interface Caller {
  * balancers, content delivery networks and tunnels.
  */
 const forwardingHeader = new RegExp(`^(?:${[
-  'forwarded', 'via', 'cdn-loop', 'x-forwarded(?:-.*)?', 'x-real-ip', 'x-original-.*', '(?:.*-)?client-?ip', 'cf-.*',
+  '(?:x-)?forwarded(?:-.*)?', 'via', 'cdn-loop', 'x-real-?ip', 'x-origina(?:l|ting)-.*', '(?:.*-)?client-?ip', 'cf-.*',
   'x-envoy-.*', 'x-amzn-trace-id', 'x-amz-cf-id', 'x-azure-.*', 'x-arr-.*', 'x-appengine-.*', 'x-remote-(?:ip|addr)',
   'x-proxyuser-ip', 'fly-.*', 'ngrok-.*', 'tailscale-.*'
 ].join('|')})$`)

@@ -152,7 +152,7 @@ t.test('every sign that somebody stands behind the peer withdraws trust', async 
     for (const name of [
       'forwarded', 'via', 'cdn-loop', 'x-forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto',
       'x-forwarded-server', 'x_forwarded_for', 'x-real-ip', 'x-original-forwarded-for', 'x-original-host', 'client-ip',
-      'true-client-ip', 'x-client-ip', 'fastly-client-ip', 'x-cluster-client-ip', 'x-azure-clientip', 'cf-connecting-ip',
+      'forwarded-for', 'x-realip', 'x-originating-ip', 'true-client-ip', 'x-client-ip', 'fastly-client-ip', 'x-cluster-client-ip', 'x-azure-clientip', 'cf-connecting-ip',
       'cf-ray', 'cf-visitor', 'x-envoy-external-address', 'x-amzn-trace-id'
     ]) {
       t.notOk(trusts({ [name]: '' }), name)
