@@ -158,12 +158,15 @@ export function statusFailure (status: number, contentType: string, body: string
     return new GenerationFailure('server-down', 'method_not_allowed', 'The server does not offer this route for this method.')
   }
   if (status === 413) {
-    return new GenerationFailure('request', 'payload_too_large', 'The request is too large for the server or a proxy in front of it.')
+    return new GenerationFailure('request', 'payload_too_large', 'The request is too large for the server or a proxy in front of it; raise client_max_body_size of such a proxy.')
   }
-  if (status === 408 || status === 425 || status === 429) {
+  if (status === 425 || status === 429) {
     return new GenerationFailure('passing', 'server_busy', `The server turned the request away for now (status ${status}).`)
   }
-  if (status >= 502) {
+  if (status === 511) {
+    return new GenerationFailure('server-down', 'bad_gateway', 'Something in front of the server asks for a login (status 511).')
+  }
+  if (status >= 502 || status === 408) {
     return new GenerationFailure('server-down', 'bad_gateway', `A proxy in front of the server could not get its answer (status ${status}).`,
       { mayBeRunning: isGatewayTimeout(status) })
   }
@@ -186,9 +189,9 @@ function isParserError (error: unknown): boolean {
   return error instanceof Error && error.name === 'HTTPParserError'
 }
 
-/** Cloudflare's 524 is a 504 by another name. */
+/** Cloudflare's 524 is a 504 by another name, and so is the 408 of some proxies. */
 function isGatewayTimeout (status: number): boolean {
-  return status === 504 || status === 524
+  return status === 408 || status === 504 || status === 524
 }
 
 /** The most telling `code` of an error, its cause or, where several addresses were tried, its parts. */

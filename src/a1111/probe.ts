@@ -74,12 +74,12 @@ function dialectIn (options: JsonObject, progress: JsonObject | null): Dialect {
   return progress === null && Object.keys(options).length < fewOptions ? 'sdcpp' : 'a1111'
 }
 
-/** The answer; null where the server has no such route or answers it with anything but JSON. */
+/** The answer; null where that route is not there or not for us, or answers with anything but JSON. */
 async function answerOf (call: Promise<unknown>): Promise<JsonObject | null> {
   try {
     return fieldsOf(await call)
   } catch (error) {
-    if (isMissing(error) || (error instanceof GenerationFailure && !keepsFromAnswering(error))) return null
+    if (isMissing(error) || isOfOneRoute(error)) return null
     throw error
   }
 }
@@ -94,12 +94,17 @@ async function offersPost (client: A1111Client, path: string): Promise<boolean> 
     return true
   } catch (error) {
     if (isMissing(error)) return error instanceof GenerationFailure && error.code === 'method_not_allowed'
-    if (error instanceof GenerationFailure && (error.code === 'unauthorized' || !keepsFromAnswering(error))) return true
+    if (isOfOneRoute(error)) return true
     throw error
   }
 }
 
-function keepsFromAnswering ({ failureClass, code }: GenerationFailure): boolean {
-  return failureClass === 'unauthorized' || failureClass === 'cancelled' ||
-    (failureClass === 'server-down' && code !== 'bad_gateway')
+/** What a server, or something in front of it, does at one route although it has answered at another. */
+const ofOneRoute = new Set(['bad_gateway', 'redirected', 'not_http'])
+
+function isOfOneRoute (error: unknown): boolean {
+  if (!(error instanceof GenerationFailure)) return false
+  const { failureClass, code } = error
+  if (failureClass === 'server-down') return ofOneRoute.has(code)
+  return failureClass !== 'cancelled' && failureClass !== 'internal'
 }

@@ -42,6 +42,11 @@ export interface JudgeDependencies {
   readonly onMeasured: (submission: JobSubmission, seconds: number) => void
 }
 
+/** A generation that ends within so many seconds of its answer's break was over when that was sent. */
+const soonOver = 1
+/** No proxy has a time limit below this, in seconds. */
+const soonGivenUp = 0.1
+
 /** Finds out whose fault a failure is. */
 export function createJudge ({ alias, client, monitor, onMeasured }: JudgeDependencies): Judge {
   const proxyLimit = createProxyLimit()
@@ -104,12 +109,15 @@ export function createJudge ({ alias, client, monitor, onMeasured }: JudgeDepend
       return isGone(needed) ? diedOf(failure) : needed
     }
     if (generation.stopReason() !== null || generation.hungUp.aborted || times === null) return failure
-    // A server that knows nothing of it although it answers was restarted meanwhile.
-    if (needed === null && code === 'connection_lost' && failure.mayBeRunning) {
-      await monitor.report(failure)
-      return failure
+    // Usually the generation is over by then; only a proxy begins an answer before.
+    if (code === 'truncated_answer' && (needed === null || needed - times.taken < soonOver)) return failure
+    // A restart in no time, or a firewall that cuts some connections: no reason to keep other jobs away.
+    if (needed === null && code === 'connection_lost') {
+      monitor.readAnew()
+      return blocked(failure, `${failure.message} ${alias()} answers other requests: either it was just restarted, or ` +
+        "something in front of it cuts this connection. Look at its log, or register the server's own address.")
     }
-    if (needed === null && !failure.mayBeRunning) return inPlace(failure)
+    if (needed === null && (!failure.mayBeRunning || times.taken < soonGivenUp)) return inPlace(failure)
     const workload = workloadOf(job.submission)
     return tooLong(times.taken, needed, proxyLimit.gaveUp({ seconds: times.taken, needed, workload }))
   }
@@ -134,7 +142,8 @@ export function createJudge ({ alias, client, monitor, onMeasured }: JudgeDepend
 
 /** Whether something in front of the server may stand behind the failure as well as the server itself. */
 function isDoubtful ({ failureClass, code }: GenerationFailure): boolean {
-  return failureClass === 'unauthorized' || (failureClass === 'server-down' && code !== 'cuda_poisoned')
+  return failureClass === 'unauthorized' || code === 'truncated_answer' ||
+    (failureClass === 'server-down' && code !== 'cuda_poisoned')
 }
 
 /** The failure of a call whose server died under the generation that ran on without it. */

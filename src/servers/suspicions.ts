@@ -53,10 +53,16 @@ export function createSuspicions (): Suspicions {
   }
 }
 
+/** Numbers, paths, hexadecimal ids, and units that go with numbers. */
+const changing =
+  /[\d/\\]|^(?:\w+=)?[0-9a-f]{8,}$|^[-+]?(?:nan|inf)$|^(?:ms|s|sec|seconds?|min|minutes?|hours?|[kmgt]i?b)$/
+
 /**
- * Words of an error without what changes each time: numbers, addresses, ids, files. Whatever has a digit or a slash in
- * it is one of these.
+ * Words of an error without what changes each time: numbers with their units, addresses, ids, files. Several in a row
+ * count as one, since arrays are printed with changing lengths and blanks.
  */
 export function normaliseWords (text: string): string {
-  return text.toLowerCase().replace(/\S+/g, word => /[\d/\\]|^[0-9a-f]{8,}$/.test(word) ? '#' : word)
+  const words = text.toLowerCase().match(/[^\s,;()[\]{}<>"']+/g) ?? []
+  const plain = words.map(word => changing.test(word) ? '#' : word)
+  return plain.filter((word, place) => word !== '#' || plain[place - 1] !== '#').join(' ')
 }

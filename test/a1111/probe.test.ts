@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import { createA1111Client, type A1111Client } from '../../src/a1111/client.ts'
 import { readInventory } from '../../src/a1111/inventory.ts'
-import { probeServer } from '../../src/a1111/probe.ts'
+import { findMissingRoutes, probeServer } from '../../src/a1111/probe.ts'
 import { GenerationFailure, type ServerTraits } from '../../src/a1111/types.ts'
 
 /** Answers by method and path; a number is a status with FastAPI's body. */
@@ -110,6 +110,17 @@ t.test('a probe says why it cannot tell', async t => {
   t.equal(await codeOf({ ...a1111, 'GET /sdapi/v1/options': 401 }), 'unauthorized unauthorized')
   t.equal(await codeOf({}), 'server-down route_missing', 'without --api')
   t.equal(await codeOf({ ...a1111, 'GET /sdapi/v1/options': 502 }), 'server-down bad_gateway')
+})
+
+t.test('what stands in front of one route says nothing about the others', async t => {
+  for (const status of [302, 307, 401, 403, 407, 408, 429, 502, 511]) {
+    const { client } = await start(t, {
+      ...a1111, 'GET /sdapi/v1/img2img': status, 'GET /sdapi/v1/txt2img': status, 'POST /internal/progress': status
+    })
+    const traits = await probeServer(client)
+    t.match(traits, { kind: 'a1111', capabilities: { taskProgress: false, img2img: true, progress: true } }, `${status}`)
+    t.notOk((await findMissingRoutes(client)).includes('/sdapi/v1/txt2img'), `${status}`)
+  }
 })
 
 t.test('an inventory holds every list by the server\'s own names', async t => {

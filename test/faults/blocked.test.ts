@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { createServer, request as httpRequest } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import sharp from 'sharp'
 import t, { type Test } from 'tap'
 import { mostSends } from '../../src/jobs/job.ts'
@@ -81,13 +84,13 @@ t.test('different errors of different requests give a server a break, after whic
 
 t.test('a time limit of a proxy that was seen twice is not tried with longer generations', async t => {
   const other = await addServer(t, 'Other')
-  simulator.setFaults([{ kind: 'gateway-timeout', afterMilliseconds: 120, ...sticky }])
-  const long = { ...quick, steps: 30 }
+  simulator.setFaults([{ kind: 'gateway-timeout', afterMilliseconds: 250, ...sticky }])
+  const long = { ...quick, steps: 60 }
   const first = await service.submit(long, atMain)
   t.match(await end(first), { status: 'failed', attempts: [{ code: 'bad_gateway' }, { code: 'bad_gateway' }] })
   t.same(simulator.state().generations.map(({ taskId, interrupted, outcome }) => ({ taskId, interrupted, outcome })),
     [1, 2].map(() => ({ taskId: first, interrupted: false, outcome: 'done' })), 'what ran on was left to end')
-  const second = await service.submit({ ...long, steps: 40 }, atMain)
+  const second = await service.submit({ ...long, steps: 80 }, atMain)
   t.match(await end(second), { status: 'failed', error: { code: 'bad_gateway', message: /gives up after.*needs about/ } })
   t.equal(simulator.state().sends[second], undefined, 'it was not sent in vain')
   t.match(await end(await service.submit({ ...quick, steps: 3 }, atMain)), { status: 'completed' }, 'a short one is')
@@ -186,3 +189,40 @@ async function untilStatus (call: () => Promise<Answer>, status: number): Promis
     await new Promise(resolve => { setTimeout(resolve, 100) })
   }
 }
+
+t.test('a firewall that cuts some requests takes the server away from no other job', async t => {
+  const begun = Date.now()
+  const cutting = createServer((request, response) => {
+    const chunks: Buffer[] = []
+    request.on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => {
+      const body = Buffer.concat(chunks)
+      if (body.includes('forbidden words')) {
+        request.socket.resetAndDestroy()
+        return
+      }
+      const { method, headers, url } = request
+      httpRequest(new URL(url ?? '/', simulator.url), { method, headers }, answer => {
+        response.writeHead(answer.statusCode ?? 502, answer.headers)
+        answer.pipe(response)
+      }).on('error', () => response.destroy()).end(body)
+    })
+  })
+  cutting.listen(0, '127.0.0.1')
+  await once(cutting, 'listening')
+  t.teardown(() => { cutting.close() })
+  const apiUrl = `http://127.0.0.1:${(cutting.address() as AddressInfo).port}`
+  t.equal((await service.request('POST', '/api/v1/servers', { alias: 'Cut', apiUrl })).status, 201)
+  await service.request('POST', '/api/v1/servers/Cut/test')
+  const at = { target_server_alias: 'Cut' } as const
+  const bad: string[] = []
+  for (let number = 0; number < 3; number++) bad.push(await service.submit({ ...quick, prompt: `forbidden words ${number}` }, at))
+  t.match(await end(await service.submit(quick, at)), { status: 'completed' })
+  for (const id of bad) {
+    t.match(await end(id), { status: 'failed', error: { code: 'connection_lost', message: /Cut answers other requests/ } })
+    t.ok((await house.store.get(id)).sends <= 2)
+  }
+  const cut = house.registry.list().find(({ alias }) => alias === 'Cut')
+  const seen = await house.states.history.read(cut?.id ?? '')
+  t.same(seen.filter(one => one.at >= begun && one.reachable !== 'yes'), [], 'it was in use all the time')
+  await service.request('DELETE', '/api/v1/servers/Cut?jobs=cancel')
+})

@@ -35,6 +35,14 @@ t.test('numbers, addresses, ids and files are no part of what an error says', t 
     'tried to allocate 512 MiB at 0x0001 for task(99zz00), see /tmp/a.log [1, 64]'
   ]
   t.equal(normaliseWords(same[0] ?? '').replace('gib', 'mib'), normaliseWords(same[1] ?? ''))
+  for (const [one = '', other] of [
+    ['bad tensor([0.1, 0.2, 0.3])', 'bad tensor([[ 0.5, -0.1]])'],
+    ['failed after 59 seconds', 'failed after 1 minute 3 seconds'],
+    ['task=7c9e6679-7425-40de at 0x7f', 'task=00aa6679-0000-40de at 0x8e'],
+    ['cannot open (tmpab12)', 'cannot open (tmpcd34)'],
+    ['handle=aabbccdd invalid', 'handle=ddccbbaa invalid'],
+    ['loss is nan', 'loss is 0.3']
+  ]) t.equal(normaliseWords(one), normaliseWords(other ?? ''), one)
   t.not(normaliseWords('did not find zebra'), normaliseWords('did not find lion'))
   const begin = performance.now()
   normaliseWords('a'.repeat(1e6))
