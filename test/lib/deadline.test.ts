@@ -49,9 +49,12 @@ t.test('deadlines are kept through garbage collections', async t => {
   t.same(names, ['TimeoutError', 'TimeoutError', 'AbortError', 'AbortError', 'TimeoutError'])
 })
 
-t.test('on Node 20 the bare form is lost', { skip: !process.version.startsWith('v20.') }, async t => {
-  t.same(await collected('() => AbortSignal.any([gone.signal, AbortSignal.timeout(100)])'), ['never'])
-})
+// Later versions of Node keep it.
+if (process.version.startsWith('v20.')) {
+  t.test('on Node 20 the bare form is lost', async t => {
+    t.same(await collected('() => AbortSignal.any([gone.signal, AbortSignal.timeout(100)])'), ['never'])
+  })
+}
 
 t.test('a deadline says what ended it', async t => {
   const parent = new AbortController()
