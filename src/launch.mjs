@@ -15,7 +15,9 @@ const entryPoint = join(root, 'dist/src/main.js')
 // Not stdout, which belongs to commands such as `doctor --json`.
 const say = sentence => process.stderr.write(`${sentence}\n`)
 
-// Whoever looks at the log wants to see why nothing came up. What runs later has handlers of its own.
+// The log says why nothing came up. What runs later has handlers of its own.
+// Listeners that are there before us, such as those of preloaded instrumentation, end nothing.
+const preloaded = { SIGINT: process.listenerCount('SIGINT'), SIGTERM: process.listenerCount('SIGTERM') }
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, end)
 
 try {
@@ -31,7 +33,7 @@ const { main } = await import(pathToFileURL(entryPoint))
 await main(process.argv.slice(2))
 
 function end (signal) {
-  if (process.listenerCount(signal) > 0) return
+  if (process.listenerCount(signal) > preloaded[signal]) return
   say(`Stopped by ${signal} while starting.`)
   process.exit(128 + constants.signals[signal])
 }

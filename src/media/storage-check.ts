@@ -126,7 +126,8 @@ export function createStorageCheck (dependencies: StorageCheckDependencies): Sto
     },
     proved () { reports = 0 },
     async untilUsable (signal) {
-      while (!signal.aborted && await fault() !== null) {
+      // The signal may have fired during the look, and an abort that is over calls no listener.
+      while (await fault() !== null && !signal.aborted) {
         await new Promise<void>(resolve => {
           const go = () => {
             listeners.delete(go)

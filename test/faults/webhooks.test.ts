@@ -16,7 +16,13 @@ import { startRedisProxy } from './redis-proxy.ts'
  * receiver's answer is on record. Commands to Redis are what separates the steps, so a wire to Redis strikes at them:
  * before a command gets there, or between it and its answer.
  */
-const common = { EGRESS_PROFILE: 'lan', WEBHOOK_RETRY_SCHEDULE: '50ms,50ms,50ms', WEBHOOK_TIMEOUT_SECONDS: '2' }
+const common = {
+  EGRESS_PROFILE: 'lan',
+  WEBHOOK_RETRY_SCHEDULE: '50ms,50ms,50ms',
+  WEBHOOK_TIMEOUT_SECONDS: '2',
+  // One job may meet several of the kills, each of which counts as a generation.
+  JOB_ATTEMPTS: '10'
+}
 const twoImages = { ...quick, batch_size: 2 }
 
 /** Its end when it is sent in full, and its name when the connection has sent it before. */
