@@ -22,7 +22,7 @@ const longestText = 8192
 
 /** What messages quote that no log may keep: passwords and queries of addresses, credentials, callers' texts. */
 const hidden: ReadonlyArray<readonly [RegExp, string]> = [
-  [/([a-z][a-z0-9+.-]*:\/\/)[^\s/@'"]*@/gi, '$1(hidden)@'],
+  [/:\/\/[^\s/@'"]*@/g, '://(hidden)@'],
   [/(https?:\/\/[^\s?#'"]*)\?[^\s'"]*/gi, '$1?(hidden)'],
   [/\b(bearer|basic)\s+[\w+/=.~-]{6,}/gi, '$1 (hidden)'],
   [/\bwhsec_[\w+/=-]+/g, 'whsec_(hidden)'],

@@ -63,8 +63,9 @@ export function accessFields ({ username, password, bearer, headers, ca, anyCert
 
 function headersIn (text) {
   return Object.fromEntries(text.split('\n').filter(line => line.trim() !== '').map(line => {
-    const [, name, value] = /^\s*([^:\s]+)\s*:\s*(.*)$/.exec(line) ?? []
-    if (name === undefined) throw new Error('Each line of the headers must be like "Name: value".')
-    return [name, value]
+    const colon = line.indexOf(':')
+    const name = line.slice(0, Math.max(colon, 0)).trim()
+    if (!/^\S+$/.test(name)) throw new Error('Each line of the headers must be like "Name: value".')
+    return [name, line.slice(colon + 1).trim()]
   }))
 }
