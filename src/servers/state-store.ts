@@ -4,6 +4,7 @@ import { announceLua } from '../events/announce.ts'
 import type { Keys } from '../redis/keys.ts'
 import { createCostStore, type CostStore } from './cost-store.ts'
 import { createServerHistories, type ServerHistories } from './history.ts'
+import { createLearnedTraitsStore, type LearnedTraitsStore } from './learned-traits.ts'
 import type { ServerState } from './server.ts'
 
 /** What was last heard of each server, and what each has, for every process to read. */
@@ -21,6 +22,8 @@ export interface ServerStateStore {
   readonly history: ServerHistories
   /** What generations cost there. */
   readonly costs: CostStore
+  /** What was found out about each by working with it. */
+  readonly learned: LearnedTraitsStore
   forget (serverId: string): Promise<void>
 }
 
@@ -44,6 +47,7 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
   const inventoryKey = (serverId: string) => keys.key('server', serverId, 'inventory')
   const history = createServerHistories(redis, keys)
   const costs = createCostStore(redis, keys)
+  const learned = createLearnedTraitsStore(redis, keys)
   // An inventory can be large; each process parses one version once.
   const copies = new Map<string, { text: string, inventory: Inventory, checkedAt: number }>()
 
@@ -94,11 +98,13 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
     },
     history,
     costs,
+    learned,
     async forget (serverId) {
       copies.delete(serverId)
       knownTraits.delete(serverId)
       await history.forget(serverId)
       await costs.forget(serverId)
+      await learned.forget(serverId)
       await redis.del(stateKey(serverId), inventoryKey(serverId))
     }
   }

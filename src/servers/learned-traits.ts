@@ -1,0 +1,60 @@
+import type { Redis } from 'ioredis'
+import type { ServerKind } from '../a1111/types.ts'
+import type { Keys } from '../redis/keys.ts'
+
+/**
+ * What was learned of a server by working with it, as opposed to what a probe sees. It survives restarts of ours and of
+ * the server; null: not known yet.
+ */
+export interface LearnedTraits {
+  /** Whether the server was seen to know one of our tasks; only then does "unknown" of a task mean that it is over. */
+  readonly tasksKnown: boolean | null
+}
+
+export const nothingLearned: LearnedTraits = { tasksKnown: null }
+
+/** The server that something was learned of: at another address, or of another kind, it is another server. */
+export interface LearnedSubject {
+  readonly id: string
+  readonly baseUrl: string
+  readonly kind: ServerKind
+}
+
+export interface LearnedTraitsStore {
+  read (subject: LearnedSubject): Promise<LearnedTraits>
+  /** Adds to what is known, or replaces it. To be called by the process that serves the server. */
+  learn (subject: LearnedSubject, found: Partial<LearnedTraits>): Promise<void>
+  forget (serverId: string): Promise<void>
+}
+
+const subjectField = 'subject'
+
+/** ARGV: the subject, then fields and values. What was learned of another subject under that id is dropped. */
+const learnScript = /* lua */ `
+if redis.call('HGET', KEYS[1], '${subjectField}') ~= ARGV[1] then
+  redis.call('DEL', KEYS[1])
+  redis.call('HSET', KEYS[1], '${subjectField}', ARGV[1])
+end
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+`
+
+export function createLearnedTraitsStore (redis: Redis, keys: Keys): LearnedTraitsStore {
+  const keyOf = (serverId: string) => keys.key('server', serverId, 'learned')
+  const textOf = ({ baseUrl, kind }: LearnedSubject) => `${kind} ${baseUrl}`
+
+  return {
+    async read (subject) {
+      const { [subjectField]: of, ...fields } = await redis.hgetall(keyOf(subject.id))
+      if (of !== textOf(subject)) return nothingLearned
+      const found = Object.entries(fields).map(([name, value]): [string, unknown] => [name, JSON.parse(value)])
+      return { ...nothingLearned, ...Object.fromEntries(found) }
+    },
+    async learn (subject, found) {
+      const fields = Object.entries(found).flatMap(([name, value]) => [name, JSON.stringify(value)])
+      if (fields.length > 0) await redis.eval(learnScript, 1, keyOf(subject.id), textOf(subject), ...fields)
+    },
+    async forget (serverId) {
+      await redis.del(keyOf(serverId))
+    }
+  }
+}

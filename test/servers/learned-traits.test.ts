@@ -1,0 +1,44 @@
+import { Redis } from 'ioredis'
+import t from 'tap'
+import { createKeys } from '../../src/redis/keys.ts'
+import { createServerStateStore } from '../../src/servers/state-store.ts'
+import { startTestRedis } from '../redis.ts'
+
+const redisServer = await startTestRedis()
+t.teardown(redisServer.stop)
+const redis = new Redis(redisServer.url)
+t.teardown(() => { redis.disconnect() })
+
+/** The store of another process each time. */
+const store = () => createServerStateStore(redis, createKeys('sq'))
+const subject = { id: 'one', baseUrl: 'http://127.0.0.1:7860', kind: 'a1111' } as const
+
+t.test('nothing is known of a server before something was learned', async t => {
+  t.same(await store().learned.read(subject), { tasksKnown: null })
+})
+
+t.test('what one process learned is known to the next, and what is learned later replaces it', async t => {
+  await store().learned.learn(subject, { tasksKnown: true })
+  t.same(await store().learned.read(subject), { tasksKnown: true })
+  await store().learned.learn(subject, { tasksKnown: false })
+  t.same(await store().learned.read(subject), { tasksKnown: false })
+  await store().learned.learn(subject, {})
+  t.same(await store().learned.read(subject), { tasksKnown: false }, 'learning nothing changes nothing')
+})
+
+t.test('another address or another kind is another server', async t => {
+  await store().learned.learn(subject, { tasksKnown: true })
+  t.same(await store().learned.read({ ...subject, baseUrl: 'http://127.0.0.1:7861' }), { tasksKnown: null })
+  t.same(await store().learned.read({ ...subject, kind: 'forge' }), { tasksKnown: null })
+  t.same(await store().learned.read({ ...subject, id: 'other' }), { tasksKnown: null })
+  await store().learned.learn({ ...subject, kind: 'forge' }, {})
+  t.same(await store().learned.read(subject), { tasksKnown: true }, 'a look at another changes nothing')
+  await store().learned.learn({ ...subject, kind: 'forge' }, { tasksKnown: false })
+  t.same(await store().learned.read(subject), { tasksKnown: null }, 'a server that became another is learned again')
+})
+
+t.test('with its server, all that was learned is forgotten', async t => {
+  await store().learned.learn(subject, { tasksKnown: true })
+  await store().forget(subject.id)
+  t.same(await store().learned.read(subject), { tasksKnown: null })
+})
