@@ -12,6 +12,7 @@ export type ServerHealth = Static<typeof ServerHealth>
 export const ServerKind = StringEnum(['a1111', 'forge', 'sdcpp', 'simulator'], {
   description: 'What answers there; simulator is the built-in one, which paints instead of generating.'
 })
+export type ServerKind = Static<typeof ServerKind>
 
 const alias = Type.String({
   minLength: 1,

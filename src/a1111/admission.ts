@@ -3,13 +3,14 @@ import { ServiceError, type ErrorCode } from '../errors.ts'
 import { findCheckpoint } from './checkpoint-names.ts'
 import { withControlNet } from './controlnet-admission.ts'
 import { admitExtras, noExtras } from './extras.ts'
+import { rulesOf } from './kinds/registry.ts'
 import { loraNames, renameLoras, withoutComments } from './lora-tags.ts'
 import { findListed, findLora, findUpscaler, findVae } from './model-names.ts'
 import { lastPart } from './names.ts'
 import { nearest } from './nearest.ts'
 import { withRegions } from './regional-admission.ts'
 import { settleSampling } from './sampling-admission.ts'
-import { dialectOf, routeOf, type Inventory, type ServerTraits } from './types.ts'
+import { routeOf, type Inventory, type ServerTraits } from './types.ts'
 import type { NormalisedParameters } from './parameters.ts'
 
 /** What becomes of a name that the server does not have: refused, or left out with a warning. */
@@ -149,8 +150,7 @@ export function admit (
     const candidates = inventory.loras.map(({ name }) => name)
     const find = () => findLora(wanted, inventory)
     const found = settle({ wanted, field, code: 'model_not_found', noun: 'LoRA', find, candidates })
-    // stable-diffusion.cpp takes LoRAs beside the prompt, by path
-    return found === null ? null : dialectOf(traits) === 'sdcpp' ? found.path : found.name
+    return found === null ? null : rulesOf(traits).loraName(found)
   }
 
   function withStyles (given: A1111Parameters): A1111Parameters {

@@ -4,6 +4,7 @@ import { ServiceError } from '../errors.ts'
 import type { Admission, AdmittingServer, Settle } from './admission.ts'
 import { fieldRules, invalidField, isRecord, picked, readValue } from './field-values.ts'
 import { refuseImageAddresses } from './images.ts'
+import { rulesOf } from './kinds/registry.ts'
 import { findListed } from './model-names.ts'
 import type { NormalisedParameters } from './parameters.ts'
 
@@ -56,9 +57,7 @@ export function normaliseExtras (given: unknown): NormalisedParameters {
 export function admitExtras (
   parameters: A1111Parameters, { inventory, traits }: AdmittingServer, settle: Settle
 ): Omit<Admission, 'warnings'> {
-  if (traits.kind === 'sdcpp') {
-    throw noExtras()
-  }
+  if (!rulesOf(traits).offersExtras) throw noExtras()
   const known = [...new Set([noUpscaler, ...inventory.upscalers])]
   const usual = usualUpscalers.find(name => findListed(name, known) !== null) ?? noUpscaler
   const asked = { upscaler_1: usual, ...parameters }

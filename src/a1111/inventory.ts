@@ -1,10 +1,9 @@
 import type { A1111Client } from './client.ts'
 import { isMissing } from './failures.ts'
 import { fieldsOf, numberOf, textOf, textsOf, type JsonObject } from './json-values.ts'
+import { rulesOf } from './kinds/registry.ts'
 import type { SmallCallOptions } from './small-calls.ts'
-import {
-  dialectOf, GenerationFailure, type Checkpoint, type Inventory, type Scheduler, type ServerTraits
-} from './types.ts'
+import { GenerationFailure, type Checkpoint, type Inventory, type Scheduler, type ServerTraits } from './types.ts'
 
 export type ListName = Inventory['missing'][number]
 
@@ -51,7 +50,6 @@ export async function readLists (
     return parse(null)
   }
 
-  const vaePaths = ['/sdapi/v1/sd-vae', '/sdapi/v1/sd-modules']
   const [
     checkpoints, samplers, schedulers, upscalers, latentUpscaleModes, vaes, loras, embeddings, styles, scripts,
     controlNetModels, controlNetModules, controlNetAliases, controlNetUnits
@@ -62,8 +60,7 @@ export async function readLists (
     read('schedulers', ['/sdapi/v1/schedulers'], answer => itemsOf(answer).flatMap(schedulerOf)),
     read('upscalers', ['/sdapi/v1/upscalers'], namesOf),
     read('latentUpscaleModes', ['/sdapi/v1/latent-upscale-modes'], namesOf),
-    // Forge has modules, VAEs and text encoders together, in place of VAEs
-    read('vaes', dialectOf(traits) === 'forge' ? vaePaths.toReversed() : vaePaths, answer =>
+    read('vaes', rulesOf(traits).vaeRoutes, answer =>
       itemsOf(answer).flatMap(item => named(item.model_name, name => name))),
     read('loras', ['/sdapi/v1/loras'], answer => itemsOf(answer).flatMap(item =>
       named(item.name, name => ({ name, alias: textOf(item.alias) ?? name, path: textOf(item.path) ?? '' }))), loraCall),

@@ -1,10 +1,9 @@
 import type { A1111Client } from './client.ts'
 import { isMissing } from './failures.ts'
 import { fieldsOf, textOf, type JsonObject } from './json-values.ts'
-import { GenerationFailure, routeOf, type Dialect, type ServerTraits } from './types.ts'
-
-/** A1111 has some 312 options, Forge more; sd.cpp's server says a handful. */
-const fewOptions = 40
+import type { Sight } from './kinds/kind.ts'
+import { recogniseKind } from './kinds/registry.ts'
+import { GenerationFailure, routeOf, type ServerTraits } from './types.ts'
 
 /**
  * Finds out what listens at an address, by calls that change nothing and wait for no generation.
@@ -34,7 +33,7 @@ async function probe (client: A1111Client): Promise<ServerTraits> {
     offersPost(client, '/sdapi/v1/img2img')
   ])
   return {
-    ...kindOf(about, options, progress),
+    ...kindOf(about, { options, progress, taskProgress }),
     version: textOf(about?.version),
     capabilities: {
       progress: progress !== null && 'progress' in progress,
@@ -62,16 +61,9 @@ export async function findMissingRoutes (client: A1111Client): Promise<string[]>
   return [routeOf('txt2img'), routeOf('img2img')].every(path => missing.includes(path)) ? [] : missing
 }
 
-function kindOf (
-  about: JsonObject | null, options: JsonObject, progress: JsonObject | null
-): Pick<ServerTraits, 'kind' | 'simulates'> {
-  const dialect = dialectIn(options, progress)
+function kindOf (about: JsonObject | null, sight: Sight): Pick<ServerTraits, 'kind' | 'simulates'> {
+  const dialect = recogniseKind(sight)
   return about?.simulator === true ? { kind: 'simulator', simulates: dialect } : { kind: dialect }
-}
-
-function dialectIn (options: JsonObject, progress: JsonObject | null): Dialect {
-  if ('forge_preset' in options) return 'forge'
-  return progress === null && Object.keys(options).length < fewOptions ? 'sdcpp' : 'a1111'
 }
 
 /** The answer; null where that route is not there or not for us, or answers with anything but JSON. */

@@ -2,6 +2,7 @@ import type { A1111Parameters, Warning } from '../../schemas/generation-paramete
 import { ServiceError } from '../errors.ts'
 import type { Settle } from './admission.ts'
 import { isRecord } from './field-values.ts'
+import { rulesOf } from './kinds/registry.ts'
 import { capitalWords, networkTag, regionalPrompter, signalIn, signalWords, type AndMeaning } from './regional-keywords.ts'
 import type { ServerTraits } from './types.ts'
 
@@ -27,11 +28,11 @@ interface Division {
  * @throws ServiceError `invalid_field_value` for the name of a file, unless it may be left out
  */
 export function withRegions (
-  given: A1111Parameters, { kind }: Pick<ServerTraits, 'kind'>, settle: Settle, warn: (warning: Warning) => void
+  given: A1111Parameters, traits: Pick<ServerTraits, 'kind' | 'simulates'>, settle: Settle, warn: (warning: Warning) => void
 ): A1111Parameters {
   const division = divisionOf(given.alwayson_scripts)
   if (division === null) return given
-  if (division.isLatent && kind === 'forge') {
+  if (division.isLatent && !rulesOf(traits).dividesLatents) {
     warn({
       code: 'regional_latent_on_forge',
       message: 'The Regional Prompter knows Latent mode on Forge only in part; Attention mode is surer there.',

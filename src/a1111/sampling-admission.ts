@@ -2,11 +2,9 @@ import type { A1111Parameters } from '../../schemas/generation-parameters.ts'
 import type { AdmittingServer, Settle } from './admission.ts'
 import type { Hints } from './aliases.ts'
 import { definedOnly } from './field-values.ts'
+import { rulesOf } from './kinds/registry.ts'
 import { findSampler, findScheduler, type SamplerChoice } from './sampler-names.ts'
-import { dialectOf, type Inventory } from './types.ts'
-
-/** What A1111's interface starts with, taken where nothing is asked for and the server has it. */
-const usualSampler = 'Euler a'
+import type { Inventory } from './types.ts'
 
 /** Two fields that belong together: those of the generation, or those of its second pass. */
 interface FieldPair {
@@ -29,7 +27,8 @@ export function settleSampling (
   const asked: A1111Parameters = { ...definedOnly(hinted), ...parameters }
   const main = settlePair(asked, { sampler: 'sampler_name', scheduler: 'scheduler' }, server, settle)
   const both = settlePair(main, { sampler: 'hr_sampler_name', scheduler: 'hr_scheduler' }, server, settle)
-  return definedOnly<unknown>({ sampler_name: findSampler(usualSampler, inventory)?.sampler, ...both })
+  const usual = findSampler(rulesOf(server.traits).usualSampler, inventory)?.sampler
+  return definedOnly<unknown>({ sampler_name: usual, ...both })
 }
 
 /** The name, if the server has it. */
@@ -48,7 +47,7 @@ function settlePair (
   return definedOnly({
     ...others,
     [pair.sampler]: joint ?? chosen?.sampler,
-    [pair.scheduler]: joint !== null || schedule === null ? undefined : schedulerWord(schedule)
+    [pair.scheduler]: joint !== null || schedule === null ? undefined : rulesOf(traits).schedulerName(schedule)
   })
 
   function chooseSampler (wanted: string, field: string): SamplerChoice | null {
@@ -63,11 +62,6 @@ function settlePair (
     const find = () => findScheduler(wanted, inventory)
     const candidates = inventory.schedulers.map(({ label }) => label)
     return settle({ wanted, field: pair.scheduler, code: 'scheduler_not_found', noun: 'scheduler', find, candidates })
-  }
-
-  /** A1111 takes both and shows labels; stable-diffusion.cpp knows only names. */
-  function schedulerWord ({ name, label }: { readonly name: string, readonly label: string }): string {
-    return dialectOf(traits) === 'sdcpp' || label === '' ? name : label
   }
 }
 

@@ -1,9 +1,11 @@
+import type { ServerKind } from '../../schemas/server.ts'
+
 /**
  * The shapes that the rest of the house sees of an A1111-like server. How A1111 really behaves behind them
  * is the business of the other files in this folder.
  */
 
-export type ServerKind = 'a1111' | 'forge' | 'sdcpp' | 'simulator'
+export type { ServerKind }
 /** How a server wants to be spoken to. */
 export type Dialect = Exclude<ServerKind, 'simulator'>
 export type DrawingMode = 'txt2img' | 'img2img'
@@ -86,11 +88,6 @@ export interface ServerTraits {
 /** Where work of a mode is sent. */
 export function routeOf (mode: GenerationMode): string {
   return `/sdapi/v1/${mode === 'extras' ? 'extra-batch-images' : mode}`
-}
-
-/** How the server wants to be spoken to, whatever it is. */
-export function dialectOf ({ kind, simulates }: Pick<ServerTraits, 'kind' | 'simulates'>): Dialect {
-  return kind === 'simulator' ? simulates ?? 'a1111' : kind
 }
 
 /** One look at a running generation. */

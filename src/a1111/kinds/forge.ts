@@ -1,0 +1,36 @@
+import type { A1111ParameterName, A1111Parameters } from '../../../schemas/generation-parameters.ts'
+import { definedOnly, picked } from '../field-values.ts'
+import { a1111 } from './a1111.ts'
+import type { ServerKindRules } from './kind.ts'
+
+const always: readonly A1111ParameterName[] = ['distilled_cfg_scale']
+const hires: readonly A1111ParameterName[] = ['hr_cfg', 'hr_distilled_cfg', 'hr_additional_modules']
+
+/** lllyasviel's Forge. */
+export const forge: ServerKindRules = {
+  ...a1111,
+  isSeenIn: ({ options }) => 'forge_preset' in options,
+  requestFields: (mode, parameters) => ({
+    ...a1111.requestFields(mode, parameters),
+    ...picked(parameters, always),
+    ...(mode === 'txt2img' && parameters.enable_hr === true ? hiresFields(parameters) : {})
+  }),
+  overrideSettings: withModules,
+  // Forge has modules, VAEs and text encoders together, in place of VAEs.
+  vaeRoutes: a1111.vaeRoutes.toReversed(),
+  dividesLatents: false
+}
+
+/** Forge fails on hires fix without modules, and its second pass otherwise runs at CFG 1. */
+function hiresFields (parameters: A1111Parameters): Record<string, unknown> {
+  const { cfg_scale: cfg, distilled_cfg_scale: distilled } = parameters
+  const usual = definedOnly<unknown>({ hr_cfg: cfg, hr_distilled_cfg: distilled, hr_additional_modules: ['Use same choices'] })
+  return { ...usual, ...picked(parameters, hires) }
+}
+
+/** Forge keeps the VAE in a list together with text encoders; an empty list takes the ones inside the checkpoint. */
+function withModules ({ sd_vae: vae, ...settings }: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  if (vae === undefined || settings.forge_additional_modules !== undefined) return settings
+  const inside = vae === 'Automatic' || vae === 'None'
+  return { ...settings, forge_additional_modules: inside ? [] : [vae] }
+}

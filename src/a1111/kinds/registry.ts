@@ -1,0 +1,20 @@
+import type { Dialect, ServerTraits } from '../types.ts'
+import { a1111 } from './a1111.ts'
+import { forge } from './forge.ts'
+import type { ServerKindRules, Sight } from './kind.ts'
+import { sdcpp } from './sdcpp.ts'
+
+/** Every kind of server. A sight fits several of them: the most particular stand first. */
+const kinds: Readonly<Record<Dialect, ServerKindRules>> = { sdcpp, forge, a1111 }
+
+export function recogniseKind (sight: Sight): Dialect {
+  const found = (Object.keys(kinds) as Dialect[]).find(kind => kinds[kind].isSeenIn(sight))
+  return found ?? 'a1111'
+}
+
+/** The rules of a server's kind, which for a simulator is the kind that it behaves like; null: nothing is known yet. */
+export function rulesOf (traits: Pick<ServerTraits, 'kind' | 'simulates'> | null): ServerKindRules {
+  if (traits === null) return kinds.a1111
+  const { kind, simulates } = traits
+  return kinds[kind === 'simulator' ? simulates ?? 'a1111' : kind]
+}
