@@ -56,11 +56,8 @@ export function createA1111Client (address: ServerAddress, limits: ClientLimits 
   const closing = new AbortController()
   // Every call under way listens, and reading an inventory makes a dozen at once.
   setMaxListeners(0, closing.signal)
-  const connectTimeoutMs = limits.connectTimeoutMs ?? 5000
   const running = new Set<Promise<GenerationAnswer>>()
-  const policy: ConnectPolicy = {
-    connectTimeoutMs, tls: trustOf(address), ...(limits.resolve === undefined ? {} : { resolve: limits.resolve })
-  }
+  const policy = connectPolicyOf(address, limits)
   const http = createHttpClient(policy)
   const keeping = createHttpClient({ ...policy, keep: smallCallConnections })
   const calls = withoutSecrets(address, createSmallCalls(endpoint, keeping, {
@@ -92,6 +89,13 @@ export function createA1111Client (address: ServerAddress, limits: ClientLimits 
       await Promise.allSettled([...running, calls.close()])
     }
   }
+}
+
+/** How connections to a server are made. */
+export function connectPolicyOf (
+  address: ServerAddress, { connectTimeoutMs = 5000, resolve }: Pick<ClientLimits, 'connectTimeoutMs' | 'resolve'> = {}
+): ConnectPolicy {
+  return { connectTimeoutMs, tls: trustOf(address), ...(resolve === undefined ? {} : { resolve }) }
 }
 
 /** An intermediate certificate will do too: some servers do not send theirs. */

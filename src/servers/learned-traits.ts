@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis'
+import type { ServerCheckReport } from '../../schemas/server-check.ts'
 import type { ServerKind } from '../a1111/types.ts'
 import type { Keys } from '../redis/keys.ts'
 
@@ -9,9 +10,50 @@ import type { Keys } from '../redis/keys.ts'
 export interface LearnedTraits {
   /** Whether the server was seen to know one of our tasks; only then does "unknown" of a task mean that it is over. */
   readonly tasksKnown: boolean | null
+  /** Whether it reports progress, and shows previews, while it generates. */
+  readonly reportsProgress: boolean | null
+  readonly showsPreviews: boolean | null
+  /** Whether a generation stops when it is interrupted, and how many milliseconds later its answer came. */
+  readonly interrupts: boolean | null
+  readonly interruptMs: number | null
+  /** Which settings it restores after a generation that overrides them; `saved`: those in its config file only. */
+  readonly restoresOverrides: 'all' | 'saved' | 'none' | null
+  /** Whether the selected checkpoint is selected again after a generation that names another. */
+  readonly keepsSelection: boolean | null
+  readonly errorStyles: ServerCheckReport['traits']['error_styles'] | null
+  /** Routes that jobs may need and that it lacks, with their methods. */
+  readonly missingRoutes: readonly string[] | null
+  /** What answers in front of it. */
+  readonly proxy: string | null
+  /** Largest request body that got through, and smallest that was refused; null also where none was. */
+  readonly bodyAcceptedBytes: number | null
+  readonly bodyRefusedBytes: number | null
+  /** After how many seconds a proxy gave up, and the longest time after which an answer got through. */
+  readonly timeLimitSeconds: number | null
+  readonly timePassedSeconds: number | null
+  /** When it was last checked thoroughly, in milliseconds since the epoch, and by which version of the check. */
+  readonly checkedAt: number | null
+  readonly checkVersion: number | null
 }
 
-export const nothingLearned: LearnedTraits = { tasksKnown: null }
+export const nothingLearned: LearnedTraits = {
+  tasksKnown: null,
+  reportsProgress: null,
+  showsPreviews: null,
+  interrupts: null,
+  interruptMs: null,
+  restoresOverrides: null,
+  keepsSelection: null,
+  errorStyles: null,
+  missingRoutes: null,
+  proxy: null,
+  bodyAcceptedBytes: null,
+  bodyRefusedBytes: null,
+  timeLimitSeconds: null,
+  timePassedSeconds: null,
+  checkedAt: null,
+  checkVersion: null
+}
 
 /** The server that something was learned of: at another address, or of another kind, it is another server. */
 export interface LearnedSubject {

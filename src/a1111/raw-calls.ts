@@ -1,0 +1,102 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { parsePythonJson } from '../lib/exact-json.ts'
+import { createHttpClient } from '../lib/http/client.ts'
+import { limitCall } from './call-limit.ts'
+import { connectPolicyOf, type ClientLimits } from './client.ts'
+import { endpointOf } from './endpoint.ts'
+import { connectionFailure, deadlinePassed, type CallPhase } from './failures.ts'
+import type { ServerAddress } from './types.ts'
+
+/** An answer as it came, whatever its status. */
+export interface RawAnswer {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  readonly text: string
+  /** Undefined where the text is no JSON. */
+  readonly json: unknown
+  readonly milliseconds: number
+}
+
+export interface RawRequest {
+  readonly method: 'GET' | 'POST'
+  readonly path: string
+  /** JSON text. */
+  readonly body?: string | Buffer
+  readonly timeoutMs: number
+  readonly signal?: AbortSignal
+  /** Called when the connection stands and the request is being written. */
+  readonly onSent?: () => void
+}
+
+/** Calls whose answers are looked at as they are, to find out how a server answers. */
+export interface RawCalls {
+  /** @throws GenerationFailure where no answer came */
+  call (request: RawRequest): Promise<RawAnswer>
+  close (): Promise<void>
+}
+
+/** Enough for some hundred pictures of 64 × 64. */
+const longestAnswer = 32 * 1024 * 1024
+
+/** Each call has a connection of its own, since a generation must not be sent twice. */
+export function createRawCalls (address: ServerAddress, limits: Pick<ClientLimits, 'resolve'> = {}): RawCalls {
+  const endpoint = endpointOf(address)
+  const http = createHttpClient(connectPolicyOf(address, limits))
+  const closing = new AbortController()
+
+  return {
+    async call ({ method, path, body, timeoutMs, signal, onSent }) {
+      const limit = limitCall(timeoutMs, deadlinePassed, closing.signal, signal)
+      let phase: CallPhase = 'connecting'
+      const begin = performance.now()
+      try {
+        const answer = await http.request({
+          url: endpoint.urlOf(path),
+          method,
+          headers: { ...endpoint.headers, ...body === undefined ? {} : { 'content-type': 'application/json' } },
+          ...body === undefined ? {} : { body },
+          signal: limit.signal
+        }, () => {
+          phase = 'waiting'
+          onSent?.()
+        })
+        phase = 'answering'
+        const text = await textOf(answer.body)
+        return {
+          status: answer.statusCode,
+          headers: answer.headers,
+          text,
+          json: jsonOf(text),
+          milliseconds: Math.round(performance.now() - begin)
+        }
+      } catch (error) {
+        throw limit.failure(phase) ?? connectionFailure(error, phase)
+      } finally {
+        limit.release()
+      }
+    },
+    async close () {
+      closing.abort()
+      await http.close()
+    }
+  }
+}
+
+async function textOf (body: AsyncIterable<Buffer>): Promise<string> {
+  const parts: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of body) {
+    parts.push(chunk)
+    bytes += chunk.length
+    if (bytes > longestAnswer) break
+  }
+  return Buffer.concat(parts).toString('utf8')
+}
+
+function jsonOf (text: string): unknown {
+  try {
+    return parsePythonJson(text)
+  } catch {
+    return undefined
+  }
+}
