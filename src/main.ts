@@ -74,6 +74,10 @@ async function simulate (argv: readonly string[]): Promise<void> {
   }
   const simulator = await startSimulator(options)
   process.stdout.write(`Simulator: ${simulator.url}\n`)
+  simulator.died.then(() => {
+    process.stderr.write('RuntimeError: Cannot add middleware after an application has started\n')
+    process.exit(1)
+  })
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => { simulator.close().finally(() => process.exit(0)) })
   }

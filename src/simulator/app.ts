@@ -2,11 +2,12 @@ import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { stringifyJson } from '../lib/exact-json.ts'
-import { ProcessDied } from './failures.ts'
+import { ProcessDied, PythonError } from './failures.ts'
 import { adminRoutes } from './routes/admin.ts'
 import { serverRoutes } from './routes/all.ts'
 import { createAnswer, isAnswer, type Answer, type Route } from './routes/route.ts'
 import type { ServerProcess } from './server-process.ts'
+import { isUnmounted } from './start.ts'
 import { checkAuth } from './wire/auth.ts'
 import { documentRoutes } from './wire/openapi.ts'
 import { renderA1111Error } from './wire/errors-a1111.ts'
@@ -19,6 +20,9 @@ import { pydantic2 } from './wire/pydantic2.ts'
 import { parseBody, readModel } from './wire/read-model.ts'
 
 const compress = promisify(gzip)
+
+/** Forge reads its embeddings when it has the arguments of its scripts. */
+const withoutEmbeddings = "'Api' object has no attribute 'embedding_db'"
 
 /** A1111 compresses answers from this size on, in bytes. */
 const compressFrom = 1000
@@ -40,8 +44,15 @@ export function createApp (server: ServerProcess): FastifyInstance {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => { done(null, body) })
 
+  app.addHook('onRequest', async (request, reply) => {
+    if (isOwn(request.url) || !server.start.isFragile()) return
+    records.countStartDeath()
+    server.die(Infinity)
+    request.raw.socket.destroy()
+    reply.hijack()
+  })
   const ownRoutes = serverRoutes(server)
-  const routes = [...ownRoutes, ...documentRoutes(ownRoutes), ...adminRoutes(server)]
+  const routes = [...ownRoutes, ...documentRoutes(ownRoutes, server), ...adminRoutes(server)]
   for (const route of routes) {
     app.route({
       method: route.method,
@@ -61,6 +72,7 @@ export function createApp (server: ServerProcess): FastifyInstance {
     if (front !== null) return await sendAnswer(exchange, front)
     const allowed = routes.filter(route => route.path === path).map(route => route.method)
     if (allowed.length > 0) {
+      records.countRequest(`${request.method} ${path}`)
       return await send(exchange, 405, { detail: 'Method Not Allowed' }, { allow: allowed.join(', ') })
     }
     const slashless = path.replace(/\/$/, '')
@@ -73,14 +85,29 @@ export function createApp (server: ServerProcess): FastifyInstance {
 }
 
 /** What a proxy in front answers, or the server where a route of its kind is not there; null where neither does. */
-function answerInFront ({ machine: { faults } }: ServerProcess, method: string, path: string): Answer | null {
-  if (path.startsWith('/simulator/') && path !== '/simulator/about') return null
+function answerInFront (
+  { machine: { faults, settings }, start }: ServerProcess, method: string, path: string
+): Answer | null {
+  if (isOwn(path)) return null
   if (faults.isAway()) return proxyPage(502)
+  if (isUnmounted(start.phase(), path)) return jsonAnswer(404, { detail: 'Not Found' })
+  if (path === '/sdapi/v1/embeddings' && settings.flavor === 'forge' && start.phase() === 'mounting') {
+    return jsonAnswer(500, renderForgeError(new PythonError('AttributeError', withoutEmbeddings)).body)
+  }
   const missing = faults.drawMissing(method, path)
   if (missing === undefined) return null
   const { status = 404, page = false } = missing
   const detail = status === 405 ? 'Method Not Allowed' : 'Not Found'
-  return page ? proxyPage(status) : createAnswer(status, 'application/json', JSON.stringify({ detail }))
+  return page ? proxyPage(status) : jsonAnswer(status, { detail })
+}
+
+/** Whether a route is for those who watch the simulator, whatever state the simulated process is in. */
+function isOwn (path: string): boolean {
+  return path.startsWith('/simulator/') && path !== '/simulator/about'
+}
+
+function jsonAnswer (status: number, value: unknown): Answer {
+  return createAnswer(status, 'application/json', JSON.stringify(value))
 }
 
 interface Exchange {

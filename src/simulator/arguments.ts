@@ -21,6 +21,8 @@ A server that behaves like AUTOMATIC1111 1.10.1 without needing a graphics card.
   --no-controlnet         without the ControlNet extension
   --controlnet-units N    how many units ControlNet takes (3)
   --no-regional-prompter  without the extension Regional Prompter
+  --bare SECONDS          at each start, how long the port is open before the API is there (0)
+  --mount SECONDS         then, how long scripts and extensions take to be complete (0)
   --faults KIND;A=B,...   faults from the start: "nan;probability=0.1;sticky, slow;factor=3"
   --fault-seed NUMBER     seed of everything that happens by chance (1)
   --help                  show this text
@@ -51,12 +53,16 @@ export function parseSimulatorArguments (argv: readonly string[]): SimulatorArgu
       'no-controlnet': { type: 'boolean' },
       'controlnet-units': { type: 'string' },
       'no-regional-prompter': { type: 'boolean' },
+      bare: { type: 'string' },
+      mount: { type: 'string' },
       faults: { type: 'string' },
       'fault-seed': { type: 'string' },
       help: { type: 'boolean', short: 'h' }
     }
   })
   const seconds = readNumber('load-time', values['load-time'], { least: 0 })
+  const bare = readNumber('bare', values.bare, { least: 0, most: 600 })
+  const mount = readNumber('mount', values.mount, { least: 0, most: 600 })
   const options: SimulatorOptions = {
     port: readNumber('port', values.port, { least: 0, most: 65_535, unit: 1 }) ?? 7860,
     host: values.host,
@@ -70,6 +76,8 @@ export function parseSimulatorArguments (argv: readonly string[]): SimulatorArgu
     controlNet: values['no-controlnet'] !== true,
     controlNetUnits: readNumber('controlnet-units', values['controlnet-units'], { least: 1, most: 10, unit: 1 }),
     regionalPrompter: values['no-regional-prompter'] !== true,
+    bareMilliseconds: bare === undefined ? undefined : bare * 1000,
+    mountMilliseconds: mount === undefined ? undefined : mount * 1000,
     faults: readFaultText(values.faults),
     faultSeed: readNumber('fault-seed', values['fault-seed'], { least: 0, unit: 1 })
   }

@@ -1,6 +1,7 @@
 import { createFaultBox, type FaultBox } from './faults/fault-box.ts'
 import { createRecords, type Records } from './records.ts'
 import type { SimulatorSettings } from './settings.ts'
+import type { StartTimes } from './start.ts'
 
 /** What outlives the simulated server process: its disk, how it is started, and what we watch and break. */
 export interface Machine {
@@ -18,6 +19,8 @@ export interface Machine {
   }
   /** The value of --api-auth at the next start. */
   auth: string | null
+  /** How slowly it starts next time. */
+  readonly start: StartTimes
 }
 
 export function createMachine (settings: SimulatorSettings): Machine {
@@ -32,6 +35,7 @@ export function createMachine (settings: SimulatorSettings): Machine {
       hashed: new Set(),
       config: new Map()
     },
-    auth: settings.auth
+    auth: settings.auth,
+    start: { bareMilliseconds: settings.bareMilliseconds, mountMilliseconds: settings.mountMilliseconds }
   }
 }

@@ -27,6 +27,11 @@ export interface Records {
   countInterrupt (): void
   countCheckpointLoad (): void
   countCrash (): void
+  countConnect (): void
+  /** A request came while one could end the process. */
+  countStartDeath (): void
+  /** Work came before scripts had their arguments. */
+  countEarlyWork (): void
   /** A generation request came in or its generation ended: keeps the most that were there at once. */
   enter (): void
   leave (): void
@@ -43,6 +48,12 @@ export interface SimulatorState {
   readonly sends: Readonly<Record<string, number>>
   readonly checkpointLoads: number
   readonly crashes: number
+  /** Connections that were taken. */
+  readonly connects: number
+  /** How often a request ended a starting process. */
+  readonly startDeaths: number
+  /** Generations that came before scripts had their arguments. */
+  readonly earlyWork: number
   /** Generation requests that wait or run now, and the most there ever were at once. */
   readonly inFlight: number
   readonly mostInFlight: number
@@ -55,7 +66,8 @@ export function createRecords (): Records {
   let generations: GenerationRecord[] = []
   let requests: Record<string, number> = {}
   const sends = new Map<string, number>()
-  let counts = { interrupts: 0, checkpointLoads: 0, crashes: 0 }
+  const nothing = { interrupts: 0, checkpointLoads: 0, crashes: 0, connects: 0, startDeaths: 0, earlyWork: 0 }
+  let counts = { ...nothing }
   let inFlight = 0
   let mostInFlight = 0
 
@@ -80,6 +92,9 @@ export function createRecords (): Records {
     countInterrupt: () => { counts.interrupts += 1 },
     countCheckpointLoad: () => { counts.checkpointLoads += 1 },
     countCrash: () => { counts.crashes += 1 },
+    countConnect: () => { counts.connects += 1 },
+    countStartDeath: () => { counts.startDeaths += 1 },
+    countEarlyWork: () => { counts.earlyWork += 1 },
     enter () {
       inFlight += 1
       mostInFlight = Math.max(mostInFlight, inFlight)
@@ -89,7 +104,7 @@ export function createRecords (): Records {
       generations = generations.filter(one => one.outcome === 'running')
       requests = {}
       sends.clear()
-      counts = { interrupts: 0, checkpointLoads: 0, crashes: 0 }
+      counts = { ...nothing }
       mostInFlight = inFlight
     },
     snapshot: () => ({

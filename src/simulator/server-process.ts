@@ -7,6 +7,7 @@ import type { Machine } from './machine.ts'
 import { createOptions, type Options } from './options.ts'
 import { createPace, wait, type Pace } from './pace.ts'
 import type { PreviewOptions } from './progress.ts'
+import { createStart, type Start } from './start.ts'
 import { createState, type State } from './state.ts'
 import { createTasks, type Tasks } from './tasks.ts'
 import { createTiming, type Timing } from './timing.ts'
@@ -16,6 +17,8 @@ export interface ServerProcess {
   readonly machine: Machine
   /** Aborted when the process dies. */
   readonly life: AbortSignal
+  /** How far its start has come. */
+  readonly start: Start
   readonly state: State
   readonly tasks: Tasks
   /** One job at a time, in order of arrival. */
@@ -34,7 +37,7 @@ export interface ServerProcess {
     /** While set, progress is told from this instead of the real state. */
     frozenState: State | null
   }
-  /** Cuts every connection, refuses new ones for so many milliseconds, then starts anew. */
+  /** Cuts every connection, refuses new ones for so many milliseconds (Infinity: for good), then starts anew. */
   readonly die: (refuseMilliseconds: number) => void
 }
 
@@ -47,6 +50,7 @@ export function createServerProcess (
   const server: ServerProcess = {
     machine,
     life,
+    start: createStart(settings, { ...machine.start }),
     state: createState(),
     tasks: createTasks(),
     jobLock: createTurnstile(1, life),

@@ -38,6 +38,13 @@ export interface SimulatorOptions {
   readonly scripts?: readonly string[] | undefined
   /** Whether the extension Regional Prompter is installed. True by default. */
   readonly regionalPrompter?: boolean | undefined
+  /**
+   * At each start, milliseconds from opening the port until the API is there, none by default. A request that comes
+   * meanwhile ends an A1111 with a user interface for good; a Forge answers 404.
+   */
+  readonly bareMilliseconds?: number | undefined
+  /** Then, milliseconds until scripts have their default arguments and extensions their routes; none by default. */
+  readonly mountMilliseconds?: number | undefined
 }
 
 /** The options with every default filled in. */
@@ -61,6 +68,8 @@ export interface SimulatorSettings {
   readonly controlNetUnits: number
   readonly regionalPrompter: boolean
   readonly scripts: readonly string[]
+  readonly bareMilliseconds: number
+  readonly mountMilliseconds: number
 }
 
 const defaultCheckpoints = [
@@ -90,6 +99,8 @@ export function resolveSettings (options: SimulatorOptions): SimulatorSettings {
     controlNet: options.controlNet ?? true,
     controlNetUnits: options.controlNetUnits ?? 3,
     regionalPrompter: options.regionalPrompter ?? true,
-    scripts: options.scripts ?? []
+    scripts: options.scripts ?? [],
+    bareMilliseconds: options.bareMilliseconds ?? 0,
+    mountMilliseconds: options.mountMilliseconds ?? 0
   }
 }

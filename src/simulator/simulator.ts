@@ -30,7 +30,12 @@ export interface Simulator {
     readonly refuseMilliseconds?: number
     readonly checkpoints?: readonly string[]
     readonly auth?: string | null
+    /** How slowly it starts, from now on; see the options of the same names. */
+    readonly bareMilliseconds?: number
+    readonly mountMilliseconds?: number
   }): Promise<void>
+  /** Resolves when a request has ended a starting process, which then stays away until `crash` or `restart`. */
+  readonly died: Promise<void>
   /** Changes the files in the models folder; the server sees them after a refresh or a restart. */
   setCheckpoints (names: readonly string[]): void
   /** Starts a job as a human in the browser would; returns its task id. */
@@ -56,6 +61,8 @@ export async function startSimulator (options: SimulatorOptions = {}): Promise<S
   const closed = new AbortController()
   let current: Run = await run(settings.port)
   let comingBack: Promise<void> = Promise.resolve()
+  let dies = () => {}
+  const died = new Promise<void>(resolve => { dies = resolve })
   const { port } = current
 
   async function run (onPort: number): Promise<Run> {
@@ -63,9 +70,12 @@ export async function startSimulator (options: SimulatorOptions = {}): Promise<S
     const server = createServerProcess(machine, life.signal, refuseMilliseconds => {
       if (life.signal.aborted) return
       comingBack = dieAndComeBack(refuseMilliseconds)
+      if (refuseMilliseconds === Infinity) dies()
     })
     const app = createApp(server)
+    app.server.on('connection', () => { machine.records.countConnect() })
     await app.listen({ host: settings.host, port: onPort })
+    server.start.opened()
     const address = app.server.address()
     return {
       server,
@@ -80,9 +90,15 @@ export async function startSimulator (options: SimulatorOptions = {}): Promise<S
 
   async function dieAndComeBack (refuseMilliseconds: number): Promise<void> {
     machine.records.countCrash()
-    const back = sleepUntil(refuseMilliseconds, closed.signal)
+    const isForGood = refuseMilliseconds === Infinity
+    const back = isForGood ? null : sleepUntil(refuseMilliseconds, closed.signal)
     await current.end()
+    if (back === null) return
     await back
+    await comeBack()
+  }
+
+  async function comeBack (): Promise<void> {
     while (!closed.signal.aborted) {
       try {
         current = await run(port)
@@ -96,7 +112,10 @@ export async function startSimulator (options: SimulatorOptions = {}): Promise<S
   }
 
   async function crash (refuseMilliseconds: number): Promise<void> {
-    current.server.die(refuseMilliseconds)
+    const { life } = current.server
+    await comingBack
+    if (!life.aborted) current.server.die(refuseMilliseconds)
+    else if (current.server.life === life) comingBack = sleepUntil(refuseMilliseconds, closed.signal).then(comeBack)
     await comingBack
   }
 
@@ -116,7 +135,9 @@ export async function startSimulator (options: SimulatorOptions = {}): Promise<S
     },
     setCheckpoints: names => { machine.disk.checkpoints = names },
     crash,
-    async restart ({ refuseMilliseconds = 0, checkpoints, auth }) {
+    died,
+    async restart ({ refuseMilliseconds = 0, checkpoints, auth, ...start }) {
+      Object.assign(machine.start, start)
       if (checkpoints !== undefined) machine.disk.checkpoints = checkpoints
       if (auth !== undefined) machine.auth = auth
       await crash(refuseMilliseconds)

@@ -8,6 +8,7 @@ import type { GenerationRecord } from '../records.ts'
 import { loadCheckpoint, type ServerProcess } from '../server-process.ts'
 import { beginJob, endJob } from '../state.ts'
 import { createTaskId } from '../tasks.ts'
+import { tripOverMissingArguments } from '../start.ts'
 import { describeGeneration } from './info.ts'
 import { writeInfotext } from './infotext.ts'
 import { readInitImages } from './init-images.ts'
@@ -41,6 +42,8 @@ export async function generate (
 ): Promise<Generation> {
   if (mode === 'img2img' && request.init_images == null) throw new HttpException(404, 'Init image not found')
   checkScripts(server, request, mode)
+  if (server.start.phase() === 'mounting') server.machine.records.countEarlyWork()
+  tripOverMissingArguments(server.start.phase(), request)
   const taskId = request.force_task_id || createTaskId(mode)
   server.tasks.add(taskId)
   return await server.jobLock.run(async () => {

@@ -43,6 +43,8 @@ export function adminRoutes (server: ServerProcess): Route[] {
     post('/simulator/restart', ({ body }) => {
       if (Array.isArray(body.checkpoints)) machine.disk.checkpoints = body.checkpoints.map(String)
       if (body.auth !== undefined) machine.auth = body.auth === null ? null : String(body.auth)
+      const times = ['bareMilliseconds', 'mountMilliseconds'] as const
+      for (const name of times) if (body[name] !== undefined) machine.start[name] = Number(body[name])
       return die(server, body)
     }, writable),
     // as if files were copied into the folder: seen after a refresh
