@@ -13,7 +13,8 @@ const requestFields = {
     description: 'What to generate. Required unless generation_info_raw is given.'
   })),
   generation_info_raw: Type.Optional(Nullable(Type.String({ maxLength: 200_000 }), {
-    description: 'Instead of generation_params: the parameters text that A1111 writes into its pictures.'
+    description: 'Instead of generation_params, or beside it for what that leaves open: the parameters text that A1111 writes into ' +
+      'its pictures.'
   })),
   app_type: Type.Optional(Type.String({
     maxLength: 64, default: 'forge', description: 'Application that it is for; kept as given.'

@@ -132,7 +132,7 @@ const otherSpellings = {
   mode: Type.Optional(Type.Unknown({ description: '`txt2img` or `img2img`; without it img2img when `init_images` are there.', examples: ['txt2img'] })),
   type: Type.Optional(Type.Unknown({ description: '`gradio_raw` or `gradio`: the values are in `raw_payload`. Otherwise as `mode`.', examples: ['gradio_raw'] })),
   raw_payload: record('Values of a Gradio form, in `data`.', { data: ['a lighthouse'] }),
-  generation_info_raw: text('Generation parameters as A1111 writes them into a picture; everything is taken from them.', 'a lighthouse\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512'),
+  generation_info_raw: text('Generation parameters as A1111 writes them into a picture; what is given beside them goes before.', 'a lighthouse\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512'),
   infotext: text('Generation parameters as A1111 writes them; fill what is not given otherwise, except the checkpoint.', 'Steps: 20, Sampler: Euler a'),
   checkpoint_name: choice('Checkpoint: title, file name, path, model name or hash. Empty: the one the server has loaded.', 'sd_xl_base_1.0.safetensors'),
   sd_checkpoint: spelling('checkpoint_name'),

@@ -1,23 +1,28 @@
 import { invalidField, isRecord, isUnset } from './field-values.ts'
 import { largestSeed, readInteger, type Seed } from './seeds.ts'
-import { parseInfotext, toParameters } from './infotext.ts'
+import { parseInfotext } from './infotext.ts'
+import { toParameters } from './infotext-parameters.ts'
 
 /** Values before normalising: any client's names and types. */
 export type GivenFields = Readonly<Record<string, unknown>>
 
 /**
- * The fields of a body in any of the shapes that clients send: a plain object, an infotext, or the values of a
- * Gradio form.
+ * The fields of a body in any of the shapes that clients send: a plain object, or the values of a Gradio form.
  * @throws ServiceError `invalid_field_value` when it is none of them
  */
 export function fieldsOf (given: unknown): GivenFields {
   if (!isRecord(given)) throw invalidField('generation_params', 'generation_params must be an object of generation parameters.')
-  const raw = given.generation_info_raw ?? given.raw_generation_info
-  if (!isUnset(raw)) return fieldsOfInfotext('generation_info_raw', raw)
+  // a form beside an infotext is what that was made from
+  if (!isUnset(rawInfotext(given))) return given
   if ('prompt' in given || 'positive_prompt' in given) return given
   if (given.type === 'gradio_raw') return fieldsOfGradioForm(given.raw_payload)
   if (given.type === 'gradio' && isRecord(given.raw_payload)) return given.raw_payload
   return given
+}
+
+/** The infotext that says what to generate, where a client sent one. */
+export function rawInfotext (given: GivenFields): unknown {
+  return isUnset(given.generation_info_raw) ? given.raw_generation_info : given.generation_info_raw
 }
 
 /** Longest infotext that is read, in characters; A1111's own rarely pass 5,000. */

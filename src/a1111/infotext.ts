@@ -1,5 +1,3 @@
-import { definedOnly } from './field-values.ts'
-
 /** Generation parameters as A1111 writes them into a picture, taken apart. */
 export interface Infotext {
   readonly prompt: string
@@ -8,78 +6,178 @@ export interface Infotext {
   readonly fields: ReadonlyMap<string, string>
 }
 
-/** Labels that show a line of parameters where `Steps` does not begin it. */
-const knownLabels = new Set(['Steps', 'Sampler', 'Schedule type', 'CFG scale', 'Seed', 'Size', 'Model', 'Model hash'])
+type Pair = readonly [label: string, value: string]
+
+/** One line as `label: value, label: value`. */
+interface PairedLine {
+  readonly pairs: readonly Pair[]
+  /** Parts between commas that are no pair. */
+  readonly others: number
+}
+
+const negativeLabel = 'Negative prompt:'
+const wholeNumber = /^[+-]?\d+$/
+const number = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)$/
+const sides = /^\d+\s*[x×]\s*\d+$/i
+const hash = /^[0-9a-f]{8,64}$/i
+
+/** What shows that a line holds parameters: labels whose value can be checked. Prompts have labels as well. */
+const checkedLabels: ReadonlyMap<string, RegExp> = new Map([
+  ...['Steps', 'Seed', 'Variation seed', 'Clip skip', 'Hires steps', 'ENSD', 'Mask blur', 'Masked area padding', 'Batch size']
+    .map(label => [label, wholeNumber] as const),
+  ...['CFG scale', 'Distilled CFG Scale', 'Image CFG scale', 'Denoising strength', 'Variation seed strength', 'Hires upscale',
+    'Refiner switch at', 'Eta', 'Guidance'].map(label => [label, number] as const),
+  ...['Size', 'Hires resize', 'First pass size', 'Seed resize from'].map(label => [label, sides] as const),
+  ...['Model hash', 'VAE hash'].map(label => [label, hash] as const)
+].map(([label, fitting]) => [label.toLowerCase(), fitting]))
+
+/** Labels that any text fits; they only count beside one of the others. */
+const looseLabels: ReadonlySet<string> = new Set([
+  'sampler', 'schedule type', 'scheduler', 'model', 'vae', 'hires upscaler', 'version', 'rng', 'refiner', 'face restoration'
+])
+
+/** The Dynamic Prompts extension appends the templates of the prompts, each of any number of lines. */
+const templateLine = /^(?:Negative )?Template:/
 
 /**
- * Reads generation parameters: a prompt of any number of lines, a negative prompt likewise after
- * `Negative prompt:`, then `Steps: 20, Sampler: …`, where values with commas stand in quotes (or, as Civitai
- * writes them, in brackets). Text without parameters is all prompt.
+ * Reads generation parameters: a prompt of any number of lines, a negative prompt likewise after `Negative prompt:`,
+ * then `Steps: 20, Sampler: …`, where values with commas stand in quotes (or, as Civitai writes them, in brackets).
+ * Text without parameters is all prompt.
  */
 export function parseInfotext (text: string): Infotext {
   const lines = text.replace(/\r\n?/g, '\n').split('\n').map(line => line.trim())
   const start = firstParameterLine(lines)
-  const said = lines.slice(0, start)
-  const negative = said.findIndex(line => line.startsWith('Negative prompt:'))
-  const end = negative === -1 ? said.length : negative
-  return {
-    prompt: said.slice(0, end).join('\n').trim(),
-    negativePrompt: said.slice(end).join('\n').replace(/^Negative prompt:/, '').trim(),
-    fields: readPairs(lines.slice(start).join(', '))
+  const prompts = { positive: [] as string[], negative: [] as string[] }
+  let side: keyof typeof prompts = 'positive'
+  for (const line of lines.slice(0, start)) {
+    const isNegative = line.startsWith(negativeLabel)
+    if (isNegative) side = 'negative'
+    prompts[side].push(isNegative ? line.slice(negativeLabel.length).trim() : line)
   }
+  return {
+    prompt: prompts.positive.join('\n').trim(),
+    negativePrompt: prompts.negative.join('\n').trim(),
+    fields: fieldsIn(lines.slice(start))
+  }
+}
+
+/** The text that `parseInfotext` takes apart, with the quotes that A1111 sets. */
+export function writeInfotext ({ prompt, negativePrompt, fields }: Infotext): string {
+  const quoted = (value: string) => /[,:\n]/.test(value) ? JSON.stringify(value) : value
+  const parameters = [...fields].map(([label, value]) => `${label}: ${quoted(value)}`).join(', ')
+  return [prompt, negativePrompt === '' ? '' : `${negativeLabel} ${negativePrompt}`, parameters]
+    .filter((part, index) => part !== '' || index === 0).join('\n')
 }
 
 function firstParameterLine (lines: readonly string[]): number {
-  const usual = lines.findLastIndex(line => /^Steps:\s*\d/.test(line))
+  const usual = lines.findLastIndex(line => line.startsWith('Steps:') && showsParameters(pairsOf(line), 1))
   if (usual !== -1) return usual
-  const first = lines.findIndex(line => knownLabels.has(line.slice(0, Math.max(0, line.indexOf(':')))))
-  if (first === -1) return lines.length
-  const labels = [...readPairs(lines.slice(first).join(', ')).keys()]
-  return labels.filter(label => knownLabels.has(label)).length >= 2 ? first : lines.length
+  const first = lines.findIndex(line => line.includes(':') && beginsWithFit(line) && showsParameters(pairsOf(line), 2))
+  if (first !== -1) return first
+  // one parameter a line
+  const single = lines.findIndex(line => line.includes(':') && beginsWithFit(line))
+  if (single === -1) return lines.length
+  const below = lines.slice(single).filter(line => line !== '').map(pairsOf)
+  const pairs = below.flatMap(line => line.pairs)
+  const others = below.reduce((sum, line) => sum + line.others, 0)
+  return showsParameters({ pairs, others }, 2) ? single : lines.length
 }
 
-function readPairs (text: string): Map<string, string> {
-  const pairs = new Map<string, string>()
+function beginsWithFit (line: string): boolean {
+  const [first] = pairsOf(line).pairs
+  return first !== undefined && line.startsWith(first[0]) && (isChecked(first) || isLoose(first))
+}
+
+/** @param least labels that must have a value which fits */
+function showsParameters ({ pairs, others }: PairedLine, least: number): boolean {
+  const checked = pairs.filter(isChecked).length
+  return checked > 0 && checked + pairs.filter(isLoose).length >= least && others <= pairs.length
+}
+
+function isChecked ([label, value]: Pair): boolean {
+  return checkedLabels.get(label.toLowerCase())?.test(value) ?? false
+}
+
+function isLoose ([label, value]: Pair): boolean {
+  return value !== '' && looseLabels.has(label.toLowerCase())
+}
+
+/** The first line says most; what others wrote below it only adds to it. */
+function fieldsIn (lines: readonly string[]): Map<string, string> {
+  const fields = new Map<string, string>()
+  for (const line of lines) {
+    if (templateLine.test(line)) break
+    for (const [label, value] of new Map(pairsOf(line).pairs)) {
+      if (!fields.has(label)) fields.set(label, value)
+    }
+  }
+  return fields
+}
+
+function pairsOf (text: string): PairedLine {
+  const pairs: Pair[] = []
+  const endOfPart = createPartReader(text)
+  let others = 0
   let start = 0
   while (start < text.length) {
-    const end = endOfPart(text, start)
+    const end = endOfPart(start)
     const part = text.slice(start, end)
     const colon = part.indexOf(':')
-    if (colon > 0) pairs.set(part.slice(0, colon).trim(), unquoted(part.slice(colon + 1).trim()))
+    if (colon > 0) pairs.push([part.slice(0, colon).trim(), unquoted(part.slice(colon + 1).trim())])
+    else if (part.trim() !== '') others += 1
     start = end + 1
   }
-  return pairs
+  return { pairs, others }
 }
+
+/** Looks for the end of brackets that never close; more would take the square of the text's length. */
+const mostOpenBrackets = 16
 
 /** Where the comma is that ends `label: value`; one inside a quoted or bracketed value ends nothing. */
-function endOfPart (text: string, start: number): number {
-  const comma = text.indexOf(',', start)
-  if (comma === -1) return text.length
-  const opened = /^[^:]*:\s*(["[{])/.exec(text.slice(start, comma))
-  if (opened === null) return comma
-  const opening = start + opened[0].length - 1
-  const closing = opened[1] === '"' ? endOfQuote(text, opening) : endOfBracket(text, opening)
-  const next = text.indexOf(',', closing)
-  return next === -1 ? text.length : next
-}
+function createPartReader (text: string): (start: number) => number {
+  let openBrackets = 0
 
-function endOfQuote (text: string, opening: number): number {
-  for (let index = opening + 1; index < text.length; index++) {
-    if (text[index] === '\\') index++
-    else if (text[index] === '"') return index
+  function endOfValue (opening: number, sign: string): number | null {
+    if (sign === '"') return endOfQuote(text, opening)
+    if (openBrackets >= mostOpenBrackets) return null
+    const end = endOfBracket(text, opening)
+    if (end === null) openBrackets += 1
+    return end
   }
-  return text.length
+
+  return start => {
+    const comma = text.indexOf(',', start)
+    if (comma === -1) return text.length
+    const opened = /^[^:]*:\s*(["[{])/.exec(text.slice(start, comma))
+    if (opened === null) return comma
+    const closing = endOfValue(start + opened[0].length - 1, opened[1] ?? '')
+    if (closing === null) return comma
+    const next = text.indexOf(',', closing)
+    return next === -1 ? text.length : next
+  }
 }
 
-function endOfBracket (text: string, opening: number): number {
+/** Null where the text does not end there: A1111 then takes the quote for a sign like any other. */
+function endOfQuote (text: string, opening: number): number | null {
+  let at = opening + 1
+  while (at < text.length && text[at] !== '"') at += text[at] === '\\' ? 2 : 1
+  if (at >= text.length) return null
+  let next = at + 1
+  while (text[next] === ' ') next++
+  return next >= text.length || text[next] === ',' ? at : null
+}
+
+function endOfBracket (text: string, opening: number): number | null {
   let depth = 0
   for (let index = opening; index < text.length; index++) {
     const sign = text[index]
-    if (sign === '"') index = endOfQuote(text, index)
-    else if (sign === '[' || sign === '{') depth++
+    if (sign === '"') {
+      do index += text[index] === '\\' ? 2 : 1
+      while (index < text.length && text[index] !== '"')
+    } else if (sign === '[' || sign === '{') depth++
     else if ((sign === ']' || sign === '}') && --depth === 0) return index
   }
-  return text.length
+  return null
 }
 
 function unquoted (value: string): string {
@@ -89,86 +187,4 @@ function unquoted (value: string): string {
   } catch {
     return value
   }
-}
-
-/** A1111's labels and the fields they fill; values are still text. */
-const fieldsByLabel: Readonly<Record<string, string>> = {
-  Steps: 'steps',
-  Sampler: 'sampler_name',
-  'Schedule type': 'scheduler',
-  'CFG scale': 'cfg_scale',
-  'Distilled CFG Scale': 'distilled_cfg_scale',
-  'Image CFG scale': 'image_cfg_scale',
-  Seed: 'seed',
-  'Variation seed': 'subseed',
-  'Variation seed strength': 'subseed_strength',
-  'Denoising strength': 'denoising_strength',
-  'Clip skip': 'clip_skip',
-  VAE: 'vae',
-  Tiling: 'tiling',
-  Refiner: 'refiner_checkpoint',
-  'Refiner switch at': 'refiner_switch_at',
-  'Hires upscale': 'hr_scale',
-  'Hires upscaler': 'hr_upscaler',
-  'Hires steps': 'hr_second_pass_steps',
-  'Hires checkpoint': 'hr_checkpoint_name',
-  'Hires sampler': 'hr_sampler_name',
-  'Hires schedule type': 'hr_scheduler',
-  'Hires prompt': 'hr_prompt',
-  'Hires negative prompt': 'hr_negative_prompt',
-  'Hires CFG Scale': 'hr_cfg',
-  'Hires Distilled CFG Scale': 'hr_distilled_cfg',
-  Eta: 'eta',
-  NGMS: 's_min_uncond',
-  'Sigma churn': 's_churn',
-  'Sigma tmin': 's_tmin',
-  'Sigma tmax': 's_tmax',
-  'Sigma noise': 's_noise'
-}
-
-/** Labels of what is a setting of the server to A1111. */
-const settingsByLabel: Readonly<Record<string, string>> = {
-  ENSD: 'eta_noise_seed_delta',
-  RNG: 'randn_source',
-  Emphasis: 'emphasis',
-  'Discard penultimate sigma': 'always_discard_next_to_last_sigma',
-  'SGM noise multiplier': 'sgm_noise_multiplier',
-  'Noise Schedule': 'sd_noise_schedule',
-  'Token merging ratio': 'token_merging_ratio',
-  'Token merging ratio hr': 'token_merging_ratio_hr',
-  'Face restoration': 'face_restoration_model'
-}
-
-const hiresLabels = ['Hires upscale', 'Hires resize', 'Hires upscaler', 'Hires steps']
-
-/** The same as fields of a submission, which are still to be normalised like any client's. */
-export function toParameters ({ prompt, negativePrompt, fields }: Infotext): Record<string, unknown> {
-  return definedOnly<unknown>({
-    prompt,
-    negative_prompt: negativePrompt,
-    ...labelled(fields, fieldsByLabel),
-    ...size(fields.get('Size'), 'width', 'height'),
-    ...size(fields.get('Hires resize'), 'hr_resize_x', 'hr_resize_y'),
-    ...size(fields.get('Seed resize from'), 'seed_resize_from_w', 'seed_resize_from_h'),
-    enable_hr: hiresLabels.some(label => fields.has(label)) ? true : undefined,
-    restore_faces: fields.has('Face restoration') ? true : undefined,
-    checkpoint_name: fields.get('Model'),
-    model_hash: fields.get('Model hash'),
-    override_settings: { ...labelled(fields, settingsByLabel), ...modules(fields) }
-  })
-}
-
-function labelled (fields: Infotext['fields'], names: Readonly<Record<string, string>>): Record<string, unknown> {
-  return definedOnly(Object.fromEntries(Object.entries(names).map(([label, name]) => [name, fields.get(label)])))
-}
-
-function size (text: string | undefined, width: string, height: string): Record<string, unknown> {
-  const [, wide, high] = /^(\d+)\s*[x×]\s*(\d+)$/i.exec(text ?? '') ?? []
-  return wide === undefined ? {} : { [width]: wide, [height]: high }
-}
-
-/** Forge writes its VAE and text encoders as `Module 1`, `Module 2` and so on. */
-function modules (fields: Infotext['fields']): Record<string, unknown> {
-  const names = [...fields].filter(([label]) => /^Module \d+$/.test(label)).map(([, name]) => name)
-  return names.length === 0 ? {} : { forge_additional_modules: names }
 }

@@ -14,7 +14,7 @@ const decimal = (minimum: number, maximum: number): FieldRule => ({ kind: 'numbe
  * protection; so only those are let through whose effect ends with the picture. The checkpoint is not among
  * them because it is kept apart and always sent.
  */
-const overrideRules: FieldRules = new Map<string, FieldRule>(Object.entries({
+export const overrideRules: FieldRules = new Map<string, FieldRule>(Object.entries({
   // models
   sd_vae: text,
   sd_unet: text,

@@ -1,9 +1,10 @@
 import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
 import { ServiceError } from '../errors.ts'
 import { translateFields, understood, type Hints, type TranslatedFields } from './aliases.ts'
-import { fieldsOf, fieldsOfInfotext, type GivenFields } from './client-shapes.ts'
+import { fieldsOf, fieldsOfInfotext, rawInfotext, type GivenFields } from './client-shapes.ts'
 import { definedOnly, invalidField, isRecord, isUnchosen, isUnset, readValue, type FieldRules } from './field-values.ts'
 import { refuseImageAddresses } from './images.ts'
+import { fittingOutput, fittingValues } from './infotext-values.ts'
 import { defaults, refuseHugeOutput, refuseSeedsBeyondEnd, withHires, withMatchingBatch, withRealSize, withSeeds } from './limits.ts'
 import { loraNames, readLoras, withLoras } from './lora-tags.ts'
 import { readOverrideSettings } from './override-settings.ts'
@@ -52,27 +53,54 @@ const img2imgImages = ['init_images', 'mask', 'latent_mask']
 export function normaliseParameters (given: unknown, options: NormalisingOptions): NormalisedParameters {
   const warnings: Warning[] = []
   const warn = (warning: Warning) => { warnings.push(warning) }
-  const translated = withInfotext(translateFields(fieldsOf(given)))
+  const translated = withInfotexts(fieldsOf(given), options.rules, warn)
   const read = readFields(translated, options, warn)
   refuseImageAddresses(read)
   const mode = modeOf(options.mode ?? translated.mode, read, warn)
   const sized = withRealSize({ ...defaults, ...forMode(read, mode) }, warn)
   const drawable = withMatchingBatch(withHires(sized, mode, warn), warn)
-  const parameters = withSeeds(drawable, options.random)
+  const parameters = fittingOutput(withSeeds(drawable, options.random), {
+    fromText: translated.fromText, maximumPixels: options.maximumPixels, warn
+  })
   refuseHugeOutput(parameters, options.maximumPixels)
   refuseSeedsBeyondEnd(parameters)
   return { mode, parameters, checkpoint: translated.checkpoint, hints: translated.hints, warnings }
 }
 
-/** Fills what was not given from A1111's own `infotext` field, which by its rule never chooses the checkpoint. */
-function withInfotext (translated: TranslatedFields): TranslatedFields {
-  if (isUnset(translated.infotext)) return translated
-  const told = translateFields(fieldsOfInfotext('infotext', translated.infotext)).fields
-  const { fields } = translated
-  const overrides = [told, fields].map(({ override_settings: settings }) => isRecord(settings) ? settings : {})
+/**
+ * Fills what was not given otherwise from `generation_info_raw`, and from A1111's own `infotext`, which by its rule
+ * never chooses the checkpoint.
+ */
+function withInfotexts (
+  given: GivenFields, rules: FieldRules, warn: (warning: Warning) => void
+): TranslatedFields & { readonly fromText: ReadonlySet<string> } {
+  const explicit = translateFields(given)
+  const told = [['generation_info_raw', rawInfotext(given)], ['infotext', explicit.infotext]] as const
+  const texts = told.filter(([, text]) => !isUnset(text)).map(([field, text]) => {
+    const read = translateFields(fieldsOfInfotext(field, text))
+    return { field, checkpoint: read.checkpoint, fields: fittingValues(read.fields, { field, rules, warn }) }
+  })
+  if (texts.some(({ field }) => field === 'generation_info_raw') && !isUnset(given.raw_payload)) {
+    warn({
+      code: 'raw_payload_ignored',
+      message: 'generation_info_raw says what to generate, so raw_payload is left out.',
+      field: 'raw_payload'
+    })
+  }
+  const all = [...texts.toReversed().map(({ fields }) => fields), explicit.fields]
+  const overrides = all.map(({ override_settings: settings }) => isRecord(settings) ? settings : {})
+  const { override_settings: own } = explicit.fields
+  const isMergeable = texts.length > 0 && (isUnset(own) || isRecord(own))
+  const named = texts.find(({ field }) => field === 'generation_info_raw')?.checkpoint ?? null
   return {
-    ...translated,
-    fields: { ...told, ...fields, override_settings: Object.assign({}, ...overrides) as unknown }
+    ...explicit,
+    checkpoint: explicit.checkpoint ?? named,
+    fields: {
+      ...Object.assign({}, ...all) as Record<string, unknown>,
+      // what is no record is refused later
+      ...(isMergeable ? { override_settings: Object.assign({}, ...overrides) as unknown } : {})
+    },
+    fromText: new Set(texts.flatMap(({ fields }) => Object.keys(fields)).filter(name => !(name in explicit.fields)))
   }
 }
 

@@ -1,4 +1,5 @@
-import { parseInfotext, toParameters } from '../a1111/infotext.ts'
+import { parseInfotext } from '../a1111/infotext.ts'
+import { toParameters } from '../a1111/infotext-parameters.ts'
 import { ServiceError } from '../errors.ts'
 import { Base64Fault, decodeBase64 } from './base64.ts'
 import { readGenerationText } from './generation-text.ts'

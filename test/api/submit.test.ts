@@ -109,7 +109,7 @@ t.test('what is wrong is said before anything is queued, by field, with the near
     [withParameters({ ...quick, sampler_name: 'Eular a' }), 422, 'sampler_not_found',
       { field: 'generation_params.sampler_name', nearest: ['Euler a'] }],
     [withParameters({ ...quick, prompt: '<lora:nothing-like-it:1>' }), 422, 'model_not_found', { field: 'generation_params.prompt' }],
-    [{ target_server_alias: 'Main', generation_info_raw: 'x\nSteps: 900, Sampler: Euler a, Seed: 1' }, 400, 'invalid_field_value',
+    [{ target_server_alias: 'Main', generation_info_raw: 'x\nSteps: 900, Sampler: Eular a, Seed: 1' }, 422, 'sampler_not_found',
       { field: 'generation_info_raw' }]
   ]
   for (const [body, status, error, details] of cases) {
