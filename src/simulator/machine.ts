@@ -15,6 +15,7 @@ export interface Machine {
     loras: readonly string[] | null
     seenLoras: readonly string[] | null
     readonly hashed: Set<string>
+    /** As it was last saved. */
     readonly config: Map<string, unknown>
   }
   /** The value of --api-auth at the next start. */

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { PythonError } from './failures.ts'
 import { fileOptions } from './lists/options-files.ts'
 import { interfaceOptions } from './lists/options-interface.ts'
@@ -5,14 +6,15 @@ import { samplingOptions } from './lists/options-sampling.ts'
 import type { SimulatorSettings } from './settings.ts'
 
 /**
- * A1111's options. Only those that were ever written are in its config file, and only those are put back after
- * an override: the others leak into later jobs.
+ * A1111's options. A fresh config file has the few that its extensions add by themselves. Only what was set since, or
+ * was in the file, is there to be put back after an override: all others leak into later jobs.
  */
 export interface Options {
+  /** As the API shows them: those that were never set with their defaults, so that nothing tells which are there. */
   all (): Record<string, unknown>
   get (key: string): unknown
   /**
-   * As the API sets one.
+   * As the API sets one; what it is already stays untouched.
    *
    * @throws PythonError for a key that does not exist
    */
@@ -21,6 +23,8 @@ export interface Options {
   write (key: string, value: unknown): void
   /** What must be written back after an override of these keys. */
   remember (keys: readonly string[]): Record<string, unknown>
+  /** Writes the config file, with whatever is set now. */
+  save (): void
 }
 
 /** Options that the API may not set; it answers 200 and leaves them as they are. */
@@ -40,29 +44,42 @@ const forgeOptions: Readonly<Record<string, unknown>> = {
   forge_pin_shared_memory: 'CPU'
 }
 
-/** `saved` is the config file: it is added to, and survives restarts. */
+/** Options that extensions add, which are therefore always there. */
+const addedByExtensions = /^(lora_|sd_lora$|canvas_|extra_options_|disabled_extensions$|disable_all_extensions$|control_net_)/
+
+/** `saved` is the config file: it survives restarts, and nothing else does. */
 export function createOptions (
   settings: Pick<SimulatorSettings, 'flavor' | 'controlNet' | 'controlNetUnits'>, saved: Map<string, unknown>
 ): Options {
+  const isForge = settings.flavor === 'forge'
   const defaults: Readonly<Record<string, unknown>> = {
     ...fileOptions,
     ...samplingOptions,
     ...interfaceOptions,
-    ...settings.flavor === 'forge' && forgeOptions,
+    ...isForge && forgeOptions,
     ...settings.controlNet && { control_net_unit_count: settings.controlNetUnits },
     sd_model_checkpoint: null,
     sd_checkpoint_hash: ''
   }
-  const get = (key: string): unknown => saved.has(key) ? saved.get(key) : defaults[key]
+  const added = Object.entries(defaults).filter(([key]) => addedByExtensions.test(key))
+  const data = new Map<string, unknown>([...added, ...saved])
+  const get = (key: string): unknown => data.has(key) ? data.get(key) : defaults[key]
 
   return {
-    all: () => ({ ...defaults, ...Object.fromEntries(saved) }),
+    all: () => ({ ...defaults, ...Object.fromEntries(data) }),
     get,
     set (key, value) {
       if (!Object.hasOwn(defaults, key)) throw new PythonError('KeyError', `'${key}'`)
-      if (!restricted.has(key)) saved.set(key, value)
+      if (restricted.has(key) || isDeepStrictEqual(data.get(key) ?? null, value)) return
+      // Forge compares modules with the default of a key that is not there
+      if (isForge && key === 'forge_additional_modules' && isDeepStrictEqual(get(key), value)) return
+      data.set(key, value)
     },
-    write: (key, value) => { saved.set(key, value) },
-    remember: keys => Object.fromEntries(keys.filter(key => saved.has(key)).map(key => [key, saved.get(key)]))
+    write: (key, value) => { data.set(key, value) },
+    remember: keys => Object.fromEntries(keys.filter(key => data.has(key)).map(key => [key, data.get(key)])),
+    save () {
+      saved.clear()
+      for (const [key, value] of data) saved.set(key, value)
+    }
   }
 }

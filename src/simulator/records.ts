@@ -12,6 +12,10 @@ export interface GenerationRecord {
   /** Name of the file that was used. */
   checkpoint: string
   seed: Seed | null
+  /** The `override_settings` that came with it. */
+  readonly overrides: Readonly<Record<string, unknown>> | null
+  /** What its options left in the infotext, by A1111's labels. */
+  marks: Readonly<Record<string, unknown>>
   imageCount: number
   /** `lost`: the process died under it. */
   outcome: 'running' | 'done' | 'failed' | 'lost'
@@ -20,7 +24,7 @@ export interface GenerationRecord {
 /** What the simulator has seen since it started or was reset; survives simulated crashes. */
 export interface Records {
   /** Adds a generation that begins now. */
-  begin (record: Pick<GenerationRecord, 'taskId' | 'mode' | 'prompt' | 'checkpoint' | 'seed'>): GenerationRecord
+  begin (record: Pick<GenerationRecord, 'taskId' | 'mode' | 'prompt' | 'checkpoint' | 'seed' | 'overrides'>): GenerationRecord
   countRequest (route: string): void
   /** A generation request came in, whatever becomes of it. */
   countSend (taskId: string | null): void
@@ -74,7 +78,7 @@ export function createRecords (): Records {
   return {
     begin (start) {
       const record: GenerationRecord = {
-        ...start, startedAt: Date.now(), finishedAt: null, interrupted: false, imageCount: 0, outcome: 'running'
+        ...start, marks: {}, startedAt: Date.now(), finishedAt: null, interrupted: false, imageCount: 0, outcome: 'running'
       }
       generations.push(record)
       if (generations.length > rememberedGenerations) generations.shift()

@@ -83,11 +83,11 @@ export async function loadCheckpoint (server: ServerProcess, file: CheckpointFil
   becomeLoaded(server, file)
 }
 
-function becomeLoaded ({ memory, checkpoints, options }: ServerProcess, file: CheckpointFile): void {
+function becomeLoaded ({ machine, memory, checkpoints, options }: ServerProcess, file: CheckpointFile): void {
   memory.loaded = file
   checkpoints.hash(file)
-  // hashing changes the title, and loading writes the new one into the options
-  options.write('sd_model_checkpoint', checkpoints.title(file))
+  // hashing changes the title, and loading writes the new one into the options; Forge selects nothing by itself
+  if (machine.settings.flavor !== 'forge') options.write('sd_model_checkpoint', checkpoints.title(file))
   options.write('sd_checkpoint_hash', file.sha256)
 }
 

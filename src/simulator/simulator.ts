@@ -1,8 +1,8 @@
 import { createApp } from './app.ts'
 import type { Fault } from './faults/faults.ts'
-import { runHumanJob } from './generation/human.ts'
+import { changeByHand, runHumanJob } from './generation/human.ts'
 import { createMachine } from './machine.ts'
-import type { SimulatorState } from './records.ts'
+import type { GenerationRecord, SimulatorState } from './records.ts'
 import { createServerProcess, type ServerProcess } from './server-process.ts'
 import { resolveSettings, type SimulatorOptions } from './settings.ts'
 
@@ -33,14 +33,24 @@ export interface Simulator {
     /** How slowly it starts, from now on; see the options of the same names. */
     readonly bareMilliseconds?: number
     readonly mountMilliseconds?: number
+    /** Loses its config file, as where a container keeps none. */
+    readonly freshConfig?: boolean
   }): Promise<void>
   /** Resolves when a request has ended a starting process, which then stays away until `crash` or `restart`. */
   readonly died: Promise<void>
   /** Changes the files in the models folder; the server sees them after a refresh or a restart. */
   setCheckpoints (names: readonly string[]): void
   /** Starts a job as a human in the browser would; returns its task id. */
-  startHumanJob (job?: { readonly steps?: number, readonly prompt?: string }): string
+  startHumanJob (job?: HumanJob): string
+  /** The same, and waits until it is done. */
+  generateByHand (job?: HumanJob): Promise<Readonly<GenerationRecord>>
+  /** What the settings are now, as only the process itself knows: `saved` are those in its config file. */
+  options (): { readonly all: Readonly<Record<string, unknown>>, readonly saved: readonly string[] }
+  /** Changes settings in the browser, which saves them; the checkpoint's menu does so with the selection. */
+  changeOptions (options: Readonly<Record<string, unknown>>): Promise<void>
 }
+
+interface HumanJob { readonly steps?: number, readonly prompt?: string }
 
 /** One run of the server process with the port it listens on. */
 interface Run {
@@ -136,18 +146,26 @@ export async function startSimulator (options: SimulatorOptions = {}): Promise<S
     setCheckpoints: names => { machine.disk.checkpoints = names },
     crash,
     died,
-    async restart ({ refuseMilliseconds = 0, checkpoints, auth, ...start }) {
+    async restart ({ refuseMilliseconds = 0, checkpoints, auth, freshConfig = false, ...start }) {
       Object.assign(machine.start, start)
       if (checkpoints !== undefined) machine.disk.checkpoints = checkpoints
       if (auth !== undefined) machine.auth = auth
+      if (freshConfig) machine.disk.config.clear()
       await crash(refuseMilliseconds)
     },
     startHumanJob (job = {}) {
-      const { taskId, done } = runHumanJob(current.server, { steps: job.steps ?? 20, prompt: job.prompt ?? 'a human job' })
+      const { taskId, done } = runHumanJob(current.server, humanJob(job))
       done.catch(() => undefined)
       return taskId
-    }
+    },
+    generateByHand: async (job = {}) => await runHumanJob(current.server, humanJob(job)).done,
+    options: () => ({ all: current.server.options.all(), saved: [...machine.disk.config.keys()] }),
+    changeOptions: async options => { await changeByHand(current.server, options) }
   }
+}
+
+function humanJob ({ steps = 20, prompt = 'a human job' }: HumanJob): Required<HumanJob> {
+  return { steps, prompt }
 }
 
 function isTaken (error: unknown): boolean {

@@ -6,6 +6,7 @@ import { HttpException, ProcessDied } from '../failures.ts'
 import { arrangeGrid, type Picture } from '../images/pixels.ts'
 import type { GenerationRecord } from '../records.ts'
 import { loadCheckpoint, type ServerProcess } from '../server-process.ts'
+import { optionMarks } from './option-marks.ts'
 import { beginJob, endJob } from '../state.ts'
 import { createTaskId } from '../tasks.ts'
 import { tripOverMissingArguments } from '../start.ts'
@@ -73,7 +74,8 @@ async function runUnderLock (
     mode: context.mode,
     prompt: request.prompt ?? '',
     checkpoint: server.memory.loaded?.name ?? '',
-    seed: request.seed
+    seed: request.seed,
+    overrides: request.override_settings
   })
   try {
     await strikeAtStart(server, context.faults)
@@ -104,12 +106,14 @@ async function make (
   Object.assign(plan.extraParameters, controlNet.extraParameters, regional.extraParameters,
     tracesOf(request, server.machine.settings, faults.has('script-error')))
   const file = server.memory.loaded as CheckpointFile
-  Object.assign(record, { checkpoint: file.name, seed: plan.seeds[0] ?? null })
+  const marks = optionMarks(server.options, request)
+  Object.assign(record, { checkpoint: file.name, seed: plan.seeds[0] ?? null, marks })
   const effects = { regionsOf: regional.regionsOf, control: controlNet.apply }
   const { pictures } = await runJob(server, plan, { init, effects, faults, record })
   record.imageCount = pictures.length
   const { maps } = controlNet
-  return assemble(server, plan, file, { pictures, maps, isGridWanted: request.save_images || plan.isGridForced })
+  const isGridWanted = request.save_images || plan.isGridForced
+  return assemble(server, plan, file, { pictures, maps, marks: record.marks, isGridWanted })
 }
 
 function withOtherSize (plan: Plan): Plan {
@@ -119,13 +123,18 @@ function withOtherSize (plan: Plan): Plan {
 
 function assemble (
   server: ServerProcess, plan: Plan, file: CheckpointFile,
-  made: { readonly pictures: readonly Picture[], readonly maps: readonly Picture[], readonly isGridWanted: boolean }
+  made: {
+    readonly pictures: readonly Picture[]
+    readonly maps: readonly Picture[]
+    readonly marks: GenerationRecord['marks']
+    readonly isGridWanted: boolean
+  }
 ): Generation {
   const { options, state, machine } = server
   const checkpoint = { name: file.shortName, hash: file.sha256.slice(0, 10) }
   const version = versionOf(machine.settings.flavor)
   const clipSkip = Number(options.get('CLIP_stop_at_last_layers'))
-  const textFor = (index: number): string => writeInfotext(plan, index, checkpoint, { clipSkip, version })
+  const textFor = (index: number): string => writeInfotext(plan, index, checkpoint, { marks: made.marks, version })
   const hasGrid = made.isGridWanted && made.pictures.length > 1 && options.get('return_grid') === true
   const images = hasGrid ? [arrangeGrid(made.pictures), ...made.pictures] : [...made.pictures]
   const texts = made.pictures.map((_, index) => textFor(index))

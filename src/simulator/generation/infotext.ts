@@ -6,7 +6,7 @@ export interface UsedCheckpoint { readonly name: string, readonly hash: string }
 /** The text that goes into an image and into `info.infotexts`: prompt, negative prompt, parameters. */
 export function writeInfotext (
   plan: Plan, index: number, checkpoint: UsedCheckpoint,
-  settings: { readonly clipSkip: number, readonly version: string }
+  settings: { readonly marks: Readonly<Record<string, unknown>>, readonly version: string }
 ): string {
   const parameters: Record<string, unknown> = {
     Steps: plan.steps,
@@ -20,7 +20,7 @@ export function writeInfotext (
     'Variation seed': plan.subseedStrength === 0 ? null : plan.subseeds[index],
     'Variation seed strength': plan.subseedStrength === 0 ? null : plan.subseedStrength,
     'Denoising strength': plan.extraParameters['Denoising strength'],
-    'Clip skip': settings.clipSkip <= 1 ? null : settings.clipSkip,
+    ...settings.marks,
     ...plan.extraParameters,
     'Hires upscale': asFloat(plan.extraParameters['Hires upscale']),
     Version: settings.version

@@ -3,7 +3,8 @@ import type { GenerationRequest } from './request.ts'
 
 /**
  * Runs work under a request's `override_settings`. A checkpoint that is not known is dropped without a word; the
- * selection is restored afterwards but what was loaded stays loaded; keys that were never saved leak.
+ * selection is restored afterwards but what was loaded stays loaded; keys that were not there before leak. Where the
+ * process dies, nothing is restored, and its config file may have been saved meanwhile.
  *
  * @throws PythonError for an option that does not exist
  */
@@ -12,8 +13,8 @@ export async function withOverrides<Result> (
 ): Promise<Result> {
   const { options, checkpoints } = server
   const overrides = { ...request.override_settings }
-  if (checkpoints.find(overrides.sd_model_checkpoint) === undefined) delete overrides.sd_model_checkpoint
   const before = options.remember(Object.keys(overrides))
+  if (checkpoints.find(overrides.sd_model_checkpoint) === undefined) delete overrides.sd_model_checkpoint
   try {
     for (const [key, value] of Object.entries(overrides)) options.set(key, value)
     await loadCheckpoint(server, selectedCheckpoint(server))

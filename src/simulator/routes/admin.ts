@@ -1,6 +1,6 @@
 import { readFaults } from '../faults/faults.ts'
 import { HttpException } from '../failures.ts'
-import { runHumanJob } from '../generation/human.ts'
+import { changeByHand, runHumanJob } from '../generation/human.ts'
 import type { ServerProcess } from '../server-process.ts'
 import { versionOf } from '../version.ts'
 import { get, post, type Route, type RouteInput } from './route.ts'
@@ -34,10 +34,16 @@ export function adminRoutes (server: ServerProcess): Route[] {
       machine.records.reset()
       return {}
     }, open),
-    post('/simulator/human', ({ body }) => {
+    post('/simulator/human', async ({ body }) => {
       const job = runHumanJob(server, { steps: Number(body.steps ?? 20), prompt: String(body.prompt ?? 'a human job') })
+      if (body.wait === true) return { task: job.taskId, ...await job.done }
       job.done.catch(() => undefined)
       return { task: job.taskId }
+    }, writable),
+    // as in the browser: settings are saved, whatever the API may not do
+    post('/simulator/options', async ({ body }) => {
+      await changeByHand(server, body)
+      return { saved: [...machine.disk.config.keys()] }
     }, writable),
     post('/simulator/crash', ({ body }) => die(server, body), writable),
     post('/simulator/restart', ({ body }) => {
@@ -45,6 +51,7 @@ export function adminRoutes (server: ServerProcess): Route[] {
       if (body.auth !== undefined) machine.auth = body.auth === null ? null : String(body.auth)
       const times = ['bareMilliseconds', 'mountMilliseconds'] as const
       for (const name of times) if (body[name] !== undefined) machine.start[name] = Number(body[name])
+      if (body.freshConfig === true) machine.disk.config.clear()
       return die(server, body)
     }, writable),
     // as if files were copied into the folder: seen after a refresh
