@@ -8,12 +8,14 @@ import {
 import type { JobSubmission } from '../src/jobs/job.ts'
 import type { PreviewSender } from '../src/jobs/send-previews.ts'
 import type { JobStore } from '../src/jobs/store.ts'
+import { createTaskKnowledge } from '../src/jobs/task-knowledge.ts'
 import { workloadOf } from '../src/jobs/workload.ts'
 import type { Log } from '../src/log.ts'
 import type { StorageCheck } from '../src/media/storage-check.ts'
 import type { MediaStore } from '../src/media/store.ts'
 import type { Keys } from '../src/redis/keys.ts'
 import { createFreshLists } from '../src/servers/fresh-lists.ts'
+import { createServerLearning } from '../src/servers/learned-traits.ts'
 import { createServerMonitor, type MonitorIntervals } from '../src/servers/monitor.ts'
 import { grantTurns } from '../src/servers/grant-turns.ts'
 import type { Server } from '../src/servers/server.ts'
@@ -115,15 +117,28 @@ export async function startServing (dependencies: ServingDependencies, current: 
     onUsable: setLine
   })
   // One after the other, as each goes on from what the one before has left.
-  let learning: Promise<void> = Promise.resolve()
+  let costs: Promise<void> = Promise.resolve()
   function learn (submission: JobSubmission, seconds: number): void {
-    learning = learning.then(async () => { await states.costs.learn(serverId, workloadOf(submission), seconds) })
+    costs = costs.then(async () => { await states.costs.learn(serverId, workloadOf(submission), seconds) })
       .catch(error => { log.debug({ server: server().alias, err: error }, 'what it took is not known') })
   }
 
+  const lastKnown = await states.traits(serverId)
+  const learning = await createServerLearning({
+    store: states.learned,
+    subject () {
+      const traits = monitor.traits() ?? lastKnown
+      return traits === null
+        ? null
+        : { id: serverId, baseUrl: server().address.baseUrl, kind: traits.simulates ?? traits.kind }
+    },
+    log
+  })
   const runner = createGenerationRunner({
     server,
     client,
+    tasks: createTaskKnowledge(client, learning),
+    marks: states.marks,
     monitor,
     mayBegin: () => mayBegin(monitor.usable()),
     onMeasured: learn,
@@ -205,7 +220,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
       turns.close()
       await worker.close(deadlineMs)
       await monitor.close()
-      await learning
+      await costs
       await client.close()
     }
   }

@@ -16,7 +16,7 @@ export async function * chunksOf (
   }
 }
 
-/** The failure that an answer with another status than 200 tells of; reads no more of it than is needed. */
+/** The failure that an answer without success tells of; reads no more of it than is needed. */
 export async function failureOfAnswer (
   answer: HttpAnswer, toFailure: (error: unknown) => GenerationFailure
 ): Promise<GenerationFailure> {
@@ -27,5 +27,6 @@ export async function failureOfAnswer (
     bytes += chunk.length
     if (bytes > longestErrorBytes) break
   }
-  return statusFailure(answer.statusCode, String(answer.headers['content-type'] ?? ''), Buffer.concat(parts).toString('utf8'))
+  const { 'content-type': type = '', 'retry-after': retryAfter } = answer.headers
+  return statusFailure(answer.statusCode, String(type), Buffer.concat(parts).toString('utf8'), retryAfter)
 }

@@ -118,8 +118,8 @@ function withoutSecret (address: ServerAddress, error: unknown): unknown {
   ].filter(secret => secret !== undefined && secret.length >= shortestSecret)
   const message = secrets.reduce<string>((text, secret) => text.replaceAll(secret ?? '', '***'), error.message)
   if (message === error.message) return error
-  const { failureClass, code, cause, mayBeRunning } = error
-  return new GenerationFailure(failureClass, code, message, { cause, mayBeRunning })
+  const { failureClass, code, cause, mayBeRunning, isFinal, retryAfterMs } = error
+  return new GenerationFailure(failureClass, code, message, { cause, mayBeRunning, isFinal, retryAfterMs })
 }
 
 function withoutSecrets (address: ServerAddress, calls: SmallCalls): SmallCalls {

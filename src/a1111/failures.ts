@@ -135,12 +135,20 @@ export function corruptImage (reason: string): GenerationFailure {
   return new GenerationFailure('bad-answer', 'corrupt_image', `An image in the server's answer is corrupt: ${reason}.`)
 }
 
+/** Whether a status means that all went well: some servers answer 204 to what they have nothing to say about. */
+export function isSuccess (status: number): boolean {
+  return status >= 200 && status < 300
+}
+
 /**
- * The failure behind an answer whose status is not 200.
+ * The failure behind an answer whose status is no success.
  *
  * @param body the answer's text, as much of it as was read
+ * @param retryAfter the header of that name
  */
-export function statusFailure (status: number, contentType: string, body: string): GenerationFailure {
+export function statusFailure (
+  status: number, contentType: string, body: string, retryAfter?: string
+): GenerationFailure {
   const html = contentType.includes('html') || body.trimStart().startsWith('<')
   const said = readServerError(html ? '' : body)
   if (status >= 300 && status < 400) {
@@ -161,7 +169,9 @@ export function statusFailure (status: number, contentType: string, body: string
     return new GenerationFailure('request', 'payload_too_large', 'The request is too large for the server or a proxy in front of it; raise client_max_body_size of such a proxy.')
   }
   if (status === 425 || status === 429) {
-    return new GenerationFailure('passing', 'server_busy', `The server turned the request away for now (status ${status}).`)
+    const retryAfterMs = waitOf(retryAfter)
+    return new GenerationFailure('passing', 'server_busy', `The server turned the request away for now (status ${status}).`,
+      { retryAfterMs })
   }
   if (status === 511) {
     return new GenerationFailure('server-down', 'bad_gateway', 'Something in front of the server asks for a login (status 511).')
@@ -176,7 +186,28 @@ export function statusFailure (status: number, contentType: string, body: string
     return new GenerationFailure('request', 'request_rejected',
       `The server rejected the request${said === null ? ` (status ${status})` : `: ${said.message}`}.`)
   }
-  return new GenerationFailure('bad-answer', 'unexpected_status', `The server answered with the unexpected status ${status}.`)
+  return unexpectedStatus(status)
+}
+
+export function unexpectedStatus (status: number, options: ErrorOptions = {}): GenerationFailure {
+  return new GenerationFailure('bad-answer', 'unexpected_status', `The server answered with the unexpected status ${status}.`,
+    options)
+}
+
+/** Taken where a server turns requests away without a word on how long, in milliseconds. */
+const usualWait = 10_000
+const longestWait = 600_000
+
+/** The header Retry-After, which is seconds or a date. */
+function waitOf (retryAfter: string | undefined): number {
+  const text = retryAfter?.trim() ?? ''
+  const wait = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now()
+  return Number.isNaN(wait) ? usualWait : Math.min(longestWait, Math.max(0, wait))
+}
+
+/** Whether the server, or something in front of it, asks for fewer requests. */
+export function isRateLimit (error: unknown): error is GenerationFailure & { readonly retryAfterMs: number } {
+  return error instanceof GenerationFailure && error.code === 'server_busy' && error.retryAfterMs !== null
 }
 
 /** Whether the server answered that it has no such route. */

@@ -3,8 +3,10 @@ import { chunksOf, failureOfAnswer } from './answer-body.ts'
 import { readGenerationAnswer, type AnswerStreamOptions } from './answer-stream.ts'
 import { limitCall } from './call-limit.ts'
 import type { Endpoint } from './endpoint.ts'
-import { answerTooLarge, connectionFailure, deadlinePassed, type CallPhase } from './failures.ts'
-import { routeOf, type GenerationAnswer, type GenerationMode } from './types.ts'
+import {
+  answerTooLarge, connectionFailure, deadlinePassed, isSuccess, unexpectedStatus, type CallPhase
+} from './failures.ts'
+import { GenerationFailure, routeOf, type GenerationAnswer, type GenerationMode } from './types.ts'
 
 export interface GenerationOptions extends AnswerStreamOptions {
   readonly signal?: AbortSignal
@@ -49,12 +51,19 @@ export async function callGeneration (
       options.onSent?.()
     }).catch(error => { throw toFailure(error) })
     phase = 'answering'
-    if (answer.statusCode !== 200) throw await failureOfAnswer(answer, toFailure)
+    if (!isSuccess(answer.statusCode)) throw await failureOfAnswer(answer, toFailure)
+    if (answer.statusCode === 204) throw unexpectedStatus(answer.statusCode)
     if (Number(answer.headers['content-length'] ?? 0) > options.maxAnswerBytes) {
       answer.body.destroy()
       throw answerTooLarge(options.maxAnswerBytes)
     }
     return await readGenerationAnswer(announcing(chunksOf(answer.body, toFailure), options.onAnswering), options)
+      .catch((error: unknown) => {
+        // Such as 202 with the number of an order: a success for somebody, but no generation.
+        const isOther = answer.statusCode !== 200 && error instanceof GenerationFailure &&
+          error.failureClass === 'bad-answer'
+        throw isOther ? unexpectedStatus(answer.statusCode, { cause: error }) : error
+      })
   } finally {
     limit.release()
   }

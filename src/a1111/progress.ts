@@ -12,7 +12,8 @@ const globalOffset = 0.01
  * A reader of one server's progress. It asks about the whole server first and `/internal/progress` about the task
  * second, so that `running` is as fresh as can be: whoever interrupts because of it must not hit what came after.
  * A1111 keeps a task that raised `active` for ever; "active, yet nothing runs" gives that away. A server started
- * with --nowebui knows no tasks; then every task is `unknown`.
+ * with --nowebui knows no tasks; then every task is `unknown`. Some answer without ever knowing a task of the API: how
+ * far their `gone` is to be believed is a matter of what was learned of the server.
  *
  * What the words mean: `gone` is over or not known (yet, or any more: A1111 remembers 16); `queued` while nothing
  * is busy is about to begin or failed before it began, which A1111 never clears. The generation's own answer has
@@ -44,21 +45,20 @@ export function createProgressReader (
 }
 
 interface TaskView { active: boolean, queued: boolean, completed: boolean }
-type ServerView = Omit<ServerProgress, 'task'>
+type ServerView = Pick<ServerProgress, 'busy' | 'mark' | 'whole'>
 
 function combine (task: TaskView | null, server: ServerView): ServerProgress {
-  if (task === null) return { ...server, task: 'unknown' }
+  if (task === null) return { ...server, ...server.whole, task: 'unknown' }
   // all figures from the one answer, or they would not fit together
-  if (task.active && server.busy) return { ...server, task: 'running' }
+  if (task.active && server.busy) return { ...server, ...server.whole, task: 'running' }
   // what the server does now is another's, so its figures say nothing about this task
   return {
+    ...server,
     fraction: task.completed ? 1 : 0,
     step: null,
     steps: null,
     etaSeconds: null,
-    task: task.queued ? 'queued' : 'gone',
-    busy: server.busy,
-    mark: server.mark
+    task: task.queued ? 'queued' : 'gone'
   }
 }
 
@@ -81,11 +81,13 @@ function serverViewOf (answer: unknown): ServerView {
   return {
     busy: jobCount !== 0,
     mark: jobCount === 0 ? null : textOf(state.job_timestamp),
-    fraction,
-    step: sampling ? numberOf(state.sampling_step) : null,
-    steps: sampling ? numberOf(state.sampling_steps) : null,
-    // before the first step the guess is elapsed time over nothing
-    etaSeconds: sampling && fraction > 0 ? positiveOf(view.eta_relative) : null
+    whole: {
+      fraction,
+      step: sampling ? numberOf(state.sampling_step) : null,
+      steps: sampling ? numberOf(state.sampling_steps) : null,
+      // before the first step the guess is elapsed time over nothing
+      etaSeconds: sampling && fraction > 0 ? positiveOf(view.eta_relative) : null
+    }
   }
 }
 

@@ -3,8 +3,11 @@ import type { HttpClient, HttpRequest } from '../lib/http/client.ts'
 import { chunksOf, failureOfAnswer } from './answer-body.ts'
 import { limitCall } from './call-limit.ts'
 import type { Endpoint } from './endpoint.ts'
-import { answerTooLarge, connectionFailure, slowAnswer, type CallPhase } from './failures.ts'
+import {
+  answerTooLarge, connectionFailure, isRateLimit, isSuccess, slowAnswer, type CallPhase
+} from './failures.ts'
 import { createJsonSieve } from './json-sieve.ts'
+import { GenerationFailure } from './types.ts'
 
 export interface SmallCallOptions {
   readonly signal?: AbortSignal
@@ -34,6 +37,9 @@ type Reader<Value> = (
   chunks: AsyncIterable<Buffer>, maxAnswerBytes: number, leaveOut: readonly string[]
 ) => Promise<Value>
 
+/** Paths of which a server wants fewer requests, each with when that is over by the monotonic clock. */
+type Quiet = Map<string, { readonly until: number, readonly failure: GenerationFailure }>
+
 /** Calls that are answered at once: state, lists, interrupt. They share the connections of `http`. */
 export function createSmallCalls (
   endpoint: Endpoint, http: HttpClient, limits: SmallCallLimits, closed: AbortSignal
@@ -49,7 +55,7 @@ export function createSmallCalls (
     try {
       const answer = await http.request({ ...request, signal: limit.signal }).catch(error => { throw toFailure(error) })
       phase = 'answering'
-      if (answer.statusCode !== 200) throw await failureOfAnswer(answer, toFailure)
+      if (!isSuccess(answer.statusCode)) throw await failureOfAnswer(answer, toFailure)
       const maxAnswerBytes = options.maxAnswerBytes ?? limits.maxAnswerBytes
       return await read(chunksOf(answer.body, toFailure), maxAnswerBytes, options.leaveOut ?? [])
     } finally {
@@ -57,19 +63,50 @@ export function createSmallCalls (
     }
   }
 
+  const quiet: Quiet = new Map()
+
+  /** Looks that the server has turned away as too many are not sent again before they may be. */
+  async function gently<Value> (path: string, look: () => Promise<Value>): Promise<Value> {
+    const [route = ''] = path.split('?', 1)
+    const held = quiet.get(route)
+    if (held !== undefined && performance.now() < held.until) throw held.failure
+    quiet.delete(route)
+    return await look().catch((error: unknown) => {
+      if (isRateLimit(error)) quiet.set(route, { until: performance.now() + error.retryAfterMs, failure: error })
+      throw error
+    })
+  }
+
   const reading = (path: string) => ({ url: endpoint.urlOf(path), headers: endpoint.headers })
 
   return {
-    get: (path, options = {}) => call(reading(path), options, readValue),
+    get: (path, options = {}) => gently(path, () => call(reading(path), options, readValue)),
     bytes: (path, options = {}) => call(reading(path), options, readBytes),
     post: (path, body, options = {}) => call({
       method: 'POST',
       url: endpoint.urlOf(path),
       headers: { ...endpoint.headers, 'content-type': 'application/json' },
       body: stringifyJson(body)
-    }, options, readValue),
+    }, options, readOutcome),
     close: http.close
   }
+}
+
+/** What only does something may have nothing to say. */
+async function readOutcome (...[chunks, most, leaveOut]: Parameters<Reader<unknown>>): Promise<unknown> {
+  let isEmpty = true
+  async function * noted (): AsyncGenerator<Buffer> {
+    for await (const chunk of chunks) {
+      isEmpty &&= chunk.every(byte => byte <= 0x20)
+      yield chunk
+    }
+  }
+  return await readValue(noted(), most, leaveOut).catch((error: unknown) => {
+    // One whose connection broke has a cause.
+    const isWhole = error instanceof GenerationFailure && error.code === 'truncated_answer' && error.cause === undefined
+    if (isEmpty && isWhole) return null
+    throw error
+  })
 }
 
 async function readValue (

@@ -90,14 +90,18 @@ export function routeOf (mode: GenerationMode): string {
   return `/sdapi/v1/${mode === 'extras' ? 'extra-batch-images' : mode}`
 }
 
-/** One look at a running generation. */
-export interface ServerProgress {
+/** How far something is. */
+export interface ProgressFigures {
   /** 0 to 1. */
   readonly fraction: number
   readonly step: number | null
   readonly steps: number | null
   /** Seconds, as the server guesses; null where it does not. */
   readonly etaSeconds: number | null
+}
+
+/** One look at a running generation. */
+export interface ServerProgress extends ProgressFigures {
   /**
    * The asked task: `running`; `queued` behind another, or about to begin where nothing is busy; `gone`: over, or not
    * known (yet); or `unknown` where only a global view exists. The generation's own answer has the last word.
@@ -107,6 +111,8 @@ export interface ServerProgress {
   readonly busy: boolean
   /** When what runs began, to the second of the server's clock: tells one from the next; null while nothing runs. */
   readonly mark: string | null
+  /** What the server says of whatever it runs, also where that is not the asked task. */
+  readonly whole: ProgressFigures
 }
 
 /** Takes one decoded output image as it arrives. */
@@ -152,15 +158,18 @@ export class GenerationFailure extends Error {
   readonly mayBeRunning: boolean
   /** Whether the same request would surely fail in the same way there. */
   readonly isFinal: boolean
+  /** Milliseconds that the server wants to be left alone; null where it says nothing of the kind. */
+  readonly retryAfterMs: number | null
 
   constructor (
     failureClass: FailureClass, code: string, message: string,
-    options: ErrorOptions & { mayBeRunning?: boolean, isFinal?: boolean } = {}
+    options: ErrorOptions & { mayBeRunning?: boolean, isFinal?: boolean, retryAfterMs?: number | null } = {}
   ) {
     super(message, options)
     this.failureClass = failureClass
     this.code = code
     this.mayBeRunning = options.mayBeRunning ?? false
     this.isFinal = options.isFinal ?? false
+    this.retryAfterMs = options.retryAfterMs ?? null
   }
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { isRateLimit } from '../a1111/failures.ts'
 import type { GenerationFailure } from '../a1111/types.ts'
 import { normaliseWords } from '../servers/suspicions.ts'
 import { mostSends, type Job, type JobAttempt } from './job.ts'
@@ -35,6 +36,8 @@ export interface FailureLimits {
 
 /** A job under which servers went away this often is not tried again by itself. */
 const mostCrashes = 2
+/** How often a server may turn a job away as too many before that counts as an attempt. */
+const mostTurnedAway = 10
 const jitter = 0.2
 
 /** What the policy asks of a job, as it was before the generation that failed. */
@@ -107,6 +110,10 @@ export function decideAfter (
     }
     case 'passing':
     case 'bad-answer':
+      // Others used up what the server allows; the next is not sent before that is over.
+      if (isRateLimit(failure) && life.filter(({ error }) => error.code === failure.code).length < mostTurnedAway) {
+        return giveBack
+      }
       if (isLast || failure.isFinal || (isTold(failure) && isRepeated(failure, life))) {
         return fail(failure.code, failure.message)
       }

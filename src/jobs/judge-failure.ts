@@ -1,4 +1,3 @@
-import type { A1111Client } from '../a1111/client.ts'
 import { isMissing } from '../a1111/failures.ts'
 import { GenerationFailure, routeOf } from '../a1111/types.ts'
 import { createDeadline } from '../lib/deadline.ts'
@@ -6,7 +5,8 @@ import type { ServerMonitor } from '../servers/monitor.ts'
 import { createProxyLimit } from '../servers/proxy-limit.ts'
 import type { Job, JobSubmission } from './job.ts'
 import type { OpenGeneration } from './open-generation.ts'
-import { longestWay, outlastTask } from './task-control.ts'
+import { outlastTask } from './task-control.ts'
+import { longestWay, type TaskKnowledge } from './task-knowledge.ts'
 import { workloadOf } from './workload.ts'
 
 /** A generation whose call has failed, and that nobody wanted to stop. */
@@ -36,7 +36,7 @@ export interface Judge {
 
 export interface JudgeDependencies {
   readonly alias: () => string
-  readonly client: A1111Client
+  readonly tasks: Pick<TaskKnowledge, 'progress'>
   readonly monitor: ServerMonitor
   /** Seconds from sending a generation to its end. */
   readonly onMeasured: (submission: JobSubmission, seconds: number) => void
@@ -48,7 +48,7 @@ const soonOver = 1
 const soonGivenUp = 0.1
 
 /** Finds out whose fault a failure is. */
-export function createJudge ({ alias, client, monitor, onMeasured }: JudgeDependencies): Judge {
+export function createJudge ({ alias, tasks, monitor, onMeasured }: JudgeDependencies): Judge {
   const proxyLimit = createProxyLimit()
 
   function tooLong (seconds: number, needed: number | null, isFinal: boolean): GenerationFailure {
@@ -65,7 +65,7 @@ export function createJudge ({ alias, client, monitor, onMeasured }: JudgeDepend
     const deadline = createDeadline(times.left * 1000, generation.hungUp)
     const arrivesIn = failure.mayBeRunning ? longestWay - times.taken * 1000 : 0
     const how = { isOurs: generation.isOurs, arrivesIn }
-    const look = async () => await outlastTask(client, job.id, how, deadline.signal)
+    const look = async () => await outlastTask(tasks, job.id, how, deadline.signal)
     try {
       // One look that fails is no outage.
       const wasThere = await look().catch(async (error: unknown) => {

@@ -4,6 +4,7 @@ import { GenerationFailure, type GenerationAnswer, type GenerationMode, type Ser
 import type { Log } from '../log.ts'
 import { createTaskRecogniser } from './recognise-task.ts'
 import { stopOpenTask, type TaskControl } from './task-control.ts'
+import type { TaskKnowledge } from './task-knowledge.ts'
 
 /** Why a generation is being stopped. */
 export type StopReason = 'cancel' | 'shutdown'
@@ -42,14 +43,22 @@ export interface OpenGeneration {
 /** How long a server may take to answer after an interrupt before we hang up, in milliseconds. */
 const answerAfterInterrupt: Readonly<Record<StopReason, number>> = { cancel: 30_000, shutdown: 2000 }
 
-/** @param tasks whether the server tells tasks apart */
+export interface OpenGenerationParts {
+  readonly client: Pick<A1111Client, 'generate'>
+  readonly control: TaskControl
+  readonly tasks: TaskKnowledge
+  readonly log: Log
+  /** Called once, where the server shows by what this generation can be recognised. */
+  readonly onMark: (mark: string) => void
+}
+
 export function createOpenGeneration (
-  client: A1111Client, control: TaskControl, taskId: string, tasks: 'told apart' | 'alike', log: Log
+  taskId: string, { client, control, tasks, log, onMark }: OpenGenerationParts
 ): OpenGeneration {
   const connection = new AbortController()
   const stopping = new AbortController()
   const over = new AbortController()
-  const recogniser = createTaskRecogniser(client, tasks, over.signal)
+  const recogniser = createTaskRecogniser(tasks, taskId, onMark, over.signal)
   let reason: StopReason | null = null
   let sent: GenerationMode | null = null
   let interrupting: Promise<void> = Promise.resolve()
@@ -84,18 +93,22 @@ export function createOpenGeneration (
       await recogniser.before()
       if (reason !== null) throw new GenerationFailure('cancelled', 'cancelled', 'It was stopped before it was sent.')
       sent = mode
+      // Work on finished pictures is no task to any server.
+      let answered = () => {}
       const answer = client.generate(mode, body, {
         ...options,
         signal: connection.signal,
         onSent () {
+          if (mode !== 'extras') answered = tasks.sent(taskId)
           recogniser.sent()
           options.onSent?.()
         },
         onAnswering () {
+          answered()
           if (mode === 'extras' && reason !== null) throw stoppedWork()
           options.onAnswering?.()
         }
-      })
+      }).finally(() => { answered() })
       return mode === 'extras' ? await unlessStopped(answer) : await answer
     },
     stop (why) {

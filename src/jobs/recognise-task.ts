@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { A1111Client } from '../a1111/client.ts'
 import type { ServerProgress } from '../a1111/types.ts'
+import type { TaskKnowledge } from './task-knowledge.ts'
 
 /** Tells whether what runs at a server is one generation of ours, also where the server knows no tasks. */
 export interface TaskRecogniser {
@@ -15,13 +15,14 @@ export interface TaskRecogniser {
 const begunAfter = 100
 
 /**
- * A server started with --nowebui shows that something runs, not what. What runs is ours only if nothing did when we
- * sent it, and for as long as it is still what began then: while our answer is being written, the server is at work on
- * the next request already, be it ours or not. In doubt it is not ours.
- * @param tasks whether the server tells tasks apart
+ * A server started with --nowebui, or one that was not seen to know a task of ours yet, shows that something runs, not
+ * what. What runs is ours only if nothing did when we sent it, and for as long as it is still what began then: while
+ * our answer is being written, the server is at work on the next request already, be it ours or not. In doubt it is
+ * not ours.
+ * @param onMark called once, with what the generation is recognised by
  */
 export function createTaskRecogniser (
-  client: A1111Client, tasks: 'told apart' | 'alike', over: AbortSignal
+  tasks: TaskKnowledge, taskId: string, onMark: (mark: string) => void, over: AbortSignal
 ): TaskRecogniser {
   let wasIdle = false
   let own: string | null = null
@@ -29,19 +30,22 @@ export function createTaskRecogniser (
   function isOurs ({ task, busy, mark }: ServerProgress): boolean {
     if (task !== 'unknown') return task === 'running'
     if (!busy || !wasIdle) return false
-    own ??= mark
+    if (own === null && mark !== null) {
+      own = mark
+      if (!over.aborted) onMark(mark)
+    }
     return own !== null && own === mark
   }
 
   return {
     async before () {
-      if (tasks === 'told apart') return
-      wasIdle = await client.progress(null).then(({ busy }) => !busy, () => false)
+      if (tasks.tellsApart()) return
+      wasIdle = await tasks.progress(null).then(({ busy }) => !busy, () => false)
     },
     sent () {
       if (!wasIdle) return
       sleep(begunAfter, undefined, { signal: over })
-        .then(async () => { isOurs(await client.progress(null, { signal: over })) })
+        .then(async () => { isOurs(await tasks.progress(taskId, { signal: over })) })
         .catch(() => undefined) // a cancel looks for itself
     },
     isOurs

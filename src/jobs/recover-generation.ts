@@ -1,4 +1,5 @@
 import type { A1111Client } from '../a1111/client.ts'
+import { isRateLimit } from '../a1111/failures.ts'
 import { GenerationFailure } from '../a1111/types.ts'
 import { ServiceError } from '../errors.ts'
 import type { Log } from '../log.ts'
@@ -145,8 +146,9 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
 }
 
 /** What became of the server: only one that is out of reach by its looks as well has died. */
-function fateOf ({ failureClass, code }: GenerationFailure, wasSent: boolean): GiveBack['fate'] {
-  if (!wasSent) return 'unsent'
+function fateOf (failure: GenerationFailure, wasSent: boolean): GiveBack['fate'] {
+  const { failureClass, code } = failure
+  if (!wasSent || isRateLimit(failure)) return 'unsent'
   const isGone = failureClass === 'unauthorized' || (failureClass === 'server-down' && code !== 'cuda_poisoned')
   return isGone ? 'gone' : 'answers'
 }

@@ -1,12 +1,15 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { A1111Client } from '../a1111/client.ts'
 import { checkAnswer, imagesAsked } from '../a1111/check-answer.ts'
+import { isRateLimit } from '../a1111/failures.ts'
 import { GenerationFailure, type GenerationAnswer } from '../a1111/types.ts'
-import { anySignal, withDeadline } from '../lib/deadline.ts'
+import { anySignal } from '../lib/deadline.ts'
 import type { Log } from '../log.ts'
 import type { StorageCheck } from '../media/storage-check.ts'
 import { storageFaultOf } from '../media/storage-faults.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { ServerMonitor } from '../servers/monitor.ts'
+import type { GenerationMarks } from '../servers/generation-marks.ts'
 import type { Server } from '../servers/server.ts'
 import type { CollectImages, ImageCollector } from './collect-images.ts'
 import { requestSignature, type FailureLimits } from './failure-policy.ts'
@@ -15,6 +18,7 @@ import type { Gate } from './gate.ts'
 import {
   packResult, type Job, type JobError, type JobResult, type JobSubmission, type JobWarning
 } from './job.ts'
+import { createOrphanKeeper } from './orphans.ts'
 import { createOpenGeneration, type OpenGeneration, type StopReason } from './open-generation.ts'
 import type { PreparedGeneration } from './prepare-generation.ts'
 import { createJudge, type FailedCall } from './judge-failure.ts'
@@ -23,7 +27,8 @@ import type { PreviewSender } from './send-previews.ts'
 import type { JobStore, RunClaim } from './store.ts'
 import { traced, type Tracing } from '../telemetry/tracing.ts'
 import { createGenerationTeller } from './tell-generation.ts'
-import { createTaskControl, stopOrphanedTask, type Orphan } from './task-control.ts'
+import { createTaskControl } from './task-control.ts'
+import type { TaskKnowledge } from './task-knowledge.ts'
 import { watchProgress } from './watch-progress.ts'
 
 /**
@@ -48,6 +53,8 @@ export interface GenerationRunnerDependencies {
   /** As it is now; alias and timeout may change while jobs run. */
   readonly server: () => Server
   readonly client: A1111Client
+  readonly tasks: TaskKnowledge
+  readonly marks: GenerationMarks
   readonly monitor: ServerMonitor
   /** Whether jobs may be begun now: the server can be used, and no operator holds it or the whole queue. */
   readonly mayBegin: () => boolean
@@ -81,8 +88,6 @@ export interface GenerationRunnerDependencies {
 
 /** Waiting jobs among which one is looked for that may go first after a break. */
 const trialChoice = 50
-/** How long a generation that nobody waits for may hold the server before the next is sent all the same, in ms. */
-const orphanWait = 120_000
 
 class Abandoned extends Error {}
 class ShuttingDown extends Error {}
@@ -90,14 +95,17 @@ class ShuttingDown extends Error {}
 /** Runs the jobs of one server, one generation at a time, the next one prepared at the gate. */
 export function createGenerationRunner (dependencies: GenerationRunnerDependencies): GenerationRunner {
   const {
-    server, client, monitor, mayBegin, onMeasured, previews, store, storage, collectImages, gate,
+    server, client, tasks, marks, monitor, mayBegin, onMeasured, previews, store, storage, collectImages, gate,
     processId, fence, holdsLease, prepare, otherServer, tagOutput, limits, log, metrics, tracing
   } = dependencies
+  const leaving = new AbortController()
   const teller = createGenerationTeller({ alias: () => server().alias, log, metrics, tracing })
   const recover = createRecovery({ server, client, monitor, store, otherServer, limits, teller, log })
-  const control = createTaskControl(client, holdsLease)
-  const { judge, foresee, answered } = createJudge({ alias: () => server().alias, client, monitor, onMeasured })
-  const leaving = new AbortController()
+  const control = createTaskControl({ ...client, progress: tasks.progress }, holdsLease)
+  const { stopOrphan, stopFormer, keepMark, dropMark } = createOrphanKeeper({
+    server, tasks, control, marks, leaving: leaving.signal, deadlineMs, log
+  })
+  const { judge, foresee, answered } = createJudge({ alias: () => server().alias, tasks, monitor, onMeasured })
   const running = new Map<string, OpenGeneration>()
   /** Jobs whose images wait until they can be stored. */
   const storing = new Map<string, AbortController>()
@@ -105,6 +113,8 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   let runs = 0
   /** When the server was done with the last generation, by the monotonic clock; null where it failed. */
   let doneAt: number | null = null
+  /** Until when the server wants nothing, by the same clock. */
+  let quietUntil = 0
 
   async function run ({ jobId, run }: { jobId: string, run: number }): Promise<RunOutcome> {
     const job = await store.find(jobId)
@@ -126,10 +136,11 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     } finally {
       stopLooking()
     }
-    const tasks = monitor.traits()?.capabilities.taskProgress === false ? 'alike' : 'told apart'
-    const generation = createOpenGeneration(client, control, jobId, tasks, log)
+    const onMark = (mark: string) => { keepMark(jobId, mark) }
+    const generation = createOpenGeneration(jobId, { client, control, tasks, log, onMark })
     running.set(jobId, generation)
     try {
+      await sleep(Math.max(0, quietUntil - performance.now()), undefined, { signal: leaving.signal }).catch(() => {})
       // The line may have stopped, and the job been cancelled, while it stood at the gate.
       if (!mayBegin() || leaving.signal.aborted) return 'hold'
       const answer = await store.start(claim, fence)
@@ -162,7 +173,8 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     const span = teller.begin(claim, job, startedAt)
     const collector = collectImages(job, startedAt)
     const progress = watchProgress({
-      client,
+      tasks,
+      isOurs: generation.isOurs,
       store,
       log,
       claim,
@@ -175,7 +187,6 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     let reported = false
     let sentAt: number | null = null
     let wasSent = false
-    const deadlineMs = (server().jobTimeoutSeconds ?? limits.jobTimeoutSeconds) * 1000
     // Once nothing of this job is at the server, the next is sent and a cancel must not interrupt that.
     const leave = once(async () => {
       if (sentAt !== null && generation.stopReason() === null) {
@@ -195,12 +206,13 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       if (prepared instanceof GenerationFailure) throw prepared
       const foreseen = foresee(job)
       if (foreseen !== null) throw foreseen
-      if (job.starts > 0) await stopOrphan(job.id, { answer: 'unknown' }, generation.stopped)
+      if (job.starts > 0) await stopFormer(job.id, generation.stopped)
       sentAt = performance.now()
+      keepMark(job.id, null)
       const { mode } = job.submission
       const call = { kind: 'client', parent: span.traceparent } as const
       const answer = await traced(tracing, `POST /sdapi/v1/${mode}`, call, () => generation.send(mode, prepared.body, {
-        deadlineMs,
+        deadlineMs: deadlineMs(),
         maxAnswerBytes: limits.maxAnswerBytes,
         createSink: collector.createSink,
         onUnreadable: collector.lose,
@@ -211,6 +223,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
         onAnswering: () => { leave().catch(() => {}) } // waited for below
       }))
       const stopReason = await leave()
+      dropMark(job.id)
       if (stopReason === 'shutdown') throw new GenerationFailure('cancelled', 'stopped', 'The service stopped.')
       if (answer.imageCount === 0 && stopReason === null) throw emptyAnswer()
       const collected = await storeImages(job, stopReason, signal =>
@@ -223,16 +236,16 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       // Where it is unknown whether the record names the images already, they stay.
       if (!reported) await collector.discard()
       const taken = sentAt === null ? null : (performance.now() - sentAt) / 1000
-      const times = taken === null ? null : { taken, left: Math.max(0, deadlineMs / 1000 - taken) }
+      const times = taken === null ? null : { taken, left: Math.max(0, deadlineMs() / 1000 - taken) }
       // Progress is told on for one that runs on behind a proxy.
       const failure = await failureOf(error, { job, generation, times }).finally(progress.stop)
       if (failure === null) return
+      if (isRateLimit(failure)) quietUntil = performance.now() + failure.retryAfterMs
       // One that was given up while its images waited for room is stopped like any other.
       const stopReason = generation.stopReason() ?? (leaving.signal.reason instanceof ShuttingDown ? 'shutdown' : null)
       await recover({ claim, job, failure, stopReason, startedAt, wasSent })
-      if (failure.mayBeRunning && failure.code !== 'connection_lost') {
-        await stopOrphan(job.id, { answer: 'none' }, leaving.signal)
-      }
+      if (!failure.mayBeRunning) dropMark(job.id)
+      else if (failure.code !== 'connection_lost') await stopOrphan(job.id, { answer: 'none' }, leaving.signal)
     } finally {
       span.end()
     }
@@ -315,13 +328,9 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     return isAbandoned() ? null : judged
   }
 
-  /** A generation that nobody waits for still holds the server: stops it, so that it is not doubled beside itself. */
-  async function stopOrphan (taskId: string, orphan: Orphan, until: AbortSignal): Promise<void> {
-    await withDeadline(orphanWait, [leaving.signal, until], async signal => {
-      await stopOrphanedTask(control, taskId, orphan, signal)
-    }).catch(error => {
-      log.debug({ job: taskId, server: server().alias, err: error }, 'the server does not tell what it runs')
-    })
+  /** Milliseconds that one generation may take. */
+  function deadlineMs (): number {
+    return (server().jobTimeoutSeconds ?? limits.jobTimeoutSeconds) * 1000
   }
 
   /** Keeps count of what has to be over before the process may leave. */

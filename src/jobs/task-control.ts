@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { A1111Client } from '../a1111/client.ts'
 import { GenerationFailure, type ServerProgress } from '../a1111/types.ts'
 import type { TaskRecogniser } from './recognise-task.ts'
+import { longestWay, type TaskKnowledge } from './task-knowledge.ts'
 
 /** How long one look at the server lies after the one before, in milliseconds. */
 const pause = 250
@@ -10,11 +11,8 @@ const pause = 250
  * no way to interrupt one task only, so an interrupt that comes too late hits whatever A1111 does next.
  */
 const nearlyOver = 500
-/** From the note that a generation begins until the server has taken up its request, in milliseconds. */
-export const longestWay = 1500
-
 /** What is needed of a server to stop a task there. */
-export interface TaskControl extends Pick<A1111Client, 'progress'> {
+export interface TaskControl extends Pick<TaskKnowledge, 'progress'> {
   /**
    * Interrupts whatever the server generates, unless it is uncertain that this process serves it: that may be another
    * process's by now. False where it certainly does not.
@@ -26,7 +24,9 @@ export interface TaskControl extends Pick<A1111Client, 'progress'> {
  * The interrupts of one process, each of which is preceded by a look at its lease: one that was frozen for a while
  * would otherwise interrupt what the process that took over has sent.
  */
-export function createTaskControl (client: A1111Client, holdsLease: () => Promise<boolean>): TaskControl {
+export function createTaskControl (
+  client: Pick<A1111Client, 'interrupt' | 'progress'>, holdsLease: () => Promise<boolean>
+): TaskControl {
   return {
     progress: client.progress,
     async interrupt (signal) {
@@ -66,24 +66,53 @@ export interface Orphan {
    * told by nothing being under way.
    */
   readonly answer: 'none' | 'unknown'
+  /** What it is recognised by where the server does not tell tasks apart; absent or null where it never was. */
+  readonly mark?: string | null
 }
+
+/** How long something that cannot be told from others may stand still at a server, in milliseconds. */
+const longestStandstill = 120_000
 
 /**
  * Stops a generation whose answer nobody waits for any more, and resolves when the server is rid of it or the signal
- * is aborted. Where tasks cannot be told apart, what runs may be somebody else's: it is waited for, not interrupted.
+ * is aborted. Where tasks cannot be told apart, it is interrupted if it can be recognised; what else runs may be ours
+ * or somebody else's, and is waited for until it is over or does not move any more.
  */
 export async function stopOrphanedTask (
-  client: TaskControl, taskId: string, { sentAt = 0, answer }: Orphan, signal: AbortSignal
+  client: TaskControl, taskId: string, { sentAt = 0, answer, mark = null }: Orphan, signal: AbortSignal
 ): Promise<void> {
   const arrivedBy = performance.now() + Math.min(0, sentAt - Date.now()) + longestWay
   const lasts = createForesight()
+  const stands = createStandstill()
+  let idleLooks = 0
   while (!signal.aborted) {
     const seen = await look(client, taskId, signal)
-    const isQueued = seen?.task === 'queued' && answer === 'none'
-    const isOver = seen?.task === 'gone' || (seen?.busy === false && !isQueued)
-    if (isOver && performance.now() >= arrivedBy) return
-    if (seen?.task === 'running' && lasts(seen) && !await client.interrupt(signal)) return
+    if (seen !== null) {
+      const isUnknown = seen.task === 'unknown'
+      idleLooks = seen.busy ? 0 : idleLooks + 1
+      const isQueued = seen.task === 'queued' && answer === 'none'
+      const isAnothers = isUnknown && mark !== null && seen.busy && seen.mark !== mark
+      // Some servers seem idle for a moment between two stages of one generation.
+      const isIdle = idleLooks >= (isUnknown ? 2 : 1) && !isQueued
+      const isOver = seen.task === 'gone' || isIdle || isAnothers
+      if (isOver && performance.now() >= arrivedBy) return
+      if (isUnknown && stands(seen)) return
+      const isOurs = seen.task === 'running' || (isUnknown && mark !== null && seen.busy && seen.mark === mark)
+      if (isOurs && lasts(seen) && !await client.interrupt(signal)) return
+    }
     await rest(signal)
+  }
+}
+
+/** Tells of what was seen whether it has not moved for so long that it never will. */
+function createStandstill (): (seen: ServerProgress) => boolean {
+  let last = ''
+  let movedAt = performance.now()
+  return ({ mark, fraction, step }) => {
+    const text = JSON.stringify([mark, fraction, step])
+    if (text !== last) movedAt = performance.now()
+    last = text
+    return performance.now() - movedAt > longestStandstill
   }
 }
 
@@ -94,7 +123,7 @@ export async function stopOrphanedTask (
  * @throws GenerationFailure when the server does not answer any more
  */
 export async function outlastTask (
-  client: Pick<A1111Client, 'progress'>, taskId: string,
+  client: Pick<TaskKnowledge, 'progress'>, taskId: string,
   { isOurs, arrivesIn }: { readonly isOurs: TaskRecogniser['isOurs'], readonly arrivesIn: number }, signal: AbortSignal
 ): Promise<boolean> {
   const arrivedBy = performance.now() + arrivesIn

@@ -1,7 +1,8 @@
-import type { A1111Client } from '../a1111/client.ts'
 import type { Log } from '../log.ts'
 import type { JobProgress } from './job.ts'
+import type { TaskRecogniser } from './recognise-task.ts'
 import type { JobStore, RunClaim } from './store.ts'
+import type { TaskKnowledge } from './task-knowledge.ts'
 
 /** A1111 tells progress to those who ask only; twice a second is often enough for people. */
 const interval = 500
@@ -12,7 +13,9 @@ export interface ProgressWatch {
 }
 
 export interface ProgressWatchDependencies {
-  readonly client: A1111Client
+  readonly tasks: Pick<TaskKnowledge, 'progress'>
+  /** Whether what was seen is this generation. */
+  readonly isOurs: TaskRecogniser['isOurs']
   readonly store: JobStore
   readonly log: Log
   readonly claim: RunClaim
@@ -29,7 +32,7 @@ export interface ProgressWatchDependencies {
 
 /** Writes the progress of one generation into its record for as long as it runs. */
 export function watchProgress (dependencies: ProgressWatchDependencies): ProgressWatch {
-  const { client, store, log, claim, onCancel, onSuperseded, stallMs, onStalled, showPreview } = dependencies
+  const { tasks, isOurs, store, log, claim, onCancel, onSuperseded, stallMs, onStalled, showPreview } = dependencies
   let last = ''
   let stopped = false
   let movedAt = performance.now()
@@ -38,14 +41,15 @@ export function watchProgress (dependencies: ProgressWatchDependencies): Progres
 
   /** What is new at the server; null where it tells nothing of this job, or the same as before. */
   async function readProgress (): Promise<JobProgress | null> {
-    const { fraction, step, steps, etaSeconds, task, busy } = await client.progress(claim.id)
-    if (task === 'queued' || task === 'gone') {
+    const seen = await tasks.progress(claim.id)
+    const { fraction, step, steps, etaSeconds } = seen
+    if (!isOurs(seen)) {
       // What waits behind another's generation does not stand still by its own fault; what never begins does.
-      if (busy) movedAt = performance.now()
+      if (seen.busy) movedAt = performance.now()
       else giveUpWhatStands()
       return null
     }
-    if (task === 'running' && performance.now() - shownAt > previewInterval) {
+    if (performance.now() - shownAt > previewInterval) {
       shownAt = performance.now()
       showPreview().catch(error => { log.debug({ job: claim.id, err: error }, 'no preview') })
     }

@@ -1,6 +1,8 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Redis } from 'ioredis'
 import type { ServerCheckReport } from '../../schemas/server-check.ts'
 import type { ServerKind } from '../a1111/types.ts'
+import type { Log } from '../log.ts'
 import type { Keys } from '../redis/keys.ts'
 
 /**
@@ -59,7 +61,15 @@ export const nothingLearned: LearnedTraits = {
 export interface LearnedSubject {
   readonly id: string
   readonly baseUrl: string
+  /** For a simulator the kind that it behaves like. */
   readonly kind: ServerKind
+}
+
+/** What is learned of one server by the process that serves it. */
+export interface ServerLearning {
+  now (): LearnedTraits
+  /** Keeps what was found; returns at once. */
+  note (found: Partial<LearnedTraits>): void
 }
 
 export interface LearnedTraitsStore {
@@ -99,4 +109,57 @@ export function createLearnedTraitsStore (redis: Redis, keys: Keys): LearnedTrai
       await redis.del(keyOf(serverId))
     }
   }
+}
+
+export interface ServerLearningDependencies {
+  readonly store: LearnedTraitsStore
+  /** The server as it is now; null before it was ever seen. */
+  readonly subject: () => LearnedSubject | null
+  readonly log: Log
+}
+
+/** Resolves when what was learned earlier is at hand, where the server is known already. */
+export async function createServerLearning (
+  { store, subject, log }: ServerLearningDependencies
+): Promise<ServerLearning> {
+  let known: LearnedTraits = nothingLearned
+  let knownOf: LearnedSubject | null = null
+
+  async function load (of: LearnedSubject): Promise<void> {
+    known = nothingLearned
+    knownOf = of
+    const found = await store.read(of)
+    // What was noted meanwhile is newer.
+    if (knownOf === of) known = { ...found, ...definedOnly(known) }
+  }
+
+  function fail (error: unknown): void {
+    log.debug({ server: subject()?.id, err: error }, 'what was learned of the server is not at hand')
+  }
+
+  function follow (): LearnedSubject | null {
+    const of = subject()
+    if (of !== null && !isDeepStrictEqual(of, knownOf)) load(of).catch(fail)
+    return of
+  }
+
+  const first = subject()
+  if (first !== null) await load(first).catch(fail)
+  return {
+    now () {
+      follow()
+      return known
+    },
+    note (found) {
+      const of = follow()
+      const fresh = Object.entries(found).filter(([name, value]) => known[name as keyof LearnedTraits] !== value)
+      if (of === null || fresh.length === 0) return
+      known = { ...known, ...found }
+      store.learn(of, Object.fromEntries(fresh)).catch(fail)
+    }
+  }
+}
+
+function definedOnly (traits: LearnedTraits): Partial<LearnedTraits> {
+  return Object.fromEntries(Object.entries(traits).filter(([, value]) => value !== null))
 }

@@ -1,5 +1,6 @@
 import type { A1111Client } from '../a1111/client.ts'
 import { readCheckpoints, readInventory } from '../a1111/inventory.ts'
+import { isRateLimit } from '../a1111/failures.ts'
 import { findMissingRoutes, probeServer } from '../a1111/probe.ts'
 import { GenerationFailure, type Inventory, type ServerTraits } from '../a1111/types.ts'
 import { messageOf } from '../errors.ts'
@@ -185,6 +186,10 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     } catch (error) {
       if (state !== null && isOwnFault(error)) {
         log.warn({ server: server().alias, err: error }, 'the server could not be looked at, by no fault of its own')
+        return state
+      }
+      if (state !== null && isRateLimit(error)) {
+        log.warn({ server: server().alias, err: error }, 'the server wants to be looked at less often')
         return state
       }
       return await enterFailure(error)

@@ -3,6 +3,7 @@ import type { Inventory, ServerTraits } from '../a1111/types.ts'
 import { announceLua } from '../events/announce.ts'
 import type { Keys } from '../redis/keys.ts'
 import { createCostStore, type CostStore } from './cost-store.ts'
+import { createGenerationMarks, type GenerationMarks } from './generation-marks.ts'
 import { createServerHistories, type ServerHistories } from './history.ts'
 import { createLearnedTraitsStore, type LearnedTraitsStore } from './learned-traits.ts'
 import type { ServerState } from './server.ts'
@@ -24,6 +25,7 @@ export interface ServerStateStore {
   readonly costs: CostStore
   /** What was found out about each by working with it. */
   readonly learned: LearnedTraitsStore
+  readonly marks: GenerationMarks
   forget (serverId: string): Promise<void>
 }
 
@@ -48,6 +50,7 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
   const history = createServerHistories(redis, keys)
   const costs = createCostStore(redis, keys)
   const learned = createLearnedTraitsStore(redis, keys)
+  const marks = createGenerationMarks(redis, keys)
   // An inventory can be large; each process parses one version once.
   const copies = new Map<string, { text: string, inventory: Inventory, checkedAt: number }>()
 
@@ -99,12 +102,14 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
     history,
     costs,
     learned,
+    marks,
     async forget (serverId) {
       copies.delete(serverId)
       knownTraits.delete(serverId)
       await history.forget(serverId)
       await costs.forget(serverId)
       await learned.forget(serverId)
+      await marks.forget(serverId)
       await redis.del(stateKey(serverId), inventoryKey(serverId))
     }
   }

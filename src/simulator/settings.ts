@@ -23,6 +23,8 @@ export interface SimulatorOptions {
   readonly auth?: string | undefined
   /** Whether the routes of the user interface are there (false: --nowebui). True by default. */
   readonly internalProgress?: boolean | undefined
+  /** Whether /internal/progress knows what the API generates; false: it takes no `force_task_id`, as behind a proxy. */
+  readonly knowsTasks?: boolean | undefined
   /** Seed of everything that happens by chance: faults by probability and the jitter of step times. */
   readonly faultSeed?: number | undefined
   readonly faults?: readonly Fault[] | undefined
@@ -60,6 +62,7 @@ export interface SimulatorSettings {
   readonly loadMilliseconds: number
   readonly auth: string | null
   readonly internalProgress: boolean
+  readonly knowsTasks: boolean
   readonly faultSeed: number
   readonly faults: readonly Fault[]
   readonly noise: boolean
@@ -92,6 +95,7 @@ export function resolveSettings (options: SimulatorOptions): SimulatorSettings {
     loadMilliseconds: options.loadMilliseconds ?? (isFixed ? 0 : 2500 / speed),
     auth: options.auth ?? null,
     internalProgress: options.internalProgress ?? true,
+    knowsTasks: options.knowsTasks ?? true,
     faultSeed: options.faultSeed ?? 1,
     faults: options.faults ?? [],
     noise: options.noise ?? false,

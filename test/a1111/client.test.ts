@@ -155,6 +155,54 @@ t.test('what A1111 and Forge say about an error decides its class', async t => {
   }
 })
 
+t.test('every status from 200 to 299 is a success, with nothing in the body where there is nothing to say', async t => {
+  let next: [status: number, body: string] = [204, '']
+  const { client } = await start(t, (request, response) => {
+    request.resume()
+    response.writeHead(next[0], { 'content-type': 'application/json' }).end(next[1])
+  })
+  const answers: Array<typeof next> = [[204, ''], [200, ''], [200, '\n'], [202, '{}'], [201, 'null']]
+  for (next of answers) {
+    await t.resolves(client.interrupt(), `interrupt ${next.join(' ')}`)
+    await t.resolves(client.unloadCheckpoint(), `unload ${next.join(' ')}`)
+    await t.resolves(client.postJson('/sdapi/v1/refresh-checkpoints', {}), `refresh ${next.join(' ')}`)
+  }
+  next = [201, wholeAnswer]
+  t.match(await client.generate('txt2img', '{}', options()), { imageCount: 1 })
+  next = [204, '']
+  t.match(await failureOf(client.generate('txt2img', '{}', options())), { failureClass: 'bad-answer', code: 'unexpected_status' })
+  t.match(await failureOf(client.readJson('/sdapi/v1/options')), { code: 'truncated_answer' }, 'who asks for something gets something')
+})
+
+t.test('a server that wants fewer requests says for how long', async t => {
+  let retryAfter: string | undefined = '7'
+  let asked = 0
+  const { client } = await start(t, (request, response) => {
+    request.resume()
+    asked++
+    response.writeHead(429, retryAfter === undefined ? {} : { 'retry-after': retryAfter }).end('{"detail":"rate limit exceeded"}')
+  })
+  const wait = async (header: string | undefined) => {
+    retryAfter = header
+    const failure = await failureOf(client.generate('txt2img', '{}', options()))
+    t.match(failure, { failureClass: 'passing', code: 'server_busy' })
+    return failure.retryAfterMs ?? 0
+  }
+  t.equal(await wait('7'), 7000)
+  t.equal(await wait(undefined), 10_000)
+  t.equal(await wait('soon'), 10_000)
+  t.equal(await wait('999999999'), 600_000)
+  const inAMinute = await wait(new Date(Date.now() + 60_000).toUTCString())
+  t.ok(inAMinute > 50_000 && inAMinute <= 60_000, `${inAMinute}`)
+  retryAfter = '60'
+  asked = 0
+  for (let look = 0; look < 3; look++) t.match(await failureOf(client.readJson('/sdapi/v1/progress?look=1')), { code: 'server_busy' })
+  t.equal(asked, 1, 'it is left alone meanwhile')
+  await failureOf(client.readJson('/sdapi/v1/options'))
+  await failureOf(client.interrupt())
+  t.equal(asked, 3, 'other routes are not, and never an interrupt')
+})
+
 t.test('messages hold neither stack traces nor pages of text', async t => {
   const trace = 'it broke\nTraceback (most recent call last):\n  File "/srv/a1111/modules/api.py", line 1\n'
   let errors = trace

@@ -14,31 +14,31 @@ const store = () => createServerStateStore(redis, createKeys('sq'))
 const subject = { id: 'one', baseUrl: 'http://127.0.0.1:7860', kind: 'a1111' } as const
 
 t.test('nothing is known of a server before something was learned', async t => {
-  t.same(await store().learned.read(subject), { tasksKnown: null })
+  t.match(await store().learned.read(subject), { tasksKnown: null })
 })
 
 t.test('what one process learned is known to the next, and what is learned later replaces it', async t => {
   await store().learned.learn(subject, { tasksKnown: true })
-  t.same(await store().learned.read(subject), { tasksKnown: true })
+  t.match(await store().learned.read(subject), { tasksKnown: true })
   await store().learned.learn(subject, { tasksKnown: false })
-  t.same(await store().learned.read(subject), { tasksKnown: false })
+  t.match(await store().learned.read(subject), { tasksKnown: false })
   await store().learned.learn(subject, {})
-  t.same(await store().learned.read(subject), { tasksKnown: false }, 'learning nothing changes nothing')
+  t.match(await store().learned.read(subject), { tasksKnown: false }, 'learning nothing changes nothing')
 })
 
 t.test('another address or another kind is another server', async t => {
   await store().learned.learn(subject, { tasksKnown: true })
-  t.same(await store().learned.read({ ...subject, baseUrl: 'http://127.0.0.1:7861' }), { tasksKnown: null })
-  t.same(await store().learned.read({ ...subject, kind: 'forge' }), { tasksKnown: null })
-  t.same(await store().learned.read({ ...subject, id: 'other' }), { tasksKnown: null })
+  t.match(await store().learned.read({ ...subject, baseUrl: 'http://127.0.0.1:7861' }), { tasksKnown: null })
+  t.match(await store().learned.read({ ...subject, kind: 'forge' }), { tasksKnown: null })
+  t.match(await store().learned.read({ ...subject, id: 'other' }), { tasksKnown: null })
   await store().learned.learn({ ...subject, kind: 'forge' }, {})
-  t.same(await store().learned.read(subject), { tasksKnown: true }, 'a look at another changes nothing')
+  t.match(await store().learned.read(subject), { tasksKnown: true }, 'a look at another changes nothing')
   await store().learned.learn({ ...subject, kind: 'forge' }, { tasksKnown: false })
-  t.same(await store().learned.read(subject), { tasksKnown: null }, 'a server that became another is learned again')
+  t.match(await store().learned.read(subject), { tasksKnown: null }, 'a server that became another is learned again')
 })
 
 t.test('with its server, all that was learned is forgotten', async t => {
   await store().learned.learn(subject, { tasksKnown: true })
   await store().forget(subject.id)
-  t.same(await store().learned.read(subject), { tasksKnown: null })
+  t.match(await store().learned.read(subject), { tasksKnown: null })
 })

@@ -45,7 +45,8 @@ export async function generate (
   checkScripts(server, request, mode)
   if (server.start.phase() === 'mounting') server.machine.records.countEarlyWork()
   tripOverMissingArguments(server.start.phase(), request)
-  const taskId = request.force_task_id || createTaskId(mode)
+  const known = server.machine.settings.knowsTasks ? request.force_task_id : null
+  const taskId = known || createTaskId(mode)
   server.tasks.add(taskId)
   return await server.jobLock.run(async () => {
     const stuck = faults.get('stuck-lock')
