@@ -3,7 +3,7 @@ import { errorResponses } from '../../schemas/error.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { ParametersToRead, ReadParameters } from '../../schemas/read-parameters.ts'
 import { ServiceError } from '../../src/errors.ts'
-import { readParameters, readTextOfImage } from '../../src/media/read-parameters.ts'
+import { parametersOf, readImage, readText } from '../../src/media/read-parameters.ts'
 
 /** What a picture was made from, as a form can take it over. */
 const readParametersRoute: FastifyPluginAsyncTypebox = async app => {
@@ -22,8 +22,14 @@ const readParametersRoute: FastifyPluginAsyncTypebox = async app => {
     if ((image === undefined) === (text === undefined)) {
       throw new ServiceError('missing_required_field', 'image or text must be given, and only one of them.', { field: 'image' })
     }
-    const found = text ?? await readTextOfImage(image ?? '')
-    return { success: true as const, text: found, generation_params: readParameters(found) }
+    const { source, text: found, infotext, notes } = text === undefined ? await readImage(image ?? '') : readText(text)
+    return {
+      success: true as const,
+      text: found,
+      generation_params: parametersOf(infotext),
+      ...(source === null ? {} : { source }),
+      ...(notes.length === 0 ? {} : { notes: [...notes] })
+    }
   })
 }
 

@@ -1,5 +1,6 @@
 import { invalidField, isRecord, isUnset } from './field-values.ts'
 import { largestSeed, readInteger, type Seed } from './seeds.ts'
+import { readForeignText } from './foreign/read-texts.ts'
 import { parseInfotext } from './infotext.ts'
 import { toParameters } from './infotext-parameters.ts'
 
@@ -28,10 +29,23 @@ export function rawInfotext (given: GivenFields): unknown {
 /** Longest infotext that is read, in characters; A1111's own rarely pass 5,000. */
 const longestInfotext = 100_000
 
-/** @throws ServiceError `invalid_field_value` */
-export function fieldsOfInfotext (field: string, text: unknown): GivenFields {
-  if (typeof text === 'string' && text.length <= longestInfotext) return toParameters(parseInfotext(text))
-  throw invalidField(field, `${field} must be text of at most ${longestInfotext} characters.`)
+export interface InfotextFields {
+  readonly fields: GivenFields
+  /** What of the text has no counterpart here, each in a sentence. */
+  readonly notes: readonly string[]
+}
+
+/**
+ * The fields that an infotext, or what another program writes instead, stands for.
+ * @throws ServiceError `invalid_field_value`
+ */
+export function fieldsOfInfotext (field: string, text: unknown): InfotextFields {
+  if (typeof text !== 'string' || text.length > longestInfotext) {
+    throw invalidField(field, `${field} must be text of at most ${longestInfotext} characters.`)
+  }
+  const { infotext, notes } = readForeignText(text) ?? { infotext: parseInfotext(text), notes: [] }
+  if (infotext === null) throw invalidField(field, `${field} must be generation parameters as text. ${notes.join(' ')}`)
+  return { fields: toParameters(infotext), notes }
 }
 
 /**

@@ -77,7 +77,9 @@ function withInfotexts (
   const explicit = translateFields(given)
   const told = [['generation_info_raw', rawInfotext(given)], ['infotext', explicit.infotext]] as const
   const texts = told.filter(([, text]) => !isUnset(text)).map(([field, text]) => {
-    const read = translateFields(fieldsOfInfotext(field, text))
+    const { fields, notes } = fieldsOfInfotext(field, text)
+    for (const message of notes) warn({ code: 'infotext_partly_read', message, field })
+    const read = translateFields(withoutLongNames(fields))
     return { field, checkpoint: read.checkpoint, fields: fittingValues(read.fields, { field, rules, warn }) }
   })
   if (texts.some(({ field }) => field === 'generation_info_raw') && !isUnset(given.raw_payload)) {
@@ -102,6 +104,11 @@ function withInfotexts (
     },
     fromText: new Set(texts.flatMap(({ fields }) => Object.keys(fields)).filter(name => !(name in explicit.fields)))
   }
+}
+
+/** The name of a checkpoint is checked before all other fields. */
+function withoutLongNames ({ checkpoint_name: name, ...fields }: GivenFields): GivenFields {
+  return typeof name === 'string' && name.length <= 1000 ? { ...fields, checkpoint_name: name } : fields
 }
 
 function readFields (

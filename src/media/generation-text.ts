@@ -1,21 +1,30 @@
-import { withoutTrailing } from '../lib/text.ts'
 import { open } from 'node:fs/promises'
 import sharp from 'sharp'
+import { looksLikeJson } from '../a1111/foreign/foreign.ts'
+import { readTexts, type GenerationText } from '../a1111/foreign/read-texts.ts'
+import { parseInfotext } from '../a1111/infotext.ts'
 import { bufferSource, fileSource, type ByteSource } from './byte-source.ts'
-import { imageFormatOf } from './image-header.ts'
-import { readPngText } from './png-text.ts'
+import { readExifTexts } from './exif-texts.ts'
+import { kindOf } from './picture-kinds.ts'
+import { readGifComment, readJpegComment } from './picture-comments.ts'
+import { readPngTexts } from './png-text.ts'
+import { readStealthText } from './stealth-text.ts'
 
-/** Type 7, undefined, of the EXIF field UserComment (EXIF 2.32, §4.6.5). */
-const userComment = { tag: 0x9286, pointer: 0x8769 }
-const commentHeadBytes = 8
-const entryBytes = 12
+/** Pictures of more pixels are not decoded in search of text in their bits. */
+const mostStealthPixels = 40_000_000
+/** Fields of a TIFF that lie further back are not read, in bytes. */
+const longestTiff = 64 * 1_048_576
 
 /**
- * The generation parameters that A1111 wrote into a picture: the text `parameters` of a PNG, the EXIF UserComment of a
- * JPEG or WebP; null when there are none.
+ * The generation parameters in a picture, as A1111 writes them; null when there are none.
  * @param image bytes, or the path of a file
  */
 export async function readGenerationText (image: Buffer | string): Promise<string | null> {
+  return (await readGeneration(image))?.text || null
+}
+
+/** What is known of the generation of a picture, whichever program wrote it; null when there is nothing. */
+export async function readGeneration (image: Buffer | string): Promise<GenerationText | null> {
   if (typeof image !== 'string') return await readFrom(bufferSource(image), image)
   const file = await open(image)
   try {
@@ -25,52 +34,44 @@ export async function readGenerationText (image: Buffer | string): Promise<strin
   }
 }
 
-async function readFrom (source: ByteSource, image: Buffer | string): Promise<string | null> {
-  const format = imageFormatOf(await source.read(0, 16))
-  if (format === 'png') return await readPngText(source, 'parameters')
-  if (format === null) return null
-  const metadata = await sharp(image).metadata().catch(() => null)
-  return metadata?.exif === undefined ? null : commentOf(metadata.exif)
-}
-
-/** Where the reader of a broken EXIF block ends up: outside of it. */
-function commentOf (exif: Buffer): string | null {
-  try {
-    const tiff = exif.toString('latin1', 0, 6) === 'Exif\0\0' ? exif.subarray(6) : exif
-    const little = tiff.toString('latin1', 0, 2) === 'II'
-    const short = (at: number) => little ? tiff.readUInt16LE(at) : tiff.readUInt16BE(at)
-    const long = (at: number) => little ? tiff.readUInt32LE(at) : tiff.readUInt32BE(at)
-    const entry = (directory: number, tag: number) => {
-      for (let index = 0; index < short(directory); index++) {
-        const at = directory + 2 + index * entryBytes
-        if (short(at) === tag) return at
-      }
-      return null
-    }
-    const pointer = entry(long(4), userComment.pointer)
-    const comment = pointer === null ? null : entry(long(pointer + 8), userComment.tag)
-    if (comment === null) return null
-    const start = long(comment + 8)
-    return textOf(tiff.subarray(start, start + long(comment + 4)), little)
-  } catch (error) {
-    if (error instanceof RangeError) return null
-    throw error
+async function readFrom (source: ByteSource, image: Buffer | string): Promise<GenerationText | null> {
+  const kind = kindOf(await source.read(0, 64))
+  const texts = kind === 'png' ? await readPngTexts(source) : new Map<string, string>()
+  if (kind === 'gif' || kind === 'jpeg') {
+    addComment(texts, kind === 'gif' ? await readGifComment(source) : await readJpegComment(source))
   }
+  const found = readTexts(texts)
+  if (found !== null && found.source !== null) return found
+  // sharp takes no other kinds, and from SVG it would read what that points to
+  if (!['png', 'jpeg', 'webp', 'avif', 'tiff', 'gif'].includes(kind ?? '')) return found
+  const metadata = await sharp(image, { limitInputPixels: false }).metadata().catch(() => null)
+  if (metadata === null) return found
+  // a TIFF is built as its EXIF block would be
+  const exif = kind === 'tiff' ? await source.read(0, longestTiff) : metadata.exif
+  const inExif = exif === undefined ? null : readTexts(itemsOfExif(readExifTexts(exif)))
+  if (inExif !== null && inExif.source !== null) return inExif
+  const { width, height } = metadata
+  const mayHide = kind === 'png' || kind === 'webp'
+  const hidden = mayHide ? await readStealthText({ image, width, height, mostPixels: mostStealthPixels }) : null
+  return (hidden === null ? null : readTexts(new Map([['parameters', hidden]]))) ?? inExif ?? found
 }
 
-/** The first 8 bytes name the encoding. piexif, which A1111 uses, writes big-endian UTF-16 whatever the block says. */
-function textOf (comment: Buffer, little: boolean): string | null {
-  const encoding = comment.toString('latin1', 0, commentHeadBytes)
-  const text = comment.subarray(commentHeadBytes)
-  if (encoding.startsWith('UNICODE')) {
-    return new TextDecoder(isBigEndian(text, little) ? 'utf-16be' : 'utf-16le').decode(text)
+/** Programs such as encoders sign in comments, too; only parameters count there. */
+function addComment (texts: Map<string, string>, comment: string | null): void {
+  if (comment !== null && (looksLikeJson(comment) || parseInfotext(comment).fields.size > 0)) texts.set('parameters', comment)
+}
+
+/** ComfyUI writes `prompt:{…}` and `workflow:{…}` into whatever field is free; A1111 and others use the comment. */
+function itemsOfExif (texts: ReadonlyMap<string, string>): Map<string, string> {
+  const items = new Map<string, string>()
+  for (const text of texts.values()) {
+    const [, key = '', value = ''] = /^(prompt|workflow):\s*(\{.*)$/is.exec(text) ?? []
+    if (key !== '' && !items.has(key.toLowerCase())) items.set(key.toLowerCase(), value)
   }
-  return withoutTrailing(text.toString(encoding.startsWith('ASCII') ? 'latin1' : 'utf8'), '\0') || null
-}
-
-/** Generation parameters are mostly ASCII, so nearly every other byte is zero: the first or the second of each pair. */
-function isBigEndian (text: Buffer, little: boolean): boolean {
-  let balance = 0
-  for (let at = 0; at + 1 < text.length; at += 2) balance += Number(text[at] === 0) - Number(text[at + 1] === 0)
-  return balance === 0 ? !little : balance > 0
+  const software = texts.get('Software')
+  if (software !== undefined) items.set('Software', software)
+  const [description, comment] = [texts.get('ImageDescription'), texts.get('UserComment')]
+  if (comment !== undefined) items.set('parameters', comment)
+  else if (description !== undefined && !items.has('prompt')) addComment(items, description)
+  return items
 }

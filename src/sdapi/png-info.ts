@@ -1,4 +1,4 @@
-import { readTextOfImage } from '../media/read-parameters.ts'
+import { readImage } from '../media/read-parameters.ts'
 import { readPastedParameters } from '../simulator/generation/pasted-parameters.ts'
 
 /** What A1111 answers to POST /png-info. */
@@ -9,11 +9,12 @@ export interface PngInfo {
 }
 
 /**
- * Reads the text in a picture, here and without a server; A1111's other items, which no client reads, are left out.
+ * Reads the text in a picture, here and without a server. What other programs wrote comes in A1111's form; of A1111's
+ * other items, which no client reads, there is only what could not be read.
  * @param image base64 or data URL
  * @throws ServiceError `invalid_image`
  */
 export async function readPngInfo (image: string): Promise<PngInfo> {
-  const info = await readTextOfImage(image)
-  return { info, items: {}, parameters: readPastedParameters(info) }
+  const { text: info, notes } = await readImage(image)
+  return { info, items: notes.length === 0 ? {} : { notes: notes.join(' ') }, parameters: readPastedParameters(info) }
 }

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { quick, startService } from '../helper.ts'
+import { pngWithTexts } from '../media/made-pictures.ts'
 
 t.test('a picture tells what it was made from, as fields that make it again', async t => {
   const service = await startService(t)
@@ -36,4 +37,36 @@ t.test('a picture tells what it was made from, as fields that make it again', as
   t.strictSame((await read({ image: blank })).body, { success: true, text: '', generation_params: {} })
   t.match(await read({ image: 'no picture' }), { status: 422, body: { error: 'invalid_image', details: { field: 'image' } } })
   t.match(await read({}), { status: 400, body: { details: { field: 'image' } } })
+})
+
+const graph = JSON.stringify({
+  1: { class_type: 'KSampler', inputs: { seed: 5, steps: 2, cfg: 6, sampler_name: 'euler', scheduler: 'karras', positive: ['2', 0], negative: ['3', 0], latent_image: ['4', 0] } },
+  2: { class_type: 'CLIPTextEncode', inputs: { text: 'a fox' } },
+  3: { class_type: 'CLIPTextEncode', inputs: { text: 'blurry' } },
+  4: { class_type: 'EmptyLatentImage', inputs: { width: 64, height: 64 } }
+})
+
+t.test('what other programs write is read on every way in', async t => {
+  const service = await startService(t)
+  const read = async (body: object) => await service.request('POST', '/api/v1/read-parameters', body)
+  const image = pngWithTexts({ prompt: graph }).toString('base64')
+  const expected = { prompt: 'a fox', negative_prompt: 'blurry', seed: '5', width: '64', sampler_name: 'Euler' }
+  t.match(await read({ image }), { status: 200, body: { source: 'ComfyUI', text: /^a fox\nNegative prompt: blurry\nSteps: 2, /, generation_params: expected } })
+  t.match(await read({ text: graph }), { status: 200, body: { source: 'ComfyUI', generation_params: expected } })
+
+  const info = await service.request('POST', '/sdapi/v1/png-info', { image })
+  t.match(info, { status: 200, body: { info: /^a fox\nNegative/, parameters: { Prompt: 'a fox', Seed: '5' } } })
+
+  const job = await service.until(await service.submit({ generation_info_raw: graph }), 'completed')
+  t.match(job.generation_params, { prompt: 'a fox', negative_prompt: 'blurry', seed: 5, cfg_scale: 6 })
+  const dropIn = await service.request('POST', '/sdapi/v1/txt2img', { infotext: graph, steps: 2 })
+  t.match(dropIn, { status: 200, body: { info: /"prompt": ?"a fox"/ } })
+
+  const unknown = '{"tool": "x", "words": "a cat"}'
+  t.match(await read({ text: unknown }), { status: 200, body: { text: '', generation_params: {}, notes: [/no program/] } })
+  t.match(await read({ image: pngWithTexts({ parameters: unknown }).toString('base64') }), { body: { generation_params: {}, notes: [/no program/] } })
+  t.match(await service.request('POST', '/sdapi/v1/png-info', { image: pngWithTexts({ parameters: unknown }).toString('base64') }),
+    { status: 200, body: { info: '', items: { notes: /no program/ } } })
+  t.match(await service.request('POST', '/api/v2/generate', { target_server_alias: 'Main', generation_info_raw: unknown }),
+    { status: 400, body: { error: 'invalid_field_value', details: { field: 'generation_info_raw' } } })
 })

@@ -21,7 +21,9 @@ export async function fileOfOutput (name) {
 }
 
 /** Types of images that jobs can start from. */
-export const imageTypes = ['image/png', 'image/jpeg', 'image/webp']
+export const imageTypes = [
+  'image/png', 'image/jpeg', 'image/webp', 'image/avif', 'image/gif', 'image/tiff', 'image/bmp'
+]
 
 /** @param {DataTransfer | null} transfer what was dropped or pasted @returns {File | undefined} its first image */
 export function imageIn (transfer) {

@@ -17,10 +17,12 @@ export function TakeParameters ({ onParameters }) {
 
   async function take (source) {
     try {
-      const { generation_params: parameters } = await readParameters(source)
-      if (Object.keys(parameters).length === 0) throw new Error('This picture holds no parameters.')
+      const { generation_params: parameters, notes = [] } = await readParameters(source)
+      if (Object.keys(parameters).length === 0) {
+        throw new Error(notes.join(' ') || 'This picture holds no parameters.')
+      }
       onParameters(parameters)
-      say('The parameters were taken over.')
+      say(['The parameters were taken over.', ...notes].join(' '))
     } catch (error) {
       complain(error)
     }

@@ -1,0 +1,97 @@
+import type { Infotext } from '../infotext.ts'
+import { fieldsOf, objectOf, type JsonObject } from '../json-values.ts'
+import { bareName } from '../names.ts'
+import { parseJson } from '../../json/parse.ts'
+
+/** What another program than A1111 wrote about a picture, in A1111's words. */
+export interface ForeignText {
+  /** The program, as people call it. */
+  readonly source: string
+  readonly infotext: Infotext
+  /** What of it has no counterpart here, each in a sentence. */
+  readonly notes: readonly string[]
+}
+
+/** A LoRA as programs list them beside the prompt. */
+export interface ForeignLora {
+  readonly name: string
+  readonly weight: unknown
+}
+
+export interface ForeignValues {
+  readonly prompt: unknown
+  readonly negativePrompt?: unknown
+  readonly loras?: readonly ForeignLora[]
+  /** By A1111's labels; what is no text and no number is left out. */
+  readonly fields: Readonly<Record<string, unknown>>
+  readonly notes?: readonly string[]
+}
+
+export function foreignText (
+  source: string, { prompt, negativePrompt, loras = [], fields, notes = [] }: ForeignValues
+): ForeignText {
+  const entries = Object.entries(fields).flatMap(([label, value]) => {
+    const text = written(value)
+    return text === '' ? [] : [[label, text] as const]
+  })
+  return {
+    source,
+    infotext: {
+      prompt: withLoraTags(written(prompt), loras),
+      negativePrompt: written(negativePrompt),
+      fields: new Map(entries)
+    },
+    notes
+  }
+}
+
+/** Text and numbers as text; nothing for anything else, so that no JSON lands in a prompt. */
+export function written (value: unknown): string {
+  if (typeof value === 'string') return value.trim()
+  return typeof value === 'number' || typeof value === 'bigint' ? String(value) : ''
+}
+
+function withLoraTags (prompt: string, loras: readonly ForeignLora[]): string {
+  const tags = loras
+    .map(({ name, weight }) => ({ name: bareName(name), weight: written(weight) || '1' }))
+    .filter(({ name }) => name !== '' && !prompt.includes(`<lora:${name}:`))
+    .map(({ name, weight }) => `<lora:${name}:${weight}>`)
+  return [...prompt === '' ? [] : [prompt], ...new Set(tags)].join(' ')
+}
+
+/** `512x768`, or nothing where a side is missing. */
+export function sizeText (width: unknown, height: unknown): string {
+  const [wide, high] = [written(width), written(height)]
+  return wide === '' || high === '' ? '' : `${wide}x${high}`
+}
+
+const bounds = { depth: 64, values: 200_000 }
+/** Numbers that Python writes and JSON does not know, and strings, which are passed over. */
+const pythonNumbers = /"(?:[^"\\]|\\.)*"|\bNaN\b|-?\bInfinity\b/g
+
+/** The object that a text is as JSON; null for anything else. */
+export function jsonObject (text: string | undefined): JsonObject | null {
+  if (text === undefined || !/^\s*\{/.test(text)) return null
+  const read = parsed(text)
+  return read ?? (/\b(?:NaN|Infinity)\b/.test(text)
+    ? parsed(text.replace(pythonNumbers, found => found.startsWith('"') ? found : 'null'))
+    : null)
+}
+
+function parsed (text: string): JsonObject | null {
+  try {
+    return objectOf(parseJson('The text', Buffer.from(text), bounds))
+  } catch {
+    return null
+  }
+}
+
+/** Whether a text is meant for programs: no prompt begins as JSON objects and lists of them do. */
+export function looksLikeJson (text: string): boolean {
+  return /^\s*(?:\[\s*)?\{\s*(?:"[^"]*"\s*:|\})/.test(text)
+}
+
+/** A field that programs write as an object or as the JSON text of one. */
+export function nested (value: unknown): JsonObject {
+  return typeof value === 'string' ? jsonObject(value) ?? {} : fieldsOf(value)
+}
