@@ -18,8 +18,7 @@ const named = ($id: string, description: string, properties: TProperties) =>
 const list = (of: TProperties, description: string) => Type.Array(fields(of, 'An entry.'), { description })
 const moment = (description: string) => Nullable(Type.String({ format: 'date-time' }), { description })
 
-const A1111Images = named('A1111Images', 'What A1111 answers to txt2img and img2img. With status 200 and the ' +
-  'fields of A1111Error in place of `images` where it fails after it has begun.', {
+const A1111Images = named('A1111Images', 'What A1111 answers to txt2img and img2img.', {
   images: Type.Array(text('An image, as base64.'), { description: 'Empty where `send_images` is false.' }),
   parameters: fields({}, 'The request as it was read.'),
   info: text('JSON text: seeds, prompts, infotexts and whatever else A1111 tells of a generation.')
@@ -63,6 +62,7 @@ const TrackerJob = named('TrackerJob', 'A job with its images, as the Job Tracke
   prompt: text('Its prompt.'),
   status: StringEnum(['Pending', 'Processing', 'Completed', 'Failed'], { description: 'Its state.' }),
   timestamp: whole('When it came, in seconds since the epoch.'),
+  error: Type.Optional(text('Why it failed; only where it did.')),
   images: Type.Array(text('An image, as base64.'), { description: 'Empty until it is completed.' })
 })
 
@@ -208,6 +208,19 @@ const told = (schema: TSchema) => ({ ...Ref(schema), description: String(schema.
 type Answers = Readonly<Record<string, TSchema>>
 const proxyError = told(ProxyError)
 
+const idHeader = {
+  'X-Job-ID': text('The job\'s id of 8 characters, for GET /sdapi/v1/job/{id}; with errors too, once the job was accepted.')
+}
+const generated: Answers = {
+  200: { ...told(A1111Images), headers: idHeader },
+  202: { ...told(ProxyAccepted), headers: { ...idHeader, Location: text('Where to ask for the job.') } },
+  500: {
+    ...told(A1111Error),
+    description: 'The generation failed: status and error are those of the server, where it gave any.',
+    headers: idHeader
+  }
+}
+
 /** Schemas that these answers refer to by name. */
 export const a1111AnswerSchemas: readonly TSchema[] = [
   A1111Images, A1111Error, ProxyError, ProxyAccepted, A1111Progress, TrackerJob, ProxyJob, ListedJob, Asset,
@@ -222,8 +235,8 @@ export const a1111Failure = told(A1111Error)
 export const a1111Answers: Readonly<Record<string, Answers>> = {
   ...Object.fromEntries(Object.entries(lists).map(([name, schema]) => [`a1111_${name.replaceAll('-', '_')}`, { 200: schema }])),
   ...Object.fromEntries(['checkpoints', 'vae', 'loras', 'embeddings'].map(what => [`a1111_refresh_${what}`, { 200: nothing }])),
-  a1111_txt2img: { 200: told(A1111Images), 202: told(ProxyAccepted) },
-  a1111_img2img: { 200: told(A1111Images), 202: told(ProxyAccepted) },
+  a1111_txt2img: generated,
+  a1111_img2img: generated,
   a1111_progress: { 200: told(A1111Progress) },
   a1111_interrupt: { 200: done },
   a1111_skip: { 200: nothing },

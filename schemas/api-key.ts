@@ -39,6 +39,7 @@ const legacyValue = (what: string) => Type.Union([Type.String({ maxLength: 10_00
 })
 
 const dropIn = Closed({
+  early_job_id: Type.Optional(Type.Boolean({ default: false, description: 'true: send status and X-Job-ID as soon as a job is accepted, and break the transfer off if it fails. Without effect where SDAPI_EARLY_JOB_ID is off.' })),
   answer: Type.Optional(StringEnum(['wait', 'async'], { default: 'wait', description: 'wait: answer with the images, as A1111 does. async: answer 202 with a job id at once.' })),
   on_hang_up: Type.Optional(StringEnum(['continue', 'cancel'], { default: 'continue', description: 'What becomes of a job whose caller hangs up.' })),
   server: Type.Optional(Nullable(Type.String({ maxLength: 200 }), { default: null, description: 'Alias of the server that takes the jobs; null for whichever is best.' }))

@@ -71,6 +71,7 @@ import { processMetrics } from './metrics/process.ts'
 import { serializeError } from './lib/error-serializer.ts'
 import type { Pause } from './sdapi/answer.ts'
 import { createDropIn } from './sdapi/drop-in.ts'
+import { createShortIds } from './sdapi/short-ids.ts'
 import { createServerDesk } from './servers/desk.ts'
 import { createStudio } from './studio/studio.ts'
 
@@ -100,6 +101,9 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
     requestTimeout: 300_000,
     connectionTimeout: 0,
     http: {
+      // Requests that wait for a job send nothing for long; routers forget connections that stay silent.
+      keepAlive: true,
+      keepAliveInitialDelay: 30_000,
       // Fastify sets requestTimeout after the server was made, and Node takes the shorter of the two.
       requestTimeout: 300_000,
       headersTimeout: Math.ceil(config.BODY_STALL_SECONDS * 1000),
@@ -199,6 +203,7 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
     list,
     registry,
     views: jobViews,
+    resolveId: createShortIds(redis, keys).resolve,
     remove
   })
   await app.register(jobActionRoutes, { registry, many: createManyJobs({ store, list, remove }) })
@@ -238,7 +243,7 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
   await app.register(socketRoute, events)
   await app.register(previewRoute, { previews, store })
 
-  const dropIn = await createDropIn(house, submitter, notices, pause)
+  const dropIn = await createDropIn({ house, submitter, notices, pause, stopping: stopping.signal })
   await app.register(dropInRoutes, { dropIn })
   await app.register(studioRoutes, { studio: createStudio(house, submitter, dropIn), feed, wait })
   return app

@@ -1,5 +1,4 @@
 import type { ApiKey, ApiKeyUpdate, FirstApiKeyCreation } from '../../schemas/api-key.ts'
-import { usualDropIn } from '../../src/access/drop-in.ts'
 import { isRateTier } from '../../src/access/key-record.ts'
 import type { AccessKey, AccessKeyFields } from '../../src/access/keys.ts'
 import { iso } from '../../src/iso.ts'
@@ -28,7 +27,10 @@ export function viewOf (accessKey: AccessKey, at: string, endpoint: WebhookWish 
     custom_rate_limits: accessKey.customRateLimits,
     permissions: accessKey.permissions,
     drop_in: {
-      answer: accessKey.dropIn.answer, on_hang_up: accessKey.dropIn.onHangUp, server: accessKey.dropIn.server
+      answer: accessKey.dropIn.answer,
+      on_hang_up: accessKey.dropIn.onHangUp,
+      server: accessKey.dropIn.server,
+      early_job_id: accessKey.dropIn.earlyJobId
     },
     previous_secret_valid_until: iso(accessKey.previousSecretUntil),
     webhook_url: endpoint === null ? null : shownUrl(new URL(endpoint.url)),
@@ -49,11 +51,12 @@ export function fieldsOf (body: FirstApiKeyCreation & ApiKeyUpdate): AccessKeyFi
   if (body.permissions !== undefined) fields.permissions = legacyText(body.permissions) ?? '{}'
   if (body.custom_rate_limits !== undefined) fields.customRateLimits = legacyText(body.custom_rate_limits)
   if (body.drop_in !== undefined) {
-    const { answer, on_hang_up: onHangUp, server } = { ...body.drop_in }
+    const { answer, on_hang_up: onHangUp, server, early_job_id: earlyJobId } = body.drop_in
     fields.dropIn = {
-      answer: answer ?? usualDropIn.answer,
-      onHangUp: onHangUp ?? usualDropIn.onHangUp,
-      server: server ?? usualDropIn.server
+      ...(answer === undefined ? {} : { answer }),
+      ...(onHangUp === undefined ? {} : { onHangUp }),
+      ...(server === undefined ? {} : { server }),
+      ...(earlyJobId === undefined ? {} : { earlyJobId })
     }
   }
   return fields

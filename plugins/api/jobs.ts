@@ -27,6 +27,8 @@ export interface JobsOptions {
   readonly list: JobList
   readonly registry: ServerRegistry
   readonly views: JobViews
+  /** A job's own id, from either of its ids: jobs of the drop-in have a short one in X-Job-ID. */
+  readonly resolveId: (id: string) => Promise<string>
   readonly remove: (jobId: string) => Promise<void>
 }
 
@@ -34,12 +36,12 @@ const waiting = 'With `?wait=` the answer comes when the job ends or so many sec
 
 /** Seeing jobs and acting on them, the same under every spelling. */
 const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
-  const { store, wait, list, registry, views, remove } = options
+  const { store, wait, list, registry, views, resolveId, remove } = options
   const keepAnswer = keepLastAnswers(app)
 
   /** The job, if the caller may do this with it; another's job is answered as one that is not there. */
   async function find (request: FastifyRequest, id: string, allowed: typeof maySeeJob): Promise<Job> {
-    const job = await store.find(id)
+    const job = await store.find(await resolveId(id))
     if (job === null || !allowed(request.principal, job.keyId)) {
       throw new ServiceError('job_not_found', `There is no job ${id}.`, { job_id: id })
     }
@@ -97,7 +99,7 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
       if (seconds === 0 || hasEnded(job.status)) return await views.one(job)
       reply.hold('waiting')
       keepAnswer(reply)
-      await wait(jobId, seconds, hangUp(reply))
+      await wait(job.id, seconds, hangUp(reply))
       return await views.one(await find(request, jobId, maySeeJob))
     }
     for (const path of [`${base}/:jobId`, `${base}/:jobId/status`]) {
@@ -135,10 +137,9 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
           response: { 200: { ...Ref(JobChange), description: 'Done.' }, ...errorResponses(400, 403, 404) }
         }
       }, async request => {
-        const { jobId } = request.params as { jobId: string }
-        await find(request, jobId, mayCancelJob)
-        const message = await act(jobId)
-        return { success: true as const, message, job: await views.one(await store.get(jobId)) }
+        const { id } = await find(request, (request.params as { jobId: string }).jobId, mayCancelJob)
+        const message = await act(id)
+        return { success: true as const, message, job: await views.one(await store.get(id)) }
       })
     }
 
@@ -167,8 +168,8 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
         response: { 200: { ...Ref(JobChange), description: 'Done.' }, ...errorResponses(400, 403, 404) }
       }
     }, async request => {
-      const { params: { jobId }, body: { server, priority, before } } = request
-      await find(request, jobId, mayCancelJob)
+      const { params, body: { server, priority, before } } = request
+      const { id: jobId } = await find(request, params.jobId, mayCancelJob)
       // What is wrong with one of them keeps all of them from happening.
       const serverId = server === undefined ? undefined : registry.require(server, 'server').id
       const ahead = before === undefined ? undefined : await find(request, before, maySeeJob)
@@ -190,10 +191,9 @@ const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
         response: { 200: { ...Ref(Done), description: 'Deleted.' }, ...errorResponses(400, 403, 404) }
       }
     }, async request => {
-      const { jobId } = request.params
-      const job = await find(request, jobId, mayCancelJob)
-      if (job.status === 'pending') await store.cancel(jobId).catch(unlessEnded)
-      await remove(jobId)
+      const job = await find(request, request.params.jobId, mayCancelJob)
+      if (job.status === 'pending') await store.cancel(job.id).catch(unlessEnded)
+      await remove(job.id)
       return { success: true as const, message: 'The job and its files were deleted.' }
     })
   }

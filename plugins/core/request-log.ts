@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { hasHungUp } from './hang-up.ts'
+import { hasHungUp, wasBrokenOff } from './hang-up.ts'
 
 /** Ids of requests, in the log, in the header X-Request-Id and in every error. */
 export const newRequestId = (): string => randomUUID()
@@ -30,7 +30,8 @@ export default fp(async app => {
     reply.headers({ 'x-request-id': request.id, 'x-content-type-options': 'nosniff' })
     // Fastify calls an answer finished only when its last byte was sent, which streams of events never come to.
     reply.raw.once('close', () => {
-      if (!reply.raw.writableFinished) tell(request, reply, 'request, until the caller hung up')
+      if (reply.raw.writableFinished) return
+      tell(request, reply, wasBrokenOff(reply) ? 'request, broken off' : 'request, until the caller hung up')
     })
   })
   app.addHook('onResponse', async (request, reply) => { tell(request, reply, 'request') })

@@ -6,9 +6,21 @@ import { callerOf } from '../../src/sdapi/callers.ts'
 /** Names the server that is to take the request. */
 export const serverHeader = 'x-stablequeue-server'
 
+/**
+ * The base path before `/sdapi/v1` and the like, which clients that can set nothing else have in the address of their
+ * server: `async` for those of async-proxy, `tracker` for those of the Job Tracker.
+ */
+export type BasePath = 'plain' | 'async' | 'tracker'
+
+export const basePaths: Readonly<Record<BasePath, string>> = { plain: '', async: '/async', tracker: '/tracker' }
+
+/** The preference by which a request asks for status and job id as soon as its job is accepted. */
+export const earlyPreference = 'early-job-id'
+
 /** How a generation is to be answered. */
 export type AnswerMode =
-  | { readonly kind: 'wait' }
+  /** `early`: with status and job id at once, and the rest when the job has ended. */
+  | { readonly kind: 'wait' | 'early' }
   /** 202, unless the job ends within so many seconds. */
   | { readonly kind: 'async', readonly waitSeconds: number }
 
@@ -26,26 +38,42 @@ export function targetOf (request: FastifyRequest): string {
   return typeof named === 'string' && named.trim() !== '' ? named.trim() : request.principal.dropIn.server ?? ''
 }
 
-/** Where the request says by itself how it wants to be answered, and where its client cannot. */
-export interface AsyncSigns {
-  /** The base path `/async` was used. */
-  readonly byPath: boolean
+/** What a request is known by that does not say by itself how it wants to be answered. */
+export interface AnswerSigns {
+  readonly path: BasePath
   /** The bearer of AUTH_TOKEN, as async-proxy clients send it. */
   readonly byToken: boolean
   /** A webhook is named, which only somebody has who does not wait. */
   readonly byWebhook: boolean
 }
 
-/** The query decides, then the header, then what the client is known by. */
-export function answerMode (request: FastifyRequest, signs: AsyncSigns): AnswerMode {
+/** The query decides, then the header, then the base path, then what the client is known by. */
+export function answerMode (
+  request: FastifyRequest, signs: AnswerSigns, { SDAPI_EARLY_JOB_ID: early }: Pick<Config, 'SDAPI_EARLY_JOB_ID'>
+): AnswerMode {
   const preferences = preferencesOf(request.headers.prefer)
-  const { async: asked } = request.query as { async?: string }
-  if (asked === '0' || asked === 'false') return { kind: 'wait' }
-  const wanted = asked !== undefined || preferences.has('respond-async') || Object.values(signs).includes(true) ||
-    request.principal.dropIn.answer === 'async'
-  if (!wanted) return { kind: 'wait' }
+  const { dropIn } = request.principal
+  if (!wantsAsync()) return { kind: early === 'on' || (early === 'asked' && asksEarly()) ? 'early' : 'wait' }
   const seconds = Number(preferences.get('wait') ?? 0)
   return { kind: 'async', waitSeconds: Number.isFinite(seconds) ? Math.min(Math.max(seconds, 0), longestWaitSeconds) : 0 }
+
+  function wantsAsync (): boolean {
+    const { async: asked } = request.query as { async?: string }
+    if (asked === '0' || asked === 'false') return false
+    if (asked !== undefined || preferences.has('respond-async')) return true
+    if (signs.path !== 'plain') return signs.path === 'async'
+    return signs.byWebhook || signs.byToken || dropIn.answer === 'async'
+  }
+
+  function asksEarly (): boolean {
+    return prefersEarly(request) ?? (signs.path === 'tracker' || dropIn.earlyJobId)
+  }
+}
+
+/** What the request says by itself; null where it says nothing. */
+export function prefersEarly ({ headers }: FastifyRequest): boolean | null {
+  const said = preferencesOf(headers.prefer).get(earlyPreference)
+  return said === undefined ? null : !/^(0|false|off|no)$/i.test(said)
 }
 
 /** RFC 7240, §2: names and values, parted by commas; parameters behind a semicolon are not used here. */

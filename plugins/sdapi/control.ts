@@ -46,7 +46,10 @@ const control: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { d
     schema: { tags: ['A1111'], operationId: 'a1111_interrupt', summary: 'End the caller\'s own generation' }
   }, async (request, reply) => {
     const job = await current(request)
-    if (job !== null) await store.cancel(job.id).catch(unlessEnded)
+    if (job !== null) {
+      await callerJobs.interrupt(job.id)
+      await store.cancel(job.id).catch(unlessEnded)
+    }
     return sendJson(reply, {})
   })
 

@@ -1,26 +1,28 @@
 import { Readable } from 'node:stream'
-import type { TSchema } from '@sinclair/typebox'
+import { Type, type TSchema } from '@sinclair/typebox'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
-import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { A1111Img2img, A1111Txt2img } from '../../schemas/a1111-generation.ts'
 import type { Warning } from '../../schemas/generation-parameters.ts'
 import type { DrawingMode } from '../../src/a1111/types.ts'
 import { fieldsOf } from '../../src/a1111/json-values.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { newJobId } from '../../src/jobs/submit.ts'
-import { withDeadline } from '../../src/lib/deadline.ts'
-import { blanksUntil, checkImages, generationAnswer } from '../../src/sdapi/answer.ts'
+import { blanksUntil, generationAnswer } from '../../src/sdapi/answer.ts'
 import type { DropIn } from '../../src/sdapi/drop-in.ts'
-import { errorOfJob, toA1111Error } from '../../src/sdapi/errors.ts'
 import { readGenerationCall, type GenerationCall } from '../../src/sdapi/request.ts'
-import { hangUp } from '../core/hang-up.ts'
-import { answerMode, callerOfRequest, isProxyClient, sendJson, targetOf } from './call.ts'
+import { breakOff, hangUp } from '../core/hang-up.ts'
+import {
+  answerMode, callerOfRequest, earlyPreference, isProxyClient, prefersEarly, sendJson, serverHeader, targetOf,
+  type BasePath
+} from './call.ts'
 import { readAskedWebhook, type AskedWebhook } from './webhook.ts'
 
 export interface GenerationsOptions {
   readonly dropIn: DropIn
-  /** Whether the scope stands under `/async`. */
-  readonly path: 'plain' | 'async'
+  /** What stands before `/sdapi/v1`. */
+  readonly path: BasePath
+  /** Lets an answer be sent although the service stops. */
+  readonly keepAnswer: (reply: FastifyReply) => void
 }
 
 const noTagger: Warning = {
@@ -33,11 +35,24 @@ const bodies: Readonly<Record<DrawingMode, TSchema>> = { txt2img: A1111Txt2img, 
 
 const route = { tags: ['A1111'], consumes: ['application/json'] }
 
+const answerQuery = Type.Object({
+  async: Type.Optional(Type.String({
+    description: '1: answer 202 with the id at once. 0: wait, whatever else the request has.'
+  }))
+})
+
+const answerHeaders = Type.Object({
+  prefer: Type.Optional(Type.String({
+    description: '`early-job-id`, or `respond-async`, which may have `wait=N` beside it: seconds to wait before 202.',
+    examples: ['early-job-id']
+  })),
+  [serverHeader]: Type.Optional(Type.String({ description: 'Alias of the server that is to take the job.' }))
+})
+
 /** POST txt2img and img2img: A1111's own answer when the images are there, or 202 to who does not want to wait. */
-const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn, path }) => {
-  const { house, submitter, notices, own, callerJobs, callerTasks, shortIds, pause } = dropIn
+const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn, path, keepAnswer }) => {
+  const { house, submitter, own, callerJobs, callerTasks, outcomes, shortIds, pause } = dropIn
   const { config, store, media } = house
-  const early = config.SDAPI_EARLY_JOB_ID
 
   for (const mode of ['txt2img', 'img2img'] as const) {
     app.post(`/${mode}`, {
@@ -46,8 +61,12 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
         ...route,
         operationId: `a1111_${mode}`,
         summary: `Generate as A1111's ${mode} does`,
-        description: 'Takes A1111\'s request and answers as A1111 does once the images are there. The job\'s id is in ' +
-          'X-Job-ID at once. `Prefer: respond-async` or `?async=1` gets 202 with the id instead.'
+        description: 'Takes A1111\'s request and answers as A1111 does once the images are there, with the status and ' +
+          'the error of the server where it fails. The job\'s id comes with the answer in X-Job-ID. `Prefer: ' +
+          'early-job-id` sends status 200 and X-Job-ID as soon as the job is accepted; a failure then breaks the ' +
+          'transfer off, and `GET /sdapi/v1/job/{id}` says why. `Prefer: respond-async` or `?async=1` gets 202 with the id.',
+        headers: answerHeaders,
+        querystring: answerQuery
       }
     }, async (request, reply) => await generate(mode, request, reply))
   }
@@ -58,9 +77,12 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
     const call = readGenerationCall(mode, request.body, await own.read(caller))
     const asked = readAskedWebhook(request)
     const answer = answerMode(request, {
-      byPath: path === 'async', byToken: isProxyClient(request, config), byWebhook: asked.webhook !== null
-    })
-    if (answer.kind === 'wait' || answer.waitSeconds > 0) reply.hold('waiting')
+      path, byToken: isProxyClient(request, config), byWebhook: asked.webhook !== null
+    }, config)
+    if (answer.kind !== 'async' || answer.waitSeconds > 0) {
+      reply.hold('waiting')
+      keepAnswer(reply)
+    }
     const id = await submit(call, asked, request, reply)
     // Up to 64 MiB that nobody needs while the caller waits.
     request.body = undefined
@@ -68,12 +90,12 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
     if (request.principal.dropIn.onHangUp === 'cancel') gone.addEventListener('abort', () => { cancelQuietly(id) })
     reply.headers({ vary: 'Prefer', 'cache-control': 'no-store' })
     if (answer.kind === 'async') {
-      const job = await endedWithin(id, answer.waitSeconds, gone)
-      return job === null ? accepted(id, reply) : await answerEnded(job, call, reply)
+      const job = await outcomes.within(id, answer.waitSeconds, gone)
+      return job === null ? accepted(id, reply) : await sendImages(job, call, reply)
     }
-    if (early) return answerEarly(id, call, gone, reply)
-    const job = await notices.ended(id, gone).catch(unlessGone(gone))
-    return job === null ? reply.hijack() : await answerEnded(job, call, reply)
+    if (answer.kind === 'early') return answerEarly(id, call, gone, reply)
+    const job = await outcomes.of(id, gone).catch(unlessGone(gone))
+    return job === null ? reply.hijack() : await sendImages(job, call, reply)
   }
 
   async function submit (
@@ -114,44 +136,35 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
     store.cancel(id).catch(error => { app.log.debug({ job: id, err: error }, 'not cancelled') })
   }
 
-  /** Null when it has not ended by then. */
-  async function endedWithin (id: string, seconds: number, gone: AbortSignal): Promise<Job | null> {
-    if (seconds === 0) return null
-    return await withDeadline(seconds * 1000, [gone], async over =>
-      await notices.ended(id, over).catch(unlessGone(over)))
-  }
-
   function accepted (id: string, reply: FastifyReply): FastifyReply {
     reply.code(202).headers({ location: `/sdapi/v1/jobs/${id}`, 'preference-applied': 'respond-async' })
     return sendJson(reply, { uuid: id })
   }
 
-  /** The status is still open, so it can say what happened. */
-  async function answerEnded (job: Job, call: GenerationCall, reply: FastifyReply): Promise<FastifyReply> {
-    if (job.status === 'failed') throw errorOfJob(job)
-    await checkImages(media, job)
+  async function sendImages (job: Job, call: GenerationCall, reply: FastifyReply): Promise<FastifyReply> {
     return await reply.type('application/json').send(stream(generationAnswer(media, job, call)))
   }
 
-  /** Status and headers go out now, with a blank; what fails from here on is told in the body. */
+  /**
+   * Status and headers go out now, with a blank. They cannot be taken back, so a failure breaks the transfer off: an
+   * answer that ended well would be taken for images.
+   */
   function answerEarly (id: string, call: GenerationCall, gone: AbortSignal, reply: FastifyReply): FastifyReply {
     // nginx would keep the headers until the body fills its buffer
     reply.code(200).type('application/json').header('x-accel-buffering', 'no')
+    if (prefersEarly(reply.request) === true) reply.header('preference-applied', earlyPreference)
     return reply.send(stream(body()))
 
     async function * body (): AsyncGenerator<string> {
-      const ended = notices.ended(id, gone)
+      const ended = outcomes.of(id, gone)
       yield * blanksUntil(ended, pause)
-      let job: Job
       try {
-        job = await ended
-        if (job.status === 'failed') throw errorOfJob(job)
-        await checkImages(media, job)
+        yield * generationAnswer(media, await ended, call)
       } catch (error) {
-        if (!gone.aborted) yield stringifyJson(toA1111Error(error).body)
-        return
+        if (gone.aborted) return
+        reply.log.info({ job: id, err: error }, 'the early answer is broken off: the job has no images to send')
+        breakOff(reply)
       }
-      yield * generationAnswer(media, job, call)
     }
   }
 }

@@ -13,12 +13,12 @@ import {
 import { optional } from '../../src/simulator/wire/fields.ts'
 import { pydantic1 } from '../../src/simulator/wire/pydantic1.ts'
 import { readModel } from '../../src/simulator/wire/read-model.ts'
-import { isProxyClient, sendJson } from './call.ts'
+import { isProxyClient, sendJson, type BasePath } from './call.ts'
 
 export interface JobsOptions {
   readonly dropIn: DropIn
-  /** Whether the scope stands under `/async`. */
-  readonly path: 'plain' | 'async'
+  /** What stands before `/sdapi/v1`. */
+  readonly path: BasePath
 }
 
 const reading = { access: { scope: 'jobs:read', bucket: 'status' } } as const
@@ -69,7 +69,8 @@ const jobs: FastifyPluginAsync<JobsOptions> = async (app, { dropIn, path }) => {
       id: trackerId(job),
       prompt: job.submission.parameters.prompt ?? '',
       status: trackerStates[job.status],
-      timestamp: timestampOf(job)
+      timestamp: timestampOf(job),
+      ...(trackerStates[job.status] === 'Failed' ? { error: job.error?.message ?? 'The job was cancelled.' } : {})
     }, {})
   })
 
@@ -78,7 +79,8 @@ const jobs: FastifyPluginAsync<JobsOptions> = async (app, { dropIn, path }) => {
   }, async (request, reply) => {
     const query = request.query as Record<string, unknown>
     const asksTracker = Object.keys(trackerQuery).some(name => name in query)
-    const asksProxy = path === 'async' || isProxyClient(request, config) || request.principal.dropIn.answer === 'async'
+    const isProxy = isProxyClient(request, config) || request.principal.dropIn.answer === 'async'
+    const asksProxy = path === 'async' || (path === 'plain' && isProxy)
     const found = asksProxy && !asksTracker
       ? await search.current(request.principal)
       : await search.tracked(request.principal, readTrackerQuery(query))

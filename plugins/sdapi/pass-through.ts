@@ -47,34 +47,44 @@ export const passThrough: FastifyPluginAsync<{ readonly dropIn: DropIn }> = asyn
   }
 }
 
+export interface OpenedRoutesOptions {
+  readonly dropIn: DropIn
+  /** What stands before the path here, and not at the server. */
+  readonly base: string
+}
+
 /** Paths of servers, such as those of extensions, that an administrator has opened; GET at once, POST in turn. */
-export const openedRoutes: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dropIn }) => {
+export const openedRoutes: FastifyPluginAsync<OpenedRoutesOptions> = async (app, { dropIn, base }) => {
   const { faces, passThrough: through, house: { config } } = dropIn
   const opened = { config: { ...drawing, credentials: 'a1111' }, schema: { hide: true } } as const
 
   for (const path of openedPaths(config.SDAPI_OPEN_ROUTES)) {
     // What is served here is not passed on, whatever the setting says.
-    if (!app.hasRoute({ method: 'GET', url: path })) {
+    if (!app.hasRoute({ method: 'GET', url: base + path })) {
       app.get(path, opened, async (request, reply) => {
         const [server] = await faces.reachable(targetOf(request))
         if (server === undefined) throw new ServiceError('a1111_unreachable', 'No server answers just now.')
-        return sendJson(reply, await faces.client(server).readJson(straight(request.url)))
+        return sendJson(reply, await faces.client(server).readJson(straight(request.url, base)))
       })
     }
-    if (!app.hasRoute({ method: 'POST', url: path })) {
+    if (!app.hasRoute({ method: 'POST', url: base + path })) {
       app.post(path, opened, async (request, reply) => {
         reply.hold('waiting')
         return sendJson(reply, await through.post(
-          straight(request.url), fieldsOf(request.body), targetOf(request), hangUp(reply)))
+          straight(request.url, base), fieldsOf(request.body), targetOf(request), hangUp(reply)))
       })
     }
   }
 }
 
-/** @throws ServiceError `route_not_found` */
-function straight (path: string): string {
-  if (isDevious(path.split('?')[0] ?? '')) throw new ServiceError('route_not_found', 'Not Found')
-  return path
+/**
+ * The address as the server is asked for it.
+ * @throws ServiceError `route_not_found`
+ */
+function straight (url: string, base: string): string {
+  const isBelow = url.startsWith(`${base}/`)
+  if (!isBelow || isDevious(url.split('?')[0] ?? '')) throw new ServiceError('route_not_found', 'Not Found')
+  return url.slice(base.length)
 }
 
 /** The routes of the ControlNet extension, which stand at the root. */

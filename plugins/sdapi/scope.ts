@@ -2,13 +2,13 @@ import type { FastifyInstance } from 'fastify'
 import { a1111Answers, a1111Failure } from '../../schemas/a1111-answers.ts'
 import { GenerationFailure } from '../../src/a1111/types.ts'
 import { ServiceError } from '../../src/errors.ts'
-import { toA1111Error } from '../../src/sdapi/errors.ts'
+import { ServerAnswer, toA1111Error } from '../../src/sdapi/errors.ts'
 import { HttpException, PythonError, ValidationFailure } from '../../src/simulator/failures.ts'
 import { logFailure, retryAfter, toServiceError } from '../core/errors.ts'
 import { takeA1111Bodies } from './body.ts'
 import { sendJson } from './call.ts'
 
-const tellingErrors = [HttpException, PythonError, ValidationFailure, GenerationFailure]
+const tellingErrors = [HttpException, PythonError, ServerAnswer, ValidationFailure, GenerationFailure]
 const methods = ['GET', 'POST', 'DELETE'] as const
 
 /** Makes a scope behave like A1111: its ways of logging in, its bodies, its errors. */

@@ -117,9 +117,19 @@ function withoutSecret (address: ServerAddress, error: unknown): unknown {
     address.password, address.bearer, ...Object.values(address.headers ?? {}), authorization?.replace(/^Basic /, '')
   ].filter(secret => secret !== undefined && secret.length >= shortestSecret)
   const message = secrets.reduce<string>((text, secret) => text.replaceAll(secret ?? '', '***'), error.message)
-  if (message === error.message) return error
+  const answer = textsWithin(error.answer?.body).some(text => secrets.some(secret => text.includes(secret ?? '')))
+    ? null
+    : error.answer
+  if (message === error.message && answer === error.answer) return error
   const { failureClass, code, cause, mayBeRunning, isFinal, retryAfterMs } = error
-  return new GenerationFailure(failureClass, code, message, { cause, mayBeRunning, isFinal, retryAfterMs })
+  return new GenerationFailure(failureClass, code, message, { cause, mayBeRunning, isFinal, retryAfterMs, answer })
+}
+
+/** All texts in a JSON value, names of fields among them. */
+function textsWithin (value: unknown): string[] {
+  if (typeof value === 'string') return [value]
+  if (typeof value !== 'object' || value === null) return []
+  return Object.entries(value).flatMap(([name, inner]) => [name, ...textsWithin(inner)])
 }
 
 function withoutSecrets (address: ServerAddress, calls: SmallCalls): SmallCalls {

@@ -148,6 +148,12 @@ export type FailureClass =
   | 'bad-answer' // 200 with something that is no answer
   | 'internal' // this machine's fault: a full disk, no handles, Redis; nothing is sent meanwhile, no attempt is used
 
+/** What a server answered where it refused or failed a request, in its own words. */
+export interface ErrorAnswer {
+  readonly status: number
+  readonly body: Readonly<Record<string, unknown>>
+}
+
 /** What a1111 functions throw: a class for the machinery, a code for callers, a sentence for people. */
 export class GenerationFailure extends Error {
   override readonly name = 'GenerationFailure'
@@ -160,10 +166,14 @@ export class GenerationFailure extends Error {
   readonly isFinal: boolean
   /** Milliseconds that the server wants to be left alone; null where it says nothing of the kind. */
   readonly retryAfterMs: number | null
+  /** The server's own answer, where that is what the failure is about. */
+  readonly answer: ErrorAnswer | null
 
   constructor (
     failureClass: FailureClass, code: string, message: string,
-    options: ErrorOptions & { mayBeRunning?: boolean, isFinal?: boolean, retryAfterMs?: number | null } = {}
+    options: ErrorOptions & {
+      mayBeRunning?: boolean, isFinal?: boolean, retryAfterMs?: number | null, answer?: ErrorAnswer | null
+    } = {}
   ) {
     super(message, options)
     this.failureClass = failureClass
@@ -171,5 +181,6 @@ export class GenerationFailure extends Error {
     this.mayBeRunning = options.mayBeRunning ?? false
     this.isFinal = options.isFinal ?? false
     this.retryAfterMs = options.retryAfterMs ?? null
+    this.answer = options.answer ?? null
   }
 }

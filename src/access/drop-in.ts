@@ -6,6 +6,8 @@ export interface DropInPreferences {
   readonly onHangUp: 'continue' | 'cancel'
   /** Alias of the server that takes the jobs; null for whichever is best. */
   readonly server: string | null
+  /** `true` sends status and job id as soon as a job is accepted, where the setting SDAPI_EARLY_JOB_ID allows it. */
+  readonly earlyJobId: boolean
 }
 
-export const usualDropIn: DropInPreferences = { answer: 'wait', onHangUp: 'continue', server: null }
+export const usualDropIn: DropInPreferences = { answer: 'wait', onHangUp: 'continue', server: null, earlyJobId: false }

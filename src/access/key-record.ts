@@ -49,7 +49,7 @@ export interface AccessKeyFields {
   tier?: RateTier
   permissions?: string
   customRateLimits?: string | null
-  dropIn?: DropInPreferences
+  dropIn?: Partial<DropInPreferences>
 }
 
 /** The Redis hash fields for these values. */
@@ -88,7 +88,8 @@ export function parseAccessKey (id: string, hash: Record<string, string>, defaul
     tier,
     permissions: hash.permissions ?? '{}',
     customRateLimits: hash.customRateLimits || null,
-    dropIn: hash.dropIn === undefined ? usualDropIn : JSON.parse(hash.dropIn) as DropInPreferences,
+    // Records of earlier versions lack the preferences that came later.
+    dropIn: { ...usualDropIn, ...JSON.parse(hash.dropIn ?? '{}') as Partial<DropInPreferences> },
     createdAt: Number(hash.created),
     lastUsedAt: hash.lastUsed === undefined ? null : Number(hash.lastUsed),
     usageCount: Number(hash.uses ?? 0),

@@ -17,10 +17,19 @@ redis.call('PUBLISH', channel, key)
 return 1
 `
 
-/** KEYS: record. ARGV: channel, then fields and values. */
+/** KEYS: record. ARGV: channel, then fields and values. Of `dropIn`, preferences that are not named stay. */
 export const updateKey = /* lua */ `
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+for index = 2, #ARGV, 2 do
+  local field, value = ARGV[index], ARGV[index + 1]
+  if field == 'dropIn' then
+    local preferences = cjson.decode(redis.call('HGET', KEYS[1], field) or '{}')
+    for name, preference in pairs(cjson.decode(value)) do preferences[name] = preference end
+    if next(preferences) then redis.call('HSET', KEYS[1], field, cjson.encode(preferences)) end
+  else
+    redis.call('HSET', KEYS[1], field, value)
+  end
+end
 redis.call('PUBLISH', ARGV[1], redis.call('HGET', KEYS[1], 'key'))
 return 1
 `

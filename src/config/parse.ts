@@ -56,10 +56,17 @@ function givenValue (environment: Environment, name: string): string | undefined
   return undefined
 }
 
+const switchWords: Readonly<Record<string, boolean>> = {
+  true: true, 1: true, on: true, yes: true, false: false, 0: false, off: false, no: false
+}
+
 /** The typed value of a setting's text; what cannot be converted stays text and then fails its check. */
 function convert (schema: TSchema, given: string): unknown {
   if (schema.type === 'integer' || schema.type === 'number') return Number(given)
-  if (schema.type === 'boolean') return { true: true, 1: true, on: true, yes: true, false: false, 0: false, off: false, no: false }[given.toLowerCase()] ?? given
+  const isOn = switchWords[given.toLowerCase()]
+  if (schema.type === 'boolean') return isOn ?? given
+  // A switch that got a third choice keeps the words that it took before.
+  if (schema.enum && isOn !== undefined) return isOn ? 'on' : 'off'
   if (schema.type === 'array') return given.split(',').map(part => part.trim()).filter(part => part !== '')
   return given
 }

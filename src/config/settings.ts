@@ -84,7 +84,7 @@ export const Settings = Type.Object({
   WEBHOOK_PER_KEY: whole('Attempts at a time for one access key.', 8, 1, 1000),
   WEBHOOK_PER_ENDPOINT: whole('Attempts at a time to one address of one access key.', 2, 1, 1000),
   WEBHOOK_LOG_DAYS: whole('Days for which deliveries and their attempts are remembered.', 7, 1, 365),
-  SDAPI_EARLY_JOB_ID: flag('on: /sdapi/v1 sends status and X-Job-ID as soon as a job is accepted, and tells later failures in the body. off: it answers late, with the status that fits.', true),
+  SDAPI_EARLY_JOB_ID: oneOf(['asked', 'on', 'off'], 'asked', 'When /sdapi/v1 sends X-Job-ID with status 200 as soon as a job is accepted, and breaks the transfer off if the job then fails. asked: to callers that ask for it, see plugins/sdapi/README.md. on: to all. off: never: X-Job-ID comes with the answer, whose status says what happened. true and false mean on and off.'),
   SDAPI_OPEN_ROUTES: list('Routes of servers that are to be open: those of /sdapi/v1 that change or stop one, such as unload-checkpoint or server-restart, to who may administer servers; other paths, such as /adetailer/v1/ad_model or all below /adetailer/v1/*, to who may submit jobs.'),
   RETENTION_DAYS: whole('Days for which ended jobs are kept with their images; looked at every 6 hours. 0 keeps them. Can be changed while the service runs.', 0, 0, 36_500),
   RETENTION_JOBS: whole('How many ended jobs are kept with their images, the newest first; looked at every 6 hours. 0 for no limit. Can be changed while the service runs.', 0, 0, 10_000_000),

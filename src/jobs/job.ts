@@ -3,7 +3,7 @@ import type { JobStatus } from '../../schemas/job-status.ts'
 import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
 import type { OnMissing } from '../a1111/admission.ts'
 import type { Seed } from '../a1111/seeds.ts'
-import type { FailureClass, GenerationMode } from '../a1111/types.ts'
+import type { ErrorAnswer, FailureClass, GenerationMode } from '../a1111/types.ts'
 import type { StoredImage } from '../media/types.ts'
 import { packInfo, unpackInfo } from './result-info.ts'
 import type { TraceParent } from '../telemetry/tracing.ts'
@@ -29,6 +29,8 @@ export interface JobError {
   readonly code: string
   readonly message: string
   readonly failureClass: FailureClass
+  /** The server's own answer, where that is what the job failed of. */
+  readonly answer?: ErrorAnswer
 }
 
 /** One generation that was tried and did not end the job well. */

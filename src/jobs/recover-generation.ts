@@ -75,7 +75,7 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
     if (decision.kind === 'fail') {
       const { code, message } = decision
       const status = await store.end(claim, 'failed', {
-        error: { code, message, failureClass: failure.failureClass }, attempts
+        error: describedFailure(failure, code, message), attempts
       })
       if (status !== null) teller.ended(job, { status, code, images: 0, took: null })
       return
@@ -125,7 +125,7 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
 
   return async failed => {
     const { claim, job, failure, stopReason, startedAt } = failed
-    const described: JobError = { code: failure.code, message: failure.message, failureClass: failure.failureClass }
+    const described = describedFailure(failure, failure.code, failure.message)
     const attempt: JobAttempt = {
       run: claim.run, server: server().alias, startedAt, endedAt: Date.now(), error: described
     }
@@ -143,6 +143,10 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
       await applyPolicy(failed, attempts)
     }
   }
+}
+
+function describedFailure ({ failureClass, answer }: GenerationFailure, code: string, message: string): JobError {
+  return { code, message, failureClass, ...(answer === null ? {} : { answer }) }
 }
 
 /** What became of the server: only one that is out of reach by its looks as well has died. */

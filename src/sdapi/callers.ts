@@ -18,6 +18,9 @@ export interface CallerJobs {
   add (caller: string, jobId: string): Promise<void>
   /** Those that run before those that wait, each oldest first. */
   active (caller: string): Promise<Job[]>
+  /** Notes that the caller interrupts its own job. */
+  interrupt (jobId: string): Promise<void>
+  wasInterrupted (jobId: string): Promise<boolean>
 }
 
 /** A list nobody asks for is forgotten after this, in seconds: no job lives longer unseen. */
@@ -25,6 +28,7 @@ const lifetime = 7 * 86_400
 
 export function createCallerJobs (redis: Redis, keys: Keys, store: Pick<JobStore, 'readMany'>): CallerJobs {
   const listKey = (caller: string) => keys.key('drop-in', 'jobs', caller)
+  const interruptKey = (jobId: string) => keys.key('drop-in', 'interrupted', jobId)
   return {
     async add (caller, jobId) {
       await redis.multi().zadd(listKey(caller), Date.now(), jobId).expire(listKey(caller), lifetime).exec()
@@ -36,6 +40,8 @@ export function createCallerJobs (redis: Redis, keys: Keys, store: Pick<JobStore
       if (gone.length > 0) await redis.zrem(listKey(caller), ...gone)
       const running = jobs.filter(({ status }) => status === 'processing')
       return [...running, ...jobs.filter(({ status }) => status === 'pending')]
-    }
+    },
+    async interrupt (jobId) { await redis.set(interruptKey(jobId), 1, 'EX', lifetime) },
+    wasInterrupted: async jobId => await redis.exists(interruptKey(jobId)) === 1
   }
 }

@@ -10,6 +10,7 @@ import { createJobSearch, type JobSearch } from './job-search.ts'
 import { createOptionsDesk, type OptionsDesk } from './options.ts'
 import { createOwnOptions, type OwnOptionsStore } from './own-options.ts'
 import { createPassThrough, type PassThrough } from './pass-through.ts'
+import { createOutcomes, type Outcomes } from './outcome.ts'
 import { createTurns } from '../servers/turns.ts'
 import { createCallerTasks, type CallerTasks } from './tasks.ts'
 import { createShortIds, type ShortIds } from './short-ids.ts'
@@ -24,6 +25,7 @@ export interface DropIn {
   readonly options: OptionsDesk
   readonly callerJobs: CallerJobs
   readonly callerTasks: CallerTasks
+  readonly outcomes: Outcomes
   readonly shortIds: ShortIds
   readonly search: JobSearch
   readonly errands: Errands
@@ -35,15 +37,26 @@ export interface DropIn {
   close (): Promise<void>
 }
 
+export interface DropInDependencies {
+  readonly house: House
+  readonly submitter: Submitter
+  readonly notices: JobNotices
+  /** Fires when the service begins to stop. */
+  readonly stopping: AbortSignal
+  /** Real time unless a test says otherwise. */
+  readonly pause?: Pause | undefined
+}
+
 export async function createDropIn (
-  house: House, submitter: Submitter, notices: JobNotices, pause: Pause = realPause
+  { house, submitter, notices, stopping, pause = realPause }: DropInDependencies
 ): Promise<DropIn> {
-  const { redis, subscriber, keys, registry, states, store, list, config, connect } = house
+  const { redis, subscriber, keys, registry, states, store, list, config, connect, media } = house
   const faces = createServerFaces({ registry, states, waitingOn: store.waitingOn, connect })
   const turns = await createTurns({ redis, subscriber, keys })
   const florence = house.florence?.desk ?? null
   const errands = createErrands(house.models.downloads, florence)
   const own = createOwnOptions(redis, keys)
+  const callerJobs = createCallerJobs(redis, keys, store)
   return {
     house,
     submitter,
@@ -51,7 +64,8 @@ export async function createDropIn (
     faces,
     own,
     options: createOptionsDesk({ faces, own, registry, states }),
-    callerJobs: createCallerJobs(redis, keys, store),
+    callerJobs,
+    outcomes: createOutcomes({ notices, media, callerJobs, stopping }),
     callerTasks: createCallerTasks(redis, keys),
     shortIds: createShortIds(redis, keys),
     search: createJobSearch(list, errands),

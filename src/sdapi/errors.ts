@@ -16,6 +16,7 @@ export interface A1111Error {
  * exceptions of its code, and a bare `detail` where there is no such route.
  */
 export function toA1111Error (error: unknown): A1111Error {
+  if (error instanceof ServerAnswer) return error.answer
   if (error instanceof GenerationFailure) return renderA1111Error(translatedFailure(error))
   const { status, body } = renderA1111Error(error instanceof ServiceError ? translated(error) : error)
   return error instanceof ServiceError && isBare(error) ? { status, body: { detail: error.message } } : { status, body }
@@ -58,7 +59,19 @@ const classes: Readonly<Record<string, string>> = {
   timeout: 'TimeoutError'
 }
 
-/** What A1111 would have said of a job that failed. */
+/** The server's own answer to a generation, to be passed on as it is. */
+export class ServerAnswer extends Error {
+  override readonly name = 'ServerAnswer'
+  readonly answer: A1111Error
+
+  constructor (message: string, answer: A1111Error) {
+    super(message)
+    this.answer = answer
+  }
+}
+
+/** What the server said of a job that failed, or what A1111 would have said of it. */
 export function errorOfJob ({ error }: Pick<Job, 'error'>): Error {
+  if (error?.answer !== undefined) return new ServerAnswer(error.message, error.answer)
   return new PythonError(classes[error?.code ?? ''] ?? 'RuntimeError', error?.message ?? 'The job failed.')
 }

@@ -212,6 +212,33 @@ t.test('messages hold neither stack traces nor pages of text', async t => {
   t.ok((await failureOf(client.generate('txt2img', '{}', options()))).message.length < 600)
 })
 
+t.test('the server\'s own answer about a request is kept with the failure, unless it repeats our secrets', async t => {
+  const said = { error: 'TypeError', detail: '', body: '', errors: 'Script.run() missing 18 required arguments' }
+  const answers: Readonly<Record<string, readonly [status: number, body: unknown]>> = {
+    own: [500, said],
+    refused: [404, { error: 'HTTPException', detail: 'Sampler not found', body: '', errors: '' }],
+    echoed: [500, { ...said, body: { seen: ['Bearer bearer-secret'] } }],
+    long: [422, { detail: [{ loc: ['body'], msg: 'x'.repeat(5000), type: 'value_error' }] }],
+    credentials: [401, { detail: 'Not authenticated' }],
+    text: [500, 'a bare string']
+  }
+  let next = ''
+  const { client } = await start(t, (_request, response) => { answer(response, ...answers[next] ?? [500, '']) },
+    { address: { bearer: 'bearer-secret' } })
+  const kept: Record<string, unknown> = {}
+  for (next of Object.keys(answers)) {
+    kept[next] = (await failureOf(client.generate('txt2img', '{}', options()))).answer
+  }
+  t.strictSame(kept, {
+    own: { status: 500, body: said },
+    refused: { status: 404, body: answers.refused?.[1] },
+    echoed: null,
+    long: null,
+    credentials: null,
+    text: null
+  })
+})
+
 t.test('a proxy that speaks in place of the server is not the request\'s fault', async t => {
   let status = 502
   const { client } = await start(t, (_, response) => page(response, status))

@@ -71,7 +71,10 @@ for (const [who, headers] of [['an access key', one.headers], ['an address witho
     const end = new AbortController()
     t.teardown(() => { end.abort() })
     const waiting = fetch(`${service.url}/sdapi/v1/txt2img`, {
-      method: 'POST', headers: { ...headers, 'content-type': 'application/json' }, body: JSON.stringify(quick), signal: end.signal
+      method: 'POST',
+      headers: { ...headers, 'content-type': 'application/json', prefer: 'early-job-id' },
+      body: JSON.stringify(quick),
+      signal: end.signal
     })
     t.equal((await waiting).status, 200, 'its answer has begun, and ends with the job')
     const id = await service.submit(quick)

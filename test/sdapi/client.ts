@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
 import type { Service } from '../helper.ts'
 
 export type Fields = Record<string, unknown>
@@ -20,4 +22,34 @@ export async function call<Value = Fields> (
 export async function newKey (service: Service, more: Fields = {}): Promise<{ key: string, secret: string }> {
   const { key, secret } = (await service.request('POST', '/api/v1/api-keys', { name: 'a client', ...more })).body
   return { key: String(key), secret: String(secret) }
+}
+
+/** Sends a request and hands over its answer as soon as its headers are there. */
+export async function open (
+  service: Pick<Service, 'url'>, path: string, body: unknown, headers: Record<string, string> = {}
+) {
+  const request = httpRequest(service.url + path, { method: 'POST', headers: { 'content-type': 'application/json', ...headers } })
+  request.on('error', () => { /* cut by the test */ })
+  request.end(JSON.stringify(body))
+  const [answer] = await once(request, 'response') as [IncomingMessage]
+  return {
+    status: answer.statusCode,
+    headers: answer.headers,
+    jobId: String(answer.headers['x-job-id']),
+    cut: () => { request.destroy() },
+    /** What comes next, as it comes. */
+    piece: async () => String((await once(answer, 'data'))[0]),
+    /** The rest. @throws Error when the transfer is broken off */
+    text: async () => {
+      answer.setEncoding('utf8')
+      let text = ''
+      for await (const chunk of answer) text += String(chunk)
+      return text
+    }
+  }
+}
+
+/** A job's own id, from that in X-Job-ID. */
+export async function idOf (service: Service, shortId: string): Promise<string> {
+  return String(await service.house.redis.hget(service.house.keys.key('drop-in', 'short-ids'), shortId))
 }

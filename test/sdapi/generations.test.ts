@@ -1,7 +1,6 @@
-import { once } from 'node:events'
-import { request as httpRequest, type IncomingMessage } from 'node:http'
 import t from 'tap'
-import { onNotices, startService, type Service } from '../helper.ts'
+import { onNotices, startService } from '../helper.ts'
+import { idOf, open } from './client.ts'
 
 /** What the requests of the recordings of a real A1111 1.10.1 have in common. */
 const recorded = {
@@ -14,31 +13,6 @@ const recorded = {
   sampler_name: 'Euler a'
 }
 const png = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=='
-
-/** Sends a request and hands over its answer as soon as its headers are there. */
-async function open (service: Service, path: string, body: unknown, headers: Record<string, string> = {}) {
-  const request = httpRequest(service.url + path, { method: 'POST', headers: { 'content-type': 'application/json', ...headers } })
-  request.on('error', () => { /* cut by the test */ })
-  request.end(JSON.stringify(body))
-  const [answer] = await once(request, 'response') as [IncomingMessage]
-  return {
-    status: answer.statusCode,
-    jobId: String(answer.headers['x-job-id']),
-    cut: () => { request.destroy() },
-    /** What comes next, as it comes. */
-    piece: async () => String((await once(answer, 'data'))[0]),
-    text: async () => {
-      answer.setEncoding('utf8')
-      let text = ''
-      for await (const chunk of answer) text += String(chunk)
-      return text
-    }
-  }
-}
-
-async function idOf (service: Service, shortId: string): Promise<string> {
-  return String(await service.house.redis.hget(service.house.keys.key('drop-in', 'short-ids'), shortId))
-}
 
 const textOf = (body: unknown) => typeof body === 'string' ? body : JSON.stringify(body)
 
@@ -131,64 +105,6 @@ t.test('the answer is the picture, parameters and info that A1111 gave, and the 
   t.equal(service.simulator.state().generations.length, 2)
 })
 
-t.test('status and job id are there before the server has anything, and a caller that is cut off finds its images', async t => {
-  const service = await startService(t, { simulator: { stepMilliseconds: 40 } })
-  const call = await open(service, '/sdapi/v1/txt2img', { ...recorded, steps: 20 })
-  t.equal(call.status, 200)
-  t.match(call.jobId, /^[A-Za-z0-9]{8}$/)
-  const id = await idOf(service, call.jobId)
-  t.not((await service.job(id)).status, 'completed', 'long before the end')
-  call.cut()
-  t.equal((await service.until(id, 'completed', 'cancelled', 'failed')).status, 'completed', 'it goes on without its caller')
-  const found = await service.request('GET', `/sdapi/v1/job/${call.jobId}`)
-  t.match(found.body, { id: call.jobId, status: 'Completed', images: [/^iVBORw0KGgo/] })
-})
-
-t.test('while it waits, a blank comes every 15 seconds, so that proxies do not cut it off', async t => {
-  const asked: number[] = []
-  let goOn = () => {}
-  const service = await startService(t, {
-    worker: 'none',
-    async pause (milliseconds) {
-      asked.push(milliseconds)
-      await new Promise<void>(resolve => { goOn = resolve })
-    }
-  })
-  const call = await open(service, '/sdapi/v1/txt2img', recorded)
-  t.equal(await call.piece(), ' ', 'at once')
-  for (let blank = 1; blank <= 3; blank++) {
-    const next = call.piece()
-    goOn()
-    t.equal(await next, ' ')
-    t.ok(asked.length >= blank && asked.every(milliseconds => milliseconds === 15_000), asked.join())
-  }
-  await service.request('POST', '/sdapi/v1/interrupt', {})
-  t.match(JSON.parse(await call.text()), { images: [], info: String })
-})
-
-t.test('what fails after the status was sent ends as an error of A1111 without images', async t => {
-  const service = await startService(t, { settings: { JOB_ATTEMPTS: '1' } })
-  service.simulator.setFaults([{ kind: 'nan' }])
-  const call = await open(service, '/sdapi/v1/txt2img', recorded)
-  t.equal(call.status, 200)
-  const body = JSON.parse(await call.text()) as Record<string, unknown>
-  t.strictSame(Object.keys(body), ['error', 'detail', 'body', 'errors'])
-  t.equal(body.error, 'NansException')
-})
-
-t.test('SDAPI_EARLY_JOB_ID=off waits with the status until it is known', async t => {
-  const service = await startService(t, { settings: { JOB_ATTEMPTS: '1', SDAPI_EARLY_JOB_ID: 'off' } })
-  service.simulator.setFaults([{ kind: 'nan' }])
-  const failed = await service.request('POST', '/sdapi/v1/txt2img', recorded)
-  t.equal(failed.status, 500)
-  t.equal(failed.body.error, 'NansException')
-  t.match(failed.headers.get('x-job-id'), /^[A-Za-z0-9]{8}$/)
-  service.simulator.setFaults([])
-  const { status, body } = await service.request('POST', '/sdapi/v1/txt2img', recorded)
-  t.equal(status, 200)
-  t.strictSame(Object.keys(body), ['images', 'parameters', 'info'])
-})
-
 t.test('names that no server has are refused in the shape of A1111, or left out where the setting says so', async t => {
   const strict = await startService(t)
   const wanted = { ...recorded, override_settings: { sd_model_checkpoint: 'nope' } }
@@ -224,7 +140,9 @@ t.test('names that no server has are refused in the shape of A1111, or left out 
 t.test('a caller whose key says so takes its job with it when it hangs up', async t => {
   const service = await startService(t, { simulator: { stepMilliseconds: 40 } })
   const { key, secret } = (await service.request('POST', '/api/v1/api-keys', { name: 'fickle', drop_in: { on_hang_up: 'cancel' } })).body
-  const call = await open(service, '/sdapi/v1/txt2img', { ...recorded, steps: 100 }, { 'x-api-key': String(key), 'x-api-secret': String(secret) })
+  const call = await open(service, '/sdapi/v1/txt2img', { ...recorded, steps: 100 }, {
+    'x-api-key': String(key), 'x-api-secret': String(secret), prefer: 'early-job-id'
+  })
   const id = await idOf(service, call.jobId)
   await service.until(id, 'processing')
   call.cut()

@@ -45,13 +45,14 @@ export const emptyKey = {
   answer: 'wait',
   on_hang_up: 'continue',
   server: '',
+  early_job_id: false,
   webhook_url: '',
   webhook_events: endEvents
 }
 
 /** The key as the form shows it. */
 export function formOfKey (key) {
-  const { answer, on_hang_up: onHangUp, server } = key.drop_in
+  const { answer, on_hang_up: onHangUp, server, early_job_id: earlyJobId } = key.drop_in
   return {
     name: key.name,
     description: key.description,
@@ -62,6 +63,7 @@ export function formOfKey (key) {
     answer,
     on_hang_up: onHangUp,
     server: server ?? '',
+    early_job_id: earlyJobId,
     webhook_url: key.webhook_url ?? '',
     webhook_events: key.webhook_events ?? endEvents
   }
@@ -78,13 +80,13 @@ function rightsOf (scopes) {
  *   its address is shown without its query
  */
 export function requestOfKey (form, before) {
-  const { answer, on_hang_up: onHangUp, server, rate_limit_per_minute: rate } = form
+  const { answer, on_hang_up: onHangUp, server, early_job_id: earlyJobId, rate_limit_per_minute: rate } = form
   const request = {
     name: form.name,
     description: form.description,
     scopes: form.rights === 'chosen' ? form.scopes : scopesOf[form.rights],
     ...rate === '' && before === null ? {} : { rate_limit_per_minute: rate === '' ? null : Number(rate) },
-    drop_in: { answer, on_hang_up: onHangUp, server: server === '' ? null : server }
+    drop_in: { answer, on_hang_up: onHangUp, server: server === '' ? null : server, early_job_id: earlyJobId }
   }
   if (before !== null) request.is_active = form.is_active
   const wasUrl = before?.webhook_url ?? ''
@@ -98,4 +100,12 @@ export function requestOfKey (form, before) {
 export function rightsText (scopes) {
   const name = rightsOf(scopes)
   return name === 'chosen' ? scopes.join(', ') : rights.find(({ value }) => value === name).label
+}
+
+/** How /sdapi/v1 treats clients of a key, in words; empty where it treats them as usual. */
+export function dropInText ({ answer, on_hang_up: onHangUp, early_job_id: earlyJobId }) {
+  return [
+    answer === 'async' ? 'answers at once' : earlyJobId ? 'sends the job id early' : '',
+    onHangUp === 'cancel' ? 'cancels when the caller hangs up' : ''
+  ].filter(Boolean).join(', ')
 }

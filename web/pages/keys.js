@@ -4,7 +4,7 @@ import { html, useState } from '../lib/html.js'
 import { seldom, useLive } from '../lib/live.js'
 import { attempt } from '../lib/messages.js'
 import { apiKeys } from '../lib/service.js'
-import { rightsText } from '../lib/key-form.js'
+import { dropInText, rightsText } from '../lib/key-form.js'
 import { Confirm } from '../parts/dialog.js'
 import { Icon } from '../parts/icon.js'
 import { CreateKey, EditKey, RotateKey } from '../parts/key-dialogs.js'
@@ -60,6 +60,7 @@ function KeyCard ({ accessKey, onOpen }) {
         <div><dt>May</dt><dd>${rightsText(scopes)}</dd></div>
         <div><dt>Limit</dt><dd>${limit === null ? 'none' : `${plural(limit, 'request')} a minute`}</dd></div>
         ${accessKey.webhook_url && html`<div><dt>Webhook</dt><dd>${accessKey.webhook_url}</dd></div>`}
+        ${dropInText(accessKey.drop_in) && html`<div><dt>Drop-in</dt><dd>${dropInText(accessKey.drop_in)}</dd></div>`}
         ${accessKey.drop_in.server && html`<div><dt>Server</dt><dd>${accessKey.drop_in.server}</dd></div>`}
         <div><dt>Made</dt><dd>${momentText(accessKey.created_at)}</dd></div>
         <div><dt>Used</dt><dd>${accessKey.last_used_at === null ? 'never' : `${ago(accessKey.last_used_at)}, ${plural(accessKey.usage_count, 'time')} in all`}</dd></div>

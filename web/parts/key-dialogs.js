@@ -62,6 +62,7 @@ function KeyForm ({ form, title, action, limit, send, onClose, children }) {
         ${children}
         <${More} summary="As a drop-in for A1111 (/sdapi/v1)" needed=${problems.server !== undefined}>
           <${SelectField} label="The answer" ...${form.field('answer')} options=${answers} />
+          <${CheckField} label="Send the job id early" hint="Status and X-Job-ID come as soon as a job is accepted; a failure then breaks the transfer off." ...${form.field('early_job_id')} />
           <${SelectField} label="When the caller hangs up, the job" ...${form.field('on_hang_up')} options=${hangUps} />
           <${SelectField} label="Server" ...${form.field('server')} options=${[{ value: '', label: 'The best one' }, ...aliases]} />
         <//>
