@@ -57,7 +57,6 @@ export function normaliseParameters (given: unknown, options: NormalisingOptions
   const read = readFields(translated, options, warn)
   refuseImageAddresses(read)
   const mode = modeOf(options.mode ?? translated.mode, read, warn)
-  if (mode === 'img2img') refuseEmptyImages(read)
   const sized = withRealSize({ ...defaults, ...forMode(read, mode) }, warn)
   const drawable = withMatchingBatch(withHires(sized, mode, warn), warn)
   const parameters = fittingOutput(withSeeds(drawable, options.random), {
@@ -161,14 +160,6 @@ function checkTexts (field: string, list: unknown): void {
   if (!Array.isArray(list)) return
   const wrong = list.findIndex(item => typeof item !== 'string')
   if (wrong !== -1) throw invalidField(`${field}.${wrong}`, `${field}.${wrong} must be text.`)
-}
-
-/** A server fails at what is no picture. */
-function refuseEmptyImages ({ init_images: images = [] }: A1111Parameters): void {
-  const empty = images.findIndex(image => typeof image === 'string' && image.trim() === '')
-  if (empty === -1) return
-  const field = `init_images.${empty}`
-  throw new ServiceError('invalid_image', `${field} is empty; send an image as base64.`, { field })
 }
 
 function modeOf (asked: unknown, parameters: A1111Parameters, warn: (warning: Warning) => void): GenerationMode {

@@ -13,13 +13,6 @@ import type { MediaReference } from './types.ts'
 /** Bytes hashed and written at a time. */
 const pieceBytes = 1 << 20
 
-/** What becomes of an input that has arrived. */
-export interface KeptInput {
-  readonly extension: ImageExtension
-  /** Kept instead of what arrived. */
-  readonly bytes?: Buffer
-}
-
 export type InputSink = FileSink<MediaReference>
 
 /** The inputs of a media store. */
@@ -27,7 +20,7 @@ export interface InputFiles {
   /** Keeps an input for good, once for the same content. @throws ServiceError `storage_full` */
   putInput (bytes: Buffer, extension: ImageExtension): Promise<MediaReference>
   /** The same for an input that is still arriving; `check` decides at its end whether it is kept, and as what. */
-  createInputSink (check: (draft: DraftFile) => Promise<KeptInput>): Promise<InputSink>
+  createInputSink (check: (draft: DraftFile) => Promise<ImageExtension>): Promise<InputSink>
   /** @throws ServiceError `image_not_found` */
   readInput (reference: MediaReference): Promise<Buffer>
   /** Marks inputs as just used, so that `untouchedSince` passes them over. */
@@ -70,28 +63,23 @@ export async function createInputFiles (folder: string): Promise<InputFiles> {
   }
 
   const createInputSink: InputFiles['createInputSink'] = async check =>
-    await createFileSink(drafts, async draft => {
-      const { extension, bytes } = await check(draft)
-      return bytes === undefined ? await place(draft, extension) : await putInput(bytes, extension)
-    })
-
-  async function putInput (bytes: Buffer, extension: ImageExtension): Promise<MediaReference> {
-    const sink = await createInputSink(async () => ({ extension }))
-    try {
-      for (let start = 0; start < bytes.length; start += pieceBytes) {
-        await sink.write(bytes.subarray(start, start + pieceBytes))
-      }
-      await sink.end()
-    } catch (error) {
-      await sink.abort()
-      throw error
-    }
-    return await sink.finished
-  }
+    await createFileSink(drafts, async draft => await place(draft, await check(draft)))
 
   return {
     createInputSink,
-    putInput,
+    async putInput (bytes, extension) {
+      const sink = await createInputSink(async () => extension)
+      try {
+        for (let start = 0; start < bytes.length; start += pieceBytes) {
+          await sink.write(bytes.subarray(start, start + pieceBytes))
+        }
+        await sink.end()
+      } catch (error) {
+        await sink.abort()
+        throw error
+      }
+      return await sink.finished
+    },
     async readInput (reference) {
       try {
         return await readFile(pathOf(reference))

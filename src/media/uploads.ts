@@ -2,7 +2,7 @@ import { ServiceError } from '../errors.ts'
 import { nearest } from '../a1111/nearest.ts'
 import { parseJson } from '../json/parse.ts'
 import { imageFormats } from './image-header.ts'
-import { checkDecodable, checkImageHeader, imageTooLarge, storedFormat, type ImageLimits } from './images.ts'
+import { checkDecodable, checkImageHeader, imageTooLarge, type ImageLimits } from './images.ts'
 import type { MediaStore } from './store.ts'
 import type { UploadTexts } from './upload-text.ts'
 
@@ -47,9 +47,8 @@ export async function openUpload (
   let size = 0
   const sink = await store.createInputSink(async draft => {
     const { format } = await checkImageHeader(draft.source, field, limits)
-    const converted = await checkDecodable(draft.path, { field, limits, kind: format })
-    const { extension } = imageFormats[storedFormat(format)]
-    return converted === null ? { extension } : { extension, bytes: converted }
+    await checkDecodable(draft.path, field, limits)
+    return imageFormats[format].extension
   })
   return {
     async write (bytes) {
