@@ -155,7 +155,7 @@ function resultOf ({ status, result, error, submission, attempts }: Job): Record
       negative_prompt: submission.parameters.negative_prompt ?? ''
     }
   }
-  if (status === 'failed') return { error: error?.message ?? '', details: error, attempts: attempts.length }
+  if (status === 'failed') return { error: error?.message ?? '', details: detailsOf(error), attempts: attempts.length }
   if (status === 'cancelled') {
     return { cancelled: true, message: 'The job was cancelled.', ...shared, partial: result?.partial ?? false }
   }
@@ -175,4 +175,10 @@ function availabilityOf ({ submission }: Job): Record<string, unknown> {
     checked_field: checkpoint === null ? 'N/A' : 'checkpoint_name',
     model_identifier: checkpointTitle ?? checkpoint
   }
+}
+
+function detailsOf (error: Job['error']): Omit<NonNullable<Job['error']>, 'answer'> | null {
+  if (error === null) return null
+  const { answer: _forClientsOfTheServer, ...details } = error
+  return details
 }

@@ -1,7 +1,9 @@
 import bearerAuth from '@fastify/bearer-auth'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { parseA1111Credentials, type A1111Credentials } from '../../src/access/a1111-credentials.ts'
+import {
+  mayBeOurs, parseA1111Credentials, parseUnaskedCredentials, type A1111Credentials
+} from '../../src/access/a1111-credentials.ts'
 import {
   isNavigation, isSafe, refuseForeignPage, refuseUnmarkedChange, type PageRequest
 } from '../../src/access/browser-rules.ts'
@@ -12,7 +14,7 @@ import { administrator, anonymous, mayDo, type Principal, type Scope } from '../
 import type { Bucket } from '../../src/access/rate-limit.ts'
 import { readCookie, sessionCookieName, type Sessions } from '../../src/access/sessions.ts'
 import type { Tickets } from '../../src/access/tickets.ts'
-import { isTrustedByAddress, type TrustRules } from '../../src/access/trust.ts'
+import { isTrustedByAddress, type Caller, type TrustRules } from '../../src/access/trust.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { challenge, refuseLogin } from './refuse-login.ts'
 
@@ -46,6 +48,8 @@ export interface AccessOptions {
   readonly failedLogins: FailedLogins
   /** Bearer tokens with full rights: AUTH_TOKEN and the admin token. Empty ones let nobody in. */
   readonly tokens: readonly string[]
+  /** Whether AUTH_TOKEN is set, so that whoever sends credentials means them. */
+  readonly asksForToken?: boolean
   readonly trust: TrustRules
   readonly tickets: Tickets
   /** Origins whose pages may call with a key. */
@@ -101,8 +105,9 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
     try {
       const ticket = ticketOf(request)
       if (ticket !== null) return await identifyByTicket(request, ticket)
-      const parse = request.routeOptions.config.credentials === 'a1111' ? parseA1111Credentials : parseCredentials
-      const credentials = parse(request.headers)
+      const credentials = request.routeOptions.config.credentials === 'a1111'
+        ? await dropInCredentials(request)
+        : parseCredentials(request.headers)
       return credentials.kind === 'none'
         ? await identifyByPlace(request, wanted)
         : await identifyByCredentials(credentials, request, reply)
@@ -110,6 +115,26 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
       if (error instanceof ServiceError && error.status === 401) challenge(request, reply)
       throw error
     }
+  }
+
+  /**
+   * A1111 without --api-auth takes any credentials, and clients send what they have, such as `None:None`. Where nobody
+   * needs any, those that were never ours count as none.
+   */
+  async function dropInCredentials (request: FastifyRequest): Promise<A1111Credentials> {
+    const { headers } = request
+    if (options.asksForToken === true || !isTrustedByAddress(trust, callerOf(request))) return parseA1111Credentials(headers)
+    const credentials = parseUnaskedCredentials(headers)
+    const isOurs = mayBeOurs(credentials) || await matchesAnything(credentials, request)
+    return isOurs ? credentials : { kind: 'none' }
+  }
+
+  async function matchesAnything (credentials: A1111Credentials, request: FastifyRequest): Promise<boolean> {
+    if (credentials.kind === 'secret') {
+      return await accessKeys.knowsSecret(credentials.secret) ||
+        (credentials.via === 'bearer' && await carriesToken(request))
+    }
+    return credentials.kind === 'token' && await carriesToken(request)
   }
 
   async function identifyByCredentials (
@@ -137,13 +162,15 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
   }
 
   async function identifyByToken (request: FastifyRequest, reply: FastifyReply): Promise<Principal> {
-    if (await carriesToken(request, reply)) return administrator('token')
+    if (await carriesToken(request)) return administrator('token')
     return await refuseLogin(failedLogins, request, reply, 'This bearer token is not known')
   }
 
-  async function carriesToken (request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
+  async function carriesToken (request: FastifyRequest): Promise<boolean> {
+    // it sets a status and a header of its own, which are ours to set
+    const untold = { code: () => untold, header: () => untold } as unknown as FastifyReply
     return await new Promise(resolve => {
-      app.verifyBearerAuth?.(request, reply, error => resolve(error === undefined))
+      app.verifyBearerAuth?.(request, untold, error => resolve(error === undefined))
     })
   }
 
@@ -154,13 +181,7 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
     refuseForeignPage(page, [])
     const session = readCookie(request.headers.cookie, sessionCookieName(request.socket.localPort ?? 0))
     if (session !== null && await sessions.isOpen(session)) return administrator('session')
-    const caller = {
-      peer: request.socket.remoteAddress,
-      client: request.ip,
-      headers: request.headers,
-      httpVersion: request.raw.httpVersion
-    }
-    if (isTrustedByAddress(trust, caller)) {
+    if (isTrustedByAddress(trust, callerOf(request))) {
       if (unmarked !== true || request.headers.origin === undefined) refuseUnmarkedChange(page)
       return administrator('local')
     }
@@ -171,6 +192,15 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
   function pageOf (request: FastifyRequest): PageRequest {
     const origin = `${request.protocol}://${request.headers.host ?? ''}`.toLowerCase()
     return { method: request.method, headers: pageHeaders(request), ownOrigins: [origin, ...publicOrigins] }
+  }
+}
+
+function callerOf (request: FastifyRequest): Caller {
+  return {
+    peer: request.socket.remoteAddress,
+    client: request.ip,
+    headers: request.headers,
+    httpVersion: request.raw.httpVersion
   }
 }
 

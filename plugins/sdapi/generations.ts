@@ -108,7 +108,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
       given: call.given,
       appType: 'a1111',
       source: 'sdapi',
-      seeds: 'as PyTorch',
+      judge: 'server',
       priority: 5,
       onMissing: config.SDAPI_UNKNOWN_NAMES,
       onDifference: 'warn',

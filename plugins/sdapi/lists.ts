@@ -1,11 +1,12 @@
 import type { FastifyPluginAsync } from 'fastify'
 import { ServiceError } from '../../src/errors.ts'
-import { textOf, fieldsOf } from '../../src/a1111/json-values.ts'
 import { withDeadline } from '../../src/lib/deadline.ts'
 import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import { listNames, unionOfEmbeddings, unionOfLists, unionOfScripts, withoutSecrets } from '../../src/sdapi/lists.ts'
 import { readPngInfo } from '../../src/sdapi/png-info.ts'
-import { HttpException } from '../../src/simulator/failures.ts'
+import { required } from '../../src/simulator/wire/fields.ts'
+import { pydantic1 } from '../../src/simulator/wire/pydantic1.ts'
+import { readModel } from '../../src/simulator/wire/read-model.ts'
 import { sendJson, targetOf } from './call.ts'
 
 const config = { access: { scope: 'models:read' } } as const
@@ -58,9 +59,8 @@ const lists: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dro
     config: { access: { scope: 'images:read' } },
     schema: described('png-info', 'Read the generation parameters inside a picture')
   }, async (request, reply) => {
-    const image = textOf(fieldsOf(request.body).image)
-    if (image === null) throw new HttpException(404, 'No image found')
-    return sendJson(reply, await readPngInfo(image))
+    const { image } = readModel(pydantic1, { image: required('string') }, request.body)
+    return sendJson(reply, await readPngInfo(String(image)))
   })
 }
 

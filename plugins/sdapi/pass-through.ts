@@ -1,9 +1,11 @@
-import type { FastifyPluginAsync } from 'fastify'
+import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import { fieldsOf, textsOf } from '../../src/a1111/json-values.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import { dangerousRoutes, endingRoutes, isDevious, openedPaths } from '../../src/sdapi/open-routes.ts'
 import { pictureRoutes, refuseAddresses } from '../../src/sdapi/pass-through.ts'
+import { pydantic1 } from '../../src/simulator/wire/pydantic1.ts'
+import { readModel } from '../../src/simulator/wire/read-model.ts'
 import { hangUp } from '../core/hang-up.ts'
 import { sendJson, targetOf } from './call.ts'
 
@@ -24,9 +26,10 @@ export const passThrough: FastifyPluginAsync<{ readonly dropIn: DropIn }> = asyn
         summary: `A1111's ${name}, on the best server or the named one`
       }
     }, async (request, reply) => {
-      refuseAddresses(request.body)
+      const body = objectSent(request)
+      refuseAddresses(body)
       reply.hold('waiting')
-      const answer = await through.post(`/sdapi/v1/${name}`, fieldsOf(request.body), targetOf(request), hangUp(reply))
+      const answer = await through.post(`/sdapi/v1/${name}`, body, targetOf(request), hangUp(reply))
       return sendJson(reply, answer)
     })
   }
@@ -85,6 +88,15 @@ function straight (url: string, base: string): string {
   const isBelow = url.startsWith(`${base}/`)
   if (!isBelow || isDevious(url.split('?')[0] ?? '')) throw new ServiceError('route_not_found', 'Not Found')
   return url.slice(base.length)
+}
+
+/**
+ * The fields of a body, of which the server says by itself what is wrong.
+ * @throws ValidationFailure where there is no object to send
+ */
+function objectSent (request: FastifyRequest): Record<string, unknown> {
+  readModel(pydantic1, {}, request.body)
+  return fieldsOf(request.body)
 }
 
 /** The routes of the ControlNet extension, which stand at the root. */

@@ -3,6 +3,7 @@ import { ServiceError, type ErrorCode } from '../errors.ts'
 import { findCheckpoint } from './checkpoint-names.ts'
 import { withControlNet } from './controlnet-admission.ts'
 import { admitExtras, noExtras } from './extras.ts'
+import { isUnchosen } from './field-values.ts'
 import { rulesOf } from './kinds/registry.ts'
 import { loraNames, renameLoras, withoutComments } from './lora-tags.ts'
 import { findListed, findLora, findUpscaler, findVae } from './model-names.ts'
@@ -117,16 +118,23 @@ export function admit (
   function withUpscaler (given: A1111Parameters): A1111Parameters {
     if (!offers('upscalers') || !offers('latentUpscaleModes')) return given
     const candidates = [...inventory.latentUpscaleModes, ...inventory.upscalers]
-    return replaced(given, 'hr_upscaler', wanted => settle({
-      wanted, field: 'hr_upscaler', code: 'model_not_found', noun: 'upscaler', find: () => findUpscaler(wanted, inventory), candidates
-    }))
+    return replaced(given, 'hr_upscaler', wanted => {
+      const find = () => findUpscaler(wanted, inventory)
+      // to most servers "None" is an upscaler
+      if (isUnchosen(wanted)) return find()
+      return settle({ wanted, field: 'hr_upscaler', code: 'model_not_found', noun: 'upscaler', find, candidates })
+    })
   }
 
   function withModules (given: A1111Parameters): A1111Parameters {
     const settings = given.override_settings
     if (settings === undefined) return given
     const named = replaced(settings, 'sd_vae', wanted => vaeOf(wanted, 'override_settings.sd_vae'))
-    return { ...given, override_settings: replacedEach(named, 'forge_additional_modules', vaeOf) }
+    return {
+      ...given,
+      override_settings: replacedEach(named, 'forge_additional_modules', (wanted, field) =>
+        isUnchosen(wanted) ? null : vaeOf(wanted, field))
+    }
   }
 
   /** Forge also takes paths for modules, which would let a job open any file of its disk. */
@@ -147,6 +155,9 @@ export function admit (
   }
 
   function loraOf (wanted: string, field: string): string | null {
+    // a name that the server knows stays as it is written, also in the answer
+    const known = inventory.loras.find(({ name, alias }) => name === wanted || alias === wanted)
+    if (known !== undefined && rulesOf(traits).loraName(known) === known.name) return wanted
     const candidates = inventory.loras.map(({ name }) => name)
     const find = () => findLora(wanted, inventory)
     const found = settle({ wanted, field, code: 'model_not_found', noun: 'LoRA', find, candidates })
@@ -158,9 +169,13 @@ export function admit (
     const hinted = style === undefined ? null : findListed(style, inventory.styles)
     const all = hinted === null ? given : { ...given, styles: [...given.styles ?? [], hinted] }
     if (!offers('styles')) return all
-    return replacedEach(all, 'styles', (wanted, field) => settle({
-      wanted, field, code: 'style_not_found', noun: 'style', find: () => findListed(wanted, inventory.styles), candidates: inventory.styles
-    }))
+    return replacedEach(all, 'styles', (wanted, field) => {
+      const found = isUnchosen(wanted) ? wanted : findListed(wanted, inventory.styles)
+      if (found !== null) return found
+      noteMissing(['styles'])
+      warn({ code: 'style_not_found', message: `${sentenceOfMissing(wanted, 'style', inventory.styles).sentence} It changes nothing there.`, field })
+      return onMissing === 'ignore' ? null : wanted
+    })
   }
 
   function withScripts (given: A1111Parameters): A1111Parameters {
@@ -200,9 +215,14 @@ function settler (
 }
 
 function missing (wanted: string, field: string, code: ErrorCode, noun: string, candidates: readonly string[]) {
+  const { sentence, near } = sentenceOfMissing(wanted, noun, candidates)
+  return new ServiceError(code, sentence, { field, nearest: near })
+}
+
+function sentenceOfMissing (wanted: string, noun: string, candidates: readonly string[]) {
   const near = nearest(wanted, candidates)
   const advice = near.length === 0 ? '' : ` Nearest: ${near.join(', ')}.`
-  return new ServiceError(code, `The server has no ${noun} "${wanted.slice(0, 200)}".${advice}`, { field, nearest: near })
+  return { sentence: `The server has no ${noun} "${wanted.slice(0, 200)}".${advice}`, near }
 }
 
 /** The object with one text exchanged; null takes it out. Anything but text stays. */

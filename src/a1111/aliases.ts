@@ -85,7 +85,9 @@ function modeOfType (type: unknown): unknown {
 }
 
 function fillIn (fields: Record<string, unknown>, name: string, value: unknown): void {
-  if (isUnset(fields[name]) && !isUnset(value)) fields[name] = value
+  // A1111's clients send "None" beside the older name
+  const isOpen = name === 'sampler_name' ? isUnchosen(fields[name]) : isUnset(fields[name])
+  if (isOpen && !isUnset(value)) fields[name] = value
 }
 
 function checkpointOf (given: GivenFields, setting: unknown): string | null {

@@ -1,4 +1,5 @@
 import type { TObject } from '@sinclair/typebox'
+import { usualRange, type Warning } from '../../schemas/generation-parameters.ts'
 import { ServiceError } from '../errors.ts'
 import { stringifyJson } from '../lib/exact-json.ts'
 import { largestSeed, readInteger } from './seeds.ts'
@@ -8,6 +9,8 @@ export interface FieldRule {
   readonly kind: 'integer' | 'seed' | 'number' | 'boolean' | 'string' | 'array' | 'object'
   readonly minimum?: number | bigint
   readonly maximum?: number | bigint
+  /** What A1111's own interface offers; it takes more. */
+  readonly usual?: readonly [least: number, most: number]
   /** Of a text, in characters; of a list, in items. */
   readonly longest?: number
 }
@@ -18,9 +21,27 @@ export type FieldRules = ReadonlyMap<string, FieldRule>
 export function fieldRules (schema: TObject): FieldRules {
   return new Map(Object.entries(schema.properties).map(([name, field]) => [name, {
     kind: field.type as FieldRule['kind'],
-    ...definedOnly({ minimum: field.minimum, maximum: field.maximum, longest: field.maxLength ?? field.maxItems }),
+    ...definedOnly({
+      minimum: field.minimum,
+      maximum: field.maximum,
+      usual: Reflect.get(field, usualRange) as FieldRule['usual'],
+      longest: field.maxLength ?? field.maxItems
+    }),
     ...(field.format === 'uint64' ? { kind: 'seed', maximum: largestSeed } as const : {})
   }]))
+}
+
+/** The rule without bounds of numbers, for callers who want to hear the server's own judgement of them. */
+export function withoutBounds ({ minimum, maximum, ...rule }: FieldRule): FieldRule {
+  return rule
+}
+
+/** What is said of a number that A1111's own interface does not offer; null for any other value. */
+export function warningOfRange (field: string, value: unknown, { usual }: FieldRule): Warning | null {
+  if (usual === undefined || typeof value !== 'number' || (value >= usual[0] && value <= usual[1])) return null
+  const [least, most] = usual
+  const message = `${field} is ${value}; A1111's own interface offers ${least} to ${most}. The server gets it as it is.`
+  return { code: 'outside_usual_range', message, field }
 }
 
 /** The object without its undefined values. */
@@ -44,8 +65,10 @@ export function isUnset (value: unknown): boolean {
 
 /** Whether nothing was chosen: unset, or one of the words by which A1111's own menus say so. */
 export function isUnchosen (value: unknown): boolean {
-  return isUnset(value) || (typeof value === 'string' && /^(none|use same (sampler|scheduler|checkpoint))$/i.test(value.trim()))
+  return isUnset(value) || (typeof value === 'string' && noChoice.test(value.trim()))
 }
+
+const noChoice = /^(none|automatic|use same (sampler|scheduler|checkpoint|choices|upscaler))$/i
 
 /** A 400 about one field. */
 export function invalidField (field: string, sentence: string): ServiceError {
@@ -80,9 +103,15 @@ const readers: Readonly<Record<FieldRule['kind'], (value: unknown, rule: FieldRu
 }
 
 function asNumber (value: unknown): number | undefined {
-  if (typeof value === 'number') return Number.isFinite(value) ? value : undefined
-  if (typeof value !== 'string' || !/^\s*[+-]?\d+(\.\d*)?\s*$/.test(value)) return undefined
-  return Number(value)
+  if (typeof value === 'number') return withinDoubles(value)
+  if (typeof value !== 'string' || !/^\s*[+-]?\d+(\.\d*)?(e[+-]?\d{1,4})?\s*$/i.test(value)) return undefined
+  return asNumber(Number(value))
+}
+
+/** A1111's own value for "no end" is infinity, which JSON cannot carry: the largest number does the same. */
+function withinDoubles (value: number): number | undefined {
+  if (Number.isFinite(value)) return value
+  return Number.isNaN(value) ? undefined : Math.sign(value) * Number.MAX_VALUE
 }
 
 function inRange<Value extends number | bigint> (
@@ -105,7 +134,8 @@ function isShortEnough (value: { readonly length: number }, { longest = Infinity
 function shown (value: unknown): string {
   if (Array.isArray(value)) return `a list of ${value.length}`
   if (isRecord(value)) return 'an object'
-  const text = stringifyJson(value)
+  // JSON has no word for them
+  const text = typeof value === 'number' && !Number.isFinite(value) ? String(value) : stringifyJson(value)
   return text.length > 60 ? `a text of ${String(value).length} characters` : text
 }
 
@@ -121,7 +151,7 @@ const kindNames: Readonly<Record<FieldRule['kind'], string>> = {
 
 function allowed ({ kind, minimum, maximum, longest }: FieldRule): string {
   const range = [
-    minimum === undefined ? '' : ` from ${minimum}`,
+    minimum === undefined ? '' : maximum === undefined ? ` of at least ${minimum}` : ` from ${minimum}`,
     maximum === undefined ? '' : ` to ${maximum}`,
     longest === undefined ? '' : ` of at most ${longest} ${kind === 'string' ? 'characters' : 'items'}`
   ]

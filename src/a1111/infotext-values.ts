@@ -8,6 +8,8 @@ export interface FittingOptions {
   /** Where the text stood, for the warnings. */
   readonly field: string
   readonly rules: FieldRules
+  /** Where the server judges, it gets what the text says. */
+  readonly judge: 'here' | 'server'
   readonly warn: (warning: Warning) => void
 }
 
@@ -28,9 +30,18 @@ export function fittingValues (
   return { ...fittingEach(plain, options), override_settings: overrides }
 }
 
-function fittingEach (fields: Readonly<Record<string, unknown>>, { field, rules, warn }: FittingOptions) {
+/** Beyond what A1111's interface offers, and still usual among other programs. */
+const wider: Readonly<Record<string, FieldRule['usual']>> = { width: [8, 4096], height: [8, 4096], cfg_scale: [0, 100] }
+
+function withinUsual (name: string, rule: FieldRule): FieldRule {
+  const [least, most] = wider[name] ?? rule.usual ?? []
+  return least === undefined || most === undefined ? rule : { ...rule, minimum: least, maximum: most }
+}
+
+function fittingEach (fields: Readonly<Record<string, unknown>>, { field, rules, judge, warn }: FittingOptions) {
   return Object.fromEntries(Object.entries(fields).flatMap(([name, value]) => {
-    const rule = rules.get(name)
+    const known = rules.get(name)
+    const rule = known === undefined || judge === 'server' ? known : withinUsual(name, known)
     if (rule === undefined || isUnset(value) || isReadable(name, value, rule)) return [[name, value]]
     if (typeof value === 'string' && rule.kind !== 'string' && unset.test(value.trim())) return []
     const nearest = nearestOf(value, rule)

@@ -24,7 +24,7 @@ export function outputSize (parameters: Readonly<Record<string, unknown>>): Outp
   const given = { ...defaults, ...parameters } as A1111Parameters & typeof defaults
   const width = flooredTo8(given.width)
   const height = flooredTo8(given.height)
-  return { images: given.batch_size * given.n_iter, ...hiresSize(given, width, height) }
+  return { images: given.batch_size * given.n_iter, ...(hiresSize(given) ?? { width, height }) }
 }
 
 /** The size of the finished images: A1111 cuts the second pass down to eighths as well. */
@@ -33,11 +33,14 @@ export function finishedSize (parameters: Readonly<Record<string, unknown>>): { 
   return { width: flooredTo8(width), height: flooredTo8(height) }
 }
 
-function hiresSize (parameters: A1111Parameters, width: number, height: number): { width: number, height: number } {
-  const { enable_hr: enabled, hr_scale: scale = 2, hr_resize_x: x = 0, hr_resize_y: y = 0 } = parameters
+/** From the size that was asked for, which only the first pass cuts down; null without a second pass. */
+function hiresSize (
+  parameters: A1111Parameters & Pick<typeof defaults, 'width' | 'height'>
+): { width: number, height: number } | null {
+  const { width, height, enable_hr: enabled, hr_scale: scale = 2, hr_resize_x: x = 0, hr_resize_y: y = 0 } = parameters
   // the old way names the first pass beside the final size
   const isOldWay = [parameters.firstphase_width, parameters.firstphase_height].some(side => (side ?? 0) > 0)
-  if (enabled !== true || isOldWay) return { width, height }
+  if (enabled !== true || isOldWay) return null
   if (x === 0 && y === 0) return { width: Math.floor(width * scale), height: Math.floor(height * scale) }
   return { width: x === 0 ? Math.floor(width * y / height) : x, height: y === 0 ? Math.floor(height * x / width) : y }
 }
@@ -46,14 +49,19 @@ function flooredTo8 (pixels: number): number {
   return Math.floor(pixels / 8) * 8
 }
 
-/** The size cut down to what A1111 really draws, said aloud: its answer goes on naming the size that was asked for. */
-export function withRealSize (parameters: A1111Parameters, warn: (warning: Warning) => void): A1111Parameters {
+/**
+ * The size cut down to what A1111 really draws, said aloud: its answer goes on naming the size that was asked for.
+ * Where the server judges, it is asked for that one.
+ */
+export function withRealSize (
+  parameters: A1111Parameters, judge: 'here' | 'server' = 'here', warn: (warning: Warning) => void
+): A1111Parameters {
   const { width = defaults.width, height = defaults.height } = parameters
   const real = { width: flooredTo8(width), height: flooredTo8(height) }
   if (real.width !== width || real.height !== height) {
     warn({ code: 'size_rounded', message: `${width}x${height} is drawn as ${real.width}x${real.height}: sides are cut down to a multiple of 8.`, field: real.width === width ? 'height' : 'width' })
   }
-  return { ...parameters, ...real }
+  return judge === 'server' ? parameters : { ...parameters, ...real }
 }
 
 /** Hires fix only where there is one; without a denoising strength A1111 fails with a 500. */
@@ -76,42 +84,60 @@ export function withHires (
 export function withSeeds (parameters: A1111Parameters, random: (below: number) => number): A1111Parameters {
   const { seed = -1, subseed = -1, subseed_strength: strength = 0, ...others } = parameters
   const draw = (value: Seed) => value === -1 ? drawSeed(random) : value
-  const variation = strength > 0 ? { subseed: draw(subseed), subseed_strength: strength } : {}
+  // without a strength it changes nothing, but the server's answer names it
+  const variation = strength === 0 && subseed === -1 ? {} : { subseed: draw(subseed), subseed_strength: strength }
   return { ...others, seed: draw(seed), ...variation }
 }
 
-/**
- * Init images in a number that A1111 takes: one for the whole batch, or one for each of its images.
- * @throws ServiceError `invalid_field_value` for more, `missing_required_field` has been said before for none
- */
+/** Init images in a number that A1111 takes: one for the whole batch, or one for each of its images. */
 export function withMatchingBatch (
   parameters: A1111Parameters, warn: (warning: Warning) => void
 ): A1111Parameters {
   const { init_images: { length } = [], batch_size: batch = 1 } = parameters
-  if (length > batch) {
-    throw invalidField('init_images', `init_images holds ${length} images, but batch_size is ${batch}; give at most that many, or a larger batch_size.`)
-  }
-  if (length <= 1 || length === batch) return parameters
+  if (length <= 1 || length >= batch) return parameters
   warn({ code: 'batch_size_reduced', message: `batch_size ${batch} becomes ${length}, the number of init images.`, field: 'batch_size' })
   return { ...parameters, batch_size: length }
 }
 
-/**
- * @param maximum pixels that all images of a job may have together
- * @throws ServiceError `invalid_field_value`
- */
-export function refuseHugeOutput (parameters: A1111Parameters, maximum: number): void {
-  const { images, width, height } = outputSize(parameters)
-  const pixels = images * width * height
-  if (pixels <= maximum) return
-  throw invalidField('width', `${images} images of ${width}x${height} make ${millions(pixels)} million pixels; a job may have at most ${millions(maximum)} million.`)
+/** What one job may ask for in all, whatever its server would take. */
+export interface OutputLimits {
+  /** The setting PIXELS_PER_JOB_MEGAPIXELS, in pixels. */
+  readonly pixels: number
+  /** The setting OUTPUTS_PER_JOB. */
+  readonly images: number
 }
 
 /**
- * Each image has the seed of the one before plus 1, or with a variation its subseed; A1111 fails at the end of 64 bits.
+ * Limits that protect servers and this machine; everything else is for the server to judge.
+ * @throws ServiceError `invalid_field_value` naming the setting
+ */
+export function refuseHugeOutput (parameters: A1111Parameters, maximum: OutputLimits): void {
+  const { images, width, height } = outputSize(parameters)
+  if (images > maximum.images) {
+    throw invalidField('n_iter', `batch_size times n_iter makes ${images} images; a job may make at most ${maximum.images} (the setting OUTPUTS_PER_JOB).`)
+  }
+  const most = `at most ${millions(maximum.pixels)} million (the setting PIXELS_PER_JOB_MEGAPIXELS)`
+  const pixels = Math.abs(images * width * height)
+  if (!(pixels <= maximum.pixels)) {
+    throw invalidField('width', `${images} images of ${width}x${height} make ${millions(pixels)} million pixels; a job may have ${most}.`)
+  }
+  // as large as a picture while its noise is drawn
+  const { seed_resize_from_w: wide = 0, seed_resize_from_h: high = 0 } = parameters
+  if (wide > 0 && high > 0 && wide * high > maximum.pixels) {
+    throw invalidField('seed_resize_from_w', `Noise of ${wide}x${high} has ${millions(wide * high)} million pixels; a job may have ${most}.`)
+  }
+}
+
+/**
+ * What every A1111 fails at, said at once: more init images than the batch has places, and seeds beyond the end of 64
+ * bits, as each image has the seed of the one before plus 1, or with a variation its subseed.
  * @throws ServiceError `invalid_field_value`
  */
-export function refuseSeedsBeyondEnd (parameters: A1111Parameters): void {
+export function refuseImpossible (parameters: A1111Parameters): void {
+  const { init_images: { length } = [], batch_size: batch = 1 } = parameters
+  if (length > batch) {
+    throw invalidField('init_images', `init_images holds ${length} images, but batch_size is ${batch}; give at most that many, or a larger batch_size.`)
+  }
   const { images } = outputSize(parameters)
   const field = (parameters.subseed_strength ?? 0) > 0 ? 'subseed' : 'seed'
   if (leavesRoom(parameters[field] ?? 0, images)) return

@@ -26,10 +26,11 @@ export function withoutComments (prompt: string): string {
 
 /** The prompt with other names in its tags; a name that becomes null takes its tag with it. */
 export function renameLoras (prompt: string, newName: ReadonlyMap<string, string | null>): string {
-  return prompt.replace(tag, (whole: string, word: string, name: string, rest: string) => {
+  const renamed = prompt.replace(tag, (whole: string, word: string, name: string, rest: string) => {
     const other = newName.get(name.trim())
     return other === undefined ? whole : other === null ? '' : `<${word}:${other}${rest}>`
-  }).trim()
+  })
+  return [...newName.values()].includes(null) ? renamed.trim() : renamed
 }
 
 /** The prompt without any tag, and what the tags said. */

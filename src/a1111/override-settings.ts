@@ -1,12 +1,16 @@
+import type { Warning } from '../../schemas/generation-parameters.ts'
 import { ServiceError } from '../errors.ts'
-import { invalidField, isRecord, isUnset, readValue, type FieldRule, type FieldRules } from './field-values.ts'
+import {
+  invalidField, isRecord, isUnset, readValue, warningOfRange, withoutBounds, type FieldRule, type FieldRules
+} from './field-values.ts'
 import { nearest } from './nearest.ts'
-import { largestSeed } from './seeds.ts'
+import { largestSeed, lowestTorchSeed } from './seeds.ts'
 
 const text: FieldRule = { kind: 'string', longest: 500 }
 const flag: FieldRule = { kind: 'boolean' }
-const whole = (minimum: number, maximum: number): FieldRule => ({ kind: 'integer', minimum, maximum })
-const decimal = (minimum: number, maximum: number): FieldRule => ({ kind: 'number', minimum, maximum })
+/** With the range of A1111's own settings page, beyond which the server judges. */
+const whole = (...usual: [least: number, most: number]): FieldRule => ({ kind: 'integer', usual })
+const decimal = (...usual: [least: number, most: number]): FieldRule => ({ kind: 'number', usual })
 
 /**
  * The settings of a server that a job may change for itself. A1111 applies whatever it is given (an unknown name
@@ -18,6 +22,9 @@ export const overrideRules: FieldRules = new Map<string, FieldRule>(Object.entri
   // models
   sd_vae: text,
   sd_unet: text,
+  sd_hypernetwork: text,
+  sd_lora: text,
+  sd_vae_overrides_per_model_preferences: flag,
   face_restoration: flag,
   face_restoration_model: text,
   code_former_weight: decimal(0, 1),
@@ -31,6 +38,9 @@ export const overrideRules: FieldRules = new Map<string, FieldRule>(Object.entri
   sdxl_clip_l_skip: flag,
   sd3_enable_t5: flag,
   emphasis: text,
+  enable_prompt_comments: flag,
+  extra_networks_add_text_separator: text,
+  lora_functional: flag,
   use_old_emphasis_implementation: flag,
   comma_padding_backtrack: whole(0, 74),
   extra_networks_default_multiplier: decimal(0, 2),
@@ -41,13 +51,13 @@ export const overrideRules: FieldRules = new Map<string, FieldRule>(Object.entri
   // noise and sampling
   randn_source: text,
   enable_batch_seeds: flag,
-  eta_noise_seed_delta: { kind: 'seed', minimum: 0, maximum: largestSeed },
+  eta_noise_seed_delta: { kind: 'seed', minimum: lowestTorchSeed, maximum: largestSeed },
   eta_ddim: decimal(0, 1),
   eta_ancestral: decimal(0, 1),
   ddim_discretize: text,
   s_churn: decimal(0, 100),
   s_tmin: decimal(0, 1000),
-  s_tmax: decimal(0, 1_000_000),
+  s_tmax: { kind: 'number' },
   s_noise: decimal(0, 2),
   s_min_uncond: decimal(0, 15),
   s_min_uncond_all: flag,
@@ -106,33 +116,88 @@ export function isOverrideAllowed (name: string): boolean {
 }
 
 /**
- * A job's changes of server settings, read and checked; unset ones are left out.
+ * Settings that clients send along and that change no picture as overrides: what is written to the server's disk or
+ * into the infotext, grids, previews, its interface, and caches. Those of the image's format are read only after A1111
+ * has put them back.
+ */
+const withoutEffect = new Set([
+  'samples_save', 'samples_format', 'samples_log_stdout', 'grid_save', 'grid_format', 'grid_only_if_multiple',
+  'grid_extended_filename', 'grid_prevent_empty_spots', 'return_grid', 'n_rows', 'font', 'do_not_show_images',
+  'enable_pnginfo', 'save_txt', 'save_selected_only', 'jpeg_quality', 'webp_lossless', 'export_for_4chan',
+  'img_downscale_threshold', 'target_side_length', 'img_max_size_mp', 'add_user_name_to_info', 'show_progressbar',
+  'disable_weights_auto_swap', 'multiple_tqdm', 'enable_upscale_progressbar', 'memmon_poll_rate', 'hide_samplers',
+  'hide_ldm_prints', 'list_hidden_files', 'persistent_cond_cache', 'sd_checkpoint_cache', 'sd_checkpoints_limit',
+  'sd_checkpoints_keep_in_cpu', 'sd_vae_checkpoint_cache', 'sd_checkpoint_hash', 'face_restoration_unload',
+  'cross_attention_optimization', 'samplers_in_dropdown', 'dimensions_and_batch_together', 'localization',
+  'send_seed', 'send_size', 'filter_nsfw', 'show_warnings', 'print_hypernet_extra', 'compact_prompt_box',
+  'interrupt_after_current', 'upscaling_max_images_in_cache'
+])
+const withoutEffectByName = new RegExp('^(' + [
+  'add_(model|vae)_(name|hash)_to_info', 'add_version_to_infotext', '.*_to_infotext', 'infotext_.*', 'show_progress_.*',
+  'live_previews?_.*', 'js_.*', 'interrogate_.*', 'deepbooru_.*', 'extra_networks_(?!default_multiplier|add_text).*',
+  'ui_.*', 'keyedit_.*', 'canvas_.*', 'training_.*', 'notification_.*', 'gallery_.*', 'gradio_.*', 'hires_fix_show_.*',
+  'quicksettings.*', 'postprocessing_.*'
+].join('|') + ')$')
+
+function hasNoEffect (name: string): boolean {
+  return withoutEffect.has(name) || withoutEffectByName.test(name)
+}
+
+/** Most settings of one job that are named one by one. */
+const mostNamed = 20
+
+/**
+ * A job's changes of server settings, read and checked; unset ones are left out, and those without effect with a
+ * warning.
+ * @param judge `server` leaves out nearly all else that a job may not change, as A1111's clients always sent it
  * @throws ServiceError `unsupported_parameter` for a setting that jobs may not change, `invalid_field_value`
  */
-export function readOverrideSettings (given: unknown): Record<string, unknown> {
+export function readOverrideSettings (
+  given: unknown, judge: 'here' | 'server', warn: (warning: Warning) => void
+): Record<string, unknown> {
   if (isUnset(given)) return {}
   if (!isRecord(given)) throw invalidField('override_settings', 'override_settings must be an object of server settings.')
   const read: Record<string, unknown> = {}
+  const leftOut: Warning[] = []
   for (const [name, value] of Object.entries(given)) {
     const field = `override_settings.${name}`
     const rule = overrideRules.get(name)
-    if (rule === undefined) throw refused(name, field)
-    if (!isUnset(value)) read[name] = readValue(field, value, rule)
+    if (rule === undefined) {
+      if (!hasNoEffect(name) && (judge === 'here' || protects.test(name))) throw refused(name, field)
+      leftOut.push(ignored(name, field))
+    } else if (!isUnset(value)) {
+      const known = readValue(field, value, judge === 'server' ? withoutBounds(rule) : rule)
+      read[name] = known
+      const warning = warningOfRange(field, known, rule)
+      if (warning !== null) warn(warning)
+    }
   }
+  leftOut.slice(0, mostNamed).forEach(warn)
   return read
 }
 
+/** Switches of a server's own protection, which no client of its API needs. */
+const protects = /^(api_|disable_all_extensions|disabled_extensions|restore_config_state_file|profiling_)/
+
 const aboutFiles = /^(save_|samples_|grid_|outdir_|directories_|temp_dir|use_save_to_dirs|clean_temp_dir)/
 
-/** Whether a setting is about what the server writes to its own disk. */
-export function isFileSetting (name: string): boolean {
-  return aboutFiles.test(name)
+function ignored (name: string, field: string): Warning {
+  return {
+    code: 'override_setting_ignored',
+    message: hasNoEffect(name)
+      ? `The server setting ${name} changes nothing about a job's result and was left out.`
+      : `${refusal(name)} It was left out.`,
+    field
+  }
+}
+
+function refusal (name: string): string {
+  const why = aboutFiles.test(name)
+    ? 'it decides what the server writes to its disk'
+    : 'it is not among the settings whose effect ends with this job'
+  return `The server setting ${name.slice(0, 100)} cannot be changed by a job: ${why}.`
 }
 
 function refused (name: string, field: string): ServiceError {
-  const why = isFileSetting(name)
-    ? 'it decides what the server writes to its disk'
-    : 'it is not among the settings whose effect ends with this job'
-  return new ServiceError('unsupported_parameter', `The server setting ${name} cannot be changed by a job: ${why}.`,
-    { field, nearest: nearest(name, [...overrideRules.keys()]) })
+  return new ServiceError('unsupported_parameter', refusal(name), { field, nearest: nearest(name, [...overrideRules.keys()]) })
 }

@@ -2,10 +2,14 @@ import type { A1111Parameters, Warning } from '../../schemas/generation-paramete
 import { ServiceError } from '../errors.ts'
 import { translateFields, understood, type Hints, type TranslatedFields } from './aliases.ts'
 import { fieldsOf, fieldsOfInfotext, rawInfotext, type GivenFields } from './client-shapes.ts'
-import { definedOnly, invalidField, isRecord, isUnchosen, isUnset, readValue, type FieldRules } from './field-values.ts'
+import {
+  definedOnly, invalidField, isRecord, isUnchosen, isUnset, readValue, warningOfRange, withoutBounds, type FieldRules
+} from './field-values.ts'
 import { refuseImageAddresses } from './images.ts'
 import { fittingOutput, fittingValues } from './infotext-values.ts'
-import { defaults, refuseHugeOutput, refuseSeedsBeyondEnd, withHires, withMatchingBatch, withRealSize, withSeeds } from './limits.ts'
+import {
+  defaults, refuseHugeOutput, refuseImpossible, withHires, withMatchingBatch, withRealSize, withSeeds
+} from './limits.ts'
 import { loraNames, readLoras, withLoras } from './lora-tags.ts'
 import { readOverrideSettings } from './override-settings.ts'
 import { checkScripts } from './scripts.ts'
@@ -17,12 +21,20 @@ export interface NormalisingOptions {
   readonly rules: FieldRules
   /** A whole number from 0 to below its argument, such as `crypto.randomInt`. */
   readonly random: (below: number) => number
-  /** Pixels that all images of the job may have together. */
+  /** Pixels that all images of the job may have together: PIXELS_PER_JOB_MEGAPIXELS. */
   readonly maximumPixels: number
+  /** Images that the job may make: OUTPUTS_PER_JOB; any number without. */
+  readonly maximumImages?: number
   /** Where the route decides it, as `/sdapi/v1/img2img` does. */
   readonly mode?: GenerationMode
   /** What to do with fields that mean nothing; `warn` unless it says otherwise. */
   readonly unknown?: 'warn' | 'refuse'
+  /**
+   * Who judges values that no server is known to draw, such as 0 steps or more init images than the batch takes: here
+   * at submission, unless it says otherwise, or the server, whose clients know its words. Limits that protect hold for
+   * both.
+   */
+  readonly judge?: 'here' | 'server'
 }
 
 /** A job's parameters in A1111's own names and types. */
@@ -41,6 +53,8 @@ const choices = new Set([
   'sampler_name', 'scheduler', 'hr_upscaler', 'hr_checkpoint_name', 'hr_sampler_name', 'hr_scheduler',
   'refiner_checkpoint', 'script_name'
 ])
+/** Words for nothing that mean something there: an upscaler, and another scheduler than that of the first pass. */
+const meant: Readonly<Record<string, RegExp>> = { hr_upscaler: /^none$/i, hr_scheduler: /^automatic$/i }
 /** Each is looked up at every server that may run the job. */
 const mostLoras = 64
 const img2imgImages = ['init_images', 'mask', 'latent_mask']
@@ -53,17 +67,16 @@ const img2imgImages = ['init_images', 'mask', 'latent_mask']
 export function normaliseParameters (given: unknown, options: NormalisingOptions): NormalisedParameters {
   const warnings: Warning[] = []
   const warn = (warning: Warning) => { warnings.push(warning) }
-  const translated = withInfotexts(fieldsOf(given), options.rules, warn)
+  const translated = withInfotexts(fieldsOf(given), options, warn)
   const read = readFields(translated, options, warn)
   refuseImageAddresses(read)
-  const mode = modeOf(options.mode ?? translated.mode, read, warn)
-  const sized = withRealSize({ ...defaults, ...forMode(read, mode) }, warn)
-  const drawable = withMatchingBatch(withHires(sized, mode, warn), warn)
-  const parameters = fittingOutput(withSeeds(drawable, options.random), {
-    fromText: translated.fromText, maximumPixels: options.maximumPixels, warn
-  })
-  refuseHugeOutput(parameters, options.maximumPixels)
-  refuseSeedsBeyondEnd(parameters)
+  const { judge, maximumPixels, maximumImages = Infinity } = options
+  const mode = modeOf(options.mode ?? translated.mode, read, judge, warn)
+  const complete = withHires({ ...defaults, ...forMode(read, mode) }, mode, warn)
+  const seeded = withSeeds(withMatchingBatch(withRealSize(complete, judge, warn), warn), options.random)
+  const parameters = fittingOutput(seeded, { fromText: translated.fromText, maximumPixels, warn })
+  if (judge !== 'server') refuseImpossible(parameters)
+  refuseHugeOutput(parameters, { pixels: maximumPixels, images: maximumImages })
   return { mode, parameters, checkpoint: translated.checkpoint, hints: translated.hints, warnings }
 }
 
@@ -72,7 +85,7 @@ export function normaliseParameters (given: unknown, options: NormalisingOptions
  * never chooses the checkpoint.
  */
 function withInfotexts (
-  given: GivenFields, rules: FieldRules, warn: (warning: Warning) => void
+  given: GivenFields, { rules, judge = 'here' }: NormalisingOptions, warn: (warning: Warning) => void
 ): TranslatedFields & { readonly fromText: ReadonlySet<string> } {
   const explicit = translateFields(given)
   const told = [['generation_info_raw', rawInfotext(given)], ['infotext', explicit.infotext]] as const
@@ -80,7 +93,7 @@ function withInfotexts (
     const { fields, notes } = fieldsOfInfotext(field, text)
     for (const message of notes) warn({ code: 'infotext_partly_read', message, field })
     const read = translateFields(withoutLongNames(fields))
-    return { field, checkpoint: read.checkpoint, fields: fittingValues(read.fields, { field, rules, warn }) }
+    return { field, checkpoint: read.checkpoint, fields: fittingValues(read.fields, { field, rules, judge, warn }) }
   })
   if (texts.some(({ field }) => field === 'generation_info_raw') && !isUnset(given.raw_payload)) {
     warn({
@@ -112,29 +125,47 @@ function withoutLongNames ({ checkpoint_name: name, ...fields }: GivenFields): G
 }
 
 function readFields (
-  { fields, loras }: TranslatedFields, { rules, unknown = 'warn' }: NormalisingOptions, warn: (warning: Warning) => void
+  { fields, loras }: TranslatedFields, { rules, unknown = 'warn', judge = 'here' }: NormalisingOptions,
+  warn: (warning: Warning) => void
 ) {
   const { override_settings: settings, ...plain } = fields
   const read = definedOnly(Object.fromEntries(Object.entries(plain).map(([name, value]) => {
     const rule = rules.get(name)
-    const unset = rule === undefined || (choices.has(name) ? isUnchosen(value) : isUnset(value))
-    return [name, unset ? undefined : readValue(name, value, rule)]
+    if (rule === undefined || isNothing(name, value)) return [name, undefined]
+    const known = readValue(name, value, judge === 'server' ? withoutBounds(rule) : rule)
+    const warning = warningOfRange(name, known, rule)
+    if (warning !== null) warn(warning)
+    return [name, known]
   })))
   const [first, ...others] = unknownAmong(plain, rules)
   if (first !== undefined && unknown === 'refuse') throw unknownFieldsError([first, ...others])
   if (first !== undefined) warn(unknownWarning([first, ...others]))
-  const overrides = readOverrideSettings(settings)
+  const overrides = readOverrideSettings(settings, judge, warn)
   const prompt = withLoras(String(read.prompt ?? ''), [...loras].flatMap(([field, list]) => readLoras(field, list)))
   refuseManyLoras('prompt', prompt)
   refuseManyLoras('hr_prompt', String(read.hr_prompt ?? ''))
   const scripts = checkScripts(read, warn)
-  checkTexts('styles', read.styles)
+  const styles = Array.isArray(read.styles) ? { styles: readStyles(read.styles, judge) } : {}
   checkTexts('init_images', read.init_images)
   return {
     ...scripts,
+    ...styles,
     ...(prompt === '' ? {} : { prompt }),
     ...(Object.keys(overrides).length === 0 ? {} : { override_settings: overrides })
   } as A1111Parameters
+}
+
+/** Whether a field says nothing, by the words that A1111's own menus have for it. */
+function isNothing (name: string, value: unknown): boolean {
+  if (isUnset(value) || !choices.has(name)) return isUnset(value)
+  return isUnchosen(value) && meant[name]?.test(String(value).trim()) !== true
+}
+
+/** Those who know A1111's words get its answer with them, where they change nothing. */
+function readStyles (styles: readonly unknown[], judge: 'here' | 'server'): unknown[] {
+  const kept = styles.filter(style => judge === 'server' ? style !== null : !isUnchosen(style))
+  checkTexts('styles', kept)
+  return kept
 }
 
 function refuseManyLoras (field: string, prompt: string): void {
@@ -162,7 +193,9 @@ function checkTexts (field: string, list: unknown): void {
   if (wrong !== -1) throw invalidField(`${field}.${wrong}`, `${field}.${wrong} must be text.`)
 }
 
-function modeOf (asked: unknown, parameters: A1111Parameters, warn: (warning: Warning) => void): GenerationMode {
+function modeOf (
+  asked: unknown, parameters: A1111Parameters, judge: NormalisingOptions['judge'], warn: (warning: Warning) => void
+): GenerationMode {
   const hasImages = (parameters.init_images ?? []).length > 0
   if (!isUnset(asked) && asked !== 'txt2img' && asked !== 'img2img') {
     throw invalidField('mode', 'mode must be txt2img or img2img.')
@@ -171,7 +204,7 @@ function modeOf (asked: unknown, parameters: A1111Parameters, warn: (warning: Wa
     if (hasImages) warn({ code: 'init_images_ignored', message: 'txt2img starts from no image, so init_images is left out.', field: 'init_images' })
     return 'txt2img'
   }
-  if (hasImages) return 'img2img'
+  if (hasImages || (asked === 'img2img' && judge === 'server')) return 'img2img'
   if (asked === 'img2img') {
     throw new ServiceError('missing_required_field', 'img2img needs at least one image in init_images.', { field: 'init_images' })
   }

@@ -73,7 +73,7 @@ const rules: ReadonlyArray<{
   {
     names: /^(ZeroDivisionError|IndexError|AssertionError|TypeError|KeyError|ValueError|AttributeError|NameError|UnboundLocalError|UnidentifiedImageError|DecompressionBombError)$/,
     // RuntimeError and Exception stand for everything; these messages of theirs follow from the request alone
-    words: /invalid encoded image|could not find (upscaler|checkpoint)|bad number of images|negative dimension|shapes? .*(invalid|cannot be multiplied|must match)|cannot reshape|sizes? of tensors?|given groups=\d|expected input.*channels|kernel size can't be greater|did not find .+ in prompt/i,
+    words: /invalid encoded image|could not find (upscaler|checkpoint)|bad number of images|negative dimension|must be non-negative|no elements|unpacking long|expected \dd|shapes? .*(invalid|cannot be multiplied|must match)|cannot reshape|sizes? of tensors?|given groups=\d|expected input.*channels|kernel size can't be greater|did not find .+ in prompt/i,
     failureClass: 'request',
     code: 'request_failed',
     sentence: said => `The server cannot generate this request: ${said}.`

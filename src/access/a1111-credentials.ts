@@ -1,3 +1,4 @@
+import { ServiceError } from '../errors.ts'
 import { parseCredentials, type Credentials, type RequestHeaders } from './credentials.ts'
 
 /** What clients of A1111 bring: also a secret without its key, since many have one field only. */
@@ -24,4 +25,29 @@ export function parseA1111Credentials (headers: RequestHeaders): A1111Credential
     return { kind: 'secret', via: 'basic', secret: credentials.secret }
   }
   return credentials
+}
+
+/**
+ * The same where nobody needs credentials: an `Authorization` that says nothing known is none.
+ * @throws ServiceError as `parseCredentials`, for headers of this service's own
+ */
+export function parseUnaskedCredentials (headers: RequestHeaders): A1111Credentials {
+  const { authorization: _, ...others } = headers
+  const ours = parseCredentials(others)
+  try {
+    return parseA1111Credentials(headers)
+  } catch (error) {
+    if (error instanceof ServiceError && error.status === 401) return ours
+    throw error
+  }
+}
+
+/** Whether credentials have the form of those that this service makes, so that they are meant for it although wrong. */
+export function mayBeOurs (credentials: A1111Credentials): boolean {
+  switch (credentials.kind) {
+    case 'none': return false
+    case 'pair': return credentials.via === 'headers' || credentials.key.startsWith('mk_')
+    case 'secret': return loneSecret.test(credentials.secret)
+    case 'token': return false
+  }
 }

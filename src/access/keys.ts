@@ -41,6 +41,8 @@ export interface AccessKeys {
   readonly verify: (key: string, secret: string) => Promise<Principal | null>
   /** The same for a secret that came alone. */
   readonly verifySecret: (secret: string) => Promise<Principal | null>
+  /** Whether a secret is or was that of a key, whatever became of it. */
+  readonly knowsSecret: (secret: string) => Promise<boolean>
   /** Who holds a key that was verified before, as it is now; null when it is gone or switched off. */
   readonly holder: (id: string) => Promise<Principal | null>
   /**
@@ -189,6 +191,9 @@ export async function createAccessKeys (dependencies: AccessKeysDependencies): P
       const key = keysFound.find(found => found !== null) ?? null
       return key === null ? null : await verify(key, secret)
     },
+
+    knowsSecret: async secret =>
+      (await redis.hmget(bySecret, ...hasher.fingerprints(secret))).some(key => key !== null),
 
     async holder (id) {
       const accessKey = parseAccessKey(id, await redis.hgetall(recordKey(id)), defaultRatePerMinute)

@@ -60,6 +60,7 @@ export const Settings = Type.Object({
   IMAGE_MAX_MEGAPIXELS: Type.Number({ description: 'Largest single input image, in millions of pixels.', default: 16.8, minimum: 0.01, maximum: 268 }),
   IMAGES_PER_JOB: whole('Input images that one job may bring.', 16, 1, 1000),
   PIXELS_PER_JOB_MEGAPIXELS: Type.Number({ description: 'Largest total output of one job, in millions of pixels (images times their size).', default: 400, minimum: 0.01, maximum: 100_000 }),
+  OUTPUTS_PER_JOB: whole('Most images that one job may make: batch_size times n_iter.', 6400, 1, 1_000_000),
   MODELS_DIR: list('Folders with models of all types in folders named as A1111, Forge or ComfyUI name them, such as Stable-diffusion and Lora. MODEL_PATH means the same.'),
   CHECKPOINT_DIR: list('Folders with checkpoints. CHECKPOINT_PATH means the same.'),
   LORA_DIR: list('Folders with LoRAs and LyCORIS. LORA_PATH means the same.'),

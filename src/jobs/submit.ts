@@ -2,11 +2,12 @@ import { randomInt, randomUUID } from 'node:crypto'
 import { stringifyJson } from '../lib/exact-json.ts'
 import { A1111Parameters } from '../../schemas/generation-parameters.ts'
 import type { Admission, OnMissing } from '../a1111/admission.ts'
-import { fieldRules, type FieldRules } from '../a1111/field-values.ts'
+import { fieldRules } from '../a1111/field-values.ts'
 import { normaliseExtras } from '../a1111/extras.ts'
+import type { OutputLimits } from '../a1111/limits.ts'
 import { replaceImages, visitImages } from '../a1111/images.ts'
 import { normaliseParameters, type NormalisedParameters } from '../a1111/parameters.ts'
-import { isSeed, lowestTorchSeed, type Seed } from '../a1111/seeds.ts'
+import { isSeed, type Seed } from '../a1111/seeds.ts'
 import { ServiceError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { InputImages } from './input-images.ts'
@@ -43,8 +44,8 @@ export interface SubmissionRequest {
   readonly onDifference: 'warn' | 'fail'
   readonly keyId: string | null
   readonly bulkId: string | null
-  /** Which seeds are taken: those of 64 bits, or also the negative ones that A1111 hands on to PyTorch. */
-  readonly seeds?: 'as PyTorch'
+  /** Who judges values that no server is known to draw; here unless it says otherwise. */
+  readonly judge?: 'server'
   readonly dropIn?: DropInOrigin
   readonly studio?: StudioOrigin
   /** Whether a tagger is to look at the first image. */
@@ -89,7 +90,7 @@ export interface SubmitDependencies {
   readonly inputs: InputImages
   /** Waiting jobs that one access key may have. */
   readonly queueLimitPerKey: number
-  readonly limits: { readonly pixelsPerJob: number }
+  readonly limits: OutputLimits
   readonly waitingOfKey: (keyId: string) => Promise<number>
   readonly webhooks: WebhookDesk
   readonly storage: Pick<StorageCheck, 'fault'>
@@ -118,9 +119,6 @@ export interface Submitter {
 }
 
 const rules = fieldRules(A1111Parameters)
-/** A1111 itself takes seeds below -1, which clients of its own API may send. */
-const pytorchRules: FieldRules = new Map([...rules].map(([name, rule]) =>
-  [name, rule.kind === 'seed' ? { ...rule, minimum: lowestTorchSeed } : rule]))
 const mostMetadataBytes = 4096
 /** Every list of jobs reads the parameters of each, so that a few huge ones would hold up everybody; in characters. */
 const mostParameterCharacters = 1_048_576
@@ -187,9 +185,11 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       const normalised = request.work === 'extras'
         ? normaliseExtras(request.given)
         : normaliseParameters(request.given, {
-          rules: request.seeds === 'as PyTorch' ? pytorchRules : rules,
+          rules,
           random: below => randomInt(below),
-          maximumPixels: limits.pixelsPerJob,
+          maximumPixels: limits.pixels,
+          maximumImages: limits.images,
+          ...(request.judge === undefined ? {} : { judge: request.judge }),
           ...(request.unknown === undefined ? {} : { unknown: request.unknown })
         })
       refuseHugeParameters(normalised.parameters)

@@ -17,7 +17,7 @@ export interface A1111Error {
  */
 export function toA1111Error (error: unknown): A1111Error {
   if (error instanceof ServerAnswer) return error.answer
-  if (error instanceof GenerationFailure) return renderA1111Error(translatedFailure(error))
+  if (error instanceof GenerationFailure) return error.answer ?? renderA1111Error(translatedFailure(error))
   const { status, body } = renderA1111Error(error instanceof ServiceError ? translated(error) : error)
   return error instanceof ServiceError && isBare(error) ? { status, body: { detail: error.message } } : { status, body }
 }

@@ -1,9 +1,7 @@
 import { stringifyJson } from '../lib/exact-json.ts'
-import { isFileSetting } from '../a1111/override-settings.ts'
 import { fieldsOf, objectOf, textOf } from '../a1111/json-values.ts'
-import { isSeed, largestSeed, leavesRoom, lowestTorchSeed } from '../a1111/seeds.ts'
 import type { DrawingMode } from '../a1111/types.ts'
-import { HttpException, PythonError } from '../simulator/failures.ts'
+import { HttpException } from '../simulator/failures.ts'
 import { generationModel } from '../simulator/generation/request.ts'
 import { pydantic1 } from '../simulator/wire/pydantic1.ts'
 import { readModel } from '../simulator/wire/read-model.ts'
@@ -31,9 +29,9 @@ const longestEcho = 65_536
  * @throws ValidationFailure, HttpException or PythonError, in A1111's words
  */
 export function readGenerationCall (mode: DrawingMode, body: unknown, options: OwnOptions): GenerationCall {
-  const all = readModel(pydantic1, generationModel(mode, 'forge'), body)
+  const all = readModel(pydantic1, generationModel(mode, 'forge'), withoutEmptyStyles(body))
   const sent = fieldsOf(body)
-  refuseWhatFails(mode, all)
+  refuseNoStart(mode, all)
   const own = generationModel(mode, 'a1111')
   const isOwn = ([name]: [string, unknown]) => Object.hasOwn(own, name)
   const isSent = ([name]: [string, unknown]) => Object.hasOwn(sent, name)
@@ -43,31 +41,26 @@ export function readGenerationCall (mode: DrawingMode, body: unknown, options: O
   const echo = Object.entries(all).filter(field => isOwn(field) || isSent(field))
   return {
     mode,
-    given: { ...Object.fromEntries(given), override_settings: overridesOf(all.override_settings, options), mode },
+    given: {
+      ...Object.fromEntries(given), override_settings: { ...options, ...objectOf(all.override_settings) }, mode
+    },
     echo: echoText(Object.fromEntries(echo)),
     sendImages: all.send_images === true,
     taskId: textOf(all.force_task_id)
   }
 }
 
-/** A1111's own failures that programs may look for; everything else that is wrong is told by the submission. */
-function refuseWhatFails (mode: DrawingMode, fields: Readonly<Record<string, unknown>>): void {
-  const { init_images: start, steps, seed, subseed, subseed_strength: strength } = fields
-  if (mode === 'img2img' && (!Array.isArray(start) || start.length === 0)) {
-    throw new HttpException(404, 'Init image not found')
-  }
-  const images = Number(fields.batch_size ?? 1) * Number(fields.n_iter ?? 1)
-  if ([seed, subseed].some(value => isSeed(value) && (value < lowestTorchSeed || value > largestSeed)) ||
-    (isSeed(seed) && images >= 1 && Number(strength ?? 0) === 0 && !leavesRoom(seed, images))) {
-    throw new PythonError('RuntimeError', 'Overflow when unpacking long')
-  }
-  if (steps === 0) throw new PythonError('ZeroDivisionError', 'integer division or modulo by zero')
+/** Clients that build their list of styles from a menu have null where nothing was chosen. */
+function withoutEmptyStyles (body: unknown): unknown {
+  const { styles } = objectOf(body) ?? {}
+  return Array.isArray(styles) && styles.includes(null)
+    ? { ...objectOf(body), styles: styles.filter(style => style !== null) }
+    : body
 }
 
-/** Settings about the server's own files have no effect on an answer, so nobody misses them. */
-function overridesOf (given: unknown, options: OwnOptions): Record<string, unknown> {
-  const asked = Object.entries(objectOf(given) ?? {}).filter(([name]) => !isFileSetting(name))
-  return { ...options, ...Object.fromEntries(asked) }
+/** What A1111 refuses before it looks at anything else; all other values are for the server to judge. */
+function refuseNoStart (mode: DrawingMode, { init_images: start }: Readonly<Record<string, unknown>>): void {
+  if (mode === 'img2img' && start === null) throw new HttpException(404, 'Init image not found')
 }
 
 function echoText (fields: Readonly<Record<string, unknown>>): string {

@@ -128,7 +128,7 @@ t.test('an admitted job speaks in the server\'s own names', async t => {
   t.equal(checkpointTitle, 'sub/tiny-c.safetensors [1022f77ec5]')
   t.strictSame(warnings, [])
   t.match(parameters, {
-    prompt: 'cat <lora:add_detail:0.8:0.5> <lora:add_detail:1> <lora:__any__:1>',
+    prompt: 'cat <lora:add_detail:0.8:0.5> <lora:detail_tweaker:1> <lora:__any__:1>',
     sampler_name: 'DPM++ 2M',
     scheduler: 'Karras',
     refiner_checkpoint: 'Pony\\pony.safetensors [aabbccddee]',
@@ -166,7 +166,6 @@ t.test('what a server lacks is refused with the nearest names, or left out with 
     [{ prompt: 'cat <lora:pixle:1>' }, 'model_not_found', 'prompt', ['pixel'], { prompt: 'cat' }],
     [{ refiner_model: 'tiny-b' }, 'model_not_found', 'refiner_checkpoint', ['tiny-a.safetensors [5ce6cf3d87]'], { refiner_checkpoint: undefined }],
     [{ enable_hr: true, denoising_strength: 1, hr_upscaler: 'UltraSharp' }, 'model_not_found', 'hr_upscaler', ['4x-UltraSharp'], { hr_upscaler: undefined }],
-    [{ styles: ['Cinema'] }, 'style_not_found', 'styles.0', ['Cinematic'], { styles: [] }],
     [{ script_name: 'xyz plot', script_args: [1] }, 'script_not_found', 'script_name', ['x/y/z plot'], { script_name: undefined, script_args: undefined }],
     [{ alwayson_scripts: { ControlNets: { args: [] } } }, 'script_not_found', 'alwayson_scripts.ControlNets', ['controlnet'], { alwayson_scripts: undefined }],
     [unit({ model: 'control_canny' }), 'model_not_found', 'alwayson_scripts.controlnet.args.0.model', ['control_v11p_sd15_canny [d14c016b]'], unit({ model: 'None', enabled: true, module: 'none' })],
@@ -182,6 +181,14 @@ t.test('what a server lacks is refused with the nearest names, or left out with 
     for (const [name, value] of Object.entries(left)) t.strictSame(Reflect.get(parameters, name), value, `${name} afterwards`)
   }
   t.throws(() => admitted({ init_images: ['iVBORw0KGgo='] }, { img2img: false }), { code: 'server_capability' })
+})
+
+t.test('a style that the server does not have changes nothing there, so it is only warned of', async t => {
+  const { parameters, warnings } = admitted({ prompt: 'cat', styles: ['Cinema', 'cinematic', 'None'] })
+  t.strictSame(parameters.styles, ['Cinema', 'Cinematic'])
+  t.match(warnings, [{ code: 'style_not_found', field: 'styles.0', message: /Nearest: Cinematic/ }])
+  t.equal(warnings.length, 1)
+  t.strictSame(admitted({ prompt: 'cat', styles: ['Cinema'] }, { onMissing: 'ignore' }).parameters.styles, [])
 })
 
 t.test('lists that a server does not offer are not held against a job', async t => {

@@ -6,9 +6,8 @@ import { parseInfotext, writeInfotext } from '../../src/a1111/infotext.ts'
 import { toParameters } from '../../src/a1111/infotext-parameters.ts'
 import { normaliseParameters } from '../../src/a1111/parameters.ts'
 
-const normalise = (given: unknown) => normaliseParameters(given, {
-  rules: fieldRules(A1111Parameters), random: () => 4711, maximumPixels: 400_000_000
-})
+const options = { rules: fieldRules(A1111Parameters), random: () => 4711, maximumPixels: 400_000_000 }
+const normalise = (given: unknown) => normaliseParameters(given, options)
 
 const rich = `a lighthouse, <lora:detail:0.8>
 Steps: of stone, at dusk
@@ -137,7 +136,8 @@ t.test('a wrong value in an infotext costs itself, and never the whole', async t
     ])
     t.ok(warnings.every(warning => warning.field === field))
   }
-  t.throws(() => normalise({ infotext: text, steps: 900 }), { code: 'invalid_field_value', details: { field: 'steps' } })
+  t.equal(normalise({ infotext: text, steps: 900 }).parameters.steps, 900, 'what is asked for is passed on')
+  t.equal(normaliseParameters({ infotext: text }, { ...options, judge: 'server' }).parameters.steps, 900, 'as A1111 does')
   t.throws(() => normalise({ generation_info_raw: 'x'.repeat(100_001) }), { code: 'invalid_field_value' })
 })
 

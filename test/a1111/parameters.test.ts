@@ -174,7 +174,7 @@ t.test('what A1111 answers with a 500, or draws otherwise, is refused and the fi
   for (const [what, body, field, code = 'invalid_field_value'] of table) {
     t.match(refusal(body), { code, field }, what)
   }
-  t.equal(refusal({ prompt: 'cat', steps: 20.5 }).message, 'steps is 20.5, but must be a whole number from 1 to 150.')
+  t.equal(refusal({ prompt: 'cat', steps: 20.5 }).message, 'steps is 20.5, but must be a whole number of at least 1.')
   t.match(refusal({ prompt: 'cat', override_settings: { save_init_img: true } }).message, /writes to its disk/)
 })
 
@@ -191,6 +191,53 @@ t.test('what is changed on the way is said in a warning', async t => {
   t.strictSame(codes({ prompt: 'cat', init_images: [png] }, { mode: 'txt2img' }), ['init_images_ignored'])
   t.notOk(normalise({ prompt: 'cat', init_images: [png] }, { mode: 'txt2img' }).parameters.init_images)
   t.strictSame(codes({ prompt: 'cat', alwayson_scripts: { refiner: {} } }), ['script_without_arguments_ignored'])
+})
+
+t.test('numbers that A1111 judges itself are passed on, and those that its interface does not offer are told', async t => {
+  const insane = {
+    steps: 1000,
+    cfg_scale: -3,
+    denoising_strength: 2,
+    eta: 9,
+    s_noise: 7,
+    s_tmax: 1e308,
+    subseed: 5,
+    subseed_strength: 1.5,
+    width: 4104,
+    mask_blur: -2,
+    refiner_switch_at: 3,
+    clip_skip: 40
+  }
+  const { parameters, warnings } = normalise({ prompt: 'cat', ...insane })
+  const { clip_skip: layers, ...fields } = insane
+  t.match(parameters, { ...fields, override_settings: { CLIP_stop_at_last_layers: layers } })
+  t.strictSame(warnings.filter(({ code }) => code === 'outside_usual_range').map(({ field }) => field).toSorted(), [
+    'cfg_scale', 'denoising_strength', 'eta', 'mask_blur', 'override_settings.CLIP_stop_at_last_layers', 'refiner_switch_at',
+    's_noise', 'steps', 'subseed_strength', 'width'
+  ])
+  t.match(warnings[0]?.message, /^steps is 1000; A1111's own interface offers 1 to 150/)
+  t.equal(normalise({ prompt: 'cat', s_tmax: Infinity }).parameters.s_tmax, Number.MAX_VALUE, 'as JSON has no infinity')
+  t.equal(normalise({ prompt: 'cat', s_tmax: '1e308' }).parameters.s_tmax, 1e308)
+  const impossible = { prompt: 'cat', steps: 0, width: -8, batch_size: 0, init_images: [png, png] }
+  t.match(normalise(impossible, { judge: 'server' }).parameters, { steps: 0, width: -8, batch_size: 0 })
+  for (const huge of [
+    { width: 1e9, height: 1e9 }, { width: -1e9, height: 1e9 }, { enable_hr: true, hr_scale: 1e200 },
+    { seed_resize_from_w: 1e6, seed_resize_from_h: 1e6 }
+  ]) {
+    t.throws(() => normalise({ prompt: 'cat', ...huge }, { judge: 'server' }), { message: /PIXELS_PER_JOB_MEGAPIXELS/ })
+  }
+  t.throws(() => normalise({ prompt: 'cat', n_iter: 11, width: 8, height: 8 }, { maximumImages: 10, judge: 'server' }),
+    { message: /OUTPUTS_PER_JOB/, details: { field: 'n_iter' } })
+})
+
+t.test('settings that change no picture are left out with a warning, others refused', async t => {
+  const settings = { enable_pnginfo: true, live_previews_enable: false, js_modal_lightbox: true, tiling: true }
+  const { parameters, warnings } = normalise({ prompt: 'cat', override_settings: settings })
+  t.strictSame(parameters.override_settings, { tiling: true })
+  t.strictSame(warnings.map(({ code, field }) => [code, field]), ['enable_pnginfo', 'live_previews_enable', 'js_modal_lightbox']
+    .map(name => ['override_setting_ignored', `override_settings.${name}`]))
+  t.throws(() => normalise({ prompt: 'cat', override_settings: { api_enable_requests: false } }, { judge: 'server' }), { code: 'unsupported_parameter' })
+  t.strictSame(normalise({ prompt: 'cat', override_settings: { not_an_option: 1 } }, { judge: 'server' }).warnings.map(({ code }) => code), ['override_setting_ignored'])
 })
 
 t.test('"None", empty and null choose nothing', async t => {

@@ -51,7 +51,7 @@ export function planGeneration (
   const { sampler, schedulerLabel } = pickSampler(
     server.lists, request.sampler_name || request.sampler_index, request.scheduler
   )
-  rejectImpossible(request)
+  rejectImpossible(request, mode)
   const extraParameters: Record<string, unknown> = {}
   const hires = planHires(server, request, extraParameters)
   const schedule = effectiveSchedule(server.lists, sampler, schedulerLabel)
@@ -96,7 +96,7 @@ export function planGeneration (
 }
 
 /** What A1111 trips over, in its own words; none of it is checked beforehand there. */
-function rejectImpossible (request: GenerationRequest): void {
+function rejectImpossible (request: GenerationRequest, mode: Mode): void {
   if (request.prompt === null) throw new PythonError('AssertionError', '')
   if (request.steps === 0) throw new PythonError('ZeroDivisionError', 'integer division or modulo by zero')
   if (request.steps < 0) throw new PythonError('RuntimeError', 'number of steps must be non-negative')
@@ -104,6 +104,9 @@ function rejectImpossible (request: GenerationRequest): void {
   if (floor8(request.width) <= 0 || floor8(request.height) <= 0) {
     throw new PythonError('RuntimeError',
       `Trying to create tensor with negative dimension or no elements: [4, ${floor8(request.height) / 8}, ${floor8(request.width) / 8}]`)
+  }
+  if (mode === 'img2img' && (request.denoising_strength ?? 0) < 0) {
+    throw new PythonError('IndexError', 'index 0 is out of bounds for dimension 0 with size 0')
   }
   const numbers = [request.steps, request.cfg_scale, request.width, request.height, request.batch_size, request.n_iter]
   if (numbers.includes(null as never)) {

@@ -76,7 +76,7 @@ function readField (
   }
   if (field.kind === 'strings') {
     return (outcome.value as unknown[]).map((item, index) => {
-      const read = dialect.coerce('string', item)
+      const read: Coercion = item === null ? { problem: dialect.noneProblem('string') } : dialect.coerce('string', item)
       if ('value' in read) return read.value
       complain([...location, index], item, read.problem)
       return null
