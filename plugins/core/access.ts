@@ -123,7 +123,8 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
    */
   async function dropInCredentials (request: FastifyRequest): Promise<A1111Credentials> {
     const { headers } = request
-    if (options.asksForToken === true || !isTrustedByAddress(trust, callerOf(request))) return parseA1111Credentials(headers)
+    const isFree = options.asksForToken !== true && isTrustedByAddress(trust, callerOf(request))
+    if (!isFree) return parseA1111Credentials(headers)
     const credentials = parseUnaskedCredentials(headers)
     const isOurs = mayBeOurs(credentials) || await matchesAnything(credentials, request)
     return isOurs ? credentials : { kind: 'none' }

@@ -31,7 +31,14 @@ export function fittingValues (
 }
 
 /** Beyond what A1111's interface offers, and still usual among other programs. */
-const wider: Readonly<Record<string, FieldRule['usual']>> = { width: [8, 4096], height: [8, 4096], cfg_scale: [0, 100] }
+const wider: Readonly<Record<string, FieldRule['usual']>> = {
+  width: [8, 4096],
+  height: [8, 4096],
+  hr_resize_x: [0, 8192],
+  hr_resize_y: [0, 8192],
+  hr_scale: [1, 8],
+  cfg_scale: [0, 100]
+}
 
 function withinUsual (name: string, rule: FieldRule): FieldRule {
   const [least, most] = wider[name] ?? rule.usual ?? []

@@ -80,13 +80,18 @@ export function normaliseParameters (given: unknown, options: NormalisingOptions
   return { mode, parameters, checkpoint: translated.checkpoint, hints: translated.hints, warnings }
 }
 
+interface ToldFields extends TranslatedFields {
+  /** Those that only a text gave. */
+  readonly fromText: ReadonlySet<string>
+}
+
 /**
  * Fills what was not given otherwise from `generation_info_raw`, and from A1111's own `infotext`, which by its rule
  * never chooses the checkpoint.
  */
 function withInfotexts (
   given: GivenFields, { rules, judge = 'here' }: NormalisingOptions, warn: (warning: Warning) => void
-): TranslatedFields & { readonly fromText: ReadonlySet<string> } {
+): ToldFields {
   const explicit = translateFields(given)
   const told = [['generation_info_raw', rawInfotext(given)], ['infotext', explicit.infotext]] as const
   const texts = told.filter(([, text]) => !isUnset(text)).map(([field, text]) => {
@@ -125,7 +130,7 @@ function withoutLongNames ({ checkpoint_name: name, ...fields }: GivenFields): G
 }
 
 function readFields (
-  { fields, loras }: TranslatedFields, { rules, unknown = 'warn', judge = 'here' }: NormalisingOptions,
+  { fields, loras, fromText }: ToldFields, { rules, unknown = 'warn', judge = 'here' }: NormalisingOptions,
   warn: (warning: Warning) => void
 ) {
   const { override_settings: settings, ...plain } = fields
@@ -133,7 +138,7 @@ function readFields (
     const rule = rules.get(name)
     if (rule === undefined || isNothing(name, value)) return [name, undefined]
     const known = readValue(name, value, judge === 'server' ? withoutBounds(rule) : rule)
-    const warning = warningOfRange(name, known, rule)
+    const warning = fromText.has(name) ? null : warningOfRange(name, known, rule)
     if (warning !== null) warn(warning)
     return [name, known]
   })))

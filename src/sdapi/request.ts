@@ -1,7 +1,8 @@
 import { stringifyJson } from '../lib/exact-json.ts'
 import { fieldsOf, objectOf, textOf } from '../a1111/json-values.ts'
+import { isSeed, largestSeed, leavesRoom, lowestTorchSeed } from '../a1111/seeds.ts'
 import type { DrawingMode } from '../a1111/types.ts'
-import { HttpException } from '../simulator/failures.ts'
+import { HttpException, PythonError } from '../simulator/failures.ts'
 import { generationModel } from '../simulator/generation/request.ts'
 import { pydantic1 } from '../simulator/wire/pydantic1.ts'
 import { readModel } from '../simulator/wire/read-model.ts'
@@ -31,7 +32,7 @@ const longestEcho = 65_536
 export function readGenerationCall (mode: DrawingMode, body: unknown, options: OwnOptions): GenerationCall {
   const all = readModel(pydantic1, generationModel(mode, 'forge'), withoutEmptyStyles(body))
   const sent = fieldsOf(body)
-  refuseNoStart(mode, all)
+  refuseWhatFails(mode, all)
   const own = generationModel(mode, 'a1111')
   const isOwn = ([name]: [string, unknown]) => Object.hasOwn(own, name)
   const isSent = ([name]: [string, unknown]) => Object.hasOwn(sent, name)
@@ -58,9 +59,16 @@ function withoutEmptyStyles (body: unknown): unknown {
     : body
 }
 
-/** What A1111 refuses before it looks at anything else; all other values are for the server to judge. */
-function refuseNoStart (mode: DrawingMode, { init_images: start }: Readonly<Record<string, unknown>>): void {
+/** What surely fails, said at once in A1111's words; all other values are for the server to judge. */
+function refuseWhatFails (mode: DrawingMode, fields: Readonly<Record<string, unknown>>): void {
+  const { init_images: start, steps, seed, subseed, subseed_strength: strength } = fields
   if (mode === 'img2img' && start === null) throw new HttpException(404, 'Init image not found')
+  const images = Number(fields.batch_size ?? 1) * Number(fields.n_iter ?? 1)
+  if ([seed, subseed].some(value => isSeed(value) && (value < lowestTorchSeed || value > largestSeed)) ||
+    (isSeed(seed) && images >= 1 && Number(strength ?? 0) === 0 && !leavesRoom(seed, images))) {
+    throw new PythonError('RuntimeError', 'Overflow when unpacking long')
+  }
+  if (steps === 0) throw new PythonError('ZeroDivisionError', 'integer division or modulo by zero')
 }
 
 function echoText (fields: Readonly<Record<string, unknown>>): string {

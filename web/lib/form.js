@@ -28,6 +28,18 @@ function problemsOf (error, names) {
   return named.length > 0 ? Object.fromEntries(named) : { '': error.message }
 }
 
+/**
+ * Inputs beyond their own range, which is that of A1111's interface: the service takes more, from programs that mean it.
+ * @param {HTMLFormElement | null} form
+ */
+function beyondRange (form) {
+  return Object.fromEntries([...form?.elements ?? []].flatMap(({ name, validity, min, max }) => {
+    if (!name || validity === undefined) return []
+    if (validity.rangeOverflow) return [[name, `Enter ${max} or less.`]]
+    return validity.rangeUnderflow ? [[name, `Enter ${min} or more.`]] : []
+  }))
+}
+
 /** Names that the service suggests in place of what an input says, and what it was that is not there. */
 function nearestOf (error) {
   const { field, nearest = [] } = error instanceof ApiError ? error.details : {}
@@ -47,19 +59,25 @@ export function useForm (initial) {
   const [busy, setBusy] = useState(false)
   const element = useRef(null)
 
+  /** After the complaint is on the page. */
+  function focusProblem () {
+    setTimeout(() => element.current?.querySelector('[aria-invalid=true], [role=alert]')?.focus())
+  }
+
   async function submit (event, send) {
     event.preventDefault()
     if (busy) return
-    setBusy(true)
-    setProblems({})
+    const beyond = beyondRange(element.current)
+    setProblems(beyond)
     setNearest({})
+    if (Object.keys(beyond).length > 0) return focusProblem()
+    setBusy(true)
     try {
       await send(values)
     } catch (error) {
       setProblems(problemsOf(error, Object.keys(values)))
       setNearest(nearestOf(error))
-      // After the complaint is on the page.
-      setTimeout(() => element.current?.querySelector('[aria-invalid=true], [role=alert]')?.focus())
+      focusProblem()
     } finally {
       setBusy(false)
     }

@@ -65,8 +65,8 @@ export function PictureFields ({ form }) {
     <section class="form-section" aria-labelledby="picture-fields">
       <h2 id="picture-fields">Size and number</h2>
       <div class="fields numbers-only">
-        <${NumberField} label="Width" step="8" min="64" max="4096" ...${form.field('width')} />
-        <${NumberField} label="Height" step="8" min="64" max="4096" ...${form.field('height')} />
+        <${NumberField} label="Width" step="8" min="8" max="4096" ...${form.field('width')} />
+        <${NumberField} label="Height" step="8" min="8" max="4096" ...${form.field('height')} />
         <${NumberField} label="Images" min="1" max="100" ...${form.field('n_iter')} />
         <${NumberField} label="At a time" min="1" max="64" ...${form.field('batch_size')} />
       </div>
