@@ -29,7 +29,7 @@ function problemsOf (error, names) {
 }
 
 /**
- * Inputs beyond their own range, which is that of A1111's interface: the service takes more, from programs that mean it.
+ * Inputs beyond their own range, that of A1111's interface: the service takes more, from programs that mean it.
  * @param {HTMLFormElement | null} form
  */
 function beyondRange (form) {
