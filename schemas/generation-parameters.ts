@@ -34,7 +34,7 @@ const record = (description: string, example: Record<string, unknown>) =>
   Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description, examples: [example] }))
 
 const examplePng = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='
-const Image = Type.Unsafe<string | { readonly $media: string }>(Type.String({ description: 'PNG, JPEG or WebP as base64 or data URL; no address.', examples: [examplePng] }))
+const Image = Type.Unsafe<string | { readonly $media: string }>(Type.String({ description: 'PNG, JPEG, WebP, AVIF, GIF, TIFF or BMP as base64 or data URL; no address.', examples: [examplePng] }))
 const image = (description: string) => Type.Optional(Type.Unsafe<Static<typeof Image>>({ ...Image, description }))
 
 const seed = (description: string, example: number) => Type.Optional(SeedNumber(

@@ -68,6 +68,7 @@ import { createFreshLists } from './servers/fresh-lists.ts'
 import { createJobWait } from './jobs/wait.ts'
 import { createFleetMetrics } from './metrics/fleet.ts'
 import { processMetrics } from './metrics/process.ts'
+import { bodyLimitMib } from './media/images.ts'
 import { serializeError } from './lib/error-serializer.ts'
 import type { Pause } from './sdapi/answer.ts'
 import { createDropIn } from './sdapi/drop-in.ts'
@@ -94,7 +95,7 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
     schemaController,
     frameworkErrors: answerFrameworkError,
     clientErrorHandler: answerClientError,
-    bodyLimit: config.BODY_LIMIT_MIB * 1024 * 1024,
+    bodyLimit: bodyLimitMib(config) * 1024 * 1024,
     trustProxy: config.TRUSTED_PROXIES.length > 0 ? [...config.TRUSTED_PROXIES] : false,
     routerOptions: { ignoreDuplicateSlashes: true, ignoreTrailingSlash: true, maxParamLength: 512 },
     forceCloseConnections: true,

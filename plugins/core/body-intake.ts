@@ -7,6 +7,7 @@ import fp from 'fastify-plugin'
 import { quotaOwner } from '../../src/access/principal.ts'
 import type { Config } from '../../src/config/settings.ts'
 import { ServiceError } from '../../src/errors.ts'
+import { bodyLimitMib } from '../../src/media/images.ts'
 import type { FormPart } from '../../src/media/uploads.ts'
 import { createByteBudget, type ByteBudgetLimits, type ByteShare } from '../../src/lib/byte-budget.ts'
 
@@ -33,7 +34,7 @@ export interface BodyIntake {
 type BudgetConfig = Pick<Config, 'BODY_LIMIT_MIB' | 'BODIES_MAX_MIB' | 'BODIES_PER_KEY_MIB'>
 
 export interface BodyIntakeOptions {
-  readonly config: BudgetConfig & Pick<Config, 'BODY_STALL_SECONDS'>
+  readonly config: BudgetConfig & Pick<Config, 'BODY_STALL_SECONDS' | 'IMAGE_MAX_MIB' | 'IMAGE_MAX_MEGAPIXELS'>
 }
 
 const mebibyte = 1_048_576
@@ -49,9 +50,10 @@ const lingering = { everyMs: 1000, leastBytes: 65_536, mostBeats: 30 } as const
  * read, and a connection whose body is not wanted is closed without waiting for it.
  */
 export default fp<BodyIntakeOptions>(async (app, { config }) => {
-  const bodyLimit = config.BODY_LIMIT_MIB * mebibyte
+  const BODY_LIMIT_MIB = bodyLimitMib(config)
+  const bodyLimit = BODY_LIMIT_MIB * mebibyte
   const stallMs = config.BODY_STALL_SECONDS * 1000
-  const budget = createByteBudget(bodyBudget(config, getHeapStatistics().heap_size_limit))
+  const budget = createByteBudget(bodyBudget({ ...config, BODY_LIMIT_MIB }, getHeapStatistics().heap_size_limit))
   const awaitingContinue = new WeakSet<IncomingMessage>()
   app.decorateRequest('intake', null)
 

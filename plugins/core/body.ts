@@ -6,7 +6,7 @@ import fp from 'fastify-plugin'
 import type { Config } from '../../src/config/settings.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { parseJson, type PartedJson } from '../../src/json/parse.ts'
-import { imageLimits } from '../../src/media/images.ts'
+import { bodyLimitMib, imageLimits } from '../../src/media/images.ts'
 import { siftJson, textTooLarge } from '../../src/media/json-uploads.ts'
 import type { StorageCheck } from '../../src/media/storage-check.ts'
 import { storageError } from '../../src/media/storage-faults.ts'
@@ -46,6 +46,8 @@ export interface BodyOptions {
 
 /** Longest text field or JSON part of a form; images come as files there. */
 const fieldBytes = 1_048_576
+/** JSON beside its pictures. */
+const mostText = 64 * fieldBytes
 /** All text of a form together. */
 const fieldsBytes = 8 * fieldBytes
 const mostFields = 200
@@ -56,11 +58,11 @@ const mostFieldNameBytes = 200
  * the same object in `request.body`.
  */
 export default fp<BodyOptions>(async (app, { config, store, storage, texts }) => {
-  const bodyLimit = config.BODY_LIMIT_MIB * 1_048_576
+  const bodyLimit = bodyLimitMib(config) * 1_048_576
   const limits = { ...imageLimits(config), totalBytes: bodyLimit, fieldBytes, fieldsBytes }
   // A text needs several times its room while it is read: itself, its value and copies, two bytes a letter. Those of
   // all bodies that the budget lets in have to fit.
-  const keptBytes = Math.min(bodyLimit, getHeapStatistics().heap_size_limit / 32)
+  const keptBytes = Math.min(bodyLimit, mostText, getHeapStatistics().heap_size_limit / 32)
 
   async function refuseWhileFull (): Promise<void> {
     const fault = await storage?.fault() ?? null

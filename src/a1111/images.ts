@@ -18,8 +18,9 @@ const imageFields = new Set(['init_images', 'mask', 'latent_mask', 'firstpass_im
 const unitImageFields = new Set([
   'image', 'input_image', 'mask', 'mask_image', 'effective_region_mask', 'ipadapter_input', 'images'
 ])
-/** Base64 of the first bytes of PNG, JPEG, WebP (as RIFF) and GIF. */
-const base64Start = /^(iVBORw0KGgo|\/9j\/|UklGR|R0lGOD)/
+/** Base64 of the first bytes of PNG, JPEG, WebP (as RIFF), GIF, TIFF in both orders, BMP, and AVIF or HEIC. */
+const base64Start =
+  /^(?:iVBORw0KGgo|\/9j\/|UklGR|R0lGOD|SUkqA|TU0AK|Qk[0-3][\w+/]{5}AAAA|AAAA[\w+/]{2}Z0eX[ABC][\w+/])/
 /** Shorter text is a word that happens to begin like a picture. */
 const shortestImage = 64
 

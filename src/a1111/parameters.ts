@@ -72,6 +72,7 @@ export function normaliseParameters (given: unknown, options: NormalisingOptions
   refuseImageAddresses(read)
   const { judge, maximumPixels, maximumImages = Infinity } = options
   const mode = modeOf(options.mode ?? translated.mode, read, judge, warn)
+  if (mode === 'img2img') refuseEmptyImages(read)
   const complete = withHires({ ...defaults, ...forMode(read, mode) }, mode, warn)
   const seeded = withSeeds(withMatchingBatch(withRealSize(complete, judge, warn), warn), options.random)
   const parameters = fittingOutput(seeded, { fromText: translated.fromText, maximumPixels, warn })
@@ -196,6 +197,14 @@ function checkTexts (field: string, list: unknown): void {
   if (!Array.isArray(list)) return
   const wrong = list.findIndex(item => typeof item !== 'string')
   if (wrong !== -1) throw invalidField(`${field}.${wrong}`, `${field}.${wrong} must be text.`)
+}
+
+/** A server fails at what is no picture. */
+function refuseEmptyImages ({ init_images: images = [] }: A1111Parameters): void {
+  const empty = images.findIndex(image => typeof image === 'string' && image.trim() === '')
+  if (empty === -1) return
+  const field = `init_images.${empty}`
+  throw new ServiceError('invalid_image', `${field} is empty; send an image as base64.`, { field })
 }
 
 function modeOf (

@@ -45,14 +45,40 @@ export async function readImageHeader (source: ByteSource): Promise<ImageHeader 
   return size === null ? null : { format, ...size }
 }
 
-/** Whether the picture reaches its end mark; one that was cut off on its way does not. */
+/**
+ * Whether the picture reaches its end mark; one that was cut off on its way does not. Cameras and editors append whole
+ * videos behind it, so where the tail has none it is looked for from the beginning.
+ */
 export async function isWholeImage (source: ByteSource, format: ImageFormat): Promise<boolean> {
   if (format === 'webp') {
     const head = await source.read(0, 8)
     return head.length === 8 && head.readUInt32LE(4) + 8 <= source.size
   }
   const tail = await source.read(Math.max(0, source.size - tailBytes), tailBytes)
-  return format === 'png' ? tail.includes('IEND', 0, 'latin1') : tail.includes(Buffer.from([0xff, 0xd9]))
+  if (format === 'jpeg') return tail.includes(jpegEnd) || await includesJpegEnd(source)
+  return tail.includes('IEND', 0, 'latin1') || await reachesPngEnd(source)
+}
+
+const jpegEnd = Buffer.from([0xff, 0xd9])
+
+async function includesJpegEnd (source: ByteSource): Promise<boolean> {
+  for (let position = 0; position < source.size; position += tailBytes - 1) {
+    if ((await source.read(position, tailBytes)).includes(jpegEnd)) return true
+  }
+  return false
+}
+
+const mostPngChunks = 100_000
+
+async function reachesPngEnd (source: ByteSource): Promise<boolean> {
+  let position = pngSignature.length
+  for (let chunk = 0; chunk < mostPngChunks; chunk++) {
+    const head = await source.read(position, 8)
+    if (head.length < 8) return false
+    if (head.toString('latin1', 4, 8) === 'IEND') return true
+    position += head.readUInt32BE(0) + 12
+  }
+  return false
 }
 
 function pngSize (head: Buffer): Size | null {

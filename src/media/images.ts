@@ -3,9 +3,9 @@ import type { Config } from '../config/settings.ts'
 import { ServiceError } from '../errors.ts'
 import { Base64Fault, decodeBase64 } from './base64.ts'
 import { bufferSource, type ByteSource } from './byte-source.ts'
-import {
-  imageFormatOf, imageFormats, isWholeImage, readImageHeader, type ImageExtension, type ImageHeader
-} from './image-header.ts'
+import { decodePicture } from './decode-picture.ts'
+import { imageFormats, isWholeImage, readImageHeader, type ImageExtension, type ImageFormat } from './image-header.ts'
+import { isReadable, kindOf, readableKinds, type PictureKind, type ReadableKind } from './picture-kinds.ts'
 
 /** What one input image may be, and how many one job may bring. */
 export interface ImageLimits {
@@ -14,19 +14,49 @@ export interface ImageLimits {
   readonly count: number
 }
 
-export interface CheckedImage extends ImageHeader {
+/** What was sent, as far as its first bytes say. */
+export interface InputHeader {
+  readonly format: ReadableKind
+  readonly width: number
+  readonly height: number
+}
+
+/** What servers get of it. */
+export interface CheckedImage {
+  readonly format: ImageFormat
+  readonly width: number
+  readonly height: number
   readonly bytes: Buffer
   readonly extension: ImageExtension
 }
+
+/** Bytes of a pixel with transparency, and what a PNG that cannot be compressed adds to them. */
+const bytesOfPixel = 4
+const pngSurplus = 1.01
 
 export function imageLimits (
   config: Pick<Config, 'IMAGE_MAX_MIB' | 'IMAGE_MAX_MEGAPIXELS' | 'IMAGES_PER_JOB'>
 ): ImageLimits {
   return {
-    bytes: config.IMAGE_MAX_MIB * 1_048_576,
+    bytes: imageMaxMib(config) * 1_048_576,
     pixels: Math.floor(config.IMAGE_MAX_MEGAPIXELS * 1_000_000),
     count: config.IMAGES_PER_JOB
   }
+}
+
+/** IMAGE_MAX_MIB, or what a PNG of as many pixels as are allowed can take at most. */
+function imageMaxMib (config: Pick<Config, 'IMAGE_MAX_MIB' | 'IMAGE_MAX_MEGAPIXELS'>): number {
+  const { IMAGE_MAX_MIB: set, IMAGE_MAX_MEGAPIXELS: most } = config
+  return set === 0 ? Math.ceil(most * 1_000_000 * bytesOfPixel * pngSurplus / 1_048_576) + 1 : set
+}
+
+/** BODY_LIMIT_MIB, or what one image as large as is allowed takes as base64, and room for more. */
+export function bodyLimitMib (
+  config: Pick<Config, 'BODY_LIMIT_MIB' | 'IMAGE_MAX_MIB' | 'IMAGE_MAX_MEGAPIXELS'>
+): number {
+  return config.BODY_LIMIT_MIB === 0
+    ? Math.max(64, Math.ceil(imageMaxMib(config) * 4 / 3 * spaceAllowance) + 16)
+    : config.BODY_LIMIT_MIB
 }
 
 /** Room for line breaks, as MIME writes them, when a size is judged by the length of its text. */
@@ -42,46 +72,86 @@ const longestDataUrlHead = 256
  */
 export async function checkImage (text: string, field: string, limits: ImageLimits): Promise<CheckedImage> {
   const encoded = withoutDataUrlHead(text.trim(), field)
-  if (encoded === '') throw refusal(field, 'is empty; send a PNG, JPEG or WebP as base64')
+  if (encoded === '') throw refusal(field, `is empty; send ${aReadable} as base64`)
   if (encoded.length > limits.bytes / 3 * 4 * spaceAllowance + 4) throw imageTooLarge(field, limits)
   const bytes = await decoded(encoded, field)
   if (bytes.length > limits.bytes) throw imageTooLarge(field, limits)
-  const header = await checkImageHeader(bufferSource(bytes), field, limits)
-  await checkDecodable(bytes, field, limits)
-  return { ...header, bytes, extension: imageFormats[header.format].extension }
+  const { format, width, height } = await checkImageHeader(bufferSource(bytes), field, limits)
+  const converted = await checkDecodable(bytes, { field, limits, kind: format })
+  const stored = storedFormat(format)
+  return { format: stored, width, height, bytes: converted ?? bytes, extension: imageFormats[stored].extension }
+}
+
+/** What a picture is kept and sent as. */
+export function storedFormat (kind: ReadableKind): ImageFormat {
+  return kind === 'jpeg' || kind === 'webp' ? kind : 'png'
 }
 
 /**
  * Format, size and end of a picture, without decoding a pixel.
  * @throws ServiceError `invalid_image`
  */
-export async function checkImageHeader (source: ByteSource, field: string, limits: ImageLimits): Promise<ImageHeader> {
-  const header = await readImageHeader(source)
-  if (header === null) {
-    throw refusal(field, `is ${await lookOf(source)}; send a PNG, JPEG or WebP`)
-  }
-  const { format, width, height } = header
-  if (width === 0 || height === 0) throw refusal(field, `is a ${format.toUpperCase()} of ${width}x${height} pixels`)
+export async function checkImageHeader (source: ByteSource, field: string, limits: ImageLimits): Promise<InputHeader> {
+  const head = await source.read(0, 64)
+  const kind = kindOf(head)
+  if (!isReadable(kind)) throw refusal(field, `is ${wordFor(kind)}; send ${aReadable}`)
+  const size = await sizeOf(source, kind)
+  if (size === null) throw refusal(field, `is broken before its size can be read; send ${aReadable}`)
+  const { width, height } = size
+  const said = `is ${wordFor(kind)} of ${width}x${height} pixels`
+  if (width === 0 || height === 0) throw refusal(field, said)
   if (width * height > limits.pixels) {
     const most = limits.pixels / 1_000_000
-    throw refusal(field, `has ${width}x${height} pixels; at most ${most} million are allowed (IMAGE_MAX_MEGAPIXELS)`)
+    throw refusal(field, `${said}; at most ${most} million are allowed (IMAGE_MAX_MEGAPIXELS)`)
   }
-  if (!await isWholeImage(source, format)) throw refusal(field, `is a ${format.toUpperCase()} that was cut off before its end`)
-  return header
+  if ((kind === 'png' || kind === 'jpeg' || kind === 'webp') && !await isWholeImage(source, kind)) {
+    throw refusal(field, `is ${wordFor(kind)} that was cut off before its end`)
+  }
+  return { format: kind, width, height }
+}
+
+/** Bytes of a TIFF or AVIF that are looked at for its size. */
+const longestHeader = 64 * 1_048_576
+
+async function sizeOf (source: ByteSource, kind: ReadableKind): Promise<{ width: number, height: number } | null> {
+  if (kind === 'png' || kind === 'jpeg' || kind === 'webp') return await readImageHeader(source)
+  const head = await source.read(0, 64)
+  if (head.length < 26 && (kind === 'bmp' || head.length < 10)) return null
+  if (kind === 'gif') return { width: head.readUInt16LE(6), height: head.readUInt16LE(8) }
+  if (kind === 'bmp') {
+    return head.readUInt32LE(14) === 12
+      ? { width: head.readUInt16LE(18), height: head.readUInt16LE(20) }
+      // rows may stand from top to bottom, which a negative height says
+      : { width: Math.abs(head.readInt32LE(18)), height: Math.abs(head.readInt32LE(22)) }
+  }
+  const bytes = await source.read(0, longestHeader)
+  const found = await sharp(bytes, { limitInputPixels: false }).metadata().catch(() => null)
+  return found === null ? null : { width: found.width, height: found.height }
+}
+
+export interface DecodableOptions {
+  readonly field: string
+  readonly limits: ImageLimits
+  readonly kind: ReadableKind
 }
 
 /**
- * Opens the picture with the decoder as far as its header and no further.
+ * Decodes the picture to its end, away from the event loop.
  * @param input bytes, or the path of a file
+ * @returns the PNG that goes to servers in its place; null where it goes as it is
  * @throws ServiceError `invalid_image`
  */
-export async function checkDecodable (input: Buffer | string, field: string, limits: ImageLimits): Promise<void> {
+export async function checkDecodable (
+  input: Buffer | string, { field, limits, kind }: DecodableOptions
+): Promise<Buffer | null> {
   try {
-    await sharp(input, { limitInputPixels: limits.pixels, failOn: 'error' }).metadata()
+    return await decodePicture({ input, kind, mostPixels: limits.pixels })
   } catch (error) {
-    throw new ServiceError('invalid_image', `${field} cannot be decoded; send a sound PNG, JPEG or WebP.`, { field }, {
-      cause: error
-    })
+    const isCut = error instanceof Error && /premature end|unexpected end/i.test(error.message)
+    const sentence = isCut
+      ? `${field} is ${wordFor(kind)} that was cut off before its end.`
+      : `${field} cannot be decoded; send a sound ${readableKinds}.`
+    throw new ServiceError('invalid_image', sentence, { field }, { cause: error })
   }
 }
 
@@ -122,14 +192,12 @@ export function notBase64 (error: unknown, field: string): unknown {
   return error instanceof Base64Fault ? refusal(field, `is not base64: ${error.message}`) : error
 }
 
-/** What was sent instead, in words. */
-async function lookOf (source: ByteSource): Promise<string> {
-  const bytes = await source.read(0, 16)
-  if (imageFormatOf(bytes) !== null) return 'broken before its size can be read'
-  const head = bytes.toString('latin1')
-  if (head.startsWith('GIF8')) return 'a GIF'
-  if (head.startsWith('BM')) return 'a BMP'
-  if (head.slice(4, 8) === 'ftyp') return 'an AVIF, HEIC or video'
-  if (/^\s*</.test(head)) return 'text or SVG'
-  return 'no image'
+const aReadable = `a ${readableKinds}`
+
+/** What was sent, with its article. */
+function wordFor (kind: PictureKind | null): string {
+  const words: Partial<Record<PictureKind, string>> = {
+    webp: 'a WebP', avif: 'an AVIF', svg: 'text or SVG', jxl: 'a JPEG XL', ico: 'an icon', video: 'a video'
+  }
+  return kind === null ? 'no image' : words[kind] ?? `a ${kind.toUpperCase()}`
 }

@@ -13,6 +13,13 @@ import type { MediaReference } from './types.ts'
 /** Bytes hashed and written at a time. */
 const pieceBytes = 1 << 20
 
+/** What becomes of an input that has arrived. */
+export interface KeptInput {
+  readonly extension: ImageExtension
+  /** Kept instead of what arrived. */
+  readonly bytes?: Buffer
+}
+
 export type InputSink = FileSink<MediaReference>
 
 /** The inputs of a media store. */
@@ -20,7 +27,7 @@ export interface InputFiles {
   /** Keeps an input for good, once for the same content. @throws ServiceError `storage_full` */
   putInput (bytes: Buffer, extension: ImageExtension): Promise<MediaReference>
   /** The same for an input that is still arriving; `check` decides at its end whether it is kept, and as what. */
-  createInputSink (check: (draft: DraftFile) => Promise<ImageExtension>): Promise<InputSink>
+  createInputSink (check: (draft: DraftFile) => Promise<KeptInput>): Promise<InputSink>
   /** @throws ServiceError `image_not_found` */
   readInput (reference: MediaReference): Promise<Buffer>
   /** Marks inputs as just used, so that `untouchedSince` passes them over. */
@@ -63,23 +70,28 @@ export async function createInputFiles (folder: string): Promise<InputFiles> {
   }
 
   const createInputSink: InputFiles['createInputSink'] = async check =>
-    await createFileSink(drafts, async draft => await place(draft, await check(draft)))
+    await createFileSink(drafts, async draft => {
+      const { extension, bytes } = await check(draft)
+      return bytes === undefined ? await place(draft, extension) : await putInput(bytes, extension)
+    })
+
+  async function putInput (bytes: Buffer, extension: ImageExtension): Promise<MediaReference> {
+    const sink = await createInputSink(async () => ({ extension }))
+    try {
+      for (let start = 0; start < bytes.length; start += pieceBytes) {
+        await sink.write(bytes.subarray(start, start + pieceBytes))
+      }
+      await sink.end()
+    } catch (error) {
+      await sink.abort()
+      throw error
+    }
+    return await sink.finished
+  }
 
   return {
     createInputSink,
-    async putInput (bytes, extension) {
-      const sink = await createInputSink(async () => extension)
-      try {
-        for (let start = 0; start < bytes.length; start += pieceBytes) {
-          await sink.write(bytes.subarray(start, start + pieceBytes))
-        }
-        await sink.end()
-      } catch (error) {
-        await sink.abort()
-        throw error
-      }
-      return await sink.finished
-    },
+    putInput,
     async readInput (reference) {
       try {
         return await readFile(pathOf(reference))

@@ -2,7 +2,7 @@ import { ServiceError } from '../errors.ts'
 import { nearest } from '../a1111/nearest.ts'
 import { parseJson } from '../json/parse.ts'
 import { imageFormats } from './image-header.ts'
-import { checkDecodable, checkImageHeader, imageTooLarge, type ImageLimits } from './images.ts'
+import { checkDecodable, checkImageHeader, imageTooLarge, storedFormat, type ImageLimits } from './images.ts'
 import type { MediaStore } from './store.ts'
 import type { UploadTexts } from './upload-text.ts'
 
@@ -47,8 +47,9 @@ export async function openUpload (
   let size = 0
   const sink = await store.createInputSink(async draft => {
     const { format } = await checkImageHeader(draft.source, field, limits)
-    await checkDecodable(draft.path, field, limits)
-    return imageFormats[format].extension
+    const converted = await checkDecodable(draft.path, { field, limits, kind: format })
+    const { extension } = imageFormats[storedFormat(format)]
+    return converted === null ? { extension } : { extension, bytes: converted }
   })
   return {
     async write (bytes) {

@@ -321,3 +321,11 @@ t.test('images leave the parameters as references and come back', async t => {
   const restored = await insertImages(stored, async ({ $media }) => kept.get($media) ?? '')
   t.strictSame(restored, parameters)
 })
+
+t.test('an image that is empty is refused before the queue', async t => {
+  for (const images of [[''], [png, '  ']]) {
+    const field = `init_images.${images.length - 1}`
+    t.throws(() => normalise({ batch_size: 2, init_images: images }), { code: 'invalid_image', details: { field } })
+  }
+  t.match(normalise({ mode: 'txt2img', init_images: [''] }), { mode: 'txt2img' })
+})

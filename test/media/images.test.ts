@@ -1,10 +1,11 @@
+import { randomBytes } from 'node:crypto'
 import sharp from 'sharp'
 import t from 'tap'
 import { ServiceError } from '../../src/errors.ts'
 import { bufferSource } from '../../src/media/byte-source.ts'
 import { readGenerationText } from '../../src/media/generation-text.ts'
 import { readImageHeader } from '../../src/media/image-header.ts'
-import { checkImage, imageLimits } from '../../src/media/images.ts'
+import { bodyLimitMib, checkImage, imageLimits } from '../../src/media/images.ts'
 import { encodePng } from '../../src/simulator/images/png.ts'
 
 const limits = imageLimits({ IMAGE_MAX_MIB: 20, IMAGE_MAX_MEGAPIXELS: 16.8, IMAGES_PER_JOB: 16 })
@@ -50,6 +51,106 @@ t.test('a sound picture comes through in every form that clients send', async t 
   }
   t.match(await checkImage(jpeg.toString('base64'), 'mask', limits), { extension: 'jpg', width: 40, height: 24 })
   t.match(await checkImage(webp.toString('base64'), 'mask', limits), { extension: 'webp', width: 40, height: 24 })
+})
+
+const noise = await sharp(randomBytes(96 * 64 * 3), { raw: { width: 96, height: 64, channels: 3 } }).png().toBuffer()
+const picture = () => sharp(noise)
+const half = (bytes: Buffer) => bytes.subarray(0, Math.floor(bytes.length / 2))
+
+/** 32 bits a pixel, rows from the bottom up. */
+function bmp (width: number, height: number, alpha: number): Buffer {
+  const bytes = Buffer.alloc(54 + width * height * 4)
+  bytes.write('BM', 'latin1')
+  bytes.writeUInt32LE(bytes.length, 2)
+  bytes.writeUInt32LE(54, 10)
+  bytes.writeUInt32LE(40, 14)
+  bytes.writeInt32LE(width, 18)
+  bytes.writeInt32LE(height, 22)
+  bytes.writeUInt16LE(1, 26)
+  bytes.writeUInt16LE(32, 28)
+  for (let at = 54; at < bytes.length; at += 4) bytes.set([0x10, 0x20, 0xf0, alpha], at)
+  return bytes
+}
+
+t.test('what not every server reads becomes a PNG of its first frame, with its transparency', async t => {
+  const clear = await sharp({
+    create: { width: 40, height: 24, channels: 4, background: { r: 240, g: 32, b: 16, alpha: 0 } }
+  }).png().toBuffer()
+  const frames = await sharp([clear, png], { join: { animated: true } }).gif({ delay: [100, 100] }).toBuffer()
+  const cases: Array<[string, Buffer, boolean]> = [
+    ['AVIF', await sharp(clear).avif({ effort: 0 }).toBuffer(), true],
+    ['TIFF', await sharp(clear).tiff({ compression: 'lzw' }).toBuffer(), true],
+    ['GIF', await small.gif().toBuffer(), false],
+    ['GIF that moves', frames, true],
+    ['BMP', bmp(40, 24, 0), false]
+  ]
+  for (const [what, bytes, isClear] of cases) {
+    const image = await checkImage(bytes.toString('base64'), 'mask', limits)
+    t.match(image, { format: 'png', extension: 'png', width: 40, height: 24 }, what)
+    const { data, info } = await sharp(image.bytes).ensureAlpha().raw().toBuffer({ resolveWithObject: true })
+    t.match(info, { width: 40, height: 24 }, what)
+    t.equal((data[3] ?? 0) < 255, isClear, `${what}: transparency`)
+  }
+  const colours = await checkImage(bmp(3, 5, 0).toString('base64'), 'mask', limits)
+  const pixels = await sharp(colours.bytes).raw().toBuffer()
+  t.strictSame([...pixels.subarray(0, 4)], [0xf0, 0x20, 0x10, 255])
+  const turned = await picture().tiff().withMetadata({ orientation: 6 }).toBuffer()
+  t.match(await sharp((await checkImage(turned.toString('base64'), 'mask', limits)).bytes).metadata(), { width: 64, height: 96 })
+})
+
+t.test('bytes behind the end of a picture do no harm', async t => {
+  const film = Buffer.concat([Buffer.from([0, 0, 0, 0x18]), Buffer.from('ftypmp42'), randomBytes(200_000).map(byte => byte & 0x7f)])
+  const others = [picture().jpeg(), picture().webp(), picture().avif({ effort: 0 })]
+  for (const bytes of [noise, ...await Promise.all(others.map(other => other.toBuffer()))]) {
+    const whole = Buffer.concat([bytes, film])
+    t.match(await checkImage(whole.toString('base64'), 'mask', limits), { width: 96, height: 64 })
+  }
+})
+
+t.test('a picture that cannot be decoded to its end is refused, whatever its end looks like', async t => {
+  const jpegEnd = Buffer.from([0xff, 0xd9])
+  const cutWebp = Buffer.from(half(await picture().webp().toBuffer()))
+  cutWebp.writeUInt32LE(cutWebp.length - 8, 4)
+  const cases: Array<[string, Buffer]> = [
+    ['PNG', Buffer.concat([half(noise), noise.subarray(-12)])],
+    ['JPEG', Buffer.concat([half(await picture().jpeg().toBuffer()), jpegEnd])],
+    ['progressive JPEG', Buffer.concat([half(await picture().jpeg({ progressive: true }).toBuffer()), jpegEnd])],
+    ['WebP', cutWebp],
+    ['AVIF', half(await picture().avif({ effort: 0 }).toBuffer())],
+    ['TIFF', half(await picture().tiff().toBuffer())],
+    ['GIF', Buffer.concat([half(await picture().gif().toBuffer()), Buffer.from([0, 0x3b])])],
+    ['BMP', half(bmp(40, 24, 0))]
+  ]
+  for (const [what, bytes] of cases) {
+    const error = await refusal(bytes.toString('base64'))
+    t.match([error.code, error.message], ['invalid_image', /^init_images\.0 (cannot be decoded|is a.* cut off|is broken)/], what)
+  }
+})
+
+t.test('what no server reads is refused by its name', async t => {
+  const heic = Buffer.concat([Buffer.from([0, 0, 0, 0x18]), Buffer.from('ftypheic\0\0\0\0mif1heic')])
+  const cases: Array<[string, Buffer, RegExp]> = [
+    ['SVG', Buffer.from('<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>'), /SVG/],
+    ['HEIC', heic, /a HEIC/],
+    ['PSD', Buffer.from('8BPS\0\x01\0\0\0\0\0\0'), /a PSD/],
+    ['video', Buffer.from('\0\0\0\x18ftypmp42\0\0\0\0isommp42'), /a video/],
+    ['PDF', Buffer.from('%PDF-1.7 and more of it'), /a PDF/],
+    ['icon', Buffer.from([0, 0, 1, 0, 1, 0, 16, 16, 0, 0]), /an icon/]
+  ]
+  for (const [what, bytes, sentence] of cases) {
+    const error = await refusal(bytes.toString('base64'))
+    t.match([error.code, error.message, error.details], ['invalid_image', sentence, { field: 'init_images.0' }], what)
+  }
+})
+
+t.test('as many bytes are allowed as the pixels that are allowed can take', async t => {
+  const derived = imageLimits({ IMAGE_MAX_MIB: 0, IMAGE_MAX_MEGAPIXELS: 16.8, IMAGES_PER_JOB: 16 })
+  const [width, height] = [700, 600]
+  const sample = await sharp(randomBytes(width * height * 4), { raw: { width, height, channels: 4 } }).png().toBuffer()
+  t.ok(sample.length / (width * height) * 4096 * 4096 < derived.bytes, 'a PNG of noise of 4096x4096 fits')
+  t.ok(bodyLimitMib({ BODY_LIMIT_MIB: 0, IMAGE_MAX_MIB: 0, IMAGE_MAX_MEGAPIXELS: 16.8 }) * 1_048_576 > derived.bytes * 4 / 3, 'as base64, too')
+  t.equal(imageLimits({ IMAGE_MAX_MIB: 5, IMAGE_MAX_MEGAPIXELS: 16.8, IMAGES_PER_JOB: 16 }).bytes, 5 * 1_048_576)
+  t.equal(bodyLimitMib({ BODY_LIMIT_MIB: 10, IMAGE_MAX_MIB: 0, IMAGE_MAX_MEGAPIXELS: 16.8 }), 10)
 })
 
 t.test('what is no picture is refused with the field and what would be right', async t => {
