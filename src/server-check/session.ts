@@ -1,0 +1,216 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { CheckStepName, ServerCheckReport } from '../../schemas/server-check.ts'
+import type { A1111Client } from '../a1111/client.ts'
+import { isMissing } from '../a1111/failures.ts'
+import type { RawAnswer, RawCalls } from '../a1111/raw-calls.ts'
+import { GenerationFailure } from '../a1111/types.ts'
+import { withDeadline } from '../lib/deadline.ts'
+import { stringifyJson } from '../lib/exact-json.ts'
+import { createTaskRecogniser, type TaskRecogniser } from '../jobs/recognise-task.ts'
+import { stopOrphanedTask, type TaskControl } from '../jobs/task-control.ts'
+import type { UndoNotes, UndoRecord } from './undo.ts'
+
+/** Ends a check before its last step; what was changed is put back all the same. */
+export class CheckEnded extends Error {
+  readonly outcome: 'could_not_run' | 'broken_off'
+
+  constructor (outcome: 'could_not_run' | 'broken_off', reason: string) {
+    super(reason)
+    this.outcome = outcome
+  }
+}
+
+/** Something that a step could not find out, in words; the next step goes on. */
+export class NotFoundOut extends Error {}
+
+/** Tasks of checks begin like this, so that they can be told from jobs in the log of a server. */
+export const checkTaskPrefix = 'stablequeue-check-'
+
+/** Limits of a check, in milliseconds. */
+export interface CheckLimits {
+  /** How long it waits for a running job of ours, and for a generation of somebody else. */
+  readonly waitMs: number
+  /** For one small generation; a checkpoint may have to be loaded for the first. */
+  readonly generationMs: number
+  /** Between two looks at the progress. */
+  readonly lookMs: number
+  /** Largest request body to be tried, in bytes. */
+  readonly largestBody: number
+}
+
+export const usualLimits: CheckLimits = {
+  waitMs: 600_000, generationMs: 300_000, lookMs: 40, largestBody: 64 * 1024 * 1024
+}
+
+export interface CheckGeneration {
+  readonly steps: number
+  readonly fields?: Readonly<Record<string, unknown>>
+  readonly timeoutMs?: number
+  /** Watches it until the signal is aborted, because its answer is there. */
+  readonly meanwhile?: (running: RunningGeneration) => Promise<void>
+}
+
+export interface RunningGeneration {
+  readonly taskId: string
+  readonly isOurs: TaskRecogniser['isOurs']
+  readonly over: AbortSignal
+}
+
+/** How the steps of a check reach the server. */
+export interface CheckSession {
+  readonly calls: RawCalls
+  readonly client: A1111Client
+  readonly limits: CheckLimits
+  readonly signal: AbortSignal
+  readonly undo: UndoNotes
+  /** Looks at a task as far as the server tells tasks apart, and interrupts. */
+  readonly control: TaskControl
+  /** One request of the report. @throws GenerationFailure where no answer came */
+  ask (method: 'GET' | 'POST', path: string, body?: string | Buffer, timeoutMs?: number): Promise<RawAnswer>
+  /** @throws GenerationFailure where no answer came; it is not at the server any more then */
+  generate (generation: CheckGeneration): Promise<RawAnswer>
+  /** Generations that were sent. */
+  made (): number
+  /** Milliseconds of the last request, answered or not. */
+  lastTook (): number
+  /** From now on the server is taken for one that knows no tasks. */
+  tasksUnknown (): void
+}
+
+export interface CheckSessionDependencies {
+  readonly id: string
+  readonly calls: RawCalls
+  readonly client: A1111Client
+  readonly control: TaskControl
+  readonly undo: UndoNotes
+  readonly limits: CheckLimits
+  /** Ends what is under way. */
+  readonly signal: () => AbortSignal
+  readonly mostGenerations: number
+  /** False where the server takes no settings and no task ids. */
+  readonly takesSettings: () => boolean
+  readonly step: () => CheckStepName
+  readonly requests: ServerCheckReport['requests']
+}
+
+/** Milliseconds for a small request, and how long the server may take to stop what was left behind. */
+const smallTimeout = 20_000
+const orphanWait = 60_000
+const mostRequests = 300
+const idlePause = 250
+
+export function createCheckSession (dependencies: CheckSessionDependencies): CheckSession {
+  const { id, calls, client, control, undo, limits, signal, mostGenerations, takesSettings, step, requests } = dependencies
+  let made = 0
+  let took = 0
+  let tasks: 'told apart' | 'alike' = 'told apart'
+
+  const ownControl: TaskControl = {
+    progress: async (taskId, options) => await control.progress(tasks === 'alike' ? null : taskId, options),
+    interrupt: control.interrupt
+  }
+
+  async function record (
+    method: 'GET' | 'POST', path: string, work: () => Promise<RawAnswer>
+  ): Promise<RawAnswer> {
+    const begin = performance.now()
+    const note = (status: number | null) => {
+      took = performance.now() - begin
+      if (requests.length >= mostRequests) return
+      requests.push({ step: step(), method, route: path, status, duration_ms: Math.round(took) })
+    }
+    try {
+      const answer = await work()
+      note(answer.status)
+      return answer
+    } catch (error) {
+      note(null)
+      throw error
+    }
+  }
+
+  /** A generation of a person's, or of another program's, is never mixed with. */
+  async function untilIdle (): Promise<void> {
+    const begin = performance.now()
+    for (;;) {
+      const seen = await control.progress(null, { signal: signal() }).catch((error: unknown) => {
+        if (isMissing(error)) return null
+        throw error
+      })
+      if (seen === null || !seen.busy) return
+      if (performance.now() - begin > limits.waitMs) {
+        throw new CheckEnded('broken_off', 'Somebody else\'s generation was running for ' +
+          `${Math.round(limits.waitMs / 1000)} s; the check does not mix with it.`)
+      }
+      await sleep(idlePause, undefined, { signal: signal() })
+    }
+  }
+
+  async function noteTask (change: (tasks: UndoRecord['tasks']) => UndoRecord['tasks']): Promise<void> {
+    const before = undo.read()
+    await undo.write({ ...before, tasks: change(before.tasks) })
+  }
+
+  function bodyOf ({ steps, fields }: CheckGeneration, taskId: string): string {
+    const plain = { prompt: 'a grey square', seed: 1, steps, width: 64, height: 64, batch_size: 1, n_iter: 1 }
+    const own = { force_task_id: taskId, send_images: true, save_images: false }
+    return stringifyJson({ ...plain, ...takesSettings() ? own : {}, ...fields })
+  }
+
+  /** Until nothing of it is at the server. */
+  async function stopLeft (taskId: string, sentAt: number): Promise<void> {
+    await withDeadline(orphanWait, [], async late => {
+      await stopOrphanedTask(ownControl, taskId, { sentAt, answer: 'none' }, late).catch(() => undefined)
+    })
+  }
+
+  async function generate (generation: CheckGeneration): Promise<RawAnswer> {
+    if (made >= mostGenerations) throw new NotFoundOut('The check has made as many generations as it may.')
+    await untilIdle()
+    signal().throwIfAborted()
+    made++
+    const taskId = `${checkTaskPrefix}${id}-${made}`
+    const sentAt = Date.now()
+    await noteTask(tasks => [...tasks, { id: taskId, sentAt }])
+    const over = new AbortController()
+    const recogniser = createTaskRecogniser({ ...client, progress: ownControl.progress }, tasks, over.signal)
+    await recogniser.before().catch(() => undefined)
+    const watching = generation.meanwhile?.({ taskId, isOurs: recogniser.isOurs, over: over.signal })
+    watching?.catch(() => undefined)
+    try {
+      const answer = await record('POST', '/sdapi/v1/txt2img', async () => await calls.call({
+        method: 'POST',
+        path: '/sdapi/v1/txt2img',
+        body: bodyOf(generation, taskId),
+        timeoutMs: generation.timeoutMs ?? limits.generationMs,
+        signal: signal(),
+        onSent: recogniser.sent
+      }))
+      // A proxy answered; the generation may go on behind it.
+      if (answer.status > 500 || answer.status === 408) await stopLeft(taskId, sentAt)
+      return answer
+    } catch (error) {
+      if (error instanceof GenerationFailure && error.mayBeRunning) await stopLeft(taskId, sentAt)
+      throw error
+    } finally {
+      over.abort()
+      await watching?.catch(() => undefined)
+      await noteTask(tasks => tasks.filter(task => task.id !== taskId))
+    }
+  }
+
+  return {
+    calls,
+    client,
+    limits,
+    get signal () { return signal() },
+    undo,
+    control: ownControl,
+    ask: async (method, path, body, timeoutMs = smallTimeout) => await record(method, path, async () =>
+      await calls.call({ method, path, timeoutMs, signal: signal(), ...body === undefined ? {} : { body } })),
+    generate,
+    made: () => made,
+    lastTook: () => took,
+    tasksUnknown () { tasks = 'alike' }
+  }
+}

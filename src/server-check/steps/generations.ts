@@ -1,0 +1,199 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fieldsOf, numberOf, objectOf, textOf } from '../../a1111/json-values.ts'
+import { parsePythonJson } from '../../lib/exact-json.ts'
+import type { RawAnswer } from '../../a1111/raw-calls.ts'
+import { addFinding, type CheckFacts } from '../facts.ts'
+import { CheckEnded, NotFoundOut, type CheckSession, type RunningGeneration } from '../session.ts'
+
+/** Looks at the progress may take so long, in milliseconds. */
+const lookTimeout = 5000
+
+/** Whether an answer has an image in it. */
+export function hasImage ({ status, json }: RawAnswer): boolean {
+  const { images } = fieldsOf(json)
+  return status === 200 && Array.isArray(images) && images.some(image => typeof image === 'string' && image !== '')
+}
+
+/** `info` of an answer, which is JSON within JSON. */
+export function infoOf ({ json }: RawAnswer): Readonly<Record<string, unknown>> {
+  const { info } = fieldsOf(json)
+  if (typeof info !== 'string') return fieldsOf(info)
+  try {
+    return fieldsOf(parsePythonJson(info))
+  } catch {
+    return {}
+  }
+}
+
+/** One plain generation, without which nothing else can be found out. */
+export async function generateOnce (session: CheckSession, facts: CheckFacts): Promise<void> {
+  const answer = await session.generate({ steps: 1 })
+  if (!hasImage(answer)) {
+    throw new CheckEnded('broken_off',
+      `A plain generation of 64 × 64 with one step brought no image (status ${answer.status}), so nothing further can be found out.`)
+  }
+  facts.version ??= safeVersion(textOf(infoOf(answer).version))
+  noteSeconds(facts, answer, 1)
+  addFinding(facts, 'generation', 'good', `It generates: 64 × 64 with one step took ${answer.milliseconds} ms.`)
+}
+
+/** Servers may put anything there. */
+function safeVersion (version: string | null): string | null {
+  return version !== null && /^[\w.+-]{1,60}$/.test(version) ? version : null
+}
+
+function noteSeconds (facts: CheckFacts, { milliseconds }: RawAnswer, steps: number): void {
+  const seconds = milliseconds / 1000
+  facts.secondsPerStep = Math.max(0.0005, seconds / steps)
+  facts.longestAnswerSeconds = Math.max(facts.longestAnswerSeconds, seconds)
+}
+
+/** Whether the server knows a task by the id that we gave it. */
+export async function findTasks (session: CheckSession, facts: CheckFacts): Promise<void> {
+  let hasRoute = true
+  let isKnown = false
+  const look = async (taskId: string) => {
+    const { status, json } = await session.calls.call({
+      method: 'POST',
+      path: '/internal/progress',
+      body: JSON.stringify({ id_task: taskId, live_preview: false }),
+      timeoutMs: lookTimeout,
+      signal: session.signal
+    })
+    hasRoute = status !== 404 && status !== 405
+    const view = fieldsOf(json)
+    isKnown ||= view.active === true || view.queued === true || view.completed === true
+  }
+  let taskId = ''
+  const answer = await session.generate({
+    steps: 2,
+    async meanwhile (running) {
+      taskId = running.taskId
+      while (!running.over.aborted && hasRoute && !isKnown) {
+        await look(running.taskId)
+        await rest(session, running)
+      }
+    }
+  })
+  // What it has just finished is remembered by a server that knows tasks.
+  if (hasRoute && !isKnown) await look(taskId)
+  if (!hasImage(answer)) throw new NotFoundOut(`The generation brought no image (status ${answer.status}).`)
+  noteSeconds(facts, answer, 2)
+  facts.learned.tasksKnown = isKnown
+  if (isKnown) {
+    addFinding(facts, 'tasks', 'good', 'It tells tasks apart: our generation was seen under its own id.')
+    return
+  }
+  session.tasksUnknown()
+  const why = hasRoute
+    ? '/internal/progress does not know the tasks of the API'
+    : 'there is no /internal/progress, as with --nowebui'
+  addFinding(facts, 'tasks', 'note', `It does not tell tasks apart: ${why}. StableQueue recognises its own generation ` +
+    'by the time at which it began, and interrupts none that may be somebody else\'s.')
+}
+
+/** Steps of the generation that is interrupted, and how long it would take about, in seconds. */
+const interruptSteps = { least: 20, most: 150, seconds: 6 } as const
+/** From one interrupt to the next, in milliseconds. */
+const interruptRepeat = 1000
+/** When it is interrupted although no preview was seen: A1111 shows one every 10 steps. */
+const withoutPreview = { step: 12, milliseconds: 1500 } as const
+
+/** Whether a generation stops when it is interrupted, and how soon. */
+export async function findInterrupt (session: CheckSession, facts: CheckFacts): Promise<void> {
+  const { least, most, seconds } = interruptSteps
+  const steps = Math.min(most, Math.max(least, Math.ceil(seconds / facts.secondsPerStep)))
+  let interruptedAt: number | null = null
+  let lastStep = 0
+  let begunAt = Infinity
+  const begin = performance.now()
+  const answer = await session.generate({
+    steps,
+    async meanwhile (running) {
+      let sentAt = -Infinity
+      for (;;) {
+        const seen = await lookAtProgress(session, facts, running)
+        if (running.over.aborted) return
+        if (seen !== null && running.isOurs(seen.progress)) {
+          lastStep = Math.max(lastStep, seen.look.step ?? 0)
+          if ((seen.look.step ?? 0) > 0 || seen.look.fraction > 0) begunAt = Math.min(begunAt, performance.now())
+          const isDue = seen.look.hasPreview || (seen.look.step ?? 0) >= withoutPreview.step ||
+            performance.now() - begunAt > withoutPreview.milliseconds
+          if (isDue && performance.now() - sentAt > interruptRepeat) {
+            sentAt = performance.now()
+            interruptedAt ??= sentAt
+            if (!await session.control.interrupt(running.over)) return
+          }
+        }
+        await rest(session, running)
+      }
+    }
+  })
+  const took = interruptedAt === null ? null : Math.round(performance.now() - interruptedAt)
+  noteSecondsOfWhole(facts, performance.now() - begin)
+  if (took === null) {
+    throw new NotFoundOut(facts.looks.length === 0
+      ? 'It reports no progress, so when to interrupt is not known.'
+      : 'The generation was over before it could be interrupted, or could not be told from others.')
+  }
+  if (answer.status !== 200) throw new NotFoundOut(`The interrupted generation was answered with status ${answer.status}.`)
+  const stopped = lastStep < steps * 0.9
+  facts.learned.interrupts = stopped
+  facts.learned.interruptMs = stopped ? took : null
+  if (stopped) {
+    addFinding(facts, 'interrupt', took > 15_000 ? 'note' : 'good', `It stops when interrupted: after ${inSeconds(took)}.`)
+  } else {
+    addFinding(facts, 'interrupt', 'harm', `It does not stop when interrupted: it went on to step ${lastStep} of ${steps}. ` +
+      'A cancelled job runs to its end there, and the next one waits for it.',
+    'Update the server, or let the proxy in front of it pass POST /sdapi/v1/interrupt.')
+  }
+}
+
+function noteSecondsOfWhole (facts: CheckFacts, milliseconds: number): void {
+  facts.longestAnswerSeconds = Math.max(facts.longestAnswerSeconds, milliseconds / 1000)
+}
+
+/** What the looks at the generations before have shown. */
+export async function judgeProgress (_session: CheckSession, facts: CheckFacts): Promise<void> {
+  const { looks } = facts
+  const moved = looks.some(({ fraction }) => fraction > 0)
+  const counts = looks.some(({ step, steps }) => step !== null && steps !== null && steps > 0)
+  facts.learned.reportsProgress = looks.length > 0 && moved
+  facts.learned.showsPreviews = looks.some(({ hasPreview }) => hasPreview)
+  if (looks.length === 0 || !moved) {
+    addFinding(facts, 'progress', 'note', 'It reports no progress while it generates; jobs stay at 0 % until they are done.')
+    return
+  }
+  addFinding(facts, 'progress', 'good', `It reports progress${counts ? ', with steps' : ', without steps'}.`)
+  if (facts.learned.showsPreviews) addFinding(facts, 'progress', 'good', 'It shows previews.')
+  else {
+    addFinding(facts, 'progress', 'note', 'It showed no preview of the longest generation.',
+      'Switch on "Show live previews" in its settings, and let it show one every few steps.')
+  }
+}
+
+async function lookAtProgress (session: CheckSession, facts: CheckFacts, { taskId, over }: RunningGeneration) {
+  const progress = await session.control.progress(taskId, { signal: over }).catch(() => null)
+  if (progress === null || over.aborted) return null
+  const { json } = await session.calls.call({
+    method: 'GET', path: '/sdapi/v1/progress?skip_current_image=false', timeoutMs: lookTimeout, signal: over
+  })
+  const view = fieldsOf(json)
+  const state = objectOf(view.state)
+  const look = {
+    fraction: numberOf(view.progress) ?? 0,
+    step: numberOf(state?.sampling_step),
+    steps: numberOf(state?.sampling_steps),
+    hasPreview: textOf(view.current_image) !== null
+  }
+  if (progress.busy) facts.looks.push(look)
+  return { progress, look }
+}
+
+async function rest ({ limits }: CheckSession, { over }: RunningGeneration): Promise<void> {
+  await sleep(limits.lookMs, undefined, { signal: over }).catch(() => undefined)
+}
+
+export function inSeconds (milliseconds: number): string {
+  return milliseconds < 1000 ? `${milliseconds} ms` : `${(milliseconds / 1000).toFixed(1)} s`
+}

@@ -1,0 +1,123 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { RawAnswer } from '../../a1111/raw-calls.ts'
+import { GenerationFailure } from '../../a1111/types.ts'
+import { addFinding, type CheckFacts } from '../facts.ts'
+import { NotFoundOut, type CheckSession } from '../session.ts'
+import { hasImage } from './generations.ts'
+
+const mebibyte = 1024 * 1024
+/** Bodies that are tried, in bytes: around the limits that proxies usually have, 1, 10 and 50 MiB among them. */
+const bodySizes = [0.5, 1.5, 5, 11, 25, 51, 64].map(size => size * mebibyte)
+/** Requests that narrow a limit down, once one was refused. */
+const narrowings = 3
+const bodyTimeout = 30_000
+/** A body that takes longer than this is the last one: the way there is slow. In milliseconds. */
+const slowBody = 8000
+
+/** How large a request body gets through. Nothing is generated: a small question is padded with blanks. */
+export async function findBodyLimit (session: CheckSession, facts: CheckFacts): Promise<void> {
+  const route = facts.routes?.has('POST /internal/progress') === false ? '/sdapi/v1/samplers' : '/internal/progress'
+  const expected = (await session.ask('POST', route, padded(0))).status
+  let accepted = 0
+  let refused: { bytes: number, status: number | null } | null = null
+  let wasSlow = false
+
+  async function tryBody (bytes: number): Promise<boolean> {
+    const answer = await session.ask('POST', route, padded(bytes), bodyTimeout).catch((error: unknown): RawAnswer | null => {
+      if (error instanceof GenerationFailure && error.failureClass !== 'cancelled') return null
+      throw error
+    })
+    if (answer?.status === expected) {
+      accepted = Math.max(accepted, bytes)
+      wasSlow ||= answer.milliseconds > slowBody
+      return true
+    }
+    refused = { bytes, status: answer?.status ?? null }
+    return false
+  }
+
+  for (const bytes of bodySizes) {
+    if (bytes > session.limits.largestBody || wasSlow) break
+    if (!await tryBody(bytes)) break
+  }
+  const first = refused as { bytes: number, status: number | null } | null
+  if (first !== null) {
+    // One connection may break by chance; and only a route that reads its body tells a limit from an early answer.
+    const isSure = first.status === 413 || (route === '/internal/progress' && !await tryBody(first.bytes))
+    if (!isSure) throw new NotFoundOut(`The connection broke at ${inMebibytes(first.bytes)}, which need not be a limit.`)
+    let smallest = first.bytes
+    for (let round = 0; round < narrowings; round++) {
+      const middle = Math.round((accepted + smallest) / 2)
+      if (!await tryBody(middle)) smallest = middle
+    }
+    facts.learned.bodyAcceptedBytes = accepted
+    facts.learned.bodyRefusedBytes = smallest
+    const said = first.status === null ? 'the connection breaks' : `status ${first.status}`
+    const isSmall = smallest < 20 * mebibyte
+    addFinding(facts, 'body_limit', isSmall ? 'harm' : 'note', `Request bodies above about ${inMebibytes(accepted)} are ` +
+      `refused (${said}).${isSmall ? ' Jobs with images to start from may be larger.' : ''}`,
+    'Raise the limit of the proxy, such as client_max_body_size of nginx, or register the server\'s own address.')
+    return
+  }
+  facts.learned.bodyAcceptedBytes = accepted
+  facts.learned.bodyRefusedBytes = null
+  addFinding(facts, 'body_limit', 'good', `Request bodies of up to ${inMebibytes(accepted)} get through` +
+    (wasSlow ? '; larger ones were not tried, as that took long.' : '; larger ones were not tried.'))
+}
+
+/** JSON that any server reads quickly. */
+function padded (bytes: number): Buffer {
+  const body = '{"id_task":"stablequeue-check","live_preview":false'
+  return Buffer.concat([Buffer.from(body), Buffer.alloc(Math.max(0, bytes - body.length - 1), ' '), Buffer.from('}')])
+}
+
+function inMebibytes (bytes: number): string {
+  return `${(bytes / mebibyte).toFixed(1).replace(/\.0$/, '')} MiB`
+}
+
+/** Statuses with which proxies say that they waited too long. */
+const timeoutStatuses = [408, 502, 504, 520, 522, 524]
+const mostSteps = 150
+/** From a broken connection to the look that says whether the server is still there, in milliseconds. */
+const settle = 500
+
+/** Whether a proxy waits as long as a generation takes; needs `minutes`, else what was seen so far. */
+export async function findTimeLimit (session: CheckSession, facts: CheckFacts): Promise<void> {
+  const { minutes } = facts.wishes
+  if (minutes === null) {
+    facts.learned.timePassedSeconds = Math.round(facts.longestAnswerSeconds * 10) / 10
+    throw new NotFoundOut('Only a longer generation shows a time limit; --minutes 2 runs one. Answers got through after ' +
+      `up to ${facts.longestAnswerSeconds.toFixed(1)} s.`)
+  }
+  const seconds = minutes * 60
+  const images = Math.max(1, Math.ceil(seconds / facts.secondsPerStep / mostSteps))
+  const steps = Math.min(mostSteps, Math.max(1, Math.ceil(seconds / facts.secondsPerStep / images)))
+  const answer = await session.generate({
+    steps, fields: { n_iter: images, send_images: false }, timeoutMs: seconds * 3000 + 60_000
+  }).catch(async (error: unknown) => {
+    if (!(error instanceof GenerationFailure) || error.failureClass === 'cancelled') throw error
+    const took = session.lastTook() / 1000
+    // A server that is gone is no time limit.
+    await sleep(settle, undefined, { signal: session.signal })
+    await session.client.progress(null, { signal: session.signal })
+    return { took, failure: error }
+  })
+  const took = 'took' in answer ? answer.took : answer.milliseconds / 1000
+  if ('took' in answer && answer.failure.failureClass === 'timeout') {
+    throw new NotFoundOut(`The generation took longer than ${Math.round(took)} s.`)
+  }
+  if ('took' in answer || timeoutStatuses.includes(answer.status)) {
+    const limit = Math.round(took * 10) / 10
+    facts.learned.timeLimitSeconds = limit
+    const how = 'took' in answer ? 'the connection was cut' : `status ${answer.status}`
+    addFinding(facts, 'time_limit', 'harm', `A proxy gives up after about ${limit} s (${how}); longer generations fail.`,
+      'Raise its limit, such as proxy_read_timeout of nginx, or register the server\'s own address.')
+    return
+  }
+  if (!hasImage(answer) && answer.status !== 200) {
+    throw new NotFoundOut(`The longer generation failed (status ${answer.status}).`)
+  }
+  facts.learned.timeLimitSeconds = null
+  facts.learned.timePassedSeconds = Math.round(took * 10) / 10
+  addFinding(facts, 'time_limit', 'good', `An answer got through after ${Math.round(took)} s.`)
+}

@@ -1,0 +1,117 @@
+import { isDeepStrictEqual } from 'node:util'
+import { rulesOf } from '../../a1111/kinds/registry.ts'
+import { addFinding, type CheckFacts } from '../facts.ts'
+import { harmlessChanges } from '../harmless-changes.ts'
+import { NotFoundOut, type CheckSession } from '../session.ts'
+import { putBack, readOptions } from '../undo.ts'
+import { hasImage, infoOf } from './generations.ts'
+
+/** Further generations to leave out a setting with which none succeeds. */
+const mostSplits = 2
+
+/** Whether the server restores the settings that a generation overrides. */
+export async function findRestoring (session: CheckSession, facts: CheckFacts): Promise<void> {
+  if (rulesOf(facts.traits).overrideSettings === null) {
+    throw new NotFoundOut('This kind of server takes no settings with a generation.')
+  }
+  const before = await readOptions(session.calls, session.signal)
+  const tried = await workingChanges(session, before, harmlessChanges(before))
+  const keys = Object.keys(tried.changes)
+  const leaked = tried.changed
+  if (leaked.length === 0) {
+    facts.learned.restoresOverrides = 'all'
+    addFinding(facts, 'overrides', 'good', `It restores the settings that a job overrides: all ${keys.length} that were tried.`)
+    return
+  }
+  // Written once, they are in its config file.
+  const left = await putBackNow(session)
+  if (left.length > 0) {
+    throw new NotFoundOut(`It did not restore ${left.join(', ')}, and does not take their former values with POST /sdapi/v1/options.`)
+  }
+  const again = await override(session, tried.changes)
+  const stillLeaked = again.changed
+  await putBackNow(session)
+  const traces = await tracesAfter(session)
+  facts.learned.restoresOverrides = stillLeaked.length === 0 ? 'saved' : 'none'
+  if (stillLeaked.length === 0) {
+    addFinding(facts, 'overrides', 'note', `It restores only settings that are in its config file: ${leaked.length} of ` +
+      `${keys.length} that were tried were not, and stayed after the generation (${shortList(leaked)}). They are put ` +
+      'back, and in its config file now. StableQueue sees to it that a job\'s settings do not reach the next one.')
+  } else {
+    addFinding(facts, 'overrides', 'harm', `It does not restore settings that a job overrides: ${stillLeaked.length} of ` +
+      `${keys.length} stayed (${shortList(stillLeaked)}), also once they were in its config file. They are put back. ` +
+      'StableQueue sends the usual values along with each job.', 'Update the server if there is a newer version.')
+  }
+  if (traces.length > 0) {
+    addFinding(facts, 'overrides', 'harm', `A plain generation afterwards still names ${traces.join(', ')}.`,
+      'Restart the server, and look at its settings.')
+  }
+}
+
+interface Overridden {
+  readonly changes: Readonly<Record<string, unknown>>
+  /** Settings that were other than before afterwards. */
+  readonly changed: readonly string[]
+}
+
+/** The changes with which a generation succeeds, halved where one with all of them fails. */
+async function workingChanges (
+  session: CheckSession, before: Readonly<Record<string, unknown>>, changes: Readonly<Record<string, unknown>>
+): Promise<Overridden> {
+  let remaining = changes
+  for (let split = 0; ; split++) {
+    if (Object.keys(remaining).length === 0) throw new NotFoundOut('It has none of the settings that jobs override.')
+    const { ok, changed } = await override(session, remaining, before)
+    if (ok) return { changes: remaining, changed }
+    if (changed.length > 0) await putBackNow(session)
+    if (split === mostSplits) throw new NotFoundOut('Generations that override settings fail.')
+    const entries = Object.entries(remaining)
+    remaining = Object.fromEntries(entries.slice(0, Math.floor(entries.length / 2)))
+  }
+}
+
+async function override (
+  session: CheckSession, changes: Readonly<Record<string, unknown>>, known?: Readonly<Record<string, unknown>>
+): Promise<{ readonly ok: boolean, readonly changed: readonly string[] }> {
+  const before = known ?? await readOptions(session.calls, session.signal)
+  const keys = Object.keys(changes)
+  const noted = session.undo.read()
+  const settings = Object.fromEntries(keys.map(key => [key, { before: before[key], set: changes[key] }]))
+  await session.undo.write({ ...noted, settings: { ...noted.settings, ...settings } })
+  const answer = await session.generate({
+    steps: 1, fields: { override_settings: changes, override_settings_restore_afterwards: true }
+  })
+  const after = await readOptions(session.calls, session.signal)
+  return { ok: hasImage(answer), changed: keys.filter(key => !isDeepStrictEqual(after[key], before[key])) }
+}
+
+/** @returns settings that could not be put back */
+async function putBackNow (session: CheckSession): Promise<string[]> {
+  const noted = session.undo.read()
+  const left = await putBack({ ...noted, tasks: [] }, session)
+  const settings = Object.fromEntries(Object.entries(noted.settings).filter(([key]) => left.includes(key)))
+  await session.undo.write({ ...session.undo.read(), settings })
+  return left
+}
+
+/** Words of an infotext that only settings bring about which were overridden. */
+const tracesOfSettings = ['Clip skip', 'RNG', 'ENSD', 'Tiling', 'Sigma churn', 'Sigma noise', 'Skip Early CFG', 'Eta']
+
+async function tracesAfter (session: CheckSession): Promise<string[]> {
+  const options = await readOptions(session.calls, session.signal)
+  const info = infoOf(await session.generate({ steps: 1 }))
+  const [text] = Array.isArray(info.infotexts) ? info.infotexts : []
+  // A person may have set them for good.
+  const own = [
+    Number(options.CLIP_stop_at_last_layers ?? 1) > 1 && 'Clip skip',
+    !['GPU', undefined].includes(options.randn_source as string | undefined) && 'RNG',
+    Number(options.eta_noise_seed_delta ?? 0) !== 0 && 'ENSD', options.tiling === true && 'Tiling',
+    Number(options.s_churn ?? 0) !== 0 && 'Sigma churn', Number(options.s_noise ?? 1) !== 1 && 'Sigma noise',
+    Number(options.skip_early_cond ?? 0) !== 0 && 'Skip Early CFG', Number(options.eta_ancestral ?? 1) !== 1 && 'Eta'
+  ]
+  return tracesOfSettings.filter(word => !own.includes(word) && String(text ?? '').includes(`, ${word}: `))
+}
+
+function shortList (names: readonly string[]): string {
+  return names.length <= 4 ? names.join(', ') : `${names.slice(0, 4).join(', ')} and ${names.length - 4} more`
+}

@@ -1,0 +1,87 @@
+import { isDeepStrictEqual } from 'node:util'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { RawCalls } from '../a1111/raw-calls.ts'
+import { objectOf } from '../a1111/json-values.ts'
+import { stringifyJson } from '../lib/exact-json.ts'
+import { withDeadline } from '../lib/deadline.ts'
+import { stopOrphanedTask, type TaskControl } from '../jobs/task-control.ts'
+
+/** A setting of the server as it was, and what the check makes of it. */
+export interface ChangedSetting {
+  readonly before: unknown
+  readonly set: unknown
+}
+
+/**
+ * What a check has changed or left at a server. It is written down before each change, so that another process can put
+ * everything back, whenever this one ends.
+ */
+export interface UndoRecord {
+  readonly settings: Readonly<Record<string, ChangedSetting>>
+  /** Generations that may be at the server. */
+  readonly tasks: ReadonlyArray<{ readonly id: string, readonly sentAt: number }>
+}
+
+export const nothingToUndo: UndoRecord = { settings: {}, tasks: [] }
+
+/** Where the record is kept. */
+export interface UndoNotes {
+  read (): UndoRecord
+  /** Resolves when the record is kept. @throws Error where this process must not change anything any more */
+  write (record: UndoRecord): Promise<void>
+}
+
+export function isEmpty ({ settings, tasks }: UndoRecord): boolean {
+  return tasks.length === 0 && Object.keys(settings).length === 0
+}
+
+/** How long a generation that was left behind may take to end, in milliseconds. */
+const orphanWait = 60_000
+/** Setting a checkpoint loads it before the answer. */
+const optionsTimeout = 300_000
+const attempts = 3
+const pauseBetween = 1000
+
+/**
+ * Stops what was left at the server, and gives each setting its former value that still has the value of the check: one
+ * that a person has changed meanwhile stays.
+ * @returns settings that could not be put back
+ * @throws GenerationFailure where the server does not answer
+ */
+export async function putBack (
+  record: UndoRecord, { calls, control, signal }: { calls: RawCalls, control: TaskControl, signal: AbortSignal }
+): Promise<string[]> {
+  for (const { id, sentAt } of record.tasks) {
+    await withDeadline(orphanWait, [signal], async late => {
+      await stopOrphanedTask(control, id, { sentAt, answer: 'none' }, late)
+    })
+  }
+  let left = Object.keys(record.settings)
+  for (let attempt = 1; left.length > 0 && attempt <= attempts; attempt++) {
+    signal.throwIfAborted()
+    if (attempt > 1) await sleep(pauseBetween, undefined, { signal })
+    const changed = stillChanged(record, await readOptions(calls, signal))
+    left = Object.keys(changed)
+    if (left.length === 0) break
+    await calls.call({
+      method: 'POST', path: '/sdapi/v1/options', body: stringifyJson(changed), timeoutMs: optionsTimeout, signal
+    })
+    left = Object.keys(stillChanged(record, await readOptions(calls, signal)))
+  }
+  return left
+}
+
+/** Former values of the settings that have the value of the check. */
+function stillChanged ({ settings }: UndoRecord, options: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(settings)
+    .filter(([key, { before, set }]) => isDeepStrictEqual(options[key], set) && !isDeepStrictEqual(before, set))
+    .map(([key, { before }]) => [key, before]))
+}
+
+/** @throws Error where the server does not tell */
+export async function readOptions (calls: RawCalls, signal: AbortSignal): Promise<Readonly<Record<string, unknown>>> {
+  const { status, json } = await calls.call({ method: 'GET', path: '/sdapi/v1/options', timeoutMs: 15_000, signal })
+  const options = objectOf(json)
+  if (status !== 200 || options === null) throw new Error(`The server did not report its settings (status ${status}).`)
+  return options
+}
