@@ -26,6 +26,8 @@ export interface Attendance {
   holdOrResume (): void
   /** A call that is no job wants its turn at the server, or has had it. */
   seeToTurns (): void
+  /** A thorough check of the server was asked for or cancelled. */
+  seeToChecks (): void
   /** Whether this process holds the lease and takes jobs. */
   serving (): boolean
   /** Orderly: running generations are stopped and put back in line. */
@@ -145,6 +147,7 @@ export function attend (
     checkNow () { serving?.checkNow() },
     holdOrResume () { serving?.holdOrResume() },
     seeToTurns () { serving?.seeToTurns() },
+    seeToChecks () { serving?.seeToChecks() },
     serving: () => serving !== null,
     async close (deadlineMs) {
       closed = true

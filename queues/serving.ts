@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import type { A1111Client } from '../src/a1111/client.ts'
+import type { RawCalls } from '../src/a1111/raw-calls.ts'
 import { createGate } from '../src/jobs/gate.ts'
 import { prepareGeneration } from '../src/jobs/prepare-generation.ts'
 import {
@@ -13,7 +14,10 @@ import { workloadOf } from '../src/jobs/workload.ts'
 import type { Log } from '../src/log.ts'
 import type { StorageCheck } from '../src/media/storage-check.ts'
 import type { MediaStore } from '../src/media/store.ts'
+import { versionOf } from '../src/redis/check.ts'
 import type { Keys } from '../src/redis/keys.ts'
+import type { CheckStore } from '../src/server-check/check-store.ts'
+import { serveChecks, type CheckServerDependencies } from '../src/server-check/serve-checks.ts'
 import { createFreshLists } from '../src/servers/fresh-lists.ts'
 import { createServerLearning } from '../src/servers/learned-traits.ts'
 import { createServerMonitor, type MonitorIntervals } from '../src/servers/monitor.ts'
@@ -28,6 +32,8 @@ import { createHeldEntries, createLineRepair } from './line-repair.ts'
 
 /** How often the whole line is held against its queue, in milliseconds. */
 const repairInterval = 30_000
+/** How often checks of the server are looked for, whose notice may have been lost, in milliseconds. */
+const checksInterval = 10_000
 
 export interface ServingDependencies {
   readonly server: () => Server
@@ -48,6 +54,12 @@ export interface ServingDependencies {
   /** Whether this process holds that lease at this moment. @throws Error where Redis does not say */
   readonly holdsLease: () => Promise<boolean>
   readonly connect: (server: Server) => A1111Client
+  /** Thorough checks of servers, and how their requests are made. */
+  readonly checks: {
+    readonly store: CheckStore
+    readonly connect: (server: Server) => RawCalls
+    readonly limits?: CheckServerDependencies['limits']
+  }
   /** Whether an operator lets any server take jobs. */
   readonly processes: () => boolean
   readonly otherServer: GenerationRunnerDependencies['otherServer']
@@ -65,6 +77,8 @@ export interface Serving {
   holdOrResume (): void
   /** A call that is no job wants its turn, or has had it. */
   seeToTurns (): void
+  /** A thorough check of the server was asked for or cancelled. */
+  seeToChecks (): void
   /**
    * Repairs what is due. To be called right after the lease was found to be held still, since to whoever lost it the
    * holder's jobs look like those of a dead worker.
@@ -96,9 +110,13 @@ export async function startServing (dependencies: ServingDependencies, current: 
   const orphans = await repair.takeBack()
   const client = connect(server())
 
-  const mayBegin = (usable: boolean) => usable && !server().paused && processes() && storage.last() === null
+  // Nothing begins before it is known whether a check has left anything to be put back.
+  let checkHolds = () => true
+  const mayBegin = (usable: boolean) =>
+    usable && !server().paused && processes() && storage.last() === null && !checkHolds()
   const gate = createGate()
   let lookAtTurns = () => {}
+  let lookAtChecks = () => {}
 
   /** The line runs while the server can be used, what it makes can be stored, and no operator holds it. */
   async function setLine (usable: boolean): Promise<void> {
@@ -106,6 +124,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
     if (mayBegin(usable)) await queues.resume(serverId)
     else await queues.pause(serverId)
     lookAtTurns()
+    lookAtChecks()
   }
 
   const monitor = createServerMonitor({
@@ -173,9 +192,14 @@ export async function startServing (dependencies: ServingDependencies, current: 
   }
 
   let repairDueAt = performance.now() + repairInterval
+  let checksDueAt = performance.now() + checksInterval
   let tending = false
 
   async function tend (): Promise<void> {
+    if (checkHolds() || performance.now() >= checksDueAt) {
+      checksDueAt = performance.now() + checksInterval
+      lookAtChecks()
+    }
     await store.enterLate(serverId)
     await shortenDelays(queues.queue(serverId), connection)
     if (performance.now() < repairDueAt) return
@@ -187,6 +211,31 @@ export async function startServing (dependencies: ServingDependencies, current: 
   }
 
   settle(runner.clear(orphans), 'could not stop what a lost worker had begun')
+  const { store: checkStore, connect: connectForChecks, limits: checkLimits } = dependencies.checks
+  const checks = await serveChecks({
+    server,
+    store: checkStore,
+    client,
+    calls: connectForChecks(server()),
+    gate,
+    fence,
+    holdsLease,
+    usable: monitor.usable,
+    async lookNow () {
+      const { reachable, lastError } = await monitor.check()
+      return reachable === 'yes' ? null : lastError ?? 'it does not answer'
+    },
+    traits: monitor.traits,
+    redisVersion: async () => await versionOf(connection).catch(() => null),
+    learn: async (found, { kind }) => {
+      await states.learned.learn({ id: serverId, baseUrl: server().address.baseUrl, kind }, found)
+    },
+    setLine: async () => { await setLine(monitor.usable()) },
+    ...(checkLimits === undefined ? {} : { limits: checkLimits }),
+    log
+  })
+  checkHolds = checks.holds
+  lookAtChecks = checks.look
   const turns = await grantTurns({
     line: createTurnLine(connection, keys, serverId), gate, log, open: () => mayBegin(monitor.usable())
   })
@@ -201,6 +250,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
       monitor.readAnew()
     },
     seeToTurns () { turns.look() },
+    seeToChecks () { checks.look() },
     holdOrResume () { settle(setLine(monitor.usable()), 'could not hold or resume the line') },
     tend () {
       if (tending) return
@@ -210,15 +260,17 @@ export async function startServing (dependencies: ServingDependencies, current: 
     repairSoon () { repairDueAt = 0 },
     async letGo () {
       turns.close()
+      checks.letGo()
       await runner.stop()
     },
     abandon () {
       turns.close()
+      checks.abandon()
       runner.abandon()
     },
     async close (deadlineMs) {
       turns.close()
-      await worker.close(deadlineMs)
+      await Promise.all([worker.close(deadlineMs), checks.close(deadlineMs)])
       await monitor.close()
       await costs
       await client.close()

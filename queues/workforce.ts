@@ -77,6 +77,8 @@ export async function startWorkforce (dependencies: WorkforceDependencies): Prom
       for (const { attendance } of attended.values()) attendance.cancel(message)
     } else if (channel === keys.channel('turns')) {
       attended.get(message)?.attendance.seeToTurns()
+    } else if (channel === keys.channel('checks')) {
+      attended.get(message)?.attendance.seeToChecks()
     } else if (channel === keys.channel('servers')) {
       registry.refresh()
         .then(() => { attended.get(message)?.attendance.checkNow() })
@@ -87,7 +89,7 @@ export async function startWorkforce (dependencies: WorkforceDependencies): Prom
   }
 
   subscriber.on('message', onMessage)
-  await subscriber.subscribe(...(['cancel', 'servers', 'settings', 'turns'] as const).map(keys.channel))
+  await subscriber.subscribe(...(['cancel', 'checks', 'servers', 'settings', 'turns'] as const).map(keys.channel))
   const forget = [registry.onChange(follow), runtime.onChange(holdOrResume), storage.onChange(holdOrResume)]
   const timer = setInterval(() => {
     Promise.all([registry.refresh(), runtime.refresh()])

@@ -116,7 +116,7 @@ export const ServerCheckReport = Type.Object({
   service: Type.Object({
     version: Type.String({ description: 'Version of StableQueue.' }),
     node: Type.String({ description: 'Version of Node.js.' }),
-    redis: Nullable(Type.String(), { description: 'Version of Redis.' }),
+    redis: Nullable(Type.String(), { description: 'Name and version of the Redis; null where there is none.' }),
     platform: Type.String({ description: 'Operating system and architecture.' })
   }, { description: 'What made the check.' }),
   server: Type.Object({

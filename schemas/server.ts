@@ -1,5 +1,6 @@
 import { Type, type Static } from '@sinclair/typebox'
 import { Closed, Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
+import { LearnedView } from './server-check.ts'
 
 export const serverHealths = ['online', 'busy', 'suspected', 'offline', 'unauthorized', 'disabled'] as const
 export const ServerHealth = StringEnum(serverHealths, {
@@ -96,7 +97,8 @@ export const ServerView = Type.Object({
   has_ca: Type.Boolean({ description: 'Whether certificates of its own are stored.' }),
   tls_verify: Type.Boolean({ description: 'false: any certificate will do.' }),
   enabled: Type.Boolean({ description: 'false: taken out by its owner.' }),
-  paused: Type.Boolean({ description: 'true: its line is held by an operator.' }),
+  paused: Type.Boolean({ description: 'true: its line is held by an operator, or for a thorough check.' }),
+  checking: Type.Boolean({ description: 'true: a thorough check has it to itself; its line goes on afterwards, unless an operator holds it.' }),
   pause_reason: Nullable(Type.String(), { description: 'Why it is held, where its operator said so.' }),
   paused_at: Nullable(Type.String({ format: 'date-time' }), { description: 'Since when it is held.' }),
   job_timeout_seconds: Nullable(Type.Integer(), { description: 'Longest time for one generation there; null: the default.' }),
@@ -112,7 +114,8 @@ export const ServerView = Type.Object({
   last_error: Nullable(Type.String(), { description: 'What went wrong last, in words.' }),
   loaded_checkpoint: Nullable(Type.String(), { description: 'Title of the checkpoint it has loaded.' }),
   waiting: Type.Integer({ minimum: 0, description: 'Jobs in its line.' }),
-  processing: Type.Integer({ minimum: 0, description: 'Jobs that it runs now.' })
+  processing: Type.Integer({ minimum: 0, description: 'Jobs that it runs now.' }),
+  learned: Nullable(Ref(LearnedView), { description: 'What a thorough check and the work with it have shown; null before it answered.' })
 }, { $id: 'Server', description: 'A server.' })
 export type ServerView = Static<typeof ServerView>
 

@@ -33,6 +33,7 @@ import modelRoutes from '../plugins/api/model-routes.ts'
 import { createServerViews } from '../plugins/api/server-views.ts'
 import readParametersRoute from '../plugins/api/read-parameters.ts'
 import settingsRoutes from '../plugins/api/settings.ts'
+import serverCheckRoutes from '../plugins/api/server-checks.ts'
 import serverRoutes from '../plugins/api/servers.ts'
 import webhookRoutes from '../plugins/api/webhooks.ts'
 import eventRoutes from '../plugins/events/events.ts'
@@ -55,7 +56,7 @@ import { openEventFeed } from './events/feed.ts'
 import { createOpenConnections } from './events/open-connections.ts'
 import { startPlaceTeller } from './events/places.ts'
 import { createPreviews } from './events/previews.ts'
-import type { House } from './house.ts'
+import { forgetServer, type House } from './house.ts'
 import { createBulks } from './jobs/bulk.ts'
 import { createZipDesk } from './jobs/gallery-zip.ts'
 import { createGallery } from './jobs/gallery.ts'
@@ -73,6 +74,7 @@ import { serializeError } from './lib/error-serializer.ts'
 import type { Pause } from './sdapi/answer.ts'
 import { createDropIn } from './sdapi/drop-in.ts'
 import { createShortIds } from './sdapi/short-ids.ts'
+import { createCheckDesk } from './server-check/check-desk.ts'
 import { createServerDesk } from './servers/desk.ts'
 import { createStudio } from './studio/studio.ts'
 
@@ -87,7 +89,7 @@ export interface AppOptions {
 
 /** Puts the HTTP service together: the one list of all that it serves, in the order that matters. */
 export async function createApp ({ house, logger, tokens, pause }: AppOptions): Promise<FastifyInstance> {
-  const { config, redis, keys, queues, store, list, media, inputs, registry, states, accessKeys, webhooks } = house
+  const { config, redis, keys, store, list, media, inputs, registry, states, accessKeys, webhooks } = house
   const app = Fastify({
     loggerInstance: logger.child({}, { serializers: { err: serializeError } }),
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request' }),
@@ -131,7 +133,9 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
   const failedLogins = createFailedLogins({ redis, keys })
   const sessions = createSessions({ redis, keys, tokens })
   const tickets = createTickets({ redis, keys, accessKeys })
-  const desk = createServerDesk({ registry, states, store, connect: house.connect, forgetQueue: queues.obliterate })
+  const desk = createServerDesk({
+    registry, states, store, connect: house.connect, forget: async id => { await forgetServer(house, id) }
+  })
 
   // With PORT=0 only the listener knows its port.
   app.addHook('onListen', async () => {
@@ -210,8 +214,14 @@ export async function createApp ({ house, logger, tokens, pause }: AppOptions): 
   })
   await app.register(jobActionRoutes, { registry, many: createManyJobs({ store, list, remove }) })
   await app.register(jobInputRoutes, { store, inputs })
-  const serverViews = createServerViews({ registry, states, store, list })
+  const serverViews = createServerViews({ registry, states, store, list, checks: house.checks })
   await app.register(serverRoutes, { desk, views: serverViews, reach: house.reach })
+  await app.register(serverCheckRoutes, {
+    registry,
+    desk: createCheckDesk({
+      checks: house.checks, states, isServed: async serverId => await redis.exists(keys.key('lease', serverId)) === 1
+    })
+  })
   await app.register(apiKeyRoutes, { accessKeys, webhooks })
   await app.register(webhookRoutes, { store, ...webhooks })
   await app.register(modelRoutes, { house })

@@ -29,6 +29,7 @@ export const errorStatuses = {
   zip_not_found: 404,
   delivery_not_found: 404,
   endpoint_not_found: 404,
+  check_not_found: 404,
   model_not_known: 404,
   civitai_not_found: 404,
   download_not_found: 404,
@@ -40,6 +41,8 @@ export const errorStatuses = {
   // what the state of things forbids
   more_than_expected: 409,
   server_has_jobs: 409,
+  server_not_served: 409,
+  check_running: 409,
   server_from_settings: 409,
   setup_already_done: 409,
   model_ambiguous: 409,

@@ -28,6 +28,7 @@ import { connectRedis } from './redis/connections.ts'
 import { watchInstallation } from './redis/installation.ts'
 import { createKeys, type Keys } from './redis/keys.ts'
 import { requireFitRedis } from './redis/trial.ts'
+import { createCheckStore, type CheckStore } from './server-check/check-store.ts'
 import { createServerReach, type ServerReach } from './servers/reach.ts'
 import { createServerRegistry, type ServerRegistry } from './servers/registry.ts'
 import type { Server } from './servers/server.ts'
@@ -63,6 +64,8 @@ export interface House {
   readonly retention: Retention
   readonly registry: ServerRegistry
   readonly states: ServerStateStore
+  /** Thorough checks of servers. */
+  readonly checks: CheckStore
   readonly models: ModelHouse
   /** Null where no Florence is configured. */
   readonly florence: FlorenceHouse | null
@@ -161,6 +164,7 @@ export async function openHouse (
       uploadTexts,
       registry,
       states,
+      checks: createCheckStore(redis, keys),
       models,
       florence,
       accessKeys,
@@ -191,6 +195,12 @@ export async function openHouse (
     subscriber.disconnect()
     throw error
   }
+}
+
+/** Forgets what is kept of a server besides its record and state. */
+export async function forgetServer ({ queues, checks }: Pick<House, 'queues' | 'checks'>, serverId: string): Promise<void> {
+  await queues.obliterate(serverId)
+  await checks.forget(serverId)
 }
 
 /** What holds until operators change it. */

@@ -1,6 +1,7 @@
 import { startWorkforce, type Workforce } from '../queues/workforce.ts'
 import { createGenerationQueues } from '../queues/generation-queues.ts'
 import { admit } from './a1111/admission.ts'
+import { createRawCalls } from './a1111/raw-calls.ts'
 import type { Inventory, ServerTraits } from './a1111/types.ts'
 import { ServiceError } from './errors.ts'
 import { startFlorenceWorker } from './florence-house.ts'
@@ -15,6 +16,8 @@ import { shareStorageFaults } from './media/shared-faults.ts'
 import { wholeOutput } from './media/whole-output.ts'
 import { startModelWorker } from './model-house.ts'
 import { connectRedis } from './redis/connections.ts'
+import { createCheckStore } from './server-check/check-store.ts'
+import type { CheckLimits } from './server-check/session.ts'
 import { describeHolder } from './servers/lease-holder.ts'
 import { createLeaseStore } from './servers/lease.ts'
 import { readCandidates } from './servers/choose.ts'
@@ -36,7 +39,9 @@ const mebibyte = 1024 * 1024
  * Starts running the jobs of all servers, as far as no other process does. It waits for Redis where requests fail,
  * hence a connection of its own.
  */
-export async function startWorker (house: House, intervals?: MonitorIntervals): Promise<Worker> {
+export async function startWorker (
+  house: House, intervals?: MonitorIntervals, checkLimits?: CheckLimits
+): Promise<Worker> {
   const {
     config, log, keys, subscriber, registry, runtime, media, storage, connect, processId, metrics, tracing
   } = house
@@ -59,6 +64,11 @@ export async function startWorker (house: House, intervals?: MonitorIntervals): 
     collectImages: createImageCollectors({ media, storage, log }),
     log,
     connect,
+    checks: {
+      store: createCheckStore(connection, keys),
+      connect: ({ address }) => createRawCalls(address, { resolve: house.reach.resolve }),
+      ...(checkLimits === undefined ? {} : { limits: checkLimits })
+    },
     processId,
     metrics,
     tracing,

@@ -78,6 +78,9 @@ const fast: SimulatorOptions = { stepMilliseconds: 2, loadMilliseconds: 0 }
 /** Fast looks at servers, so that no test waits for one. */
 const testIntervals = { whileUp: 1000, whileDown: 50, inventory: 1000 }
 
+/** Nothing large is sent, and what blocks a check is given up soon. */
+const testCheckLimits = { waitMs: 3000, generationMs: 60_000, lookMs: 5, largestBody: 2 * 1024 * 1024 }
+
 export const silentLogger = pino({ level: 'silent' })
 
 export async function startService (t: Teardown, options: ServiceOptions = {}): Promise<Service> {
@@ -96,7 +99,7 @@ export async function startService (t: Teardown, options: ServiceOptions = {}): 
   for (const [alias, baseUrl] of Object.entries(options.servers ?? { Main: simulator.url })) {
     await registerAs(house.registry, alias, { baseUrl }, 'user')
   }
-  const worker = options.worker === 'none' ? undefined : await startWorker(house, testIntervals)
+  const worker = options.worker === 'none' ? undefined : await startWorker(house, testIntervals, testCheckLimits)
   if (worker !== undefined) t.teardown(worker.close)
   const app = await createApp({
     house,

@@ -3,6 +3,8 @@ import { iso } from '../../src/iso.ts'
 import type { JobList } from '../../src/jobs/list.ts'
 import type { JobStore } from '../../src/jobs/store.ts'
 import { hostAndPort } from '../../src/servers/address.ts'
+import type { CheckStore, StoredCheck } from '../../src/server-check/check-store.ts'
+import { learnedView } from '../../src/server-check/report.ts'
 import { isSimulator } from '../../src/servers/choose.ts'
 import { onlineShare } from '../../src/servers/history.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
@@ -14,13 +16,20 @@ export interface ServerViewsDependencies {
   readonly states: ServerStateStore
   readonly store: JobStore
   readonly list: JobList
+  readonly checks: CheckStore
 }
 
+/** Why a line waits for a check, where no operator holds it. */
+const checkReason = 'A thorough check of the server is running.'
+
 /** Pictures of servers for callers: what was last heard of them, and never their credentials. */
-export function createServerViews ({ registry, states, store, list }: ServerViewsDependencies) {
-  async function view (server: Server, state: ServerState | null): Promise<ServerView> {
-    const [waiting, processing] = await Promise.all([
-      store.waitingOn(server.id), list.count({ serverId: server.id, status: 'processing' })
+export function createServerViews ({ registry, states, store, list, checks }: ServerViewsDependencies) {
+  async function view (server: Server, state: ServerState | null, check: StoredCheck | null): Promise<ServerView> {
+    const kind = state?.traits?.kind
+    const [waiting, processing, learned] = await Promise.all([
+      store.waitingOn(server.id),
+      list.count({ serverId: server.id, status: 'processing' }),
+      kind === undefined ? null : states.learned.read({ id: server.id, baseUrl: server.address.baseUrl, kind })
     ])
     return {
       id: server.id,
@@ -34,9 +43,10 @@ export function createServerViews ({ registry, states, store, list }: ServerView
       has_ca: server.address.ca !== undefined,
       tls_verify: server.address.tlsVerify !== false,
       enabled: server.enabled,
-      paused: server.paused,
-      pause_reason: server.paused ? server.pauseReason : null,
-      paused_at: iso(server.pausedAt),
+      paused: server.paused || check !== null,
+      pause_reason: server.paused ? server.pauseReason : check === null ? null : checkReason,
+      paused_at: iso(server.pausedAt ?? check?.askedAt),
+      checking: check !== null,
       job_timeout_seconds: server.jobTimeoutSeconds,
       origin: server.origin,
       is_simulator: isSimulator(server, state),
@@ -48,16 +58,19 @@ export function createServerViews ({ registry, states, store, list }: ServerView
       last_error: state?.lastError ?? null,
       loaded_checkpoint: state?.traits?.loadedCheckpoint ?? null,
       waiting,
-      processing
+      processing,
+      learned: learned === null ? null : learnedView(learned)
     }
   }
 
   return {
-    one: async (server: Server) => await view(server, await states.read(server.id)),
+    one: async (server: Server) => await view(server, await states.read(server.id), await checks.present(server.id)),
     async all () {
       const servers = registry.list()
-      const known = await states.readMany(servers.map(({ id }) => id))
-      return await Promise.all(servers.map(async (server, index) => await view(server, known[index] ?? null)))
+      const ids = servers.map(({ id }) => id)
+      const [known, running] = await Promise.all([states.readMany(ids), checks.presentMany(ids)])
+      return await Promise.all(servers.map(async (server, index) =>
+        await view(server, known[index] ?? null, running[index] ?? null)))
     },
     async history (server: Server): Promise<ServerHistory> {
       const samples = await states.history.read(server.id)

@@ -21,6 +21,7 @@ import {
   InventoryView, ServerChange, ServerChangeAnswer, ServerHistory, ServerInput, ServerPause, ServerSample,
   ServerTestAnswer, ServerView
 } from '../../schemas/server.ts'
+import { serverCheckSchemas } from '../../schemas/server-check.ts'
 import { settingsSchemas } from '../../schemas/settings.ts'
 import { studioSchemas } from '../../schemas/studio-schemas.ts'
 import { webhookSchemas } from '../../schemas/webhook.ts'
@@ -52,6 +53,7 @@ const shared: TSchema[] = [
   ...a1111AnswerSchemas,
   ...modelSchemas,
   ...settingsSchemas,
+  ...serverCheckSchemas,
   ...studioSchemas,
   ...gallerySchemas,
   ...webhookSchemas

@@ -6,7 +6,7 @@ import { createTrustRules } from '../access/trust.ts'
 import { createApp } from '../app.ts'
 import type { Config } from '../config/settings.ts'
 import type { SettingSources } from '../config/sources.ts'
-import { openHouse, type House } from '../house.ts'
+import { forgetServer, openHouse, type House } from '../house.ts'
 import type { Log } from '../log.ts'
 import { parseRedisAddress } from '../redis/address.ts'
 import { startEmbeddedRedis } from '../redis/embedded.ts'
@@ -164,8 +164,8 @@ async function provideRedis (
 
 /** With no real server registered: one that is found on this machine, else the simulator. */
 async function provideServer (house: House, closers: Closers): Promise<void> {
-  const { registry, config, log, states, store, queues, connect } = house
-  const desk = createServerDesk({ registry, states, store, connect, forgetQueue: queues.obliterate })
+  const { registry, config, log, states, store, connect } = house
+  const desk = createServerDesk({ registry, states, store, connect, forget: async id => { await forgetServer(house, id) } })
   const real = () => registry.list().find(({ origin }) => origin !== 'simulator')
   if (real() === undefined) await findLocalServer(registry, config, address => connect({ address }), log)
   const simulators = registry.list().filter(({ origin }) => origin === 'simulator')

@@ -25,6 +25,12 @@ export async function checkRedis (connection: Redis): Promise<Finding[]> {
   return judgeRedis({ info, appendfsync })
 }
 
+/** Name and version of what answers, such as `Redis 7.2.4`. */
+export async function versionOf (connection: Redis): Promise<string | null> {
+  const { redis_version: redis, valkey_version: valkey } = parseInfo(await connection.info('server'))
+  return valkey === undefined ? redis === undefined ? null : `Redis ${redis}` : `Valkey ${valkey}`
+}
+
 /** The fields of an INFO reply. */
 export function parseInfo (text: string): Record<string, string> {
   const lines = text.split(/\r?\n/).filter(line => !line.startsWith('#') && line.indexOf(':') > 0)

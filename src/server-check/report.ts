@@ -96,7 +96,7 @@ export function reportText (report: CheckReport): string {
   const lines = [
     `Thorough check of ${name}`,
     `${report.started_at}, ${(report.duration_ms / 1000).toFixed(1)} s, ${generations.made} of at most ${generations.at_most} generations`,
-    `StableQueue ${service.version}, Node.js ${service.node}, Redis ${service.redis ?? 'none'}, ${service.platform}`,
+    `StableQueue ${service.version}, Node.js ${service.node}, ${service.redis ?? 'no Redis'}, ${service.platform}`,
     '',
     ...report.outcome === 'finished' ? [] : [`${outcomeWords[report.outcome]}${report.reason === null ? '' : `: ${report.reason}`}`, ''],
     ...findings.flatMap(({ level, sentence, remedy }) =>

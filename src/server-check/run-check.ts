@@ -58,7 +58,7 @@ interface Step {
   readonly work: Work
 }
 
-/** Generations that a check makes at most: one more for each of its wishes. */
+/** Generations that a check makes at most, and two more for each of its wishes. */
 const usualGenerations = 9
 
 const minute = 60_000
@@ -98,7 +98,7 @@ export async function runCheck (dependencies: CheckDependencies): Promise<CheckR
   const facts = noFacts(wishes)
   const steps = waitingSteps()
   const requests: ServerCheckReport['requests'] = []
-  const mostGenerations = usualGenerations + (wishes.checkpoint === null ? 0 : 2) + (wishes.minutes === null ? 0 : 1)
+  const mostGenerations = usualGenerations + (wishes.checkpoint === null ? 0 : 2) + (wishes.minutes === null ? 0 : 2)
   let present: CheckStepName = 'wait'
   let end: Pick<CheckRun, 'outcome' | 'reason'> = { outcome: 'finished', reason: null }
   let made = 0

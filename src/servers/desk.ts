@@ -31,8 +31,8 @@ export interface ServerDeskDependencies {
   readonly states: ServerStateStore
   readonly store: JobStore
   readonly connect: (server: Server) => A1111Client
-  /** Forgets the queue of a server that is no more. */
-  readonly forgetQueue: (serverId: string) => Promise<void>
+  /** Forgets the queue of a server that is no more, and its checks. */
+  readonly forget: (serverId: string) => Promise<void>
 }
 
 /** How long a worker may take to let go of what runs, and how often it is looked at, in milliseconds. */
@@ -40,7 +40,7 @@ const settleMs = 20_000
 const settleInterval = 50
 
 export function createServerDesk (dependencies: ServerDeskDependencies): ServerDesk {
-  const { registry, states, store, connect, forgetQueue } = dependencies
+  const { registry, states, store, connect, forget } = dependencies
 
   /** Cancels what waits, or gives it to another server; answers how many jobs that were. */
   async function clearLine (server: Server, taker: Server | null): Promise<number> {
@@ -147,7 +147,7 @@ export function createServerDesk (dependencies: ServerDeskDependencies): ServerD
       // A request that was under way may have brought one more.
       await clearLine(server, taker)
       await states.forget(server.id)
-      await forgetQueue(server.id)
+      await forget(server.id)
       if (taker !== null) return `${jobsInWords(moved)} moved to ${taker.alias}`
       return cancelled + running === 0 ? '' : `${counted(cancelled, running)} cancelled`
     }

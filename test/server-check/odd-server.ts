@@ -13,6 +13,8 @@ export interface Oddities {
   readonly gatewayTimeout?: number
   /** Added to each answer. */
   readonly headers?: Readonly<Record<string, string>>
+  /** Makes another request of one that is passed on. */
+  readonly change?: (seen: { readonly path: string, readonly body: Buffer }) => Buffer
   /** Makes another answer of one of the server's. */
   readonly rewrite?: (path: string, status: number, text: string) => { status: number, text: string } | undefined
 }
@@ -48,8 +50,10 @@ export async function startOddServer (t: Pick<Test, 'teardown'>, target: string,
       : setTimeout(() => { send(504, '<html>504 Gateway Time-out</html>', 'text/html') }, odd.gatewayTimeout)
     const { headers } = incoming
     delete headers['accept-encoding']
+    const sent = odd.change?.({ path: path.split('?')[0] ?? '', body }) ?? body
+    if (headers['content-length'] !== undefined) headers['content-length'] = String(sent.length)
     const passed = request(target + path, { method, headers: { ...headers, host: new URL(target).host } })
-    passed.end(body)
+    passed.end(sent)
     try {
       const [answer] = await once(passed, 'response') as [IncomingMessage]
       const received: Buffer[] = []

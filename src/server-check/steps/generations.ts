@@ -92,8 +92,8 @@ export async function findTasks (session: CheckSession, facts: CheckFacts): Prom
     'by the time at which it began, and interrupts none that may be somebody else\'s.')
 }
 
-/** Steps of the generation that is interrupted, and how long it would take about, in seconds. */
-const interruptSteps = { least: 20, most: 150, seconds: 6 } as const
+/** Steps and images of the generation that is interrupted, and how long it would take about, in seconds. */
+const interrupted = { leastSteps: 20, mostSteps: 150, leastImages: 2, mostImages: 16, seconds: 6 } as const
 /** From one interrupt to the next, in milliseconds. */
 const interruptRepeat = 1000
 /** When it is interrupted although no preview was seen: A1111 shows one every 10 steps. */
@@ -101,21 +101,31 @@ const withoutPreview = { step: 12, milliseconds: 1500 } as const
 
 /** Whether a generation stops when it is interrupted, and how soon. */
 export async function findInterrupt (session: CheckSession, facts: CheckFacts): Promise<void> {
-  const { least, most, seconds } = interruptSteps
-  const steps = Math.min(most, Math.max(least, Math.ceil(seconds / facts.secondsPerStep)))
+  const { leastSteps, mostSteps, leastImages, mostImages, seconds } = interrupted
+  const wanted = seconds / facts.secondsPerStep
+  const steps = Math.min(mostSteps, Math.max(leastSteps, Math.ceil(wanted / leastImages)))
+  const images = Math.min(mostImages, Math.max(leastImages, Math.ceil(wanted / steps)))
   let interruptedAt: number | null = null
   let lastStep = 0
   let begunAt = Infinity
+  let first: { readonly step: number, readonly at: number } | undefined
+  let pace: number | null = null
   const begin = performance.now()
   const answer = await session.generate({
     steps,
+    fields: { n_iter: images },
     async meanwhile (running) {
       let sentAt = -Infinity
       for (;;) {
         const seen = await lookAtProgress(session, facts, running)
         if (running.over.aborted) return
         if (seen !== null && running.isOurs(seen.progress)) {
-          lastStep = Math.max(lastStep, seen.look.step ?? 0)
+          const step = seen.look.step ?? 0
+          if (step > lastStep) {
+            first ??= { step, at: performance.now() }
+            pace = step > first.step ? (performance.now() - first.at) / (step - first.step) / 1000 : pace
+          }
+          lastStep = Math.max(lastStep, step)
           if ((seen.look.step ?? 0) > 0 || seen.look.fraction > 0) begunAt = Math.min(begunAt, performance.now())
           const isDue = seen.look.hasPreview || (seen.look.step ?? 0) >= withoutPreview.step ||
             performance.now() - begunAt > withoutPreview.milliseconds
@@ -131,19 +141,23 @@ export async function findInterrupt (session: CheckSession, facts: CheckFacts): 
   })
   const took = interruptedAt === null ? null : Math.round(performance.now() - interruptedAt)
   noteSecondsOfWhole(facts, performance.now() - begin)
+  // What comes before and after the steps is part of small generations.
+  facts.secondsPerStep = Math.min(facts.secondsPerStep, pace ?? facts.secondsPerStep)
   if (took === null) {
     throw new NotFoundOut(facts.looks.length === 0
       ? 'It reports no progress, so when to interrupt is not known.'
       : 'The generation was over before it could be interrupted, or could not be told from others.')
   }
   if (answer.status !== 200) throw new NotFoundOut(`The interrupted generation was answered with status ${answer.status}.`)
-  const stopped = lastStep < steps * 0.9
+  // One that stops leaves the other images out, on any machine.
+  const { images: made } = fieldsOf(answer.json)
+  const stopped = Array.isArray(made) && made.length < images
   facts.learned.interrupts = stopped
   facts.learned.interruptMs = stopped ? took : null
   if (stopped) {
     addFinding(facts, 'interrupt', took > 15_000 ? 'note' : 'good', `It stops when interrupted: after ${inSeconds(took)}.`)
   } else {
-    addFinding(facts, 'interrupt', 'harm', `It does not stop when interrupted: it went on to step ${lastStep} of ${steps}. ` +
+    addFinding(facts, 'interrupt', 'harm', 'It does not stop when interrupted: it went on to its last image. ' +
       'A cancelled job runs to its end there, and the next one waits for it.',
     'Update the server, or let the proxy in front of it pass POST /sdapi/v1/interrupt.')
   }

@@ -1,4 +1,5 @@
 import { fieldsOf, objectOf } from '../../a1111/json-values.ts'
+import { rulesOf } from '../../a1111/kinds/registry.ts'
 import { addFinding, type CheckFacts } from '../facts.ts'
 import type { CheckSession } from '../session.ts'
 
@@ -30,9 +31,10 @@ export async function findRoutes (session: CheckSession, facts: CheckFacts): Pro
     facts.routes = new Set(all.filter(route => !missing.includes(route)))
   }
   facts.learned.missingRoutes = missing
-  const isMissing = (route: string) => missing.includes(route)
-  const hurts = used.needed.filter(isMissing)
-  const others = used.useful.filter(isMissing)
+  // stable-diffusion.cpp lacks most of them, which is known.
+  const needed: readonly string[] = rulesOf(facts.traits).overrideSettings === null ? used.needed.slice(0, 1) : used.needed
+  const hurts = missing.filter(route => needed.includes(route))
+  const others = missing.filter(route => !needed.includes(route))
   if (hurts.length > 0) {
     addFinding(facts, 'routes', 'harm', `It lacks routes that jobs need: ${hurts.join(', ')}.`,
       'Update the server, or let the proxy in front of it pass these routes.')

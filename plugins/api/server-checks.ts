@@ -1,0 +1,79 @@
+import { randomUUID } from 'node:crypto'
+import { Type } from '@sinclair/typebox'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { errorResponses } from '../../schemas/error.ts'
+import { Ref } from '../../schemas/kit.ts'
+import { ServerCheckOptions, ServerCheckView } from '../../schemas/server-check.ts'
+import { ServiceError } from '../../src/errors.ts'
+import type { CheckDesk } from '../../src/server-check/check-desk.ts'
+import type { ServerRegistry } from '../../src/servers/registry.ts'
+
+export interface ServerChecksOptions {
+  readonly desk: CheckDesk
+  readonly registry: ServerRegistry
+}
+
+const Alias = Type.Object({ alias: Type.String({ description: 'Name of the server.', maxLength: 64 }) })
+const admins = { access: { scope: 'servers:admin' } } as const
+const bases = [
+  { base: '/api/v2/servers', spelling: '' },
+  { base: '/api/v1/servers', spelling: '_v1' }
+] as const
+
+/** Thorough checks of servers. They go through the worker that serves the server, in whatever process that is. */
+const serverChecks: FastifyPluginAsyncTypebox<ServerChecksOptions> = async (app, { desk, registry }) => {
+  for (const { base, spelling } of bases) {
+    app.post(`${base}/:alias/check`, {
+      config: admins,
+      schema: {
+        operationId: `check_server${spelling}`,
+        tags: ['Servers'],
+        summary: 'Check a server thoroughly',
+        description: 'About a dozen small generations find out how it behaves: whether it restores settings, tells tasks ' +
+          'apart, stops when interrupted, and what a proxy in front of it allows. Its line is paused meanwhile, after ' +
+          'the running job has ended. Everything is put back. GET shows how far it is. A body is not needed.',
+        params: Alias,
+        body: Ref(ServerCheckOptions),
+        response: { 202: { ...Ref(ServerCheckView), description: 'Asked for.' }, ...errorResponses(400, 403, 404, 409, 422) }
+      }
+    }, async (request, reply) => {
+      const server = registry.require(request.params.alias)
+      await desk.ask(server, { id: randomUUID(), checkpoint: request.body?.checkpoint ?? null, minutes: request.body?.minutes ?? null })
+      reply.code(202).header('location', `${base}/${encodeURIComponent(server.alias)}/check`)
+      return await desk.view(server.id)
+    })
+
+    app.get(`${base}/:alias/check`, {
+      config: admins,
+      schema: {
+        operationId: `get_server_check${spelling}`,
+        tags: ['Servers'],
+        summary: 'How far a check is, and the last report',
+        description: 'The report has no prompts, names of checkpoints, host names or credentials in it.',
+        params: Alias,
+        response: { 200: { ...Ref(ServerCheckView), description: 'The check.' }, ...errorResponses(403, 404) }
+      }
+    }, async request => await desk.view(registry.require(request.params.alias).id))
+
+    app.delete(`${base}/:alias/check`, {
+      config: admins,
+      schema: {
+        operationId: `cancel_server_check${spelling}`,
+        tags: ['Servers'],
+        summary: 'Cancel a check',
+        description: 'What runs is stopped and everything is put back; GET shows when that is done.',
+        params: Alias,
+        response: { 202: { ...Ref(ServerCheckView), description: 'It is being cancelled.' }, ...errorResponses(403, 404) }
+      }
+    }, async (request, reply) => {
+      const server = registry.require(request.params.alias)
+      if (!await desk.cancel(server.id)) {
+        throw new ServiceError('check_not_found', `No check of ${server.alias} is running.`)
+      }
+      reply.code(202)
+      return await desk.view(server.id)
+    })
+  }
+}
+
+export default serverChecks
