@@ -153,10 +153,11 @@ export async function startServing (dependencies: ServingDependencies, current: 
     },
     log
   })
+  const tasks = createTaskKnowledge(client, learning)
   const runner = createGenerationRunner({
     server,
     client,
-    tasks: createTaskKnowledge(client, learning),
+    tasks,
     marks: states.marks,
     monitor,
     mayBegin: () => mayBegin(monitor.usable()),
@@ -227,9 +228,8 @@ export async function startServing (dependencies: ServingDependencies, current: 
     },
     traits: monitor.traits,
     redisVersion: async () => await versionOf(connection).catch(() => null),
-    learn: async (found, { kind }) => {
-      await states.learned.learn({ id: serverId, baseUrl: server().address.baseUrl, kind }, found)
-    },
+    tasks,
+    learning,
     setLine: async () => { await setLine(monitor.usable()) },
     ...(checkLimits === undefined ? {} : { limits: checkLimits }),
     log

@@ -25,7 +25,7 @@ const checkReason = 'A thorough check of the server is running.'
 /** Pictures of servers for callers: what was last heard of them, and never their credentials. */
 export function createServerViews ({ registry, states, store, list, checks }: ServerViewsDependencies) {
   async function view (server: Server, state: ServerState | null, check: StoredCheck | null): Promise<ServerView> {
-    const kind = state?.traits?.kind
+    const kind = state?.traits?.simulates ?? state?.traits?.kind
     const [waiting, processing, learned] = await Promise.all([
       store.waitingOn(server.id),
       list.count({ serverId: server.id, status: 'processing' }),

@@ -30,7 +30,7 @@ export interface CheckDependencies {
   readonly wishes: CheckWishes
   readonly client: A1111Client
   readonly calls: RawCalls
-  /** Interrupts, as long as this process may touch the server. */
+  /** Looks and interrupts, as long as this process may touch the server. */
   readonly control: TaskControl
   readonly undo: UndoNotes
   readonly limits?: CheckLimits
@@ -137,7 +137,7 @@ export async function runCheck (dependencies: CheckDependencies): Promise<CheckR
     id,
     calls,
     client,
-    control,
+    interrupt: control.interrupt,
     undo,
     limits,
     signal: () => ofStep,
@@ -183,7 +183,7 @@ export async function runCheck (dependencies: CheckDependencies): Promise<CheckR
       enter('put_back', { duration_ms: Math.round(performance.now() - begin), ...change })
     }
     try {
-      const left = await withDeadline(putBackMs, [lost], async signal => await putBack(record, { calls, control, signal }))
+      const left = await withDeadline(putBackMs, [lost], async signal => await putBack(record, { calls, control: session.control, signal }))
       if (left.length === 0) await undo.write(nothingToUndo)
       over(left.length === 0 ? { state: 'done' } : { state: 'not_found_out', note: `Not put back: ${left.join(', ')}.` })
       return left.length === 0 ? 'done' : 'failed'

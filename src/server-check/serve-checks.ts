@@ -4,9 +4,10 @@ import { GenerationFailure, type ServerTraits } from '../a1111/types.ts'
 import { messageOf } from '../errors.ts'
 import type { Gate } from '../jobs/gate.ts'
 import { createTaskControl } from '../jobs/task-control.ts'
+import type { TaskKnowledge } from '../jobs/task-knowledge.ts'
 import { DeadlinePassed, withDeadline } from '../lib/deadline.ts'
 import type { Log } from '../log.ts'
-import { nothingLearned, type LearnedTraits } from '../servers/learned-traits.ts'
+import { nothingLearned, type ServerLearning } from '../servers/learned-traits.ts'
 import type { Server } from '../servers/server.ts'
 import type { CheckStore, StoredCheck, StoredUndo } from './check-store.ts'
 import { noFacts } from './facts.ts'
@@ -42,7 +43,9 @@ export interface CheckServerDependencies {
   readonly lookNow: () => Promise<string | null>
   readonly traits: () => ServerTraits | null
   readonly redisVersion: () => Promise<string | null>
-  readonly learn: (found: Partial<LearnedTraits>, traits: ServerTraits) => Promise<void>
+  /** What is believed of the server's words about tasks, for what another process has left. */
+  readonly tasks: TaskKnowledge
+  readonly learning: ServerLearning
   /** Pauses or resumes the line of the server, by `holds` among other things. */
   readonly setLine: () => Promise<void>
   readonly limits?: CheckLimits
@@ -66,12 +69,12 @@ class Lost extends Error {
  */
 export async function serveChecks (dependencies: CheckServerDependencies): Promise<CheckServer> {
   const {
-    server, store, client, calls, gate, fence, holdsLease, usable, lookNow, traits, redisVersion, learn, setLine, log,
+    server, store, client, calls, gate, fence, holdsLease, usable, lookNow, traits, redisVersion, tasks, learning, setLine, log,
     limits = usualLimits
   } = dependencies
   const serverId = server().id
   const baseUrl = server().address.baseUrl
-  const control = createTaskControl(client, holdsLease)
+  const control = createTaskControl({ interrupt: client.interrupt, progress: tasks.progress }, holdsLease)
   const lost = new AbortController()
   const leaving = new AbortController()
   let cancelled = new AbortController()
@@ -224,8 +227,7 @@ export async function serveChecks (dependencies: CheckServerDependencies): Promi
       log
     })
     await writing
-    const seen = traits()
-    if (seen !== null) await learn(learned, seen)
+    learning.note(learned)
     await store.end(serverId, report, fence)
     log.info({ server: server().alias, check: check.id, outcome: report.outcome, verdict: report.verdict }, 'the server was checked')
   }

@@ -8,6 +8,8 @@ import { withDeadline } from '../lib/deadline.ts'
 import { stringifyJson } from '../lib/exact-json.ts'
 import { createTaskRecogniser, type TaskRecogniser } from '../jobs/recognise-task.ts'
 import { stopOrphanedTask, type TaskControl } from '../jobs/task-control.ts'
+import { createTaskKnowledge } from '../jobs/task-knowledge.ts'
+import { nothingLearned, type LearnedTraits } from '../servers/learned-traits.ts'
 import type { UndoNotes, UndoRecord } from './undo.ts'
 
 /** Ends a check before its last step; what was changed is put back all the same. */
@@ -73,15 +75,16 @@ export interface CheckSession {
   made (): number
   /** Milliseconds of the last request, answered or not. */
   lastTook (): number
-  /** From now on the server is taken for one that knows no tasks. */
-  tasksUnknown (): void
+  /** Whether the server knows our tasks, as the check has found. */
+  noteTasks (known: boolean): void
 }
 
 export interface CheckSessionDependencies {
   readonly id: string
   readonly calls: RawCalls
   readonly client: A1111Client
-  readonly control: TaskControl
+  /** Interrupts, as long as this process may touch the server. */
+  readonly interrupt: TaskControl['interrupt']
   readonly undo: UndoNotes
   readonly limits: CheckLimits
   /** Ends what is under way. */
@@ -100,31 +103,30 @@ const mostRequests = 300
 const idlePause = 250
 
 export function createCheckSession (dependencies: CheckSessionDependencies): CheckSession {
-  const { id, calls, client, control, undo, limits, signal, mostGenerations, takesSettings, step, requests } = dependencies
+  const { id, calls, client, interrupt, undo, limits, signal, mostGenerations, takesSettings, step, requests } = dependencies
   let made = 0
   let took = 0
-  let tasks: 'told apart' | 'alike' = 'told apart'
-
-  const ownControl: TaskControl = {
-    progress: async (taskId, options) => await control.progress(tasks === 'alike' ? null : taskId, options),
-    interrupt: control.interrupt
-  }
+  // What jobs have shown is found out anew.
+  let learned: LearnedTraits = nothingLearned
+  const note = (found: Partial<LearnedTraits>) => { learned = { ...learned, ...found } }
+  const tasks = createTaskKnowledge(client, { now: () => learned, note })
+  const control: TaskControl = { progress: tasks.progress, interrupt }
 
   async function record (
     method: 'GET' | 'POST', path: string, work: () => Promise<RawAnswer>
   ): Promise<RawAnswer> {
     const begin = performance.now()
-    const note = (status: number | null) => {
+    const keep = (status: number | null) => {
       took = performance.now() - begin
       if (requests.length >= mostRequests) return
       requests.push({ step: step(), method, route: path, status, duration_ms: Math.round(took) })
     }
     try {
       const answer = await work()
-      note(answer.status)
+      keep(answer.status)
       return answer
     } catch (error) {
-      note(null)
+      keep(null)
       throw error
     }
   }
@@ -146,9 +148,14 @@ export function createCheckSession (dependencies: CheckSessionDependencies): Che
     }
   }
 
-  async function noteTask (change: (tasks: UndoRecord['tasks']) => UndoRecord['tasks']): Promise<void> {
+  async function writeTasks (change: (tasks: UndoRecord['tasks']) => UndoRecord['tasks']): Promise<void> {
     const before = undo.read()
     await undo.write({ ...before, tasks: change(before.tasks) })
+  }
+
+  /** What it can be recognised by is of use to another process only, so it is no matter whether that is kept. */
+  function keepMark (taskId: string, mark: string): void {
+    writeTasks(tasks => tasks.map(task => task.id === taskId ? { ...task, mark } : task)).catch(() => undefined)
   }
 
   function bodyOf ({ steps, fields }: CheckGeneration, taskId: string): string {
@@ -158,9 +165,9 @@ export function createCheckSession (dependencies: CheckSessionDependencies): Che
   }
 
   /** Until nothing of it is at the server. */
-  async function stopLeft (taskId: string, sentAt: number): Promise<void> {
+  async function stopLeft (taskId: string, sentAt: number, mark: string | null): Promise<void> {
     await withDeadline(orphanWait, [], async late => {
-      await stopOrphanedTask(ownControl, taskId, { sentAt, answer: 'none' }, late).catch(() => undefined)
+      await stopOrphanedTask(control, taskId, { sentAt, answer: 'none', mark }, late).catch(() => undefined)
     })
   }
 
@@ -171,9 +178,14 @@ export function createCheckSession (dependencies: CheckSessionDependencies): Che
     made++
     const taskId = `${checkTaskPrefix}${id}-${made}`
     const sentAt = Date.now()
-    await noteTask(tasks => [...tasks, { id: taskId, sentAt }])
+    await writeTasks(tasks => [...tasks, { id: taskId, sentAt, mark: null }])
     const over = new AbortController()
-    const recogniser = createTaskRecogniser({ ...client, progress: ownControl.progress }, tasks, over.signal)
+    let ownMark: string | null = null
+    let answered = () => {}
+    const recogniser = createTaskRecogniser(tasks, taskId, mark => {
+      ownMark = mark
+      keepMark(taskId, mark)
+    }, over.signal)
     await recogniser.before().catch(() => undefined)
     const watching = generation.meanwhile?.({ taskId, isOurs: recogniser.isOurs, over: over.signal })
     watching?.catch(() => undefined)
@@ -184,18 +196,22 @@ export function createCheckSession (dependencies: CheckSessionDependencies): Che
         body: bodyOf(generation, taskId),
         timeoutMs: generation.timeoutMs ?? limits.generationMs,
         signal: signal(),
-        onSent: recogniser.sent
+        onSent () {
+          answered = tasks.sent(taskId)
+          recogniser.sent()
+        }
       }))
       // A proxy answered; the generation may go on behind it.
-      if (answer.status > 500 || answer.status === 408) await stopLeft(taskId, sentAt)
+      if (answer.status > 500 || answer.status === 408) await stopLeft(taskId, sentAt, ownMark)
       return answer
     } catch (error) {
-      if (error instanceof GenerationFailure && error.mayBeRunning) await stopLeft(taskId, sentAt)
+      if (error instanceof GenerationFailure && error.mayBeRunning) await stopLeft(taskId, sentAt, ownMark)
       throw error
     } finally {
       over.abort()
+      answered()
       await watching?.catch(() => undefined)
-      await noteTask(tasks => tasks.filter(task => task.id !== taskId))
+      await writeTasks(tasks => tasks.filter(task => task.id !== taskId))
     }
   }
 
@@ -205,12 +221,12 @@ export function createCheckSession (dependencies: CheckSessionDependencies): Che
     limits,
     get signal () { return signal() },
     undo,
-    control: ownControl,
+    control,
     ask: async (method, path, body, timeoutMs = smallTimeout) => await record(method, path, async () =>
       await calls.call({ method, path, timeoutMs, signal: signal(), ...body === undefined ? {} : { body } })),
     generate,
     made: () => made,
     lastTook: () => took,
-    tasksUnknown () { tasks = 'alike' }
+    noteTasks (tasksKnown) { note({ tasksKnown }) }
   }
 }

@@ -19,7 +19,13 @@ export interface ChangedSetting {
 export interface UndoRecord {
   readonly settings: Readonly<Record<string, ChangedSetting>>
   /** Generations that may be at the server. */
-  readonly tasks: ReadonlyArray<{ readonly id: string, readonly sentAt: number }>
+  readonly tasks: ReadonlyArray<{
+    readonly id: string
+    /** Milliseconds since the epoch. */
+    readonly sentAt: number
+    /** What it is recognised by where the server does not tell tasks apart; null where it never was. */
+    readonly mark: string | null
+  }>
 }
 
 export const nothingToUndo: UndoRecord = { settings: {}, tasks: [] }
@@ -51,9 +57,9 @@ const pauseBetween = 1000
 export async function putBack (
   record: UndoRecord, { calls, control, signal }: { calls: RawCalls, control: TaskControl, signal: AbortSignal }
 ): Promise<string[]> {
-  for (const { id, sentAt } of record.tasks) {
+  for (const { id, sentAt, mark } of record.tasks) {
     await withDeadline(orphanWait, [signal], async late => {
-      await stopOrphanedTask(control, id, { sentAt, answer: 'none' }, late)
+      await stopOrphanedTask(control, id, { sentAt, answer: 'none', mark }, late)
     })
   }
   let left = Object.keys(record.settings)

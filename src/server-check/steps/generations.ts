@@ -80,11 +80,11 @@ export async function findTasks (session: CheckSession, facts: CheckFacts): Prom
   if (!hasImage(answer)) throw new NotFoundOut(`The generation brought no image (status ${answer.status}).`)
   noteSeconds(facts, answer, 2)
   facts.learned.tasksKnown = isKnown
+  session.noteTasks(isKnown)
   if (isKnown) {
     addFinding(facts, 'tasks', 'good', 'It tells tasks apart: our generation was seen under its own id.')
     return
   }
-  session.tasksUnknown()
   const why = hasRoute
     ? '/internal/progress does not know the tasks of the API'
     : 'there is no /internal/progress, as with --nowebui'
@@ -93,7 +93,9 @@ export async function findTasks (session: CheckSession, facts: CheckFacts): Prom
 }
 
 /** Steps and images of the generation that is interrupted, and how long it would take about, in seconds. */
-const interrupted = { leastSteps: 20, mostSteps: 150, leastImages: 2, mostImages: 16, seconds: 6 } as const
+const interrupted = { leastSteps: 20, mostSteps: 150, leastImages: 4, mostImages: 16, seconds: 6 } as const
+/** Much of what a small generation takes is no sampling, on a fast machine most of it. */
+const shareOfSteps = 0.25
 /** From one interrupt to the next, in milliseconds. */
 const interruptRepeat = 1000
 /** When it is interrupted although no preview was seen: A1111 shows one every 10 steps. */
@@ -102,10 +104,12 @@ const withoutPreview = { step: 12, milliseconds: 1500 } as const
 /** Whether a generation stops when it is interrupted, and how soon. */
 export async function findInterrupt (session: CheckSession, facts: CheckFacts): Promise<void> {
   const { leastSteps, mostSteps, leastImages, mostImages, seconds } = interrupted
-  const wanted = seconds / facts.secondsPerStep
+  const wanted = seconds / (facts.secondsPerStep * shareOfSteps)
   const steps = Math.min(mostSteps, Math.max(leastSteps, Math.ceil(wanted / leastImages)))
   const images = Math.min(mostImages, Math.max(leastImages, Math.ceil(wanted / steps)))
   let interruptedAt: number | null = null
+  /** How far it was then: one that was in its last image may have stopped. */
+  let fractionThen = 0
   let lastStep = 0
   let begunAt = Infinity
   let first: { readonly step: number, readonly at: number } | undefined
@@ -131,6 +135,7 @@ export async function findInterrupt (session: CheckSession, facts: CheckFacts): 
             performance.now() - begunAt > withoutPreview.milliseconds
           if (isDue && performance.now() - sentAt > interruptRepeat) {
             sentAt = performance.now()
+            if (interruptedAt === null) fractionThen = seen.look.fraction
             interruptedAt ??= sentAt
             if (!await session.control.interrupt(running.over)) return
           }
@@ -152,6 +157,7 @@ export async function findInterrupt (session: CheckSession, facts: CheckFacts): 
   // One that stops leaves the other images out, on any machine.
   const { images: made } = fieldsOf(answer.json)
   const stopped = Array.isArray(made) && made.length < images
+  if (!stopped && fractionThen > 0.5) throw new NotFoundOut('The generation was nearly over when it was interrupted.')
   facts.learned.interrupts = stopped
   facts.learned.interruptMs = stopped ? took : null
   if (stopped) {
