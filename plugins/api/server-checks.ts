@@ -38,7 +38,8 @@ const serverChecks: FastifyPluginAsyncTypebox<ServerChecksOptions> = async (app,
       }
     }, async (request, reply) => {
       const server = registry.require(request.params.alias)
-      await desk.ask(server, { id: randomUUID(), checkpoint: request.body?.checkpoint ?? null, minutes: request.body?.minutes ?? null })
+      const { checkpoint = null, minutes = null } = request.body ?? {}
+      await desk.ask(server, { id: randomUUID(), checkpoint, minutes })
       reply.code(202).header('location', `${base}/${encodeURIComponent(server.alias)}/check`)
       return await desk.view(server.id)
     })

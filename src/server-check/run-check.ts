@@ -183,7 +183,8 @@ export async function runCheck (dependencies: CheckDependencies): Promise<CheckR
       enter('put_back', { duration_ms: Math.round(performance.now() - begin), ...change })
     }
     try {
-      const left = await withDeadline(putBackMs, [lost], async signal => await putBack(record, { calls, control: session.control, signal }))
+      const left = await withDeadline(putBackMs, [lost], async signal =>
+        await putBack(record, { calls, control: session.control, signal }))
       if (left.length === 0) await undo.write(nothingToUndo)
       over(left.length === 0 ? { state: 'done' } : { state: 'not_found_out', note: `Not put back: ${left.join(', ')}.` })
       return left.length === 0 ? 'done' : 'failed'

@@ -1,7 +1,6 @@
 import type { A1111Client } from '../a1111/client.ts'
 import type { RawCalls } from '../a1111/raw-calls.ts'
 import { GenerationFailure, type ServerTraits } from '../a1111/types.ts'
-import { messageOf } from '../errors.ts'
 import type { Gate } from '../jobs/gate.ts'
 import { createTaskControl } from '../jobs/task-control.ts'
 import type { TaskKnowledge } from '../jobs/task-knowledge.ts'
@@ -64,13 +63,13 @@ class Lost extends Error {
 }
 
 /**
- * Runs the checks of a server one after the other, and puts back what one has left whose process ended. Resolves when it
- * is known whether there is anything to put back: nothing may be sent to the server before.
+ * Runs the checks of a server one after the other, and puts back what one has left whose process ended. Resolves when
+ * it is known whether there is anything to put back: nothing may be sent to the server before.
  */
 export async function serveChecks (dependencies: CheckServerDependencies): Promise<CheckServer> {
   const {
-    server, store, client, calls, gate, fence, holdsLease, usable, lookNow, traits, redisVersion, tasks, learning, setLine, log,
-    limits = usualLimits
+    server, store, client, calls, gate, fence, holdsLease, usable, lookNow, traits, redisVersion, tasks, learning,
+    setLine, log, limits = usualLimits
   } = dependencies
   const serverId = server().id
   const baseUrl = server().address.baseUrl
@@ -168,7 +167,8 @@ export async function serveChecks (dependencies: CheckServerDependencies): Promi
 
   async function waitUntilUsable (): Promise<boolean> {
     const begin = performance.now()
-    while (!usable() && performance.now() - begin < untilUsable && !cancelled.signal.aborted && !leaving.signal.aborted) {
+    const isOver = () => performance.now() - begin > untilUsable || cancelled.signal.aborted || leaving.signal.aborted
+    while (!usable() && !isOver()) {
       await quiet(pauseAfterTrouble / 5)
     }
     return usable()
@@ -287,7 +287,7 @@ export async function serveChecks (dependencies: CheckServerDependencies): Promi
     while (!leaving.signal.aborted) {
       await next().catch(async error => {
         if (leaving.signal.aborted || error instanceof Lost) return
-        log.warn({ server: server().alias, reason: messageOf(error), err: error }, 'could not see to a check')
+        log.warn({ server: server().alias, err: error }, 'could not see to a check')
         await quiet(pauseAfterTrouble)
       })
     }

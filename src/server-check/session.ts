@@ -103,7 +103,9 @@ const mostRequests = 300
 const idlePause = 250
 
 export function createCheckSession (dependencies: CheckSessionDependencies): CheckSession {
-  const { id, calls, client, interrupt, undo, limits, signal, mostGenerations, takesSettings, step, requests } = dependencies
+  const {
+    id, calls, client, interrupt, undo, limits, signal, mostGenerations, takesSettings, step, requests
+  } = dependencies
   let made = 0
   let took = 0
   // What jobs have shown is found out anew.

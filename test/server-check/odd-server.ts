@@ -6,7 +6,7 @@ import type { Test } from 'tap'
 export interface Oddities {
   /** Answers in place of the server; undefined: passes the request on. */
   readonly answer?: (seen: { readonly method: string, readonly path: string, readonly body: Buffer }) =>
-    { readonly status: number, readonly body: string, readonly contentType?: string, readonly headers?: Readonly<Record<string, string>> } | undefined
+    { readonly status: number, readonly body: string, readonly contentType?: string } | undefined
   /** Largest body in bytes; larger ones get 413, as from nginx. */
   readonly largestBody?: number
   /** Milliseconds after which an answer is given up with 504. */
@@ -36,15 +36,15 @@ export async function startOddServer (t: Pick<Test, 'teardown'>, target: string,
     const path = incoming.url ?? '/'
     const method = incoming.method ?? 'GET'
     requests.push(`${method} ${path.split('?')[0] ?? ''}`)
-    const send = (status: number, text: string, contentType = 'application/json', headers: Readonly<Record<string, string>> = {}) => {
+    const send = (status: number, text: string, contentType = 'application/json') => {
       if (outgoing.headersSent) return
-      outgoing.writeHead(status, { 'content-type': contentType, ...odd.headers, ...headers }).end(text)
+      outgoing.writeHead(status, { 'content-type': contentType, ...odd.headers }).end(text)
     }
     if (odd.largestBody !== undefined && body.length > odd.largestBody) {
       return send(413, '<html>413 Request Entity Too Large</html>', 'text/html')
     }
     const own = odd.answer?.({ method, path: path.split('?')[0] ?? '', body })
-    if (own !== undefined) return send(own.status, own.body, own.contentType, own.headers)
+    if (own !== undefined) return send(own.status, own.body, own.contentType)
     const timer = odd.gatewayTimeout === undefined
       ? undefined
       : setTimeout(() => { send(504, '<html>504 Gateway Time-out</html>', 'text/html') }, odd.gatewayTimeout)

@@ -26,7 +26,9 @@ async function check (
   return { ...result, simulator, requests, findings: levelsOf(result) }
 }
 
-async function checkAddress (url: string, more: Partial<CheckDependencies> = {}): Promise<CheckResult & { undo: UndoRecord }> {
+async function checkAddress (
+  url: string, more: Partial<CheckDependencies> = {}
+): Promise<CheckResult & { undo: UndoRecord }> {
   const address = { baseUrl: url }
   const client = createA1111Client(address)
   const calls = createRawCalls(address)
@@ -69,7 +71,14 @@ function levelsOf ({ report }: CheckResult): Record<string, string> {
 t.test('a server that behaves', async t => {
   const { report, learned, undo, findings, simulator } = await check(t)
   t.match(report, { outcome: 'finished', verdict: 'good', server: { kind: 'simulator', version: String, checkpoints: 4 } })
-  t.match(learned, { tasksKnown: true, reportsProgress: true, showsPreviews: true, interrupts: true, bodyRefusedBytes: null, missingRoutes: [] })
+  t.match(learned, {
+    tasksKnown: true,
+    reportsProgress: true,
+    showsPreviews: true,
+    interrupts: true,
+    bodyRefusedBytes: null,
+    missingRoutes: []
+  })
   t.same(undo, nothingToUndo)
   t.ok(report.generations.made <= report.generations.at_most, `${report.generations.made} generations`)
   t.equal(simulator.state().checkpointLoads, 0, 'no checkpoint is loaded')

@@ -7,7 +7,7 @@ const path = '/api/v2/servers/Main/check'
 
 const check = async (service: Service, method = 'GET', body?: object) => {
   const answer = await service.request(method, path, body)
-  return { ...answer, body: answer.body as unknown as ServerCheckView & { error?: string, details?: { field?: string } } }
+  return { ...answer, body: answer.body as unknown as ServerCheckView }
 }
 
 /** The report, once the check is over. */

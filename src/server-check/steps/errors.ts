@@ -8,8 +8,14 @@ import type { CheckSession } from '../session.ts'
 type ErrorStyle = ServerCheckReport['traits']['error_styles'][number]
 
 const names: Readonly<Record<ErrorStyle, string>> = {
-  a1111: 'A1111\'s own', forge: 'Forge\'s own', fastapi: 'FastAPI\'s', pydantic1: 'pydantic 1', pydantic2: 'pydantic 2',
-  bare_string: 'a bare JSON string', html: 'an HTML page', other: 'an unknown one'
+  a1111: 'A1111\'s own',
+  forge: 'Forge\'s own',
+  fastapi: 'FastAPI\'s',
+  pydantic1: 'pydantic 1',
+  pydantic2: 'pydantic 2',
+  bare_string: 'a bare JSON string',
+  html: 'an HTML page',
+  other: 'an unknown one'
 }
 
 /** How an error is worded; null for an answer that is none. */

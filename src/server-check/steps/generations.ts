@@ -50,8 +50,7 @@ function noteSeconds (facts: CheckFacts, { milliseconds }: RawAnswer, steps: num
 
 /** Whether the server knows a task by the id that we gave it. */
 export async function findTasks (session: CheckSession, facts: CheckFacts): Promise<void> {
-  let hasRoute = true
-  let isKnown = false
+  const found = { route: true, task: false }
   const look = async (taskId: string) => {
     const { status, json } = await session.calls.call({
       method: 'POST',
@@ -60,32 +59,32 @@ export async function findTasks (session: CheckSession, facts: CheckFacts): Prom
       timeoutMs: lookTimeout,
       signal: session.signal
     })
-    hasRoute = status !== 404 && status !== 405
+    found.route = status !== 404 && status !== 405
     const view = fieldsOf(json)
-    isKnown ||= view.active === true || view.queued === true || view.completed === true
+    found.task ||= view.active === true || view.queued === true || view.completed === true
   }
   let taskId = ''
   const answer = await session.generate({
     steps: 2,
     async meanwhile (running) {
       taskId = running.taskId
-      while (!running.over.aborted && hasRoute && !isKnown) {
+      while (!running.over.aborted && found.route && !found.task) {
         await look(running.taskId)
         await rest(session, running)
       }
     }
   })
   // What it has just finished is remembered by a server that knows tasks.
-  if (hasRoute && !isKnown) await look(taskId)
+  if (found.route && !found.task) await look(taskId)
   if (!hasImage(answer)) throw new NotFoundOut(`The generation brought no image (status ${answer.status}).`)
   noteSeconds(facts, answer, 2)
-  facts.learned.tasksKnown = isKnown
-  session.noteTasks(isKnown)
-  if (isKnown) {
+  facts.learned.tasksKnown = found.task
+  session.noteTasks(found.task)
+  if (found.task) {
     addFinding(facts, 'tasks', 'good', 'It tells tasks apart: our generation was seen under its own id.')
     return
   }
-  const why = hasRoute
+  const why = found.route
     ? '/internal/progress does not know the tasks of the API'
     : 'there is no /internal/progress, as with --nowebui'
   addFinding(facts, 'tasks', 'note', `It does not tell tasks apart: ${why}. StableQueue recognises its own generation ` +

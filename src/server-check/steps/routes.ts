@@ -32,7 +32,8 @@ export async function findRoutes (session: CheckSession, facts: CheckFacts): Pro
   }
   facts.learned.missingRoutes = missing
   // stable-diffusion.cpp lacks most of them, which is known.
-  const needed: readonly string[] = rulesOf(facts.traits).overrideSettings === null ? used.needed.slice(0, 1) : used.needed
+  const takesSettings = rulesOf(facts.traits).overrideSettings !== null
+  const needed: readonly string[] = takesSettings ? used.needed : used.needed.slice(0, 1)
   const hurts = missing.filter(route => needed.includes(route))
   const others = missing.filter(route => !needed.includes(route))
   if (hurts.length > 0) {
