@@ -165,7 +165,8 @@ async function provideRedis (
 /** With no real server registered: one that is found on this machine, else the simulator. */
 async function provideServer (house: House, closers: Closers): Promise<void> {
   const { registry, config, log, states, store, connect } = house
-  const desk = createServerDesk({ registry, states, store, connect, forget: async id => { await forgetServer(house, id) } })
+  const forget = async (serverId: string) => { await forgetServer(house, serverId) }
+  const desk = createServerDesk({ registry, states, store, connect, forget })
   const real = () => registry.list().find(({ origin }) => origin !== 'simulator')
   if (real() === undefined) await findLocalServer(registry, config, address => connect({ address }), log)
   const simulators = registry.list().filter(({ origin }) => origin === 'simulator')
