@@ -34,7 +34,11 @@ export const ScanView = Type.Object({
       }), { description: 'As in /api/v1/models/duplicates.' })
     }, { description: 'Files of equal content, as known now.' })
   }, { description: 'What it did so far.' }),
-  problems: Type.Array(Type.String(), { description: 'What was passed over and why, the first of many.' })
+  problems: Type.Array(Type.String(), { description: 'What was passed over and why, the first of many.' }),
+  broken: Type.Array(Type.Object({
+    path: Type.String({ description: 'On this machine.' }),
+    reason: Type.String({ description: 'What it is instead of a model.' })
+  }), { description: 'Files with a model\'s name that are none, the first of many: empty ones, web pages, pointers of Git LFS.' })
 }, { $id: 'ModelScan' })
 export type ScanView = Static<typeof ScanView>
 

@@ -51,6 +51,7 @@ export const ModelView = Type.Object({
   local_path: Type.String({ description: 'Same as relativePath.' }),
   base_model: Nullable(Type.String(), { description: 'What it was made for, where known.' }),
   baseModel: Nullable(Type.String(), { description: 'Same as base_model.' }),
+  base_family: Nullable(Type.String(), { description: 'Architecture that it shares with others, such as SDXL of Pony and Illustrious.' }),
   size: Nullable(count('Bytes, where the file is on this machine.')),
   created: Nullable(Timestamp('When the file was made.')),
   modified: Nullable(Timestamp('When the file last changed.')),
@@ -83,7 +84,7 @@ export type ModelView = Static<typeof ModelView>
 
 export const ModelQuery = Type.Object({
   type: Type.Optional(ModelType),
-  baseModel: Type.Optional(Type.String({ maxLength: 100, description: 'Only models made for this, in any case.' })),
+  baseModel: Type.Optional(Type.String({ maxLength: 100, description: 'Only models made for this, by any word for it, such as SDXL 1.0 or sdxl_base_v1-0.' })),
   server: Type.Optional(Type.String({ maxLength: 64, description: 'Only models that the server with this alias has.' })),
   search: Type.Optional(Type.String({ maxLength: 200, description: 'Words out of name, file, alias, tags, triggers or description; best first.' })),
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, default: 1000, description: 'Models a page.' })),

@@ -119,6 +119,8 @@ function view (
         }))
       }
     },
-    problems: [...report?.problems ?? []]
+    problems: [...report?.problems ?? []],
+    // reports of earlier versions have none
+    broken: (report?.broken ?? []).map(file => ({ ...file }))
   }
 }

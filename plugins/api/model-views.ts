@@ -1,6 +1,7 @@
 import type { Static } from '@sinclair/typebox'
 import type { ModelCivitai, ModelServer, ModelView } from '../../schemas/model.ts'
 import { iso } from '../../src/iso.ts'
+import { baseModelOf } from '../../src/models/base-models.ts'
 import { autoV3Of, nameOf } from '../../src/models/catalogue.ts'
 import type { Model } from '../../src/models/model.ts'
 import { picturesOf } from '../../src/models/pictures.ts'
@@ -37,6 +38,7 @@ export function createModelViews (registry: Pick<ServerRegistry, 'byId'>): Model
         local_path: folder,
         base_model: facts.baseModel,
         baseModel: facts.baseModel,
+        base_family: baseModelOf(facts.baseModel ?? '')?.family ?? null,
         size: file?.size ?? null,
         created: iso(file?.createdAt),
         modified: iso(file?.modifiedAt),

@@ -1,4 +1,5 @@
 import { ServiceError } from '../errors.ts'
+import { foldedText } from '../lib/text.ts'
 import type { Checkpoint, Inventory } from './types.ts'
 import { lastPart, splitHash, withForwardSlashes, withoutEnding } from './names.ts'
 
@@ -53,6 +54,8 @@ const ways: readonly Way[] = [
   (checkpoint, { path }) => isAbsolute(path) && lower(path).endsWith(`/${lower(pathOf(checkpoint.title))}`),
   (checkpoint, { path }) => shortNames(checkpoint).includes(path),
   (checkpoint, { path }) => shortNames(checkpoint).some(name => lower(name) === lower(path)),
+  (checkpoint, { path }) => [pathOf(checkpoint.title), ...shortNames(checkpoint)]
+    .some(name => foldedText(name) === foldedText(path)),
   (checkpoint, { hash }) => hash !== null && hasHash(checkpoint, hash)
 ]
 
@@ -61,7 +64,7 @@ function shortNames (checkpoint: Checkpoint): string[] {
   return [checkpoint.modelName, lastPart(pathOf(checkpoint.title))]
 }
 
-const lower = (text: string): string => text.toLowerCase()
+const lower = (text: string): string => text.normalize('NFC').toLowerCase()
 
 function isAbsolute (path: string): boolean {
   return path.startsWith('/') || /^[a-z]:\//i.test(path)

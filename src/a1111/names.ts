@@ -1,3 +1,5 @@
+import { foldedText } from '../lib/text.ts'
+
 /**
  * How names of models, samplers and the like are compared: people and programs write the same thing with
  * other slashes, cases, endings and signs.
@@ -44,7 +46,7 @@ export function bareName (path: string): string {
  * and `k_dpmpp_2s_a` come out equal.
  */
 export function folded (name: string): string {
-  return name.trim().toLowerCase()
+  return foldedText(name.trim())
     .replace(/^k[_ ]/, '')
     .replaceAll('++', 'pp')
     .replaceAll('ancestral', 'a')
@@ -58,7 +60,9 @@ export function folded (name: string): string {
 export function findNamed<Entry> (
   wanted: string, entries: readonly Entry[], namesOf: (entry: Entry) => readonly string[]
 ): Entry | null {
-  const ways: ReadonlyArray<(name: string) => string> = [name => name.trim(), name => name.trim().toLowerCase(), folded]
+  const ways: ReadonlyArray<(name: string) => string> = [
+    name => name.trim(), name => name.trim().normalize('NFC').toLowerCase(), name => foldedText(name.trim()), folded
+  ]
   for (const way of ways) {
     const target = way(wanted)
     const matches = entries.filter(entry => namesOf(entry).some(name => way(name) === target))

@@ -26,3 +26,16 @@ export function sanitiseHtml (html: string): string {
     }
   }).slice(0, longest).trim()
 }
+
+/** Letters that a name, tag or trigger word keeps. */
+const longestWord = 1000
+/** Tags of HTML, and not those of prompts such as `<lora:name:1>`. */
+const htmlTag = /<\/?[a-z][a-z0-9]*(?:\s[^<>]*)?\/?>/gi
+/** Signs that are not seen, and those that turn the direction of what follows. */
+const unseen = /[\p{Cc}\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu
+
+/** A name, tag or trigger word of strangers as plain text of one line; null where nothing is left. */
+export function plainWord (value: unknown): string | null {
+  if (typeof value !== 'string') return null
+  return value.slice(0, longestWord).replace(htmlTag, '').replace(unseen, ' ').replace(/ {2,}/g, ' ').trim() || null
+}

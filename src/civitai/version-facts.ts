@@ -1,7 +1,7 @@
 import { fieldsOf, objectOf, textOf, textsOf } from '../a1111/json-values.ts'
 import type { CivitaiImage, ModelFacts } from '../models/model.ts'
 import { noFacts } from '../models/facts.ts'
-import { sanitiseHtml } from './sanitise.ts'
+import { plainWord, sanitiseHtml } from './sanitise.ts'
 
 /** Pictures that are kept of a version. */
 const mostImages = 20
@@ -18,20 +18,21 @@ export function factsOfVersion (answer: unknown, fetchedAt: number | null): Mode
   const versionId = idOf(version.modelVersionId) ?? idOf(version.id)
   if (modelId === null && versionId === null) return null
   const description = textOf(model.description) ?? textOf(version.description)
-  const name = textOf(model.name)
+  const name = plainWord(model.name)
   return {
     ...noFacts,
     name,
-    baseModel: textOf(version.baseModel),
+    baseModel: plainWord(version.baseModel),
     description: description === null ? null : sanitiseHtml(description),
-    tags: textsOf(model.tags),
-    triggerWords: textsOf(version.trainedWords).flatMap(words => words.split(',')).map(word => word.trim()).filter(Boolean),
+    tags: textsOf(model.tags).flatMap(tag => plainWord(tag) ?? []),
+    triggerWords: textsOf(version.trainedWords).flatMap(words => words.split(','))
+      .flatMap(word => plainWord(word) ?? []),
     civitai: {
       modelId,
       versionId,
       modelName: name,
-      versionName: textOf(version.name),
-      type: textOf(model.type),
+      versionName: plainWord(version.name),
+      type: plainWord(model.type),
       nsfw: model.nsfw === true,
       downloadUrl: textOf(version.downloadUrl),
       images: imagesOf(version.images),

@@ -21,3 +21,13 @@ export function withoutLeading (text: string, signs: string): string {
 export function withoutTags (html: string, inPlace: string): string {
   return html.replace(/<[^<>]*>/g, inPlace)
 }
+
+/** Accents of Latin, Greek and Cyrillic letters; marks of other scripts make other letters. */
+const accents = /[\u0300-\u036f]/g
+
+/** A text in lower case, without what Unicode and keyboards write in several ways: composed, wide, accented. */
+export function foldedText (text: string): string {
+  return /^[\x20-\x7e]*$/.test(text)
+    ? text.toLowerCase()
+    : text.normalize('NFKD').replace(accents, '').normalize('NFKC').toLowerCase()
+}

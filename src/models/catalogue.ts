@@ -1,3 +1,4 @@
+import { foldedText } from '../lib/text.ts'
 import { bareName, lastPart } from '../a1111/names.ts'
 import { nearest } from '../a1111/nearest.ts'
 import { ServiceError } from '../errors.ts'
@@ -97,7 +98,8 @@ function ways (reference: string): Array<(model: Model) => boolean> {
     model => placesOf(model).includes(place),
     model => hash !== null && (model.shortHash === hash || model.sha256 === hash || autoV3Of(model) === hash),
     model => placesOf(model).some(known => lastPart(known) === place),
-    model => model.reported.some(({ alias }) => alias?.toLowerCase() === text.toLowerCase())
+    model => model.reported.some(({ alias }) => alias?.toLowerCase() === text.toLowerCase()),
+    model => placesOf(model).some(known => [known, lastPart(known)].some(one => foldedText(one) === foldedText(place)))
   ]
 }
 

@@ -1,4 +1,6 @@
 import { objectOf, textOf, type JsonObject } from '../a1111/json-values.ts'
+import { plainWord, sanitiseHtml } from '../civitai/sanitise.ts'
+import { trainedBase } from './base-models.ts'
 import { noFacts } from './facts.ts'
 import type { ModelFacts, ModelType } from './model.ts'
 import type { SafetensorsHeader } from './safetensors.ts'
@@ -9,13 +11,15 @@ const mostTags = 20
 /** What a file says about itself: the model specification of Stability AI, and what kohya's trainer writes. */
 export function embeddedFacts ({ metadata }: SafetensorsHeader): ModelFacts {
   const phrase = textOf(metadata['modelspec.trigger_phrase'])
+  const description = textOf(metadata['modelspec.description'])
   return {
     ...noFacts,
-    name: textOf(metadata['modelspec.title']),
-    baseModel: baseModelOf(metadata),
-    description: textOf(metadata['modelspec.description']),
-    tags: [...listOf(metadata['modelspec.tags']), ...trainingTags(metadata.ss_tag_frequency)].slice(0, mostTags),
-    triggerWords: phrase === null ? [] : listOf(phrase)
+    name: plainWord(metadata['modelspec.title']),
+    baseModel: baseOf(metadata),
+    description: description === null ? null : sanitiseHtml(description),
+    tags: [...listOf(metadata['modelspec.tags']), ...trainingTags(metadata.ss_tag_frequency)]
+      .flatMap(tag => plainWord(tag) ?? []).slice(0, mostTags),
+    triggerWords: (phrase === null ? [] : listOf(phrase)).flatMap(word => plainWord(word) ?? [])
   }
 }
 
@@ -34,15 +38,12 @@ export function isLycoris ({ metadata }: SafetensorsHeader): boolean {
   return /lycoris/i.test(textOf(metadata.ss_network_module) ?? '')
 }
 
-/** Told as Forge tells it, from the architecture and else from the trainer's words. */
-function baseModelOf (metadata: JsonObject): string | null {
-  const said = [metadata['modelspec.architecture'], metadata.ss_base_model_version].map(value => textOf(value) ?? '').join(' ').toLowerCase()
-  if (said.includes('flux')) return 'Flux'
-  if (said.includes('stable-diffusion-v3') || said.includes('sd3')) return 'SD 3'
-  if (said.includes('stable-diffusion-xl') || said.includes('sdxl')) return 'SDXL'
-  if (said.includes('stable-diffusion-v2') || said.includes('sd_v2') || metadata.ss_v2 === 'True') return 'SD 2'
-  if (said.includes('stable-diffusion-v1') || said.includes('sd_v1') || metadata.ss_v2 === 'False') return 'SD 1.5'
-  return null
+function baseOf (metadata: JsonObject): string | null {
+  const words = [metadata['modelspec.architecture'], metadata.ss_base_model_version].flatMap(word => textOf(word) ?? [])
+  const found = trainedBase(words, textOf(metadata.ss_sd_model_name) ?? '')
+  if (found !== null) return found
+  // trainers of the first years said only this
+  return metadata.ss_v2 === 'True' ? 'SD 2' : metadata.ss_v2 === 'False' ? 'SD 1.5' : null
 }
 
 function listOf (value: unknown): string[] {

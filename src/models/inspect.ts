@@ -6,7 +6,7 @@ import { parseJson } from '../json/parse.ts'
 import { companionsOf } from './companions.ts'
 import { embeddedFacts, embeddedType, isLycoris } from './embedded-facts.ts'
 import { openInside } from './folders.ts'
-import type { ModelFile } from './model.ts'
+import type { ModelFile, ModelType } from './model.ts'
 import { readSafetensorsHeader, type SafetensorsHeader } from './safetensors.ts'
 import { factsOfSidecars, typeOfSidecars, type Sidecar } from './sidecars.ts'
 import type { FoundFile } from './walk.ts'
@@ -16,6 +16,9 @@ const longestSidecar = 4 * 1024 * 1024
 const sidecarBounds = { depth: 32, values: 200_000 }
 /** A file of this size that nothing tells about is a checkpoint, in bytes. */
 const sizeOfCheckpoint = 1_500_000_000
+
+/** Raised when more is understood of files: what was read before is then read again. */
+const factsVersion = 2
 
 /** Names of a folder's files by their lower case. */
 export type Neighbours = ReadonlyMap<string, string>
@@ -43,7 +46,7 @@ export async function inspectFile (
     absolutePath,
     root: found.root,
     path: found.path,
-    type: found.type ?? (header === null ? null : embeddedType(header)) ?? typeOfSidecars(sidecars) ??
+    type: typeByName(found) ?? (header === null ? null : embeddedType(header)) ?? typeOfSidecars(sidecars) ??
       (stats.size >= sizeOfCheckpoint ? 'checkpoint' : 'other'),
     lycoris: found.lycoris || (header !== null && isLycoris(header)),
     size: stats.size,
@@ -56,6 +59,13 @@ export async function inspectFile (
     previews: [...previews],
     companions
   }
+}
+
+/** A1111's way to lay a VAE beside the checkpoint that it belongs to. */
+const vaeName = /\.vae\.[a-z]+$/i
+
+function typeByName ({ type, absolutePath }: FoundFile): ModelType | null {
+  return vaeName.test(absolutePath) && (type === null || type === 'checkpoint') ? 'vae' : type
 }
 
 async function headerOf (path: string, size: number): Promise<SafetensorsHeader | null> {
@@ -88,5 +98,5 @@ async function signatureOf (folder: string, sidecars: readonly string[], preview
     const stats = await stat(join(folder, name)).catch(() => null)
     return `${name}@${stats?.mtimeMs ?? 0}+${stats?.size ?? 0}`
   }))
-  return [...parts, ...previews].join('|')
+  return [`facts ${factsVersion}`, ...parts, ...previews].join('|')
 }

@@ -1,6 +1,7 @@
 import { sep } from 'node:path'
 import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
+import { brokenReason } from './broken-file.ts'
 import type { ModelFileStore } from './file-store.ts'
 import { isInside, realPathOf, type ModelFolder } from './folders.ts'
 import type { Hasher } from './hasher.ts'
@@ -29,6 +30,13 @@ export interface ScanReport {
   readonly phase: 'reading' | 'hashing'
   /** What was passed over, the first of many. */
   readonly problems: readonly string[]
+  /** Files with a model's name that are none, the first of many. */
+  readonly broken: readonly BrokenFile[]
+}
+
+export interface BrokenFile {
+  readonly path: string
+  readonly reason: string
 }
 
 export interface ScannerDependencies {
@@ -66,6 +74,7 @@ export async function scanModels (
     hashesWaiting: 0
   }
   const problems: string[] = []
+  const broken: BrokenFile[] = []
   const note = (sentence: string) => { if (problems.length < mostProblems) problems.push(sentence) }
   const before = await files.all()
   const byPath = new Map(before.map(file => [file.absolutePath, file]))
@@ -80,7 +89,7 @@ export async function scanModels (
     await files.write(waiting)
     waiting = []
     toldAt = performance.now()
-    await tell({ stats, phase, problems })
+    await tell({ stats, phase, problems, broken: broken.slice(0, mostProblems) })
   }
 
   async function keep (file: ModelFile, phase: ScanReport['phase']): Promise<void> {
@@ -100,9 +109,17 @@ export async function scanModels (
   for await (const found of walk) {
     signal.throwIfAborted()
     stats.total++
-    met.add(found.absolutePath)
     try {
       const known = byPath.get(found.absolutePath)
+      const isUnchanged = known?.modifiedAt === found.stats.mtimeMs && known.size === found.stats.size
+      const reason = isUnchanged && known.size > 0 ? null : await brokenReason(found.absolutePath, found.stats.size)
+      if (reason !== null) {
+        stats.errors++
+        broken.push({ path: found.absolutePath, reason })
+        note(`${found.absolutePath}: ${reason}`)
+        continue
+      }
+      met.add(found.absolutePath)
       // a renamed file keeps its hash
       const former = known ?? byInode.get(`${found.stats.dev}:${found.stats.ino}`)
       const file = await inspectFile(found, neighboursOf(found), former)
@@ -114,6 +131,8 @@ export async function scanModels (
         await keep(file, 'reading')
       }
     } catch (error) {
+      // what cannot be read now was not lost
+      met.add(found.absolutePath)
       stats.errors++
       note(`${found.absolutePath}: ${messageOf(error)}`)
     }
@@ -147,7 +166,7 @@ export async function scanModels (
   }
   await write('hashing')
   log.info({ ...stats }, 'looked through the model folders')
-  return { stats, phase: 'hashing', problems }
+  return { stats, phase: 'hashing', problems, broken: broken.slice(0, mostProblems) }
 }
 
 /** The files of a folder by their lower case, made once for all models of the folder. */

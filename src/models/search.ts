@@ -1,4 +1,4 @@
-import { withoutTags } from '../lib/text.ts'
+import { foldedText, withoutTags } from '../lib/text.ts'
 import MiniSearch from 'minisearch'
 import { bareName } from '../a1111/names.ts'
 import type { Model } from './model.ts'
@@ -34,7 +34,7 @@ export function createModelSearch (models: readonly Model[]): ModelSearch {
 
   return {
     find (text) {
-      const wanted = text.trim().toLowerCase()
+      const wanted = foldedText(text.trim())
       if (wanted === '') return models
       if (wanted.length > longestWanted) return []
       // Made when it is first needed, as most lists are never searched.
@@ -85,7 +85,7 @@ export function containedScore (words: Words, wanted: string): number {
 }
 
 function wordsOf ({ facts, filename, path, reported }: Model): Words {
-  const lower = (text: string) => text.toLowerCase()
+  const lower = foldedText
   return {
     name: lower(facts.name ?? bareName(filename)),
     filename: lower(path),

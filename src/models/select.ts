@@ -1,9 +1,10 @@
+import { isSameBase } from './base-models.ts'
 import type { CatalogueState } from './catalogue.ts'
 import type { Model, ModelType } from './model.ts'
 
 export interface ModelFilters {
   readonly type?: ModelType
-  /** In any case; the whole word, such as `SDXL 1.0`. */
+  /** Any word for it, such as `SDXL 1.0` or `sdxl_base_v1-0`. */
   readonly baseModel?: string
   readonly serverId?: string
   readonly search?: string
@@ -11,10 +12,9 @@ export interface ModelFilters {
 
 /** The models that fit every filter: by name, or best first where a text is searched. */
 export function selectModels ({ search }: CatalogueState, filters: ModelFilters): Model[] {
-  const { type, serverId } = filters
-  const baseModel = filters.baseModel?.trim().toLowerCase()
+  const { type, serverId, baseModel } = filters
   return search.find(filters.search ?? '').filter(model =>
     (type === undefined || model.type === type) &&
-    (baseModel === undefined || model.facts.baseModel?.toLowerCase() === baseModel) &&
+    (baseModel === undefined || isSameBase(baseModel, model.facts.baseModel ?? '')) &&
     (serverId === undefined || model.reported.some(report => report.serverId === serverId)))
 }

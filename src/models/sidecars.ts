@@ -1,6 +1,6 @@
 import { fieldsOf, numberOf, textOf, textsOf, type JsonObject } from '../a1111/json-values.ts'
 import { factsOfVersion } from '../civitai/version-facts.ts'
-import { sanitiseHtml } from '../civitai/sanitise.ts'
+import { plainWord, sanitiseHtml } from '../civitai/sanitise.ts'
 import { mergeFacts, noFacts, type FactsBySource } from './facts.ts'
 import type { ModelFacts, ModelType } from './model.ts'
 
@@ -53,7 +53,7 @@ function firstOf (facts: readonly ModelFacts[]): ModelFacts {
 function personFacts ({ name, content }: Sidecar): ModelFacts | null {
   if (name.endsWith('.metadata.json')) return managerFacts(content)
   const weight = numberOf(content['preferred weight']) ?? Number(content['preferred weight'] || Number.NaN)
-  const baseModel = textOf(content['sd version'])
+  const baseModel = plainWord(content['sd version'])
   const facts: ModelFacts = {
     ...noFacts,
     baseModel: baseModel === null || baseModel === 'Unknown' ? null : baseModel,
@@ -70,11 +70,11 @@ function personFacts ({ name, content }: Sidecar): ModelFacts | null {
 function managerFacts (content: JsonObject): ModelFacts {
   return {
     ...noFacts,
-    name: textOf(content.model_name),
-    baseModel: textOf(content.base_model),
+    name: plainWord(content.model_name),
+    baseModel: plainWord(content.base_model),
     description: plain(content.modelDescription),
     notes: textOf(content.notes),
-    tags: textsOf(content.tags)
+    tags: textsOf(content.tags).flatMap(tag => plainWord(tag) ?? [])
   }
 }
 

@@ -7,6 +7,7 @@ import { parseJson } from '../json/parse.ts'
 import { flushFolder } from '../media/file-sink.ts'
 import { stemOf } from './companions.ts'
 import { openInside } from './folders.ts'
+import { baseModelOf } from './base-models.ts'
 import type { ModelFacts, ModelFile } from './model.ts'
 
 /**
@@ -38,9 +39,8 @@ function forgeFields ({ type }: ModelFile, facts: ModelFacts): Record<string, st
 
 /** Forge's word for a base model; null for those that it has none for. */
 function forgeVersion (baseModel: string): string | null {
-  if (/^SD 1/.test(baseModel)) return 'SD1'
-  if (/^SD 2/.test(baseModel)) return 'SD2'
-  return /^(SDXL|Pony|Illustrious|NoobAI)/.test(baseModel) ? 'SDXL' : null
+  const words: Readonly<Record<string, string>> = { 'SD 1': 'SD1', 'SD 2': 'SD2', SDXL: 'SDXL' }
+  return words[baseModelOf(baseModel)?.family ?? ''] ?? null
 }
 
 function isEmpty (value: unknown): boolean {

@@ -4,7 +4,9 @@ import { fieldsOf, textOf, type JsonObject } from '../a1111/json-values.ts'
 import type { CivitaiClient, Freshness } from '../civitai/client.ts'
 import { factsOfVersion } from '../civitai/version-facts.ts'
 import { messageOf, ServiceError } from '../errors.ts'
+import { foldedText } from '../lib/text.ts'
 import type { ModelHouse } from '../model-house.ts'
+import { isSameBase } from '../models/base-models.ts'
 import { mergeFacts } from '../models/facts.ts'
 import type { Model, ModelFacts } from '../models/model.ts'
 import { noPicture, type PictureContent } from '../models/read-picture.ts'
@@ -210,15 +212,17 @@ function loraOf (model: Model, told: ToldLora | undefined, edits: LoraEdits, ser
 }
 
 function passes (lora: Lora, { tag, base_model: base, server }: Pick<LoraQuery, 'tag' | 'base_model' | 'server'>): boolean {
-  const same = (one: string, other: string) => one.toLowerCase() === other.toLowerCase()
+  const same = (one: string, other: string) => foldedText(one) === foldedText(other)
+  const hasBase = (wanted: string, known: string) =>
+    isSameBase(wanted, known) || known.toLowerCase().includes(wanted.toLowerCase())
   return (tag === undefined || lora.tags.some(one => same(one, tag))) &&
-    (base === undefined || (lora.baseModel ?? '').toLowerCase().includes(base.toLowerCase())) &&
+    (base === undefined || hasBase(base, lora.baseModel ?? '')) &&
     (server === undefined || lora.servers.some(one => same(one, server)))
 }
 
 /** Those that contain the text, by the scores of this interface; where none does, those that resemble it. */
 function searched (loras: readonly Lora[], search: string, similar: (text: string) => readonly Model[]): Lora[] {
-  const wanted = search.trim().toLowerCase()
+  const wanted = foldedText(search.trim())
   const whole = loras.map(lora => ({ ...lora, score: containedScore(wordsOf(lora), wanted) }))
     .filter(({ score }) => score > 0)
     .sort((one, other) => other.score - one.score)
@@ -229,7 +233,7 @@ function searched (loras: readonly Lora[], search: string, similar: (text: strin
 }
 
 function wordsOf ({ model, name, tags, triggerWords, description }: Lora) {
-  const lower = (text: string) => text.toLowerCase()
+  const lower = foldedText
   return {
     name: lower(name),
     filename: lower(model.path),

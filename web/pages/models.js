@@ -73,11 +73,23 @@ function ModelCard ({ model, blurs, route }) {
     </li>`
 }
 
+/** Base models of all models by their family. */
+function familiesOf (all, chosen) {
+  const families = new Map()
+  const add = (family, base) => { families.set(family, (families.get(family) ?? new Set()).add(base)) }
+  for (const { base_model: base, base_family: family } of all) {
+    if (base) add(family ?? 'Others', base)
+  }
+  if (chosen && ![...families.values()].some(bases => bases.has(chosen))) add('Others', chosen)
+  return [...families].map(([family, bases]) => [family, [...bases].sort()])
+    .sort(([one], [other]) => one < other ? -1 : 1)
+}
+
 function Filters ({ route, search, type, base, server, blurs, onBlur }) {
   const [typed, setTyped] = useState(search)
   const { data: known } = useLive(signal => servers.list(signal), [], { interval: null })
   const { data: all } = useLive(signal => models.list({ limit: 10_000 }, signal), [], { interval: null })
-  const bases = [...new Set([...all?.models.map(model => model.base_model) ?? [], base].filter(Boolean))].sort()
+  const families = familiesOf(all?.models ?? [], base)
   const aliases = [...new Set([...known?.map(({ alias }) => alias) ?? [], server].filter(Boolean))]
   const countOf = value => all?.models.filter(model => value === '' || model.type === value).length
   useEffect(() => {
@@ -98,7 +110,12 @@ function Filters ({ route, search, type, base, server, blurs, onBlur }) {
             ${label} <span class="count numbers">${countOf(value) ?? ''}</span>
           </button>`)}
       </div>
-      ${choice('base', 'Base model', base, bases, 'All base models')}
+      <select aria-label="Base model" value=${base} onChange=${event => setQuery(route, { base: event.currentTarget.value })}>
+        <option value="" selected=${base === ''}>All base models</option>
+        ${families.map(([family, bases]) => html`<optgroup key=${family} label=${family}>
+          ${bases.map(each => html`<option key=${each} value=${each} selected=${each === base}>${each}</option>`)}
+        </optgroup>`)}
+      </select>
       ${choice('server', 'Server', server, aliases, 'All servers')}
       <input type="search" class="long" aria-label="Search models" placeholder="Name, tag or trigger word" value=${typed}
         onInput=${event => setTyped(event.currentTarget.value)} />
