@@ -1,0 +1,35 @@
+import { access, readdir, readFile } from 'node:fs/promises'
+import t from 'tap'
+import { inRepository } from '../root.ts'
+
+interface Table { readonly title: string, readonly rows: ReadonlyArray<readonly string[]> }
+
+/** The tables of the page, without their heads. */
+async function tables (): Promise<Table[]> {
+  const page = await readFile(inRepository('docs', 'compatibility.md'), 'utf8')
+  return page.split('\n## ').slice(1).map(part => {
+    const [title = '', ...lines] = part.split('\n')
+    const cells = lines.filter(line => line.startsWith('|')).map(line => line.split('|').slice(1, -1).map(cell => cell.trim()))
+    return { title, rows: cells.slice(2) }
+  })
+}
+
+t.test('each row of docs/compatibility.md names a test file that is there', async t => {
+  const found = await tables()
+  t.strictSame(found.map(({ title }) => title), ['Servers', 'Clients', 'Differences that remain on purpose'])
+  for (const { title, rows } of found) {
+    t.ok(rows.length > 5, title)
+    for (const row of rows) {
+      const [, file = ''] = /^`([a-z0-9/-]+)`$/.exec(row.at(-1) ?? '') ?? []
+      await t.resolves(access(inRepository('test', `${file}.test.ts`)), `${title}: ${row[0] ?? ''}: ${row.at(-1) ?? ''}`)
+    }
+  }
+})
+
+t.test('each client that has a test file has a row', async t => {
+  const rows = (await tables()).flatMap(({ rows }) => rows.map(row => row.at(-1)))
+  const files = await readdir(inRepository('test', 'clients'))
+  for (const file of files) {
+    if (file.endsWith('.test.ts')) t.ok(rows.includes(`\`clients/${file.replace('.test.ts', '')}\``), file)
+  }
+})
