@@ -58,9 +58,10 @@ export const JobView = Type.Object({
   estimated_start_time: Nullable(Timestamp('When it is expected to begin; null as above, and once it runs.')),
   estimated_completion_time: Nullable(Timestamp('When it is expected to end; null as eta_seconds.')),
   cancel_requested: Type.Boolean({ description: 'Whether it is being cancelled.' }),
-  generation_params: record('What is generated, in A1111\'s field names, seed resolved.'),
+  generation_params: record('What is generated, in A1111\'s field names, seed resolved; and what the client sent under names of its own.'),
   generation_params_json: Type.String({ description: 'The same as JSON text.' }),
-  result_details: Nullable(record('What came of it: images, saved_filenames, generation_info; or error and details.')),
+  client_params: record('What the client sent under names of its own, such as num_images or style_preset; long values are left out.'),
+  result_details: Nullable(record('What came of it: info, a sentence; images, saved_filenames, generation_info; or error and details.')),
   result_details_json: Nullable(Type.String(), { description: 'The same as JSON text.' }),
   images: Type.Array(Ref(JobImageView), { description: 'Results, best used instead of result_details.' }),
   error: Nullable(Type.Object({

@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { Closed, Nullable, Ref, success } from './kit.ts'
+import { Closed, Nullable, Ref, success, Timestamp } from './kit.ts'
 import { ModelCivitai, ModelView } from './model.ts'
 
 const civitaiId = (description: string) => Type.Union([
@@ -24,15 +24,33 @@ export const RefreshAnswer = Type.Object({
     civitai_version_id: Nullable(Type.Integer(), { description: 'Version id at Civitai.' }),
     trained_words: Type.Array(Type.String(), { description: 'Trigger words.' })
   }, { description: 'What Civitai said, in short.' }),
-  model: Ref(ModelView)
+  model: Type.Composite([ModelView, Type.Object({
+    modelVersionId: Nullable(Type.Integer(), { description: 'Same as civitai_version_id.' }),
+    update_timestamp: Nullable(Timestamp('When Civitai was asked.'))
+  })], { description: 'The model as it is now.' })
 }, { $id: 'RefreshAnswer' })
 
-/** Flat, as StableQueue's clients read it. */
-export const ModelInfo = Type.Composite([ModelView, Type.Object({
-  success,
+const told = (description: string) => Nullable(Type.Number({ minimum: 0 }), {
+  description: `${description}; null where Civitai did not say.`
+})
+
+const ModelDetails = Type.Composite([ModelView, Type.Object({
   fullPath: Type.String({ description: 'Same as path: nothing of this machine is told.' }),
   hash: Nullable(Type.String(), { description: 'Same as hash_autov2.' }),
   civitai_data: Nullable(Ref(ModelCivitai), { description: 'Same as civitai, or null.' }),
+  model_version_id: Nullable(Type.Integer(), { description: 'Same as civitai_version_id.' }),
+  civitai_name: Nullable(Type.String(), { description: 'Name of the model at Civitai.' }),
+  preview_images: Type.Array(Type.String(), { description: 'Same as previews.' }),
+  downloads: told('Times it was downloaded from Civitai'),
+  favorited: told('People at Civitai who like it'),
+  rating: told('0 to 5, by people at Civitai')
+})])
+export type ModelDetails = Static<typeof ModelDetails>
+
+/** The fields of the model stand at the top, as its clients read them, and in `model`, as their documents say. */
+export const ModelInfo = Type.Composite([ModelDetails, Type.Object({
+  success,
+  model: { ...ModelDetails, description: 'The model.' } as typeof ModelDetails,
   civitai_fetch_error: Type.Optional(Type.String({ description: 'Why Civitai could not be asked.' }))
 })], { $id: 'ModelInfo' })
 

@@ -47,8 +47,8 @@ export const ModelView = Type.Object({
   lycoris: Type.Boolean({ description: 'Whether it is a LyCORIS file.' }),
   filename: Type.String({ description: 'File name, with ending where it is known.' }),
   path: Type.String({ description: 'Within the folder of its type, with forward slashes.' }),
-  relativePath: Type.String({ description: 'Folder part of path; empty at the top.' }),
-  local_path: Type.String({ description: 'Same as relativePath.' }),
+  relativePath: Type.String({ description: 'Folder part of path; / at the top.' }),
+  local_path: Type.String({ description: 'The same, but empty at the top.' }),
   base_model: Nullable(Type.String(), { description: 'What it was made for, where known.' }),
   baseModel: Nullable(Type.String(), { description: 'Same as base_model.' }),
   base_family: Nullable(Type.String(), { description: 'Architecture that it shares with others, such as SDXL of Pony and Illustrious.' }),
@@ -83,7 +83,9 @@ export const ModelView = Type.Object({
 export type ModelView = Static<typeof ModelView>
 
 export const ModelQuery = Type.Object({
-  type: Type.Optional(ModelType),
+  type: Type.Optional(StringEnum([...modelTypes, 'all'], {
+    description: 'Only models of this type; all for those of every type. Without it: checkpoints and LoRAs.'
+  })),
   baseModel: Type.Optional(Type.String({ maxLength: 100, description: 'Only models made for this, by any word for it, such as SDXL 1.0 or sdxl_base_v1-0.' })),
   server: Type.Optional(Type.String({ maxLength: 64, description: 'Only models that the server with this alias has.' })),
   search: Type.Optional(Type.String({ maxLength: 200, description: 'Words out of name, file, alias, tags, triggers or description; best first.' })),

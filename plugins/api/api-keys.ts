@@ -98,15 +98,23 @@ const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessK
         200: Type.Object({
           success,
           setup_required: Type.Boolean({ description: 'true while there is no access key.' }),
+          is_first_setup: Type.Boolean({ description: 'The same, by its documented name.' }),
+          existing_keys_count: Type.Integer({ minimum: 0, description: 'How many access keys there are.' }),
           message
         }, { description: 'How the installation stands.' }),
         ...errorResponses(403)
       }
     }
   }, async () => {
-    const setupRequired = await accessKeys.isEmpty()
-    const sentence = setupRequired ? 'There is no access key yet.' : 'There are access keys already.'
-    return { success: true as const, setup_required: setupRequired, message: sentence }
+    const count = await accessKeys.count()
+    const isFirst = count === 0
+    return {
+      success: true as const,
+      setup_required: isFirst,
+      is_first_setup: isFirst,
+      existing_keys_count: count,
+      message: isFirst ? 'There is no access key yet.' : 'There are access keys already.'
+    }
   })
 
   app.post(`${at}/setup`, {

@@ -175,6 +175,7 @@ function toSubmission (request: FastifyRequest, body: GenerateRequest, known: Kn
   return {
     target: body.target_server_alias,
     given,
+    clientFields: parameters,
     appType: body.app_type ?? 'forge',
     source: body.source_info ?? 'extension',
     priority: body.priority ?? 5,

@@ -5,11 +5,13 @@ import { Closed, Ref } from '../../schemas/kit.ts'
 import { ModelsCacheView, VerifyAnswer } from '../../schemas/model-verify.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { iso } from '../../src/iso.ts'
+import { bareName, splitHash } from '../../src/a1111/names.ts'
 import { nameOf, type Catalogue } from '../../src/models/catalogue.ts'
 import type { Model } from '../../src/models/model.ts'
 import { modelsReported } from '../../src/models/reported.ts'
 import { inventoriesOf } from '../../src/models/servers.ts'
-import { verifyCheckpoint } from '../../src/models/verify.ts'
+import { normalisedPath, verifyCheckpoint } from '../../src/models/verify.ts'
+import type { Server } from '../../src/servers/server.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
 import type { ServerStateStore } from '../../src/servers/state-store.ts'
 
@@ -24,8 +26,9 @@ const name = (description: string) => Type.String({ minLength: 1, maxLength: 102
 
 /** Which checkpoint a name means, at which server, and what the catalogue is made of. */
 const modelDebug: FastifyPluginAsyncTypebox<ModelDebugOptions> = async (app, { catalogue, registry, states }) => {
-  async function verify (given: string) {
-    const servers = await verifyCheckpoint(given, { registry, states })
+  async function verify (given: string, server?: Server) {
+    const verdicts = await verifyCheckpoint(given, { registry, states }, server)
+    const servers = verdicts.map(({ alias, title, problem }) => ({ alias, title, problem }))
     const model = await catalogue.require(given, 'checkpoint').catch(ifUnknown) ??
       (await catalogue.state()).models.find(({ type, reported }) => type === 'checkpoint' &&
         reported.some(({ title }) => servers.some(server => server.title === title)))
@@ -36,11 +39,15 @@ const modelDebug: FastifyPluginAsyncTypebox<ModelDebugOptions> = async (app, { c
       provided_value: given,
       interpreted_as: isHash ? 'model_hash' : 'checkpoint_name',
       available,
-      reason: available ? null : 'No enabled server has it.',
+      reason: available ? null : server === undefined ? 'No enabled server has it.' : `${server.alias} does not have it.`,
       hash: model?.sha256 ?? model?.shortHash ?? null,
       match_type: model === undefined ? null : !isHash ? 'name' : given.trim().length === 64 ? 'sha256' : 'autov2',
       model_info: model === undefined ? null : brief(model),
-      servers: servers.map(server => ({ ...server }))
+      original_path: given,
+      normalized_path: normalisedPath(given, verdicts),
+      matched_model: servers.find(({ title }) => title !== null)?.title ?? null,
+      available_models: [...new Set(verdicts.flatMap(({ titles }) => titles))],
+      servers
     }
   }
 
@@ -73,10 +80,24 @@ const modelDebug: FastifyPluginAsyncTypebox<ModelDebugOptions> = async (app, { c
       operationId: 'debug_verify_checkpoint',
       tags: ['Models'],
       summary: 'What each server would make of a checkpoint\'s name',
-      querystring: Type.Object({ checkpoint_name: name('Any name, path or hash that a job may use.') }),
-      response
+      querystring: Type.Object({
+        checkpoint_path: Type.Optional(name('Any name, path or hash that a job may use. Required, unless checkpoint_name is given.')),
+        checkpoint_name: Type.Optional(name('Same as checkpoint_path.')),
+        server_alias: Type.Optional(Type.String({
+          minLength: 1, maxLength: 64, description: 'The server that is looked at; all enabled ones where it is left out.'
+        }))
+      }),
+      response: { ...response, ...errorResponses(400, 403, 404) }
     }
-  }, async request => await verify(request.query.checkpoint_name))
+  }, async request => {
+    const { checkpoint_path: path, checkpoint_name: named, server_alias: alias } = request.query
+    const given = path ?? named
+    if (given === undefined || given.trim() === '') {
+      throw new ServiceError('missing_required_field', 'Give checkpoint_path, such as ?checkpoint_path=sdxl/model.safetensors.',
+        { field: 'checkpoint_path' })
+    }
+    return await verify(given, alias === undefined ? undefined : registry.require(alias, 'server_alias'))
+  })
 
   app.get('/api/v1/debug/models-cache', {
     config: reading,
@@ -94,7 +115,8 @@ const modelDebug: FastifyPluginAsyncTypebox<ModelDebugOptions> = async (app, { c
       success: true as const,
       built_at: iso(builtAt),
       version,
-      models: models.length,
+      cache_size: models.length,
+      models: models.map(entry),
       by_type: byType,
       on_disk: models.filter(({ files }) => files.length > 0).length,
       hashed: models.filter(({ sha256 }) => sha256 !== null).length,
@@ -117,6 +139,23 @@ function brief (model: Model) {
     filename: model.filename,
     hash_autov2: model.shortHash,
     hash_sha256: model.sha256
+  }
+}
+
+function entry (model: Model) {
+  const { id, type, path, shortHash, files, reported } = model
+  const title = reported[0]?.title ?? null
+  const paths = [...files, ...reported].map(known => known.path)
+  const names = reported.flatMap(known => [known.title, known.alias ?? known.title])
+  return {
+    id,
+    type,
+    name: bareName(path),
+    path,
+    normalized_path: title === null ? path : splitHash(title).name,
+    hash: shortHash,
+    title,
+    aliases: [...new Set([...paths.flatMap(known => [known, known.replaceAll('/', '\\')]), ...names])]
   }
 }
 

@@ -6,6 +6,7 @@ import { Closed, Ref } from '../../schemas/kit.ts'
 import { DeletionAnswer, DuplicatesView } from '../../schemas/model-disk.ts'
 import { ModelReference, ModelType } from '../../schemas/model.ts'
 import type { Catalogue } from '../../src/models/catalogue.ts'
+import { pathIn } from '../../src/models/places.ts'
 import { refuseMore } from '../../src/jobs/many.ts'
 import type { Deletion } from '../../src/models/delete.ts'
 import type { ModelDesk } from '../../src/models/desk.ts'
@@ -31,14 +32,14 @@ const modelDisk: FastifyPluginAsyncTypebox<ModelDiskOptions> = async (app, { cat
       description: 'With its previews and sidecars. Servers that had it keep it in their lists until they refresh.',
       body: Closed({
         filename: Type.String({ maxLength: 255, description: 'Its file name.' }),
-        local_path: Type.Optional(Type.String({ maxLength: 1024, description: 'Its local_path, if it lies in a folder.' })),
+        local_path: Type.Optional(Type.String({ maxLength: 1024, description: 'Its local_path or relativePath, if it lies in a folder.' })),
         type: Type.Optional(ModelType)
       }),
       response: answer
     }
   }, async request => {
     const { filename, local_path: folder = '', type } = request.body
-    const path = folder === '' ? filename : `${folder}/${filename}`
+    const path = pathIn(folder, filename)
     return render(await desk.deleteFromDisk(await catalogue.require(path, type), path))
   })
 

@@ -2,10 +2,11 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
 import { Ref } from '../../schemas/kit.ts'
-import { ModelInfo, RefreshAnswer, RefreshRequest } from '../../schemas/model-civitai.ts'
+import { ModelInfo, RefreshAnswer, RefreshRequest, type ModelDetails } from '../../schemas/model-civitai.ts'
 import { ModelReference, ModelType } from '../../schemas/model.ts'
 import { idOf } from '../../src/civitai/version-facts.ts'
 import { messageOf, ServiceError } from '../../src/errors.ts'
+import { iso } from '../../src/iso.ts'
 import type { Catalogue } from '../../src/models/catalogue.ts'
 import type { Model } from '../../src/models/model.ts'
 import type { ModelRefresher } from '../../src/models/refresh.ts'
@@ -22,14 +23,21 @@ const modelMetadata: FastifyPluginAsyncTypebox<ModelMetadataOptions> = async (ap
   const { catalogue, refresher, views } = options
 
   function info (model: Model) {
+    const { civitai } = model.facts
     const view = views.one(model)
-    return {
+    const details: ModelDetails = {
       ...view,
-      success: true as const,
       fullPath: view.path,
       hash: view.hash_autov2,
-      civitai_data: view.civitai ?? null
+      civitai_data: view.civitai ?? null,
+      model_version_id: view.civitai_version_id,
+      civitai_name: civitai?.modelName ?? null,
+      preview_images: view.previews,
+      downloads: civitai?.stats?.downloads ?? null,
+      favorited: civitai?.stats?.favorited ?? null,
+      rating: civitai?.stats?.rating ?? null
     }
+    return { ...details, success: true as const, model: details }
   }
 
   app.get('/api/v1/models/:id/info', {
@@ -37,8 +45,8 @@ const modelMetadata: FastifyPluginAsyncTypebox<ModelMetadataOptions> = async (ap
     schema: {
       operationId: 'get_model_info',
       tags: ['Models'],
-      summary: 'Everything about one model, flat',
-      description: 'With fetchFromCivitai=true Civitai is asked where nothing of it is kept; if it cannot be reached, ' +
+      summary: 'Everything about one model',
+      description: 'In `model`, and the same at the top. With fetchFromCivitai=true Civitai is asked where nothing of it is kept; if it cannot be reached, ' +
         'civitai_fetch_error says so and the rest is as it was.',
       params: ModelReference,
       querystring: Type.Object({
@@ -100,7 +108,11 @@ const modelMetadata: FastifyPluginAsyncTypebox<ModelMetadataOptions> = async (ap
           civitai_version_id: civitai?.versionId ?? null,
           trained_words: [...triggerWords]
         },
-        model: views.one(after)
+        model: {
+          ...views.one(after),
+          modelVersionId: civitai?.versionId ?? null,
+          update_timestamp: iso(civitai?.fetchedAt)
+        }
       }
     })
   }

@@ -6,6 +6,7 @@ import { Done } from '../../schemas/job.ts'
 import { Closed, Ref, StringEnum } from '../../schemas/kit.ts'
 import { ModelAnswer, ModelType } from '../../schemas/model.ts'
 import type { Catalogue } from '../../src/models/catalogue.ts'
+import { pathIn } from '../../src/models/places.ts'
 import type { ModelDesk } from '../../src/models/desk.ts'
 import { ownerFields } from '../../src/models/owner-fields.ts'
 import type { ModelViews } from './model-views.ts'
@@ -33,7 +34,7 @@ const modelOwner: FastifyPluginAsyncTypebox<ModelOwnerOptions> = async (app, opt
         'what Civitai says, stays when Civitai is asked again, and null takes it away.',
       body: Closed({
         filename: Type.String({ maxLength: 255, description: 'Its file name.' }),
-        local_path: Type.Optional(Type.String({ maxLength: 1024, description: 'Its local_path, if it lies in a folder.' })),
+        local_path: Type.Optional(Type.String({ maxLength: 1024, description: 'Its local_path or relativePath, if it lies in a folder.' })),
         type: Type.Optional(ModelType),
         field: StringEnum(ownerFields, { description: 'What it is about.' }),
         value: Type.Unknown({ description: 'A flag for civitai_nsfw, a number for recommended_weight, else a text; or null.' })
@@ -42,7 +43,7 @@ const modelOwner: FastifyPluginAsyncTypebox<ModelOwnerOptions> = async (app, opt
     }
   }, async request => {
     const { filename, local_path: folder = '', type, field, value } = request.body
-    const model = await catalogue.require(folder === '' ? filename : `${folder}/${filename}`, type)
+    const model = await catalogue.require(pathIn(folder, filename), type)
     return { success: true as const, model: views.one(await desk.setField(model, field, value)) }
   })
 

@@ -34,7 +34,7 @@ export function createModelViews (registry: Pick<ServerRegistry, 'byId'>): Model
         lycoris: model.lycoris,
         filename: model.filename,
         path: model.path,
-        relativePath: folder,
+        relativePath: folder === '' ? '/' : folder,
         local_path: folder,
         base_model: facts.baseModel,
         baseModel: facts.baseModel,

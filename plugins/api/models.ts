@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
 import { Ref } from '../../schemas/kit.ts'
-import { ModelAnswer, ModelListView, ModelQuery, ModelReference, ModelType, ModelView } from '../../schemas/model.ts'
+import { ModelAnswer, ModelListView, ModelQuery, ModelReference, ModelType, ModelView, modelTypes } from '../../schemas/model.ts'
 import type { Catalogue } from '../../src/models/catalogue.ts'
 import { selectModels } from '../../src/models/select.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
@@ -13,6 +13,9 @@ export interface ModelsOptions {
   readonly registry: ServerRegistry
   readonly views: ModelViews
 }
+
+/** What the documents of StableQueue call models. */
+const usualTypes = ['checkpoint', 'lora'] as const
 
 const reading = { access: { scope: 'models:read' } } as const
 
@@ -30,9 +33,11 @@ const models: FastifyPluginAsyncTypebox<ModelsOptions> = async (app, { catalogue
       response: { 200: { ...Ref(ModelListView), description: 'One page.' }, ...errorResponses(400, 403, 404) }
     }
   }, async request => {
-    const { limit = 1000, offset = 0, server, ...filters } = request.query
-    const serverId = server === undefined ? undefined : registry.require(server).id
-    const found = selectModels(await catalogue.state(), { ...filters, ...(serverId === undefined ? {} : { serverId }) })
+    const { limit = 1000, offset = 0, server, type, ...filters } = request.query
+    const serverId = server === undefined ? undefined : registry.require(server, 'server').id
+    const types = type === undefined ? usualTypes : type === 'all' ? modelTypes : [type]
+    const wanted = { ...filters, types, ...(serverId === undefined ? {} : { serverId }) }
+    const found = selectModels(await catalogue.state(), wanted)
     const page = found.slice(offset, offset + limit).map(views.one)
     return { success: true as const, total: found.length, count: page.length, models: page }
   })
@@ -72,8 +77,8 @@ const models: FastifyPluginAsyncTypebox<ModelsOptions> = async (app, { catalogue
       }
     }, async request => {
       const { limit = 10_000, offset = 0, server, ...filters } = request.query
-      const serverId = server === undefined ? undefined : registry.require(server).id
-      const wanted = { ...filters, type, ...(serverId === undefined ? {} : { serverId }) }
+      const serverId = server === undefined ? undefined : registry.require(server, 'server').id
+      const wanted = { ...filters, types: [type], ...(serverId === undefined ? {} : { serverId }) }
       return selectModels(await catalogue.state(), wanted).slice(offset, offset + limit).map(views.one)
     })
   }

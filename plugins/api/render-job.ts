@@ -64,6 +64,7 @@ export function renderJob (job: Job, { alias, position, estimate }: JobSurroundi
     cancel_requested: job.cancelRequestedAt !== null && !hasEnded(job.status),
     generation_params: parameters,
     generation_params_json: stringifyJson(parameters),
+    client_params: job.submission.clientFields ?? {},
     result_details: result,
     result_details_json: result === null ? null : stringifyJson(result),
     images: (job.result?.images ?? []).map(renderImage),
@@ -133,10 +134,11 @@ function renderImage ({ name, mime, width, height, bytes, sha256, seed, role }: 
   }
 }
 
-/** Clients read the prompt and the checkpoint under the seed's own names too. */
+/** Clients read the prompt and the checkpoint, and what they sent, under their own names too. */
 function parametersOf ({ submission }: Job): Record<string, unknown> {
-  const { parameters, checkpoint, checkpointTitle } = submission
+  const { parameters, checkpoint, checkpointTitle, clientFields } = submission
   return {
+    ...clientFields,
     ...parameters,
     positive_prompt: parameters.prompt ?? '',
     checkpoint_name: checkpointTitle ?? checkpoint ?? ''
@@ -146,18 +148,30 @@ function parametersOf ({ submission }: Job): Record<string, unknown> {
 function resultOf ({ status, result, error, submission, attempts }: Job): Record<string, unknown> | null {
   const images = result?.images.filter(({ role }) => role === 'image').map(({ name }) => name) ?? []
   const shared = { images, saved_filenames: images, generation_info: result?.info ?? null }
+  const kept = `${images.length} image${images.length === 1 ? ' is' : 's are'} kept under /outputs/.`
   if (status === 'completed') {
     return {
       message: `${images.length} image${images.length === 1 ? '' : 's'} generated.`,
+      info: `The job completed; ${kept}`,
       submission_type: `sdapi_${submission.mode}`,
       ...shared,
       positive_prompt: submission.parameters.prompt ?? '',
       negative_prompt: submission.parameters.negative_prompt ?? ''
     }
   }
-  if (status === 'failed') return { error: error?.message ?? '', details: detailsOf(error), attempts: attempts.length }
+  if (status === 'failed') {
+    const sentence = error?.message ?? ''
+    return { error: sentence, info: `The job failed: ${sentence}`, details: detailsOf(error), attempts: attempts.length }
+  }
   if (status === 'cancelled') {
-    return { cancelled: true, message: 'The job was cancelled.', ...shared, partial: result?.partial ?? false }
+    const message = 'The job was cancelled.'
+    return {
+      cancelled: true,
+      message,
+      info: images.length === 0 ? message : `The job was cancelled while it ran; ${kept}`,
+      ...shared,
+      partial: result?.partial ?? false
+    }
   }
   return null
 }

@@ -29,6 +29,7 @@ export interface AccessKeys {
   /** Answers null when there is a key already, also when two ask at once. */
   readonly createFirst: (fields: NewAccessKey) => Promise<IssuedKey | null>
   readonly isEmpty: () => Promise<boolean>
+  readonly count: () => Promise<number>
   /** Newest first. */
   readonly list: () => Promise<AccessKey[]>
   /** @throws ServiceError api_key_not_found, as do the three below */
@@ -156,6 +157,7 @@ export async function createAccessKeys (dependencies: AccessKeysDependencies): P
     },
     createFirst: async fields => await store('first', fields, newPublicHalf(), newSecret()),
     isEmpty: async () => await redis.zcard(list) === 0,
+    count: async () => await redis.zcard(list),
 
     async list () {
       const ids = await redis.zrange(list, '+inf', '-inf', 'BYSCORE', 'REV')

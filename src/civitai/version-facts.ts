@@ -1,5 +1,5 @@
-import { fieldsOf, objectOf, textOf, textsOf } from '../a1111/json-values.ts'
-import type { CivitaiImage, ModelFacts } from '../models/model.ts'
+import { fieldsOf, numberOf, objectOf, textOf, textsOf, type JsonObject } from '../a1111/json-values.ts'
+import type { CivitaiImage, CivitaiStats, ModelFacts } from '../models/model.ts'
 import { noFacts } from '../models/facts.ts'
 import { plainWord, sanitiseHtml } from './sanitise.ts'
 
@@ -36,7 +36,8 @@ export function factsOfVersion (answer: unknown, fetchedAt: number | null): Mode
       nsfw: model.nsfw === true,
       downloadUrl: textOf(version.downloadUrl),
       images: imagesOf(version.images),
-      fetchedAt
+      fetchedAt,
+      stats: statsOf(fieldsOf(version.stats), fieldsOf(model.stats))
     }
   }
 }
@@ -45,6 +46,14 @@ export function factsOfVersion (answer: unknown, fetchedAt: number | null): Mode
 export function idOf (value: unknown): number | null {
   const number = typeof value === 'string' && value !== '' ? Number(value) : value
   return typeof number === 'number' && Number.isSafeInteger(number) && number > 0 ? number : null
+}
+
+/** Newer answers count thumbs in place of favourites, which only models had. */
+function statsOf (ofVersion: JsonObject, ofModel: JsonObject): CivitaiStats {
+  const first = (name: string) => numberOf(ofVersion[name]) ?? numberOf(ofModel[name])
+  return {
+    downloads: first('downloadCount'), favorited: first('favoriteCount') ?? first('thumbsUpCount'), rating: first('rating')
+  }
 }
 
 function imagesOf (value: unknown): CivitaiImage[] {

@@ -95,6 +95,8 @@ export interface JobSubmission {
   readonly autoTag?: boolean
   /** The caller's own JSON, given back as it came. */
   readonly metadata?: unknown
+  /** What the client sent under names of its own. */
+  readonly clientFields?: Readonly<Record<string, unknown>>
 }
 
 /** A job as Redis holds it. Moments are milliseconds since the epoch. */

@@ -2,6 +2,7 @@ import { randomInt, randomUUID } from 'node:crypto'
 import { stringifyJson } from '../lib/exact-json.ts'
 import { A1111Parameters } from '../../schemas/generation-parameters.ts'
 import type { Admission, OnMissing } from '../a1111/admission.ts'
+import { clientEcho } from '../a1111/client-echo.ts'
 import { fieldRules } from '../a1111/field-values.ts'
 import { normaliseExtras } from '../a1111/extras.ts'
 import type { OutputLimits } from '../a1111/limits.ts'
@@ -23,7 +24,7 @@ import type { ServerStateStore } from '../servers/state-store.ts'
 import { currentRequest, type RequestContext } from '../telemetry/request-context.ts'
 import type { CheckedWebhook, WebhookDesk } from '../webhooks/submission.ts'
 import type { WebhookWish } from '../webhooks/subscription.ts'
-import { removedAlias, type Job, type JobWarning } from './job.ts'
+import { removedAlias, type Job, type JobSubmission, type JobWarning } from './job.ts'
 import { tooManyWaiting, type Created, type JobStore, type NewJob } from './store.ts'
 
 /** What any interface makes of a request. */
@@ -56,6 +57,8 @@ export interface SubmissionRequest {
   readonly baseUrl?: string
   /** The caller's own JSON. */
   readonly metadata?: unknown
+  /** What its client sent, where the job is to tell it under the client's own names too. */
+  readonly clientFields?: unknown
   /** What to do with parameters that mean nothing; `warn` unless it says otherwise. */
   readonly unknown?: 'warn' | 'refuse'
   /** What its interface has to tell besides. */
@@ -238,7 +241,8 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
           warnings,
           ...(context === null ? {} : { requestId: context.requestId }),
           ...(context === null || context.traceparent === null ? {} : { trace: context.traceparent }),
-          ...(request.metadata === undefined ? {} : { metadata: request.metadata })
+          ...(request.metadata === undefined ? {} : { metadata: request.metadata }),
+          ...clientNames(request.clientFields)
         }
       })
       if (created.existing !== null) {
@@ -254,6 +258,11 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       return job === null ? null : await tell(job)
     }
   }
+}
+
+function clientNames (given: unknown): Pick<JobSubmission, 'clientFields'> {
+  const clientFields = clientEcho(given)
+  return Object.keys(clientFields).length === 0 ? {} : { clientFields }
 }
 
 function checkMetadata (metadata: unknown): void {

@@ -31,6 +31,15 @@ export interface CivitaiFacts {
   readonly images: readonly CivitaiImage[]
   /** Milliseconds since the epoch; null where a file of unknown age told it. */
   readonly fetchedAt: number | null
+  /** Absent in what earlier versions kept. */
+  readonly stats?: CivitaiStats
+}
+
+/** What people at Civitai made of a version; null where it does not say. */
+export interface CivitaiStats {
+  readonly downloads: number | null
+  readonly favorited: number | null
+  readonly rating: number | null
 }
 
 export interface CivitaiImage {

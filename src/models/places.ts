@@ -43,3 +43,9 @@ export function pathWithinType (absolutePath: string, type: ModelType): string |
 export function isLycorisPath (path: string): boolean {
   return /(^|[\\/])lycoris[\\/]/i.test(path)
 }
+
+/** Where a file lies within the folder of its type, by the folder as clients name it: empty or `/` at the top. */
+export function pathIn (folder: string, filename: string): string {
+  const inner = withForwardSlashes(folder).split('/').filter(part => part !== '').join('/')
+  return inner === '' ? filename : `${inner}/${filename}`
+}

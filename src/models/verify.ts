@@ -1,5 +1,7 @@
 import { findCheckpoint } from '../a1111/checkpoint-names.ts'
+import { splitHash } from '../a1111/names.ts'
 import { messageOf } from '../errors.ts'
+import type { Server } from '../servers/server.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 import { inventoriesOf } from './servers.ts'
@@ -11,18 +13,35 @@ export interface Verdict {
   readonly title: string | null
   /** Why there is none, where that is more than absence. */
   readonly problem: string | null
+  /** Titles of all its checkpoints. */
+  readonly titles: readonly string[]
 }
 
-/** Looks a name up at every server exactly as a job's checkpoint is looked up. */
+/**
+ * Looks a name up exactly as a job's checkpoint is looked up.
+ * @param server the only one that is looked at; all of them where it is left out
+ */
 export async function verifyCheckpoint (
-  name: string, { registry, states }: { registry: ServerRegistry, states: ServerStateStore }
+  name: string, { registry, states }: { registry: ServerRegistry, states: ServerStateStore }, server?: Server
 ): Promise<Verdict[]> {
-  return (await inventoriesOf(registry, states)).map(({ server: { alias }, inventory }) => {
-    if (inventory === null) return { alias, title: null, problem: 'The server was not read yet.' }
+  const known = server === undefined
+    ? await inventoriesOf(registry, states)
+    : [{ server, inventory: await states.inventory(server.id) }]
+  return known.map(({ server: { alias }, inventory }) => {
+    if (inventory === null) return { alias, title: null, problem: 'The server was not read yet.', titles: [] }
+    const titles = inventory.checkpoints.map(({ title }) => title)
     try {
-      return { alias, title: findCheckpoint(name, inventory)?.title ?? null, problem: null }
+      return { alias, title: findCheckpoint(name, inventory)?.title ?? null, problem: null, titles }
     } catch (error) {
-      return { alias, title: null, problem: messageOf(error) }
+      return { alias, title: null, problem: messageOf(error), titles }
     }
   })
+}
+
+/** A path as the servers write it: theirs where one has it, else the given one with their slashes. */
+export function normalisedPath (given: string, verdicts: readonly Verdict[]): string {
+  const own = verdicts.find(({ title }) => title !== null)?.title ?? null
+  if (own !== null) return splitHash(own).name
+  const usesBackslashes = verdicts.some(({ titles }) => titles.some(title => title.includes('\\')))
+  return given.trim().replace(/[\\/]+/g, usesBackslashes ? '\\' : '/')
 }

@@ -8,7 +8,7 @@ const downloadsPath = '/api/v1/downloads'
 
 export const models = {
   /** @param {{ type?: string, baseModel?: string, server?: string, search?: string, limit?: number }} query */
-  list: (query, signal) => ask('GET', `${path}?${queryOf(query)}`, { signal }),
+  list: (query, signal) => ask('GET', `${path}?${queryOf({ ...query, type: query.type || 'all' })}`, { signal }),
   read: async (id, signal) => (await ask('GET', pathOf(path, id), { signal })).model,
   refresh: id => ask('POST', `${pathOf(path, id)}/refresh-metadata?force=true`),
   hash: id => ask('POST', `${pathOf(path, id)}/calculate-hash`),

@@ -51,7 +51,10 @@ function without (parts, isOut) {
 }
 
 /** What a job was made from, to be changed and sent again. */
-export function formOf ({ id, generation_params: parameters, target_server_alias: alias, priority }) {
+export function formOf (job) {
+  const { id, generation_params: all, client_params: ofClient = {}, target_server_alias: alias, priority } = job
+  // What a client called differently is there under A1111's names as well.
+  const parameters = Object.fromEntries(Object.entries(all).filter(([name]) => !(name in ofClient)))
   return { ...formWith(parameters, id), target_server_alias: alias, priority: String(priority) }
 }
 
