@@ -23,6 +23,7 @@ import { createServerLearning } from '../src/servers/learned-traits.ts'
 import { createServerMonitor, type MonitorIntervals } from '../src/servers/monitor.ts'
 import { grantTurns } from '../src/servers/grant-turns.ts'
 import type { Server } from '../src/servers/server.ts'
+import type { ServerStarts } from '../src/servers/start-guard.ts'
 import type { ServerStateStore } from '../src/servers/state-store.ts'
 import { createTurnLine } from '../src/servers/turns.ts'
 import type { GenerationData, GenerationQueues } from './generation-queues.ts'
@@ -60,6 +61,7 @@ export interface ServingDependencies {
     readonly connect: (server: Server) => RawCalls
     readonly limits?: CheckServerDependencies['limits']
   }
+  readonly starts: Pick<ServerStarts, 'watch'>
   /** Whether an operator lets any server take jobs. */
   readonly processes: () => boolean
   readonly otherServer: GenerationRunnerDependencies['otherServer']
@@ -97,7 +99,7 @@ export interface Serving {
 export async function startServing (dependencies: ServingDependencies, current: () => boolean): Promise<Serving> {
   const {
     server, connection, keys, queues, store, media, storage, collectImages,
-    states, log, processId, fence, holdsLease, connect, processes, previews, otherServer, limits, metrics,
+    states, log, processId, fence, holdsLease, connect, starts, processes, previews, otherServer, limits, metrics,
     tracing, tagOutput
   } = dependencies
   const serverId = server().id
@@ -133,6 +135,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
     states,
     log,
     ...(dependencies.intervals === undefined ? {} : { intervals: dependencies.intervals }),
+    watch: onGone => starts.watch(new URL(server().address.baseUrl), onGone),
     onUsable: setLine
   })
   // One after the other, as each goes on from what the one before has left.

@@ -32,6 +32,8 @@ import { createCheckStore, type CheckStore } from './server-check/check-store.ts
 import { createServerReach, type ServerReach } from './servers/reach.ts'
 import { createServerRegistry, type ServerRegistry } from './servers/registry.ts'
 import type { Server } from './servers/server.ts'
+import { createServerStarts, type ServerStarts } from './servers/start-guard.ts'
+import { createStartNotes, withLocalNotes } from './servers/start-notes.ts'
 import { createServerStateStore, type ServerStateStore } from './servers/state-store.ts'
 import { noTracing, type Tracing } from './telemetry/tracing.ts'
 import { createWebhookHouse, openEgress, type WebhookHouse } from './webhook-house.ts'
@@ -83,6 +85,8 @@ export interface House {
   readonly processId: string
   /** Where servers may be. */
   readonly reach: ServerReach
+  /** Which servers are away or starting, and get no request. */
+  readonly starts: ServerStarts
   readonly connect: (server: Pick<Server, 'address'>) => A1111Client
   close (): Promise<void>
 }
@@ -126,6 +130,12 @@ export async function openHouse (
     })
     const vault = createVault(masterKey)
     const reach = createServerReach(config.SERVERS_ALLOW)
+    const starts = createServerStarts({
+      notes: withLocalNotes(createStartNotes(redis, keys), notesPatience),
+      waitMs: config.SERVER_START_SECONDS * 1000,
+      resolve: reach.resolve,
+      log
+    })
     const registry = createServerRegistry({ redis, keys, vault })
     await registry.refresh()
     const runtime = createRuntimeSettings({ redis, keys, initial: initialValues(config) })
@@ -177,7 +187,8 @@ export async function openHouse (
       tracing,
       processId,
       reach,
-      connect: ({ address }) => createA1111Client(address, { resolve: reach.resolve }),
+      starts,
+      connect: ({ address }) => createA1111Client(address, { resolve: reach.resolve, guard: starts }),
       async close () {
         storage.close()
         await accessKeys.close()
@@ -202,6 +213,9 @@ export async function forgetServer ({ queues, checks }: Pick<House, 'queues' | '
   await queues.obliterate(serverId)
   await checks.forget(serverId)
 }
+
+/** How long a request to a server waits for what other processes know of its start, in milliseconds. */
+const notesPatience = 250
 
 /** What holds until operators change it. */
 function initialValues (config: Config): RuntimeValues {

@@ -43,7 +43,7 @@ export async function startWorker (
   house: House, intervals?: MonitorIntervals, checkLimits?: CheckLimits
 ): Promise<Worker> {
   const {
-    config, log, keys, subscriber, registry, runtime, media, storage, connect, processId, metrics, tracing
+    config, log, keys, subscriber, registry, runtime, media, storage, connect, starts, processId, metrics, tracing
   } = house
   const connection = await connectRedis(house.redisUrl, 'worker', log)
   const queues = createGenerationQueues({ connection, keys, log })
@@ -66,9 +66,10 @@ export async function startWorker (
     connect,
     checks: {
       store: createCheckStore(connection, keys),
-      connect: ({ address }) => createRawCalls(address, { resolve: house.reach.resolve }),
+      connect: ({ address }) => createRawCalls(address, { resolve: house.reach.resolve, guard: starts }),
       ...(checkLimits === undefined ? {} : { limits: checkLimits })
     },
+    starts,
     processId,
     metrics,
     tracing,

@@ -37,6 +37,10 @@ export function answerErrorsLikeA1111 (app: FastifyInstance): void {
     const { status, body } = toA1111Error(error)
     const code = error instanceof ServiceError ? error.code : 'a1111'
     if (error instanceof ServiceError) reply.headers(retryAfter(error))
+    // A server that is starting is soon asked again.
+    if (error instanceof GenerationFailure && status === 503 && error.retryAfterMs !== null) {
+      reply.header('retry-after', String(Math.ceil(error.retryAfterMs / 1000)))
+    }
     return sendJson(reply.code(logFailure(request, { code, status, isExpected: own }, error)), body)
   })
 }

@@ -6,6 +6,7 @@ import { explainFailure } from './diagnose.ts'
 import { endpointOf } from './endpoint.ts'
 import { callGeneration, type GenerationOptions } from './generation-call.ts'
 import { createProgressReader } from './progress.ts'
+import { guardedHttp, type StartGuard } from './start-guard.ts'
 import { createSmallCalls, type SmallCallOptions, type SmallCalls } from './small-calls.ts'
 import { GenerationFailure, type GenerationAnswer, type GenerationMode, type ServerAddress, type ServerProgress } from './types.ts'
 
@@ -31,7 +32,7 @@ export interface A1111Client {
 }
 
 export interface ClientLimits {
-  /** Milliseconds for a connection to stand. */
+  /** Milliseconds for a connection to stand; a little less than a small call may take, so that it can say why. */
   readonly connectTimeoutMs?: number
   /** Milliseconds for a small call, unless it says otherwise. */
   readonly smallCallTimeoutMs?: number
@@ -39,6 +40,8 @@ export interface ClientLimits {
   readonly maxSmallAnswerBytes?: number
   /** Looks up names and says which addresses may be connected to; absent: any. */
   readonly resolve?: ConnectPolicy['resolve']
+  /** Keeps requests away while the server is out of reach or starts; absent: nothing does. */
+  readonly guard?: StartGuard
 }
 
 /** Moving a large checkpoint out takes seconds. */
@@ -58,8 +61,8 @@ export function createA1111Client (address: ServerAddress, limits: ClientLimits 
   setMaxListeners(0, closing.signal)
   const running = new Set<Promise<GenerationAnswer>>()
   const policy = connectPolicyOf(address, limits)
-  const http = createHttpClient(policy)
-  const keeping = createHttpClient({ ...policy, keep: smallCallConnections })
+  const http = guardedHttp(createHttpClient(policy), limits.guard)
+  const keeping = guardedHttp(createHttpClient({ ...policy, keep: smallCallConnections }), limits.guard)
   const calls = withoutSecrets(address, createSmallCalls(endpoint, keeping, {
     timeoutMs: limits.smallCallTimeoutMs ?? 5000,
     maxAnswerBytes: limits.maxSmallAnswerBytes ?? 16 * 1024 * 1024
@@ -83,7 +86,7 @@ export function createA1111Client (address: ServerAddress, limits: ClientLimits 
     async unloadCheckpoint (options) {
       await calls.post('/sdapi/v1/unload-checkpoint', {}, { timeoutMs: unloadTimeoutMs, ...options })
     },
-    explain: failure => explainFailure(failure, address, policy),
+    explain: failure => explainFailure(failure, address, policy, limits.guard),
     async close () {
       closing.abort()
       await Promise.allSettled([...running, calls.close()])
@@ -93,9 +96,15 @@ export function createA1111Client (address: ServerAddress, limits: ClientLimits 
 
 /** How connections to a server are made. */
 export function connectPolicyOf (
-  address: ServerAddress, { connectTimeoutMs = 5000, resolve }: Pick<ClientLimits, 'connectTimeoutMs' | 'resolve'> = {}
+  address: ServerAddress,
+  { connectTimeoutMs = 4500, resolve, guard }: Pick<ClientLimits, 'connectTimeoutMs' | 'resolve' | 'guard'> = {}
 ): ConnectPolicy {
-  return { connectTimeoutMs, tls: trustOf(address), ...(resolve === undefined ? {} : { resolve }) }
+  return {
+    connectTimeoutMs,
+    tls: trustOf(address),
+    ...resolve === undefined ? {} : { resolve },
+    ...guard === undefined ? {} : { admit: guard.admit }
+  }
 }
 
 /** An intermediate certificate will do too: some servers do not send theirs. */

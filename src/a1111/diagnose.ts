@@ -2,6 +2,7 @@ import { requestBytes } from '../lib/http/bytes.ts'
 import { lookAtCertificate, type ShownCertificate } from '../lib/http/certificate.ts'
 import { createHttpClient } from '../lib/http/client.ts'
 import type { ConnectPolicy } from '../lib/http/connect.ts'
+import { guardedHttp, type StartGuard } from './start-guard.ts'
 import { GenerationFailure, type ServerAddress } from './types.ts'
 
 /** How plain http shows at a port that speaks TLS: closed at once, bytes that are no HTTP, or an error page. */
@@ -16,7 +17,7 @@ const lookMs = 2000
  * and says what to change. Sends it neither headers nor passwords.
  */
 export async function explainFailure (
-  failure: GenerationFailure, { baseUrl, ca }: ServerAddress, policy: ConnectPolicy
+  failure: GenerationFailure, { baseUrl, ca }: ServerAddress, policy: ConnectPolicy, guard?: StartGuard
 ): Promise<GenerationFailure> {
   const url = new URL(baseUrl)
   const short = { ...policy, connectTimeoutMs: Math.min(policy.connectTimeoutMs, lookMs) }
@@ -27,7 +28,7 @@ export async function explainFailure (
         `What listens at ${url.host} speaks https, not http: change the server's address to https://${url.host}.`)
   }
   if (url.protocol === 'https:' && asTlsAtPlainHttp.includes(failure.code)) {
-    return await answersPlainHttp(url, short)
+    return await answersPlainHttp(url, short, guard)
       ? reworded(failure, 'not_https',
         `What listens at ${url.host} speaks http, not https: change the server's address to http://${url.host}.`)
       : failure
@@ -60,8 +61,10 @@ function intermediateMissing (
     `send its full chain (fullchain.pem), or give that intermediate certificate as ca of the server.${otherwise}`)
 }
 
-async function answersPlainHttp ({ host }: URL, policy: ConnectPolicy): Promise<boolean> {
-  const http = createHttpClient({ ...policy, tls: {} })
+async function answersPlainHttp (
+  { host }: URL, policy: ConnectPolicy, guard: StartGuard | undefined
+): Promise<boolean> {
+  const http = guardedHttp(createHttpClient({ ...policy, tls: {} }), guard)
   return await requestBytes(http, { url: new URL(`http://${host}/`), timeoutMs: lookMs, maxBytes: 1_000_000 })
     .then(() => true, () => false)
 }

@@ -57,6 +57,7 @@ const notTls = /^(EPROTO|ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HT
  * breaks within the answer costs an attempt (`passing`, `truncated_answer`): the generation is over by then.
  */
 export function connectionFailure (error: unknown, phase: CallPhase): GenerationFailure {
+  if (error instanceof GenerationFailure) return error
   const cause = codeOf(error)
   const exhaustion = phase === 'connecting' ? exhaustionOf(error) : null
   if (exhaustion !== null) {
@@ -213,6 +214,17 @@ export function isRateLimit (error: unknown): error is GenerationFailure & { rea
 /** Whether the server answered that it has no such route. */
 export function isMissing (error: unknown): boolean {
   return error instanceof GenerationFailure && (error.code === 'route_missing' || error.code === 'method_not_allowed')
+}
+
+/** What a server, or something in front of it, does at one route although it has answered at another. */
+const ofOneRoute = new Set(['bad_gateway', 'redirected', 'not_http'])
+
+/** Whether a failure says something about that route alone. */
+export function isOfOneRoute (error: unknown): boolean {
+  if (!(error instanceof GenerationFailure)) return false
+  const { failureClass, code } = error
+  if (failureClass === 'server-down') return ofOneRoute.has(code)
+  return failureClass !== 'cancelled' && failureClass !== 'internal'
 }
 
 /** undici leaves out the code of some. */

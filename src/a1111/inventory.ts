@@ -3,9 +3,9 @@ import { isMissing } from './failures.ts'
 import { fieldsOf, numberOf, textOf, textsOf, type JsonObject } from './json-values.ts'
 import { rulesOf } from './kinds/registry.ts'
 import type { SmallCallOptions } from './small-calls.ts'
-import { GenerationFailure, type Checkpoint, type Inventory, type Scheduler, type ServerTraits } from './types.ts'
-
-export type ListName = Inventory['missing'][number]
+import {
+  GenerationFailure, type Checkpoint, type Inventory, type ListName, type Scheduler, type ServerTraits
+} from './types.ts'
 
 /** LoRA lists carry megabytes of training metadata, which is left out, and are slow to make. */
 const loraCall: SmallCallOptions = { timeoutMs: 30_000, maxAnswerBytes: 512 * 1024 * 1024, leaveOut: ['metadata'] }

@@ -5,6 +5,7 @@ import { limitCall } from './call-limit.ts'
 import { connectPolicyOf, type ClientLimits } from './client.ts'
 import { endpointOf } from './endpoint.ts'
 import { connectionFailure, deadlinePassed, type CallPhase } from './failures.ts'
+import { guardedHttp } from './start-guard.ts'
 import type { ServerAddress } from './types.ts'
 
 /** An answer as it came, whatever its status. */
@@ -39,9 +40,9 @@ export interface RawCalls {
 const longestAnswer = 32 * 1024 * 1024
 
 /** Each call has a connection of its own, since a generation must not be sent twice. */
-export function createRawCalls (address: ServerAddress, limits: Pick<ClientLimits, 'resolve'> = {}): RawCalls {
+export function createRawCalls (address: ServerAddress, limits: Pick<ClientLimits, 'resolve' | 'guard'> = {}): RawCalls {
   const endpoint = endpointOf(address)
-  const http = createHttpClient(connectPolicyOf(address, limits))
+  const http = guardedHttp(createHttpClient(connectPolicyOf(address, limits)), limits.guard)
   const closing = new AbortController()
 
   return {

@@ -65,6 +65,9 @@ export interface Inventory {
   readonly readAt: number
 }
 
+/** A list of the inventory. */
+export type ListName = Inventory['missing'][number]
+
 /** What a probe finds out about a server besides its inventory. */
 export interface ServerTraits {
   readonly kind: ServerKind

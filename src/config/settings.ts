@@ -46,6 +46,7 @@ export const Settings = Type.Object({
   RATE_LIMIT_PER_MINUTE: whole('Requests a minute for one access key; 0 for no limit.', 60, 0, 1_000_000),
   QUEUE_LIMIT_PER_KEY: whole('Waiting jobs that one access key may have.', 1000, 1, 1_000_000),
   JOB_TIMEOUT_SECONDS: whole('Longest time that one generation may take on a server, unless the server says otherwise.', 1800, 1, 86_400),
+  SERVER_START_SECONDS: Type.Number({ description: 'How long a server that refused connections is left alone once it takes them again, before its first request: an A1111 with its user interface ends when a request comes while it starts. 0: not at all.', default: 6, minimum: 0, maximum: 600 }),
   STALL_SECONDS: whole('Longest time that a running generation may stand still before it is given up; 0 for ever.', 600, 0, 86_400),
   JOB_ATTEMPTS: whole('Generations of one job before a passing fault becomes final.', 3, 1, 20),
   RETRY_BACKOFF_SECONDS: Type.Number({ description: 'Wait before the second attempt; doubled for each further one, with jitter.', default: 2, minimum: 0.05, maximum: 3600 }),

@@ -69,7 +69,7 @@ export function createJudge ({ alias, tasks, monitor, onMeasured }: JudgeDepende
     try {
       // One look that fails is no outage.
       const wasThere = await look().catch(async (error: unknown) => {
-        if (isGone(error) && await monitor.stillAnswers(error)) return await look()
+        if (isGone(error) && await monitor.stillAnswers(error, generation.stopped)) return await look()
         throw error
       })
       if (deadline.expired()) {
@@ -93,7 +93,7 @@ export function createJudge ({ alias, tasks, monitor, onMeasured }: JudgeDepende
 
   async function judge (failed: FailedCall): Promise<GenerationFailure> {
     const { job, failure, generation, times } = failed
-    if (!isDoubtful(failure) || !await monitor.stillAnswers(failure)) return failure
+    if (!isDoubtful(failure) || !await monitor.stillAnswers(failure, generation.stopped)) return failure
     const { code } = failure
     if (code === 'route_missing' || code === 'method_not_allowed') {
       const route = routeOf(job.submission.mode)

@@ -6,6 +6,7 @@ import type { Log } from '../log.ts'
 import { storageFaultOf } from '../media/storage-faults.ts'
 import { redisProblemOf } from '../redis/errors.ts'
 import type { ServerMonitor } from '../servers/monitor.ts'
+import { mayBeOfStart } from '../servers/readiness.ts'
 import type { Server } from '../servers/server.ts'
 import { decideAfter, requestSignature, type FailureLimits } from './failure-policy.ts'
 import type { Job, JobAttempt, JobError, JobSubmission } from './job.ts'
@@ -63,7 +64,7 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
   ): Promise<void> {
     // What never got there is no generation, and is not counted as one.
     const job = wasSent ? before : { ...before, sends: before.sends - 1 }
-    const weighed = failure.code === 'server_error' ? await weigh(job, failure) : failure
+    const weighed = failure.code === 'server_error' ? await weigh(job, failure) : await blame(failure)
     const decision = decideAfter(weighed, job, server().alias, limits)
     if (failure.code === 'cuda_poisoned' || failure.code === 'stalled') await monitor.report(failure)
     if (failure.failureClass === 'request' && aboutNames.test(failure.message)) monitor.differs([failure.message])
@@ -96,6 +97,13 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
     if (outcome === 'spent') teller.ended(job, { status: 'failed', code: failure.code, images: 0, took: null })
     // what another process runs there by now needs its checkpoint
     if (remedy === 'unload-checkpoint' && outcome === 'returned') await client.unloadCheckpoint().catch(() => undefined)
+  }
+
+  /** Whose fault it is where a server whose start is not over fails in the same way. */
+  async function blame (failure: GenerationFailure): Promise<GenerationFailure> {
+    const isOfStart = failure.failureClass === 'request' && mayBeOfStart(failure.message) && await monitor.stillStarts(failure)
+    if (!isOfStart) return failure
+    return new GenerationFailure('server-down', 'server_starting', failure.message, { cause: failure })
   }
 
   /** An error that this very request met here before, in this job or another, is the request's. */

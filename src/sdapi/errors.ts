@@ -28,7 +28,8 @@ function isBare ({ code }: ServiceError): boolean {
 }
 
 /** What a server said, as far as it is known here. */
-function translatedFailure ({ failureClass, message }: GenerationFailure): Error {
+function translatedFailure ({ failureClass, code, message }: GenerationFailure): Error {
+  if (code === 'server_starting') return new HttpException(503, message)
   if (failureClass === 'server-down' || failureClass === 'unauthorized') return new HttpException(502, message)
   return failureClass === 'timeout' ? new HttpException(504, message) : new PythonError('RuntimeError', message)
 }

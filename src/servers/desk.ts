@@ -2,12 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { A1111Client } from '../a1111/client.ts'
 import { readInventory } from '../a1111/inventory.ts'
 import { probeServer } from '../a1111/probe.ts'
-import { GenerationFailure } from '../a1111/types.ts'
+import { GenerationFailure, type ServerTraits } from '../a1111/types.ts'
 import { messageOf, ServiceError } from '../errors.ts'
 import { refuseMore } from '../jobs/many.ts'
 import type { JobStore } from '../jobs/store.ts'
+import { inWords, lostLists, missingAtStart, withListsOf } from './readiness.ts'
 import type { ServerRegistry } from './registry.ts'
-import type { Server } from './server.ts'
+import { answersLooks, type Server } from './server.ts'
 import type { ServerStateStore } from './state-store.ts'
 
 /** What becomes of the jobs of a server that is removed. */
@@ -38,6 +39,8 @@ export interface ServerDeskDependencies {
 /** How long a worker may take to let go of what runs, and how often it is looked at, in milliseconds. */
 const settleMs = 20_000
 const settleInterval = 50
+/** For so long a test waits for a server that is starting, in milliseconds. */
+const longestStart = 10_000
 
 export function createServerDesk (dependencies: ServerDeskDependencies): ServerDesk {
   const { registry, states, store, connect, forget } = dependencies
@@ -87,8 +90,16 @@ export function createServerDesk (dependencies: ServerDeskDependencies): ServerD
       const before = await states.read(server.id)
       const moment = Date.now()
       try {
-        const traits = await probeServer(client)
-        const inventory = await readInventory(client, traits)
+        const known = await states.freshInventory(server.id)
+        const found = await probeOnceStarted(client)
+        const read = await readInventory(client, found)
+        const lacking = missingAtStart(known, read, found)
+        if (lacking.length > 0 && !answersLooks(before)) {
+          throw new GenerationFailure('server-down', 'server_starting',
+            `The server answers, and is still starting: it does not offer its ${inWords(lacking)} yet.`)
+        }
+        const traits = before?.traits == null ? found : withRoutesOf(before.traits, found)
+        const inventory = known === null ? read : withListsOf(known, read, lostLists(known, read))
         await states.writeInventory(server.id, inventory)
         await states.write(server.id, {
           reachable: 'yes',
@@ -96,7 +107,8 @@ export function createServerDesk (dependencies: ServerDeskDependencies): ServerD
           checkedAt: moment,
           lastError: null,
           traits,
-          inventoryReadAt: inventory.readAt
+          inventoryReadAt: inventory.readAt,
+          baseUrl: server.address.baseUrl
         })
         const version = traits.version === null ? '' : ` ${traits.version}`
         return {
@@ -151,6 +163,26 @@ export function createServerDesk (dependencies: ServerDeskDependencies): ServerD
       if (taker !== null) return `${jobsInWords(moved)} moved to ${taker.alias}`
       return cancelled + running === 0 ? '' : `${counted(cancelled, running)} cancelled`
     }
+  }
+}
+
+/** A server that takes connections again is soon asked; whoever asks here sees nothing of it but the answer. */
+async function probeOnceStarted (client: A1111Client): Promise<ServerTraits> {
+  return await probeServer(client).catch(async (error: unknown) => {
+    const waitMs = error instanceof GenerationFailure && error.code === 'server_starting' ? error.retryAfterMs : null
+    if (waitMs === null || waitMs > longestStart) throw error
+    await sleep(waitMs + 1)
+    return await probeServer(client)
+  })
+}
+
+/** Which routes there are is found out once per start, by the process that serves the server. */
+function withRoutesOf ({ capabilities, missingRoutes }: ServerTraits, found: ServerTraits): ServerTraits {
+  const { interrupt, img2img } = capabilities
+  return {
+    ...found,
+    capabilities: { ...found.capabilities, interrupt, img2img },
+    ...missingRoutes === undefined ? {} : { missingRoutes }
   }
 }
 

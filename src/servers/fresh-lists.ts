@@ -1,10 +1,11 @@
 import type { Redis } from 'ioredis'
 import type { A1111Client } from '../a1111/client.ts'
 import { admit, type Admission, type AdmissionRequest, type OnMissing } from '../a1111/admission.ts'
-import { readLists, type ListName } from '../a1111/inventory.ts'
-import type { Inventory } from '../a1111/types.ts'
+import { readLists } from '../a1111/inventory.ts'
+import type { Inventory, ListName } from '../a1111/types.ts'
 import type { Log } from '../log.ts'
 import type { Keys } from '../redis/keys.ts'
+import { lostLists, withListsOf } from './readiness.ts'
 import type { Server } from './server.ts'
 import type { ServerStateStore } from './state-store.ts'
 
@@ -61,7 +62,9 @@ export function createFreshLists ({ redis, keys, states, connect, log }: FreshLi
     const client = connect(server)
     try {
       await refresh(client, now)
-      const inventory = await readLists(client, state.traits, known, new Set(now))
+      const read = await readLists(client, state.traits, known, new Set(now))
+      // Who watches the server finds out whether what was there is gone.
+      const inventory = withListsOf(known, read, lostLists(known, read))
       await states.writeInventory(server.id, inventory)
       return inventory
     } catch (error) {

@@ -1,12 +1,15 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { A1111Client } from '../a1111/client.ts'
 import { readCheckpoints, readInventory } from '../a1111/inventory.ts'
 import { isRateLimit } from '../a1111/failures.ts'
-import { findMissingRoutes, probeServer } from '../a1111/probe.ts'
+import { probeServer } from '../a1111/probe.ts'
+import { readRoutes, type ServerRoutes } from '../a1111/routes.ts'
 import { GenerationFailure, type Inventory, type ServerTraits } from '../a1111/types.ts'
 import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { redisProblemOf } from '../redis/errors.ts'
 import { answersLooks, type Server, type ServerState } from './server.ts'
+import { createStartCheck, type StartPatience } from './start-check.ts'
 import type { ServerStateStore } from './state-store.ts'
 import { createSuspicions } from './suspicions.ts'
 
@@ -15,13 +18,17 @@ export interface MonitorIntervals {
   readonly whileUp: number
   readonly whileDown: number
   readonly inventory: number
+  readonly start?: StartPatience
 }
 
 export const defaultMonitorIntervals: MonitorIntervals = { whileUp: 15_000, whileDown: 1000, inventory: 120_000 }
+const usualPatience: StartPatience = { known: 30_000, unknown: 10_000 }
 
 /** For how long reports from generations keep a server out of use, in milliseconds. */
 const shortestBreak = 1000
 const longestBreak = 300_000
+/** For how long it is waited whether a server that takes connections after it lost one answers, in milliseconds. */
+const longestDoubt = 30_000
 /** Least time between two readings of the inventory that generations give reason for, in milliseconds. */
 const rereadInterval = 30_000
 /** Differences that are remembered of each server. */
@@ -39,7 +46,12 @@ export interface ServerMonitor {
    * Looks at once after a generation failed as if the server were gone or closed to us, and says whether it answers:
    * then the fault is that generation's. Where it does not, that is a report.
    */
-  stillAnswers (failure: GenerationFailure): Promise<boolean>
+  stillAnswers (failure: GenerationFailure, signal?: AbortSignal): Promise<boolean>
+  /**
+   * A generation failed in a way in which one fails at a server whose start is not over. Where that may be, the server
+   * is held back for some seconds more, and the answer is true: then the fault is not the request's.
+   */
+  stillStarts (failure: GenerationFailure): Promise<boolean>
   /**
    * A generation found the server gone, closed to us or unfit. Each such report without a generation in between that
    * went well keeps the server out of use for longer, even if it answers when it is looked at.
@@ -81,13 +93,18 @@ export interface ServerMonitorDependencies {
   readonly states: ServerStateStore
   readonly log: Log
   readonly intervals?: MonitorIntervals
+  /** Keeps a connection open, to be told when the server goes away between two looks; the answer ends that. */
+  readonly watch?: (onGone: () => void) => () => void
   /** Called when the server becomes usable or stops being so, and again at the next look where that failed. */
   readonly onUsable: (usable: boolean) => Promise<void>
 }
 
 /** Watches one server on behalf of the process that serves it, and writes down what it sees. */
 export function createServerMonitor (dependencies: ServerMonitorDependencies): ServerMonitor {
-  const { server, client, states, log, intervals = defaultMonitorIntervals, onUsable } = dependencies
+  const { server, client, states, log, intervals = defaultMonitorIntervals, watch, onUsable } = dependencies
+  const start = createStartCheck({
+    server, states, log, patience: intervals.start ?? usualPatience, interval: intervals.whileDown
+  })
   let state: ServerState | null = null
   /** What `onUsable` was told last and has dealt with. */
   let announced: boolean | null = null
@@ -107,8 +124,13 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   let endsWithRestart = false
   /** Routes that were missing at work, and until when that is believed. */
   const missing = new Map<string, number>()
-  /** Routes that the last thorough look missed. */
-  let unoffered: readonly string[] = []
+  /** Read once per start; null before. */
+  let routes: ServerRoutes | null = null
+  /** Why the last look failed; null where it did not. */
+  let lastFailure: GenerationFailure | null = null
+  /** It may have been restarted although no look has missed it. */
+  let mayBeNew = false
+  let stopWatching = () => {}
   /** Titles of the checkpoints in the inventory. */
   let checkpoints = ''
   let learnedVersion: string | null = null
@@ -123,10 +145,11 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     const moment = Date.now()
     const changed = before?.reachable !== change.reachable
     // A server that was away may have another version, other extensions, another proxy.
-    if (changed && change.reachable === 'no') missing.clear()
+    if (changed && change.reachable === 'no') forgetStart()
     const after: ServerState = {
       traits: before?.traits ?? null,
       inventoryReadAt: before?.inventoryReadAt ?? null,
+      baseUrl: server().address.baseUrl,
       ...change,
       since: changed ? moment : before?.since ?? moment,
       checkedAt: moment
@@ -137,6 +160,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       if (after.reachable === 'yes') log.info(seen, 'server is up')
       else if (after.reachable === 'suspected') log.warn(seen, 'server answers, but is given a break; its line waits')
       else log.warn(seen, 'server is down; its line waits')
+      if (after.reachable === 'yes') beginUp(before)
+      else if (after.reachable !== 'suspected') stopWatching()
     }
     await announce(after.reachable === 'yes')
     await states.write(server().id, after)
@@ -145,6 +170,18 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       await states.history.add(server().id, { at: moment, reachable: after.reachable, responseMs })
     }
     return after
+  }
+
+  /** What holds for one start of the server alone. */
+  function forgetStart (): void {
+    missing.clear()
+    routes = null
+  }
+
+  function beginUp (before: ServerState | null): void {
+    if (!answersLooks(before)) start.passed()
+    stopWatching()
+    if (!closed && watch !== undefined) stopWatching = watch(checkSoon)
   }
 
   async function announce (usable: boolean): Promise<void> {
@@ -164,26 +201,38 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     const failuresBefore = failures
     try {
       // A restarted server may have become another: everything is read anew after each outage.
+      const isNew = mayBeNew || !answersLooks(state)
       const begin = performance.now()
-      const found = await probeServer(client)
+      const found = await probeServer(client, routes ?? undefined)
       const responseMs = Math.round(performance.now() - begin)
-      const due = !answersLooks(state) || performance.now() >= inventoryDueAt ||
+      const due = isNew || performance.now() >= inventoryDueAt ||
         titlesOf(await readCheckpoints(client)) !== checkpoints
-      if (due) unoffered = await findMissingRoutes(client)
-      const traits = { ...found, version: found.version ?? learnedVersion, missingRoutes: missingNow() }
-      const inventory = due ? await readInventory(client, traits) : null
+      const read = due ? await readInventory(client, found) : null
+      if (isNew && read !== null) await start.require(read, found)
+      routes ??= await readRoutes(client)
+      const { interrupt, img2img } = routes
+      const traits = {
+        ...found,
+        version: found.version ?? learnedVersion,
+        capabilities: { ...found.capabilities, interrupt, img2img },
+        missingRoutes: missingNow()
+      }
       // What was seen before a generation failed says nothing of the server that failed it.
       if (failures !== failuresBefore) return await look()
+      lastFailure = null
+      mayBeNew = false
       const seen = left() > 0
         ? { reachable: 'suspected', lastError: doubt } as const
         : { reachable: 'yes', lastError: null } as const
-      if (inventory === null) return await enter({ ...seen, traits }, responseMs)
+      if (read === null) return await enter({ ...seen, traits }, responseMs)
+      const inventory = start.believed(read)
       await states.writeInventory(server().id, inventory)
       inventoryReadAt = performance.now()
-      inventoryDueAt = inventoryReadAt + intervals.inventory
+      inventoryDueAt = inventoryReadAt + (start.rereads() || isNew ? soon() : intervals.inventory)
       checkpoints = titlesOf(inventory.checkpoints)
       return await enter({ ...seen, traits, inventoryReadAt: inventory.readAt }, responseMs)
     } catch (error) {
+      lastFailure = error instanceof GenerationFailure ? error : null
       if (state !== null && isOwnFault(error)) {
         log.warn({ server: server().alias, err: error }, 'the server could not be looked at, by no fault of its own')
         return state
@@ -192,8 +241,14 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
         log.warn({ server: server().alias, err: error }, 'the server wants to be looked at less often')
         return state
       }
+      start.failed(error)
       return await enterFailure(error)
     }
+  }
+
+  /** Some seconds: while something of the server's may still come. */
+  function soon (): number {
+    return Math.min(2 * intervals.whileDown, intervals.inventory)
   }
 
   /** Milliseconds for which the server is still out of use, whatever its looks say. */
@@ -203,7 +258,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
 
   function missingNow (): string[] {
     for (const [route, until] of missing) if (performance.now() > until) missing.delete(route)
-    return [...new Set([...unoffered, ...missing.keys()])]
+    return [...new Set([...routes?.missing ?? [], ...missing.keys()])]
   }
 
   function check (): Promise<ServerState> {
@@ -221,9 +276,17 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   function schedule (): void {
     clearTimeout(timer)
     if (closed) return
+    timer = setTimeout(checkSoon, pauseNow())
+  }
+
+  function pauseNow (): number {
+    if (state?.reachable === 'yes') {
+      const due = inventoryDueAt - performance.now()
+      return due > 0 ? Math.min(intervals.whileUp, due + 1) : intervals.whileUp
+    }
     // During a break a restart, which would end it, is not to be missed.
-    const pause = state?.reachable === 'yes' ? intervals.whileUp : intervals.whileDown
-    timer = setTimeout(checkSoon, state?.reachable === 'suspected' ? Math.max(1, Math.min(pause, left() + 1)) : pause)
+    const until = state?.reachable === 'suspected' ? left() : lastFailure?.retryAfterMs ?? Infinity
+    return Math.max(1, Math.min(intervals.whileDown, until + 1))
   }
 
   function countReport (failure: GenerationFailure): void {
@@ -247,13 +310,32 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   return {
     usable: () => state?.reachable === 'yes',
     traits: () => state?.traits ?? null,
-    async stillAnswers (failure) {
+    async stillAnswers (failure, signal) {
       failures++
+      mayBeNew ||= failure.code === 'connection_lost'
       // One that is under way may have seen the server as it was before.
       await checking?.catch(() => undefined)
-      if (answersLooks(await check())) return true
+      let seen = await check()
+      const until = performance.now() + longestDoubt
+      // One that takes connections again may have lost this one alone; it is asked when that does no harm.
+      while (!answersLooks(seen) && lastFailure?.code === 'server_starting' && performance.now() < until && !closed) {
+        await rest(Math.min(lastFailure.retryAfterMs ?? 0, intervals.whileDown) + 1, signal)
+        if (signal?.aborted === true) break
+        seen = await check()
+      }
+      if (answersLooks(seen)) return true
       countReport(failure)
       return false
+    },
+    async stillStarts (failure) {
+      const held = start.hold()
+      if (held === null) return false
+      failures++
+      log.warn({ server: server().alias, err: failure }, 'the server seems to be still starting; its line waits')
+      lastFailure = held
+      await enterFailure(held)
+      schedule()
+      return true
     },
     report,
     async suspect (failure, request) {
@@ -291,9 +373,14 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     async close () {
       closed = true
       clearTimeout(timer)
+      stopWatching()
       await checking?.catch(() => undefined)
     }
   }
+}
+
+async function rest (milliseconds: number, signal?: AbortSignal): Promise<void> {
+  await sleep(milliseconds, undefined, signal === undefined ? {} : { signal }).catch(() => undefined)
 }
 
 /** Whether the server is away, in contrast to one that answers and cannot generate. */

@@ -32,6 +32,8 @@ export interface ServerState {
   readonly traits: ServerTraits | null
   /** Moment of the stored inventory; null while there is none. */
   readonly inventoryReadAt: number | null
+  /** Where it was then; absent in what earlier versions have written. */
+  readonly baseUrl?: string | undefined
 }
 
 /** Whether a server answers, be it for generations too or not. */

@@ -4,7 +4,8 @@ import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import { createA1111Client, type A1111Client } from '../../src/a1111/client.ts'
 import { readInventory } from '../../src/a1111/inventory.ts'
-import { findMissingRoutes, probeServer } from '../../src/a1111/probe.ts'
+import { probeServer } from '../../src/a1111/probe.ts'
+import { readRoutes } from '../../src/a1111/routes.ts'
 import { GenerationFailure, type ServerTraits } from '../../src/a1111/types.ts'
 
 /** Answers by method and path; a number is a status with FastAPI's body. */
@@ -96,7 +97,7 @@ t.test('a probe tells what kind of server listens, and disturbs nothing', async 
   ]
   for (const [name, routes, traits] of cases) {
     const { client, seen } = await start(t, routes)
-    t.strictSame(await probeServer(client), traits, name)
+    t.strictSame(await probeServer(client, await readRoutes(client)), traits, name)
     t.notOk(seen.some(route => /POST (?!\/internal\/progress)|refresh|cmd-flags|sysinfo/.test(route)), `${name}: ${seen}`)
   }
 })
@@ -117,9 +118,10 @@ t.test('what stands in front of one route says nothing about the others', async 
     const { client } = await start(t, {
       ...a1111, 'GET /sdapi/v1/img2img': status, 'GET /sdapi/v1/txt2img': status, 'POST /internal/progress': status
     })
-    const traits = await probeServer(client)
+    const routes = await readRoutes(client)
+    const traits = await probeServer(client, routes)
     t.match(traits, { kind: 'a1111', capabilities: { taskProgress: false, img2img: true, progress: true } }, `${status}`)
-    t.notOk((await findMissingRoutes(client)).includes('/sdapi/v1/txt2img'), `${status}`)
+    t.notOk(routes.missing.includes('/sdapi/v1/txt2img'), `${status}`)
   }
 })
 

@@ -4,6 +4,7 @@ import { createA1111Client, type A1111Client } from '../../src/a1111/client.ts'
 import type { GenerationOptions } from '../../src/a1111/generation-call.ts'
 import { readInventory } from '../../src/a1111/inventory.ts'
 import { probeServer } from '../../src/a1111/probe.ts'
+import { readRoutes } from '../../src/a1111/routes.ts'
 import { GenerationFailure, type ServerProgress } from '../../src/a1111/types.ts'
 import type { FaultKind } from '../../src/simulator/faults/faults.ts'
 import { startSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator/simulator.ts'
@@ -82,7 +83,7 @@ t.test('a server\'s kind and lists are found, whatever it is', async t => {
   ]
   for (const [options, capabilities] of flavors) {
     const { client } = await start(t, options)
-    const traits = await probeServer(client)
+    const traits = await probeServer(client, await readRoutes(client))
     t.match(traits, { kind: 'simulator', capabilities }, JSON.stringify(options))
     const inventory = await readInventory(client, traits)
     t.ok(inventory.checkpoints.length > 0 && inventory.samplers.length > 0)

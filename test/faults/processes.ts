@@ -101,6 +101,7 @@ export async function startFleet (t: Teardown, options: SimulatorOptions = {}): 
       SERVERS: `Main=${simulator.url}`,
       SIMULATOR: 'off',
       RETRY_BACKOFF_SECONDS: '0.05',
+      SERVER_START_SECONDS: '0.05',
       RATE_LIMIT_PER_MINUTE: '0',
       ...command !== 'start' && { REDIS_URL: redis.url },
       ...settings

@@ -22,6 +22,10 @@ const states = createServerStateStore(redis, createKeys('sq'))
 const simulator = await startSimulator({ speed: Infinity, checkpoints: ['one.safetensors'] })
 t.teardown(simulator.close)
 
+function serverCalled (alias: string): Server {
+  return { id: alias.toLowerCase(), alias, address: { baseUrl: simulator.url } } as Server
+}
+
 /** The simulator as an A1111 shows itself. */
 function connect (): A1111Client {
   const client = createA1111Client({ baseUrl: simulator.url })
@@ -38,7 +42,7 @@ const client = connect()
 t.teardown(client.close)
 const told: boolean[] = []
 const monitor = createServerMonitor({
-  server: () => ({ id: 'server', alias: 'Main' }) as Server,
+  server: () => serverCalled('Main'),
   client,
   states,
   log: silentLogger,
@@ -48,7 +52,7 @@ const monitor = createServerMonitor({
 t.teardown(monitor.close)
 const titles = async () => {
   await monitor.check()
-  return (await states.inventory('server'))?.checkpoints.map(({ title }) => title.replace(/ \[.*/, ''))
+  return (await states.inventory('main'))?.checkpoints.map(({ title }) => title.replace(/ \[.*/, ''))
 }
 
 t.test('an inventory is read anew when the checkpoints are others, and not before', async t => {
@@ -81,7 +85,7 @@ t.test('only different errors of different requests give a server a break, and i
   t.equal(await suspect('g', 'one'), true)
   t.equal(await suspect('h', 'two'), true)
   t.equal(await suspect('i', 'three'), false)
-  t.match(await states.read('server'), { reachable: 'suspected', lastError: 'three', since: Number })
+  t.match(await states.read('main'), { reachable: 'suspected', lastError: 'three', since: Number })
   await monitor.check()
   t.equal(monitor.usable(), false, 'it has its break although it answers')
   t.ok(monitor.onTrial())
@@ -95,7 +99,7 @@ t.test('a route that was missing at work is known until the server was away', as
   await monitor.lacks('/sdapi/v1/img2img')
   t.same(monitor.traits()?.missingRoutes, ['/sdapi/v1/img2img'])
   await monitor.check()
-  t.same((await states.read('server'))?.traits?.missingRoutes, ['/sdapi/v1/img2img'])
+  t.same((await states.read('main'))?.traits?.missingRoutes, ['/sdapi/v1/img2img'])
   await monitor.report(new GenerationFailure('server-down', 'connection_lost', 'The connection broke off.'))
   await monitor.check()
   t.match(monitor.traits(), { missingRoutes: [] })
@@ -110,7 +114,7 @@ t.test('what a look saw before a generation failed counts no more', async t => {
   const isOnWay = new Promise<void>(resolve => { onWay = resolve })
   const server = connect()
   const restarting = createServerMonitor({
-    server: () => ({ id: 'restarting', alias: 'Restarting' }) as Server,
+    server: () => serverCalled('Restarting'),
     client: {
       ...server,
       async readJson (path, options) {
@@ -148,7 +152,7 @@ t.test('differences have the inventory read again once each, and no more often t
   let now = performance.now()
   t.intercept(performance, 'now', { value: () => now })
   const differing = createServerMonitor({
-    server: () => ({ id: 'differing', alias: 'Differing' }) as Server,
+    server: () => serverCalled('Differing'),
     client,
     states,
     log: silentLogger,
@@ -181,7 +185,7 @@ t.test('what this machine or Redis cannot do just now makes no server offline', 
   const seen: boolean[] = []
   let problem: Error | null = null
   const watched = createServerMonitor({
-    server: () => ({ id: 'watched', alias: 'Watched' }) as Server,
+    server: () => serverCalled('Watched'),
     client: {
       ...client,
       async readJson (...parameters) {
@@ -213,7 +217,7 @@ t.test('what this machine or Redis cannot do just now makes no server offline', 
 t.test('a server that refuses connections is offline', async t => {
   const refusing = createA1111Client({ baseUrl: 'http://127.0.0.1:1' })
   const watched = createServerMonitor({
-    server: () => ({ id: 'refusing', alias: 'Refusing' }) as Server,
+    server: () => serverCalled('Refusing'),
     client: simulatorThenRefusing(client, refusing),
     states,
     log: silentLogger,

@@ -35,5 +35,7 @@ export const a1111: ServerKindRules = {
   // A1111 takes both and shows labels.
   schedulerName: ({ name, label }) => label === '' ? name : label,
   usualSampler: 'Euler a',
+  // Its built-in extension for LoRAs adds them; before, scripts have no default arguments.
+  mountedLast: ['loras'],
   dividesLatents: true
 }

@@ -18,6 +18,7 @@ export const forge: ServerKindRules = {
   overrideSettings: withModules,
   // Forge has modules, VAEs and text encoders together, in place of VAEs.
   vaeRoutes: a1111.vaeRoutes.toReversed(),
+  mountedLast: ['loras', 'embeddings'],
   dividesLatents: false
 }
 

@@ -1,6 +1,6 @@
 import type { A1111Parameters } from '../../../schemas/generation-parameters.ts'
 import type { JsonObject } from '../json-values.ts'
-import type { DrawingMode, Inventory, Scheduler } from '../types.ts'
+import type { DrawingMode, Inventory, ListName, Scheduler } from '../types.ts'
 
 /** What a probe saw of a server; null for a route that is missing, or answers with anything but JSON. */
 export interface Sight {
@@ -26,6 +26,8 @@ export interface ServerKindRules {
   readonly schedulerName: (scheduler: Pick<Scheduler, 'name' | 'label'>) => string
   /** Taken where a job names no sampler and the server has it. */
   readonly usualSampler: string
+  /** Lists whose routes are there, and answer, only when the server's start is over. */
+  readonly mountedLast: readonly ListName[]
   /** Whether the Regional Prompter works in its Latent mode. */
   readonly dividesLatents: boolean
 }

@@ -42,5 +42,6 @@ export const sdcpp: ServerKindRules = {
   offersExtras: false,
   // LoRAs go beside the prompt, by path.
   loraName: ({ path }) => path,
-  schedulerName: ({ name }) => name
+  schedulerName: ({ name }) => name,
+  mountedLast: []
 }

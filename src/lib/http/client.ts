@@ -35,7 +35,10 @@ export interface HttpRequest {
 export interface HttpAnswer {
   readonly statusCode: number
   readonly headers: IncomingHttpHeaders
-  readonly body: AsyncIterable<Buffer> & { destroy (): unknown }
+  readonly body: AsyncIterable<Buffer> & {
+    destroy (): unknown
+    once (event: 'error', listener: (error: Error) => void): unknown
+  }
 }
 
 export interface HttpClient {

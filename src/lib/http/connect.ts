@@ -28,6 +28,8 @@ export interface ConnectPolicy {
    */
   readonly resolve?: (destination: Destination) => Promise<readonly LookupAddress[]>
   readonly tls?: TlsTrust
+  /** Called before anything else; what it throws is why there is no connection. */
+  readonly admit?: (destination: Destination) => void
 }
 
 /** undici's hook that makes a connection. */
@@ -74,6 +76,7 @@ export async function openConnection (policy: ConnectPolicy, place: Place, signa
     if (signal?.aborted === true) abort()
   })
   try {
+    policy.admit?.(place.destination)
     // A lookup cannot be stopped, only left alone.
     const addresses = await Promise.race([policy.resolve?.(place.destination), ended])
     socket = openSocket(place, addresses, policy.tls)

@@ -1,0 +1,129 @@
+import { GenerationFailure, type Inventory, type ServerTraits } from '../a1111/types.ts'
+import type { Log } from '../log.ts'
+import { inWords, lostLists, missingAtStart, withListsOf } from './readiness.ts'
+import type { Server } from './server.ts'
+import type { ServerStateStore } from './state-store.ts'
+
+/**
+ * How long a server that answers after an outage is held back, in milliseconds: for the sake of what it had before, or
+ * of what its kind has last where nothing is known of it.
+ */
+export interface StartPatience {
+  readonly known: number
+  readonly unknown: number
+}
+
+/** Whether a server that answers is complete, as far as can be seen. */
+export interface StartCheck {
+  /** Where the server was away. @throws StartNotOver while something is missing that is likely to come */
+  require (read: Inventory, traits: ServerTraits): Promise<void>
+  /** An inventory without such losses as are to be confirmed first: these lists stay as they were. */
+  believed (read: Inventory): Inventory
+  /** Whether a list is to be read again soon. */
+  rereads (): boolean
+  /** An error may come of the start. Where the server is to be held back once more for it: why. */
+  hold (): StartNotOver | null
+  /** It is up. */
+  passed (): void
+  /** A look failed, be it while the server starts or because it went away. */
+  failed (error: unknown): void
+}
+
+/** The server answers, and lacks what it will have in a moment. */
+export class StartNotOver extends GenerationFailure {
+  /** @param lacking what, as a clause */
+  constructor (lacking: string, retryAfterMs: number) {
+    super('server-down', 'server_starting', `The server is still starting: ${lacking}.`, { retryAfterMs })
+  }
+}
+
+export interface StartCheckDependencies {
+  readonly server: () => Server
+  readonly states: Pick<ServerStateStore, 'read' | 'freshInventory'>
+  readonly log: Log
+  readonly patience: StartPatience
+  /** Between two looks at a server that is starting, in milliseconds. */
+  readonly interval: number
+}
+
+/** So often a list that is empty all at once is read again before that is believed. */
+const mostRereadings = 5
+/** For so long after its start a server's errors may come of that, in milliseconds. */
+const startErrorsFor = 60_000
+/** So often in one start a server is held back again because of such an error. */
+const mostHolds = 3
+
+export function createStartCheck ({ server, states, log, patience, interval }: StartCheckDependencies): StartCheck {
+  /** The inventory as it was accepted last, be it by a process before this one. */
+  let accepted: Inventory | null = null
+  let rereadings = 0
+  /** By the monotonic clock. */
+  let answeringSince: number | null = null
+  let upSince = -Infinity
+  let heldUntil = -Infinity
+  let holds = 0
+  let told = false
+
+  /** As another process, or an earlier start of this one, has accepted it. */
+  async function lastInventory (): Promise<Inventory | null> {
+    const { id, address } = server()
+    const known = await states.read(id)
+    // At another address it is another server.
+    const isSame = known !== null && (known.baseUrl ?? address.baseUrl) === address.baseUrl
+    return isSame ? await states.freshInventory(id) : null
+  }
+
+  return {
+    async require (read, traits) {
+      if (answeringSince === null) {
+        answeringSince = performance.now()
+        accepted ??= await lastInventory()
+      }
+      const now = performance.now()
+      if (now < heldUntil) throw new StartNotOver('its scripts are not ready', heldUntil - now)
+      const lacking = missingAtStart(accepted, read, traits)
+      if (lacking.length === 0) return
+      const seen = { server: server().alias, missing: lacking }
+      if (now - answeringSince >= (accepted === null ? patience.unknown : patience.known)) {
+        log.warn(seen, 'the server still does not offer all that was expected, and is taken as it is')
+        accepted = null
+        return
+      }
+      if (!told) log.info(seen, 'the server answers, and is still starting; its line waits')
+      told = true
+      throw new StartNotOver(`it does not offer its ${inWords(lacking)} yet`, interval)
+    },
+    believed (read) {
+      const lost = accepted === null ? [] : lostLists(accepted, read)
+      if (accepted === null || lost.length === 0 || rereadings >= mostRereadings) {
+        if (lost.length > 0) log.info({ server: server().alias, lists: lost }, 'some lists of the server are empty now')
+        rereadings = 0
+        accepted = read
+      } else {
+        rereadings += 1
+        accepted = withListsOf(accepted, read, lost)
+      }
+      return accepted
+    },
+    rereads: () => rereadings > 0,
+    hold () {
+      if (performance.now() - upSince > startErrorsFor || holds >= mostHolds) return null
+      holds += 1
+      const milliseconds = interval * 2 ** holds
+      heldUntil = performance.now() + milliseconds
+      return new StartNotOver('its scripts are not ready', milliseconds)
+    },
+    passed () {
+      answeringSince = null
+      told = false
+      upSince = performance.now()
+    },
+    failed (error) {
+      if (error instanceof StartNotOver) return
+      answeringSince = null
+      told = false
+      holds = 0
+      heldUntil = -Infinity
+    }
+  }
+}

@@ -1,0 +1,293 @@
+import type { Socket } from 'node:net'
+import { connectionFailure } from '../a1111/failures.ts'
+import type { StartGuard, Visit } from '../a1111/start-guard.ts'
+import { GenerationFailure } from '../a1111/types.ts'
+import { openConnection, type ConnectPolicy, type Destination } from '../lib/http/connect.ts'
+import type { Log } from '../log.ts'
+import type { StartNote, StartNotes, StartPhase } from './start-notes.ts'
+
+/**
+ * A server that refused connections gets no request, but one bare connection a second, which does no harm to one that
+ * is starting; and once that stands, no request for a while more. What is known is shared by all processes.
+ */
+export interface ServerStarts extends StartGuard {
+  /**
+   * Keeps one connection open on which nothing is sent, to be told at once when what listens there goes away: between
+   * two looks it could begin to start again, unnoticed. Whoever closes connections that are not used is not watched.
+   * @returns ends the watching
+   */
+  watch (url: URL, onGone: () => void): () => void
+}
+
+export interface ServerStartsDependencies {
+  readonly notes: StartNotes
+  /** From the first connection that a server takes after it refused one until its first request, in milliseconds. */
+  readonly waitMs: number
+  readonly resolve: NonNullable<ConnectPolicy['resolve']>
+  readonly log: Log
+}
+
+/** Least time between two bare connections to a server, of all processes together, in milliseconds. */
+const connectInterval = 1000
+/** Shorter than a small call, so that it can tell why there is no connection. */
+const connectTimeoutMs = 4000
+/** What forwards connections takes one before it finds nobody behind it, and closes it within this, in milliseconds. */
+const lingerMs = 150
+/** Nobody has looked at a server for so long: that it refused then is no news, in milliseconds. */
+const rememberedMs = 600_000
+/** A server that has just answered has not been away since, in milliseconds. */
+const trustMs = 200
+/** What closes an unused connection sooner closes all of them so, in milliseconds. */
+const quicklyClosed = 30_000
+
+/** Statuses by which a proxy says that what is behind it is away; the second group of a request that took long, too. */
+const awayStatuses = new Set([502, 503, 521, 522, 523, 530])
+const lateStatuses = new Set([504, 524])
+
+/** A place where servers listen, as this process knows it. */
+interface Place {
+  readonly name: string
+  readonly destination: Destination
+  /** As it was last read or written. */
+  note: { readonly phase: StartPhase, readonly until: number } | null
+  reason: GenerationFailure | null
+  answeredAt: number
+  connecting: Promise<void> | null
+  /** A request through a proxy under way, whose answer tells whether others may follow. */
+  asking: Promise<void> | null
+}
+
+export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStartsDependencies): ServerStarts {
+  const places = new Map<string, Place>()
+  const interval = Math.min(connectInterval, Math.max(waitMs, 20))
+  const policy: ConnectPolicy = { connectTimeoutMs, resolve }
+
+  function placeAt (destination: Destination): Place {
+    const name = `${destination.host}:${destination.port}`
+    const known = places.get(name)
+    if (known !== undefined) return known
+    const place: Place = {
+      name, destination, note: null, reason: null, answeredAt: -Infinity, connecting: null, asking: null
+    }
+    places.set(name, place)
+    return place
+  }
+
+  async function read (place: Place): Promise<StartNote | null> {
+    const note = await notes.read(place.name)
+    remember(place, note === null ? null : note.phase, note?.leftMs ?? 0)
+    return note
+  }
+
+  async function write (place: Place, phase: StartPhase, forMs: number): Promise<void> {
+    place.answeredAt = Math.min(place.answeredAt, performance.now() - trustMs)
+    if (waitMs === 0) return
+    remember(place, phase, forMs)
+    await notes.write(place.name, phase, forMs)
+  }
+
+  /** One bare connection, unless there was one a moment ago. */
+  async function tryConnection (place: Place): Promise<void> {
+    if (!await notes.claim(place.name, interval * 0.9)) return
+    const begin = performance.now()
+    try {
+      const socket = await openConnection(policy, bare(place.destination))
+      await staysOpen(socket, Math.min(lingerMs, waitMs / 2))
+    } catch (error) {
+      const failure = connectionFailure(error, 'connecting')
+      place.reason = failure
+      // A fault of this machine's own, or an address where no server may be, says nothing of the server.
+      if (failure.failureClass === 'internal' || failure.code === 'address_not_allowed') throw failure
+      await write(place, 'away', rememberedMs)
+      return
+    }
+    if (!await notes.connected(place.name, waitMs - (performance.now() - begin))) return
+    log.info({ place: place.name }, `the server takes connections again; its first request goes out in ${waitMs / 1000} s`)
+  }
+
+  async function connectOnce (place: Place): Promise<void> {
+    place.connecting ??= tryConnection(place).finally(() => { place.connecting = null })
+    await place.connecting
+  }
+
+  function visit (place: Place, url: URL, method: string, finished = () => {}): Visit {
+    return {
+      async answered (status) {
+        try {
+          await judgeAnswer(place, url, { method, status })
+        } finally {
+          finished()
+        }
+      },
+      async failed (error) {
+        try {
+          await judgeFailure(place, error)
+        } finally {
+          finished()
+        }
+      },
+      left: finished
+    }
+  }
+
+  async function judgeAnswer (
+    place: Place, url: URL, { method, status }: { readonly method: string, readonly status: number }
+  ): Promise<void> {
+    if (awayStatuses.has(status) || (method === 'GET' && lateStatuses.has(status))) {
+      place.reason = null
+      return await write(place, 'gateway', rememberedMs)
+    }
+    if (status === 404 && url.pathname.endsWith('/sdapi/v1/options')) {
+      // Its port is open and its API is not there: the moment at which a request does harm may be still to come.
+      place.reason = withoutApi()
+      return await write(place, 'starting', waitMs)
+    }
+    place.answeredAt = performance.now()
+    if (place.note?.phase !== 'gateway') return
+    remember(place, null, 0)
+    await notes.clear(place.name)
+  }
+
+  async function judgeFailure (place: Place, error: unknown): Promise<void> {
+    const failure = connectionFailure(error, 'connecting')
+    const isRefused = ['connection_refused', 'host_not_found', 'host_unreachable', 'connect_timeout'].includes(failure.code)
+    // Where nothing ever answered, a lost connection is rather one of another protocol.
+    if (!isRefused && (failure.code !== 'connection_lost' || place.answeredAt === -Infinity)) return
+    place.reason = failure
+    await write(place, 'away', rememberedMs)
+  }
+
+  /** A proxy takes each connection, so only a request can tell. */
+  async function enterThroughProxy (place: Place, url: URL, method: string): Promise<Visit> {
+    if (method !== 'GET' || !await notes.claim(`${place.name} behind a proxy`, waitMs)) throw refusal(place, 'gateway', waitMs)
+    let finish = () => {}
+    place.asking = new Promise<void>(resolve => { finish = resolve }).finally(() => { place.asking = null })
+    return visit(place, url, method, finish)
+  }
+
+  return {
+    async enter ({ url, method = 'GET', signal }) {
+      const place = placeAt(destinationOf(url))
+      if (performance.now() - place.answeredAt < trustMs) return visit(place, url, method)
+      await unlessAborted(place.asking, signal)
+      let note = await unlessAborted(read(place), signal)
+      if (note?.phase === 'gateway') return await enterThroughProxy(place, url, method)
+      if (note !== null) {
+        await unlessAborted(connectOnce(place), signal)
+        note = await unlessAborted(read(place), signal)
+      }
+      if (note !== null) throw refusal(place, note.phase, note.leftMs)
+      return visit(place, url, method)
+    },
+    admit (destination) {
+      const place = placeAt(destination)
+      const left = (place.note?.until ?? 0) - performance.now()
+      if (place.note === null || place.note.phase === 'gateway' || left <= 0) return
+      throw refusal(place, place.note.phase, left)
+    },
+    watch (url, onGone) {
+      const place = placeAt(destinationOf(url))
+      return watchConnection(async () => await openConnection(policy, bare(place.destination)), error => {
+        judgeFailure(place, error).finally(onGone).catch(() => undefined)
+      })
+    }
+  }
+
+  function remember (place: Place, phase: StartPhase | null, forMs: number): void {
+    place.note = phase === null ? null : { phase, until: performance.now() + forMs }
+  }
+
+  function refusal (place: Place, phase: StartPhase, leftMs: number): GenerationFailure {
+    if (phase === 'away') {
+      return place.reason ?? new GenerationFailure('server-down', 'connection_refused',
+        'Nothing listened at the server\'s address a moment ago.', { retryAfterMs: interval })
+    }
+    const seconds = Math.max(1, Math.ceil(leftMs / 1000))
+    if (phase === 'gateway') {
+      return new GenerationFailure('server-down', 'bad_gateway', 'A proxy in front of the server says that it is away; ' +
+        `it is asked again in ${seconds} s.`, { retryAfterMs: leftMs })
+    }
+    const words = place.reason?.code === 'route_missing'
+      ? `The server answers without its API; is it starting, or running without --api? It is asked again in ${seconds} s.`
+      : `The server is starting: it takes connections again, and gets its first request in ${seconds} s.`
+    return new GenerationFailure('server-down', 'server_starting', words, { retryAfterMs: leftMs })
+  }
+}
+
+function withoutApi (): GenerationFailure {
+  return new GenerationFailure('server-down', 'route_missing', 'The server does not offer its API.')
+}
+
+export function destinationOf ({ hostname, port, protocol }: URL): Destination {
+  return { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) || (protocol === 'https:' ? 443 : 80) }
+}
+
+/** Without TLS, whatever is spoken there: a greeting would be answered. */
+function bare (destination: Destination): Parameters<typeof openConnection>[1] {
+  return { destination, secure: false, servername: destination.host }
+}
+
+/** @throws Error where the other side closes it */
+async function staysOpen (socket: Socket, milliseconds: number): Promise<void> {
+  socket.resume()
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(resolve, milliseconds)
+      socket.once('close', () => {
+        clearTimeout(timer)
+        reject(Object.assign(new Error('the connection was closed at once'), { code: 'ECONNREFUSED' }))
+      })
+    })
+  } finally {
+    socket.destroy()
+  }
+}
+
+/** Calls `onRefused` once when a connection ends and no other is taken. */
+function watchConnection (connect: () => Promise<Socket>, onRefused: (error: unknown) => void): () => void {
+  let socket: Socket | null = null
+  let stopped = false
+  let quickEnds = 0
+
+  async function hold (): Promise<void> {
+    while (!stopped && quickEnds < 2) {
+      try {
+        socket = await connect()
+      } catch (error) {
+        if (!stopped) onRefused(error)
+        return
+      }
+      const openedAt = performance.now()
+      await ended(socket)
+      if (performance.now() - openedAt < quicklyClosed) quickEnds += 1
+    }
+  }
+
+  async function ended (held: Socket): Promise<void> {
+    if (stopped) return void held.destroy()
+    held.unref()
+    held.resume()
+    await new Promise<void>(resolve => { held.once('close', () => { resolve() }) })
+  }
+
+  hold().catch(() => undefined)
+  return () => {
+    stopped = true
+    socket?.destroy()
+  }
+}
+
+async function unlessAborted<Value> (work: Promise<Value> | null, signal: AbortSignal): Promise<Value | null> {
+  signal.throwIfAborted()
+  if (work === null) return null
+  let abort = () => {}
+  const aborted = new Promise<never>((_resolve, reject) => {
+    abort = () => { reject(signal.reason) }
+    signal.addEventListener('abort', abort, { once: true })
+  })
+  try {
+    return await Promise.race([work, aborted])
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
+}

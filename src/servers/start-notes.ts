@@ -1,0 +1,121 @@
+import type { Redis } from 'ioredis'
+import type { Keys } from '../redis/keys.ts'
+
+/**
+ * Why a server gets no request. `away`: nothing took a connection when that was last tried. `starting`: it takes them
+ * again, and is left alone for a while. `gateway`: a proxy in front of it says that it is away.
+ */
+export type StartPhase = 'away' | 'starting' | 'gateway'
+
+export interface StartNote {
+  readonly phase: StartPhase
+  readonly leftMs: number
+}
+
+/** What is known of servers that are away or starting, by the place where they listen. No note: they may be asked. */
+export interface StartNotes {
+  read (place: string): Promise<StartNote | null>
+  write (place: string, phase: StartPhase, forMs: number): Promise<void>
+  /** A server that was away takes connections. False where it was not away, or that is known already. */
+  connected (place: string, waitMs: number): Promise<boolean>
+  clear (place: string): Promise<void>
+  /** Whether this process may do something that all processes together do once in so many milliseconds. */
+  claim (place: string, forMs: number): Promise<boolean>
+}
+
+const connectedScript = /* lua */ `
+if redis.call('GET', KEYS[1]) ~= 'away' then return 0 end
+redis.call('SET', KEYS[1], 'starting', 'PX', ARGV[1])
+return 1
+`
+
+/** Shared by all processes. Redis keeps the times, so that no two clocks are compared. */
+export function createStartNotes (redis: Redis, keys: Keys): StartNotes {
+  const noteKey = (place: string) => keys.key('start', place)
+  const claimKey = (place: string) => keys.key('start', place, 'claim')
+
+  return {
+    async read (place) {
+      const [[, phase], [, left]] = await redis.multi().get(noteKey(place)).pttl(noteKey(place)).exec() as
+        [[unknown, StartPhase | null], [unknown, number]]
+      return phase === null || left <= 0 ? null : { phase, leftMs: left }
+    },
+    async write (place, phase, forMs) {
+      await redis.set(noteKey(place), phase, 'PX', whole(forMs))
+    },
+    async connected (place, waitMs) {
+      return await redis.eval(connectedScript, 1, noteKey(place), whole(waitMs)) === 1
+    },
+    async clear (place) {
+      await redis.del(noteKey(place))
+    },
+    async claim (place, forMs) {
+      return await redis.set(claimKey(place), '1', 'PX', whole(forMs), 'NX') === 'OK'
+    }
+  }
+}
+
+/** Of one process alone, for what runs without Redis. */
+export function createLocalStartNotes (): StartNotes {
+  const notes = new Map<string, { readonly phase: StartPhase, readonly until: number }>()
+  const claims = new Map<string, number>()
+
+  function noteOf (place: string): StartNote | null {
+    const note = notes.get(place)
+    const leftMs = (note?.until ?? 0) - performance.now()
+    return note === undefined || leftMs <= 0 ? null : { phase: note.phase, leftMs }
+  }
+
+  return {
+    read: async place => noteOf(place),
+    async write (place, phase, forMs) {
+      notes.set(place, { phase, until: performance.now() + forMs })
+    },
+    async connected (place, waitMs) {
+      if (noteOf(place)?.phase !== 'away') return false
+      notes.set(place, { phase: 'starting', until: performance.now() + waitMs })
+      return true
+    },
+    async clear (place) {
+      notes.delete(place)
+    },
+    async claim (place, forMs) {
+      if (performance.now() < (claims.get(place) ?? 0)) return false
+      claims.set(place, performance.now() + forMs)
+      return true
+    }
+  }
+}
+
+/** Where the shared notes cannot be had in time, those of this process have to do. */
+export function withLocalNotes (shared: StartNotes, patienceMs: number): StartNotes {
+  const local = createLocalStartNotes()
+
+  async function both<Value> (ask: (notes: StartNotes) => Promise<Value>): Promise<Value> {
+    const own = await ask(local)
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<Value>(resolve => { timer = setTimeout(() => { resolve(own) }, patienceMs) })
+    try {
+      return await Promise.race([ask(shared).catch(() => own), late])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  return {
+    async read (place) {
+      const note = await both(async notes => await notes.read(place))
+      if (note === null) await local.clear(place)
+      else await local.write(place, note.phase, note.leftMs)
+      return note
+    },
+    write: async (place, phase, forMs) => await both(async notes => { await notes.write(place, phase, forMs) }),
+    connected: async (place, waitMs) => await both(async notes => await notes.connected(place, waitMs)),
+    clear: async place => await both(async notes => { await notes.clear(place) }),
+    claim: async (place, forMs) => await both(async notes => await notes.claim(place, forMs))
+  }
+}
+
+function whole (milliseconds: number): number {
+  return Math.max(1, Math.round(milliseconds))
+}

@@ -1,0 +1,48 @@
+import t from 'tap'
+import { startSimulator, type Simulator } from '../../src/simulator/simulator.ts'
+import { quick, startService } from '../helper.ts'
+
+interface StartOptions { readonly bareMilliseconds: number, readonly mountMilliseconds: number }
+
+/** Milliseconds of what is not there yet when a server opens its port. */
+const windows = [20, 300, 5000]
+const starts: Readonly<Record<'a1111' | 'forge', (window: number) => StartOptions>> = {
+  a1111: window => ({ bareMilliseconds: window, mountMilliseconds: 20 }),
+  forge: window => ({ bareMilliseconds: 20, mountMilliseconds: window })
+}
+const jobKinds = [
+  { ...quick, alwayson_scripts: { ControlNet: { args: [{ enabled: false }] } } },
+  { ...quick, script_name: 'X/Y/Z plot', script_args: [] },
+  quick
+]
+
+t.test('servers that die under a generation start undisturbed, and get no work before they are complete', async t => {
+  const simulators: Array<{ alias: string, simulator: Simulator, how: StartOptions }> = []
+  for (const flavor of ['a1111', 'forge'] as const) {
+    for (const window of windows) {
+      const simulator = await startSimulator({ flavor, stepMilliseconds: 20 })
+      t.teardown(simulator.close)
+      simulators.push({ alias: `${flavor}-${window}`, simulator, how: starts[flavor](window) })
+    }
+  }
+  const servers = Object.fromEntries(simulators.map(({ alias, simulator }) => [alias, simulator.url]))
+  const service = await startService(t, { servers, settings: { SERVER_START_SECONDS: '5.5' } })
+  const jobs = await Promise.all(simulators.map(async ({ alias, simulator, how }) => {
+    const submit = async (parameters: object) => await service.submit({ ...parameters }, { target_server_alias: alias })
+    const running = await submit({ ...quick, steps: 50 })
+    await service.until(running, 'processing')
+    while (simulator.state().inFlight === 0) await new Promise(resolve => setTimeout(resolve, 10))
+    const waiting = await Promise.all(jobKinds.map(submit))
+    await simulator.restart({ refuseMilliseconds: 300, ...how })
+    return [running, ...waiting]
+  }))
+  for (const id of jobs.flat()) {
+    const job = await service.until(id, 'completed', 'failed')
+    t.equal(job.status, 'completed', JSON.stringify(job.error))
+  }
+  for (const { alias, simulator } of simulators) {
+    const { startDeaths, earlyWork, crashes, sends } = simulator.state()
+    t.same({ startDeaths, earlyWork, crashes }, { startDeaths: 0, earlyWork: 0, crashes: 1 }, alias)
+    t.same(Object.values(sends).sort(), [1, 1, 1, 2], `${alias}: only what was running is sent again`)
+  }
+})
