@@ -92,7 +92,11 @@ export async function startService (t: Teardown, options: ServiceOptions = {}): 
   const dataDirectory = await mkdtemp(join(tmpdir(), 'sq-data-'))
   t.teardown(() => rm(dataDirectory, { recursive: true, force: true }))
   const config = parseSettings({
-    PORT: '0', DATA_DIR: dataDirectory, LOG_LEVEL: 'silent', RETRY_BACKOFF_SECONDS: '0.05', SERVER_START_SECONDS: '0.05',
+    PORT: '0',
+    DATA_DIR: dataDirectory,
+    LOG_LEVEL: 'silent',
+    RETRY_BACKOFF_SECONDS: '0.05',
+    SERVER_START_SECONDS: '0.05',
     ...options.settings
   })
   const house = await openHouse(config, redis.url, logger, sourcesOf({ environment: options.settings ?? {} }))

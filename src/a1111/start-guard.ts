@@ -8,7 +8,7 @@ export interface StartGuard {
    * @throws GenerationFailure why none may, with the time after which it is worth another try
    */
   enter (request: Pick<HttpRequest, 'url' | 'method' | 'signal'>): Promise<Visit>
-  /** Called before each connection for a request, which may have waited for one since it was let in. @throws as `enter` */
+  /** Called before each connection, for which a request may have waited since it was let in. @throws as `enter` */
   admit (destination: Destination): void
 }
 

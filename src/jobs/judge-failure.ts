@@ -95,6 +95,8 @@ export function createJudge ({ alias, tasks, monitor, onMeasured }: JudgeDepende
     const { job, failure, generation, times } = failed
     if (!isDoubtful(failure) || !await monitor.stillAnswers(failure, generation.stopped)) return failure
     const { code } = failure
+    // It was not sent, as the server may have been starting, which is over.
+    if (code === 'server_starting') return failure
     if (code === 'route_missing' || code === 'method_not_allowed') {
       const route = routeOf(job.submission.mode)
       await monitor.lacks(route)

@@ -218,6 +218,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
         onUnreadable: collector.lose,
         onSent () {
           wasSent = true
+          sentAt = performance.now()
           teller.sent(claim, job, idleSince(atGateSince))
         },
         onAnswering: () => { leave().catch(() => {}) } // waited for below

@@ -269,6 +269,14 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     return checking
   }
 
+  async function checkUntilTold (until: number, signal: AbortSignal | undefined): Promise<ServerState> {
+    const seen = await check()
+    const isOpen = !answersLooks(seen) && lastFailure?.code === 'server_starting'
+    if (!isOpen || closed || performance.now() > until) return seen
+    await rest(Math.min(lastFailure?.retryAfterMs ?? 0, intervals.whileDown) + 1, signal)
+    return signal?.aborted === true ? seen : await checkUntilTold(until, signal)
+  }
+
   function checkSoon (): void {
     check().catch(error => { log.error({ server: server().alias, err: error }, 'server check failed') })
   }
@@ -315,15 +323,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       mayBeNew ||= failure.code === 'connection_lost'
       // One that is under way may have seen the server as it was before.
       await checking?.catch(() => undefined)
-      let seen = await check()
-      const until = performance.now() + longestDoubt
       // One that takes connections again may have lost this one alone; it is asked when that does no harm.
-      while (!answersLooks(seen) && lastFailure?.code === 'server_starting' && performance.now() < until && !closed) {
-        await rest(Math.min(lastFailure.retryAfterMs ?? 0, intervals.whileDown) + 1, signal)
-        if (signal?.aborted === true) break
-        seen = await check()
-      }
-      if (answersLooks(seen)) return true
+      if (answersLooks(await checkUntilTold(performance.now() + longestDoubt, signal))) return true
       countReport(failure)
       return false
     },

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { connectionFailure } from '../a1111/failures.ts'
 import type { StartGuard, Visit } from '../a1111/start-guard.ts'
 import { GenerationFailure } from '../a1111/types.ts'
@@ -40,6 +41,9 @@ const trustMs = 200
 /** What closes an unused connection sooner closes all of them so, in milliseconds. */
 const quicklyClosed = 30_000
 
+/** Within this the ends of all connections of a process that has died are seen, in milliseconds. */
+const togetherMs = 100
+
 /** Statuses by which a proxy says that what is behind it is away; the second group of a request that took long, too. */
 const awayStatuses = new Set([502, 503, 521, 522, 523, 530])
 const lateStatuses = new Set([504, 524])
@@ -55,6 +59,8 @@ interface Place {
   connecting: Promise<void> | null
   /** A request through a proxy under way, whose answer tells whether others may follow. */
   asking: Promise<void> | null
+  /** Unused connections that stand; as long as one does, what has taken it was not restarted. */
+  readonly held: Set<Socket>
 }
 
 export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStartsDependencies): ServerStarts {
@@ -67,7 +73,14 @@ export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStart
     const known = places.get(name)
     if (known !== undefined) return known
     const place: Place = {
-      name, destination, note: null, reason: null, answeredAt: -Infinity, connecting: null, asking: null
+      name,
+      destination,
+      note: null,
+      reason: null,
+      answeredAt: -Infinity,
+      connecting: null,
+      asking: null,
+      held: new Set()
     }
     places.set(name, place)
     return place
@@ -84,6 +97,18 @@ export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStart
     if (waitMs === 0) return
     remember(place, phase, forMs)
     await notes.write(place.name, phase, forMs)
+  }
+
+  /** Whether what listens there lives on, although a connection to it was lost or not taken. */
+  async function outlives (place: Place): Promise<boolean> {
+    const held = [...place.held]
+    if (held.length === 0) return false
+    // All connections of a process end together, yet are not seen to end in the same moment.
+    await sleep(togetherMs)
+    if (held.every(socket => !place.held.has(socket))) return false
+    remember(place, null, 0)
+    await notes.clear(place.name)
+    return true
   }
 
   /** One bare connection, unless there was one a moment ago. */
@@ -172,6 +197,7 @@ export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStart
       await unlessAborted(place.asking, signal)
       let note = await unlessAborted(read(place), signal)
       if (note?.phase === 'gateway') return await enterThroughProxy(place, url, method)
+      if (note !== null && await unlessAborted(outlives(place), signal) === true) note = null
       if (note !== null) {
         await unlessAborted(connectOnce(place), signal)
         note = await unlessAborted(read(place), signal)
@@ -187,7 +213,7 @@ export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStart
     },
     watch (url, onGone) {
       const place = placeAt(destinationOf(url))
-      return watchConnection(async () => await openConnection(policy, bare(place.destination)), error => {
+      return holdConnection(async () => await openConnection(policy, bare(place.destination)), place.held, error => {
         judgeFailure(place, error).finally(onGone).catch(() => undefined)
       })
     }
@@ -243,38 +269,35 @@ async function staysOpen (socket: Socket, milliseconds: number): Promise<void> {
   }
 }
 
-/** Calls `onRefused` once when a connection ends and no other is taken. */
-function watchConnection (connect: () => Promise<Socket>, onRefused: (error: unknown) => void): () => void {
-  let socket: Socket | null = null
-  let stopped = false
-  let quickEnds = 0
+/** Calls `onRefused` once when a connection ends and no other is taken. @param held has the one that stands */
+function holdConnection (
+  connect: () => Promise<Socket>, held: Set<Socket>, onRefused: (error: unknown) => void
+): () => void {
+  const stop = new AbortController()
 
   async function hold (): Promise<void> {
-    while (!stopped && quickEnds < 2) {
-      try {
-        socket = await connect()
-      } catch (error) {
-        if (!stopped) onRefused(error)
-        return
-      }
+    let quickEnds = 0
+    while (!stop.signal.aborted && quickEnds < 2) {
       const openedAt = performance.now()
-      await ended(socket)
-      if (performance.now() - openedAt < quicklyClosed) quickEnds += 1
+      await ended(await connect())
+      quickEnds = performance.now() - openedAt < quicklyClosed ? quickEnds + 1 : 0
     }
   }
 
-  async function ended (held: Socket): Promise<void> {
-    if (stopped) return void held.destroy()
-    held.unref()
-    held.resume()
-    await new Promise<void>(resolve => { held.once('close', () => { resolve() }) })
+  async function ended (socket: Socket): Promise<void> {
+    const end = () => { socket.destroy() }
+    stop.signal.addEventListener('abort', end, { once: true })
+    if (stop.signal.aborted) end()
+    held.add(socket)
+    socket.unref()
+    socket.resume()
+    await new Promise<void>(resolve => { socket.once('close', () => { resolve() }) })
+    held.delete(socket)
+    stop.signal.removeEventListener('abort', end)
   }
 
-  hold().catch(() => undefined)
-  return () => {
-    stopped = true
-    socket?.destroy()
-  }
+  hold().catch((error: unknown) => { if (!stop.signal.aborted) onRefused(error) })
+  return () => { stop.abort() }
 }
 
 async function unlessAborted<Value> (work: Promise<Value> | null, signal: AbortSignal): Promise<Value | null> {

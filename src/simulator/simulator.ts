@@ -91,6 +91,8 @@ export async function startSimulator (options: SimulatorOptions = {}): Promise<S
       server,
       port: typeof address === 'object' && address !== null ? address.port : onPort,
       end: async () => {
+        // As when a process ends: its port goes first, and its connections in the same moment.
+        if (app.server.listening) app.server.close()
         life.abort()
         app.server.closeAllConnections()
         await app.close()
