@@ -228,7 +228,9 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       const inventory = start.believed(read)
       await states.writeInventory(server().id, inventory)
       inventoryReadAt = performance.now()
-      inventoryDueAt = inventoryReadAt + (start.rereads() || isNew ? soon() : intervals.inventory)
+      // Something of the server may still be to come.
+      const isUnsettled = start.rereads() || isNew
+      inventoryDueAt = inventoryReadAt + Math.min(intervals.inventory, isUnsettled ? 2 * intervals.whileDown : Infinity)
       checkpoints = titlesOf(inventory.checkpoints)
       return await enter({ ...seen, traits, inventoryReadAt: inventory.readAt }, responseMs)
     } catch (error) {
@@ -244,11 +246,6 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       start.failed(error)
       return await enterFailure(error)
     }
-  }
-
-  /** Some seconds: while something of the server's may still come. */
-  function soon (): number {
-    return Math.min(2 * intervals.whileDown, intervals.inventory)
   }
 
   /** Milliseconds for which the server is still out of use, whatever its looks say. */
