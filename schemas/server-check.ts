@@ -39,16 +39,6 @@ export const ServerCheckOptions = Type.Unsafe<{ checkpoint?: string, minutes?: n
 })
 export type ServerCheckOptions = NonNullable<Static<typeof ServerCheckOptions>>
 
-export const AddressCheckRequest = Closed({
-  apiUrl: Type.String({
-    minLength: 1,
-    maxLength: 2048,
-    description: 'Address of the server, which may carry user:password. It is not registered.',
-    examples: ['http://192.168.1.20:7860']
-  }),
-  ...checkFields
-}, { $id: 'AddressCheckRequest', description: 'A thorough check of a server that is not registered.' })
-
 export const ServerCheckStep = Type.Object({
   name: StringEnum(checkSteps, { description: 'What the step finds out.' }),
   title: Type.String({ description: 'The same for people.' }),
@@ -162,6 +152,6 @@ export const ServerCheckView = Type.Object({
 export type ServerCheckView = Static<typeof ServerCheckView>
 
 export const serverCheckSchemas = [
-  ServerCheckOptions, AddressCheckRequest, ServerCheckStep, ServerCheckFinding, LearnedView, ServerCheckReport,
+  ServerCheckOptions, ServerCheckStep, ServerCheckFinding, LearnedView, ServerCheckReport,
   ServerCheckView
 ]

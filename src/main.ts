@@ -1,6 +1,8 @@
 import { parseArgs } from 'node:util'
 import { probeServer } from './a1111/probe.ts'
 import { createA1111Client } from './a1111/client.ts'
+import { doctorOptions, readDoctorOptions } from './commands/doctor-options.ts'
+import { runThoroughDoctor } from './commands/doctor-thorough.ts'
 import { runDoctor } from './commands/doctor.ts'
 import { runKeys } from './commands/keys.ts'
 import { createLogger } from './commands/logger.ts'
@@ -28,6 +30,8 @@ const help = `StableQueue ${version}
   stablequeue simulator [--port N] [--help]                   a server that behaves like A1111, without a GPU
   stablequeue keys create|list|revoke [--json]                access keys
   stablequeue doctor [--json]                                 looks for what is wrong, and says what to do
+  stablequeue doctor --thorough --server ALIAS|URL            finds out how a server behaves; see docs/doctor.md
+                     [--checkpoint TITLE] [--minutes N] [--service URL] [--key KEY:SECRET | --token TOKEN] [--json]
 
 Settings come from the environment and from .env; see .env.example.
 `
@@ -44,8 +48,14 @@ export async function main (argv: readonly string[]): Promise<void> {
     await run(argv)
   } catch (error) {
     process.stderr.write(`${messageOf(error)}\n`)
-    process.exit(error instanceof UsageError ? 2 : 1)
+    process.exit(isUsage(error) ? 2 : 1)
   }
+}
+
+/** parseArgs has codes for words that it does not know. */
+function isUsage (error: unknown): boolean {
+  if (error instanceof UsageError) return true
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')
 }
 
 async function run ([command = 'help', ...rest]: readonly string[]): Promise<void> {
@@ -113,8 +123,24 @@ async function knownServers (config: Config): Promise<Array<{ alias: string, add
 }
 
 async function doctor (argv: readonly string[]): Promise<void> {
-  const { values } = parseArgs({ args: [...argv], options: { json: { type: 'boolean' } } })
+  const { values } = parseArgs({ args: [...argv], options: doctorOptions })
   const config = readSettings()
+  const format = values.json ? 'json' : 'text'
+  const wanted = readDoctorOptions(values, config)
+  if (wanted !== null) {
+    const cancelled = new AbortController()
+    process.once('SIGINT', () => { cancelled.abort() })
+    process.once('SIGTERM', () => { cancelled.abort() })
+    process.exitCode = await runThoroughDoctor(await wanted, format, {
+      config,
+      registered: async () =>
+        (await knownServers(config)).map(({ alias, address }) => ({ alias, url: address.baseUrl })),
+      tell: line => { process.stderr.write(`${line}\n`) },
+      print: report => { process.stdout.write(`${report}\n`) },
+      cancelled: cancelled.signal
+    })
+    return
+  }
   const servers = (await knownServers(config)).map(({ alias, address }) => ({ alias, url: address.baseUrl, address }))
   const reach = createServerReach(config.SERVERS_ALLOW)
   process.exitCode = await runDoctor(config, {
@@ -130,5 +156,5 @@ async function doctor (argv: readonly string[]): Promise<void> {
         await client.close()
       }
     }
-  }, values.json ? 'json' : 'text')
+  }, format)
 }

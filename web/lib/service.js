@@ -52,7 +52,11 @@ export const servers = {
   history: (alias, signal) => ask('GET', `${pathOf(serversPath, alias)}/history`, { signal }),
   pause: (alias, reason) => ask('POST', `${pathOf(serversPath, alias)}/pause`, { body: { reason } }),
   resume: alias => ask('POST', `${pathOf(serversPath, alias)}/resume`),
-  remove: (alias, query = {}) => ask('DELETE', `${pathOf(serversPath, alias)}?${queryOf(query)}`)
+  remove: (alias, query = {}) => ask('DELETE', `${pathOf(serversPath, alias)}?${queryOf(query)}`),
+  /** @param {{ checkpoint?: string, minutes?: number }} wishes */
+  check: (alias, wishes) => ask('POST', `${pathOf(serversPath, alias)}/check`, { body: wishes }),
+  readCheck: (alias, signal) => ask('GET', `${pathOf(serversPath, alias)}/check`, { signal }),
+  cancelCheck: alias => ask('DELETE', `${pathOf(serversPath, alias)}/check`)
 }
 
 export const apiKeys = {

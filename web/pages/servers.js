@@ -5,6 +5,7 @@ import { useLive } from '../lib/live.js'
 import { setQuery } from '../lib/router.js'
 import { servers } from '../lib/service.js'
 import { AddServer } from '../parts/add-server.js'
+import { CheckServer } from '../parts/check-server.js'
 import { EditServer } from '../parts/edit-server.js'
 import { HealthStrip } from '../parts/health-strip.js'
 import { Icon } from '../parts/icon.js'
@@ -44,6 +45,7 @@ export function ServersPage ({ route }) {
     </ul>
     ${route.query.has('add') && html`<${AddServer} onClose=${() => setQuery(route, { add: '' })} onChanged=${reload} />`}
     ${open.dialog === 'edit' && html`<${EditServer} server=${open.server} onClose=${close} onChanged=${reload} />`}
+    ${open.dialog === 'check' && html`<${CheckServer} server=${open.server} onClose=${done} onChanged=${reload} />`}
     ${open.dialog === 'pause' && html`<${PauseServer} server=${open.server} onClose=${close} onPaused=${done} />`}
     ${open.dialog === 'inventory' && html`<${ServerInventory} server=${open.server} onClose=${close} />`}
     ${open.dialog === 'remove' && html`
@@ -73,6 +75,7 @@ function ServerCard ({ server, onChanged, onOpen }) {
         <div><dt>Kind</dt><dd>${[server.kind ?? 'not known yet', server.version].filter(Boolean).join(' ')}</dd></div>
         <div><dt>Loaded</dt><dd>${checkpoint ?? '–'}</dd></div>
         <div><dt>Jobs</dt><dd><a href="#/queue?server=${encodeURIComponent(alias)}">${server.processing} running, ${server.waiting} waiting</a></dd></div>
+        ${server.learned?.checked_at && html`<div><dt>Checked</dt><dd>${learnedWords(server.learned)} (${ago(server.learned.checked_at)})</dd></div>`}
         <div><dt>Heard of</dt><dd>${ago(server.checked_at)}</dd></div>
       </dl>
       ${server.last_error && html`
@@ -83,6 +86,19 @@ function ServerCard ({ server, onChanged, onOpen }) {
       <${ServerActions} server=${server} onChanged=${onChanged} onOpen=${onOpen} />
       ${server.waiting > 0 && !enabled && html`<p class="hint">${plural(server.waiting, 'job')} wait until it is enabled again.</p>`}
     </li>`
+}
+
+/** What a thorough check has found, as far as people ask for it. */
+function learnedWords (learned) {
+  const told = (value, good, bad) => value === null ? [] : [value ? good : bad]
+  const { body_refused_bytes: body, time_limit_seconds: limit } = learned
+  return [
+    ...told(learned.interrupts, 'stops when interrupted', 'does not stop when interrupted'),
+    ...told(learned.tells_tasks_apart, 'tells tasks apart', 'does not tell tasks apart'),
+    ...(learned.restores_overrides === 'none' ? ['does not restore settings'] : []),
+    ...(body === null ? [] : [`takes requests below ${Math.round(body / 1024 / 1024 * 10) / 10} MiB`]),
+    ...(limit === null ? [] : [`a proxy waits ${limit} s`])
+  ].join(', ') || 'little was found out'
 }
 
 /** What its owner can do about it. */

@@ -33,7 +33,8 @@ export function ServerActions ({ server, onChanged, onOpen }) {
   return html`
     <div class="actions">
       ${button('Test', 'plug', test)}
-      ${paused
+      ${button('Check', 'search', () => onOpen('check'))}
+      ${paused && !server.checking
         ? button('Resume', 'play', () => act(() => servers.resume(alias)))
         : button('Pause', 'pause', () => onOpen('pause'))}
       ${button('Inventory', 'models', () => onOpen('inventory'))}

@@ -21,7 +21,7 @@ export interface HttpPolicy extends ConnectPolicy {
 export interface HttpRequest {
   readonly url: URL
   /** GET unless told otherwise. */
-  readonly method?: 'GET' | 'POST'
+  readonly method?: 'GET' | 'POST' | 'DELETE'
   readonly headers?: Readonly<Record<string, string>>
   /** A stream is sent as fast as the server takes it. */
   readonly body?: string | Buffer | Readable

@@ -1,0 +1,187 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ServerCheckReport, ServerCheckView } from '../../schemas/server-check.ts'
+import type { ServerView } from '../../schemas/server.ts'
+import type { Config } from '../config/settings.ts'
+import { messageOf, ServiceError } from '../errors.ts'
+import { createHttpClient } from '../lib/http/client.ts'
+import { withDeadline } from '../lib/deadline.ts'
+import { reportText } from '../server-check/report.ts'
+import { parseServerUrl } from '../servers/address.ts'
+import { checkAddressDirectly, tellSteps } from './doctor-direct.ts'
+import { UsageError } from './usage-error.ts'
+
+/** What `stablequeue doctor --thorough` was called with. */
+export interface ThoroughOptions {
+  /** Alias or address. */
+  readonly server: string
+  readonly checkpoint: string | null
+  readonly minutes: number | null
+  /** Address of the service; empty for the one of the settings. */
+  readonly service: string
+  /** For the header Authorization; null to be let in as this machine is. */
+  readonly authorization: string | null
+}
+
+export interface ThoroughDependencies {
+  readonly config: Config
+  /** Aliases and addresses of servers that a running Redis knows. */
+  readonly registered: () => Promise<ReadonlyArray<{ readonly alias: string, readonly url: string }>>
+  /** Takes one line about how far it is. */
+  readonly tell: (line: string) => void
+  /** Takes the report as text, or as JSON. */
+  readonly print: (report: string) => void
+  /** Ends the check; everything is put back. */
+  readonly cancelled: AbortSignal
+}
+
+/** 0: nothing hurts. 1: something does. 2: usage. 3: it could not run. 4: it was cancelled, or ended early. */
+export type ThoroughExit = 0 | 1 | 3 | 4
+
+class CouldNotRun extends Error {}
+
+/** How often the service is asked how far a check is, and for how long it may be silent, in milliseconds. */
+const pollInterval = 500
+const patience = 15_000
+const mostSilence = 60_000
+
+/**
+ * Checks one server thoroughly: through the service where that knows it, else, for an address that is not registered,
+ * by this process.
+ */
+export async function runThoroughDoctor (
+  options: ThoroughOptions, format: 'text' | 'json', dependencies: ThoroughDependencies
+): Promise<ThoroughExit> {
+  const { print, tell } = dependencies
+  try {
+    const report = /^https?:\/\//i.test(options.server)
+      ? await checkAddress(options, dependencies)
+      : await checkThroughService(options.server, options, dependencies)
+    print(format === 'json' ? JSON.stringify(report, null, 2) : reportText(report))
+    return exitOf(report)
+  } catch (error) {
+    if (!(error instanceof CouldNotRun || error instanceof ServiceError)) throw error
+    tell(error.message)
+    return 3
+  }
+}
+
+function exitOf ({ outcome, verdict }: ServerCheckReport): ThoroughExit {
+  if (outcome === 'could_not_run') return 3
+  if (outcome !== 'finished') return 4
+  return verdict === 'harm' ? 1 : 0
+}
+
+/** One that the service knows goes through it, since that sends jobs there. */
+async function checkAddress (options: ThoroughOptions, dependencies: ThoroughDependencies): Promise<ServerCheckReport> {
+  const address = parseServerUrl(options.server, '--server')
+  const known = await knownToService(options, dependencies)
+  const alias = (known ?? await dependencies.registered()).find(({ url }) => url === address.baseUrl)?.alias
+  if (alias !== undefined) {
+    if (known !== null) return await checkThroughService(alias, options, dependencies)
+    throw new CouldNotRun(`That address is registered as ${alias}, so its checks go through the service, which does not ` +
+      `answer at ${serviceUrl(options, dependencies.config)}. Start it, or name it with --service URL.`)
+  }
+  dependencies.tell('This address belongs to no registered server; it is checked directly and not registered.')
+  const result = await checkAddressDirectly(address, options, dependencies)
+  if (typeof result === 'string') throw new CouldNotRun(result)
+  return result
+}
+
+/** Null where no service answers. */
+async function knownToService (options: ThoroughOptions, { config }: ThoroughDependencies) {
+  const servers = await call<ServerView[]>('GET', '/api/v1/servers', options, config).catch(error => {
+    if (error instanceof NoService) return null
+    throw error
+  })
+  return servers?.map(({ alias, apiUrl }) => ({ alias, url: apiUrl })) ?? null
+}
+
+async function checkThroughService (
+  alias: string, options: ThoroughOptions, { config, tell, cancelled }: ThoroughDependencies
+): Promise<ServerCheckReport> {
+  const path = `/api/v2/servers/${encodeURIComponent(alias)}/check`
+  const body = {
+    ...options.checkpoint === null ? {} : { checkpoint: options.checkpoint },
+    ...options.minutes === null ? {} : { minutes: options.minutes }
+  }
+  const first = await call<ServerCheckView>('POST', path, options, config, body)
+  const id = first.check?.id
+  const told = new Set<string>()
+  let isCancelling = false
+  let heardAt = performance.now()
+  for (;;) {
+    if (cancelled.aborted && !isCancelling) {
+      isCancelling = true
+      tell('Cancelling; everything is put back.')
+      await call('DELETE', path, options, config).catch(() => undefined)
+    }
+    const view = await call<ServerCheckView>('GET', path, options, config).catch(error => {
+      // It may be restarting; whoever serves the server then puts everything back.
+      if (!(error instanceof NoService) || performance.now() - heardAt > mostSilence) throw error
+      return null
+    })
+    if (view !== null) {
+      heardAt = performance.now()
+      tellSteps(view.check?.steps ?? [], told, tell)
+      if (view.check?.state === 'ended' && view.report !== null && view.report.id === id) return view.report
+      if (view.check === null || view.check.id !== id) {
+        throw new CouldNotRun('No worker took up the check; is the server enabled, and does a worker run?')
+      }
+    }
+    await sleep(pollInterval)
+  }
+}
+
+class NoService extends CouldNotRun {}
+
+function serviceUrl ({ service }: ThoroughOptions, { HOST, PORT }: Pick<Config, 'HOST' | 'PORT'>): string {
+  if (service !== '') return service
+  const host = ['0.0.0.0', '::'].includes(HOST) ? '127.0.0.1' : HOST.includes(':') ? `[${HOST}]` : HOST
+  return `http://${host}:${PORT}`
+}
+
+async function call<Answer> (
+  method: 'GET' | 'POST' | 'DELETE', path: string, options: ThoroughOptions, config: Config, body?: object
+): Promise<Answer> {
+  const base = serviceUrl(options, config)
+  if (!URL.canParse(base)) throw new UsageError('--service must be an address such as http://127.0.0.1:3000.')
+  const http = createHttpClient({ connectTimeoutMs: patience, tls: {} })
+  try {
+    return await withDeadline(patience, [], async signal => {
+      const answer = await http.request({
+        url: new URL(base.replace(/\/$/, '') + path),
+        method,
+        headers: {
+          accept: 'application/json',
+          ...options.authorization === null ? {} : { authorization: options.authorization },
+          ...body === undefined ? {} : { 'content-type': 'application/json' }
+        },
+        ...body === undefined ? {} : { body: JSON.stringify(body) },
+        signal
+      }).catch(error => {
+        throw new NoService(`No service answers at ${base} (${messageOf(error)}). Checks of registered servers go through ` +
+          'it: start it with `stablequeue start`, or name it with --service URL.', { cause: error })
+      })
+      const parts: Buffer[] = []
+      for await (const chunk of answer.body) parts.push(chunk)
+      return readAnswer<Answer>(answer.statusCode, Buffer.concat(parts).toString('utf8'), base)
+    })
+  } finally {
+    await http.close()
+  }
+}
+
+function readAnswer<Answer> (status: number, text: string, base: string): Answer {
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch {
+    throw new CouldNotRun(`What answers at ${base} is not StableQueue (status ${status}).`)
+  }
+  if (status < 300) return json as Answer
+  const { message = 'no reason given' } = json as { message?: string }
+  const help = status === 401 || status === 403
+    ? ' Give an access key with servers:admin by --key KEY:SECRET, or the admin token by --token or ADMIN_TOKEN.'
+    : ''
+  throw new CouldNotRun(`The service refuses (status ${status}): ${message}${help}`)
+}

@@ -1,0 +1,142 @@
+import { downloadText } from '../lib/download.js'
+import { useForm } from '../lib/form.js'
+import { html, useEffect, useState } from '../lib/html.js'
+import { attempt } from '../lib/messages.js'
+import { sentenceOf } from '../lib/api.js'
+import { servers } from '../lib/service.js'
+import { CopyButton } from './copy-button.js'
+import { Dialog } from './dialog.js'
+import { FormProblem, NumberField, TextField } from './field.js'
+import { Icon } from './icon.js'
+import { Loading } from './page-head.js'
+
+/** How often it is asked how far a check is, in milliseconds. */
+const often = 700
+
+const marks = { good: ['Good', 'good'], note: ['Note', 'active'], harm: ['Hurts', 'bad'], unknown: ['Not found out', 'still'] }
+const stepWords = { waiting: '', running: 'now…', done: 'done', not_found_out: 'not found out', skipped: 'skipped' }
+const stateWords = {
+  asked: 'Waiting for the worker…',
+  waiting: 'Waiting for what runs there to end…',
+  running: 'The check is running. The line of the server waits meanwhile.',
+  putting_back: 'Everything is put back…'
+}
+const outcomeWords = {
+  cancelled: 'The check was cancelled.', could_not_run: 'The check could not run.', broken_off: 'The check ended early.'
+}
+
+/** A thorough check of a server: what it does, how far it is, and its report. */
+export function CheckServer ({ server: { alias }, onClose, onChanged }) {
+  const [view, setView] = useState({ data: undefined, error: null })
+  const [asks, setAsks] = useState(false)
+
+  useEffect(() => {
+    const stop = new AbortController()
+    let timer
+    async function look () {
+      try {
+        const data = await servers.readCheck(alias, stop.signal)
+        if (!stop.signal.aborted) setView({ data, error: null })
+      } catch (error) {
+        if (!stop.signal.aborted) setView(before => ({ ...before, error }))
+      }
+      if (!stop.signal.aborted) timer = setTimeout(look, often)
+    }
+    look()
+    return () => {
+      stop.abort()
+      clearTimeout(timer)
+    }
+  }, [alias])
+
+  const { check, report, text } = view.data ?? {}
+  const runs = check != null && check.state !== 'ended'
+  const begun = data => {
+    setAsks(false)
+    setView({ data, error: null })
+    onChanged()
+  }
+
+  return html`
+    <${Dialog} title="Check ${alias} thoroughly" wide onClose=${onClose}>
+      ${view.data === undefined && html`<${Loading} error=${view.error} sentence=${view.error && sentenceOf(view.error)} />`}
+      ${view.data !== undefined && runs && html`<${Running} alias=${alias} check=${check} />`}
+      ${view.data !== undefined && !runs && (report === null || asks) && html`<${AskForCheck} alias=${alias} onBegun=${begun} onClose=${onClose} />`}
+      ${view.data !== undefined && !runs && report !== null && !asks && html`
+        <${Report} report=${report} text=${text} onAgain=${() => setAsks(true)} />`}
+    <//>`
+}
+
+function AskForCheck ({ alias, onBegun, onClose }) {
+  const form = useForm({ checkpoint: '', minutes: '' })
+
+  async function send ({ checkpoint, minutes }) {
+    onBegun(await servers.check(alias, {
+      ...(checkpoint.trim() === '' ? {} : { checkpoint: checkpoint.trim() }),
+      ...(minutes === '' ? {} : { minutes: Number(minutes) })
+    }))
+  }
+
+  return html`
+    <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, send)}>
+      <${FormProblem} problem=${form.problems['']} />
+      <p>About a dozen tiny images find out whether the server restores settings, stops when interrupted, and what a proxy in front of it allows. Its line waits meanwhile, and everything is put back.</p>
+      <details>
+        <summary>More to find out</summary>
+        <div class="fields">
+          <${TextField} label="Another checkpoint" hint="Loaded once, to see whether the selected one stays selected." ...${form.field('checkpoint')} autocomplete="off" spellcheck=${false} />
+          <${NumberField} label="Minutes" hint="Length of one longer generation, to see whether a proxy waits for it." ...${form.field('minutes')} min="0" max="30" step="any" />
+        </div>
+      </details>
+      <div class="dialog-actions">
+        <button type="button" class="button" onClick=${onClose}>Close</button>
+        <button class="button primary" disabled=${form.busy}>Start the check</button>
+      </div>
+    </form>`
+}
+
+function Running ({ alias, check }) {
+  const [cancels, setCancels] = useState(false)
+
+  async function cancel () {
+    setCancels(true)
+    await attempt(() => servers.cancelCheck(alias))
+  }
+
+  return html`
+    <p role="status">${cancels ? 'Cancelling; everything is put back…' : stateWords[check.state]}</p>
+    <ol class="check-steps">
+      ${check.steps.map(({ name, title, state, duration_ms: ms }) => html`
+        <li key=${name} class=${state} aria-current=${state === 'running' ? 'step' : undefined}>
+          <span>${title}</span>
+          <span class="hint">${stepWords[state]}${ms === null ? '' : ` · ${ms} ms`}</span>
+        </li>`)}
+    </ol>
+    <div class="dialog-actions">
+      <button type="button" class="button" disabled=${cancels} onClick=${cancel}><${Icon} name="stop" />Cancel the check</button>
+    </div>`
+}
+
+function Report ({ report, text, onAgain }) {
+  const { outcome, reason, findings, server, duration_ms: ms, generations, put_back: putBack } = report
+  const save = () => downloadText(`stablequeue-check-${report.started_at.slice(0, 19).replaceAll(':', '-')}.json`, JSON.stringify(report, null, 2))
+  return html`
+    ${outcome !== 'finished' && html`<p class="notice warning-notice">${outcomeWords[outcome]} ${reason}</p>`}
+    ${(putBack === 'pending' || putBack === 'failed') && html`
+      <p class="notice problem-notice">${putBack === 'pending'
+        ? 'What was changed is put back as soon as the server answers.'
+        : 'Some settings could not be put back; look at the settings of the server.'}</p>`}
+    <p class="hint">${[server.kind, server.version].filter(Boolean).join(' ')} · ${(ms / 1000).toFixed(1)} s · ${generations.made} of at most ${generations.at_most} generations · ${new Date(report.started_at).toLocaleString()}</p>
+    <ul class="findings" tabindex="0" aria-label="Findings">
+      ${findings.map(({ topic, level, sentence, remedy }, index) => html`
+        <li key=${`${topic} ${index}`}>
+          <span class="status ${marks[level][1]}">${marks[level][0]}</span>
+          <div><p>${sentence}</p>${remedy && html`<p class="hint">${remedy}</p>`}</div>
+        </li>`)}
+    </ul>
+    <div class="dialog-actions">
+      <button type="button" class="button" onClick=${onAgain}><${Icon} name="again" />Check again</button>
+      <${CopyButton} label="Copy report" what="Report" text=${text} />
+      <button type="button" class="button" onClick=${save}><${Icon} name="download" />Download JSON</button>
+    </div>`
+}
