@@ -52,7 +52,7 @@ const dropInRoutes: FastifyPluginAsync<DropInOptions> = async (app, { dropIn }) 
         await scope.register(internal, { dropIn })
         await scope.register(openedRoutes, { dropIn, base })
       })
-      await at.register(probes)
+      await at.register(probes, { dropIn })
     }, { prefix: base })
   }
   await app.register(publicRoutes, { dropIn })

@@ -33,9 +33,9 @@ const lists: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dro
       config: { access: { scope: 'servers:read' } },
       schema: described(name, `${name} of the best server, without secrets`)
     }, async (request, reply) => {
-      const [server] = await faces.reachable(targetOf(request))
-      if (server === undefined) throw new ServiceError('a1111_unreachable', 'No server answers just now.')
-      return sendJson(reply, withoutSecrets(await faces.read(server, `/sdapi/v1/${name}`)))
+      const [answer] = await faces.readAll(`/sdapi/v1/${name}`, targetOf(request))
+      if (answer === undefined) throw new ServiceError('a1111_unreachable', 'No server answers just now.')
+      return sendJson(reply, withoutSecrets(answer))
     })
   }
 

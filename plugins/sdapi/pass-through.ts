@@ -108,6 +108,7 @@ export const controlNet: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async
       const { alias_names: aliases } = request.query as { alias_names?: string }
       const query = aliases === 'true' || aliases === '1' ? '?alias_names=true' : ''
       const answers = (await faces.readAll(`/controlnet/${name}${query}`, targetOf(request))).map(fieldsOf)
+      if (answers.length === 0) throw new ServiceError('route_not_found', 'Not Found')
       const all = [...new Set(answers.flatMap(answer => textsOf(answer[name])))]
       return sendJson(reply, { ...Object.assign({}, ...answers.toReversed()) as object, [name]: all })
     })
@@ -123,6 +124,8 @@ export const controlNet: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async
 
   for (const path of ['/controlnet/detect', '/controlnet/render_openpose_json']) {
     app.post(path, { config: { ...drawing, credentials: 'a1111' }, schema: { hide: true } }, async (request, reply) => {
+      const models = await faces.readAll('/controlnet/model_list', targetOf(request))
+      if (models.length === 0) throw new ServiceError('route_not_found', 'Not Found')
       refuseAddresses(request.body)
       reply.hold('waiting')
       // A list of poses is no object, but what a server wants.

@@ -7,10 +7,12 @@ import { createCallerJobs, type CallerJobs } from './callers.ts'
 import { createErrands, type Errands } from './errands.ts'
 import { createServerFaces, type ServerFaces } from './faces.ts'
 import { createJobSearch, type JobSearch } from './job-search.ts'
+import { createLastKnown, keptPaths } from './last-known.ts'
 import { createOptionsDesk, type OptionsDesk } from './options.ts'
 import { createOwnOptions, type OwnOptionsStore } from './own-options.ts'
 import { createPassThrough, type PassThrough } from './pass-through.ts'
 import { createOutcomes, type Outcomes } from './outcome.ts'
+import { answersLooks } from '../servers/server.ts'
 import { createTurns } from '../servers/turns.ts'
 import { createCallerTasks, type CallerTasks } from './tasks.ts'
 import { createShortIds, type ShortIds } from './short-ids.ts'
@@ -51,12 +53,15 @@ export async function createDropIn (
   { house, submitter, notices, stopping, pause = realPause }: DropInDependencies
 ): Promise<DropIn> {
   const { redis, subscriber, keys, registry, states, store, list, config, connect, media } = house
-  const faces = createServerFaces({ registry, states, waitingOn: store.waitingOn, connect })
+  const faces = createServerFaces({
+    registry, states, waitingOn: store.waitingOn, connect, lastKnown: createLastKnown(redis, keys)
+  })
   const turns = await createTurns({ redis, subscriber, keys })
   const florence = house.florence?.desk ?? null
   const errands = createErrands(house.models.downloads, florence)
   const own = createOwnOptions(redis, keys)
   const callerJobs = createCallerJobs(redis, keys, store)
+  const stopReading = readWhenReachable(house, faces)
   return {
     house,
     submitter,
@@ -79,8 +84,41 @@ export async function createDropIn (
       maxAnswerBytes: config.RESULT_MAX_MIB * 1024 * 1024
     }),
     async close () {
+      stopReading()
       turns.close()
       await faces.close()
     }
   }
+}
+
+/** Processes that hear of the same server at once read its lists once, in milliseconds. */
+const readTogether = 30_000
+
+/** Reads what clients may ask of a server later, when it may be away; gives what ends it. */
+function readWhenReachable ({ redis, subscriber, keys, registry, states, log }: House, faces: ServerFaces): () => void {
+  const channel = keys.channel('jobs')
+
+  async function readKept (serverId: string): Promise<void> {
+    const server = registry.byId(serverId)
+    if (server === undefined || !server.enabled) return
+    const claim = await redis.set(keys.key('server', serverId, 'answers-read'), '1', 'PX', readTogether, 'NX')
+    if (claim !== 'OK') return
+    for (const path of keptPaths) await faces.read(server, path).catch(() => undefined)
+  }
+
+  function read (serverId: string): void {
+    readKept(serverId).catch(error => { log.debug({ server: serverId, err: error }, 'lists could not be kept') })
+  }
+
+  function hear (from: string, message: string): void {
+    if (from !== channel || !message.includes('"server-up"')) return
+    const { kind, server } = JSON.parse(message) as { kind: string, server: string }
+    if (kind === 'server-up') read(server)
+  }
+
+  subscriber.on('message', hear)
+  states.readMany(registry.list().map(({ id }) => id)).then(known => {
+    registry.list().forEach(({ id }, index) => { if (answersLooks(known[index] ?? null)) read(id) })
+  }, () => undefined)
+  return () => { subscriber.off('message', hear) }
 }

@@ -1,10 +1,13 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { A1111Client } from '../a1111/client.ts'
+import { isMissing } from '../a1111/failures.ts'
 import { fieldsOf, type JsonObject } from '../a1111/json-values.ts'
 import type { SmallCallOptions } from '../a1111/small-calls.ts'
 import { readCandidates } from '../servers/choose.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
-import { answersLooks, sameAddress, type Server } from '../servers/server.ts'
+import { answersLooks, sameAddress, type Server, type ServerState } from '../servers/server.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
+import { listOfInventory, type LastKnown } from './last-known.ts'
 
 /** The servers as their own API shows them, for clients that expect to talk to one of them. */
 export interface ServerFaces {
@@ -14,9 +17,9 @@ export interface ServerFaces {
   free (target: string): Promise<{ readonly server: Server, readonly answers: boolean } | null>
   /** What a server answers to GET; remembered for a few seconds. */
   read (server: Server, path: string): Promise<unknown>
-  /** The same of all servers that give an answer. */
+  /** The same of all enabled servers, or the named one: while one is away, what it answered last. */
   readAll (path: string, target: string): Promise<unknown[]>
-  /** The options of the best server; none while no server answers. */
+  /** The options of the best server; none while nothing is known of any. */
   options (target: string): Promise<JsonObject>
   client (server: Server): A1111Client
   close (): Promise<void>
@@ -27,6 +30,9 @@ export interface ServerFacesDependencies {
   readonly states: ServerStateStore
   readonly waitingOn: (serverId: string) => Promise<number>
   readonly connect: (server: Server) => A1111Client
+  readonly lastKnown: LastKnown
+  /** Milliseconds for which the first look at a server is waited for, as after our own start. */
+  readonly firstLookMs?: number
 }
 
 /** Clients ask for every list at their start, several times over. */
@@ -35,7 +41,12 @@ const mostRemembered = 500
 /** LoRAs carry megabytes of training metadata that no client of the API reads. */
 const callOptions: SmallCallOptions = { timeoutMs: 10_000, maxAnswerBytes: 64 * 1024 * 1024, leaveOut: ['metadata'] }
 
-export function createServerFaces ({ registry, states, waitingOn, connect }: ServerFacesDependencies): ServerFaces {
+const usualFirstLookMs = 5000
+/** Between two looks whether there is something to answer, in milliseconds. */
+const lookAgainMs = 50
+
+export function createServerFaces (dependencies: ServerFacesDependencies): ServerFaces {
+  const { registry, states, waitingOn, connect, lastKnown, firstLookMs = usualFirstLookMs } = dependencies
   const clients = new Map<string, { server: Server, client: A1111Client }>()
   const remembered = new Map<string, { answer: Promise<unknown>, until: number }>()
 
@@ -69,13 +80,39 @@ export function createServerFaces ({ registry, states, waitingOn, connect }: Ser
     const oldest = remembered.keys().next()
     if (remembered.size >= mostRemembered && !oldest.done) remembered.delete(oldest.value)
     remembered.set(name, { answer, until: performance.now() + rememberedForMs })
-    answer.catch(() => { remembered.delete(name) })
+    answer.then(value => { lastKnown.keep(server, path, value) }, () => { remembered.delete(name) })
     return await answer
   }
 
+  /** Undefined where neither the server nor what is known of it says anything. */
+  async function readOrRecall (server: Server, state: ServerState | null, path: string): Promise<unknown> {
+    if (answersLooks(state)) {
+      try {
+        return await read(server, path)
+      } catch (error) {
+        if (isMissing(error)) return undefined
+      }
+    }
+    return await lastKnown.recall(server, path) ?? listOfInventory(path, await states.inventory(server.id))
+  }
+
+  /** Once, without waiting; null where a server was not looked at yet and nothing is known of it either. */
+  async function readKnown (path: string, target: string): Promise<unknown[] | null> {
+    const servers = target === '' ? registry.list() : [registry.require(target)]
+    const candidates = await readCandidates(servers, states, async () => 0)
+    const answers = await Promise.all(candidates.map(async ({ server, state }) =>
+      await readOrRecall(server, state, path)))
+    const known = answers.filter(answer => answer !== undefined)
+    return known.length === 0 && candidates.some(({ state }) => state === null) ? null : known
+  }
+
   async function readAll (path: string, target: string): Promise<unknown[]> {
-    const answers = await Promise.allSettled((await reachable(target)).map(async server => await read(server, path)))
-    return answers.flatMap(answer => answer.status === 'fulfilled' ? [answer.value] : [])
+    const giveUpAt = performance.now() + firstLookMs
+    for (;;) {
+      const known = await readKnown(path, target)
+      if (known !== null || performance.now() > giveUpAt) return known ?? []
+      await sleep(lookAgainMs)
+    }
   }
 
   return {
@@ -84,13 +121,7 @@ export function createServerFaces ({ registry, states, waitingOn, connect }: Ser
     read,
     readAll,
     client,
-    async options (target) {
-      for (const server of await reachable(target)) {
-        const options = await read(server, '/sdapi/v1/options').catch(() => null)
-        if (options !== null) return fieldsOf(options)
-      }
-      return {}
-    },
+    options: async target => fieldsOf((await readAll('/sdapi/v1/options', target))[0]),
     async close () {
       await Promise.all([...clients.values()].map(async ({ client: open }) => { await open.close() }))
       clients.clear()

@@ -3,7 +3,12 @@ import { fieldsOf, objectOf, textOf } from '../a1111/json-values.ts'
 import { isSeed, largestSeed, leavesRoom, lowestTorchSeed } from '../a1111/seeds.ts'
 import type { DrawingMode } from '../a1111/types.ts'
 import { HttpException, PythonError } from '../simulator/failures.ts'
+import { filledByInfotext, settingsOfInfotext } from '../simulator/generation/infotext-fields.ts'
+import { readPastedParameters } from '../simulator/generation/pasted-parameters.ts'
 import { generationModel } from '../simulator/generation/request.ts'
+import { fileOptions } from '../simulator/lists/options-files.ts'
+import { interfaceOptions } from '../simulator/lists/options-interface.ts'
+import { samplingOptions } from '../simulator/lists/options-sampling.ts'
 import { pydantic1 } from '../simulator/wire/pydantic1.ts'
 import { readModel } from '../simulator/wire/read-model.ts'
 import type { OwnOptions } from './own-options.ts'
@@ -39,13 +44,16 @@ export function readGenerationCall (mode: DrawingMode, body: unknown, options: O
   // An infotext fills what the request leaves open, so defaults must not stand in its way.
   const hasInfotext = typeof all.infotext === 'string' && all.infotext.trim() !== ''
   const given = Object.entries(all).filter(field => isSent(field) || (isOwn(field) && !hasInfotext))
-  const echo = Object.entries(all).filter(field => isOwn(field) || isSent(field))
+  const text = hasInfotext ? String(all.infotext) : null
+  const echo = Object.entries(filled(all, Object.keys(sent), mode)).filter(field => isOwn(field) || isSent(field))
   return {
     mode,
     given: {
-      ...Object.fromEntries(given), override_settings: { ...options, ...objectOf(all.override_settings) }, mode
+      ...Object.fromEntries(given),
+      override_settings: { ...options, ...impliedBy(text), ...objectOf(all.override_settings) },
+      mode
     },
-    echo: echoText(Object.fromEntries(echo)),
+    echo: echoText({ ...Object.fromEntries(echo), ...overriddenBy(text, all.override_settings, options) }),
     sendImages: all.send_images === true,
     taskId: textOf(all.force_task_id)
   }
@@ -69,6 +77,32 @@ function refuseWhatFails (mode: DrawingMode, fields: Readonly<Record<string, unk
     throw new PythonError('RuntimeError', 'Overflow when unpacking long')
   }
   if (steps === 0) throw new PythonError('ZeroDivisionError', 'integer division or modulo by zero')
+}
+
+/** With what an infotext says, as A1111 echoes it; what it cannot read is left out here and told by the submission. */
+function filled (fields: Readonly<Record<string, unknown>>, sent: readonly string[], mode: DrawingMode) {
+  try {
+    return filledByInfotext(fields, sent, mode)
+  } catch (error) {
+    if (error instanceof PythonError) return fields
+    throw error
+  }
+}
+
+/** What every infotext says, be it by silence: without it, a server that is set otherwise draws another picture. */
+function impliedBy (infotext: string | null): Record<string, unknown> {
+  if (infotext === null) return {}
+  const { 'Clip skip': clipSkip, RNG: source } = readPastedParameters(infotext)
+  return { CLIP_stop_at_last_layers: Number(clipSkip), randn_source: source }
+}
+
+const usualOptions: Readonly<Record<string, unknown>> = { ...fileOptions, ...samplingOptions, ...interfaceOptions }
+
+/** The overrides as A1111 echoes them: the request's, and those of the infotext that differ from what is usual. */
+function overriddenBy (infotext: string | null, asked: unknown, options: OwnOptions): Record<string, unknown> {
+  if (infotext === null) return {}
+  const told = settingsOfInfotext(infotext, key => options[key] ?? usualOptions[key])
+  return { override_settings: { ...told, ...objectOf(asked) } }
 }
 
 function echoText (fields: Readonly<Record<string, unknown>>): string {

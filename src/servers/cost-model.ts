@@ -45,6 +45,9 @@ export function loadedAfter (loaded: string, { checkpoint }: Pick<Workload, 'che
   return checkpoint === '' ? loaded : checkpoint
 }
 
+/** No generation may take longer, whatever was asked: the largest JOB_TIMEOUT_SECONDS. */
+const longestGeneration = 86_400
+
 /**
  * Seconds that a generation is expected to take; null before anything was seen.
  * @param workload null where it is not known, as of jobs of an early version: they are taken for ordinary ones
@@ -52,7 +55,8 @@ export function loadedAfter (loaded: string, { checkpoint }: Pick<Workload, 'che
  */
 export function predictSeconds (model: CostModel, workload: Workload | null, loaded: string): number | null {
   if (model.samples === 0) return null
-  return workload === null ? usualSeconds(model) : secondsByCosts(model, { workload, loaded }) * model.pace
+  const seconds = workload === null ? usualSeconds(model) : secondsByCosts(model, { workload, loaded }) * model.pace
+  return Math.min(seconds, longestGeneration)
 }
 
 /** The middle one of the last generations. */

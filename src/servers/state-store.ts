@@ -110,7 +110,7 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
       await costs.forget(serverId)
       await learned.forget(serverId)
       await marks.forget(serverId)
-      await redis.del(stateKey(serverId), inventoryKey(serverId))
+      await redis.del(stateKey(serverId), inventoryKey(serverId), keys.key('server', serverId, 'answers'))
     }
   }
 }

@@ -19,6 +19,21 @@ t.test('the drop-in in front of an A1111', async t => {
   const warningsOfLast = async () =>
     (await service.job(String((await lastJob())?.id))).warnings as Array<{ code: string, field: string }>
 
+  await t.test('fills what an infotext implies, and says so', async t => {
+    const infotext = 'a harbour\nNegative prompt: fog\nSteps: 3, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, ' +
+      'Seed: 77, Size: 64x128, Model: other, Denoising strength: 0.4, Hires upscale: 2, Hires upscaler: Latent'
+    for (const [text, more] of [[infotext, {}], [`${infotext}, Clip skip: 2, RNG: CPU`, { steps: 2, cfg_scale: 4 }]] as const) {
+      const body = { infotext: text, ...more }
+      const [there, here] = [await post(direct, '/sdapi/v1/txt2img', body), await post(service.url, '/sdapi/v1/txt2img', body)]
+      t.equal(here.status, 200)
+      t.same(here.json.parameters, there.json.parameters, JSON.stringify(more))
+      t.match(here.json.parameters, { prompt: 'a harbour', seed: 77, width: 64, height: 128, enable_hr: true })
+    }
+    await post(service.url, '/sdapi/v1/txt2img', { infotext })
+    const { override_settings: sent } = (await service.job(String((await lastJob())?.id))).generation_params as Fields
+    t.match(sent, { CLIP_stop_at_last_layers: 1, randn_source: 'GPU' }, 'also what it says by silence')
+  })
+
   await t.test('draws with styles that say nothing or that the server does not have', async t => {
     for (const styles of [['None'], ['none'], [''], [null], ['None', 'Cinematic'], []] as ReadonlyArray<ReadonlyArray<string | null>>) {
       const { status, json } = await post(service.url, '/sdapi/v1/txt2img', { ...quick, styles })

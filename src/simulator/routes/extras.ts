@@ -1,5 +1,5 @@
 import sharp from 'sharp'
-import { HttpException, PythonError } from '../failures.ts'
+import { HttpException, PythonError, ValidationFailure } from '../failures.ts'
 import { readPastedParameters } from '../generation/pasted-parameters.ts'
 import { decodeImage, readBase64 } from '../images/decode.ts'
 import { encodePng } from '../images/png.ts'
@@ -8,7 +8,7 @@ import { upscalers } from '../lists/upscalers.ts'
 import { wait } from '../pace.ts'
 import type { ServerProcess } from '../server-process.ts'
 import { beginJob, endJob } from '../state.ts'
-import { optional, required, strict, type Model } from '../wire/fields.ts'
+import { required, strict, type Model } from '../wire/fields.ts'
 import { readModel } from '../wire/read-model.ts'
 import { pydantic1 } from '../wire/pydantic1.ts'
 import { post, type Route } from './route.ts'
@@ -39,7 +39,7 @@ export function extrasRoutes (server: ServerProcess): Route[] {
       return { html_info: html, image: images[0] }
     }, { body: { ...upscaleModel, image: strict('string', '') } }),
     post('/sdapi/v1/extra-batch-images', async ({ body }) => {
-      const files = (body.imageList as unknown[]).map(file => readModel(pydantic1, fileModel, file))
+      const files = (body.imageList as unknown[]).map((file, index) => readFile(file, index))
       const { images, html } = await runExtras(server, body, files.map(file => String(file.data)))
       return { html_info: html, images }
     }, { body: { ...upscaleModel, imageList: required('list') } }),
@@ -57,7 +57,18 @@ export function extrasRoutes (server: ServerProcess): Route[] {
   ].filter(route => server.machine.settings.flavor !== 'forge' || !route.path.includes('/train/'))
 }
 
-const fileModel: Model = { data: required('string'), name: optional('string') }
+/** @throws ValidationFailure that says which file it is */
+function readFile (file: unknown, index: number): Record<string, unknown> {
+  try {
+    return readModel(pydantic1, fileModel, file)
+  } catch (error) {
+    if (!(error instanceof ValidationFailure)) throw error
+    throw new ValidationFailure(error.details.map(detail =>
+      ({ ...detail, loc: ['body', 'imageList', index, ...(detail.loc as unknown[]).slice(1)] })))
+  }
+}
+
+const fileModel: Model = { data: required('string'), name: required('string') }
 
 async function runExtras (
   server: ServerProcess, body: Readonly<Record<string, unknown>>, sources: readonly string[]

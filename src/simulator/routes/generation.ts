@@ -25,7 +25,8 @@ export async function answerGeneration (
   server: ServerProcess, mode: Mode, input: RouteInput, shape: AnswerShape = {}
 ): Promise<Answer> {
   const { machine } = server
-  const request = input.body as unknown as GenerationRequest
+  const sent = typeof input.json === 'object' && input.json !== null ? Object.keys(input.json) : []
+  const request = applyInfotext(input.body as unknown as GenerationRequest, sent, server.options)
   const header = input.headers['x-simulator-fault']
   const faults = machine.faults.draw(request.prompt ?? '', readFaultText(typeof header === 'string' ? header : undefined))
   machine.records.countSend(request.force_task_id)
@@ -80,7 +81,7 @@ async function takeUp (
   const { records } = server.machine
   records.enter()
   try {
-    return await generate(server, applyInfotext(request), mode, faults)
+    return await generate(server, request, mode, faults)
   } finally {
     records.leave()
   }

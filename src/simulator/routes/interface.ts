@@ -1,6 +1,7 @@
 import sharp from 'sharp'
 import { HttpException } from '../failures.ts'
 import { loraPreviews } from '../lists/files.ts'
+import { latentUpscaleModes, upscalers } from '../lists/upscalers.ts'
 import { optional } from '../wire/fields.ts'
 import { createAnswer, get, type Route } from './route.ts'
 
@@ -12,7 +13,7 @@ export function interfaceRoutes (): Route[] {
   return [
     get('/', () => createAnswer(200, 'text/html; charset=utf-8', page)),
     get('/user', () => null),
-    get('/config', () => ({ version: '3.41.2', mode: 'blocks', dev_mode: false, title: 'Stable Diffusion', components: [] })),
+    get('/config', () => ({ version: '3.41.2', mode: 'blocks', dev_mode: false, title: 'Stable Diffusion', components })),
     get('/app_id', () => ({ app_id: 20_260_101 })),
     get('/sd_extra_networks/thumb', async ({ query }) => {
       if (!loraPreviews.has(String(query.filename))) throw new HttpException(404, 'File not found')
@@ -20,6 +21,17 @@ export function interfaceRoutes (): Route[] {
       return createAnswer(200, 'image/png', await sharp({ create: grey }).png().toBuffer())
     }, { query: { filename: optional('string') } })
   ]
+}
+
+/** Of the hundreds of components of the page, the ones by which clients learn the upscalers. */
+const components = [
+  dropDown(1, 'txt2img_hr_upscaler', [...latentUpscaleModes, ...upscalers.map(({ name }) => name)]),
+  dropDown(2, 'extras_upscaler_1', upscalers.map(({ name }) => name)),
+  dropDown(3, 'extras_upscaler_2', upscalers.map(({ name }) => name))
+]
+
+function dropDown (id: number, elementId: string, choices: readonly string[]): Record<string, unknown> {
+  return { id, type: 'dropdown', props: { choices, value: choices[0], elem_id: elementId, visible: true, name: 'dropdown' } }
 }
 
 const page = '<!doctype html><html><head><title>Stable Diffusion</title></head>' +
