@@ -199,3 +199,17 @@ t.test('with AUTH_TOKEN set, wrong credentials are wrong', async t => {
   t.equal((await call(service, 'GET', '/sdapi/v1/options', undefined, { authorization: 'Bearer a-token-of-sixteen' })).status, 200)
   t.equal((await call<Generation>(service, 'GET', '/sdapi/v1/options')).status, 200)
 })
+
+t.test('a job of insane values ends once, and nobody behind it waits for an insane time', async t => {
+  const service = await startService(t, { settings: { JOB_TIMEOUT_SECONDS: '1' } })
+  await service.until(await service.submit(quick), 'completed')
+  const endless = await service.submit({ ...quick, steps: 9_000_000_000_000_000, s_tmax: 1e308, cfg_scale: -1e300 })
+  const behind = await service.submit(quick)
+  const listed = await service.request('GET', '/api/v2/jobs')
+  t.equal(listed.status, 200)
+  for (const job of listed.body.jobs as JobBody[]) {
+    t.ok(Number(job.eta_seconds ?? 0) <= 2 * 86_400, `${job.id} has an end in sight`)
+  }
+  t.match(await service.until(endless, 'failed', 'completed', 'cancelled'), { status: 'failed', error: { code: 'deadline_passed' } })
+  t.match(await service.until(behind, 'completed', 'failed'), { status: 'completed' })
+})
