@@ -49,11 +49,11 @@ export interface AnswerSigns {
 
 /** The query decides, then the header, then the base path, then what the client is known by. */
 export function answerMode (
-  request: FastifyRequest, signs: AnswerSigns, { SDAPI_EARLY_JOB_ID: early }: Pick<Config, 'SDAPI_EARLY_JOB_ID'>
+  request: FastifyRequest, signs: AnswerSigns, settings: Pick<Config, 'SDAPI_EARLY_JOB_ID' | 'TRACKER_ENABLED'>
 ): AnswerMode {
   const preferences = preferencesOf(request.headers.prefer)
   const { dropIn } = request.principal
-  if (!wantsAsync()) return { kind: early === 'on' || (early === 'asked' && asksEarly()) ? 'early' : 'wait' }
+  if (!wantsAsync()) return { kind: isEarly() ? 'early' : 'wait' }
   const seconds = Number(preferences.get('wait') ?? 0)
   return { kind: 'async', waitSeconds: Number.isFinite(seconds) ? Math.min(Math.max(seconds, 0), longestWaitSeconds) : 0 }
 
@@ -65,8 +65,10 @@ export function answerMode (
     return signs.byWebhook || signs.byToken || dropIn.answer === 'async'
   }
 
-  function asksEarly (): boolean {
-    return prefersEarly(request) ?? (signs.path === 'tracker' || dropIn.earlyJobId)
+  function isEarly (): boolean {
+    const { SDAPI_EARLY_JOB_ID: whom, TRACKER_ENABLED: hasIds } = settings
+    if (whom !== 'asked') return whom === 'on'
+    return hasIds && (prefersEarly(request) ?? (signs.path === 'tracker' || dropIn.earlyJobId))
   }
 }
 

@@ -23,11 +23,13 @@ const faults = (['runtime-error', 'nan', 'out-of-memory'] as const).map(kind => 
 /** How the answer to a request is sent, by what it has and what its caller is known by. */
 function modeOf (
   setting: 'asked' | 'on' | 'off',
-  { prefer, query = {}, path = 'plain', key = {} }: { prefer?: string, query?: object, path?: BasePath, key?: object }
+  { prefer, query = {}, path = 'plain', key = {} }: { prefer?: string, query?: object, path?: BasePath, key?: object },
+  hasIds = true
 ): string {
   const request = { headers: { prefer }, query, principal: { dropIn: { ...usualDropIn, ...key } } }
   const signs = { path, byToken: false, byWebhook: false }
-  return answerMode(request as unknown as FastifyRequest, signs, { SDAPI_EARLY_JOB_ID: setting }).kind
+  const settings = { SDAPI_EARLY_JOB_ID: setting, TRACKER_ENABLED: hasIds }
+  return answerMode(request as unknown as FastifyRequest, signs, settings).kind
 }
 
 t.test('who gets the id early: those that ask for it, everybody or nobody, as the setting says', async t => {
@@ -50,6 +52,7 @@ t.test('who gets the id early: those that ask for it, everybody or nobody, as th
     t.equal(modeOf('on', signs), 'early', name)
     t.equal(modeOf('off', signs), 'wait', name)
   }
+  t.equal(modeOf('asked', asking['the header'], false), 'wait', 'where jobs get no id, none can be early')
   t.equal(modeOf('asked', { prefer: 'respond-async, early-job-id' }), 'async', 'an answer at once is more')
   t.equal(modeOf('on', { query: { async: '1' } }), 'async')
   t.equal(modeOf('asked', { path: 'tracker', key: { answer: 'async' } }), 'early', 'the path goes before the key')

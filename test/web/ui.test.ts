@@ -150,7 +150,10 @@ t.test('people use the service in a browser', { skip }, async t => {
     t.equal(await use(secret), 403, 'a right that was taken away is gone')
     await page.getByRole('button', { name: 'Change Forge' }).click()
     await page.getByLabel('It may').selectOption({ label: 'Submit jobs and see its own' })
+    await page.getByText('As a drop-in for A1111').click()
+    await page.getByLabel('Send the job id early').check()
     await page.getByRole('button', { name: 'Save' }).click()
+    await page.locator('.card', { hasText: 'sends the job id early' }).waitFor()
     await page.locator('.card', { hasText: 'Submit jobs and see its own' }).waitFor()
 
     await page.getByRole('button', { name: 'Rotate Forge' }).click()
