@@ -78,7 +78,7 @@ export async function startWorker (
     previews,
     leases: createLeaseStore(connection, keys, describeHolder(processId)),
     async otherServer (submission, except, which) {
-      const ranked = await readCandidates(registry.list(), states, store.waitingOn)
+      const ranked = await readCandidates(registry.list(), states, store.waitingOn, submission.checkpoint)
       for (const { server, state } of ranked) {
         const answers = state?.reachable === 'yes' && !server.paused
         if (except.has(server.alias) || (which === 'answering' && !answers)) continue

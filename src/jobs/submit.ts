@@ -138,9 +138,10 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
   }
 
   /** The servers that may take the job, best first. */
-  async function candidates (target: string): Promise<Server[]> {
+  async function candidates (target: string, checkpoint: string | null): Promise<Server[]> {
     if (!leavesChoice(target)) return [registry.require(target, 'target_server_alias')]
-    return (await readCandidates(registry.list(), states, store.waitingOn)).map(({ server }) => server)
+    const ranked = await readCandidates(registry.list(), states, store.waitingOn, checkpoint)
+    return ranked.map(({ server }) => server)
   }
 
   /** What the server makes of the parameters; a server that was never heard of is asked when the job is sent. */
@@ -196,7 +197,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
           ...(request.unknown === undefined ? {} : { unknown: request.unknown })
         })
       refuseHugeParameters(normalised.parameters)
-      const servers = await candidates(request.target)
+      const servers = await candidates(request.target, normalised.checkpoint)
       let refusal: unknown
       for (const [index, server] of servers.entries()) {
         try {

@@ -1,3 +1,6 @@
+import { rulesOf } from '../a1111/kinds/registry.ts'
+import { bareName } from '../a1111/names.ts'
+import { baseModelOf } from '../models/base-models.ts'
 import type { Server, ServerState } from './server.ts'
 import type { ServerStateStore } from './state-store.ts'
 
@@ -9,25 +12,39 @@ export interface Candidate {
 }
 
 /**
- * Servers for a job that names none, best first: reachable before silent, then the shortest line. The simulator is
- * offered only where there is no other enabled server, as nobody wants its paintings instead of theirs.
+ * Servers for a job that names none, best first: those that can load its checkpoint, reachable before silent, then the
+ * shortest line. The simulator is offered only where there is no other enabled server, as nobody wants its paintings
+ * instead of theirs.
  */
-function rankCandidates (candidates: readonly Candidate[]): Candidate[] {
+function rankCandidates (candidates: readonly Candidate[], family: string | null): Candidate[] {
   const enabled = candidates.filter(({ server }) => server.enabled)
   const real = enabled.filter(({ server, state }) => !isSimulator(server, state))
   return (real.length > 0 ? real : enabled).toSorted((one, other) =>
+    unsuited(one, family) - unsuited(other, family) ||
     standing(one) - standing(other) || one.waiting - other.waiting || one.server.createdAt - other.server.createdAt)
 }
 
-/** The servers as they stand now, ranked. @param waitingOn how many jobs wait for a server */
+/**
+ * The servers as they stand now, ranked.
+ * @param waitingOn how many jobs wait for a server
+ * @param checkpoint as the job names it; null where it names none
+ */
 export async function readCandidates (
-  servers: readonly Server[], states: ServerStateStore, waitingOn: (serverId: string) => Promise<number>
+  servers: readonly Server[], states: Pick<ServerStateStore, 'readMany'>,
+  waitingOn: (serverId: string) => Promise<number>, checkpoint: string | null = null
 ): Promise<Candidate[]> {
   const known = await states.readMany(servers.map(({ id }) => id))
   const waiting = await Promise.all(servers.map(async ({ id }) => await waitingOn(id)))
   return rankCandidates(servers.map((server, index) => ({
     server, state: known[index] ?? null, waiting: waiting[index] ?? 0
-  })))
+  })), checkpoint === null ? null : baseModelOf(bareName(checkpoint))?.family ?? null)
+}
+
+/** 1 where it is known that the server cannot load such a model, although it may list the file. */
+function unsuited ({ state }: Candidate, family: string | null): number {
+  const traits = state?.traits ?? null
+  const families = traits === null ? null : rulesOf(traits).families
+  return Number(family !== null && families !== null && !families.includes(family))
 }
 
 /** Whether no real Stable Diffusion server answers there. */

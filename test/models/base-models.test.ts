@@ -111,7 +111,7 @@ t.test('a scan tells models from what only has their name, and filters know thei
     { path: /login/, reason: /web page/ }, { path: /empty/, reason: /empty/ }, { path: /pointer/, reason: /Git LFS/ }
   ])
   const list = async (query: string) => {
-    const { body } = await service.request('GET', `/api/v1/models?limit=100&${query}`)
+    const { body } = await service.request('GET', `/api/v1/models?limit=100&${query === '' ? 'type=all' : query}`)
     return (body.models as Array<Record<string, unknown>>).filter(model => model.on_disk === true)
   }
   const names = async (query: string) => (await list(query)).map(({ filename }) => filename).sort()

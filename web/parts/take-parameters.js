@@ -4,8 +4,9 @@ import { complain, say } from '../lib/messages.js'
 import { readParameters } from '../lib/service.js'
 import { Icon } from './icon.js'
 
-/** Text that A1111 writes into pictures, which people copy from elsewhere. */
-const looksLikeParameters = /(^|\n)Steps: \d+, /
+/** Text that A1111 and other programs write into pictures, which people copy from elsewhere. */
+const looksLikeParameters =
+  /(^|\n)Steps: \d+, |^\s*\{[^]*"(class_type|sui_image_params|metadata_scheme|positive_prompt|v4_prompt)"\s*:/
 
 /**
  * Takes the parameters out of a picture that is dropped on the page, pasted or chosen, and out of text that is pasted.

@@ -37,5 +37,7 @@ export const a1111: ServerKindRules = {
   usualSampler: 'Euler a',
   // Its built-in extension for LoRAs adds them; before, scripts have no default arguments.
   mountedLast: ['loras'],
+  // it lists every file in the folder, and fails at others (guess_model_config_from_state_dict)
+  families: ['SD 1', 'SD 2', 'SDXL', 'SD 3'],
   dividesLatents: true
 }

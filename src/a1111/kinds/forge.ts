@@ -19,6 +19,7 @@ export const forge: ServerKindRules = {
   // Forge has modules, VAEs and text encoders together, in place of VAEs.
   vaeRoutes: a1111.vaeRoutes.toReversed(),
   mountedLast: ['loras', 'embeddings'],
+  families: null,
   dividesLatents: false
 }
 

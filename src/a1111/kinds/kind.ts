@@ -28,6 +28,8 @@ export interface ServerKindRules {
   readonly usualSampler: string
   /** Lists whose routes are there, and answer, only when the server's start is over. */
   readonly mountedLast: readonly ListName[]
+  /** Families of base models that it loads, of `src/models/base-models.ts`; null: all that are known. */
+  readonly families: readonly string[] | null
   /** Whether the Regional Prompter works in its Latent mode. */
   readonly dividesLatents: boolean
 }

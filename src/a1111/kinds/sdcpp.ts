@@ -24,6 +24,7 @@ const fewOptions = 40
  */
 export const sdcpp: ServerKindRules = {
   ...a1111,
+  families: null,
   isSeenIn: ({ options, progress }) => progress === null && Object.keys(options).length < fewOptions,
   requestFields (mode, parameters) {
     const { prompt, loras } = separateLoras(parameters.prompt ?? '')
