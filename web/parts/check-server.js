@@ -51,6 +51,7 @@ export function CheckServer ({ server: { alias }, onClose, onChanged }) {
 
   const { check, report, text } = view.data ?? {}
   const runs = check != null && check.state !== 'ended'
+  useEffect(() => { if (check?.state === 'ended') onChanged() }, [check?.id, check?.state])
   const begun = data => {
     setAsks(false)
     setView({ data, error: null })

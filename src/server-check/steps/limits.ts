@@ -95,7 +95,7 @@ export async function findTimeLimit (session: CheckSession, facts: CheckFacts): 
   const { minutes } = facts.wishes
   if (minutes === null) {
     facts.learned.timePassedSeconds = rounded(facts.longestAnswerSeconds)
-    throw new NotFoundOut('Only a longer generation shows a time limit; --minutes 2 runs one. Answers got through after ' +
+    throw new NotFoundOut('Only a longer generation shows a time limit, which runs if minutes are given (--minutes). Answers got through after ' +
       `up to ${facts.longestAnswerSeconds.toFixed(1)} s.`)
   }
   let call = await generateFor(session, facts, minutes * 60)

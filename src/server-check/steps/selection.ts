@@ -9,7 +9,7 @@ const setting = 'sd_model_checkpoint'
 /** Whether the selected checkpoint is selected again after a generation that names another one. */
 export async function findSelection (session: CheckSession, facts: CheckFacts): Promise<void> {
   const { checkpoint } = facts.wishes
-  if (checkpoint === null) throw new NotFoundOut('No other checkpoint is loaded without --checkpoint.')
+  if (checkpoint === null) throw new NotFoundOut('No other checkpoint is loaded unless one is named (--checkpoint).')
   const selected = textOf((await readOptions(session.calls, session.signal))[setting])
   if (selected === null) throw new NotFoundOut('The server does not report which checkpoint is selected.')
   if (selected === checkpoint) throw new NotFoundOut('That checkpoint is the selected one; name another.')
