@@ -1,5 +1,7 @@
 import t from 'tap'
+import type { Inventory } from '../../src/a1111/types.ts'
 import { startSimulator, type Simulator } from '../../src/simulator/simulator.ts'
+import { startWorker } from '../../src/worker.ts'
 import { quick, startService } from '../helper.ts'
 
 interface StartOptions { readonly bareMilliseconds: number, readonly mountMilliseconds: number }
@@ -10,11 +12,46 @@ const starts: Readonly<Record<'a1111' | 'forge', (window: number) => StartOption
   a1111: window => ({ bareMilliseconds: window, mountMilliseconds: 20 }),
   forge: window => ({ bareMilliseconds: 20, mountMilliseconds: window })
 }
+const nothingListed: Inventory = {
+  checkpoints: [],
+  samplers: [],
+  schedulers: [],
+  upscalers: [],
+  latentUpscaleModes: [],
+  vaes: [],
+  loras: [],
+  embeddings: [],
+  styles: [],
+  scripts: { txt2img: [], img2img: [] },
+  controlNetModels: [],
+  controlNetModules: [],
+  missing: ['loras'],
+  readAt: 0
+}
 const jobKinds = [
   { ...quick, alwayson_scripts: { ControlNet: { args: [{ enabled: false }] } } },
   { ...quick, script_name: 'X/Y/Z plot', script_args: [] },
   quick
 ]
+
+t.test('a job that met a server whose start was not over is sent again, and uses no attempt', async t => {
+  // Without what is mounted last, nothing shows that its scripts are not ready.
+  const service = await startService(t, { worker: 'none', simulator: { controlNet: false, mountMilliseconds: 60_000 } })
+  const { simulator, house } = service
+  const [server] = house.registry.list()
+  await house.states.write(server?.id ?? '', {
+    reachable: 'no', since: 0, checkedAt: 0, lastError: null, traits: null, inventoryReadAt: 0
+  })
+  await house.states.writeInventory(server?.id ?? '', nothingListed)
+  const worker = await startWorker(house, { whileUp: 1000, whileDown: 50, inventory: 1000 })
+  t.teardown(worker.close)
+  const id = await service.submit({ ...quick, alwayson_scripts: { Refiner: { args: [false, '', 0.8] } } })
+  while (simulator.state().earlyWork === 0) await new Promise(resolve => setTimeout(resolve, 10))
+  await simulator.restart({ mountMilliseconds: 0 })
+  const job = await service.until(id, 'completed', 'failed')
+  t.equal(job.status, 'completed', JSON.stringify(job.error))
+  t.equal((await service.house.store.get(id)).usedAttempts, 0)
+})
 
 t.test('servers that die under a generation start undisturbed, and get no work before they are complete', async t => {
   const simulators: Array<{ alias: string, simulator: Simulator, how: StartOptions }> = []

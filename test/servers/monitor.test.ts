@@ -4,7 +4,7 @@ import { createA1111Client, type A1111Client } from '../../src/a1111/client.ts'
 import { connectionFailure } from '../../src/a1111/failures.ts'
 import { GenerationFailure } from '../../src/a1111/types.ts'
 import { createKeys } from '../../src/redis/keys.ts'
-import { createServerMonitor } from '../../src/servers/monitor.ts'
+import { createServerMonitor, type MonitorIntervals } from '../../src/servers/monitor.ts'
 import { createServerStateStore } from '../../src/servers/state-store.ts'
 import type { Server } from '../../src/servers/server.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
@@ -230,6 +230,106 @@ t.test('a server that refuses connections is offline', async t => {
   })
   t.match(await watched.check(), { reachable: 'yes' })
   t.match(await watched.check(), { reachable: 'no' })
+})
+
+/** A monitor of its own; what the server answers to some paths can be changed. */
+function watchServer (alias: string, times: Partial<MonitorIntervals>) {
+  const answers = new Map<string, unknown>()
+  const asked = connect()
+  const watching = createServerMonitor({
+    server: () => serverCalled(alias),
+    client: {
+      ...asked,
+      async readJson (path, options) {
+        const answer = answers.get(path)
+        if (answer instanceof Error) throw answer
+        return answers.has(path) ? answer : await asked.readJson(path, options)
+      }
+    },
+    states,
+    log: silentLogger,
+    intervals: { ...intervals, ...times },
+    onUsable: async () => { /* nobody waits */ }
+  })
+  t.teardown(async () => {
+    await watching.close()
+    await asked.close()
+  })
+  return { watching, answers, loras: async () => (await states.freshInventory(alias.toLowerCase()))?.loras.length ?? 0 }
+}
+
+const noRoute = new GenerationFailure('server-down', 'route_missing', 'There is no such route.')
+
+t.test('a list that is empty all at once is read several times before that is believed', async t => {
+  const { watching, answers, loras } = watchServer('Emptied', { inventory: 0 })
+  await watching.check()
+  const before = await loras()
+  t.ok(before > 0)
+  for (const answer of [[], noRoute, []]) {
+    answers.set('/sdapi/v1/loras', answer)
+    t.match(await watching.check(), { reachable: 'yes' })
+    t.equal(await loras(), before)
+  }
+  answers.delete('/sdapi/v1/loras')
+  await watching.check()
+  answers.set('/sdapi/v1/loras', [])
+  const seen = []
+  for (let round = 0; round < 6; round++) {
+    await watching.check()
+    seen.push(await loras())
+  }
+  t.same(seen, [before, before, before, before, before, 0])
+})
+
+t.test('a server that comes back without what it had is not used until it has that, nor held for ever', async t => {
+  const start = { known: 300, unknown: 300 }
+  for (const path of ['/sdapi/v1/loras', '/controlnet/model_list', '/sdapi/v1/samplers']) {
+    const { watching, answers } = watchServer(`Back${path.length}`, { start })
+    t.match(await watching.check(), { reachable: 'yes' })
+    answers.set('/sdapi/v1/options', new GenerationFailure('server-down', 'connection_refused', 'Nothing listens.'))
+    t.match(await watching.check(), { reachable: 'no' })
+    answers.delete('/sdapi/v1/options')
+    answers.set(path, noRoute)
+    t.match(await watching.check(), { reachable: 'no', lastError: /still starting: it does not offer its/ }, path)
+    answers.delete(path)
+    t.match(await watching.check(), { reachable: 'yes' })
+    answers.set('/sdapi/v1/options', new GenerationFailure('server-down', 'connection_refused', 'Nothing listens.'))
+    await watching.check()
+    answers.delete('/sdapi/v1/options')
+    answers.set(path, noRoute)
+    const begin = performance.now()
+    while ((await watching.check()).reachable !== 'yes') t.ok(performance.now() - begin < 30_000)
+    t.ok(performance.now() - begin >= start.known, 'it was given time')
+  }
+})
+
+t.test('a server of which nothing is known is held until its kind has what it mounts last', async t => {
+  const { watching, answers } = watchServer('Unknown', {})
+  answers.set('/sdapi/v1/loras', noRoute)
+  t.match(await watching.check(), { reachable: 'no', lastError: /LoRAs/ })
+  answers.delete('/sdapi/v1/loras')
+  t.match(await watching.check(), { reachable: 'yes' })
+})
+
+t.test('an error that may come of a start holds the server back, three times at the most', async t => {
+  const { watching } = watchServer('Early', { whileDown: 10 })
+  const failure = new GenerationFailure('request', 'request_failed', 'IndexError: list assignment index out of range')
+  t.equal(await watching.stillStarts(failure), false, 'nothing has started yet')
+  await watching.check()
+  for (let round = 0; round < 3; round++) {
+    t.same([await watching.stillStarts(failure), watching.usable()], [true, false])
+    while (!watching.usable()) await watching.check()
+  }
+  t.same([await watching.stillStarts(failure), watching.usable()], [false, true])
+})
+
+t.test('routes that only take POST are looked for once per start', async t => {
+  const { watching } = watchServer('Routes', { inventory: 0 })
+  simulator.reset()
+  for (let round = 0; round < 4; round++) await watching.check()
+  const { requests } = simulator.state()
+  t.equal(requests['GET /openapi.json'], 1)
+  t.same(Object.keys(requests).filter(route => /^GET .*(txt2img|img2img|interrupt|extra-|interrogate|detect)/.test(route)), [])
 })
 
 /** Answers one look, and refuses connections from then on. */
