@@ -13,7 +13,7 @@ import { UsageError } from './commands/usage-error.ts'
 import { messageOf } from './errors.ts'
 import type { ServerAddress } from './a1111/types.ts'
 import type { Config } from './config/settings.ts'
-import { openHouse } from './house.ts'
+import { openHouse, type House } from './house.ts'
 import { findRunningServer } from './redis/server.ts'
 import { parseServerUrl } from './servers/address.ts'
 import { createServerReach } from './servers/reach.ts'
@@ -106,16 +106,18 @@ async function keys (argv: readonly string[]): Promise<void> {
   })
 }
 
-/** The servers of the settings and, where Redis can be asked, those that were added while the service ran. */
-async function knownServers (config: Config): Promise<Array<{ alias: string, address: ServerAddress }>> {
-  const named = serversOfSettings(config)
+/** Null where Redis cannot be asked. What is wrong with it or the master key is told by the doctor's own look. */
+async function openKnown (config: Config): Promise<House | null> {
   const redisUrl = config.REDIS_URL || await findRunningServer(config.DATA_DIR)
-  if (redisUrl === undefined) return named
-  // What is wrong with Redis or the master key is told by the doctor's own look at them.
-  const house = await openHouse(config, redisUrl, createLogger({ LOG_LEVEL: 'silent' })).catch(() => null)
+  if (redisUrl === undefined) return null
+  return await openHouse(config, redisUrl, createLogger({ LOG_LEVEL: 'silent' })).catch(() => null)
+}
+
+/** The servers of the settings and those that were added while the service ran. */
+function knownServers (config: Config, house: House | null): Array<{ alias: string, address: ServerAddress }> {
+  const named = serversOfSettings(config)
   if (house === null) return named
   const registered = house.registry.list()
-  await house.close()
   // Those of the settings may have got tokens and certificates in addition since.
   const missing = named.filter(({ alias, address }) =>
     registered.every(known => known.alias !== alias || known.address.baseUrl !== address.baseUrl))
@@ -133,22 +135,28 @@ async function doctor (argv: readonly string[]): Promise<void> {
     process.once('SIGTERM', () => { cancelled.abort() })
     process.exitCode = await runThoroughDoctor(await wanted, format, {
       config,
-      registered: async () =>
-        (await knownServers(config)).map(({ alias, address }) => ({ alias, url: address.baseUrl })),
+      async registered () {
+        const house = await openKnown(config)
+        const known = knownServers(config, house).map(({ alias, address }) => ({ alias, url: address.baseUrl }))
+        await house?.close()
+        return known
+      },
       tell: line => { process.stderr.write(`${line}\n`) },
       print: report => { process.stdout.write(`${report}\n`) },
       cancelled: cancelled.signal
     })
     return
   }
-  const servers = (await knownServers(config)).map(({ alias, address }) => ({ alias, url: address.baseUrl, address }))
-  const reach = createServerReach(config.SERVERS_ALLOW)
+  // Kept open, as it knows which servers are starting.
+  const house = await openKnown(config)
+  const servers = knownServers(config, house).map(({ alias, address }) => ({ alias, url: address.baseUrl, address }))
+  const { resolve } = createServerReach(config.SERVERS_ALLOW)
   process.exitCode = await runDoctor(config, {
     servers,
     print: report => { process.stdout.write(`${report}\n`) },
     async probeServer (url, alias) {
       const address = servers.find(server => server.alias === alias)?.address ?? parseServerUrl(url, 'url')
-      const client = createA1111Client(address, { resolve: reach.resolve })
+      const client = house === null ? createA1111Client(address, { resolve }) : house.connect({ address })
       try {
         const { kind, version: told } = await probeServer(client)
         return told === null ? kind : `${kind} ${told}`
@@ -156,5 +164,5 @@ async function doctor (argv: readonly string[]): Promise<void> {
         await client.close()
       }
     }
-  }, format)
+  }, format).finally(async () => { await house?.close() })
 }

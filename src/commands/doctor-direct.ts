@@ -15,6 +15,8 @@ import { runCheck } from '../server-check/run-check.ts'
 import { usualLimits } from '../server-check/session.ts'
 import { isEmpty, nothingToUndo, putBack, type UndoNotes, type UndoRecord } from '../server-check/undo.ts'
 import { createServerReach } from '../servers/reach.ts'
+import { createServerStarts } from '../servers/start-guard.ts'
+import { createLocalStartNotes } from '../servers/start-notes.ts'
 import type { ThoroughDependencies, ThoroughOptions } from './doctor-thorough.ts'
 
 const silent = () => {}
@@ -35,8 +37,11 @@ export async function checkAddressDirectly (
   address: ServerAddress, options: ThoroughOptions, { config, tell, cancelled }: ThoroughDependencies
 ): Promise<ServerCheckReport | string> {
   const { resolve } = createServerReach(config.SERVERS_ALLOW)
-  const client = createA1111Client(address, { resolve })
-  const calls = createRawCalls(address, { resolve })
+  const guard = createServerStarts({
+    notes: createLocalStartNotes(), waitMs: config.SERVER_START_SECONDS * 1000, resolve, log: noLog
+  })
+  const client = createA1111Client(address, { resolve, guard })
+  const calls = createRawCalls(address, { resolve, guard })
   const name = createHash('sha256').update(address.baseUrl).digest('hex').slice(0, 16)
   const path = join(config.DATA_DIR, `server-check-${name}.json`)
   try {

@@ -26,7 +26,7 @@ export interface DoctorDependencies {
   print (report: string): void
 }
 
-const namesCure = /^(certificate_|https_expected|not_https|address_not_allowed|redirected|unauthorized)/
+const namesCure = /^(certificate_|https_expected|not_https|address_not_allowed|redirected|unauthorized|server_starting)/
 
 type DoctorConfig = Pick<Config, 'REDIS_URL' | 'REDIS_SERVER' | 'DATA_DIR'> & Partial<Pick<Config, 'REDIS_PREFIX'>>
 

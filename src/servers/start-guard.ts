@@ -233,10 +233,9 @@ export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStart
       return new GenerationFailure('server-down', 'bad_gateway', 'A proxy in front of the server says that it is away; ' +
         `it is asked again in ${seconds} s.`, { retryAfterMs: leftMs })
     }
-    const words = place.reason?.code === 'route_missing'
-      ? `The server answers without its API; is it starting, or running without --api? It is asked again in ${seconds} s.`
-      : `The server is starting: it takes connections again, and gets its first request in ${seconds} s.`
-    return new GenerationFailure('server-down', 'server_starting', words, { retryAfterMs: leftMs })
+    return new GenerationFailure('server-down', 'server_starting', startingWords(place.reason, seconds), {
+      retryAfterMs: leftMs
+    })
   }
 }
 
@@ -244,7 +243,19 @@ function withoutApi (): GenerationFailure {
   return new GenerationFailure('server-down', 'route_missing', 'The server does not offer its API.')
 }
 
-export function destinationOf ({ hostname, port, protocol }: URL): Destination {
+function startingWords (reason: GenerationFailure | null, seconds: number): string {
+  switch (reason?.code) {
+    case 'route_missing':
+      return `The server answers without its API; is it starting, or running without --api? It is asked again in ${seconds} s.`
+    case 'connection_lost':
+      return 'A connection to the server was lost, and it takes new ones. As it may have been restarted, and one that is ' +
+        `starting is not to be disturbed, it is asked in ${seconds} s.`
+    default:
+      return `The server is starting: it takes connections again, and gets its first request in ${seconds} s.`
+  }
+}
+
+function destinationOf ({ hostname, port, protocol }: URL): Destination {
   return { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) || (protocol === 'https:' ? 443 : 80) }
 }
 
