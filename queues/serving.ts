@@ -156,7 +156,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
     },
     log
   })
-  const tasks = createTaskKnowledge(client, learning)
+  const tasks = createTaskKnowledge(client, learning, monitor.traits)
   const runner = createGenerationRunner({
     server,
     client,

@@ -10,7 +10,9 @@ export const ServerHealth = StringEnum(serverHealths, {
 })
 export type ServerHealth = Static<typeof ServerHealth>
 
-export const ServerKind = StringEnum(['a1111', 'forge', 'sdcpp', 'simulator'], {
+export const ServerKind = StringEnum([
+  'a1111', 'forge', 'forge-classic', 'forge-neo', 'reforge', 'sdnext', 'sdcpp', 'simulator'
+], {
   description: 'What answers there; simulator is the built-in one, which paints instead of generating.'
 })
 export type ServerKind = Static<typeof ServerKind>

@@ -3,7 +3,7 @@ import { hasEnded } from '../../schemas/job-status.ts'
 import type { JobView } from '../../schemas/job.ts'
 import { seedText } from '../../src/a1111/seeds.ts'
 import { iso } from '../../src/iso.ts'
-import type { JobEstimate } from '../../src/jobs/estimates.ts'
+import { expectationOf, type JobEstimate } from '../../src/jobs/estimates.ts'
 import type { Job, JobImage } from '../../src/jobs/job.ts'
 import { namingWarnings } from './parameter-fields.ts'
 
@@ -44,6 +44,7 @@ export function jobIds (id: string) {
 export function renderJob (job: Job, { alias, position, estimate }: JobSurroundings): JobView {
   const parameters = parametersOf(job)
   const result = resultOf(job)
+  const expected = expectationOf(job, estimate)
   const progress = job.status === 'completed' ? 1 : job.progress?.fraction ?? 0
   return {
     ...jobIds(job.id),
@@ -59,8 +60,8 @@ export function renderJob (job: Job, { alias, position, estimate }: JobSurroundi
     progress_percentage: Math.round(progress * 1000) / 10,
     step: job.progress?.step ?? null,
     steps: job.progress?.steps ?? null,
-    estimated_time_remaining: job.progress?.etaSeconds ?? (job.status === 'processing' ? secondsOf(estimate) : null),
-    ...renderEstimate(job, estimate),
+    estimated_time_remaining: job.status === 'processing' ? secondsOf(expected) : null,
+    ...renderEstimate(job, expected),
     cancel_requested: job.cancelRequestedAt !== null && !hasEnded(job.status),
     generation_params: parameters,
     generation_params_json: stringifyJson(parameters),

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { stringifyJson } from '../../src/lib/exact-json.ts'
+import { stringifyKeepingFloats } from '../../src/lib/exact-json.ts'
 import type { Config } from '../../src/config/settings.ts'
 import { callerOf } from '../../src/sdapi/callers.ts'
 
@@ -94,5 +94,5 @@ export function isProxyClient (request: FastifyRequest, { AUTH_TOKEN: token }: P
 
 /** Fastify sends nothing at all for null, where A1111 says `null`. */
 export function sendJson (reply: FastifyReply, value: unknown): FastifyReply {
-  return reply.type('application/json').serializer((payload: unknown) => String(payload)).send(stringifyJson(value))
+  return reply.type('application/json').serializer((payload: unknown) => String(payload)).send(stringifyKeepingFloats(value))
 }

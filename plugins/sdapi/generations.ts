@@ -3,11 +3,12 @@ import { Type, type TSchema } from '@sinclair/typebox'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import { A1111Img2img, A1111Txt2img } from '../../schemas/a1111-generation.ts'
 import type { Warning } from '../../schemas/generation-parameters.ts'
+import { rulesOf } from '../../src/a1111/kinds/registry.ts'
 import type { DrawingMode } from '../../src/a1111/types.ts'
 import { fieldsOf } from '../../src/a1111/json-values.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { newJobId } from '../../src/jobs/submit.ts'
-import { blanksUntil, generationAnswer } from '../../src/sdapi/answer.ts'
+import { blanksUntil, generationAnswer, type AnswerWishes } from '../../src/sdapi/answer.ts'
 import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import { readGenerationCall, type GenerationCall } from '../../src/sdapi/request.ts'
 import { breakOff, hangUp } from '../core/hang-up.ts'
@@ -106,6 +107,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
     const checked = await submitter.check({
       target: targetOf(request),
       given: call.given,
+      unnamed: call.unnamed,
       appType: 'a1111',
       source: 'sdapi',
       judge: 'server',
@@ -141,8 +143,15 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
     return sendJson(reply, { uuid: id })
   }
 
+  /** The echo has the fields of the server that did it. */
+  async function wishesOf ({ echo, sendImages }: GenerationCall, { serverId }: Job): Promise<AnswerWishes> {
+    const traits = await house.states.traits(serverId).catch(() => null)
+    return { echo: echo(rulesOf(traits).requestModel), sendImages }
+  }
+
   async function sendImages (job: Job, call: GenerationCall, reply: FastifyReply): Promise<FastifyReply> {
-    return await reply.type('application/json').send(stream(generationAnswer(media, job, call)))
+    const wishes = await wishesOf(call, job)
+    return await reply.type('application/json').send(stream(generationAnswer(media, job, wishes)))
   }
 
   /**
@@ -159,7 +168,8 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
       const ended = outcomes.of(id, gone)
       yield * blanksUntil(ended, pause)
       try {
-        yield * generationAnswer(media, await ended, call)
+        const job = await ended
+        yield * generationAnswer(media, job, await wishesOf(call, job))
       } catch (error) {
         if (gone.aborted) return
         reply.log.info({ job: id, err: error }, 'the early answer is broken off: the job has no images to send')

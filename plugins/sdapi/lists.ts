@@ -1,8 +1,11 @@
 import type { FastifyPluginAsync } from 'fastify'
 import { ServiceError } from '../../src/errors.ts'
+import { rulesOf } from '../../src/a1111/kinds/registry.ts'
 import { withDeadline } from '../../src/lib/deadline.ts'
 import type { DropIn } from '../../src/sdapi/drop-in.ts'
-import { listNames, unionOfEmbeddings, unionOfLists, unionOfScripts, withoutSecrets } from '../../src/sdapi/lists.ts'
+import {
+  listNames, unionOfEmbeddings, unionOfLists, unionOfScripts, vaesAmong, withoutSecrets
+} from '../../src/sdapi/lists.ts'
 import { readPngInfo } from '../../src/sdapi/png-info.ts'
 import { required } from '../../src/simulator/wire/fields.ts'
 import { pydantic1 } from '../../src/simulator/wire/pydantic1.ts'
@@ -20,7 +23,19 @@ const lists: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dro
 
   for (const name of listNames) {
     app.get(`/${name}`, { config, schema: described(name, `${name} of all servers`) }, async (request, reply) =>
-      sendJson(reply, unionOfLists(name, await faces.readAll(`/sdapi/v1/${name}`, targetOf(request)))))
+      sendJson(reply, unionOfLists(name, await readList(name, targetOf(request)))))
+  }
+
+  /** Where VAEs stand among other modules, a client of A1111 finds them under its own name all the same. */
+  async function readList (name: string, target: string): Promise<unknown[]> {
+    const answers = await faces.readAll(`/sdapi/v1/${name}`, target)
+    if (name !== 'sd-vae') return answers
+    const servers = await faces.reachable(target)
+    const modules = await Promise.all(servers.map(async server => {
+      const listsModules = rulesOf(await house.states.traits(server.id)).listsModules
+      return listsModules ? vaesAmong(await faces.read(server, '/sdapi/v1/sd-modules').catch(() => [])) : []
+    }))
+    return [...answers, ...modules]
   }
 
   for (const [name, unite] of Object.entries(unions)) {

@@ -1,18 +1,26 @@
-import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
+import type { A1111ParameterName, A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
 import { ServiceError, type ErrorCode } from '../errors.ts'
 import { findCheckpoint } from './checkpoint-names.ts'
 import { withControlNet } from './controlnet-admission.ts'
 import { admitExtras, noExtras } from './extras.ts'
-import { isUnchosen } from './field-values.ts'
+import { isUnchosen, picked } from './field-values.ts'
+import type { ServerKindRules } from './kinds/kind.ts'
 import { rulesOf } from './kinds/registry.ts'
 import { loraNames, renameLoras, withoutComments } from './lora-tags.ts'
 import { findListed, findLora, findUpscaler, findVae } from './model-names.ts'
 import { lastPart } from './names.ts'
 import { nearest } from './nearest.ts'
+import { findSampler } from './sampler-names.ts'
 import { withRegions } from './regional-admission.ts'
 import { settleSampling } from './sampling-admission.ts'
 import { routeOf, type Inventory, type ServerTraits } from './types.ts'
 import type { NormalisedParameters } from './parameters.ts'
+
+/** Forge's own word for the modules of the first pass. */
+const sameModules = 'Use same choices'
+const isSameModules = (text: string) => text.trim().toLowerCase() === sameModules.toLowerCase()
+/** What menus call no module of its own. */
+const isNoModule = (text: string) => /^(none|automatic|built[ -]?in)?$/i.test(text.trim())
 
 /** What becomes of a name that the server does not have: refused, or left out with a warning. */
 export type OnMissing = 'refuse' | 'ignore'
@@ -55,7 +63,7 @@ const listsOf: Readonly<Record<string, readonly Listed[]>> = {
   'ControlNet module': ['controlNetModules']
 }
 
-export type AdmissionRequest = Pick<NormalisedParameters, 'mode' | 'parameters' | 'checkpoint' | 'hints'>
+export type AdmissionRequest = Pick<NormalisedParameters, 'mode' | 'parameters' | 'checkpoint' | 'hints' | 'unnamed'>
 
 /** A server as admission sees it. */
 export interface AdmittingServer {
@@ -88,7 +96,10 @@ export function admit (
   if (mode === 'extras') return { ...admitExtras(request.parameters, server, settle), warnings }
   const offers = (list: Listed) => !inventory.missing.includes(list)
   const checkpointTitle = checkpoint === null ? null : titleOf(checkpoint, 'checkpoint_name', 'checkpoint_not_found')
-  const sampled = settleSampling(request.parameters, request.hints, server, settle)
+  const rules = rulesOf(traits)
+  const own = withOwnDefaults(request, rules)
+  const chosen = rules.takesSchedulers ? own : withoutSchedulers(own, inventory, warn)
+  const sampled = settleSampling(chosen, request.hints, server, settle)
   const steps = [
     withOtherCheckpoints, withUpscaler, withModules, withLoras, withStyles, withScripts, withUnits, withDivision
   ]
@@ -127,14 +138,26 @@ export function admit (
   }
 
   function withModules (given: A1111Parameters): A1111Parameters {
-    const settings = given.override_settings
-    if (settings === undefined) return given
+    const ofBoth = withModuleList(given, 'hr_additional_modules', 'hr_additional_modules')
+    const settings = ofBoth.override_settings
+    if (settings === undefined) return ofBoth
     const named = replaced(settings, 'sd_vae', wanted => vaeOf(wanted, 'override_settings.sd_vae'))
-    return {
-      ...given,
-      override_settings: replacedEach(named, 'forge_additional_modules', (wanted, field) =>
-        isUnchosen(wanted) ? null : vaeOf(wanted, field))
+    const field = 'override_settings.forge_additional_modules'
+    return { ...ofBoth, override_settings: withModuleList(named, 'forge_additional_modules', field) }
+  }
+
+  /** A list of VAEs and text encoders; an empty one takes those inside the checkpoint, so it is not to become empty. */
+  function withModuleList<Of extends Readonly<Record<string, unknown>>> (object: Of, name: string, field: string): Of {
+    const list: unknown = object[name]
+    if (!Array.isArray(list)) return object
+    const { [name]: _, ...others } = object
+    const wanted = list.map(String)
+    if (wanted.some(isSameModules)) {
+      return (name === 'hr_additional_modules' ? { ...others, [name]: [sameModules] } : others) as Of
     }
+    const found = wanted.flatMap((text, index) => isNoModule(text) ? [] : vaeOf(text, `${field}.${index}`) ?? [])
+    const isLeftOut = found.length === 0 && wanted.some(text => !isNoModule(text))
+    return (isLeftOut ? others : { ...others, [name]: found }) as Of
   }
 
   /** Forge also takes paths for modules, which would let a job open any file of its disk. */
@@ -223,6 +246,28 @@ function sentenceOfMissing (wanted: string, noun: string, candidates: readonly s
   const near = nearest(wanted, candidates)
   const advice = near.length === 0 ? '' : ` Nearest: ${near.join(', ')}.`
   return { sentence: `The server has no ${noun} "${wanted.slice(0, 200)}".${advice}`, near }
+}
+
+/** A server's own defaults where A1111's stand only because the client named none. */
+function withOwnDefaults ({ parameters, unnamed = [] }: AdmissionRequest, rules: ServerKindRules): A1111Parameters {
+  const left = rules.usualSampler === null && unnamed.includes('sampler_name') ? ['sampler_name', 'scheduler'] : []
+  const kept = Object.entries(parameters).filter(([name]) => !left.includes(name))
+  return { ...Object.fromEntries(kept), ...picked(rules.defaults, unnamed as A1111ParameterName[]) }
+}
+
+/** A word for the schedule, where there is none apart from the sampler's name, and it cannot be told by that either. */
+function withoutSchedulers (
+  given: A1111Parameters, inventory: Inventory, warn: (warning: Warning) => void
+): A1111Parameters {
+  const pairs = [['scheduler', 'sampler_name'], ['hr_scheduler', 'hr_sampler_name']] as const
+  return pairs.reduce((parameters, [field, sampler]) => {
+    const { [field]: scheduler, ...others } = parameters
+    if (scheduler === undefined || findSampler(`${parameters[sampler]} ${scheduler}`, inventory) !== null) return parameters
+    if (!/^automatic$/i.test(scheduler)) {
+      warn({ code: 'scheduler_ignored', message: 'This server chooses the schedule with the sampler, so it has no effect.', field })
+    }
+    return others
+  }, given)
 }
 
 /** The object with one text exchanged; null takes it out. Anything but text stays. */

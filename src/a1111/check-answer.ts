@@ -120,7 +120,9 @@ function uncontrolled (asked: AskedGeneration, answer: GenerationAnswer, info: I
   const mapped = units.filter(showsMap).length
   const seeds = Array.isArray(info.all_seeds) ? info.all_seeds.length : 0
   const before = typeof info.index_of_first_image === 'number' ? info.index_of_first_image : 0
-  const maps = answer.imageCount - before - Math.max(seeds, outputSize(asked.parameters).images)
+  // What a script makes of it is not known, so neither is how many of the images are maps.
+  const wanted = imagesAsked(asked.parameters)
+  const maps = wanted === null ? mapped : answer.imageCount - before - Math.max(seeds, wanted)
   if (unread === 0 && maps >= mapped) return null
   const sign = unread > 0 ? `it read ${units.length - unread} of ${units.length} units` : `it gave ${Math.max(0, maps)} of ${mapped} control maps`
   return {

@@ -1,5 +1,6 @@
 import type { A1111Parameters } from '../../schemas/generation-parameters.ts'
 import { ServiceError } from '../errors.ts'
+import { withFloatsOf } from '../lib/exact-json.ts'
 import type { Settle } from './admission.ts'
 import { findControlNetModule, thresholdsOf, thresholdValue } from './controlnet-modules.ts'
 import { commonUnit } from './controlnet-units.ts'
@@ -34,7 +35,8 @@ export function withControlNet (given: A1111Parameters, lists: ControlNetLists, 
     const field = `alwayson_scripts.${title}.args`
     const args = script.args.flatMap((unit: unknown, index) => {
       if (!isRecord(unit) || unit.enabled === false) return [unit]
-      return admitUnit(unit, `${field}.${index}`, index, lists, settle) ?? []
+      const admitted = admitUnit(unit, `${field}.${index}`, index, lists, settle)
+      return admitted === null ? [] : [withFloatsOf(unit, admitted)]
     })
     return [title, { ...script, args }]
   })

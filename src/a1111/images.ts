@@ -1,3 +1,4 @@
+import { withFloatsOf } from '../lib/exact-json.ts'
 import { isMediaReference, type MediaReference } from '../media/types.ts'
 import { invalidField, isRecord } from './field-values.ts'
 
@@ -102,7 +103,8 @@ async function withImages (parameters: Parameters, other: (place: ImagePlace) =>
 function withValueAt (container: unknown, path: ReadonlyArray<string | number>, value: unknown): unknown {
   const [key, ...rest] = path
   if (key === undefined) return value
-  const copy = Array.isArray(container) ? [...container as unknown[]] : { ...container as object }
+  const original = container as object
+  const copy = withFloatsOf(original, Array.isArray(original) ? [...original as unknown[]] : { ...original })
   const below: unknown = Reflect.get(copy, key)
   Reflect.set(copy, key, withValueAt(below, rest, value))
   return copy

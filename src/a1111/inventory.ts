@@ -140,10 +140,10 @@ function schedulerOf (item: JsonObject): Scheduler[] {
   return named(item.name, name => ({ name, label: textOf(item.label) ?? name, aliases: textsOf(item.aliases) }))
 }
 
-/** The loaded ones and those that fit another kind of checkpoint than the loaded one. */
+/** The loaded ones and those that fit another kind of checkpoint than the loaded one; some servers give only names. */
 function embeddingsOf (answer: unknown): string[] {
   const { loaded, skipped } = fieldsOf(answer)
-  return [...Object.keys(fieldsOf(loaded)), ...Object.keys(fieldsOf(skipped))]
+  return [loaded, skipped].flatMap(list => Array.isArray(list) ? textsOf(list) : Object.keys(fieldsOf(list)))
 }
 
 function namesOf (answer: unknown): string[] {

@@ -46,6 +46,8 @@ export interface NormalisedParameters {
   readonly checkpoint: string | null
   readonly hints: Hints
   readonly warnings: readonly Warning[]
+  /** Fields that were filled in because the client named none. */
+  readonly unnamed?: readonly string[]
 }
 
 /** Fields that choose something by name, where A1111's menus have words for "nothing". */
@@ -78,7 +80,8 @@ export function normaliseParameters (given: unknown, options: NormalisingOptions
   const parameters = fittingOutput(seeded, { fromText: translated.fromText, maximumPixels, warn })
   if (judge !== 'server') refuseImpossible(parameters)
   refuseHugeOutput(parameters, { pixels: maximumPixels, images: maximumImages })
-  return { mode, parameters, checkpoint: translated.checkpoint, hints: translated.hints, warnings }
+  const unnamed = Object.keys(defaults).filter(name => !Object.hasOwn(read, name))
+  return { mode, parameters, checkpoint: translated.checkpoint, hints: translated.hints, warnings, unnamed }
 }
 
 interface ToldFields extends TranslatedFields {

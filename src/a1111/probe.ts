@@ -2,7 +2,7 @@ import type { A1111Client } from './client.ts'
 import { isMissing, isOfOneRoute } from './failures.ts'
 import { fieldsOf, textOf, type JsonObject } from './json-values.ts'
 import type { Sight } from './kinds/kind.ts'
-import { recogniseKind } from './kinds/registry.ts'
+import { recogniseKind, rulesOf } from './kinds/registry.ts'
 import { usualRoutes, type ServerRoutes } from './routes.ts'
 import { GenerationFailure, type ServerTraits } from './types.ts'
 
@@ -32,9 +32,11 @@ async function probe (client: A1111Client, routes: ServerRoutes): Promise<Server
     answerOf(client.readJson('/sdapi/v1/progress?skip_current_image=true')),
     answerOf(client.postJson('/internal/progress', { id_task: 'stablequeue-probe', live_preview: false }))
   ])
+  const kind = kindOf(about, { options, progress, taskProgress })
+  const { readVersion } = rulesOf(kind)
   return {
-    ...kindOf(about, { options, progress, taskProgress }),
-    version: textOf(about?.version),
+    ...kind,
+    version: textOf(about?.version) ?? await readVersion?.(client).catch(() => null) ?? null,
     capabilities: {
       progress: progress !== null && 'progress' in progress,
       taskProgress: taskProgress !== null && 'active' in taskProgress,

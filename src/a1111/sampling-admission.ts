@@ -27,7 +27,8 @@ export function settleSampling (
   const asked: A1111Parameters = { ...definedOnly(hinted), ...parameters }
   const main = settlePair(asked, { sampler: 'sampler_name', scheduler: 'scheduler' }, server, settle)
   const both = settlePair(main, { sampler: 'hr_sampler_name', scheduler: 'hr_scheduler' }, server, settle)
-  const usual = findSampler(rulesOf(server.traits).usualSampler, inventory)?.sampler
+  const { usualSampler } = rulesOf(server.traits)
+  const usual = usualSampler === null ? undefined : findSampler(usualSampler, inventory)?.sampler
   return definedOnly<unknown>({ sampler_name: usual, ...both })
 }
 

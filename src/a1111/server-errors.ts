@@ -15,8 +15,8 @@ const longestList = 5
 
 /**
  * Reads an error body in any of the known shapes: A1111's `{error, detail, body, errors}`, Forge's
- * `{error, detail, body, message}`, FastAPI's `{detail}` with a sentence or pydantic's list, and sd.cpp's
- * `{error, message}`.
+ * `{error, detail, body, message}`, FastAPI's `{detail}` with a sentence or pydantic's list, sd.cpp's
+ * `{error, message}`, and SD.Next's bare text.
  *
  * @returns null where the text is none of these
  */
@@ -27,6 +27,8 @@ export function readServerError (text: string): ServerError | null {
   } catch {
     return null
   }
+  // SD.Next says some errors as a text alone.
+  if (typeof body === 'string' && body.trim() !== '') return { className: null, message: tidy(body) }
   const fields = objectOf(body)
   return fields === null ? null : serverErrorOf(fields)
 }

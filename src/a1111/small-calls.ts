@@ -1,4 +1,4 @@
-import { stringifyJson } from '../lib/exact-json.ts'
+import { stringifyKeepingFloats } from '../lib/exact-json.ts'
 import type { HttpClient, HttpRequest } from '../lib/http/client.ts'
 import { chunksOf, failureOfAnswer } from './answer-body.ts'
 import { limitCall } from './call-limit.ts'
@@ -86,7 +86,7 @@ export function createSmallCalls (
       method: 'POST',
       url: endpoint.urlOf(path),
       headers: { ...endpoint.headers, 'content-type': 'application/json' },
-      body: stringifyJson(body)
+      body: stringifyKeepingFloats(body)
     }, options, readOutcome),
     close: http.close
   }

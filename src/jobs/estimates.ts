@@ -103,6 +103,14 @@ interface SummedLine {
   readonly end: number
 }
 
+/** What is expected of a job, with the server's own guess where it made one: there is one end, however it is told. */
+export function expectationOf (
+  { status, progress }: Pick<Job, 'status' | 'progress'>, estimate: JobEstimate | null
+): JobEstimate | null {
+  const own = status === 'processing' ? progress?.etaSeconds ?? null : null
+  return own === null ? estimate : { startsIn: 0, endsIn: own }
+}
+
 /** Says when jobs will begin and end, from what their servers took for others. */
 export function createEstimates (dependencies: EstimatesDependencies): Estimates {
   const { redis, keys, registry, states, processes, now = Date.now } = dependencies
@@ -186,7 +194,10 @@ function secondsLeft (model: CostModel, [, , cost, started, progress]: JobFacts,
   const workload = unpackWorkload(cost)
   const whole = predictSeconds(model, workload, model.loaded)
   const gone = started === '' ? 0 : Math.max(0, (moment - Number(started)) / 1000)
-  const { fraction } = progress === '' ? { fraction: 0 } : JSON.parse(progress) as Pick<JobProgress, 'fraction'>
+  const { fraction, etaSeconds = null }: Pick<JobProgress, 'fraction'> & Partial<JobProgress> =
+    progress === '' ? { fraction: 0 } : JSON.parse(progress) as JobProgress
+  // The server's own guess is what the job shows, and a second one would contradict it.
+  if (etaSeconds !== null) return etaSeconds
   const byProgress = fraction > tellingFraction ? gone * (1 - fraction) / fraction : null
   if (whole === null) return byProgress ?? 0
   // Who is late is expected to be done soon, but not at once.

@@ -1,4 +1,4 @@
-import { parseJsonText, stringifyJson } from '../lib/exact-json.ts'
+import { parseJsonText, stringifyKeepingFloats } from '../lib/exact-json.ts'
 import type { JobStatus } from '../../schemas/job-status.ts'
 import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
 import type { OnMissing } from '../a1111/admission.ts'
@@ -163,7 +163,7 @@ function moment (text: string | undefined): number | null {
 export function packSubmission (submission: JobSubmission): { submission: string, prompt: string } {
   const { prompt, ...parameters } = submission.parameters
   return {
-    submission: stringifyJson({ ...submission, parameters }),
+    submission: stringifyKeepingFloats({ ...submission, parameters }),
     prompt: typeof prompt === 'string' ? prompt : ''
   }
 }

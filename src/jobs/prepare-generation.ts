@@ -1,4 +1,4 @@
-import { stringifyJson } from '../lib/exact-json.ts'
+import { stringifyKeepingFloats } from '../lib/exact-json.ts'
 import type { Admission, AdmissionRequest, OnMissing } from '../a1111/admission.ts'
 import { insertImages } from '../a1111/images.ts'
 import { buildPayload } from '../a1111/payload.ts'
@@ -33,5 +33,5 @@ export async function prepareGeneration (job: Job, sources: PreparationSources):
   const payload = buildPayload({
     mode, parameters: complete, checkpointTitle: admission.checkpointTitle, taskId: job.id, traits
   })
-  return { body: stringifyJson(payload) }
+  return { body: stringifyKeepingFloats(payload) }
 }

@@ -1,3 +1,5 @@
+import { withFloatsOf } from '../lib/exact-json.ts'
+
 type Info = Readonly<Record<string, unknown>>
 
 /** Prompts of a job as its record has them anyway. */
@@ -20,7 +22,7 @@ const repeated = [
  * memory. `unpackInfo` restores it exactly.
  */
 export function packInfo (info: Info, prompts: Prompts): Info {
-  const packed: Record<string, unknown> = { ...info }
+  const packed: Record<string, unknown> = withFloatsOf(info, { ...info })
   for (const { field, list, of } of repeated) {
     const text = prompts[of]
     if (typeof text !== 'string') continue
@@ -38,7 +40,7 @@ export function packInfo (info: Info, prompts: Prompts): Info {
 
 /** What `packInfo` was given. */
 export function unpackInfo (packed: Info, prompts: Prompts): Info {
-  const info: Record<string, unknown> = { ...packed }
+  const info: Record<string, unknown> = withFloatsOf(packed, { ...packed })
   for (const { field, list, of } of repeated) {
     const text = prompts[of]
     if (info[field] === 0) info[field] = text

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { A1111Client } from '../a1111/client.ts'
 import { checkAnswer, imagesAsked } from '../a1111/check-answer.ts'
 import { isRateLimit } from '../a1111/failures.ts'
+import { rulesOf } from '../a1111/kinds/registry.ts'
 import { GenerationFailure, type GenerationAnswer } from '../a1111/types.ts'
 import { anySignal } from '../lib/deadline.ts'
 import type { Log } from '../log.ts'
@@ -101,7 +102,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   const leaving = new AbortController()
   const teller = createGenerationTeller({ alias: () => server().alias, log, metrics, tracing })
   const recover = createRecovery({ server, client, monitor, store, otherServer, limits, teller, log })
-  const control = createTaskControl({ ...client, progress: tasks.progress }, holdsLease)
+  const control = createTaskControl({ ...client, progress: tasks.progress }, holdsLease, () => tasks.looks().stopMs)
   const { stopOrphan, stopFormer, keepMark, dropMark } = createOrphanKeeper({
     server, tasks, control, marks, leaving: leaving.signal, deadlineMs, log
   })
@@ -226,7 +227,9 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       const stopReason = await leave()
       dropMark(job.id)
       if (stopReason === 'shutdown') throw new GenerationFailure('cancelled', 'stopped', 'The service stopped.')
-      if (answer.imageCount === 0 && stopReason === null) throw emptyAnswer()
+      if (answer.imageCount === 0 && stopReason === null) {
+        throw new GenerationFailure('bad-answer', 'no_images', rulesOf(monitor.traits()).emptyAnswer)
+      }
       const collected = await storeImages(job, stopReason, signal =>
         collector.finish(answer.info, imagesAsked(job.submission.parameters), signal))
       reported = true
@@ -388,12 +391,6 @@ function differenceOf (warnings: readonly JobWarning[]): JobError {
   return {
     code: differentResult, message: warnings.map(({ message }) => message).join(' '), failureClass: 'bad-answer'
   }
-}
-
-/** A1111 answers so when somebody interrupts a generation before its first step. */
-function emptyAnswer (): GenerationFailure {
-  return new GenerationFailure('bad-answer', 'no_images',
-    'The server answered without any image; somebody may have interrupted the generation before it began.')
 }
 
 /** The server still answers, but what it was drawing does not move any more. */

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import { parseJsonText, stringifyJson } from '../lib/exact-json.ts'
+import { parseJsonText, stringifyJson, stringifyKeepingFloats } from '../lib/exact-json.ts'
 import { ServiceError } from '../errors.ts'
 import { createRedisClock } from '../redis/clock.ts'
 import { RedisSilence } from '../redis/errors.ts'
@@ -328,7 +328,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
       return answer as 'noted' | 'cancel' | 'superseded'
     },
     async end ({ id, run: number, owner }, status, { result, error, attempts }) {
-      const json = (value: unknown) => value === undefined ? '' : stringifyJson(value)
+      const json = (value: unknown) => value === undefined ? '' : stringifyKeepingFloats(value)
       const [answer, final] = await run('endJob',
         id, number, owner, status, json(result), json(error), json(attempts), ...outputNames(result))
       return answer === 'ended' ? final as EndStatus : null

@@ -61,6 +61,8 @@ export interface SubmissionRequest {
   readonly clientFields?: unknown
   /** What to do with parameters that mean nothing; `warn` unless it says otherwise. */
   readonly unknown?: 'warn' | 'refuse'
+  /** Fields that its interface filled in. */
+  readonly unnamed?: readonly string[]
   /** What its interface has to tell besides. */
   readonly warnings?: readonly JobWarning[]
 }
@@ -186,7 +188,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       if (keyId !== null) await refuseTooMany(keyId, jobs)
       checkMetadata(request.metadata)
       const webhook = await webhooks.check(request.webhook ?? null, keyId)
-      const normalised = request.work === 'extras'
+      const read = request.work === 'extras'
         ? normaliseExtras(request.given)
         : normaliseParameters(request.given, {
           rules,
@@ -196,6 +198,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
           ...(request.judge === undefined ? {} : { judge: request.judge }),
           ...(request.unknown === undefined ? {} : { unknown: request.unknown })
         })
+      const normalised = { ...read, unnamed: [...read.unnamed ?? [], ...request.unnamed ?? []] }
       refuseHugeParameters(normalised.parameters)
       const servers = await candidates(request.target, normalised.checkpoint)
       let refusal: unknown

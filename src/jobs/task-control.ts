@@ -4,8 +4,7 @@ import { GenerationFailure, type ServerProgress } from '../a1111/types.ts'
 import type { TaskRecogniser } from './recognise-task.ts'
 import { longestWay, type TaskKnowledge } from './task-knowledge.ts'
 
-/** How long one look at the server lies after the one before, in milliseconds. */
-const pause = 250
+const usualPause = 250
 /**
  * A generation that ends within this, or within four times what a look takes, is left to end, in milliseconds: there is
  * no way to interrupt one task only, so an interrupt that comes too late hits whatever A1111 does next.
@@ -13,6 +12,8 @@ const pause = 250
 const nearlyOver = 500
 /** What is needed of a server to stop a task there. */
 export interface TaskControl extends Pick<TaskKnowledge, 'progress'> {
+  /** Milliseconds between two looks; a quarter of a second where nothing is said. */
+  readonly pauseMs?: () => number
   /**
    * Interrupts whatever the server generates, unless it is uncertain that this process serves it: that may be another
    * process's by now. False where it certainly does not.
@@ -25,10 +26,11 @@ export interface TaskControl extends Pick<TaskKnowledge, 'progress'> {
  * would otherwise interrupt what the process that took over has sent.
  */
 export function createTaskControl (
-  client: Pick<A1111Client, 'interrupt' | 'progress'>, holdsLease: () => Promise<boolean>
+  client: Pick<A1111Client, 'interrupt' | 'progress'>, holdsLease: () => Promise<boolean>, pauseMs = () => usualPause
 ): TaskControl {
   return {
     progress: client.progress,
+    pauseMs,
     async interrupt (signal) {
       // Redis may be away for a moment; the caller comes back.
       const holds = await holdsLease().catch(() => null)
@@ -52,7 +54,7 @@ export async function stopOpenTask (
     const seen = await look(client, taskId, signal)
     if (signal.aborted) return
     if (seen !== null && isOurs(seen) && lasts(seen) && !await client.interrupt(signal)) return
-    await rest(signal)
+    await rest(signal, client.pauseMs?.())
   }
 }
 
@@ -100,7 +102,7 @@ export async function stopOrphanedTask (
       const isOurs = seen.task === 'running' || (isUnknown && mark !== null && seen.busy && seen.mark === mark)
       if (isOurs && lasts(seen) && !await client.interrupt(signal)) return
     }
-    await rest(signal)
+    await rest(signal, client.pauseMs?.())
   }
 }
 
@@ -123,7 +125,7 @@ function createStandstill (): (seen: ServerProgress) => boolean {
  * @throws GenerationFailure when the server does not answer any more
  */
 export async function outlastTask (
-  client: Pick<TaskKnowledge, 'progress'>, taskId: string,
+  client: Pick<TaskControl, 'progress' | 'pauseMs'>, taskId: string,
   { isOurs, arrivesIn }: { readonly isOurs: TaskRecogniser['isOurs'], readonly arrivesIn: number }, signal: AbortSignal
 ): Promise<boolean> {
   const arrivedBy = performance.now() + arrivesIn
@@ -135,7 +137,7 @@ export async function outlastTask (
     if (seen?.task === 'gone' && seen.fraction === 1) return true
     if (seen !== null && !isThere && (wasSeen || performance.now() >= arrivedBy)) return wasSeen
     wasSeen ||= isThere
-    await rest(signal)
+    await rest(signal, client.pauseMs?.())
   }
   return wasSeen
 }
@@ -171,6 +173,6 @@ async function look (client: Pick<TaskControl, 'progress'>, taskId: string, sign
   }
 }
 
-async function rest (signal: AbortSignal): Promise<void> {
-  await sleep(pause, undefined, { signal }).catch(() => undefined)
+async function rest (signal: AbortSignal, milliseconds = usualPause): Promise<void> {
+  await sleep(milliseconds, undefined, { signal }).catch(() => undefined)
 }

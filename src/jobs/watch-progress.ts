@@ -4,16 +4,12 @@ import type { TaskRecogniser } from './recognise-task.ts'
 import type { JobStore, RunClaim } from './store.ts'
 import type { TaskKnowledge } from './task-knowledge.ts'
 
-/** A1111 tells progress to those who ask only; twice a second is often enough for people. */
-const interval = 500
-const previewInterval = 900
-
 export interface ProgressWatch {
   stop (): void
 }
 
 export interface ProgressWatchDependencies {
-  readonly tasks: Pick<TaskKnowledge, 'progress'>
+  readonly tasks: Pick<TaskKnowledge, 'progress' | 'looks'>
   /** Whether what was seen is this generation. */
   readonly isOurs: TaskRecogniser['isOurs']
   readonly store: JobStore
@@ -37,7 +33,9 @@ export function watchProgress (dependencies: ProgressWatchDependencies): Progres
   let stopped = false
   let movedAt = performance.now()
   let shownAt = 0
-  let timer = setTimeout(look, interval)
+  // A1111 tells progress to those who ask only.
+  const { progressMs, previewMs } = tasks.looks()
+  let timer = setTimeout(look, progressMs)
 
   /** What is new at the server; null where it tells nothing of this job, or the same as before. */
   async function readProgress (): Promise<JobProgress | null> {
@@ -49,7 +47,7 @@ export function watchProgress (dependencies: ProgressWatchDependencies): Progres
       else giveUpWhatStands()
       return null
     }
-    if (performance.now() - shownAt > previewInterval) {
+    if (performance.now() - shownAt > previewMs) {
       shownAt = performance.now()
       showPreview().catch(error => { log.debug({ job: claim.id, err: error }, 'no preview') })
     }
@@ -85,7 +83,7 @@ export function watchProgress (dependencies: ProgressWatchDependencies): Progres
   function look (): void {
     note()
       .catch(error => { log.debug({ job: claim.id, err: error }, 'progress could not be noted') })
-      .finally(() => { if (!stopped) timer = setTimeout(look, interval) })
+      .finally(() => { if (!stopped) timer = setTimeout(look, progressMs) })
   }
 
   return {

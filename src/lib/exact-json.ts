@@ -3,7 +3,8 @@ import { randomBytes } from 'node:crypto'
 /**
  * JSON whose whole numbers keep all their digits. `JSON.parse` and `JSON.stringify` know only doubles, which hold
  * integers exactly up to 2^53, but seeds have 64 bits and ids of chat services nearly as many. Here such an integer is
- * a bigint, and any other number stays the number that it was. Texts without a long number take the built-in way.
+ * a bigint, and any other number stays the number that it was. Texts without a long number take the built-in way. Which
+ * whole numbers were written with a point is remembered beside them, for servers in Python that tell 7.0 from 7.
  *
  * Not a library: their parsers are a good deal slower, and differ from `JSON.parse` in duplicate and `__proto__` names.
  * When our oldest Node has source text access (22), the reviver's `context.source` and `JSON.rawJSON` replace this.
@@ -11,14 +12,17 @@ import { randomBytes } from 'node:crypto'
 
 /** Stands before the digits while they pass through the built-in functions as text; nobody outside can know it. */
 const mark = `integer ${randomBytes(16).toString('hex')} `
-const marked = new RegExp(`"${mark}(-?\\d+)"`, 'g')
-/** The quote that begins a string, or an integer of as many digits as may be too many. */
-const quoteOrLongInteger = /"|-?[1-9]\d{15,}/g
+const marked = new RegExp(`"${mark}(-?\\d+(?:\\.0)?)"`, 'g')
+/** The quote that begins a string, a whole number with a point, or an integer of as many digits as may be too many. */
+const quoteOrSpecial = /"|-?(?:0|[1-9]\d{0,14})\.0{1,17}(?![\d.eE])|-?[1-9]\d{15,}/g
 const quoteOrNoNumber = /"|-?(?:NaN|Infinity)(?!\w)/g
 const behindInteger = /\s*:/y
-const longNumber = /\d{16}/
+const specialNumber = /\d{16}|\d\.0/
 /** A longer text is mostly pictures, which are skipped sooner than searched. In characters. */
 const searchedWhole = 65_536
+
+/** Under which names of an object, or places of a list, whole numbers are floats, as Python tells 7.0 from 7. */
+const floats = new WeakMap<object, Set<string>>()
 
 let exact = false
 let met = false
@@ -41,10 +45,40 @@ export function narrowInteger (value: bigint): number | bigint {
 
 /** @throws SyntaxError as `JSON.parse` */
 export function parseJsonText (text: string): unknown {
-  const quoted = text.length > searchedWhole || longNumber.test(text) ? withLongIntegersQuoted(text) : text
+  const quoted = text.length > searchedWhole || specialNumber.test(text) ? withSpecialNumbersQuoted(text) : text
   if (quoted === text) return JSON.parse(text)
-  return JSON.parse(quoted, (_name, value: unknown) =>
-    typeof value === 'string' && value.startsWith(mark) ? BigInt(value.slice(mark.length)) : value)
+  return JSON.parse(quoted, function (this: object, name, value: unknown) {
+    if (typeof value !== 'string' || !value.startsWith(mark)) return value
+    const token = value.slice(mark.length)
+    if (!token.includes('.')) return BigInt(token)
+    noteFloat(this, name)
+    return Number(token)
+  })
+}
+
+/** Remembers that this number is a float, for `stringifyKeepingFloats`; a copy of the object forgets it. */
+export function noteFloat (holder: object, name: string | number): void {
+  const names = floats.get(holder)
+  if (names === undefined) floats.set(holder, new Set([String(name)]))
+  else names.add(String(name))
+}
+
+/** The copy, in which the same numbers are floats as in the original. */
+export function withFloatsOf<Copy extends object> (original: object, copy: Copy): Copy {
+  for (const name of floats.get(original) ?? []) noteFloat(copy, name)
+  return copy
+}
+
+/** As `stringifyJson`, with `.0` behind each whole number that came, or was noted, as a float. */
+export function stringifyKeepingFloats (
+  value: unknown, replacer: (name: string, value: unknown) => unknown = (_name, one) => one
+): string {
+  return withExactIntegers(() => JSON.stringify(value, function (this: object, name, given: unknown) {
+    const one = replacer(name, given)
+    if (typeof one !== 'number' || !Number.isSafeInteger(one) || floats.get(this)?.has(name) !== true) return one
+    met = true
+    return `${mark}${one}.0`
+  }))
 }
 
 /**
@@ -79,13 +113,14 @@ export function withExactIntegers (write: () => string): string {
   }
 }
 
-function withLongIntegersQuoted (text: string): string {
-  return replacedOutsideStrings(text, quoteOrLongInteger, (token, start, end) => {
+function withSpecialNumbersQuoted (text: string): string {
+  return replacedOutsideStrings(text, quoteOrSpecial, (token, start, end) => {
     // a part of a fraction or of an exponent, or no JSON
     if (/[\d.eE+]/.test(text[start - 1] ?? '') || /[.eE]/.test(text[end] ?? '')) return token
     behindInteger.lastIndex = end
     // numbers are no names
-    if (behindInteger.test(text) || Number.isSafeInteger(Number(token))) return token
+    if (behindInteger.test(text)) return token
+    if (!token.includes('.') && Number.isSafeInteger(Number(token))) return token
     return `"${mark}${token}"`
   })
 }

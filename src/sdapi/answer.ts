@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { stringifyJson } from '../lib/exact-json.ts'
+import { stringifyJson, stringifyKeepingFloats } from '../lib/exact-json.ts'
 import type { Job, JobImage } from '../jobs/job.ts'
 import type { MediaStore } from '../media/store.ts'
 
@@ -56,7 +56,7 @@ export async function * generationAnswer (
 
 /** `info` as A1111 gives it: JSON inside of a string. */
 export function infoText (job: Job): string {
-  return stringifyJson(job.result?.info ?? infoOfNothing(job))
+  return stringifyKeepingFloats(job.result?.info ?? infoOfNothing(job))
 }
 
 /** A job that was cancelled before it ran: A1111 answers an early interrupt with no images, too. */

@@ -28,6 +28,15 @@ export function unionOfLists (name: string, answers: readonly unknown[]): unknow
     [JSON.stringify(identity.map(field => entry[field])), entry])).values()].toReversed().map(withMetadata)
 }
 
+/** Folders of modules that are no VAEs. */
+const otherModules = /[\\/](text[_ -]?encoders?|clip|te)[\\/]/i
+
+/** The VAEs in a list of modules, which does not say what each is; its folder does. */
+export function vaesAmong (modules: unknown): unknown[] {
+  const entries = Array.isArray(modules) ? modules.map(fieldsOf) : []
+  return entries.filter(({ filename }) => !otherModules.test(String(filename)))
+}
+
 /** Metadata is left out when a list is read; clients expect an object. */
 function withMetadata (entry: Readonly<Record<string, unknown>>): unknown {
   return entry.metadata === null ? { ...entry, metadata: {} } : entry
@@ -35,10 +44,19 @@ function withMetadata (entry: Readonly<Record<string, unknown>>): unknown {
 
 /** Embeddings are loaded where any server has loaded them. */
 export function unionOfEmbeddings (answers: readonly unknown[]): { loaded: unknown, skipped: unknown } {
-  const loaded = Object.assign({}, ...answers.toReversed().map(answer => fieldsOf(fieldsOf(answer).loaded))) as object
-  const skipped = Object.assign({}, ...answers.toReversed().map(answer => fieldsOf(fieldsOf(answer).skipped))) as object
+  const united = (state: 'loaded' | 'skipped') =>
+    Object.assign({}, ...answers.toReversed().map(answer => described(fieldsOf(answer)[state]))) as object
+  const loaded = united('loaded')
+  const skipped = united('skipped')
   const onlySkipped = Object.entries(skipped).filter(([name]) => !Object.hasOwn(loaded, name))
   return { loaded, skipped: Object.fromEntries(onlySkipped) }
+}
+
+/** Some servers give names alone, where clients of A1111 look for what each is. */
+function described (embeddings: unknown): Readonly<Record<string, unknown>> {
+  if (!Array.isArray(embeddings)) return fieldsOf(embeddings)
+  const unknown = { step: null, sd_checkpoint: null, sd_checkpoint_name: null, shape: 0, vectors: 0 }
+  return Object.fromEntries(textsOf(embeddings).map(name => [name, unknown]))
 }
 
 export function unionOfScripts (answers: readonly unknown[]): { txt2img: string[], img2img: string[] } {

@@ -1,4 +1,6 @@
-import { stringifyJson } from '../lib/exact-json.ts'
+import { isRecord } from '../a1111/field-values.ts'
+import type { RequestModel } from '../a1111/kinds/kind.ts'
+import { stringifyKeepingFloats, withFloatsOf } from '../lib/exact-json.ts'
 import { fieldsOf, objectOf, textOf } from '../a1111/json-values.ts'
 import { isSeed, largestSeed, leavesRoom, lowestTorchSeed } from '../a1111/seeds.ts'
 import type { DrawingMode } from '../a1111/types.ts'
@@ -18,13 +20,17 @@ export interface GenerationCall {
   readonly mode: DrawingMode
   /** What to submit. */
   readonly given: Readonly<Record<string, unknown>>
-  /** What `parameters` of the answer echoes: the request with its defaults, without its pictures. JSON text. */
-  readonly echo: string
+  /** JSON of what `parameters` of the answer echoes: the request with that model's defaults, without its pictures. */
+  readonly echo: (model: RequestModel) => string
   readonly sendImages: boolean
+  /** Fields of which the caller left the choice to the server. */
+  readonly unnamed: readonly string[]
   /** What the caller calls it; the server gets the job's id instead. */
   readonly taskId: string | null
 }
 
+/** What servers have different defaults for. */
+const leftOpen = ['cfg_scale', 'width', 'height', 'steps', 'sampler_name']
 /** Longer texts are pictures, which the answer does not repeat; the same bound as for a server's own echo. */
 const longestEcho = 65_536
 
@@ -45,7 +51,8 @@ export function readGenerationCall (mode: DrawingMode, body: unknown, options: O
   const hasInfotext = typeof all.infotext === 'string' && all.infotext.trim() !== ''
   const given = Object.entries(all).filter(field => isSent(field) || (isOwn(field) && !hasInfotext))
   const text = hasInfotext ? String(all.infotext) : null
-  const echo = Object.entries(filled(all, Object.keys(sent), mode)).filter(field => isOwn(field) || isSent(field))
+  const complete = { ...filled(all, Object.keys(sent), mode), ...overriddenBy(text, all.override_settings, options) }
+  const shown = withoutPictures(withFloatsOf(all, complete))
   return {
     mode,
     given: {
@@ -53,8 +60,12 @@ export function readGenerationCall (mode: DrawingMode, body: unknown, options: O
       override_settings: { ...options, ...impliedBy(text), ...objectOf(all.override_settings) },
       mode
     },
-    echo: echoText({ ...Object.fromEntries(echo), ...overriddenBy(text, all.override_settings, options) }),
+    echo: model => stringifyKeepingFloats(model === 'forge'
+      ? shown
+      : withFloatsOf(shown, Object.fromEntries(Object.entries(shown).filter(field => isOwn(field) || isSent(field))))),
     sendImages: all.send_images === true,
+    unnamed: leftOpen.filter(name =>
+      !Object.hasOwn(sent, name) && !(name === 'sampler_name' && Object.hasOwn(sent, 'sampler_index'))),
     taskId: textOf(all.force_task_id)
   }
 }
@@ -105,9 +116,18 @@ function overriddenBy (infotext: string | null, asked: unknown, options: OwnOpti
   return { override_settings: { ...told, ...objectOf(asked) } }
 }
 
-function echoText (fields: Readonly<Record<string, unknown>>): string {
-  const withPictures = fields.init_images === undefined || fields.include_init_images === true
-  const shown = withPictures ? fields : { ...fields, init_images: null, mask: null }
-  return stringifyJson(shown, (_name, value: unknown) =>
-    typeof value === 'string' && value.length > longestEcho && fields.include_init_images !== true ? null : value)
+/** What of the request is told again; pictures are not kept for it. */
+function withoutPictures (fields: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const isWhole = fields.include_init_images === true
+  const withPictures = fields.init_images === undefined || isWhole
+  const shown = withPictures ? fields : withFloatsOf(fields, { ...fields, init_images: null, mask: null })
+  return isWhole ? shown : withoutLongTexts(shown) as Readonly<Record<string, unknown>>
+}
+
+function withoutLongTexts (value: unknown): unknown {
+  if (typeof value === 'string') return value.length > longestEcho ? null : value
+  if (Array.isArray(value)) return withFloatsOf(value, value.map(withoutLongTexts))
+  if (!isRecord(value)) return value
+  const fields = Object.entries(value).map(([name, one]) => [name, withoutLongTexts(one)])
+  return withFloatsOf(value, Object.fromEntries(fields) as Record<string, unknown>)
 }

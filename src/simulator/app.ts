@@ -2,7 +2,7 @@ import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { stringifyJson } from '../lib/exact-json.ts'
-import { ProcessDied, PythonError } from './failures.ts'
+import { HttpException, ProcessDied, PythonError } from './failures.ts'
 import { adminRoutes } from './routes/admin.ts'
 import { serverRoutes } from './routes/all.ts'
 import { createAnswer, isAnswer, type Answer, type Route } from './routes/route.ts'
@@ -13,6 +13,7 @@ import { documentRoutes } from './wire/openapi.ts'
 import { renderA1111Error } from './wire/errors-a1111.ts'
 import { renderForgeError } from './wire/errors-forge.ts'
 import { renderSdcppError } from './wire/errors-sdcpp.ts'
+import { renderSdnextError } from './wire/errors-sdnext.ts'
 import type { Dialect } from './wire/fields.ts'
 import { proxyPage } from './wire/proxy-page.ts'
 import { pydantic1 } from './wire/pydantic1.ts'
@@ -33,7 +34,7 @@ const keepAlive = { interface: 5000, bare: 30_000 } as const
 /** The HTTP face of one server process; not listening yet. */
 export function createApp (server: ServerProcess): FastifyInstance {
   const { settings, records } = server.machine
-  const dialect = settings.flavor === 'forge' ? pydantic2 : pydantic1
+  const dialect = settings.family === 'forge' ? pydantic2 : pydantic1
   const app = fastify({
     logger: false,
     bodyLimit: 1024 ** 3,
@@ -51,6 +52,7 @@ export function createApp (server: ServerProcess): FastifyInstance {
     request.raw.socket.destroy()
     reply.hijack()
   })
+  const limit = createRequestLimit(settings.requestsPerMinute)
   const ownRoutes = serverRoutes(server)
   const routes = [...ownRoutes, ...documentRoutes(ownRoutes, server), ...adminRoutes(server)]
   for (const route of routes) {
@@ -61,7 +63,10 @@ export function createApp (server: ServerProcess): FastifyInstance {
         records.countRequest(`${route.method} ${route.path}`)
         const front = answerInFront(server, route.method, route.path)
         if (front !== null) return await sendAnswer(begin(server, request, reply), front)
-        return await answer(server, dialect, route, begin(server, request, reply))
+        const exchange = begin(server, request, reply)
+        if (isOwn(route.path) || !limit.exceeds(route.path)) return await answer(server, dialect, route, exchange)
+        const detail = `${request.ip}:${route.path}: rate limit exceeded`
+        return await send(exchange, 429, renderSdnextError(new HttpException(429, detail)).body)
       }
     })
   }
@@ -84,6 +89,19 @@ export function createApp (server: ServerProcess): FastifyInstance {
   return app
 }
 
+/** Counts the requests of the last minute, by route. */
+function createRequestLimit (most: number): { exceeds (path: string): boolean } {
+  const moments = new Map<string, number[]>()
+  return {
+    exceeds (path) {
+      if (most === Infinity || path.startsWith('/internal/')) return false
+      const recent = (moments.get(path) ?? []).filter(moment => performance.now() - moment < 60_000)
+      moments.set(path, [...recent, performance.now()])
+      return recent.length >= most
+    }
+  }
+}
+
 /** What a proxy in front answers, or the server where a route of its kind is not there; null where neither does. */
 function answerInFront (
   { machine: { faults, settings }, start }: ServerProcess, method: string, path: string
@@ -91,7 +109,7 @@ function answerInFront (
   if (isOwn(path)) return null
   if (faults.isAway()) return proxyPage(502)
   if (isUnmounted(start.phase(), path)) return jsonAnswer(404, { detail: 'Not Found' })
-  if (path === '/sdapi/v1/embeddings' && settings.flavor === 'forge' && start.phase() === 'mounting') {
+  if (path === '/sdapi/v1/embeddings' && settings.family === 'forge' && start.phase() === 'mounting') {
     return jsonAnswer(500, renderForgeError(new PythonError('AttributeError', withoutEmbeddings)).body)
   }
   const missing = faults.drawMissing(method, path)
@@ -122,13 +140,13 @@ interface Exchange {
 function begin (server: ServerProcess, request: FastifyRequest, reply: FastifyReply): Exchange {
   // uvicorn keeps connections alive without announcing for how long, but announces a close
   if (reply.raw.shouldKeepAlive) reply.raw.removeHeader('connection')
-  if (server.machine.settings.flavor !== 'sdcpp') reply.header('server', 'uvicorn')
-  return { request, reply, arrivedAt: performance.now(), isTimed: server.machine.settings.flavor === 'a1111' }
+  if (server.machine.settings.family !== 'sdcpp') reply.header('server', 'uvicorn')
+  return { request, reply, arrivedAt: performance.now(), isTimed: server.machine.settings.family === 'a1111' }
 }
 
 async function answer (server: ServerProcess, dialect: Dialect, route: Route, exchange: Exchange): Promise<unknown> {
   const { request, reply } = exchange
-  const { flavor } = server.machine.settings
+  const { flavor, family } = server.machine.settings
   try {
     const input = readInput(server, dialect, route, request)
     const work = async (): Promise<unknown> => await route.handle(input)
@@ -141,7 +159,9 @@ async function answer (server: ServerProcess, dialect: Dialect, route: Route, ex
       request.raw.socket.destroy()
       return reply.hijack()
     }
-    const render = { a1111: renderA1111Error, forge: renderForgeError, sdcpp: renderSdcppError }[flavor]
+    const render = flavor === 'sdnext'
+      ? renderSdnextError
+      : { a1111: renderA1111Error, forge: renderForgeError, sdcpp: renderSdcppError }[family]
     const { status, body, headers, isTimed } = render(error)
     exchange.isTimed &&= isTimed
     return await send(exchange, status, body, headers)

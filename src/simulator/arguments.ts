@@ -1,8 +1,7 @@
 import { parseArgs } from 'node:util'
 import { readFaultText } from './faults/faults.ts'
-import type { Flavor, SimulatorOptions } from './settings.ts'
-
-const flavors: readonly Flavor[] = ['a1111', 'forge', 'sdcpp']
+import { flavors, type Flavor } from './flavors.ts'
+import type { SimulatorOptions } from './settings.ts'
 
 /** What `stablequeue simulator --help` prints. */
 export const simulatorHelp = `Usage: stablequeue simulator [options]
@@ -11,7 +10,7 @@ A server that behaves like AUTOMATIC1111 1.10.1 without needing a graphics card.
 
   --port NUMBER           port to listen on (7860; 0 takes a free one)
   --host ADDRESS          address to listen on (127.0.0.1)
-  --flavor NAME           a1111, forge or sdcpp (a1111)
+  --flavor NAME           a1111, forge, forge-classic, forge-neo, reforge, sdnext or sdcpp (a1111)
   --speed FACTOR          how many times faster than a middling graphics card (1)
   --checkpoints A,B       checkpoint files, "sub/x.safetensors" for one in a sub-folder
   --loras A,B             LoRAs, "sub/x" for one in a sub-folder

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { PythonError } from './failures.ts'
+import { profiles } from './flavors.ts'
 import { fileOptions } from './lists/options-files.ts'
 import { interfaceOptions } from './lists/options-interface.ts'
 import { samplingOptions } from './lists/options-sampling.ts'
@@ -49,14 +50,15 @@ const addedByExtensions = /^(lora_|sd_lora$|canvas_|extra_options_|disabled_exte
 
 /** `saved` is the config file: it survives restarts, and nothing else does. */
 export function createOptions (
-  settings: Pick<SimulatorSettings, 'flavor' | 'controlNet' | 'controlNetUnits'>, saved: Map<string, unknown>
+  settings: Pick<SimulatorSettings, 'flavor' | 'family' | 'controlNet' | 'controlNetUnits'>, saved: Map<string, unknown>
 ): Options {
-  const isForge = settings.flavor === 'forge'
+  const isForge = settings.family === 'forge'
   const defaults: Readonly<Record<string, unknown>> = {
     ...fileOptions,
     ...samplingOptions,
     ...interfaceOptions,
     ...isForge && forgeOptions,
+    ...profiles[settings.flavor].options,
     ...settings.controlNet && { control_net_unit_count: settings.controlNetUnits },
     sd_model_checkpoint: null,
     sd_checkpoint_hash: ''

@@ -1,12 +1,13 @@
 import { createCheckpoints, type CheckpointFile, type Checkpoints } from './checkpoints.ts'
 import {
-  forgeSamplers, forgeSchedulers, samplers, schedulers, type Sampler, type Scheduler
+  classicSamplers, forgeSamplers, forgeSchedulers, samplers, schedulers, sdnextSamplers, type Sampler, type Scheduler
 } from './lists/samplers.ts'
 import { createTurnstile, type Turnstile } from './lock.ts'
 import type { Machine } from './machine.ts'
 import { createOptions, type Options } from './options.ts'
 import { createPace, wait, type Pace } from './pace.ts'
 import type { PreviewOptions } from './progress.ts'
+import type { SimulatorSettings } from './settings.ts'
 import { createStart, type Start } from './start.ts'
 import { createState, type State } from './state.ts'
 import { createTasks, type Tasks } from './tasks.ts'
@@ -27,6 +28,8 @@ export interface ServerProcess {
   readonly threads: Turnstile
   readonly options: Options
   readonly checkpoints: Checkpoints
+  /** What SD.Next tells of the requests of its API; others keep no such list. */
+  readonly history: Array<{ readonly id: string, readonly job: string, readonly op: 'begin' | 'end' }>
   readonly lists: { readonly samplers: readonly Sampler[], readonly schedulers: readonly Scheduler[] }
   readonly pace: Pace
   readonly timing: Timing
@@ -46,7 +49,6 @@ export function createServerProcess (
   machine: Machine, life: AbortSignal, die: (refuseMilliseconds: number) => void
 ): ServerProcess {
   const { settings, disk } = machine
-  const isForge = settings.flavor === 'forge'
   const server: ServerProcess = {
     machine,
     life,
@@ -57,9 +59,8 @@ export function createServerProcess (
     threads: createTurnstile(settings.threads, life),
     options: createOptions(settings, disk.config),
     checkpoints: createCheckpoints(disk.checkpoints, disk.hashed),
-    lists: isForge
-      ? { samplers: forgeSamplers, schedulers: forgeSchedulers }
-      : { samplers, schedulers },
+    lists: listsOf(settings),
+    history: [],
     pace: createPace(life),
     timing: createTiming(settings),
     memory: { loaded: null, poisoned: false, frozenState: null },
@@ -67,6 +68,12 @@ export function createServerProcess (
   }
   becomeLoaded(server, selectedCheckpoint(server))
   return server
+}
+
+function listsOf ({ flavor, family }: SimulatorSettings): ServerProcess['lists'] {
+  if (flavor === 'sdnext') return { samplers: sdnextSamplers, schedulers }
+  if (flavor === 'forge-classic') return { samplers: classicSamplers, schedulers }
+  return family === 'forge' ? { samplers: forgeSamplers, schedulers: forgeSchedulers } : { samplers, schedulers }
 }
 
 /** The checkpoint that the options name, or the first one where they name none that exists. */
@@ -87,7 +94,7 @@ function becomeLoaded ({ machine, memory, checkpoints, options }: ServerProcess,
   memory.loaded = file
   checkpoints.hash(file)
   // hashing changes the title, and loading writes the new one into the options; Forge selects nothing by itself
-  if (machine.settings.flavor !== 'forge') options.write('sd_model_checkpoint', checkpoints.title(file))
+  if (machine.settings.family !== 'forge') options.write('sd_model_checkpoint', checkpoints.title(file))
   options.write('sd_checkpoint_hash', file.sha256)
 }
 

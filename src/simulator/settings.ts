@@ -1,6 +1,7 @@
 import type { Fault } from './faults/faults.ts'
+import { profiles, type Family, type Flavor } from './flavors.ts'
 
-export type Flavor = 'a1111' | 'forge' | 'sdcpp'
+export type { Flavor } from './flavors.ts'
 
 export interface SimulatorOptions {
   /** Address to listen on; 127.0.0.1 by default. */
@@ -25,6 +26,8 @@ export interface SimulatorOptions {
   readonly internalProgress?: boolean | undefined
   /** Whether /internal/progress knows what the API generates; false: it takes no `force_task_id`, as behind a proxy. */
   readonly knowsTasks?: boolean | undefined
+  /** Requests that each route takes in a minute; 300 for SD.Next, any number for the others. */
+  readonly requestsPerMinute?: number | undefined
   /** Seed of everything that happens by chance: faults by probability and the jitter of step times. */
   readonly faultSeed?: number | undefined
   readonly faults?: readonly Fault[] | undefined
@@ -54,6 +57,7 @@ export interface SimulatorSettings {
   readonly host: string
   readonly port: number
   readonly flavor: Flavor
+  readonly family: Family
   readonly speed: number
   readonly stepMilliseconds: number | null
   readonly checkpoints: readonly string[]
@@ -63,6 +67,7 @@ export interface SimulatorSettings {
   readonly auth: string | null
   readonly internalProgress: boolean
   readonly knowsTasks: boolean
+  readonly requestsPerMinute: number
   readonly faultSeed: number
   readonly faults: readonly Fault[]
   readonly noise: boolean
@@ -84,10 +89,12 @@ export function resolveSettings (options: SimulatorOptions): SimulatorSettings {
   const speed = options.speed ?? 1
   const isFixed = options.stepMilliseconds !== undefined
   const checkpoints = options.checkpoints ?? defaultCheckpoints
+  const flavor = options.flavor ?? 'a1111'
   return {
     host: options.host ?? '127.0.0.1',
     port: options.port ?? 0,
-    flavor: options.flavor ?? 'a1111',
+    flavor,
+    family: profiles[flavor].family,
     speed,
     stepMilliseconds: options.stepMilliseconds ?? null,
     checkpoints: checkpoints.length > 0 ? checkpoints : defaultCheckpoints,
@@ -95,7 +102,8 @@ export function resolveSettings (options: SimulatorOptions): SimulatorSettings {
     loadMilliseconds: options.loadMilliseconds ?? (isFixed ? 0 : 2500 / speed),
     auth: options.auth ?? null,
     internalProgress: options.internalProgress ?? true,
-    knowsTasks: options.knowsTasks ?? true,
+    knowsTasks: options.knowsTasks ?? profiles[flavor].knowsTasks,
+    requestsPerMinute: options.requestsPerMinute ?? (flavor === 'sdnext' ? 300 : Infinity),
     faultSeed: options.faultSeed ?? 1,
     faults: options.faults ?? [],
     noise: options.noise ?? false,

@@ -1,4 +1,5 @@
 import { PythonError } from './failures.ts'
+import { profiles } from './flavors.ts'
 import type { GenerationRequest } from './generation/request.ts'
 import type { SimulatorSettings } from './settings.ts'
 
@@ -37,7 +38,7 @@ export function createStart (
   return {
     opened () { openedAt = performance.now() },
     phase,
-    isFragile: () => flavor === 'a1111' && phase() === 'bare'
+    isFragile: () => profiles[flavor].isFragile && phase() === 'bare'
   }
 }
 

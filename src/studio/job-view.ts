@@ -16,13 +16,15 @@ export interface JobOutlook {
 }
 
 /** A job as clients of this interface see it. */
-export function studioJob (job: Job, { position, seconds }: JobOutlook): StudioJob {
+export function studioJob (job: Job, { position, seconds: predicted }: JobOutlook): StudioJob {
+  const own = job.status === 'processing' ? job.progress?.etaSeconds ?? null : null
+  const seconds = own ?? predicted
   return {
     job_id: job.id,
     status: studioStates[job.status],
     progress: progressOf(job),
-    eta_relative: job.status === 'processing' ? job.progress?.etaSeconds ?? seconds : null,
-    estimated_time: hasEnded(job.status) ? null : seconds,
+    eta_relative: job.status === 'processing' ? seconds : null,
+    estimated_time: hasEnded(job.status) || seconds === null ? null : Math.ceil(seconds),
     message: messageOf(job, position),
     created_at: studioTime(job.createdAt),
     completed_at: job.endedAt === null ? null : studioTime(job.endedAt),

@@ -8,7 +8,8 @@ import { startFleet, type Fleet } from './processes.ts'
 /** Servers that do not say which of our jobs they run, each in its own way. */
 const servers: Readonly<Record<string, SimulatorOptions>> = {
   'an A1111 behind something that takes our task away': { knowsTasks: false },
-  'an A1111 started with --nowebui': { internalProgress: false }
+  'an A1111 started with --nowebui': { internalProgress: false },
+  'an SD.Next': { flavor: 'sdnext' }
 }
 
 /** Its first generation takes longer than any take-over; a second would not. */

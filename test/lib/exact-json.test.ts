@@ -1,6 +1,9 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { narrowInteger, parseJsonText, parsePythonJson, stringifyJson, withExactIntegers } from '../../src/lib/exact-json.ts'
+import {
+  narrowInteger, noteFloat, parseJsonText, parsePythonJson, stringifyJson, stringifyKeepingFloats, withExactIntegers,
+  withFloatsOf
+} from '../../src/lib/exact-json.ts'
 import { parseJson } from '../../src/json/parse.ts'
 
 t.test('integers keep all their digits, whatever stands around them', async t => {
@@ -20,10 +23,25 @@ t.test('integers keep all their digits, whatever stands around them', async t =>
   t.match(stringifyJson(value), '[18446744073709551615,-9223372036854775808,9007199254740993]')
 })
 
+t.test('whole numbers that were written with a point keep it where that is asked for', async t => {
+  const text = '{"a":[1.0,1,-0.0,0.0,2.50,100.0],"b":{"weight":1.0,"say":"1.0","n":18446744073709551615},"1.0":7.00,"c":1e0}'
+  const value = parseJsonText(text)
+  t.same(value, { a: [1, 1, -0, 0, 2.5, 100], b: { weight: 1, say: '1.0', n: 18446744073709551615n }, '1.0': 7, c: 1 })
+  t.equal(stringifyJson(value), '{"a":[1,1,0,0,2.5,100],"b":{"weight":1,"say":"1.0","n":18446744073709551615},"1.0":7,"c":1}')
+  t.equal(stringifyKeepingFloats(value),
+    '{"a":[1.0,1,0.0,0.0,2.5,100.0],"b":{"weight":1.0,"say":"1.0","n":18446744073709551615},"1.0":7.0,"c":1}')
+  const list = parseJsonText('[1.0,2]') as number[]
+  t.equal(stringifyKeepingFloats([...list]), '[1,2]', 'a copy knows nothing of it')
+  t.equal(stringifyKeepingFloats(withFloatsOf(list, [...list])), '[1.0,2]')
+  const fields = { cfg: 7, seed: 1 }
+  noteFloat(fields, 'cfg')
+  t.equal(stringifyKeepingFloats(fields), '{"cfg":7.0,"seed":1}')
+})
+
 t.test('what is no JSON stays none', async t => {
   for (const text of [
     '12345678901234567890abc', '00012345678901234567890', '[1 2345678901234567890]', '--12345678901234567890',
-    '{12345678901234567890:1}', '"12345678901234567890', '+12345678901234567890', '12345678901234567890.'
+    '{12345678901234567890:1}', '{1.0:1}', '01.0', '1.0.0', '1.0a', '+1.0', '[1.0 2]', '"12345678901234567890', '+12345678901234567890', '12345678901234567890.'
   ]) t.throws(() => parseJsonText(text), SyntaxError, text)
 })
 

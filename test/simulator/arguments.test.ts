@@ -35,7 +35,7 @@ t.test('wrong flags are refused with a sentence', async t => {
     [['--port', '99999'], /--port is a whole number from 0 to 65535, not "99999"/],
     [['--port', 'x'], /--port is a whole number/],
     [['--speed', '0'], /--speed is a number of at least 0\.01, not "0"/],
-    [['--flavor', 'comfy'], /--flavor is one of a1111, forge, sdcpp, not "comfy"/],
+    [['--flavor', 'comfy'], /--flavor is one of a1111, forge, .*sdnext, sdcpp, not "comfy"/],
     [['--auth', 'user'], /--auth is "user:password"/],
     [['--checkpoints', ' , '], /--checkpoints is a list of file names/],
     [['--faults', 'flood'], /There is no fault "flood"/],

@@ -29,7 +29,9 @@ export const a1111: ServerKindRules = {
   // A1111 answers 500 to settings that it does not have.
   overrideSettings: settings =>
     Object.fromEntries(Object.entries(settings).filter(([name]) => !name.startsWith('forge_'))),
+  requestModel: 'a1111',
   offersExtras: true,
+  listsModules: false,
   vaeRoutes: ['/sdapi/v1/sd-vae', '/sdapi/v1/sd-modules'],
   loraName: ({ name }) => name,
   // A1111 takes both and shows labels.
@@ -39,5 +41,9 @@ export const a1111: ServerKindRules = {
   mountedLast: ['loras'],
   // it lists every file in the folder, and fails at others (guess_model_config_from_state_dict)
   families: ['SD 1', 'SD 2', 'SDXL', 'SD 3'],
+  defaults: {},
+  takesSchedulers: true,
+  looks: { progressMs: 500, stopMs: 250, previewMs: 900 },
+  emptyAnswer: 'The server answered without any image; somebody may have interrupted the generation before it began.',
   dividesLatents: true
 }

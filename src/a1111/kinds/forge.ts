@@ -16,7 +16,9 @@ export const forge: ServerKindRules = {
     ...(mode === 'txt2img' && parameters.enable_hr === true ? hiresFields(parameters) : {})
   }),
   overrideSettings: withModules,
+  requestModel: 'forge',
   // Forge has modules, VAEs and text encoders together, in place of VAEs.
+  listsModules: true,
   vaeRoutes: a1111.vaeRoutes.toReversed(),
   mountedLast: ['loras', 'embeddings'],
   families: null,

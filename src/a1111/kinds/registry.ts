@@ -1,11 +1,17 @@
 import type { Dialect, ServerTraits } from '../types.ts'
 import { a1111 } from './a1111.ts'
+import { forgeClassic } from './forge-classic.ts'
+import { forgeNeo } from './forge-neo.ts'
 import { forge } from './forge.ts'
 import type { ServerKindRules, Sight } from './kind.ts'
+import { reforge } from './reforge.ts'
 import { sdcpp } from './sdcpp.ts'
+import { sdnext } from './sdnext.ts'
 
 /** Every kind of server. A sight fits several of them: the most particular stand first. */
-const kinds: Readonly<Record<Dialect, ServerKindRules>> = { sdcpp, forge, a1111 }
+const kinds: Readonly<Record<Dialect, ServerKindRules>> = {
+  sdcpp, sdnext, 'forge-neo': forgeNeo, forge, 'forge-classic': forgeClassic, reforge, a1111
+}
 
 export function recogniseKind (sight: Sight): Dialect {
   const found = (Object.keys(kinds) as Dialect[]).find(kind => kinds[kind].isSeenIn(sight))

@@ -1,4 +1,4 @@
-import type { Flavor } from '../settings.ts'
+import type { Family } from '../flavors.ts'
 
 interface Slider { readonly name: string, readonly value: number, readonly min: number, readonly max: number }
 
@@ -83,13 +83,13 @@ const forgeModules: readonly Module[] = a1111Modules
     return { ...module, name: label, label }
   })
 
-export function modulesOf (flavor: Flavor): readonly Module[] {
-  return flavor === 'forge' ? forgeModules : a1111Modules
+export function modulesOf (family: Family): readonly Module[] {
+  return family === 'forge' ? forgeModules : a1111Modules
 }
 
 /** A preprocessor as a request names it; undefined where the extension does not know it. */
-export function findModule (flavor: Flavor, wanted: string): Module | undefined {
-  return modulesOf(flavor).find(({ name, label }) => name === wanted || label === wanted)
+export function findModule (family: Family, wanted: string): Module | undefined {
+  return modulesOf(family).find(({ name, label }) => name === wanted || label === wanted)
 }
 
 /** Preprocessors that the detect route refuses. */
@@ -112,8 +112,8 @@ export const models: readonly string[] = [
 ]
 
 /** The answer of GET /controlnet/control_types: for each type what fits it and what is picked first. */
-export function controlTypes (flavor: Flavor): Record<string, unknown> {
-  const [nothing, ...modules] = modulesOf(flavor)
+export function controlTypes (family: Family): Record<string, unknown> {
+  const [nothing, ...modules] = modulesOf(family)
   const types = ['All', ...new Set(modules.flatMap(one => one.types))]
   return Object.fromEntries(types.map(type => {
     const fitting = modules.filter(one => type === 'All' || one.types.includes(type))

@@ -5,7 +5,7 @@ import type { GenerationRequest } from '../generation/request.ts'
 import { decodeImage, readBase64 } from '../images/decode.ts'
 import { resizePicture, type Picture } from '../images/pixels.ts'
 import type { ServerProcess } from '../server-process.ts'
-import type { Flavor } from '../settings.ts'
+import type { Family } from '../flavors.ts'
 import { drawMap } from './detect.ts'
 import { findModule, models, type Module } from './lists.ts'
 import { isObject, readA1111Unit, readForgeUnit, type Unit } from './read-unit.ts'
@@ -32,12 +32,12 @@ export async function runControlNet (
   { machine }: ServerProcess, request: GenerationRequest,
   { plan, faults }: { readonly plan: Plan, readonly faults: StruckFaults }
 ): Promise<ControlNet> {
-  const { flavor, controlNet, controlNetUnits } = machine.settings
-  const units = controlNet ? readUnits(request, flavor, controlNetUnits) : []
+  const { family, controlNet, controlNetUnits } = machine.settings
+  const units = controlNet ? readUnits(request, family, controlNetUnits) : []
   const extraParameters = Object.fromEntries(units.map((unit, index) => [
     `ControlNet ${index}`, `Module: ${unit.module}, Model: ${unit.model}, Weight: ${unit.weight}`
   ]))
-  const loaded = faults.has('script-error') ? null : await loadUnits(units, request, flavor)
+  const loaded = faults.has('script-error') ? null : await loadUnits(units, request, family)
   if (loaded === null) return { extraParameters, maps: [], apply: picture => picture }
   const sizes = [
     { width: plan.imageWidth, height: plan.imageHeight },
@@ -51,10 +51,10 @@ export async function runControlNet (
 }
 
 /** In either spelling of the title that the extension accepts; units beyond the count are cut off. */
-function readUnits (request: GenerationRequest, flavor: Flavor, count: number): Unit[] {
+function readUnits (request: GenerationRequest, family: Family, count: number): Unit[] {
   const entry = Object.entries(request.alwayson_scripts).find(([title]) => title.toLowerCase() === 'controlnet')
   const args: unknown = isObject(entry?.[1]) ? entry[1].args : []
-  const read = flavor === 'forge' ? readForgeUnit : readA1111Unit
+  const read = family === 'forge' ? readForgeUnit : readA1111Unit
   return (Array.isArray(args) ? args.slice(0, count) : []).flatMap((unit: unknown) =>
     isObject(unit) ? read(unit) ?? [] : [])
 }
@@ -67,17 +67,17 @@ interface LoadedUnit {
 
 /** All units, or null where one of them cannot be used: the extension gives up at the first. */
 async function loadUnits (
-  units: readonly Unit[], request: GenerationRequest, flavor: Flavor
+  units: readonly Unit[], request: GenerationRequest, family: Family
 ): Promise<LoadedUnit[] | null> {
   const loaded: LoadedUnit[] = []
   for (const unit of units) {
-    const module = findModule(flavor, unit.module)
+    const module = findModule(family, unit.module)
     const source = unit.image ?? firstImage(request)
-    if (module === undefined || source === null || !hasModel(unit, module, flavor)) return null
+    if (module === undefined || source === null || !hasModel(unit, module, family)) return null
     const picture = await decoded(source)
     const mask = unit.mask === null ? null : await decoded(unit.mask)
     if (picture === null || (unit.mask !== null && mask === null)) return null
-    const isMaskFitting = mask === null || flavor === 'forge' ||
+    const isMaskFitting = mask === null || family === 'forge' ||
       (mask.width === picture.width && mask.height === picture.height)
     if (!isMaskFitting || (module.needsMask && mask === null)) return null
     loaded.push({
@@ -88,10 +88,10 @@ async function loadUnits (
 }
 
 /** A1111's extension takes the shortest name that contains the wanted one; Forge wants every letter. */
-function hasModel ({ model }: Unit, module: Module, flavor: Flavor): boolean {
+function hasModel ({ model }: Unit, module: Module, family: Family): boolean {
   if (module.modelFree) return true
   if (model.toLowerCase() === 'none') return false
-  return flavor === 'forge' ? models.includes(model) : models.some(one => one.toLowerCase().includes(model.toLowerCase()))
+  return family === 'forge' ? models.includes(model) : models.some(one => one.toLowerCase().includes(model.toLowerCase()))
 }
 
 function firstImage (request: GenerationRequest): string | null {

@@ -1,4 +1,4 @@
-import { stringifyJson } from '../../lib/exact-json.ts'
+import { stringifyJson, stringifyKeepingFloats, withFloatsOf } from '../../lib/exact-json.ts'
 import type { StruckFaults } from '../faults/faults.ts'
 import { encodeImage, readFormat } from '../images/encode.ts'
 import { encodeMedia, media } from '../images/media.ts'
@@ -35,8 +35,8 @@ export async function writeAnswer (
   }
   const others = await otherMedia(images, request, server.machine.settings.scripts, faults)
   const texts = spoil(others ?? images.map(image => image.toString('base64')), faults)
-  const parameters = stringifyJson(how.parameters ?? echo(request))
-  const told = stringifyJson(describe(generation.info))
+  const parameters = stringifyKeepingFloats(how.parameters ?? echo(request))
+  const told = stringifyKeepingFloats(describe(generation.info))
   const info = stringifyJson(faults.has('bare-nan') ? `${told.slice(0, -1)}, "loss": NaN, "range": [-Infinity, Infinity]}` : told)
   return Buffer.concat([
     Buffer.from('{"images":['),
@@ -74,6 +74,7 @@ function spoil (images: string[], faults: StruckFaults): string[] {
 }
 
 function echo (request: GenerationRequest): Record<string, unknown> {
-  if (request.init_images === undefined || request.include_init_images === true) return { ...request }
-  return { ...request, init_images: null, mask: null }
+  const isWhole = request.init_images === undefined || request.include_init_images === true
+  if (isWhole) return withFloatsOf(request, { ...request })
+  return withFloatsOf(request, { ...request, init_images: null, mask: null })
 }

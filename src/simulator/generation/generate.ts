@@ -1,8 +1,10 @@
+import { randomUUID } from 'node:crypto'
 import { seedAfter } from '../../a1111/seeds.ts'
 import type { CheckpointFile } from '../checkpoints.ts'
 import type { Fault, StruckFaults } from '../faults/faults.ts'
 import { strikeAtStart, untilGoneOrDead } from '../faults/strike.ts'
 import { HttpException, ProcessDied } from '../failures.ts'
+import { profiles } from '../flavors.ts'
 import { arrangeGrid, type Picture } from '../images/pixels.ts'
 import type { GenerationRecord } from '../records.ts'
 import { loadCheckpoint, type ServerProcess } from '../server-process.ts'
@@ -21,7 +23,6 @@ import type { GenerationRequest, Mode } from './request.ts'
 import { checkScripts, tracesOf } from './scripts.ts'
 import { runControlNet } from '../controlnet/units.ts'
 import { runRegionalPrompter } from '../regional/regional-prompter.ts'
-import { versionOf } from '../version.ts'
 
 /** A finished generation, before its images are encoded. */
 export interface Generation {
@@ -43,6 +44,7 @@ export async function generate (
 ): Promise<Generation> {
   if (mode === 'img2img' && request.init_images == null) throw new HttpException(404, 'Init image not found')
   checkScripts(server, request, mode)
+  checkSampler(server, request)
   if (server.start.phase() === 'mounting') server.machine.records.countEarlyWork()
   tripOverMissingArguments(server.start.phase(), request)
   const known = server.machine.settings.knowsTasks ? request.force_task_id : null
@@ -57,6 +59,20 @@ export async function generate (
   })
 }
 
+/** SD.Next alone refuses a sampler that it has not got. */
+function checkSampler ({ machine, lists }: ServerProcess, { sampler_name: name }: GenerationRequest): void {
+  if (machine.settings.flavor !== 'sdnext' || name == null || lists.samplers.some(one => one.name === name)) return
+  throw new HttpException(404, 'Sampler not found')
+}
+
+/** SD.Next's list of requests, in which one that failed never ends. */
+function noteRequest ({ machine, history }: ServerProcess, mode: Mode): () => void {
+  if (machine.settings.flavor !== 'sdnext') return () => {}
+  const entry = { id: randomUUID().slice(0, 15), job: mode === 'txt2img' ? 'api-txt' : 'api-img' }
+  history.push({ ...entry, op: 'begin' })
+  return () => { history.push({ ...entry, op: 'end' }) }
+}
+
 interface Context {
   readonly mode: Mode
   readonly faults: StruckFaults
@@ -69,6 +85,7 @@ async function runUnderLock (
 ): Promise<Generation> {
   const { state, tasks, machine } = server
   beginJob(state, `scripts_${context.mode}`)
+  const end = noteRequest(server, context.mode)
   tasks.start(context.taskId)
   const record = machine.records.begin({
     taskId: request.force_task_id,
@@ -82,6 +99,7 @@ async function runUnderLock (
     await strikeAtStart(server, context.faults)
     const generation = await withOverrides(server, request, async () => await make(server, request, context, record))
     tasks.finish(context.taskId)
+    end()
     record.outcome = 'done'
     return generation
   } catch (error) {
@@ -133,12 +151,16 @@ function assemble (
 ): Generation {
   const { options, state, machine } = server
   const checkpoint = { name: file.shortName, hash: file.sha256.slice(0, 10) }
-  const version = versionOf(machine.settings.flavor)
+  const { version } = profiles[machine.settings.flavor]
   const clipSkip = Number(options.get('CLIP_stop_at_last_layers'))
-  const textFor = (index: number): string => writeInfotext(plan, index, checkpoint, { marks: made.marks, version })
-  const hasGrid = made.isGridWanted && made.pictures.length > 1 && options.get('return_grid') === true
-  const images = hasGrid ? [arrangeGrid(made.pictures), ...made.pictures] : [...made.pictures]
-  const texts = made.pictures.map((_, index) => textFor(index))
+  const textFor = (index: number): string => writeInfotext(plan, index, checkpoint, {
+    marks: made.marks, version: version ?? 'SD.Next'
+  })
+  const isAlone = plan.isGridAlone && made.pictures.length > 0
+  const hasGrid = isAlone || (made.isGridWanted && made.pictures.length > 1 && options.get('return_grid') === true)
+  const shown = isAlone ? [] : made.pictures
+  const images = hasGrid ? [arrangeGrid(made.pictures), ...shown] : [...shown]
+  const texts = shown.map((_, index) => textFor(index))
   const infotexts = hasGrid ? [textFor(0), ...texts] : texts
   const info = describeGeneration(plan, checkpoint, {
     infotexts: infotexts.length > 0 ? infotexts : [textFor(0)],

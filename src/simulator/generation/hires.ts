@@ -20,9 +20,6 @@ export function planHires (
   server: ServerProcess, request: GenerationRequest, extra: Record<string, unknown>
 ): HiresPlan | null {
   if (request.enable_hr !== true) return null
-  if (server.machine.settings.flavor === 'forge' && request.hr_additional_modules == null) {
-    throw new PythonError('TypeError', "argument of type 'NoneType' is not iterable")
-  }
   if (request.hr_checkpoint_name && request.hr_checkpoint_name !== 'Use same checkpoint') {
     const file = requireLoosely(server.checkpoints, request.hr_checkpoint_name)
     extra['Hires checkpoint'] = server.checkpoints.title(file)
@@ -34,6 +31,9 @@ export function planHires (
   const isKnown = upscaler === null || latentUpscaleModes.includes(upscaler) ||
     upscalers.some(one => one.name === upscaler)
   if (!isKnown) throw new PythonError('Exception', `could not find upscaler named ${upscaler}`)
+  if (server.machine.settings.family === 'forge' && request.hr_additional_modules == null) {
+    throw new PythonError('TypeError', "argument of type 'NoneType' is not iterable")
+  }
   if (request.denoising_strength === null) {
     throw new PythonError('TypeError', "'<' not supported between instances of 'NoneType' and 'float'")
   }

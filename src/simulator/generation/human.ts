@@ -53,7 +53,7 @@ export async function changeByHand (server: ServerProcess, changes: Readonly<Rec
   const { options, machine } = server
   const before = selectedCheckpoint(server)
   for (const [key, value] of Object.entries(changes)) options.set(key, value)
-  if (selectedCheckpoint(server) !== before && machine.settings.flavor !== 'forge') {
+  if (selectedCheckpoint(server) !== before && machine.settings.family !== 'forge') {
     await server.jobLock.run(async () => { await loadCheckpoint(server, selectedCheckpoint(server)) })
   }
   options.save()

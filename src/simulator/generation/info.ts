@@ -1,3 +1,4 @@
+import { noteFloat } from '../../lib/exact-json.ts'
 import type { UsedCheckpoint } from './infotext.ts'
 import type { Plan } from './plan.ts'
 
@@ -9,10 +10,10 @@ export function describeGeneration (
     readonly firstImage: number
     readonly jobTimestamp: string
     readonly clipSkip: number
-    readonly version: string
+    readonly version: string | null
   }
 ): Record<string, unknown> {
-  return {
+  const info: Record<string, unknown> = {
     prompt: plan.prompts[0],
     all_prompts: plan.prompts,
     negative_prompt: plan.negativePrompts[0],
@@ -44,6 +45,8 @@ export function describeGeneration (
     job_timestamp: outcome.jobTimestamp,
     clip_skip: outcome.clipSkip,
     is_using_inpainting_conditioning: false,
-    version: outcome.version
+    ...outcome.version === null ? {} : { version: outcome.version }
   }
+  for (const name of ['cfg_scale', 'denoising_strength']) noteFloat(info, name)
+  return info
 }

@@ -36,6 +36,8 @@ export async function runJob (
     // A1111 looks at the selection at each iteration: a switch through /options changes the rest of the job
     await loadCheckpoint(server, selectedCheckpoint(server))
     if (plan.iterations > 1) state.job = `Batch ${iteration + 1} out of ${plan.iterations}`
+    // each stage of SD.Next's is a job of its own, which begins later
+    if (machine.settings.flavor === 'sdnext') state.jobTimestamp = String(Number(state.jobTimestamp) + 1)
     // while the prompt is encoded, sampling_steps still says what the pass before had
     server.pace.restart()
     await server.pace.pass(server.timing.encode)

@@ -38,6 +38,8 @@ export interface Plan {
   readonly extraParameters: Record<string, unknown>
   /** A script wants a grid in front, whatever the request says. */
   readonly isGridForced: boolean
+  /** A script gives its grid alone. */
+  readonly isGridAlone: boolean
 }
 
 /**
@@ -91,7 +93,8 @@ export function planGeneration (
     samplingSteps: countSteps(server, request, mode),
     hires,
     extraParameters,
-    isGridForced: script?.hasGrid ?? false
+    isGridForced: script?.hasGrid ?? false,
+    isGridAlone: script?.hasPictures === false
   }
 }
 

@@ -67,7 +67,7 @@ const commonFields: Model = {
   styles: optional('strings'),
   seed: optional('integer', -1),
   subseed: optional('integer', -1),
-  subseed_strength: optional('number', 0),
+  subseed_strength: { ...optional('number', 0), isFallbackWhole: true },
   seed_resize_from_h: optional('integer', -1),
   seed_resize_from_w: optional('integer', -1),
   sampler_name: optional('string'),
@@ -140,19 +140,37 @@ const apiFields: Model = {
   infotext: optional('string')
 }
 
-const forgeCommon: Model = { distilled_cfg_scale: optional('number', 3.5) }
-const forgeHires: Model = {
-  hr_cfg: optional('number', 1), hr_distilled_cfg: optional('number', 3.5), hr_additional_modules: optional('list')
+/** Where SD.Next has other defaults. */
+const sdnextFields: Model = {
+  steps: optional('integer', 20),
+  cfg_scale: optional('number', 6),
+  width: optional('integer', 1024),
+  height: optional('integer', 1024),
+  sampler_name: optional('string', 'Default')
+}
+
+/** Forge's own fields, each with the one that it follows. */
+const forgeFields: Readonly<Record<string, Model>> = {
+  cfg_scale: { distilled_cfg_scale: optional('number', 3.5) },
+  hr_checkpoint_name: { hr_additional_modules: optional('list') },
+  hr_negative_prompt: { hr_cfg: optional('number', 1), hr_distilled_cfg: optional('number', 3.5) },
+  latent_mask: { hr_distilled_cfg: optional('number', 3.5) }
 }
 
 /** 55 fields for txt2img and 57 for img2img in A1111 1.10.1; Forge adds its own. */
-export function generationModel (mode: Mode, flavor: 'a1111' | 'forge'): Model {
-  const isForge = flavor === 'forge'
-  const common = { ...commonFields, ...isForge && forgeCommon }
+export function generationModel (mode: Mode, flavor: 'a1111' | 'forge' | 'sdnext'): Model {
+  const model = a1111Model(mode)
+  if (flavor === 'a1111') return model
+  if (flavor === 'sdnext') return { ...model, ...sdnextFields }
+  return Object.fromEntries(Object.entries(model).flatMap(([name, field]) =>
+    [[name, field], ...Object.entries(forgeFields[name] ?? {})]))
+}
+
+function a1111Model (mode: Mode): Model {
   const taskFields = { force_task_id: optional('string'), sampler_index: strict('string', 'Euler') }
-  if (mode === 'txt2img') return { ...common, ...hiresFields, ...isForge && forgeHires, ...taskFields, ...apiFields }
+  if (mode === 'txt2img') return { ...commonFields, ...hiresFields, ...taskFields, ...apiFields }
   return {
-    ...common,
+    ...commonFields,
     ...imageFields,
     denoising_strength: optional('number', 0.75),
     ...taskFields,

@@ -38,6 +38,11 @@ export const loraPreviews: ReadonlySet<string> = new Set([`${models}/Lora/film-g
 export const vaes = ['vae-ft-mse-840000-ema-pruned.safetensors', 'sdxl_vae.safetensors']
   .map(name => ({ model_name: name, filename: `${models}/VAE/${name}` }))
 
+/** GET /sdapi/v1/sd-modules of Forge: text encoders stand among the VAEs. */
+export const modules = [
+  ...vaes, { model_name: 't5xxl_fp16.safetensors', filename: `${models}/text_encoder/t5xxl_fp16.safetensors` }
+]
+
 function embedding (vectors: number): Record<string, unknown> {
   return { step: null, sd_checkpoint: null, sd_checkpoint_name: null, shape: 768, vectors }
 }

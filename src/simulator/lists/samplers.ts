@@ -73,8 +73,23 @@ export const schedulers: readonly Scheduler[] = [
   scheduler('beta', 'Beta', inner)
 ]
 
+/** SD.Next's samplers in the order of its menu: no aliases, and no scheduler apart. */
+export const sdnextSamplers = [
+  'Default', 'UniPC', 'DEIS', 'DDIM', 'Euler', 'Euler a', 'Euler SGM', 'DPM++', 'DPM++ 1S', 'DPM++ 2M', 'DPM++ 3M',
+  'DPM++ 2M SDE', 'DPM++ 2M EDM', 'DPM++ SDE', 'Heun', 'LCM', 'Euler FlowMatch', 'UniPC FlowMatch'
+].map(name => ({ name, aliases: [], options: {} }))
+
 /** What Forge has besides. */
-export const forgeSamplers: readonly Sampler[] = [...samplers, sampler('DDPM', ['ddpm'])]
+export const forgeSamplers: readonly Sampler[] = [
+  ...samplers, sampler('DDPM', ['ddpm']),
+  sampler('HeunPP2', ['heunpp2']), sampler('IPNDM', ['ipndm']), sampler('IPNDM_V', ['ipndm_v']), sampler('DEIS', ['deis'])
+]
+/** What Forge Classic has: one name for a sampler and its schedule. */
+export const classicSamplers: readonly Sampler[] = [
+  ...['DPM++ 2M Karras', 'DPM++ SDE Karras', 'DPM++ 2M SDE Karras', 'DPM++ 3M SDE Karras', 'DPM2 Karras', 'LMS Karras']
+    .map(name => sampler(name, [], karras)),
+  ...samplers.map(({ name, aliases }) => sampler(name, aliases))
+]
 export const forgeSchedulers: readonly Scheduler[] = [
   ...schedulers,
   scheduler('turbo', 'Turbo', inner),

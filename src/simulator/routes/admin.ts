@@ -1,8 +1,8 @@
 import { readFaults } from '../faults/faults.ts'
 import { HttpException } from '../failures.ts'
+import { profiles } from '../flavors.ts'
 import { changeByHand, runHumanJob } from '../generation/human.ts'
 import type { ServerProcess } from '../server-process.ts'
-import { versionOf } from '../version.ts'
 import { get, post, type Route, type RouteInput } from './route.ts'
 
 /**
@@ -16,7 +16,7 @@ export function adminRoutes (server: ServerProcess): Route[] {
 
   return [
     get('/simulator/about', () => ({
-      simulator: true, flavor: machine.settings.flavor, version: versionOf(machine.settings.flavor)
+      simulator: true, flavor: machine.settings.flavor, version: profiles[machine.settings.flavor].version
     }), open),
     get('/simulator/state', () => ({
       simulator: true,

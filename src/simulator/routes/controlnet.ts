@@ -4,15 +4,16 @@ import { HttpException, PythonError } from '../failures.ts'
 import { decodeImage, readBase64 } from '../images/decode.ts'
 import { encodePng } from '../images/png.ts'
 import { createPicture } from '../images/pixels.ts'
-import type { Flavor, SimulatorSettings } from '../settings.ts'
+import type { Family } from '../flavors.ts'
+import type { SimulatorSettings } from '../settings.ts'
 import { strict, type Model } from '../wire/fields.ts'
 import { get, post, type Route } from './route.ts'
 
 const open = { access: 'open', runsIn: 'loop' } as const
 
 /** Routes of the extension sd-webui-controlnet and of Forge's own: coroutines without auth. */
-export function controlNetRoutes ({ flavor, controlNetUnits }: SimulatorSettings): Route[] {
-  return flavor === 'forge' ? forgeRoutes() : a1111Routes(controlNetUnits)
+export function controlNetRoutes ({ family, controlNetUnits }: SimulatorSettings): Route[] {
+  return family === 'forge' ? forgeRoutes() : a1111Routes(controlNetUnits)
 }
 
 function a1111Routes (unitCount: number): Route[] {
@@ -66,18 +67,18 @@ const forgeDetectModel: Model = {
   controlnet_threshold_b: strict('number', 64)
 }
 
-async function detect (body: Readonly<Record<string, unknown>>, flavor: Flavor): Promise<Record<string, unknown>> {
+async function detect (body: Readonly<Record<string, unknown>>, family: Family): Promise<Record<string, unknown>> {
   const wanted = String(body.controlnet_module)
-  const module = findModule(flavor, wanted)
+  const module = findModule(family, wanted)
   if (module === undefined) throw new HttpException(422, 'Module not available')
   if (unsupportedModules.includes(wanted)) throw new HttpException(422, 'Module not supported')
   const sources = body.controlnet_input_images as string[]
   if (sources.length === 0) throw new HttpException(422, 'No image selected')
-  if (flavor === 'forge' && Number(body.controlnet_processor_res) < 1) {
+  if (family === 'forge' && Number(body.controlnet_processor_res) < 1) {
     throw new PythonError('error', 'OpenCV: (-215:Assertion failed) inv_scale_x > 0 in function \'resize\'')
   }
   const masks = Array.isArray(body.controlnet_masks) ? body.controlnet_masks : []
-  if (flavor !== 'forge' && module.needsMask && masks.length === 0) {
+  if (family !== 'forge' && module.needsMask && masks.length === 0) {
     throw new HttpException(422, `Preprocessor ${wanted} requires \`controlnet_masks\` param.`)
   }
   const images: string[] = []

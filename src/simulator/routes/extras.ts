@@ -54,7 +54,7 @@ export function extrasRoutes (server: ServerProcess): Route[] {
     }),
     ...['create/embedding', 'create/hypernetwork', 'train/embedding', 'train/hypernetwork'].map(path =>
       post(`/sdapi/v1/${path}`, () => ({ info: `${path.replace('/', ' ')} is only simulated` }), { body: 'object' }))
-  ].filter(route => server.machine.settings.flavor !== 'forge' || !route.path.includes('/train/'))
+  ]
 }
 
 /** @throws ValidationFailure that says which file it is */

@@ -12,11 +12,12 @@ import { createAnswer, post, type Answer, type Route, type RouteInput } from './
 
 /** POST /sdapi/v1/txt2img and /img2img. */
 export function generationRoutes (server: ServerProcess): Route[] {
-  const flavor = server.machine.settings.flavor === 'forge' ? 'forge' : 'a1111'
+  const { flavor, family } = server.machine.settings
+  const model = flavor === 'sdnext' ? 'sdnext' : family === 'forge' ? 'forge' : 'a1111'
   return (['txt2img', 'img2img'] as const).map(mode => post(
     `/sdapi/v1/${mode}`,
     async input => await answerGeneration(server, mode, input),
-    { body: generationModel(mode, flavor) }
+    { body: generationModel(mode, model) }
   ))
 }
 

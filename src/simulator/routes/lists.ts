@@ -1,6 +1,6 @@
 import { freemem, totalmem } from 'node:os'
 import { promptStyles } from '../generation/styles.ts'
-import { controlNetExtension, embeddings, listLoras, regionalPrompterExtension, vaes } from '../lists/files.ts'
+import { controlNetExtension, embeddings, listLoras, modules, regionalPrompterExtension, vaes } from '../lists/files.ts'
 import { scriptTitles } from '../lists/scripts.ts'
 import { describeScripts } from '../lists/script-info.ts'
 import { faceRestorers, latentUpscaleModes, realEsrganModels, upscalers } from '../lists/upscalers.ts'
@@ -10,7 +10,7 @@ import { get, post, type Route } from './route.ts'
 /** Everything that a client can list. */
 export function listRoutes (server: ServerProcess): Route[] {
   const { machine, lists, checkpoints } = server
-  const isForge = machine.settings.flavor === 'forge'
+  const isForge = machine.settings.family === 'forge'
   const list = (name: string, content: () => unknown): Route => get(`/sdapi/v1/${name}`, content)
   const names = (mode: 'txt2img' | 'img2img'): string[] => {
     const { selectable, alwaysOn } = scriptTitles(mode, machine.settings)
@@ -23,7 +23,7 @@ export function listRoutes (server: ServerProcess): Route[] {
     list('upscalers', () => upscalers),
     list('latent-upscale-modes', () => latentUpscaleModes.map(name => ({ name }))),
     list('sd-models', () => checkpoints.describe()),
-    list(isForge ? 'sd-modules' : 'sd-vae', () => vaes),
+    isForge ? list('sd-modules', () => modules) : list('sd-vae', () => vaes),
     list('hypernetworks', () => []),
     list('face-restorers', () => faceRestorers),
     list('realesrgan-models', () => realEsrganModels),

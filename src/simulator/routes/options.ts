@@ -16,7 +16,7 @@ export function optionRoutes (server: ServerProcess): Route[] {
       const before = options.get('sd_model_checkpoint')
       for (const [key, value] of Object.entries(body)) options.set(key, value)
       // the selection changes at once, the load waits for the job lock; Forge leaves it to the next generation
-      const isLoad = 'sd_model_checkpoint' in body && wanted !== before && machine.settings.flavor !== 'forge'
+      const isLoad = 'sd_model_checkpoint' in body && wanted !== before && machine.settings.family !== 'forge'
       if (isLoad) await server.jobLock.run(async () => { await loadCheckpoint(server, selectedCheckpoint(server)) })
       options.save()
       return null

@@ -8,6 +8,8 @@ export interface Field {
   /** Whether null is accepted. */
   readonly nullable: boolean
   readonly required: boolean
+  /** Where a float has a whole number for its default, which Python leaves as it is. */
+  readonly isFallbackWhole?: true
   readonly choices?: readonly number[]
   readonly atLeast?: number
   readonly above?: number

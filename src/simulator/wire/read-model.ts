@@ -1,4 +1,4 @@
-import { parseJsonText } from '../../lib/exact-json.ts'
+import { noteFloat, parseJsonText } from '../../lib/exact-json.ts'
 import { ValidationFailure, type ValidationDetail } from '../failures.ts'
 import type { Coercion, Dialect, Field, Model } from './fields.ts'
 
@@ -50,6 +50,10 @@ export function readModel (
     values[name] = readField(dialect, field, given[name], [place, name], details)
   }
   if (details.length > 0) throw new ValidationFailure(details)
+  // Python says 7.0 wherever a float was declared, also for what came as 7.
+  for (const [name, { kind, isFallbackWhole }] of Object.entries(model)) {
+    if (kind === 'number' && (isFallbackWhole !== true || Object.hasOwn(given, name))) noteFloat(values, name)
+  }
   return values
 }
 

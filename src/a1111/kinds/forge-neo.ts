@@ -1,0 +1,9 @@
+import { forge } from './forge.ts'
+import type { ServerKindRules } from './kind.ts'
+
+/** Forge Neo, which goes on from Forge: presets for further architectures, each with a checkpoint and modules. */
+export const forgeNeo: ServerKindRules = {
+  ...forge,
+  isSeenIn: sight => forge.isSeenIn(sight) &&
+    Object.keys(sight.options).some(name => /^forge_(checkpoint|additional_modules)_/.test(name))
+}

@@ -1,0 +1,89 @@
+import t from 'tap'
+import { flavors } from '../../src/simulator/flavors.ts'
+import { startSimulator, type Simulator } from '../../src/simulator/simulator.ts'
+import { quick, startService } from '../helper.ts'
+
+const simulators = new Map<string, Simulator>()
+for (const flavor of flavors) {
+  const simulator = await startSimulator({ flavor, stepMilliseconds: 2, loadMilliseconds: 0, checkpoints: ['one.safetensors', 'two.safetensors'] })
+  t.teardown(simulator.close)
+  simulators.set(flavor, simulator)
+}
+const service = await startService(t, {
+  servers: Object.fromEntries([...simulators].map(([flavor, { url }]) => [flavor, url]))
+})
+const at = (flavor: string) => simulators.get(flavor) as Simulator
+const run = async (alias: string, parameters: object, more: object = {}) =>
+  await service.until(await service.submit({ ...quick, ...parameters }, { target_server_alias: alias, ...more }), 'completed', 'failed')
+const toSdnext = { 'x-stablequeue-server': 'sdnext' }
+const last = (flavor: string) => at(flavor).state().generations.at(-1)
+
+t.test('each kind is recognised, and its lists are read', async t => {
+  for (const server of service.house.registry.list()) {
+    const [state, inventory] = await Promise.all([
+      service.house.states.read(server.id), service.house.states.inventory(server.id)
+    ])
+    t.match(state?.traits, { kind: 'simulator', simulates: server.alias }, server.alias)
+    t.ok((inventory?.samplers.length ?? 0) > 5, `${server.alias} has samplers`)
+    t.ok((inventory?.checkpoints.length ?? 0) > 0, `${server.alias} has checkpoints`)
+  }
+})
+
+t.test('each kind generates, with the checkpoint that was asked for', async t => {
+  for (const flavor of flavors) {
+    const named = flavor === 'sdcpp' ? {} : { checkpoint_name: 'two' }
+    const job = await run(flavor, { ...named, seed: 7, batch_size: 2 })
+    t.match(job, { status: 'completed', warnings: [], images: [{ seed: 7 }, { seed: 8 }] }, flavor)
+  }
+})
+
+t.test('each kind says what it cannot do, and the drop-in answers 404 to its missing routes', async t => {
+  for (const flavor of flavors) {
+    const refused = await service.request('POST', '/api/v2/generate', {
+      target_server_alias: flavor, generation_params: { ...quick, sampler_name: 'No Such Sampler' }
+    })
+    t.match(refused, { status: 422, body: { error: 'sampler_not_found' } }, flavor)
+  }
+  for (const flavor of ['forge-classic', 'forge-neo', 'sdnext']) {
+    const png = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=='
+    const answer = await service.request('POST', '/sdapi/v1/interrogate', { image: png, model: 'clip' }, { 'x-stablequeue-server': flavor })
+    t.ok(answer.status === 404 || answer.status === 422, `${flavor}: ${answer.status}`)
+  }
+})
+
+t.test('SD.Next draws with its own defaults where none was named', async t => {
+  const job = await run('sdnext', { width: undefined, height: undefined })
+  t.match(job, { status: 'completed', generation_params: { cfg_scale: 6 } })
+  t.notOk('sampler_name' in (job.generation_params as object), 'the sampler is the model\'s')
+  t.match(job.images, [{ width: 1024, height: 1024 }])
+  t.match(await run('sdnext', { cfg_scale: 7, sampler_name: 'Euler a' }),
+    { status: 'completed', generation_params: { cfg_scale: 7, sampler_name: 'Euler a' } })
+  const dropIn = await service.request(
+    'POST', '/sdapi/v1/txt2img', { prompt: 'a lighthouse', width: 64, height: 64 }, toSdnext)
+  t.equal(dropIn.status, 200)
+  t.match(last('sdnext'), { outcome: 'done' })
+})
+
+t.test('a schedule is told by the sampler where there is none apart from it', async t => {
+  t.match(await run('forge-classic', { sampler_name: 'DPM++ 2M', scheduler: 'Karras' }),
+    { status: 'completed', warnings: [], generation_params: { sampler_name: 'DPM++ 2M Karras' } })
+  t.match(await run('sdnext', { sampler_name: 'DPM++ 2M', scheduler: 'Karras' }),
+    { status: 'completed', warnings: [{ code: 'scheduler_ignored', field: 'scheduler' }] })
+})
+
+t.test('the second pass of reForge has the CFG of the first', async t => {
+  t.match(await run('reforge', { enable_hr: true, hr_scale: 2, denoising_strength: 0.5 }), { status: 'completed', warnings: [] })
+})
+
+t.test('embeddings that come as names alone are known all the same', async t => {
+  const server = service.house.registry.require('sdnext')
+  t.ok(((await service.house.states.inventory(server.id))?.embeddings.length ?? 0) > 0)
+  const { body } = await service.request('GET', '/sdapi/v1/embeddings', undefined, toSdnext)
+  t.equal(Object.values(body.loaded as object).every(one => typeof one === 'object'), true)
+})
+
+t.test('what SD.Next answers with nothing is done', async t => {
+  for (const route of ['refresh-checkpoints', 'refresh-vae']) {
+    t.equal((await service.request('POST', `/sdapi/v1/${route}`, undefined, toSdnext)).status, 200, route)
+  }
+})
