@@ -103,7 +103,8 @@ function readWhenReachable ({ redis, subscriber, keys, registry, states, log }: 
     if (server === undefined || !server.enabled) return
     const claim = await redis.set(keys.key('server', serverId, 'answers-read'), '1', 'PX', readTogether, 'NX')
     if (claim !== 'OK') return
-    for (const path of keptPaths) await faces.read(server, path).catch(() => undefined)
+    // at once, so that it is over soon; the client keeps few connections
+    await Promise.allSettled(keptPaths.map(async path => await faces.read(server, path)))
   }
 
   function read (serverId: string): void {
