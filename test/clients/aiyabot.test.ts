@@ -1,7 +1,7 @@
 import t from 'tap'
 import { startService } from '../helper.ts'
 import {
-  asking, drawing, failNext, jsonOf, listsRead, opened, running, type Fields, type Generation
+  asking, drawing, failNext, jsonOf, listsRead, opened, running, serverGone, type Fields, type Generation
 } from './http.ts'
 
 /** aiyabot, a Discord bot: reads its lists once at its start, and sends "None" for each choice that nobody made. */
@@ -60,10 +60,12 @@ t.test('its start: is it there, is it SD.Next, does the page want a login', asyn
   await (await ask('POST', '/login')).arrayBuffer()
 })
 
-t.test('its start: every list has choices', async t => {
-  const { hypernetworks, ...others } = await choices()
+t.test('its start: every list has choices, those of the second pass from the page', async t => {
+  const { hires, hypernetworks, ...others } = await choices()
   for (const [name, values] of Object.entries(others)) t.ok(values.length > 0, name)
   t.strictSame(hypernetworks, [])
+  t.ok(hires.includes('Latent'), String(hires))
+  t.ok(hires.includes('R-ESRGAN 4x+'))
 })
 
 t.test('a drawing with all its defaults, and its text read back from the picture', async t => {
@@ -114,4 +116,10 @@ t.test('a failure has no images: that is how it knows', async t => {
   const failed = await jsonOf(ask('POST', '/sdapi/v1/txt2img', { json: request() }))
   t.notOk('images' in failed)
   t.match(failed, { error: String })
+})
+
+t.test('started while the server is away, it has the same choices', async t => {
+  const before = await choices()
+  await serverGone(service)
+  t.strictSame(await choices(), before)
 })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { startService } from '../helper.ts'
 import {
-  asking, drawing, failNext, jsonOf, listsRead, opened, type Fields, type Generation
+  asking, drawing, failNext, jsonOf, listsRead, opened, serverGone, type Fields, type Generation
 } from './http.ts'
 
 /** The client of A1111_discord_bot: 200 is "completed" with `images` and the parsed `info`, all else "failed". */
@@ -96,4 +96,11 @@ t.test('what fails has failed: never "completed" without images', async t => {
   t.match(await process('txt2img', payload({ sampler_name: 'nope' })), { status: 'failed', error: /^HTTP 422: .*sampler/ })
   t.match(await process('img2img', payload({ init_images: ['no picture'] })), { status: 'failed' })
   t.match(await process('txt2img', payload()), { status: 'completed', images: [String] })
+})
+
+t.test('its models stay while the server is away', async t => {
+  const before = await models()
+  await serverGone(service)
+  t.equal((await ask('GET', '/sdapi/v1/options')).status, 200)
+  t.strictSame(await models(), before)
 })

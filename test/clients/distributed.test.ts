@@ -1,7 +1,7 @@
 import t from 'tap'
 import { startService } from '../helper.ts'
 import {
-  asking, basic, drawing, failNext, jsonOf, listsRead, opened, running, type Fields, type Generation
+  asking, basic, drawing, failNext, jsonOf, listsRead, opened, running, serverGone, type Fields, type Generation
 } from './http.ts'
 
 /**
@@ -157,4 +157,11 @@ t.test('an interrupted batch, and a failed one', async t => {
   await t.rejects(part(payload()), /Code <500>/)
   await t.rejects(part(payload({ sampler_name: 'nope', sampler_index: 'nope' })), /Code <422>/)
   t.equal((await ask('POST', '/sdapi/v1/server-restart')).status, 403, 'nobody restarts the servers of all')
+})
+
+t.test('its models and scripts stay while the server is away', async t => {
+  const scripts = await supportedScripts()
+  await serverGone(service)
+  t.strictSame(await supportedScripts(), scripts)
+  t.ok((await jsonOf<Fields[]>(ask('GET', '/sdapi/v1/sd-models'))).length > 1)
 })

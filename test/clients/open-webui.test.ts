@@ -1,7 +1,7 @@
 import t from 'tap'
 import { startService } from '../helper.ts'
 import {
-  asking, basic, failNext, jsonOf, listsRead, opened, type Fields, type Generation
+  asking, basic, failNext, jsonOf, listsRead, opened, serverGone, type Fields, type Generation
 } from './http.ts'
 
 /** Open WebUI: sends its own credentials or an empty header, and reads `images` and `info` whatever the status. */
@@ -54,4 +54,12 @@ t.test('what fails is an error to its user', async t => {
   await t.rejects(generations({ prompt: 'a castle' }, { sampler_name: 'nope' }))
   await t.rejects(generations({ prompt: 'a castle' }, { steps: 'many' }))
   t.equal((await generations({ prompt: 'a castle' })).length, 1)
+})
+
+t.test('its models and its choice stay while the server is away', async t => {
+  const models = await jsonOf<unknown>(ask('GET', '/sdapi/v1/sd-models'))
+  const { sd_model_checkpoint: chosen } = await jsonOf(ask('GET', '/sdapi/v1/options'))
+  await serverGone(service)
+  t.strictSame(await jsonOf<unknown>(ask('GET', '/sdapi/v1/sd-models')), models)
+  t.equal((await jsonOf(ask('GET', '/sdapi/v1/options'))).sd_model_checkpoint, chosen)
 })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { onNotices, startService } from '../helper.ts'
 import {
-  asking, basic, failNext, jsonOf, listsRead, opened, running, type Fields, type Generation
+  asking, basic, failNext, jsonOf, listsRead, opened, running, serverGone, type Fields, type Generation
 } from './http.ts'
 
 /** SillyTavern: its server asks A1111, its page reads `data.images[0]` from what that server passes on. */
@@ -104,4 +104,11 @@ t.test('a failure is 500 to its page, which never looks for images[0] then', asy
   t.match(await generate(), { status: 500, data: { error: /shapes cannot be multiplied/ } })
   t.match(await generate({ sampler_name: 'nope' }), { status: 500, data: { error: /sampler/ } })
   t.match(await generate({ steps: 'many' }), { status: 500, data: { error: /steps/ } })
+})
+
+t.test('its lists stay while the server is away', async t => {
+  const before = await lists()
+  await serverGone(service)
+  t.ok((await ask('GET', '/sdapi/v1/options')).ok)
+  t.strictSame(await lists(), before)
 })

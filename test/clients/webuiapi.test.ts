@@ -1,7 +1,7 @@
 import t from 'tap'
 import { quick, startService } from '../helper.ts'
 import {
-  asking, basic, drawing, failNext, jsonOf, listsRead, opened, running, type Fields
+  asking, basic, drawing, failNext, jsonOf, listsRead, opened, running, serverGone, type Fields, type Generation
 } from './http.ts'
 
 /** webuiapi 0.9.17, a Python library: what its methods send, and what they take from the answers. */
@@ -267,4 +267,15 @@ t.test('a failed generation raises, and so does a refused one', async t => {
   await t.rejects(post('txt2img', txt2img({ sampler_name: 'nope' })), /\(422, .*sampler/)
   await t.rejects(post('extra-single-image', extras({ upscaling_resize: 0, image: drawing })), /\((422|500), /)
   t.equal((await post('txt2img', txt2img({}))).images.length, 1, 'the next one is well')
+})
+
+t.test('lists while the server is away are those that it had', async t => {
+  const names = ['samplers', 'sd-models', 'upscalers', 'schedulers', 'loras', 'scripts', 'embeddings', 'cmd-flags', 'sd-vae']
+  const before = await Promise.all(names.map(async name => await get<unknown>(name)))
+  const options = Object.keys(await get('options'))
+  await serverGone(service)
+  for (const [index, name] of names.entries()) t.strictSame(await get<unknown>(name), before[index], name)
+  t.strictSame(Object.keys(await get('options')), options)
+  const waits: Promise<Generation> = jsonOf<Generation>(ask('POST', '/sdapi/v1/txt2img?async=1', { json: txt2img({}) }))
+  t.match(await waits, { uuid: String }, 'a generation is still taken')
 })
