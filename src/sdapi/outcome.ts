@@ -36,7 +36,7 @@ export function createOutcomes ({ notices, media, callerJobs, stopping }: Outcom
     if (job.status === 'cancelled' && isEmpty && !await callerJobs.wasInterrupted(job.id)) {
       throw new PythonError('InterruptedError', 'The job was cancelled before it made an image.')
     }
-    await checkImages(media, job).catch(asLost('An image of this job is missing in the storage.'))
+    await checkImages(media, job).catch(asLost('FileNotFoundError', 'An image of this job is missing in the storage.'))
     return job
   }
 
@@ -45,7 +45,7 @@ export function createOutcomes ({ notices, media, callerJobs, stopping }: Outcom
     const job = await notices.ended(jobId, over).catch(error => {
       if (over.aborted) return null
       throw error
-    }).catch(asLost('The job was deleted before it finished.'))
+    }).catch(asLost('InterruptedError', 'The job was deleted before it finished.'))
     return job === null ? null : await check(job)
   }
 
@@ -65,9 +65,9 @@ export function createOutcomes ({ notices, media, callerJobs, stopping }: Outcom
 }
 
 /** A status 404 would say that there is no such route. */
-function asLost (sentence: string): (error: unknown) => never {
+function asLost (className: string, sentence: string): (error: unknown) => never {
   return error => {
-    if (error instanceof ServiceError && error.status === 404) throw new PythonError('FileNotFoundError', sentence)
+    if (error instanceof ServiceError && error.status === 404) throw new PythonError(className, sentence)
     throw error
   }
 }

@@ -185,7 +185,7 @@ t.test('with one service', async t => {
       const gone = await deleted
       const left = await rest(gone)
       if (name === 'early') t.equal(left, 'broken off: ECONNRESET')
-      else t.match({ status: gone.status, body: JSON.parse(left) }, { status: 500, body: { errors: /deleted|cancelled/ } })
+      else t.match({ status: gone.status, body: JSON.parse(left) }, { status: 500, body: { error: 'InterruptedError', errors: /deleted|cancelled/ } })
       service.simulator.setFaults([])
       await (await blocking).text()
     }
