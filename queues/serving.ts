@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis'
 import type { A1111Client } from '../src/a1111/client.ts'
 import type { RawCalls } from '../src/a1111/raw-calls.ts'
+import { fieldsOf } from '../src/a1111/json-values.ts'
 import { createGate } from '../src/jobs/gate.ts'
 import { prepareGeneration } from '../src/jobs/prepare-generation.ts'
 import {
@@ -22,6 +23,8 @@ import { createFreshLists } from '../src/servers/fresh-lists.ts'
 import { createServerLearning } from '../src/servers/learned-traits.ts'
 import { createServerMonitor, type MonitorIntervals } from '../src/servers/monitor.ts'
 import { grantTurns } from '../src/servers/grant-turns.ts'
+import { createOptionsKeeper } from '../src/servers/options-keeper.ts'
+import { createProcessLine } from '../src/servers/process-line.ts'
 import type { Server } from '../src/servers/server.ts'
 import type { ServerStarts } from '../src/servers/start-guard.ts'
 import type { ServerStateStore } from '../src/servers/state-store.ts'
@@ -35,6 +38,8 @@ import { createHeldEntries, createLineRepair } from './line-repair.ts'
 const repairInterval = 30_000
 /** How often checks of the server are looked for, whose notice may have been lost, in milliseconds. */
 const checksInterval = 10_000
+/** How long nothing of ours runs at a server before what jobs have left there is put back, in milliseconds. */
+const restAfter = 100
 
 export interface ServingDependencies {
   readonly server: () => Server
@@ -111,6 +116,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
   await queues.pause(serverId)
   const orphans = await repair.takeBack()
   const client = connect(server())
+  const line = createProcessLine(client)
 
   // Nothing begins before it is known whether a check has left anything to be put back.
   let checkHolds = () => true
@@ -131,13 +137,49 @@ export async function startServing (dependencies: ServingDependencies, current: 
 
   const monitor = createServerMonitor({
     server,
-    client,
+    client: { ...client, readJson: readAndNote },
     states,
     log,
     ...(dependencies.intervals === undefined ? {} : { intervals: dependencies.intervals }),
     watch: onGone => starts.watch(new URL(server().address.baseUrl), onGone),
-    onUsable: setLine
+    async onUsable (usable) {
+      if (!usable) options.restarted()
+      await setLine(usable)
+    }
   })
+  /** The monitor reads the options at each look anyway; across a generation they tell nothing. */
+  async function readAndNote (...call: Parameters<typeof client.readJson>): Promise<unknown> {
+    const generations = options.generations()
+    const answer = await client.readJson(...call)
+    if (call[0] !== '/sdapi/v1/options' || options.generations() !== generations || checkHolds()) return answer
+    options.observe(fieldsOf(answer))
+    restSoon()
+    return answer
+  }
+
+  const leaving = new AbortController()
+  let restTimer: NodeJS.Timeout | undefined
+  let inHand = 0
+  let abandoned = false
+
+  /** Once no job is left, what jobs have left at the server is put back. */
+  function restSoon (): void {
+    clearTimeout(restTimer)
+    restTimer = setTimeout(() => { settle(rest(), 'could not put back what jobs have left at the server') }, restAfter)
+  }
+
+  async function rest (): Promise<void> {
+    if (inHand > 0 || leaving.signal.aborted || !current() || checkHolds()) return
+    if (!options.hasLeft('idle') || !monitor.usable()) return await options.save()
+    if (await store.waitingOn(serverId) > 0 && mayBegin(true)) return
+    const openGate = await gate.enter(leaving.signal).catch(() => null)
+    if (openGate === null) return
+    try {
+      if (current()) await options.putBack(leaving.signal)
+    } finally {
+      openGate()
+    }
+  }
   // One after the other, as each goes on from what the one before has left.
   let costs: Promise<void> = Promise.resolve()
   function learn (submission: JobSubmission, seconds: number): void {
@@ -157,12 +199,23 @@ export async function startServing (dependencies: ServingDependencies, current: 
     log
   })
   const tasks = createTaskKnowledge(client, learning, monitor.traits)
+  const options = await createOptionsKeeper({
+    server,
+    client,
+    line,
+    store: states.options,
+    inventory: async () => await states.inventory(serverId),
+    traits: monitor.traits,
+    learned: learning.now,
+    log
+  })
   const runner = createGenerationRunner({
     server,
     client,
     tasks,
     marks: states.marks,
     monitor,
+    options,
     mayBegin: () => mayBegin(monitor.usable()),
     onMeasured: learn,
     previews,
@@ -192,7 +245,12 @@ export async function startServing (dependencies: ServingDependencies, current: 
 
   async function run (entry: GenerationData): Promise<RunOutcome> {
     const letGo = held.add(entry)
-    return await runner.run(entry).finally(letGo)
+    inHand++
+    return await runner.run(entry).finally(() => {
+      inHand--
+      letGo()
+      restSoon()
+    })
   }
 
   let repairDueAt = performance.now() + repairInterval
@@ -262,20 +320,27 @@ export async function startServing (dependencies: ServingDependencies, current: 
     },
     repairSoon () { repairDueAt = 0 },
     async letGo () {
+      leaving.abort()
       turns.close()
       checks.letGo()
       await runner.stop()
     },
     abandon () {
+      abandoned = true
+      leaving.abort()
       turns.close()
       checks.abandon()
       runner.abandon()
     },
     async close (deadlineMs) {
+      leaving.abort()
+      clearTimeout(restTimer)
       turns.close()
       await Promise.all([worker.close(deadlineMs), checks.close(deadlineMs)])
+      if (!abandoned) await options.save().catch(() => { /* Redis is away; all of it is looked at again */ })
       await monitor.close()
       await costs
+      line.close()
       await client.close()
     }
   }

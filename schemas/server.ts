@@ -17,6 +17,12 @@ export const ServerKind = StringEnum([
 })
 export type ServerKind = Static<typeof ServerKind>
 
+const restoreSelection = StringEnum(['when idle', 'always', 'never'], {
+  description: 'When the checkpoint that people selected at the server is selected there again after jobs with others. ' +
+    'when idle: once no job waits; a server that restores it by itself does so after each job. always: after each job. ' +
+    'never: the checkpoint of the last job stays selected.'
+})
+
 const alias = Type.String({
   minLength: 1,
   maxLength: 64,
@@ -68,7 +74,8 @@ const serverFields = {
   enabled: Type.Optional(Type.Boolean({ description: 'false takes it out: its jobs wait.', default: true })),
   job_timeout_seconds: Type.Optional(Nullable(Type.Integer({ minimum: 1, maximum: 86_400 }), {
     description: 'Longest time for one generation there; null for the setting JOB_TIMEOUT_SECONDS.'
-  }))
+  })),
+  restore_selection: Type.Optional(restoreSelection)
 }
 
 export const ServerInput = Closed(serverFields, {
@@ -104,6 +111,7 @@ export const ServerView = Type.Object({
   pause_reason: Nullable(Type.String(), { description: 'Why it is held, where its operator said so.' }),
   paused_at: Nullable(Type.String({ format: 'date-time' }), { description: 'Since when it is held.' }),
   job_timeout_seconds: Nullable(Type.Integer(), { description: 'Longest time for one generation there; null: the default.' }),
+  restore_selection: restoreSelection,
   origin: StringEnum(['user', 'settings', 'found', 'simulator'], {
     description: 'user: added through the API. settings: from SERVERS or A1111_URL. found: looked up on this machine. simulator: built in.'
   }),

@@ -48,6 +48,7 @@ export function createServerViews ({ registry, states, store, list, checks }: Se
       paused_at: iso(server.pausedAt ?? check?.askedAt),
       checking: check !== null,
       job_timeout_seconds: server.jobTimeoutSeconds,
+      restore_selection: server.restoreSelection,
       origin: server.origin,
       is_simulator: isSimulator(server, state),
       kind: state?.traits?.kind ?? null,

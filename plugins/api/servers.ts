@@ -57,7 +57,8 @@ const servers: FastifyPluginAsyncTypebox<ServersOptions> = async (app, { desk, v
       origin: 'user',
       description: input.description ?? null,
       enabled: input.enabled ?? true,
-      jobTimeoutSeconds: input.job_timeout_seconds ?? null
+      jobTimeoutSeconds: input.job_timeout_seconds ?? null,
+      restoreSelection: input.restore_selection ?? 'when idle'
     })
     reply.code(201).header('location', `/api/v1/servers/${encodeURIComponent(server.alias)}`)
     return { success: true as const, message: `Server ${server.alias} was added.`, server: await views.one(server) }
@@ -97,7 +98,8 @@ const servers: FastifyPluginAsyncTypebox<ServersOptions> = async (app, { desk, v
       ...(input.alias === undefined ? {} : { alias: input.alias }),
       ...(input.description === undefined ? {} : { description: input.description }),
       ...(input.enabled === undefined ? {} : { enabled: input.enabled }),
-      ...(input.job_timeout_seconds === undefined ? {} : { jobTimeoutSeconds: input.job_timeout_seconds })
+      ...(input.job_timeout_seconds === undefined ? {} : { jobTimeoutSeconds: input.job_timeout_seconds }),
+      ...(input.restore_selection === undefined ? {} : { restoreSelection: input.restore_selection })
     })
     return { success: true as const, message: `Server ${server.alias} was changed.${lostOptions(before.address, address)}`, server: await views.one(server) }
   })

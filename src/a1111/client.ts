@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import { createSecureContext } from 'node:tls'
 import { createHttpClient } from '../lib/http/client.ts'
-import type { ConnectPolicy, TlsTrust } from '../lib/http/connect.ts'
+import { openConnection, type ConnectPolicy, type TlsTrust } from '../lib/http/connect.ts'
 import { explainFailure } from './diagnose.ts'
 import { endpointOf } from './endpoint.ts'
 import { callGeneration, type GenerationOptions } from './generation-call.ts'
@@ -25,10 +25,18 @@ export interface A1111Client {
   interrupt (options?: SmallCallOptions): Promise<void>
   /** Takes the checkpoint out of the server's GPU memory; the next generation loads it again. */
   unloadCheckpoint (options?: SmallCallOptions): Promise<void>
+  /** Connects and says nothing. @throws the error of the connection */
+  hold (): Promise<HeldConnection>
   /** What a further look finds behind a failure of the connection, with what helps; the same failure where nothing. */
   explain (failure: GenerationFailure): Promise<GenerationFailure>
   /** Ends every call with `client_closed` and every connection. */
   close (): Promise<void>
+}
+
+/** A connection that stands for as long as what listens at the server's address. */
+export interface HeldConnection {
+  stands (): boolean
+  close (): void
 }
 
 export interface ClientLimits {
@@ -85,6 +93,17 @@ export function createA1111Client (address: ServerAddress, limits: ClientLimits 
     },
     async unloadCheckpoint (options) {
       await calls.post('/sdapi/v1/unload-checkpoint', {}, { timeoutMs: unloadTimeoutMs, ...options })
+    },
+    async hold () {
+      const { hostname, port, protocol } = endpoint.urlOf('/')
+      const destination = { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) || (protocol === 'https:' ? 443 : 80) }
+      const socket = await openConnection(policy, { destination, secure: false, servername: hostname }, closing.signal)
+      const end = () => { socket.destroy() }
+      closing.signal.addEventListener('abort', end, { once: true })
+      socket.once('close', () => { closing.signal.removeEventListener('abort', end) })
+      // without a reader its end would not be heard
+      socket.resume().unref()
+      return { stands: () => !socket.destroyed && socket.readable, close: end }
     },
     explain: failure => explainFailure(failure, address, policy, limits.guard),
     async close () {

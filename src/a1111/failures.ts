@@ -246,3 +246,9 @@ function codeOf (error: unknown): string {
   if ('code' in error && typeof error.code === 'string') return error.code
   return codeOf(error.cause)
 }
+
+/** The server still answers, but what it was drawing does not move any more. */
+export function stalled (seconds: number): GenerationFailure {
+  return new GenerationFailure('server-down', 'stalled', `The generation has not moved for ${seconds} s.`,
+    { mayBeRunning: true })
+}

@@ -41,7 +41,7 @@ const fieldsByLabel: ReadonlyArray<readonly [label: string, field: string]> = [
 ]
 
 /** Labels of what is a setting of the server to A1111 (`infotext=` in its shared_options.py). */
-const settingsByLabel: ReadonlyArray<readonly [label: string, setting: string]> = [
+export const settingsByLabel: ReadonlyArray<readonly [label: string, setting: string]> = [
   ['ENSD', 'eta_noise_seed_delta'],
   ['RNG', 'randn_source'],
   ['Emphasis', 'emphasis'],

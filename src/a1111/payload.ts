@@ -33,14 +33,33 @@ export function buildPayload (parts: PayloadParts): Record<string, unknown> {
 }
 
 /**
- * The checkpoint goes with the request, never through `/options`, which would change it under a running job.
- * It stays selected afterwards: restoring would only change the selection back, not the loaded model, so that
- * somebody else's next request without a checkpoint had to load another one. Any other setting must not outlive
- * the job (clip skip 2 would spoil the next job's pictures), so with one the server is told to restore; our next
- * job names its checkpoint anyway.
+ * The checkpoint goes with the request, never through `/options`, which would change it under a running job. What is
+ * said here of restoring holds where nothing is known of the server's options; the options keeper decides otherwise.
  */
 function overrides (own: Readonly<Record<string, unknown>>, title: string | null) {
   const all = title === null ? own : { ...own, sd_model_checkpoint: title }
   if (Object.keys(all).length === 0) return {}
   return { override_settings: all, override_settings_restore_afterwards: Object.keys(own).length > 0 }
+}
+
+/** Settings that a script of A1111 sets for each of its own generations, whatever the request says. */
+const scriptSettings = [
+  'CLIP_stop_at_last_layers', 'sd_vae', 'randn_source', 'token_merging_ratio', 'token_merging_ratio_hr',
+  'always_discard_next_to_last_sigma', 'sgm_noise_multiplier', 'sigma_min', 'sigma_max', 'rho', 'beta_dist_alpha',
+  'beta_dist_beta', 'img2img_extra_noise', 'uni_pc_order', 'fp8_storage', 's_churn', 's_tmin', 's_tmax', 's_noise'
+]
+const detailerSettings = ['CLIP_stop_at_last_layers', 'sd_vae']
+
+/** Settings that the scripts of a job may override at the server by themselves. */
+export function settingsOfScripts (parameters: A1111Parameters): readonly string[] {
+  const { script_name: script, alwayson_scripts: always } = parameters
+  if (script !== undefined) return scriptSettings
+  return Object.keys(always ?? {}).some(title => title.toLowerCase() === 'adetailer') ? detailerSettings : []
+}
+
+/** Whether a job uses other checkpoints beside its own, which the server selects meanwhile. */
+export function switchesCheckpoints (parameters: A1111Parameters): boolean {
+  const { enable_hr: hires, hr_checkpoint_name: second, hr_additional_modules: modules } = parameters
+  return parameters.refiner_checkpoint !== undefined || settingsOfScripts(parameters).length > 0 ||
+    (hires === true && (second !== undefined || modules !== undefined))
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { isRateLimit } from '../a1111/failures.ts'
 import type { GenerationFailure } from '../a1111/types.ts'
 import { normaliseWords } from '../servers/suspicions.ts'
-import { mostSends, type Job, type JobAttempt } from './job.ts'
+import { mostSends, type Job, type JobAttempt, type JobError, type JobWarning } from './job.ts'
 import { memoryAdvice } from './memory-advice.ts'
 
 /** What happens to a job after a generation that did not end well. */
@@ -152,4 +152,18 @@ export function requestSignature ({ keyId, submission }: Pick<Job, 'keyId' | 'su
   const { seed, subseed, script_name: script, ...parameters } = submission.parameters as Record<string, unknown>
   const asked = typeof script === 'string' && script !== '' ? script.toLowerCase() : { mode, checkpoint, parameters }
   return createHash('sha256').update(JSON.stringify([keyId, studio?.user ?? null, asked])).digest('base64')
+}
+
+export const differentResult = 'different_result'
+
+/** What tells differences apart that reading the inventory may explain; of the others once is enough. */
+export function inventoryDifference ({ code, message }: JobWarning): string {
+  return ['different_checkpoint', 'different_sampler'].includes(code) ? message : code
+}
+
+/** For a job that wants exactly what it asked for or nothing. */
+export function differenceOf (warnings: readonly JobWarning[]): JobError {
+  return {
+    code: differentResult, message: warnings.map(({ message }) => message).join(' '), failureClass: 'bad-answer'
+  }
 }

@@ -1,15 +1,20 @@
-import { stringifyKeepingFloats } from '../lib/exact-json.ts'
+import { stringifyKeepingFloats, withFloatsOf } from '../lib/exact-json.ts'
 import type { Admission, AdmissionRequest, OnMissing } from '../a1111/admission.ts'
 import { insertImages } from '../a1111/images.ts'
-import { buildPayload } from '../a1111/payload.ts'
+import { fieldsOf, textOf } from '../a1111/json-values.ts'
+import { rulesOf } from '../a1111/kinds/registry.ts'
+import { buildPayload, settingsOfScripts, switchesCheckpoints } from '../a1111/payload.ts'
 import type { ServerTraits } from '../a1111/types.ts'
 import type { MediaStore } from '../media/store.ts'
+import { withOptions, type SentOptions, type WantedOptions } from '../servers/sent-options.ts'
 import type { Job } from './job.ts'
 
-/** A request that is ready to be sent. */
+/** A request that is ready to be sent, but for the options that go with it. */
 export interface PreparedGeneration {
+  /** What the job wants of its server's options; null where its server, or this work, takes none. */
+  readonly wanted: WantedOptions | null
   /** JSON text. */
-  readonly body: string
+  body (options: SentOptions | null): string
 }
 
 export interface PreparationSources {
@@ -33,5 +38,19 @@ export async function prepareGeneration (job: Job, sources: PreparationSources):
   const payload = buildPayload({
     mode, parameters: complete, checkpointTitle: admission.checkpointTitle, taskId: job.id, traits
   })
-  return { body: stringifyKeepingFloats(payload) }
+  const { override_settings: settings, override_settings_restore_afterwards: _restore, ...request } = payload
+  const { sd_model_checkpoint: title = null, ...own } = fieldsOf(settings)
+  const takesOptions = mode !== 'extras' && rulesOf(traits).overrideSettings !== null
+  const text = stringifyKeepingFloats(withFloatsOf(payload, request))
+  return {
+    wanted: takesOptions
+      ? {
+          settings: own,
+          checkpoint: textOf(title),
+          touched: settingsOfScripts(complete),
+          switches: switchesCheckpoints(complete)
+        }
+      : null,
+    body: options => options === null ? text : withOptions(text, options)
+  }
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { A1111Client } from '../a1111/client.ts'
 import { checkAnswer, imagesAsked } from '../a1111/check-answer.ts'
-import { isRateLimit } from '../a1111/failures.ts'
+import { isRateLimit, stalled } from '../a1111/failures.ts'
 import { rulesOf } from '../a1111/kinds/registry.ts'
 import { GenerationFailure, type GenerationAnswer } from '../a1111/types.ts'
 import { anySignal } from '../lib/deadline.ts'
@@ -11,14 +11,16 @@ import { storageFaultOf } from '../media/storage-faults.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { ServerMonitor } from '../servers/monitor.ts'
 import type { GenerationMarks } from '../servers/generation-marks.ts'
+import type { OptionsKeeper } from '../servers/options-keeper.ts'
+import { endOf, type SentOptions } from '../servers/sent-options.ts'
 import type { Server } from '../servers/server.ts'
 import type { CollectImages, ImageCollector } from './collect-images.ts'
-import { requestSignature, type FailureLimits } from './failure-policy.ts'
+import {
+  differenceOf, differentResult, inventoryDifference, requestSignature, type FailureLimits
+} from './failure-policy.ts'
 import type { Tags } from '../tagging/tagger.ts'
 import type { Gate } from './gate.ts'
-import {
-  packResult, type Job, type JobError, type JobResult, type JobSubmission, type JobWarning
-} from './job.ts'
+import { packResult, type Job, type JobResult, type JobSubmission } from './job.ts'
 import { createOrphanKeeper } from './orphans.ts'
 import { createOpenGeneration, type OpenGeneration, type StopReason } from './open-generation.ts'
 import type { PreparedGeneration } from './prepare-generation.ts'
@@ -57,6 +59,7 @@ export interface GenerationRunnerDependencies {
   readonly tasks: TaskKnowledge
   readonly marks: GenerationMarks
   readonly monitor: ServerMonitor
+  readonly options: OptionsKeeper
   /** Whether jobs may be begun now: the server can be used, and no operator holds it or the whole queue. */
   readonly mayBegin: () => boolean
   /** A generation went through; seconds from sending it to its answer. */
@@ -90,13 +93,21 @@ export interface GenerationRunnerDependencies {
 /** Waiting jobs among which one is looked for that may go first after a break. */
 const trialChoice = 50
 
+/** What came of a generation that was answered. */
+interface Finished {
+  readonly result: Pick<JobResult, 'images' | 'partial' | 'warnings'>
+  readonly options: SentOptions | null
+  readonly collector: ImageCollector
+  readonly begunAt: number
+}
+
 class Abandoned extends Error {}
 class ShuttingDown extends Error {}
 
 /** Runs the jobs of one server, one generation at a time, the next one prepared at the gate. */
 export function createGenerationRunner (dependencies: GenerationRunnerDependencies): GenerationRunner {
   const {
-    server, client, tasks, marks, monitor, mayBegin, onMeasured, previews, store, storage, collectImages, gate,
+    server, client, tasks, marks, monitor, options, mayBegin, onMeasured, previews, store, storage, collectImages, gate,
     processId, fence, holdsLease, prepare, otherServer, tagOutput, limits, log, metrics, tracing
   } = dependencies
   const leaving = new AbortController()
@@ -188,6 +199,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     let reported = false
     let sentAt: number | null = null
     let wasSent = false
+    let sentOptions: SentOptions | null = null
     // Once nothing of this job is at the server, the next is sent and a cancel must not interrupt that.
     const leave = once(async () => {
       if (sentAt !== null && generation.stopReason() === null) {
@@ -199,7 +211,9 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       doneAt = performance.now()
       running.delete(job.id)
       progress.stop()
+      if (sentOptions !== null) options.over(sentOptions, 'answered')
       await generation.close()
+      if (options.hasLeft('between jobs')) await options.putBack(leaving.signal)
       openGate()
       return stopReason
     })
@@ -208,11 +222,13 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       const foreseen = foresee(job)
       if (foreseen !== null) throw foreseen
       if (job.starts > 0) await stopFormer(job.id, generation.stopped)
+      if (prepared.wanted !== null) sentOptions = await options.ready(prepared.wanted, generation.stopped)
+      const body = prepared.body(sentOptions)
       sentAt = performance.now()
       keepMark(job.id, null)
       const { mode } = job.submission
       const call = { kind: 'client', parent: span.traceparent } as const
-      const answer = await traced(tracing, `POST /sdapi/v1/${mode}`, call, () => generation.send(mode, prepared.body, {
+      const answer = await traced(tracing, `POST /sdapi/v1/${mode}`, call, () => generation.send(mode, body, {
         deadlineMs: deadlineMs(),
         maxAnswerBytes: limits.maxAnswerBytes,
         createSink: collector.createSink,
@@ -233,9 +249,12 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       const collected = await storeImages(job, stopReason, signal =>
         collector.finish(answer.info, imagesAsked(job.submission.parameters), signal))
       reported = true
-      await finish(claim, job, answer, { ...collected, partial: stopReason === 'cancel' }, collector, begunAt)
+      await finish(claim, job, answer, {
+        result: { ...collected, partial: stopReason === 'cancel' }, options: sentOptions, collector, begunAt
+      })
     } catch (error) {
       doneAt = null
+      if (sentOptions !== null && !reported) options.over(sentOptions, endOf(error, wasSent))
       span.fail(error)
       // Where it is unknown whether the record names the images already, they stay.
       if (!reported) await collector.discard()
@@ -285,18 +304,22 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   }
 
   async function finish (
-    claim: RunClaim, job: Job, answer: GenerationAnswer,
-    result: Pick<JobResult, 'images' | 'partial' | 'warnings'>, collector: ImageCollector, begunAt: number
+    claim: RunClaim, job: Job, answer: GenerationAnswer, { result, options: sent, collector, begunAt }: Finished
   ): Promise<void> {
     const { version } = answer.info ?? {}
     monitor.proved(typeof version === 'string' ? version : null, requestSignature(job))
     const differences = result.partial ? [] : checkAnswer(job.submission, answer, result.images)
-    const warnings = [...result.warnings, ...differences]
+    const unasked = result.partial || sent === null || answer.info === null
+      ? []
+      : await options.check({ parameters: job.submission.parameters, sent: sent.settings }, answer.info)
+    const seen = [...result.warnings, ...differences, ...unasked]
+    const warnings = [...seen, ...sent?.warnings ?? []]
     monitor.differs(differences.map(inventoryDifference))
     const tags = await tagsOf(job, result)
     const outcome = { result: packResult({ ...result, ...tags, info: answer.info, warnings }, job.submission) }
-    const status = warnings.length > 0 && job.submission.onDifference === 'fail'
-      ? await store.end(claim, 'failed', { ...outcome, error: differenceOf(warnings) })
+    // What stays at the server is no difference of the picture.
+    const status = seen.length > 0 && job.submission.onDifference === 'fail'
+      ? await store.end(claim, 'failed', { ...outcome, error: differenceOf(seen) })
       : await store.end(claim, 'completed', outcome)
     if (status === null) {
       await collector.discard()
@@ -377,24 +400,4 @@ function once<Outcome> (work: () => Promise<Outcome>): () => Promise<Outcome> {
     outcome ??= work()
     return outcome
   }
-}
-
-const differentResult = 'different_result'
-
-/** What tells differences apart that reading the inventory may explain; of the others once is enough. */
-function inventoryDifference ({ code, message }: JobWarning): string {
-  return ['different_checkpoint', 'different_sampler'].includes(code) ? message : code
-}
-
-/** For a job that wants exactly what it asked for or nothing. */
-function differenceOf (warnings: readonly JobWarning[]): JobError {
-  return {
-    code: differentResult, message: warnings.map(({ message }) => message).join(' '), failureClass: 'bad-answer'
-  }
-}
-
-/** The server still answers, but what it was drawing does not move any more. */
-function stalled (seconds: number): GenerationFailure {
-  return new GenerationFailure('server-down', 'stalled', `The generation has not moved for ${seconds} s.`,
-    { mayBeRunning: true })
 }

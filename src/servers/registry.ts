@@ -7,7 +7,7 @@ import { createAnnouncer, type HouseKind } from '../events/announce.ts'
 import { nearest } from '../a1111/nearest.ts'
 import type { Keys } from '../redis/keys.ts'
 import type { ConnectionOptions } from './connection-options.ts'
-import type { Server, ServerOrigin } from './server.ts'
+import type { RestoreSelection, Server, ServerOrigin } from './server.ts'
 
 /** What creates a server. */
 export interface NewServer {
@@ -17,10 +17,12 @@ export interface NewServer {
   readonly description?: string | null
   readonly enabled?: boolean
   readonly jobTimeoutSeconds?: number | null
+  readonly restoreSelection?: RestoreSelection
 }
 
 export type ServerChange = Partial<Pick<Server,
-  'alias' | 'address' | 'description' | 'enabled' | 'paused' | 'pauseReason' | 'jobTimeoutSeconds'>>
+  'alias' | 'address' | 'description' | 'enabled' | 'paused' | 'pauseReason' | 'jobTimeoutSeconds' |
+  'restoreSelection'>>
 
 export interface ServerRegistry {
   /** Every server, oldest first, from memory. */
@@ -45,7 +47,8 @@ export interface ServerRegistry {
 }
 
 /** A record as Redis holds it: the password and all else that is secret sealed. */
-interface StoredServer extends Omit<Server, 'address' | 'pauseReason'> {
+interface StoredServer extends Omit<Server, 'address' | 'pauseReason' | 'restoreSelection'> {
+  readonly restoreSelection?: RestoreSelection
   readonly pauseReason?: string | null
   readonly baseUrl: string
   readonly username?: string
@@ -92,11 +95,11 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
     const credentials = username === undefined || password === undefined
       ? {}
       : { username, password: vault.open(password, passwordContext(rest.id)) }
-    // Records of earlier versions have neither reason nor moment.
-    const { pauseReason = null, pausedAt = null } = rest
+    // Records of earlier versions have none of these.
+    const { pauseReason = null, pausedAt = null, restoreSelection = 'when idle' } = rest
     const opened = sealed === undefined ? '{}' : vault.open(sealed, optionsContext(rest.id))
     const options = JSON.parse(opened) as ConnectionOptions
-    return { ...rest, pauseReason, pausedAt, address: { baseUrl, ...credentials, ...options } }
+    return { ...rest, pauseReason, pausedAt, restoreSelection, address: { baseUrl, ...credentials, ...options } }
   }
 
   async function refresh (): Promise<void> {
@@ -142,7 +145,7 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
         (aliases.length === 0 ? ' None is registered yet.' : ` Registered: ${aliases.join(', ')}.`),
       { field, nearest: nearest(alias, aliases, 3) })
     },
-    async add ({ alias, address, origin, description = null, enabled = true, jobTimeoutSeconds = null }) {
+    async add ({ alias, address, origin, description = null, enabled = true, jobTimeoutSeconds = null, restoreSelection = 'when idle' }) {
       const id = randomUUID()
       const moment = Date.now()
       await claimAlias(alias, id)
@@ -157,6 +160,7 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
         pauseReason: null,
         pausedAt: null,
         jobTimeoutSeconds,
+        restoreSelection,
         createdAt: moment,
         updatedAt: moment
       }

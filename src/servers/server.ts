@@ -3,6 +3,10 @@ import type { ServerAddress, ServerTraits } from '../a1111/types.ts'
 
 export type ServerOrigin = 'user' | 'settings' | 'found' | 'simulator'
 
+/** When the checkpoint that people selected at a server is selected there again after jobs with others. */
+export type RestoreSelection = typeof restoreSelections[number]
+export const restoreSelections = ['when idle', 'always', 'never'] as const
+
 /** A server as the registry knows it, its password open. Moments are milliseconds since the epoch. */
 export interface Server {
   readonly id: string
@@ -17,6 +21,7 @@ export interface Server {
   /** Since when; null where it is not held, or was already by a version that did not keep it. */
   readonly pausedAt: number | null
   readonly jobTimeoutSeconds: number | null
+  readonly restoreSelection: RestoreSelection
   readonly origin: ServerOrigin
   readonly createdAt: number
   readonly updatedAt: number

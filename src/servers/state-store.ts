@@ -5,6 +5,7 @@ import type { Keys } from '../redis/keys.ts'
 import { createCostStore, type CostStore } from './cost-store.ts'
 import { createGenerationMarks, type GenerationMarks } from './generation-marks.ts'
 import { createServerHistories, type ServerHistories } from './history.ts'
+import { createKeptOptionsStore, type KeptOptionsStore } from './kept-options.ts'
 import { createLearnedTraitsStore, type LearnedTraitsStore } from './learned-traits.ts'
 import type { ServerState } from './server.ts'
 
@@ -26,6 +27,8 @@ export interface ServerStateStore {
   /** What was found out about each by working with it. */
   readonly learned: LearnedTraitsStore
   readonly marks: GenerationMarks
+  /** What jobs may have left among its options. */
+  readonly options: KeptOptionsStore
   forget (serverId: string): Promise<void>
 }
 
@@ -51,6 +54,7 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
   const costs = createCostStore(redis, keys)
   const learned = createLearnedTraitsStore(redis, keys)
   const marks = createGenerationMarks(redis, keys)
+  const options = createKeptOptionsStore(redis, keys)
   // An inventory can be large; each process parses one version once.
   const copies = new Map<string, { text: string, inventory: Inventory, checkedAt: number }>()
 
@@ -103,6 +107,7 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
     costs,
     learned,
     marks,
+    options,
     async forget (serverId) {
       copies.delete(serverId)
       knownTraits.delete(serverId)
@@ -110,6 +115,7 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
       await costs.forget(serverId)
       await learned.forget(serverId)
       await marks.forget(serverId)
+      await options.forget(serverId)
       await redis.del(stateKey(serverId), inventoryKey(serverId), keys.key('server', serverId, 'answers'))
     }
   }

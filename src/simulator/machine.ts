@@ -18,6 +18,8 @@ export interface Machine {
     /** As it was last saved. */
     readonly config: Map<string, unknown>
   }
+  /** What is restored after an override: settings that are set, as A1111 does it, or nothing. */
+  restores: 'saved' | 'none'
   /** The value of --api-auth at the next start. */
   auth: string | null
   /** How slowly it starts next time. */
@@ -36,6 +38,7 @@ export function createMachine (settings: SimulatorSettings): Machine {
       hashed: new Set(),
       config: new Map()
     },
+    restores: 'saved',
     auth: settings.auth,
     start: { bareMilliseconds: settings.bareMilliseconds, mountMilliseconds: settings.mountMilliseconds }
   }

@@ -46,6 +46,8 @@ export interface Simulator {
   generateByHand (job?: HumanJob): Promise<Readonly<GenerationRecord>>
   /** What the settings are now, as only the process itself knows: `saved` are those in its config file. */
   options (): { readonly all: Readonly<Record<string, unknown>>, readonly saved: readonly string[] }
+  /** What it restores after overrides from now on. */
+  setRestores (what: 'saved' | 'none'): void
   /** Changes settings in the browser, which saves them; the checkpoint's menu does so with the selection. */
   changeOptions (options: Readonly<Record<string, unknown>>): Promise<void>
 }
@@ -162,6 +164,7 @@ export async function startSimulator (options: SimulatorOptions = {}): Promise<S
     },
     generateByHand: async (job = {}) => await runHumanJob(current.server, humanJob(job)).done,
     options: () => ({ all: current.server.options.all(), saved: [...machine.disk.config.keys()] }),
+    setRestores: what => { machine.restores = what },
     changeOptions: async options => { await changeByHand(current.server, options) }
   }
 }

@@ -10,7 +10,7 @@ const caller = ({ request }: Service) => ({
 t.test('a server is added, shown, changed and removed', async t => {
   const service = await startService(t, { worker: 'none' })
   const { add, change, look } = caller(service)
-  const added = await add({ alias: ' Studio ', host: '::1', port: '7861', description: 'Big', job_timeout_seconds: 60 })
+  const added = await add({ alias: ' Studio ', host: '::1', port: '7861', description: 'Big', job_timeout_seconds: 60, restore_selection: 'never' })
   t.equal(added.status, 201)
   t.equal(added.headers.get('location'), '/api/v1/servers/Studio')
   t.match(added.body, { success: true, message: String, server: { alias: 'Studio', apiUrl: 'http://[::1]:7861', port: 7861 } })
@@ -20,6 +20,7 @@ t.test('a server is added, shown, changed and removed', async t => {
     enabled: true,
     paused: false,
     job_timeout_seconds: 60,
+    restore_selection: 'never',
     has_credentials: false,
     kind: null,
     version: null,
@@ -68,7 +69,9 @@ t.test('what is wrong with a server is said by field', async t => {
     [{ alias: 'x', apiUrl, password: 'alone' }, 'invalid_field_value', 'username'],
     [{ alias: 'x', apiUrl, username: 'a:b', password: 'c' }, 'invalid_field_value', 'username'],
     [{ alias: 'x', apiUrl, job_timeout_seconds: 0 }, 'invalid_field_value', 'job_timeout_seconds'],
-    [{ alias: 'x', apiUrl, enabled: 'yes' }, 'invalid_field_value', 'enabled']
+    [{ alias: 'x', apiUrl, enabled: 'yes' }, 'invalid_field_value', 'enabled'],
+    [{ alias: 'x', apiUrl, restore_selection: 'sometimes' }, 'invalid_field_value', 'restore_selection'],
+    [{ alias: 'x', apiUrl, restore_selection: null }, 'invalid_field_value', 'restore_selection']
   ]
   for (const [body, error, field] of cases) {
     t.match(await add(body), { status: 400, body: { success: false, error, details: { field } } }, JSON.stringify(body))

@@ -3,8 +3,14 @@ import { html } from '../lib/html.js'
 import { say } from '../lib/messages.js'
 import { servers } from '../lib/service.js'
 import { Dialog } from './dialog.js'
-import { FormProblem, NumberField, TextField } from './field.js'
+import { FormProblem, NumberField, SelectField, TextField } from './field.js'
 import { accessFields, noAccess, ServerAccess } from './server-access.js'
+
+const selections = [
+  { value: 'when idle', label: 'Once no job waits' },
+  { value: 'always', label: 'After each job' },
+  { value: 'never', label: 'Never' }
+]
 
 /** Changes what is known of a server; passwords, tokens and certificates are only sent when they are typed again. */
 export function EditServer ({ server, onClose, onChanged }) {
@@ -13,16 +19,19 @@ export function EditServer ({ server, onClose, onChanged }) {
     apiUrl: server.apiUrl,
     description: server.description ?? '',
     job_timeout_seconds: server.job_timeout_seconds === null ? '' : String(server.job_timeout_seconds),
+    restore_selection: server.restore_selection,
     ...noAccess,
     anyCertificate: !server.tls_verify
   })
 
-  async function send ({ alias, apiUrl, description, job_timeout_seconds: timeout, ...access }) {
+  async function send (values) {
+    const { alias, apiUrl, description, job_timeout_seconds: timeout, restore_selection: selection, ...access } = values
     const { message } = await servers.change(server.alias, {
       alias,
       apiUrl,
       description,
       job_timeout_seconds: timeout === '' ? null : Number(timeout),
+      restore_selection: selection,
       // another address drops what is stored
       ...accessFields(access, apiUrl.trim() === server.apiUrl ? server : { ...server, tls_verify: true })
     })
@@ -40,6 +49,7 @@ export function EditServer ({ server, onClose, onChanged }) {
         <${TextField} label="Address" ...${form.field('apiUrl')} inputmode="url" autocomplete="off" autocapitalize="none" spellcheck=${false} />
         <${TextField} label="Description" ...${form.field('description')} autocomplete="off" />
         <${NumberField} label="Longest generation, in seconds" placeholder="as JOB_TIMEOUT_SECONDS" min="1" max="86400" ...${form.field('job_timeout_seconds')} />
+        <${SelectField} label="Select its own checkpoint again after jobs with others" options=${selections} ...${form.field('restore_selection')} />
         <${ServerAccess} form=${form} server=${server} />
         <div class="dialog-actions">
           <button type="button" class="button" onClick=${onClose}>Cancel</button>

@@ -30,6 +30,7 @@ export const a1111: ServerKindRules = {
   overrideSettings: settings =>
     Object.fromEntries(Object.entries(settings).filter(([name]) => !name.startsWith('forge_'))),
   requestModel: 'a1111',
+  restoresOverrides: 'saved',
   offersExtras: true,
   listsModules: false,
   vaeRoutes: ['/sdapi/v1/sd-vae', '/sdapi/v1/sd-modules'],

@@ -34,6 +34,8 @@ export interface ServerKindRules {
   /** A job's changes of settings in the server's own names; null: it takes none, nor a checkpoint, nor our task. */
   readonly overrideSettings: ((settings: Readonly<Record<string, unknown>>) => Record<string, unknown>) | null
   readonly requestModel: RequestModel
+  /** Which settings are restored after a generation that overrides them; `saved`: only those in its config file. */
+  readonly restoresOverrides: 'all' | 'saved'
   /** Enlarging and face restoration of finished pictures. */
   readonly offersExtras: boolean
   /** Whether VAEs stand among other modules, such as text encoders, in a list `sd-modules` in place of `sd-vae`. */

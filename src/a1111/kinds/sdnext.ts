@@ -21,6 +21,7 @@ export const sdnext: ServerKindRules = {
     const { scheduler: _, hr_scheduler: __, ...fields } = a1111.requestFields(mode, parameters)
     return fields
   },
+  restoresOverrides: 'all',
   defaults: { cfg_scale: 6, width: 1024, height: 1024, steps: 20 },
   usualSampler: null,
   families: null,

@@ -97,7 +97,8 @@ async function runUnderLock (
   })
   try {
     await strikeAtStart(server, context.faults)
-    const generation = await withOverrides(server, request, async () => await make(server, request, context, record))
+    const work = async () => await make(server, request, context, record)
+    const generation = await withOverrides(server, request, work)
     tasks.finish(context.taskId)
     end()
     record.outcome = 'done'

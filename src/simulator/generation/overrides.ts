@@ -20,7 +20,7 @@ export async function withOverrides<Result> (
     await loadCheckpoint(server, selectedCheckpoint(server))
     return await work()
   } finally {
-    if (request.override_settings_restore_afterwards !== false) {
+    if (request.override_settings_restore_afterwards !== false && server.machine.restores === 'saved') {
       for (const [key, value] of Object.entries(before)) options.write(key, value)
     }
   }

@@ -1,0 +1,395 @@
+import type { Warning } from '../../schemas/generation-parameters.ts'
+import { findCheckpoint } from '../a1111/checkpoint-names.ts'
+import type { A1111Client } from '../a1111/client.ts'
+import { fieldsOf, textOf, type JsonObject } from '../a1111/json-values.ts'
+import { rulesOf } from '../a1111/kinds/registry.ts'
+import { splitHash } from '../a1111/names.ts'
+import { sameSetting, unaskedMarks, type AskedSettings } from '../a1111/setting-marks.ts'
+import { GenerationFailure, type Inventory, type ServerTraits } from '../a1111/types.ts'
+import { messageOf } from '../errors.ts'
+import { stringifyJson } from '../lib/exact-json.ts'
+import type { Log } from '../log.ts'
+import type { KeptOptions, KeptOptionsStore, LentSetting } from './kept-options.ts'
+import type { LearnedTraits } from './learned-traits.ts'
+import type { ProcessLine } from './process-line.ts'
+import {
+  settingStays, unaskedSetting, type GenerationEnd, type SentOptions, type WantedOptions
+} from './sent-options.ts'
+import type { Server } from './server.ts'
+
+/** Sees to it that our jobs leave nothing among a server's options, and that each gets the ones that it means. */
+export interface OptionsKeeper {
+  /** To be called when nothing of ours runs at the server, right before a generation is sent. */
+  ready (wanted: WantedOptions, signal: AbortSignal): Promise<SentOptions>
+  over (sent: SentOptions, end: GenerationEnd): void
+  /** Settings in an answer that its job did not ask for and people did not choose; the next jobs are sent without. */
+  check (asked: AskedSettings, info: JsonObject): Promise<Warning[]>
+  /** What the options were while nothing or only one thing of ours was there. */
+  observe (options: JsonObject): void
+  /** Raised by each generation that is sent: what was read across one tells nothing. */
+  generations (): number
+  /** The server was away: it knows only its config file now. */
+  restarted (): void
+  /** Whether something of ours may be there that is to be put back now. */
+  hasLeft (when: 'between jobs' | 'idle'): boolean
+  /** Writes down that nothing is left where that is so. */
+  save (): Promise<void>
+  /** Puts back what is left. To be called when nothing of ours runs there; never throws. */
+  putBack (signal: AbortSignal): Promise<void>
+}
+
+export interface OptionsKeeperDependencies {
+  readonly server: () => Pick<Server, 'id' | 'alias' | 'address' | 'restoreSelection'>
+  readonly client: Pick<A1111Client, 'readJson' | 'postJson' | 'progress'>
+  readonly line: ProcessLine
+  readonly store: KeptOptionsStore
+  readonly inventory: () => Promise<Inventory | null>
+  readonly traits: () => ServerTraits | null
+  readonly learned: () => LearnedTraits
+  readonly log: Log
+}
+
+const path = '/sdapi/v1/options'
+const selected = 'sd_model_checkpoint'
+/** Selecting a checkpoint loads it. */
+const selectTimeout = 120_000
+/** For how long a server that does not let us read or change its options is not asked again, in milliseconds. */
+const refusedFor = 60_000
+const mostUsed = 500
+const mostValues = 20
+
+type Lent = Record<string, LentSetting>
+
+export async function createOptionsKeeper (dependencies: OptionsKeeperDependencies): Promise<OptionsKeeper> {
+  const { server, client, line, store, inventory, traits, learned, log } = dependencies
+  const { baseUrl } = server().address
+  const nothing: KeptOptions = { baseUrl, selection: null, open: [], used: [], lent: {} }
+  const stored = await store.read(server().id)
+  let kept = stored?.baseUrl === baseUrl ? stored : nothing
+  let saved = stringifyJson(kept)
+  /** Settings that jobs may have left; after a crash of ours all of them. */
+  const left = new Set(Object.keys(kept.lent))
+  /** Those of which that is certain, as they could not be seen to before. */
+  const owed = new Set<string>()
+  /** Settings that this run of the server restores. */
+  const ensured = new Set<string>()
+  /** Whether the server was seen to restore what an answered job had overridden; null: not seen yet. */
+  const restores: { selection: boolean | null, settings: boolean | null } = { selection: null, settings: null }
+  let answered: SentOptions | null = null
+  let inFlight: SentOptions | null = null
+  let sends = 0
+  let lastSeen: JsonObject | null = null
+  const refused = { reading: 0, changing: 0, why: '' }
+
+  /** One after the other, since each goes on from what it found. */
+  let turns: Promise<unknown> = Promise.resolve()
+
+  async function inTurn<Outcome> (work: () => Promise<Outcome>): Promise<Outcome> {
+    const turn = turns.then(work)
+    turns = turn.catch(() => undefined)
+    return await turn
+  }
+
+  async function save (): Promise<void> {
+    const text = stringifyJson(kept)
+    if (text === saved) return
+    await store.write(server().id, kept)
+    saved = text
+  }
+
+  async function read (signal?: AbortSignal): Promise<JsonObject | null> {
+    if (performance.now() < refused.reading) return null
+    try {
+      return fieldsOf(await client.readJson(path, signal === undefined ? {} : { signal }))
+    } catch (error) {
+      if (isRefusal(error)) refused.reading = performance.now() + refusedFor
+      refused.why = messageOf(error)
+      return null
+    }
+  }
+
+  /** Whether the server took it. */
+  async function change (options: JsonObject, signal: AbortSignal): Promise<boolean> {
+    if (performance.now() < refused.changing) return false
+    try {
+      await client.postJson(path, options, { signal, ...(selected in options ? { timeoutMs: selectTimeout } : {}) })
+      return true
+    } catch (error) {
+      if (isRefusal(error)) refused.changing = performance.now() + refusedFor
+      refused.why = messageOf(error)
+      log.warn({ server: server().alias, options: Object.keys(options), err: error }, 'the server takes no change of its settings')
+      return false
+    }
+  }
+
+  /** Whether a generation runs that is none of ours: what it overrides looks like everybody's. */
+  async function isBusy (): Promise<boolean> {
+    return await client.progress(null).then(({ busy }) => busy, () => false)
+  }
+
+  /** As lists of titles keep it: by the server's list, without the hash that a title gets with its first use. */
+  async function plain (name: string): Promise<string> {
+    return splitHash((await found(name))?.title ?? name).name
+  }
+
+  async function found (name: string) {
+    const lists = await inventory()
+    try {
+      return lists === null ? null : findCheckpoint(name, lists)
+    } catch {
+      return null
+    }
+  }
+
+  /**
+   * Takes in what the options are while nothing of ours runs. False where another's generation may just override the
+   * selection.
+   */
+  async function take (options: JsonObject): Promise<boolean> {
+    const isCertain = await takeSelection(textOf(options[selected]))
+    const lent: Lent = { ...kept.lent }
+    for (const [name, { before, values }] of Object.entries(kept.lent)) {
+      const now = options[name]
+      if (left.has(name) && !sameSetting(now, before) && values.some(value => sameSetting(now, value))) continue
+      left.delete(name)
+      owed.delete(name)
+      // a person's change holds from now on
+      lent[name] = { before: now, values }
+    }
+    if (answered !== null && Object.keys(answered.settings).length > 0) restores.settings = left.size === 0
+    kept = { ...kept, lent }
+    lastSeen = options
+    return isCertain
+  }
+
+  async function takeSelection (seen: string | null): Promise<boolean> {
+    const { selection, open } = kept
+    const now = seen === null ? null : await plain(seen)
+    if (seen === null || now === null) {
+      // a server that has nothing selected takes its first checkpoint
+      kept = { ...kept, selection: (await inventory())?.checkpoints[0]?.title ?? null, open: [] }
+    } else if (selection === null) {
+      kept = { ...kept, selection: seen }
+    } else if (now === await plain(selection)) {
+      if (answered?.restore === true && open.length > 0) restores.selection = true
+      kept = { ...kept, selection: seen, open: [] }
+    } else if (open.includes(now)) {
+      if (answered?.restore === true && answered.checkpoint !== null) restores.selection = false
+      kept = { ...kept, open: [now] }
+    } else if (await isBusy()) {
+      return false
+    } else {
+      log.info({ server: server().alias, checkpoint: seen }, 'another checkpoint was selected at the server')
+      kept = { ...kept, selection: seen, open: [] }
+    }
+    return true
+  }
+
+  /** Makes the server restore these settings from now on, by setting each to what it is. */
+  async function ensure (
+    names: readonly string[], wanted: JsonObject, now: JsonObject, signal: AbortSignal
+  ): Promise<void> {
+    const present = Object.fromEntries(names.filter(name => name in now).map(name => [name, now[name] ?? null]))
+    if (Object.keys(present).length === 0) return
+    // What is null, and Forge's empty list of modules, counts as unchanged; another value before makes it a change.
+    const empty = Object.keys(present).filter(name => present[name] === null || isEmptyList(present[name]))
+    const other = Object.fromEntries(empty.filter(name => wanted[name] !== undefined).map(name => [name, wanted[name]]))
+    if (Object.keys(other).length > 0 && !await change(other, signal)) return
+    if (await change(present, signal)) for (const name of Object.keys(present)) ensured.add(name)
+  }
+
+  function lend (settings: JsonObject, now: JsonObject): void {
+    const lent: Lent = { ...kept.lent }
+    for (const [name, value] of Object.entries(settings)) {
+      const before = lent[name] ?? (name in now ? { before: now[name], values: [] } : null)
+      if (before === null || before.values.some(one => sameSetting(one, value))) continue
+      lent[name] = { ...before, values: [...before.values, value].slice(-mostValues) }
+    }
+    kept = { ...kept, lent }
+  }
+
+  function restoresEverything (): boolean {
+    return rulesOf(traits()).restoresOverrides === 'all' || learned().restoresOverrides === 'all'
+  }
+
+  /** The selection as the server calls it now; null while it is not known. */
+  async function selectedTitle (): Promise<string | null> {
+    return kept.selection === null ? null : (await found(kept.selection))?.title ?? kept.selection
+  }
+
+  return {
+    generations: () => sends,
+    ready: async (wanted, signal) => await inTurn(async () => {
+      const { settings, touched, switches, checkpoint } = wanted
+      const restoresAll = restoresEverything()
+      if (!line.isUnbroken()) ensured.clear()
+      const names = [...new Set([...Object.keys(settings), ...touched])]
+      const missing = restoresAll ? [] : names.filter(name => !ensured.has(name))
+      // Where the server keeps its selection by itself, what it has selected is just what is meant.
+      const isKept = learned().keepsSelection === true && kept.open.length === 0
+      const isOpen = checkpoint === null && !isKept
+      // What stays selected must not take a person's choice away unseen.
+      const isKnown = kept.selection !== null && server().restoreSelection !== 'never'
+      const isLookNeeded = isOpen || !isKnown || missing.length > 0 || owed.size > 0
+      if (missing.length > 0) await line.renew()
+      const now = isLookNeeded ? await read(signal) : null
+      const isCertain = now === null || await take(now)
+      if (now !== null && left.size > 0) await putSettingsBack(signal)
+      if (now !== null && missing.length > 0) await ensure(missing, settings, now, signal)
+      lend(settings, now ?? {})
+      const returned = Object.fromEntries([...owed].filter(name => settings[name] === undefined)
+        .map(name => [name, kept.lent[name]?.before]))
+      const unrestored = missing.filter(name => name in settings && !ensured.has(name) && (now === null || name in now))
+      const title = checkpoint ?? (isOpen && isCertain ? await selectedTitle() : null)
+      const selection = kept.selection === null ? null : await plain(kept.selection)
+      const isSelected = title === null || splitHash(title).name === selection
+      const mayStay = server().restoreSelection === 'never' || title === null || (isSelected && now !== null)
+      const isOwn = names.length > 0 || switches
+      const sent: SentOptions = {
+        settings: { ...returned, ...settings },
+        checkpoint: title,
+        // What everybody gets anyway may stay, so that a change which a person makes meanwhile is not undone.
+        restore: isOwn || !mayStay,
+        warnings: unrestored.map(name => settingStays(name, refused.why, now === null ? 'hidden' : 'shown'))
+      }
+      if (title !== null && !isSelected) {
+        const name = splitHash(title).name
+        kept = { ...kept, open: added(kept.open, name), used: added(kept.used, name).slice(-mostUsed) }
+      }
+      for (const name of Object.keys(settings)) if (kept.lent[name] !== undefined) left.add(name)
+      await save()
+      inFlight = sent
+      answered = null
+      sends++
+      return sent
+    }),
+    over (sent, end) {
+      inFlight = null
+      if (end !== 'answered') return
+      answered = sent
+      const isTrusted = line.isUnbroken()
+      for (const name of Object.keys(sent.settings)) {
+        if (!sent.restore) {
+          owed.delete(name)
+          left.delete(name)
+          ensured.add(name)
+        } else if (ensured.has(name) && isTrusted && restores.settings === true) {
+          left.delete(name)
+        } else if (!restoresEverything() && kept.lent[name] !== undefined && !ensured.has(name)) {
+          owed.add(name)
+        }
+      }
+      if (!sent.restore || restores.selection !== true || sent.checkpoint === null) return
+      const name = splitHash(sent.checkpoint).name
+      kept = { ...kept, open: kept.open.filter(title => title !== name) }
+    },
+    async check (asked, info) {
+      const marks = unaskedMarks(info, asked)
+      const isSeen = (setting: string, value: unknown) => lastSeen !== null && sameSetting(lastSeen[setting], value)
+      const strange = marks.filter(({ setting, value }) => left.has(setting) || !isSeen(setting, value))
+      if (strange.length === 0) return []
+      const at = sends
+      const now = await read()
+      const others = Object.keys(inFlight?.settings ?? {})
+      if (now !== null) lastSeen = { ...now, ...Object.fromEntries(others.map(name => [name, undefined])) }
+      if (now !== null) await takeUnless(() => at !== sends || inFlight !== null, now)
+      const warnings: Warning[] = []
+      for (const mark of strange) {
+        const { setting, value } = mark
+        const lent = kept.lent[setting]
+        const isOurs = lent !== undefined && left.has(setting) && lent.values.some(one => sameSetting(one, value))
+        if (isOurs) owed.add(setting)
+        // VAEs are also chosen by the checkpoint's own preferences
+        else if (setting === 'sd_vae' || others.includes(setting) || isSeen(setting, value)) continue
+        warnings.push(unaskedSetting(mark, isOurs ? 'left' : 'unknown'))
+      }
+      return warnings
+    },
+    observe (options) {
+      const at = sends
+      const work = inFlight === null
+        ? takeUnless(() => at !== sends, options)
+        : noticeChoice(textOf(options[selected]), inFlight)
+      work.catch(error => { log.debug({ server: server().alias, err: error }, 'the selection could not be noted') })
+    },
+    restarted () {
+      ensured.clear()
+      refused.reading = refused.changing = 0
+      kept = { ...kept, open: kept.used }
+      for (const name of Object.keys(kept.lent)) left.add(name)
+      answered = null
+    },
+    hasLeft (when) {
+      if (performance.now() < Math.max(refused.reading, refused.changing)) return false
+      const mode = server().restoreSelection
+      const isSelection = kept.open.length > 0 && mode !== 'never'
+      if (when === 'between jobs') return isSelection && mode === 'always' && restores.selection !== true
+      return isSelection || left.size > 0
+    },
+    putBack: async signal => await inTurn(async () => {
+      try {
+        const now = await read(signal)
+        if (now !== null && !await isBusy()) {
+          await take(now)
+          await putSettingsBack(signal)
+          const title = await selectedTitle()
+          const isDue = server().restoreSelection !== 'never' && kept.open.length > 0 && title !== null
+          if (isDue && await change({ [selected]: title }, signal)) kept = { ...kept, open: [] }
+          answered = null
+        }
+        await save()
+      } catch (error) {
+        log.warn({ server: server().alias, err: error }, 'what jobs have left at the server could not be put back')
+      }
+    }),
+    save
+  }
+
+  /** A checkpoint that a person selects while a job of ours runs is undone by the server with the end of the job. */
+  async function noticeChoice (seen: string | null, sent: SentOptions): Promise<void> {
+    const { selection } = kept
+    if (seen === null || selection === null || sent.checkpoint === null || !sent.restore) return
+    const now = await plain(seen)
+    const before = await plain(selection)
+    if (now === before || now === splitHash(sent.checkpoint).name || inFlight !== sent) return
+    kept = { ...kept, selection: seen, open: added(kept.open.filter(title => title !== now), before) }
+    await save()
+  }
+
+  /** For what was read while others might go on. */
+  async function takeUnless (isOutdated: () => boolean, options: JsonObject): Promise<void> {
+    await inTurn(async () => {
+      if (isOutdated()) return
+      await take(options)
+      await save()
+    })
+  }
+
+  /** Sets what jobs have left to what it was. */
+  async function putSettingsBack (signal: AbortSignal): Promise<void> {
+    const names = [...left].filter(name => kept.lent[name] !== undefined)
+    const before = Object.fromEntries(names.map(name => [name, kept.lent[name]?.before ?? null]))
+    if (names.length === 0) return
+    if (await change(before, signal)) {
+      for (const name of names) {
+        left.delete(name)
+        owed.delete(name)
+        ensured.add(name)
+      }
+    } else {
+      for (const name of names) owed.add(name)
+    }
+  }
+}
+
+function added (titles: readonly string[], title: string): readonly string[] {
+  return titles.includes(title) ? titles : [...titles, title]
+}
+
+function isRefusal (error: unknown): boolean {
+  return error instanceof GenerationFailure && error.failureClass !== 'cancelled' && error.failureClass !== 'server-down'
+}
+
+function isEmptyList (value: unknown): boolean {
+  return Array.isArray(value) && value.length === 0
+}

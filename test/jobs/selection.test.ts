@@ -1,0 +1,137 @@
+import t from 'tap'
+import type { RestoreSelection } from '../../src/servers/server.ts'
+import type { SimulatorOptions } from '../../src/simulator/simulator.ts'
+import { quick, startService, type Service } from '../helper.ts'
+
+const checkpoints = ['mine.safetensors', 'x.safetensors', 'y.safetensors', 'other.safetensors']
+const options = '/sdapi/v1/options'
+
+async function start (
+  t: Parameters<typeof startService>[0], mode: RestoreSelection, simulator: SimulatorOptions
+): Promise<Service> {
+  const service = await startService(t, {
+    settings: { RATE_LIMIT_PER_MINUTE: '0' }, simulator: { speed: Infinity, checkpoints, ...simulator }
+  })
+  const { registry } = service.house
+  await registry.update(registry.require('Main').id, { restoreSelection: mode })
+  return service
+}
+
+/** The checkpoint that a job was generated with, as the drop-in answers. */
+async function usedBy (service: Service, checkpoint?: string): Promise<string> {
+  const named = checkpoint === undefined ? {} : { override_settings: { sd_model_checkpoint: checkpoint } }
+  const { body } = await service.request('POST', '/sdapi/v1/txt2img', { ...quick, steps: 1, ...named })
+  return String((JSON.parse(String(body.info)) as { sd_model_name: string }).sd_model_name)
+}
+
+const bare = (title: unknown): string => String(title).replace(/\.safetensors.*/, '')
+const usedByHand = async ({ simulator }: Service) => bare((await simulator.generateByHand({ steps: 1 })).checkpoint)
+const selected = ({ simulator }: Service) => bare(simulator.options().all.sd_model_checkpoint)
+
+for (const flavor of ['a1111', 'forge'] as const) {
+  t.test(`on ${flavor} each gets its own checkpoint round after round, who names none as well`, async t => {
+    const service = await start(t, 'when idle', { flavor })
+    const { registry } = service.house
+    const wrong: string[] = []
+    const note = (who: string, used: string, meant: string) => { if (used !== meant) wrong.push(`${who}: ${used}`) }
+    const select = async (name: string) => {
+      await service.simulator.changeOptions({ sd_model_checkpoint: `${name}.safetensors` })
+    }
+
+    async function play (mode: RestoreSelection, rounds: number): Promise<void> {
+      await registry.update(registry.require('Main').id, { restoreSelection: mode })
+      let own = 'mine'
+      await select(own)
+      service.simulator.reset()
+      for (let round = 0; round < rounds; round++) {
+        const [x, y, none] = await Promise.all([usedBy(service, 'x'), usedBy(service, 'y'), usedBy(service)])
+        note('x', x, 'x')
+        note('y', y, 'y')
+        note('none', none, own)
+        if (round % 10 === 5) own = own === 'mine' ? 'other' : 'mine'
+        // what stays selected is the last job's where it is never put back
+        if (mode === 'never' || round % 10 === 5) await select(own)
+        note('person', await usedByHand(service), own)
+      }
+      const { checkpointLoads, generations } = service.simulator.state()
+      t.strictSame(wrong, [], mode)
+      t.equal(generations.length, 4 * rounds)
+      t.ok(checkpointLoads <= 4 * rounds, `${checkpointLoads} loads`)
+    }
+
+    await play('when idle', flavor === 'a1111' ? 200 : 50)
+    await play('always', 10)
+    await play('never', 10)
+  })
+
+  t.test(`jobs with the selected checkpoint of ${flavor} load nothing and ask for nothing`, async t => {
+    const service = await start(t, 'when idle', { flavor })
+    await service.simulator.changeOptions({ sd_model_checkpoint: 'x.safetensors' })
+    await usedBy(service)
+    await usedBy(service, 'y')
+    await usedBy(service, 'x')
+    service.simulator.reset()
+    for (let round = 0; round < 10; round++) t.equal(await usedBy(service, 'x'), 'x')
+    const { checkpointLoads, requests } = service.simulator.state()
+    t.equal(checkpointLoads, 0)
+    t.notOk(requests[`POST ${options}`])
+    t.ok((requests[`GET ${options}`] ?? 0) < 10, 'only the regular looks')
+  })
+
+  t.test(`what ${flavor} does not restore by itself is put back once no job is left`, async t => {
+    const service = await start(t, 'when idle', { flavor })
+    await service.simulator.changeOptions({ sd_model_checkpoint: 'mine.safetensors' })
+    service.simulator.setRestores('none')
+    t.equal(await usedBy(service, 'x'), 'x')
+    t.equal(await usedBy(service), 'mine', 'nobody takes it for a choice')
+    t.equal(await usedBy(service, 'x'), 'x')
+    while (selected(service) !== 'mine') await new Promise(resolve => { setTimeout(resolve, 20) })
+    t.equal(await usedByHand(service), 'mine')
+  })
+}
+
+t.test('never leaves the checkpoint of the last job selected, and takes no such one for a choice', async t => {
+  const service = await start(t, 'never', {})
+  await service.simulator.changeOptions({ sd_model_checkpoint: 'mine.safetensors' })
+  t.equal(await usedBy(service), 'mine')
+  t.equal(await usedBy(service, 'x'), 'x')
+  t.equal(selected(service), 'x')
+  t.equal(await usedByHand(service), 'x')
+  t.equal(await usedBy(service), 'mine')
+  await service.simulator.changeOptions({ sd_model_checkpoint: 'other.safetensors' })
+  t.equal(await usedBy(service), 'other')
+})
+
+t.test('always puts it back before the next job, where the server does not', async t => {
+  const service = await start(t, 'always', {})
+  await service.simulator.changeOptions({ sd_model_checkpoint: 'mine.safetensors' })
+  service.simulator.setRestores('none')
+  for (const name of ['x', 'y', 'x']) {
+    t.equal(await usedBy(service, name), name)
+  }
+  while (selected(service) !== 'mine') await new Promise(resolve => { setTimeout(resolve, 5) })
+  t.equal(await usedByHand(service), 'mine')
+  t.equal(service.simulator.state().requests[`POST ${options}`], 3)
+})
+
+t.test('a checkpoint that a person selects while a job runs is selected after it', async t => {
+  const service = await start(t, 'when idle', { stepMilliseconds: 5 })
+  const { simulator } = service
+  await simulator.changeOptions({ sd_model_checkpoint: 'mine.safetensors' })
+  await usedBy(service)
+  simulator.setFaults([{ kind: 'hang' }])
+  const id = await service.submit({ ...quick, steps: 4, checkpoint_name: 'x' })
+  while (selected(service) !== 'x') await new Promise(resolve => { setTimeout(resolve, 5) })
+  const changed = simulator.changeOptions({ sd_model_checkpoint: 'other.safetensors' })
+  while ((await keptSelection(service)) !== 'other') await new Promise(resolve => { setTimeout(resolve, 20) })
+  simulator.setFaults([])
+  await service.until(id, 'completed')
+  await changed
+  while (selected(service) !== 'other') await new Promise(resolve => { setTimeout(resolve, 20) })
+  t.equal(await usedBy(service), 'other')
+})
+
+async function keptSelection ({ house }: Service): Promise<string> {
+  const kept = await house.states.options.read(house.registry.require('Main').id)
+  return bare(kept?.selection)
+}
