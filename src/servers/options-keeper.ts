@@ -19,7 +19,10 @@ import type { Server } from './server.ts'
 
 /** Sees to it that our jobs leave nothing among a server's options, and that each gets the ones that it means. */
 export interface OptionsKeeper {
-  /** To be called when nothing of ours runs at the server, right before a generation is sent. */
+  /**
+   * To be called when nothing of ours runs at the server, right before a generation is sent.
+   * @throws GenerationFailure `server-down` while the server is away or starts, so that nothing is sent unseen
+   */
   ready (wanted: WantedOptions, signal: AbortSignal): Promise<SentOptions>
   over (sent: SentOptions, end: GenerationEnd): void
   /** Settings in an answer that its job did not ask for and people did not choose; the next jobs are sent without. */
@@ -55,6 +58,7 @@ const selected = 'sd_model_checkpoint'
 const selectTimeout = 120_000
 /** For how long a server that does not let us read or change its options is not asked again, in milliseconds. */
 const refusedFor = 60_000
+const awayCodes = new Set(['server_starting', 'connection_refused', 'connection_lost'])
 const mostUsed = 500
 const mostValues = 20
 
@@ -97,11 +101,13 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
     saved = text
   }
 
+  /** Throws only with a signal, which work has that does without the server while it is away. */
   async function read (signal?: AbortSignal): Promise<JsonObject | null> {
     if (performance.now() < refused.reading) return null
     try {
       return fieldsOf(await client.readJson(path, signal === undefined ? {} : { signal }))
     } catch (error) {
+      if (signal !== undefined) throwIfAway(error)
       if (isRefusal(error)) refused.reading = performance.now() + refusedFor
       refused.why = messageOf(error)
       return null
@@ -115,6 +121,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
       await client.postJson(path, options, { signal, ...(selected in options ? { timeoutMs: selectTimeout } : {}) })
       return true
     } catch (error) {
+      throwIfAway(error)
       if (isRefusal(error)) refused.changing = performance.now() + refusedFor
       refused.why = messageOf(error)
       log.warn({ server: server().alias, options: Object.keys(options), err: error }, 'the server takes no change of its settings')
@@ -388,6 +395,16 @@ function added (titles: readonly string[], title: string): readonly string[] {
 
 function isRefusal (error: unknown): boolean {
   return error instanceof GenerationFailure && error.failureClass !== 'cancelled' && error.failureClass !== 'server-down'
+}
+
+/** A server that is gone cannot take the generation either, and what it has for settings then is not known. */
+function throwIfAway (error: unknown): void {
+  if (!(error instanceof GenerationFailure)) return
+  if (error.failureClass === 'cancelled') throw error
+  if (error.failureClass !== 'server-down' || !awayCodes.has(error.code)) return
+  throw new GenerationFailure('server-down', error.code, error.message, {
+    cause: error, mayBeRunning: false, ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs })
+  })
 }
 
 function isEmptyList (value: unknown): boolean {
