@@ -198,7 +198,8 @@ export async function startServing (dependencies: ServingDependencies, current: 
     },
     log
   })
-  const tasks = createTaskKnowledge(client, learning, monitor.traits)
+  // Orphans are seen to before the first look; what they are recognised by depends on the kind of server.
+  const tasks = createTaskKnowledge(client, learning, () => monitor.traits() ?? lastKnown)
   const options = await createOptionsKeeper({
     server,
     client,

@@ -93,7 +93,7 @@ export async function stopOrphanedTask (
       const isUnknown = seen.task === 'unknown'
       idleLooks = seen.busy ? 0 : idleLooks + 1
       const isQueued = seen.task === 'queued' && answer === 'none'
-      const isAnothers = isUnknown && mark !== null && seen.busy && seen.mark !== mark
+      const isAnothers = isUnknown && mark !== null && seen.busy && seen.mark !== null && seen.mark !== mark
       // Some servers seem idle for a moment between two stages of one generation.
       const isIdle = idleLooks >= (isUnknown ? 2 : 1) && !isQueued
       const isOver = seen.task === 'gone' || isIdle || isAnothers

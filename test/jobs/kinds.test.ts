@@ -1,4 +1,5 @@
 import t from 'tap'
+import { sdnext } from '../../src/a1111/kinds/sdnext.ts'
 import { flavors } from '../../src/simulator/flavors.ts'
 import { startSimulator, type Simulator } from '../../src/simulator/simulator.ts'
 import { quick, startService } from '../helper.ts'
@@ -86,4 +87,25 @@ t.test('what SD.Next answers with nothing is done', async t => {
   for (const route of ['refresh-checkpoints', 'refresh-vae']) {
     t.equal((await service.request('POST', `/sdapi/v1/${route}`, undefined, toSdnext)).status, 200, route)
   }
+})
+
+t.test('A request that failed at SD.Next, and so never ends in its history, is over once the server stays idle', async t => {
+  const history = [{ id: 'failed', job: 'api-txt', op: 'begin' }]
+  const read = sdnext.createMarkReader?.({ readJson: async path => path.includes('id=') ? history.slice(0, 1) : history })
+  const seen = (busy: boolean) => ({
+    busy,
+    mark: busy ? '1' : null,
+    task: 'unknown',
+    fraction: 0,
+    step: null,
+    steps: null,
+    etaSeconds: null,
+    whole: { fraction: 0, step: null, steps: null, etaSeconds: null }
+  } as const)
+  t.same(await read?.(seen(true)), { busy: true, mark: 'failed' })
+  t.same(await read?.(seen(false)), { busy: true, mark: 'failed' }, 'stages have pauses between them')
+  await read?.(seen(false))
+  t.same(await read?.(seen(false)), { busy: false, mark: null })
+  history.push({ id: 'next', job: 'api-txt', op: 'begin' })
+  t.same(await read?.({ ...seen(true), mark: '2' }), { busy: true, mark: 'next' })
 })

@@ -36,6 +36,9 @@ export const sdnext: ServerKindRules = {
     'when somebody interrupted it. Its log says which.'
 }
 
+/** Looks for which it may seem idle between two stages of one generation. */
+const looksBetweenStages = 3
+
 /**
  * Each stage of a generation shows as a job of its own, with another begin: only the history tells which request of the
  * API runs. Versions without it are told by the begin, like any other server.
@@ -43,6 +46,9 @@ export const sdnext: ServerKindRules = {
 function createMarkReader (client: ReadingClient): MarkReader {
   let running: string | null = null
   let searchedAt: string | null = null
+  let idleLooks = 0
+  /** Those that failed, which never end in the history. */
+  const failed = new Set<string>()
 
   async function history (query: string): Promise<JsonObject[]> {
     const answer = await client.readJson(`/sdapi/v1/history${query}`, { leaveOut: ['outputs'] })
@@ -50,6 +56,11 @@ function createMarkReader (client: ReadingClient): MarkReader {
   }
 
   async function read (seen: ServerProgress): Promise<Pick<ServerProgress, 'busy' | 'mark'>> {
+    idleLooks = seen.busy ? 0 : idleLooks + 1
+    if (running !== null && idleLooks >= looksBetweenStages) {
+      failed.add(running)
+      running = null
+    }
     if (running !== null) {
       const entries = await history(`?id=${encodeURIComponent(running)}`)
       if (!entries.some(isEnd)) return { busy: true, mark: running }
@@ -59,7 +70,7 @@ function createMarkReader (client: ReadingClient): MarkReader {
     // The whole history is long: it is read again only when something has begun.
     if (seen.mark !== searchedAt) {
       searchedAt = seen.mark
-      running = openRequest(await history(''))
+      running = openRequest((await history('')).filter(({ id }) => !failed.has(String(id))))
     }
     return { busy: true, mark: running }
   }
