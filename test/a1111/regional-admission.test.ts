@@ -20,12 +20,13 @@ function divided (prompt: string, args: readonly unknown[] = keepAnd, setting: P
 const codes = (prompt: string, args?: readonly unknown[]) => divided(prompt, args).warnings.map(({ code }) => code)
 
 t.test('the server\'s own name of a LoRA, too, must hold nothing that divides a prompt', async t => {
-  const refusal = t.throws(() => divided('sea ADDCOL sand <lora:photo:1>'), ServiceError)
+  const refusal = t.throws(() => divided('sea ADDCOL sand <lora:Photo:1>'), ServiceError)
   t.match(refusal, { code: 'invalid_field_value', message: /addPhoto contains "addP"/, details: { field: 'prompt' } })
-  const { parameters, warnings } = divided('sea ADDCOL sand <lora:photo:1>', keepAnd, { onMissing: 'ignore' })
+  const { parameters, warnings } = divided('sea ADDCOL sand <lora:Photo:1>', keepAnd, { onMissing: 'ignore' })
   t.equal(parameters.prompt, 'sea ADDCOL sand')
   t.match(warnings, [{ code: 'invalid_field_value', message: /left out/ }])
-  t.equal(divided('sea <lora:photo:1>', [false]).parameters.prompt, 'sea <lora:addPhoto:1>', 'only while the extension is on')
+  t.equal(divided('sea <lora:Photo:1>', [false]).parameters.prompt, 'sea <lora:addPhoto:1>', 'only while the extension is on')
+  t.equal(divided('sea ADDCOL sand <lora:photo:1>').parameters.prompt, 'sea ADDCOL sand <lora:photo:1>', 'an alias stays as written')
 
   t.doesNotThrow(() => divided('sea ADDCOL sand <lora:ANDROID:1>'), 'AND stays AND')
   for (const args of [keepAnd.with(12, false), keepAnd.with(12, []), keepAnd.slice(0, 12), latent]) {
