@@ -3,6 +3,7 @@ import type { A1111Client } from '../src/a1111/client.ts'
 import type { RawCalls } from '../src/a1111/raw-calls.ts'
 import { fieldsOf } from '../src/a1111/json-values.ts'
 import { createGate } from '../src/jobs/gate.ts'
+import { createJudge } from '../src/jobs/judge-failure.ts'
 import { prepareGeneration } from '../src/jobs/prepare-generation.ts'
 import {
   createGenerationRunner, type GenerationRunnerDependencies, type RunOutcome
@@ -219,6 +220,16 @@ export async function startServing (dependencies: ServingDependencies, current: 
     options,
     mayBegin: () => mayBegin(monitor.usable()),
     onMeasured: learn,
+    judge: createJudge({
+      alias: () => server().alias,
+      tasks,
+      monitor,
+      onMeasured: learn,
+      checkedLimit: {
+        seconds: () => learning.now().timeLimitSeconds,
+        raised (seconds) { learning.note({ timeLimitSeconds: null, timePassedSeconds: Math.round(seconds * 10) / 10 }) }
+      }
+    }),
     previews,
     store,
     storage,

@@ -2,7 +2,7 @@ import { isMissing } from '../a1111/failures.ts'
 import { GenerationFailure, routeOf } from '../a1111/types.ts'
 import { createDeadline } from '../lib/deadline.ts'
 import type { ServerMonitor } from '../servers/monitor.ts'
-import { createProxyLimit } from '../servers/proxy-limit.ts'
+import { createProxyLimit, type CheckedLimit } from '../servers/proxy-limit.ts'
 import type { Job, JobSubmission } from './job.ts'
 import type { OpenGeneration } from './open-generation.ts'
 import { outlastTask } from './task-control.ts'
@@ -40,6 +40,7 @@ export interface JudgeDependencies {
   readonly monitor: ServerMonitor
   /** Seconds from sending a generation to its end. */
   readonly onMeasured: (submission: JobSubmission, seconds: number) => void
+  readonly checkedLimit: CheckedLimit
 }
 
 /** A generation that ends within so many seconds of its answer's break was over when that was sent. */
@@ -48,8 +49,8 @@ const soonOver = 1
 const soonGivenUp = 0.1
 
 /** Finds out whose fault a failure is. */
-export function createJudge ({ alias, tasks, monitor, onMeasured }: JudgeDependencies): Judge {
-  const proxyLimit = createProxyLimit()
+export function createJudge ({ alias, tasks, monitor, onMeasured, checkedLimit }: JudgeDependencies): Judge {
+  const proxyLimit = createProxyLimit(checkedLimit)
 
   function tooLong (seconds: number, needed: number | null, isFinal: boolean): GenerationFailure {
     const need = needed === null ? 'longer' : `about ${inWords(needed)}`

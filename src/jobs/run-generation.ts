@@ -24,7 +24,7 @@ import { packResult, type Job, type JobResult, type JobSubmission } from './job.
 import { createOrphanKeeper } from './orphans.ts'
 import { createOpenGeneration, type OpenGeneration, type StopReason } from './open-generation.ts'
 import type { PreparedGeneration } from './prepare-generation.ts'
-import { createJudge, type FailedCall } from './judge-failure.ts'
+import type { FailedCall, Judge } from './judge-failure.ts'
 import { asFailure, createRecovery, type OtherServer } from './recover-generation.ts'
 import type { PreviewSender } from './send-previews.ts'
 import type { JobStore, RunClaim } from './store.ts'
@@ -64,6 +64,7 @@ export interface GenerationRunnerDependencies {
   readonly mayBegin: () => boolean
   /** A generation went through; seconds from sending it to its answer. */
   readonly onMeasured: (submission: JobSubmission, seconds: number) => void
+  readonly judge: Judge
   readonly previews: PreviewSender
   readonly store: JobStore
   readonly storage: StorageCheck
@@ -107,8 +108,9 @@ class ShuttingDown extends Error {}
 /** Runs the jobs of one server, one generation at a time, the next one prepared at the gate. */
 export function createGenerationRunner (dependencies: GenerationRunnerDependencies): GenerationRunner {
   const {
-    server, client, tasks, marks, monitor, options, mayBegin, onMeasured, previews, store, storage, collectImages, gate,
-    processId, fence, holdsLease, prepare, otherServer, tagOutput, limits, log, metrics, tracing
+    server, client, tasks, marks, monitor, options, mayBegin, onMeasured, judge: { judge, foresee, answered }, previews,
+    store, storage, collectImages, gate, processId, fence, holdsLease, prepare, otherServer, tagOutput, limits, log,
+    metrics, tracing
   } = dependencies
   const leaving = new AbortController()
   const teller = createGenerationTeller({ alias: () => server().alias, log, metrics, tracing })
@@ -117,7 +119,6 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   const { stopOrphan, stopFormer, keepMark, dropMark } = createOrphanKeeper({
     server, tasks, control, marks, leaving: leaving.signal, deadlineMs, log
   })
-  const { judge, foresee, answered } = createJudge({ alias: () => server().alias, tasks, monitor, onMeasured })
   const running = new Map<string, OpenGeneration>()
   /** Jobs whose images wait until they can be stored. */
   const storing = new Map<string, AbortController>()

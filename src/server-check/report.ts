@@ -103,6 +103,7 @@ export function reportText (report: CheckReport): string {
       [`${marks[level]} ${sentence}`, ...remedy === null ? [] : [`         ${remedy}`]]),
     '',
     `Settings: ${putBackWords[report.put_back]}`,
+    `Result: ${verdictWords[report.verdict]}`,
     '',
     'Steps',
     ...steps.map(({ title, state, note, duration_ms: ms }) =>
@@ -117,6 +118,11 @@ export function reportText (report: CheckReport): string {
 
 const outcomeWords = {
   finished: 'Finished', cancelled: 'Cancelled', could_not_run: 'Could not run', broken_off: 'Ended early'
+} as const
+const verdictWords = {
+  good: 'nothing that hurts was found.',
+  harm: 'something hurts; see HARM above.',
+  unknown: 'not known, as the check did not finish.'
 } as const
 const putBackWords = {
   nothing: 'nothing had to be put back.',

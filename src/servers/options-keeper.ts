@@ -219,6 +219,11 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
     return rulesOf(traits()).restoresOverrides === 'all' || learned().restoresOverrides === 'all'
   }
 
+  /** Whether a setting stays as a job has left it. Setting it before helps only where such settings are restored. */
+  function stays (name: string): boolean {
+    return learned().restoresOverrides === 'none' || !ensured.has(name)
+  }
+
   /** The selection as the server calls it now; null while it is not known. */
   async function selectedTitle (): Promise<string | null> {
     return kept.selection === null ? null : (await found(kept.selection))?.title ?? kept.selection
@@ -282,7 +287,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
           ensured.add(name)
         } else if (ensured.has(name) && isTrusted && restores.settings === true) {
           left.delete(name)
-        } else if (!restoresEverything() && kept.lent[name] !== undefined && !ensured.has(name)) {
+        } else if (!restoresEverything() && kept.lent[name] !== undefined && stays(name)) {
           owed.add(name)
         }
       }

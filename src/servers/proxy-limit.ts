@@ -10,8 +10,9 @@ export interface GivenUp {
 }
 
 /**
- * How long whatever stands in front of one server waits for an answer, as far as generations have shown. Pure memory of
- * one process: what is lost with it is learned again with two generations.
+ * How long whatever stands in front of one server waits for an answer, as far as generations have shown. Memory of one
+ * process: what is lost with it is learned again with two generations, or with one where a thorough check of the server
+ * found the limit.
  */
 export interface ProxyLimit {
   /** Whether it was known before: it gave up after as long as the time before. */
@@ -29,22 +30,32 @@ const toleranceSeconds = 0.5
 const believedFor = 300_000
 const mostRemembered = 20
 
-export function createProxyLimit (now = () => performance.now()): ProxyLimit {
+/** What a thorough check found. */
+export interface CheckedLimit {
+  /** Seconds after which a proxy gave up; null where none was seen to. */
+  seconds (): number | null
+  /** An answer came later than that. */
+  raised (seconds: number): void
+}
+
+const unchecked: CheckedLimit = { seconds: () => null, raised () {} }
+
+export function createProxyLimit (checked = unchecked, now = () => performance.now()): ProxyLimit {
   let seen: GivenUp[] = []
   let isConfirmed = false
   let seenAt = 0
 
   return {
     gaveUp (one) {
-      const last = seen.at(-1)
-      const isSame = last !== undefined &&
-        Math.abs(last.seconds - one.seconds) <= Math.max(last.seconds * tolerance, toleranceSeconds)
-      seen = isSame ? [...seen, one].slice(-mostRemembered) : [one]
-      isConfirmed = isSame
+      const isAsBefore = isSame(seen.at(-1)?.seconds ?? null, one.seconds)
+      seen = isAsBefore ? [...seen, one].slice(-mostRemembered) : [one]
+      isConfirmed = isAsBefore || isSame(checked.seconds(), one.seconds)
       seenAt = now()
-      return isSame
+      return isConfirmed
     },
     answered (seconds) {
+      const limit = checked.seconds()
+      if (limit !== null && seconds > limit) checked.raised(seconds)
       const last = seen.at(-1)
       if (last === undefined || seconds <= last.seconds) return
       seen = []
@@ -56,4 +67,8 @@ export function createProxyLimit (now = () => performance.now()): ProxyLimit {
         one.workload.megapixels <= workload.megapixels) ?? null
     }
   }
+}
+
+function isSame (limit: number | null, seconds: number): boolean {
+  return limit !== null && Math.abs(limit - seconds) <= Math.max(limit * tolerance, toleranceSeconds)
 }

@@ -100,6 +100,11 @@ t.test('a server whose task progress never knows our tasks, as SD.Next\'s', asyn
   t.match(learned, { tasksKnown: false, interrupts: true }, 'it is interrupted all the same')
 })
 
+t.test('a slow server gets the time to show a preview', async t => {
+  const { learned } = await check(t, {}, { stepMilliseconds: 170 })
+  t.match(learned, { showsPreviews: true, interrupts: true })
+})
+
 t.test('a server without progress, and one that ignores interrupts', async t => {
   const silent = await check(t, {
     answer: ({ path }) => /progress/.test(path) ? { status: 404, body: '{"detail":"Not Found"}' } : undefined
@@ -119,8 +124,10 @@ t.test('a server without progress, and one that ignores interrupts', async t => 
 t.test('settings that are restored, those that are not, and those that never are', async t => {
   const fresh = await check(t)
   t.match(fresh.learned, { restoresOverrides: 'saved' })
-  const second = await checkAddress(fresh.simulator.url)
-  t.match(second.learned, { restoresOverrides: 'all' }, 'what was put back is in the config file')
+  const again = await checkAddress(fresh.simulator.url)
+  const second = { ...again, findings: levelsOf(again) }
+  t.match(second.learned, { restoresOverrides: 'saved' }, 'these are in its config file now, others are not')
+  t.match(second.findings, { overrides: 'good' })
 
   // Without the flag, none is restored.
   const leaking = await startSimulator(simulated)

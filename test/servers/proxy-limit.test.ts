@@ -4,9 +4,24 @@ import { createProxyLimit } from '../../src/servers/proxy-limit.ts'
 const workload = (evaluations: number) => ({ evaluations, megapixels: evaluations / 4, checkpoint: '' })
 const late = (seconds: number, evaluations: number) => ({ seconds, needed: 270, workload: workload(evaluations) })
 
+t.test('a time limit that a thorough check found is believed at once, until an answer takes longer', t => {
+  let checked: number | null = 60
+  const limit = createProxyLimit({ seconds: () => checked, raised () { checked = null } })
+  t.equal(limit.gaveUp(late(20, 50)), false, 'that was another reason')
+  t.equal(limit.gaveUp(late(60.3, 50)), true)
+  t.ok(limit.against(workload(50)))
+  limit.answered(59)
+  t.equal(checked, 60)
+  limit.answered(80)
+  t.equal(checked, null)
+  t.equal(limit.against(workload(50)), null)
+  t.equal(limit.gaveUp(late(60, 50)), false)
+  t.end()
+})
+
 t.test('a time limit is believed once a proxy gave up twice after as long', t => {
   let clock = 0
-  const limit = createProxyLimit(() => clock)
+  const limit = createProxyLimit(undefined, () => clock)
   t.equal(limit.gaveUp(late(60, 50)), false)
   t.equal(limit.against(workload(90)), null)
   t.equal(limit.gaveUp(late(20, 50)), false, 'that was another reason')

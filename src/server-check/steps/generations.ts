@@ -97,8 +97,11 @@ const interrupted = { leastSteps: 20, mostSteps: 150, leastImages: 4, mostImages
 const shareOfSteps = 0.25
 /** From one interrupt to the next, in milliseconds. */
 const interruptRepeat = 1000
-/** When it is interrupted although no preview was seen: A1111 shows one every 10 steps. */
-const withoutPreview = { step: 12, milliseconds: 1500 } as const
+/**
+ * When it is interrupted although no preview was seen: A1111 shows one every 10 steps. By time alone where it reports
+ * no steps, or makes them so slowly that a preview is not worth the wait.
+ */
+const withoutPreview = { step: 12, milliseconds: 1500, slowMilliseconds: 20_000 } as const
 
 /** Whether a generation stops when it is interrupted, and how soon. */
 export async function findInterrupt (session: CheckSession, facts: CheckFacts): Promise<void> {
@@ -129,9 +132,9 @@ export async function findInterrupt (session: CheckSession, facts: CheckFacts): 
             pace = step > first.step ? (performance.now() - first.at) / (step - first.step) / 1000 : pace
           }
           lastStep = Math.max(lastStep, step)
-          if ((seen.look.step ?? 0) > 0 || seen.look.fraction > 0) begunAt = Math.min(begunAt, performance.now())
-          const isDue = seen.look.hasPreview || (seen.look.step ?? 0) >= withoutPreview.step ||
-            performance.now() - begunAt > withoutPreview.milliseconds
+          if (step > 0 || seen.look.fraction > 0) begunAt = Math.min(begunAt, performance.now())
+          const patience = lastStep > 0 ? withoutPreview.slowMilliseconds : withoutPreview.milliseconds
+          const isDue = seen.look.hasPreview || step >= withoutPreview.step || performance.now() - begunAt > patience
           if (isDue && performance.now() - sentAt > interruptRepeat) {
             sentAt = performance.now()
             if (interruptedAt === null) fractionThen = seen.look.fraction

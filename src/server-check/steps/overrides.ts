@@ -19,8 +19,11 @@ export async function findRestoring (session: CheckSession, facts: CheckFacts): 
   const keys = Object.keys(tried.changes)
   const leaked = tried.changed
   if (leaked.length === 0) {
-    facts.learned.restoresOverrides = 'all'
-    addFinding(facts, 'overrides', 'good', `It restores the settings that a job overrides: all ${keys.length} that were tried.`)
+    // All of these may just be in its config file, as after an earlier check.
+    const { restoresOverrides } = rulesOf(facts.traits)
+    facts.learned.restoresOverrides = restoresOverrides
+    addFinding(facts, 'overrides', 'good', `It restores the settings that a job overrides: all ${keys.length} that were ` +
+      `tried${restoresOverrides === 'saved' ? ', which are in its config file' : ''}.`)
     return
   }
   // Written once, they are in its config file.
