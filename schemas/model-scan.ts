@@ -38,7 +38,11 @@ export const ScanView = Type.Object({
   broken: Type.Array(Type.Object({
     path: Type.String({ description: 'On this machine.' }),
     reason: Type.String({ description: 'What it is instead of a model.' })
-  }), { description: 'Files with a model\'s name that are none, the first of many: empty ones, web pages, pointers of Git LFS.' })
+  }), { description: 'Files with a model\'s name that are none, the first of many: empty ones, web pages, pointers of Git LFS.' }),
+  unreadable_sidecars: Type.Array(Type.Object({
+    path: Type.String({ description: 'On this machine.' }),
+    reason: Type.String({ description: 'Why it cannot be read.', examples: ['is not valid UTF-8; save it in that encoding'] })
+  }), { description: 'Files beside models that cannot be read, the first of many. They stay as they are.' })
 }, { $id: 'ModelScan' })
 export type ScanView = Static<typeof ScanView>
 

@@ -18,6 +18,7 @@ import type { Log } from './log.ts'
 import { createCatalogue, type Catalogue } from './models/catalogue.ts'
 import { createModelDesk, type ModelDesk } from './models/desk.ts'
 import { createModelFileStore } from './models/file-store.ts'
+import { createFolderTurns } from './models/folder-turns.ts'
 import { modelFolders } from './models/folders.ts'
 import { createHasher } from './models/hasher.ts'
 import { createIdentities } from './models/identities.ts'
@@ -58,6 +59,7 @@ export function createModelHouse (dependencies: ModelHouseDependencies): ModelHo
   const files = createModelFileStore(redis, keys)
   const catalogue = createCatalogue({ registry, states, files, identities: createIdentities(redis, keys) })
   const hasher = createHasher()
+  const turns = createFolderTurns(redis, keys)
   const baseUrl = withoutTrailing(config.CIVITAI_BASE_URL, '/')
   const civitai = createCivitaiClient({
     redis, keys, baseUrl, apiKey: config.CIVITAI_API_KEY, intervalMs: config.CIVITAI_INTERVAL_SECONDS * 1000
@@ -68,12 +70,12 @@ export function createModelHouse (dependencies: ModelHouseDependencies): ModelHo
   const downloadQueue = createDownloadQueue({ connection: redis, keys, log })
   return {
     catalogue,
-    desk: createModelDesk({ catalogue, files, hasher, folders }),
+    desk: createModelDesk({ catalogue, files, hasher, turns, folders }),
     board,
     maintenance,
     civitai,
     pictures: createCivitaiPictures(join(config.DATA_DIR, 'model-pictures'), baseUrl, dependencies.guard),
-    refresher: createModelRefresher({ catalogue, files, civitai, hasher, log }),
+    refresher: createModelRefresher({ catalogue, files, civitai, hasher, turns, log }),
     downloads: createDownloadDesk({
       store: createDownloadStore(redis, keys),
       civitai,
@@ -117,7 +119,16 @@ export async function startModelWorker (
   const hasher = createHasher()
   const files = createModelFileStore(connection, keys)
   const worker = createMaintenanceWorker({
-    connection, keys, log, hasher, folders, files, retention, sweep, board: createScanBoard(connection, keys)
+    connection,
+    keys,
+    log,
+    hasher,
+    folders,
+    files,
+    retention,
+    sweep,
+    turns: createFolderTurns(connection, keys),
+    board: createScanBoard(connection, keys)
   })
   const leaving = new AbortController()
   const turns = await createTurns({ redis: connection, subscriber, keys })

@@ -6,6 +6,9 @@ import { Closed, Ref } from '../../schemas/kit.ts'
 import { DeletionAnswer, DuplicatesView } from '../../schemas/model-disk.ts'
 import { ModelReference, ModelType } from '../../schemas/model.ts'
 import type { Catalogue } from '../../src/models/catalogue.ts'
+import { combinedPerson } from '../../src/models/combine-words.ts'
+import { noFacts } from '../../src/models/facts.ts'
+import type { ModelFacts } from '../../src/models/model.ts'
 import { pathIn } from '../../src/models/places.ts'
 import { refuseMore } from '../../src/jobs/many.ts'
 import type { Deletion } from '../../src/models/delete.ts'
@@ -49,7 +52,8 @@ const modelDisk: FastifyPluginAsyncTypebox<ModelDiskOptions> = async (app, { cat
       operationId: 'delete_model',
       tags: ['Models'],
       summary: 'Delete a model\'s file',
-      description: 'With its previews and sidecars. Of several equal files only the first goes.',
+      description: 'With its previews and sidecars. Of several equal files only the first goes, and what persons wrote beside ' +
+        'it is taken over to one that stays.',
       params: ModelReference,
       response: answer
     }
@@ -72,9 +76,14 @@ const modelDisk: FastifyPluginAsyncTypebox<ModelDiskOptions> = async (app, { cat
       bytes: groups.reduce((sum, { files }) => sum + files.slice(1).reduce((size, file) => size + file.size, 0), 0),
       groups: groups.map(({ sha256, files }) => ({
         hash: sha256,
-        files: files.map(({ absolutePath, path, root }, index) => ({
-          filename: basename(absolutePath), path, folder: basename(root), keep: index === 0
-        }))
+        files: files.map(({ absolutePath, path, root, facts }, index) => ({
+          filename: basename(absolutePath),
+          path,
+          folder: basename(root),
+          keep: index === 0,
+          written: wordsOf(facts.person ?? noFacts)
+        })),
+        written: wordsOf(combinedPerson(files.flatMap(({ facts }) => facts.person ?? [])))
       }))
     }
   })
@@ -85,7 +94,9 @@ const modelDisk: FastifyPluginAsyncTypebox<ModelDiskOptions> = async (app, { cat
       operationId: 'cleanup_duplicates',
       tags: ['Models'],
       summary: 'Delete all but one file of each group',
-      description: 'Only of the groups whose hashes are given, and only after hashing each of their files once more.',
+      description: 'Only of the groups whose hashes are given, and only after hashing each of their files once more. ' +
+        'What persons wrote beside the others, and their previews, are taken over to the file that is kept; a file ' +
+        'where that cannot be done stays, and `errors` says why.',
       body: Closed({
         hashes: Type.Array(Type.String({ pattern: '^[0-9a-f]{64}$' }), {
           minItems: 1, maxItems: 1000, description: 'Hashes out of the list of duplicates.'
@@ -105,6 +116,19 @@ const modelDisk: FastifyPluginAsyncTypebox<ModelDiskOptions> = async (app, { cat
 }
 
 export default modelDisk
+
+function wordsOf ({ name, baseModel, description, notes, tags, triggerWords, weight, nsfw }: ModelFacts) {
+  return {
+    name,
+    base_model: baseModel,
+    description,
+    notes,
+    tags: [...tags],
+    trigger_words: [...triggerWords],
+    recommended_weight: weight,
+    civitai_nsfw: nsfw
+  }
+}
 
 function render ({ deleted, problems }: Deletion) {
   const models = deleted.filter(({ type }) => type === 'model').length

@@ -121,6 +121,7 @@ function view (
     },
     problems: [...report?.problems ?? []],
     // reports of earlier versions have none
-    broken: (report?.broken ?? []).map(file => ({ ...file }))
+    broken: (report?.broken ?? []).map(file => ({ ...file })),
+    unreadable_sidecars: (report?.unreadableSidecars ?? []).map(file => ({ ...file }))
   }
 }

@@ -42,6 +42,44 @@ export function factsOfVersion (answer: unknown, fetchedAt: number | null): Mode
   }
 }
 
+/** The file that an answer of Civitai is about; hashes in lower case. */
+export interface KnownFile {
+  readonly filename: string
+  readonly sha256: string | null
+  /** First 12 digits of the hash of its tensors. */
+  readonly autoV3: string | null
+}
+
+/**
+ * The answer for a version, also out of one for a whole model, whose id is no version's: the version that has this
+ * file, by hash before name, or the only one. Where nobody knows which it is, what holds for all of them.
+ */
+export function versionIn (answer: unknown, file: KnownFile): JsonObject {
+  const model = fieldsOf(answer)
+  if (!Array.isArray(model.modelVersions)) return model
+  const versions = model.modelVersions.map(fieldsOf)
+  const { id, name, type, nsfw, description, tags, stats } = model
+  const bases = new Set(versions.map(({ baseModel }) => baseModel))
+  const version = versionOfFile(versions, file) ?? (versions.length === 1 ? versions[0] : undefined) ??
+    (bases.size === 1 ? { baseModel: [...bases][0] } : {})
+  return { ...version, modelId: id, model: { name, type, nsfw, description, tags, stats } }
+}
+
+/** Undefined where none has the file, or several have one of its name. */
+export function versionOfFile (versions: readonly JsonObject[], file: KnownFile): JsonObject | undefined {
+  const { filename, sha256, autoV3 } = file
+  const filesOf = ({ files }: JsonObject) => Array.isArray(files) ? files.map(fieldsOf) : []
+  const hashed = versions.find(version => filesOf(version).some(({ hashes }) =>
+    Object.values(fieldsOf(hashes)).some(value => {
+      const hash = textOf(value)?.toLowerCase()
+      return hash !== undefined && (hash === sha256 || (hash.length >= 10 && sha256?.startsWith(hash) === true) ||
+        hash === autoV3)
+    })))
+  if (hashed !== undefined) return hashed
+  const named = versions.filter(version => filesOf(version).some(({ name }) => name === filename))
+  return named.length === 1 ? named[0] : undefined
+}
+
 /** Civitai's numbers, which some tools save as text. */
 export function idOf (value: unknown): number | null {
   const number = typeof value === 'string' && value !== '' ? Number(value) : value

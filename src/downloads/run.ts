@@ -8,6 +8,7 @@ import type { Catalogue } from '../models/catalogue.ts'
 import type { ModelFileStore } from '../models/file-store.ts'
 import type { ModelFolder } from '../models/folders.ts'
 import type { Hasher } from '../models/hasher.ts'
+import { folderNames } from '../models/companions.ts'
 import { inspectFile } from '../models/inspect.ts'
 import { isLycorisPath } from '../models/places.ts'
 import type { ModelRefresher } from '../models/refresh.ts'
@@ -101,7 +102,7 @@ async function enterCatalogue (
     lycoris: isLycorisPath(path),
     stats: await stat(path),
     neighbours
-  }, new Map(neighbours.map(name => [name.toLowerCase(), name])), undefined)
+  }, folderNames(neighbours), undefined)
   await files.write([{ ...file, sha256, autoV3: type === 'lora' ? autoV3 : null }])
   if (versionId === null) return
   const { models } = await catalogue.state()

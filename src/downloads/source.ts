@@ -34,7 +34,7 @@ export async function orderFromCivitai (
     source: 'civitai',
     url,
     modelName: textOf(fieldsOf(version.model).name) ?? textOf(version.name) ?? String(id),
-    type: wish.type ?? typeOfSidecars([{ name: '', content: version }]) ?? neededType(),
+    type: wish.type ?? typeOfSidecars([{ content: version }]) ?? neededType(),
     versionId: idOf(version.id) ?? id,
     filename: safeFilename(wish.filename ?? textOf(file.name) ?? '', lastPart(textOf(file.name) ?? ''), wish.pickles),
     sha256: sha256 !== null && /^[0-9a-f]{64}$/.test(sha256) ? sha256 : null

@@ -4,12 +4,13 @@ import { nearest } from '../a1111/nearest.ts'
 import { ServiceError } from '../errors.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
+import { combinedPerson } from './combine-words.ts'
 import { mergeFacts, sourcesOf, type FactsBySource } from './facts.ts'
 import type { ModelFileStore } from './file-store.ts'
 import type { Identities } from './identities.ts'
 import { joinModels, type JoinedModel } from './join.ts'
 import type { Model, ModelFacts, ModelType } from './model.ts'
-import { placeOf } from './places.ts'
+import { exactPlaceOf, placeOf } from './places.ts'
 import { modelsReported } from './reported.ts'
 import { createModelSearch, type ModelSearch } from './search.ts'
 import { inventoriesOf } from './servers.ts'
@@ -63,9 +64,21 @@ export function createCatalogue ({ registry, states, files, identities }: Catalo
     return current
   }
 
-  function state (): Promise<CatalogueState> {
-    building ??= build().finally(() => { building = null })
+  let following: Promise<CatalogueState> | null = null
+
+  function begin (): Promise<CatalogueState> {
+    building = build().finally(() => { building = null })
     return building
+  }
+
+  /** What was written after a build began may not be in it: who asks meanwhile gets the next one. */
+  function state (): Promise<CatalogueState> {
+    if (building === null) return begin()
+    following ??= building.catch(() => null).then(async () => {
+      following = null
+      return await begin()
+    })
+    return following
   }
 
   return {
@@ -91,13 +104,17 @@ export function nameOf (model: Model): string {
 function ways (reference: string): Array<(model: Model) => boolean> {
   const text = reference.trim()
   const place = placeOf(text)
+  const exact = exactPlaceOf(text)
   const hash = /^[0-9a-f]{10,64}$/i.test(text) ? text.toLowerCase() : null
   return [
     model => String(model.id) === text,
     model => model.path === text || model.reported.some(({ title }) => title === text),
+    model => exactPlacesOf(model).includes(exact),
     model => placesOf(model).includes(place),
     model => hash !== null && (model.shortHash === hash || model.sha256 === hash || autoV3Of(model) === hash),
+    model => exactPlacesOf(model).some(known => lastPart(known) === exact),
     model => placesOf(model).some(known => lastPart(known) === place),
+    model => model.reported.some(({ alias }) => alias === text),
     model => model.reported.some(({ alias }) => alias?.toLowerCase() === text.toLowerCase()),
     model => placesOf(model).some(known => [known, lastPart(known)].some(one => foldedText(one) === foldedText(place)))
   ]
@@ -105,6 +122,10 @@ function ways (reference: string): Array<(model: Model) => boolean> {
 
 function placesOf ({ files, reported }: Model): string[] {
   return [...files, ...reported].map(({ path }) => placeOf(path))
+}
+
+function exactPlacesOf ({ files, reported }: Model): string[] {
+  return [...files, ...reported].map(({ path }) => exactPlaceOf(path))
 }
 
 /** Of the first file that has one. */
@@ -118,7 +139,11 @@ function modelOf (joined: JoinedModel, id: number, fetched: ReadonlyMap<string, 
   const path = files[0]?.path ?? reported[0]?.path ?? ''
   const absolute = reported.find(({ absolutePath }) => absolutePath !== '')?.absolutePath
   const told = fetched.get(joined.sha256 ?? '') ?? fetched.get(joined.shortHash ?? '')
-  const beside = Object.assign({}, ...files.toReversed().map(file => file.facts)) as FactsBySource
+  const written = files.flatMap(file => file.facts.person ?? [])
+  const beside: FactsBySource = {
+    ...Object.assign({}, ...files.toReversed().map(file => file.facts)) as FactsBySource,
+    ...(written.length === 0 ? {} : { person: combinedPerson(written) })
+  }
   const facts: FactsBySource = told === undefined ? beside : { ...beside, civitai: told }
   return {
     id,

@@ -1,11 +1,10 @@
 import { lstat, readdir, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { messageOf } from '../errors.ts'
-import { companionsOf, stemOf } from './companions.ts'
+import { folderNames } from './companions.ts'
 import type { ModelFileStore } from './file-store.ts'
 import { isInside, realPathOf } from './folders.ts'
 import type { ModelFile } from './model.ts'
-import { modelEnding } from './walk.ts'
 
 /** What a deletion did; names of files, without folders. */
 export interface Deletion {
@@ -14,21 +13,21 @@ export interface Deletion {
 }
 
 /**
- * Deletes a model file and, unless another model shares their stem, its sidecars and previews. A file that is not the
- * one of the last scan any more is left alone.
+ * Deletes a model file and those of its sidecars and previews that are no other model's as well. A file that is not the
+ * one of the last scan any more is left alone. To be called in the folder's turn.
  */
 export async function deleteFile (file: ModelFile, files: ModelFileStore): Promise<Deletion> {
   const folder = dirname(file.absolutePath)
   const name = basename(file.absolutePath)
   const problem = await whyNot(file)
   if (problem !== null) return { deleted: [], problems: [`${name} was left alone: ${problem}`] }
-  const neighbours = await readdir(folder)
-  const shared = neighbours.some(other => other !== name && modelEnding.test(other) && stemOf(other) === stemOf(name))
-  const { sidecars, previews } = companionsOf(name, new Map(neighbours.map(other => [other.toLowerCase(), other])))
+  const names = folderNames(await readdir(folder))
+  const { sidecars, previews } = names.companionsOf(name)
+  const isOwn = (companion: { readonly name: string }) => names.ownersOf(companion.name).length === 1
   const targets = [
     { type: 'model' as const, name },
-    ...shared ? [] : sidecars.map(sidecar => ({ type: 'sidecar' as const, name: sidecar })),
-    ...shared ? [] : previews.map(preview => ({ type: 'preview' as const, name: preview }))
+    ...sidecars.filter(isOwn).map(sidecar => ({ type: 'sidecar' as const, name: sidecar.name })),
+    ...previews.filter(isOwn).map(preview => ({ type: 'preview' as const, name: preview.name }))
   ]
   const deleted: Array<Deletion['deleted'][number]> = []
   const problems: string[] = []
@@ -47,7 +46,7 @@ export async function deleteFile (file: ModelFile, files: ModelFileStore): Promi
 }
 
 /** Why a file may not be deleted; null where it may. */
-async function whyNot ({ absolutePath, root, inode, size, modifiedAt }: ModelFile): Promise<string | null> {
+export async function whyNot ({ absolutePath, root, inode, size, modifiedAt }: ModelFile): Promise<string | null> {
   const real = await realPathOf(absolutePath)
   if (real === null) return 'it is gone already'
   if (real !== absolutePath || !isInside(real, root)) return 'it lies elsewhere now'

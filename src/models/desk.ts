@@ -1,16 +1,19 @@
-import { readdir, stat } from 'node:fs/promises'
-import { basename, dirname } from 'node:path'
-import { messageOf, ServiceError } from '../errors.ts'
+import { readdir } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { ServiceError } from '../errors.ts'
 import type { Catalogue } from './catalogue.ts'
+import { folderNames } from './companions.ts'
 import { deleteFile, type Deletion } from './delete.ts'
-import { duplicatesOf, removeDuplicates, type DuplicateGroup } from './duplicates.ts'
+import { deleteSpare, duplicatesOf, removeDuplicates, type DuplicateGroup } from './duplicates.ts'
 import type { ModelFileStore } from './file-store.ts'
+import type { FolderTurns } from './folder-turns.ts'
 import type { ModelFolder } from './folders.ts'
 import type { FileHashes } from './hash-thread.ts'
 import type { Hasher } from './hasher.ts'
-import { inspectFile } from './inspect.ts'
+import { inspectAgain } from './inspect-again.ts'
 import type { Model, ModelFile } from './model.ts'
-import { writeOwnerField, type OwnerField } from './owner-fields.ts'
+import { draftOwnerField, requireOwnerValue, type OwnerField } from './owner-fields.ts'
+import { notWritable } from './sidecar-file.ts'
 
 /** What callers do with single models. Each throws ServiceError for a model without a file on this machine. */
 export interface ModelDesk {
@@ -23,7 +26,10 @@ export interface ModelDesk {
   setField (model: Model, field: OwnerField, value: unknown): Promise<Model>
   /** Forgets what scans found and Civitai said, files beside models excepted; how many files it was. */
   forgetAll (): Promise<number>
-  /** Deletes one of a model's files, its first unless a path within its folder says which. */
+  /**
+   * Deletes one of a model's files, its first unless a path within its folder says which. What persons wrote beside it
+   * is taken over where an equal file stays.
+   */
   deleteFromDisk (model: Model, path?: string): Promise<Deletion>
   duplicates (): Promise<DuplicateGroup[]>
   /** Deletes all but one file of each group with one of these hashes. */
@@ -34,30 +40,50 @@ export interface ModelDeskDependencies {
   readonly catalogue: Catalogue
   readonly files: ModelFileStore
   readonly hasher: Hasher
+  readonly turns: FolderTurns
   readonly folders: readonly ModelFolder[]
 }
 
-export function createModelDesk ({ catalogue, files, hasher, folders }: ModelDeskDependencies): ModelDesk {
+export function createModelDesk (dependencies: ModelDeskDependencies): ModelDesk {
+  const { catalogue, files, hasher, turns, folders } = dependencies
+
+  /** Reads the files again and writes down what is found, with nobody changing what is beside them in between. */
+  async function readAgain (known: readonly ModelFile[]): Promise<void> {
+    await turns.take(foldersOf(known), async () => { await files.write(await Promise.all(known.map(inspectAgain))) })
+  }
+
   return {
     folders,
     async calculateHash (model, signal) {
       const file = fileOf(model)
-      const fresh = await inspectAgain(file)
+      const { inode, companions } = await inspectAgain(file)
       const hashes = await hasher.hash(file.absolutePath, signal)
-      await files.write([{
-        ...fresh, sha256: hashes.sha256, autoV3: file.type === 'lora' ? hashes.autoV3 : null, modifiedAt: hashes.modifiedAt
-      }])
+      const { sha256, size, modifiedAt } = hashes
+      const autoV3 = file.type === 'lora' ? hashes.autoV3 : null
+      await readAgain([{ ...file, companions, inode, size, modifiedAt, sha256, autoV3 }])
       return hashes
     },
     async rescan (model) {
       fileOf(model)
-      await files.write(await Promise.all(model.files.map(inspectAgain)))
+      await readAgain(model.files)
       return await catalogue.require(String(model.id))
     },
     async setField (model, field, value) {
-      fileOf(model)
-      for (const file of model.files) await writeOwnerField(file, field, value).catch(unlessRefused)
-      await files.write(await Promise.all(model.files.map(inspectAgain)))
+      requireOwnerValue(field, value)
+      const first = fileOf(model)
+      await turns.take(foldersOf(model.files), async () => {
+        const present = await Promise.all(model.files.map(async file => await inspectAgain(file).catch(() => null)))
+        const equal = present.filter(file => file !== null)
+          .filter(({ sha256 }) => model.files.length === 1 || sha256 === model.sha256)
+        // none is what it was: the first has the name that was given
+        const meant = equal.length > 0 ? equal : [await inspectAgain(first)]
+        const drafts = await Promise.all(meant.map(async file => {
+          const names = folderNames(await readdir(dirname(file.absolutePath)))
+          return await draftOwnerField(file, names, field, value)
+        }))
+        for (const draft of drafts.flat()) await draft.write()
+        await files.write(await Promise.all(meant.map(inspectAgain)))
+      }).catch(notWritable)
       return await catalogue.require(String(model.id))
     },
     forgetAll: files.clear,
@@ -66,13 +92,15 @@ export function createModelDesk ({ catalogue, files, hasher, folders }: ModelDes
       if (file === undefined) {
         throw new ServiceError('model_not_on_disk', `No model folder of this machine has ${path}.`, { field: 'path' })
       }
-      return await deleteFile(file, files)
+      const kept = model.files.find(other => other !== file && other.sha256 !== null && other.sha256 === file.sha256)
+      if (kept !== undefined) return await deleteSpare(file, kept, { store: files, turns })
+      return await turns.take([dirname(file.absolutePath)], async () => await deleteFile(file, files))
     },
     duplicates: async () => duplicatesOf(await catalogue.state()),
     async removeDuplicates (hashes) {
       const groups = duplicatesOf(await catalogue.state()).filter(({ sha256 }) => hashes.includes(sha256))
       const outcomes: Deletion[] = []
-      for (const group of groups) outcomes.push(await removeDuplicates(group, { store: files, hasher }))
+      for (const group of groups) outcomes.push(await removeDuplicates(group, { store: files, hasher, turns }))
       return {
         deleted: outcomes.flatMap(({ deleted }) => deleted), problems: outcomes.flatMap(({ problems }) => problems)
       }
@@ -80,11 +108,8 @@ export function createModelDesk ({ catalogue, files, hasher, folders }: ModelDes
   }
 }
 
-/** Folders may be for reading only, and a sidecar may be no JSON, which is then somebody's and stays. */
-function unlessRefused (error: unknown): never {
-  if (error instanceof ServiceError && error.code === 'invalid_field_value') throw error
-  throw new ServiceError('model_not_writable', `Nothing can be written beside the model: ${messageOf(error)}.`, {},
-    { cause: error })
+function foldersOf (files: readonly ModelFile[]): string[] {
+  return files.map(({ absolutePath }) => dirname(absolutePath))
 }
 
 /** @throws ServiceError `model_not_on_disk` */
@@ -93,17 +118,4 @@ export function fileOf (model: Model): ModelFile {
   if (file !== undefined) return file
   throw new ServiceError('model_not_on_disk',
     `No model folder of this machine has ${model.filename}; only servers have it.`, { field: 'id' })
-}
-
-/** @throws ServiceError `model_not_on_disk` for a file that went away since the last scan */
-export async function inspectAgain (file: ModelFile): Promise<ModelFile> {
-  try {
-    const neighbours = await readdir(dirname(file.absolutePath))
-    const found = { ...file, stats: await stat(file.absolutePath), neighbours }
-    return await inspectFile(found, new Map(neighbours.map(name => [name.toLowerCase(), name])),
-      { ...file, companions: '' })
-  } catch (error) {
-    throw new ServiceError('model_not_on_disk',
-      `${basename(file.absolutePath)} is not where the last scan found it; scan again.`, { field: 'id' }, { cause: error })
-  }
 }

@@ -1,3 +1,4 @@
+import { baseModelOf } from './base-models.ts'
 import { factSources, type FactSource, type ModelFacts } from './model.ts'
 
 export const noFacts: ModelFacts = {
@@ -24,7 +25,7 @@ export function mergeFacts (bySource: FactsBySource): ModelFacts {
     known.find(facts => !isNothing(facts[name]))?.[name] ?? noFacts[name]
   return {
     name: first('name'),
-    baseModel: first('baseModel'),
+    baseModel: finestBase(known.flatMap(({ baseModel }) => baseModel ?? [])),
     description: first('description'),
     notes: first('notes'),
     tags: [...new Set(known.flatMap(({ tags }) => tags))],
@@ -33,6 +34,20 @@ export function mergeFacts (bySource: FactsBySource): ModelFacts {
     nsfw: first('nsfw'),
     civitai: first('civitai')
   }
+}
+
+/** Forge's list of base models is coarse, so that one who chose there could not say which SDXL it is. */
+const coarse = /^sd ?(?:1|2|xl)$/i
+
+/** The first word, unless it is a coarse one and another makes it finer. */
+function finestBase (words: readonly string[]): string | null {
+  const [first = null] = words
+  if (first === null || !coarse.test(first.trim())) return first
+  const known = baseModelOf(first)
+  return words.find(word => {
+    const other = baseModelOf(word)
+    return !coarse.test(word.trim()) && other?.family === known?.family && other?.name !== known?.name
+  }) ?? first
 }
 
 /** Sources that say anything, from the one believed first. */

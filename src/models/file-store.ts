@@ -2,12 +2,24 @@ import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
 import type { ModelFacts, ModelFile } from './model.ts'
 
+/** A file as a scan read it, and what was known of it when the scan began. */
+export interface FoundRecord {
+  readonly file: ModelFile
+  readonly before: ModelFile | undefined
+}
+
 /** What was found in the model folders, and what Civitai said, for every process to read. */
 export interface ModelFileStore {
   /** Changes with every change of the rest. */
   version (): Promise<string>
   all (): Promise<ModelFile[]>
   write (files: readonly ModelFile[]): Promise<void>
+  /**
+   * Writes what a scan read, except where somebody else has written of that file since the scan began: that is newer.
+   */
+  writeFound (found: readonly FoundRecord[]): Promise<void>
+  /** Adds hashes to what is known of files that are still those that were hashed. */
+  addHashes (hashed: readonly ModelFile[]): Promise<void>
   forget (absolutePaths: readonly string[]): Promise<void>
   /** Forgets everything, also what Civitai said; how many files it was. */
   clear (): Promise<number>
@@ -15,6 +27,20 @@ export interface ModelFileStore {
   fetched (): Promise<ReadonlyMap<string, ModelFacts>>
   writeFetched (hash: string, facts: ModelFacts): Promise<void>
 }
+
+// KEYS: records, version. ARGV: path, a part of the record that is to be there or '' for none, and the new record, and
+// so on. A record that is another one by now stays.
+const replaceRecords = /* lua */ `
+local written = 0
+for index = 1, #ARGV, 3 do
+  local present, expected = redis.call('HGET', KEYS[1], ARGV[index]), ARGV[index + 1]
+  if (not present and expected == '') or (present and expected ~= '' and string.find(present, expected, 1, true)) then
+    redis.call('HSET', KEYS[1], ARGV[index], ARGV[index + 2])
+    written = written + 1
+  end
+end
+if written > 0 then redis.call('INCR', KEYS[2]) end
+`
 
 export function createModelFileStore (redis: Redis, keys: Keys): ModelFileStore {
   const filesKey = keys.key('model-files')
@@ -28,6 +54,28 @@ export function createModelFileStore (redis: Redis, keys: Keys): ModelFileStore 
       if (files.length === 0) return
       const records = Object.fromEntries(files.map(file => [file.absolutePath, JSON.stringify(file)]))
       await redis.multi().hset(filesKey, records).incr(versionKey).exec()
+    },
+    async writeFound (found) {
+      if (found.length === 0) return
+      const changes = found.flatMap(({ file, before }) => [
+        file.absolutePath,
+        before === undefined ? '' : `"companions":${JSON.stringify(before.companions)}`,
+        JSON.stringify(file)
+      ])
+      await redis.eval(replaceRecords, 2, filesKey, versionKey, ...changes)
+    },
+    async addHashes (hashed) {
+      if (hashed.length === 0) return
+      const texts = await redis.hmget(filesKey, ...hashed.map(({ absolutePath }) => absolutePath))
+      const changes = hashed.flatMap((file, index) => {
+        const text = texts[index] ?? null
+        if (text === null) return []
+        const known = JSON.parse(text) as ModelFile
+        const same = known.inode === file.inode && known.size === file.size && known.modifiedAt === file.modifiedAt
+        const { sha256, autoV3 } = file
+        return same ? [file.absolutePath, text, JSON.stringify({ ...known, sha256, autoV3 })] : []
+      })
+      if (changes.length > 0) await redis.eval(replaceRecords, 2, filesKey, versionKey, ...changes)
     },
     async forget (absolutePaths) {
       if (absolutePaths.length > 0) await redis.multi().hdel(filesKey, ...absolutePaths).incr(versionKey).exec()

@@ -1,6 +1,6 @@
 import { lastPart, withForwardSlashes } from '../a1111/names.ts'
 import type { ModelFile, ModelType, ReportedModel } from './model.ts'
-import { placeOf } from './places.ts'
+import { exactPlaceOf, placeOf } from './places.ts'
 
 /** Files and reports that are one model. */
 export interface JoinedModel {
@@ -19,6 +19,10 @@ interface Sighting {
   /** Where it is, within the folder of its type. */
   readonly place: string
   readonly absolutePath: string
+  /** The server that reports it; null for a file of this machine. */
+  readonly serverId: string | null
+  /** The place in its own case. */
+  readonly exactPlace: string
   readonly add: (model: JoinedModel) => void
 }
 
@@ -55,10 +59,14 @@ export function joinModels (files: readonly ModelFile[], reported: readonly Repo
 
   /** The one model at this path; of several, or by a bare name alone, only what cannot be mistaken. */
   function atPlace (sighting: Sighting): JoinedModel | undefined {
+    const isFree = (model: JoinedModel) => mayJoin(sighting, model)
     const same = byPlace.get(`${sighting.type}:${sighting.place}`)
-    if (same !== undefined) return onlyOne([...same])
+    if (same !== undefined) {
+      const free = [...same].filter(isFree)
+      return onlyOne(free.filter(model => exactPlacesOf(model).includes(sighting.exactPlace))) ?? onlyOne(free)
+    }
     const alike = [...byName.get(`${sighting.type}:${lastPart(sighting.place)}`) ?? []]
-    return onlyOne(alike.filter(model => isSamePath(sighting, model)))
+    return onlyOne(alike.filter(isFree).filter(model => isSamePath(sighting, model)))
   }
 
   const hashed = sightings.filter(({ shortHash }) => shortHash !== null)
@@ -85,6 +93,8 @@ function sightingOfFile (file: ModelFile): Sighting {
     shortHash: file.sha256?.slice(0, 10) ?? null,
     place: placeOf(file.path),
     absolutePath: '',
+    serverId: null,
+    exactPlace: exactPlaceOf(file.path),
     add: model => { model.files.push(file) }
   }
 }
@@ -96,8 +106,23 @@ function sightingOfReport (report: ReportedModel): Sighting {
     shortHash: report.shortHash,
     place: placeOf(report.path),
     absolutePath: withForwardSlashes(report.absolutePath),
+    serverId: report.serverId,
+    exactPlace: exactPlaceOf(report.path),
     add: model => { model.reported.push(report) }
   }
+}
+
+/**
+ * Two files are one model only by their hash: what is written of one would else be written beside another. And a
+ * server that has names which differ in case has two models.
+ */
+function mayJoin ({ serverId, exactPlace }: Sighting, { files, reported }: JoinedModel): boolean {
+  if (serverId === null) return files.length === 0
+  return reported.every(report => report.serverId !== serverId || exactPlaceOf(report.path) === exactPlace)
+}
+
+function exactPlacesOf ({ files, reported }: JoinedModel): string[] {
+  return [...files, ...reported].map(({ path }) => exactPlaceOf(path))
 }
 
 /** Types that servers name without a folder. */

@@ -75,6 +75,10 @@ export interface ModelFile {
   readonly facts: Readonly<Partial<Record<FactSource, ModelFacts>>>
   /** File names of preview images beside it. */
   readonly previews: readonly string[]
+  /** Sidecars that could not be read, and why; absent in what earlier versions kept. */
+  readonly unreadable?: ReadonlyArray<{ readonly name: string, readonly reason: string }>
+  /** Whether its sidecars are about several versions, of which only its hash tells which it is. */
+  readonly awaitsHash?: boolean
   /** Names and times of all files that were read beside it, to notice when one changes. */
   readonly companions: string
 }

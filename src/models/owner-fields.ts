@@ -1,10 +1,9 @@
-import { basename } from 'node:path'
-import type { JsonObject } from '../a1111/json-values.ts'
+import { basename, dirname } from 'node:path'
 import { ServiceError } from '../errors.ts'
-import { stemOf } from './companions.ts'
+import type { FolderNames } from './companions.ts'
 import type { ModelFile } from './model.ts'
+import { draftSidecar, type SidecarDraft } from './sidecar-file.ts'
 import { ownersNsfw } from './sidecars.ts'
-import { mergeFile } from './write-sidecar.ts'
 
 export const ownerFields = ['civitai_nsfw', 'description', 'notes', 'trigger_words', 'recommended_weight'] as const
 export type OwnerField = (typeof ownerFields)[number]
@@ -32,22 +31,34 @@ const places: Readonly<Record<OwnerField, Place>> = {
   recommended_weight: forge('preferred weight', 'a number from -10 to 10', isWeight)
 }
 
-/**
- * Writes down beside a file what its owner says of the model; null takes it away again. Whatever else is written there
- * stays.
- * @throws ServiceError `invalid_field_value`, or an Error where it cannot be written
- */
-export async function writeOwnerField (file: ModelFile, field: OwnerField, value: unknown): Promise<void> {
-  const { ending, name, wanted, fits } = places[field]
+/** @throws ServiceError `invalid_field_value` */
+export function requireOwnerValue (field: OwnerField, value: unknown): void {
+  const { wanted, fits } = places[field]
   if (value !== null && !fits(value)) {
     throw new ServiceError('invalid_field_value', `value of ${field} must be ${wanted}, or null.`, { field: 'value' })
   }
-  const written = Array.isArray(value) ? value.join(', ') : value
-  await mergeFile(file, `${stemOf(basename(file.absolutePath))}${ending}`, before => changed(before, name, written))
 }
 
-function changed (before: JsonObject, name: string, value: unknown): JsonObject {
-  if (value !== null) return { ...before, [name]: value }
-  if (!Object.hasOwn(before, name)) return before
-  return Object.fromEntries(Object.entries(before).filter(([key]) => key !== name))
+/**
+ * How to write down beside a file what its owner says of the model; null takes it away again. Whatever else is written
+ * there stays.
+ * @throws Error where it cannot be written
+ */
+export async function draftOwnerField (
+  { root, absolutePath }: ModelFile, names: FolderNames, field: OwnerField, value: unknown
+): Promise<SidecarDraft[]> {
+  const { ending, name: member } = places[field]
+  const filename = basename(absolutePath)
+  const place = (name: string) => ({ root, folder: dirname(absolutePath), name })
+  if (value === null) {
+    // LoRA Manager calls notes the same
+    const holding = names.companionsOf(filename).sidecars.filter(sidecar => names.ownersOf(sidecar.name).length === 1 &&
+      (sidecar.ending === ending || (field === 'notes' && sidecar.ending === '.metadata.json')))
+    return await Promise.all(holding.map(async ({ name }) => await draftSidecar(place(name), content =>
+      Object.hasOwn(content, member) ? { [member]: undefined } : {})))
+  }
+  const name = names.sidecarFor(filename, ending)
+  if (name === null) throw new Error(`every name that its ${ending} file could have is another model's`)
+  const written = Array.isArray(value) ? value.join(', ') : value
+  return [await draftSidecar(place(name), () => ({ [member]: written }))]
 }

@@ -29,7 +29,12 @@ export function typeOfFolder (name: string): ModelType | undefined {
 
 /** A path reduced to what tells it from others of its type: forward slashes, lower case, no file ending. */
 export function placeOf (path: string): string {
-  return withoutEnding(withForwardSlashes(path.trim())).replace(/^\.?\//, '').normalize('NFC').toLowerCase()
+  return exactPlaceOf(path).toLowerCase()
+}
+
+/** The same in its own case, by which names are told apart that differ in nothing else. */
+export function exactPlaceOf (path: string): string {
+  return withoutEnding(withForwardSlashes(path.trim())).replace(/^\.?\//, '').normalize('NFC')
 }
 
 /** The part of an absolute path behind the last folder that holds this type; the whole path without such a folder. */

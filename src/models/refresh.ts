@@ -1,13 +1,16 @@
+import { dirname } from 'node:path'
 import { fieldsOf, type JsonObject } from '../a1111/json-values.ts'
 import type { CivitaiClient, Freshness } from '../civitai/client.ts'
-import { factsOfVersion, idOf } from '../civitai/version-facts.ts'
+import { factsOfVersion, idOf, versionIn } from '../civitai/version-facts.ts'
 import { ServiceError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { autoV3Of, type Catalogue } from './catalogue.ts'
-import { inspectAgain } from './desk.ts'
+import type { FolderTurns } from './folder-turns.ts'
+import { inspectAgain } from './inspect-again.ts'
 import type { ModelFileStore } from './file-store.ts'
 import type { Hasher } from './hasher.ts'
 import type { Model, ModelFacts } from './model.ts'
+import { notWritable, UnreadableSidecar } from './sidecar-file.ts'
 import { writeSidecars } from './write-sidecar.ts'
 
 export interface RefreshWishes {
@@ -20,7 +23,8 @@ export interface RefreshWishes {
 export interface ModelRefresher {
   /**
    * Asks Civitai about a model and keeps what it says, beside the file too where there is one.
-   * @throws ServiceError `civitai_unreachable`, or `civitai_not_found` where Civitai does not know the file
+   * @throws ServiceError `civitai_unreachable`, or `civitai_not_found` where Civitai does not know the file,
+   * or `model_not_writable` where a sidecar cannot be read: what Civitai says is kept then, but not beside the file
    */
   refresh (model: Model, wishes: RefreshWishes): Promise<Model>
 }
@@ -30,25 +34,41 @@ export interface ModelRefresherDependencies {
   readonly files: ModelFileStore
   readonly civitai: CivitaiClient
   readonly hasher: Hasher
+  readonly turns: FolderTurns
   readonly log: Log
 }
 
 export function createModelRefresher (dependencies: ModelRefresherDependencies): ModelRefresher {
-  const { catalogue, files, civitai, hasher, log } = dependencies
+  const { catalogue, files, civitai, hasher, turns, log } = dependencies
 
-  /** The model with a hash, computed where there is a file that has none yet. */
+  /**
+   * The model with the hash of each of its files as it is now, so that nothing is written beside one that has become
+   * another model.
+   */
   async function hashed (model: Model): Promise<Model> {
-    const [file] = model.files
-    if (model.shortHash !== null || file === undefined) return model
-    const { sha256, autoV3 } = await hasher.hash(file.absolutePath, new AbortController().signal)
-    await files.write([{ ...await inspectAgain(file), sha256, autoV3: file.type === 'lora' ? autoV3 : null }])
-    return await catalogue.require(String(model.id))
+    let changed = false
+    for (const file of model.files) {
+      const fresh = await inspectAgain(file).catch(error => {
+        if (model.files.length === 1) throw error
+        return null
+      })
+      if (fresh === null || fresh.sha256 !== null) continue
+      const { sha256, autoV3, size, modifiedAt } = await hasher.hash(file.absolutePath, new AbortController().signal)
+      const known = { ...fresh, sha256, autoV3: file.type === 'lora' ? autoV3 : null, size, modifiedAt }
+      await turns.take([dirname(file.absolutePath)], async () => { await files.write([await inspectAgain(known)]) })
+      changed = true
+    }
+    return changed ? await catalogue.require(String(model.id)) : model
   }
 
   async function versionOf (model: Model, wishes: RefreshWishes): Promise<JsonObject | null> {
     const { versionId, modelId, freshness } = wishes
     if (versionId !== undefined) return await civitai.version(versionId, freshness)
-    if (modelId !== undefined) return firstVersion(await civitai.model(modelId, freshness))
+    if (modelId !== undefined) {
+      const whole = await civitai.model(modelId, freshness)
+      const { filename, sha256 } = model
+      return whole === null ? null : versionIn(whole, { filename, sha256, autoV3: autoV3Of(model) })
+    }
     for (const hash of [model.sha256, model.shortHash, autoV3Of(model)]) {
       const found = hash === null ? null : await civitai.versionByHash(hash, freshness)
       if (found !== null) return found
@@ -67,16 +87,24 @@ export function createModelRefresher (dependencies: ModelRefresherDependencies):
     return { ...version, model: { ...fieldsOf(version.model), name, type, nsfw, description, tags } }
   }
 
+  /** @throws ServiceError `model_not_writable` for a sidecar that cannot be read and so is not rewritten */
   async function keep (model: Model, facts: ModelFacts, answer: JsonObject): Promise<void> {
-    for (const file of model.files) {
-      await writeSidecars(file, facts, answer).catch(error => {
-        // a folder that may only be read; what is in Redis counts
-        log.warn({ model: model.path, err: error }, 'could not write beside the model')
-      })
-      await files.write([await inspectAgain(file)])
-    }
     const sha256 = model.sha256 ?? model.shortHash
     if (sha256 !== null) await files.writeFetched(sha256, facts)
+    const refused: UnreadableSidecar[] = []
+    for (const file of model.files) {
+      await turns.take([dirname(file.absolutePath)], async () => {
+        const fresh = await inspectAgain(file)
+        if (fresh.sha256 !== model.sha256) return
+        await writeSidecars(fresh, facts, answer).catch(error => {
+          if (error instanceof UnreadableSidecar) refused.push(error)
+          // a folder that may only be read; what is in Redis counts
+          else log.warn({ model: model.path, err: error }, 'could not write beside the model')
+        })
+        await files.write([await inspectAgain(fresh)])
+      }).catch(error => { log.warn({ model: model.path, err: error }, 'could not read the model again') })
+    }
+    if (refused[0] !== undefined) notWritable(refused[0])
   }
 
   return {
@@ -94,10 +122,4 @@ export function createModelRefresher (dependencies: ModelRefresherDependencies):
       return await catalogue.require(String(model.id))
     }
   }
-}
-
-function firstVersion (model: JsonObject | null): JsonObject | null {
-  const versions = model?.modelVersions
-  const id = idOf(model?.id)
-  return Array.isArray(versions) && versions.length > 0 ? { modelId: id, ...fieldsOf(versions[0]) } : null
 }

@@ -1,11 +1,14 @@
-import { sep } from 'node:path'
+import { dirname, join, sep } from 'node:path'
 import { messageOf } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { brokenReason } from './broken-file.ts'
-import type { ModelFileStore } from './file-store.ts'
+import { inspectAgain } from './inspect-again.ts'
+import type { FolderTurns } from './folder-turns.ts'
+import type { FoundRecord, ModelFileStore } from './file-store.ts'
 import { isInside, realPathOf, type ModelFolder } from './folders.ts'
 import type { Hasher } from './hasher.ts'
-import { inspectFile, type Neighbours } from './inspect.ts'
+import { folderNames, type FolderNames } from './companions.ts'
+import { inspectFile } from './inspect.ts'
 import type { ModelFile } from './model.ts'
 import { walkModels, type FoundFile } from './walk.ts'
 
@@ -32,6 +35,8 @@ export interface ScanReport {
   readonly problems: readonly string[]
   /** Files with a model's name that are none, the first of many. */
   readonly broken: readonly BrokenFile[]
+  /** Sidecars that cannot be read, the first of many. */
+  readonly unreadableSidecars: readonly BrokenFile[]
 }
 
 export interface BrokenFile {
@@ -43,6 +48,7 @@ export interface ScannerDependencies {
   readonly folders: readonly ModelFolder[]
   readonly files: ModelFileStore
   readonly hasher: Hasher
+  readonly turns: FolderTurns
   readonly log: Log
 }
 
@@ -58,7 +64,7 @@ const mostProblems = 50
  * @throws AbortError for the signal; what was found until then stays
  */
 export async function scanModels (
-  { folders, files, hasher, log }: ScannerDependencies,
+  { folders, files, hasher, turns, log }: ScannerDependencies,
   tell: (report: ScanReport) => Promise<void>,
   signal: AbortSignal
 ): Promise<ScanReport> {
@@ -75,6 +81,7 @@ export async function scanModels (
   }
   const problems: string[] = []
   const broken: BrokenFile[] = []
+  const unreadableSidecars: BrokenFile[] = []
   const note = (sentence: string) => { if (problems.length < mostProblems) problems.push(sentence) }
   const before = await files.all()
   const byPath = new Map(before.map(file => [file.absolutePath, file]))
@@ -82,19 +89,31 @@ export async function scanModels (
   const met = new Set<string>()
   const unhashed: ModelFile[] = []
   const unreadable: string[] = []
-  let waiting: ModelFile[] = []
+  let waiting: FoundRecord[] = []
+  let hashed: ModelFile[] = []
   let toldAt = performance.now()
 
   async function write (phase: ScanReport['phase']): Promise<void> {
-    await files.write(waiting)
+    await files.writeFound(waiting)
+    await files.addHashes(hashed)
     waiting = []
+    hashed = []
     toldAt = performance.now()
-    await tell({ stats, phase, problems, broken: broken.slice(0, mostProblems) })
+    await tell(report(phase))
   }
 
-  async function keep (file: ModelFile, phase: ScanReport['phase']): Promise<void> {
-    waiting.push(file)
-    if (waiting.length >= batch || performance.now() - toldAt > tellAfter) await write(phase)
+  function report (phase: ScanReport['phase']): ScanReport {
+    return {
+      stats,
+      phase,
+      problems,
+      broken: broken.slice(0, mostProblems),
+      unreadableSidecars: unreadableSidecars.slice(0, mostProblems)
+    }
+  }
+
+  async function writeNowAndThen (phase: ScanReport['phase']): Promise<void> {
+    if (waiting.length + hashed.length >= batch || performance.now() - toldAt > tellAfter) await write(phase)
   }
 
   const walk = walkModels(folders, {
@@ -105,7 +124,7 @@ export async function scanModels (
       note(`${path} cannot be read`)
     }
   }, signal)
-  const neighboursOf = rememberNeighbours()
+  const namesOf = rememberNames()
   for await (const found of walk) {
     signal.throwIfAborted()
     stats.total++
@@ -122,13 +141,19 @@ export async function scanModels (
       met.add(found.absolutePath)
       // a renamed file keeps its hash
       const former = known ?? byInode.get(`${found.stats.dev}:${found.stats.ino}`)
-      const file = await inspectFile(found, neighboursOf(found), former)
+      const file = await inspectFile(found, namesOf(found), former)
+      for (const { name, reason } of file.unreadable ?? []) {
+        const path = join(dirname(file.absolutePath), name)
+        unreadableSidecars.push({ path, reason })
+        note(`${path} ${reason}`)
+      }
       if (file.sha256 === null) unhashed.push(file)
       if (file === known) stats.skipped++
       else {
         if (known === undefined) stats.added++
         else stats.updated++
-        await keep(file, 'reading')
+        waiting.push({ file, before: known })
+        await writeNowAndThen('reading')
       }
     } catch (error) {
       // what cannot be read now was not lost
@@ -153,7 +178,13 @@ export async function scanModels (
       const { sha256, autoV3, size, modifiedAt } = await hasher.hash(file.absolutePath, signal)
       if (size !== file.size || modifiedAt !== file.modifiedAt) throw new Error('the file changed after it was found')
       stats.hashesCalculated++
-      await keep({ ...file, sha256, autoV3: file.type === 'lora' ? autoV3 : null }, 'hashing')
+      const known = { ...file, sha256, autoV3: file.type === 'lora' ? autoV3 : null }
+      if (file.awaitsHash === true) {
+        await turns.take([dirname(file.absolutePath)], async () => { await files.write([await inspectAgain(known)]) })
+      } else {
+        hashed.push(known)
+      }
+      await writeNowAndThen('hashing')
     } catch (error) {
       if (signal.aborted) {
         await write('hashing')
@@ -166,18 +197,18 @@ export async function scanModels (
   }
   await write('hashing')
   log.info({ ...stats }, 'looked through the model folders')
-  return { stats, phase: 'hashing', problems, broken: broken.slice(0, mostProblems) }
+  return report('hashing')
 }
 
-/** The files of a folder by their lower case, made once for all models of the folder. */
-function rememberNeighbours (): (found: FoundFile) => Neighbours {
-  let names: readonly string[] | null = null
-  let map: Neighbours = new Map()
+/** What lies in a folder, put in order once for all its models. */
+function rememberNames (): (found: FoundFile) => FolderNames {
+  let known: readonly string[] | null = null
+  let names = folderNames([])
   return ({ neighbours }) => {
-    if (names !== neighbours) {
-      names = neighbours
-      map = new Map(neighbours.map(name => [name.toLowerCase(), name]))
+    if (known !== neighbours) {
+      known = neighbours
+      names = folderNames(neighbours)
     }
-    return map
+    return names
   }
 }

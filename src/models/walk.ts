@@ -1,6 +1,6 @@
 import type { Dirent, Stats } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
-import { basename, join, relative } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import { withForwardSlashes } from '../a1111/names.ts'
 import { isInside, realPathOf, type ModelFolder } from './folders.ts'
 import type { ModelType } from './model.ts'
@@ -17,7 +17,7 @@ export interface FoundFile {
   readonly type: ModelType | null
   readonly lycoris: boolean
   readonly stats: Stats
-  /** Names of all other files in its folder. */
+  /** Names of all files in the folder where it really lies. */
   readonly neighbours: readonly string[]
 }
 
@@ -88,7 +88,8 @@ export async function * walkModels (
           type,
           lycoris: type === 'lora' && (isLycorisPath(real) || /lycoris/i.test(basename(root.real))),
           stats,
-          neighbours: real === path ? neighbours : []
+          // what is beside a link is about it as little as the link's own name
+          neighbours: real === path ? neighbours : (await entriesOf(dirname(real))).map(({ name }) => name)
         }
       }
     }

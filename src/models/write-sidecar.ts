@@ -1,90 +1,76 @@
-import { withoutTags } from '../lib/text.ts'
-import { randomUUID } from 'node:crypto'
-import { lstat, open, rename, rm } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
-import { objectOf, type JsonObject } from '../a1111/json-values.ts'
-import { parseJson } from '../json/parse.ts'
-import { flushFolder } from '../media/file-sink.ts'
-import { stemOf } from './companions.ts'
-import { openInside } from './folders.ts'
-import { baseModelOf } from './base-models.ts'
+import { readdir } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
+import { fieldsOf, type JsonObject } from '../a1111/json-values.ts'
+import { idOf } from '../civitai/version-facts.ts'
+import { folderNames } from './companions.ts'
 import type { ModelFacts, ModelFile } from './model.ts'
+import { draftSidecar, readSidecar } from './sidecar-file.ts'
+import { forgeFields, isCivitaiField, oursIn, writtenForForge, type Sidecar } from './sidecars.ts'
 
 /**
  * Writes what Civitai says beside a model: all of it into `.civitai.json`, and into Forge's own `.json` only what Forge
- * understands and nobody has written yet. Other fields stay as they are.
+ * understands and no person has written. What was written into the latter is noted in the former, so that it is never
+ * taken for a person's word. To be called in the folder's turn.
  * @param answer Civitai's answer for the version
- * @throws Error where a file cannot be written, or is no JSON and so must not be replaced
+ * @throws Error for the first file that cannot be written; the other is written all the same
  */
 export async function writeSidecars (file: ModelFile, facts: ModelFacts, answer: JsonObject): Promise<void> {
-  const stem = stemOf(basename(file.absolutePath))
-  await mergeFile(file, `${stem}.civitai.json`, before => ({ ...before, ...answer, fetched_at: new Date().toISOString() }))
-  const wanted = forgeFields(file, facts)
-  await mergeFile(file, `${stem}.json`, before => {
-    const missing = Object.entries(wanted).filter(([name]) => isEmpty(before[name]))
-    return missing.length === 0 ? before : { ...before, ...Object.fromEntries(missing) }
-  })
-}
+  const folder = dirname(file.absolutePath)
+  const filename = basename(file.absolutePath)
+  const names = folderNames(await readdir(folder))
+  const place = (name: string) => ({ root: file.root, folder, name })
+  const beside = await Promise.all(names.companionsOf(filename).sidecars.map(async ({ name, ending }) =>
+    ({ ending, outcome: await readSidecar(place(name)) })))
+  const sidecars = beside.flatMap(({ ending, outcome }): Sidecar[] =>
+    outcome.kind === 'read' ? [{ ending, content: outcome.content }] : [])
+  const isOurs = oursIn(sidecars, file.facts.civitai === undefined ? [] : [file.facts.civitai])
+  const wanted = forgeFields(file.type, facts)
+  const written: Record<string, unknown> = {}
+  const problems: unknown[] = []
 
-/** The fields of Forge's user metadata that Civitai can fill. */
-function forgeFields ({ type }: ModelFile, facts: ModelFacts): Record<string, string> {
-  const description = withoutTags((facts.description ?? '').replace(/<br\s*\/?>|<\/(p|li|h\d)>/gi, '\n'), '').trim()
-  const version = forgeVersion(facts.baseModel ?? '')
-  return {
-    ...(description === '' ? {} : { description }),
-    ...(type === 'lora' && version !== null ? { 'sd version': version } : {}),
-    ...(type === 'lora' && facts.triggerWords.length > 0 ? { 'activation text': facts.triggerWords.join(', ') } : {})
+  /** First, so that a crash in between leaves a note of what is there. */
+  async function writeForge (): Promise<void> {
+    const name = names.sidecarFor(filename, '.json')
+    // Forge reads no other, and would take this one for both of two models with one stem
+    if (name === null || name === `${filename}.json`) return
+    const draft = await draftSidecar(place(name), before => {
+      const changes: Record<string, unknown> = {}
+      for (const field of ['description', 'sd version', 'activation text']) {
+        const [present, value] = [before[field], wanted[field]]
+        if (!isEmpty(present) && !isOurs(field, present) && present !== value) continue
+        if (value !== undefined) written[field] = value
+        if (present !== value && !(value === undefined && isEmpty(present))) changes[field] = value
+      }
+      return changes
+    })
+    await draft.write()
   }
+
+  async function writeOwn (): Promise<void> {
+    const name = names.sidecarFor(filename, '.civitai.json')
+    if (name === null) throw new Error('every name that its .civitai.json file could have is another model\'s')
+    const draft = await draftSidecar(place(name), before => ({
+      ...isSameVersion(before, answer)
+        ? {}
+        : Object.fromEntries(Object.keys(before).filter(isCivitaiField).map(field => [field, undefined])),
+      ...answer,
+      fetched_at: new Date().toISOString(),
+      ...Object.keys(written).length > 0 || before[writtenForForge] !== undefined ? { [writtenForForge]: written } : {}
+    }))
+    await draft.write()
+  }
+
+  await writeForge().catch(error => { problems.push(error) })
+  await writeOwn().catch(error => { problems.push(error) })
+  if (problems.length > 0) throw problems[0]
 }
 
-/** Forge's word for a base model; null for those that it has none for. */
-function forgeVersion (baseModel: string): string | null {
-  const words: Readonly<Record<string, string>> = { 'SD 1': 'SD1', 'SD 2': 'SD2', SDXL: 'SDXL' }
-  return words[baseModelOf(baseModel)?.family ?? ''] ?? null
+/** What another version, or another model, said does not stay beside what this one says. */
+function isSameVersion (before: JsonObject, answer: JsonObject): boolean {
+  const ids = (content: JsonObject) => [idOf(content.id), idOf(content.modelId) ?? idOf(fieldsOf(content.model).id)]
+  return ids(before).join() === ids(answer).join()
 }
 
 function isEmpty (value: unknown): boolean {
   return value === undefined || value === null || value === '' || value === 'Unknown'
-}
-
-/**
- * Changes a JSON file beside a model, whole or not at all; what `change` gives back as it was is not written.
- * @throws Error where it cannot be written, or is no JSON and so must not be replaced
- */
-export async function mergeFile (
-  { root, absolutePath }: ModelFile, name: string, change: (before: JsonObject) => JsonObject
-): Promise<void> {
-  const folder = dirname(absolutePath)
-  const before = await readBefore(root, folder, name)
-  const after = change(before)
-  if (after === before || (Object.keys(before).length === 0 && Object.keys(after).length === 0)) return
-  const draft = join(folder, `.${randomUUID()}.part`)
-  try {
-    const file = await open(draft, 'wx', 0o644)
-    try {
-      await file.writeFile(`${JSON.stringify(after, null, 4)}\n`)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-    await rename(draft, join(folder, name))
-    await flushFolder(folder)
-  } finally {
-    await rm(draft, { force: true })
-  }
-}
-
-async function readBefore (root: string, folder: string, name: string): Promise<JsonObject> {
-  const stats = await lstat(join(folder, name)).catch(() => null)
-  if (stats === null) return {}
-  const file = stats.isFile() ? await openInside(root, folder, name) : null
-  if (file === null) throw new Error(`${name} is no plain file`)
-  try {
-    const text = await file.readFile()
-    const content = text.length === 0 ? {} : objectOf(parseJson(name, text))
-    if (content === null) throw new Error(`${name} is no JSON object`)
-    return content
-  } finally {
-    await file.close()
-  }
 }

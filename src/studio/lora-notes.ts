@@ -25,6 +25,15 @@ export interface LoraNotes {
   edit (filename: string, edit: LoraEdit): Promise<void>
 }
 
+/**
+ * ARGV: field, what it is to hold and what it shall hold, '' for nothing. Answers 0 where somebody else has changed it.
+ */
+const replaceEdits = /* lua */ `
+if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 0 end
+if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1]) else redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
+return 1
+`
+
 /** One file name stands for one LoRA wherever it lies, as tags in prompts name it. */
 export function loraKey (filename: string): string {
   return bareName(filename).toLowerCase()
@@ -50,10 +59,13 @@ export function createLoraNotes (redis: Redis, keys: Keys): LoraNotes {
     },
     async edit (filename, edit) {
       const key = loraKey(filename)
-      const before = fieldsOf(JSON.parse(await redis.hget(editsKey, key) ?? '{}'))
-      const after = Object.fromEntries(Object.entries({ ...before, ...edit }).filter(([, value]) => value !== null))
-      if (Object.keys(after).length === 0) await redis.hdel(editsKey, key)
-      else await redis.hset(editsKey, key, JSON.stringify(after))
+      for (;;) {
+        const text = await redis.hget(editsKey, key)
+        const before = fieldsOf(JSON.parse(text ?? '{}'))
+        const after = Object.fromEntries(Object.entries({ ...before, ...edit }).filter(([, value]) => value !== null))
+        const written = Object.keys(after).length === 0 ? '' : JSON.stringify(after)
+        if (await redis.eval(replaceEdits, 1, editsKey, key, text ?? '', written) === 1) return
+      }
     }
   }
 }

@@ -7,6 +7,12 @@ import { models } from '../lib/model-service.js'
 import { Dialog } from './dialog.js'
 import { Loading } from './page-head.js'
 
+/** What people wrote beside a group's files. */
+function wordsOf ({ notes, description, trigger_words: words, recommended_weight: weight }) {
+  return [['Notes', notes], ['Description', description], ['Trigger words', words.join(', ')], ['Weight', weight]]
+    .filter(([, text]) => text !== null && text !== '')
+}
+
 /** Files of equal content, and deleting all but one of each. */
 export function Duplicates ({ onClose, onChanged }) {
   const { data, error, reload } = useLive(signal => models.duplicates(signal), [], { interval: null })
@@ -38,14 +44,15 @@ export function Duplicates ({ onClose, onChanged }) {
       ${data === undefined && html`<${Loading} error=${error} sentence=${error && sentenceOf(error)} />`}
       ${data !== undefined && groups.length === 0 && html`<p class="empty">No two files with a known hash are equal.</p>`}
       ${groups.length > 0 && html`
-        <p>${plural(data.count, 'file')} could go, which would free ${bytesText(data.bytes)}. One of each stays. Before anything is deleted, all are hashed once more.</p>
+        <p>${plural(data.count, 'file')} could go, which would free ${bytesText(data.bytes)}. One of each stays, with what people wrote beside all of them. Before anything is deleted, all are hashed once more.</p>
         <ul class="plain-rows">
-          ${groups.map(({ hash, files }) => html`
+          ${groups.map(({ hash, files, written }) => html`
             <li key=${hash}>
               <label class="duplicate">
                 <input type="checkbox" checked=${chosen.has(hash)} onChange=${() => toggle(hash)} />
                 <span>${files.map(file => html`
-                  <span key=${`${file.folder}/${file.path}`} class="duplicate-file">${file.folder}/${file.path} ${file.keep && html`<span class="status good">stays</span>`}</span>`)}</span>
+                  <span key=${`${file.folder}/${file.path}`} class="duplicate-file">${file.folder}/${file.path} ${file.keep && html`<span class="status good">stays</span>`}</span>`)}
+                  ${wordsOf(written).map(([label, text]) => html`<span key=${label} class="duplicate-file">${label}: ${text}</span>`)}</span>
               </label>
             </li>`)}
         </ul>`}

@@ -1,0 +1,175 @@
+import { isUtf8 } from 'node:buffer'
+import { randomUUID } from 'node:crypto'
+import type { BigIntStats } from 'node:fs'
+import { link, lstat, open, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { objectOf, type JsonObject } from '../a1111/json-values.ts'
+import { messageOf, ServiceError } from '../errors.ts'
+import { parseJson } from '../json/parse.ts'
+import { flushFolder, hasCode } from '../media/file-sink.ts'
+import { openInside } from './folders.ts'
+import { withMembers, type MemberChanges } from './json-members.ts'
+
+/** No person writes longer ones, in bytes. */
+const longestSidecar = 4 * 1024 * 1024
+const sidecarBounds = { depth: 32, values: 200_000 }
+const byteOrderMark = '\ufeff'
+/** Programs that write the same file at the same moment are rare; one that never stops is no reason to go on. */
+const mostTries = 5
+
+/** Where a sidecar is. */
+export interface SidecarPlace {
+  /** Real path of the configured folder. */
+  readonly root: string
+  readonly folder: string
+  readonly name: string
+}
+
+interface SidecarText {
+  readonly content: JsonObject
+  readonly text: string
+  readonly version: string
+  readonly mode: number
+}
+
+/** What a sidecar holds, or why that cannot be said. */
+export type SidecarContent =
+  | SidecarText & { readonly kind: 'read' }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'unreadable', readonly reason: string }
+
+/** A sidecar that cannot be read, which is then somebody's and stays as it is. */
+export class UnreadableSidecar extends Error {
+  override readonly name = 'UnreadableSidecar'
+}
+
+/**
+ * Folders may be for reading only, and a sidecar may be unreadable, which is then somebody's and stays.
+ * @throws ServiceError `model_not_writable`, or the error itself where it says all
+ */
+export function notWritable (error: unknown): never {
+  if (error instanceof ServiceError) throw error
+  throw new ServiceError('model_not_writable', `Nothing was written beside the model: ${messageOf(error)}.`, {},
+    { cause: error })
+}
+
+export async function readSidecar ({ root, folder, name }: SidecarPlace): Promise<SidecarContent> {
+  const unreadable = (reason: string) => ({ kind: 'unreadable', reason } as const)
+  const entry = await lstat(join(folder, name)).catch(() => null)
+  if (entry === null) return { kind: 'absent' }
+  const file = await openInside(root, folder, name).catch(() => null)
+  if (file === null) {
+    return unreadable(entry.isSymbolicLink()
+      ? 'is a link that leads to no file of the model folders'
+      : entry.isFile() ? 'cannot be opened; its rights may not allow it' : 'is no plain file')
+  }
+  try {
+    const stats = await file.stat({ bigint: true })
+    if (stats.size > longestSidecar) return unreadable(`is longer than ${longestSidecar / 1024 / 1024} MiB`)
+    const bytes = await file.readFile()
+    if (!isUtf8(bytes)) return unreadable('is not valid UTF-8; save it in that encoding')
+    const text = bytes.toString('utf8')
+    // of before it was read: what is written meanwhile makes another one
+    const version = versionIn(stats)
+    const mode = Number(stats.mode)
+    if (text.replace(byteOrderMark, '').trim() === '') return { kind: 'read', content: {}, text, version, mode }
+    const content = objectOf(parseJson('It', bytes, sidecarBounds))
+    return content === null ? unreadable('holds no JSON object') : { kind: 'read', content, text, version, mode }
+  } catch (error) {
+    return unreadable(`is not readable: ${messageOf(error)}`)
+  } finally {
+    await file.close()
+  }
+}
+
+/** What a change of a sidecar would be, with all found out that could refuse it. */
+export interface SidecarDraft {
+  /** @throws Error where it cannot be written */
+  write (): Promise<void>
+}
+
+/**
+ * Changes members of a JSON file beside a model, whole or not at all, and leaves the rest as it is written. Where
+ * another program writes the file in between, its words are read and the change is made to them.
+ * @param change what is to become other; nothing for a file that may stay as it is
+ * @throws UnreadableSidecar
+ */
+export async function draftSidecar (
+  place: SidecarPlace, change: (content: JsonObject) => MemberChanges
+): Promise<SidecarDraft> {
+  let before = await readable(place)
+  return {
+    async write () {
+      for (let tries = 1; ; tries++) {
+        const changes = Object.entries(change(before.content))
+        if (changes.length === 0 || (before.text === '' && changes.every(([, value]) => value === undefined))) return
+        const bare = before.text.startsWith(byteOrderMark) ? before.text.slice(1) : before.text
+        const after = withMembers(bare, Object.fromEntries(changes))
+        const text = bare === before.text ? after : byteOrderMark + after
+        if (await replaceFile(place, before, text)) return
+        if (tries === mostTries) throw new Error(`another program keeps writing ${place.name}`)
+        before = await readable(place)
+      }
+    }
+  }
+}
+
+/** Nothing where there is no such file. @throws UnreadableSidecar */
+async function readable (place: SidecarPlace): Promise<SidecarText> {
+  const found = await readSidecar(place)
+  if (found.kind === 'unreadable') throw new UnreadableSidecar(`${place.name} ${found.reason}`)
+  if (found.kind === 'absent') return { content: {}, text: '', version: '', mode: 0o644 }
+  const stats = await lstat(join(place.folder, place.name)).catch(() => null)
+  if (stats?.isSymbolicLink() === true) throw new UnreadableSidecar(`${place.name} is a link, which is not written through`)
+  return found
+}
+
+/** Whether the file was replaced; false where it is not what it was when it was read. */
+async function replaceFile (
+  { folder, name }: SidecarPlace, { version, mode }: SidecarText, text: string
+): Promise<boolean> {
+  const path = join(folder, name)
+  const draft = join(folder, `.${randomUUID()}.part`)
+  try {
+    const file = await open(draft, 'wx', 0o644)
+    try {
+      await file.writeFile(text)
+      await file.chmod(mode & 0o777).catch(() => {}) // a file system without rights
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    if (await versionOf(path) !== version) return false
+    if (version === '') {
+      if (!await nameUnlessTaken(draft, path)) return false
+    } else {
+      await rename(draft, path)
+    }
+    await flushFolder(folder)
+    return true
+  } finally {
+    await rm(draft, { force: true })
+  }
+}
+
+async function nameUnlessTaken (draft: string, path: string): Promise<boolean> {
+  try {
+    await link(draft, path)
+  } catch (error) {
+    if (hasCode(error, 'EEXIST')) return false
+    // a file system without hard links
+    if (!hasCode(error, 'EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'EMLINK', 'ENOSYS')) throw error
+    await rename(draft, path)
+  }
+  return true
+}
+
+/** Changes with every write; empty for what is not there. */
+async function versionOf (path: string): Promise<string> {
+  const stats = await lstat(path, { bigint: true }).catch(() => null)
+  return stats === null ? '' : versionIn(stats)
+}
+
+function versionIn ({ ino, size, mtimeNs }: BigIntStats): string {
+  return `${ino}:${size}:${mtimeNs}`
+}
