@@ -54,8 +54,13 @@ export async function draftOwnerField (
     // LoRA Manager calls notes the same
     const holding = names.companionsOf(filename).sidecars.filter(sidecar => names.ownersOf(sidecar.name).length === 1 &&
       (sidecar.ending === ending || (field === 'notes' && sidecar.ending === '.metadata.json')))
-    return await Promise.all(holding.map(async ({ name }) => await draftSidecar(place(name), content =>
-      Object.hasOwn(content, member) ? { [member]: undefined } : {})))
+    const drafts = await Promise.all(holding.map(async sidecar => {
+      const draft = draftSidecar(place(sidecar.name), content =>
+        Object.hasOwn(content, member) ? { [member]: undefined } : {})
+      // nothing of what LoRA Manager's file says is shown while it cannot be read
+      return await draft.catch(error => sidecar.ending === ending ? Promise.reject(error) : null)
+    }))
+    return drafts.filter(draft => draft !== null)
   }
   const name = names.sidecarFor(filename, ending)
   if (name === null) throw new Error(`every name that its ${ending} file could have is another model's`)

@@ -86,7 +86,8 @@ async function sidecarsOf (
   const read = await Promise.all(found.map(async ({ name, ending }) => {
     const outcome = await readSidecar({ root, folder, name })
     if (outcome.kind === 'unreadable') throw new UnreadableSidecar(`${name} ${outcome.reason}`)
-    return outcome.kind === 'read' ? [{ name, ending, content: outcome.content, text: outcome.text.replace(/^\ufeff/, '') }] : []
+    if (outcome.kind === 'absent') return []
+    return [{ name, ending, content: outcome.content, text: outcome.text.replace(/^\ufeff/, '') }]
   }))
   return read.flat().sort((one, two) => sidecarEndings.indexOf(one.ending) - sidecarEndings.indexOf(two.ending))
 }

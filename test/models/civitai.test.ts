@@ -77,8 +77,8 @@ t.test('asking Civitai about a file', async t => {
       trigger_words: ['my words'],
       notes: 'mine',
       recommended_weight: 0.6,
-      baseModel: 'SDXL',
-      description: 'Makes grain',
+      baseModel: 'SDXL 1.0',
+      description: '<p>Makes <b>grain</b></p>',
       civitai_url: 'https://civitai.com/models/11?modelVersionId=22',
       civitai_data: { model: { type: 'LORA', nsfw: false }, fetched_at: /T/ }
     })
