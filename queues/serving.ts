@@ -11,6 +11,7 @@ import {
 import type { JobSubmission } from '../src/jobs/job.ts'
 import type { PreviewSender } from '../src/jobs/send-previews.ts'
 import type { JobStore } from '../src/jobs/store.ts'
+import { createPictureCheck } from '../src/jobs/check-pictures.ts'
 import { createTaskKnowledge } from '../src/jobs/task-knowledge.ts'
 import { workloadOf } from '../src/jobs/workload.ts'
 import type { Log } from '../src/log.ts'
@@ -234,6 +235,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
     store,
     storage,
     collectImages,
+    checkPictures: createPictureCheck(media, log),
     log,
     limits,
     gate,

@@ -37,6 +37,7 @@ export function checkAnswer (
     differentSeed(asked.parameters.seed, info.seed),
     images.some(({ mime }) => isMoving(mime)) ? null : fewerImages(asked, answer, info),
     differentSize(asked, images),
+    unrestored(asked.parameters, info),
     uncontrolled(asked, answer, info),
     undivided(asked.parameters, info),
     ...silentScripts(asked.parameters, info)
@@ -84,6 +85,12 @@ function fewerImages (asked: AskedGeneration, { imageCount }: GenerationAnswer, 
   const wanted = imagesAsked(asked.parameters)
   if (wanted === null || made >= wanted) return null
   return { code: 'fewer_images', message: `The server made ${made} of ${wanted} images; somebody may have interrupted it.`, field: 'batch_size' }
+}
+
+/** Whether faces were really restored cannot be told of a picture that the server drew; a server without it says so. */
+function unrestored ({ restore_faces: asked }: A1111Parameters, { restore_faces: done }: Info): Warning | null {
+  if (asked !== true || done !== false) return null
+  return { code: 'faces_not_restored', message: 'The server says that it restored no faces.', field: 'restore_faces' }
 }
 
 /** Scripts and extensions that enlarge or cut by themselves. */

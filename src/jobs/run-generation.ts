@@ -24,6 +24,7 @@ import { packResult, type Job, type JobResult, type JobSubmission } from './job.
 import { createOrphanKeeper } from './orphans.ts'
 import { createOpenGeneration, type OpenGeneration, type StopReason } from './open-generation.ts'
 import type { PreparedGeneration } from './prepare-generation.ts'
+import type { PictureCheck } from './check-pictures.ts'
 import type { FailedCall, Judge } from './judge-failure.ts'
 import { asFailure, createRecovery, type OtherServer } from './recover-generation.ts'
 import type { PreviewSender } from './send-previews.ts'
@@ -69,6 +70,7 @@ export interface GenerationRunnerDependencies {
   readonly store: JobStore
   readonly storage: StorageCheck
   readonly collectImages: CollectImages
+  readonly checkPictures: PictureCheck
   readonly gate: Gate
   readonly log: Log
   readonly metrics: Metrics
@@ -109,8 +111,8 @@ class ShuttingDown extends Error {}
 export function createGenerationRunner (dependencies: GenerationRunnerDependencies): GenerationRunner {
   const {
     server, client, tasks, marks, monitor, options, mayBegin, onMeasured, judge: { judge, foresee, answered }, previews,
-    store, storage, collectImages, gate, processId, fence, holdsLease, prepare, otherServer, tagOutput, limits, log,
-    metrics, tracing
+    store, storage, collectImages, checkPictures, gate, processId, fence, holdsLease, prepare, otherServer, tagOutput,
+    limits, log, metrics, tracing
   } = dependencies
   const leaving = new AbortController()
   const teller = createGenerationTeller({ alias: () => server().alias, log, metrics, tracing })
@@ -309,7 +311,9 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   ): Promise<void> {
     const { version } = answer.info ?? {}
     monitor.proved(typeof version === 'string' ? version : null, requestSignature(job))
-    const differences = result.partial ? [] : checkAnswer(job.submission, answer, result.images)
+    const differences = result.partial
+      ? []
+      : [...checkAnswer(job.submission, answer, result.images), ...await checkPictures(job.submission, result.images)]
     const unasked = result.partial || sent === null || answer.info === null
       ? []
       : await options.check({ parameters: job.submission.parameters, sent: sent.settings }, answer.info)

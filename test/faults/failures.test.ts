@@ -108,8 +108,11 @@ const standstills: readonly Expectation[] = ([
   name, kind, status: 'completed', code: null, attempts: ['stalled'], generations: 2, used: 1, held: 'suspected', remedy: { after: 1, what: heal }
 }))
 
-/** Images as big as they can be are no fault but for whoever takes them; missing routes have tests of their own. */
-const elsewhere: readonly FaultKind[] = ['missing-route', 'noise']
+/**
+ * Images as big as they can be are no fault but for whoever takes them; missing routes and finished pictures have
+ * tests of their own.
+ */
+const elsewhere: readonly FaultKind[] = ['missing-route', 'noise', 'cannot-load']
 
 async function check (t: Test, service: Service, accepted: string[], expectation: Expectation): Promise<void> {
   const { kind, fault, parameters, timeoutSeconds, remedy } = expectation
@@ -193,7 +196,7 @@ t.test('docs/faults.md names a test for each of the other rows', async t => {
   const rows = page.split('\n').filter(line => /^\| (?!what breaks)/.test(line))
   t.ok(rows.length > 0)
   for (const row of rows) {
-    const [, file = '', title = ''] = /\| `([a-z/-]+)` ([^|]+?) \|$/.exec(row) ?? []
+    const [, file = '', title = ''] = /\| `([a-z0-9/-]+)` ([^|]+?) \|$/.exec(row) ?? []
     const path = file.includes('/') ? file : `faults/${file}`
     const code = await readFile(inRepository('test', `${path}.test.ts`), 'utf8')
     t.ok(code.includes(`t.test('${title}',`), `${file}: ${title}`)

@@ -89,7 +89,7 @@ t.test('what SD.Next answers with nothing is done', async t => {
   }
 })
 
-t.test('A request that failed at SD.Next, and so never ends in its history, is over once the server stays idle', async t => {
+t.test('a request that failed at SD.Next, and so never ends in its history, is over once the server stays idle', async t => {
   const history = [{ id: 'failed', job: 'api-txt', op: 'begin' }]
   const read = sdnext.createMarkReader?.({ readJson: async path => path.includes('id=') ? history.slice(0, 1) : history })
   const seen = (busy: boolean) => ({

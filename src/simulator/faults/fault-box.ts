@@ -10,6 +10,8 @@ export interface FaultBox {
   draw (prompt: string, own: readonly Fault[]): StruckFaults
   /** The missing route that a request asks for, if it is one. */
   drawMissing (method: string, path: string): Fault | undefined
+  /** Whether a fault strikes what is no generation. */
+  drawOther (kind: FaultKind): boolean
   /** Lets a proxy be away for so many requests. */
   goAway (requests: number): void
   /** Whether a proxy is away for this request. */
@@ -17,6 +19,9 @@ export interface FaultBox {
   /** Resolves when the fault was taken away. */
   gone (fault: Fault): Promise<void>
 }
+
+/** They strike other requests than generations. */
+const elsewhere: ReadonlySet<FaultKind> = new Set(['missing-route', 'cannot-load'])
 
 export function createFaultBox (seed: number, initial: readonly Fault[]): FaultBox {
   const random = createRandom(seed)
@@ -46,7 +51,7 @@ export function createFaultBox (seed: number, initial: readonly Fault[]): FaultB
     draw (prompt, own) {
       const struck = new Map<FaultKind, Fault>()
       for (const entry of armed) {
-        if (entry.fault.kind === 'missing-route' || !strikes(entry, prompt)) continue
+        if (elsewhere.has(entry.fault.kind) || !strikes(entry, prompt)) continue
         entry.left -= 1
         struck.set(entry.fault.kind, entry.fault)
       }
@@ -61,6 +66,11 @@ export function createFaultBox (seed: number, initial: readonly Fault[]): FaultB
         fault.path === path && (fault.method ?? method) === method)
       if (entry !== undefined) entry.left -= 1
       return entry?.fault
+    },
+    drawOther (kind) {
+      const entry = armed.find(({ fault, left }) => fault.kind === kind && left > 0)
+      if (entry !== undefined) entry.left -= 1
+      return entry !== undefined
     },
     goAway (requests) { away = requests },
     isAway () {

@@ -37,6 +37,7 @@ export const faultKinds = [
   'other-models', // the process restarts with the files of `checkpoints`, or without the first one
   'other-password', // the process restarts and asks for `auth`
   'noise', // incompressible images
+  'cannot-load', // models of upscalers and for faces, which A1111 keeps to itself: for one request of the extras
   'script-error' // ControlNet and other extensions fail, which A1111 keeps to itself
 ] as const
 

@@ -168,7 +168,8 @@ function assemble (
     firstImage: hasGrid ? 1 : 0,
     jobTimestamp: state.jobTimestamp,
     clipSkip,
-    version
+    version,
+    faceModel: made.marks['Face restoration'] ?? null
   })
   return {
     pictures: [...images, ...made.maps],

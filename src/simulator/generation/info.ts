@@ -11,6 +11,8 @@ export function describeGeneration (
     readonly jobTimestamp: string
     readonly clipSkip: number
     readonly version: string | null
+    /** The model that restored faces; null where none did. */
+    readonly faceModel: unknown
   }
 ): Record<string, unknown> {
   const info: Record<string, unknown> = {
@@ -29,8 +31,8 @@ export function describeGeneration (
     cfg_scale: plan.cfgScale,
     steps: plan.steps,
     batch_size: plan.batchSize,
-    restore_faces: false,
-    face_restoration_model: null,
+    restore_faces: outcome.faceModel !== null,
+    face_restoration_model: outcome.faceModel,
     sd_model_name: checkpoint.name,
     sd_model_hash: checkpoint.hash,
     sd_vae_name: null,

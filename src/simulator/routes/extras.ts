@@ -1,7 +1,9 @@
-import sharp from 'sharp'
+import sharp, { type Sharp } from 'sharp'
 import { HttpException, PythonError, ValidationFailure } from '../failures.ts'
+import { floor8 } from '../generation/plan.ts'
 import { readPastedParameters } from '../generation/pasted-parameters.ts'
 import { decodeImage, readBase64 } from '../images/decode.ts'
+import type { Picture } from '../images/pixels.ts'
 import { encodePng } from '../images/png.ts'
 import { readImageText } from '../images/text.ts'
 import { upscalers } from '../lists/upscalers.ts'
@@ -76,6 +78,7 @@ async function runExtras (
   const images = sources.map(readBase64)
   for (const image of images) await decodeImage(image)
   const upscaler = String(body.upscaler_1)
+  const loads = !server.machine.faults.drawOther('cannot-load')
   return await server.jobLock.run(async () => {
     beginJob(server.state, 'extras')
     try {
@@ -84,7 +87,7 @@ async function runExtras (
       }
       await wait(server.timing.step({ width: 512, height: 512, batch: images.length, order: 1 }), server.life)
       const results: string[] = []
-      for (const image of images) results.push((await upscale(image, body, upscaler)).toString('base64'))
+      for (const image of images) results.push((await upscale(image, body, { upscaler, loads })).toString('base64'))
       return { images: results, html: `<p>${describe(body, upscaler)}</p>` }
     } finally {
       endJob(server.state)
@@ -92,14 +95,49 @@ async function runExtras (
   })
 }
 
-async function upscale (image: Buffer, body: Readonly<Record<string, unknown>>, upscaler: string): Promise<Buffer> {
-  const { width, height } = await sharp(image).metadata()
-  const factor = upscaler === 'None' ? 1 : Number(body.upscaling_resize)
-  const isToSize = body.resize_mode === 1 && upscaler !== 'None'
-  const size = isToSize
-    ? { width: Number(body.upscaling_resize_w), height: Number(body.upscaling_resize_h) }
-    : { width: Math.max(1, Math.trunc(width * factor)), height: Math.max(1, Math.trunc(height * factor)) }
-  return await encodePng(await decodeImage(image, size))
+/** A model that cannot be loaded leaves the picture as it is, merely resized. */
+async function upscale (
+  image: Buffer, body: Readonly<Record<string, unknown>>, { upscaler, loads }: { upscaler: string, loads: boolean }
+): Promise<Buffer> {
+  const input = await decodeImage(image)
+  const enlarged = upscaler === 'None'
+    ? input
+    : await enlarge(input, body, loads && !['Lanczos', 'Nearest'].includes(upscaler))
+  const restores = Number(body.gfpgan_visibility) > 0 || Number(body.codeformer_visibility) > 0
+  return await encodePng(restores && loads ? await sharpened(enlarged) : enlarged)
+}
+
+/** To a factor or a size; what is cut to a size loses its edges. */
+async function enlarge (input: Picture, body: Readonly<Record<string, unknown>>, isByModel: boolean): Promise<Picture> {
+  const isToSize = body.resize_mode === 1
+  const asked = { width: Number(body.upscaling_resize_w), height: Number(body.upscaling_resize_h) }
+  const factor = isToSize
+    ? Math.max(asked.width / input.width, asked.height / input.height)
+    : Number(body.upscaling_resize)
+  const size = { width: Math.max(8, floor8(input.width * factor)), height: Math.max(8, floor8(input.height * factor)) }
+  const resized = { ...size, data: await raw(input).resize({ ...size, fit: 'fill' }).raw().toBuffer() }
+  const enlarged = isByModel ? await sharpened(resized) : resized
+  if (!isToSize || body.upscaling_crop === false) return enlarged
+  const left = Math.floor(asked.width / 2) - Math.floor(size.width / 2)
+  const top = Math.floor(asked.height / 2) - Math.floor(size.height / 2)
+  const kept = { width: Math.min(size.width, asked.width), height: Math.min(size.height, asked.height) }
+  const data = await raw(enlarged).extract({ left: Math.max(0, -left), top: Math.max(0, -top), ...kept }).extend({
+    left: Math.max(0, left),
+    top: Math.max(0, top),
+    right: asked.width - kept.width - Math.max(0, left),
+    bottom: asked.height - kept.height - Math.max(0, top),
+    background: 'black'
+  }).raw().toBuffer()
+  return { ...asked, data }
+}
+
+/** What a model makes of a picture. */
+async function sharpened (picture: Picture): Promise<Picture> {
+  return { ...picture, data: await raw(picture).sharpen({ sigma: 2, m1: 6, m2: 6 }).raw().toBuffer() }
+}
+
+function raw ({ data, width, height }: Picture): Sharp {
+  return sharp(data, { raw: { width, height, channels: 3 } })
 }
 
 function describe (body: Readonly<Record<string, unknown>>, upscaler: string): string {
