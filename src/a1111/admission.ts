@@ -4,6 +4,7 @@ import { findCheckpoint } from './checkpoint-names.ts'
 import { withControlNet } from './controlnet-admission.ts'
 import { admitExtras, noExtras } from './extras.ts'
 import { isUnchosen, picked } from './field-values.ts'
+import { fieldsOf } from './json-values.ts'
 import type { ServerKindRules } from './kinds/kind.ts'
 import { rulesOf } from './kinds/registry.ts'
 import { loraNames, renameLoras, withoutComments } from './lora-tags.ts'
@@ -210,7 +211,7 @@ export function admit (
     const { alwayson_scripts: always, script_args: args, ...others } = replaced(given, 'script_name', wanted => nameOf(wanted, 'script_name'))
     const kept = Object.entries(always ?? {}).flatMap(([title, script]) => {
       const name = nameOf(title, `alwayson_scripts.${title}`)
-      return name === null ? [] : [[name, script]]
+      return name === null || fieldsOf(script).args === undefined ? [] : [[name, script]]
     })
     return {
       ...others,

@@ -10,8 +10,8 @@ const deniedScripts = new Set(['custom code'])
 const folderArguments = ['batch_image_dir', 'batch_mask_dir']
 
 /**
- * The parameters with their scripts in A1111's shape: arguments only with a script, always-on scripts only with
- * arguments, as A1111 ignores the others.
+ * The parameters with their scripts in A1111's shape: arguments only with a script, always-on scripts without
+ * arguments only by name: A1111 ignores them, but refuses those that it does not have.
  * @throws ServiceError `unsupported_parameter` for scripts that reach beyond the picture, `invalid_field_value`
  */
 export function checkScripts (parameters: Parameters, warn: (warning: Warning) => void): Parameters {
@@ -30,10 +30,10 @@ function alwaysOn (given: Parameters, warn: (warning: Warning) => void): Record<
   for (const [title, script] of Object.entries(given)) {
     const field = `alwayson_scripts.${title}`
     refuseScript(title, field)
-    if (isUnset(script)) continue
-    if (!isRecord(script)) throw invalidField(field, `${field} must be an object with a list of args.`)
-    if (isUnset(script.args)) {
+    if (!isUnset(script) && !isRecord(script)) throw invalidField(field, `${field} must be an object with a list of args.`)
+    if (!isRecord(script) || isUnset(script.args)) {
       warn({ code: 'script_without_arguments_ignored', message: `The script ${title} has no args, so a server ignores it.`, field })
+      scripts[title] = {}
       continue
     }
     if (!Array.isArray(script.args)) throw invalidField(`${field}.args`, `${field}.args must be a list.`)

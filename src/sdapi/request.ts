@@ -1,4 +1,4 @@
-import { isRecord } from '../a1111/field-values.ts'
+import { isRecord, isUnchosen, isUnset } from '../a1111/field-values.ts'
 import type { RequestModel } from '../a1111/kinds/kind.ts'
 import { stringifyKeepingFloats, withFloatsOf } from '../lib/exact-json.ts'
 import { fieldsOf, objectOf, textOf } from '../a1111/json-values.ts'
@@ -31,6 +31,8 @@ export interface GenerationCall {
 
 /** What servers have different defaults for. */
 const leftOpen = ['cfg_scale', 'width', 'height', 'steps', 'sampler_name']
+/** What A1111's API draws with where a request names no sampler. */
+const defaultSampler = 'Euler'
 /** Longer texts are pictures, which the answer does not repeat; the same bound as for a server's own echo. */
 const longestEcho = 65_536
 
@@ -57,6 +59,7 @@ export function readGenerationCall (mode: DrawingMode, body: unknown, options: O
     mode,
     given: {
       ...Object.fromEntries(given),
+      ...(isUnchosen(all.sampler_index) && !hasInfotext ? { sampler_index: defaultSampler } : {}),
       override_settings: { ...options, ...impliedBy(text), ...objectOf(all.override_settings) },
       mode
     },
@@ -64,8 +67,9 @@ export function readGenerationCall (mode: DrawingMode, body: unknown, options: O
       ? shown
       : withFloatsOf(shown, Object.fromEntries(Object.entries(shown).filter(field => isOwn(field) || isSent(field))))),
     sendImages: all.send_images === true,
-    unnamed: leftOpen.filter(name =>
-      !Object.hasOwn(sent, name) && !(name === 'sampler_name' && Object.hasOwn(sent, 'sampler_index'))),
+    unnamed: leftOpen.filter(name => name === 'sampler_name'
+      ? isUnchosen(sent.sampler_name) && isUnchosen(sent.sampler_index)
+      : isUnset(sent[name])),
     taskId: textOf(all.force_task_id)
   }
 }

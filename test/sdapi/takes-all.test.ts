@@ -61,6 +61,19 @@ t.test('the drop-in in front of an A1111', async t => {
     })
     t.equal(wordless.status, 200)
     t.same(wordless.json.images, plain.images)
+    for (const nothing of ['None', 'none', 'Automatic', 'Use same sampler', '', ' ']) {
+      const [older, own] = [{ sampler_index: nothing }, { sampler_name: nothing }]
+      for (const names of [older, own, { ...older, ...own }]) {
+        const { json } = await post(service.url, '/sdapi/v1/txt2img', { ...quick, ...names })
+        t.equal((JSON.parse(String(json.info)) as Fields).sampler_name, 'Euler', JSON.stringify(names))
+      }
+    }
+    for (const script of [{}, null, { args: [] }, { args: null }]) {
+      const { status } = await post(service.url, '/sdapi/v1/txt2img', { ...quick, alwayson_scripts: { nope: script } })
+      t.equal(status, 422, `a script that the server does not have: ${JSON.stringify(script)}`)
+      const known = await post(service.url, '/sdapi/v1/txt2img', { ...quick, alwayson_scripts: { Refiner: script } })
+      t.equal(known.status, 200, JSON.stringify(script))
+    }
     const hires = { ...quick, seed: 1, enable_hr: true, denoising_strength: 0.5 }
     const twice = (await post(service.url, '/sdapi/v1/txt2img', hires)).json
     const same = await post(service.url, '/sdapi/v1/txt2img', {
