@@ -33,6 +33,8 @@ const ofTheApi = {
 
 const ofImg2img = {
   ...img2imgFields,
+  // Forge's model has it for img2img as well.
+  hr_distilled_cfg: hiresFields.hr_distilled_cfg,
   init_images: Type.Optional(Type.Array(img2imgFields.init_images.items, {
     description: 'Pictures to start from, at most `batch_size`; without any the answer is 404, as at A1111.',
     examples: img2imgFields.init_images.examples as unknown[],
