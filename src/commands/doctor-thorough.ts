@@ -56,6 +56,7 @@ export async function runThoroughDoctor (
     const report = /^https?:\/\//i.test(options.server)
       ? await checkAddress(options, dependencies)
       : await checkThroughService(options.server, options, dependencies)
+    if (report.outcome === 'could_not_run') tell(report.reason ?? 'It could not run.')
     print(format === 'json' ? JSON.stringify(report, null, 2) : reportText(report))
     return exitOf(report)
   } catch (error) {
@@ -179,9 +180,12 @@ function readAnswer<Answer> (status: number, text: string, base: string): Answer
     throw new CouldNotRun(`What answers at ${base} is not StableQueue (status ${status}).`)
   }
   if (status < 300) return json as Answer
-  const { message = 'no reason given' } = json as { message?: string }
+  const { message = 'no reason given', error: code } = json as { message?: string, error?: string }
   const help = status === 401 || status === 403
     ? ' Give an access key with servers:admin by --key KEY:SECRET, or the admin token by --token or ADMIN_TOKEN.'
     : ''
+  if (code === 'server_not_found') {
+    throw new CouldNotRun(`${message} An address begins with http:// or https://; one that is not registered is checked directly.`)
+  }
   throw new CouldNotRun(`The service refuses (status ${status}): ${message}${help}`)
 }

@@ -101,7 +101,7 @@ export function reportText (report: CheckReport): string {
     ...report.outcome === 'finished' ? [] : [`${outcomeWords[report.outcome]}${report.reason === null ? '' : `: ${report.reason}`}`, ''],
     ...findings.flatMap(({ level, sentence, remedy }) =>
       [`${marks[level]} ${sentence}`, ...remedy === null ? [] : [`         ${remedy}`]]),
-    '',
+    ...findings.length === 0 ? [] : [''],
     `Settings: ${putBackWords[report.put_back]}`,
     `Result: ${verdictWords[report.verdict]}`,
     '',

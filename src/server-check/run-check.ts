@@ -218,8 +218,8 @@ function endOf (error: unknown, cancelled: AbortSignal, facts: CheckFacts): Pick
     if (error.outcome === 'broken_off') addFinding(facts, 'generation', 'harm', error.message)
     return { outcome: error.outcome, reason: error.message }
   }
-  const outcome = facts.traits === null ? 'could_not_run' : 'broken_off'
-  return { outcome, reason: `The server stopped answering: ${messageOf(error)}` }
+  if (facts.traits === null) return { outcome: 'could_not_run', reason: messageOf(error) }
+  return { outcome: 'broken_off', reason: `The server stopped answering: ${messageOf(error)}` }
 }
 
 /** Only what was found out replaces what was known before. */
