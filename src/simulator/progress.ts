@@ -50,12 +50,12 @@ export async function describeProgress (
 /** The answer of POST /internal/progress for one task. */
 export async function describeTaskProgress (
   state: State, tasks: Tasks, options: PreviewOptions,
-  wish: { readonly task: string, readonly shownPreview: number, readonly withPreview: boolean }
+  wish: { readonly task: string | null, readonly shownPreview: number, readonly withPreview: boolean }
 ): Promise<Record<string, unknown>> {
   const task = tasks.look(wish.task)
   if (!task.active) {
     const pending = tasks.pending()
-    const textinfo = task.queued
+    const textinfo = task.queued && wish.task !== null
       ? `In queue: ${pending.indexOf(wish.task) + 1}/${pending.length}`
       : 'Waiting...'
     return { ...task, progress: null, eta: null, live_preview: null, id_live_preview: -1, textinfo }

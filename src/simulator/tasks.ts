@@ -6,7 +6,8 @@ export interface Tasks {
   add (id: string): void
   start (id: string): void
   finish (id: string): void
-  look (id: string): { active: boolean, queued: boolean, completed: boolean }
+  /** Null where the request names none, which is the current one while there is none. */
+  look (id: string | null): { active: boolean, queued: boolean, completed: boolean }
   pending (): readonly string[]
 }
 
@@ -30,7 +31,11 @@ export function createTasks (): Tasks {
       finished.push(id)
       if (finished.length > rememberedFinished) finished.shift()
     },
-    look: id => ({ active: id === current, queued: pending.has(id), completed: finished.includes(id) }),
+    look: id => ({
+      active: id === current,
+      queued: id !== null && pending.has(id),
+      completed: id !== null && finished.includes(id)
+    }),
     pending: () => [...pending]
   }
 }

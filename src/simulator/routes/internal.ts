@@ -1,6 +1,6 @@
 import { describeTaskProgress } from '../progress.ts'
 import { previewOptions, type ServerProcess } from '../server-process.ts'
-import { required, strict } from '../wire/fields.ts'
+import { optional, strict } from '../wire/fields.ts'
 import { get, post, type Route } from './route.ts'
 
 /** Routes of the user interface, which are there unless it is off, and never guarded. */
@@ -8,11 +8,11 @@ export function internalRoutes (server: ServerProcess): Route[] {
   const { state, tasks, memory } = server
   return [
     post('/internal/progress', async ({ body }) => await describeTaskProgress(memory.frozenState ?? state, tasks, previewOptions(server), {
-      task: String(body.id_task),
+      task: typeof body.id_task === 'string' ? body.id_task : null,
       shownPreview: Number(body.id_live_preview),
       withPreview: body.live_preview === true
     }), {
-      body: { id_task: required('string'), id_live_preview: strict('integer', -1), live_preview: strict('boolean', true) }
+      body: { id_task: optional('string'), id_live_preview: strict('integer', -1), live_preview: strict('boolean', true) }
     }),
     get('/internal/pending-tasks', () => ({ size: tasks.pending().length, tasks: tasks.pending() })),
     get('/internal/ping', () => ({})),

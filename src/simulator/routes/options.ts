@@ -22,11 +22,15 @@ export function optionRoutes (server: ServerProcess): Route[] {
       return null
     }, { body: 'object' }),
     // A1111 shows the password in clear here
-    get('/sdapi/v1/cmd-flags', () => ({
-      ...commandFlags,
-      api_auth: machine.auth,
-      port: machine.settings.port === 0 ? null : String(machine.settings.port),
-      nowebui: !machine.settings.internalProgress
-    }))
+    get('/sdapi/v1/cmd-flags', () => {
+      // its own flags do not fit the model of its answer
+      if (machine.settings.flavor === 'forge') throw new PythonError('ResponseValidationError', '')
+      return {
+        ...commandFlags,
+        api_auth: machine.auth,
+        port: machine.settings.port === 0 ? null : String(machine.settings.port),
+        nowebui: !machine.settings.internalProgress
+      }
+    })
   ]
 }
