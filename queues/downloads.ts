@@ -2,7 +2,7 @@ import { Queue, UnrecoverableError, type Job } from 'bullmq'
 import type { Redis } from 'ioredis'
 import type { Download } from '../src/downloads/download.ts'
 import { FinalFailure } from '../src/downloads/final-failure.ts'
-import { runDownload, type DownloaderDependencies } from '../src/downloads/run.ts'
+import { discardPart, runDownload, type DownloaderDependencies } from '../src/downloads/run.ts'
 import { EgressRefusal } from '../src/egress/guard.ts'
 import { messageOf, ServiceError } from '../src/errors.ts'
 import type { Log } from '../src/log.ts'
@@ -67,6 +67,7 @@ export function createDownloadWorker (
         await store.move(download, ['downloading'], 'pending', { problem })
         throw error
       }
+      await discardPart(download, dependencies).catch(() => {}) // no folder any more
       await store.move(download, ['downloading'], 'failed', { problem, endedAt: Date.now() })
       throw new UnrecoverableError(problem)
     }

@@ -1,9 +1,8 @@
-import { rm } from 'node:fs/promises'
 import type { CivitaiClient } from '../civitai/client.ts'
 import { ServiceError } from '../errors.ts'
 import type { ModelFolder } from '../models/folders.ts'
 import type { Download, DownloadOrder, DownloadStore } from './download.ts'
-import { partOf } from './receive.ts'
+import { discard, partOf } from './receive.ts'
 import { orderFromCivitai, orderFromHuggingFace, type DownloadWish } from './source.ts'
 import { targetFor } from './target.ts'
 
@@ -51,7 +50,7 @@ export function createDownloadDesk (dependencies: DownloadDeskDependencies): Dow
       if (!done) throw wrongState(download, 'has ended and cannot be cancelled')
       if (download.status !== 'pending') return
       const { folder } = await targetFor(download.type, folders)
-      await rm(partOf(download, folder), { force: true })
+      await discard(partOf(download, folder))
     },
     async retry (id) {
       const download = await store.require(id)

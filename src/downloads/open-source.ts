@@ -10,6 +10,10 @@ export interface SourceRequest {
   readonly from: number
   /** Origins of the settings: they may be anywhere, and without TLS. */
   readonly trustedOrigins: readonly string[]
+  /** ETag or date of what those bytes are of: a file that has changed comes whole. */
+  readonly ifRange?: string
+  /** What to do where the source asks for a login instead. */
+  readonly loginHint?: string
   readonly signal: AbortSignal
 }
 
@@ -21,6 +25,8 @@ export interface OpenSource {
 }
 
 const mostRedirects = 5
+/** Where sources lead those who may not have a file without saying who they are. */
+const loginPath = /\/(?:log-?in|sign-?in|oauth)(?:\/|$)/i
 /** Before the answer and between two pieces of it, in milliseconds. */
 const idleMs = 60_000
 
@@ -44,7 +50,8 @@ export async function openSource (guard: Pick<EgressGuard, 'client'>, request: S
       headers: {
         'user-agent': 'StableQueue',
         ...(keepsKey ? { authorization: request.authorization } : {}),
-        ...(request.from > 0 ? { range: `bytes=${request.from}-` } : {})
+        ...(request.from > 0 ? { range: `bytes=${request.from}-` } : {}),
+        ...(request.from > 0 && request.ifRange !== undefined ? { 'if-range': request.ifRange } : {})
       },
       signal: request.signal,
       idleMs
@@ -56,6 +63,9 @@ export async function openSource (guard: Pick<EgressGuard, 'client'>, request: S
     answer.body.destroy()
     if (headers.location === undefined) throw new Error(`${url.host} redirects to nowhere`)
     url = new URL(headers.location, url)
+    if (request.loginHint !== undefined && loginPath.test(url.pathname)) {
+      throw new FinalFailure(`${request.url.host} wants a login first; ${request.loginHint}`)
+    }
   }
   throw new FinalFailure(`${request.url.host} redirects too often`)
 }

@@ -1,8 +1,14 @@
 import { constants } from 'node:fs'
-import { link, lstat, open, rename, rm, stat, statfs, unlink } from 'node:fs/promises'
+import type { IncomingHttpHeaders } from 'node:http'
+import { link, lstat, open, readFile, rename, rm, stat, statfs, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { fieldsOf, textOf } from '../a1111/json-values.ts'
+import { plainWord } from '../civitai/sanitise.ts'
+import { withoutTrailing } from '../lib/text.ts'
 import { flushFolder, hasCode } from '../media/file-sink.ts'
+import { brokenReason } from '../models/broken-file.ts'
 import type { Hasher } from '../models/hasher.ts'
+import { readSafetensorsHeader } from '../models/safetensors.ts'
 import type { Download } from './download.ts'
 import { FinalFailure } from './final-failure.ts'
 import type { OpenSource } from './open-source.ts'
@@ -16,7 +22,9 @@ export interface Reception {
   readonly folder: string
   readonly hasher: Hasher
   /** Asks the source for all behind these bytes. */
-  readonly openFrom: (bytes: number) => Promise<OpenSource>
+  readonly openFrom: (bytes: number, ifRange: string | undefined) => Promise<OpenSource>
+  /** What to do where the source asks for a login instead. */
+  readonly loginHint: string
   readonly tell: (received: number, size: number | null) => Promise<void>
   /** Throws where nobody wants the file any more. */
   readonly confirm: () => Promise<void>
@@ -36,37 +44,106 @@ export function partOf ({ id, round, filename }: Download, folder: string): stri
 export async function receiveFile (
   reception: Reception
 ): Promise<{ path: string, sha256: string, autoV3: string | null }> {
-  const { download, folder, hasher, signal } = reception
+  const { download, folder } = reception
   const part = partOf(download, folder)
   const path = join(folder, download.filename)
   if (await lstat(path).catch(() => null) !== null) {
     throw new FinalFailure(`there is a file ${download.filename} already`)
   }
-  const told = await receivePart(part, reception)
-  const wanted = download.sha256 ?? told
-  const { sha256, autoV3 } = await hasher.hash(part, signal)
-  if (wanted !== null && sha256 !== wanted) {
-    await rm(part, { force: true })
-    throw new FinalFailure(`its SHA-256 is ${sha256}, but should be ${wanted}; nothing of it was kept`)
+  let received = await receivePart(part, reception)
+  let checked = await check(part, received, reception)
+  if (typeof checked === 'string' && received.resumed) {
+    // half of it may be of another file: the source changed it, or does not say that it did
+    await discard(part)
+    received = await receivePart(part, reception)
+    checked = await check(part, received, reception)
   }
+  if (typeof checked === 'string') {
+    await discard(part)
+    // without a length nobody knows whether the connection only broke off
+    if (!received.sized) throw new Error(checked)
+    throw new FinalFailure(`${checked}; nothing of it was kept`)
+  }
+  const { sha256, autoV3 } = checked
   await reception.confirm()
   await giveName(part, path)
+  await rm(noteOf(part), { force: true })
   await flushFolder(folder)
   return { path, sha256, autoV3 }
 }
 
-/** Gives the SHA-256 that the source told, if it did. */
-async function receivePart (part: string, { folder, openFrom, tell, signal }: Reception): Promise<string | null> {
-  const present = (await stat(part).catch(() => null))?.size ?? 0
-  const source = await openFrom(present)
+interface Received {
+  /** SHA-256 that the source told. */
+  readonly told: string | null
+  /** Whether a part of it came with an earlier attempt. */
+  readonly resumed: boolean
+  /** Whether the source said how long it is. */
+  readonly sized: boolean
+}
+
+/** The hashes of what came, or what is wrong with it. */
+async function check (
+  part: string, { told }: Received, { download, hasher, loginHint, signal }: Reception
+): Promise<{ sha256: string, autoV3: string | null } | string> {
+  const { size } = await stat(part)
+  const broken = await brokenReason(part, size)
+  if (broken?.includes('web page') === true) {
+    throw new FinalFailure(`the source sent a web page instead of ${download.filename}; ${loginHint}`)
+  }
+  if (broken !== null) return broken
+  const { sha256, autoV3 } = await hasher.hash(part, signal)
+  const wanted = download.sha256 ?? told
+  if (wanted !== null) {
+    return sha256 === wanted ? { sha256, autoV3 } : `its SHA-256 is ${sha256}, but should be ${wanted}`
+  }
+  return await unsoundReason(download.filename, part, size) ?? { sha256, autoV3 }
+}
+
+async function unsoundReason (filename: string, part: string, size: number): Promise<string | null> {
+  if (!/\.(safetensors|sft)$/i.test(filename)) return null
+  const file = await open(part, constants.O_RDONLY | constants.O_NOFOLLOW)
   try {
-    const { statusCode, headers } = source.answer
-    // whole already, or another file by now: the hash tells
-    if (statusCode === 416) return source.sha256
-    if (statusCode !== 200 && statusCode !== 206) throw refusal(statusCode)
-    const continued = statusCode === 206 && headers['content-range']?.startsWith(`bytes ${present}-`) === true
-    if (statusCode === 206 && !continued) throw new Error('it sent another part than was asked for')
-    const begin = continued ? present : 0
+    const header = await readSafetensorsHeader(file, size)
+    if (header === null || header.end === null) return 'what came has no header of a .safetensors file'
+    return header.end > size ? `its header speaks of ${header.end} bytes, but ${size} came` : null
+  } finally {
+    await file.close()
+  }
+}
+
+async function receivePart (part: string, reception: Reception): Promise<Received> {
+  const { download, openFrom } = reception
+  const size = (await stat(part).catch(() => null))?.size ?? 0
+  const note = size === 0 ? null : await readFile(noteOf(part), 'utf8').catch(() => null)
+  // without either nobody would notice that it goes on in another file
+  const present = note === null && download.sha256 === null ? 0 : size
+  const source = await openFrom(present, note ?? undefined)
+  const { statusCode, headers } = source.answer
+  const total = /\/(\d+)$/.exec(headers['content-range'] ?? '')?.[1]
+  if (present > 0 && statusCode === 416 && Number(total ?? present) === present) {
+    source.answer.body.destroy()
+    return { told: source.sha256, resumed: true, sized: true }
+  }
+  const goesOn = statusCode === 206 && headers['content-range']?.startsWith(`bytes ${present}-`) === true &&
+    (note === null || (validatorOf(headers) ?? note) === note)
+  if (present > 0 && (statusCode === 416 || (statusCode === 206 && !goesOn))) {
+    source.answer.body.destroy()
+    await discard(part)
+    return await writePart(part, 0, await openFrom(0, undefined), reception)
+  }
+  return await writePart(part, goesOn ? present : 0, source, reception)
+}
+
+async function writePart (
+  part: string, begin: number, source: OpenSource, { download, folder, loginHint, tell, signal }: Reception
+): Promise<Received> {
+  try {
+    const { statusCode, headers, body } = source.answer
+    if (statusCode !== 200 && statusCode !== 206) throw await refusal(source, loginHint)
+    if (statusCode === 206 && begin === 0) throw new Error('it sent another part than was asked for')
+    if (/^(?:text\/html|application\/xhtml)/i.test(headers['content-type'] ?? '')) {
+      throw new FinalFailure(`the source answered with a web page instead of ${download.filename}; ${loginHint}`)
+    }
     const length = Number(headers['content-length'])
     const size = Number.isSafeInteger(length) && headers['content-length'] !== undefined ? begin + length : null
     const { bavail, bsize } = await statfs(folder)
@@ -74,8 +151,11 @@ async function receivePart (part: string, { folder, openFrom, tell, signal }: Re
     const file = await open(part, constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW, 0o644)
     try {
       await file.truncate(begin)
+      const validator = validatorOf(headers)
+      if (begin === 0 && validator === null) await rm(noteOf(part), { force: true })
+      else if (begin === 0 && validator !== null) await writeFile(noteOf(part), validator)
       let received = begin
-      for await (const chunk of source.answer.body) {
+      for await (const chunk of body) {
         signal.throwIfAborted()
         await file.write(chunk, 0, chunk.length, received)
         received += chunk.length
@@ -86,16 +166,60 @@ async function receivePart (part: string, { folder, openFrom, tell, signal }: Re
     } finally {
       await file.close()
     }
-    return source.sha256
+    return { told: source.sha256, resumed: begin > 0, sized: size !== null }
   } finally {
     source.answer.body.destroy()
   }
 }
 
-function refusal (status: number): Error {
-  const sentence = `the source answered ${status}`
-  if (status === 401 || status === 403) return new FinalFailure(`${sentence}: it wants a key that may read this`)
-  return status >= 500 || status === 429 || status === 408 ? new Error(sentence) : new FinalFailure(sentence)
+/** Beside the part: what tells whether the file at the source is still the same. */
+function noteOf (part: string): string {
+  return `${part}.etag`
+}
+
+/** Takes away what came so far. */
+export async function discard (part: string): Promise<void> {
+  await rm(part, { force: true })
+  await rm(noteOf(part), { force: true })
+}
+
+/** A strong ETag, else the date: only these hold for single bytes. */
+function validatorOf ({ etag, 'last-modified': modified }: IncomingHttpHeaders): string | null {
+  return etag !== undefined && etag.startsWith('"') ? etag : modified ?? null
+}
+
+async function refusal ({ answer }: OpenSource, loginHint: string): Promise<Error> {
+  const { statusCode } = answer
+  const said = await sentenceOf(answer)
+  const sentence = `the source answered ${statusCode}${said === '' ? '' : `: ${said}`}`
+  if (statusCode === 401 || statusCode === 403) return new FinalFailure(`${withoutTrailing(sentence, '.')}; ${loginHint}`)
+  const isPassing = statusCode >= 500 || statusCode === 429 || statusCode === 408
+  return isPassing ? new Error(sentence) : new FinalFailure(sentence)
+}
+
+/** Letters of an answer that refuses which are read and shown. */
+const longestAnswer = 16_384
+const longestSentence = 300
+
+/** The source's own words, out of JSON or text; empty for a page. */
+async function sentenceOf ({ headers, body }: OpenSource['answer']): Promise<string> {
+  let text = ''
+  try {
+    for await (const chunk of body) {
+      text += chunk.toString('utf8')
+      if (text.length > longestAnswer) break
+    }
+  } catch {
+    // what came says enough
+  }
+  if (/html/i.test(headers['content-type'] ?? '') || /^\s*</.test(text)) return ''
+  try {
+    const fields = fieldsOf(JSON.parse(text))
+    text = textOf(fields.message) ?? textOf(fields.error) ?? ''
+  } catch {
+    // plain text
+  }
+  return plainWord(text)?.slice(0, longestSentence) ?? ''
 }
 
 /** Never over another file. */

@@ -1,6 +1,6 @@
-import { readdir, rm, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { relative } from 'node:path'
-import type { EgressGuard } from '../egress/guard.ts'
+import { EgressRefusal, type EgressGuard } from '../egress/guard.ts'
 import { messageOf } from '../errors.ts'
 import { anySignal } from '../lib/deadline.ts'
 import type { Log } from '../log.ts'
@@ -15,7 +15,7 @@ import type { ModelRefresher } from '../models/refresh.ts'
 import type { Download, DownloadChange, DownloadStore } from './download.ts'
 import { FinalFailure } from './final-failure.ts'
 import { openSource } from './open-source.ts'
-import { partOf, receiveFile } from './receive.ts'
+import { discard, partOf, receiveFile } from './receive.ts'
 import { targetFor, type Target } from './target.ts'
 
 export interface DownloaderDependencies {
@@ -48,6 +48,8 @@ export async function runDownload (
   const download = { ...await store.require(id), round }
   const target = await targetFor(download.type, folders).catch(error => { throw new FinalFailure(messageOf(error)) })
   const { origin, key } = sources[download.source]
+  const setting = download.source === 'civitai' ? 'CIVITAI_API_KEY' : 'HUGGINGFACE_TOKEN'
+  const loginHint = key === '' ? `a key is needed: set ${setting}` : `the key in ${setting} may not read it`
   const cancelled = new AbortController()
   const { signal, clear } = anySignal(closing, cancelled.signal)
   let toldAt = -Infinity
@@ -62,11 +64,20 @@ export async function runDownload (
       folder: target.folder,
       hasher,
       signal,
-      openFrom: async from => {
+      loginHint,
+      openFrom: async (from, ifRange) => {
         const url = new URL(download.url)
         // the key goes to the source itself, whatever address its answer names
         const authorization = key !== '' && url.origin === origin ? `Bearer ${key}` : null
-        return await openSource(guard, { url, authorization, from, trustedOrigins: [origin], signal })
+        return await openSource(guard, {
+          url,
+          authorization,
+          from,
+          loginHint,
+          trustedOrigins: [origin],
+          signal,
+          ...(ifRange === undefined ? {} : { ifRange })
+        })
       },
       async tell (bytes, size) {
         if (performance.now() - toldAt < tellInterval) return
@@ -80,11 +91,21 @@ export async function runDownload (
     await store.move(download, ['downloading'], 'completed', { received: size, size, problem: null, endedAt: Date.now() })
     dependencies.tellServers(download.type, target.root)
   } catch (error) {
+    if (error instanceof FinalFailure || error instanceof EgressRefusal) await discard(partOf(download, target.folder))
     if (!cancelled.signal.aborted) throw error
-    await rm(partOf(download, target.folder), { force: true })
+    await discard(partOf(download, target.folder))
   } finally {
     clear()
   }
+}
+
+/** Takes away what came of a download that will not be tried again. */
+export async function discardPart (
+  { id, round }: Pick<Download, 'id' | 'round'>, { store, folders }: Pick<DownloaderDependencies, 'store' | 'folders'>
+): Promise<void> {
+  const download = await store.require(id)
+  const { folder } = await targetFor(download.type, folders)
+  await discard(partOf({ ...download, round }, folder))
 }
 
 /** The model is listed at once, with what Civitai says where it comes from there. */

@@ -48,8 +48,8 @@ export async function orderFromCivitai (
  */
 export function orderFromHuggingFace (baseUrl: string, reference: string, wish: DownloadWish): DownloadOrder {
   const [, owner, repository, revision = 'main', path] =
-    /^hf:([\w.-]{1,96})\/([\w.-]{1,96})(?:@([\w.-]{1,96}))?\/([\w./ -]{1,400})$/.exec(reference.trim()) ?? []
-  if (path === undefined || [owner, repository, revision, ...path.split('/')].some(part => part === '..' || part === '.')) {
+    /^hf:([\w.-]{1,96})\/([\w.-]{1,96})(?:@([\w.-]{1,96}))?\/([^\p{C}?#\\]{1,400})$/u.exec(reference.trim()) ?? []
+  if (path === undefined || [owner, repository, revision, ...path.split('/')].some(isUpward)) {
     throw new ServiceError('invalid_field_value',
       'source must be like hf:owner/repository@revision/path/of/file.safetensors.', { field: 'source' })
   }
@@ -68,7 +68,16 @@ function neededType (): never {
   throw new ServiceError('missing_required_field', 'type must say what the model is, such as checkpoint or lora.', { field: 'type' })
 }
 
+/** Also as some servers would decode it. */
+function isUpward (part: string | undefined): boolean {
+  return part !== undefined && /^(?:\.|%2e){0,2}$/i.test(part)
+}
+
 function primaryFile ({ files }: JsonObject): JsonObject | null {
   const all = Array.isArray(files) ? files.map(fieldsOf) : []
-  return all.find(({ primary }) => primary === true) ?? all[0] ?? null
+  // a version may hold what it was trained with, sometimes before the model
+  const models = all.filter(({ type }) => type === 'Model' || type === 'Pruned Model')
+  const others = all.filter(({ type }) => !['Training Data', 'Config', 'Archive'].includes(String(type)))
+  const offered = models.length > 0 ? models : others
+  return offered.find(({ primary }) => primary === true) ?? offered[0] ?? null
 }

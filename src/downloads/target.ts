@@ -9,6 +9,10 @@ import { typeOfFolder } from '../models/places.ts'
 const safeEndings = ['.safetensors', '.sft', '.gguf']
 const pickleEndings = ['.ckpt', '.pt', '.pth', '.bin']
 const longestStem = 120
+/** File systems allow 255 bytes, and the names of what lies beside it are longer. */
+const longestStemBytes = 200
+/** What file systems forbid in a name, or nobody can see there. */
+const forbidden = /[<>:"/\\|?*\p{Cc}\p{Cs}\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]+/gu
 /** Names that Windows keeps for devices. */
 const reserved = /^(con|prn|aux|nul|com\d|lpt\d)$/i
 
@@ -28,9 +32,18 @@ export function safeFilename (proposed: string, original: string, pickles: 'refu
       `A model file ends in ${[...safeEndings, ...pickleEndings].join(', ')}.`, { field: 'filename' })
   }
   const last = proposed.slice(Math.max(proposed.lastIndexOf('/'), proposed.lastIndexOf('\\')) + 1)
-  const plain = last.replace(/\.[a-z0-9]+$/i, '').replace(/[^A-Za-z0-9._ -]+/g, '_')
-  const stem = withoutTrailing(withoutLeading(plain, '. '), '. ').slice(0, longestStem)
+  const plain = last.replace(/\.[a-z0-9]+$/i, '').normalize('NFC').replace(forbidden, '_')
+  const stem = withoutTrailing(shortened(withoutLeading(plain, '. ')), '. ')
   return `${stem === '' || reserved.test(stem) ? `model-${stem}` : stem}${ending}`
+}
+
+function shortened (text: string): string {
+  let short = ''
+  for (const sign of [...text].slice(0, longestStem)) {
+    if (Buffer.byteLength(short + sign) > longestStemBytes) break
+    short += sign
+  }
+  return short
 }
 
 export interface Target {

@@ -10,6 +10,8 @@ export interface SafetensorsHeader {
   /** What was written about the file when it was made; values are text. */
   readonly metadata: JsonObject
   readonly tensorNames: readonly string[]
+  /** Bytes of a whole file: where its last tensor ends. Null where the places of its tensors make no sense. */
+  readonly end: number | null
 }
 
 /**
@@ -27,11 +29,24 @@ export async function readSafetensorsHeader (file: FileHandle, size: number): Pr
   try {
     const header = objectOf(parseJson('The header', bytes, headerBounds))
     if (header === null) return null
+    const tensors = Object.entries(header).filter(([name]) => name !== '__metadata__').map(([, tensor]) => tensor)
     return {
+      end: endOf(tensors, 8 + length),
       metadata: objectOf(header.__metadata__) ?? {},
       tensorNames: Object.keys(header).filter(name => name !== '__metadata__')
     }
   } catch {
     return null
   }
+}
+
+function endOf (tensors: readonly unknown[], begin: number): number | null {
+  let end = begin
+  for (const tensor of tensors) {
+    const offsets = objectOf(tensor)?.data_offsets
+    const [from, to] = Array.isArray(offsets) ? offsets as unknown[] : []
+    if (typeof from !== 'number' || typeof to !== 'number' || !(from >= 0 && to >= from)) return null
+    end = Math.max(end, begin + to)
+  }
+  return end
 }

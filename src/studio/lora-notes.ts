@@ -72,7 +72,7 @@ export function createLoraNotes (redis: Redis, keys: Keys): LoraNotes {
 
 /** What the training left in a file, as a server's list of LoRAs shows it. */
 export function toldLora (metadata: JsonObject): ToldLora {
-  const facts = embeddedFacts({ metadata, tensorNames: [] })
+  const facts = embeddedFacts({ metadata, tensorNames: [], end: null })
   const trainedOn = textOf(metadata.ss_sd_model_name)
   const hash = textOf(metadata.sshs_model_hash)
   return {
