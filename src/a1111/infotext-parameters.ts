@@ -1,6 +1,12 @@
 import { definedOnly } from './field-values.ts'
 import type { Infotext } from './infotext.ts'
 
+/** What A1111's `infotext` fills in img2img: its scripts' own fields and settings, but no prompt and no size. */
+export const filledInImg2img: readonly string[] = [
+  'steps', 'sampler_name', 'sampler_index', 'scheduler', 'seed', 'subseed', 'subseed_strength', 'refiner_checkpoint',
+  'refiner_switch_at', 'eta', 's_min_uncond', 's_churn', 's_tmin', 's_tmax', 's_noise', 'clip_skip', 'vae', 'override_settings'
+]
+
 /** A1111's labels and the fields they fill; values are still text. Of several labels the first that is there counts. */
 const fieldsByLabel: ReadonlyArray<readonly [label: string, field: string]> = [
   ['Steps', 'steps'],

@@ -3,9 +3,11 @@ import { ServiceError } from '../errors.ts'
 import { translateFields, understood, type Hints, type TranslatedFields } from './aliases.ts'
 import { fieldsOf, fieldsOfInfotext, rawInfotext, type GivenFields } from './client-shapes.ts'
 import {
-  definedOnly, invalidField, isRecord, isUnchosen, isUnset, readValue, warningOfRange, withoutBounds, type FieldRules
+  definedOnly, invalidField, isRecord, isUnchosen, isUnset, picked, readValue, warningOfRange, withoutBounds,
+  type FieldRules
 } from './field-values.ts'
 import { refuseImageAddresses } from './images.ts'
+import { filledInImg2img } from './infotext-parameters.ts'
 import { fittingOutput, fittingValues } from './infotext-values.ts'
 import {
   defaults, refuseHugeOutput, refuseImpossible, withHires, withMatchingBatch, withRealSize, withSeeds
@@ -101,7 +103,8 @@ function withInfotexts (
   const texts = told.filter(([, text]) => !isUnset(text)).map(([field, text]) => {
     const { fields, notes } = fieldsOfInfotext(field, text)
     for (const message of notes) warn({ code: 'infotext_partly_read', message, field })
-    const read = translateFields(withoutLongNames(fields))
+    const isOfDropIn = field === 'infotext' && judge === 'server' && given.mode === 'img2img'
+    const read = translateFields(withoutLongNames(isOfDropIn ? picked(fields, filledInImg2img) : fields))
     return { field, checkpoint: read.checkpoint, fields: fittingValues(read.fields, { field, rules, judge, warn }) }
   })
   if (texts.some(({ field }) => field === 'generation_info_raw') && !isUnset(given.raw_payload)) {

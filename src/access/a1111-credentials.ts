@@ -42,12 +42,7 @@ export function parseUnaskedCredentials (headers: RequestHeaders): A1111Credenti
   }
 }
 
-/** Whether credentials have the form of those that this service makes, so that they are meant for it although wrong. */
+/** Whether credentials name a key of this service, so that they are meant for it although wrong. */
 export function mayBeOurs (credentials: A1111Credentials): boolean {
-  switch (credentials.kind) {
-    case 'none': return false
-    case 'pair': return credentials.via === 'headers' || credentials.key.startsWith('mk_')
-    case 'secret': return loneSecret.test(credentials.secret)
-    case 'token': return false
-  }
+  return credentials.kind === 'pair' && (credentials.via === 'headers' || credentials.key.startsWith('mk_'))
 }

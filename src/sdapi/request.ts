@@ -1,4 +1,5 @@
 import { isRecord, isUnchosen, isUnset } from '../a1111/field-values.ts'
+import { filledInImg2img } from '../a1111/infotext-parameters.ts'
 import type { RequestModel } from '../a1111/kinds/kind.ts'
 import { stringifyKeepingFloats, withFloatsOf } from '../lib/exact-json.ts'
 import { fieldsOf, objectOf, textOf } from '../a1111/json-values.ts'
@@ -51,7 +52,8 @@ export function readGenerationCall (mode: DrawingMode, body: unknown, options: O
   const isSent = ([name]: [string, unknown]) => Object.hasOwn(sent, name)
   // An infotext fills what the request leaves open, so defaults must not stand in its way.
   const hasInfotext = typeof all.infotext === 'string' && all.infotext.trim() !== ''
-  const given = Object.entries(all).filter(field => isSent(field) || (isOwn(field) && !hasInfotext))
+  const isFilled = ([name]: [string, unknown]) => hasInfotext && (mode === 'txt2img' || filledInImg2img.includes(name))
+  const given = Object.entries(all).filter(field => isSent(field) || (isOwn(field) && !isFilled(field)))
   const text = hasInfotext ? String(all.infotext) : null
   const complete = { ...filled(all, Object.keys(sent), mode), ...overriddenBy(text, all.override_settings, options) }
   const shown = withoutPictures(withFloatsOf(all, complete))

@@ -29,6 +29,12 @@ t.test('the drop-in in front of an A1111', async t => {
       t.same(here.json.parameters, there.json.parameters, JSON.stringify(more))
       t.match(here.json.parameters, { prompt: 'a harbour', seed: 77, width: 64, height: 128, enable_hr: true })
     }
+    const fromImage = { infotext, init_images: [png] }
+    const there = await post(direct, '/sdapi/v1/img2img', fromImage)
+    const here = await post(service.url, '/sdapi/v1/img2img', fromImage)
+    t.same(here.json.parameters, there.json.parameters)
+    const drawn = JSON.parse(String(here.json.info)) as Fields
+    t.match(drawn, { prompt: '', seed: 77, steps: 3, width: 512, cfg_scale: 7, sampler_name: 'DPM++ 2M' }, 'with a start image, no prompt and no size')
     await post(service.url, '/sdapi/v1/txt2img', { infotext })
     const { override_settings: sent } = (await service.job(String((await lastJob())?.id))).generation_params as Fields
     t.match(sent, { CLIP_stop_at_last_layers: 1, randn_source: 'GPU' }, 'also what it says by silence')
@@ -181,7 +187,8 @@ t.test('the drop-in in front of an A1111', async t => {
   await t.test('needs no credentials at this machine, whatever a client sends as such', async t => {
     const odd = [
       `Basic ${base64('None:None')}`, `Basic ${base64('user:')}`, `Basic ${base64('admin:hunter2')}`, 'Bearer x', 'Bearer', 'Basic',
-      'Basic !!!', 'Token abc', 'Digest username="x"', `Bearer ${'a'.repeat(2000)}`
+      'Basic !!!', 'Token abc', 'Digest username="x"', `Bearer ${'a'.repeat(2000)}`, `Bearer ${'a'.repeat(64)}`,
+      `Basic ${base64(`user:${'0'.repeat(64)}`)}`
     ]
     for (let round = 0; round < 2; round++) {
       for (const authorization of odd) {
