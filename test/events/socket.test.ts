@@ -64,6 +64,8 @@ async function open (headers: Readonly<Record<string, string>> = {}, query = '')
 }
 
 t.test('subscriptions on one socket each get what they ask for', async t => {
+  // by then the server is up, which is an event as well
+  await service.until(await service.submit(quick), 'completed')
   const socket = await open()
   socket.say({ type: 'subscribe', id: 'all' })
   socket.say({ type: 'subscribe', id: 'ends', kinds: 'completed', server: 'Main' })
