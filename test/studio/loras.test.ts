@@ -83,6 +83,9 @@ t.test('what somebody edited stays, whatever a scan or Civitai says', async t =>
   t.match(enriched, { status: 200, body: { name: 'My film', trigger_words: ['grainy'], base_model: 'SDXL 1.0', civitai_id: 11 } })
   await service.request('POST', '/loras/scan')
   t.match(await one('film-grain'), { civitai_id: 11, tags: ['mine'] }, 'a scan keeps what Civitai said')
+  const others = [{ trigger_words: ['together'] }, { description: 'At once' }, { strength_range: [0.2, 0.4] }, { civitai_id: 7 }]
+  await Promise.all(others.map(async fields => await edit('film-grain', fields)))
+  t.match(await edit('film-grain', {}), { body: Object.assign({}, ...others) }, 'and edits at the same time lose none')
   t.match(await edit('film-grain', { name: null, tags: null }), { body: { name: 'Film Grain', tags: ['analog photo', 'grain', 'portrait'] } })
   t.match(await service.request('POST', '/loras/add-detail/enrich'), { status: 404, body: { detail: /Civitai knows no file|has no hash/ } })
 })
