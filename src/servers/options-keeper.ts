@@ -1,16 +1,16 @@
 import type { Warning } from '../../schemas/generation-parameters.ts'
 import { findCheckpoint } from '../a1111/checkpoint-names.ts'
 import type { A1111Client } from '../a1111/client.ts'
-import { fieldsOf, textOf, type JsonObject } from '../a1111/json-values.ts'
+import { textOf, type JsonObject } from '../a1111/json-values.ts'
 import { rulesOf } from '../a1111/kinds/registry.ts'
 import { splitHash } from '../a1111/names.ts'
 import { sameSetting, unaskedMarks, type AskedSettings } from '../a1111/setting-marks.ts'
-import { GenerationFailure, type Inventory, type ServerTraits } from '../a1111/types.ts'
-import { messageOf } from '../errors.ts'
+import type { Inventory, ServerTraits } from '../a1111/types.ts'
 import { stringifyJson } from '../lib/exact-json.ts'
 import type { Log } from '../log.ts'
 import type { KeptOptions, KeptOptionsStore, LentSetting } from './kept-options.ts'
 import type { LearnedTraits } from './learned-traits.ts'
+import { createOptionsAccess, selected } from './options-access.ts'
 import type { ProcessLine } from './process-line.ts'
 import {
   settingStays, unaskedSetting, type GenerationEnd, type SentOptions, type WantedOptions
@@ -52,13 +52,6 @@ export interface OptionsKeeperDependencies {
   readonly log: Log
 }
 
-const path = '/sdapi/v1/options'
-const selected = 'sd_model_checkpoint'
-/** Selecting a checkpoint loads it. */
-const selectTimeout = 120_000
-/** For how long a server that does not let us read or change its options is not asked again, in milliseconds. */
-const refusedFor = 60_000
-const awayCodes = new Set(['server_starting', 'connection_refused', 'connection_lost'])
 const mostUsed = 500
 const mostValues = 20
 
@@ -66,6 +59,8 @@ type Lent = Record<string, LentSetting>
 
 export async function createOptionsKeeper (dependencies: OptionsKeeperDependencies): Promise<OptionsKeeper> {
   const { server, client, line, store, inventory, traits, learned, log } = dependencies
+  const access = createOptionsAccess({ alias: () => server().alias, client, log })
+  const { read, change, isBusy } = access
   const { baseUrl } = server().address
   const nothing: KeptOptions = { baseUrl, selection: null, open: [], used: [], lent: {} }
   const stored = await store.read(server().id)
@@ -83,7 +78,6 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
   let inFlight: SentOptions | null = null
   let sends = 0
   let lastSeen: JsonObject | null = null
-  const refused = { reading: 0, changing: 0, why: '' }
 
   /** One after the other, since each goes on from what it found. */
   let turns: Promise<unknown> = Promise.resolve()
@@ -99,39 +93,6 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
     if (text === saved) return
     await store.write(server().id, kept)
     saved = text
-  }
-
-  /** Throws only with a signal, which work has that does without the server while it is away. */
-  async function read (signal?: AbortSignal): Promise<JsonObject | null> {
-    if (performance.now() < refused.reading) return null
-    try {
-      return fieldsOf(await client.readJson(path, signal === undefined ? {} : { signal }))
-    } catch (error) {
-      if (signal !== undefined) throwIfAway(error)
-      if (isRefusal(error)) refused.reading = performance.now() + refusedFor
-      refused.why = messageOf(error)
-      return null
-    }
-  }
-
-  /** Whether the server took it. */
-  async function change (options: JsonObject, signal: AbortSignal): Promise<boolean> {
-    if (performance.now() < refused.changing) return false
-    try {
-      await client.postJson(path, options, { signal, ...(selected in options ? { timeoutMs: selectTimeout } : {}) })
-      return true
-    } catch (error) {
-      throwIfAway(error)
-      if (isRefusal(error)) refused.changing = performance.now() + refusedFor
-      refused.why = messageOf(error)
-      log.warn({ server: server().alias, options: Object.keys(options), err: error }, 'the server takes no change of its settings')
-      return false
-    }
-  }
-
-  /** Whether a generation runs that is none of ours: what it overrides looks like everybody's. */
-  async function isBusy (): Promise<boolean> {
-    return await client.progress(null).then(({ busy }) => busy, () => false)
   }
 
   /** As lists of titles keep it: by the server's list, without the hash that a title gets with its first use. */
@@ -237,9 +198,8 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
       if (!line.isUnbroken()) ensured.clear()
       const names = [...new Set([...Object.keys(settings), ...touched])]
       const missing = restoresAll ? [] : names.filter(name => !ensured.has(name))
-      // Where the server keeps its selection by itself, what it has selected is just what is meant.
-      const isKept = learned().keepsSelection === true && kept.open.length === 0
-      const isOpen = checkpoint === null && !isKept
+      // It is looked up and named, so that nothing which selects another one in between decides.
+      const isOpen = checkpoint === null
       // What stays selected must not take a person's choice away unseen.
       const isKnown = kept.selection !== null && server().restoreSelection !== 'never'
       const isLookNeeded = isOpen || !isKnown || missing.length > 0 || owed.size > 0
@@ -262,7 +222,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
         checkpoint: title,
         // What everybody gets anyway may stay, so that a change which a person makes meanwhile is not undone.
         restore: isOwn || !mayStay,
-        warnings: unrestored.map(name => settingStays(name, refused.why, now === null ? 'hidden' : 'shown'))
+        warnings: unrestored.map(name => settingStays(name, access.why(), now === null ? 'hidden' : 'shown'))
       }
       if (title !== null && !isSelected) {
         const name = splitHash(title).name
@@ -326,13 +286,13 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
     },
     restarted () {
       ensured.clear()
-      refused.reading = refused.changing = 0
+      access.forgetRefusals()
       kept = { ...kept, open: kept.used }
       for (const name of Object.keys(kept.lent)) left.add(name)
       answered = null
     },
     hasLeft (when) {
-      if (performance.now() < Math.max(refused.reading, refused.changing)) return false
+      if (access.isRefused()) return false
       const mode = server().restoreSelection
       const isSelection = kept.open.length > 0 && mode !== 'never'
       if (when === 'between jobs') return isSelection && mode === 'always' && restores.selection !== true
@@ -396,20 +356,6 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
 
 function added (titles: readonly string[], title: string): readonly string[] {
   return titles.includes(title) ? titles : [...titles, title]
-}
-
-function isRefusal (error: unknown): boolean {
-  return error instanceof GenerationFailure && error.failureClass !== 'cancelled' && error.failureClass !== 'server-down'
-}
-
-/** A server that is gone cannot take the generation either, and what it has for settings then is not known. */
-function throwIfAway (error: unknown): void {
-  if (!(error instanceof GenerationFailure)) return
-  if (error.failureClass === 'cancelled') throw error
-  if (error.failureClass !== 'server-down' || !awayCodes.has(error.code)) return
-  throw new GenerationFailure('server-down', error.code, error.message, {
-    cause: error, mayBeRunning: false, ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs })
-  })
 }
 
 function isEmptyList (value: unknown): boolean {

@@ -1,0 +1,102 @@
+import t, { type Test } from 'tap'
+import { createA1111Client } from '../../src/a1111/client.ts'
+import { readInventory } from '../../src/a1111/inventory.ts'
+import { probeServer } from '../../src/a1111/probe.ts'
+import type { KeptOptions } from '../../src/servers/kept-options.ts'
+import { nothingLearned } from '../../src/servers/learned-traits.ts'
+import { createOptionsKeeper } from '../../src/servers/options-keeper.ts'
+import { createProcessLine } from '../../src/servers/process-line.ts'
+import { withOptions, type WantedOptions } from '../../src/servers/sent-options.ts'
+import { startSimulator } from '../../src/simulator/simulator.ts'
+import { silentLogger } from '../helper.ts'
+
+const none = { reads: 0, changes: 0 }
+const clipSkip = { CLIP_stop_at_last_layers: 2 }
+
+/** A keeper alone in front of a server, without anything that looks at the server in between. */
+async function start (t: Test, flavor: 'a1111' | 'forge') {
+  const simulator = await startSimulator({ speed: Infinity, flavor, checkpoints: ['one.safetensors', 'two.safetensors'] })
+  t.teardown(simulator.close)
+  const address = { baseUrl: simulator.url }
+  const client = createA1111Client(address)
+  t.teardown(client.close)
+  const line = createProcessLine(client)
+  t.teardown(line.close)
+  const traits = await probeServer(client)
+  const inventory = await readInventory(client, traits)
+  let kept: KeptOptions | null = null
+  const keeper = await createOptionsKeeper({
+    server: () => ({ id: 'main', alias: 'Main', address, restoreSelection: 'when idle' }),
+    client,
+    line,
+    store: { read: async () => kept, write: async (_, now) => { kept = now }, forget: async () => { kept = null } },
+    inventory: async () => inventory,
+    traits: () => traits,
+    learned: () => ({ ...nothingLearned, keepsSelection: true }),
+    log: silentLogger
+  })
+
+  /** Requests for options that a job costs, and the checkpoint that it names. */
+  async function run (wanted: Partial<WantedOptions> = {}) {
+    const count = () => {
+      const { requests } = simulator.state()
+      return { reads: requests['GET /sdapi/v1/options'] ?? 0, changes: requests['POST /sdapi/v1/options'] ?? 0 }
+    }
+    const before = count()
+    const sent = await keeper.ready({
+      settings: {}, checkpoint: null, touched: [], switches: false, ...wanted
+    }, new AbortController().signal)
+    const body = withOptions(JSON.stringify({ prompt: 'a lighthouse', steps: 1, width: 64, height: 64 }), sent)
+    const answer = await fetch(`${simulator.url}/sdapi/v1/txt2img`, {
+      method: 'POST', headers: { 'content-type': 'application/json' }, body
+    })
+    const { info } = await answer.json() as { info: string }
+    keeper.over(sent, 'answered')
+    const asked = { parameters: {}, sent: sent.settings }
+    const warnings = await keeper.check(asked, JSON.parse(info) as Record<string, unknown>)
+    const after = count()
+    return {
+      requests: { reads: after.reads - before.reads, changes: after.changes - before.changes },
+      checkpoint: sent.checkpoint?.replace(/\.safetensors.*/, ''),
+      used: (JSON.parse(info) as { sd_model_name: string }).sd_model_name,
+      warnings
+    }
+  }
+  const titleOf = (name: string) => inventory.checkpoints.find(({ title }) => title.startsWith(name))?.title ?? ''
+  return { simulator, run, titleOf }
+}
+
+for (const flavor of ['a1111', 'forge'] as const) {
+  t.test(`what the options of ${flavor} cost a job`, async t => {
+    const { simulator, run, titleOf } = await start(t, flavor)
+    const one = titleOf('one')
+    const two = titleOf('two')
+    await run()
+
+    await t.test('nothing where it names its checkpoint and no setting', async t => {
+      for (const title of [one, two, two, one]) t.strictSame((await run({ checkpoint: title })).requests, none)
+    })
+
+    await t.test('one reading and one change the first time that a setting is overridden, then nothing', async t => {
+      t.strictSame((await run({ checkpoint: one, settings: clipSkip })).requests, { reads: 1, changes: 1 })
+      for (const title of [one, two]) t.strictSame((await run({ checkpoint: title, settings: clipSkip })).requests, none)
+      t.strictSame((await run({ checkpoint: one })).requests, none)
+    })
+
+    await t.test('one reading where it names no checkpoint, and then it is sent with the selected one', async t => {
+      for (const settings of [{}, clipSkip]) {
+        t.match(await run({ settings }), { requests: { reads: 1, changes: 0 }, checkpoint: 'one', used: 'one' })
+      }
+      await simulator.changeOptions({ sd_model_checkpoint: two })
+      t.match(await run(), { requests: { reads: 1, changes: 0 }, checkpoint: 'two', used: 'two', warnings: [] })
+    })
+
+    await t.test('nothing for the settings of a person, which leave marks in every picture', async t => {
+      await simulator.changeOptions({ CLIP_stop_at_last_layers: 3 })
+      t.match(await run(), { warnings: [] })
+      for (const title of [one, two]) {
+        t.match(await run({ checkpoint: title }), { requests: none, warnings: [] })
+      }
+    })
+  })
+}
