@@ -5,6 +5,7 @@ import { fieldsOf, type JsonObject } from '../a1111/json-values.ts'
 import type { SmallCallOptions } from '../a1111/small-calls.ts'
 import { readCandidates } from '../servers/choose.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
+import { optionsForPeople } from '../servers/kept-options.ts'
 import { answersLooks, sameAddress, type Server, type ServerState } from '../servers/server.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 import { listOfInventory, type LastKnown } from './last-known.ts'
@@ -19,7 +20,7 @@ export interface ServerFaces {
   read (server: Server, path: string): Promise<unknown>
   /** The same of all enabled servers, or the named one: while one is away, what it answered last. */
   readAll (path: string, target: string): Promise<unknown[]>
-  /** The options of the best server; none while nothing is known of any. */
+  /** The options of the best server as people have set them, whatever jobs run; none while nothing is known of any. */
   options (target: string): Promise<JsonObject>
   client (server: Server): A1111Client
   close (): Promise<void>
@@ -35,6 +36,7 @@ export interface ServerFacesDependencies {
   readonly firstLookMs?: number
 }
 
+const optionsPath = '/sdapi/v1/options'
 /** Clients ask for every list at their start, several times over. */
 const rememberedForMs = 5000
 const mostRemembered = 500
@@ -72,11 +74,22 @@ export function createServerFaces (dependencies: ServerFacesDependencies): Serve
     return best === undefined ? null : { server: best.server, answers: best.state?.reachable === 'yes' }
   }
 
+  /** Without what a job overrides for its own time, which clients would take for everybody's and send back. */
+  async function readOptions (server: Server): Promise<unknown> {
+    const kept = async () => {
+      const found = await states.options.read(server.id)
+      return found?.baseUrl === server.address.baseUrl ? found : null
+    }
+    const before = await kept()
+    const answer = fieldsOf(await client(server).readJson(optionsPath, callOptions))
+    return optionsForPeople(answer, [before, await kept()])
+  }
+
   async function read (server: Server, path: string): Promise<unknown> {
     const name = `${server.id} ${server.updatedAt} ${path}`
     const found = remembered.get(name)
     if (found !== undefined && performance.now() < found.until) return await found.answer
-    const answer = client(server).readJson(path, callOptions)
+    const answer = path === optionsPath ? readOptions(server) : client(server).readJson(path, callOptions)
     const oldest = remembered.keys().next()
     if (remembered.size >= mostRemembered && !oldest.done) remembered.delete(oldest.value)
     remembered.set(name, { answer, until: performance.now() + rememberedForMs })
@@ -121,7 +134,7 @@ export function createServerFaces (dependencies: ServerFacesDependencies): Serve
     read,
     readAll,
     client,
-    options: async target => fieldsOf((await readAll('/sdapi/v1/options', target))[0]),
+    options: async target => fieldsOf((await readAll(optionsPath, target))[0]),
     async close () {
       await Promise.all([...clients.values()].map(async ({ client: open }) => { await open.close() }))
       clients.clear()

@@ -31,6 +31,7 @@ export interface OptionsDeskDependencies {
 
 /** Which file is loaded; A1111 keeps it among the options but nobody sets it. */
 const loadedHash = 'sd_checkpoint_hash'
+const checkpointName = 'sd_model_checkpoint'
 
 export function createOptionsDesk ({ faces, own, registry, states }: OptionsDeskDependencies): OptionsDesk {
   async function checkpointNamed (name: string): Promise<Checkpoint | null> {
@@ -44,7 +45,8 @@ export function createOptionsDesk ({ faces, own, registry, states }: OptionsDesk
 
   async function show (caller: string, target: string): Promise<Record<string, unknown>> {
     const [server, mine] = await Promise.all([faces.options(target), own.read(caller)])
-    const title = textOf(mine.sd_model_checkpoint)
+    const isHashUnknown = server[loadedHash] === ''
+    const title = textOf(mine.sd_model_checkpoint) ?? (isHashUnknown ? textOf(server.sd_model_checkpoint) : null)
     const hash = title === null ? null : (await checkpointNamed(title))?.sha256 ?? null
     return { ...withoutSecrets(server), ...mine, ...(hash === null ? {} : { [loadedHash]: hash }) }
   }
@@ -54,9 +56,12 @@ export function createOptionsDesk ({ faces, own, registry, states }: OptionsDesk
     async change (caller, target, wanted) {
       const [server, shown] = await Promise.all([faces.options(target), show(caller, target)])
       const changes: Record<string, unknown> = {}
+      const isEcho = Object.keys(wanted).length > Object.keys(shown).length / 2
       for (const [name, value] of Object.entries(wanted)) {
-        if (name === loadedHash || same(value, shown[name])) continue
-        if (name === 'sd_model_checkpoint') {
+        // A checkpoint that is asked for by itself is meant, also where it is the selected one: that may change.
+        const isMeant = name === checkpointName && !isEcho
+        if (name === loadedHash || (!isMeant && same(value, shown[name]))) continue
+        if (name === checkpointName) {
           changes[name] = value === null ? undefined : await titleOf(value)
         } else if (isOverrideAllowed(name)) {
           changes[name] = value === null || same(value, server[name]) ? undefined : value
