@@ -62,7 +62,10 @@ async function start (t: Test, flavor: 'a1111' | 'forge') {
       warnings
     }
   }
-  const titleOf = (name: string) => inventory.checkpoints.find(({ title }) => title.startsWith(name))?.title ?? ''
+  function titleOf (name: string): string {
+    return inventory.checkpoints.find(({ title }) => title.startsWith(name))?.title ?? ''
+  }
+
   return { simulator, run, titleOf }
 }
 
@@ -79,7 +82,9 @@ for (const flavor of ['a1111', 'forge'] as const) {
 
     await t.test('one reading and one change the first time that a setting is overridden, then nothing', async t => {
       t.strictSame((await run({ checkpoint: one, settings: clipSkip })).requests, { reads: 1, changes: 1 })
-      for (const title of [one, two]) t.strictSame((await run({ checkpoint: title, settings: clipSkip })).requests, none)
+      for (const title of [one, two]) {
+        t.strictSame((await run({ checkpoint: title, settings: clipSkip })).requests, none)
+      }
       t.strictSame((await run({ checkpoint: one })).requests, none)
     })
 
