@@ -1,7 +1,7 @@
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
-import { stringifyJson } from '../lib/exact-json.ts'
+import { stringifyKeepingFloats } from '../lib/exact-json.ts'
 import { HttpException, ProcessDied, PythonError } from './failures.ts'
 import { adminRoutes } from './routes/admin.ts'
 import { serverRoutes } from './routes/all.ts'
@@ -18,7 +18,7 @@ import type { Dialect } from './wire/fields.ts'
 import { proxyPage } from './wire/proxy-page.ts'
 import { pydantic1 } from './wire/pydantic1.ts'
 import { pydantic2 } from './wire/pydantic2.ts'
-import { parseBody, readModel } from './wire/read-model.ts'
+import { parseBody, readModel, readObject } from './wire/read-model.ts'
 
 const compress = promisify(gzip)
 
@@ -183,7 +183,7 @@ function readInput (
 function readBody (dialect: Dialect, model: NonNullable<Route['body']>, parsed: unknown): Record<string, unknown> {
   if (model === 'any') return {}
   if (model !== 'object') return readModel(dialect, model, parsed)
-  return { ...parsed as Record<string, unknown>, ...readModel(dialect, {}, parsed) }
+  return readObject(dialect, parsed)
 }
 
 async function sendAnswer (exchange: Exchange, result: Answer): Promise<unknown> {
@@ -203,7 +203,7 @@ async function send (
   exchange: Exchange, status: number, value: unknown, headers: Readonly<Record<string, string>> = {}
 ): Promise<unknown> {
   exchange.reply.headers(headers).type('application/json')
-  return await sendBytes(exchange, status, Buffer.from(stringifyJson(value)))
+  return await sendBytes(exchange, status, Buffer.from(stringifyKeepingFloats(value)))
 }
 
 async function sendBytes (exchange: Exchange, status: number, body: Buffer): Promise<unknown> {

@@ -9,6 +9,15 @@ export class PythonError extends Error {
   }
 }
 
+/** What Python says where a function is called without these arguments. */
+export function missingArguments (name: string, missing: readonly string[]): PythonError {
+  const quoted = missing.map(one => `'${one}'`)
+  const last = quoted.at(-1) ?? ''
+  const listed = quoted.length > 2 ? `${quoted.slice(0, -1).join(', ')}, and ${last}` : quoted.join(' and ')
+  const plural = quoted.length === 1 ? '' : 's'
+  return new PythonError('TypeError', `${name}() missing ${quoted.length} required positional argument${plural}: ${listed}`)
+}
+
 /** FastAPI's HTTPException: a status chosen by the handler. */
 export class HttpException extends Error {
   override readonly name = 'HttpException'

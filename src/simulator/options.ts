@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
+import { noteFloat } from '../lib/exact-json.ts'
 import { PythonError } from './failures.ts'
 import { profiles } from './flavors.ts'
 import { fileOptions } from './lists/options-files.ts'
@@ -68,7 +69,12 @@ export function createOptions (
   const get = (key: string): unknown => data.has(key) ? data.get(key) : defaults[key]
 
   return {
-    all: () => ({ ...defaults, ...Object.fromEntries(data) }),
+    all () {
+      const shown = { ...defaults, ...Object.fromEntries(data) }
+      // the model of the answer has floats for all numbers, unless their default is 0
+      for (const [key, value] of Object.entries(defaults)) if (typeof value === 'number' && value !== 0) noteFloat(shown, key)
+      return shown
+    },
     get,
     set (key, value) {
       if (!Object.hasOwn(defaults, key)) throw new PythonError('KeyError', `'${key}'`)

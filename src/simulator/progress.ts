@@ -1,3 +1,4 @@
+import { noteFloat } from '../lib/exact-json.ts'
 import { describeState, type State } from './state.ts'
 import type { Tasks } from './tasks.ts'
 
@@ -31,9 +32,9 @@ export async function describeProgress (
   state: State, options: PreviewOptions, wish: { readonly skipCurrentImage: boolean }
 ): Promise<Record<string, unknown>> {
   if (state.jobCount === 0) {
-    return {
+    return withFloats({
       progress: 0, eta_relative: 0, state: describeState(state), current_image: null, textinfo: state.textinfo
-    }
+    })
   }
   const share = 0.01 + shareDone(state)
   const elapsed = (performance.now() - state.startedAt) / 1000
@@ -44,7 +45,12 @@ export async function describeProgress (
   }
   await refreshPreview(state, options)
   const image = wish.skipCurrentImage ? null : state.preview.image
-  return { ...answer, current_image: image?.toString('base64') ?? null, textinfo: state.textinfo }
+  return withFloats({ ...answer, current_image: image?.toString('base64') ?? null, textinfo: state.textinfo })
+}
+
+function withFloats (answer: Record<string, unknown>): Record<string, unknown> {
+  for (const name of ['progress', 'eta_relative', 'eta']) noteFloat(answer, name)
+  return answer
 }
 
 /** The answer of POST /internal/progress for one task. */
@@ -66,10 +72,10 @@ export async function describeTaskProgress (
   if (options.enabled && wish.withPreview) await refreshPreview(state, options)
   const { image, id } = state.preview
   const isNew = options.enabled && wish.withPreview && image !== null && id !== wish.shownPreview
-  return {
+  return withFloats({
     ...answer,
     live_preview: isNew ? `data:image/png;base64,${image.toString('base64')}` : null,
     id_live_preview: isNew ? id : wish.shownPreview,
     textinfo: state.textinfo
-  }
+  })
 }

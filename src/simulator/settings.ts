@@ -37,6 +37,8 @@ export interface SimulatorOptions {
   readonly threads?: number | undefined
   /** Whether the ControlNet extension is installed. True by default. */
   readonly controlNet?: boolean | undefined
+  /** Whether the graphics card is one of NVIDIA's; without, it generates on the processor. True by default. */
+  readonly cuda?: boolean | undefined
   /** How many units ControlNet takes: the option control_net_unit_count. 3 by default. */
   readonly controlNetUnits?: number | undefined
   /** Titles of further always-on scripts; `adetailer`, `animatediff` and `comments` do what theirs do. */
@@ -73,6 +75,7 @@ export interface SimulatorSettings {
   readonly noise: boolean
   readonly threads: number
   readonly controlNet: boolean
+  readonly cuda: boolean
   readonly controlNetUnits: number
   readonly regionalPrompter: boolean
   readonly scripts: readonly string[]
@@ -109,6 +112,7 @@ export function resolveSettings (options: SimulatorOptions): SimulatorSettings {
     noise: options.noise ?? false,
     threads: options.threads ?? 40,
     controlNet: options.controlNet ?? true,
+    cuda: options.cuda ?? true,
     controlNetUnits: options.controlNetUnits ?? 3,
     regionalPrompter: options.regionalPrompter ?? true,
     scripts: options.scripts ?? [],

@@ -64,7 +64,8 @@ t.test('a module that is missing and left out leaves the others, and none at all
 })
 
 t.test('a plot that gives its grid alone is complete', async t => {
-  const plot = (first: unknown[]) => ({ script_name: 'X/Y/Z plot', script_args: [...first, 0, '', [], 0, '', [], true, false, false] })
+  const rest = [false, false, false, false, 0, false]
+  const plot = (first: unknown[]) => ({ script_name: 'X/Y/Z plot', script_args: [...first, 0, '', [], 0, '', [], true, false, false, ...rest] })
   const job = await run(plot([4, '1,2,3', []]), { on_difference: 'fail' })
   t.match(job, { status: 'completed', warnings: [], images: [{ role: 'grid' }] })
   t.equal(job.images.length, 1)

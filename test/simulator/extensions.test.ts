@@ -115,7 +115,7 @@ t.test('ControlNet of Forge', async t => {
   t.equal(imagesOf(await control({ module: 'normalbae' })).length, 2)
   t.equal((await bench.get('/controlnet/version')).status, 404)
   t.match((await bench.get('/controlnet/model_list')).json, { model_list: ['None'] })
-  t.match((await bench.get('/controlnet/module_list')).json, { module_list: ['None', 'canny', 'depth_midas'] })
+  t.match((await bench.get('/controlnet/module_list')).json, { module_list: ['None', 'softedge_pidinet', 'shuffle'] })
   t.notOk('module_detail' in (await bench.get('/controlnet/module_list')).json)
   const body = { controlnet_module: 'canny', controlnet_input_images: [image] }
   t.match(await bench.post('/controlnet/detect', { ...body, controlnet_processor_res: -1 }), { status: 500 }, 'numbers are used as they are')

@@ -1,4 +1,5 @@
 import type { Family } from '../flavors.ts'
+import { forgeModules } from './forge-modules.ts'
 
 interface Slider { readonly name: string, readonly value: number, readonly min: number, readonly max: number }
 
@@ -73,16 +74,6 @@ const a1111Modules: readonly Module[] = [
   module('ip-adapter-auto', ['IP-Adapter'], { sliders: [] })
 ]
 
-/** Forge's own words for a few of them, and none of A1111's names. */
-const forgeLabels: Readonly<Record<string, string>> = { none: 'None', normal_bae: 'normalbae' }
-
-const forgeModules: readonly Module[] = a1111Modules
-  .filter(({ name }) => name !== 'ip-adapter-auto')
-  .map(module => {
-    const label = forgeLabels[module.name] ?? module.label
-    return { ...module, name: label, label }
-  })
-
 export function modulesOf (family: Family): readonly Module[] {
   return family === 'forge' ? forgeModules : a1111Modules
 }
@@ -111,8 +102,37 @@ export const models: readonly string[] = [
   'control_openpose-fp16 [9ca67cbd]'
 ]
 
+/** Words in the file names of models that go with a control type, where those are not the type itself. */
+const modelWords: Readonly<Record<string, readonly string[]>> = {
+  NormalMap: ['normal'], Segmentation: ['seg'], 'T2I-Adapter': ['t2i_adapter', 't2iadapter'], 'IP-Adapter': ['ip-adapter', 'ip_adapter']
+}
+
+/** The types of Forge. All has a default that is not among its modules. */
+function forgeControlTypes (): Record<string, unknown> {
+  const types = [...new Set(forgeModules.flatMap(one => one.types))].sort()
+  const entry = (type: string): Record<string, unknown> => {
+    const fitting = forgeModules.filter(one => one.types.includes(type)).map(one => one.name)
+    const words = modelWords[type] ?? [type.toLowerCase()]
+    const fittingModels = models.filter(model => words.some(word => model.toLowerCase().includes(word)))
+    return {
+      module_list: ['None', ...fitting],
+      model_list: ['None', ...fittingModels],
+      default_option: fitting[0],
+      default_model: fittingModels.find(model => model.split('[')[0]?.includes('11')) ?? fittingModels[0] ?? 'None'
+    }
+  }
+  const all = {
+    module_list: forgeModules.map(one => one.name),
+    model_list: ['None', ...models],
+    default_option: 'none',
+    default_model: 'None'
+  }
+  return { All: all, ...Object.fromEntries(types.map(type => [type, entry(type)])) }
+}
+
 /** The answer of GET /controlnet/control_types: for each type what fits it and what is picked first. */
 export function controlTypes (family: Family): Record<string, unknown> {
+  if (family === 'forge') return forgeControlTypes()
   const [nothing, ...modules] = modulesOf(family)
   const types = ['All', ...new Set(modules.flatMap(one => one.types))]
   return Object.fromEntries(types.map(type => {

@@ -1,6 +1,6 @@
 import { requireLoosely } from '../checkpoints.ts'
 import { PythonError } from '../failures.ts'
-import { latentUpscaleModes, upscalers } from '../lists/upscalers.ts'
+import { latentUpscaleModes, upscalersOf } from '../lists/upscalers.ts'
 import type { ServerProcess } from '../server-process.ts'
 import type { GenerationRequest } from './request.ts'
 
@@ -29,7 +29,7 @@ export function planHires (
   }
   const upscaler = request.hr_upscaler ?? null
   const isKnown = upscaler === null || latentUpscaleModes.includes(upscaler) ||
-    upscalers.some(one => one.name === upscaler)
+    upscalersOf(server.machine.settings.family).some(one => one.name === upscaler)
   if (!isKnown) throw new PythonError('Exception', `could not find upscaler named ${upscaler}`)
   if (server.machine.settings.family === 'forge' && request.hr_additional_modules == null) {
     throw new PythonError('TypeError', "argument of type 'NoneType' is not iterable")

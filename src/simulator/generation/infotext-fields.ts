@@ -98,6 +98,15 @@ export function settingsOfInfotext (text: string, current: (key: string) => unkn
   }))
 }
 
+/**
+ * Forge looks for the type of the styles in a way that Python refuses, unless the client sent them.
+ * @throws PythonError
+ */
+export function tripOverStyles (request: GenerationRequest, sent: readonly string[]): void {
+  if (!request.infotext || 'init_images' in request || sent.includes('styles')) return
+  throw new PythonError('TypeError', 'isinstance() argument 2 cannot be a parameterized generic')
+}
+
 /** Fills what a request did not set from its `infotext`, and puts the settings found there into its overrides. */
 export function applyInfotext (
   request: GenerationRequest, sent: readonly string[], options: Pick<Options, 'get'>

@@ -1,6 +1,6 @@
 import { HttpException } from '../failures.ts'
-import { decodeImage, readBase64 } from '../images/decode.ts'
-import { fetchImage } from '../images/fetch.ts'
+import { decodeImage } from '../images/decode.ts'
+import { readSource } from '../images/fetch.ts'
 import type { ServerProcess } from '../server-process.ts'
 import type { InitImages } from './painter.ts'
 import { floor8 } from './plan.ts'
@@ -16,7 +16,7 @@ export async function readInitImages (server: ServerProcess, request: Generation
   const size = { width: Math.max(8, floor8(request.width)), height: Math.max(8, floor8(request.height)) }
   const read = async (image: unknown): Promise<Buffer> => {
     if (typeof image !== 'string') throw new HttpException(500, 'Invalid encoded image')
-    return /^https?:\/\//.test(image) ? await fetchImage(server.options, image) : readBase64(image)
+    return await readSource(server.options, image)
   }
   const pictures = []
   for (const image of request.init_images ?? []) pictures.push(await decodeImage(await read(image), size))

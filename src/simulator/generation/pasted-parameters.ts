@@ -25,8 +25,13 @@ const additions: Readonly<Record<string, unknown>> = {
   'Refiner switch by sampling steps': false
 }
 
+/** And Forge besides. */
+export const forgeAdditions: Readonly<Record<string, unknown>> = { 'Hires VAE/TE': ['Use same choices'] }
+
 /** The `parameters` of POST /sdapi/v1/png-info; whatever stood in the text is a string. */
-export function readPastedParameters (infotext: string): Record<string, unknown> {
+export function readPastedParameters (
+  infotext: string, more: Readonly<Record<string, unknown>> = {}
+): Record<string, unknown> {
   const { prompt, negativePrompt, parameters } = readInfotext(infotext)
-  return { ...additions, ...parameters, Prompt: prompt, 'Negative prompt': negativePrompt }
+  return { ...additions, ...more, ...parameters, Prompt: prompt, 'Negative prompt': negativePrompt }
 }

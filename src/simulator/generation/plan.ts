@@ -6,6 +6,7 @@ import type { ServerProcess } from '../server-process.ts'
 import { planHires, type HiresPlan } from './hires.ts'
 import type { GenerationRequest, Mode } from './request.ts'
 import { runScript } from './script-runs.ts'
+import { selectedArguments } from './scripts.ts'
 import { resolveSeeds } from './seeds.ts'
 import { applyStyles } from './styles.ts'
 
@@ -66,7 +67,7 @@ export function planGeneration (
   }
   const batchSize = mode === 'img2img' ? matchBatch(initImageCount, request.batch_size) : request.batch_size
   const styled = applyStyles(request.prompt ?? '', request.negative_prompt ?? '', request.styles ?? [])
-  const script = runScript(request, styled.prompt)
+  const script = runScript({ ...request, script_args: selectedArguments(server, request, mode) }, styled.prompt)
   const perPrompt = batchSize * request.n_iter
   const prompts = (script?.prompts ?? [styled.prompt]).flatMap(prompt => new Array<string>(perPrompt).fill(prompt))
   const resolved = resolveSeeds(request, perPrompt)

@@ -154,7 +154,7 @@ const forgeFields: Readonly<Record<string, Model>> = {
   cfg_scale: { distilled_cfg_scale: optional('number', 3.5) },
   hr_checkpoint_name: { hr_additional_modules: optional('list') },
   hr_negative_prompt: { hr_cfg: optional('number', 1), hr_distilled_cfg: optional('number', 3.5) },
-  latent_mask: { hr_distilled_cfg: optional('number', 3.5) }
+  force_task_id: { hr_distilled_cfg: optional('number', 3.5) }
 }
 
 /** 55 fields for txt2img and 57 for img2img in A1111 1.10.1; Forge adds its own. */

@@ -50,7 +50,13 @@ function plot (prompt: string, { negative_prompt: negative, script_args: given }
 }
 
 /** `fixed|one|two`: every combination of the parts behind the first bar, and a grid of them all. */
-function promptMatrix (prompt: string, [isPutFirst, isSeedVaried]: readonly unknown[]): ScriptRun {
+function promptMatrix (
+  prompt: string, [isPutFirst, isSeedVaried, kind = 'positive', delimiter = 'comma']: readonly unknown[]
+): ScriptRun {
+  if (kind !== 'positive' && kind !== 'negative') throw new PythonError('ValueError', `Unknown prompt type ${String(kind)}`)
+  if (delimiter !== 'comma' && delimiter !== 'space') {
+    throw new PythonError('ValueError', `Unknown variations delimiter ${String(delimiter)}`)
+  }
   const [fixed = '', ...parts] = prompt.split('|').map(part => part.trim())
   const prompts = Array.from({ length: 2 ** parts.length }, (_, combination) => {
     const chosen = parts.filter((_part, bit) => (combination >> bit) % 2 === 1)

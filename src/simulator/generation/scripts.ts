@@ -1,4 +1,6 @@
-import { HttpException } from '../failures.ts'
+import { HttpException, missingArguments } from '../failures.ts'
+import { scriptArguments } from '../lists/script-arguments.ts'
+import { choicesOf } from '../lists/script-info.ts'
 import { scriptTitles } from '../lists/scripts.ts'
 import type { ServerProcess } from '../server-process.ts'
 import type { GenerationRequest, Mode } from './request.ts'
@@ -23,6 +25,31 @@ export function checkScripts ({ machine }: ServerProcess, request: GenerationReq
     }
     throw new HttpException(422, `Script '${title}' not found`)
   }
+}
+
+/** How Python calls the arguments of the plot, the last script of all. */
+const plotArguments = [
+  ...['x', 'y', 'z'].flatMap(axis => [`${axis}_type`, `${axis}_values`, `${axis}_values_dropdown`]),
+  'draw_legend', 'include_lone_images', 'include_sub_grids', 'no_fixed_seeds', 'vary_seeds_x', 'vary_seeds_y',
+  'vary_seeds_z', 'margin_size', 'csv_mode'
+]
+
+/**
+ * The arguments that a selectable script runs with at Forge. A request's arguments replace the script's defaults in
+ * the list of those of all scripts: where they are fewer, the next script's move up, and behind the last is nothing.
+ *
+ * @throws PythonError where there are too few
+ */
+export function selectedArguments (server: ServerProcess, request: GenerationRequest, mode: Mode): unknown[] {
+  const { family } = server.machine.settings
+  const { selectable } = scriptTitles(mode, server.machine.settings)
+  const place = selectable.findIndex(title => title.toLowerCase() === request.script_name?.toLowerCase())
+  if (family !== 'forge' || place === -1) return request.script_args
+  const choices = choicesOf(server)
+  const [own = [], ...later] = selectable.slice(place).map(title => scriptArguments(title, mode, choices))
+  const args = [...request.script_args, ...later.flat().map(({ value }) => value)].slice(0, own.length)
+  if (args.length < own.length) throw missingArguments('Script.run', plotArguments.slice(args.length))
+  return args
 }
 
 /** The arguments that a request has for an always-on script; none where it is not installed. */

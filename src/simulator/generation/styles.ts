@@ -5,6 +5,17 @@ export const promptStyles = [
   { name: 'Clean', prompt: '', negative_prompt: 'blurry, low quality, watermark' }
 ] as const
 
+/** Forge has two files of styles, each under a line of its own that has no prompts. */
+export const forgeStyles = [
+  { name: divider('STYLES'), prompt: null, negative_prompt: null }, ...promptStyles,
+  { name: divider('STYLES_INTEGRATED'), prompt: null, negative_prompt: null }
+]
+
+function divider (name: string): string {
+  const text = ` ${name} `
+  return text.padStart(Math.floor((40 + text.length) / 2), '-').padEnd(40, '-')
+}
+
 /** Merges styles into both prompts: in place of `{prompt}`, or behind a comma; unknown names change nothing. */
 export function applyStyles (
   prompt: string, negativePrompt: string, names: readonly string[]

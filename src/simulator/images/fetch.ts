@@ -3,13 +3,23 @@ import { isIP } from 'node:net'
 import { withDeadline } from '../../lib/deadline.ts'
 import { HttpException } from '../failures.ts'
 import type { Options } from '../options.ts'
+import { readBase64 } from './decode.ts'
 
 /**
- * Fetches an init image by address, if A1111's two options allow it.
+ * The bytes of an image field that may also hold an address.
+ *
+ * @throws HttpException 500
+ */
+export async function readSource (options: Options, text: string): Promise<Buffer> {
+  return /^https?:\/\//.test(text) ? await fetchImage(options, text) : readBase64(text)
+}
+
+/**
+ * Fetches an image by address, if A1111's two options allow it.
  *
  * @throws HttpException 500 where they do not, or for an answer that is no image
  */
-export async function fetchImage (options: Options, address: string): Promise<Buffer> {
+async function fetchImage (options: Options, address: string): Promise<Buffer> {
   if (options.get('api_enable_requests') !== true) throw new HttpException(500, 'Requests not allowed')
   if (options.get('api_forbid_local_requests') === true && !await isGlobal(new URL(address).hostname)) {
     throw new HttpException(500, 'Request to local resource not allowed')

@@ -1,8 +1,8 @@
-/** A sampler as GET /sdapi/v1/samplers shows it; option values are strings there. */
+/** A sampler as GET /sdapi/v1/samplers shows it; option values are strings there, at Forge not. */
 export interface Sampler {
   readonly name: string
   readonly aliases: readonly string[]
-  readonly options: Readonly<Record<string, string>>
+  readonly options: Readonly<Record<string, string | boolean>>
 }
 
 /** A scheduler as GET /sdapi/v1/schedulers shows it. */
@@ -79,17 +79,27 @@ export const sdnextSamplers = [
   'DPM++ 2M SDE', 'DPM++ 2M EDM', 'DPM++ SDE', 'Heun', 'LCM', 'Euler FlowMatch', 'UniPC FlowMatch'
 ].map(name => ({ name, aliases: [], options: {} }))
 
-/** What Forge has besides. */
-export const forgeSamplers: readonly Sampler[] = [
-  ...samplers, sampler('DDPM', ['ddpm']),
+/** Samplers that only Forge has, behind Restart. */
+const addedByForge: readonly Sampler[] = [
   sampler('HeunPP2', ['heunpp2']), sampler('IPNDM', ['ipndm']), sampler('IPNDM_V', ['ipndm_v']), sampler('DEIS', ['deis'])
 ]
+
+/** Forge's samplers, which say `true` where A1111 says "True". */
+export const forgeSamplers: readonly Sampler[] = [
+  ...samplers.flatMap(one => one.name === 'Restart' ? [one, ...addedByForge] : [one]),
+  sampler('DDPM', ['ddpm'])
+].map(one => ({
+  ...one,
+  options: Object.fromEntries(Object.entries(one.options).map(([name, value]) => [name, value === 'True' ? true : value]))
+}))
+
 /** What Forge Classic has: one name for a sampler and its schedule. */
 export const classicSamplers: readonly Sampler[] = [
   ...['DPM++ 2M Karras', 'DPM++ SDE Karras', 'DPM++ 2M SDE Karras', 'DPM++ 3M SDE Karras', 'DPM2 Karras', 'LMS Karras']
     .map(name => sampler(name, [], karras)),
   ...samplers.map(({ name, aliases }) => sampler(name, aliases))
 ]
+
 export const forgeSchedulers: readonly Scheduler[] = [
   ...schedulers,
   scheduler('turbo', 'Turbo', inner),

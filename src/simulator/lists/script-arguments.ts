@@ -1,6 +1,14 @@
+import type { Family } from '../flavors.ts'
 import type { Mode } from '../generation/request.ts'
-import { samplers, schedulers } from './samplers.ts'
-import { upscalers } from './upscalers.ts'
+
+/** What differs between servers in what an input offers. */
+export interface ScriptChoices {
+  readonly family: Family
+  readonly checkpoints: readonly string[]
+  readonly samplers: readonly string[]
+  readonly schedulers: readonly string[]
+  readonly upscalers: readonly string[]
+}
 
 /** One positional argument of a script: the label and bounds of the input it stands for. */
 export interface ScriptArgument {
@@ -49,8 +57,8 @@ function plotArguments (mode: Mode): ScriptArgument[] {
 }
 
 /** The arguments of a script, in their order; empty for those that have none. */
-export function scriptArguments (title: string, mode: Mode, checkpointTitles: readonly string[]): ScriptArgument[] {
-  return argumentsByTitle[title]?.(mode, checkpointTitles) ?? []
+export function scriptArguments (title: string, mode: Mode, choices: ScriptChoices): ScriptArgument[] {
+  return argumentsByTitle[title]?.(mode, choices) ?? []
 }
 
 /** Options of the Regional Prompter. */
@@ -59,7 +67,7 @@ const regionalOptions = [
   'Comment Out `#`', 'debug', 'debug2'
 ]
 
-type Describe = (mode: Mode, checkpointTitles: readonly string[]) => ScriptArgument[]
+type Describe = (mode: Mode, choices: ScriptChoices) => ScriptArgument[]
 
 const argumentsByTitle: Readonly<Record<string, Describe>> = {
   'prompt matrix': () => [
@@ -67,17 +75,18 @@ const argumentsByTitle: Readonly<Record<string, Describe>> = {
     choice('Select prompt', 'positive', ['positive', 'negative']), choice('Select joining char', 'comma', ['comma', 'space']),
     slider('Grid margins (px)', 0, 0, 500, 2)
   ],
-  'prompts from file or textbox': () => [
+  'prompts from file or textbox': (_mode, { family }) => [
     input('Iterate seed every line', false), input('Use same random seed for all lines', false),
-    choice('Insert prompts at the', 'start', ['start', 'end']), input('List of prompt inputs', '')
+    choice('Insert prompts at the', 'start', ['start', 'end']), input('List of prompt inputs', ''),
+    ...family === 'forge' ? [input('Make a combined image containing all outputs (if more than one)', false)] : []
   ],
   'x/y/z plot': plotArguments,
-  refiner: (_mode, checkpointTitles) => [
-    input('Refiner', false), choice('Checkpoint', '', checkpointTitles), slider('Switch at', 0.8, 0.01, 1, 0.01)
+  refiner: (_mode, { checkpoints }) => [
+    input('Refiner', false), choice('Checkpoint', '', checkpoints), slider('Switch at', 0.8, 0.01, 1, 0.01)
   ],
-  sampler: () => [
-    slider('Sampling steps', 20, 1, 150, 1), choice('Sampling method', 'DPM++ 2M', samplers.map(one => one.name)),
-    choice('Schedule type', 'Automatic', schedulers.map(one => one.label))
+  sampler: (_mode, { samplers, schedulers }) => [
+    slider('Sampling steps', 20, 1, 150, 1), choice('Sampling method', 'DPM++ 2M', samplers),
+    choice('Schedule type', 'Automatic', schedulers)
   ],
   seed: () => [
     whole('Seed', -1), input('Extra', false), whole('Variation seed', -1), slider('Variation strength', 0, 0, 1, 0.01),
@@ -106,9 +115,9 @@ const argumentsByTitle: Readonly<Record<string, Describe>> = {
     choice('Masked content', 'fill', ['fill', 'original', 'latent noise', 'latent nothing']),
     choice('Outpainting direction', sides, sides)
   ],
-  'sd upscale': () => [
+  'sd upscale': (_mode, { upscalers }) => [
     note('Width and height are those of a tile.'), slider('Tile overlap', 64, 0, 256, 16),
-    choice('Upscaler', 'None', upscalers.map(one => one.name)), slider('Scale Factor', 2, 1, 4, 0.05)
+    choice('Upscaler', 'None', upscalers), slider('Scale Factor', 2, 1, 4, 0.05)
   ],
   'soft inpainting': () => [
     input('Soft inpainting', false), slider('Schedule bias', 1, 0, 8, 0.1), slider('Preservation strength', 0.5, 0, 8, 0.05),

@@ -1,3 +1,4 @@
+import type { Family } from '../flavors.ts'
 import type { Mode } from '../generation/request.ts'
 
 export interface ScriptTitles {
@@ -15,22 +16,32 @@ const selectableImg2img = [
 
 /** Extensions that may be missing. */
 export interface Extensions {
+  readonly family: Family
   readonly controlNet: boolean
   readonly regionalPrompter: boolean
   readonly scripts: readonly string[]
 }
 
-/** The scripts of A1111 1.10.1, with the names that extensions register where they are installed. */
+/** Built into A1111, and what Forge has in their place. */
+const builtIn = ['extra options', 'Hypertile']
+const builtIntoForge = [
+  'extra options', 'dynamicthresholding (cfg-fix) integrated', 'freeu integrated (sd 1.x, sd 2.x, sdxl)',
+  'kohya hrfix integrated', 'latentmodifier integrated', 'multidiffusion integrated', 'never oom integrated',
+  'perturbedattentionguidance integrated', 'selfattentionguidance integrated (sd 1.x, sd 2.x, sdxl)',
+  'stylealign integrated'
+]
+
+/** The scripts of A1111 1.10.1 or Forge, with the names that extensions register where they are installed. */
 export function scriptTitles (mode: Mode, settings: Extensions): ScriptTitles {
   const extensions = [
     ...settings.controlNet ? ['controlnet'] : [], ...settings.regionalPrompter ? ['regional prompter'] : [],
-    ...settings.scripts
+    ...settings.scripts, ...settings.family === 'forge' ? builtIntoForge : builtIn
   ]
   if (mode === 'txt2img') {
-    return { selectable, alwaysOn: [...extensions, 'extra options', 'Hypertile', 'refiner', 'sampler', 'seed'] }
+    return { selectable, alwaysOn: [...extensions, 'refiner', 'sampler', 'seed'] }
   }
   return {
     selectable: selectableImg2img,
-    alwaysOn: [...extensions, 'extra options', 'Hypertile', 'soft inpainting', 'refiner', 'sampler', 'seed']
+    alwaysOn: [...extensions, 'soft inpainting', 'refiner', 'sampler', 'seed']
   }
 }

@@ -1,3 +1,5 @@
+import type { Family } from '../flavors.ts'
+
 /** An upscaler as GET /sdapi/v1/upscalers shows it. */
 export interface Upscaler {
   readonly name: string
@@ -33,6 +35,13 @@ export const upscalers: readonly Upscaler[] = [
     'JingyunLiang/SwinIR/releases/download/v0.0/003_realSR_BSRGAN_DFOWMFC_s64w8_SwinIR-L_x4_GAN.pth', 'SwinIR 4x'),
   upscaler('4x-UltraSharp', 4)
 ]
+
+/** Forge has no LDSR, and ours has only what comes with it. */
+const forgeUpscalers = upscalers.filter(({ name }) => !['LDSR', '4x-UltraSharp'].includes(name))
+
+export function upscalersOf (family: Family): readonly Upscaler[] {
+  return family === 'forge' ? forgeUpscalers : upscalers
+}
 
 export const latentUpscaleModes: readonly string[] = [
   'Latent', 'Latent (antialiased)', 'Latent (bicubic)', 'Latent (bicubic antialiased)', 'Latent (nearest)',

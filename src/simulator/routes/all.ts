@@ -24,7 +24,7 @@ export function serverRoutes (server: ServerProcess): Route[] {
     ...listRoutes(server),
     ...extrasRoutes(server),
     ...settings.controlNet && settings.flavor !== 'sdnext' ? controlNetRoutes(settings) : [],
-    ...settings.internalProgress ? [...internalRoutes(server), ...interfaceRoutes()] : []
+    ...settings.internalProgress ? [...internalRoutes(server), ...interfaceRoutes(settings.family)] : []
   ].filter(({ path }) => !lacks.some(name => path === `/sdapi/v1/${name}`))
   return settings.flavor === 'sdnext' ? sdnextRoutes(server, routes) : routes
 }

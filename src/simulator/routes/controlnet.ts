@@ -60,7 +60,8 @@ const detectModel: Model = {
 
 /** Without masks, and with numbers that are used as they are. */
 const forgeDetectModel: Model = {
-  controlnet_module: strict('string', 'None'),
+  // there is no module of this name
+  controlnet_module: strict('string', 'none'),
   controlnet_input_images: strict('strings', []),
   controlnet_processor_res: strict('integer', 512),
   controlnet_threshold_a: strict('number', 64),

@@ -1,18 +1,20 @@
 import sharp, { type Sharp } from 'sharp'
-import { HttpException, PythonError, ValidationFailure } from '../failures.ts'
+import { HttpException, missingArguments, PythonError, ValidationFailure } from '../failures.ts'
 import { floor8 } from '../generation/plan.ts'
-import { readPastedParameters } from '../generation/pasted-parameters.ts'
-import { decodeImage, readBase64 } from '../images/decode.ts'
+import { forgeAdditions, readPastedParameters } from '../generation/pasted-parameters.ts'
+import { decodeImage } from '../images/decode.ts'
+import { readSource } from '../images/fetch.ts'
 import type { Picture } from '../images/pixels.ts'
 import { encodePng } from '../images/png.ts'
 import { readImageText } from '../images/text.ts'
-import { upscalers } from '../lists/upscalers.ts'
+import { upscalersOf } from '../lists/upscalers.ts'
 import { wait } from '../pace.ts'
 import type { ServerProcess } from '../server-process.ts'
 import { beginJob, endJob } from '../state.ts'
-import { required, strict, type Model } from '../wire/fields.ts'
-import { readModel } from '../wire/read-model.ts'
+import { required, strict, type Dialect, type Model } from '../wire/fields.ts'
 import { pydantic1 } from '../wire/pydantic1.ts'
+import { pydantic2 } from '../wire/pydantic2.ts'
+import { readModel } from '../wire/read-model.ts'
 import { post, type Route } from './route.ts'
 
 const share = { atLeast: 0, atMost: 1 }
@@ -35,34 +37,52 @@ const upscaleModel: Model = {
 
 /** Upscaling, reading infotexts and describing images. */
 export function extrasRoutes (server: ServerProcess): Route[] {
+  const isForge = server.machine.settings.family === 'forge'
+  const dialect = isForge ? pydantic2 : pydantic1
   return [
     post('/sdapi/v1/extra-single-image', async ({ body }) => {
       const { images, html } = await runExtras(server, body, [String(body.image)])
       return { html_info: html, image: images[0] }
     }, { body: { ...upscaleModel, image: strict('string', '') } }),
     post('/sdapi/v1/extra-batch-images', async ({ body }) => {
-      const files = (body.imageList as unknown[]).map((file, index) => readFile(file, index))
+      const files = (body.imageList as unknown[]).map((file, index) => readFile(dialect, file, index))
       const { images, html } = await runExtras(server, body, files.map(file => String(file.data)))
       return { html_info: html, images }
     }, { body: { ...upscaleModel, imageList: required('list') } }),
     post('/sdapi/v1/png-info', async ({ body }) => {
-      const bytes = readBase64(String(body.image).trim())
+      const bytes = await readSource(server.options, String(body.image).trim())
       await decodeImage(bytes)
       const { infotext, items } = await readImageText(bytes)
-      return { info: infotext, items, parameters: readPastedParameters(infotext) }
+      return { info: infotext, items, parameters: readPastedParameters(infotext, isForge ? forgeAdditions : {}) }
     }, { body: { image: required('string') } }),
     post('/sdapi/v1/interrogate', async ({ body }) => await interrogate(server, body), {
       body: { image: strict('string', ''), model: strict('string', 'clip') }
     }),
     ...['create/embedding', 'create/hypernetwork', 'train/embedding', 'train/hypernetwork'].map(path =>
-      post(`/sdapi/v1/${path}`, () => ({ info: `${path.replace('/', ' ')} is only simulated` }), { body: 'object' }))
+      post(`/sdapi/v1/${path}`, ({ body }) => {
+        if (isForge) createAtForge(path, body)
+        return { info: `${path.replace('/', ' ')} is only simulated` }
+      }, { body: 'object' }))
   ]
 }
 
+/** Its models are built in a way that these two routes never learned. @throws PythonError */
+function createAtForge (path: string, body: Readonly<Record<string, unknown>>): never {
+  if (path === 'create/hypernetwork') throw new PythonError('NameError', "name 'create_hypernetwork' is not defined")
+  const needed = ['name', 'num_vectors_per_token', 'overwrite_old']
+  const unknown = Object.keys(body).find(key => ![...needed, 'init_text'].includes(key))
+  if (unknown !== undefined) {
+    throw new PythonError('TypeError', `create_embedding() got an unexpected keyword argument '${unknown}'`)
+  }
+  const missing = needed.filter(name => !Object.hasOwn(body, name))
+  if (missing.length > 0) throw missingArguments('create_embedding', missing)
+  throw new PythonError('TypeError', "'NoneType' object is not callable")
+}
+
 /** @throws ValidationFailure that says which file it is */
-function readFile (file: unknown, index: number): Record<string, unknown> {
+function readFile (dialect: Dialect, file: unknown, index: number): Record<string, unknown> {
   try {
-    return readModel(pydantic1, fileModel, file)
+    return readModel(dialect, fileModel, file)
   } catch (error) {
     if (!(error instanceof ValidationFailure)) throw error
     throw new ValidationFailure(error.details.map(detail =>
@@ -75,16 +95,15 @@ const fileModel: Model = { data: required('string'), name: required('string') }
 async function runExtras (
   server: ServerProcess, body: Readonly<Record<string, unknown>>, sources: readonly string[]
 ): Promise<{ images: string[], html: string }> {
-  const images = sources.map(readBase64)
+  const images: Buffer[] = []
+  for (const source of sources) images.push(await readSource(server.options, source))
   for (const image of images) await decodeImage(image)
   const upscaler = String(body.upscaler_1)
   const loads = !server.machine.faults.drawOther('cannot-load')
   return await server.jobLock.run(async () => {
     beginJob(server.state, 'extras')
     try {
-      if (!upscalers.some(one => one.name === upscaler)) {
-        throw new PythonError('AssertionError', `could not find upscaler named ${upscaler}`)
-      }
+      checkUpscalers(server, body)
       await wait(server.timing.step({ width: 512, height: 512, batch: images.length, order: 1 }), server.life)
       const results: string[] = []
       for (const image of images) results.push((await upscale(image, body, { upscaler, loads })).toString('base64'))
@@ -93,6 +112,14 @@ async function runExtras (
       endJob(server.state)
     }
   })
+}
+
+/** The second one matters only beside a first one. @throws PythonError */
+function checkUpscalers ({ machine }: ServerProcess, body: Readonly<Record<string, unknown>>): void {
+  const named = body.upscaler_1 === 'None' ? [] : [String(body.upscaler_1), String(body.upscaler_2)]
+  const known = upscalersOf(machine.settings.family)
+  const missing = named.find(name => !known.some(one => one.name === name))
+  if (missing !== undefined) throw new PythonError('AssertionError', `could not find upscaler named ${missing}`)
 }
 
 /** A model that cannot be loaded leaves the picture as it is, merely resized. */
@@ -153,7 +180,7 @@ function describe (body: Readonly<Record<string, unknown>>, upscaler: string): s
 async function interrogate (
   server: ServerProcess, body: Readonly<Record<string, unknown>>
 ): Promise<{ caption: string }> {
-  const bytes = readBase64(String(body.image))
+  const bytes = await readSource(server.options, String(body.image))
   const { width, height } = await decodeImage(bytes)
   return await server.jobLock.run(async () => {
     const orientation = width > height ? 'wide' : 'tall'

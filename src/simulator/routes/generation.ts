@@ -3,7 +3,7 @@ import { crashBy, strikeOnArrival } from '../faults/strike.ts'
 import { ProcessDied } from '../failures.ts'
 import { writeAnswer, type AnswerShape } from '../generation/answer.ts'
 import { generate, type Generation } from '../generation/generate.ts'
-import { applyInfotext } from '../generation/infotext-fields.ts'
+import { applyInfotext, tripOverStyles } from '../generation/infotext-fields.ts'
 import { generationModel, type GenerationRequest, type Mode } from '../generation/request.ts'
 import { wait } from '../pace.ts'
 import type { ServerProcess } from '../server-process.ts'
@@ -27,7 +27,9 @@ export async function answerGeneration (
 ): Promise<Answer> {
   const { machine } = server
   const sent = typeof input.json === 'object' && input.json !== null ? Object.keys(input.json) : []
-  const request = applyInfotext(input.body as unknown as GenerationRequest, sent, server.options)
+  const given = input.body as unknown as GenerationRequest
+  if (machine.settings.family === 'forge') tripOverStyles(given, sent)
+  const request = applyInfotext(given, sent, server.options)
   const header = input.headers['x-simulator-fault']
   const faults = machine.faults.draw(request.prompt ?? '', readFaultText(typeof header === 'string' ? header : undefined))
   machine.records.countSend(request.force_task_id)

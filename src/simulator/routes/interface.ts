@@ -1,7 +1,8 @@
 import sharp from 'sharp'
 import { HttpException } from '../failures.ts'
+import type { Family } from '../flavors.ts'
 import { loraPreviews } from '../lists/files.ts'
-import { latentUpscaleModes, upscalers } from '../lists/upscalers.ts'
+import { latentUpscaleModes, upscalersOf } from '../lists/upscalers.ts'
 import { optional } from '../wire/fields.ts'
 import { createAnswer, get, type Route } from './route.ts'
 
@@ -9,7 +10,8 @@ import { createAnswer, get, type Route } from './route.ts'
  * The bits of the gradio page by which clients such as the Photoshop plugin notice that the server runs, and the
  * pictures beside models that the page shows.
  */
-export function interfaceRoutes (): Route[] {
+export function interfaceRoutes (family: Family): Route[] {
+  const components = componentsOf(upscalersOf(family).map(({ name }) => name))
   return [
     get('/', () => createAnswer(200, 'text/html; charset=utf-8', page)),
     get('/user', () => null),
@@ -24,11 +26,13 @@ export function interfaceRoutes (): Route[] {
 }
 
 /** Of the hundreds of components of the page, the ones by which clients learn the upscalers. */
-const components = [
-  dropDown(1, 'txt2img_hr_upscaler', [...latentUpscaleModes, ...upscalers.map(({ name }) => name)]),
-  dropDown(2, 'extras_upscaler_1', upscalers.map(({ name }) => name)),
-  dropDown(3, 'extras_upscaler_2', upscalers.map(({ name }) => name))
-]
+function componentsOf (upscalers: readonly string[]): Array<Record<string, unknown>> {
+  return [
+    dropDown(1, 'txt2img_hr_upscaler', [...latentUpscaleModes, ...upscalers]),
+    dropDown(2, 'extras_upscaler_1', upscalers),
+    dropDown(3, 'extras_upscaler_2', upscalers)
+  ]
+}
 
 function dropDown (id: number, elementId: string, choices: readonly string[]): Record<string, unknown> {
   return { id, type: 'dropdown', props: { choices, value: choices[0], elem_id: elementId, visible: true, name: 'dropdown' } }

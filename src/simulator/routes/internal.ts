@@ -6,13 +6,15 @@ import { get, post, type Route } from './route.ts'
 /** Routes of the user interface, which are there unless it is off, and never guarded. */
 export function internalRoutes (server: ServerProcess): Route[] {
   const { state, tasks, memory } = server
+  // pydantic 2 takes no null for a text, though null is its default
+  const task = server.machine.settings.family === 'forge' ? strict('string', null) : optional('string')
   return [
     post('/internal/progress', async ({ body }) => await describeTaskProgress(memory.frozenState ?? state, tasks, previewOptions(server), {
       task: typeof body.id_task === 'string' ? body.id_task : null,
       shownPreview: Number(body.id_live_preview),
       withPreview: body.live_preview === true
     }), {
-      body: { id_task: optional('string'), id_live_preview: strict('integer', -1), live_preview: strict('boolean', true) }
+      body: { id_task: task, id_live_preview: strict('integer', -1), live_preview: strict('boolean', true) }
     }),
     get('/internal/pending-tasks', () => ({ size: tasks.pending().length, tasks: tasks.pending() })),
     get('/internal/ping', () => ({})),

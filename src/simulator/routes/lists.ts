@@ -1,9 +1,10 @@
 import { freemem, totalmem } from 'node:os'
-import { promptStyles } from '../generation/styles.ts'
+import { noteFloat } from '../../lib/exact-json.ts'
+import { forgeStyles, promptStyles } from '../generation/styles.ts'
 import { controlNetExtension, embeddings, listLoras, modules, regionalPrompterExtension, vaes } from '../lists/files.ts'
 import { scriptTitles } from '../lists/scripts.ts'
 import { describeScripts } from '../lists/script-info.ts'
-import { faceRestorers, latentUpscaleModes, realEsrganModels, upscalers } from '../lists/upscalers.ts'
+import { faceRestorers, latentUpscaleModes, realEsrganModels, upscalersOf } from '../lists/upscalers.ts'
 import type { ServerProcess } from '../server-process.ts'
 import { get, post, type Route } from './route.ts'
 
@@ -19,23 +20,24 @@ export function listRoutes (server: ServerProcess): Route[] {
 
   return [
     list('samplers', () => lists.samplers),
-    list('schedulers', () => lists.schedulers),
-    list('upscalers', () => upscalers),
+    list('schedulers', () => lists.schedulers.map(one => withFloats(one, 'default_rho'))),
+    list('upscalers', () => upscalersOf(machine.settings.family).map(one => withFloats(one, 'scale'))),
     list('latent-upscale-modes', () => latentUpscaleModes.map(name => ({ name }))),
     list('sd-models', () => checkpoints.describe()),
     isForge ? list('sd-modules', () => modules) : list('sd-vae', () => vaes),
     list('hypernetworks', () => []),
     list('face-restorers', () => faceRestorers),
     list('realesrgan-models', () => realEsrganModels),
-    list('prompt-styles', () => promptStyles),
+    list('prompt-styles', () => isForge ? forgeStyles : promptStyles),
     list('embeddings', () => embeddings),
     list('scripts', () => ({ txt2img: names('txt2img'), img2img: names('img2img') })),
     list('script-info', () => describeScripts(server)),
     list('extensions', () => [
-      ...machine.settings.controlNet ? [controlNetExtension] : [],
+      // Forge's own ControlNet has no repository of its own
+      ...machine.settings.controlNet && !isForge ? [controlNetExtension] : [],
       ...machine.settings.regionalPrompter ? [regionalPrompterExtension] : []
     ]),
-    list('memory', describeMemory),
+    list('memory', () => machine.settings.cuda ? memory() : { ...memory(), cuda: { error: 'unavailable' } }),
     // the Lora extension registers these two itself, as coroutines and without auth
     get('/sdapi/v1/loras', () => listLoras(machine.disk.seenLoras), { access: 'open', runsIn: 'loop' }),
     post('/sdapi/v1/refresh-loras', () => {
@@ -47,7 +49,14 @@ export function listRoutes (server: ServerProcess): Route[] {
 
 const gibibyte = 1024 ** 3
 
-function describeMemory (): Record<string, unknown> {
+/** The copy, in which this number is a float. */
+function withFloats<Entry extends object> (entry: Entry, name: keyof Entry & string): Entry {
+  const copy = { ...entry }
+  noteFloat(copy, name)
+  return copy
+}
+
+function memory (): Record<string, unknown> {
   const usage = (current: number, peak: number): Record<string, number> => ({ current, peak })
   return {
     ram: { free: freemem(), used: process.memoryUsage.rss(), total: totalmem() },

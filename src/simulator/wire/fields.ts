@@ -49,10 +49,14 @@ export interface Dialect {
   readonly coerce: (kind: Exclude<FieldKind, 'any' | 'choice'>, value: unknown) => Coercion
   readonly missing: Problem
   readonly notAnObject: (value: unknown) => Problem
+  /** For a body that is any object, without a model. */
+  readonly notADict: Problem
+  /** Whether an empty list passes for an object. */
+  readonly takesEmptyLists: boolean
   readonly noneProblem: (kind: FieldKind) => Problem
-  readonly tooSmall: (limit: number | bigint) => Problem
-  readonly notAbove: (limit: number | bigint) => Problem
-  readonly tooBig: (limit: number | bigint) => Problem
+  readonly tooSmall: (limit: number | bigint, kind?: FieldKind) => Problem
+  readonly notAbove: (limit: number | bigint, kind?: FieldKind) => Problem
+  readonly tooBig: (limit: number | bigint, kind?: FieldKind) => Problem
   readonly notAChoice: (value: unknown, choices: readonly number[]) => Problem
   readonly badJson: (text: string) => { readonly location: number, readonly problem: Problem }
   /** The entry of `detail` for a problem. */

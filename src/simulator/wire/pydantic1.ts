@@ -20,6 +20,8 @@ export const pydantic1: Dialect = {
   coerce: coerceLeniently,
   missing: { type: 'value_error.missing', msg: 'field required' },
   notAnObject: () => dict,
+  notADict: dict,
+  takesEmptyLists: true,
   noneProblem: () => ({ type: 'type_error.none.not_allowed', msg: 'none is not an allowed value' }),
   tooSmall: limit => bound('not_ge', `greater than or equal to ${limit}`, limit),
   notAbove: limit => bound('not_gt', `greater than ${limit}`, limit),

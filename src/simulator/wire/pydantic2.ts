@@ -1,4 +1,5 @@
 import { readInteger as readWholeNumber } from '../../a1111/seeds.ts'
+import { noteFloat } from '../../lib/exact-json.ts'
 import type { Coercion, Dialect, FieldKind, Problem } from './fields.ts'
 import { locateJsonMistake } from './json-position.ts'
 
@@ -27,13 +28,17 @@ export const pydantic2: Dialect = {
     type: 'model_attributes_type',
     msg: 'Input should be a valid dictionary or object to extract fields from'
   }),
+  notADict: { type: 'dict_type', msg: 'Input should be a valid dictionary' },
+  takesEmptyLists: false,
   noneProblem: kind => wrongType(kind),
-  tooSmall: limit => ({
-    type: 'greater_than_equal', msg: `Input should be greater than or equal to ${limit}`, ctx: { ge: limit }
+  tooSmall: (limit, kind) => ({
+    type: 'greater_than_equal', msg: `Input should be greater than or equal to ${limit}`, ctx: bound('ge', limit, kind)
   }),
-  notAbove: limit => ({ type: 'greater_than', msg: `Input should be greater than ${limit}`, ctx: { gt: limit } }),
-  tooBig: limit => ({
-    type: 'less_than_equal', msg: `Input should be less than or equal to ${limit}`, ctx: { le: limit }
+  notAbove: (limit, kind) => ({
+    type: 'greater_than', msg: `Input should be greater than ${limit}`, ctx: bound('gt', limit, kind)
+  }),
+  tooBig: (limit, kind) => ({
+    type: 'less_than_equal', msg: `Input should be less than or equal to ${limit}`, ctx: bound('le', limit, kind)
   }),
   notAChoice (_value, choices) {
     const expected = [choices.slice(0, -1).join(', '), choices.at(-1)].join(' or ')
@@ -50,6 +55,13 @@ export const pydantic2: Dialect = {
     const entry = { type, loc: location, msg, input: isJson ? {} : value ?? null, ...ctx && { ctx } }
     return isJson ? entry : { ...entry, url: `https://errors.pydantic.dev/2.8/v/${type}` }
   }
+}
+
+/** A bound of a float is one itself. */
+function bound (name: string, limit: number | bigint, kind?: FieldKind): Record<string, unknown> {
+  const ctx = { [name]: limit }
+  if (kind === 'number') noteFloat(ctx, name)
+  return ctx
 }
 
 function wrongType (kind: FieldKind): Problem {

@@ -26,6 +26,16 @@ export function parseBody (dialect: Dialect, body: Buffer, contentType: string |
 }
 
 /**
+ * Reads a body that is any object.
+ *
+ * @throws ValidationFailure for everything else
+ */
+export function readObject (dialect: Dialect, source: unknown): Record<string, unknown> {
+  readModel({ ...dialect, notAnObject: () => dialect.notADict }, {}, source)
+  return { ...source as Record<string, unknown> }
+}
+
+/**
  * Reads a request as one of A1111's models: every field present, coerced, unknown ones dropped.
  *
  * @throws ValidationFailure with one entry for each field that does not fit
@@ -36,7 +46,8 @@ export function readModel (
   if (source === noBody || source === null) {
     throw new ValidationFailure([dialect.render([place], null, dialect.missing)])
   }
-  const isObject = typeof source === 'object' && !(Array.isArray(source) && source.length > 0)
+  const isObject = typeof source === 'object' &&
+    !(Array.isArray(source) && (source.length > 0 || !dialect.takesEmptyLists))
   if (!isObject) throw new ValidationFailure([dialect.render([place], printable(source), dialect.notAnObject(source))])
   const given: Readonly<Record<string, unknown>> = Array.isArray(source) ? {} : source as Record<string, unknown>
   const values: Record<string, unknown> = {}
@@ -88,9 +99,10 @@ function readField (
   }
   const read = outcome.value
   if (typeof read === 'number' || typeof read === 'bigint') {
-    if (field.atLeast !== undefined && read < field.atLeast) complain(location, value, dialect.tooSmall(field.atLeast))
-    if (field.above !== undefined && read <= field.above) complain(location, value, dialect.notAbove(field.above))
-    if (field.atMost !== undefined && read > field.atMost) complain(location, value, dialect.tooBig(field.atMost))
+    const { kind, atLeast, above, atMost } = field
+    if (atLeast !== undefined && read < atLeast) complain(location, value, dialect.tooSmall(atLeast, kind))
+    if (above !== undefined && read <= above) complain(location, value, dialect.notAbove(above, kind))
+    if (atMost !== undefined && read > atMost) complain(location, value, dialect.tooBig(atMost, kind))
   }
   return read
 }
