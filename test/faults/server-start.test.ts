@@ -28,9 +28,11 @@ const nothingListed: Inventory = {
   missing: ['loras'],
   readAt: 0
 }
+/** One picture and its grid; Forge fails where an argument is missing. */
+const plot = [0, '', [], 0, '', [], 0, '', [], true, true, false, false, false, false, false, 0, false]
 const jobKinds = [
   { ...quick, alwayson_scripts: { ControlNet: { args: [{ enabled: false }] } } },
-  { ...quick, script_name: 'X/Y/Z plot', script_args: [] },
+  { ...quick, script_name: 'X/Y/Z plot', script_args: plot },
   quick
 ]
 

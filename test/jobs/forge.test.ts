@@ -75,6 +75,11 @@ t.test('a plot that gives its grid alone is complete', async t => {
   ]) t.match(await run({ ...script, batch_size: 1 }, { on_difference: 'fail' }), { status: 'completed', warnings: [] })
 })
 
+t.test('a script that lacks arguments fails the job, as Forge does not fill them in', async t => {
+  const job = await run({ script_name: 'X/Y/Z plot', script_args: [4, '1,2'] })
+  t.match(job, { status: 'failed', error: { message: /missing 16 required positional arguments/ } })
+})
+
 t.test('floats stay floats on their way to extensions and scripts, and in what comes back', async t => {
   const freeU = { FreeU: { args: [true, 1.5, 1, 'w'] } }
   const body = JSON.stringify({
