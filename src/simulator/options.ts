@@ -21,6 +21,8 @@ export interface Options {
    * @throws PythonError for a key that does not exist
    */
   set (key: string, value: unknown): void
+  /** As the user interface sets one, and Forge's API too: those that A1111's may not set are no exception. */
+  setAny (key: string, value: unknown): void
   /** Sets without a check, as A1111 does for what it knows itself. */
   write (key: string, value: unknown): void
   /** What must be written back after an override of these keys. */
@@ -68,21 +70,31 @@ export function createOptions (
   const data = new Map<string, unknown>([...added, ...saved])
   const get = (key: string): unknown => data.has(key) ? data.get(key) : defaults[key]
 
+  function requireKnown (key: string): void {
+    if (!Object.hasOwn(defaults, key)) throw new PythonError('KeyError', `'${key}'`)
+  }
+
+  function change (key: string, value: unknown): void {
+    requireKnown(key)
+    if (isDeepStrictEqual(data.get(key) ?? null, value)) return
+    // Forge compares modules with the default of a key that is not there
+    if (isForge && key === 'forge_additional_modules' && isDeepStrictEqual(get(key), value)) return
+    data.set(key, value)
+  }
+
   return {
     all () {
       const shown = { ...defaults, ...Object.fromEntries(data) }
-      // the model of the answer has floats for all numbers, unless their default is 0
-      for (const [key, value] of Object.entries(defaults)) if (typeof value === 'number' && value !== 0) noteFloat(shown, key)
+      // the model of the answer makes floats of all numbers that were set, unless their default is 0
+      for (const key of data.keys()) if (typeof defaults[key] === 'number' && defaults[key] !== 0) noteFloat(shown, key)
       return shown
     },
     get,
     set (key, value) {
-      if (!Object.hasOwn(defaults, key)) throw new PythonError('KeyError', `'${key}'`)
-      if (restricted.has(key) || isDeepStrictEqual(data.get(key) ?? null, value)) return
-      // Forge compares modules with the default of a key that is not there
-      if (isForge && key === 'forge_additional_modules' && isDeepStrictEqual(get(key), value)) return
-      data.set(key, value)
+      requireKnown(key)
+      if (!restricted.has(key)) change(key, value)
     },
+    setAny: change,
     write: (key, value) => { data.set(key, value) },
     remember: keys => Object.fromEntries(keys.filter(key => data.has(key)).map(key => [key, data.get(key)])),
     save () {

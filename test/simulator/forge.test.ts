@@ -148,7 +148,7 @@ const lists: readonly Row[] = [
     '"Make a combined image containing all outputs (if more than one)"'],
   ['GET', '/sdapi/v1/memory', null, 200, { ram: { free: Number, used: Number, total: Number }, cuda: { error: 'unavailable' } }],
   ['GET', '/sdapi/v1/cmd-flags', null, 500, { error: 'ResponseValidationError' }],
-  ['GET', '/sdapi/v1/options', null, 200, { forge_preset: 'sd' }, '"CLIP_stop_at_last_layers":1.0', '"jpeg_quality":80.0'],
+  ['GET', '/sdapi/v1/options', null, 200, { forge_preset: 'sd' }, '"CLIP_stop_at_last_layers":1,', '"jpeg_quality":80,'],
   ['GET', '/controlnet/version', null, 404, notFound],
   ['GET', '/controlnet/settings', null, 404, notFound],
   ['GET', '/controlnet/model_list', null, 200, { model_list: { 0: 'None' } }],
@@ -197,6 +197,9 @@ const control: readonly Row[] = [
   ['POST', '/sdapi/v1/refresh-vae', {}, 200, {}, 'null'],
   ['POST', '/sdapi/v1/refresh-embeddings', {}, 200, {}, 'null'],
   ['POST', '/sdapi/v1/options', {}, 200, {}, 'null'],
+  ['POST', '/sdapi/v1/options', { CLIP_stop_at_last_layers: 2, outdir_samples: 'elsewhere' }, 200, {}, 'null'],
+  ['GET', '/sdapi/v1/options', null, 200, { outdir_samples: 'elsewhere' }, '"CLIP_stop_at_last_layers":2.0'],
+  ['POST', '/sdapi/v1/options', { CLIP_stop_at_last_layers: 1, outdir_samples: '' }, 200, {}, 'null'],
   ['POST', '/sdapi/v1/options', { nope: 1 }, 500, exception('KeyError', "'nope'")],
   ['POST', '/sdapi/v1/options', { sd_model_checkpoint: 'nope' }, 500, exception('RuntimeError', "model 'nope' not found")],
   ['POST', '/sdapi/v1/options', [], 422, unfit('dict_type', 'Input should be a valid dictionary')],
@@ -216,7 +219,7 @@ const control: readonly Row[] = [
 t.test('what Forge answers by its sources, its simulator answers too', async t => {
   const bench = await startBench(t, { flavor: 'forge', cuda: false, regionalPrompter: false })
   // what fails leaves its task behind, so that generations come last
-  const table = Object.entries({ control, lists, pictures, generation })
+  const table = Object.entries({ lists, control, pictures, generation })
   for (const [group, rows] of table) {
     await t.test(group, async t => {
       for (const [method, path, body, status, answer, ...texts] of rows) {

@@ -52,7 +52,7 @@ export function runHumanJob (
 export async function changeByHand (server: ServerProcess, changes: Readonly<Record<string, unknown>>): Promise<void> {
   const { options, machine } = server
   const before = selectedCheckpoint(server)
-  for (const [key, value] of Object.entries(changes)) options.set(key, value)
+  for (const [key, value] of Object.entries(changes)) options.setAny(key, value)
   if (selectedCheckpoint(server) !== before && machine.settings.family !== 'forge') {
     await server.jobLock.run(async () => { await loadCheckpoint(server, selectedCheckpoint(server)) })
   }

@@ -14,7 +14,8 @@ export function optionRoutes (server: ServerProcess): Route[] {
         throw new PythonError('RuntimeError', `model '${String(wanted)}' not found`)
       }
       const before = options.get('sd_model_checkpoint')
-      for (const [key, value] of Object.entries(body)) options.set(key, value)
+      const set = machine.settings.family === 'forge' ? options.setAny : options.set
+      for (const [key, value] of Object.entries(body)) set(key, value)
       // the selection changes at once, the load waits for the job lock; Forge leaves it to the next generation
       const isLoad = 'sd_model_checkpoint' in body && wanted !== before && machine.settings.family !== 'forge'
       if (isLoad) await server.jobLock.run(async () => { await loadCheckpoint(server, selectedCheckpoint(server)) })
