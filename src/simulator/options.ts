@@ -48,6 +48,13 @@ const forgeOptions: Readonly<Record<string, unknown>> = {
   forge_pin_shared_memory: 'CPU'
 }
 
+/** Options whose defaults are floats themselves. */
+const floats = new Set([
+  'img_downscale_threshold', 'sdxl_refiner_high_aesthetic_score', 'inpainting_mask_weight', 'initial_noise_multiplier',
+  'img2img_extra_noise', 's_min_uncond', 'token_merging_ratio', 'token_merging_ratio_img2img', 'token_merging_ratio_hr',
+  'extra_networks_default_multiplier', 'extra_networks_card_text_scale', 'eta_ddim', 'eta_ancestral'
+])
+
 /** Options that extensions add, which are therefore always there. */
 const addedByExtensions = /^(lora_|sd_lora$|canvas_|extra_options_|disabled_extensions$|disable_all_extensions$|control_net_)/
 
@@ -86,7 +93,10 @@ export function createOptions (
     all () {
       const shown = { ...defaults, ...Object.fromEntries(data) }
       // the model of the answer makes floats of all numbers that were set, unless their default is 0
-      for (const key of data.keys()) if (typeof defaults[key] === 'number' && defaults[key] !== 0) noteFloat(shown, key)
+      for (const [key, value] of Object.entries(defaults)) {
+        const isSet = data.has(key) && typeof value === 'number' && value !== 0
+        if (isSet || floats.has(key)) noteFloat(shown, key)
+      }
       return shown
     },
     get,

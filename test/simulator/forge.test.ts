@@ -148,7 +148,7 @@ const lists: readonly Row[] = [
     '"Make a combined image containing all outputs (if more than one)"'],
   ['GET', '/sdapi/v1/memory', null, 200, { ram: { free: Number, used: Number, total: Number }, cuda: { error: 'unavailable' } }],
   ['GET', '/sdapi/v1/cmd-flags', null, 500, { error: 'ResponseValidationError' }],
-  ['GET', '/sdapi/v1/options', null, 200, { forge_preset: 'sd' }, '"CLIP_stop_at_last_layers":1,', '"jpeg_quality":80,'],
+  ['GET', '/sdapi/v1/options', null, 200, { forge_preset: 'sd' }, '"CLIP_stop_at_last_layers":1,', '"jpeg_quality":80,', '"initial_noise_multiplier":1.0,', '"img2img_extra_noise":0.0,'],
   ['GET', '/controlnet/version', null, 404, notFound],
   ['GET', '/controlnet/settings', null, 404, notFound],
   ['GET', '/controlnet/model_list', null, 200, { model_list: { 0: 'None' } }],
