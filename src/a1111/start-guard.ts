@@ -38,9 +38,14 @@ export function guardedHttp (http: HttpClient, guard: StartGuard | undefined): H
       }
       await visit.answered(answer.statusCode)
       answer.body.once('error', error => {
-        if (!request.signal.aborted) visit.failed(error).catch(() => undefined)
+        if (!request.signal.aborted && !isLeftUnread(error)) visit.failed(error).catch(() => undefined)
       })
       return answer
     }
   }
+}
+
+/** An answer that nobody wants to read to its end, such as a web page, is ended by ourselves: the server is well. */
+function isLeftUnread (error: Error): boolean {
+  return ['ABORT_ERR', 'UND_ERR_ABORTED'].includes(String((error as NodeJS.ErrnoException).code))
 }

@@ -45,8 +45,8 @@ export interface JudgeDependencies {
 
 /** A generation that ends within so many seconds of its answer's break was over when that was sent. */
 const soonOver = 1
-/** No proxy has a time limit below this, in seconds. */
-const soonGivenUp = 0.1
+/** No proxy has a time limit below this, in seconds; a busy machine takes a good part of it for any answer. */
+const soonGivenUp = 1
 
 /** Finds out whose fault a failure is. */
 export function createJudge ({ alias, tasks, monitor, onMeasured, checkedLimit }: JudgeDependencies): Judge {

@@ -173,7 +173,10 @@ async function faultIn (folder: string, leastFree: number): Promise<StorageFault
     await writeTrial(path).catch(async error => {
       // The folder of drafts alone may be lost; what is above it is not ours to make again.
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-      await mkdir(drafts, { mode: 0o750 })
+      // Another process may make it at the same time; a file in its place shows with the trial.
+      await mkdir(drafts, { mode: 0o750 }).catch((fault: NodeJS.ErrnoException) => {
+        if (fault.code !== 'EEXIST') throw fault
+      })
       await writeTrial(path)
     })
     return null

@@ -214,7 +214,9 @@ t.test('options, util_get_*, util_set_model and util_wait_for_ready', async t =>
   const set = async (options: Fields) => await jsonOf<unknown>(ask('POST', '/sdapi/v1/options', { json: options }))
   for (const title of titles) {
     t.equal(await set({ sd_model_checkpoint: title }), null)
-    t.equal((await get('options')).sd_model_checkpoint, title)
+    // a title gets its hash with the first use of the checkpoint
+    const withoutHash = (name: unknown) => String(name).replace(/ \[\w+\]$/, '')
+    t.equal(withoutHash((await get('options')).sd_model_checkpoint), withoutHash(title))
     const progress = await get<{ progress: number, state: { job_count: number } }>('progress')
     t.match(progress, { progress: 0, state: { job_count: 0 } })
     t.match((await post('txt2img', txt2img({}))).info, { sd_model_name: title.split('/').at(-1)?.split('.')[0] })
