@@ -25,6 +25,10 @@ const least = {
   width: 64,
   height: 64
 }
+/** A job without a checkpoint names the one that people selected at the server. */
+const selected = {
+  override_settings: { sd_model_checkpoint: 'dreamscape-v8.safetensors [1b914fb7a1]' }, override_settings_restore_afterwards: false
+}
 const image = await picture(64, 64, '#a31')
 const mask = await picture(64, 64, '#fff')
 const txt2img = '/sdapi/v1/txt2img'
@@ -181,7 +185,14 @@ const cases: readonly Case[] = [
     route: 'txt2img',
     request: { alwayson_scripts: hypertile, script_name: 'X/Y/Z plot', script_args: plot },
     path: txt2img,
-    a1111: { ...least, alwayson_scripts: hypertile, script_name: 'x/y/z plot', script_args: plot }
+    // A script may change settings by itself.
+    a1111: {
+      ...least,
+      alwayson_scripts: hypertile,
+      script_name: 'x/y/z plot',
+      script_args: plot,
+      override_settings_restore_afterwards: true
+    }
   }
 ]
 
@@ -195,7 +206,7 @@ for (const flavor of ['a1111', 'forge'] as const) {
       const isWork = path.endsWith('extra-batch-images')
       const made = await studio.generate(`/generate/${route}`, isWork ? { user_id: 'ann', ...request } : { ...others, prompt, ...request })
       t.equal(made.path, path, what)
-      t.strictSame(made.asked, { ...bodies.a1111, ...flavor === 'forge' ? bodies.forge : {} }, what)
+      t.strictSame(made.asked, { ...isWork ? {} : selected, ...bodies.a1111, ...flavor === 'forge' ? bodies.forge : {} }, what)
       t.equal(made.job.status, 'completed', what)
       t.strictSame(made.answer.warnings, [], what)
     }
@@ -211,6 +222,7 @@ async function outpainted (t: Test, studio: StudioService): Promise<void> {
   t.equal(path, img2img)
   t.strictSame(body, {
     ...least,
+    ...selected,
     width: 96,
     denoising_strength: 0.7,
     resize_mode: 0,
@@ -237,5 +249,5 @@ async function swept (t: Test, studio: StudioService): Promise<void> {
     ({ ...body, force_task_id: typeof body.force_task_id })
   const sent = { force_task_id: 'string', send_images: true, save_images: false }
   t.strictSame(bodies.map(own), [['a tower', 5], ['a tower', 9], ['a lighthouse', 5], ['a lighthouse', 9]]
-    .map(([prompt, cfg]) => ({ ...least, ...sent, prompt, cfg_scale: cfg })))
+    .map(([prompt, cfg]) => ({ ...least, ...selected, ...sent, prompt, cfg_scale: cfg })))
 }
