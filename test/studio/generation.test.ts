@@ -52,7 +52,12 @@ const usual = {
 t.test('what the server is asked for a picture from words', async t => {
   const plain = await studio.generate('/generate/txt2img', small)
   t.equal(plain.path, '/sdapi/v1/txt2img')
-  t.same(plain.asked, usual)
+  t.same(plain.asked, {
+    ...usual,
+    // the one that people selected at the server
+    override_settings: { sd_model_checkpoint: 'dreamscape-v8.safetensors [1b914fb7a1]' },
+    override_settings_restore_afterwards: false
+  })
   const { asked } = await studio.generate('/generate/txt2img', {
     ...small,
     checkpoint: 'anime-pastel',

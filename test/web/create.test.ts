@@ -112,7 +112,7 @@ t.test('the page Create', { skip }, async t => {
     const [second] = await jobs()
     const made = (parameters: object) =>
       Object.fromEntries(Object.entries(parameters).filter(([name]) => !['prompt', 'positive_prompt', 'seed'].includes(name)))
-    const unsaid = { denoising_strength: 0.75, resize_mode: 0, inpainting_fill: 0, inpaint_full_res: true }
+    const unsaid = { mode: 'img2img', denoising_strength: 0.75, resize_mode: 0, inpainting_fill: 0, inpaint_full_res: true }
     t.strictSame(made(second?.generation_params ?? {}), made({ ...first.generation_params as object, ...unsaid }),
       'what the first did not say is what A1111 takes then')
 
