@@ -1,10 +1,11 @@
 import { on } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { tellServers } from '../../src/downloads/tell-servers.ts'
 import { createTurns } from '../../src/servers/turns.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { startWorker } from '../../src/worker.ts'
-import { onNotices, quick, startService } from '../helper.ts'
+import { quick, startService } from '../helper.ts'
 import { startTestRedis } from '../redis.ts'
 import { call } from './client.ts'
 import { watchServer } from './watched-server.ts'
@@ -73,7 +74,9 @@ t.test('who takes a server over sends nothing beside a call that is still there'
   const job = await routes.submit(quick)
   const next = await startWorker(routes.house, { whileUp: 1000, whileDown: 50, inventory: 1000 })
   t.teardown(next.close)
-  await onNotices(routes.house, async () => next.workforce.serves(routes.house.registry.require('Main').id) || undefined)
+  const { id: serverId } = routes.house.registry.require('Main')
+  // no notice says so
+  while (!next.workforce.serves(serverId)) await sleep(10)
   watched.release()
   t.equal((await enlarging).status, 200)
   t.equal((await routes.until(job, 'completed')).status, 'completed')
