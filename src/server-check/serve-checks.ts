@@ -5,6 +5,7 @@ import type { Gate } from '../jobs/gate.ts'
 import { createTaskControl } from '../jobs/task-control.ts'
 import type { TaskKnowledge } from '../jobs/task-knowledge.ts'
 import { DeadlinePassed, withDeadline } from '../lib/deadline.ts'
+import { createWakeUp } from '../lib/wake-up.ts'
 import type { Log } from '../log.ts'
 import { nothingLearned, type ServerLearning } from '../servers/learned-traits.ts'
 import type { Server } from '../servers/server.ts'
@@ -79,30 +80,15 @@ export async function serveChecks (dependencies: CheckServerDependencies): Promi
   let cancelled = new AbortController()
   let running: StoredCheck | null = null
   let held = false
-  let rung = false
   let attempts = 0
-  let wake = () => {}
+  const { ring, quiet } = createWakeUp(leaving.signal)
 
   function look (): void {
-    rung = true
-    wake()
+    ring()
     const { id } = running ?? {}
     if (id === undefined) return
     store.isCancelled(serverId, id).then(isSo => { if (isSo && running?.id === id) cancelled.abort() })
       .catch(() => { /* Redis is away; it is looked at again soon */ })
-  }
-
-  /** Until somebody looks, or the time is over. */
-  async function quiet (milliseconds?: number): Promise<void> {
-    if (!rung && !leaving.signal.aborted) {
-      let timer: NodeJS.Timeout | undefined
-      await new Promise<void>(resolve => {
-        wake = resolve
-        if (milliseconds !== undefined) timer = setTimeout(resolve, milliseconds)
-      })
-      clearTimeout(timer)
-    }
-    rung = false
   }
 
   async function hold (wanted: boolean): Promise<void> {
@@ -303,17 +289,14 @@ export async function serveChecks (dependencies: CheckServerDependencies): Promi
     letGo () {
       leaving.abort(new Lost('the process stops'))
       cancelled.abort()
-      wake()
     },
     abandon () {
       lost.abort(new Lost('another process serves the server now'))
       leaving.abort(lost.signal.reason)
-      wake()
     },
     async close (deadlineMs) {
       leaving.abort(new Lost('the process stops'))
       cancelled.abort()
-      wake()
       let timer: NodeJS.Timeout | undefined
       const late = new Promise<void>(resolve => { timer = setTimeout(resolve, deadlineMs) })
       await Promise.race([working, late])

@@ -1,4 +1,5 @@
 import type { Gate } from '../jobs/gate.ts'
+import { createWakeUp } from '../lib/wake-up.ts'
 import type { Log } from '../log.ts'
 import type { TurnLine } from './turns.ts'
 
@@ -27,26 +28,7 @@ const pauseAfterTrouble = 1000
  */
 export async function grantTurns ({ line, gate, open, log }: TurnGranterDependencies): Promise<TurnGranter> {
   const closing = new AbortController()
-  let rung = false
-  let wake = () => {}
-
-  function look (): void {
-    rung = true
-    wake()
-  }
-
-  /** Until somebody looks, or the time is over. */
-  async function quiet (milliseconds?: number): Promise<void> {
-    if (!rung && !closing.signal.aborted) {
-      let timer: NodeJS.Timeout | undefined
-      await new Promise<void>(resolve => {
-        wake = resolve
-        if (milliseconds !== undefined) timer = setTimeout(resolve, milliseconds)
-      })
-      clearTimeout(timer)
-    }
-    rung = false
-  }
+  const { ring, quiet } = createWakeUp(closing.signal)
 
   /** Resolves when the caller says that it is done, or is gone. */
   async function over (id: string): Promise<void> {
@@ -92,10 +74,7 @@ export async function grantTurns ({ line, gate, open, log }: TurnGranterDependen
   run(begun).catch(error => { log.error({ err: error }, 'calls get no turns any more') })
 
   return {
-    look,
-    close () {
-      closing.abort()
-      wake()
-    }
+    look: ring,
+    close () { closing.abort() }
   }
 }
