@@ -25,12 +25,12 @@ import { version } from './version.ts'
 const help = `StableQueue ${version}
 
   stablequeue start [--a1111-url URL] [--host H] [--port N]   everything in one process, with a private Redis
-  stablequeue api                                             the HTTP service alone, on REDIS_URL
-  stablequeue worker                                          the workers alone, on REDIS_URL
+  stablequeue api                                             only the HTTP service, on REDIS_URL
+  stablequeue worker                                          only the workers, on REDIS_URL
   stablequeue simulator [--port N] [--help]                   a server that behaves like A1111, without a GPU
   stablequeue keys create|list|revoke [--json]                access keys
-  stablequeue doctor [--json]                                 looks for what is wrong, and says what to do
-  stablequeue doctor --thorough --server ALIAS|URL            finds out how a server behaves; see docs/doctor.md
+  stablequeue doctor [--json]                                 checks the installation, and says what to do
+  stablequeue doctor --thorough --server ALIAS|URL            checks how a server behaves; see docs/doctor.md
                      [--checkpoint TITLE] [--minutes N] [--service URL] [--key KEY:SECRET | --token TOKEN] [--json]
 
 Settings come from the environment and from .env; see .env.example.

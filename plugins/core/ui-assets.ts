@@ -16,7 +16,7 @@ export interface UiAsset {
   readonly gzipped: { readonly body: Buffer, readonly tag: string }
 }
 
-/** What is served out of the folder `web`; anything else in it, such as pictures for the README, is not. */
+/** What is served out of the folder `web`; anything else in it, such as pictures for README.md and docs, is not. */
 const types: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',
   '.js': 'text/javascript; charset=utf-8',

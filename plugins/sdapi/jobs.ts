@@ -30,7 +30,7 @@ const trackerQuery = {
   ip: optional('string'), status: optional('string'), after: optional('integer'), limit: optional('integer', defaultLimit)
 }
 
-/** Jobs as the clients of the Job Tracker and of async-proxy look for them; README.md says which gets which. */
+/** Jobs as the clients of the Job Tracker and of async-proxy look for them; see docs/drop-in-reference.md. */
 const jobs: FastifyPluginAsync<JobsOptions> = async (app, { dropIn, path }) => {
   const { shortIds, search, errands, florence, house: { store, media, config, retention } } = dropIn
   const described = (name: string, summary: string) => ({ tags: ['A1111'], operationId: `a1111_${name}`, summary })

@@ -5,21 +5,21 @@ import { Settings } from './settings.ts'
 /** The text of `.env.example`: every setting with its meaning and its default, none of them active. */
 export function renderEnvironmentExample (): string {
   const head = wrap('The settings of StableQueue. Copy this file to .env and remove the # before a line to change it. ' +
-    'Variables of the environment come before those of .env.')
+    'Environment variables override those of .env.')
   const settings = Object.entries(Settings.properties).map(([name, schema]) => [
     '', ...wrap(meaning(schema)), `#${name}=${defaultText(schema)}`
   ].join('\n'))
   return [...head, ...settings, ''].join('\n')
 }
 
-/** The README's table of settings, in Markdown. */
+/** The table of docs/settings.md, in Markdown. */
 export function renderSettingsTable (): string {
   const rows = Object.entries(Settings.properties).map(([name, schema]) =>
     `| \`${name}\` | ${code(defaultText(schema))} | ${meaning(schema).replaceAll('|', '\\|')} |`)
   return ['| Setting | Default | Meaning |', '| --- | --- | --- |', ...rows].join('\n')
 }
 
-/** The description, and the values that are allowed where they are not just any text. */
+/** The description, and the values that are allowed unless any text is allowed. */
 function meaning (schema: TSchema): string {
   const values = schema.type === 'string' && !schema.enum ? '' : ` (${allowed(schema)})`
   return `${schema.description}${values}`

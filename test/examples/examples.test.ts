@@ -8,6 +8,7 @@ import t from 'tap'
 import { createBot } from '../../examples/bot.ts'
 import { createClient } from '../../examples/client.ts'
 import { startService } from '../helper.ts'
+import { inRepository } from '../root.ts'
 
 const run = promisify(execFile)
 const service = await startService(t, { settings: { STUDIO_JOBS_PER_USER: '0' } })
@@ -27,6 +28,16 @@ t.test('the Python client draws from words, from a picture and under control', a
   await python('the same in winter', file, '--steps', '2', '--image', picture)
   t.match(await sharp(await readFile(file)).metadata(), { width: 64 })
   await t.rejects(python('x', file, '--steps', '200'), { code: 1, stderr: /not drawn: steps: Input should be less than or equal to 150/ })
+})
+
+t.test('the first picture of the README is submitted, fetched and saved', async t => {
+  const picture = async (url: string) => await run(process.execPath, [inRepository('examples/first-picture.mjs'), 'a red car'], {
+    cwd: folder, env: { PATH: process.env.PATH, STABLEQUEUE_URL: url }
+  })
+  const file = join(folder, 'first-picture.png')
+  t.match((await picture(service.url)).stdout, `Saved ${file}.`)
+  t.match(await sharp(await readFile(file)).metadata(), { format: 'png', width: 512, height: 512 })
+  await t.rejects(picture('http://127.0.0.1:9'), { code: 1, stderr: /Nothing answers at .*: npm start/ })
 })
 
 t.test('users, presets and LoRAs come along from the older server', async t => {
