@@ -1,9 +1,11 @@
-import { Job as QueueJob, Queue } from 'bullmq'
+import { Job as QueueJob, Queue, type IRedisTransaction } from 'bullmq'
 import type { Redis } from 'ioredis'
 import { ServiceError } from '../src/errors.ts'
 import type { Log } from '../src/log.ts'
 import { redisProblemOf } from '../src/redis/errors.ts'
-import { isMissingScript, sendScriptsAgain } from '../src/redis/scripts.ts'
+import {
+  defineForTransactions, isMissingScript, sendScriptsAgain, type Script, type ScriptArgument
+} from '../src/redis/scripts.ts'
 import type { Keys } from '../src/redis/keys.ts'
 import type { QueueEntry, QueuePort } from '../src/jobs/queue-port.ts'
 
@@ -45,6 +47,9 @@ export interface GenerationQueuesDependencies {
   readonly log: Log
 }
 
+/** What Redis answers to one command of a transaction. */
+type Reply = [error: Error | null, value: unknown]
+
 /**
  * One BullMQ queue per server. Every entry has our own id, so that a command repeated after a lost reply
  * adds nothing, and one attempt only: retries are new runs of the record.
@@ -78,45 +83,52 @@ export function createGenerationQueues ({ connection, keys, log }: GenerationQue
   return {
     queue,
     open: () => [...queues.values()],
-    async transactionWith (entry) {
+    async addWith<Keys extends readonly string[], Args extends readonly ScriptArgument[], Answer> (
+      entry: QueueEntry, script: Script<Keys, Args, Answer>, scriptKeys: Keys, args: Args
+    ): Promise<Answer> {
       const target = queue(entry.serverId)
       const client = await target.getBackend().client
-      const calls: Array<readonly [name: string, args: Array<string | number>]> = []
+      defineForTransactions(connection, script)
       const options = { ...optionsOf(entry), jobId: entryId(entry) }
 
-      async function attempt (): Promise<Array<[error: Error | null, value: unknown]>> {
-        const transaction = client.multi()
-        for (const [name, args] of calls) transaction.runCommand(name, args)
+      // One command each.
+      const runScript = (transaction: IRedisTransaction) => {
+        transaction.runCommand(script.scriptName, [scriptKeys.length, ...scriptKeys, ...args])
+      }
+      const addEntry = async (transaction: IRedisTransaction) => {
         await new QueueJob<GenerationData>(target, generationEntryName, { jobId: entry.id, run: entry.run }, options,
           options.jobId).addJob(transaction)
+      }
+
+      async function commit (steps: ReadonlyArray<typeof runScript | typeof addEntry>): Promise<Reply[]> {
+        const transaction = client.multi()
+        for (const step of steps) await step(transaction)
         try {
           return await transaction.exec() ?? []
         } catch (error) {
-          // Nothing of it was carried out, so Redis has not got the scripts that ioredis takes for loaded now.
+          // Nothing of it was carried out, so Redis does not have the scripts that ioredis takes for loaded now.
           sendScriptsAgain(connection)
           throw error
         }
       }
 
-      return {
-        runScript (name, scriptKeys, args) { calls.push([name, [...scriptKeys, ...args]]) },
-        async commit () {
-          let replies = await attempt()
-          if (replies.some(([error]) => isMissingScript(error))) {
-            sendScriptsAgain(connection)
-            const again = await attempt()
-            replies = replies.map((reply, index) => reply[0] === null ? reply : again[index] ?? reply)
-          }
-          const failed = replies.find(([error]) => error !== null)
-          // Redis' own trouble passes by itself and is told as such.
-          if (failed !== undefined && redisProblemOf(failed[0]) !== null) throw failed[0]
-          if (replies.length === 0 || failed !== undefined) {
-            throw new ServiceError('queue_error', 'The job could not be queued; please submit it again.', {},
-              { cause: failed?.[0] })
-          }
-          return replies.slice(0, calls.length).map(([, value]) => value)
-        }
+      const steps = [runScript, addEntry]
+      let replies = await commit(steps)
+      const missing = steps.filter((_step, index) => isMissingScript(replies[index]?.[0]))
+      if (missing.length > 0) {
+        sendScriptsAgain(connection)
+        const again = await commit(missing)
+        replies = replies.map(reply => isMissingScript(reply[0]) ? again.shift() ?? reply : reply)
       }
+      const failed = replies.find(([error]) => error !== null)
+      // A fault of Redis itself passes and is reported as such.
+      if (failed !== undefined && redisProblemOf(failed[0]) !== null) throw failed[0]
+      const [first] = replies
+      if (first === undefined || failed !== undefined) {
+        throw new ServiceError('queue_error', 'The job could not be queued; please submit it again.', {},
+          { cause: failed?.[0] })
+      }
+      return first[1] as Answer
     },
     async add (entry, { delayMs = 0 } = {}) {
       await queue(entry.serverId).add(generationEntryName, { jobId: entry.id, run: entry.run },

@@ -5,6 +5,7 @@ import { parseCosts } from '../servers/cost-store.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 import type { Job, JobProgress } from './job.ts'
+import { readQueue, type JobFacts } from './scripts/index.ts'
 import { unpackWorkload } from './workload.ts'
 
 /** When a job is expected to begin and to end, in seconds from now. */
@@ -63,31 +64,6 @@ const placesSummed = 1000
 /** Shares of a generation from which on its own progress has something to say. */
 const tellingFraction = 0.1
 
-/**
- * ARGV: id of the server, places to read. Answers costs of the server, length of its line, then for those that run
- * and those that wait: id, key, workload, begin and progress.
- */
-const readLine = /* lua */ `
-local server, places = unpack(ARGV)
-local function facts (ids)
-  local found = {}
-  for _, id in ipairs(ids) do
-    local values = redis.call('HMGET', KEYS[1] .. 'job:' .. id, 'key', 'cost', 'started', 'progress')
-    table.insert(found, { id, values[1] or '', values[2] or '', values[3] or '', values[4] or '' })
-  end
-  return found
-end
-local line = KEYS[1] .. 'line:' .. server
-return {
-  redis.call('GET', KEYS[1] .. 'server:' .. server .. ':costs') or '',
-  redis.call('ZCARD', line),
-  facts(redis.call('ZRANGE', KEYS[1] .. 'jobs:*:' .. server .. ':processing', 0, -1)),
-  places == '0' and {} or facts(redis.call('ZRANGE', line, 0, places - 1))
-}
-`
-
-type JobFacts = [id: string, key: string, cost: string, started: string, progress: string]
-
 /** A line, added up. All in seconds from now. */
 interface SummedLine {
   readonly model: CostModel
@@ -114,12 +90,9 @@ export function expectationOf (
 /** Says when jobs will begin and end, from what their servers took for others. */
 export function createEstimates (dependencies: EstimatesDependencies): Estimates {
   const { redis, keys, registry, states, processes, now = Date.now } = dependencies
-  redis.defineCommand('readLineWithCosts', { numberOfKeys: 1, lua: readLine })
 
   async function sum (serverId: string, places: number): Promise<SummedLine> {
-    const command = Reflect.get(redis, 'readLineWithCosts') as (...values: unknown[]) => Promise<
-      [string, number, JobFacts[], JobFacts[]]>
-    const [costs, length, running, waiting] = await command.call(redis, keys.key(''), serverId, places)
+    const [costs, length, running, waiting] = await readQueue(redis, [keys.key('')], [serverId, places])
     const model = parseCosts(costs)
     const moment = now()
     const left = new Map(running.map(facts => [facts[0], secondsLeft(model, facts, moment)]))

@@ -6,6 +6,7 @@ import type { StoredImage } from '../media/types.ts'
 import type { Keys } from '../redis/keys.ts'
 import { indexKey } from './indexes.ts'
 import type { Job, JobImage } from './job.ts'
+import { countImages, matchImages } from './scripts/index.ts'
 import type { JobStore } from './store.ts'
 
 export interface GalleryQuery {
@@ -53,41 +54,6 @@ export interface Gallery {
 const mostExamined = 20_000
 const examinedAtOnce = 500
 
-/**
- * KEYS: key prefix. ARGV: lower-case text or '', lower-case model or '', then ids. Answers those with images that fit.
- * A checkpoint is looked for in what was asked and in what the server said, a LoRA in the prompt.
- */
-const matchRecords = /* lua */ `
-local text, model = ARGV[1], ARGV[2]
-local function has (where, what) return where and string.find(string.lower(where), what, 1, true) end
-local found = {}
-for i = 3, #ARGV do
-  local job = redis.call('HMGET', KEYS[1] .. 'job:' .. ARGV[i], 'result', 'prompt', 'submission')
-  local result, prompt, submission = job[1], job[2] or '', job[3] or ''
-  local fits = result and not string.find(result, '"images":[]', 1, true)
-  if fits and text ~= '' then fits = has(prompt, text) end
-  if fits and model ~= '' then
-    fits = has(string.match(submission, '"checkpointTitle":"(.-)"'), model)
-      or has(string.match(result, '"sd_model_name":"(.-)"'), model)
-    if not fits then
-      for lora in string.gmatch(prompt, '<lora:([^:>]+)') do fits = fits or has(lora, model) end
-    end
-  end
-  if fits then found[#found + 1] = ARGV[i] end
-end
-return found
-`
-
-// KEYS: key prefix. ARGV: ids. Answers how many images they have.
-const countImages = /* lua */ `
-local count = 0
-for i = 1, #ARGV do
-  local _, images = string.gsub(redis.call('HGET', KEYS[1] .. 'job:' .. ARGV[i], 'result') or '', '"sha256":', '')
-  count = count + images
-end
-return count
-`
-
 interface Arrived {
   readonly id: string
   readonly arrival: string
@@ -98,7 +64,7 @@ export function createGallery (
     readonly redis: Redis, readonly keys: Keys, readonly store: JobStore, readonly media: Pick<MediaStore, 'removeOutput'>
   }
 ): Gallery {
-  const prefix = keys.key('')
+  const prefix: [string] = [keys.key('')]
 
   /** Ended jobs, newest first, out of the index of each end. */
   async function ended (query: Omit<GalleryQuery, 'limit'>, after: string | undefined, count: number): Promise<Arrived[]> {
@@ -114,9 +80,8 @@ export function createGallery (
 
   async function matching (jobs: readonly Arrived[], { text = '', model = '' }: GalleryQuery): Promise<Job[]> {
     if (jobs.length === 0) return []
-    const ids = await redis.eval(matchRecords, 1, prefix, inLowerCase(text), inLowerCase(model),
-      ...jobs.map(({ id }) => id)) as string[]
-    return await store.readMany(ids)
+    return await store.readMany(await matchImages(redis, prefix,
+      [inLowerCase(text), inLowerCase(model), ...jobs.map(({ id }) => id)]))
   }
 
   return {
@@ -144,7 +109,7 @@ export function createGallery (
       let after: string | undefined
       for (;;) {
         const found = await ended({ keyId }, after, examinedAtOnce)
-        if (found.length > 0) count += await redis.eval(countImages, 1, prefix, ...found.map(({ id }) => id)) as number
+        if (found.length > 0) count += await countImages(redis, prefix, found.map(({ id }) => id))
         after = found.at(-1)?.arrival
         if (found.length < examinedAtOnce) return count
       }

@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis'
 import { parseJsonText, stringifyJson } from '../lib/exact-json.ts'
 import { ServiceError } from '../errors.ts'
 import type { Keys } from '../redis/keys.ts'
+import { loadScript } from '../redis/scripts.ts'
 
 /** What a request with an Idempotency-Key stands for. */
 export interface KeyedRequest {
@@ -36,28 +37,11 @@ export interface Idempotency {
 
 const longestKey = 255
 
-// KEYS: entry. ARGV: id, fingerprint, lifetime in ms. Answers the id, fingerprint and answer that are in force.
-const claimKey = /* lua */ `
-if redis.call('HSETNX', KEYS[1], 'id', ARGV[1]) == 1 then
-  redis.call('HSET', KEYS[1], 'fingerprint', ARGV[2])
-  redis.call('PEXPIRE', KEYS[1], ARGV[3])
-end
-return redis.call('HMGET', KEYS[1], 'id', 'fingerprint', 'answer')
-`
-
-// KEYS: entry. ARGV: id, answer. The first answer stays; says which one it is.
-const keepAnswer = /* lua */ `
-if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then return ARGV[2] end
-redis.call('HSETNX', KEYS[1], 'answer', ARGV[2])
-return redis.call('HGET', KEYS[1], 'answer')
-`
-
-// KEYS: entry. ARGV: id.
-const freeKey = /* lua */ `
-if redis.call('HGET', KEYS[1], 'id') == ARGV[1] and redis.call('HEXISTS', KEYS[1], 'answer') == 0 then
-  redis.call('DEL', KEYS[1])
-end
-`
+const script = (name: string) => new URL(`scripts/${name}.lua`, import.meta.url)
+const claimKey = loadScript<[entry: string], [id: string, fingerprint: string, lifetimeMs: number],
+  [id: string, fingerprint: string, answer: string | null]>(script('claim-key'))
+const keepAnswer = loadScript<[entry: string], [id: string, answer: string], string>(script('keep-answer'))
+const freeKey = loadScript<[entry: string], [id: string], null>(script('free-key'))
 
 /** @param lifetimeHours how long a key is remembered */
 export function createIdempotency (redis: Redis, keys: Keys, lifetimeHours: number): Idempotency {
@@ -70,11 +54,10 @@ export function createIdempotency (redis: Redis, keys: Keys, lifetimeHours: numb
           { field: 'Idempotency-Key' })
       }
       const digest = (text: string) => createHash('sha256').update(text).digest('base64url')
-      const entry = keys.key('idempotency', digest(`${owner}\n${key}`))
+      const entry: [string] = [keys.key('idempotency', digest(`${owner}\n${key}`))]
       const fingerprint = digest(stringifyJson([operation, body]))
       const fresh = newId()
-      const [id, known, answer] = await redis.eval(claimKey, 1, entry, fresh, fingerprint,
-        lifetimeHours * 3_600_000) as [string, string, string | null]
+      const [id, known, answer] = await claimKey(redis, entry, [fresh, fingerprint, lifetimeHours * 3_600_000])
       if (known !== fingerprint) {
         throw new ServiceError('idempotency_key_reused',
           'This Idempotency-Key was used with another request before; take a new one.', { field: 'Idempotency-Key' })
@@ -82,10 +65,10 @@ export function createIdempotency (redis: Redis, keys: Keys, lifetimeHours: numb
       if (answer !== null) return { repeated: true, answer: parseJsonText(answer) as Answer }
       try {
         const done = stringifyJson(await work(id, id !== fresh))
-        const kept = await redis.eval(keepAnswer, 1, entry, id, done) as string
+        const kept = await keepAnswer(redis, entry, [id, done])
         return { repeated: kept !== done, answer: parseJsonText(kept) as Answer }
       } catch (error) {
-        if (isWrongRequest(error)) await redis.eval(freeKey, 1, entry, id)
+        if (isWrongRequest(error)) await freeKey(redis, entry, [id])
         throw error
       }
     }

@@ -3,6 +3,7 @@ import type { JobStatus } from '../../schemas/job-status.ts'
 import type { Keys } from '../redis/keys.ts'
 import { indexKey } from './indexes.ts'
 import type { Job } from './job.ts'
+import { matchText } from './scripts/index.ts'
 import type { JobStore } from './store.ts'
 
 /** Which jobs are meant. List, count and actions all go by it. */
@@ -42,25 +43,6 @@ export interface JobPage {
 /** Records that one script looks through, so that no call holds up Redis for long. */
 const examinedAtOnce = 500
 
-// KEYS: key prefix. ARGV: lower-case text or '', application or '', user or '', then ids. Answers those that fit.
-const matchRecords = /* lua */ `
-local text, application, user = ARGV[1], ARGV[2], ARGV[3]
-local function submissionFits (job)
-  if application == '' and user == '' then return true end
-  local isJson, told = pcall(cjson.decode, redis.call('HGET', job, 'submission'))
-  if not isJson then return false end
-  if application ~= '' and told.appType ~= application then return false end
-  return user == '' or (type(told.studio) == 'table' and told.studio.user == user)
-end
-local found = {}
-for i = 4, #ARGV do
-  local job = KEYS[1] .. 'job:' .. ARGV[i]
-  local fits = text == '' or string.find(string.lower(redis.call('HGET', job, 'prompt') or ''), text, 1, true)
-  if fits and submissionFits(job) then found[#found + 1] = ARGV[i] end
-end
-return found
-`
-
 interface Arrived {
   readonly id: string
   /** Microseconds since the epoch. */
@@ -90,8 +72,8 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
       found = await range(query, after, 0, examinedAtOnce)
       if (!isSearched(query)) yield found
       else if (found.length > 0) {
-        const ids = new Set(await redis.eval(matchRecords, 1, keys.key(''), inLowerCase(text), appType, user,
-          ...found.map(({ id }) => id)) as string[])
+        const ids = new Set(await matchText(redis, [keys.key('')],
+          [inLowerCase(text), appType, user, ...found.map(({ id }) => id)]))
         yield found.filter(({ id }) => ids.has(id))
       }
       if (found.length < examinedAtOnce) return

@@ -14,7 +14,9 @@ import { indexKey } from './indexes.ts'
 import type { Subscription } from '../webhooks/subscription.ts'
 import { createQueueEntries } from './queue-entries.ts'
 import type { QueueEntry, QueuePort } from './queue-port.ts'
-import { jobScripts, type JobScriptName } from './scripts/index.ts'
+import {
+  cancelJob, createJob, endJob, forgetOutput, moveJob, noteProgress, removeJob, retryJob, returnJob, startJob
+} from './scripts/index.ts'
 import { packWorkload, workloadOf } from './workload.ts'
 
 /** A new job, before it has a place. */
@@ -162,8 +164,6 @@ const sentTooOften: JobError = {
 
 const outputNames = (result: JobResult | null | undefined) => (result?.images ?? []).map(({ name }) => name)
 
-type ScriptAnswer = [string, ...Array<string | number>]
-
 /** @param most of waiting jobs that the key may have */
 export function tooManyWaiting (waiting: number, most: number | undefined): ServiceError {
   return new ServiceError('queue_limit_reached', `This key has ${waiting} jobs waiting and may have ${most}; wait for ` +
@@ -173,16 +173,10 @@ export function tooManyWaiting (waiting: number, most: number | undefined): Serv
 /** The only place that reads and writes job records. */
 export function createJobStore (dependencies: JobStoreDependencies): JobStore {
   const { redis, keys, queue, commandLimit, waitingPerKey } = dependencies
-  const prefix = keys.key('')
+  const prefix: [string] = [keys.key('')]
   const clock = createRedisClock(redis)
   const jobKey = (id: string) => keys.key('job', id)
   const lineKey = (serverId: string) => keys.key('line', serverId)
-  for (const [name, lua] of Object.entries(jobScripts)) redis.defineCommand(name, { numberOfKeys: 1, lua })
-
-  async function run (name: JobScriptName, ...args: Array<string | number>): Promise<ScriptAnswer> {
-    const command = Reflect.get(redis, name) as (...values: Array<string | number>) => Promise<ScriptAnswer>
-    return await command.call(redis, prefix, ...args)
-  }
 
   const notFound = (id: string) => new ServiceError('job_not_found', `There is no job ${id}.`, { job_id: id })
   const invalid = (id: string, status: unknown, sentence: string) =>
@@ -217,15 +211,15 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     { id }: Pick<Job, 'id'>,
     { serverId, lane, expectedRun, priority }: Move
   ): Promise<void> {
-    const [outcome, ...details] = await run('moveJob', id, serverId, lane, expectedRun ?? '', priority ?? '')
-    if (outcome === 'gone') throw notFound(id)
-    if (outcome === 'superseded' || outcome === 'there') return
-    if (outcome === 'not_pending') {
-      throw invalid(id, details[0], `Job ${id} does not wait in line; it is ${details[0]}.`)
+    const answer = await moveJob(redis, prefix, [id, serverId, lane, expectedRun ?? '', priority ?? ''])
+    if (answer[0] === 'gone') throw notFound(id)
+    if (answer[0] === 'superseded' || answer[0] === 'there') return
+    if (answer[0] === 'not_pending') {
+      throw invalid(id, answer[1], `Job ${id} does not wait in line; it is ${answer[1]}.`)
     }
-    const [newRun, oldRun, oldServer, newLane] = details
-    await enter({ id, run: Number(newRun), serverId, lane: Number(newLane) })
-    await queue.remove({ id, run: Number(oldRun), serverId: String(oldServer) })
+    const [, newRun, oldRun, oldServer, newLane] = answer
+    await enter({ id, run: newRun, serverId, lane: Number(newLane) })
+    await queue.remove({ id, run: Number(oldRun), serverId: oldServer })
   }
 
   /** The jobs of a line that stand before a place and have the same lane as the one there, in their order. */
@@ -256,29 +250,26 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     { id, serverId, keyId, priority, bulkId, submission, group, webhook = null }: NewJob,
     entry: QueueEntry,
     last: number
-  ): Promise<ScriptAnswer> {
-    const transaction = await queue.transactionWith(entry)
+  ) {
     const packed = packSubmission(submission)
-    transaction.runScript('createJob', [prefix],
+    return await queue.addWith(entry, createJob, prefix,
       [id, serverId, keyId ?? '', priority, entry.lane, bulkId ?? '', packed.submission, packed.prompt,
         webhook === null ? '' : JSON.stringify(webhook), webhook === null ? '' : `,${webhook.events.join(',')},`,
         packWorkload(workloadOf(submission)), last, waitingPerKey ?? '', group?.id ?? id,
         group?.size ?? 1])
-    const [answer] = await transaction.commit() as [ScriptAnswer]
-    return answer
   }
 
   return {
     async create (job) {
       const entry = { id: job.id, run: 1, serverId: job.serverId, lane: laneOf(job.priority) }
       for (let tries = 0; ; tries++) {
-        const [outcome, position, createdAt] = await createOnce(job, entry, await lastMoment())
-        if (outcome === 'created') return { existing: null, position: Number(position), createdAt: Number(createdAt) }
-        if (outcome === 'full') {
+        const answer = await createOnce(job, entry, await lastMoment())
+        if (answer[0] === 'created') return { existing: null, position: answer[1], createdAt: answer[2] }
+        if (answer[0] === 'full') {
           await queue.remove(entry)
-          throw tooManyWaiting(Number(position), waitingPerKey)
+          throw tooManyWaiting(answer[1], waitingPerKey)
         }
-        if (outcome !== 'late') return { existing: await get(job.id) }
+        if (answer[0] === 'exists') return { existing: await get(job.id) }
         // The answer is here in time, so the clock was not right, or it took longer than usual to send.
         await queue.remove(entry)
         clock.forget()
@@ -310,7 +301,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
           throw new ServiceError('image_not_found', 'There is no image of this name; it may have been removed with its job.')
         }
         const after = { ...result, images: result.images.filter(image => image.name !== name) }
-        const [answer] = await run('forgetOutput', id, before, stringifyJson(after), name)
+        const [answer] = await forgetOutput(redis, prefix, [id, before, stringifyJson(after), name])
         if (answer !== 'changed') return
       }
     },
@@ -320,48 +311,48 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     entries: between,
     enterLate,
     async start ({ id, run: number, serverId, owner }, fence) {
-      const [answer] = await run('startJob', id, number, serverId, owner, fence)
+      const [answer] = await startJob(redis, prefix, [id, number, serverId, owner, fence])
       return answer === 'started' || answer === 'unattended' ? answer : 'superseded'
     },
     async noteProgress ({ id, run: number, owner }, progress) {
-      const [answer] = await run('noteProgress', id, number, owner, progress === null ? '' : stringifyJson(progress))
-      return answer as 'noted' | 'cancel' | 'superseded'
+      const text = progress === null ? '' : stringifyJson(progress)
+      return (await noteProgress(redis, prefix, [id, number, owner, text]))[0]
     },
     async end ({ id, run: number, owner }, status, { result, error, attempts }) {
       const json = (value: unknown) => value === undefined ? '' : stringifyKeepingFloats(value)
-      const [answer, final] = await run('endJob',
-        id, number, owner, status, json(result), json(error), json(attempts), ...outputNames(result))
-      return answer === 'ended' ? final as EndStatus : null
+      const answer = await endJob(redis, prefix,
+        [id, number, owner, status, json(result), json(error), json(attempts), ...outputNames(result)])
+      return answer[0] === 'ended' ? answer[1] : null
     },
     async giveBack (claim, { attempts, usedAttempts, crashes, delayMs, fate, mostAttempts, fence }) {
       const job = await get(claim.id)
       const lane = laneOfReturn(job.lane)
       const history = attempts.length === 0 ? '' : stringifyJson([...job.attempts, ...attempts])
       const last = attempts.at(-1)?.error ?? job.attempts.at(-1)?.error ?? sentTooOften
-      const [answer, newRun] = await run('returnJob', claim.id, claim.run, claim.owner, lane, usedAttempts, crashes,
-        history, fate, mostAttempts, stringifyJson(last), fence ?? '')
-      if (answer === 'returned') {
-        await enter({ id: claim.id, run: Number(newRun), serverId: claim.serverId, lane }, { delayMs })
+      const answer = await returnJob(redis, prefix, [claim.id, claim.run, claim.owner, lane, usedAttempts, crashes,
+        history, fate, mostAttempts, stringifyJson(last), fence ?? ''])
+      if (answer[0] === 'returned') {
+        await enter({ id: claim.id, run: Number(answer[1]), serverId: claim.serverId, lane }, { delayMs })
       }
-      return answer as GivenBack
+      return answer[0]
     },
     async cancel (id) {
-      const [answer, detail, serverId] = await run('cancelJob', id)
-      if (answer === 'gone') throw notFound(id)
-      if (answer === 'ended') throw invalid(id, detail, `Job ${id} has already ended; it is ${detail}.`)
-      if (answer === 'cancelled') await queue.remove({ id, run: Number(detail), serverId: String(serverId) })
-      return answer as CancelOutcome
+      const answer = await cancelJob(redis, prefix, [id])
+      if (answer[0] === 'gone') throw notFound(id)
+      if (answer[0] === 'ended') throw invalid(id, answer[1], `Job ${id} has already ended; it is ${answer[1]}.`)
+      if (answer[0] === 'cancelled') await queue.remove({ id, run: Number(answer[1]), serverId: answer[2] })
+      return answer[0]
     },
     async retry (id) {
       const job = await get(id)
       const lane = laneOf(job.priority)
-      const [answer, detail] = await run('retryJob', id, lane, waitingPerKey ?? '')
-      if (answer === 'gone') throw notFound(id)
-      if (answer === 'full') throw tooManyWaiting(Number(detail), waitingPerKey)
-      if (answer === 'active') {
-        throw invalid(id, detail, `Only a failed or cancelled job can be retried; job ${id} is ${detail}.`)
+      const answer = await retryJob(redis, prefix, [id, lane, waitingPerKey ?? ''])
+      if (answer[0] === 'gone') throw notFound(id)
+      if (answer[0] === 'full') throw tooManyWaiting(answer[1], waitingPerKey)
+      if (answer[0] === 'active') {
+        throw invalid(id, answer[1], `Only a failed or cancelled job can be retried; job ${id} is ${answer[1]}.`)
       }
-      await enter({ id, run: Number(detail), serverId: job.serverId, lane })
+      await enter({ id, run: answer[1], serverId: job.serverId, lane })
     },
     async runNow (id) {
       const job = await get(id)
@@ -393,9 +384,9 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     },
     async remove (id) {
       const job = await get(id)
-      const [answer, status] = await run('removeJob', id, ...outputNames(job.result))
-      if (answer === 'gone') throw notFound(id)
-      if (answer === 'active') throw invalid(id, status, `Job ${id} is ${status}; cancel it before deleting it.`)
+      const answer = await removeJob(redis, prefix, [id, ...outputNames(job.result)])
+      if (answer[0] === 'gone') throw notFound(id)
+      if (answer[0] === 'active') throw invalid(id, answer[1], `Job ${id} is ${answer[1]}; cancel it before deleting it.`)
       return job
     }
   }

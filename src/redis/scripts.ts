@@ -1,23 +1,111 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import type { Redis } from 'ioredis'
 
-/** Whether Redis did not know a script that was called by its name alone. */
+export type ScriptArgument = string | number
+
+/**
+ * A Lua script that Redis runs in one step. Redis gets its SHA-1 and, where it does not know that yet, its text.
+ *
+ * Give the types in the order of the script's header: `loadScript<[record: string], [id: string], 0 | 1>(…)`.
+ */
+export interface Script<Keys extends readonly string[], Args extends readonly ScriptArgument[], Answer> {
+  (redis: Redis, keys: Keys, args: Args): Promise<Answer>
+  readonly scriptName: string
+  /** The whole text, with what it includes. */
+  readonly lua: string
+  readonly sha: string
+}
+
+/** How many keys or arguments a header lists, and whether any number may follow. */
+interface Listed {
+  readonly count: number
+  readonly more: boolean
+}
+
+/**
+ * Reads a script, such as `new URL('scripts/start-job.lua', import.meta.url)`. The build copies `.lua` files beside
+ * the compiled modules.
+ *
+ * A script begins with a comment that lists `KEYS[1]`, `ARGV[1]` and so on, `ARGV[2...]` where any number may follow.
+ * A line `--- @include "name"` stands for the file `name.lua`, relative to the script; each file is included once.
+ * @throws Error where a file is missing
+ */
+export function loadScript<Keys extends readonly string[], Args extends readonly ScriptArgument[], Answer> (
+  file: URL
+): Script<Keys, Args, Answer> {
+  const lua = readLua(file)
+  const sha = createHash('sha1').update(lua).digest('hex')
+  const scriptName = file.pathname.slice(file.pathname.lastIndexOf('/') + 1, -'.lua'.length)
+  const header = lua.slice(0, lua.indexOf(']]'))
+  const [listedKeys, listedArgs] = [listedIn(header, 'KEYS'), listedIn(header, 'ARGV')]
+
+  async function run (redis: Redis, keys: Keys, args: Args): Promise<Answer> {
+    if (!agrees(listedKeys, keys.length) || !agrees(listedArgs, args.length)) {
+      throw new Error(`${scriptName}.lua does not take ${keys.length} keys and ${args.length} arguments`)
+    }
+    try {
+      return await redis.evalsha(sha, keys.length, ...keys, ...args) as Answer
+    } catch (error) {
+      if (!isMissingScript(error)) throw error
+      return await redis.eval(lua, keys.length, ...keys, ...args) as Answer
+    }
+  }
+
+  return Object.assign(run, { scriptName, lua, sha })
+}
+
+const includeLine = /^--- @include "([^"\n]+)"$/gm
+
+/** The text of a Lua file with its includes in place. */
+export function readLua (file: URL, included = new Set<string>()): string {
+  included.add(file.href)
+  return readFileSync(file, 'utf8').replace(includeLine, (_line, name: string) => {
+    const other = new URL(`${name}.lua`, file)
+    return included.has(other.href) ? '' : readLua(other, included)
+  })
+}
+
+function listedIn (header: string, name: 'KEYS' | 'ARGV'): Listed {
+  const lines = [...header.matchAll(/^ {2}(KEYS|ARGV)\[(\d+)(\.\.\.)?\]/gm)].filter(([, list]) => list === name)
+  const more = lines.at(-1)?.[3] !== undefined
+  return { count: lines.length - (more ? 1 : 0), more }
+}
+
+function agrees ({ count, more }: Listed, given: number): boolean {
+  return more ? given >= count : given === count
+}
+
+/**
+ * Makes a script known to a connection under its name, for transactions: in a MULTI Redis reports a script that it does
+ * not know only after it has carried out the rest, so ioredis sends the text once over each connection. Its first
+ * argument is the number of keys. Only for scripts that need it: every pipeline of the connection copies the list.
+ */
+export function defineForTransactions (
+  redis: Redis, { scriptName, lua }: Pick<Script<readonly string[], readonly ScriptArgument[], unknown>, 'scriptName' | 'lua'>
+): void {
+  if (!(scriptName in redis.scriptsSet)) redis.defineCommand(scriptName, { lua })
+}
+
+/** Whether Redis did not know a script that was called by its SHA-1 alone. */
 export function isMissingScript (error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('NOSCRIPT')
 }
 
 /**
- * Makes ioredis send the text of every script once more. It notes for each connection which scripts it has sent, also
- * within a transaction that Redis then refused as a whole, and within one it does not notice that Redis lacks a script.
+ * Makes ioredis send the text of every defined script once more. It notes for each connection which scripts it has
+ * sent, also within a transaction that Redis then refused as a whole, and within one it does not notice that Redis
+ * lacks a script.
  */
 export function sendScriptsAgain (redis: Redis): void {
-  for (const [name, script] of Object.entries<Partial<Script>>(redis.scriptsSet)) {
+  for (const [name, script] of Object.entries<Partial<DefinedScript>>(redis.scriptsSet)) {
     const { lua, numberOfKeys } = script
     if (lua !== undefined) redis.defineCommand(name, { lua, ...(numberOfKeys == null ? {} : { numberOfKeys }) })
   }
 }
 
 /** What ioredis keeps of a script. */
-interface Script {
+interface DefinedScript {
   readonly lua: string
   readonly numberOfKeys: number | null
 }

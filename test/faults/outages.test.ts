@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startTestRedis } from '../redis.ts'
 import { quick, startService } from '../helper.ts'
-import type { JobScriptName } from '../../src/jobs/scripts/index.ts'
+import { endJob, noteProgress, returnJob, startJob } from '../../src/jobs/scripts/index.ts'
 import { checkInvariants } from './invariants.ts'
 import { startFleet, untilAllEnded } from './processes.ts'
 import { startRedisProxy } from './redis-proxy.ts'
@@ -16,8 +16,8 @@ t.test('an answer of Redis that is lost on its way neither loses a job nor its i
   const ids = [await service.submit(quick)]
   await service.until(ids[0] ?? '', 'completed')
 
-  for (const script of ['startJob', 'noteProgress', 'endJob'] satisfies JobScriptName[]) {
-    await t.test(script, async t => {
+  for (const script of [startJob, noteProgress, endJob]) {
+    await t.test(script.scriptName, async t => {
       proxy.loseAnswerTo(script)
       const before = proxy.lost()
       const id = await service.submit({ ...quick, steps: 40 })
@@ -28,9 +28,9 @@ t.test('an answer of Redis that is lost on its way neither loses a job nor its i
       await checkInvariants(t, ids, traces)
     })
   }
-  await t.test('returnJob', async t => {
+  await t.test(returnJob.scriptName, async t => {
     service.simulator.setFaults([{ kind: 'cut-body' }])
-    proxy.loseAnswerTo('returnJob')
+    proxy.loseAnswerTo(returnJob)
     const id = await service.submit(quick)
     ids.push(id)
     t.equal((await service.until(id, 'completed', 'failed')).status, 'completed')

@@ -1,17 +1,15 @@
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { jobScripts, type JobScriptName } from '../../src/jobs/scripts/index.ts'
 import type { TestRedis } from '../redis.ts'
 
 /** A wire to Redis that can be made to break between a command and its answer. */
 export interface RedisProxy extends TestRedis {
   /** The next call of this script is carried out, but its caller loses the connection in place of the answer. */
-  loseAnswerTo (script: JobScriptName): void
+  loseAnswerTo (script: { readonly sha: string }): void
   /**
    * Strikes at the next command that contains one of these texts: before it reaches Redis, which then never gets it, or
    * after Redis has carried it out, whose answer is then lost.
@@ -72,10 +70,11 @@ export async function startRedisProxy (t: Pick<Test, 'teardown'>, redis: TestRed
     })
     upstream.on('data', answer => {
       // Redis asks for the script's text where it does not know it yet; that is not the answer.
-      if (struck !== null) {
+      const isAnswer = !answer.toString('latin1').includes('NOSCRIPT')
+      if (struck !== null && isAnswer) {
         struck()
         client.destroy()
-      } else if (breaking && !answer.toString('latin1').includes('NOSCRIPT')) {
+      } else if (breaking && isAnswer) {
         lost++
         client.destroy()
       } else client.write(answer)
@@ -90,7 +89,7 @@ export async function startRedisProxy (t: Pick<Test, 'teardown'>, redis: TestRed
   return {
     ...redis,
     url: `redis://localhost?path=${encodeURIComponent(own)}`,
-    loseAnswerTo (script) { marks = [createHash('sha1').update(jobScripts[script]).digest('hex')] },
+    loseAnswerTo ({ sha }) { marks = [sha] },
     strikeAt (texts, when, strike) { snare = { texts, when, strike } },
     lost: () => lost,
     cut () {

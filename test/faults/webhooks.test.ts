@@ -3,7 +3,7 @@ import { mkdirSync, watch } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { jobScripts } from '../../src/jobs/scripts/index.ts'
+import { cancelJob, endJob } from '../../src/jobs/scripts/index.ts'
 import { deliveryScripts } from '../../src/webhooks/delivery-scripts.ts'
 import { endpointScripts } from '../../src/webhooks/endpoint-scripts.ts'
 import { quick } from '../helper.ts'
@@ -26,7 +26,8 @@ const common = {
 const twoImages = { ...quick, batch_size: 2 }
 
 /** Its end when it is sent in full, and its name when the connection has sent it before. */
-const script = (text: string) => [text.slice(-100), createHash('sha1').update(text).digest('hex')]
+const script = ({ lua, sha }: { readonly lua: string, readonly sha: string }) => [lua.slice(-100), sha]
+const scriptText = (lua: string) => script({ lua, sha: createHash('sha1').update(lua).digest('hex') })
 /** BullMQ packs the name of what it adds. */
 const entryAdded = ['\u00a7deliver']
 const outboxForgets = ['xdel']
@@ -56,14 +57,14 @@ t.test('no kill at any step between the images and the receiver\'s answer loses 
   const steps: Array<readonly [string, () => void]> = [
     ['an image begins to arrive', atFirstFileIn(drafts)],
     ['one of two images is in its place', atFirstFileIn(join(fleet.dataDirectory, 'outputs'))],
-    ['both are, the record knows nothing', at(script(jobScripts.endJob), 'before')],
-    ['the record and the outbox know', at(script(jobScripts.endJob), 'after')],
-    ['the delivery is about to be recorded', at(script(deliveryScripts.createDelivery), 'before')],
-    ['the delivery is recorded', at(script(deliveryScripts.createDelivery), 'after')],
+    ['both are, the record knows nothing', at(script(endJob), 'before')],
+    ['the record and the outbox know', at(script(endJob), 'after')],
+    ['the delivery is about to be recorded', at(scriptText(deliveryScripts.createDelivery), 'before')],
+    ['the delivery is recorded', at(scriptText(deliveryScripts.createDelivery), 'after')],
     ['its queue entry is there', at(entryAdded, 'after')],
     ['the outbox is about to forget it', at(outboxForgets, 'before')],
     ['the outbox has forgotten it', at(outboxForgets, 'after')],
-    ['it has a slot of the endpoint', at(script(endpointScripts.enterEndpoint), 'after')],
+    ['it has a slot of the endpoint', at(scriptText(endpointScripts.enterEndpoint), 'after')],
     ['the receiver has it and has not answered', () => {
       receiver.respond((_request, response) => {
         receiver.respond((_next, later) => { later.writeHead(204).end() })
@@ -71,9 +72,9 @@ t.test('no kill at any step between the images and the receiver\'s answer loses 
         response.destroy()
       })
     }],
-    ['the receiver has answered, the record knows nothing', at(script(deliveryScripts.changeDelivery), 'before')],
-    ['the record knows', at(script(deliveryScripts.changeDelivery), 'after')],
-    ['the slot is free again', at(script(endpointScripts.leaveEndpoint), 'after')]
+    ['the receiver has answered, the record knows nothing', at(scriptText(deliveryScripts.changeDelivery), 'before')],
+    ['the record knows', at(scriptText(deliveryScripts.changeDelivery), 'after')],
+    ['the slot is free again', at(scriptText(endpointScripts.leaveEndpoint), 'after')]
   ]
   for (const [step, arm] of steps) {
     arm()
@@ -86,7 +87,7 @@ t.test('no kill at any step between the images and the receiver\'s answer loses 
   for (const when of ['before', 'after'] as const) {
     await api.request('POST', '/api/v1/servers/Main/pause')
     const id = await api.submit(quick, { webhookUrl: receiver.url })
-    proxy.strikeAt(script(jobScripts.cancelJob), when, () => { api.signal('SIGKILL') })
+    proxy.strikeAt(script(cancelJob), when, () => { api.signal('SIGKILL') })
     await api.request('POST', `/api/v2/jobs/${id}/cancel`).catch(() => null)
     await api.ended
     t.pass(`the API was killed ${when} a cancel was on record`)

@@ -1,0 +1,24 @@
+--[[
+  Publishes events in the step that makes them true. KEYS[1] is the common beginning of every key.
+  `publish` also stores the event in a capped stream. Listeners get the id that it has there, so that those who missed
+  some find the rest in the stream. `publishEphemeral` reaches only listeners that are connected now.
+]]
+--- @include "../../redis/scripts/clock"
+-- How many events are kept at least; a client that reconnects later than that is told to reload its lists.
+local keptEvents = 10000
+
+local function sendToListeners (event)
+  redis.call('PUBLISH', KEYS[1] .. 'channel:jobs', cjson.encode(event))
+end
+
+local function publish (kind, job, server, key, status, data)
+  local id = redis.call('XADD', KEYS[1] .. 'events', 'MAXLEN', '~', keptEvents, '*', 'kind', kind, 'job', job,
+    'server', server, 'key', key, 'status', status, 'data', data and cjson.encode(data) or '')
+  sendToListeners({ id = id, kind = kind, job = job, server = server, key = key, status = status, data = data })
+end
+
+local function publishEphemeral (kind, job, server, key, status, data)
+  sendToListeners({
+    kind = kind, job = job, server = server, key = key, status = status, data = data, moment = milliseconds()
+  })
+end

@@ -1,0 +1,42 @@
+--[[
+  Ends a running job. A job that is to be cancelled ends cancelled, whatever else was reported. The same claim gets the
+  same answer again.
+
+  KEYS[1]     common beginning of every key
+  ARGV[1]     id of the job
+  ARGV[2]     run
+  ARGV[3]     owner of the run
+  ARGV[4]     status at the end
+  ARGV[5]     result, JSON, or ''
+  ARGV[6]     error, JSON, or ''
+  ARGV[7]     attempts, JSON, or ''
+  ARGV[8...]  names of the outputs
+
+  Answers { 'ended', status } | { 'superseded' }
+]]
+--- @include "../../events/scripts/publish"
+--- @include "includes/record"
+--- @include "includes/has-ended"
+--- @include "includes/indexes"
+--- @include "includes/webhook"
+--- @include "includes/end-data"
+local id, run, owner, status, result, failure, attempts = unpack(ARGV)
+local job = readJob(id)
+if not job or job.run ~= run or job.owner ~= owner then return { 'superseded' } end
+if hasEnded(job.status) then return { 'ended', job.status } end
+if job.status ~= 'processing' then return { 'superseded' } end
+if redis.call('HEXISTS', jobKey(id), 'cancel') == 1 then status = 'cancelled'; failure = '' end
+local moment = milliseconds()
+redis.call('HSET', jobKey(id), 'status', status, 'ended', moment, 'updated', moment)
+redis.call('HDEL', jobKey(id), 'progress', 'place')
+if result ~= '' then redis.call('HSET', jobKey(id), 'result', result) end
+if failure ~= '' then redis.call('HSET', jobKey(id), 'error', failure) end
+if attempts ~= '' then redis.call('HSET', jobKey(id), 'attempts', attempts) end
+for i = 8, #ARGV do
+  redis.call('HSET', KEYS[1] .. 'outputs', ARGV[i], id)
+  publish('image', id, job.server, job.key, 'processing', { filename = ARGV[i] })
+end
+changeStatus(id, job.arrival, job.key, job.server, 'processing', status)
+publish(status, id, job.server, job.key, status, endData(failure, { unpack(ARGV, 8) }))
+enqueueWebhook('job.' .. status, id)
+return { 'ended', status }

@@ -1,0 +1,9 @@
+--[[ What listeners get with the end of a job. ]]
+-- What went wrong, or which images there are.
+local function endData (failure, names)
+  if failure ~= '' then
+    local error = cjson.decode(failure)
+    return { code = error.code, message = string.sub(error.message, 1, 1000) }
+  end
+  return #names > 0 and { filenames = names } or nil
+end

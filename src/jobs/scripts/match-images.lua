@@ -1,0 +1,30 @@
+--[[
+  Which of some jobs have images that fit a search. A checkpoint is looked for in the request and in the server's
+  answer, a LoRA in the prompt.
+
+  KEYS[1]     common beginning of every key
+  ARGV[1]     text in lower case that the prompt must contain, or ''
+  ARGV[2]     part of a model's name in lower case, or ''
+  ARGV[3...]  ids of jobs
+
+  Answers the ids that fit
+]]
+--- @include "includes/record"
+local text, model = ARGV[1], ARGV[2]
+local function has (where, part) return where and string.find(string.lower(where), part, 1, true) end
+local found = {}
+for i = 3, #ARGV do
+  local job = redis.call('HMGET', jobKey(ARGV[i]), 'result', 'prompt', 'submission')
+  local result, prompt, submission = job[1], job[2] or '', job[3] or ''
+  local fits = result and not string.find(result, '"images":[]', 1, true)
+  if fits and text ~= '' then fits = has(prompt, text) end
+  if fits and model ~= '' then
+    fits = has(string.match(submission, '"checkpointTitle":"(.-)"'), model)
+      or has(string.match(result, '"sd_model_name":"(.-)"'), model)
+    if not fits then
+      for lora in string.gmatch(prompt, '<lora:([^:>]+)') do fits = fits or has(lora, model) end
+    end
+  end
+  if fits then found[#found + 1] = ARGV[i] end
+end
+return found
