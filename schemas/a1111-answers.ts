@@ -18,13 +18,13 @@ const named = ($id: string, description: string, properties: TProperties) =>
 const list = (of: TProperties, description: string) => Type.Array(fields(of, 'An entry.'), { description })
 const moment = (description: string) => Nullable(Type.String({ format: 'date-time' }), { description })
 
-const A1111Images = named('A1111Images', 'What A1111 answers to txt2img and img2img.', {
+export const A1111Images = named('A1111Images', 'What A1111 answers to txt2img and img2img.', {
   images: Type.Array(text('An image, as base64.'), { description: 'Empty where `send_images` is false.' }),
   parameters: fields({}, 'The request as it was read.'),
   info: text('JSON text: seeds, prompts, infotexts and whatever else A1111 tells of a generation.')
 })
 
-const A1111Error = named('A1111Error', 'What A1111 answers where something goes wrong: its own refusals have all ' +
+export const A1111Error = named('A1111Error', 'What A1111 answers where something goes wrong: its own refusals have all ' +
   'of these, wrong fields and unknown routes only `detail`.', {
   error: Type.Optional(text('Name of the exception.')),
   detail: Type.Optional(anything('A sentence, or a list of `loc`, `msg` and `type` of each wrong field.')),
@@ -33,15 +33,15 @@ const A1111Error = named('A1111Error', 'What A1111 answers where something goes 
 })
 
 /** What async-proxy and the Job Tracker answer where something goes wrong. */
-const ProxyError = named('ProxyError', 'What async-proxy and the Job Tracker answer where something goes wrong.', {
+export const ProxyError = named('ProxyError', 'What async-proxy and the Job Tracker answer where something goes wrong.', {
   error: text('What it is, in a sentence.')
 })
 
-const ProxyAccepted = named('ProxyAccepted', 'It will be done; Location has the address to ask at.', {
+export const ProxyAccepted = named('ProxyAccepted', 'It will be done; Location has the address to ask at.', {
   uuid: text('Id of the job.')
 })
 
-const A1111Progress = named('A1111Progress', 'Progress of the caller\'s own generation, idle where there is none.', {
+export const A1111Progress = named('A1111Progress', 'Progress of the caller\'s own generation, idle where there is none.', {
   progress: number('0 to 1.'),
   eta_relative: number('Seconds until the end, as the server guesses.'),
   state: fields({
@@ -57,7 +57,7 @@ const A1111Progress = named('A1111Progress', 'Progress of the caller\'s own gene
   textinfo: maybe('Words for people, such as the place in line.')
 })
 
-const TrackerJob = named('TrackerJob', 'A job with its images, as the Job Tracker answers.', {
+export const TrackerJob = named('TrackerJob', 'A job with its images, as the Job Tracker answers.', {
   id: text('8 letters and digits, as in X-Job-ID.'),
   prompt: text('Its prompt.'),
   status: StringEnum(['Pending', 'Processing', 'Completed', 'Failed'], { description: 'Its state.' }),
@@ -66,7 +66,7 @@ const TrackerJob = named('TrackerJob', 'A job with its images, as the Job Tracke
   images: Type.Array(text('An image, as base64.'), { description: 'Empty until it is completed.' })
 })
 
-const ProxyJob = named('ProxyJob', 'A job with its images, as async-proxy answers.', {
+export const ProxyJob = named('ProxyJob', 'A job with its images, as async-proxy answers.', {
   uuid: text('Its id.'),
   job_status: text('pending, generating, completed, error or canceled; downloads and Florence have words of their own.'),
   progress: number('0 to 1.'),
@@ -74,7 +74,7 @@ const ProxyJob = named('ProxyJob', 'A job with its images, as async-proxy answer
   info: maybe('What A1111 tells of the generation, as JSON text; what went wrong, where it failed.')
 })
 
-const ListedJob = named('ListedJob', 'A job in the words of both.', {
+export const ListedJob = named('ListedJob', 'A job in the words of both.', {
   uuid: text('Its id.'),
   job_status: text('In async-proxy\'s words.'),
   workflow: text('txt2img, img2img, civitai-download, asset-download or florence.'),
@@ -89,7 +89,7 @@ const ListedJob = named('ListedJob', 'A job in the words of both.', {
   output_paths: Type.Array(text('Address of an image.'), { description: 'Its images.' })
 })
 
-const Asset = named('Asset', 'A checkpoint or LoRA of the model folders, as async-proxy shows it.', {
+export const Asset = named('Asset', 'A checkpoint or LoRA of the model folders, as async-proxy shows it.', {
   id: whole('Its id in /api/v1/models.'),
   kind: StringEnum(['model', 'lora'], { description: 'What it is.' }),
   name: maybe('For people.'),
@@ -119,9 +119,9 @@ const lora = {
   metadata: anything('What its training wrote into it.')
 }
 
-const CheckpointDetails = named('CheckpointDetails', 'A checkpoint, with what Civitai knows of it.',
+export const CheckpointDetails = named('CheckpointDetails', 'A checkpoint, with what Civitai knows of it.',
   { id: whole('Its id in /api/v1/models.'), ...checkpoint, civitai })
-const LoraDetails = named('LoraDetails', 'A LoRA, with what Civitai knows of it.',
+export const LoraDetails = named('LoraDetails', 'A LoRA, with what Civitai knows of it.',
   { id: whole('Its id in /api/v1/models.'), ...lora, civitai })
 
 const ofName = { name: text('Its name.') }
@@ -170,30 +170,30 @@ const embeddings = (description: string) =>
   Type.Object({}, { description, additionalProperties: fields({}, 'What is known of it.') })
 const scripts = (description: string) => Type.Array(text('Name of a script.'), { description })
 
-const A1111Embeddings = named('A1111Embeddings', 'Embeddings by name.', {
+export const A1111Embeddings = named('A1111Embeddings', 'Embeddings by name.', {
   loaded: embeddings('Those that fit the checkpoint of any server.'), skipped: embeddings('The others.')
 })
-const A1111Scripts = named('A1111Scripts', 'Names of scripts.', {
+export const A1111Scripts = named('A1111Scripts', 'Names of scripts.', {
   txt2img: scripts('For txt2img.'), img2img: scripts('For img2img.')
 })
-const A1111Memory = named('A1111Memory', 'Memory of a server, in bytes.', {
+export const A1111Memory = named('A1111Memory', 'Memory of a server, in bytes.', {
   ram: anything('Of its machine.'), cuda: anything('Of its graphics card.')
 })
-const A1111Fields = named('A1111Fields', 'By name, as the server has them; what is secret is empty.', {})
-const A1111PngInfo = named('A1111PngInfo', 'What a picture was made from.', {
+export const A1111Fields = named('A1111Fields', 'By name, as the server has them; what is secret is empty.', {})
+export const A1111PngInfo = named('A1111PngInfo', 'What a picture was made from.', {
   info: text('The text in the picture; empty where there is none.'),
   items: fields({}, 'Other texts in it.'),
   parameters: fields({}, 'The text, read.')
 })
-const A1111Extra = named('A1111Extra', 'An image that was worked on.', {
+export const A1111Extra = named('A1111Extra', 'An image that was worked on.', {
   image: text('The image, as base64.'), html_info: text('What was done, for people.')
 })
-const A1111Extras = named('A1111Extras', 'Images that were worked on.', {
+export const A1111Extras = named('A1111Extras', 'Images that were worked on.', {
   images: Type.Array(text('An image, as base64.'), { description: 'In the order of the request.' }),
   html_info: text('What was done, for people.')
 })
-const A1111Caption = named('A1111Caption', 'What a picture shows.', { caption: text('In words.') })
-const Removed = named('Removed', 'What was removed.', { removed: whole('Jobs.') })
+export const A1111Caption = named('A1111Caption', 'What a picture shows.', { caption: text('In words.') })
+export const Removed = named('Removed', 'What was removed.', { removed: whole('Jobs.') })
 
 /** The word `null`: a schema of type null would say that there is no body. */
 const nothing = Type.Unsafe<null>({ enum: [null], description: 'Done.' })
@@ -220,13 +220,6 @@ const generated: Answers = {
     headers: idHeader
   }
 }
-
-/** Schemas that these answers refer to by name. */
-export const a1111AnswerSchemas: readonly TSchema[] = [
-  A1111Images, A1111Error, ProxyError, ProxyAccepted, A1111Progress, TrackerJob, ProxyJob, ListedJob, Asset,
-  CheckpointDetails, LoraDetails, A1111Embeddings, A1111Scripts, A1111Memory, A1111Fields, A1111PngInfo, A1111Extra,
-  A1111Extras, A1111Caption, Removed
-]
 
 /** Whatever else a route answers, it is an error in A1111's form. */
 export const a1111Failure = told(A1111Error)

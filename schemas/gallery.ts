@@ -97,9 +97,3 @@ export const ZipAnswer = Type.Object({
   bytes: Type.Integer({ description: 'Size of the images.' }),
   expires_at: Timestamp('Until when it can be fetched.')
 }, { $id: 'ZipAnswer' })
-
-/** Schemas that routes refer to by name. */
-export const gallerySchemas = [
-  GalleryImageView, GalleryView, PlainImage, PlainImageInfo, PlainGallery, ImageSelection, ImagesDeleted, ZipRequest,
-  ZipAnswer
-]

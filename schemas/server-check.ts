@@ -150,8 +150,3 @@ export const ServerCheckView = Type.Object({
   text: Nullable(Type.String(), { description: 'The last report as text, for people.' })
 }, { $id: 'ServerCheck', description: 'A thorough check of a server and its last report.' })
 export type ServerCheckView = Static<typeof ServerCheckView>
-
-export const serverCheckSchemas = [
-  ServerCheckOptions, ServerCheckStep, ServerCheckFinding, LearnedView, ServerCheckReport,
-  ServerCheckView
-]

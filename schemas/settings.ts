@@ -115,9 +115,3 @@ export const PurgeAnswer = Type.Object({
   removed: Type.Object(removal, { description: 'What is gone.' }),
   more: Type.Boolean({ description: 'Whether more is due: one call removes 1000 jobs. Call again.' })
 }, { $id: 'Purge' })
-
-/** Schemas that routes refer to by name. */
-export const settingsSchemas = [
-  ChangeableSettings, SettingsChange, SettingView, SettingsView, SettingsChanged, RetentionView, PurgeRequest,
-  PurgeAnswer
-]

@@ -103,5 +103,3 @@ export const StudioBatch = Type.Object({
   grid_url: Type.String({ description: 'A picture with the first image of each, labelled; what is not there yet is left grey.' })
 }, { $id: 'StudioBatch', description: 'A batch as it is now.' })
 export type StudioBatch = Static<typeof StudioBatch>
-
-export const batchSchemas = [SweepAxis, StudioBatchRequest, StudioBatchAccepted, StudioBatch]

@@ -56,7 +56,3 @@ export const PreprocessAnswer = Type.Object({
   error: Type.Optional(Type.String({ description: 'Why there is no map.' }))
 }, { $id: 'PreprocessAnswer', description: 'A control map, or why there is none.' })
 export type PreprocessAnswer = Static<typeof PreprocessAnswer>
-
-export const controlNetSchemas = [
-  ControlNetModels, ControlNetModules, ControlNetTypes, PreprocessRequest, PreprocessAnswer
-]

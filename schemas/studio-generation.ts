@@ -219,7 +219,7 @@ export const StudioControlNetRequest = WithDefaults({
 })
 export type StudioControlNetRequest = Static<typeof StudioControlNetRequest>
 
-export const StudioRegionalRequest = WithDefaults({ ...all, regional_config: Inline(RegionalConfig) }, {
+export const StudioRegionalRequest = WithDefaults({ ...all, regional_config: RegionalConfig }, {
   $id: 'StudioRegionalRequest',
   description: 'A picture with regions, drawn by the extension Regional Prompter.',
   examples: [{

@@ -99,5 +99,3 @@ export const LoraReference = Type.Object({
 export const LoraEnrichQuery = Type.Object({
   force: Type.Optional(Type.Boolean({ default: false, description: 'Whether to ask even where an answer is kept.' }))
 })
-
-export const loraSchemas = [LoraInfo, LoraList, LoraChoices, LoraTags, LoraScan, LoraEdit]

@@ -79,7 +79,3 @@ export const PresetAnswer = Type.Object({
   message: Type.String({ description: 'What was done.', examples: ['Preset updated'] }),
   preset: Ref(Preset)
 }, { $id: 'StudioPresetAnswer', description: 'What was done, and the preset as it is now.' })
-
-export const presetSchemas = [
-  Preset, PresetInput, PresetChange, PresetSharing, PresetCopy, PresetList, PresetSaved, PresetAnswer
-]

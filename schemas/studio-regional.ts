@@ -74,6 +74,6 @@ export const RegionalConfig = Type.Object({
     description: 'Latent is slower and keeps LoRAs to their regions.',
     examples: ['Attention']
   }))
-}, { $id: 'RegionalConfig', description: 'Regions of a picture, drawn by the extension Regional Prompter.' })
+}, { description: 'Regions of a picture, drawn by the extension Regional Prompter.' })
 export type RegionalConfig = Static<typeof RegionalConfig>
 export type RegionalLora = Static<typeof RegionalLora>

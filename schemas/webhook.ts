@@ -168,8 +168,3 @@ export const EndpointView = Type.Object({
   last_used_at: Timestamp('When it was last called.')
 }, { $id: 'WebhookEndpoint' })
 export type EndpointView = Static<typeof EndpointView>
-
-/** Schemas that routes refer to by name. */
-export const webhookSchemas = [
-  WebhookFields, WebhookView, DeliveryView, DeliveryAttemptView, DeliveryDetail, DeliveryList, EndpointView
-]

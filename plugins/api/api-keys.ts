@@ -5,20 +5,12 @@ import {
 } from '../../schemas/api-key.ts'
 import { errorResponses } from '../../schemas/error.ts'
 import { Nullable, Ref } from '../../schemas/kit.ts'
-import type { AccessKey, AccessKeyFields, AccessKeys, IssuedKey } from '../../src/access/keys.ts'
+import type { AccessKey, AccessKeyFields, IssuedKey } from '../../src/access/keys.ts'
 import { defaultScopes, holdsAll, type Principal, type Scope } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { iso } from '../../src/iso.ts'
-import type { KeySide } from '../../src/webhooks/key-side.ts'
-import type { WebhookDesk } from '../../src/webhooks/submission.ts'
 import { readWebhookWish, type WebhookWish } from '../../src/webhooks/subscription.ts'
 import { fieldsOf, viewOf } from './api-key-view.ts'
-
-export interface ApiKeysOptions {
-  readonly accessKeys: AccessKeys
-  /** What the keys' events are signed with, and where they go unless a job says otherwise. */
-  readonly webhooks: { readonly keySide: KeySide, readonly desk: WebhookDesk }
-}
 
 const success = Type.Literal(true, { description: 'Always true.' })
 const message = Type.String({ description: 'What happened, for people.' })
@@ -41,11 +33,8 @@ const config = { access: { scope: 'keys:admin' } } as const
 const defaultGraceHours = 24
 
 /** Access keys, for their administrators. */
-const apiKeys: FastifyPluginAsyncTypebox<ApiKeysOptions> = async (app, { accessKeys, webhooks }) => {
-  const { keySide, desk } = webhooks
-  for (const schema of [
-    ApiKey, ApiKeyWithSecret, ApiKeyCreation, FirstApiKeyCreation, ApiKeyUpdate, ApiKeyRotation, WebhookSecretAnswer
-  ]) app.addSchema(schema)
+const apiKeys: FastifyPluginAsyncTypebox = async app => {
+  const { accessKeys, keySide, webhookDesk: desk } = app
 
   app.get(at, {
     config,

@@ -6,18 +6,13 @@ import { Ref, success } from '../../schemas/kit.ts'
 import { Type } from '@sinclair/typebox'
 import { mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
-import type { Bulks } from '../../src/jobs/bulk.ts'
 import type { Job } from '../../src/jobs/job.ts'
-import type { JobStore } from '../../src/jobs/store.ts'
 import { jobIds, outputUrl } from './render-job.ts'
 
-export interface BulkOptions {
-  readonly bulks: Bulks
-  readonly store: JobStore
-}
-
 /** A bulk as a whole: how far it is, and cancelling what is left of it. */
-const bulkRoutes: FastifyPluginAsyncTypebox<BulkOptions> = async (app, { bulks, store }) => {
+const bulkRoutes: FastifyPluginAsyncTypebox = async app => {
+  const { bulks, jobStore: store } = app
+
   app.get('/api/v2/generate/bulk/:bulkId', {
     config: { access: { scope: 'jobs:read', bucket: 'status' } },
     schema: {

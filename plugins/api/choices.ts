@@ -4,16 +4,11 @@ import { errorResponses } from '../../schemas/error.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { ChoiceView } from '../../schemas/model.ts'
 import { choiceKinds, listChoices } from '../../src/models/choices.ts'
-import type { ServerRegistry } from '../../src/servers/registry.ts'
-import type { ServerStateStore } from '../../src/servers/state-store.ts'
-
-export interface ChoicesOptions {
-  readonly registry: ServerRegistry
-  readonly states: ServerStateStore
-}
 
 /** Samplers, schedulers and upscalers of all servers together. */
-const choices: FastifyPluginAsyncTypebox<ChoicesOptions> = async (app, options) => {
+const choices: FastifyPluginAsyncTypebox = async app => {
+  const { registry, states } = app
+
   for (const kind of choiceKinds) {
     app.get(`/api/v1/${kind}`, {
       config: { access: { scope: 'models:read' } },
@@ -24,7 +19,7 @@ const choices: FastifyPluginAsyncTypebox<ChoicesOptions> = async (app, options) 
         description: 'A bare array; each with the servers that offer it.',
         response: { 200: Type.Array(Ref(ChoiceView), { description: 'In the servers\' order.' }), ...errorResponses(403) }
       }
-    }, async () => (await listChoices(kind, options)).map(({ aliases, servers, ...rest }) =>
+    }, async () => (await listChoices(kind, { registry, states })).map(({ aliases, servers, ...rest }) =>
       ({ ...rest, aliases: [...aliases], servers: [...servers] })))
   }
 }

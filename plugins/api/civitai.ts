@@ -4,23 +4,18 @@ import { errorResponses } from '../../schemas/error.ts'
 import { Closed, Ref } from '../../schemas/kit.ts'
 import { CivitaiUser, ImageInfoView } from '../../schemas/model-civitai.ts'
 import { textOf } from '../../src/a1111/json-values.ts'
-import type { CivitaiClient } from '../../src/civitai/client.ts'
 import { findResource, imageIdOf, readImageInfo } from '../../src/civitai/image-info.ts'
 import { idOf } from '../../src/civitai/version-facts.ts'
 import { ServiceError } from '../../src/errors.ts'
-import type { Catalogue } from '../../src/models/catalogue.ts'
-
-export interface CivitaiOptions {
-  readonly civitai: CivitaiClient
-  readonly catalogue: Catalogue
-}
 
 const answer = {
   200: { ...Ref(ImageInfoView), description: 'How it was made.' }, ...errorResponses(400, 403, 404, 502)
 }
 
 /** Civitai beyond single models: whose key is set, and how a picture there was made. */
-const civitaiRoutes: FastifyPluginAsyncTypebox<CivitaiOptions> = async (app, { civitai, catalogue }) => {
+const civitaiRoutes: FastifyPluginAsyncTypebox = async app => {
+  const { civitai, catalogue } = app
+
   app.get('/api/v1/civitai/user-info', {
     config: { access: { scope: 'models:write' } },
     schema: {

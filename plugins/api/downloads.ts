@@ -6,14 +6,9 @@ import {
 import { errorResponses } from '../../schemas/error.ts'
 import { Done } from '../../schemas/job.ts'
 import { Closed, Ref } from '../../schemas/kit.ts'
-import type { DownloadDesk } from '../../src/downloads/desk.ts'
 import type { Download } from '../../src/downloads/download.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { iso } from '../../src/iso.ts'
-
-export interface DownloadsOptions {
-  readonly downloads: DownloadDesk
-}
 
 const reading = { access: { scope: 'models:read', bucket: 'status' } } as const
 const changing = { access: { scope: 'models:write' } } as const
@@ -21,7 +16,8 @@ const Reference = Type.Object({ id: Type.String({ maxLength: 64, description: 'T
 const tags = ['Models']
 
 /** Models that are brought from Civitai and HuggingFace into the model folders. */
-const downloadRoutes: FastifyPluginAsyncTypebox<DownloadsOptions> = async (app, { downloads }) => {
+const downloadRoutes: FastifyPluginAsyncTypebox = async app => {
+  const { downloads } = app
   const started = {
     202: { ...Ref(DownloadStarted), description: 'It waits for its turn.' }, ...errorResponses(400, 403, 404, 409, 502)
   }

@@ -12,19 +12,12 @@ import { keyToShow, mayCancelJob, maySeeJob, seesAllJobs } from '../../src/acces
 import { ServiceError } from '../../src/errors.ts'
 import { seedText } from '../../src/a1111/seeds.ts'
 import { iso } from '../../src/iso.ts'
-import { noSuchZip, type ZipDesk } from '../../src/jobs/gallery-zip.ts'
-import { checkpointOf, type Gallery, type GalleryImage } from '../../src/jobs/gallery.ts'
+import { noSuchZip } from '../../src/jobs/gallery-zip.ts'
+import { checkpointOf, type GalleryImage } from '../../src/jobs/gallery.ts'
 import { removedAlias } from '../../src/jobs/job.ts'
 import { isOutputName } from '../../src/media/names.ts'
-import type { ServerRegistry } from '../../src/servers/registry.ts'
 import { momentOf } from './moment.ts'
 import { outputUrl, thumbnailUrl } from './render-job.ts'
-
-export interface GalleryOptions {
-  readonly gallery: Gallery
-  readonly zips: ZipDesk
-  readonly registry: ServerRegistry
-}
 
 const tags = ['Images']
 const reading = { access: { scope: 'images:read' } } as const
@@ -33,7 +26,9 @@ const ImageName = Type.Object({ filename: Type.String({ maxLength: 255, descript
 const ZipId = Type.Object({ id: Type.String({ maxLength: 64, description: 'The zip.' }) })
 
 /** The images of all jobs: listed, searched, deleted, fetched many at once. A key sees those of its own jobs. */
-const galleryRoutes: FastifyPluginAsyncTypebox<GalleryOptions> = async (app, { gallery, zips, registry }) => {
+const galleryRoutes: FastifyPluginAsyncTypebox = async app => {
+  const { gallery, zips, registry } = app
+
   function view ({ image, job }: GalleryImage): GalleryImageView {
     const { prompt } = job.submission.parameters
     return {

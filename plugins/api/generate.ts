@@ -11,20 +11,13 @@ import {
 } from '../../src/a1111/unknown-fields.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { iso } from '../../src/iso.ts'
-import { newBulkId, type Bulks } from '../../src/jobs/bulk.ts'
-import type { Idempotency } from '../../src/jobs/idempotency.ts'
+import { newBulkId } from '../../src/jobs/bulk.ts'
 import { signingSecretOf } from '../../src/webhooks/sign.ts'
 import { readWebhookWish } from '../../src/webhooks/subscription.ts'
 import { seedText } from '../../src/a1111/seeds.ts'
-import { newJobId, type Accepted, type SubmissionRequest, type Submitter } from '../../src/jobs/submit.ts'
+import { newJobId, type Accepted, type SubmissionRequest } from '../../src/jobs/submit.ts'
 import { namingFields, namingWarnings } from './parameter-fields.ts'
 import { jobIds, jobLinks } from './render-job.ts'
-
-export interface GenerateOptions {
-  readonly submitter: Submitter
-  readonly bulks: Bulks
-  readonly idempotency: Idempotency
-}
 
 /** Clients that take 200 alone for success; everybody else gets 202. */
 const sourcesThatNeed200 = new Set(['civitai_browser_plus'])
@@ -44,7 +37,9 @@ const idempotencyHeader = {
 } as const
 
 /** Submitting, single and in bulk, under v1 and v2. */
-const generate: FastifyPluginAsyncTypebox<GenerateOptions> = async (app, { submitter, bulks, idempotency }) => {
+const generate: FastifyPluginAsyncTypebox = async app => {
+  const { submitter, bulks, idempotency } = app
+
   async function submit (request: FastifyRequest, id: string): Promise<Accepted> {
     const body = request.body as GenerateRequest
     return await namingFields({ body, isForm: request.isMultipart() }, async () =>

@@ -5,19 +5,15 @@ import { Ref } from '../../schemas/kit.ts'
 import { keyToActOn, mayCancelJob, type Principal } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { iso } from '../../src/iso.ts'
-import type { ManyAction, ManyChoice, ManyCount, ManyJobs, ManyOrder, ManyOutcome } from '../../src/jobs/many.ts'
-import type { ServerRegistry } from '../../src/servers/registry.ts'
+import type { ManyAction, ManyChoice, ManyCount, ManyOrder, ManyOutcome } from '../../src/jobs/many.ts'
 import { jobBases } from './job-bases.ts'
 import { readJobFilter } from './job-filter.ts'
 import { momentOf } from './moment.ts'
 
-export interface JobActionsOptions {
-  readonly many: ManyJobs
-  readonly registry: ServerRegistry
-}
-
 /** Acting on many jobs with one request, which can be counted before. */
-const jobActions: FastifyPluginAsyncTypebox<JobActionsOptions> = async (app, { many, registry }) => {
+const jobActions: FastifyPluginAsyncTypebox = async app => {
+  const { manyJobs: many, registry } = app
+
   function orderOf ({ action, server }: JobAction): ManyOrder {
     if (action !== 'move' && server === undefined) return { action }
     if (action === 'move' && server !== undefined) return { action, serverId: registry.require(server, 'server').id }

@@ -4,16 +4,9 @@ import { errorResponses } from '../../schemas/error.ts'
 import { JobIdParameters } from '../../schemas/job.ts'
 import { maySeeJob } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
-import type { InputImages } from '../../src/jobs/input-images.ts'
-import type { JobStore } from '../../src/jobs/store.ts'
 import { imageFormats } from '../../src/media/image-header.ts'
 import { pictureContent } from '../core/send-picture.ts'
 import { jobBases } from './job-bases.ts'
-
-export interface JobInputsOptions {
-  readonly store: Pick<JobStore, 'find'>
-  readonly inputs: Pick<InputImages, 'ofJob'>
-}
 
 const formats = Object.values(imageFormats)
 const InputParameters = Type.Object({
@@ -26,7 +19,9 @@ const InputParameters = Type.Object({
 })
 
 /** What jobs were made from: start images, masks and those of ControlNet, for whoever may see the job. */
-const jobInputs: FastifyPluginAsyncTypebox<JobInputsOptions> = async (app, { store, inputs }) => {
+const jobInputs: FastifyPluginAsyncTypebox = async app => {
+  const { jobStore: store, inputs } = app
+
   for (const { base, name: version } of jobBases) {
     app.get(`${base}/:jobId/inputs/:name`, {
       config: { access: { scope: 'images:read', bucket: 'status' } },

@@ -10,38 +10,25 @@ import { keyToShow, mayCancelJob, maySeeJob } from '../../src/access/principal.t
 import { ServiceError } from '../../src/errors.ts'
 import { iso } from '../../src/iso.ts'
 import type { Job } from '../../src/jobs/job.ts'
-import type { JobList, JobQuery } from '../../src/jobs/list.ts'
-import type { JobStore } from '../../src/jobs/store.ts'
-import type { JobWait } from '../../src/jobs/wait.ts'
-import type { ServerRegistry } from '../../src/servers/registry.ts'
+import type { JobQuery } from '../../src/jobs/list.ts'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { hangUp } from '../core/hang-up.ts'
 import { keepLastAnswers } from '../core/last-answers.ts'
 import { jobBases } from './job-bases.ts'
 import { readJobFilter } from './job-filter.ts'
-import type { JobViews } from './job-views.ts'
-
-export interface JobsOptions {
-  readonly wait: JobWait
-  readonly store: JobStore
-  readonly list: JobList
-  readonly registry: ServerRegistry
-  readonly views: JobViews
-  /** A job's own id, from either of its ids: jobs of the drop-in have a short one in X-Job-ID. */
-  readonly resolveId: (id: string) => Promise<string>
-  readonly remove: (jobId: string) => Promise<void>
-}
 
 const waiting = 'With `?wait=` the answer comes when the job ends or so many seconds are over.'
 
 /** Seeing jobs and acting on them, the same under every spelling. */
-const jobs: FastifyPluginAsyncTypebox<JobsOptions> = async (app, options) => {
-  const { store, wait, list, registry, views, resolveId, remove } = options
+const jobs: FastifyPluginAsyncTypebox = async app => {
+  const {
+    jobStore: store, jobList: list, registry, waitForJob: wait, jobViews: views, shortIds, removeJob: remove
+  } = app
   const keepAnswer = keepLastAnswers(app)
 
   /** The job, if the caller may do this with it; another's job is answered as one that is not there. */
   async function find (request: FastifyRequest, id: string, allowed: typeof maySeeJob): Promise<Job> {
-    const job = await store.find(await resolveId(id))
+    const job = await store.find(await shortIds.resolve(id))
     if (job === null || !allowed(request.principal, job.keyId)) {
       throw new ServiceError('job_not_found', `There is no job ${id}.`, { job_id: id })
     }

@@ -4,31 +4,17 @@ import { errorResponses } from '../../schemas/error.ts'
 import { Closed, Ref } from '../../schemas/kit.ts'
 import { HashAnswer, HashInfo } from '../../schemas/model-scan.ts'
 import { AvailabilityView, ModelReference, RescanAnswer } from '../../schemas/model.ts'
-import type { CivitaiPictures } from '../../src/civitai/pictures.ts'
 import { iso } from '../../src/iso.ts'
-import type { Catalogue } from '../../src/models/catalogue.ts'
-import type { ModelDesk } from '../../src/models/desk.ts'
 import { picturesOf } from '../../src/models/pictures.ts'
-import type { ModelRefresher } from '../../src/models/refresh.ts'
-import type { ServerRegistry } from '../../src/servers/registry.ts'
-import type { ServerStateStore } from '../../src/servers/state-store.ts'
-import type { ModelViews } from './model-views.ts'
-
-export interface ModelActionsOptions {
-  readonly catalogue: Catalogue
-  readonly desk: ModelDesk
-  readonly refresher: ModelRefresher
-  readonly pictures: CivitaiPictures
-  readonly registry: ServerRegistry
-  readonly states: ServerStateStore
-  readonly views: ModelViews
-}
 
 const writing = { access: { scope: 'models:write' } } as const
 
 /** What can be done with one model's files. */
-const modelActions: FastifyPluginAsyncTypebox<ModelActionsOptions> = async (app, options) => {
-  const { catalogue, desk, refresher, pictures, registry, states, views } = options
+const modelActions: FastifyPluginAsyncTypebox = async app => {
+  const {
+    catalogue, modelDesk: desk, modelRefresher: refresher, civitaiPictures: pictures, registry, states,
+    modelViews: views
+  } = app
 
   app.post('/api/v1/models/:id/calculate-hash', {
     config: writing,

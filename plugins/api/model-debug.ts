@@ -6,26 +6,20 @@ import { ModelsCacheView, VerifyAnswer } from '../../schemas/model-verify.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { iso } from '../../src/iso.ts'
 import { bareName, splitHash } from '../../src/a1111/names.ts'
-import { nameOf, type Catalogue } from '../../src/models/catalogue.ts'
+import { nameOf } from '../../src/models/catalogue.ts'
 import type { Model } from '../../src/models/model.ts'
 import { modelsReported } from '../../src/models/reported.ts'
 import { inventoriesOf } from '../../src/models/servers.ts'
 import { normalisedPath, verifyCheckpoint } from '../../src/models/verify.ts'
 import type { Server } from '../../src/servers/server.ts'
-import type { ServerRegistry } from '../../src/servers/registry.ts'
-import type { ServerStateStore } from '../../src/servers/state-store.ts'
-
-export interface ModelDebugOptions {
-  readonly catalogue: Catalogue
-  readonly registry: ServerRegistry
-  readonly states: ServerStateStore
-}
 
 const reading = { access: { scope: 'models:read' } } as const
 const name = (description: string) => Type.String({ minLength: 1, maxLength: 1024, description })
 
 /** Which checkpoint a name means, at which server, and what the catalogue is made of. */
-const modelDebug: FastifyPluginAsyncTypebox<ModelDebugOptions> = async (app, { catalogue, registry, states }) => {
+const modelDebug: FastifyPluginAsyncTypebox = async app => {
+  const { catalogue, registry, states } = app
+
   async function verify (given: string, server?: Server) {
     const verdicts = await verifyCheckpoint(given, { registry, states }, server)
     const servers = verdicts.map(({ alias, title, problem }) => ({ alias, title, problem }))

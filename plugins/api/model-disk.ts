@@ -5,25 +5,19 @@ import { errorResponses } from '../../schemas/error.ts'
 import { Closed, Ref } from '../../schemas/kit.ts'
 import { DeletionAnswer, DuplicatesView } from '../../schemas/model-disk.ts'
 import { ModelReference, ModelType } from '../../schemas/model.ts'
-import type { Catalogue } from '../../src/models/catalogue.ts'
 import { combinedPerson } from '../../src/models/combine-words.ts'
 import { noFacts } from '../../src/models/facts.ts'
 import type { ModelFacts } from '../../src/models/model.ts'
 import { pathIn } from '../../src/models/places.ts'
 import { refuseMore } from '../../src/jobs/many.ts'
 import type { Deletion } from '../../src/models/delete.ts'
-import type { ModelDesk } from '../../src/models/desk.ts'
 import { spareFiles } from '../../src/models/duplicates.ts'
-
-export interface ModelDiskOptions {
-  readonly catalogue: Catalogue
-  readonly desk: ModelDesk
-}
 
 const changing = { access: { scope: 'models:write' } } as const
 
 /** Deleting model files, and finding those that are there twice. */
-const modelDisk: FastifyPluginAsyncTypebox<ModelDiskOptions> = async (app, { catalogue, desk }) => {
+const modelDisk: FastifyPluginAsyncTypebox = async app => {
+  const { catalogue, modelDesk: desk } = app
   const answer = { 200: { ...Ref(DeletionAnswer), description: 'What was done.' }, ...errorResponses(400, 403, 404, 409) }
 
   app.delete('/api/v1/models/delete-from-disk', {

@@ -7,20 +7,11 @@ import { ModelReference, ModelType } from '../../schemas/model.ts'
 import { idOf } from '../../src/civitai/version-facts.ts'
 import { messageOf, ServiceError } from '../../src/errors.ts'
 import { iso } from '../../src/iso.ts'
-import type { Catalogue } from '../../src/models/catalogue.ts'
 import type { Model } from '../../src/models/model.ts'
-import type { ModelRefresher } from '../../src/models/refresh.ts'
-import type { ModelViews } from './model-views.ts'
-
-export interface ModelMetadataOptions {
-  readonly catalogue: Catalogue
-  readonly refresher: ModelRefresher
-  readonly views: ModelViews
-}
 
 /** What is known about a model, and asking Civitai for more. */
-const modelMetadata: FastifyPluginAsyncTypebox<ModelMetadataOptions> = async (app, options) => {
-  const { catalogue, refresher, views } = options
+const modelMetadata: FastifyPluginAsyncTypebox = async app => {
+  const { catalogue, modelRefresher: refresher, modelViews: views } = app
 
   function info (model: Model) {
     const { civitai } = model.facts

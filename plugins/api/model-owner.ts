@@ -1,28 +1,17 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
-import type { Maintenance } from '../../queues/maintenance.ts'
 import { errorResponses } from '../../schemas/error.ts'
 import { Done } from '../../schemas/job.ts'
 import { Closed, Ref, StringEnum } from '../../schemas/kit.ts'
 import { ModelAnswer, ModelType } from '../../schemas/model.ts'
-import type { Catalogue } from '../../src/models/catalogue.ts'
 import { pathIn } from '../../src/models/places.ts'
-import type { ModelDesk } from '../../src/models/desk.ts'
 import { ownerFields } from '../../src/models/owner-fields.ts'
-import type { ModelViews } from './model-views.ts'
-
-export interface ModelOwnerOptions {
-  readonly catalogue: Catalogue
-  readonly desk: ModelDesk
-  readonly maintenance: Maintenance
-  readonly views: ModelViews
-}
 
 const writing = { access: { scope: 'models:write' } } as const
 
 /** What owners say of their models, and beginning the catalogue anew. */
-const modelOwner: FastifyPluginAsyncTypebox<ModelOwnerOptions> = async (app, options) => {
-  const { catalogue, desk, maintenance, views } = options
+const modelOwner: FastifyPluginAsyncTypebox = async app => {
+  const { catalogue, modelDesk: desk, maintenance, modelViews: views } = app
 
   app.put('/api/v1/models/update-field', {
     config: writing,

@@ -2,19 +2,14 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
 import { ModelReference, ModelType } from '../../schemas/model.ts'
-import type { CivitaiPictures } from '../../src/civitai/pictures.ts'
-import type { Catalogue } from '../../src/models/catalogue.ts'
 import { picturesOf } from '../../src/models/pictures.ts'
 import { noPicture, readPicture } from '../../src/models/read-picture.ts'
 import { pictureAnswers, sendPicture } from '../core/send-picture.ts'
 
-export interface ModelPreviewsOptions {
-  readonly catalogue: Catalogue
-  readonly pictures: CivitaiPictures
-}
-
 /** Pictures of models. */
-const modelPreviews: FastifyPluginAsyncTypebox<ModelPreviewsOptions> = async (app, { catalogue, pictures }) => {
+const modelPreviews: FastifyPluginAsyncTypebox = async app => {
+  const { catalogue, civitaiPictures: pictures } = app
+
   app.get('/api/v1/models/:id/preview', {
     config: { access: { scope: 'models:read', bucket: 'status' } },
     schema: {

@@ -1,29 +1,23 @@
 import { basename } from 'node:path'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
-import type { Maintenance } from '../../queues/maintenance.ts'
 import { errorResponses } from '../../schemas/error.ts'
 import { Done } from '../../schemas/job.ts'
 import { Closed, Ref } from '../../schemas/kit.ts'
 import { ScanView, type ScanView as View } from '../../schemas/model-scan.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { iso } from '../../src/iso.ts'
-import type { ModelDesk } from '../../src/models/desk.ts'
 import { spareFiles, type DuplicateGroup } from '../../src/models/duplicates.ts'
-import type { ScanBoard, ScanStatus } from '../../src/models/scan-board.ts'
-
-export interface ModelScanOptions {
-  readonly board: ScanBoard
-  readonly maintenance: Maintenance
-  readonly desk: Pick<ModelDesk, 'folders' | 'duplicates'>
-}
+import type { ScanStatus } from '../../src/models/scan-board.ts'
 
 const subdirectory = {
   subdirectory: Type.Optional(Type.String({ maxLength: 1024, description: 'Of older clients; without effect.' }))
 }
 
 /** Looking through the model folders: start, status, stop. */
-const modelScan: FastifyPluginAsyncTypebox<ModelScanOptions> = async (app, { board, maintenance, desk }) => {
+const modelScan: FastifyPluginAsyncTypebox = async app => {
+  const { scanBoard: board, maintenance, modelDesk: desk } = app
+
   app.post('/api/v1/models/scan', {
     config: { access: { scope: 'models:write' } },
     schema: {

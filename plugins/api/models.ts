@@ -3,16 +3,7 @@ import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { ModelAnswer, ModelListView, ModelQuery, ModelReference, ModelType, ModelView, modelTypes } from '../../schemas/model.ts'
-import type { Catalogue } from '../../src/models/catalogue.ts'
 import { selectModels } from '../../src/models/select.ts'
-import type { ServerRegistry } from '../../src/servers/registry.ts'
-import type { ModelViews } from './model-views.ts'
-
-export interface ModelsOptions {
-  readonly catalogue: Catalogue
-  readonly registry: ServerRegistry
-  readonly views: ModelViews
-}
 
 /** What the documents of StableQueue call models. */
 const usualTypes = ['checkpoint', 'lora'] as const
@@ -20,7 +11,9 @@ const usualTypes = ['checkpoint', 'lora'] as const
 const reading = { access: { scope: 'models:read' } } as const
 
 /** Models of all servers and folders: one list, and each of its entries. */
-const models: FastifyPluginAsyncTypebox<ModelsOptions> = async (app, { catalogue, registry, views }) => {
+const models: FastifyPluginAsyncTypebox = async app => {
+  const { catalogue, registry, modelViews: views } = app
+
   app.get('/api/v1/models', {
     config: reading,
     schema: {

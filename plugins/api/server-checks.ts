@@ -5,13 +5,6 @@ import { errorResponses } from '../../schemas/error.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { ServerCheckOptions, ServerCheckView } from '../../schemas/server-check.ts'
 import { ServiceError } from '../../src/errors.ts'
-import type { CheckDesk } from '../../src/server-check/check-desk.ts'
-import type { ServerRegistry } from '../../src/servers/registry.ts'
-
-export interface ServerChecksOptions {
-  readonly desk: CheckDesk
-  readonly registry: ServerRegistry
-}
 
 const Alias = Type.Object({ alias: Type.String({ description: 'Name of the server.', maxLength: 64 }) })
 const admins = { access: { scope: 'servers:admin' } } as const
@@ -21,7 +14,9 @@ const bases = [
 ] as const
 
 /** Thorough checks of servers. They go through the worker that serves the server, in whatever process that is. */
-const serverChecks: FastifyPluginAsyncTypebox<ServerChecksOptions> = async (app, { desk, registry }) => {
+const serverChecks: FastifyPluginAsyncTypebox = async app => {
+  const { checkDesk: desk, registry } = app
+
   for (const { base, spelling } of bases) {
     app.post(`${base}/:alias/check`, {
       config: admins,

@@ -8,22 +8,14 @@ import {
 } from '../../schemas/server.ts'
 import { addressOf, changedAddress } from '../../src/servers/address.ts'
 import { lostOptions } from '../../src/servers/connection-options.ts'
-import type { ServerDesk } from '../../src/servers/desk.ts'
-import type { ServerReach } from '../../src/servers/reach.ts'
-import type { ServerViews } from './server-views.ts'
-
-export interface ServersOptions {
-  readonly desk: ServerDesk
-  readonly views: ServerViews
-  readonly reach: Pick<ServerReach, 'check'>
-}
 
 const Alias = Type.Object({ alias: Type.String({ description: 'Name of the server.', maxLength: 64 }) })
 const reading = { access: { scope: 'servers:read' } } as const
 const changing = { access: { scope: 'servers:admin' } } as const
 
 /** The servers: listed without asking them, changed by admins. */
-const servers: FastifyPluginAsyncTypebox<ServersOptions> = async (app, { desk, views, reach }) => {
+const servers: FastifyPluginAsyncTypebox = async app => {
+  const { serverDesk: desk, serverViews: views, reach } = app
   const { registry } = desk
 
   app.get('/api/v1/servers', {

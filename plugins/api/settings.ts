@@ -11,15 +11,10 @@ import { describeSettings, type DescribedSetting } from '../../src/config/descri
 import type { RuntimeName, RuntimeState } from '../../src/config/runtime-settings.ts'
 import { Settings } from '../../src/config/settings.ts'
 import { ServiceError } from '../../src/errors.ts'
-import type { House } from '../../src/house.ts'
 import { iso } from '../../src/iso.ts'
 import { purgeInterval } from '../../src/jobs/retention.ts'
 import { version } from '../../src/version.ts'
 import { momentOf } from './moment.ts'
-
-export interface SettingsOptions {
-  readonly house: Pick<House, 'config' | 'sources' | 'runtime' | 'retention' | 'list' | 'log'>
-}
 
 const path = '/api/v1/settings'
 const tags = ['Settings']
@@ -32,8 +27,8 @@ const wireNames: Readonly<Record<RuntimeName, string>> = {
 }
 
 /** What is in force and from where; what can be changed while the service runs; removing old jobs. */
-const settingsRoutes: FastifyPluginAsyncTypebox<SettingsOptions> = async (app, { house }) => {
-  const { config, sources, runtime, retention, list, log } = house
+const settingsRoutes: FastifyPluginAsyncTypebox = async app => {
+  const { config, sources, runtime, retention, jobList: list, log } = app
 
   const changed = { 200: { ...Ref(SettingsChanged), description: 'As they are now.' }, ...errorResponses(400, 403) }
 

@@ -10,26 +10,13 @@ import {
 import { mayCancelJob, mayDo, maySeeJob, seesAllJobs, type Scope } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { refuseMore } from '../../src/jobs/many.ts'
-import type { JobStore } from '../../src/jobs/store.ts'
-import type { Deliveries, DeliveryFilter } from '../../src/webhooks/deliveries.ts'
+import type { DeliveryFilter } from '../../src/webhooks/deliveries.ts'
 import type { Delivery } from '../../src/webhooks/delivery.ts'
-import type { Endpoint, Endpoints } from '../../src/webhooks/endpoints.ts'
-import type { KeySide } from '../../src/webhooks/key-side.ts'
-import type { WebhookOffice } from '../../src/webhooks/office.ts'
-import type { WebhookDesk } from '../../src/webhooks/submission.ts'
+import type { Endpoint } from '../../src/webhooks/endpoints.ts'
 import { readWebhookWish } from '../../src/webhooks/subscription.ts'
 import {
   attemptView, attemptViewForAdministrators, deliveriesPath, deliveryView, endpointView
 } from './webhook-views.ts'
-
-export interface WebhooksOptions {
-  readonly store: JobStore
-  readonly deliveries: Deliveries
-  readonly endpoints: Endpoints
-  readonly desk: WebhookDesk
-  readonly office: WebhookOffice
-  readonly keySide: KeySide
-}
 
 const base = '/api/v1/webhooks'
 const tags = ['Webhooks']
@@ -42,8 +29,8 @@ const OneDelivery = Type.Object({ success, delivery: Ref(DeliveryView) }, { desc
 const OneEndpoint = Type.Object({ success, endpoint: Ref(EndpointView) }, { description: 'The endpoint as it is now.' })
 
 /** Deliveries, endpoints and what can be done with them; a key sees those of its own jobs. */
-const webhooks: FastifyPluginAsyncTypebox<WebhooksOptions> = async (app, options) => {
-  const { store, deliveries, endpoints, desk, office, keySide } = options
+const webhooks: FastifyPluginAsyncTypebox = async app => {
+  const { jobStore: store, deliveries, endpoints, webhookDesk: desk, webhookOffice: office, keySide } = app
 
   /** Another's delivery is answered as one that is not there. */
   async function find (request: FastifyRequest, id: string, allowed: typeof maySeeJob): Promise<Delivery> {

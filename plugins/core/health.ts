@@ -3,14 +3,9 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { StudioTime } from '../../schemas/studio-session.ts'
 import { messageOf } from '../../src/errors.ts'
-import type { House } from '../../src/house.ts'
 import { redisProblemOf } from '../../src/redis/errors.ts'
 import type { ServerState } from '../../src/servers/server.ts'
 import { studioTime } from '../../src/studio/words.ts'
-
-export interface HealthOptions {
-  readonly house: Pick<House, 'redis' | 'keys' | 'registry' | 'states' | 'storage'>
-}
 
 /** Longest time that the answer of /health waits for what it tells besides, in milliseconds. */
 const patience = 200
@@ -23,8 +18,9 @@ const Check = Type.Object({
 })
 
 /** For balancers, containers and old clients: alive, ready, and a page that only says so. */
-const health: FastifyPluginAsyncTypebox<HealthOptions> = async (app, { house }) => {
-  const { redis, keys, registry, states, storage } = house
+const health: FastifyPluginAsyncTypebox = async app => {
+  const { redis, keys, registry, states, storage } = app
+
   let closing = false
   app.addHook('preClose', async () => { closing = true })
 

@@ -2,29 +2,8 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { TSchema } from '@sinclair/typebox'
 import fp from 'fastify-plugin'
-import { a1111AnswerSchemas } from '../../schemas/a1111-answers.ts'
-import { A1111Img2img, A1111Txt2img } from '../../schemas/a1111-generation.ts'
-import { ErrorBody } from '../../schemas/error.ts'
-import { EventView, TicketAnswer } from '../../schemas/event.ts'
-import {
-  BulkAnswer, BulkForm, BulkRequest, BulkView, GenerateAnswer, GenerateForm, GenerateRequest
-} from '../../schemas/generate.ts'
-import { gallerySchemas } from '../../schemas/gallery.ts'
-import { GenerationParameters, Warning } from '../../schemas/generation-parameters.ts'
-import {
-  AttemptView, Done, JobAction, JobActionAnswer, JobAnswer, JobChange, JobImageView, JobListView, JobPatch, JobView
-} from '../../schemas/job.ts'
+import { namedSchemas } from '../../schemas/index.ts'
 import { Ref } from '../../schemas/kit.ts'
-import { modelSchemas } from '../../schemas/model-schemas.ts'
-import { ParametersToRead, ReadParameters } from '../../schemas/read-parameters.ts'
-import {
-  InventoryView, ServerChange, ServerChangeAnswer, ServerHistory, ServerInput, ServerPause, ServerSample,
-  ServerTestAnswer, ServerView
-} from '../../schemas/server.ts'
-import { serverCheckSchemas } from '../../schemas/server-check.ts'
-import { settingsSchemas } from '../../schemas/settings.ts'
-import { studioSchemas } from '../../schemas/studio-schemas.ts'
-import { webhookSchemas } from '../../schemas/webhook.ts'
 import { eventsOfJobs } from './openapi-events.ts'
 import { version } from '../../src/version.ts'
 
@@ -41,23 +20,6 @@ export interface OpenapiOptions {
   /** Address under which callers reach the service, or empty. */
   readonly publicUrl: string
 }
-
-/** Schemas that routes refer to by name. */
-const shared: TSchema[] = [
-  ErrorBody, Warning, GenerationParameters, GenerateRequest, GenerateForm, BulkRequest, BulkForm, GenerateAnswer,
-  BulkAnswer, BulkView, A1111Txt2img, A1111Img2img,
-  JobImageView, AttemptView, JobView, JobListView, JobAnswer, JobChange, JobPatch,
-  JobAction, JobActionAnswer, Done, ParametersToRead, ReadParameters, EventView, TicketAnswer,
-  ServerInput, ServerChange, ServerView, ServerChangeAnswer, ServerTestAnswer, ServerPause,
-  ServerSample, ServerHistory, InventoryView,
-  ...a1111AnswerSchemas,
-  ...modelSchemas,
-  ...settingsSchemas,
-  ...serverCheckSchemas,
-  ...studioSchemas,
-  ...gallerySchemas,
-  ...webhookSchemas
-]
 
 /** Every way of showing who one is; a route needs one of them, unless it is open to all. */
 const anyCredentials = [{ apiKey: [], apiSecret: [] }, { bearer: [] }, { basic: [] }]
@@ -84,7 +46,7 @@ function markAsOwnPage<Request> (request: Request): Request {
 
 /** The documentation that the service gives of itself, from the schemas that it validates with. */
 export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
-  for (const schema of shared) app.addSchema(schema)
+  for (const schema of namedSchemas) app.addSchema(schema)
 
   await app.register(swagger, {
     openapi: {

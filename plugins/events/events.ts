@@ -2,26 +2,9 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { errorResponses } from '../../schemas/error.ts'
 import { EventQuery, EventView, LastEventIdHeader, TicketAnswer } from '../../schemas/event.ts'
 import { Ref } from '../../schemas/kit.ts'
-import type { Tickets } from '../../src/access/tickets.ts'
-import type { EventFeed } from '../../src/events/feed.ts'
 import { createEventFilter, wantsPreviews } from '../../src/events/filter.ts'
-import type { OpenConnections } from '../../src/events/open-connections.ts'
-import type { Previews } from '../../src/events/previews.ts'
-import type { ServerRegistry } from '../../src/servers/registry.ts'
 import { openEventStream, startAnswer } from './event-stream.ts'
 import { prepareAll } from './outlet.ts'
-import type { EventViews } from './render-event.ts'
-import type { JobTeller } from './tell-job.ts'
-
-export interface EventsOptions {
-  readonly feed: EventFeed
-  readonly connections: OpenConnections
-  readonly tickets: Tickets
-  readonly registry: ServerRegistry
-  readonly views: EventViews
-  readonly previews: Pick<Previews, 'watch'>
-  readonly jobTeller: JobTeller
-}
 
 /** The answer of every route that streams. */
 export const streamAnswer = {
@@ -34,8 +17,8 @@ export function placeOf (headers: LastEventIdHeader, query: { lastEventId?: stri
   return headers['last-event-id'] || query.lastEventId || null
 }
 
-const events: FastifyPluginAsyncTypebox<EventsOptions> = async (app, options) => {
-  const { feed, connections, tickets, registry, views, previews } = options
+const events: FastifyPluginAsyncTypebox = async app => {
+  const { feed, connections, tickets, registry, eventViews: views, previews } = app
 
   app.get('/api/v1/events', {
     config: { access: { scope: 'jobs:read', bucket: 'status', ticket: true } },

@@ -6,11 +6,12 @@ import { JobIdParameters } from '../../schemas/job.ts'
 import { wantsPreviews } from '../../src/events/filter.ts'
 import { jobBases } from '../api/job-bases.ts'
 import { openEventStream, startAnswer } from './event-stream.ts'
-import { placeOf, streamAnswer, type EventsOptions } from './events.ts'
+import { placeOf, streamAnswer } from './events.ts'
 
 /** One job's events until its end. */
-const jobEvents: FastifyPluginAsyncTypebox<EventsOptions> = async (app, options) => {
-  const { connections, views, previews, jobTeller } = options
+const jobEvents: FastifyPluginAsyncTypebox = async app => {
+  const { connections, eventViews: views, previews, jobTeller } = app
+
   for (const { base, name } of jobBases) {
     app.get(`${base}/:jobId/events`, {
       config: { access: { scope: 'jobs:read', bucket: 'status', ticket: true } },

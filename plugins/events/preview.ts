@@ -4,22 +4,17 @@ import { errorResponses } from '../../schemas/error.ts'
 import { JobIdParameters } from '../../schemas/job.ts'
 import { maySeeJob, requireImages } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
-import type { Previews } from '../../src/events/previews.ts'
-import type { JobStore } from '../../src/jobs/store.ts'
 import { withDeadline } from '../../src/lib/deadline.ts'
 import { jobBases } from '../api/job-bases.ts'
 import { hangUp } from '../core/hang-up.ts'
-
-export interface PreviewOptions {
-  readonly previews: Previews
-  readonly store: Pick<JobStore, 'find'>
-}
 
 /** How long somebody waits for the first preview, in milliseconds: servers draw one every few steps. */
 const patience = 5000
 
 /** What a running job looks like so far. */
-const preview: FastifyPluginAsyncTypebox<PreviewOptions> = async (app, { previews, store }) => {
+const preview: FastifyPluginAsyncTypebox = async app => {
+  const { previews, jobStore: store } = app
+
   for (const { base, name } of jobBases) {
     app.get(`${base}/:jobId/preview`, {
       config: { access: { scope: 'jobs:read', bucket: 'status' } },

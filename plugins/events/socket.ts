@@ -8,7 +8,6 @@ import { EventQuery, type SocketMessage } from '../../schemas/event.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { createEventFilter, wantsPreviews } from '../../src/events/filter.ts'
 import { toServiceError } from '../core/errors.ts'
-import type { EventsOptions } from './events.ts'
 import { prepareAll, type EventOutlet } from './outlet.ts'
 import { readMessage } from './socket-messages.ts'
 
@@ -28,7 +27,7 @@ const serviceRestart = 1012
 type Subscribe = Extract<SocketMessage, { type: 'subscribe' }>
 
 /** The same events as over SSE, several subscriptions on one socket. */
-const socketRoute: FastifyPluginAsyncTypebox<EventsOptions> = async (app, options) => {
+const socketRoute: FastifyPluginAsyncTypebox = async app => {
   app.route({
     method: 'GET',
     url: '/ws',
@@ -52,18 +51,17 @@ const socketRoute: FastifyPluginAsyncTypebox<EventsOptions> = async (app, option
     },
     preValidation: async (_request, reply) => {
       reply.hold('listening')
-      options.connections.admit()
+      app.connections.admit()
     },
     handler: async (_request, reply) => await reply.code(426).header('upgrade', 'websocket').send(null),
-    wsHandler: (socket, request) => { serve(socket, request, options) }
+    wsHandler: (socket, request) => { serve(socket, request) }
   })
 }
 
 export default socketRoute
 
-function serve (socket: WebSocket, request: FastifyRequest, options: EventsOptions): void {
-  const { feed, connections, registry, views, previews, jobTeller } = options
-  const { principal } = request
+function serve (socket: WebSocket, { principal, server }: FastifyRequest): void {
+  const { feed, connections, registry, eventViews: views, previews, jobTeller } = server
   const closed = new AbortController()
   const subscriptions = new Map<string, AbortController>()
   let alive = true

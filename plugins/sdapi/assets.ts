@@ -1,13 +1,11 @@
 import type { FastifyPluginAsync, FastifyReply } from 'fastify'
 import { ServiceError } from '../../src/errors.ts'
 import { assetView, createdAt, isAsset, orderAsset, readKind } from '../../src/sdapi/assets.ts'
-import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import { sendJson } from './call.ts'
 
 /** async-proxy's assets: bringing checkpoints and LoRAs in, and those that are here. Its uploads never existed. */
-const assets: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dropIn }) => {
-  const { models, config } = dropIn.house
-  const { catalogue, downloads, civitai } = models
+const assets: FastifyPluginAsync = async app => {
+  const { config, catalogue, downloads, civitai } = app
   const reading = { access: { scope: 'models:read' } } as const
   const described = (name: string, summary: string, description = '') =>
     ({ tags: ['A1111'], operationId: `a1111_assets${name}`, summary, ...(description === '' ? {} : { description }) })

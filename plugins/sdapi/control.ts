@@ -3,7 +3,6 @@ import { mayDo } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { fieldsOf } from '../../src/a1111/json-values.ts'
 import type { Job } from '../../src/jobs/job.ts'
-import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import { idleProgress, liveProgress, recordedProgress, waitingProgress } from '../../src/sdapi/progress.ts'
 import { callerOfRequest, sendJson, targetOf } from './call.ts'
 
@@ -14,8 +13,8 @@ const writing = { access: { scope: 'jobs:write' } } as const
  * Progress, interrupt and skip. A1111's are about whatever runs there; these are about the caller's own call: its
  * oldest running job, else its oldest waiting one, since to the caller both are a call under way.
  */
-const control: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dropIn }) => {
-  const { callerJobs, faces, house: { store, registry } } = dropIn
+const control: FastifyPluginAsync = async app => {
+  const { callerJobs, faces, optionsDesk: options, jobStore: store, registry } = app
 
   async function current (request: FastifyRequest): Promise<Job | null> {
     return (await callerJobs.active(callerOfRequest(request)))[0] ?? null
@@ -74,7 +73,7 @@ const control: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { d
       summary: 'A server\'s options',
       description: 'Those of the best server, or of the named one, with the caller\'s own on top.'
     }
-  }, async (request, reply) => sendJson(reply, await dropIn.options.show(callerOfRequest(request), targetOf(request))))
+  }, async (request, reply) => sendJson(reply, await options.show(callerOfRequest(request), targetOf(request))))
 
   app.post('/options', {
     config: writing,
@@ -86,7 +85,7 @@ const control: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { d
         'jobs; what cannot belong to a job has no effect.'
     }
   }, async (request, reply) => {
-    await dropIn.options.change(callerOfRequest(request), targetOf(request), fieldsOf(request.body))
+    await options.change(callerOfRequest(request), targetOf(request), fieldsOf(request.body))
     return sendJson(reply, null)
   })
 }

@@ -1,11 +1,12 @@
 import type { FastifyPluginAsync } from 'fastify'
 import { ServiceError } from '../../src/errors.ts'
-import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import { sendJson } from './call.ts'
 import { readAskedWebhook } from './webhook.ts'
 
 /** async-proxy's questions to Florence-2 about a picture. */
-const florence: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dropIn }) => {
+const florence: FastifyPluginAsync = async app => {
+  const { florence: desk } = app
+
   app.post('/florence', {
     config: { access: { scope: 'jobs:write' } },
     schema: {
@@ -16,13 +17,13 @@ const florence: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { 
         'answer is 202 with the `uuid` of a job, whose `info` is what Florence says. Needs the setting FLORENCE_URL.'
     }
   }, async (request, reply) => {
-    if (dropIn.florence === null) {
+    if (desk === null) {
       return sendJson(reply.code(404), {
         error: 'No Florence service is configured here; an administrator can name one in FLORENCE_URL.'
       })
     }
     try {
-      const { id } = await dropIn.florence.order(request.body, {
+      const { id } = await desk.order(request.body, {
         keyId: request.principal.keyId,
         webhook: readAskedWebhook(request).webhook,
         baseUrl: `${request.protocol}://${request.host}`

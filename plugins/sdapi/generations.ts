@@ -9,7 +9,6 @@ import { fieldsOf } from '../../src/a1111/json-values.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { newJobId } from '../../src/jobs/submit.ts'
 import { blanksUntil, generationAnswer, type AnswerWishes } from '../../src/sdapi/answer.ts'
-import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import { readGenerationCall, type GenerationCall } from '../../src/sdapi/request.ts'
 import { breakOff, hangUp } from '../core/hang-up.ts'
 import {
@@ -19,7 +18,6 @@ import {
 import { readAskedWebhook, type AskedWebhook } from './webhook.ts'
 
 export interface GenerationsOptions {
-  readonly dropIn: DropIn
   /** What stands before `/sdapi/v1`. */
   readonly path: BasePath
   /** Lets an answer be sent although the service stops. */
@@ -51,9 +49,11 @@ const answerHeaders = Type.Object({
 })
 
 /** POST txt2img and img2img: A1111's own answer when the images are there, or 202 to who does not want to wait. */
-const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn, path, keepAnswer }) => {
-  const { house, submitter, own, callerJobs, callerTasks, outcomes, shortIds, pause } = dropIn
-  const { config, store, media } = house
+const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { path, keepAnswer }) => {
+  const {
+    config, submitter, jobStore: store, media, states, ownOptions: own, callerJobs, callerTasks, outcomes, shortIds,
+    pause
+  } = app
 
   for (const mode of ['txt2img', 'img2img'] as const) {
     app.post(`/${mode}`, {
@@ -145,7 +145,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { dropIn
 
   /** The echo has the fields of the server that did it. */
   async function wishesOf ({ echo, sendImages }: GenerationCall, { serverId }: Job): Promise<AnswerWishes> {
-    const traits = await house.states.traits(serverId).catch(() => null)
+    const traits = await states.traits(serverId).catch(() => null)
     return { echo: echo(rulesOf(traits).requestModel), sendImages }
   }
 

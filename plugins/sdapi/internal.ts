@@ -3,7 +3,6 @@ import { mayDo } from '../../src/access/principal.ts'
 import { readModel } from '../../src/simulator/wire/read-model.ts'
 import { required, strict } from '../../src/simulator/wire/fields.ts'
 import { pydantic1 } from '../../src/simulator/wire/pydantic1.ts'
-import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import { endedTask, runningTask, unknownTask, waitingTask } from '../../src/sdapi/tasks.ts'
 import { callerOfRequest, sendJson } from './call.ts'
 
@@ -15,8 +14,8 @@ const progressQuery = {
 }
 
 /** What A1111's own page asks for: the caller's own tasks, by the `force_task_id` that it gave them or by job id. */
-const internal: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dropIn }) => {
-  const { callerJobs, callerTasks, shortIds, faces, house: { store, registry } } = dropIn
+const internal: FastifyPluginAsync = async app => {
+  const { callerJobs, callerTasks, shortIds, faces, jobStore: store, registry } = app
 
   app.post('/internal/progress', { config, schema }, async (request, reply) => {
     const { id_task: name, ...asked } = readModel(pydantic1, progressQuery, request.body)

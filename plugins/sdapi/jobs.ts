@@ -5,7 +5,6 @@ import { mayCancelJob, maySeeJob, requireImages } from '../../src/access/princip
 import { ServiceError } from '../../src/errors.ts'
 import type { Job, JobImage } from '../../src/jobs/job.ts'
 import { checkImages, imageList, infoText } from '../../src/sdapi/answer.ts'
-import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import {
   failureEntry, florenceWorkflow,
   listEntry, proxyProgress, proxyStates, timestampOf, trackerId, trackerStates, workflows
@@ -16,7 +15,6 @@ import { readModel } from '../../src/simulator/wire/read-model.ts'
 import { isProxyClient, sendJson, type BasePath } from './call.ts'
 
 export interface JobsOptions {
-  readonly dropIn: DropIn
   /** What stands before `/sdapi/v1`. */
   readonly path: BasePath
 }
@@ -31,8 +29,8 @@ const trackerQuery = {
 }
 
 /** Jobs as the clients of the Job Tracker and of async-proxy look for them; see docs/drop-in-reference.md. */
-const jobs: FastifyPluginAsync<JobsOptions> = async (app, { dropIn, path }) => {
-  const { shortIds, search, errands, florence, house: { store, media, config, retention } } = dropIn
+const jobs: FastifyPluginAsync<JobsOptions> = async (app, { path }) => {
+  const { shortIds, jobSearch: search, errands, florence, jobStore: store, media, config, retention } = app
   const described = (name: string, summary: string) => ({ tags: ['A1111'], operationId: `a1111_${name}`, summary })
 
   /** By either id; null where there is none or it is another's. */

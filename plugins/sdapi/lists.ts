@@ -2,7 +2,6 @@ import type { FastifyPluginAsync } from 'fastify'
 import { ServiceError } from '../../src/errors.ts'
 import { rulesOf } from '../../src/a1111/kinds/registry.ts'
 import { withDeadline } from '../../src/lib/deadline.ts'
-import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import {
   listNames, unionOfEmbeddings, unionOfLists, unionOfScripts, vaesAmong, withoutSecrets
 } from '../../src/sdapi/lists.ts'
@@ -16,8 +15,8 @@ const config = { access: { scope: 'models:read' } } as const
 const unions = { embeddings: unionOfEmbeddings, scripts: unionOfScripts } as const
 
 /** What servers have, all of them together; with a server named, that one's. */
-const lists: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dropIn }) => {
-  const { faces, passThrough: through, house } = dropIn
+const lists: FastifyPluginAsync = async app => {
+  const { faces, passThrough: through, states, redis, keys } = app
   const described = (name: string, summary: string) =>
     ({ tags: ['A1111'], operationId: `a1111_${name.replaceAll('-', '_')}`, summary })
 
@@ -32,7 +31,7 @@ const lists: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dro
     if (name !== 'sd-vae') return answers
     const servers = await faces.reachable(target)
     const modules = await Promise.all(servers.map(async server => {
-      const listsModules = rulesOf(await house.states.traits(server.id)).listsModules
+      const listsModules = rulesOf(await states.traits(server.id)).listsModules
       return listsModules ? vaesAmong(await faces.read(server, '/sdapi/v1/sd-modules').catch(() => [])) : []
     }))
     return [...answers, ...modules]
@@ -64,7 +63,7 @@ const lists: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dro
         await withDeadline(refreshTimeoutMs, [], async signal => {
           await through.postTo(server, `/sdapi/v1/${name}`, {}, signal)
         })
-        await house.redis.publish(house.keys.channel('servers'), server.id)
+        await redis.publish(keys.channel('servers'), server.id)
       }))
       return sendJson(reply, null)
     })

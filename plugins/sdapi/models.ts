@@ -1,13 +1,12 @@
 import type { FastifyPluginAsync } from 'fastify'
 import { ServiceError } from '../../src/errors.ts'
 import type { Model, ModelType } from '../../src/models/model.ts'
-import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import { checkpointDetails, loraDetails } from '../../src/sdapi/model-details.ts'
 import { sendJson } from './call.ts'
 
 /** async-proxy's details of one model; the lists are A1111's own. */
-const models: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dropIn: { house } }) => {
-  const { catalogue } = house.models
+const models: FastifyPluginAsync = async app => {
+  const { catalogue } = app
 
   function details (path: string, type: ModelType, missing: string, view: (model: Model) => unknown): void {
     app.get(`${path}/:id`, {

@@ -1,7 +1,6 @@
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import { fieldsOf, textsOf } from '../../src/a1111/json-values.ts'
 import { ServiceError } from '../../src/errors.ts'
-import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import { dangerousRoutes, endingRoutes, isDevious, openedPaths } from '../../src/sdapi/open-routes.ts'
 import { pictureRoutes, refuseAddresses } from '../../src/sdapi/pass-through.ts'
 import { pydantic1 } from '../../src/simulator/wire/pydantic1.ts'
@@ -14,8 +13,8 @@ const ruling = { access: { scope: 'servers:admin' } } as const
 const looking = { access: { scope: 'models:read' }, credentials: 'a1111' } as const
 
 /** What a server itself answers: only routes that are named here ever reach one. */
-export const passThrough: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dropIn }) => {
-  const { passThrough: through, house: { config } } = dropIn
+export const passThrough: FastifyPluginAsync = async app => {
+  const { passThrough: through, config } = app
 
   for (const name of pictureRoutes) {
     app.post(`/${name}`, {
@@ -51,14 +50,13 @@ export const passThrough: FastifyPluginAsync<{ readonly dropIn: DropIn }> = asyn
 }
 
 export interface OpenedRoutesOptions {
-  readonly dropIn: DropIn
   /** What stands before the path here, and not at the server. */
   readonly base: string
 }
 
 /** Paths of servers, such as those of extensions, that an administrator has opened; GET at once, POST in turn. */
-export const openedRoutes: FastifyPluginAsync<OpenedRoutesOptions> = async (app, { dropIn, base }) => {
-  const { faces, passThrough: through, house: { config } } = dropIn
+export const openedRoutes: FastifyPluginAsync<OpenedRoutesOptions> = async (app, { base }) => {
+  const { faces, passThrough: through, config } = app
   const opened = { config: { ...drawing, credentials: 'a1111' }, schema: { hide: true } } as const
 
   for (const path of openedPaths(config.SDAPI_OPEN_ROUTES)) {
@@ -100,8 +98,8 @@ function objectSent (request: FastifyRequest): Record<string, unknown> {
 }
 
 /** The routes of the ControlNet extension, which stand at the root. */
-export const controlNet: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dropIn }) => {
-  const { faces, passThrough: through } = dropIn
+export const controlNet: FastifyPluginAsync = async app => {
+  const { faces, passThrough: through } = app
 
   for (const name of ['model_list', 'module_list']) {
     app.get(`/controlnet/${name}`, { config: looking, schema: { hide: true } }, async (request, reply) => {

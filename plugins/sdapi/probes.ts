@@ -1,5 +1,4 @@
 import type { FastifyPluginAsync } from 'fastify'
-import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import { unionOfLists } from '../../src/sdapi/lists.ts'
 import { sendJson } from './call.ts'
 
@@ -15,7 +14,8 @@ const dropDowns: Readonly<Record<string, { readonly label: string, readonly list
 }
 
 /** What clients look for at the root to find out whether an A1111 runs there. They send no credentials with it. */
-const probes: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dropIn: { faces } }) => {
+const probes: FastifyPluginAsync = async app => {
+  const { faces } = app
   const open = { config: { access: 'public' }, schema: { hide: true } } as const
   app.get('/user', open, async (_request, reply) => sendJson(reply, null))
   app.get('/config', open, async (_request, reply) => sendJson(reply, {

@@ -1,5 +1,4 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
-import type { DropIn } from '../../src/sdapi/drop-in.ts'
 import { renderJobsPage } from '../../src/sdapi/jobs-page.ts'
 import { failureEntry, publicEntry, type Shown } from '../../src/sdapi/words.ts'
 import { toOpenapi30 } from '../core/openapi-3-0.ts'
@@ -11,7 +10,9 @@ const config = { access: { scope: 'jobs:read', bucket: 'status' }, credentials: 
 const schema = { hide: true }
 
 /** What async-proxy shows at the root; here to whoever may see jobs, and only those that are theirs. */
-const publicRoutes: FastifyPluginAsync<{ readonly dropIn: DropIn }> = async (app, { dropIn: { search } }) => {
+const publicRoutes: FastifyPluginAsync = async app => {
+  const { jobSearch: search } = app
+
   answerErrorsLikeA1111(app)
   const failures = async ({ principal }: FastifyRequest) => await search.failed(principal, mostFailures)
   const listed = (jobs: readonly Shown[], entry: (job: Shown) => unknown) =>

@@ -10,7 +10,6 @@ import type { Batch } from '../../src/studio/batches.ts'
 import { studioWarnings } from '../../src/studio/errors.ts'
 import { studioFiles } from '../../src/studio/form.ts'
 import { composeGrid } from '../../src/studio/grid.ts'
-import type { Studio } from '../../src/studio/studio.ts'
 import { readFields } from '../../src/studio/read-fields.ts'
 import { signingSecretOf } from '../../src/webhooks/sign.ts'
 import { callOf } from './call.ts'
@@ -22,8 +21,8 @@ const params = Type.Object({
 })
 
 /** Variations and sweeps: many generations as one thing. */
-const batchRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { studio }) => {
-  const { batches, views, cancelAll, house: { media } } = studio
+const batchRoutes: FastifyPluginAsync = async app => {
+  const { batches, studioViews: views, cancelAll, media } = app
 
   async function find (request: FastifyRequest, allowed: typeof maySeeJob): Promise<Batch> {
     const batch = await batches.find((request.params as { batch_id: string }).batch_id)

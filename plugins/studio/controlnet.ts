@@ -5,7 +5,6 @@ import {
 } from '../../schemas/studio-controlnet.ts'
 import { studioErrors } from '../../schemas/studio-job.ts'
 import { readFields } from '../../src/studio/read-fields.ts'
-import type { Studio } from '../../src/studio/studio.ts'
 import { hangUp } from '../core/hang-up.ts'
 import { fieldsOfRequest } from './scope.ts'
 
@@ -14,8 +13,8 @@ const files = { file: 'one', image: 'one', mask: 'one' } as const
 const drawing = { access: { scope: 'jobs:write' }, multipart: { files } } as const
 
 /** What bots need to offer ControlNet. */
-const controlNet: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { studio }) => {
-  const { controlNet: desk, pictures } = studio
+const controlNet: FastifyPluginAsync = async app => {
+  const { controlNetDesk: desk, pictures } = app
   const described = (operationId: string, summary: string) =>
     ({ operationId: `studio_${operationId}`, tags: ['Studio'], summary })
 

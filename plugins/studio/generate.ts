@@ -8,7 +8,6 @@ import type { Accepted } from '../../src/jobs/submit.ts'
 import { studioWarnings } from '../../src/studio/errors.ts'
 import { studioFiles } from '../../src/studio/form.ts'
 import { requestSchemas, type GenerationKind } from '../../src/studio/request.ts'
-import type { Studio } from '../../src/studio/studio.ts'
 import { readFields } from '../../src/studio/read-fields.ts'
 import { signingSecretOf } from '../../src/webhooks/sign.ts'
 import { callOf } from './call.ts'
@@ -27,7 +26,9 @@ const routes: Readonly<Record<GenerationKind, { readonly summary: string, readon
 }
 
 /** Every way of asking for pictures; what comes back is a job. */
-const generate: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { studio: { generations, views } }) => {
+const generate: FastifyPluginAsync = async app => {
+  const { generations, studioViews: views } = app
+
   for (const [kind, schema] of Object.entries(requestSchemas) as Array<[GenerationKind, TObject]>) {
     const { summary, message } = routes[kind]
     app.post(`/${kind}`, {

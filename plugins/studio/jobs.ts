@@ -10,28 +10,21 @@ import { StudioMessage } from '../../schemas/studio-session.ts'
 import { mayCancelJob, maySeeJob, requireImages, type Principal } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
 import type { Job } from '../../src/jobs/job.ts'
-import type { JobWait } from '../../src/jobs/wait.ts'
 import { checkImages } from '../../src/sdapi/answer.ts'
 import { batchAsJob, batchHasEnded, type Batch } from '../../src/studio/batches.ts'
 import { studioBatchResult, studioResult, type ImageFormat } from '../../src/studio/job-view.ts'
 import { readFields } from '../../src/studio/read-fields.ts'
-import type { Studio } from '../../src/studio/studio.ts'
 import { hangUp } from '../core/hang-up.ts'
 import { keepLastAnswers } from '../core/last-answers.ts'
-
-export interface StudioJobsOptions {
-  readonly studio: Studio
-  readonly wait: JobWait
-}
 
 const tags = ['Studio']
 const reading = { access: { scope: 'jobs:read', bucket: 'status' } } as const
 const writing = { access: { scope: 'jobs:write' } } as const
 
 /** Watching jobs, getting their images, ending them. */
-const jobs: FastifyPluginAsync<StudioJobsOptions> = async (app, { studio, wait }) => {
+const jobs: FastifyPluginAsync = async app => {
+  const { waitForJob: wait, jobStore: store, media, batches, studioViews: views, cancelAll, removeJob } = app
   const keepAnswer = keepLastAnswers(app)
-  const { house: { store, media }, batches, views, cancelAll, removeJob } = studio
 
   /** The job, if the caller may do this with it; another's job is answered as one that is not there. */
   async function find (request: FastifyRequest, allowed: typeof maySeeJob): Promise<Job> {

@@ -9,7 +9,6 @@ import { bareName } from '../../src/a1111/names.ts'
 import { picturesOf } from '../../src/models/pictures.ts'
 import type { Lora } from '../../src/studio/lora-shelf.ts'
 import { readFields } from '../../src/studio/read-fields.ts'
-import type { Studio } from '../../src/studio/studio.ts'
 import { previewUrl } from '../api/model-views.ts'
 import { pictureAnswers, sendPicture } from '../core/send-picture.ts'
 import { readOnlyFields } from './scope.ts'
@@ -21,7 +20,8 @@ const mostChoices = 25
 const longestChoice = 100
 
 /** The LoRAs of all servers and folders, for people to choose from. */
-const loras: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { studio: { loras: shelf } }) => {
+const loras: FastifyPluginAsync = async app => {
+  const { loraShelf: shelf } = app
   const described = (operationId: string, summary: string, description?: string) => ({
     operationId: `studio_${operationId}`, tags: ['Studio'], summary, ...(description === undefined ? {} : { description })
   })

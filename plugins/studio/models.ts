@@ -4,10 +4,11 @@ import { studioErrors } from '../../schemas/studio-job.ts'
 import { StudioModels } from '../../schemas/studio-models.ts'
 import { inventoriesOf } from '../../src/models/servers.ts'
 import { unionOfLists } from '../../src/studio/lists.ts'
-import type { Studio } from '../../src/studio/studio.ts'
 
 /** What there is to choose from. */
-const models: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { studio: { house } }) => {
+const models: FastifyPluginAsync = async app => {
+  const { registry, states } = app
+
   app.get('/', {
     config: { access: { scope: 'models:read' } },
     schema: {
@@ -16,7 +17,7 @@ const models: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { st
       summary: 'What all servers together have',
       response: { 200: { ...Ref(StudioModels), description: 'Names, each once.' }, ...studioErrors() }
     }
-  }, async () => unionOfLists((await inventoriesOf(house.registry, house.states)).map(({ inventory }) => inventory)))
+  }, async () => unionOfLists((await inventoriesOf(registry, states)).map(({ inventory }) => inventory)))
 }
 
 export default models

@@ -11,7 +11,6 @@ import { StudioMessage } from '../../schemas/studio-session.ts'
 import { warningsOfUnknown } from '../../src/a1111/unknown-fields.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { readFields, unknownFields } from '../../src/studio/read-fields.ts'
-import type { Studio } from '../../src/studio/studio.ts'
 import { renderPreset } from './preset-view.ts'
 import { fieldsOfRequest, readOnlyFields } from './scope.ts'
 import { userOf } from './sessions.ts'
@@ -24,8 +23,8 @@ const presetParams = Type.Object({ user_id: userId, preset_id: presetId })
 const codeParams = Type.Object({ code: Type.String({ description: 'Share code of the preset.', examples: ['k3Vx9QmT2w'] }) })
 
 /** Saved workflows: kept, used, shared, copied. */
-const presetRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { studio }) => {
-  const { presets, keptImages } = studio
+const presetRoutes: FastifyPluginAsync = async app => {
+  const { presets, keptImages } = app
   const described = (operationId: string, summary: string, description = '') => ({
     operationId: `studio_${operationId}`, tags: ['Studio'], summary, ...(description === '' ? {} : { description })
   })

@@ -3,10 +3,11 @@ import { Ref } from '../../schemas/kit.ts'
 import { studioErrors } from '../../schemas/studio-job.ts'
 import { StudioQueue } from '../../schemas/studio-queue.ts'
 import { studioQueue } from '../../src/studio/queue-view.ts'
-import type { Studio } from '../../src/studio/studio.ts'
 
 /** How long the next job would wait. */
-const queue: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { studio: { house } }) => {
+const queue: FastifyPluginAsync = async app => {
+  const { registry, estimates } = app
+
   app.get('/', {
     config: { access: { scope: 'jobs:read', bucket: 'status' } },
     schema: {
@@ -15,7 +16,7 @@ const queue: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { stu
       summary: 'How much there is to do before the next job',
       response: { 200: { ...Ref(StudioQueue), description: 'The lines of all servers.' }, ...studioErrors() }
     }
-  }, async () => await studioQueue(house))
+  }, async () => await studioQueue({ registry, estimates }))
 }
 
 export default queue

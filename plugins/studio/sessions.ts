@@ -14,7 +14,6 @@ import { importUser } from '../../src/studio/portable.ts'
 import { readFields, refuseUnknownFields, unknownFields } from '../../src/studio/read-fields.ts'
 import { readSessionChange, readSessionLora } from '../../src/studio/session-change.ts'
 import type { Session } from '../../src/studio/sessions.ts'
-import type { Studio } from '../../src/studio/studio.ts'
 import { studioTime } from '../../src/studio/words.ts'
 import { fieldsOfRequest, readOnlyFields } from './scope.ts'
 
@@ -38,8 +37,8 @@ const ImportSent = WithDefaults({
 })
 
 /** What is remembered of a user: LoRAs, ControlNet units, defaults; and which jobs there were. */
-const sessionRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (app, { studio }) => {
-  const { sessions, presets, history, keptImages, views } = studio
+const sessionRoutes: FastifyPluginAsync = async app => {
+  const { userSessions: sessions, presets, userHistory: history, keptImages, studioViews: views } = app
 
   async function render (
     { id }: StudioUser, session: Session, withImages = keptImages.show
@@ -181,7 +180,7 @@ const sessionRoutes: FastifyPluginAsync<{ readonly studio: Studio }> = async (ap
     }
   }, async request => {
     const user = userOf(request)
-    const { session, presetIds } = await importUser(user, readOnlyFields(ImportSent, request), studio)
+    const { session, presetIds } = await importUser(user, readOnlyFields(ImportSent, request), { sessions, presets })
     return {
       message: `Imported session and ${presetIds.length} presets`, session: await render(user, session), preset_ids: presetIds
     }

@@ -5,15 +5,8 @@ import { userId } from '../../schemas/studio-generation.ts'
 import { StudioJobParameters, studioErrors, type StudioJob } from '../../schemas/studio-job.ts'
 import { maySeeJob } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/errors.ts'
-import type { EventFeed } from '../../src/events/feed.ts'
-import type { Studio } from '../../src/studio/studio.ts'
 import { userOf } from './sessions.ts'
 import { createWatching, type Watch } from './watched-views.ts'
-
-export interface SocketOptions {
-  readonly studio: Studio
-  readonly feed: Pick<EventFeed, 'listen'>
-}
 
 /** What is watched: a job, or all of a batch as one. */
 interface Watched {
@@ -32,8 +25,8 @@ const mostAtFirst = 200
 const mostRemembered = 2000
 
 /** Jobs as `GET /jobs/{id}` gives them, over WebSocket. */
-const socketRoutes: FastifyPluginAsync<SocketOptions> = async (app, { studio, feed }) => {
-  const { views, batches, history, house: { store } } = studio
+const socketRoutes: FastifyPluginAsync = async app => {
+  const { studioViews: views, batches, userHistory: history, jobStore: store, feed } = app
   const watch = createWatching(app, feed)
   const failed = (request: FastifyRequest) => (error: unknown) => {
     request.log.debug({ err: error }, 'jobs that are watched cannot be read')

@@ -1,8 +1,11 @@
 import type { Redis } from 'ioredis'
 import type { Inventory } from '../a1111/types.ts'
 import { parseJsonText, stringifyJson } from '../lib/exact-json.ts'
+import type { Log } from '../log.ts'
 import type { Keys } from '../redis/keys.ts'
-import type { Server } from '../servers/server.ts'
+import type { ServerRegistry } from '../servers/registry.ts'
+import { answersLooks, type Server } from '../servers/server.ts'
+import type { ServerStateStore } from '../servers/state-store.ts'
 import { listNames, withoutSecrets } from './lists.ts'
 
 /** What servers answered last, for clients that ask while those are away. */
@@ -17,7 +20,7 @@ export interface LastKnown {
  * What is read once whenever a server comes within reach, so that clients find it later. LoRAs are long to list, and an
  * inventory has them.
  */
-export const keptPaths: readonly string[] = [
+const keptPaths: readonly string[] = [
   ...listNames.filter(name => name !== 'loras'), 'embeddings', 'scripts', 'options', 'cmd-flags', 'memory'
 ].map(name => `/sdapi/v1/${name}`).concat([
   '/controlnet/version', '/controlnet/model_list', '/controlnet/module_list', '/controlnet/control_types', '/controlnet/settings'
@@ -48,6 +51,53 @@ export function createLastKnown (redis: Redis, keys: Keys): LastKnown {
       return text === null ? undefined : parseJsonText(text)
     }
   }
+}
+
+export interface KeepingDependencies {
+  readonly redis: Redis
+  /** A connection in subscriber mode. */
+  readonly subscriber: Redis
+  readonly keys: Keys
+  readonly registry: Pick<ServerRegistry, 'byId' | 'list'>
+  readonly states: Pick<ServerStateStore, 'readMany'>
+  readonly log: Log
+  /** Asks a server for a list and keeps the answer. */
+  readonly read: (server: Server, path: string) => Promise<unknown>
+}
+
+/** Processes that hear of the same server at once read its lists once, in milliseconds. */
+const readTogether = 30_000
+
+/** Reads what clients may ask of a server later, when it may be away; gives what ends it. */
+export function readWhenReachable (
+  { redis, subscriber, keys, registry, states, log, read: readPath }: KeepingDependencies
+): () => void {
+  const channel = keys.channel('jobs')
+
+  async function readKept (serverId: string): Promise<void> {
+    const server = registry.byId(serverId)
+    if (server === undefined || !server.enabled) return
+    const claim = await redis.set(keys.key('server', serverId, 'answers-read'), '1', 'PX', readTogether, 'NX')
+    if (claim !== 'OK') return
+    // at once, so that it is over soon; the client keeps few connections
+    await Promise.allSettled(keptPaths.map(async path => await readPath(server, path)))
+  }
+
+  function read (serverId: string): void {
+    readKept(serverId).catch(error => { log.debug({ server: serverId, err: error }, 'lists could not be kept') })
+  }
+
+  function hear (from: string, message: string): void {
+    if (from !== channel || !message.includes('"server-up"')) return
+    const { kind, server } = JSON.parse(message) as { kind: string, server: string }
+    if (kind === 'server-up') read(server)
+  }
+
+  subscriber.on('message', hear)
+  states.readMany(registry.list().map(({ id }) => id)).then(known => {
+    registry.list().forEach(({ id }, index) => { if (answersLooks(known[index] ?? null)) read(id) })
+  }, () => undefined)
+  return () => { subscriber.off('message', hear) }
 }
 
 type Lists = Readonly<Record<string, (inventory: Inventory) => unknown>>

@@ -2,14 +2,17 @@ import type { LoraEdit, LoraQuery, LoraScan } from '../../schemas/studio-lora.ts
 import type { A1111Client } from '../a1111/client.ts'
 import { fieldsOf, textOf, type JsonObject } from '../a1111/json-values.ts'
 import type { CivitaiClient, Freshness } from '../civitai/client.ts'
+import type { CivitaiPictures } from '../civitai/pictures.ts'
 import { factsOfVersion } from '../civitai/version-facts.ts'
 import { messageOf, ServiceError } from '../errors.ts'
 import { foldedText } from '../lib/text.ts'
-import type { ModelHouse } from '../model-house.ts'
 import { isSameBase } from '../models/base-models.ts'
+import type { Catalogue } from '../models/catalogue.ts'
+import type { ModelDesk } from '../models/desk.ts'
 import { mergeFacts } from '../models/facts.ts'
 import type { Model, ModelFacts } from '../models/model.ts'
 import { noPicture, type PictureContent } from '../models/read-picture.ts'
+import type { ModelRefresher } from '../models/refresh.ts'
 import { containedScore } from '../models/search.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { Server } from '../servers/server.ts'
@@ -55,7 +58,13 @@ export interface LoraShelf {
 }
 
 export interface LoraShelfDependencies {
-  readonly models: Pick<ModelHouse, 'catalogue' | 'civitai' | 'pictures' | 'refresher' | 'maintenance' | 'desk'>
+  readonly catalogue: Catalogue
+  readonly civitai: CivitaiClient
+  readonly pictures: CivitaiPictures
+  readonly refresher: ModelRefresher
+  /** Looks through the folders of this machine. */
+  readonly maintenance: { requestScan (): Promise<unknown> }
+  readonly desk: Pick<ModelDesk, 'folders'>
   readonly notes: LoraNotes
   readonly previews: LoraPreviews
   readonly registry: ServerRegistry
@@ -75,8 +84,7 @@ const listCall = {
 }
 
 export function createLoraShelf (dependencies: LoraShelfDependencies): LoraShelf {
-  const { models, notes, previews, registry, states, connect } = dependencies
-  const { catalogue } = models
+  const { catalogue, civitai, refresher, notes, previews, registry, states, connect } = dependencies
 
   async function all (): Promise<{ loras: Lora[], similar: (text: string) => readonly Model[] }> {
     const { models: known, search } = await catalogue.state()
@@ -133,10 +141,10 @@ export function createLoraShelf (dependencies: LoraShelfDependencies): LoraShelf
     async enrich (filename, freshness) {
       const { model } = await require(filename)
       try {
-        await models.refresher.refresh(model, { freshness })
+        await refresher.refresh(model, { freshness })
       } catch (error) {
         if (!(error instanceof ServiceError) || error.code !== 'civitai_not_found') throw error
-        await enrichTold(model, freshness, models.civitai, notes, error)
+        await enrichTold(model, freshness, civitai, notes, error)
       }
       return await require(String(model.id))
     },
@@ -144,7 +152,7 @@ export function createLoraShelf (dependencies: LoraShelfDependencies): LoraShelf
       const preview = await previews.read(model)
       if (preview !== null) return preview
       if (civitaiPicture === null) throw noPicture()
-      return await models.pictures.read(civitaiPicture)
+      return await dependencies.pictures.read(civitaiPicture)
     },
     async scan () {
       await previews.forget()
@@ -158,8 +166,8 @@ export function createLoraShelf (dependencies: LoraShelfDependencies): LoraShelf
         return [key, withCivitai(toldLora(fieldsOf(metadata)), kept.get(key))]
       }))
       const updated = await notes.tell(told)
-      const folders = models.desk.folders.length > 0
-      if (folders) await models.maintenance.requestScan()
+      const folders = dependencies.desk.folders.length > 0
+      if (folders) await dependencies.maintenance.requestScan()
       const { loras } = await all()
       return {
         count: loras.length,

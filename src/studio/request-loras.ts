@@ -4,8 +4,9 @@ import { findLora } from '../a1111/model-names.ts'
 import { nearest } from '../a1111/nearest.ts'
 import { ServiceError } from '../errors.ts'
 import type { FreshLists } from '../servers/fresh-lists.ts'
+import type { ServerRegistry } from '../servers/registry.ts'
 import type { Server } from '../servers/server.ts'
-import type { House } from '../house.ts'
+import type { ServerStateStore } from '../servers/state-store.ts'
 import { inventoriesOf } from '../models/servers.ts'
 import { mergedLoras, type WeightedLora } from './lora-prompt.ts'
 import { says, type Said } from './parameters.ts'
@@ -21,14 +22,14 @@ export interface RequestLoras {
  * @throws ServiceError `invalid_field_value`, or `model_not_found` with the nearest names for one of the request's own
  */
 export async function lorasOf (
-  said: Said, remembered: readonly WeightedLora[], house: LoraSources
+  said: Said, remembered: readonly WeightedLora[], sources: LoraSources
 ): Promise<RequestLoras> {
   const own = readLoras('loras', said.loras).map(({ name, weight }): WeightedLora => [name, weight])
   const target = says(said, 'server') ? String(said.server) : ''
-  const before = await knownLoras(target, house)
+  const before = await knownLoras(target, sources)
   const isComplete = own.every(([filename]) => before.isKnown(filename))
-  if (!isComplete) await Promise.all(before.servers.map(async server => await house.readAgain(server, ['loras'])))
-  const { isKnown, names, whoLacks } = isComplete ? before : await knownLoras(target, house)
+  if (!isComplete) await Promise.all(before.servers.map(async server => await sources.readAgain(server, ['loras'])))
+  const { isKnown, names, whoLacks } = isComplete ? before : await knownLoras(target, sources)
   const missing = own.find(([filename]) => !isKnown(filename))
   if (missing !== undefined) {
     const near = nearest(missing[0], names)
@@ -46,7 +47,10 @@ export async function lorasOf (
 }
 
 /** A LoRA that was added a moment ago is looked for once more. */
-export type LoraSources = Pick<House, 'registry' | 'states'> & Pick<FreshLists, 'readAgain'>
+export interface LoraSources extends Pick<FreshLists, 'readAgain'> {
+  readonly registry: ServerRegistry
+  readonly states: ServerStateStore
+}
 
 interface KnownLoras {
   /** Those that may run it. */

@@ -8,7 +8,8 @@ import { WithDefaults } from '../../schemas/kit.ts'
 import { webhookFields } from '../../schemas/webhook.ts'
 import { warningsOfUnknown } from '../a1111/unknown-fields.ts'
 import type { FreshLists } from '../servers/fresh-lists.ts'
-import type { House } from '../house.ts'
+import type { ServerRegistry } from '../servers/registry.ts'
+import type { ServerStateStore } from '../servers/state-store.ts'
 import type { KeptImages } from './kept-images.ts'
 import { asDefaults, laidOver, type StoredDefaults } from './layers.ts'
 import type { WeightedLora } from './lora-prompt.ts'
@@ -65,7 +66,8 @@ export interface CompleteRequest {
 }
 
 export interface RequestSources {
-  readonly house: Pick<House, 'registry' | 'states'>
+  readonly registry: ServerRegistry
+  readonly states: ServerStateStore
   readonly lists: Pick<FreshLists, 'readAgain'>
   readonly sessions: Sessions
   readonly presets: Presets
@@ -87,7 +89,7 @@ export async function completeRequest (
   const preset = asDefaults(await presetOf(user, fields, sources), knownFields)
   const laid = laidOver(fields, preset.fields, stored.fields)
   const units = await sessionUnits(session, laid, sources)
-  const loraSources = { ...sources.house, readAgain: sources.lists.readAgain }
+  const loraSources = { registry: sources.registry, states: sources.states, readAgain: sources.lists.readAgain }
   const { loras, warnings } = await lorasOf(laid, session.loras, loraSources)
   return {
     keyId,

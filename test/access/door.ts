@@ -9,7 +9,7 @@ import hostCheck from '../../plugins/core/host-check.ts'
 import rateLimit from '../../plugins/core/rate-limit.ts'
 import uiSession from '../../plugins/core/ui-session.ts'
 import { schemaController } from '../../plugins/core/validation.ts'
-import { ErrorBody } from '../../schemas/error.ts'
+import { namedSchemas } from '../../schemas/index.ts'
 import { createFailedLogins } from '../../src/access/failed-logins.ts'
 import { createHostRules } from '../../src/access/host-check.ts'
 import { createAccessKeys, type AccessKeys } from '../../src/access/keys.ts'
@@ -83,7 +83,7 @@ export async function openDoor (
   const changes: string[] = []
 
   const app = Fastify({ trustProxy: config.TRUSTED_PROXIES, schemaController })
-  app.addSchema(ErrorBody)
+  for (const schema of namedSchemas) app.addSchema(schema)
   await app.register(errors)
   await app.register(hostCheck, {
     rules: createHostRules({
@@ -108,7 +108,10 @@ export async function openDoor (
   const guard = createEgressGuard({ settings: { profile: 'public', allow: [] }, places: () => [] })
   const endpoints = createEndpoints(redis, keys, { perKey: 8, perEndpoint: 2, slotLifetime: 1000 })
   const desk = createWebhookDesk({ vault, guard, keySide, endpoints, requireHttps: false, publicUrl: '' })
-  await app.register(apiKeys, { accessKeys, webhooks: { keySide, desk } })
+  app.decorate('accessKeys', accessKeys)
+  app.decorate('keySide', keySide)
+  app.decorate('webhookDesk', desk)
+  await app.register(apiKeys)
 
   app.get('/health', { config: { access: 'public' } }, async () => ({ ok: true }))
   app.get('/who', { config: { access: { scope: 'jobs:read' } } }, async ({ principal }) => ({

@@ -1,5 +1,4 @@
-import type { FastifyPluginAsync } from 'fastify'
-import type { DropIn } from '../../src/sdapi/drop-in.ts'
+import fp from 'fastify-plugin'
 import { keepLastAnswers } from '../core/last-answers.ts'
 import assets from './assets.ts'
 import { takeA1111Bodies } from './body.ts'
@@ -16,14 +15,8 @@ import probes from './probes.ts'
 import publicRoutes from './public.ts'
 import { answerErrorsLikeA1111, behaveLikeA1111 } from './scope.ts'
 
-export interface DropInOptions {
-  readonly dropIn: DropIn
-}
-
 /** Everything that speaks to A1111's clients, and to those of async-proxy and Job Tracker. */
-const dropInRoutes: FastifyPluginAsync<DropInOptions> = async (app, { dropIn }) => {
-  app.addHook('onClose', async () => { await dropIn.close() })
-
+export default fp(async app => {
   const keepAnswer = keepLastAnswers(app)
 
   // Clients that can set no more than the address of their server say by its path what they are.
@@ -36,26 +29,24 @@ const dropInRoutes: FastifyPluginAsync<DropInOptions> = async (app, { dropIn }) 
       }
       await at.register(async scope => {
         behaveLikeA1111(scope)
-        await scope.register(generations, { dropIn, path, keepAnswer })
-        await scope.register(control, { dropIn })
-        await scope.register(jobs, { dropIn, path })
-        await scope.register(lists, { dropIn })
-        await scope.register(models, { dropIn })
-        await scope.register(assets, { dropIn })
-        await scope.register(florence, { dropIn })
-        await scope.register(passThrough, { dropIn })
+        await scope.register(generations, { path, keepAnswer })
+        await scope.register(control)
+        await scope.register(jobs, { path })
+        await scope.register(lists)
+        await scope.register(models)
+        await scope.register(assets)
+        await scope.register(florence)
+        await scope.register(passThrough)
       }, { prefix: '/sdapi/v1' })
       await at.register(async scope => {
         takeA1111Bodies(scope)
         answerErrorsLikeA1111(scope)
-        await scope.register(controlNet, { dropIn })
-        await scope.register(internal, { dropIn })
-        await scope.register(openedRoutes, { dropIn, base })
+        await scope.register(controlNet)
+        await scope.register(internal)
+        await scope.register(openedRoutes, { base })
       })
-      await at.register(probes, { dropIn })
+      await at.register(probes)
     }, { prefix: base })
   }
-  await app.register(publicRoutes, { dropIn })
-}
-
-export default dropInRoutes
+  await app.register(publicRoutes)
+}, { name: 'sdapi', fastify: '5.x', encapsulate: true, dependencies: ['core', 'job-services', 'sdapi-services'] })

@@ -1,0 +1,36 @@
+import fp from 'fastify-plugin'
+import apiKeys from './api-keys.ts'
+import bulks from './bulks.ts'
+import choices from './choices.ts'
+import civitai from './civitai.ts'
+import downloads from './downloads.ts'
+import gallery from './gallery.ts'
+import generate from './generate.ts'
+import jobActions from './job-actions.ts'
+import jobInputs from './job-inputs.ts'
+import jobs from './jobs.ts'
+import modelActions from './model-actions.ts'
+import modelDebug from './model-debug.ts'
+import modelDisk from './model-disk.ts'
+import modelMetadata from './model-metadata.ts'
+import modelOwner from './model-owner.ts'
+import modelPreviews from './model-previews.ts'
+import modelScan from './model-scan.ts'
+import models from './models.ts'
+import readParameters from './read-parameters.ts'
+import serverChecks from './server-checks.ts'
+import servers from './servers.ts'
+import settings from './settings.ts'
+import webhooks from './webhooks.ts'
+
+/** In the order in which the documentation shows them. */
+const routes = [
+  generate, readParameters, bulks, jobs, jobActions, jobInputs, servers, serverChecks, apiKeys, webhooks, modelScan,
+  models, modelActions, modelOwner, modelDisk, modelDebug, modelMetadata, modelPreviews, civitai, downloads, choices,
+  gallery, settings
+]
+
+/** StableQueue's own interface. */
+export default fp(async app => {
+  for (const part of routes) await app.register(part)
+}, { name: 'api', fastify: '5.x', encapsulate: true, dependencies: ['core', 'job-services', 'server-services'] })

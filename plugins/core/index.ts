@@ -1,0 +1,75 @@
+import fp from 'fastify-plugin'
+import { createHostRules } from '../../src/access/host-check.ts'
+import { maySeeJob } from '../../src/access/principal.ts'
+import { createRateLimiter } from '../../src/access/rate-limit.ts'
+import { createTrustRules } from '../../src/access/trust.ts'
+import { createFleetMetrics } from '../../src/metrics/fleet.ts'
+import { processMetrics } from '../../src/metrics/process.ts'
+import access from './access.ts'
+import bodyIntake from './body-intake.ts'
+import body from './body.ts'
+import cors from './cors.ts'
+import dashboard from './dashboard.ts'
+import errors from './errors.ts'
+import health from './health.ts'
+import heldRequests from './held-requests.ts'
+import hostCheck from './host-check.ts'
+import knownInput from './known-input.ts'
+import metrics from './metrics.ts'
+import openapi from './openapi.ts'
+import outputs from './outputs.ts'
+import rateLimit from './rate-limit.ts'
+import requestContext from './request-context.ts'
+import requestLog from './request-log.ts'
+import uiSession from './ui-session.ts'
+import ui from './ui.ts'
+import websocket from './websocket.ts'
+
+/** What happens to every request, in the order in which it happens; then the routes that belong to no interface. */
+export default fp(async app => {
+  const { config, redis, keys, accessKeys, sessions, failedLogins, tickets, media: store, storage } = app
+
+  await app.register(websocket)
+  await app.register(requestLog)
+  await app.register(requestContext, { tracing: app.tracing })
+  await app.register(errors)
+  await app.register(knownInput)
+  await app.register(openapi, { publicUrl: config.PUBLIC_URL })
+  await app.register(hostCheck, {
+    rules: createHostRules({
+      publicHosts: config.PUBLIC_HOSTS, publicUrl: config.PUBLIC_URL, listenerHost: config.HOST
+    })
+  })
+  await app.register(cors, { origins: config.CORS_ORIGINS })
+  await app.register(access, {
+    accessKeys,
+    sessions,
+    failedLogins,
+    tickets,
+    tokens: app.fullTokens,
+    asksForToken: config.AUTH_TOKEN !== '',
+    trust: createTrustRules(config),
+    corsOrigins: config.CORS_ORIGINS,
+    publicUrl: config.PUBLIC_URL
+  })
+  await app.register(rateLimit, { limiter: createRateLimiter({ redis, keys }) })
+  await app.register(bodyIntake, { config })
+  await app.register(heldRequests, { config })
+  await app.register(body, { config, store, storage, texts: app.uploadTexts })
+
+  await app.register(health)
+  await app.register(uiSession, { sessions, failedLogins })
+  await app.register(ui)
+  const { registry, states, estimates, allQueues: queues } = app
+  const fleet = createFleetMetrics({ redis, keys, registry, states, estimates, queues })
+  await app.register(metrics, { metrics: app.metrics, others: [processMetrics, fleet.text] })
+  await app.register(dashboard, { queues, registry, readOnly: config.DASHBOARD_READ_ONLY })
+  await app.register(outputs, {
+    store,
+    links: app.imageUrls,
+    mayRead: async (request, name) => {
+      const owner = await app.jobStore.ownerOfOutput(name)
+      return owner !== undefined && maySeeJob(request.principal, owner)
+    }
+  })
+}, { name: 'core', fastify: '5.x', dependencies: ['process', 'access-services'] })

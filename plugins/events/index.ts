@@ -1,0 +1,10 @@
+import fp from 'fastify-plugin'
+import events from './events.ts'
+import jobEvents from './job-events.ts'
+import preview from './preview.ts'
+import socket from './socket.ts'
+
+/** What happens, as it happens. */
+export default fp(async app => {
+  for (const routes of [events, jobEvents, socket, preview]) await app.register(routes)
+}, { name: 'events', fastify: '5.x', encapsulate: true, dependencies: ['core', 'event-services'] })

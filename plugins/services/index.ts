@@ -1,0 +1,29 @@
+import fp from 'fastify-plugin'
+import type { House } from '../../src/house.ts'
+import type { Pause } from '../../src/sdapi/answer.ts'
+import access from './access.ts'
+import events from './events.ts'
+import jobs from './jobs.ts'
+import process from './process.ts'
+import sdapi from './sdapi.ts'
+import servers from './servers.ts'
+import studio from './studio.ts'
+
+export interface ServicesOptions {
+  readonly house: House
+  /** Tokens with full rights: AUTH_TOKEN and the admin token. */
+  readonly tokens: readonly string[]
+  /** Between two blanks of an answer of the drop-in that waits; real time unless a test says otherwise. */
+  readonly pause?: Pause | undefined
+}
+
+/** Everything that routes work with, as decorators of the instance: each file declares what it adds. */
+export default fp<ServicesOptions>(async (app, { house, tokens, pause }) => {
+  await app.register(process, { house })
+  await app.register(access, { tokens })
+  await app.register(servers)
+  await app.register(jobs)
+  await app.register(events)
+  await app.register(sdapi, { pause })
+  await app.register(studio)
+}, { name: 'services', fastify: '5.x' })

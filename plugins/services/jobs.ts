@@ -1,0 +1,78 @@
+import fp from 'fastify-plugin'
+import { createBulks, type Bulks } from '../../src/jobs/bulk.ts'
+import { createZipDesk, type ZipDesk } from '../../src/jobs/gallery-zip.ts'
+import { createGallery, type Gallery } from '../../src/jobs/gallery.ts'
+import { createIdempotency, type Idempotency } from '../../src/jobs/idempotency.ts'
+import { createManyJobs, type ManyJobs } from '../../src/jobs/many.ts'
+import { createJobNotices, type JobNotices } from '../../src/jobs/notices.ts'
+import { removeJob } from '../../src/jobs/remove.ts'
+import { createSubmitter, type Submitter } from '../../src/jobs/submit.ts'
+import { createJobWait, type JobWait } from '../../src/jobs/wait.ts'
+import { createShortIds, type ShortIds } from '../../src/sdapi/short-ids.ts'
+import { createJobViews, type JobViews } from '../api/job-views.ts'
+import { createModelViews, type ModelViews } from '../api/model-views.ts'
+import { decorateAll } from './process.ts'
+
+interface JobServices {
+  /** Fires when the service begins to stop. */
+  readonly stopping: AbortSignal
+  readonly submitter: Submitter
+  readonly bulks: Bulks
+  readonly idempotency: Idempotency
+  readonly notices: JobNotices
+  readonly waitForJob: JobWait
+  /** Jobs of the drop-in have a short id in X-Job-ID besides their own. */
+  readonly shortIds: ShortIds
+  readonly manyJobs: ManyJobs
+  readonly removeJob: (jobId: string) => Promise<void>
+  readonly gallery: Gallery
+  readonly zips: ZipDesk
+  readonly jobViews: JobViews
+  readonly modelViews: ModelViews
+}
+
+declare module 'fastify' {
+  interface FastifyInstance extends JobServices {}
+}
+
+/** Submitting jobs, waiting for them, and acting on them and their images. */
+export default fp(async app => {
+  const { config, redis, keys, subscriber, jobStore: store, jobList: list, media, inputs, registry, states } = app
+  const stopping = new AbortController()
+  app.addHook('preClose', async () => { stopping.abort() })
+
+  const submitter = createSubmitter({
+    registry,
+    states,
+    store,
+    inputs,
+    queueLimitPerKey: config.QUEUE_LIMIT_PER_KEY,
+    limits: { pixels: config.PIXELS_PER_JOB_MEGAPIXELS * 1_000_000, images: config.OUTPUTS_PER_JOB },
+    webhooks: app.webhookDesk,
+    storage: app.storage,
+    lists: app.freshLists,
+    log: app.log,
+    ownUrl: config.PUBLIC_URL === '' ? `http://127.0.0.1:${config.PORT}` : config.PUBLIC_URL,
+    waitingOfKey: async keyId => await list.count({ keyId, status: 'pending' })
+  })
+  const notices = await createJobNotices({ subscriber, keys, store })
+  app.addHook('onClose', async () => { notices.close() })
+  const remove = async (jobId: string) => { await removeJob(jobId, { store, media, inputs }) }
+  const gallery = createGallery({ redis, keys, store, media })
+
+  decorateAll<JobServices>(app, {
+    stopping: stopping.signal,
+    submitter,
+    bulks: createBulks(redis, keys, store, submitter),
+    idempotency: createIdempotency(redis, keys, config.IDEMPOTENCY_HOURS),
+    notices,
+    waitForJob: createJobWait(notices, stopping.signal),
+    shortIds: createShortIds(redis, keys),
+    manyJobs: createManyJobs({ store, list, remove }),
+    removeJob: remove,
+    gallery,
+    zips: createZipDesk({ redis, keys, gallery, media, log: app.log }),
+    jobViews: createJobViews(store, registry, app.estimates),
+    modelViews: createModelViews(registry)
+  })
+}, { name: 'job-services', fastify: '5.x', dependencies: ['process', 'server-services'] })

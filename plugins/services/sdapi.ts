@@ -1,0 +1,73 @@
+import fp from 'fastify-plugin'
+import { realPause, type Pause } from '../../src/sdapi/answer.ts'
+import { createCallerJobs, type CallerJobs } from '../../src/sdapi/callers.ts'
+import { createErrands, type Errands } from '../../src/sdapi/errands.ts'
+import { createServerFaces, type ServerFaces } from '../../src/sdapi/faces.ts'
+import { createJobSearch, type JobSearch } from '../../src/sdapi/job-search.ts'
+import { createLastKnown, readWhenReachable } from '../../src/sdapi/last-known.ts'
+import { createOptionsDesk, type OptionsDesk } from '../../src/sdapi/options.ts'
+import { createOutcomes, type Outcomes } from '../../src/sdapi/outcome.ts'
+import { createOwnOptions, type OwnOptionsStore } from '../../src/sdapi/own-options.ts'
+import { createPassThrough, type PassThrough } from '../../src/sdapi/pass-through.ts'
+import { createCallerTasks, type CallerTasks } from '../../src/sdapi/tasks.ts'
+import { createTurns } from '../../src/servers/turns.ts'
+import { decorateAll } from './process.ts'
+
+interface SdapiServices {
+  readonly faces: ServerFaces
+  readonly ownOptions: OwnOptionsStore
+  readonly optionsDesk: OptionsDesk
+  readonly callerJobs: CallerJobs
+  readonly callerTasks: CallerTasks
+  readonly outcomes: Outcomes
+  readonly jobSearch: JobSearch
+  readonly errands: Errands
+  readonly passThrough: PassThrough
+  /** Between two blanks of an answer that waits. */
+  readonly pause: Pause
+}
+
+declare module 'fastify' {
+  interface FastifyInstance extends SdapiServices {}
+}
+
+export interface SdapiServicesOptions {
+  /** Real time unless a test says otherwise. */
+  readonly pause?: Pause | undefined
+}
+
+/** What A1111's own API needs beside the jobs: its view of the servers, and what is kept of each caller. */
+export default fp<SdapiServicesOptions>(async (app, { pause = realPause }) => {
+  const { config, redis, subscriber, keys, registry, states, jobStore: store, jobList, connect, media, log } = app
+  const faces = createServerFaces({
+    registry, states, waitingOn: store.waitingOn, connect, lastKnown: createLastKnown(redis, keys)
+  })
+  const turns = await createTurns({ redis, subscriber, keys })
+  const stopReading = readWhenReachable({ redis, subscriber, keys, registry, states, log, read: faces.read })
+  app.addHook('onClose', async () => {
+    stopReading()
+    turns.close()
+    await faces.close()
+  })
+
+  const errands = createErrands(app.downloads, app.florence)
+  const ownOptions = createOwnOptions(redis, keys)
+  const callerJobs = createCallerJobs(redis, keys, store)
+  decorateAll<SdapiServices>(app, {
+    faces,
+    ownOptions,
+    optionsDesk: createOptionsDesk({ faces, own: ownOptions, registry, states }),
+    callerJobs,
+    callerTasks: createCallerTasks(redis, keys),
+    outcomes: createOutcomes({ notices: app.notices, media, callerJobs, stopping: app.stopping }),
+    jobSearch: createJobSearch(jobList, errands),
+    errands,
+    passThrough: createPassThrough({
+      faces,
+      turns,
+      timeoutMs: config.JOB_TIMEOUT_SECONDS * 1000,
+      maxAnswerBytes: config.RESULT_MAX_MIB * 1024 * 1024
+    }),
+    pause
+  })
+}, { name: 'sdapi-services', fastify: '5.x', dependencies: ['process', 'job-services'] })

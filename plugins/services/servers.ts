@@ -1,0 +1,33 @@
+import fp from 'fastify-plugin'
+import { forgetServer } from '../../src/house.ts'
+import { createCheckDesk, type CheckDesk } from '../../src/server-check/check-desk.ts'
+import { createServerDesk, type ServerDesk } from '../../src/servers/desk.ts'
+import { createFreshLists, type FreshLists } from '../../src/servers/fresh-lists.ts'
+import { createServerViews, type ServerViews } from '../api/server-views.ts'
+import { decorateAll } from './process.ts'
+
+interface ServerServices {
+  readonly serverDesk: ServerDesk
+  readonly checkDesk: CheckDesk
+  readonly freshLists: FreshLists
+  readonly serverViews: ServerViews
+}
+
+declare module 'fastify' {
+  interface FastifyInstance extends ServerServices {}
+}
+
+/** The servers behind the queue, as administrators deal with them. */
+export default fp(async app => {
+  const { redis, keys, registry, states, checks, queues, connect, jobStore, jobList } = app
+  decorateAll<ServerServices>(app, {
+    serverDesk: createServerDesk({
+      registry, states, store: jobStore, connect, forget: async id => { await forgetServer({ queues, checks }, id) }
+    }),
+    checkDesk: createCheckDesk({
+      checks, states, isServed: async serverId => await redis.exists(keys.key('lease', serverId)) === 1
+    }),
+    freshLists: createFreshLists({ redis, keys, states, connect, log: app.log }),
+    serverViews: createServerViews({ registry, states, store: jobStore, list: jobList, checks })
+  })
+}, { name: 'server-services', fastify: '5.x', dependencies: ['process'] })

@@ -1,0 +1,45 @@
+import type { TSchema } from '@sinclair/typebox'
+import * as a1111Answers from './a1111-answers.ts'
+import * as a1111Generation from './a1111-generation.ts'
+import * as apiKey from './api-key.ts'
+import * as download from './download.ts'
+import * as error from './error.ts'
+import * as event from './event.ts'
+import * as gallery from './gallery.ts'
+import * as generate from './generate.ts'
+import * as generationParameters from './generation-parameters.ts'
+import * as job from './job.ts'
+import * as modelCivitai from './model-civitai.ts'
+import * as modelDisk from './model-disk.ts'
+import * as modelScan from './model-scan.ts'
+import * as modelVerify from './model-verify.ts'
+import * as model from './model.ts'
+import * as readParameters from './read-parameters.ts'
+import * as serverCheck from './server-check.ts'
+import * as server from './server.ts'
+import * as settings from './settings.ts'
+import * as studioBatch from './studio-batch.ts'
+import * as studioControlnet from './studio-controlnet.ts'
+import * as studioGeneration from './studio-generation.ts'
+import * as studioJob from './studio-job.ts'
+import * as studioLora from './studio-lora.ts'
+import * as studioModels from './studio-models.ts'
+import * as studioPreset from './studio-preset.ts'
+import * as studioQueue from './studio-queue.ts'
+import * as studioRegional from './studio-regional.ts'
+import * as studioSession from './studio-session.ts'
+import * as webhook from './webhook.ts'
+
+const files: readonly object[] = [
+  a1111Answers, a1111Generation, apiKey, download, error, event, gallery, generate, generationParameters, job,
+  modelCivitai, modelDisk, modelScan, modelVerify, model, readParameters, serverCheck, server, settings, studioBatch,
+  studioControlnet, studioGeneration, studioJob, studioLora, studioModels, studioPreset, studioQueue, studioRegional,
+  studioSession, webhook
+]
+
+/** Every exported schema with an `$id`: routes refer to it by that name, and the documentation has it once. */
+export const namedSchemas: readonly TSchema[] = files.flatMap(file => Object.values(file)).filter(hasName)
+
+function hasName (value: unknown): value is TSchema {
+  return typeof value === 'object' && value !== null && typeof Reflect.get(value, '$id') === 'string'
+}
