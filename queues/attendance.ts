@@ -24,6 +24,8 @@ export interface Attendance {
   checkNow (): void
   /** An operator paused or resumed the server. */
   holdOrResume (): void
+  /** The connection to Redis is back after an outage. */
+  reconnected (): void
   /** A call that is no job wants its turn at the server, or has had it. */
   seeToTurns (): void
   /** A thorough check of the server was asked for or cancelled. */
@@ -41,7 +43,7 @@ export interface Attendance {
 export function attend (
   server: () => Server, dependencies: AttendanceDependencies, freed: Promise<unknown>
 ): Attendance {
-  const { connection, leases, log } = dependencies
+  const { leases, log } = dependencies
   const serverId = server().id
   let fence: number | null = null
   let serving: Serving | null = null
@@ -50,11 +52,6 @@ export function attend (
   let timer: NodeJS.Timeout | undefined
   let closed = false
   let reconnectedAt = -Infinity
-  const onReady = () => {
-    reconnectedAt = performance.now()
-    serving?.repairSoon()
-  }
-  connection.on('ready', onReady)
 
   function settle (work: Promise<unknown>, sentence: string): void {
     work.catch(error => { log.error({ server: server().alias, err: error }, sentence) })
@@ -146,13 +143,16 @@ export function attend (
     cancel (jobId) { serving?.cancel(jobId) },
     checkNow () { serving?.checkNow() },
     holdOrResume () { serving?.holdOrResume() },
+    reconnected () {
+      reconnectedAt = performance.now()
+      serving?.repairSoon()
+    },
     seeToTurns () { serving?.seeToTurns() },
     seeToChecks () { serving?.seeToChecks() },
     serving: () => serving !== null,
     async close (deadlineMs) {
       closed = true
       clearTimeout(timer)
-      connection.off('ready', onReady)
       const left = leave(deadlineMs)
       settle(left, 'could not leave in order')
       let deadline: NodeJS.Timeout | undefined

@@ -26,7 +26,7 @@ const lookInterval = 10_000
 
 /** Attends every enabled server, and follows the registry while it runs. */
 export async function startWorkforce (dependencies: WorkforceDependencies): Promise<Workforce> {
-  const { registry, runtime, subscriber, keys, storage, log } = dependencies
+  const { registry, runtime, connection, subscriber, keys, storage, log } = dependencies
   const serving = { ...dependencies, processes: () => runtime.current().queueProcessing }
   const attended = new Map<string, { server: Server, attendance: Attendance }>()
   /** By server. */
@@ -88,6 +88,12 @@ export async function startWorkforce (dependencies: WorkforceDependencies): Prom
     }
   }
 
+  /** One listener for all: a connection that every server added one to would warn of a leak at eleven. */
+  function onReady (): void {
+    for (const { attendance } of attended.values()) attendance.reconnected()
+  }
+
+  connection.on('ready', onReady)
   subscriber.on('message', onMessage)
   await subscriber.subscribe(...(['cancel', 'checks', 'servers', 'settings', 'turns'] as const).map(keys.channel))
   const forget = [registry.onChange(follow), runtime.onChange(holdOrResume), storage.onChange(holdOrResume)]
@@ -103,6 +109,7 @@ export async function startWorkforce (dependencies: WorkforceDependencies): Prom
     async close (deadlineMs) {
       clearInterval(timer)
       for (const stop of forget) stop()
+      connection.off('ready', onReady)
       subscriber.off('message', onMessage)
       for (const serverId of [...attended.keys()]) settle(leave(serverId, deadlineMs))
       await Promise.all(leavings.values())

@@ -73,7 +73,7 @@ export type JobBody = JsonBody & {
 /** A small picture in few steps. */
 export const quick = { prompt: 'a lighthouse', steps: 2, width: 64, height: 64 } as const
 
-const fast: SimulatorOptions = { stepMilliseconds: 2, loadMilliseconds: 0 }
+export const fast: SimulatorOptions = { stepMilliseconds: 2, loadMilliseconds: 0 }
 
 /** Fast looks at servers, so that no test waits for one. */
 const testIntervals = { whileUp: 1000, whileDown: 50, inventory: 1000 }
