@@ -38,11 +38,16 @@ export interface FailureLimits {
 const mostCrashes = 2
 /** How often a server may turn a job away as too many before that counts as an attempt. */
 const mostTurnedAway = 10
+/** How often a job may be the trial of a server that another job has found broken before that counts as an attempt. */
+const mostTrials = 3
 const jitter = 0.2
 
 /** What the policy asks of a job, as it was before the generation that failed. */
 export type FailedJob = Pick<Job, 'usedAttempts' | 'crashes' | 'attempts' | 'submission'> &
-  Partial<Pick<Job, 'sends' | 'deaths' | 'firstRun'>>
+  Partial<Pick<Job, 'sends' | 'deaths' | 'firstRun'>> & {
+    /** Whether another job had found the GPU process broken before. */
+    readonly foundBroken?: boolean
+  }
 
 /**
  * Decides by who is at fault. The request fails at once. A server that does not answer its looks either costs no
@@ -79,6 +84,10 @@ export function decideAfter (
     case 'server-down': {
       // It answers its looks, but no generation until it is restarted: whoever is sent meanwhile is a trial.
       if (failure.code === 'cuda_poisoned') {
+        const trials = life.filter(({ error }) => error.code === failure.code).length
+        if (job.foundBroken === true && trials < mostTrials) {
+          return { ...giveBack, elsewhere: true, remedy: 'wait-for-server' }
+        }
         if (isLast) return fail(failure.code, failure.message, true)
         return { ...giveBack, usedAttempts: 1, elsewhere: true, remedy: 'wait-for-server' }
       }

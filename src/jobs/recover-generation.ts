@@ -58,20 +58,32 @@ const aboutNames = /\bhas no\b|not found|could not find/i
 /** Decides after a generation that brought no answer what becomes of the job, its line and the server. */
 export function createRecovery (dependencies: RecoveryDependencies): (failed: FailedGeneration) => Promise<void> {
   const { server, client, monitor, store, otherServer, limits, teller, log } = dependencies
+  /** The job that found the GPU process broken, for as long as nothing else is seen of the server. */
+  let brokenBy: string | null = null
+
+  /** Whether a broken GPU process failed a job that another job had found broken before. */
+  function foundBroken (job: Job, { code }: GenerationFailure): boolean {
+    if (code !== 'cuda_poisoned') brokenBy = null
+    else if (brokenBy === null || !monitor.onTrial()) brokenBy = job.id
+    return brokenBy !== null && brokenBy !== job.id
+  }
 
   async function applyPolicy (
     { claim, job: before, failure, wasSent }: FailedGeneration, attempts: readonly JobAttempt[]
   ): Promise<void> {
     // What never got there is no generation, and is not counted as one.
-    const job = wasSent ? before : { ...before, sends: before.sends - 1 }
+    const job = {
+      ...before, sends: wasSent ? before.sends : before.sends - 1, foundBroken: foundBroken(before, failure)
+    }
     const weighed = failure.code === 'server_error' ? await weigh(job, failure) : await blame(failure)
+    const fate = job.foundBroken ? 'gone' : fateOf(failure, wasSent)
     const decision = decideAfter(weighed, job, server().alias, limits)
     if (failure.code === 'cuda_poisoned' || failure.code === 'stalled') await monitor.report(failure)
     if (failure.failureClass === 'request' && aboutNames.test(failure.message)) monitor.differs([failure.message])
     if (decision.elsewhere && job.submission.anyServer) {
       const except = new Set([server().alias, ...attempts.map(attempt => attempt.server)])
       const next = await otherServer(job.submission, except, decision.kind === 'fail' ? 'enabled' : 'answering')
-      if (next !== null) return await goTo(next, claim, job, { attempts, fate: fateOf(failure, wasSent) })
+      if (next !== null) return await goTo(next, claim, job, { attempts, fate })
     }
     if (decision.kind === 'fail') {
       const { code, message } = decision
@@ -91,7 +103,7 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
       usedAttempts,
       crashes,
       delayMs,
-      fate: fateOf(failure, wasSent),
+      fate,
       mostAttempts: limits.attempts
     })
     if (outcome === 'spent') teller.ended(job, { status: 'failed', code: failure.code, images: 0, took: null })

@@ -169,14 +169,15 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     return 'done'
   }
 
-  /** After a break, a job that has not failed here goes first: the one that has may be what was wrong. */
+  /** After a break, the job that has failed here least goes first: one that has failed may be what was wrong. */
   async function standsBack (job: Job): Promise<boolean> {
     const { id: serverId, alias } = server()
-    const hasFailed = ({ attempts, firstRun }: Job) =>
-      attempts.some(attempt => attempt.run >= firstRun && attempt.server === alias)
-    if (!hasFailed(job)) return false
+    const failuresOf = ({ attempts, firstRun }: Job) =>
+      attempts.filter(attempt => attempt.run >= firstRun && attempt.server === alias).length
+    const failures = failuresOf(job)
+    if (failures === 0) return false
     const waiting = await store.readMany(await store.line(serverId, 0, trialChoice - 1))
-    return waiting.some(other => !hasFailed(other))
+    return waiting.some(other => failuresOf(other) < failures)
   }
 
   async function generate (

@@ -5,10 +5,12 @@ import sharp from 'sharp'
 import t, { type Test } from 'tap'
 import { mostSends } from '../../src/jobs/job.ts'
 import { startSimulator, type Simulator } from '../../src/simulator/simulator.ts'
-import { quick, startService, type Answer, type Service } from '../helper.ts'
+import { onNotices, quick, startService, type Answer, type Service } from '../helper.ts'
 
 /** What only some requests or routes meet at a server that answers all others. */
-const service = await startService(t, { simulator: { stepMilliseconds: 10 } })
+const service = await startService(t, {
+  simulator: { stepMilliseconds: 10 }, settings: { RETRY_BACKOFF_SECONDS: '0.5' }
+})
 const { simulator, house } = service
 const [main] = house.registry.list()
 const serverId = main?.id ?? ''
@@ -69,8 +71,11 @@ t.test('six bad jobs of one caller do not keep an innocent one waiting', async t
 t.test('different errors of different requests give a server a break, after which another job is the trial', async t => {
   simulator.setFaults(['red', 'green', 'blue'].map(prompt =>
     ({ kind: 'runtime-error', message: `the ${prompt} one is broken`, prompt, ...sticky })))
-  const bad = [await service.submit({ ...quick, prompt: 'red' })]
-  for (const prompt of ['green', 'blue']) bad.push(await service.submit({ ...quick, prompt }))
+  const bad: string[] = []
+  // One that is sent again before all have failed once would be known as the request's own error.
+  await service.request('POST', '/api/v1/servers/Main/pause')
+  for (const prompt of ['red', 'green', 'blue']) bad.push(await service.submit({ ...quick, prompt }))
+  await service.request('POST', '/api/v1/servers/Main/resume')
   while ((await view()).health !== 'suspected') await new Promise(resolve => { setTimeout(resolve, 10) })
   t.match(await view(), { last_error: /one is broken/ }, 'it answers its looks, so it is not offline')
   const before = simulator.state().generations.length
@@ -80,6 +85,19 @@ t.test('different errors of different requests give a server a break, after whic
   for (const id of bad) t.match(await end(id), { status: 'failed' })
   await holdToBound(t, bad)
   t.match(await view(), { last_error: null })
+})
+
+t.test('a job that meets a GPU process which another has found broken uses no attempt, however late the restart', async t => {
+  simulator.setFaults([{ kind: 'cuda-poisoned', prompt: 'culprit' }])
+  const [culprit, innocent] = [await service.submit({ ...quick, prompt: 'culprit' }), await service.submit(quick)]
+  const records = async () => await Promise.all([culprit, innocent].map(async id => await house.store.get(id)))
+  await onNotices(house, async () => (await records()).flatMap(({ attempts }) => attempts).length >= 3 || undefined)
+  const [first, second] = await records()
+  t.ok(first?.usedAttempts === first?.attempts.length && second?.usedAttempts === 0)
+  t.ok([1, 2].includes(second?.attempts.length ?? 0), 'they are the trial in turns')
+  await simulator.restart({})
+  for (const id of [culprit, innocent]) t.match(await end(id), { status: 'completed' })
+  await holdToBound(t, [culprit, innocent])
 })
 
 t.test('a time limit of a proxy that was seen twice is not tried with longer generations', async t => {

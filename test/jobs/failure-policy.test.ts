@@ -38,6 +38,11 @@ const further = [
     { kind: 'fail', elsewhere: false, message: /Try/ }],
   ['the same after a death', failure('out-of-memory', 'out_of_memory'), { ...fresh, sends: 2, deaths: 1 }, { kind: 'give-back' }],
   ['a broken GPU process', failure('server-down', 'cuda_poisoned'), fresh, { kind: 'give-back', usedAttempts: 1, elsewhere: true }],
+  ['one that another job has found broken', failure('server-down', 'cuda_poisoned'),
+    { ...fresh, usedAttempts: 2, sends: 2, foundBroken: true }, { kind: 'give-back', usedAttempts: 0, elsewhere: true }],
+  ['the same for the fourth time', failure('server-down', 'cuda_poisoned'),
+    { ...fresh, foundBroken: true, attempts: [1, 2, 3].map(() => told('cuda_poisoned', 'Main')) },
+    { kind: 'give-back', usedAttempts: 1 }],
   ['a missing route', failure('request', 'server_capability'), fresh, { kind: 'fail', elsewhere: true }]
 ] as const
 

@@ -89,23 +89,43 @@ t.test('what SD.Next answers with nothing is done', async t => {
   }
 })
 
+/** A look at a server that tells no tasks apart. */
+const idle = {
+  busy: false,
+  mark: null,
+  task: 'unknown',
+  fraction: 0,
+  step: null,
+  steps: null,
+  etaSeconds: null,
+  whole: { fraction: 0, step: null, steps: null, etaSeconds: null }
+} as const
+
 t.test('a request that failed at SD.Next, and so never ends in its history, is over once the server stays idle', async t => {
   const history = [{ id: 'failed', job: 'api-txt', op: 'begin' }]
   const read = sdnext.createMarkReader?.({ readJson: async path => path.includes('id=') ? history.slice(0, 1) : history })
-  const seen = (busy: boolean) => ({
-    busy,
-    mark: busy ? '1' : null,
-    task: 'unknown',
-    fraction: 0,
-    step: null,
-    steps: null,
-    etaSeconds: null,
-    whole: { fraction: 0, step: null, steps: null, etaSeconds: null }
-  } as const)
+  const seen = (busy: boolean) => ({ ...idle, busy, mark: busy ? '1' : null })
   t.same(await read?.(seen(true)), { busy: true, mark: 'failed' })
   t.same(await read?.(seen(false)), { busy: true, mark: 'failed' }, 'stages have pauses between them')
   await read?.(seen(false))
   t.same(await read?.(seen(false)), { busy: false, mark: null })
   history.push({ id: 'next', job: 'api-txt', op: 'begin' })
   t.same(await read?.({ ...seen(true), mark: '2' }), { busy: true, mark: 'next' })
+})
+
+t.test('a request at SD.Next is known although something else began within the same second', async t => {
+  const history: Array<{ id: string, job: string, op: string }> = []
+  const reader = () => sdnext.createMarkReader?.({
+    readJson: async path => history.filter(({ id }) => !path.includes('?id=') || path.endsWith(`=${id}`))
+  })
+  const seen = (busy: boolean) => ({ ...idle, busy, mark: busy ? '20261129220431' : null })
+  const afterPerson = reader()
+  t.same(await afterPerson?.(seen(true)), { busy: true, mark: null }, 'a person\'s is no request of the API')
+  t.same(await afterPerson?.(seen(false)), { busy: false, mark: null })
+  history.push({ id: 'first', job: 'api-txt', op: 'begin' })
+  t.same(await afterPerson?.(seen(true)), { busy: true, mark: 'first' })
+  const afterRequest = reader()
+  t.same(await afterRequest?.(seen(true)), { busy: true, mark: 'first' })
+  history.push({ id: 'first', job: 'api-txt', op: 'end' }, { id: 'second', job: 'api-img', op: 'begin' })
+  t.same(await afterRequest?.(seen(true)), { busy: true, mark: 'second' }, 'without a look in between')
 })

@@ -65,9 +65,14 @@ function createMarkReader (client: ReadingClient): MarkReader {
       const entries = await history(`?id=${encodeURIComponent(running)}`)
       if (!entries.some(isEnd)) return { busy: true, mark: running }
       running = null
+      searchedAt = null
     }
-    if (!seen.busy) return { busy: false, mark: null }
-    // The whole history is long: it is read again only when something has begun.
+    if (!seen.busy) {
+      searchedAt = null
+      return { busy: false, mark: null }
+    }
+    // The whole history is long: it is read again only when something may have begun. The begin has whole seconds, so
+    // that two short ones can share it: whatever comes after something else was over is new as well.
     if (seen.mark !== searchedAt) {
       searchedAt = seen.mark
       running = openRequest((await history('')).filter(({ id }) => !failed.has(String(id))))
