@@ -77,7 +77,7 @@ export function createLineRepair (dependencies: LineRepairDependencies): LineRep
       fence
     })
     if (outcome === 'superseded' || outcome === 'unattended') return false
-    log.warn({ job: job.id, server: alias, outcome }, 'its worker is gone; the job is taken back')
+    log.warn({ job: job.id, server: alias, outcome }, 'its worker is gone; the job returns to the queue')
     return true
   }
 
@@ -118,7 +118,7 @@ function workerLost (job: Job, alias: string): JobAttempt {
     endedAt: Date.now(),
     error: {
       code: 'worker_lost',
-      message: 'The worker process ended while it ran this generation.',
+      message: 'The worker process died during this generation.',
       failureClass: 'internal'
     }
   }

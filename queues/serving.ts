@@ -316,7 +316,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
   })
   lookAtTurns = turns.look
   const worker = createGenerationWorker({ serverId, connection, keys, run, log })
-  settle(repair.renewEntries(), 'could not repair the line')
+  settle(repair.renewEntries(), 'could not repair the queue')
   settle(monitor.check(), 'could not check the server')
 
   return {
@@ -326,11 +326,11 @@ export async function startServing (dependencies: ServingDependencies, current: 
     },
     seeToTurns () { turns.look() },
     seeToChecks () { checks.look() },
-    holdOrResume () { settle(setLine(monitor.usable()), 'could not hold or resume the line') },
+    holdOrResume () { settle(setLine(monitor.usable()), 'could not pause or resume the queue') },
     tend () {
       if (tending) return
       tending = true
-      settle(tend().finally(() => { tending = false }), 'could not repair the line')
+      settle(tend().finally(() => { tending = false }), 'could not repair the queue')
     },
     repairSoon () { repairDueAt = 0 },
     async letGo () {

@@ -149,7 +149,7 @@ export async function startModelWorker (
     },
     tellServers (type, root) {
       tellServers(type, root, { registry, connect, log, turns, catalogue: models.catalogue }, leaving.signal)
-        .catch(error => { log.warn({ err: error }, 'could not let servers read their folders anew') })
+        .catch(error => { log.warn({ err: error }, 'servers could not reload their folders') })
     }
   })
   await models.maintenance.scheduleSweeps()

@@ -60,7 +60,7 @@ const galleryRoutes: FastifyPluginAsyncTypebox = async app => {
     }
     const found = await gallery.find(name)
     if (allowed(request.principal, found.job.keyId)) return found
-    throw new ServiceError('image_not_found', 'There is no image of this name; it may have been removed with its job.')
+    throw new ServiceError('image_not_found', 'There is no image of this name; it was possibly deleted with its job.')
   }
 
   app.get('/api/v1/gallery', {

@@ -253,7 +253,7 @@ function brokenOff (cause?: unknown): ServiceError {
 }
 
 export function bodyTooLarge (limit: number): ServiceError {
-  return new ServiceError('payload_too_large', `The body may have at most ${Math.floor(limit / mebibyte)} MiB (BODY_LIMIT_MIB).`)
+  return new ServiceError('payload_too_large', `The body can have at most ${Math.floor(limit / mebibyte)} MiB (BODY_LIMIT_MIB).`)
 }
 
 function stalled (stallMs: number): ServiceError {

@@ -54,7 +54,7 @@ function differentCheckpoint (title: string | null, info: Info): Warning | null 
   const same = hash !== null && usedHash !== null
     ? sameHash(hash, usedHash)
     : usedName === null || sameName(name, usedName)
-  return same ? null : { code: 'different_checkpoint', message: `The server drew with ${usedName ?? usedHash}, not with ${title}.`, field: 'checkpoint_name' }
+  return same ? null : { code: 'different_checkpoint', message: `The server generated with ${usedName ?? usedHash}, not with ${title}.`, field: 'checkpoint_name' }
 }
 
 function sameHash (one: string, other: string): boolean {
@@ -84,7 +84,7 @@ function fewerImages (asked: AskedGeneration, { imageCount }: GenerationAnswer, 
   const made = Math.max(0, imageCount - before)
   const wanted = imagesAsked(asked.parameters)
   if (wanted === null || made >= wanted) return null
-  return { code: 'fewer_images', message: `The server made ${made} of ${wanted} images; somebody may have interrupted it.`, field: 'batch_size' }
+  return { code: 'fewer_images', message: `The server made ${made} of ${wanted} images; another user has possibly interrupted it.`, field: 'batch_size' }
 }
 
 /** Whether faces were really restored cannot be told of a picture that the server drew; a server without it says so. */
@@ -134,8 +134,8 @@ function uncontrolled (asked: AskedGeneration, answer: GenerationAnswer, info: I
   const sign = unread > 0 ? `it read ${units.length - unread} of ${units.length} units` : `it gave ${Math.max(0, maps)} of ${mapped} control maps`
   return {
     code: 'control_not_applied',
-    message: `ControlNet seems to have failed at the server, so the picture may be drawn without it: ${sign}. Its ` +
-      'console says why; where it is set not to show maps ("Do not append detectmap to output"), this cannot be told.',
+    message: `ControlNet seems to have failed at the server, so the picture was possibly generated without it: ${sign}. Its ` +
+      'console says why. With the setting "Do not append detectmap to output" StableQueue cannot detect this.',
     field: 'alwayson_scripts.controlnet'
   }
 }
@@ -155,7 +155,7 @@ function undivided ({ alwayson_scripts: scripts }: A1111Parameters, info: Info):
   if (active === true || /^true$/i.test(String(active))) return null
   return {
     code: 'regions_not_applied',
-    message: 'The Regional Prompter seems to have failed at the server, so the picture may have no regions. Its console says why.',
+    message: 'The Regional Prompter seems to have failed at the server, so the picture possibly has no regions. The server\'s console says why.',
     field: `alwayson_scripts.${title}`
   }
 }

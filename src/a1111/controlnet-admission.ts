@@ -55,7 +55,7 @@ function admitUnit (
     noun: 'ControlNet unit',
     find () {
       if (index < most) return index
-      throw new ServiceError('server_capability', `This server takes ${most} ControlNet units. More can be allowed in ` +
+      throw new ServiceError('server_capability', `This server accepts ${most} ControlNet units. Allow more in ` +
         'its settings under "Multi-ControlNet: ControlNet unit number".', { field })
     },
     candidates: []

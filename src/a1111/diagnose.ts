@@ -58,7 +58,7 @@ function intermediateMissing (
   const otherwise = ca !== undefined ? ` If "${issuer}" is an authority of its own, ca has to be its certificate.` : ''
   return reworded(failure, 'certificate_intermediate_missing',
     `The server does not send the intermediate certificate "${issuer}", which issued its own ("${subject}"). Have it ` +
-    `send its full chain (fullchain.pem), or give that intermediate certificate as ca of the server.${otherwise}`)
+    `send its full chain (fullchain.pem), or set that intermediate certificate as ca of the server.${otherwise}`)
 }
 
 async function answersPlainHttp (

@@ -14,8 +14,8 @@ const connectFailures: Readonly<Record<string, readonly [code: string, sentence:
   EAI_AGAIN: ['host_not_found', 'The server\'s host name could not be looked up.'],
   EHOSTUNREACH: ['host_unreachable', 'The server\'s host cannot be reached.'],
   ENETUNREACH: ['host_unreachable', 'The server\'s network cannot be reached.'],
-  ETIMEDOUT: ['connect_timeout', 'The server\'s host did not take the connection in time.'],
-  UND_ERR_CONNECT_TIMEOUT: ['connect_timeout', 'The server\'s host did not take the connection in time.']
+  ETIMEDOUT: ['connect_timeout', 'The server\'s host did not accept the connection in time.'],
+  UND_ERR_CONNECT_TIMEOUT: ['connect_timeout', 'The server\'s host did not accept the connection in time.']
 }
 
 const giveItsCa = 'Give that certificate in PEM as ca of the server, or set its tls_verify to false.'
@@ -23,16 +23,16 @@ const giveItsCa = 'Give that certificate in PEM as ca of the server, or set its 
 /** Each says what is wrong with the certificate, and what helps. */
 const certificateFailures: Readonly<Record<string, readonly [code: string, sentence: string]>> = {
   DEPTH_ZERO_SELF_SIGNED_CERT: ['certificate_self_signed',
-    `The server's certificate is self-signed, so nobody vouches for it. ${giveItsCa}`],
+    `The server's certificate is self-signed. ${giveItsCa}`],
   SELF_SIGNED_CERT_IN_CHAIN: ['certificate_unknown_issuer',
-    'The server\'s certificate comes from a private authority, which is not known here. Give the certificate of that ' +
+    'The server\'s certificate comes from an unknown private authority. Set the certificate of that ' +
     'authority in PEM as ca of the server, or set its tls_verify to false.'],
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: ['certificate_unknown_issuer',
-    'The server\'s certificate comes from an authority that is not known here, such as a private one. Give the ' +
+    'The server\'s certificate comes from an unknown authority, such as a private one. Set the ' +
     'certificate of that authority in PEM as ca of the server, or set its tls_verify to false.'],
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: ['certificate_unverified',
-    'The server\'s certificate leads to no authority that is known here: either it comes from a private authority, ' +
-    'whose certificate is to be given in PEM as ca of the server, or the server does not send the intermediate ' +
+    'The server\'s certificate leads to no known authority: either it comes from a private authority, ' +
+    'whose certificate you can set in PEM as ca of the server, or the server does not send the intermediate ' +
     'certificate that issued it, and has to be made to send its full chain.'],
   CERT_HAS_EXPIRED: ['certificate_expired',
     'The server\'s certificate has expired; renew it there, or look at the clock of this machine.'],
@@ -120,7 +120,7 @@ export function truncatedAnswer (options: ErrorOptions = {}): GenerationFailure 
 
 /** An HTML page, whatever its status: something in front of the server speaks in its place. */
 export function htmlAnswer (status: number): GenerationFailure {
-  return new GenerationFailure('server-down', 'bad_gateway', `A web page came in place of the server's answer (status ${status}); is a proxy in front of it?`,
+  return new GenerationFailure('server-down', 'bad_gateway', `A web page arrived instead of the server's answer (status ${status}); is a proxy in front of it?`,
     { mayBeRunning: isGatewayTimeout(status) })
 }
 

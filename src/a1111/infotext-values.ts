@@ -127,7 +127,7 @@ function fittingHires (
   if (parameters.enable_hr !== true || pixelsOf(parameters) <= maximumPixels) return parameters
   const scale = Math.floor(Math.sqrt(maximumPixels / pixelsOf({ ...parameters, enable_hr: false })) * 100) / 100
   if (scale < 1) return parameters
-  const message = `Hires fix of this text asks for more pixels than a job may have; it enlarges by ${scale}.`
+  const message = `Hires fix of this text needs more pixels than a job can have; it upscales by ${scale}.`
   warn({ code: 'infotext_value_clipped', message, field: 'hr_scale' })
   return { ...parameters, hr_scale: scale, hr_resize_x: 0, hr_resize_y: 0 }
 }

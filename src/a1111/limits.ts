@@ -59,7 +59,7 @@ export function withRealSize (
   const { width = defaults.width, height = defaults.height } = parameters
   const real = { width: flooredTo8(width), height: flooredTo8(height) }
   if (real.width !== width || real.height !== height) {
-    warn({ code: 'size_rounded', message: `${width}x${height} is drawn as ${real.width}x${real.height}: sides are cut down to a multiple of 8.`, field: real.width === width ? 'height' : 'width' })
+    warn({ code: 'size_rounded', message: `${width}x${height} is generated as ${real.width}x${real.height}: sides are rounded down to a multiple of 8.`, field: real.width === width ? 'height' : 'width' })
   }
   return judge === 'server' ? parameters : { ...parameters, ...real }
 }
@@ -114,17 +114,17 @@ export interface OutputLimits {
 export function refuseHugeOutput (parameters: A1111Parameters, maximum: OutputLimits): void {
   const { images, width, height } = outputSize(parameters)
   if (images > maximum.images) {
-    throw invalidField('n_iter', `batch_size times n_iter makes ${images} images; a job may make at most ${maximum.images} (the setting OUTPUTS_PER_JOB).`)
+    throw invalidField('n_iter', `batch_size times n_iter makes ${images} images; a job can make at most ${maximum.images} (the setting OUTPUTS_PER_JOB).`)
   }
   const most = `at most ${millions(maximum.pixels)} million (the setting PIXELS_PER_JOB_MEGAPIXELS)`
   const pixels = Math.abs(images * width * height)
   if (!(pixels <= maximum.pixels)) {
-    throw invalidField('width', `${images} images of ${width}x${height} make ${millions(pixels)} million pixels; a job may have ${most}.`)
+    throw invalidField('width', `${images} images of ${width}x${height} make ${millions(pixels)} million pixels; a job can have ${most}.`)
   }
   // as large as a picture while its noise is drawn
   const { seed_resize_from_w: wide = 0, seed_resize_from_h: high = 0 } = parameters
   if (wide > 0 && high > 0 && wide * high > maximum.pixels) {
-    throw invalidField('seed_resize_from_w', `Noise of ${wide}x${high} has ${millions(wide * high)} million pixels; a job may have ${most}.`)
+    throw invalidField('seed_resize_from_w', `Noise of ${wide}x${high} has ${millions(wide * high)} million pixels; a job can have ${most}.`)
   }
 }
 
@@ -136,7 +136,7 @@ export function refuseHugeOutput (parameters: A1111Parameters, maximum: OutputLi
 export function refuseImpossible (parameters: A1111Parameters): void {
   const { init_images: { length } = [], batch_size: batch = 1 } = parameters
   if (length > batch) {
-    throw invalidField('init_images', `init_images holds ${length} images, but batch_size is ${batch}; give at most that many, or a larger batch_size.`)
+    throw invalidField('init_images', `init_images has ${length} images, but batch_size is ${batch}; send at most that many, or a larger batch_size.`)
   }
   const { images } = outputSize(parameters)
   const field = (parameters.subseed_strength ?? 0) > 0 ? 'subseed' : 'seed'

@@ -85,7 +85,7 @@ function withoutSignals (prompt: string, field: string, { and }: Division, settl
 /** @param field the input that names the file */
 export function signalInName (name: string, signal: string, field: string): ServiceError {
   return new ServiceError('invalid_field_value', `The name ${name} contains "${signal}", which the Regional Prompter ` +
-    'takes for an order of its own. Give the file another name to use it with regions.', { field })
+    'uses as a keyword. Rename the file to use it with regions.', { field })
 }
 
 /** The common part is copied into every region before A1111 reads tags, whose weights add up. */
@@ -97,7 +97,7 @@ function warnOfMultipliedLoras (
   for (const [tag] of prompt.slice(0, end).matchAll(networkTag)) {
     warn({
       code: 'regional_lora_multiplied',
-      message: `${tag} stands in the part that all regions share, which the Regional Prompter copies into each of ` +
+      message: `${tag} is in the part that all regions share, which the Regional Prompter copies into each of ` +
         'them, so it counts once for every region. At the end of the prompt it counts once.',
       field
     })
@@ -115,7 +115,7 @@ function warnOfHiddenWords (
     if (signal === undefined || (signal === 'AND' && and === 'stays')) continue
     warn({
       code: 'regional_keyword_hidden',
-      message: `The Regional Prompter finds "${signal}" in "${found}" and takes it for an order of its own.`,
+      message: `The Regional Prompter finds "${signal}" in "${found}" and uses it as a keyword.`,
       field
     })
   }

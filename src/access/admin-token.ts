@@ -31,7 +31,7 @@ export async function loadAdminToken (settings: AdminTokenSettings): Promise<Adm
 export function adminTokenNotice ({ token, file, created }: AdminToken, address: string): string {
   if (file === null) return `Web UI: ${address}/ asks for the token of ADMIN_TOKEN`
   return created
-    ? `Web UI: ${address}/#token=${token} (told only this once; the token is kept in ${file})`
+    ? `Web UI: ${address}/#token=${token} (shown only once; the token is kept in ${file})`
     : `Web UI: ${address}/ asks for the token kept in ${file}`
 }
 

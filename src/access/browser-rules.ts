@@ -37,7 +37,7 @@ function isForeign ({ headers, ownOrigins }: PageRequest, friends: readonly stri
 export function refuseForeignPage (page: PageRequest, friends: readonly string[]): void {
   if (!isForeign(page, friends)) return
   throw new ServiceError('cross_site_request',
-    'A web page of another origin may not do this without an access key: its origin must be in CORS_ORIGINS, and ' +
+    'A web page of another origin cannot do this without an access key: its origin must be in CORS_ORIGINS, and ' +
     'it must send X-API-Key and X-API-Secret')
 }
 

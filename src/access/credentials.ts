@@ -21,7 +21,7 @@ export function parseCredentials (headers: RequestHeaders): Credentials {
   const fromAuthorization = parseAuthorization(headerText(headers, 'authorization'))
   const fromKeyHeaders = parseKeyHeaders(headerText(headers, 'x-api-key'), headerText(headers, 'x-api-secret'))
   if (fromAuthorization.kind === 'none') {
-    if (fromKeyHeaders === 'empty') throw missing('X-API-Key and X-API-Secret are empty; both must be given')
+    if (fromKeyHeaders === 'empty') throw missing('X-API-Key and X-API-Secret are empty; send both')
     return fromKeyHeaders
   }
   if (fromKeyHeaders === 'empty' || fromKeyHeaders.kind === 'none') return fromAuthorization

@@ -37,7 +37,7 @@ export function createVault (masterKey: MasterKey): Vault {
       if (version !== 'v1') throw new Error(`The secret of ${context} is not in the form v1:<key id>:<base64url>`)
       const found = known.find(candidate => candidate.id === keyId)
       if (found === undefined) {
-        throw new Error(`The secret of ${context} was sealed under another master key; give it as MASTER_KEY_PREVIOUS`)
+        throw new Error(`The secret of ${context} was encrypted with another master key; set it as MASTER_KEY_PREVIOUS`)
       }
       const bytes = Buffer.from(body, 'base64url')
       if (bytes.length < ivBytes + authTagLength) throw new Error(`The secret of ${context} is cut short`)

@@ -104,7 +104,7 @@ export function createCivitaiClient (dependencies: CivitaiClientDependencies): C
       }
       const { statusCode: status, body } = await ask('/me')
       if (status === 401 || status === 403) {
-        throw new ServiceError('civitai_key_missing', 'Civitai does not take the key in CIVITAI_API_KEY; make a new one there.')
+        throw new ServiceError('civitai_key_missing', 'Civitai does not accept the key in CIVITAI_API_KEY; create a new one there.')
       }
       if (status !== 200) throw unreachable(`it answered ${status}`)
       return fieldsOf(parsed(body))
@@ -128,5 +128,5 @@ function pauseOf ({ headers }: BytesAnswer): number | null {
 
 function unreachable (reason: string, cause?: unknown): ServiceError {
   return new ServiceError('civitai_unreachable',
-    `Civitai cannot be asked just now: ${reason}. What is known of the model stays.`, {}, { cause })
+    `Civitai does not answer: ${reason}. The stored data of the model stay.`, {}, { cause })
 }

@@ -39,7 +39,7 @@ export function readDoctorOptions (values: Values, config: Config): Promise<Thor
   if (thorough !== true) {
     const [lone] = Object.entries(values).filter(([name, value]) => name !== 'json' && value !== undefined)
     if (lone === undefined) return null
-    throw new UsageError(`--${lone[0]} goes with --thorough.\n${usage}`)
+    throw new UsageError(`--${lone[0]} needs --thorough.\n${usage}`)
   }
   if (!server) throw new UsageError(`--server is missing: the alias or address of the server to check.\n${usage}`)
   if (key !== undefined && token !== undefined) throw new UsageError(`Give --key or --token, not both.\n${usage}`)

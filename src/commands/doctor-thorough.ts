@@ -187,5 +187,5 @@ function readAnswer<Answer> (status: number, text: string, base: string): Answer
   if (code === 'server_not_found') {
     throw new CouldNotRun(`${message} An address begins with http:// or https://; one that is not registered is checked directly.`)
   }
-  throw new CouldNotRun(`The service refuses (status ${status}): ${message}${help}`)
+  throw new CouldNotRun(`The service rejects the request (status ${status}): ${message}${help}`)
 }

@@ -33,9 +33,9 @@ export async function requireFreeAddress (address: ListenAddress): Promise<void>
 export function listenProblem (error: unknown, { host, port, settings, command }: ListenAddress): Error {
   const { code } = error as NodeJS.ErrnoException
   const sentence = {
-    EADDRINUSE: `Port ${port} of ${host} is in use by another program, maybe by StableQueue itself. Stop that, or take ` +
+    EADDRINUSE: `Port ${port} of ${host} is in use by another program, maybe by StableQueue itself. Stop that, or use ` +
       `another port: ${settings.port}=${port + 1} ${command}`,
-    EACCES: `This user may not listen on port ${port}; ports below 1024 need more rights. Take another port: ` +
+    EACCES: `This user cannot listen on port ${port}; ports below 1024 need more rights. Use another port: ` +
       `${settings.port}=${port < 1024 ? 3000 : port + 1} ${command}`,
     EADDRNOTAVAIL: `${settings.host} is ${host}, which is no address of this machine. Use one of its own, 127.0.0.1 for ` +
       `this machine alone or 0.0.0.0 for all: ${settings.host}=127.0.0.1 ${command}`,

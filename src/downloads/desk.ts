@@ -47,7 +47,7 @@ export function createDownloadDesk (dependencies: DownloadDeskDependencies): Dow
     async cancel (id) {
       const download = await store.require(id)
       const done = await store.move({ id }, ['pending', 'downloading'], 'cancelled', { endedAt: Date.now() })
-      if (!done) throw wrongState(download, 'has ended and cannot be cancelled')
+      if (!done) throw wrongState(download, 'has finished and cannot be cancelled')
       if (download.status !== 'pending') return
       const { folder } = await targetFor(download.type, folders)
       await discard(partOf(download, folder))

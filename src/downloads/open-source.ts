@@ -42,7 +42,7 @@ export async function openSource (guard: Pick<EgressGuard, 'client'>, request: S
   let sha256: string | null = null
   for (let hop = 0; hop <= mostRedirects; hop++) {
     const trusted = request.trustedOrigins.includes(url.origin)
-    if (url.protocol !== 'https:' && !trusted) throw new FinalFailure(`${url.host} is not asked without https`)
+    if (url.protocol !== 'https:' && !trusted) throw new FinalFailure(`${url.host} needs https`)
     const keepsKey = request.authorization !== null && url.origin === request.url.origin
     const http = trusted ? configuredSources : guard.client('public')
     const answer = await http.request({

@@ -104,8 +104,8 @@ async function unsoundReason (filename: string, part: string, size: number): Pro
   const file = await open(part, constants.O_RDONLY | constants.O_NOFOLLOW)
   try {
     const header = await readSafetensorsHeader(file, size)
-    if (header === null || header.end === null) return 'what came has no header of a .safetensors file'
-    return header.end > size ? `its header speaks of ${header.end} bytes, but ${size} came` : null
+    if (header === null || header.end === null) return 'the downloaded file has no header of a .safetensors file'
+    return header.end > size ? `its header needs ${header.end} bytes, but ${size} arrived` : null
   } finally {
     await file.close()
   }
@@ -140,7 +140,7 @@ async function writePart (
   try {
     const { statusCode, headers, body } = source.answer
     if (statusCode !== 200 && statusCode !== 206) throw await refusal(source, loginHint)
-    if (statusCode === 206 && begin === 0) throw new Error('it sent another part than was asked for')
+    if (statusCode === 206 && begin === 0) throw new Error('it sent a different part than requested')
     if (/^(?:text\/html|application\/xhtml)/i.test(headers['content-type'] ?? '')) {
       throw new FinalFailure(`the source answered with a web page instead of ${download.filename}; ${loginHint}`)
     }

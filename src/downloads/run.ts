@@ -49,7 +49,7 @@ export async function runDownload (
   const target = await targetFor(download.type, folders).catch(error => { throw new FinalFailure(messageOf(error)) })
   const { origin, key } = sources[download.source]
   const setting = download.source === 'civitai' ? 'CIVITAI_API_KEY' : 'HUGGINGFACE_TOKEN'
-  const loginHint = key === '' ? `a key is needed: set ${setting}` : `the key in ${setting} may not read it`
+  const loginHint = key === '' ? `a key is needed: set ${setting}` : `the key in ${setting} has no access to it`
   const cancelled = new AbortController()
   const { signal, clear } = anySignal(closing, cancelled.signal)
   let toldAt = -Infinity
@@ -131,6 +131,6 @@ async function enterCatalogue (
   try {
     if (model !== undefined) await refresher.refresh(model, { versionId, freshness: 'kept' })
   } catch (error) {
-    log.warn({ model: file.path, err: error }, 'downloaded, but could not ask Civitai about it')
+    log.warn({ model: file.path, err: error }, 'downloaded, but Civitai could not be asked about it')
   }
 }

@@ -58,7 +58,7 @@ export async function tellServers (
     try {
       await client.postJson(path, {}, { timeoutMs })
     } catch (error) {
-      log.warn({ server: server.alias, err: error }, 'could not let the server read its folders anew')
+      log.warn({ server: server.alias, err: error }, 'the server could not reload its folders')
     } finally {
       await endTurn?.()
       await client.close()

@@ -65,7 +65,7 @@ function choose<Value extends string> (field: string, text: string, allowed: rea
     const found = allowed.find(value => value === given)
     if (found !== undefined) return found
     throw new ServiceError('invalid_field_value',
-      `${field} has no ${JSON.stringify(given.slice(0, 60))}; it takes ${allowed.join(', ')}.`,
+      `${field} has no ${JSON.stringify(given.slice(0, 60))}; allowed are ${allowed.join(', ')}.`,
       { field, nearest: nearest(given, allowed, 3) })
   }))
 }

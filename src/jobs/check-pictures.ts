@@ -73,7 +73,7 @@ async function judge (parameters: Fields, given: Buffer, result: Buffer): Promis
     if (!isModels || !await isMerelyResized(input, made, { scaled, isExact: isLossless(given, result) })) return null
     return {
       code: 'not_upscaled',
-      message: `The picture seems to be merely resized: the server may not have been able to load the upscaler ${upscaler}. ` +
+      message: `The picture seems to be only resized: the server was possibly unable to load the upscaler ${upscaler}. ` +
         'Its console says why.',
       field: 'upscaler_1'
     }

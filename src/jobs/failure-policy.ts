@@ -134,7 +134,7 @@ function quarantined (failure: GenerationFailure): FailureDecision {
   return {
     kind: 'fail',
     code: 'quarantined',
-    message: `The server went away or stood still ${mostCrashes} times while this job ran, so it is not tried again ` +
+    message: `The server crashed or stalled ${mostCrashes} times while this job ran, so the job is not retried ` +
       `by itself. Last: ${failure.message}`,
     elsewhere: false
   }

@@ -74,7 +74,7 @@ export function createZipDesk ({ redis, keys, gallery, media, log }: ZipDeskDepe
       }
     }
     if (missing.length > 0) {
-      zip.addBuffer(Buffer.from(`These images were removed meanwhile:\n${missing.join('\n')}\n`), 'missing.txt')
+      zip.addBuffer(Buffer.from(`These images were deleted meanwhile:\n${missing.join('\n')}\n`), 'missing.txt')
     }
     zip.end()
   }
@@ -84,7 +84,7 @@ export function createZipDesk ({ redis, keys, gallery, media, log }: ZipDeskDepe
       const bytes = images.reduce((sum, { image }) => sum + image.bytes, 0)
       if (bytes > mostBytes) {
         throw new ServiceError('payload_too_large',
-          `These images have ${Math.ceil(bytes / 1024 ** 2)} MiB together; one zip takes up to 4 GiB.`, { field: 'filenames' })
+          `These images have ${Math.ceil(bytes / 1024 ** 2)} MiB together; one zip can have up to 4 GiB.`, { field: 'filenames' })
       }
       const id = randomUUID()
       await redis.set(orderKey(id), stringifyJson(order), 'EX', lifetime)
@@ -113,7 +113,7 @@ export function createZipDesk ({ redis, keys, gallery, media, log }: ZipDeskDepe
 }
 
 export function noSuchZip (id: string): ServiceError {
-  return new ServiceError('zip_not_found', `There is no zip ${id}; it can be fetched for an hour after it was asked for.`)
+  return new ServiceError('zip_not_found', `There is no zip ${id}; a zip is available for one hour.`)
 }
 
 /** What made an image, to be read by people and programs. */

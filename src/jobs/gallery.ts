@@ -118,7 +118,7 @@ export function createGallery (
       const job = await store.jobOfOutput(name)
       const image = job?.result?.images.find(known => known.name === name)
       if (job === null || image === undefined) {
-        throw new ServiceError('image_not_found', 'There is no image of this name; it may have been removed with its job.')
+        throw new ServiceError('image_not_found', 'There is no image of this name; it was possibly deleted with its job.')
       }
       return { image, job }
     },

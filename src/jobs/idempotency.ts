@@ -60,7 +60,7 @@ export function createIdempotency (redis: Redis, keys: Keys, lifetimeHours: numb
       const [id, known, answer] = await claimKey(redis, entry, [fresh, fingerprint, lifetimeHours * 3_600_000])
       if (known !== fingerprint) {
         throw new ServiceError('idempotency_key_reused',
-          'This Idempotency-Key was used with another request before; take a new one.', { field: 'Idempotency-Key' })
+          'This Idempotency-Key was used with a different request before; use a new one.', { field: 'Idempotency-Key' })
       }
       if (answer !== null) return { repeated: true, answer: parseJsonText(answer) as Answer }
       try {

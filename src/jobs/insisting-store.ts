@@ -26,7 +26,7 @@ export function insistingStore (store: JobStore, log: Log, closing: AbortSignal)
         const problem = redisProblemOf(error)
         if (problem?.kind !== 'refused' || closing.aborted) throw error
         if (refused !== problem.code) {
-          log.error({ err: error, reason: problem.reason }, 'Redis refuses a step of a job; trying until it takes it')
+          log.error({ err: error, reason: problem.reason }, 'Redis rejects a step of a job; retrying until it succeeds')
         }
         refused = problem.code
         await sleep(tryInterval, undefined, { signal: closing }).catch(() => {})

@@ -128,7 +128,7 @@ export function createJudge ({ alias, tasks, monitor, onMeasured, checkedLimit }
   /** What is said of one that was answered by something else than the server. */
   function inPlace (failure: GenerationFailure): GenerationFailure {
     return blocked(failure, failure.failureClass === 'unauthorized'
-      ? `Something in front of ${alias()} refuses this request, although others get through: a firewall may object to ` +
+      ? `Something in front of ${alias()} rejects this request, although others get through: possibly a firewall objects to ` +
         "its text. Except generations from its rules, or register the server's own address."
       : `${failure.message} Other requests get through to ${alias()}.`)
   }

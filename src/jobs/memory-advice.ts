@@ -7,7 +7,7 @@ import { outputSize } from '../a1111/limits.ts'
 export function memoryAdvice (parameters: Readonly<Record<string, unknown>>): string {
   const batch = Number(parameters.batch_size ?? 1)
   const rounds = Number(parameters.n_iter ?? 1)
-  if (batch > 1) return `Try batch_size 1 and n_iter ${batch * rounds}: the same images, drawn one after another.`
+  if (batch > 1) return `Try batch_size 1 and n_iter ${batch * rounds}: the same images, generated one after another.`
   if (parameters.enable_hr === true) {
     const scale = Number(parameters.hr_scale ?? 2)
     if (scale > 1.25) return `Try hr_scale ${Math.max(1.25, Math.round(scale * 0.75 * 4) / 4)} instead of ${scale}.`

@@ -84,7 +84,7 @@ export async function createJobNotices ({ subscriber, keys, store }: JobNoticesD
                 else if (waiting.get(jobId)?.has(look) === true) again = setTimeout(look, lookAgainMs)
               })
           }
-          const giveUp = () => { reject(new Error('nobody waits any more', { cause: signal.reason })) }
+          const giveUp = () => { reject(new Error('no caller waits any more', { cause: signal.reason })) }
           signal.addEventListener('abort', giveUp, { once: true })
           enter(jobId, look)
           stop = () => {

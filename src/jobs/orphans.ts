@@ -42,7 +42,7 @@ export function createOrphanKeeper (dependencies: OrphanKeeperDependencies): Orp
       await stopOrphanedTask(control, jobId, orphan, signal)
       if (!signal.aborted) dropMark(jobId)
     }).catch(error => {
-      log.debug({ job: jobId, server: server().alias, err: error }, 'the server does not tell what it runs')
+      log.debug({ job: jobId, server: server().alias, err: error }, 'the server does not report its running task')
     })
   }
 

@@ -140,7 +140,7 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
     })
     if (outcome !== 'returned') return
     await store.move(job.id, next.id)
-    log.info({ ...teller.about(job), to: next.alias }, 'the job goes to another server')
+    log.info({ ...teller.about(job), to: next.alias }, 'the job moves to another server')
   }
 
   return async failed => {

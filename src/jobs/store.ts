@@ -159,14 +159,14 @@ const entriesAtOnce = 200
 
 /** Of a job that was begun as often as it may be although nothing was noted against it. */
 const sentTooOften: JobError = {
-  code: 'worker_lost', message: 'Its generation was given up again and again.', failureClass: 'internal'
+  code: 'worker_lost', message: 'Its generation was given up repeatedly.', failureClass: 'internal'
 }
 
 const outputNames = (result: JobResult | null | undefined) => (result?.images ?? []).map(({ name }) => name)
 
 /** @param most of waiting jobs that the key may have */
 export function tooManyWaiting (waiting: number, most: number | undefined): ServiceError {
-  return new ServiceError('queue_limit_reached', `This key has ${waiting} jobs waiting and may have ${most}; wait for ` +
+  return new ServiceError('queue_limit_reached', `This key has ${waiting} waiting jobs and can have ${most}; wait for ` +
     'some of them to start.', { waiting, limit: most })
 }
 
@@ -215,7 +215,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     if (answer[0] === 'gone') throw notFound(id)
     if (answer[0] === 'superseded' || answer[0] === 'there') return
     if (answer[0] === 'not_pending') {
-      throw invalid(id, answer[1], `Job ${id} does not wait in line; it is ${answer[1]}.`)
+      throw invalid(id, answer[1], `Job ${id} is not waiting in the queue; it is ${answer[1]}.`)
     }
     const [, newRun, oldRun, oldServer, newLane] = answer
     await enter({ id, run: newRun, serverId, lane: Number(newLane) })
@@ -298,7 +298,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
         const before = await redis.hget(jobKey(id), 'result')
         const result = before === null ? null : parseJsonText(before) as JobResult
         if (before === null || result?.images.some(image => image.name === name) !== true) {
-          throw new ServiceError('image_not_found', 'There is no image of this name; it may have been removed with its job.')
+          throw new ServiceError('image_not_found', 'There is no image of this name; it was possibly deleted with its job.')
         }
         const after = { ...result, images: result.images.filter(image => image.name !== name) }
         const [answer] = await forgetOutput(redis, prefix, [id, before, stringifyJson(after), name])
@@ -339,7 +339,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     async cancel (id) {
       const answer = await cancelJob(redis, prefix, [id])
       if (answer[0] === 'gone') throw notFound(id)
-      if (answer[0] === 'ended') throw invalid(id, answer[1], `Job ${id} has already ended; it is ${answer[1]}.`)
+      if (answer[0] === 'ended') throw invalid(id, answer[1], `Job ${id} has already finished; it is ${answer[1]}.`)
       if (answer[0] === 'cancelled') await queue.remove({ id, run: Number(answer[1]), serverId: answer[2] })
       return answer[0]
     },
@@ -367,7 +367,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
       const place = other === null ? null : await redis.zrank(lineKey(job.serverId), otherId)
       if (other === null || place === null || id === otherId) {
         throw new ServiceError('invalid_field_value',
-          `before must be another job that waits in the same line; ${otherId} does not.`, { field: 'before' })
+          `before must be another waiting job of the same queue; ${otherId} is not.`, { field: 'before' })
       }
       const lane = Math.max(firstLane, other.lane - 1)
       for (const peer of await peersAhead(job.serverId, place, other.lane)) {

@@ -3,7 +3,7 @@ import { withDeadline } from '../lib/deadline.ts'
 import type { JobNotices } from './notices.ts'
 
 /**
- * Resolves when a job has ended or the seconds are over, at once when nobody waits any more.
+ * Resolves when a job has ended or the seconds are over, at once when no caller waits any more.
  * @throws ServiceError `job_not_found` when it is removed meanwhile
  */
 export type JobWait = (jobId: string, seconds: number, gone: AbortSignal) => Promise<void>

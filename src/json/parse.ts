@@ -30,7 +30,7 @@ export function parseJson (subject: string, given: Buffer | PartedJson, bounds: 
   if (excess !== null) {
     throw excess.kind === 'depth'
       ? tooDeep(subject, excess.position, bounds.depth)
-      : malformed(`${subject} holds more than ${bounds.values} values; send less at once.`)
+      : malformed(`${subject} has more than ${bounds.values} values; send fewer at once.`)
   }
   const text = plain.toString('utf8')
   const value = broken ? undefined : valueOf(text)

@@ -78,6 +78,6 @@ function decodePiece (target: Buffer, offset: number, text: string): number {
   }
   const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0
   const written = target.write(text, offset, 'base64')
-  if (written !== text.length / 4 * 3 - padding) throw new Base64Fault('it holds other characters than A-Z, a-z, 0-9, + and /')
+  if (written !== text.length / 4 * 3 - padding) throw new Base64Fault('it contains characters other than A-Z, a-z, 0-9, + and /')
   return written
 }

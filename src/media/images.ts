@@ -157,7 +157,7 @@ export async function checkDecodable (
 
 export function imageTooLarge (field: string, limits: ImageLimits): ServiceError {
   const most = limits.bytes / 1_048_576
-  return new ServiceError('payload_too_large', `${field} is too large; an image may have at most ${most} MiB (IMAGE_MAX_MIB).`, { field })
+  return new ServiceError('payload_too_large', `${field} is too large; an image can have at most ${most} MiB (IMAGE_MAX_MIB).`, { field })
 }
 
 function refusal (field: string, sentence: string): ServiceError {

@@ -98,7 +98,7 @@ export async function createInputFiles (folder: string): Promise<InputFiles> {
       } catch (error) {
         if (!hasCode(error, 'ENOENT')) throw asStorageError(error)
         await requireFolder(folder)
-        throw new ServiceError('image_not_found', 'An input image of this job is no longer there; submit the job anew.')
+        throw new ServiceError('image_not_found', 'An input image of this job no longer exists; submit the job again.')
       }
     },
     async touchInputs (references) {

@@ -93,7 +93,7 @@ const refusals: SieveRefusals = {
 
 /** Of JSON without its pictures, which has to fit into memory several times over. */
 export function textTooLarge (most: number): ServiceError {
-  return new ServiceError('payload_too_large', `The body may have at most ${Math.floor(most / 104_857.6) / 10} MiB beside its ` +
+  return new ServiceError('payload_too_large', `The body can have at most ${Math.floor(most / 104_857.6) / 10} MiB beside its ` +
     'pictures; send less at once.')
 }
 

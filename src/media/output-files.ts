@@ -146,5 +146,5 @@ export async function describe (file: FileHandle): Promise<OpenOutput> {
 }
 
 export function noSuchImage (): ServiceError {
-  return new ServiceError('image_not_found', 'There is no image of this name; it may have been removed with its job.')
+  return new ServiceError('image_not_found', 'There is no image of this name; it was possibly deleted with its job.')
 }

@@ -169,7 +169,7 @@ async function faultIn (folder: string, leastFree: number): Promise<StorageFault
     if (bavail * bsize < Math.min(leastFree, blocks * bsize * leastShare)) {
       return { ...faultOf('ENOSPC', folder), reason: `only ${Math.floor(bavail * bsize / 2 ** 20)} MiB of the disk are free` }
     }
-    if (files > 0 && ffree === 0) return { ...faultOf('ENOSPC', folder), reason: 'the disk takes no further file (inodes)' }
+    if (files > 0 && ffree === 0) return { ...faultOf('ENOSPC', folder), reason: 'the disk has no room for another file (inodes)' }
     await writeTrial(path).catch(async error => {
       // The folder of drafts alone may be lost; what is above it is not ours to make again.
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error

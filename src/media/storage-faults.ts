@@ -13,7 +13,7 @@ export interface StorageFault {
 const reasons: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full',
   EDQUOT: 'the quota is used up',
-  EFBIG: 'a file may not become larger',
+  EFBIG: 'the file would exceed the size limit',
   EROFS: 'the file system is read-only',
   EACCES: 'the service has no permission',
   EPERM: 'the service has no permission',
@@ -23,13 +23,13 @@ const reasons: Readonly<Record<string, string>> = {
   EISDIR: 'there is a folder in the place of a file',
   ELOOP: 'a link leads nowhere',
   EIO: 'the disk fails',
-  ENXIO: 'the disk is gone',
-  ENODEV: 'the disk is gone',
-  ESTALE: 'the network drive is gone',
-  ENOTCONN: 'the network drive is gone',
+  ENXIO: 'the disk is missing',
+  ENODEV: 'the disk is missing',
+  ESTALE: 'the network drive is missing',
+  ENOTCONN: 'the network drive is missing',
   ETIMEDOUT: 'the network drive does not answer',
-  EMFILE: 'the process has as many files and connections open as it may (ulimit -n)',
-  ENFILE: 'the machine has as many files open as it may',
+  EMFILE: 'the process has reached its limit of open files and connections (ulimit -n)',
+  ENFILE: 'the machine has reached its limit of open files',
   ENOMEM: 'the machine has no memory left',
   EBUSY: 'the disk is busy'
 }

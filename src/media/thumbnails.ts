@@ -113,7 +113,7 @@ async function small (picture: Buffer): Promise<Buffer> {
       .webp({ quality })
       .toBuffer()
   } catch (error) {
-    throw new ServiceError('invalid_image', 'This image cannot be drawn.', {}, { cause: error })
+    throw new ServiceError('invalid_image', 'No thumbnail can be made of this image.', {}, { cause: error })
   }
 }
 

@@ -95,13 +95,13 @@ export async function collectMultipart (parts: AsyncIterable<FormPart>, options:
       size += chunk.length
       total += chunk.length
       if (size > most) throw excess()
-      if (total > limits.totalBytes) throw tooMuch(`The request may have at most ${limits.totalBytes} bytes of files.`)
+      if (total > limits.totalBytes) throw tooMuch(`The request can have at most ${limits.totalBytes} bytes of files.`)
       yield chunk
     }
   }
 
   async function storeImage (field: string, file: AsyncIterable<Buffer>): Promise<string> {
-    if (++files > limits.count) throw tooMuch(`At most ${limits.count} images may come with one job (IMAGES_PER_JOB).`, field)
+    if (++files > limits.count) throw tooMuch(`One job can have at most ${limits.count} images (IMAGES_PER_JOB).`, field)
     const sink = await openUpload(field, options)
     try {
       for await (const chunk of counted(file, limits.bytes, () => imageTooLarge(field, limits))) await sink.write(chunk)
@@ -114,7 +114,7 @@ export async function collectMultipart (parts: AsyncIterable<FormPart>, options:
 
   async function readJson (field: string, file: AsyncIterable<Buffer>): Promise<unknown> {
     const chunks: Buffer[] = []
-    const excess = () => tooMuch(`${field} may have at most ${limits.fieldBytes} bytes.`, field)
+    const excess = () => tooMuch(`${field} can have at most ${limits.fieldBytes} bytes.`, field)
     for await (const chunk of counted(file, limits.fieldBytes, excess)) chunks.push(chunk)
     return parseJson(field, Buffer.concat(chunks))
   }
@@ -122,9 +122,9 @@ export async function collectMultipart (parts: AsyncIterable<FormPart>, options:
   for await (const part of parts) {
     const name = part.fieldname.replace(/\[\]$/, '')
     if (part.type === 'field') {
-      if (part.valueTruncated) throw tooMuch(`${name} may have at most ${limits.fieldBytes} bytes as text.`, name)
+      if (part.valueTruncated) throw tooMuch(`${name} can have at most ${limits.fieldBytes} bytes as text.`, name)
       textLength += typeof part.value === 'string' ? part.value.length : 0
-      if (textLength > limits.fieldsBytes) throw tooMuch(`All text of a form may have at most ${limits.fieldsBytes} bytes.`)
+      if (textLength > limits.fieldsBytes) throw tooMuch(`All text of a form can have at most ${limits.fieldsBytes} bytes.`)
       const wholeObject = name === imagesIn && typeof part.value === 'string'
       append(fields, name, wholeObject ? parseJson(name, Buffer.from(part.value)) : objectOrText(name, part.value))
     } else if (jsonType.test(part.mimetype)) append(fields, name, await readJson(name, part.file))
@@ -151,7 +151,7 @@ function objectOrText (name: string, value: unknown): unknown {
 function fileField (name: string, fileFields: FileFields): string {
   if (Object.hasOwn(fileFields, name)) return name
   const known = Object.keys(fileFields)
-  throw new ServiceError('invalid_field_value', `${name} takes no file; files go into ${known.join(', ')}.`, {
+  throw new ServiceError('invalid_field_value', `${name} cannot be a file; send files as ${known.join(', ')}.`, {
     field: name, nearest: nearest(name, known, 3)
   })
 }
@@ -169,13 +169,13 @@ function withImages (
   }
   const placed = [...images].map(([name, texts]) => {
     if (Object.hasOwn(body, name)) {
-      throw new ServiceError('invalid_field_value', `${name} came both as a file and as a field; send one of them.`, {
+      throw new ServiceError('invalid_field_value', `${name} is both a file and a field; send one of them.`, {
         field: name
       })
     }
     if (fileFields[name] === 'many') return [name, texts]
     if (texts.length > 1) {
-      throw new ServiceError('invalid_field_value', `${name} takes one file, and ${texts.length} came.`, { field: name })
+      throw new ServiceError('invalid_field_value', `${name} must be one file, not ${texts.length}.`, { field: name })
     }
     return [name, texts[0]]
   })

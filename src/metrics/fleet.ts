@@ -34,9 +34,9 @@ export function createFleetMetrics (sources: FleetSources): { text: () => Promis
     new Gauge({ name: `stablequeue_${name}`, help, labelNames: [...labelNames], registers })
 
   const jobs = gauge('jobs', 'Jobs that are kept, by server and state', ['server', 'status'])
-  const up = gauge('server_up', 'Whether the server answered when it was last looked at', ['server'])
-  const paused = gauge('server_paused', 'Whether an operator holds the line of the server', ['server'])
-  const attended = gauge('server_attended', 'Whether a worker process serves the line of the server', ['server'])
+  const up = gauge('server_up', 'Whether the server answered its last health check', ['server'])
+  const paused = gauge('server_paused', 'Whether an operator has paused the server', ['server'])
+  const attended = gauge('server_attended', 'Whether a worker process serves the server', ['server'])
   const oldest = gauge('oldest_waiting_job_seconds', 'Age of the job that has waited longest', ['server'])
   const predicted = gauge('waiting_seconds',
     'Predicted seconds until the server has done all that waits and runs; absent while its speed is not known', ['server'])

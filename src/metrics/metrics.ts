@@ -41,21 +41,21 @@ export function createMetrics (storage?: Pick<StorageCheck, 'fault' | 'freeBytes
   const started = counter('generations_started_total', 'Generations sent to a server', ['server'])
   const failures = counter('generation_failures_total', 'Generations that brought no result, by kind of failure',
     ['server', 'class', 'code'])
-  const ended = counter('jobs_ended_total', 'Jobs that ended in this process', ['server', 'status', 'code'])
+  const ended = counter('jobs_ended_total', 'Jobs that finished in this process', ['server', 'status', 'code'])
   const took = histogram('generation_duration_seconds', 'From sending a generation until its images are stored',
     ['server'], generationSeconds)
   const waited = histogram('job_wait_seconds', 'From accepting a job until its first generation is sent',
     ['server'], waitSeconds)
   const gap = histogram('server_gap_seconds', 'Idle time of a server between two jobs while the second waited',
     ['server'], gapSeconds)
-  const deliveries = histogram('webhook_attempt_duration_seconds', 'Attempts to deliver an event, by what came of it',
+  const deliveries = histogram('webhook_attempt_duration_seconds', 'Attempts to deliver an event, by result',
     ['outcome'], shortSeconds)
   const requests = histogram('http_request_duration_seconds', 'Requests by method, route and status',
     ['method', 'route', 'status'], shortSeconds)
 
   const free = new Gauge({
     name: 'stablequeue_storage_free_bytes',
-    help: 'Bytes that may still be written to the disk of a folder under DATA_DIR',
+    help: 'Free bytes on the disk of a folder under DATA_DIR',
     labelNames: ['folder'],
     registers
   })

@@ -48,8 +48,8 @@ export async function deleteFile (file: ModelFile, files: ModelFileStore): Promi
 /** Why a file may not be deleted; null where it may. */
 export async function whyNot ({ absolutePath, root, inode, size, modifiedAt }: ModelFile): Promise<string | null> {
   const real = await realPathOf(absolutePath)
-  if (real === null) return 'it is gone already'
-  if (real !== absolutePath || !isInside(real, root)) return 'it lies elsewhere now'
+  if (real === null) return 'it no longer exists'
+  if (real !== absolutePath || !isInside(real, root)) return 'it has moved'
   const stats = await lstat(real)
   const same = stats.isFile() && `${stats.dev}:${stats.ino}` === inode && stats.size === size && stats.mtimeMs === modifiedAt
   return same ? null : 'it changed after the last scan'

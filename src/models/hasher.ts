@@ -36,7 +36,7 @@ export function createHasher (): Hasher {
     let stopListening = () => {}
     try {
       const answer = await new Promise<HashAnswer>((resolve, reject) => {
-        const onExit = () => { reject(new Error('the hash thread ended')) }
+        const onExit = () => { reject(new Error('the hash thread stopped')) }
         const onAbort = () => { reject(signal.reason) }
         stopListening = () => {
           worker.off('message', resolve).off('error', reject).off('exit', onExit)

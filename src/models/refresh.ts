@@ -115,7 +115,7 @@ export function createModelRefresher (dependencies: ModelRefresherDependencies):
       const facts = answer === null ? null : factsOfVersion(answer, Date.now())
       if (answer === null || facts === null) {
         throw new ServiceError('civitai_not_found', model.shortHash === null
-          ? `${model.filename} has no hash that Civitai could know it by; load it once at its server, or give modelVersionId.`
+          ? `${model.filename} has no hash to find it at Civitai; load it once at its server, or send modelVersionId.`
           : `Civitai knows no file with the hash ${model.shortHash} of ${model.filename}.`)
       }
       await keep(model, facts, answer)

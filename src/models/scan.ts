@@ -196,7 +196,7 @@ export async function scanModels (
     stats.hashesWaiting--
   }
   await write('hashing')
-  log.info({ ...stats }, 'looked through the model folders')
+  log.info({ ...stats }, 'scanned the model folders')
   return report('hashing')
 }
 

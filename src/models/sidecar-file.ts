@@ -61,7 +61,7 @@ export async function readSidecar ({ root, folder, name }: SidecarPlace): Promis
   if (file === null) {
     return unreadable(entry.isSymbolicLink()
       ? 'is a link that leads to no file of the model folders'
-      : entry.isFile() ? 'cannot be opened; its rights may not allow it' : 'is no plain file')
+      : entry.isFile() ? 'cannot be opened; check its permissions' : 'is no plain file')
   }
   try {
     const stats = await file.stat({ bigint: true })
@@ -74,7 +74,7 @@ export async function readSidecar ({ root, folder, name }: SidecarPlace): Promis
     const mode = Number(stats.mode)
     if (text.replace(byteOrderMark, '').trim() === '') return { kind: 'read', content: {}, text, version, mode }
     const content = objectOf(parseJson('It', bytes, sidecarBounds))
-    return content === null ? unreadable('holds no JSON object') : { kind: 'read', content, text, version, mode }
+    return content === null ? unreadable('is not a JSON object') : { kind: 'read', content, text, version, mode }
   } catch (error) {
     return unreadable(`is not readable: ${messageOf(error)}`)
   } finally {

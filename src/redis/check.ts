@@ -69,7 +69,7 @@ function judgePersistence (info: RedisFacts['info'], appendfsync: string | undef
   }
   if (info.aof_last_write_status === 'err') {
     const message = 'the last write to the append-only file failed'
-    return { topic, level: 'problem', message, remedy: 'Make room on the disk of Redis, and check that it may write there.' }
+    return { topic, level: 'problem', message, remedy: 'Free space on the disk of Redis, and check that it can write there.' }
   }
   if (appendfsync === 'no') {
     const message = 'the append-only file is written when the system likes (appendfsync no)'

@@ -80,7 +80,7 @@ async function discard (path: string, expected: string): Promise<void> {
 function refusal (directory: string, { pid, host }: Holder): string {
   const where = host === hostname() ? '' : ` on ${host}`
   return `DATA_DIR ${directory} is in use by the StableQueue with process id ${pid}${where}. ` +
-    'Stop that one first, or give this one a DATA_DIR of its own.'
+    'Stop that one first, or set another DATA_DIR for this one.'
 }
 
 /** What a readable lock file says; one that cannot be read holds nothing. */

@@ -18,7 +18,7 @@ export class RedisSilence extends Error {
 
 /** What Redis' error codes mean for an operator. https://redis.io/docs/latest/develop/reference/protocol-spec/ */
 const refusals: Readonly<Record<string, string>> = {
-  OOM: 'Redis has used all the memory that it may (maxmemory)',
+  OOM: 'Redis has reached its memory limit (maxmemory)',
   READONLY: 'this Redis is a read-only replica',
   MISCONF: 'Redis cannot write to its disk',
   NOREPLICAS: 'Redis has fewer replicas than it needs to accept writes (min-replicas-to-write)',
@@ -27,7 +27,7 @@ const refusals: Readonly<Record<string, string>> = {
   ASK: 'this Redis is a node of a Redis Cluster and does not hold all keys',
   CROSSSLOT: 'this Redis is a node of a Redis Cluster and does not hold all keys',
   TRYAGAIN: 'the Redis Cluster is moving keys',
-  NOPERM: 'the Redis user may not use a command, key or channel that this needs (ACL)',
+  NOPERM: 'the Redis user has no right to a command, key or channel that this needs (ACL)',
   NOAUTH: 'Redis asks for a password',
   WRONGPASS: 'Redis does not accept the user or password',
   LOADING: 'Redis is still loading its data',
@@ -45,8 +45,8 @@ const uncoded: ReadonlyArray<readonly [RegExp, string]> = [
   [/^EXECABORT/, 'EXECABORT']
 ]
 const uncodedReasons: Readonly<Record<string, string>> = {
-  MAXCLIENTS: 'Redis has as many connections as it may (maxclients)',
-  EXECABORT: 'Redis refused a transaction'
+  MAXCLIENTS: 'Redis has reached its limit of connections (maxclients)',
+  EXECABORT: 'Redis rejected a transaction'
 }
 
 const connectionCodes = new Set<unknown>(['ECONNREFUSED', 'ECONNRESET', 'EPIPE'])
@@ -73,7 +73,7 @@ function ownProblem (error: Error): RedisProblem | null {
   const { name, message } = error
   if (name === 'ReplyError') return refusalIn(message)
   if (name === 'RedisSilence' || message === 'Command timed out') {
-    return { kind: 'silent', code: '', reason: 'Redis gives no answer' }
+    return { kind: 'silent', code: '', reason: 'Redis does not answer' }
   }
   const { code } = error as { code?: unknown }
   if (name === 'MaxRetriesPerRequestError' || connectionCodes.has(code) || connectionMessage.test(message)) {

@@ -94,7 +94,7 @@ async function startAt (address: ServerAddress, password: string, setup: ServerS
   const pid = await spawnDetached(program, files)
   try {
     const process = identify(pid)
-    if (process === undefined) throw new Error('it ended at once')
+    if (process === undefined) throw new Error('it exited at once')
     const record = { process, address, password }
     await files.writeRecord(record)
     return await meet(record, setup)

@@ -27,7 +27,7 @@ export function superviseServer ({ server, restart, log }: SupervisorOptions): S
   async function watch (): Promise<void> {
     while (!signal.aborted) {
       await whenEnded(current.record.process.pid, signal)
-      log.warn(`The ${current.description} ended by itself; starting it again`)
+      log.warn(`The ${current.description} stopped by itself; starting it again`)
       await startAgain()
       log.info(`Started the ${current.description} again`)
     }

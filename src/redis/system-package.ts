@@ -88,7 +88,7 @@ export async function installSystemPackage (packages: PackageNames, say: (senten
     // The clean-up after a failed installation still runs; the program itself is not tried again.
     if (failure !== undefined && importance === 'required') continue
     const { status, stderr, error } = execute(command)
-    if (status !== 0 && importance === 'required') failure = error?.message ?? lastLine(stderr) ?? `it ended with ${status}`
+    if (status !== 0 && importance === 'required') failure = error?.message ?? lastLine(stderr) ?? `it exited with ${status}`
   }
   if (failure !== undefined) throw new Error(`Installing ${packages.apt} failed (${shown}): ${failure}`)
 }

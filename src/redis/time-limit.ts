@@ -39,7 +39,7 @@ export function limitCommands (redis: Redis, limit: number): void {
     // ioredis sends what was not answered again over the next connection, also what nobody waits for any more.
     if (failed.has(command)) return command.promise
     if (silent && !(redis.status === 'connect' && handshake.has(command.name))) {
-      command.reject(new RedisSilence('Redis gives no answer'))
+      command.reject(new RedisSilence('Redis does not answer'))
       return command.promise
     }
     if (!given.has(command)) {

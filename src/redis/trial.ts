@@ -75,7 +75,7 @@ function judgeRole ({ role, master_host: host, master_port: port }: Readonly<Rec
   return {
     topic: 'redis role',
     level: 'problem',
-    message: 'REDIS_URL names a replica, which takes no writes',
+    message: 'REDIS_URL names a replica, which accepts no writes',
     remedy: `Set REDIS_URL to the address of ${master}, or to redis+sentinel://… where Sentinels know which one that is.`
   }
 }
@@ -98,15 +98,15 @@ function judgeRefusal ({ command, error }: Refusal, keys: Keys): Finding {
     return {
       topic: 'redis rights',
       level: 'problem',
-      message: `the user of REDIS_URL may not use ${command} on ${command === 'PUBLISH' ? 'channels' : 'keys'} ${prefix}`,
+      message: `the user of REDIS_URL has no right to use ${command} on ${command === 'PUBLISH' ? 'channels' : 'keys'} ${prefix}`,
       remedy: `Give it all of them, such as with ACL SETUSER <name> ~${prefix} &${prefix} +@all. Or set REDIS_URL to ` +
-        'another user, or REDIS_PREFIX to what this one may use.'
+        'another user, or REDIS_PREFIX to a prefix that this one can use.'
     }
   }
   return {
     topic: 'redis writes',
     level: 'problem',
-    message: `${command} is refused: ${problem?.reason ?? messageOf(error)}`,
+    message: `${command} is rejected: ${problem?.reason ?? messageOf(error)}`,
     remedy: 'Mend that at the Redis that REDIS_URL names, or set REDIS_URL to another.'
   }
 }

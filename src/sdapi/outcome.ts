@@ -55,7 +55,7 @@ export function createOutcomes ({ notices, media, callerJobs, stopping }: Outcom
       const job = await ended(jobId, signal).finally(clear)
       if (job !== null) return job
       throw new ServiceError('shutting_down', 'The service stops before the job has finished. The job is kept and ' +
-        'finishes after the next start; ask for it with the id in X-Job-ID.')
+        'finishes after the next start; fetch it with the id in X-Job-ID.')
     },
     async within (jobId, seconds, gone) {
       if (seconds === 0) return null

@@ -69,12 +69,12 @@ const plan: readonly Step[] = [
   { name: 'routes', title: 'Which routes it has', mostMs: 2 * minute, work: findRoutes },
   { name: 'errors', title: 'How it words errors', mostMs: 6 * minute, work: findErrorStyles },
   { name: 'generation', title: 'Whether it generates', mostMs: 6 * minute, work: generateOnce },
-  { name: 'tasks', title: 'Whether it tells tasks apart', mostMs: 6 * minute, work: findTasks },
+  { name: 'tasks', title: 'Whether it distinguishes tasks', mostMs: 6 * minute, work: findTasks },
   { name: 'interrupt', title: 'Whether it stops when interrupted', mostMs: 6 * minute, work: findInterrupt },
   { name: 'progress', title: 'Whether it reports progress', mostMs: minute, work: judgeProgress },
   { name: 'overrides', title: 'Whether it restores overridden settings', mostMs: 10 * minute, work: findRestoring },
   { name: 'selection', title: 'Whether it keeps its selected checkpoint', mostMs: 15 * minute, work: findSelection },
-  { name: 'body_limit', title: 'How large a request may be', mostMs: 3 * minute, work: findBodyLimit },
+  { name: 'body_limit', title: 'How large a request can be', mostMs: 3 * minute, work: findBodyLimit },
   { name: 'time_limit', title: 'How long a proxy waits for an answer', mostMs: 100 * minute, work: findTimeLimit }
 ]
 
@@ -151,7 +151,7 @@ export async function runCheck (dependencies: CheckDependencies): Promise<CheckR
   } catch (error) {
     lost.throwIfAborted()
     end = endOf(error, cancelled, facts)
-    if (end.outcome !== 'cancelled') log.info({ err: error }, 'a check of a server ended early')
+    if (end.outcome !== 'cancelled') log.info({ err: error }, 'a check of a server stopped early')
   }
   made = session.made()
   present = 'put_back'

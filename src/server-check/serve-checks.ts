@@ -167,7 +167,7 @@ export async function serveChecks (dependencies: CheckServerDependencies): Promi
     if (await store.isCancelled(serverId, asked.id)) cancelled.abort()
     if (!await waitUntilUsable()) {
       const isCancelled = cancelled.signal.aborted
-      const why = await lookNow() ?? 'it is given a break'
+      const why = await lookNow() ?? 'it gets a break'
       return await endWithout(running, isCancelled ? 'cancelled' : 'could_not_run',
         isCancelled ? null : `The server cannot be used: ${why}`)
     }
@@ -247,7 +247,7 @@ export async function serveChecks (dependencies: CheckServerDependencies): Promi
     attempts = 0
     if (!await store.writeUndo(serverId, null, fence)) throw new Lost('another process serves the server now')
     if (check !== null) {
-      const why = 'The process that ran it ended.'
+      const why = 'The process that ran it stopped.'
       await store.end(serverId, reportOf(check, 'broken_off', why, state, await redisVersion()), fence)
       log.warn({ server: server().alias, check: check.id }, 'a check was left by its process; everything is put back')
       return

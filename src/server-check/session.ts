@@ -174,7 +174,7 @@ export function createCheckSession (dependencies: CheckSessionDependencies): Che
   }
 
   async function generate (generation: CheckGeneration): Promise<RawAnswer> {
-    if (made >= mostGenerations) throw new NotFoundOut('The check has made as many generations as it may.')
+    if (made >= mostGenerations) throw new NotFoundOut('The check has reached its limit of generations.')
     await untilIdle()
     signal().throwIfAborted()
     made++

@@ -94,7 +94,7 @@ function bearerOf (given: string): string | undefined {
   const token = given.trim().replace(/^bearer +/i, '')
   if (token === '') return undefined
   if (!/^[\x21-\x7e]+$/.test(token)) {
-    throw invalid('bearer', 'bearer must be the token alone: printable ASCII without spaces and line breaks.')
+    throw invalid('bearer', 'bearer must be only the token: printable ASCII without spaces and line breaks.')
   }
   return token
 }
@@ -102,7 +102,7 @@ function bearerOf (given: string): string | undefined {
 function certificatesOf (given: string): string | undefined {
   const pem = given.trim()
   if (pem === '') return undefined
-  if (pem.includes('PRIVATE KEY')) throw invalid('ca', 'ca has a private key; give the certificate alone.')
+  if (pem.includes('PRIVATE KEY')) throw invalid('ca', 'ca has a private key; send only the certificate.')
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
   if (blocks.length === 0) {
     throw invalid('ca', 'ca must be one or more certificates in PEM: -----BEGIN CERTIFICATE----- and so on.')

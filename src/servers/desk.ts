@@ -62,7 +62,7 @@ export function createServerDesk (dependencies: ServerDeskDependencies): ServerD
   /** @throws ServiceError unless `to` names another server */
   function takerOf (server: Server, to: string | undefined): Server {
     if (to === undefined) {
-      throw new ServiceError('missing_required_field', 'to must name the server that takes the jobs.', { field: 'to' })
+      throw new ServiceError('missing_required_field', 'to must name the server that gets the jobs.', { field: 'to' })
     }
     const taker = registry.require(to, 'to')
     if (taker.id !== server.id) return taker
@@ -75,7 +75,7 @@ export function createServerDesk (dependencies: ServerDeskDependencies): ServerD
     const deadline = performance.now() + settleMs
     while ((await store.running(server.id)).length > 0) {
       if (performance.now() > deadline) {
-        throw new ServiceError('server_has_jobs', `${server.alias} still runs a job that its worker does not let go; ` +
+        throw new ServiceError('server_has_jobs', `${server.alias} still runs a job that its worker does not release; ` +
           'it is disabled now. Try again in a moment.')
       }
       await sleep(settleInterval)
@@ -138,10 +138,10 @@ export function createServerDesk (dependencies: ServerDeskDependencies): ServerD
       const running = (await store.running(server.id)).length
       if (jobs === 'refuse' && waiting + running > 0) {
         throw new ServiceError('server_has_jobs', `${server.alias} has ${counted(waiting, running)}. ` +
-          'Add ?jobs=cancel, or ?jobs=move&to=<alias>, to say what becomes of them.', { waiting, running })
+          'Add ?jobs=cancel, or ?jobs=move&to=<alias>, to choose what happens to them.', { waiting, running })
       }
       if (jobs !== 'move' && to !== undefined) {
-        throw new ServiceError('invalid_field_value', 'to goes with jobs=move only.', { field: 'to' })
+        throw new ServiceError('invalid_field_value', 'to needs jobs=move.', { field: 'to' })
       }
       refuseMore(waiting + running, expected)
       if (server.origin === 'settings') {

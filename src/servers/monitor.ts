@@ -158,8 +158,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     if (changed) {
       const seen = { server: server().alias, reachable: after.reachable, reason: after.lastError ?? undefined }
       if (after.reachable === 'yes') log.info(seen, 'server is up')
-      else if (after.reachable === 'suspected') log.warn(seen, 'server answers, but is given a break; its line waits')
-      else log.warn(seen, 'server is down; its line waits')
+      else if (after.reachable === 'suspected') log.warn(seen, 'server answers, but gets a break; its queue is on hold')
+      else log.warn(seen, 'server is down; its queue is on hold')
       if (after.reachable === 'yes') beginUp(before)
       else if (after.reachable !== 'suspected') stopWatching()
     }
@@ -236,11 +236,11 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     } catch (error) {
       lastFailure = error instanceof GenerationFailure ? error : null
       if (state !== null && isOwnFault(error)) {
-        log.warn({ server: server().alias, err: error }, 'the server could not be looked at, by no fault of its own')
+        log.warn({ server: server().alias, err: error }, 'the server could not be checked, for a local reason')
         return state
       }
       if (state !== null && isRateLimit(error)) {
-        log.warn({ server: server().alias, err: error }, 'the server wants to be looked at less often')
+        log.warn({ server: server().alias, err: error }, 'the server wants fewer health checks')
         return state
       }
       start.failed(error)
@@ -329,7 +329,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       const held = start.hold()
       if (held === null) return false
       failures++
-      log.warn({ server: server().alias, err: failure }, 'the server seems to be still starting; its line waits')
+      log.warn({ server: server().alias, err: failure }, 'the server seems to be still starting; its queue is on hold')
       lastFailure = held
       await enterFailure(held)
       schedule()

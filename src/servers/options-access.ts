@@ -61,7 +61,7 @@ export function createOptionsAccess ({ alias, client, log }: OptionsAccessDepend
         throwIfAway(error)
         if (isRefusal(error)) changesAgainAt = performance.now() + refusedFor
         why = messageOf(error)
-        log.warn({ server: alias(), options: Object.keys(options), err: error }, 'the server takes no change of its settings')
+        log.warn({ server: alias(), options: Object.keys(options), err: error }, 'the server rejects changes of its settings')
         return false
       }
     },

@@ -47,7 +47,7 @@ export function createServerReach (allow: readonly string[], lookUp: Resolve = r
     const host = withoutTrailing(spelled.toLowerCase(), '.')
     const family = isIP(host)
     if (metadataNames.has(host) && !isListed(host, '', port)) {
-      throw new AddressNotAllowed(`${host} is the name of a metadata service, where no server may be; if one is meant to ` +
+      throw new AddressNotAllowed(`${host} is the name of a metadata service, where no server is allowed; if one really is ` +
         `be there, add ${host} to the setting SERVERS_ALLOW.`)
     }
     const addresses = family === 0 ? await lookUp(host) : [{ address: host, family }]
@@ -57,7 +57,7 @@ export function createServerReach (allow: readonly string[], lookUp: Resolve = r
     const [closed] = addresses
     if (open.length > 0 || closed === undefined) return open
     const at = family === 0 ? `${host} is at ${closed.address}, which` : `${host}`
-    throw new AddressNotAllowed(`${at} is a link-local, metadata or otherwise special address, where no server may be; ` +
+    throw new AddressNotAllowed(`${at} is a link-local, metadata or otherwise special address, where no server is allowed; ` +
       `if one is meant to be there, add ${family === 0 ? host : closed.address} to the setting SERVERS_ALLOW.`)
   }
 

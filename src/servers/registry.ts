@@ -170,7 +170,7 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
     async update (id, change) {
       await refresh()
       const before = registry.byId(id)
-      if (before === undefined) throw new ServiceError('server_not_found', 'That server was removed meanwhile.')
+      if (before === undefined) throw new ServiceError('server_not_found', 'This server was removed meanwhile.')
       const alias = (change.alias ?? before.alias).trim()
       const changed = { ...before, ...change, alias, updatedAt: Date.now() }
       const heldSince = before.paused ? before.pausedAt : changed.updatedAt

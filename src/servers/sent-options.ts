@@ -46,10 +46,10 @@ export function withOptions (request: string, { settings, checkpoint, restore }:
 export function settingStays (name: string, why: string, settings: 'shown' | 'hidden'): Warning {
   const [cannot, next] = settings === 'shown'
     ? ['changed', 'The next jobs are sent with what it was before.']
-    : ['read', 'Later jobs that do not name it may get it.']
+    : ['read', 'Later jobs that do not name it can get it.']
   return {
     code: 'setting_stays',
-    message: `The server may keep ${name} as this job sets it, also for people at its own page, since its settings ` +
+    message: `The server possibly keeps ${name} as this job sets it, also for people at its own page, because its settings ` +
       `cannot be ${cannot}: ${why} ${next}`,
     field: `override_settings.${name}`
   }
@@ -57,7 +57,7 @@ export function settingStays (name: string, why: string, settings: 'shown' | 'hi
 
 /** @param origin whether another job has left it there */
 export function unaskedSetting ({ label, setting, value }: SettingMark, origin: 'left' | 'unknown'): Warning {
-  const told = `The server used ${label}: ${String(value)}, which this job did not ask for`
+  const told = `The server used ${label}: ${String(value)}, which this job did not request`
   return {
     code: 'unasked_setting',
     message: origin === 'left' ? `${told}; another job had set it. The next jobs are sent without it.` : `${told}.`,

@@ -89,7 +89,7 @@ export function createStartCheck ({ server, states, log, patience, interval }: S
         accepted = null
         return
       }
-      if (!told) log.info(seen, 'the server answers, and is still starting; its line waits')
+      if (!told) log.info(seen, 'the server answers, and is still starting; its queue is on hold')
       told = true
       throw new StartNotOver(`it does not offer its ${inWords(lacking)} yet`, interval)
     },

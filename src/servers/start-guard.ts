@@ -127,7 +127,7 @@ export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStart
       return
     }
     if (!await notes.connected(place.name, waitMs - (performance.now() - begin))) return
-    log.info({ place: place.name }, `the server takes connections again; its first request goes out in ${waitMs / 1000} s`)
+    log.info({ place: place.name }, `the server accepts connections again; it gets its first request in ${waitMs / 1000} s`)
   }
 
   async function connectOnce (place: Place): Promise<void> {
@@ -231,7 +231,7 @@ export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStart
     const seconds = Math.max(1, Math.ceil(leftMs / 1000))
     if (phase === 'gateway') {
       return new GenerationFailure('server-down', 'bad_gateway', 'A proxy in front of the server says that it is away; ' +
-        `it is asked again in ${seconds} s.`, { retryAfterMs: leftMs })
+        `the next request follows in ${seconds} s.`, { retryAfterMs: leftMs })
     }
     return new GenerationFailure('server-down', 'server_starting', startingWords(place.reason, seconds), {
       retryAfterMs: leftMs
@@ -246,12 +246,12 @@ function withoutApi (): GenerationFailure {
 function startingWords (reason: GenerationFailure | null, seconds: number): string {
   switch (reason?.code) {
     case 'route_missing':
-      return `The server answers without its API; is it starting, or running without --api? It is asked again in ${seconds} s.`
+      return `The server answers without its API; is it starting, or running without --api? The next request follows in ${seconds} s.`
     case 'connection_lost':
-      return 'A connection to the server was lost, and it takes new ones. As it may have been restarted, and one that is ' +
-        `starting is not to be disturbed, it is asked in ${seconds} s.`
+      return 'A connection to the server was lost, and it accepts new ones. It possibly restarted, and a request could ' +
+        `disturb a starting server; the next request follows in ${seconds} s.`
     default:
-      return `The server is starting: it takes connections again, and gets its first request in ${seconds} s.`
+      return `The server is starting: it accepts connections again, and gets its first request in ${seconds} s.`
   }
 }
 

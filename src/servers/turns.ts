@@ -83,7 +83,7 @@ export async function createTurns ({ redis, subscriber, keys }: TurnsDependencie
       }
       try {
         await new Promise<void>((resolve, reject) => {
-          giveUp = () => { reject(new Error('left the line', { cause: signal.reason })) }
+          giveUp = () => { reject(new Error('left the queue', { cause: signal.reason })) }
           signal.addEventListener('abort', giveUp, { once: true })
           waiting.set(id, resolve)
           // Also finds out where the notice was lost.

@@ -113,7 +113,7 @@ export function createControlNetDesk (dependencies: ControlNetDeskDependencies):
     }, signal))
     const [map] = textsOf(answer.images)
     if (map === undefined || !await isPicture(map)) {
-      return { status: 'error', preprocessor: label, error: map ?? `${server.alias} made no map; ${label} may give something else than a picture.` }
+      return { status: 'error', preprocessor: label, error: map ?? `${server.alias} made no map; the result of ${label} is possibly not a picture.` }
     }
     const poses = Array.isArray(answer.poses) ? { poses: answer.poses as unknown[] } : {}
     return { status: 'success', preprocessor: label, processed_image: map, method: 'api', ...poses }

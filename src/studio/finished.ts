@@ -76,7 +76,7 @@ export function checkEnlargement (
     const large = { width: Math.round(own.width * factor), height: Math.round(own.height * factor) }
     if (large.width * large.height <= most) continue
     throw invalidField(width === null ? 'scale' : 'width', `${own.width}x${own.height} would become ` +
-      `${large.width}x${large.height}; a picture may have at most ${most / 1_000_000} million pixels (STUDIO_UPSCALE_MEGAPIXELS).`)
+      `${large.width}x${large.height}; a picture can have at most ${most / 1_000_000} million pixels (STUDIO_UPSCALE_MEGAPIXELS).`)
   }
 }
 

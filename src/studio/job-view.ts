@@ -47,7 +47,7 @@ function messageOf (job: Job, position: number | null): string {
   if (job.status === 'cancelled') return 'cancelled'
   if (job.status === 'failed') return job.error?.message ?? 'failed'
   if (job.status === 'completed') return 'Generation completed'
-  if (job.status === 'pending') return position === null ? 'Waiting in line' : `Position in queue: ${position}`
+  if (job.status === 'pending') return position === null ? 'Waiting in queue' : `Position in queue: ${position}`
   const { step = null, steps = null } = job.progress ?? {}
   return step === null || steps === null ? 'Generating' : `Step ${step} of ${steps}`
 }

@@ -84,7 +84,7 @@ export function sizeParameters (asked: Size, mostPixels: number): { size: Size, 
     size,
     warnings: [{
       code: 'size_reduced',
-      message: `${asked.width}x${asked.height} is more than is allowed here, so ${size.width}x${size.height} is drawn.`,
+      message: `${asked.width}x${asked.height} exceeds the limit, so ${size.width}x${size.height} is generated.`,
       field: 'width'
     }]
   }

@@ -89,7 +89,7 @@ export function createPresets (
   }
 
   async function create (user: StudioUser, preset: NewPreset, copiedFrom: string | null): Promise<StoredPreset> {
-    if (await redis.zcard(listKey(user)) >= mostPresets) throw invalidField('name', `A user may have ${mostPresets} presets.`)
+    if (await redis.zcard(listKey(user)) >= mostPresets) throw invalidField('name', `A user can have ${mostPresets} presets.`)
     const stored: StoredPreset = {
       ...preset,
       id: randomUUID(),
@@ -113,7 +113,7 @@ export function createPresets (
     const kept = await images.keep(config)
     if (Buffer.byteLength(stringifyJson(kept)) <= mostConfigBytes) return kept
     await images.release(kept)
-    throw invalidField('config', `config may have at most ${mostConfigBytes} bytes as JSON, pictures not counted.`)
+    throw invalidField('config', `config can have at most ${mostConfigBytes} bytes as JSON, without its pictures.`)
   }
 
   async function look (user: StudioUser | null, reference: string): Promise<StoredPreset> {

@@ -41,7 +41,7 @@ export function firstOfEach (tags: readonly NetworkTag[], warn: Warn): NetworkTa
     const first = kept.get(name)
     if (first === undefined) kept.set(name, one)
     else if (first.tag !== one.tag) {
-      warn({ code: 'lora_named_twice', message: `${one.name} stands in the prompt twice; ${first.tag} counts.`, field: one.field })
+      warn({ code: 'lora_named_twice', message: `${one.name} is in the prompt twice; ${first.tag} counts.`, field: one.field })
     }
   }
   return [...kept.values()]

@@ -138,6 +138,6 @@ function unusedOfPreset (kind: GenerationKind, { fields, unknown }: StoredDefaul
   const unused = Object.keys(fields).filter(name => !Object.hasOwn(requestSchemas[kind].properties, name))
   const names = [...unused, ...unknown].slice(0, 20)
   if (names.length === 0) return []
-  const message = `The preset has fields that /generate/${kind} does not take: ${names.join(', ')}.`
+  const message = `The preset has fields that /generate/${kind} does not know: ${names.join(', ')}.`
   return [{ code: 'preset_fields_ignored', message, field: 'preset_id' }]
 }

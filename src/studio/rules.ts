@@ -83,7 +83,7 @@ export function createUserRules (redis: Redis, keys: Keys, settings: UserRuleSet
         throw new ServiceError('user_cooldown', `Please wait ${seconds} s before the next generation.`, { retry_after: seconds })
       }
       if (taken >= 0) {
-        throw new ServiceError('user_jobs_limit', `This user has ${taken} generations under way and may have ${most} at ` +
+        throw new ServiceError('user_jobs_limit', `This user has ${taken} unfinished generations and can have ${most} at ` +
           'a time; wait for one of them to finish, or cancel it.', { active: taken, limit: most })
       }
     },

@@ -57,7 +57,7 @@ export function createStudioSessions ({ redis, keys, images }: SessionsDependenc
   async function change (user: StudioUser, make: (session: Session) => Session): Promise<Session> {
     const { before, after } = await changeJson<Session>(redis, keyOf(user), session => {
       const made = make(session ?? empty)
-      if (made.loras.length > mostLoras) throw invalidField('active_loras', `A session holds at most ${mostLoras} LoRAs.`)
+      if (made.loras.length > mostLoras) throw invalidField('active_loras', `A session can have at most ${mostLoras} LoRAs.`)
       return { ...made, updatedAt: Date.now() }
     })
     await releaseUnits((before?.units ?? []).filter(unit => !isKept(unit, after)))
@@ -119,7 +119,7 @@ export function createStudioSessions ({ redis, keys, images }: SessionsDependenc
 
 function refuseLargeSettings (settings: Fields = {}): void {
   if (Buffer.byteLength(stringifyJson(settings)) <= mostSettingsBytes) return
-  throw invalidField('custom_settings', `custom_settings may have at most ${mostSettingsBytes} bytes as JSON.`)
+  throw invalidField('custom_settings', `custom_settings can have at most ${mostSettingsBytes} bytes as JSON.`)
 }
 
 /** A unit that comes alone stands in no list. */

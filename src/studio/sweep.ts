@@ -42,7 +42,7 @@ export function expandSweep (request: StudioBatchRequest, options: SweepOptions)
   const read = axes.map((axis, index) => axisValues(axis, `axes.${index}`, base, options.knownFields))
   const count = Math.max(1, variations.length) * read.reduce((product, values) => product * values.length, 1)
   if (count > options.mostCells) {
-    throw invalidField('axes', `This makes ${count} generations; a batch may have at most ${options.mostCells}.`)
+    throw invalidField('axes', `This makes ${count} generations; a batch can have at most ${options.mostCells}.`)
   }
   const starts: SweepCell[] = variations.length === 0
     ? [{ fields: base, label: '' }]
@@ -67,7 +67,7 @@ function axisValues (axis: SweepAxis, place: string, base: Fields, known: Readon
     })
   }
   const values = axis.values ?? rangeValues(axis, place)
-  if (values.length === 0) throw invalidField(`${place}.values`, `${place}.values must hold at least one value.`)
+  if (values.length === 0) throw invalidField(`${place}.values`, `${place}.values must have at least one value.`)
   if (search === null) {
     return values.map(value => ({ apply: fields => withValueAt(fields, path, value), label: shortened(`${field}: ${textOf(value)}`) }))
   }

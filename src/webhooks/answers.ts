@@ -39,7 +39,7 @@ export function meaningOf (outcome: TryOutcome, now: number): Meaning {
     return { kind: 'delivered', state: 'delivered', reason: null, endpoint: 'success', ...usual }
   }
   if (status === 410) {
-    return { kind: 'stop', state: 'failed', reason: 'the receiver said 410: it is gone', endpoint: 'gone', ...usual }
+    return { kind: 'stop', state: 'failed', reason: 'the receiver answered 410 (gone)', endpoint: 'gone', ...usual }
   }
   if (headers['webhook-delivery'] === 'abort-message') {
     return { kind: 'stop', state: 'failed', reason: `the receiver said ${status} and to stop`, endpoint: 'failure', ...usual }

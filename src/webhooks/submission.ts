@@ -93,7 +93,7 @@ function checkKey ({ key, auth }: WebhookWish): void {
     throw unsendable('webhookKey must be whsec_ and 24 to 64 bytes in padded base64.')
   }
   if (auth === 'header+signature' && !sendable.test(key)) {
-    throw unsendable('webhookKey is sent as a header, which takes visible ASCII characters only and no space at either ' +
+    throw unsendable('webhookKey is sent as a header, so it can have only visible ASCII characters and no space at either ' +
       'end; or set webhookAuth to "signature".')
   }
 }
@@ -103,7 +103,7 @@ function parseAddress (text: string): URL {
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
     throw invalidUrl('webhookUrl must be an http or https address such as https://example.org/hook.')
   }
-  if (url.username !== '' || url.password !== '') throw invalidUrl('webhookUrl must not hold user and password.')
+  if (url.username !== '' || url.password !== '') throw invalidUrl('webhookUrl must not contain user and password.')
   if (url.hash !== '') throw invalidUrl('webhookUrl must not have a part after #.')
   if (url.port === '0') throw invalidUrl('webhookUrl must not name port 0.')
   return url
@@ -114,7 +114,7 @@ function keyWarnings ({ key, auth }: WebhookWish, url: URL): JobWarning[] {
   return inTheOpen
     ? [{
         code: 'WEBHOOK_KEY_CLEARTEXT',
-        message: 'webhookKey goes over plain http, where anybody on the way can read it; use https or a whsec_ key.',
+        message: 'webhookKey would be sent over plain http, where others can read it; use https or a whsec_ key.',
         field: 'webhookKey'
       }]
     : []

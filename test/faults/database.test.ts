@@ -48,7 +48,7 @@ t.test('a Redis that refuses writes: 503 with its reason on every interface, and
 
   await t.test('its memory is full', async t => {
     await admin.config('SET', 'maxmemory', '1')
-    await checkRefusals(t, service, /used all the memory that it may/)
+    await checkRefusals(t, service, /reached its memory limit/)
     await admin.config('SET', 'maxmemory', '0')
   })
   await t.test('it has too few replicas', async t => {
@@ -58,7 +58,7 @@ t.test('a Redis that refuses writes: 503 with its reason on every interface, and
   })
   await t.test('it may be read only by now', async t => {
     await admin.acl('SETUSER', 'default', '-@write')
-    await checkRefusals(t, service, /may not use a command, key or channel/)
+    await checkRefusals(t, service, /has no right to a command, key or channel/)
     await admin.acl('SETUSER', 'default', '+@all')
   })
   const id = await service.submit(quick)
@@ -94,7 +94,7 @@ t.test('a Redis that stands still: 503 within the time limit, and what was refus
     const { status, headers } = await service.request('GET', path, undefined, { 'last-event-id': '1-1' })
     t.match({ status, retryAfter: headers.get('retry-after') }, { status: 503, retryAfter: /^\d+$/ }, `${path} for one who comes back`)
   }
-  await checkRefusals(t, service, /Redis gives no answer/)
+  await checkRefusals(t, service, /Redis does not answer/)
   t.match((await service.request('GET', '/health')).body, { status: 'healthy' })
 
   process.kill(redis.pid(), 'SIGCONT')

@@ -68,7 +68,7 @@ t.test('model files', async t => {
     await rm(join(folder, 'replaced.safetensors'))
     await symlink(join(outside, 'precious.safetensors'), join(folder, 'replaced.safetensors'))
     t.match((await service.request('DELETE', '/api/v1/models/replaced.safetensors')).body,
-      { success: false, errors: [/lies elsewhere now/] })
+      { success: false, errors: [/it has moved/] })
     t.same(await readdir(outside), ['precious.safetensors'])
   })
 

@@ -123,7 +123,7 @@ t.test('a download is the file that it says, or a clear failure', async t => {
     offer(20, 'noise.safetensors', null, whole(Buffer.alloc(5000, 7)))
     offer(21, 'cut.safetensors', null, whole(safetensors({}, 1).subarray(0, -10)))
     t.match(await download(20), { status: 'failed', error_message: /no header of a \.safetensors file/ })
-    t.match(await download(21), { status: 'failed', error_message: /header speaks of \d+ bytes, but \d+ came/ })
+    t.match(await download(21), { status: 'failed', error_message: /header needs \d+ bytes, but \d+ arrived/ })
     t.same(await parts(), [])
   })
 

@@ -125,7 +125,7 @@ t.test('downloads', async t => {
       response.writeHead(302, { location: `${elsewhere.url}/secret` }).end()
     })
     const { body } = await order(3)
-    t.match(await ended(body.downloadId), { status: 'failed', error_message: /not asked without https/ })
+    t.match(await ended(body.downloadId), { status: 'failed', error_message: /needs https/ })
     t.same(elsewhere.requests, [])
   })
 

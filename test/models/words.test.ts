@@ -100,7 +100,7 @@ t.test('what persons wrote beside their models', async t => {
 
   t.test('are left alone where they cannot be read, and the scan says where and why', async t => {
     for (const { status, body } of [await update('latin.safetensors', 'notes', 'x'), await update('list.safetensors', 'notes', 'x')]) {
-      t.match({ status, body }, { status: 409, body: { error: 'model_not_writable', message: /(latin|list)\.json (is not valid UTF-8|holds no JSON object)/ } })
+      t.match({ status, body }, { status: 409, body: { error: 'model_not_writable', message: /(latin|list)\.json (is not valid UTF-8|is not a JSON object)/ } })
     }
     civitai.answers.set(`/model-versions/by-hash/${shaOf(safetensors({}, 3))}`, { ...version, id: 31 })
     t.match(await refresh('latin.safetensors'), { status: 409, body: { error: 'model_not_writable', message: /latin\.json is not valid UTF-8/ } })

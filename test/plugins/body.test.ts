@@ -173,19 +173,19 @@ t.test('a form beyond its bounds is refused with the field, and leaves no draft'
     ['a file that is no picture', 'invalid_image', /^mask is no image/, form => form.append('mask', file(randomBytes(500)), 'a.png')],
     ['a picture that was cut off', 'invalid_image', /^mask .*cut off/, form => form.append('mask', file(png.subarray(0, -12)), 'a.png')],
     ['a large picture', 'payload_too_large', /^mask is too large/, form => form.append('mask', noise(1_048_576), 'a.png')],
-    ['a file in a foreign field', 'invalid_field_value', /^init_image takes no file.*init_images/, form => form.append('init_image', file(png), 'a.png')],
-    ['two masks', 'invalid_field_value', /takes one file/, form => {
+    ['a file in a foreign field', 'invalid_field_value', /^init_image cannot be a file.*init_images/, form => form.append('init_image', file(png), 'a.png')],
+    ['two masks', 'invalid_field_value', /must be one file/, form => {
       form.append('mask', file(png), 'a.png')
       form.append('mask', file(png), 'b.png')
     }],
-    ['a field twice over', 'invalid_field_value', /both as a file and as a field/, form => {
+    ['a field twice over', 'invalid_field_value', /both a file and a field/, form => {
       form.append('generation_params', '{"mask": "text"}')
       form.append('mask', file(png), 'b.png')
     }],
-    ['too many pictures', 'payload_too_large', /At most 3 images/, form => {
+    ['too many pictures', 'payload_too_large', /at most 3 images/, form => {
       for (let index = 0; index < 4; index++) form.append('init_images', file(png), `${index}.png`)
     }],
-    ['a long field', 'payload_too_large', /^prompt may have at most/, form => form.append('prompt', 'a'.repeat(1_100_000))],
+    ['a long field', 'payload_too_large', /^prompt can have at most/, form => form.append('prompt', 'a'.repeat(1_100_000))],
     ['deep JSON', 'malformed_request', /^generation_params is nested deeper/, form => form.append('generation_params', '{"a":'.repeat(100))],
     ['broken JSON in a part', 'malformed_request', /^styles is not JSON/, form => form.append('styles', new Blob(['[1'], { type: 'application/json' }))],
     ['JSON that is no object', 'invalid_field_value', /must be a JSON object/, form => {
@@ -223,7 +223,7 @@ t.test('a client whose form is refused early can still read why', async t => {
   ])
   socket.write(`POST /form HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: ${bytes.length}\r\n\r\n`)
   socket.write(bytes)
-  t.match(await readText(socket), /^HTTP\/1\.1 400 [^]*other takes no file/)
+  t.match(await readText(socket), /^HTTP\/1\.1 400 [^]*other cannot be a file/)
 })
 
 /** Waits for what happens in another part of the service; tap's time limit ends it. */

@@ -105,7 +105,7 @@ t.test('a Redis that dies alone is started again where clients look for it, with
   t.teardown(embedded.stop)
   const redis = connect(t, embedded.url)
   for (const life of [1, 2]) {
-    const noticed = Promise.all([once(lines, 'The ended by itself; starting it again'), once(lines, 'Started the again')])
+    const noticed = Promise.all([once(lines, 'The stopped by itself; starting it again'), once(lines, 'Started the again')])
     await redis.set('life', life)
     const pid = await pidOf(redis)
     process.kill(pid, 'SIGKILL')

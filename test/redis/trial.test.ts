@@ -54,9 +54,9 @@ t.test('a replica, a node of a cluster and a user without rights are named, by t
     const path = new URL(redis.url).searchParams.get('path') ?? ''
     const url = `unix://app:secret@${path}`
     for (const [rules, told] of [
-      [['~other:*', '&*', '+@all'], /may not use SET on keys \{sq\}:\*/],
-      [['~{sq}:*', 'resetchannels', '+@all'], /may not use PUBLISH on channels \{sq\}:\*/],
-      [['~{sq}:*', '&*', '+@all', '-@stream'], /may not use XADD on keys/]
+      [['~other:*', '&*', '+@all'], /has no right to use SET on keys \{sq\}:\*/],
+      [['~{sq}:*', 'resetchannels', '+@all'], /has no right to use PUBLISH on channels \{sq\}:\*/],
+      [['~{sq}:*', '&*', '+@all', '-@stream'], /has no right to use XADD on keys/]
     ] as const) {
       await admin.acl('SETUSER', 'app', 'reset', 'on', '>secret', ...rules)
       const { code, report, started } = await examine(t, url)
@@ -72,7 +72,7 @@ t.test('a replica, a node of a cluster and a user without rights are named, by t
     const { redis, admin } = await open(t)
     await admin.config('SET', 'min-replicas-to-write', '1')
     const { code, report, logged } = await examine(t, redis.url)
-    for (const text of [report, logged]) t.match(text, /SET is refused: Redis has fewer replicas than it needs/)
+    for (const text of [report, logged]) t.match(text, /SET is rejected: Redis has fewer replicas than it needs/)
     t.equal(code, 1)
   })
 })

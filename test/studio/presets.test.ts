@@ -34,8 +34,8 @@ t.test('what is wrong in a preset is told when it is used, and what it lacks as 
   const config = { regional_config: { layout: 'vertical', region1_prompt: 'sea', region2_prompt: 'sand' }, mood: 'calm', steps: 2 }
   const { preset_id: regional } = (await request('POST', '/presets/pia', { name: 'Shore', config })).body
   const used = async (kind: string) => (await request('POST', `/generate/${kind}`, { ...small, user_id: 'pia', preset_id: regional })).body
-  t.match((await used('txt2img')).warnings, [{ code: 'preset_fields_ignored', message: /txt2img does not take: regional_config, mood/ }])
-  t.match((await used('regional')).warnings, [{ message: /does not take: mood\./ }])
+  t.match((await used('txt2img')).warnings, [{ code: 'preset_fields_ignored', message: /txt2img does not know: regional_config, mood/ }])
+  t.match((await used('regional')).warnings, [{ message: /does not know: mood\./ }])
 })
 
 t.test('a preset is shared with a link or with everyone, and copied', async t => {

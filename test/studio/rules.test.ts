@@ -22,7 +22,7 @@ t.test('users are held to the rules that the owner of their application sets', a
     const many = await Promise.all(Array.from({ length: 4 }, () => post({ steps: 60 })))
     t.same(many.map(({ status }) => status).toSorted((one, other) => one - other), [200, 429, 429, 429])
     const refused = many.find(({ status }) => status === 429)
-    t.match(refused?.body, { detail: /has 1 generations under way and may have 1/ })
+    t.match(refused?.body, { detail: /has 1 unfinished generations and can have 1/ })
     t.equal((await post({ user_id: 'bob' })).status, 200)
     const running = many.find(({ status }) => status === 200)?.body.job_id
     await request('POST', `/jobs/${String(running)}/cancel`)

@@ -25,6 +25,6 @@ t.test('a server is checked from the Servers page', { skip }, async t => {
   const report = JSON.parse(await readFile(await (await download).path(), 'utf8')) as object
   t.match(report, { outcome: 'finished', server: { alias: 'Main' } })
   await page.keyboard.press('Escape')
-  await page.getByText(/tells tasks apart/).waitFor()
+  await page.getByText(/distinguishes tasks/).waitFor()
   t.strictSame(mishaps, [])
 })

@@ -28,7 +28,7 @@ export function readComfyUi (content: JsonObject): ForeignText | null {
   const layer = Number(graph.all.find(node => node.type === 'CLIPSetLastLayer')?.inputs.stop_at_clip_layer)
   const denoise = Number(graph.valueOf(sampler, 'denoise') ?? graph.valueBehind(sampler, 'sigmas', ['denoise']))
   const notes = [
-    ...positive === null ? ['The prompt of this ComfyUI graph comes from nodes that are not known here.'] : [],
+    ...positive === null ? ['The prompt of this ComfyUI graph comes from unknown nodes.'] : [],
     ...graph.samplers.length > 1 ? ['Only the first of several sampling steps of the ComfyUI graph is read.'] : [],
     ...latent === null ? ['The ComfyUI graph starts from a picture, which is not part of the file.'] : []
   ]

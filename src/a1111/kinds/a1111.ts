@@ -45,6 +45,6 @@ export const a1111: ServerKindRules = {
   defaults: {},
   takesSchedulers: true,
   looks: { progressMs: 500, stopMs: 250, previewMs: 900 },
-  emptyAnswer: 'The server answered without any image; somebody may have interrupted the generation before it began.',
+  emptyAnswer: 'The server answered without any image; another user has possibly interrupted the generation before it started.',
   dividesLatents: true
 }

@@ -61,7 +61,7 @@ export async function findErrorStyles (session: CheckSession, facts: CheckFacts)
     addFinding(facts, 'errors', 'harm', `${told} Something in front of the server replaces its errors.`,
       'Let the proxy pass the errors of the server, such as proxy_intercept_errors off of nginx.')
   } else if (styles.includes('other')) {
-    addFinding(facts, 'errors', 'note', `${told} Reasons of failures may not be shown.`)
+    addFinding(facts, 'errors', 'note', `${told} Reasons of failures are possibly not shown.`)
   } else {
     addFinding(facts, 'errors', 'good', `${told} They are understood.`)
   }

@@ -81,14 +81,14 @@ export async function findTasks (session: CheckSession, facts: CheckFacts): Prom
   facts.learned.tasksKnown = found.task
   session.noteTasks(found.task)
   if (found.task) {
-    addFinding(facts, 'tasks', 'good', 'It tells tasks apart: our generation was seen under its own id.')
+    addFinding(facts, 'tasks', 'good', 'It distinguishes tasks: our generation appeared under its own id.')
     return
   }
   const why = found.route
     ? '/internal/progress does not know the tasks of the API'
     : 'there is no /internal/progress, as with --nowebui'
-  addFinding(facts, 'tasks', 'note', `It does not tell tasks apart: ${why}. StableQueue recognises its own generation ` +
-    'by the time at which it began, and interrupts none that may be somebody else\'s.')
+  addFinding(facts, 'tasks', 'note', `It does not distinguish tasks: ${why}. StableQueue recognises its own generation ` +
+    'by its start time, and interrupts none that could be another user\'s.')
 }
 
 /** Steps and images of the generation that is interrupted, and how long it would take about, in seconds. */
@@ -153,7 +153,7 @@ export async function findInterrupt (session: CheckSession, facts: CheckFacts): 
   if (took === null) {
     throw new NotFoundOut(facts.looks.length === 0
       ? 'It reports no progress, so when to interrupt is not known.'
-      : 'The generation was over before it could be interrupted, or could not be told from others.')
+      : 'The generation finished before it could be interrupted, or could not be distinguished from others.')
   }
   if (answer.status !== 200) throw new NotFoundOut(`The interrupted generation was answered with status ${answer.status}.`)
   // One that stops leaves the other images out, on any machine.

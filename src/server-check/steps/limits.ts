@@ -54,7 +54,7 @@ export async function findBodyLimit (session: CheckSession, facts: CheckFacts): 
     const said = first.status === null ? 'the connection breaks' : `status ${first.status}`
     const isSmall = smallest < 20 * mebibyte
     addFinding(facts, 'body_limit', isSmall ? 'harm' : 'note', `Request bodies above about ${inMebibytes(accepted)} are ` +
-      `refused (${said}).${isSmall ? ' Jobs with images to start from may be larger.' : ''}`,
+      `rejected (${said}).${isSmall ? ' Jobs with input images can be larger.' : ''}`,
     'Raise the limit of the proxy, such as client_max_body_size of nginx, or register the server\'s own address.')
     return
   }
@@ -94,7 +94,7 @@ interface LongCall {
 export async function findTimeLimit (session: CheckSession, facts: CheckFacts): Promise<void> {
   const { minutes } = facts.wishes
   if (minutes === null) {
-    throw new NotFoundOut('Only a longer generation shows a time limit, which runs if minutes are given (--minutes). Answers got through after ' +
+    throw new NotFoundOut('Only a longer generation shows a time limit; set minutes (--minutes) to run one. Answers got through after ' +
       `up to ${facts.longestAnswerSeconds.toFixed(1)} s.`)
   }
   let call = await generateFor(session, facts, minutes * 60)

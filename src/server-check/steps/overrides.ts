@@ -12,7 +12,7 @@ const mostSplits = 2
 /** Whether the server restores the settings that a generation overrides. */
 export async function findRestoring (session: CheckSession, facts: CheckFacts): Promise<void> {
   if (rulesOf(facts.traits).overrideSettings === null) {
-    throw new NotFoundOut('This kind of server takes no settings with a generation.')
+    throw new NotFoundOut('This kind of server accepts no settings with a generation.')
   }
   const before = await readOptions(session.calls, session.signal)
   const tried = await workingChanges(session, before, harmlessChanges(before))
@@ -29,7 +29,7 @@ export async function findRestoring (session: CheckSession, facts: CheckFacts): 
   // Written once, they are in its config file.
   const left = await putBackNow(session)
   if (left.length > 0) {
-    throw new NotFoundOut(`It did not restore ${left.join(', ')}, and does not take their former values with POST /sdapi/v1/options.`)
+    throw new NotFoundOut(`It did not restore ${left.join(', ')}, and does not accept their former values with POST /sdapi/v1/options.`)
   }
   const again = await override(session, tried.changes)
   const stillLeaked = again.changed
