@@ -21,10 +21,10 @@ const moment = (description: string) => Nullable(Type.String({ format: 'date-tim
 export const A1111Images = named('A1111Images', 'What A1111 answers to txt2img and img2img.', {
   images: Type.Array(text('An image, as base64.'), { description: 'Empty where `send_images` is false.' }),
   parameters: fields({}, 'The request as it was read.'),
-  info: text('JSON text: seeds, prompts, infotexts and whatever else A1111 tells of a generation.')
+  info: text('JSON text: seeds, prompts, infotexts and A1111\'s other data of a generation.')
 })
 
-export const A1111Error = named('A1111Error', 'What A1111 answers where something goes wrong: its own refusals have all ' +
+export const A1111Error = named('A1111Error', 'A1111\'s answer to an error: its own errors have all ' +
   'of these, wrong fields and unknown routes only `detail`.', {
   error: Type.Optional(text('Name of the exception.')),
   detail: Type.Optional(anything('A sentence, or a list of `loc`, `msg` and `type` of each wrong field.')),
@@ -32,12 +32,12 @@ export const A1111Error = named('A1111Error', 'What A1111 answers where somethin
   errors: Type.Optional(text('What the exception says.'))
 })
 
-/** What async-proxy and the Job Tracker answer where something goes wrong. */
-export const ProxyError = named('ProxyError', 'What async-proxy and the Job Tracker answer where something goes wrong.', {
+/** The answer of async-proxy and the Job Tracker to an error. */
+export const ProxyError = named('ProxyError', 'The answer of async-proxy and the Job Tracker to an error.', {
   error: text('What it is, in a sentence.')
 })
 
-export const ProxyAccepted = named('ProxyAccepted', 'It will be done; Location has the address to ask at.', {
+export const ProxyAccepted = named('ProxyAccepted', 'Accepted; Location has the address of the job.', {
   uuid: text('Id of the job.')
 })
 
@@ -52,16 +52,16 @@ export const A1111Progress = named('A1111Progress', 'Progress of the caller\'s o
     job_no: whole('Which of them.'),
     sampling_step: whole('Step of this batch.'),
     sampling_steps: whole('Steps of this batch.')
-  }, 'As A1111 tells it.'),
+  }, 'As A1111 reports it.'),
   current_image: maybe('Preview, as base64.'),
-  textinfo: maybe('Words for people, such as the place in line.')
+  textinfo: maybe('Text for people, such as the position in the queue.')
 })
 
 export const TrackerJob = named('TrackerJob', 'A job with its images, as the Job Tracker answers.', {
   id: text('8 letters and digits, as in X-Job-ID.'),
   prompt: text('Its prompt.'),
   status: StringEnum(['Pending', 'Processing', 'Completed', 'Failed'], { description: 'Its state.' }),
-  timestamp: whole('When it came, in seconds since the epoch.'),
+  timestamp: whole('Time of arrival, in seconds since the epoch.'),
   error: Type.Optional(text('Why it failed; only where it did.')),
   images: Type.Array(text('An image, as base64.'), { description: 'Empty until it is completed.' })
 })
@@ -71,7 +71,7 @@ export const ProxyJob = named('ProxyJob', 'A job with its images, as async-proxy
   job_status: text('pending, generating, completed, error or canceled; downloads and Florence have words of their own.'),
   progress: number('0 to 1.'),
   images: Type.Array(text('An image, as base64.'), { description: 'Empty until it is completed.' }),
-  info: maybe('What A1111 tells of the generation, as JSON text; what went wrong, where it failed.')
+  info: maybe('A1111\'s data of the generation, as JSON text; the error if it failed.')
 })
 
 export const ListedJob = named('ListedJob', 'A job in the words of both.', {
@@ -80,11 +80,11 @@ export const ListedJob = named('ListedJob', 'A job in the words of both.', {
   workflow: text('txt2img, img2img, civitai-download, asset-download or florence.'),
   retry_count: whole('How often it was begun again.'),
   progress: number('0 to 1.'),
-  created_at: moment('When it came.'),
+  created_at: moment('Time of arrival.'),
   id: text('8 letters and digits, as in X-Job-ID.'),
   prompt: text('Its prompt.'),
   ip: text('Address of its caller; empty where none was kept.'),
-  timestamp: whole('When it came, in seconds since the epoch.'),
+  timestamp: whole('Time of arrival, in seconds since the epoch.'),
   status: text('In the Job Tracker\'s words.'),
   output_paths: Type.Array(text('Address of an image.'), { description: 'Its images.' })
 })
@@ -100,22 +100,22 @@ export const Asset = named('Asset', 'A checkpoint or LoRA of the model folders, 
   local_path: text('Within the folder of its type.'),
   created_at: moment('When its file was made.'),
   updated_at: moment('When it last changed.'),
-  images: list({ url: text('Address.'), is_nsfw: anything('As Civitai tells it.') }, 'Examples of Civitai.')
+  images: list({ url: text('Address.'), is_nsfw: anything('As Civitai reports it.') }, 'Examples of Civitai.')
 })
 
 const civitai = anything('What Civitai says, in the names of its own answer about a version; null where it knows nothing.')
 const checkpoint = {
-  title: text('Name with hash, as `sd_model_checkpoint` takes it.'),
+  title: text('Name with hash, as in `sd_model_checkpoint`.'),
   model_name: text('Name without ending.'),
   hash: maybe('First ten digits of the SHA-256.'),
   sha256: maybe('SHA-256, where the server knows it.'),
-  filename: text('Path, as the server tells it.'),
+  filename: text('Path, as the server reports it.'),
   config: maybe('Path of its configuration.')
 }
 const lora = {
-  name: text('As `<lora:name:1>` takes it.'),
+  name: text('As in `<lora:name:1>`.'),
   alias: text('The name that its training gave it.'),
-  path: text('Path, as the server tells it.'),
+  path: text('Path, as the server reports it.'),
   metadata: anything('What its training wrote into it.')
 }
 
@@ -125,7 +125,7 @@ export const LoraDetails = named('LoraDetails', 'A LoRA, with what Civitai knows
   { id: whole('Its id in /api/v1/models.'), ...lora, civitai })
 
 const ofName = { name: text('Its name.') }
-const file = { model_name: text('Its name.'), filename: text('Path, as the server tells it.') }
+const file = { model_name: text('Its name.'), filename: text('Path, as the server reports it.') }
 
 /** By the name of the route under `/sdapi/v1`. */
 const lists: Readonly<Record<string, TSchema>> = {
@@ -139,7 +139,7 @@ const lists: Readonly<Record<string, TSchema>> = {
     label: text('As people see it, and as requests name it.'),
     aliases: anything('Other names, or null.'),
     default_rho: number('-1 for none.'),
-    need_inner_model: flag('Whether it asks the model.')
+    need_inner_model: flag('Whether it uses the model.')
   }, 'Schedulers.'),
   upscalers: list({
     ...ofName,
@@ -152,7 +152,7 @@ const lists: Readonly<Record<string, TSchema>> = {
   'sd-models': list(checkpoint, 'Checkpoints.'),
   'sd-vae': list(file, 'VAEs.'),
   'sd-modules': list(file, 'VAEs and text encoders of Forge.'),
-  hypernetworks: list({ ...ofName, path: maybe('Path, as the server tells it.') }, 'Hypernetworks.'),
+  hypernetworks: list({ ...ofName, path: maybe('Path, as the server reports it.') }, 'Hypernetworks.'),
   'face-restorers': list({ ...ofName, cmd_dir: maybe('Path of its models.') }, 'Face restorers.'),
   'realesrgan-models': list({ ...ofName, path: maybe('Where it comes from.'), scale: number('How much larger.') }, 'Models of RealESRGAN.'),
   'prompt-styles': list({ ...ofName, prompt: maybe('Added to the prompt.'), negative_prompt: maybe('Added to the negative one.') }, 'Styles.'),
@@ -213,7 +213,7 @@ const idHeader = {
 }
 const generated: Answers = {
   200: { ...told(A1111Images), headers: idHeader },
-  202: { ...told(ProxyAccepted), headers: { ...idHeader, Location: text('Where to ask for the job.') } },
+  202: { ...told(ProxyAccepted), headers: { ...idHeader, Location: text('Address of the job.') } },
   500: {
     ...told(A1111Error),
     description: 'The generation failed: status and error are those of the server, where it gave any.',
@@ -238,7 +238,7 @@ export const a1111Answers: Readonly<Record<string, Answers>> = {
   a1111_job: { 200: told(TrackerJob), 404: proxyError },
   a1111_jobs: { 200: arrayOf(ListedJob) },
   a1111_jobs_one: { 200: told(ProxyJob), 404: proxyError },
-  a1111_jobs_cancel: { 204: Type.Null({ description: 'It is cancelled.' }), 404: Type.Null({ description: 'There is none, or it has ended.' }) },
+  a1111_jobs_cancel: { 204: Type.Null({ description: 'It is cancelled.' }), 404: Type.Null({ description: 'The job does not exist or has finished.' }) },
   a1111_jobs_purge: { 200: told(Removed) },
   a1111_errors: { 200: failedJobs },
   a1111_workflows: { 200: workflows },

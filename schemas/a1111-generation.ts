@@ -14,18 +14,18 @@ const ofTheApi = {
   steps: Type.Optional(Type.Integer({ ...commonFields.steps, description: 'Sampling steps. Default: 50.' })),
   sampler_name: Type.Optional(Type.String({ ...commonFields.sampler_name, description: 'Sampler. Default: Euler.' })),
   sampler_index: Type.Optional(Type.String({
-    description: 'The same for older clients; `sampler_name` goes first.', examples: ['Euler'], maxLength: 1000
+    description: 'The same for older clients; `sampler_name` overrides it.', examples: ['Euler'], maxLength: 1000
   })),
   send_images: flag('Whether the answer has images. They are kept here in any case.', true),
   save_images: flag('No effect: images are kept here and not at the server, and no grid is added.', false),
   do_not_save_samples: flag('No effect: nothing is kept at the server.', false),
   do_not_save_grid: flag('No effect: no grid is made.', false),
-  override_settings_restore_afterwards: flag('No effect: settings hold for this job alone.', true),
+  override_settings_restore_afterwards: flag('No effect: settings apply only to this job.', true),
   force_task_id: Type.Optional(Type.String({
     description: 'What the caller calls the task, for `/internal/progress`.', examples: ['task(abc)'], maxLength: 1000
   })),
   infotext: Type.Optional(Type.String({
-    description: 'Generation parameters as A1111 writes them into a picture; fill what is not given otherwise.',
+    description: 'Generation parameters as A1111 writes them into a picture; they fill missing fields.',
     examples: ['Steps: 20, Sampler: Euler a'],
     maxLength: 100_000
   }))
@@ -49,7 +49,7 @@ const ofThisService = {
     auto_tag: Type.Optional(Type.Boolean({
       description: 'Whether the first image is shown to the tagger in TAGGER_URL.', examples: [true]
     }))
-  }, { description: 'What async-proxy takes besides.', additionalProperties: true }))
+  }, { description: 'Further fields of async-proxy.', additionalProperties: true }))
 }
 
 const body = ($id: string, description: string, fields: TProperties, example: object) =>

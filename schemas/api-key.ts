@@ -11,7 +11,7 @@ export const scopes = [
 ] as const
 
 export const Scope = StringEnum(scopes, {
-  description: 'One thing that a key may do; `*` is everything. Without `jobs:read:all` a key sees its own jobs only.'
+  description: 'A right of a key; `*` is all rights. Without `jobs:read:all` a key sees only its own jobs.'
 })
 export type Scope = Static<typeof Scope>
 
@@ -22,7 +22,7 @@ const description = Type.String({ maxLength: 2000, description: 'What the key is
 const grantedScopes = Type.Array(Scope, {
   uniqueItems: true,
   maxItems: scopes.length,
-  description: 'What the key may do. Default: jobs:write, jobs:read, images:read, models:read and servers:read.',
+  description: 'Rights of the key. Default: jobs:write, jobs:read, images:read, models:read and servers:read.',
   examples: [['jobs:write', 'jobs:read', 'images:read', 'models:read', 'servers:read']]
 })
 const ratePerMinute = Nullable(Type.Integer({ minimum: 1, maximum: 1_000_000 }), {
@@ -31,7 +31,7 @@ const ratePerMinute = Nullable(Type.Integer({ minimum: 1, maximum: 1_000_000 }),
 const tier = Type.String({
   maxLength: 64,
   description: 'default, extended (three times as many requests) or unlimited; any other word means default. ' +
-    'A rate_limit_per_minute of its own goes before the tier.',
+    'The key\'s own rate_limit_per_minute overrides the tier.',
   examples: ['default']
 })
 const legacyValue = (what: string) => Type.Union([Type.String({ maxLength: 10_000 }), Type.Object({}), Type.Null()], {
@@ -41,8 +41,8 @@ const legacyValue = (what: string) => Type.Union([Type.String({ maxLength: 10_00
 const dropIn = Closed({
   early_job_id: Type.Optional(Type.Boolean({ default: false, description: 'true: send status and X-Job-ID as soon as a job is accepted, and break the transfer off if it fails. Without effect where SDAPI_EARLY_JOB_ID is off.' })),
   answer: Type.Optional(StringEnum(['wait', 'async'], { default: 'wait', description: 'wait: answer with the images, as A1111 does. async: answer 202 with a job id at once.' })),
-  on_hang_up: Type.Optional(StringEnum(['continue', 'cancel'], { default: 'continue', description: 'What becomes of a job whose caller hangs up.' })),
-  server: Type.Optional(Nullable(Type.String({ maxLength: 200 }), { default: null, description: 'Alias of the server that takes the jobs; null for whichever is best.' }))
+  on_hang_up: Type.Optional(StringEnum(['continue', 'cancel'], { default: 'continue', description: 'What happens to a job whose caller hangs up.' })),
+  server: Type.Optional(Nullable(Type.String({ maxLength: 200 }), { default: null, description: 'Alias of the server for the jobs; null for the best one.' }))
 }, { description: 'How /sdapi/v1 treats clients that use this key.', examples: [{ answer: 'wait' }] })
 
 const settable = {
@@ -114,13 +114,13 @@ export const ApiKey = Type.Object(shown, { $id: 'ApiKey', description: 'An acces
 export type ApiKey = Static<typeof ApiKey>
 
 const webhookSecret = Type.String({
-  description: 'whsec_…: signs the events of the key\'s jobs and is never sent. It is told only here.'
+  description: 'whsec_…: signs the events of the key\'s jobs and is never sent. Shown only here.'
 })
 
-const secret = Type.String({ description: 'The secret half, sent as X-API-Secret. It is told only here.' })
+const secret = Type.String({ description: 'The secret half, sent as X-API-Secret. Shown only here.' })
 
 export const ApiKeyWithSecret = Type.Object({ ...shown, secret, webhook_secret: Type.Optional(webhookSecret) }, {
-  $id: 'ApiKeyWithSecret', description: 'An access key and its secret, told only once.'
+  $id: 'ApiKeyWithSecret', description: 'An access key and its secret, shown only once.'
 })
 export type ApiKeyWithSecret = Static<typeof ApiKeyWithSecret>
 

@@ -6,18 +6,18 @@ const statuses = ['pending', 'downloading', 'completed', 'failed', 'cancelled'] 
 
 export const DownloadView = Type.Object({
   id: Type.String({ description: 'The download.' }),
-  status: StringEnum(statuses, { description: 'How it stands.' }),
+  status: StringEnum(statuses, { description: 'State.' }),
   source: StringEnum(['civitai', 'huggingface'], { description: 'Where it comes from.' }),
   model_name: Type.String({ description: 'Name at the source.' }),
   model_version_id: Nullable(Type.Integer(), { description: 'Version id at Civitai.' }),
   type: ModelType,
   target_filename: Type.String({ description: 'File name here.' }),
   bytes_received: Type.Integer({ description: 'Bytes that are here.' }),
-  bytes_total: Nullable(Type.Integer(), { description: 'Bytes in all, where the source told.' }),
+  bytes_total: Nullable(Type.Integer(), { description: 'Total bytes, if the source reports them.' }),
   progress: Type.Number({ description: '0 to 100.' }),
   error_message: Nullable(Type.String(), { description: 'What went wrong last.' }),
-  created_at: Timestamp('When it was asked for.'),
-  completed_at: Nullable(Timestamp('When it ended.'))
+  created_at: Timestamp('Time of the request.'),
+  completed_at: Nullable(Timestamp('When it finished.'))
 }, { $id: 'Download' })
 export type DownloadView = Static<typeof DownloadView>
 

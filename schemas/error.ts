@@ -23,13 +23,13 @@ export type ErrorBody = Static<typeof ErrorBody>
 const meanings = {
   400: 'The shape of the request is wrong.',
   401: 'Credentials are missing or wrong.',
-  403: 'The credentials do not reach this far, or a page of another origin asks.',
+  403: 'The credentials do not allow this, or the request comes from a page of another origin.',
   404: 'There is no such thing, or it is not yours.',
   409: 'The state of things forbids it.',
   413: 'Too large.',
   415: 'Not a content type that is understood here.',
   422: 'Well formed, but no server can do it.',
-  429: 'Too many requests; Retry-After says when the next may come.',
+  429: 'Too many requests; Retry-After says when to send the next.',
   500: 'Our own fault.',
   502: 'The Stable Diffusion server does not answer.',
   503: 'Not possible just now; try again.'

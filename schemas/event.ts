@@ -21,23 +21,23 @@ export const eventKinds = [...storedKinds, ...liveKinds] as const
 export type StoredKind = typeof storedKinds[number]
 export type EventKind = typeof eventKinds[number]
 
-const kindMeanings = 'accepted: in line, also again after a retry. started: a generation began. progress: it got on. preview: there is a new picture of it, told only ' +
-  'to those who ask for this kind. place: where a waiting job stands now, as far as the ' +
-  '100th place. queue: how much a server has before it. ' +
-  'image: a result image was stored. completed, failed, cancelled: the job ended. returned: back in line after its ' +
-  'server failed it. moved: to another place or server. removed: deleted. image-removed: one of its images was deleted. server-…: what became of a server. queue-…: an operator held all lines, or let them go. ' +
-  'download-…: what became of the download of a model. models-scanned: the model folders were looked through. scan-progress: that goes on. ' +
-  'delivery: what becomes of a webhook event, told only to those who ask for this kind. ' +
-  'ready: the first event, which names where the stream stands. reset: events were missed that are not kept any ' +
-  'more, so read your lists anew. snapshot: the job as it is now.'
+const kindMeanings = 'accepted: in the queue, also again after a retry. started: a generation started. progress: it advanced. preview: a new preview exists, sent only ' +
+  'to clients that request this kind. place: the new position of a waiting job, up to the ' +
+  '100th. queue: the length of a server\'s queue. ' +
+  'image: a result image was stored. completed, failed, cancelled: the job finished. returned: back in the queue after its ' +
+  'server failed. moved: to another position or server. removed: deleted. image-removed: one of its images was deleted. server-…: a change of a server. queue-…: an operator paused or resumed all queues. ' +
+  'download-…: a change of a model download. models-scanned: a scan of the model folders finished. scan-progress: its progress. ' +
+  'delivery: a change of a webhook delivery, sent only to clients that request this kind. ' +
+  'ready: the first event, with the position of the stream. reset: missed events are no longer ' +
+  'stored, so reload your lists. snapshot: the present state of the job.'
 
 export const EventView = Type.Object({
   id: Nullable(Type.String(), {
-    description: 'Where the stream stands after this event, for Last-Event-ID; null for events that are not kept.',
+    description: 'Position of the stream after this event, for Last-Event-ID; null for events that are not stored.',
     examples: ['1764110000000-0']
   }),
   kind: StringEnum([...eventKinds, ...streamKinds], { description: kindMeanings }),
-  job_id: Nullable(Type.String(), { description: 'The job; null where the event is about something else.' }),
+  job_id: Nullable(Type.String(), { description: 'The job; null if the event is not about a job.' }),
   server: Nullable(Type.String(), { description: 'Alias of the server.' }),
   api_key_id: Nullable(Type.String(), { description: 'Access key that owns the job.' }),
   status: Nullable(JobStatus, { description: 'State of the job after the event.' }),
@@ -65,8 +65,8 @@ export const eventFilterFields = {
 
 const lastEventId = Type.Optional(Type.String({
   pattern: eventId,
-  description: 'Goes on after the event with this id, as the header Last-Event-ID does, which goes first. 0: from the ' +
-    'oldest that is kept.',
+  description: 'Continues after the event with this id, like the header Last-Event-ID, which overrides it. 0: from the ' +
+    'oldest stored event.',
   examples: ['0']
 }))
 const ticket = Type.Optional(Type.String({

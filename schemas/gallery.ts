@@ -19,7 +19,7 @@ export const GalleryImageView = Type.Object({
   role: StringEnum(roles, { description: 'image: a result. grid: a contact sheet. extra: a ControlNet map or a mask.' }),
   job_id: Type.String({ description: 'Job that made it.' }),
   accepted_at: Timestamp('When that job was accepted; images are ordered by it.'),
-  created_at: Timestamp('When that job ended.'),
+  created_at: Timestamp('When that job finished.'),
   prompt: Type.String({ description: 'Of the job.' }),
   checkpoint: Nullable(Type.String(), { description: 'What made it, where known.' }),
   server: Type.String({ description: 'Alias of the server that made it.' }),
@@ -51,7 +51,7 @@ export const GalleryView = Type.Object({
 
 const plainFields = {
   filename,
-  created: Timestamp('When its job ended.'),
+  created: Timestamp('When its job finished.'),
   size: Type.Integer({ description: 'Bytes.' }),
   job_id_prefix: Nullable(Type.String(), { description: 'First eight digits of the job\'s id.' })
 }
@@ -80,7 +80,7 @@ export const ImageSelection = Closed({ filenames }, { $id: 'ImageSelection', des
 export const ImagesDeleted = Type.Object({
   success,
   message: Type.String({ description: 'What was done.' }),
-  deleted: Type.Array(Type.String(), { description: 'Names of those that are gone.' }),
+  deleted: Type.Array(Type.String(), { description: 'Names of the deleted images.' }),
   missing: Type.Array(Type.String(), { description: 'Names of those that were not there, or are not yours.' })
 }, { $id: 'ImagesDeleted' })
 
@@ -92,7 +92,7 @@ export const ZipRequest = Closed({
 export const ZipAnswer = Type.Object({
   success,
   id: Type.String({ description: 'The zip.' }),
-  url: Type.String({ description: 'Where to get it; whoever asked for it may.' }),
+  url: Type.String({ description: 'Address of the zip, for the caller that requested it.' }),
   count: Type.Integer({ description: 'Images in it.' }),
   bytes: Type.Integer({ description: 'Size of the images.' }),
   expires_at: Timestamp('Until when it can be fetched.')

@@ -6,36 +6,36 @@ import { webhookFields, webhookSigningSecret } from './webhook.ts'
 const requestFields = {
   target_server_alias: Type.String({
     maxLength: 64,
-    description: 'Server that is to run it. Empty or `default` lets StableQueue choose the best one.',
+    description: 'Server for the job. Empty or `default`: StableQueue chooses the best one.',
     examples: ['default']
   }),
   generation_params: Type.Optional(Type.Union([Ref(GenerationParameters), Type.Null()], {
-    description: 'What to generate. Required unless generation_info_raw is given.'
+    description: 'Parameters of the generation. Required without generation_info_raw.'
   })),
   generation_info_raw: Type.Optional(Nullable(Type.String({ maxLength: 200_000 }), {
     description: 'Instead of generation_params, or beside it for what that leaves open: the parameters text that A1111 writes into ' +
       'its pictures.'
   })),
   app_type: Type.Optional(Type.String({
-    maxLength: 64, default: 'forge', description: 'Application that it is for; kept as given.'
+    maxLength: 64, default: 'forge', description: 'Application of the job; stored unchanged.'
   })),
   source_info: Type.Optional(Type.String({
-    maxLength: 200, default: 'extension', description: 'Who sends it; kept as given.'
+    maxLength: 200, default: 'extension', description: 'Source of the job; stored unchanged.'
   })),
   priority: Type.Optional(Type.Integer({
-    minimum: 1, maximum: 10, default: 5, description: '10 goes first; equal goes by arrival.'
+    minimum: 1, maximum: 10, default: 5, description: '10 runs first; jobs of equal priority run in order of arrival.'
   })),
   on_difference: Type.Optional(StringEnum(['warn', 'fail'], {
     default: 'warn',
-    description: 'What to do when the server drew with another model, sampler or seed, or fewer images: warn, or fail.'
+    description: 'If the server used another model, sampler or seed, or made fewer images: warn, or fail.'
   })),
   on_missing: Type.Optional(StringEnum(['refuse', 'ignore'], {
     default: 'refuse',
-    description: 'What to do when the server lacks something named: refuse the job, or drop the choice with a warning.'
+    description: 'If the server lacks something named: reject the job, or drop the choice with a warning.'
   })),
   strict: Type.Optional(Type.Boolean({
     default: false,
-    description: 'true: refuse fields that are not known, here and in generation_params, instead of warning of them.'
+    description: 'true: reject unknown fields, here and in generation_params, instead of warning about them.'
   })),
   ...webhookFields
 }
@@ -45,10 +45,10 @@ const file = (description: string) => Type.String({ format: 'binary', descriptio
 /** What forms have besides: they hold no objects, so parameters may stand beside the other fields. */
 const formFields = {
   prompt: Type.Optional(Type.String({
-    description: 'One of the generation parameters: in a form all of them may stand at the top.'
+    description: 'One of the generation parameters: a form can have all of them at the top.'
   })),
   init_images: Type.Optional(Type.Array(file('PNG, JPEG or WebP.'), { description: 'Pictures to start from.' })),
-  mask: Type.Optional(file('White is drawn anew. Needs init_images.')),
+  mask: Type.Optional(file('The white part is generated again. Needs init_images.')),
   latent_mask: Type.Optional(file('Mask in latent space.')),
   firstpass_image: Type.Optional(file('Picture that replaces the first pass of hires fix.'))
 }
@@ -77,7 +77,7 @@ const bulkFields = {
     default: 'random', description: 'random: a seed of its own for each. incremental: base seed, then one more each.'
   })),
   base_seed: Type.Optional(SeedNumber(
-    'First seed of an incremental bulk, up to 18446744073709551615; -1 takes that of the parameters.',
+    'First seed of an incremental bulk, up to 18446744073709551615; -1 uses that of the parameters.',
     { minimum: -1, default: -1 }
   )),
   job_delay: Type.Optional(Type.Number({
@@ -114,8 +114,8 @@ export const GenerateAnswer = Type.Object({
   job_id: id('Same as id.'),
   mobilesd_job_id: id('Same as id.'),
   stablequeue_job_id: id('Same as id.'),
-  status: Type.String({ description: 'Always pending: it waits in line.' }),
-  queue_position: Type.Integer({ minimum: 1, description: 'Place in its server\'s line.' }),
+  status: Type.String({ description: 'Always pending: the job waits in the queue.' }),
+  queue_position: Type.Integer({ minimum: 1, description: 'Position in its server\'s queue.' }),
   app_type: Type.String({ description: 'As given.' }),
   creation_timestamp: Timestamp('When it was accepted.'),
   target_server_alias: Type.String({ description: 'Server that will run it.' }),
@@ -138,7 +138,7 @@ export const BulkAnswer = Type.Object({
     job_id: id('Same as id.'),
     mobilesd_job_id: id('Same as id.'),
     stablequeue_job_id: id('Same as id.'),
-    queue_position: Type.Integer({ description: 'Place in the line.' })
+    queue_position: Type.Integer({ description: 'Position in the queue.' })
   }), { description: 'In their order.' }),
   warnings: Type.Array(Ref(Warning), { description: 'What was changed or ignored.' }),
   links: Type.Record(Type.String(), Type.String(), { description: 'Where to go from here.' })
@@ -160,7 +160,7 @@ export const BulkView = Type.Object({
     mobilesd_job_id: id('Same as id.'),
     stablequeue_job_id: id('Same as id.'),
     status: Type.String({ description: 'Its state.' }),
-    queue_position: Nullable(Type.Integer(), { description: 'Place in the line; null unless it waits.' }),
+    queue_position: Nullable(Type.Integer(), { description: 'Position in the queue; null unless it waits.' }),
     preview_url: Nullable(Type.String(), { description: 'Its first image.' })
   }), { description: 'In their order.' })
 }, { $id: 'Bulk', description: 'How far a bulk is.' })

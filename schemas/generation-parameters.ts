@@ -41,18 +41,18 @@ const seed = (description: string, example: number) => Type.Optional(SeedNumber(
   `${description} From 0 to 18446744073709551615, as number or text.`, { minimum: -1, examples: [example] }))
 
 export const commonFields = {
-  prompt: text('What to draw; `<lora:name:weight>` adds a LoRA.', 'a lighthouse at dusk'),
+  prompt: text('The prompt; `<lora:name:weight>` adds a LoRA.', 'a lighthouse at dusk'),
   negative_prompt: text('What to keep out of the picture.', 'blurry'),
   styles: texts('Names of prompt styles stored at the server; unknown ones change nothing.', ['cinematic']),
-  seed: seed('Start of the random numbers; -1 draws one at submission.', 1234567890),
-  subseed: seed('Seed of the variation; -1 draws one when `subseed_strength` is above 0.', 42),
+  seed: seed('Seed of the random numbers; -1 chooses one at submission.', 1234567890),
+  subseed: seed('Seed of the variation; -1 chooses one if `subseed_strength` is above 0.', 42),
   subseed_strength: decimal('Share of the variation seed.', [0, 1], 0.1),
   seed_resize_from_h: whole('Height whose noise is imitated; -1 or 0 for none.', [-1, 2048], -1),
   seed_resize_from_w: whole('Width whose noise is imitated; -1 or 0 for none.', [-1, 2048], -1),
-  sampler_name: choice('Sampler; a scheduler may follow as in `DPM++ 2M Karras`. Default: Euler a where the server has it.', 'DPM++ 2M'),
+  sampler_name: choice('Sampler; a scheduler can follow as in `DPM++ 2M Karras`. Default: Euler a if the server has it.', 'DPM++ 2M'),
   scheduler: choice('Noise schedule, by name or label.', 'Karras'),
-  batch_size: whole('Images drawn at the same time.', [1, 8], 1, { minimum: 1 }),
-  n_iter: whole('Batches drawn one after another.', [1, 100], 1, { minimum: 1 }),
+  batch_size: whole('Images generated at the same time.', [1, 8], 1, { minimum: 1 }),
+  n_iter: whole('Batches generated one after another.', [1, 100], 1, { minimum: 1 }),
   steps: whole('Sampling steps. Default: 20.', [1, 150], 20, { minimum: 1 }),
   cfg_scale: decimal('How closely the prompt is followed. Default: 7.', [1, 30], 7),
   distilled_cfg_scale: decimal('Guidance of distilled models such as Flux; Forge only.', [0, 30], 3.5),
@@ -66,7 +66,7 @@ export const commonFields = {
   s_tmin: decimal('Sigma below which there is no churn.', [0, 10], 0),
   s_tmax: Type.Optional(Type.Number({ description: 'Sigma above which there is no churn.', examples: [999] })),
   s_noise: decimal('Noise added by churn.', [0, 1.1], 1),
-  override_settings: record('Server settings for this job only; those that reach beyond a picture are refused.', { CLIP_stop_at_last_layers: 2 }),
+  override_settings: record('Server settings for this job only; settings with effects beyond a picture are rejected.', { CLIP_stop_at_last_layers: 2 }),
   refiner_checkpoint: choice('Checkpoint that takes over towards the end.', 'sd_xl_refiner_1.0.safetensors'),
   refiner_switch_at: decimal('Share of the steps after which the refiner takes over.', [0, 1], 0.8),
   disable_extra_networks: flag('Ignore LoRA tags in the prompt.', false),
@@ -78,23 +78,23 @@ export const commonFields = {
 }
 
 export const denoisingFields = {
-  denoising_strength: decimal('How much is drawn anew, in img2img and in hires fix. A1111 takes 0.75 in img2img.', [0, 1], 0.6)
+  denoising_strength: decimal('How much changes in img2img and in hires fix: 0 nothing, 1 everything. A1111\'s default in img2img is 0.75.', [0, 1], 0.6)
 }
 
 export const hiresFields = {
-  enable_hr: flag('Hires fix: draw small, enlarge, draw over.'),
+  enable_hr: flag('Hires fix: generate small, upscale, refine.'),
   firstphase_width: whole('Width of the first pass, old way; 0 for none.', [0, 2048], 0),
   firstphase_height: whole('Height of the first pass, old way; 0 for none.', [0, 2048], 0),
   hr_scale: decimal('Enlargement of hires fix.', [1, 4], 2),
   hr_upscaler: choice('Upscaler or latent mode of hires fix.', 'R-ESRGAN 4x+'),
-  hr_second_pass_steps: whole('Steps of the second pass; 0 takes as many as the first.', [0, 150], 0),
+  hr_second_pass_steps: whole('Steps of the second pass; 0: as many as the first.', [0, 150], 0),
   hr_resize_x: whole('Final width instead of a scale; 0 for none.', [0, 2048], 0),
   hr_resize_y: whole('Final height instead of a scale; 0 for none.', [0, 2048], 0),
   hr_checkpoint_name: choice('Checkpoint of the second pass.', 'sd_xl_base_1.0.safetensors'),
   hr_sampler_name: choice('Sampler of the second pass.', 'Euler'),
   hr_scheduler: choice('Scheduler of the second pass.', 'Karras'),
-  hr_prompt: text('Prompt of the second pass; empty takes the first.', ''),
-  hr_negative_prompt: text('Negative prompt of the second pass; empty takes the first.', ''),
+  hr_prompt: text('Prompt of the second pass; empty: that of the first.', ''),
+  hr_negative_prompt: text('Negative prompt of the second pass; empty: that of the first.', ''),
   hr_cfg: decimal('CFG scale of the second pass; Forge only. Default: `cfg_scale`.', [1, 30], 7),
   hr_distilled_cfg: decimal('Distilled guidance of the second pass; Forge only.', [0, 30], 3.5),
   hr_additional_modules: texts('VAE and text encoders of the second pass; Forge only.', ['Use same choices'])
@@ -104,7 +104,7 @@ export const img2imgFields = {
   init_images: Type.Optional(Type.Array(Image, { description: 'Pictures to start from, at most `batch_size`; one is used for the whole batch. Makes the job img2img.', examples: [[examplePng]], maxItems: 64 })),
   resize_mode: option('0 stretch, 1 crop, 2 fill, 3 latent upscale.', [0, 3], 0),
   image_cfg_scale: decimal('Guidance by the picture, for instruct-pix2pix models.', [0, 3], 1.5),
-  mask: image('White is drawn anew. Needs `init_images`.'),
+  mask: image('The white part is generated again. Needs `init_images`.'),
   mask_blur: whole('Blur of the mask in pixels, both ways.', [0, 64], 4),
   mask_blur_x: whole('Blur of the mask in pixels, sideways.', [0, 64], 4),
   mask_blur_y: whole('Blur of the mask in pixels, up and down.', [0, 64], 4),
@@ -112,7 +112,7 @@ export const img2imgFields = {
   inpainting_fill: option('Under the mask: 0 fill, 1 original, 2 latent noise, 3 latent nothing.', [0, 3], 1),
   inpaint_full_res: flag('Draw the masked part at full size.'),
   inpaint_full_res_padding: whole('Pixels around the masked part.', [0, 256], 32),
-  inpainting_mask_invert: option('1 draws everything but the mask.', [0, 1], 0),
+  inpainting_mask_invert: option('1 generates everything except the mask.', [0, 1], 0),
   initial_noise_multiplier: decimal('Noise multiplier of img2img.', [0, 1.5], 1),
   latent_mask: image('Mask in latent space.')
 }
@@ -143,8 +143,8 @@ const otherSpellings = {
   mode: Type.Optional(Type.Unknown({ description: '`txt2img` or `img2img`; without it img2img when `init_images` are there.', examples: ['txt2img'] })),
   type: Type.Optional(Type.Unknown({ description: '`gradio_raw` or `gradio`: the values are in `raw_payload`. Otherwise as `mode`.', examples: ['gradio_raw'] })),
   raw_payload: record('Values of a Gradio form, in `data`.', { data: ['a lighthouse'] }),
-  generation_info_raw: text('Generation parameters as A1111 writes them into a picture; what is given beside them goes before.', 'a lighthouse\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512'),
-  infotext: text('Generation parameters as A1111 writes them; fill what is not given otherwise, except the checkpoint.', 'Steps: 20, Sampler: Euler a'),
+  generation_info_raw: text('Generation parameters as A1111 writes them into a picture; explicit fields override them.', 'a lighthouse\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512'),
+  infotext: text('Generation parameters as A1111 writes them; they fill missing fields, except the checkpoint.', 'Steps: 20, Sampler: Euler a'),
   checkpoint_name: choice('Checkpoint: title, file name, path, model name or hash. Empty: the one the server has loaded.', 'sd_xl_base_1.0.safetensors'),
   sd_checkpoint: spelling('checkpoint_name'),
   checkpoint: spelling('checkpoint_name'),
@@ -185,7 +185,7 @@ export function fieldsAsSent (fields: TProperties): TProperties {
 export const GenerationParameters = Type.Object(fieldsAsSent({ ...A1111Parameters.properties, ...otherSpellings }), {
   $id: 'GenerationParameters',
   additionalProperties: true,
-  description: 'Everything that A1111 and Forge take for txt2img and img2img, and other spellings of it.',
+  description: 'All parameters of A1111 and Forge for txt2img and img2img, and their other spellings.',
   examples: [{ prompt: 'a lighthouse at dusk', steps: 20, width: 512, height: 512, seed: -1 }]
 })
 export type GenerationParameters = Readonly<Record<string, unknown>>

@@ -6,7 +6,7 @@ export const jobStatuses = ['pending', 'processing', 'completed', 'failed', 'can
 export const endStatuses = ['completed', 'failed', 'cancelled'] as const
 
 export const JobStatus = StringEnum(jobStatuses, {
-  description: 'pending: waits in line. processing: runs on its server. The other three are final.'
+  description: 'pending: waits in the queue. processing: runs on its server. The other three are final.'
 })
 export type JobStatus = Static<typeof JobStatus>
 export type EndStatus = (typeof endStatuses)[number]

@@ -42,10 +42,10 @@ export const JobView = Type.Object({
   creation_timestamp: Timestamp('When it was accepted.'),
   last_updated_timestamp: Timestamp('When it last changed.'),
   started_timestamp: Nullable(Timestamp('When its last generation began.')),
-  completion_timestamp: Nullable(Timestamp('When it ended.')),
+  completion_timestamp: Nullable(Timestamp('When it finished.')),
   target_server_alias: Type.String({ description: 'Server that runs it.' }),
-  priority: Type.Integer({ minimum: 1, maximum: 10, description: '10 goes first.' }),
-  queue_position: Nullable(Type.Integer({ minimum: 1 }), { description: 'Place in its server\'s line; null unless it waits.' }),
+  priority: Type.Integer({ minimum: 1, maximum: 10, description: '10 runs first.' }),
+  queue_position: Nullable(Type.Integer({ minimum: 1 }), { description: 'Position in its server\'s queue; null unless it waits.' }),
   progress: Type.Number({ minimum: 0, maximum: 1, description: '0 to 1.' }),
   progress_percentage: Type.Number({ minimum: 0, maximum: 100, description: '0 to 100.' }),
   step: Nullable(Type.Integer(), { description: 'Sampling step that it is at.' }),
@@ -53,7 +53,7 @@ export const JobView = Type.Object({
   estimated_time_remaining: Nullable(Type.Number(), { description: 'Seconds, as the server guesses; null unless it runs.' }),
   eta_seconds: Nullable(Type.Number({ minimum: 0 }), {
     description: 'Seconds until it ends, from what its server took for others; null while that is not known, while its ' +
-      'line is held, and after its end.'
+      'queue is on hold, and after its end.'
   }),
   estimated_start_time: Nullable(Timestamp('When it is expected to begin; null as above, and once it runs.')),
   estimated_completion_time: Nullable(Timestamp('When it is expected to end; null as eta_seconds.')),
@@ -61,13 +61,13 @@ export const JobView = Type.Object({
   generation_params: record('What is generated, in A1111\'s field names, seed resolved; and what the client sent under names of its own.'),
   generation_params_json: Type.String({ description: 'The same as JSON text.' }),
   client_params: record('What the client sent under names of its own, such as num_images or style_preset; long values are left out.'),
-  result_details: Nullable(record('What came of it: info, a sentence; images, saved_filenames, generation_info; or error and details.')),
+  result_details: Nullable(record('Result: info, a sentence; images, saved_filenames, generation_info; or error and details.')),
   result_details_json: Nullable(Type.String(), { description: 'The same as JSON text.' }),
   images: Type.Array(Ref(JobImageView), { description: 'Results, best used instead of result_details.' }),
   error: Nullable(Type.Object({
     code: Type.String({ description: 'For programs.' }), message: Type.String({ description: 'For people.' })
   }), { description: 'Why it failed.' }),
-  warnings: Type.Array(Ref(Warning), { description: 'What the caller should know although it goes on.' }),
+  warnings: Type.Array(Ref(Warning), { description: 'Notes for the caller that do not stop the job.' }),
   attempts: Type.Array(Ref(AttemptView), { description: 'Generations that did not end it well.' }),
   retry_count: Type.Integer({ description: 'Further generations after the first.' }),
   app_type: Type.String({ description: 'Application that it is for, by the client\'s own word.' }),
@@ -76,8 +76,8 @@ export const JobView = Type.Object({
   bulk_job_id: Nullable(Type.String(), { description: 'Bulk that it belongs to.' }),
   forge_session_hash: Type.Null({ description: 'Of a time when jobs went through Gradio; always null.' }),
   forge_internal_task_id: Type.String({ description: 'The task\'s id at the server, the same as the job\'s.' }),
-  webhook: Nullable(Ref(WebhookView), { description: 'Who is told of its events; null for nobody.' }),
-  metadata: Type.Unknown({ description: 'The caller\'s own JSON; null where none was given.' }),
+  webhook: Nullable(Ref(WebhookView), { description: 'Receiver of its events; null for none.' }),
+  metadata: Type.Unknown({ description: 'The caller\'s own JSON; null if it sent none.' }),
   model_availability: record('Whether the server has the checkpoint.'),
   links: Type.Record(Type.String(), Type.String(), { description: 'Where to go from here.' })
 }, { $id: 'Job', description: 'A job, with the field names of every StableQueue client.' })
@@ -118,7 +118,7 @@ export const JobListQuery = Type.Object({
   cursor: Type.Optional(Type.String({ pattern: '^\\d{1,20}$', description: '`next_cursor` of the page before; stable while jobs come and go.' })),
   order: Type.Optional(StringEnum(['asc', 'desc', 'ASC', 'DESC', 'line'], {
     default: 'desc',
-    description: 'By time of acceptance; or line: as the server will take them, with status=pending and server, and ' +
+    description: 'By time of acceptance; or line: in the order of the server\'s queue, with status=pending and server, and ' +
       'paged by offset.'
   }))
 })
@@ -127,7 +127,7 @@ export type JobListQuery = Static<typeof JobListQuery>
 export const JobListView = Type.Object({
   success,
   total: Type.Integer({ description: 'Jobs that fit the filters, on all pages.' }),
-  as_of: Timestamp('The service\'s own clock: all of them were accepted before. What an action takes as created_before.'),
+  as_of: Timestamp('The service\'s own clock: all of them were accepted before. Use it as created_before of an action.'),
   count: Type.Integer({ description: 'Jobs on this page.' }),
   filters: record('The filters in force.'),
   jobs: Type.Array(Ref(JobView), { description: 'The page.' }),
@@ -139,15 +139,15 @@ export const JobChange = Type.Object({
   success,
   message: Type.String({ description: 'What was done.' }),
   job: Ref(JobView)
-}, { $id: 'JobChange', description: 'What became of a job.' })
+}, { $id: 'JobChange', description: 'Result for a job.' })
 
 /** What may be changed of a job that waits. */
 export const JobPatch = Closed({
   priority: Type.Optional(Type.Integer({
-    minimum: 1, maximum: 10, description: 'Its new priority, 10 first; it goes behind those that wait with it.', examples: [8]
+    minimum: 1, maximum: 10, description: 'Its new priority, 10 first; the job follows those that already wait with it.', examples: [8]
   })),
-  server: Type.Optional(Type.String({ maxLength: 64, description: 'Alias of the server that takes it.' })),
-  before: Type.Optional(jobId('Job of the same line that it goes right ahead of.'))
+  server: Type.Optional(Type.String({ maxLength: 64, description: 'Alias of the new server.' })),
+  before: Type.Optional(jobId('Job of the same queue; this one moves right before it.'))
 }, {
   $id: 'JobPatch', description: 'What to change; everything left out stays.', minProperties: 1, examples: [{ priority: 8 }]
 })
@@ -158,10 +158,10 @@ const moreThanBlank = { minLength: 1, pattern: '\\S' }
 /** Something to be done with many jobs. */
 export const JobAction = Closed({
   action: StringEnum(['cancel', 'retry', 'run-now', 'move', 'delete'], {
-    description: 'As the routes of one job do it. move puts waiting ones in the line of another server; delete cancels ' +
+    description: 'As the routes of one job do it. move puts waiting ones into the queue of another server; delete cancels ' +
       'waiting ones first.'
   }),
-  server: Type.Optional(Type.String({ maxLength: 64, description: 'With move: alias of the server that takes them.' })),
+  server: Type.Optional(Type.String({ maxLength: 64, description: 'With move: alias of the new server.' })),
   ids: Type.Optional(Type.Array(jobId('A job.'), { minItems: 1, maxItems: 20_000, description: 'The jobs.' })),
   filter: Type.Optional(Closed({
     ...jobFilterFields,
@@ -169,7 +169,7 @@ export const JobAction = Closed({
     user: Type.Optional(Type.String({ ...jobFilterFields.user, ...moreThanBlank })),
     app_type: Type.Optional(Type.String({ ...jobFilterFields.app_type, ...moreThanBlank })),
     search: Type.Optional(Type.String({ ...jobFilterFields.search, ...moreThanBlank }))
-  }, { description: 'Instead of ids: all jobs that fit when the request comes, as GET lists them.' })),
+  }, { description: 'Instead of ids: all jobs that match at the time of the request, as GET lists them.' })),
   all: Type.Optional(Type.Boolean({
     default: false, description: 'Must be true where neither ids nor a filter say which jobs: then it is about all.'
   })),
@@ -187,7 +187,7 @@ export const JobActionAnswer = Type.Object({
   success,
   message: Type.String({ description: 'What was done.' }),
   dry_run: Type.Boolean({ description: 'Whether they were only counted.' }),
-  count: Type.Integer({ description: 'Jobs that it is about: those that fit and that the caller may act on.' }),
+  count: Type.Integer({ description: 'Matching jobs that the caller can act on.' }),
   created_before: Timestamp('All of them were accepted before this moment.'),
   done: Type.Integer({ description: 'Jobs with which it was done.' }),
   refused: Type.Array(Type.Object({
@@ -196,7 +196,7 @@ export const JobActionAnswer = Type.Object({
     message: Type.String({ description: 'Why not, for people.' })
   }), { description: 'Jobs with which it could not be done; the first 100.' }),
   refused_count: Type.Integer({ description: 'How many those are in all.' })
-}, { $id: 'JobActionAnswer', description: 'What became of an action on many jobs.' })
+}, { $id: 'JobActionAnswer', description: 'Result of an action on many jobs.' })
 export type JobActionAnswer = Static<typeof JobActionAnswer>
 
 export const Done = Type.Object({

@@ -7,7 +7,7 @@ const civitaiId = (description: string) => Type.Union([
 ], { description })
 
 export const RefreshRequest = Closed({
-  modelVersionId: Type.Optional(civitaiId('Version at Civitai, where its hash does not tell.')),
+  modelVersionId: Type.Optional(civitaiId('Version at Civitai, if its hash does not identify it.')),
   modelId: Type.Optional(civitaiId('Model at Civitai; its newest version is taken.')),
   modelName: Type.Optional(Type.String({ maxLength: 1000, description: 'Of older clients; without effect.' }))
 }, { $id: 'RefreshRequest' })
@@ -26,7 +26,7 @@ export const RefreshAnswer = Type.Object({
   }, { description: 'What Civitai said, in short.' }),
   model: Type.Composite([ModelView, Type.Object({
     modelVersionId: Nullable(Type.Integer(), { description: 'Same as civitai_version_id.' }),
-    update_timestamp: Nullable(Timestamp('When Civitai was asked.'))
+    update_timestamp: Nullable(Timestamp('Time of the request to Civitai.'))
   })], { description: 'The model as it is now.' })
 }, { $id: 'RefreshAnswer' })
 
@@ -35,14 +35,14 @@ const told = (description: string) => Nullable(Type.Number({ minimum: 0 }), {
 })
 
 const ModelDetails = Type.Composite([ModelView, Type.Object({
-  fullPath: Type.String({ description: 'Same as path: nothing of this machine is told.' }),
+  fullPath: Type.String({ description: 'Same as path: details of this machine stay private.' }),
   hash: Nullable(Type.String(), { description: 'Same as hash_autov2.' }),
   civitai_data: Nullable(Ref(ModelCivitai), { description: 'Same as civitai, or null.' }),
   model_version_id: Nullable(Type.Integer(), { description: 'Same as civitai_version_id.' }),
   civitai_name: Nullable(Type.String(), { description: 'Name of the model at Civitai.' }),
   preview_images: Type.Array(Type.String(), { description: 'Same as previews.' }),
   downloads: told('Times it was downloaded from Civitai'),
-  favorited: told('People at Civitai who like it'),
+  favorited: told('Likes at Civitai'),
   rating: told('0 to 5, by people at Civitai')
 })])
 export type ModelDetails = Static<typeof ModelDetails>
@@ -51,7 +51,7 @@ export type ModelDetails = Static<typeof ModelDetails>
 export const ModelInfo = Type.Composite([ModelDetails, Type.Object({
   success,
   model: { ...ModelDetails, description: 'The model.' } as typeof ModelDetails,
-  civitai_fetch_error: Type.Optional(Type.String({ description: 'Why Civitai could not be asked.' }))
+  civitai_fetch_error: Type.Optional(Type.String({ description: 'Why Civitai did not answer.' }))
 })], { $id: 'ModelInfo' })
 
 export const ImageInfoView = Type.Object({
@@ -73,5 +73,5 @@ export const CivitaiUser = Type.Object({
   success,
   username: Nullable(Type.String(), { description: 'Whose key it is.' }),
   id: Nullable(Type.Integer(), { description: 'Their number.' }),
-  email: Nullable(Type.String(), { description: 'Where Civitai tells.' })
+  email: Nullable(Type.String(), { description: 'If Civitai reports it.' })
 }, { $id: 'CivitaiUser' })

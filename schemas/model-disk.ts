@@ -6,7 +6,7 @@ export const DeletionAnswer = Type.Object({
   message: Type.String({ description: 'What was done.' }),
   deletedFiles: Type.Array(Type.Object({
     type: Type.String({ description: 'model, preview or sidecar.' }), path: Type.String({ description: 'File name.' })
-  }), { description: 'What is gone now.' }),
+  }), { description: 'The deleted files.' }),
   clearedCount: Type.Integer({ description: 'Model files among them.' }),
   errors: Type.Array(Type.String(), { description: 'What was left alone and why.' })
 }, { $id: 'ModelDeletion' })

@@ -5,8 +5,8 @@ const count = (description: string) => Type.Integer({ minimum: 0, description })
 
 export const ScanView = Type.Object({
   success,
-  message: Type.String({ description: 'How it stands, in words.' }),
-  state: StringEnum(['never', 'waiting', 'running', 'completed', 'stopped', 'failed'], { description: 'How it stands.' }),
+  message: Type.String({ description: 'State as a sentence.' }),
+  state: StringEnum(['never', 'waiting', 'running', 'completed', 'stopped', 'failed'], { description: 'State.' }),
   phase: Nullable(StringEnum(['reading', 'hashing']), { description: 'What it is or was at last doing.' }),
   started_at: Nullable(Timestamp('Its begin.')),
   ended_at: Nullable(Timestamp('Its end.')),
@@ -17,12 +17,12 @@ export const ScanView = Type.Object({
     updated: count('Changed ones, and those with a changed sidecar.'),
     skipped: count('Unchanged ones.'),
     errors: count('Files and folders that could not be read.'),
-    deleted: count('Files that are gone.'),
+    deleted: count('Deleted files.'),
     hashesCalculated: count('Hashes computed.'),
     hashErrors: count('Hashes that could not be computed.'),
     hashesSkipped: count('Files whose hash was known already.'),
     hashesWaiting: count('Hashes still to be computed.'),
-    civitaiCalls: count('Requests to Civitai: none, a scan asks nobody.'),
+    civitaiCalls: count('Requests to Civitai: none, a scan sends no requests.'),
     duplicates: Type.Object({
       count: count('Files that are there once more than needed.'),
       groups: Type.Array(Type.Object({
@@ -52,16 +52,16 @@ export const HashInfo = Type.Object({
     id: Type.Integer({ description: 'Its id.' }),
     filename: Type.String({ description: 'File name.' }),
     hasHash: Type.Boolean({ description: 'Whether its hash is known.' }),
-    existingHash: Nullable(Type.String(), { description: 'The SHA-256, or its first ten digits where a server tells no more.' })
+    existingHash: Nullable(Type.String(), { description: 'The SHA-256, or its first ten digits if a server reports no more.' })
   }, { description: 'The model.' }),
   fileInfo: Type.Object({
     size: Nullable(Type.String(), { description: 'For people; null where only servers have the file.', examples: ['6.5 GB'] }),
     sizeBytes: Nullable(count('Bytes.'), { description: 'Bytes.' }),
     canCalculateHash: Type.Boolean({ description: 'Whether this machine can see the file.' }),
     reason: Nullable(Type.String(), { description: 'Why it cannot be computed.' }),
-    estimatedTime: Nullable(Type.Integer(), { description: 'Seconds that it takes on an ordinary disk.' }),
+    estimatedTime: Nullable(Type.Integer(), { description: 'Seconds on an ordinary disk.' }),
     estimatedTimeDisplay: Nullable(Type.String(), { description: 'The same for people.', examples: ['about 33 s'] })
-  }, { description: 'What computing it would take.' })
+  }, { description: 'Effort to compute it.' })
 }, { $id: 'ModelHashInfo' })
 
 export const HashAnswer = Type.Object({

@@ -3,7 +3,7 @@ import { Nullable, success, Timestamp } from './kit.ts'
 
 export const VerifyAnswer = Type.Object({
   success,
-  provided_value: Type.String({ description: 'What was asked for.' }),
+  provided_value: Type.String({ description: 'The request.' }),
   interpreted_as: Type.String({ description: 'What it was taken for.', examples: ['model_hash'] }),
   available: Type.Boolean({ description: 'Whether any server has it.' }),
   reason: Nullable(Type.String(), { description: 'Why it is not available.' }),
@@ -40,12 +40,12 @@ export const ModelsCacheView = Type.Object({
     normalized_path: Type.String({ description: 'The same as its first server writes it.' }),
     hash: Nullable(Type.String(), { description: 'First ten digits of the SHA-256.' }),
     title: Nullable(Type.String(), { description: 'Its first server\'s own name for it; null where no server has it.' }),
-    aliases: Type.Array(Type.String(), { description: 'Names by which a job may ask for it.' })
+    aliases: Type.Array(Type.String(), { description: 'Names that a job can use for it.' })
   }), { description: 'The entries.' }),
   by_type: Type.Record(Type.String(), Type.Integer(), { description: 'Entries of each type.' }),
   on_disk: Type.Integer({ description: 'Entries with a file here.' }),
   hashed: Type.Integer({ description: 'Entries whose whole SHA-256 is known.' }),
-  with_metadata: Type.Integer({ description: 'Entries that anything is told about.' }),
+  with_metadata: Type.Integer({ description: 'Entries with details.' }),
   servers: Type.Array(Type.Object({
     alias: Type.String({ description: 'The server.' }),
     read_at: Nullable(Timestamp('When it was last read.')),

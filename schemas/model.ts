@@ -10,8 +10,8 @@ const count = (description: string) => Type.Integer({ minimum: 0, description })
 
 export const ModelServer = Type.Object({
   alias: Type.String({ description: 'The server.' }),
-  title: Type.String({ description: 'Its own name for the model; what goes into a job for it.' }),
-  hash: Nullable(Type.String(), { description: 'First ten digits of the SHA-256, where the server tells.' })
+  title: Type.String({ description: 'Its own name for the model, for use in a job.' }),
+  hash: Nullable(Type.String(), { description: 'First ten digits of the SHA-256, if the server reports them.' })
 }, { $id: 'ModelServer' })
 
 export const ModelImage = Type.Object({
@@ -34,7 +34,7 @@ export const ModelCivitai = Type.Object({
   trainedWords: texts('Trigger words.'),
   downloadUrl: Nullable(Type.String(), { description: 'Where Civitai offers it.' }),
   images: Type.Array(Ref(ModelImage), { description: 'Examples, served from here.' }),
-  fetched_at: Nullable(Timestamp('When Civitai was asked; null where a file told it.'))
+  fetched_at: Nullable(Timestamp('Time of the request to Civitai; null if the data come from a file.'))
 }, { $id: 'ModelCivitai', description: 'What Civitai says.' })
 
 const MetadataSource = StringEnum(['forge', 'civitai', 'embedded', 'none'], { description: 'Who is believed first about it.' })
@@ -55,7 +55,7 @@ export const ModelView = Type.Object({
   size: Nullable(count('Bytes, where the file is on this machine.')),
   created: Nullable(Timestamp('When the file was made.')),
   modified: Nullable(Timestamp('When the file last changed.')),
-  hash_sha256: Nullable(Type.String(), { description: 'Of the whole file, lower case; null until computed or told by a server.' }),
+  hash_sha256: Nullable(Type.String(), { description: 'Of the whole file, lower case; null until computed or reported by a server.' }),
   hash_autov2: Nullable(Type.String(), { description: 'First ten digits of the SHA-256.' }),
   hash_autov3: Nullable(Type.String(), { description: 'Of LoRAs: hash without the header.' }),
   description: Nullable(Type.String(), { description: 'Harmless HTML or plain text.' }),
@@ -114,9 +114,9 @@ export const RescanAnswer = Type.Object({
   model: Ref(ModelView),
   operations: Type.Object({
     hashCalculated: Type.Boolean({ description: 'Whether it was hashed.' }),
-    civitaiDataFetched: Type.Boolean({ description: 'Whether Civitai told about it.' }),
+    civitaiDataFetched: Type.Boolean({ description: 'Whether the data come from Civitai.' }),
     previewDownloaded: Type.Boolean({ description: 'Whether a picture of Civitai was fetched.' })
-  }, { description: 'What was done besides reading its files.' })
+  }, { description: 'Actions beside reading its files.' })
 }, { $id: 'ModelRescan' })
 
 export const AvailabilityView = Type.Object({
@@ -130,7 +130,7 @@ export const AvailabilityView = Type.Object({
 
 /** A choice such as a sampler, and who offers it. */
 export const ChoiceView = Type.Object({
-  name: Type.String({ description: 'What goes into a job.' }),
+  name: Type.String({ description: 'Name for use in a job.' }),
   label: Type.String({ description: 'For people.' }),
   aliases: texts('Other names that mean it.'),
   servers: texts('Aliases of the servers that offer it.')

@@ -18,7 +18,7 @@ export type ParametersToRead = Static<typeof ParametersToRead>
 
 export const ReadParameters = Type.Object({
   success,
-  text: Type.String({ description: 'The text in A1111\'s form; empty where a picture holds none that can be read.' }),
+  text: Type.String({ description: 'The text in A1111\'s form; empty if a picture has no readable one.' }),
   source: Type.Optional(Type.String({
     description: 'Program that wrote it: A1111 (and its kin), ComfyUI, Fooocus, InvokeAI, NovelAI or SwarmUI.', examples: ['A1111']
   })),

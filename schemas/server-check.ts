@@ -46,12 +46,12 @@ export const ServerCheckStep = Type.Object({
     description: 'not_found_out: it was tried, and note says what kept it from being found out.'
   }),
   note: Nullable(Type.String(), { description: 'Why it was skipped or not found out.' }),
-  duration_ms: milliseconds('How long it took; null until it ended.')
+  duration_ms: milliseconds('Duration; null until it finished.')
 }, { $id: 'ServerCheckStep', description: 'One step of a thorough check.' })
 export type ServerCheckStep = Static<typeof ServerCheckStep>
 
 export const ServerCheckFinding = Type.Object({
-  topic: StringEnum(checkSteps, { description: 'The step that it comes from.' }),
+  topic: StringEnum(checkSteps, { description: 'The step that found it.' }),
   level: StringEnum(['good', 'note', 'harm', 'unknown'], {
     description: 'harm: jobs suffer from it. note: StableQueue copes with it. unknown: it was not found out.'
   }),
@@ -82,10 +82,10 @@ export const LearnedView = Type.Object({
   }),
   keeps_selection: nullableFlag('Whether the selected checkpoint is selected again after a job with another one.'),
   error_styles: Type.Array(ErrorStyle, { description: 'How it reports errors, as far as was seen.' }),
-  missing_routes: Nullable(Type.Array(Type.String()), { description: 'Routes that jobs may need and that it lacks; null: not found out.' }),
+  missing_routes: Nullable(Type.Array(Type.String()), { description: 'Missing routes that jobs can need; null: not found out.' }),
   proxy: Nullable(Type.String(), { description: 'What answers in front of it, as its headers say.' }),
   body_accepted_bytes: milliseconds('Largest request body that got through.'),
-  body_refused_bytes: milliseconds('Smallest request body that was refused; null where none was.'),
+  body_refused_bytes: milliseconds('Smallest rejected request body; null if none was rejected.'),
   time_limit_seconds: Nullable(Type.Number(), { description: 'After how many seconds a proxy gave up; null: not seen.' }),
   time_passed_seconds: Nullable(Type.Number(), { description: 'Longest time after which an answer still got through.' })
 }, { $id: 'LearnedTraits', description: 'What was learned of a server by working with it.' })
@@ -96,12 +96,12 @@ export const ServerCheckReport = Type.Object({
   id: Type.String({ description: 'Id of the check.' }),
   outcome: StringEnum(checkOutcomes, {
     description: 'finished: every step was tried. cancelled: on request. could_not_run: nothing was generated. ' +
-      'broken_off: it ended early; reason says why.'
+      'broken_off: it stopped early; reason says why.'
   }),
   reason: Nullable(Type.String(), { description: 'Why it did not finish.' }),
   verdict: StringEnum(['good', 'harm', 'unknown'], { description: 'harm: at least one finding that hurts.' }),
   started_at: Timestamp('When it began.'),
-  ended_at: Timestamp('When it ended.'),
+  ended_at: Timestamp('When it finished.'),
   duration_ms: Type.Integer({ minimum: 0, description: 'How long it took.' }),
   service: Type.Object({
     version: Type.String({ description: 'Version of StableQueue.' }),
@@ -124,15 +124,15 @@ export const ServerCheckReport = Type.Object({
   }, { description: 'What the check had the server generate.' }),
   steps: Type.Array(Ref(ServerCheckStep), { description: 'Its steps, in order.' }),
   put_back: StringEnum(['nothing', 'done', 'pending', 'failed'], {
-    description: 'What became of the settings that were changed. pending: put back as soon as the server answers.'
+    description: 'State of the changed settings. pending: restored as soon as the server answers.'
   }),
   requests: Type.Array(Type.Object({
     step: StringEnum(checkSteps, { description: 'The step that made it.' }),
     method: Type.String({ description: 'Its method.' }),
     route: Type.String({ description: 'Its path.' }),
-    status: Nullable(Type.Integer(), { description: 'Status of the answer; null where none came.' }),
+    status: Nullable(Type.Integer(), { description: 'Status of the answer; null without an answer.' }),
     duration_ms: Type.Integer({ minimum: 0, description: 'How long it took.' })
-  }), { description: 'Every request and the status of its answer; repeated looks at progress are left out.' })
+  }), { description: 'Every request and the status of its answer, without repeated requests for progress.' })
 }, { $id: 'ServerCheckReport', description: 'What a thorough check found, made to be attached to a bug report.' })
 export type ServerCheckReport = Static<typeof ServerCheckReport>
 
@@ -141,9 +141,9 @@ export const ServerCheckView = Type.Object({
   check: Nullable(Type.Object({
     id: Type.String({ description: 'Id of the check.' }),
     state: StringEnum(['asked', 'waiting', 'running', 'putting_back', 'ended'], {
-      description: 'asked: no worker has taken it up yet. waiting: for the running job to end, or for the server to be idle.'
+      description: 'asked: no worker has started it yet. waiting: until the running job finishes, or until the server is idle.'
     }),
-    asked_at: Timestamp('When it was asked for.'),
+    asked_at: Timestamp('Time of the request.'),
     steps: Type.Array(Ref(ServerCheckStep), { description: 'Its steps so far.' })
   }), { description: 'The check that runs now, or ran last; null where there was none.' }),
   report: Nullable(Ref(ServerCheckReport), { description: 'The last report; null where there is none.' }),

@@ -4,9 +4,9 @@ import { LearnedView } from './server-check.ts'
 
 export const serverHealths = ['online', 'busy', 'suspected', 'offline', 'unauthorized', 'disabled'] as const
 export const ServerHealth = StringEnum(serverHealths, {
-  description: 'online: answers and is idle. busy: generates now. suspected: answers, but is given ' +
-    'a break after what became of generations; last_error says why. offline: does not answer. ' +
-    'unauthorized: refuses our credentials. disabled: taken out by its owner.'
+  description: 'online: answers and is idle. busy: generates now. suspected: answers, but gets ' +
+    'a break after failed generations; last_error says why. offline: does not answer. ' +
+    'unauthorized: rejects its credentials. disabled: switched off by its owner.'
 })
 export type ServerHealth = Static<typeof ServerHealth>
 
@@ -35,7 +35,7 @@ const serverFields = {
   alias,
   apiUrl: Type.Optional(Type.String({
     maxLength: 2048,
-    description: 'Address of the A1111 or Forge API; may carry user:password. Or give host and port.',
+    description: 'Address of the A1111 or Forge API, optionally with user:password. Or send host and port.',
     examples: ['http://192.168.1.20:7860']
   })),
   host: Type.Optional(Type.String({ maxLength: 255, description: 'Host name or address, instead of apiUrl.' })),
@@ -57,7 +57,7 @@ const serverFields = {
     })
   ]), { description: 'Same as username and password: "user:password", or an object with both.' })),
   headers: Type.Optional(Nullable(Type.Record(Type.String(), Type.String({ maxLength: 8192, description: 'Its value.' })), {
-    description: 'Sent with every request to the server and to nothing else, for tunnels and proxies that ask for a ' +
+    description: 'Sent with every request to the server and to no other address, for tunnels and proxies that need a ' +
       'token. Kept encrypted, never shown; replaces those of before.',
     examples: [{ 'CF-Access-Client-Id': 'abc.access', 'CF-Access-Client-Secret': 'secret' }]
   })),
@@ -69,9 +69,9 @@ const serverFields = {
       'own, if it signed that itself, or that of a private authority.'
   })),
   tls_verify: Type.Optional(Nullable(Type.Boolean(), {
-    description: 'false: any certificate will do, so whoever stands between can read and change everything. Prefer ca.'
+    description: 'false: accepts any certificate, so an attacker in between can read and change everything. Prefer ca.'
   })),
-  enabled: Type.Optional(Type.Boolean({ description: 'false takes it out: its jobs wait.', default: true })),
+  enabled: Type.Optional(Type.Boolean({ description: 'false: the server is off and its jobs wait.', default: true })),
   job_timeout_seconds: Type.Optional(Nullable(Type.Integer({ minimum: 1, maximum: 86_400 }), {
     description: 'Longest time for one generation there; null for the setting JOB_TIMEOUT_SECONDS.'
   })),
@@ -106,10 +106,10 @@ export const ServerView = Type.Object({
   has_ca: Type.Boolean({ description: 'Whether certificates of its own are stored.' }),
   tls_verify: Type.Boolean({ description: 'false: any certificate will do.' }),
   enabled: Type.Boolean({ description: 'false: taken out by its owner.' }),
-  paused: Type.Boolean({ description: 'true: its line is held by an operator, or for a thorough check.' }),
-  checking: Type.Boolean({ description: 'true: a thorough check has it to itself; its line goes on afterwards, unless an operator holds it.' }),
-  pause_reason: Nullable(Type.String(), { description: 'Why it is held, where its operator said so.' }),
-  paused_at: Nullable(Type.String({ format: 'date-time' }), { description: 'Since when it is held.' }),
+  paused: Type.Boolean({ description: 'true: an operator or a thorough check has paused it.' }),
+  checking: Type.Boolean({ description: 'true: a thorough check uses it alone; its queue continues afterwards, unless an operator has paused it.' }),
+  pause_reason: Nullable(Type.String(), { description: 'Reason of the pause, if the operator gave one.' }),
+  paused_at: Nullable(Type.String({ format: 'date-time' }), { description: 'Start of the pause.' }),
   job_timeout_seconds: Nullable(Type.Integer(), { description: 'Longest time for one generation there; null: the default.' }),
   restore_selection: restoreSelection,
   origin: StringEnum(['user', 'settings', 'found', 'simulator'], {
@@ -117,13 +117,13 @@ export const ServerView = Type.Object({
   }),
   is_simulator: Type.Boolean({ description: 'true: this is no real Stable Diffusion server.' }),
   kind: Nullable(ServerKind, { description: 'null until it answered for the first time.' }),
-  version: Nullable(Type.String(), { description: 'As the server tells it.' }),
+  version: Nullable(Type.String(), { description: 'As the server reports it.' }),
   health: ServerHealth,
   health_since: Nullable(Timestamp('Since when its health is what it is.')),
-  checked_at: Nullable(Timestamp('When it was last heard of.')),
+  checked_at: Nullable(Timestamp('When it was last checked.')),
   last_error: Nullable(Type.String(), { description: 'What went wrong last, in words.' }),
   loaded_checkpoint: Nullable(Type.String(), { description: 'Title of the checkpoint it has loaded.' }),
-  waiting: Type.Integer({ minimum: 0, description: 'Jobs in its line.' }),
+  waiting: Type.Integer({ minimum: 0, description: 'Jobs in its queue.' }),
   processing: Type.Integer({ minimum: 0, description: 'Jobs that it runs now.' }),
   learned: Nullable(Ref(LearnedView), { description: 'What a thorough check and the work with it have shown; null before it answered.' })
 }, { $id: 'Server', description: 'A server.' })
@@ -132,17 +132,17 @@ export type ServerView = Static<typeof ServerView>
 /** Clients that give no reason send no body, or null. */
 export const ServerPause = Type.Unsafe<{ reason?: string | null } | null>({
   ...Closed({
-    reason: Type.Optional(Nullable(Type.String({ maxLength: 300 }), { description: 'Why, for the people who see its line wait.' }))
+    reason: Type.Optional(Nullable(Type.String({ maxLength: 300 }), { description: 'Reason, for people who see its queue wait.' }))
   }),
   type: ['object', 'null'],
   $id: 'ServerPause',
-  description: 'Why a line is held.',
+  description: 'Reason of a pause.',
   examples: [{ reason: 'Driver update' }]
 })
 
 export const ServerSample = Type.Object({
-  at: Timestamp('When it was looked at.'),
-  health: StringEnum(['online', 'suspected', 'offline', 'unauthorized'], { description: 'What was found; it held until the next sample.' }),
+  at: Timestamp('Time of the check.'),
+  health: StringEnum(['online', 'suspected', 'offline', 'unauthorized'], { description: 'Result; valid until the next sample.' }),
   response_ms: Nullable(Type.Integer({ minimum: 0 }), { description: 'How long it took to answer; null where it did not.' })
 }, { $id: 'ServerSample', description: 'One look at a server.' })
 
@@ -164,7 +164,7 @@ export const ServerChangeAnswer = Type.Object({
 
 export const ServerTestAnswer = Type.Object({
   success,
-  reachable: Type.Boolean({ description: 'Whether it answered and let us in.' }),
+  reachable: Type.Boolean({ description: 'Whether it answered and accepted the credentials.' }),
   message: Type.String({ description: 'What was found, or what went wrong.' }),
   duration_ms: Type.Integer({ description: 'How long the look took.' }),
   server: Ref(ServerView)
@@ -182,11 +182,11 @@ export const InventoryView = Type.Object({
   }), { description: 'What can be named as checkpoint_name.' }),
   samplers: names('What can be named as sampler_name.'),
   schedulers: names('What can be named as scheduler.'),
-  upscalers: names('What can be named as hr_upscaler, besides the latent modes.'),
+  upscalers: names('Values for hr_upscaler, besides the latent modes.'),
   latent_upscale_modes: names('Latent modes for hr_upscaler.'),
   vaes: names('What can be named as vae.'),
   loras: names('What can be named in a <lora:…> tag.'),
-  embeddings: names('Textual inversions that prompts may name.'),
+  embeddings: names('Textual inversions for prompts.'),
   styles: names('What can be named in styles.'),
   scripts: names('Scripts for txt2img.'),
   controlnet_models: names('What ControlNet units can name as model.'),

@@ -3,17 +3,17 @@ import { Closed, Nullable, Ref, StringEnum, success, Timestamp } from './kit.ts'
 
 const count = (description: string) => Type.Integer({ minimum: 0, description })
 const retentionDays = Type.Integer({
-  minimum: 0, maximum: 36_500, description: 'Days for which ended jobs are kept with their images; 0 keeps them.'
+  minimum: 0, maximum: 36_500, description: 'Days for which finished jobs are kept with their images; 0 for no limit.'
 })
 const retentionJobs = Type.Integer({
-  minimum: 0, maximum: 10_000_000, description: 'How many ended jobs are kept, the newest first; 0 for no limit.'
+  minimum: 0, maximum: 10_000_000, description: 'Number of finished jobs to keep, the newest first; 0 for no limit.'
 })
 const giveBack = 'null: as the environment says.'
 
 /** What can be changed while the service runs, by the names that clients use. */
 export const ChangeableSettings = Type.Object({
   queueProcessingEnabled: Type.Boolean({
-    description: 'Whether servers take jobs. Off, running generations end and no further one begins.'
+    description: 'Whether servers take jobs. If off, running generations finish and no new one starts.'
   }),
   retention_days: retentionDays,
   retention_jobs: retentionJobs,
@@ -42,14 +42,14 @@ export type SettingsChange = Static<typeof SettingsChange>
 export const SettingView = Type.Object({
   name: Type.String({ description: 'As in the environment.', examples: ['PORT'] }),
   value: Type.Unknown({ description: 'What is in force; null where it is secret. Passwords in addresses are left out.' }),
-  default: Type.Unknown({ description: 'What holds unless it is set.' }),
+  default: Type.Unknown({ description: 'Value unless it is set.' }),
   source: StringEnum(['command line', 'environment', 'file', 'default', 'here'], {
-    description: 'Where the value comes from; file: .env. here: changed while the service runs.'
+    description: 'Source of the value; file: .env. here: changed while the service runs.'
   }),
   is_secret: Type.Boolean({ description: 'Whether it is never shown.' }),
   is_set: Type.Boolean({ description: 'Whether there is a value, for those that are never shown.' }),
   changeable_as: Nullable(Type.String(), {
-    description: 'Its name in PUT /api/v1/settings; null where it takes a restart.'
+    description: 'Its name in PUT /api/v1/settings; null if it needs a restart.'
   }),
   allowed: Type.String({ description: 'What it accepts, in words.' }),
   description: Type.String({ description: 'What it is for.' })
@@ -82,11 +82,11 @@ export const RetentionQuery = Type.Object({
 
 export const RetentionView = Type.Object({
   success,
-  as_of: Timestamp('The service\'s own clock when this was counted; what a purge takes as created_before.'),
+  as_of: Timestamp('The service\'s own clock at the count; use it as created_before of a purge.'),
   days: retentionDays,
   jobs: retentionJobs,
   tracker_days: Type.Integer({ description: 'The setting TRACKER_RETENTION: days for jobs of /sdapi/v1; 0 keeps them.' }),
-  interval_hours: Type.Integer({ description: 'How often it is looked for old jobs.' }),
+  interval_hours: Type.Integer({ description: 'How often old jobs are deleted.' }),
   due: Type.Object({
     ...removal, oldest: Nullable(Timestamp('When the oldest of them was accepted.'))
   }, { description: 'What would be removed now.' }),
@@ -112,6 +112,6 @@ export const PurgeRequest = Type.Unsafe<{ expected?: number, created_before?: st
 export const PurgeAnswer = Type.Object({
   success,
   message: Type.String({ description: 'What was done.' }),
-  removed: Type.Object(removal, { description: 'What is gone.' }),
+  removed: Type.Object(removal, { description: 'The deleted fields.' }),
   more: Type.Boolean({ description: 'Whether more is due: one call removes 1000 jobs. Call again.' })
 }, { $id: 'Purge' })

@@ -27,9 +27,9 @@ export const SweepAxis = WithDefaults({
     step: Type.Number({ description: 'Distance of two values.' })
   }), { description: 'Or its values as numbers in steps.', default: null, examples: [{ start: 5, stop: 9, step: 2 }] }),
   search: Nullable(Type.String({ minLength: 1, maxLength: 1000 }), {
-    description: 'With a text field: each value takes the place of these words in it.', default: null, examples: ['lighthouse']
+    description: 'With a text field: each value replaces these words in it.', default: null, examples: ['lighthouse']
   })
-}, { $id: 'StudioSweepAxis', description: 'A field that takes several values.' })
+}, { $id: 'StudioSweepAxis', description: 'A field with several values.' })
 export type SweepAxis = Static<typeof SweepAxis>
 
 export const StudioBatchRequest = WithDefaults({
@@ -42,7 +42,7 @@ export const StudioBatchRequest = WithDefaults({
     description: 'Fields that are laid over the base request, one picture or more each.', default: [], maxItems: 200, examples: [[{ seed: 1 }, { seed: 2 }]]
   }),
   axes: Type.Array(Inline(SweepAxis), {
-    description: 'Up to three fields that take several values; every combination is drawn. The first goes across, the ' +
+    description: 'Up to three fields with several values; every combination is generated. The first goes across, the ' +
       'second down, the third from block to block.',
     default: [],
     maxItems: 3,
@@ -69,29 +69,29 @@ export const StudioBatchAccepted = Type.Object({
   batch_id: batchId,
   status: Type.Literal('queued', { description: 'Always queued.' }),
   message: Type.String({ description: 'The same as a sentence.', examples: ['Batch of 6 generations queued successfully'] }),
-  estimated_time: Nullable(Type.Integer({ description: 'Seconds until it is done, where that can be told.' })),
+  estimated_time: Nullable(Type.Integer({ description: 'Seconds until it is done, if known.' })),
   total: Type.Integer({ description: 'How many generations.' }),
   job_ids: Type.Array(Type.String(), { description: 'Their ids.' }),
   warnings: Type.Array(Ref(Warning), { description: 'What was understood otherwise than it was said.' }),
   webhook_signing_secret: webhookSigningSecret
-}, { $id: 'StudioBatchAccepted', description: 'All of them wait in line.' })
+}, { $id: 'StudioBatchAccepted', description: 'All of them wait in the queue.' })
 
 export const StudioBatch = Type.Object({
   batch_id: batchId,
   batch_name: Nullable(Type.String({ description: 'What it is called.' })),
-  status: StringEnum(['queued', 'processing', 'completed', 'failed'], { description: 'completed once all have ended and one is completed.' }),
+  status: StringEnum(['queued', 'processing', 'completed', 'failed'], { description: 'completed once all have finished and one is completed.' }),
   progress: Type.Number({ description: '0 to 1, of all together.', minimum: 0, maximum: 1 }),
-  estimated_time: Nullable(Type.Integer({ description: 'Seconds until all of it is done, where that can be told.' })),
+  estimated_time: Nullable(Type.Integer({ description: 'Seconds until all of it is done, if known.' })),
   message: Type.String({ description: 'Where it is.', examples: ['3 of 6 done'] }),
   created_at: StudioTime('When it was submitted.'),
-  completed_at: Nullable(StudioTime('When the last one ended.')),
+  completed_at: Nullable(StudioTime('When the last one finished.')),
   total: Type.Integer({ description: 'How many generations.' }),
   completed: Type.Integer({ description: 'How many of them are completed.' }),
   failed: Type.Integer({ description: 'How many of them failed or were cancelled.' }),
   axes: Type.Array(Type.Object({
     field: Type.String({ description: 'The field.' }),
     values: Type.Array(Type.String(), { description: 'Its values as texts.' })
-  }), { description: 'Fields that take several values.' }),
+  }), { description: 'Fields with several values.' }),
   jobs: Type.Array(Type.Object({
     job_id: Type.String({ description: 'Id of the job.' }),
     label: Type.String({ description: 'What it differs in.', examples: ['cfg_scale: 5'] }),

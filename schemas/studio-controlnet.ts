@@ -20,7 +20,7 @@ export const ControlNetTypes = Type.Object({
     default_option: Type.String({ description: 'Preprocessor to begin with.', examples: ['canny'] }),
     default_model: Type.String({ description: 'Model to begin with.', examples: ['control_v11p_sd15_canny [d14c016b]'] })
   }), { description: 'By type, such as Canny; All has everything.' })
-}, { $id: 'ControlNetTypes', description: 'What goes together in ControlNet.' })
+}, { $id: 'ControlNetTypes', description: 'Matching modules and models of ControlNet.' })
 export type ControlNetTypes = Static<typeof ControlNetTypes>
 
 const processor = (description: string) => Type.Optional(Type.String({ maxLength: 200, description, examples: ['canny'] }))
@@ -48,7 +48,7 @@ export const PreprocessRequest = Type.Object({
 export type PreprocessRequest = Static<typeof PreprocessRequest>
 
 export const PreprocessAnswer = Type.Object({
-  status: StringEnum(['success', 'error'], { description: 'Whether there is a map. A server that cannot make it is told with status 200, as clients expect.' }),
+  status: StringEnum(['success', 'error'], { description: 'Whether there is a map. If a server cannot make it, the status is still 200, as clients expect.' }),
   preprocessor: Type.String({ description: 'As the server calls it.', examples: ['canny'] }),
   processed_image: Type.Optional(Type.String({ description: 'The map, as base64.' })),
   method: Type.Optional(StringEnum(['api', 'local'], { description: 'Made by a server, or exactly the same here.' })),

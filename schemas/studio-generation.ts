@@ -42,7 +42,7 @@ export const userId = Type.String({
 })
 
 export const strict = Type.Boolean({
-  description: 'true: refuse fields that are not known, instead of warning of them.', default: false, examples: [true]
+  description: 'true: reject unknown fields, instead of warning about them.', default: false, examples: [true]
 })
 
 const whose = {
@@ -57,7 +57,7 @@ const whose = {
 /** What every generation takes. */
 const base = {
   ...whose,
-  prompt: Type.String({ description: 'What to draw. May be empty.', maxLength: 100_000, examples: ['a lighthouse at dusk'] }),
+  prompt: Type.String({ description: 'The prompt. Can be empty.', maxLength: 100_000, examples: ['a lighthouse at dusk'] }),
   negative_prompt: text('What to keep out of the picture.', '', 'blurry'),
   checkpoint: name('Checkpoint by title, file name, model name or hash; the server\'s own without.', 'dreamscape-v8'),
   vae: name('VAE by name.', 'Automatic'),
@@ -67,14 +67,14 @@ const base = {
   cfg_scale: decimal('How closely the prompt is followed.', 7, 1, 30),
   width: whole('Width in pixels, cut down to a multiple of 8.', 512, 64, 2048),
   height: whole('Height in pixels, cut down to a multiple of 8.', 512, 64, 2048),
-  batch_count: whole('Batches drawn one after another.', 1, 1, 10),
-  batch_size: whole('Images drawn at the same time.', 1, 1, 4),
-  seed: SeedNumber('Start of the random numbers, up to 18446744073709551615; -1 draws one.', { default: -1, minimum: -1, examples: [-1] }),
-  enable_hr: flag('Hires fix: draw small, enlarge, draw over.', false),
+  batch_count: whole('Batches generated one after another.', 1, 1, 10),
+  batch_size: whole('Images generated at the same time.', 1, 1, 4),
+  seed: SeedNumber('Seed of the random numbers, up to 18446744073709551615; -1 chooses one.', { default: -1, minimum: -1, examples: [-1] }),
+  enable_hr: flag('Hires fix: generate small, upscale, refine.', false),
   hr_scale: decimal('Enlargement of hires fix.', 2, 1, 4),
   hr_upscaler: name('Upscaler of hires fix.', 'Latent'),
-  hr_second_pass_steps: whole('Steps of the second pass; 0 takes as many as the first.', 0, 0, 150),
-  denoising_strength: decimal('How much is drawn anew, in hires fix and where an image is the start.', 0.7, 0, 1),
+  hr_second_pass_steps: whole('Steps of the second pass; 0: as many as the first.', 0, 0, 150),
+  denoising_strength: decimal('How much changes in hires fix and with a start image: 0 nothing, 1 everything.', 0.7, 0, 1),
   clip_skip: perhaps(Type.Integer({ minimum: 1, maximum: 12 }), 'Layers of CLIP left out, counted from the end, plus 1.', 2),
   restore_faces: perhaps(Type.Boolean(), 'Run face restoration on the result.', false),
   tiling: perhaps(Type.Boolean(), 'Make the picture tile.', false),
@@ -115,7 +115,7 @@ export const advancedPassedOn = [
 export const StudioControlNetUnit = WithDefaults({
   enabled: flag('Whether the unit does anything.', true),
   model: Type.String({ description: 'ControlNet model, with or without its hash.', maxLength: 1000, examples: ['control_v11p_sd15_canny'] }),
-  preprocessor: name('What makes the control map out of the image; none takes the image as it is.', 'canny'),
+  preprocessor: name('Preprocessor for the control map; none uses the image itself.', 'canny'),
   image: image('The unit\'s own image; the request\'s without.'),
   mask: image('Mask of the unit, for inpaint preprocessors.'),
   weight: decimal('How strongly it controls.', 1, 0, 2),
@@ -149,11 +149,11 @@ const inpainting = {
   inpainting_fill: whole('Under the mask: 0 fill, 1 original, 2 latent noise, 3 latent nothing.', 1, 0, 3),
   inpaint_full_res: flag('Draw the masked part at full size.', true),
   inpaint_full_res_padding: whole('Pixels around the masked part.', 0, 0, 256),
-  inpainting_mask_invert: whole('1 draws everything but the mask.', 0, 0, 1)
+  inpainting_mask_invert: whole('1 generates everything except the mask.', 0, 0, 1)
 }
 const resizeMode = whole('How the image is fitted: 0 stretch, 1 crop, 2 fill, 3 latent upscale.', 0, 0, 3)
 const ownSize = (side: string) => `${side} in pixels, cut down to a multiple of 8. Default: that of the image, made ` +
-  'smaller where it is larger than models draw well.'
+  'smaller if it is larger than models generate well.'
 const imageSize = {
   width: { ...base.width, description: ownSize('Width') },
   height: { ...base.height, description: ownSize('Height') }
@@ -172,7 +172,7 @@ export const StudioImg2imgRequest = WithDefaults({
   ...all,
   ...imageSize,
   image: image('The picture to start from. In a form: a file.'),
-  mask: image('White is drawn anew.'),
+  mask: image('The white part is generated again.'),
   resize_mode: resizeMode,
   ...inpainting
 }, {
@@ -184,7 +184,7 @@ export type StudioImg2imgRequest = Static<typeof StudioImg2imgRequest>
 
 export const StudioInpaintRequest = WithDefaults({ ...StudioImg2imgRequest.properties }, {
   $id: 'StudioInpaintRequest',
-  description: 'A part of a picture drawn anew.',
+  description: 'A part of a picture, generated again.',
   examples: [{ user_id: 'discord-1234', prompt: 'a red door', image: examplePng, mask: examplePng }]
 })
 
@@ -200,7 +200,7 @@ export const StudioOutpaintRequest = WithDefaults({
   inpainting_fill: inpainting.inpainting_fill
 }, {
   $id: 'StudioOutpaintRequest',
-  description: 'A picture drawn on beyond its edges. Its size follows from the picture.',
+  description: 'A picture extended beyond its edges. Its size follows from the picture.',
   examples: [{ user_id: 'discord-1234', prompt: 'a wide beach', image: examplePng, outpaint_pixels_right: 128 }]
 })
 export type StudioOutpaintRequest = Static<typeof StudioOutpaintRequest>
@@ -221,7 +221,7 @@ export type StudioControlNetRequest = Static<typeof StudioControlNetRequest>
 
 export const StudioRegionalRequest = WithDefaults({ ...all, regional_config: RegionalConfig }, {
   $id: 'StudioRegionalRequest',
-  description: 'A picture with regions, drawn by the extension Regional Prompter.',
+  description: 'A picture with regions, generated by the extension Regional Prompter.',
   examples: [{
     user_id: 'discord-1234',
     prompt: 'masterpiece',

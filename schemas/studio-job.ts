@@ -11,13 +11,13 @@ export const StudioAccepted = Type.Object({
   job_id: jobId,
   status: Type.Literal('queued', { description: 'Always queued.' }),
   message: Type.String({ description: 'The same as a sentence.', examples: ['Generation queued successfully'] }),
-  estimated_time: Nullable(Type.Integer({ description: 'Seconds until it is done, where that can be told.' })),
-  position: Type.Integer({ description: 'Place in line, from 1.', examples: [1] }),
-  seed: Nullable(SeedNumber('The seed that is used, also where none was given.')),
+  estimated_time: Nullable(Type.Integer({ description: 'Seconds until it is done, if known.' })),
+  position: Type.Integer({ description: 'Position in the queue, from 1.', examples: [1] }),
+  seed: Nullable(SeedNumber('The seed, also if the request had none.')),
   ...seedText,
   warnings: Type.Array(Ref(Warning), { description: 'What was understood otherwise than it was said.' }),
   webhook_signing_secret: webhookSigningSecret
-}, { $id: 'StudioAccepted', description: 'The job waits in line.' })
+}, { $id: 'StudioAccepted', description: 'The job waits in the queue.' })
 export type StudioAccepted = Static<typeof StudioAccepted>
 
 const states = ['queued', 'processing', 'completed', 'failed'] as const
@@ -26,30 +26,30 @@ export const StudioJob = Type.Object({
   job_id: jobId,
   status: StringEnum(states, { description: 'A cancelled job has failed; its message is `cancelled`.' }),
   progress: Type.Number({ description: '0 to 1; never null.', minimum: 0, maximum: 1, examples: [0.45] }),
-  eta_relative: Nullable(Type.Number({ description: 'Seconds that the running generation will still take.' })),
+  eta_relative: Nullable(Type.Number({ description: 'Remaining seconds of the running generation.' })),
   estimated_time: Nullable(Type.Integer({
-    description: 'Seconds until it is done, the wait in line included, where that can be told.'
+    description: 'Seconds until it is done, including the wait in the queue, if known.'
   })),
   message: Type.String({ description: 'Where it is, or why it failed.', examples: ['Step 9 of 20'] }),
   created_at: StudioTime('When it was submitted.'),
-  completed_at: Nullable(StudioTime('When it ended.')),
-  position: Nullable(Type.Integer({ description: 'Place in line, from 1, while it waits.' })),
+  completed_at: Nullable(StudioTime('When it finished.')),
+  position: Nullable(Type.Integer({ description: 'Position in the queue, from 1, while it waits.' })),
   user_id: Nullable(Type.String({ description: 'Whose it is.' })),
   type: Nullable(Type.String({ description: 'What made it, such as txt2img.' })),
-  prompt: Type.String({ description: 'What it draws.' }),
+  prompt: Type.String({ description: 'Kind of generation.' }),
   image_urls: Type.Array(Type.String(), { description: 'Addresses of the finished images on this service.' })
 }, { $id: 'StudioJob', description: 'A job as it is now.' })
 export type StudioJob = Static<typeof StudioJob>
 
 export const StudioResult = Type.Object({
   job_id: jobId,
-  status: StringEnum(['completed', 'failed'], { description: 'How it ended.' }),
+  status: StringEnum(['completed', 'failed'], { description: 'Final state.' }),
   images: Type.Array(Type.String(), { description: 'The images as base64; addresses with `format=url`.' }),
-  extra_images: Type.Array(Type.String(), { description: 'ControlNet maps and contact sheets that came with them.' }),
+  extra_images: Type.Array(Type.String(), { description: 'ControlNet maps and contact sheets of the generation.' }),
   info: Type.Record(Type.String(), Type.Unknown(), { description: 'What the server says of the images: seeds, texts.' }),
-  parameters: Type.Record(Type.String(), Type.Unknown(), { description: 'What was asked for, in A1111\'s names, without pictures.' }),
+  parameters: Type.Record(Type.String(), Type.Unknown(), { description: 'The request, in A1111\'s names, without pictures.' }),
   error: Nullable(Type.String({ description: 'Why it failed.' })),
-  warnings: Type.Array(Ref(Warning), { description: 'Where the result differs from what was asked.' })
+  warnings: Type.Array(Ref(Warning), { description: 'Differences between result and request.' })
 }, { $id: 'StudioResult', description: 'What a job made.' })
 export type StudioResult = Static<typeof StudioResult>
 
@@ -58,7 +58,7 @@ export const StudioJobParameters = Type.Object({
 })
 
 export const StudioResultQuery = Type.Object({
-  format: Type.Optional(StringEnum(['base64', 'url'], { description: 'How images are given.', default: 'base64' }))
+  format: Type.Optional(StringEnum(['base64', 'url'], { description: 'Form of the images.', default: 'base64' }))
 })
 
 export const StudioHistoryQuery = Type.Object({
@@ -91,7 +91,7 @@ export const StudioError = Type.Object({
             type: { type: 'string', description: 'Stable word for programs.', examples: ['missing'] },
             loc: { type: 'array', items: {}, description: 'Where: `body`, then the field.', examples: [['body', 'prompt']] },
             msg: { type: 'string', description: 'What is wrong, or what would be right.', examples: ['Field required'] },
-            input: { description: 'What came instead.' },
+            input: { description: 'The actual value.' },
             ctx: { type: 'object', additionalProperties: true, description: 'Limits, or the nearest names.' }
           }
         }
@@ -109,7 +109,7 @@ const meanings = {
   415: 'Not a content type that is understood here.',
   421: 'Not a name of this service.',
   422: 'A field is missing or wrong, or names what no server has.',
-  429: 'Too many requests, or the user has too many generations under way.',
+  429: 'Too many requests, or too many unfinished generations of the user.',
   500: 'Our own fault.',
   502: 'The Stable Diffusion server does not answer.',
   503: 'Not possible just now; try again.'

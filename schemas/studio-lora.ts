@@ -8,10 +8,10 @@ const text = (description: string, example: string) =>
 const strengths = (description: string) => Type.Array(Type.Number({ minimum: -10, maximum: 10 }), {
   description, minItems: 2, maxItems: 2, examples: [[0.6, 1]]
 })
-const file = text('File name, with its ending where that is known; what a session takes.', 'character_lora.safetensors')
+const file = text('File name, with its extension if known; for use in a session.', 'character_lora.safetensors')
 const civitaiId = Nullable(Type.Integer(), { description: 'Model id at Civitai.' })
 const thumbnail = Nullable(Type.String({ maxLength: 2000 }), {
-  description: 'Address of a picture. Whether a server has one is seen when it is asked for; 404 says that it has none.', examples: ['/api/v1/models/12/preview']
+  description: 'Address of a picture; it answers 404 if the server has none.', examples: ['/api/v1/models/12/preview']
 })
 
 export const LoraInfo = Type.Object({
@@ -28,7 +28,7 @@ export const LoraInfo = Type.Object({
   base_model: Nullable(Type.String(), { description: 'What it was made for, where known.' }),
   preferred_weight: Nullable(Type.Number(), { description: 'The weight that its owner wrote down.' }),
   servers: Type.Array(Type.String(), { description: 'Aliases of the servers that have it.' }),
-  edited: Type.Array(Type.String(), { description: 'Fields that somebody set here; no scan changes them.' }),
+  edited: Type.Array(Type.String(), { description: 'Fields edited here; no scan changes them.' }),
   score: Type.Optional(Type.Number({ description: 'With a search: how well it fits. 2 and more: the text is contained as it is.' }))
 }, { $id: 'LoraInfo', description: 'A LoRA.' })
 export type LoraInfo = Static<typeof LoraInfo>
@@ -52,7 +52,7 @@ export const LoraList = Type.Object({
 export const LoraChoices = Type.Object({
   choices: Type.Array(Type.Object({
     name: Type.String({ maxLength: 100, description: 'What to show.' }),
-    value: Type.String({ maxLength: 100, description: 'What a session takes.' })
+    value: Type.String({ maxLength: 100, description: 'Name for use in a session.' })
   }), { description: 'At most 25, as Discord shows no more.' })
 }, { $id: 'LoraChoices', description: 'Completions as Discord wants them.' })
 
@@ -75,7 +75,7 @@ export const LoraScan = Type.Object({
       loras: Type.Integer({ description: 'LoRAs that it named.' }),
       error: Nullable(Type.String(), { description: 'Why it named none.' })
     }), { description: 'Every enabled server.' }),
-    folders: Type.Boolean({ description: 'Whether model folders are looked through, which goes on in the background.' })
+    folders: Type.Boolean({ description: 'Whether a scan of the model folders runs in the background.' })
   }, { description: 'In numbers.' })
 }, { $id: 'LoraScan', description: 'What a scan found.' })
 export type LoraScan = Static<typeof LoraScan>
@@ -89,7 +89,7 @@ export const LoraEdit = Type.Object({
   description: Type.Optional(Nullable(text('What it is.', 'My own character.'))),
   thumbnail: Type.Optional(thumbnail),
   civitai_id: Type.Optional(civitaiId)
-}, { $id: 'LoraEdit', description: 'What somebody knows better. null takes an edit back.' })
+}, { $id: 'LoraEdit', description: 'Edits by a person. null removes an edit.' })
 export type LoraEdit = Static<typeof LoraEdit>
 
 export const LoraReference = Type.Object({
@@ -97,5 +97,5 @@ export const LoraReference = Type.Object({
 })
 
 export const LoraEnrichQuery = Type.Object({
-  force: Type.Optional(Type.Boolean({ default: false, description: 'Whether to ask even where an answer is kept.' }))
+  force: Type.Optional(Type.Boolean({ default: false, description: 'Whether to ask again although an answer is stored.' }))
 })

@@ -15,7 +15,7 @@ const config = Type.Record(Type.String(), Type.Unknown(), {
 
 export const presetVisibility = ['private', 'link', 'everyone'] as const
 const shared = StringEnum(presetVisibility, {
-  description: 'private: its user alone. link: whoever has the share code. everyone: listed for all users of this service.'
+  description: 'private: only its user. link: everybody with the share code. everyone: listed for all users of this service.'
 })
 
 export const Preset = Type.Object({
@@ -26,7 +26,7 @@ export const Preset = Type.Object({
   created_at: StudioTime('When it was saved.'),
   last_used: Nullable(StudioTime('When it was used last.')),
   shared,
-  share_code: Nullable(Type.String({ description: 'Stands for the preset wherever its id does, for other users too.', examples: ['k3Vx9QmT2w'] })),
+  share_code: Nullable(Type.String({ description: 'Can replace the preset\'s id everywhere, for other users too.', examples: ['k3Vx9QmT2w'] })),
   copied_from: Nullable(Type.String({ description: 'Id of the preset that it is a copy of.' })),
   uses: Type.Integer({ description: 'How often it was used.', minimum: 0 })
 }, { $id: 'StudioPreset', description: 'A saved workflow.' })
@@ -44,14 +44,14 @@ export const PresetChange = Type.Object({
   config: Type.Optional(config)
 }, {
   $id: 'StudioPresetChange',
-  description: 'What is given takes the place of what was there; what is left out stays.',
+  description: 'Sent fields replace the stored ones; missing fields stay.',
   examples: [{ config: exampleConfig }]
 })
 export type PresetChange = Static<typeof PresetChange>
 
 export const PresetSharing = WithDefaults({
   shared: { ...shared, default: 'link' as const }
-}, { $id: 'StudioPresetSharing', description: 'Who may use a preset.', examples: [{ shared: 'link' }] })
+}, { $id: 'StudioPresetSharing', description: 'Visibility of a preset.', examples: [{ shared: 'link' }] })
 
 export const PresetCopy = Type.Object({
   code: Type.Optional(Type.String({ description: 'Share code of the preset.', maxLength: 64, examples: ['k3Vx9QmT2w'] })),

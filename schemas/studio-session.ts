@@ -44,7 +44,7 @@ export const SessionChange = WithDefaults({
   custom_settings: Type.Optional(customSettings)
 }, {
   $id: 'SessionChange',
-  description: 'What is given takes the place of what was there; what is left out stays.',
+  description: 'Sent fields replace the stored ones; missing fields stay.',
   examples: [{ custom_settings: { preferred_sampler: 'Euler a', default_steps: 30 } }]
 })
 export type SessionChange = Static<typeof SessionChange>
@@ -62,7 +62,7 @@ export const UserImport = WithDefaults({
   presets: Type.Unknown({ description: 'A list of presets, or an object of presets by id.', default: [] })
 }, {
   $id: 'UserImport',
-  description: 'What an export gave, also that of another service with these routes. The session takes the place of the ' +
+  description: 'The result of an export, also of another service with these routes. The session replaces the ' +
     'one that is there; presets are added.',
   examples: [{ session: { active_loras: exampleLoras }, presets: [] }]
 })

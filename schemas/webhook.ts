@@ -17,7 +17,7 @@ const url = Nullable(Type.String({ maxLength: 2048 }), {
 })
 const key = Nullable(Type.String({ maxLength: 512 }), {
   description: 'whsec_… signs and is never sent. Any other text is also sent as the header X-Webhook-Key, and then ' +
-    'proves little: whoever saw one delivery knows it. Kept encrypted.'
+    'proves little: anybody who saw one delivery knows it. Stored encrypted.'
 })
 const auth = StringEnum(webhookAuths, {
   description: 'Whether a key that is no whsec_ is sent as header too. Default: header+signature.'
@@ -48,12 +48,12 @@ export const webhookFields = {
   webhookFormat: Type.Optional(format),
   webhook_format: Type.Optional(format),
   metadata: Type.Optional(Type.Unknown({
-    description: 'Any JSON of your own, up to 4 kB; comes back in events and with the job.'
+    description: 'Any JSON of your own, up to 4 kB; events and the job return it.'
   }))
 }
 
 export const webhookSigningSecret = Type.Optional(Type.String({
-  description: 'webhookKey in the form that Standard Webhooks libraries take, where it was given in another.'
+  description: 'webhookKey in the form of Standard Webhooks libraries, if it was sent in another.'
 }))
 
 export const WebhookFields = Closed(webhookFields, {
@@ -88,8 +88,8 @@ export type WebhookView = Static<typeof WebhookView>
 
 export const deliveryStates = ['pending', 'delivered', 'failed', 'blocked', 'skipped'] as const
 export const DeliveryState = StringEnum(deliveryStates, {
-  description: 'pending: still to be delivered. delivered: the receiver said 2xx. failed: given up. blocked: the ' +
-    'address may not be called. skipped: nothing was sent, for the reason given.'
+  description: 'pending: not delivered yet. delivered: the receiver answered 2xx. failed: given up. blocked: the ' +
+    'address is not allowed. skipped: nothing was sent, for the stated reason.'
 })
 export type DeliveryState = Static<typeof DeliveryState>
 
@@ -122,7 +122,7 @@ export const DeliveryView = Type.Object({
   attempts: Type.Integer({ description: 'HTTP tries so far.' }),
   last_status: Nullable(Type.Integer(), { description: 'HTTP status of the last answer.' }),
   next_attempt_at: Nullable(Timestamp('When the next attempt is due.')),
-  finished_at: Nullable(Timestamp('When it came to its state.')),
+  finished_at: Nullable(Timestamp('Time of its last change.')),
   links: Type.Record(Type.String(), Type.String(), { description: 'Where to go from here.' })
 }, { $id: 'WebhookDelivery' })
 export type DeliveryView = Static<typeof DeliveryView>
@@ -159,7 +159,7 @@ export const EndpointView = Type.Object({
   api_key_id: Nullable(Type.String(), { description: 'Access key that uses it.' }),
   state: StringEnum(['ok', 'failing', 'open', 'gone', 'disabled'], {
     description: 'ok: works. failing: the last attempts failed. open: so many failed that it is left alone for a ' +
-      'while. gone: it said 410; nothing is sent for a day or until a test succeeds. disabled: failed for 5 days.'
+      'while. gone: it answered 410; nothing is sent for a day or until a test succeeds. disabled: failed for 5 days.'
   }),
   consecutive_failures: Type.Integer({ description: 'Attempts that failed since the last one that succeeded.' }),
   failing_since: Nullable(Timestamp('When the first of them failed.')),

@@ -23,7 +23,7 @@ const Issued = Type.Object({
   api_key: Ref(ApiKeyWithSecret),
   key: Type.String({ description: 'The same as api_key.key, for older clients.' }),
   secret: Type.String({ description: 'The same as api_key.secret, for older clients.' })
-}, { description: 'The key with its secret, which is told only here.' })
+}, { description: 'The key with its secret, which is shown only here.' })
 
 const route = { tags: ['API keys'] }
 /** Path of the collection. */
@@ -63,7 +63,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
       ...route,
       operationId: 'create_api_key',
       summary: 'Make an access key',
-      description: 'The answer is the only place where the secret is told. Nobody can grant what they may not do.',
+      description: 'Only this answer shows the secret. Callers can grant only rights that they have.',
       body: Ref(ApiKeyCreation),
       response: { 201: Issued, ...errorResponses(400, 403, 422) }
     }
@@ -73,7 +73,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
     const fields = withinOwnRate(request.principal, { tier: 'default', ...fieldsOf(request.body) })
     const issued = await accessKeys.create({ ...fields, name: request.body.name.trim() })
     reply.code(201).header('Location', `${at}/${issued.accessKey.id}`)
-    return await newKeyAnswer(issued, endpoint, 'The access key was made. Keep the secret: it is not told again.')
+    return await newKeyAnswer(issued, endpoint, 'The access key was created. Keep the secret: it is not shown again.')
   })
 
   app.get(`${at}/setup`, {
@@ -90,7 +90,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
           is_first_setup: Type.Boolean({ description: 'The same, by its documented name.' }),
           existing_keys_count: Type.Integer({ minimum: 0, description: 'How many access keys there are.' }),
           message
-        }, { description: 'How the installation stands.' }),
+        }, { description: 'State of the installation.' }),
         ...errorResponses(403)
       }
     }
@@ -112,7 +112,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
       ...route,
       operationId: 'create_first_api_key',
       summary: 'Make the first access key',
-      description: 'Makes a key only while there is none; two that ask at once get one key. Needs the same rights as ' +
+      description: 'Creates a key only while there is none; of two simultaneous requests one gets a key. Needs the same rights as ' +
         'any other key: this machine, or the admin token.',
       body: Nullable(Ref(FirstApiKeyCreation)),
       response: { 201: Issued, ...errorResponses(400, 403, 409, 422) }
@@ -126,7 +126,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
       throw new ServiceError('setup_already_done', `There are access keys already; make further ones with POST ${at}`)
     }
     reply.code(201).header('Location', `${at}/${issued.accessKey.id}`)
-    return await newKeyAnswer(issued, endpoint, 'The first access key was made. Keep the secret: it is not told again.')
+    return await newKeyAnswer(issued, endpoint, 'The first access key was created. Keep the secret: it is not shown again.')
   })
 
   app.get(`${at}/:id`, {
@@ -147,7 +147,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
       ...route,
       operationId: 'change_api_key',
       summary: 'Change an access key',
-      description: 'Changes what is given and keeps the rest. Switching a key off works at once, everywhere.',
+      description: 'Changes the sent fields and keeps the rest. A disabled key stops working at once, everywhere.',
       params,
       body: Ref(ApiKeyUpdate),
       response: { 200: ChangedKey, ...errorResponses(400, 403, 404, 422) }
@@ -173,7 +173,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
       description: 'The key stops working at once, everywhere. Its jobs stay.',
       params,
       response: {
-        200: Type.Object({ success, message }, { description: 'The key is gone.' }),
+        200: Type.Object({ success, message }, { description: 'The key is deleted.' }),
         ...errorResponses(403, 404)
       }
     }
@@ -223,7 +223,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
     const { secret, previousUntil } = await keySide.rotate(id, request.body?.grace_hours ?? defaultGraceHours)
     return {
       success: true as const,
-      message: 'The secret for events was replaced. Keep it: it is not told again.',
+      message: 'The secret for events was replaced. Keep it: it is not shown again.',
       webhook_secret: secret,
       previous_signs_until: iso(previousUntil)
     }
@@ -292,8 +292,8 @@ function isHigher (rate: number | null | undefined, own: number | null): boolean
 function refuseHigherRate (principal: Principal, rate: number | null | undefined, id?: string): void {
   const isOwn = principal.keyId !== null && principal.keyId === id
   if ((!isOwn && !isLimited(principal)) || !isHigher(rate, principal.ratePerMinute)) return
-  throw new ServiceError('permission_denied', `${principal.name} may make ${principal.ratePerMinute} requests a minute ` +
-    'and can give no key more; the admin token can', { field: 'rate_limit_per_minute' })
+  throw new ServiceError('permission_denied', `${principal.name} can make ${principal.ratePerMinute} requests a minute ` +
+    'and cannot grant more to a key; the admin token can', { field: 'rate_limit_per_minute' })
 }
 
 function refuseEscalation (principal: Principal, scopes: readonly Scope[]): void {

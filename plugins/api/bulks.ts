@@ -37,7 +37,7 @@ const bulkRoutes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'cancel_bulk',
       tags: ['Generate'],
       summary: 'Cancel what is left of a bulk',
-      description: 'Jobs that have ended stay as they are.',
+      description: 'Finished jobs stay unchanged.',
       params: BulkIdParameters,
       response: {
         200: Type.Object({
@@ -62,7 +62,7 @@ const bulkRoutes: FastifyPluginAsyncTypebox = async app => {
       success: true as const,
       bulk_job_id: bulkId,
       cancelled_jobs: cancelled,
-      message: `${cancelled} of ${jobs.length} jobs cancelled; the others had ended.`
+      message: `${cancelled} of ${jobs.length} jobs cancelled; the others had finished.`
     }
   })
 }

@@ -36,7 +36,7 @@ const civitaiRoutes: FastifyPluginAsyncTypebox = async app => {
     if (found === null) {
       throw new ServiceError('civitai_not_found', image === null
         ? `Civitai shows no picture ${id}.`
-        : `Civitai does not tell how picture ${id} was made.`)
+        : `Civitai has no parameters of picture ${id}.`)
     }
     const { models } = await catalogue.state()
     return {
@@ -75,7 +75,7 @@ const civitaiRoutes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'civitai_image_info_by_body',
       tags: ['Models'],
       summary: 'How a picture at Civitai was made',
-      description: 'As older clients ask.',
+      description: 'As older clients request it.',
       body: Closed({
         civitaiImageId: Type.Union([Type.Integer({ minimum: 1 }), Type.String({ maxLength: 300 })], {
           description: 'Its number, or the address of its page.'

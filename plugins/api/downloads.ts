@@ -40,7 +40,7 @@ const downloadRoutes: FastifyPluginAsyncTypebox = async app => {
         tags,
         summary: 'Download a model',
         description: 'From Civitai by version, or from HuggingFace. Goes on where it broke off, and gets its name only ' +
-          'when its size and, where the source tells one, its SHA-256 are right.',
+          'when its size and, if the source reports one, its SHA-256 are right.',
         body: DownloadRequest,
         response: started
       }
@@ -112,9 +112,9 @@ const downloadRoutes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'clean_up_downloads',
       tags,
       summary: 'Forget old downloads',
-      description: 'Those that ended; their files stay.',
+      description: 'Finished ones; their files stay.',
       body: Type.Optional(Type.Union([Closed({
-        daysToKeep: Type.Optional(Type.Number({ minimum: 0, maximum: 36_500, default: 7, description: 'Days since they ended.' }))
+        daysToKeep: Type.Optional(Type.Number({ minimum: 0, maximum: 36_500, default: 7, description: 'Days since they finished.' }))
       }), Type.Null()], { description: 'What to keep.' })),
       response: {
         200: Type.Object({

@@ -69,7 +69,7 @@ const galleryRoutes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'list_gallery',
       tags,
       summary: 'List and search images',
-      description: 'Newest job first. With search or model a page may be short although `next_cursor` leads on.',
+      description: 'Newest job first. With search or model a page can be short although there is a `next_cursor`.',
       querystring: GalleryQuery,
       response: { 200: { ...Ref(GalleryView), description: 'One page.' }, ...errorResponses(400, 403, 404) }
     }
@@ -117,7 +117,7 @@ const galleryRoutes: FastifyPluginAsyncTypebox = async app => {
     schema: {
       operationId: 'get_gallery_image',
       tags,
-      summary: 'One image, as StableQueue always told',
+      summary: 'One image, in StableQueue\'s older form',
       params: ImageName,
       response: { 200: { ...Ref(PlainImageInfo), description: 'The image.' }, ...errorResponses(400, 403, 404) }
     }
@@ -201,7 +201,7 @@ const galleryRoutes: FastifyPluginAsyncTypebox = async app => {
       params: ZipId,
       response: {
         200: {
-          description: 'The zip. Images that were removed meanwhile are named in missing.txt.',
+          description: 'The zip. missing.txt lists images that were deleted meanwhile.',
           content: { 'application/zip': { schema: { type: 'string', format: 'binary' } } }
         },
         ...errorResponses(403, 404)

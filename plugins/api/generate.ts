@@ -53,14 +53,14 @@ const generate: FastifyPluginAsyncTypebox = async app => {
         operationId: `generate_${version}`,
         tags: ['Generate'],
         summary: 'Submit a job',
-        description: 'Puts one generation in line and answers at once with its id. Takes JSON, or multipart/form-data ' +
+        description: 'Queues one generation and answers at once with its id. Accepts JSON, or multipart/form-data ' +
           'with the same fields, parameters beside them, and image files. `civitai_browser_plus` as source_info is ' +
           'answered with 200.',
         headers: idempotencyHeader,
         body: JsonOrForm(GenerateRequest, GenerateForm),
         response: {
-          200: { ...Ref(GenerateAnswer), description: 'Accepted; for clients that take 200 alone for success.' },
-          202: { ...Ref(GenerateAnswer), description: 'Accepted: the job waits in line.' },
+          200: { ...Ref(GenerateAnswer), description: 'Accepted; for clients that accept only 200 as success.' },
+          202: { ...Ref(GenerateAnswer), description: 'Accepted: the job waits in the queue.' },
           ...errorResponses(400, 403, 404, 413, 415, 422)
         }
       }
@@ -90,7 +90,7 @@ const generate: FastifyPluginAsyncTypebox = async app => {
       headers: idempotencyHeader,
       body: JsonOrForm(BulkRequest, BulkForm),
       response: {
-        202: { ...Ref(BulkAnswer), description: 'Accepted: all of them wait in line.' },
+        202: { ...Ref(BulkAnswer), description: 'Accepted: all of them wait in the queue.' },
         ...errorResponses(400, 403, 404, 413, 415, 422)
       }
     }

@@ -18,16 +18,16 @@ const jobActions: FastifyPluginAsyncTypebox = async app => {
     if (action !== 'move' && server === undefined) return { action }
     if (action === 'move' && server !== undefined) return { action, serverId: registry.require(server, 'server').id }
     throw action === 'move'
-      ? new ServiceError('missing_required_field', 'server must name the one that takes the jobs.', { field: 'server' })
+      ? new ServiceError('missing_required_field', 'server must name the new server of the jobs.', { field: 'server' })
       : new ServiceError('invalid_field_value',
-        'server goes with the action move only; filter.server chooses jobs by their server.', { field: 'server' })
+        'server needs the action move; filter.server selects jobs by their server.', { field: 'server' })
   }
 
   function choiceOf ({ ids, filter, all = false }: JobAction, principal: Principal): ManyChoice {
     const isNarrowed = filter !== undefined && Object.keys(filter).length > 0
     if (ids !== undefined) {
       if (filter === undefined && !all) return { ids }
-      throw new ServiceError('invalid_field_value', 'ids goes without filter and all: it says which jobs by itself.', { field: 'ids' })
+      throw new ServiceError('invalid_field_value', 'ids cannot be combined with filter or all.', { field: 'ids' })
     }
     if (!isNarrowed && !all) {
       throw new ServiceError('invalid_field_value', 'ids or filter must say which jobs; with "all": true it is about all of them.',
@@ -44,10 +44,10 @@ const jobActions: FastifyPluginAsyncTypebox = async app => {
         operationId: `act_on_jobs_${name}`,
         tags: ['Jobs'],
         summary: 'Do something with many jobs',
-        description: 'With those of `ids`, with all that fit `filter`, or with all where `all` is true. What cannot be ' +
-          'done with one of them keeps none of the others from it. To act on just what was counted, send `dry_run` ' +
-          'first, and then `expected` and `created_before` as it tells them: nothing newer is touched, and where there ' +
-          'are more than expected the answer is 409 and nothing is done. Fewer are no error: those are gone already.',
+        description: 'With those of `ids`, with all that match `filter`, or with all if `all` is true. A failure with ' +
+          'one job does not stop the others. To act on exactly the counted jobs, send `dry_run` ' +
+          'first, and then `expected` and `created_before` from its answer: newer jobs stay untouched, and if there ' +
+          'are more than expected, the answer is 409 and nothing is done. Fewer are no error: those no longer exist.',
         body: Ref(JobAction),
         response: { 200: { ...Ref(JobActionAnswer), description: 'Done.' }, ...errorResponses(400, 403, 404, 409) }
       }
@@ -72,7 +72,7 @@ export default jobActions
 const mostRefused = 100
 
 const words: Readonly<Record<ManyAction, string>> = {
-  cancel: 'cancelled', retry: 'put back in line', 'run-now': 'moved to the front', move: 'moved to the other server', delete: 'deleted'
+  cancel: 'cancelled', retry: 'put back into the queue', 'run-now': 'moved to the front', move: 'moved to the other server', delete: 'deleted'
 }
 
 function renderCount (action: ManyAction, { count, before }: ManyCount): JobActionAnswer {

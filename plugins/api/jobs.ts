@@ -17,7 +17,7 @@ import { keepLastAnswers } from '../core/last-answers.ts'
 import { jobBases } from './job-bases.ts'
 import { readJobFilter } from './job-filter.ts'
 
-const waiting = 'With `?wait=` the answer comes when the job ends or so many seconds are over.'
+const waiting = 'With `?wait=` the service answers when the job has finished or that many seconds are over.'
 
 /** Seeing jobs and acting on them, the same under every spelling. */
 const jobs: FastifyPluginAsyncTypebox = async app => {
@@ -95,7 +95,7 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
         app.get(path, {
           ...reading,
           schema: {
-            ...described(operation, 'One job', `Under v1 the fields of the job stand at the top. ${waiting}`),
+            ...described(operation, 'One job', `Under v1 the fields of the job are at the top. ${waiting}`),
             params: JobIdParameters,
             querystring: JobWaitQuery,
             response: { 200: { ...Ref(JobView), description: 'The job.' }, ...errorResponses(404) }
@@ -105,7 +105,7 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
         app.get(path, {
           ...reading,
           schema: {
-            ...described(operation, 'One job', `Under v2 the job stands in \`job\`. ${waiting}`),
+            ...described(operation, 'One job', `Under v2 the job is in \`job\`. ${waiting}`),
             params: JobIdParameters,
             querystring: JobWaitQuery,
             response: { 200: { ...Ref(JobAnswer), description: 'The job.' }, ...errorResponses(404) }
@@ -132,24 +132,24 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
 
     change('cancel', 'cancel_job', 'Cancel a job', async jobId => await store.cancel(jobId) === 'cancelled'
       ? 'The job was cancelled.'
-      : 'The job is being cancelled; its server is told to stop.')
-    change('retry', 'retry_job', 'Put a failed or cancelled job in line again', async jobId => {
+      : 'The job is being cancelled; its server gets an interrupt.')
+    change('retry', 'retry_job', 'Queue a failed or cancelled job again', async jobId => {
       await store.retry(jobId)
-      return 'The job is back in line.'
+      return 'The job is back in the queue.'
     })
     const runNow = async (jobId: string) => {
       if ((await store.get(jobId)).status === 'failed') await store.retry(jobId)
       await store.runNow(jobId)
-      return 'The job is first in line.'
+      return 'The job is first in the queue.'
     }
-    change('run-now', 'run_job_now', 'Move a waiting or failed job to the front of its line', runNow)
+    change('run-now', 'run_job_now', 'Move a waiting or failed job to the front of its queue', runNow)
     change('dispatch', 'dispatch_job', 'Same as run-now, by its old name', runNow)
 
     app.patch(`${base}/:jobId`, {
       config: { access: { scope: 'jobs:write' } },
       schema: {
         ...described('change_job', 'Change the place of a waiting job', 'Another server, another priority, or right ' +
-          'ahead of another job, in this order where several are given.'),
+          'ahead of another job, in this order if several are sent.'),
         params: JobIdParameters,
         body: Ref(JobPatch),
         response: { 200: { ...Ref(JobChange), description: 'Done.' }, ...errorResponses(400, 403, 404) }
@@ -165,7 +165,7 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
       if (ahead !== undefined) await store.moveAhead(jobId, ahead.id)
       const job = await views.one(await store.get(jobId))
       return {
-        success: true as const, message: `The job is number ${job.queue_position} in the line of ${job.target_server_alias}.`, job
+        success: true as const, message: `The job is number ${job.queue_position} in the queue of ${job.target_server_alias}.`, job
       }
     })
 
@@ -201,7 +201,7 @@ function orderOf (query: JobListQuery): JobQuery['order'] {
   const isLine = status === 'pending' && (server ?? target) !== undefined
   if (isLine && others.every(value => value === undefined)) return 'line'
   throw new ServiceError('invalid_field_value',
-    'order must be asc or desc here; line needs status=pending and server, and takes limit, offset and key besides.',
+    'order must be asc or desc here; line needs status=pending and server, and allows limit, offset and key.',
     { field: 'order' })
 }
 

@@ -22,7 +22,7 @@ const modelActions: FastifyPluginAsyncTypebox = async app => {
       operationId: 'calculate_model_hash',
       tags: ['Models'],
       summary: 'Hash a model\'s file now',
-      description: 'Answers when it is done, which takes seconds for each gigabyte.',
+      description: 'Answers when it has finished, after some seconds for each gigabyte.',
       params: ModelReference,
       response: { 200: { ...Ref(HashAnswer), description: 'The hashes.' }, ...errorResponses(400, 403, 404, 409) }
     }
@@ -48,7 +48,7 @@ const modelActions: FastifyPluginAsyncTypebox = async app => {
     schema: {
       operationId: 'get_model_hash_info',
       tags: ['Models'],
-      summary: 'Whether a model is hashed, and what hashing it would take',
+      summary: 'Whether a model is hashed, and the effort to hash it',
       params: ModelReference,
       response: { 200: { ...Ref(HashInfo), description: 'What is known.' }, ...errorResponses(403, 404, 409) }
     }
@@ -76,13 +76,13 @@ const modelActions: FastifyPluginAsyncTypebox = async app => {
     schema: {
       operationId: 'rescan_model',
       tags: ['Models'],
-      summary: 'Read a model\'s header, sidecars and previews anew',
+      summary: 'Read a model\'s header, sidecars and previews again',
       params: ModelReference,
       body: Type.Optional(Type.Union([Closed({
         generateHash: Type.Optional(Type.Boolean({ description: 'Whether to hash the file, too.' })),
-        retrieveFromCivitai: Type.Optional(Type.Boolean({ description: 'Whether to ask Civitai about it, too.' })),
+        retrieveFromCivitai: Type.Optional(Type.Boolean({ description: 'Whether to ask Civitai, too.' })),
         getPreview: Type.Optional(Type.Boolean({ description: 'Whether to fetch its first picture of Civitai, too.' }))
-      }), Type.Null()], { description: 'What to do besides; nothing is needed.' })),
+      }), Type.Null()], { description: 'Further actions; optional.' })),
       response: {
         200: { ...Ref(RescanAnswer), description: 'As it is now.' }, ...errorResponses(400, 403, 404, 409, 502)
       }
@@ -101,7 +101,7 @@ const modelActions: FastifyPluginAsyncTypebox = async app => {
     if (picture?.from === 'civitai') await pictures.read(picture.image.url)
     return {
       success: true as const,
-      message: `${model.filename} was read anew.`,
+      message: `${model.filename} was read again.`,
       model: views.one(model),
       operations: {
         hashCalculated: generateHash, civitaiDataFetched: retrieveFromCivitai, previewDownloaded: picture !== undefined
@@ -115,7 +115,7 @@ const modelActions: FastifyPluginAsyncTypebox = async app => {
       operationId: 'get_model_availability',
       tags: ['Models'],
       summary: 'Which servers have a model',
-      description: 'As they report it; nobody needs to write it down.',
+      description: 'As the servers report it.',
       params: ModelReference,
       headers: Type.Object({
         'x-server-id': Type.Optional(Type.String({ maxLength: 64, description: 'Only the server with this alias.' }))

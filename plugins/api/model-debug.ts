@@ -53,7 +53,7 @@ const modelDebug: FastifyPluginAsyncTypebox = async app => {
       operationId: 'verify_checkpoint',
       tags: ['Models'],
       summary: 'Whether a checkpoint is there',
-      description: 'By hash or by any name that a job may use. civitai_version_id is a hash too, as clients send it.',
+      description: 'By hash or by any name that a job can use. civitai_version_id is a hash too, as clients send it.',
       body: Closed({
         civitai_version_id: Type.Optional(name('A hash, whatever the field is called.')),
         model_hash: Type.Optional(name('A hash.')),
@@ -75,10 +75,10 @@ const modelDebug: FastifyPluginAsyncTypebox = async app => {
       tags: ['Models'],
       summary: 'What each server would make of a checkpoint\'s name',
       querystring: Type.Object({
-        checkpoint_path: Type.Optional(name('Any name, path or hash that a job may use. Required, unless checkpoint_name is given.')),
+        checkpoint_path: Type.Optional(name('Any name, path or hash that a job can use. Required without checkpoint_name.')),
         checkpoint_name: Type.Optional(name('Same as checkpoint_path.')),
         server_alias: Type.Optional(Type.String({
-          minLength: 1, maxLength: 64, description: 'The server that is looked at; all enabled ones where it is left out.'
+          minLength: 1, maxLength: 64, description: 'The server to check; default: all enabled ones.'
         }))
       }),
       response: { ...response, ...errorResponses(400, 403, 404) }

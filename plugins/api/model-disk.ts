@@ -29,7 +29,7 @@ const modelDisk: FastifyPluginAsyncTypebox = async app => {
       description: 'With its previews and sidecars. Servers that had it keep it in their lists until they refresh.',
       body: Closed({
         filename: Type.String({ maxLength: 255, description: 'Its file name.' }),
-        local_path: Type.Optional(Type.String({ maxLength: 1024, description: 'Its local_path or relativePath, if it lies in a folder.' })),
+        local_path: Type.Optional(Type.String({ maxLength: 1024, description: 'Its local_path or relativePath, if it is in a folder.' })),
         type: Type.Optional(ModelType)
       }),
       response: answer
@@ -46,8 +46,8 @@ const modelDisk: FastifyPluginAsyncTypebox = async app => {
       operationId: 'delete_model',
       tags: ['Models'],
       summary: 'Delete a model\'s file',
-      description: 'With its previews and sidecars. Of several equal files only the first goes, and what persons wrote beside ' +
-        'it is taken over to one that stays.',
+      description: 'With its previews and sidecars. Of several equal files only the first is deleted, and people\'s notes beside ' +
+        'it are copied to one that stays.',
       params: ModelReference,
       response: answer
     }
@@ -88,9 +88,9 @@ const modelDisk: FastifyPluginAsyncTypebox = async app => {
       operationId: 'cleanup_duplicates',
       tags: ['Models'],
       summary: 'Delete all but one file of each group',
-      description: 'Only of the groups whose hashes are given, and only after hashing each of their files once more. ' +
-        'What persons wrote beside the others, and their previews, are taken over to the file that is kept; a file ' +
-        'where that cannot be done stays, and `errors` says why.',
+      description: 'Only in the groups with the sent hashes, and only after hashing each of their files again. ' +
+        'People\'s notes beside the others, and their previews, are copied to the file that is kept; a file ' +
+        'stays if that fails, and `errors` says why.',
       body: Closed({
         hashes: Type.Array(Type.String({ pattern: '^[0-9a-f]{64}$' }), {
           minItems: 1, maxItems: 1000, description: 'Hashes out of the list of duplicates.'

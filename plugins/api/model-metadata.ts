@@ -37,8 +37,8 @@ const modelMetadata: FastifyPluginAsyncTypebox = async app => {
       operationId: 'get_model_info',
       tags: ['Models'],
       summary: 'Everything about one model',
-      description: 'In `model`, and the same at the top. With fetchFromCivitai=true Civitai is asked where nothing of it is kept; if it cannot be reached, ' +
-        'civitai_fetch_error says so and the rest is as it was.',
+      description: 'In `model`, and the same at the top. With fetchFromCivitai=true the service asks Civitai if it has no stored answer; if Civitai does not answer, ' +
+        'civitai_fetch_error says so and the rest is unchanged.',
       params: ModelReference,
       querystring: Type.Object({
         type: Type.Optional(ModelType),
@@ -65,13 +65,13 @@ const modelMetadata: FastifyPluginAsyncTypebox = async app => {
         operationId: name.replaceAll('-', '_'),
         tags: ['Models'],
         summary: 'Ask Civitai about a model',
-        description: 'By its hash, computed first where need be, or by the ids given. What Civitai says is kept, also ' +
-          'beside the file: `.civitai.json` takes all of it, Forge\'s own `.json` only what Forge knows and nobody has ' +
+        description: 'By its hash, computed first if needed, or by the sent ids. The answer of Civitai is stored, also ' +
+          'beside the file: all of it in `.civitai.json`; in Forge\'s own `.json` only the fields that Forge knows and nobody has ' +
           'written yet.',
         params: ModelReference,
         querystring: Type.Object({
           type: Type.Optional(ModelType),
-          force: Type.Optional(Type.Boolean({ description: 'Whether to ask even where an answer is kept.', default: true }))
+          force: Type.Optional(Type.Boolean({ description: 'Whether to ask again although an answer is stored.', default: true }))
         }),
         body: Type.Optional(Type.Union([Ref(RefreshRequest), Type.Null()])),
         response: {

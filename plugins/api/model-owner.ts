@@ -18,12 +18,12 @@ const modelOwner: FastifyPluginAsyncTypebox = async app => {
     schema: {
       operationId: 'update_model_field',
       tags: ['Models'],
-      summary: 'Write down what you say of a model',
-      description: 'Beside its file: in Forge\'s own .json what Forge understands, else in .civitai.json. It goes before ' +
-        'what Civitai says, stays when Civitai is asked again, and null takes it away.',
+      summary: 'Save your notes of a model',
+      description: 'Beside its file: in Forge\'s own .json if Forge knows the field, otherwise in .civitai.json. It overrides ' +
+        'the data of Civitai, stays when Civitai is asked again, and null removes it.',
       body: Closed({
         filename: Type.String({ maxLength: 255, description: 'Its file name.' }),
-        local_path: Type.Optional(Type.String({ maxLength: 1024, description: 'Its local_path or relativePath, if it lies in a folder.' })),
+        local_path: Type.Optional(Type.String({ maxLength: 1024, description: 'Its local_path or relativePath, if it is in a folder.' })),
         type: Type.Optional(ModelType),
         field: StringEnum(ownerFields, { description: 'What it is about.' }),
         value: Type.Unknown({ description: 'A flag for civitai_nsfw, a number for recommended_weight, else a text; or null.' })
@@ -41,7 +41,7 @@ const modelOwner: FastifyPluginAsyncTypebox = async app => {
     schema: {
       operationId: 'reset_models',
       tags: ['Models'],
-      summary: 'Forget what is known of model files, and scan anew',
+      summary: 'Forget all data of model files, and scan again',
       description: 'Hashes and what Civitai said go; files, sidecars and what servers report stay.',
       response: { 200: { ...Ref(Done), description: 'What was forgotten.' }, ...errorResponses(403) }
     }

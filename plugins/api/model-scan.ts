@@ -23,9 +23,9 @@ const modelScan: FastifyPluginAsyncTypebox = async app => {
     schema: {
       operationId: 'scan_models',
       tags: ['Models'],
-      summary: 'Look through the model folders',
-      description: 'Runs in the background; ask for its status with GET. Files that did not change are passed over, so ' +
-        'all folders are looked through, also where an older client names a subdirectory.',
+      summary: 'Scan the model folders',
+      description: 'Runs in the background; GET returns its status. Unchanged files are skipped, so ' +
+        'all folders are scanned, even if an older client names a subdirectory.',
       querystring: Type.Object(subdirectory),
       body: Type.Optional(Type.Union([Closed(subdirectory), Type.Null()], { description: 'Nothing is needed.' })),
       response: { 202: { ...Ref(ScanView), description: 'It will run, or runs already.' }, ...errorResponses(403, 409) }
@@ -46,7 +46,7 @@ const modelScan: FastifyPluginAsyncTypebox = async app => {
       schema: {
         operationId: `get_scan${path.endsWith('status') ? '_status' : ''}`,
         tags: ['Models'],
-        summary: 'How the last scan stands',
+        summary: 'State of the last scan',
         response: { 200: { ...Ref(ScanView), description: 'Its status.' }, ...errorResponses(403) }
       }
     }, async () => view(await board.read(), await desk.duplicates()))

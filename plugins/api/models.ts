@@ -20,8 +20,8 @@ const models: FastifyPluginAsyncTypebox = async app => {
       operationId: 'list_models',
       tags: ['Models'],
       summary: 'List models',
-      description: 'What the servers report and what lies in the model folders, joined by hash and path. Nothing is ' +
-        'asked or scanned for it.',
+      description: 'Models of the servers and of the model folders, joined by hash and path. The route ' +
+        'asks no server and scans nothing.',
       querystring: ModelQuery,
       response: { 200: { ...Ref(ModelListView), description: 'One page.' }, ...errorResponses(400, 403, 404) }
     }

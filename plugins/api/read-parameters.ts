@@ -20,7 +20,7 @@ const readParametersRoute: FastifyPluginAsyncTypebox = async app => {
   }, async request => {
     const { image, text } = request.body
     if ((image === undefined) === (text === undefined)) {
-      throw new ServiceError('missing_required_field', 'image or text must be given, and only one of them.', { field: 'image' })
+      throw new ServiceError('missing_required_field', 'Send either image or text, not both.', { field: 'image' })
     }
     const { source, text: found, infotext, notes } = text === undefined ? await readImage(image ?? '') : readText(text)
     return {

@@ -24,9 +24,9 @@ const serverChecks: FastifyPluginAsyncTypebox = async app => {
         operationId: `check_server${spelling}`,
         tags: ['Servers'],
         summary: 'Check a server thoroughly',
-        description: 'About a dozen small generations find out how it behaves: whether it restores settings, tells tasks ' +
-          'apart, stops when interrupted, and what a proxy in front of it allows. Its line is paused meanwhile, after ' +
-          'the running job has ended. Everything is put back. GET shows how far it is. A body is not needed.',
+        description: 'About a dozen small generations find out how it behaves: whether it restores settings, distinguishes ' +
+          'tasks, stops when interrupted, and the limits of a proxy in front of it. Its queue is paused meanwhile, after ' +
+          'the running job has finished. Everything is restored. GET shows the progress. A body is optional.',
         params: Alias,
         body: Ref(ServerCheckOptions),
         response: { 202: { ...Ref(ServerCheckView), description: 'Asked for.' }, ...errorResponses(400, 403, 404, 409, 422) }

@@ -24,7 +24,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
       operationId: 'list_servers',
       tags: ['Servers'],
       summary: 'List the servers',
-      description: 'A bare array, as its clients expect. Tells what was last heard; no server is asked for it.',
+      description: 'A bare array, as its clients expect. Returns the result of the last checks; it asks no server.',
       response: { 200: Type.Array(Ref(ServerView), { description: 'Every server.' }), ...errorResponses(403) }
     }
   }, async () => await views.all())
@@ -35,7 +35,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
       operationId: 'add_server',
       tags: ['Servers'],
       summary: 'Add a server',
-      description: 'It is looked at in the background; `health` tells what came of it.',
+      description: 'The service checks it in the background; `health` has the result.',
       body: Ref(ServerInput),
       response: { 201: { ...Ref(ServerChangeAnswer), description: 'Added.' }, ...errorResponses(400, 403) }
     }
@@ -62,7 +62,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
       operationId: 'get_server',
       tags: ['Servers'],
       summary: 'One server',
-      description: 'What was last heard of it, and how many jobs wait.',
+      description: 'Result of its last check, and its number of waiting jobs.',
       params: Alias,
       response: { 200: { ...Ref(ServerView), description: 'The server.' }, ...errorResponses(403, 404) }
     }
@@ -75,7 +75,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
       tags: ['Servers'],
       summary: 'Change a server',
       description: 'What is left out stays as it is, credentials too; null or empty removes them. A changed address drops ' +
-        'user, password, bearer, headers, ca and tls_verify, unless they are given again.',
+        'user, password, bearer, headers, ca and tls_verify, unless they are sent again.',
       params: Alias,
       body: Ref(ServerChange),
       response: { 200: { ...Ref(ServerChangeAnswer), description: 'Changed.' }, ...errorResponses(400, 403, 404, 409) }
@@ -102,11 +102,11 @@ const servers: FastifyPluginAsyncTypebox = async app => {
       operationId: 'remove_server',
       tags: ['Servers'],
       summary: 'Remove a server',
-      description: 'Refused while jobs wait for it, unless `jobs` says what becomes of them.',
+      description: 'Rejected while jobs wait for it, unless `jobs` says what happens to them.',
       params: Alias,
       querystring: Type.Object({
-        jobs: Type.Optional(StringEnum(['cancel', 'move'], { description: 'What becomes of its waiting and running jobs.' })),
-        to: Type.Optional(Type.String({ description: 'With jobs=move: alias of the server that takes them.' })),
+        jobs: Type.Optional(StringEnum(['cancel', 'move'], { description: 'What happens to its waiting and running jobs.' })),
+        to: Type.Optional(Type.String({ description: 'With jobs=move: alias of the new server.' })),
         expected: Type.Optional(Type.Integer({
           minimum: 0, description: 'How many jobs the caller expects it to have: where there are more, the answer is 409 and nothing is done.'
         }))
@@ -147,8 +147,8 @@ const servers: FastifyPluginAsyncTypebox = async app => {
     schema: {
       operationId: 'pause_server',
       tags: ['Servers'],
-      summary: 'Hold a server\'s line; what runs goes on',
-      description: 'It stays held over restarts. A body is not needed.',
+      summary: 'Pause a server; its running job continues',
+      description: 'It stays paused across restarts. A body is optional.',
       params: Alias,
       body: Ref(ServerPause),
       response: { 200: { ...Ref(ServerChangeAnswer), description: 'Done.' }, ...errorResponses(400, 403, 404) }
@@ -156,7 +156,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
   }, async request => {
     const pauseReason = request.body?.reason?.trim() || null
     const server = await registry.update(registry.require(request.params.alias).id, { paused: true, pauseReason })
-    return { success: true as const, message: `The line of ${server.alias} is held.`, server: await views.one(server) }
+    return { success: true as const, message: `${server.alias} is paused.`, server: await views.one(server) }
   })
 
   app.post('/api/v1/servers/:alias/resume', {
@@ -164,7 +164,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
     schema: {
       operationId: 'resume_server',
       tags: ['Servers'],
-      summary: 'Let a held line go on',
+      summary: 'Resume a paused server',
       description: 'Takes no fields.',
       params: Alias,
       response: { 200: { ...Ref(ServerChangeAnswer), description: 'Done.' }, ...errorResponses(403, 404) }
@@ -172,7 +172,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
   }, async request => {
     const { id } = registry.require(request.params.alias)
     const server = await registry.update(id, { paused: false, pauseReason: null })
-    return { success: true as const, message: `The line of ${server.alias} goes on.`, server: await views.one(server) }
+    return { success: true as const, message: `${server.alias} takes jobs again.`, server: await views.one(server) }
   })
 
   app.get('/api/v1/servers/:alias/history', {
@@ -181,7 +181,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
       operationId: 'get_server_history',
       tags: ['Servers'],
       summary: 'How a server was over the last day',
-      description: 'What was found whenever it was looked at, and how quickly it answered.',
+      description: 'The result of each check, and the time to answer.',
       params: Alias,
       response: { 200: { ...Ref(ServerHistory), description: 'The last day.' }, ...errorResponses(403, 404) }
     }

@@ -79,7 +79,7 @@ const settingsRoutes: FastifyPluginAsyncTypebox = async app => {
       operationId: 'remove_kept_setting',
       tags,
       summary: 'Remove a value that an earlier version kept for a client',
-      description: 'Earlier versions kept fields that they did not know. These are given out until they are removed.',
+      description: 'Earlier versions stored unknown fields. They are returned until they are removed.',
       params: Type.Object({ name: Type.String({ maxLength: 100, description: 'Its name in the settings.' }) }),
       response: { ...changed, ...errorResponses(403, 404) }
     }
@@ -96,7 +96,7 @@ const settingsRoutes: FastifyPluginAsyncTypebox = async app => {
     for (const name of Object.keys(fieldsOf(body))) {
       if (name in Settings.properties) {
         throw new ServiceError('invalid_field_value',
-          `${name} is set in the environment or in .env and takes a restart.`, { field: name })
+          `${name} is set in the environment or in .env and needs a restart.`, { field: name })
       }
       if (Object.hasOwn(own, name)) {
         throw new ServiceError('invalid_field_value', `${name} was kept by an earlier version and can only be removed, ` +
@@ -110,8 +110,8 @@ const settingsRoutes: FastifyPluginAsyncTypebox = async app => {
     schema: {
       operationId: 'set_queue_processing',
       tags,
-      summary: 'Let servers take jobs, or hold all lines',
-      description: 'Holding lets running generations end; jobs are accepted and wait. A single server is held with ' +
+      summary: 'Resume or pause all queues',
+      description: 'In a pause, running generations finish; jobs are accepted and wait. Pause a single server with ' +
         '/api/v1/servers/{alias}/pause.',
       body: Closed({
         enabled: Type.Boolean({ description: 'Whether servers take jobs.' })
@@ -139,7 +139,7 @@ const settingsRoutes: FastifyPluginAsyncTypebox = async app => {
       summary: 'Which jobs are removed, and what is due now',
       description: 'With days or jobs: what would be due under them.',
       querystring: RetentionQuery,
-      response: { 200: { ...Ref(RetentionView), description: 'How it stands.' }, ...errorResponses(400, 403) }
+      response: { 200: { ...Ref(RetentionView), description: 'State.' }, ...errorResponses(400, 403) }
     }
   }, async request => {
     const { retentionDays, retentionJobs } = (await runtime.read()).values
@@ -169,7 +169,7 @@ const settingsRoutes: FastifyPluginAsyncTypebox = async app => {
       tags,
       summary: 'Remove now what is due',
       description: 'Jobs with their images, thumbnails and input images, by the rules in force, which see before what ' +
-        'is due. Happens by itself every six hours. With `expected` and `created_before` no more goes than was seen.',
+        'is due. Runs automatically every six hours. With `expected` and `created_before` no more than the counted jobs are deleted.',
       body: Ref(PurgeRequest),
       response: { 200: { ...Ref(PurgeAnswer), description: 'What was removed.' }, ...errorResponses(403, 409) }
     }

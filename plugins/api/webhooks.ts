@@ -65,7 +65,7 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
       operationId: 'list_webhook_deliveries',
       tags,
       summary: 'List and search deliveries',
-      description: 'Newest first. With filters a page may be short although `next_cursor` leads on.',
+      description: 'Newest first. With filters a page can be short although there is a `next_cursor`.',
       querystring: DeliveryQuery,
       response: { 200: { ...Ref(DeliveryList), description: 'One page.' }, ...errorResponses(400, 403) }
     }
@@ -103,7 +103,7 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
 
   for (const { path, act, summary, description } of [
     { path: 'redeliver', act: office.redeliver, summary: 'Send an event again', description: 'Under the same id, with the same body and a fresh schedule.' },
-    { path: 'stop', act: office.stop, summary: 'Send no more of an event', description: 'An attempt under way still ends.' }
+    { path: 'stop', act: office.stop, summary: 'Send no more of an event', description: 'A running attempt still finishes.' }
   ]) {
     app.post(`${deliveriesPath}/:id/${path}`, {
       config: changing,
@@ -130,7 +130,7 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
       body: Closed({
         since: Timestamp('Events that happened at or after this moment.'),
         until: Type.Optional(Timestamp('Events that happened before this moment; default: now.')),
-        state: Type.Optional(StringEnum(['failed', 'blocked', 'skipped'], { default: 'failed', description: 'What became of them.' })),
+        state: Type.Optional(StringEnum(['failed', 'blocked', 'skipped'], { default: 'failed', description: 'Results.' })),
         type: DeliveryQuery.properties.type,
         endpoint: Type.Optional(Type.String({ maxLength: 64, description: 'Only those of this endpoint.' })),
         search: DeliveryQuery.properties.search,
@@ -162,10 +162,10 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
       operationId: 'test_webhook',
       tags,
       summary: 'Send a test event now',
-      description: 'Checked and signed like events of jobs, with one attempt. Answers 200 whatever the receiver says; ' +
-        'the delivery tells. A test that arrives opens an endpoint again that was gone, disabled or left alone.',
+      description: 'Checked and signed like events of jobs, with one attempt. Answers 200 for any answer of the receiver; ' +
+        'the delivery has the result. A successful test enables an endpoint that was gone, disabled or in a break.',
       body: Ref(WebhookFields),
-      response: { 200: { ...Ref(DeliveryDetail), description: 'What came of it.' }, ...errorResponses(400, 403, 422) }
+      response: { 200: { ...Ref(DeliveryDetail), description: 'Result.' }, ...errorResponses(400, 403, 422) }
     }
   }, async request => {
     const checked = await desk.check(readWebhookWish(request.body), request.principal.keyId)
@@ -187,7 +187,7 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
     schema: {
       operationId: 'list_webhook_endpoints',
       tags,
-      summary: 'List endpoints and how they stand',
+      summary: 'List endpoints and their states',
       response: {
         200: Type.Object({
           success, endpoints: Type.Array(Ref(EndpointView), { description: 'Most recently used first.' })
@@ -206,7 +206,7 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
       operationId: 'enable_webhook_endpoint',
       tags,
       summary: 'Send to an endpoint again',
-      description: 'Forgets that it was gone, disabled or left alone.',
+      description: 'Enables an endpoint that was gone, disabled or in a break.',
       params: EndpointId,
       response: { 200: OneEndpoint, ...errorResponses(403, 404) }
     }

@@ -110,7 +110,7 @@ export default fp<BodyOptions>(async (app, { config, store, storage, texts }) =>
     }
     if (!request.isMultipart()) return
     if (form === undefined) {
-      throw new ServiceError('unsupported_media_type', 'This route takes application/json and no multipart/form-data.')
+      throw new ServiceError('unsupported_media_type', 'This route accepts application/json, not multipart/form-data.')
     }
     try {
       await refuseWhileFull()

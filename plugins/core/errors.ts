@@ -147,7 +147,7 @@ function clientError (code: string): ServiceError {
   switch (code) {
     case 'ERR_HTTP_REQUEST_TIMEOUT': return new ServiceError('request_timeout', 'The request did not come in time.')
     case 'HPE_HEADER_OVERFLOW':
-      return new ServiceError('headers_too_large', 'The address and headers of a request may have at most 16 KiB together.')
+      return new ServiceError('headers_too_large', 'The address and headers of a request can have at most 16 KiB together.')
     default: return new ServiceError('malformed_request', 'What was sent is no HTTP request.')
   }
 }

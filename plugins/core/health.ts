@@ -35,8 +35,8 @@ const health: FastifyPluginAsyncTypebox = async app => {
         200: Type.Object({
           status: Type.Literal('healthy', { description: 'Always healthy.' }),
           a1111_status: Type.Record(Type.String(), Type.String(), {
-            description: 'By alias, what was last heard of each server: online, suspected, offline, unauthorized or disabled. ' +
-              '`status` is online when one of them is; `webui_version` is then `available`, else `error` says what is wrong.'
+            description: 'By alias, the last known state of each server: online, suspected, offline, unauthorized or disabled. ' +
+              '`status` is online if one of them is; `webui_version` is then `available`, otherwise `error` names the problem.'
           }),
           timestamp: StudioTime('Now.')
         }, { description: 'Alive.' })
@@ -72,7 +72,7 @@ const health: FastifyPluginAsyncTypebox = async app => {
 
   const Readiness = Type.Object({
     status: Type.String({ description: 'ready or not ready.' }),
-    checks: Type.Record(Type.String(), Check, { description: 'What was looked at.' })
+    checks: Type.Record(Type.String(), Check, { description: 'The checked parts.' })
   })
 
   app.get('/ready', {
@@ -86,7 +86,7 @@ const health: FastifyPluginAsyncTypebox = async app => {
     }
   }, async (_request, reply) => {
     const checks = {
-      process: { ok: !closing, message: closing ? 'It is stopping.' : 'It takes requests.' },
+      process: { ok: !closing, message: closing ? 'It is stopping.' : 'It accepts requests.' },
       redis: await checkRedis(),
       workers: await checkWorkers(),
       storage: await checkStorage()

@@ -36,7 +36,7 @@ export default fp<HeldRequestsOptions>(async (app, { config }) => {
     if (count >= most) {
       this.header('retry-after', String(retryAfter))
       throw new ServiceError('listener_limit_reached', `You have ${count} ${what} open, as many as one access key, or one ` +
-        `address without a key, may have (${setting}); close one of them first.`, { limit: most, retry_after: retryAfter })
+        `address without a key, can have (${setting}); close one of them first.`, { limit: most, retry_after: retryAfter })
     }
     open.set(owner, count + 1)
     // An answer that is streamed has ten of Node's, Fastify's and our own already.

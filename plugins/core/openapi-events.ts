@@ -9,7 +9,7 @@ const meanings: Readonly<Record<typeof webhookEvents[number], string>> = {
   'job.progress': 'The job got on by a twentieth or more; at most one each second, sent once, and lost if it fails.',
   'job.completed': 'The job is done; its images are in the event.',
   'job.failed': 'The job failed for good.',
-  'job.cancelled': 'The job was cancelled; it may have images all the same.',
+  'job.cancelled': 'The job was cancelled; it can still have images.',
   'webhook.test': 'Somebody wanted to see whether events arrive.'
 }
 

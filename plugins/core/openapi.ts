@@ -54,8 +54,8 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
       info: {
         title: 'StableQueue',
         version,
-        description: 'One dependable queue in front of any number of AUTOMATIC1111 and Forge servers: a prompt goes ' +
-          'in, a job id comes back at once, and whatever breaks, the job finishes once and its images are kept.',
+        description: 'One dependable queue in front of any number of AUTOMATIC1111 and Forge servers: send a prompt ' +
+          'and get a job id at once. Through every fault, the job finishes once and its images are kept.',
         license: { name: 'MIT', identifier: 'MIT' }
       },
       servers: [{ url: publicUrl === '' ? '/' : publicUrl, description: 'This service' }],
@@ -67,10 +67,10 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
         { name: 'Servers', description: 'The Stable Diffusion servers behind the queue' },
         { name: 'Models', description: 'What the servers and the model folders have' },
         { name: 'Webhooks', description: 'Events of jobs, delivered to receivers' },
-        { name: 'API keys', description: 'Who may do what' },
+        { name: 'API keys', description: 'Access keys and their rights' },
         { name: 'Settings', description: 'What is in force, and what can be changed while the service runs' },
         { name: 'Web UI', description: 'Sessions of the web UI' },
-        { name: 'A1111', description: 'The same queue for whatever was written for A1111 itself' },
+        { name: 'A1111', description: 'The same queue for programs written for A1111' },
         { name: 'Studio', description: 'For bots and phones: users with sessions and presets, and few fields' },
         { name: 'Health', description: 'For balancers and operators' }
       ],

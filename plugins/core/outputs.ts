@@ -35,8 +35,8 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
       operationId: 'get_output',
       tags: ['Images'],
       summary: 'Get a result image',
-      description: 'The bytes of an image as the server drew it. Takes Range, If-Range, If-None-Match and ' +
-        'If-Modified-Since; HEAD gives the same headers without the bytes. Links in webhook events work without a key ' +
+      description: 'The bytes of an image as the server generated it. Accepts Range, If-Range, If-None-Match and ' +
+        'If-Modified-Since; HEAD returns the same headers without the bytes. Links in webhook events work without a key ' +
         'until they expire.',
       params: Type.Object({
         name: Type.String({
@@ -49,9 +49,9 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
       }),
       response: {
         200: { description: 'The image.', ...picture },
-        206: { description: 'The part of the image that Range asks for.', ...picture },
+        206: { description: 'The part of the image in Range.', ...picture },
         304: { description: 'The image is the one that the caller has.', type: 'null' },
-        416: { ...Ref(ErrorBody), description: 'Nothing of the part that Range asks for exists.' },
+        416: { ...Ref(ErrorBody), description: 'The part in Range does not exist.' },
         ...errorResponses(403, 404)
       }
     }
@@ -67,7 +67,7 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
       operationId: 'get_thumbnail',
       tags: ['Images'],
       summary: 'Get a small picture of a result image',
-      description: 'A WebP of at most 320 by 320 pixels, made when it is first asked for and then kept.',
+      description: 'A WebP of at most 320 by 320 pixels, created at the first request and then kept.',
       params: Type.Object({
         name: Type.String({
           description: 'Name of the image.', examples: ['1f0c2a9e_2026-11-21T09-30-00-000Z_0.png']
@@ -75,9 +75,9 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
       }),
       response: {
         200: { description: 'The small picture.', content: { 'image/webp': { schema: { type: 'string', format: 'binary' } } } },
-        206: { description: 'The part of it that Range asks for.', content: { 'image/webp': { schema: { type: 'string', format: 'binary' } } } },
+        206: { description: 'The part in Range.', content: { 'image/webp': { schema: { type: 'string', format: 'binary' } } } },
         304: { description: 'It is the one that the caller has.', type: 'null' },
-        416: { ...Ref(ErrorBody), description: 'Nothing of the part that Range asks for exists.' },
+        416: { ...Ref(ErrorBody), description: 'The part in Range does not exist.' },
         ...errorResponses(403, 404, 422)
       }
     }

@@ -17,7 +17,7 @@ const rateLimit: FastifyPluginAsync<RateLimitOptions> = async (app, { limiter })
     reply.headers(rateLimitHeaders(allowance))
     if (allowance.allowed) return
     throw new ServiceError('api_key_rate_limit',
-      `${request.principal.name} may make ${allowance.limit} requests a minute; ` +
+      `${request.principal.name} can make ${allowance.limit} requests a minute; ` +
       `the next is allowed in ${allowance.retryAfterSeconds} s`,
       { limit: allowance.limit, retry_after: allowance.retryAfterSeconds })
   })

@@ -15,7 +15,7 @@ export async function refuseLogin (
   if (waitSeconds === 0) throw new ServiceError('invalid_api_key', sentence)
   reply.header('Retry-After', String(waitSeconds))
   throw new ServiceError('too_many_failed_logins',
-    `Too many wrong credentials came from this address; wait ${waitSeconds} seconds, or send the right ones`,
+    `Too many wrong credentials from this address; wait ${waitSeconds} seconds, or send the right ones`,
     { retry_after: waitSeconds })
 }
 

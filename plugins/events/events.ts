@@ -26,11 +26,11 @@ const events: FastifyPluginAsyncTypebox = async app => {
     schema: {
       operationId: 'listen',
       tags: ['Events'],
-      summary: 'Listen to everything that happens',
-      description: 'Server-sent events about jobs and, with servers:read, about servers. A key hears of its own jobs ' +
-        'only, unless it has jobs:read:all. Whoever comes back with the id of the last event gets what came after it, ' +
-        'from whichever process answers; of what is not kept any more, `reset` tells. A comment comes every 15 ' +
-        'seconds. A reader that is too slow is dropped, and an answer ends after an hour: connect again.',
+      summary: 'Listen to all events',
+      description: 'Server-sent events about jobs and, with servers:read, about servers. A key gets the events of its own jobs ' +
+        'only, unless it has jobs:read:all. A client that reconnects with the id of its last event gets the later ones, ' +
+        'from any process; if they are no longer stored, it gets `reset`. A comment comes every 15 ' +
+        'seconds. The service disconnects slow readers and ends an answer after an hour: connect again.',
       querystring: EventQuery,
       headers: LastEventIdHeader,
       response: { 200: streamAnswer, ...errorResponses(404) }
@@ -56,7 +56,7 @@ const events: FastifyPluginAsyncTypebox = async app => {
       operationId: 'create_event_ticket',
       tags: ['Events'],
       summary: 'Get a ticket for one connection',
-      description: 'For browsers, which can set no headers for EventSource and WebSocket: `?ticket=` stands for the ' +
+      description: 'For browsers, which cannot set headers for EventSource and WebSocket: `?ticket=` replaces the ' +
         'credentials of this request, once and within a minute. Takes no fields.',
       response: { 200: { ...Ref(TicketAnswer), description: 'The ticket.' }, ...errorResponses() }
     }

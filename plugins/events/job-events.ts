@@ -20,9 +20,9 @@ const jobEvents: FastifyPluginAsyncTypebox = async app => {
         operationId: `listen_to_job_${name}`,
         tags: ['Events'],
         summary: 'Listen to one job until its end',
-        description: 'Server-sent events: first `snapshot`, the job as it is, then what happens, last its end, which ' +
-          'is told also to those who come after it. Whoever has heard the end and comes again, as browsers do by ' +
-          'themselves, gets 204, which tells them to stop.',
+        description: 'Server-sent events: first `snapshot`, the present job, then its events, last its end, which ' +
+          'is also sent to clients that connect later. A client that has received the end and reconnects, as browsers ' +
+          'do, gets 204, which stops it.',
         params: JobIdParameters,
         querystring: JobEventQuery,
         headers: LastEventIdHeader,

@@ -23,11 +23,11 @@ const preview: FastifyPluginAsyncTypebox = async app => {
         operationId: `get_preview_${name}`,
         tags: ['Events'],
         summary: 'See a running job',
-        description: 'What its server has drawn so far, as a JPEG of up to 512 pixels; 404 unless the job runs and its ' +
-          'server shows previews. While somebody listens with `kinds=preview`, that event tells of each new one.',
+        description: 'The unfinished picture of its server, as a JPEG of up to 512 pixels; 404 unless the job runs and its ' +
+          'server shows previews. With `kinds=preview`, an event reports each new one.',
         params: JobIdParameters,
         querystring: Type.Object({
-          v: Type.Optional(Type.String({ maxLength: 20, description: 'From the event; makes browsers fetch it anew.' }))
+          v: Type.Optional(Type.String({ maxLength: 20, description: 'From the event; makes browsers fetch it again.' }))
         }),
         response: {
           200: {

@@ -63,7 +63,7 @@ export function createEventViews (registry: Pick<ServerRegistry, 'byId'>): Event
 }
 
 export const readyMessage = 'The stream is open; what happens after this id follows.'
-export const resetMessage = 'Events were missed that are not kept any more: read your lists anew.'
+export const resetMessage = 'Missed events are no longer stored: reload your lists.'
 
 /** What the stream says of itself. @param id where it stands */
 export function streamEvent (kind: 'ready' | 'reset', id: string, message: string): EventView {

@@ -36,16 +36,16 @@ const route = { tags: ['A1111'], consumes: ['application/json'] }
 
 const answerQuery = Type.Object({
   async: Type.Optional(Type.String({
-    description: '1: answer 202 with the id at once. 0: wait, whatever else the request has.'
+    description: '1: answer 202 with the id at once. 0: wait, overriding everything else in the request.'
   }))
 })
 
 const answerHeaders = Type.Object({
   prefer: Type.Optional(Type.String({
-    description: '`early-job-id`, or `respond-async`, which may have `wait=N` beside it: seconds to wait before 202.',
+    description: '`early-job-id`, or `respond-async`, optionally with `wait=N`: seconds to wait before 202.',
     examples: ['early-job-id']
   })),
-  [serverHeader]: Type.Optional(Type.String({ description: 'Alias of the server that is to take the job.' }))
+  [serverHeader]: Type.Optional(Type.String({ description: 'Alias of the server for the job.' }))
 })
 
 /** POST txt2img and img2img: A1111's own answer when the images are there, or 202 to who does not want to wait. */
@@ -63,9 +63,9 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { path, 
         operationId: `a1111_${mode}`,
         summary: `Generate as A1111's ${mode} does`,
         description: 'Takes A1111\'s request and answers as A1111 does once the images are there, with the status and ' +
-          'the error of the server where it fails. The job\'s id comes with the answer in X-Job-ID. `Prefer: ' +
-          'early-job-id` sends status 200 and X-Job-ID as soon as the job is accepted; a failure then breaks the ' +
-          'transfer off, and `GET /sdapi/v1/job/{id}` says why. `Prefer: respond-async` or `?async=1` gets 202 with the id.',
+          'the error of the server if it fails. The job\'s id comes with the answer in X-Job-ID. `Prefer: ' +
+          'early-job-id` sends status 200 and X-Job-ID as soon as the job is accepted; a failure then aborts the ' +
+          'transfer, and `GET /sdapi/v1/job/{id}` says why. `Prefer: respond-async` or `?async=1` gets 202 with the id.',
         headers: answerHeaders,
         querystring: answerQuery
       }

@@ -141,7 +141,7 @@ const jobs: FastifyPluginAsync<JobsOptions> = async (app, { path }) => {
   })
 
   app.get('/workflows', {
-    config: reading, schema: described('workflows', 'The steps of jobs, as async-proxy tells them')
+    config: reading, schema: described('workflows', 'The progress of jobs, as in async-proxy')
   }, async (_request, reply) => sendJson(reply, florence === null ? workflows : [...workflows, florenceWorkflow]))
 }
 

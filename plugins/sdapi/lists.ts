@@ -56,7 +56,7 @@ const lists: FastifyPluginAsync = async app => {
   for (const name of ['refresh-checkpoints', 'refresh-vae', 'refresh-loras', 'refresh-embeddings']) {
     app.post(`/${name}`, {
       config,
-      schema: described(name, 'Have what every server has read anew')
+      schema: described(name, 'Reload the lists of every server')
     }, async (request, reply) => {
       const servers = await faces.reachable(targetOf(request))
       await Promise.allSettled(servers.map(async server => {

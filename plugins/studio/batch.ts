@@ -38,7 +38,7 @@ const batchRoutes: FastifyPluginAsync = async app => {
       summary: 'Many pictures that differ in some fields',
       description: 'Every variation, and in each every combination of the axes. Either all of them are taken or none.',
       body: JsonOrForm(StudioBatchRequest, StudioBatchRequest),
-      response: { 200: { ...Ref(StudioBatchAccepted), description: 'All of them wait in line.' }, ...studioErrors(404, 413, 415) }
+      response: { 200: { ...Ref(StudioBatchAccepted), description: 'All of them wait in the queue.' }, ...studioErrors(404, 413, 415) }
     }
   }, async request => {
     const call = callOf(request)
@@ -95,7 +95,7 @@ const batchRoutes: FastifyPluginAsync = async app => {
     schema: {
       operationId: 'studio_cancel_batch',
       tags: ['Studio'],
-      summary: 'End everything of a batch that has not ended',
+      summary: 'Cancel the unfinished jobs of a batch',
       params,
       response: { 200: { ...Ref(StudioBatch), description: 'The batch as it is now.' }, ...studioErrors(404) }
     }

@@ -51,8 +51,8 @@ const controlNet: FastifyPluginAsync = async app => {
     config: drawing,
     schema: {
       ...described('controlnet_preprocess', 'A control map of a picture'),
-      description: 'The processor and its settings may stand in the query or in the body. The map is a server\'s own; ' +
-        'where no server can make it, status 200 says `error`.',
+      description: 'The processor and its settings can be in the query or in the body. A server makes the map; ' +
+        'if none can, the status is 200 with `error`.',
       querystring: PreprocessSettings,
       body: JsonOrForm(PreprocessRequest, PreprocessRequest),
       response: { 200: { ...Ref(PreprocessAnswer), description: 'The map, or why there is none.' }, ...studioErrors(404, 413, 415, 502) }

@@ -17,8 +17,8 @@ const config = { access: { scope: 'jobs:write' }, multipart: { files: studioFile
 const routes: Readonly<Record<GenerationKind, { readonly summary: string, readonly message: string }>> = {
   txt2img: { summary: 'A picture from words', message: 'Generation queued successfully' },
   img2img: { summary: 'A picture from a picture', message: 'Generation queued successfully' },
-  inpaint: { summary: 'A part of a picture drawn anew', message: 'Inpainting queued successfully' },
-  outpaint: { summary: 'A picture drawn on beyond its edges', message: 'Outpainting queued successfully' },
+  inpaint: { summary: 'A part of a picture, generated again', message: 'Inpainting queued successfully' },
+  outpaint: { summary: 'A picture extended beyond its edges', message: 'Outpainting queued successfully' },
   controlnet: { summary: 'A picture guided by others', message: 'ControlNet generation queued successfully' },
   regional: { summary: 'A picture with regions', message: 'Regional prompting generation queued successfully' },
   upscale: { summary: 'Finished pictures enlarged', message: 'Upscale queued successfully' },
@@ -40,7 +40,7 @@ const generate: FastifyPluginAsync = async app => {
         description: 'Takes JSON with images as base64, or multipart/form-data with files: fields as parts of their own, ' +
           'or as one JSON object in a part called `request`.',
         body: JsonOrForm(schema, schema),
-        response: { 200: { ...Ref(StudioAccepted), description: 'It waits in line.' }, ...studioErrors(404, 413, 415) }
+        response: { 200: { ...Ref(StudioAccepted), description: 'It waits in the queue.' }, ...studioErrors(404, 413, 415) }
       }
     }, async request => {
       const call = callOf(request)

@@ -83,7 +83,7 @@ const jobs: FastifyPluginAsync = async app => {
       operationId: 'studio_job',
       tags,
       summary: 'A job as it is now',
-      description: 'With `?wait=` the answer comes when the job ends or so many seconds are over.',
+      description: 'With `?wait=` the service answers when the job has finished or that many seconds are over.',
       params: StudioJobParameters,
       querystring: JobWaitQuery,
       response: { 200: { ...Ref(StudioJob), description: 'The job.' }, ...studioErrors(404) }
@@ -108,7 +108,7 @@ const jobs: FastifyPluginAsync = async app => {
       operationId: 'studio_job_result',
       tags,
       summary: 'What a job made',
-      description: '404 until the job has ended. A job that failed answers 200 as well, with `error` and no images.',
+      description: '404 until the job has finished. A failed job answers 200 as well, with `error` and no images.',
       params: StudioJobParameters,
       querystring: StudioResultQuery,
       response: { 200: { ...Ref(StudioResult), description: 'Images and what is known of them.' }, ...studioErrors(404) }
@@ -129,7 +129,7 @@ const jobs: FastifyPluginAsync = async app => {
       tags,
       summary: 'End a job',
       params: StudioJobParameters,
-      response: { 200: { ...Ref(StudioDone), description: 'It is ended, or being ended.' }, ...studioErrors(404) }
+      response: { 200: { ...Ref(StudioDone), description: 'It is cancelled, or being cancelled.' }, ...studioErrors(404) }
     }
   }, async request => {
     const found = await findBatch(request, mayCancelJob)
@@ -148,7 +148,7 @@ const jobs: FastifyPluginAsync = async app => {
     schema: {
       operationId: 'studio_delete_job',
       tags,
-      summary: 'Forget an ended job or batch with its images, or end an active one',
+      summary: 'Delete a finished job or batch with its images, or cancel an active one',
       params: StudioJobParameters,
       response: { 200: { ...Ref(StudioMessage), description: 'Done.' }, ...studioErrors(404) }
     }

@@ -69,9 +69,9 @@ const loras: FastifyPluginAsync = async app => {
   app.post('/scan', {
     config: writing,
     schema: {
-      ...described('scan_loras', 'Look for LoRAs anew', 'Every server reads its folder again. Model folders of this ' +
-        'machine are looked through in the background. What somebody edited stays.'),
-      response: { 200: { ...Ref(LoraScan), description: 'What is known now.' }, ...studioErrors() }
+      ...described('scan_loras', 'Scan for LoRAs again', 'Every server reads its folder again. Model folders of this ' +
+        'machine are scanned in the background. Edited fields stay.'),
+      response: { 200: { ...Ref(LoraScan), description: 'The present state.' }, ...studioErrors() }
     }
   }, async () => {
     const details = await shelf.scan()
@@ -85,7 +85,7 @@ const loras: FastifyPluginAsync = async app => {
   app.get('/:filename/thumbnail', {
     config: { access: { scope: 'models:read', bucket: 'status' } },
     schema: {
-      ...described('lora_thumbnail', 'A picture of a LoRA', 'The one that somebody set, one that lies beside the file ' +
+      ...described('lora_thumbnail', 'A picture of a LoRA', 'The picture that a person set, one beside the file ' +
         'here or at a server, or Civitai\'s.'),
       params: LoraReference,
       response: { ...pictureAnswers, 302: Type.Null({ description: 'It is there.' }), ...studioErrors(404, 502) }
@@ -104,7 +104,7 @@ const loras: FastifyPluginAsync = async app => {
   app.post('/:filename/enrich', {
     config: writing,
     schema: {
-      ...described('enrich_lora', 'Ask Civitai about a LoRA', 'By its hash. What somebody edited stays.'),
+      ...described('enrich_lora', 'Ask Civitai about a LoRA', 'By its hash. Edited fields stay.'),
       params: LoraReference,
       querystring: LoraEnrichQuery,
       response: { ...one, ...studioErrors(404, 502) }

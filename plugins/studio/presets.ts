@@ -72,7 +72,7 @@ const presetRoutes: FastifyPluginAsync = async app => {
   app.post('/:user_id/import', {
     config: writing,
     schema: {
-      ...described('copy_preset', 'Copy a preset of somebody else', 'Name it by its share code, or by its id where it is shared with everyone.'),
+      ...described('copy_preset', 'Copy a preset of another user', 'Name it by its share code, or by its id where it is shared with everyone.'),
       params,
       body: Ref(PresetCopy),
       response: changed
@@ -110,7 +110,7 @@ const presetRoutes: FastifyPluginAsync = async app => {
   app.post('/:user_id/:preset_id/share', {
     config: writing,
     schema: {
-      ...described('share_preset', 'Say who may use a preset', 'Shared by link it gets a code, which stands for its id.'),
+      ...described('share_preset', 'Share a preset', 'Shared by link it gets a code, which can replace its id.'),
       params: presetParams,
       body: Ref(PresetSharing),
       response: changed

@@ -14,7 +14,7 @@ const queue: FastifyPluginAsync = async app => {
       operationId: 'studio_queue',
       tags: ['Studio'],
       summary: 'How much there is to do before the next job',
-      response: { 200: { ...Ref(StudioQueue), description: 'The lines of all servers.' }, ...studioErrors() }
+      response: { 200: { ...Ref(StudioQueue), description: 'The queues of all servers.' }, ...studioErrors() }
     }
   }, async () => await studioQueue({ registry, estimates }))
 }

@@ -22,7 +22,7 @@ const writing = { access: { scope: 'jobs:write' } } as const
 const params = Type.Object({ user_id: userId })
 const loraParams = Type.Object({
   user_id: userId,
-  '*': Type.String({ description: 'LoRA, with or without its ending; may contain slashes.', examples: ['detail-tweaker.safetensors'] })
+  '*': Type.String({ description: 'LoRA, with or without its extension; can contain slashes.', examples: ['detail-tweaker.safetensors'] })
 })
 
 /** A session may be sent back as it was read, an export as it was written. */
@@ -64,7 +64,7 @@ const sessionRoutes: FastifyPluginAsync = async app => {
 
   app.get('/:user_id', {
     config: reading,
-    schema: { ...described('session', 'What is remembered of a user', 'A user who was never heard of has an empty session.'), response: answers.session }
+    schema: { ...described('session', 'What is remembered of a user', 'An unknown user has an empty session.'), response: answers.session }
   }, async request => {
     const user = userOf(request)
     return await render(user, await sessions.read(user))
@@ -130,7 +130,7 @@ const sessionRoutes: FastifyPluginAsync = async app => {
 
   app.post('/:user_id/controlnet', {
     config: writing,
-    schema: { ...described('add_controlnet', 'Remember a ControlNet unit', 'Its picture may come along; of more than ten units the oldest goes.'), body: Ref(StudioControlNetUnit), response: answers.changed }
+    schema: { ...described('add_controlnet', 'Remember a ControlNet unit', 'It can include a picture; beyond ten units the oldest is removed.'), body: Ref(StudioControlNetUnit), response: answers.changed }
   }, async request => {
     const user = userOf(request)
     const unit = fieldsOfRequest(request)
@@ -189,7 +189,7 @@ const sessionRoutes: FastifyPluginAsync = async app => {
   app.get('/:user_id/jobs', {
     config: reading,
     schema: {
-      ...described('history', 'Jobs of a user', 'Newest first, whatever became of them.'),
+      ...described('history', 'Jobs of a user', 'Newest first, in any state.'),
       querystring: StudioHistoryQuery,
       response: { 200: { ...Ref(StudioHistory), description: 'One page.' }, ...studioErrors() }
     }

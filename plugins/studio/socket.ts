@@ -41,7 +41,7 @@ const socketRoutes: FastifyPluginAsync = async app => {
       operationId: 'studio_job_socket',
       tags: ['Studio'],
       summary: 'Watch a job or a batch over a WebSocket',
-      description: 'Messages are the job as `GET /jobs/{job_id}` gives it, with `type`: `snapshot` first, then `progress` ' +
+      description: 'Messages are the job as in `GET /jobs/{job_id}`, with `type`: `snapshot` first, then `progress` ' +
         'at each change, last `completed` or `failed`, after which the socket closes with 1000.',
       params: StudioJobParameters,
       response: { ...answers, ...studioErrors(404) }
@@ -63,7 +63,7 @@ const socketRoutes: FastifyPluginAsync = async app => {
       operationId: 'studio_user_socket',
       tags: ['Studio'],
       summary: 'Watch all jobs of a user over a WebSocket',
-      description: 'The same messages for every job of the user: those that have not ended, and those that are still to ' +
+      description: 'The same messages for every job of the user: unfinished ones, and those that are still to ' +
         'come. The socket stays open; batches come as their single jobs.',
       params: Type.Object({ user_id: userId }),
       response: { ...answers, ...studioErrors() }

@@ -128,5 +128,5 @@ function pauseOf ({ headers }: BytesAnswer): number | null {
 
 function unreachable (reason: string, cause?: unknown): ServiceError {
   return new ServiceError('civitai_unreachable',
-    `Civitai does not answer: ${reason}. The stored data of the model stay.`, {}, { cause })
+    `Civitai does not answer: ${reason}. The stored metadata of the model stays.`, {}, { cause })
 }
