@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis'
 import type { A1111Client } from '../src/a1111/client.ts'
 import type { RawCalls } from '../src/a1111/raw-calls.ts'
 import { fieldsOf } from '../src/a1111/json-values.ts'
-import { createGate } from '../src/jobs/gate.ts'
+import { createSemaphore } from '../src/lib/semaphore.ts'
 import { createJudge } from '../src/jobs/judge-failure.ts'
 import { prepareGeneration } from '../src/jobs/prepare-generation.ts'
 import {
@@ -124,7 +124,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
   let checkHolds = () => true
   const mayBegin = (usable: boolean) =>
     usable && !server().paused && processes() && storage.last() === null && !checkHolds()
-  const gate = createGate()
+  const gate = createSemaphore(1)
   let lookAtTurns = () => {}
   let lookAtChecks = () => {}
 

@@ -117,6 +117,14 @@ export class ServiceError extends Error {
   }
 }
 
+/** For `catch`: resolves to undefined instead of an error with one of these codes, and passes on every other one. */
+export function ignoring (...codes: readonly ErrorCode[]): (error: unknown) => undefined {
+  return error => {
+    if (!(error instanceof ServiceError && codes.includes(error.code))) throw error
+    return undefined
+  }
+}
+
 /** The sentence of anything thrown, for logs and job records. */
 export function messageOf (error: unknown): string {
   return error instanceof Error ? error.message : String(error)

@@ -5,7 +5,7 @@ import { hasEnded, type JobStatus } from '../../schemas/job-status.ts'
 import { Ref, success } from '../../schemas/kit.ts'
 import { Type } from '@sinclair/typebox'
 import { mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
-import { ServiceError } from '../../src/errors.ts'
+import { ignoring, ServiceError } from '../../src/errors.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { jobIds, outputUrl } from './render-job.ts'
 
@@ -55,7 +55,7 @@ const bulkRoutes: FastifyPluginAsyncTypebox = async app => {
     if (jobs.length === 0) throw new ServiceError('bulk_not_found', `There is no bulk ${bulkId}.`)
     let cancelled = 0
     for (const job of jobs.filter(({ status }) => !hasEnded(status))) {
-      const done = await store.cancel(job.id).then(() => true, unlessEndedMeanwhile)
+      const done = await store.cancel(job.id).then(() => true, ignoring('job_operation_invalid'))
       if (done) cancelled++
     }
     return {
@@ -68,11 +68,6 @@ const bulkRoutes: FastifyPluginAsyncTypebox = async app => {
 }
 
 export default bulkRoutes
-
-function unlessEndedMeanwhile (error: unknown): false {
-  if (error instanceof ServiceError && error.code === 'job_operation_invalid') return false
-  throw error
-}
 
 function renderBulk (id: string, jobs: readonly Job[], positions: ReadonlyArray<number | null>): BulkView {
   const count = (status: JobStatus) => jobs.filter(job => job.status === status).length

@@ -9,7 +9,7 @@ import {
 import { Done } from '../../schemas/job.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { keyToShow, mayCancelJob, maySeeJob, seesAllJobs } from '../../src/access/principal.ts'
-import { ServiceError } from '../../src/errors.ts'
+import { ignoring, ServiceError } from '../../src/errors.ts'
 import { seedText } from '../../src/a1111/seeds.ts'
 import { iso } from '../../src/iso.ts'
 import { noSuchZip } from '../../src/jobs/gallery-zip.ts'
@@ -155,7 +155,8 @@ const galleryRoutes: FastifyPluginAsyncTypebox = async app => {
     const deleted: string[] = []
     const missing: string[] = []
     for (const name of request.body.filenames) {
-      const isDone = await find(request, name, mayCancelJob).then(gallery.remove).then(() => true, unlessMissing)
+      const isDone = await find(request, name, mayCancelJob).then(gallery.remove)
+        .then(() => true, ignoring('image_not_found', 'invalid_field_value'))
       if (isDone) deleted.push(name)
       else missing.push(name)
     }
@@ -231,9 +232,4 @@ function plainView ({ image, job }: GalleryImage) {
     size: image.bytes,
     job_id_prefix: /^[0-9a-f]{8}/.exec(image.name)?.[0] ?? null
   }
-}
-
-function unlessMissing (error: unknown): false {
-  if (error instanceof ServiceError && ['image_not_found', 'invalid_field_value'].includes(error.code)) return false
-  throw error
 }

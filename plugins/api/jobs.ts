@@ -7,7 +7,7 @@ import {
 import { hasEnded } from '../../schemas/job-status.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { keyToShow, mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
-import { ServiceError } from '../../src/errors.ts'
+import { ignoring, ServiceError } from '../../src/errors.ts'
 import { iso } from '../../src/iso.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import type { JobQuery } from '../../src/jobs/list.ts'
@@ -179,7 +179,7 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
       }
     }, async request => {
       const job = await find(request, request.params.jobId, mayCancelJob)
-      if (job.status === 'pending') await store.cancel(job.id).catch(unlessEnded)
+      if (job.status === 'pending') await store.cancel(job.id).catch(ignoring('job_operation_invalid'))
       await remove(job.id)
       return { success: true as const, message: 'The job and its files were deleted.' }
     })
@@ -203,8 +203,4 @@ function orderOf (query: JobListQuery): JobQuery['order'] {
   throw new ServiceError('invalid_field_value',
     'order must be asc or desc here; line needs status=pending and server, and allows limit, offset and key.',
     { field: 'order' })
-}
-
-function unlessEnded (error: unknown): void {
-  if (!(error instanceof ServiceError && error.code === 'job_operation_invalid')) throw error
 }

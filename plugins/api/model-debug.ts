@@ -3,7 +3,7 @@ import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
 import { Closed, Ref } from '../../schemas/kit.ts'
 import { ModelsCacheView, VerifyAnswer } from '../../schemas/model-verify.ts'
-import { ServiceError } from '../../src/errors.ts'
+import { ignoring, ServiceError } from '../../src/errors.ts'
 import { iso } from '../../src/iso.ts'
 import { bareName, splitHash } from '../../src/a1111/names.ts'
 import { nameOf } from '../../src/models/catalogue.ts'
@@ -23,7 +23,7 @@ const modelDebug: FastifyPluginAsyncTypebox = async app => {
   async function verify (given: string, server?: Server) {
     const verdicts = await verifyCheckpoint(given, { registry, states }, server)
     const servers = verdicts.map(({ alias, title, problem }) => ({ alias, title, problem }))
-    const model = await catalogue.require(given, 'checkpoint').catch(ifUnknown) ??
+    const model = await catalogue.require(given, 'checkpoint').catch(ignoring('model_not_known', 'model_ambiguous')) ??
       (await catalogue.state()).models.find(({ type, reported }) => type === 'checkpoint' &&
         reported.some(({ title }) => servers.some(server => server.title === title)))
     const available = servers.some(({ title }) => title !== null)
@@ -151,9 +151,4 @@ function entry (model: Model) {
     title,
     aliases: [...new Set([...paths.flatMap(known => [known, known.replaceAll('/', '\\')]), ...names])]
   }
-}
-
-function ifUnknown (error: unknown): undefined {
-  if (error instanceof ServiceError && ['model_not_known', 'model_ambiguous'].includes(error.code)) return undefined
-  throw error
 }

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import { mayDo } from '../../src/access/principal.ts'
-import { ServiceError } from '../../src/errors.ts'
+import { ignoring } from '../../src/errors.ts'
 import { fieldsOf } from '../../src/a1111/json-values.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { idleProgress, liveProgress, recordedProgress, waitingProgress } from '../../src/sdapi/progress.ts'
@@ -47,7 +47,7 @@ const control: FastifyPluginAsync = async app => {
     const job = await current(request)
     if (job !== null) {
       await callerJobs.interrupt(job.id)
-      await store.cancel(job.id).catch(unlessEnded)
+      await store.cancel(job.id).catch(ignoring('job_operation_invalid', 'job_not_found'))
     }
     return sendJson(reply, {})
   })
@@ -91,8 +91,3 @@ const control: FastifyPluginAsync = async app => {
 }
 
 export default control
-
-function unlessEnded (error: unknown): void {
-  if (error instanceof ServiceError && (error.code === 'job_operation_invalid' || error.code === 'job_not_found')) return
-  throw error
-}

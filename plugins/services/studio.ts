@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
 import { hasEnded } from '../../schemas/job-status.ts'
-import { ServiceError } from '../../src/errors.ts'
+import { ignoring } from '../../src/errors.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { imageLimits } from '../../src/media/images.ts'
 import { createBatches, type Batches } from '../../src/studio/batches.ts'
@@ -88,14 +88,10 @@ export default fp(async app => {
     studioViews: createStudioViews({ store, registry, estimates }),
     async cancelAll (jobs) {
       for (const job of jobs) {
-        if (job !== null && !hasEnded(job.status)) await store.cancel(job.id).catch(unlessOver)
+        // It may have ended, or been deleted, just now.
+        const isOver = ignoring('job_operation_invalid', 'job_not_found')
+        if (job !== null && !hasEnded(job.status)) await store.cancel(job.id).catch(isOver)
       }
     }
   })
 }, { name: 'studio-services', fastify: '5.x', dependencies: ['process', 'job-services', 'sdapi-services'] })
-
-/** It may have ended, or been deleted, just now. */
-function unlessOver (error: unknown): void {
-  if (error instanceof ServiceError && ['job_operation_invalid', 'job_not_found'].includes(error.code)) return
-  throw error
-}

@@ -8,7 +8,7 @@ import {
 } from '../../schemas/studio-job.ts'
 import { StudioMessage } from '../../schemas/studio-session.ts'
 import { mayCancelJob, maySeeJob, requireImages, type Principal } from '../../src/access/principal.ts'
-import { ServiceError } from '../../src/errors.ts'
+import { ignoring, ServiceError } from '../../src/errors.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { checkImages } from '../../src/sdapi/answer.ts'
 import { batchAsJob, batchHasEnded, type Batch } from '../../src/studio/batches.ts'
@@ -46,7 +46,7 @@ const jobs: FastifyPluginAsync = async app => {
     for (const job of jobs) {
       const left = (until - performance.now()) / 1000
       if (job === null || hasEnded(job.status) || left <= 0) continue
-      await wait(job.id, left, gone).catch(unlessDeleted)
+      await wait(job.id, left, gone).catch(ignoring('job_not_found'))
     }
   }
 
@@ -72,7 +72,7 @@ const jobs: FastifyPluginAsync = async app => {
       await cancelAll(jobs)
       return 'Batch cancelled'
     }
-    for (const job of jobs) if (job !== null) await removeJob(job.id).catch(unlessDeleted)
+    for (const job of jobs) if (job !== null) await removeJob(job.id).catch(ignoring('job_not_found'))
     await batches.remove(batch)
     return 'Batch deleted'
   }
@@ -176,8 +176,4 @@ const notAvailable = () => new ServiceError('job_result_not_available', 'Job res
 function unavailable (error: unknown): never {
   if (error instanceof ServiceError && error.status === 404) throw notAvailable()
   throw error
-}
-
-function unlessDeleted (error: unknown): void {
-  if (!(error instanceof ServiceError) || error.code !== 'job_not_found') throw error
 }

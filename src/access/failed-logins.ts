@@ -1,6 +1,7 @@
 import { isIPv6 } from 'node:net'
 import type { Redis } from 'ioredis'
 import { clockLua } from '../redis/clock.ts'
+import { groupsOf, unmapped } from '../lib/ip.ts'
 import type { Keys } from '../redis/keys.ts'
 
 /**
@@ -57,12 +58,7 @@ export function createFailedLogins (
 
 /** The address, or for IPv6 its /64: whoever has one address there has them all. */
 export function neighbourhood (address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1]
-  if (mapped !== undefined) return mapped
-  if (!isIPv6(address)) return address
-  const [head = '', tail] = (address.split('%')[0] ?? '').toLowerCase().split('::')
-  const start = head === '' ? [] : head.split(':')
-  const end = tail === undefined || tail === '' ? [] : tail.split(':')
-  const zeros = tail === undefined ? [] : Array<string>(Math.max(0, 8 - start.length - end.length)).fill('0')
-  return [...start, ...zeros, ...end].slice(0, 4).map(group => parseInt(group, 16).toString(16)).join(':') + '::/64'
+  const plain = unmapped(address)
+  if (!isIPv6(plain)) return plain
+  return groupsOf(plain).slice(0, 4).map(group => group.toString(16)).join(':') + '::/64'
 }

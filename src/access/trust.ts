@@ -1,5 +1,6 @@
-import { BlockList, isIP, isIPv6 } from 'node:net'
+import type { BlockList } from 'node:net'
 import { SettingsError } from '../config/parse.ts'
+import { contains, isNetwork, networkList } from '../lib/ip.ts'
 import type { RequestHeaders } from './credentials.ts'
 
 /** Who needs no credentials: nobody (`token`), people at this machine (`loopback`), or peers in given networks. */
@@ -121,28 +122,14 @@ function isLoopbackListener (host: string): boolean {
   return host.toLowerCase() === 'localhost' || isLoopback(host.replace(/^\[|\]$/g, ''))
 }
 
-const loopback = networks('loopback', ['127.0.0.0/8', '::1/128'])
+const loopback = networkList(['127.0.0.0/8', '::1/128'])
 
 /**
  * @param setting where the networks are given
  * @param cidrs networks such as 172.16.0.0/12, or single addresses
  */
 function networks (setting: string, cidrs: readonly string[]): BlockList {
-  const list = new BlockList()
-  for (const cidr of cidrs) {
-    const [address = '', bits] = cidr.split('/')
-    const longest = isIPv6(address) ? 128 : 32
-    const prefix = bits === undefined ? longest : Number(bits || NaN)
-    if (isIP(address) === 0 || !Number.isInteger(prefix) || prefix < 0 || prefix > longest) {
-      throw new SettingsError(`${setting} has ${JSON.stringify(cidr)}, but each must be a network such as 172.16.0.0/12`)
-    }
-    list.addSubnet(address, prefix, isIPv6(address) ? 'ipv6' : 'ipv4')
-  }
-  return list
-}
-
-/** IPv4 rules meet IPv4-mapped IPv6 addresses too. */
-function contains (list: BlockList, address: string | undefined): boolean {
-  if (address === undefined || isIP(address) === 0) return false
-  return list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
+  const wrong = cidrs.find(cidr => !isNetwork(cidr))
+  if (wrong === undefined) return networkList(cidrs)
+  throw new SettingsError(`${setting} has ${JSON.stringify(wrong)}, but each must be a network such as 172.16.0.0/12`)
 }

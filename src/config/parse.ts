@@ -1,8 +1,8 @@
 import type { TSchema } from '@sinclair/typebox'
-import { isIP } from 'node:net'
 import { Value } from '@sinclair/typebox/value'
 import { parseAllowed } from '../egress/rules.ts'
 import { messageOf } from '../errors.ts'
+import { isNetwork } from '../lib/ip.ts'
 import { checkOpenRoute } from '../sdapi/open-routes.ts'
 import { parseSchedule } from '../webhooks/schedule.ts'
 import { Settings, type Config } from './settings.ts'
@@ -128,13 +128,6 @@ function refusals (name: string, text: string, read: () => unknown): string[] {
   } catch (error) {
     return [`${name} has ${JSON.stringify(text)}, but it ${messageOf(error)}`]
   }
-}
-
-/** An IP address, alone or with the number of bits that all addresses of the network share. */
-function isNetwork (text: string): boolean {
-  const [address = '', bits, ...rest] = text.split('/')
-  const most = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1
-  return rest.length === 0 && most > 0 && (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= most))
 }
 
 /** A wrong entry is named but not shown: it may hold a password anywhere, for example one with a comma. */

@@ -1,4 +1,5 @@
-import { BlockList, isIP, isIPv6 } from 'node:net'
+import { isIP, isIPv6 } from 'node:net'
+import { contains, dotted, groupsOf, networkList, unmapped } from '../lib/ip.ts'
 
 /**
  * public: anybody's. private: a home, an office, this machine, or reserved for documents and the like; may be allowed
@@ -10,23 +11,23 @@ export type AddressClass = 'public' | 'private' | 'forbidden'
  * Never reachable: "this network", link-local with the metadata service of most clouds, multicast, reserved and
  * broadcast (RFC 6890), and the metadata services of Azure, Alibaba, Oracle, AWS and Google that lie elsewhere.
  */
-const forbidden = blockList([
+const forbidden = networkList([
   '0.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4', '240.0.0.0/4', '168.63.129.16', '100.100.100.200', '192.0.0.192',
   '::', 'fe80::/10', 'ff00::/8', 'fd00:ec2::/32', 'fd20:ce::254'
 ])
 
 /** Home and office networks, this machine, shared address space and what is set aside (IANA special registries). */
-const privateIPv4 = blockList([
+const privateIPv4 = networkList([
   '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '172.16.0.0/12', '192.0.0.0/24', '192.0.2.0/24', '192.88.99.0/24',
   '192.168.0.0/16', '198.18.0.0/15', '198.51.100.0/24', '203.0.113.0/24'
 ])
 
 /** Only 2000::/3 is given out to the public, and some of that is set aside too. */
-const globalIPv6 = blockList(['2000::/3'])
-const setAsideIPv6 = blockList(['2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20', '2620:4f:8000::/48'])
+const globalIPv6 = networkList(['2000::/3'])
+const setAsideIPv6 = networkList(['2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20', '2620:4f:8000::/48'])
 
 /** The networks that the profile `lan` opens: private use, this machine, shared address space and unique local. */
-const lan = blockList([
+const lan = networkList([
   '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '::1', 'fc00::/7'
 ])
 
@@ -45,17 +46,6 @@ export function isLan (address: string): boolean {
   return contains(lan, unmapped(address))
 }
 
-/** The IPv4 address inside an IPv4-mapped IPv6 one, in either spelling; any other address as it is, without zone. */
-export function unmapped (address: string): string {
-  const plain = address.split('%')[0] ?? ''
-  if (!isIPv6(plain)) return plain
-  // A URL has one spelling for each address.
-  const canonical = new URL(`http://[${plain}]`).hostname.slice(1, -1)
-  const [, high, low] = /^::ffff:([\da-f]{1,4}):([\da-f]{1,4})$/.exec(canonical) ?? []
-  if (high === undefined || low === undefined) return canonical
-  return dotted(Number.parseInt(high, 16), Number.parseInt(low, 16))
-}
-
 /** "All addresses of this machine" for who listens; for who connects, this machine. */
 export function isUnspecified (address: string): boolean {
   return ['0.0.0.0', '::'].includes(unmapped(address))
@@ -68,10 +58,7 @@ export function isUnspecified (address: string): boolean {
  */
 function embedded (address: string): string | null {
   if (!isIPv6(address)) return null
-  const [head = '', tail] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::')
-  const [before, after] = [head, tail ?? ''].map(part => part === '' ? [] : part.split(':'))
-  const groups = [...before ?? [], ...Array<string>(8 - (before?.length ?? 0) - (after?.length ?? 0)).fill('0'), ...after ?? []]
-    .map(group => Number.parseInt(group, 16))
+  const groups = groupsOf(address)
   const prefix = groups.slice(0, 6).map(group => group.toString(16)).join(':')
   const [high = 0, low = 0] = groups[0] === 0x2002 ? groups.slice(1, 3) : groups.slice(6)
   const isEmbedding = groups[0] === 0x2002 || prefix.startsWith('64:ff9b:1:') ||
@@ -79,23 +66,4 @@ function embedded (address: string): string | null {
     // ::1 and :: are addresses of their own
     (prefix === '0:0:0:0:0:0' && high > 0)
   return isEmbedding ? dotted(high, low) : null
-}
-
-function dotted (high: number, low: number): string {
-  return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`
-}
-
-/** @param networks single addresses, or networks such as 10.0.0.0/8 */
-export function blockList (networks: readonly string[]): BlockList {
-  const list = new BlockList()
-  for (const network of networks) {
-    const [address = '', bits] = network.split('/')
-    const family = isIPv6(address) ? 'ipv6' : 'ipv4'
-    list.addSubnet(address, Number(bits ?? (family === 'ipv6' ? 128 : 32)), family)
-  }
-  return list
-}
-
-export function contains (list: BlockList, address: string): boolean {
-  return isIP(address) !== 0 && list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
 }

@@ -2,7 +2,8 @@ import type { LookupAddress } from 'node:dns'
 import { isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { isLoopback } from '../access/trust.ts'
-import { isUnspecified, unmapped } from './address-classes.ts'
+import { unmapped } from '../lib/ip.ts'
+import { isUnspecified } from './address-classes.ts'
 
 /** A place that belongs to the service: one of its servers, its Redis, its own listener. */
 export interface OwnPlace {

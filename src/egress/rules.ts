@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
-import { blockList, classOf, contains, isLan, unmapped } from './address-classes.ts'
+import { contains, networkList, unmapped } from '../lib/ip.ts'
+import { classOf, isLan } from './address-classes.ts'
 
 /** How far whoever chose an address may reach: `private` is what the settings open, `public` the internet alone. */
 export type Reach = 'public' | 'private'
@@ -77,6 +78,6 @@ export function parseAllowed (entry: string): Allowed {
   }
   const fitsPort = (target: Target) => port === undefined || Number(port) === target.port
   if (isName) return { fits: target => fitsPort(target) && target.host.toLowerCase() === name.toLowerCase() }
-  const list = blockList([`${name}${bits}`])
+  const list = networkList([`${name}${bits}`])
   return { fits: target => fitsPort(target) && contains(list, target.address) }
 }

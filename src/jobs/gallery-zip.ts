@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis'
 import { ZipFile } from 'yazl'
 import { stringifyJson } from '../lib/exact-json.ts'
 import { seedText } from '../a1111/seeds.ts'
-import { messageOf, ServiceError } from '../errors.ts'
+import { ignoring, messageOf, ServiceError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { MediaStore } from '../media/store.ts'
 import type { Keys } from '../redis/keys.ts'
@@ -54,7 +54,7 @@ export function createZipDesk ({ redis, keys, gallery, media, log }: ZipDeskDepe
     const missing: string[] = []
     for (const name of names) {
       if (gone.aborted) return
-      const found = await gallery.find(name).catch(unlessMissing)
+      const found = await gallery.find(name).catch(ignoring('image_not_found'))
       if (found === undefined) {
         missing.push(name)
         continue
@@ -128,9 +128,4 @@ function parametersOf ({ image, job }: GalleryImage): Record<string, unknown> {
     accepted_at: new Date(job.createdAt).toISOString(),
     generation_params: job.submission.parameters
   }
-}
-
-function unlessMissing (error: unknown): undefined {
-  if (error instanceof ServiceError && error.code === 'image_not_found') return undefined
-  throw error
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ServiceError, type ErrorDetails } from '../errors.ts'
+import { ignoring, ServiceError, type ErrorDetails } from '../errors.ts'
 import { iso } from '../iso.ts'
+import { createSemaphore } from '../lib/semaphore.ts'
 import type { JobFilter, JobList } from './list.ts'
 import type { JobStore } from './store.ts'
 
@@ -69,7 +70,7 @@ export function createManyJobs ({ store, list, remove }: ManyJobsDependencies): 
     retry: store.retry,
     'run-now': store.runNow,
     async delete (id) {
-      if ((await store.get(id)).status === 'pending') await store.cancel(id).catch(unlessEnded)
+      if ((await store.get(id)).status === 'pending') await store.cancel(id).catch(ignoring('job_operation_invalid'))
       await remove(id)
     }
   }
@@ -103,6 +104,7 @@ export function createManyJobs ({ store, list, remove }: ManyJobsDependencies): 
       const { before } = await boundOf(choice, limits.before)
       const { ids, others: refused } = await chosen(choice, before, mayAct)
       refuseMore(ids.length, limits.expected, { created_before: iso(before) })
+      const acting = createSemaphore(actAtOnce)
       let done = 0
 
       async function actOn (id: string): Promise<void> {
@@ -117,7 +119,7 @@ export function createManyJobs ({ store, list, remove }: ManyJobsDependencies): 
 
       // Each goes ahead of all others, so the last one comes first, and they keep their order.
       if (order.action === 'run-now') for (const id of ids.reverse()) await actOn(id)
-      else await eachOf(ids, actAtOnce, actOn)
+      else await Promise.all(ids.map(async id => { await acting.run(async () => { await actOn(id) }) }))
       return { count: ids.length, before, done, refused }
     },
     async count (choice, limits, mayAct) {
@@ -145,18 +147,4 @@ export function refuseMore (
   if (expected === undefined || count <= expected) return
   throw new ServiceError('more_than_expected', `This is about ${count}, which are more than the expected ${expected}. ` +
     'Nothing was done.', { field: 'expected', expected, count, ...details })
-}
-
-/** Works through a list, so many at a time. */
-async function eachOf<Value> (
-  values: readonly Value[], atOnce: number, work: (value: Value) => Promise<void>
-): Promise<void> {
-  const rest = values.values()
-  await Promise.all(Array.from({ length: atOnce }, async () => {
-    for (const value of rest) await work(value)
-  }))
-}
-
-function unlessEnded (error: unknown): void {
-  if (!(error instanceof ServiceError && error.code === 'job_operation_invalid')) throw error
 }

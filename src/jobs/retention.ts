@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
 import { endStatuses, hasEnded } from '../../schemas/job-status.ts'
-import { ServiceError } from '../errors.ts'
+import { ignoring } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { MediaStore } from '../media/store.ts'
 import type { Keys } from '../redis/keys.ts'
@@ -126,7 +126,9 @@ export function createRetention (dependencies: RetentionDependencies): Retention
         if (job.createdAt >= before) continue
         more = removed.jobs >= most
         if (more) break
-        const isRemoved = await removeJob(job.id, { store, media, inputs }).then(() => true, unlessGone)
+        // Another process purges too, and a failed job may be tried again just now.
+        const isRemoved = await removeJob(job.id, { store, media, inputs })
+          .then(() => true, ignoring('job_not_found', 'job_operation_invalid'))
         if (isRemoved) removed = withJob(removed, job)
       }
       if (removed.jobs > 0) {
@@ -151,10 +153,4 @@ function withJob ({ jobs, images, bytes, oldest }: Removal, job: Job): Removal {
     bytes: found.reduce((sum, image) => sum + image.bytes, bytes),
     oldest: oldest ?? job.createdAt
   }
-}
-
-/** Another process purges too, and a failed job may be tried again just now. */
-function unlessGone (error: unknown): false {
-  if (error instanceof ServiceError && ['job_not_found', 'job_operation_invalid'].includes(error.code)) return false
-  throw error
 }

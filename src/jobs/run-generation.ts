@@ -19,7 +19,7 @@ import {
   differenceOf, differentResult, inventoryDifference, requestSignature, type FailureLimits
 } from './failure-policy.ts'
 import type { Tags } from '../tagging/tagger.ts'
-import type { Gate } from './gate.ts'
+import type { Semaphore } from '../lib/semaphore.ts'
 import { packResult, type Job, type JobResult, type JobSubmission } from './job.ts'
 import { createOrphanKeeper } from './orphans.ts'
 import { createOpenGeneration, type OpenGeneration, type StopReason } from './open-generation.ts'
@@ -71,7 +71,7 @@ export interface GenerationRunnerDependencies {
   readonly storage: StorageCheck
   readonly collectImages: CollectImages
   readonly checkPictures: PictureCheck
-  readonly gate: Gate
+  readonly gate: Semaphore
   readonly log: Log
   readonly metrics: Metrics
   readonly tracing: Tracing

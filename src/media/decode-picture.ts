@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { Worker } from 'node:worker_threads'
 import sharp from 'sharp'
+import { createSemaphore } from '../lib/semaphore.ts'
 import type { Bitmap, BitmapRequest } from './bitmap-thread.ts'
 import type { ReadableKind } from './picture-kinds.ts'
 
@@ -10,20 +11,7 @@ const atATime = 2
 /** Longest time that a bitmap may take, in milliseconds. */
 const bitmapMs = 30_000
 
-let running = 0
-const waiting: Array<() => void> = []
-
-async function inTurn<Result> (work: () => Promise<Result>): Promise<Result> {
-  if (running >= atATime) await new Promise<void>(resolve => { waiting.push(resolve) })
-  else running += 1
-  try {
-    return await work()
-  } finally {
-    const next = waiting.shift()
-    if (next === undefined) running -= 1
-    else next()
-  }
-}
+const decoding = createSemaphore(atATime)
 
 export interface Decoding {
   /** Bytes, or the path of a file. */
@@ -38,7 +26,7 @@ export interface Decoding {
  * @throws Error of the decoder for a picture that is broken or cut off
  */
 export async function decodePicture ({ input, kind, mostPixels }: Decoding): Promise<Buffer | null> {
-  return await inTurn(async () => {
+  return await decoding.run(async () => {
     if (kind === 'bmp') return await pngOfBitmap(typeof input === 'string' ? await readFile(input) : input)
     if (kind === 'png' || kind === 'jpeg' || kind === 'webp') {
       await decodeAll(input, { kind, mostPixels })

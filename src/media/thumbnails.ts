@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import sharp from 'sharp'
 import { ServiceError } from '../errors.ts'
+import { createSemaphore } from '../lib/semaphore.ts'
 import { hasCode, prepareDraftFolder, storing } from './file-sink.ts'
 import { isOutputName } from './names.ts'
 import { describe, noSuchImage, readPlainFile, type OpenOutput, type OutputFiles } from './output-files.ts'
@@ -37,7 +38,7 @@ export async function createThumbnails (
   const drafts = join(folder, '.drafts')
   await prepareDraftFolder(drafts)
   const making = new Map<string, Promise<void>>()
-  const turns = createTurns(atOnce)
+  const drawing = createSemaphore(atOnce)
   const pathOf = (name: string) => join(folder, `${name}.webp`)
 
   async function draw (name: string): Promise<void> {
@@ -63,7 +64,8 @@ export async function createThumbnails (
 
   /** Whoever asks for a thumbnail that is being made waits for that one. */
   async function make (name: string): Promise<void> {
-    const made = making.get(name) ?? turns(async () => { await draw(name) }).finally(() => { making.delete(name) })
+    const made = making.get(name) ??
+      drawing.run(async () => { await draw(name) }).finally(() => { making.delete(name) })
     making.set(name, made)
     await made
   }
@@ -114,22 +116,5 @@ async function small (picture: Buffer): Promise<Buffer> {
       .toBuffer()
   } catch (error) {
     throw new ServiceError('invalid_image', 'No thumbnail can be made of this image.', {}, { cause: error })
-  }
-}
-
-/** Lets so many run at a time, in the order in which they came. */
-function createTurns (count: number) {
-  const waiting: Array<() => void> = []
-  let running = 0
-  return async function turn<Outcome> (work: () => Promise<Outcome>): Promise<Outcome> {
-    if (running >= count) await new Promise<void>(resolve => { waiting.push(resolve) })
-    else running++
-    try {
-      return await work()
-    } finally {
-      const next = waiting.shift()
-      if (next === undefined) running--
-      else next()
-    }
   }
 }

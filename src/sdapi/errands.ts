@@ -1,7 +1,7 @@
 import { mayCancelJob, mayDo, maySeeJob, type Principal } from '../access/principal.ts'
 import type { DownloadDesk } from '../downloads/desk.ts'
 import type { Download } from '../downloads/download.ts'
-import { ServiceError } from '../errors.ts'
+import { ignoring } from '../errors.ts'
 import type { FlorenceDesk } from '../florence/desk.ts'
 import type { FlorenceTask } from '../florence/task.ts'
 import { hasEnded, type JobStatus } from '../../schemas/job-status.ts'
@@ -45,7 +45,7 @@ export function createErrands (downloads: DownloadDesk, florence: FlorenceDesk |
 function downloadErrands (downloads: DownloadDesk): Kind {
   async function find (principal: Principal, id: string): Promise<Errand | null> {
     if (!mayDo(principal, 'models:read')) return null
-    return await downloads.store.require(id).then(ofDownload, unlessMissing)
+    return await downloads.store.require(id).then(ofDownload, ignoring('download_not_found')) ?? null
   }
 
   return {
@@ -124,9 +124,4 @@ function ofDownload (download: Download): Errand {
     failure: status === 'failed' ? problem ?? 'The download failed.' : null,
     info: status === 'completed' ? filename : problem
   }
-}
-
-function unlessMissing (error: unknown): null {
-  if (error instanceof ServiceError && error.status === 404) return null
-  throw error
 }

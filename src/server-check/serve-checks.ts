@@ -1,7 +1,7 @@
 import type { A1111Client } from '../a1111/client.ts'
 import type { RawCalls } from '../a1111/raw-calls.ts'
 import { GenerationFailure, type ServerTraits } from '../a1111/types.ts'
-import type { Gate } from '../jobs/gate.ts'
+import type { Semaphore } from '../lib/semaphore.ts'
 import { createTaskControl } from '../jobs/task-control.ts'
 import type { TaskKnowledge } from '../jobs/task-knowledge.ts'
 import { DeadlinePassed, withDeadline } from '../lib/deadline.ts'
@@ -34,7 +34,7 @@ export interface CheckServerDependencies {
   readonly store: CheckStore
   readonly client: A1111Client
   readonly calls: RawCalls
-  readonly gate: Gate
+  readonly gate: Semaphore
   /** Of the lease, under which alone anything is changed. */
   readonly fence: number
   readonly holdsLease: () => Promise<boolean>
@@ -142,13 +142,7 @@ export async function serveChecks (dependencies: CheckServerDependencies): Promi
 
   /** The gate, once what runs there is over. @throws DeadlinePassed */
   async function enter (milliseconds: number, end: AbortSignal): Promise<() => void> {
-    return await withDeadline(milliseconds, [leaving.signal, end], async signal => {
-      try {
-        return await gate.enter(signal)
-      } catch (error) {
-        throw signal.reason ?? error
-      }
-    })
+    return await withDeadline(milliseconds, [leaving.signal, end], gate.enter)
   }
 
   async function waitUntilUsable (): Promise<boolean> {

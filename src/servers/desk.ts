@@ -3,7 +3,7 @@ import type { A1111Client } from '../a1111/client.ts'
 import { readInventory } from '../a1111/inventory.ts'
 import { probeServer } from '../a1111/probe.ts'
 import { GenerationFailure, type ServerTraits } from '../a1111/types.ts'
-import { messageOf, ServiceError } from '../errors.ts'
+import { ignoring, messageOf, ServiceError } from '../errors.ts'
 import { refuseMore } from '../jobs/many.ts'
 import type { JobStore } from '../jobs/store.ts'
 import { inWords, lostLists, missingAtStart, withListsOf } from './readiness.ts'
@@ -50,13 +50,13 @@ export function createServerDesk (dependencies: ServerDeskDependencies): ServerD
     const waiting = await store.line(server.id, 0, -1)
     for (const id of waiting) {
       const done = taker === null ? store.cancel(id) : store.move(id, taker.id)
-      await done.catch(unlessOver)
+      await done.catch(ignoring('job_operation_invalid'))
     }
     return waiting.length
   }
 
   async function cancelRunning (server: Server): Promise<void> {
-    for (const { id } of await store.running(server.id)) await store.cancel(id).catch(unlessOver)
+    for (const { id } of await store.running(server.id)) await store.cancel(id).catch(ignoring('job_operation_invalid'))
   }
 
   /** @throws ServiceError unless `to` names another server */
@@ -192,8 +192,4 @@ function counted (waiting: number, running: number): string {
 
 function jobsInWords (count: number, kind = ''): string {
   return `${count} ${kind}job${count === 1 ? '' : 's'}`
-}
-
-function unlessOver (error: unknown): void {
-  if (!(error instanceof ServiceError && error.code === 'job_operation_invalid')) throw error
 }

@@ -1,4 +1,4 @@
-import type { Gate } from '../jobs/gate.ts'
+import type { Semaphore } from '../lib/semaphore.ts'
 import { createWakeUp } from '../lib/wake-up.ts'
 import type { Log } from '../log.ts'
 import type { TurnLine } from './turns.ts'
@@ -12,7 +12,7 @@ export interface TurnGranter {
 
 export interface TurnGranterDependencies {
   readonly line: TurnLine
-  readonly gate: Gate
+  readonly gate: Semaphore
   /** Whether the server takes anything now. */
   readonly open: () => boolean
   readonly log: Log

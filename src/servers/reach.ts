@@ -1,12 +1,13 @@
 import type { LookupAddress } from 'node:dns'
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
-import { classOf, isUnspecified, unmapped } from '../egress/address-classes.ts'
+import { classOf, isUnspecified } from '../egress/address-classes.ts'
 import { hostOf, portOf } from '../egress/guard.ts'
 import { parseAllowed } from '../egress/rules.ts'
 import { ServiceError } from '../errors.ts'
 import { withDeadline } from '../lib/deadline.ts'
 import type { Destination } from '../lib/http/connect.ts'
+import { unmapped } from '../lib/ip.ts'
 import { withoutTrailing } from '../lib/text.ts'
 
 type Resolve = (host: string) => Promise<readonly LookupAddress[]>

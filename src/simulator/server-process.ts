@@ -1,8 +1,8 @@
+import { createSemaphore, type Semaphore } from '../lib/semaphore.ts'
 import { createCheckpoints, type CheckpointFile, type Checkpoints } from './checkpoints.ts'
 import {
   classicSamplers, forgeSamplers, forgeSchedulers, samplers, schedulers, sdnextSamplers, type Sampler, type Scheduler
 } from './lists/samplers.ts'
-import { createTurnstile, type Turnstile } from './lock.ts'
 import type { Machine } from './machine.ts'
 import { createOptions, type Options } from './options.ts'
 import { createPace, wait, type Pace } from './pace.ts'
@@ -12,6 +12,9 @@ import { createStart, type Start } from './start.ts'
 import { createState, type State } from './state.ts'
 import { createTasks, type Tasks } from './tasks.ts'
 import { createTiming, type Timing } from './timing.ts'
+
+/** Runs work in turn, until the process dies: then the work that waits fails with `ProcessDied`. */
+type Lock = Pick<Semaphore, 'run' | 'waiting'>
 
 /** One run of the simulated server: everything here is lost when it crashes. */
 export interface ServerProcess {
@@ -23,9 +26,9 @@ export interface ServerProcess {
   readonly state: State
   readonly tasks: Tasks
   /** One job at a time, in order of arrival. */
-  readonly jobLock: Turnstile
+  readonly jobLock: Lock
   /** Handlers that are plain functions run in a pool, which can run full. */
-  readonly threads: Turnstile
+  readonly threads: Lock
   readonly options: Options
   readonly checkpoints: Checkpoints
   /** What SD.Next tells of the requests of its API; others keep no such list. */
@@ -44,6 +47,15 @@ export interface ServerProcess {
   readonly die: (refuseMilliseconds: number) => void
 }
 
+/**
+ * Both kinds of jam in A1111: the job lock has one slot, Starlette's thread pool forty.
+ * @param life its reason is `ProcessDied`
+ */
+function createLock (slots: number, life: AbortSignal): Lock {
+  const { run, waiting } = createSemaphore(slots)
+  return { run: async work => await run(work, life), waiting }
+}
+
 /** Starts a process on the machine, with the first (or the last selected) checkpoint loaded. */
 export function createServerProcess (
   machine: Machine, life: AbortSignal, die: (refuseMilliseconds: number) => void
@@ -55,8 +67,8 @@ export function createServerProcess (
     start: createStart(settings, { ...machine.start }),
     state: createState(),
     tasks: createTasks(),
-    jobLock: createTurnstile(1, life),
-    threads: createTurnstile(settings.threads, life),
+    jobLock: createLock(1, life),
+    threads: createLock(settings.threads, life),
     options: createOptions(settings, disk.config),
     checkpoints: createCheckpoints(disk.checkpoints, disk.hashed),
     lists: listsOf(settings),

@@ -1,4 +1,5 @@
 import { createApp } from './app.ts'
+import { ProcessDied } from './failures.ts'
 import type { Fault } from './faults/faults.ts'
 import { changeByHand, runHumanJob } from './generation/human.ts'
 import { createMachine } from './machine.ts'
@@ -95,7 +96,7 @@ export async function startSimulator (options: SimulatorOptions = {}): Promise<S
       end: async () => {
         // As when a process ends: its port goes first, and its connections in the same moment.
         if (app.server.listening) app.server.close()
-        life.abort()
+        life.abort(new ProcessDied())
         app.server.closeAllConnections()
         await app.close()
       }
