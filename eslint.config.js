@@ -35,6 +35,12 @@ export default [
         selector: 'CallExpression[callee.property.name=/^(trace|debug|info|warn|error|fatal)$/] > ' +
           `ObjectExpression > Property${property}`,
         message: 'Log an error whole, as `err`.'
+      })), ...[
+        'CallExpression[callee.property.name=/^(eval|evalsha|eval_ro|evalsha_ro|evalBuffer|evalshaBuffer|defineCommand)$/]',
+        'CallExpression[callee.property.name="call"] > Literal.arguments:first-child[value=/^eval/i]',
+        'TemplateElement[value.raw=/redis\\.p?call\\(/]', 'Literal[value=/redis\\.p?call\\(/]'
+      ].map(selector => ({
+        selector, message: 'Lua goes into a file of its own: see loadScript in src/redis/scripts.ts.'
       }))]
     }
   },

@@ -1,6 +1,7 @@
 import type { QueueBase, RedisQueueBackend } from 'bullmq'
 import type { Redis } from 'ioredis'
 import type { Log } from '../src/log.ts'
+import { loadScript } from '../src/redis/scripts.ts'
 
 /** Entries that are looked at in one step. */
 const page = 500
@@ -9,21 +10,9 @@ const tolerance = 1000
 /** How often a queue is looked through, in milliseconds. */
 const lookInterval = 5000
 
-// KEYS: delayed entries. ARGV: beginning of their names, now, first and last rank. Answers how many there were, then
-// the id and the delay of each that is due later than its whole delay from now. Scores are moments times 4096.
-const findOverlong = /* lua */ `
-local entries = redis.call('ZREVRANGE', KEYS[1], ARGV[3], ARGV[4], 'WITHSCORES')
-local answer = { #entries / 2 }
-for i = 1, #entries, 2 do
-  local delay = tonumber(redis.call('HGET', ARGV[1] .. entries[i], 'delay') or '')
-  local left = tonumber(entries[i + 1]) / 4096 - tonumber(ARGV[2])
-  if delay and left > delay + ${tolerance} then
-    answer[#answer + 1] = entries[i]
-    answer[#answer + 1] = tostring(delay)
-  end
-end
-return answer
-`
+const findOverlong = loadScript<[delayed: string],
+  [prefix: string, now: number, first: number, last: number, toleranceMs: number], [count: number, ...found: string[]]>(
+  new URL('scripts/find-overlong.lua', import.meta.url))
 
 /**
  * Has no entry wait for longer than its own delay. BullMQ writes down a moment by the clock of the process that adds an
@@ -34,8 +23,8 @@ export async function shortenDelays (queue: QueueBase, connection: Redis): Promi
   const backend = queue.getBackend() as RedisQueueBackend
   const late: Array<[id: string, delay: number]> = []
   for (let from = 0; ; from += page) {
-    const [count, ...found] = await connection.eval(findOverlong, 1, queue.toKey('delayed'),
-      queue.toKey(''), Date.now(), from, from + page - 1) as [number, ...string[]]
+    const [count, ...found] = await findOverlong(connection, [queue.toKey('delayed')],
+      [queue.toKey(''), Date.now(), from, from + page - 1, tolerance])
     for (let index = 0; index < found.length; index += 2) late.push([found[index] ?? '', Number(found[index + 1])])
     if (count < page) break
   }

@@ -84,7 +84,7 @@ export function createGenerationQueues ({ connection, keys, log }: GenerationQue
     queue,
     open: () => [...queues.values()],
     async addWith<Keys extends readonly string[], Args extends readonly ScriptArgument[], Answer> (
-      entry: QueueEntry, script: Script<Keys, Args, Answer>, scriptKeys: Keys, args: Args
+      entry: QueueEntry, script: Script<Keys, Args, Answer>, scriptKeys: Readonly<Keys>, args: Readonly<Args>
     ): Promise<Answer> {
       const target = queue(entry.serverId)
       const client = await target.getBackend().client

@@ -29,13 +29,9 @@ export function createKeyUsage (
     if (pending.size === 0) return
     const batch = pending
     pending = new Map()
-    const pipeline = redis.pipeline()
-    for (const [id, { uses, last }] of batch) pipeline.eval(noteUse, 1, recordKey(id), uses, last)
-    const answers = await pipeline.exec().catch(() => null)
-    let index = 0
-    for (const [id, { uses, last }] of batch) {
-      if (answers?.[index++]?.[0] !== null) add(id, uses, last)
-    }
+    await Promise.all([...batch].map(async ([id, { uses, last }]) => {
+      await noteUse(redis, [recordKey(id)], [uses, last]).catch(() => { add(id, uses, last) })
+    }))
   }
 
   return {

@@ -113,18 +113,18 @@ export async function createAccessKeys (dependencies: AccessKeysDependencies): P
   ): Promise<IssuedKey | null> {
     const id = randomUUID()
     const hash = { ...toHash({ active: true, scopes: defaultScopes, ...fields }), hash: hasher.hash(id, secret) }
-    const stored = await redis.eval(createKey, 3, recordKey(id), list, byPublicHalf,
-      when, channel, id, now(), key, ...Object.entries(hash).flat())
+    const stored = await createKey(redis, [recordKey(id), list, byPublicHalf],
+      [when, channel, id, now(), key, ...Object.entries(hash).flat()])
     if (stored !== 1) return null
     await indexSecret(key, secret)
     cache.forget(key)
     return { accessKey: await get(id), secret }
   }
 
-  /** Runs a script over one record and forgets what was known of the key. */
-  async function change (id: string, script: string, otherKeys: string[], values: Array<string | number>) {
+  /** Changes one record and forgets what was known of the key. */
+  async function change (id: string, script: () => Promise<0 | 1>) {
     const accessKey = await get(id)
-    const changed = await redis.eval(script, 1 + otherKeys.length, recordKey(id), ...otherKeys, channel, ...values)
+    const changed = await script()
     cache.forget(accessKey.key)
     if (changed !== 1) throw notFound(id)
     return accessKey
@@ -140,8 +140,8 @@ export async function createAccessKeys (dependencies: AccessKeysDependencies): P
     const check = hasher.check(accessKey.id, secret, hashes, now())
     if (check === 'wrong' || !accessKey.active) return null
     if (check === 'outdated') {
-      await redis.eval(replaceHash, 1, recordKey(accessKey.id),
-        'hash', hashes.current.toString('hex'), hasher.hash(accessKey.id, secret))
+      await replaceHash(redis, [recordKey(accessKey.id)],
+        ['hash', hashes.current.toString('hex'), hasher.hash(accessKey.id, secret)])
       await indexSecret(key, secret)
       cache.forget(key)
     }
@@ -175,14 +175,18 @@ export async function createAccessKeys (dependencies: AccessKeysDependencies): P
     get,
     async update (id, fields) {
       const hash = Object.entries(toHash(fields))
-      if (hash.length > 0) await change(id, updateKey, [], hash.flat())
+      if (hash.length > 0) {
+        await change(id, async () => await updateKey(redis, [recordKey(id)], [channel, ...hash.flat()]))
+      }
       return await get(id)
     },
-    remove: async id => await change(id, removeKey, [list, byPublicHalf], [id]),
+    remove: async id => await change(id, async () =>
+      await removeKey(redis, [recordKey(id), list, byPublicHalf], [channel, id])),
     async rotate (id, graceHours) {
       const secret = newSecret()
       const until = graceHours === 0 ? 0 : now() + graceHours * hourMs
-      const { key } = await change(id, rotateKey, [], [hasher.hash(id, secret), until])
+      const { key } = await change(id, async () =>
+        await rotateKey(redis, [recordKey(id)], [channel, hasher.hash(id, secret), until]))
       await indexSecret(key, secret)
       return { accessKey: await get(id), secret }
     },

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
-import { clockLua } from '../redis/clock.ts'
 import type { Keys } from '../redis/keys.ts'
+import { loadScript } from '../redis/scripts.ts'
 
 /** `status`: reading how jobs stand, so that waiting for a picture never uses up what is needed to ask for one. */
 export type Bucket = 'requests' | 'status'
@@ -25,26 +25,8 @@ export interface RateLimiter {
 /** How many times as often as other requests the standing of jobs may be read. */
 const statusFactor = 10
 
-/**
- * A bucket that holds a minute's requests and fills evenly. Unlike a fixed window it cannot be emptied twice
- * around a boundary. KEYS: bucket. ARGV: capacity, moment in ms or '' for now. Answers allowed and the tokens left, as
- * text.
- */
-const takeToken = clockLua + /* lua */ `
-local capacity, moment = tonumber(ARGV[1]), tonumber(ARGV[2]) or milliseconds()
-local known = redis.call('HMGET', KEYS[1], 'tokens', 'moment')
-local tokens, before = tonumber(known[1] or capacity), tonumber(known[2] or moment)
--- After the clock went back the bucket fills on; never from further in the future than a full one takes.
-moment = before - moment > 60000 and moment or math.max(moment, before)
-before = math.min(moment, before)
-tokens = math.min(capacity, tokens + (moment - before) * capacity / 60000)
--- Sums of fractions fall short of a whole by a hair, which must not cost a millisecond.
-local allowed = tokens >= 1 - 1e-6
-if allowed then tokens = math.max(0, tokens - 1) end
-redis.call('HSET', KEYS[1], 'tokens', string.format('%.9f', tokens), 'moment', string.format('%.0f', moment))
-redis.call('PEXPIRE', KEYS[1], 61000)
-return { allowed and 1 or 0, string.format('%.9f', tokens) }
-`
+const takeToken = loadScript<[bucket: string], [capacity: number, moment: number | ''], [allowed: 0 | 1, tokens: string]>(
+  new URL('scripts/take-token.lua', import.meta.url))
 
 export function createRateLimiter (
   { redis, keys, now }: { redis: Redis, keys: Keys, now?: () => number }
@@ -52,8 +34,7 @@ export function createRateLimiter (
   return {
     async take (keyId, bucket, ratePerMinute) {
       const limit = bucket === 'status' ? ratePerMinute * statusFactor : ratePerMinute
-      const [allowed, text] = await redis.eval(
-        takeToken, 1, keys.key('rate', bucket, keyId), limit, now?.() ?? '') as [number, string]
+      const [allowed, text] = await takeToken(redis, [keys.key('rate', bucket, keyId)], [limit, now?.() ?? ''])
       const tokens = Number(text)
       const secondsPerToken = 60 / limit
       return {

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
-import { clockLua } from '../redis/clock.ts'
 import type { Keys } from '../redis/keys.ts'
+import { loadScript } from '../redis/scripts.ts'
 
 /** Lets the requests of all processes go one after another. */
 export interface Turns {
@@ -13,38 +13,16 @@ export interface Turns {
   hold (milliseconds: number): Promise<void>
 }
 
-// Redis's clock counts, as those of processes differ. KEYS: next free moment and when it was set.
-const nextFree = clockLua + /* lua */ `
-local now = milliseconds()
-local known = redis.call('GET', KEYS[1]) or '0 0'
-local free, setAt = string.match(known, '^(%d+) (%d+)$')
-free, setAt = tonumber(free) or 0, tonumber(setAt) or 0
--- the clock went back since: it lasts no longer than it was to last
-if setAt > now then free = now + math.max(0, free - setAt) end
-local function keep (moment)
-  redis.call('SET', KEYS[1], string.format('%.0f %.0f', moment, now), 'PX', math.ceil(moment - now) + 1000)
-end
-`
-
-// ARGV: interval, patience.
-const takeTurn = nextFree + /* lua */ `
-local turn = math.max(now, free)
-if turn - now > tonumber(ARGV[2]) then return false end
-keep(turn + tonumber(ARGV[1]))
-return turn - now
-`
-
-// ARGV: milliseconds.
-const holdTurns = nextFree + /* lua */ `
-keep(math.max(free, now + tonumber(ARGV[1])))
-return 1
-`
+const takeTurn = loadScript<[nextTurn: string], [intervalMs: number, patienceMs: number], number | null>(
+  new URL('scripts/take-turn.lua', import.meta.url))
+const holdTurns = loadScript<[nextTurn: string], [milliseconds: number], 1>(
+  new URL('scripts/hold-turns.lua', import.meta.url))
 
 /** @param intervalMs between two requests of all processes */
 export function createTurns (redis: Redis, keys: Keys, intervalMs: number): Turns {
-  const key = keys.key('civitai', 'next-turn')
+  const nextTurn: [string] = [keys.key('civitai', 'next-turn')]
   return {
-    take: async patienceMs => await redis.eval(takeTurn, 1, key, intervalMs, patienceMs) as number | null,
-    async hold (milliseconds) { await redis.eval(holdTurns, 1, key, Math.ceil(milliseconds)) }
+    take: async patienceMs => await takeTurn(redis, nextTurn, [intervalMs, patienceMs]),
+    async hold (milliseconds) { await holdTurns(redis, nextTurn, [Math.ceil(milliseconds)]) }
   }
 }

@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import { ServiceError } from '../errors.ts'
 import type { ModelType } from '../models/model.ts'
-import { announceLua } from '../events/announce.ts'
 import type { Keys } from '../redis/keys.ts'
+import { loadScript } from '../redis/scripts.ts'
 
 /** What is to be downloaded. */
 export interface DownloadOrder {
@@ -58,48 +58,13 @@ export interface DownloadStore {
   ): Promise<boolean>
 }
 
-/**
- * What listeners hear when a download has come to a state. Progress is told live: while it goes on, more follows.
- * KEYS[1] is the common beginning of every key.
- */
-const tell = announceLua + /* lua */ `
-local function recordKey (id) return KEYS[1] .. 'download:' .. id end
-local function tell (id)
-  local known = redis.call('HMGET', recordKey(id), 'order', 'status', 'received', 'size', 'problem')
-  local order, status = cjson.decode(known[1]), known[2]
-  local data = {
-    download_id = id, filename = order.filename, type = order.type, status = status,
-    bytes_received = tonumber(known[3] or '') or 0, bytes_total = tonumber(known[4] or ''),
-    error_message = known[5] and known[5] ~= '' and known[5] or nil
-  }
-  if status == 'downloading' then return announceLive('download-progress', '', '', '', '', data) end
-  announce('download-' .. (status == 'pending' and 'added' or status), '', '', '', '', data)
-end
-`
-
-/** ARGV: id, order, moment. */
-const createDownload = tell + /* lua */ `
-local id, order, moment = unpack(ARGV)
-redis.call('HSET', recordKey(id), 'order', order, 'status', 'pending', 'createdAt', moment)
-redis.call('ZADD', KEYS[1] .. 'downloads', moment, id)
-tell(id)
-`
-
-/** ARGV: id, round or '' for any, the new state, number of states that may be left, those states, fields and values. */
-const moveDownload = tell + /* lua */ `
-local id, round, to, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local status = redis.call('HGET', recordKey(id), 'status')
-if round ~= '' and round ~= (redis.call('HGET', recordKey(id), 'round') or '0') then return 0 end
-for index = 5, count + 4 do
-  if ARGV[index] == status then
-    redis.call('HSET', recordKey(id), 'status', to, unpack(ARGV, count + 5))
-    if to == 'cancelled' then redis.call('HINCRBY', recordKey(id), 'round', 1) end
-    tell(id)
-    return 1
-  end
-end
-return 0
-`
+const createDownload = loadScript<[prefix: string], [id: string, order: string, moment: number], null>(
+  new URL('scripts/create-download.lua', import.meta.url))
+const moveDownload = loadScript<
+  [prefix: string],
+  [id: string, round: number | '', to: DownloadStatus, count: number, ...statesThenFields: string[]],
+  0 | 1
+>(new URL('scripts/move-download.lua', import.meta.url))
 
 export function createDownloadStore (redis: Redis, keys: Keys): DownloadStore {
   const listKey = keys.key('downloads')
@@ -133,7 +98,7 @@ export function createDownloadStore (redis: Redis, keys: Keys): DownloadStore {
     async create (order) {
       const id = randomUUID()
       const createdAt = Date.now()
-      await redis.eval(createDownload, 1, keys.key(''), id, JSON.stringify(order), createdAt)
+      await createDownload(redis, [keys.key('')], [id, JSON.stringify(order), createdAt])
       return await require(id)
     },
     async list () {
@@ -150,8 +115,7 @@ export function createDownloadStore (redis: Redis, keys: Keys): DownloadStore {
     },
     async move ({ id, round }, from, to, change = {}) {
       const fields = Object.entries(change).flatMap(([name, value]) => [name, value === null ? '' : String(value)])
-      const state = [id, round ?? '', to, from.length, ...from]
-      return await redis.eval(moveDownload, 1, keys.key(''), ...state, ...fields) === 1
+      return await moveDownload(redis, [keys.key('')], [id, round ?? '', to, from.length, ...from, ...fields]) === 1
     }
   }
 }

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
+import { loadScript } from '../redis/scripts.ts'
 import { parseEntry, type StoredEvent } from './event.ts'
 
 /** A part of what is kept. */
@@ -23,36 +24,13 @@ export interface EventLog {
 /** Entries a page. */
 const pageSize = 500
 
-/**
- * ARGV: id to go on after, entries at most. An id that is neither kept nor lies between ids that are kept tells of
- * events that were lost, or of another stream. So that the beginning has an id too, an empty stream gets an entry.
- */
-const readAfter = /* lua */ `
-local stream, after, count = KEYS[1] .. 'events', ARGV[1], tonumber(ARGV[2])
-local function parts (id)
-  local moment, number = string.match(id, '^(%d+)-?(%d*)$')
-  return tonumber(moment), tonumber(number) or 0
-end
-local function isBefore (one, other)
-  local moment, number = parts(one)
-  local otherMoment, otherNumber = parts(other)
-  return moment < otherMoment or moment == otherMoment and number < otherNumber
-end
-local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
-local head = newest and newest[1] or redis.call('XADD', stream, '*', 'kind', 'begun')
-if count == 0 then return { 0, head, {} } end
-local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1][1]
-if after ~= '0' and (isBefore(after, oldest) or isBefore(head, after)) then return { 1, head, {} } end
-return { 0, head, redis.call('XRANGE', stream, '(' .. after, '+', 'COUNT', count) }
-`
+const readEvents = loadScript<[prefix: string], [after: string, count: number],
+  [gap: 0 | 1, head: string, entries: Array<[id: string, values: string[]]>]>(
+  new URL('scripts/read-events.lua', import.meta.url))
 
 export function createEventLog (redis: Redis, keys: Keys): EventLog {
-  redis.defineCommand('readEventsAfter', { numberOfKeys: 1, lua: readAfter })
-
   async function read (after: string, count: number): Promise<EventPage> {
-    const command = Reflect.get(redis, 'readEventsAfter') as (...values: unknown[]) => Promise<
-      [number, string, Array<[string, string[]]>]>
-    const [gap, head, entries] = await command.call(redis, keys.key(''), after, count)
+    const [gap, head, entries] = await readEvents(redis, [keys.key('')], [after, count])
     return {
       gap: gap === 1,
       head,

@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis'
 import { parseJsonText, stringifyJson } from '../lib/exact-json.ts'
 import { hasEnded, type JobStatus } from '../../schemas/job-status.ts'
 import type { Keys } from '../redis/keys.ts'
+import { loadScript } from '../redis/scripts.ts'
 import type { Subscription } from '../webhooks/subscription.ts'
 
 /** What Florence is asked about a picture. */
@@ -45,20 +46,9 @@ export interface FlorenceStore {
 const kept = 86_400
 const mostListed = 1000
 
-// KEYS: record. ARGV: seconds to keep it or 0, number of states that may be left, those, the new one, then fields and
-// values.
-const moveTask = /* lua */ `
-local status = redis.call('HGET', KEYS[1], 'status')
-local count = tonumber(ARGV[2])
-for index = 3, count + 2 do
-  if ARGV[index] == status then
-    redis.call('HSET', KEYS[1], 'status', ARGV[count + 3], unpack(ARGV, count + 4))
-    if ARGV[1] ~= '0' then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
-    return 1
-  end
-end
-return 0
-`
+const moveTask = loadScript<
+  [record: string], [keepSeconds: number, count: number, ...statesThenFields: string[]], 0 | 1
+>(new URL('scripts/move-task.lua', import.meta.url))
 
 export const newFlorenceId = (): string => randomUUID()
 
@@ -101,7 +91,7 @@ export function createFlorenceStore (redis: Redis, keys: Keys): FlorenceStore {
     async move (id, from, to, change = {}) {
       const fields = Object.entries(change).flatMap(([name, value]) => [name, value === null ? '' : String(value)])
       const keep = hasEnded(to) ? kept : 0
-      return await redis.eval(moveTask, 1, recordKey(id), keep, from.length, ...from, to, ...fields) === 1
+      return await moveTask(redis, [recordKey(id)], [keep, from.length, ...from, to, ...fields]) === 1
     }
   }
 }

@@ -12,7 +12,7 @@ export interface QueuePort {
    * @throws ServiceError `queue_error` where a command of the transaction failed
    */
   addWith<Keys extends readonly string[], Args extends readonly ScriptArgument[], Answer> (
-    entry: QueueEntry, script: Script<Keys, Args, Answer>, keys: Keys, args: Args
+    entry: QueueEntry, script: Script<Keys, Args, Answer>, keys: Readonly<Keys>, args: Readonly<Args>
   ): Promise<Answer>
   /** Adds the entry; adding it twice is harmless. `delayMs` keeps it back for that long. */
   add (entry: QueueEntry, options?: { readonly delayMs?: number }): Promise<void>

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
+import { loadScript } from '../redis/scripts.ts'
 import type { ModelFacts, ModelFile } from './model.ts'
 
 /** A file as a scan read it, and what was known of it when the scan began. */
@@ -28,19 +29,8 @@ export interface ModelFileStore {
   writeFetched (hash: string, facts: ModelFacts): Promise<void>
 }
 
-// KEYS: records, version. ARGV: path, a part of the record that is to be there or '' for none, and the new record, and
-// so on. A record that is another one by now stays.
-const replaceRecords = /* lua */ `
-local written = 0
-for index = 1, #ARGV, 3 do
-  local present, expected = redis.call('HGET', KEYS[1], ARGV[index]), ARGV[index + 1]
-  if (not present and expected == '') or (present and expected ~= '' and string.find(present, expected, 1, true)) then
-    redis.call('HSET', KEYS[1], ARGV[index], ARGV[index + 2])
-    written = written + 1
-  end
-end
-if written > 0 then redis.call('INCR', KEYS[2]) end
-`
+const replaceRecords = loadScript<[records: string, version: string], string[], null>(
+  new URL('scripts/replace-records.lua', import.meta.url))
 
 export function createModelFileStore (redis: Redis, keys: Keys): ModelFileStore {
   const filesKey = keys.key('model-files')
@@ -62,7 +52,7 @@ export function createModelFileStore (redis: Redis, keys: Keys): ModelFileStore 
         before === undefined ? '' : `"companions":${JSON.stringify(before.companions)}`,
         JSON.stringify(file)
       ])
-      await redis.eval(replaceRecords, 2, filesKey, versionKey, ...changes)
+      await replaceRecords(redis, [filesKey, versionKey], changes)
     },
     async addHashes (hashed) {
       if (hashed.length === 0) return
@@ -75,7 +65,7 @@ export function createModelFileStore (redis: Redis, keys: Keys): ModelFileStore 
         const { sha256, autoV3 } = file
         return same ? [file.absolutePath, text, JSON.stringify({ ...known, sha256, autoV3 })] : []
       })
-      if (changes.length > 0) await redis.eval(replaceRecords, 2, filesKey, versionKey, ...changes)
+      if (changes.length > 0) await replaceRecords(redis, [filesKey, versionKey], changes)
     },
     async forget (absolutePaths) {
       if (absolutePaths.length > 0) await redis.multi().hdel(filesKey, ...absolutePaths).incr(versionKey).exec()

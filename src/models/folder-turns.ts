@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
+import { loadScript } from '../redis/scripts.ts'
 
 /** Lets one at a time change the files beside models in a folder, over all processes of the service. */
 export interface FolderTurns {
@@ -19,13 +20,10 @@ const renewalMs = 2500
 const pauseMs = 15
 const patienceMs = 60_000
 
-/** ARGV: token, lifetime. */
-const renewTurn = /* lua */ `
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-`
-const endTurn = /* lua */ `
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
-`
+const renewTurn = loadScript<[turn: string], [token: string, lifetimeMs: number], number | null>(
+  new URL('scripts/renew-turn.lua', import.meta.url))
+const endTurn = loadScript<[turn: string], [token: string], number | null>(
+  new URL('scripts/end-turn.lua', import.meta.url))
 
 export function createFolderTurns (redis: Redis, keys: Keys): FolderTurns {
   /** What is last in line of this process, by folder: it asks Redis for one of its own at a time. */
@@ -41,14 +39,14 @@ export function createFolderTurns (redis: Redis, keys: Keys): FolderTurns {
     }
     const renewal = setInterval(() => {
       // lost to another: whoever writes looks right before whether the file is still as it was read
-      redis.eval(renewTurn, 1, key, token, lifetimeMs).catch(() => {})
+      renewTurn(redis, [key], [token, lifetimeMs]).catch(() => {})
     }, renewalMs)
     try {
       return await work()
     } finally {
       clearInterval(renewal)
       // it runs out by itself
-      await redis.eval(endTurn, 1, key, token).catch(() => {})
+      await endTurn(redis, [key], [token]).catch(() => {})
     }
   }
 

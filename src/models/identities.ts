@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
+import { loadScript } from '../redis/scripts.ts'
 import type { JoinedModel } from './join.ts'
 import { placeOf } from './places.ts'
 
@@ -9,23 +10,15 @@ export interface Identities {
   assign (models: readonly JoinedModel[]): Promise<number[]>
 }
 
-// KEYS: ids by mark, counter. ARGV: the model's marks. Another process may have numbered the model just before.
-const nameModel = /* lua */ `
-local id = redis.call('HGET', KEYS[1], ARGV[1])
-if not id then
-  id = redis.call('INCR', KEYS[2])
-  redis.call('HSET', KEYS[1], ARGV[1], id)
-end
-for index = 2, #ARGV do redis.call('HSETNX', KEYS[1], ARGV[index], id) end
-return tonumber(id)
-`
+const nameModel = loadScript<[ids: string, counter: string], string[], number>(
+  new URL('scripts/name-model.lua', import.meta.url))
 
 export function createIdentities (redis: Redis, keys: Keys): Identities {
   const idsKey = keys.key('model-ids')
   const counterKey = keys.key('model-ids', 'last')
 
   async function name (marks: readonly string[]): Promise<number> {
-    return Number(await redis.eval(nameModel, 2, idsKey, counterKey, ...marks))
+    return await nameModel(redis, [idsKey, counterKey], marks)
   }
 
   return {

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
 import { objectOf } from '../a1111/json-values.ts'
 import type { Keys } from '../redis/keys.ts'
-import { announceLua } from '../events/announce.ts'
+import { loadScript } from '../redis/scripts.ts'
 import type { ScanReport } from './scan.ts'
 
 /** How the last scan stands, for every process to see. Moments are milliseconds since the epoch. */
@@ -22,13 +22,8 @@ export interface ScanBoard {
   takeStop (): Promise<boolean>
 }
 
-/** KEYS[1]: common beginning of every key. ARGV: status, what listeners hear of it, its end or '' while it goes on. */
-const writeStatus = announceLua + /* lua */ `
-redis.call('SET', KEYS[1] .. 'model-scan', ARGV[1])
-local tell, kind = announceLive, 'scan-progress'
-if ARGV[3] ~= '' then tell, kind = announce, 'models-scanned' end
-tell(kind, '', '', '', '', cjson.decode(ARGV[2]))
-`
+const writeStatus = loadScript<[prefix: string], [status: string, data: string, endedAt: number | ''], null>(
+  new URL('scripts/write-scan-status.lua', import.meta.url))
 
 const never: ScanStatus = { state: 'never', startedAt: null, endedAt: null, report: null, problem: null }
 
@@ -43,7 +38,7 @@ export function createScanBoard (redis: Redis, keys: Keys): ScanBoard {
     async write (status) {
       const { state, endedAt, report } = status
       const told = JSON.stringify({ state, ...report?.stats })
-      await redis.eval(writeStatus, 1, keys.key(''), JSON.stringify(status), told, endedAt ?? '')
+      await writeStatus(redis, [keys.key('')], [JSON.stringify(status), told, endedAt ?? ''])
     },
     async requestStop () { await redis.set(stopKey, '1', 'EX', 60) },
     takeStop: async () => await redis.del(stopKey) === 1

@@ -1,16 +1,5 @@
 import type { Redis } from 'ioredis'
 
-/**
- * For scripts: `milliseconds()` is the moment by the clock of Redis, which all processes share. That clock may be set
- * back by hours as well, so a wait that is found to be longer than its own length is to be shortened.
- */
-export const clockLua = /* lua */ `
-local function milliseconds ()
-  local time = redis.call('TIME')
-  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
-`
-
 /** The clock of Redis, without asking it each time. */
 export interface RedisClock {
   /** Milliseconds since the epoch. */

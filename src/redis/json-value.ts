@@ -1,12 +1,9 @@
 import { parseJsonText, stringifyJson } from '../lib/exact-json.ts'
 import type { Redis } from 'ioredis'
+import { loadScript } from './scripts.ts'
 
-// KEYS: the value. ARGV: the text that was read, or ''; the text to write, or '' to remove it.
-const replace = /* lua */ `
-if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
-if ARGV[2] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[2]) end
-return 1
-`
+const replaceValue = loadScript<[value: string], [before: string, after: string], 0 | 1>(
+  new URL('scripts/replace-value.lua', import.meta.url))
 
 export async function readJson<Value> (redis: Redis, key: string): Promise<Value | null> {
   const text = await redis.get(key)
@@ -26,6 +23,6 @@ export async function changeJson<Value> (
     const before = text === '' ? null : parseJsonText(text) as Value
     const after = change(before)
     const next = after === null ? '' : stringifyJson(after)
-    if (next === text || await redis.eval(replace, 1, key, text, next) === 1) return { before, after }
+    if (next === text || await replaceValue(redis, [key], [text, next]) === 1) return { before, after }
   }
 }

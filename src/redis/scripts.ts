@@ -1,3 +1,4 @@
+/* eslint no-restricted-syntax: off -- the one place that sends scripts */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { Redis } from 'ioredis'
@@ -10,7 +11,7 @@ export type ScriptArgument = string | number
  * Give the types in the order of the script's header: `loadScript<[record: string], [id: string], 0 | 1>(…)`.
  */
 export interface Script<Keys extends readonly string[], Args extends readonly ScriptArgument[], Answer> {
-  (redis: Redis, keys: Keys, args: Args): Promise<Answer>
+  (redis: Redis, keys: Readonly<Keys>, args: Readonly<Args>): Promise<Answer>
   readonly scriptName: string
   /** The whole text, with what it includes. */
   readonly lua: string
@@ -40,7 +41,7 @@ export function loadScript<Keys extends readonly string[], Args extends readonly
   const header = lua.slice(0, lua.indexOf(']]'))
   const [listedKeys, listedArgs] = [listedIn(header, 'KEYS'), listedIn(header, 'ARGV')]
 
-  async function run (redis: Redis, keys: Keys, args: Args): Promise<Answer> {
+  async function run (redis: Redis, keys: Readonly<Keys>, args: Readonly<Args>): Promise<Answer> {
     if (!agrees(listedKeys, keys.length) || !agrees(listedArgs, args.length)) {
       throw new Error(`${scriptName}.lua does not take ${keys.length} keys and ${args.length} arguments`)
     }

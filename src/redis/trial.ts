@@ -5,22 +5,20 @@ import type { Log } from '../log.ts'
 import { parseInfo, type Finding } from './check.ts'
 import { redisProblemOf } from './errors.ts'
 import type { Keys } from './keys.ts'
+import { loadScript } from './scripts.ts'
 
 /** How long the trial's keys stay where they are not removed, in seconds. */
 const lifetime = 5
 
-const trialScript = /* lua */ `
-redis.call('TIME')
-redis.call('HSET', KEYS[1], 'a', 1)
-return redis.call('EXPIRE', KEYS[1], ARGV[1])
-`
+const trialScript = loadScript<[hash: string], [lifetime: number], 1>(new URL('scripts/trial.lua', import.meta.url))
 
 /** One command of each kind that the service uses, on keys and a channel of its own. */
 function trialsOf (keys: Keys): ReadonlyArray<readonly [command: string, ...parameters: string[]]> {
   const [one, other] = [keys.key('trial', randomUUID()), `${keys.bullPrefix}:trial:${randomUUID()}`]
   return [
     ['SET', one, '1', 'EX', String(lifetime)],
-    ['EVAL', trialScript, '1', `${one}:hash`, String(lifetime)],
+    ['EVAL', trialScript.lua, '1', `${one}:hash`, String(lifetime)],
+    ['EVALSHA', trialScript.sha, '1', `${one}:hash`, String(lifetime)],
     ['ZADD', other, '1', 'a'],
     ['BZPOPMIN', other, '1'],
     ['XADD', `${other}:stream`, '*', 'a', '1'],

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis'
 import type { ServerCheckStep } from '../../schemas/server-check.ts'
 import type { Keys } from '../redis/keys.ts'
+import { loadScript } from '../redis/scripts.ts'
 import type { CheckWishes } from './facts.ts'
 import type { CheckReport } from './report.ts'
 import type { UndoRecord } from './undo.ts'
@@ -42,42 +43,14 @@ export interface CheckStore {
 /** A check that nobody takes up is forgotten after this, in milliseconds. */
 const askedFor = 30_000
 
-// KEYS: check. ARGV: the check, its lifetime, channel, server.
-const ask = /* lua */ `
-local before = redis.call('GET', KEYS[1])
-if before then return before end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-redis.call('PUBLISH', ARGV[3], ARGV[4])
-return false
-`
-
-/** KEYS[1] is the counter of fences, ARGV[1] our fence. A Redis that lost its last moments may be behind. */
-const fenced = /* lua */ `
-if tonumber(redis.call('GET', KEYS[1]) or 0) > tonumber(ARGV[1]) then return 0 end
-`
-const isPresent = /* lua */ `
-local before = redis.call('GET', KEYS[2])
-if not before or cjson.decode(before).id ~= ARGV[2] then return 0 end
-`
-
-// KEYS: fence, check. ARGV: fence, id of the check, the check.
-const write = fenced + isPresent + /* lua */ `
-redis.call('SET', KEYS[2], ARGV[3])
-return 1
-`
-// KEYS: fence, undo. ARGV: fence, the record or ''.
-const writeUndo = fenced + /* lua */ `
-if ARGV[2] == '' then redis.call('DEL', KEYS[2]) else redis.call('SET', KEYS[2], ARGV[2]) end
-return 1
-`
-// KEYS: fence, check, report, cancel. ARGV: fence, id of the check, the report. The report may be a later one of a
-// check that is over already.
-const end = fenced + /* lua */ `
-local before = redis.call('GET', KEYS[2])
-if before and cjson.decode(before).id == ARGV[2] then redis.call('DEL', KEYS[2], KEYS[4]) end
-redis.call('SET', KEYS[3], ARGV[3])
-return 1
-`
+const script = (name: string) => new URL(`scripts/${name}.lua`, import.meta.url)
+const askCheck = loadScript<[check: string], [text: string, lifetimeMs: number, channel: string, serverId: string],
+  string | null>(script('ask-check'))
+const writeCheck = loadScript<[fences: string, check: string], [fence: number, id: string, text: string], 0 | 1>(
+  script('write-check'))
+const writeUndo = loadScript<[fences: string, undo: string], [fence: number, text: string], 0 | 1>(script('write-undo'))
+const endCheck = loadScript<[fences: string, check: string, report: string, cancel: string],
+  [fence: number, id: string, report: string], 0 | 1>(script('end-check'))
 
 export function createCheckStore (redis: Redis, keys: Keys): CheckStore {
   const keyOf = (serverId: string, part: 'present' | 'report' | 'cancel' | 'undo') =>
@@ -87,9 +60,8 @@ export function createCheckStore (redis: Redis, keys: Keys): CheckStore {
 
   return {
     async ask (serverId, check) {
-      const before = await redis.eval(ask, 1, keyOf(serverId, 'present'),
-        JSON.stringify(check), askedFor, keys.channel('checks'), serverId)
-      return parse<StoredCheck>(before as string | null)
+      return parse<StoredCheck>(await askCheck(redis, [keyOf(serverId, 'present')],
+        [JSON.stringify(check), askedFor, keys.channel('checks'), serverId]))
     },
     async present (serverId) {
       return parse<StoredCheck>(await redis.get(keyOf(serverId, 'present')))
@@ -109,19 +81,20 @@ export function createCheckStore (redis: Redis, keys: Keys): CheckStore {
       return await redis.get(keyOf(serverId, 'cancel')) === checkId
     },
     async write (serverId, check, fence) {
-      return await redis.eval(write, 2, fenceKey(serverId), keyOf(serverId, 'present'),
-        fence, check.id, JSON.stringify(check)) === 1
+      return await writeCheck(redis, [fenceKey(serverId), keyOf(serverId, 'present')],
+        [fence, check.id, JSON.stringify(check)]) === 1
     },
     async undo (serverId) {
       return parse<StoredUndo>(await redis.get(keyOf(serverId, 'undo')))
     },
     async writeUndo (serverId, undo, fence) {
-      return await redis.eval(writeUndo, 2, fenceKey(serverId), keyOf(serverId, 'undo'),
-        fence, undo === null ? '' : JSON.stringify(undo)) === 1
+      return await writeUndo(redis, [fenceKey(serverId), keyOf(serverId, 'undo')],
+        [fence, undo === null ? '' : JSON.stringify(undo)]) === 1
     },
     async end (serverId, report, fence) {
-      return await redis.eval(end, 4, fenceKey(serverId), keyOf(serverId, 'present'), keyOf(serverId, 'report'),
-        keyOf(serverId, 'cancel'), fence, report.id, JSON.stringify(report)) === 1
+      return await endCheck(redis,
+        [fenceKey(serverId), keyOf(serverId, 'present'), keyOf(serverId, 'report'), keyOf(serverId, 'cancel')],
+        [fence, report.id, JSON.stringify(report)]) === 1
     },
     async forget (serverId) {
       await redis.del(...(['present', 'report', 'cancel', 'undo'] as const).map(part => keyOf(serverId, part)))

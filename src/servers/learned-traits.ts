@@ -4,6 +4,7 @@ import type { ServerCheckReport } from '../../schemas/server-check.ts'
 import type { ServerKind } from '../a1111/types.ts'
 import type { Log } from '../log.ts'
 import type { Keys } from '../redis/keys.ts'
+import { loadScript } from '../redis/scripts.ts'
 
 /**
  * What was learned of a server by working with it, as opposed to what a probe sees. It survives restarts of ours and of
@@ -81,14 +82,8 @@ export interface LearnedTraitsStore {
 
 const subjectField = 'subject'
 
-/** ARGV: the subject, then fields and values. What was learned of another subject under that id is dropped. */
-const learnScript = /* lua */ `
-if redis.call('HGET', KEYS[1], '${subjectField}') ~= ARGV[1] then
-  redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[1], '${subjectField}', ARGV[1])
-end
-redis.call('HSET', KEYS[1], unpack(ARGV, 2))
-`
+const learnTraits = loadScript<[record: string], [subject: string, ...fields: string[]], number>(
+  new URL('scripts/learn.lua', import.meta.url))
 
 export function createLearnedTraitsStore (redis: Redis, keys: Keys): LearnedTraitsStore {
   const keyOf = (serverId: string) => keys.key('server', serverId, 'learned')
@@ -103,7 +98,7 @@ export function createLearnedTraitsStore (redis: Redis, keys: Keys): LearnedTrai
     },
     async learn (subject, found) {
       const fields = Object.entries(found).flatMap(([name, value]) => [name, JSON.stringify(value)])
-      if (fields.length > 0) await redis.eval(learnScript, 1, keyOf(subject.id), textOf(subject), ...fields)
+      if (fields.length > 0) await learnTraits(redis, [keyOf(subject.id)], [textOf(subject), ...fields])
     },
     async forget (serverId) {
       await redis.del(keyOf(serverId))

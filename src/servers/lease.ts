@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
+import { loadScript } from '../redis/scripts.ts'
 import { isHolderGone, writeHolder, type LeaseHolder } from './lease-holder.ts'
 
 /** Ours under a fence, or another's for at least so many milliseconds more unless it lets go. */
@@ -27,48 +28,13 @@ export interface LeaseStore {
   release (serverId: string): Promise<void>
 }
 
-/**
- * KEYS: lease, which Redis drops when its time is over; fence counter; beat. The beat changes whenever the lease is
- * taken or renewed, and is no more once it was released: `<fence>.<renewals>.<lifetime> <holder>`. Others watch it,
- * since the clock by which Redis drops a lease may be set.
- */
-const prelude = /* lua */ `
-local holder, lifetime = ARGV[1], ARGV[2]
-local present, beat = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[3])
-local renewals, owner = string.match(beat or '', '^%d+%.(%d+)%.%d+ (.*)$')
-local function keep (fence, count)
-  redis.call('SET', KEYS[1], holder, 'PX', lifetime)
-  redis.call('SET', KEYS[3], fence .. '.' .. count .. '.' .. lifetime .. ' ' .. holder)
-end
-`
+type LeaseKeys = [lease: string, fences: string, beat: string]
 
-// ARGV: holder, lifetime, the beat that was watched for long enough or ''. Whoever holds it by a command whose answer
-// was lost gets it again. Answers 1 and the fence, or 0, the beat, its holder, and how long Redis keeps the lease.
-const acquireLease = prelude + /* lua */ `
-if (not beat and (not present or present == holder)) or owner == holder or (beat and beat == ARGV[3]) then
-  local fence = redis.call('INCR', KEYS[2])
-  keep(fence, 0)
-  return { 1, fence }
-end
-return { 0, beat or '', owner or present, redis.call('PTTL', KEYS[1]) }
-`
-
-// ARGV: holder, lifetime, fence. A lease that ran out is ours again only if nobody else had it since. The counter is
-// behind where Redis came back without its last moments.
-const renewLease = prelude + /* lua */ `
-if (owner or present or holder) ~= holder then return 0 end
-local fence = tonumber(redis.call('GET', KEYS[2]) or 0)
-if fence > tonumber(ARGV[3]) then return 0 end
-if fence < tonumber(ARGV[3]) then redis.call('SET', KEYS[2], ARGV[3]) end
-keep(ARGV[3], (tonumber(renewals) or 0) + 1)
-return 1
-`
-
-const releaseLease = /* lua */ `
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
-if string.match(redis.call('GET', KEYS[3]) or '', '^%S+ (.*)$') == ARGV[1] then redis.call('DEL', KEYS[3]) end
-return 1
-`
+const script = (name: string) => new URL(`scripts/${name}.lua`, import.meta.url)
+const acquireLease = loadScript<LeaseKeys, [holder: string, lifetimeMs: number, beat: string],
+  [taken: 1, fence: number] | [taken: 0, beat: string, holder: string | null, leftMs: number]>(script('acquire-lease'))
+const renewLease = loadScript<LeaseKeys, [holder: string, lifetimeMs: number, fence: number], 0 | 1>(script('renew-lease'))
+const releaseLease = loadScript<[lease: string, beat: string], [holder: string], 1>(script('release-lease'))
 
 /** A beat of another process, as it was seen from here, by the monotonic clock. */
 interface Watched {
@@ -86,13 +52,13 @@ export function createLeaseStore (redis: Redis, keys: Keys, own: LeaseHolder): L
   ] as const
 
   async function ask (serverId: string, lifetimeMs: number, seen: string) {
-    const [taken, value, other, left] = await redis.eval(
-      acquireLease, 3, ...keysOf(serverId), holder, lifetimeMs, seen) as [number, string | number, string?, number?]
-    if (taken === 1) {
+    const answer = await acquireLease(redis, keysOf(serverId), [holder, lifetimeMs, seen])
+    if (answer[0] === 1) {
       watched.delete(serverId)
-      return { kind: 'taken', fence: Number(value) } as const
+      return { kind: 'taken', fence: answer[1] } as const
     }
-    return { kind: 'held', beat: String(value), other: other ?? '', left: left ?? 0 } as const
+    const [, beat, other, left] = answer
+    return { kind: 'held', beat, other: other ?? '', left } as const
   }
 
   /** Milliseconds until a beat that does not change means that its holder is gone. */
@@ -123,13 +89,14 @@ export function createLeaseStore (redis: Redis, keys: Keys, own: LeaseHolder): L
       return again.kind === 'taken' ? again : { kind: 'held', remainingMs: lifetimeMs }
     },
     async renew (serverId, fence, lifetimeMs) {
-      return await redis.eval(renewLease, 3, ...keysOf(serverId), holder, lifetimeMs, fence) === 1
+      return await renewLease(redis, keysOf(serverId), [holder, lifetimeMs, fence]) === 1
     },
     async isHeld (serverId, fence) {
       return Number(await redis.get(keysOf(serverId)[1])) === fence
     },
     async release (serverId) {
-      await redis.eval(releaseLease, 3, ...keysOf(serverId), holder)
+      const [lease, , beat] = keysOf(serverId)
+      await releaseLease(redis, [lease, beat], [holder])
     }
   }
 }

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
+import { loadScript } from '../redis/scripts.ts'
 
 /**
  * Why a server gets no request. `away`: nothing took a connection when that was last tried. `starting`: it takes them
@@ -23,11 +24,8 @@ export interface StartNotes {
   claim (place: string, forMs: number): Promise<boolean>
 }
 
-const connectedScript = /* lua */ `
-if redis.call('GET', KEYS[1]) ~= 'away' then return 0 end
-redis.call('SET', KEYS[1], 'starting', 'PX', ARGV[1])
-return 1
-`
+const noteConnected = loadScript<[note: string], [waitMs: number], 0 | 1>(
+  new URL('scripts/note-connected.lua', import.meta.url))
 
 /** Shared by all processes. Redis keeps the times, so that no two clocks are compared. */
 export function createStartNotes (redis: Redis, keys: Keys): StartNotes {
@@ -44,7 +42,7 @@ export function createStartNotes (redis: Redis, keys: Keys): StartNotes {
       await redis.set(noteKey(place), phase, 'PX', whole(forMs))
     },
     async connected (place, waitMs) {
-      return await redis.eval(connectedScript, 1, noteKey(place), whole(waitMs)) === 1
+      return await noteConnected(redis, [noteKey(place)], [whole(waitMs)]) === 1
     },
     async clear (place) {
       await redis.del(noteKey(place))

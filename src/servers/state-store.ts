@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
 import type { Inventory, ServerTraits } from '../a1111/types.ts'
-import { announceLua } from '../events/announce.ts'
 import type { Keys } from '../redis/keys.ts'
+import { loadScript } from '../redis/scripts.ts'
 import { createCostStore, type CostStore } from './cost-store.ts'
 import { createGenerationMarks, type GenerationMarks } from './generation-marks.ts'
 import { createServerHistories, type ServerHistories } from './history.ts'
@@ -35,17 +35,8 @@ export interface ServerStateStore {
 /** How long a process trusts its own copy of an inventory or of traits, in milliseconds. */
 const trustedFor = 1000
 
-/** ARGV: id of the server, its state, and what listeners are told when it came within reach or went out of it. */
-const writeState = announceLua + /* lua */ `
-local id, state, facts = unpack(ARGV)
-local name = KEYS[1] .. 'server:' .. id .. ':state'
-local before = redis.call('GET', name)
-redis.call('SET', name, state)
-local told = cjson.decode(facts)
-local reachable = cjson.decode(state).reachable
-if before and cjson.decode(before).reachable == reachable then return end
-announce(reachable == 'yes' and 'server-up' or 'server-down', '', id, '', '', told)
-`
+const writeState = loadScript<[prefix: string], [serverId: string, state: string, data: string], null>(
+  new URL('scripts/write-state.lua', import.meta.url))
 
 export function createServerStateStore (redis: Redis, keys: Keys): ServerStateStore {
   const stateKey = (serverId: string) => keys.key('server', serverId, 'state')
@@ -92,7 +83,7 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
       knownTraits.delete(serverId)
       const { reachable, lastError } = state
       const told = { reachable, ...(lastError === null ? {} : { reason: lastError.slice(0, 500) }) }
-      await redis.eval(writeState, 1, keys.key(''), serverId, JSON.stringify(state), JSON.stringify(told))
+      await writeState(redis, [keys.key('')], [serverId, JSON.stringify(state), JSON.stringify(told)])
     },
     inventory: readInventory,
     async freshInventory (serverId) {

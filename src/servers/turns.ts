@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import type { Keys } from '../redis/keys.ts'
+import { loadScript } from '../redis/scripts.ts'
 
 /**
  * Turns at servers for calls that are no jobs, such as enlarging a picture: a server does one thing at a time, so
@@ -33,18 +34,9 @@ const heartbeat = 5000
 const lineKey = (keys: Keys, serverId: string) => keys.key('turns', serverId)
 const turnKey = (keys: Keys, id: string) => keys.key('turn', id)
 
-// KEYS: turn, line. ARGV: id, lifetime, channel, server. Asks anew where Redis has lost it; answers how it stands.
-const keepAsking = /* lua */ `
-local state = redis.call('GET', KEYS[1])
-if not state then
-  state = 'waiting'
-  redis.call('LREM', KEYS[2], 0, ARGV[1])
-  redis.call('RPUSH', KEYS[2], ARGV[1])
-end
-redis.call('SET', KEYS[1], state, 'PX', ARGV[2])
-if state == 'waiting' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
-return state
-`
+const keepAsking = loadScript<[turn: string, line: string],
+  [id: string, lifetimeMs: number, channel: string, serverId: string], 'waiting' | 'granted'>(
+  new URL('scripts/keep-asking.lua', import.meta.url))
 
 export interface TurnsDependencies {
   readonly redis: Redis
@@ -60,9 +52,9 @@ export async function createTurns ({ redis, subscriber, keys }: TurnsDependencie
   subscriber.on('message', hear)
   await subscriber.subscribe(granted)
 
-  async function ask (id: string, serverId: string): Promise<string> {
-    return String(await redis.eval(keepAsking, 2, turnKey(keys, id), lineKey(keys, serverId),
-      id, lifetime, keys.channel('turns'), serverId))
+  async function ask (id: string, serverId: string) {
+    return await keepAsking(redis, [turnKey(keys, id), lineKey(keys, serverId)],
+      [id, lifetime, keys.channel('turns'), serverId])
   }
 
   async function leave (id: string, serverId: string): Promise<void> {

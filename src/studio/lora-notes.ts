@@ -5,6 +5,7 @@ import { bareName } from '../a1111/names.ts'
 import { embeddedFacts } from '../models/embedded-facts.ts'
 import type { ModelFacts } from '../models/model.ts'
 import type { Keys } from '../redis/keys.ts'
+import { loadScript } from '../redis/scripts.ts'
 
 /** What a server told of a LoRA beyond its inventory. */
 export interface ToldLora {
@@ -25,14 +26,8 @@ export interface LoraNotes {
   edit (filename: string, edit: LoraEdit): Promise<void>
 }
 
-/**
- * ARGV: field, what it is to hold and what it shall hold, '' for nothing. Answers 0 where somebody else has changed it.
- */
-const replaceEdits = /* lua */ `
-if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 0 end
-if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1]) else redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
-return 1
-`
+const replaceEdits = loadScript<[edits: string], [name: string, before: string, after: string], 0 | 1>(
+  new URL('scripts/replace-edits.lua', import.meta.url))
 
 /** One file name stands for one LoRA wherever it lies, as tags in prompts name it. */
 export function loraKey (filename: string): string {
@@ -64,7 +59,7 @@ export function createLoraNotes (redis: Redis, keys: Keys): LoraNotes {
         const before = fieldsOf(JSON.parse(text ?? '{}'))
         const after = Object.fromEntries(Object.entries({ ...before, ...edit }).filter(([, value]) => value !== null))
         const written = Object.keys(after).length === 0 ? '' : JSON.stringify(after)
-        if (await redis.eval(replaceEdits, 1, editsKey, key, text ?? '', written) === 1) return
+        if (await replaceEdits(redis, [editsKey], [key, text ?? '', written]) === 1) return
       }
     }
   }

@@ -1,8 +1,8 @@
 import type { Redis } from 'ioredis'
 import type { Config } from '../config/settings.ts'
 import { ServiceError } from '../errors.ts'
-import { clockLua } from '../redis/clock.ts'
 import type { Keys } from '../redis/keys.ts'
+import { loadScript } from '../redis/scripts.ts'
 import { plainUserId, userKey, type StudioUser } from './owner.ts'
 
 /** What the owner of an application allows its users. */
@@ -31,34 +31,9 @@ export type UserRuleSettings = Pick<Config,
 /** A place whose job is not there after this time is free again, in milliseconds: its submission has failed. */
 const placeWithin = 60_000
 
-// KEYS: begin of all keys, the user's places. ARGV: jobs at once or 0, cooldown in ms, how long a place is kept without
-// its job, then ids. Places are scored by the moment they were taken. Answers how many are taken, and the
-// milliseconds to wait.
-const enter = clockLua + /* lua */ `
-local now, most, cooldown, within = milliseconds(), tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local taken, lastEnd = 0, tonumber(redis.call('GET', KEYS[2] .. ':ended') or 0)
-local places = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')
-for i = 1, #places, 2 do
-  local job = redis.call('HMGET', KEYS[1] .. 'job:' .. places[i], 'status', 'ended')
-  local waits = not job[1] and math.abs(now - tonumber(places[i + 1])) < within
-  if waits or job[1] == 'pending' or job[1] == 'processing' then
-    taken = taken + 1
-  else
-    redis.call('ZREM', KEYS[2], places[i])
-    local ended = tonumber(job[2] or 0)
-    if ended and ended > lastEnd then lastEnd = ended end
-  end
-end
--- where the clock went back since, the cooldown begins now
-lastEnd = math.min(lastEnd, now)
-if cooldown > 0 and lastEnd > 0 and lastEnd + cooldown > now then
-  redis.call('SET', KEYS[2] .. ':ended', lastEnd, 'PX', cooldown)
-end
-if most > 0 and taken >= most then return { taken, 0 } end
-if cooldown > 0 and taken == 0 and lastEnd + cooldown > now then return { 0, lastEnd + cooldown - now } end
-for i = 4, #ARGV do redis.call('ZADD', KEYS[2], now, ARGV[i]) end
-return { -1, 0 }
-`
+const takePlaces = loadScript<[prefix: string, places: string],
+  [most: number, cooldownMs: number, withinMs: number, ...jobIds: string[]], [taken: number, waitMs: number]>(
+  new URL('scripts/take-places.lua', import.meta.url))
 
 export function createUserRules (redis: Redis, keys: Keys, settings: UserRuleSettings): UserRules {
   const {
@@ -76,8 +51,8 @@ export function createUserRules (redis: Redis, keys: Keys, settings: UserRuleSet
     mostInBatch: settings.STUDIO_BATCH_LIMIT,
     async enter (user, jobIds) {
       if (isFree(user)) return
-      const [taken = 0, wait = 0] = await redis.eval(enter, 2, keys.key(''), placesKey(user),
-        most, cooldown * 1000, placeWithin, ...jobIds) as number[]
+      const [taken, wait] = await takePlaces(redis, [keys.key(''), placesKey(user)],
+        [most, cooldown * 1000, placeWithin, ...jobIds])
       if (wait > 0) {
         const seconds = Math.ceil(wait / 1000)
         throw new ServiceError('user_cooldown', `Please wait ${seconds} s before the next generation.`, { retry_after: seconds })

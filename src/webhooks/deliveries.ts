@@ -5,7 +5,7 @@ import type { Keys } from '../redis/keys.ts'
 import {
   parseDelivery, toFields, type Delivery, type DeliveryAttempt, type DeliveryChange, type NewDelivery
 } from './delivery.ts'
-import { deliveryScripts } from './delivery-scripts.ts'
+import { changeDelivery, createDelivery, removeDelivery, renewDelivery } from './delivery-scripts.ts'
 
 /** Where a page of a list begins and what it may hold. */
 export interface DeliveryFilter {
@@ -55,11 +55,9 @@ const page = 200
 const mostLookedAt = 2000
 
 export function createDeliveries (redis: Redis, keys: Keys, now: () => number = Date.now): Deliveries {
-  const prefix = keys.key('')
+  const prefix: [string] = [keys.key('')]
   const index = (keyId: string, state: string) => keys.key('deliveries', keyId, state)
   const recordKey = (id: string) => keys.key('delivery', id)
-  const run = async (script: keyof typeof deliveryScripts, ...args: Array<string | number>) =>
-    Number(await redis.eval(deliveryScripts[script], 1, prefix, ...args))
   const notFound = (id: string) => new ServiceError('delivery_not_found', `There is no delivery ${id.slice(0, 64)}.`)
 
   async function find (id: string): Promise<Delivery | null> {
@@ -80,8 +78,8 @@ export function createDeliveries (redis: Redis, keys: Keys, now: () => number = 
   return {
     async create (delivery) {
       const { id, keyId, jobId, createdAt } = delivery
-      return await run('createDelivery', id, keyId ?? '', jobId ?? '', createdAt,
-        ...Object.entries(toFields(delivery)).flat()) === 1
+      return await createDelivery(redis, prefix,
+        [id, keyId ?? '', jobId ?? '', createdAt, ...Object.entries(toFields(delivery)).flat()]) === 1
     },
     find,
     readMany,
@@ -95,11 +93,11 @@ export function createDeliveries (redis: Redis, keys: Keys, now: () => number = 
       return texts.map(text => JSON.parse(text) as DeliveryAttempt)
     },
     async change ({ id, round }, { state, reason, nextAt }, attempt) {
-      return await run('changeDelivery', id, round, state, reason ?? '', nextAt ?? '', now(),
-        attempt === undefined ? '' : JSON.stringify(attempt), attempt?.status ?? '', state === 'delivered' ? 0 : 1) === 1
+      return await changeDelivery(redis, prefix, [id, round, state, reason ?? '', nextAt ?? '', now(),
+        attempt === undefined ? '' : JSON.stringify(attempt), attempt?.status ?? '', state === 'delivered' ? 0 : 1]) === 1
     },
     async renew (id) {
-      const round = await run('renewDelivery', id, now())
+      const round = await renewDelivery(redis, prefix, [id, now()])
       if (round < 0) throw notFound(id)
       return round
     },
@@ -128,7 +126,7 @@ export function createDeliveries (redis: Redis, keys: Keys, now: () => number = 
       let forgotten = 0
       for (;;) {
         const ids = await redis.zrange(index('*', '*'), '-inf', `(${moment}`, 'BYSCORE', 'LIMIT', '0', page)
-        for (const id of ids) await run('removeDelivery', id)
+        for (const id of ids) await removeDelivery(redis, prefix, [id])
         forgotten += ids.length
         if (ids.length < page) return forgotten
       }

@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis'
 import { ServiceError } from '../errors.ts'
 import type { Keys } from '../redis/keys.ts'
 import type { Delivery } from './delivery.ts'
-import { endpointScripts } from './endpoint-scripts.ts'
+import { enableEndpoint, enterEndpoint, leaveEndpoint, takeWaiting } from './endpoint-scripts.ts'
 import type { WebhookEntry } from './queue-port.ts'
 
 /** One address of one access key. Moments are milliseconds since the epoch. */
@@ -67,7 +67,7 @@ const mostListed = 1000
 export function createEndpoints (
   redis: Redis, keys: Keys, limits: EndpointLimits, now: () => number = Date.now
 ): Endpoints {
-  const prefix = keys.key('')
+  const prefix: [string] = [keys.key('')]
   const recordKey = (id: string) => keys.key('webhook-endpoint', id)
 
   async function find (id: string): Promise<Endpoint | null> {
@@ -83,20 +83,20 @@ export function createEndpoints (
 
   return {
     async enter ({ id, round, endpoint, keyId, shownUrl }) {
-      const [kind, waitMs] = await redis.eval(endpointScripts.enterEndpoint, 1, prefix, endpoint, keyId ?? '', shownUrl,
-        id, now(), limits.slotLifetime, limits.perKey, limits.perEndpoint, remembered, `${id} ${round}`) as [Admission['kind'], number]
+      const [kind, waitMs] = await enterEndpoint(redis, prefix, [endpoint, keyId ?? '', shownUrl, id, now(),
+        limits.slotLifetime, limits.perKey, limits.perEndpoint, remembered, `${id} ${round}`])
       return kind === 'open' ? { kind, waitMs } : { kind }
     },
     async takeWaiting ({ endpoint, keyId }) {
-      const name = await redis.eval(endpointScripts.takeWaiting, 1, prefix, endpoint, keyId ?? '', now(), limits.perKey,
-        limits.perEndpoint)
-      const [id, round] = typeof name === 'string' ? name.split(' ') : []
+      const name = await takeWaiting(redis, prefix,
+        [endpoint, keyId ?? '', now(), limits.perKey, limits.perEndpoint])
+      const [id, round] = name?.split(' ') ?? []
       return id === undefined ? null : { id, round: Number(round) }
     },
     async leave ({ id, endpoint, keyId }, outcome, pace) {
-      await redis.eval(endpointScripts.leaveEndpoint, 1, prefix, endpoint, keyId ?? '', id, now(), outcome,
+      await leaveEndpoint(redis, prefix, [endpoint, keyId ?? '', id, now(), outcome,
         pace === 'calm' ? now() + calmLasts : 0, breaker.failures, breaker.span, breaker.firstPause,
-        breaker.longestPause, breaker.disabledAfter, goneLasts)
+        breaker.longestPause, breaker.disabledAfter, goneLasts])
     },
     find,
     get,
@@ -108,7 +108,7 @@ export function createEndpoints (
       return found.filter(endpoint => endpoint !== null)
     },
     async enable (id) {
-      await redis.eval(endpointScripts.enableEndpoint, 1, prefix, id)
+      await enableEndpoint(redis, prefix, [id])
       return await get(id)
     }
   }

@@ -6,6 +6,7 @@ import type { Vault } from '../access/secrets.ts'
 import type { Reach } from '../egress/rules.ts'
 import { ServiceError } from '../errors.ts'
 import type { Keys } from '../redis/keys.ts'
+import { loadScript } from '../redis/scripts.ts'
 import { publishedSecret } from './sign.ts'
 import type { WebhookWish } from './subscription.ts'
 
@@ -52,27 +53,10 @@ export interface KeySideDependencies {
 const hour = 3_600_000
 const fields = ['active', 'scopes', 'webhookSecret', 'webhookFormer', 'webhookFormerUntil', 'webhookDefault'] as const
 
-/**
- * KEYS: record. ARGV: channel, secret, moment until which the present one signs too, or 0. Answers 0 without a record.
- */
-const rotateSecret = /* lua */ `
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-local present = redis.call('HGET', KEYS[1], 'webhookSecret')
-if present and ARGV[3] ~= '0' then
-  redis.call('HSET', KEYS[1], 'webhookFormer', present, 'webhookFormerUntil', ARGV[3])
-else
-  redis.call('HDEL', KEYS[1], 'webhookFormer', 'webhookFormerUntil')
-end
-redis.call('HSET', KEYS[1], 'webhookSecret', ARGV[2])
-return 1
-`
-
-/** KEYS: record. ARGV: secret. Answers the secret that holds from now on, or nothing without a record. */
-const firstSecret = /* lua */ `
-if redis.call('EXISTS', KEYS[1]) == 0 then return false end
-redis.call('HSETNX', KEYS[1], 'webhookSecret', ARGV[1])
-return redis.call('HGET', KEYS[1], 'webhookSecret')
-`
+const rotateSecret = loadScript<[record: string], [secret: string, until: number], 0 | 1>(
+  new URL('scripts/rotate-secret.lua', import.meta.url))
+const firstSecret = loadScript<[record: string], [secret: string], string | null>(
+  new URL('scripts/first-secret.lua', import.meta.url))
 
 export function createKeySide (dependencies: KeySideDependencies): KeySide {
   const { redis, keys, vault, masterKey, now = Date.now } = dependencies
@@ -85,8 +69,8 @@ export function createKeySide (dependencies: KeySideDependencies): KeySide {
   const notFound = () => new ServiceError('api_key_not_found', 'There is no such access key.')
 
   async function issue (keyId: string): Promise<IssuedWebhookSecret> {
-    const sealed = await redis.eval(firstSecret, 1, recordKey(keyId), vault.seal(newSecret(), secretContext(keyId)))
-    if (typeof sealed !== 'string') throw notFound()
+    const sealed = await firstSecret(redis, [recordKey(keyId)], [vault.seal(newSecret(), secretContext(keyId))])
+    if (sealed === null) throw notFound()
     return { secret: vault.open(sealed, secretContext(keyId)), previousUntil: null }
   }
 
@@ -119,14 +103,13 @@ export function createKeySide (dependencies: KeySideDependencies): KeySide {
     async rotate (keyId, overlapHours) {
       const secret = newSecret()
       const until = overlapHours === 0 ? 0 : now() + overlapHours * hour
-      const done = await redis.eval(rotateSecret, 1, recordKey(keyId),
-        keys.channel('access-keys'), vault.seal(secret, secretContext(keyId)), until)
+      const done = await rotateSecret(redis, [recordKey(keyId)], [vault.seal(secret, secretContext(keyId)), until])
       if (done !== 1) throw notFound()
       return { secret, previousUntil: until === 0 ? null : until }
     },
     async setDefaultEndpoint (keyId, wish) {
       const sealed = wish === null ? '' : vault.seal(JSON.stringify(wish), endpointContext(keyId))
-      const done = await redis.eval(updateKey, 1, recordKey(keyId), keys.channel('access-keys'), 'webhookDefault', sealed)
+      const done = await updateKey(redis, [recordKey(keyId)], [keys.channel('access-keys'), 'webhookDefault', sealed])
       if (done !== 1) throw notFound()
     }
   }

@@ -1,0 +1,23 @@
+--[[
+  Which delayed entries of a queue are due later than their whole delay from now. Scores are moments times 4096.
+
+  KEYS[1]  delayed entries
+  ARGV[1]  common beginning of the keys of entries
+  ARGV[2]  now, in milliseconds
+  ARGV[3]  first rank to look at
+  ARGV[4]  last rank to look at
+  ARGV[5]  by how much the clocks of machines may differ, in milliseconds
+
+  Answers { how many were looked at, id of one, its delay, id of the next, … }
+]]
+local entries = redis.call('ZREVRANGE', KEYS[1], ARGV[3], ARGV[4], 'WITHSCORES')
+local answer = { #entries / 2 }
+for i = 1, #entries, 2 do
+  local delay = tonumber(redis.call('HGET', ARGV[1] .. entries[i], 'delay') or '')
+  local left = tonumber(entries[i + 1]) / 4096 - tonumber(ARGV[2])
+  if delay and left > delay + tonumber(ARGV[5]) then
+    answer[#answer + 1] = entries[i]
+    answer[#answer + 1] = tostring(delay)
+  end
+end
+return answer

@@ -1,0 +1,11 @@
+--[[
+  Holds back all requests for a while.
+
+  KEYS[1]  the next free moment
+  ARGV[1]  for how long, in milliseconds
+
+  Answers 1
+]]
+--- @include "next-free"
+keepUntil(math.max(free, now + tonumber(ARGV[1])))
+return 1

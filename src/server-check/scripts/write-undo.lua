@@ -1,0 +1,14 @@
+--[[
+  Keeps or forgets what a check must put back.
+
+  KEYS[1]  counter of fences
+  KEYS[2]  record
+  ARGV[1]  our fence
+  ARGV[2]  the record, JSON, or '' to forget it
+
+  Answers 1, or 0 where the fence is not the present one
+]]
+--- @include "later-fence"
+if hasLaterFence(KEYS[1], ARGV[1]) then return 0 end
+if ARGV[2] == '' then redis.call('DEL', KEYS[2]) else redis.call('SET', KEYS[2], ARGV[2]) end
+return 1

@@ -1,0 +1,19 @@
+--[[
+  Takes the lease of a server, if nobody holds it. A holder whose answer was lost gets it again.
+
+  KEYS[1]  lease
+  KEYS[2]  counter of fences
+  KEYS[3]  beat
+  ARGV[1]  holder
+  ARGV[2]  lifetime, in milliseconds
+  ARGV[3]  beat that was watched for long enough, or ''
+
+  Answers { 1, fence } | { 0, beat, its holder, milliseconds for which Redis keeps the lease }
+]]
+--- @include "lease-state"
+if (not beat and (not present or present == holder)) or owner == holder or (beat and beat == ARGV[3]) then
+  local fence = redis.call('INCR', KEYS[2])
+  keepLease(fence, 0)
+  return { 1, fence }
+end
+return { 0, beat or '', owner or present, redis.call('PTTL', KEYS[1]) }

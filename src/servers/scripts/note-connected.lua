@@ -1,0 +1,11 @@
+--[[
+  Notes that a server which was away takes connections again.
+
+  KEYS[1]  note
+  ARGV[1]  for how long to leave it alone, in milliseconds
+
+  Answers 1, or 0 where it was not away
+]]
+if redis.call('GET', KEYS[1]) ~= 'away' then return 0 end
+redis.call('SET', KEYS[1], 'starting', 'PX', ARGV[1])
+return 1

@@ -1,0 +1,16 @@
+--[[
+  Keeps the state of a server, and publishes when it came within reach or went out of it.
+
+  KEYS[1]  common beginning of every key
+  ARGV[1]  id of the server
+  ARGV[2]  state, JSON
+  ARGV[3]  data for listeners, JSON
+]]
+--- @include "../../events/scripts/publish"
+local id, state, data = unpack(ARGV)
+local stateKey = KEYS[1] .. 'server:' .. id .. ':state'
+local before = redis.call('GET', stateKey)
+redis.call('SET', stateKey, state)
+local reachable = cjson.decode(state).reachable
+if before and cjson.decode(before).reachable == reachable then return end
+publish(reachable == 'yes' and 'server-up' or 'server-down', '', id, '', '', cjson.decode(data))
