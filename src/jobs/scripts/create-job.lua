@@ -38,8 +38,8 @@ arrival = string.format('%.0f', arrival)
 redis.call('SET', KEYS[1] .. 'arrival', arrival)
 local score = nextScore(lane)
 redis.call('HSET', jobKey(id), 'status', 'pending', 'server', server, 'priority', priority, 'run', 1, 'lane', lane,
-  'place', score, 'arrival', arrival, 'created', created, 'updated', created, 'submission', submission, 'prompt', prompt,
-  'cost', cost)
+  'place', score, 'arrival', arrival, 'created', created, 'updated', created, 'submission', submission,
+  'prompt', prompt, 'cost', cost)
 if key ~= '' then redis.call('HSET', jobKey(id), 'key', key) end
 if webhook ~= '' then redis.call('HSET', jobKey(id), 'webhook', webhook, 'webhookEvents', events) end
 if bulk ~= '' then

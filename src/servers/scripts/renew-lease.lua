@@ -1,6 +1,6 @@
 --[[
-  Keeps the lease of a server. A lease that ran out is ours again only if nobody else had it since. The counter is behind
-  where Redis came back without its last moments.
+  Keeps the lease of a server. A lease that ran out is ours again only if nobody else had it since. The counter is
+  behind where Redis came back without its last moments.
 
   KEYS[1]  lease
   KEYS[2]  counter of fences
