@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import { pino, type Logger } from 'pino'
@@ -159,7 +160,10 @@ export function client (url: string, house: Pick<House, 'redisUrl' | 'keys'>) {
   }
 }
 
-/** Tries again at every notice that the jobs give, until there is an answer. */
+/**
+ * Tries again at every notice that the jobs give, until there is an answer; and twice a second, since some things that
+ * are waited for follow a notice, and notices are lost while Redis is away.
+ */
 export async function onNotices<Found> (
   { redisUrl, keys }: Pick<House, 'redisUrl' | 'keys'>, look: () => Promise<Found | undefined>
 ): Promise<Found> {
@@ -170,7 +174,7 @@ export async function onNotices<Found> (
       const notice = once(subscriber, 'message')
       const found = await look()
       if (found !== undefined) return found
-      await notice
+      await Promise.race([notice, sleep(500)])
     }
   } finally {
     subscriber.disconnect()

@@ -179,6 +179,7 @@ function isTaken (error: unknown): boolean {
 }
 
 async function sleepUntil (milliseconds: number, stop: AbortSignal): Promise<void> {
+  if (stop.aborted) return
   await new Promise<void>(resolve => {
     const timer = setTimeout(resolve, milliseconds)
     stop.addEventListener('abort', () => {
