@@ -39,6 +39,14 @@ export const ModelCivitai = Type.Object({
 
 const MetadataSource = StringEnum(['forge', 'civitai', 'embedded', 'none'], { description: 'Who is believed first about it.' })
 
+const ModelTraining = Type.Object({
+  output_name: Nullable(Type.String(), { description: 'The name that it was saved under.' }),
+  trained_on: Nullable(Type.String(), { description: 'File of the checkpoint that it was trained on.' }),
+  resolution: Nullable(Type.String(), { description: 'Of the pictures.', examples: ['1024x1024'] }),
+  dim: Nullable(Type.Number(), { description: 'Rank of the network.' }),
+  alpha: Nullable(Type.Number(), { description: 'Alpha of the network.' })
+})
+
 /** A model with the field names of every client: several stand for the same thing. */
 export const ModelView = Type.Object({
   id: Type.Integer({ description: 'Stays the same while its hash or path does.' }),
@@ -63,6 +71,7 @@ export const ModelView = Type.Object({
   tags: texts('Tags of the owner, of Civitai and of the training.'),
   trigger_words: texts('Words that bring it out.'),
   recommended_weight: Nullable(Type.Number(), { description: 'Of LoRAs, where the owner wrote one down.' }),
+  training: Nullable(ModelTraining, { description: 'How a LoRA was made, where it is written in it.' }),
   has_preview: Type.Boolean({ description: 'Whether there is a picture.' }),
   preview_url: Nullable(Type.String(), { description: 'The first picture.' }),
   previewAvailable: Type.Boolean({ description: 'Same as has_preview.' }),

@@ -2,8 +2,8 @@ import type { Static } from '@sinclair/typebox'
 import type { ModelCivitai, ModelServer, ModelView } from '../../schemas/model.ts'
 import { iso } from '../../src/iso.ts'
 import { baseModelOf } from '../../src/models/base-models.ts'
-import { autoV3Of, nameOf } from '../../src/models/catalogue.ts'
-import type { Model } from '../../src/models/model.ts'
+import { nameOf } from '../../src/models/catalogue.ts'
+import type { Model, ModelFacts } from '../../src/models/model.ts'
 import { picturesOf } from '../../src/models/pictures.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
 
@@ -44,12 +44,13 @@ export function createModelViews (registry: Pick<ServerRegistry, 'byId'>): Model
         modified: iso(file?.modifiedAt),
         hash_sha256: model.sha256,
         hash_autov2: model.shortHash,
-        hash_autov3: autoV3Of(model),
+        hash_autov3: model.autoV3,
         description: facts.description,
         notes: facts.notes,
         tags: [...facts.tags],
         trigger_words: [...facts.triggerWords],
         recommended_weight: facts.weight,
+        training: trainingView(facts),
         has_preview: previews.length > 0,
         preview_url: previews[0] ?? null,
         previewAvailable: previews.length > 0,
@@ -69,6 +70,12 @@ export function createModelViews (registry: Pick<ServerRegistry, 'byId'>): Model
       }
     }
   }
+}
+
+function trainingView ({ training }: ModelFacts): ModelView['training'] {
+  if (training == null) return null
+  const { outputName, checkpoint, resolution, dim, alpha } = training
+  return { output_name: outputName, trained_on: checkpoint, resolution, dim, alpha }
 }
 
 export function previewUrl ({ id }: Model, index: number): string {

@@ -73,7 +73,6 @@ export default fp(async app => {
     controlNetDesk: createControlNetDesk({ registry, states, faces: app.faces, passThrough: app.passThrough }),
     loraShelf: createLoraShelf({
       catalogue: app.catalogue,
-      civitai: app.civitai,
       pictures: app.civitaiPictures,
       refresher: app.modelRefresher,
       maintenance: app.maintenance,

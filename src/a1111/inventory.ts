@@ -1,14 +1,20 @@
+import { setImmediate } from 'node:timers/promises'
 import type { A1111Client } from './client.ts'
 import { isMissing } from './failures.ts'
 import { fieldsOf, numberOf, textOf, textsOf, type JsonObject } from './json-values.ts'
+import { toldFacts } from '../models/embedded-facts.ts'
+import type { ModelFacts } from '../models/model.ts'
 import { rulesOf } from './kinds/registry.ts'
+import { readLoraList } from './lora-list.ts'
 import type { SmallCallOptions } from './small-calls.ts'
 import {
   GenerationFailure, type Checkpoint, type Inventory, type ListName, type Scheduler, type ServerTraits
 } from './types.ts'
 
-/** LoRA lists carry megabytes of training metadata, which is left out, and are slow to make. */
-const loraCall: SmallCallOptions = { timeoutMs: 30_000, maxAnswerBytes: 512 * 1024 * 1024, leaveOut: ['metadata'] }
+const lorasPath = '/sdapi/v1/loras'
+/** Lists of LoRAs carry hundreds of kilobytes of metadata for each, and are slow to make. */
+const loraCall: SmallCallOptions = { timeoutMs: 60_000, maxAnswerBytes: 8 * 1024 ** 3, read: readLoraList }
+const atOnce = 50
 const checkpointPath = '/sdapi/v1/sd-models'
 /** A server with thousands of files on a network disk needs its time. */
 const listCall: SmallCallOptions = { timeoutMs: 15_000 }
@@ -20,38 +26,62 @@ const listCall: SmallCallOptions = { timeoutMs: 15_000 }
  * @throws GenerationFailure if the server cannot be reached, does not let us in, or fails to list its checkpoints
  */
 export async function readInventory (client: A1111Client, traits: ServerTraits): Promise<Inventory> {
-  return await readLists(client, traits, null, new Set())
+  return (await readLists(client, traits, null, new Set())).inventory
 }
 
+/** What is written in a server's LoRAs, by `loraFileOf`; null where the server tells nothing of one. */
+export type LoraFacts = ReadonlyMap<string, ModelFacts | null>
+
 /**
- * The same, where only some lists are read and the others stay as they are known.
+ * The same with what is written in LoRAs, where only some lists are read and the others stay as they are known. The
+ * facts are apart, since each job looks at an inventory and needs names alone; null where LoRAs were not read.
  * @param known null reads all of them
  */
 export async function readLists (
   client: A1111Client, traits: ServerTraits, known: Inventory | null, wanted: ReadonlySet<ListName>
-): Promise<Inventory> {
+): Promise<{ inventory: Inventory, loraFacts: LoraFacts | null }> {
   const missing: ListName[] = []
 
+  /** Null where the server does not give it. */
+  async function tolerate<Value> (name: ListName, work: () => Promise<Value>): Promise<Value | null> {
+    try {
+      return await work()
+    } catch (error) {
+      if (!isTolerable(error, name)) throw error
+      return null
+    }
+  }
+
+  const isKnown = (name: ListName) => known !== null && !wanted.has(name)
+
   async function read<Value> (
-    name: ListName, paths: readonly string[], parse: (answer: unknown) => Value, options = listCall
+    name: ListName, paths: readonly string[], parse: (answer: unknown) => Value
   ): Promise<Value> {
-    if (known !== null && !wanted.has(name)) {
+    if (known !== null && isKnown(name)) {
       if (known.missing.includes(name)) missing.push(name)
       return known[name] as Value
     }
     for (const path of paths) {
-      try {
-        return parse(await client.readJson(path, options))
-      } catch (error) {
-        if (!isTolerable(error, name)) throw error
-      }
+      const found = await tolerate(name, async () => ({ value: parse(await client.readJson(path, listCall)) }))
+      if (found !== null) return found.value
     }
     missing.push(name)
     return parse(null)
   }
 
+  async function readListOfLoras (): Promise<{ loras: Inventory['loras'], loraFacts: LoraFacts | null }> {
+    if (known !== null && isKnown('loras')) {
+      if (known.missing.includes('loras')) missing.push('loras')
+      return { loras: known.loras, loraFacts: null }
+    }
+    const found = await tolerate('loras', async () => await readLoras(client))
+    if (found === null) missing.push('loras')
+    return found ?? { loras: [], loraFacts: null }
+  }
+
   const [
-    checkpoints, samplers, schedulers, upscalers, latentUpscaleModes, vaes, loras, embeddings, styles, scripts,
+    checkpoints, samplers, schedulers, upscalers, latentUpscaleModes, vaes, { loras, loraFacts }, embeddings, styles,
+    scripts,
     controlNetModels, controlNetModules, controlNetAliases, controlNetUnits
   ] = await Promise.all([
     read('checkpoints', [checkpointPath], answer => itemsOf(answer).flatMap(checkpointOf)),
@@ -62,8 +92,7 @@ export async function readLists (
     read('latentUpscaleModes', ['/sdapi/v1/latent-upscale-modes'], namesOf),
     read('vaes', rulesOf(traits).vaeRoutes, answer =>
       itemsOf(answer).flatMap(item => named(item.model_name, name => name))),
-    read('loras', ['/sdapi/v1/loras'], answer => itemsOf(answer).flatMap(item =>
-      named(item.name, name => ({ name, alias: textOf(item.alias) ?? name, path: textOf(item.path) ?? '' }))), loraCall),
+    readListOfLoras(),
     read('embeddings', ['/sdapi/v1/embeddings'], embeddingsOf),
     read('styles', ['/sdapi/v1/prompt-styles'], namesOf),
     read('scripts', ['/sdapi/v1/scripts'], answer => ({
@@ -75,7 +104,7 @@ export async function readLists (
     read('controlNetModules', ['/controlnet/module_list?alias_names=true'], answer => textsOf(fieldsOf(answer).module_list)),
     known === null ? readControlNetUnits(client) : known.controlNetUnits ?? null
   ])
-  return {
+  const inventory = {
     checkpoints,
     samplers,
     schedulers,
@@ -92,6 +121,32 @@ export async function readLists (
     missing: [...new Set(missing)],
     readAt: known?.readAt ?? Date.now()
   }
+  return { inventory, loraFacts }
+}
+
+/**
+ * The LoRAs with what is written in each, whatever the length of the answer.
+ * @throws GenerationFailure as any call
+ */
+export async function readLoras (
+  client: A1111Client
+): Promise<{ loras: Inventory['loras'], loraFacts: LoraFacts }> {
+  const loras: Array<Inventory['loras'][number]> = []
+  const loraFacts = new Map<string, ModelFacts | null>()
+  for (const item of itemsOf(await client.readJson(lorasPath, loraCall))) {
+    const [lora] = named(item.name, name => ({ name, alias: textOf(item.alias) ?? name, path: textOf(item.path) ?? '' }))
+    if (lora === undefined) continue
+    loras.push(lora)
+    loraFacts.set(loraFileOf(lora), toldFacts(fieldsOf(item.metadata)))
+    // others have their turn while thousands of texts are looked through
+    if (loras.length % atOnce === 0) await setImmediate()
+  }
+  return { loras, loraFacts }
+}
+
+/** What tells a server's LoRA from its others: two folders may have files of one name. */
+export function loraFileOf ({ path, name }: Pick<Inventory['loras'][number], 'path' | 'name'>): string {
+  return path === '' ? name : path
 }
 
 /** A1111's extension tells the number; Forge, which has it built in, only among all its settings. */

@@ -6,15 +6,20 @@ export type JsonPath = ReadonlyArray<string | number>
 
 /**
  * What becomes of a value. `keep`: stays. `trim`: a string that stays unless it is long; `longFate` decides then.
- * `drop`: null takes its place. `stream`: a string that is handed out in pieces, and what is put in its place stays.
+ * `drop`: null takes its place. `stream`: is handed out in pieces; what is put in the place of a string stays, null in
+ * that of a container. `take`: what is kept of a container is handed out when it ends, and null takes its place.
  */
-export type Fate = 'keep' | 'trim' | 'drop' | 'stream'
+export type Fate = 'keep' | 'trim' | 'drop' | 'stream' | 'take'
 
-/** Pieces of a streamed string: raw JSON text between its quotes, escapes as they came. */
+/**
+ * Pieces of what is streamed, as it came: of a string the text between its quotes, of a container all of its text.
+ * `value`: a container that was taken, with what was kept in it.
+ */
 export type SieveEvent =
   | { readonly kind: 'open' }
   | { readonly kind: 'text', readonly text: Buffer }
   | { readonly kind: 'close' }
+  | { readonly kind: 'value', readonly text: Buffer }
 
 export interface JsonSieve {
   /** Takes the next bytes; whoever iterates may wait between events, which is the backpressure. */
@@ -38,12 +43,12 @@ export interface SieveRefusals {
 }
 
 export interface SieveOptions {
-  /** Asked for every string, array and object that is not within a dropped one. */
+  /** Asked for every string, array and object that is not within a dropped or streamed one. */
   readonly fateOf: (path: JsonPath, kind: 'string' | 'container') => Fate
-  /** Most bytes to keep; `answer_too_large` beyond. */
+  /** Most bytes to keep at a time; `answer_too_large` beyond. */
   readonly maxKeptBytes: number
   /** Asked for a string of fate `trim` that is longer than 64 KiB; it is dropped without. `head`: its first bytes. */
-  readonly longFate?: (path: JsonPath, head: Buffer) => Exclude<Fate, 'trim'>
+  readonly longFate?: (path: JsonPath, head: Buffer) => Exclude<Fate, 'trim' | 'take'>
   /** Those of answers without. */
   readonly refusals?: SieveRefusals
   /** Most levels of nesting; 200 without. */
@@ -88,7 +93,13 @@ export function createJsonSieve (options: SieveOptions): JsonSieve {
   let open: OpenString | null = null
   let escaped = false
   let key: Buffer[] = []
+  /** Levels of nesting within a container that is dropped or streamed, itself counted. */
   let droppedDepth = 0
+  let droppedString = false
+  let droppedEscape = false
+  let streamsContainer = false
+  /** The container that is taken, and what was kept before it. */
+  let taken: { readonly level: number, readonly parts: number, readonly bytes: number } | null = null
   /** Bytes of all pieces before this one. */
   let scanned = 0
 
@@ -101,6 +112,26 @@ export function createJsonSieve (options: SieveOptions): JsonSieve {
 
   const pathHere = (): JsonPath => frames.map(frame => frame.isObject ? frame.key : frame.index)
   const fateHere = (kind: 'string' | 'container'): Fate => fateOf(pathHere(), kind)
+
+  /** Passes over the inside of a container that is dropped or streamed; answers where it ends, or the piece. */
+  function passOver (piece: Buffer, from: number): number {
+    for (let at = from; at < piece.length; at++) {
+      const byte = piece[at]
+      if (droppedString) {
+        if (droppedEscape) droppedEscape = false
+        else if (byte === backslash) droppedEscape = true
+        else if (byte === quote) droppedString = false
+      } else if (byte === quote) {
+        droppedString = true
+      } else if (byte === 0x7b || byte === 0x5b) { // { [
+        droppedDepth++
+      } else if (byte === 0x7d || byte === 0x5d) { // } ]
+        droppedDepth--
+        if (droppedDepth === 0) return at + 1
+      }
+    }
+    return piece.length
+  }
 
   function * scanPiece (piece: Buffer): Generator<SieveEvent, void> {
     const quotes = createFinder(piece, quote)
@@ -131,7 +162,6 @@ export function createJsonSieve (options: SieveOptions): JsonSieve {
 
     function openString (): OpenString {
       const frame = frames.at(-1)
-      if (droppedDepth > 0) return { ...newString, fate: 'drop' }
       if (frame?.isObject === true && frame.awaitsKey) return { ...newString, role: 'key' }
       const fate = fateHere('string')
       if (fate === 'drop') {
@@ -171,41 +201,74 @@ export function createJsonSieve (options: SieveOptions): JsonSieve {
         if (frame !== undefined) frame.key = keyText(Buffer.concat(key))
         key = []
       }
-      if (droppedDepth > 0) return
       if (string.fate === 'drop') keepFrom = end + 1
       if (string.fate === 'stream') keepFrom = end
     }
 
-    function structure (byte: number): void {
-      if (byte === 0x7b || byte === 0x5b) { // { [
-        if (droppedDepth > 0) {
-          droppedDepth++
-        } else if (fateHere('container') === 'drop') {
-          keepUntil(position)
-          keep(nullText)
-          droppedDepth = 1
-        } else {
-          if (frames.length === depth) throw refusals.tooDeep(scanned + position)
-          frames.push({ isObject: byte === 0x7b, key: '', index: 0, awaitsKey: true })
-        }
-      } else if (byte === 0x7d || byte === 0x5d) { // } ]
-        if (droppedDepth === 0) frames.pop()
-        else if (--droppedDepth === 0) keepFrom = position + 1
-      } else if (droppedDepth === 0 && (byte === 0x2c || byte === 0x3a)) { // , :
-        const frame = frames.at(-1)
-        if (frame === undefined) return
-        frame.awaitsKey = byte === 0x2c
-        if (byte === 0x2c) frame.index++
+    function openContainer (byte: number): void {
+      const fate = fateHere('container')
+      if (fate === 'drop' || fate === 'stream') {
+        keepUntil(position)
+        keep(nullText)
+        droppedDepth = 1
+        streamsContainer = fate === 'stream'
+        return
       }
+      if (fate === 'take' && taken === null) {
+        keepUntil(position)
+        keep(nullText)
+        taken = { level: frames.length, parts: parts.length, bytes: keptBytes }
+        keepFrom = position
+      }
+      if (frames.length === depth) throw refusals.tooDeep(scanned + position)
+      frames.push({ isObject: byte === 0x7b, key: '', index: 0, awaitsKey: true })
+    }
+
+    /** What was kept of the container that ends here, where that is the one which is taken. */
+    function closeContainer (): Buffer | null {
+      frames.pop()
+      if (taken === null || frames.length > taken.level) return null
+      keepUntil(position + 1)
+      const text = Buffer.concat(parts.splice(taken.parts))
+      keptBytes = taken.bytes
+      taken = null
+      keepFrom = position + 1
+      return text
+    }
+
+    function nextValue (byte: number): void {
+      const frame = frames.at(-1)
+      if (frame === undefined) return
+      frame.awaitsKey = byte === 0x2c
+      if (byte === 0x2c) frame.index++
     }
 
     while (position < piece.length) {
+      if (droppedDepth > 0) {
+        const from = position
+        position = passOver(piece, from)
+        if (streamsContainer) yield { kind: 'text', text: piece.subarray(from, position) }
+        if (droppedDepth > 0) continue
+        if (streamsContainer) yield { kind: 'close' }
+        streamsContainer = false
+        keepFrom = position
+        continue
+      }
       let string = open
       if (string === null) {
         const byte = piece.readUInt8(position)
         if (byte !== quote) {
           if (!started) started = beginsJson(byte, refusals)
-          structure(byte)
+          if (byte === 0x7b || byte === 0x5b) { // { [
+            openContainer(byte)
+            if (streamsContainer) {
+              yield { kind: 'open' }
+              yield { kind: 'text', text: piece.subarray(position, position + 1) }
+            }
+          } else if (byte === 0x7d || byte === 0x5d) { // } ]
+            const text = closeContainer()
+            if (text !== null) yield { kind: 'value', text }
+          } else if (byte === 0x2c || byte === 0x3a) nextValue(byte) // , :
           position++
           continue
         }

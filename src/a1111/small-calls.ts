@@ -17,7 +17,11 @@ export interface SmallCallOptions {
   readonly maxAnswerBytes?: number
   /** Keys whose arrays and objects are left out (null takes their place), such as the megabytes of LoRA metadata. */
   readonly leaveOut?: readonly string[]
+  /** Reads an answer that is too long to be parsed whole; the longest answer is for it to hold. */
+  readonly read?: AnswerReader
 }
+
+export type AnswerReader = (chunks: AsyncIterable<Buffer>, maxAnswerBytes: number) => Promise<unknown>
 
 export interface SmallCallLimits {
   readonly timeoutMs: number
@@ -80,7 +84,7 @@ export function createSmallCalls (
   const reading = (path: string) => ({ url: endpoint.urlOf(path), headers: endpoint.headers })
 
   return {
-    get: (path, options = {}) => gently(path, () => call(reading(path), options, readValue)),
+    get: (path, options = {}) => gently(path, () => call(reading(path), options, options.read ?? readValue)),
     bytes: (path, options = {}) => call(reading(path), options, readBytes),
     post: (path, body, options = {}) => call({
       method: 'POST',

@@ -72,5 +72,5 @@ export function findResource ({ hash, versionId }: ImageResource, models: readon
   return models.find(model =>
     (versionId !== null && model.facts.civitai?.versionId === versionId) ||
     (hash !== null && hash.length >= 10 && (model.sha256 ?? model.shortHash)?.startsWith(hash.slice(0, 64))) ||
-    (hash !== null && model.files.some(({ autoV3 }) => autoV3 === hash)))
+    (hash !== null && model.autoV3 === hash))
 }

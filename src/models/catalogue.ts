@@ -50,11 +50,13 @@ export function createCatalogue ({ registry, states, files, identities }: Catalo
 
   async function build (): Promise<CatalogueState> {
     const inventories = await inventoriesOf(registry, states)
-    const seen = inventories.map(({ server, inventory }) => `${server.id}@${inventory?.readAt ?? 0}`)
+    const seen = await Promise.all(inventories.map(async ({ server, inventory }) =>
+      `${server.id}@${inventory?.readAt ?? 0}/${await states.loraFacts.version(server.id)}`))
     const version = [await files.version(), ...seen].join(' ')
     if (current?.version === version) return current
-    const reported = inventories.flatMap(({ server, inventory }) =>
-      inventory === null ? [] : modelsReported(server.id, inventory))
+    const reported = (await Promise.all(inventories.map(async ({ server, inventory }) => inventory === null
+      ? []
+      : modelsReported(server.id, inventory, await states.loraFacts.read(server.id))))).flat()
     const joined = joinModels(await files.all(), reported)
     const ids = await identities.assign(joined)
     const fetched = await files.fetched()
@@ -111,7 +113,7 @@ function ways (reference: string): Array<(model: Model) => boolean> {
     model => model.path === text || model.reported.some(({ title }) => title === text),
     model => exactPlacesOf(model).includes(exact),
     model => placesOf(model).includes(place),
-    model => hash !== null && (model.shortHash === hash || model.sha256 === hash || autoV3Of(model) === hash),
+    model => hash !== null && (model.shortHash === hash || model.sha256 === hash || model.autoV3 === hash),
     model => exactPlacesOf(model).some(known => lastPart(known) === exact),
     model => placesOf(model).some(known => lastPart(known) === place),
     model => model.reported.some(({ alias }) => alias === text),
@@ -128,23 +130,20 @@ function exactPlacesOf ({ files, reported }: Model): string[] {
   return [...files, ...reported].map(({ path }) => exactPlaceOf(path))
 }
 
-/** Of the first file that has one. */
-export function autoV3Of ({ files }: Model): string | null {
-  return files.find(({ autoV3 }) => autoV3 !== null)?.autoV3 ?? null
-}
-
 function modelOf (joined: JoinedModel, id: number, fetched: ReadonlyMap<string, ModelFacts>): Model {
   const files = joined.files.toSorted((one, other) => one.path.localeCompare(other.path))
   const reported = joined.reported
   const path = files[0]?.path ?? reported[0]?.path ?? ''
   const absolute = reported.find(({ absolutePath }) => absolutePath !== '')?.absolutePath
-  const told = fetched.get(joined.sha256 ?? '') ?? fetched.get(joined.shortHash ?? '')
+  const { told, autoV3 } = toldBy(joined)
+  const asked = [joined.sha256, joined.shortHash, autoV3].map(hash => fetched.get(hash ?? '')).find(facts => facts !== undefined)
   const written = files.flatMap(file => file.facts.person ?? [])
   const beside: FactsBySource = {
+    ...told === null ? {} : { embedded: told },
     ...Object.assign({}, ...files.toReversed().map(file => file.facts)) as FactsBySource,
     ...(written.length === 0 ? {} : { person: combinedPerson(written) })
   }
-  const facts: FactsBySource = told === undefined ? beside : { ...beside, civitai: told }
+  const facts: FactsBySource = asked === undefined ? beside : { ...beside, civitai: asked }
   return {
     id,
     type: joined.type,
@@ -153,11 +152,24 @@ function modelOf (joined: JoinedModel, id: number, fetched: ReadonlyMap<string, 
     path,
     sha256: joined.sha256,
     shortHash: joined.shortHash,
+    autoV3,
     files,
     reported,
     facts: mergeFacts(facts),
     sources: sourcesOf(facts)
   }
+}
+
+/**
+ * What servers tell of a LoRA, the one that tells most of all, and its hash: that of a file here, or as its trainer
+ * wrote it. Servers that have other tensors have another model.
+ */
+function toldBy ({ files, reported }: JoinedModel): { told: ModelFacts | null, autoV3: string | null } {
+  const heard = reported.flatMap(({ told }) => told ?? [])
+  const told = heard.find(({ training }) => training?.modelHash != null) ?? heard[0] ?? null
+  const computed = files.find(({ autoV3 }) => autoV3 !== null)?.autoV3
+  const written = [...files.map(({ facts }) => facts.embedded), told].find(facts => facts?.training?.modelHash != null)
+  return { told, autoV3: computed ?? written?.training?.modelHash?.slice(0, 12) ?? null }
 }
 
 function ambiguous (reference: string, models: readonly Model[]): ServiceError {

@@ -1,12 +1,13 @@
 import { objectOf, textOf, type JsonObject } from '../a1111/json-values.ts'
 import { plainWord, sanitiseHtml } from '../civitai/sanitise.ts'
 import { trainedBase } from './base-models.ts'
-import { noFacts } from './facts.ts'
-import type { ModelFacts, ModelType } from './model.ts'
+import { noFacts, saysNothing } from './facts.ts'
+import type { ModelFacts, ModelType, Training } from './model.ts'
 import type { SafetensorsHeader } from './safetensors.ts'
 
 /** Training tags that are named, most frequent first. */
 const mostTags = 20
+const mostTriggerWords = 50
 
 /** What a file says about itself: the model specification of Stability AI, and what kohya's trainer writes. */
 export function embeddedFacts ({ metadata }: SafetensorsHeader): ModelFacts {
@@ -20,7 +21,47 @@ export function embeddedFacts ({ metadata }: SafetensorsHeader): ModelFacts {
     tags: [...listOf(metadata['modelspec.tags']), ...trainingTags(metadata.ss_tag_frequency)]
       .flatMap(tag => plainWord(tag) ?? []).slice(0, mostTags),
     triggerWords: (phrase === null ? [] : listOf(phrase)).flatMap(word => plainWord(word) ?? [])
+      .slice(0, mostTriggerWords),
+    training: trainingOf(metadata)
   }
+}
+
+/** Letters that are kept of each text in what a server told, which keeps thousands of them in memory. */
+const longestTold = { description: 4000, other: 2000 } as const
+
+/** The same out of a server's list of LoRAs, with short texts only; null where it tells nothing. */
+export function toldFacts (metadata: JsonObject): ModelFacts | null {
+  const cut = Object.fromEntries(Object.entries(metadata).map(([name, value]) => typeof value === 'string'
+    ? [name, value.slice(0, name === 'modelspec.description' ? longestTold.description : longestTold.other)]
+    : [name, value]))
+  const facts = embeddedFacts({ metadata: cut, tensorNames: [], end: null })
+  return saysNothing(facts) ? null : facts
+}
+
+/** Null where the file says nothing of how it was made. */
+function trainingOf (metadata: JsonObject): Training | null {
+  const [, modelHash = null] = /^(?:0x)?([0-9a-f]{12,64})$/i.exec(textOf(metadata.sshs_model_hash) ?? '') ?? []
+  const [, width, height = width] = /^\D{0,3}(\d{2,5})(?:\D{1,5}(\d{2,5}))?\D{0,3}$/.exec(wordOf(metadata.ss_resolution)) ?? []
+  const training: Training = {
+    modelHash: modelHash?.toLowerCase() ?? null,
+    outputName: plainWord(metadata.ss_output_name),
+    checkpoint: plainWord(metadata.ss_sd_model_name),
+    resolution: width === undefined ? null : `${width}x${height}`,
+    dim: positive(metadata.ss_network_dim),
+    alpha: positive(metadata.ss_network_alpha)
+  }
+  return Object.values(training).every(value => value === null) ? null : training
+}
+
+function wordOf (value: unknown): string {
+  return typeof value === 'number' ? String(value) : textOf(value) ?? ''
+}
+
+/** Trainers write numbers as text, and words such as Dynamic in place of them. */
+function positive (value: unknown): number | null {
+  const word = wordOf(value).trim()
+  const number = word === '' ? NaN : Number(word)
+  return number > 0 && number <= 1_000_000 ? number : null
 }
 
 /** What kind of model the header shows; null where it does not. */

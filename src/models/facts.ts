@@ -10,7 +10,8 @@ export const noFacts: ModelFacts = {
   triggerWords: [],
   weight: null,
   nsfw: null,
-  civitai: null
+  civitai: null,
+  training: null
 }
 
 export type FactsBySource = Readonly<Partial<Record<FactSource, ModelFacts>>>
@@ -32,7 +33,8 @@ export function mergeFacts (bySource: FactsBySource): ModelFacts {
     triggerWords: first('triggerWords'),
     weight: first('weight'),
     nsfw: first('nsfw'),
-    civitai: first('civitai')
+    civitai: first('civitai'),
+    training: first('training') ?? null
   }
 }
 
@@ -52,7 +54,11 @@ function finestBase (words: readonly string[]): string | null {
 
 /** Sources that say anything, from the one believed first. */
 export function sourcesOf (bySource: FactsBySource): FactSource[] {
-  return factSources.filter(source => Object.values(bySource[source] ?? {}).some(value => !isNothing(value)))
+  return factSources.filter(source => !saysNothing(bySource[source] ?? {}))
+}
+
+export function saysNothing (facts: Readonly<Partial<ModelFacts>>): boolean {
+  return Object.values(facts).every(isNothing)
 }
 
 function isNothing (value: unknown): boolean {

@@ -50,8 +50,17 @@ export function createIdentities (redis: Redis, keys: Keys): Identities {
   }
 }
 
-/** What tells a model: its hash, then its paths. */
-function marksOf ({ type, shortHash, files, reported }: JoinedModel): string[] {
-  const places = [...files, ...reported].map(({ path }) => `path:${type}:${placeOf(path)}`).sort()
-  return [...new Set([...shortHash === null ? [] : [`hash:${type}:${shortHash}`], ...places])]
+/**
+ * What tells a model: its hash, then its paths, of which those with the hash of its tensors tell LoRAs of one path
+ * apart, and last that hash alone.
+ */
+function marksOf ({ type, shortHash, tensorHashes, files, reported }: JoinedModel): string[] {
+  const places = [...new Set([...files, ...reported].map(({ path }) => placeOf(path)))].sort()
+  const tensors = [...tensorHashes].sort()
+  return [
+    ...shortHash === null ? [] : [`hash:${type}:${shortHash}`],
+    ...tensors.flatMap(hash => places.map(place => `tensors:${type}:${hash}:${place}`)),
+    ...places.map(place => `path:${type}:${place}`),
+    ...tensors.map(hash => `tensors:${type}:${hash}`)
+  ]
 }

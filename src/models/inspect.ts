@@ -14,7 +14,7 @@ import type { FoundFile } from './walk.ts'
 const sizeOfCheckpoint = 1_500_000_000
 
 /** Raised when more is understood of files: what was read before is then read again. */
-const factsVersion = 3
+const factsVersion = 4
 
 /**
  * Reads what there is to know about a file besides its hash: the header if it is a safetensors file, and its sidecars.

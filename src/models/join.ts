@@ -1,5 +1,5 @@
 import { lastPart, withForwardSlashes } from '../a1111/names.ts'
-import type { ModelFile, ModelType, ReportedModel } from './model.ts'
+import type { ModelFacts, ModelFile, ModelType, ReportedModel } from './model.ts'
 import { exactPlaceOf, placeOf } from './places.ts'
 
 /** Files and reports that are one model. */
@@ -7,6 +7,10 @@ export interface JoinedModel {
   readonly type: ModelType
   sha256: string | null
   shortHash: string | null
+  /** First twelve digits of the hash of its tensors: as computed of a file, and as trainers write it into one. */
+  readonly tensorHashes: Set<string>
+  /** Of those the written ones. */
+  readonly writtenHashes: Set<string>
   readonly files: ModelFile[]
   readonly reported: ReportedModel[]
 }
@@ -16,6 +20,8 @@ interface Sighting {
   readonly type: ModelType
   readonly sha256: string | null
   readonly shortHash: string | null
+  readonly tensorHashes: readonly string[]
+  readonly writtenHash: string | null
   /** Where it is, within the folder of its type. */
   readonly place: string
   readonly absolutePath: string
@@ -34,6 +40,7 @@ export function joinModels (files: readonly ModelFile[], reported: readonly Repo
   const sightings = [...files.map(sightingOfFile), ...reported.map(sightingOfReport)]
   const models: JoinedModel[] = []
   const byHash = new Map<string, JoinedModel>()
+  const byTensors = new Map<string, Set<JoinedModel>>()
   const byPlace = new Map<string, Set<JoinedModel>>()
   const byName = new Map<string, Set<JoinedModel>>()
 
@@ -47,26 +54,52 @@ export function joinModels (files: readonly ModelFile[], reported: readonly Repo
     sighting.add(model)
     model.sha256 ??= sighting.sha256
     model.shortHash ??= sighting.shortHash
-    remember(byPlace, `${sighting.type}:${sighting.place}`, model)
+    if (sighting.writtenHash !== null) model.writtenHashes.add(sighting.writtenHash)
+    for (const hash of sighting.tensorHashes) {
+      model.tensorHashes.add(hash)
+      remember(byTensors, `${sighting.type}:${hash}`, model)
+    }
+    remember(byPlace, keyOf(sighting), model)
     remember(byName, `${sighting.type}:${lastPart(sighting.place)}`, model)
   }
 
   function begin (sighting: Sighting): JoinedModel {
-    const model: JoinedModel = { type: sighting.type, sha256: null, shortHash: null, files: [], reported: [] }
+    const model: JoinedModel = {
+      type: sighting.type,
+      sha256: null,
+      shortHash: null,
+      tensorHashes: new Set(),
+      writtenHashes: new Set(),
+      files: [],
+      reported: []
+    }
     models.push(model)
     return model
   }
 
+  /** The one model with these tensors, best the one at this path too. */
+  function withTensors (sighting: Sighting): JoinedModel | undefined {
+    const alike = sighting.tensorHashes.flatMap(hash => [...byTensors.get(`${sighting.type}:${hash}`) ?? []])
+    const free = [...new Set(alike)].filter(model => isFree(sighting, model))
+    return free.find(model => exactPlacesOf(model).includes(sighting.exactPlace)) ?? onlyOne(free)
+  }
+
+  /** Where servers have different LoRAs at one path, a file there is not known to be any of them. */
+  const contested = contestedPlaces(sightings)
+  const mayJoinByPath = (sighting: Sighting, model: JoinedModel) => isFree(sighting, model) &&
+    (sighting.tensorHashes.length === 0 || !contested.has(keyOf(sighting)) ||
+      sighting.tensorHashes.some(hash => model.tensorHashes.has(hash)))
+
   /** The one model at this path; of several, or by a bare name alone, only what cannot be mistaken. */
   function atPlace (sighting: Sighting): JoinedModel | undefined {
-    const isFree = (model: JoinedModel) => mayJoin(sighting, model)
-    const same = byPlace.get(`${sighting.type}:${sighting.place}`)
+    const mayJoin = (model: JoinedModel) => mayJoinByPath(sighting, model)
+    const same = byPlace.get(keyOf(sighting))
     if (same !== undefined) {
-      const free = [...same].filter(isFree)
+      const free = [...same].filter(mayJoin)
       return onlyOne(free.filter(model => exactPlacesOf(model).includes(sighting.exactPlace))) ?? onlyOne(free)
     }
     const alike = [...byName.get(`${sighting.type}:${lastPart(sighting.place)}`) ?? []]
-    return onlyOne(alike.filter(isFree).filter(model => isSamePath(sighting, model)))
+    return onlyOne(alike.filter(mayJoin).filter(model => isSamePath(sighting, model)))
   }
 
   const hashed = sightings.filter(({ shortHash }) => shortHash !== null)
@@ -78,11 +111,17 @@ export function joinModels (files: readonly ModelFile[], reported: readonly Repo
     byHash.set(key, model)
     enter(sighting, model)
   }
-  // the longest paths say most about where something is
+  // what has some hash first, then the longest paths, which say most about where something is
   const unhashed = sightings.filter(({ shortHash }) => shortHash === null)
-  for (const sighting of unhashed.sort((one, other) => depth(other.place) - depth(one.place))) {
-    enter(sighting, atPlace(sighting) ?? begin(sighting))
-  }
+  const withoutAny = ({ tensorHashes }: Sighting) => Number(tensorHashes.length === 0)
+  const order = (one: Sighting, other: Sighting) =>
+    withoutAny(one) - withoutAny(other) || depth(other.place) - depth(one.place)
+  const others = unhashed.sort(order).filter(sighting => {
+    const model = withTensors(sighting)
+    if (model !== undefined) enter(sighting, model)
+    return model === undefined
+  })
+  for (const sighting of others) enter(sighting, withTensors(sighting) ?? atPlace(sighting) ?? begin(sighting))
   return models
 }
 
@@ -91,6 +130,7 @@ function sightingOfFile (file: ModelFile): Sighting {
     type: file.type,
     sha256: file.sha256,
     shortHash: file.sha256?.slice(0, 10) ?? null,
+    ...tensorHashesOf(file.autoV3, file.facts.embedded),
     place: placeOf(file.path),
     absolutePath: '',
     serverId: null,
@@ -104,6 +144,7 @@ function sightingOfReport (report: ReportedModel): Sighting {
     type: report.type,
     sha256: report.sha256,
     shortHash: report.shortHash,
+    ...tensorHashesOf(null, report.told),
     place: placeOf(report.path),
     absolutePath: withForwardSlashes(report.absolutePath),
     serverId: report.serverId,
@@ -114,11 +155,41 @@ function sightingOfReport (report: ReportedModel): Sighting {
 
 /**
  * Two files are one model only by their hash: what is written of one would else be written beside another. And a
- * server that has names which differ in case has two models.
+ * server that has names which differ in case has two models. LoRAs in which different hashes are written are never one;
+ * a computed hash is no such proof, since tools that change a file leave the written one.
  */
-function mayJoin ({ serverId, exactPlace }: Sighting, { files, reported }: JoinedModel): boolean {
+function isFree (
+  { serverId, exactPlace, writtenHash }: Sighting, { files, reported, writtenHashes }: JoinedModel
+): boolean {
+  if (writtenHash !== null && writtenHashes.size > 0 && !writtenHashes.has(writtenHash)) return false
   if (serverId === null) return files.length === 0
   return reported.every(report => report.serverId !== serverId || exactPlaceOf(report.path) === exactPlace)
+}
+
+/** Of a LoRA, of which servers tell no other hash. */
+function tensorHashesOf (
+  autoV3: string | null, facts: ModelFacts | null | undefined
+): Pick<Sighting, 'tensorHashes' | 'writtenHash'> {
+  const writtenHash = facts?.training?.modelHash?.slice(0, 12) ?? null
+  return { tensorHashes: [...new Set([autoV3, writtenHash].filter(hash => hash !== null))], writtenHash }
+}
+
+function keyOf ({ type, place }: Sighting): string {
+  return `${type}:${place}`
+}
+
+/** Keys of places at which different hashes are written in LoRAs. */
+function contestedPlaces (sightings: readonly Sighting[]): Set<string> {
+  const first = new Map<string, string>()
+  const contested = new Set<string>()
+  for (const sighting of sightings) {
+    if (sighting.writtenHash === null) continue
+    const key = keyOf(sighting)
+    const known = first.get(key)
+    if (known === undefined) first.set(key, sighting.writtenHash)
+    else if (known !== sighting.writtenHash) contested.add(key)
+  }
+  return contested
 }
 
 function exactPlacesOf ({ files, reported }: JoinedModel): string[] {

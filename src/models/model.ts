@@ -16,6 +16,22 @@ export interface ModelFacts {
   /** Whether it is not safe for work, where its owner said so; Civitai's word is in `civitai`. */
   readonly nsfw: boolean | null
   readonly civitai: CivitaiFacts | null
+  /** Absent in what earlier versions kept. */
+  readonly training?: Training | null
+}
+
+/** How a LoRA was made, as its trainer wrote into the file; null where it did not. */
+export interface Training {
+  /** SHA-256 of its tensors without the header, in lower case: Civitai's AutoV3 is its first twelve digits. */
+  readonly modelHash: string | null
+  /** The name that it was saved under. */
+  readonly outputName: string | null
+  /** File name of the checkpoint that it was trained on. */
+  readonly checkpoint: string | null
+  /** Of the pictures, such as 512x768. */
+  readonly resolution: string | null
+  readonly dim: number | null
+  readonly alpha: number | null
 }
 
 /** What Civitai knows about the version of a model that a file is. */
@@ -98,6 +114,8 @@ export interface ReportedModel {
   readonly sha256: string | null
   /** First ten digits of the SHA-256. */
   readonly shortHash: string | null
+  /** What the server tells of what is written in the file; null where it tells nothing. */
+  readonly told: ModelFacts | null
 }
 
 /** One model of the catalogue, wherever it is. */
@@ -112,6 +130,8 @@ export interface Model {
   readonly sha256: string | null
   /** First ten digits of the SHA-256, as A1111 and Civitai (AutoV2) name files. */
   readonly shortHash: string | null
+  /** First twelve digits of the SHA-256 of a LoRA's tensors, as a file here has it or else its trainer wrote. */
+  readonly autoV3: string | null
   /** Equal files on this machine, the first path first. */
   readonly files: readonly ModelFile[]
   readonly reported: readonly ReportedModel[]

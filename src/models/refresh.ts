@@ -4,7 +4,7 @@ import type { CivitaiClient, Freshness } from '../civitai/client.ts'
 import { factsOfVersion, idOf, versionIn } from '../civitai/version-facts.ts'
 import { ServiceError } from '../errors.ts'
 import type { Log } from '../log.ts'
-import { autoV3Of, type Catalogue } from './catalogue.ts'
+import type { Catalogue } from './catalogue.ts'
 import type { FolderTurns } from './folder-turns.ts'
 import { inspectAgain } from './inspect-again.ts'
 import type { ModelFileStore } from './file-store.ts'
@@ -67,9 +67,9 @@ export function createModelRefresher (dependencies: ModelRefresherDependencies):
     if (modelId !== undefined) {
       const whole = await civitai.model(modelId, freshness)
       const { filename, sha256 } = model
-      return whole === null ? null : versionIn(whole, { filename, sha256, autoV3: autoV3Of(model) })
+      return whole === null ? null : versionIn(whole, { filename, sha256, autoV3: model.autoV3 })
     }
-    for (const hash of [model.sha256, model.shortHash, autoV3Of(model)]) {
+    for (const hash of [model.sha256, model.shortHash, model.autoV3]) {
       const found = hash === null ? null : await civitai.versionByHash(hash, freshness)
       if (found !== null) return found
     }
@@ -89,8 +89,8 @@ export function createModelRefresher (dependencies: ModelRefresherDependencies):
 
   /** @throws ServiceError `model_not_writable` for a sidecar that cannot be read and so is not rewritten */
   async function keep (model: Model, facts: ModelFacts, answer: JsonObject): Promise<void> {
-    const sha256 = model.sha256 ?? model.shortHash
-    if (sha256 !== null) await files.writeFetched(sha256, facts)
+    const hash = model.sha256 ?? model.shortHash ?? model.autoV3
+    if (hash !== null) await files.writeFetched(hash, facts)
     const refused: UnreadableSidecar[] = []
     for (const file of model.files) {
       await turns.take([dirname(file.absolutePath)], async () => {
@@ -114,9 +114,10 @@ export function createModelRefresher (dependencies: ModelRefresherDependencies):
       const answer = version === null ? null : await complete(version, wishes.freshness)
       const facts = answer === null ? null : factsOfVersion(answer, Date.now())
       if (answer === null || facts === null) {
-        throw new ServiceError('civitai_not_found', model.shortHash === null
+        const hash = model.shortHash ?? model.autoV3
+        throw new ServiceError('civitai_not_found', hash === null
           ? `${model.filename} has no hash to find it at Civitai; load it once at its server, or send modelVersionId.`
-          : `Civitai knows no file with the hash ${model.shortHash} of ${model.filename}.`)
+          : `Civitai knows no file with the hash ${hash} of ${model.filename}.`)
       }
       await keep(model, facts, answer)
       return await catalogue.require(String(model.id))

@@ -1,10 +1,13 @@
+import { loraFileOf, type LoraFacts } from '../a1111/inventory.ts'
 import { lastPart, splitHash, withForwardSlashes } from '../a1111/names.ts'
 import type { Checkpoint, Inventory } from '../a1111/types.ts'
 import type { ModelType, ReportedModel } from './model.ts'
 import { isLycorisPath, pathWithinType } from './places.ts'
 
-/** Every model that a server's inventory names. */
-export function modelsReported (serverId: string, inventory: Inventory): ReportedModel[] {
+/** Every model that a server's inventory names, LoRAs with what the server tells of them. */
+export function modelsReported (
+  serverId: string, inventory: Inventory, loraFacts: LoraFacts = new Map()
+): ReportedModel[] {
   const named = (type: ModelType, names: readonly string[]): ReportedModel[] => names
     .filter(name => name !== 'None' && name !== 'Automatic')
     .map(name => ({
@@ -16,20 +19,22 @@ export function modelsReported (serverId: string, inventory: Inventory): Reporte
       absolutePath: '',
       path: withForwardSlashes(splitHash(name).name),
       sha256: null,
-      shortHash: null
+      shortHash: null,
+      told: null
     }))
   return [
     ...inventory.checkpoints.map(checkpoint => reportedCheckpoint(serverId, checkpoint)),
-    ...inventory.loras.map(({ name, alias, path }) => ({
+    ...inventory.loras.map(({ name, alias, path }): ReportedModel => ({
       serverId,
-      type: 'lora' as const,
+      type: 'lora',
       title: name,
       alias,
       lycoris: isLycorisPath(path),
       absolutePath: path,
       path: pathWithinType(path, 'lora') ?? (path === '' ? name : lastPart(path)),
       sha256: null,
-      shortHash: null
+      shortHash: null,
+      told: loraFacts.get(loraFileOf({ name, path })) ?? null
     })),
     ...named('vae', inventory.vaes),
     ...named('embedding', inventory.embeddings),
@@ -51,6 +56,7 @@ function reportedCheckpoint (serverId: string, { title, hash, sha256, filename }
     absolutePath: filename,
     path: withForwardSlashes(splitHash(title).name),
     sha256: full,
-    shortHash: full?.slice(0, 10) ?? short?.toLowerCase() ?? null
+    shortHash: full?.slice(0, 10) ?? short?.toLowerCase() ?? null,
+    told: null
   }
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { A1111Client } from '../a1111/client.ts'
-import { readInventory } from '../a1111/inventory.ts'
+import { readLists } from '../a1111/inventory.ts'
 import { probeServer } from '../a1111/probe.ts'
 import { GenerationFailure, type ServerTraits } from '../a1111/types.ts'
 import { ignoring, messageOf, ServiceError } from '../errors.ts'
@@ -92,7 +92,7 @@ export function createServerDesk (dependencies: ServerDeskDependencies): ServerD
       try {
         const known = await states.freshInventory(server.id)
         const found = await probeOnceStarted(client)
-        const read = await readInventory(client, found)
+        const { inventory: read, loraFacts } = await readLists(client, found, null, new Set())
         const lacking = missingAtStart(known, read, found)
         if (lacking.length > 0 && !answersLooks(before)) {
           throw new GenerationFailure('server-down', 'server_starting',
@@ -100,7 +100,7 @@ export function createServerDesk (dependencies: ServerDeskDependencies): ServerD
         }
         const traits = before?.traits == null ? found : withRoutesOf(before.traits, found)
         const inventory = known === null ? read : withListsOf(known, read, lostLists(known, read))
-        await states.writeInventory(server.id, inventory)
+        await states.writeInventory(server.id, inventory, loraFacts)
         await states.write(server.id, {
           reachable: 'yes',
           since: before?.reachable === 'yes' ? before.since : moment,

@@ -62,10 +62,10 @@ export function createFreshLists ({ redis, keys, states, connect, log }: FreshLi
     const client = connect(server)
     try {
       await refresh(client, now)
-      const read = await readLists(client, state.traits, known, new Set(now))
+      const { inventory: read, loraFacts } = await readLists(client, state.traits, known, new Set(now))
       // Who watches the server finds out whether what was there is gone.
       const inventory = withListsOf(known, read, lostLists(known, read))
-      await states.writeInventory(server.id, inventory)
+      await states.writeInventory(server.id, inventory, loraFacts)
       return inventory
     } catch (error) {
       log.debug({ server: server.alias, lists: now, err: error }, 'lists could not be read again')

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { A1111Client } from '../a1111/client.ts'
-import { readCheckpoints, readInventory } from '../a1111/inventory.ts'
+import { readCheckpoints, readLists } from '../a1111/inventory.ts'
 import { isRateLimit } from '../a1111/failures.ts'
 import { probeServer } from '../a1111/probe.ts'
 import { readRoutes, type ServerRoutes } from '../a1111/routes.ts'
@@ -207,8 +207,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       const responseMs = Math.round(performance.now() - begin)
       const due = isNew || performance.now() >= inventoryDueAt ||
         titlesOf(await readCheckpoints(client)) !== checkpoints
-      const read = due ? await readInventory(client, found) : null
-      if (isNew && read !== null) await start.require(read, found)
+      const read = due ? await readLists(client, found, null, new Set()) : null
+      if (isNew && read !== null) await start.require(read.inventory, found)
       routes ??= await readRoutes(client)
       const { interrupt, img2img } = routes
       const traits = {
@@ -225,8 +225,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
         ? { reachable: 'suspected', lastError: doubt } as const
         : { reachable: 'yes', lastError: null } as const
       if (read === null) return await enter({ ...seen, traits }, responseMs)
-      const inventory = start.believed(read)
-      await states.writeInventory(server().id, inventory)
+      const inventory = start.believed(read.inventory)
+      await states.writeInventory(server().id, inventory, read.loraFacts)
       inventoryReadAt = performance.now()
       // Something of the server may still be to come.
       const isUnsettled = start.rereads() || isNew

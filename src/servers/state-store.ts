@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis'
+import type { LoraFacts } from '../a1111/inventory.ts'
 import type { Inventory, ServerTraits } from '../a1111/types.ts'
 import type { Keys } from '../redis/keys.ts'
 import { loadScript } from '../redis/scripts.ts'
@@ -6,6 +7,7 @@ import { createCostStore, type CostStore } from './cost-store.ts'
 import { createGenerationMarks, type GenerationMarks } from './generation-marks.ts'
 import { createServerHistories, type ServerHistories } from './history.ts'
 import { createKeptOptionsStore, type KeptOptionsStore } from './kept-options.ts'
+import { createLoraFactsStore, type LoraFactsStore } from './lora-facts.ts'
 import { createLearnedTraitsStore, type LearnedTraitsStore } from './learned-traits.ts'
 import type { ServerState } from './server.ts'
 
@@ -16,17 +18,20 @@ export interface ServerStateStore {
   traits (serverId: string): Promise<ServerTraits | null>
   readMany (serverIds: readonly string[]): Promise<Array<ServerState | null>>
   write (serverId: string, state: ServerState): Promise<void>
-  /** Null before the first successful probe. */
+  /** Null before the first successful probe. Without what is written in LoRAs, which `loraFacts` has. */
   inventory (serverId: string): Promise<Inventory | null>
   /** The same, without a copy of this process. */
   freshInventory (serverId: string): Promise<Inventory | null>
-  writeInventory (serverId: string, inventory: Inventory): Promise<void>
+  /** @param told what is written in its LoRAs; without, what is known of them stays */
+  writeInventory (serverId: string, inventory: Inventory, told?: LoraFacts | null): Promise<void>
   readonly history: ServerHistories
   /** What generations cost there. */
   readonly costs: CostStore
   /** What was found out about each by working with it. */
   readonly learned: LearnedTraitsStore
   readonly marks: GenerationMarks
+  /** What each tells of its LoRAs. */
+  readonly loraFacts: LoraFactsStore
   /** What jobs may have left among its options. */
   readonly options: KeptOptionsStore
   forget (serverId: string): Promise<void>
@@ -46,6 +51,7 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
   const learned = createLearnedTraitsStore(redis, keys)
   const marks = createGenerationMarks(redis, keys)
   const options = createKeptOptionsStore(redis, keys)
+  const loraFacts = createLoraFactsStore(redis, keys)
   // An inventory can be large; each process parses one version once.
   const copies = new Map<string, { text: string, inventory: Inventory, checkedAt: number }>()
 
@@ -90,14 +96,16 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
       copies.delete(serverId)
       return await readInventory(serverId)
     },
-    async writeInventory (serverId, inventory) {
+    async writeInventory (serverId, inventory, told = null) {
       copies.delete(serverId)
+      if (told !== null) await loraFacts.write(serverId, inventory.loras, told)
       await redis.set(inventoryKey(serverId), JSON.stringify(inventory))
     },
     history,
     costs,
     learned,
     marks,
+    loraFacts,
     options,
     async forget (serverId) {
       copies.delete(serverId)
@@ -107,6 +115,7 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
       await learned.forget(serverId)
       await marks.forget(serverId)
       await options.forget(serverId)
+      await loraFacts.forget(serverId)
       await redis.del(stateKey(serverId), inventoryKey(serverId), keys.key('server', serverId, 'answers'))
     }
   }

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
@@ -188,6 +189,10 @@ function readBody (dialect: Dialect, model: NonNullable<Route['body']>, parsed: 
 
 async function sendAnswer (exchange: Exchange, result: Answer): Promise<unknown> {
   const { request, reply } = exchange
+  if (typeof result.body !== 'string' && !Buffer.isBuffer(result.body)) {
+    reply.code(result.status).headers(result.headers).type(result.contentType)
+    return await reply.send(Readable.from(result.body))
+  }
   if (result.delivery === 'cut') {
     const body = Buffer.from(result.body)
     reply.hijack()

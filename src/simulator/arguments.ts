@@ -14,6 +14,8 @@ A server that behaves like AUTOMATIC1111 1.10.1 without needing a graphics card.
   --speed FACTOR          how many times faster than a middling graphics card (1)
   --checkpoints A,B       checkpoint files, "sub/x.safetensors" for one in a sub-folder
   --loras A,B             LoRAs, "sub/x" for one in a sub-folder
+  --many-loras NUMBER     so many LoRAs in place of those
+  --lora-metadata KB      with so many kilobytes of metadata each (200)
   --load-time SECONDS     how long loading another checkpoint takes (2.5 / speed)
   --auth USER:PASSWORD    ask for this under /sdapi/v1, as --api-auth does
   --no-internal-progress  leave out /internal/*, as --nowebui does
@@ -46,6 +48,8 @@ export function parseSimulatorArguments (argv: readonly string[]): SimulatorArgu
       speed: { type: 'string' },
       checkpoints: { type: 'string' },
       loras: { type: 'string' },
+      'many-loras': { type: 'string' },
+      'lora-metadata': { type: 'string' },
       'load-time': { type: 'string' },
       auth: { type: 'string' },
       'no-internal-progress': { type: 'boolean' },
@@ -62,6 +66,8 @@ export function parseSimulatorArguments (argv: readonly string[]): SimulatorArgu
   const seconds = readNumber('load-time', values['load-time'], { least: 0 })
   const bare = readNumber('bare', values.bare, { least: 0, most: 600 })
   const mount = readNumber('mount', values.mount, { least: 0, most: 600 })
+  const manyLoras = readNumber('many-loras', values['many-loras'], { least: 0, most: 1_000_000, unit: 1 })
+  const kilobytes = readNumber('lora-metadata', values['lora-metadata'], { least: 0, most: 1_000_000 }) ?? 200
   const options: SimulatorOptions = {
     port: readNumber('port', values.port, { least: 0, most: 65_535, unit: 1 }) ?? 7860,
     host: values.host,
@@ -69,6 +75,7 @@ export function parseSimulatorArguments (argv: readonly string[]): SimulatorArgu
     speed: readNumber('speed', values.speed, { least: 0.01 }),
     checkpoints: readCheckpoints(values.checkpoints),
     loras: values.loras?.split(',').map(name => name.trim().replace(/\.(safetensors|ckpt|pt)$/, '')).filter(name => name !== ''),
+    manyLoras: manyLoras === undefined ? undefined : { count: manyLoras, metadataBytes: kilobytes * 1000 },
     loadMilliseconds: seconds === undefined ? undefined : seconds * 1000,
     auth: readAuth(values.auth),
     internalProgress: values['no-internal-progress'] !== true,

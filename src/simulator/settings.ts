@@ -18,6 +18,8 @@ export interface SimulatorOptions {
   readonly checkpoints?: readonly string[] | undefined
   /** LoRAs by name, with `/` for sub-folders; a few of its own by default. */
   readonly loras?: readonly string[] | undefined
+  /** In place of those so many with so many bytes of metadata each, made while they are sent. */
+  readonly manyLoras?: ManyLoras | undefined
   /** Milliseconds that loading another checkpoint takes; 2500 / `speed` by default, 0 with `stepMilliseconds`. */
   readonly loadMilliseconds?: number | undefined
   /** `user:password`, several separated by commas: what --api-auth asks for. */
@@ -54,6 +56,11 @@ export interface SimulatorOptions {
   readonly mountMilliseconds?: number | undefined
 }
 
+export interface ManyLoras {
+  readonly count: number
+  readonly metadataBytes: number
+}
+
 /** The options with every default filled in. */
 export interface SimulatorSettings {
   readonly host: string
@@ -65,6 +72,7 @@ export interface SimulatorSettings {
   readonly checkpoints: readonly string[]
   /** Null for its own. */
   readonly loras: readonly string[] | null
+  readonly manyLoras: ManyLoras | null
   readonly loadMilliseconds: number
   readonly auth: string | null
   readonly internalProgress: boolean
@@ -102,6 +110,7 @@ export function resolveSettings (options: SimulatorOptions): SimulatorSettings {
     stepMilliseconds: options.stepMilliseconds ?? null,
     checkpoints: checkpoints.length > 0 ? checkpoints : defaultCheckpoints,
     loras: options.loras ?? null,
+    manyLoras: options.manyLoras ?? null,
     loadMilliseconds: options.loadMilliseconds ?? (isFixed ? 0 : 2500 / speed),
     auth: options.auth ?? null,
     internalProgress: options.internalProgress ?? true,

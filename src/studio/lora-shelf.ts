@@ -1,16 +1,14 @@
 import type { LoraEdit, LoraQuery, LoraScan } from '../../schemas/studio-lora.ts'
 import type { A1111Client } from '../a1111/client.ts'
-import { fieldsOf, textOf, type JsonObject } from '../a1111/json-values.ts'
-import type { CivitaiClient, Freshness } from '../civitai/client.ts'
+import { readLoras } from '../a1111/inventory.ts'
+import type { Freshness } from '../civitai/client.ts'
 import type { CivitaiPictures } from '../civitai/pictures.ts'
-import { factsOfVersion } from '../civitai/version-facts.ts'
 import { messageOf, ServiceError } from '../errors.ts'
 import { foldedText } from '../lib/text.ts'
 import { isSameBase } from '../models/base-models.ts'
 import type { Catalogue } from '../models/catalogue.ts'
 import type { ModelDesk } from '../models/desk.ts'
-import { mergeFacts } from '../models/facts.ts'
-import type { Model, ModelFacts } from '../models/model.ts'
+import type { Model } from '../models/model.ts'
 import { noPicture, type PictureContent } from '../models/read-picture.ts'
 import type { ModelRefresher } from '../models/refresh.ts'
 import { containedScore } from '../models/search.ts'
@@ -18,10 +16,10 @@ import type { ServerRegistry } from '../servers/registry.ts'
 import type { Server } from '../servers/server.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 import { placesOf, type LoraPreviews } from './lora-previews.ts'
-import { loraKey, toldLora, type LoraEdits, type LoraNotes, type ToldLora } from './lora-notes.ts'
+import { loraKey, type LoraEdits, type LoraNotes } from './lora-notes.ts'
 import { displayName, plainText, tagsOfName } from './lora-words.ts'
 
-/** A LoRA with all that is known of it: a person's edits before the catalogue before what servers told. */
+/** A LoRA with all that is known of it: a person's edits before the catalogue. */
 export interface Lora {
   readonly model: Model
   readonly name: string
@@ -59,7 +57,6 @@ export interface LoraShelf {
 
 export interface LoraShelfDependencies {
   readonly catalogue: Catalogue
-  readonly civitai: CivitaiClient
   readonly pictures: CivitaiPictures
   readonly refresher: ModelRefresher
   /** Looks through the folders of this machine. */
@@ -75,26 +72,21 @@ export interface LoraShelfDependencies {
 const usualStrengths = [0.6, 1] as const
 /** Best score of what only resembles the text; one that contains it has 2 at least. */
 const bestSimilar = 1.9
-/** Lists with the metadata of thousands of files are long and slow. */
+/** A server reads the metadata of thousands of files then. */
 const refreshCall = { timeoutMs: 60_000 }
-const listCall = {
-  timeoutMs: 60_000,
-  maxAnswerBytes: 512 * 1024 * 1024,
-  leaveOut: ['ss_bucket_info', 'ss_datasets', 'ss_dataset_dirs', 'ss_network_args', 'ss_reg_dataset_dirs']
-}
 
 export function createLoraShelf (dependencies: LoraShelfDependencies): LoraShelf {
-  const { catalogue, civitai, refresher, notes, previews, registry, states, connect } = dependencies
+  const { catalogue, refresher, notes, previews, registry, states, connect } = dependencies
 
   async function all (): Promise<{ loras: Lora[], similar: (text: string) => readonly Model[] }> {
     const { models: known, search } = await catalogue.state()
-    const [told, edits, plain] = await Promise.all([notes.told(), notes.edits(), previews.without()])
+    const [edits, plain] = await Promise.all([notes.edits(), previews.without()])
     const aliasOf = (serverId: string) => registry.byId(serverId)?.alias ?? []
     const loras = known.filter(({ type }) => type === 'lora').map(model => {
       const key = loraKey(model.filename)
       const servers = model.reported.flatMap(({ serverId }) => aliasOf(serverId))
       const mayHavePreview = placesOf(model).length > 0 && !plain.has(String(model.id))
-      return { ...loraOf(model, told.get(key), edits.get(key) ?? {}, servers), mayHavePreview }
+      return { ...loraOf(model, edits.get(key) ?? {}, servers), mayHavePreview }
     })
     return { loras, similar: text => search.find(text) }
   }
@@ -107,19 +99,18 @@ export function createLoraShelf (dependencies: LoraShelfDependencies): LoraShelf
     return found
   }
 
-  async function readServer (server: Server): Promise<{ entries: JsonObject[], error: string | null }> {
+  async function readServer (server: Server): Promise<{ listed: number, error: string | null }> {
     const client = connect(server)
     try {
       await client.postJson('/sdapi/v1/refresh-loras', {}, refreshCall)
-      const answer = await client.readJson('/sdapi/v1/loras', listCall)
-      const entries = (Array.isArray(answer) ? answer : []).map(fieldsOf).filter(({ name }) => textOf(name) !== null)
-      const inventory = await states.inventory(server.id)
-      const loras = entries.map(({ name, alias, path }) =>
-        ({ name: String(name), alias: textOf(alias) ?? String(name), path: textOf(path) ?? '' }))
-      if (inventory !== null) await states.writeInventory(server.id, { ...inventory, loras, readAt: Date.now() })
-      return { entries, error: null }
+      const { loras, loraFacts } = await readLoras(client)
+      const inventory = await states.freshInventory(server.id)
+      if (inventory !== null) {
+        await states.writeInventory(server.id, { ...inventory, loras, readAt: Date.now() }, loraFacts)
+      }
+      return { listed: loras.length, error: null }
     } catch (error) {
-      return { entries: [], error: messageOf(error) }
+      return { listed: 0, error: messageOf(error) }
     } finally {
       await client.close()
     }
@@ -140,12 +131,7 @@ export function createLoraShelf (dependencies: LoraShelfDependencies): LoraShelf
     },
     async enrich (filename, freshness) {
       const { model } = await require(filename)
-      try {
-        await refresher.refresh(model, { freshness })
-      } catch (error) {
-        if (!(error instanceof ServiceError) || error.code !== 'civitai_not_found') throw error
-        await enrichTold(model, freshness, civitai, notes, error)
-      }
+      await refresher.refresh(model, { freshness })
       return await require(String(model.id))
     },
     async picture ({ model, civitaiPicture }) {
@@ -156,51 +142,28 @@ export function createLoraShelf (dependencies: LoraShelfDependencies): LoraShelf
     },
     async scan () {
       await previews.forget()
-      const before = new Set((await all()).loras.map(({ model }) => model.id))
+      const before = new Map((await all()).loras.map(({ model }) => [model.id, JSON.stringify(model.facts)]))
       const servers = registry.list().filter(({ enabled }) => enabled)
       const read = await Promise.all(servers.map(async server => ({ server, ...await readServer(server) })))
-      const entries = read.flatMap(({ entries }) => entries)
-      const kept = await notes.told()
-      const told = new Map(entries.map(({ name, metadata }) => {
-        const key = loraKey(String(name))
-        return [key, withCivitai(toldLora(fieldsOf(metadata)), kept.get(key))]
-      }))
-      const updated = await notes.tell(told)
       const folders = dependencies.desk.folders.length > 0
       if (folders) await dependencies.maintenance.requestScan()
       const { loras } = await all()
       return {
         count: loras.length,
         new: loras.filter(({ model }) => !before.has(model.id)).length,
-        updated,
-        total_scanned: entries.length,
-        servers: read.map(({ server, entries, error }) => ({ alias: server.alias, loras: entries.length, error })),
+        updated: loras.filter(({ model: { id, facts } }) =>
+          before.has(id) && before.get(id) !== JSON.stringify(facts)).length,
+        total_scanned: read.reduce((sum, { listed }) => sum + listed, 0),
+        servers: read.map(({ server, listed, error }) => ({ alias: server.alias, loras: listed, error })),
         folders
       }
     }
   }
 }
 
-/** A LoRA that no folder here holds has no hash that the catalogue knows, but the one that its training wrote. */
-async function enrichTold (
-  model: Model, freshness: Freshness, civitai: CivitaiClient, notes: LoraNotes, otherwise: ServiceError
-): Promise<void> {
-  const key = loraKey(model.filename)
-  const told = (await notes.told()).get(key)
-  const version = told?.autoV3 == null ? null : await civitai.versionByHash(told.autoV3, freshness)
-  const facts = version === null ? null : factsOfVersion(version, Date.now())
-  if (told === undefined || facts === null) throw otherwise
-  await notes.tell(new Map([[key, { ...told, facts: mergeFacts({ civitai: facts, embedded: told.facts }) }]]))
-}
-
-/** What Civitai said stays when a server tells again what the file says. */
-function withCivitai (fresh: ToldLora, kept: ToldLora | undefined): ToldLora {
-  if (kept?.facts.civitai == null || kept.autoV3 !== fresh.autoV3) return fresh
-  return { ...fresh, facts: mergeFacts({ civitai: kept.facts, embedded: fresh.facts }) }
-}
-
-function loraOf (model: Model, told: ToldLora | undefined, edits: LoraEdits, servers: readonly string[]): Omit<Lora, 'mayHavePreview'> {
-  const facts: ModelFacts = told === undefined ? model.facts : mergeFacts({ person: model.facts, embedded: told.facts })
+function loraOf (model: Model, edits: LoraEdits, servers: readonly string[]): Omit<Lora, 'mayHavePreview'> {
+  const { facts } = model
+  const trainedOn = facts.training?.checkpoint ?? null
   const tags = facts.tags.length > 0 ? facts.tags : tagsOfName(model.filename)
   return {
     model,
@@ -208,7 +171,7 @@ function loraOf (model: Model, told: ToldLora | undefined, edits: LoraEdits, ser
     tags: edits.tags ?? tags,
     triggerWords: edits.trigger_words ?? facts.triggerWords,
     strengthRange: edits.strength_range ?? usualStrengths,
-    description: edits.description ?? (facts.description === null ? null : plainText(facts.description)),
+    description: edits.description ?? (facts.description === null ? trainedOn && `Trained on ${trainedOn}` : plainText(facts.description)),
     thumbnail: edits.thumbnail ?? null,
     civitaiPicture: facts.civitai?.images[0]?.url ?? null,
     civitaiId: edits.civitai_id ?? facts.civitai?.modelId ?? null,

@@ -1,39 +1,5 @@
 const models = '/opt/a1111/models'
 
-function lora (
-  name: string, baseModel: string, alias = name, trained: Record<string, unknown> = {}
-): Record<string, unknown> {
-  return {
-    name,
-    alias,
-    path: `${models}/Lora/${name}.safetensors`,
-    metadata: {
-      ss_output_name: alias, ss_base_model_version: baseModel, ss_network_dim: '32', ss_network_alpha: '16', ...trained
-    }
-  }
-}
-
-/** GET /sdapi/v1/loras: those that were asked for, or a few of different kinds. */
-export function listLoras (names: readonly string[] | null): ReadonlyArray<Record<string, unknown>> {
-  return names === null ? ownLoras : names.map(name => lora(name, 'sd_v1'))
-}
-
-const ownLoras = [
-  lora('add-detail', 'sd_v1', 'add_detail'),
-  lora('film-grain', 'sd_v1', 'film-grain', {
-    ss_sd_model_name: 'v1-5-pruned.safetensors',
-    // values that look like objects come parsed
-    ss_tag_frequency: { '10_film': { 'analog photo': 40, grain: 25, portrait: 6 } },
-    'modelspec.trigger_phrase': 'analog film',
-    sshs_model_hash: 'f11a9a1f3c5e7b9d0a2c4e6f8091a3b5c7d9e1f30517293b4d5f6071829304a5'
-  }),
-  lora('watercolor-style', 'sd_v1'),
-  lora('xl/pixel-art-xl', 'sdxl_base_v1-0', 'pixel-art-xl')
-]
-
-/** Pictures that lie beside LoRAs. */
-export const loraPreviews: ReadonlySet<string> = new Set([`${models}/Lora/film-grain.preview.png`])
-
 /** GET /sdapi/v1/sd-vae (in Forge sd-modules). */
 export const vaes = ['vae-ft-mse-840000-ema-pruned.safetensors', 'sdxl_vae.safetensors']
   .map(name => ({ model_name: name, filename: `${models}/VAE/${name}` }))

@@ -1,7 +1,7 @@
 import sharp from 'sharp'
 import { HttpException } from '../failures.ts'
 import type { Family } from '../flavors.ts'
-import { loraPreviews } from '../lists/files.ts'
+import { loraPreviews } from '../lists/loras.ts'
 import { latentUpscaleModes, upscalersOf } from '../lists/upscalers.ts'
 import { optional } from '../wire/fields.ts'
 import { createAnswer, get, type Route } from './route.ts'

@@ -1,12 +1,13 @@
 import { freemem, totalmem } from 'node:os'
 import { noteFloat } from '../../lib/exact-json.ts'
 import { forgeStyles, promptStyles } from '../generation/styles.ts'
-import { controlNetExtension, embeddings, listLoras, modules, regionalPrompterExtension, vaes } from '../lists/files.ts'
+import { listLoras, listManyLoras } from '../lists/loras.ts'
+import { controlNetExtension, embeddings, modules, regionalPrompterExtension, vaes } from '../lists/files.ts'
 import { scriptTitles } from '../lists/scripts.ts'
 import { describeScripts } from '../lists/script-info.ts'
 import { faceRestorers, latentUpscaleModes, realEsrganModels, upscalersOf } from '../lists/upscalers.ts'
 import type { ServerProcess } from '../server-process.ts'
-import { get, post, type Route } from './route.ts'
+import { createAnswer, get, post, type Route } from './route.ts'
 
 /** Everything that a client can list. */
 export function listRoutes (server: ServerProcess): Route[] {
@@ -39,7 +40,9 @@ export function listRoutes (server: ServerProcess): Route[] {
     ]),
     list('memory', () => machine.settings.cuda ? memory() : { ...memory(), cuda: { error: 'unavailable' } }),
     // the Lora extension registers these two itself, as coroutines and without auth
-    get('/sdapi/v1/loras', () => listLoras(machine.disk.seenLoras), { access: 'open', runsIn: 'loop' }),
+    get('/sdapi/v1/loras', () => machine.settings.manyLoras === null
+      ? listLoras(machine.disk.seenLoras)
+      : createAnswer(200, 'application/json', listManyLoras(machine.settings.manyLoras)), { access: 'open', runsIn: 'loop' }),
     post('/sdapi/v1/refresh-loras', () => {
       machine.disk.seenLoras = machine.disk.loras
       return null

@@ -12,19 +12,19 @@ export interface RouteInput {
 
 const answerMark = Symbol('answer')
 
-/** An answer that is not plain JSON with status 200. */
+/** An answer that is not plain JSON with status 200; pieces of a body are made when they are sent. */
 export interface Answer {
   readonly [answerMark]: true
   readonly status: number
   readonly contentType: string
-  readonly body: Buffer | string
+  readonly body: Buffer | string | Iterable<Buffer>
   /** `cut`: announces the whole body, sends half of it and cuts the connection. */
   readonly delivery: 'whole' | 'cut'
   readonly headers: Readonly<Record<string, string>>
 }
 
 export function createAnswer (
-  status: number, contentType: string, body: Buffer | string, delivery: Answer['delivery'] = 'whole',
+  status: number, contentType: string, body: Answer['body'], delivery: Answer['delivery'] = 'whole',
   headers: Answer['headers'] = {}
 ): Answer {
   return { [answerMark]: true, status, contentType, body, delivery, headers }

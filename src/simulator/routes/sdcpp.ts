@@ -1,7 +1,7 @@
 import type { CheckpointFile } from '../checkpoints.ts'
 import { HttpException } from '../failures.ts'
 import { generationModel, type GenerationRequest, type Mode } from '../generation/request.ts'
-import { listLoras } from '../lists/files.ts'
+import { listLoras } from '../lists/loras.ts'
 import { latentUpscaleModes, upscalers } from '../lists/upscalers.ts'
 import type { ServerProcess } from '../server-process.ts'
 import { pydantic1 } from '../wire/pydantic1.ts'

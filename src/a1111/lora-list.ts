@@ -1,0 +1,185 @@
+import { answerTooLarge } from './failures.ts'
+import { createJsonSieve, parseJson, type Fate, type JsonPath } from './json-sieve.ts'
+import { fieldsOf, objectOf, textOf, type JsonObject } from './json-values.ts'
+import { createTagCounter, createUnescaper, type TagCounter } from './tag-frequency.ts'
+
+/** A LoRA as a server lists it. */
+export interface ListedLora {
+  readonly name: string
+  readonly alias: string
+  /** Absolute path at the server, or empty. */
+  readonly path: string
+  /**
+   * What its training wrote into it, under the names of the file: short texts and numbers, and the most frequent tags
+   * as `ss_tag_frequency`. Empty where the server tells nothing.
+   */
+  readonly metadata: JsonObject
+}
+
+/** Members of the metadata that are read. */
+const known = /^(?:modelspec\..{1,40}|ss_base_model_version|ss_sd_model_name|ss_v2|ss_output_name|ss_resolution|ss_network_(?:dim|alpha|module)|sshs_model_hash)$/
+/** Pictures within the metadata. */
+const pictures = /^modelspec\.(?:thumbnail|icon)/
+const tagMember = 'ss_tag_frequency'
+/** Tags that are kept of each LoRA. */
+const mostTags = 40
+/** Bytes that are kept of a long text. */
+const longestText = 16 * 1024
+/** Letters of it in the end. */
+const longestKept = 4096
+/** Bytes that are kept of one LoRA while it is read; far more than its known members have. */
+const longestEntry = 8 * 1024 * 1024
+
+/**
+ * Reads `GET /sdapi/v1/loras` while it arrives, of which trainers fill hundreds of kilobytes for each LoRA. What is
+ * needed of each stays when it ends, a few kilobytes.
+ *
+ * @throws GenerationFailure as for any answer: `not_json`, `truncated_answer`, `answer_too_large`
+ */
+export async function readLoraList (
+  chunks: AsyncIterable<Buffer>, maxAnswerBytes: number
+): Promise<ListedLora[]> {
+  const loras: ListedLora[] = []
+  let tags: TagCounter | null = null
+  let reader: StreamReader = { write: () => {}, end: () => nothing }
+  let isText = false
+  /** The member that is streamed next. */
+  let member = ''
+
+  const sieve = createJsonSieve({
+    maxKeptBytes: longestEntry,
+    fateOf (path, kind) {
+      const fate = fateOf(path, kind)
+      if (fate === 'stream') {
+        member = tagMember
+        isText = kind === 'string'
+      }
+      return fate
+    },
+    longFate (path) {
+      member = String(path.at(-1))
+      return path.length === 3 ? 'stream' : 'drop'
+    }
+  })
+
+  function open (): void {
+    if (member !== tagMember) {
+      reader = cutText()
+      return
+    }
+    const counter = createTagCounter()
+    tags = counter
+    const unescape = isText ? createUnescaper() : (text: Buffer) => text
+    reader = { write: text => { counter.write(unescape(text)) }, end: () => nothing }
+  }
+
+  let bytes = 0
+  for await (const chunk of chunks) {
+    bytes += chunk.length
+    if (bytes > maxAnswerBytes) throw answerTooLarge(maxAnswerBytes)
+    for (const event of sieve.scan(chunk)) {
+      if (event.kind === 'open') open()
+      else if (event.kind === 'text') reader.write(event.text)
+      else if (event.kind === 'close') sieve.put(reader.end())
+      else {
+        const lora = loraOf(parseJson(event.text.toString('utf8')), tags)
+        tags = null
+        if (lora !== null) loras.push(lora)
+      }
+    }
+  }
+  sieve.finish()
+  return loras
+}
+
+/** Takes a streamed text, and says what stays in its place. */
+interface StreamReader {
+  write (text: Buffer): void
+  end (): Buffer
+}
+
+const nothing = Buffer.alloc(0)
+
+function fateOf (path: JsonPath, kind: 'string' | 'container'): Fate {
+  const [index, field, member] = path
+  if (index === undefined) return 'keep'
+  if (typeof index !== 'number') return 'drop'
+  if (field === undefined) return kind === 'container' ? 'take' : 'drop'
+  if (member === undefined) {
+    if (field === 'metadata') return kind === 'container' ? 'keep' : 'trim'
+    return kind === 'string' && ['name', 'alias', 'path'].includes(String(field)) ? 'trim' : 'drop'
+  }
+  if (path.length > 3) return 'drop'
+  if (member === tagMember) return 'stream'
+  return kind === 'string' && known.test(String(member)) && !pictures.test(String(member)) ? 'trim' : 'drop'
+}
+
+/** The beginning of a long text. */
+function cutText (): StreamReader {
+  const parts: Buffer[] = []
+  let length = 0
+  return {
+    write (text) {
+      if (length < longestText) parts.push(Buffer.from(text.subarray(0, longestText - length)))
+      length += text.length
+    },
+    end: () => {
+      const text = Buffer.concat(parts)
+      // an escape has twelve bytes at the most, a letter four: without as many it ends between two of them
+      for (let end = text.length; end > text.length - 12 && end > 0; end--) {
+        if (isWhole(text.subarray(0, end))) return text.subarray(0, end)
+      }
+      return nothing
+    }
+  }
+}
+
+function isWhole (text: Buffer): boolean {
+  try {
+    return !String(JSON.parse(`"${text.toString('utf8')}"`)).endsWith('\ufffd')
+  } catch {
+    return false
+  }
+}
+
+function loraOf (entry: unknown, tags: TagCounter | null): ListedLora | null {
+  const fields = fieldsOf(entry)
+  const name = textOf(fields.name)
+  if (name === null) return null
+  const { [tagMember]: told, ...metadata } = metadataOf(fields.metadata)
+  const top = tags?.top(mostTags) ?? countTags(told)
+  return {
+    name,
+    alias: textOf(fields.alias) ?? name,
+    path: textOf(fields.path) ?? '',
+    metadata: {
+      ...Object.fromEntries(Object.entries(metadata).flatMap(([member, value]) =>
+        value !== null && known.test(member) ? [[member, shortOf(value)]] : [])),
+      ...top.length === 0 ? {} : { [tagMember]: { '': Object.fromEntries(top) } }
+    }
+  }
+}
+
+/** The beginning of a long text, as a text of its own: a slice would keep the whole in memory. */
+function shortOf (value: unknown): unknown {
+  return typeof value === 'string' && value.length > longestKept
+    ? Buffer.from(value.slice(0, longestKept)).toString()
+    : value
+}
+
+/** Some servers give it as JSON text. */
+function metadataOf (value: unknown): JsonObject {
+  if (typeof value !== 'string') return fieldsOf(value)
+  try {
+    return objectOf(JSON.parse(value)) ?? {}
+  } catch {
+    return {}
+  }
+}
+
+function countTags (told: unknown): ReturnType<TagCounter['top']> {
+  if (typeof told !== 'object' && typeof told !== 'string') return []
+  const counter = createTagCounter()
+  counter.write(Buffer.from(typeof told === 'string' ? told : JSON.stringify(told)))
+  return counter.top(mostTags)
+}

@@ -1,0 +1,83 @@
+import type { Redis } from 'ioredis'
+import { loraFileOf, type LoraFacts } from '../a1111/inventory.ts'
+import type { Inventory } from '../a1111/types.ts'
+import { noFacts } from '../models/facts.ts'
+import type { ModelFacts } from '../models/model.ts'
+import type { Keys } from '../redis/keys.ts'
+
+/** What servers tell of their LoRAs, apart from the inventory, which is read for every job and needs names alone. */
+export interface LoraFactsStore {
+  /** Changes with every change of the rest. */
+  version (serverId: string): Promise<string>
+  /** By `loraFileOf`, without those of which nothing is told. */
+  read (serverId: string): Promise<ReadonlyMap<string, ModelFacts>>
+  /** Writes what differs, and forgets LoRAs that are gone. Those that `loraFacts` does not name stay as they are. */
+  write (serverId: string, loras: Inventory['loras'], loraFacts: LoraFacts): Promise<void>
+  forget (serverId: string): Promise<void>
+}
+
+/** Records that are read and compared in one go, so that thousands of them keep nobody waiting. */
+const atOnce = 200
+
+export function createLoraFactsStore (redis: Redis, keys: Keys): LoraFactsStore {
+  const factsKey = (serverId: string) => keys.key('server', serverId, 'lora-facts')
+  const versionKey = (serverId: string) => keys.key('server', serverId, 'lora-facts-version')
+  const copies = new Map<string, { version: string, facts: ReadonlyMap<string, ModelFacts> }>()
+
+  const version = async (serverId: string) => await redis.get(versionKey(serverId)) ?? '0'
+
+  /** The texts of these fields, in pieces. */
+  async function * texts (serverId: string, fields: readonly string[]): AsyncGenerator<Array<[string, string | null]>> {
+    for (let from = 0; from < fields.length; from += atOnce) {
+      const some = fields.slice(from, from + atOnce)
+      const found = await redis.hmget(factsKey(serverId), ...some)
+      yield some.map((field, index) => [field, found[index] ?? null])
+    }
+  }
+
+  return {
+    version,
+    async read (serverId) {
+      const present = await version(serverId)
+      const copy = copies.get(serverId)
+      if (copy?.version === present) return copy.facts
+      const facts = new Map<string, ModelFacts>()
+      for await (const some of texts(serverId, await redis.hkeys(factsKey(serverId)))) {
+        for (const [field, text] of some) {
+          if (text !== null) facts.set(field, { ...noFacts, ...JSON.parse(text) as Partial<ModelFacts> })
+        }
+      }
+      copies.set(serverId, { version: present, facts })
+      return facts
+    },
+    async write (serverId, loras, loraFacts) {
+      const files = new Set(loras.map(loraFileOf))
+      const told = [...loraFacts.keys()].filter(file => loraFacts.get(file) !== null && files.has(file))
+      const present = await redis.hkeys(factsKey(serverId))
+      const gone = present.filter(file => !files.has(file) || loraFacts.get(file) === null)
+      const changes = redis.multi()
+      let changed = gone.length
+      for await (const some of texts(serverId, told)) {
+        const different = some.flatMap(([file, before]) => {
+          const text = JSON.stringify(said(loraFacts.get(file) ?? noFacts))
+          return text === before ? [] : [file, text]
+        })
+        if (different.length > 0) changes.hset(factsKey(serverId), ...different)
+        changed += different.length
+      }
+      if (changed === 0) return
+      if (gone.length > 0) changes.hdel(factsKey(serverId), ...gone)
+      await changes.incr(versionKey(serverId)).exec()
+    },
+    async forget (serverId) {
+      copies.delete(serverId)
+      await redis.del(factsKey(serverId), versionKey(serverId))
+    }
+  }
+}
+
+/** What there is, without what is empty. */
+function said (facts: ModelFacts): Partial<ModelFacts> {
+  return Object.fromEntries(Object.entries(facts).filter(([, value]) =>
+    value !== null && !(Array.isArray(value) && value.length === 0)))
+}
