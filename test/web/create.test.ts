@@ -31,7 +31,7 @@ t.test('the page Create', { skip }, async t => {
     t.equal((await jobs()).length, 0)
 
     await page.getByLabel('Steps').fill('3')
-    await page.getByLabel('Images', { exact: true }).fill('2')
+    await page.getByLabel('Batch count', { exact: true }).fill('2')
     await page.getByRole('button', { name: 'Submit job' }).click()
     t.ok(await imageLoaded(page, '.result .images li:nth-child(2) img'))
     t.match((await jobs())[0]?.generation_params, {
@@ -51,7 +51,7 @@ t.test('the page Create', { skip }, async t => {
     await page.getByRole('heading', { name: 'Create' }).waitFor()
     await page.waitForURL(/#\/create$/)
     t.equal(await prompt.inputValue(), 'a harbour in the morning')
-    t.equal(await page.getByLabel('Images', { exact: true }).inputValue(), '2')
+    t.equal(await page.getByLabel('Batch count', { exact: true }).inputValue(), '2')
 
     const picture = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#7090c0' } }).png().toBuffer()
     const file = { name: 'start.png', mimeType: 'image/png', buffer: picture }
@@ -63,7 +63,7 @@ t.test('the page Create', { skip }, async t => {
     }`)
     await page.locator('input[name=mask]').setInputFiles(file)
     t.ok(await imageLoaded(page, '.drop img'))
-    await page.getByLabel('Under the mask').selectOption('Fill')
+    await page.getByLabel('Masked content').selectOption('Fill')
     await prompt.fill('the same at night')
     await page.keyboard.press('Control+Enter')
     t.ok(await imageLoaded(page, '.result .images img'))
@@ -100,7 +100,7 @@ t.test('the page Create', { skip }, async t => {
     t.ok(await imageLoaded(page, '.drop img'))
     t.equal(await page.getByLabel('VAE').inputValue(), 'Automatic')
     t.equal(await page.getByLabel('Clip skip').inputValue(), '2')
-    await page.getByRole('region', { name: 'Also taken over' }).getByText('tiling, controlnet').waitFor()
+    await page.getByRole('region', { name: 'Further parameters' }).getByText('tiling, controlnet').waitFor()
 
     await page.getByRole('link', { name: 'Gallery' }).first().click()
     await page.getByRole('heading', { name: 'Gallery' }).waitFor()
@@ -116,7 +116,7 @@ t.test('the page Create', { skip }, async t => {
     t.strictSame(made(second?.generation_params ?? {}), made({ ...first.generation_params as object, ...unsaid }),
       'what the first did not say is what A1111 takes then')
 
-    await page.getByRole('button', { name: 'Leave it out' }).click()
+    await page.getByRole('button', { name: 'Leave these out' }).click()
     await page.getByRole('button', { name: 'Submit job' }).click()
     await page.locator('.result .job-status', { hasText: 'Done' }).waitFor()
     const [third] = await jobs()
@@ -138,7 +138,7 @@ t.test('the page Create', { skip }, async t => {
     t.match(await prompt.inputValue(), `<lora:${name}:0.5>`)
     await prompt.fill(`a boat <lora:${name.slice(0, -1)}:0.5>`)
     await page.getByRole('button', { name: 'Submit job' }).click()
-    await page.getByRole('group', { name: 'Take instead' }).getByRole('button', { name }).click()
+    await page.getByRole('group', { name: 'Suggestions' }).getByRole('button', { name }).click()
     t.match(await prompt.inputValue(), `<lora:${name}:0.5>`, 'the nearest name takes the place of the wrong one')
     await page.getByRole('button', { name: `Remove ${name}` }).click()
     t.equal(await prompt.inputValue(), 'a boat')
@@ -155,9 +155,9 @@ t.test('the page Create', { skip }, async t => {
     await page.getByLabel('Prompt', { exact: true }).fill('a red house')
     await page.getByLabel('Width').fill('64')
     await page.getByLabel('Height').fill('64')
-    await page.getByRole('button', { name: 'Vary something' }).click()
+    await page.getByRole('button', { name: 'Vary a parameter' }).click()
     await page.getByLabel('Values', { exact: true }).fill('2-4:2')
-    await page.getByRole('button', { name: 'Vary more' }).click()
+    await page.getByRole('button', { name: 'Vary another' }).click()
     await page.getByLabel('Vary', { exact: true }).last().selectOption({ label: 'Word in the prompt' })
     await page.getByLabel('Values', { exact: true }).last().fill('red, green')
     await page.getByText('Makes 4 jobs').waitFor()
@@ -178,7 +178,7 @@ t.test('the page Create', { skip }, async t => {
     const { page, mishaps } = await visit(`${service.url}/#/create`)
     const value = async (label: string) => await page.getByLabel(label, { exact: true }).inputValue()
     await page.locator('.take input').setInputFiles({ name: 'mill.png', mimeType: 'image/png', buffer: picture })
-    await page.getByText('The parameters were taken over').waitFor()
+    await page.getByText('Parameters loaded').waitFor()
     t.strictSame([await value('Prompt'), await value('Steps'), await value('Height'), await value('Seed')], ['a mill', '5', '128', '4711'])
 
     await page.getByRole('button', { name: 'Start over' }).click()
@@ -200,7 +200,7 @@ t.test('the page Create', { skip }, async t => {
 
     const blank = await sharp({ create: { width: 8, height: 8, channels: 3, background: '#000' } }).png().toBuffer()
     await page.locator('.take input').setInputFiles({ name: 'blank.png', mimeType: 'image/png', buffer: blank })
-    await page.getByRole('alert').getByText('holds no parameters').waitFor()
+    await page.getByRole('alert').getByText('No generation parameters found').waitFor()
     t.strictSame(mishaps, [])
   })
 })

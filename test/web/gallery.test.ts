@@ -44,7 +44,7 @@ t.test('people look through their images', { skip }, async t => {
     await page.getByLabel('Checkpoint or LoRA').fill('')
     await page.locator('.tile').nth(3).waitFor()
     await page.getByLabel('Day').fill('2020-01-01')
-    await page.getByText('No image fits these filters').waitFor()
+    await page.getByText('No image matches these filters').waitFor()
     await page.getByLabel('Day').fill('')
 
     await page.locator('.tile-picture').first().focus()

@@ -107,7 +107,7 @@ t.test('people look through their models', { skip }, async t => {
     t.strictSame(await seriousFindings(page), [])
     await dialog.getByRole('button', { name: 'Choose all' }).click()
     await dialog.getByRole('button', { name: 'Delete 1 copy' }).click()
-    await dialog.getByText('1 file will be deleted').waitFor()
+    await dialog.getByText('1 file will be permanently deleted').waitFor()
     t.match((await service.request('GET', '/api/v1/models/duplicates')).body, { count: 1 }, 'not yet')
     await dialog.getByRole('button', { name: 'Delete them now' }).click()
     await dialog.getByText('No two files').waitFor()

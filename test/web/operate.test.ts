@@ -24,7 +24,7 @@ t.test('operators see to webhooks and settings', { skip }, async t => {
 
   t.test('a delivery is seen with its log, sent again, and so are all that failed', async t => {
     const { page, mishaps } = await open('webhooks')
-    await page.getByText('Nothing was sent yet').waitFor()
+    await page.getByText('No deliveries yet').waitFor()
     await submit()
     await page.locator('.delivery', { hasText: 'Delivered' }).waitFor()
     receiver.respond((_request, response) => { response.writeHead(500).end(hostile) })
@@ -47,7 +47,7 @@ t.test('operators see to webhooks and settings', { skip }, async t => {
     await page.getByRole('button', { name: 'Send failed again' }).click()
     await page.getByRole('button', { name: 'Send again', exact: true }).click()
     await page.getByRole('status').getByText('1 event is sent again').waitFor()
-    await page.getByText('No delivery fits these filters').waitFor()
+    await page.getByText('No delivery matches these filters').waitFor()
     await page.getByRole('button', { name: 'Delivered', exact: true }).click()
     await page.locator('.delivery').nth(1).waitFor()
     const before = receiver.requests.length
@@ -82,13 +82,13 @@ t.test('operators see to webhooks and settings', { skip }, async t => {
 
   t.test('settings tell where they come from; the queue is switched; old jobs go', async t => {
     const { page, mishaps } = await open('settings')
-    await page.getByRole('heading', { name: 'In force' }).waitFor()
+    await page.getByRole('heading', { name: 'Current settings' }).waitFor()
     t.strictSame(await seriousFindings(page), [])
     await page.getByLabel('Search settings').fill('civitai_api')
     await page.getByText('set, not shown').waitFor()
     t.notMatch(await page.content(), 'a-secret-of-mine')
     await page.getByLabel('Search settings').fill('')
-    await page.getByLabel('Only what is set').check()
+    await page.getByLabel('Only changed ones').check()
     await page.locator('.settings-rows li', { hasText: 'EGRESS_PROFILE' }).getByText('environment').waitFor()
 
     await page.getByRole('button', { name: 'Switch the queue off' }).click()
@@ -103,12 +103,12 @@ t.test('operators see to webhooks and settings', { skip }, async t => {
     await page.locator('[name=retention_days][aria-invalid=true]').waitFor()
     await page.getByLabel('Days to keep').fill('0')
     await page.getByLabel('Jobs to keep').fill('1')
-    await page.getByText(new RegExp(`^${total - 1} jobs? with .* would go`)).waitFor()
+    await page.getByText(new RegExp(`^${total - 1} jobs? with .* would be deleted`)).waitFor()
     t.equal(Number((await service.request('GET', '/api/v2/jobs')).body.total), total)
     await page.getByRole('button', { name: 'Save' }).click()
     await page.getByRole('button', { name: 'Purge now' }).click()
     await page.getByRole('dialog').getByRole('button', { name: /^Remove/ }).click()
-    await page.getByText('Nothing can go now').waitFor()
+    await page.getByText('Nothing can be deleted now').waitFor()
     t.equal((await service.request('GET', '/api/v2/jobs')).body.total, 1)
     t.strictSame(mishaps, [])
   })

@@ -61,7 +61,7 @@ function readJson (text) {
   try {
     return parseExactly(text)
   } catch {
-    return { message: 'The service answered with something that is not JSON; a proxy in between may be at fault.' }
+    return { message: 'The service answered with something that is not JSON; possibly a proxy in between caused it.' }
   }
 }
 
@@ -72,6 +72,6 @@ export function pathOf (...parts) {
 
 /** A sentence for people about anything thrown. */
 export function sentenceOf (error) {
-  if (isUnreachable(error)) return 'The service does not answer. It may be restarting.'
+  if (isUnreachable(error)) return 'The service does not answer. It is possibly restarting.'
   return error?.message ?? ''
 }

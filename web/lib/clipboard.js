@@ -10,5 +10,5 @@ export async function copyText (text) {
   area.select()
   const done = document.execCommand('copy')
   area.remove()
-  if (!done) throw new Error('This browser does not let the page copy.')
+  if (!done) throw new Error('This browser does not allow copying.')
 }

@@ -2,7 +2,7 @@ import { secondsText } from './format.js'
 
 /** How a job stands in its line, in words; empty unless it waits. */
 export function placeText ({ queue_position: place }) {
-  return place === null || place === undefined ? '' : `no. ${place} in line`
+  return place === null || place === undefined ? '' : `#${place} in queue`
 }
 
 /** When a waiting job is expected to begin, in words; empty where nobody knows. */

@@ -15,7 +15,7 @@ export async function dataUrlOf (file) {
 /** An output as a file, as if it had been chosen on this machine. @param {string} name under /outputs/ */
 export async function fileOfOutput (name) {
   const response = await fetch(`/outputs/${encodeURIComponent(name)}`)
-  if (!response.ok) throw new Error('The image is not there any more.')
+  if (!response.ok) throw new Error('This image no longer exists.')
   const blob = await response.blob()
   return new window.File([blob], name, { type: blob.type })
 }

@@ -29,7 +29,7 @@ export function inputUrl (jobId, name) {
 /** One of them as a file, as if it had been chosen on this machine. */
 export async function fileOfInput (jobId, name) {
   const response = await fetch(inputUrl(jobId, name))
-  if (!response.ok) throw new Error('An image that the job started from is not there any more; choose another.')
+  if (!response.ok) throw new Error('An input image of the job no longer exists; choose another.')
   return new window.File([await response.blob()], name, { type: response.headers.get('content-type') ?? '' })
 }
 

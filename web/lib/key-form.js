@@ -3,9 +3,9 @@
 /** What a key may do, in groups that people think in. */
 export const rights = [
   { value: '', label: 'Submit jobs and see its own' },
-  { value: 'all', label: 'See and cancel the jobs of everybody too' },
-  { value: '*', label: 'Everything, servers and keys included' },
-  { value: 'chosen', label: 'What is chosen below' }
+  { value: 'all', label: 'Also see and cancel all jobs' },
+  { value: '*', label: 'Everything, including servers and keys' },
+  { value: 'chosen', label: 'Selected below' }
 ]
 const ordinary = ['jobs:write', 'jobs:read', 'images:read', 'models:read', 'servers:read']
 const scopesOf = { '': ordinary, all: [...ordinary, 'jobs:read:all', 'jobs:cancel:all'], '*': ['*'] }
@@ -13,22 +13,22 @@ const scopesOf = { '': ordinary, all: [...ordinary, 'jobs:read:all', 'jobs:cance
 export const scopeWords = {
   'jobs:write': 'Submit and change jobs',
   'jobs:read': 'See its jobs',
-  'jobs:read:all': 'See the jobs of everybody',
-  'jobs:cancel:all': 'Cancel the jobs of everybody',
+  'jobs:read:all': 'See all jobs',
+  'jobs:cancel:all': 'Cancel all jobs',
   'images:read': 'Get images',
   'models:read': 'See models',
   'models:write': 'Change, scan and download models',
   'servers:read': 'See servers',
   'servers:admin': 'Add, change and pause servers',
-  'queue:admin': 'Webhooks and settings of everybody',
-  'keys:admin': 'Make and revoke keys',
+  'queue:admin': 'All webhooks and settings',
+  'keys:admin': 'Create and revoke keys',
   'webhooks:private': 'Send webhooks into private networks'
 }
 
 export const eventWords = {
-  'job.started': 'A generation began',
-  'job.progress': 'It got on',
-  'job.completed': 'It is done',
+  'job.started': 'A generation started',
+  'job.progress': 'Progress',
+  'job.completed': 'It is completed',
   'job.failed': 'It failed',
   'job.cancelled': 'It was cancelled'
 }

@@ -61,7 +61,7 @@ export function CreatePage ({ route }) {
   async function takeJob (id) {
     try {
       const job = await jobs.read(id)
-      if (isEnlarging(job)) throw new Error('That job enlarged a picture, which this form is not about. Start from its image instead.')
+      if (isEnlarging(job)) throw new Error('That job upscaled an image, which this form cannot do. Start from its image instead.')
       form.setValues(formOf(job))
       const images = await imagesOf(job)
       form.setValues(before => ({ ...before, ...images }))
@@ -83,8 +83,8 @@ export function CreatePage ({ route }) {
     // On a phone the result is far below.
     result.current.scrollIntoView({ block: 'nearest', behavior: 'smooth' })
     say(combinations.length > 1
-      ? `${combinations.length} jobs are in line.`
-      : `The job is number ${last.queue_position} in the line of ${last.target_server_alias}.`)
+      ? `${combinations.length} jobs are in the queue.`
+      : `The job is #${last.queue_position} in the queue of ${last.target_server_alias}.`)
   }
 
   function onKeyDown (event) {

@@ -51,7 +51,7 @@ export function GalleryPage ({ route }) {
         <p class="out-of-sight" role="status">${hasMore ? `${images.length} images and more` : plural(images.length, 'image')}</p>
         ${images.length === 0 && !hasMore && html`
           <div class="empty">
-            ${isFiltered ? 'No image fits these filters.' : html`Images appear here when jobs complete. <a href="#/create">Create one</a>`}
+            ${isFiltered ? 'No image matches these filters.' : html`Images appear here when jobs complete. <a href="#/create">Create one</a>`}
           </div>`}
         <${Tiles} images=${images} hasMore=${hasMore} selection=${selection} onMore=${more} onOpen=${askFor} onDelete=${onDelete} />
         ${hasMore && html`<p class="muted" role="status">Loading more…</p>`}`}
@@ -60,7 +60,7 @@ export function GalleryPage ({ route }) {
       <${ImageViewer} images=${images} index=${open} onIndex=${askFor} onDelete=${onDelete} onClose=${() => setOpen(null)} />`}
     ${doomed.length > 0 && html`
       <${Confirm} title=${doomed.length === 1 ? 'Delete this image?' : `Delete ${plural(doomed.length, 'image')}?`}
-        sentence=${doomed.length === 1 ? 'It goes for good; the job that made it stays.' : 'They go for good; the jobs that made them stay.'}
+        sentence=${doomed.length === 1 ? 'This permanently deletes the image; its job stays.' : 'This permanently deletes the images; their jobs stay.'}
         action="Delete" onConfirm=${remove} onClose=${() => setDoomed([])} />`}`
 }
 
@@ -150,7 +150,7 @@ function ChosenBar ({ selection, images, onDelete }) {
       link.href = url
       link.download = ''
       link.click()
-      say('The download has begun.')
+      say('The download has started.')
     } catch (error) {
       complain(error)
     }

@@ -36,7 +36,7 @@ export function JobPage ({ route: { id } }) {
   const prompt = job.generation_params.prompt
   return html`
     <p class="back"><a href="#/queue"><${Icon} name="back" />Queue</a></p>
-    <${PageHead} title=${prompt || (isEnlarging(job) ? 'Enlarging a picture' : 'Job without a prompt')}>
+    <${PageHead} title=${prompt || (isEnlarging(job) ? 'Upscaling an image' : 'Job without a prompt')}>
       <div class="actions">
         <${JobActions} job=${job} onDone=${action => action === 'remove' ? goTo('/queue') : reload()} />
         ${!isEnlarging(job) && html`
@@ -54,7 +54,7 @@ export function JobPage ({ route: { id } }) {
       <p key=${warning.message} class="notice warning-notice"><${Icon} name="warning" /> ${warning.message}</p>`)}
     <${JobImages} job=${job} />
     ${job.images.length === 0 && active.includes(job.status) && (job.preview_url
-      ? html`<img class="preview" src=${job.preview_url} alt="What is drawn so far" />`
+      ? html`<img class="preview" src=${job.preview_url} alt="Preview" />`
       : html`<p class="empty">The images will appear here.</p>`)}
     <div class="job-details">
       <${Parameters} job=${job} />

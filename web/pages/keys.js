@@ -29,11 +29,11 @@ export function KeysPage () {
         <${Icon} name="create" />New key
       </button>
     <//>
-    <p class="lead">Programs show one to use the API: <code>X-API-Key</code> and <code>X-API-Secret</code>. These pages need none.</p>
+    <p class="lead">Programs send a key to use the API: <code>X-API-Key</code> and <code>X-API-Secret</code>. The web UI does not need one.</p>
     ${data === undefined
       ? html`<${Loading} error=${error} sentence=${error && sentenceOf(error)} />`
       : html`<${Stale} error=${error} />`}
-    ${data?.length === 0 && html`<p class="empty">There is no key yet. Make one for each program, so that each can be revoked alone.</p>`}
+    ${data?.length === 0 && html`<p class="empty">No keys yet. Create one for each program, so that you can revoke each alone.</p>`}
     <ul class="cards">
       ${data?.map(key => html`<${KeyCard} key=${key.id} accessKey=${key} onOpen=${dialog => setOpen({ dialog, key })} />`)}
     </ul>
@@ -52,18 +52,18 @@ function KeyCard ({ accessKey, onOpen }) {
     <li class="card">
       <div class="card-head">
         <h2>${name}</h2>
-        ${!isActive && html`<span class="status still">Switched off</span>`}
+        ${!isActive && html`<span class="status still">Disabled</span>`}
       </div>
       ${accessKey.description && html`<p>${accessKey.description}</p>`}
       <dl class="facts-list">
         <div><dt>Key</dt><dd><code>${accessKey.key}</code></dd></div>
-        <div><dt>May</dt><dd>${rightsText(scopes)}</dd></div>
+        <div><dt>Permissions</dt><dd>${rightsText(scopes)}</dd></div>
         <div><dt>Limit</dt><dd>${limit === null ? 'none' : `${plural(limit, 'request')} a minute`}</dd></div>
         ${accessKey.webhook_url && html`<div><dt>Webhook</dt><dd>${accessKey.webhook_url}</dd></div>`}
         ${dropInText(accessKey.drop_in) && html`<div><dt>Drop-in</dt><dd>${dropInText(accessKey.drop_in)}</dd></div>`}
         ${accessKey.drop_in.server && html`<div><dt>Server</dt><dd>${accessKey.drop_in.server}</dd></div>`}
-        <div><dt>Made</dt><dd>${momentText(accessKey.created_at)}</dd></div>
-        <div><dt>Used</dt><dd>${accessKey.last_used_at === null ? 'never' : `${ago(accessKey.last_used_at)}, ${plural(accessKey.usage_count, 'time')} in all`}</dd></div>
+        <div><dt>Created</dt><dd>${momentText(accessKey.created_at)}</dd></div>
+        <div><dt>Used</dt><dd>${accessKey.last_used_at === null ? 'never' : `${ago(accessKey.last_used_at)}, ${plural(accessKey.usage_count, 'time')} in total`}</dd></div>
         ${formerUntil !== null && html`<div><dt>Old secret</dt><dd>works until ${momentText(formerUntil)}</dd></div>`}
       </dl>
       <div class="actions">

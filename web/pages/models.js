@@ -46,7 +46,7 @@ export function ModelsPage ({ route }) {
       : html`
         <${Stale} error=${error} />
         <p class="hint" role="status">${plural(data.total, 'model')}</p>
-        ${data.total === 0 && html`<p class="empty">${isFiltered ? 'No model fits these filters.' : 'No server has told of its models yet, and there is none in a model folder (MODELS_DIR). Simulators do not count beside other servers.'}</p>`}
+        ${data.total === 0 && html`<p class="empty">${isFiltered ? 'No model matches these filters.' : 'No models yet: no server has answered, and the model folders (MODELS_DIR) are empty. The simulator\'s models are hidden while a real server is registered.'}</p>`}
         <ul class="model-grid">
           ${data.models.map(model => html`<${ModelCard} key=${model.id} model=${model} blurs=${blurs} route=${route} />`)}
         </ul>

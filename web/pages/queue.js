@@ -59,7 +59,7 @@ function soleServer (known = [], view) {
   return view === 'pending' && known.length === 1 ? known[0].alias : ''
 }
 
-const titles = { processing: 'Running', pending: 'Next in line', ended: 'Lately ended' }
+const titles = { processing: 'Running', pending: 'Next in queue', ended: 'Recently finished' }
 
 function Overview ({ data: { groups, totals }, server, onChanged }) {
   const more = { pending: totals.pending - groups.pending.length, ended: 0, processing: 0 }
@@ -67,8 +67,8 @@ function Overview ({ data: { groups, totals }, server, onChanged }) {
   if (Object.values(groups).every(found => found.length === 0)) {
     return html`
       <div class="empty">
-        <p>Nothing has been asked for yet.</p>
-        <p><a href="#/create">Describe a picture</a>, or send a job with the <a href="/docs">API</a>.</p>
+        <p>No jobs yet.</p>
+        <p><a href="#/create">Create your first image</a>, or send a job with the <a href="/docs">API</a>.</p>
       </div>`
   }
   return Object.entries(groups).map(([name, found]) => found.length > 0 && html`
@@ -100,7 +100,7 @@ function JobList ({ view, server, search, onChanged }) {
   }
 
   if (total === undefined) return html`<${Loading} error=${error} sentence=${error && sentenceOf(error)} />`
-  if (total === 0) return html`<p class="empty">No job fits these filters.</p>`
+  if (total === 0) return html`<p class="empty">No job matches these filters.</p>`
 
   /** The same row as before where nothing about it has changed, so that scrolling draws only what is new. */
   function row (index) {
@@ -123,7 +123,7 @@ function JobList ({ view, server, search, onChanged }) {
 
   return html`
     <h2 class="out-of-sight">Jobs</h2>
-    ${isLine && html`<p class="hint">In the order in which ${server} takes them.</p>`}
+    ${isLine && html`<p class="hint">In the order of the queue of ${server}.</p>`}
     ${shown < total && html`<p class="hint" role="status">The first ${numberText(shown)} of ${numberText(total)} jobs.</p>`}
     <${VirtualList} total=${shown} label="Jobs" onShow=${onShow} row=${row} />
     <${SelectionBar} selection=${selection} total=${total} asOf=${asOf} filter=${filter} onDone=${changed} />`

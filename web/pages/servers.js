@@ -36,7 +36,7 @@ export function ServersPage ({ route }) {
       : html`<${Stale} error=${error} />`}
     ${data?.length === 0 && html`
       <div class="empty">
-        <p>There is no server yet. Jobs need one to run on.</p>
+        <p>No servers yet. Jobs need a server to run on.</p>
         <p>Start A1111 or Forge with <code>--api</code>, then add its address here.</p>
       </div>`}
     <ul class="cards">
@@ -66,8 +66,8 @@ function ServerCard ({ server, onChanged, onOpen }) {
       ${server.description && html`<p>${server.description}</p>`}
       ${paused && html`
         <p class="notice warning-notice">
-          ${server.pause_reason ?? 'Held: nothing further begins here.'}
-          ${server.paused_at && html`<span class="hint" title=${momentText(server.paused_at)}> Held ${ago(server.paused_at)}.</span>`}
+          ${server.pause_reason ?? 'Paused: no new job starts here.'}
+          ${server.paused_at && html`<span class="hint" title=${momentText(server.paused_at)}> Paused ${ago(server.paused_at)}.</span>`}
         </p>`}
       <${HealthStrip} server=${server} />
       <dl class="facts-list">
@@ -76,7 +76,7 @@ function ServerCard ({ server, onChanged, onOpen }) {
         <div><dt>Loaded</dt><dd>${checkpoint ?? '–'}</dd></div>
         <div><dt>Jobs</dt><dd><a href="#/queue?server=${encodeURIComponent(alias)}">${server.processing} running, ${server.waiting} waiting</a></dd></div>
         ${server.learned?.checked_at && html`<div><dt>Checked</dt><dd>${learnedWords(server.learned)} (${ago(server.learned.checked_at)})</dd></div>`}
-        <div><dt>Heard of</dt><dd>${ago(server.checked_at)}</dd></div>
+        <div><dt>Last checked</dt><dd>${ago(server.checked_at)}</dd></div>
       </dl>
       ${server.last_error && html`
         <div class="problem">
@@ -94,17 +94,17 @@ function learnedWords (learned) {
   const { body_refused_bytes: body, time_limit_seconds: limit } = learned
   return [
     ...told(learned.interrupts, 'stops when interrupted', 'does not stop when interrupted'),
-    ...told(learned.tells_tasks_apart, 'tells tasks apart', 'does not tell tasks apart'),
+    ...told(learned.tells_tasks_apart, 'distinguishes tasks', 'does not distinguish tasks'),
     ...(learned.restores_overrides === 'none' ? ['does not restore settings'] : []),
-    ...(body === null ? [] : [`takes requests below ${Math.round(body / 1024 / 1024 * 10) / 10} MiB`]),
+    ...(body === null ? [] : [`accepts requests below ${Math.round(body / 1024 / 1024 * 10) / 10} MiB`]),
     ...(limit === null ? [] : [`a proxy waits ${limit} s`])
-  ].join(', ') || 'little was found out'
+  ].join(', ') || 'few findings'
 }
 
 /** What its owner can do about it. */
 function adviceFor ({ health, last_error: problem }) {
-  if (health === 'unauthorized') return 'Change the server and enter what it asks for: the user name and password of its --api-auth, a token or headers.'
-  if (health === 'suspected') return 'It answers, so it is tried again by itself, with another job. Its own output may say more.'
+  if (health === 'unauthorized') return 'Change the server and enter its credentials: the user name and password of its --api-auth, a token or headers.'
+  if (health === 'suspected') return 'It answers, so it is retried automatically with another job. Its own output can say more.'
   if (health === 'offline' && /Nothing listens|connection in time|cannot be reached/.test(problem)) return 'On another machine it also needs --listen. Its jobs wait until it answers.'
   if (health === 'offline') return 'Its jobs wait until it answers.'
   return ''

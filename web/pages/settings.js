@@ -24,8 +24,8 @@ export function SettingsPage () {
       <section class="card" aria-labelledby="more-settings">
         <h2 id="more-settings">For operators</h2>
         <ul class="links">
-          <li><a href="/docs">API docs</a> <span class="hint">every route, to be tried</span></li>
-          <li><a href="/dashboard">Dashboard</a> <span class="hint">the queues as BullMQ sees them</span></li>
+          <li><a href="/docs">API docs</a> <span class="hint">try every route</span></li>
+          <li><a href="/dashboard">Dashboard</a> <span class="hint">the BullMQ queues</span></li>
           <li><a href="/metrics">Metrics</a> <span class="hint">for Prometheus</span></li>
           <li><a href="/ready">Readiness</a> <span class="hint">Redis and workers</span></li>
         </ul>
@@ -49,7 +49,7 @@ function QueueCard ({ changeable: { queueProcessingEnabled: isOn, lastUpdated },
     <section class="card" aria-labelledby="queue-switch">
       <div class="card-head"><h2 id="queue-switch">Queue</h2><span class="status ${isOn ? 'good' : 'warn'}">${isOn ? 'On' : 'Off'}</span></div>
       <p>${isOn
-        ? 'Servers take jobs. Switched off, running generations end and no further one begins; jobs are accepted and wait.'
+        ? 'Servers take jobs. If you switch the queue off, running generations finish and no new one starts; jobs are accepted and wait.'
         : 'No server takes a job until the queue is on again. Jobs are accepted and wait.'}</p>
       <div class="actions">
         <button type="button" class=${isOn ? 'button' : 'button primary'} disabled=${busy} onClick=${change}>
@@ -95,11 +95,11 @@ function InForce ({ settings: all }) {
     (!onlyChanged || source !== 'default') && `${name} ${description}`.toLowerCase().includes(wanted))
   return html`
     <section class="stack" aria-labelledby="in-force">
-      <h2 id="in-force">In force</h2>
+      <h2 id="in-force">Current settings</h2>
       <p class="hint">From the environment or from .env, read when the service starts.</p>
       <div class="filters" role="search" aria-label="Settings">
         <input type="search" aria-label="Search settings" placeholder="Search settings" value=${search} onInput=${event => setSearch(event.currentTarget.value)} />
-        <label class="check inline"><input type="checkbox" checked=${onlyChanged} onChange=${event => setOnlyChanged(event.currentTarget.checked)} />Only what is set</label>
+        <label class="check inline"><input type="checkbox" checked=${onlyChanged} onChange=${event => setOnlyChanged(event.currentTarget.checked)} />Only changed ones</label>
       </div>
       <ul class="rows settings-rows">
         ${shown.map(setting => html`
@@ -111,7 +111,7 @@ function InForce ({ settings: all }) {
             </div>
           </li>`)}
       </ul>
-      ${shown.length === 0 && html`<p class="empty">No setting fits.</p>`}
+      ${shown.length === 0 && html`<p class="empty">No setting matches.</p>`}
     </section>`
 }
 

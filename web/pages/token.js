@@ -26,7 +26,7 @@ export function TokenPage ({ refusal, problem, onSignedIn }) {
     <main class="gate">
       <img src="/ui/icon.svg" alt="" width="48" height="48" />
       <h1>Sign in to StableQueue</h1>
-      <p>This service is reachable from other machines, so it asks who you are. The admin token was printed when it
+      <p>This service is reachable from other machines, so you must sign in. The admin token was printed when it
         first started; it is also in the file <code>admin-token</code> in its data folder.</p>
       <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, send)}>
         <${FormProblem} problem=${form.problems[''] ?? problem} />

@@ -34,7 +34,7 @@ export function WebhooksPage ({ route }) {
         <button type="button" class="button primary" onClick=${() => setDialog({ name: 'test', url: '' })}><${Icon} name="plug" />Test an address</button>
       </div>
     <//>
-    <p class="lead">A job that names a <code>webhookUrl</code> tells it what becomes of it. Each event is tried again for more than a day.</p>
+    <p class="lead">Jobs with a <code>webhookUrl</code> send an event there when they finish. Each event is retried for more than a day.</p>
     <nav class="tabs" aria-label="Webhooks">
       ${Object.entries(tabs).map(([id, label]) => html`
         <a key=${id} class="tab" href=${id === '' ? '#/webhooks' : `#/webhooks/${id}`} aria-current=${tab === id ? 'page' : undefined}>${label}</a>`)}
@@ -96,7 +96,7 @@ function DeliveryList ({ route, nameOf, changes }) {
         <${Stale} error=${error} />
         <${Deliveries} deliveries=${data.deliveries} nameOf=${nameOf} onChanged=${reload} />
         ${data.deliveries.length === 0 && html`
-          <p class="empty">${isFiltered ? 'No delivery fits these filters.' : 'Nothing was sent yet. Test an address, or submit a job with a webhookUrl.'}</p>`}
+          <p class="empty">${isFiltered ? 'No delivery matches these filters.' : 'No deliveries yet. Test an address, or submit a job with a webhookUrl.'}</p>`}
         ${data.next_cursor !== null && size < mostShown && html`
           <p><button type="button" class="button" onClick=${() => setSize(Math.min(mostShown, size + pageSize))}>Show more</button></p>`}`}`
 }
@@ -104,7 +104,7 @@ function DeliveryList ({ route, nameOf, changes }) {
 const health = {
   ok: ['Works', 'good'],
   failing: ['Failing', 'warn'],
-  open: ['Left alone', 'bad'],
+  open: ['In a break', 'bad'],
   gone: ['Gone', 'bad'],
   disabled: ['Disabled', 'bad']
 }
@@ -117,7 +117,7 @@ function EndpointList ({ nameOf, changes, onTest }) {
   if (endpoints.length === 0) return html`<p class="empty">No address was called in the last 7 days.</p>`
 
   async function enable (id) {
-    await attempt(() => webhooks.enable(id), 'It is sent to again.')
+    await attempt(() => webhooks.enable(id), 'The endpoint is enabled again.')
     reload()
   }
 
@@ -128,14 +128,14 @@ function EndpointList ({ nameOf, changes, onTest }) {
           <div class="card-head"><h2 class="endpoint-url">${endpoint.url}</h2><span class="status ${health[endpoint.state]?.[1]}">${health[endpoint.state]?.[0] ?? endpoint.state}</span></div>
           <dl class="facts-list">
             <div><dt>Key</dt><dd>${nameOf(endpoint.api_key_id)}</dd></div>
-            <div><dt>Last well</dt><dd>${ago(endpoint.last_success_at)}</dd></div>
+            <div><dt>Last success</dt><dd>${ago(endpoint.last_success_at)}</dd></div>
             <div><dt>Last used</dt><dd>${ago(endpoint.last_used_at)}</dd></div>
             ${endpoint.consecutive_failures > 0 && html`
               <div><dt>Failed</dt><dd>${plural(endpoint.consecutive_failures, 'time')} in a row, since ${ago(endpoint.failing_since)}</dd></div>`}
             ${endpoint.next_try_at !== null && html`<div><dt>Next try</dt><dd>${ago(endpoint.next_try_at)}</dd></div>`}
           </dl>
           <div class="actions">
-            <a class="button" href="#/webhooks?endpoint=${endpoint.id}">Its deliveries</a>
+            <a class="button" href="#/webhooks?endpoint=${endpoint.id}">Deliveries</a>
             <button type="button" class="button" aria-label="Test ${endpoint.url}" onClick=${() => onTest(endpoint.url)}>Test</button>
             ${['open', 'gone', 'disabled'].includes(endpoint.state) && html`
               <button type="button" class="button" aria-label="Enable ${endpoint.url}" onClick=${() => enable(endpoint.id)}>Enable</button>`}

@@ -38,9 +38,9 @@ export function AddServer ({ onClose, onChanged }) {
     return html`
       <${Dialog} key="silent" title="${silent.alias} cannot be used yet" onClose=${onClose}>
         <p class="notice problem-notice" role="alert">${silent.message}</p>
-        <p>It can stay in the list: it is looked at again and again, and its jobs wait until it answers.</p>
+        <p>It can stay in the list: it is checked regularly, and its jobs wait until it answers.</p>
         <div class="dialog-actions">
-          <button type="button" class="button" onClick=${takeBack}>Change what I entered</button>
+          <button type="button" class="button" onClick=${takeBack}>Change the entries</button>
           <button type="button" class="button primary" onClick=${onClose}>Keep it</button>
         </div>
       <//>`
@@ -49,7 +49,7 @@ export function AddServer ({ onClose, onChanged }) {
     <${Dialog} key="form" title="Add a server" onClose=${onClose}>
       <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, send)}>
         <${FormProblem} problem=${form.problems['']} />
-        <${TextField} label="Name" hint="What you and your clients call it." ...${form.field('alias')} autocomplete="off" autofocus />
+        <${TextField} label="Name" hint="Its name for you and your clients." ...${form.field('alias')} autocomplete="off" autofocus />
         <${TextField} label="Address" hint="Of A1111 or Forge, started with --api." placeholder="http://192.168.1.20:7860"
           ...${form.field('apiUrl')} inputmode="url" autocomplete="off" autocapitalize="none" spellcheck=${false} />
         <${ServerAccess} form=${form} />

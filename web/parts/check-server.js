@@ -13,16 +13,16 @@ import { Loading } from './page-head.js'
 /** How often it is asked how far a check is, in milliseconds. */
 const often = 700
 
-const marks = { good: ['Good', 'good'], note: ['Note', 'active'], harm: ['Hurts', 'bad'], unknown: ['Not found out', 'still'] }
+const marks = { good: ['Good', 'good'], note: ['Note', 'active'], harm: ['Problem', 'bad'], unknown: ['Not found out', 'still'] }
 const stepWords = { waiting: '', running: 'now…', done: 'done', not_found_out: 'not found out', skipped: 'skipped' }
 const stateWords = {
   asked: 'Waiting for the worker…',
-  waiting: 'Waiting for what runs there to end…',
-  running: 'The check is running. The line of the server waits meanwhile.',
-  putting_back: 'Everything is put back…'
+  waiting: 'Waiting for the running job to finish…',
+  running: 'The check is running. The server\'s queue waits meanwhile.',
+  putting_back: 'Restoring the settings…'
 }
 const outcomeWords = {
-  cancelled: 'The check was cancelled.', could_not_run: 'The check could not run.', broken_off: 'The check ended early.'
+  cancelled: 'The check was cancelled.', could_not_run: 'The check could not run.', broken_off: 'The check stopped early.'
 }
 
 /** A thorough check of a server: what it does, how far it is, and its report. */
@@ -81,9 +81,9 @@ function AskForCheck ({ alias, onBegun, onClose }) {
   return html`
     <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, send)}>
       <${FormProblem} problem=${form.problems['']} />
-      <p>About a dozen tiny images find out whether the server restores settings, stops when interrupted, and what a proxy in front of it allows. Its line waits meanwhile, and everything is put back.</p>
+      <p>About a dozen tiny images find out whether the server restores settings, stops when interrupted, and the limits of a proxy in front of it. Its queue waits meanwhile, and everything is restored.</p>
       <details>
-        <summary>More to find out</summary>
+        <summary>Further checks</summary>
         <div class="fields">
           <${TextField} label="Another checkpoint" hint="Loaded once, to see whether the selected one stays selected." ...${form.field('checkpoint')} autocomplete="off" spellcheck=${false} />
           <${NumberField} label="Minutes" hint="Length of one longer generation, to see whether a proxy waits for it." ...${form.field('minutes')} min="0" max="30" step="any" />
@@ -105,7 +105,7 @@ function Running ({ alias, check }) {
   }
 
   return html`
-    <p role="status">${cancels ? 'Cancelling; everything is put back…' : stateWords[check.state]}</p>
+    <p role="status">${cancels ? 'Cancelling; restoring the settings…' : stateWords[check.state]}</p>
     <ol class="check-steps">
       ${check.steps.map(({ name, title, state, duration_ms: ms }) => html`
         <li key=${name} class=${state} aria-current=${state === 'running' ? 'step' : undefined}>
@@ -125,8 +125,8 @@ function Report ({ report, text, onAgain }) {
     ${outcome !== 'finished' && html`<p class="notice warning-notice">${outcomeWords[outcome]} ${reason}</p>`}
     ${(putBack === 'pending' || putBack === 'failed') && html`
       <p class="notice problem-notice">${putBack === 'pending'
-        ? 'What was changed is put back as soon as the server answers.'
-        : 'Some settings could not be put back; look at the settings of the server.'}</p>`}
+        ? 'Changed settings are restored as soon as the server answers.'
+        : 'Some settings could not be restored; check the settings of the server.'}</p>`}
     <p class="hint">${[server.kind, server.version].filter(Boolean).join(' ')} · ${(ms / 1000).toFixed(1)} s · ${generations.made} of at most ${generations.at_most} generations · ${new Date(report.started_at).toLocaleString()}</p>
     <ul class="findings" tabindex="0" aria-label="Findings">
       ${findings.map(({ topic, level, sentence, remedy }, index) => html`

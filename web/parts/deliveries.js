@@ -23,7 +23,7 @@ export function Deliveries ({ deliveries, nameOf, onChanged }) {
   const [open, setOpen] = useState(null)
 
   async function again (id) {
-    await attempt(() => webhooks.redeliver(id), 'It is sent again.')
+    await attempt(() => webhooks.redeliver(id), 'The event is sent again.')
     onChanged()
   }
 
@@ -72,11 +72,11 @@ function DeliveryLog ({ id, onClose, onChanged }) {
       ${delivery.reason && html`<p>${delivery.reason}</p>`}
       <${DeliveryBody} data=${data} />
       <div class="dialog-actions">
-        ${delivery.job_id !== null && html`<a class="button quiet" href="#/job/${delivery.job_id}">Its job</a>`}
+        ${delivery.job_id !== null && html`<a class="button quiet" href="#/job/${delivery.job_id}">Job</a>`}
         <${CopyButton} label="Copy body" what="The body was" text=${body} />
         ${delivery.state === 'pending'
-          ? html`<button type="button" class="button" onClick=${() => act(() => webhooks.stop(id), 'No more of it is sent.')}><${Icon} name="stop" />Stop</button>`
-          : html`<button type="button" class="button primary" onClick=${() => act(() => webhooks.redeliver(id), 'It is sent again.')}><${Icon} name="again" />Send again</button>`}
+          ? html`<button type="button" class="button" onClick=${() => act(() => webhooks.stop(id), 'The delivery is stopped.')}><${Icon} name="stop" />Stop</button>`
+          : html`<button type="button" class="button primary" onClick=${() => act(() => webhooks.redeliver(id), 'The event is sent again.')}><${Icon} name="again" />Send again</button>`}
       </div>
     <//>`
 }

@@ -66,7 +66,7 @@ function Download ({ download, act }) {
     </li>`
 }
 
-const types = [{ value: '', label: 'As its source says' }, ...Object.entries(modelTypes).map(([value, label]) => ({ value, label }))]
+const types = [{ value: '', label: 'As at the source' }, ...Object.entries(modelTypes).map(([value, label]) => ({ value, label }))]
 
 function AskFor ({ onClose, onStarted }) {
   const form = useForm({ source: '', type: '', filename: '' })
@@ -88,7 +88,7 @@ function AskFor ({ onClose, onStarted }) {
         <${TextField} label="Address or id" ...${form.field('source')} autocomplete="off" autocapitalize="none" spellcheck=${false} autofocus
           hint="A version at Civitai (its address with modelVersionId, or the number alone), or a file at HuggingFace." />
         <${SelectField} label="Type" ...${form.field('type')} options=${types} />
-        <${TextField} label="File name" hint="Empty: the name it has there." ...${form.field('filename')} autocomplete="off" />
+        <${TextField} label="File name" hint="Empty: its name at the source." ...${form.field('filename')} autocomplete="off" />
         <div class="dialog-actions">
           <button type="button" class="button" onClick=${onClose}>Cancel</button>
           <button class="button primary" disabled=${form.busy}>${form.busy ? 'Asking…' : 'Download'}</button>

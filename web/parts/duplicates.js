@@ -56,7 +56,7 @@ export function Duplicates ({ onClose, onChanged }) {
               </label>
             </li>`)}
         </ul>`}
-      ${isSure && html`<p class="notice problem-notice" role="alert">${plural(copies, 'file')} will be deleted from disk, for good.</p>`}
+      ${isSure && html`<p class="notice problem-notice" role="alert">${plural(copies, 'file')} will be permanently deleted from disk.</p>`}
       <div class="dialog-actions">
         ${groups.length > 0 && chosen.size < groups.length && html`
           <button type="button" class="button quiet" onClick=${() => setChosen(new Set(groups.map(({ hash }) => hash)))}>Choose all</button>`}

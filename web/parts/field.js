@@ -11,7 +11,7 @@ function Labelled ({ label, hint, problem, nearest, onNearest, wide, input }) {
       ${hint && html`<p class="hint" id="${id}-hint">${hint}</p>`}
       ${problem && html`<p class="problem" id="${id}-problem">${problem}</p>`}
       ${problem && nearest && html`
-        <div class="actions nearest" role="group" aria-label="Take instead">
+        <div class="actions nearest" role="group" aria-label="Suggestions">
           ${nearest.names.map(name => html`
             <button key=${name} type="button" class="tab" onClick=${() => onNearest(name, nearest.wrong)}>${name}</button>`)}
         </div>`}

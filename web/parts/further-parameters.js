@@ -12,10 +12,10 @@ export function FurtherParameters ({ further, onLeaveOut }) {
   return html`
     <section class="form-section" aria-labelledby="further-parameters">
       <div class="section-head">
-        <h2 id="further-parameters">Also taken over</h2>
-        <button type="button" class="button quiet" onClick=${onLeaveOut}><${Icon} name="close" />Leave it out</button>
+        <h2 id="further-parameters">Further parameters</h2>
+        <button type="button" class="button quiet" onClick=${onLeaveOut}><${Icon} name="close" />Leave these out</button>
       </div>
-      <p class="hint">Sent along as it is: <strong>${names.join(', ')}</strong></p>
+      <p class="hint">Sent unchanged: <strong>${names.join(', ')}</strong></p>
       <details><summary>Show it</summary><pre class="answer" tabindex="0">${JSON.stringify(further.parameters, null, 2)}</pre></details>
     </section>`
 }

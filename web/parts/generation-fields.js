@@ -7,7 +7,7 @@ import { ModelPicker } from './model-picker.js'
 const same = names => names.map(name => ({ value: name, label: name }))
 const orDefault = (label, names = []) => [{ value: '', label }, ...same(names)]
 const priorities = Array.from({ length: 10 }, (_, index) => String(10 - index))
-  .map(value => ({ value, label: { 10: '10 – first', 5: '5 – usual', 1: '1 – last' }[value] ?? value }))
+  .map(value => ({ value, label: { 10: '10 – first', 5: '5 – normal', 1: '1 – last' }[value] ?? value }))
 
 const sizes = [[512, 512], [768, 768], [1024, 1024], [832, 1216], [1216, 832]]
 
@@ -29,9 +29,9 @@ export function ModelFields ({ form, servers, choices }) {
         <button type="button" class="button quiet" onClick=${() => setPicking(true)}><${Icon} name="gallery" />Browse checkpoints</button>
       </div>
       <div class="fields">
-        <${SelectField} label="Checkpoint" ...${form.field('checkpoint_name')} options=${orDefault('Whatever is loaded', choices?.checkpoints)} />
-        <${SelectField} label="Server" ...${form.field('target_server_alias')} options=${[{ value: '', label: 'The best one' }, ...aliases]} />
-        <${SelectField} label="VAE" ...${form.field('vae')} options=${orDefault('As the server is set', ['Automatic', 'None', ...choices?.vaes ?? []])} />
+        <${SelectField} label="Checkpoint" ...${form.field('checkpoint_name')} options=${orDefault('Current model', choices?.checkpoints)} />
+        <${SelectField} label="Server" ...${form.field('target_server_alias')} options=${[{ value: '', label: 'Automatic' }, ...aliases]} />
+        <${SelectField} label="VAE" ...${form.field('vae')} options=${orDefault('Server default', ['Automatic', 'None', ...choices?.vaes ?? []])} />
         <${NumberField} label="Clip skip" placeholder="1" min="1" max="12" ...${form.field('clip_skip')} />
         <${SelectField} label="Priority" ...${form.field('priority')} options=${priorities} />
       </div>
@@ -67,8 +67,8 @@ export function PictureFields ({ form }) {
       <div class="fields numbers-only">
         <${NumberField} label="Width" step="8" min="8" max="4096" ...${form.field('width')} />
         <${NumberField} label="Height" step="8" min="8" max="4096" ...${form.field('height')} />
-        <${NumberField} label="Images" min="1" max="100" ...${form.field('n_iter')} />
-        <${NumberField} label="At a time" min="1" max="64" ...${form.field('batch_size')} />
+        <${NumberField} label="Batch count" min="1" max="100" ...${form.field('n_iter')} />
+        <${NumberField} label="Batch size" min="1" max="64" ...${form.field('batch_size')} />
       </div>
       <div class="sizes" role="group" aria-label="Common sizes">
         ${sizes.map(([wide, high]) => html`
@@ -83,19 +83,19 @@ export function HiresFields ({ form, choices }) {
   const upscalers = same([...choices?.latent_upscale_modes ?? [], ...choices?.upscalers ?? []])
   return html`
     <section class="form-section" aria-label="Hires fix">
-      <${CheckField} label="Hires fix" hint="Draws small, enlarges, and draws over." ...${form.field('enable_hr')} />
+      <${CheckField} label="Hires fix" hint="Generates small, upscales, then refines." ...${form.field('enable_hr')} />
       ${form.values.enable_hr && html`
         <div class="fields">
-          <${NumberField} label="Enlargement" step="0.25" min="1" max="8" ...${form.field('hr_scale')} />
+          <${NumberField} label="Upscale by" step="0.25" min="1" max="8" ...${form.field('hr_scale')} />
           <${SelectField} label="Upscaler" ...${form.field('hr_upscaler')} options=${upscalers} />
-          <${NumberField} label="Denoising" hint="0 keeps everything, 1 draws anew." step="0.05" min="0" max="1" ...${form.field('denoising_strength')} />
-          <${NumberField} label="Second steps" placeholder="as the first" min="0" max="150" ...${form.field('hr_second_pass_steps')} />
+          <${NumberField} label="Denoising" hint="0 = unchanged, 1 = completely new" step="0.05" min="0" max="1" ...${form.field('denoising_strength')} />
+          <${NumberField} label="Hires steps" placeholder="as steps" min="0" max="150" ...${form.field('hr_second_pass_steps')} />
         </div>`}
     </section>`
 }
 
 const resizeModes = [['0', 'Stretch'], ['1', 'Crop'], ['2', 'Fill'], ['3', 'Latent upscale']].map(([value, label]) => ({ value, label }))
-const fills = [['0', 'Fill'], ['1', 'The original'], ['2', 'Latent noise'], ['3', 'Latent nothing']].map(([value, label]) => ({ value, label }))
+const fills = [['0', 'Fill'], ['1', 'Original'], ['2', 'Latent noise'], ['3', 'Latent nothing']].map(([value, label]) => ({ value, label }))
 
 /** Starting from an image, in whole or where a mask is white. */
 export function StartFields ({ form }) {
@@ -103,15 +103,15 @@ export function StartFields ({ form }) {
     <section class="form-section" aria-labelledby="start-fields">
       <h2 id="start-fields">Start image</h2>
       <${ImageDrop} label="Image to start from" ...${form.field('init_images')} />
-      <${ImageDrop} label="Mask" hint="Where it is white, the image is drawn anew; without one, everywhere." ...${form.field('mask')} />
+      <${ImageDrop} label="Mask" hint="The white part is generated again; without a mask, the whole image." ...${form.field('mask')} />
       <div class="fields">
-        <${NumberField} label="Denoising" hint="0 keeps everything, 1 draws anew." step="0.05" min="0" max="1" ...${form.field('denoising_strength')} />
-        <${SelectField} label="Where sizes differ" ...${form.field('resize_mode')} options=${resizeModes} />
+        <${NumberField} label="Denoising" hint="0 = unchanged, 1 = completely new" step="0.05" min="0" max="1" ...${form.field('denoising_strength')} />
+        <${SelectField} label="Resize mode" ...${form.field('resize_mode')} options=${resizeModes} />
         ${form.values.mask !== null && html`
-          <${SelectField} label="Under the mask" ...${form.field('inpainting_fill')} options=${fills} />
-          <${NumberField} label="Blur of the mask" min="0" max="1024" ...${form.field('mask_blur')} />`}
+          <${SelectField} label="Masked content" ...${form.field('inpainting_fill')} options=${fills} />
+          <${NumberField} label="Mask blur" min="0" max="1024" ...${form.field('mask_blur')} />`}
       </div>
       ${form.values.mask !== null && html`
-        <${CheckField} label="Draw the masked part at full size" ...${form.field('inpaint_full_res')} />`}
+        <${CheckField} label="Inpaint only masked" ...${form.field('inpaint_full_res')} />`}
     </section>`
 }

@@ -10,7 +10,7 @@ const time = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' })
 export function HealthStrip ({ server }) {
   const { data } = useLive(signal => servers.history(server.alias, signal), [server.alias, server.health],
     { interval: minute, about: () => false })
-  if (data === undefined || data.samples.length === 0) return html`<p class="hint strip-words">Not looked at yet.</p>`
+  if (data === undefined || data.samples.length === 0) return html`<p class="hint strip-words">Not checked yet.</p>`
   const { words, pieces } = healthPieces(data.samples, Date.now())
   const percent = Math.round(data.online_share * 1000) / 10
   const last = data.samples.findLast(({ response_ms: ms }) => ms !== null)
@@ -32,6 +32,6 @@ function toneOf (online) {
 }
 
 function wordOf (online) {
-  if (online === null) return 'not known'
+  if (online === null) return 'unknown'
   return online === 1 ? 'online' : online === 0 ? 'offline' : `online ${Math.round(online * 100)} %`
 }

@@ -39,7 +39,7 @@ export function ImageDrop ({ label, hint, name, value, onValue, problem }) {
         <label class="button" for=${id} id="${id}-button"><${Icon} name="image" />${value === null ? 'Choose an image' : 'Choose another'}</label>
         ${value === null
           ? html`<span class="muted drop-words">or drop one here</span>`
-          : html`<button type="button" class="button quiet" onClick=${() => onValue(null)}><${Icon} name="close" />Take it away</button>`}
+          : html`<button type="button" class="button quiet" onClick=${() => onValue(null)}><${Icon} name="close" />Remove image</button>`}
       </div>
       ${hint && html`<p class="hint">${hint}</p>`}
       ${problem && html`<p class="problem" id="${id}-problem">${problem}</p>`}

@@ -86,6 +86,6 @@ function Made ({ image }) {
     </dl>
     <div class="actions">
       <${CopyButton} label="Copy parameters" what="The parameters" text=${JSON.stringify({ ...parameters, seed: image.seed }, null, 2)} />
-      <a class="button quiet" href="#/job/${image.job_id}">Its job</a>
+      <a class="button quiet" href="#/job/${image.job_id}">Job</a>
     </div>`
 }

@@ -15,7 +15,7 @@ const graces = [
  */
 export function IssuedSecrets ({ secrets, onClose }) {
   return html`
-    <${Dialog} key="issued" title="Keep this secret now" onClose=${onClose}>
+    <${Dialog} key="issued" title="Save this secret now" onClose=${onClose}>
       <p>It is shown only here.</p>
       <dl class="facts-list secret">
         ${secrets.map(({ label, value }) => html`<div key=${label}><dt>${label}</dt><dd><code>${value}</code></dd></div>`)}
@@ -23,7 +23,7 @@ export function IssuedSecrets ({ secrets, onClose }) {
       <div class="dialog-actions">
         ${secrets.map(({ what, value }) => html`
           <${CopyButton} key=${what} label="Copy ${what}" what="The ${what} was" text=${value} />`)}
-        <button type="button" class="button primary" onClick=${onClose}>I have kept it</button>
+        <button type="button" class="button primary" onClick=${onClose}>I have saved it</button>
       </div>
     <//>`
 }
@@ -45,7 +45,7 @@ export function ReplaceSecret ({ title, label, replace, onClose }) {
         <${SelectField} label=${label} ...${form.field('grace_hours')} options=${graces} />
         <div class="dialog-actions">
           <button type="button" class="button" onClick=${onClose}>Cancel</button>
-          <button class="button primary" disabled=${form.busy}>Make new secret</button>
+          <button class="button primary" disabled=${form.busy}>Create new secret</button>
         </div>
       </form>
     <//>`

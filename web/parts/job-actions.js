@@ -38,6 +38,6 @@ export function JobActions ({ job, onDone }) {
         <${Icon} name=${actions[action].icon} /><span class="word">${actions[action].label}</span>
       </button>`)}
     ${confirming && html`
-      <${Confirm} title="Delete this job?" sentence="The job and its images go for good." action="Delete"
+      <${Confirm} title="Delete this job?" sentence="This permanently deletes the job and its images." action="Delete"
         onConfirm=${() => act('remove')} onClose=${() => setConfirming(false)} />`}`
 }

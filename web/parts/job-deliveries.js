@@ -14,7 +14,7 @@ export function JobDeliveries ({ job }) {
   if (job.webhook === null) return null
 
   async function again (delivery) {
-    await attempt(() => webhooks.redeliver(delivery.id), 'It is sent again.')
+    await attempt(() => webhooks.redeliver(delivery.id), 'The event is sent again.')
     reload()
   }
 
@@ -22,7 +22,7 @@ export function JobDeliveries ({ job }) {
     <section class="card" aria-labelledby="deliveries">
       <h2 id="deliveries">Deliveries</h2>
       <p class="hint">To <code>${job.webhook.url}</code></p>
-      ${deliveries?.length === 0 && html`<p class="muted">Nothing has been sent yet.</p>`}
+      ${deliveries?.length === 0 && html`<p class="muted">No deliveries yet.</p>`}
       <ul class="plain-rows">
         ${deliveries?.map(delivery => html`
           <li key=${delivery.id}>

@@ -16,7 +16,7 @@ import { Status } from './status.js'
 export function JobRow ({ job: read, onChanged, check, place }) {
   const job = useProgress(read)
   const { prompt, width, height, steps } = job.generation_params
-  const name = prompt || (isEnlarging(job) ? 'Enlarging a picture' : 'No prompt')
+  const name = prompt || (isEnlarging(job) ? 'Upscaling an image' : 'No prompt')
   const address = `#/job/${job.id}`
   return html`
     ${check && html`

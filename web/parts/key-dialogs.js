@@ -10,10 +10,10 @@ import { IssuedSecrets, ReplaceSecret } from './issued-secrets.js'
 import { More } from './more.js'
 
 const answers = [
-  { value: 'wait', label: 'Waits for the image, as A1111 does' }, { value: 'async', label: 'Comes at once, with a job id' }
+  { value: 'wait', label: 'Waits for the image, as A1111 does' }, { value: 'async', label: 'Is sent at once, with a job id' }
 ]
 const hangUps = [
-  { value: 'continue', label: 'goes on; its images can be fetched later' }, { value: 'cancel', label: 'is cancelled' }
+  { value: 'continue', label: 'continues; its images can be fetched later' }, { value: 'cancel', label: 'is cancelled' }
 ]
 
 export function CreateKey ({ onClose, onChanged }) {
@@ -27,7 +27,7 @@ export function CreateKey ({ onClose, onChanged }) {
   }
 
   if (issued !== null) return html`<${IssuedSecrets} secrets=${secretsOf(issued)} onClose=${onClose} />`
-  return html`<${KeyForm} form=${form} title="New key" action="Make key" limit="as usual" send=${send} onClose=${onClose} />`
+  return html`<${KeyForm} form=${form} title="New key" action="Create key" limit="default" send=${send} onClose=${onClose} />`
 }
 
 export function EditKey ({ accessKey, onClose, onChanged }) {
@@ -42,7 +42,7 @@ export function EditKey ({ accessKey, onClose, onChanged }) {
 
   return html`
     <${KeyForm} form=${form} title="Change ${accessKey.name}" action="Save" limit="no limit" send=${send} onClose=${onClose}>
-      <${CheckField} label="Switched on" hint="Off, programs that use it are refused until it is on again." ...${form.field('is_active')} />
+      <${CheckField} label="Enabled" hint="If off, requests with this key are rejected until it is on again." ...${form.field('is_active')} />
     <//>`
 }
 
@@ -56,18 +56,18 @@ function KeyForm ({ form, title, action, limit, send, onClose, children }) {
         <${FormProblem} problem=${form.problems['']} />
         <${TextField} label="Name" hint="The program that will use it." ...${form.field('name')} autocomplete="off" autofocus />
         <${TextField} label="Description" ...${form.field('description')} autocomplete="off" />
-        <${SelectField} label="It may" ...${form.field('rights')} options=${rights} />
+        <${SelectField} label="Permissions" ...${form.field('rights')} options=${rights} />
         ${right === 'chosen' && html`<${Choices} legend="Rights" words=${scopeWords} ...${form.field('scopes')} />`}
         <${NumberField} label="Requests a minute" placeholder=${limit} min="1" ...${form.field('rate_limit_per_minute')} />
         ${children}
         <${More} summary="As a drop-in for A1111 (/sdapi/v1)" needed=${problems.server !== undefined}>
           <${SelectField} label="The answer" ...${form.field('answer')} options=${answers} />
-          <${CheckField} label="Send the job id early" hint="Status and X-Job-ID come as soon as a job is accepted; a failure then breaks the transfer off." ...${form.field('early_job_id')} />
+          <${CheckField} label="Send the job id early" hint="Status and X-Job-ID come as soon as a job is accepted; a failure then aborts the transfer." ...${form.field('early_job_id')} />
           <${SelectField} label="When the caller hangs up, the job" ...${form.field('on_hang_up')} options=${hangUps} />
-          <${SelectField} label="Server" ...${form.field('server')} options=${[{ value: '', label: 'The best one' }, ...aliases]} />
+          <${SelectField} label="Server" ...${form.field('server')} options=${[{ value: '', label: 'Automatic' }, ...aliases]} />
         <//>
         <${More} summary="Webhook of its jobs${url === '' ? '' : `: ${url}`}" needed=${problems.webhook_url !== undefined}>
-          <${TextField} label="Address" hint="Where events of its jobs go unless a job says otherwise. A query is kept, but not shown again."
+          <${TextField} label="Address" hint="Receives the events of its jobs unless a job names another address. A query is stored, but not shown again."
             placeholder="https://example.org/hook" ...${form.field('webhook_url')} inputmode="url" autocomplete="off" autocapitalize="none" />
           ${url !== '' && html`<${Choices} legend="Events" words=${eventWords} ...${form.field('webhook_events')} />`}
         <//>

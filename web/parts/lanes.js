@@ -65,10 +65,10 @@ function Lane ({ server, job: read, onPause, onChanged }) {
 function sentenceOf (server) {
   if (server.paused) {
     const since = server.paused_at === null ? '' : ` (${ago(server.paused_at)})`
-    return `${server.pause_reason ?? 'Held: nothing further begins here.'}${since}`
+    return `${server.pause_reason ?? 'Paused: no new job starts here.'}${since}`
   }
   if (!server.enabled) return 'Disabled: its jobs wait.'
-  if (server.health === 'suspected') return `It has a short break: ${server.last_error ?? 'one generation after the other failed.'}`
+  if (server.health === 'suspected') return `It gets a short break: ${server.last_error ?? 'several generations failed in a row.'}`
   if (server.health === 'offline' || server.health === 'unauthorized') return server.last_error ?? 'It does not answer; its jobs wait.'
-  return server.waiting > 0 ? 'The next job is about to begin.' : 'Idle, ready for the next job.'
+  return server.waiting > 0 ? 'The next job is about to start.' : 'Idle, ready for the next job.'
 }

@@ -11,7 +11,7 @@ import { Icon } from './icon.js'
 import { typeWord } from './model-preview.js'
 import { Loading } from './page-head.js'
 
-const sources = { forge: 'its own notes', civitai: 'Civitai', embedded: 'its header', none: 'nothing but its name' }
+const sources = { forge: 'its own notes', civitai: 'Civitai', embedded: 'its header', none: 'only its name' }
 
 /** Everything about one model, and what can be done with it. */
 export function ModelDetails ({ id, blurs, onClose, onChanged }) {
@@ -68,7 +68,7 @@ export function ModelDetails ({ id, blurs, onClose, onChanged }) {
             ${createAddress && html`<a class="button primary" href=${createAddress}><${Icon} name="create" />Use in Create</a>`}
             ${action('refresh', 'Ask Civitai', 'again', () => models.refresh(id))}
             ${model.on_disk && model.hash_sha256 === null && action('hash', 'Hash', 'key', () => models.hash(id))}
-            ${model.on_disk && action('rescan', 'Read anew', 'search', () => models.rescan(id), 'Its file and what lies beside it were read anew.')}
+            ${model.on_disk && action('rescan', 'Read again', 'search', () => models.rescan(id), 'Its file and the files beside it were read again.')}
             ${model.civitai_url && html`<a class="button quiet" href=${model.civitai_url} target="_blank" rel="noopener noreferrer">At Civitai</a>`}
             ${model.on_disk && html`
               <button type="button" class="button quiet" disabled=${busy !== ''} onClick=${() => setDoomed(true)}><${Icon} name="bin" />Delete file</button>`}
@@ -88,7 +88,7 @@ export function ModelDetails ({ id, blurs, onClose, onChanged }) {
       </div>
       ${isDoomed && html`
         <${Confirm} title="Delete ${model.filename}?" action="Delete file" onConfirm=${remove} onClose=${() => setDoomed(false)}
-          sentence=${`The file goes from disk for good, with its previews and notes${model.duplicate_group_size > 1 ? '; of its equal copies only the first' : ''}.`} />`}
+          sentence=${`This permanently deletes the file with its previews and notes${model.duplicate_group_size > 1 ? '; of its equal copies only the first' : ''}.`} />`}
     <//>`
 }
 
@@ -105,7 +105,7 @@ function factsOf (model) {
     ['Weight', model.recommended_weight],
     ['Version', model.civitai?.name],
     ['Tags', model.tags.slice(0, 20).join(', ')],
-    ['Servers', model.servers.map(({ alias, title }) => `${alias} (${title})`).join(', ') || 'none has it'],
+    ['Servers', model.servers.map(({ alias, title }) => `${alias} (${title})`).join(', ') || 'none'],
     ['Known from', sources[model.metadata_source]]
   ].filter(([, value]) => ![undefined, null, ''].includes(value))
 }

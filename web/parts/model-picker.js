@@ -24,7 +24,7 @@ export function ModelPicker ({ type, title, server, onPick, onClose }) {
       <input type="search" aria-label="Search models" placeholder="Search by name, tag or trigger word" value=${typed} autofocus
         onInput=${event => setTyped(event.currentTarget.value)} />
       ${data === undefined && html`<${Loading} error=${error} sentence=${error && sentenceOf(error)} />`}
-      ${data !== undefined && found.length === 0 && html`<p class="empty">${typed === '' ? 'The servers have none.' : 'No model fits.'}</p>`}
+      ${data !== undefined && found.length === 0 && html`<p class="empty">${typed === '' ? 'The servers have none.' : 'No model matches.'}</p>`}
       <ul class="model-cards">
         ${found.map(model => html`<li key=${model.id}><${ModelCard} model=${model} server=${server} onPick=${onPick} /></li>`)}
       </ul>

@@ -27,8 +27,8 @@ export function MoveJobs ({ words, notice = '', from, move, onClose }) {
         ${notice !== '' && html`<p class="notice problem-notice" role="alert">${notice}</p>`}
         ${known !== undefined && others.length === 0
           ? html`<p>There is no other server.</p>`
-          : html`<${SelectField} label="Server that takes them" ...${form.field('server')} value=${form.values.server || others[0]?.value} options=${others} />`}
-        <p class="hint">There they stand by priority and time of arrival. What runs already stays where it is.</p>
+          : html`<${SelectField} label="New server" ...${form.field('server')} value=${form.values.server || others[0]?.value} options=${others} />`}
+        <p class="hint">They are sorted there by priority and time of arrival. Running jobs stay at their server.</p>
         <div class="dialog-actions">
           <button type="button" class="button" onClick=${onClose}>Cancel</button>
           <button class="button primary" disabled=${form.busy || others.length === 0}>Move ${words}</button>

@@ -19,7 +19,7 @@ export function PauseServer ({ server: { alias }, onClose, onPaused }) {
     <${Dialog} title="Pause ${alias}?" onClose=${onClose}>
       <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, send)}>
         <${FormProblem} problem=${form.problems['']} />
-        <p>What runs goes on; nothing further begins until you resume it.</p>
+        <p>The running job continues; no new one starts until you resume the server.</p>
         <${TextField} label="Reason (optional)" placeholder="Driver update" ...${form.field('reason')} maxlength="300" autocomplete="off" autofocus />
         <div class="dialog-actions">
           <button type="button" class="button" onClick=${onClose}>Cancel</button>

@@ -10,13 +10,13 @@ export function QueueSwitch () {
   if (data?.settings.queueProcessingEnabled !== false) return null
 
   async function goOn () {
-    await attempt(() => settings.change({ queueProcessingEnabled: true }), 'The queue goes on.')
+    await attempt(() => settings.change({ queueProcessingEnabled: true }), 'The queue is on.')
     reload()
   }
 
   return html`
     <div class="notice warning-notice welcome" role="status">
-      <p>The queue is switched off: jobs are accepted and wait, and no server begins any.</p>
+      <p>The queue is off: jobs are accepted and wait; no server starts any.</p>
       <button type="button" class="button" onClick=${goOn}><${Icon} name="play" />Switch it on</button>
     </div>`
 }

@@ -29,7 +29,7 @@ export function RemoveServer ({ server, others, onClose, onRemoved }) {
       <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, send)}>
         <${FormProblem} problem=${form.problems['']} />
         ${count === 0 ? html`<p>No job waits for it.</p>` : html`<${JobsChoice} form=${form} count=${count} others=${others} />`}
-        <p class="hint">Jobs that ended stay, with their images.</p>
+        <p class="hint">Finished jobs stay, with their images.</p>
         <div class="dialog-actions">
           <button type="button" class="button" onClick=${onClose}>Keep it</button>
           <button class="button danger" disabled=${form.busy}>Delete server</button>
@@ -40,7 +40,7 @@ export function RemoveServer ({ server, others, onClose, onRemoved }) {
 
 function JobsChoice ({ form, count, others }) {
   const jobs = plural(count, 'job')
-  if (others.length === 0) return html`<p role="status">Its ${jobs} will be cancelled: there is no other server to take them.</p>`
+  if (others.length === 0) return html`<p role="status">Its ${jobs} will be cancelled: there is no other server.</p>`
   const choice = (value, label) => html`
     <label class="check">
       <input type="radio" name="jobs" value=${value} checked=${form.values.jobs === value}
@@ -51,7 +51,7 @@ function JobsChoice ({ form, count, others }) {
       <legend>It has ${jobs}.</legend>
       ${choice('move', 'Move waiting jobs to another server')}
       ${form.values.jobs === 'move' && html`
-        <${SelectField} label="Server that takes them" ...${form.field('to')}
+        <${SelectField} label="New server" ...${form.field('to')}
           options=${others.map(({ alias }) => ({ value: alias, label: alias }))} />`}
       ${choice('cancel', 'Cancel them')}
     </fieldset>`

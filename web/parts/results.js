@@ -22,7 +22,7 @@ export function Results ({ submitted }) {
 function Result ({ id, label }) {
   const { data } = useLive(signal => jobs.read(id, signal), [id], { about: aboutJob(id) })
   const job = useProgress(data)
-  if (job === undefined) return html`<p class="empty">In line.</p>`
+  if (job === undefined) return html`<p class="empty">In queue.</p>`
   return html`
     ${label && html`<h3>${label}</h3>`}
     <p class="job-status" role="status">
@@ -38,7 +38,7 @@ function Result ({ id, label }) {
       </div>`}
     ${job.warnings.map(({ message }) => html`<p key=${message} class="hint">${message}</p>`)}
     ${job.images.length === 0 && job.error === null && (job.preview_url
-      ? html`<img class="preview" src=${job.preview_url} alt="What is drawn so far" />`
+      ? html`<img class="preview" src=${job.preview_url} alt="Preview" />`
       : html`<p class="empty">${job.generation_params.prompt}</p>`)}
     <${JobImages} job=${job} />`
 }

@@ -21,7 +21,7 @@ export function RetentionCard ({ changeable, onChanged }) {
 
   async function save ({ retention_days: days, retention_jobs: jobs }) {
     await settings.change({ retention_days: wholeOf(days), retention_jobs: wholeOf(jobs) })
-    say('Kept. What is due goes within six hours, or now if you say so.')
+    say('Saved. Old jobs are deleted within six hours, or now if you choose so.')
     onChanged()
     reload()
   }
@@ -58,29 +58,29 @@ export function RetentionCard ({ changeable, onChanged }) {
   return html`
     <section class="card" aria-labelledby="retention">
       <h2 id="retention">Old jobs</h2>
-      <p>Ended jobs go with their images once they are too old or too many. 0 keeps them.</p>
+      <p>Finished jobs are deleted with their images once they are too old or too many. 0 means no limit.</p>
       <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, save)}>
         <${FormProblem} problem=${form.problems['']} />
         <div class="fields numbers-only">
           <${NumberField} label="Days to keep" min="0" step="1" ...${form.field('retention_days')} />
           <${NumberField} label="Jobs to keep" min="0" step="1" ...${form.field('retention_jobs')} />
         </div>
-        ${isChanged && plan !== null && html`<p class="hint" role="status">${dueText(plan, 'would go')}</p>`}
+        ${isChanged && plan !== null && html`<p class="hint" role="status">${dueText(plan, 'would be deleted')}</p>`}
         ${isChanged && html`<div class="actions"><button class="button primary" disabled=${form.busy}>Save</button></div>`}
       </form>
       ${!isChanged && due !== undefined && html`
-        <p role="status">${dueText(due, 'can go now')}</p>
+        <p role="status">${dueText(due, 'can be deleted now')}</p>
         ${due.jobs > 0 && html`
           <div class="actions">
             <button type="button" class="button" disabled=${progress !== null} onClick=${ask}>
               <${Icon} name="bin" />${progress === null ? 'Purge now' : `${plural(progress, 'job')} removed…`}
             </button>
           </div>`}`}
-      ${stands?.tracker_days > 0 && html`<p class="hint">Jobs of /sdapi/v1 go after ${plural(stands.tracker_days, 'day')} (TRACKER_RETENTION).</p>`}
+      ${stands?.tracker_days > 0 && html`<p class="hint">Jobs of /sdapi/v1 are deleted after ${plural(stands.tracker_days, 'day')} (TRACKER_RETENTION).</p>`}
       ${stands?.last && html`<p class="hint">Last time: ${plural(stands.last.jobs, 'job')} with ${bytesText(stands.last.bytes)}, ${momentText(stands.last.at)}.</p>`}
       ${asking !== null && html`
         <${Confirm} title="Remove ${plural(asking.due.jobs, 'job')}?" action="Remove ${plural(asking.due.jobs, 'job')}"
-          sentence=${`They go for good, with ${plural(asking.due.images, 'image')} of ${bytesText(asking.due.bytes)}.`}
+          sentence=${`This permanently deletes them, with ${plural(asking.due.images, 'image')} of ${bytesText(asking.due.bytes)}.`}
           onConfirm=${() => purge(asking)} onClose=${() => setAsking(null)} />`}
     </section>`
 }

@@ -19,9 +19,9 @@ const actionsOf = {
 const actions = {
   'run-now': { label: 'Run now', icon: 'bolt' },
   move: { label: 'Move', icon: 'server' },
-  cancel: { label: 'Cancel', icon: 'stop', question: count => `Cancel ${count}?`, sentence: 'Those that run are stopped at their server.' },
+  cancel: { label: 'Cancel', icon: 'stop', question: count => `Cancel ${count}?`, sentence: 'Running jobs are stopped at their server.' },
   retry: { label: 'Retry', icon: 'again' },
-  delete: { label: 'Delete', icon: 'bin', question: count => `Delete ${count}?`, sentence: 'The jobs and their images go for good.' }
+  delete: { label: 'Delete', icon: 'bin', question: count => `Delete ${count}?`, sentence: 'This permanently deletes the jobs and their images.' }
 }
 
 /**
@@ -60,7 +60,7 @@ export function SelectionBar ({ selection, total, asOf, filter, onDone }) {
       finish()
     } catch (error) {
       if (error.code !== 'more_than_expected') throw error
-      await ask(action, 'More jobs fit by now. Nothing was done yet.')
+      await ask(action, 'More jobs match by now. Nothing was done yet.')
     }
   }
 

@@ -18,27 +18,27 @@ export function ServerAccess ({ form, server }) {
   const secret = { autocomplete: 'off', autocapitalize: 'none', spellcheck: false }
   return html`
     <details>
-      <summary>${server === undefined ? 'It asks for a password (--api-auth)' : `Password (--api-auth): ${server.has_credentials ? 'one is stored' : 'none'}`}</summary>
+      <summary>${server === undefined ? 'It needs a password (--api-auth)' : `Password (--api-auth): ${server.has_credentials ? 'one is stored' : 'none'}`}</summary>
       <div class="fields">
         <${TextField} label="User name" ...${form.field('username')} autocomplete="off" autocapitalize="none" />
         <${TextField} label="Password" type="password" ...${form.field('password')} autocomplete="new-password" />
       </div>
     </details>
     <details>
-      <summary>It is behind a token, or has a certificate of its own</summary>
+      <summary>It needs a token, or has its own certificate</summary>
       <div class="fields">
         <${TextField} label="Bearer token" type="password" hint="Instead of a user name and password."
           ...${form.field('bearer')} autocomplete="new-password" />
-        <${TextArea} label="Headers" wide rows="3" hint="One in each line, for tunnels such as Cloudflare Access. They replace those of before."
+        <${TextArea} label="Headers" wide rows="3" hint="One per line, for tunnels such as Cloudflare Access. They replace the former ones."
           placeholder="CF-Access-Client-Id: …" ...${form.field('headers')} ...${secret} />
-        <${TextArea} label="Certificate (PEM)" wide rows="3" hint="Its own, if it signed that itself, or that of the authority that issued it."
+        <${TextArea} label="Certificate (PEM)" wide rows="3" hint="Its own if it is self-signed, otherwise that of its issuer."
           placeholder="-----BEGIN CERTIFICATE-----" ...${form.field('ca')} ...${secret} />
-        <${CheckField} label="Accept any certificate" hint="Whoever stands between can then read and change everything."
+        <${CheckField} label="Accept any certificate" hint="An attacker in between can then read and change everything."
           ...${form.field('anyCertificate')} />
       </div>
     </details>
     ${stored.length > 0 && html`
-      <${CheckField} label="Forget what is stored" hint=${`Stored and never shown: ${stored.join(', ')}. Another address drops it too.`}
+      <${CheckField} label="Forget what is stored" hint=${`Stored and never shown: ${stored.join(', ')}. A new address also removes it.`}
         ...${form.field('forget')} />`}`
 }
 

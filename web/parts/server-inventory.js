@@ -27,7 +27,7 @@ export function ServerInventory ({ server: { alias }, onClose }) {
   const [typed, setTyped] = useState('')
   const wanted = typed.trim().toLowerCase()
   return html`
-    <${Dialog} title="What ${alias} has" onClose=${onClose}>
+    <${Dialog} title="Inventory of ${alias}" onClose=${onClose}>
       ${data === undefined && html`<${Loading} error=${error} sentence=${error && sentenceOf(error)} />`}
       ${data !== undefined && html`
         <p class="hint">${data.read_at === null ? 'It has not been read yet.' : `Read ${ago(data.read_at)}.`}</p>

@@ -9,9 +9,9 @@ const words = {
   cancelled: ['Cancelled', 'still'],
   online: ['Online', 'good'],
   busy: ['Busy', 'active'],
-  suspected: ['Has a break', 'warn'],
+  suspected: ['In a break', 'warn'],
   offline: ['Offline', 'bad'],
-  unauthorized: ['Refuses our password', 'bad'],
+  unauthorized: ['Wrong credentials', 'bad'],
   disabled: ['Disabled', 'still'],
   paused: ['Paused', 'warn']
 }

@@ -16,7 +16,7 @@ export function SweepFields ({ sweeps, onSweeps, count }) {
         <h2 id="sweep">Try several values</h2>
         ${unused && html`
           <button type="button" class="button quiet" onClick=${() => onSweeps([...sweeps, { name: unused.value, text: '' }])}>
-            <${Icon} name="create" />${sweeps.length === 0 ? 'Vary something' : 'Vary more'}
+            <${Icon} name="create" />${sweeps.length === 0 ? 'Vary a parameter' : 'Vary another'}
           </button>`}
       </div>
       ${sweeps.map(({ name, text }, index) => html`
@@ -28,7 +28,7 @@ export function SweepFields ({ sweeps, onSweeps, count }) {
             onClick=${() => onSweeps(sweeps.filter((_, at) => at !== index))}><${Icon} name="close" /></button>
         </div>`)}
       ${sweeps.some(({ name }) => name === 'prompt') && html`
-        <p class="hint">The first value must stand in the prompt; each of the others takes its place.</p>`}
+        <p class="hint">The first value must be in the prompt; each of the others replaces it.</p>`}
       ${sweeps.length > 0 && html`
         <p class=${count > mostJobs ? 'problem' : 'hint'} role="status">
           ${count > mostJobs ? `${count} jobs are too many at once; ${mostJobs} are possible.` : sentenceOf(sweeps, count)}
@@ -37,6 +37,6 @@ export function SweepFields ({ sweeps, onSweeps, count }) {
 }
 
 function sentenceOf (sweeps, count) {
-  if (count === 1) return 'Give several values with commas between; each makes a job of its own.'
+  if (count === 1) return 'Enter several values, separated by commas; each makes one job.'
   return `Makes ${plural(count, 'job')}${sweeps.some(({ name }) => name === 'seed') ? '' : ', all with the same seed'}.`
 }

@@ -20,10 +20,10 @@ export function TakeParameters ({ onParameters }) {
     try {
       const { generation_params: parameters, notes = [] } = await readParameters(source)
       if (Object.keys(parameters).length === 0) {
-        throw new Error(notes.join(' ') || 'This picture holds no parameters.')
+        throw new Error(notes.join(' ') || 'No generation parameters found in this image.')
       }
       onParameters(parameters)
-      say(['The parameters were taken over.', ...notes].join(' '))
+      say(['Parameters loaded.', ...notes].join(' '))
     } catch (error) {
       complain(error)
     }
@@ -67,7 +67,7 @@ export function TakeParameters ({ onParameters }) {
     <span class="take">
       <input type="file" id=${id} accept=${imageTypes.join()} class="out-of-sight"
         onChange=${event => { takeImage(imageIn(event.currentTarget)); event.currentTarget.value = '' }} />
-      <label class="button" for=${id} title="Or drop or paste a picture anywhere on this page"><${Icon} name="image" />Take parameters from a picture</label>
+      <label class="button" for=${id} title="Or drop or paste an image anywhere on this page"><${Icon} name="image" />Load parameters from an image</label>
     </span>
-    ${over && html`<p class="drop-anywhere" aria-hidden="true">Drop the picture to take its parameters</p>`}`
+    ${over && html`<p class="drop-anywhere" aria-hidden="true">Drop the image to load its parameters</p>`}`
 }

@@ -16,7 +16,7 @@ export function Unreachable () {
   if (!isAway) return null
   return html`
     <p class="notice problem-notice" role="alert">
-      The service does not answer; it may be restarting. What you see is as it was, and goes on by itself when it is back.
-      If it stays away, look at where it was started.
+      The service does not answer; it is possibly restarting. This page shows its last state and updates itself when the service is back.
+      If it does not come back, check its log.
     </p>`
 }

@@ -30,7 +30,7 @@ export function TestEndpoint ({ url, onClose }) {
         </div>
       </form>
       ${outcome !== null && html`
-        <div role="status"><p class="job-status"><${DeliveryState} state=${outcome.delivery.state} /> ${outcome.delivery.reason ?? 'The receiver took it.'}</p></div>
+        <div role="status"><p class="job-status"><${DeliveryState} state=${outcome.delivery.state} /> ${outcome.delivery.reason ?? 'The receiver accepted it.'}</p></div>
         <${DeliveryBody} data=${outcome} />`}
     <//>`
 }
@@ -53,12 +53,12 @@ export function RedeliverAll ({ onClose }) {
   }
 
   return html`
-    <${Dialog} title="Send again what did not arrive" onClose=${onClose}>
+    <${Dialog} title="Send failed events again" onClose=${onClose}>
       <form ref=${form.element} noValidate onSubmit=${event => form.submit(event, send)}>
         <${FormProblem} problem=${form.problems['']} />
         <${SelectField} label="Every event that" ...${form.field('state')} options=${states} />
         <${SelectField} label="and happened" ...${form.field('hours')} options=${spans} />
-        <p class="hint">Oldest first, each under its own id, so that receivers know those that they have had.</p>
+        <p class="hint">Oldest first, each with its own id, so that receivers recognise events that they already have.</p>
         <div class="dialog-actions">
           <button type="button" class="button" onClick=${onClose}>Cancel</button>
           <button class="button primary" disabled=${form.busy}>Send again</button>

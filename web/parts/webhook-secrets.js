@@ -25,8 +25,8 @@ export function WebhookSecrets ({ keys }) {
 
   return html`
     <section class="card" aria-labelledby="own-secret">
-      <h2 id="own-secret">Jobs of these pages</h2>
-      <p>Events of jobs without an access key are signed with this secret. It follows from the master key and changes with it.</p>
+      <h2 id="own-secret">Jobs without an access key</h2>
+      <p>This secret signs the events of jobs without an access key. It follows from the master key and changes with it.</p>
       ${secret === null
         ? html`<div class="actions"><button type="button" class="button" onClick=${show}><${Icon} name="key" />Show the secret</button></div>`
         : html`
@@ -38,7 +38,7 @@ export function WebhookSecrets ({ keys }) {
     </section>
     <section class="card" aria-labelledby="key-secrets">
       <h2 id="key-secrets">Jobs of access keys</h2>
-      <p>Each key has a secret of its own, which was told when the key was made and can be replaced.</p>
+      <p>Each key has its own secret, which was shown when you created the key. You can replace it.</p>
       ${keys?.length === 0 && html`<p class="muted">There is no key yet.</p>`}
       <ul class="plain-rows">
         ${keys?.map(key => html`

@@ -38,9 +38,9 @@ export function Welcome ({ servers, isEmpty }) {
 
 function sentenceWithout (servers) {
   return servers.length > 0
-    ? 'So far only the built-in simulator is here: it paints pictures without Stable Diffusion, so that you can try ' +
+    ? 'Only the built-in simulator is running: it paints pictures without Stable Diffusion, so that you can try ' +
       'everything before you add your own server.'
-    : 'There is no server yet: add the address of your A1111 or Forge, and jobs can run.'
+    : 'No servers yet: add the address of your A1111 or Forge, and jobs can run.'
 }
 
 const kinds = { a1111: 'A1111', forge: 'Forge', sdcpp: 'stable-diffusion.cpp' }
@@ -54,5 +54,5 @@ function sentenceAbout (servers) {
     return `${alias} (${what}, ${here[origin] ?? 'known'}${state})`
   })
   return `Jobs of this queue run on ${plural(servers.length, 'server')}: ${words.join('; ')}. Every job is kept here with its ` +
-    'images, whoever sends it: these pages, the API, or a program that speaks to A1111.'
+    'images, from this web UI, the API, or a program written for A1111.'
 }
