@@ -1,3 +1,4 @@
+import { buffer } from 'node:stream/consumers'
 import type { Redis } from 'ioredis'
 import { createWebhookQueue, type WebhookQueue } from '../queues/webhook-queue.ts'
 import { startWebhookRelay } from '../queues/webhook-relay.ts'
@@ -150,9 +151,7 @@ function redisPlaces (redisUrl: string): OwnPlace[] {
 async function readOutput (media: MediaStore, name: string): Promise<Buffer | null> {
   const output = await media.openOutput(name).catch(() => null)
   if (output === null) return null
-  const chunks: Buffer[] = []
-  for await (const chunk of output.stream()) chunks.push(chunk as Buffer)
-  return Buffer.concat(chunks)
+  return await buffer(output.stream())
 }
 
 async function isOutdated (redis: Redis, keys: Keys, { jobId, sequence }: Delivery): Promise<boolean> {

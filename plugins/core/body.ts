@@ -6,6 +6,7 @@ import fp from 'fastify-plugin'
 import type { Config } from '../../src/config/settings.ts'
 import { ServiceError } from '../../src/errors.ts'
 import { parseJson, type PartedJson } from '../../src/json/parse.ts'
+import { bounded, readWhole } from '../../src/lib/chunks.ts'
 import { bodyLimitMib, imageLimits } from '../../src/media/images.ts'
 import { siftJson, textTooLarge } from '../../src/media/json-uploads.ts'
 import type { StorageCheck } from '../../src/media/storage-check.ts'
@@ -72,7 +73,7 @@ export default fp<BodyOptions>(async (app, { config, store, storage, texts }) =>
   app.decorateRequest('readJsonText', async function (this: FastifyRequest, payload: Readable): Promise<PartedJson> {
     const { multipart, storesImages } = this.routeOptions.config
     if (multipart !== undefined || storesImages === true) await refuseWhileFull()
-    const chunks = limited(this.intake?.chunks(payload) ?? piecesOf(payload), bodyLimit)
+    const chunks = bounded(this.intake?.chunks(payload) ?? piecesOf(payload), bodyLimit, () => bodyTooLarge(bodyLimit))
     const text = multipart !== undefined || storesImages === true
       ? await siftJson(chunks, { store, texts, limits, keptBytes })
       : await wholeText(chunks, keptBytes)
@@ -126,24 +127,8 @@ export default fp<BodyOptions>(async (app, { config, store, storage, texts }) =>
   })
 }, { name: 'body' })
 
-async function * limited (chunks: AsyncIterable<Buffer>, limit: number): AsyncGenerator<Buffer> {
-  let bytes = 0
-  for await (const chunk of chunks) {
-    bytes += chunk.length
-    if (bytes > limit) throw bodyTooLarge(limit)
-    yield chunk
-  }
-}
-
 async function wholeText (chunks: AsyncIterable<Buffer>, most: number): Promise<PartedJson> {
-  const parts: Buffer[] = []
-  let length = 0
-  for await (const chunk of chunks) {
-    length += chunk.length
-    if (length > most) throw textTooLarge(most)
-    parts.push(chunk)
-  }
-  const bytes = Buffer.concat(parts)
+  const bytes = await readWhole(chunks, most, () => textTooLarge(most))
   return { bytes, whole: () => bytes.toString('utf8'), broken: false }
 }
 

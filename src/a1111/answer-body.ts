@@ -1,3 +1,4 @@
+import { readBeginning } from '../lib/chunks.ts'
 import type { HttpAnswer } from '../lib/http/client.ts'
 import { parsePythonJson } from '../lib/exact-json.ts'
 import { statusFailure } from './failures.ts'
@@ -25,14 +26,7 @@ export async function * chunksOf (
 export async function failureOfAnswer (
   answer: HttpAnswer, toFailure: (error: unknown) => GenerationFailure
 ): Promise<GenerationFailure> {
-  const parts: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of chunksOf(answer.body, toFailure)) {
-    parts.push(chunk)
-    bytes += chunk.length
-    if (bytes > longestErrorBytes) break
-  }
-  const text = Buffer.concat(parts).toString('utf8')
+  const text = String(await readBeginning(chunksOf(answer.body, toFailure), longestErrorBytes))
   const { 'content-type': type = '', 'retry-after': retryAfter } = answer.headers
   const failure = statusFailure(answer.statusCode, String(type), text, retryAfter)
   return isAboutRequest(failure) ? withAnswer(failure, answer.statusCode, text) : failure

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { readBeginning } from '../lib/chunks.ts'
 import { parsePythonJson } from '../lib/exact-json.ts'
 import { createHttpClient } from '../lib/http/client.ts'
 import { limitCall } from './call-limit.ts'
@@ -62,7 +63,7 @@ export function createRawCalls (address: ServerAddress, limits: Pick<ClientLimit
           onSent?.()
         })
         phase = 'answering'
-        const text = await textOf(answer.body)
+        const text = String(await readBeginning(answer.body, longestAnswer))
         return {
           status: answer.statusCode,
           headers: answer.headers,
@@ -81,17 +82,6 @@ export function createRawCalls (address: ServerAddress, limits: Pick<ClientLimit
       await http.close()
     }
   }
-}
-
-async function textOf (body: AsyncIterable<Buffer>): Promise<string> {
-  const parts: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of body) {
-    parts.push(chunk)
-    bytes += chunk.length
-    if (bytes > longestAnswer) break
-  }
-  return Buffer.concat(parts).toString('utf8')
 }
 
 function jsonOf (text: string): unknown {

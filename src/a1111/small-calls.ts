@@ -1,3 +1,4 @@
+import { bounded, readWhole } from '../lib/chunks.ts'
 import { stringifyKeepingFloats } from '../lib/exact-json.ts'
 import type { HttpClient, HttpRequest } from '../lib/http/client.ts'
 import { chunksOf, failureOfAnswer } from './answer-body.ts'
@@ -85,7 +86,8 @@ export function createSmallCalls (
 
   return {
     get: (path, options = {}) => gently(path, () => call(reading(path), options, options.read ?? readValue)),
-    bytes: (path, options = {}) => call(reading(path), options, readBytes),
+    bytes: (path, options = {}) => call(reading(path), options,
+      async (chunks, most) => await readWhole(chunks, most, () => answerTooLarge(most))),
     post: (path, body, options = {}) => call({
       method: 'POST',
       url: endpoint.urlOf(path),
@@ -121,21 +123,7 @@ async function readValue (
     fateOf: (path, kind) => kind === 'container' && leaveOut.includes(String(path.at(-1))) ? 'drop' : 'keep'
   })
   // nothing is streamed, so there is no event to answer
-  for await (const chunk of bounded(chunks, maxAnswerBytes)) Array.from(sieve.scan(chunk))
+  const whole = bounded(chunks, maxAnswerBytes, () => answerTooLarge(maxAnswerBytes))
+  for await (const chunk of whole) Array.from(sieve.scan(chunk))
   return sieve.finish()
-}
-
-async function readBytes (chunks: AsyncIterable<Buffer>, maxAnswerBytes: number): Promise<Buffer> {
-  const parts: Buffer[] = []
-  for await (const chunk of bounded(chunks, maxAnswerBytes)) parts.push(chunk)
-  return Buffer.concat(parts)
-}
-
-async function * bounded (chunks: AsyncIterable<Buffer>, most: number): AsyncGenerator<Buffer> {
-  let bytes = 0
-  for await (const chunk of chunks) {
-    bytes += chunk.length
-    if (bytes > most) throw answerTooLarge(most)
-    yield chunk
-  }
 }

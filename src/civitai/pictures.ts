@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { messageOf, ServiceError } from '../errors.ts'
+import { readWhole } from '../lib/chunks.ts'
 import { withDeadline } from '../lib/deadline.ts'
 import { longestPicture, noPicture, pictureOf, type PictureContent } from '../models/read-picture.ts'
 import { openSource } from '../downloads/open-source.ts'
@@ -10,18 +11,6 @@ import type { EgressGuard } from '../egress/guard.ts'
 /** Hosts that Civitai serves pictures from. */
 const pictureHosts = ['image.civitai.com', 'imagecache.civitai.com', 'image-b2.civitai.com']
 const timeoutMs = 30_000
-
-/** @throws ServiceError as for what is no picture, where it is too long */
-async function contentOf (response: AsyncIterable<Buffer>): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of response) {
-    bytes += chunk.length
-    if (bytes > longestPicture) throw noPicture()
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
-}
 
 /** Pictures of Civitai, fetched once and then kept, so that no viewer's browser has to ask there. */
 export interface CivitaiPictures {
@@ -52,7 +41,7 @@ export function createCivitaiPictures (
         })
         try {
           if (answer.statusCode !== 200) throw noPicture()
-          return pictureOf(await contentOf(answer.body), new Date())
+          return pictureOf(await readWhole(answer.body, longestPicture, noPicture), new Date())
         } finally {
           answer.body.destroy()
         }

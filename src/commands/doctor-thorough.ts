@@ -1,3 +1,4 @@
+import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ServerCheckReport, ServerCheckView } from '../../schemas/server-check.ts'
 import type { ServerView } from '../../schemas/server.ts'
@@ -163,9 +164,7 @@ async function call<Answer> (
         throw new NoService(`No service answers at ${base} (${messageOf(error)}). Checks of registered servers go through ` +
           'it: start it with `stablequeue start`, or name it with --service URL.', { cause: error })
       })
-      const parts: Buffer[] = []
-      for await (const chunk of answer.body) parts.push(chunk)
-      return readAnswer<Answer>(answer.statusCode, Buffer.concat(parts).toString('utf8'), base)
+      return readAnswer<Answer>(answer.statusCode, await text(answer.body), base)
     })
   } finally {
     await http.close()

@@ -5,8 +5,8 @@ import { readGeneration, readGenerationText } from '../../src/media/generation-t
 import { parametersOf, readText } from '../../src/media/read-parameters.ts'
 import { inRepository } from '../root.ts'
 import {
-  canvas, exifBlock, gifWithComment, jpegWith, jpegWithExif, pngTexts, pngWithChunks, pngWithExif, pngWithTexts,
-  stealthPng, webpWithExif
+  canvas, exifBlock, gifWithComment, jpegWith, jpegWithExif, pngTexts, pngWithChunks, pngWithExif, pngWithLateChunks,
+  pngWithTexts, stealthPng, webpWithExif
 } from './made-pictures.ts'
 
 const infotext = 'a cat\nNegative prompt: dog\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, Size: 40x24'
@@ -184,6 +184,15 @@ t.test('what cannot be read is said, and no prompt is made of it', async t => {
   t.equal(await readGeneration(signed), null, 'a comment of an encoder')
   for (const prompt of ['[[blurry]], a cat', '{red|blue} cat', '{"red"|"blue"} car', '["a", b]']) {
     t.match(readText(prompt), { source: 'A1111', infotext: { prompt } }, 'brackets of prompts')
+  }
+})
+
+t.test('the text of a PNG is found behind its pixels too, in Latin-1 and in UTF-8', async t => {
+  const infotext = 'café at dusk\nSteps: 20, Seed: 1'
+  for (const encoding of ['latin1', 'utf8'] as const) {
+    const text = Buffer.concat([Buffer.from('parameters\0', 'latin1'), Buffer.from(infotext, encoding)])
+    t.equal(await readGenerationText(pngWithChunks(['tEXt', text])), infotext, `before, ${encoding}`)
+    t.equal(await readGenerationText(pngWithLateChunks(['tEXt', text])), infotext, `behind, ${encoding}`)
   }
 })
 

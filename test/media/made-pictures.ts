@@ -21,6 +21,12 @@ export function pngWithChunks (...chunks: Array<[type: string, data: Buffer]>): 
   return Buffer.concat([plainPng.subarray(0, headerEnd), ...own, plainPng.subarray(headerEnd)])
 }
 
+/** As `pngWithChunks`, with the chunks behind the pixels. */
+export function pngWithLateChunks (...chunks: Array<[type: string, data: Buffer]>): Buffer {
+  const end = plainPng.length - 12
+  return Buffer.concat([plainPng.subarray(0, end), ...chunks.map(one => chunk(...one)), plainPng.subarray(end)])
+}
+
 export function pngWithTexts (texts: Readonly<Record<string, string>>): Buffer {
   return pngWithChunks(...Object.entries(texts).map(([keyword, text]): [string, Buffer] =>
     ['iTXt', Buffer.concat([Buffer.from(`${keyword}\0\0\0\0\0`, 'latin1'), Buffer.from(text)])]))

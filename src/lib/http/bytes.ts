@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { readWhole } from '../chunks.ts'
 import { withDeadline } from '../deadline.ts'
 import type { HttpAnswer, HttpClient, HttpRequest } from './client.ts'
 
@@ -54,14 +55,7 @@ function credentialsIn ({ username, password }: URL): Record<string, string> {
 
 /** @throws Error when there is more; then the rest is not read */
 export async function readBytes (body: HttpAnswer['body'], maxBytes: number): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of body) {
-    bytes += chunk.length
-    if (bytes > maxBytes) throw new Error(`its answer is longer than ${maxBytes} bytes`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
+  return await readWhole(body, maxBytes, () => new Error(`its answer is longer than ${maxBytes} bytes`))
 }
 
 /** A form as the body of a request, with its content type. */
