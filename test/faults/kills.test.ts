@@ -10,7 +10,7 @@ import { startFleet, type ApiProcess, type Fleet, type ServiceProcess } from './
 
 /** Its first generation takes longer than any take-over; later ones do not. */
 const long = { ...quick, prompt: 'a long one', steps: 40 }
-const onceSlow = { kind: 'slow', factor: 60, prompt: long.prompt } as const
+const onceSlow = { kind: 'slow', factor: 120, prompt: long.prompt } as const
 
 /** How often a task was begun at the server. */
 function generationsOf ({ simulator }: Fleet, id: string) {
