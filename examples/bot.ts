@@ -106,7 +106,7 @@ export function createBot ({ client, say, folder }: BotOptions) {
       if (command === undefined) return say(line.trim() === '' ? '' : `Try one of these:\n${help}`)
       await command(user, text).catch((error: unknown) => { say(`@${user} ${error instanceof Error ? error.message : String(error)}`) })
     },
-    /** Resolves when nothing is being drawn. */
+    /** Resolves when no job is running. */
     async idle (): Promise<void> {
       while (drawing.size > 0) await Promise.all(drawing)
     }

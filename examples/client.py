@@ -3,8 +3,8 @@
     python3 examples/client.py http://127.0.0.1:3000 "a lighthouse at dusk" picture.png
     python3 examples/client.py http://127.0.0.1:3000 "a dancer" picture.png --image pose.png --control control_v11p_sd15_openpose
 
-Copy it and go on from there; the whole interface is described at /docs of the service. An access key is only needed
-from other machines: set STABLEQUEUE_KEY and STABLEQUEUE_SECRET.
+Copy it and extend it; /docs of the service describes the whole interface. Only other machines need an access key:
+set STABLEQUEUE_KEY and STABLEQUEUE_SECRET.
 """
 import argparse
 import base64
@@ -18,7 +18,7 @@ import uuid
 
 class Client:
     def __init__(self, url, key=None, secret=None, pause=3):
-        """pause: whole seconds after which a job that goes on is told of again; its end is told at once."""
+        """pause: whole seconds between reports of an unfinished job; its end is reported at once."""
         self.url = url.rstrip('/')
         self.headers = {'x-api-key': key, 'x-api-secret': secret} if key else {}
         self.pause = pause
@@ -41,7 +41,7 @@ class Client:
             raise RuntimeError(detail) from error
 
     def generate(self, kind, fields, files=None):
-        """Starts a generation and gives the id of its job. files: paths by field name, such as image and mask."""
+        """Starts a generation and returns the id of its job. files: paths by field name, such as image and mask."""
         if not files:
             return self.call('POST', '/generate/' + kind, fields)['job_id']
         boundary = uuid.uuid4().hex
@@ -96,7 +96,7 @@ def main():
         job_id = client.generate(kind, fields, {'image': given.image} if given.image else None)
         result = client.wait(job_id, lambda job: print('%s, %d %%: %s' % (job['status'], job['progress'] * 100, job['message'])))
     except RuntimeError as error:
-        sys.exit('It was not drawn: %s' % error)
+        sys.exit('No picture was made: %s' % error)
     for warning in result['warnings']:
         print('Note: ' + warning['message'])
     with open(given.file, 'wb') as file:

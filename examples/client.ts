@@ -8,7 +8,7 @@ export interface ClientOptions {
   /** An access key with its secret; not needed on the machine that the service runs on. */
   readonly key?: string
   readonly secret?: string
-  /** Whole seconds after which a job that goes on is told of again; its end is told at once. */
+  /** Whole seconds between reports of an unfinished job; its end is reported at once. */
   readonly pause?: number
 }
 
@@ -63,8 +63,8 @@ export function createClient ({ url, key = '', secret = '', pause = 3 }: ClientO
     },
 
     /**
-     * Waits for the end of a job, and tells of changes on the way: the service answers when it ends, or the seconds are
-     * over. Where each change is to be seen at once, watch `/ws/jobs/ID`.
+     * Waits until a job has finished, and reports changes meanwhile: the service answers when it finishes, or the
+     * seconds are over. To see each change at once, watch `/ws/jobs/ID`.
      */
     async wait (id: string, onChange: (job: Job) => void = () => {}): Promise<Result> {
       let job = await call<Job>('GET', `/jobs/${id}`)

@@ -40,7 +40,7 @@ def main():
 
 
 def attempt(what, call):
-    """One that cannot be taken along is told, and keeps nobody else back."""
+    """Reports a user that cannot be imported, and continues with the others."""
     try:
         print('%s: %s' % (what, call()))
     except RuntimeError as error:

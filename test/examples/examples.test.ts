@@ -27,7 +27,7 @@ t.test('the Python client draws from words, from a picture and under control', a
   await python('a dancer', file, '--steps', '2', '--image', picture, '--control', 'control_v11p_sd15_openpose', '--preprocessor', 'openpose')
   await python('the same in winter', file, '--steps', '2', '--image', picture)
   t.match(await sharp(await readFile(file)).metadata(), { width: 64 })
-  await t.rejects(python('x', file, '--steps', '200'), { code: 1, stderr: /not drawn: steps: Input should be less than or equal to 150/ })
+  await t.rejects(python('x', file, '--steps', '200'), { code: 1, stderr: /No picture was made: steps: Input should be less than or equal to 150/ })
 })
 
 t.test('the first picture of the README is submitted, fetched and saved', async t => {
