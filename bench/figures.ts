@@ -7,6 +7,7 @@ import * as images from './figures/images.ts'
 import * as latency from './figures/latency.ts'
 import * as list from './figures/list.ts'
 import * as listeners from './figures/listeners.ts'
+import * as loras from './figures/loras.ts'
 import * as memory from './figures/memory.ts'
 import * as models from './figures/models.ts'
 import * as submissions from './figures/submissions.ts'
@@ -32,6 +33,7 @@ export const figures: Readonly<Record<string, Figure>> = {
   images,
   failover,
   models,
+  loras,
   webhooks,
   blocked,
   eta,

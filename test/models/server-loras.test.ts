@@ -166,7 +166,13 @@ t.test('LoRAs that only a server has', async t => {
   const civitai = await startFakeCivitai(t)
   const simulator = await startSimulator({ stepMilliseconds: 1 })
   t.teardown(simulator.close)
-  const settings = { CIVITAI_BASE_URL: civitai.url, CIVITAI_INTERVAL_SECONDS: '0.01', MASTER_KEY: 'ab'.repeat(32) }
+  const folder = await folderWith(t, {
+    'add-detail.safetensors': safetensors({ 'modelspec.trigger_phrase': 'from the file', ss_base_model_version: 'flux1' }),
+    'add-detail.json': { notes: 'mine' }
+  })
+  const settings = {
+    LORA_DIR: folder, CIVITAI_BASE_URL: civitai.url, CIVITAI_INTERVAL_SECONDS: '0.01', MASTER_KEY: 'ab'.repeat(32)
+  }
   const start = async () => await startService(t, { redis, settings, servers: { Main: simulator.url } })
   const service = await start()
   const models = async (query: string, at: Service = service) => (await at.request('GET', `/api/v1/models?type=lora&${query}`)).body
@@ -191,6 +197,13 @@ t.test('LoRAs that only a server has', async t => {
       { tags: ['analog photo', 'grain', 'portrait'], trigger_words: ['analog film'], base_model: 'SD 1.5' }, 'for bots as well, before any scan')
   })
 
+  t.test('leave a LoRA in a folder of this machine what its file says', async t => {
+    await scanned(service)
+    t.match((await service.request('GET', '/api/v1/models/add-detail.safetensors')).body, {
+      model: { on_disk: true, base_model: 'Flux.1', trigger_words: ['from the file'], tags: [], notes: 'mine', servers: [{ alias: 'Main' }] }
+    })
+  })
+
   t.test('are asked for at Civitai by their AutoV3; what it says and does not know is kept', async t => {
     const refresh = async (name: string) => await service.request('POST', `/api/v1/models/${name}/refresh-metadata`, {})
     t.match(await refresh('film-grain'), { status: 404, body: { error: 'civitai_not_found', message: /f11a9a1f3c5e/ } })
@@ -209,18 +222,6 @@ t.test('LoRAs that only a server has', async t => {
     t.match(await models('search=grainy'), known)
     t.match(await models('search=grainy', await start()), known, 'after a restart too')
     t.match((await service.request('GET', '/loras/film-grain')).body, { civitai_id: 11, trigger_words: ['grainy'], name: 'Film Grain' })
-  })
-})
-
-t.test('a LoRA in a folder of this machine keeps what its file says', async t => {
-  const folder = await folderWith(t, {
-    'film-grain.safetensors': safetensors({ 'modelspec.trigger_phrase': 'from the file', ss_base_model_version: 'flux1' }, 3),
-    'film-grain.json': { notes: 'mine' }
-  })
-  const service = await startService(t, { settings: { LORA_DIR: folder } })
-  await scanned(service)
-  t.match((await service.request('GET', '/api/v1/models/film-grain.safetensors')).body, {
-    model: { on_disk: true, base_model: 'Flux.1', trigger_words: ['from the file'], tags: [], notes: 'mine', servers: [{ alias: 'Main' }] }
   })
 })
 

@@ -103,11 +103,20 @@ function factsOf (model) {
     ['AutoV3', model.hash_autov3 && html`<code>${model.hash_autov3.slice(0, 12)}</code>`],
     ['SHA-256', model.hash_sha256 && html`<code>${model.hash_sha256}</code>`],
     ['Weight', model.recommended_weight],
+    ['Saved as', model.training?.output_name],
+    ['Trained on', model.training?.trained_on],
+    ['Trained at', model.training?.resolution],
+    ['Rank', rankOf(model)],
     ['Version', model.civitai?.name],
     ['Tags', model.tags.slice(0, 20).join(', ')],
     ['Servers', model.servers.map(({ alias, title }) => `${alias} (${title})`).join(', ') || 'none'],
     ['Known from', sources[model.metadata_source]]
   ].filter(([, value]) => ![undefined, null, ''].includes(value))
+}
+
+/** Dimension and alpha of a LoRA's network. */
+function rankOf ({ training }) {
+  return training?.dim && (training.alpha ? `${training.dim} (alpha ${training.alpha})` : training.dim)
 }
 
 /** Where jobs with this model are made; empty where it cannot be chosen. */

@@ -1,0 +1,58 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { withGround } from '../ground/ground.ts'
+import { startService } from '../ground/service.ts'
+import { startUpstream } from '../ground/upstream.ts'
+import { until } from '../ground/until.ts'
+import type { ProcessWatch } from '../ground/watch-process.ts'
+import { asRatio, inMebibytes, inMilliseconds, now } from '../statistics.ts'
+import type { Row } from '../table.ts'
+
+export const about = 'while a list of 2,000 LoRAs with 200 kB of metadata each is read'
+
+const count = 2000
+const metadataBytes = 200_000
+/** In milliseconds. */
+const longestHold = 50
+
+/** How late the event loop of the service is, and by how much its memory grows, over a whole scan for LoRAs. */
+export async function measure (): Promise<Row[]> {
+  return await withGround(async ground => {
+    const upstream = await startUpstream(ground, {
+      kind: 'simulator', options: { stepMilliseconds: 0, manyLoras: { count, metadataBytes } }
+    })
+    const service = await startService(ground, { command: 'start', servers: { Main: upstream.url } })
+    const { caller } = service
+    await until(async () => {
+      const { total } = await caller.get('/api/v1/models?type=lora&limit=1') as { total: number }
+      return total === count
+    }, 'the list was read for the first time')
+    await sleep(1000)
+    await service.ask('watch')
+    const began = now()
+    const { details } = await caller.post('/loras/scan') as { details: { total_scanned: number } }
+    const took = now() - began
+    if (details.total_scanned !== count) throw new Error(`the scan met ${details.total_scanned} LoRAs`)
+    const { delay, held, memory } = await service.ask<ProcessWatch>('report')
+    const growth = memory.most - memory.before
+    const whole = count * metadataBytes
+    return [
+      { figure: `a scan ${about}`, measured: inMilliseconds(took), limit: '', ratio: '', goal: '', ok: null },
+      {
+        figure: `event loop held by the service itself ${about}`,
+        measured: `most ${inMilliseconds(held)}; late p99 ${inMilliseconds(delay.p99)}, most ${inMilliseconds(delay.most)}`,
+        limit: '',
+        ratio: '',
+        goal: `≤ ${longestHold} ms`,
+        ok: held <= longestHold
+      },
+      {
+        figure: `memory taken ${about}`,
+        measured: inMebibytes(growth),
+        limit: `the list ${inMebibytes(whole)}`,
+        ratio: asRatio(growth, whole),
+        goal: 'below a quarter of the list',
+        ok: growth < whole / 4
+      }
+    ]
+  })
+}
