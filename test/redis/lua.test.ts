@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process'
 import { readFileSync, readdirSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
 import t from 'tap'
 import { readLua } from '../../src/redis/scripts.ts'
 import { inRepository } from '../root.ts'
@@ -69,6 +71,16 @@ t.test('every script is loaded by a module beside it, and every line fits', t =>
 t.test('the build holds every script', t => {
   for (const file of luaFiles) t.equal(readFileSync(inRepository('dist', file), 'utf8'), textOf(file), file)
   t.end()
+})
+
+t.test('a build copies scripts also where some folders are missing, as in the image of Docker', async t => {
+  const root = t.testdir({
+    'tsconfig.build.json': JSON.stringify({ include: ['src', 'bench'] }),
+    src: { 'copy-lua.mjs': textOf('src/copy-lua.mjs'), jobs: { scripts: { 'one.lua': 'return 1' }, 'job.ts': '' } }
+  })
+  await promisify(execFile)(process.execPath, [join(root, 'src/copy-lua.mjs')])
+  t.equal(readFileSync(join(root, 'dist/src/jobs/scripts/one.lua'), 'utf8'), 'return 1')
+  t.same(readdirSync(join(root, 'dist/src/jobs')), ['scripts'])
 })
 
 t.test('the check finds what is wrong with a script', t => {
