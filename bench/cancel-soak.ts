@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createKeys } from '../src/redis/keys.ts'
+import { createKeys } from '../src/lib/keys.ts'
 import { createRandom } from '../src/simulator/random.ts'
 import { startSimulator } from '../src/simulator/simulator.ts'
-import { createCaller, repeat } from './ground/caller.ts'
-import { findProblems, readEvents, type StreamEvent } from './ground/consistency.ts'
-import { closeEverything, withGround, type Ground } from './ground/ground.ts'
-import { startService } from './ground/service.ts'
-import { startStranger } from './ground/stranger.ts'
-import { until } from './ground/until.ts'
+import { createCaller, repeat } from './environment/caller.ts'
+import { findProblems, readEvents, type StreamEvent } from '../test/support/consistency.ts'
+import { closeEverything, withGround, type Ground } from './environment/environment.ts'
+import { startService } from './environment/service.ts'
+import { startStranger } from '../test/support/third-party.ts'
+import { until } from './environment/until.ts'
 
 /**
  * Cancels jobs at random moments of their lives while somebody else uses the same server, then counts whose

@@ -1,7 +1,7 @@
 import { cpus } from 'node:os'
-import { messageOf } from '../src/errors.ts'
+import { messageOf } from '../src/lib/errors.ts'
 import { figures } from './figures.ts'
-import { closeEverything } from './ground/ground.ts'
+import { closeEverything } from './environment/environment.ts'
 import { readProcessorUse, shareOfOthers } from './machine.ts'
 import { renderTable, type Row } from './table.ts'
 

@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { hasEnded } from '../schemas/job-status.ts'
-import { createKeys } from '../src/redis/keys.ts'
+import { hasEnded } from '../schemas/job.ts'
+import { createKeys } from '../src/lib/keys.ts'
 import { createRandom } from '../src/simulator/random.ts'
-import { readJobs } from './ground/consistency.ts'
-import { readEvents } from './ground/event-reader.ts'
-import { closeEverything, withGround, type Ground } from './ground/ground.ts'
-import { submission } from './ground/ordinary.ts'
-import { launchService, startService, type ServiceProcess } from './ground/service.ts'
-import { until } from './ground/until.ts'
-import { startUpstream } from './ground/upstream.ts'
+import { readJobs } from '../test/support/consistency.ts'
+import { readEvents } from './environment/event-reader.ts'
+import { closeEverything, withGround, type Ground } from './environment/environment.ts'
+import { submission } from './environment/ordinary.ts'
+import { launchService, startService, type ServiceProcess } from './environment/service.ts'
+import { until } from './environment/until.ts'
+import { startUpstream } from './environment/upstream.ts'
 
 /**
  * Cuts listeners off and kills API processes again and again while jobs come and go, then counts the ends that each

@@ -5,12 +5,12 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { Webhook } from 'standardwebhooks'
-import { createKeys } from '../src/redis/keys.ts'
+import { createKeys } from '../src/lib/keys.ts'
 import { createRandom } from '../src/simulator/random.ts'
 import { startSimulator } from '../src/simulator/simulator.ts'
-import { findProblems, readJobs } from './ground/consistency.ts'
-import { closeEverything, withGround, type Ground } from './ground/ground.ts'
-import { launchService, startService } from './ground/service.ts'
+import { findProblems, readJobs } from '../test/support/consistency.ts'
+import { closeEverything, withGround, type Ground } from './environment/environment.ts'
+import { launchService, startService } from './environment/service.ts'
 
 /**
  * Kills API and worker processes, most of them right when an event has become true, while jobs with webhooks come in

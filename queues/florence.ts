@@ -1,9 +1,9 @@
 import { Queue, UnrecoverableError, type Job } from 'bullmq'
 import type { Redis } from 'ioredis'
-import { messageOf } from '../src/errors.ts'
+import { messageOf } from '../src/lib/errors.ts'
 import { runFlorenceTask, type FlorenceRunnerDependencies } from '../src/florence/run.ts'
-import type { Log } from '../src/log.ts'
-import type { Keys } from '../src/redis/keys.ts'
+import type { Log } from '../src/lib/logging.ts'
+import type { Keys } from '../src/lib/keys.ts'
 import { startBackgroundWorker } from './background-worker.ts'
 
 export const florenceQueueName = 'florence'

@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { JobStatus } from './job-status.ts'
+import { JobStatus } from './job.ts'
 import { Nullable, StringEnum, success, Timestamp } from './kit.ts'
 
 /** Kept for a while, so that whoever reconnects gets them after the fact. */

@@ -1,5 +1,5 @@
-import { Type, type Static, type TProperties, type TSchema } from '@sinclair/typebox'
-import { SeedNumber } from './kit.ts'
+import { type Static, type TProperties, type TSchema, Type } from '@sinclair/typebox'
+import { Closed, SeedNumber, success } from './kit.ts'
 
 /**
  * What a generation can be told, in A1111's own field names, and the other spellings that clients use.
@@ -197,3 +197,32 @@ export const Warning = Type.Object({
   field: Type.Optional(Type.String({ description: 'The field it is about, in dotted form.' }))
 }, { $id: 'Warning', description: 'Something to know.' })
 export type Warning = Static<typeof Warning>
+
+export const ParametersToRead = Closed({
+  image: Type.Optional(Type.String({
+    description: 'PNG, JPEG, WebP, AVIF, GIF, TIFF or BMP as base64 or data URL.',
+    examples: ['iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==']
+  })),
+  text: Type.Optional(Type.String({
+    maxLength: 100_000,
+    description: 'Generation parameters as A1111 writes them, or the JSON of another program.',
+    examples: ['a lighthouse\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512']
+  }))
+}, {
+  $id: 'ParametersToRead', description: 'A picture or a text; one of them.', examples: [{ text: 'a lighthouse\nSteps: 20, Sampler: Euler a' }]
+})
+export type ParametersToRead = Static<typeof ParametersToRead>
+
+export const ReadParameters = Type.Object({
+  success,
+  text: Type.String({ description: 'The text in A1111\'s form; empty if a picture has no readable one.' }),
+  source: Type.Optional(Type.String({
+    description: 'Program that wrote it: A1111 (and its kin), ComfyUI, Fooocus, InvokeAI, NovelAI or SwarmUI.', examples: ['A1111']
+  })),
+  notes: Type.Optional(Type.Array(Type.String(), {
+    description: 'What could not be read or has no counterpart here, each in a sentence.'
+  })),
+  generation_params: Type.Record(Type.String(), Type.Unknown(), {
+    description: 'The same as fields of a submission, values as text; empty where there is nothing.'
+  })
+}, { $id: 'ReadParameters', description: 'What a picture was made from.' })

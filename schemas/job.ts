@@ -1,8 +1,21 @@
-import { Type, type Static, type TObject } from '@sinclair/typebox'
+import { type Static, type TObject, Type } from '@sinclair/typebox'
 import { Warning } from './generation-parameters.ts'
-import { JobStatus, jobStatuses } from './job-status.ts'
 import { Closed, Nullable, Ref, SeedNumber, seedText, StringEnum, success, Timestamp } from './kit.ts'
 import { WebhookView } from './webhook.ts'
+
+/** The five states of a job; every interface maps these to its own words. */
+export const jobStatuses = ['pending', 'processing', 'completed', 'failed', 'cancelled'] as const
+export const endStatuses = ['completed', 'failed', 'cancelled'] as const
+
+export const JobStatus = StringEnum(jobStatuses, {
+  description: 'pending: waits in the queue. processing: runs on its server. The other three are final.'
+})
+export type JobStatus = Static<typeof JobStatus>
+export type EndStatus = (typeof endStatuses)[number]
+
+export function hasEnded (status: JobStatus): status is EndStatus {
+  return status === 'completed' || status === 'failed' || status === 'cancelled'
+}
 
 const jobId = (description: string) => Type.String({ description, examples: ['3f0c9c1e-7a52-4c68-9d5b-1d2a8f0f6a11'] })
 const record = (description: string) => Type.Record(Type.String(), Type.Unknown(), { description })

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { findProgram } from '../src/redis/system-package.ts'
+import { findProgram } from '../src/redis/private/install.ts'
 
 /** A Redis of one test file, on a unix socket in a folder of its own. */
 export interface TestRedis {

@@ -1,9 +1,9 @@
 import { once } from 'node:events'
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http'
-import { withGround } from '../ground/ground.ts'
-import { startService } from '../ground/service.ts'
-import { startUpstream } from '../ground/upstream.ts'
-import type { ProcessWatch } from '../ground/watch-process.ts'
+import { withGround } from '../environment/environment.ts'
+import { startService } from '../environment/service.ts'
+import { startUpstream } from '../environment/upstream.ts'
+import type { ProcessWatch } from '../environment/watch-process.ts'
 import { inMebibytes, inMilliseconds, median, now, quantile, spread } from '../statistics.ts'
 import type { Row } from '../table.ts'
 

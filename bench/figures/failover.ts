@@ -1,8 +1,8 @@
-import { withGround } from '../ground/ground.ts'
-import { submission } from '../ground/ordinary.ts'
-import { launchService, startService, type ServiceProcess } from '../ground/service.ts'
-import { until } from '../ground/until.ts'
-import { generationPath, startUpstream } from '../ground/upstream.ts'
+import { withGround } from '../environment/environment.ts'
+import { submission } from '../environment/ordinary.ts'
+import { launchService, startService, type ServiceProcess } from '../environment/service.ts'
+import { until } from '../environment/until.ts'
+import { generationPath, startUpstream } from '../environment/upstream.ts'
 import { median, now } from '../statistics.ts'
 import type { Row } from '../table.ts'
 

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { Job } from '../../src/jobs/job.ts'
-import { createKeys } from '../../src/redis/keys.ts'
-import { fill } from '../ground/fill.ts'
-import { withGround, type Ground } from '../ground/ground.ts'
-import { makeOrdinaryJob } from '../ground/ordinary-job.ts'
+import { createKeys } from '../../src/lib/keys.ts'
+import { fill } from '../environment/fill.ts'
+import { withGround, type Ground } from '../environment/environment.ts'
+import { makeOrdinaryJob } from '../environment/ordinary-job.ts'
 import type { Row } from '../table.ts'
 
 export const about = 'Redis memory per finished job'

@@ -1,11 +1,11 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { BulkIdParameters, BulkView } from '../../schemas/generate.ts'
 import { errorResponses } from '../../schemas/error.ts'
-import { hasEnded, type JobStatus } from '../../schemas/job-status.ts'
+import { hasEnded, type JobStatus } from '../../schemas/job.ts'
 import { Ref, success } from '../../schemas/kit.ts'
 import { Type } from '@sinclair/typebox'
 import { mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
-import { ignoring, ServiceError } from '../../src/errors.ts'
+import { ignoring, ServiceError } from '../../src/lib/errors.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { jobIds, outputUrl } from './render-job.ts'
 

@@ -3,10 +3,9 @@ import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
 import { Closed, Ref } from '../../schemas/kit.ts'
 import { CivitaiUser, ImageInfoView } from '../../schemas/model-civitai.ts'
-import { textOf } from '../../src/a1111/json-values.ts'
-import { findResource, imageIdOf, readImageInfo } from '../../src/civitai/image-info.ts'
-import { idOf } from '../../src/civitai/version-facts.ts'
-import { ServiceError } from '../../src/errors.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
+import { textOf } from '../../src/lib/json-values.ts'
+import { findResource, idOf, imageIdOf, readImageInfo } from '../../src/models/civitai-facts.ts'
 
 const answer = {
   200: { ...Ref(ImageInfoView), description: 'How it was made.' }, ...errorResponses(400, 403, 404, 502)

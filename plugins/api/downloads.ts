@@ -6,9 +6,9 @@ import {
 import { errorResponses } from '../../schemas/error.ts'
 import { Done } from '../../schemas/job.ts'
 import { Closed, Ref } from '../../schemas/kit.ts'
-import type { Download } from '../../src/downloads/download.ts'
-import { ServiceError } from '../../src/errors.ts'
-import { iso } from '../../src/iso.ts'
+import type { Download } from '../../src/models/download.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
+import { iso } from '../../src/lib/text.ts'
 
 const reading = { access: { scope: 'models:read', bucket: 'status' } } as const
 const changing = { access: { scope: 'models:write' } } as const

@@ -3,20 +3,19 @@ import { Type } from '@sinclair/typebox'
 import type { FastifyRequest } from 'fastify'
 import { errorResponses } from '../../schemas/error.ts'
 import {
-  GalleryQuery, GalleryView, ImagesDeleted, ImageSelection, PlainGallery, PlainImageInfo, ZipAnswer, ZipRequest,
-  type GalleryImageView
+  type GalleryImageView, GalleryQuery, GalleryView, ImagesDeleted, ImageSelection, PlainGallery, PlainImageInfo,
+  ZipAnswer, ZipRequest
 } from '../../schemas/gallery.ts'
 import { Done } from '../../schemas/job.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { keyToShow, mayCancelJob, maySeeJob, seesAllJobs } from '../../src/access/principal.ts'
-import { ignoring, ServiceError } from '../../src/errors.ts'
-import { seedText } from '../../src/a1111/seeds.ts'
-import { iso } from '../../src/iso.ts'
-import { noSuchZip } from '../../src/jobs/gallery-zip.ts'
-import { checkpointOf, type GalleryImage } from '../../src/jobs/gallery.ts'
+import { checkpointOf, type GalleryImage, noSuchZip } from '../../src/jobs/gallery.ts'
 import { removedAlias } from '../../src/jobs/job.ts'
-import { isOutputName } from '../../src/media/names.ts'
-import { momentOf } from './moment.ts'
+import { ignoring, ServiceError } from '../../src/lib/errors.ts'
+import { seedText } from '../../src/lib/seeds.ts'
+import { iso } from '../../src/lib/text.ts'
+import { isOutputName } from '../../src/media/output-formats.ts'
+import { momentOf } from './job-views.ts'
 import { outputUrl, thumbnailUrl } from './render-job.ts'
 
 const tags = ['Images']

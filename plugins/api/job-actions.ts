@@ -3,12 +3,10 @@ import { errorResponses } from '../../schemas/error.ts'
 import { JobAction, JobActionAnswer } from '../../schemas/job.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { keyToActOn, mayCancelJob, type Principal } from '../../src/access/principal.ts'
-import { ServiceError } from '../../src/errors.ts'
-import { iso } from '../../src/iso.ts'
 import type { ManyAction, ManyChoice, ManyCount, ManyOrder, ManyOutcome } from '../../src/jobs/many.ts'
-import { jobBases } from './job-bases.ts'
-import { readJobFilter } from './job-filter.ts'
-import { momentOf } from './moment.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
+import { iso } from '../../src/lib/text.ts'
+import { jobBases, momentOf, readJobFilter } from './job-views.ts'
 
 /** Acting on many jobs with one request, which can be counted before. */
 const jobActions: FastifyPluginAsyncTypebox = async app => {

@@ -3,10 +3,10 @@ import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
 import { JobIdParameters } from '../../schemas/job.ts'
 import { maySeeJob } from '../../src/access/principal.ts'
-import { ServiceError } from '../../src/errors.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
 import { imageFormats } from '../../src/media/image-header.ts'
-import { pictureContent } from '../core/send-picture.ts'
-import { jobBases } from './job-bases.ts'
+import { pictureContent } from '../core/send-image.ts'
+import { jobBases } from './job-views.ts'
 
 const formats = Object.values(imageFormats)
 const InputParameters = Type.Object({

@@ -2,20 +2,17 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { errorResponses } from '../../schemas/error.ts'
 import {
-  Done, JobAnswer, JobChange, JobIdParameters, JobListQuery, JobListView, JobPatch, JobView, JobWaitQuery
+  Done, hasEnded, JobAnswer, JobChange, JobIdParameters, JobListQuery, JobListView, JobPatch, JobView, JobWaitQuery
 } from '../../schemas/job.ts'
-import { hasEnded } from '../../schemas/job-status.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { keyToShow, mayCancelJob, maySeeJob } from '../../src/access/principal.ts'
-import { ignoring, ServiceError } from '../../src/errors.ts'
-import { iso } from '../../src/iso.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import type { JobQuery } from '../../src/jobs/list.ts'
+import { ignoring, ServiceError } from '../../src/lib/errors.ts'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
-import { hangUp } from '../core/hang-up.ts'
-import { keepLastAnswers } from '../core/last-answers.ts'
-import { jobBases } from './job-bases.ts'
-import { readJobFilter } from './job-filter.ts'
+import { iso } from '../../src/lib/text.ts'
+import { hangUp, keepLastAnswers } from '../core/held-requests.ts'
+import { jobBases, readJobFilter } from './job-views.ts'
 
 const waiting = 'With `?wait=` the service answers when the job has finished or that many seconds are over.'
 

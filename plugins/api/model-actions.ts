@@ -2,9 +2,9 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
 import { Closed, Ref } from '../../schemas/kit.ts'
-import { HashAnswer, HashInfo } from '../../schemas/model-scan.ts'
+import { HashAnswer, HashInfo } from '../../schemas/model-files.ts'
 import { AvailabilityView, ModelReference, RescanAnswer } from '../../schemas/model.ts'
-import { iso } from '../../src/iso.ts'
+import { iso } from '../../src/lib/text.ts'
 import { picturesOf } from '../../src/models/pictures.ts'
 
 const writing = { access: { scope: 'models:write' } } as const

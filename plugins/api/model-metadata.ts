@@ -4,10 +4,10 @@ import { errorResponses } from '../../schemas/error.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { ModelInfo, RefreshAnswer, RefreshRequest, type ModelDetails } from '../../schemas/model-civitai.ts'
 import { ModelReference, ModelType } from '../../schemas/model.ts'
-import { idOf } from '../../src/civitai/version-facts.ts'
-import { messageOf, ServiceError } from '../../src/errors.ts'
-import { iso } from '../../src/iso.ts'
-import type { Model } from '../../src/models/model.ts'
+import { idOf } from '../../src/models/civitai-facts.ts'
+import { messageOf, ServiceError } from '../../src/lib/errors.ts'
+import { iso } from '../../src/lib/text.ts'
+import type { Model } from '../../src/model-facts/facts.ts'
 
 /** What is known about a model, and asking Civitai for more. */
 const modelMetadata: FastifyPluginAsyncTypebox = async app => {

@@ -4,11 +4,11 @@ import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
 import { Done } from '../../schemas/job.ts'
 import { Closed, Ref } from '../../schemas/kit.ts'
-import { ScanView, type ScanView as View } from '../../schemas/model-scan.ts'
-import { ServiceError } from '../../src/errors.ts'
-import { iso } from '../../src/iso.ts'
+import { ScanView, type ScanView as View } from '../../schemas/model-files.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
+import { iso } from '../../src/lib/text.ts'
 import { spareFiles, type DuplicateGroup } from '../../src/models/duplicates.ts'
-import type { ScanStatus } from '../../src/models/scan-board.ts'
+import type { ScanStatus } from '../../src/models/scan.ts'
 
 const subdirectory = {
   subdirectory: Type.Optional(Type.String({ maxLength: 1024, description: 'Of older clients; without effect.' }))

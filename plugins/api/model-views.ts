@@ -1,9 +1,9 @@
 import type { Static } from '@sinclair/typebox'
 import type { ModelCivitai, ModelServer, ModelView } from '../../schemas/model.ts'
-import { iso } from '../../src/iso.ts'
-import { baseModelOf } from '../../src/models/base-models.ts'
+import { iso } from '../../src/lib/text.ts'
+import { baseModelOf } from '../../src/model-facts/base-models.ts'
 import { nameOf } from '../../src/models/catalogue.ts'
-import type { Model, ModelFacts } from '../../src/models/model.ts'
+import type { Model, ModelFacts } from '../../src/model-facts/facts.ts'
 import { picturesOf } from '../../src/models/pictures.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
 

@@ -1,9 +1,16 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
-import { Ref } from '../../schemas/kit.ts'
-import { ModelAnswer, ModelListView, ModelQuery, ModelReference, ModelType, ModelView, modelTypes } from '../../schemas/model.ts'
-import { selectModels } from '../../src/models/select.ts'
+import { Done } from '../../schemas/job.ts'
+import { Closed, Ref, StringEnum } from '../../schemas/kit.ts'
+import {
+  ChoiceView, ModelAnswer, ModelListView, ModelQuery, ModelReference, ModelType, modelTypes, ModelView
+} from '../../schemas/model.ts'
+import { choiceKinds, listChoices, selectModels } from '../../src/models/catalogue.ts'
+import { pathIn } from '../../src/models/folders.ts'
+import { noPicture, picturesOf, readPicture } from '../../src/models/pictures.ts'
+import { ownerFields } from '../../src/models/sidecars.ts'
+import { pictureAnswers, sendPicture } from '../core/send-image.ts'
 
 /** What the documents of StableQueue call models. */
 const usualTypes = ['checkpoint', 'lora'] as const
@@ -78,3 +85,100 @@ const models: FastifyPluginAsyncTypebox = async app => {
 }
 
 export default models
+
+/** Samplers, schedulers and upscalers of all servers together. */
+export const choices: FastifyPluginAsyncTypebox = async app => {
+  const { registry, states } = app
+
+  for (const kind of choiceKinds) {
+    app.get(`/api/v1/${kind}`, {
+      config: { access: { scope: 'models:read' } },
+      schema: {
+        operationId: `list_${kind}`,
+        tags: ['Models'],
+        summary: `List the ${kind} of all servers`,
+        description: 'A bare array; each with the servers that offer it.',
+        response: { 200: Type.Array(Ref(ChoiceView), { description: 'In the servers\' order.' }), ...errorResponses(403) }
+      }
+    }, async () => (await listChoices(kind, { registry, states })).map(({ aliases, servers, ...rest }) =>
+      ({ ...rest, aliases: [...aliases], servers: [...servers] })))
+  }
+}
+
+/** Pictures of models. */
+export const modelPreviews: FastifyPluginAsyncTypebox = async app => {
+  const { catalogue, civitaiPictures: pictures } = app
+
+  app.get('/api/v1/models/:id/preview', {
+    config: { access: { scope: 'models:read', bucket: 'status' } },
+    schema: {
+      operationId: 'get_model_preview',
+      tags: ['Models'],
+      summary: 'A picture of a model',
+      description: 'Those of Civitai are fetched once and then kept here.',
+      params: ModelReference,
+      querystring: Type.Object({
+        index: Type.Optional(Type.Integer({ minimum: 0, maximum: 1000, default: 0, description: 'Which of its pictures.' })),
+        type: Type.Optional(ModelType)
+      }),
+      response: {
+        ...pictureAnswers,
+        ...errorResponses(400, 403, 404, 409, 502)
+      }
+    }
+  }, async (request, reply) => {
+    const { index = 0, type } = request.query
+    const chosen = picturesOf(await catalogue.require(request.params.id, type))[index]
+    if (chosen === undefined) throw noPicture()
+    const picture = chosen.from === 'folder'
+      ? await readPicture(chosen.file, chosen.name)
+      : await pictures.read(chosen.image.url)
+    return await sendPicture(request, reply, picture)
+  })
+}
+
+const writing = { access: { scope: 'models:write' } } as const
+
+/** What owners say of their models, and beginning the catalogue anew. */
+export const modelOwner: FastifyPluginAsyncTypebox = async app => {
+  const { catalogue, modelDesk: desk, maintenance, modelViews: views } = app
+
+  app.put('/api/v1/models/update-field', {
+    config: writing,
+    schema: {
+      operationId: 'update_model_field',
+      tags: ['Models'],
+      summary: 'Save your notes of a model',
+      description: 'Beside its file: in Forge\'s own .json if Forge knows the field, otherwise in .civitai.json. It overrides ' +
+        'the data of Civitai, stays when Civitai is asked again, and null removes it.',
+      body: Closed({
+        filename: Type.String({ maxLength: 255, description: 'Its file name.' }),
+        local_path: Type.Optional(Type.String({ maxLength: 1024, description: 'Its local_path or relativePath, if it is in a folder.' })),
+        type: Type.Optional(ModelType),
+        field: StringEnum(ownerFields, { description: 'What it is about.' }),
+        value: Type.Unknown({ description: 'A flag for civitai_nsfw, a number for recommended_weight, else a text; or null.' })
+      }, { examples: [{ filename: 'film-grain.safetensors', field: 'civitai_nsfw', value: false }] }),
+      response: { 200: { ...Ref(ModelAnswer), description: 'As it is now.' }, ...errorResponses(400, 403, 404, 409) }
+    }
+  }, async request => {
+    const { filename, local_path: folder = '', type, field, value } = request.body
+    const model = await catalogue.require(pathIn(folder, filename), type)
+    return { success: true as const, model: views.one(await desk.setField(model, field, value)) }
+  })
+
+  app.post('/api/v1/models/reset-database', {
+    config: writing,
+    schema: {
+      operationId: 'reset_models',
+      tags: ['Models'],
+      summary: 'Forget all data of model files, and scan again',
+      description: 'Hashes and what Civitai said go; files, sidecars and what servers report stay.',
+      response: { 200: { ...Ref(Done), description: 'What was forgotten.' }, ...errorResponses(403) }
+    }
+  }, async () => {
+    const count = await desk.forgetAll()
+    if (desk.folders.length > 0) await maintenance.requestScan()
+    const what = `${count} model file${count === 1 ? ' was' : 's were'} forgotten`
+    return { success: true as const, message: desk.folders.length > 0 ? `${what}; a scan finds them again.` : `${what}.` }
+  })
+}

@@ -1,6 +1,6 @@
 import { GenerationParameters } from '../../schemas/generation-parameters.ts'
 import { unknownFieldCode } from '../../src/a1111/unknown-fields.ts'
-import { ServiceError } from '../../src/errors.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
 
 /** Where the callers of this interface put generation parameters; `src/` calls each by its own name. */
 const home = 'generation_params'

@@ -1,9 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { errorResponses } from '../../schemas/error.ts'
 import { Ref } from '../../schemas/kit.ts'
-import { ParametersToRead, ReadParameters } from '../../schemas/read-parameters.ts'
-import { ServiceError } from '../../src/errors.ts'
-import { parametersOf, readImage, readText } from '../../src/media/read-parameters.ts'
+import { ParametersToRead, ReadParameters } from '../../schemas/generation-parameters.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
+import { parametersOf, readImage, readText } from '../../src/media/generation-text.ts'
 
 /** What a picture was made from, as a form can take it over. */
 const readParametersRoute: FastifyPluginAsyncTypebox = async app => {

@@ -1,10 +1,9 @@
-import { stringifyJson } from '../../src/lib/exact-json.ts'
-import { hasEnded } from '../../schemas/job-status.ts'
-import type { JobView } from '../../schemas/job.ts'
-import { seedText } from '../../src/a1111/seeds.ts'
-import { iso } from '../../src/iso.ts'
+import { hasEnded, type JobView } from '../../schemas/job.ts'
 import { expectationOf, type JobEstimate } from '../../src/jobs/estimates.ts'
 import type { Job, JobImage } from '../../src/jobs/job.ts'
+import { stringifyJson } from '../../src/lib/exact-json.ts'
+import { seedText } from '../../src/lib/seeds.ts'
+import { iso } from '../../src/lib/text.ts'
 import { namingWarnings } from './parameter-fields.ts'
 
 /** What a job's picture for callers needs besides the job. */

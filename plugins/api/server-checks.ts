@@ -4,7 +4,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { errorResponses } from '../../schemas/error.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { ServerCheckOptions, ServerCheckView } from '../../schemas/server-check.ts'
-import { ServiceError } from '../../src/errors.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
 
 const Alias = Type.Object({ alias: Type.String({ description: 'Name of the server.', maxLength: 64 }) })
 const admins = { access: { scope: 'servers:admin' } } as const

@@ -1,15 +1,13 @@
 import type { InventoryView, ServerHealth, ServerHistory, ServerView } from '../../schemas/server.ts'
-import { iso } from '../../src/iso.ts'
 import type { JobList } from '../../src/jobs/list.ts'
 import type { JobStore } from '../../src/jobs/store.ts'
-import { hostAndPort } from '../../src/servers/address.ts'
-import type { CheckStore, StoredCheck } from '../../src/server-check/check-store.ts'
+import { iso } from '../../src/lib/text.ts'
+import type { CheckStore, StoredCheck } from '../../src/server-check/check-service.ts'
 import { learnedView } from '../../src/server-check/report.ts'
+import { hostAndPort } from '../../src/servers/address.ts'
 import { isSimulator } from '../../src/servers/choose.ts'
-import { onlineShare } from '../../src/servers/history.ts'
-import type { ServerRegistry } from '../../src/servers/registry.ts'
-import type { Server, ServerState } from '../../src/servers/server.ts'
-import type { ServerStateStore } from '../../src/servers/state-store.ts'
+import type { Server, ServerRegistry, ServerState } from '../../src/servers/registry.ts'
+import { onlineShare, type ServerStateStore } from '../../src/servers/state-store.ts'
 
 export interface ServerViewsDependencies {
   readonly registry: ServerRegistry

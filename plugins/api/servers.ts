@@ -1,13 +1,13 @@
-import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
 import { Done } from '../../schemas/job.ts'
 import { Ref, StringEnum } from '../../schemas/kit.ts'
 import {
-  InventoryView, ServerChange, ServerChangeAnswer, ServerHistory, ServerInput, ServerPause, ServerTestAnswer, ServerView
+  InventoryView, ServerChange, ServerChangeAnswer, ServerHistory, ServerInput, ServerPause, ServerTestAnswer,
+  ServerView
 } from '../../schemas/server.ts'
-import { addressOf, changedAddress } from '../../src/servers/address.ts'
-import { lostOptions } from '../../src/servers/connection-options.ts'
+import { addressOf, changedAddress, lostOptions } from '../../src/servers/address.ts'
 
 const Alias = Type.Object({ alias: Type.String({ description: 'Name of the server.', maxLength: 64 }) })
 const reading = { access: { scope: 'servers:read' } } as const

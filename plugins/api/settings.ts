@@ -6,15 +6,15 @@ import {
   PurgeAnswer, PurgeRequest, RetentionQuery, RetentionView, SettingsChange, SettingsChanged, SettingsView,
   type ChangeableSettings, type SettingView
 } from '../../schemas/settings.ts'
-import { fieldsOf } from '../../src/a1111/json-values.ts'
-import { describeSettings, type DescribedSetting } from '../../src/config/describe.ts'
+import { fieldsOf } from '../../src/lib/json-values.ts'
+import { describeSettings, type DescribedSetting } from '../../src/config/sources.ts'
 import type { RuntimeName, RuntimeState } from '../../src/config/runtime-settings.ts'
 import { Settings } from '../../src/config/settings.ts'
-import { ServiceError } from '../../src/errors.ts'
-import { iso } from '../../src/iso.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
+import { iso } from '../../src/lib/text.ts'
 import { purgeInterval } from '../../src/jobs/retention.ts'
-import { version } from '../../src/version.ts'
-import { momentOf } from './moment.ts'
+import { version } from '../../src/lib/version.ts'
+import { momentOf } from './job-views.ts'
 
 const path = '/api/v1/settings'
 const tags = ['Settings']

@@ -5,18 +5,80 @@ import { errorResponses } from '../../schemas/error.ts'
 import { JobIdParameters } from '../../schemas/job.ts'
 import { Closed, Ref, StringEnum, Timestamp } from '../../schemas/kit.ts'
 import {
-  DeliveryDetail, DeliveryList, DeliveryQuery, DeliveryView, EndpointView, WebhookFields
+  type DeliveryAttemptView, DeliveryDetail, DeliveryList, DeliveryQuery, DeliveryView, EndpointView, WebhookFields
 } from '../../schemas/webhook.ts'
-import { mayCancelJob, mayDo, maySeeJob, seesAllJobs, type Scope } from '../../src/access/principal.ts'
-import { ServiceError } from '../../src/errors.ts'
+import { mayCancelJob, mayDo, maySeeJob, type Scope, seesAllJobs } from '../../src/access/principal.ts'
 import { refuseMore } from '../../src/jobs/many.ts'
+import { readWebhookWish } from '../../src/jobs/webhook-request.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
+import { iso } from '../../src/lib/text.ts'
 import type { DeliveryFilter } from '../../src/webhooks/deliveries.ts'
-import type { Delivery } from '../../src/webhooks/delivery.ts'
+import type { Delivery, DeliveryAttempt } from '../../src/webhooks/delivery.ts'
 import type { Endpoint } from '../../src/webhooks/endpoints.ts'
-import { readWebhookWish } from '../../src/webhooks/subscription.ts'
-import {
-  attemptView, attemptViewForAdministrators, deliveriesPath, deliveryView, endpointView
-} from './webhook-views.ts'
+
+/** Path of the deliveries. */
+const deliveriesPath = '/api/v1/webhooks/deliveries'
+
+/** A delivery as callers see it: never with its key or the query of its address. */
+function deliveryView (delivery: Delivery): DeliveryView {
+  const self = `${deliveriesPath}/${delivery.id}`
+  return {
+    id: delivery.id,
+    type: delivery.type,
+    job_id: delivery.jobId,
+    sequence: delivery.sequence,
+    state: delivery.state,
+    reason: delivery.reason,
+    url: delivery.shownUrl,
+    endpoint: delivery.endpoint,
+    api_key_id: delivery.keyId,
+    created_at: iso(delivery.createdAt),
+    attempts: delivery.attempts,
+    last_status: delivery.lastStatus,
+    next_attempt_at: iso(delivery.nextAt),
+    finished_at: iso(delivery.finishedAt),
+    links: {
+      self,
+      redeliver: `${self}/redeliver`,
+      ...(delivery.jobId === null ? {} : { job: `/api/v2/jobs/${delivery.jobId}` })
+    }
+  }
+}
+
+/** An attempt for everybody who may see the delivery. */
+function attemptView (attempt: DeliveryAttempt): DeliveryAttemptView {
+  return {
+    attempt: attempt.attempt,
+    started_at: iso(attempt.startedAt),
+    duration_ms: attempt.durationMs,
+    address: attempt.address,
+    status: attempt.status,
+    error: attempt.error,
+    headers: { ...attempt.headers },
+    request_bytes: attempt.requestBytes,
+    request_sha256: attempt.requestSha256,
+    next_at: iso(attempt.nextAt)
+  }
+}
+
+/** The same with what the receiver answered: shown to others, it would let them read what only we can reach. */
+function attemptViewForAdministrators (attempt: DeliveryAttempt): DeliveryAttemptView {
+  return { ...attemptView(attempt), response_body: attempt.responseBody }
+}
+
+function endpointView (endpoint: Endpoint): EndpointView {
+  return {
+    id: endpoint.id,
+    url: endpoint.url,
+    api_key_id: endpoint.keyId,
+    state: endpoint.state,
+    consecutive_failures: endpoint.failures,
+    failing_since: iso(endpoint.failingSince),
+    next_try_at: iso(endpoint.state === 'open' ? endpoint.openUntil : null),
+    last_success_at: iso(endpoint.succeededAt),
+    last_used_at: iso(endpoint.usedAt)
+  }
+}
 
 const base = '/api/v1/webhooks'
 const tags = ['Webhooks']

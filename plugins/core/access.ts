@@ -2,21 +2,19 @@ import bearerAuth from '@fastify/bearer-auth'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import {
-  mayBeOurs, parseA1111Credentials, parseUnaskedCredentials, type A1111Credentials
-} from '../../src/access/a1111-credentials.ts'
-import {
-  isNavigation, isSafe, refuseForeignPage, refuseUnmarkedChange, type PageRequest
-} from '../../src/access/browser-rules.ts'
-import { parseCredentials, type RequestHeaders } from '../../src/access/credentials.ts'
-import type { FailedLogins } from '../../src/access/failed-logins.ts'
+  type A1111Credentials, mayBeOurs, parseA1111Credentials, parseCredentials, parseUnaskedCredentials,
+  type RequestHeaders
+} from '../../src/access/credentials.ts'
 import type { AccessKeys } from '../../src/access/keys.ts'
 import { administrator, anonymous, mayDo, type Principal, type Scope } from '../../src/access/principal.ts'
-import type { Bucket } from '../../src/access/rate-limit.ts'
-import { readCookie, sessionCookieName, type Sessions } from '../../src/access/sessions.ts'
-import type { Tickets } from '../../src/access/tickets.ts'
-import { isTrustedByAddress, type Caller, type TrustRules } from '../../src/access/trust.ts'
-import { ServiceError } from '../../src/errors.ts'
-import { challenge, refuseLogin } from './refuse-login.ts'
+import type { Bucket, FailedLogins } from '../../src/access/rate-limit.ts'
+import { readCookie, sessionCookieName, type Sessions, type Tickets } from '../../src/access/sessions.ts'
+import {
+  type Caller, isNavigation, isSafe, isTrustedByAddress, type PageRequest, refuseForeignPage, refuseUnmarkedChange,
+  type TrustRules
+} from '../../src/access/trust.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
+import { challenge, refuseLogin } from './ui-session.ts'
 
 /** Who may use a route. A route that says nothing needs `*`. */
 export type RouteAccess = 'public' | {

@@ -2,7 +2,7 @@ import { createBullBoard } from '@bull-board/api'
 import { BullMQAdapter } from '@bull-board/api/bullMQAdapter'
 import { FastifyAdapter } from '@bull-board/fastify'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
-import type { NamedQueue } from '../../queues/all-queues.ts'
+import type { NamedQueue } from '../../queues/registry.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
 import { toServiceError } from './errors.ts'
 
@@ -24,7 +24,7 @@ const foreignFonts = /<link [^>]*fonts\.googleapis\.com[^>]*>/g
 const dashboard: FastifyPluginAsync<DashboardOptions> = async (app, { queues, registry, readOnly }) => {
   const serverAdapter = new FastifyAdapter()
   serverAdapter.setBasePath(basePath)
-  const board = createBullBoard({
+  const bullBoard = createBullBoard({
     queues: [],
     serverAdapter,
     options: { uiConfig: { boardTitle: 'StableQueue' } }
@@ -36,7 +36,7 @@ const dashboard: FastifyPluginAsync<DashboardOptions> = async (app, { queues, re
   })
 
   function follow (): void {
-    board.replaceQueues(queues().map(({ name, about, queue }) => new BullMQAdapter(queue, {
+    bullBoard.replaceQueues(queues().map(({ name, about, queue }) => new BullMQAdapter(queue, {
       readOnlyMode: readOnly, allowRetries: false, displayName: name, description: about
     })))
   }

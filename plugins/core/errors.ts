@@ -4,11 +4,11 @@ import type { Socket } from 'node:net'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { describeUnknownField } from '../../src/a1111/unknown-fields.ts'
-import { messageOf, ServiceError, type ErrorCode } from '../../src/errors.ts'
+import { messageOf, ServiceError, type ErrorCode } from '../../src/lib/errors.ts'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
-import { machineFaultOf, storageError } from '../../src/media/storage-faults.ts'
+import { machineFaultOf, storageError } from '../../src/media/storage.ts'
 import { redisProblemOf, type RedisProblem } from '../../src/redis/errors.ts'
-import { hasHungUp } from './hang-up.ts'
+import { hasHungUp } from './held-requests.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { StudioTime } from '../../schemas/studio-session.ts'
-import { messageOf } from '../../src/errors.ts'
+import { StudioTime } from '../../schemas/bots-settings.ts'
+import { messageOf } from '../../src/lib/errors.ts'
 import { redisProblemOf } from '../../src/redis/errors.ts'
-import type { ServerState } from '../../src/servers/server.ts'
-import { studioTime } from '../../src/studio/words.ts'
+import type { ServerState } from '../../src/servers/registry.ts'
+import { studioTime } from '../../src/bots/errors.ts'
 
 /** Longest time that the answer of /health waits for what it tells besides, in milliseconds. */
 const patience = 200

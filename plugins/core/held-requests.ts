@@ -1,8 +1,11 @@
-import type { FastifyReply } from 'fastify'
+import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { quotaOwner } from '../../src/access/principal.ts'
 import type { Config } from '../../src/config/settings.ts'
-import { ServiceError } from '../../src/errors.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
 
 /** Why a request stays open: it listens to events, or waits for a job to end. */
 export type HoldReason = 'listening' | 'waiting'
@@ -64,4 +67,55 @@ function onceOver ({ raw, request }: FastifyReply, work: () => void): void {
   }
   if (request.headers.upgrade === undefined) raw.once('close', end)
   socket.once('close', end)
+}
+
+/** How long a stopping service gives answers that were waited for, in milliseconds. */
+const lastAnswersMs = 1000
+
+/**
+ * Lets answers that somebody waits for be sent while the service stops: connections are cut right afterwards. Gives
+ * what is to be called with each such answer. Whatever it waits for must be over when the service begins to stop.
+ */
+export function keepLastAnswers (app: FastifyInstance): (reply: FastifyReply) => void {
+  const waiting = new Set<ServerResponse>()
+  app.addHook('preClose', async () => {
+    const sent = [...waiting].map(async answer => await once(answer, 'close'))
+    await Promise.race([Promise.all(sent), sleep(lastAnswersMs, undefined, { ref: false })])
+  })
+  return ({ raw }) => {
+    waiting.add(raw)
+    raw.once('close', () => { waiting.delete(raw) })
+  }
+}
+
+/** Fires when the caller is gone before it has its whole answer. */
+export function hangUp (reply: FastifyReply): AbortSignal {
+  const controller = new AbortController()
+  const closed = () => { if (!reply.raw.writableFinished) controller.abort() }
+  // gone already, while something before this was waited for
+  if (reply.raw.closed) closed()
+  else reply.raw.once('close', closed)
+  return controller.signal
+}
+
+/** Whether nobody waits for the answer any more. A request that was read whole is destroyed, too; its socket is not. */
+export function hasHungUp ({ raw, socket }: FastifyRequest): boolean {
+  return socket.destroyed || (raw.destroyed && !raw.complete)
+}
+
+const brokenOff = new WeakSet<FastifyReply>()
+
+/**
+ * Ends the connection in the midst of an answer, so that the caller sees it as cut off. Without chunks, as HTTP/1.0
+ * has it, the mere end of the connection is the end of the answer, so that has to be a reset.
+ */
+export function breakOff (reply: FastifyReply): void {
+  brokenOff.add(reply)
+  const { raw, request: { raw: { httpVersion, socket } } } = reply
+  if (httpVersion === '1.0') socket.resetAndDestroy()
+  raw.destroy()
+}
+
+export function wasBrokenOff (reply: FastifyReply): boolean {
+  return brokenOff.has(reply)
 }

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { headerValues, isAllowedHost, type HostRules } from '../../src/access/host-check.ts'
-import { ServiceError } from '../../src/errors.ts'
+import { headerValues, isAllowedHost, type HostRules } from '../../src/access/trust.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
 
 export interface HostCheckOptions {
   readonly rules: HostRules

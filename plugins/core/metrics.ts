@@ -1,7 +1,7 @@
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { errorResponses } from '../../schemas/error.ts'
-import { metricsContentType, type Metrics } from '../../src/metrics/metrics.ts'
+import { metricsContentType, type Metrics } from '../../src/telemetry/metrics.ts'
 
 export interface MetricsOptions {
   /** Of this process's own doing. */

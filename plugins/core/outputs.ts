@@ -1,15 +1,14 @@
+import { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { Readable } from 'node:stream'
 import { ErrorBody, errorResponses } from '../../schemas/error.ts'
 import { Ref } from '../../schemas/kit.ts'
-import { ServiceError } from '../../src/errors.ts'
-import { isOutputName } from '../../src/media/names.ts'
-import { outputFormats } from '../../src/media/output-formats.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
+import { isOutputName, outputFormats } from '../../src/media/output-formats.ts'
 import type { MediaStore, OpenOutput } from '../../src/media/store.ts'
-import type { ImageUrls } from '../../src/webhooks/image-urls.ts'
-import { isUnchanged, requestedPart, versionOf } from './conditional-requests.ts'
+import type { ImageUrls } from '../../src/webhooks/event-body.ts'
+import { isUnchanged, requestedPart, versionOf } from './send-image.ts'
 
 export interface OutputsOptions {
   readonly store: Pick<MediaStore, 'openOutput' | 'openThumbnail'>

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { rateLimitHeaders, type Allowance, type Bucket, type RateLimiter } from '../../src/access/rate-limit.ts'
-import { ServiceError } from '../../src/errors.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
 
 export interface RateLimitOptions {
   readonly limiter: RateLimiter

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
-import type { EventOutlet } from './outlet.ts'
+import type { EventOutlet } from './subscriber.ts'
 import type { EventViews } from './render-event.ts'
 
 /** One answer of server-sent events. https://html.spec.whatwg.org/multipage/server-sent-events.html */

@@ -1,19 +1,26 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
 import { errorResponses } from '../../schemas/error.ts'
-import { EventQuery, EventView, LastEventIdHeader, TicketAnswer } from '../../schemas/event.ts'
+import { EventQuery, EventView, JobEventQuery, LastEventIdHeader, TicketAnswer } from '../../schemas/event.ts'
+import { JobIdParameters } from '../../schemas/job.ts'
 import { Ref } from '../../schemas/kit.ts'
+import { maySeeJob, requireImages } from '../../src/access/principal.ts'
 import { createEventFilter, wantsPreviews } from '../../src/events/filter.ts'
+import { withDeadline } from '../../src/lib/deadline.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
+import { jobBases } from '../api/job-views.ts'
+import { hangUp } from '../core/held-requests.ts'
 import { openEventStream, startAnswer } from './event-stream.ts'
-import { prepareAll } from './outlet.ts'
+import { prepareAll } from './subscriber.ts'
 
 /** The answer of every route that streams. */
-export const streamAnswer = {
+const streamAnswer = {
   description: 'Events, one after the other: `id`, `event` (the kind) and `data`, a JSON object.',
   content: { 'text/event-stream': { schema: Ref(EventView) } }
 }
 
 /** Where the client stands: its header, which browsers keep up to date, goes before the address it first asked for. */
-export function placeOf (headers: LastEventIdHeader, query: { lastEventId?: string }): string | null {
+function placeOf (headers: LastEventIdHeader, query: { lastEventId?: string }): string | null {
   return headers['last-event-id'] || query.lastEventId || null
 }
 
@@ -68,3 +75,99 @@ const events: FastifyPluginAsyncTypebox = async app => {
 }
 
 export default events
+
+/** One job's events until its end. */
+export const jobEvents: FastifyPluginAsyncTypebox = async app => {
+  const { connections, eventViews: views, previews, jobTeller } = app
+
+  for (const { base, name } of jobBases) {
+    app.get(`${base}/:jobId/events`, {
+      config: { access: { scope: 'jobs:read', bucket: 'status', ticket: true } },
+      exposeHeadRoute: false,
+      schema: {
+        operationId: `listen_to_job_${name}`,
+        tags: ['Events'],
+        summary: 'Listen to one job until its end',
+        description: 'Server-sent events: first `snapshot`, the present job, then its events, last its end, which ' +
+          'is also sent to clients that connect later. A client that has received the end and reconnects, as browsers ' +
+          'do, gets 204, which stops it.',
+        params: JobIdParameters,
+        querystring: JobEventQuery,
+        headers: LastEventIdHeader,
+        response: {
+          200: streamAnswer,
+          204: Type.Null({ description: 'The client knows the end already.' }),
+          ...errorResponses(404)
+        }
+      }
+    }, async (request, reply) => {
+      const { params: { jobId }, query, headers, principal } = request
+      reply.hold('listening')
+      connections.admit()
+      const tell = await jobTeller.prepare({ jobId, asked: placeOf(headers, query), kinds: query.kinds }, principal)
+      if (tell === null) return await reply.code(204).send(null)
+      const stream = openEventStream(views)
+      connections.add({ principal, ...stream })
+      if (wantsPreviews(query)) previews.watch(jobId, stream.signal)
+      tell(stream).catch(error => {
+        request.log.debug({ err: error }, 'the events of a job cannot be read')
+        stream.end()
+      })
+      return await startAnswer(reply).send(stream.body)
+    })
+  }
+}
+
+/** How long somebody waits for the first preview, in milliseconds: servers draw one every few steps. */
+const patience = 5000
+
+/** What a running job looks like so far. */
+export const preview: FastifyPluginAsyncTypebox = async app => {
+  const { previews, jobStore: store } = app
+
+  for (const { base, name } of jobBases) {
+    app.get(`${base}/:jobId/preview`, {
+      config: { access: { scope: 'jobs:read', bucket: 'status' } },
+      exposeHeadRoute: false,
+      schema: {
+        operationId: `get_preview_${name}`,
+        tags: ['Events'],
+        summary: 'See a running job',
+        description: 'The unfinished picture of its server, as a JPEG of up to 512 pixels; 404 unless the job runs and its ' +
+          'server shows previews. With `kinds=preview`, an event reports each new one.',
+        params: JobIdParameters,
+        querystring: Type.Object({
+          v: Type.Optional(Type.String({ maxLength: 20, description: 'From the event; makes browsers fetch it again.' }))
+        }),
+        response: {
+          200: {
+            description: 'The picture.', content: { 'image/jpeg': { schema: { type: 'string', format: 'binary' } } }
+          },
+          ...errorResponses(403, 404)
+        }
+      }
+    }, async (request, reply) => {
+      const { jobId } = request.params
+      const job = await store.find(jobId)
+      if (job === null || !maySeeJob(request.principal, job.keyId)) {
+        throw new ServiceError('job_not_found', `There is no job ${jobId}.`, { job_id: jobId })
+      }
+      requireImages(request.principal)
+      const shown = job.status === 'processing'
+        ? await withDeadline(patience, [hangUp(reply)], async signal => await previews.see(jobId, signal))
+        : null
+      if (shown === null) {
+        throw new ServiceError('image_not_found', job.status === 'processing'
+          ? 'The server shows no preview of this job yet.'
+          : `Only running jobs have a preview; job ${jobId} is ${job.status}.`)
+      }
+      return await reply.headers({
+        'content-type': 'image/jpeg',
+        'cache-control': 'no-store',
+        'x-content-type-options': 'nosniff',
+        'content-security-policy': 'default-src \'none\'; sandbox',
+        'cross-origin-resource-policy': 'same-site'
+      }).send(shown.jpeg)
+    })
+  }
+}

@@ -1,7 +1,5 @@
 import fp from 'fastify-plugin'
-import events from './events.ts'
-import jobEvents from './job-events.ts'
-import preview from './preview.ts'
+import events, { jobEvents, preview } from './events.ts'
 import socket from './socket.ts'
 
 /** What happens, as it happens. */

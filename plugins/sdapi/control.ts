@@ -1,9 +1,13 @@
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import { mayDo } from '../../src/access/principal.ts'
-import { ignoring } from '../../src/errors.ts'
-import { fieldsOf } from '../../src/a1111/json-values.ts'
+import { readModel, required, strict } from '../../src/fastapi/model.ts'
+import { pydantic1 } from '../../src/fastapi/pydantic1.ts'
 import type { Job } from '../../src/jobs/job.ts'
-import { idleProgress, liveProgress, recordedProgress, waitingProgress } from '../../src/sdapi/progress.ts'
+import { ignoring } from '../../src/lib/errors.ts'
+import { fieldsOf } from '../../src/lib/json-values.ts'
+import {
+  endedTask, idleProgress, liveProgress, recordedProgress, runningTask, unknownTask, waitingProgress, waitingTask
+} from '../../src/sdapi/progress.ts'
 import { callerOfRequest, sendJson, targetOf } from './call.ts'
 
 const reading = { access: { scope: 'jobs:read', bucket: 'status' } } as const
@@ -91,3 +95,39 @@ const control: FastifyPluginAsync = async app => {
 }
 
 export default control
+
+const config = { access: { scope: 'jobs:read', bucket: 'status' }, credentials: 'a1111' } as const
+const schema = { hide: true }
+
+const progressQuery = {
+  id_task: required('string'), id_live_preview: strict('integer', -1), live_preview: strict('boolean', true)
+}
+
+/** What A1111's own page asks for: the caller's own tasks, by the `force_task_id` that it gave them or by job id. */
+export const internal: FastifyPluginAsync = async app => {
+  const { callerJobs, callerTasks, shortIds, faces, jobStore: store, registry } = app
+
+  app.post('/internal/progress', { config, schema }, async (request, reply) => {
+    const { id_task: name, ...asked } = readModel(pydantic1, progressQuery, request.body)
+    const wish = mayDo(request.principal, 'images:read') ? asked : { ...asked, live_preview: false }
+    const caller = callerOfRequest(request)
+    const named = await callerTasks.find(caller, String(name))
+    const id = named ?? await shortIds.resolve(String(name))
+    const job = named === null
+      ? (await callerJobs.active(caller)).find(active => active.id === id) ?? null
+      : await store.find(id)
+    if (job === null) return sendJson(reply, unknownTask)
+    if (job.status === 'pending') {
+      const [place, waiting] = await Promise.all([store.position(job), store.waitingOn(job.serverId)])
+      return sendJson(reply, waitingTask(place ?? 1, waiting))
+    }
+    if (job.status !== 'processing') return sendJson(reply, endedTask(job))
+    const server = registry.byId(job.serverId)
+    return sendJson(reply, await runningTask(job, server === undefined ? null : faces.client(server), wish))
+  })
+
+  app.get('/internal/pending-tasks', { config, schema }, async (request, reply) => {
+    const waiting = (await callerJobs.active(callerOfRequest(request))).filter(({ status }) => status === 'pending')
+    return sendJson(reply, { size: waiting.length, tasks: waiting.map(({ id }) => id) })
+  })
+}

@@ -1,21 +1,48 @@
 import { Readable } from 'node:stream'
-import { Type, type TSchema } from '@sinclair/typebox'
+import { type TSchema, Type } from '@sinclair/typebox'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
-import { A1111Img2img, A1111Txt2img } from '../../schemas/a1111-generation.ts'
+import { A1111Img2img, A1111Txt2img } from '../../schemas/a1111.ts'
 import type { Warning } from '../../schemas/generation-parameters.ts'
+import { WebhookFields, webhookFields } from '../../schemas/webhook.ts'
 import { rulesOf } from '../../src/a1111/kinds/registry.ts'
 import type { DrawingMode } from '../../src/a1111/types.ts'
-import { fieldsOf } from '../../src/a1111/json-values.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { newJobId } from '../../src/jobs/submit.ts'
-import { blanksUntil, generationAnswer, type AnswerWishes } from '../../src/sdapi/answer.ts'
-import { readGenerationCall, type GenerationCall } from '../../src/sdapi/request.ts'
-import { breakOff, hangUp } from '../core/hang-up.ts'
+import { readWebhookWish, type WebhookWish } from '../../src/jobs/webhook-request.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
+import { fieldsOf } from '../../src/lib/json-values.ts'
+import { type AnswerWishes, blanksUntil, generationAnswer } from '../../src/sdapi/answer.ts'
+import { type GenerationCall, readGenerationCall } from '../../src/sdapi/request.ts'
+import { breakOff, hangUp } from '../core/held-requests.ts'
 import {
-  answerMode, callerOfRequest, earlyPreference, isProxyClient, prefersEarly, sendJson, serverHeader, targetOf,
-  type BasePath
+  answerMode, type BasePath, callerOfRequest, earlyPreference, isProxyClient, prefersEarly, sendJson, serverHeader,
+  targetOf
 } from './call.ts'
-import { readAskedWebhook, type AskedWebhook } from './webhook.ts'
+
+interface AskedWebhook {
+  readonly webhook: WebhookWish | null
+  /** What comes back in events; undefined where nothing was given. */
+  readonly metadata: unknown
+}
+
+/**
+ * What a generation request says of webhooks, beside A1111's own fields. async-proxy's clients get the form that they
+ * know unless they say otherwise.
+ * @throws an error of Fastify's validation, or ServiceError `invalid_field_value`
+ */
+function readAskedWebhook (request: FastifyRequest): AskedWebhook {
+  const sent = fieldsOf(request.body)
+  const fields: Record<string, unknown> = {}
+  for (const name of Object.keys(webhookFields)) if (Object.hasOwn(sent, name)) fields[name] = sent[name]
+  const isValid = request.compileValidationSchema(WebhookFields, 'body')
+  if (!isValid(fields)) {
+    throw Object.assign(new Error('the fields of webhooks are wrong'), {
+      validation: isValid.errors ?? [], validationContext: 'body'
+    })
+  }
+  const { metadata, ...wish } = fields as WebhookFields
+  return { webhook: readWebhookWish({ webhook_format: 'legacy', ...wish }), metadata }
+}
 
 export interface GenerationsOptions {
   /** What stands before `/sdapi/v1`. */
@@ -192,4 +219,37 @@ function unlessGone (signal: AbortSignal): (error: unknown) => null {
     if (signal.aborted) return null
     throw error
   }
+}
+
+/** async-proxy's questions to Florence-2 about a picture. */
+export const florence: FastifyPluginAsync = async app => {
+  const { florence: desk } = app
+
+  app.post('/florence', {
+    config: { access: { scope: 'jobs:write' } },
+    schema: {
+      tags: ['A1111'],
+      operationId: 'a1111_florence',
+      summary: 'Ask Florence-2 about a picture, as async-proxy does',
+      description: 'Takes `imageUrl` and `task`, and if wanted `mode`, `prompt`, `webhookUrl` and `webhookKey`. The ' +
+        'answer is 202 with the `uuid` of a job, whose `info` is what Florence says. Needs the setting FLORENCE_URL.'
+    }
+  }, async (request, reply) => {
+    if (desk === null) {
+      return sendJson(reply.code(404), {
+        error: 'No Florence service is configured here; an administrator can name one in FLORENCE_URL.'
+      })
+    }
+    try {
+      const { id } = await desk.order(request.body, {
+        keyId: request.principal.keyId,
+        webhook: readAskedWebhook(request).webhook,
+        baseUrl: `${request.protocol}://${request.host}`
+      })
+      return sendJson(reply.code(202).header('location', `/sdapi/v1/jobs/${id}`), { uuid: id })
+    } catch (error) {
+      if (!(error instanceof ServiceError) || error.status >= 500) throw error
+      return sendJson(reply.code(error.status), { error: error.message })
+    }
+  })
 }

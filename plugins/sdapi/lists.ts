@@ -1,14 +1,15 @@
 import type { FastifyPluginAsync } from 'fastify'
-import { ServiceError } from '../../src/errors.ts'
 import { rulesOf } from '../../src/a1111/kinds/registry.ts'
+import { readModel, required } from '../../src/fastapi/model.ts'
+import { pydantic1 } from '../../src/fastapi/pydantic1.ts'
 import { withDeadline } from '../../src/lib/deadline.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
+import type { Model, ModelType } from '../../src/model-facts/facts.ts'
 import {
-  listNames, unionOfEmbeddings, unionOfLists, unionOfScripts, vaesAmong, withoutSecrets
+  checkpointDetails, listNames, loraDetails, unionOfEmbeddings, unionOfLists, unionOfScripts, vaesAmong,
+  withoutSecrets
 } from '../../src/sdapi/lists.ts'
-import { readPngInfo } from '../../src/sdapi/png-info.ts'
-import { required } from '../../src/simulator/wire/fields.ts'
-import { pydantic1 } from '../../src/simulator/wire/pydantic1.ts'
-import { readModel } from '../../src/simulator/wire/read-model.ts'
+import { readPngInfo } from '../../src/sdapi/request.ts'
 import { sendJson, targetOf } from './call.ts'
 
 const config = { access: { scope: 'models:read' } } as const
@@ -82,3 +83,78 @@ export default lists
 
 /** How long a server may be busy before it is not asked, in milliseconds. */
 const refreshTimeoutMs = 120_000
+
+/** async-proxy's details of one model; the lists are A1111's own. */
+export const models: FastifyPluginAsync = async app => {
+  const { catalogue } = app
+
+  function details (path: string, type: ModelType, missing: string, view: (model: Model) => unknown): void {
+    app.get(`${path}/:id`, {
+      config: { access: { scope: 'models:read' } },
+      schema: {
+        tags: ['A1111'],
+        operationId: `a1111_${type}_details`,
+        summary: `One ${type}, with what Civitai knows of it`,
+        description: 'By its id in /api/v1/models, file name, title or hash.'
+      }
+    }, async (request, reply) => {
+      const { id } = request.params as { id: string }
+      try {
+        return sendJson(reply, view(await catalogue.require(id, type)))
+      } catch (error) {
+        if (!(error instanceof ServiceError) || error.status >= 500) throw error
+        return sendJson(reply.code(404), { error: missing })
+      }
+    })
+  }
+
+  details('/sd-models', 'checkpoint', 'Model not found', checkpointDetails)
+  details('/loras', 'lora', 'LoRa not found', loraDetails)
+}
+
+/** Which lists stand in which drop-downs of A1111's page, by their `elem_id`. */
+const dropDowns: Readonly<Record<string, { readonly label: string, readonly lists: readonly string[] }>> = {
+  txt2img_hr_upscaler: { label: 'Upscaler', lists: ['latent-upscale-modes', 'upscalers'] },
+  extras_upscaler_1: { label: 'Upscaler 1', lists: ['upscalers'] },
+  extras_upscaler_2: { label: 'Upscaler 2', lists: ['upscalers'] },
+  txt2img_sampling: { label: 'Sampling method', lists: ['samplers'] },
+  img2img_sampling: { label: 'Sampling method', lists: ['samplers'] },
+  txt2img_scheduler: { label: 'Schedule type', lists: ['schedulers'] },
+  img2img_scheduler: { label: 'Schedule type', lists: ['schedulers'] }
+}
+
+/** What clients look for at the root to find out whether an A1111 runs there. They send no credentials with it. */
+export const probes: FastifyPluginAsync = async app => {
+  const { faces } = app
+  const open = { config: { access: 'public' }, schema: { hide: true } } as const
+  app.get('/user', open, async (_request, reply) => sendJson(reply, null))
+  app.get('/config', open, async (_request, reply) => sendJson(reply, {
+    version: '3.41.2', mode: 'blocks', dev_mode: false, title: 'Stable Diffusion', components: await components()
+  }))
+  app.get('/app_id', open, async (_request, reply) => sendJson(reply, { app_id: 1 }))
+  app.get('/internal/ping', open, async (_request, reply) => sendJson(reply, {}))
+
+  /**
+   * Some lists are nowhere else but in gradio's description of the page. Only those of every installation stand here,
+   * none of its models, since anybody may read them.
+   */
+  async function components (): Promise<unknown[]> {
+    const names = [...new Set(Object.values(dropDowns).flatMap(({ lists }) => lists))]
+    const lists = new Map(await Promise.all(names.map(async name =>
+      [name, unionOfLists(name, await faces.readAll(`/sdapi/v1/${name}`, '')).map(choiceOf)] as const)))
+    return Object.entries(dropDowns).map(([id, { label, lists: of }], index) => {
+      const choices = of.flatMap(name => lists.get(name) ?? [])
+      return {
+        id: index + 1,
+        type: 'dropdown',
+        props: { choices, value: choices[0] ?? null, type: 'value', label, visible: true, elem_id: id, name: 'dropdown' }
+      }
+    })
+  }
+}
+
+/** Schedulers are shown by their labels. */
+function choiceOf (entry: unknown): string {
+  const { name, label } = entry as { name: string, label?: string }
+  return label ?? name
+}

@@ -1,11 +1,11 @@
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
-import { fieldsOf, textsOf } from '../../src/a1111/json-values.ts'
-import { ServiceError } from '../../src/errors.ts'
-import { dangerousRoutes, endingRoutes, isDevious, openedPaths } from '../../src/sdapi/open-routes.ts'
+import { fieldsOf, textsOf } from '../../src/lib/json-values.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
+import { dangerousRoutes, endingRoutes, isDevious, openedPaths } from '../../src/config/open-routes.ts'
 import { pictureRoutes, refuseAddresses } from '../../src/sdapi/pass-through.ts'
-import { pydantic1 } from '../../src/simulator/wire/pydantic1.ts'
-import { readModel } from '../../src/simulator/wire/read-model.ts'
-import { hangUp } from '../core/hang-up.ts'
+import { pydantic1 } from '../../src/fastapi/pydantic1.ts'
+import { readModel } from '../../src/fastapi/model.ts'
+import { hangUp } from '../core/held-requests.ts'
 import { sendJson, targetOf } from './call.ts'
 
 const drawing = { access: { scope: 'jobs:write' } } as const

@@ -1,9 +1,96 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
-import { renderJobsPage } from '../../src/sdapi/jobs-page.ts'
-import { failureEntry, publicEntry, type Shown } from '../../src/sdapi/words.ts'
-import { toOpenapi30 } from '../core/openapi-3-0.ts'
-import { answerErrorsLikeA1111 } from './scope.ts'
+import { renderJobsPage } from '../../src/sdapi/job-search.ts'
+import { failureEntry, publicEntry, type Shown } from '../../src/sdapi/status-mapping.ts'
 import { sendJson } from './call.ts'
+import { answerErrorsLikeA1111 } from './scope.ts'
+
+type Node = Readonly<Record<string, unknown>>
+
+/**
+ * The same document as OpenAPI 3.0.3, for generators that know no newer one. Webhooks, which 3.0 has no place for, are
+ * left out.
+ */
+function toOpenapi30 (document: object): object {
+  const { webhooks: _webhooks, info, ...rest } = document as Node
+  const { license, ...about } = info as Node
+  const { identifier: _identifier, ...licence } = license as Node
+  return { ...walk(rest) as Node, openapi: '3.0.3', info: { ...about, license: licence } }
+}
+
+/** Goes through what is no schema itself, to the schemas in it. */
+function walk (value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(walk)
+  if (!isNode(value)) return value
+  return mapped(value, (inner, name) => {
+    if (name === 'schema') return downConvert(inner)
+    if (name === 'schemas' && isNode(inner)) return mapped(inner, downConvert)
+    return name === 'example' || name === 'examples' ? inner : walk(inner)
+  })
+}
+
+/** Keywords whose value is a schema, a list of schemas, or schemas by name. */
+const nested = new Set(['items', 'additionalProperties', 'not', 'anyOf', 'oneOf', 'allOf'])
+
+function downConvert (value: unknown): unknown {
+  if (!isNode(value)) return value
+  const { type, anyOf, oneOf, const: only, examples, required, $id: _id, ...others } = value
+  const plain = mapped(others, (inner, name) => {
+    if (name === 'properties' && isNode(inner)) return mapped(inner, downConvert)
+    return nested.has(name) ? schemas(inner) : inner
+  })
+  return {
+    ...plain,
+    ...(Array.isArray(examples) && examples.length > 0 && !('example' in plain) ? { example: examples[0] } : {}),
+    ...(only === undefined ? {} : { enum: [only] }),
+    ...(Array.isArray(required) && required.length > 0 ? { required } : {}),
+    ...limit('minimum', 'exclusiveMinimum', plain),
+    ...limit('maximum', 'exclusiveMaximum', plain),
+    ...typeOf(type, plain),
+    ...choice('anyOf', anyOf),
+    ...choice('oneOf', oneOf)
+  }
+}
+
+function schemas (value: unknown): unknown {
+  return Array.isArray(value) ? value.map(downConvert) : downConvert(value)
+}
+
+/** 3.0 knows one type, and null only as an addition to it. */
+function typeOf (type: unknown, { items = {} }: Node): Node {
+  if (!Array.isArray(type)) return type === 'null' ? { nullable: true, enum: [null] } : type === undefined ? {} : { type }
+  const nullable = type.includes('null') ? { nullable: true } : {}
+  const types = type.filter(name => name !== 'null')
+  if (types.length === 1) return { type: types[0], ...nullable }
+  return { anyOf: types.map(name => ({ type: name, ...nullable, ...(name === 'array' ? { items } : {}) })) }
+}
+
+/** What was a number of its own only said of the limit, in 3.0, that it does not belong to what is allowed. */
+function limit (name: string, exclusive: string, { [exclusive]: value }: Node): Node {
+  return typeof value === 'number' ? { [name]: value, [exclusive]: true } : {}
+}
+
+function choice (name: string, branches: unknown): Node {
+  if (!Array.isArray(branches)) return {}
+  const others = branches.filter(branch => !isNode(branch) || branch.type !== 'null').map(downConvert)
+  if (others.length === branches.length) return { [name]: others }
+  const [first] = others
+  if (others.length === 1 && isNode(first) && !('$ref' in first)) return { ...first, nullable: true }
+  return others.length === 1 ? { allOf: others, nullable: true } : { [name]: others.map(nullable) }
+}
+
+/** A reference takes nothing beside it. */
+function nullable (branch: unknown): unknown {
+  if (!isNode(branch)) return branch
+  return '$ref' in branch ? { allOf: [branch], nullable: true } : { ...branch, nullable: true }
+}
+
+function mapped (node: Node, change: (value: unknown, name: string) => unknown): Node {
+  return Object.fromEntries(Object.entries(node).map(([name, value]) => [name, change(value, name)]))
+}
+
+function isNode (value: unknown): value is Node {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
 
 const mostFailures = 20
 const config = { access: { scope: 'jobs:read', bucket: 'status' }, credentials: 'a1111' } as const

@@ -1,12 +1,42 @@
-import type { FastifyInstance } from 'fastify'
-import { a1111Answers, a1111Failure } from '../../schemas/a1111-answers.ts'
+import type { Readable } from 'node:stream'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { a1111Answers, a1111Failure } from '../../schemas/a1111.ts'
 import { GenerationFailure } from '../../src/a1111/types.ts'
-import { ServiceError } from '../../src/errors.ts'
-import { ServerAnswer, toA1111Error } from '../../src/sdapi/errors.ts'
-import { HttpException, PythonError, ValidationFailure } from '../../src/simulator/failures.ts'
+import { HttpException, PythonError, ValidationFailure } from '../../src/fastapi/errors.ts'
+import { foreignBody, noBody } from '../../src/fastapi/model.ts'
+import { pydantic1 } from '../../src/fastapi/pydantic1.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
+import { parseJson, type PartedJson } from '../../src/lib/json.ts'
+import { ServerAnswer, toA1111Error } from '../../src/sdapi/outcome.ts'
 import { logFailure, retryAfter, toServiceError } from '../core/errors.ts'
-import { takeA1111Bodies } from './body.ts'
 import { sendJson } from './call.ts'
+
+/** A broken body is quoted in the error no further than this, in characters. */
+const longestQuote = 2000
+
+/** Reads bodies within the service's bounds and complains of them in A1111's words. */
+export function takeA1111Bodies (app: FastifyInstance): void {
+  const parse = async (request: FastifyRequest, payload: Readable): Promise<unknown> => {
+    const text = await request.readJsonText(payload)
+    if (text.bytes.length === 0) return noBody
+    const type = request.headers['content-type'] ?? ''
+    return type === '' || /^application\/([^;]*\+)?json\b/i.test(type.trim()) ? parseLikeA1111(text) : foreignBody
+  }
+  app.removeContentTypeParser('application/json')
+  app.addContentTypeParser('application/json', parse)
+  app.addContentTypeParser('*', parse)
+}
+
+function parseLikeA1111 (body: PartedJson): unknown {
+  try {
+    return parseJson('The body', body)
+  } catch (error) {
+    if (!(error instanceof ServiceError) || error.details.position === undefined) throw error
+    const { location, problem } = pydantic1.badJson(body.whole())
+    const ctx = { ...problem.ctx, doc: String(problem.ctx?.doc).slice(0, longestQuote) }
+    throw new ValidationFailure([pydantic1.render(['body', location], {}, { ...problem, ctx })])
+  }
+}
 
 const tellingErrors = [HttpException, PythonError, ServerAnswer, ValidationFailure, GenerationFailure]
 const methods = ['GET', 'POST', 'DELETE'] as const

@@ -1,7 +1,6 @@
 import fp from 'fastify-plugin'
-import { createFailedLogins, type FailedLogins } from '../../src/access/failed-logins.ts'
-import { createSessions, type Sessions } from '../../src/access/sessions.ts'
-import { createTickets, type Tickets } from '../../src/access/tickets.ts'
+import { createFailedLogins, type FailedLogins } from '../../src/access/rate-limit.ts'
+import { createSessions, createTickets, type Sessions, type Tickets } from '../../src/access/sessions.ts'
 import { decorateAll } from './process.ts'
 
 interface AccessServices {

@@ -1,11 +1,11 @@
 import fp from 'fastify-plugin'
 import { createEventLog } from '../../src/events/event-log.ts'
-import { openEventFeed, type EventFeed } from '../../src/events/feed.ts'
+import { openEventFeed, type EventFeed } from '../../src/events/event-bus.ts'
 import { createOpenConnections, type OpenConnections } from '../../src/events/open-connections.ts'
-import { startPlaceTeller } from '../../src/events/places.ts'
-import { createPreviews, type Previews } from '../../src/events/previews.ts'
+import { startPlaceTeller } from '../../src/jobs/position-events.ts'
+import { createPreviews, type Previews } from '../../src/jobs/previews.ts'
 import { createEventViews, type EventViews } from '../events/render-event.ts'
-import { createJobTeller, type JobTeller } from '../events/tell-job.ts'
+import { createJobTeller, type JobTeller } from '../events/job-event-sender.ts'
 import { decorateAll } from './process.ts'
 
 interface EventServices {

@@ -1,5 +1,5 @@
 import fp from 'fastify-plugin'
-import type { House } from '../../src/house.ts'
+import type { House } from '../../src/services/services.ts'
 import type { Pause } from '../../src/sdapi/answer.ts'
 import access from './access.ts'
 import events from './events.ts'
@@ -7,7 +7,7 @@ import jobs from './jobs.ts'
 import process from './process.ts'
 import sdapi from './sdapi.ts'
 import servers from './servers.ts'
-import studio from './studio.ts'
+import studio from './bots.ts'
 
 export interface ServicesOptions {
   readonly house: House

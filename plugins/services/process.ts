@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { allQueues, type NamedQueue } from '../../queues/all-queues.ts'
-import type { House } from '../../src/house.ts'
+import { allQueues, type NamedQueue } from '../../queues/registry.ts'
+import type { House } from '../../src/services/services.ts'
 
 type Shared = Pick<House,
   'config' | 'sources' | 'runtime' | 'redis' | 'subscriber' | 'keys' | 'metrics' | 'tracing' | 'guard' | 'accessKeys' |

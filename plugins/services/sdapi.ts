@@ -1,16 +1,16 @@
 import fp from 'fastify-plugin'
-import { realPause, type Pause } from '../../src/sdapi/answer.ts'
-import { createCallerJobs, type CallerJobs } from '../../src/sdapi/callers.ts'
-import { createErrands, type Errands } from '../../src/sdapi/errands.ts'
-import { createServerFaces, type ServerFaces } from '../../src/sdapi/faces.ts'
+import { type Pause, realPause } from '../../src/sdapi/answer.ts'
+import { createErrands, type Errands } from '../../src/sdapi/background-tasks.ts'
+import { type CallerJobs, createCallerJobs } from '../../src/sdapi/callers.ts'
 import { createJobSearch, type JobSearch } from '../../src/sdapi/job-search.ts'
-import { createLastKnown, readWhenReachable } from '../../src/sdapi/last-known.ts'
-import { createOptionsDesk, type OptionsDesk } from '../../src/sdapi/options.ts'
+import { createOptionsDesk, createOwnOptions, type OptionsDesk, type OwnOptionsStore } from '../../src/sdapi/options.ts'
 import { createOutcomes, type Outcomes } from '../../src/sdapi/outcome.ts'
-import { createOwnOptions, type OwnOptionsStore } from '../../src/sdapi/own-options.ts'
 import { createPassThrough, type PassThrough } from '../../src/sdapi/pass-through.ts'
-import { createCallerTasks, type CallerTasks } from '../../src/sdapi/tasks.ts'
-import { createTurns } from '../../src/servers/turns.ts'
+import { type CallerTasks, createCallerTasks } from '../../src/sdapi/progress.ts'
+import {
+  createLastKnown, createServerFaces, readWhenReachable, type ServerFaces
+} from '../../src/sdapi/upstream-clients.ts'
+import { createTurns } from '../../src/servers/exclusive-calls.ts'
 import { decorateAll } from './process.ts'
 
 interface SdapiServices {

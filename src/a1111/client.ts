@@ -1,14 +1,15 @@
 import { setMaxListeners } from 'node:events'
 import { createSecureContext } from 'node:tls'
 import { createHttpClient } from '../lib/http/client.ts'
-import { openConnection, type ConnectPolicy, type TlsTrust } from '../lib/http/connect.ts'
+import { type ConnectPolicy, openConnection, type TlsTrust } from '../lib/http/connect.ts'
+import { endpointOf, guardedHttp, type StartGuard } from './connection.ts'
 import { explainFailure } from './diagnose.ts'
-import { endpointOf } from './endpoint.ts'
 import { callGeneration, type GenerationOptions } from './generation-call.ts'
 import { createProgressReader } from './progress.ts'
-import { guardedHttp, type StartGuard } from './start-guard.ts'
 import { createSmallCalls, type SmallCallOptions, type SmallCalls } from './small-calls.ts'
-import { GenerationFailure, type GenerationAnswer, type GenerationMode, type ServerAddress, type ServerProgress } from './types.ts'
+import {
+  type GenerationAnswer, GenerationFailure, type GenerationMode, type ServerAddress, type ServerProgress
+} from './types.ts'
 
 /** How this service talks to one server. Everything throws GenerationFailure. */
 export interface A1111Client {

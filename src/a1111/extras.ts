@@ -1,11 +1,11 @@
 import { Type } from '@sinclair/typebox'
 import type { A1111Parameters } from '../../schemas/generation-parameters.ts'
-import { ServiceError } from '../errors.ts'
-import type { Admission, AdmittingServer, Settle } from './admission.ts'
+import { ServiceError } from '../lib/errors.ts'
+import type { Admission, AdmittingServer, Settle } from './compatibility.ts'
 import { fieldRules, invalidField, isRecord, picked, readValue } from './field-values.ts'
 import { refuseImageAddresses } from './images.ts'
 import { rulesOf } from './kinds/registry.ts'
-import { findListed } from './model-names.ts'
+import { findListed } from './names.ts'
 import type { NormalisedParameters } from './parameters.ts'
 
 /**

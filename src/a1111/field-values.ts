@@ -1,8 +1,8 @@
 import type { TObject } from '@sinclair/typebox'
 import { usualRange, type Warning } from '../../schemas/generation-parameters.ts'
-import { ServiceError } from '../errors.ts'
+import { ServiceError } from '../lib/errors.ts'
 import { stringifyJson } from '../lib/exact-json.ts'
-import { largestSeed, readInteger } from './seeds.ts'
+import { largestSeed, readInteger } from '../lib/seeds.ts'
 
 /** What a field takes. */
 export interface FieldRule {

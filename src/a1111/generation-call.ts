@@ -1,12 +1,241 @@
+import { parsePythonJson } from '../lib/exact-json.ts'
 import type { HttpClient } from '../lib/http/client.ts'
-import { chunksOf, failureOfAnswer } from './answer-body.ts'
-import { readGenerationAnswer, type AnswerStreamOptions } from './answer-stream.ts'
-import { limitCall } from './call-limit.ts'
-import type { Endpoint } from './endpoint.ts'
+import { fieldsOf, objectOf } from '../lib/json-values.ts'
+import { type Endpoint, limitCall } from './connection.ts'
 import {
-  answerTooLarge, connectionFailure, deadlinePassed, isSuccess, unexpectedStatus, type CallPhase
+  answerTooLarge, type CallPhase, connectionFailure, corruptImage, deadlinePassed, isSuccess, serverErrorOf,
+  unexpectedStatus
 } from './failures.ts'
-import { GenerationFailure, routeOf, type GenerationAnswer, type GenerationMode } from './types.ts'
+import { createJsonSieve, type Fate, type JsonPath } from './json-stream-filter.ts'
+import { chunksOf, failureOfAnswer } from './small-calls.ts'
+import { type GenerationAnswer, GenerationFailure, type GenerationMode, type ImageSink, routeOf } from './types.ts'
+
+/** Turns the raw JSON text of one base64 string into bytes, piece by piece. */
+export interface ImageDecoder {
+  /** The bytes that this piece completes. Throws `corrupt_image`. */
+  decode (text: Buffer): Buffer
+  /** The last bytes. Throws `corrupt_image` if the text may not end here, or held nothing. */
+  end (): Buffer
+}
+
+const backslash = 0x5c
+const longestPrefix = 256
+const nothing = Buffer.alloc(0)
+/** JSON's short escapes that may stand in base64 text; white space is left out. */
+const shortEscapes: Readonly<Record<string, string>> = { '/': '/', n: '', r: '', t: '' }
+
+/**
+ * Accepts what servers send: bare base64 or a data URL, JSON escapes, white space between, padding or none.
+ * Node's own decoder skips what it does not understand, so a count of the bytes tells valid text from corrupt.
+ */
+function createImageDecoder (): ImageDecoder {
+  let beforePrefix: Buffer | null = nothing
+  let cutEscape: Buffer = nothing
+  let carry = ''
+  let padding = 0
+  let decodedBytes = 0
+
+  /** The text after a `data:…,` prefix; null while it cannot be told yet. */
+  function withoutPrefix (text: Buffer): Buffer | null {
+    if (beforePrefix === null) return text
+    const head = Buffer.concat([beforePrefix, text])
+    beforePrefix = head
+    if (head.length < 5) return null
+    if (head.toString('latin1', 0, 5) === 'data:') {
+      const comma = head.subarray(0, longestPrefix).indexOf(',')
+      if (comma === -1 && head.length < longestPrefix) return null
+      if (!head.toString('latin1', 0, Math.max(0, comma)).endsWith(';base64')) throw corruptImage('not a base64 data URL')
+      beforePrefix = null
+      return head.subarray(comma + 1)
+    }
+    beforePrefix = null
+    return head
+  }
+
+  function unescape (text: Buffer): string {
+    if (cutEscape.length === 0 && !text.includes(backslash)) return text.toString('latin1')
+    const whole = Buffer.concat([cutEscape, text]).toString('latin1')
+    const cut = /\\(u[\da-f]{0,3})?$/i.exec(whole)
+    cutEscape = cut === null ? nothing : Buffer.from(cut[0], 'latin1')
+    return whole.slice(0, whole.length - cutEscape.length)
+      .replace(/\\(?:u([\da-f]{4})|(.))/gi, (_, code: string | undefined, short: string | undefined) => {
+        const meant = code === undefined ? shortEscapes[short ?? ''] : String.fromCharCode(parseInt(code, 16))
+        if (meant === undefined) throw corruptImage('an escape that has no place in base64')
+        return meant
+      })
+  }
+
+  function countPadding (text: string): void {
+    const signs = text.replace(/\s/g, '')
+    padding += signs.length
+    if (!/^=*$/.test(signs) || padding > 2) throw corruptImage('text after its padding')
+  }
+
+  function decodeText (text: string): Buffer {
+    const usable = text.length - text.length % 4
+    const bytes = Buffer.from(text.slice(0, usable), 'base64')
+    if (bytes.length === usable / 4 * 3) {
+      carry = text.slice(usable)
+      return bytes
+    }
+    const dense = text.replace(/\s/g, '')
+    if (dense.length === text.length) throw corruptImage('characters that are not base64')
+    return decodeText(dense)
+  }
+
+  function decode (text: Buffer): Buffer {
+    const rest = withoutPrefix(text)
+    if (rest === null) return nothing
+    const plain = unescape(rest)
+    if (padding > 0) {
+      countPadding(plain)
+      return nothing
+    }
+    const pad = plain.indexOf('=')
+    if (pad !== -1) countPadding(plain.slice(pad))
+    const bytes = decodeText(carry + (pad === -1 ? plain : plain.slice(0, pad)))
+    decodedBytes += bytes.length
+    return bytes
+  }
+
+  return {
+    decode,
+    end () {
+      let before: Buffer = nothing
+      if (beforePrefix !== null) {
+        // too short to be told from a prefix so far; bytes of a real image are never that few, but valid they may be
+        const short = beforePrefix
+        beforePrefix = null
+        before = decode(short)
+      }
+      const tail = carry.replace(/\s/g, '')
+      const last = Buffer.from(tail, 'base64')
+      const complete = padding === 0 || (tail.length + padding) % 4 === 0
+      if (cutEscape.length > 0 || tail.length === 1 || !complete || last.length !== Math.floor(tail.length * 3 / 4)) {
+        throw corruptImage('its base64 text is incomplete')
+      }
+      if (decodedBytes + last.length === 0) throw corruptImage('it is empty')
+      return Buffer.concat([before, last])
+    }
+  }
+}
+
+interface AnswerStreamOptions {
+  /** Makes the sink of the image with this index, from 0. */
+  readonly createSink: (index: number) => Promise<ImageSink>
+  /** Called for an entry of `images` that is no base64, in place of failing the whole answer. */
+  readonly onUnreadable?: (index: number, failure: GenerationFailure) => void
+  /** Largest answer, images included. */
+  readonly maxAnswerBytes: number
+}
+
+/** `info` and `parameters` together; a thousand images' infotexts stay far below. */
+const maxKeptBytes = 8 * 1024 * 1024
+
+/**
+ * Reads the answer to a generation as it arrives: images go decoded into their sinks, no faster than these take
+ * them, the rest is kept and parsed. Needs a few pieces of 64 KiB, however large the answer is. If anything fails,
+ * the sink that is open is aborted; sinks that had ended stay ended, and whoever made them throws them away.
+ *
+ * @throws GenerationFailure `corrupt_image`, `answer_too_large`, `not_json`, `truncated_answer`, `no_images`,
+ *   `error_in_answer`; and whatever a sink or the chunks throw, unchanged
+ */
+export async function readGenerationAnswer (
+  chunks: AsyncIterable<Buffer>, { createSink, onUnreadable, maxAnswerBytes }: AnswerStreamOptions
+): Promise<GenerationAnswer> {
+  /** Place of the image that is read in the list. */
+  let index = 0
+  const sieve = createJsonSieve({
+    fateOf (path, kind) {
+      const fate = fateOf(path, kind)
+      if (fate === 'stream') index = Number(path[1])
+      return fate
+    },
+    maxKeptBytes
+  })
+  let answerBytes = 0
+  const streamed = new Set<number>()
+  let decoder = createImageDecoder()
+  let sink: ImageSink | null = null
+
+  async function write (bytes: Buffer): Promise<void> {
+    if (bytes.length > 0) await sink?.write(bytes)
+  }
+
+  /** Decodes a piece; null where it is none and the caller takes that. */
+  async function decoded (work: () => Buffer): Promise<Buffer | null> {
+    try {
+      return work()
+    } catch (error) {
+      if (onUnreadable === undefined || !(error instanceof GenerationFailure)) throw error
+      await sink?.abort()
+      sink = null
+      onUnreadable(index, error)
+      return null
+    }
+  }
+
+  try {
+    for await (const chunk of chunks) {
+      answerBytes += chunk.length
+      if (answerBytes > maxAnswerBytes) throw answerTooLarge(maxAnswerBytes)
+      for (const event of sieve.scan(chunk)) {
+        if (event.kind === 'open') {
+          decoder = createImageDecoder()
+          streamed.add(index)
+          sink = await createSink(index)
+        } else if (sink !== null) {
+          const bytes = await decoded(() => event.kind === 'text' ? decoder.decode(event.text) : decoder.end())
+          if (bytes === null) continue
+          await write(bytes)
+          if (event.kind === 'text') continue
+          await sink.end()
+          sink = null
+        }
+      }
+    }
+    return toAnswer(sieve.finish(), streamed, onUnreadable)
+  } catch (error) {
+    await sink?.abort().catch(() => {}) // the first error is the one that counts
+    throw error
+  }
+}
+
+/** Long strings of the echoed parameters are ControlNet images that we sent ourselves. */
+function fateOf (path: JsonPath, kind: 'string' | 'container'): Fate {
+  if (kind === 'container' || path.length < 2) return 'keep'
+  return path.length === 2 && path[0] === 'images' && typeof path[1] === 'number' ? 'stream' : 'trim'
+}
+
+function toAnswer (
+  answer: unknown, streamed: ReadonlySet<number>, onUnreadable: AnswerStreamOptions['onUnreadable']
+): GenerationAnswer {
+  const { images, info, parameters, ...rest } = fieldsOf(answer)
+  const said = streamed.size === 0 ? serverErrorOf(rest) : null
+  if (said !== null) {
+    throw new GenerationFailure('bad-answer', 'error_in_answer', `The server answered with an error in place of images: ${said.message}.`)
+  }
+  if (!Array.isArray(images)) {
+    throw new GenerationFailure('bad-answer', 'no_images', 'The server\'s answer has no list of images.')
+  }
+  for (const index of images.keys()) {
+    if (streamed.has(index)) continue
+    const failure = corruptImage('it is not a string')
+    if (onUnreadable === undefined) throw failure
+    onUnreadable(index, failure)
+  }
+  return { imageCount: images.length, info: parseInfo(info), parameters: objectOf(parameters) }
+}
+
+/** A1111 sends `info` as JSON within a string; some others as the object itself. */
+function parseInfo (info: unknown): GenerationAnswer['info'] {
+  if (typeof info !== 'string') return objectOf(info)
+  try {
+    return objectOf(parsePythonJson(info))
+  } catch {
+    return null
+  }
+}
 
 export interface GenerationOptions extends AnswerStreamOptions {
   readonly signal?: AbortSignal

@@ -1,5 +1,5 @@
 import { withFloatsOf } from '../lib/exact-json.ts'
-import { isMediaReference, type MediaReference } from '../media/types.ts'
+import { isMediaReference, type MediaReference } from '../lib/media-types.ts'
 import { invalidField, isRecord } from './field-values.ts'
 
 type Parameters = Readonly<Record<string, unknown>>

@@ -1,5 +1,11 @@
-import { definedOnly } from './field-values.ts'
-import type { Infotext } from './infotext.ts'
+import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
+import { type JsonObject, textsOf } from '../lib/json-values.ts'
+import { largestSeed, leavesRoom, readInteger, seedAfter } from '../lib/seeds.ts'
+import { definedOnly, type FieldRule, type FieldRules, isRecord, isUnset, readValue } from './field-values.ts'
+import { type Infotext, parseInfotext } from './infotext.ts'
+import { outputSize } from './limits.ts'
+import { bareName } from './names.ts'
+import { overrideRules } from './override-settings.ts'
 
 /** What A1111's `infotext` fills in img2img: its scripts' own fields and settings, but no prompt and no size. */
 export const filledInImg2img: readonly string[] = [
@@ -47,7 +53,7 @@ const fieldsByLabel: ReadonlyArray<readonly [label: string, field: string]> = [
 ]
 
 /** Labels of what is a setting of the server to A1111 (`infotext=` in its shared_options.py). */
-export const settingsByLabel: ReadonlyArray<readonly [label: string, setting: string]> = [
+const settingsByLabel: ReadonlyArray<readonly [label: string, setting: string]> = [
   ['ENSD', 'eta_noise_seed_delta'],
   ['RNG', 'randn_source'],
   ['Emphasis', 'emphasis'],
@@ -163,4 +169,204 @@ function oldHires (find: Lookup): Record<string, unknown> {
 function modules (fields: Infotext['fields']): Record<string, unknown> {
   const names = [...fields].filter(([label]) => /^Module \d+$/.test(label)).map(([, name]) => name)
   return names.length === 0 ? {} : { forge_additional_modules: names }
+}
+
+export interface FittingOptions {
+  /** Where the text stood, for the warnings. */
+  readonly field: string
+  readonly rules: FieldRules
+  /** Where the server judges, it gets what the text says. */
+  readonly judge: 'here' | 'server'
+  readonly warn: (warning: Warning) => void
+}
+
+/** Words by which other programs say that a value was not set. */
+const unset = /^(?:none|null|undefined)$/i
+const decimal = /^\s*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?\s*$/i
+const mostShown = 40
+
+/**
+ * Values of an infotext, each brought into the range of its field. Whoever wrote the text had another program with
+ * other limits, so one odd value costs itself and not the whole job.
+ */
+export function fittingValues (
+  fields: Readonly<Record<string, unknown>>, options: FittingOptions
+): Record<string, unknown> {
+  const { override_settings: settings, ...plain } = fields
+  const overrides = isRecord(settings) ? fittingEach(settings, { ...options, rules: overrideRules }) : {}
+  return { ...fittingEach(plain, options), override_settings: overrides }
+}
+
+/** Beyond what A1111's interface offers, and still usual among other programs. */
+const wider: Readonly<Record<string, FieldRule['usual']>> = {
+  width: [8, 4096],
+  height: [8, 4096],
+  hr_resize_x: [0, 8192],
+  hr_resize_y: [0, 8192],
+  hr_scale: [1, 8],
+  cfg_scale: [0, 100]
+}
+
+function withinUsual (name: string, rule: FieldRule): FieldRule {
+  const [least, most] = wider[name] ?? rule.usual ?? []
+  return least === undefined || most === undefined ? rule : { ...rule, minimum: least, maximum: most }
+}
+
+function fittingEach (fields: Readonly<Record<string, unknown>>, { field, rules, judge, warn }: FittingOptions) {
+  return Object.fromEntries(Object.entries(fields).flatMap(([name, value]) => {
+    const known = rules.get(name)
+    const rule = known === undefined || judge === 'server' ? known : withinUsual(name, known)
+    if (rule === undefined || isUnset(value) || isReadable(name, value, rule)) return [[name, value]]
+    if (typeof value === 'string' && rule.kind !== 'string' && unset.test(value.trim())) return []
+    const nearest = nearestOf(value, rule)
+    const said = `${name} is ${shown(value)} in this text`
+    if (nearest === undefined) {
+      warn({ code: 'infotext_value_ignored', message: `${said}, which is no value for it; it is left out.`, field })
+      return []
+    }
+    if (nearest !== readInteger(value) && nearest !== Number(value)) {
+      warn({ code: 'infotext_value_clipped', message: `${said}, beyond what is allowed; ${nearest} is taken.`, field })
+    }
+    return [[name, nearest]]
+  }))
+}
+
+function isReadable (name: string, value: unknown, rule: FieldRule): boolean {
+  try {
+    readValue(name, value, rule)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Undefined where the value is no number at all. */
+function nearestOf (value: unknown, { kind, minimum, maximum }: FieldRule): number | bigint | undefined {
+  if (kind === 'seed') {
+    const seed = readInteger(value)
+    if (seed === undefined) return undefined
+    if (minimum !== undefined && seed < minimum) return minimum
+    return maximum !== undefined && seed > maximum ? maximum : seed
+  }
+  if (kind !== 'integer' && kind !== 'number') return undefined
+  const read = typeof value === 'string' && decimal.test(value) ? Number(value) : value
+  if (typeof read !== 'number' || Number.isNaN(read)) return undefined
+  const inside = Math.min(Math.max(read, Number(minimum ?? -Infinity)), Number(maximum ?? Infinity))
+  return kind === 'integer' ? Math.round(inside) : inside
+}
+
+function shown (value: unknown): string {
+  const text = Array.isArray(value) ? `a list of ${value.length}` : String(value)
+  return text.length > mostShown ? `${text.slice(0, mostShown)}…` : text
+}
+
+export interface OutputOptions {
+  /** Names of the parameters that only a text gave. */
+  readonly fromText: ReadonlySet<string>
+  /** Pixels that all images of the job may have together. */
+  readonly maximumPixels: number
+  readonly warn: (warning: Warning) => void
+}
+
+/** What a text asks for together, brought into reach: seeds that leave no room for all images, huge hires fixes. */
+export function fittingOutput (
+  parameters: A1111Parameters, { fromText, maximumPixels, warn }: OutputOptions
+): A1111Parameters {
+  const { images } = outputSize(parameters)
+  const highest = seedAfter(largestSeed, 1 - images)
+  const seeds = (['seed', 'subseed'] as const).filter(name =>
+    fromText.has(name) && parameters[name] !== undefined && !leavesRoom(parameters[name], images))
+  for (const field of seeds) {
+    const message = `${field} leaves no room for ${images} images; ${highest} is taken.`
+    warn({ code: 'infotext_value_clipped', message, field })
+  }
+  const fitting = { ...parameters, ...Object.fromEntries(seeds.map(name => [name, highest])) }
+  return fromText.has('enable_hr') ? fittingHires(fitting, maximumPixels, warn) : fitting
+}
+
+function fittingHires (
+  parameters: A1111Parameters, maximumPixels: number, warn: (warning: Warning) => void
+): A1111Parameters {
+  const pixelsOf = (given: A1111Parameters) => {
+    const { images, width, height } = outputSize(given)
+    return images * width * height
+  }
+  if (parameters.enable_hr !== true || pixelsOf(parameters) <= maximumPixels) return parameters
+  const scale = Math.floor(Math.sqrt(maximumPixels / pixelsOf({ ...parameters, enable_hr: false })) * 100) / 100
+  if (scale < 1) return parameters
+  const message = `Hires fix of this text needs more pixels than a job can have; it upscales by ${scale}.`
+  warn({ code: 'infotext_value_clipped', message, field: 'hr_scale' })
+  return { ...parameters, hr_scale: scale, hr_resize_x: 0, hr_resize_y: 0 }
+}
+
+/** A setting of the server that shows in what it wrote into a picture. */
+export interface SettingMark {
+  readonly label: string
+  readonly setting: string
+  /** As the infotext has it; a list for modules. */
+  readonly value: string | readonly string[]
+}
+
+/** What a generation was asked for. */
+export interface AskedSettings {
+  readonly parameters: Readonly<Record<string, unknown>>
+  /** Settings that were sent along. */
+  readonly sent: Readonly<Record<string, unknown>>
+}
+
+/** Labels beside those of `settingsByLabel`, and the field of a request that leaves the same. */
+const moreLabels: ReadonlyArray<readonly [label: string, setting: string, field?: string]> = [
+  ['Clip skip', 'CLIP_stop_at_last_layers'],
+  ['VAE', 'sd_vae'],
+  ['Tiling', 'tiling'],
+  ['Face restoration', 'face_restoration', 'restore_faces'],
+  ['Eta', 'eta_ancestral', 'eta'],
+  ['NGMS', 's_min_uncond'],
+  ['Sigma churn', 's_churn'],
+  ['Sigma tmin', 's_tmin'],
+  ['Sigma tmax', 's_tmax'],
+  ['Sigma noise', 's_noise'],
+  ['Noise multiplier', 'initial_noise_multiplier'],
+  ['Diffusion in Low Bits', 'forge_unet_storage_dtype']
+]
+
+const labels: typeof moreLabels = [
+  ...moreLabels, ...settingsByLabel.filter(([label]) => !moreLabels.some(([own]) => own === label))
+]
+
+const modulesSetting = 'forge_additional_modules'
+
+/**
+ * Settings that show in the first picture although nobody asked for them. Scripts ask for settings by themselves, so
+ * that nothing can be told of a job with one.
+ */
+export function unaskedMarks (info: JsonObject, { parameters, sent }: AskedSettings): SettingMark[] {
+  if (parameters.script_name !== undefined) return []
+  const index = typeof info.index_of_first_image === 'number' ? info.index_of_first_image : 0
+  const texts = textsOf(info.infotexts)
+  const { fields } = parseInfotext(texts[index] ?? texts[0] ?? '')
+  const isAsked = (name: string) => parameters[name] !== undefined || sent[name] !== undefined
+  const found: SettingMark[] = []
+  for (const [label, setting, field = setting] of labels) {
+    const value = fields.get(label)
+    if (value === undefined || isAsked(setting) || isAsked(field)) continue
+    // the infotext says by which model
+    found.push({ label, setting, value: setting === 'face_restoration' ? 'true' : value })
+  }
+  const named = [...fields].filter(([label]) => /^Module \d+$/.test(label)).map(([, name]) => name)
+  if (named.length > 0 && !isAsked(modulesSetting)) found.push({ label: 'Module 1', setting: modulesSetting, value: named })
+  return found
+}
+
+/** Whether two values of a setting are the same, one of them perhaps as an infotext writes it. */
+export function sameSetting (one: unknown, other: unknown): boolean {
+  return plain(one) === plain(other)
+}
+
+function plain (value: unknown): string {
+  // a server keeps files by their whole paths
+  if (Array.isArray(value)) return value.map(entry => bareName(String(entry)).toLowerCase()).sort().join('\n')
+  const text = String(value ?? '').trim()
+  const asNumber = text === '' ? Number.NaN : Number(text)
+  return Number.isNaN(asNumber) ? bareName(text).toLowerCase() : String(asNumber)
 }

@@ -1,6 +1,6 @@
 import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
 import { invalidField } from './field-values.ts'
-import { drawSeed, largestSeed, leavesRoom, seedAfter, type Seed } from './seeds.ts'
+import { drawSeed, largestSeed, leavesRoom, seedAfter, type Seed } from '../lib/seeds.ts'
 import type { GenerationMode } from './types.ts'
 
 /** What one generation makes of its parameters. */

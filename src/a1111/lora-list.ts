@@ -1,6 +1,6 @@
 import { answerTooLarge } from './failures.ts'
-import { createJsonSieve, parseJson, type Fate, type JsonPath } from './json-sieve.ts'
-import { fieldsOf, objectOf, textOf, type JsonObject } from './json-values.ts'
+import { createJsonSieve, parseJson, type Fate, type JsonPath } from './json-stream-filter.ts'
+import { fieldsOf, objectOf, textOf, type JsonObject } from '../lib/json-values.ts'
 import { createTagCounter, createUnescaper, type TagCounter } from './tag-frequency.ts'
 
 /** A LoRA as a server lists it. */

@@ -1,4 +1,6 @@
+import { ServiceError } from '../lib/errors.ts'
 import { foldedText } from '../lib/text.ts'
+import type { Checkpoint, Inventory } from './types.ts'
 
 /**
  * How names of models, samplers and the like are compared: people and programs write the same thing with
@@ -72,4 +74,239 @@ export function findNamed<Entry> (
     if (own.length === 1) return own[0] ?? null
   }
   return null
+}
+
+/** Below this likeness (0 to 1) a name would only mislead. */
+const leastLikeness = 0.3
+/** Names are compared up to here; beyond it edit distance costs more than it tells. */
+const comparedLength = 120
+
+/**
+ * Those candidates that somebody who wrote `wanted` may have meant, likeliest first.
+ * @param count most that are given
+ * @param least likeness (0 to 1) that a name must have
+ */
+export function nearest (
+  wanted: string, candidates: readonly string[], count = 3, least = leastLikeness
+): string[] {
+  const target = comparable(wanted)
+  return candidates
+    .map(candidate => ({ candidate, likeness: likeness(target, comparable(candidate)) }))
+    .filter(({ likeness }) => likeness >= least)
+    .sort((one, other) => other.likeness - one.likeness || one.candidate.localeCompare(other.candidate))
+    .slice(0, count)
+    .map(({ candidate }) => candidate)
+}
+
+interface Comparable {
+  readonly text: string
+  readonly tokens: ReadonlySet<string>
+}
+
+function comparable (name: string): Comparable {
+  const plain = withoutEnding(splitHash(withForwardSlashes(name.slice(0, 2 * comparedLength)), 1).name)
+  const tokens = plain.toLowerCase().split(/[^\p{Letter}\p{Number}]+/u).filter(Boolean)
+  return { text: folded(plain).slice(0, comparedLength), tokens: new Set(tokens) }
+}
+
+function likeness (one: Comparable, other: Comparable): number {
+  const longest = Math.max(one.text.length, other.text.length)
+  if (longest === 0) return 0
+  const byEdits = 1 - editDistance(one.text, other.text) / longest
+  const shared = [...one.tokens].filter(token => other.tokens.has(token)).length
+  const byTokens = 0.9 * shared / Math.max(one.tokens.size, other.tokens.size, 1)
+  return Math.max(byEdits, byTokens, byPart(one.text, other.text))
+}
+
+/** One name inside the other, as people leave out versions; better the more of it is there. */
+function byPart (one: string, other: string): number {
+  const [short, long] = one.length <= other.length ? [one, other] : [other, one]
+  if (short.length < 3 || !long.includes(short)) return 0
+  return (long.startsWith(short) ? 0.5 : 0.35) + 0.5 * short.length / long.length
+}
+
+/** Least number of letters added, taken away or exchanged, or neighbours swapped, that makes one text the other. */
+function editDistance (one: string, other: string): number {
+  let beforePrevious: number[] = []
+  let previous = Array.from({ length: other.length + 1 }, (_, index) => index)
+  for (let row = 1; row <= one.length; row++) {
+    const current = [row]
+    for (let column = 1; column <= other.length; column++) {
+      const exchange = (previous[column - 1] ?? 0) + (one[row - 1] === other[column - 1] ? 0 : 1)
+      const isSwap = row > 1 && column > 1 && one[row - 1] === other[column - 2] && one[row - 2] === other[column - 1]
+      const swap = isSwap ? (beforePrevious[column - 2] ?? 0) + 1 : Infinity
+      current.push(Math.min(exchange, swap, (previous[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1))
+    }
+    beforePrevious = previous
+    previous = current
+  }
+  return previous[other.length] ?? 0
+}
+
+type Lora = Inventory['loras'][number]
+
+/** What `sd_vae` may say besides a file: choose by the checkpoint's name, or use the one inside the checkpoint. */
+const vaeWords = ['Automatic', 'None']
+
+/** A VAE (on Forge also a text encoder) by name, with or without folder and ending, in any case. */
+export function findVae (wanted: string, inventory: Pick<Inventory, 'vaes'>): string | null {
+  return findNamed(wanted, vaeWords, word => [word]) ?? findFile(wanted, inventory.vaes)
+}
+
+function findFile (wanted: string, files: readonly string[]): string | null {
+  return findNamed(wanted, files, file => [file]) ?? findNamed(bareName(wanted), files, file => [bareName(file)])
+}
+
+/** A LoRA by the name or alias that tags use; paths and endings are cut off, since tags never have them. */
+export function findLora (wanted: string, inventory: Pick<Inventory, 'loras'>): Lora | null {
+  return findNamed(wanted, inventory.loras, lora => [lora.name]) ??
+    findNamed(wanted, inventory.loras, lora => [lora.alias]) ??
+    findNamed(bareName(wanted), inventory.loras, lora => [lora.name])
+}
+
+/** A latent mode or an upscaler for hires fix, in any case. */
+export function findUpscaler (
+  wanted: string, inventory: Pick<Inventory, 'latentUpscaleModes' | 'upscalers'>
+): string | null {
+  return findListed(wanted, inventory.latentUpscaleModes) ?? findFile(wanted, inventory.upscalers)
+}
+
+/** A style, script or other plain name, in any case. */
+export function findListed (wanted: string, names: readonly string[]): string | null {
+  return findNamed(wanted, names, name => [name])
+}
+
+type Sampler = Inventory['samplers'][number]
+type Scheduler = Inventory['schedulers'][number]
+
+export interface SamplerChoice {
+  /** The server's own name. */
+  readonly sampler: string
+  /** The scheduler that the wanted name carried; null where it named none. */
+  readonly scheduler: Scheduler | null
+}
+
+const samplerNames = (sampler: Sampler) => [sampler.name, ...sampler.aliases]
+const schedulerNames = (scheduler: Scheduler) => [scheduler.name, scheduler.label, ...scheduler.aliases]
+
+/** A scheduler by name, label or alias, in any case. */
+export function findScheduler (wanted: string, inventory: Pick<Inventory, 'schedulers'>): Scheduler | null {
+  return findNamed(wanted, inventory.schedulers, schedulerNames)
+}
+
+/**
+ * A sampler as any era and tool names it: `DPM++ 2M Karras` is one name before A1111 1.9 and a sampler
+ * with a scheduler since; `k_euler_a`, `euler a` and `euler_ancestral` are the same.
+ */
+export function findSampler (
+  wanted: string, inventory: Pick<Inventory, 'samplers' | 'schedulers'>
+): SamplerChoice | null {
+  const whole = findNamed(wanted, inventory.samplers, samplerNames)
+  if (whole !== null) return { sampler: whole.name, scheduler: null }
+  for (const [ending, scheduler] of schedulerEndings(inventory.schedulers)) {
+    const name = folded(wanted)
+    if (!name.endsWith(ending)) continue
+    const sampler = findNamed(name.slice(0, -ending.length), inventory.samplers, samplerNames)
+    if (sampler !== null) return { sampler: sampler.name, scheduler }
+  }
+  return null
+}
+
+/** Longest first, so that `SGM Uniform` is not taken for `Uniform`. */
+function schedulerEndings (schedulers: readonly Scheduler[]): Array<[string, Scheduler]> {
+  return schedulers
+    .flatMap(scheduler => schedulerNames(scheduler).map((name): [string, Scheduler] => [folded(name), scheduler]))
+    .sort(([one], [other]) => other.length - one.length)
+}
+
+const wholeHash = /^([0-9a-f]{8}|[0-9a-f]{10}|[0-9a-f]{12}|[0-9a-f]{64})$/i
+
+/** What a client wrote, taken apart. */
+interface Wanted {
+  readonly text: string
+  /** Forward slashes, no `[hash]`, no file ending. */
+  readonly path: string
+  readonly hash: string | null
+}
+
+type Way = (checkpoint: Checkpoint, wanted: Wanted) => boolean
+
+/**
+ * The server's checkpoint that a name means. A1111 knows only exact names and goes on with another
+ * checkpoint when there is none; clients write either slash, absolute paths, other cases, names with and
+ * without ending or `[hash]` (a stale one does not count against the right file), or only a hash.
+ * @throws ServiceError `checkpoint_not_found` naming all of them when several files have that name
+ */
+export function findCheckpoint (wanted: string, inventory: Pick<Inventory, 'checkpoints'>): Checkpoint | null {
+  const parts = takenApart(wanted)
+  for (const way of ways) {
+    const matches = inventory.checkpoints.filter(checkpoint => way(checkpoint, parts))
+    if (matches.length > 0) return theOne(matches, parts)
+  }
+  return null
+}
+
+function takenApart (wanted: string): Wanted {
+  const text = wanted.trim()
+  const suffix = splitHash(text).hash
+  const path = pathOf(text)
+  const hash = suffix ?? (wholeHash.test(path) ? path : null)
+  return { text, path, hash: hash === null ? null : hash.toLowerCase() }
+}
+
+function pathOf (title: string): string {
+  return withoutEnding(withForwardSlashes(splitHash(title).name))
+}
+
+/** From the surest to the least sure; the first that finds anything decides. */
+const ways: readonly Way[] = [
+  (checkpoint, { text }) => checkpoint.title === text,
+  // a name may end in brackets of its own
+  (checkpoint, { text }) =>
+    [pathOf(checkpoint.title), ...shortNames(checkpoint)].includes(withoutEnding(withForwardSlashes(text))),
+  (checkpoint, { path }) => pathOf(checkpoint.title) === path,
+  (checkpoint, { path }) => lower(pathOf(checkpoint.title)) === lower(path),
+  // an absolute path, of this machine or another one: the folders that the server knows are its end
+  (checkpoint, { path }) => isAbsolute(path) && lower(path).endsWith(`/${lower(pathOf(checkpoint.title))}`),
+  (checkpoint, { path }) => shortNames(checkpoint).includes(path),
+  (checkpoint, { path }) => shortNames(checkpoint).some(name => lower(name) === lower(path)),
+  (checkpoint, { path }) => [pathOf(checkpoint.title), ...shortNames(checkpoint)]
+    .some(name => foldedText(name) === foldedText(path)),
+  (checkpoint, { hash }) => hash !== null && hasHash(checkpoint, hash)
+]
+
+/** A1111's own name for the file, which joins folders by `_`, and the file's name alone. */
+function shortNames (checkpoint: Checkpoint): string[] {
+  return [checkpoint.modelName, lastPart(pathOf(checkpoint.title))]
+}
+
+const lower = (text: string): string => text.normalize('NFC').toLowerCase()
+
+function isAbsolute (path: string): boolean {
+  return path.startsWith('/') || /^[a-z]:\//i.test(path)
+}
+
+/** Whether a short or whole hash is the checkpoint's; false where the server has not hashed the file yet. */
+export function hasHash (checkpoint: Checkpoint, hash: string): boolean {
+  const wanted = lower(hash)
+  const own = [checkpoint.hash, splitHash(checkpoint.title).hash]
+  if (own.some(known => known !== null && known !== '' && lower(known) === wanted)) return true
+  return wanted.length >= 10 && checkpoint.sha256 !== null && lower(checkpoint.sha256).startsWith(wanted)
+}
+
+function theOne (matches: readonly Checkpoint[], wanted: Wanted): Checkpoint {
+  const [first] = matches
+  if (first !== undefined && matches.length === 1) return first
+  const { hash } = wanted
+  const byHash = hash === null ? [] : matches.filter(checkpoint => hasHash(checkpoint, hash))
+  if (byHash.length === 1 && byHash[0] !== undefined) return byHash[0]
+  // the longest known path is the most particular end of an absolute one
+  const [longest, next] = matches.toSorted((one, other) => other.title.length - one.title.length)
+  if (isAbsolute(wanted.path) && longest !== undefined && longest.title.length > (next?.title.length ?? 0)) {
+    return longest
+  }
+  const titles = matches.map(checkpoint => checkpoint.title)
+  throw new ServiceError('checkpoint_not_found',
+    `Several checkpoints are called "${lastPart(wanted.text)}": ${titles.join(', ')}. Name one with its folder.`,
+    { field: 'checkpoint_name', nearest: titles })
 }

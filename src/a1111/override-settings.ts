@@ -1,10 +1,10 @@
 import type { Warning } from '../../schemas/generation-parameters.ts'
-import { ServiceError } from '../errors.ts'
+import { ServiceError } from '../lib/errors.ts'
 import {
   invalidField, isRecord, isUnset, readValue, warningOfRange, withoutBounds, type FieldRule, type FieldRules
 } from './field-values.ts'
-import { nearest } from './nearest.ts'
-import { largestSeed, lowestTorchSeed } from './seeds.ts'
+import { nearest } from './names.ts'
+import { largestSeed, lowestTorchSeed } from '../lib/seeds.ts'
 
 const text: FieldRule = { kind: 'string', longest: 500 }
 const flag: FieldRule = { kind: 'boolean' }

@@ -1,5 +1,5 @@
 import { isMissing } from './failures.ts'
-import { fieldsOf, numberOf, textOf } from './json-values.ts'
+import { fieldsOf, numberOf, textOf } from '../lib/json-values.ts'
 import type { SmallCallOptions, SmallCalls } from './small-calls.ts'
 import type { ServerProgress } from './types.ts'
 

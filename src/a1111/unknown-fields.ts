@@ -1,6 +1,6 @@
 import type { Warning } from '../../schemas/generation-parameters.ts'
-import { ServiceError } from '../errors.ts'
-import { nearest } from './nearest.ts'
+import { ServiceError } from '../lib/errors.ts'
+import { nearest } from './names.ts'
 
 /** Code of warnings about them. */
 export const unknownFieldCode = 'unknown_field_ignored'

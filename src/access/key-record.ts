@@ -1,5 +1,4 @@
-import { usualDropIn, type DropInPreferences } from './drop-in.ts'
-import type { Scope } from './principal.ts'
+import { type DropInPreferences, type Scope, usualDropIn } from './principal.ts'
 
 /** An access key as it is kept; the secret is known only to who was given it. */
 export interface AccessKey {

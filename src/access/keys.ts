@@ -1,17 +1,117 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { createHmac, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import { SettingsError } from '../config/parse.ts'
-import { ServiceError } from '../errors.ts'
-import type { Keys } from '../redis/keys.ts'
+import { ServiceError } from '../lib/errors.ts'
+import type { Keys } from '../lib/keys.ts'
 import { createKeyCache } from './key-cache.ts'
-import { createSecretHasher } from './key-hash.ts'
 import {
-  parseAccessKey, parseHashes, rateGiven, toHash, type AccessKey, type AccessKeyFields, type SecretHashes
+  type AccessKey, type AccessKeyFields, parseAccessKey, parseHashes, rateGiven, type SecretHashes, toHash
 } from './key-record.ts'
-import { createKey, removeKey, replaceHash, rotateKey, updateKey } from './key-scripts.ts'
-import { createKeyUsage } from './key-usage.ts'
-import type { MasterKey } from './master-key.ts'
+import { createKey, noteUse, removeKey, replaceHash, rotateKey, updateKey } from './key-scripts.ts'
 import { defaultScopes, type Principal } from './principal.ts'
+import { deriveKey, type MasterKey } from './secrets.ts'
+
+/**
+ * Hashes of access key secrets. A secret has 256 random bits, so one HMAC under a pepper that is not in Redis is
+ * enough; a slow hash would only let anybody keep the processor busy with wrong secrets.
+ */
+export interface SecretHasher {
+  /** @returns the hash as hex */
+  readonly hash: (id: string, secret: string) => string
+  /**
+   * `outdated` fits, but was hashed before the master key was rotated and ought to be hashed anew; `former` is
+   * the secret before the key's own rotation, inside its grace period.
+   */
+  readonly check: (id: string, secret: string, hashes: SecretHashes, moment: number) => SecretCheck
+  /** What a secret alone is known by, under the present and the former master key. */
+  readonly fingerprints: (secret: string) => string[]
+  /** Takes as long as a check, for keys that do not exist. */
+  readonly checkNothing: (secret: string) => void
+}
+
+export type SecretCheck = 'current' | 'outdated' | 'former' | 'wrong'
+
+function createSecretHasher (masterKey: MasterKey): SecretHasher {
+  const peppers = [masterKey.current, ...(masterKey.previous === null ? [] : [masterKey.previous])]
+    .map(key => deriveKey(key, 'api-key-pepper'))
+  const nothing: SecretHashes = { current: randomBytes(32), previous: null, previousUntil: 0 }
+
+  const digest = (pepper: Buffer, id: string, secret: string) =>
+    createHmac('sha256', pepper).update(`v1|${id}|${secret}`).digest()
+
+  function check (id: string, secret: string, hashes: SecretHashes, moment: number): SecretCheck {
+    const [current, ...former] = peppers.map(pepper => digest(pepper, id, secret))
+    if (current !== undefined && equal(current, hashes.current)) return 'current'
+    if (former.some(candidate => equal(candidate, hashes.current))) return 'outdated'
+    const { previous, previousUntil } = hashes
+    if (previous === null || moment >= previousUntil) return 'wrong'
+    return [current, ...former].some(candidate => candidate !== undefined && equal(candidate, previous))
+      ? 'former'
+      : 'wrong'
+  }
+
+  return {
+    hash: (id, secret) => createHmac('sha256', peppers[0] ?? '').update(`v1|${id}|${secret}`).digest('hex'),
+    check,
+    fingerprints: secret => peppers.map(pepper => digest(pepper, '', secret).toString('hex')),
+    checkNothing: secret => { check('00000000-0000-0000-0000-000000000000', secret, nothing, 0) }
+  }
+}
+
+function equal (one: Buffer, other: Buffer): boolean {
+  return one.length === other.length && timingSafeEqual(one, other)
+}
+
+/** Counts uses of keys here and writes them together, so that a request costs no write of its own. */
+export interface KeyUsage {
+  readonly note: (id: string, moment: number) => void
+  /** The key with the uses added that are not written yet. */
+  readonly withPending: (accessKey: AccessKey) => AccessKey
+  readonly flush: () => Promise<void>
+  readonly close: () => Promise<void>
+}
+
+/** @param recordKey name of a key's record in Redis */
+function createKeyUsage (
+  { redis, recordKey, flushSeconds }: { redis: Redis, recordKey: (id: string) => string, flushSeconds: number }
+): KeyUsage {
+  let pending = new Map<string, { uses: number, last: number }>()
+  // An unsuccessful write leaves the counts for the next round.
+  const timer = setInterval(() => { flush().catch(() => {}) }, flushSeconds * 1000)
+  timer.unref()
+
+  function add (id: string, uses: number, last: number): void {
+    const known = pending.get(id)
+    pending.set(id, { uses: uses + (known?.uses ?? 0), last: Math.max(last, known?.last ?? 0) })
+  }
+
+  async function flush (): Promise<void> {
+    if (pending.size === 0) return
+    const batch = pending
+    pending = new Map()
+    await Promise.all([...batch].map(async ([id, { uses, last }]) => {
+      await noteUse(redis, [recordKey(id)], [uses, last]).catch(() => { add(id, uses, last) })
+    }))
+  }
+
+  return {
+    note: (id, moment) => add(id, 1, moment),
+    withPending (accessKey) {
+      const more = pending.get(accessKey.id)
+      if (more === undefined) return accessKey
+      return {
+        ...accessKey,
+        usageCount: accessKey.usageCount + more.uses,
+        lastUsedAt: Math.max(more.last, accessKey.lastUsedAt ?? 0)
+      }
+    },
+    flush,
+    async close () {
+      clearInterval(timer)
+      await flush()
+    }
+  }
+}
 
 export type { AccessKey, AccessKeyFields } from './key-record.ts'
 

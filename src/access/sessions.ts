@@ -1,7 +1,53 @@
-import { createHmac, randomBytes } from 'node:crypto'
+import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { join } from 'node:path'
 import type { Redis } from 'ioredis'
-import type { Keys } from '../redis/keys.ts'
-import { matchesToken } from './admin-token.ts'
+import type { Keys } from '../lib/keys.ts'
+import { readOrCreateSecretFile } from '../lib/secret-file.ts'
+import type { AccessKeys } from './keys.ts'
+import { administrator, type Principal } from './principal.ts'
+
+export interface AdminToken {
+  readonly token: string
+  /** Where it is kept, or null when the setting ADMIN_TOKEN gives it. */
+  readonly file: string | null
+  /** True on the one start that made it. */
+  readonly created: boolean
+}
+
+export interface AdminTokenSettings {
+  readonly ADMIN_TOKEN: string
+  readonly DATA_DIR: string
+}
+
+/** The admin token of the settings, or of DATA_DIR/admin-token, which is made on the first start. */
+export async function loadAdminToken (settings: AdminTokenSettings): Promise<AdminToken> {
+  if (settings.ADMIN_TOKEN !== '') return { token: settings.ADMIN_TOKEN, file: null, created: false }
+  const file = join(settings.DATA_DIR, 'admin-token')
+  const { value, created } = await readOrCreateSecretFile(file, () => randomBytes(32).toString('base64url'))
+  return { token: value, file, created }
+}
+
+/**
+ * What to tell the operator at start. The token itself is told only when it was just made, as a link whose
+ * fragment stays in the browser: it reaches no server, proxy or access log.
+ * @param address the service's own address, such as http://192.168.1.20:3000
+ */
+export function adminTokenNotice ({ token, file, created }: AdminToken, address: string): string {
+  if (file === null) return `Web UI: ${address}/ asks for the token of ADMIN_TOKEN`
+  return created
+    ? `Web UI: ${address}/#token=${token} (shown only once; the token is kept in ${file})`
+    : `Web UI: ${address}/ asks for the token kept in ${file}`
+}
+
+/** True when the text equals one of the tokens, in a time that tells nothing about them. Empty tokens never match. */
+export function matchesToken (tokens: readonly string[], text: string): boolean {
+  const given = digest(text)
+  return tokens.reduce((found, token) => (timingSafeEqual(digest(token), given) && token !== '') || found, false)
+}
+
+function digest (text: string): Buffer {
+  return createHash('sha256').update(text).digest()
+}
 
 /** Browser sessions of the web UI: a token is exchanged for a cookie, so that no page keeps the token itself. */
 export interface Sessions {
@@ -68,4 +114,46 @@ export function sessionCookie (name: string, session: string, protocol: string):
   const age = session === '' ? 0 : longestMs / 1000
   const secure = protocol === 'https' ? '; Secure' : ''
   return `${name}=${session}; Path=/; HttpOnly; SameSite=Strict; Max-Age=${age}${secure}`
+}
+
+/** Stand in for credentials once, where a browser can set no headers: EventSource and WebSocket. */
+export interface Tickets {
+  readonly issue: (principal: Principal) => Promise<{ ticket: string, expiresAt: number }>
+  /** Who it was issued to, with the rights they have now; null when it was used, is too old or was never issued. */
+  readonly redeem: (ticket: string) => Promise<Principal | null>
+}
+
+export interface TicketsDependencies {
+  readonly redis: Redis
+  readonly keys: Keys
+  readonly accessKeys: Pick<AccessKeys, 'holder'>
+}
+
+/** How long a ticket waits for its connection, in milliseconds. */
+const goodForMs = 60_000
+
+interface Holder {
+  readonly kind: Principal['kind']
+  readonly keyId: string | null
+}
+
+export function createTickets ({ redis, keys, accessKeys }: TicketsDependencies): Tickets {
+  // Redis holds only hashes: whoever reads along there gets no ticket.
+  const nameOf = (ticket: string) => keys.key('ticket', createHash('sha256').update(ticket).digest('hex'))
+
+  return {
+    async issue ({ kind, keyId }) {
+      const ticket = randomBytes(32).toString('base64url')
+      const holder: Holder = { kind, keyId }
+      await redis.set(nameOf(ticket), JSON.stringify(holder), 'PX', goodForMs)
+      return { ticket, expiresAt: Date.now() + goodForMs }
+    },
+    async redeem (ticket) {
+      const text = await redis.getdel(nameOf(ticket))
+      if (text === null) return null
+      const { kind, keyId } = JSON.parse(text) as Holder
+      if (keyId !== null) return await accessKeys.holder(keyId)
+      return kind === 'token' || kind === 'local' || kind === 'session' ? administrator(kind) : null
+    }
+  }
 }

@@ -1,5 +1,6 @@
-import type { BlockList } from 'node:net'
+import { type BlockList, isIP, isIPv6 } from 'node:net'
 import { SettingsError } from '../config/parse.ts'
+import { ServiceError } from '../lib/errors.ts'
 import { contains, isNetwork, networkList } from '../lib/ip.ts'
 import type { RequestHeaders } from './credentials.ts'
 
@@ -132,4 +133,110 @@ function networks (setting: string, cidrs: readonly string[]): BlockList {
   const wrong = cidrs.find(cidr => !isNetwork(cidr))
   if (wrong === undefined) return networkList(cidrs)
   throw new SettingsError(`${setting} has ${JSON.stringify(wrong)}, but each must be a network such as 172.16.0.0/12`)
+}
+
+/** A request as far as it matters whether a web page, and which, had a browser send it. */
+export interface PageRequest {
+  readonly method: string
+  readonly headers: RequestHeaders
+  /** Origins under which this service is reached, such as http://localhost:3000. */
+  readonly ownOrigins: readonly string[]
+}
+
+const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+/**
+ * Every browser that has fetch metadata sends Sec-Fetch-Site with it. The other Sec-Fetch headers say nothing:
+ * Node's own fetch sends Sec-Fetch-Mode.
+ */
+function isFromBrowser ({ headers }: PageRequest): boolean {
+  return ['sec-fetch-site', 'origin', 'cookie'].some(name => headers[name] !== undefined)
+}
+
+/** Another port of this machine is another origin too: A1111's pages come from there. */
+function isForeign ({ headers, ownOrigins }: PageRequest, friends: readonly string[]): boolean {
+  const origin = headers.origin === undefined ? null : String(headers.origin).toLowerCase()
+  if (origin !== null && friends.includes(origin)) return false
+  const site = headers['sec-fetch-site']
+  if (site !== undefined && site !== 'same-origin' && site !== 'none') return true
+  return origin !== null && !ownOrigins.includes(origin)
+}
+
+/**
+ * For requests that any page can make a browser send: those without credentials, or with Basic, which browsers
+ * add by themselves.
+ * @param friends other origins whose pages may send this
+ * @throws ServiceError cross_site_request
+ */
+export function refuseForeignPage (page: PageRequest, friends: readonly string[]): void {
+  if (!isForeign(page, friends)) return
+  throw new ServiceError('cross_site_request',
+    'A web page of another origin cannot do this without an access key: its origin must be in CORS_ORIGINS, and ' +
+    'it must send X-API-Key and X-API-Secret')
+}
+
+/** Somebody follows a link from elsewhere to a page of ours. */
+export function isNavigation ({ method, headers }: PageRequest): boolean {
+  return method === 'GET' && headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document'
+}
+
+export function isSafe ({ method }: PageRequest): boolean {
+  return safeMethods.has(method)
+}
+
+/**
+ * Asks a browser for a header that no form and no page of another origin can add, before anything is changed.
+ * Programs, which send neither Origin nor Sec-Fetch-Site nor Cookie, need none.
+ * @throws ServiceError cross_site_request
+ */
+export function refuseUnmarkedChange (page: PageRequest): void {
+  if (isSafe(page) || !isFromBrowser(page) || page.headers['x-requested-with'] === 'ui') return
+  throw new ServiceError('cross_site_request', 'Changes from a web page need the header X-Requested-With: ui')
+}
+
+/**
+ * The guard against DNS rebinding: such an attack always carries a name of the attacker's in Host, so IP literals
+ * and localhost pass, and other names only when the operator gave them.
+ */
+export interface HostRules {
+  /** Names besides localhost, lower-case; one with a leading dot allows what is below it. */
+  readonly names: readonly string[]
+}
+
+/**
+ * @param publicHosts the setting PUBLIC_HOSTS
+ * @param publicUrl the setting PUBLIC_URL; its name is allowed too
+ * @param listenerHost the setting HOST; allowed too when it is a name
+ */
+export function createHostRules (
+  { publicHosts, publicUrl, listenerHost }: { publicHosts: readonly string[], publicUrl: string, listenerHost: string }
+): HostRules {
+  const own = publicUrl === '' ? [] : [new URL(publicUrl).hostname]
+  const names = [...publicHosts, ...own, listenerHost].map(name => name.trim().toLowerCase().replace(/\.$/, ''))
+  return { names: names.filter(name => name !== '' && name !== '.') }
+}
+
+const nameWithPort = /^([a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?)\.?(?::\d{1,5})?$/
+const addressWithPort = /^\[([0-9a-f:.]+)\](?::\d{1,5})?$/
+
+/** @param hostHeaders every Host header of the request, in order; anything but exactly one is refused */
+export function isAllowedHost (rules: HostRules, hostHeaders: readonly string[]): boolean {
+  const [header, ...more] = hostHeaders
+  if (header === undefined || more.length > 0) return false
+  const text = header.toLowerCase()
+  const bracketed = addressWithPort.exec(text)?.[1]
+  if (bracketed !== undefined) return isIPv6(bracketed)
+  const name = nameWithPort.exec(text)?.[1]
+  if (name === undefined) return false
+  return isIP(name) !== 0 || name === 'localhost' || name.endsWith('.localhost') ||
+    rules.names.some(allowed => allowed.startsWith('.') ? name.endsWith(allowed) : name === allowed)
+}
+
+/** Every value of one header, as it was sent: Node keeps only the first Host of several. */
+export function headerValues (rawHeaders: readonly string[], name: string): string[] {
+  const values: string[] = []
+  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
+    if (rawHeaders[index]?.toLowerCase() === name) values.push(rawHeaders[index + 1] ?? '')
+  }
+  return values
 }

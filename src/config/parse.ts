@@ -1,10 +1,10 @@
 import type { TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { parseAllowed } from '../egress/rules.ts'
-import { messageOf } from '../errors.ts'
+import { messageOf } from '../lib/errors.ts'
 import { isNetwork } from '../lib/ip.ts'
-import { checkOpenRoute } from '../sdapi/open-routes.ts'
-import { parseSchedule } from '../webhooks/schedule.ts'
+import { checkOpenRoute } from './open-routes.ts'
+import { parseSchedule } from '../lib/retry-schedule.ts'
 import { Settings, type Config } from './settings.ts'
 
 /** Older or foreign names of settings and the name that they mean here. */

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
-import { createAnnouncer } from '../events/announce.ts'
-import type { Keys } from '../redis/keys.ts'
+import { createAnnouncer } from '../events/event.ts'
+import type { Keys } from '../lib/keys.ts'
 
 /** What operators change while the service runs. */
 export interface RuntimeValues {

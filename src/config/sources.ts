@@ -1,14 +1,85 @@
-import type { Environment } from './environment.ts'
-import { isGiven } from './parse.ts'
-import { Settings, type SettingName } from './settings.ts'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseEnv } from 'node:util'
+import type { TSchema } from '@sinclair/typebox'
+import { messageOf } from '../lib/errors.ts'
+import { allowed, isGiven, SettingsError } from './parse.ts'
+import type { RuntimeName, RuntimeState } from './runtime-settings.ts'
+import { type Config, type SettingName, Settings } from './settings.ts'
+
+export type Environment = Record<string, string | undefined>
+
+/**
+ * The environment of the process over the file `.env` of a folder, if there is one.
+ * @throws SettingsError when there is a `.env` that cannot be read
+ */
+export function readEnvironment (folder: string, given: Environment = process.env): Environment {
+  return { ...readEnvironmentFile(join(folder, '.env')), ...given }
+}
+
+export function readEnvironmentFile (path: string): Environment {
+  try {
+    // Windows editors put a mark before the first name.
+    return parseEnv(readFileSync(path, 'utf8').replace(/^\uFEFF/, ''))
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return {}
+    throw new SettingsError(`${path} cannot be read (${messageOf(error)}); mend or remove it`)
+  }
+}
 
 /** Where a value of a setting comes from; the first one that gives it counts. */
 export const settingSources = ['command line', 'environment', 'file', 'default'] as const
-export type SettingSource = typeof settingSources[number]
+type SettingSource = typeof settingSources[number]
 export type SettingSources = Readonly<Record<SettingName, SettingSource>>
 
 /** @param layers what each place gives, empty values counting as none, as they do when settings are read */
 export function sourcesOf (layers: Readonly<Partial<Record<SettingSource, Environment>>>): SettingSources {
   const of = (name: string) => settingSources.find(source => isGiven(layers[source] ?? {}, name)) ?? 'default'
   return Object.fromEntries(Object.keys(Settings.properties).map(name => [name, of(name)])) as SettingSources
+}
+
+/** One setting for people who look after the service: never with a secret. */
+export interface DescribedSetting {
+  readonly name: SettingName
+  /** Null where it is secret. */
+  readonly value: unknown
+  readonly default: unknown
+  readonly source: SettingSource | 'here'
+  readonly secrecy: 'shown' | 'secret'
+  readonly presence: 'set' | 'empty'
+  /** What it is called among the values that can be changed while the service runs. */
+  readonly runtimeName: RuntimeName | null
+  readonly allowed: string
+  readonly description: string
+}
+
+const runtimeNames: Readonly<Partial<Record<SettingName, RuntimeName>>> = {
+  RETENTION_DAYS: 'retentionDays', RETENTION_JOBS: 'retentionJobs'
+}
+
+/** What is in force and where it comes from. */
+export function describeSettings (config: Config, sources: SettingSources, runtime: RuntimeState): DescribedSetting[] {
+  return (Object.entries(Settings.properties) as Array<[SettingName, TSchema]>).map(([name, schema]) => {
+    const runtimeName = runtimeNames[name] ?? null
+    const value = runtimeName === null ? config[name] : runtime.values[runtimeName]
+    const isSecret = schema.secret === true
+    return {
+      name,
+      value: isSecret ? null : withoutPasswords(value),
+      default: isSecret ? null : schema.default as unknown,
+      source: runtimeName !== null && runtime.changed.has(runtimeName) ? 'here' : sources[name],
+      secrecy: isSecret ? 'secret' : 'shown',
+      presence: value === '' || (Array.isArray(value) && value.length === 0) ? 'empty' : 'set',
+      runtimeName,
+      allowed: allowed(schema),
+      description: schema.description ?? ''
+    }
+  })
+}
+
+/** Addresses may carry credentials, also behind an alias as in SERVERS. What stands before the last @ may be one. */
+function withoutPasswords (value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutPasswords)
+  if (typeof value !== 'string') return value
+  return value.replace(/^([^:]*:\/\/).*@/s, '$1***@')
 }

@@ -1,5 +1,8 @@
-import { eventKinds, type EventKind } from '../../schemas/event.ts'
-import type { JobStatus } from '../../schemas/job-status.ts'
+import type { Redis } from 'ioredis'
+import { type EventKind, eventKinds, type StoredKind } from '../../schemas/event.ts'
+import type { JobStatus } from '../../schemas/job.ts'
+import type { Keys } from '../lib/keys.ts'
+import { loadScript } from '../redis/scripts.ts'
 
 /** Something that happened to a job or a server, as listeners within the house get it. */
 export interface ServiceEvent {
@@ -58,4 +61,21 @@ export function isAfter (one: string, other: string): boolean {
   const [oneMoment = 0, oneNumber = 0] = one.split('-').map(Number)
   const [otherMoment = 0, otherNumber = 0] = other.split('-').map(Number)
   return oneMoment > otherMoment || (oneMoment === otherMoment && oneNumber > otherNumber)
+}
+
+const publishEvent = loadScript<[prefix: string], [kind: HouseKind, server: string, data: string], null>(
+  new URL('scripts/publish-event.lua', import.meta.url))
+
+export type HouseKind = Extract<StoredKind, `server-${string}` | `queue-${string}`>
+
+/** Tells everybody who listens what became of a server, or, without one, of all lines. */
+export type Announce = (
+  kind: HouseKind, server: { readonly id: string, readonly alias: string } | null
+) => Promise<void>
+
+export function createAnnouncer (redis: Redis, keys: Keys): Announce {
+  return async (kind, server) => {
+    const facts = JSON.stringify(server === null ? {} : { alias: server.alias })
+    await publishEvent(redis, [keys.key('')], [kind, server?.id ?? '', facts])
+  }
 }

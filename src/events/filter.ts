@@ -1,8 +1,8 @@
 import { eventKinds, type EventKind } from '../../schemas/event.ts'
-import { jobStatuses, type JobStatus } from '../../schemas/job-status.ts'
-import { nearest } from '../a1111/nearest.ts'
+import { jobStatuses, type JobStatus } from '../../schemas/job.ts'
+import { nearest } from '../a1111/names.ts'
 import { keyToShow, mayDo, maySeeJob, type Principal } from '../access/principal.ts'
-import { ServiceError } from '../errors.ts'
+import { ServiceError } from '../lib/errors.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { ServiceEvent } from './event.ts'
 

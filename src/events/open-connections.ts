@@ -1,8 +1,8 @@
 import type { Redis } from 'ioredis'
 import type { AccessKeys } from '../access/keys.ts'
 import { mayDo, type Principal } from '../access/principal.ts'
-import { ServiceError } from '../errors.ts'
-import type { Keys } from '../redis/keys.ts'
+import { ServiceError } from '../lib/errors.ts'
+import type { Keys } from '../lib/keys.ts'
 
 /** A stream that somebody listens to, whatever carries it. */
 export interface OpenConnection {

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import { parseJsonText, stringifyJson } from '../lib/exact-json.ts'
-import { hasEnded, type JobStatus } from '../../schemas/job-status.ts'
-import type { Keys } from '../redis/keys.ts'
+import { hasEnded, type JobStatus } from '../../schemas/job.ts'
+import type { Keys } from '../lib/keys.ts'
 import { loadScript } from '../redis/scripts.ts'
-import type { Subscription } from '../webhooks/subscription.ts'
+import type { Subscription } from '../jobs/webhook-request.ts'
 
 /** What Florence is asked about a picture. */
 export interface FlorenceOrder {

@@ -1,9 +1,8 @@
 import sharp from 'sharp'
 import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
-import type { Log } from '../log.ts'
-import type { MediaStore } from '../media/store.ts'
-import { isMediaReference, isMoving, type StoredImage } from '../media/types.ts'
-import { wholeOutput } from '../media/whole-output.ts'
+import type { Log } from '../lib/logging.ts'
+import { isMediaReference, isMoving, type StoredImage } from '../lib/media-types.ts'
+import { type MediaStore, wholeOutput } from '../media/store.ts'
 import type { JobSubmission } from './job.ts'
 
 /**

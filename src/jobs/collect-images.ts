@@ -1,11 +1,10 @@
-import { isSeed } from '../a1111/seeds.ts'
 import { GenerationFailure, type ImageSink } from '../a1111/types.ts'
 import { withDeadline } from '../lib/deadline.ts'
-import type { Log } from '../log.ts'
+import type { Log } from '../lib/logging.ts'
+import { isMoving, type StoredImage } from '../lib/media-types.ts'
+import { isSeed } from '../lib/seeds.ts'
+import { type StorageCheck, storageFaultOf } from '../media/storage.ts'
 import type { MediaStore, OutputSink } from '../media/store.ts'
-import type { StorageCheck } from '../media/storage-check.ts'
-import { storageFaultOf } from '../media/storage-faults.ts'
-import { isMoving, type StoredImage } from '../media/types.ts'
 import type { Job, JobImage, JobWarning } from './job.ts'
 
 /** Takes the images of one answer as they arrive. */

@@ -1,11 +1,10 @@
 import type { Redis } from 'ioredis'
-import type { Keys } from '../redis/keys.ts'
-import { loadedAfter, predictSeconds, type CostModel, type Workload } from '../servers/cost-model.ts'
-import { parseCosts } from '../servers/cost-store.ts'
+import type { Keys } from '../lib/keys.ts'
+import { type CostModel, loadedAfter, parseCosts, predictSeconds, type Workload } from '../servers/cost-model.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 import type { Job, JobProgress } from './job.ts'
-import { readQueue, type JobFacts } from './scripts/index.ts'
+import { type JobFacts, readQueue } from './scripts/index.ts'
 import { unpackWorkload } from './workload.ts'
 
 /** When a job is expected to begin and to end, in seconds from now. */

@@ -1,9 +1,26 @@
 import { createHash } from 'node:crypto'
 import { isRateLimit } from '../a1111/failures.ts'
+import { outputSize } from '../a1111/limits.ts'
 import type { GenerationFailure } from '../a1111/types.ts'
 import { normaliseWords } from '../servers/suspicions.ts'
-import { mostSends, type Job, type JobAttempt, type JobError, type JobWarning } from './job.ts'
-import { memoryAdvice } from './memory-advice.ts'
+import { type Job, type JobAttempt, type JobError, type JobWarning, mostSends } from './job.ts'
+
+/**
+ * What of these parameters takes the most memory at once and can be made smaller, as a sentence for whoever sent a
+ * job that ran out of it twice.
+ */
+function memoryAdvice (parameters: Readonly<Record<string, unknown>>): string {
+  const batch = Number(parameters.batch_size ?? 1)
+  const rounds = Number(parameters.n_iter ?? 1)
+  if (batch > 1) return `Try batch_size 1 and n_iter ${batch * rounds}: the same images, generated one after another.`
+  if (parameters.enable_hr === true) {
+    const scale = Number(parameters.hr_scale ?? 2)
+    if (scale > 1.25) return `Try hr_scale ${Math.max(1.25, Math.round(scale * 0.75 * 4) / 4)} instead of ${scale}.`
+  }
+  const { width, height } = outputSize(parameters)
+  const smaller = (side: number) => Math.max(64, Math.floor(side * 0.7 / 64) * 64)
+  return `Try ${smaller(width)}x${smaller(height)} instead of ${width}x${height}, about half the pixels.`
+}
 
 /** What happens to a job after a generation that did not end well. */
 export type FailureDecision =

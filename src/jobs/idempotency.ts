@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import { parseJsonText, stringifyJson } from '../lib/exact-json.ts'
-import { ServiceError } from '../errors.ts'
-import type { Keys } from '../redis/keys.ts'
+import { ServiceError } from '../lib/errors.ts'
+import type { Keys } from '../lib/keys.ts'
 import { loadScript } from '../redis/scripts.ts'
 
 /** What a request with an Idempotency-Key stands for. */

@@ -1,16 +1,69 @@
-import { parseJsonText, stringifyKeepingFloats } from '../lib/exact-json.ts'
-import type { JobStatus } from '../../schemas/job-status.ts'
 import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
-import type { OnMissing } from '../a1111/admission.ts'
-import type { Seed } from '../a1111/seeds.ts'
+import type { JobStatus } from '../../schemas/job.ts'
+import type { OnMissing } from '../a1111/compatibility.ts'
 import type { ErrorAnswer, FailureClass, GenerationMode } from '../a1111/types.ts'
-import type { StoredImage } from '../media/types.ts'
-import { packInfo, unpackInfo } from './result-info.ts'
+import { parseJsonText, stringifyKeepingFloats, withFloatsOf } from '../lib/exact-json.ts'
+import type { Keys } from '../lib/keys.ts'
+import type { StoredImage } from '../lib/media-types.ts'
+import type { Seed } from '../lib/seeds.ts'
+import type { Tags } from '../media/tagger.ts'
 import type { TraceParent } from '../telemetry/tracing.ts'
-import type { Subscription } from '../webhooks/subscription.ts'
-import type { DropInOrigin } from '../sdapi/origin.ts'
-import type { Tags } from '../tagging/tagger.ts'
-import type { StudioOrigin } from '../studio/origin.ts'
+import type { DropInOrigin, StudioOrigin } from './origin.ts'
+import type { Subscription } from './webhook-request.ts'
+
+type Info = Readonly<Record<string, unknown>>
+
+/** Prompts of a job as its record has them anyway. */
+export interface Prompts {
+  readonly prompt?: unknown
+  readonly negative_prompt?: unknown
+}
+
+/** Stands at the beginning of an infotext for the prompt; no text of A1111 begins so. */
+const promptMark = '\u0001'
+
+/** Fields of `info` that repeat a prompt, and the lists that repeat it for every image. */
+const repeated = [
+  { field: 'prompt', list: 'all_prompts', of: 'prompt' },
+  { field: 'negative_prompt', list: 'all_negative_prompts', of: 'negative_prompt' }
+] as const
+
+/**
+ * A1111's `info` without what it repeats of the prompts, which is most of it: a finished job takes a good deal less
+ * memory. `unpackInfo` restores it exactly.
+ */
+export function packInfo (info: Info, prompts: Prompts): Info {
+  const packed: Record<string, unknown> = withFloatsOf(info, { ...info })
+  for (const { field, list, of } of repeated) {
+    const text = prompts[of]
+    if (typeof text !== 'string') continue
+    if (packed[field] === text) packed[field] = 0
+    const all = packed[list]
+    if (Array.isArray(all) && all.every(item => item === text)) packed[list] = all.length
+  }
+  const { prompt } = prompts
+  if (typeof prompt === 'string' && prompt !== '' && Array.isArray(packed.infotexts)) {
+    packed.infotexts = packed.infotexts.map((text: unknown) =>
+      typeof text === 'string' && text.startsWith(prompt) ? promptMark + text.slice(prompt.length) : text)
+  }
+  return packed
+}
+
+/** What `packInfo` was given. */
+export function unpackInfo (packed: Info, prompts: Prompts): Info {
+  const info: Record<string, unknown> = withFloatsOf(packed, { ...packed })
+  for (const { field, list, of } of repeated) {
+    const text = prompts[of]
+    if (info[field] === 0) info[field] = text
+    const count = info[list]
+    if (typeof count === 'number') info[list] = Array.from({ length: count }, () => text)
+  }
+  if (Array.isArray(info.infotexts)) {
+    info.infotexts = info.infotexts.map((text: unknown) =>
+      typeof text === 'string' && text.startsWith(promptMark) ? String(prompts.prompt) + text.slice(1) : text)
+  }
+  return info
+}
 
 /** Something that the caller should know although the job goes on. */
 export type JobWarning = Warning
@@ -215,4 +268,41 @@ export function parseJob (id: string, fields: Readonly<Record<string, string>>):
     attempts: json<JobAttempt[]>(fields.attempts) ?? [],
     webhook: json<Subscription>(fields.webhook)
   }
+}
+
+/** What the indexes can be asked for; what is left out may be anything. */
+export interface IndexFilter {
+  readonly keyId?: string
+  readonly serverId?: string
+  readonly status?: JobStatus
+}
+
+/** The sorted set of all jobs that fit a filter, scored by arrival. The scripts write under the same names. */
+export function indexKey (keys: Keys, { keyId = '*', serverId = '*', status }: IndexFilter): string {
+  return keys.key('jobs', keyId, serverId, status ?? '*')
+}
+
+/**
+ * A place in line is (lane, arrival). The same lane is the BullMQ priority of the queue entry, where lower goes
+ * first and equal goes by arrival, so the record's line and the queue agree.
+ *
+ * Between the lanes of two priorities there is room for jobs that people move. A place is lane × 10¹² + arrival and
+ * has to stay an exact double, which is why the room is no larger.
+ */
+const laneWidth = 500
+
+/** The first of all lanes, which is one that BullMQ takes. */
+export const firstLane = 1
+
+/** @param priority 1 to 10, 10 first */
+export function laneOf (priority: number): number {
+  return (11 - priority) * laneWidth
+}
+
+/**
+ * The lane of a job that was in line before and enters it again through no fault of its own: ahead of all
+ * that came with the same priority.
+ */
+export function laneOfReturn (lane: number): number {
+  return lane % laneWidth !== 0 ? lane : lane - 1
 }

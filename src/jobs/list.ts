@@ -1,8 +1,7 @@
 import type { Redis } from 'ioredis'
-import type { JobStatus } from '../../schemas/job-status.ts'
-import type { Keys } from '../redis/keys.ts'
-import { indexKey } from './indexes.ts'
-import type { Job } from './job.ts'
+import type { JobStatus } from '../../schemas/job.ts'
+import type { Keys } from '../lib/keys.ts'
+import { indexKey, type Job } from './job.ts'
 import { matchText } from './scripts/index.ts'
 import type { JobStore } from './store.ts'
 

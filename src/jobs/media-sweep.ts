@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import type { MediaStore } from '../media/store.ts'
-import type { MediaReference } from '../media/types.ts'
-import type { Keys } from '../redis/keys.ts'
-import { indexKey } from './indexes.ts'
+import type { MediaReference } from '../lib/media-types.ts'
+import type { Keys } from '../lib/keys.ts'
+import { indexKey } from './job.ts'
 import type { JobStore } from './store.ts'
 
 /** What a sweep removed; null where it could not be sure that the files are those of this Redis. */

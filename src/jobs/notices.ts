@@ -1,7 +1,8 @@
 import type { Redis } from 'ioredis'
-import { hasEnded } from '../../schemas/job-status.ts'
-import { ServiceError } from '../errors.ts'
-import type { Keys } from '../redis/keys.ts'
+import { hasEnded } from '../../schemas/job.ts'
+import { withDeadline } from '../lib/deadline.ts'
+import { ServiceError } from '../lib/errors.ts'
+import type { Keys } from '../lib/keys.ts'
 import type { Job } from './job.ts'
 import type { JobStore } from './store.ts'
 
@@ -104,5 +105,20 @@ export async function createJobNotices ({ subscriber, keys, store }: JobNoticesD
       // The channel may have other listeners in this process, and goes with the connection.
       waiting.clear()
     }
+  }
+}
+
+/**
+ * Resolves when a job has ended or the seconds are over, at once when no caller waits any more.
+ * @throws ServiceError `job_not_found` when it is removed meanwhile
+ */
+export type JobWait = (jobId: string, seconds: number, gone: AbortSignal) => Promise<void>
+
+/** @param stopping aborted when the service is about to stop, so that nobody is kept waiting */
+export function createJobWait (notices: Pick<JobNotices, 'ended'>, stopping: AbortSignal): JobWait {
+  return async (jobId, seconds, gone) => {
+    await withDeadline(seconds * 1000, [gone, stopping], async signal => {
+      await notices.ended(jobId, signal).catch(error => { if (error instanceof ServiceError) throw error })
+    })
   }
 }

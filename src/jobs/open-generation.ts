@@ -1,9 +1,8 @@
 import type { A1111Client } from '../a1111/client.ts'
 import type { GenerationOptions } from '../a1111/generation-call.ts'
-import { GenerationFailure, type GenerationAnswer, type GenerationMode, type ServerProgress } from '../a1111/types.ts'
-import type { Log } from '../log.ts'
-import { createTaskRecogniser } from './recognise-task.ts'
-import { stopOpenTask, type TaskControl } from './task-control.ts'
+import { type GenerationAnswer, GenerationFailure, type GenerationMode, type ServerProgress } from '../a1111/types.ts'
+import type { Log } from '../lib/logging.ts'
+import { createTaskRecogniser, stopOpenTask, type TaskControl } from './interrupt.ts'
 import type { TaskKnowledge } from './task-knowledge.ts'
 
 /** Why a generation is being stopped. */

@@ -1,12 +1,12 @@
 import { stringifyKeepingFloats, withFloatsOf } from '../lib/exact-json.ts'
-import type { Admission, AdmissionRequest, OnMissing } from '../a1111/admission.ts'
+import type { Admission, AdmissionRequest, OnMissing } from '../a1111/compatibility.ts'
 import { insertImages } from '../a1111/images.ts'
-import { fieldsOf, textOf } from '../a1111/json-values.ts'
+import { fieldsOf, textOf } from '../lib/json-values.ts'
 import { rulesOf } from '../a1111/kinds/registry.ts'
 import { buildPayload, settingsOfScripts, switchesCheckpoints } from '../a1111/payload.ts'
 import type { ServerTraits } from '../a1111/types.ts'
 import type { MediaStore } from '../media/store.ts'
-import { withOptions, type SentOptions, type WantedOptions } from '../servers/sent-options.ts'
+import { withOptions, type SentOptions, type WantedOptions } from '../servers/options-access.ts'
 import type { Job } from './job.ts'
 
 /** A request that is ready to be sent, but for the options that go with it. */

@@ -1,15 +1,26 @@
 import type { Redis } from 'ioredis'
-import { endStatuses, hasEnded } from '../../schemas/job-status.ts'
-import { ignoring } from '../errors.ts'
-import type { Log } from '../log.ts'
+import { endStatuses, hasEnded } from '../../schemas/job.ts'
+import { ignoring } from '../lib/errors.ts'
+import type { Keys } from '../lib/keys.ts'
+import type { Log } from '../lib/logging.ts'
 import type { MediaStore } from '../media/store.ts'
-import type { Keys } from '../redis/keys.ts'
-import type { InputImages } from './input-images.ts'
 import type { Job } from './job.ts'
 import type { JobList } from './list.ts'
 import { refuseMore } from './many.ts'
-import { removeJob } from './remove.ts'
 import type { JobStore } from './store.ts'
+import type { InputImages } from './submit.ts'
+
+/**
+ * Deletes an ended job with all its files: record first, so that nothing points at a file that is gone.
+ * @throws ServiceError `job_not_found`, or `job_operation_invalid` while the job is active
+ */
+export async function removeJob (
+  id: string, { store, media, inputs }: { store: JobStore, media: MediaStore, inputs: InputImages }
+): Promise<void> {
+  const job = await store.remove(id)
+  await Promise.all((job.result?.images ?? []).map(async ({ name }) => { await media.removeOutput(name) }))
+  await inputs.release(job.submission.parameters)
+}
 
 /** Which ended jobs go. A rule that is 0 lets none go. */
 export interface RetentionRules {

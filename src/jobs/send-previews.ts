@@ -1,11 +1,53 @@
 import { createHash } from 'node:crypto'
 import type { Redis } from 'ioredis'
+import sharp from 'sharp'
 import type { A1111Client } from '../a1111/client.ts'
-import { readPreview } from '../a1111/preview.ts'
-import type { PreviewMessage, PreviewWish } from '../events/preview-messages.ts'
-import { shrinkPreview } from '../media/preview.ts'
-import type { Keys } from '../redis/keys.ts'
+import type { SmallCallOptions } from '../a1111/small-calls.ts'
+import { fieldsOf } from '../lib/json-values.ts'
+import type { Keys } from '../lib/keys.ts'
 import type { Job } from './job.ts'
+import type { PreviewMessage, PreviewWish } from './previews.ts'
+
+/** A1111 draws a preview when it is asked for one, so nobody asks who does not want to look. */
+const path = '/sdapi/v1/progress?skip_current_image=false'
+
+/**
+ * What the server has drawn so far of whatever it generates, as base64; null where it generates nothing or shows
+ * nothing.
+ * @throws GenerationFailure
+ */
+async function readPreview (client: A1111Client, options?: SmallCallOptions): Promise<string | null> {
+  const { current_image: image, state } = fieldsOf(await client.readJson(path, options))
+  const { job_count: jobs } = fieldsOf(state)
+  return typeof image === 'string' && image !== '' && jobs !== 0 ? image : null
+}
+
+export interface Preview {
+  readonly jpeg: Buffer
+  readonly width: number
+  readonly height: number
+}
+
+/** Longer side in pixels: enough to see what becomes of a picture, small enough to be sent to many each second. */
+const longestSide = 512
+const quality = 70
+/** A picture that claims more is not decoded. */
+const mostPixels = 64_000_000
+
+/** A small JPEG of a server's preview; null where it is no picture. @param base64 with or without a data URL's head */
+async function shrinkPreview (base64: string): Promise<Preview | null> {
+  const bytes = Buffer.from(base64.replace(/^data:[^,]*,/, ''), 'base64')
+  try {
+    const { data, info } = await sharp(bytes, { limitInputPixels: mostPixels })
+      .resize(longestSide, longestSide, { fit: 'inside', withoutEnlargement: true })
+      .flatten()
+      .jpeg({ quality })
+      .toBuffer({ resolveWithObject: true })
+    return { jpeg: data, width: info.width, height: info.height }
+  } catch {
+    return null
+  }
+}
 
 /** Previews on their way from the process that serves a server to those where somebody watches. */
 export interface PreviewSender {

@@ -1,22 +1,19 @@
 import type { Redis } from 'ioredis'
+import type { EndStatus } from '../../schemas/job.ts'
+import { ServiceError } from '../lib/errors.ts'
 import { parseJsonText, stringifyJson, stringifyKeepingFloats } from '../lib/exact-json.ts'
-import { ServiceError } from '../errors.ts'
+import type { Keys } from '../lib/keys.ts'
 import { createRedisClock } from '../redis/clock.ts'
 import { RedisSilence } from '../redis/errors.ts'
-import type { Keys } from '../redis/keys.ts'
-import type { EndStatus } from '../../schemas/job-status.ts'
-import { firstLane, laneOf, laneOfReturn } from './lanes.ts'
 import {
-  packSubmission, parseJob,
-  type Job, type JobAttempt, type JobError, type JobProgress, type JobResult, type JobSubmission
+  firstLane, indexKey, type Job, type JobAttempt, type JobError, type JobProgress, type JobResult, type JobSubmission,
+  laneOf, laneOfReturn, packSubmission, parseJob
 } from './job.ts'
-import { indexKey } from './indexes.ts'
-import type { Subscription } from '../webhooks/subscription.ts'
-import { createQueueEntries } from './queue-entries.ts'
-import type { QueueEntry, QueuePort } from './queue-port.ts'
+import { createQueueEntries, type QueueEntry, type QueuePort } from './queue-entries.ts'
 import {
   cancelJob, createJob, endJob, forgetOutput, moveJob, noteProgress, removeJob, retryJob, returnJob, startJob
 } from './scripts/index.ts'
+import type { Subscription } from './webhook-request.ts'
 import { packWorkload, workloadOf } from './workload.ts'
 
 /** A new job, before it has a place. */

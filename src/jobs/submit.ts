@@ -1,31 +1,93 @@
 import { randomInt, randomUUID } from 'node:crypto'
-import { stringifyJson } from '../lib/exact-json.ts'
+import type { Redis } from 'ioredis'
 import { A1111Parameters } from '../../schemas/generation-parameters.ts'
-import type { Admission, OnMissing } from '../a1111/admission.ts'
-import { clientEcho } from '../a1111/client-echo.ts'
-import { fieldRules } from '../a1111/field-values.ts'
+import type { Admission, OnMissing } from '../a1111/compatibility.ts'
 import { normaliseExtras } from '../a1111/extras.ts'
-import type { OutputLimits } from '../a1111/limits.ts'
+import { fieldRules } from '../a1111/field-values.ts'
 import { replaceImages, visitImages } from '../a1111/images.ts'
-import { normaliseParameters, type NormalisedParameters } from '../a1111/parameters.ts'
-import { isSeed, type Seed } from '../a1111/seeds.ts'
-import { ServiceError } from '../errors.ts'
-import type { Log } from '../log.ts'
-import type { InputImages } from './input-images.ts'
-import type { StorageCheck } from '../media/storage-check.ts'
-import { storageError } from '../media/storage-faults.ts'
-import type { DropInOrigin } from '../sdapi/origin.ts'
-import type { StudioOrigin } from '../studio/origin.ts'
-import type { FreshLists } from '../servers/fresh-lists.ts'
+import type { OutputLimits } from '../a1111/limits.ts'
+import { type NormalisedParameters, normaliseParameters } from '../a1111/parameters.ts'
+import { clientEcho } from '../a1111/payload.ts'
+import { ServiceError } from '../lib/errors.ts'
+import { stringifyJson } from '../lib/exact-json.ts'
+import type { Keys } from '../lib/keys.ts'
+import type { Log } from '../lib/logging.ts'
+import { isMediaReference, type MediaReference } from '../lib/media-types.ts'
+import { isSeed, type Seed } from '../lib/seeds.ts'
+import { checkImage, type ImageLimits } from '../media/images.ts'
+import { type StorageCheck, storageError } from '../media/storage.ts'
+import type { MediaStore } from '../media/store.ts'
+import type { UploadTexts } from '../media/uploads.ts'
 import { readCandidates } from '../servers/choose.ts'
-import type { ServerRegistry } from '../servers/registry.ts'
-import type { Server } from '../servers/server.ts'
+import type { FreshLists } from '../servers/fresh-lists.ts'
+import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 import { currentRequest, type RequestContext } from '../telemetry/request-context.ts'
 import type { CheckedWebhook, WebhookDesk } from '../webhooks/submission.ts'
-import type { WebhookWish } from '../webhooks/subscription.ts'
-import { removedAlias, type Job, type JobSubmission, type JobWarning } from './job.ts'
-import { tooManyWaiting, type Created, type JobStore, type NewJob } from './store.ts'
+import { type Job, type JobSubmission, type JobWarning, removedAlias } from './job.ts'
+import type { DropInOrigin, StudioOrigin } from './origin.ts'
+import { type Created, type JobStore, type NewJob, tooManyWaiting } from './store.ts'
+import type { WebhookWish } from './webhook-request.ts'
+
+/** Input images of jobs: equal ones are kept once, and go when the last job that uses them goes. */
+export interface InputImages {
+  /** @throws ServiceError `invalid_image` or `payload_too_large` naming the field */
+  keep (base64: string, field: string): Promise<MediaReference>
+  /** The bytes of one of the job's images, by its name. @throws ServiceError `image_not_found` */
+  ofJob (job: Pick<Job, 'submission'>, name: string): Promise<Buffer>
+  /** A job with these parameters is no more. */
+  release (parameters: Readonly<Record<string, unknown>>): Promise<void>
+}
+
+export interface InputImagesDependencies {
+  readonly redis: Redis
+  readonly keys: Keys
+  readonly media: MediaStore
+  readonly limits: ImageLimits
+  /** Knows the marks of images that were uploaded as files. */
+  readonly texts: UploadTexts
+}
+
+/** An image brought so lately may be about to be counted for a new job: it is left to the sweep, in milliseconds. */
+const justBrought = 10_000
+
+export function createInputImages ({ redis, keys, media, limits, texts }: InputImagesDependencies): InputImages {
+  const usesKey = keys.key('input-uses')
+
+  async function store (base64: string, field: string): Promise<MediaReference> {
+    const { bytes, extension } = await checkImage(base64, field, limits)
+    return await media.putInput(bytes, extension)
+  }
+
+  return {
+    async keep (base64, field) {
+      const reference = texts.referenceOf(base64) ?? await store(base64, field)
+      await redis.hincrby(usesKey, reference.$media, 1)
+      return reference
+    },
+    async ofJob ({ submission }, name) {
+      const reference = referencesIn(submission.parameters).find(({ $media }) => $media === name)
+      if (reference === undefined) throw new ServiceError('image_not_found', 'The job starts from no image of this name.')
+      return await media.readInput(reference)
+    },
+    async release (parameters) {
+      const references = referencesIn(parameters)
+      const unused: MediaReference[] = []
+      for (const reference of references) {
+        if (await redis.hincrby(usesKey, reference.$media, -1) > 0) continue
+        await redis.hdel(usesKey, reference.$media)
+        unused.push(reference)
+      }
+      await media.removeInputs(unused, Date.now() - justBrought)
+    }
+  }
+}
+
+function referencesIn (parameters: Readonly<Record<string, unknown>>): MediaReference[] {
+  const references: MediaReference[] = []
+  visitImages(parameters, ({ image }) => { if (isMediaReference(image)) references.push(image) })
+  return references
+}
 
 /** What any interface makes of a request. */
 export interface SubmissionRequest {

@@ -1,6 +1,6 @@
-import type { Log } from '../log.ts'
+import type { Log } from '../lib/logging.ts'
 import type { JobProgress } from './job.ts'
-import type { TaskRecogniser } from './recognise-task.ts'
+import type { TaskRecogniser } from './interrupt.ts'
 import type { JobStore, RunClaim } from './store.ts'
 import type { TaskKnowledge } from './task-knowledge.ts'
 

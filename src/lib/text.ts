@@ -31,3 +31,10 @@ export function foldedText (text: string): string {
     ? text.toLowerCase()
     : text.normalize('NFKD').replace(accents, '').normalize('NFKC').toLowerCase()
 }
+
+/** A moment in milliseconds since the epoch as the interface shows it; null where there is none. */
+export function iso (moment: number): string
+export function iso (moment: number | null | undefined): string | null
+export function iso (moment: number | null | undefined): string | null {
+  return moment == null ? null : new Date(moment).toISOString()
+}

@@ -3,9 +3,9 @@ import type { Stats } from 'node:fs'
 import { mkdir, open, readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ImageSink } from '../a1111/types.ts'
-import { ServiceError } from '../errors.ts'
-import { fileSource, type ByteSource } from './byte-source.ts'
-import { storageError, storageFaultOf } from './storage-faults.ts'
+import { ServiceError } from '../lib/errors.ts'
+import { fileSource, type ByteSource } from './image-header.ts'
+import { storageError, storageFaultOf } from './storage.ts'
 
 /** A complete file that has no final name yet. */
 export interface DraftFile {

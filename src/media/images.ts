@@ -1,11 +1,135 @@
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { Worker } from 'node:worker_threads'
 import sharp from 'sharp'
 import type { Config } from '../config/settings.ts'
-import { ServiceError } from '../errors.ts'
+import { ServiceError } from '../lib/errors.ts'
+import { createSemaphore } from '../lib/semaphore.ts'
 import { Base64Fault, decodeBase64 } from './base64.ts'
-import { bufferSource, type ByteSource } from './byte-source.ts'
-import { decodePicture } from './decode-picture.ts'
-import { imageFormats, isWholeImage, readImageHeader, type ImageExtension, type ImageFormat } from './image-header.ts'
-import { isReadable, kindOf, readableKinds, type PictureKind, type ReadableKind } from './picture-kinds.ts'
+import type { Bitmap, BitmapRequest } from './bitmap-thread.ts'
+import {
+  bufferSource, type ByteSource, type ImageExtension, type ImageFormat, imageFormatOf, imageFormats, isWholeImage,
+  readImageHeader
+} from './image-header.ts'
+
+/** Pictures that are read: those that servers get as they are, and those that are converted first. */
+type ReadableKind = ImageFormat | 'avif' | 'gif' | 'tiff' | 'bmp'
+/** Pictures that are known and not read, because no server could. */
+export type RefusedKind = 'heic' | 'svg' | 'psd' | 'jxl' | 'ico' | 'video' | 'pdf'
+type PictureKind = ReadableKind | RefusedKind
+
+export const readableKinds = 'PNG, JPEG, WebP, AVIF, GIF, TIFF or BMP'
+
+/** Brands of ISO base media files (ISO 14496-12, §4.3); what is neither AVIF nor HEIC is a video. */
+const avifBrands = /^(?:avif|avis)$/
+const heicBrands = /^(?:heic|heix|heim|heis|hevc|hevx|hevm|hevs)$/
+const stillBrands = /^(?:mif1|msf1|miaf)$/
+
+type Signature = (head: Buffer, text: string) => boolean
+
+/** First bytes, in hexadecimal. */
+const begins = (...starts: string[]): Signature => head => starts.some(start => head.toString('hex').startsWith(start))
+/** Sizes of the headers that bitmaps have had, from OS/2 to version 5. */
+const bitmapHeaders = [12, 16, 40, 52, 56, 64, 108, 124]
+
+const signatures: ReadonlyArray<readonly [PictureKind, Signature]> = [
+  ['gif', (_head, text) => /^GIF8[79]a/.test(text)],
+  ['tiff', begins('49492a00', '49492b00', '4d4d002a', '4d4d002b')],
+  ['bmp', (head, text) => text.startsWith('BM') && head.length >= 18 && bitmapHeaders.includes(head.readUInt32LE(14))],
+  ['psd', (_head, text) => text.startsWith('8BPS')],
+  ['jxl', begins('ff0a', '0000000c4a584c20')],
+  ['ico', begins('00000100', '00000200')],
+  ['pdf', (_head, text) => text.startsWith('%PDF-')],
+  ['video', (head, text) => begins('1a45dfa3')(head, text) || (text.startsWith('RIFF') && text.slice(8, 12) === 'AVI ')],
+  ['svg', (_head, text) => /^(?:\xef\xbb\xbf)?\s*<(?:svg|\?xml|!DOCTYPE\s+svg|!--)/i.test(text)]
+]
+
+/** What the first bytes say, of which 64 are enough; null for no picture that is known. */
+export function kindOf (head: Buffer): PictureKind | null {
+  const format = imageFormatOf(head)
+  if (format !== null) return format
+  const text = head.toString('latin1', 0, 64)
+  if (text.slice(4, 8) === 'ftyp') return kindOfBrands(text)
+  return signatures.find(([, fits]) => fits(head, text))?.[0] ?? null
+}
+
+/** A file lists the brands that it fits: the first, a version, and more. */
+function kindOfBrands (text: string): PictureKind {
+  const brands = [text.slice(8, 12), ...(text.slice(16, 48).match(/[\s\S]{4}/g) ?? [])]
+  if (brands.some(brand => avifBrands.test(brand))) return 'avif'
+  const [first = ''] = brands
+  return heicBrands.test(first) || stillBrands.test(first) ? 'heic' : 'video'
+}
+
+export function isReadable (kind: PictureKind | null): kind is ReadableKind {
+  return kind !== null && ['png', 'jpeg', 'webp', 'avif', 'gif', 'tiff', 'bmp'].includes(kind)
+}
+
+/** Pictures decoded at a time: each may take hundreds of MiB, and a thread that file access waits for as well. */
+const atATime = 2
+/** Longest time that a bitmap may take, in milliseconds. */
+const bitmapMs = 30_000
+
+const decoding = createSemaphore(atATime)
+
+export interface Decoding {
+  /** Bytes, or the path of a file. */
+  readonly input: Buffer | string
+  readonly kind: ReadableKind
+  readonly mostPixels: number
+}
+
+/**
+ * Decodes a picture to its last pixel, on other threads, and keeps none of them. What servers may not read comes back
+ * as a PNG of its first frame, upright, with its transparency; null for PNG, JPEG and WebP, which go as they are.
+ * @throws Error of the decoder for a picture that is broken or cut off
+ */
+async function decodePicture ({ input, kind, mostPixels }: Decoding): Promise<Buffer | null> {
+  return await decoding.run(async () => {
+    if (kind === 'bmp') return await pngOfBitmap(typeof input === 'string' ? await readFile(input) : input)
+    if (kind === 'png' || kind === 'jpeg' || kind === 'webp') {
+      await decodeAll(input, { kind, mostPixels })
+      return null
+    }
+    return await sharp(input, { limitInputPixels: mostPixels, failOn: 'error' }).autoOrient()
+      .png({ compressionLevel: 3 }).toBuffer()
+  })
+}
+
+async function decodeAll (
+  input: Buffer | string, { kind, mostPixels }: Pick<Decoding, 'kind' | 'mostPixels'>
+): Promise<void> {
+  // one pixel of many, so that the decoder passes over all of them and nothing is kept
+  const decode = async (failOn: 'error' | 'warning') => {
+    await sharp(input, { limitInputPixels: mostPixels, failOn, sequentialRead: true })
+      .resize({ width: 8, height: 8, fit: 'fill', kernel: 'nearest', fastShrinkOnLoad: false }).raw().toBuffer()
+  }
+  if (kind !== 'jpeg') return await decode('error')
+  try {
+    await decode('warning')
+  } catch (error) {
+    // libjpeg only warns where data is missing before an end mark; its other warnings, as of stray bytes, are harmless
+    if (error instanceof Error && /premature end/i.test(error.message)) throw error
+    await decode('error')
+  }
+}
+
+/** The thread is `.ts` where sources run as they are, `.js` where they were built. */
+const threadUrl = new URL(`./bitmap-thread${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url)
+
+/** sharp reads no bitmaps. */
+async function pngOfBitmap (bytes: Buffer): Promise<Buffer> {
+  const thread = new Worker(threadUrl, { workerData: { bytes } satisfies BitmapRequest })
+  const overdue = setTimeout(() => { thread.terminate().catch(() => {}) }, bitmapMs)
+  try {
+    const ended = once(thread, 'exit').then(() => { throw new Error('The bitmap took too long.') })
+    const [{ width, height, pixels }] = await Promise.race([once(thread, 'message') as Promise<[Bitmap]>, ended])
+    return await sharp(pixels, { raw: { width, height, channels: 4 } }).png({ compressionLevel: 3 }).toBuffer()
+  } finally {
+    clearTimeout(overdue)
+    await thread.terminate()
+  }
+}
 
 /** What one input image may be, and how many one job may bring. */
 export interface ImageLimits {

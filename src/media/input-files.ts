@@ -1,14 +1,14 @@
 import { mkdir, readdir, readFile, rename, rm, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ServiceError } from '../errors.ts'
+import { ServiceError } from '../lib/errors.ts'
 import {
   asStorageError, createFileSink, factsOf, flushFolder, hasCode, prepareDraftFolder, present, requireFolder, untouched,
   type DraftFile, type FileSink
 } from './file-sink.ts'
 import type { ImageExtension } from './image-header.ts'
-import { inputName, isInputName } from './names.ts'
-import { draftFolderOf } from './storage-check.ts'
-import type { MediaReference } from './types.ts'
+import { inputName, isInputName } from './output-formats.ts'
+import { draftFolderOf } from './storage.ts'
+import type { MediaReference } from '../lib/media-types.ts'
 
 /** Bytes hashed and written at a time. */
 const pieceBytes = 1 << 20

@@ -1,12 +1,11 @@
 import { looksLikeImage } from '../a1111/images.ts'
-import { createJsonSieve, type JsonPath, type SieveRefusals } from '../a1111/json-sieve.ts'
-import { requestBounds, tooDeep, type PartedJson } from '../json/parse.ts'
-import { ServiceError } from '../errors.ts'
+import { createJsonSieve, type JsonPath, type SieveRefusals } from '../a1111/json-stream-filter.ts'
+import { ServiceError } from '../lib/errors.ts'
+import { type PartedJson, requestBounds, tooDeep } from '../lib/json.ts'
 import { createBase64Decoder } from './base64.ts'
-import { notBase64, withoutDataUrlHead, type ImageLimits } from './images.ts'
+import { type ImageLimits, notBase64, withoutDataUrlHead } from './images.ts'
 import type { MediaStore } from './store.ts'
-import { openUpload, type UploadSink } from './uploads.ts'
-import type { UploadTexts } from './upload-text.ts'
+import { openUpload, type UploadSink, type UploadTexts } from './uploads.ts'
 
 export interface SiftOptions {
   readonly store: MediaStore

@@ -1,8 +1,8 @@
 import { chmod, mkdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
 import { createInputFiles, type InputFiles } from './input-files.ts'
-import { createOutputFiles, type OutputFiles } from './output-files.ts'
-import { createThumbnails, type Thumbnails } from './thumbnails.ts'
+import { createOutputFiles, createThumbnails, type OutputFiles, type Thumbnails } from './output-files.ts'
 
 export type { InputSink } from './input-files.ts'
 export type { OpenOutput, OutputSink } from './output-files.ts'
@@ -46,4 +46,9 @@ async function closeToOthers (folder: string): Promise<void> {
   const { mode } = await stat(folder)
   // Not its owner, or a file system without modes: then that is how the operator set it up.
   if ((mode & 0o007) !== 0) await chmod(folder, mode & 0o770).catch(() => {})
+}
+
+/** All bytes of an output, for what has to be looked into. @throws ServiceError `image_not_found` */
+export async function wholeOutput (media: Pick<MediaStore, 'openOutput'>, name: string): Promise<Buffer> {
+  return await buffer((await media.openOutput(name)).stream())
 }

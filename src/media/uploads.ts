@@ -1,10 +1,38 @@
-import { ServiceError } from '../errors.ts'
-import { nearest } from '../a1111/nearest.ts'
-import { parseJson } from '../json/parse.ts'
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import { nearest } from '../a1111/names.ts'
+import { ServiceError } from '../lib/errors.ts'
+import { parseJson } from '../lib/json.ts'
+import type { MediaReference } from '../lib/media-types.ts'
 import { imageFormats } from './image-header.ts'
-import { checkDecodable, checkImageHeader, imageTooLarge, storedFormat, type ImageLimits } from './images.ts'
+import { checkDecodable, checkImageHeader, type ImageLimits, imageTooLarge, storedFormat } from './images.ts'
+import { isInputName } from './output-formats.ts'
 import type { MediaStore } from './store.ts'
-import type { UploadTexts } from './upload-text.ts'
+
+/** Stands where other clients put base64, for an image that was uploaded as a file and is stored already. */
+export interface UploadTexts {
+  textOf (reference: MediaReference): string
+  /** Null for every text that this service did not write itself. */
+  referenceOf (text: string): MediaReference | null
+}
+
+const grammar = /^data:image\/upload,([0-9a-f]{64}\.[a-z]{3,4})\.([\w-]{43})$/
+
+/**
+ * A plain reference in a request could be anybody's guess at another caller's image, so only those that carry this
+ * service's own mark are believed.
+ * @param secret known to every process that serves the same clients
+ */
+export function createUploadTexts (secret: Buffer): UploadTexts {
+  const mark = (name: string) => createHmac('sha256', secret).update(`upload:${name}`).digest()
+  return {
+    textOf: ({ $media: name }) => `data:image/upload,${name}.${mark(name).toString('base64url')}`,
+    referenceOf (text) {
+      const [, name = '', given = ''] = text.length < 200 ? grammar.exec(text) ?? [] : []
+      if (!isInputName(name)) return null
+      return timingSafeEqual(Buffer.from(given, 'base64url'), mark(name)) ? { $media: name } : null
+    }
+  }
+}
 
 /** One part of a multipart request; what a file brings is read once, in the order in which parts come. */
 export type FormPart =

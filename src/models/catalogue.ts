@@ -1,19 +1,77 @@
+import { type LoraFacts, loraFileOf } from '../a1111/inventory.ts'
+import { bareName, lastPart, nearest, splitHash, withForwardSlashes } from '../a1111/names.ts'
+import type { Checkpoint, Inventory } from '../a1111/types.ts'
+import { ServiceError } from '../lib/errors.ts'
 import { foldedText } from '../lib/text.ts'
-import { bareName, lastPart } from '../a1111/names.ts'
-import { nearest } from '../a1111/nearest.ts'
-import { ServiceError } from '../errors.ts'
+import { isSameBase } from '../model-facts/base-models.ts'
+import {
+  type FactsBySource, mergeFacts, type Model, type ModelFacts, type ModelType, type ReportedModel, sourcesOf
+} from '../model-facts/facts.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
-import { combinedPerson } from './combine-words.ts'
-import { mergeFacts, sourcesOf, type FactsBySource } from './facts.ts'
 import type { ModelFileStore } from './file-store.ts'
-import type { Identities } from './identities.ts'
-import { joinModels, type JoinedModel } from './join.ts'
-import type { Model, ModelFacts, ModelType } from './model.ts'
-import { exactPlaceOf, placeOf } from './places.ts'
-import { modelsReported } from './reported.ts'
+import { exactPlaceOf, isLycorisPath, pathWithinType, placeOf } from './folders.ts'
+import { type Identities, type JoinedModel, joinModels } from './join.ts'
 import { createModelSearch, type ModelSearch } from './search.ts'
 import { inventoriesOf } from './servers.ts'
+import { combinedPerson } from './sidecars.ts'
+
+/** Every model that a server's inventory names, LoRAs with what the server tells of them. */
+export function modelsReported (
+  serverId: string, inventory: Inventory, loraFacts: LoraFacts = new Map()
+): ReportedModel[] {
+  const named = (type: ModelType, names: readonly string[]): ReportedModel[] => names
+    .filter(name => name !== 'None' && name !== 'Automatic')
+    .map(name => ({
+      serverId,
+      type,
+      title: name,
+      alias: null,
+      lycoris: false,
+      absolutePath: '',
+      path: withForwardSlashes(splitHash(name).name),
+      sha256: null,
+      shortHash: null,
+      told: null
+    }))
+  return [
+    ...inventory.checkpoints.map(checkpoint => reportedCheckpoint(serverId, checkpoint)),
+    ...inventory.loras.map(({ name, alias, path }): ReportedModel => ({
+      serverId,
+      type: 'lora',
+      title: name,
+      alias,
+      lycoris: isLycorisPath(path),
+      absolutePath: path,
+      path: pathWithinType(path, 'lora') ?? (path === '' ? name : lastPart(path)),
+      sha256: null,
+      shortHash: null,
+      told: loraFacts.get(loraFileOf({ name, path })) ?? null
+    })),
+    ...named('vae', inventory.vaes),
+    ...named('embedding', inventory.embeddings),
+    ...named('upscaler', inventory.upscalers),
+    ...named('controlnet', inventory.controlNetModels)
+  ]
+}
+
+/** A short hash counts only with ten digits; older ones of eight are of another kind and tell nothing for certain. */
+function reportedCheckpoint (serverId: string, { title, hash, sha256, filename }: Checkpoint): ReportedModel {
+  const full = sha256 === null || !/^[0-9a-f]{64}$/i.test(sha256) ? null : sha256.toLowerCase()
+  const short = [hash, splitHash(title).hash].find(text => text && /^[0-9a-f]{10}$/i.test(text))
+  return {
+    serverId,
+    type: 'checkpoint',
+    title,
+    alias: null,
+    lycoris: false,
+    absolutePath: filename,
+    path: withForwardSlashes(splitHash(title).name),
+    sha256: full,
+    shortHash: full?.slice(0, 10) ?? short?.toLowerCase() ?? null,
+    told: null
+  }
+}
 
 /** Everything that is known about models at one moment. */
 export interface CatalogueState {
@@ -183,4 +241,57 @@ function unknown (reference: string, models: readonly Model[]): ServiceError {
   const hint = names.length === 0 ? '' : ` Nearest: ${names.join(', ')}.`
   return new ServiceError('model_not_known', `No server and no folder has a model "${reference}".${hint}`,
     { field: 'id', nearest: names })
+}
+
+export interface ModelFilters {
+  readonly types?: readonly ModelType[]
+  /** Any word for it, such as `SDXL 1.0` or `sdxl_base_v1-0`. */
+  readonly baseModel?: string
+  readonly serverId?: string
+  readonly search?: string
+}
+
+/** The models that fit every filter: by name, or best first where a text is searched. */
+export function selectModels ({ search }: CatalogueState, filters: ModelFilters): Model[] {
+  const { types, serverId, baseModel } = filters
+  return search.find(filters.search ?? '').filter(model =>
+    (types === undefined || types.includes(model.type)) &&
+    (baseModel === undefined || isSameBase(baseModel, model.facts.baseModel ?? '')) &&
+    (serverId === undefined || model.reported.some(report => report.serverId === serverId)))
+}
+
+export const choiceKinds = ['samplers', 'schedulers', 'upscalers'] as const
+export type ChoiceKind = (typeof choiceKinds)[number]
+
+/** Something that a job may name and that is no file of ours, and who offers it. */
+export interface Choice {
+  readonly name: string
+  readonly label: string
+  readonly aliases: readonly string[]
+  /** Aliases of servers. */
+  readonly servers: readonly string[]
+}
+
+type Offer = Omit<Choice, 'servers'>
+
+const offersOf: Readonly<Record<ChoiceKind, (inventory: Inventory) => readonly Offer[]>> = {
+  samplers: ({ samplers }) => samplers.map(({ name, aliases }) => ({ name, label: name, aliases })),
+  schedulers: ({ schedulers }) => schedulers,
+  upscalers: ({ upscalers, latentUpscaleModes }) =>
+    [...latentUpscaleModes, ...upscalers].map(name => ({ name, label: name, aliases: [] }))
+}
+
+/** What all servers offer of one kind, in the order in which the first of them lists it. */
+export async function listChoices (
+  kind: ChoiceKind, { registry, states }: { registry: ServerRegistry, states: ServerStateStore }
+): Promise<Choice[]> {
+  const choices = new Map<string, Offer & { servers: string[] }>()
+  for (const { server, inventory } of await inventoriesOf(registry, states)) {
+    for (const offer of inventory === null ? [] : offersOf[kind](inventory)) {
+      const found = choices.get(offer.name)
+      if (found === undefined) choices.set(offer.name, { ...offer, servers: [server.alias] })
+      else found.servers.push(server.alias)
+    }
+  }
+  return [...choices.values()]
 }

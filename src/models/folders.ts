@@ -1,8 +1,14 @@
+import { createHash, randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import { open, realpath, type FileHandle } from 'node:fs/promises'
+import { type FileHandle, open, realpath } from 'node:fs/promises'
 import { join, sep } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Redis } from 'ioredis'
+import { withForwardSlashes, withoutEnding } from '../a1111/names.ts'
 import type { Config } from '../config/settings.ts'
-import type { ModelType } from './model.ts'
+import type { Keys } from '../lib/keys.ts'
+import type { ModelType } from '../model-facts/facts.ts'
+import { loadScript } from '../redis/scripts.ts'
 
 /** A folder that the settings name. */
 export interface ModelFolder {
@@ -49,4 +55,126 @@ export async function openInside (root: string, folder: string, name: string): P
   if ((await file.stat()).isFile()) return file
   await file.close()
   return null
+}
+
+/** Lets one at a time change the files beside models in a folder, over all processes of the service. */
+export interface FolderTurns {
+  /**
+   * Does the work once it is alone in these folders.
+   * @throws Error where others do not come to an end
+   */
+  take<Outcome> (folders: readonly string[], work: () => Promise<Outcome>): Promise<Outcome>
+}
+
+/** How long a process that died keeps others waiting; renewed while work goes on. In milliseconds. */
+const lifetimeMs = 10_000
+const renewalMs = 2500
+/** Before another process's end is looked for again, in milliseconds. */
+const pauseMs = 15
+const patienceMs = 60_000
+
+const renewTurn = loadScript<[turn: string], [token: string, lifetimeMs: number], number | null>(
+  new URL('scripts/renew-turn.lua', import.meta.url))
+const endTurn = loadScript<[turn: string], [token: string], number | null>(
+  new URL('scripts/end-turn.lua', import.meta.url))
+
+export function createFolderTurns (redis: Redis, keys: Keys): FolderTurns {
+  /** What is last in line of this process, by folder: it asks Redis for one of its own at a time. */
+  const lines = new Map<string, Promise<unknown>>()
+
+  async function alone<Outcome> (folder: string, work: () => Promise<Outcome>): Promise<Outcome> {
+    const key = keys.key('model-folder-turn', createHash('sha1').update(folder).digest('hex'))
+    const token = randomUUID()
+    const until = performance.now() + patienceMs
+    while (await redis.set(key, token, 'PX', lifetimeMs, 'NX') !== 'OK') {
+      if (performance.now() > until) throw new Error('another process keeps writing in the folder')
+      await delay(pauseMs)
+    }
+    const renewal = setInterval(() => {
+      // lost to another: whoever writes looks right before whether the file is still as it was read
+      renewTurn(redis, [key], [token, lifetimeMs]).catch(() => {})
+    }, renewalMs)
+    try {
+      return await work()
+    } finally {
+      clearInterval(renewal)
+      // it runs out by itself
+      await endTurn(redis, [key], [token]).catch(() => {})
+    }
+  }
+
+  async function inLine<Outcome> (folder: string, work: () => Promise<Outcome>): Promise<Outcome> {
+    const before = lines.get(folder) ?? Promise.resolve()
+    const outcome = before.then(async () => await alone(folder, work))
+    const ended = outcome.catch(() => {})
+    lines.set(folder, ended)
+    try {
+      return await outcome
+    } finally {
+      if (lines.get(folder) === ended) lines.delete(folder)
+    }
+  }
+
+  return {
+    async take (folders, work) {
+      // in one order everywhere, so that no two wait for each other
+      const sorted = [...new Set(folders)].sort()
+      const nested = sorted.reduceRight((next, folder) => async () => await inLine(folder, next), work)
+      return await nested()
+    }
+  }
+}
+
+/** Folders of A1111, Forge and ComfyUI, in lower case, and what lies in them. */
+const typeFolders: Readonly<Record<string, ModelType>> = {
+  'stable-diffusion': 'checkpoint',
+  checkpoints: 'checkpoint',
+  lora: 'lora',
+  loras: 'lora',
+  lycoris: 'lora',
+  vae: 'vae',
+  'vae-approx': 'other',
+  embeddings: 'embedding',
+  esrgan: 'upscaler',
+  realesrgan: 'upscaler',
+  swinir: 'upscaler',
+  dat: 'upscaler',
+  hat: 'upscaler',
+  scunet: 'upscaler',
+  upscale_models: 'upscaler',
+  controlnet: 'controlnet'
+}
+
+/** What a folder of this name holds by custom; undefined for any other. */
+export function typeOfFolder (name: string): ModelType | undefined {
+  const folder = name.toLowerCase()
+  return Object.hasOwn(typeFolders, folder) ? typeFolders[folder] : undefined
+}
+
+/** A path reduced to what tells it from others of its type: forward slashes, lower case, no file ending. */
+export function placeOf (path: string): string {
+  return exactPlaceOf(path).toLowerCase()
+}
+
+/** The same in its own case, by which names are told apart that differ in nothing else. */
+export function exactPlaceOf (path: string): string {
+  return withoutEnding(withForwardSlashes(path.trim())).replace(/^\.?\//, '').normalize('NFC')
+}
+
+/** The part of an absolute path behind the last folder that holds this type; the whole path without such a folder. */
+export function pathWithinType (absolutePath: string, type: ModelType): string | null {
+  const parts = withForwardSlashes(absolutePath).split('/')
+  const at = parts.findLastIndex((part, index) => index < parts.length - 1 && typeOfFolder(part) === type)
+  return at < 0 ? null : parts.slice(at + 1).join('/')
+}
+
+/** Whether a path runs through a LyCORIS folder. */
+export function isLycorisPath (path: string): boolean {
+  return /(^|[\\/])lycoris[\\/]/i.test(path)
+}
+
+/** Where a file lies within the folder of its type, by the folder as clients name it: empty or `/` at the top. */
+export function pathIn (folder: string, filename: string): string {
+  const inner = withForwardSlashes(folder).split('/').filter(part => part !== '').join('/')
+  return inner === '' ? filename : `${inner}/${filename}`
 }

@@ -1,14 +1,15 @@
 import { constants } from 'node:fs'
-import { open, stat } from 'node:fs/promises'
+import { open, readdir, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { fieldsOf } from '../a1111/json-values.ts'
-import type { FolderNames } from './companions.ts'
-import { embeddedFacts, embeddedType, isLycoris } from './embedded-facts.ts'
-import type { ModelFile, ModelType } from './model.ts'
-import { readSafetensorsHeader, type SafetensorsHeader } from './safetensors.ts'
+import { ServiceError } from '../lib/errors.ts'
+import { fieldsOf } from '../lib/json-values.ts'
+import {
+  embeddedFacts, embeddedType, isLycoris, readSafetensorsHeader, type SafetensorsHeader
+} from '../model-facts/embedded.ts'
+import type { ModelFile, ModelType } from '../model-facts/facts.ts'
 import { readSidecar } from './sidecar-file.ts'
-import { factsOfSidecars, typeOfSidecars, type Sidecar } from './sidecars.ts'
-import type { FoundFile } from './walk.ts'
+import { factsOfSidecars, type Sidecar, typeOfSidecars } from './sidecars.ts'
+import { type FolderNames, folderNames, type FoundFile } from './walk.ts'
 
 /** A file of this size that nothing tells about is a checkpoint, in bytes. */
 const sizeOfCheckpoint = 1_500_000_000
@@ -95,4 +96,45 @@ async function signatureOf (folder: string, sidecars: readonly string[], preview
     return `${name}@${stats?.mtimeMs ?? 0}+${stats?.size ?? 0}/${stats?.ino ?? 0}`
   }))
   return [`facts ${factsVersion}`, ...parts, ...previews].join('|')
+}
+
+/**
+ * The file as it is now; its hash stays where its content did. To be written down in the turn of its folder.
+ * @throws ServiceError `model_not_on_disk` for a file that went away since the last scan
+ */
+export async function inspectAgain (file: ModelFile): Promise<ModelFile> {
+  try {
+    const neighbours = await readdir(dirname(file.absolutePath))
+    const found = { ...file, stats: await stat(file.absolutePath), neighbours }
+    return await inspectFile(found, folderNames(neighbours), { ...file, companions: '' })
+  } catch (error) {
+    throw new ServiceError('model_not_on_disk',
+      `${basename(file.absolutePath)} is not where the last scan found it; scan again.`, { field: 'id' }, { cause: error })
+  }
+}
+
+/** Larger files are neither pointers nor pages, in bytes. */
+const largestText = 8 * 1024 * 1024
+const headBytes = 1024
+
+/**
+ * Why a file with a model's name is none: what a download or a clone left in its place. Null for what may be one.
+ * @throws Error where it cannot be read
+ */
+export async function brokenReason (path: string, size: number): Promise<string | null> {
+  if (size === 0) return 'the file is empty; download it again'
+  if (size > largestText) return null
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW)
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(headBytes), 0, headBytes, 0)
+    const head = buffer.toString('latin1', 0, bytesRead)
+    if (head.startsWith('version https://git-lfs.github.com/spec/')) {
+      return 'the file is a pointer of Git LFS; get the model itself with "git lfs pull"'
+    }
+    return /^(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head|body)[\s>]/i.test(head)
+      ? 'the file is a web page, such as one to log in at; download the model again'
+      : null
+  } finally {
+    await file.close()
+  }
 }

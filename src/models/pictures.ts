@@ -1,4 +1,51 @@
-import type { CivitaiImage, Model, ModelFile } from './model.ts'
+import { createHash, randomUUID } from 'node:crypto'
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { EgressGuard } from '../egress/guard.ts'
+import { readWhole } from '../lib/chunks.ts'
+import { withDeadline } from '../lib/deadline.ts'
+import { messageOf, ServiceError } from '../lib/errors.ts'
+import { imageFormatOf, imageFormats } from '../media/image-header.ts'
+import type { CivitaiImage, Model, ModelFile } from '../model-facts/facts.ts'
+import { openInside } from './folders.ts'
+import { openSource } from './receive-download.ts'
+
+export interface PictureContent {
+  /** By content, whatever the name says. */
+  readonly mime: string
+  readonly bytes: Buffer
+  readonly modifiedAt: Date
+}
+
+/** Nobody shows larger previews, in bytes. */
+export const longestPicture = 32 * 1024 * 1024
+
+/**
+ * A preview beside a model.
+ * @throws ServiceError `image_not_found`, also for what is no picture, whatever its name
+ */
+export async function readPicture (model: ModelFile, name: string): Promise<PictureContent> {
+  const file = await openInside(model.root, dirname(model.absolutePath), name)
+  if (file === null) throw noPicture()
+  try {
+    const { size, mtime } = await file.stat()
+    if (size > longestPicture) throw noPicture()
+    return pictureOf(await file.readFile(), mtime)
+  } finally {
+    await file.close()
+  }
+}
+
+/** @throws ServiceError `image_not_found` unless the bytes begin as PNG, JPEG or WebP do */
+export function pictureOf (bytes: Buffer, modifiedAt: Date): PictureContent {
+  const format = imageFormatOf(bytes.subarray(0, 16))
+  if (format === null) throw noPicture()
+  return { mime: imageFormats[format].mime, bytes, modifiedAt }
+}
+
+export function noPicture (): ServiceError {
+  return new ServiceError('image_not_found', 'The model has no such picture.')
+}
 
 /** A preview of a model: a file beside it, or one of Civitai's. */
 export type Picture =
@@ -12,4 +59,71 @@ export function picturesOf ({ files, facts }: Model): Picture[] {
     ...(own?.previews ?? []).map(name => ({ from: 'folder' as const, file: own as ModelFile, name })),
     ...(facts.civitai?.images ?? []).map(image => ({ from: 'civitai' as const, image }))
   ]
+}
+
+/** Hosts that Civitai serves pictures from. */
+const pictureHosts = ['image.civitai.com', 'imagecache.civitai.com', 'image-b2.civitai.com']
+const timeoutMs = 30_000
+
+/** Pictures of Civitai, fetched once and then kept, so that no viewer's browser has to ask there. */
+export interface CivitaiPictures {
+  /** @throws ServiceError `civitai_unreachable`, or `image_not_found` for what is no picture or lies elsewhere */
+  read (url: string): Promise<PictureContent>
+}
+
+/**
+ * @param folder where they are kept
+ * @param baseUrl of the API: a mirror may serve pictures itself
+ */
+export function createCivitaiPictures (
+  folder: string, baseUrl: string, guard: Pick<EgressGuard, 'client'>
+): CivitaiPictures {
+  const ownOrigin = new URL(baseUrl).origin
+
+  /** Addresses come from others, so the host is compared as a whole. */
+  function isAllowed (url: URL): boolean {
+    return url.origin === ownOrigin ||
+      (url.protocol === 'https:' && url.port === '' && pictureHosts.includes(url.hostname))
+  }
+
+  async function fetchPicture (url: URL): Promise<PictureContent> {
+    try {
+      return await withDeadline(timeoutMs, [], async signal => {
+        const { answer } = await openSource(guard, {
+          url, authorization: null, from: 0, trustedOrigins: [ownOrigin], signal
+        })
+        try {
+          if (answer.statusCode !== 200) throw noPicture()
+          return pictureOf(await readWhole(answer.body, longestPicture, noPicture), new Date())
+        } finally {
+          answer.body.destroy()
+        }
+      })
+    } catch (error) {
+      if (error instanceof ServiceError) throw error
+      throw new ServiceError('civitai_unreachable', `The picture cannot be fetched just now: ${messageOf(error)}.`, {},
+        { cause: error })
+    }
+  }
+
+  return {
+    async read (text) {
+      const url = new URL(text)
+      if (!isAllowed(url)) throw noPicture()
+      const path = join(folder, createHash('sha256').update(text).digest('hex'))
+      const kept = await readFile(path).catch(() => null)
+      if (kept !== null) return pictureOf(kept, (await stat(path)).mtime)
+      const picture = await fetchPicture(url)
+      const draft = `${path}.${randomUUID()}`
+      try {
+        await mkdir(folder, { recursive: true })
+        await writeFile(draft, picture.bytes)
+        await rename(draft, path)
+      } catch {
+        // A full disk is no reason to show nothing.
+        await rm(draft, { force: true })
+      }
+      return picture
+    }
+  }
 }

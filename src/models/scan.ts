@@ -1,16 +1,15 @@
 import { dirname, join, sep } from 'node:path'
-import { messageOf } from '../errors.ts'
-import type { Log } from '../log.ts'
-import { brokenReason } from './broken-file.ts'
-import { inspectAgain } from './inspect-again.ts'
-import type { FolderTurns } from './folder-turns.ts'
-import type { FoundRecord, ModelFileStore } from './file-store.ts'
-import { isInside, realPathOf, type ModelFolder } from './folders.ts'
-import type { Hasher } from './hasher.ts'
-import { folderNames, type FolderNames } from './companions.ts'
-import { inspectFile } from './inspect.ts'
-import type { ModelFile } from './model.ts'
-import { walkModels, type FoundFile } from './walk.ts'
+import type { Redis } from 'ioredis'
+import { messageOf } from '../lib/errors.ts'
+import { objectOf } from '../lib/json-values.ts'
+import type { Keys } from '../lib/keys.ts'
+import type { Log } from '../lib/logging.ts'
+import type { ModelFile } from '../model-facts/facts.ts'
+import { loadScript } from '../redis/scripts.ts'
+import type { FoundRecord, Hasher, ModelFileStore } from './file-store.ts'
+import { type FolderTurns, isInside, type ModelFolder, realPathOf } from './folders.ts'
+import { brokenReason, inspectAgain, inspectFile } from './inspect.ts'
+import { folderNames, type FolderNames, type FoundFile, walkModels } from './walk.ts'
 
 /** What a scan did so far, under the names of StableQueue's clients. */
 export interface ScanStats {
@@ -28,7 +27,7 @@ export interface ScanStats {
   hashesWaiting: number
 }
 
-export interface ScanReport {
+interface ScanReport {
   readonly stats: ScanStats
   readonly phase: 'reading' | 'hashing'
   /** What was passed over, the first of many. */
@@ -210,5 +209,46 @@ function rememberNames (): (found: FoundFile) => FolderNames {
       names = folderNames(neighbours)
     }
     return names
+  }
+}
+
+/** How the last scan stands, for every process to see. Moments are milliseconds since the epoch. */
+export interface ScanStatus {
+  readonly state: 'never' | 'waiting' | 'running' | 'completed' | 'stopped' | 'failed'
+  readonly startedAt: number | null
+  readonly endedAt: number | null
+  readonly report: ScanReport | null
+  readonly problem: string | null
+}
+
+export interface ScanBoard {
+  read (): Promise<ScanStatus>
+  write (status: ScanStatus): Promise<void>
+  /** Asks whichever process scans to stop. */
+  requestStop (): Promise<void>
+  /** Whether a stop was asked for; asking takes the request away. */
+  takeStop (): Promise<boolean>
+}
+
+const writeStatus = loadScript<[prefix: string], [status: string, data: string, endedAt: number | ''], null>(
+  new URL('scripts/write-scan-status.lua', import.meta.url))
+
+const never: ScanStatus = { state: 'never', startedAt: null, endedAt: null, report: null, problem: null }
+
+export function createScanBoard (redis: Redis, keys: Keys): ScanBoard {
+  const statusKey = keys.key('model-scan')
+  const stopKey = keys.key('model-scan', 'stop')
+  return {
+    async read () {
+      const text = await redis.get(statusKey)
+      return text === null ? never : objectOf(JSON.parse(text)) as unknown as ScanStatus
+    },
+    async write (status) {
+      const { state, endedAt, report } = status
+      const told = JSON.stringify({ state, ...report?.stats })
+      await writeStatus(redis, [keys.key('')], [JSON.stringify(status), told, endedAt ?? ''])
+    },
+    async requestStop () { await redis.set(stopKey, '1', 'EX', 60) },
+    takeStop: async () => await redis.del(stopKey) === 1
   }
 }

@@ -1,7 +1,7 @@
 import { foldedText, withoutTags } from '../lib/text.ts'
 import MiniSearch from 'minisearch'
 import { bareName } from '../a1111/names.ts'
-import type { Model } from './model.ts'
+import type { Model } from '../model-facts/facts.ts'
 
 export interface ModelSearch {
   /** The models that a text means, best first; empty text finds all in their order. */

@@ -1,7 +1,6 @@
 import type { Inventory } from '../a1111/types.ts'
 import { isSimulator } from '../servers/choose.ts'
-import type { ServerRegistry } from '../servers/registry.ts'
-import type { Server } from '../servers/server.ts'
+import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 
 export interface ServerInventory {

@@ -1,14 +1,20 @@
-import { fieldsOf, numberOf, textOf, textsOf, type JsonObject } from '../a1111/json-values.ts'
-import { factsOfVersion, versionIn, type KnownFile } from '../civitai/version-facts.ts'
-import { plainWord, sanitiseHtml } from '../civitai/sanitise.ts'
+import { readdir } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
+import { ServiceError } from '../lib/errors.ts'
+import { stringifyJson } from '../lib/exact-json.ts'
+import { fieldsOf, type JsonObject, numberOf, textOf, textsOf } from '../lib/json-values.ts'
 import { withoutTags } from '../lib/text.ts'
-import { baseModelOf } from './base-models.ts'
-import type { SidecarEnding } from './companions.ts'
-import { mergeFacts, noFacts, type FactsBySource } from './facts.ts'
-import type { ModelFacts, ModelType } from './model.ts'
+import { baseModelOf } from '../model-facts/base-models.ts'
+import {
+  type FactsBySource, mergeFacts, type ModelFacts, type ModelFile, type ModelType, noFacts
+} from '../model-facts/facts.ts'
+import { plainWord, sanitiseHtml } from '../model-facts/sanitise.ts'
+import { factsOfVersion, idOf, type KnownFile, versionIn } from './civitai-facts.ts'
+import { draftSidecar, type MemberChanges, readSidecar, type SidecarDraft } from './sidecar-file.ts'
+import { folderNames, type FolderNames, type SidecarEnding } from './walk.ts'
 
 /** Our own field, for what Forge has no word for. */
-export const ownersNsfw = 'marked_nsfw'
+const ownersNsfw = 'marked_nsfw'
 /** In `.civitai.json`: what the service itself last wrote into Forge's file, which is nobody's word. */
 export const writtenForForge = 'written_for_forge'
 
@@ -51,7 +57,7 @@ const typeWords: Readonly<Record<string, ModelType>> = {
 }
 
 /** The fields of Forge's user metadata that Civitai can fill. */
-export function forgeFields (type: ModelType, facts: ModelFacts): Record<string, string> {
+function forgeFields (type: ModelType, facts: ModelFacts): Record<string, string> {
   const description = withoutTags((facts.description ?? '').replace(/<br\s*\/?>|<\/(p|li|h\d)>/gi, '\n'), '').trim()
   const version = forgeVersion(facts.baseModel ?? '')
   return {
@@ -177,11 +183,198 @@ function plain (value: unknown): string | null {
   return text === null ? null : sanitiseHtml(text)
 }
 
-export function wordsOf (value: unknown): string[] {
+function wordsOf (value: unknown): string[] {
   return (textOf(value) ?? '').split(',').map(word => word.trim()).filter(word => word !== '')
 }
 
 function momentOf (content: JsonObject): number | null {
   const moment = Date.parse(textOf(content.fetched_at) ?? textOf(content.updated_at) ?? '')
   return Number.isFinite(moment) ? moment : null
+}
+
+/**
+ * Writes what Civitai says beside a model: all of it into `.civitai.json`, and into Forge's own `.json` only what Forge
+ * understands and no person has written. What was written into the latter is noted in the former, so that it is never
+ * taken for a person's word. To be called in the folder's turn.
+ * @param answer Civitai's answer for the version
+ * @throws Error for the first file that cannot be written; the other is written all the same
+ */
+export async function writeSidecars (file: ModelFile, facts: ModelFacts, answer: JsonObject): Promise<void> {
+  const folder = dirname(file.absolutePath)
+  const filename = basename(file.absolutePath)
+  const names = folderNames(await readdir(folder))
+  const place = (name: string) => ({ root: file.root, folder, name })
+  const beside = await Promise.all(names.companionsOf(filename).sidecars.map(async ({ name, ending }) =>
+    ({ ending, outcome: await readSidecar(place(name)) })))
+  const sidecars = beside.flatMap(({ ending, outcome }): Sidecar[] =>
+    outcome.kind === 'read' ? [{ ending, content: outcome.content }] : [])
+  const isOurs = oursIn(sidecars, file.facts.civitai === undefined ? [] : [file.facts.civitai])
+  const wanted = forgeFields(file.type, facts)
+  const written: Record<string, unknown> = {}
+  const problems: unknown[] = []
+
+  /** First, so that a crash in between leaves a note of what is there. */
+  async function writeForge (): Promise<void> {
+    const name = names.sidecarFor(filename, '.json')
+    // Forge reads no other, and would take this one for both of two models with one stem
+    if (name === null || name === `${filename}.json`) return
+    const draft = await draftSidecar(place(name), before => {
+      const changes: Record<string, unknown> = {}
+      for (const field of ['description', 'sd version', 'activation text']) {
+        const [present, value] = [before[field], wanted[field]]
+        if (!isEmpty(present) && !isOurs(field, present) && present !== value) continue
+        if (value !== undefined) written[field] = value
+        if (present !== value && !(value === undefined && isEmpty(present))) changes[field] = value
+      }
+      return changes
+    })
+    await draft.write()
+  }
+
+  async function writeOwn (): Promise<void> {
+    const name = names.sidecarFor(filename, '.civitai.json')
+    if (name === null) throw new Error('every name that its .civitai.json file could have is another model\'s')
+    const draft = await draftSidecar(place(name), before => ({
+      ...isSameVersion(before, answer)
+        ? {}
+        : Object.fromEntries(Object.keys(before).filter(isCivitaiField).map(field => [field, undefined])),
+      ...answer,
+      fetched_at: new Date().toISOString(),
+      ...Object.keys(written).length > 0 || before[writtenForForge] !== undefined ? { [writtenForForge]: written } : {}
+    }))
+    await draft.write()
+  }
+
+  await writeForge().catch(error => { problems.push(error) })
+  await writeOwn().catch(error => { problems.push(error) })
+  if (problems.length > 0) throw problems[0]
+}
+
+/** What another version, or another model, said does not stay beside what this one says. */
+function isSameVersion (before: JsonObject, answer: JsonObject): boolean {
+  const ids = (content: JsonObject) => [idOf(content.id), idOf(content.modelId) ?? idOf(fieldsOf(content.model).id)]
+  return ids(before).join() === ids(answer).join()
+}
+
+function isEmpty (value: unknown): boolean {
+  return value === undefined || value === null || value === '' || value === 'Unknown'
+}
+
+export const ownerFields = ['civitai_nsfw', 'description', 'notes', 'trigger_words', 'recommended_weight'] as const
+export type OwnerField = (typeof ownerFields)[number]
+
+interface Place {
+  readonly ending: '.json' | '.civitai.json'
+  readonly name: string
+  readonly wanted: string
+  readonly fits: (value: unknown) => boolean
+}
+
+const isText = (value: unknown) => typeof value === 'string' && value.length <= 20_000
+const isWeight = (value: unknown) => typeof value === 'number' && Math.abs(value) <= 10
+const forge = (name: string, wanted: string, fits: Place['fits']): Place => ({ ending: '.json', name, wanted, fits })
+
+/** What Forge understands goes into Forge's file, in its words; the rest into ours. */
+const places: Readonly<Record<OwnerField, Place>> = {
+  civitai_nsfw: {
+    ending: '.civitai.json', name: ownersNsfw, wanted: 'true or false', fits: value => typeof value === 'boolean'
+  },
+  description: forge('description', 'a text', isText),
+  notes: forge('notes', 'a text', isText),
+  trigger_words: forge('activation text', 'a text, or a list of texts', value =>
+    isText(value) || (Array.isArray(value) && value.length <= 200 && value.every(isText))),
+  recommended_weight: forge('preferred weight', 'a number from -10 to 10', isWeight)
+}
+
+/** @throws ServiceError `invalid_field_value` */
+export function requireOwnerValue (field: OwnerField, value: unknown): void {
+  const { wanted, fits } = places[field]
+  if (value !== null && !fits(value)) {
+    throw new ServiceError('invalid_field_value', `value of ${field} must be ${wanted}, or null.`, { field: 'value' })
+  }
+}
+
+/**
+ * How to write down beside a file what its owner says of the model; null takes it away again. Whatever else is written
+ * there stays.
+ * @throws Error where it cannot be written
+ */
+export async function draftOwnerField (
+  { root, absolutePath }: ModelFile, names: FolderNames, field: OwnerField, value: unknown
+): Promise<SidecarDraft[]> {
+  const { ending, name: member } = places[field]
+  const filename = basename(absolutePath)
+  const place = (name: string) => ({ root, folder: dirname(absolutePath), name })
+  if (value === null) {
+    // LoRA Manager calls notes the same
+    const holding = names.companionsOf(filename).sidecars.filter(sidecar => names.ownersOf(sidecar.name).length === 1 &&
+      (sidecar.ending === ending || (field === 'notes' && sidecar.ending === '.metadata.json')))
+    const drafts = await Promise.all(holding.map(async sidecar => {
+      const draft = draftSidecar(place(sidecar.name), content =>
+        Object.hasOwn(content, member) ? { [member]: undefined } : {})
+      // nothing of what LoRA Manager's file says is shown while it cannot be read
+      return await draft.catch(error => sidecar.ending === ending ? Promise.reject(error) : null)
+    }))
+    return drafts.filter(draft => draft !== null)
+  }
+  const name = names.sidecarFor(filename, ending)
+  if (name === null) throw new Error(`every name that its ${ending} file could have is another model's`)
+  const written = Array.isArray(value) ? value.join(', ') : value
+  return [await draftSidecar(place(name), () => ({ [member]: written }))]
+}
+
+/** What persons wrote beside several equal files, together: no word is lost, and none is there twice. */
+export function combinedPerson (facts: readonly ModelFacts[]): ModelFacts {
+  const first = facts.reduce((one, other) => mergeFacts({ person: one, civitai: other }), noFacts)
+  return {
+    ...first,
+    notes: facts.reduce<string | null>((one, { notes }) => combinedText(one, notes), null),
+    triggerWords: [...new Set(facts.flatMap(({ triggerWords }) => triggerWords))]
+  }
+}
+
+function combinedText (one: string | null, other: string | null): string | null {
+  if (other === null || one?.includes(other) === true) return one
+  return one === null || other.includes(one) ? other : `${one}\n\n${other}`
+}
+
+/** Members whose texts are put together where two files have different ones. */
+const texts = ['notes', 'description']
+
+/**
+ * The changes to one sidecar that let nothing of another of its kind be lost. Of what cannot be put together the
+ * present value stays, and the other is written down in the notes.
+ * @param from where the other lies, for the notes
+ */
+export function combinedMembers (
+  present: JsonObject, other: JsonObject, from: string, notesBefore: string | null = textOf(present.notes)
+): { readonly changes: MemberChanges, readonly notes: string | null } {
+  const changes: Record<string, unknown> = {}
+  let notes = notesBefore
+  for (const [member, value] of Object.entries(other)) {
+    const before = present[member]
+    if (isNothing(value) || stringifyJson(before) === stringifyJson(value)) continue
+    if (member === 'notes' && typeof value === 'string') {
+      notes = combinedText(notes, value)
+    } else if (isNothing(before)) {
+      changes[member] = value
+    } else if (texts.includes(member) && typeof before === 'string' && typeof value === 'string') {
+      const both = combinedText(before, value)
+      if (both !== before) changes[member] = both
+    } else if (member === 'activation text' && typeof before === 'string' && typeof value === 'string') {
+      const both = [...new Set([...wordsOf(before), ...wordsOf(value)])].join(', ')
+      if (both !== before) changes[member] = both
+    } else {
+      const said = typeof value === 'string' ? value : stringifyJson(value)
+      notes = combinedText(notes, `${member} beside ${from}: ${said}`)
+    }
+  }
+  return { changes, notes }
+}
+
+/** What the forms of Forge and LoRA Manager write where nobody said anything. */
+function isNothing (value: unknown): boolean {
+  return value === undefined || value === null || value === '' || value === 'Unknown' || value === 0 ||
+    (Array.isArray(value) && value.length === 0) ||
+    (typeof value === 'object' && value !== null && Object.keys(value).length === 0)
 }

@@ -2,9 +2,8 @@ import type { Dirent, Stats } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
 import { withForwardSlashes } from '../a1111/names.ts'
-import { isInside, realPathOf, type ModelFolder } from './folders.ts'
-import type { ModelType } from './model.ts'
-import { isLycorisPath, typeOfFolder } from './places.ts'
+import type { ModelType } from '../model-facts/facts.ts'
+import { isInside, isLycorisPath, type ModelFolder, realPathOf, typeOfFolder } from './folders.ts'
 
 /** A model file as a walk through the folders meets it. */
 export interface FoundFile {
@@ -28,7 +27,7 @@ export interface WalkReport {
   readonly onUnreadable: (path: string) => void
 }
 
-export const modelEnding = /\.(safetensors|sft|ckpt|pt|pth|bin|gguf)$/i
+const modelEnding = /\.(safetensors|sft|ckpt|pt|pth|bin|gguf)$/i
 /** Folders of repositories and of deleted files are nobody's models. */
 const passedOver = /^(\.|__|\$RECYCLE\.BIN$|lost\+found$)/i
 
@@ -96,4 +95,120 @@ export async function * walkModels (
   }
 
   for (const root of roots) yield * walk(root.real, root, root.type, root.real)
+}
+
+/** What A1111 and Forge, Civitai Helper, StableQueue and LoRA Manager write, the one believed first at the front. */
+export const sidecarEndings = ['.json', '.civitai.info', '.civitai.json', '.metadata.json'] as const
+export type SidecarEnding = (typeof sidecarEndings)[number]
+const pictureEndings = ['png', 'jpg', 'jpeg', 'webp']
+export const previewEndings: readonly string[] =
+  [...pictureEndings.map(ending => `.preview.${ending}`), ...pictureEndings.map(ending => `.${ending}`)]
+/** A name may end in several of them: the shortest leaves the longest name of a model. */
+const allEndings = [...sidecarEndings, ...previewEndings].sort((one, other) => one.length - other.length)
+
+/** A companion of a model: its name and what it is. */
+export interface Companion<Ending extends string = string> {
+  readonly name: string
+  readonly ending: Ending
+}
+
+/** The files beside a model that tell about it or show it. */
+export interface Companions {
+  /** The one believed first at the front. */
+  readonly sidecars: ReadonlyArray<Companion<SidecarEnding>>
+  readonly previews: readonly Companion[]
+}
+
+/** What lies in one folder, and which models its sidecars and previews belong to. */
+export interface FolderNames {
+  companionsOf (filename: string): Companions
+  /**
+   * The models that a sidecar or preview of this name belongs to, whether it is there or not: by the exact name, the
+   * longest first, so that `a.civitai.json` is of `a.civitai.safetensors` before it is of `a.safetensors`; in another
+   * case only where that leaves no choice. Files that differ in nothing but a model's ending share what is beside them.
+   */
+  ownersOf (companion: string): readonly string[]
+  /**
+   * Where something is to be written that is of this model alone: the sidecar that is there, else the usual name, else
+   * one with the model's own ending. Null where each of them is another model's.
+   */
+  sidecarFor (filename: string, ending: SidecarEnding): string | null
+}
+
+/** The stem of a model's file name: companions begin with it. */
+export function stemOf (filename: string): string {
+  return filename.slice(0, filename.lastIndexOf('.'))
+}
+
+export function folderNames (names: readonly string[]): FolderNames {
+  const present = new Set(names)
+  const byLower = groupedBy(names, name => [name.toLowerCase()])
+  const models = names.filter(name => modelEnding.test(name))
+  const exact = groupedBy(models, name => [name, stemOf(name)])
+  const anyCase = groupedBy(models, name => [name.toLowerCase(), stemOf(name).toLowerCase()])
+
+  function ownersOf (companion: string): readonly string[] {
+    const lower = companion.toLowerCase()
+    const bases = allEndings.filter(ending => lower.endsWith(ending)).map(ending => companion.slice(0, -ending.length))
+    for (const base of bases) {
+      const owners = exact.get(base)
+      if (owners !== undefined) return present.has(base) ? [base] : owners
+    }
+    for (const base of bases) {
+      const owners = anyCase.get(base.toLowerCase())
+      if (owners === undefined) continue
+      const whole = owners.filter(owner => owner.toLowerCase() === base.toLowerCase())
+      const candidates = whole.length > 0 ? whole : owners
+      // two models that differ in case only, and a third spelling: nobody knows whose it is
+      return new Set(candidates.map(stemOf)).size === 1 ? candidates : []
+    }
+    return []
+  }
+
+  /** Of two with one stem each has its own under its whole name. */
+  function candidatesOf (filename: string, ending: string): string[] {
+    const isShared = (exact.get(stemOf(filename)) ?? []).length > 1
+    const plain = `${stemOf(filename)}${ending}`
+    // `x.safetensors.json` besides `x.json`: some tools keep the model's own ending
+    const whole = `${filename}${ending}`
+    return isShared ? [whole, plain] : [plain, whole]
+  }
+
+  function named<Ending extends string> (filename: string, endings: readonly Ending[]): Array<Companion<Ending>> {
+    const companions = endings.flatMap(ending => candidatesOf(filename, ending).flatMap(candidate => {
+      const there = present.has(candidate) ? [candidate] : byLower.get(candidate.toLowerCase()) ?? []
+      const name = there.find(one => ownersOf(one).includes(filename))
+      return name === undefined ? [] : [{ name, ending }]
+    }))
+    // `x.preview.png` ends in `.png`, too
+    return companions.filter(({ name }, index) => companions.findIndex(other => other.name === name) === index)
+  }
+
+  const isOwn = (name: string, filename: string) => {
+    const owners = ownersOf(name)
+    return owners.length === 1 && owners[0] === filename
+  }
+
+  return {
+    ownersOf,
+    companionsOf: filename => ({
+      sidecars: named(filename, sidecarEndings), previews: named(filename, previewEndings)
+    }),
+    sidecarFor (filename, ending) {
+      const there = named(filename, [ending]).find(({ name }) => isOwn(name, filename))?.name
+      return there ?? candidatesOf(filename, ending).find(name => isOwn(name, filename)) ?? null
+    }
+  }
+}
+
+function groupedBy (names: readonly string[], keysOf: (name: string) => readonly string[]): Map<string, string[]> {
+  const groups = new Map<string, string[]>()
+  for (const name of names) {
+    for (const key of keysOf(name)) {
+      const group = groups.get(key)
+      if (group === undefined) groups.set(key, [name])
+      else group.push(name)
+    }
+  }
+  return groups
 }

@@ -1,10 +1,10 @@
-import { fieldsOf, textOf } from '../a1111/json-values.ts'
-import type { CivitaiClient } from '../civitai/client.ts'
-import { idOf } from '../civitai/version-facts.ts'
-import type { DownloadDesk } from '../downloads/desk.ts'
-import type { Download } from '../downloads/download.ts'
-import { ServiceError } from '../errors.ts'
-import type { Model } from '../models/model.ts'
+import { fieldsOf, textOf } from '../lib/json-values.ts'
+import type { CivitaiClient } from '../models/civitai-client.ts'
+import { idOf } from '../models/civitai-facts.ts'
+import type { DownloadDesk } from '../models/download-service.ts'
+import type { Download } from '../models/download.ts'
+import { ServiceError } from '../lib/errors.ts'
+import type { Model } from '../model-facts/facts.ts'
 
 /** async-proxy's two kinds of asset, and what they are here. */
 export const assetKinds = { model: 'checkpoint', lora: 'lora' } as const

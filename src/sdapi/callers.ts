@@ -1,9 +1,10 @@
+import { randomInt } from 'node:crypto'
 import type { Redis } from 'ioredis'
+import { hasEnded } from '../../schemas/job.ts'
 import type { Principal } from '../access/principal.ts'
-import { hasEnded } from '../../schemas/job-status.ts'
 import type { Job } from '../jobs/job.ts'
 import type { JobStore } from '../jobs/store.ts'
-import type { Keys } from '../redis/keys.ts'
+import type { Keys } from '../lib/keys.ts'
 
 /**
  * Who a client is to the drop-in, where A1111 knows only one user. Access keys are told apart; who needs none, by
@@ -43,5 +44,32 @@ export function createCallerJobs (redis: Redis, keys: Keys, store: Pick<JobStore
     },
     async interrupt (jobId) { await redis.set(interruptKey(jobId), 1, 'EX', lifetime) },
     wasInterrupted: async jobId => await redis.exists(interruptKey(jobId)) === 1
+  }
+}
+
+/** Job ids of 8 characters, as clients of the Job Tracker know them. */
+export interface ShortIds {
+  /** A new one for the job, never given before. */
+  claim (jobId: string): Promise<string>
+  /** The job's own id, from either of its ids. */
+  resolve (id: string): Promise<string>
+}
+
+const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
+const grammar = /^[A-Za-z0-9]{8}$/
+
+/** The entry of a job that is gone stays, so that its id is never given again. */
+export function createShortIds (redis: Redis, keys: Keys): ShortIds {
+  const idsKey = keys.key('drop-in', 'short-ids')
+  return {
+    async claim (jobId) {
+      for (;;) {
+        const id = Array.from({ length: 8 }, () => alphabet[randomInt(alphabet.length)]).join('')
+        if (await redis.hsetnx(idsKey, id, jobId) === 1) return id
+      }
+    },
+    async resolve (id) {
+      return grammar.test(id) ? await redis.hget(idsKey, id) ?? id : id
+    }
   }
 }

@@ -1,4 +1,5 @@
-import { fieldsOf, objectOf, textsOf } from '../a1111/json-values.ts'
+import { fieldsOf, objectOf, textsOf } from '../lib/json-values.ts'
+import type { Model } from '../model-facts/facts.ts'
 
 /** The lists of A1111 and what tells one entry from another. */
 const listIdentities: Readonly<Record<string, readonly string[]>> = {
@@ -71,4 +72,42 @@ const secretNames = /auth|ngrok|passw|secret|api_?key|access_?key|(^|_)tokens?$/
 export function withoutSecrets (fields: unknown): Record<string, unknown> {
   return Object.fromEntries(Object.entries(objectOf(fields) ?? {}).map(([name, value]) =>
     [name, secretNames.test(name) && typeof value === 'string' ? '' : value]))
+}
+
+/** A checkpoint as A1111 lists it, with what Civitai knows of it; `filename` is a path within the model folder. */
+export function checkpointDetails (model: Model) {
+  const [seen] = model.reported
+  return {
+    id: model.id,
+    title: seen?.title ?? model.filename,
+    model_name: model.filename.replace(/\.[^.]+$/, ''),
+    hash: model.shortHash,
+    sha256: model.sha256,
+    filename: model.path,
+    config: null,
+    civitai: civitaiOf(model)
+  }
+}
+
+/** A LoRA as A1111 lists it, with what Civitai knows of it. */
+export function loraDetails (model: Model) {
+  const [seen] = model.reported
+  const name = seen?.title ?? model.filename.replace(/\.[^.]+$/, '')
+  return { id: model.id, name, alias: seen?.alias ?? name, path: model.path, metadata: {}, civitai: civitaiOf(model) }
+}
+
+/** In the names of Civitai's own answer about the version of a model; null where it knows nothing. */
+function civitaiOf ({ facts }: Model) {
+  const { civitai } = facts
+  if (civitai === null) return null
+  return {
+    id: civitai.versionId,
+    modelId: civitai.modelId,
+    name: civitai.versionName,
+    baseModel: facts.baseModel,
+    model: { name: civitai.modelName, type: civitai.type, nsfw: civitai.nsfw },
+    trainedWords: [...facts.triggerWords],
+    images: civitai.images.map(image => ({ ...image, meta: null })),
+    downloadUrl: civitai.downloadUrl
+  }
 }

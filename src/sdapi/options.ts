@@ -1,14 +1,43 @@
-import { stringifyJson } from '../lib/exact-json.ts'
-import { findCheckpoint } from '../a1111/checkpoint-names.ts'
-import { textOf, type JsonObject } from '../a1111/json-values.ts'
+import type { Redis } from 'ioredis'
+import { findCheckpoint } from '../a1111/names.ts'
 import { isOverrideAllowed } from '../a1111/override-settings.ts'
 import type { Checkpoint } from '../a1111/types.ts'
-import { PythonError } from '../simulator/failures.ts'
+import { PythonError } from '../fastapi/errors.ts'
+import { parseJsonText, stringifyJson } from '../lib/exact-json.ts'
+import { type JsonObject, textOf } from '../lib/json-values.ts'
+import type { Keys } from '../lib/keys.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
-import type { ServerFaces } from './faces.ts'
 import { withoutSecrets } from './lists.ts'
-import type { OwnOptionsStore } from './own-options.ts'
+import type { ServerFaces } from './upstream-clients.ts'
+
+/** Settings of a server that a caller has made its own, by A1111's names; the checkpoint by its title. */
+export type OwnOptions = Readonly<Record<string, unknown>>
+
+/** What POST /options changes: the caller's own defaults, never a server. */
+export interface OwnOptionsStore {
+  read (caller: string): Promise<OwnOptions>
+  /** A value of undefined gives the setting back to the server. */
+  write (caller: string, changes: Readonly<Record<string, unknown>>): Promise<void>
+}
+
+export function createOwnOptions (redis: Redis, keys: Keys): OwnOptionsStore {
+  const optionsKey = (caller: string) => keys.key('drop-in', 'options', caller)
+  return {
+    async read (caller) {
+      const stored = await redis.hgetall(optionsKey(caller))
+      return Object.fromEntries(Object.entries(stored).map(([name, text]) => [name, parseJsonText(text) as unknown]))
+    },
+    async write (caller, changes) {
+      const transaction = redis.multi()
+      for (const [name, value] of Object.entries(changes)) {
+        if (value === undefined) transaction.hdel(optionsKey(caller), name)
+        else transaction.hset(optionsKey(caller), name, stringifyJson(value))
+      }
+      await transaction.exec()
+    }
+  }
+}
 
 /** GET and POST /options for one caller. */
 export interface OptionsDesk {

@@ -1,12 +1,12 @@
 import { isMissing } from '../a1111/failures.ts'
 import { refuseImageAddresses } from '../a1111/images.ts'
 import { GenerationFailure } from '../a1111/types.ts'
-import { fieldsOf } from '../a1111/json-values.ts'
-import { ServiceError } from '../errors.ts'
+import { fieldsOf } from '../lib/json-values.ts'
+import { ServiceError } from '../lib/errors.ts'
 import { withDeadline } from '../lib/deadline.ts'
-import type { Server } from '../servers/server.ts'
-import type { Turns } from '../servers/turns.ts'
-import type { ServerFaces } from './faces.ts'
+import type { Server } from '../servers/registry.ts'
+import type { Turns } from '../servers/exclusive-calls.ts'
+import type { ServerFaces } from './upstream-clients.ts'
 
 /** Routes that work on pictures without being generations. */
 export const pictureRoutes = ['extra-single-image', 'extra-batch-images', 'interrogate'] as const

@@ -1,20 +1,18 @@
 import { isRecord, isUnchosen, isUnset } from '../a1111/field-values.ts'
 import { filledInImg2img } from '../a1111/infotext-parameters.ts'
 import type { RequestModel } from '../a1111/kinds/kind.ts'
-import { stringifyKeepingFloats, withFloatsOf } from '../lib/exact-json.ts'
-import { fieldsOf, objectOf, textOf } from '../a1111/json-values.ts'
-import { isSeed, largestSeed, leavesRoom, lowestTorchSeed } from '../a1111/seeds.ts'
+import { fileOptions, interfaceOptions, samplingOptions } from '../a1111/option-defaults.ts'
+import { filledByInfotext, readPastedParameters, settingsOfInfotext } from '../a1111/pasted-parameters.ts'
+import { generationModel } from '../a1111/request-model.ts'
 import type { DrawingMode } from '../a1111/types.ts'
-import { HttpException, PythonError } from '../simulator/failures.ts'
-import { filledByInfotext, settingsOfInfotext } from '../simulator/generation/infotext-fields.ts'
-import { readPastedParameters } from '../simulator/generation/pasted-parameters.ts'
-import { generationModel } from '../simulator/generation/request.ts'
-import { fileOptions } from '../simulator/lists/options-files.ts'
-import { interfaceOptions } from '../simulator/lists/options-interface.ts'
-import { samplingOptions } from '../simulator/lists/options-sampling.ts'
-import { pydantic1 } from '../simulator/wire/pydantic1.ts'
-import { readModel } from '../simulator/wire/read-model.ts'
-import type { OwnOptions } from './own-options.ts'
+import { HttpException, PythonError } from '../fastapi/errors.ts'
+import { readModel } from '../fastapi/model.ts'
+import { pydantic1 } from '../fastapi/pydantic1.ts'
+import { stringifyKeepingFloats, withFloatsOf } from '../lib/exact-json.ts'
+import { fieldsOf, objectOf, textOf } from '../lib/json-values.ts'
+import { isSeed, largestSeed, leavesRoom, lowestTorchSeed } from '../lib/seeds.ts'
+import { readImage } from '../media/generation-text.ts'
+import type { OwnOptions } from './options.ts'
 
 /** A generation request as A1111 reads it. */
 export interface GenerationCall {
@@ -136,4 +134,22 @@ function withoutLongTexts (value: unknown): unknown {
   if (!isRecord(value)) return value
   const fields = Object.entries(value).map(([name, one]) => [name, withoutLongTexts(one)])
   return withFloatsOf(value, Object.fromEntries(fields) as Record<string, unknown>)
+}
+
+/** What A1111 answers to POST /png-info. */
+export interface PngInfo {
+  readonly info: string
+  readonly items: Readonly<Record<string, string>>
+  readonly parameters: Readonly<Record<string, unknown>>
+}
+
+/**
+ * Reads the text in a picture, here and without a server. What other programs wrote comes in A1111's form; of A1111's
+ * other items, which no client reads, there is only what could not be read.
+ * @param image base64 or data URL
+ * @throws ServiceError `invalid_image`
+ */
+export async function readPngInfo (image: string): Promise<PngInfo> {
+  const { text: info, notes } = await readImage(image)
+  return { info, items: notes.length === 0 ? {} : { notes: notes.join(' ') }, parameters: readPastedParameters(info) }
 }

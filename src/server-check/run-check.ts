@@ -1,25 +1,25 @@
-import { checkVersion, type CheckStepName, type ServerCheckReport, type ServerCheckStep } from '../../schemas/server-check.ts'
-import type { A1111Client } from '../a1111/client.ts'
-import type { RawCalls } from '../a1111/raw-calls.ts'
-import { rulesOf } from '../a1111/kinds/registry.ts'
-import { GenerationFailure } from '../a1111/types.ts'
-import { messageOf } from '../errors.ts'
-import { DeadlinePassed, withDeadline } from '../lib/deadline.ts'
-import type { Log } from '../log.ts'
-import type { TaskControl } from '../jobs/task-control.ts'
-import { nothingLearned, type LearnedTraits } from '../servers/learned-traits.ts'
-import { addFinding, noFacts, type CheckFacts, type CheckWishes } from './facts.ts'
-import { writeReport, type CheckReport, type CheckRun } from './report.ts'
 import {
-  CheckEnded, createCheckSession, NotFoundOut, usualLimits, type CheckLimits, type CheckSession
+  type CheckStepName, checkVersion, type ServerCheckReport, type ServerCheckStep
+} from '../../schemas/server-check.ts'
+import type { A1111Client } from '../a1111/client.ts'
+import { rulesOf } from '../a1111/kinds/registry.ts'
+import type { RawCalls } from '../a1111/raw-calls.ts'
+import { GenerationFailure } from '../a1111/types.ts'
+import type { TaskControl } from '../jobs/interrupt.ts'
+import { DeadlinePassed, withDeadline } from '../lib/deadline.ts'
+import { messageOf } from '../lib/errors.ts'
+import type { Log } from '../lib/logging.ts'
+import { type LearnedTraits, nothingLearned } from '../servers/learned-traits.ts'
+import {
+  addFinding, type CheckFacts, type CheckReport, type CheckRun, type CheckWishes, noFacts, writeReport
+} from './report.ts'
+import {
+  CheckEnded, type CheckLimits, type CheckSession, createCheckSession, NotFoundOut, usualLimits
 } from './session.ts'
-import { findErrorStyles } from './steps/errors.ts'
+import { findErrorStyles, findRoutes, identify } from './steps/answers.ts'
 import { findInterrupt, findTasks, generateOnce, judgeProgress } from './steps/generations.ts'
-import { identify } from './steps/identity.ts'
 import { findBodyLimit, findTimeLimit } from './steps/limits.ts'
-import { findRestoring } from './steps/overrides.ts'
-import { findRoutes } from './steps/routes.ts'
-import { findSelection } from './steps/selection.ts'
+import { findRestoring, findSelection } from './steps/settings.ts'
 import { isEmpty, nothingToUndo, putBack, type UndoNotes } from './undo.ts'
 
 export interface CheckDependencies {

@@ -1,10 +1,10 @@
 import { isDeepStrictEqual } from 'node:util'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RawCalls } from '../a1111/raw-calls.ts'
-import { objectOf } from '../a1111/json-values.ts'
+import { objectOf } from '../lib/json-values.ts'
 import { stringifyJson } from '../lib/exact-json.ts'
 import { withDeadline } from '../lib/deadline.ts'
-import { stopOrphanedTask, type TaskControl } from '../jobs/task-control.ts'
+import { stopOrphanedTask, type TaskControl } from '../jobs/interrupt.ts'
 
 /** A setting of the server as it was, and what the check makes of it. */
 export interface ChangedSetting {

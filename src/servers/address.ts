@@ -1,8 +1,136 @@
-import { withoutTrailing } from '../lib/text.ts'
-import { ServiceError } from '../errors.ts'
-import type { ServerAddress } from '../a1111/types.ts'
+import { X509Certificate } from 'node:crypto'
+import type { LookupAddress } from 'node:dns'
+import { lookup } from 'node:dns/promises'
+import { isIP } from 'node:net'
 import type { ServerInput } from '../../schemas/server.ts'
-import { changedOptions, requireOneAuthorization, type ConnectionInput, type ConnectionOptions } from './connection-options.ts'
+import type { ServerAddress } from '../a1111/types.ts'
+import { classOf, isUnspecified } from '../egress/address-classes.ts'
+import { hostOf, portOf } from '../egress/guard.ts'
+import { parseAllowed } from '../egress/rules.ts'
+import { withDeadline } from '../lib/deadline.ts'
+import { messageOf, ServiceError } from '../lib/errors.ts'
+import type { Destination } from '../lib/http/connect.ts'
+import { unmapped } from '../lib/ip.ts'
+import { withoutTrailing } from '../lib/text.ts'
+
+/** What a request body says of how requests to a server look and whose certificate it may show. */
+type ConnectionInput = Partial<Pick<ServerInput, 'headers' | 'bearer' | 'ca' | 'tls_verify'>>
+
+/** Headers, token and trust of a server: all that belongs to its address besides user and password. */
+export type ConnectionOptions = Pick<ServerAddress, 'headers' | 'bearer' | 'ca' | 'tlsVerify'>
+
+const mostHeaders = 32
+
+/** Hop-by-hop headers (RFC 9110, 7.6.1) belong to one connection, which our HTTP client makes. */
+const hopByHop = [
+  'connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'proxy-authorization', 'te', 'trailer',
+  'transfer-encoding', 'upgrade', 'http2-settings', 'expect'
+]
+/** What says how the request is made up. */
+const ours = ['host', 'content-length', 'content-type', 'content-encoding', 'accept', 'accept-encoding']
+
+/**
+ * What is stored after a body: what it leaves out stays, null and empty remove.
+ * @throws ServiceError `invalid_field_value` naming the field
+ */
+function changedOptions (before: ConnectionOptions, input: ConnectionInput): ConnectionOptions {
+  const headers = input.headers === undefined ? before.headers : headersOf(input.headers ?? {})
+  const bearer = input.bearer === undefined ? before.bearer : bearerOf(input.bearer ?? '')
+  const ca = input.ca === undefined ? before.ca : certificatesOf(input.ca ?? '')
+  const tlsVerify = input.tls_verify === undefined ? before.tlsVerify : input.tls_verify ?? undefined
+  return {
+    ...(headers === undefined ? {} : { headers }),
+    ...(bearer === undefined ? {} : { bearer }),
+    ...(ca === undefined ? {} : { ca }),
+    ...(tlsVerify === false ? { tlsVerify } : {})
+  }
+}
+
+/**
+ * User and password, a bearer token and a header of one's own are all sent as `Authorization`, which there is one of.
+ * @throws ServiceError `invalid_field_value` naming the field
+ */
+function requireOneAuthorization ({ username, bearer, headers = {} }: ServerAddress): void {
+  const header = Object.keys(headers).find(name => name.toLowerCase() === 'authorization')
+  if (username !== undefined && bearer !== undefined) {
+    throw invalid('bearer', 'bearer and username would both be sent as Authorization; set one of them to null.')
+  }
+  if (header !== undefined && (username !== undefined || bearer !== undefined)) {
+    const other = username === undefined ? 'bearer' : 'username'
+    throw invalid(`headers.${header}`, `headers.${header} and ${other} would both be sent as Authorization; leave one out.`)
+  }
+}
+
+/** What a server loses with its old address, in words; empty for nothing. */
+export function lostOptions (before: ServerAddress, after: ServerAddress): string {
+  if (before.baseUrl === after.baseUrl) return ''
+  const lost = ([
+    ['username', 'user name and password'], ['bearer', 'bearer token'], ['headers', 'headers'],
+    ['ca', 'certificate authorities'], ['tlsVerify', 'tls_verify']
+  ] as const).filter(([name]) => before[name] !== undefined && after[name] === undefined).map(([, words]) => words)
+  return lost.length === 0
+    ? ''
+    : ` What was stored for its old address was dropped: ${lost.join(', ')}. Send it again if it belongs to the new one too.`
+}
+
+function headersOf (given: Readonly<Record<string, string>>): ConnectionOptions['headers'] {
+  const entries = Object.entries(given)
+  if (entries.length > mostHeaders) throw invalid('headers', `headers has ${entries.length} names; the most is ${mostHeaders}.`)
+  const seen = new Set<string>()
+  for (const [name, value] of entries) {
+    const lower = name.toLowerCase()
+    if (!/^[\w!#$%&'*+\-.^`|~]+$/.test(name)) {
+      throw invalid('headers', `headers has the name ${JSON.stringify(name)}; names of headers have letters, digits and hyphens.`)
+    }
+    if (hopByHop.includes(lower) || ours.includes(lower)) {
+      throw invalid(`headers.${name}`, `headers.${name} cannot be set: it is part of how this service makes each request.`)
+    }
+    if (seen.has(lower)) throw invalid(`headers.${name}`, `headers.${name} is there twice; case does not count.`)
+    seen.add(lower)
+    requirePrintable(`headers.${name}`, value)
+  }
+  return entries.length === 0 ? undefined : Object.fromEntries(entries.map(([name, value]) => [name, value.trim()]))
+}
+
+/** The value is not shown: it may be a secret. */
+function requirePrintable (field: string, value: string): void {
+  if (/[\r\n\0]/.test(value)) throw invalid(field, `${field} has a line break or NUL; the value of a header is one line.`)
+  if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) {
+    throw invalid(field, `${field} has characters that a header cannot have; use printable ASCII.`)
+  }
+}
+
+function bearerOf (given: string): string | undefined {
+  const token = given.trim().replace(/^bearer +/i, '')
+  if (token === '') return undefined
+  if (!/^[\x21-\x7e]+$/.test(token)) {
+    throw invalid('bearer', 'bearer must be only the token: printable ASCII without spaces and line breaks.')
+  }
+  return token
+}
+
+function certificatesOf (given: string): string | undefined {
+  const pem = given.trim()
+  if (pem === '') return undefined
+  if (pem.includes('PRIVATE KEY')) throw invalid('ca', 'ca has a private key; send only the certificate.')
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
+  if (blocks.length === 0) {
+    throw invalid('ca', 'ca must be one or more certificates in PEM: -----BEGIN CERTIFICATE----- and so on.')
+  }
+  for (const block of blocks) {
+    try {
+      // eslint-disable-next-line no-new
+      new X509Certificate(block)
+    } catch (error) {
+      throw invalid('ca', `ca has a certificate that cannot be read: ${messageOf(error)}.`)
+    }
+  }
+  return `${blocks.join('\n')}\n`
+}
+
+function invalid (field: string, sentence: string): ServiceError {
+  return new ServiceError('invalid_field_value', sentence, { field })
+}
 
 /** What a body with a host leaves out. */
 const usualPlace = 'http://127.0.0.1:7860'
@@ -118,6 +246,68 @@ function withCredentials (baseUrl: string, { username, password }: Credentials, 
   return { baseUrl }
 }
 
-function invalid (field: string, sentence: string): ServiceError {
-  return new ServiceError('invalid_field_value', sentence, { field })
+type Resolve = (host: string) => Promise<readonly LookupAddress[]>
+
+/** Where servers may be: not at link-local addresses and metadata services, unless SERVERS_ALLOW lists them. */
+export interface ServerReach {
+  /** What a connection to a server may lead to. @throws AddressNotAllowed where that is nothing */
+  resolve (destination: Destination): Promise<readonly LookupAddress[]>
+  /**
+   * Says now what would be refused later. A name that is not known passes: it is looked at whenever it is called.
+   * @throws ServiceError `invalid_field_value` naming the field
+   */
+  check (baseUrl: string, field: string): Promise<void>
+}
+
+/** A server's address leads where none may be. */
+export class AddressNotAllowed extends Error {
+  override readonly name = 'AddressNotAllowed'
+  readonly code = 'ERR_ADDRESS_NOT_ALLOWED'
+}
+
+/** Names of metadata services, which are known in their clouds alone: elsewhere no address tells what they are. */
+const metadataNames = new Set(['metadata.google.internal', 'metadata.goog', 'instance-data.ec2.internal'])
+
+/** How long a request waits for a name before it goes on without, in milliseconds. */
+const checkPatience = 1000
+
+const resolveAll: Resolve = async host => await lookup(host, { all: true, verbatim: true })
+
+/** @throws Error for a wrong entry of `allow` */
+export function createServerReach (allow: readonly string[], lookUp: Resolve = resolveAll): ServerReach {
+  const allowed = allow.map(parseAllowed)
+
+  const isListed = (host: string, address: string, port: number) =>
+    allowed.some(({ fits }) => fits({ host, address, port, reach: 'private' }))
+
+  async function resolve ({ host: spelled, port }: Destination): Promise<readonly LookupAddress[]> {
+    const host = withoutTrailing(spelled.toLowerCase(), '.')
+    const family = isIP(host)
+    if (metadataNames.has(host) && !isListed(host, '', port)) {
+      throw new AddressNotAllowed(`${host} is the name of a metadata service, where no server is allowed; if one really is ` +
+        `be there, add ${host} to the setting SERVERS_ALLOW.`)
+    }
+    const addresses = family === 0 ? await lookUp(host) : [{ address: host, family }]
+    // Names of a local network often stand for a link-local address too; the others will do.
+    const open = addresses.filter(({ address }) => isUnspecified(address) || classOf(address) !== 'forbidden' ||
+      isListed(host, unmapped(address), port))
+    const [closed] = addresses
+    if (open.length > 0 || closed === undefined) return open
+    const at = family === 0 ? `${host} is at ${closed.address}, which` : `${host}`
+    throw new AddressNotAllowed(`${at} is a link-local, metadata or otherwise special address, where no server is allowed; ` +
+      `if one is meant to be there, add ${family === 0 ? host : closed.address} to the setting SERVERS_ALLOW.`)
+  }
+
+  return {
+    resolve,
+    async check (baseUrl, field) {
+      const url = new URL(baseUrl)
+      await withDeadline(checkPatience, [], async signal => await Promise.race([
+        resolve({ host: hostOf(url), port: portOf(url) }),
+        new Promise(resolve => { signal.addEventListener('abort', resolve, { once: true }) })
+      ])).catch((error: unknown) => {
+        if (error instanceof AddressNotAllowed) throw new ServiceError('invalid_field_value', error.message, { field })
+      })
+    }
+  }
 }

@@ -1,7 +1,7 @@
 import { rulesOf } from '../a1111/kinds/registry.ts'
 import { bareName } from '../a1111/names.ts'
-import { baseModelOf } from '../models/base-models.ts'
-import type { Server, ServerState } from './server.ts'
+import { baseModelOf } from '../model-facts/base-models.ts'
+import type { Server, ServerState } from './registry.ts'
 import type { ServerStateStore } from './state-store.ts'
 
 /** A server as it stands when a job without a target looks for one. */

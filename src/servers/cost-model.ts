@@ -1,3 +1,6 @@
+import type { Redis } from 'ioredis'
+import type { Keys } from '../lib/keys.ts'
+
 /** How much a generation asks of a server, whichever it is. */
 export interface Workload {
   /** How often the model is asked: steps of all passes and batches, twice for samplers of second order. */
@@ -9,7 +12,7 @@ export interface Workload {
 }
 
 /** Seconds: what every generation takes, an evaluation, a megapixel of an evaluation, a change of checkpoint. */
-export type Costs = readonly [fixed: number, evaluation: number, megapixel: number, change: number]
+type Costs = readonly [fixed: number, evaluation: number, megapixel: number, change: number]
 
 /** What generations cost at one server, as far as was seen. */
 export interface CostModel {
@@ -27,14 +30,14 @@ export interface CostModel {
 }
 
 /** A generation, and what was loaded before it. */
-export interface SeenGeneration {
+interface SeenGeneration {
   readonly workload: Workload
   readonly loaded: string
   readonly seconds: number
 }
 
 /** What is believed before anything was seen. */
-export const firstCosts: Costs = [0.3, 0.01, 0.25, 4]
+const firstCosts: Costs = [0.3, 0.01, 0.25, 4]
 
 export function newCostModel (): CostModel {
   return { samples: 0, costs: firstCosts, factors: {}, pace: 1, loaded: '', recent: [] }
@@ -66,7 +69,7 @@ function usualSeconds ({ recent }: CostModel): number {
 }
 
 /** Seconds by the costs alone, above 0. */
-export function secondsByCosts (
+function secondsByCosts (
   { costs, factors }: Pick<CostModel, 'costs' | 'factors'>, { workload, loaded }: Omit<SeenGeneration, 'seconds'>
 ): number {
   const [fixed, , , change] = costs
@@ -76,11 +79,192 @@ export function secondsByCosts (
 }
 
 /** What all evaluations take together with the first checkpoint, in seconds. */
-export function stepSeconds ([, evaluation, megapixel]: Costs, { evaluations, megapixels }: Workload): number {
+function stepSeconds ([, evaluation, megapixel]: Costs, { evaluations, megapixels }: Workload): number {
   return evaluation * evaluations + megapixel * megapixels
 }
 
 /** Whether a checkpoint has to be loaded first. A server that just started has one loaded, nobody knows which. */
-export function changesCheckpoint ({ checkpoint }: Workload, loaded: string): boolean {
+function changesCheckpoint ({ checkpoint }: Workload, loaded: string): boolean {
   return checkpoint !== '' && loaded !== '' && checkpoint !== loaded
+}
+
+/** Generations that costs are fitted to, and after how many further ones one counts half. */
+const most = 48
+const halfLife = 20
+/** Share by which equal generations differ, and what differs whatever they take, in seconds. */
+const noise = { share: 0.08, seconds: 0.02 }
+/** What lies further off than so many standard deviations counts less: a server that somebody else uses, say. */
+const believable = 2
+/** So many in a row that all took that much longer, or less long, are no accident: the server is not what it was. */
+const newTimes = { row: 4, ratio: 1.5 }
+/** How far off a belief may be, as a share of it: of costs that were fitted before, and of a factor. */
+const doubt = { cost: 1, factor: 0.7 }
+/** Rounds in which costs, factors and the weight of outliers settle, and those in which the costs alone do. */
+const rounds = 6
+const sweeps = 30
+/** Checkpoints that are told apart; a hundred or so is what people have. */
+const mostCheckpoints = 200
+/** Generations that say whether all take longer than was learned, or less long, and what is too little to matter. */
+const paceSamples = 5
+const negligible = 0.15
+
+/**
+ * The model with one more generation seen: costs that fit best to the last ones, newer ones and likely ones first, and
+ * that stay near what was believed where those say nothing. Errors count as shares of what a generation took.
+ * @param seconds what it took
+ */
+export function learnFrom (model: CostModel, workload: Workload, seconds: number): CostModel {
+  if (!(seconds > 0)) return model
+  const all = [...model.recent, { workload, loaded: model.loaded, seconds }].slice(-most)
+  const last = all.slice(-newTimes.row)
+  const recent = isNewTime(model, last) ? last : all
+  const { costs, factors } = fit(recent, model)
+  return {
+    samples: model.samples + 1,
+    costs,
+    factors: withoutOldest(factors),
+    pace: paceOf(recent.slice(-paceSamples), { costs, factors }),
+    loaded: loadedAfter(model.loaded, workload),
+    recent
+  }
+}
+
+type Beliefs = Pick<CostModel, 'costs' | 'factors'>
+
+/** Costs and factors hang together, so each is fitted in turn while the other stands still. */
+function fit (seen: readonly SeenGeneration[], before: Beliefs): Beliefs {
+  let beliefs: Beliefs = { costs: before.costs, factors: factorsFor(seen, before.factors) }
+  for (let round = 0; round < rounds; round++) {
+    const weights = seen.map((one, index) => weightOf(one, seen.length - 1 - index, secondsByCosts(beliefs, one)))
+    const costs = fitCosts(seen, weights, beliefs, before.costs)
+    beliefs = { costs, factors: fitFactors(seen, weights, { ...beliefs, costs }, before.factors) }
+  }
+  return beliefs
+}
+
+/** @param age generations since then */
+function weightOf ({ workload, loaded, seconds }: SeenGeneration, age: number, expected: number): number {
+  const usual = noise.share * seconds + noise.seconds
+  const oddity = Math.abs(seconds - expected) / usual
+  // Where nobody knows what was loaded, loading may be in it.
+  const clear = workload.checkpoint !== '' && loaded === '' ? 0.05 : 1
+  return clear * 0.5 ** (age / halfLife) * Math.min(1, believable / oddity) / usual ** 2
+}
+
+/** Least squares without negative costs: one cost after the other until they settle. */
+function fitCosts (
+  seen: readonly SeenGeneration[], weights: readonly number[], { costs: begin, factors }: Beliefs, believed: Costs
+): Costs {
+  // Where nothing was seen each cost is what was believed, and the further off the less likely.
+  const trust = believed.map((cost, term) => 1 / (doubt.cost * Math.max(cost, (firstCosts[term] ?? 0) / 4)) ** 2)
+  const pull = believed.map((cost, term) => cost * (trust[term] ?? 0))
+  const ties = trust.map((own, row) => trust.map((_, column) => row === column ? own : 0))
+  for (const [index, one] of seen.entries()) {
+    const terms = termsOf(one, factors)
+    const weight = weights[index] ?? 0
+    for (const [row, value] of terms.entries()) {
+      pull[row] = (pull[row] ?? 0) + weight * value * one.seconds
+      const line = ties[row] ?? []
+      for (const [column, other] of terms.entries()) line[column] = (line[column] ?? 0) + weight * value * other
+    }
+  }
+  const costs = [...begin]
+  for (let sweep = 0; sweep < sweeps; sweep++) {
+    for (const [row, line] of ties.entries()) {
+      const own = line[row] ?? 1
+      const others = line.reduce((sum, tie, column) => sum + tie * (costs[column] ?? 0), 0) - own * (costs[row] ?? 0)
+      costs[row] = Math.max(0, ((pull[row] ?? 0) - others) / own)
+    }
+  }
+  return costs as unknown as Costs
+}
+
+function termsOf ({ workload, loaded }: SeenGeneration, factors: CostModel['factors']): readonly number[] {
+  const factor = factors[loadedAfter(loaded, workload)] ?? 1
+  return [1, workload.evaluations * factor, workload.megapixels * factor, changesCheckpoint(workload, loaded) ? 1 : 0]
+}
+
+/** The first checkpoint is what is usual, and others are held against it. */
+function fitFactors (
+  seen: readonly SeenGeneration[], weights: readonly number[], { costs, factors }: Beliefs,
+  believed: CostModel['factors']
+): CostModel['factors'] {
+  const [fixed, , , change] = costs
+  const [usual] = Object.keys(factors)
+  return Object.fromEntries(Object.keys(factors).map(checkpoint => {
+    if (checkpoint === usual) return [checkpoint, 1]
+    const belief = believed[checkpoint] ?? 1
+    let weight = 1 / (doubt.factor * belief) ** 2
+    let pull = belief * weight
+    for (const [index, { workload, loaded, seconds }] of seen.entries()) {
+      if (loadedAfter(loaded, workload) !== checkpoint) continue
+      const steps = stepSeconds(costs, workload)
+      const drawing = seconds - fixed - (changesCheckpoint(workload, loaded) ? change : 0)
+      pull += (weights[index] ?? 0) * steps * drawing
+      weight += (weights[index] ?? 0) * steps ** 2
+    }
+    return [checkpoint, Math.min(50, Math.max(0.02, pull / weight))]
+  }))
+}
+
+function factorsFor (seen: readonly SeenGeneration[], known: CostModel['factors']): CostModel['factors'] {
+  const used = seen.map(({ workload, loaded }) => loadedAfter(loaded, workload)).filter(name => name !== '')
+  return { ...known, ...Object.fromEntries(used.map(name => [name, known[name] ?? 1])) }
+}
+
+function isNewTime (beliefs: CostModel, last: readonly SeenGeneration[]): boolean {
+  if (beliefs.samples < newTimes.row || last.length < newTimes.row) return false
+  const ratios = last.map(one => one.seconds / secondsByCosts(beliefs, one))
+  return ratios.every(ratio => ratio > newTimes.ratio) || ratios.every(ratio => ratio < 1 / newTimes.ratio)
+}
+
+/**
+ * How the last few compare with what the costs say now: the first generations of a server are slow, and so are all
+ * while somebody plays on its graphics card, which the costs themselves take longer to follow.
+ */
+function paceOf (last: readonly SeenGeneration[], beliefs: Beliefs): number {
+  const paces = last.map(one => one.seconds / secondsByCosts(beliefs, one)).sort((one, other) => one - other)
+  const pace = paces[Math.floor((paces.length - 1) / 2)] ?? 1
+  return Math.abs(Math.log(pace)) < negligible ? 1 : pace
+}
+
+/** Never without the first one, which the others are held against. */
+function withoutOldest (factors: CostModel['factors']): CostModel['factors'] {
+  const [usual, ...others] = Object.entries(factors)
+  return usual === undefined ? factors : Object.fromEntries([usual, ...others.slice(1 - mostCheckpoints)])
+}
+
+/** What generations cost at each server, for every process to read. */
+export interface CostStore {
+  read (serverId: string): Promise<CostModel>
+  /**
+   * Takes a generation into account. To be called by the process that serves the server, one call after the other.
+   * @param seconds from sending it to its answer
+   */
+  learn (serverId: string, workload: Workload, seconds: number): Promise<void>
+  forget (serverId: string): Promise<void>
+}
+
+export function createCostStore (redis: Redis, keys: Keys): CostStore {
+  const costKey = (serverId: string) => keys.key('server', serverId, 'costs')
+
+  async function read (serverId: string): Promise<CostModel> {
+    return parseCosts(await redis.get(costKey(serverId)))
+  }
+
+  return {
+    read,
+    async learn (serverId, workload, seconds) {
+      const model = learnFrom(await read(serverId), workload, seconds)
+      await redis.set(costKey(serverId), JSON.stringify(model))
+    },
+    async forget (serverId) {
+      await redis.del(costKey(serverId))
+    }
+  }
+}
+
+/** The model of a record; a new one where there is none. */
+export function parseCosts (text: string | null): CostModel {
+  return text === null || text === '' ? newCostModel() : { ...newCostModel(), ...JSON.parse(text) as CostModel }
 }

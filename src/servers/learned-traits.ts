@@ -2,8 +2,8 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Redis } from 'ioredis'
 import type { ServerCheckReport } from '../../schemas/server-check.ts'
 import type { ServerKind } from '../a1111/types.ts'
-import type { Log } from '../log.ts'
-import type { Keys } from '../redis/keys.ts'
+import type { Log } from '../lib/logging.ts'
+import type { Keys } from '../lib/keys.ts'
 import { loadScript } from '../redis/scripts.ts'
 
 /**

@@ -1,9 +1,8 @@
 import type { Redis } from 'ioredis'
-import { loraFileOf, type LoraFacts } from '../a1111/inventory.ts'
+import { type LoraFacts, loraFileOf } from '../a1111/inventory.ts'
 import type { Inventory } from '../a1111/types.ts'
-import { noFacts } from '../models/facts.ts'
-import type { ModelFacts } from '../models/model.ts'
-import type { Keys } from '../redis/keys.ts'
+import type { Keys } from '../lib/keys.ts'
+import { type ModelFacts, noFacts } from '../model-facts/facts.ts'
 
 /** What servers tell of their LoRAs, apart from the inventory, which is read for every job and needs names alone. */
 export interface LoraFactsStore {

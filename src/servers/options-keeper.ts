@@ -1,21 +1,19 @@
 import type { Warning } from '../../schemas/generation-parameters.ts'
-import { findCheckpoint } from '../a1111/checkpoint-names.ts'
 import type { A1111Client } from '../a1111/client.ts'
-import { textOf, type JsonObject } from '../a1111/json-values.ts'
+import { type AskedSettings, sameSetting, unaskedMarks } from '../a1111/infotext-parameters.ts'
 import { rulesOf } from '../a1111/kinds/registry.ts'
-import { splitHash } from '../a1111/names.ts'
-import { sameSetting, unaskedMarks, type AskedSettings } from '../a1111/setting-marks.ts'
+import { findCheckpoint, splitHash } from '../a1111/names.ts'
 import type { Inventory, ServerTraits } from '../a1111/types.ts'
 import { stringifyJson } from '../lib/exact-json.ts'
-import type { Log } from '../log.ts'
-import type { KeptOptions, KeptOptionsStore, LentSetting } from './kept-options.ts'
+import { type JsonObject, textOf } from '../lib/json-values.ts'
+import type { Log } from '../lib/logging.ts'
 import type { LearnedTraits } from './learned-traits.ts'
-import { createOptionsAccess, selected } from './options-access.ts'
-import type { ProcessLine } from './process-line.ts'
 import {
-  settingStays, unaskedSetting, type GenerationEnd, type SentOptions, type WantedOptions
-} from './sent-options.ts'
-import type { Server } from './server.ts'
+  createOptionsAccess, type GenerationEnd, type ProcessLine, selected, type SentOptions, settingStays, unaskedSetting,
+  type WantedOptions
+} from './options-access.ts'
+import type { Server } from './registry.ts'
+import type { KeptOptions, KeptOptionsStore, LentSetting } from './state-store.ts'
 
 /** Sees to it that our jobs leave nothing among a server's options, and that each gets the ones that it means. */
 export interface OptionsKeeper {

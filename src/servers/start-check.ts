@@ -1,7 +1,7 @@
 import { GenerationFailure, type Inventory, type ServerTraits } from '../a1111/types.ts'
-import type { Log } from '../log.ts'
-import { inWords, lostLists, missingAtStart, withListsOf } from './readiness.ts'
-import type { Server } from './server.ts'
+import type { Log } from '../lib/logging.ts'
+import { inWords, lostLists, missingAtStart, withListsOf } from './fresh-lists.ts'
+import type { Server } from './registry.ts'
 import type { ServerStateStore } from './state-store.ts'
 
 /**

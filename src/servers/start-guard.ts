@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectionFailure } from '../a1111/failures.ts'
-import type { StartGuard, Visit } from '../a1111/start-guard.ts'
+import type { StartGuard, Visit } from '../a1111/connection.ts'
 import { GenerationFailure } from '../a1111/types.ts'
 import { openConnection, type ConnectPolicy, type Destination } from '../lib/http/connect.ts'
-import type { Log } from '../log.ts'
+import type { Log } from '../lib/logging.ts'
 import type { StartNote, StartNotes, StartPhase } from './start-notes.ts'
 
 /**

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import type { Keys } from '../redis/keys.ts'
+import type { Keys } from '../lib/keys.ts'
 import { loadScript } from '../redis/scripts.ts'
 
 /**

@@ -1,15 +1,182 @@
 import type { Redis } from 'ioredis'
+import { sameSetting } from '../a1111/infotext-parameters.ts'
 import type { LoraFacts } from '../a1111/inventory.ts'
+import { splitHash } from '../a1111/names.ts'
 import type { Inventory, ServerTraits } from '../a1111/types.ts'
-import type { Keys } from '../redis/keys.ts'
+import { parseJsonText, stringifyJson } from '../lib/exact-json.ts'
+import { type JsonObject, textOf } from '../lib/json-values.ts'
+import type { Keys } from '../lib/keys.ts'
 import { loadScript } from '../redis/scripts.ts'
-import { createCostStore, type CostStore } from './cost-store.ts'
-import { createGenerationMarks, type GenerationMarks } from './generation-marks.ts'
-import { createServerHistories, type ServerHistories } from './history.ts'
-import { createKeptOptionsStore, type KeptOptionsStore } from './kept-options.ts'
-import { createLoraFactsStore, type LoraFactsStore } from './lora-facts.ts'
+import { type CostStore, createCostStore } from './cost-model.ts'
 import { createLearnedTraitsStore, type LearnedTraitsStore } from './learned-traits.ts'
-import type { ServerState } from './server.ts'
+import { createLoraFactsStore, type LoraFactsStore } from './lora-facts.ts'
+import type { ServerState } from './registry.ts'
+
+/**
+ * By what the generations that are out can be recognised at a server that does not tell tasks apart: kept so that after
+ * a crash of this process the next one knows which of them is ours.
+ */
+export interface GenerationMarks {
+  /** Null where the job was sent and never recognised; undefined where nothing of it is out. */
+  find (serverId: string, jobId: string): Promise<string | null | undefined>
+  /** @param mark null: it was sent */
+  write (serverId: string, jobId: string, mark: string | null): Promise<void>
+  /** It was answered, or never got there. */
+  remove (serverId: string, jobId: string): Promise<void>
+  forget (serverId: string): Promise<void>
+}
+
+function createGenerationMarks (redis: Redis, keys: Keys): GenerationMarks {
+  const keyOf = (serverId: string) => keys.key('server', serverId, 'generations')
+
+  return {
+    async find (serverId, jobId) {
+      const text = await redis.hget(keyOf(serverId), jobId)
+      return text === null ? undefined : text === '' ? null : text
+    },
+    async write (serverId, jobId, mark) {
+      await redis.hset(keyOf(serverId), jobId, mark ?? '')
+    },
+    async remove (serverId, jobId) {
+      await redis.hdel(keyOf(serverId), jobId)
+    },
+    async forget (serverId) {
+      await redis.del(keyOf(serverId))
+    }
+  }
+}
+
+/** One look at a server. */
+export interface HealthSample {
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  readonly reachable: ServerState['reachable']
+  /** How long it took to answer, in milliseconds; null where it did not. */
+  readonly responseMs: number | null
+}
+
+/** How a server was over the last day, for every process to read. */
+interface ServerHistories {
+  add (serverId: string, sample: HealthSample): Promise<void>
+  /** Oldest first, none older than a day. */
+  read (serverId: string): Promise<HealthSample[]>
+  forget (serverId: string): Promise<void>
+}
+
+const day = 86_400_000
+/** A sample a minute makes 1,440 a day; the rest is for changes in between. */
+const mostSamples = 2000
+
+const letters = { yes: 'y', no: 'n', unauthorized: 'u', suspected: 's' } as const
+const states = { y: 'yes', n: 'no', u: 'unauthorized', s: 'suspected' } as const
+
+/** Samples are a few bytes of text each, in a list that never grows beyond its bound. */
+function createServerHistories (redis: Redis, keys: Keys): ServerHistories {
+  const samplesKey = (serverId: string) => keys.key('server', serverId, 'samples')
+  return {
+    async add (serverId, { at, reachable, responseMs }) {
+      const text = `${at} ${letters[reachable]} ${responseMs ?? ''}`
+      await redis.multi()
+        .rpush(samplesKey(serverId), text)
+        .ltrim(samplesKey(serverId), -mostSamples, -1)
+        .pexpire(samplesKey(serverId), day)
+        .exec()
+    },
+    async read (serverId) {
+      const oldest = Date.now() - day
+      return (await redis.lrange(samplesKey(serverId), 0, -1)).map(parseSample).filter(({ at }) => at >= oldest)
+    },
+    async forget (serverId) {
+      await redis.del(samplesKey(serverId))
+    }
+  }
+}
+
+function parseSample (text: string): HealthSample {
+  const [at = '', letter = '', responseMs = ''] = text.split(' ')
+  return {
+    at: Number(at), reachable: states[letter as keyof typeof states], responseMs: responseMs === '' ? null : Number(responseMs)
+  }
+}
+
+function isOnline (reachable: ServerState['reachable']): boolean {
+  return reachable === 'yes' || reachable === 'suspected'
+}
+
+/** Share of the time from the first sample to `until` in which the server answered; null without samples. */
+export function onlineShare (samples: readonly HealthSample[], until: number): number | null {
+  const first = samples[0]
+  if (first === undefined) return null
+  let online = 0
+  for (const [index, { at, reachable }] of samples.entries()) {
+    if (isOnline(reachable)) online += (samples[index + 1]?.at ?? until) - at
+  }
+  return until === first.at ? Number(isOnline(first.reachable)) : online / (until - first.at)
+}
+
+/** A setting that jobs overrode. */
+export interface LentSetting {
+  /** What it was before, and is for everybody else. */
+  readonly before: unknown
+  /** What jobs set it to, the latest last. */
+  readonly values: readonly unknown[]
+}
+
+/** What is kept of a server's options so that nothing of our jobs is taken for its owner's choice, over any crash. */
+export interface KeptOptions {
+  readonly baseUrl: string
+  /** The checkpoint that people selected there; null: not known yet. */
+  readonly selection: string | null
+  /** Checkpoints of jobs that may be selected there still. */
+  readonly open: readonly string[]
+  /** All checkpoints of jobs since the server started: its config file may have been saved while one of them ran. */
+  readonly used: readonly string[]
+  readonly lent: Readonly<Record<string, LentSetting>>
+}
+
+export interface KeptOptionsStore {
+  /** Null before the first job. */
+  read (serverId: string): Promise<KeptOptions | null>
+  write (serverId: string, kept: KeptOptions): Promise<void>
+  forget (serverId: string): Promise<void>
+}
+
+function createKeptOptionsStore (redis: Redis, keys: Keys): KeptOptionsStore {
+  const keyOf = (serverId: string) => keys.key('server', serverId, 'options')
+  return {
+    async read (serverId) {
+      const text = await redis.get(keyOf(serverId))
+      return text === null ? null : parseJsonText(text) as KeptOptions
+    },
+    async write (serverId, kept) { await redis.set(keyOf(serverId), stringifyJson(kept)) },
+    async forget (serverId) { await redis.del(keyOf(serverId)) }
+  }
+}
+
+/**
+ * A server's options as they are for people and for jobs that ask for nothing: without what a job of ours overrides.
+ *
+ * @param kept what was kept before and after they were read, since a job may begin or end meanwhile
+ */
+export function optionsForPeople (options: JsonObject, kept: ReadonlyArray<KeptOptions | null>): JsonObject {
+  const changed: Record<string, unknown> = {}
+  for (const known of kept) {
+    if (known === null) continue
+    for (const [name, { before, values }] of Object.entries(known.lent)) {
+      const now = options[name]
+      if (sameSetting(now, before) || !values.some(value => sameSetting(now, value))) continue
+      changed[name] = before
+    }
+    const seen = textOf(options.sd_model_checkpoint)
+    const { selection, open } = known
+    if (seen === null || selection === null || splitHash(seen).name === splitHash(selection).name) continue
+    if (!open.includes(splitHash(seen).name)) continue
+    changed.sd_model_checkpoint = selection
+    // that of the loaded file
+    changed.sd_checkpoint_hash = ''
+  }
+  return Object.keys(changed).length === 0 ? options : { ...options, ...changed }
+}
 
 /** What was last heard of each server, and what each has, for every process to read. */
 export interface ServerStateStore {

@@ -2,24 +2,60 @@ import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import {
+  HttpException, ProcessDied, PythonError, renderA1111Error, renderForgeError, renderSdcppError, renderSdnextError
+} from '../fastapi/errors.ts'
+import { type Dialect, parseBody, readModel, readObject } from '../fastapi/model.ts'
+import { pydantic1 } from '../fastapi/pydantic1.ts'
+import { pydantic2 } from '../fastapi/pydantic2.ts'
 import { stringifyKeepingFloats } from '../lib/exact-json.ts'
-import { HttpException, ProcessDied, PythonError } from './failures.ts'
 import { adminRoutes } from './routes/admin.ts'
 import { serverRoutes } from './routes/all.ts'
-import { createAnswer, isAnswer, type Answer, type Route } from './routes/route.ts'
+import { type Answer, createAnswer, get, isAnswer, proxyPage, type Route } from './routes/route.ts'
 import type { ServerProcess } from './server-process.ts'
 import { isUnmounted } from './start.ts'
-import { checkAuth } from './wire/auth.ts'
-import { documentRoutes } from './wire/openapi.ts'
-import { renderA1111Error } from './wire/errors-a1111.ts'
-import { renderForgeError } from './wire/errors-forge.ts'
-import { renderSdcppError } from './wire/errors-sdcpp.ts'
-import { renderSdnextError } from './wire/errors-sdnext.ts'
-import type { Dialect } from './wire/fields.ts'
-import { proxyPage } from './wire/proxy-page.ts'
-import { pydantic1 } from './wire/pydantic1.ts'
-import { pydantic2 } from './wire/pydantic2.ts'
-import { parseBody, readModel, readObject } from './wire/read-model.ts'
+
+/**
+ * A1111's --api-auth: Basic only, one or more `user:password` pairs separated by commas.
+ *
+ * @throws HttpException 401 in one of its three wordings
+ */
+function checkAuth (auth: string | null, header: string | undefined): void {
+  if (auth === null) return
+  const match = /^basic(?:\s+(\S.*))?$/i.exec(header?.trim() ?? '')
+  if (match === null) throw new HttpException(401, 'Not authenticated')
+  const pair = Buffer.from(match[1] ?? '', 'base64').toString('latin1')
+  if (!pair.includes(':')) throw new HttpException(401, 'Invalid authentication credentials')
+  if (!auth.split(',').includes(pair)) throw new HttpException(401, 'Incorrect username or password')
+}
+
+/**
+ * FastAPI's own documents: they list the server's routes and nothing of the simulator's. The list is made when it is
+ * first asked for and stays so: who asks too early hides from everybody what is mounted later.
+ */
+function documentRoutes (routes: readonly Route[], { start }: Pick<ServerProcess, 'start'>): Route[] {
+  const open = { access: 'open', runsIn: 'loop' } as const
+  let paths: Record<string, Record<string, unknown>> | undefined
+
+  function list (): Record<string, Record<string, unknown>> {
+    const listed: Record<string, Record<string, unknown>> = {}
+    for (const route of routes.filter(({ path }) => !isUnmounted(start.phase(), path))) {
+      listed[route.path] = {
+        ...listed[route.path],
+        [route.method.toLowerCase()]: { responses: { 200: { description: 'Successful Response' } } }
+      }
+    }
+    return listed
+  }
+
+  return [
+    get('/openapi.json', () => {
+      paths ??= list()
+      return { openapi: '3.0.2', info: { title: 'FastAPI', version: '0.1.0' }, paths }
+    }, open),
+    get('/docs', () => createAnswer(200, 'text/html; charset=utf-8', '<!doctype html><title>FastAPI - Swagger UI</title>'), open)
+  ]
+}
 
 const compress = promisify(gzip)
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { PythonError } from './failures.ts'
+import { PythonError } from '../fastapi/errors.ts'
 
 /** A checkpoint file on the simulated disk. */
 export interface CheckpointFile {

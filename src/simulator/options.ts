@@ -1,10 +1,8 @@
 import { isDeepStrictEqual } from 'node:util'
+import { fileOptions, interfaceOptions, samplingOptions } from '../a1111/option-defaults.ts'
+import { PythonError } from '../fastapi/errors.ts'
 import { noteFloat } from '../lib/exact-json.ts'
-import { PythonError } from './failures.ts'
 import { profiles } from './flavors.ts'
-import { fileOptions } from './lists/options-files.ts'
-import { interfaceOptions } from './lists/options-interface.ts'
-import { samplingOptions } from './lists/options-sampling.ts'
 import type { SimulatorSettings } from './settings.ts'
 
 /**

@@ -1,4 +1,4 @@
-import type { Seed } from '../a1111/seeds.ts'
+import type { Seed } from '../lib/seeds.ts'
 
 /** One generation as it happened, for tests and for whoever watches the simulator. */
 export interface GenerationRecord {

@@ -1,17 +1,57 @@
-import { createSemaphore, type Semaphore } from '../lib/semaphore.ts'
-import { createCheckpoints, type CheckpointFile, type Checkpoints } from './checkpoints.ts'
 import {
-  classicSamplers, forgeSamplers, forgeSchedulers, samplers, schedulers, sdnextSamplers, type Sampler, type Scheduler
-} from './lists/samplers.ts'
-import type { Machine } from './machine.ts'
+  classicSamplers, forgeSamplers, forgeSchedulers, type Sampler, samplers, type Scheduler, schedulers, sdnextSamplers
+} from '../a1111/sampler-defaults.ts'
+import { createSemaphore, type Semaphore } from '../lib/semaphore.ts'
+import { type CheckpointFile, type Checkpoints, createCheckpoints } from './checkpoints.ts'
+import { createFaultBox, type FaultBox } from './faults/faults.ts'
 import { createOptions, type Options } from './options.ts'
-import { createPace, wait, type Pace } from './pace.ts'
-import type { PreviewOptions } from './progress.ts'
+import { createTasks, type PreviewOptions, type Tasks } from './progress.ts'
+import { createRecords, type Records } from './records.ts'
 import type { SimulatorSettings } from './settings.ts'
-import { createStart, type Start } from './start.ts'
+import { createStart, type Start, type StartTimes } from './start.ts'
 import { createState, type State } from './state.ts'
-import { createTasks, type Tasks } from './tasks.ts'
-import { createTiming, type Timing } from './timing.ts'
+import { createPace, createTiming, type Pace, type Timing, wait } from './timing.ts'
+
+/** What outlives the simulated server process: its disk, how it is started, and what we watch and break. */
+interface Machine {
+  readonly settings: SimulatorSettings
+  readonly faults: FaultBox
+  readonly records: Records
+  /** Files in the models folder, A1111's hash cache and its config file. */
+  readonly disk: {
+    checkpoints: readonly string[]
+    /** Null for the simulator's own; seen after a refresh. */
+    loras: readonly string[] | null
+    seenLoras: readonly string[] | null
+    readonly hashed: Set<string>
+    /** As it was last saved. */
+    readonly config: Map<string, unknown>
+  }
+  /** What is restored after an override: settings that are set, as A1111 does it, or nothing. */
+  restores: 'saved' | 'none'
+  /** The value of --api-auth at the next start. */
+  auth: string | null
+  /** How slowly it starts next time. */
+  readonly start: StartTimes
+}
+
+export function createMachine (settings: SimulatorSettings): Machine {
+  return {
+    settings,
+    faults: createFaultBox(settings.faultSeed, settings.faults),
+    records: createRecords(),
+    disk: {
+      checkpoints: settings.checkpoints,
+      loras: settings.loras,
+      seenLoras: settings.loras,
+      hashed: new Set(),
+      config: new Map()
+    },
+    restores: 'saved',
+    auth: settings.auth,
+    start: { bareMilliseconds: settings.bareMilliseconds, mountMilliseconds: settings.mountMilliseconds }
+  }
+}
 
 /** Runs work in turn, until the process dies: then the work that waits fails with `ProcessDied`. */
 type Lock = Pick<Semaphore, 'run' | 'waiting'>

@@ -1,10 +1,9 @@
+import { ProcessDied } from '../fastapi/errors.ts'
 import { createApp } from './app.ts'
-import { ProcessDied } from './failures.ts'
 import type { Fault } from './faults/faults.ts'
 import { changeByHand, runHumanJob } from './generation/human.ts'
-import { createMachine } from './machine.ts'
 import type { GenerationRecord, SimulatorState } from './records.ts'
-import { createServerProcess, type ServerProcess } from './server-process.ts'
+import { createMachine, createServerProcess, type ServerProcess } from './server-process.ts'
 import { resolveSettings, type SimulatorOptions } from './settings.ts'
 
 export type { SimulatorOptions } from './settings.ts'

@@ -1,6 +1,6 @@
-import { PythonError } from './failures.ts'
+import { PythonError } from '../fastapi/errors.ts'
 import { profiles } from './flavors.ts'
-import type { GenerationRequest } from './generation/request.ts'
+import type { GenerationRequest } from '../a1111/request-model.ts'
 import type { SimulatorSettings } from './settings.ts'
 
 /** How long a process takes from opening its port until it is complete, in milliseconds. */

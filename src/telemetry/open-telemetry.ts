@@ -3,8 +3,8 @@ import { ROOT_CONTEXT, SpanKind as Kind, SpanStatusCode, trace, type SpanContext
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http'
 import { resourceFromAttributes } from '@opentelemetry/resources'
 import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-base'
-import { messageOf } from '../errors.ts'
-import { version } from '../version.ts'
+import { messageOf } from '../lib/errors.ts'
+import { version } from '../lib/version.ts'
 import type { SpanKind, TraceParent, Tracing } from './tracing.ts'
 
 export interface TelemetryTarget {

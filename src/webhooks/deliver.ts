@@ -1,22 +1,85 @@
 import { createHash } from 'node:crypto'
+import type { IncomingHttpHeaders } from 'node:http'
 import type { Vault } from '../access/secrets.ts'
-import type { EgressGuard } from '../egress/guard.ts'
-import { guardedPost } from '../egress/post.ts'
-import { messageOf } from '../errors.ts'
-import { ownFaultOf } from '../lib/http/own-faults.ts'
-import type { Log } from '../log.ts'
-import type { Metrics } from '../metrics/metrics.ts'
+import { type EgressGuard, EgressRefusal } from '../egress/guard.ts'
+import { guardedPost, type PostAnswer } from '../egress/requests.ts'
+import { type Destination, open } from '../jobs/webhook-request.ts'
+import { messageOf } from '../lib/errors.ts'
+import { ownFaultOf } from '../lib/http/client.ts'
+import type { Log } from '../lib/logging.ts'
+import { eventLifetime, nextDelay, retryAfter, type RetrySchedule } from '../lib/retry-schedule.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
 import { traced, type Tracing } from '../telemetry/tracing.ts'
-import { meaningOf, shownBodyOf, shownHeadersOf, type Meaning, type TryOutcome } from './answers.ts'
 import type { Deliveries } from './deliveries.ts'
-import type { Delivery, DeliveryAttempt, DeliveryChange } from './delivery.ts'
-import type { Endpoints, Receiver } from './endpoints.ts'
+import type { Delivery, DeliveryAttempt, DeliveryChange, WebhookEntry } from './delivery.ts'
+import type { EndpointOutcome, Endpoints, Receiver } from './endpoints.ts'
 import { withFiles } from './event-body.ts'
-import type { KeyFacts, KeySide } from './key-side.ts'
-import type { WebhookEntry } from './queue-port.ts'
-import { eventLifetime, nextDelay, type RetrySchedule } from './schedule.ts'
-import { isSigningKey, signatures } from './sign.ts'
-import { open, type Destination } from './subscription.ts'
+import { isSigningKey, type KeyFacts, type KeySide, signatures } from './signing-keys.ts'
+
+/** What came of one HTTP try. */
+type TryOutcome = { readonly answer: PostAnswer } | { readonly error: unknown }
+
+/** What a try means: for the delivery, and for the endpoint. */
+interface Meaning {
+  readonly kind: 'delivered' | 'retry' | 'stop'
+  readonly state: 'delivered' | 'failed' | 'blocked' | 'skipped'
+  /** In words; null when it was delivered. */
+  readonly reason: string | null
+  readonly endpoint: EndpointOutcome
+  readonly pace: 'usual' | 'calm'
+  /** Milliseconds that the receiver asked for. */
+  readonly leastDelay: number
+}
+
+const usual = { pace: 'usual', leastDelay: 0 } as const
+/** Answers that say: not so fast. */
+const busyStatuses = new Set([429, 502, 503, 504])
+const shownHeaders = ['content-type', 'retry-after', 'server', 'date', 'location', 'webhook-delivery']
+const shownBodyBytes = 4096
+
+/** Standard Webhooks: 2xx is success and nothing else, a redirect is none, 410 ends it, 429 and 503 slow it down. */
+export function meaningOf (outcome: TryOutcome, now: number): Meaning {
+  if ('error' in outcome) {
+    const reason = messageOf(outcome.error)
+    return outcome.error instanceof EgressRefusal
+      ? { kind: 'stop', state: 'blocked', reason, endpoint: 'none', ...usual }
+      : { kind: 'retry', state: 'failed', reason, endpoint: 'failure', ...usual }
+  }
+  const { status, headers } = outcome.answer
+  if (status >= 200 && status < 300) {
+    return { kind: 'delivered', state: 'delivered', reason: null, endpoint: 'success', ...usual }
+  }
+  if (status === 410) {
+    return { kind: 'stop', state: 'failed', reason: 'the receiver answered 410 (gone)', endpoint: 'gone', ...usual }
+  }
+  if (headers['webhook-delivery'] === 'abort-message') {
+    return { kind: 'stop', state: 'failed', reason: `the receiver said ${status} and to stop`, endpoint: 'failure', ...usual }
+  }
+  const failure = { kind: 'retry', state: 'failed', endpoint: 'failure' } as const
+  if (status >= 300 && status < 400) {
+    return { ...failure, reason: `the receiver said ${status}; redirects are not followed, update the URL`, ...usual }
+  }
+  const reason = `the receiver said ${status}`
+  if (busyStatuses.has(status)) {
+    return { ...failure, reason, pace: 'calm', leastDelay: retryAfter(headers['retry-after'], now) }
+  }
+  return { ...failure, reason, ...usual }
+}
+
+/** The headers of an answer that help people, without queries of addresses. */
+function shownHeadersOf (headers: IncomingHttpHeaders): Record<string, string> {
+  return Object.fromEntries(shownHeaders.flatMap(name => {
+    const value = headers[name]
+    const text = Array.isArray(value) ? value.join(', ') : value
+    return text === undefined ? [] : [[name, text.slice(0, 500).replace(/\?.*/s, '')]]
+  }))
+}
+
+/** The beginning of an answer's body for administrators; receivers like to echo what they got, secrets included. */
+export function shownBodyOf (body: Buffer, secrets: readonly string[]): string {
+  const text = body.subarray(0, shownBodyBytes).toString('utf8')
+  return secrets.filter(secret => secret !== '').reduce((shown, secret) => shown.replaceAll(secret, '***'), text)
+}
 
 /** What the queue does next with a delivery. Only `retry` follows an attempt; `wait`: not yet time, `busy`: no room. */
 export type NextStep =

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
 import type { DeliveryState } from '../../schemas/webhook.ts'
-import { ServiceError } from '../errors.ts'
-import type { Keys } from '../redis/keys.ts'
+import { ServiceError } from '../lib/errors.ts'
+import type { Keys } from '../lib/keys.ts'
 import {
   parseDelivery, toFields, type Delivery, type DeliveryAttempt, type DeliveryChange, type NewDelivery
 } from './delivery.ts'

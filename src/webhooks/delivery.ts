@@ -1,6 +1,6 @@
 import type { DeliveryState, WebhookEvent } from '../../schemas/webhook.ts'
+import type { WebhookAuth, WebhookFormat } from '../jobs/webhook-request.ts'
 import type { TraceParent } from '../telemetry/tracing.ts'
-import type { WebhookAuth, WebhookFormat } from './subscription.ts'
 
 /** One event on its way to its receiver. Moments are milliseconds since the epoch. */
 export interface Delivery {
@@ -112,4 +112,13 @@ export function parseDelivery (fields: Readonly<Record<string, string>>): Delive
     nextSetAt: moment(fields.nextSetAt),
     finishedAt: moment(fields.finishedAt)
   }
+}
+
+/** What the queue needs to know of a delivery: the record is the truth, the queue carries its name. */
+export type WebhookEntry = Pick<Delivery, 'id' | 'round'>
+
+/** How deliveries reach a queue; `queues/` implements it, so that `src/` knows no BullMQ. */
+export interface WebhookQueuePort {
+  /** Adding an entry twice is harmless. */
+  add (entry: WebhookEntry): Promise<void>
 }

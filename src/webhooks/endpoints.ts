@@ -1,9 +1,8 @@
 import type { Redis } from 'ioredis'
-import { ServiceError } from '../errors.ts'
-import type { Keys } from '../redis/keys.ts'
-import type { Delivery } from './delivery.ts'
+import { ServiceError } from '../lib/errors.ts'
+import type { Keys } from '../lib/keys.ts'
+import type { Delivery, WebhookEntry } from './delivery.ts'
 import { enableEndpoint, enterEndpoint, leaveEndpoint, takeWaiting } from './endpoint-scripts.ts'
-import type { WebhookEntry } from './queue-port.ts'
 
 /** One address of one access key. Moments are milliseconds since the epoch. */
 export interface Endpoint {

@@ -1,8 +1,14 @@
+import { createHash, randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
-import type { JobEvent } from '../../schemas/webhook.ts'
+import type { JobEvent, WebhookEvent } from '../../schemas/webhook.ts'
+import type { Vault } from '../access/secrets.ts'
 import { parseJob } from '../jobs/job.ts'
-import type { Keys } from '../redis/keys.ts'
-import type { JobEventNotice } from './event-body.ts'
+import { endpointId, seal, shownUrl } from '../jobs/webhook-request.ts'
+import { stringifyJson } from '../lib/exact-json.ts'
+import type { Keys } from '../lib/keys.ts'
+import type { NewDelivery } from './delivery.ts'
+import { type ImageUrls, type JobEventNotice, renderEvent } from './event-body.ts'
+import type { CheckedWebhook } from './submission.ts'
 
 /** An event that became true together with the job's state, and is still to be made a delivery. */
 export interface OutboxEntry {
@@ -45,5 +51,93 @@ function parseNotice (fields: Readonly<Record<string, string>>): JobEventNotice 
     moment: Number(fields['@moment']),
     sequence: Number(fields.webhookSequence),
     job
+  }
+}
+
+const letters = 'abcdefghijklmnopqrstuvwxyz234567'
+const length = 26
+
+/**
+ * The id of an event: the same whatever crashes and whoever makes it again, so that queue, log and receiver can tell
+ * a repeat. Has no dot, which the signed content uses as separator.
+ */
+export function eventId (jobId: string, type: WebhookEvent, sequence: number | string): string {
+  const digest = createHash('sha256').update(`${jobId}|${type}|${sequence}`).digest()
+  return `evt_${base32(digest).slice(0, length)}`
+}
+
+/** RFC 4648 without padding, in small letters. */
+function base32 (bytes: Buffer): string {
+  let bits = 0
+  let held = 0
+  let text = ''
+  for (const byte of bytes) {
+    held = (held << 8 | byte) & 0xfff
+    bits += 8
+    for (; bits >= 5; bits -= 5) text += letters[held >> bits - 5 & 31]
+  }
+  return bits === 0 ? text : text + letters[held << 5 - bits & 31]
+}
+
+/**
+ * The delivery of a job's event; the same event gives the same delivery, whoever makes it and how often. Null for a
+ * job without a receiver.
+ * @param linkLifetime how long links to images are good, in milliseconds
+ */
+export function deliveryOf (
+  notice: JobEventNotice, { imageUrls, linkLifetime }: { imageUrls: ImageUrls, linkLifetime: number }
+): NewDelivery | null {
+  const { type, moment, sequence, job } = notice
+  const { webhook } = job
+  if (webhook === null) return null
+  const linksUntil = moment + linkLifetime
+  const { body, files } = renderEvent(notice, {
+    images: webhook.images,
+    format: webhook.format,
+    linksUntil,
+    linkOf: ({ name }) => imageUrls.sign(webhook.baseUrl, name, linksUntil),
+    jobUrl: `${webhook.baseUrl}/api/v2/jobs/${job.id}`
+  })
+  return {
+    id: eventId(job.id, type, sequence),
+    type,
+    jobId: job.id,
+    keyId: job.keyId,
+    sequence,
+    createdAt: moment,
+    endpoint: webhook.endpoint,
+    shownUrl: webhook.shownUrl,
+    sealed: webhook.sealed,
+    owner: `job:${job.id}`,
+    auth: webhook.auth,
+    format: webhook.format,
+    body,
+    files,
+    trace: job.submission.trace ?? null
+  }
+}
+
+/** A `webhook.test` for an address that was checked like that of a job. */
+export function testDelivery ({ wish, url, keyId }: CheckedWebhook, vault: Vault, moment: number): NewDelivery {
+  const owner = `test:${randomUUID()}`
+  const id = eventId(owner, 'webhook.test', 1)
+  return {
+    id,
+    type: 'webhook.test',
+    jobId: null,
+    keyId,
+    sequence: 1,
+    createdAt: moment,
+    endpoint: endpointId(keyId, url),
+    shownUrl: shownUrl(url),
+    sealed: seal(vault, { url: url.href, key: wish.key }, owner),
+    owner,
+    auth: wish.auth,
+    format: wish.format,
+    body: stringifyJson({
+      type: 'webhook.test', timestamp: new Date(moment).toISOString(), apiVersion: '1', data: { id, sequence: 1 }
+    }),
+    files: [],
+    trace: null
   }
 }

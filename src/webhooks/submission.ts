@@ -1,12 +1,11 @@
-import { withoutTrailing } from '../lib/text.ts'
 import type { Vault } from '../access/secrets.ts'
-import { EgressRefusal, type EgressGuard } from '../egress/guard.ts'
-import { ServiceError } from '../errors.ts'
+import { type EgressGuard, EgressRefusal } from '../egress/guard.ts'
 import type { JobWarning } from '../jobs/job.ts'
+import { endpointId, seal, shownUrl, type Subscription, type WebhookWish } from '../jobs/webhook-request.ts'
+import { ServiceError } from '../lib/errors.ts'
+import { withoutTrailing } from '../lib/text.ts'
 import type { Endpoint, Endpoints } from './endpoints.ts'
-import type { KeySide } from './key-side.ts'
-import { isSigningKey, isSoundSigningKey } from './sign.ts'
-import { endpointId, seal, shownUrl, type Subscription, type WebhookWish } from './subscription.ts'
+import { isSigningKey, isSoundSigningKey, type KeySide } from './signing-keys.ts'
 
 /** A wish that can be fulfilled. */
 export interface CheckedWebhook {

@@ -1,9 +1,7 @@
 import t from 'tap'
-import { findCheckpoint } from '../../src/a1111/checkpoint-names.ts'
-import { nearest } from '../../src/a1111/nearest.ts'
-import { findSampler, findScheduler } from '../../src/a1111/sampler-names.ts'
+import { findCheckpoint, findSampler, findScheduler, nearest } from '../../src/a1111/names.ts'
 import type { Checkpoint, Inventory } from '../../src/a1111/types.ts'
-import { admittedAt, inventoryOf, type AdmissionSetting } from './inventory.ts'
+import { type AdmissionSetting, admittedAt, inventoryOf } from './inventory.ts'
 
 const sha = (start: string) => start.padEnd(64, '0')
 const file = (name: string, hash: string | null = null): Checkpoint => ({

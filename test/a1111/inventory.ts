@@ -1,5 +1,5 @@
 import { A1111Parameters } from '../../schemas/generation-parameters.ts'
-import { admit, type Admission, type OnMissing } from '../../src/a1111/admission.ts'
+import { admit, type Admission, type OnMissing } from '../../src/a1111/compatibility.ts'
 import { fieldRules } from '../../src/a1111/field-values.ts'
 import { normaliseParameters } from '../../src/a1111/parameters.ts'
 import type { Inventory, ServerKind } from '../../src/a1111/types.ts'

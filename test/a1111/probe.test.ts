@@ -2,10 +2,9 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
-import { createA1111Client, type A1111Client } from '../../src/a1111/client.ts'
+import { type A1111Client, createA1111Client } from '../../src/a1111/client.ts'
 import { readInventory } from '../../src/a1111/inventory.ts'
-import { probeServer } from '../../src/a1111/probe.ts'
-import { readRoutes } from '../../src/a1111/routes.ts'
+import { probeServer, readRoutes } from '../../src/a1111/probe.ts'
 import { GenerationFailure, type ServerTraits } from '../../src/a1111/types.ts'
 
 /** Answers by method and path; a number is a status with FastAPI's body. */

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { ServiceError } from '../../src/errors.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
 import { admittedAt, inventoryOf, type AdmissionSetting } from './inventory.ts'
 
 const at = inventoryOf({

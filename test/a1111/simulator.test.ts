@@ -1,13 +1,12 @@
 import sharp from 'sharp'
 import t, { type Test } from 'tap'
-import { createA1111Client, type A1111Client } from '../../src/a1111/client.ts'
+import { type A1111Client, createA1111Client } from '../../src/a1111/client.ts'
 import type { GenerationOptions } from '../../src/a1111/generation-call.ts'
 import { readInventory } from '../../src/a1111/inventory.ts'
-import { probeServer } from '../../src/a1111/probe.ts'
-import { readRoutes } from '../../src/a1111/routes.ts'
+import { probeServer, readRoutes } from '../../src/a1111/probe.ts'
 import { GenerationFailure, type ServerProgress } from '../../src/a1111/types.ts'
 import type { FaultKind } from '../../src/simulator/faults/faults.ts'
-import { startSimulator, type Simulator, type SimulatorOptions } from '../../src/simulator/simulator.ts'
+import { type Simulator, type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts'
 
 async function start (
   t: Test, options: SimulatorOptions = {}, login: { username?: string, password?: string } = {}

@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { once } from 'node:events'
 import { createAccessKeys, type AccessKeys } from '../../src/access/keys.ts'
-import { checkMasterKey } from '../../src/access/master-key.ts'
+import { checkMasterKey } from '../../src/access/secrets.ts'
 import { createSessions, readCookie, sessionCookie } from '../../src/access/sessions.ts'
 import { newMasterKey, openRedis } from './door.ts'
 

@@ -1,6 +1,5 @@
 import t from 'tap'
-import { createFailedLogins } from '../../src/access/failed-logins.ts'
-import { createRateLimiter, rateLimitHeaders, type Bucket } from '../../src/access/rate-limit.ts'
+import { type Bucket, createFailedLogins, createRateLimiter, rateLimitHeaders } from '../../src/access/rate-limit.ts'
 import { openRedis } from './door.ts'
 
 const connections = await openRedis()

@@ -1,17 +1,16 @@
-import t from 'tap'
-import { usualDropIn } from '../../src/access/drop-in.ts'
-import { stat, readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { adminTokenNotice, loadAdminToken, matchesToken } from '../../src/access/admin-token.ts'
+import t from 'tap'
 import { parseCredentials } from '../../src/access/credentials.ts'
-import { neighbourhood } from '../../src/access/failed-logins.ts'
-import { createHostRules, headerValues, isAllowedHost } from '../../src/access/host-check.ts'
-import { loadMasterKey } from '../../src/access/master-key.ts'
 import {
-  administrator, anonymous, holdsAll, mayCancelJob, mayDo, maySeeJob, type Principal
+  administrator, anonymous, holdsAll, mayCancelJob, mayDo, maySeeJob, type Principal, usualDropIn
 } from '../../src/access/principal.ts'
-import { createVault } from '../../src/access/secrets.ts'
-import { createTrustRules, isTrustedByAddress } from '../../src/access/trust.ts'
+import { neighbourhood } from '../../src/access/rate-limit.ts'
+import { createVault, loadMasterKey } from '../../src/access/secrets.ts'
+import { adminTokenNotice, loadAdminToken, matchesToken } from '../../src/access/sessions.ts'
+import {
+  createHostRules, createTrustRules, headerValues, isAllowedHost, isTrustedByAddress
+} from '../../src/access/trust.ts'
 import { newMasterKey } from './door.ts'
 
 const base64 = (text: string) => Buffer.from(text).toString('base64')

@@ -1,7 +1,7 @@
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
-import { errorStatuses } from '../../src/errors.ts'
+import { errorStatuses } from '../../src/lib/errors.ts'
 import { quick, startService, type Answer } from '../helper.ts'
 import { keyHeaders } from './access-key.ts'
 

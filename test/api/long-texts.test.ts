@@ -1,7 +1,7 @@
 import { crc32, deflateSync } from 'node:zlib'
 import sharp from 'sharp'
 import t from 'tap'
-import { readInfotext } from '../../src/simulator/generation/infotext-read.ts'
+import { readInfotext } from '../../src/a1111/pasted-parameters.ts'
 import { startService } from '../helper.ts'
 
 /** Letters; what takes the square of it is sixteen times as slow as a quarter of it. */

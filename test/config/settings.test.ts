@@ -1,9 +1,9 @@
 import t from 'tap'
 import { readFile, writeFile } from 'node:fs/promises'
 import { parseEnv } from 'node:util'
-import { readEnvironment } from '../../src/config/environment.ts'
+import { readEnvironment } from '../../src/config/sources.ts'
 import { parseSettings, SettingsError } from '../../src/config/parse.ts'
-import { renderEnvironmentExample, renderSettingsTable } from '../../src/config/render.ts'
+import { renderEnvironmentExample, renderSettingsTable } from '../../src/config/write.ts'
 import { Settings } from '../../src/config/settings.ts'
 import { inRepository } from '../root.ts'
 

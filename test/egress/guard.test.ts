@@ -4,7 +4,7 @@ import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import { parseSettings } from '../../src/config/parse.ts'
 import { createEgressGuard, EgressRefusal, type EgressGuardDependencies } from '../../src/egress/guard.ts'
-import { guardedPost } from '../../src/egress/post.ts'
+import { guardedPost } from '../../src/egress/requests.ts'
 import { classOf } from '../../src/egress/address-classes.ts'
 import { listen } from '../webhooks/receiver.ts'
 

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { EventView } from '../../schemas/event.ts'
-import { createApp } from '../../src/app.ts'
+import { createApp } from '../../src/main/app.ts'
 import { startRedisProxy } from '../faults/redis-proxy.ts'
 import { quick, silentLogger, startService } from '../helper.ts'
 import { startTestRedis } from '../redis.ts'

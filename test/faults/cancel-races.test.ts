@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { quick, startService } from '../helper.ts'
-import { startStranger } from '../../bench/ground/stranger.ts'
+import { startStranger } from '../support/third-party.ts'
 import { createRandom } from '../../src/simulator/random.ts'
 import { checkInvariants } from './invariants.ts'
 

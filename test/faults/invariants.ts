@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import { findProblems, readJobs, type Traces } from '../../bench/ground/consistency.ts'
+import { findProblems, readJobs, type Traces } from '../support/consistency.ts'
 import type { Job } from '../../src/jobs/job.ts'
 
 /** Holds a service at rest to what must be so after every fault, whatever it was; answers its jobs. */

@@ -1,8 +1,7 @@
 import t from 'tap'
 import type { JobAttempt } from '../../src/jobs/job.ts'
 import type { GiveBack } from '../../src/jobs/store.ts'
-import { createLeaseStore } from '../../src/servers/lease.ts'
-import { describeHolder } from '../../src/servers/lease-holder.ts'
+import { createLeaseStore, describeHolder } from '../../src/servers/lease.ts'
 import { quick, startService } from '../helper.ts'
 
 const service = await startService(t, { worker: 'none' })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Inventory } from '../../src/a1111/types.ts'
 import { startSimulator, type Simulator } from '../../src/simulator/simulator.ts'
-import { startWorker } from '../../src/worker.ts'
+import { startWorker } from '../../src/main/worker.ts'
 import { quick, startService } from '../helper.ts'
 
 interface StartOptions { readonly bareMilliseconds: number, readonly mountMilliseconds: number }

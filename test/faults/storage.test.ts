@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import sharp from 'sharp'
 import t, { type Test } from 'tap'
 import { quick, startService, type Service } from '../helper.ts'
-import { startWorker } from '../../src/worker.ts'
+import { startWorker } from '../../src/main/worker.ts'
 import { createFaultyDisk } from './full-disk.ts'
 import { checkInvariants } from './invariants.ts'
 

@@ -3,7 +3,7 @@ import t from 'tap'
 import { checkAnswer } from '../../src/a1111/check-answer.ts'
 import type { GenerationAnswer } from '../../src/a1111/types.ts'
 import { createPictureCheck } from '../../src/jobs/check-pictures.ts'
-import type { StoredImage } from '../../src/media/types.ts'
+import type { StoredImage } from '../../src/lib/media-types.ts'
 import { startService, type JsonBody } from '../helper.ts'
 
 const service = await startService(t)

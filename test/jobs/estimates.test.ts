@@ -1,13 +1,12 @@
 import t from 'tap'
-import { learnFrom } from '../../src/servers/cost-fit.ts'
+import type { JobSubmission } from '../../src/jobs/job.ts'
+import { workloadOf } from '../../src/jobs/workload.ts'
 import {
-  loadedAfter, newCostModel, predictSeconds, type CostModel, type Workload
+  type CostModel, learnFrom, loadedAfter, newCostModel, predictSeconds, type Workload
 } from '../../src/servers/cost-model.ts'
 import { createRandom } from '../../src/simulator/random.ts'
-import { workloadOf } from '../../src/jobs/workload.ts'
-import type { JobSubmission } from '../../src/jobs/job.ts'
-import { quick, startService } from '../helper.ts'
 import { listenTo } from '../events/listener.ts'
+import { quick, startService } from '../helper.ts'
 
 /** A server whose true costs are known, with noise; some of its checkpoints are dearer than others. */
 interface World {

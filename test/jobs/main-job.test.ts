@@ -33,7 +33,7 @@ t.test('jobs of one server run one after another, by priority and then by arriva
   const positions = await Promise.all(ids.map(async id => (await service.job(id)).queue_position))
   t.same(positions, [3, 4, 1, 5, 2])
 
-  const { startWorker } = await import('../../src/worker.ts')
+  const { startWorker } = await import('../../src/main/worker.ts')
   const worker = await startWorker(service.house)
   t.teardown(worker.close)
   for (const id of ids) await service.until(id, 'completed')

@@ -6,8 +6,8 @@ import sharp from 'sharp'
 import t from 'tap'
 import { sweepMedia } from '../../src/jobs/media-sweep.ts'
 import { createMediaStore } from '../../src/media/store.ts'
-import { storedTexts } from '../../src/studio/stored-texts.ts'
-import type { StoredImage } from '../../src/media/types.ts'
+import { storedTexts } from '../../src/main/worker.ts'
+import type { StoredImage } from '../../src/lib/media-types.ts'
 import { quick, startService } from '../helper.ts'
 
 const service = await startService(t)

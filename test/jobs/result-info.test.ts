@@ -1,6 +1,6 @@
 import fc from '../property.ts'
 import t from 'tap'
-import { packInfo, unpackInfo } from '../../src/jobs/result-info.ts'
+import { packInfo, unpackInfo } from '../../src/jobs/job.ts'
 
 const prompts = { prompt: 'a lighthouse at dusk, oil on canvas', negative_prompt: 'blurry' }
 const infotext = `${prompts.prompt}\nNegative prompt: blurry\nSteps: 20`

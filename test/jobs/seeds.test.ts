@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { quick, type Service } from '../helper.ts'
-import { startStudio, type StudioService } from '../studio/studio.ts'
+import { startStudio, type StudioService } from '../bots/studio.ts'
 
 /** Seeds as apps send them, and the last that there is. */
 const seeds = ['1234567890123456789', '9007199254740993', '18446744073709551615', '4294967295', '0'] as const

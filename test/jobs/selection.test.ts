@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { RestoreSelection } from '../../src/servers/server.ts'
+import type { RestoreSelection } from '../../src/servers/registry.ts'
 import type { SimulatorOptions } from '../../src/simulator/simulator.ts'
 import { quick, startService, type Service } from '../helper.ts'
 

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { A1111Client } from '../../src/a1111/client.ts'
-import { createTaskControl, stopOpenTask, stopOrphanedTask } from '../../src/jobs/task-control.ts'
+import { createTaskControl, stopOpenTask, stopOrphanedTask } from '../../src/jobs/interrupt.ts'
 
 /** A server that generates this task for ever; counts the interrupts that reach it. */
 function generating () {

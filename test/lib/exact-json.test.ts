@@ -4,7 +4,7 @@ import {
   narrowInteger, noteFloat, parseJsonText, parsePythonJson, stringifyJson, stringifyKeepingFloats, withExactIntegers,
   withFloatsOf
 } from '../../src/lib/exact-json.ts'
-import { parseJson } from '../../src/json/parse.ts'
+import { parseJson } from '../../src/lib/json.ts'
 
 t.test('integers keep all their digits, whatever stands around them', async t => {
   const text = '{"a":[18446744073709551615,-9223372036854775808,9007199254740993],"b":{"9007199254740993":"18446744073709551615"},' +

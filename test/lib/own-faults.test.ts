@@ -1,6 +1,6 @@
 import t from 'tap'
 import { connectionFailure } from '../../src/a1111/failures.ts'
-import { exhaustionOf, ownFaultOf } from '../../src/lib/http/own-faults.ts'
+import { exhaustionOf, ownFaultOf } from '../../src/lib/http/client.ts'
 
 const failed = (code: string, syscall = 'connect') => Object.assign(new Error(`${syscall} ${code}`), { code, syscall })
 const online = () => true

@@ -1,8 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { deflateSync } from 'node:zlib'
 import t from 'tap'
-import { readGeneration, readGenerationText } from '../../src/media/generation-text.ts'
-import { parametersOf, readText } from '../../src/media/read-parameters.ts'
+import { parametersOf, readGeneration, readGenerationText, readText } from '../../src/media/generation-text.ts'
 import { inRepository } from '../root.ts'
 import {
   canvas, exifBlock, gifWithComment, jpegWith, jpegWithExif, pngTexts, pngWithChunks, pngWithExif, pngWithLateChunks,

@@ -1,10 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import sharp from 'sharp'
 import t from 'tap'
-import { ServiceError } from '../../src/errors.ts'
-import { bufferSource } from '../../src/media/byte-source.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
 import { readGenerationText } from '../../src/media/generation-text.ts'
-import { readImageHeader } from '../../src/media/image-header.ts'
+import { bufferSource, readImageHeader } from '../../src/media/image-header.ts'
 import { bodyLimitMib, checkImage, imageLimits } from '../../src/media/images.ts'
 import { encodePng } from '../../src/simulator/images/png.ts'
 

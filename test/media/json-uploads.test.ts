@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import sharp from 'sharp'
 import t, { type Test } from 'tap'
-import { parseJson } from '../../src/json/parse.ts'
+import { parseJson } from '../../src/lib/json.ts'
 import { siftJson } from '../../src/media/json-uploads.ts'
 import { createMediaStore } from '../../src/media/store.ts'
-import { createUploadTexts } from '../../src/media/upload-text.ts'
+import { createUploadTexts } from '../../src/media/uploads.ts'
 
 const mebibyte = 1_048_576
 const limits = { bytes: mebibyte, pixels: 1_000_000, count: 16 }

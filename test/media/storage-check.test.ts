@@ -1,7 +1,7 @@
 import { mkdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { createStorageCheck } from '../../src/media/storage-check.ts'
+import { createStorageCheck } from '../../src/media/storage.ts'
 import { silentLogger } from '../helper.ts'
 
 t.test('a wait for room ends with its signal, also where that fires during a look', async t => {

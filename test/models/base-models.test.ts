@@ -1,8 +1,7 @@
 import t from 'tap'
-import { findCheckpoint } from '../../src/a1111/checkpoint-names.ts'
-import { findLora } from '../../src/a1111/model-names.ts'
+import { findCheckpoint, findLora } from '../../src/a1111/names.ts'
 import { foldedText } from '../../src/lib/text.ts'
-import { baseModelOf, isSameBase, trainedBase } from '../../src/models/base-models.ts'
+import { baseModelOf, isSameBase, trainedBase } from '../../src/model-facts/base-models.ts'
 import { startService } from '../helper.ts'
 import { folderWith, safetensors, scan } from './files.ts'
 

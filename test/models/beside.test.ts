@@ -1,8 +1,8 @@
 import t from 'tap'
-import { combinedMembers, combinedPerson } from '../../src/models/combine-words.ts'
-import { folderNames } from '../../src/models/companions.ts'
-import { mergeFacts, noFacts } from '../../src/models/facts.ts'
-import { withMembers } from '../../src/models/json-members.ts'
+import { combinedMembers, combinedPerson } from '../../src/models/sidecars.ts'
+import { folderNames } from '../../src/models/walk.ts'
+import { mergeFacts, noFacts } from '../../src/model-facts/facts.ts'
+import { withMembers } from '../../src/models/sidecar-file.ts'
 
 t.test('a member of a JSON file is changed, and every other letter stays', async t => {
   const text = '{\r\n\t"seed": 12345678901234567890,\r\n\t"weight": 1.0,\r\n\t"tiny": 1e-400,\r\n\t"text": "\\u00e9\\ud800",\r\n' +

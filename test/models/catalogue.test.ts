@@ -1,6 +1,6 @@
 import t from 'tap'
 import { joinModels } from '../../src/models/join.ts'
-import { modelsReported } from '../../src/models/reported.ts'
+import { modelsReported } from '../../src/models/catalogue.ts'
 import type { Inventory } from '../../src/a1111/types.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { inventoryOf } from '../a1111/inventory.ts'

@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
-import { safeFilename } from '../../src/downloads/target.ts'
+import { safeFilename } from '../../src/models/download-service.ts'
 import { startService, type JsonBody } from '../helper.ts'
 import { folderWith, safetensors } from './files.ts'
 

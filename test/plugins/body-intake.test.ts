@@ -1,10 +1,9 @@
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import { randomBytes } from 'node:crypto'
 import sharp from 'sharp'
 import t from 'tap'
-import { bodyBudget } from '../../plugins/core/body-intake.ts'
-import { createByteBudget } from '../../src/lib/byte-budget.ts'
+import { bodyBudget, createByteBudget } from '../../plugins/core/body-intake.ts'
 import { keyHeaders } from '../api/access-key.ts'
 import { startService } from '../helper.ts'
 

@@ -8,9 +8,9 @@ import sharp from 'sharp'
 import t, { type Test } from 'tap'
 import body from '../../plugins/core/body.ts'
 import errors from '../../plugins/core/errors.ts'
-import { findJsonFault } from '../../src/json/fault.ts'
+import { findJsonFault } from '../../src/lib/json.ts'
 import { createMediaStore } from '../../src/media/store.ts'
-import { createUploadTexts } from '../../src/media/upload-text.ts'
+import { createUploadTexts } from '../../src/media/uploads.ts'
 
 const config = { BODY_LIMIT_MIB: 4, IMAGE_MAX_MIB: 1, IMAGE_MAX_MEGAPIXELS: 1, IMAGES_PER_JOB: 3 }
 const png = await sharp({ create: { width: 20, height: 10, channels: 3, background: '#36a' } }).png().toBuffer()

@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis'
 import { parseRedisAddress } from '../../src/redis/address.ts'
 import { checkRedis, judgeRedis, parseInfo } from '../../src/redis/check.ts'
 import { connectRedis, createConnection, type ConnectionKind } from '../../src/redis/connections.ts'
-import type { Log } from '../../src/log.ts'
+import type { Log } from '../../src/lib/logging.ts'
 import { startTestRedis } from '../redis.ts'
 
 function recordingLog () {

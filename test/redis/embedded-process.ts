@@ -1,6 +1,6 @@
-import { startEmbeddedRedis } from '../../src/redis/embedded.ts'
-import { messageOf } from '../../src/errors.ts'
-import type { Log } from '../../src/log.ts'
+import { startEmbeddedRedis } from '../../src/redis/private/embedded.ts'
+import { messageOf } from '../../src/lib/errors.ts'
+import type { Log } from '../../src/lib/logging.ts'
 
 /** A StableQueue reduced to its private Redis, for tests that kill it: `node … <data directory>`. */
 const write = (line: unknown) => { process.stdout.write(`${line}\n`) }

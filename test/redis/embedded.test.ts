@@ -1,5 +1,4 @@
-import t, { type Test } from 'tap'
-import { spawn, type ChildProcess } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -7,10 +6,10 @@ import { dirname, extname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
-import type { Log } from '../../src/log.ts'
-import { lockDataDirectory } from '../../src/redis/data-directory.ts'
-import { startEmbeddedRedis } from '../../src/redis/embedded.ts'
-import { identify, isRunning, whenEnded } from '../../src/redis/process.ts'
+import t, { type Test } from 'tap'
+import type { Log } from '../../src/lib/logging.ts'
+import { lockDataDirectory, startEmbeddedRedis } from '../../src/redis/private/embedded.ts'
+import { identify, isRunning, whenEnded } from '../../src/redis/private/process.ts'
 
 /** A data directory with a short path, so that a socket fits; `t.testdir()` may be too deep. */
 async function makeDirectory (t: Test): Promise<string> {

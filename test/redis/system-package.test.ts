@@ -1,7 +1,7 @@
 import t from 'tap'
 import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
-import { findProgram, planInstallation, type Machine } from '../../src/redis/system-package.ts'
+import { findProgram, planInstallation, type Machine } from '../../src/redis/private/install.ts'
 
 const packages = { apt: 'redis-server', brew: 'redis' }
 const bare: Machine = { hasApt: false, hasBrew: false, isRoot: false, hasFreeSudo: false, hasSystemd: false }

@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
-import { runDoctor } from '../../src/commands/doctor.ts'
+import { runDoctor } from '../../src/main/doctor.ts'
 import { parseSettings } from '../../src/config/parse.ts'
-import { openHouse } from '../../src/house.ts'
+import { openHouse } from '../../src/services/services.ts'
 import { startTestRedis, type TestRedis } from '../redis.ts'
 
 async function open (t: Test, parameters: readonly string[] = []): Promise<{ redis: TestRedis, admin: Redis }> {

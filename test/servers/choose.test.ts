@@ -1,6 +1,6 @@
 import t from 'tap'
 import { readCandidates } from '../../src/servers/choose.ts'
-import type { Server, ServerState } from '../../src/servers/server.ts'
+import type { Server, ServerState } from '../../src/servers/registry.ts'
 
 const servers = [
   { id: 'plain', alias: 'Plain', enabled: true, paused: false, origin: 'api', createdAt: 1 },

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import t from 'tap'
-import { createKeys } from '../../src/redis/keys.ts'
+import { createKeys } from '../../src/lib/keys.ts'
 import { createServerStateStore } from '../../src/servers/state-store.ts'
 import { startTestRedis } from '../redis.ts'
 

@@ -2,10 +2,11 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { createKeys } from '../../src/redis/keys.ts'
-import { hasEnded, identify } from '../../src/redis/process.ts'
-import { describeHolder, isHolderGone, writeHolder, type LeaseHolder } from '../../src/servers/lease-holder.ts'
-import { createLeaseStore, type LeaseStore } from '../../src/servers/lease.ts'
+import { createKeys } from '../../src/lib/keys.ts'
+import { hasEnded, identify } from '../../src/redis/private/process.ts'
+import {
+  createLeaseStore, describeHolder, isHolderGone, type LeaseHolder, type LeaseStore, writeHolder
+} from '../../src/servers/lease.ts'
 import { startTestRedis } from '../redis.ts'
 
 const minute = 60_000

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { createProxyLimit } from '../../src/servers/proxy-limit.ts'
+import { createProxyLimit } from '../../src/jobs/judge-failure.ts'
 
 const workload = (evaluations: number) => ({ evaluations, megapixels: evaluations / 4, checkpoint: '' })
 const late = (seconds: number, evaluations: number) => ({ seconds, needed: 270, workload: workload(evaluations) })

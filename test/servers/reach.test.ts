@@ -1,7 +1,7 @@
 import t from 'tap'
 import { parseSettings } from '../../src/config/parse.ts'
 import { registerFromSettings } from '../../src/servers/discover.ts'
-import { createServerReach } from '../../src/servers/reach.ts'
+import { createServerReach } from '../../src/servers/address.ts'
 import { onNotices, startService } from '../helper.ts'
 
 const metadata = [

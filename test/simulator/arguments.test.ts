@@ -1,5 +1,5 @@
 import t from 'tap'
-import { parseSimulatorArguments, simulatorHelp } from '../../src/simulator/arguments.ts'
+import { parseSimulatorArguments, simulatorHelp } from '../../src/simulator/settings.ts'
 
 t.test('flags become options', async t => {
   t.match(parseSimulatorArguments([]), { port: 7860, internalProgress: true, controlNet: true, flavor: undefined })

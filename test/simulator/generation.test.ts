@@ -1,8 +1,7 @@
-import t from 'tap'
 import sharp from 'sharp'
-import { readUserComment } from '../../src/simulator/images/exif.ts'
-import { readPngTexts } from '../../src/simulator/images/png.ts'
-import { imagesOf, infoOf, small, startBench, type Json, type Reply } from './client.ts'
+import t from 'tap'
+import { readPngTexts, readUserComment } from '../../src/simulator/images/png.ts'
+import { imagesOf, infoOf, type Json, type Reply, small, startBench } from './client.ts'
 
 async function sizesOf (reply: Reply): Promise<string[]> {
   const sizes = []

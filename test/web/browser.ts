@@ -1,6 +1,6 @@
 import { chromium, type BrowserContext, type BrowserContextOptions, type Page } from 'playwright-core'
 import type { Test } from 'tap'
-import { findProgram } from '../../src/redis/system-package.ts'
+import { findProgram } from '../../src/redis/private/install.ts'
 
 /** Where Chromium is: told by the test run, or found; undefined when this machine has none. */
 export const chromiumPath = process.env.STABLEQUEUE_TEST_CHROMIUM ??

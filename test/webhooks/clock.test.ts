@@ -1,26 +1,25 @@
 import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
 import { createServer as createHttpServer, type RequestListener } from 'node:http'
-import { createServer, type AddressInfo, type Socket } from 'node:net'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
-import t from 'tap'
 import { Webhook } from 'standardwebhooks'
-import { createWebhookQueue } from '../../queues/webhook-queue.ts'
-import { createWebhookWorker } from '../../queues/webhook-worker.ts'
+import t from 'tap'
+import { createWebhookQueue, createWebhookWorker } from '../../queues/webhooks.ts'
 import { createVault } from '../../src/access/secrets.ts'
 import { createEgressGuard } from '../../src/egress/guard.ts'
-import { createMetrics } from '../../src/metrics/metrics.ts'
+import { parseSchedule } from '../../src/lib/retry-schedule.ts'
+import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { noTracing } from '../../src/telemetry/tracing.ts'
 import { createDeliverer } from '../../src/webhooks/deliver.ts'
 import { createDeliveries } from '../../src/webhooks/deliveries.ts'
+import { createWebhookOffice } from '../../src/webhooks/delivery-service.ts'
 import type { Delivery } from '../../src/webhooks/delivery.ts'
 import { createEndpoints } from '../../src/webhooks/endpoints.ts'
-import { testDelivery } from '../../src/webhooks/event-delivery.ts'
-import { createKeySide } from '../../src/webhooks/key-side.ts'
-import { createWebhookOffice } from '../../src/webhooks/office.ts'
-import { parseSchedule } from '../../src/webhooks/schedule.ts'
+import { testDelivery } from '../../src/webhooks/outbox.ts'
+import { createKeySide } from '../../src/webhooks/signing-keys.ts'
 import { newMasterKey, openRedis } from '../access/door.ts'
 import { silentLogger } from '../helper.ts'
 import { listen } from './receiver.ts'
@@ -35,8 +34,8 @@ const keys = connections.keySpace()
 const masterKey = newMasterKey()
 const vault = createVault(masterKey)
 const start = Date.now()
-let moment = start
-const now = () => moment
+let clockTime = start
+const now = () => clockTime
 
 const keySide = createKeySide({ redis, keys, vault, masterKey, now })
 const deliveries = createDeliveries(redis, keys, now)
@@ -82,7 +81,7 @@ t.after(async () => {
 /** An event for this address, on its way as the relay brings it. Not a test, which has one attempt only. */
 async function send (url: string): Promise<string> {
   const wish = { url, key: null, auth: 'signature', events: [], images: 'none', format: 'standard' } as const
-  const delivery = { ...testDelivery({ wish, url: new URL(url), keyId: null, warnings: [] }, vault, moment), type: 'job.completed' as const }
+  const delivery = { ...testDelivery({ wish, url: new URL(url), keyId: null, warnings: [] }, vault, clockTime), type: 'job.completed' as const }
   await deliveries.create(delivery)
   await queue.add({ id: delivery.id, round: 0 })
   return delivery.id
@@ -100,7 +99,7 @@ async function after (attempts: number, id: string): Promise<Delivery> {
 /** Moves the clock to the next attempt and lets the queue know. */
 async function untilDue (id: string): Promise<void> {
   const { nextAt, round } = await deliveries.get(id)
-  moment = nextAt ?? moment
+  clockTime = nextAt ?? clockTime
   const entry = { id, round }
   while (!await (await queue.queue.getJob(round === 0 ? id : `${id}_${round}`))?.isDelayed()) await sleep(5)
   await queue.postpone(entry, 0)
@@ -151,9 +150,9 @@ t.test('a receiver that is down for ten minutes gets its event at the first slot
   placeholder.close()
   await once(placeholder, 'close')
 
-  const began = moment
+  const began = clockTime
   const id = await send(`http://127.0.0.1:${port}/`)
-  for (let attempts = 1; moment < began + 600_000; attempts++) {
+  for (let attempts = 1; clockTime < began + 600_000; attempts++) {
     const { state, lastStatus, reason } = await after(attempts, id)
     t.match({ state, lastStatus, reason }, { state: 'pending', lastStatus: null })
     const [attempt] = (await deliveries.attempts(id)).slice(-1)
@@ -177,7 +176,7 @@ t.test('one that stays down is given up after 27 hours and a half, and gets the 
   const { delivery, offsets } = await playOut(id)
   t.match(delivery, { state: 'failed', attempts: 9, reason: 'the receiver said 500' })
   t.same(offsets, [0, 5, 35, 335, 2135, 9335, 27_335, 63_335, 99_335])
-  moment += 3_600_000
+  clockTime += 3_600_000
   await office.redeliver(delivery)
   t.match((await playOut(id)).delivery, { state: 'delivered', attempts: 10, round: 1 })
   t.ok(taken.every(isGenuine), 'with a fresh signature each time')
@@ -209,7 +208,7 @@ t.test('a machine that can open no connection uses no attempt, and holds nothing
 t.test('one that asks for time gets it', async t => {
   const { url } = await receive((count, response) => {
     if (count === 1) response.writeHead(429, { 'retry-after': '120' }).end()
-    else if (count === 2) response.writeHead(503, { 'retry-after': new Date(moment + 3_600_000).toUTCString() }).end()
+    else if (count === 2) response.writeHead(503, { 'retry-after': new Date(clockTime + 3_600_000).toUTCString() }).end()
     else response.writeHead(200).end()
   })
   const { offsets, delivery } = await playOut(await send(url))
@@ -252,7 +251,7 @@ t.test('whatever a receiver sends, its attempt ends in time and little of it is 
   for (const [what, url] of Object.entries(failing)) {
     const id = await send(url)
     const { state, nextAt } = await after(1, id)
-    t.match({ state, wait: (nextAt ?? 0) - moment }, { state: 'pending', wait: 5000 }, what)
+    t.match({ state, wait: (nextAt ?? 0) - clockTime }, { state: 'pending', wait: 5000 }, what)
     t.match(await deliveries.attempts(id), [{ status: null, error: 'no answer within 600 ms' }])
     await office.stop(await deliveries.get(id))
   }

@@ -1,12 +1,10 @@
 import t, { type Test } from 'tap'
-import { createWebhookQueue } from '../../queues/webhook-queue.ts'
-import { describeHolder } from '../../src/servers/lease-holder.ts'
-import { createLeaseStore } from '../../src/servers/lease.ts'
-import { deliveryOf } from '../../src/webhooks/event-delivery.ts'
-import { createOutbox } from '../../src/webhooks/outbox.ts'
-import { startWorker } from '../../src/worker.ts'
+import { createWebhookQueue } from '../../queues/webhooks.ts'
+import { startWorker } from '../../src/main/worker.ts'
+import { createLeaseStore, describeHolder } from '../../src/servers/lease.ts'
+import { createOutbox, deliveryOf } from '../../src/webhooks/outbox.ts'
 import { quick, silentLogger, startService } from '../helper.ts'
-import { startReceiver as startReceiverWith, type Received, type Respond } from './receiver.ts'
+import { type Received, type Respond, startReceiver as startReceiverWith } from './receiver.ts'
 
 // Nobody delivers anything until a test starts a worker.
 const service = await startService(t, {

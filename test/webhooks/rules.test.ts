@@ -1,11 +1,11 @@
 import t from 'tap'
 import { Webhook } from 'standardwebhooks'
-import { meaningOf, shownBodyOf } from '../../src/webhooks/answers.ts'
+import { meaningOf, shownBodyOf } from '../../src/webhooks/deliver.ts'
 import { createEndpoints } from '../../src/webhooks/endpoints.ts'
-import { eventId } from '../../src/webhooks/event-id.ts'
-import { createImageUrls } from '../../src/webhooks/image-urls.ts'
-import { eventLifetime, nextDelay, parseSchedule, retryAfter } from '../../src/webhooks/schedule.ts'
-import { isSoundSigningKey, publishedSecret, signature, signatures } from '../../src/webhooks/sign.ts'
+import { eventId } from '../../src/webhooks/outbox.ts'
+import { createImageUrls } from '../../src/webhooks/event-body.ts'
+import { eventLifetime, nextDelay, parseSchedule, retryAfter } from '../../src/lib/retry-schedule.ts'
+import { isSoundSigningKey, publishedSecret, signature, signatures } from '../../src/webhooks/signing-keys.ts'
 import { newMasterKey, openRedis } from '../access/door.ts'
 
 const connections = await openRedis()

@@ -1,8 +1,197 @@
-import { fieldsOf, objectOf, textOf, type JsonObject } from '../json-values.ts'
-import { createComfyGraph, type ComfyGraph, type ComfyNode } from './comfy-graph.ts'
-import { promptOf } from './comfy-prompts.ts'
-import { foreignText, sizeText, written, type ForeignLora, type ForeignText } from './foreign.ts'
-import { samplerOf, schedulerOf } from './sampler-words.ts'
+import { fieldsOf, type JsonObject, objectOf, textOf } from '../../lib/json-values.ts'
+import {
+  type ForeignLora, foreignText, type ForeignText, samplerOf, schedulerOf, sizeText, written
+} from './foreign.ts'
+
+/** One node of a graph in ComfyUI's API format. */
+interface ComfyNode {
+  readonly id: string
+  readonly type: string
+  /** Each a value, or a link `[id, output]`. */
+  readonly inputs: JsonObject
+}
+
+interface ComfyGraph {
+  readonly all: readonly ComfyNode[]
+  /** Nodes that turn noise into a picture. */
+  readonly samplers: readonly ComfyNode[]
+  /** The node that an input is linked to; null for a value. */
+  linked (node: ComfyNode, input: string): ComfyNode | null
+  /** The value of an input, through nodes that only hold one; undefined where it cannot be told. */
+  valueOf (node: ComfyNode, input: string): unknown
+  /** The first of these values that any node behind an input has. */
+  valueBehind (node: ComfyNode, input: string, names: readonly string[]): unknown
+  /** All nodes behind a node, the nearest first: through the named inputs of each, or all where it has none of them. */
+  upstream (node: ComfyNode, inputs: readonly string[]): ComfyNode[]
+  /** Whether a node that ends the graph, such as SaveImage, needs this one. */
+  isShown (node: ComfyNode): boolean
+}
+
+/** No graph that people make is larger. */
+const mostNodes = 5000
+/** Primitive nodes behind each other. */
+const deepestValue = 16
+/** Inputs under which nodes that only hold a value have it, the most telling first. */
+const valueInputs = [
+  'value', 'string', 'text', 'Text', 'prompt', 'populated_text', 'wildcard_text', 'seed', 'noise_seed', 'int', 'float', 'number',
+  'Number', 'Value', 'INT', 'FLOAT', 'STRING', 'a', 'input', 'any'
+]
+/** Nodes that put texts together, and what they put between. */
+const textParts = [
+  ['string_a', 'string_b'], ['text_a', 'text_b', 'text_c', 'text_d'], ['text1', 'text2'], ['string1', 'string2'], ['prefix', 'text', 'suffix']
+]
+const outputTypes = /^(?:Save|Preview)|SaveImage|Image ?Save|VideoCombine|Saver/i
+
+function createComfyGraph (content: JsonObject): ComfyGraph {
+  const nodes = new Map<string, ComfyNode>()
+  for (const [id, value] of Object.entries(content).slice(0, mostNodes)) {
+    const { class_type: type, inputs } = objectOf(value) ?? {}
+    if (typeof type === 'string') nodes.set(id, { id, type, inputs: objectOf(inputs) ?? {} })
+  }
+  const all = [...nodes.values()]
+
+  function target (value: unknown): ComfyNode | null {
+    const isLink = Array.isArray(value) && value.length === 2 && (typeof value[0] === 'string' || typeof value[0] === 'number')
+    return isLink ? nodes.get(String(value[0])) ?? null : null
+  }
+
+  const linked = (node: ComfyNode, input: string) => target(node.inputs[input])
+
+  function held (node: ComfyNode, depth: number): unknown {
+    if (depth > deepestValue) return undefined
+    const parts = textParts.find(names => names.filter(name => name in node.inputs).length > 1)
+    if (parts !== undefined) {
+      const { delimiter, separator } = node.inputs
+      const between = [delimiter, separator].find(text => typeof text === 'string') ?? ' '
+      const texts = parts.map(name => read(node, name, depth))
+      return texts.filter(text => typeof text === 'string' && text !== '').join(String(between))
+    }
+    const name = valueInputs.find(input => node.inputs[input] !== undefined)
+    const only = Object.keys(node.inputs)
+    if (name !== undefined) return read(node, name, depth)
+    return only.length === 1 && only[0] !== undefined ? read(node, only[0], depth) : undefined
+  }
+
+  function read (node: ComfyNode, input: string, depth: number): unknown {
+    const value = node.inputs[input]
+    const holder = target(value)
+    if (holder !== null) return held(holder, depth + 1)
+    return typeof value === 'object' ? undefined : value
+  }
+
+  function upstream (start: ComfyNode, inputs: readonly string[]): ComfyNode[] {
+    const found: ComfyNode[] = []
+    const seen = new Set([start])
+    for (let front = [start]; front.length > 0;) {
+      const next: ComfyNode[] = []
+      for (const node of front) {
+        const named = inputs.flatMap(input => linked(node, input) ?? [])
+        const others = named.length > 0 || node === start
+          ? named
+          : Object.values(node.inputs).flatMap(value => target(value) ?? [])
+        for (const other of others) {
+          if (seen.has(other)) continue
+          seen.add(other)
+          found.push(other)
+          next.push(other)
+        }
+      }
+      front = next
+    }
+    return found
+  }
+
+  const graph: ComfyGraph = {
+    all,
+    samplers: all.filter(isSampler),
+    linked,
+    valueOf: (node, input) => read(node, input, 0),
+    valueBehind (node, input, names) {
+      const start = linked(node, input)
+      if (start === null) return undefined
+      for (const behind of [start, ...upstream(start, Object.keys(start.inputs))]) {
+        const name = names.find(one => graph.valueOf(behind, one) !== undefined)
+        if (name !== undefined) return graph.valueOf(behind, name)
+      }
+      return undefined
+    },
+    upstream,
+    isShown: node => shown().has(node)
+  }
+
+  let ends: Set<ComfyNode> | null = null
+  function shown (): Set<ComfyNode> {
+    ends ??= new Set(all.filter(({ type }) => outputTypes.test(type))
+      .flatMap(end => upstream(end, Object.keys(end.inputs))))
+    return ends
+  }
+  return graph
+}
+
+/** Any node of whatever extension that takes what sampling needs. */
+function isSampler ({ type, inputs }: ComfyNode): boolean {
+  if ('guider' in inputs && 'sigmas' in inputs) return true
+  const hasSeed = ['seed', 'noise_seed', 'noise'].some(name => name in inputs)
+  return hasSeed && (('positive' in inputs && ('latent_image' in inputs || 'model' in inputs)) || /KSampler|SamplerCustom/i.test(type))
+}
+
+export interface ComfyPrompt {
+  readonly text: string
+  /** Of distilled models such as Flux. */
+  readonly guidance: unknown
+}
+
+type Side = 'positive' | 'negative'
+
+/** Inputs by which conditioning goes through nodes that only change it. */
+const through = [
+  'conditioning', 'conditioning_1', 'conditioning_2', 'conditioning_to', 'conditioning_from', 'conditioning1', 'conditioning2', 'cond',
+  'base_positive', 'input', 'any', 'value', ''
+]
+/** Inputs of text encoders: one text, or one for each encoder of SDXL, SD 3, Flux, Hunyuan, HiDream and Lumina. */
+const encoded = [
+  'text', 'prompt', 'populated_text', 'text_g', 'text_l', 'clip_g', 'clip_l', 't5xxl', 'llama', 'bert', 'mt5xl', 'user_prompt', 'tags', 'lyrics'
+]
+const mostPromptNodes = 200
+
+/** The text that reaches one side of a sampler or guider; null where it cannot be followed. */
+function promptOf (graph: ComfyGraph, start: ComfyNode, side: Side): ComfyPrompt | null {
+  const [first] = [side, ...side === 'positive' ? ['conditioning'] : []].filter(input => start.inputs[input] !== undefined)
+  if (first === undefined) return null
+  const entry = graph.linked(start, first)
+  if (entry === null) return typeof start.inputs[first] === 'string' ? { text: start.inputs[first], guidance: undefined } : null
+  const texts: string[] = []
+  const seen = new Set<ComfyNode>()
+  let guidance: unknown
+  let isFollowed = false
+  const open = [entry]
+  while (open.length > 0 && seen.size < mostPromptNodes) {
+    const node = open.shift()
+    if (node === undefined || seen.has(node)) continue
+    seen.add(node)
+    guidance ??= graph.valueOf(node, 'guidance')
+    const found = textsOf(graph, node, side)
+    if (found !== null) {
+      isFollowed = true
+      texts.push(...found)
+      continue
+    }
+    const next = graph.linked(node, side) ?? null
+    open.unshift(...next === null ? through.flatMap(input => graph.linked(node, input) ?? []) : [next])
+  }
+  return isFollowed ? { text: [...new Set(texts)].filter(text => text !== '').join(', '), guidance } : null
+}
+
+/** The texts that a node encodes; null for one that encodes none. */
+function textsOf (graph: ComfyGraph, node: ComfyNode, side: Side): string[] | null {
+  if (node.type === 'ConditioningZeroOut') return []
+  const own = node.inputs[side]
+  // loaders that take both prompts as text
+  if (typeof own === 'string') return [own]
+  const inputs = encoded.filter(input => node.inputs[input] !== undefined)
+  if (inputs.length === 0 || (graph.linked(node, 'conditioning') !== null && !('clip' in node.inputs))) return null
+  return inputs.map(input => written(graph.valueOf(node, input)))
+}
 
 /** ComfyUI writes the graph that it ran (its API format) as JSON under `prompt`. */
 export function isComfyGraph (content: JsonObject): boolean {

@@ -1,6 +1,6 @@
 import type { A1111Parameters } from '../../../schemas/generation-parameters.ts'
 import type { A1111Client } from '../client.ts'
-import type { JsonObject } from '../json-values.ts'
+import type { JsonObject } from '../../lib/json-values.ts'
 import type { DrawingMode, Inventory, ListName, Scheduler, ServerProgress } from '../types.ts'
 
 /** What a probe saw of a server; null for a route that is missing, or answers with anything but JSON. */

@@ -1,5 +1,5 @@
 import { isMissing } from '../failures.ts'
-import { fieldsOf, textOf, type JsonObject } from '../json-values.ts'
+import { fieldsOf, textOf, type JsonObject } from '../../lib/json-values.ts'
 import type { ServerProgress } from '../types.ts'
 import { a1111 } from './a1111.ts'
 import type { MarkReader, ReadingClient, ServerKindRules } from './kind.ts'

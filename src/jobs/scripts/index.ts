@@ -1,4 +1,4 @@
-import type { EndStatus, JobStatus } from '../../../schemas/job-status.ts'
+import type { EndStatus, JobStatus } from '../../../schemas/job.ts'
 import { loadScript, type Script, type ScriptArgument } from '../../redis/scripts.ts'
 
 /**

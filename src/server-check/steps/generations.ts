@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fieldsOf, numberOf, objectOf, textOf } from '../../a1111/json-values.ts'
+import { fieldsOf, numberOf, objectOf, textOf } from '../../lib/json-values.ts'
 import { parsePythonJson } from '../../lib/exact-json.ts'
 import type { RawAnswer } from '../../a1111/raw-calls.ts'
-import { addFinding, type CheckFacts } from '../facts.ts'
+import { addFinding, type CheckFacts } from '../report.ts'
 import { CheckEnded, NotFoundOut, type CheckSession, type RunningGeneration } from '../session.ts'
 
 /** Looks at the progress may take so long, in milliseconds. */

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RawAnswer } from '../../a1111/raw-calls.ts'
 import { GenerationFailure } from '../../a1111/types.ts'
-import { addFinding, type CheckFacts } from '../facts.ts'
+import { addFinding, type CheckFacts } from '../report.ts'
 import { NotFoundOut, type CheckSession } from '../session.ts'
 
 const mebibyte = 1024 * 1024

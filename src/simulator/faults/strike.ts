@@ -1,4 +1,4 @@
-import { ProcessDied, PythonError } from '../failures.ts'
+import { ProcessDied, PythonError } from '../../fastapi/errors.ts'
 import { runHumanJob } from '../generation/human.ts'
 import type { ServerProcess } from '../server-process.ts'
 import type { Fault, StruckFaults } from './faults.ts'

@@ -1,11 +1,41 @@
+import sharp from 'sharp'
+import type { GenerationRequest } from '../../a1111/request-model.ts'
+import { HttpException } from '../../fastapi/errors.ts'
 import { stringifyJson, stringifyKeepingFloats, withFloatsOf } from '../../lib/exact-json.ts'
 import type { StruckFaults } from '../faults/faults.ts'
-import { encodeImage, readFormat } from '../images/encode.ts'
 import { encodeMedia, media } from '../images/media.ts'
+import type { Picture } from '../images/pixels.ts'
+import { encodePng, insertIntoJpeg, insertIntoWebp, writeUserComment } from '../images/png.ts'
 import type { ServerProcess } from '../server-process.ts'
 import type { Generation } from './generate.ts'
-import type { GenerationRequest } from './request.ts'
 import { argumentsOf } from './scripts.ts'
+
+export type ImageFormat = 'png' | 'jpeg' | 'webp'
+
+/**
+ * The format that the option `samples_format` asks for.
+ *
+ * @throws HttpException for any other than png, jpg, jpeg and webp
+ */
+function readFormat (option: unknown): ImageFormat {
+  const name = String(option).toLowerCase()
+  if (name === 'png') return 'png'
+  if (name === 'jpg' || name === 'jpeg') return 'jpeg'
+  if (name === 'webp') return 'webp'
+  throw new HttpException(500, 'Invalid image format')
+}
+
+/** Encodes a picture with its infotext inside, as PNG text or EXIF user comment; `pngLevel` is zlib's, 0 to 9. */
+async function encodeImage (
+  picture: Picture, format: ImageFormat, infotext: string, pngLevel: number
+): Promise<Buffer> {
+  if (format === 'png') return await encodePng(picture, { parameters: infotext }, pngLevel)
+  const { data, width, height } = picture
+  const image = sharp(data, { raw: { width, height, channels: 3 } })
+  const exif = writeUserComment(infotext)
+  if (format === 'jpeg') return insertIntoJpeg(await image.jpeg({ quality: 80 }).toBuffer(), exif)
+  return insertIntoWebp(await image.webp({ quality: 80 }).toBuffer(), exif, { width, height })
+}
 
 /** How a flavour words its answer, where that is not as A1111 does. */
 export interface AnswerShape {

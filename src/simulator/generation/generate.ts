@@ -1,28 +1,124 @@
 import { randomUUID } from 'node:crypto'
-import { seedAfter } from '../../a1111/seeds.ts'
+import type { GenerationRequest, Mode } from '../../a1111/request-model.ts'
+import { HttpException, ProcessDied } from '../../fastapi/errors.ts'
+import { noteFloat } from '../../lib/exact-json.ts'
+import { seedAfter } from '../../lib/seeds.ts'
 import type { CheckpointFile } from '../checkpoints.ts'
+import { runControlNet } from '../controlnet/units.ts'
 import type { Fault, StruckFaults } from '../faults/faults.ts'
 import { strikeAtStart, untilGoneOrDead } from '../faults/strike.ts'
-import { HttpException, ProcessDied } from '../failures.ts'
 import { profiles } from '../flavors.ts'
-import { arrangeGrid, type Picture } from '../images/pixels.ts'
+import { readSource } from '../images/fetch.ts'
+import { arrangeGrid, decodeImage, type Picture } from '../images/pixels.ts'
+import { createTaskId } from '../progress.ts'
 import type { GenerationRecord } from '../records.ts'
-import { loadCheckpoint, type ServerProcess } from '../server-process.ts'
-import { optionMarks } from './option-marks.ts'
-import { beginJob, endJob } from '../state.ts'
-import { createTaskId } from '../tasks.ts'
+import { runRegionalPrompter } from '../regional.ts'
+import { loadCheckpoint, selectedCheckpoint, type ServerProcess } from '../server-process.ts'
 import { tripOverMissingArguments } from '../start.ts'
-import { describeGeneration } from './info.ts'
-import { writeInfotext } from './infotext.ts'
-import { readInitImages } from './init-images.ts'
+import { beginJob, endJob } from '../state.ts'
+import { type UsedCheckpoint, writeInfotext } from './infotext.ts'
 import { runJob } from './job.ts'
-import { withOverrides } from './overrides.ts'
+import { optionMarks } from './option-marks.ts'
 import type { InitImages } from './painter.ts'
-import { floor8, planGeneration, type Plan } from './plan.ts'
-import type { GenerationRequest, Mode } from './request.ts'
+import { floor8, type Plan, planGeneration } from './plan.ts'
 import { checkScripts, tracesOf } from './scripts.ts'
-import { runControlNet } from '../controlnet/units.ts'
-import { runRegionalPrompter } from '../regional/regional-prompter.ts'
+
+/** The object whose JSON text is the answer's `info`; it lists all seeds that were planned, even when interrupted. */
+function describeGeneration (
+  plan: Plan, checkpoint: UsedCheckpoint,
+  outcome: {
+    readonly infotexts: readonly string[]
+    readonly firstImage: number
+    readonly jobTimestamp: string
+    readonly clipSkip: number
+    readonly version: string | null
+    /** The model that restored faces; null where none did. */
+    readonly faceModel: unknown
+  }
+): Record<string, unknown> {
+  const info: Record<string, unknown> = {
+    prompt: plan.prompts[0],
+    all_prompts: plan.prompts,
+    negative_prompt: plan.negativePrompts[0],
+    all_negative_prompts: plan.negativePrompts,
+    seed: plan.seeds[0],
+    all_seeds: plan.seeds,
+    subseed: plan.subseeds[0],
+    all_subseeds: plan.subseeds,
+    subseed_strength: plan.subseedStrength,
+    width: plan.width,
+    height: plan.height,
+    sampler_name: plan.sampler.name,
+    cfg_scale: plan.cfgScale,
+    steps: plan.steps,
+    batch_size: plan.batchSize,
+    restore_faces: outcome.faceModel !== null,
+    face_restoration_model: outcome.faceModel,
+    sd_model_name: checkpoint.name,
+    sd_model_hash: checkpoint.hash,
+    sd_vae_name: null,
+    sd_vae_hash: null,
+    seed_resize_from_w: -1,
+    seed_resize_from_h: -1,
+    denoising_strength: plan.denoisingStrength,
+    extra_generation_params: plan.extraParameters,
+    index_of_first_image: outcome.firstImage,
+    infotexts: outcome.infotexts,
+    styles: plan.styles,
+    job_timestamp: outcome.jobTimestamp,
+    clip_skip: outcome.clipSkip,
+    is_using_inpainting_conditioning: false,
+    ...outcome.version === null ? {} : { version: outcome.version }
+  }
+  for (const name of ['cfg_scale', 'denoising_strength']) noteFloat(info, name)
+  return info
+}
+
+/**
+ * Decodes what img2img starts from. A1111 does it under the job lock but before the job begins, so that a
+ * broken image leaves its task pending for ever.
+ *
+ * @throws HttpException 500 for what is no image, or for an address that may not be fetched
+ */
+async function readInitImages (server: ServerProcess, request: GenerationRequest): Promise<InitImages> {
+  const size = { width: Math.max(8, floor8(request.width)), height: Math.max(8, floor8(request.height)) }
+  const read = async (image: unknown): Promise<Buffer> => {
+    if (typeof image !== 'string') throw new HttpException(500, 'Invalid encoded image')
+    return await readSource(server.options, image)
+  }
+  const pictures = []
+  for (const image of request.init_images ?? []) pictures.push(await decodeImage(await read(image), size))
+  const mask = request.mask ? await decodeImage(await read(request.mask), size) : null
+  if (mask !== null && request.inpainting_mask_invert) {
+    mask.data.forEach((value, index) => { mask.data[index] = 255 - value })
+  }
+  return { pictures, mask }
+}
+
+/**
+ * Runs work under a request's `override_settings`. A checkpoint that is not known is dropped without a word; the
+ * selection is restored afterwards but what was loaded stays loaded; keys that were not there before leak. Where the
+ * process dies, nothing is restored, and its config file may have been saved meanwhile.
+ *
+ * @throws PythonError for an option that does not exist
+ */
+async function withOverrides<Result> (
+  server: ServerProcess, request: GenerationRequest, work: () => Promise<Result>
+): Promise<Result> {
+  const { options, checkpoints } = server
+  const overrides = { ...request.override_settings }
+  const before = options.remember(Object.keys(overrides))
+  if (checkpoints.find(overrides.sd_model_checkpoint) === undefined) delete overrides.sd_model_checkpoint
+  try {
+    for (const [key, value] of Object.entries(overrides)) options.set(key, value)
+    await loadCheckpoint(server, selectedCheckpoint(server))
+    return await work()
+  } finally {
+    if (request.override_settings_restore_afterwards !== false && server.machine.restores === 'saved') {
+      for (const [key, value] of Object.entries(before)) options.write(key, value)
+    }
+  }
+}
 
 /** A finished generation, before its images are encoded. */
 export interface Generation {

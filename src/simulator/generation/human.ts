@@ -1,7 +1,7 @@
 import type { GenerationRecord } from '../records.ts'
 import { loadCheckpoint, selectedCheckpoint, type ServerProcess } from '../server-process.ts'
 import { beginJob, endJob, nextPass } from '../state.ts'
-import { createTaskId } from '../tasks.ts'
+import { createTaskId } from '../progress.ts'
 import { optionMarks } from './option-marks.ts'
 
 /**

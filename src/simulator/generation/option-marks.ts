@@ -1,5 +1,5 @@
 import type { Options } from '../options.ts'
-import type { GenerationRequest } from './request.ts'
+import type { GenerationRequest } from '../../a1111/request-model.ts'
 
 /** Options that show in an infotext once they are not what they are by default; in A1111's order. */
 const labels: Readonly<Record<string, string>> = {
@@ -54,9 +54,9 @@ export function optionMarks (options: Options, request: Partial<GenerationReques
   })
   const vae = options.get('sd_vae')
   const modules = options.get('forge_additional_modules')
-  const faces = request.restore_faces ?? options.get('face_restoration')
+  const restoresFaces = request.restore_faces ?? options.get('face_restoration')
   const all: Record<string, unknown> = {
-    'Face restoration': faces === true ? options.get('face_restoration_model') : null,
+    'Face restoration': restoresFaces === true ? options.get('face_restoration_model') : null,
     VAE: vae === 'Automatic' || vae === 'None' ? null : vae,
     ...Object.fromEntries(marks),
     Tiling: (request.tiling ?? options.get('tiling')) === true ? true : null,

@@ -1,11 +1,41 @@
-import { blend, type Blend } from '../images/blend.ts'
+import type { ControlNet } from '../controlnet/units.ts'
 import { drawLandscape, type Scene } from '../images/landscape.ts'
-import { drawNoise } from '../images/noise-picture.ts'
 import { arrangeGrid, createPicture, paste, type Picture } from '../images/pixels.ts'
 import { encodePng } from '../images/png.ts'
-import type { ControlNet } from '../controlnet/units.ts'
-import type { RegionalPrompter } from '../regional/regional-prompter.ts'
+import type { RegionalPrompter } from '../regional.ts'
 import type { Plan } from './plan.ts'
+
+interface Blend {
+  /** 0 keeps the start, 1 replaces it. */
+  readonly strength: number
+  /** Of the same size; white where the start may change. */
+  readonly mask: Picture | null
+}
+
+/** What img2img makes: the start, repainted as much as the denoising strength says and where the mask allows. */
+function blend (start: Picture, drawn: Picture, { strength, mask }: Blend): Picture {
+  const result = createPicture(start.width, start.height)
+  for (let index = 0; index < result.data.length; index += 1) {
+    const allowed = mask === null ? 1 : (mask.data[index] as number) / 255
+    const from = start.data[index] as number
+    result.data[index] = from + ((drawn.data[index] as number) - from) * strength * allowed
+  }
+  return result
+}
+
+/** A picture of random bytes that no codec can make smaller, for tests with big answers; seeded like any other. */
+function drawNoise (width: number, height: number, seed: number): Picture {
+  const picture = createPicture(width, height)
+  let state = (seed ^ 0x9E3779B9) >>> 0 || 1
+  const { data } = picture
+  for (let index = 0; index < data.length; index += 1) {
+    state ^= state << 13
+    state ^= state >>> 17
+    state ^= state << 5
+    data[index] = state & 255
+  }
+  return picture
+}
 
 /** What img2img starts from, already in the size of the job. */
 export interface InitImages {

@@ -1,14 +1,175 @@
-import { seedAfter, type Seed } from '../../a1111/seeds.ts'
+import type { GenerationRequest, Mode } from '../../a1111/request-model.ts'
+import { effectiveSchedule, pickSampler, type Sampler } from '../../a1111/sampler-defaults.ts'
+import { PythonError } from '../../fastapi/errors.ts'
+import { textsOf } from '../../lib/json-values.ts'
+import { drawSeed, largestSeed, lowestTorchSeed, type Seed, seedAfter } from '../../lib/seeds.ts'
 import { requireLoosely } from '../checkpoints.ts'
-import { PythonError } from '../failures.ts'
-import { effectiveSchedule, pickSampler, type Sampler } from '../lists/samplers.ts'
+import { applyStyles, latentUpscaleModes, upscalersOf } from '../lists/files.ts'
 import type { ServerProcess } from '../server-process.ts'
-import { planHires, type HiresPlan } from './hires.ts'
-import type { GenerationRequest, Mode } from './request.ts'
-import { runScript } from './script-runs.ts'
 import { selectedArguments } from './scripts.ts'
-import { resolveSeeds } from './seeds.ts'
-import { applyStyles } from './styles.ts'
+
+/** The second pass of txt2img. */
+interface HiresPlan {
+  readonly width: number
+  readonly height: number
+  readonly steps: number
+}
+
+/**
+ * Resolves `enable_hr` and what belongs to it, and notes it among the extra parameters; null without it.
+ *
+ * @throws PythonError for an unknown upscaler or checkpoint, or without `denoising_strength`
+ */
+function planHires (
+  server: ServerProcess, request: GenerationRequest, extra: Record<string, unknown>
+): HiresPlan | null {
+  if (request.enable_hr !== true) return null
+  if (request.hr_checkpoint_name && request.hr_checkpoint_name !== 'Use same checkpoint') {
+    const file = requireLoosely(server.checkpoints, request.hr_checkpoint_name)
+    extra['Hires checkpoint'] = server.checkpoints.title(file)
+  }
+  if (request.hr_sampler_name && request.hr_sampler_name !== request.sampler_name) {
+    extra['Hires sampler'] = request.hr_sampler_name
+  }
+  const upscaler = request.hr_upscaler ?? null
+  const isKnown = upscaler === null || latentUpscaleModes.includes(upscaler) ||
+    upscalersOf(server.machine.settings.family).some(one => one.name === upscaler)
+  if (!isKnown) throw new PythonError('Exception', `could not find upscaler named ${upscaler}`)
+  if (server.machine.settings.family === 'forge' && request.hr_additional_modules == null) {
+    throw new PythonError('TypeError', "argument of type 'NoneType' is not iterable")
+  }
+  if (request.denoising_strength === null) {
+    throw new PythonError('TypeError', "'<' not supported between instances of 'NoneType' and 'float'")
+  }
+  const size = targetSize(request)
+  Object.assign(extra, {
+    'Denoising strength': request.denoising_strength,
+    'Hires prompt': request.hr_prompt || null,
+    'Hires negative prompt': request.hr_negative_prompt || null,
+    'Hires schedule type': null,
+    ...size.note
+  })
+  if (request.hr_second_pass_steps) extra['Hires steps'] = request.hr_second_pass_steps
+  if (upscaler !== null) extra['Hires upscaler'] = upscaler
+  return {
+    width: Math.floor(size.width / 8) * 8,
+    height: Math.floor(size.height / 8) * 8,
+    steps: request.hr_second_pass_steps || request.steps
+  }
+}
+
+function targetSize (request: GenerationRequest): { width: number, height: number, note: Record<string, unknown> } {
+  const { width, height } = request
+  const scale = request.hr_scale ?? 2
+  const [x, y] = [request.hr_resize_x ?? 0, request.hr_resize_y ?? 0]
+  if (x === 0 && y === 0) {
+    return { width: Math.trunc(width * scale), height: Math.trunc(height * scale), note: { 'Hires upscale': scale } }
+  }
+  return {
+    width: x || Math.trunc(width * y / height),
+    height: y || Math.trunc(height * x / width),
+    note: { 'Hires resize': `${x}x${y}` }
+  }
+}
+
+/** What a selectable script makes of one request: a prompt for each picture, and whether a grid comes first. */
+export interface ScriptRun {
+  readonly prompts: readonly string[]
+  /** What is added to the first seed for each prompt. */
+  readonly seedOffsets: readonly number[]
+  readonly hasGrid: boolean
+  /** Whether the pictures themselves come, and not only their grid. */
+  readonly hasPictures: boolean
+}
+
+/**
+ * The scripts that multiply a request; null for every other script, which then changes nothing. They are why an answer
+ * may hold more images than `batch_size` × `n_iter`, or fewer.
+ */
+function runScript (request: GenerationRequest, prompt: string): ScriptRun | null {
+  const name = request.script_name?.toLowerCase()
+  if (name === 'x/y/z plot') return plot(prompt, request)
+  if (name === 'prompt matrix') return promptMatrix(prompt, request.script_args)
+  if (name === 'prompts from file or textbox') return promptLines(prompt, request.script_args)
+  return null
+}
+
+/** Where "Prompt S/R" stands among the axes of A1111's list for txt2img, and of Forge's. */
+const searchAxes: readonly unknown[] = [7, 8]
+
+/** Place of "Include Sub Images" among the plot's arguments. */
+const includesPictures = 10
+
+/** The values are only counted, but what the plot trips over most often is there. */
+function plot (prompt: string, { negative_prompt: negative, script_args: given }: GenerationRequest): ScriptRun {
+  for (const at of [0, 3, 6]) {
+    const [first = ''] = String(given[at + 1] ?? '').split(',').map(part => part.trim())
+    if (!searchAxes.includes(given[at]) || first === '' || `${prompt} ${negative ?? ''}`.includes(first)) continue
+    throw new PythonError('RuntimeError', `Prompt S/R did not find ${first} in prompt or negative prompt.`)
+  }
+  const counts = [0, 3, 6].map(at => given[at] === 0 || given[at] === undefined
+    ? 1
+    : Math.max(String(given[at + 1] ?? '').split(',').length, textsOf(given[at + 2]).length))
+  const cells = counts.reduce((product, count) => product * count, 1)
+  return {
+    prompts: new Array<string>(cells).fill(prompt),
+    seedOffsets: new Array<number>(cells).fill(0),
+    hasGrid: true,
+    hasPictures: given[includesPictures] !== false
+  }
+}
+
+/** `fixed|one|two`: every combination of the parts behind the first bar, and a grid of them all. */
+function promptMatrix (
+  prompt: string, [isPutFirst, isSeedVaried, kind = 'positive', delimiter = 'comma']: readonly unknown[]
+): ScriptRun {
+  if (kind !== 'positive' && kind !== 'negative') throw new PythonError('ValueError', `Unknown prompt type ${String(kind)}`)
+  if (delimiter !== 'comma' && delimiter !== 'space') {
+    throw new PythonError('ValueError', `Unknown variations delimiter ${String(delimiter)}`)
+  }
+  const [fixed = '', ...parts] = prompt.split('|').map(part => part.trim())
+  const prompts = Array.from({ length: 2 ** parts.length }, (_, combination) => {
+    const chosen = parts.filter((_part, bit) => (combination >> bit) % 2 === 1)
+    return (isPutFirst === true ? [...chosen, fixed] : [fixed, ...chosen]).join(', ')
+  })
+  const seedOffsets = prompts.map((_, index) => isSeedVaried === true ? index : 0)
+  return { prompts, seedOffsets, hasGrid: true, hasPictures: true }
+}
+
+/** One generation for each line that is not empty, with the request's own prompt before or behind it. */
+function promptLines (prompt: string, [isSeedIterated, , where, text]: readonly unknown[]): ScriptRun {
+  const lines = String(text ?? '').split('\n').map(line => line.trim()).filter(line => line !== '')
+  const prompts = (lines.length > 0 ? lines : ['']).map(line => {
+    const parts = where === 'end' ? [line, prompt] : [prompt, line]
+    return parts.filter(part => part !== '').join(' ')
+  })
+  const seedOffsets = prompts.map((_, index) => isSeedIterated === true ? index : 0)
+  return { prompts, seedOffsets, hasGrid: false, hasPictures: true }
+}
+
+/**
+ * -1 and null become a random seed, everything else is taken literally. Each image of a request has the seed of
+ * the one before plus 1, unless a variation strength makes it vary by the subseed alone.
+ *
+ * @throws PythonError for what PyTorch's generator does not take
+ */
+function resolveSeeds (
+  request: Pick<GenerationRequest, 'seed' | 'subseed' | 'subseed_strength'>, images: number
+): { seeds: Seed[], subseeds: Seed[] } {
+  const seed = fixed(request.seed)
+  const subseed = fixed(request.subseed)
+  const varies = (request.subseed_strength ?? 0) !== 0
+  const seeds = Array.from({ length: images }, (_, index) => seedAfter(seed, varies ? 0 : index))
+  const subseeds = Array.from({ length: images }, (_, index) => seedAfter(subseed, index))
+  if ([...seeds, ...varies ? subseeds : []].some(used => used < lowestTorchSeed || used > largestSeed)) {
+    throw new PythonError('RuntimeError', 'Overflow when unpacking long')
+  }
+  return { seeds, subseeds }
+}
+
+function fixed (seed: Seed | null): Seed {
+  return seed === null || seed === -1 ? drawSeed(below => Math.floor(Math.random() * below)) : seed
+}
 
 /** A generation with everything resolved: what will really be made. */
 export interface Plan {

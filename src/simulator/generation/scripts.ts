@@ -1,9 +1,7 @@
-import { HttpException, missingArguments } from '../failures.ts'
-import { scriptArguments } from '../lists/script-arguments.ts'
-import { choicesOf } from '../lists/script-info.ts'
-import { scriptTitles } from '../lists/scripts.ts'
+import type { GenerationRequest, Mode } from '../../a1111/request-model.ts'
+import { HttpException, missingArguments } from '../../fastapi/errors.ts'
+import { choicesOf, scriptArguments, scriptTitles } from '../lists/scripts.ts'
 import type { ServerProcess } from '../server-process.ts'
-import type { GenerationRequest, Mode } from './request.ts'
 
 /**
  * Checks the scripts that a request names: the selectable one by title in any case, always-on ones likewise.

@@ -1,9 +1,9 @@
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { withDeadline } from '../../lib/deadline.ts'
-import { HttpException } from '../failures.ts'
+import { HttpException } from '../../fastapi/errors.ts'
 import type { Options } from '../options.ts'
-import { readBase64 } from './decode.ts'
+import { readBase64 } from './pixels.ts'
 
 /**
  * The bytes of an image field that may also hold an address.

@@ -1,5 +1,5 @@
 import { readFaults } from '../faults/faults.ts'
-import { HttpException } from '../failures.ts'
+import { HttpException } from '../../fastapi/errors.ts'
 import { profiles } from '../flavors.ts'
 import { changeByHand, runHumanJob } from '../generation/human.ts'
 import type { ServerProcess } from '../server-process.ts'

@@ -1,16 +1,259 @@
-import { profiles } from '../flavors.ts'
-import type { ServerProcess } from '../server-process.ts'
-import { controlRoutes } from './control.ts'
+import { freemem, totalmem } from 'node:os'
+import sharp from 'sharp'
+import { sdnextSamplers } from '../../a1111/sampler-defaults.ts'
+import { HttpException, PythonError } from '../../fastapi/errors.ts'
+import { optional, strict } from '../../fastapi/model.ts'
+import { noteFloat } from '../../lib/exact-json.ts'
+import { type Family, profiles } from '../flavors.ts'
+import { commandFlags } from '../lists/command-flags.ts'
+import {
+  controlNetExtension, embeddings, faceRestorers, forgeStyles, latentUpscaleModes, modules, promptStyles,
+  realEsrganModels, regionalPrompterExtension, upscalersOf, vaes
+} from '../lists/files.ts'
+import { listLoras, listManyLoras, loraPreviews } from '../lists/loras.ts'
+import { describeScripts, scriptTitles } from '../lists/scripts.ts'
+import { describeProgress, describeTaskProgress } from '../progress.ts'
+import {
+  becomeUnloaded, loadCheckpoint, previewOptions, selectedCheckpoint, type ServerProcess
+} from '../server-process.ts'
 import { controlNetRoutes } from './controlnet.ts'
 import { extrasRoutes } from './extras.ts'
 import { generationRoutes } from './generation.ts'
-import { interfaceRoutes } from './interface.ts'
-import { internalRoutes } from './internal.ts'
-import { listRoutes } from './lists.ts'
-import { optionRoutes } from './options.ts'
-import type { Route } from './route.ts'
+import { createAnswer, get, post, type Route } from './route.ts'
 import { sdcppRoutes } from './sdcpp.ts'
-import { sdnextRoutes } from './sdnext.ts'
+
+/** Progress, interrupt, skip, and what loads or reads checkpoints anew. */
+function controlRoutes (server: ServerProcess): Route[] {
+  const { state, machine, memory } = server
+  const underLock = (work: () => void) => async (): Promise<null> => {
+    await server.jobLock.run(async () => { work() })
+    return null
+  }
+  const nothingToRead = underLock(() => undefined)
+
+  return [
+    get('/sdapi/v1/progress', async ({ query }) => await describeProgress(
+      memory.frozenState ?? state, previewOptions(server), { skipCurrentImage: query.skip_current_image === true }
+    ), { query: { skip_current_image: strict('boolean', false) } }),
+    post('/sdapi/v1/interrupt', () => {
+      machine.records.countInterrupt()
+      state.interrupted = true
+      return {}
+    }),
+    post('/sdapi/v1/skip', () => {
+      state.skipped = true
+      return null
+    }),
+    post('/sdapi/v1/unload-checkpoint', () => {
+      becomeUnloaded(server)
+      return {}
+    }),
+    post('/sdapi/v1/reload-checkpoint', async () => {
+      if (machine.settings.flavor === 'a1111') await loadCheckpoint(server, selectedCheckpoint(server))
+      return {}
+    }),
+    post('/sdapi/v1/refresh-checkpoints', underLock(() => { server.checkpoints.refresh(machine.disk.checkpoints) })),
+    post('/sdapi/v1/refresh-vae', nothingToRead),
+    post('/sdapi/v1/refresh-embeddings', nothingToRead)
+  ]
+}
+
+/**
+ * The bits of the gradio page by which clients such as the Photoshop plugin notice that the server runs, and the
+ * pictures beside models that the page shows.
+ */
+function interfaceRoutes (family: Family): Route[] {
+  const components = componentsOf(upscalersOf(family).map(({ name }) => name))
+  return [
+    get('/', () => createAnswer(200, 'text/html; charset=utf-8', page)),
+    get('/user', () => null),
+    get('/config', () => ({ version: '3.41.2', mode: 'blocks', dev_mode: false, title: 'Stable Diffusion', components })),
+    get('/app_id', () => ({ app_id: 20_260_101 })),
+    get('/sd_extra_networks/thumb', async ({ query }) => {
+      if (!loraPreviews.has(String(query.filename))) throw new HttpException(404, 'File not found')
+      const grey = { width: 64, height: 64, channels: 3, background: '#777' } as const
+      return createAnswer(200, 'image/png', await sharp({ create: grey }).png().toBuffer())
+    }, { query: { filename: optional('string') } })
+  ]
+}
+
+/** Of the hundreds of components of the page, the ones by which clients learn the upscalers. */
+function componentsOf (upscalers: readonly string[]): Array<Record<string, unknown>> {
+  return [
+    dropDown(1, 'txt2img_hr_upscaler', [...latentUpscaleModes, ...upscalers]),
+    dropDown(2, 'extras_upscaler_1', upscalers),
+    dropDown(3, 'extras_upscaler_2', upscalers)
+  ]
+}
+
+function dropDown (id: number, elementId: string, choices: readonly string[]): Record<string, unknown> {
+  return { id, type: 'dropdown', props: { choices, value: choices[0], elem_id: elementId, visible: true, name: 'dropdown' } }
+}
+
+const page = '<!doctype html><html><head><title>Stable Diffusion</title></head>' +
+  '<body><h1>StableQueue simulator</h1><p>Its interface is the API under <code>/sdapi/v1</code>; ' +
+  'what it does and what can be broken shows <code>/simulator/state</code>.</p></body></html>'
+
+/** Routes of the user interface, which are there unless it is off, and never guarded. */
+function internalRoutes (server: ServerProcess): Route[] {
+  const { state, tasks, memory } = server
+  // pydantic 2 takes no null for a text, though null is its default
+  const task = server.machine.settings.family === 'forge' ? strict('string', null) : optional('string')
+  return [
+    post('/internal/progress', async ({ body }) => await describeTaskProgress(memory.frozenState ?? state, tasks, previewOptions(server), {
+      task: typeof body.id_task === 'string' ? body.id_task : null,
+      shownPreview: Number(body.id_live_preview),
+      withPreview: body.live_preview === true
+    }), {
+      body: { id_task: task, id_live_preview: strict('integer', -1), live_preview: strict('boolean', true) }
+    }),
+    get('/internal/pending-tasks', () => ({ size: tasks.pending().length, tasks: tasks.pending() })),
+    get('/internal/ping', () => ({})),
+    get('/internal/profile-startup', () => ({ total: 9.4, records: { initialize: 6.1, 'create ui': 3.3 } })),
+    get('/internal/sysinfo', () => ({ Platform: 'Linux', Version: '1.10.1', Commandline: ['launch.py', '--api'] })),
+    get('/internal/sysinfo-download', () => ({ Platform: 'Linux', Version: '1.10.1', Commandline: ['launch.py', '--api'] })),
+    get('/internal/quicksettings-hint', () => Object.keys(server.options.all()).map(name => ({ name, label: name })))
+  ]
+}
+
+/** Everything that a client can list. */
+function listRoutes (server: ServerProcess): Route[] {
+  const { machine, lists, checkpoints } = server
+  const isForge = machine.settings.family === 'forge'
+  const list = (name: string, content: () => unknown): Route => get(`/sdapi/v1/${name}`, content)
+  const names = (mode: 'txt2img' | 'img2img'): string[] => {
+    const { selectable, alwaysOn } = scriptTitles(mode, machine.settings)
+    return [...selectable, ...alwaysOn]
+  }
+
+  return [
+    list('samplers', () => lists.samplers),
+    list('schedulers', () => lists.schedulers.map(one => withFloats(one, 'default_rho'))),
+    list('upscalers', () => upscalersOf(machine.settings.family).map(one => withFloats(one, 'scale'))),
+    list('latent-upscale-modes', () => latentUpscaleModes.map(name => ({ name }))),
+    list('sd-models', () => checkpoints.describe()),
+    isForge ? list('sd-modules', () => modules) : list('sd-vae', () => vaes),
+    list('hypernetworks', () => []),
+    list('face-restorers', () => faceRestorers),
+    list('realesrgan-models', () => realEsrganModels),
+    list('prompt-styles', () => isForge ? forgeStyles : promptStyles),
+    list('embeddings', () => embeddings),
+    list('scripts', () => ({ txt2img: names('txt2img'), img2img: names('img2img') })),
+    list('script-info', () => describeScripts(server)),
+    list('extensions', () => [
+      // Forge's own ControlNet has no repository of its own
+      ...machine.settings.controlNet && !isForge ? [controlNetExtension] : [],
+      ...machine.settings.regionalPrompter ? [regionalPrompterExtension] : []
+    ]),
+    list('memory', () => machine.settings.cuda ? memory() : { ...memory(), cuda: { error: 'unavailable' } }),
+    // the Lora extension registers these two itself, as coroutines and without auth
+    get('/sdapi/v1/loras', () => machine.settings.manyLoras === null
+      ? listLoras(machine.disk.seenLoras)
+      : createAnswer(200, 'application/json', listManyLoras(machine.settings.manyLoras)), { access: 'open', runsIn: 'loop' }),
+    post('/sdapi/v1/refresh-loras', () => {
+      machine.disk.seenLoras = machine.disk.loras
+      return null
+    }, { access: 'open', runsIn: 'loop' })
+  ]
+}
+
+const gibibyte = 1024 ** 3
+
+/** The copy, in which this number is a float. */
+function withFloats<Entry extends object> (entry: Entry, name: keyof Entry & string): Entry {
+  const copy = { ...entry }
+  noteFloat(copy, name)
+  return copy
+}
+
+function memory (): Record<string, unknown> {
+  const usage = (current: number, peak: number): Record<string, number> => ({ current, peak })
+  return {
+    ram: { free: freemem(), used: process.memoryUsage.rss(), total: totalmem() },
+    cuda: {
+      system: { free: 5 * gibibyte, used: 3 * gibibyte, total: 8 * gibibyte },
+      active: usage(2.2 * gibibyte, 3.1 * gibibyte),
+      allocated: usage(2.2 * gibibyte, 3.1 * gibibyte),
+      reserved: usage(2.6 * gibibyte, 3.6 * gibibyte),
+      inactive: usage(0.1 * gibibyte, 0.4 * gibibyte),
+      events: { retries: 0, oom: 0 }
+    }
+  }
+}
+
+/** GET and POST /sdapi/v1/options, and the flags that the server was started with. */
+function optionRoutes (server: ServerProcess): Route[] {
+  const { options, checkpoints, machine } = server
+  return [
+    get('/sdapi/v1/options', () => options.all()),
+    post('/sdapi/v1/options', async ({ body }) => {
+      const wanted = body.sd_model_checkpoint
+      if (wanted != null && checkpoints.find(wanted) === undefined) {
+        throw new PythonError('RuntimeError', `model '${String(wanted)}' not found`)
+      }
+      const before = options.get('sd_model_checkpoint')
+      const set = machine.settings.family === 'forge' ? options.setAny : options.set
+      for (const [key, value] of Object.entries(body)) set(key, value)
+      // the selection changes at once, the load waits for the job lock; Forge leaves it to the next generation
+      const isLoad = 'sd_model_checkpoint' in body && wanted !== before && machine.settings.family !== 'forge'
+      if (isLoad) await server.jobLock.run(async () => { await loadCheckpoint(server, selectedCheckpoint(server)) })
+      options.save()
+      return null
+    }, { body: 'object' }),
+    // A1111 shows the password in clear here
+    get('/sdapi/v1/cmd-flags', () => {
+      // its own flags do not fit the model of its answer
+      if (machine.settings.flavor === 'forge') throw new PythonError('ResponseValidationError', '')
+      return {
+        ...commandFlags,
+        api_auth: machine.auth,
+        port: machine.settings.port === 0 ? null : String(machine.settings.port),
+        nowebui: !machine.settings.internalProgress
+      }
+    })
+  ]
+}
+
+/** Routes that answer with nothing at all. */
+const silent = new Set([
+  'interrupt', 'skip', 'unload-checkpoint', 'reload-checkpoint', 'refresh-checkpoints', 'refresh-vae'
+])
+
+/** What SD.Next makes of A1111's routes, and those that only it has. */
+function sdnextRoutes (server: ServerProcess, others: readonly Route[]): Route[] {
+  const base = others.map(route => {
+    const name = route.path.replace('/sdapi/v1/', '')
+    if (silent.has(name)) return { ...route, handle: silently(route.handle) }
+    return route.path === '/internal/progress' ? { ...route, handle: withStatus(server, route.handle) } : route
+  })
+  const own = [
+    get('/sdapi/v1/samplers', () => sdnextSamplers.slice(1).map(({ name, options }) => ({ name, options }))),
+    // one of its own entries does not fit the model of its answer
+    get('/sdapi/v1/schedulers', () => { throw new PythonError('ResponseValidationError', '1 validation error') }),
+    get('/sdapi/v1/embeddings', () => ({
+      loaded: Object.keys(embeddings.loaded), skipped: Object.keys(embeddings.skipped)
+    })),
+    get('/sdapi/v1/version', () => ({ app: 'sd.next', updated: '2026-07-23', commit: '058a7f0c', branch: 'master' })),
+    get('/sdapi/v1/history', ({ query }) => server.history.filter(({ id }) => query.id === null || query.id === id), {
+      query: { id: optional('string') }
+    })
+  ]
+  const replaced = new Set(own.map(({ path }) => path))
+  return [...base.filter(({ path }) => !replaced.has(path)), ...own]
+}
+
+function silently (handle: Route['handle']): Route['handle'] {
+  return async input => {
+    await handle(input)
+    return createAnswer(204, 'application/json', '')
+  }
+}
+
+function withStatus ({ state }: ServerProcess, handle: Route['handle']): Route['handle'] {
+  return async input => ({
+    job: state.job, paused: false, debug: false, batch_no: 0, batch_count: 0, ...await handle(input) as object
+  })
+}
 
 /** The routes of the simulated server: what its flavour and its start flags make of them. */
 export function serverRoutes (server: ServerProcess): Route[] {

@@ -1,12 +1,11 @@
-import { drawMap } from '../controlnet/detect.ts'
-import { controlTypes, findModule, models, modulesOf, unsupportedModules, type Module } from '../controlnet/lists.ts'
-import { HttpException, PythonError } from '../failures.ts'
-import { decodeImage, readBase64 } from '../images/decode.ts'
-import { encodePng } from '../images/png.ts'
-import { createPicture } from '../images/pixels.ts'
+import { HttpException, PythonError } from '../../fastapi/errors.ts'
+import { type Model, strict } from '../../fastapi/model.ts'
+import { controlTypes, findModule, models, type Module, modulesOf, unsupportedModules } from '../controlnet/lists.ts'
+import { drawMap } from '../controlnet/units.ts'
 import type { Family } from '../flavors.ts'
+import { createPicture, decodeImage, readBase64 } from '../images/pixels.ts'
+import { encodePng } from '../images/png.ts'
 import type { SimulatorSettings } from '../settings.ts'
-import { strict, type Model } from '../wire/fields.ts'
 import { get, post, type Route } from './route.ts'
 
 const open = { access: 'open', runsIn: 'loop' } as const

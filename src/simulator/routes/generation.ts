@@ -1,14 +1,13 @@
-import { readFaultText, type Fault, type StruckFaults } from '../faults/faults.ts'
+import { applyInfotext, tripOverStyles } from '../../a1111/pasted-parameters.ts'
+import { generationModel, type GenerationRequest, type Mode } from '../../a1111/request-model.ts'
+import { ProcessDied } from '../../fastapi/errors.ts'
+import { type Fault, readFaultText, type StruckFaults } from '../faults/faults.ts'
 import { crashBy, strikeOnArrival } from '../faults/strike.ts'
-import { ProcessDied } from '../failures.ts'
-import { writeAnswer, type AnswerShape } from '../generation/answer.ts'
+import { type AnswerShape, writeAnswer } from '../generation/answer.ts'
 import { generate, type Generation } from '../generation/generate.ts'
-import { applyInfotext, tripOverStyles } from '../generation/infotext-fields.ts'
-import { generationModel, type GenerationRequest, type Mode } from '../generation/request.ts'
-import { wait } from '../pace.ts'
 import type { ServerProcess } from '../server-process.ts'
-import { proxyPage } from '../wire/proxy-page.ts'
-import { createAnswer, post, type Answer, type Route, type RouteInput } from './route.ts'
+import { wait } from '../timing.ts'
+import { type Answer, createAnswer, post, proxyPage, type Route, type RouteInput } from './route.ts'
 
 /** POST /sdapi/v1/txt2img and /img2img. */
 export function generationRoutes (server: ServerProcess): Route[] {

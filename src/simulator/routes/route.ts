@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Model } from '../wire/fields.ts'
+import type { Model } from '../../fastapi/model.ts'
 
 /** What a handler gets: its model already read, everything else as it came. */
 export interface RouteInput {
@@ -55,4 +55,32 @@ export function get (path: string, handle: Route['handle'], rest: Partial<Route>
 
 export function post (path: string, handle: Route['handle'], rest: Partial<Route> = {}): Route {
   return { method: 'POST', path, access: path.startsWith('/sdapi/') ? 'guarded' : 'open', runsIn: 'pool', handle, ...rest }
+}
+
+const reasons: Readonly<Record<number, string>> = {
+  200: 'Welcome',
+  302: 'Found',
+  403: 'Forbidden',
+  404: 'Not Found',
+  405: 'Not Allowed',
+  502: 'Bad Gateway',
+  503: 'Service Temporarily Unavailable',
+  504: 'Gateway Time-out'
+}
+
+/** What a reverse proxy shows in place of the server: HTML, not JSON. Cloudflare has statuses of its own. */
+export function proxyPage (status: number, headers: Readonly<Record<string, string>> = {}): Answer {
+  const html = status >= 520 ? cloudflarePage(status) : nginxPage(`${status} ${reasons[status] ?? 'Error'}`)
+  return createAnswer(status, 'text/html', html, 'whole', headers)
+}
+
+function nginxPage (title: string): string {
+  return `<html>\r\n<head><title>${title}</title></head>\r\n<body>\r\n<center><h1>${title}</h1></center>\r\n` +
+    '<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n'
+}
+
+function cloudflarePage (status: number): string {
+  return '<!DOCTYPE html>\n<!--[if lt IE 7]> <html class="no-js ie6 oldie" lang="en-US"> <![endif]-->\n' +
+    `<head>\n<title>sd.example.org | ${status}: A timeout occurred</title>\n</head>\n<body>\n` +
+    `<h1>A timeout occurred <span>Error code ${status}</span></h1>\n</body>\n</html>\n`
 }

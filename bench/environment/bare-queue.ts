@@ -1,0 +1,21 @@
+import { startChild } from './child.ts'
+import type { Ground } from './environment.ts'
+
+/** BullMQ with nothing around it, in a process of its own: what a queue on this machine can do at best. */
+export interface BareQueue {
+  /** Milliseconds from each `add` to its processor, one after the other with a rest between, after a warm-up. */
+  handOver (times: number, rest: number): Promise<number[]>
+  /** Jobs a second of a worker with concurrency 1 and nothing to do, over so many waiting jobs. */
+  work (jobs: number): Promise<number>
+  /** Address of a route that validates a submission and does one `queue.add`. */
+  serve (): Promise<string>
+}
+
+export async function startBareQueue (ground: Ground): Promise<BareQueue> {
+  const child = startChild(ground, new URL('./bare-queue-process.js', import.meta.url), [ground.redisUrl])
+  return {
+    handOver: (times, rest) => child.ask('handOver', { times, rest }),
+    work: jobs => child.ask('work', jobs),
+    serve: () => child.ask('serve')
+  }
+}

@@ -1,0 +1,46 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import { pino } from 'pino'
+import { startEmbeddedRedis } from '../../src/redis/private/embedded.ts'
+
+/** What every figure stands on: a folder and a Redis of its own, started exactly as the product starts its own. */
+export interface Ground {
+  readonly folder: string
+  readonly redisUrl: string
+  /** For looking at Redis and filling it. */
+  readonly redis: Redis
+  /** Has this closed before the rest, in reverse order. */
+  onClose (close: () => Promise<unknown>): void
+}
+
+export const silentLogger = pino({ level: 'silent' })
+
+const open = new Set<() => Promise<void>>()
+
+/** Gives the work a ground and clears it away afterwards, whatever happens. */
+export async function withGround<Outcome> (work: (ground: Ground) => Promise<Outcome>): Promise<Outcome> {
+  const closers: Array<() => Promise<unknown>> = []
+  const clear = async () => {
+    open.delete(clear)
+    for (let close = closers.pop(); close !== undefined; close = closers.pop()) await close()
+  }
+  open.add(clear)
+  try {
+    const folder = await mkdtemp(join(tmpdir(), 'sq-bench-'))
+    closers.push(() => rm(folder, { recursive: true, force: true }))
+    const embedded = await startEmbeddedRedis({ dataDirectory: folder, log: silentLogger })
+    closers.push(() => embedded.stop())
+    const redis = new Redis(embedded.url)
+    closers.push(async () => { redis.disconnect() })
+    return await work({ folder, redisUrl: embedded.url, redis, onClose: close => { closers.push(close) } })
+  } finally {
+    await clear()
+  }
+}
+
+/** Ends what is still running when the bench is interrupted. */
+export async function closeEverything (): Promise<void> {
+  await Promise.all([...open].map(clear => clear()))
+}

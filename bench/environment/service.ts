@@ -1,0 +1,78 @@
+import { open, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { findFreePort } from '../../src/redis/private/server.ts'
+import { createCaller, type Caller } from './caller.ts'
+import { startChild, type Child } from './child.ts'
+import type { Ground } from './environment.ts'
+import { until } from './until.ts'
+
+/** The product in a process of its own, started by its own command line. */
+export interface ServiceProcess extends Child {
+  readonly url: string
+  readLog (): Promise<string>
+  /** Resolves once its log has this text. */
+  logged (text: string): Promise<void>
+}
+
+export interface ServiceOptions {
+  /** `start`: HTTP and jobs in one process. */
+  readonly command: 'start' | 'api' | 'worker'
+  /** Addresses of servers by alias. */
+  readonly servers: Readonly<Record<string, string>>
+  readonly settings?: Readonly<Record<string, string>>
+}
+
+const commandLine = new URL('./service-process.js', import.meta.url)
+const watch = new URL('./watch-process.js', import.meta.url)
+
+/** Starts the product; does not wait until it is up. Its log goes into the ground's folder. */
+export async function launchService (
+  ground: Ground, { command, servers, settings = {} }: ServiceOptions
+): Promise<ServiceProcess> {
+  const port = await findFreePort()
+  const logPath = join(ground.folder, `${command}-${port}.log`)
+  const log = await open(logPath, 'a')
+  const child = startChild(ground, commandLine, [command], {
+    cwd: ground.folder,
+    execArgv: ['--import', watch.href],
+    stdio: ['ignore', log.fd, log.fd, 'ipc'],
+    env: {
+      PATH: process.env.PATH,
+      HOST: '127.0.0.1',
+      PORT: String(port),
+      DATA_DIR: ground.folder,
+      REDIS_URL: ground.redisUrl,
+      SERVERS: Object.entries(servers).map(([alias, url]) => `${alias}=${url}`).join(','),
+      RATE_LIMIT_PER_MINUTE: '0',
+      ...settings
+    }
+  })
+  await log.close()
+  const readLog = () => readFile(logPath, 'utf8')
+  return {
+    ...child,
+    url: `http://127.0.0.1:${port}`,
+    readLog,
+    logged: text => until(async () => (await readLog()).includes(text), `the log says: ${text}`)
+  }
+}
+
+/** Starts a part that takes requests and waits until it does. */
+export async function startService (
+  ground: Ground, options: ServiceOptions & { readonly command: 'start' | 'api' }
+): Promise<ServiceProcess & { readonly caller: Caller }> {
+  const service = await launchService(ground, options)
+  const caller = createCaller(service.url)
+  ground.onClose(caller.close)
+  await until(async () => {
+    if (!service.isRunning()) throw new Error(`the service ended at once: ${await service.readLog()}`)
+    const health = await caller.get('/health').catch(() => null)
+    return health !== null && (options.command === 'api' || areOnline(Object.keys(options.servers), health))
+  }, 'the service is up')
+  return { ...service, caller }
+}
+
+function areOnline (aliases: readonly string[], health: unknown): boolean {
+  const { a1111_status: statuses } = health as { a1111_status: Readonly<Record<string, string>> }
+  return aliases.every(alias => statuses[alias] === 'online')
+}

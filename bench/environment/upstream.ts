@@ -1,0 +1,36 @@
+import { startChild } from './child.ts'
+import type { Ground } from './environment.ts'
+import { until } from './until.ts'
+import type { Seen, UpstreamOptions } from './upstream-process.ts'
+
+export const generationPath = '/sdapi/v1/txt2img'
+export const interruptPath = '/sdapi/v1/interrupt'
+
+/** A server in a process of its own, and what it saw. */
+export interface Upstream {
+  readonly url: string
+  /** Requests of this path since the last `forget`, in their order. */
+  seen (path: string): Promise<Seen[]>
+  forget (): Promise<void>
+  /** Resolves once so many requests of this path are answered. */
+  answered (path: string, count: number): Promise<Seen[]>
+}
+
+export async function startUpstream (ground: Ground, options: UpstreamOptions): Promise<Upstream> {
+  const child = startChild(ground, new URL('./upstream-process.js', import.meta.url), [])
+  const url = await child.ask<string>('start', options)
+  const seen = (path: string) => child.ask<Seen[]>('seen', path)
+  return {
+    url,
+    seen,
+    forget: () => child.ask('forget'),
+    async answered (path, count) {
+      let found: Seen[] = []
+      await until(async () => {
+        found = (await seen(path)).filter(({ finished }) => finished !== null)
+        return found.length >= count
+      }, `${count} requests of ${path} were answered`)
+      return found
+    }
+  }
+}

@@ -1,0 +1,209 @@
+import { Readable } from 'node:stream'
+import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
+import {
+  StudioDone, studioErrors, StudioJob, StudioJobParameters, StudioModels, StudioQueue, StudioResult, StudioResultQuery
+} from '../../schemas/bots-job.ts'
+import { StudioMessage } from '../../schemas/bots-settings.ts'
+import { hasEnded, JobWaitQuery } from '../../schemas/job.ts'
+import { Ref } from '../../schemas/kit.ts'
+import { mayCancelJob, maySeeJob, type Principal, requireImages } from '../../src/access/principal.ts'
+import { type Batch, batchAsJob, batchHasEnded } from '../../src/bots/batches.ts'
+import { type ImageFormat, studioBatchResult, studioQueue, studioResult } from '../../src/bots/job-view.ts'
+import { unionOfLists } from '../../src/bots/lists.ts'
+import { readFields } from '../../src/bots/read-fields.ts'
+import type { Job } from '../../src/jobs/job.ts'
+import { ignoring, ServiceError } from '../../src/lib/errors.ts'
+import { inventoriesOf } from '../../src/models/servers.ts'
+import { checkImages } from '../../src/sdapi/answer.ts'
+import { hangUp, keepLastAnswers } from '../core/held-requests.ts'
+
+const tags = ['Studio']
+const reading = { access: { scope: 'jobs:read', bucket: 'status' } } as const
+const writing = { access: { scope: 'jobs:write' } } as const
+
+/** Watching jobs, getting their images, ending them. */
+const jobs: FastifyPluginAsync = async app => {
+  const { waitForJob: wait, jobStore: store, media, batches, studioViews: views, cancelAll, removeJob } = app
+  const keepAnswer = keepLastAnswers(app)
+
+  /** The job, if the caller may do this with it; another's job is answered as one that is not there. */
+  async function find (request: FastifyRequest, allowed: typeof maySeeJob): Promise<Job> {
+    const job = await store.find(idOf(request))
+    if (job === null || !allowed(request.principal, job.keyId)) throw new ServiceError('job_not_found', 'Job not found')
+    return job
+  }
+
+  /** The batch of that id with its jobs; null where there is none that the caller may do this with. */
+  async function findBatch (request: FastifyRequest, allowed: typeof maySeeJob) {
+    const batch = await batches.find(idOf(request))
+    if (batch === null || !allowed(request.principal, batch.keyId)) return null
+    return { batch, jobs: await batches.jobs(batch) }
+  }
+
+  /** Until all of them have ended, were deleted or the seconds are over. */
+  async function waitFor (jobs: ReadonlyArray<Job | null>, seconds: number, gone: AbortSignal): Promise<void> {
+    const until = performance.now() + seconds * 1000
+    for (const job of jobs) {
+      const left = (until - performance.now()) / 1000
+      if (job === null || hasEnded(job.status) || left <= 0) continue
+      await wait(job.id, left, gone).catch(ignoring('job_not_found'))
+    }
+  }
+
+  async function jobResult (job: Job, format: ImageFormat, principal: Principal) {
+    if (!hasEnded(job.status)) throw notAvailable()
+    if (job.status === 'completed') requireImages(principal)
+    if (format === 'base64' && job.status === 'completed') await checkImages(media, job).catch(unavailable)
+    return studioResult(media, job, format)
+  }
+
+  async function batchResult (
+    { batch, jobs }: { batch: Batch, jobs: ReadonlyArray<Job | null> }, format: ImageFormat, principal: Principal
+  ) {
+    if (!batchHasEnded(jobs)) throw notAvailable()
+    const done = jobs.flatMap(job => job?.status === 'completed' ? job : [])
+    if (done.length > 0) requireImages(principal)
+    if (format === 'base64') for (const job of done) await checkImages(media, job).catch(unavailable)
+    return studioBatchResult(media, batchAsJob(batch, jobs, null), done, format)
+  }
+
+  async function deleteBatch ({ batch, jobs }: { batch: Batch, jobs: ReadonlyArray<Job | null> }): Promise<string> {
+    if (!batchHasEnded(jobs)) {
+      await cancelAll(jobs)
+      return 'Batch cancelled'
+    }
+    for (const job of jobs) if (job !== null) await removeJob(job.id).catch(ignoring('job_not_found'))
+    await batches.remove(batch)
+    return 'Batch deleted'
+  }
+
+  app.get('/:job_id', {
+    config: reading,
+    schema: {
+      operationId: 'studio_job',
+      tags,
+      summary: 'A job as it is now',
+      description: 'With `?wait=` the service answers when the job has finished or that many seconds are over.',
+      params: StudioJobParameters,
+      querystring: JobWaitQuery,
+      response: { 200: { ...Ref(StudioJob), description: 'The job.' }, ...studioErrors(404) }
+    }
+  }, async (request, reply) => {
+    const { wait: seconds = 0 } = readFields(JobWaitQuery, request.query, ['query'])
+    const found = await findBatch(request, maySeeJob)
+    const jobs = found?.jobs ?? [await find(request, maySeeJob)]
+    if (seconds > 0) {
+      reply.hold('waiting')
+      keepAnswer(reply)
+      await waitFor(jobs, seconds, hangUp(reply))
+    }
+    return found === null
+      ? await views.job(await find(request, maySeeJob))
+      : await views.batchAsJob(found.batch, await batches.jobs(found.batch))
+  })
+
+  app.get('/:job_id/result', {
+    config: reading,
+    schema: {
+      operationId: 'studio_job_result',
+      tags,
+      summary: 'What a job made',
+      description: '404 until the job has finished. A failed job answers 200 as well, with `error` and no images.',
+      params: StudioJobParameters,
+      querystring: StudioResultQuery,
+      response: { 200: { ...Ref(StudioResult), description: 'Images and what is known of them.' }, ...studioErrors(404) }
+    }
+  }, async (request, reply) => {
+    const { format = 'base64' } = readFields(StudioResultQuery, request.query, ['query'])
+    const found = await findBatch(request, maySeeJob)
+    const pieces = found === null
+      ? await jobResult(await find(request, maySeeJob).catch(unavailable), format, request.principal)
+      : await batchResult(found, format, request.principal)
+    return reply.type('application/json').send(Readable.from(pieces, { objectMode: false }))
+  })
+
+  app.post('/:job_id/cancel', {
+    config: writing,
+    schema: {
+      operationId: 'studio_cancel_job',
+      tags,
+      summary: 'End a job',
+      params: StudioJobParameters,
+      response: { 200: { ...Ref(StudioDone), description: 'It is cancelled, or being cancelled.' }, ...studioErrors(404) }
+    }
+  }, async request => {
+    const found = await findBatch(request, mayCancelJob)
+    if (found !== null) {
+      await cancelAll(found.jobs)
+      return { message: 'Batch cancelled', job: await views.batchAsJob(found.batch, await batches.jobs(found.batch)) }
+    }
+    const { id } = await find(request, mayCancelJob)
+    const outcome = await store.cancel(id)
+    const job = await views.job(await store.get(id))
+    return { message: outcome === 'cancelled' ? 'Job cancelled' : 'Job is being cancelled', job }
+  })
+
+  app.delete('/:job_id', {
+    config: writing,
+    schema: {
+      operationId: 'studio_delete_job',
+      tags,
+      summary: 'Delete a finished job or batch with its images, or cancel an active one',
+      params: StudioJobParameters,
+      response: { 200: { ...Ref(StudioMessage), description: 'Done.' }, ...studioErrors(404) }
+    }
+  }, async request => {
+    const found = await findBatch(request, mayCancelJob)
+    if (found !== null) return { message: await deleteBatch(found) }
+    const job = await find(request, mayCancelJob)
+    if (hasEnded(job.status)) {
+      await removeJob(job.id)
+      return { message: 'Job deleted' }
+    }
+    return { message: await store.cancel(job.id) === 'cancelled' ? 'Job cancelled' : 'Job is being cancelled' }
+  })
+}
+
+export default jobs
+
+function idOf (request: FastifyRequest): string {
+  return (request.params as { job_id: string }).job_id
+}
+
+const notAvailable = () => new ServiceError('job_result_not_available', 'Job result not available')
+
+/** A job that is not there, and images that are gone, are all the same here. */
+function unavailable (error: unknown): never {
+  if (error instanceof ServiceError && error.status === 404) throw notAvailable()
+  throw error
+}
+
+/** How long the next job would wait. */
+export const queue: FastifyPluginAsync = async app => {
+  const { registry, estimates } = app
+
+  app.get('/', {
+    config: { access: { scope: 'jobs:read', bucket: 'status' } },
+    schema: {
+      operationId: 'studio_queue',
+      tags: ['Studio'],
+      summary: 'How much there is to do before the next job',
+      response: { 200: { ...Ref(StudioQueue), description: 'The queues of all servers.' }, ...studioErrors() }
+    }
+  }, async () => await studioQueue({ registry, estimates }))
+}
+
+/** What there is to choose from. */
+export const models: FastifyPluginAsync = async app => {
+  const { registry, states } = app
+
+  app.get('/', {
+    config: { access: { scope: 'models:read' } },
+    schema: {
+      operationId: 'studio_models',
+      tags: ['Studio'],
+      summary: 'What all servers together have',
+      response: { 200: { ...Ref(StudioModels), description: 'Names, each once.' }, ...studioErrors() }
+    }
+  }, async () => unionOfLists((await inventoriesOf(registry, states)).map(({ inventory }) => inventory)))
+}

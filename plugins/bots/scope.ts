@@ -1,0 +1,102 @@
+import type { Readable } from 'node:stream'
+import type { Static, TObject } from '@sinclair/typebox'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { toStudioError } from '../../src/bots/errors.ts'
+import { formFields, withUsualNames } from '../../src/bots/form.ts'
+import { readFields, refuseUnknownFields, validationDetail } from '../../src/bots/read-fields.ts'
+import type { StudioCall } from '../../src/bots/request.ts'
+import { ValidationFailure } from '../../src/fastapi/errors.ts'
+import { pydantic2 } from '../../src/fastapi/pydantic2.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
+import { stringifyJson } from '../../src/lib/exact-json.ts'
+import { parseJson, type PartedJson } from '../../src/lib/json.ts'
+import { logFailure, retryAfter, toServiceError } from '../core/errors.ts'
+
+const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
+
+/**
+ * Makes a scope behave as FastAPI does, which the clients of these routes were written for: its errors, its way of
+ * reading bodies. Schemas of requests are there to be read by people; `readFields` reads by them.
+ */
+export function behaveLikeFastApi (app: FastifyInstance): void {
+  app.setValidatorCompiler(() => () => true)
+  app.removeContentTypeParser('application/json')
+  app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: Readable) => {
+    const text = await request.readJsonText(payload)
+    return text.bytes.length === 0 ? undefined : parseBody(text)
+  })
+  answerErrorsLikeFastApi(app)
+  app.addHook('preParsing', async request => {
+    const takesBody = request.routeOptions.config.multipart !== undefined
+    if (takesBody && request.mediaType === undefined) throw missingBody()
+  })
+  app.setNotFoundHandler(async (request, reply) => {
+    const path = request.url.split('?')[0] ?? ''
+    const known = methods.some(method => app.findRoute({ method, url: path }) !== null)
+    return send(reply.code(known ? 405 : 404), { detail: known ? 'Method Not Allowed' : 'Not Found' })
+  })
+}
+
+/** The same for routes outside of these prefixes. */
+export function answerErrorsLikeFastApi (app: FastifyInstance): void {
+  app.setErrorHandler(async (thrown, request, reply) => {
+    const error = thrown instanceof ValidationFailure ? thrown : toServiceError(thrown)
+    const { status, body } = toStudioError(error)
+    const code = error instanceof ServiceError ? error.code : 'validation'
+    if (error instanceof ServiceError) reply.headers(retryAfter(error))
+    return send(reply.code(logFailure(request, { code, status }, error)), body)
+  })
+}
+
+/** Past the response schema of the route: an error must never fail for its own shape. */
+function send (reply: FastifyReply, body: unknown): FastifyReply {
+  return reply.type('application/json').serializer((payload: unknown) => stringifyJson(payload)).send(body)
+}
+
+function parseBody (body: PartedJson): unknown {
+  try {
+    return parseJson('The body', body)
+  } catch (error) {
+    if (!(error instanceof ServiceError) || error.details.position === undefined) throw error
+    const { location, problem } = pydantic2.badJson(body.whole())
+    throw new ValidationFailure([validationDetail(['body', location], {}, problem)])
+  }
+}
+
+/**
+ * The fields of a request, whatever they came in.
+ * @throws ValidationFailure when there is no object
+ */
+export function fieldsOfRequest (request: FastifyRequest): Record<string, unknown> {
+  const { body } = request
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    if (body === undefined || body === null) throw missingBody()
+    throw new ValidationFailure([validationDetail(['body'], body, pydantic2.notAnObject(body))])
+  }
+  const fields = body as Record<string, unknown>
+  return withUsualNames(request.isMultipart() ? formFields(fields) : fields)
+}
+
+/**
+ * Reads the body of a route that is this service's own: unlike the routes that clients were written for, it refuses
+ * what it does not know.
+ * @throws ValidationFailure
+ */
+export function readOnlyFields<Schema extends TObject> (schema: Schema, request: FastifyRequest): Static<Schema> {
+  const fields = fieldsOfRequest(request)
+  refuseUnknownFields(schema, fields)
+  return readFields(schema, fields)
+}
+
+function missingBody (): ValidationFailure {
+  return new ValidationFailure([validationDetail(['body'], null, pydantic2.missing)])
+}
+
+/** A request as the generations understand it. @throws ValidationFailure when there is no object */
+export function callOf (request: FastifyRequest): StudioCall {
+  return {
+    fields: fieldsOfRequest(request),
+    keyId: request.principal.keyId,
+    baseUrl: `${request.protocol}://${request.host}`
+  }
+}

@@ -1,0 +1,206 @@
+import { Type } from '@sinclair/typebox'
+import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
+import { StudioControlNetUnit, userId } from '../../schemas/bots-generation.ts'
+import { studioErrors, StudioHistory, StudioHistoryQuery } from '../../schemas/bots-job.ts'
+import {
+  ImportAnswer, PortableUser, SessionAnswer, SessionChange, SessionLora, StudioMessage, UserImport, UserSession
+} from '../../schemas/bots-settings.ts'
+import { Ref, WithDefaults } from '../../schemas/kit.ts'
+import { warningsOfUnknown } from '../../src/a1111/unknown-fields.ts'
+import { studioTime } from '../../src/bots/errors.ts'
+import { readFields, refuseUnknownFields, unknownFields } from '../../src/bots/read-fields.ts'
+import { importUser, readSessionChange, readSessionLora } from '../../src/bots/session-change.ts'
+import type { Session } from '../../src/bots/sessions.ts'
+import { studioUser, type StudioUser } from '../../src/bots/user-scope.ts'
+import { ServiceError } from '../../src/lib/errors.ts'
+import { fieldsOfRequest, readOnlyFields } from './scope.ts'
+
+const reading = { access: { scope: 'jobs:read' } } as const
+const writing = { access: { scope: 'jobs:write' } } as const
+const params = Type.Object({ user_id: userId })
+const loraParams = Type.Object({
+  user_id: userId,
+  '*': Type.String({ description: 'LoRA, with or without its extension; can contain slashes.', examples: ['detail-tweaker.safetensors'] })
+})
+
+/** A session may be sent back as it was read, an export as it was written. */
+const { user_id: sentUser, last_updated: lastUpdated } = UserSession.properties
+const SessionSent = Type.Object({
+  ...SessionChange.properties, user_id: Type.Optional(sentUser), last_updated: Type.Optional(lastUpdated)
+})
+const ImportSent = WithDefaults({
+  ...UserImport.properties,
+  user_id: Type.Optional(sentUser),
+  exported_at: Type.Optional(PortableUser.properties.exported_at)
+})
+
+/** What is remembered of a user: LoRAs, ControlNet units, defaults; and which jobs there were. */
+const sessionRoutes: FastifyPluginAsync = async app => {
+  const { userSessions: sessions, presets, userHistory: history, keptImages, studioViews: views } = app
+
+  async function render (
+    { id }: StudioUser, session: Session, withImages = keptImages.show
+  ): Promise<UserSession> {
+    const { units } = await withImages({ units: session.units })
+    return {
+      user_id: id,
+      active_loras: Object.fromEntries(session.loras),
+      controlnet_configs: units as UserSession['controlnet_configs'],
+      custom_settings: { ...session.settings },
+      last_updated: session.updatedAt === null ? null : studioTime(session.updatedAt)
+    }
+  }
+
+  const described = (operationId: string, summary: string, description = '') => ({
+    operationId: `studio_${operationId}`, tags: ['Studio'], summary, params, ...(description === '' ? {} : { description })
+  })
+  const answers = {
+    session: { 200: { ...Ref(UserSession), description: 'The session.' }, ...studioErrors() },
+    changed: { 200: { ...Ref(SessionAnswer), description: 'Done.' }, ...studioErrors() },
+    done: { 200: { ...Ref(StudioMessage), description: 'Done.' }, ...studioErrors() }
+  }
+
+  app.get('/:user_id', {
+    config: reading,
+    schema: { ...described('session', 'What is remembered of a user', 'An unknown user has an empty session.'), response: answers.session }
+  }, async request => {
+    const user = userOf(request)
+    return await render(user, await sessions.read(user))
+  })
+
+  for (const method of ['PUT', 'PATCH'] as const) {
+    app.route({
+      method,
+      url: '/:user_id',
+      config: writing,
+      schema: { ...described(`change_session_${method.toLowerCase()}`, 'Change what is remembered'), body: Ref(SessionChange), response: answers.changed },
+      handler: async request => {
+        const user = userOf(request)
+        const fields = fieldsOfRequest(request)
+        refuseUnknownFields(SessionSent, fields)
+        const change = readSessionChange(fields)
+        return { message: 'Session updated', session: await render(user, await sessions.change(user, change)) }
+      }
+    })
+  }
+
+  app.delete('/:user_id', {
+    config: writing,
+    schema: { ...described('clear_session', 'Forget everything of a session', 'Presets and jobs stay.'), response: answers.done }
+  }, async request => {
+    await sessions.remove(userOf(request))
+    return { message: 'Session cleared' }
+  })
+
+  app.post('/:user_id/loras', {
+    config: writing,
+    schema: { ...described('add_lora', 'Remember a LoRA', 'The same file again changes its weight.'), body: Ref(SessionLora), response: answers.changed }
+  }, async request => {
+    const user = userOf(request)
+    const fields = fieldsOfRequest(request)
+    const { filename, weight } = readSessionLora(fields)
+    const session = await render(user, await sessions.addLora(user, filename, weight))
+    return { message: 'LoRA added to session', session, warnings: warningsOfUnknown(unknownFields(SessionLora, fields)) }
+  })
+
+  app.delete('/:user_id/loras', {
+    config: writing,
+    schema: { ...described('clear_loras', 'Forget all LoRAs'), response: answers.done }
+  }, async request => {
+    await sessions.clearLoras(userOf(request))
+    return { message: 'All LoRAs cleared from session' }
+  })
+
+  app.delete('/:user_id/loras/*', {
+    config: writing,
+    schema: {
+      ...described('remove_lora', 'Forget one LoRA'),
+      params: loraParams,
+      response: { 200: { ...Ref(StudioMessage), description: 'Done.' }, ...studioErrors(404) }
+    }
+  }, async request => {
+    const { '*': filename } = request.params as { '*': string }
+    if (!await sessions.removeLora(userOf(request), filename)) {
+      throw new ServiceError('lora_not_in_session', 'LoRA not found in session')
+    }
+    return { message: 'LoRA removed from session' }
+  })
+
+  app.post('/:user_id/controlnet', {
+    config: writing,
+    schema: { ...described('add_controlnet', 'Remember a ControlNet unit', 'It can include a picture; beyond ten units the oldest is removed.'), body: Ref(StudioControlNetUnit), response: answers.changed }
+  }, async request => {
+    const user = userOf(request)
+    const unit = fieldsOfRequest(request)
+    readOnlyFields(StudioControlNetUnit, request)
+    const session = await render(user, await sessions.addUnit(user, unit))
+    return { message: 'ControlNet configuration added to session', session }
+  })
+
+  app.delete('/:user_id/controlnet', {
+    config: writing,
+    schema: { ...described('clear_controlnet', 'Forget all ControlNet units'), response: answers.done }
+  }, async request => {
+    await sessions.change(userOf(request), { controlnet_configs: [] })
+    return { message: 'ControlNet configurations cleared from session' }
+  })
+
+  app.get('/:user_id/export', {
+    config: reading,
+    schema: {
+      ...described('export_user', 'Everything of a user', 'Session and presets with their pictures, to be taken elsewhere.'),
+      response: { 200: { ...Ref(PortableUser), description: 'Everything.' }, ...studioErrors() }
+    }
+  }, async request => {
+    const user = userOf(request)
+    const own = (await presets.list(user)).map(async preset => ({
+      preset_id: preset.id,
+      name: preset.name,
+      description: preset.description,
+      config: await keptImages.embed(preset.config),
+      created_at: studioTime(preset.createdAt),
+      last_used: preset.lastUsedAt === null ? null : studioTime(preset.lastUsedAt)
+    }))
+    return {
+      user_id: user.id,
+      session: await render(user, await sessions.read(user), keptImages.embed),
+      presets: await Promise.all(own),
+      exported_at: studioTime(Date.now())
+    }
+  })
+
+  app.post('/:user_id/import', {
+    config: writing,
+    schema: {
+      ...described('import_user', 'Take over what was exported'),
+      body: Ref(UserImport),
+      response: { 200: { ...Ref(ImportAnswer), description: 'It is there.' }, ...studioErrors(413) }
+    }
+  }, async request => {
+    const user = userOf(request)
+    const { session, presetIds } = await importUser(user, readOnlyFields(ImportSent, request), { sessions, presets })
+    return {
+      message: `Imported session and ${presetIds.length} presets`, session: await render(user, session), preset_ids: presetIds
+    }
+  })
+
+  app.get('/:user_id/jobs', {
+    config: reading,
+    schema: {
+      ...described('history', 'Jobs of a user', 'Newest first, in any state.'),
+      querystring: StudioHistoryQuery,
+      response: { 200: { ...Ref(StudioHistory), description: 'One page.' }, ...studioErrors() }
+    }
+  }, async request => {
+    const { offset = 0, limit = 50 } = readFields(StudioHistoryQuery, request.query, ['query'])
+    const { jobs, total } = await history.page(userOf(request), offset, limit)
+    return { jobs: await views.jobs(jobs), total }
+  })
+}
+
+export default sessionRoutes
+
+/** @throws ValidationFailure */
+export function userOf (request: FastifyRequest): StudioUser {
+  return studioUser(request.principal, readFields(params, request.params, ['path']).user_id)
+}

@@ -1,0 +1,50 @@
+import type { EventView } from '../../schemas/event.ts'
+import type { ServiceEvent } from '../../src/events/event.ts'
+import type { EventFeed } from '../../src/events/event-bus.ts'
+import type { EventFilter } from '../../src/events/filter.ts'
+import { follow } from '../../src/events/catch-up.ts'
+import { readyMessage, resetMessage, streamEvent } from './render-event.ts'
+
+/** Where one listener's events go, over whatever connection. */
+export interface EventOutlet {
+  event (event: ServiceEvent): void
+  /** What the stream says of itself, or a snapshot. */
+  view (view: EventView): void
+  /** Resolves when more can be taken; at once where the reader keeps up. */
+  ready (): Promise<void>
+  /** Nothing more is to come. */
+  end (): void
+  /** Aborted when it has ended, for whatever reason. */
+  readonly signal: AbortSignal
+}
+
+/** What a listener to everything wants. */
+export interface Wish {
+  readonly feed: EventFeed
+  /** The last event that it got; null where it is new. */
+  readonly asked: string | null
+  readonly accepts: EventFilter
+}
+
+/**
+ * Resolves to what tells all that a listener wants, first what it missed.
+ * @throws what Redis throws where it cannot be read what was missed
+ */
+export async function prepareAll ({ feed, asked, accepts }: Wish): Promise<(outlet: EventOutlet) => Promise<void>> {
+  if (asked !== null) await feed.log.head()
+  return async outlet => {
+    const after = asked ?? feed.head()
+    outlet.view(streamEvent('ready', after, readyMessage))
+    await follow({
+      feed,
+      after,
+      accepts,
+      signal: outlet.signal,
+      sink: {
+        event: outlet.event,
+        reset (head) { outlet.view(streamEvent('reset', head, resetMessage)) },
+        ready: outlet.ready
+      }
+    })
+  }
+}

@@ -1,0 +1,227 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { DelayedError, type IRedisTransaction, Job as QueueJob, Queue, WaitingError, Worker } from 'bullmq'
+import type { Redis } from 'ioredis'
+import type { QueueEntry, QueuePort } from '../src/jobs/queue-entries.ts'
+import type { RunOutcome } from '../src/jobs/run-generation.ts'
+import { ServiceError } from '../src/lib/errors.ts'
+import type { Keys } from '../src/lib/keys.ts'
+import type { Log } from '../src/lib/logging.ts'
+import { redisProblemOf } from '../src/redis/errors.ts'
+import {
+  defineForTransactions, isMissingScript, type Script, type ScriptArgument, sendScriptsAgain
+} from '../src/redis/scripts.ts'
+import { closeWorker } from './background-worker.ts'
+
+/** What a queue entry carries: everything else is in the record. */
+export interface GenerationData {
+  readonly jobId: string
+  readonly run: number
+}
+
+export const generationEntryName = 'generate'
+
+/** The name of a server's queue, as the dashboard shows it. */
+function generationQueueName (serverId: string): string {
+  return `generation-${serverId}`
+}
+
+export function entryId (entry: Pick<QueueEntry, 'id' | 'run'>): string {
+  return `${entry.id}_${entry.run}`
+}
+
+export interface GenerationQueues extends QueuePort {
+  /** The queue of a server, opened when it is first asked for. */
+  queue (serverId: string): Queue<GenerationData>
+  /** Holds back a server's line; running generations go on. */
+  pause (serverId: string): Promise<void>
+  resume (serverId: string): Promise<void>
+  /** Those of the entries that wait in the queue no more, whether fetched, finished or never added. */
+  notWaiting<Entry extends QueueEntry> (serverId: string, entries: readonly Entry[]): Promise<Entry[]>
+  /** Forgets a server's queue and all that is left in it. */
+  obliterate (serverId: string): Promise<void>
+  /** Every queue that is open now. */
+  open (): Array<Queue<GenerationData>>
+  close (): Promise<void>
+}
+
+export interface GenerationQueuesDependencies {
+  readonly connection: Redis
+  readonly keys: Keys
+  readonly log: Log
+}
+
+/** What Redis answers to one command of a transaction. */
+type Reply = [error: Error | null, value: unknown]
+
+/**
+ * One BullMQ queue per server. Every entry has our own id, so that a command repeated after a lost reply
+ * adds nothing, and one attempt only: retries are new runs of the record.
+ */
+export function createGenerationQueues ({ connection, keys, log }: GenerationQueuesDependencies): GenerationQueues {
+  const queues = new Map<string, Queue<GenerationData>>()
+
+  function queue (serverId: string): Queue<GenerationData> {
+    let found = queues.get(serverId)
+    if (found === undefined) {
+      found = new Queue<GenerationData>(generationQueueName(serverId), {
+        connection,
+        prefix: keys.bullPrefix,
+        skipVersionCheck: true,
+        streams: { events: { maxLen: 1000 } }
+      })
+      found.on('error', error => { log.debug({ server: serverId, err: error }, 'queue connection') })
+      queues.set(serverId, found)
+    }
+    return found
+  }
+
+  const optionsOf = (entry: QueueEntry, delayMs = 0) => ({
+    priority: entry.lane,
+    attempts: 1,
+    delay: delayMs,
+    removeOnComplete: { age: 3600, count: 200 },
+    removeOnFail: { age: 86_400, count: 200 }
+  })
+
+  return {
+    queue,
+    open: () => [...queues.values()],
+    async addWith<Keys extends readonly string[], Args extends readonly ScriptArgument[], Answer> (
+      entry: QueueEntry, script: Script<Keys, Args, Answer>, scriptKeys: Readonly<Keys>, args: Readonly<Args>
+    ): Promise<Answer> {
+      const target = queue(entry.serverId)
+      const client = await target.getBackend().client
+      defineForTransactions(connection, script)
+      const options = { ...optionsOf(entry), jobId: entryId(entry) }
+
+      // One command each.
+      const runScript = (transaction: IRedisTransaction) => {
+        transaction.runCommand(script.scriptName, [scriptKeys.length, ...scriptKeys, ...args])
+      }
+      const addEntry = async (transaction: IRedisTransaction) => {
+        await new QueueJob<GenerationData>(target, generationEntryName, { jobId: entry.id, run: entry.run }, options,
+          options.jobId).addJob(transaction)
+      }
+
+      async function commit (steps: ReadonlyArray<typeof runScript | typeof addEntry>): Promise<Reply[]> {
+        const transaction = client.multi()
+        for (const step of steps) await step(transaction)
+        try {
+          return await transaction.exec() ?? []
+        } catch (error) {
+          // Nothing of it was carried out, so Redis does not have the scripts that ioredis takes for loaded now.
+          sendScriptsAgain(connection)
+          throw error
+        }
+      }
+
+      const steps = [runScript, addEntry]
+      let replies = await commit(steps)
+      const missing = steps.filter((_step, index) => isMissingScript(replies[index]?.[0]))
+      if (missing.length > 0) {
+        sendScriptsAgain(connection)
+        const again = await commit(missing)
+        replies = replies.map(reply => isMissingScript(reply[0]) ? again.shift() ?? reply : reply)
+      }
+      const failed = replies.find(([error]) => error !== null)
+      // A fault of Redis itself passes and is reported as such.
+      if (failed !== undefined && redisProblemOf(failed[0]) !== null) throw failed[0]
+      const [first] = replies
+      if (first === undefined || failed !== undefined) {
+        throw new ServiceError('queue_error', 'The job could not be queued; please submit it again.', {},
+          { cause: failed?.[0] })
+      }
+      return first[1] as Answer
+    },
+    async add (entry, { delayMs = 0 } = {}) {
+      await queue(entry.serverId).add(generationEntryName, { jobId: entry.id, run: entry.run },
+        { ...optionsOf(entry, delayMs), jobId: entryId(entry) })
+    },
+    async remove (entry) {
+      await queue(entry.serverId).remove(entryId(entry))
+    },
+    async pause (serverId) {
+      await queue(serverId).pause()
+    },
+    async resume (serverId) {
+      await queue(serverId).resume()
+    },
+    async notWaiting (serverId, entries) {
+      const target = queue(serverId)
+      const pipeline = connection.pipeline()
+      for (const entry of entries) {
+        pipeline.zscore(target.toKey('prioritized'), entryId(entry))
+        pipeline.zscore(target.toKey('delayed'), entryId(entry))
+        pipeline.lpos(target.toKey('wait'), entryId(entry))
+      }
+      const replies = await pipeline.exec() ?? []
+      return entries.filter((_entry, index) =>
+        replies.slice(index * 3, index * 3 + 3).every(([error, place]) => error === null && place === null))
+    },
+    async obliterate (serverId) {
+      const target = queue(serverId)
+      queues.delete(serverId)
+      await target.obliterate({ force: true })
+      await target.close()
+    },
+    async close () {
+      await Promise.all([...queues.values()].map(async open => { await open.close() }))
+      queues.clear()
+    }
+  }
+}
+
+const pauseBeforeReturn = 50
+/** For how long a job stands back for others, in milliseconds. */
+const pauseForOthers = 1000
+/** One job being stored, one generating, one at the gate. */
+const atOnce = 3
+
+export interface GenerationWorker {
+  /** Takes no further job; resolves when those taken are done or the deadline passed. */
+  close (deadlineMs: number): Promise<void>
+}
+
+export interface GenerationWorkerDependencies {
+  readonly serverId: string
+  readonly connection: Redis
+  readonly keys: Keys
+  readonly run: (entry: GenerationData) => Promise<RunOutcome>
+  readonly log: Log
+}
+
+/** Hands the entries of one server's queue to what runs them. */
+export function createGenerationWorker (dependencies: GenerationWorkerDependencies): GenerationWorker {
+  const { serverId, connection, keys, run, log } = dependencies
+
+  async function process (entry: QueueJob<GenerationData>, token?: string): Promise<void> {
+    const outcome = await run(entry.data)
+    if (outcome === 'done') return
+    if (outcome === 'later') {
+      await entry.moveToDelayed(Date.now() + pauseForOthers, token)
+      throw new DelayedError()
+    }
+    // Keeps its place and costs no attempt. The line is paused or about to be another process's; until it is, the
+    // entry would come back at once.
+    await sleep(pauseBeforeReturn)
+    await entry.moveToWait(token)
+    throw new WaitingError()
+  }
+
+  const worker = new Worker<GenerationData>(generationQueueName(serverId), process, {
+    connection,
+    prefix: keys.bullPrefix,
+    concurrency: atOnce,
+    skipVersionCheck: true,
+    // The lock must outlive a short outage of Redis; a dead worker's jobs are found by the lease, not by it.
+    lockDuration: 60_000,
+    stalledInterval: 10_000,
+    maxStalledCount: 1000,
+    runRetryDelay: 500
+  })
+  worker.on('error', error => { log.debug({ server: serverId, err: error }, 'worker connection') })
+
+  return {
+    close: async deadlineMs => { await closeWorker(worker, deadlineMs) }
+  }
+}

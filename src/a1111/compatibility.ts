@@ -1,0 +1,358 @@
+import type { A1111ParameterName, A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
+import { type ErrorCode, ServiceError } from '../lib/errors.ts'
+import { fieldsOf } from '../lib/json-values.ts'
+import type { Hints } from './aliases.ts'
+import { withControlNet } from './controlnet.ts'
+import { admitExtras, noExtras } from './extras.ts'
+import { definedOnly, isUnchosen, picked } from './field-values.ts'
+import type { ServerKindRules } from './kinds/kind.ts'
+import { rulesOf } from './kinds/registry.ts'
+import { loraNames, renameLoras, withoutComments } from './lora-tags.ts'
+import {
+  findCheckpoint, findListed, findLora, findSampler, findScheduler, findUpscaler, findVae, lastPart, nearest,
+  type SamplerChoice
+} from './names.ts'
+import type { NormalisedParameters } from './parameters.ts'
+import { withRegions } from './regional.ts'
+import { type Inventory, routeOf, type ServerTraits } from './types.ts'
+
+/** Two fields that belong together: those of the generation, or those of its second pass. */
+interface FieldPair {
+  readonly sampler: 'sampler_name' | 'hr_sampler_name'
+  readonly scheduler: 'scheduler' | 'hr_scheduler'
+}
+
+/**
+ * Samplers and schedulers by the server's own names, in the form of its time: two fields since A1111 1.9,
+ * one name before.
+ */
+function settleSampling (
+  parameters: A1111Parameters, hints: Hints, server: AdmittingServer, settle: Settle
+): A1111Parameters {
+  const { inventory } = server
+  const hinted = {
+    sampler_name: known(hints.sampler, name => findSampler(name, inventory)),
+    scheduler: known(hints.scheduler, name => findScheduler(name, inventory))
+  }
+  const asked: A1111Parameters = { ...definedOnly(hinted), ...parameters }
+  const main = settlePair(asked, { sampler: 'sampler_name', scheduler: 'scheduler' }, server, settle)
+  const both = settlePair(main, { sampler: 'hr_sampler_name', scheduler: 'hr_scheduler' }, server, settle)
+  const { usualSampler } = rulesOf(server.traits)
+  const usual = usualSampler === null ? undefined : findSampler(usualSampler, inventory)?.sampler
+  return definedOnly<unknown>({ sampler_name: usual, ...both })
+}
+
+/** The name, if the server has it. */
+function known (name: string | undefined, find: (name: string) => unknown): string | undefined {
+  return name === undefined || find(name) === null ? undefined : name
+}
+
+function settlePair (
+  given: A1111Parameters, pair: FieldPair, server: AdmittingServer, settle: Settle
+): A1111Parameters {
+  const { inventory, traits } = server
+  const { [pair.sampler]: sampler, [pair.scheduler]: scheduler, ...others } = given
+  const chosen = sampler === undefined ? null : chooseSampler(sampler, pair.sampler)
+  const schedule = scheduler === undefined ? chosen?.scheduler ?? null : chooseScheduler(scheduler)
+  const joint = chosen !== null && scheduler !== undefined ? jointName(chosen.sampler, scheduler, inventory) : null
+  return definedOnly({
+    ...others,
+    [pair.sampler]: joint ?? chosen?.sampler,
+    [pair.scheduler]: joint !== null || schedule === null ? undefined : rulesOf(traits).schedulerName(schedule)
+  })
+
+  function chooseSampler (wanted: string, field: string): SamplerChoice | null {
+    if (inventory.missing.includes('samplers')) return { sampler: wanted, scheduler: null }
+    const find = () => findSampler(wanted, inventory)
+    const candidates = inventory.samplers.map(({ name }) => name)
+    return settle({ wanted, field, code: 'sampler_not_found', noun: 'sampler', find, candidates })
+  }
+
+  function chooseScheduler (wanted: string) {
+    if (inventory.missing.includes('schedulers')) return { name: wanted, label: wanted }
+    const find = () => findScheduler(wanted, inventory)
+    const candidates = inventory.schedulers.map(({ label }) => label)
+    return settle({ wanted, field: pair.scheduler, code: 'scheduler_not_found', noun: 'scheduler', find, candidates })
+  }
+}
+
+/** The one name that a server from before schedulers has for both. */
+function jointName (sampler: string, scheduler: string, inventory: Inventory): string | null {
+  if (!inventory.missing.includes('schedulers')) return null
+  return findSampler(`${sampler} ${scheduler}`, inventory)?.sampler ?? null
+}
+
+/** Forge's own word for the modules of the first pass. */
+const sameModules = 'Use same choices'
+const isSameModules = (text: string) => text.trim().toLowerCase() === sameModules.toLowerCase()
+/** What menus call no module of its own. */
+const isNoModule = (text: string) => /^(none|automatic|built[ -]?in)?$/i.test(text.trim())
+
+/** What becomes of a name that the server does not have: refused, or left out with a warning. */
+export type OnMissing = 'refuse' | 'ignore'
+
+export interface Admission {
+  /** With the server's own exact names. */
+  readonly parameters: A1111Parameters
+  /** The server's own exact title; null where the choice is left to it. */
+  readonly checkpointTitle: string | null
+  readonly warnings: readonly Warning[]
+}
+
+/** One name to be found at a server. */
+export interface Search<Found> {
+  readonly wanted: string
+  readonly field: string
+  readonly code: ErrorCode
+  /** What it is, for people, such as `checkpoint`. */
+  readonly noun: string
+  readonly find: () => Found | null
+  readonly candidates: readonly string[]
+}
+
+/** Looks a name up; null when it is missing and may be left out. */
+export type Settle = <Found>(search: Search<Found>) => Found | null
+
+type Listed = Inventory['missing'][number]
+
+/** Where a name of each kind is looked for. */
+const listsOf: Readonly<Record<string, readonly Listed[]>> = {
+  checkpoint: ['checkpoints'],
+  sampler: ['samplers'],
+  scheduler: ['schedulers'],
+  upscaler: ['upscalers', 'latentUpscaleModes'],
+  VAE: ['vaes'],
+  LoRA: ['loras'],
+  style: ['styles'],
+  script: ['scripts'],
+  'ControlNet model': ['controlNetModels'],
+  'ControlNet module': ['controlNetModules']
+}
+
+export type AdmissionRequest = Pick<NormalisedParameters, 'mode' | 'parameters' | 'checkpoint' | 'hints' | 'unnamed'>
+
+/** A server as admission sees it. */
+export interface AdmittingServer {
+  readonly inventory: Inventory
+  readonly traits: Pick<ServerTraits, 'kind' | 'simulates' | 'capabilities' | 'missingRoutes'>
+}
+
+/**
+ * Whether a server can do what is asked, and how it calls everything. A1111 answers 200 with another picture when a
+ * checkpoint, sampler or LoRA is unknown to it, so the names are looked up first. Lists that the server does not
+ * offer are not checked.
+ * @param noteMissing told of the lists in which a name was not found
+ * @throws ServiceError 422 with `field` and `nearest` for a name that is missing, unless it may be left out;
+ * `server_capability` when the server does not offer the route for it
+ */
+export function admit (
+  request: AdmissionRequest, server: AdmittingServer, onMissing: OnMissing,
+  noteMissing: (lists: readonly Listed[]) => void = () => {}
+): Admission {
+  const { mode, checkpoint } = request
+  const { inventory, traits } = server
+  if (traits.missingRoutes?.includes(routeOf(mode)) === true || (mode === 'img2img' && !traits.capabilities.img2img)) {
+    if (mode === 'extras') throw noExtras()
+    const field = mode === 'txt2img' ? 'target_server_alias' : 'init_images'
+    throw new ServiceError('server_capability', `This server offers no ${mode}.`, { field })
+  }
+  const warnings: Warning[] = []
+  const warn = (warning: Warning) => { warnings.push(warning) }
+  const settle = settler(onMissing, warn, noteMissing)
+  if (mode === 'extras') return { ...admitExtras(request.parameters, server, settle), warnings }
+  const offers = (list: Listed) => !inventory.missing.includes(list)
+  const checkpointTitle = checkpoint === null ? null : titleOf(checkpoint, 'checkpoint_name', 'checkpoint_not_found')
+  const rules = rulesOf(traits)
+  const own = withOwnDefaults(request, rules)
+  const chosen = rules.takesSchedulers ? own : withoutSchedulers(own, inventory, warn)
+  const sampled = settleSampling(chosen, request.hints, server, settle)
+  const steps = [
+    withOtherCheckpoints, withUpscaler, withModules, withLoras, withStyles, withScripts, withUnits, withDivision
+  ]
+  const parameters = steps.reduce((given, step) => step(given), sampled)
+  return { parameters, checkpointTitle, warnings }
+
+  function titleOf (wanted: string, field: string, code: ErrorCode): string | null {
+    if (!offers('checkpoints')) return wanted
+    const candidates = inventory.checkpoints.map(({ title }) => title)
+    const find = () => findCheckpoint(wanted, inventory)
+    return settle({ wanted, field, code, noun: 'checkpoint', find, candidates })?.title ?? null
+  }
+
+  function withUnits (given: A1111Parameters): A1111Parameters {
+    return withControlNet(given, inventory, settle)
+  }
+
+  function withDivision (given: A1111Parameters): A1111Parameters {
+    return withRegions(given, traits, settle, warn)
+  }
+
+  function withOtherCheckpoints (given: A1111Parameters): A1111Parameters {
+    return ['refiner_checkpoint', 'hr_checkpoint_name'].reduce((parameters, field) =>
+      replaced(parameters, field, wanted => titleOf(wanted, field, 'model_not_found')), given)
+  }
+
+  function withUpscaler (given: A1111Parameters): A1111Parameters {
+    if (!offers('upscalers') || !offers('latentUpscaleModes')) return given
+    const candidates = [...inventory.latentUpscaleModes, ...inventory.upscalers]
+    return replaced(given, 'hr_upscaler', wanted => {
+      const find = () => findUpscaler(wanted, inventory)
+      // to most servers "None" is an upscaler
+      if (isUnchosen(wanted)) return find()
+      return settle({ wanted, field: 'hr_upscaler', code: 'model_not_found', noun: 'upscaler', find, candidates })
+    })
+  }
+
+  function withModules (given: A1111Parameters): A1111Parameters {
+    const ofBoth = withModuleList(given, 'hr_additional_modules', 'hr_additional_modules')
+    const settings = ofBoth.override_settings
+    if (settings === undefined) return ofBoth
+    const named = replaced(settings, 'sd_vae', wanted => vaeOf(wanted, 'override_settings.sd_vae'))
+    const field = 'override_settings.forge_additional_modules'
+    return { ...ofBoth, override_settings: withModuleList(named, 'forge_additional_modules', field) }
+  }
+
+  /** A list of VAEs and text encoders; an empty one takes those inside the checkpoint, so it is not to become empty. */
+  function withModuleList<Of extends Readonly<Record<string, unknown>>> (object: Of, name: string, field: string): Of {
+    const list: unknown = object[name]
+    if (!Array.isArray(list)) return object
+    const { [name]: _, ...others } = object
+    const wanted = list.map(String)
+    if (wanted.some(isSameModules)) {
+      return (name === 'hr_additional_modules' ? { ...others, [name]: [sameModules] } : others) as Of
+    }
+    const found = wanted.flatMap((text, index) => isNoModule(text) ? [] : vaeOf(text, `${field}.${index}`) ?? [])
+    const isLeftOut = found.length === 0 && wanted.some(text => !isNoModule(text))
+    return (isLeftOut ? others : { ...others, [name]: found }) as Of
+  }
+
+  /** Forge also takes paths for modules, which would let a job open any file of its disk. */
+  function vaeOf (wanted: string, field: string): string | null {
+    if (!offers('vaes')) return lastPart(wanted)
+    const find = () => findVae(wanted, inventory)
+    return settle({ wanted, field, code: 'model_not_found', noun: 'VAE', find, candidates: inventory.vaes })
+  }
+
+  function withLoras (given: A1111Parameters): A1111Parameters {
+    if (!offers('loras') || given.disable_extra_networks === true) return given
+    const hidesComments = mode !== 'extras' && inventory.scripts[mode].some(title => title.toLowerCase() === 'comments')
+    return ['prompt', 'hr_prompt'].reduce((parameters, field) => replaced(parameters, field, prompt => {
+      const read = hidesComments ? withoutComments(prompt) : prompt
+      const names = loraNames(read).map((wanted): [string, string | null] => [wanted, loraOf(wanted, field)])
+      return renameLoras(prompt, new Map(names))
+    }), given)
+  }
+
+  function loraOf (wanted: string, field: string): string | null {
+    // a name that the server knows stays as it is written, also in the answer
+    const known = inventory.loras.find(({ name, alias }) => name === wanted || alias === wanted)
+    if (known !== undefined && rulesOf(traits).loraName(known) === known.name) return wanted
+    const candidates = inventory.loras.map(({ name }) => name)
+    const find = () => findLora(wanted, inventory)
+    const found = settle({ wanted, field, code: 'model_not_found', noun: 'LoRA', find, candidates })
+    return found === null ? null : rulesOf(traits).loraName(found)
+  }
+
+  function withStyles (given: A1111Parameters): A1111Parameters {
+    const { style } = request.hints
+    const hinted = style === undefined ? null : findListed(style, inventory.styles)
+    const all = hinted === null ? given : { ...given, styles: [...given.styles ?? [], hinted] }
+    if (!offers('styles')) return all
+    return replacedEach(all, 'styles', (wanted, field) => {
+      const found = isUnchosen(wanted) ? wanted : findListed(wanted, inventory.styles)
+      if (found !== null) return found
+      noteMissing(['styles'])
+      warn({ code: 'style_not_found', message: `${sentenceOfMissing(wanted, 'style', inventory.styles).sentence} It changes nothing there.`, field })
+      return onMissing === 'ignore' ? null : wanted
+    })
+  }
+
+  function withScripts (given: A1111Parameters): A1111Parameters {
+    if (!offers('scripts')) return given
+    const candidates = mode === 'extras' ? [] : inventory.scripts[mode]
+    const nameOf = (wanted: string, field: string) => settle({
+      wanted, field, code: 'script_not_found', noun: 'script', find: () => findListed(wanted, candidates), candidates
+    })
+    const { alwayson_scripts: always, script_args: args, ...others } = replaced(given, 'script_name', wanted => nameOf(wanted, 'script_name'))
+    const kept = Object.entries(always ?? {}).flatMap(([title, script]) => {
+      const name = nameOf(title, `alwayson_scripts.${title}`)
+      return name === null || fieldsOf(script).args === undefined ? [] : [[name, script]]
+    })
+    return {
+      ...others,
+      ...(others.script_name === undefined || args === undefined ? {} : { script_args: args }),
+      ...(kept.length === 0 ? {} : { alwayson_scripts: Object.fromEntries(kept) as Record<string, unknown> })
+    }
+  }
+}
+
+function settler (
+  onMissing: OnMissing, warn: (warning: Warning) => void, noteMissing: (lists: readonly Listed[]) => void
+): Settle {
+  return ({ wanted, field, code, noun, find, candidates }) => {
+    try {
+      const found = find()
+      if (found !== null) return found
+      noteMissing(listsOf[noun] ?? [])
+      throw missing(wanted, field, code, noun, candidates)
+    } catch (error) {
+      if (onMissing === 'refuse' || !(error instanceof ServiceError)) throw error
+      warn({ code: error.code, message: `${error.message} It was left out.`, field })
+      return null
+    }
+  }
+}
+
+function missing (wanted: string, field: string, code: ErrorCode, noun: string, candidates: readonly string[]) {
+  const { sentence, near } = sentenceOfMissing(wanted, noun, candidates)
+  return new ServiceError(code, sentence, { field, nearest: near })
+}
+
+function sentenceOfMissing (wanted: string, noun: string, candidates: readonly string[]) {
+  const near = nearest(wanted, candidates)
+  const advice = near.length === 0 ? '' : ` Nearest: ${near.join(', ')}.`
+  return { sentence: `The server has no ${noun} "${wanted.slice(0, 200)}".${advice}`, near }
+}
+
+/** A server's own defaults where A1111's stand only because the client named none. */
+function withOwnDefaults ({ parameters, unnamed = [] }: AdmissionRequest, rules: ServerKindRules): A1111Parameters {
+  const left = rules.usualSampler === null && unnamed.includes('sampler_name') ? ['sampler_name', 'scheduler'] : []
+  const kept = Object.entries(parameters).filter(([name]) => !left.includes(name))
+  return { ...Object.fromEntries(kept), ...picked(rules.defaults, unnamed as A1111ParameterName[]) }
+}
+
+/** A word for the schedule, where there is none apart from the sampler's name, and it cannot be told by that either. */
+function withoutSchedulers (
+  given: A1111Parameters, inventory: Inventory, warn: (warning: Warning) => void
+): A1111Parameters {
+  const pairs = [['scheduler', 'sampler_name'], ['hr_scheduler', 'hr_sampler_name']] as const
+  return pairs.reduce((parameters, [field, sampler]) => {
+    const { [field]: scheduler, ...others } = parameters
+    if (scheduler === undefined || findSampler(`${parameters[sampler]} ${scheduler}`, inventory) !== null) return parameters
+    if (!/^automatic$/i.test(scheduler)) {
+      warn({ code: 'scheduler_ignored', message: 'This server chooses the schedule with the sampler, so it has no effect.', field })
+    }
+    return others
+  }, given)
+}
+
+/** The object with one text exchanged; null takes it out. Anything but text stays. */
+function replaced<Of extends Readonly<Record<string, unknown>>> (
+  object: Of, name: string, exchange: (text: string) => string | null
+): Of {
+  const value = object[name]
+  if (typeof value !== 'string') return object
+  const { [name]: _, ...others } = object
+  const other = exchange(value)
+  return (other === null ? others : { ...others, [name]: other }) as Of
+}
+
+/** The same for a list of texts. */
+function replacedEach<Of extends Readonly<Record<string, unknown>>> (
+  object: Of, name: string, exchange: (text: string, field: string) => string | null
+): Of {
+  const list = object[name]
+  if (!Array.isArray(list)) return object
+  const others = list.map((text, index) => exchange(String(text), `${name}.${index}`)).filter(text => text !== null)
+  return { ...object, [name]: others }
+}

@@ -1,0 +1,236 @@
+import { randomInt, randomUUID } from 'node:crypto'
+import type { Redis } from 'ioredis'
+import { type StudioBatch, StudioBatchRequest, type StudioJob } from '../../schemas/bots-job.ts'
+import type { Warning } from '../../schemas/generation-parameters.ts'
+import { hasEnded } from '../../schemas/job.ts'
+import { WebhookFields } from '../../schemas/webhook.ts'
+import { isRecord } from '../a1111/field-values.ts'
+import { warningsOfUnknown } from '../a1111/unknown-fields.ts'
+import { ValidationFailure } from '../fastapi/errors.ts'
+import type { Job } from '../jobs/job.ts'
+import type { JobStore } from '../jobs/store.ts'
+import { ServiceError } from '../lib/errors.ts'
+import type { Keys } from '../lib/keys.ts'
+import { drawSeed } from '../lib/seeds.ts'
+import { readJson } from '../redis/json-value.ts'
+import { studioTime, toStudioError } from './errors.ts'
+import type { Generations } from './generate.ts'
+import { resultImages, studioJob, urlOf } from './job-view.ts'
+import { expandSweep, type Sweep } from './parameter-grid.ts'
+import type { Pictures } from './pictures.ts'
+import { readFields, refuse, unknownFields } from './read-fields.ts'
+import { type GenerationKind, knownFields, type StudioCall } from './request.ts'
+import type { UserRules } from './user-limits.ts'
+import { plainUserId } from './user-scope.ts'
+
+/**
+ * What is wrong with one generation of a batch, told of the place where it stands there: an axis, a variation or the
+ * base request. Anything else stays as it is.
+ * @param variation index of the generation's own
+ */
+function inBatch (
+  error: unknown, request: Pick<StudioBatchRequest, 'axes' | 'variations' | 'base_request'>, variation: number
+): unknown {
+  if (!(error instanceof ValidationFailure) && !(error instanceof ServiceError)) return error
+  const { status, body } = toStudioError(error)
+  if (status !== 422 || typeof body.detail === 'string') return error
+  return new ValidationFailure(body.detail.map(detail => ({ ...detail, loc: placeOf(detail.loc) })))
+
+  function placeOf (loc: unknown): unknown {
+    const [root = 'body', first = '', ...rest] = Array.isArray(loc) ? loc as unknown[] : []
+    const name = String(first)
+    const axis = request.axes.findIndex(({ field }) => field.split('.')[0] === name)
+    if (axis !== -1) return [root, 'axes', axis, 'values']
+    if (Object.hasOwn(request.variations[variation] ?? {}, name)) return [root, 'variations', variation, name, ...rest]
+    return name === 'user_id' ? loc : [root, 'base_request', name, ...rest]
+  }
+}
+
+/** Many generations that were asked for at once. Moments are milliseconds since the epoch. */
+export interface Batch {
+  readonly id: string
+  readonly keyId: string | null
+  readonly user: string
+  readonly name: string | null
+  readonly axes: Sweep['axes']
+  readonly cells: ReadonlyArray<{ readonly jobId: string, readonly label: string }>
+  readonly createdAt: number
+}
+
+export interface Batches {
+  /** @throws ValidationFailure or ServiceError naming the field; then nothing is submitted */
+  submit (call: StudioCall): Promise<{ readonly batch: Batch, readonly warnings: readonly Warning[] }>
+  find (id: string): Promise<Batch | null>
+  /** Its jobs in the order of its cells; null for one that was deleted or never made. */
+  jobs (batch: Batch): Promise<Array<Job | null>>
+  /** Forgets it; its jobs stay. */
+  remove (batch: Batch): Promise<void>
+}
+
+export interface BatchesDependencies {
+  readonly redis: Redis
+  readonly keys: Keys
+  readonly store: Pick<JobStore, 'readMany'>
+  readonly generations: Generations
+  readonly rules: UserRules
+  readonly pictures: Pictures
+}
+
+/** Batches that are looked at when another one is submitted. */
+const forgottenAtOnce = 5
+/** The jobs of a batch are made within this time after its record, in milliseconds. */
+const madeWithin = 60_000
+const pictureField = /^(image\d?|images|mask|init_image)$/
+
+export function createBatches (dependencies: BatchesDependencies): Batches {
+  const { redis, keys, store, generations, rules, pictures } = dependencies
+  const batchKey = (id: string) => keys.key('studio', 'batch', id)
+  const allKey = keys.key('studio', 'batches')
+
+  /** Retention removes jobs and knows no batches, so those of which nothing is left are forgotten, a few at a time. */
+  async function forgetSome (): Promise<void> {
+    for (const id of await redis.srandmember(allKey, forgottenAtOnce)) {
+      const batch = await readJson<Batch>(redis, batchKey(id))
+      const jobKeys = (batch?.cells ?? []).map(({ jobId }) => keys.key('job', jobId))
+      const isMade = batch === null || batch.createdAt < Date.now() - madeWithin
+      if (isMade && (jobKeys.length === 0 || await redis.exists(...jobKeys) === 0)) await forget(id)
+    }
+  }
+
+  async function forget (id: string): Promise<void> {
+    await redis.multi().del(batchKey(id)).srem(allKey, id).exec()
+  }
+
+  /** The base request with its pictures stored, so that not every generation brings them anew. */
+  async function withUploads (base: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>> {
+    const result = { ...base }
+    for (const [name, value] of Object.entries(base)) {
+      const isPicture = pictureField.test(name) && typeof value === 'string' && value !== ''
+      if (isPicture) result[name] = await pictures.uploaded(value, `base_request.${name}`)
+    }
+    return result
+  }
+
+  return {
+    async submit (call) {
+      const request = readFields(StudioBatchRequest, call.fields)
+      const unknown = unknownFields(StudioBatchRequest, call.fields).filter(({ field }) => !pictureField.test(field))
+      const strict = request.strict || request.base_request.strict === true
+      if (strict) refuse(unknown)
+      const base = await withUploads({
+        // files of a form stand beside the base request
+        ...Object.fromEntries(Object.entries(call.fields).filter(([name]) => pictureField.test(name))),
+        ...request.base_request,
+        ...readFields(WebhookFields, call.fields),
+        user_id: plainUserId(request.user_id),
+        strict
+      })
+      const kind = request.type ?? kindOf(base)
+      const { cells, axes } = expandSweep({ ...request, base_request: base }, {
+        knownFields, mostCells: rules.mostInBatch, drawSeed: () => drawSeed(below => randomInt(below))
+      })
+      const prepared = []
+      for (const [index, { fields }] of cells.entries()) {
+        const variation = Math.floor(index * request.variations.length / cells.length)
+        const told = (error: unknown) => inBatch(error, request, variation)
+        const one = await generations.prepare(kind, { ...call, fields }).catch(error => { throw told(error) })
+        prepared.push({ ...one, told })
+      }
+      const id = randomUUID()
+      const batchOf = (jobIds: readonly string[]): Batch => ({
+        id,
+        keyId: call.keyId,
+        user: plainUserId(request.user_id),
+        name: request.batch_name,
+        axes,
+        cells: cells.map(({ label }, index) => ({ jobId: jobIds[index] ?? '', label })),
+        createdAt: Date.now()
+      })
+      const accepted = await generations.submit(prepared, async ids => {
+        await redis.multi().set(batchKey(id), JSON.stringify(batchOf(ids))).sadd(allKey, id).exec()
+      })
+      await forgetSome()
+      const told = [...warningsOfUnknown(unknown), ...accepted.flatMap(one => one.warnings)]
+      const warnings = new Map(told.map(warning => [warning.message, warning]))
+      return { batch: batchOf(accepted.map(one => one.id)), warnings: [...warnings.values()] }
+    },
+    find: async id => await readJson<Batch>(redis, batchKey(id)),
+    remove: async ({ id }) => { await forget(id) },
+    async jobs ({ cells }) {
+      const found = new Map((await store.readMany(cells.map(({ jobId }) => jobId))).map(job => [job.id, job]))
+      return cells.map(({ jobId }) => found.get(jobId) ?? null)
+    }
+  }
+}
+
+/** What a request without a type must be, by the fields that only one kind has. */
+function kindOf (fields: Readonly<Record<string, unknown>>): GenerationKind {
+  if (isRecord(fields.regional_config)) return 'regional'
+  if (Object.keys(fields).some(name => name.startsWith('outpaint_pixels_'))) return 'outpaint'
+  if (fields.mask !== undefined) return 'inpaint'
+  if (fields.controlnet_units !== undefined) return 'controlnet'
+  return fields.image === undefined ? 'txt2img' : 'img2img'
+}
+
+/** A batch as it is now. A job that is gone counts as failed. @param seconds until it is done; null if unknown */
+export function batchView (batch: Batch, jobs: ReadonlyArray<Job | null>, seconds: number | null): StudioBatch {
+  const views = jobs.map((job, index) => ({
+    label: batch.cells[index]?.label ?? '',
+    ...(job === null ? goneJob(batch.cells[index]?.jobId ?? '') : cellView(job))
+  }))
+  const count = (status: string) => views.filter(view => view.status === status).length
+  const [completed, failed] = [count('completed'), count('failed')]
+  const isDone = completed + failed === views.length
+  const ends = jobs.flatMap(job => job?.endedAt ?? [])
+  return {
+    batch_id: batch.id,
+    batch_name: batch.name,
+    status: isDone ? (completed > 0 ? 'completed' : 'failed') : count('queued') === views.length ? 'queued' : 'processing',
+    progress: views.reduce((sum, { status, progress }) => sum + (status === 'failed' ? 1 : progress), 0) / views.length,
+    estimated_time: seconds,
+    message: `${completed + failed} of ${views.length} done${failed > 0 ? `, ${failed} failed` : ''}`,
+    created_at: studioTime(batch.createdAt),
+    completed_at: isDone && ends.length > 0 ? studioTime(Math.max(...ends)) : null,
+    total: views.length,
+    completed,
+    failed,
+    axes: batch.axes.map(({ field, values }) => ({ field, values: [...values] })),
+    jobs: views,
+    grid_url: `/generate/batch/${batch.id}/grid`
+  }
+}
+
+function cellView (job: Job) {
+  const { job_id: id, status, progress, message } = studioJob(job, { position: null, seconds: null })
+  return { job_id: id, status, progress, message, image_urls: resultImages(job).map(urlOf) }
+}
+
+function goneJob (jobId: string) {
+  return { job_id: jobId, status: 'failed' as const, progress: 0, message: 'deleted', image_urls: [] }
+}
+
+/** The same in the shape of a single job, for clients that know only these. */
+export function batchAsJob (batch: Batch, jobs: ReadonlyArray<Job | null>, seconds: number | null): StudioJob {
+  const { batch_id: id, status, progress, message, created_at: createdAt, completed_at: completedAt, jobs: cells } =
+    batchView(batch, jobs, seconds)
+  return {
+    job_id: id,
+    status,
+    progress,
+    eta_relative: null,
+    estimated_time: seconds,
+    message: status === 'failed' ? jobs.find(job => job?.error)?.error?.message ?? message : message,
+    created_at: createdAt,
+    completed_at: completedAt,
+    position: null,
+    user_id: batch.user,
+    type: 'batch',
+    prompt: String(jobs[0]?.submission.parameters.prompt ?? ''),
+    image_urls: cells.flatMap(cell => cell.image_urls)
+  }
+}
+
+/** Whether all of its jobs have ended. */
+export function batchHasEnded (jobs: ReadonlyArray<Job | null>): boolean {
+  return jobs.every(job => job === null || hasEnded(job.status))
+}

@@ -1,0 +1,60 @@
+import type { Warning } from '../../schemas/generation-parameters.ts'
+import type { JobStatus } from '../../schemas/job.ts'
+import { type ValidationDetail, ValidationFailure } from '../fastapi/errors.ts'
+import { ServiceError } from '../lib/errors.ts'
+import { validationDetail } from './read-fields.ts'
+
+/** What an error looks like to clients of this interface. */
+export interface StudioErrorBody {
+  readonly detail: string | readonly ValidationDetail[]
+}
+
+/** Fields of a submission that have another name in requests of this interface; the first that fits decides. */
+const names: ReadonlyArray<readonly [RegExp, string]> = [
+  [/^checkpoint_name$/, 'checkpoint'],
+  [/^n_iter$/, 'batch_count'],
+  [/^override_settings\.(sd_vae|forge_additional_modules.*)$/, 'vae'],
+  [/^init_images(\.0)?$/, 'image'],
+  [/^alwayson_scripts\.controlnet\.args\.(\d+)\.module$/i, 'controlnet_units.$1.preprocessor'],
+  [/^alwayson_scripts\.controlnet\.args\.(\d+)\.mask_image$/i, 'controlnet_units.$1.mask'],
+  [/^alwayson_scripts\.controlnet(\.args)?(?=\.|$)/i, 'controlnet_units'],
+  [/^alwayson_scripts\.regional prompter\.args\.11$/i, 'regional_config.calc_mode'],
+  [/^alwayson_scripts\.regional prompter(\.args.*)?$/i, 'regional_config'],
+  [/^upscaler_1$/, 'upscaler'],
+  [/^target_server_alias$/, 'server']
+]
+
+/** A field as clients of this interface know it, in dotted form. */
+export function studioField (field: string): string {
+  const renamed = names.find(([pattern]) => pattern.test(field))
+  return renamed === undefined ? field : field.replace(renamed[0], renamed[1])
+}
+
+/** Warnings with the fields that they are about as these clients know them. */
+export function studioWarnings (warnings: readonly Warning[]): Warning[] {
+  return warnings.map(({ field, ...others }) =>
+    field === undefined ? others : { ...others, field: studioField(field) })
+}
+
+/**
+ * Status and body for anything that went wrong. Whatever is wrong with a field is told as FastAPI tells it: 422 and a
+ * list of places; everything else is a sentence.
+ */
+export function toStudioError (error: ServiceError | ValidationFailure): { status: number, body: StudioErrorBody } {
+  if (error instanceof ValidationFailure) return { status: 422, body: { detail: error.details } }
+  const { status, code, message, details: { field, nearest } } = error
+  if (field === undefined || (status !== 400 && status !== 422)) return { status, body: { detail: message } }
+  const location = ['body', ...studioField(field).split('.').map(part => /^\d+$/.test(part) ? Number(part) : part)]
+  const ctx = nearest === undefined ? {} : { ctx: { nearest } }
+  return { status: 422, body: { detail: [validationDetail(location, null, { type: code, msg: message, ...ctx })] } }
+}
+
+/** The four words that clients of this interface know. */
+export const studioStates = {
+  pending: 'queued', processing: 'processing', completed: 'completed', failed: 'failed', cancelled: 'failed'
+} as const satisfies Record<JobStatus, string>
+
+/** A moment as these clients parse it: UTC with microseconds and without an offset, which older Pythons cannot read. */
+export function studioTime (moment: number): string {
+  return `${new Date(moment).toISOString().slice(0, -1)}000`
+}

@@ -1,0 +1,128 @@
+import type { Redis } from 'ioredis'
+import type { LoraEdit } from '../../schemas/bots-settings.ts'
+import type { A1111Client } from '../a1111/client.ts'
+import { bareName } from '../a1111/names.ts'
+import { GenerationFailure } from '../a1111/types.ts'
+import { fieldsOf } from '../lib/json-values.ts'
+import type { Keys } from '../lib/keys.ts'
+import type { Model } from '../model-facts/facts.ts'
+import { longestPicture, type PictureContent, pictureOf } from '../models/pictures.ts'
+import { loadScript } from '../redis/scripts.ts'
+import type { Server, ServerRegistry } from '../servers/registry.ts'
+
+export type LoraEdits = Readonly<Partial<Record<keyof LoraEdit, unknown>>> & LoraEdit
+
+/** What people wrote of LoRAs, beside the catalogue of models. */
+export interface LoraNotes {
+  edits (): Promise<ReadonlyMap<string, LoraEdits>>
+  /** Lays an edit over those of before; null takes a field back. */
+  edit (filename: string, edit: LoraEdit): Promise<void>
+}
+
+const replaceEdits = loadScript<[edits: string], [name: string, before: string, after: string], 0 | 1>(
+  new URL('scripts/replace-edits.lua', import.meta.url))
+
+/** One file name stands for one LoRA wherever it lies, as tags in prompts name it. */
+export function loraKey (filename: string): string {
+  return bareName(filename).toLowerCase()
+}
+
+export function createLoraNotes (redis: Redis, keys: Keys): LoraNotes {
+  const editsKey = keys.key('studio', 'loras', 'edits')
+
+  return {
+    async edits () {
+      const texts = Object.entries(await redis.hgetall(editsKey))
+      return new Map(texts.map(([name, text]) => [name, JSON.parse(text) as LoraEdits]))
+    },
+    async edit (filename, edit) {
+      const key = loraKey(filename)
+      for (;;) {
+        const text = await redis.hget(editsKey, key)
+        const before = fieldsOf(JSON.parse(text ?? '{}'))
+        const after = Object.fromEntries(Object.entries({ ...before, ...edit }).filter(([, value]) => value !== null))
+        const written = Object.keys(after).length === 0 ? '' : JSON.stringify(after)
+        if (await replaceEdits(redis, [editsKey], [key, text ?? '', written]) === 1) return
+      }
+    }
+  }
+}
+
+/** Pictures that lie beside LoRAs at servers, which a folder of this machine does not show. */
+export interface LoraPreviews {
+  /** Null where no server has one, or none can be reached. */
+  read (model: Model): Promise<PictureContent | null>
+  /** Ids of models of which it was found lately that no server has a picture. */
+  without (): Promise<ReadonlySet<string>>
+  /** Looks anew for what was not there. */
+  forget (): Promise<void>
+}
+
+export interface LoraPreviewsDependencies {
+  readonly redis: Redis
+  readonly keys: Keys
+  readonly registry: Pick<ServerRegistry, 'byId'>
+  readonly connect: (server: Server) => A1111Client
+}
+
+/** Endings in the order in which A1111 and Forge look for a preview (`find_preview` of their extra networks). */
+const endings = ['png', 'jpg', 'jpeg', 'webp'].flatMap(ending => [`.${ending}`, `.preview.${ending}`])
+/** For so long it is believed that there is none, in milliseconds. */
+const believedMs = 24 * 60 * 60 * 1000
+
+/**
+ * Servers give them to their own pages, without saying which there are, so they are looked for by name when somebody
+ * wants to see one. Servers that run without pages (`--nowebui`) give none.
+ */
+export function createLoraPreviews ({ redis, keys, registry, connect }: LoraPreviewsDependencies): LoraPreviews {
+  const withoutKey = keys.key('studio', 'loras', 'without-preview')
+
+  async function readFrom (server: Server, path: string): Promise<PictureContent | null | 'unreachable'> {
+    const client = connect(server)
+    try {
+      for (const ending of endings) {
+        const name = path.replace(/\.[^./\\]+$/, '') + ending
+        const bytes = await client.readBytes(`/sd_extra_networks/thumb?filename=${encodeURIComponent(name)}`,
+          { maxAnswerBytes: longestPicture }).catch(answeredNo)
+        if (bytes !== null) return pictureOf(bytes, new Date())
+      }
+      return null
+    } catch (error) {
+      return error instanceof GenerationFailure && error.code === 'route_missing' ? null : 'unreachable'
+    } finally {
+      await client.close()
+    }
+  }
+
+  return {
+    async read (model) {
+      const outcomes = []
+      for (const { serverId, absolutePath } of placesOf(model)) {
+        const server = registry.byId(serverId)
+        const found = server === undefined ? null : await readFrom(server, absolutePath)
+        if (found !== null && found !== 'unreachable') return found
+        outcomes.push(found)
+      }
+      if (!outcomes.includes('unreachable')) await redis.zadd(withoutKey, Date.now(), String(model.id))
+      return null
+    },
+    async without () {
+      return new Set(await redis.zrangebyscore(withoutKey, Date.now() - believedMs, '+inf'))
+    },
+    async forget () {
+      await redis.del(withoutKey)
+    }
+  }
+}
+
+/** Where servers have it, each with the path on its own disk. */
+export function placesOf ({ reported }: Pick<Model, 'reported'>): Model['reported'] {
+  return reported.filter(({ absolutePath }) => absolutePath !== '')
+}
+
+/** A1111 answers 404 for what is not there, 500 for what lies outside of its folders. */
+function answeredNo (error: unknown): null {
+  const isNo = error instanceof GenerationFailure && (error.failureClass === 'request' || error.code === 'server_error')
+  if (isNo) return null
+  throw error
+}

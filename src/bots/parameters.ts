@@ -1,0 +1,126 @@
+import {
+  advancedPassedOn, passedOn, type StudioImg2imgRequest, type StudioTxt2imgRequest
+} from '../../schemas/bots-generation.ts'
+import type { Warning } from '../../schemas/generation-parameters.ts'
+import { definedOnly } from '../a1111/field-values.ts'
+import { loraNames } from '../a1111/lora-tags.ts'
+import { bareName } from '../a1111/names.ts'
+import { fitted } from './outpaint.ts'
+import type { Size } from './pictures.ts'
+
+type Given = Record<string, unknown>
+
+/** What tells a default from a wish: the fields as the client and its user's stored defaults gave them. */
+export type Said = Readonly<Record<string, unknown>>
+
+export function says (said: Said, name: string): boolean {
+  return said[name] !== undefined && said[name] !== null
+}
+
+/**
+ * A request's fields under A1111's names. The default sampler is only proposed: a server that has none of that name
+ * takes its own.
+ */
+export function usualParameters (fields: StudioTxt2imgRequest, said: Said): Given {
+  const sampler = says(said, 'sampler_name')
+    ? { sampler_name: fields.sampler_name }
+    : { sampling_category: fields.sampler_name }
+  return {
+    prompt: fields.prompt,
+    negative_prompt: fields.negative_prompt,
+    ...sampler,
+    steps: fields.steps,
+    cfg_scale: fields.cfg_scale,
+    n_iter: fields.batch_count,
+    batch_size: fields.batch_size,
+    seed: fields.seed,
+    ...presentOnly({ checkpoint: fields.checkpoint, vae: fields.vae }),
+    ...presentOnly(Object.fromEntries([...passedOn, ...advancedPassedOn].map(name => [name, fields[name]]))),
+    ...withEtaNoiseSeedDelta(fields)
+  }
+}
+
+function withEtaNoiseSeedDelta (fields: StudioTxt2imgRequest): Given {
+  const delta = fields.eta_noise_seed_delta ?? fields.ensd
+  return delta === null ? {} : { override_settings: { eta_noise_seed_delta: delta, ...fields.override_settings } }
+}
+
+/** Hires fix with all that belongs to it, or nothing of it. */
+export function hiresParameters (fields: StudioTxt2imgRequest): Given {
+  if (!fields.enable_hr) return {}
+  return {
+    enable_hr: true,
+    hr_scale: fields.hr_scale,
+    hr_second_pass_steps: fields.hr_second_pass_steps,
+    denoising_strength: fields.denoising_strength,
+    ...presentOnly({ hr_upscaler: fields.hr_upscaler })
+  }
+}
+
+/** The picture to start from, and a mask with all that belongs to it. */
+export function imageParameters (fields: StudioImg2imgRequest): Given {
+  const mask = fields.mask === null
+    ? {}
+    : {
+        mask: fields.mask,
+        mask_blur: fields.mask_blur,
+        inpainting_fill: fields.inpainting_fill,
+        inpaint_full_res: fields.inpaint_full_res,
+        inpaint_full_res_padding: fields.inpaint_full_res_padding,
+        inpainting_mask_invert: fields.inpainting_mask_invert
+      }
+  return {
+    mode: 'img2img',
+    init_images: [fields.image],
+    resize_mode: fields.resize_mode,
+    denoising_strength: fields.denoising_strength,
+    ...mask
+  }
+}
+
+/** The size that was asked for, made smaller where users may not have that much, and what to say of it. */
+export function sizeParameters (asked: Size, mostPixels: number): { size: Size, warnings: Warning[] } {
+  const size = fitted(asked, mostPixels)
+  if (asked.width * asked.height <= mostPixels) return { size, warnings: [] }
+  return {
+    size,
+    warnings: [{
+      code: 'size_reduced',
+      message: `${asked.width}x${asked.height} exceeds the limit, so ${size.width}x${size.height} is generated.`,
+      field: 'width'
+    }]
+  }
+}
+
+function presentOnly (values: Readonly<Record<string, unknown>>): Given {
+  return definedOnly(Object.fromEntries(Object.entries(values).map(([name, value]) => [name, value ?? undefined])))
+}
+
+/** File name and weight. */
+export type WeightedLora = readonly [filename: string, weight: number]
+
+/**
+ * Tags for LoRAs that the prompt does not name itself: A1111 adds the weights of two equal tags. A tag names a LoRA
+ * without folder and ending; weights are written as Python writes them, `1.0` for 1.
+ */
+export function loraTags (prompt: string, loras: readonly WeightedLora[]): string {
+  const named = new Set(loraNames(prompt).map(name => bareName(name).toLowerCase()))
+  return loras
+    .filter(([filename]) => !named.has(bareName(filename).toLowerCase()))
+    .map(([filename, weight]) => `<lora:${bareName(filename)}:${Number.isInteger(weight) ? weight.toFixed(1) : weight}>`)
+    .join(' ')
+}
+
+/**
+ * The LoRAs that are remembered, then those of the request, whose weights go first. Each once, however it is written:
+ * of two entries the later one counts.
+ */
+export function mergedLoras (own: readonly WeightedLora[], remembered: readonly WeightedLora[]): WeightedLora[] {
+  const byName = new Map<string, WeightedLora>()
+  for (const lora of [...remembered, ...own]) {
+    const name = bareName(lora[0]).toLowerCase()
+    byName.delete(name)
+    byName.set(name, lora)
+  }
+  return [...byName.values()]
+}

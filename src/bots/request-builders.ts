@@ -1,0 +1,188 @@
+import {
+  StudioControlNetRequest, type StudioControlNetUnit, StudioFaceRestoreRequest, StudioImg2imgRequest,
+  StudioInpaintRequest, StudioOutpaintRequest, StudioRegionalRequest, StudioTxt2imgRequest, StudioUpscaleRequest
+} from '../../schemas/bots-generation.ts'
+import type { Warning } from '../../schemas/generation-parameters.ts'
+import { invalidField, isRecord } from '../a1111/field-values.ts'
+import { ValidationFailure } from '../fastapi/errors.ts'
+import { pydantic2 } from '../fastapi/pydantic2.ts'
+import { controlNetUnits, type RequestPictures } from './controlnet.ts'
+import { checkEnlargement, faceParameters, type FinishedPictures, upscaleParameters } from './finished.ts'
+import { usualPixels, widened } from './outpaint.ts'
+import {
+  hiresParameters, imageParameters, loraTags, type Said, says, sizeParameters, usualParameters
+} from './parameters.ts'
+import type { Pictures, Size } from './pictures.ts'
+import { readFields, validationDetail } from './read-fields.ts'
+import { regionalScript } from './regional.ts'
+import type { CompleteRequest, GenerationKind } from './request.ts'
+import { mostUnits } from './sessions.ts'
+
+type Given = Readonly<Record<string, unknown>>
+
+/** What to submit for a request. */
+export interface Plan {
+  readonly given: Given
+  readonly warnings: readonly Warning[]
+  /** Finished pictures are worked on, nothing is drawn. */
+  readonly work?: 'extras'
+}
+
+export interface PlanSources {
+  readonly pictures: Pictures
+  readonly finished: FinishedPictures
+  /** Pixels of one picture as it is first drawn. */
+  readonly mostPixels: number
+  /** Pixels of one picture that is enlarged. */
+  readonly mostEnlargedPixels: number
+}
+
+/** Turns a request of its kind into parameters of A1111. @throws ValidationFailure or ServiceError naming the field */
+export type Planner = (request: CompleteRequest, sources: PlanSources) => Promise<Plan>
+
+export const planners: Readonly<Record<GenerationKind, Planner>> = {
+  async txt2img (request, { mostPixels }) {
+    const fields = readFields(StudioTxt2imgRequest, request.said)
+    const { size, warnings } = sizeParameters(fields, mostPixels)
+    const given = { ...usual(fields, request), ...size, ...hiresParameters(fields), mode: 'txt2img' }
+    return { given: withUnits(given, fields.controlnet_units, {}), warnings }
+  },
+  async img2img (request, sources) {
+    return await fromImage(readFields(StudioImg2imgRequest, request.said), request, sources)
+  },
+  async inpaint (request, sources) {
+    const fields = readFields(StudioInpaintRequest, request.said)
+    needed(fields.mask, 'mask', request.said)
+    return await fromImage(fields, request, sources)
+  },
+  async outpaint (request, { pictures, mostPixels }) {
+    const fields = readFields(StudioOutpaintRequest, request.said)
+    const bytes = await pictures.open(needed(fields.image, 'image', request.said), 'image')
+    const sides = {
+      left: fields.outpaint_pixels_left,
+      right: fields.outpaint_pixels_right,
+      top: fields.outpaint_pixels_top,
+      bottom: fields.outpaint_pixels_bottom
+    }
+    if (Object.values(sides).every(pixels => pixels === 0)) {
+      throw invalidField('outpaint_pixels_right', 'Say how many pixels to add: outpaint_pixels_left, _right, _top or _bottom.')
+    }
+    const { width, height, ...wide } = await widened(bytes, sides, fields.mask_blur, Math.min(usualPixels, mostPixels))
+    const painted = imageParameters({
+      ...fields,
+      ...wide,
+      resize_mode: 0,
+      inpaint_full_res: false,
+      inpaint_full_res_padding: 0,
+      inpainting_mask_invert: 0
+    })
+    const given = { ...usual(fields, request), width, height, ...painted }
+    const ofUnits = { image: wide.image, mask: wide.mask, startsFromPicture: true }
+    return { given: withUnits(given, fields.controlnet_units, ofUnits), warnings: [] }
+  },
+  async controlnet (request, sources) {
+    const fields = readFields(StudioControlNetRequest, request.said)
+    const pictures = { image: fields.image, images: unitImages(fields), mask: fields.mask }
+    if (fields.init_image === null) {
+      const { size, warnings } = sizeParameters(fields, sources.mostPixels)
+      const given = { ...usual(fields, request), ...size, ...hiresParameters(fields), mode: 'txt2img' }
+      return { given: withUnits(given, fields.controlnet_units, pictures), warnings }
+    }
+    const { size, warnings } = await imageSize(fields.init_image, fields, request.said, sources)
+    const given = {
+      ...usual(fields, request),
+      ...size,
+      mode: 'img2img',
+      init_images: [fields.init_image],
+      denoising_strength: fields.denoising_strength
+    }
+    const units = withUnits(given, fields.controlnet_units, { ...pictures, startsFromPicture: true })
+    return { given: units, warnings }
+  },
+  async regional (request, { mostPixels }) {
+    const fields = readFields(StudioRegionalRequest, request.said)
+    const { size, warnings } = sizeParameters(fields, mostPixels)
+    const regional = regionalScript({
+      config: fields.regional_config,
+      prompt: fields.prompt,
+      negativePrompt: fields.negative_prompt,
+      loras: request.loras.map(([name, weight]) => ({ name, weight }))
+    })
+    const given = withScript({
+      ...usualParameters(fields, request.said),
+      prompt: regional.prompt,
+      negative_prompt: regional.negativePrompt,
+      ...size,
+      ...hiresParameters(fields),
+      mode: 'txt2img'
+    }, regional.script.name, regional.script.args)
+    return { given: withUnits(given, fields.controlnet_units, {}), warnings: [...warnings, ...regional.warnings] }
+  },
+  async upscale (request, { finished, pictures, mostEnlargedPixels }) {
+    const fields = readFields(StudioUpscaleRequest, request.said)
+    const images = await finished.find(fields, request.keyId)
+    const sizes = await Promise.all(images.map(async image => await pictures.sizeOf(image, 'image')))
+    checkEnlargement(fields, sizes, mostEnlargedPixels)
+    return { given: { ...upscaleParameters(fields), init_images: images }, warnings: [], work: 'extras' }
+  },
+  async 'face-restore' (request, { finished }) {
+    const fields = readFields(StudioFaceRestoreRequest, request.said)
+    const images = await finished.find(fields, request.keyId)
+    const given = { ...faceParameters(fields), upscaler_1: 'None', upscaling_resize: 1, init_images: images }
+    return { given, warnings: [], work: 'extras' }
+  }
+}
+
+/** Every parameter that is the same for all kinds, LoRAs behind the prompt. */
+function usual (fields: StudioTxt2imgRequest, { said, loras }: CompleteRequest): Given {
+  const prompt = [fields.prompt, loraTags(fields.prompt, loras)].filter(part => part !== '').join(' ')
+  return { ...usualParameters(fields, said), prompt }
+}
+
+async function fromImage (
+  fields: StudioImg2imgRequest, request: CompleteRequest, sources: PlanSources
+): Promise<Plan> {
+  const image = needed(fields.image, 'image', request.said)
+  const { size, warnings } = await imageSize(image, fields, request.said, sources)
+  const given = { ...usual(fields, request), ...size, ...imageParameters(fields) }
+  const pictures = { image, mask: fields.mask, startsFromPicture: true }
+  return { given: withUnits(given, fields.controlnet_units, pictures), warnings }
+}
+
+/** The size that was asked for, else the picture's own as far as models draw well. */
+async function imageSize (image: string, asked: Size, said: Said, { pictures, mostPixels }: PlanSources) {
+  const own = await pictures.sizeOf(image, 'image')
+  if (!says(said, 'width') && !says(said, 'height')) {
+    return { size: sizeParameters(own, Math.min(usualPixels, mostPixels)).size, warnings: [] }
+  }
+  const width = says(said, 'width') ? asked.width : asked.height * own.width / own.height
+  const height = says(said, 'height') ? asked.height : asked.width * own.height / own.width
+  return sizeParameters({ width, height }, mostPixels)
+}
+
+/** For each unit the picture that is named after it, else the one at its place in the list. */
+function unitImages (fields: StudioControlNetRequest): Array<string | null> {
+  const named = new Map(Object.entries(fields))
+  return Array.from({ length: mostUnits }, (_, index) => {
+    const own = named.get(`image${index}`)
+    return typeof own === 'string' ? own : fields.images?.[index] ?? null
+  })
+}
+
+function withUnits (given: Given, units: readonly StudioControlNetUnit[], pictures: RequestPictures): Given {
+  const args = controlNetUnits(units, pictures)
+  return args.length === 0 ? given : withScript(given, 'ControlNet', args)
+}
+
+/** A script of ours takes the place of one of the same title, in whatever case the client wrote it. */
+function withScript (given: Given, title: string, args: readonly unknown[]): Given {
+  const scripts = isRecord(given.alwayson_scripts) ? given.alwayson_scripts : {}
+  const others = Object.entries(scripts).filter(([name]) => name.toLowerCase() !== title.toLowerCase())
+  return { ...given, alwayson_scripts: { ...Object.fromEntries(others), [title]: { args } } }
+}
+
+/** @throws ValidationFailure */
+function needed (image: string | null, field: string, said: Said): string {
+  if (image !== null) return image
+  throw new ValidationFailure([validationDetail(['body', field], said, pydantic2.missing)])
+}

@@ -1,0 +1,212 @@
+import type { TObject, TSchema } from '@sinclair/typebox'
+import {
+  strict, StudioControlNetRequest, StudioFaceRestoreRequest, StudioImg2imgRequest, StudioInpaintRequest,
+  StudioOutpaintRequest, StudioRegionalRequest, StudioTxt2imgRequest, StudioUpscaleRequest
+} from '../../schemas/bots-generation.ts'
+import type { Warning } from '../../schemas/generation-parameters.ts'
+import { WithDefaults } from '../../schemas/kit.ts'
+import { webhookFields } from '../../schemas/webhook.ts'
+import { readLoras } from '../a1111/lora-tags.ts'
+import { findLora, nearest } from '../a1111/names.ts'
+import { warningsOfUnknown } from '../a1111/unknown-fields.ts'
+import { ServiceError } from '../lib/errors.ts'
+import { inventoriesOf } from '../models/servers.ts'
+import type { FreshLists } from '../servers/fresh-lists.ts'
+import type { Server, ServerRegistry } from '../servers/registry.ts'
+import type { ServerStateStore } from '../servers/state-store.ts'
+import { asDefaults, laidOver, type StoredDefaults } from './merge-defaults.ts'
+import { mergedLoras, type Said, says, type WeightedLora } from './parameters.ts'
+import type { KeptImages } from './pictures.ts'
+import type { Presets } from './presets.ts'
+import { readFields, refuse, unknownFields } from './read-fields.ts'
+import type { Session, Sessions } from './sessions.ts'
+import { studioUser, type StudioUser } from './user-scope.ts'
+
+export interface RequestLoras {
+  readonly loras: readonly WeightedLora[]
+  readonly warnings: readonly Warning[]
+}
+
+/**
+ * The LoRAs of a request beside its prompt: its own, and those of its user's session that a server has. What is only
+ * remembered must not keep every picture from being drawn.
+ * @throws ServiceError `invalid_field_value`, or `model_not_found` with the nearest names for one of the request's own
+ */
+async function lorasOf (
+  said: Said, remembered: readonly WeightedLora[], sources: LoraSources
+): Promise<RequestLoras> {
+  const own = readLoras('loras', said.loras).map(({ name, weight }): WeightedLora => [name, weight])
+  const target = says(said, 'server') ? String(said.server) : ''
+  const before = await knownLoras(target, sources)
+  const isComplete = own.every(([filename]) => before.isKnown(filename))
+  if (!isComplete) await Promise.all(before.servers.map(async server => await sources.readAgain(server, ['loras'])))
+  const { isKnown, names, whoLacks } = isComplete ? before : await knownLoras(target, sources)
+  const missing = own.find(([filename]) => !isKnown(filename))
+  if (missing !== undefined) {
+    const near = nearest(missing[0], names)
+    const advice = near.length === 0 ? '' : ` Nearest: ${near.join(', ')}.`
+    throw new ServiceError('model_not_found', `${whoLacks} LoRA "${missing[0].slice(0, 200)}".${advice}`, { field: 'loras', nearest: near })
+  }
+  return {
+    loras: mergedLoras(own, remembered.filter(([filename]) => isKnown(filename))),
+    warnings: remembered.filter(([filename]) => !isKnown(filename)).map(([filename]) => ({
+      code: 'session_lora_left_out',
+      message: `${whoLacks} LoRA ${filename}, so that of the session was left out.`,
+      field: 'loras'
+    }))
+  }
+}
+
+/** A LoRA that was added a moment ago is looked for once more. */
+export interface LoraSources extends Pick<FreshLists, 'readAgain'> {
+  readonly registry: ServerRegistry
+  readonly states: ServerStateStore
+}
+
+interface KnownLoras {
+  /** Those that may run it. */
+  readonly servers: readonly Server[]
+  /** Whether a server that may run it has it, or may have it because it has not told yet. */
+  readonly isKnown: (filename: string) => boolean
+  readonly names: readonly string[]
+  /** Begin of a sentence on what is missing. */
+  readonly whoLacks: string
+}
+
+/** @param target alias of the server that is to run it; empty for any */
+async function knownLoras (target: string, { registry, states }: LoraSources): Promise<KnownLoras> {
+  const named = registry.byAlias(target)
+  const told = named === undefined
+    ? (await inventoriesOf(registry, states)).map(({ inventory }) => inventory)
+    : [await states.inventory(named.id)]
+  const silent = told.some(inventory => inventory === null || inventory.missing.includes('loras'))
+  const inventories = told.flatMap(inventory => inventory ?? [])
+  return {
+    servers: named === undefined ? registry.list().filter(({ enabled }) => enabled) : [named],
+    isKnown: filename => silent || inventories.some(inventory => findLora(filename, inventory) !== null),
+    names: [...new Set(inventories.flatMap(({ loras }) => loras.map(({ name }) => name)))],
+    whoLacks: named === undefined ? 'No server has the' : `The server ${named.alias} has no`
+  }
+}
+
+export const requestSchemas = {
+  txt2img: StudioTxt2imgRequest,
+  img2img: StudioImg2imgRequest,
+  inpaint: StudioInpaintRequest,
+  outpaint: StudioOutpaintRequest,
+  controlnet: StudioControlNetRequest,
+  regional: StudioRegionalRequest,
+  upscale: StudioUpscaleRequest,
+  'face-restore': StudioFaceRestoreRequest
+} satisfies Record<string, TObject>
+export type GenerationKind = keyof typeof requestSchemas
+
+const Strict = WithDefaults({ strict })
+
+/** Every field of any request by its name, as the first kind has it that knows it. */
+export const requestFields: Readonly<Record<string, TSchema>> = Object.fromEntries(
+  Object.values(requestSchemas).toReversed().flatMap(({ properties }) => Object.entries(properties)))
+
+/**
+ * Every field of any request, so that what a user stores for one kind is no mistake for another. Not those of webhooks:
+ * where events go is said by each request, or by its access key.
+ */
+export const knownFields: ReadonlySet<string> = new Set(
+  Object.keys(requestFields).filter(name => !Object.hasOwn(webhookFields, name) && name !== 'strict'))
+
+/** A request as it came, its form read, and who sends it. */
+export interface StudioCall {
+  readonly fields: Readonly<Record<string, unknown>>
+  /** Id of the access key. */
+  readonly keyId: string | null
+  /** Address under which the caller reached us. */
+  readonly baseUrl: string
+}
+
+/** A request with everything that is stored for its user laid beneath it. */
+export interface CompleteRequest {
+  /** Id of the access key. */
+  readonly keyId: string | null
+  readonly user: StudioUser
+  readonly said: Said
+  /** Of request and session, without those that only the session names and no server has. */
+  readonly loras: readonly WeightedLora[]
+  readonly warnings: readonly Warning[]
+}
+
+export interface RequestSources {
+  readonly registry: ServerRegistry
+  readonly states: ServerStateStore
+  readonly lists: Pick<FreshLists, 'readAgain'>
+  readonly sessions: Sessions
+  readonly presets: Presets
+  readonly keptImages: KeptImages
+}
+
+/**
+ * Lays preset and session beneath what a client said.
+ * @throws ValidationFailure for a user that cannot be told, ServiceError `preset_not_found`
+ */
+export async function completeRequest (
+  kind: GenerationKind, { fields, keyId }: StudioCall, sources: RequestSources
+): Promise<CompleteRequest> {
+  const user = studioUser({ keyId }, userIdOf(kind, fields))
+  const unknown = unknownFields(requestSchemas[kind], fields)
+  if (readFields(Strict, fields).strict) refuse(unknown)
+  const session = await sources.sessions.read(user)
+  const stored = asDefaults(session.settings, knownFields)
+  const preset = asDefaults(await presetOf(user, fields, sources), knownFields)
+  const laid = laidOver(fields, preset.fields, stored.fields)
+  const units = await sessionUnits(session, laid, sources)
+  const loraSources = { registry: sources.registry, states: sources.states, readAgain: sources.lists.readAgain }
+  const { loras, warnings } = await lorasOf(laid, session.loras, loraSources)
+  return {
+    keyId,
+    user,
+    said: { ...laid, ...units.said },
+    loras,
+    warnings: [
+      ...warningsOfUnknown(unknown),
+      ...unknownSettings(stored.unknown),
+      ...unusedOfPreset(kind, preset), ...units.warnings, ...warnings
+    ]
+  }
+}
+
+/** @throws ValidationFailure with everything else that is wrong beside it */
+function userIdOf (kind: GenerationKind, fields: StudioCall['fields']): string {
+  const { user_id: id } = fields
+  return typeof id === 'string' && id.length <= 200 && id !== '' ? id : readFields(requestSchemas[kind], fields).user_id
+}
+
+async function presetOf (user: StudioUser, { preset_id: reference }: StudioCall['fields'], sources: RequestSources) {
+  if (typeof reference !== 'string' || reference === '') return {}
+  const { config } = await sources.presets.use(user, reference)
+  return await sources.keptImages.show(config)
+}
+
+/** The session's ControlNet units where the request brings none: those that have a picture, or get the request's. */
+async function sessionUnits (session: Session, laid: Said, { keptImages }: RequestSources) {
+  if (says(laid, 'controlnet_units') || session.units.length === 0) return { said: {}, warnings: [] }
+  const { units } = await keptImages.show({ units: session.units }) as { units: ReadonlyArray<Said> }
+  const usable = units.filter(unit => says(unit, 'image') || says(laid, 'image'))
+  const warnings = usable.length === units.length
+    ? []
+    : [{ code: 'session_controlnet_left_out', message: 'ControlNet units of the session without a picture of their own need one in the request.', field: 'controlnet_units' }]
+  return { said: { controlnet_units: usable }, warnings }
+}
+
+function unknownSettings (names: readonly string[]): Warning[] {
+  if (names.length === 0) return []
+  const message = `These custom settings mean nothing to a generation: ${names.slice(0, 20).join(', ')}.`
+  return [{ code: 'unknown_settings_ignored', message, field: 'custom_settings' }]
+}
+
+/** A workflow that was saved for another kind of request than it is used for. */
+function unusedOfPreset (kind: GenerationKind, { fields, unknown }: StoredDefaults): Warning[] {
+  const unused = Object.keys(fields).filter(name => !Object.hasOwn(requestSchemas[kind].properties, name))
+  const names = [...unused, ...unknown].slice(0, 20)
+  if (names.length === 0) return []
+  const message = `The preset has fields that /generate/${kind} does not know: ${names.join(', ')}.`
+  return [{ code: 'preset_fields_ignored', message, field: 'preset_id' }]
+}

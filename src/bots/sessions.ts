@@ -1,0 +1,140 @@
+import type { Redis } from 'ioredis'
+import { stringifyJson } from '../lib/exact-json.ts'
+import { invalidField } from '../a1111/field-values.ts'
+import { bareName } from '../a1111/names.ts'
+import { ServiceError } from '../lib/errors.ts'
+import type { Keys } from '../lib/keys.ts'
+import { changeJson, readJson } from '../redis/json-value.ts'
+import type { SessionChange } from '../../schemas/bots-settings.ts'
+import type { KeptImages } from './pictures.ts'
+import { userKey, type StudioUser } from './user-scope.ts'
+
+type Fields = Readonly<Record<string, unknown>>
+
+/** What is remembered of a user. Moments are milliseconds since the epoch. */
+export interface Session {
+  /** In the order in which they go into prompts: objects would put names of digits first. */
+  readonly loras: ReadonlyArray<readonly [filename: string, weight: number]>
+  /** ControlNet units as requests have them, pictures as references. */
+  readonly units: readonly Fields[]
+  readonly settings: Fields
+  readonly updatedAt: number | null
+}
+
+export interface Sessions {
+  /** An empty one for a user who was never heard of. */
+  read (user: StudioUser): Promise<Session>
+  /** Takes the place of the same LoRA's weight; a new one goes last. */
+  addLora (user: StudioUser, filename: string, weight: number): Promise<Session>
+  /** Whether it was there. */
+  removeLora (user: StudioUser, filename: string): Promise<boolean>
+  clearLoras (user: StudioUser): Promise<void>
+  /** @throws ServiceError `invalid_image` naming the field */
+  addUnit (user: StudioUser, unit: Fields): Promise<Session>
+  change (user: StudioUser, change: SessionChange): Promise<Session>
+  remove (user: StudioUser): Promise<void>
+}
+
+export interface SessionsDependencies {
+  readonly redis: Redis
+  readonly keys: Keys
+  readonly images: KeptImages
+}
+
+const empty: Session = { loras: [], units: [], settings: {}, updatedAt: null }
+/** More than any server has units. */
+export const mostUnits = 10
+
+const mostLoras = 64
+/** As JSON. */
+const mostSettingsBytes = 16_384
+
+/** Sessions, one value a user. */
+export function createStudioSessions ({ redis, keys, images }: SessionsDependencies): Sessions {
+  const keyOf = (user: StudioUser) => userKey(keys, user, 'session')
+
+  /** @param change gives the new session; pictures in units that are gone afterwards are let go */
+  async function change (user: StudioUser, make: (session: Session) => Session): Promise<Session> {
+    const { before, after } = await changeJson<Session>(redis, keyOf(user), session => {
+      const made = make(session ?? empty)
+      if (made.loras.length > mostLoras) throw invalidField('active_loras', `A session can have at most ${mostLoras} LoRAs.`)
+      return { ...made, updatedAt: Date.now() }
+    })
+    await releaseUnits((before?.units ?? []).filter(unit => !isKept(unit, after)))
+    return after ?? empty
+  }
+
+  async function releaseUnits (units: readonly Fields[]): Promise<void> {
+    if (units.length > 0) await images.release({ units })
+  }
+
+  async function keptUnits (units: readonly Fields[]): Promise<Fields[]> {
+    const { controlnet_configs: kept } = await images.keep({ controlnet_configs: units })
+    return kept as Fields[]
+  }
+
+  return {
+    async read (user) {
+      return await readJson<Session>(redis, keyOf(user)) ?? empty
+    },
+    addLora: async (user, filename, weight) => await change(user, session => {
+      const known = session.loras.some(([name]) => isSameLora(name, filename))
+      const loras = known
+        ? session.loras.map(entry => isSameLora(entry[0], filename) ? [filename, weight] as const : entry)
+        : [...session.loras, [filename, weight] as const]
+      return { ...session, loras }
+    }),
+    async removeLora (user, filename) {
+      let found = false
+      await change(user, session => {
+        const loras = session.loras.filter(([name]) => !isSameLora(name, filename))
+        found = loras.length < session.loras.length
+        return { ...session, loras }
+      })
+      return found
+    },
+    async clearLoras (user) {
+      await change(user, session => ({ ...session, loras: [] }))
+    },
+    async addUnit (user, unit) {
+      const [kept = {}] = await keptUnits([unit]).catch(error => { throw withoutPlace(error) })
+      return await change(user, session => ({ ...session, units: [...session.units, kept].slice(-mostUnits) }))
+    },
+    async change (user, given) {
+      refuseLargeSettings(given.custom_settings)
+      const units = given.controlnet_configs === undefined ? undefined : await keptUnits(given.controlnet_configs)
+      return await change(user, session => ({
+        ...session,
+        ...(given.active_loras === undefined ? {} : { loras: Object.entries(given.active_loras) }),
+        ...(units === undefined ? {} : { units }),
+        ...(given.custom_settings === undefined ? {} : { settings: given.custom_settings })
+      }))
+    },
+    async remove (user) {
+      const { before } = await changeJson<Session>(redis, keyOf(user), () => null)
+      await releaseUnits(before?.units ?? [])
+    }
+  }
+}
+
+function refuseLargeSettings (settings: Fields = {}): void {
+  if (Buffer.byteLength(stringifyJson(settings)) <= mostSettingsBytes) return
+  throw invalidField('custom_settings', `custom_settings can have at most ${mostSettingsBytes} bytes as JSON.`)
+}
+
+/** A unit that comes alone stands in no list. */
+function withoutPlace (error: unknown): unknown {
+  if (!(error instanceof ServiceError) || error.details.field === undefined) return error
+  const plain = (text: string) => text.replaceAll('controlnet_configs.0.', '')
+  return new ServiceError(error.code, plain(error.message), { ...error.details, field: plain(error.details.field) })
+}
+
+/** Units are values: one that was put anew holds pictures of its own count. */
+function isKept (unit: Fields, after: Session | null): boolean {
+  return after?.units.includes(unit) === true
+}
+
+/** Some name a LoRA with its ending and folder, others without. */
+export function isSameLora (one: string, other: string): boolean {
+  return bareName(one).toLowerCase() === bareName(other).toLowerCase()
+}

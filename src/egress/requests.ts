@@ -1,0 +1,94 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { withDeadline } from '../lib/deadline.ts'
+import { requestBytes } from '../lib/http/bytes.ts'
+import type { HttpAnswer } from '../lib/http/client.ts'
+import type { EgressGuard } from './guard.ts'
+import type { Reach } from './rules.ts'
+
+/** One POST to an address that somebody else chose. */
+export interface GuardedPost {
+  readonly url: URL
+  readonly reach: Reach
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Buffer
+  /** Milliseconds for all of it: name, connection, sending, answer. */
+  readonly deadline: number
+  /** Ends it early. */
+  readonly signal?: AbortSignal
+}
+
+export interface PostAnswer {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  /** At most 16 KiB, as they came over the wire. */
+  readonly body: Buffer
+  /** Who answered. */
+  readonly address: string
+}
+
+const mostAnswerBytes = 16_384
+/** The status line decides; the body is only for people to read, so little time is given to it, in milliseconds. */
+const bodyPatience = 2000
+
+/**
+ * Sends it on a connection of its own and follows no redirect. Whatever the other end does, it is over at the deadline
+ * and no more than 16 KiB are taken, of headers as of the body.
+ * @throws EgressRefusal, or an Error that says what went wrong
+ */
+export async function guardedPost (guard: Pick<EgressGuard, 'client'>, post: GuardedPost): Promise<PostAnswer> {
+  const { url, reach, headers, body, deadline: timeoutMs, signal: early } = post
+  return await withDeadline(timeoutMs, [early], async (signal, deadline) => {
+    let address = ''
+    try {
+      const answer = await guard.client(reach).request({ method: 'POST', url, headers, body, signal }, connected => {
+        address = connected
+      })
+      return { status: answer.statusCode, headers: answer.headers, body: await beginningOf(answer.body), address }
+    } catch (error) {
+      if (deadline.expired()) throw new Error(`no answer within ${timeoutMs} ms`, { cause: error })
+      throw error
+    }
+  })
+}
+
+/** What can be had of the body; that it ends badly, late or never does not matter. */
+async function beginningOf (body: HttpAnswer['body']): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  const patience = setTimeout(() => { body.destroy() }, bodyPatience)
+  try {
+    for await (const chunk of body) {
+      chunks.push(chunk)
+      bytes += chunk.length
+      if (bytes >= mostAnswerBytes) break
+    }
+  } catch {
+    // Its status is known.
+  } finally {
+    clearTimeout(patience)
+  }
+  return Buffer.concat(chunks).subarray(0, mostAnswerBytes)
+}
+
+export interface GuardedGet {
+  readonly url: URL
+  readonly reach: Reach
+  /** Milliseconds for all of it. */
+  readonly deadline: number
+  /** Largest body, in bytes. */
+  readonly maxBytes: number
+  readonly signal: AbortSignal
+}
+
+/**
+ * The body at an address that a caller chose. Follows no redirect.
+ * @throws EgressRefusal, or an Error that says what went wrong
+ */
+export async function guardedGet (guard: Pick<EgressGuard, 'client'>, get: GuardedGet): Promise<Buffer> {
+  const { url, reach, deadline, maxBytes, signal } = get
+  const { statusCode, body } = await requestBytes(guard.client(reach), {
+    url, headers: { 'user-agent': 'StableQueue' }, timeoutMs: deadline, maxBytes, signal
+  })
+  if (statusCode !== 200) throw new Error(`${url.host} answered ${statusCode}`)
+  return body
+}

@@ -1,0 +1,88 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { redisProblemOf } from '../redis/errors.ts'
+import { isAfter, type ServiceEvent } from './event.ts'
+import type { EventPage } from './event-log.ts'
+import type { EventFeed } from './event-bus.ts'
+
+/** Where the events of one listener go. */
+export interface EventSink {
+  event (event: ServiceEvent): void
+  /** Events were missed that are not kept any more; the stream goes on after this id. */
+  reset (head: string): void
+  /** Resolves when more can be taken; at once where the receiver keeps up. */
+  ready (): Promise<void>
+}
+
+export interface Following {
+  readonly feed: EventFeed
+  /** Goes on after this event. */
+  readonly after: string
+  readonly accepts: (event: ServiceEvent) => boolean
+  readonly sink: EventSink
+  readonly signal: AbortSignal
+}
+
+/** Pause before the stream is read again where Redis gave nothing, in milliseconds. */
+const readAgainMs = 500
+
+/**
+ * Brings one listener first what it missed and then what happens, each stored event once and in order, until the
+ * signal is aborted. What it missed is read at the pace that the receiver takes it, so nothing piles up meanwhile.
+ * As long as Redis gives nothing, it waits. Resolves when it has caught up.
+ */
+export async function follow ({ feed, after, accepts, sink, signal }: Following): Promise<void> {
+  let cursor = after
+  let caughtUp = false
+
+  function pass (event: ServiceEvent): void {
+    if (event.id !== null) {
+      if (!isAfter(event.id, cursor)) return
+      cursor = event.id
+    }
+    if (accepts(event)) sink.event(event)
+  }
+
+  async function read (): Promise<EventPage | null> {
+    try {
+      return await feed.log.after(cursor)
+    } catch (error) {
+      if (redisProblemOf(error) === null) throw error
+      await pause(readAgainMs, undefined, { signal, ref: false }).catch(() => {})
+      return null
+    }
+  }
+
+  const stop = feed.listen({
+    heard (event) { if (caughtUp) pass(event) },
+    lost (head) {
+      if (!caughtUp) return
+      cursor = head
+      sink.reset(head)
+    }
+  })
+  signal.addEventListener('abort', stop, { once: true })
+  if (signal.aborted) stop()
+  try {
+    // An id of the listener's own is held against the stream at least once.
+    let known = after === feed.head()
+    while (!signal.aborted) {
+      // Between this look and the end of the loop nothing can be told, so nothing falls between the two ways.
+      if (known && !isAfter(feed.head(), cursor)) break
+      known = true
+      const page = await read()
+      if (page === null) continue
+      if (page.gap) {
+        cursor = page.head
+        sink.reset(page.head)
+        continue
+      }
+      page.events.forEach(pass)
+      if (isAfter(page.next, cursor)) cursor = page.next
+      await sink.ready()
+    }
+    caughtUp = true
+  } catch (error) {
+    stop()
+    throw error
+  }
+}

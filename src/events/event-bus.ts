@@ -1,0 +1,132 @@
+import type { Redis } from 'ioredis'
+import type { Log } from '../lib/logging.ts'
+import type { Keys } from '../lib/keys.ts'
+import { isAfter, parseMessage, type ServiceEvent, type StoredEvent } from './event.ts'
+import type { EventLog } from './event-log.ts'
+
+/** Somebody in this process who wants to hear of everything. */
+export interface EventListener {
+  /** Must not throw. */
+  heard (event: ServiceEvent): void
+  /** Events were missed that are not kept any more; the stream goes on after this id. */
+  lost (head: string): void
+}
+
+/** All events, in order and each once, for any number of listeners over one connection. */
+export interface EventFeed {
+  /** Id of the last stored event that was told to the listeners. */
+  head (): string
+  readonly log: EventLog
+  /** Returns what ends it. */
+  listen (listener: EventListener): () => void
+  /** Tells the listeners of this process something that is not kept. */
+  tell (event: ServiceEvent & { readonly id: null }): void
+  close (): void
+}
+
+export interface EventFeedDependencies {
+  readonly eventLog: EventLog
+  /** A connection in subscriber mode, which this process shares and which stays the caller's to close. */
+  readonly subscriber: Redis
+  readonly keys: Keys
+  readonly log: Log
+}
+
+/** Pause before the stream is read again when that failed, in milliseconds. */
+const readAgainMs = 500
+
+/**
+ * Hears of events on a channel, where stored and passing ones come in their order. What was published while the
+ * connection was away is read from the stream when it is back.
+ */
+export async function openEventFeed (dependencies: EventFeedDependencies): Promise<EventFeed> {
+  const { eventLog, subscriber, keys, log } = dependencies
+  const channel = keys.channel('jobs')
+  const listeners = new Set<EventListener>()
+  const closing = new AbortController()
+  let catchingUp = false
+  /** The connection came back, maybe while what the time before had brought was still being read. */
+  let wanted = false
+  /** Newest stored event that was heard of, told or not. */
+  let newest = ''
+  await subscriber.subscribe(channel)
+  let head = await eventLog.head()
+
+  function tell (event: ServiceEvent): void {
+    for (const listener of listeners) listener.heard(event)
+  }
+
+  function tellStored (event: StoredEvent): void {
+    if (!isAfter(event.id, head)) return
+    head = event.id
+    tell(event)
+  }
+
+  function hear (from: string, message: string): void {
+    if (from !== channel) return
+    const event = parseMessage(message)
+    if (event === null) return
+    if (event.id !== null) newest = event.id
+    // What is kept comes from the stream then, in its order.
+    if (catchingUp) return
+    if (event.id === null) tell(event)
+    else tellStored({ ...event, id: event.id })
+  }
+
+  async function readOn (): Promise<void> {
+    for (;;) {
+      const page = await eventLog.after(head)
+      if (closing.signal.aborted) return
+      if (page.gap) {
+        head = page.head
+        for (const listener of listeners) listener.lost(head)
+      }
+      page.events.forEach(tellStored)
+      if (isAfter(page.next, head)) head = page.next
+      if (head === page.head && (newest === '' || !isAfter(newest, head))) return
+    }
+  }
+
+  async function catchUp (): Promise<void> {
+    wanted = true
+    if (catchingUp) return
+    catchingUp = true
+    while (wanted && !closing.signal.aborted) {
+      wanted = false
+      try {
+        await subscriber.subscribe(channel)
+        await readOn()
+      } catch (error) {
+        wanted = true
+        log.debug({ err: error }, 'missed events cannot be read yet')
+        await new Promise(resolve => { setTimeout(resolve, readAgainMs).unref() })
+      }
+    }
+    catchingUp = false
+  }
+
+  function returned (): void {
+    catchUp().catch(error => { log.error({ err: error }, 'events could not be caught up with') })
+  }
+
+  subscriber.on('message', hear)
+  subscriber.on('ready', returned)
+  // Between the look at the stream and this line nobody listened to the channel.
+  await catchUp()
+
+  return {
+    head: () => head,
+    log: eventLog,
+    listen (listener) {
+      listeners.add(listener)
+      return () => { listeners.delete(listener) }
+    },
+    tell,
+    close () {
+      closing.abort()
+      subscriber.off('message', hear)
+      subscriber.off('ready', returned)
+      listeners.clear()
+    }
+  }
+}

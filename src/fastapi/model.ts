@@ -1,0 +1,183 @@
+import { noteFloat, parseJsonText } from '../lib/exact-json.ts'
+import { type ValidationDetail, ValidationFailure } from './errors.ts'
+
+/** What a field of a request model holds. `strings` is a list of texts, `choice` one of `choices`. */
+export type FieldKind = 'string' | 'integer' | 'number' | 'boolean' | 'object' | 'list' | 'strings' | 'choice' | 'any'
+
+/** One field of a request model of A1111. */
+interface Field {
+  readonly kind: FieldKind
+  readonly fallback: unknown
+  /** Whether null is accepted. */
+  readonly nullable: boolean
+  readonly required: boolean
+  /** Where a float has a whole number for its default, which Python leaves as it is. */
+  readonly isFallbackWhole?: true
+  readonly choices?: readonly number[]
+  readonly atLeast?: number
+  readonly above?: number
+  readonly atMost?: number
+}
+
+export type Model = Readonly<Record<string, Field>>
+
+/** A field that may be left out and may be null. */
+export function optional (kind: FieldKind, fallback: unknown = null): Field {
+  return { kind, fallback, nullable: true, required: false }
+}
+
+/** A field that may be left out but not be null, within bounds where those are given. */
+export function strict (
+  kind: FieldKind, fallback: unknown, bounds: Pick<Field, 'choices' | 'atLeast' | 'above' | 'atMost'> = {}
+): Field {
+  return { kind, fallback, nullable: false, required: false, ...bounds }
+}
+
+/** A field that must be there. */
+export function required (kind: FieldKind): Field {
+  return { kind, fallback: undefined, nullable: false, required: true }
+}
+
+/** Why a value does not fit, in the words of one pydantic. */
+export interface Problem {
+  readonly type: string
+  readonly msg: string
+  readonly ctx?: Readonly<Record<string, unknown>>
+}
+
+export type Coercion = { readonly value: unknown } | { readonly problem: Problem }
+
+/** How one version of pydantic reads values and words its complaints. */
+export interface Dialect {
+  readonly coerce: (kind: Exclude<FieldKind, 'any' | 'choice'>, value: unknown) => Coercion
+  readonly missing: Problem
+  readonly notAnObject: (value: unknown) => Problem
+  /** For a body that is any object, without a model. */
+  readonly notADict: Problem
+  /** Whether an empty list passes for an object. */
+  readonly takesEmptyLists: boolean
+  readonly noneProblem: (kind: FieldKind) => Problem
+  readonly tooSmall: (limit: number | bigint, kind?: FieldKind) => Problem
+  readonly notAbove: (limit: number | bigint, kind?: FieldKind) => Problem
+  readonly tooBig: (limit: number | bigint, kind?: FieldKind) => Problem
+  readonly notAChoice: (value: unknown, choices: readonly number[]) => Problem
+  readonly badJson: (text: string) => { readonly location: number, readonly problem: Problem }
+  /** The entry of `detail` for a problem. */
+  readonly render: (
+    location: ReadonlyArray<string | number>, value: unknown, problem: Problem
+  ) => Record<string, unknown>
+}
+
+/** What came instead of a JSON body: nothing, or bytes under another content type. */
+export const noBody = Symbol('no body')
+export const foreignBody = Symbol('a body that is not declared as JSON')
+
+/**
+ * Parses a body as FastAPI does, before anything else looks at the request.
+ *
+ * @throws ValidationFailure for text that is no JSON
+ */
+export function parseBody (dialect: Dialect, body: Buffer, contentType: string | undefined): unknown {
+  if (body.length === 0) return noBody
+  if (contentType !== undefined && contentType !== '' && !/^application\/([^;]*\+)?json\b/i.test(contentType.trim())) {
+    return foreignBody
+  }
+  const text = body.toString()
+  try {
+    return parseJsonText(text)
+  } catch {
+    const { location, problem } = dialect.badJson(text)
+    throw new ValidationFailure([dialect.render(['body', location], {}, problem)])
+  }
+}
+
+/**
+ * Reads a body that is any object.
+ *
+ * @throws ValidationFailure for everything else
+ */
+export function readObject (dialect: Dialect, source: unknown): Record<string, unknown> {
+  readModel({ ...dialect, notAnObject: () => dialect.notADict }, {}, source)
+  return { ...source as Record<string, unknown> }
+}
+
+/**
+ * Reads a request as one of A1111's models: every field present, coerced, unknown ones dropped.
+ *
+ * @throws ValidationFailure with one entry for each field that does not fit
+ */
+export function readModel (
+  dialect: Dialect, model: Model, source: unknown, place: 'body' | 'query' = 'body'
+): Record<string, unknown> {
+  if (source === noBody || source === null) {
+    throw new ValidationFailure([dialect.render([place], null, dialect.missing)])
+  }
+  const isObject = typeof source === 'object' &&
+    !(Array.isArray(source) && (source.length > 0 || !dialect.takesEmptyLists))
+  if (!isObject) throw new ValidationFailure([dialect.render([place], printable(source), dialect.notAnObject(source))])
+  const given: Readonly<Record<string, unknown>> = Array.isArray(source) ? {} : source as Record<string, unknown>
+  const values: Record<string, unknown> = {}
+  const details: ValidationDetail[] = []
+  for (const [name, field] of Object.entries(model)) {
+    if (!Object.hasOwn(given, name)) {
+      if (field.required) details.push(dialect.render([place, name], given, dialect.missing))
+      values[name] = copyOf(field.fallback)
+      continue
+    }
+    values[name] = readField(dialect, field, given[name], [place, name], details)
+  }
+  if (details.length > 0) throw new ValidationFailure(details)
+  // Python says 7.0 wherever a float was declared, also for what came as 7.
+  for (const [name, { kind, isFallbackWhole }] of Object.entries(model)) {
+    if (kind === 'number' && (isFallbackWhole !== true || Object.hasOwn(given, name))) noteFloat(values, name)
+  }
+  return values
+}
+
+function readField (
+  dialect: Dialect, field: Field, value: unknown, location: readonly string[], details: ValidationDetail[]
+): unknown {
+  const complain = (at: ReadonlyArray<string | number>, what: unknown, problem: Parameters<Dialect['render']>[2]): void => {
+    details.push(dialect.render(at, what, problem))
+  }
+  if (value === null) {
+    if (!field.nullable) complain(location, value, dialect.noneProblem(field.kind))
+    return null
+  }
+  if (field.kind === 'any') return value
+  if (field.kind === 'choice') {
+    const choices = field.choices ?? []
+    if (!choices.some(choice => choice === value)) complain(location, value, dialect.notAChoice(value, choices))
+    return value
+  }
+  const outcome: Coercion = dialect.coerce(field.kind, value)
+  if ('problem' in outcome) {
+    complain(location, value, outcome.problem)
+    return null
+  }
+  if (field.kind === 'strings') {
+    return (outcome.value as unknown[]).map((item, index) => {
+      const read: Coercion = item === null ? { problem: dialect.noneProblem('string') } : dialect.coerce('string', item)
+      if ('value' in read) return read.value
+      complain([...location, index], item, read.problem)
+      return null
+    })
+  }
+  const read = outcome.value
+  if (typeof read === 'number' || typeof read === 'bigint') {
+    const { kind, atLeast, above, atMost } = field
+    if (atLeast !== undefined && read < atLeast) complain(location, value, dialect.tooSmall(atLeast, kind))
+    if (above !== undefined && read <= above) complain(location, value, dialect.notAbove(above, kind))
+    if (atMost !== undefined && read > atMost) complain(location, value, dialect.tooBig(atMost, kind))
+  }
+  return read
+}
+
+/** Lists and objects must not be shared between requests; the rest costs nothing to share. */
+function copyOf (fallback: unknown): unknown {
+  return typeof fallback === 'object' && fallback !== null ? structuredClone(fallback) : fallback
+}
+
+function printable (source: unknown): unknown {
+  return typeof source === 'symbol' ? '' : source
+}

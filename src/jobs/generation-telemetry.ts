@@ -1,0 +1,76 @@
+import type { GenerationFailure } from '../a1111/types.ts'
+import type { Log } from '../lib/logging.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import type { OpenSpan, Tracing } from '../telemetry/tracing.ts'
+import type { Job } from './job.ts'
+import type { StopReason } from './open-generation.ts'
+import type { RunClaim } from './store.ts'
+
+/** How a job ended here. */
+export interface JobEnding {
+  readonly status: string
+  /** Of its error, or empty. */
+  readonly code: string
+  readonly images: number
+  /** Milliseconds from its last start on; null where it brought nothing. */
+  readonly took: number | null
+}
+
+/** Tells operators what becomes of generations: in the log, in the metrics, and in the job's trace. */
+export interface GenerationTeller {
+  /** What every line about a job begins with. */
+  about (job: Job): { job: string, request?: string, server: string }
+  /** The part of the job's trace that its generation is; the time in line is another, told once it is over. */
+  begin (claim: RunClaim, job: Job, startedAt: number): OpenSpan
+  /** @param idle milliseconds for which the server was idle before although this job waited; null where it was not */
+  sent (claim: RunClaim, job: Job, idle: number | null): void
+  failed (job: Job, failure: GenerationFailure, stopReason: StopReason | null): void
+  ended (job: Job, ending: JobEnding): void
+}
+
+export interface GenerationTellerDependencies {
+  /** Alias of the server as it is now. */
+  readonly alias: () => string
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly tracing: Tracing
+}
+
+export function createGenerationTeller (
+  { alias, log, metrics, tracing }: GenerationTellerDependencies
+): GenerationTeller {
+  const about: GenerationTeller['about'] = ({ id, submission: { requestId } }) =>
+    ({ job: id, ...(requestId === undefined ? {} : { request: requestId }), server: alias() })
+
+  return {
+    about,
+    begin ({ run }, { id, starts, createdAt, updatedAt, submission }, startedAt) {
+      const parent = submission.trace ?? null
+      const attributes = { 'stablequeue.job': id, 'stablequeue.server': alias(), 'stablequeue.run': run }
+      const since = Math.min(starts === 0 ? createdAt : updatedAt, startedAt)
+      tracing.begin('wait in line', { kind: 'internal', parent, attributes, startedAt: since }).end()
+      return tracing.begin('generation', { kind: 'consumer', parent, attributes, startedAt })
+    },
+    sent ({ run }, job, idle) {
+      log.info({ ...about(job), run }, 'generation started')
+      // never negative: the clock may have been set back
+      const waited = job.starts === 0 ? Math.max(0, Date.now() - job.createdAt) : null
+      metrics.generationStarted({ server: alias(), waited })
+      if (idle !== null) metrics.serverIdle({ server: alias(), gap: idle })
+    },
+    failed (job, { code, message, failureClass }, stopReason) {
+      const seen = { ...about(job), code, error: message }
+      if (stopReason !== null) {
+        log.info({ ...seen, stopReason }, 'generation stopped')
+        return
+      }
+      log.warn(seen, 'generation failed')
+      metrics.generationFailed({ server: alias(), failureClass, code })
+    },
+    ended (job, { status, code, images, took }) {
+      const known = { ...(code === '' ? {} : { code }), ...(took === null ? {} : { ms: took }) }
+      log.info({ ...about(job), status, images, ...known }, `job ${status}`)
+      metrics.jobEnded({ server: alias(), status, code, took })
+    }
+  }
+}

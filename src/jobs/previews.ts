@@ -1,0 +1,157 @@
+import type { Redis } from 'ioredis'
+import type { EventFeed } from '../events/event-bus.ts'
+import { anySignal } from '../lib/deadline.ts'
+import type { Keys } from '../lib/keys.ts'
+import type { Log } from '../lib/logging.ts'
+import { isLast } from './history.ts'
+
+/** What goes over the channel `preview-wishes`: which jobs are watched, and for how long; '' stands for all. */
+export interface PreviewWish {
+  readonly jobs: readonly string[]
+  readonly milliseconds: number
+}
+
+/** What goes over the channel `previews`. */
+export interface PreviewMessage {
+  readonly job: string
+  readonly key: string | null
+  readonly server: string
+  readonly width: number
+  readonly height: number
+  readonly moment: number
+  /** base64 */
+  readonly jpeg: string
+}
+
+/** The last that a server has shown of a job. */
+export interface ShownPreview {
+  readonly jpeg: Buffer
+  readonly moment: number
+}
+
+/** Live previews as one process gets them: only while somebody watches here, and never kept but for the last. */
+export interface Previews {
+  /** Has previews come until the signal is aborted. @param jobId null for those of all jobs */
+  watch (jobId: string | null, signal: AbortSignal): void
+  /** The last one, or the first that comes before the signal is aborted; null where none does. */
+  see (jobId: string, signal: AbortSignal): Promise<ShownPreview | null>
+  close (): void
+}
+
+export interface PreviewsDependencies {
+  readonly feed: EventFeed
+  readonly redis: Redis
+  /** A connection in subscriber mode, which this process shares. */
+  readonly subscriber: Redis
+  readonly keys: Keys
+  readonly log: Log
+}
+
+/** How often watching is made known, and how long that holds, in milliseconds. */
+const wishInterval = 2000
+const wishHolds = 5000
+/** Jobs of which the last preview is kept. */
+const mostKept = 50
+
+export function createPreviews ({ feed, redis, subscriber, keys, log }: PreviewsDependencies): Previews {
+  const channel = keys.channel('previews')
+  /** How many watch each job; those of all under the empty name. */
+  const watchers = new Map<string, number>()
+  const shown = new Map<string, ShownPreview>()
+  const waiting = new Map<string, Set<(preview: ShownPreview) => void>>()
+  let timer: NodeJS.Timeout | undefined
+
+  const debug = (error: unknown) => { log.debug({ err: error }, 'previews are not to be had just now') }
+
+  function wish (): void {
+    const message: PreviewWish = { jobs: [...watchers.keys()], milliseconds: wishHolds }
+    redis.publish(keys.channel('preview-wishes'), JSON.stringify(message)).catch(debug)
+  }
+
+  function begin (): void {
+    subscriber.subscribe(channel).catch(debug)
+    timer = setInterval(wish, wishInterval)
+  }
+
+  function end (): void {
+    clearInterval(timer)
+    timer = undefined
+    shown.clear()
+    if (subscriber.status === 'ready') subscriber.unsubscribe(channel).catch(debug)
+  }
+
+  function hear (from: string, text: string): void {
+    if (from !== channel) return
+    const { job, key, server, width, height, moment, jpeg } = JSON.parse(text) as PreviewMessage
+    const preview = { jpeg: Buffer.from(jpeg, 'base64'), moment }
+    shown.delete(job)
+    shown.set(job, preview)
+    const oldest = shown.keys().next()
+    if (shown.size > mostKept && !oldest.done) shown.delete(oldest.value)
+    waiting.get(job)?.forEach(take => { take(preview) })
+    feed.tell({
+      id: null,
+      kind: 'preview',
+      jobId: job,
+      serverId: server,
+      keyId: key,
+      status: 'processing',
+      moment,
+      data: { width, height }
+    })
+  }
+
+  subscriber.on('message', hear)
+  const forget = feed.listen({
+    heard (event) { if (event.jobId !== null && isLast(event)) shown.delete(event.jobId) },
+    lost () { shown.clear() }
+  })
+
+  function watch (jobId: string | null, signal: AbortSignal): void {
+    if (signal.aborted) return
+    const name = jobId ?? ''
+    if (watchers.size === 0) begin()
+    watchers.set(name, (watchers.get(name) ?? 0) + 1)
+    wish()
+    signal.addEventListener('abort', () => {
+      const left = (watchers.get(name) ?? 1) - 1
+      if (left > 0) watchers.set(name, left)
+      else watchers.delete(name)
+      if (watchers.size === 0) end()
+    }, { once: true })
+  }
+
+  return {
+    watch,
+    async see (jobId, signal) {
+      const known = shown.get(jobId)
+      if (known !== undefined) return known
+      const done = new AbortController()
+      const watching = anySignal(signal, done.signal)
+      watch(jobId, watching.signal)
+      const takers = waiting.get(jobId) ?? new Set()
+      waiting.set(jobId, takers)
+      let take: (preview: ShownPreview | null) => void = () => {}
+      const giveUp = () => { take(null) }
+      try {
+        return await new Promise<ShownPreview | null>(resolve => {
+          take = resolve
+          takers.add(take)
+          signal.addEventListener('abort', giveUp, { once: true })
+          if (signal.aborted) giveUp()
+        })
+      } finally {
+        takers.delete(take)
+        if (takers.size === 0) waiting.delete(jobId)
+        signal.removeEventListener('abort', giveUp)
+        done.abort()
+        watching.clear()
+      }
+    },
+    close () {
+      subscriber.off('message', hear)
+      clearInterval(timer)
+      forget()
+    }
+  }
+}

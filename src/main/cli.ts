@@ -1,0 +1,240 @@
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { type Logger, pino } from 'pino'
+import { createA1111Client } from '../a1111/client.ts'
+import { probeServer } from '../a1111/probe.ts'
+import type { ServerAddress } from '../a1111/types.ts'
+import { parseSettings } from '../config/parse.ts'
+import type { Config } from '../config/settings.ts'
+import {
+  type Environment, readEnvironment, readEnvironmentFile, type SettingSources, sourcesOf
+} from '../config/sources.ts'
+import { messageOf, UsageError } from '../lib/errors.ts'
+import { type Log, serializeError } from '../lib/logging.ts'
+import { version } from '../lib/version.ts'
+import { startEmbeddedRedis } from '../redis/private/embedded.ts'
+import { findRunningServer } from '../redis/private/server.ts'
+import { createServerReach, parseServerUrl } from '../servers/address.ts'
+import { serversOfSettings } from '../servers/discover.ts'
+import { type House, openHouse } from '../services/services.ts'
+import { parseSimulatorArguments, simulatorHelp } from '../simulator/settings.ts'
+import { startSimulator } from '../simulator/simulator.ts'
+import { doctorOptions, readDoctorOptions } from './doctor-options.ts'
+import { runThoroughDoctor } from './doctor-thorough.ts'
+import { runDoctor } from './doctor.ts'
+import { runKeys } from './keys.ts'
+import { type Parts, serve } from './serve.ts'
+
+/** Never in a log line, whoever writes it. */
+const secrets = [
+  'req.headers.authorization', 'req.headers.cookie', 'req.headers["x-api-key"]', 'req.headers["x-api-secret"]',
+  'req.headers["x-webhook-key"]', '*.password', '*.secret'
+]
+
+/** What pino is told of them. */
+export const redaction = { paths: secrets, censor: '(hidden)' }
+
+/** JSON lines to standard output; readable ones on a terminal. */
+function createLogger (config: Pick<Config, 'LOG_LEVEL'>): Logger {
+  const options = { level: config.LOG_LEVEL, redact: redaction, serializers: { err: serializeError } }
+  if (!process.stdout.isTTY) return pino(options)
+  return pino({
+    ...options,
+    transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname', translateTime: 'HH:MM:ss', singleLine: true } }
+  })
+}
+
+/** Flags that stand for settings. */
+export interface SettingFlags {
+  readonly 'a1111-url'?: string
+  readonly host?: string
+  readonly port?: string
+}
+
+const settingFlags = {
+  'a1111-url': { type: 'string' }, host: { type: 'string' }, port: { type: 'string' }
+} as const
+
+/** Settings of environment and `.env`, with the command line above both. @throws SettingsError */
+function readSettings (flags: SettingFlags = {}): Config {
+  return parseSettings({ ...readEnvironment(process.cwd()), ...settingsOf(flags) })
+}
+
+/** Where each of these settings comes from. */
+function readSources (flags: SettingFlags = {}): SettingSources {
+  const file = Object.entries(readEnvironmentFile(join(process.cwd(), '.env')))
+  return sourcesOf({
+    'command line': settingsOf(flags),
+    environment: process.env,
+    // An empty variable of the environment hides what the file says.
+    file: Object.fromEntries(file.filter(([name]) => process.env[name] === undefined))
+  })
+}
+
+function settingsOf (flags: SettingFlags): Environment {
+  const given = { A1111_URL: flags['a1111-url'], HOST: flags.host, PORT: flags.port }
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
+}
+
+/**
+ * Does something on the Redis of this installation: the one of REDIS_URL, the private one of a service that runs
+ * now, or a private one that is started for the while.
+ */
+async function withRunningRedis (
+  config: Config, log: Log, work: (redisUrl: string) => Promise<void>
+): Promise<void> {
+  if (config.REDIS_URL !== '') return await work(config.REDIS_URL)
+  const running = await findRunningServer(config.DATA_DIR)
+  if (running !== undefined) return await work(running)
+  const embedded = await startEmbeddedRedis({ dataDirectory: config.DATA_DIR, program: config.REDIS_SERVER, log })
+  try {
+    await work(embedded.url)
+  } finally {
+    await embedded.stop()
+  }
+}
+
+const help = `StableQueue ${version}
+
+  stablequeue start [--a1111-url URL] [--host H] [--port N]   everything in one process, with a private Redis
+  stablequeue api                                             only the HTTP service, on REDIS_URL
+  stablequeue worker                                          only the workers, on REDIS_URL
+  stablequeue simulator [--port N] [--help]                   a server that behaves like A1111, without a GPU
+  stablequeue keys create|list|revoke [--json]                access keys
+  stablequeue doctor [--json]                                 checks the installation, and says what to do
+  stablequeue doctor --thorough --server ALIAS|URL            checks how a server behaves; see docs/doctor.md
+                     [--checkpoint TITLE] [--minutes N] [--service URL] [--key KEY:SECRET | --token TOKEN] [--json]
+
+Settings come from the environment and from .env; see .env.example.
+`
+
+const processKinds: Readonly<Record<string, Parts>> = {
+  start: { api: true, worker: true, company: true },
+  api: { api: true, worker: false, company: false },
+  worker: { api: false, worker: true, company: false }
+}
+
+/** The command line. Ends the process where a command fails; services end by a signal. */
+export async function main (argv: readonly string[]): Promise<void> {
+  try {
+    await run(argv)
+  } catch (error) {
+    process.stderr.write(`${messageOf(error)}\n`)
+    process.exit(isUsage(error) ? 2 : 1)
+  }
+}
+
+/** parseArgs has codes for words that it does not know. */
+function isUsage (error: unknown): boolean {
+  if (error instanceof UsageError) return true
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')
+}
+
+async function run ([command = 'help', ...rest]: readonly string[]): Promise<void> {
+  const parts = processKinds[command]
+  if (parts !== undefined) {
+    const { values } = parseArgs({ args: [...rest], options: settingFlags })
+    const config = readSettings(values)
+    await serve(config, parts, createLogger(config), readSources(values))
+    return
+  }
+  switch (command) {
+    case 'simulator': return await simulate(rest)
+    case 'keys': return await keys(rest)
+    case 'doctor': return await doctor(rest)
+    case 'help': case '--help': case '-h': process.stdout.write(help); return
+    case '--version': process.stdout.write(`${version}\n`); return
+    default: throw new UsageError(`There is no command ${command}.\n\n${help}`)
+  }
+}
+
+async function simulate (argv: readonly string[]): Promise<void> {
+  const { help: wantsHelp, ...options } = parseSimulatorArguments([...argv])
+  if (wantsHelp) {
+    process.stdout.write(`${simulatorHelp}\n`)
+    return
+  }
+  const simulator = await startSimulator(options)
+  process.stdout.write(`Simulator: ${simulator.url}\n`)
+  simulator.died.then(() => {
+    process.stderr.write('RuntimeError: Cannot add middleware after an application has started\n')
+    process.exit(1)
+  })
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => { simulator.close().finally(() => process.exit(0)) })
+  }
+}
+
+async function keys (argv: readonly string[]): Promise<void> {
+  const config = readSettings()
+  const log = createLogger({ LOG_LEVEL: 'silent' })
+  await withRunningRedis(config, log, async redisUrl => {
+    const house = await openHouse(config, redisUrl, log)
+    try {
+      await runKeys(argv, house.accessKeys, text => { process.stdout.write(`${text}\n`) })
+    } finally {
+      await house.close()
+    }
+  })
+}
+
+/** Null where Redis cannot be asked. What is wrong with it or the master key is told by the doctor's own look. */
+async function openKnown (config: Config): Promise<House | null> {
+  const redisUrl = config.REDIS_URL || await findRunningServer(config.DATA_DIR)
+  if (redisUrl === undefined) return null
+  return await openHouse(config, redisUrl, createLogger({ LOG_LEVEL: 'silent' })).catch(() => null)
+}
+
+/** The servers of the settings and those that were added while the service ran. */
+function knownServers (config: Config, house: House | null): Array<{ alias: string, address: ServerAddress }> {
+  const named = serversOfSettings(config)
+  if (house === null) return named
+  const registered = house.registry.list()
+  // Those of the settings may have got tokens and certificates in addition since.
+  const missing = named.filter(({ alias, address }) =>
+    registered.every(known => known.alias !== alias || known.address.baseUrl !== address.baseUrl))
+  return [...missing, ...registered.filter(({ alias }) => missing.every(server => server.alias !== alias))]
+}
+
+async function doctor (argv: readonly string[]): Promise<void> {
+  const { values } = parseArgs({ args: [...argv], options: doctorOptions })
+  const config = readSettings()
+  const format = values.json ? 'json' : 'text'
+  const wanted = readDoctorOptions(values, config)
+  if (wanted !== null) {
+    const cancelled = new AbortController()
+    process.once('SIGINT', () => { cancelled.abort() })
+    process.once('SIGTERM', () => { cancelled.abort() })
+    process.exitCode = await runThoroughDoctor(await wanted, format, {
+      config,
+      async registered () {
+        const house = await openKnown(config)
+        const known = knownServers(config, house).map(({ alias, address }) => ({ alias, url: address.baseUrl }))
+        await house?.close()
+        return known
+      },
+      tell: line => { process.stderr.write(`${line}\n`) },
+      print: report => { process.stdout.write(`${report}\n`) },
+      cancelled: cancelled.signal
+    })
+    return
+  }
+  // Kept open, as it knows which servers are starting.
+  const house = await openKnown(config)
+  const servers = knownServers(config, house).map(({ alias, address }) => ({ alias, url: address.baseUrl, address }))
+  const { resolve } = createServerReach(config.SERVERS_ALLOW)
+  process.exitCode = await runDoctor(config, {
+    servers,
+    print: report => { process.stdout.write(`${report}\n`) },
+    async probeServer (url, alias) {
+      const address = servers.find(server => server.alias === alias)?.address ?? parseServerUrl(url, 'url')
+      const client = house === null ? createA1111Client(address, { resolve }) : house.connect({ address })
+      try {
+        const { kind, version: told } = await probeServer(client)
+        return told === null ? kind : `${kind} ${told}`
+      } finally {
+        await client.close()
+      }
+    }
+  }, format).finally(async () => { await house?.close() })
+}

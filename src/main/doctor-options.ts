@@ -1,0 +1,67 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Config } from '../config/settings.ts'
+import type { ThoroughOptions } from './doctor-thorough.ts'
+import { UsageError } from '../lib/errors.ts'
+
+/** Options of `stablequeue doctor`, for parseArgs. */
+export const doctorOptions = {
+  json: { type: 'boolean' },
+  thorough: { type: 'boolean' },
+  server: { type: 'string' },
+  checkpoint: { type: 'string' },
+  minutes: { type: 'string' },
+  service: { type: 'string' },
+  key: { type: 'string' },
+  token: { type: 'string' }
+} as const
+
+interface Values {
+  readonly thorough?: boolean | undefined
+  readonly server?: string | undefined
+  readonly checkpoint?: string | undefined
+  readonly minutes?: string | undefined
+  readonly service?: string | undefined
+  readonly key?: string | undefined
+  readonly token?: string | undefined
+}
+
+const usage = 'stablequeue doctor --thorough --server ALIAS|URL [--checkpoint TITLE] [--minutes N] [--service URL] ' +
+  '[--key KEY:SECRET | --token TOKEN] [--json]'
+const mostMinutes = 30
+
+/**
+ * What a thorough check was called with; null where none was asked for.
+ * @throws UsageError
+ */
+export function readDoctorOptions (values: Values, config: Config): Promise<ThoroughOptions> | null {
+  const { thorough, server, checkpoint, minutes, service = '', key, token } = values
+  if (thorough !== true) {
+    const [lone] = Object.entries(values).filter(([name, value]) => name !== 'json' && value !== undefined)
+    if (lone === undefined) return null
+    throw new UsageError(`--${lone[0]} needs --thorough.\n${usage}`)
+  }
+  if (!server) throw new UsageError(`--server is missing: the alias or address of the server to check.\n${usage}`)
+  if (key !== undefined && token !== undefined) throw new UsageError(`Give --key or --token, not both.\n${usage}`)
+  if (key?.includes(':') === false) throw new UsageError('--key must be an access key and its secret: mk_…:secret.')
+  const wanted = minutes === undefined ? null : Number(minutes)
+  if (wanted !== null && !(wanted > 0 && wanted <= mostMinutes)) {
+    throw new UsageError(`--minutes must be a number above 0 and at most ${mostMinutes}.`)
+  }
+  return authorizationOf({ key, token, service }, config).then(authorization =>
+    ({ server, checkpoint: checkpoint ?? null, minutes: wanted, service, authorization }))
+}
+
+/** The token of the settings is for the service of the settings; another one gets only what is given for it. */
+async function authorizationOf (
+  { key, token, service }: Pick<Values, 'key' | 'token' | 'service'>, config: Config
+): Promise<string | null> {
+  if (key !== undefined) return `Bearer ${Buffer.from(key).toString('base64')}`
+  const own = service === '' ? config.ADMIN_TOKEN || config.AUTH_TOKEN || await storedToken(config) : ''
+  const known = token ?? own
+  return known === '' ? null : `Bearer ${known}`
+}
+
+async function storedToken ({ DATA_DIR: folder }: Config): Promise<string> {
+  return await readFile(join(folder, 'admin-token'), 'utf8').then(text => text.trim(), () => '')
+}

@@ -1,0 +1,271 @@
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import closeWithGrace from 'close-with-grace'
+import type { Logger } from 'pino'
+import { compileWaiting } from '../../plugins/core/validation.ts'
+import { adminTokenNotice, loadAdminToken } from '../access/sessions.ts'
+import { createTrustRules } from '../access/trust.ts'
+import type { Config } from '../config/settings.ts'
+import type { SettingSources } from '../config/sources.ts'
+import type { Log } from '../lib/logging.ts'
+import { version } from '../lib/version.ts'
+import { parseRedisAddress } from '../redis/address.ts'
+import { startEmbeddedRedis } from '../redis/private/embedded.ts'
+import { findLocalServer, registerAs, registerFromSettings } from '../servers/discover.ts'
+import type { Server } from '../servers/registry.ts'
+import { createServerDesk } from '../servers/server-service.ts'
+import { forgetServer, type House, openHouse } from '../services/services.ts'
+import { startSimulator } from '../simulator/simulator.ts'
+import { createApp } from './app.ts'
+import { createWorkerStatus, startWorker } from './worker.ts'
+
+export interface BannerFacts {
+  /** Where the service is reached. */
+  readonly address: string
+  /** How to get into the web UI where it asks for a token; null where it does not. */
+  readonly notice: string | null
+  readonly redis: string
+  readonly servers: readonly Server[]
+}
+
+/** What a person wants to know after the start, in a few lines. */
+function banner ({ address, notice, redis, servers }: BannerFacts): string {
+  const shown = servers.map(({ alias, address: { baseUrl }, origin, enabled }) => {
+    const remark = origin === 'simulator' ? ' (simulator: it paints, there is no Stable Diffusion)' : ''
+    return `${alias} ${baseUrl}${remark}${enabled ? '' : ' (disabled)'}`
+  })
+  const lines = [
+    `StableQueue ${version}`,
+    notice ?? `Web UI:    ${address}/`,
+    `API docs:  ${address}/docs`,
+    `Dashboard: ${address}/dashboard`,
+    `Redis:     ${redis}`,
+    `Servers:   ${shown.length === 0 ? 'none yet; add one with POST /api/v1/servers' : shown.join('\n           ')}`
+  ]
+  return `\n${lines.map(line => `  ${line}`).join('\n')}\n\n`
+}
+
+interface ListenAddress {
+  readonly host: string
+  readonly port: number
+  /** Names of the settings, for the sentence. */
+  readonly settings: { readonly host: string, readonly port: string }
+  /** What starts this process, such as `npm start`. */
+  readonly command: string
+}
+
+/**
+ * Makes sure that this process can listen there, before anything else is started for it.
+ * @throws Error with a sentence that says what to set
+ */
+export async function requireFreeAddress (address: ListenAddress): Promise<void> {
+  const { host, port } = address
+  if (port === 0) return
+  const server = createServer()
+  try {
+    const listening = once(server, 'listening')
+    server.listen({ host, port })
+    await listening
+  } catch (error) {
+    throw listenProblem(error, address)
+  } finally {
+    if (server.listening) await new Promise(resolve => { server.close(resolve) })
+  }
+}
+
+/** The error of a listener in words that help. */
+export function listenProblem (error: unknown, { host, port, settings, command }: ListenAddress): Error {
+  const { code } = error as NodeJS.ErrnoException
+  const sentence = {
+    EADDRINUSE: `Port ${port} of ${host} is in use by another program, maybe by StableQueue itself. Stop that, or use ` +
+      `another port: ${settings.port}=${port + 1} ${command}`,
+    EACCES: `This user cannot listen on port ${port}; ports below 1024 need more rights. Use another port: ` +
+      `${settings.port}=${port < 1024 ? 3000 : port + 1} ${command}`,
+    EADDRNOTAVAIL: `${settings.host} is ${host}, which is no address of this machine. Use one of its own, 127.0.0.1 for ` +
+      `this machine alone or 0.0.0.0 for all: ${settings.host}=127.0.0.1 ${command}`,
+    ENOTFOUND: `${settings.host} is ${host}, which is no known name. Use an address of this machine, such as 127.0.0.1: ` +
+      `${settings.host}=127.0.0.1 ${command}`
+  }[String(code)]
+  return sentence === undefined ? error as Error : new Error(sentence, { cause: error })
+}
+
+/** Which parts of the service this process is. */
+export interface Parts {
+  readonly api: boolean
+  readonly worker: boolean
+  /** A private Redis, looking for servers and the simulator: what the all-in-one start brings along. */
+  readonly company: boolean
+}
+
+/**
+ * Parts of SHUTDOWN_SECONDS, together less than all of it: what does not end in its time, such as anything that waits
+ * for a Redis that is away, must not keep the rest from ending in order.
+ */
+const shares = {
+  start: 0.1, requests: 0.15, worker: 0.4, simulator: 0.05, connections: 0.05, 'private Redis': 0.2
+} as const
+
+/** What was started, to be ended in the opposite order. */
+type Closers = Array<{ readonly what: keyof typeof shares, readonly close: () => Promise<unknown> }>
+
+/** Runs the service until a signal ends it. @throws Error with a sentence for people when it cannot start */
+export async function serve (config: Config, parts: Parts, log: Logger, sources: SettingSources): Promise<void> {
+  const closers: Closers = []
+  const starting = new AbortController()
+  // From the first moment on: a signal during the start must not leave a Redis behind.
+  closeWithGrace({ delay: config.SHUTDOWN_SECONDS * 1000, logger: false }, async ({ err: error, signal }) => {
+    if (error !== undefined) log.fatal({ err: error }, 'the process has to end')
+    else log.info({ signal }, 'stopping')
+    starting.abort()
+    // What a start that is under way opens next would stay open.
+    await inTime('start', async () => { await started.catch(() => {}) }, config, log)
+    await closeAll(closers, config, log)
+    log.info('stopped')
+  })
+  const started = start(config, parts, log, sources, closers, starting.signal)
+  try {
+    await started
+  } catch (error) {
+    // The signal ends the process, in order.
+    if (starting.signal.aborted) return
+    await closeAll(closers, config, log)
+    throw error
+  }
+}
+
+async function closeAll (closers: Closers, config: Config, log: Log): Promise<void> {
+  for (let next = closers.pop(); next !== undefined; next = closers.pop()) {
+    const { what, close } = next
+    await inTime(what, async () => {
+      await close().catch(error => { log.error({ what, err: error }, 'could not be closed') })
+    }, config, log)
+  }
+}
+
+/** Waits for the end of something no longer than its share of the time for stopping. */
+async function inTime (
+  what: keyof typeof shares, end: () => Promise<void>, config: Config, log: Log
+): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>(resolve => {
+    timer = setTimeout(() => {
+      log.warn({ what }, 'did not end in time; going on without it')
+      resolve()
+    }, shares[what] * config.SHUTDOWN_SECONDS * 1000)
+  })
+  await Promise.race([end(), late])
+  clearTimeout(timer)
+}
+
+async function start (
+  config: Config, parts: Parts, log: Logger, sources: SettingSources, closers: Closers, signal: AbortSignal
+): Promise<void> {
+  if (parts.api) await requireFreeAddress(apiAddress(config, parts))
+  else if (config.WORKER_PORT > 0) await requireFreeAddress(statusAddress(config))
+  const redis = await provideRedis(config, parts, log, closers, signal)
+  signal.throwIfAborted()
+  const house = await openHouse(config, redis.url, log, sources)
+  closers.push({ what: 'connections', close: house.close })
+  if (config.BOOTSTRAP_API_KEY !== '' && await house.accessKeys.importFirst(config.BOOTSTRAP_API_KEY)) {
+    log.info('took over the access key of BOOTSTRAP_API_KEY')
+  }
+  await nameKeysWithoutImages(house)
+  await registerFromSettings(house.registry, config, house.reach)
+  signal.throwIfAborted()
+  if (parts.company) await provideServer(house, closers)
+  signal.throwIfAborted()
+  if (parts.worker) {
+    const worker = await startWorker(house)
+    closers.push({ what: 'worker', close: worker.close })
+  }
+  signal.throwIfAborted()
+  if (parts.api) {
+    const { address, notice } = await listen(house, log, closers)
+    const facts = { address, notice, redis: redis.description, servers: house.registry.list() }
+    if (!signal.aborted) process.stdout.write(banner(facts))
+    compileWaiting(signal).catch(error => {
+      log.error({ err: error }, 'a schema cannot be compiled; requests to its route will fail')
+    })
+  } else {
+    if (config.WORKER_PORT > 0) await tellStatus(house, log, closers)
+    log.info({ servers: house.registry.list().map(({ alias }) => alias) }, 'worker is up')
+  }
+}
+
+function apiAddress ({ HOST: host, PORT: port }: Config, { company }: Pick<Parts, 'company'>): ListenAddress {
+  const command = company ? 'npm start' : 'node src/launch.mjs api'
+  return { host, port, settings: { host: 'HOST', port: 'PORT' }, command }
+}
+
+function statusAddress ({ HOST: host, WORKER_PORT: port }: Config): ListenAddress {
+  return { host, port, settings: { host: 'HOST', port: 'WORKER_PORT' }, command: 'node src/launch.mjs worker' }
+}
+
+/** Such keys could read images of their jobs on some routes in former versions; each is named once. */
+async function nameKeysWithoutImages ({ accessKeys, list, redis, keys, log }: House): Promise<void> {
+  for (const { id, name, active, scopes } of await accessKeys.list()) {
+    const lacks = active && scopes.includes('jobs:read') && !scopes.includes('images:read') && !scopes.includes('*')
+    if (!lacks || await list.count({ keyId: id, status: 'completed' }) === 0) continue
+    if (await redis.sadd(keys.key('access-keys', 'told-images'), id) === 0) continue
+    log.warn({ key: id, name }, 'this access key has jobs and lacks the scope images:read, without which it gets no ' +
+      `images of finished jobs any more; PUT /api/v1/api-keys/${id} with its scopes and images:read gives them back`)
+  }
+}
+
+async function tellStatus (house: House, logger: Logger, closers: Closers): Promise<void> {
+  const status = createWorkerStatus(house, logger)
+  closers.push({ what: 'requests', close: async () => { await status.close() } })
+  await status.listen({ host: house.config.HOST, port: house.config.WORKER_PORT })
+}
+
+async function provideRedis (
+  config: Config, parts: Parts, log: Log, closers: Closers, signal: AbortSignal
+): Promise<{ url: string, description: string }> {
+  if (config.REDIS_URL !== '') return { url: config.REDIS_URL, description: parseRedisAddress(config.REDIS_URL).shown }
+  if (!parts.company) {
+    throw new Error('REDIS_URL is not set: api and worker are separate processes on one Redis, for example ' +
+      'REDIS_URL=redis://127.0.0.1:6379. `stablequeue start` brings its own.')
+  }
+  const embedded = await startEmbeddedRedis({
+    dataDirectory: config.DATA_DIR, program: config.REDIS_SERVER, log, signal
+  })
+  closers.push({ what: 'private Redis', close: embedded.stop })
+  return embedded
+}
+
+/** With no real server registered: one that is found on this machine, else the simulator. */
+async function provideServer (house: House, closers: Closers): Promise<void> {
+  const { registry, config, log, states, store, connect } = house
+  const forget = async (serverId: string) => { await forgetServer(house, serverId) }
+  const desk = createServerDesk({ registry, states, store, connect, forget })
+  const real = () => registry.list().find(({ origin }) => origin !== 'simulator')
+  if (real() === undefined) await findLocalServer(registry, config, address => connect({ address }), log)
+  const simulators = registry.list().filter(({ origin }) => origin === 'simulator')
+  const other = real()
+  if (other !== undefined) {
+    for (const simulator of simulators) await desk.remove(simulator, 'move', other.alias)
+  } else if (config.SIMULATOR === 'auto') {
+    const simulator = await startSimulator({})
+    closers.push({ what: 'simulator', close: simulator.close })
+    await registerAs(registry, 'Simulator', { baseUrl: simulator.url }, 'simulator')
+  }
+}
+
+async function listen (
+  house: House, logger: Logger, closers: Closers
+): Promise<{ address: string, notice: string | null }> {
+  const { config } = house
+  const admin = await loadAdminToken(config)
+  const app = await createApp({
+    house, logger, tokens: [config.AUTH_TOKEN, admin.token].filter(token => token !== '')
+  })
+  closers.push({ what: 'requests', close: async () => { await app.close() } })
+  await app.listen({ host: config.HOST, port: config.PORT })
+  const bound = app.addresses()[0]
+  const port = typeof bound === 'object' ? bound.port : config.PORT
+  const host = ['0.0.0.0', '::'].includes(config.HOST) ? 'localhost' : config.HOST.includes(':') ? `[${config.HOST}]` : config.HOST
+  const address = config.PUBLIC_URL === '' ? `http://${host}:${port}` : config.PUBLIC_URL
+  const { mode, restriction } = createTrustRules(config)
+  if (restriction !== null) logger.warn(restriction)
+  return { address, notice: mode === 'token' ? adminTokenNotice(admin, address) : null }
+}

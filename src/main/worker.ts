@@ -1,0 +1,218 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import type { Redis } from 'ioredis'
+import { createGenerationQueues } from '../../queues/generation-queue.ts'
+import { startWorkforce, type Workforce } from '../../queues/server-workers.ts'
+import { admit } from '../a1111/compatibility.ts'
+import { createRawCalls } from '../a1111/raw-calls.ts'
+import type { Inventory, ServerTraits } from '../a1111/types.ts'
+import { createImageCollectors } from '../jobs/collect-images.ts'
+import type { JobSubmission } from '../jobs/job.ts'
+import { sweepMedia } from '../jobs/media-sweep.ts'
+import { createPreviewSender } from '../jobs/send-previews.ts'
+import { createJobStore, type JobStore } from '../jobs/store.ts'
+import { ServiceError } from '../lib/errors.ts'
+import type { Keys } from '../lib/keys.ts'
+import type { Log } from '../lib/logging.ts'
+import { shareStorageFaults } from '../media/storage.ts'
+import { wholeOutput } from '../media/store.ts'
+import { createTagger, type Tags } from '../media/tagger.ts'
+import { connectRedis } from '../redis/connections.ts'
+import { redisProblemOf } from '../redis/errors.ts'
+import { createCheckStore } from '../server-check/check-service.ts'
+import type { CheckLimits } from '../server-check/session.ts'
+import { readCandidates } from '../servers/choose.ts'
+import { createLeaseStore, describeHolder } from '../servers/lease.ts'
+import type { MonitorIntervals } from '../servers/monitor.ts'
+import { createServerStateStore } from '../servers/state-store.ts'
+import { startFlorenceWorker } from '../services/florence.ts'
+import { startModelWorker } from '../services/models.ts'
+import type { House } from '../services/services.ts'
+import { startWebhooks } from '../services/webhooks.ts'
+import { metricsContentType, processMetrics } from '../telemetry/metrics.ts'
+
+/** How often it is tried again what Redis refuses, in milliseconds. */
+const tryInterval = 500
+
+/**
+ * The store of a worker. What a generation has brought is not thrown away because Redis takes no writes just now: the
+ * step is made again until Redis takes it, which is harmless since every script gives the same claim the same answer.
+ * While Redis is away the connection itself waits.
+ * @param closing gives up
+ */
+function insistingStore (store: JobStore, log: Log, closing: AbortSignal): JobStore {
+  let refused = ''
+
+  async function insist<Outcome> (work: () => Promise<Outcome>): Promise<Outcome> {
+    for (;;) {
+      try {
+        const outcome = await work()
+        if (refused !== '') log.info('Redis carries out the steps of jobs again')
+        refused = ''
+        return outcome
+      } catch (error) {
+        const problem = redisProblemOf(error)
+        if (problem?.kind !== 'refused' || closing.aborted) throw error
+        if (refused !== problem.code) {
+          log.error({ err: error, reason: problem.reason }, 'Redis rejects a step of a job; retrying until it succeeds')
+        }
+        refused = problem.code
+        await sleep(tryInterval, undefined, { signal: closing }).catch(() => {})
+      }
+    }
+  }
+
+  return {
+    ...store,
+    find: async id => await insist(async () => await store.find(id)),
+    start: async (claim, fence) => await insist(async () => await store.start(claim, fence)),
+    end: async (claim, status, outcome) => await insist(async () => await store.end(claim, status, outcome)),
+    giveBack: async (claim, options) => await insist(async () => await store.giveBack(claim, options))
+  }
+}
+
+/** Keys that are read at a time. */
+const page = 200
+
+/** Everything that users have stored, sessions and presets among it, as the JSON that it is. */
+export async function * storedTexts (redis: Redis, keys: Keys): AsyncGenerator<string, void> {
+  for (let cursor = '0'; ;) {
+    const [next, found] = await redis.scan(cursor, 'MATCH', keys.key('studio', '*'), 'COUNT', page, 'TYPE', 'string')
+    const texts = found.length === 0 ? [] : await redis.mget(...found)
+    for (const text of texts) if (text !== null) yield text
+    if (next === '0') return
+    cursor = next
+  }
+}
+
+/** The part of a process that runs jobs and delivers their events. */
+export interface Worker {
+  readonly workforce: Workforce
+  close (): Promise<void>
+}
+
+const mebibyte = 1024 * 1024
+
+/**
+ * Starts running the jobs of all servers, as far as no other process does. It waits for Redis where requests fail,
+ * hence a connection of its own.
+ */
+export async function startWorker (
+  house: House, intervals?: MonitorIntervals, checkLimits?: CheckLimits
+): Promise<Worker> {
+  const {
+    config, log, keys, subscriber, registry, runtime, media, storage, connect, starts, processId, metrics, tracing
+  } = house
+  const connection = await connectRedis(house.redisUrl, 'worker', log)
+  const queues = createGenerationQueues({ connection, keys, log })
+  const closing = new AbortController()
+  const store = insistingStore(createJobStore({ redis: connection, keys, queue: queues }), log, closing.signal)
+  const states = createServerStateStore(connection, keys)
+  const previews = await createPreviewSender({ redis: connection, subscriber, keys })
+  const sharing = shareStorageFaults(house, storage)
+  const workforce = await startWorkforce({
+    connection,
+    subscriber,
+    keys,
+    queues,
+    registry,
+    runtime,
+    media,
+    storage,
+    collectImages: createImageCollectors({ media, storage, log }),
+    log,
+    connect,
+    checks: {
+      store: createCheckStore(connection, keys),
+      connect: ({ address }) => createRawCalls(address, { resolve: house.reach.resolve, guard: starts }),
+      ...(checkLimits === undefined ? {} : { limits: checkLimits })
+    },
+    starts,
+    processId,
+    metrics,
+    tracing,
+    store,
+    states,
+    previews,
+    leases: createLeaseStore(connection, keys, describeHolder(processId)),
+    async otherServer (submission, except, which) {
+      const ranked = await readCandidates(registry.list(), states, store.waitingOn, submission.checkpoint)
+      for (const { server, state } of ranked) {
+        const answers = state?.reachable === 'yes' && !server.paused
+        if (except.has(server.alias) || (which === 'answering' && !answers)) continue
+        if (suits(submission, await states.inventory(server.id), state?.traits ?? null)) return server
+      }
+      return null
+    },
+    tagOutput: tagOutputs(house),
+    limits: {
+      attempts: config.JOB_ATTEMPTS,
+      backoffSeconds: config.RETRY_BACKOFF_SECONDS,
+      random: Math.random,
+      jobTimeoutSeconds: config.JOB_TIMEOUT_SECONDS,
+      maxAnswerBytes: config.RESULT_MAX_MIB * mebibyte,
+      stallSeconds: config.STALL_SECONDS
+    },
+    ...(intervals === undefined ? {} : { intervals })
+  })
+  const modelWorker = await startModelWorker(connection, {
+    ...house,
+    sweep: async before => await sweepMedia({
+      redis: connection, keys, store, media, otherTexts: () => storedTexts(connection, keys)
+    }, before)
+  })
+  const webhookWorker = await startWebhooks(connection, house)
+  const florenceWorker = startFlorenceWorker(connection, house)
+  return {
+    workforce,
+    async close () {
+      const deadline = config.SHUTDOWN_SECONDS * 1000
+      await Promise.all([
+        workforce.close(deadline), webhookWorker.close(deadline), modelWorker.close(), florenceWorker.close()
+      ])
+      closing.abort()
+      sharing.close()
+      previews.close()
+      await queues.close()
+      connection.disconnect()
+    }
+  }
+}
+
+/** Whether a server can do what a job asks for, as far as is known of it. */
+function suits (
+  { mode, parameters, checkpoint, checkpointTitle, onMissing }: JobSubmission,
+  inventory: Inventory | null, traits: ServerTraits | null
+): boolean {
+  if (inventory === null || traits === null) return true
+  try {
+    const asked = { mode, parameters, checkpoint: checkpointTitle ?? checkpoint, hints: {} }
+    admit(asked, { inventory, traits }, onMissing)
+    return true
+  } catch (error) {
+    if (error instanceof ServiceError) return false
+    throw error
+  }
+}
+
+/** Reads outputs and has them tagged; null where no tagger is configured. */
+function tagOutputs ({ config, media, log }: House): ((name: string, signal: AbortSignal) => Promise<Tags>) | null {
+  if (config.TAGGER_URL === '') return null
+  const tagger = createTagger({ url: new URL(config.TAGGER_URL), log })
+  return async (name, signal) => await tagger.tag(name, await wholeOutput(media, name), signal)
+}
+
+/** What a process that only works tells of itself: `/health` and `/metrics`, to whoever reaches its port. */
+export function createWorkerStatus (house: Pick<House, 'metrics'>, logger: FastifyBaseLogger): FastifyInstance {
+  const app = Fastify({
+    loggerInstance: logger,
+    logController: new LogController({ disableRequestLogging: true }),
+    forceCloseConnections: true
+  })
+  app.get('/health', async () => ({ status: 'healthy' }))
+  app.get('/metrics', async (_request, reply) => {
+    reply.type(metricsContentType)
+    return (await Promise.all([house.metrics.text(), processMetrics()])).join('\n')
+  })
+  return app
+}

@@ -1,0 +1,326 @@
+import { randomUUID } from 'node:crypto'
+import { mkdir, open, rm, statfs } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Redis } from 'ioredis'
+import { ServiceError } from '../lib/errors.ts'
+import type { Keys } from '../lib/keys.ts'
+import type { Log } from '../lib/logging.ts'
+
+/** Why nothing can be kept under DATA_DIR just now: the machine's fault, no job's and no caller's. */
+interface StorageFault {
+  /** Of the system call, such as `ENOSPC`. */
+  readonly errno: string
+  /** File or folder that it was about; for logs, never for callers. */
+  readonly path: string
+  /** In plain words. */
+  readonly reason: string
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the quota is used up',
+  EFBIG: 'the file would exceed the size limit',
+  EROFS: 'the file system is read-only',
+  EACCES: 'the service has no permission',
+  EPERM: 'the service has no permission',
+  ENOENT: 'a folder is missing',
+  ENOTDIR: 'there is a file in the place of a folder',
+  EEXIST: 'there is a file in the place of a folder',
+  EISDIR: 'there is a folder in the place of a file',
+  ELOOP: 'a link leads nowhere',
+  EIO: 'the disk fails',
+  ENXIO: 'the disk is missing',
+  ENODEV: 'the disk is missing',
+  ESTALE: 'the network drive is missing',
+  ENOTCONN: 'the network drive is missing',
+  ETIMEDOUT: 'the network drive does not answer',
+  EMFILE: 'the process has reached its limit of open files and connections (ulimit -n)',
+  ENFILE: 'the machine has reached its limit of open files',
+  ENOMEM: 'the machine has no memory left',
+  EBUSY: 'the disk is busy'
+}
+
+/** Also said of paths that are simply wrong: these are the machine's fault only where a file was to be kept. */
+const ambiguous = new Set(['ENOENT', 'ENOTDIR', 'EEXIST', 'EISDIR', 'ELOOP'])
+
+/** System calls of sockets, whose failures say nothing about a disk. */
+const socketCalls = new Set(['connect', 'accept', 'bind', 'listen', 'getaddrinfo', 'socket', 'shutdown', 'spawn'])
+
+/** The fault behind what a system call on files threw; null for every other error. */
+export function storageFaultOf (error: unknown): StorageFault | null {
+  if (error instanceof ServiceError) return error.code === 'storage_full' ? storageFaultOf(error.cause) : null
+  if (!(error instanceof Error)) return null
+  const { code, syscall, path } = error as NodeJS.ErrnoException
+  if (typeof code !== 'string' || typeof syscall !== 'string' || socketCalls.has(syscall)) return null
+  if (reasons[code] === undefined) return null
+  return faultOf(code, path ?? '')
+}
+
+/** The same, where the file was not one of our own to be kept. */
+export function machineFaultOf (error: unknown): StorageFault | null {
+  const fault = storageFaultOf(error)
+  return fault === null || ambiguous.has(fault.errno) ? null : fault
+}
+
+function faultOf (errno: string, path: string): StorageFault {
+  return { errno, path, reason: reasons[errno] ?? `a system call failed (${errno})` }
+}
+
+/** What callers are told of it. */
+export function storageError (fault: StorageFault, cause?: unknown): ServiceError {
+  return new ServiceError('storage_full', `Files cannot be kept or read just now: ${fault.reason} (${fault.errno}). ` +
+    'Jobs wait until that is mended; try again later.', { reason: fault.errno, retry_after: storageRetrySeconds }, { cause })
+}
+
+const storageRetrySeconds = 30
+
+/** Whether files can be kept under DATA_DIR: looked at before anything is made that would have to be. */
+export interface StorageCheck {
+  /** Null while they can. Looks where the last look is old. */
+  fault (): Promise<StorageFault | null>
+  /** What was found last. */
+  last (): StorageFault | null
+  /** The same, without what only other processes have found. */
+  lastOwn (): StorageFault | null
+  /** Looks again and again until the returned function is called. */
+  keepLooking (): () => void
+  /** A file could not be kept, whatever a look finds. Holds for a while, and longer each time before `proved`. */
+  report (fault: StorageFault): void
+  /** A file was kept. */
+  proved (): void
+  /** Resolves when files can be kept, or the signal is aborted. */
+  untilUsable (signal: AbortSignal): Promise<void>
+  /** Bytes that may still be written, by folder; a folder that cannot be asked is left out. */
+  freeBytes (): Promise<ReadonlyArray<{ readonly folder: string, readonly bytes: number }>>
+  /** Returns what ends it. */
+  onChange (listener: (fault: StorageFault | null) => void): () => void
+  close (): void
+}
+
+export interface StorageCheckDependencies {
+  /** Folders that files are kept in, by the name that metrics know them by. Each may be a disk of its own. */
+  readonly folders: Readonly<Record<string, string>>
+  /** Less than this counts as full, in bytes; on a small disk a twentieth of it is enough. */
+  readonly leastFree: number
+  /** How long a look is trusted, and how often one is taken while something is wrong, in milliseconds. */
+  readonly interval: number
+  /** What other processes that use the same folders have found; null for nothing. */
+  readonly others?: () => Promise<StorageFault | null>
+  readonly log: Log
+}
+
+/** What failed in earnest holds no longer than this, in milliseconds. */
+const longestHold = 30_000
+/** Written as a trial: more than what file systems keep beside a file's name. */
+const trial = Buffer.alloc(16 * 1024)
+/** Part of a disk that is enough where that is less than the setting says. */
+const leastShare = 0.05
+
+export function createStorageCheck (dependencies: StorageCheckDependencies): StorageCheck {
+  const { folders, leastFree, interval, others, log } = dependencies
+  const listeners = new Set<(fault: StorageFault | null) => void>()
+  let state: StorageFault | null = null
+  let ownState: StorageFault | null = null
+  let lookedAt = -Infinity
+  let looking: Promise<StorageFault | null> | null = null
+  let heldUntil = -Infinity
+  let reports = 0
+  let watchers = 0
+  let timer: NodeJS.Timeout | undefined
+  let closed = false
+
+  function enter (fault: StorageFault | null): StorageFault | null {
+    const changed = (fault === null) !== (state === null)
+    state = fault
+    if (changed && fault !== null) {
+      log.error({ errno: fault.errno, path: fault.path, reason: fault.reason },
+        'files cannot be kept; nothing is generated or accepted until they can')
+    } else if (changed) log.info('files can be kept again')
+    if (changed) for (const listener of listeners) listener(fault)
+    schedule()
+    return fault
+  }
+
+  function schedule (): void {
+    if (closed || timer !== undefined || (state === null && watchers === 0)) return
+    timer = setTimeout(() => {
+      timer = undefined
+      look().catch(() => undefined).finally(schedule)
+    }, interval)
+    timer.unref()
+  }
+
+  async function findFault (): Promise<StorageFault | null> {
+    for (const folder of Object.values(folders)) {
+      const fault = await faultIn(folder, leastFree)
+      if (fault !== null) return fault
+    }
+    return null
+  }
+
+  async function lookNow (): Promise<StorageFault | null> {
+    const [found, foreign] = await Promise.all([findFault(), others?.().catch(() => null) ?? null])
+    lookedAt = performance.now()
+    // What failed in earnest holds for a while, although a trial goes well.
+    ownState = found ?? (lookedAt < heldUntil ? ownState : null)
+    return enter(ownState ?? foreign)
+  }
+
+  function look (): Promise<StorageFault | null> {
+    looking ??= lookNow().finally(() => { looking = null })
+    return looking
+  }
+
+  async function fault (): Promise<StorageFault | null> {
+    return performance.now() - lookedAt < interval ? state : await look()
+  }
+
+  return {
+    fault,
+    last: () => state,
+    lastOwn: () => ownState,
+    keepLooking () {
+      watchers++
+      schedule()
+      let over = false
+      return () => {
+        if (!over) watchers--
+        over = true
+      }
+    },
+    report (reported) {
+      heldUntil = performance.now() + Math.min(interval * 2 ** reports, longestHold)
+      reports++
+      ownState = reported
+      enter(reported)
+    },
+    proved () { reports = 0 },
+    async untilUsable (signal) {
+      // The signal may have fired during the look, and an abort that is over calls no listener.
+      while (await fault() !== null && !signal.aborted) {
+        await new Promise<void>(resolve => {
+          const go = () => {
+            listeners.delete(go)
+            signal.removeEventListener('abort', go)
+            resolve()
+          }
+          listeners.add(go)
+          signal.addEventListener('abort', go, { once: true })
+        })
+      }
+    },
+    async freeBytes () {
+      const found = await Promise.all(Object.entries(folders).map(async ([folder, path]) =>
+        await statfs(path).then(({ bavail, bsize }) => [{ folder, bytes: bavail * bsize }], () => [])))
+      return found.flat()
+    },
+    onChange (listener) {
+      listeners.add(listener)
+      return () => { listeners.delete(listener) }
+    },
+    close () {
+      closed = true
+      clearTimeout(timer)
+    }
+  }
+}
+
+/** Where drafts of the files of a folder lie. */
+export function draftFolderOf (folder: string): string {
+  return join(folder, '.drafts')
+}
+
+/** Why no file can be kept in a folder: no room, or a trial that fails. */
+async function faultIn (folder: string, leastFree: number): Promise<StorageFault | null> {
+  const drafts = draftFolderOf(folder)
+  const path = join(drafts, `check-${randomUUID()}`)
+  try {
+    const { bavail, blocks, bsize, files, ffree } = await statfs(folder)
+    if (bavail * bsize < Math.min(leastFree, blocks * bsize * leastShare)) {
+      return { ...faultOf('ENOSPC', folder), reason: `only ${Math.floor(bavail * bsize / 2 ** 20)} MiB of the disk are free` }
+    }
+    if (files > 0 && ffree === 0) return { ...faultOf('ENOSPC', folder), reason: 'the disk has no room for another file (inodes)' }
+    await writeTrial(path).catch(async error => {
+      // The folder of drafts alone may be lost; what is above it is not ours to make again.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      // Another process may make it at the same time; a file in its place shows with the trial.
+      await mkdir(drafts, { mode: 0o750 }).catch((fault: NodeJS.ErrnoException) => {
+        if (fault.code !== 'EEXIST') throw fault
+      })
+      await writeTrial(path)
+    })
+    return null
+  } catch (error) {
+    const fault = storageFaultOf(error) ?? faultOf(String((error as NodeJS.ErrnoException).code ?? 'unknown'), path)
+    return { ...fault, path: fault.path === '' ? folder : fault.path }
+  }
+}
+
+async function writeTrial (path: string): Promise<void> {
+  const file = await open(path, 'wx', 0o640)
+  try {
+    await file.writeFile(trial)
+  } finally {
+    await file.close()
+    await rm(path, { force: true })
+  }
+}
+
+/** How long other processes believe what one has found, and how often it says so, in milliseconds. */
+const lifetime = 5000
+const interval = 1000
+/** Of one process or machine alone: no other need care. */
+const privateErrors = new Set(['EMFILE', 'ENFILE', 'ENOMEM'])
+
+export interface FaultSharing {
+  readonly redis: Redis
+  readonly keys: Keys
+  /** Names this process. */
+  readonly processId: string
+}
+
+interface SharedFault extends Pick<StorageFault, 'errno' | 'reason'> {
+  readonly by: string
+}
+
+/**
+ * Tells the other processes of the faults that this one finds, for as long as they last. All share DATA_DIR, but what
+ * one finds only when it stores an image, such as a quota, the others cannot see.
+ */
+export function shareStorageFaults (
+  { redis, keys, processId }: FaultSharing, storage: Pick<StorageCheck, 'lastOwn' | 'onChange'>
+): { close (): void } {
+  const key = keys.key('storage-fault')
+  let told = false
+
+  async function tell (): Promise<void> {
+    const fault = storage.lastOwn()
+    if (fault !== null && !privateErrors.has(fault.errno)) {
+      const shared: SharedFault = { errno: fault.errno, reason: fault.reason, by: processId }
+      told = true
+      await redis.set(key, JSON.stringify(shared), 'PX', lifetime)
+    } else if (told) {
+      told = false
+      await redis.del(key)
+    }
+  }
+
+  // Without Redis nobody can be told; whoever reads it then has another fault to see to.
+  const tellQuietly = () => { tell().catch(() => undefined) }
+  const timer = setInterval(tellQuietly, interval)
+  const forget = storage.onChange(tellQuietly)
+  return {
+    close () {
+      clearInterval(timer)
+      forget()
+    }
+  }
+}
+
+/** What another process has found lately; null for nothing. */
+export async function readSharedFault ({ redis, keys, processId }: FaultSharing): Promise<StorageFault | null> {
+  const text = await redis.get(keys.key('storage-fault'))
+  const shared = text === null ? null : JSON.parse(text) as SharedFault
+  if (shared === null || shared.by === processId) return null
+  return { ...faultOf(shared.errno, ''), reason: shared.reason }
+}

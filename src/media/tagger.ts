@@ -1,0 +1,70 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fieldsOf, numberOf } from '../lib/json-values.ts'
+import { parseJson } from '../lib/json.ts'
+import { createHttpClient } from '../lib/http/client.ts'
+import { encodeForm, readConfigured } from '../lib/http/bytes.ts'
+import type { Log } from '../lib/logging.ts'
+
+/** What a tagger sees in a picture, and how sure it is, from 0 to 1. */
+export type Tags = Readonly<Record<string, number>>
+
+/** Finds tags for pictures; whatever goes wrong, there are none, as nobody's picture should fail of it. */
+export interface Tagger {
+  tag (name: string, picture: Buffer, signal: AbortSignal): Promise<Tags>
+}
+
+export interface TaggerDependencies {
+  readonly url: URL
+  readonly log: Log
+  /** Milliseconds between two tries, and for one. */
+  readonly pauseMs?: number
+  readonly timeoutMs?: number
+}
+
+const tries = 3
+const mostBytes = 1024 * 1024
+const mostTags = 1000
+/** A tagger that is silent is left alone for so long, in milliseconds: a job that waits for it holds up others. */
+const restMs = 60_000
+
+/** A tagger as async-proxy knows it: takes a form with a file, answers `[{ filename, tags: { tag: score } }]`. */
+export function createTagger ({ url, log, pauseMs = 1000, timeoutMs = 20_000 }: TaggerDependencies): Tagger {
+  const http = createHttpClient({ connectTimeoutMs: 10_000 })
+  let restUntil = 0
+
+  async function ask (name: string, picture: Buffer, signal: AbortSignal): Promise<Tags> {
+    const form = new FormData()
+    form.set('file', new Blob([new Uint8Array(picture)]), name)
+    form.set('format', 'json')
+    const { body, headers } = await encodeForm(form)
+    const answer = parseJson('The answer of the tagger', await readConfigured(http, {
+      url, method: 'POST', headers: { accept: 'application/json', ...headers }, body, timeoutMs, maxBytes: mostBytes, signal
+    }))
+    const [first] = Array.isArray(answer) ? answer as unknown[] : [answer]
+    const scores = Object.entries(fieldsOf(fieldsOf(first).tags)).flatMap(([tag, value]) => {
+      const score = numberOf(value)
+      return score === null ? [] : [[tag, score] as const]
+    })
+    return Object.fromEntries(scores.slice(0, mostTags))
+  }
+
+  return {
+    async tag (name, picture, signal) {
+      const deadline = performance.now() + timeoutMs
+      for (let attempt = 1; performance.now() >= restUntil; attempt++) {
+        try {
+          return await ask(name, picture, signal)
+        } catch (error) {
+          if (signal.aborted) break
+          log.warn({ image: name, attempt, err: error }, 'the tagger gave no tags')
+          if (attempt >= tries || performance.now() + pauseMs >= deadline) {
+            restUntil = performance.now() + restMs
+            break
+          }
+          await sleep(pauseMs, null, { signal }).catch(() => undefined)
+        }
+      }
+      return {}
+    }
+  }
+}

@@ -1,0 +1,157 @@
+import { createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Redis } from 'ioredis'
+import { messageOf, ServiceError } from '../lib/errors.ts'
+import { type BytesAnswer, requestBytes } from '../lib/http/bytes.ts'
+import { createHttpClient } from '../lib/http/client.ts'
+import { fieldsOf, type JsonObject } from '../lib/json-values.ts'
+import { parseJson } from '../lib/json.ts'
+import type { Keys } from '../lib/keys.ts'
+import { loadScript } from '../redis/scripts.ts'
+
+/** Lets the requests of all processes go one after another. */
+export interface Turns {
+  /**
+   * Takes the next free turn.
+   * @returns milliseconds until it comes; null when the line is longer than `patienceMs`, and then nothing was taken
+   */
+  take (patienceMs: number): Promise<number | null>
+  /** No turn comes before this many milliseconds are over. */
+  hold (milliseconds: number): Promise<void>
+}
+
+const takeTurn = loadScript<[nextTurn: string], [intervalMs: number, patienceMs: number], number | null>(
+  new URL('scripts/take-turn.lua', import.meta.url))
+const holdTurns = loadScript<[nextTurn: string], [milliseconds: number], 1>(
+  new URL('scripts/hold-turns.lua', import.meta.url))
+
+/** @param intervalMs between two requests of all processes */
+export function createTurns (redis: Redis, keys: Keys, intervalMs: number): Turns {
+  const nextTurn: [string] = [keys.key('civitai', 'next-turn')]
+  return {
+    take: async patienceMs => await takeTurn(redis, nextTurn, [intervalMs, patienceMs]),
+    async hold (milliseconds) { await holdTurns(redis, nextTurn, [Math.ceil(milliseconds)]) }
+  }
+}
+
+/** Civitai's public REST API. Null is what it does not know; everything throws ServiceError `civitai_unreachable`. */
+export interface CivitaiClient {
+  /** @param hash whole SHA-256, AutoV2 or AutoV3 */
+  versionByHash (hash: string, freshness: Freshness): Promise<JsonObject | null>
+  version (id: number, freshness: Freshness): Promise<JsonObject | null>
+  model (id: number, freshness: Freshness): Promise<JsonObject | null>
+  image (id: number): Promise<JsonObject | null>
+  /** Whose key it is. @throws ServiceError `civitai_key_missing` also for a key that Civitai does not take */
+  user (): Promise<JsonObject>
+}
+
+/** Whether an answer of before will do. */
+export type Freshness = 'kept' | 'fresh'
+
+export interface CivitaiClientDependencies {
+  readonly redis: Redis
+  readonly keys: Keys
+  /** Without a slash at its end. */
+  readonly baseUrl: string
+  /** Empty for none. */
+  readonly apiKey: string
+  /** Milliseconds between two requests of all processes; pauses after trouble are multiples of it. */
+  readonly intervalMs: number
+}
+
+const timeoutMs = 15_000
+const mostBytes = 16 * 1024 * 1024
+/** Longest time that somebody waits for a turn, in milliseconds. */
+const patienceMs = 30_000
+const attempts = 3
+/** How long answers are kept, in seconds; what Civitai does not know today it may know tomorrow. */
+const keepKnown = 7 * 86_400
+const keepUnknown = 3600
+
+export function createCivitaiClient (dependencies: CivitaiClientDependencies): CivitaiClient {
+  const { redis, keys, baseUrl, apiKey, intervalMs } = dependencies
+  const turns = createTurns(redis, keys, intervalMs)
+  const http = createHttpClient({ connectTimeoutMs: timeoutMs, keep: { connections: 4, idleMs: 4000 } })
+  const authorization: Record<string, string> = apiKey === '' ? {} : { authorization: `Bearer ${apiKey}` }
+
+  /** Asks until there is an answer that is not only "later". */
+  async function ask (path: string): Promise<BytesAnswer> {
+    let problem = ''
+    for (let attempt = 1; attempt <= attempts; attempt++) {
+      const wait = await turns.take(patienceMs)
+      if (wait === null) {
+        throw unreachable(problem === '' ? 'too many requests wait for it already' : problem)
+      }
+      await sleep(wait)
+      try {
+        const answer = await requestBytes(http, {
+          url: new URL(`${baseUrl}${path}`),
+          headers: { accept: 'application/json', 'user-agent': 'StableQueue', ...authorization },
+          timeoutMs,
+          maxBytes: mostBytes
+        })
+        if (answer.statusCode !== 429 && answer.statusCode < 500) return answer
+        problem = `it answered ${answer.statusCode}`
+        await turns.hold(pauseOf(answer) ?? intervalMs * 2 ** attempt)
+      } catch (error) {
+        throw unreachable(messageOf(error), error)
+      }
+    }
+    throw unreachable(problem)
+  }
+
+  async function read (path: string, freshness: Freshness): Promise<JsonObject | null> {
+    const key = keys.key('civitai', 'answer', createHash('sha256').update(`${baseUrl}${path}`).digest('hex'))
+    const kept = freshness === 'kept' ? await redis.get(key) : null
+    if (kept !== null) return JSON.parse(kept) as JsonObject | null
+    const { statusCode: status, body } = await ask(path)
+    if (status === 404) {
+      await redis.set(key, 'null', 'EX', keepUnknown)
+      return null
+    }
+    if (status !== 200) throw unreachable(`it answered ${status}`)
+    const answer = fieldsOf(parsed(body))
+    await redis.set(key, JSON.stringify(answer), 'EX', keepKnown)
+    return answer
+  }
+
+  return {
+    versionByHash: async (hash, freshness) => await read(`/model-versions/by-hash/${encodeURIComponent(hash)}`, freshness),
+    version: async (id, freshness) => await read(`/model-versions/${id}`, freshness),
+    model: async (id, freshness) => await read(`/models/${id}`, freshness),
+    async image (id) {
+      const { items } = await read(`/images?imageId=${id}`, 'kept') ?? {}
+      return Array.isArray(items) && items.length > 0 ? fieldsOf(items[0]) : null
+    },
+    async user () {
+      if (apiKey === '') {
+        throw new ServiceError('civitai_key_missing', 'No key of Civitai is set; put yours into CIVITAI_API_KEY.')
+      }
+      const { statusCode: status, body } = await ask('/me')
+      if (status === 401 || status === 403) {
+        throw new ServiceError('civitai_key_missing', 'Civitai does not accept the key in CIVITAI_API_KEY; create a new one there.')
+      }
+      if (status !== 200) throw unreachable(`it answered ${status}`)
+      return fieldsOf(parsed(body))
+    }
+  }
+}
+
+function parsed (body: Buffer): unknown {
+  try {
+    return parseJson('The answer', body)
+  } catch (error) {
+    throw unreachable('its answer is not JSON', error)
+  }
+}
+
+/** As long as Civitai asks for, at most a minute, in milliseconds; null where it does not say. */
+function pauseOf ({ headers }: BytesAnswer): number | null {
+  const asked = Number(headers['retry-after'])
+  return Number.isFinite(asked) && asked >= 0 ? Math.min(asked, 60) * 1000 : null
+}
+
+function unreachable (reason: string, cause?: unknown): ServiceError {
+  return new ServiceError('civitai_unreachable',
+    `Civitai does not answer: ${reason}. The stored metadata of the model stays.`, {}, { cause })
+}

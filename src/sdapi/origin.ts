@@ -1,9 +1,0 @@
-/** Where a job of the drop-in came from; kept with the job. */
-export interface DropInOrigin {
-  /** What the job is called in `X-Job-ID`. */
-  readonly shortId: string
-  /** Who called, as `callerOf` names them. */
-  readonly caller: string
-  /** Address of the client, behind trusted proxies only. */
-  readonly ip: string
-}

@@ -1,0 +1,209 @@
+import { randomUUID } from 'node:crypto'
+import type { Redis } from 'ioredis'
+import { createWakeUp } from '../lib/deadline.ts'
+import type { Keys } from '../lib/keys.ts'
+import type { Log } from '../lib/logging.ts'
+import type { Semaphore } from '../lib/semaphore.ts'
+import { loadScript } from '../redis/scripts.ts'
+
+/**
+ * Turns at servers for calls that are no jobs, such as enlarging a picture: a server does one thing at a time, so
+ * these stand at the same gate as the generations. Whoever serves the server opens it, in whatever process that is;
+ * the call itself is made by who asked, so that no picture goes through Redis.
+ */
+export interface Turns {
+  /**
+   * Resolves with what ends the turn, once it is this caller's.
+   * @throws Error when the signal is aborted before that
+   */
+  take (serverId: string, signal: AbortSignal): Promise<() => Promise<void>>
+  close (): void
+}
+
+/** The same as seen by who serves a server. */
+interface TurnLine {
+  /** The first that waits or has its turn already; those whose caller is gone are forgotten. */
+  first (): Promise<{ readonly id: string, readonly granted: boolean } | null>
+  /** False where the caller is gone. */
+  grant (id: string): Promise<boolean>
+  /** Milliseconds until the caller counts as gone unless it is heard of; null once its turn is over. */
+  remaining (id: string): Promise<number | null>
+}
+
+/** A caller that is not heard of for so long is gone, in milliseconds. */
+const lifetime = 15_000
+const heartbeat = 5000
+
+const lineKey = (keys: Keys, serverId: string) => keys.key('turns', serverId)
+const turnKey = (keys: Keys, id: string) => keys.key('turn', id)
+
+const keepAsking = loadScript<[turn: string, line: string],
+  [id: string, lifetimeMs: number, channel: string, serverId: string], 'waiting' | 'granted'>(
+  new URL('scripts/keep-asking.lua', import.meta.url))
+
+export interface TurnsDependencies {
+  readonly redis: Redis
+  /** A connection in subscriber mode, which this process shares. */
+  readonly subscriber: Redis
+  readonly keys: Keys
+}
+
+export async function createTurns ({ redis, subscriber, keys }: TurnsDependencies): Promise<Turns> {
+  const granted = keys.channel('turns-granted')
+  const waiting = new Map<string, () => void>()
+  const hear = (channel: string, id: string) => { if (channel === granted) waiting.get(id)?.() }
+  subscriber.on('message', hear)
+  await subscriber.subscribe(granted)
+
+  async function ask (id: string, serverId: string) {
+    return await keepAsking(redis, [turnKey(keys, id), lineKey(keys, serverId)],
+      [id, lifetime, keys.channel('turns'), serverId])
+  }
+
+  async function leave (id: string, serverId: string): Promise<void> {
+    await redis.multi().del(turnKey(keys, id)).lrem(lineKey(keys, serverId), 0, id)
+      .publish(keys.channel('turns'), serverId).exec()
+  }
+
+  return {
+    async take (serverId, signal) {
+      signal.throwIfAborted()
+      const id = randomUUID()
+      let timer: NodeJS.Timeout | undefined
+      let giveUp = () => {}
+      const end = async () => {
+        clearInterval(timer)
+        // Where Redis is away, it runs out by itself.
+        await leave(id, serverId).catch(() => undefined)
+      }
+      try {
+        await new Promise<void>((resolve, reject) => {
+          giveUp = () => { reject(new Error('left the queue', { cause: signal.reason })) }
+          signal.addEventListener('abort', giveUp, { once: true })
+          waiting.set(id, resolve)
+          // Also finds out where the notice was lost.
+          const look = async () => { if (await ask(id, serverId) === 'granted') resolve() }
+          timer = setInterval(() => { look().catch(() => { /* Redis is away; the next may be heard */ }) }, heartbeat)
+          look().catch(reject)
+        })
+        return end
+      } catch (error) {
+        await end()
+        throw error
+      } finally {
+        signal.removeEventListener('abort', giveUp)
+        waiting.delete(id)
+      }
+    },
+    close () { subscriber.off('message', hear) }
+  }
+}
+
+export function createTurnLine (redis: Redis, keys: Keys, serverId: string): TurnLine {
+  const line = lineKey(keys, serverId)
+
+  async function remaining (id: string): Promise<number | null> {
+    const left = await redis.pttl(turnKey(keys, id))
+    if (left < 0) return null
+    // The clock went back: of a caller that died, Redis would keep it for as long as that.
+    if (left > lifetime) await redis.pexpire(turnKey(keys, id), lifetime)
+    return Math.min(left, lifetime)
+  }
+
+  return {
+    async first () {
+      for (;;) {
+        const id = await redis.lindex(line, 0)
+        if (id === null) return null
+        const state = await redis.get(turnKey(keys, id))
+        if (state !== null) {
+          await remaining(id)
+          return { id, granted: state === 'granted' }
+        }
+        await redis.lrem(line, 0, id)
+      }
+    },
+    async grant (id) {
+      if (await redis.set(turnKey(keys, id), 'granted', 'KEEPTTL', 'XX') === null) return false
+      await redis.publish(keys.channel('turns-granted'), id)
+      return true
+    },
+    remaining
+  }
+}
+
+/** Lets calls that are no jobs through the gate of one server, as long as this process serves it. */
+export interface TurnGranter {
+  /** Somebody came or left, or the server can be used again. */
+  look (): void
+  close (): void
+}
+
+export interface TurnGranterDependencies {
+  readonly line: TurnLine
+  readonly gate: Semaphore
+  /** Whether the server takes anything now. */
+  readonly open: () => boolean
+  readonly log: Log
+}
+
+/** After trouble with Redis, in milliseconds. */
+const pauseAfterTrouble = 1000
+
+/**
+ * One of them stands at the gate at a time, so that calls and generations take turns however many calls there are.
+ * Resolves once a call that a former holder of the lease has let through, and that may still be at the server, stands
+ * first at the gate: nothing may be sent before.
+ */
+export async function grantTurns ({ line, gate, open, log }: TurnGranterDependencies): Promise<TurnGranter> {
+  const closing = new AbortController()
+  const { ring, quiet } = createWakeUp(closing.signal)
+
+  /** Resolves when the caller says that it is done, or is gone. */
+  async function over (id: string): Promise<void> {
+    while (!closing.signal.aborted) {
+      const left = await line.remaining(id)
+      if (left === null) return
+      await quiet(left + 1)
+    }
+  }
+
+  async function next (): Promise<void> {
+    const first = open() ? await line.first() : null
+    if (first === null) return await quiet()
+    const openGate = await gate.enter(closing.signal)
+    try {
+      // Both the server and the caller may have left meanwhile.
+      if (open() && await line.grant(first.id)) await over(first.id)
+    } finally {
+      openGate()
+    }
+  }
+
+  async function goOnWith (id: string): Promise<void> {
+    const openGate = await gate.enter(closing.signal)
+    await over(id).finally(openGate)
+  }
+
+  async function run (begun: Promise<void>): Promise<void> {
+    let work = begun
+    while (!closing.signal.aborted) {
+      await work.catch(async error => {
+        if (closing.signal.aborted) return
+        log.debug({ err: error }, 'could not see to calls that wait for their turn')
+        await quiet(pauseAfterTrouble)
+      })
+      work = next()
+    }
+    await work.catch(() => { /* closed meanwhile */ })
+  }
+
+  const left = await line.first()
+  const begun = left?.granted === true ? goOnWith(left.id) : Promise.resolve()
+  run(begun).catch(error => { log.error({ err: error }, 'calls get no turns any more') })
+
+  return {
+    look: ring,
+    close () { closing.abort() }
+  }
+}

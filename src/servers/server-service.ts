@@ -1,0 +1,194 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { A1111Client } from '../a1111/client.ts'
+import { readLists } from '../a1111/inventory.ts'
+import { probeServer } from '../a1111/probe.ts'
+import { GenerationFailure, type ServerTraits } from '../a1111/types.ts'
+import { refuseMore } from '../jobs/many.ts'
+import type { JobStore } from '../jobs/store.ts'
+import { ignoring, messageOf, ServiceError } from '../lib/errors.ts'
+import { inWords, lostLists, missingAtStart, withListsOf } from './fresh-lists.ts'
+import { answersLooks, type Server, type ServerRegistry } from './registry.ts'
+import type { ServerStateStore } from './state-store.ts'
+
+/** What becomes of the jobs of a server that is removed. */
+export type JobsOfRemoved = 'refuse' | 'cancel' | 'move'
+
+/** What operators do with servers beyond changing their records. */
+export interface ServerDesk {
+  readonly registry: ServerRegistry
+  /** Looks at a server now and writes down what was found. Never throws for the server's sake. */
+  test (server: Server): Promise<{ reachable: boolean, message: string, milliseconds: number }>
+  /**
+   * Removes a server; answers what became of its jobs, in words.
+   * @param expected how many jobs the caller expects it to have at the most
+   * @throws ServiceError `server_has_jobs` with their number, `more_than_expected`, or about `to`
+   */
+  remove (server: Server, jobs: JobsOfRemoved, to?: string, expected?: number): Promise<string>
+}
+
+export interface ServerDeskDependencies {
+  readonly registry: ServerRegistry
+  readonly states: ServerStateStore
+  readonly store: JobStore
+  readonly connect: (server: Server) => A1111Client
+  /** Forgets the queue of a server that is no more, and its checks. */
+  readonly forget: (serverId: string) => Promise<void>
+}
+
+/** How long a worker may take to let go of what runs, and how often it is looked at, in milliseconds. */
+const settleMs = 20_000
+const settleInterval = 50
+/** For so long a test waits for a server that is starting, in milliseconds. */
+const longestStart = 10_000
+
+export function createServerDesk (dependencies: ServerDeskDependencies): ServerDesk {
+  const { registry, states, store, connect, forget } = dependencies
+
+  /** Cancels what waits, or gives it to another server; answers how many jobs that were. */
+  async function clearLine (server: Server, taker: Server | null): Promise<number> {
+    const waiting = await store.line(server.id, 0, -1)
+    for (const id of waiting) {
+      const done = taker === null ? store.cancel(id) : store.move(id, taker.id)
+      await done.catch(ignoring('job_operation_invalid'))
+    }
+    return waiting.length
+  }
+
+  async function cancelRunning (server: Server): Promise<void> {
+    for (const { id } of await store.running(server.id)) await store.cancel(id).catch(ignoring('job_operation_invalid'))
+  }
+
+  /** @throws ServiceError unless `to` names another server */
+  function takerOf (server: Server, to: string | undefined): Server {
+    if (to === undefined) {
+      throw new ServiceError('missing_required_field', 'to must name the server that gets the jobs.', { field: 'to' })
+    }
+    const taker = registry.require(to, 'to')
+    if (taker.id !== server.id) return taker
+    throw new ServiceError('invalid_field_value', 'to must name another server than the one to be removed.',
+      { field: 'to' })
+  }
+
+  /** Until its worker has given back or ended what ran, or is found not to answer. */
+  async function untilIdle (server: Server): Promise<void> {
+    const deadline = performance.now() + settleMs
+    while ((await store.running(server.id)).length > 0) {
+      if (performance.now() > deadline) {
+        throw new ServiceError('server_has_jobs', `${server.alias} still runs a job that its worker does not release; ` +
+          'it is disabled now. Try again in a moment.')
+      }
+      await sleep(settleInterval)
+    }
+  }
+
+  return {
+    registry,
+    async test (server) {
+      const begin = performance.now()
+      const client = connect(server)
+      const before = await states.read(server.id)
+      const moment = Date.now()
+      try {
+        const known = await states.freshInventory(server.id)
+        const found = await probeOnceStarted(client)
+        const { inventory: read, loraFacts } = await readLists(client, found, null, new Set())
+        const lacking = missingAtStart(known, read, found)
+        if (lacking.length > 0 && !answersLooks(before)) {
+          throw new GenerationFailure('server-down', 'server_starting',
+            `The server answers, and is still starting: it does not offer its ${inWords(lacking)} yet.`)
+        }
+        const traits = before?.traits == null ? found : withRoutesOf(before.traits, found)
+        const inventory = known === null ? read : withListsOf(known, read, lostLists(known, read))
+        await states.writeInventory(server.id, inventory, loraFacts)
+        await states.write(server.id, {
+          reachable: 'yes',
+          since: before?.reachable === 'yes' ? before.since : moment,
+          checkedAt: moment,
+          lastError: null,
+          traits,
+          inventoryReadAt: inventory.readAt,
+          baseUrl: server.address.baseUrl
+        })
+        const version = traits.version === null ? '' : ` ${traits.version}`
+        return {
+          reachable: true,
+          message: `${traits.kind}${version} with ${inventory.checkpoints.length} checkpoints.`,
+          milliseconds: Math.round(performance.now() - begin)
+        }
+      } catch (error) {
+        const unauthorized = error instanceof GenerationFailure && error.failureClass === 'unauthorized'
+        const reachable = unauthorized ? 'unauthorized' : 'no'
+        await states.write(server.id, {
+          traits: null,
+          inventoryReadAt: null,
+          ...before,
+          reachable,
+          since: before?.reachable === reachable ? before.since : moment,
+          checkedAt: moment,
+          lastError: messageOf(error)
+        })
+        return { reachable: false, message: messageOf(error), milliseconds: Math.round(performance.now() - begin) }
+      } finally {
+        await client.close()
+      }
+    },
+    async remove (server, jobs, to, expected) {
+      const waiting = await store.waitingOn(server.id)
+      const running = (await store.running(server.id)).length
+      if (jobs === 'refuse' && waiting + running > 0) {
+        throw new ServiceError('server_has_jobs', `${server.alias} has ${counted(waiting, running)}. ` +
+          'Add ?jobs=cancel, or ?jobs=move&to=<alias>, to choose what happens to them.', { waiting, running })
+      }
+      if (jobs !== 'move' && to !== undefined) {
+        throw new ServiceError('invalid_field_value', 'to needs jobs=move.', { field: 'to' })
+      }
+      refuseMore(waiting + running, expected)
+      if (server.origin === 'settings') {
+        throw new ServiceError('server_from_settings', `${server.alias} comes from the settings SERVERS or A1111_URL; ` +
+          'remove it there, or disable it here.')
+      }
+      const taker = jobs === 'move' ? takerOf(server, to) : null
+      // Its worker lets go of what runs, and no further job enters its line.
+      await registry.update(server.id, { enabled: false })
+      const cancelled = taker === null ? await clearLine(server, null) : 0
+      if (taker === null) await cancelRunning(server)
+      await untilIdle(server)
+      const moved = taker === null ? 0 : await clearLine(server, taker)
+      await registry.remove(server.id)
+      // A request that was under way may have brought one more.
+      await clearLine(server, taker)
+      await states.forget(server.id)
+      await forget(server.id)
+      if (taker !== null) return `${jobsInWords(moved)} moved to ${taker.alias}`
+      return cancelled + running === 0 ? '' : `${counted(cancelled, running)} cancelled`
+    }
+  }
+}
+
+/** A server that takes connections again is soon asked; whoever asks here sees nothing of it but the answer. */
+async function probeOnceStarted (client: A1111Client): Promise<ServerTraits> {
+  return await probeServer(client).catch(async (error: unknown) => {
+    const waitMs = error instanceof GenerationFailure && error.code === 'server_starting' ? error.retryAfterMs : null
+    if (waitMs === null || waitMs > longestStart) throw error
+    await sleep(waitMs + 1)
+    return await probeServer(client)
+  })
+}
+
+/** Which routes there are is found out once per start, by the process that serves the server. */
+function withRoutesOf ({ capabilities, missingRoutes }: ServerTraits, found: ServerTraits): ServerTraits {
+  const { interrupt, img2img } = capabilities
+  return {
+    ...found,
+    capabilities: { ...found.capabilities, interrupt, img2img },
+    ...missingRoutes === undefined ? {} : { missingRoutes }
+  }
+}
+
+function counted (waiting: number, running: number): string {
+  return `${jobsInWords(waiting, 'waiting ')} and ${jobsInWords(running, 'running ')}`
+}
+
+function jobsInWords (count: number, kind = ''): string {
+  return `${count} ${kind}job${count === 1 ? '' : 's'}`
+}

@@ -1,0 +1,163 @@
+import { join } from 'node:path'
+import type { Redis } from 'ioredis'
+import { createDownloadQueue, createDownloadWorker, type DownloadQueue } from '../../queues/downloads.ts'
+import {
+  createMaintenance, createMaintenanceWorker, type Maintenance, type MaintenanceWorkerDependencies
+} from '../../queues/maintenance.ts'
+import type { A1111Client } from '../a1111/client.ts'
+import type { Config } from '../config/settings.ts'
+import type { EgressGuard } from '../egress/guard.ts'
+import type { Retention } from '../jobs/retention.ts'
+import type { Keys } from '../lib/keys.ts'
+import type { Log } from '../lib/logging.ts'
+import { withoutTrailing } from '../lib/text.ts'
+import { type Catalogue, createCatalogue } from '../models/catalogue.ts'
+import { type CivitaiClient, createCivitaiClient } from '../models/civitai-client.ts'
+import { createDownloadDesk, type DownloadDesk } from '../models/download-service.ts'
+import { createDownloadStore } from '../models/download.ts'
+import { createHasher, createModelFileStore } from '../models/file-store.ts'
+import { createFolderTurns, modelFolders } from '../models/folders.ts'
+import { createIdentities } from '../models/join.ts'
+import { createModelDesk, type ModelDesk } from '../models/model-service.ts'
+import { type CivitaiPictures, createCivitaiPictures } from '../models/pictures.ts'
+import { createModelRefresher, type ModelRefresher } from '../models/refresh.ts'
+import { tellServers } from '../models/run-download.ts'
+import { createScanBoard, type ScanBoard } from '../models/scan.ts'
+import { createTurns } from '../servers/exclusive-calls.ts'
+import type { Server, ServerRegistry } from '../servers/registry.ts'
+import type { ServerStateStore } from '../servers/state-store.ts'
+
+/** Everything about models, put together once for a process. */
+export interface ModelHouse {
+  readonly catalogue: Catalogue
+  readonly desk: ModelDesk
+  readonly board: ScanBoard
+  readonly maintenance: Maintenance
+  readonly civitai: CivitaiClient
+  readonly pictures: CivitaiPictures
+  readonly refresher: ModelRefresher
+  readonly downloads: DownloadDesk
+  readonly downloadQueue: DownloadQueue
+  close (): Promise<void>
+}
+
+export interface ModelHouseDependencies {
+  readonly config: Config
+  readonly log: Log
+  readonly redis: Redis
+  readonly keys: Keys
+  readonly registry: ServerRegistry
+  readonly states: ServerStateStore
+  readonly guard: EgressGuard
+}
+
+export function createModelHouse (dependencies: ModelHouseDependencies): ModelHouse {
+  const { config, log, redis, keys, registry, states } = dependencies
+  const files = createModelFileStore(redis, keys)
+  const catalogue = createCatalogue({ registry, states, files, identities: createIdentities(redis, keys) })
+  const hasher = createHasher()
+  const turns = createFolderTurns(redis, keys)
+  const baseUrl = withoutTrailing(config.CIVITAI_BASE_URL, '/')
+  const civitai = createCivitaiClient({
+    redis, keys, baseUrl, apiKey: config.CIVITAI_API_KEY, intervalMs: config.CIVITAI_INTERVAL_SECONDS * 1000
+  })
+  const board = createScanBoard(redis, keys)
+  const maintenance = createMaintenance({ connection: redis, keys, board, log })
+  const folders = modelFolders(config)
+  const downloadQueue = createDownloadQueue({ connection: redis, keys, log })
+  return {
+    catalogue,
+    desk: createModelDesk({ catalogue, files, hasher, turns, folders }),
+    board,
+    maintenance,
+    civitai,
+    pictures: createCivitaiPictures(join(config.DATA_DIR, 'model-pictures'), baseUrl, dependencies.guard),
+    refresher: createModelRefresher({ catalogue, files, civitai, hasher, turns, log }),
+    downloads: createDownloadDesk({
+      store: createDownloadStore(redis, keys),
+      civitai,
+      folders,
+      huggingFaceUrl: config.HUGGINGFACE_BASE_URL,
+      pickles: config.DOWNLOAD_PICKLES ? 'allowed' : 'refused',
+      enqueue: downloadQueue.add
+    }),
+    downloadQueue,
+    async close () {
+      await hasher.close()
+      await maintenance.close()
+      await downloadQueue.close()
+    }
+  }
+}
+
+export interface ModelWorkerDependencies {
+  readonly config: Config
+  readonly log: Log
+  /** A connection in subscriber mode, which this process shares. */
+  readonly subscriber: Redis
+  readonly keys: Keys
+  readonly models: ModelHouse
+  readonly registry: ServerRegistry
+  readonly guard: EgressGuard
+  readonly connect: (server: Server) => A1111Client
+  readonly retention: Retention
+  readonly sweep: MaintenanceWorkerDependencies['sweep']
+}
+
+/**
+ * The part of a worker process that looks through the model folders, the first time at once, removes old jobs, and
+ * downloads.
+ */
+export async function startModelWorker (
+  connection: Redis, dependencies: ModelWorkerDependencies
+): Promise<{ close (): Promise<void> }> {
+  const { config, log, subscriber, keys, models, registry, guard, connect, retention, sweep } = dependencies
+  const folders = modelFolders(config)
+  const hasher = createHasher()
+  const files = createModelFileStore(connection, keys)
+  const worker = createMaintenanceWorker({
+    connection,
+    keys,
+    log,
+    hasher,
+    folders,
+    files,
+    retention,
+    sweep,
+    turns: createFolderTurns(connection, keys),
+    board: createScanBoard(connection, keys)
+  })
+  const leaving = new AbortController()
+  const turns = await createTurns({ redis: connection, subscriber, keys })
+  const downloads = createDownloadWorker({
+    connection,
+    keys,
+    log,
+    hasher,
+    folders,
+    files,
+    guard,
+    store: createDownloadStore(connection, keys),
+    catalogue: models.catalogue,
+    refresher: models.refresher,
+    sources: {
+      civitai: { origin: new URL(config.CIVITAI_BASE_URL).origin, key: config.CIVITAI_API_KEY },
+      huggingface: { origin: new URL(config.HUGGINGFACE_BASE_URL).origin, key: config.HUGGINGFACE_TOKEN }
+    },
+    tellServers (type, root) {
+      tellServers(type, root, { registry, connect, log, turns, catalogue: models.catalogue }, leaving.signal)
+        .catch(error => { log.warn({ err: error }, 'servers could not reload their folders') })
+    }
+  })
+  await models.maintenance.scheduleSweeps()
+  if (folders.length > 0) await models.maintenance.requestScan()
+  await models.maintenance.schedulePurges()
+  return {
+    async close () {
+      leaving.abort()
+      await Promise.all([worker.close(), downloads.close()])
+      turns.close()
+      await hasher.close()
+    }
+  }
+}

@@ -1,0 +1,237 @@
+import { randomUUID } from 'node:crypto'
+import type { Redis } from 'ioredis'
+import { createGenerationQueues, type GenerationQueues } from '../../queues/generation-queue.ts'
+import { type A1111Client, createA1111Client } from '../a1111/client.ts'
+import { type AccessKeys, createAccessKeys } from '../access/keys.ts'
+import { checkMasterKey, createVault, deriveKey, loadMasterKey, type MasterKey, type Vault } from '../access/secrets.ts'
+import { createRuntimeSettings, type RuntimeSettings, type RuntimeValues } from '../config/runtime-settings.ts'
+import type { Config } from '../config/settings.ts'
+import { type SettingSources, sourcesOf } from '../config/sources.ts'
+import type { EgressGuard } from '../egress/guard.ts'
+import { createEstimates, type Estimates } from '../jobs/estimates.ts'
+import { createJobList, type JobList } from '../jobs/list.ts'
+import { installationOf } from '../jobs/media-sweep.ts'
+import { createRetention, type Retention, type RetentionRules } from '../jobs/retention.ts'
+import { createJobStore, type JobStore } from '../jobs/store.ts'
+import { createInputImages, type InputImages } from '../jobs/submit.ts'
+import { createKeys, type Keys } from '../lib/keys.ts'
+import type { Log } from '../lib/logging.ts'
+import { imageLimits } from '../media/images.ts'
+import { createStorageCheck, readSharedFault, type StorageCheck } from '../media/storage.ts'
+import { createMediaStore, mediaFolders, type MediaStore } from '../media/store.ts'
+import { createUploadTexts, type UploadTexts } from '../media/uploads.ts'
+import { requireFitRedis, watchInstallation } from '../redis/check.ts'
+import { connectRedis } from '../redis/connections.ts'
+import { type CheckStore, createCheckStore } from '../server-check/check-service.ts'
+import { createServerReach, type ServerReach } from '../servers/address.ts'
+import { createServerRegistry, type Server, type ServerRegistry } from '../servers/registry.ts'
+import { createServerStarts, type ServerStarts } from '../servers/start-guard.ts'
+import { createStartNotes, withLocalNotes } from '../servers/start-notes.ts'
+import { createServerStateStore, type ServerStateStore } from '../servers/state-store.ts'
+import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
+import { noTracing, type Tracing } from '../telemetry/tracing.ts'
+import { createImageUrls, type ImageUrls } from '../webhooks/event-body.ts'
+import { type FlorenceHouse, openFlorence } from './florence.ts'
+import { createModelHouse, type ModelHouse } from './models.ts'
+import { createWebhookHouse, openEgress, type WebhookHouse } from './webhooks.ts'
+
+/** What every process of the service stands on, whether it serves requests, runs jobs or both. */
+export interface House {
+  readonly config: Config
+  /** Where each setting comes from. */
+  readonly sources: SettingSources
+  /** What operators change while the service runs. */
+  readonly runtime: RuntimeSettings
+  readonly log: Log
+  readonly keys: Keys
+  /** Fails fast, for requests. */
+  readonly redis: Redis
+  /** In subscriber mode. */
+  readonly subscriber: Redis
+  readonly redisUrl: string
+  readonly queues: GenerationQueues
+  readonly store: JobStore
+  readonly list: JobList
+  /** When jobs will begin and end, and how much work each server has before it. */
+  readonly estimates: Estimates
+  readonly media: MediaStore
+  /** Whether files can be kept. */
+  readonly storage: StorageCheck
+  readonly inputs: InputImages
+  readonly uploadTexts: UploadTexts
+  readonly retention: Retention
+  readonly registry: ServerRegistry
+  readonly states: ServerStateStore
+  /** Thorough checks of servers. */
+  readonly checks: CheckStore
+  readonly models: ModelHouse
+  /** Null where no Florence is configured. */
+  readonly florence: FlorenceHouse | null
+  readonly accessKeys: AccessKeys
+  readonly masterKey: MasterKey
+  readonly vault: Vault
+  /** The door to addresses that callers chose. */
+  readonly guard: EgressGuard
+  readonly imageUrls: ImageUrls
+  readonly webhooks: WebhookHouse
+  /** What this process sees and does. */
+  readonly metrics: Metrics
+  readonly tracing: Tracing
+  /** Names this process among all that share the Redis. */
+  readonly processId: string
+  /** Where servers may be. */
+  readonly reach: ServerReach
+  /** Which servers are away or starting, and get no request. */
+  readonly starts: ServerStarts
+  readonly connect: (server: Pick<Server, 'address'>) => A1111Client
+  close (): Promise<void>
+}
+
+/**
+ * Opens the connections and puts the parts together.
+ * @throws Error with a sentence for people when Redis cannot be reached or the master key is another
+ */
+export async function openHouse (
+  config: Config, redisUrl: string, log: Log, sources: SettingSources = sourcesOf({})
+): Promise<House> {
+  const keys = createKeys(config.REDIS_PREFIX)
+  const redis = await connectRedis(redisUrl, 'request', log, undefined, config.REDIS_TIMEOUT_SECONDS * 1000)
+  const subscriber = await connectRedis(redisUrl, 'subscriber', log)
+  try {
+    await requireFitRedis(redis, keys, log)
+    const masterKey = await loadMasterKey(config)
+    await checkMasterKey(redis, keys, masterKey)
+    const media = await createMediaStore({ directory: config.DATA_DIR })
+    const mark = await media.readSweepMark()
+    await watchInstallation({ redis, keys, log, expected: mark === null ? null : installationOf(mark) })
+    const processId = randomUUID()
+    const { inputs: inputFolder, outputs } = mediaFolders(config.DATA_DIR)
+    const storage = createStorageCheck({
+      folders: { outputs, inputs: inputFolder },
+      leastFree: config.STORAGE_MIN_FREE_MIB * 1_048_576,
+      interval: config.STORAGE_CHECK_SECONDS * 1000,
+      others: async () => await readSharedFault({ redis, keys, processId }),
+      log
+    })
+    const queues = createGenerationQueues({ connection: redis, keys, log })
+    const store = createJobStore({
+      redis,
+      keys,
+      queue: queues,
+      commandLimit: config.REDIS_TIMEOUT_SECONDS * 1000,
+      waitingPerKey: config.QUEUE_LIMIT_PER_KEY
+    })
+    const accessKeys = await createAccessKeys({
+      redis, subscriber, keys, masterKey, defaultRatePerMinute: config.RATE_LIMIT_PER_MINUTE
+    })
+    const vault = createVault(masterKey)
+    const reach = createServerReach(config.SERVERS_ALLOW)
+    const starts = createServerStarts({
+      notes: withLocalNotes(createStartNotes(redis, keys), notesPatience),
+      waitMs: config.SERVER_START_SECONDS * 1000,
+      resolve: reach.resolve,
+      log
+    })
+    const registry = createServerRegistry({ redis, keys, vault })
+    await registry.refresh()
+    const runtime = createRuntimeSettings({ redis, keys, initial: initialValues(config) })
+    await runtime.refresh()
+    const guard = openEgress(config, redisUrl, registry)
+    const metrics = createMetrics(storage)
+    const tracing = await openTracing(config)
+    const webhooks = createWebhookHouse(redis, { config, keys, log, vault, masterKey, guard, media, metrics, tracing })
+    const states = createServerStateStore(redis, keys)
+    const models = createModelHouse({ config, log, redis, keys, registry, states, guard })
+    const uploadTexts = createUploadTexts(deriveKey(masterKey.current, 'upload-texts'))
+    const florence = openFlorence({ config, keys, log, redis, guard, webhooks })
+    const list = createJobList(redis, keys, store)
+    const inputs = createInputImages({ redis, keys, media, limits: imageLimits(config), texts: uploadTexts })
+    return {
+      config,
+      sources,
+      runtime,
+      log,
+      keys,
+      redis,
+      subscriber,
+      redisUrl,
+      queues,
+      store,
+      list,
+      estimates: createEstimates({
+        redis, keys, registry, states, processes: () => runtime.current().queueProcessing
+      }),
+      media,
+      storage,
+      inputs,
+      retention: createRetention({
+        redis, keys, store, list, media, inputs, log, rules: () => retentionRules(config, runtime)
+      }),
+      uploadTexts,
+      registry,
+      states,
+      checks: createCheckStore(redis, keys),
+      models,
+      florence,
+      accessKeys,
+      masterKey,
+      vault,
+      guard,
+      imageUrls: createImageUrls(masterKey),
+      webhooks,
+      metrics,
+      tracing,
+      processId,
+      reach,
+      starts,
+      connect: ({ address }) => createA1111Client(address, { resolve: reach.resolve, guard: starts }),
+      async close () {
+        storage.close()
+        await accessKeys.close()
+        await models.close()
+        await florence?.close()
+        await queues.close()
+        await webhooks.queue.close()
+        await tracing.close()
+        redis.disconnect()
+        subscriber.disconnect()
+      }
+    }
+  } catch (error) {
+    redis.disconnect()
+    subscriber.disconnect()
+    throw error
+  }
+}
+
+/** Forgets what is kept of a server besides its record and state. */
+export async function forgetServer ({ queues, checks }: Pick<House, 'queues' | 'checks'>, serverId: string): Promise<void> {
+  await queues.obliterate(serverId)
+  await checks.forget(serverId)
+}
+
+/** How long a request to a server waits for what other processes know of its start, in milliseconds. */
+const notesPatience = 250
+
+/** What holds until operators change it. */
+function initialValues (config: Config): RuntimeValues {
+  return { queueProcessing: true, retentionDays: config.RETENTION_DAYS, retentionJobs: config.RETENTION_JOBS }
+}
+
+async function retentionRules (config: Config, runtime: RuntimeSettings): Promise<RetentionRules> {
+  const { retentionDays, retentionJobs } = (await runtime.read()).values
+  return { days: retentionDays, jobs: retentionJobs, dropInDays: config.TRACKER_RETENTION }
+}
+
+/** OpenTelemetry is large, and most do without it. */
+async function openTracing (config: Config): Promise<Tracing> {
+  const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_EXPORTER_OTLP_HEADERS: headers } = config
+  if (endpoint === '') return noTracing
+  const { createOpenTelemetry } = await import('../telemetry/open-telemetry.ts')
+  const pairs = headers.split(',').map(pair => pair.split(/=(.*)/s).map(part => part.trim()))
+  return createOpenTelemetry({
+    endpoint,
+    headers: Object.fromEntries(pairs.filter(([name]) => name !== '').map(([name, value = '']) => [name, value])),
+    serviceName: config.OTEL_SERVICE_NAME
+  })
+}

@@ -1,0 +1,135 @@
+import { readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Redis } from 'ioredis'
+import { parseJob, type Job } from '../../src/jobs/job.ts'
+import type { Keys } from '../../src/lib/keys.ts'
+
+/** Where the jobs of a service left their traces. */
+export interface Traces {
+  readonly look: Redis
+  readonly keys: Keys
+  readonly dataDirectory: string
+  readonly processes?: ReadonlyArray<{ output (): string }>
+  /** All events since the beginning, where there are more than the stream keeps; the stream's own otherwise. */
+  readonly events?: readonly StreamEvent[]
+}
+
+/** One entry of the stream of events. */
+export interface StreamEvent {
+  readonly id: string
+  readonly fields: Readonly<Record<string, string>>
+}
+
+const endStatuses = ['completed', 'failed', 'cancelled']
+
+/**
+ * What is wrong with the jobs of a service at rest: each accepted job has ended exactly once, records, indexes and
+ * lines agree, images that records name are there, and no process ended by an error of its own.
+ */
+export async function findProblems (accepted: Iterable<string>, traces: Traces): Promise<string[]> {
+  const jobs = await readJobs(traces)
+  return [
+    ...[...accepted].filter(id => !endStatuses.includes(jobs.get(id)?.status ?? '')).map(id =>
+      `${id} was accepted and is ${jobs.get(id)?.status ?? 'lost'}`),
+    ...await eventProblems(traces, jobs),
+    ...await indexProblems(traces, jobs),
+    ...await imageProblems(traces, jobs),
+    ...processProblems(traces)
+  ]
+}
+
+/** Every job that has a record, by id. */
+export async function readJobs ({ look, keys }: Traces): Promise<Map<string, Job>> {
+  const jobs = new Map<string, Job>()
+  const beginning = keys.key('job', '')
+  for (const name of await namesOf(look, `${beginning}*`)) {
+    const id = name.slice(beginning.length)
+    // What belongs to a job, such as the list of its deliveries, is called after it.
+    if (id.includes(':')) continue
+    const job = parseJob(id, await look.hgetall(name))
+    if (job !== null) jobs.set(id, job)
+  }
+  return jobs
+}
+
+/** The events after one of this id, or all that the stream keeps. */
+export async function readEvents ({ look, keys }: Pick<Traces, 'look' | 'keys'>, after?: string): Promise<StreamEvent[]> {
+  const entries = await look.xrange(keys.key('events'), after === undefined ? '-' : `(${after}`, '+')
+  return entries.map(([id, fields]) => ({
+    id, fields: Object.fromEntries(fields.flatMap((name, index) => index % 2 === 0 ? [[name, fields[index + 1] ?? '']] : []))
+  }))
+}
+
+/** Between two acceptances of a job lies exactly one end, and the last end is what its record says. */
+async function eventProblems (traces: Traces, jobs: ReadonlyMap<string, Job>): Promise<string[]> {
+  const stories = new Map<string, string[]>()
+  for (const { fields: event } of traces.events ?? await readEvents(traces)) {
+    const story = stories.get(event.job ?? '') ?? []
+    story.push(event.kind ?? '')
+    stories.set(event.job ?? '', story)
+  }
+  return [...stories].flatMap(([id, story]) => {
+    const told = story.filter(kind => kind === 'accepted' || endStatuses.includes(kind))
+    const alternates = told.every((kind, index) => (kind === 'accepted') === (index % 2 === 0))
+    const job = jobs.get(id)
+    const ends = story.includes('removed') || told.at(-1) === job?.status
+    return alternates && ends ? [] : [`${id}, now ${job?.status ?? 'gone'}, went ${story.join(', ')}`]
+  })
+}
+
+async function indexProblems ({ look, keys }: Traces, jobs: ReadonlyMap<string, Job>): Promise<string[]> {
+  const wanted = new Map<string, Set<string>>()
+  for (const { id, keyId, serverId, status } of jobs.values()) {
+    for (const key of keyId === null ? ['*'] : ['*', keyId]) {
+      for (const server of ['*', serverId]) {
+        for (const state of ['*', status]) {
+          const name = keys.key('jobs', key, server, state)
+          wanted.set(name, (wanted.get(name) ?? new Set()).add(id))
+        }
+      }
+    }
+  }
+  const problems: string[] = []
+  const indexes = await namesOf(look, `${keys.key('jobs', '')}*`)
+  for (const name of new Set([...indexes, ...wanted.keys()])) {
+    const found = new Set(await look.zrange(name, '0', '-1'))
+    const expected = wanted.get(name) ?? new Set()
+    for (const id of found) if (!expected.has(id)) problems.push(`${name} has ${id}, which does not belong there`)
+    for (const id of expected) if (!found.has(id)) problems.push(`${name} lacks ${id}`)
+  }
+  for (const name of await namesOf(look, keys.key('line', '*'))) {
+    problems.push(`${name} still has ${await look.zcard(name)} jobs`)
+  }
+  return problems
+}
+
+async function imageProblems ({ dataDirectory }: Traces, jobs: ReadonlyMap<string, Job>): Promise<string[]> {
+  const problems: string[] = []
+  for (const job of jobs.values()) {
+    for (const image of job.result?.images ?? []) {
+      const found = await stat(join(dataDirectory, 'outputs', image.name)).catch(() => null)
+      if (found?.size !== image.bytes) problems.push(`${job.id} lacks ${image.name}: ${found?.size ?? 'no'} bytes`)
+    }
+    if (job.status === 'completed' && job.result?.images.length === 0) problems.push(`${job.id} has no image`)
+  }
+  return problems
+}
+
+function processProblems ({ processes = [] }: Traces): string[] {
+  const bad = /UnhandledPromiseRejection|the process has to end|FATAL ERROR|heap out of memory/
+  return processes.flatMap(process => process.output().split('\n').filter(line => bad.test(line)))
+}
+
+async function namesOf (look: Redis, pattern: string): Promise<string[]> {
+  const names: string[] = []
+  for await (const page of look.scanStream({ match: pattern, count: 1000 })) names.push(...page as string[])
+  return names
+}
+
+/** Output files that no record names, such as a killed worker leaves; a sweep may remove them. */
+export async function unreferencedImages (
+  { dataDirectory }: Traces, jobs: ReadonlyMap<string, Job>
+): Promise<string[]> {
+  const named = new Set([...jobs.values()].flatMap(job => job.result?.images.map(({ name }) => name) ?? []))
+  return (await readdir(join(dataDirectory, 'outputs'))).filter(name => !name.startsWith('.') && !named.has(name))
+}
