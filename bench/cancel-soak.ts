@@ -4,9 +4,9 @@ import { createRandom } from '../src/simulator/random.ts'
 import { startSimulator } from '../src/simulator/simulator.ts'
 import { createCaller, repeat } from './environment/caller.ts'
 import { findProblems, readEvents, type StreamEvent } from '../test/support/consistency.ts'
-import { closeEverything, withGround, type Ground } from './environment/environment.ts'
+import { closeEverything, withEnvironment, type Environment } from './environment/environment.ts'
 import { startService } from './environment/service.ts'
-import { startStranger } from '../test/support/third-party.ts'
+import { startThirdParty } from '../test/support/third-party.ts'
 import { until } from './environment/until.ts'
 
 /**
@@ -21,7 +21,7 @@ const atOnce = 4
 const latestCancel = 4000
 /** From those that are over before anybody can stop them to those that only a cancel ends soon. */
 const steps = { fewest: 2, most: 150 }
-const strangersPrompt = 'a stranger'
+const thirdPartyPrompt = 'a stranger'
 
 interface Soak {
   readonly cancels: number
@@ -37,7 +37,7 @@ export async function main (parameters: readonly string[]): Promise<number> {
   }
   const [cancels = '1000', seed = '7'] = parameters.filter(parameter => !parameter.startsWith('--'))
   const tasks = parameters.includes('--nowebui') ? 'alike' : 'told apart'
-  return await withGround(async ground => await soak(ground, { cancels: Number(cancels), seed: Number(seed), tasks }))
+  return await withEnvironment(async environment => await soak(environment, { cancels: Number(cancels), seed: Number(seed), tasks }))
 }
 
 /** Short ones are the likelier, so that many cancels meet their ends. */
@@ -45,16 +45,16 @@ function stepsOf (chance: number): number {
   return Math.floor(steps.fewest * (steps.most / steps.fewest) ** chance)
 }
 
-async function soak (ground: Ground, { cancels, seed, tasks }: Soak): Promise<number> {
+async function soak (environment: Environment, { cancels, seed, tasks }: Soak): Promise<number> {
   const random = createRandom(seed)
   const simulator = await startSimulator({
     stepMilliseconds: 20, loadMilliseconds: 0, internalProgress: tasks === 'told apart'
   })
-  ground.onClose(simulator.close)
-  const service = await startService(ground, { command: 'start', servers: { Main: simulator.url } })
-  const stranger = startStranger(simulator.url, strangersPrompt)
+  environment.onClose(simulator.close)
+  const service = await startService(environment, { command: 'start', servers: { Main: simulator.url } })
+  const thirdParty = startThirdParty(simulator.url, thirdPartyPrompt)
   const caller = createCaller(service.url)
-  ground.onClose(caller.close)
+  environment.onClose(caller.close)
   const keys = createKeys('sq')
   const events: StreamEvent[] = []
   const accepted: string[] = []
@@ -74,30 +74,30 @@ async function soak (ground: Ground, { cancels, seed, tasks }: Soak): Promise<nu
       return !['pending', 'processing'].includes(job.status)
     }, `job ${id} has ended`)
     if (number % 50 !== 49) return
-    events.push(...await readEvents({ look: ground.redis, keys }, events.at(-1)?.id))
-    process.stderr.write(`${number + 1} of ${cancels}; the stranger had ${stranger.generations()} generations\n`)
+    events.push(...await readEvents({ look: environment.redis, keys }, events.at(-1)?.id))
+    process.stderr.write(`${number + 1} of ${cancels}; the stranger had ${thirdParty.generations()} generations\n`)
   }
 
   await repeat(cancels, atOnce, cancelOne)
-  await stranger.stop()
-  events.push(...await readEvents({ look: ground.redis, keys }, events.at(-1)?.id))
+  await thirdParty.stop()
+  events.push(...await readEvents({ look: environment.redis, keys }, events.at(-1)?.id))
 
-  const { generations, interrupts, mostInFlight } = simulator.state()
-  const strangers = generations.filter(({ prompt }) => prompt === strangersPrompt)
-  const own = generations.filter(({ prompt }) => prompt !== strangersPrompt)
+  const { generations, interrupts, maxInFlight } = simulator.state()
+  const thirdParties = generations.filter(({ prompt }) => prompt === thirdPartyPrompt)
+  const own = generations.filter(({ prompt }) => prompt !== thirdPartyPrompt)
   const wronglyInterrupted = own.filter(({ interrupted, taskId }) => interrupted && !cancelled.has(taskId ?? ''))
-  const interruptedStrangers = strangers.filter(({ interrupted }) => interrupted)
+  const interruptedThirdParties = thirdParties.filter(({ interrupted }) => interrupted)
   const twice = own.length - new Set(own.map(({ taskId }) => taskId)).size
-  const problems = await findProblems(accepted, { look: ground.redis, keys, dataDirectory: ground.folder, events })
+  const problems = await findProblems(accepted, { look: environment.redis, keys, dataDirectory: environment.folder, events })
   process.stdout.write([
     `seed ${seed}, tasks ${tasks}`,
     `cancels: ${cancels}, of which taken: ${cancelled.size}, too late: ${tooLate}`,
     `own jobs that reached the server: ${own.length}, interrupted there: ${own.filter(({ interrupted }) => interrupted).length}`,
-    `interrupts sent: ${interrupts}; most requests at the server at once: ${mostInFlight}`,
-    `foreign generations: ${strangers.length}, interrupted: ${interruptedStrangers.length}`,
+    `interrupts sent: ${interrupts}; most requests at the server at once: ${maxInFlight}`,
+    `foreign generations: ${thirdParties.length}, interrupted: ${interruptedThirdParties.length}`,
     `own generations interrupted without a cancel: ${wronglyInterrupted.length}; jobs generated twice: ${twice}`,
     `lost, ended twice or inconsistent: ${problems.length}`,
     ...problems
   ].join('\n') + '\n')
-  return interruptedStrangers.length + wronglyInterrupted.length + twice + problems.length === 0 ? 0 : 1
+  return interruptedThirdParties.length + wronglyInterrupted.length + twice + problems.length === 0 ? 0 : 1
 }

@@ -1,14 +1,14 @@
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
-import { mostSends } from '../src/jobs/job.ts'
+import { maxSends } from '../src/jobs/job.ts'
 import { mediaFolders } from '../src/media/store.ts'
 import { createKeys } from '../src/lib/keys.ts'
 import { createRandom } from '../src/simulator/random.ts'
 import { startSimulator, type Fault } from '../src/simulator/simulator.ts'
 import { createCaller } from './environment/caller.ts'
 import { findProblems, readEvents, readJobs, type StreamEvent } from '../test/support/consistency.ts'
-import { closeEverything, withGround, type Ground } from './environment/environment.ts'
+import { closeEverything, withEnvironment, type Environment } from './environment/environment.ts'
 import { launchService, startService, type ServiceProcess } from './environment/service.ts'
 import { median } from './statistics.ts'
 
@@ -58,7 +58,7 @@ export async function main (words: readonly string[]): Promise<number> {
     process.once(signal, () => { closeEverything().finally(() => process.exit(130)) })
   }
   const random = createRandom(Number(values.seed ?? seed))
-  return await withGround(async ground => await soak(ground, { kills, endsAt }, random))
+  return await withEnvironment(async environment => await soak(environment, { kills, endsAt }, random))
 }
 
 /** When the soak is over. */
@@ -68,23 +68,23 @@ interface Length {
   readonly endsAt: number
 }
 
-async function soak (ground: Ground, length: Length, random: () => number): Promise<number> {
+async function soak (environment: Environment, length: Length, random: () => number): Promise<number> {
   const simulator = await startSimulator({ stepMilliseconds: 20, loadMilliseconds: 0, faults: troubles })
-  ground.onClose(simulator.close)
+  environment.onClose(simulator.close)
   const servers = { Main: simulator.url }
-  const api = await startService(ground, { command: 'api', servers })
-  const startWorker = async () => await launchService(ground, { command: 'worker', servers })
+  const api = await startService(environment, { command: 'api', servers })
+  const startWorker = async () => await launchService(environment, { command: 'worker', servers })
   const workers = [await startWorker(), await startWorker()]
   const keys = createKeys('sq')
-  ground.redis.on('error', () => {})
+  environment.redis.on('error', () => {})
   const openJobs = async () => (await Promise.all(['pending', 'processing'].map(async status =>
-    await ground.redis.zcard(keys.key('jobs', '*', '*', status))))).reduce((sum, count) => sum + count)
+    await environment.redis.zcard(keys.key('jobs', '*', '*', status))))).reduce((sum, count) => sum + count)
 
   const accepted: string[] = []
   const over = new AbortController()
   async function submitOn (): Promise<void> {
     const caller = createCaller(api.url)
-    ground.onClose(caller.close)
+    environment.onClose(caller.close)
     for (let number = 0; !over.signal.aborted; await sleep(50)) {
       if (await openJobs() >= longestLine) continue
       const parameters = { prompt: `number ${number}`, steps: 5 + Math.floor(random() * 40), width: 64, height: 64 }
@@ -98,7 +98,7 @@ async function soak (ground: Ground, length: Length, random: () => number): Prom
   const submitting = submitOn()
 
   const events: StreamEvent[] = []
-  const noteEvents = async () => { events.push(...await readEvents({ look: ground.redis, keys }, events.at(-1)?.id)) }
+  const noteEvents = async () => { events.push(...await readEvents({ look: environment.redis, keys }, events.at(-1)?.id)) }
   const kills: Kill[] = []
   const recoveries: number[] = []
   const workersKilled = () => kills.filter(({ what }) => what.endsWith('worker')).length
@@ -106,7 +106,7 @@ async function soak (ground: Ground, length: Length, random: () => number): Prom
     await sleep(random() * longestPause)
     // One that was started just when the disk was full has ended by itself.
     for (const [index, worker] of workers.entries()) if (!worker.isRunning()) workers[index] = await startWorker()
-    const kill = await killOne(ground, workers, random)
+    const kill = await killOne(environment, workers, random)
     kills.push(kill)
     if (kill.what.endsWith('worker')) workers[kill.index] = await startWorker()
     const begun = () => simulator.state().generations.find(({ startedAt }) => startedAt > kill.to)
@@ -123,16 +123,16 @@ async function soak (ground: Ground, length: Length, random: () => number): Prom
 
   await noteEvents()
 
-  const { generations, mostInFlight, sends, crashes } = simulator.state()
-  const traces = { look: ground.redis, keys, dataDirectory: ground.folder, events }
+  const { generations, maxInFlight, sends, crashes } = simulator.state()
+  const traces = { look: environment.redis, keys, dataDirectory: environment.folder, events }
   const problems = await findProblems(accepted, traces)
   const jobs = await readJobs(traces)
   const tooOften = [...jobs.values()].flatMap(job => {
-    const bound = mostSends(job, attempts)
+    const bound = maxSends(job, attempts)
     const sent = Math.max(sends[job.id] ?? 0, job.sends)
     return sent > bound ? [`${job.id} was sent ${sent} times and may be sent ${bound} times`] : []
   })
-  const mostSent = Math.max(0, ...Object.values(sends))
+  const maxSent = Math.max(0, ...Object.values(sends))
   const slowest = (what: Kill['what']) => {
     const times = recoveries.filter((_time, index) => kills[index]?.what === what)
     return times.length === 0 ? `${what}: none` : `${what}: ${times.length} kills, median ${median(times)} ms, most ${Math.max(...times)} ms`
@@ -141,8 +141,8 @@ async function soak (ground: Ground, length: Length, random: () => number): Prom
   process.stdout.write([
     `jobs accepted: ${accepted.length}; in Redis: ${jobs.size}; completed: ${statuses.filter(one => one === 'completed').length}`,
     `failed: ${statuses.filter(one => one === 'failed').length}; crashes of the server: ${crashes}`,
-    `generations: ${generations.length}; most sends of one job: ${mostSent}; sent more often than allowed: ${tooOften.length}`,
-    `most generations at the server at once: ${mostInFlight}`,
+    `generations: ${generations.length}; most sends of one job: ${maxSent}; sent more often than allowed: ${tooOften.length}`,
+    `most generations at the server at once: ${maxInFlight}`,
     ...(['serving worker', 'standing-by worker', 'Redis', 'Redis frozen', 'full disk'] as const).map(what => `kill to next generation, ${slowest(what)}`),
     `lost, ended twice or inconsistent: ${problems.length}`,
     ...problems,
@@ -153,13 +153,13 @@ async function soak (ground: Ground, length: Length, random: () => number): Prom
 
 /** Kills a worker, or Redis, which this process starts again; or lets Redis stand still, or the disk be full. */
 async function killOne (
-  ground: Ground, workers: readonly ServiceProcess[], random: () => number
+  environment: Environment, workers: readonly ServiceProcess[], random: () => number
 ): Promise<Kill & { readonly index: number }> {
   const index = random() < 0.4 ? -1 : Math.floor(random() * workers.length)
   const worker = workers[index]
   const from = Date.now()
   if (worker === undefined) {
-    const pid = await pidOfRedis(ground)
+    const pid = await pidOfRedis(environment)
     const kind = random()
     if (kind < 0.4) {
       process.kill(pid, 'SIGKILL')
@@ -171,16 +171,16 @@ async function killOne (
       await sleep(milliseconds).finally(() => { process.kill(pid, 'SIGCONT') })
       return { index, from, to: Date.now(), what: 'Redis frozen' }
     }
-    await withoutRoom(ground, async () => { await sleep(milliseconds) })
+    await withoutRoom(environment, async () => { await sleep(milliseconds) })
     return { index, from, to: Date.now(), what: 'full disk' }
   }
-  const what = await servesNow(ground, worker) ? 'serving worker' : 'standing-by worker'
+  const what = await servesNow(environment, worker) ? 'serving worker' : 'standing-by worker'
   await worker.kill()
   return { index, from, to: Date.now(), what }
 }
 
 /** A file in the place of the folder for outputs fails every write there, as a full disk does, for root too. */
-async function withoutRoom ({ folder }: Ground, work: () => Promise<void>): Promise<void> {
+async function withoutRoom ({ folder }: Environment, work: () => Promise<void>): Promise<void> {
   const { outputs } = mediaFolders(folder)
   await rename(outputs, `${outputs}.away`)
   await writeFile(outputs, '')
@@ -190,7 +190,7 @@ async function withoutRoom ({ folder }: Ground, work: () => Promise<void>): Prom
   })
 }
 
-async function pidOfRedis ({ redis }: Ground): Promise<number> {
+async function pidOfRedis ({ redis }: Environment): Promise<number> {
   for (;;) {
     const [, pid] = /process_id:(\d+)/.exec(await redis.info('server').catch(() => '')) ?? []
     if (pid !== undefined) return Number(pid)
@@ -199,7 +199,7 @@ async function pidOfRedis ({ redis }: Ground): Promise<number> {
 }
 
 /** Whether the process was the last to begin a generation. */
-async function servesNow ({ folder }: Ground, worker: ServiceProcess): Promise<boolean> {
+async function servesNow ({ folder }: Environment, worker: ServiceProcess): Promise<boolean> {
   const log = await readFile(`${folder}/worker-${new URL(worker.url).port}.log`, 'utf8')
   return log.includes('generation started') && !log.includes('another process serves')
 }

@@ -4,7 +4,7 @@ import { createKeys } from '../src/lib/keys.ts'
 import { createRandom } from '../src/simulator/random.ts'
 import { readJobs } from '../test/support/consistency.ts'
 import { readEvents } from './environment/event-reader.ts'
-import { closeEverything, withGround, type Ground } from './environment/environment.ts'
+import { closeEverything, withEnvironment, type Environment } from './environment/environment.ts'
 import { submission } from './environment/ordinary.ts'
 import { launchService, startService, type ServiceProcess } from './environment/service.ts'
 import { until } from './environment/until.ts'
@@ -36,14 +36,14 @@ export async function main ([reconnects = '1000', seed = '7']: readonly string[]
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => { closeEverything().finally(() => process.exit(130)) })
   }
-  return await withGround(async ground => await run(ground, Number(reconnects), createRandom(Number(seed))))
+  return await withEnvironment(async environment => await run(environment, Number(reconnects), createRandom(Number(seed))))
 }
 
-async function run (ground: Ground, wanted: number, random: () => number): Promise<number> {
-  const upstream = await startUpstream(ground, { kind: 'instant', options: { milliseconds: 20 } })
-  const startApi = async () => await startService(ground, { command: 'api', servers: servers(upstream.url) })
+async function run (environment: Environment, wanted: number, random: () => number): Promise<number> {
+  const upstream = await startUpstream(environment, { kind: 'instant', options: { milliseconds: 20 } })
+  const startApi = async () => await startService(environment, { command: 'api', servers: servers(upstream.url) })
   const apis: ServiceProcess[] = [await startApi(), await startApi()]
-  await (await launchService(ground, { command: 'worker', servers: servers(upstream.url) })).logged('worker is up')
+  await (await launchService(environment, { command: 'worker', servers: servers(upstream.url) })).logged('worker is up')
   const listeners: Listener[] = Array.from({ length: listenerCount }, () =>
     ({ reconnects: 0, resets: 0, lastEventId: '', ends: new Map<string, number>() }))
   const over = new AbortController()
@@ -108,7 +108,7 @@ async function run (ground: Ground, wanted: number, random: () => number): Promi
   const keys = createKeys('sq')
   let ended: string[] = []
   await until(async () => {
-    const jobs = [...(await readJobs({ look: ground.redis, keys, dataDirectory: ground.folder })).values()]
+    const jobs = [...(await readJobs({ look: environment.redis, keys, dataDirectory: environment.folder })).values()]
     ended = jobs.filter(({ status }) => hasEnded(status)).map(({ id }) => id)
     return ended.length === jobs.length
   }, 'all jobs have ended')

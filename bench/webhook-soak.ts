@@ -9,7 +9,7 @@ import { createKeys } from '../src/lib/keys.ts'
 import { createRandom } from '../src/simulator/random.ts'
 import { startSimulator } from '../src/simulator/simulator.ts'
 import { findProblems, readJobs } from '../test/support/consistency.ts'
-import { closeEverything, withGround, type Ground } from './environment/environment.ts'
+import { closeEverything, withEnvironment, type Environment } from './environment/environment.ts'
 import { launchService, startService } from './environment/service.ts'
 
 /**
@@ -33,23 +33,23 @@ export async function main ([killCount = '60', seed = '7']: readonly string[]): 
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => { closeEverything().finally(() => process.exit(130)) })
   }
-  return await withGround(async ground => await soak(ground, Number(killCount), createRandom(Number(seed))))
+  return await withEnvironment(async environment => await soak(environment, Number(killCount), createRandom(Number(seed))))
 }
 
-async function soak (ground: Ground, killCount: number, random: () => number): Promise<number> {
+async function soak (environment: Environment, killCount: number, random: () => number): Promise<number> {
   const simulator = await startSimulator({ stepMilliseconds: 5, loadMilliseconds: 0 })
-  ground.onClose(simulator.close)
+  environment.onClose(simulator.close)
   const servers = { Main: simulator.url }
-  const startApi = async () => await startService(ground, { command: 'api', servers, settings })
-  const startWorker = async () => await launchService(ground, { command: 'worker', servers, settings })
+  const startApi = async () => await startService(environment, { command: 'api', servers, settings })
+  const startWorker = async () => await launchService(environment, { command: 'worker', servers, settings })
   let api = await startApi()
   const workers = [await startWorker(), await startWorker()]
   const keys = createKeys('sq')
-  ground.redis.on('error', () => {})
+  environment.redis.on('error', () => {})
   const { webhook_secret: secret } = await api.caller.get('/api/v1/webhooks/secret') as { webhook_secret: string }
-  const receiver = await startReceiver(ground, new Webhook(secret), random)
+  const receiver = await startReceiver(environment, new Webhook(secret), random)
   const openJobs = async () => (await Promise.all(['pending', 'processing'].map(async status =>
-    await ground.redis.zcard(keys.key('jobs', '*', '*', status))))).reduce((sum, count) => sum + count)
+    await environment.redis.zcard(keys.key('jobs', '*', '*', status))))).reduce((sum, count) => sum + count)
 
   const accepted: string[] = []
   const over = new AbortController()
@@ -68,8 +68,8 @@ async function soak (ground: Ground, killCount: number, random: () => number): P
   }
   const submitting = submitOn()
 
-  const subscriber = new Redis(ground.redisUrl, { maxRetriesPerRequest: null })
-  ground.onClose(async () => { subscriber.disconnect() })
+  const subscriber = new Redis(environment.redisUrl, { maxRetriesPerRequest: null })
+  environment.onClose(async () => { subscriber.disconnect() })
   await subscriber.subscribe(keys.channel('webhooks'))
   const kills = { worker: 0, api: 0 }
   while (kills.worker + kills.api < killCount) {
@@ -90,11 +90,11 @@ async function soak (ground: Ground, killCount: number, random: () => number): P
   }
   over.abort()
   await submitting
-  const unsettled = async () => await openJobs() + await ground.redis.xlen(keys.key('webhook-outbox')) +
-    await ground.redis.zcard(keys.key('deliveries', '*', 'pending'))
+  const unsettled = async () => await openJobs() + await environment.redis.xlen(keys.key('webhook-outbox')) +
+    await environment.redis.zcard(keys.key('deliveries', '*', 'pending'))
   while (await unsettled() > 0) await sleep(100)
 
-  const traces = { look: ground.redis, keys, dataDirectory: ground.folder }
+  const traces = { look: environment.redis, keys, dataDirectory: environment.folder }
   const problems = await findProblems(accepted, traces)
   const jobs = await readJobs(traces)
   const lost = [...jobs.keys()].filter(id => !receiver.told.has(id))
@@ -115,7 +115,7 @@ async function soak (ground: Ground, killCount: number, random: () => number): P
 }
 
 /** Takes most events, and fails at some before or after it has noted them. */
-async function startReceiver (ground: Ground, webhook: Webhook, random: () => number) {
+async function startReceiver (environment: Environment, webhook: Webhook, random: () => number) {
   const told = new Map<string, Told>()
   let forged = 0
   const server = createServer((request, response) => {
@@ -138,7 +138,7 @@ async function startReceiver (ground: Ground, webhook: Webhook, random: () => nu
     }).catch(() => { response.destroy() })
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
-  ground.onClose(async () => {
+  environment.onClose(async () => {
     server.closeAllConnections()
     server.close()
   })

@@ -6,7 +6,7 @@ import { anySignal } from '../src/lib/deadline.ts'
 import { messageOf } from '../src/lib/errors.ts'
 import type { Keys } from '../src/lib/keys.ts'
 import type { Log } from '../src/lib/logging.ts'
-import { type ScanBoard, scanModels, type ScannerDependencies } from '../src/models/scan.ts'
+import { type ScanStatusStore, scanModels, type ScannerDependencies } from '../src/models/scan.ts'
 import { startBackgroundWorker } from './background-worker.ts'
 
 export const maintenanceQueueName = 'maintenance'
@@ -36,19 +36,19 @@ export interface Maintenance {
 export interface MaintenanceDependencies {
   readonly connection: Redis
   readonly keys: Keys
-  readonly board: ScanBoard
+  readonly scanStatus: ScanStatusStore
   readonly log: Log
 }
 
-export function createMaintenance ({ connection, keys, board, log }: MaintenanceDependencies): Maintenance {
+export function createMaintenance ({ connection, keys, scanStatus, log }: MaintenanceDependencies): Maintenance {
   const queue = new Queue(maintenanceQueueName, { connection, prefix: keys.bullPrefix, skipVersionCheck: true })
   queue.on('error', error => { log.debug({ err: error }, 'queue connection') })
   return {
     queue,
     async requestScan () {
-      const { state } = await board.read()
+      const { state } = await scanStatus.read()
       if (state !== 'running') {
-        await board.write({ state: 'waiting', startedAt: null, endedAt: null, report: null, problem: null })
+        await scanStatus.write({ state: 'waiting', startedAt: null, endedAt: null, report: null, problem: null })
       }
       await queue.add(scanName, {}, { jobId: scanName, removeOnComplete: true, removeOnFail: true })
     },
@@ -81,32 +81,32 @@ export interface MaintenanceWorkerDependencies extends MaintenanceDependencies, 
  * run again by another.
  */
 export function createMaintenanceWorker (dependencies: MaintenanceWorkerDependencies): MaintenanceWorker {
-  const { connection, keys, board, log, retention } = dependencies
+  const { connection, keys, scanStatus, log, retention } = dependencies
 
   async function scan (closing: AbortSignal): Promise<void> {
     const stopped = new AbortController()
     const startedAt = Date.now()
     const status = { state: 'running', startedAt, endedAt: null, report: null, problem: null } as const
-    await board.takeStop()
-    await board.write(status)
+    await scanStatus.takeStop()
+    await scanStatus.write(status)
     const timer = setInterval(() => {
-      board.takeStop().then(stop => { if (stop) stopped.abort() })
+      scanStatus.takeStop().then(stop => { if (stop) stopped.abort() })
         .catch(error => { log.debug({ err: error }, 'could not look for a stop') })
     }, stopInterval)
     const ending = anySignal(closing, stopped.signal)
     try {
       const report = await scanModels(dependencies, async part => {
-        await board.write({ ...status, report: part })
+        await scanStatus.write({ ...status, report: part })
       }, ending.signal)
-      await board.write({ ...status, state: 'completed', endedAt: Date.now(), report })
+      await scanStatus.write({ ...status, state: 'completed', endedAt: Date.now(), report })
     } catch (error) {
       // this process ends: another one goes on
       if (closing.aborted) throw error
-      const { report } = await board.read()
+      const { report } = await scanStatus.read()
       const end = stopped.signal.aborted
         ? { state: 'stopped', problem: null } as const
         : { state: 'failed', problem: messageOf(error) } as const
-      await board.write({ ...status, ...end, endedAt: Date.now(), report })
+      await scanStatus.write({ ...status, ...end, endedAt: Date.now(), report })
       if (end.state === 'failed') log.error({ err: error }, 'could not look through the model folders')
     } finally {
       clearInterval(timer)

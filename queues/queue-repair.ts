@@ -5,13 +5,13 @@ import type { Server } from '../src/servers/registry.ts'
 import type { QueueEntry } from '../src/jobs/queue-entries.ts'
 import { entryId, type GenerationData, type GenerationQueues } from './generation-queue.ts'
 
-export interface LineRepairDependencies {
+export interface QueueRepairDependencies {
   readonly server: () => Server
   readonly store: JobStore
   readonly queues: GenerationQueues
   readonly log: Log
   /** Generations that a job may take where no server dies. */
-  readonly mostAttempts: number
+  readonly maxAttempts: number
   /** Of the lease under which the line is repaired. */
   readonly fence: number
   /** Whether this process works on this run now, from before its record says so until after. */
@@ -46,7 +46,7 @@ export function createHeldEntries (): HeldEntries {
 }
 
 /** Makes the queue of one server follow its records, on behalf of the process that holds the server's lease. */
-export interface LineRepair {
+export interface QueueRepair {
   /**
    * Puts back in line what the records call running and this process does not run: whoever did is gone. It goes ahead
    * of its class, without waiting for BullMQ's locks to run out.
@@ -60,8 +60,8 @@ export interface LineRepair {
 /** A line is looked at in pages, so that a long one never blocks Redis. */
 const page = 500
 
-export function createLineRepair (dependencies: LineRepairDependencies): LineRepair {
-  const { server, store, queues, log, fence, mostAttempts, isHeld } = dependencies
+export function createQueueRepair (dependencies: QueueRepairDependencies): QueueRepair {
+  const { server, store, queues, log, fence, maxAttempts, isHeld } = dependencies
 
   /** False where there is nothing left of it to take back: it ended meanwhile, or another process serves now. */
   async function giveBack (job: Job): Promise<boolean> {
@@ -72,8 +72,8 @@ export function createLineRepair (dependencies: LineRepairDependencies): LineRep
       usedAttempts: 0,
       crashes: 0,
       delayMs: 0,
-      fate: 'answers',
-      mostAttempts,
+      disposition: 'answers',
+      maxAttempts,
       fence
     })
     if (outcome === 'superseded' || outcome === 'unattended') return false

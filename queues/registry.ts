@@ -1,5 +1,5 @@
 import type { Queue } from 'bullmq'
-import type { House } from '../src/services/services.ts'
+import type { Services } from '../src/services/services.ts'
 
 /** A BullMQ queue under the name that people know it by. */
 export interface NamedQueue {
@@ -12,7 +12,7 @@ export interface NamedQueue {
 
 /** Every queue that there is at this moment; those of servers come and go with them. */
 export function allQueues (
-  { registry, queues, webhooks, models }: Pick<House, 'registry' | 'queues' | 'webhooks' | 'models'>
+  { registry, queues, webhooks, models }: Pick<Services, 'registry' | 'queues' | 'webhooks' | 'models'>
 ): NamedQueue[] {
   return [
     ...registry.list().map(({ id, alias, address }) => named(alias, address.baseUrl, queues.queue(id))),

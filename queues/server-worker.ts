@@ -21,18 +21,18 @@ import type { MediaStore } from '../src/media/store.ts'
 import { versionOf } from '../src/redis/check.ts'
 import type { CheckStore } from '../src/server-check/check-service.ts'
 import { type CheckServerDependencies, serveChecks } from '../src/server-check/serve-checks.ts'
-import { createTurnLine, grantTurns } from '../src/servers/exclusive-calls.ts'
+import { createExclusiveCallQueue, grantTurns } from '../src/servers/exclusive-calls.ts'
 import { createFreshLists } from '../src/servers/fresh-lists.ts'
 import { createServerLearning } from '../src/servers/learned-traits.ts'
 import { createServerMonitor, type MonitorIntervals } from '../src/servers/monitor.ts'
-import { createProcessLine } from '../src/servers/options-access.ts'
+import { createProcessConnection } from '../src/servers/options-access.ts'
 import { createOptionsKeeper } from '../src/servers/options-keeper.ts'
 import type { Server } from '../src/servers/registry.ts'
 import type { ServerStarts } from '../src/servers/start-guard.ts'
 import type { ServerStateStore } from '../src/servers/state-store.ts'
 import { shortenDelays } from './background-worker.ts'
 import { createGenerationWorker, type GenerationData, type GenerationQueues } from './generation-queue.ts'
-import { createHeldEntries, createLineRepair } from './queue-repair.ts'
+import { createHeldEntries, createQueueRepair } from './queue-repair.ts'
 
 /** How often the whole line is held against its queue, in milliseconds. */
 const repairInterval = 30_000
@@ -41,7 +41,7 @@ const checksInterval = 10_000
 /** How long nothing of ours runs at a server before what jobs have left there is put back, in milliseconds. */
 const restAfter = 100
 
-export interface ServingDependencies {
+export interface ServerWorkerDependencies {
   readonly server: () => Server
   readonly connection: Redis
   readonly keys: Keys
@@ -78,7 +78,7 @@ export interface ServingDependencies {
 }
 
 /** What exists while this process holds the lease of a server: it watches the server and runs its jobs. */
-export interface Serving {
+export interface ServerWorker {
   cancel (jobId: string): void
   checkNow (): void
   holdOrResume (): void
@@ -101,7 +101,7 @@ export interface Serving {
 }
 
 /** @param current whether the lease is still held, which whoever lost it must not act upon */
-export async function startServing (dependencies: ServingDependencies, current: () => boolean): Promise<Serving> {
+export async function startServerWorker (dependencies: ServerWorkerDependencies, current: () => boolean): Promise<ServerWorker> {
   const {
     server, connection, keys, queues, store, media, storage, collectImages,
     states, log, processId, fence, holdsLease, connect, starts, processes, previews, otherServer, limits, metrics,
@@ -110,19 +110,19 @@ export async function startServing (dependencies: ServingDependencies, current: 
   const serverId = server().id
   const held = createHeldEntries()
   const lists = createFreshLists({ redis: connection, keys, states, connect: () => connect(server()), log })
-  const repair = createLineRepair({
-    server, store, queues, log, fence, mostAttempts: limits.attempts, isHeld: held.has
+  const repair = createQueueRepair({
+    server, store, queues, log, fence, maxAttempts: limits.attempts, isHeld: held.has
   })
   await queues.pause(serverId)
   const orphans = await repair.takeBack()
   const client = connect(server())
-  const line = createProcessLine(client)
+  const line = createProcessConnection(client)
 
   // Nothing begins before it is known whether a check has left anything to be put back.
   let checkHolds = () => true
   const mayBegin = (usable: boolean) =>
     usable && !server().paused && processes() && storage.last() === null && !checkHolds()
-  const gate = createSemaphore(1)
+  const sendSlot = createSemaphore(1)
   let lookAtTurns = () => {}
   let lookAtChecks = () => {}
 
@@ -172,7 +172,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
     if (inHand > 0 || leaving.signal.aborted || !current() || checkHolds()) return
     if (!options.hasLeft('idle') || !monitor.usable()) return await options.save()
     if (await store.waitingOn(serverId) > 0 && mayBegin(true)) return
-    const openGate = await gate.enter(leaving.signal).catch(() => null)
+    const openGate = await sendSlot.enter(leaving.signal).catch(() => null)
     if (openGate === null) return
     try {
       if (current()) await options.putBack(leaving.signal)
@@ -236,7 +236,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
     checkPictures: createPictureCheck(media, log),
     log,
     limits,
-    gate,
+    sendSlot,
     metrics,
     tracing,
     processId,
@@ -291,7 +291,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
     store: checkStore,
     client,
     calls: connectForChecks(server()),
-    gate,
+    sendSlot,
     fence,
     holdsLease,
     usable: monitor.usable,
@@ -310,7 +310,7 @@ export async function startServing (dependencies: ServingDependencies, current: 
   checkHolds = checks.holds
   lookAtChecks = checks.look
   const turns = await grantTurns({
-    line: createTurnLine(connection, keys, serverId), gate, log, open: () => mayBegin(monitor.usable())
+    line: createExclusiveCallQueue(connection, keys, serverId), sendSlot, log, open: () => mayBegin(monitor.usable())
   })
   lookAtTurns = turns.look
   const worker = createGenerationWorker({ serverId, connection, keys, run, log })

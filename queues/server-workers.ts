@@ -4,7 +4,7 @@ import { withDeadline } from '../src/lib/deadline.ts'
 import type { Keys } from '../src/lib/keys.ts'
 import type { LeaseStore } from '../src/servers/lease.ts'
 import { sameAddress, type Server, type ServerRegistry } from '../src/servers/registry.ts'
-import { type Serving, type ServingDependencies, startServing } from './server-worker.ts'
+import { type ServerWorker, type ServerWorkerDependencies, startServerWorker } from './server-worker.ts'
 
 /** How long a lease outlives its holder, and how often it is renewed or tried for, in milliseconds. */
 const leaseLifetime = 4000
@@ -14,7 +14,7 @@ const askPatience = 1000
 /** A process that was cut off itself must not take a lease for ended that was only not renewed through the cut. */
 const graceAfterReconnect = 3000
 
-interface AttendanceDependencies extends Omit<ServingDependencies, 'server' | 'fence' | 'holdsLease'> {
+interface AttendanceDependencies extends Omit<ServerWorkerDependencies, 'server' | 'fence' | 'holdsLease'> {
   readonly leases: LeaseStore
   readonly connection: Redis
 }
@@ -48,7 +48,7 @@ function attend (
   const { leases, log } = dependencies
   const serverId = server().id
   let fence: number | null = null
-  let serving: Serving | null = null
+  let serving: ServerWorker | null = null
   /** One step of beginning or ending at a time. */
   let steps: Promise<void> = Promise.resolve()
   let timer: NodeJS.Timeout | undefined
@@ -84,7 +84,7 @@ function attend (
     const current = () => !closed && fence === ownFence
     if (!current()) return
     try {
-      const begun = await startServing({
+      const begun = await startServerWorker({
         ...dependencies, server, fence: ownFence, holdsLease: async () => await holdsLease(ownFence)
       }, current)
       if (current()) serving = begun
@@ -169,14 +169,14 @@ function attend (
 }
 
 /** All servers as one process cares for them. */
-export interface Workforce {
+export interface ServerWorkers {
   /** Whether this process takes jobs of the server. */
   serves (serverId: string): boolean
   /** Stops what runs, puts it back in line and lets others take over. */
   close (deadlineMs: number): Promise<void>
 }
 
-export interface WorkforceDependencies extends Omit<AttendanceDependencies, 'processes'> {
+export interface ServerWorkersDependencies extends Omit<AttendanceDependencies, 'processes'> {
   readonly registry: ServerRegistry
   readonly runtime: RuntimeSettings
   /** A connection in subscriber mode, which this process shares. */
@@ -188,7 +188,7 @@ export interface WorkforceDependencies extends Omit<AttendanceDependencies, 'pro
 const lookInterval = 10_000
 
 /** Attends every enabled server, and follows the registry while it runs. */
-export async function startWorkforce (dependencies: WorkforceDependencies): Promise<Workforce> {
+export async function startServerWorkers (dependencies: ServerWorkersDependencies): Promise<ServerWorkers> {
   const { registry, runtime, connection, subscriber, keys, storage, log } = dependencies
   const serving = { ...dependencies, processes: () => runtime.current().queueProcessing }
   const attended = new Map<string, { server: Server, attendance: Attendance }>()

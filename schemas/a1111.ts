@@ -18,7 +18,7 @@ const fields = (properties: TProperties, description: string) =>
 const named = ($id: string, description: string, properties: TProperties) =>
   Type.Object(properties, { $id, description, additionalProperties: true })
 const list = (of: TProperties, description: string) => Type.Array(fields(of, 'An entry.'), { description })
-const moment = (description: string) => Nullable(Type.String({ format: 'date-time' }), { description })
+const timestamp = (description: string) => Nullable(Type.String({ format: 'date-time' }), { description })
 
 export const A1111Images = named('A1111Images', 'What A1111 answers to txt2img and img2img.', {
   images: Type.Array(text('An image, as base64.'), { description: 'Empty where `send_images` is false.' }),
@@ -82,7 +82,7 @@ export const ListedJob = named('ListedJob', 'A job in the words of both.', {
   workflow: text('txt2img, img2img, civitai-download, asset-download or florence.'),
   retry_count: whole('How often it was begun again.'),
   progress: number('0 to 1.'),
-  created_at: moment('Time of arrival.'),
+  created_at: timestamp('Time of arrival.'),
   id: text('8 letters and digits, as in X-Job-ID.'),
   prompt: text('Its prompt.'),
   ip: text('Address of its caller; empty where none was kept.'),
@@ -100,8 +100,8 @@ export const Asset = named('Asset', 'A checkpoint or LoRA of the model folders, 
   min: number('Least weight.'),
   max: number('Greatest weight.'),
   local_path: text('Within the folder of its type.'),
-  created_at: moment('When its file was made.'),
-  updated_at: moment('When it last changed.'),
+  created_at: timestamp('When its file was made.'),
+  updated_at: timestamp('When it last changed.'),
   images: list({ url: text('Address.'), is_nsfw: anything('As Civitai reports it.') }, 'Examples of Civitai.')
 })
 

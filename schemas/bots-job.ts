@@ -1,6 +1,6 @@
 import { type Static, Type } from '@sinclair/typebox'
 import { strict, userId } from './bots-generation.ts'
-import { StudioTime } from './bots-settings.ts'
+import { BotTime } from './bots-settings.ts'
 import { Warning } from './generation-parameters.ts'
 import { Inline, Nullable, Ref, SeedNumber, seedText, StringEnum, WithDefaults } from './kit.ts'
 import { webhookFields, webhookSigningSecret } from './webhook.ts'
@@ -8,7 +8,7 @@ import { webhookFields, webhookSigningSecret } from './webhook.ts'
 const exampleId = '1cfd52d6-8961-47fc-b387-c195c6568e62'
 const jobId = Type.String({ description: 'Id of the job.', examples: [exampleId] })
 
-export const StudioAccepted = Type.Object({
+export const BotAccepted = Type.Object({
   job_id: jobId,
   status: Type.Literal('queued', { description: 'Always queued.' }),
   message: Type.String({ description: 'The same as a sentence.', examples: ['Generation queued successfully'] }),
@@ -19,11 +19,11 @@ export const StudioAccepted = Type.Object({
   warnings: Type.Array(Ref(Warning), { description: 'What was understood otherwise than it was said.' }),
   webhook_signing_secret: webhookSigningSecret
 }, { $id: 'StudioAccepted', description: 'The job waits in the queue.' })
-export type StudioAccepted = Static<typeof StudioAccepted>
+export type BotAccepted = Static<typeof BotAccepted>
 
 const states = ['queued', 'processing', 'completed', 'failed'] as const
 
-export const StudioJob = Type.Object({
+export const BotJob = Type.Object({
   job_id: jobId,
   status: StringEnum(states, { description: 'A cancelled job has failed; its message is `cancelled`.' }),
   progress: Type.Number({ description: '0 to 1; never null.', minimum: 0, maximum: 1, examples: [0.45] }),
@@ -32,17 +32,17 @@ export const StudioJob = Type.Object({
     description: 'Seconds until it is done, including the wait in the queue, if known.'
   })),
   message: Type.String({ description: 'Where it is, or why it failed.', examples: ['Step 9 of 20'] }),
-  created_at: StudioTime('When it was submitted.'),
-  completed_at: Nullable(StudioTime('When it finished.')),
+  created_at: BotTime('When it was submitted.'),
+  completed_at: Nullable(BotTime('When it finished.')),
   position: Nullable(Type.Integer({ description: 'Position in the queue, from 1, while it waits.' })),
   user_id: Nullable(Type.String({ description: 'Whose it is.' })),
   type: Nullable(Type.String({ description: 'What made it, such as txt2img.' })),
   prompt: Type.String({ description: 'Kind of generation.' }),
   image_urls: Type.Array(Type.String(), { description: 'Addresses of the finished images on this service.' })
 }, { $id: 'StudioJob', description: 'A job as it is now.' })
-export type StudioJob = Static<typeof StudioJob>
+export type BotJob = Static<typeof BotJob>
 
-export const StudioResult = Type.Object({
+export const BotResult = Type.Object({
   job_id: jobId,
   status: StringEnum(['completed', 'failed'], { description: 'Final state.' }),
   images: Type.Array(Type.String(), { description: 'The images as base64; addresses with `format=url`.' }),
@@ -52,33 +52,33 @@ export const StudioResult = Type.Object({
   error: Nullable(Type.String({ description: 'Why it failed.' })),
   warnings: Type.Array(Ref(Warning), { description: 'Differences between result and request.' })
 }, { $id: 'StudioResult', description: 'What a job made.' })
-export type StudioResult = Static<typeof StudioResult>
+export type BotResult = Static<typeof BotResult>
 
-export const StudioJobParameters = Type.Object({
+export const BotJobParameters = Type.Object({
   job_id: Type.String({ description: 'Id of the job.', examples: [exampleId] })
 })
 
-export const StudioResultQuery = Type.Object({
+export const BotResultQuery = Type.Object({
   format: Type.Optional(StringEnum(['base64', 'url'], { description: 'Form of the images.', default: 'base64' }))
 })
 
-export const StudioHistoryQuery = Type.Object({
+export const BotHistoryQuery = Type.Object({
   limit: Type.Optional(Type.Integer({ description: 'How many jobs.', default: 50, minimum: 1, maximum: 200 })),
   offset: Type.Optional(Type.Integer({ description: 'How many are passed over.', default: 0, minimum: 0, maximum: 1_000_000 }))
 })
 
-export const StudioHistory = Type.Object({
-  jobs: Type.Array(Ref(StudioJob), { description: 'Newest first.' }),
+export const BotHistory = Type.Object({
+  jobs: Type.Array(Ref(BotJob), { description: 'Newest first.' }),
   total: Type.Integer({ description: 'How many there are in all.' })
 }, { $id: 'StudioHistory', description: 'Jobs of a user.' })
 
-export const StudioDone = Type.Object({
+export const BotDone = Type.Object({
   message: Type.String({ description: 'What was done.', examples: ['Job cancelled'] }),
-  job: Ref(StudioJob)
+  job: Ref(BotJob)
 }, { $id: 'StudioDone', description: 'What was done, and the job as it is now.' })
 
 /** How these routes say that something went wrong. */
-export const StudioError = Type.Object({
+export const BotError = Type.Object({
   detail: Type.Unsafe<string | unknown[]>({
     description: 'A sentence; or, with 422, a list of what is wrong where.',
     anyOf: [
@@ -117,16 +117,16 @@ const meanings = {
 } as const
 
 /** Response schemas of a route's errors: those named, and those that every route can give. */
-export function studioErrors (...statuses: Array<keyof typeof meanings>) {
+export function botErrors (...statuses: Array<keyof typeof meanings>) {
   const all = [...new Set([...statuses, 400, 401, 403, 422, 429, 500, 503] as const)]
-  return Object.fromEntries(all.map(status => [status, { ...Ref(StudioError), description: meanings[status] }]))
+  return Object.fromEntries(all.map(status => [status, { ...Ref(BotError), description: meanings[status] }]))
 }
 
 const waiting = (where: string) => Type.Integer({ description: `Waiting jobs ${where}.`, minimum: 0, examples: [4] })
 const running = (where: string) => Type.Integer({ description: `Running jobs ${where}.`, minimum: 0, examples: [1] })
 const wait = (of: string) => Nullable(Type.Integer({ description: `Seconds until ${of}, if known.`, examples: [38] }))
 
-export const StudioQueue = Type.Object({
+export const BotQueue = Type.Object({
   position: Type.Integer({ description: 'Best queue position for the next job, from 1.', minimum: 1, examples: [3] }),
   total_jobs: Type.Integer({ description: 'Waiting and running jobs of all users.', minimum: 0, examples: [5] }),
   waiting: waiting('at all servers'),
@@ -139,12 +139,12 @@ export const StudioQueue = Type.Object({
     estimated_wait_time: wait('it has done all of that')
   }), { description: 'Every enabled server.' })
 }, { $id: 'StudioQueue', description: 'How much there is to do before the next job.' })
-export type StudioQueue = Static<typeof StudioQueue>
+export type BotQueue = Static<typeof BotQueue>
 
 const names = (description: string, example: string) =>
   Type.Array(Type.String(), { description, examples: [[example]] })
 
-export const StudioModels = Type.Object({
+export const BotModels = Type.Object({
   checkpoints: names('Checkpoints by model name.', 'dreamscape-v8'),
   vaes: names('VAEs.', 'Automatic'),
   samplers: names('Samplers.', 'DPM++ 2M'),
@@ -182,7 +182,7 @@ export const SweepAxis = WithDefaults({
 }, { $id: 'StudioSweepAxis', description: 'A field with several values.' })
 export type SweepAxis = Static<typeof SweepAxis>
 
-export const StudioBatchRequest = WithDefaults({
+export const BotBatchRequest = WithDefaults({
   ...webhookFields,
   user_id: userId,
   strict,
@@ -212,9 +212,9 @@ export const StudioBatchRequest = WithDefaults({
     axes: [{ field: 'cfg_scale', values: [5, 9] }]
   }]
 })
-export type StudioBatchRequest = Static<typeof StudioBatchRequest>
+export type BotBatchRequest = Static<typeof BotBatchRequest>
 
-export const StudioBatchAccepted = Type.Object({
+export const BotBatchAccepted = Type.Object({
   job_id: batchId,
   batch_id: batchId,
   status: Type.Literal('queued', { description: 'Always queued.' }),
@@ -226,15 +226,15 @@ export const StudioBatchAccepted = Type.Object({
   webhook_signing_secret: webhookSigningSecret
 }, { $id: 'StudioBatchAccepted', description: 'All of them wait in the queue.' })
 
-export const StudioBatch = Type.Object({
+export const BotBatch = Type.Object({
   batch_id: batchId,
   batch_name: Nullable(Type.String({ description: 'What it is called.' })),
   status: StringEnum(['queued', 'processing', 'completed', 'failed'], { description: 'completed once all have finished and one is completed.' }),
   progress: Type.Number({ description: '0 to 1, of all together.', minimum: 0, maximum: 1 }),
   estimated_time: Nullable(Type.Integer({ description: 'Seconds until all of it is done, if known.' })),
   message: Type.String({ description: 'Where it is.', examples: ['3 of 6 done'] }),
-  created_at: StudioTime('When it was submitted.'),
-  completed_at: Nullable(StudioTime('When the last one finished.')),
+  created_at: BotTime('When it was submitted.'),
+  completed_at: Nullable(BotTime('When the last one finished.')),
   total: Type.Integer({ description: 'How many generations.' }),
   completed: Type.Integer({ description: 'How many of them are completed.' }),
   failed: Type.Integer({ description: 'How many of them failed or were cancelled.' }),
@@ -252,4 +252,4 @@ export const StudioBatch = Type.Object({
   }), { description: 'In the order of the grid.' }),
   grid_url: Type.String({ description: 'A picture with the first image of each, labelled; what is not there yet is left grey.' })
 }, { $id: 'StudioBatch', description: 'A batch as it is now.' })
-export type StudioBatch = Static<typeof StudioBatch>
+export type BotBatch = Static<typeof BotBatch>

@@ -102,7 +102,7 @@ export const LoraEnrichQuery = Type.Object({
 })
 
 /** A moment as older Pythons parse it. */
-export const StudioTime = (description: string) =>
+export const BotTime = (description: string) =>
   Type.String({ description: `${description} UTC, without an offset.`, examples: ['2026-11-20T12:56:37.756000'] })
 
 const exampleLoras = { 'detail-tweaker.safetensors': 0.8 }
@@ -126,7 +126,7 @@ export const UserSession = Type.Object({
   active_loras: activeLoras,
   controlnet_configs: controlNetConfigs,
   custom_settings: customSettings,
-  last_updated: Nullable(StudioTime('When it was changed last.'))
+  last_updated: Nullable(BotTime('When it was changed last.'))
 }, { $id: 'UserSession', description: 'What is remembered of a user.' })
 export type UserSession = Static<typeof UserSession>
 
@@ -152,7 +152,7 @@ export const PortableUser = Type.Object({
   user_id: Type.String({ description: 'The user.', examples: ['discord-1234'] }),
   session: Type.Unsafe<UserSession>({ $ref: 'UserSession#' }),
   presets: Type.Array(Type.Record(Type.String(), Type.Unknown()), { description: 'All presets of the user.' }),
-  exported_at: StudioTime('When this was written.')
+  exported_at: BotTime('When this was written.')
 }, { $id: 'PortableUser', description: 'Everything of a user that can be taken elsewhere, pictures as base64.' })
 export type PortableUser = Static<typeof PortableUser>
 
@@ -178,7 +178,7 @@ export const SessionAnswer = Type.Object({
   warnings: Type.Optional(Type.Array(Ref(Warning), { description: 'Fields that were ignored.' }))
 }, { $id: 'SessionAnswer', description: 'What was done, and the session as it is now.' })
 
-export const StudioMessage = Type.Object({
+export const BotMessage = Type.Object({
   message: Type.String({ description: 'What was done.', examples: ['LoRA removed from session'] })
 }, { $id: 'StudioMessage', description: 'What was done.' })
 
@@ -202,8 +202,8 @@ export const Preset = Type.Object({
   name,
   description: Nullable(Type.String({ description: 'What it is for.' })),
   config,
-  created_at: StudioTime('When it was saved.'),
-  last_used: Nullable(StudioTime('When it was used last.')),
+  created_at: BotTime('When it was saved.'),
+  last_used: Nullable(BotTime('When it was used last.')),
   shared,
   share_code: Nullable(Type.String({ description: 'Can replace the preset\'s id everywhere, for other users too.', examples: ['k3Vx9QmT2w'] })),
   copied_from: Nullable(Type.String({ description: 'Id of the preset that it is a copy of.' })),

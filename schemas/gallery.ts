@@ -71,9 +71,9 @@ export const PlainGallery = Type.Object({
 }, { $id: 'PlainGallery' })
 
 /** One zip or deletion takes so many images. */
-export const mostImages = 2000
+export const maxImages = 2000
 
-const filenames = Type.Array(filename, { minItems: 1, maxItems: mostImages, uniqueItems: true, description: 'Names under /outputs/.' })
+const filenames = Type.Array(filename, { minItems: 1, maxItems: maxImages, uniqueItems: true, description: 'Names under /outputs/.' })
 
 export const ImageSelection = Closed({ filenames }, { $id: 'ImageSelection', description: 'Images.' })
 

@@ -6,13 +6,13 @@ import { Closed, SeedNumber, success } from './kit.ts'
  * Ranges stand here only: the service reads them from these schemas.
  *
  * A1111 itself judges nearly all numbers only when it generates, so most fields have no bounds: beyond the range of
- * A1111's own interface, `usualRange`, a value is passed on with a warning.
+ * A1111's own interface, `defaultRange`, a value is passed on with a warning.
  */
 type Range = readonly [least: number, most: number]
 /** Under what a field keeps its usual range: no keyword, which validators would have to know. */
-export const usualRange = Symbol('usual range')
+export const defaultRange = Symbol('usual range')
 const usually = (description: string, range: Range, rest: object) =>
-  ({ description: `${description} A1111's interface offers ${range[0]} to ${range[1]}.`, [usualRange]: range, ...rest })
+  ({ description: `${description} A1111's interface offers ${range[0]} to ${range[1]}.`, [defaultRange]: range, ...rest })
 const text = (description: string, example: string) =>
   Type.Optional(Type.String({ description, examples: [example], maxLength: 100_000 }))
 /** The name of something that the server has. */

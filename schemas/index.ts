@@ -2,16 +2,16 @@ import type { TSchema } from '@sinclair/typebox'
 import * as a1111Answers from './a1111.ts'
 import * as a1111Generation from './a1111.ts'
 import * as apiKey from './api-key.ts'
-import * as studioControlnet from './bots-extensions.ts'
-import * as studioRegional from './bots-extensions.ts'
-import * as studioGeneration from './bots-generation.ts'
-import * as studioBatch from './bots-job.ts'
-import * as studioJob from './bots-job.ts'
-import * as studioModels from './bots-job.ts'
-import * as studioQueue from './bots-job.ts'
-import * as studioLora from './bots-settings.ts'
-import * as studioPreset from './bots-settings.ts'
-import * as studioSession from './bots-settings.ts'
+import * as botControlnet from './bots-extensions.ts'
+import * as botRegional from './bots-extensions.ts'
+import * as botGeneration from './bots-generation.ts'
+import * as botBatch from './bots-job.ts'
+import * as botJob from './bots-job.ts'
+import * as botModels from './bots-job.ts'
+import * as botQueue from './bots-job.ts'
+import * as botLora from './bots-settings.ts'
+import * as botPreset from './bots-settings.ts'
+import * as botSession from './bots-settings.ts'
 import * as download from './download.ts'
 import * as error from './error.ts'
 import * as event from './event.ts'
@@ -32,9 +32,9 @@ import * as webhook from './webhook.ts'
 
 const files: readonly object[] = [
   a1111Answers, a1111Generation, apiKey, download, error, event, gallery, generate, generationParameters, job,
-  modelCivitai, modelDisk, modelScan, modelVerify, model, readParameters, serverCheck, server, settings, studioBatch,
-  studioControlnet, studioGeneration, studioJob, studioLora, studioModels, studioPreset, studioQueue, studioRegional,
-  studioSession, webhook
+  modelCivitai, modelDisk, modelScan, modelVerify, model, readParameters, serverCheck, server, settings, botBatch,
+  botControlnet, botGeneration, botJob, botLora, botModels, botPreset, botQueue, botRegional,
+  botSession, webhook
 ]
 
 /** Every exported schema with an `$id`: routes refer to it by that name, and the documentation has it once. */

@@ -10,7 +10,7 @@ import type { Test } from 'tap'
 import { createApp, type AppOptions } from '../src/main/app.ts'
 import { parseSettings } from '../src/config/parse.ts'
 import { sourcesOf } from '../src/config/sources.ts'
-import { openHouse, type House } from '../src/services/services.ts'
+import { openServices, type Services } from '../src/services/services.ts'
 import { registerAs } from '../src/servers/discover.ts'
 import { startSimulator, type Simulator, type SimulatorOptions } from '../src/simulator/simulator.ts'
 import { startWorker, type Worker } from '../src/main/worker.ts'
@@ -38,7 +38,7 @@ export interface ServiceOptions {
 export interface Service {
   readonly url: string
   readonly app: FastifyInstance
-  readonly house: House
+  readonly services: Services
   readonly redis: TestRedis
   readonly simulator: Simulator
   readonly dataDirectory: string
@@ -100,28 +100,28 @@ export async function startService (t: Teardown, options: ServiceOptions = {}): 
     SERVER_START_SECONDS: '0.05',
     ...options.settings
   })
-  const house = await openHouse(config, redis.url, logger, sourcesOf({ environment: options.settings ?? {} }))
-  t.teardown(house.close)
+  const services = await openServices(config, redis.url, logger, sourcesOf({ environment: options.settings ?? {} }))
+  t.teardown(services.close)
   for (const [alias, baseUrl] of Object.entries(options.servers ?? { Main: simulator.url })) {
-    await registerAs(house.registry, alias, { baseUrl }, 'user')
+    await registerAs(services.registry, alias, { baseUrl }, 'user')
   }
-  const worker = options.worker === 'none' ? undefined : await startWorker(house, testIntervals, testCheckLimits)
+  const worker = options.worker === 'none' ? undefined : await startWorker(services, testIntervals, testCheckLimits)
   if (worker !== undefined) t.teardown(worker.close)
   const app = await createApp({
-    house,
+    services,
     logger,
     tokens: [config.AUTH_TOKEN].filter(Boolean),
     ...(options.pause === undefined ? {} : { pause: options.pause })
   })
   t.teardown(() => app.close())
   const url = await app.listen({ host: '127.0.0.1', port: 0 })
-  const service = { url, app, house, redis, simulator, dataDirectory, worker, ...client(url, house) }
-  if (worker !== undefined) await serversSeen(house)
+  const service = { url, app, services, redis, simulator, dataDirectory, worker, ...client(url, services) }
+  if (worker !== undefined) await serversSeen(services)
   return service
 }
 
 /** Requests to a service, and waiting for what its jobs become. */
-export function client (url: string, house: Pick<House, 'redisUrl' | 'keys'>) {
+export function client (url: string, services: Pick<Services, 'redisUrl' | 'keys'>) {
   async function request (
     method: string, path: string, body?: unknown, headers: Readonly<Record<string, string>> = {}
   ): Promise<Answer> {
@@ -152,7 +152,7 @@ export function client (url: string, house: Pick<House, 'redisUrl' | 'keys'>) {
       return String(body.job_id)
     },
     async until (jobId: string, ...statuses: string[]): Promise<JobBody> {
-      return await onNotices(house, async () => {
+      return await onNotices(services, async () => {
         const found = await job(jobId)
         return statuses.includes(found.status) ? found : undefined
       })
@@ -165,7 +165,7 @@ export function client (url: string, house: Pick<House, 'redisUrl' | 'keys'>) {
  * are waited for follow a notice, and notices are lost while Redis is away.
  */
 export async function onNotices<Found> (
-  { redisUrl, keys }: Pick<House, 'redisUrl' | 'keys'>, look: () => Promise<Found | undefined>
+  { redisUrl, keys }: Pick<Services, 'redisUrl' | 'keys'>, look: () => Promise<Found | undefined>
 ): Promise<Found> {
   const subscriber = new Redis(redisUrl, { maxRetriesPerRequest: null })
   try {
@@ -182,9 +182,9 @@ export async function onNotices<Found> (
 }
 
 /** Resolves when every enabled server was looked at. */
-async function serversSeen (house: House): Promise<void> {
-  const servers = house.registry.list().filter(({ enabled }) => enabled)
-  while ((await house.states.readMany(servers.map(({ id }) => id))).some(state => state === null)) {
+async function serversSeen (services: Services): Promise<void> {
+  const servers = services.registry.list().filter(({ enabled }) => enabled)
+  while ((await services.states.readMany(servers.map(({ id }) => id))).some(state => state === null)) {
     await new Promise(resolve => { setTimeout(resolve, 10) })
   }
 }

@@ -1,5 +1,5 @@
 import { startChild } from './child.ts'
-import type { Ground } from './environment.ts'
+import type { Environment } from './environment.ts'
 
 /** BullMQ with nothing around it, in a process of its own: what a queue on this machine can do at best. */
 export interface BareQueue {
@@ -11,8 +11,8 @@ export interface BareQueue {
   serve (): Promise<string>
 }
 
-export async function startBareQueue (ground: Ground): Promise<BareQueue> {
-  const child = startChild(ground, new URL('./bare-queue-process.js', import.meta.url), [ground.redisUrl])
+export async function startBareQueue (environment: Environment): Promise<BareQueue> {
+  const child = startChild(environment, new URL('./bare-queue-process.js', import.meta.url), [environment.redisUrl])
   return {
     handOver: (times, rest) => child.ask('handOver', { times, rest }),
     work: jobs => child.ask('work', jobs),

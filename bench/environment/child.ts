@@ -1,7 +1,7 @@
 import { fork, type ForkOptions } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import type { Ground } from './environment.ts'
+import type { Environment } from './environment.ts'
 
 /** A process of its own, so that it does not share the event loop with what measures it. */
 export interface Child {
@@ -23,7 +23,7 @@ interface Reply {
 
 /** Starts a module as a child that is ended with the ground. */
 export function startChild (
-  ground: Pick<Ground, 'onClose'>, module: URL, parameters: readonly string[], options: ForkOptions = {}
+  environment: Pick<Environment, 'onClose'>, module: URL, parameters: readonly string[], options: ForkOptions = {}
 ): Child {
   const child = fork(fileURLToPath(module), [...parameters], options)
   const waiting = new Map<number, (reply: Reply) => void>()
@@ -42,7 +42,7 @@ export function startChild (
     await ended
   }
 
-  ground.onClose(() => end('SIGTERM'))
+  environment.onClose(() => end('SIGTERM'))
   return {
     pid: child.pid ?? 0,
     isRunning,

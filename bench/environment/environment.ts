@@ -6,7 +6,7 @@ import { pino } from 'pino'
 import { startEmbeddedRedis } from '../../src/redis/private/embedded.ts'
 
 /** What every figure stands on: a folder and a Redis of its own, started exactly as the product starts its own. */
-export interface Ground {
+export interface Environment {
   readonly folder: string
   readonly redisUrl: string
   /** For looking at Redis and filling it. */
@@ -20,7 +20,7 @@ export const silentLogger = pino({ level: 'silent' })
 const open = new Set<() => Promise<void>>()
 
 /** Gives the work a ground and clears it away afterwards, whatever happens. */
-export async function withGround<Outcome> (work: (ground: Ground) => Promise<Outcome>): Promise<Outcome> {
+export async function withEnvironment<Outcome> (work: (environment: Environment) => Promise<Outcome>): Promise<Outcome> {
   const closers: Array<() => Promise<unknown>> = []
   const clear = async () => {
     open.delete(clear)

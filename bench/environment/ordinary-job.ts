@@ -1,7 +1,7 @@
 import type { Job } from '../../src/jobs/job.ts'
 import { createJobStore } from '../../src/jobs/store.ts'
 import { createKeys } from '../../src/lib/keys.ts'
-import { withGround } from './environment.ts'
+import { withEnvironment } from './environment.ts'
 import { submission } from './ordinary.ts'
 import { recordsOnly } from './records-only.ts'
 import { startService } from './service.ts'
@@ -10,11 +10,11 @@ import { until } from './until.ts'
 
 /** A finished job as the service itself makes one: ordinary parameters, one picture, the simulator's own `info`. */
 export async function makeOrdinaryJob (): Promise<Job> {
-  return await withGround(async ground => {
-    const upstream = await startUpstream(ground, { kind: 'simulator', options: { stepMilliseconds: 1 } })
-    const { caller } = await startService(ground, { command: 'start', servers: { Main: upstream.url } })
+  return await withEnvironment(async environment => {
+    const upstream = await startUpstream(environment, { kind: 'simulator', options: { stepMilliseconds: 1 } })
+    const { caller } = await startService(environment, { command: 'start', servers: { Main: upstream.url } })
     const keys = createKeys('sq')
-    const store = createJobStore({ redis: ground.redis, keys, queue: recordsOnly(ground.redis) })
+    const store = createJobStore({ redis: environment.redis, keys, queue: recordsOnly(environment.redis) })
     const { id } = await caller.post('/api/v2/generate', submission('Main')) as { id: string }
     await until(async () => (await store.get(id)).status === 'completed', 'an ordinary job is completed')
     return await store.get(id)

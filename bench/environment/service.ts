@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { findFreePort } from '../../src/redis/private/server.ts'
 import { createCaller, type Caller } from './caller.ts'
 import { startChild, type Child } from './child.ts'
-import type { Ground } from './environment.ts'
+import type { Environment } from './environment.ts'
 import { until } from './until.ts'
 
 /** The product in a process of its own, started by its own command line. */
@@ -27,21 +27,21 @@ const watch = new URL('./watch-process.js', import.meta.url)
 
 /** Starts the product; does not wait until it is up. Its log goes into the ground's folder. */
 export async function launchService (
-  ground: Ground, { command, servers, settings = {} }: ServiceOptions
+  environment: Environment, { command, servers, settings = {} }: ServiceOptions
 ): Promise<ServiceProcess> {
   const port = await findFreePort()
-  const logPath = join(ground.folder, `${command}-${port}.log`)
+  const logPath = join(environment.folder, `${command}-${port}.log`)
   const log = await open(logPath, 'a')
-  const child = startChild(ground, commandLine, [command], {
-    cwd: ground.folder,
+  const child = startChild(environment, commandLine, [command], {
+    cwd: environment.folder,
     execArgv: ['--import', watch.href],
     stdio: ['ignore', log.fd, log.fd, 'ipc'],
     env: {
       PATH: process.env.PATH,
       HOST: '127.0.0.1',
       PORT: String(port),
-      DATA_DIR: ground.folder,
-      REDIS_URL: ground.redisUrl,
+      DATA_DIR: environment.folder,
+      REDIS_URL: environment.redisUrl,
       SERVERS: Object.entries(servers).map(([alias, url]) => `${alias}=${url}`).join(','),
       RATE_LIMIT_PER_MINUTE: '0',
       ...settings
@@ -59,11 +59,11 @@ export async function launchService (
 
 /** Starts a part that takes requests and waits until it does. */
 export async function startService (
-  ground: Ground, options: ServiceOptions & { readonly command: 'start' | 'api' }
+  environment: Environment, options: ServiceOptions & { readonly command: 'start' | 'api' }
 ): Promise<ServiceProcess & { readonly caller: Caller }> {
-  const service = await launchService(ground, options)
+  const service = await launchService(environment, options)
   const caller = createCaller(service.url)
-  ground.onClose(caller.close)
+  environment.onClose(caller.close)
   await until(async () => {
     if (!service.isRunning()) throw new Error(`the service ended at once: ${await service.readLog()}`)
     const health = await caller.get('/health').catch(() => null)

@@ -1,5 +1,5 @@
 import { startChild } from './child.ts'
-import type { Ground } from './environment.ts'
+import type { Environment } from './environment.ts'
 import { until } from './until.ts'
 import type { Seen, UpstreamOptions } from './upstream-process.ts'
 
@@ -16,8 +16,8 @@ export interface Upstream {
   answered (path: string, count: number): Promise<Seen[]>
 }
 
-export async function startUpstream (ground: Ground, options: UpstreamOptions): Promise<Upstream> {
-  const child = startChild(ground, new URL('./upstream-process.js', import.meta.url), [])
+export async function startUpstream (environment: Environment, options: UpstreamOptions): Promise<Upstream> {
+  const child = startChild(environment, new URL('./upstream-process.js', import.meta.url), [])
   const url = await child.ask<string>('start', options)
   const seen = (path: string) => child.ask<Seen[]>('seen', path)
   return {

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http'
-import { withGround } from '../environment/environment.ts'
+import { withEnvironment } from '../environment/environment.ts'
 import { startService } from '../environment/service.ts'
 import { startUpstream } from '../environment/upstream.ts'
 import type { ProcessWatch } from '../environment/watch-process.ts'
@@ -26,11 +26,11 @@ interface Blocked {
 
 /** How soon a caller has its job's id, and what many callers that wait cost the process. */
 export async function measure (): Promise<Row[]> {
-  return await withGround(async ground => {
-    const upstream = await startUpstream(ground, { kind: 'simulator', options: { stepMilliseconds: 50 } })
-    const service = await startService(ground, { command: 'start', servers: { Main: upstream.url } })
+  return await withEnvironment(async environment => {
+    const upstream = await startUpstream(environment, { kind: 'simulator', options: { stepMilliseconds: 50 } })
+    const service = await startService(environment, { command: 'start', servers: { Main: upstream.url } })
     const agent = new Agent({ keepAlive: true, maxSockets: callers })
-    ground.onClose(async () => { agent.destroy() })
+    environment.onClose(async () => { agent.destroy() })
     const found: Array<{ headers: number, whole: number }> = []
     for (let index = 0; index < times; index++) {
       const { headers, whole } = await callAndWait(service.url, longSteps, agent)

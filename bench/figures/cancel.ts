@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { withGround } from '../environment/environment.ts'
+import { withEnvironment } from '../environment/environment.ts'
 import { submission } from '../environment/ordinary.ts'
 import { startService } from '../environment/service.ts'
 import { until } from '../environment/until.ts'
@@ -15,9 +15,9 @@ const goal = 20
 
 /** From before a cancel is sent until the server has the interrupt, at any moment of a running generation. */
 export async function measure (): Promise<Row[]> {
-  return await withGround(async ground => {
-    const upstream = await startUpstream(ground, { kind: 'simulator', options: { stepMilliseconds } })
-    const { caller } = await startService(ground, { command: 'start', servers: { Main: upstream.url } })
+  return await withEnvironment(async environment => {
+    const upstream = await startUpstream(environment, { kind: 'simulator', options: { stepMilliseconds } })
+    const { caller } = await startService(environment, { command: 'start', servers: { Main: upstream.url } })
     const found: number[] = []
     for (let index = 0; index < times; index++) {
       await upstream.forget()

@@ -1,6 +1,6 @@
 import type { JobView } from '../../schemas/job.ts'
 import type { Caller } from '../environment/caller.ts'
-import { withGround } from '../environment/environment.ts'
+import { withEnvironment } from '../environment/environment.ts'
 import { startService } from '../environment/service.ts'
 import { until } from '../environment/until.ts'
 import { startUpstream } from '../environment/upstream.ts'
@@ -32,11 +32,11 @@ interface Outcome {
  * end. A server that has run nothing yet says nothing, so the first batch only teaches.
  */
 export async function measure (): Promise<Row[]> {
-  return await withGround(async ground => {
-    const upstream = await startUpstream(ground, {
+  return await withEnvironment(async environment => {
+    const upstream = await startUpstream(environment, {
       kind: 'simulator', options: { speed, faultSeed: seed, checkpoints }
     })
-    const { caller } = await startService(ground, { command: 'start', servers: { Main: upstream.url } })
+    const { caller } = await startService(environment, { command: 'start', servers: { Main: upstream.url } })
     const random = createRandom(seed)
     const rows: Row[] = []
     for (let batch = 0; batch < batches; batch++) {

@@ -1,4 +1,4 @@
-import { withGround } from '../environment/environment.ts'
+import { withEnvironment } from '../environment/environment.ts'
 import { submission } from '../environment/ordinary.ts'
 import { launchService, startService, type ServiceProcess } from '../environment/service.ts'
 import { until } from '../environment/until.ts'
@@ -18,11 +18,11 @@ const isUp = 'worker is up'
  * the process is started again at once, or another one stands by.
  */
 export async function measure (): Promise<Row[]> {
-  return await withGround(async ground => {
-    const upstream = await startUpstream(ground, { kind: 'simulator', options: { stepMilliseconds: 200 } })
+  return await withEnvironment(async environment => {
+    const upstream = await startUpstream(environment, { kind: 'simulator', options: { stepMilliseconds: 200 } })
     const servers = { Main: upstream.url }
-    const { caller } = await startService(ground, { command: 'api', servers })
-    const startWorker = () => launchService(ground, { command: 'worker', servers })
+    const { caller } = await startService(environment, { command: 'api', servers })
+    const startWorker = () => launchService(environment, { command: 'worker', servers })
 
     /** Seconds from the kill until the job runs again. */
     async function killDuringJob (worker: ServiceProcess, next: () => Promise<void>): Promise<number> {

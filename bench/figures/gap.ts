@@ -1,6 +1,6 @@
 import { createCaller } from '../environment/caller.ts'
 import { requireCleanEnds } from '../environment/clean-ends.ts'
-import { withGround } from '../environment/environment.ts'
+import { withEnvironment } from '../environment/environment.ts'
 import { submission } from '../environment/ordinary.ts'
 import { startService } from '../environment/service.ts'
 import { generationPath, startUpstream } from '../environment/upstream.ts'
@@ -28,11 +28,11 @@ export async function measure (): Promise<Row[]> {
 }
 
 async function measureWithPicture (size: number): Promise<Row> {
-  return await withGround(async ground => {
-    const upstream = await startUpstream(ground, {
+  return await withEnvironment(async environment => {
+    const upstream = await startUpstream(environment, {
       kind: 'instant', options: { milliseconds: generationMilliseconds }
     })
-    const { caller } = await startService(ground, { command: 'start', servers: { Main: upstream.url } })
+    const { caller } = await startService(environment, { command: 'start', servers: { Main: upstream.url } })
     const roundTrips = await measureRoundTrips(upstream.url)
     await caller.post('/api/v1/servers/Main/pause')
     for (let sent = 0; sent < jobs; sent += 100) {

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { withGround } from '../environment/environment.ts'
+import { withEnvironment } from '../environment/environment.ts'
 import { submission } from '../environment/ordinary.ts'
 import { startService } from '../environment/service.ts'
 import { until } from '../environment/until.ts'
@@ -24,9 +24,9 @@ const pictureBytes = 1024 * 1024 * 3
  * an answer as a whole: to parse it and decode its pictures.
  */
 export async function measure (): Promise<Row[]> {
-  return await withGround(async ground => {
-    const upstream = await startUpstream(ground, { kind: 'simulator', options: { stepMilliseconds: 0, noise: true } })
-    const service = await startService(ground, { command: 'start', servers: { Main: upstream.url } })
+  return await withEnvironment(async environment => {
+    const upstream = await startUpstream(environment, { kind: 'simulator', options: { stepMilliseconds: 0, noise: true } })
+    const service = await startService(environment, { command: 'start', servers: { Main: upstream.url } })
     const { caller } = service
 
     async function generate (): Promise<void> {

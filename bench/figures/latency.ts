@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { requireCleanEnds } from '../environment/clean-ends.ts'
-import { withGround, type Ground } from '../environment/environment.ts'
+import { withEnvironment, type Environment } from '../environment/environment.ts'
 import { submission } from '../environment/ordinary.ts'
 import { startService } from '../environment/service.ts'
 import { generationPath, startUpstream } from '../environment/upstream.ts'
@@ -17,9 +17,9 @@ const goal = 5
 
 /** From before the submission is sent until the server has the request. At best what bare BullMQ takes to hand over. */
 export async function measure (): Promise<Row[]> {
-  return await withGround(async ground => {
-    const ours = await measureOurs(ground)
-    const bare = await (await startBareQueue(ground)).handOver(times, rest)
+  return await withEnvironment(async environment => {
+    const ours = await measureOurs(environment)
+    const bare = await (await startBareQueue(environment)).handOver(times, rest)
     return [{
       figure: about,
       measured: spread(ours),
@@ -31,9 +31,9 @@ export async function measure (): Promise<Row[]> {
   })
 }
 
-async function measureOurs (ground: Ground): Promise<number[]> {
-  const upstream = await startUpstream(ground, { kind: 'instant', options: { milliseconds: 0 } })
-  const { caller } = await startService(ground, { command: 'start', servers: { Main: upstream.url } })
+async function measureOurs (environment: Environment): Promise<number[]> {
+  const upstream = await startUpstream(environment, { kind: 'instant', options: { milliseconds: 0 } })
+  const { caller } = await startService(environment, { command: 'start', servers: { Main: upstream.url } })
   await upstream.forget()
   const sent: number[] = []
   for (let index = 0; index < times; index++) {
@@ -44,5 +44,5 @@ async function measureOurs (ground: Ground): Promise<number[]> {
   }
   const seen = await upstream.seen(generationPath)
   await requireCleanEnds(caller, times)
-  return sent.map((moment, index) => (seen[index]?.arrived ?? NaN) - moment)
+  return sent.map((timestamp, index) => (seen[index]?.arrived ?? NaN) - timestamp)
 }

@@ -1,7 +1,7 @@
 import { createKeys } from '../../src/lib/keys.ts'
 import type { Caller } from '../environment/caller.ts'
 import { fill } from '../environment/fill.ts'
-import { withGround, type Ground } from '../environment/environment.ts'
+import { withEnvironment, type Environment } from '../environment/environment.ts'
 import { makeOrdinaryJob } from '../environment/ordinary-job.ts'
 import { startService } from '../environment/service.ts'
 import { asRatio, inMilliseconds, median, now, quantile, spread } from '../statistics.ts'
@@ -43,18 +43,18 @@ const filters: ReadonlyArray<readonly [name: string, query: string]> = [
  */
 export async function measure (): Promise<Row[]> {
   const like = await makeOrdinaryJob()
-  return await withGround(async ground => {
+  return await withEnvironment(async environment => {
     const servers = Object.fromEntries(aliases.map(alias => [alias, 'http://127.0.0.1:9']))
-    const { caller } = await startService(ground, { command: 'api', servers })
+    const { caller } = await startService(environment, { command: 'api', servers })
     const registered = await caller.get('/api/v1/servers') as Array<{ id: string }>
-    await fill(ground.redis, like, {
+    await fill(environment.redis, like, {
       count: jobs,
       serverIds: registered.map(({ id }) => id),
       keyIds,
       endOf,
       promptOf: index => index % 20 === 0 ? 'harbour, ' : ''
     })
-    const direct = median(await measureDirectly(ground))
+    const direct = median(await measureDirectly(environment))
     const rows: Row[] = []
     for (const [name, query] of [...filters, await cursorFilter(caller), await sinceFilter(caller)]) {
       const found = await measurePage(caller, query)
@@ -83,8 +83,8 @@ async function cursorFilter (caller: Caller): Promise<readonly [string, string]>
 }
 
 async function sinceFilter (caller: Caller): Promise<readonly [string, string]> {
-  const moment = (await page(caller, 'offset=50000')).jobs[0]?.creation_timestamp ?? ''
-  return ['since, half of all', `since=${moment}`]
+  const timestamp = (await page(caller, 'offset=50000')).jobs[0]?.creation_timestamp ?? ''
+  return ['since, half of all', `since=${timestamp}`]
 }
 
 async function measurePage (caller: Caller, query: string): Promise<number[]> {
@@ -97,7 +97,7 @@ async function measurePage (caller: Caller, query: string): Promise<number[]> {
   return found.slice(10)
 }
 
-async function measureDirectly ({ redis }: Ground): Promise<number[]> {
+async function measureDirectly ({ redis }: Environment): Promise<number[]> {
   const keys = createKeys('sq')
   const ids = await redis.zrevrange(keys.key('jobs', '*', '*', '*'), 0, limit - 1)
   const found: number[] = []

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { requireCleanEnds } from '../environment/clean-ends.ts'
-import { type Ground, withGround } from '../environment/environment.ts'
+import { type Environment, withEnvironment } from '../environment/environment.ts'
 import { type EventReader, readEvents } from '../environment/event-reader.ts'
 import { submission } from '../environment/ordinary.ts'
 import { startService } from '../environment/service.ts'
@@ -20,9 +20,9 @@ const memoryGoal = 64 * 1024 * 1024
 
 /** From the change in Redis until the event is with a listener, for one of them and for many at once. */
 export async function measure (): Promise<Row[]> {
-  return await withGround(async ground => {
-    const alone = await measureWith(ground, 1)
-    const many = await measureWith(ground, listeners)
+  return await withEnvironment(async environment => {
+    const alone = await measureWith(environment, 1)
+    const many = await measureWith(environment, listeners)
     const p95 = quantile(many.delays, 0.95)
     const limit = quantile(alone.delays, 0.95)
     return [{
@@ -44,9 +44,9 @@ export async function measure (): Promise<Row[]> {
 }
 
 /** Milliseconds of each event to each listener, and by how many bytes the service grew. */
-async function measureWith (ground: Ground, count: number): Promise<{ delays: number[], memory: number }> {
-  const upstream = await startUpstream(ground, { kind: 'instant', options: { milliseconds: 20 } })
-  const service = await startService(ground, { command: 'start', servers: { [`For${count}`]: upstream.url } })
+async function measureWith (environment: Environment, count: number): Promise<{ delays: number[], memory: number }> {
+  const upstream = await startUpstream(environment, { kind: 'instant', options: { milliseconds: 20 } })
+  const service = await startService(environment, { command: 'start', servers: { [`For${count}`]: upstream.url } })
   const { caller, url } = service
   // What the first jobs make the service compile and keep is not the listeners'.
   for (let warmUp = 0; warmUp < 20; warmUp++) await caller.post('/api/v2/generate', submission(`For${count}`, { width: 64, height: 64 }))

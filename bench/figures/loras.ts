@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { withGround } from '../environment/environment.ts'
+import { withEnvironment } from '../environment/environment.ts'
 import { startService } from '../environment/service.ts'
 import { startUpstream } from '../environment/upstream.ts'
 import { until } from '../environment/until.ts'
@@ -16,11 +16,11 @@ const longestHold = 50
 
 /** How late the event loop of the service is, and by how much its memory grows, over a whole scan for LoRAs. */
 export async function measure (): Promise<Row[]> {
-  return await withGround(async ground => {
-    const upstream = await startUpstream(ground, {
+  return await withEnvironment(async environment => {
+    const upstream = await startUpstream(environment, {
       kind: 'simulator', options: { stepMilliseconds: 0, manyLoras: { count, metadataBytes } }
     })
-    const service = await startService(ground, { command: 'start', servers: { Main: upstream.url } })
+    const service = await startService(environment, { command: 'start', servers: { Main: upstream.url } })
     const { caller } = service
     await until(async () => {
       const { total } = await caller.get('/api/v1/models?type=lora&limit=1') as { total: number }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Job } from '../../src/jobs/job.ts'
 import { createKeys } from '../../src/lib/keys.ts'
 import { fill } from '../environment/fill.ts'
-import { withGround, type Ground } from '../environment/environment.ts'
+import { withEnvironment, type Environment } from '../environment/environment.ts'
 import { makeOrdinaryJob } from '../environment/ordinary-job.ts'
 import type { Row } from '../table.ts'
 
@@ -25,17 +25,17 @@ export async function measure (): Promise<Row[]> {
 }
 
 async function measureOwnedBy (owner: string, keyId: string | null, like: Job): Promise<Row> {
-  return await withGround(async ground => {
-    const before = await usedBytes(ground)
-    await fill(ground.redis, like, {
+  return await withEnvironment(async environment => {
+    const before = await usedBytes(environment)
+    await fill(environment.redis, like, {
       count: jobs,
       serverIds: [randomUUID(), randomUUID()],
       keyIds: [keyId],
       endOf: () => 'completed',
       promptOf: () => ''
     })
-    const perJob = (await usedBytes(ground) - before) / jobs
-    const record = await recordBytes(ground)
+    const perJob = (await usedBytes(environment) - before) / jobs
+    const record = await recordBytes(environment)
     return {
       figure: `${about}, of ${owner}`,
       measured: `${Math.round(perJob)} B`,
@@ -47,14 +47,14 @@ async function measureOwnedBy (owner: string, keyId: string | null, like: Job): 
   })
 }
 
-async function usedBytes ({ redis }: Ground): Promise<number> {
+async function usedBytes ({ redis }: Environment): Promise<number> {
   const info = await redis.info('memory')
   const used = Number(/used_memory:(\d+)/.exec(info)?.[1])
   return used - (await redis.memory('USAGE', keys.key('events'), 'SAMPLES', 0) ?? 0)
 }
 
 /** The size of one record, and of its largest fields. */
-async function recordBytes ({ redis }: Ground): Promise<{ bytes: number, fields: string }> {
+async function recordBytes ({ redis }: Environment): Promise<{ bytes: number, fields: string }> {
   const [id = ''] = await redis.zrange(keys.key('jobs', '*', '*', '*'), '0', '0')
   const fields = Object.entries(await redis.hgetall(keys.key('job', id)))
     .map(([name, value]) => ({ name, bytes: Buffer.byteLength(value) }))

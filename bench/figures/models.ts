@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Caller } from '../environment/caller.ts'
-import { withGround } from '../environment/environment.ts'
+import { withEnvironment } from '../environment/environment.ts'
 import { startService } from '../environment/service.ts'
 import { until } from '../environment/until.ts'
 import { asRatio, inMebibytes, inMilliseconds, now, quantile, spread } from '../statistics.ts'
@@ -18,10 +18,10 @@ const subjects = ['film grain', 'watercolor', 'lighthouse', 'pixel art', 'portra
 
 /** Whole requests and whole scans. The limit of a scan is one plain loop that reads and hashes the same files. */
 export async function measure (): Promise<Row[]> {
-  return await withGround(async ground => {
-    const folder = join(ground.folder, 'models')
+  return await withEnvironment(async environment => {
+    const folder = join(environment.folder, 'models')
     const paths = await writeModels(folder)
-    const service = await startService(ground, {
+    const service = await startService(environment, {
       command: 'start',
       servers: {},
       settings: { SIMULATOR: 'off', LOCAL_A1111_URL: 'http://127.0.0.1:9', MODELS_DIR: folder }

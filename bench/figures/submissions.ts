@@ -1,6 +1,6 @@
 import { createCaller, repeat, type Caller } from '../environment/caller.ts'
 import { startBareQueue } from '../environment/bare-queue.ts'
-import { withGround } from '../environment/environment.ts'
+import { withEnvironment } from '../environment/environment.ts'
 import { submission } from '../environment/ordinary.ts'
 import { startService } from '../environment/service.ts'
 import { startUpstream } from '../environment/upstream.ts'
@@ -19,12 +19,12 @@ const goal = 0.6
  * jobs only come in; the bare route has no worker either.
  */
 export async function measure (): Promise<Row[]> {
-  return await withGround(async ground => {
-    const upstream = await startUpstream(ground, { kind: 'instant', options: { milliseconds: 0 } })
-    const { caller } = await startService(ground, { command: 'start', servers: { Main: upstream.url } })
+  return await withEnvironment(async environment => {
+    const upstream = await startUpstream(environment, { kind: 'instant', options: { milliseconds: 0 } })
+    const { caller } = await startService(environment, { command: 'start', servers: { Main: upstream.url } })
     await caller.post('/api/v1/servers/Main/pause')
-    const bare = createCaller(await (await startBareQueue(ground)).serve())
-    ground.onClose(bare.close)
+    const bare = createCaller(await (await startBareQueue(environment)).serve())
+    environment.onClose(bare.close)
     const ourRates: number[] = []
     const bareRates: number[] = []
     await Promise.all([rate(bare, '/generate', perRound / 4), rate(caller, '/api/v2/generate', perRound / 4)])

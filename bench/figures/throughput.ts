@@ -1,6 +1,6 @@
 import { startBareQueue } from '../environment/bare-queue.ts'
 import { requireCleanEnds } from '../environment/clean-ends.ts'
-import { withGround } from '../environment/environment.ts'
+import { withEnvironment } from '../environment/environment.ts'
 import { submission } from '../environment/ordinary.ts'
 import { startService } from '../environment/service.ts'
 import { generationPath, startUpstream } from '../environment/upstream.ts'
@@ -17,10 +17,10 @@ const size = { width: 64, height: 64 }
 
 /** Waiting jobs, let go at once, with a small picture each; in turns with a bare worker that does nothing. */
 export async function measure (): Promise<Row[]> {
-  return await withGround(async ground => {
-    const upstream = await startUpstream(ground, { kind: 'instant', options: { milliseconds: 0 } })
-    const { caller } = await startService(ground, { command: 'start', servers: { Main: upstream.url } })
-    const bare = await startBareQueue(ground)
+  return await withEnvironment(async environment => {
+    const upstream = await startUpstream(environment, { kind: 'instant', options: { milliseconds: 0 } })
+    const { caller } = await startService(environment, { command: 'start', servers: { Main: upstream.url } })
+    const bare = await startBareQueue(environment)
 
     async function rate (): Promise<number> {
       await caller.post('/api/v1/servers/Main/pause')

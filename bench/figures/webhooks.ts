@@ -3,7 +3,7 @@ import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { json } from 'node:stream/consumers'
 import type { Caller } from '../environment/caller.ts'
-import { withGround, type Ground } from '../environment/environment.ts'
+import { withEnvironment, type Environment } from '../environment/environment.ts'
 import { submission } from '../environment/ordinary.ts'
 import { startService } from '../environment/service.ts'
 import { until } from '../environment/until.ts'
@@ -33,7 +33,7 @@ export async function measure (): Promise<Row[]> {
   return [{
     figure: about,
     measured: `median ${inMilliseconds(median(found.times))}, p95 ${inMilliseconds(p95(found.times))}, ` +
-      `${perSecond(found.rate)}, ${found.mostInside} at a time in the hole`,
+      `${perSecond(found.rate)}, ${found.maxInside} at a time in the hole`,
     limit: `p95 beside a good one ${inMilliseconds(p95(limit.times))}`,
     ratio: asRatio(p95(found.times), p95(limit.times)),
     goal: `p95 ≤ ${goal} times the limit`,
@@ -42,21 +42,21 @@ export async function measure (): Promise<Row[]> {
 }
 
 async function delays (company: 'another good one' | 'a black hole') {
-  return await withGround(async ground => {
-    const upstream = await startUpstream(ground, { kind: 'simulator', options: {} })
-    const { caller } = await startService(ground, {
+  return await withEnvironment(async environment => {
+    const upstream = await startUpstream(environment, { kind: 'simulator', options: {} })
+    const { caller } = await startService(environment, {
       command: 'start', servers: { Main: upstream.url }, settings: { EGRESS_PROFILE: 'lan' }
     })
     const times = new Map<string, number>()
-    const good = await listen(ground, async (request, response) => {
+    const good = await listen(environment, async (request, response) => {
       const { timestamp, data } = await json(request) as Event
       times.set(data.id, Date.now() - Date.parse(timestamp))
       response.writeHead(204).end()
     })
     let inside = 0
-    let mostInside = 0
-    const other = await listen(ground, (request, response) => {
-      mostInside = Math.max(mostInside, ++inside)
+    let maxInside = 0
+    const other = await listen(environment, (request, response) => {
+      maxInside = Math.max(maxInside, ++inside)
       response.on('close', () => { inside-- })
       if (company === 'another good one') request.resume().on('end', () => { response.writeHead(204).end() })
     })
@@ -68,7 +68,7 @@ async function delays (company: 'another good one' | 'a black hole') {
     const began = Date.now()
     await Promise.all(bulks.map(async id => await caller.post(`/api/v2/generate/bulk/${id}/cancel`)))
     await until(async () => times.size === count, `${count} events have arrived`, patience)
-    return { times: [...times.values()], rate: count / (Date.now() - began) * 1000, mostInside }
+    return { times: [...times.values()], rate: count / (Date.now() - began) * 1000, maxInside }
   })
 }
 
@@ -77,10 +77,10 @@ async function submitBulk (caller: Caller, webhookUrl: string): Promise<string> 
   return (await caller.post('/api/v2/generate/bulk', body) as { bulk_job_id: string }).bulk_job_id
 }
 
-async function listen (ground: Ground, respond: RequestListener): Promise<string> {
+async function listen (environment: Environment, respond: RequestListener): Promise<string> {
   const server = createServer(respond).listen(0, '127.0.0.1')
   await once(server, 'listening')
-  ground.onClose(async () => {
+  environment.onClose(async () => {
     server.closeAllConnections()
     server.close()
   })

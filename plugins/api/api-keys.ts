@@ -8,7 +8,7 @@ import { Nullable, Ref } from '../../schemas/kit.ts'
 import { isRateTier } from '../../src/access/key-record.ts'
 import type { AccessKey, AccessKeyFields, IssuedKey } from '../../src/access/keys.ts'
 import { defaultScopes, holdsAll, type Principal, type Scope } from '../../src/access/principal.ts'
-import { readWebhookWish, shownUrl, type WebhookWish } from '../../src/jobs/webhook-request.ts'
+import { readWebhookRequest, shownUrl, type WebhookRequest } from '../../src/jobs/webhook-request.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { iso } from '../../src/lib/text.ts'
 
@@ -17,7 +17,7 @@ import { iso } from '../../src/lib/text.ts'
  * @param at path of the collection
  * @param endpoint where events of its jobs go unless they say otherwise
  */
-function viewOf (accessKey: AccessKey, at: string, endpoint: WebhookWish | null): ApiKey {
+function viewOf (accessKey: AccessKey, at: string, endpoint: WebhookRequest | null): ApiKey {
   const self = `${at}/${accessKey.id}`
   return {
     id: accessKey.id,
@@ -96,7 +96,7 @@ const defaultGraceHours = 24
 
 /** Access keys, for their administrators. */
 const apiKeys: FastifyPluginAsyncTypebox = async app => {
-  const { accessKeys, keySide, webhookDesk: desk } = app
+  const { accessKeys, signingKeys, webhookService: service } = app
 
   app.get(at, {
     config,
@@ -222,7 +222,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
     const fields = fieldsOf(body)
     refuseHigherRate(principal, accessKeys.rateGiven(fields), id)
     const changed = await accessKeys.update(id, fields)
-    if (endpoint !== undefined) await keySide.setDefaultEndpoint(id, endpoint)
+    if (endpoint !== undefined) await signingKeys.setDefaultEndpoint(id, endpoint)
     return { success: true as const, message: 'The access key was changed.', api_key: await view(changed) }
   })
 
@@ -282,7 +282,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
   }, async request => {
     const { id } = request.params
     await refuseManaging(request.principal, id)
-    const { secret, previousUntil } = await keySide.rotate(id, request.body?.grace_hours ?? defaultGraceHours)
+    const { secret, previousUntil } = await signingKeys.rotate(id, request.body?.grace_hours ?? defaultGraceHours)
     return {
       success: true as const,
       message: 'The secret for events was replaced. Keep it: it is not shown again.',
@@ -292,7 +292,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
   })
 
   async function view (accessKey: AccessKey) {
-    const { defaultEndpoint } = await keySide.read(accessKey.id)
+    const { defaultEndpoint } = await signingKeys.read(accessKey.id)
     return viewOf(accessKey, at, defaultEndpoint)
   }
 
@@ -306,20 +306,20 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
     }
   }
 
-  async function newKeyAnswer (issued: IssuedKey, endpoint: WebhookWish | null | undefined, sentence: string) {
+  async function newKeyAnswer (issued: IssuedKey, endpoint: WebhookRequest | null | undefined, sentence: string) {
     const { id } = issued.accessKey
-    if (endpoint) await keySide.setDefaultEndpoint(id, endpoint)
-    const webhook = await keySide.issue(id)
+    if (endpoint) await signingKeys.setDefaultEndpoint(id, endpoint)
+    const webhook = await signingKeys.issue(id)
     const answer = await issuedAnswer(issued, sentence)
     return { ...answer, api_key: { ...answer.api_key, webhook_secret: webhook.secret } }
   }
 
   /** The default endpoint that a body names; undefined where it says nothing of one, null where it wants none. */
-  async function checkedEndpoint (body: ApiKeyUpdate, principal: Principal): Promise<WebhookWish | null | undefined> {
+  async function checkedEndpoint (body: ApiKeyUpdate, principal: Principal): Promise<WebhookRequest | null | undefined> {
     if (body.webhook_url === undefined) return undefined
-    const wish = readWebhookWish(body)
-    if (wish !== null) await desk.check(wish, principal.keyId)
-    return wish
+    const requested = readWebhookRequest(body)
+    if (requested !== null) await service.check(requested, principal.keyId)
+    return requested
   }
 
   /** What a new key gets: where nothing is asked, no more than its maker has. */

@@ -28,7 +28,7 @@ const downloadRoutes: FastifyPluginAsyncTypebox = async app => {
   }, async (request, reply) => {
     const { civitaiModelVersionId, targetType, filenameOverride } = request.body
     reply.code(202)
-    return startedView(await downloads.fromCivitai(Number(civitaiModelVersionId), wishOf(targetType, filenameOverride)))
+    return startedView(await downloads.fromCivitai(Number(civitaiModelVersionId), requestOf(targetType, filenameOverride)))
   })
 
   for (const path of ['/api/v1/downloads', '/api/v1/downloads/queue']) {
@@ -46,10 +46,10 @@ const downloadRoutes: FastifyPluginAsyncTypebox = async app => {
       }
     }, async (request, reply) => {
       const { source, modelVersionId, type, targetFilename, filename = targetFilename } = request.body
-      const wish = wishOf(type, filename)
+      const requested = requestOf(type, filename)
       reply.code(202)
-      if (source !== undefined) return startedView(await downloads.fromHuggingFace(source, wish))
-      if (modelVersionId !== undefined) return startedView(await downloads.fromCivitai(Number(modelVersionId), wish))
+      if (source !== undefined) return startedView(await downloads.fromHuggingFace(source, requested))
+      if (modelVersionId !== undefined) return startedView(await downloads.fromCivitai(Number(modelVersionId), requested))
       throw new ServiceError('missing_required_field', 'Give source, such as hf:owner/repository/file.safetensors, or modelVersionId.',
         { field: 'source' })
     })
@@ -144,7 +144,7 @@ const downloadRoutes: FastifyPluginAsyncTypebox = async app => {
 
 export default downloadRoutes
 
-function wishOf (type: Download['type'] | undefined, filename: string | undefined) {
+function requestOf (type: Download['type'] | undefined, filename: string | undefined) {
   return { ...(type === undefined ? {} : { type }), ...(filename === undefined ? {} : { filename }) }
 }
 

@@ -13,7 +13,7 @@ import { ServiceError } from '../../src/lib/errors.ts'
 import { iso } from '../../src/lib/text.ts'
 import { newBulkId } from '../../src/jobs/many.ts'
 import { signingSecretOf } from '../../src/webhooks/signing-keys.ts'
-import { readWebhookWish } from '../../src/jobs/webhook-request.ts'
+import { readWebhookRequest } from '../../src/jobs/webhook-request.ts'
 import { seedText } from '../../src/lib/seeds.ts'
 import { newJobId, type Accepted, type SubmissionRequest } from '../../src/jobs/submit.ts'
 import { namingFields, namingWarnings } from './parameter-fields.ts'
@@ -178,7 +178,7 @@ function toSubmission (request: FastifyRequest, body: GenerateRequest, known: Kn
     onDifference: body.on_difference ?? 'warn',
     keyId: request.principal.keyId,
     bulkId: null,
-    webhook: readWebhookWish(body),
+    webhook: readWebhookRequest(body),
     baseUrl: `${request.protocol}://${request.host}`,
     ...(body.strict === true ? { unknown: 'refuse' } : {}),
     warnings,

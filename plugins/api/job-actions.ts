@@ -67,7 +67,7 @@ const jobActions: FastifyPluginAsyncTypebox = async app => {
 export default jobActions
 
 /** Refusals that an answer lists. */
-const mostRefused = 100
+const maxRefused = 100
 
 const words: Readonly<Record<ManyAction, string>> = {
   cancel: 'cancelled', retry: 'put back into the queue', 'run-now': 'moved to the front', move: 'moved to the other server', delete: 'deleted'
@@ -95,7 +95,7 @@ function renderOutcome (action: ManyAction, { count, before, done, refused }: Ma
     count,
     created_before: iso(before),
     done,
-    refused: refused.slice(0, mostRefused).map(({ id, error }) => ({ id, code: error.code, message: error.message })),
+    refused: refused.slice(0, maxRefused).map(({ id, error }) => ({ id, code: error.code, message: error.message })),
     refused_count: refused.length
   }
 }

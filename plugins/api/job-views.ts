@@ -45,8 +45,8 @@ export const jobBases = [
  * @param field name of the parameter, for the error
  */
 export function momentOf (field: string, text: string): number {
-  const moment = Date.parse(text)
-  if (!Number.isNaN(moment)) return moment
+  const timestamp = Date.parse(text)
+  if (!Number.isNaN(timestamp)) return timestamp
   throw new ServiceError('invalid_field_value', `${field} must be a moment such as 2026-11-21T09:30:00Z.`, { field })
 }
 

@@ -11,7 +11,7 @@ import type { JobQuery } from '../../src/jobs/list.ts'
 import { ignoring, ServiceError } from '../../src/lib/errors.ts'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { iso } from '../../src/lib/text.ts'
-import { hangUp, keepLastAnswers } from '../core/held-requests.ts'
+import { disconnectSignal, keepLastAnswers } from '../core/held-requests.ts'
 import { jobBases, readJobFilter } from './job-views.ts'
 
 const waiting = 'With `?wait=` the service answers when the job has finished or that many seconds are over.'
@@ -61,13 +61,13 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
     }, async (request, reply) => {
       // Half a megabyte with all that clients know by two names: by its schema it takes twice as long.
       reply.type('application/json; charset=utf-8').serializer((payload: unknown) => stringifyJson(payload))
-      const [{ jobs: found, total, nextCursor }, moment] = await Promise.all([
+      const [{ jobs: found, total, nextCursor }, timestamp] = await Promise.all([
         list.page(toQuery(request.query, request)), list.moment()
       ])
       return {
         success: true as const,
         total,
-        as_of: iso(moment),
+        as_of: iso(timestamp),
         count: found.length,
         filters: { ...filtersOf(request.query), order: request.query.order?.toUpperCase() ?? 'DESC' },
         jobs: await views.many(found),
@@ -83,7 +83,7 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
       if (seconds === 0 || hasEnded(job.status)) return await views.one(job)
       reply.hold('waiting')
       keepAnswer(reply)
-      await wait(job.id, seconds, hangUp(reply))
+      await wait(job.id, seconds, disconnectSignal(reply))
       return await views.one(await find(request, jobId, maySeeJob))
     }
     for (const path of [`${base}/:jobId`, `${base}/:jobId/status`]) {

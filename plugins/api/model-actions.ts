@@ -12,7 +12,7 @@ const writing = { access: { scope: 'models:write' } } as const
 /** What can be done with one model's files. */
 const modelActions: FastifyPluginAsyncTypebox = async app => {
   const {
-    catalogue, modelDesk: desk, modelRefresher: refresher, civitaiPictures: pictures, registry, states,
+    catalogue, modelService: service, modelRefresher: refresher, civitaiPictures: pictures, registry, states,
     modelViews: views
   } = app
 
@@ -31,7 +31,7 @@ const modelActions: FastifyPluginAsyncTypebox = async app => {
     const left = new AbortController()
     reply.raw.on('close', () => left.abort())
     const begin = performance.now()
-    const { sha256, autoV3, size } = await desk.calculateHash(model, left.signal)
+    const { sha256, autoV3, size } = await service.calculateHash(model, left.signal)
     return {
       success: true as const,
       message: `${model.filename} was hashed.`,
@@ -91,8 +91,8 @@ const modelActions: FastifyPluginAsyncTypebox = async app => {
     const { generateHash = false, retrieveFromCivitai = false, getPreview = false } = request.body ?? {}
     const left = new AbortController()
     reply.raw.on('close', () => left.abort())
-    let model = await desk.rescan(await catalogue.require(request.params.id))
-    if (generateHash) await desk.calculateHash(model, left.signal)
+    let model = await service.rescan(await catalogue.require(request.params.id))
+    if (generateHash) await service.calculateHash(model, left.signal)
     if (retrieveFromCivitai) {
       await refresher.refresh(await catalogue.require(String(model.id)), { freshness: 'fresh' })
     }

@@ -15,7 +15,7 @@ const changing = { access: { scope: 'models:write' } } as const
 
 /** Deleting model files, and finding those that are there twice. */
 const modelDisk: FastifyPluginAsyncTypebox = async app => {
-  const { catalogue, modelDesk: desk } = app
+  const { catalogue, modelService: service } = app
   const answer = { 200: { ...Ref(DeletionAnswer), description: 'What was done.' }, ...errorResponses(400, 403, 404, 409) }
 
   app.delete('/api/v1/models/delete-from-disk', {
@@ -35,7 +35,7 @@ const modelDisk: FastifyPluginAsyncTypebox = async app => {
   }, async request => {
     const { filename, local_path: folder = '', type } = request.body
     const path = pathIn(folder, filename)
-    return render(await desk.deleteFromDisk(await catalogue.require(path, type), path))
+    return render(await service.deleteFromDisk(await catalogue.require(path, type), path))
   })
 
   app.delete('/api/v1/models/:id', {
@@ -49,7 +49,7 @@ const modelDisk: FastifyPluginAsyncTypebox = async app => {
       params: ModelReference,
       response: answer
     }
-  }, async request => render(await desk.deleteFromDisk(await catalogue.require(request.params.id))))
+  }, async request => render(await service.deleteFromDisk(await catalogue.require(request.params.id))))
 
   app.get('/api/v1/models/duplicates', {
     config: { access: { scope: 'models:read' } },
@@ -61,7 +61,7 @@ const modelDisk: FastifyPluginAsyncTypebox = async app => {
       response: { 200: { ...Ref(DuplicatesView), description: 'The groups.' }, ...errorResponses(403) }
     }
   }, async () => {
-    const groups = await desk.duplicates()
+    const groups = await service.duplicates()
     return {
       success: true as const,
       count: spareFiles(groups),
@@ -101,9 +101,9 @@ const modelDisk: FastifyPluginAsyncTypebox = async app => {
     }
   }, async request => {
     const { hashes, expected } = request.body
-    const groups = (await desk.duplicates()).filter(({ sha256 }) => hashes.includes(sha256))
+    const groups = (await service.duplicates()).filter(({ sha256 }) => hashes.includes(sha256))
     refuseMore(spareFiles(groups), expected)
-    return render(await desk.removeDuplicates(hashes))
+    return render(await service.removeDuplicates(hashes))
   })
 }
 

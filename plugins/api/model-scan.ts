@@ -16,7 +16,7 @@ const subdirectory = {
 
 /** Looking through the model folders: start, status, stop. */
 const modelScan: FastifyPluginAsyncTypebox = async app => {
-  const { scanBoard: board, maintenance, modelDesk: desk } = app
+  const { scanStatus: scanStatus, maintenance, modelService: service } = app
 
   app.post('/api/v1/models/scan', {
     config: { access: { scope: 'models:write' } },
@@ -31,13 +31,13 @@ const modelScan: FastifyPluginAsyncTypebox = async app => {
       response: { 202: { ...Ref(ScanView), description: 'It will run, or runs already.' }, ...errorResponses(403, 409) }
     }
   }, async (_request, reply) => {
-    if (desk.folders.length === 0) {
+    if (service.folders.length === 0) {
       throw new ServiceError('no_model_folders',
         'No folder is set: name one in MODELS_DIR, CHECKPOINT_DIR, LORA_DIR or the like. What servers report is listed without.')
     }
     await maintenance.requestScan()
     reply.code(202)
-    return view(await board.read(), await desk.duplicates())
+    return view(await scanStatus.read(), await service.duplicates())
   })
 
   for (const path of ['/api/v1/models/scan', '/api/v1/models/scan/status']) {
@@ -49,7 +49,7 @@ const modelScan: FastifyPluginAsyncTypebox = async app => {
         summary: 'State of the last scan',
         response: { 200: { ...Ref(ScanView), description: 'Its status.' }, ...errorResponses(403) }
       }
-    }, async () => view(await board.read(), await desk.duplicates()))
+    }, async () => view(await scanStatus.read(), await service.duplicates()))
   }
 
   app.post('/api/v1/models/scan/stop', {
@@ -62,9 +62,9 @@ const modelScan: FastifyPluginAsyncTypebox = async app => {
       response: { 200: { ...Ref(Done), description: 'Asked for.' }, ...errorResponses(403) }
     }
   }, async () => {
-    const { state } = await board.read()
+    const { state } = await scanStatus.read()
     if (state !== 'running' && state !== 'waiting') return { success: true as const, message: 'No scan is running.' }
-    await board.requestStop()
+    await scanStatus.requestStop()
     return { success: true as const, message: 'The scan will stop.' }
   })
 }

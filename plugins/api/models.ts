@@ -13,7 +13,7 @@ import { ownerFields } from '../../src/models/sidecars.ts'
 import { pictureAnswers, sendPicture } from '../core/send-image.ts'
 
 /** What the documents of StableQueue call models. */
-const usualTypes = ['checkpoint', 'lora'] as const
+const defaultTypes = ['checkpoint', 'lora'] as const
 
 const reading = { access: { scope: 'models:read' } } as const
 
@@ -35,7 +35,7 @@ const models: FastifyPluginAsyncTypebox = async app => {
   }, async request => {
     const { limit = 1000, offset = 0, server, type, ...filters } = request.query
     const serverId = server === undefined ? undefined : registry.require(server, 'server').id
-    const types = type === undefined ? usualTypes : type === 'all' ? modelTypes : [type]
+    const types = type === undefined ? defaultTypes : type === 'all' ? modelTypes : [type]
     const wanted = { ...filters, types, ...(serverId === undefined ? {} : { serverId }) }
     const found = selectModels(await catalogue.state(), wanted)
     const page = found.slice(offset, offset + limit).map(views.one)
@@ -141,7 +141,7 @@ const writing = { access: { scope: 'models:write' } } as const
 
 /** What owners say of their models, and beginning the catalogue anew. */
 export const modelOwner: FastifyPluginAsyncTypebox = async app => {
-  const { catalogue, modelDesk: desk, maintenance, modelViews: views } = app
+  const { catalogue, modelService: service, maintenance, modelViews: views } = app
 
   app.put('/api/v1/models/update-field', {
     config: writing,
@@ -163,7 +163,7 @@ export const modelOwner: FastifyPluginAsyncTypebox = async app => {
   }, async request => {
     const { filename, local_path: folder = '', type, field, value } = request.body
     const model = await catalogue.require(pathIn(folder, filename), type)
-    return { success: true as const, model: views.one(await desk.setField(model, field, value)) }
+    return { success: true as const, model: views.one(await service.setField(model, field, value)) }
   })
 
   app.post('/api/v1/models/reset-database', {
@@ -176,9 +176,9 @@ export const modelOwner: FastifyPluginAsyncTypebox = async app => {
       response: { 200: { ...Ref(Done), description: 'What was forgotten.' }, ...errorResponses(403) }
     }
   }, async () => {
-    const count = await desk.forgetAll()
-    if (desk.folders.length > 0) await maintenance.requestScan()
+    const count = await service.forgetAll()
+    if (service.folders.length > 0) await maintenance.requestScan()
     const what = `${count} model file${count === 1 ? ' was' : 's were'} forgotten`
-    return { success: true as const, message: desk.folders.length > 0 ? `${what}; a scan finds them again.` : `${what}.` }
+    return { success: true as const, message: service.folders.length > 0 ? `${what}; a scan finds them again.` : `${what}.` }
   })
 }

@@ -15,7 +15,7 @@ const bases = [
 
 /** Thorough checks of servers. They go through the worker that serves the server, in whatever process that is. */
 const serverChecks: FastifyPluginAsyncTypebox = async app => {
-  const { checkDesk: desk, registry } = app
+  const { checkService: service, registry } = app
 
   for (const { base, spelling } of bases) {
     app.post(`${base}/:alias/check`, {
@@ -34,9 +34,9 @@ const serverChecks: FastifyPluginAsyncTypebox = async app => {
     }, async (request, reply) => {
       const server = registry.require(request.params.alias)
       const { checkpoint = null, minutes = null } = request.body ?? {}
-      await desk.ask(server, { id: randomUUID(), checkpoint, minutes })
+      await service.ask(server, { id: randomUUID(), checkpoint, minutes })
       reply.code(202).header('location', `${base}/${encodeURIComponent(server.alias)}/check`)
-      return await desk.view(server.id)
+      return await service.view(server.id)
     })
 
     app.get(`${base}/:alias/check`, {
@@ -49,7 +49,7 @@ const serverChecks: FastifyPluginAsyncTypebox = async app => {
         params: Alias,
         response: { 200: { ...Ref(ServerCheckView), description: 'The check.' }, ...errorResponses(403, 404) }
       }
-    }, async request => await desk.view(registry.require(request.params.alias).id))
+    }, async request => await service.view(registry.require(request.params.alias).id))
 
     app.delete(`${base}/:alias/check`, {
       config: admins,
@@ -63,11 +63,11 @@ const serverChecks: FastifyPluginAsyncTypebox = async app => {
       }
     }, async (request, reply) => {
       const server = registry.require(request.params.alias)
-      if (!await desk.cancel(server.id)) {
+      if (!await service.cancel(server.id)) {
         throw new ServiceError('check_not_found', `No check of ${server.alias} is running.`)
       }
       reply.code(202)
-      return await desk.view(server.id)
+      return await service.view(server.id)
     })
   }
 }

@@ -15,8 +15,8 @@ const changing = { access: { scope: 'servers:admin' } } as const
 
 /** The servers: listed without asking them, changed by admins. */
 const servers: FastifyPluginAsyncTypebox = async app => {
-  const { serverDesk: desk, serverViews: views, reach } = app
-  const { registry } = desk
+  const { serverService: service, serverViews: views, reach } = app
+  const { registry } = service
 
   app.get('/api/v1/servers', {
     config: reading,
@@ -116,7 +116,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
   }, async request => {
     const { jobs, to, expected } = request.query
     const server = registry.require(request.params.alias)
-    const moved = await desk.remove(server, jobs ?? 'refuse', to, expected)
+    const moved = await service.remove(server, jobs ?? 'refuse', to, expected)
     return { success: true as const, message: `Server ${server.alias} was removed${moved === '' ? '' : `; ${moved}`}.` }
   })
 
@@ -132,7 +132,7 @@ const servers: FastifyPluginAsyncTypebox = async app => {
     }
   }, async request => {
     const server = registry.require(request.params.alias)
-    const { reachable, message, milliseconds } = await desk.test(server)
+    const { reachable, message, milliseconds } = await service.test(server)
     return {
       success: true as const,
       reachable,

@@ -148,11 +148,11 @@ const settingsRoutes: FastifyPluginAsyncTypebox = async app => {
       jobs: request.query.jobs ?? retentionJobs,
       dropInDays: config.TRACKER_RETENTION
     }
-    const moment = await list.moment()
+    const timestamp = await list.moment()
     const [{ oldest, ...due }, last] = await Promise.all([retention.due(rules), retention.last()])
     return {
       success: true as const,
-      as_of: iso(moment),
+      as_of: iso(timestamp),
       days: rules.days,
       jobs: rules.jobs,
       tracker_days: rules.dropInDays,

@@ -9,7 +9,7 @@ import {
 } from '../../schemas/webhook.ts'
 import { mayCancelJob, mayDo, maySeeJob, type Scope, seesAllJobs } from '../../src/access/principal.ts'
 import { refuseMore } from '../../src/jobs/many.ts'
-import { readWebhookWish } from '../../src/jobs/webhook-request.ts'
+import { readWebhookRequest } from '../../src/jobs/webhook-request.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { iso } from '../../src/lib/text.ts'
 import type { DeliveryFilter } from '../../src/webhooks/deliveries.ts'
@@ -92,7 +92,7 @@ const OneEndpoint = Type.Object({ success, endpoint: Ref(EndpointView) }, { desc
 
 /** Deliveries, endpoints and what can be done with them; a key sees those of its own jobs. */
 const webhooks: FastifyPluginAsyncTypebox = async app => {
-  const { jobStore: store, deliveries, endpoints, webhookDesk: desk, webhookOffice: office, keySide } = app
+  const { jobStore: store, deliveries, endpoints, webhookService: service, deliveryService: deliveryService, signingKeys } = app
 
   /** Another's delivery is answered as one that is not there. */
   async function find (request: FastifyRequest, id: string, allowed: typeof maySeeJob): Promise<Delivery> {
@@ -164,8 +164,8 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
   })
 
   for (const { path, act, summary, description } of [
-    { path: 'redeliver', act: office.redeliver, summary: 'Send an event again', description: 'Under the same id, with the same body and a fresh schedule.' },
-    { path: 'stop', act: office.stop, summary: 'Send no more of an event', description: 'A running attempt still finishes.' }
+    { path: 'redeliver', act: deliveryService.redeliver, summary: 'Send an event again', description: 'Under the same id, with the same body and a fresh schedule.' },
+    { path: 'stop', act: deliveryService.stop, summary: 'Send no more of an event', description: 'A running attempt still finishes.' }
   ]) {
     app.post(`${deliveriesPath}/:id/${path}`, {
       config: changing,
@@ -210,10 +210,10 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
     }
   }, async request => {
     const { state = 'failed', expected, dry_run: isDryRun = false, ...span } = request.body
-    const found = await office.find(toFilter(request, { ...span, state }, 'jobs:cancel:all'))
+    const found = await deliveryService.find(toFilter(request, { ...span, state }, 'jobs:cancel:all'))
     if (!isDryRun) {
       refuseMore(found.length, expected)
-      await office.redeliverAll(found)
+      await deliveryService.redeliverAll(found)
     }
     return { success: true as const, count: found.length }
   })
@@ -230,12 +230,12 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
       response: { 200: { ...Ref(DeliveryDetail), description: 'Result.' }, ...errorResponses(400, 403, 422) }
     }
   }, async request => {
-    const checked = await desk.check(readWebhookWish(request.body), request.principal.keyId)
+    const checked = await service.check(readWebhookRequest(request.body), request.principal.keyId)
     if (checked === null) {
       throw new ServiceError('missing_required_field',
         'webhookUrl is required: the key has no default endpoint either.', { field: 'webhookUrl' })
     }
-    const delivery = await office.test(checked)
+    const delivery = await deliveryService.test(checked)
     return {
       success: true as const,
       delivery: deliveryView(delivery),
@@ -292,7 +292,7 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
         ...errorResponses(403)
       }
     }
-  }, async () => ({ success: true as const, webhook_secret: keySide.ownSecret }))
+  }, async () => ({ success: true as const, webhook_secret: signingKeys.ownSecret }))
 
   for (const version of ['v1', 'v2']) {
     app.get(`/api/${version}/jobs/:jobId/webhooks`, {

@@ -1,14 +1,14 @@
 import { type TObject, Type } from '@sinclair/typebox'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import {
-  StudioAccepted, StudioBatch, StudioBatchAccepted, StudioBatchRequest, studioErrors
+  BotAccepted, BotBatch, BotBatchAccepted, BotBatchRequest, botErrors
 } from '../../schemas/bots-job.ts'
 import { JsonOrForm, Ref } from '../../schemas/kit.ts'
 import { WebhookFields } from '../../schemas/webhook.ts'
 import { mayCancelJob, maySeeJob, requireImages } from '../../src/access/principal.ts'
 import type { Batch } from '../../src/bots/batches.ts'
-import { studioWarnings } from '../../src/bots/errors.ts'
-import { studioFiles } from '../../src/bots/form.ts'
+import { botWarnings } from '../../src/bots/errors.ts'
+import { botFiles } from '../../src/bots/form.ts'
 import { composeGrid } from '../../src/bots/picture-grid.ts'
 import { readFields } from '../../src/bots/read-fields.ts'
 import { type GenerationKind, requestSchemas } from '../../src/bots/request.ts'
@@ -26,7 +26,7 @@ const params = Type.Object({
 
 /** Variations and sweeps: many generations as one thing. */
 const batchRoutes: FastifyPluginAsync = async app => {
-  const { batches, studioViews: views, cancelAll, media } = app
+  const { batches, botViews: views, cancelAll, media } = app
 
   async function find (request: FastifyRequest, allowed: typeof maySeeJob): Promise<Batch> {
     const batch = await batches.find((request.params as { batch_id: string }).batch_id)
@@ -35,14 +35,14 @@ const batchRoutes: FastifyPluginAsync = async app => {
   }
 
   app.post('/batch', {
-    config: { ...writing, multipart: { files: studioFiles } },
+    config: { ...writing, multipart: { files: botFiles } },
     schema: {
       operationId: 'studio_batch',
       tags: ['Studio'],
       summary: 'Many pictures that differ in some fields',
       description: 'Every variation, and in each every combination of the axes. Either all of them are taken or none.',
-      body: JsonOrForm(StudioBatchRequest, StudioBatchRequest),
-      response: { 200: { ...Ref(StudioBatchAccepted), description: 'All of them wait in the queue.' }, ...studioErrors(404, 413, 415) }
+      body: JsonOrForm(BotBatchRequest, BotBatchRequest),
+      response: { 200: { ...Ref(BotBatchAccepted), description: 'All of them wait in the queue.' }, ...botErrors(404, 413, 415) }
     }
   }, async request => {
     const call = callOf(request)
@@ -56,7 +56,7 @@ const batchRoutes: FastifyPluginAsync = async app => {
       estimated_time: await views.secondsOfBatch(await batches.jobs(batch)),
       total: cells.length,
       job_ids: cells.map(({ jobId }) => jobId),
-      warnings: studioWarnings(warnings),
+      warnings: botWarnings(warnings),
       ...signingSecretOf(readFields(WebhookFields, call.fields))
     }
   })
@@ -68,7 +68,7 @@ const batchRoutes: FastifyPluginAsync = async app => {
       tags: ['Studio'],
       summary: 'A batch as it is now',
       params,
-      response: { 200: { ...Ref(StudioBatch), description: 'The batch.' }, ...studioErrors(404) }
+      response: { 200: { ...Ref(BotBatch), description: 'The batch.' }, ...botErrors(404) }
     }
   }, async request => {
     const batch = await find(request, maySeeJob)
@@ -84,7 +84,7 @@ const batchRoutes: FastifyPluginAsync = async app => {
       params,
       produces: ['image/png'],
       response: {
-        200: { description: 'PNG.', content: { 'image/png': { schema: Type.String({ format: 'binary' }) } } }, ...studioErrors(404)
+        200: { description: 'PNG.', content: { 'image/png': { schema: Type.String({ format: 'binary' }) } } }, ...botErrors(404)
       }
     }
   }, async (request, reply) => {
@@ -101,7 +101,7 @@ const batchRoutes: FastifyPluginAsync = async app => {
       tags: ['Studio'],
       summary: 'Cancel the unfinished jobs of a batch',
       params,
-      response: { 200: { ...Ref(StudioBatch), description: 'The batch as it is now.' }, ...studioErrors(404) }
+      response: { 200: { ...Ref(BotBatch), description: 'The batch as it is now.' }, ...botErrors(404) }
     }
   }, async request => {
     const batch = await find(request, mayCancelJob)
@@ -112,7 +112,7 @@ const batchRoutes: FastifyPluginAsync = async app => {
 
 export default batchRoutes
 
-const config = { access: { scope: 'jobs:write' }, multipart: { files: studioFiles } } as const
+const config = { access: { scope: 'jobs:write' }, multipart: { files: botFiles } } as const
 
 const routes: Readonly<Record<GenerationKind, { readonly summary: string, readonly message: string }>> = {
   txt2img: { summary: 'A picture from words', message: 'Generation queued successfully' },
@@ -127,7 +127,7 @@ const routes: Readonly<Record<GenerationKind, { readonly summary: string, readon
 
 /** Every way of asking for pictures; what comes back is a job. */
 export const generate: FastifyPluginAsync = async app => {
-  const { generations, studioViews: views } = app
+  const { generations, botViews: views } = app
 
   for (const [kind, schema] of Object.entries(requestSchemas) as Array<[GenerationKind, TObject]>) {
     const { summary, message } = routes[kind]
@@ -140,7 +140,7 @@ export const generate: FastifyPluginAsync = async app => {
         description: 'Takes JSON with images as base64, or multipart/form-data with files: fields as parts of their own, ' +
           'or as one JSON object in a part called `request`.',
         body: JsonOrForm(schema, schema),
-        response: { 200: { ...Ref(StudioAccepted), description: 'It waits in the queue.' }, ...studioErrors(404, 413, 415) }
+        response: { 200: { ...Ref(BotAccepted), description: 'It waits in the queue.' }, ...botErrors(404, 413, 415) }
       }
     }, async request => {
       const call = callOf(request)
@@ -154,7 +154,7 @@ export const generate: FastifyPluginAsync = async app => {
 
 function renderAccepted (
   { id, position, seed, warnings }: Accepted, message: string, seconds: number | null
-): StudioAccepted {
-  const told = studioWarnings(warnings)
+): BotAccepted {
+  const told = botWarnings(warnings)
   return { job_id: id, status: 'queued', message, estimated_time: seconds, position, seed, seed_text: seedText(seed), warnings: told }
 }

@@ -3,9 +3,9 @@ import { JsonOrForm, Ref } from '../../schemas/kit.ts'
 import {
   ControlNetModels, ControlNetModules, ControlNetTypes, PreprocessAnswer, PreprocessRequest, PreprocessSettings
 } from '../../schemas/bots-extensions.ts'
-import { studioErrors } from '../../schemas/bots-job.ts'
+import { botErrors } from '../../schemas/bots-job.ts'
 import { readFields } from '../../src/bots/read-fields.ts'
-import { hangUp } from '../core/held-requests.ts'
+import { disconnectSignal } from '../core/held-requests.ts'
 import { fieldsOfRequest } from './scope.ts'
 
 const looking = { access: { scope: 'models:read' } } as const
@@ -14,7 +14,7 @@ const drawing = { access: { scope: 'jobs:write' }, multipart: { files } } as con
 
 /** What bots need to offer ControlNet. */
 const controlNet: FastifyPluginAsync = async app => {
-  const { controlNetDesk: desk, pictures } = app
+  const { controlNetService: service, pictures } = app
   const described = (operationId: string, summary: string) =>
     ({ operationId: `studio_${operationId}`, tags: ['Studio'], summary })
 
@@ -22,19 +22,19 @@ const controlNet: FastifyPluginAsync = async app => {
     config: looking,
     schema: {
       ...described('controlnet_models', 'ControlNet models of all servers'),
-      response: { 200: { ...Ref(ControlNetModels), description: 'Empty while no server has ControlNet.' }, ...studioErrors() }
+      response: { 200: { ...Ref(ControlNetModels), description: 'Empty while no server has ControlNet.' }, ...botErrors() }
     }
-  }, async () => ({ models: await desk.models() }))
+  }, async () => ({ models: await service.models() }))
 
   for (const path of ['modules', 'preprocessors']) {
     app.get(`/${path}`, {
       config: looking,
       schema: {
         ...described(`controlnet_${path}`, 'ControlNet preprocessors of all servers'),
-        response: { 200: { ...Ref(ControlNetModules), description: 'Empty while no server has ControlNet.' }, ...studioErrors() }
+        response: { 200: { ...Ref(ControlNetModules), description: 'Empty while no server has ControlNet.' }, ...botErrors() }
       }
     }, async () => {
-      const modules = await desk.modules()
+      const modules = await service.modules()
       return { modules, preprocessors: modules }
     })
   }
@@ -43,9 +43,9 @@ const controlNet: FastifyPluginAsync = async app => {
     config: looking,
     schema: {
       ...described('controlnet_types', 'Which preprocessors and models go together'),
-      response: { 200: { ...Ref(ControlNetTypes), description: 'By control type.' }, ...studioErrors() }
+      response: { 200: { ...Ref(ControlNetTypes), description: 'By control type.' }, ...botErrors() }
     }
-  }, async () => ({ control_types: await desk.types() }))
+  }, async () => ({ control_types: await service.types() }))
 
   app.post('/preprocess', {
     config: drawing,
@@ -55,14 +55,14 @@ const controlNet: FastifyPluginAsync = async app => {
         'if none can, the status is 200 with `error`.',
       querystring: PreprocessSettings,
       body: JsonOrForm(PreprocessRequest, PreprocessRequest),
-      response: { 200: { ...Ref(PreprocessAnswer), description: 'The map, or why there is none.' }, ...studioErrors(404, 413, 415, 502) }
+      response: { 200: { ...Ref(PreprocessAnswer), description: 'The map, or why there is none.' }, ...botErrors(404, 413, 415, 502) }
     }
   }, async (request, reply) => {
     reply.hold('waiting')
     const body = fieldsOfRequest(request)
     const given = { ...request.query as object, ...body, file: body.file ?? body.image }
     const { file, mask, processor, preprocessor, ...settings } = readFields(PreprocessRequest, given)
-    return await desk.preprocess({
+    return await service.preprocess({
       image: await pictures.open(file, 'file'),
       mask: typeof mask === 'string' ? await pictures.open(mask, 'mask') : null,
       module: processor ?? preprocessor ?? 'canny',
@@ -70,7 +70,7 @@ const controlNet: FastifyPluginAsync = async app => {
       thresholdA: settings.threshold_a ?? null,
       thresholdB: settings.threshold_b ?? null,
       target: settings.server ?? ''
-    }, hangUp(reply))
+    }, disconnectSignal(reply))
   })
 }
 

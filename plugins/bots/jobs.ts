@@ -1,21 +1,21 @@
 import { Readable } from 'node:stream'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import {
-  StudioDone, studioErrors, StudioJob, StudioJobParameters, StudioModels, StudioQueue, StudioResult, StudioResultQuery
+  BotDone, botErrors, BotJob, BotJobParameters, BotModels, BotQueue, BotResult, BotResultQuery
 } from '../../schemas/bots-job.ts'
-import { StudioMessage } from '../../schemas/bots-settings.ts'
+import { BotMessage } from '../../schemas/bots-settings.ts'
 import { hasEnded, JobWaitQuery } from '../../schemas/job.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { mayCancelJob, maySeeJob, type Principal, requireImages } from '../../src/access/principal.ts'
 import { type Batch, batchAsJob, batchHasEnded } from '../../src/bots/batches.ts'
-import { type ImageFormat, studioBatchResult, studioQueue, studioResult } from '../../src/bots/job-view.ts'
+import { type ImageFormat, botBatchResult, botQueue, botResult } from '../../src/bots/job-view.ts'
 import { unionOfLists } from '../../src/bots/lists.ts'
 import { readFields } from '../../src/bots/read-fields.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { ignoring, ServiceError } from '../../src/lib/errors.ts'
 import { inventoriesOf } from '../../src/models/servers.ts'
 import { checkImages } from '../../src/sdapi/answer.ts'
-import { hangUp, keepLastAnswers } from '../core/held-requests.ts'
+import { disconnectSignal, keepLastAnswers } from '../core/held-requests.ts'
 
 const tags = ['Studio']
 const reading = { access: { scope: 'jobs:read', bucket: 'status' } } as const
@@ -23,7 +23,7 @@ const writing = { access: { scope: 'jobs:write' } } as const
 
 /** Watching jobs, getting their images, ending them. */
 const jobs: FastifyPluginAsync = async app => {
-  const { waitForJob: wait, jobStore: store, media, batches, studioViews: views, cancelAll, removeJob } = app
+  const { waitForJob: wait, jobStore: store, media, batches, botViews: views, cancelAll, removeJob } = app
   const keepAnswer = keepLastAnswers(app)
 
   /** The job, if the caller may do this with it; another's job is answered as one that is not there. */
@@ -54,7 +54,7 @@ const jobs: FastifyPluginAsync = async app => {
     if (!hasEnded(job.status)) throw notAvailable()
     if (job.status === 'completed') requireImages(principal)
     if (format === 'base64' && job.status === 'completed') await checkImages(media, job).catch(unavailable)
-    return studioResult(media, job, format)
+    return botResult(media, job, format)
   }
 
   async function batchResult (
@@ -64,7 +64,7 @@ const jobs: FastifyPluginAsync = async app => {
     const done = jobs.flatMap(job => job?.status === 'completed' ? job : [])
     if (done.length > 0) requireImages(principal)
     if (format === 'base64') for (const job of done) await checkImages(media, job).catch(unavailable)
-    return studioBatchResult(media, batchAsJob(batch, jobs, null), done, format)
+    return botBatchResult(media, batchAsJob(batch, jobs, null), done, format)
   }
 
   async function deleteBatch ({ batch, jobs }: { batch: Batch, jobs: ReadonlyArray<Job | null> }): Promise<string> {
@@ -84,9 +84,9 @@ const jobs: FastifyPluginAsync = async app => {
       tags,
       summary: 'A job as it is now',
       description: 'With `?wait=` the service answers when the job has finished or that many seconds are over.',
-      params: StudioJobParameters,
+      params: BotJobParameters,
       querystring: JobWaitQuery,
-      response: { 200: { ...Ref(StudioJob), description: 'The job.' }, ...studioErrors(404) }
+      response: { 200: { ...Ref(BotJob), description: 'The job.' }, ...botErrors(404) }
     }
   }, async (request, reply) => {
     const { wait: seconds = 0 } = readFields(JobWaitQuery, request.query, ['query'])
@@ -95,7 +95,7 @@ const jobs: FastifyPluginAsync = async app => {
     if (seconds > 0) {
       reply.hold('waiting')
       keepAnswer(reply)
-      await waitFor(jobs, seconds, hangUp(reply))
+      await waitFor(jobs, seconds, disconnectSignal(reply))
     }
     return found === null
       ? await views.job(await find(request, maySeeJob))
@@ -109,12 +109,12 @@ const jobs: FastifyPluginAsync = async app => {
       tags,
       summary: 'What a job made',
       description: '404 until the job has finished. A failed job answers 200 as well, with `error` and no images.',
-      params: StudioJobParameters,
-      querystring: StudioResultQuery,
-      response: { 200: { ...Ref(StudioResult), description: 'Images and what is known of them.' }, ...studioErrors(404) }
+      params: BotJobParameters,
+      querystring: BotResultQuery,
+      response: { 200: { ...Ref(BotResult), description: 'Images and what is known of them.' }, ...botErrors(404) }
     }
   }, async (request, reply) => {
-    const { format = 'base64' } = readFields(StudioResultQuery, request.query, ['query'])
+    const { format = 'base64' } = readFields(BotResultQuery, request.query, ['query'])
     const found = await findBatch(request, maySeeJob)
     const pieces = found === null
       ? await jobResult(await find(request, maySeeJob).catch(unavailable), format, request.principal)
@@ -128,8 +128,8 @@ const jobs: FastifyPluginAsync = async app => {
       operationId: 'studio_cancel_job',
       tags,
       summary: 'End a job',
-      params: StudioJobParameters,
-      response: { 200: { ...Ref(StudioDone), description: 'It is cancelled, or being cancelled.' }, ...studioErrors(404) }
+      params: BotJobParameters,
+      response: { 200: { ...Ref(BotDone), description: 'It is cancelled, or being cancelled.' }, ...botErrors(404) }
     }
   }, async request => {
     const found = await findBatch(request, mayCancelJob)
@@ -149,8 +149,8 @@ const jobs: FastifyPluginAsync = async app => {
       operationId: 'studio_delete_job',
       tags,
       summary: 'Delete a finished job or batch with its images, or cancel an active one',
-      params: StudioJobParameters,
-      response: { 200: { ...Ref(StudioMessage), description: 'Done.' }, ...studioErrors(404) }
+      params: BotJobParameters,
+      response: { 200: { ...Ref(BotMessage), description: 'Done.' }, ...botErrors(404) }
     }
   }, async request => {
     const found = await findBatch(request, mayCancelJob)
@@ -188,9 +188,9 @@ export const queue: FastifyPluginAsync = async app => {
       operationId: 'studio_queue',
       tags: ['Studio'],
       summary: 'How much there is to do before the next job',
-      response: { 200: { ...Ref(StudioQueue), description: 'The queues of all servers.' }, ...studioErrors() }
+      response: { 200: { ...Ref(BotQueue), description: 'The queues of all servers.' }, ...botErrors() }
     }
-  }, async () => await studioQueue({ registry, estimates }))
+  }, async () => await botQueue({ registry, estimates }))
 }
 
 /** What there is to choose from. */
@@ -203,7 +203,7 @@ export const models: FastifyPluginAsync = async app => {
       operationId: 'studio_models',
       tags: ['Studio'],
       summary: 'What all servers together have',
-      response: { 200: { ...Ref(StudioModels), description: 'Names, each once.' }, ...studioErrors() }
+      response: { 200: { ...Ref(BotModels), description: 'Names, each once.' }, ...botErrors() }
     }
   }, async () => unionOfLists((await inventoriesOf(registry, states)).map(({ inventory }) => inventory)))
 }

@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import { Ref } from '../../schemas/kit.ts'
-import { studioErrors } from '../../schemas/bots-job.ts'
+import { botErrors } from '../../schemas/bots-job.ts'
 import {
   LoraChoices, LoraEdit, LoraEnrichQuery, LoraInfo, LoraList, LoraQuery, LoraReference, LoraScan, LoraTags
 } from '../../schemas/bots-settings.ts'
@@ -16,26 +16,26 @@ import { readOnlyFields } from './scope.ts'
 const reading = { access: { scope: 'models:read' } } as const
 const writing = { access: { scope: 'models:write' } } as const
 /** Discord shows no more choices, and no longer ones. */
-const mostChoices = 25
+const maxChoices = 25
 const longestChoice = 100
 
 /** The LoRAs of all servers and folders, for people to choose from. */
 const loras: FastifyPluginAsync = async app => {
-  const { loraShelf: shelf } = app
+  const { loraService: loraService } = app
   const described = (operationId: string, summary: string, description?: string) => ({
     operationId: `studio_${operationId}`, tags: ['Studio'], summary, ...(description === undefined ? {} : { description })
   })
-  const one = { 200: { ...Ref(LoraInfo), description: 'The LoRA.' }, ...studioErrors(404) }
+  const one = { 200: { ...Ref(LoraInfo), description: 'The LoRA.' }, ...botErrors(404) }
 
   app.get('/', {
     config: reading,
     schema: {
       ...described('loras', 'LoRAs', 'Filled from what servers report, also before the first scan.'),
       querystring: LoraQuery,
-      response: { 200: { ...Ref(LoraList), description: 'All of them, or those that fit.' }, ...studioErrors() }
+      response: { 200: { ...Ref(LoraList), description: 'All of them, or those that fit.' }, ...botErrors() }
     }
   }, async request => {
-    const { loras, total } = await shelf.find(readFields(LoraQuery, request.query, ['query']))
+    const { loras, total } = await loraService.find(readFields(LoraQuery, request.query, ['query']))
     return { loras: loras.map(render), total: loras.length, total_available: total }
   })
 
@@ -44,11 +44,11 @@ const loras: FastifyPluginAsync = async app => {
     schema: {
       ...described('lora_choices', 'LoRAs as choices for Discord'),
       querystring: LoraQuery,
-      response: { 200: { ...Ref(LoraChoices), description: 'At most 25.' }, ...studioErrors() }
+      response: { 200: { ...Ref(LoraChoices), description: 'At most 25.' }, ...botErrors() }
     }
   }, async request => {
     const query = readFields(LoraQuery, request.query, ['query'])
-    const { loras } = await shelf.find({ ...query, limit: Math.min(query.limit ?? mostChoices, mostChoices) })
+    const { loras } = await loraService.find({ ...query, limit: Math.min(query.limit ?? maxChoices, maxChoices) })
     return { choices: loras.map(choiceOf).filter(({ value }) => value.length <= longestChoice) }
   })
 
@@ -56,10 +56,10 @@ const loras: FastifyPluginAsync = async app => {
     config: reading,
     schema: {
       ...described('lora_tags', 'Tags of LoRAs'),
-      response: { 200: { ...Ref(LoraTags), description: 'Most used first.' }, ...studioErrors() }
+      response: { 200: { ...Ref(LoraTags), description: 'Most used first.' }, ...botErrors() }
     }
   }, async () => {
-    const { loras } = await shelf.find({ limit: Infinity })
+    const { loras } = await loraService.find({ limit: Infinity })
     const counts = new Map<string, number>()
     for (const tag of loras.flatMap(({ tags }) => tags)) counts.set(tag, (counts.get(tag) ?? 0) + 1)
     const tags = [...counts].map(([tag, count]) => ({ tag, count }))
@@ -71,16 +71,16 @@ const loras: FastifyPluginAsync = async app => {
     schema: {
       ...described('scan_loras', 'Scan for LoRAs again', 'Every server reads its folder again. Model folders of this ' +
         'machine are scanned in the background. Edited fields stay.'),
-      response: { 200: { ...Ref(LoraScan), description: 'The present state.' }, ...studioErrors() }
+      response: { 200: { ...Ref(LoraScan), description: 'The present state.' }, ...botErrors() }
     }
   }, async () => {
-    const details = await shelf.scan()
+    const details = await loraService.scan()
     return { message: `Scanned and found ${details.count} LoRAs`, details }
   })
 
   app.get('/:filename', {
     config: reading, schema: { ...described('lora', 'One LoRA'), params: LoraReference, response: one }
-  }, async request => render(await shelf.require(filenameOf(request))))
+  }, async request => render(await loraService.require(filenameOf(request))))
 
   app.get('/:filename/thumbnail', {
     config: { access: { scope: 'models:read', bucket: 'status' } },
@@ -88,18 +88,18 @@ const loras: FastifyPluginAsync = async app => {
       ...described('lora_thumbnail', 'A picture of a LoRA', 'The picture that a person set, one beside the file ' +
         'here or at a server, or Civitai\'s.'),
       params: LoraReference,
-      response: { ...pictureAnswers, 302: Type.Null({ description: 'It is there.' }), ...studioErrors(404, 502) }
+      response: { ...pictureAnswers, 302: Type.Null({ description: 'It is there.' }), ...botErrors(404, 502) }
     }
   }, async (request, reply) => {
-    const lora = await shelf.require(filenameOf(request))
+    const lora = await loraService.require(filenameOf(request))
     const address = lora.thumbnail ?? ownPicture(lora)
-    return address === null ? await sendPicture(request, reply, await shelf.picture(lora)) : reply.redirect(address)
+    return address === null ? await sendPicture(request, reply, await loraService.picture(lora)) : reply.redirect(address)
   })
 
   app.patch('/:filename', {
     config: writing,
     schema: { ...described('edit_lora', 'Change what is known of a LoRA'), params: LoraReference, body: Ref(LoraEdit), response: one }
-  }, async request => render(await shelf.edit(filenameOf(request), readOnlyFields(LoraEdit, request))))
+  }, async request => render(await loraService.edit(filenameOf(request), readOnlyFields(LoraEdit, request))))
 
   app.post('/:filename/enrich', {
     config: writing,
@@ -107,11 +107,11 @@ const loras: FastifyPluginAsync = async app => {
       ...described('enrich_lora', 'Ask Civitai about a LoRA', 'By its hash. Edited fields stay.'),
       params: LoraReference,
       querystring: LoraEnrichQuery,
-      response: { ...one, ...studioErrors(404, 502) }
+      response: { ...one, ...botErrors(404, 502) }
     }
   }, async request => {
     const { force } = readFields(LoraEnrichQuery, request.query, ['query'])
-    return render(await shelf.enrich(filenameOf(request), force === true ? 'fresh' : 'kept'))
+    return render(await loraService.enrich(filenameOf(request), force === true ? 'fresh' : 'kept'))
   })
 }
 

@@ -1,14 +1,14 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import { userId } from '../../schemas/bots-generation.ts'
-import { studioErrors } from '../../schemas/bots-job.ts'
+import { botErrors } from '../../schemas/bots-job.ts'
 import {
   Preset, PresetAnswer, PresetChange, PresetCopy, PresetInput, PresetList, PresetSaved, PresetSharing,
-  SharedPresetsQuery, StudioMessage
+  SharedPresetsQuery, BotMessage
 } from '../../schemas/bots-settings.ts'
 import { Ref } from '../../schemas/kit.ts'
 import { warningsOfUnknown } from '../../src/a1111/unknown-fields.ts'
-import { studioTime } from '../../src/bots/errors.ts'
+import { botTime } from '../../src/bots/errors.ts'
 import type { KeptImages } from '../../src/bots/pictures.ts'
 import type { StoredPreset } from '../../src/bots/presets.ts'
 import { readFields, unknownFields } from '../../src/bots/read-fields.ts'
@@ -24,8 +24,8 @@ async function renderPreset (images: KeptImages, preset: StoredPreset): Promise<
     name,
     description,
     config: await images.show(config),
-    created_at: studioTime(createdAt),
-    last_used: lastUsedAt === null ? null : studioTime(lastUsedAt),
+    created_at: botTime(createdAt),
+    last_used: lastUsedAt === null ? null : botTime(lastUsedAt),
     shared,
     share_code: shared === 'private' ? null : shareCode,
     copied_from: copiedFrom,
@@ -46,9 +46,9 @@ const presetRoutes: FastifyPluginAsync = async app => {
   const described = (operationId: string, summary: string, description = '') => ({
     operationId: `studio_${operationId}`, tags: ['Studio'], summary, ...(description === '' ? {} : { description })
   })
-  const one = { 200: { ...Ref(Preset), description: 'The preset.' }, ...studioErrors(404) }
-  const changed = { 200: { ...Ref(PresetAnswer), description: 'Done.' }, ...studioErrors(404) }
-  const list = { 200: { ...Ref(PresetList), description: 'The presets.' }, ...studioErrors() }
+  const one = { 200: { ...Ref(Preset), description: 'The preset.' }, ...botErrors(404) }
+  const changed = { 200: { ...Ref(PresetAnswer), description: 'Done.' }, ...botErrors(404) }
+  const list = { 200: { ...Ref(PresetList), description: 'The presets.' }, ...botErrors() }
   const render = async (preset: Parameters<typeof renderPreset>[1]) => await renderPreset(keptImages, preset)
 
   app.get('/shared', {
@@ -79,7 +79,7 @@ const presetRoutes: FastifyPluginAsync = async app => {
       ...described('save_preset', 'Save a workflow', 'Always makes a new one, also under a name that there is.'),
       params,
       body: Ref(PresetInput),
-      response: { 200: { ...Ref(PresetSaved), description: 'It is saved.' }, ...studioErrors(413) }
+      response: { 200: { ...Ref(PresetSaved), description: 'It is saved.' }, ...botErrors(413) }
     }
   }, async request => {
     const fields = fieldsOfRequest(request)
@@ -146,7 +146,7 @@ const presetRoutes: FastifyPluginAsync = async app => {
     schema: {
       ...described('delete_preset', 'Delete a preset', 'Copies stay.'),
       params: presetParams,
-      response: { 200: { ...Ref(StudioMessage), description: 'It is gone.' }, ...studioErrors(404) }
+      response: { 200: { ...Ref(BotMessage), description: 'It is gone.' }, ...botErrors(404) }
     }
   }, async request => {
     await presets.remove(userOf(request), idOf(request))

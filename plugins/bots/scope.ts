@@ -1,10 +1,10 @@
 import type { Readable } from 'node:stream'
 import type { Static, TObject } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { toStudioError } from '../../src/bots/errors.ts'
+import { toBotError } from '../../src/bots/errors.ts'
 import { formFields, withUsualNames } from '../../src/bots/form.ts'
 import { readFields, refuseUnknownFields, validationDetail } from '../../src/bots/read-fields.ts'
-import type { StudioCall } from '../../src/bots/request.ts'
+import type { BotCall } from '../../src/bots/request.ts'
 import { ValidationFailure } from '../../src/fastapi/errors.ts'
 import { pydantic2 } from '../../src/fastapi/pydantic2.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
@@ -41,7 +41,7 @@ export function behaveLikeFastApi (app: FastifyInstance): void {
 export function answerErrorsLikeFastApi (app: FastifyInstance): void {
   app.setErrorHandler(async (thrown, request, reply) => {
     const error = thrown instanceof ValidationFailure ? thrown : toServiceError(thrown)
-    const { status, body } = toStudioError(error)
+    const { status, body } = toBotError(error)
     const code = error instanceof ServiceError ? error.code : 'validation'
     if (error instanceof ServiceError) reply.headers(retryAfter(error))
     return send(reply.code(logFailure(request, { code, status }, error)), body)
@@ -93,7 +93,7 @@ function missingBody (): ValidationFailure {
 }
 
 /** A request as the generations understand it. @throws ValidationFailure when there is no object */
-export function callOf (request: FastifyRequest): StudioCall {
+export function callOf (request: FastifyRequest): BotCall {
   return {
     fields: fieldsOfRequest(request),
     keyId: request.principal.keyId,

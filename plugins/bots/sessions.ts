@@ -1,17 +1,17 @@
 import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
-import { StudioControlNetUnit, userId } from '../../schemas/bots-generation.ts'
-import { studioErrors, StudioHistory, StudioHistoryQuery } from '../../schemas/bots-job.ts'
+import { BotControlNetUnit, userId } from '../../schemas/bots-generation.ts'
+import { botErrors, BotHistory, BotHistoryQuery } from '../../schemas/bots-job.ts'
 import {
-  ImportAnswer, PortableUser, SessionAnswer, SessionChange, SessionLora, StudioMessage, UserImport, UserSession
+  ImportAnswer, PortableUser, SessionAnswer, SessionChange, SessionLora, BotMessage, UserImport, UserSession
 } from '../../schemas/bots-settings.ts'
 import { Ref, WithDefaults } from '../../schemas/kit.ts'
 import { warningsOfUnknown } from '../../src/a1111/unknown-fields.ts'
-import { studioTime } from '../../src/bots/errors.ts'
+import { botTime } from '../../src/bots/errors.ts'
 import { readFields, refuseUnknownFields, unknownFields } from '../../src/bots/read-fields.ts'
 import { importUser, readSessionChange, readSessionLora } from '../../src/bots/session-change.ts'
 import type { Session } from '../../src/bots/sessions.ts'
-import { studioUser, type StudioUser } from '../../src/bots/user-scope.ts'
+import { botUser, type BotUser } from '../../src/bots/user-scope.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { fieldsOfRequest, readOnlyFields } from './scope.ts'
 
@@ -36,10 +36,10 @@ const ImportSent = WithDefaults({
 
 /** What is remembered of a user: LoRAs, ControlNet units, defaults; and which jobs there were. */
 const sessionRoutes: FastifyPluginAsync = async app => {
-  const { userSessions: sessions, presets, userHistory: history, keptImages, studioViews: views } = app
+  const { userSessions: sessions, presets, userHistory: history, keptImages, botViews: views } = app
 
   async function render (
-    { id }: StudioUser, session: Session, withImages = keptImages.show
+    { id }: BotUser, session: Session, withImages = keptImages.show
   ): Promise<UserSession> {
     const { units } = await withImages({ units: session.units })
     return {
@@ -47,7 +47,7 @@ const sessionRoutes: FastifyPluginAsync = async app => {
       active_loras: Object.fromEntries(session.loras),
       controlnet_configs: units as UserSession['controlnet_configs'],
       custom_settings: { ...session.settings },
-      last_updated: session.updatedAt === null ? null : studioTime(session.updatedAt)
+      last_updated: session.updatedAt === null ? null : botTime(session.updatedAt)
     }
   }
 
@@ -55,9 +55,9 @@ const sessionRoutes: FastifyPluginAsync = async app => {
     operationId: `studio_${operationId}`, tags: ['Studio'], summary, params, ...(description === '' ? {} : { description })
   })
   const answers = {
-    session: { 200: { ...Ref(UserSession), description: 'The session.' }, ...studioErrors() },
-    changed: { 200: { ...Ref(SessionAnswer), description: 'Done.' }, ...studioErrors() },
-    done: { 200: { ...Ref(StudioMessage), description: 'Done.' }, ...studioErrors() }
+    session: { 200: { ...Ref(UserSession), description: 'The session.' }, ...botErrors() },
+    changed: { 200: { ...Ref(SessionAnswer), description: 'Done.' }, ...botErrors() },
+    done: { 200: { ...Ref(BotMessage), description: 'Done.' }, ...botErrors() }
   }
 
   app.get('/:user_id', {
@@ -116,7 +116,7 @@ const sessionRoutes: FastifyPluginAsync = async app => {
     schema: {
       ...described('remove_lora', 'Forget one LoRA'),
       params: loraParams,
-      response: { 200: { ...Ref(StudioMessage), description: 'Done.' }, ...studioErrors(404) }
+      response: { 200: { ...Ref(BotMessage), description: 'Done.' }, ...botErrors(404) }
     }
   }, async request => {
     const { '*': filename } = request.params as { '*': string }
@@ -128,11 +128,11 @@ const sessionRoutes: FastifyPluginAsync = async app => {
 
   app.post('/:user_id/controlnet', {
     config: writing,
-    schema: { ...described('add_controlnet', 'Remember a ControlNet unit', 'It can include a picture; beyond ten units the oldest is removed.'), body: Ref(StudioControlNetUnit), response: answers.changed }
+    schema: { ...described('add_controlnet', 'Remember a ControlNet unit', 'It can include a picture; beyond ten units the oldest is removed.'), body: Ref(BotControlNetUnit), response: answers.changed }
   }, async request => {
     const user = userOf(request)
     const unit = fieldsOfRequest(request)
-    readOnlyFields(StudioControlNetUnit, request)
+    readOnlyFields(BotControlNetUnit, request)
     const session = await render(user, await sessions.addUnit(user, unit))
     return { message: 'ControlNet configuration added to session', session }
   })
@@ -149,7 +149,7 @@ const sessionRoutes: FastifyPluginAsync = async app => {
     config: reading,
     schema: {
       ...described('export_user', 'Everything of a user', 'Session and presets with their pictures, to be taken elsewhere.'),
-      response: { 200: { ...Ref(PortableUser), description: 'Everything.' }, ...studioErrors() }
+      response: { 200: { ...Ref(PortableUser), description: 'Everything.' }, ...botErrors() }
     }
   }, async request => {
     const user = userOf(request)
@@ -158,14 +158,14 @@ const sessionRoutes: FastifyPluginAsync = async app => {
       name: preset.name,
       description: preset.description,
       config: await keptImages.embed(preset.config),
-      created_at: studioTime(preset.createdAt),
-      last_used: preset.lastUsedAt === null ? null : studioTime(preset.lastUsedAt)
+      created_at: botTime(preset.createdAt),
+      last_used: preset.lastUsedAt === null ? null : botTime(preset.lastUsedAt)
     }))
     return {
       user_id: user.id,
       session: await render(user, await sessions.read(user), keptImages.embed),
       presets: await Promise.all(own),
-      exported_at: studioTime(Date.now())
+      exported_at: botTime(Date.now())
     }
   })
 
@@ -174,7 +174,7 @@ const sessionRoutes: FastifyPluginAsync = async app => {
     schema: {
       ...described('import_user', 'Take over what was exported'),
       body: Ref(UserImport),
-      response: { 200: { ...Ref(ImportAnswer), description: 'It is there.' }, ...studioErrors(413) }
+      response: { 200: { ...Ref(ImportAnswer), description: 'It is there.' }, ...botErrors(413) }
     }
   }, async request => {
     const user = userOf(request)
@@ -188,11 +188,11 @@ const sessionRoutes: FastifyPluginAsync = async app => {
     config: reading,
     schema: {
       ...described('history', 'Jobs of a user', 'Newest first, in any state.'),
-      querystring: StudioHistoryQuery,
-      response: { 200: { ...Ref(StudioHistory), description: 'One page.' }, ...studioErrors() }
+      querystring: BotHistoryQuery,
+      response: { 200: { ...Ref(BotHistory), description: 'One page.' }, ...botErrors() }
     }
   }, async request => {
-    const { offset = 0, limit = 50 } = readFields(StudioHistoryQuery, request.query, ['query'])
+    const { offset = 0, limit = 50 } = readFields(BotHistoryQuery, request.query, ['query'])
     const { jobs, total } = await history.page(userOf(request), offset, limit)
     return { jobs: await views.jobs(jobs), total }
   })
@@ -201,6 +201,6 @@ const sessionRoutes: FastifyPluginAsync = async app => {
 export default sessionRoutes
 
 /** @throws ValidationFailure */
-export function userOf (request: FastifyRequest): StudioUser {
-  return studioUser(request.principal, readFields(params, request.params, ['path']).user_id)
+export function userOf (request: FastifyRequest): BotUser {
+  return botUser(request.principal, readFields(params, request.params, ['path']).user_id)
 }

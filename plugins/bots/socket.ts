@@ -2,10 +2,10 @@ import type { WebSocket } from '@fastify/websocket'
 import { Type } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
 import { userId } from '../../schemas/bots-generation.ts'
-import { studioErrors, type StudioJob, StudioJobParameters } from '../../schemas/bots-job.ts'
+import { botErrors, type BotJob, BotJobParameters } from '../../schemas/bots-job.ts'
 import { hasEnded } from '../../schemas/job.ts'
 import { maySeeJob } from '../../src/access/principal.ts'
-import type { EventFeed } from '../../src/events/event-bus.ts'
+import type { EventBus } from '../../src/events/event-bus.ts'
 import type { ServiceEvent } from '../../src/events/event.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
@@ -18,7 +18,7 @@ interface Watch {
   /** Id of the view that an event changes; null for none. */
   concerns (event: ServiceEvent): Promise<string | null> | string | null
   /** As it is now; null where it is gone. */
-  view (id: string): Promise<StudioJob | null>
+  view (id: string): Promise<BotJob | null>
   /** What to do when a view is gone or over. */
   readonly after: 'close' | 'go on'
 }
@@ -32,14 +32,14 @@ const serviceRestart = 1012
 /** How often the other end is asked whether it is there, in milliseconds. */
 const pingMs = 20_000
 /** Most bytes that wait for a reader; one that is slower gets the next view when it has caught up. */
-const mostWaiting = 64 * 1024
+const maxWaiting = 64 * 1024
 
 /**
  * Sends views over sockets: each at once and at every change, until its end. A view is read anew at each notice, so
  * that none which was missed can matter.
  * @returns what begins it for one socket; `failed` hears of what could not be read
  */
-function createWatching (app: FastifyInstance, feed: Pick<EventFeed, 'listen'>) {
+function createWatching (app: FastifyInstance, eventBus: Pick<EventBus, 'listen'>) {
   const open = new Set<WebSocket>()
   app.addHook('preClose', async () => {
     for (const socket of open) socket.close(serviceRestart, 'the service stops')
@@ -61,7 +61,7 @@ function createWatching (app: FastifyInstance, feed: Pick<EventFeed, 'listen'>) 
       const isOver = view.status === 'completed' || view.status === 'failed'
       const text = isOver ? over : stringifyJson(view)
       const before = shown.get(id)
-      if (text !== before && (isOver || socket.bufferedAmount < mostWaiting)) {
+      if (text !== before && (isOver || socket.bufferedAmount < maxWaiting)) {
         shown.set(id, text)
         const type = isOver ? view.status : before === undefined || before === over ? 'snapshot' : 'progress'
         socket.send(stringifyJson({ ...view, type }))
@@ -103,7 +103,7 @@ function createWatching (app: FastifyInstance, feed: Pick<EventFeed, 'listen'>) 
       return [...goingOn, ...await watch.begin()]
     }
 
-    const stop = feed.listen({
+    const stop = eventBus.listen({
       heard: event => { note(concerned(event)) },
       lost: () => { note(lookAgain()) }
     })
@@ -121,7 +121,7 @@ function createWatching (app: FastifyInstance, feed: Pick<EventFeed, 'listen'>) 
 /** What is watched: a job, or all of a batch as one. */
 interface Watched {
   readonly jobIds: ReadonlySet<string>
-  readonly view: StudioJob
+  readonly view: BotJob
 }
 
 const config = { access: { scope: 'jobs:read', bucket: 'status', ticket: true } } as const
@@ -130,14 +130,14 @@ const answers = {
   426: Type.Null({ description: 'This is for WebSocket only.' })
 }
 /** Jobs of a user that a socket shows at first. */
-const mostAtFirst = 200
+const maxAtFirst = 200
 /** Jobs of which it is remembered whose they are. */
-const mostRemembered = 2000
+const maxRemembered = 2000
 
 /** Jobs as `GET /jobs/{id}` gives them, over WebSocket. */
 const socketRoutes: FastifyPluginAsync = async app => {
-  const { studioViews: views, batches, userHistory: history, jobStore: store, feed } = app
-  const watch = createWatching(app, feed)
+  const { botViews: views, batches, userHistory: history, jobStore: store, eventBus } = app
+  const watch = createWatching(app, eventBus)
   const failed = (request: FastifyRequest) => (error: unknown) => {
     request.log.debug({ err: error }, 'jobs that are watched cannot be read')
   }
@@ -153,8 +153,8 @@ const socketRoutes: FastifyPluginAsync = async app => {
       summary: 'Watch a job or a batch over a WebSocket',
       description: 'Messages are the job as in `GET /jobs/{job_id}`, with `type`: `snapshot` first, then `progress` ' +
         'at each change, last `completed` or `failed`, after which the socket closes with 1000.',
-      params: StudioJobParameters,
-      response: { ...answers, ...studioErrors(404) }
+      params: BotJobParameters,
+      response: { ...answers, ...botErrors(404) }
     },
     preValidation: async (request, reply) => {
       reply.hold('listening')
@@ -176,7 +176,7 @@ const socketRoutes: FastifyPluginAsync = async app => {
       description: 'The same messages for every job of the user: unfinished ones, and those that are still to ' +
         'come. The socket stays open; batches come as their single jobs.',
       params: Type.Object({ user_id: userId }),
-      response: { ...answers, ...studioErrors() }
+      response: { ...answers, ...botErrors() }
     },
     preValidation: async (_request, reply) => { reply.hold('listening') },
     handler: async (_request, reply) => await reply.code(426).header('upgrade', 'websocket').send(null),
@@ -220,7 +220,7 @@ const socketRoutes: FastifyPluginAsync = async app => {
       const before = known.get(jobId)
       if (before !== undefined) return before
       const found = await history.has(user, jobId)
-      if (known.size >= mostRemembered) known.clear()
+      if (known.size >= maxRemembered) known.clear()
       known.set(jobId, found)
       return found
     }
@@ -228,7 +228,7 @@ const socketRoutes: FastifyPluginAsync = async app => {
     return {
       after: 'go on',
       async begin () {
-        const { jobs } = await history.page(user, 0, mostAtFirst)
+        const { jobs } = await history.page(user, 0, maxAtFirst)
         return jobs.filter(({ status }) => !hasEnded(status)).map(({ id }) => id)
       },
       async concerns ({ jobId, keyId }) {

@@ -115,9 +115,9 @@ const mebibyte = 1_048_576
 /** A form is larger than its files by its fields and borders. */
 const formSurplus = 8 * mebibyte
 /** Bytes that a body must bring in each BODY_STALL_SECONDS: 0.8 kB/s, which any connection can. */
-const leastBytes = 16_384
+const minBytes = 16_384
 /** A caller that is answered before it has sent everything can go on sending at this rate, and so read the answer. */
-const lingering = { everyMs: 1000, leastBytes: 65_536, mostBeats: 30 } as const
+const lingering = { everyMs: 1000, minBytes: 65_536, maxBeats: 30 } as const
 
 /**
  * Holds the bodies of requests to a budget, in bytes and in time: who would go beyond it is refused before its body is
@@ -204,7 +204,7 @@ function createIntake (request: FastifyRequest, { share, take, announced, limit,
     let seen = raw.socket.bytesRead
     const timer = setInterval(() => {
       const isWaiting = raw.readableLength === 0 && !raw.complete // else it waits for us
-      if (isWaiting && raw.socket.bytesRead - seen < leastBytes) ended.abort(stalled(stallMs))
+      if (isWaiting && raw.socket.bytesRead - seen < minBytes) ended.abort(stalled(stallMs))
       seen = raw.socket.bytesRead
     }, stallMs)
     timer.unref()
@@ -315,7 +315,7 @@ function closeAfterAnswer ({ raw }: FastifyRequest, reply: FastifyReply): void {
     let beats = 0
     let seen = socket.bytesRead
     const timer = setInterval(() => {
-      if (socket.bytesRead - seen < lingering.leastBytes || ++beats === lingering.mostBeats) socket.destroy()
+      if (socket.bytesRead - seen < lingering.minBytes || ++beats === lingering.maxBeats) socket.destroy()
       seen = socket.bytesRead
     }, lingering.everyMs)
     socket.once('close', () => { clearInterval(timer) })
@@ -332,5 +332,5 @@ export function bodyTooLarge (limit: number): ServiceError {
 
 function stalled (stallMs: number): ServiceError {
   return new ServiceError('request_timeout',
-    `The body brought less than ${leastBytes} bytes in ${stallMs / 1000} s and is not waited for any longer.`)
+    `The body brought less than ${minBytes} bytes in ${stallMs / 1000} s and is not waited for any longer.`)
 }

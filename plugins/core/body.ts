@@ -46,11 +46,11 @@ export interface BodyOptions {
 /** Longest text field or JSON part of a form; images come as files there. */
 const fieldBytes = 1_048_576
 /** JSON beside its pictures. */
-const mostText = 64 * fieldBytes
+const maxText = 64 * fieldBytes
 /** All text of a form together. */
 const fieldsBytes = 8 * fieldBytes
-const mostFields = 200
-const mostFieldNameBytes = 200
+const maxFields = 200
+const maxFieldNameBytes = 200
 
 /**
  * Reads request bodies: JSON within bounds, and multipart forms on the routes that say so. Either way a route finds
@@ -61,7 +61,7 @@ export default fp<BodyOptions>(async (app, { config, store, storage, texts }) =>
   const limits = { ...imageLimits(config), totalBytes: bodyLimit, fieldBytes, fieldsBytes }
   // A text needs several times its room while it is read: itself, its value and copies, two bytes a letter. Those of
   // all bodies that the budget lets in have to fit.
-  const keptBytes = Math.min(bodyLimit, mostText, getHeapStatistics().heap_size_limit / 32)
+  const keptBytes = Math.min(bodyLimit, maxText, getHeapStatistics().heap_size_limit / 32)
 
   async function refuseWhileFull (): Promise<void> {
     const fault = await storage?.fault() ?? null
@@ -91,12 +91,12 @@ export default fp<BodyOptions>(async (app, { config, store, storage, texts }) =>
     // A JSON part is read like a file, so that it passes the same bounds as a JSON body.
     isPartAFile: (_name, type, filename) => filename !== undefined || /^application\//i.test(type ?? ''),
     limits: {
-      fieldNameSize: mostFieldNameBytes,
+      fieldNameSize: maxFieldNameBytes,
       fieldSize: fieldBytes,
-      fields: mostFields,
+      fields: maxFields,
       fileSize: limits.bytes + 1,
-      files: limits.count + mostFields,
-      parts: limits.count + 2 * mostFields,
+      files: limits.count + maxFields,
+      parts: limits.count + 2 * maxFields,
       headerPairs: 50
     }
   })

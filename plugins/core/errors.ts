@@ -18,7 +18,7 @@ declare module 'fastify' {
 }
 
 /** Most wrong fields that one answer names. */
-const mostFields = 20
+const maxFields = 20
 
 /** Fastify's own complaints, by their status, in our words. */
 const codesByStatus: Readonly<Record<number, ErrorCode>> = {
@@ -33,7 +33,7 @@ const codesByStatus: Readonly<Record<number, ErrorCode>> = {
   429: 'api_key_rate_limit'
 }
 
-/** Turns whatever was thrown into a value of the taxonomy; what nobody expected says nothing about its inside. */
+/** ExclusiveCalls whatever was thrown into a value of the taxonomy; what nobody expected says nothing about its inside. */
 export function toServiceError (error: unknown): ServiceError {
   if (error instanceof ServiceError) return error
   const known = error as Partial<FastifyError>
@@ -50,25 +50,25 @@ export function toServiceError (error: unknown): ServiceError {
 }
 
 /** Seconds after which it is worth to try again, where an error does not say it itself. */
-const usualRetrySeconds = 5
+const defaultRetrySeconds = 5
 
 function databaseError ({ kind, code, reason }: RedisProblem, cause: unknown): ServiceError {
   return new ServiceError(kind === 'away' ? 'database_error' : 'database_unavailable',
     `This cannot be done just now: ${reason}. Please try again.`,
-    { retry_after: usualRetrySeconds, ...(code === '' ? {} : { reason: code }) }, { cause })
+    { retry_after: defaultRetrySeconds, ...(code === '' ? {} : { reason: code }) }, { cause })
 }
 
 /** When to come back, for whatever is too much or not possible just now. */
 export function retryAfter ({ status, details }: ServiceError): { 'retry-after'?: string } {
   const { retry_after: seconds } = details
   if (typeof seconds === 'number') return { 'retry-after': String(seconds) }
-  return status === 503 ? { 'retry-after': String(usualRetrySeconds) } : {}
+  return status === 503 ? { 'retry-after': String(defaultRetrySeconds) } : {}
 }
 
 function validationError ({ validation = [], validationContext }: Partial<FastifyError>): ServiceError {
   // Where a value may also be null or of another shape, the other shapes' complaints say nothing.
   const telling = validation.filter(({ keyword, params }) => keyword !== 'anyOf' && params.type !== 'null')
-  const fields = (telling.length > 0 ? telling : validation).slice(0, mostFields)
+  const fields = (telling.length > 0 ? telling : validation).slice(0, maxFields)
     .map(problem => describe(problem, validationContext ?? 'body'))
     .filter(({ field }, index, all) => all.findIndex(other => other.field === field) === index)
     // A misspelt name explains what is missing.

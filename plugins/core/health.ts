@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Type } from '@sinclair/typebox'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { StudioTime } from '../../schemas/bots-settings.ts'
+import { BotTime } from '../../schemas/bots-settings.ts'
 import { messageOf } from '../../src/lib/errors.ts'
 import { redisProblemOf } from '../../src/redis/errors.ts'
 import type { ServerState } from '../../src/servers/registry.ts'
-import { studioTime } from '../../src/bots/errors.ts'
+import { botTime } from '../../src/bots/errors.ts'
 
 /** Longest time that the answer of /health waits for what it tells besides, in milliseconds. */
 const patience = 200
@@ -38,12 +38,12 @@ const health: FastifyPluginAsyncTypebox = async app => {
             description: 'By alias, the last known state of each server: online, suspected, offline, unauthorized or disabled. ' +
               '`status` is online if one of them is; `webui_version` is then `available`, otherwise `error` names the problem.'
           }),
-          timestamp: StudioTime('Now.')
+          timestamp: BotTime('Now.')
         }, { description: 'Alive.' })
       }
     }
   }, async () => ({
-    status: 'healthy' as const, a1111_status: await serverStatuses(), timestamp: studioTime(Date.now())
+    status: 'healthy' as const, a1111_status: await serverStatuses(), timestamp: botTime(Date.now())
   }))
 
   let lastKnown: ReadonlyMap<string, ServerState | null> = new Map()

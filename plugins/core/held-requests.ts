@@ -89,7 +89,7 @@ export function keepLastAnswers (app: FastifyInstance): (reply: FastifyReply) =>
 }
 
 /** Fires when the caller is gone before it has its whole answer. */
-export function hangUp (reply: FastifyReply): AbortSignal {
+export function disconnectSignal (reply: FastifyReply): AbortSignal {
   const controller = new AbortController()
   const closed = () => { if (!reply.raw.writableFinished) controller.abort() }
   // gone already, while something before this was waited for

@@ -51,8 +51,8 @@ export function requestedPart (
 
 /** HTTP dates have whole seconds. */
 function isSince (date: string | undefined, { modifiedAt }: ContentVersion): boolean {
-  const moment = date === undefined || date.startsWith('"') ? NaN : Date.parse(date)
-  return Math.floor(modifiedAt.getTime() / 1000) * 1000 <= moment
+  const timestamp = date === undefined || date.startsWith('"') ? NaN : Date.parse(date)
+  return Math.floor(modifiedAt.getTime() / 1000) * 1000 <= timestamp
 }
 
 /** A picture of any kind, as an answer's content. */

@@ -1,18 +1,18 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
-import type { EventOutlet } from './subscriber.ts'
+import type { EventSubscriber } from './subscriber.ts'
 import type { EventViews } from './render-event.ts'
 
 /** One answer of server-sent events. https://html.spec.whatwg.org/multipage/server-sent-events.html */
-export interface EventStream extends EventOutlet {
+export interface EventStream extends EventSubscriber {
   /** A line that clients pass over, so that proxies and we notice whether the other end is there. */
   beat (): void
   readonly body: Readable
 }
 
 /** Most bytes that wait for a reader; one that is slower is dropped, and catches up when it connects again. */
-const mostWaiting = 256 * 1024
+const maxWaiting = 256 * 1024
 
 /** Time after which browsers connect again, in milliseconds. */
 const retryMs = 2000
@@ -35,7 +35,7 @@ export function openEventStream (views: EventViews): EventStream {
   function write (text: string): void {
     if (body.readableEnded || body.destroyed || ended.signal.aborted) return
     body.push(text)
-    if (body.readableLength > mostWaiting) body.destroy(new Error('the reader is too slow'))
+    if (body.readableLength > maxWaiting) body.destroy(new Error('the reader is too slow'))
   }
 
   function send (id: string | null, kind: string, json: string): void {

@@ -9,7 +9,7 @@ import { createEventFilter, wantsPreviews } from '../../src/events/filter.ts'
 import { withDeadline } from '../../src/lib/deadline.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { jobBases } from '../api/job-views.ts'
-import { hangUp } from '../core/held-requests.ts'
+import { disconnectSignal } from '../core/held-requests.ts'
 import { openEventStream, startAnswer } from './event-stream.ts'
 import { prepareAll } from './subscriber.ts'
 
@@ -25,7 +25,7 @@ function placeOf (headers: LastEventIdHeader, query: { lastEventId?: string }): 
 }
 
 const events: FastifyPluginAsyncTypebox = async app => {
-  const { feed, connections, tickets, registry, eventViews: views, previews } = app
+  const { eventBus, connections, tickets, registry, eventViews: views, previews } = app
 
   app.get('/api/v1/events', {
     config: { access: { scope: 'jobs:read', bucket: 'status', ticket: true } },
@@ -46,7 +46,7 @@ const events: FastifyPluginAsyncTypebox = async app => {
     const accepts = createEventFilter(request.query, request.principal, registry)
     reply.hold('listening')
     connections.admit()
-    const tell = await prepareAll({ feed, asked: placeOf(request.headers, request.query), accepts })
+    const tell = await prepareAll({ eventBus, asked: placeOf(request.headers, request.query), accepts })
     const stream = openEventStream(views)
     connections.add({ principal: request.principal, ...stream })
     if (wantsPreviews(request.query)) previews.watch(null, stream.signal)
@@ -78,7 +78,7 @@ export default events
 
 /** One job's events until its end. */
 export const jobEvents: FastifyPluginAsyncTypebox = async app => {
-  const { connections, eventViews: views, previews, jobTeller } = app
+  const { connections, eventViews: views, previews, jobEventSender } = app
 
   for (const { base, name } of jobBases) {
     app.get(`${base}/:jobId/events`, {
@@ -104,7 +104,7 @@ export const jobEvents: FastifyPluginAsyncTypebox = async app => {
       const { params: { jobId }, query, headers, principal } = request
       reply.hold('listening')
       connections.admit()
-      const tell = await jobTeller.prepare({ jobId, asked: placeOf(headers, query), kinds: query.kinds }, principal)
+      const tell = await jobEventSender.prepare({ jobId, asked: placeOf(headers, query), kinds: query.kinds }, principal)
       if (tell === null) return await reply.code(204).send(null)
       const stream = openEventStream(views)
       connections.add({ principal, ...stream })
@@ -154,7 +154,7 @@ export const preview: FastifyPluginAsyncTypebox = async app => {
       }
       requireImages(request.principal)
       const shown = job.status === 'processing'
-        ? await withDeadline(patience, [hangUp(reply)], async signal => await previews.see(jobId, signal))
+        ? await withDeadline(patience, [disconnectSignal(reply)], async signal => await previews.see(jobId, signal))
         : null
       if (shown === null) {
         throw new ServiceError('image_not_found', job.status === 'processing'

@@ -2,19 +2,19 @@ import { hasEnded } from '../../schemas/job.ts'
 import { maySeeJob, type Principal } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { isAfter } from '../../src/events/event.ts'
-import type { EventFeed } from '../../src/events/event-bus.ts'
+import type { EventBus } from '../../src/events/event-bus.ts'
 import { createEventFilter, type EventFilter } from '../../src/events/filter.ts'
 import { follow } from '../../src/events/catch-up.ts'
-import { endOf, isLast, readStory } from '../../src/jobs/history.ts'
+import { endOf, isLast, readJobHistory } from '../../src/jobs/history.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import type { JobStore } from '../../src/jobs/store.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
 import type { JobViews } from '../api/job-views.ts'
-import type { EventOutlet } from './subscriber.ts'
+import type { EventSubscriber } from './subscriber.ts'
 import { resetMessage, snapshotEvent, streamEvent } from './render-event.ts'
 
 /** What a listener wants of one job. */
-export interface JobWish {
+export interface JobRequest {
   readonly jobId: string
   /** The last event that it got; null where it is new. */
   readonly asked: string | null
@@ -22,29 +22,29 @@ export interface JobWish {
 }
 
 /** Tells the events of one job. Resolves when the listener has got what it missed. */
-export type TellJob = (outlet: EventOutlet) => Promise<void>
+export type TellJob = (eventSubscriber: EventSubscriber) => Promise<void>
 
-export interface JobTeller {
+export interface JobEventSender {
   /**
    * What is to be told; null where the listener knows the end already.
    * @throws ServiceError `job_not_found`, also for another's, or about `kinds`
    */
-  prepare (wish: JobWish, principal: Principal): Promise<TellJob | null>
+  prepare (requested: JobRequest, principal: Principal): Promise<TellJob | null>
 }
 
-export interface JobTellerDependencies {
-  readonly feed: EventFeed
+export interface JobEventSenderDependencies {
+  readonly eventBus: EventBus
   readonly store: Pick<JobStore, 'find'>
   readonly registry: ServerRegistry
   readonly jobViews: JobViews
 }
 
 /** A snapshot first and the end last, which is told to everybody who asks, however late. */
-export function createJobTeller ({ feed, store, registry, jobViews }: JobTellerDependencies): JobTeller {
+export function createJobEventSender ({ eventBus, store, registry, jobViews }: JobEventSenderDependencies): JobEventSender {
   const notFound = (jobId: string) => new ServiceError('job_not_found', `There is no job ${jobId}.`, { job_id: jobId })
 
-  async function snapshot (outlet: EventOutlet, id: string, job: Job): Promise<void> {
-    outlet.view(snapshotEvent(id, await jobViews.one(job)))
+  async function snapshot (eventSubscriber: EventSubscriber, id: string, job: Job): Promise<void> {
+    eventSubscriber.view(snapshotEvent(id, await jobViews.one(job)))
   }
 
   /**
@@ -52,69 +52,69 @@ export function createJobTeller ({ feed, store, registry, jobViews }: JobTellerD
    * @param head where the stream stood before the job was read
    */
   async function aboutEnded (
-    { jobId, asked }: JobWish, ofJob: EventFilter, wanted: EventFilter, job: Job | null, head: string
+    { jobId, asked }: JobRequest, ofJob: EventFilter, wanted: EventFilter, job: Job | null, head: string
   ): Promise<TellJob | null> {
-    const { gap, events } = asked === null ? { gap: false, events: [] } : await readStory(feed.log, asked, ofJob)
+    const { gap, events } = asked === null ? { gap: false, events: [] } : await readJobHistory(eventBus.log, asked, ofJob)
     if (job === null && events.length === 0) throw notFound(jobId)
     if (asked !== null && !gap && events.length === 0) return null
-    return async outlet => {
-      if (gap) outlet.view(streamEvent('reset', head, resetMessage))
-      if (job !== null) await snapshot(outlet, gap ? head : asked ?? head, job)
+    return async eventSubscriber => {
+      if (gap) eventSubscriber.view(streamEvent('reset', head, resetMessage))
+      if (job !== null) await snapshot(eventSubscriber, gap ? head : asked ?? head, job)
       for (const event of events) {
-        if (wanted(event) || isLast(event)) outlet.event(event)
+        if (wanted(event) || isLast(event)) eventSubscriber.event(event)
       }
       const end = job === null || events.some(isLast) ? null : endOf(job, head)
-      if (end !== null) outlet.event(end)
-      outlet.end()
+      if (end !== null) eventSubscriber.event(end)
+      eventSubscriber.end()
     }
   }
 
   /** @param head where the stream stood before the job was read */
   function aboutGoingOn (
-    { jobId, asked }: JobWish, ofJob: EventFilter, wanted: EventFilter, job: Job, head: string
+    { jobId, asked }: JobRequest, ofJob: EventFilter, wanted: EventFilter, job: Job, head: string
   ): TellJob {
-    return async outlet => {
-      await snapshot(outlet, asked ?? head, job)
+    return async eventSubscriber => {
+      await snapshot(eventSubscriber, asked ?? head, job)
 
       async function beginAnew (place: string): Promise<void> {
         const now = await store.find(jobId)
-        if (now !== null) await snapshot(outlet, place, now)
+        if (now !== null) await snapshot(eventSubscriber, place, now)
         const end = now === null ? null : endOf(now, place)
-        if (end !== null) outlet.event(end)
-        if (end !== null || now === null) outlet.end()
+        if (end !== null) eventSubscriber.event(end)
+        if (end !== null || now === null) eventSubscriber.end()
       }
 
       await follow({
-        feed,
+        eventBus,
         after: asked ?? head,
         accepts: ofJob,
-        signal: outlet.signal,
+        signal: eventSubscriber.signal,
         sink: {
           event (event) {
-            if (wanted(event) || isLast(event)) outlet.event(event)
+            if (wanted(event) || isLast(event)) eventSubscriber.event(event)
             // An end before the job was read was undone by a retry.
-            if (isLast(event) && event.id !== null && isAfter(event.id, head)) outlet.end()
+            if (isLast(event) && event.id !== null && isAfter(event.id, head)) eventSubscriber.end()
           },
           reset (place) {
-            outlet.view(streamEvent('reset', place, resetMessage))
-            beginAnew(place).catch(() => { outlet.end() })
+            eventSubscriber.view(streamEvent('reset', place, resetMessage))
+            beginAnew(place).catch(() => { eventSubscriber.end() })
           },
-          ready: outlet.ready
+          ready: eventSubscriber.ready
         }
       })
     }
   }
 
   return {
-    async prepare (wish, principal) {
-      const ofJob = createEventFilter({ job: wish.jobId }, principal, registry)
-      const wanted = createEventFilter({ job: wish.jobId, kinds: wish.kinds }, principal, registry)
-      const head = await feed.log.head()
-      const job = await store.find(wish.jobId)
-      if (job !== null && !maySeeJob(principal, job.keyId)) throw notFound(wish.jobId)
+    async prepare (requested, principal) {
+      const ofJob = createEventFilter({ job: requested.jobId }, principal, registry)
+      const wanted = createEventFilter({ job: requested.jobId, kinds: requested.kinds }, principal, registry)
+      const head = await eventBus.log.head()
+      const job = await store.find(requested.jobId)
+      if (job !== null && !maySeeJob(principal, job.keyId)) throw notFound(requested.jobId)
       return job === null || hasEnded(job.status)
-        ? await aboutEnded(wish, ofJob, wanted, job, head)
-        : aboutGoingOn(wish, ofJob, wanted, job, head)
+        ? await aboutEnded(requested, ofJob, wanted, job, head)
+        : aboutGoingOn(requested, ofJob, wanted, job, head)
     }
   }
 }

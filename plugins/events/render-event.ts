@@ -21,7 +21,7 @@ export function createEventViews (registry: Pick<ServerRegistry, 'byId'>): Event
     return registry.byId(serverId)?.alias
   }
 
-  function render ({ id, kind, jobId, serverId, keyId, status, moment, data }: ServiceEvent): EventView {
+  function render ({ id, kind, jobId, serverId, keyId, status, moment: timestamp, data }: ServiceEvent): EventView {
     const { alias, ...facts } = data
     const known = serverId === null ? null : aliasOf(serverId)
     return {
@@ -31,18 +31,18 @@ export function createEventViews (registry: Pick<ServerRegistry, 'byId'>): Event
       server: known === undefined ? typeof alias === 'string' ? alias : removedAlias : known,
       api_key_id: keyId,
       status,
-      at: new Date(moment).toISOString(),
-      data: { ...renderData(kind, facts, moment), ...(kind === 'preview' ? { url: previewUrl(jobId, moment) } : {}) }
+      at: new Date(timestamp).toISOString(),
+      data: { ...renderData(kind, facts, timestamp), ...(kind === 'preview' ? { url: previewUrl(jobId, timestamp) } : {}) }
     }
   }
 
-  function renderData (kind: ServiceEvent['kind'], facts: Readonly<Record<string, unknown>>, moment: number): Record<string, unknown> {
+  function renderData (kind: ServiceEvent['kind'], facts: Readonly<Record<string, unknown>>, timestamp: number): Record<string, unknown> {
     return Object.fromEntries(Object.entries(facts).flatMap(([name, value]): Array<[string, unknown]> => {
       if (name === 'filename' && kind !== 'image-removed') return [[name, value], ['url', outputUrl(String(value))]]
       if (name === 'filenames') return [['images', imagesOf(value)]]
       if (name === 'from') return [[name, aliasOf(String(value)) ?? removedAlias]]
       if (name === 'fraction') return [['progress', value]]
-      if (name === 'endsIn') return timesOf(moment, facts.startsIn, value)
+      if (name === 'endsIn') return timesOf(timestamp, facts.startsIn, value)
       if (name === 'startsIn') return []
       if (name === 'seconds') return [['predicted_seconds', roundedOf(value)]]
       if (name === 'etaSeconds') return [['estimated_time_remaining', value]]
@@ -86,9 +86,9 @@ export function snapshotEvent (id: string, job: JobView): EventView {
 }
 
 /** When a job is expected to begin and to end, under the names that a job has them. */
-function timesOf (moment: number, startsIn: unknown, endsIn: unknown): Array<[string, unknown]> {
+function timesOf (timestamp: number, startsIn: unknown, endsIn: unknown): Array<[string, unknown]> {
   const inSeconds = (seconds: unknown) =>
-    typeof seconds === 'number' ? new Date(moment + seconds * 1000).toISOString() : null
+    typeof seconds === 'number' ? new Date(timestamp + seconds * 1000).toISOString() : null
   return [
     ['eta_seconds', roundedOf(endsIn)],
     ['estimated_start_time', inSeconds(startsIn)],
@@ -100,8 +100,8 @@ function roundedOf (seconds: unknown): number | null {
   return typeof seconds === 'number' ? Math.round(seconds * 10) / 10 : null
 }
 
-function previewUrl (jobId: string | null, moment: number): string {
-  return `/api/v2/jobs/${jobId}/preview?v=${moment}`
+function previewUrl (jobId: string | null, timestamp: number): string {
+  return `/api/v2/jobs/${jobId}/preview?v=${timestamp}`
 }
 
 function imagesOf (names: unknown): Array<{ filename: string, url: string }> {

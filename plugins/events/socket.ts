@@ -10,7 +10,7 @@ import { createEventFilter, wantsPreviews } from '../../src/events/filter.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { toServiceError } from '../core/errors.ts'
-import { type EventOutlet, prepareAll } from './subscriber.ts'
+import { type EventSubscriber, prepareAll } from './subscriber.ts'
 
 const [subscribe, unsubscribe, ping] = SocketMessage.anyOf
 const checks = {
@@ -49,10 +49,10 @@ function parse (text: string): object {
 }
 
 /** Subscriptions of one socket, and messages that a client may send a minute. */
-const mostSubscriptions = 50
-const mostMessages = 300
+const maxSubscriptions = 50
+const maxMessages = 300
 /** Most bytes that wait for a reader; one that is slower is dropped. */
-const mostWaiting = 256 * 1024
+const maxWaiting = 256 * 1024
 /** Enough for the network to be busy with, in bytes. */
 const fewWaiting = 32 * 1024
 /** How long the other end may take to say goodbye, in milliseconds. */
@@ -98,7 +98,7 @@ const socketRoute: FastifyPluginAsyncTypebox = async app => {
 export default socketRoute
 
 function serve (socket: WebSocket, { principal, server }: FastifyRequest): void {
-  const { feed, connections, registry, eventViews: views, previews, jobTeller } = server
+  const { eventBus, connections, registry, eventViews: views, previews, jobEventSender } = server
   const closed = new AbortController()
   const subscriptions = new Map<string, AbortController>()
   let alive = true
@@ -109,7 +109,7 @@ function serve (socket: WebSocket, { principal, server }: FastifyRequest): void 
   function send (text: string): void {
     if (socket.readyState !== socket.OPEN) return
     sent = new Promise(resolve => { socket.send(text, () => { resolve() }) })
-    if (socket.bufferedAmount > mostWaiting) socket.terminate()
+    if (socket.bufferedAmount > maxWaiting) socket.terminate()
   }
 
   function refuse (error: unknown, subscription?: string): void {
@@ -125,7 +125,7 @@ function serve (socket: WebSocket, { principal, server }: FastifyRequest): void 
     send(stringifyJson({ type: 'ended', subscription: id }))
   }
 
-  function outletOf (id: string, { signal }: AbortController): EventOutlet {
+  function eventSubscriberOf (id: string, { signal }: AbortController): EventSubscriber {
     const head = `{"type":"event","subscription":${stringifyJson(id)},"event":`
     const put = (json: string) => { if (!signal.aborted) send(`${head}${json}}`) }
     return {
@@ -137,25 +137,25 @@ function serve (socket: WebSocket, { principal, server }: FastifyRequest): void 
     }
   }
 
-  async function subscribe ({ id, job_id: jobId, last_event_id: lastEventId, ...wish }: Subscribe): Promise<void> {
+  async function subscribe ({ id, job_id: jobId, last_event_id: lastEventId, ...requested }: Subscribe): Promise<void> {
     const asked = lastEventId ?? null
     if (subscriptions.has(id)) {
       throw new ServiceError('invalid_field_value', `There is a subscription ${id} already.`, { field: 'id' })
     }
-    if (subscriptions.size >= mostSubscriptions) {
-      throw new ServiceError('too_many_listeners', `A socket has at most ${mostSubscriptions} subscriptions.`)
+    if (subscriptions.size >= maxSubscriptions) {
+      throw new ServiceError('too_many_listeners', `A socket has at most ${maxSubscriptions} subscriptions.`)
     }
-    const accepts = createEventFilter(wish, principal, registry)
+    const accepts = createEventFilter(requested, principal, registry)
     const subscription = new AbortController()
     subscriptions.set(id, subscription)
-    const outlet = outletOf(id, subscription)
+    const eventSubscriber = eventSubscriberOf(id, subscription)
     try {
-      if (wantsPreviews(wish)) previews.watch(jobId ?? null, subscription.signal)
+      if (wantsPreviews(requested)) previews.watch(jobId ?? null, subscription.signal)
       const tell = jobId === undefined
-        ? await prepareAll({ feed, asked, accepts })
-        : await jobTeller.prepare({ jobId, asked, kinds: wish.kinds }, principal)
-      if (tell === null) outlet.end()
-      else await tell(outlet)
+        ? await prepareAll({ eventBus, asked, accepts })
+        : await jobEventSender.prepare({ jobId, asked, kinds: requested.kinds }, principal)
+      if (tell === null) eventSubscriber.end()
+      else await tell(eventSubscriber)
     } catch (error) {
       if (subscriptions.get(id) === subscription) subscriptions.delete(id)
       subscription.abort()
@@ -168,11 +168,11 @@ function serve (socket: WebSocket, { principal, server }: FastifyRequest): void 
       messages = 0
       messagesSince = performance.now()
     }
-    return ++messages > mostMessages
+    return ++messages > maxMessages
   }
 
   function hear (text: string): void {
-    if (tooMany()) return socket.close(policyViolation, `More than ${mostMessages} messages a minute.`)
+    if (tooMany()) return socket.close(policyViolation, `More than ${maxMessages} messages a minute.`)
     let subscription: string | undefined
     try {
       const message = readMessage(text)

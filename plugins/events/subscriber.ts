@@ -1,12 +1,12 @@
 import type { EventView } from '../../schemas/event.ts'
 import type { ServiceEvent } from '../../src/events/event.ts'
-import type { EventFeed } from '../../src/events/event-bus.ts'
+import type { EventBus } from '../../src/events/event-bus.ts'
 import type { EventFilter } from '../../src/events/filter.ts'
 import { follow } from '../../src/events/catch-up.ts'
 import { readyMessage, resetMessage, streamEvent } from './render-event.ts'
 
 /** Where one listener's events go, over whatever connection. */
-export interface EventOutlet {
+export interface EventSubscriber {
   event (event: ServiceEvent): void
   /** What the stream says of itself, or a snapshot. */
   view (view: EventView): void
@@ -19,8 +19,8 @@ export interface EventOutlet {
 }
 
 /** What a listener to everything wants. */
-export interface Wish {
-  readonly feed: EventFeed
+export interface Request {
+  readonly eventBus: EventBus
   /** The last event that it got; null where it is new. */
   readonly asked: string | null
   readonly accepts: EventFilter
@@ -30,20 +30,20 @@ export interface Wish {
  * Resolves to what tells all that a listener wants, first what it missed.
  * @throws what Redis throws where it cannot be read what was missed
  */
-export async function prepareAll ({ feed, asked, accepts }: Wish): Promise<(outlet: EventOutlet) => Promise<void>> {
-  if (asked !== null) await feed.log.head()
-  return async outlet => {
-    const after = asked ?? feed.head()
-    outlet.view(streamEvent('ready', after, readyMessage))
+export async function prepareAll ({ eventBus, asked, accepts }: Request): Promise<(eventSubscriber: EventSubscriber) => Promise<void>> {
+  if (asked !== null) await eventBus.log.head()
+  return async eventSubscriber => {
+    const after = asked ?? eventBus.head()
+    eventSubscriber.view(streamEvent('ready', after, readyMessage))
     await follow({
-      feed,
+      eventBus,
       after,
       accepts,
-      signal: outlet.signal,
+      signal: eventSubscriber.signal,
       sink: {
-        event: outlet.event,
-        reset (head) { outlet.view(streamEvent('reset', head, resetMessage)) },
-        ready: outlet.ready
+        event: eventSubscriber.event,
+        reset (head) { eventSubscriber.view(streamEvent('reset', head, resetMessage)) },
+        ready: eventSubscriber.ready
       }
     })
   }

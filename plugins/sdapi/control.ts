@@ -18,7 +18,7 @@ const writing = { access: { scope: 'jobs:write' } } as const
  * oldest running job, else its oldest waiting one, since to the caller both are a call under way.
  */
 const control: FastifyPluginAsync = async app => {
-  const { callerJobs, faces, optionsDesk: options, jobStore: store, registry } = app
+  const { callerJobs, upstream, optionsService: options, jobStore: store, registry } = app
 
   async function current (request: FastifyRequest): Promise<Job | null> {
     return (await callerJobs.active(callerOfRequest(request)))[0] ?? null
@@ -39,7 +39,7 @@ const control: FastifyPluginAsync = async app => {
     const skips = /^(1|true|yes|on)$/i.test(skip) || !mayDo(request.principal, 'images:read')
     const live = server === undefined
       ? recordedProgress(job)
-      : await liveProgress(faces.client(server), job, skips ? 'true' : 'false')
+      : await liveProgress(upstream.client(server), job, skips ? 'true' : 'false')
         .catch(() => recordedProgress(job))
     return sendJson(reply, live)
   })
@@ -63,7 +63,7 @@ const control: FastifyPluginAsync = async app => {
     const job = await current(request)
     const server = job?.status === 'processing' ? registry.byId(job.serverId) : undefined
     if (job !== null && server !== undefined) {
-      const client = faces.client(server)
+      const client = upstream.client(server)
       if ((await client.progress(job.id)).task === 'running') await client.postJson('/sdapi/v1/skip', {})
     }
     return sendJson(reply, null)
@@ -105,11 +105,11 @@ const progressQuery = {
 
 /** What A1111's own page asks for: the caller's own tasks, by the `force_task_id` that it gave them or by job id. */
 export const internal: FastifyPluginAsync = async app => {
-  const { callerJobs, callerTasks, shortIds, faces, jobStore: store, registry } = app
+  const { callerJobs, callerTasks, shortIds, upstream, jobStore: store, registry } = app
 
   app.post('/internal/progress', { config, schema }, async (request, reply) => {
     const { id_task: name, ...asked } = readModel(pydantic1, progressQuery, request.body)
-    const wish = mayDo(request.principal, 'images:read') ? asked : { ...asked, live_preview: false }
+    const requested = mayDo(request.principal, 'images:read') ? asked : { ...asked, live_preview: false }
     const caller = callerOfRequest(request)
     const named = await callerTasks.find(caller, String(name))
     const id = named ?? await shortIds.resolve(String(name))
@@ -123,7 +123,7 @@ export const internal: FastifyPluginAsync = async app => {
     }
     if (job.status !== 'processing') return sendJson(reply, endedTask(job))
     const server = registry.byId(job.serverId)
-    return sendJson(reply, await runningTask(job, server === undefined ? null : faces.client(server), wish))
+    return sendJson(reply, await runningTask(job, server === undefined ? null : upstream.client(server), requested))
   })
 
   app.get('/internal/pending-tasks', { config, schema }, async (request, reply) => {

@@ -8,19 +8,19 @@ import { rulesOf } from '../../src/a1111/kinds/registry.ts'
 import type { DrawingMode } from '../../src/a1111/types.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { newJobId } from '../../src/jobs/submit.ts'
-import { readWebhookWish, type WebhookWish } from '../../src/jobs/webhook-request.ts'
+import { readWebhookRequest, type WebhookRequest } from '../../src/jobs/webhook-request.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { fieldsOf } from '../../src/lib/json-values.ts'
-import { type AnswerWishes, blanksUntil, generationAnswer } from '../../src/sdapi/answer.ts'
+import { type AnswerOptions, blanksUntil, generationAnswer } from '../../src/sdapi/answer.ts'
 import { type GenerationCall, readGenerationCall } from '../../src/sdapi/request.ts'
-import { breakOff, hangUp } from '../core/held-requests.ts'
+import { breakOff, disconnectSignal } from '../core/held-requests.ts'
 import {
   answerMode, type BasePath, callerOfRequest, earlyPreference, isProxyClient, prefersEarly, sendJson, serverHeader,
   targetOf
 } from './call.ts'
 
 interface AskedWebhook {
-  readonly webhook: WebhookWish | null
+  readonly webhook: WebhookRequest | null
   /** What comes back in events; undefined where nothing was given. */
   readonly metadata: unknown
 }
@@ -40,8 +40,8 @@ function readAskedWebhook (request: FastifyRequest): AskedWebhook {
       validation: isValid.errors ?? [], validationContext: 'body'
     })
   }
-  const { metadata, ...wish } = fields as WebhookFields
-  return { webhook: readWebhookWish({ webhook_format: 'legacy', ...wish }), metadata }
+  const { metadata, ...requested } = fields as WebhookFields
+  return { webhook: readWebhookRequest({ webhook_format: 'legacy', ...requested }), metadata }
 }
 
 export interface GenerationsOptions {
@@ -100,7 +100,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { path, 
   }
 
   async function generate (mode: DrawingMode, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-    const gone = hangUp(reply)
+    const gone = disconnectSignal(reply)
     const caller = callerOfRequest(request)
     const call = readGenerationCall(mode, request.body, await own.read(caller))
     const asked = readAskedWebhook(request)
@@ -171,14 +171,14 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { path, 
   }
 
   /** The echo has the fields of the server that did it. */
-  async function wishesOf ({ echo, sendImages }: GenerationCall, { serverId }: Job): Promise<AnswerWishes> {
+  async function optionsOf ({ echo, sendImages }: GenerationCall, { serverId }: Job): Promise<AnswerOptions> {
     const traits = await states.traits(serverId).catch(() => null)
     return { echo: echo(rulesOf(traits).requestModel), sendImages }
   }
 
   async function sendImages (job: Job, call: GenerationCall, reply: FastifyReply): Promise<FastifyReply> {
-    const wishes = await wishesOf(call, job)
-    return await reply.type('application/json').send(stream(generationAnswer(media, job, wishes)))
+    const requestedOptions = await optionsOf(call, job)
+    return await reply.type('application/json').send(stream(generationAnswer(media, job, requestedOptions)))
   }
 
   /**
@@ -196,7 +196,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { path, 
       yield * blanksUntil(ended, pause)
       try {
         const job = await ended
-        yield * generationAnswer(media, job, await wishesOf(call, job))
+        yield * generationAnswer(media, job, await optionsOf(call, job))
       } catch (error) {
         if (gone.aborted) return
         reply.log.info({ job: id, err: error }, 'the early answer is broken off: the job has no images to send')
@@ -223,7 +223,7 @@ function unlessGone (signal: AbortSignal): (error: unknown) => null {
 
 /** async-proxy's questions to Florence-2 about a picture. */
 export const florence: FastifyPluginAsync = async app => {
-  const { florence: desk } = app
+  const { florence: service } = app
 
   app.post('/florence', {
     config: { access: { scope: 'jobs:write' } },
@@ -235,13 +235,13 @@ export const florence: FastifyPluginAsync = async app => {
         'answer is 202 with the `uuid` of a job, whose `info` is what Florence says. Needs the setting FLORENCE_URL.'
     }
   }, async (request, reply) => {
-    if (desk === null) {
+    if (service === null) {
       return sendJson(reply.code(404), {
         error: 'No Florence service is configured here; an administrator can name one in FLORENCE_URL.'
       })
     }
     try {
-      const { id } = await desk.order(request.body, {
+      const { id } = await service.order(request.body, {
         keyId: request.principal.keyId,
         webhook: readAskedWebhook(request).webhook,
         baseUrl: `${request.protocol}://${request.host}`

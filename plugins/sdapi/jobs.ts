@@ -30,7 +30,7 @@ const trackerQuery = {
 
 /** Jobs as the clients of the Job Tracker and of async-proxy look for them; see docs/drop-in-reference.md. */
 const jobs: FastifyPluginAsync<JobsOptions> = async (app, { path }) => {
-  const { shortIds, jobSearch: search, errands, florence, jobStore: store, media, config, retention } = app
+  const { shortIds, jobSearch: search, backgroundTasks, florence, jobStore: store, media, config, retention } = app
   const described = (name: string, summary: string) => ({ tags: ['A1111'], operationId: `a1111_${name}`, summary })
 
   /** By either id; null where there is none or it is another's. */
@@ -87,9 +87,9 @@ const jobs: FastifyPluginAsync<JobsOptions> = async (app, { path }) => {
 
   async function sendErrand (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     const { id } = request.params as { id: string }
-    const errand = await errands.find(request.principal, id)
-    if (errand === null) return sendJson(reply.code(404), { error: 'Not found' })
-    const { state, progress, failure, info, images } = errand
+    const backgroundTask = await backgroundTasks.find(request.principal, id)
+    if (backgroundTask === null) return sendJson(reply.code(404), { error: 'Not found' })
+    const { state, progress, failure, info, images } = backgroundTask
     return await sendPictures(reply, images.map(name => ({ name })), { uuid: id, job_status: state, progress },
       { info: failure ?? info })
   }
@@ -110,7 +110,7 @@ const jobs: FastifyPluginAsync<JobsOptions> = async (app, { path }) => {
   }, async (request, reply) => {
     const job = await find(request, mayCancelJob)
     const done = job === null
-      ? await errands.cancel(request.principal, (request.params as { id: string }).id)
+      ? await backgroundTasks.cancel(request.principal, (request.params as { id: string }).id)
       : job.status === 'cancelled' || await cancelled(job.id)
     return await reply.code(done ? 204 : 404).send()
   })

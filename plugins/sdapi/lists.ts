@@ -17,7 +17,7 @@ const unions = { embeddings: unionOfEmbeddings, scripts: unionOfScripts } as con
 
 /** What servers have, all of them together; with a server named, that one's. */
 const lists: FastifyPluginAsync = async app => {
-  const { faces, passThrough: through, states, redis, keys } = app
+  const { upstream, passThrough: through, states, redis, keys } = app
   const described = (name: string, summary: string) =>
     ({ tags: ['A1111'], operationId: `a1111_${name.replaceAll('-', '_')}`, summary })
 
@@ -28,19 +28,19 @@ const lists: FastifyPluginAsync = async app => {
 
   /** Where VAEs stand among other modules, a client of A1111 finds them under its own name all the same. */
   async function readList (name: string, target: string): Promise<unknown[]> {
-    const answers = await faces.readAll(`/sdapi/v1/${name}`, target)
+    const answers = await upstream.readAll(`/sdapi/v1/${name}`, target)
     if (name !== 'sd-vae') return answers
-    const servers = await faces.reachable(target)
+    const servers = await upstream.reachable(target)
     const modules = await Promise.all(servers.map(async server => {
       const listsModules = rulesOf(await states.traits(server.id)).listsModules
-      return listsModules ? vaesAmong(await faces.read(server, '/sdapi/v1/sd-modules').catch(() => [])) : []
+      return listsModules ? vaesAmong(await upstream.read(server, '/sdapi/v1/sd-modules').catch(() => [])) : []
     }))
     return [...answers, ...modules]
   }
 
   for (const [name, unite] of Object.entries(unions)) {
     app.get(`/${name}`, { config, schema: described(name, `${name} of all servers`) }, async (request, reply) =>
-      sendJson(reply, unite(await faces.readAll(`/sdapi/v1/${name}`, targetOf(request)))))
+      sendJson(reply, unite(await upstream.readAll(`/sdapi/v1/${name}`, targetOf(request)))))
   }
 
   for (const name of ['memory', 'cmd-flags']) {
@@ -48,7 +48,7 @@ const lists: FastifyPluginAsync = async app => {
       config: { access: { scope: 'servers:read' } },
       schema: described(name, `${name} of the best server, without secrets`)
     }, async (request, reply) => {
-      const [answer] = await faces.readAll(`/sdapi/v1/${name}`, targetOf(request))
+      const [answer] = await upstream.readAll(`/sdapi/v1/${name}`, targetOf(request))
       if (answer === undefined) throw new ServiceError('a1111_unreachable', 'No server answers just now.')
       return sendJson(reply, withoutSecrets(answer))
     })
@@ -59,7 +59,7 @@ const lists: FastifyPluginAsync = async app => {
       config,
       schema: described(name, 'Reload the lists of every server')
     }, async (request, reply) => {
-      const servers = await faces.reachable(targetOf(request))
+      const servers = await upstream.reachable(targetOf(request))
       await Promise.allSettled(servers.map(async server => {
         await withDeadline(refreshTimeoutMs, [], async signal => {
           await through.postTo(server, `/sdapi/v1/${name}`, {}, signal)
@@ -125,7 +125,7 @@ const dropDowns: Readonly<Record<string, { readonly label: string, readonly list
 
 /** What clients look for at the root to find out whether an A1111 runs there. They send no credentials with it. */
 export const probes: FastifyPluginAsync = async app => {
-  const { faces } = app
+  const { upstream } = app
   const open = { config: { access: 'public' }, schema: { hide: true } } as const
   app.get('/user', open, async (_request, reply) => sendJson(reply, null))
   app.get('/config', open, async (_request, reply) => sendJson(reply, {
@@ -141,7 +141,7 @@ export const probes: FastifyPluginAsync = async app => {
   async function components (): Promise<unknown[]> {
     const names = [...new Set(Object.values(dropDowns).flatMap(({ lists }) => lists))]
     const lists = new Map(await Promise.all(names.map(async name =>
-      [name, unionOfLists(name, await faces.readAll(`/sdapi/v1/${name}`, '')).map(choiceOf)] as const)))
+      [name, unionOfLists(name, await upstream.readAll(`/sdapi/v1/${name}`, '')).map(choiceOf)] as const)))
     return Object.entries(dropDowns).map(([id, { label, lists: of }], index) => {
       const choices = of.flatMap(name => lists.get(name) ?? [])
       return {

@@ -1,11 +1,11 @@
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import { fieldsOf, textsOf } from '../../src/lib/json-values.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
-import { dangerousRoutes, endingRoutes, isDevious, openedPaths } from '../../src/config/open-routes.ts'
+import { dangerousRoutes, endingRoutes, hasPathTraversal, openedPaths } from '../../src/config/open-routes.ts'
 import { pictureRoutes, refuseAddresses } from '../../src/sdapi/pass-through.ts'
 import { pydantic1 } from '../../src/fastapi/pydantic1.ts'
 import { readModel } from '../../src/fastapi/model.ts'
-import { hangUp } from '../core/held-requests.ts'
+import { disconnectSignal } from '../core/held-requests.ts'
 import { sendJson, targetOf } from './call.ts'
 
 const drawing = { access: { scope: 'jobs:write' } } as const
@@ -28,7 +28,7 @@ export const passThrough: FastifyPluginAsync = async app => {
       const body = objectSent(request)
       refuseAddresses(body)
       reply.hold('waiting')
-      const answer = await through.post(`/sdapi/v1/${name}`, body, targetOf(request), hangUp(reply))
+      const answer = await through.post(`/sdapi/v1/${name}`, body, targetOf(request), disconnectSignal(reply))
       return sendJson(reply, answer)
     })
   }
@@ -44,7 +44,7 @@ export const passThrough: FastifyPluginAsync = async app => {
       const body = fieldsOf(request.body)
       return sendJson(reply, endingRoutes.includes(name)
         ? await through.postNow(path, body, targetOf(request))
-        : await through.post(path, body, targetOf(request), hangUp(reply)))
+        : await through.post(path, body, targetOf(request), disconnectSignal(reply)))
     })
   }
 }
@@ -56,23 +56,23 @@ export interface OpenedRoutesOptions {
 
 /** Paths of servers, such as those of extensions, that an administrator has opened; GET at once, POST in turn. */
 export const openedRoutes: FastifyPluginAsync<OpenedRoutesOptions> = async (app, { base }) => {
-  const { faces, passThrough: through, config } = app
+  const { upstream, passThrough: through, config } = app
   const opened = { config: { ...drawing, credentials: 'a1111' }, schema: { hide: true } } as const
 
   for (const path of openedPaths(config.SDAPI_OPEN_ROUTES)) {
     // What is served here is not passed on, whatever the setting says.
     if (!app.hasRoute({ method: 'GET', url: base + path })) {
       app.get(path, opened, async (request, reply) => {
-        const [server] = await faces.reachable(targetOf(request))
+        const [server] = await upstream.reachable(targetOf(request))
         if (server === undefined) throw new ServiceError('a1111_unreachable', 'No server answers just now.')
-        return sendJson(reply, await faces.client(server).readJson(straight(request.url, base)))
+        return sendJson(reply, await upstream.client(server).readJson(straight(request.url, base)))
       })
     }
     if (!app.hasRoute({ method: 'POST', url: base + path })) {
       app.post(path, opened, async (request, reply) => {
         reply.hold('waiting')
         return sendJson(reply, await through.post(
-          straight(request.url, base), fieldsOf(request.body), targetOf(request), hangUp(reply)))
+          straight(request.url, base), fieldsOf(request.body), targetOf(request), disconnectSignal(reply)))
       })
     }
   }
@@ -84,7 +84,7 @@ export const openedRoutes: FastifyPluginAsync<OpenedRoutesOptions> = async (app,
  */
 function straight (url: string, base: string): string {
   const isBelow = url.startsWith(`${base}/`)
-  if (!isBelow || isDevious(url.split('?')[0] ?? '')) throw new ServiceError('route_not_found', 'Not Found')
+  if (!isBelow || hasPathTraversal(url.split('?')[0] ?? '')) throw new ServiceError('route_not_found', 'Not Found')
   return url.slice(base.length)
 }
 
@@ -99,13 +99,13 @@ function objectSent (request: FastifyRequest): Record<string, unknown> {
 
 /** The routes of the ControlNet extension, which stand at the root. */
 export const controlNet: FastifyPluginAsync = async app => {
-  const { faces, passThrough: through } = app
+  const { upstream, passThrough: through } = app
 
   for (const name of ['model_list', 'module_list']) {
     app.get(`/controlnet/${name}`, { config: looking, schema: { hide: true } }, async (request, reply) => {
       const { alias_names: aliases } = request.query as { alias_names?: string }
       const query = aliases === 'true' || aliases === '1' ? '?alias_names=true' : ''
-      const answers = (await faces.readAll(`/controlnet/${name}${query}`, targetOf(request))).map(fieldsOf)
+      const answers = (await upstream.readAll(`/controlnet/${name}${query}`, targetOf(request))).map(fieldsOf)
       if (answers.length === 0) throw new ServiceError('route_not_found', 'Not Found')
       const all = [...new Set(answers.flatMap(answer => textsOf(answer[name])))]
       return sendJson(reply, { ...Object.assign({}, ...answers.toReversed()) as object, [name]: all })
@@ -114,7 +114,7 @@ export const controlNet: FastifyPluginAsync = async app => {
 
   for (const name of ['version', 'control_types', 'settings']) {
     app.get(`/controlnet/${name}`, { config: looking, schema: { hide: true } }, async (request, reply) => {
-      const [answer] = await faces.readAll(`/controlnet/${name}`, targetOf(request))
+      const [answer] = await upstream.readAll(`/controlnet/${name}`, targetOf(request))
       if (answer === undefined) throw new ServiceError('route_not_found', 'Not Found')
       return sendJson(reply, answer)
     })
@@ -122,13 +122,13 @@ export const controlNet: FastifyPluginAsync = async app => {
 
   for (const path of ['/controlnet/detect', '/controlnet/render_openpose_json']) {
     app.post(path, { config: { ...drawing, credentials: 'a1111' }, schema: { hide: true } }, async (request, reply) => {
-      const models = await faces.readAll('/controlnet/model_list', targetOf(request))
+      const models = await upstream.readAll('/controlnet/model_list', targetOf(request))
       if (models.length === 0) throw new ServiceError('route_not_found', 'Not Found')
       refuseAddresses(request.body)
       reply.hold('waiting')
       // A list of poses is no object, but what a server wants.
       const body = Array.isArray(request.body) ? request.body : fieldsOf(request.body)
-      return sendJson(reply, await through.post(path, body, targetOf(request), hangUp(reply)))
+      return sendJson(reply, await through.post(path, body, targetOf(request), disconnectSignal(reply)))
     })
   }
 }

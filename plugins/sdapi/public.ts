@@ -92,7 +92,7 @@ function isNode (value: unknown): value is Node {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-const mostFailures = 20
+const maxFailures = 20
 const config = { access: { scope: 'jobs:read', bucket: 'status' }, credentials: 'a1111' } as const
 const schema = { hide: true }
 
@@ -101,7 +101,7 @@ const publicRoutes: FastifyPluginAsync = async app => {
   const { jobSearch: search } = app
 
   answerErrorsLikeA1111(app)
-  const failures = async ({ principal }: FastifyRequest) => await search.failed(principal, mostFailures)
+  const failures = async ({ principal }: FastifyRequest) => await search.failed(principal, maxFailures)
   const listed = (jobs: readonly Shown[], entry: (job: Shown) => unknown) =>
     ({ jobs: jobs.map(entry), updatedAt: new Date().toISOString() })
 

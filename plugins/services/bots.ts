@@ -1,22 +1,22 @@
 import fp from 'fastify-plugin'
 import { hasEnded } from '../../schemas/job.ts'
 import { type Batches, createBatches } from '../../src/bots/batches.ts'
-import { type ControlNetDesk, createControlNetDesk } from '../../src/bots/controlnet.ts'
-import { createFinishedPictures } from '../../src/bots/finished.ts'
+import { type ControlNetService, createControlNetService } from '../../src/bots/controlnet.ts'
+import { createFinishedImages } from '../../src/bots/finished.ts'
 import { createGenerations, createHistory, type Generations, type History } from '../../src/bots/generate.ts'
-import { createStudioViews, type StudioViews } from '../../src/bots/job-views.ts'
+import { createBotViews, type BotViews } from '../../src/bots/job-views.ts'
 import { createLoraNotes, createLoraPreviews } from '../../src/bots/lora-metadata.ts'
-import { createLoraShelf, type LoraShelf } from '../../src/bots/lora-service.ts'
+import { createLoraService, type LoraService } from '../../src/bots/lora-service.ts'
 import { createKeptImages, createPictures, type KeptImages, type Pictures } from '../../src/bots/pictures.ts'
 import { createPresets, type Presets } from '../../src/bots/presets.ts'
-import { createStudioSessions, type Sessions } from '../../src/bots/sessions.ts'
+import { createBotSessions, type Sessions } from '../../src/bots/sessions.ts'
 import { createUserRules } from '../../src/bots/user-limits.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { ignoring } from '../../src/lib/errors.ts'
 import { imageLimits } from '../../src/media/images.ts'
 import { decorateAll } from './process.ts'
 
-interface StudioServices {
+interface BotServices {
   readonly userSessions: Sessions
   readonly presets: Presets
   readonly userHistory: History
@@ -24,16 +24,16 @@ interface StudioServices {
   readonly pictures: Pictures
   readonly keptImages: KeptImages
   readonly generations: Generations
-  readonly controlNetDesk: ControlNetDesk
-  readonly loraShelf: LoraShelf
+  readonly controlNetService: ControlNetService
+  readonly loraService: LoraService
   readonly batches: Batches
-  readonly studioViews: StudioViews
+  readonly botViews: BotViews
   /** Ends every one of them that has not ended. */
   readonly cancelAll: (jobs: ReadonlyArray<Job | null>) => Promise<void>
 }
 
 declare module 'fastify' {
-  interface FastifyInstance extends StudioServices {}
+  interface FastifyInstance extends BotServices {}
 }
 
 /** What bots and phones need beside the jobs: what is kept of their users, and their ways of asking. */
@@ -42,7 +42,7 @@ export default fp(async app => {
     redis, keys, jobStore: store, media, inputs, uploadTexts: texts, config, registry, states, connect, estimates
   } = app
   const keptImages = createKeptImages(inputs, texts, media)
-  const sessions = createStudioSessions({ redis, keys, images: keptImages })
+  const sessions = createBotSessions({ redis, keys, images: keptImages })
   const presets = createPresets({ redis, keys, images: keptImages })
   const history = createHistory(redis, keys, store)
   const rules = createUserRules(redis, keys, config)
@@ -58,22 +58,22 @@ export default fp(async app => {
     history,
     rules,
     pictures,
-    finished: createFinishedPictures({ store, media, texts })
+    finished: createFinishedImages({ store, media, texts })
   })
-  decorateAll<StudioServices>(app, {
+  decorateAll<BotServices>(app, {
     userSessions: sessions,
     presets,
     userHistory: history,
     pictures,
     keptImages,
     generations,
-    controlNetDesk: createControlNetDesk({ registry, states, faces: app.faces, passThrough: app.passThrough }),
-    loraShelf: createLoraShelf({
+    controlNetService: createControlNetService({ registry, states, upstream: app.upstream, passThrough: app.passThrough }),
+    loraService: createLoraService({
       catalogue: app.catalogue,
       pictures: app.civitaiPictures,
       refresher: app.modelRefresher,
       maintenance: app.maintenance,
-      desk: app.modelDesk,
+      service: app.modelService,
       notes: createLoraNotes(redis, keys),
       previews: createLoraPreviews({ redis, keys, registry, connect }),
       registry,
@@ -81,7 +81,7 @@ export default fp(async app => {
       connect
     }),
     batches: createBatches({ redis, keys, store, generations, rules, pictures }),
-    studioViews: createStudioViews({ store, registry, estimates }),
+    botViews: createBotViews({ store, registry, estimates }),
     async cancelAll (jobs) {
       for (const job of jobs) {
         // It may have ended, or been deleted, just now.

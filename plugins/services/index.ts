@@ -1,5 +1,5 @@
 import fp from 'fastify-plugin'
-import type { House } from '../../src/services/services.ts'
+import type { Services } from '../../src/services/services.ts'
 import type { Pause } from '../../src/sdapi/answer.ts'
 import access from './access.ts'
 import events from './events.ts'
@@ -7,10 +7,10 @@ import jobs from './jobs.ts'
 import process from './process.ts'
 import sdapi from './sdapi.ts'
 import servers from './servers.ts'
-import studio from './bots.ts'
+import bots from './bots.ts'
 
 export interface ServicesOptions {
-  readonly house: House
+  readonly services: Services
   /** Tokens with full rights: AUTH_TOKEN and the admin token. */
   readonly tokens: readonly string[]
   /** Between two blanks of an answer of the drop-in that waits; real time unless a test says otherwise. */
@@ -18,12 +18,12 @@ export interface ServicesOptions {
 }
 
 /** Everything that routes work with, as decorators of the instance: each file declares what it adds. */
-export default fp<ServicesOptions>(async (app, { house, tokens, pause }) => {
-  await app.register(process, { house })
+export default fp<ServicesOptions>(async (app, { services, tokens, pause }) => {
+  await app.register(process, { services })
   await app.register(access, { tokens })
   await app.register(servers)
   await app.register(jobs)
   await app.register(events)
   await app.register(sdapi, { pause })
-  await app.register(studio)
+  await app.register(bots)
 }, { name: 'services', fastify: '5.x' })

@@ -1,5 +1,5 @@
 import fp from 'fastify-plugin'
-import { createGallery, createZipDesk, type Gallery, type ZipDesk } from '../../src/jobs/gallery.ts'
+import { createGallery, createZipService, type Gallery, type ZipService } from '../../src/jobs/gallery.ts'
 import { createIdempotency, type Idempotency } from '../../src/jobs/idempotency.ts'
 import { type Bulks, createBulks, createManyJobs, type ManyJobs } from '../../src/jobs/many.ts'
 import { createJobNotices, createJobWait, type JobNotices, type JobWait } from '../../src/jobs/notices.ts'
@@ -23,7 +23,7 @@ interface JobServices {
   readonly manyJobs: ManyJobs
   readonly removeJob: (jobId: string) => Promise<void>
   readonly gallery: Gallery
-  readonly zips: ZipDesk
+  readonly zips: ZipService
   readonly jobViews: JobViews
   readonly modelViews: ModelViews
 }
@@ -45,7 +45,7 @@ export default fp(async app => {
     inputs,
     queueLimitPerKey: config.QUEUE_LIMIT_PER_KEY,
     limits: { pixels: config.PIXELS_PER_JOB_MEGAPIXELS * 1_000_000, images: config.OUTPUTS_PER_JOB },
-    webhooks: app.webhookDesk,
+    webhooks: app.webhookService,
     storage: app.storage,
     lists: app.freshLists,
     log: app.log,
@@ -68,7 +68,7 @@ export default fp(async app => {
     manyJobs: createManyJobs({ store, list, remove }),
     removeJob: remove,
     gallery,
-    zips: createZipDesk({ redis, keys, gallery, media, log: app.log }),
+    zips: createZipService({ redis, keys, gallery, media, log: app.log }),
     jobViews: createJobViews(store, registry, app.estimates),
     modelViews: createModelViews(registry)
   })

@@ -1,36 +1,36 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { allQueues, type NamedQueue } from '../../queues/registry.ts'
-import type { House } from '../../src/services/services.ts'
+import type { Services } from '../../src/services/services.ts'
 
-type Shared = Pick<House,
+type Shared = Pick<Services,
   'config' | 'sources' | 'runtime' | 'redis' | 'subscriber' | 'keys' | 'metrics' | 'tracing' | 'guard' | 'accessKeys' |
   'media' | 'storage' | 'uploadTexts' | 'imageUrls' | 'inputs' | 'estimates' | 'retention' |
   'queues' | 'registry' | 'states' | 'checks' | 'reach' | 'connect'>
-type Models = House['models']
-type Webhooks = House['webhooks']
+type Models = Services['models']
+type Webhooks = Services['webhooks']
 
 /** What the process has opened before it serves requests. */
 interface ProcessServices extends Shared {
-  readonly jobStore: House['store']
-  readonly jobList: House['list']
+  readonly jobStore: Services['store']
+  readonly jobList: Services['list']
   /** Every queue that there is at the moment of asking. */
   readonly allQueues: () => readonly NamedQueue[]
   readonly catalogue: Models['catalogue']
-  readonly modelDesk: Models['desk']
+  readonly modelService: Models['service']
   readonly modelRefresher: Models['refresher']
-  readonly scanBoard: Models['board']
+  readonly scanStatus: Models['scanStatus']
   readonly maintenance: Models['maintenance']
   readonly downloads: Models['downloads']
   readonly civitai: Models['civitai']
   readonly civitaiPictures: Models['pictures']
-  readonly webhookDesk: Webhooks['desk']
-  readonly webhookOffice: Webhooks['office']
-  readonly keySide: Webhooks['keySide']
+  readonly webhookService: Webhooks['service']
+  readonly deliveryService: Webhooks['deliveryService']
+  readonly signingKeys: Webhooks['signingKeys']
   readonly deliveries: Webhooks['deliveries']
   readonly endpoints: Webhooks['endpoints']
   /** Null where no Florence is configured. */
-  readonly florence: NonNullable<House['florence']>['desk'] | null
+  readonly florence: NonNullable<Services['florence']>['service'] | null
 }
 
 declare module 'fastify' {
@@ -38,59 +38,59 @@ declare module 'fastify' {
 }
 
 export interface ProcessOptions {
-  readonly house: House
+  readonly services: Services
 }
 
 /** Gives the parts of the process to all plugins, each of which takes the few that it uses. */
-export default fp<ProcessOptions>(async (app, { house }) => {
-  const { models, webhooks } = house
+export default fp<ProcessOptions>(async (app, { services }) => {
+  const { models, webhooks } = services
   decorateAll<ProcessServices>(app, {
-    config: house.config,
-    sources: house.sources,
-    runtime: house.runtime,
-    redis: house.redis,
-    subscriber: house.subscriber,
-    keys: house.keys,
-    metrics: house.metrics,
-    tracing: house.tracing,
-    guard: house.guard,
-    accessKeys: house.accessKeys,
-    media: house.media,
-    storage: house.storage,
-    uploadTexts: house.uploadTexts,
-    imageUrls: house.imageUrls,
-    inputs: house.inputs,
-    estimates: house.estimates,
-    retention: house.retention,
-    queues: house.queues,
-    registry: house.registry,
-    states: house.states,
-    checks: house.checks,
-    reach: house.reach,
-    connect: house.connect,
-    jobStore: house.store,
-    jobList: house.list,
-    allQueues: () => allQueues(house),
+    config: services.config,
+    sources: services.sources,
+    runtime: services.runtime,
+    redis: services.redis,
+    subscriber: services.subscriber,
+    keys: services.keys,
+    metrics: services.metrics,
+    tracing: services.tracing,
+    guard: services.guard,
+    accessKeys: services.accessKeys,
+    media: services.media,
+    storage: services.storage,
+    uploadTexts: services.uploadTexts,
+    imageUrls: services.imageUrls,
+    inputs: services.inputs,
+    estimates: services.estimates,
+    retention: services.retention,
+    queues: services.queues,
+    registry: services.registry,
+    states: services.states,
+    checks: services.checks,
+    reach: services.reach,
+    connect: services.connect,
+    jobStore: services.store,
+    jobList: services.list,
+    allQueues: () => allQueues(services),
     catalogue: models.catalogue,
-    modelDesk: models.desk,
+    modelService: models.service,
     modelRefresher: models.refresher,
-    scanBoard: models.board,
+    scanStatus: models.scanStatus,
     maintenance: models.maintenance,
     downloads: models.downloads,
     civitai: models.civitai,
     civitaiPictures: models.pictures,
-    webhookDesk: webhooks.desk,
-    webhookOffice: webhooks.office,
-    keySide: webhooks.keySide,
+    webhookService: webhooks.service,
+    deliveryService: webhooks.deliveryService,
+    signingKeys: webhooks.signingKeys,
     deliveries: webhooks.deliveries,
     endpoints: webhooks.endpoints,
-    florence: house.florence?.desk ?? null
+    florence: services.florence?.service ?? null
   })
 
   // With PORT=0 only the listener knows its port.
   app.addHook('onListen', async () => {
     const address = app.server.address()
-    if (typeof address === 'object' && address !== null) house.guard.protectPort(address.port)
+    if (typeof address === 'object' && address !== null) services.guard.protectPort(address.port)
   })
 }, { name: 'process', fastify: '5.x' })
 

@@ -1,27 +1,27 @@
 import fp from 'fastify-plugin'
 import { type Pause, realPause } from '../../src/sdapi/answer.ts'
-import { createErrands, type Errands } from '../../src/sdapi/background-tasks.ts'
+import { createBackgroundTasks, type BackgroundTasks } from '../../src/sdapi/background-tasks.ts'
 import { type CallerJobs, createCallerJobs } from '../../src/sdapi/callers.ts'
 import { createJobSearch, type JobSearch } from '../../src/sdapi/job-search.ts'
-import { createOptionsDesk, createOwnOptions, type OptionsDesk, type OwnOptionsStore } from '../../src/sdapi/options.ts'
+import { createOptionsService, createOwnOptions, type OptionsService, type OwnOptionsStore } from '../../src/sdapi/options.ts'
 import { createOutcomes, type Outcomes } from '../../src/sdapi/outcome.ts'
 import { createPassThrough, type PassThrough } from '../../src/sdapi/pass-through.ts'
 import { type CallerTasks, createCallerTasks } from '../../src/sdapi/progress.ts'
 import {
-  createLastKnown, createServerFaces, readWhenReachable, type ServerFaces
+  createLastKnown, createUpstreamClients, readWhenReachable, type UpstreamClients
 } from '../../src/sdapi/upstream-clients.ts'
-import { createTurns } from '../../src/servers/exclusive-calls.ts'
+import { createExclusiveCalls } from '../../src/servers/exclusive-calls.ts'
 import { decorateAll } from './process.ts'
 
 interface SdapiServices {
-  readonly faces: ServerFaces
+  readonly upstream: UpstreamClients
   readonly ownOptions: OwnOptionsStore
-  readonly optionsDesk: OptionsDesk
+  readonly optionsService: OptionsService
   readonly callerJobs: CallerJobs
   readonly callerTasks: CallerTasks
   readonly outcomes: Outcomes
   readonly jobSearch: JobSearch
-  readonly errands: Errands
+  readonly backgroundTasks: BackgroundTasks
   readonly passThrough: PassThrough
   /** Between two blanks of an answer that waits. */
   readonly pause: Pause
@@ -39,31 +39,31 @@ export interface SdapiServicesOptions {
 /** What A1111's own API needs beside the jobs: its view of the servers, and what is kept of each caller. */
 export default fp<SdapiServicesOptions>(async (app, { pause = realPause }) => {
   const { config, redis, subscriber, keys, registry, states, jobStore: store, jobList, connect, media, log } = app
-  const faces = createServerFaces({
+  const upstream = createUpstreamClients({
     registry, states, waitingOn: store.waitingOn, connect, lastKnown: createLastKnown(redis, keys)
   })
-  const turns = await createTurns({ redis, subscriber, keys })
-  const stopReading = readWhenReachable({ redis, subscriber, keys, registry, states, log, read: faces.read })
+  const turns = await createExclusiveCalls({ redis, subscriber, keys })
+  const stopReading = readWhenReachable({ redis, subscriber, keys, registry, states, log, read: upstream.read })
   app.addHook('onClose', async () => {
     stopReading()
     turns.close()
-    await faces.close()
+    await upstream.close()
   })
 
-  const errands = createErrands(app.downloads, app.florence)
+  const backgroundTasks = createBackgroundTasks(app.downloads, app.florence)
   const ownOptions = createOwnOptions(redis, keys)
   const callerJobs = createCallerJobs(redis, keys, store)
   decorateAll<SdapiServices>(app, {
-    faces,
+    upstream,
     ownOptions,
-    optionsDesk: createOptionsDesk({ faces, own: ownOptions, registry, states }),
+    optionsService: createOptionsService({ upstream, own: ownOptions, registry, states }),
     callerJobs,
     callerTasks: createCallerTasks(redis, keys),
     outcomes: createOutcomes({ notices: app.notices, media, callerJobs, stopping: app.stopping }),
-    jobSearch: createJobSearch(jobList, errands),
-    errands,
+    jobSearch: createJobSearch(jobList, backgroundTasks),
+    backgroundTasks,
     passThrough: createPassThrough({
-      faces,
+      upstream,
       turns,
       timeoutMs: config.JOB_TIMEOUT_SECONDS * 1000,
       maxAnswerBytes: config.RESULT_MAX_MIB * 1024 * 1024

@@ -1,14 +1,14 @@
 import fp from 'fastify-plugin'
 import { forgetServer } from '../../src/services/services.ts'
-import { createCheckDesk, type CheckDesk } from '../../src/server-check/check-service.ts'
-import { createServerDesk, type ServerDesk } from '../../src/servers/server-service.ts'
+import { createCheckService, type CheckService } from '../../src/server-check/check-service.ts'
+import { createServerService, type ServerService } from '../../src/servers/server-service.ts'
 import { createFreshLists, type FreshLists } from '../../src/servers/fresh-lists.ts'
 import { createServerViews, type ServerViews } from '../api/server-views.ts'
 import { decorateAll } from './process.ts'
 
 interface ServerServices {
-  readonly serverDesk: ServerDesk
-  readonly checkDesk: CheckDesk
+  readonly serverService: ServerService
+  readonly checkService: CheckService
   readonly freshLists: FreshLists
   readonly serverViews: ServerViews
 }
@@ -21,10 +21,10 @@ declare module 'fastify' {
 export default fp(async app => {
   const { redis, keys, registry, states, checks, queues, connect, jobStore, jobList } = app
   decorateAll<ServerServices>(app, {
-    serverDesk: createServerDesk({
+    serverService: createServerService({
       registry, states, store: jobStore, connect, forget: async id => { await forgetServer({ queues, checks }, id) }
     }),
-    checkDesk: createCheckDesk({
+    checkService: createCheckService({
       checks, states, isServed: async serverId => await redis.exists(keys.key('lease', serverId)) === 1
     }),
     freshLists: createFreshLists({ redis, keys, states, connect, log: app.log }),

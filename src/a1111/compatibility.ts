@@ -3,7 +3,7 @@ import { type ErrorCode, ServiceError } from '../lib/errors.ts'
 import { fieldsOf } from '../lib/json-values.ts'
 import type { Hints } from './aliases.ts'
 import { withControlNet } from './controlnet.ts'
-import { admitExtras, noExtras } from './extras.ts'
+import { checkExtras, noExtras } from './extras.ts'
 import { definedOnly, isUnchosen, picked } from './field-values.ts'
 import type { ServerKindRules } from './kinds/kind.ts'
 import { rulesOf } from './kinds/registry.ts'
@@ -27,7 +27,7 @@ interface FieldPair {
  * one name before.
  */
 function settleSampling (
-  parameters: A1111Parameters, hints: Hints, server: AdmittingServer, settle: Settle
+  parameters: A1111Parameters, hints: Hints, server: CheckedServer, settle: Settle
 ): A1111Parameters {
   const { inventory } = server
   const hinted = {
@@ -37,8 +37,8 @@ function settleSampling (
   const asked: A1111Parameters = { ...definedOnly(hinted), ...parameters }
   const main = settlePair(asked, { sampler: 'sampler_name', scheduler: 'scheduler' }, server, settle)
   const both = settlePair(main, { sampler: 'hr_sampler_name', scheduler: 'hr_scheduler' }, server, settle)
-  const { usualSampler } = rulesOf(server.traits)
-  const usual = usualSampler === null ? undefined : findSampler(usualSampler, inventory)?.sampler
+  const { defaultSampler } = rulesOf(server.traits)
+  const usual = defaultSampler === null ? undefined : findSampler(defaultSampler, inventory)?.sampler
   return definedOnly<unknown>({ sampler_name: usual, ...both })
 }
 
@@ -48,7 +48,7 @@ function known (name: string | undefined, find: (name: string) => unknown): stri
 }
 
 function settlePair (
-  given: A1111Parameters, pair: FieldPair, server: AdmittingServer, settle: Settle
+  given: A1111Parameters, pair: FieldPair, server: CheckedServer, settle: Settle
 ): A1111Parameters {
   const { inventory, traits } = server
   const { [pair.sampler]: sampler, [pair.scheduler]: scheduler, ...others } = given
@@ -91,7 +91,7 @@ const isNoModule = (text: string) => /^(none|automatic|built[ -]?in)?$/i.test(te
 /** What becomes of a name that the server does not have: refused, or left out with a warning. */
 export type OnMissing = 'refuse' | 'ignore'
 
-export interface Admission {
+export interface Compatibility {
   /** With the server's own exact names. */
   readonly parameters: A1111Parameters
   /** The server's own exact title; null where the choice is left to it. */
@@ -129,10 +129,10 @@ const listsOf: Readonly<Record<string, readonly Listed[]>> = {
   'ControlNet module': ['controlNetModules']
 }
 
-export type AdmissionRequest = Pick<NormalisedParameters, 'mode' | 'parameters' | 'checkpoint' | 'hints' | 'unnamed'>
+export type CompatibilityRequest = Pick<NormalisedParameters, 'mode' | 'parameters' | 'checkpoint' | 'hints' | 'unnamed'>
 
 /** A server as admission sees it. */
-export interface AdmittingServer {
+export interface CheckedServer {
   readonly inventory: Inventory
   readonly traits: Pick<ServerTraits, 'kind' | 'simulates' | 'capabilities' | 'missingRoutes'>
 }
@@ -146,9 +146,9 @@ export interface AdmittingServer {
  * `server_capability` when the server does not offer the route for it
  */
 export function admit (
-  request: AdmissionRequest, server: AdmittingServer, onMissing: OnMissing,
+  request: CompatibilityRequest, server: CheckedServer, onMissing: OnMissing,
   noteMissing: (lists: readonly Listed[]) => void = () => {}
-): Admission {
+): Compatibility {
   const { mode, checkpoint } = request
   const { inventory, traits } = server
   if (traits.missingRoutes?.includes(routeOf(mode)) === true || (mode === 'img2img' && !traits.capabilities.img2img)) {
@@ -159,7 +159,7 @@ export function admit (
   const warnings: Warning[] = []
   const warn = (warning: Warning) => { warnings.push(warning) }
   const settle = settler(onMissing, warn, noteMissing)
-  if (mode === 'extras') return { ...admitExtras(request.parameters, server, settle), warnings }
+  if (mode === 'extras') return { ...checkExtras(request.parameters, server, settle), warnings }
   const offers = (list: Listed) => !inventory.missing.includes(list)
   const checkpointTitle = checkpoint === null ? null : titleOf(checkpoint, 'checkpoint_name', 'checkpoint_not_found')
   const rules = rulesOf(traits)
@@ -315,8 +315,8 @@ function sentenceOfMissing (wanted: string, noun: string, candidates: readonly s
 }
 
 /** A server's own defaults where A1111's stand only because the client named none. */
-function withOwnDefaults ({ parameters, unnamed = [] }: AdmissionRequest, rules: ServerKindRules): A1111Parameters {
-  const left = rules.usualSampler === null && unnamed.includes('sampler_name') ? ['sampler_name', 'scheduler'] : []
+function withOwnDefaults ({ parameters, unnamed = [] }: CompatibilityRequest, rules: ServerKindRules): A1111Parameters {
+  const left = rules.defaultSampler === null && unnamed.includes('sampler_name') ? ['sampler_name', 'scheduler'] : []
   const kept = Object.entries(parameters).filter(([name]) => !left.includes(name))
   return { ...Object.fromEntries(kept), ...picked(rules.defaults, unnamed as A1111ParameterName[]) }
 }

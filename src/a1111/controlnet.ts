@@ -194,7 +194,7 @@ export function withControlNet (given: A1111Parameters, lists: ControlNetLists, 
     const field = `alwayson_scripts.${title}.args`
     const args = script.args.flatMap((unit: unknown, index) => {
       if (!isRecord(unit) || unit.enabled === false) return [unit]
-      const admitted = admitUnit(unit, `${field}.${index}`, index, lists, settle)
+      const admitted = checkUnit(unit, `${field}.${index}`, index, lists, settle)
       return admitted === null ? [] : [withFloatsOf(unit, admitted)]
     })
     return [title, { ...script, args }]
@@ -203,7 +203,7 @@ export function withControlNet (given: A1111Parameters, lists: ControlNetLists, 
 }
 
 /** Null for a unit that the server has no place for. */
-function admitUnit (
+function checkUnit (
   unit: Readonly<Record<string, unknown>>, field: string, index: number, lists: ControlNetLists, settle: Settle
 ): Record<string, unknown> | null {
   const most = lists.controlNetUnits ?? Infinity

@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import type { A1111Parameters } from '../../schemas/generation-parameters.ts'
 import { ServiceError } from '../lib/errors.ts'
-import type { Admission, AdmittingServer, Settle } from './compatibility.ts'
+import type { Compatibility, CheckedServer, Settle } from './compatibility.ts'
 import { fieldRules, invalidField, isRecord, picked, readValue } from './field-values.ts'
 import { refuseImageAddresses } from './images.ts'
 import { rulesOf } from './kinds/registry.ts'
@@ -31,7 +31,7 @@ const rules = fieldRules(ExtrasParameters)
 const sentAlong = Object.keys(ExtrasParameters.properties).filter(name => name !== 'init_images')
 const noUpscaler = 'None'
 /** Taken where none is named, the first that the server has; the last is A1111's own and always there. */
-const usualUpscalers = ['R-ESRGAN 4x+', 'RealESRGAN_x4plus', 'ESRGAN_4x', 'Lanczos']
+const defaultUpscalers = ['R-ESRGAN 4x+', 'RealESRGAN_x4plus', 'ESRGAN_4x', 'Lanczos']
 
 /**
  * Reads what is to be done with pictures.
@@ -54,12 +54,12 @@ export function normaliseExtras (given: unknown): NormalisedParameters {
  * The same with the server's own names of upscalers.
  * @throws ServiceError `model_not_found`, or `server_capability` where a server has no extras
  */
-export function admitExtras (
-  parameters: A1111Parameters, { inventory, traits }: AdmittingServer, settle: Settle
-): Omit<Admission, 'warnings'> {
+export function checkExtras (
+  parameters: A1111Parameters, { inventory, traits }: CheckedServer, settle: Settle
+): Omit<Compatibility, 'warnings'> {
   if (!rulesOf(traits).offersExtras) throw noExtras()
   const known = [...new Set([noUpscaler, ...inventory.upscalers])]
-  const usual = usualUpscalers.find(name => findListed(name, known) !== null) ?? noUpscaler
+  const usual = defaultUpscalers.find(name => findListed(name, known) !== null) ?? noUpscaler
   const asked = { upscaler_1: usual, ...parameters }
   const names = Object.entries(asked).flatMap(([field, wanted]: [string, unknown]) => {
     if (!/^upscaler_[12]$/.test(field) || typeof wanted !== 'string' || inventory.missing.includes('upscalers')) return []

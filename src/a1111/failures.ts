@@ -314,14 +314,14 @@ export function unexpectedStatus (status: number, options: ErrorOptions = {}): G
 }
 
 /** Taken where a server turns requests away without a word on how long, in milliseconds. */
-const usualWait = 10_000
+const defaultWait = 10_000
 const longestWait = 600_000
 
 /** The header Retry-After, which is seconds or a date. */
 function waitOf (retryAfter: string | undefined): number {
   const text = retryAfter?.trim() ?? ''
   const wait = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now()
-  return Number.isNaN(wait) ? usualWait : Math.min(longestWait, Math.max(0, wait))
+  return Number.isNaN(wait) ? defaultWait : Math.min(longestWait, Math.max(0, wait))
 }
 
 /** Whether the server, or something in front of it, asks for fewer requests. */

@@ -1,5 +1,5 @@
 import type { TObject } from '@sinclair/typebox'
-import { usualRange, type Warning } from '../../schemas/generation-parameters.ts'
+import { defaultRange, type Warning } from '../../schemas/generation-parameters.ts'
 import { ServiceError } from '../lib/errors.ts'
 import { stringifyJson } from '../lib/exact-json.ts'
 import { largestSeed, readInteger } from '../lib/seeds.ts'
@@ -24,7 +24,7 @@ export function fieldRules (schema: TObject): FieldRules {
     ...definedOnly({
       minimum: field.minimum,
       maximum: field.maximum,
-      usual: Reflect.get(field, usualRange) as FieldRule['usual'],
+      usual: Reflect.get(field, defaultRange) as FieldRule['usual'],
       longest: field.maxLength ?? field.maxItems
     }),
     ...(field.format === 'uint64' ? { kind: 'seed', maximum: largestSeed } as const : {})

@@ -6,11 +6,11 @@ import {
   answerTooLarge, type CallPhase, connectionFailure, corruptImage, deadlinePassed, isSuccess, serverErrorOf,
   unexpectedStatus
 } from './failures.ts'
-import { createJsonSieve, type Fate, type JsonPath } from './json-stream-filter.ts'
+import { createJsonStreamFilter, type Disposition, type JsonPath } from './json-stream-filter.ts'
 import { chunksOf, failureOfAnswer } from './small-calls.ts'
 import { type GenerationAnswer, GenerationFailure, type GenerationMode, type ImageSink, routeOf } from './types.ts'
 
-/** Turns the raw JSON text of one base64 string into bytes, piece by piece. */
+/** ExclusiveCalls the raw JSON text of one base64 string into bytes, piece by piece. */
 export interface ImageDecoder {
   /** The bytes that this piece completes. Throws `corrupt_image`. */
   decode (text: Buffer): Buffer
@@ -145,11 +145,11 @@ export async function readGenerationAnswer (
 ): Promise<GenerationAnswer> {
   /** Place of the image that is read in the list. */
   let index = 0
-  const sieve = createJsonSieve({
-    fateOf (path, kind) {
-      const fate = fateOf(path, kind)
-      if (fate === 'stream') index = Number(path[1])
-      return fate
+  const streamFilter = createJsonStreamFilter({
+    dispositionOf (path, kind) {
+      const disposition = dispositionOf(path, kind)
+      if (disposition === 'stream') index = Number(path[1])
+      return disposition
     },
     maxKeptBytes
   })
@@ -179,7 +179,7 @@ export async function readGenerationAnswer (
     for await (const chunk of chunks) {
       answerBytes += chunk.length
       if (answerBytes > maxAnswerBytes) throw answerTooLarge(maxAnswerBytes)
-      for (const event of sieve.scan(chunk)) {
+      for (const event of streamFilter.scan(chunk)) {
         if (event.kind === 'open') {
           decoder = createImageDecoder()
           streamed.add(index)
@@ -194,7 +194,7 @@ export async function readGenerationAnswer (
         }
       }
     }
-    return toAnswer(sieve.finish(), streamed, onUnreadable)
+    return toAnswer(streamFilter.finish(), streamed, onUnreadable)
   } catch (error) {
     await sink?.abort().catch(() => {}) // the first error is the one that counts
     throw error
@@ -202,7 +202,7 @@ export async function readGenerationAnswer (
 }
 
 /** Long strings of the echoed parameters are ControlNet images that we sent ourselves. */
-function fateOf (path: JsonPath, kind: 'string' | 'container'): Fate {
+function dispositionOf (path: JsonPath, kind: 'string' | 'container'): Disposition {
   if (kind === 'container' || path.length < 2) return 'keep'
   return path.length === 2 && path[0] === 'images' && typeof path[1] === 'number' ? 'stream' : 'trim'
 }

@@ -183,7 +183,7 @@ export interface FittingOptions {
 /** Words by which other programs say that a value was not set. */
 const unset = /^(?:none|null|undefined)$/i
 const decimal = /^\s*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?\s*$/i
-const mostShown = 40
+const maxShown = 40
 
 /**
  * Values of an infotext, each brought into the range of its field. Whoever wrote the text had another program with
@@ -257,7 +257,7 @@ function nearestOf (value: unknown, { kind, minimum, maximum }: FieldRule): numb
 
 function shown (value: unknown): string {
   const text = Array.isArray(value) ? `a list of ${value.length}` : String(value)
-  return text.length > mostShown ? `${text.slice(0, mostShown)}…` : text
+  return text.length > maxShown ? `${text.slice(0, maxShown)}…` : text
 }
 
 export interface OutputOptions {

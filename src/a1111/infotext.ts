@@ -131,7 +131,7 @@ function pairsOf (text: string): PairedLine {
 }
 
 /** Looks for the end of brackets that never close; more would take the square of the text's length. */
-const mostOpenBrackets = 16
+const maxOpenBrackets = 16
 
 /** Where the comma is that ends `label: value`; one inside a quoted or bracketed value ends nothing. */
 function createPartReader (text: string): (start: number) => number {
@@ -139,7 +139,7 @@ function createPartReader (text: string): (start: number) => number {
 
   function endOfValue (opening: number, sign: string): number | null {
     if (sign === '"') return endOfQuote(text, opening)
-    if (openBrackets >= mostOpenBrackets) return null
+    if (openBrackets >= maxOpenBrackets) return null
     const end = endOfBracket(text, opening)
     if (end === null) openBrackets += 1
     return end

@@ -5,25 +5,25 @@ import { answerTooLarge, htmlAnswer, notJson, truncatedAnswer } from './failures
 export type JsonPath = ReadonlyArray<string | number>
 
 /**
- * What becomes of a value. `keep`: stays. `trim`: a string that stays unless it is long; `longFate` decides then.
+ * What becomes of a value. `keep`: stays. `trim`: a string that stays unless it is long; `longDisposition` decides then.
  * `drop`: null takes its place. `stream`: is handed out in pieces; what is put in the place of a string stays, null in
  * that of a container. `take`: what is kept of a container is handed out when it ends, and null takes its place.
  */
-export type Fate = 'keep' | 'trim' | 'drop' | 'stream' | 'take'
+export type Disposition = 'keep' | 'trim' | 'drop' | 'stream' | 'take'
 
 /**
  * Pieces of what is streamed, as it came: of a string the text between its quotes, of a container all of its text.
  * `value`: a container that was taken, with what was kept in it.
  */
-export type SieveEvent =
+export type StreamFilterEvent =
   | { readonly kind: 'open' }
   | { readonly kind: 'text', readonly text: Buffer }
   | { readonly kind: 'close' }
   | { readonly kind: 'value', readonly text: Buffer }
 
-export interface JsonSieve {
+export interface JsonStreamFilter {
   /** Takes the next bytes; whoever iterates may wait between events, which is the backpressure. */
-  scan (bytes: Buffer): Generator<SieveEvent, void>
+  scan (bytes: Buffer): Generator<StreamFilterEvent, void>
   /** Keeps this in place of the streamed string that has just closed: JSON text for between its quotes. */
   put (text: Buffer): void
   keptBytes (): number
@@ -34,7 +34,7 @@ export interface JsonSieve {
 }
 
 /** What is thrown at texts that are not to be read on. */
-export interface SieveRefusals {
+export interface StreamFilterRefusals {
   tooLarge (maxKeptBytes: number): Error
   /** `position`: of the bracket that opens one level too many, in bytes from 0. */
   tooDeep (position: number): Error
@@ -42,20 +42,20 @@ export interface SieveRefusals {
   beginning (byte: number): Error | null
 }
 
-export interface SieveOptions {
+export interface StreamFilterOptions {
   /** Asked for every string, array and object that is not within a dropped or streamed one. */
-  readonly fateOf: (path: JsonPath, kind: 'string' | 'container') => Fate
+  readonly dispositionOf: (path: JsonPath, kind: 'string' | 'container') => Disposition
   /** Most bytes to keep at a time; `answer_too_large` beyond. */
   readonly maxKeptBytes: number
   /** Asked for a string of fate `trim` that is longer than 64 KiB; it is dropped without. `head`: its first bytes. */
-  readonly longFate?: (path: JsonPath, head: Buffer) => Exclude<Fate, 'trim' | 'take'>
+  readonly longDisposition?: (path: JsonPath, head: Buffer) => Exclude<Disposition, 'trim' | 'take'>
   /** Those of answers without. */
-  readonly refusals?: SieveRefusals
+  readonly refusals?: StreamFilterRefusals
   /** Most levels of nesting; 200 without. */
   readonly depth?: number
 }
 
-const refusalsOfAnswers: SieveRefusals = {
+const refusalsOfAnswers: StreamFilterRefusals = {
   tooLarge: answerTooLarge,
   tooDeep: () => notJson(),
   beginning: byte => byte === 0x3c ? htmlAnswer(200) : /[[{\-\dtfn]/.test(String.fromCharCode(byte)) ? null : notJson()
@@ -64,7 +64,7 @@ const refusalsOfAnswers: SieveRefusals = {
 interface Frame { readonly isObject: boolean, key: string, index: number, awaitsKey: boolean }
 interface OpenString {
   readonly role: 'key' | 'value'
-  fate: Fate
+  disposition: Disposition
   /** Bytes between its quotes so far. */
   length: number
   /** What was kept before it, once it runs over several pieces. */
@@ -84,8 +84,8 @@ const deepestAnswer = 200
  * large, so that megabytes of images or LoRA metadata cost neither memory nor one long stop of the event loop.
  * It finds its way by quotes and brackets only; whether the kept rest is JSON is JSON.parse's business.
  */
-export function createJsonSieve (options: SieveOptions): JsonSieve {
-  const { fateOf, maxKeptBytes, longFate = () => 'drop', refusals = refusalsOfAnswers, depth = deepestAnswer } = options
+export function createJsonStreamFilter (options: StreamFilterOptions): JsonStreamFilter {
+  const { dispositionOf, maxKeptBytes, longDisposition = () => 'drop', refusals = refusalsOfAnswers, depth = deepestAnswer } = options
   const frames: Frame[] = []
   let parts: Buffer[] = []
   let keptBytes = 0
@@ -111,7 +111,7 @@ export function createJsonSieve (options: SieveOptions): JsonSieve {
   }
 
   const pathHere = (): JsonPath => frames.map(frame => frame.isObject ? frame.key : frame.index)
-  const fateHere = (kind: 'string' | 'container'): Fate => fateOf(pathHere(), kind)
+  const dispositionHere = (kind: 'string' | 'container'): Disposition => dispositionOf(pathHere(), kind)
 
   /** Passes over the inside of a container that is dropped or streamed; answers where it ends, or the piece. */
   function passOver (piece: Buffer, from: number): number {
@@ -133,7 +133,7 @@ export function createJsonSieve (options: SieveOptions): JsonSieve {
     return piece.length
   }
 
-  function * scanPiece (piece: Buffer): Generator<SieveEvent, void> {
+  function * scanPiece (piece: Buffer): Generator<StreamFilterEvent, void> {
     const quotes = createFinder(piece, quote)
     const backslashes = createFinder(piece, backslash)
     let position = 0
@@ -163,13 +163,13 @@ export function createJsonSieve (options: SieveOptions): JsonSieve {
     function openString (): OpenString {
       const frame = frames.at(-1)
       if (frame?.isObject === true && frame.awaitsKey) return { ...newString, role: 'key' }
-      const fate = fateHere('string')
-      if (fate === 'drop') {
+      const disposition = dispositionHere('string')
+      if (disposition === 'drop') {
         keepUntil(position)
         keep(nullText)
       }
-      if (fate === 'stream') keepUntil(position + 1)
-      return { ...newString, fate }
+      if (disposition === 'stream') keepUntil(position + 1)
+      return { ...newString, disposition }
     }
 
     /** Remembers where a string begins that may turn out to be long. */
@@ -185,13 +185,13 @@ export function createJsonSieve (options: SieveOptions): JsonSieve {
       const before = string.keptBefore ?? { parts: parts.length, bytes: keptBytes }
       const begun = Buffer.concat(parts.slice(before.parts)).subarray(1)
       const head = Buffer.concat([begun.subarray(0, headBytes), text.subarray(0, headBytes)]).subarray(0, headBytes)
-      string.fate = longFate(pathHere(), head)
-      if (string.fate === 'keep') return null
+      string.disposition = longDisposition(pathHere(), head)
+      if (string.disposition === 'keep') return null
       parts.length = before.parts
       keptBytes = before.bytes
       keepFrom = null
-      keep(string.fate === 'stream' ? quoteText : nullText)
-      return string.fate === 'stream' ? begun : null
+      keep(string.disposition === 'stream' ? quoteText : nullText)
+      return string.disposition === 'stream' ? begun : null
     }
 
     function closeString (string: OpenString, end: number): void {
@@ -201,20 +201,20 @@ export function createJsonSieve (options: SieveOptions): JsonSieve {
         if (frame !== undefined) frame.key = keyText(Buffer.concat(key))
         key = []
       }
-      if (string.fate === 'drop') keepFrom = end + 1
-      if (string.fate === 'stream') keepFrom = end
+      if (string.disposition === 'drop') keepFrom = end + 1
+      if (string.disposition === 'stream') keepFrom = end
     }
 
     function openContainer (byte: number): void {
-      const fate = fateHere('container')
-      if (fate === 'drop' || fate === 'stream') {
+      const disposition = dispositionHere('container')
+      if (disposition === 'drop' || disposition === 'stream') {
         keepUntil(position)
         keep(nullText)
         droppedDepth = 1
-        streamsContainer = fate === 'stream'
+        streamsContainer = disposition === 'stream'
         return
       }
-      if (fate === 'take' && taken === null) {
+      if (disposition === 'take' && taken === null) {
         keepUntil(position)
         keep(nullText)
         taken = { level: frames.length, parts: parts.length, bytes: keptBytes }
@@ -275,13 +275,13 @@ export function createJsonSieve (options: SieveOptions): JsonSieve {
         started = true
         string = openString()
         open = string
-        if (string.fate === 'stream') yield { kind: 'open' }
+        if (string.disposition === 'stream') yield { kind: 'open' }
         position++
       }
       const end = closingQuote(position)
       const text = piece.subarray(position, end === -1 ? piece.length : end)
       string.length += text.length
-      if (string.fate === 'trim') {
+      if (string.disposition === 'trim') {
         if (string.length > longestTrimmed) {
           const begun = takeOut(string, text)
           if (begun !== null) {
@@ -290,11 +290,11 @@ export function createJsonSieve (options: SieveOptions): JsonSieve {
           }
         } else if (end === -1) keepBeginning(string, Math.max(0, position - 1))
       }
-      if (string.fate === 'stream' && text.length > 0) yield { kind: 'text', text }
+      if (string.disposition === 'stream' && text.length > 0) yield { kind: 'text', text }
       if (string.role === 'key') key.push(Buffer.from(text))
       if (end === -1) break
       closeString(string, end)
-      if (string.fate === 'stream') yield { kind: 'close' }
+      if (string.disposition === 'stream') yield { kind: 'close' }
       position = end + 1
     }
     keepUntil(piece.length)
@@ -319,7 +319,7 @@ export function createJsonSieve (options: SieveOptions): JsonSieve {
   }
 }
 
-const newString: OpenString = { role: 'value', fate: 'keep', length: 0, keptBefore: null }
+const newString: OpenString = { role: 'value', disposition: 'keep', length: 0, keptBefore: null }
 const nullText = Buffer.from('null')
 const quoteText = Buffer.from('"')
 
@@ -333,11 +333,11 @@ export function parseJson (text: string): unknown {
 }
 
 function isTakenOut (string: OpenString | null): boolean {
-  return string?.fate === 'stream' || string?.fate === 'drop'
+  return string?.disposition === 'stream' || string?.disposition === 'drop'
 }
 
 /** Whether the byte begins JSON text (false: white space); anything else is refused before more is read. */
-function beginsJson (byte: number, refusals: SieveRefusals): boolean {
+function beginsJson (byte: number, refusals: StreamFilterRefusals): boolean {
   if (byte === 0x20 || (byte >= 0x09 && byte <= 0x0d)) return false
   const refusal = refusals.beginning(byte)
   if (refusal !== null) throw refusal

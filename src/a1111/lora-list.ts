@@ -1,5 +1,5 @@
 import { answerTooLarge } from './failures.ts'
-import { createJsonSieve, parseJson, type Fate, type JsonPath } from './json-stream-filter.ts'
+import { createJsonStreamFilter, parseJson, type Disposition, type JsonPath } from './json-stream-filter.ts'
 import { fieldsOf, objectOf, textOf, type JsonObject } from '../lib/json-values.ts'
 import { createTagCounter, createUnescaper, type TagCounter } from './tag-frequency.ts'
 
@@ -22,7 +22,7 @@ const known = /^(?:modelspec\..{1,40}|ss_base_model_version|ss_sd_model_name|ss_
 const pictures = /^modelspec\.(?:thumbnail|icon)/
 const tagMember = 'ss_tag_frequency'
 /** Tags that are kept of each LoRA. */
-const mostTags = 40
+const maxTags = 40
 /** Bytes that are kept of a long text. */
 const longestText = 16 * 1024
 /** Letters of it in the end. */
@@ -46,17 +46,17 @@ export async function readLoraList (
   /** The member that is streamed next. */
   let member = ''
 
-  const sieve = createJsonSieve({
+  const streamFilter = createJsonStreamFilter({
     maxKeptBytes: longestEntry,
-    fateOf (path, kind) {
-      const fate = fateOf(path, kind)
-      if (fate === 'stream') {
+    dispositionOf (path, kind) {
+      const disposition = dispositionOf(path, kind)
+      if (disposition === 'stream') {
         member = tagMember
         isText = kind === 'string'
       }
-      return fate
+      return disposition
     },
-    longFate (path) {
+    longDisposition (path) {
       member = String(path.at(-1))
       return path.length === 3 ? 'stream' : 'drop'
     }
@@ -77,10 +77,10 @@ export async function readLoraList (
   for await (const chunk of chunks) {
     bytes += chunk.length
     if (bytes > maxAnswerBytes) throw answerTooLarge(maxAnswerBytes)
-    for (const event of sieve.scan(chunk)) {
+    for (const event of streamFilter.scan(chunk)) {
       if (event.kind === 'open') open()
       else if (event.kind === 'text') reader.write(event.text)
-      else if (event.kind === 'close') sieve.put(reader.end())
+      else if (event.kind === 'close') streamFilter.put(reader.end())
       else {
         const lora = loraOf(parseJson(event.text.toString('utf8')), tags)
         tags = null
@@ -88,7 +88,7 @@ export async function readLoraList (
       }
     }
   }
-  sieve.finish()
+  streamFilter.finish()
   return loras
 }
 
@@ -100,7 +100,7 @@ interface StreamReader {
 
 const nothing = Buffer.alloc(0)
 
-function fateOf (path: JsonPath, kind: 'string' | 'container'): Fate {
+function dispositionOf (path: JsonPath, kind: 'string' | 'container'): Disposition {
   const [index, field, member] = path
   if (index === undefined) return 'keep'
   if (typeof index !== 'number') return 'drop'
@@ -147,7 +147,7 @@ function loraOf (entry: unknown, tags: TagCounter | null): ListedLora | null {
   const name = textOf(fields.name)
   if (name === null) return null
   const { [tagMember]: told, ...metadata } = metadataOf(fields.metadata)
-  const top = tags?.top(mostTags) ?? countTags(told)
+  const top = tags?.top(maxTags) ?? countTags(told)
   return {
     name,
     alias: textOf(fields.alias) ?? name,
@@ -181,5 +181,5 @@ function countTags (told: unknown): ReturnType<TagCounter['top']> {
   if (typeof told !== 'object' && typeof told !== 'string') return []
   const counter = createTagCounter()
   counter.write(Buffer.from(typeof told === 'string' ? told : JSON.stringify(told)))
-  return counter.top(mostTags)
+  return counter.top(maxTags)
 }

@@ -77,7 +77,7 @@ export function findNamed<Entry> (
 }
 
 /** Below this likeness (0 to 1) a name would only mislead. */
-const leastLikeness = 0.3
+const minLikeness = 0.3
 /** Names are compared up to here; beyond it edit distance costs more than it tells. */
 const comparedLength = 120
 
@@ -87,7 +87,7 @@ const comparedLength = 120
  * @param least likeness (0 to 1) that a name must have
  */
 export function nearest (
-  wanted: string, candidates: readonly string[], count = 3, least = leastLikeness
+  wanted: string, candidates: readonly string[], count = 3, least = minLikeness
 ): string[] {
   const target = comparable(wanted)
   return candidates

@@ -144,7 +144,7 @@ function hasNoEffect (name: string): boolean {
 }
 
 /** Most settings of one job that are named one by one. */
-const mostNamed = 20
+const maxNamed = 20
 
 /**
  * A job's changes of server settings, read and checked; unset ones are left out, and those without effect with a
@@ -172,7 +172,7 @@ export function readOverrideSettings (
       if (warning !== null) warn(warning)
     }
   }
-  leftOut.slice(0, mostNamed).forEach(warn)
+  leftOut.slice(0, maxNamed).forEach(warn)
   return read
 }
 

@@ -115,11 +115,11 @@ const choices = new Set([
 /** Words for nothing that mean something there: an upscaler, and another scheduler than that of the first pass. */
 const meant: Readonly<Record<string, RegExp>> = { hr_upscaler: /^none$/i, hr_scheduler: /^automatic$/i }
 /** Each is looked up at every server that may run the job. */
-const mostLoras = 64
+const maxLoras = 64
 const img2imgImages = ['init_images', 'mask', 'latent_mask']
 
 /**
- * Turns what any client sends into what A1111 takes. What A1111 would answer with a 500 or draw otherwise than
+ * ExclusiveCalls what any client sends into what A1111 takes. What A1111 would answer with a 500 or draw otherwise than
  * asked is found here.
  * @throws ServiceError `invalid_field_value`, `missing_required_field` or `unsupported_parameter`, naming the field
  */
@@ -236,8 +236,8 @@ function readStyles (styles: readonly unknown[], judge: 'here' | 'server'): unkn
 }
 
 function refuseManyLoras (field: string, prompt: string): void {
-  if (loraNames(prompt).length <= mostLoras) return
-  throw invalidField(field, `${field} names more than ${mostLoras} LoRAs.`)
+  if (loraNames(prompt).length <= maxLoras) return
+  throw invalidField(field, `${field} names more than ${maxLoras} LoRAs.`)
 }
 
 function unknownAmong (fields: GivenFields, rules: FieldRules): UnknownField[] {

@@ -14,7 +14,7 @@ export interface ServerRoutes {
 }
 
 /** What is taken for granted until it is known. */
-const usualRoutes: ServerRoutes = { interrupt: true, img2img: true, missing: [] }
+const defaultRoutes: ServerRoutes = { interrupt: true, img2img: true, missing: [] }
 
 const interruptRoute = '/sdapi/v1/interrupt'
 /** Where jobs and calls in turn with them are sent. */
@@ -86,7 +86,7 @@ async function offersPost (client: A1111Client, path: string): Promise<boolean> 
  * @throws GenerationFailure: `unauthorized`, `route_missing` if there is no A1111 API, and whatever keeps a call
  *   from being answered
  */
-export async function probeServer (client: A1111Client, routes: ServerRoutes = usualRoutes): Promise<ServerTraits> {
+export async function probeServer (client: A1111Client, routes: ServerRoutes = defaultRoutes): Promise<ServerTraits> {
   try {
     return await probe(client, routes)
   } catch (error) {

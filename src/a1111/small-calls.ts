@@ -6,7 +6,7 @@ import { type Endpoint, limitCall } from './connection.ts'
 import {
   answerTooLarge, type CallPhase, connectionFailure, isRateLimit, isSuccess, slowAnswer, statusFailure
 } from './failures.ts'
-import { createJsonSieve } from './json-stream-filter.ts'
+import { createJsonStreamFilter } from './json-stream-filter.ts'
 import { GenerationFailure } from './types.ts'
 
 /** Enough for every error that A1111 words itself; validation errors may echo a whole request. */
@@ -165,12 +165,12 @@ async function readOutcome (...[chunks, most, leaveOut]: Parameters<Reader<unkno
 async function readValue (
   chunks: AsyncIterable<Buffer>, maxAnswerBytes: number, leaveOut: readonly string[]
 ): Promise<unknown> {
-  const sieve = createJsonSieve({
+  const streamFilter = createJsonStreamFilter({
     maxKeptBytes: maxAnswerBytes,
-    fateOf: (path, kind) => kind === 'container' && leaveOut.includes(String(path.at(-1))) ? 'drop' : 'keep'
+    dispositionOf: (path, kind) => kind === 'container' && leaveOut.includes(String(path.at(-1))) ? 'drop' : 'keep'
   })
   // nothing is streamed, so there is no event to answer
   const whole = bounded(chunks, maxAnswerBytes, () => answerTooLarge(maxAnswerBytes))
-  for await (const chunk of whole) Array.from(sieve.scan(chunk))
-  return sieve.finish()
+  for await (const chunk of whole) Array.from(streamFilter.scan(chunk))
+  return streamFilter.finish()
 }

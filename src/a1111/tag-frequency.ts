@@ -8,7 +8,7 @@ export interface TagCounter {
 /** Bytes of a tag; a longer one is a whole caption, which is no tag. */
 const longestTag = 256
 /** Different tags that are remembered. Of more, the rarer half is forgotten, so that counts may be too low then. */
-const mostRemembered = 20_000
+const maxRemembered = 20_000
 /** Characters of a count. */
 const longestCount = 32
 /** Level of nesting at which tags stand. */
@@ -42,7 +42,7 @@ export function createTagCounter (): TagCounter {
     const tag = number > 0 ? tagText() : ''
     if (tag === '') return
     counts.set(tag, Math.min((counts.get(tag) ?? 0) + number, Number.MAX_SAFE_INTEGER))
-    if (counts.size > mostRemembered) counts = new Map(sorted().slice(0, mostRemembered / 2))
+    if (counts.size > maxRemembered) counts = new Map(sorted().slice(0, maxRemembered / 2))
   }
 
   function tagText (): string {

@@ -6,9 +6,9 @@ import { nearest } from './names.ts'
 export const unknownFieldCode = 'unknown_field_ignored'
 
 /** Names of fields are short: below this likeness (0 to 1) a suggestion would only mislead. */
-const leastLikeness = 0.45
+const minLikeness = 0.45
 /** Most names that one sentence lists. */
-const mostListed = 30
+const maxListed = 30
 
 /** What people call generation parameters that have another name. */
 export const parameterSynonyms: Readonly<Record<string, string>> = {
@@ -43,7 +43,7 @@ export function describeUnknownField (
   const within = (field: string) => parent === '' ? field : `${parent}.${field}`
   const field = within(name.slice(0, 100))
   const isSpelling = (other: string) => other.toLowerCase() === name.toLowerCase()
-  const likely = nearest(name, [...known, ...Object.keys(synonyms)], 3, leastLikeness)
+  const likely = nearest(name, [...known, ...Object.keys(synonyms)], 3, minLikeness)
     .toSorted((one, other) => Number(isSpelling(other)) - Number(isSpelling(one)))
   const suggestions = [...new Set(likely.map(found => synonyms[found] ?? found))].map(within)
   const [first] = suggestions
@@ -51,16 +51,16 @@ export function describeUnknownField (
     ? `did you mean ${first}?`
     : known.length === 0
       ? 'none is known here.'
-      : `known here: ${known.slice(0, mostListed).join(', ')}${known.length > mostListed ? ', …' : ''}.`
+      : `known here: ${known.slice(0, maxListed).join(', ')}${known.length > maxListed ? ', …' : ''}.`
   return { field, message: `${field} is not a known field; ${meant}`, nearest: suggestions }
 }
 
 /** Most fields of one request that are named one by one. */
-const mostNamed = 20
+const maxNamed = 20
 
 /** Says that fields were left out; one warning each. */
 export function warningsOfUnknown (unknown: readonly UnknownField[]): Warning[] {
-  return unknown.slice(0, mostNamed).map(({ field, message }) =>
+  return unknown.slice(0, maxNamed).map(({ field, message }) =>
     ({ code: unknownFieldCode, message: `${message} It was ignored.`, field }))
 }
 

@@ -22,7 +22,7 @@ interface KeyCacheOptions<Entry> {
 }
 
 /** Made-up keys must not fill the memory. */
-const mostEntries = 10_000
+const maxEntries = 10_000
 
 export async function createKeyCache<Entry> (options: KeyCacheOptions<Entry>): Promise<KeyCache<Entry>> {
   const { subscriber, channel, load, now, seconds } = options
@@ -43,7 +43,7 @@ export async function createKeyCache<Entry> (options: KeyCacheOptions<Entry>): P
   }
   function remember (key: string, entry: Entry | null): void {
     const oldest = entries.keys().next()
-    if (entries.size >= mostEntries && !oldest.done) entries.delete(oldest.value)
+    if (entries.size >= maxEntries && !oldest.done) entries.delete(oldest.value)
     entries.set(key, { entry, until: now() + seconds * 1000 })
   }
 

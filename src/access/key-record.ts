@@ -1,4 +1,4 @@
-import { type DropInPreferences, type Scope, usualDropIn } from './principal.ts'
+import { type DropInPreferences, type Scope, defaultDropIn } from './principal.ts'
 
 /** An access key as it is kept; the secret is known only to who was given it. */
 export interface AccessKey {
@@ -88,7 +88,7 @@ export function parseAccessKey (id: string, hash: Record<string, string>, defaul
     permissions: hash.permissions ?? '{}',
     customRateLimits: hash.customRateLimits || null,
     // Records of earlier versions lack the preferences that came later.
-    dropIn: { ...usualDropIn, ...JSON.parse(hash.dropIn ?? '{}') as Partial<DropInPreferences> },
+    dropIn: { ...defaultDropIn, ...JSON.parse(hash.dropIn ?? '{}') as Partial<DropInPreferences> },
     createdAt: Number(hash.created),
     lastUsedAt: hash.lastUsed === undefined ? null : Number(hash.lastUsed),
     usageCount: Number(hash.uses ?? 0),

@@ -22,7 +22,7 @@ export interface SecretHasher {
    * `outdated` fits, but was hashed before the master key was rotated and ought to be hashed anew; `former` is
    * the secret before the key's own rotation, inside its grace period.
    */
-  readonly check: (id: string, secret: string, hashes: SecretHashes, moment: number) => SecretCheck
+  readonly check: (id: string, secret: string, hashes: SecretHashes, timestamp: number) => SecretCheck
   /** What a secret alone is known by, under the present and the former master key. */
   readonly fingerprints: (secret: string) => string[]
   /** Takes as long as a check, for keys that do not exist. */
@@ -39,12 +39,12 @@ function createSecretHasher (masterKey: MasterKey): SecretHasher {
   const digest = (pepper: Buffer, id: string, secret: string) =>
     createHmac('sha256', pepper).update(`v1|${id}|${secret}`).digest()
 
-  function check (id: string, secret: string, hashes: SecretHashes, moment: number): SecretCheck {
+  function check (id: string, secret: string, hashes: SecretHashes, timestamp: number): SecretCheck {
     const [current, ...former] = peppers.map(pepper => digest(pepper, id, secret))
     if (current !== undefined && equal(current, hashes.current)) return 'current'
     if (former.some(candidate => equal(candidate, hashes.current))) return 'outdated'
     const { previous, previousUntil } = hashes
-    if (previous === null || moment >= previousUntil) return 'wrong'
+    if (previous === null || timestamp >= previousUntil) return 'wrong'
     return [current, ...former].some(candidate => candidate !== undefined && equal(candidate, previous))
       ? 'former'
       : 'wrong'
@@ -64,7 +64,7 @@ function equal (one: Buffer, other: Buffer): boolean {
 
 /** Counts uses of keys here and writes them together, so that a request costs no write of its own. */
 export interface KeyUsage {
-  readonly note: (id: string, moment: number) => void
+  readonly note: (id: string, timestamp: number) => void
   /** The key with the uses added that are not written yet. */
   readonly withPending: (accessKey: AccessKey) => AccessKey
   readonly flush: () => Promise<void>
@@ -95,7 +95,7 @@ function createKeyUsage (
   }
 
   return {
-    note: (id, moment) => add(id, 1, moment),
+    note: (id, timestamp) => add(id, 1, timestamp),
     withPending (accessKey) {
       const more = pending.get(accessKey.id)
       if (more === undefined) return accessKey

@@ -13,7 +13,7 @@ export interface DropInPreferences {
   readonly earlyJobId: boolean
 }
 
-export const usualDropIn: DropInPreferences = { answer: 'wait', onHangUp: 'continue', server: null, earlyJobId: false }
+export const defaultDropIn: DropInPreferences = { answer: 'wait', onHangUp: 'continue', server: null, earlyJobId: false }
 
 export type { Scope }
 
@@ -45,12 +45,12 @@ export function quotaOwner ({ principal, ip }: { readonly principal: Principal, 
 const everything: ReadonlySet<Scope> = new Set<Scope>(['*'])
 
 export const anonymous: Principal = Object.freeze<Principal>({
-  kind: 'anonymous', keyId: null, name: 'anonymous', scopes: new Set<Scope>(), ratePerMinute: null, dropIn: usualDropIn
+  kind: 'anonymous', keyId: null, name: 'anonymous', scopes: new Set<Scope>(), ratePerMinute: null, dropIn: defaultDropIn
 })
 
 /** Somebody with full rights who is not an access key. */
 export function administrator (kind: 'token' | 'local' | 'session'): Principal {
-  return { kind, keyId: null, name: kind, scopes: everything, ratePerMinute: null, dropIn: usualDropIn }
+  return { kind, keyId: null, name: kind, scopes: everything, ratePerMinute: null, dropIn: defaultDropIn }
 }
 
 export function mayDo (principal: Principal, scope: Scope): boolean {

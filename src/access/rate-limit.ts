@@ -27,7 +27,7 @@ export interface RateLimiter {
 /** How many times as often as other requests the standing of jobs may be read. */
 const statusFactor = 10
 
-const takeToken = loadScript<[bucket: string], [capacity: number, moment: number | ''], [allowed: 0 | 1, tokens: string]>(
+const takeToken = loadScript<[bucket: string], [capacity: number, timestamp: number | ''], [allowed: 0 | 1, tokens: string]>(
   new URL('scripts/take-token.lua', import.meta.url))
 
 export function createRateLimiter (
@@ -77,7 +77,7 @@ export interface FailedLogins {
   readonly note: (address: string) => Promise<number>
 }
 
-const noteFailure = loadScript<[record: string], [moment: number | ''], number>(
+const noteFailure = loadScript<[record: string], [timestamp: number | ''], number>(
   new URL('scripts/note-failure.lua', import.meta.url))
 
 export function createFailedLogins (
@@ -85,14 +85,14 @@ export function createFailedLogins (
 ): FailedLogins {
   return {
     async note (address) {
-      const left = await noteFailure(redis, [keys.key('failed-logins', neighbourhood(address))], [now?.() ?? ''])
+      const left = await noteFailure(redis, [keys.key('failed-logins', ipPrefix(address))], [now?.() ?? ''])
       return Math.ceil(left / 1000)
     }
   }
 }
 
 /** The address, or for IPv6 its /64: whoever has one address there has them all. */
-export function neighbourhood (address: string): string {
+export function ipPrefix (address: string): string {
   const plain = unmapped(address)
   if (!isIPv6(plain)) return plain
   return groupsOf(plain).slice(0, 4).map(group => group.toString(16)).join(':') + '::/64'

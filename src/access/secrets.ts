@@ -70,7 +70,7 @@ function checkValue (masterKey: Buffer): string {
 }
 
 /** Keeps secrets that the service must be able to read again, such as a server's password. */
-export interface Vault {
+export interface Encryptor {
   /**
    * @param context what the secret belongs to, such as `server:<id>:password`; sealed text opens only under the
    *   same context, so it is of no use when copied to another record
@@ -87,9 +87,9 @@ const ivBytes = 12
 const authTagLength = 16
 
 /** AES-256-GCM under keys derived from the master key; text form `v1:<key id>:<base64url of iv, tag, ciphertext>`. */
-export function createVault (masterKey: MasterKey): Vault {
-  const current = vaultKey(masterKey.current)
-  const known = masterKey.previous === null ? [current] : [current, vaultKey(masterKey.previous)]
+export function createEncryptor (masterKey: MasterKey): Encryptor {
+  const current = encryptionKey(masterKey.current)
+  const known = masterKey.previous === null ? [current] : [current, encryptionKey(masterKey.previous)]
 
   return {
     seal (text, context) {
@@ -123,7 +123,7 @@ export function createVault (masterKey: MasterKey): Vault {
   }
 }
 
-function vaultKey (masterKey: Buffer): { id: string, key: Buffer } {
+function encryptionKey (masterKey: Buffer): { id: string, key: Buffer } {
   const key = deriveKey(masterKey, 'secrets')
   return { key, id: createHash('sha256').update(key).digest('hex').slice(0, 8) }
 }

@@ -1,6 +1,6 @@
 import { randomInt, randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
-import { type StudioBatch, StudioBatchRequest, type StudioJob } from '../../schemas/bots-job.ts'
+import { type BotBatch, BotBatchRequest, type BotJob } from '../../schemas/bots-job.ts'
 import type { Warning } from '../../schemas/generation-parameters.ts'
 import { hasEnded } from '../../schemas/job.ts'
 import { WebhookFields } from '../../schemas/webhook.ts'
@@ -13,13 +13,13 @@ import { ServiceError } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
 import { drawSeed } from '../lib/seeds.ts'
 import { readJson } from '../redis/json-value.ts'
-import { studioTime, toStudioError } from './errors.ts'
+import { botTime, toBotError } from './errors.ts'
 import type { Generations } from './generate.ts'
-import { resultImages, studioJob, urlOf } from './job-view.ts'
+import { resultImages, botJob, urlOf } from './job-view.ts'
 import { expandSweep, type Sweep } from './parameter-grid.ts'
 import type { Pictures } from './pictures.ts'
 import { readFields, refuse, unknownFields } from './read-fields.ts'
-import { type GenerationKind, knownFields, type StudioCall } from './request.ts'
+import { type GenerationKind, knownFields, type BotCall } from './request.ts'
 import type { UserRules } from './user-limits.ts'
 import { plainUserId } from './user-scope.ts'
 
@@ -29,10 +29,10 @@ import { plainUserId } from './user-scope.ts'
  * @param variation index of the generation's own
  */
 function inBatch (
-  error: unknown, request: Pick<StudioBatchRequest, 'axes' | 'variations' | 'base_request'>, variation: number
+  error: unknown, request: Pick<BotBatchRequest, 'axes' | 'variations' | 'base_request'>, variation: number
 ): unknown {
   if (!(error instanceof ValidationFailure) && !(error instanceof ServiceError)) return error
-  const { status, body } = toStudioError(error)
+  const { status, body } = toBotError(error)
   if (status !== 422 || typeof body.detail === 'string') return error
   return new ValidationFailure(body.detail.map(detail => ({ ...detail, loc: placeOf(detail.loc) })))
 
@@ -59,7 +59,7 @@ export interface Batch {
 
 export interface Batches {
   /** @throws ValidationFailure or ServiceError naming the field; then nothing is submitted */
-  submit (call: StudioCall): Promise<{ readonly batch: Batch, readonly warnings: readonly Warning[] }>
+  submit (call: BotCall): Promise<{ readonly batch: Batch, readonly warnings: readonly Warning[] }>
   find (id: string): Promise<Batch | null>
   /** Its jobs in the order of its cells; null for one that was deleted or never made. */
   jobs (batch: Batch): Promise<Array<Job | null>>
@@ -113,8 +113,8 @@ export function createBatches (dependencies: BatchesDependencies): Batches {
 
   return {
     async submit (call) {
-      const request = readFields(StudioBatchRequest, call.fields)
-      const unknown = unknownFields(StudioBatchRequest, call.fields).filter(({ field }) => !pictureField.test(field))
+      const request = readFields(BotBatchRequest, call.fields)
+      const unknown = unknownFields(BotBatchRequest, call.fields).filter(({ field }) => !pictureField.test(field))
       const strict = request.strict || request.base_request.strict === true
       if (strict) refuse(unknown)
       const base = await withUploads({
@@ -127,7 +127,7 @@ export function createBatches (dependencies: BatchesDependencies): Batches {
       })
       const kind = request.type ?? kindOf(base)
       const { cells, axes } = expandSweep({ ...request, base_request: base }, {
-        knownFields, mostCells: rules.mostInBatch, drawSeed: () => drawSeed(below => randomInt(below))
+        knownFields, maxCells: rules.maxInBatch, drawSeed: () => drawSeed(below => randomInt(below))
       })
       const prepared = []
       for (const [index, { fields }] of cells.entries()) {
@@ -173,7 +173,7 @@ function kindOf (fields: Readonly<Record<string, unknown>>): GenerationKind {
 }
 
 /** A batch as it is now. A job that is gone counts as failed. @param seconds until it is done; null if unknown */
-export function batchView (batch: Batch, jobs: ReadonlyArray<Job | null>, seconds: number | null): StudioBatch {
+export function batchView (batch: Batch, jobs: ReadonlyArray<Job | null>, seconds: number | null): BotBatch {
   const views = jobs.map((job, index) => ({
     label: batch.cells[index]?.label ?? '',
     ...(job === null ? goneJob(batch.cells[index]?.jobId ?? '') : cellView(job))
@@ -189,8 +189,8 @@ export function batchView (batch: Batch, jobs: ReadonlyArray<Job | null>, second
     progress: views.reduce((sum, { status, progress }) => sum + (status === 'failed' ? 1 : progress), 0) / views.length,
     estimated_time: seconds,
     message: `${completed + failed} of ${views.length} done${failed > 0 ? `, ${failed} failed` : ''}`,
-    created_at: studioTime(batch.createdAt),
-    completed_at: isDone && ends.length > 0 ? studioTime(Math.max(...ends)) : null,
+    created_at: botTime(batch.createdAt),
+    completed_at: isDone && ends.length > 0 ? botTime(Math.max(...ends)) : null,
     total: views.length,
     completed,
     failed,
@@ -201,7 +201,7 @@ export function batchView (batch: Batch, jobs: ReadonlyArray<Job | null>, second
 }
 
 function cellView (job: Job) {
-  const { job_id: id, status, progress, message } = studioJob(job, { position: null, seconds: null })
+  const { job_id: id, status, progress, message } = botJob(job, { position: null, seconds: null })
   return { job_id: id, status, progress, message, image_urls: resultImages(job).map(urlOf) }
 }
 
@@ -210,7 +210,7 @@ function goneJob (jobId: string) {
 }
 
 /** The same in the shape of a single job, for clients that know only these. */
-export function batchAsJob (batch: Batch, jobs: ReadonlyArray<Job | null>, seconds: number | null): StudioJob {
+export function batchAsJob (batch: Batch, jobs: ReadonlyArray<Job | null>, seconds: number | null): BotJob {
   const { batch_id: id, status, progress, message, created_at: createdAt, completed_at: completedAt, jobs: cells } =
     batchView(batch, jobs, seconds)
   return {

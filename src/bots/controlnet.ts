@@ -1,6 +1,6 @@
 import sharp from 'sharp'
 import type { ControlNetTypes, PreprocessAnswer } from '../../schemas/bots-extensions.ts'
-import type { StudioControlNetUnit } from '../../schemas/bots-generation.ts'
+import type { BotControlNetUnit } from '../../schemas/bots-generation.ts'
 import { commonUnit, findControlNetModule, thresholdsOf, thresholdValue } from '../a1111/controlnet.ts'
 import { invalidField } from '../a1111/field-values.ts'
 import { nearest } from '../a1111/names.ts'
@@ -8,12 +8,12 @@ import { messageOf, ServiceError } from '../lib/errors.ts'
 import { fieldsOf, textOf, textsOf } from '../lib/json-values.ts'
 import { inventoriesOf } from '../models/servers.ts'
 import type { PassThrough } from '../sdapi/pass-through.ts'
-import type { ServerFaces } from '../sdapi/upstream-clients.ts'
+import type { UpstreamClients } from '../sdapi/upstream-clients.ts'
 import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 
 /** A picture to make a control map of. */
-export interface PreprocessWish {
+export interface PreprocessRequest {
   readonly image: Buffer
   readonly mask: Buffer | null
   /** By any of its names. */
@@ -26,7 +26,7 @@ export interface PreprocessWish {
 }
 
 /** What bots ask about ControlNet. */
-export interface ControlNetDesk {
+export interface ControlNetService {
   models (): Promise<string[]>
   /** By label, since that is the name that every kind of server takes. */
   modules (): Promise<string[]>
@@ -35,13 +35,13 @@ export interface ControlNetDesk {
    * A true map, made by a server; never something that only looks like one.
    * @throws ServiceError `model_not_found` with the nearest names for a preprocessor that no server has
    */
-  preprocess (wish: PreprocessWish, signal: AbortSignal): Promise<PreprocessAnswer>
+  preprocess (requested: PreprocessRequest, signal: AbortSignal): Promise<PreprocessAnswer>
 }
 
-export interface ControlNetDeskDependencies {
+export interface ControlNetServiceDependencies {
   readonly registry: ServerRegistry
   readonly states: ServerStateStore
-  readonly faces: Pick<ServerFaces, 'readAll' | 'reachable'>
+  readonly upstream: Pick<UpstreamClients, 'readAll' | 'reachable'>
   readonly passThrough: Pick<PassThrough, 'postTo'>
 }
 
@@ -51,8 +51,8 @@ interface AbleServer { readonly server: Server, readonly label: string }
 /** Forge uses any number as it is, so one stands even where the preprocessor has no slider for it. */
 const anyThreshold = 64
 
-export function createControlNetDesk (dependencies: ControlNetDeskDependencies): ControlNetDesk {
-  const { registry, states, faces, passThrough } = dependencies
+export function createControlNetService (dependencies: ControlNetServiceDependencies): ControlNetService {
+  const { registry, states, upstream, passThrough } = dependencies
 
   async function listed (name: 'controlNetModels' | 'controlNetModules'): Promise<string[]> {
     const lists = (await inventoriesOf(registry, states)).map(({ inventory }) => inventory?.[name] ?? [])
@@ -61,7 +61,7 @@ export function createControlNetDesk (dependencies: ControlNetDeskDependencies):
 
   /** Names as the servers show them; those of the inventory hold A1111's internal ones besides. */
   async function modules (): Promise<string[]> {
-    const answers = await faces.readAll('/controlnet/module_list?alias_names=true', '')
+    const answers = await upstream.readAll('/controlnet/module_list?alias_names=true', '')
     const labels = answers.flatMap(answer => textsOf(fieldsOf(answer).module_list))
     const all = labels.length > 0 ? labels : await listed('controlNetModules')
     return [...new Set(all)].filter(label => label.toLowerCase() !== 'none')
@@ -69,7 +69,7 @@ export function createControlNetDesk (dependencies: ControlNetDeskDependencies):
 
   async function types (): Promise<ControlNetTypes['control_types']> {
     const merged: ControlNetTypes['control_types'] = {}
-    for (const answer of await faces.readAll('/controlnet/control_types', '')) {
+    for (const answer of await upstream.readAll('/controlnet/control_types', '')) {
       for (const [name, given] of Object.entries(fieldsOf(fieldsOf(answer).control_types))) {
         const fields = fieldsOf(given)
         const before = merged[name]
@@ -85,11 +85,11 @@ export function createControlNetDesk (dependencies: ControlNetDeskDependencies):
   }
 
   /** Servers that have it, each with its own name for it, the best first. */
-  async function able ({ module, target }: PreprocessWish): Promise<AbleServer[]> {
+  async function able ({ module, target }: PreprocessRequest): Promise<AbleServer[]> {
     const inventories = await inventoriesOf(registry, states)
     const moduleLists = new Map(inventories.map(({ server, inventory }) =>
       [server.id, inventory?.controlNetModules ?? []]))
-    const able = (await faces.reachable(target)).flatMap(server => {
+    const able = (await upstream.reachable(target)).flatMap(server => {
       const label = findControlNetModule(module, moduleLists.get(server.id) ?? [])
       return label === null ? [] : [{ server, label }]
     })
@@ -101,16 +101,16 @@ export function createControlNetDesk (dependencies: ControlNetDeskDependencies):
   }
 
   async function ask (
-    { server, label }: AbleServer, wish: PreprocessWish, signal: AbortSignal
+    { server, label }: AbleServer, requested: PreprocessRequest, signal: AbortSignal
   ): Promise<PreprocessAnswer> {
     const { a, b } = thresholdsOf(label)
     const answer = fieldsOf(await passThrough.postTo(server, '/controlnet/detect', {
       controlnet_module: label,
-      controlnet_input_images: [await asPng(wish.image)],
-      controlnet_processor_res: wish.resolution,
-      controlnet_threshold_a: thresholdValue(wish.thresholdA, a) ?? anyThreshold,
-      controlnet_threshold_b: thresholdValue(wish.thresholdB, b) ?? anyThreshold,
-      ...(wish.mask === null ? {} : { controlnet_masks: [await asPng(wish.mask)] })
+      controlnet_input_images: [await asPng(requested.image)],
+      controlnet_processor_res: requested.resolution,
+      controlnet_threshold_a: thresholdValue(requested.thresholdA, a) ?? anyThreshold,
+      controlnet_threshold_b: thresholdValue(requested.thresholdB, b) ?? anyThreshold,
+      ...(requested.mask === null ? {} : { controlnet_masks: [await asPng(requested.mask)] })
     }, signal))
     const [map] = textsOf(answer.images)
     if (map === undefined || !await isPicture(map)) {
@@ -124,21 +124,21 @@ export function createControlNetDesk (dependencies: ControlNetDeskDependencies):
     models: async () => await listed('controlNetModels'),
     modules,
     types,
-    async preprocess (wish, signal) {
+    async preprocess (requested, signal) {
       let problem = 'No server that has ControlNet can be reached just now.'
-      for (const one of await able(wish)) {
+      for (const one of await able(requested)) {
         try {
-          return await ask(one, wish, signal)
+          return await ask(one, requested, signal)
         } catch (error) {
           problem = `${one.server.alias}: ${messageOf(error)}`
         }
       }
       // the one preprocessor that is nothing but arithmetic
-      if (/^invert\b/i.test(wish.module)) {
-        const map = await sharp(wish.image).removeAlpha().toColourspace('srgb').negate().png().toBuffer()
+      if (/^invert\b/i.test(requested.module)) {
+        const map = await sharp(requested.image).removeAlpha().toColourspace('srgb').negate().png().toBuffer()
         return { status: 'success', preprocessor: 'invert', processed_image: map.toString('base64'), method: 'local' }
       }
-      return { status: 'error', preprocessor: wish.module, error: problem }
+      return { status: 'error', preprocessor: requested.module, error: problem }
     }
   }
 }
@@ -171,12 +171,12 @@ export interface RequestPictures {
  * @throws ServiceError `invalid_field_value` for a unit without any picture, or guidance that ends before it begins
  */
 export function controlNetUnits (
-  units: readonly StudioControlNetUnit[], pictures: RequestPictures, field = 'controlnet_units'
+  units: readonly BotControlNetUnit[], pictures: RequestPictures, field = 'controlnet_units'
 ): Array<Record<string, unknown>> {
   return units.flatMap((unit, index) => unit.enabled ? [unitAt(unit, index, pictures, `${field}.${index}`)] : [])
 }
 
-function unitAt (unit: StudioControlNetUnit, index: number, pictures: RequestPictures, field: string) {
+function unitAt (unit: BotControlNetUnit, index: number, pictures: RequestPictures, field: string) {
   const { preprocessor, image: own, mask: ownMask, resize_mode: resize, threshold_a: a, threshold_b: b, ...others } =
     unit
   const image = own ?? pictures.images?.[index] ?? pictures.image ?? null

@@ -5,7 +5,7 @@ import { ServiceError } from '../lib/errors.ts'
 import { validationDetail } from './read-fields.ts'
 
 /** What an error looks like to clients of this interface. */
-export interface StudioErrorBody {
+export interface BotErrorBody {
   readonly detail: string | readonly ValidationDetail[]
 }
 
@@ -25,36 +25,36 @@ const names: ReadonlyArray<readonly [RegExp, string]> = [
 ]
 
 /** A field as clients of this interface know it, in dotted form. */
-export function studioField (field: string): string {
+export function botField (field: string): string {
   const renamed = names.find(([pattern]) => pattern.test(field))
   return renamed === undefined ? field : field.replace(renamed[0], renamed[1])
 }
 
 /** Warnings with the fields that they are about as these clients know them. */
-export function studioWarnings (warnings: readonly Warning[]): Warning[] {
+export function botWarnings (warnings: readonly Warning[]): Warning[] {
   return warnings.map(({ field, ...others }) =>
-    field === undefined ? others : { ...others, field: studioField(field) })
+    field === undefined ? others : { ...others, field: botField(field) })
 }
 
 /**
  * Status and body for anything that went wrong. Whatever is wrong with a field is told as FastAPI tells it: 422 and a
  * list of places; everything else is a sentence.
  */
-export function toStudioError (error: ServiceError | ValidationFailure): { status: number, body: StudioErrorBody } {
+export function toBotError (error: ServiceError | ValidationFailure): { status: number, body: BotErrorBody } {
   if (error instanceof ValidationFailure) return { status: 422, body: { detail: error.details } }
   const { status, code, message, details: { field, nearest } } = error
   if (field === undefined || (status !== 400 && status !== 422)) return { status, body: { detail: message } }
-  const location = ['body', ...studioField(field).split('.').map(part => /^\d+$/.test(part) ? Number(part) : part)]
+  const location = ['body', ...botField(field).split('.').map(part => /^\d+$/.test(part) ? Number(part) : part)]
   const ctx = nearest === undefined ? {} : { ctx: { nearest } }
   return { status: 422, body: { detail: [validationDetail(location, null, { type: code, msg: message, ...ctx })] } }
 }
 
 /** The four words that clients of this interface know. */
-export const studioStates = {
+export const botStates = {
   pending: 'queued', processing: 'processing', completed: 'completed', failed: 'failed', cancelled: 'failed'
 } as const satisfies Record<JobStatus, string>
 
 /** A moment as these clients parse it: UTC with microseconds and without an offset, which older Pythons cannot read. */
-export function studioTime (moment: number): string {
-  return `${new Date(moment).toISOString().slice(0, -1)}000`
+export function botTime (timestamp: number): string {
+  return `${new Date(timestamp).toISOString().slice(0, -1)}000`
 }

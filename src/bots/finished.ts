@@ -1,4 +1,4 @@
-import type { StudioFaceRestoreRequest, StudioUpscaleRequest } from '../../schemas/bots-generation.ts'
+import type { BotFaceRestoreRequest, BotUpscaleRequest } from '../../schemas/bots-generation.ts'
 import { invalidField } from '../a1111/field-values.ts'
 import type { JobStore } from '../jobs/store.ts'
 import { ServiceError } from '../lib/errors.ts'
@@ -15,7 +15,7 @@ export interface FinishedPictures {
    * @throws ServiceError `missing_required_field`, `job_not_found`, or `invalid_field_value` for an index too high
    */
   find (
-    wanted: Pick<StudioUpscaleRequest, 'image' | 'job_id' | 'image_index'>, keyId: string | null
+    wanted: Pick<BotUpscaleRequest, 'image' | 'job_id' | 'image_index'>, keyId: string | null
   ): Promise<string[]>
 }
 
@@ -26,9 +26,9 @@ export interface FinishedPicturesDependencies {
 }
 
 /** Of one job at once. */
-const mostPictures = 16
+const maxPictures = 16
 
-export function createFinishedPictures ({ store, media, texts }: FinishedPicturesDependencies): FinishedPictures {
+export function createFinishedImages ({ store, media, texts }: FinishedPicturesDependencies): FinishedPictures {
   async function asInput (name: string): Promise<string> {
     const bytes = await wholeOutput(media, name)
     const format = imageFormatOf(bytes)
@@ -45,7 +45,7 @@ export function createFinishedPictures ({ store, media, texts }: FinishedPicture
       const job = await store.find(id)
       if (job === null || job.keyId !== keyId) throw new ServiceError('job_not_found', 'Job not found', { field: 'job_id' })
       const images = resultImages(job)
-      const wanted = index === null ? images.slice(0, mostPictures) : images.slice(index, index + 1)
+      const wanted = index === null ? images.slice(0, maxPictures) : images.slice(index, index + 1)
       if (wanted.length === 0) {
         throw new ServiceError('invalid_field_value', `The job has ${images.length} finished pictures.`, { field: 'image_index' })
       }
@@ -62,7 +62,7 @@ export function createFinishedPictures ({ store, media, texts }: FinishedPicture
  * @throws ServiceError `missing_required_field` for one side without the other, `invalid_field_value`
  */
 export function checkEnlargement (
-  { width, height, scale }: Pick<StudioUpscaleRequest, 'width' | 'height' | 'scale'>, pictures: readonly Size[], most: number
+  { width, height, scale }: Pick<BotUpscaleRequest, 'width' | 'height' | 'scale'>, pictures: readonly Size[], most: number
 ): void {
   if ((width === null) !== (height === null)) {
     throw new ServiceError('missing_required_field', 'Say width and height, or the scale alone.', {
@@ -80,7 +80,7 @@ export function checkEnlargement (
 }
 
 /** An enlargement in the words of A1111's extras: by a factor, or to a size where both sides are given. */
-export function upscaleParameters (fields: StudioUpscaleRequest): Record<string, unknown> {
+export function upscaleParameters (fields: BotUpscaleRequest): Record<string, unknown> {
   const { width, height, upscaler, upscaler_2: second, restore_faces: restore } = fields
   const size = width !== null && height !== null
     ? { resize_mode: 1, upscaling_resize_w: width, upscaling_resize_h: height, upscaling_crop: fields.crop }
@@ -88,19 +88,19 @@ export function upscaleParameters (fields: StudioUpscaleRequest): Record<string,
   const mixed = second === null
     ? {}
     : { upscaler_2: second, extras_upscaler_2_visibility: fields.upscaler_2_visibility }
-  const faces = faceParameters(fields)
-  const usual = restore === true && faces.gfpgan_visibility === 0 && faces.codeformer_visibility === 0
+  const upstream = faceParameters(fields)
+  const usual = restore === true && upstream.gfpgan_visibility === 0 && upstream.codeformer_visibility === 0
   return {
     ...size,
     ...(upscaler === null ? {} : { upscaler_1: upscaler }),
     ...mixed,
-    ...faces,
+    ...upstream,
     ...(usual ? { codeformer_visibility: 1 } : {})
   }
 }
 
 export function faceParameters (
-  fields: Pick<StudioFaceRestoreRequest, 'gfpgan_visibility' | 'codeformer_visibility' | 'codeformer_weight'>
+  fields: Pick<BotFaceRestoreRequest, 'gfpgan_visibility' | 'codeformer_visibility' | 'codeformer_weight'>
 ) {
   return {
     gfpgan_visibility: fields.gfpgan_visibility,

@@ -138,7 +138,7 @@ function createReader (text: string) {
 type Fields = Record<string, unknown>
 
 /** Parts of a form that may hold a file, and whether several may come under the name. */
-export const studioFiles: Readonly<Record<string, 'one' | 'many'>> = {
+export const botFiles: Readonly<Record<string, 'one' | 'many'>> = {
   image: 'many',
   images: 'many',
   mask: 'one',

@@ -3,29 +3,29 @@ import { WebhookFields } from '../../schemas/webhook.ts'
 import type { Job } from '../jobs/job.ts'
 import type { JobStore } from '../jobs/store.ts'
 import { type Accepted, newJobId, type SubmissionRequest, type Submitter } from '../jobs/submit.ts'
-import { readWebhookWish } from '../jobs/webhook-request.ts'
+import { readWebhookRequest } from '../jobs/webhook-request.ts'
 import type { Keys } from '../lib/keys.ts'
 import type { FinishedPictures } from './finished.ts'
 import type { Pictures } from './pictures.ts'
 import { readFields } from './read-fields.ts'
 import { planners } from './request-builders.ts'
-import { completeRequest, type GenerationKind, type RequestSources, type StudioCall } from './request.ts'
+import { completeRequest, type GenerationKind, type RequestSources, type BotCall } from './request.ts'
 import type { UserRules } from './user-limits.ts'
-import { type StudioUser, userKey } from './user-scope.ts'
+import { type BotUser, userKey } from './user-scope.ts'
 
 /** The jobs of each user, newest first. */
 export interface History {
   /** Before the job is made: one that is listed and never made is passed over, one that is not listed is lost. */
-  add (user: StudioUser, jobId: string): Promise<void>
-  has (user: StudioUser, jobId: string): Promise<boolean>
-  page (user: StudioUser, offset: number, limit: number): Promise<{ readonly jobs: Job[], readonly total: number }>
+  add (user: BotUser, jobId: string): Promise<void>
+  has (user: BotUser, jobId: string): Promise<boolean>
+  page (user: BotUser, offset: number, limit: number): Promise<{ readonly jobs: Job[], readonly total: number }>
 }
 
 /** A job that is listed is made within this time, or never, in milliseconds. */
 const madeWithin = 60_000
 
 export function createHistory (redis: Redis, keys: Keys, store: Pick<JobStore, 'readMany'>): History {
-  const keyOf = (user: StudioUser) => userKey(keys, user, 'jobs')
+  const keyOf = (user: BotUser) => userKey(keys, user, 'jobs')
   return {
     async add (user, jobId) {
       await redis.zadd(keyOf(user), Date.now(), jobId)
@@ -45,7 +45,7 @@ export function createHistory (redis: Redis, keys: Keys, store: Pick<JobStore, '
 
 /** A generation that is read and planned, and not submitted yet. */
 export interface PreparedRequest {
-  readonly user: StudioUser
+  readonly user: BotUser
   readonly submission: SubmissionRequest
   /** What its client is told of what is wrong with it, where it was not sent as it stands here. */
   readonly told?: (error: unknown) => unknown
@@ -53,7 +53,7 @@ export interface PreparedRequest {
 
 export interface Generations {
   /** @throws ValidationFailure or ServiceError naming the field */
-  prepare (kind: GenerationKind, call: StudioCall): Promise<PreparedRequest>
+  prepare (kind: GenerationKind, call: BotCall): Promise<PreparedRequest>
   /**
    * Puts generations of one user in line: all of them, or none where one is refused.
    * @param begin called once all are checked, with their ids
@@ -76,7 +76,7 @@ export function createGenerations (dependencies: GenerationsDependencies): Gener
     async prepare (kind, call) {
       const request = await completeRequest(kind, call, dependencies)
       const plan = await planners[kind](request, {
-        pictures, finished, mostPixels: rules.mostPixels, mostEnlargedPixels: rules.mostEnlargedPixels
+        pictures, finished, maxPixels: rules.maxPixels, maxEnlargedPixels: rules.maxEnlargedPixels
       })
       rules.checkWords({ prompt: String(plan.given.prompt ?? '') })
       const asked = readFields(WebhookFields, call.fields)
@@ -93,7 +93,7 @@ export function createGenerations (dependencies: GenerationsDependencies): Gener
           onDifference: 'warn',
           keyId: call.keyId,
           bulkId: null,
-          webhook: readWebhookWish(asked),
+          webhook: readWebhookRequest(asked),
           ...(asked.metadata === undefined ? {} : { metadata: asked.metadata }),
           baseUrl: call.baseUrl,
           studio: { user: request.user.id, kind },

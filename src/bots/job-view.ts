@@ -1,4 +1,4 @@
-import type { StudioJob, StudioQueue } from '../../schemas/bots-job.ts'
+import type { BotJob, BotQueue } from '../../schemas/bots-job.ts'
 import { hasEnded } from '../../schemas/job.ts'
 import type { Estimates } from '../jobs/estimates.ts'
 import type { Job, JobImage } from '../jobs/job.ts'
@@ -7,7 +7,7 @@ import { isMediaReference } from '../lib/media-types.ts'
 import type { MediaStore } from '../media/store.ts'
 import { imageList } from '../sdapi/answer.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
-import { studioStates, studioTime, studioWarnings } from './errors.ts'
+import { botStates, botTime, botWarnings } from './errors.ts'
 
 export interface JobOutlook {
   /** Place in line, from 1; null unless it waits. */
@@ -17,18 +17,18 @@ export interface JobOutlook {
 }
 
 /** A job as clients of this interface see it. */
-export function studioJob (job: Job, { position, seconds: predicted }: JobOutlook): StudioJob {
+export function botJob (job: Job, { position, seconds: predicted }: JobOutlook): BotJob {
   const own = job.status === 'processing' ? job.progress?.etaSeconds ?? null : null
   const seconds = own ?? predicted
   return {
     job_id: job.id,
-    status: studioStates[job.status],
+    status: botStates[job.status],
     progress: progressOf(job),
     eta_relative: job.status === 'processing' ? seconds : null,
     estimated_time: hasEnded(job.status) || seconds === null ? null : Math.ceil(seconds),
     message: messageOf(job, position),
-    created_at: studioTime(job.createdAt),
-    completed_at: job.endedAt === null ? null : studioTime(job.endedAt),
+    created_at: botTime(job.createdAt),
+    completed_at: job.endedAt === null ? null : botTime(job.endedAt),
     position,
     user_id: job.submission.studio?.user ?? null,
     type: job.submission.studio?.kind ?? job.submission.mode,
@@ -67,7 +67,7 @@ export type ImageFormat = 'base64' | 'url'
  * What an ended job made, as JSON in pieces, none of whose images is ever whole in memory. Jobs that failed have no
  * images.
  */
-export async function * studioResult (media: MediaStore, job: Job, format: ImageFormat): AsyncGenerator<string> {
+export async function * botResult (media: MediaStore, job: Job, format: ImageFormat): AsyncGenerator<string> {
   const isDone = job.status === 'completed'
   const images = isDone ? resultImages(job) : []
   const extra = isDone ? (job.result?.images ?? []).filter(({ role }) => role !== 'image') : []
@@ -79,14 +79,14 @@ export async function * studioResult (media: MediaStore, job: Job, format: Image
     info: job.result?.info ?? {},
     parameters: shownParameters(job.submission.parameters),
     error: isDone ? null : messageOf(job, null),
-    warnings: studioWarnings([...job.submission.warnings, ...job.result?.warnings ?? []])
+    warnings: botWarnings([...job.submission.warnings, ...job.result?.warnings ?? []])
   }
   yield `,${stringifyJson(rest).slice(1)}`
 }
 
 /** The same of a batch: the pictures of all its jobs, in their order. */
-export async function * studioBatchResult (
-  media: MediaStore, batch: StudioJob, done: readonly Job[], format: ImageFormat
+export async function * botBatchResult (
+  media: MediaStore, batch: BotJob, done: readonly Job[], format: ImageFormat
 ): AsyncGenerator<string> {
   const isDone = batch.status === 'completed'
   yield `{"job_id":${stringifyJson(batch.job_id)},"status":"${isDone ? 'completed' : 'failed'}","images":`
@@ -96,7 +96,7 @@ export async function * studioBatchResult (
     info: { jobs: done.map(({ id, result }) => ({ job_id: id, ...result?.info })) },
     parameters: { jobs: done.map(({ id, submission }) => ({ job_id: id, ...shownParameters(submission.parameters) })) },
     error: isDone ? null : batch.message,
-    warnings: studioWarnings(done.flatMap(({ submission, result }) =>
+    warnings: botWarnings(done.flatMap(({ submission, result }) =>
       [...submission.warnings, ...result?.warnings ?? []]))
   }
   yield `,${stringifyJson(rest).slice(1)}`
@@ -114,9 +114,9 @@ export function shownParameters (parameters: Readonly<Record<string, unknown>>):
 }
 
 /** How much there is to do, for everybody alike. */
-export async function studioQueue (
+export async function botQueue (
   { registry, estimates }: { readonly registry: Pick<ServerRegistry, 'list'>, readonly estimates: Pick<Estimates, 'line'> }
-): Promise<StudioQueue> {
+): Promise<BotQueue> {
   const servers = await Promise.all(registry.list().filter(({ enabled }) => enabled).map(async ({ id, alias }) => {
     const { waiting, running, seconds } = await estimates.line(id)
     return { alias, waiting, running, estimated_wait_time: seconds === null ? null : Math.ceil(seconds) }

@@ -1,4 +1,4 @@
-import type { StudioBatch, StudioJob } from '../../schemas/bots-job.ts'
+import type { BotBatch, BotJob } from '../../schemas/bots-job.ts'
 import { hasEnded } from '../../schemas/job.ts'
 import type { Estimates, JobEstimate, PlacedJob } from '../jobs/estimates.ts'
 import type { Job } from '../jobs/job.ts'
@@ -6,37 +6,37 @@ import type { JobStore } from '../jobs/store.ts'
 import type { Accepted } from '../jobs/submit.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import { type Batch, batchAsJob, batchView } from './batches.ts'
-import { studioJob } from './job-view.ts'
+import { botJob } from './job-view.ts'
 
 /** Jobs and batches for clients, with place and times looked up. A job that is null was deleted. */
-export interface StudioViews {
-  job (job: Job): Promise<StudioJob>
-  jobs (jobs: readonly Job[]): Promise<StudioJob[]>
-  batch (batch: Batch, jobs: ReadonlyArray<Job | null>): Promise<StudioBatch>
-  batchAsJob (batch: Batch, jobs: ReadonlyArray<Job | null>): Promise<StudioJob>
+export interface BotViews {
+  job (job: Job): Promise<BotJob>
+  jobs (jobs: readonly Job[]): Promise<BotJob[]>
+  batch (batch: Batch, jobs: ReadonlyArray<Job | null>): Promise<BotBatch>
+  batchAsJob (batch: Batch, jobs: ReadonlyArray<Job | null>): Promise<BotJob>
   /** Whole seconds until a job that was just accepted is done; null where that cannot be told. */
   secondsOf (accepted: Accepted): Promise<number | null>
   /** The same for all that has not ended of a batch; null also where there is nothing left. */
   secondsOfBatch (jobs: ReadonlyArray<Job | null>): Promise<number | null>
 }
 
-export interface StudioViewsDependencies {
+export interface BotViewsDependencies {
   readonly store: Pick<JobStore, 'position'>
   readonly registry: Pick<ServerRegistry, 'byAlias'>
   readonly estimates: Pick<Estimates, 'of'>
 }
 
-export function createStudioViews ({ store, registry, estimates }: StudioViewsDependencies): StudioViews {
+export function createBotViews ({ store, registry, estimates }: BotViewsDependencies): BotViews {
   async function placed (jobs: readonly Job[]) {
     return await Promise.all(jobs.map(async job =>
       ({ job, position: job.status === 'pending' ? await store.position(job) : null })))
   }
 
-  async function many (jobs: readonly Job[]): Promise<StudioJob[]> {
+  async function many (jobs: readonly Job[]): Promise<BotJob[]> {
     const found = await placed(jobs)
     const expected = await estimates.of(found)
     return found.map(({ job, position }, index) =>
-      studioJob(job, { position, seconds: wholeSeconds(expected[index] ?? null) }))
+      botJob(job, { position, seconds: wholeSeconds(expected[index] ?? null) }))
   }
 
   async function secondsOfBatch (jobs: ReadonlyArray<Job | null>): Promise<number | null> {
@@ -50,7 +50,7 @@ export function createStudioViews ({ store, registry, estimates }: StudioViewsDe
     jobs: many,
     async job (job) {
       const [view] = await many([job])
-      return view as StudioJob
+      return view as BotJob
     },
     batch: async (batch, jobs) => batchView(batch, jobs, await secondsOfBatch(jobs)),
     batchAsJob: async (batch, jobs) => batchAsJob(batch, jobs, await secondsOfBatch(jobs)),

@@ -1,7 +1,7 @@
 import type { Inventory } from '../a1111/types.ts'
 
 /** What is there whatever a server says. */
-const usualVaes = ['Automatic', 'None']
+const defaultVaes = ['Automatic', 'None']
 
 /** The names that all servers together have, in the order in which they say them. */
 export function unionOfLists (inventories: ReadonlyArray<Inventory | null>) {
@@ -9,7 +9,7 @@ export function unionOfLists (inventories: ReadonlyArray<Inventory | null>) {
   const union = (namesOf: (inventory: Inventory) => readonly string[]) => [...new Set(known.flatMap(namesOf))]
   return {
     checkpoints: union(({ checkpoints }) => checkpoints.map(({ modelName }) => modelName)),
-    vaes: [...new Set([...usualVaes, ...union(({ vaes }) => vaes)])],
+    vaes: [...new Set([...defaultVaes, ...union(({ vaes }) => vaes)])],
     samplers: union(({ samplers }) => samplers.map(({ name }) => name)),
     upscalers: union(({ upscalers }) => upscalers),
     schedulers: union(({ schedulers }) => schedulers.map(({ label, name }) => label || name)),

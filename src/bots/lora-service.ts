@@ -8,7 +8,7 @@ import { isSameBase } from '../model-facts/base-models.ts'
 import type { Model } from '../model-facts/facts.ts'
 import type { Catalogue } from '../models/catalogue.ts'
 import type { Freshness } from '../models/civitai-client.ts'
-import type { ModelDesk } from '../models/model-service.ts'
+import type { ModelService } from '../models/model-service.ts'
 import { type CivitaiPictures, noPicture, type PictureContent } from '../models/pictures.ts'
 import type { ModelRefresher } from '../models/refresh.ts'
 import { containedScore } from '../models/search.ts'
@@ -67,7 +67,7 @@ export interface Lora {
   readonly score?: number
 }
 
-export interface LoraShelf {
+export interface LoraService {
   find (query: LoraQuery): Promise<{ readonly loras: readonly Lora[], readonly total: number }>
   /** @throws ServiceError `model_not_known` with the nearest names */
   require (filename: string): Promise<Lora>
@@ -80,13 +80,13 @@ export interface LoraShelf {
   scan (): Promise<LoraScan['details']>
 }
 
-export interface LoraShelfDependencies {
+export interface LoraServiceDependencies {
   readonly catalogue: Catalogue
   readonly pictures: CivitaiPictures
   readonly refresher: ModelRefresher
   /** Looks through the folders of this machine. */
   readonly maintenance: { requestScan (): Promise<unknown> }
-  readonly desk: Pick<ModelDesk, 'folders'>
+  readonly service: Pick<ModelService, 'folders'>
   readonly notes: LoraNotes
   readonly previews: LoraPreviews
   readonly registry: ServerRegistry
@@ -94,13 +94,13 @@ export interface LoraShelfDependencies {
   readonly connect: (server: Server) => A1111Client
 }
 
-const usualStrengths = [0.6, 1] as const
+const defaultStrengths = [0.6, 1] as const
 /** Best score of what only resembles the text; one that contains it has 2 at least. */
 const bestSimilar = 1.9
 /** A server reads the metadata of thousands of files then. */
 const refreshCall = { timeoutMs: 60_000 }
 
-export function createLoraShelf (dependencies: LoraShelfDependencies): LoraShelf {
+export function createLoraService (dependencies: LoraServiceDependencies): LoraService {
   const { catalogue, refresher, notes, previews, registry, states, connect } = dependencies
 
   async function all (): Promise<{ loras: Lora[], similar: (text: string) => readonly Model[] }> {
@@ -170,7 +170,7 @@ export function createLoraShelf (dependencies: LoraShelfDependencies): LoraShelf
       const before = new Map((await all()).loras.map(({ model }) => [model.id, JSON.stringify(model.facts)]))
       const servers = registry.list().filter(({ enabled }) => enabled)
       const read = await Promise.all(servers.map(async server => ({ server, ...await readServer(server) })))
-      const folders = dependencies.desk.folders.length > 0
+      const folders = dependencies.service.folders.length > 0
       if (folders) await dependencies.maintenance.requestScan()
       const { loras } = await all()
       return {
@@ -195,7 +195,7 @@ function loraOf (model: Model, edits: LoraEdits, servers: readonly string[]): Om
     name: edits.name ?? facts.name ?? displayName(model.filename),
     tags: edits.tags ?? tags,
     triggerWords: edits.trigger_words ?? facts.triggerWords,
-    strengthRange: edits.strength_range ?? usualStrengths,
+    strengthRange: edits.strength_range ?? defaultStrengths,
     description: edits.description ?? (facts.description === null ? trainedOn && `Trained on ${trainedOn}` : plainText(facts.description)),
     thumbnail: edits.thumbnail ?? null,
     civitaiPicture: facts.civitai?.images[0]?.url ?? null,

@@ -19,7 +19,7 @@ const merged = new Set(['override_settings', 'alwayson_scripts'])
  * layer that has them.
  * @param layers the request first, then its preset, then the user's own settings
  */
-export function laidOver (...layers: readonly Fields[]): Record<string, unknown> {
+export function mergeDefaults (...layers: readonly Fields[]): Record<string, unknown> {
   const result: Record<string, unknown> = {}
   for (const layer of layers) {
     for (const [name, value] of Object.entries(layer)) {

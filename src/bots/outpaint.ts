@@ -6,11 +6,11 @@ const step = 8
 const least = 64
 
 /** Pixels up to which models draw well at once; a picture that nobody named a size for is made no larger. */
-export const usualPixels = 1216 * 1216
+export const defaultPixels = 1216 * 1216
 
 /** The size, made smaller in its own proportions where it has more pixels than allowed, in steps of 8. */
-export function fitted ({ width, height }: Size, mostPixels: number): Size {
-  const scale = Math.min(1, Math.sqrt(mostPixels / (width * height)))
+export function fitted ({ width, height }: Size, maxPixels: number): Size {
+  const scale = Math.min(1, Math.sqrt(maxPixels / (width * height)))
   return { width: inSteps(width * scale), height: inSteps(height * scale) }
 }
 
@@ -35,15 +35,15 @@ export interface WidenedPicture extends Size {
  * Widens a picture by pixels on its four sides. The room is filled with the colours of the edges, from which a model
  * draws on better than from one colour; the mask reaches into the picture by its own blur, so that no seam is left.
  * @param overlap pixels of the picture along a widened side that are drawn anew
- * @param mostPixels picture and room are made smaller together where they have more
+ * @param maxPixels picture and room are made smaller together where they have more
  */
 export async function widened (
-  bytes: Buffer, asked: Sides, overlap: number, mostPixels: number
+  bytes: Buffer, asked: Sides, overlap: number, maxPixels: number
 ): Promise<WidenedPicture> {
   const upright = sharp(bytes).autoOrient().flatten({ background: '#fff' }).toColourspace('srgb')
   const { data, info } = await upright.raw().toBuffer({ resolveWithObject: true })
   const whole = { width: info.width + asked.left + asked.right, height: info.height + asked.top + asked.bottom }
-  const scale = Math.min(1, fitted(whole, mostPixels).width / whole.width)
+  const scale = Math.min(1, fitted(whole, maxPixels).width / whole.width)
   const across = side(info.width, asked.left, asked.right, scale)
   const down = side(info.height, asked.top, asked.bottom, scale)
   const sides = { left: across.before, right: across.after, top: down.before, bottom: down.after }

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { StudioBatchRequest, SweepAxis } from '../../schemas/bots-job.ts'
+import type { BotBatchRequest, SweepAxis } from '../../schemas/bots-job.ts'
 import { invalidField, isRecord } from '../a1111/field-values.ts'
 import { nearest } from '../a1111/names.ts'
 import { ServiceError } from '../lib/errors.ts'
@@ -22,7 +22,7 @@ export interface Sweep {
 
 export interface SweepOptions {
   readonly knownFields: ReadonlySet<string>
-  readonly mostCells: number
+  readonly maxCells: number
   /** A seed where none is given. */
   readonly drawSeed: () => Seed
 }
@@ -36,12 +36,12 @@ interface AxisValue {
  * Every generation that a batch asks for.
  * @throws ServiceError `invalid_field_value` naming axis or variation
  */
-export function expandSweep (request: StudioBatchRequest, options: SweepOptions): Sweep {
+export function expandSweep (request: BotBatchRequest, options: SweepOptions): Sweep {
   const { base_request: base, variations, axes } = request
   const read = axes.map((axis, index) => axisValues(axis, `axes.${index}`, base, options.knownFields))
   const count = Math.max(1, variations.length) * read.reduce((product, values) => product * values.length, 1)
-  if (count > options.mostCells) {
-    throw invalidField('axes', `This makes ${count} generations; a batch can have at most ${options.mostCells}.`)
+  if (count > options.maxCells) {
+    throw invalidField('axes', `This makes ${count} generations; a batch can have at most ${options.maxCells}.`)
   }
   const starts: SweepCell[] = variations.length === 0
     ? [{ fields: base, label: '' }]
@@ -123,7 +123,7 @@ function withValueAt (container: unknown, path: readonly string[], value: unknow
 
 /** Cells that name a seed keep it. */
 function withSeeds (
-  cells: readonly SweepCell[], { base_request: base, seed_mode: mode }: StudioBatchRequest, draw: () => Seed
+  cells: readonly SweepCell[], { base_request: base, seed_mode: mode }: BotBatchRequest, draw: () => Seed
 ): SweepCell[] {
   const given = readInteger(base.seed ?? -1)
   const first = given !== undefined && given >= 0 ? given : draw()

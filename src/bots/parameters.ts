@@ -1,5 +1,5 @@
 import {
-  advancedPassedOn, passedOn, type StudioImg2imgRequest, type StudioTxt2imgRequest
+  advancedPassedOn, passedOn, type BotImg2imgRequest, type BotTxt2imgRequest
 } from '../../schemas/bots-generation.ts'
 import type { Warning } from '../../schemas/generation-parameters.ts'
 import { definedOnly } from '../a1111/field-values.ts'
@@ -21,7 +21,7 @@ export function says (said: Said, name: string): boolean {
  * A request's fields under A1111's names. The default sampler is only proposed: a server that has none of that name
  * takes its own.
  */
-export function usualParameters (fields: StudioTxt2imgRequest, said: Said): Given {
+export function defaultParameters (fields: BotTxt2imgRequest, said: Said): Given {
   const sampler = says(said, 'sampler_name')
     ? { sampler_name: fields.sampler_name }
     : { sampling_category: fields.sampler_name }
@@ -40,13 +40,13 @@ export function usualParameters (fields: StudioTxt2imgRequest, said: Said): Give
   }
 }
 
-function withEtaNoiseSeedDelta (fields: StudioTxt2imgRequest): Given {
+function withEtaNoiseSeedDelta (fields: BotTxt2imgRequest): Given {
   const delta = fields.eta_noise_seed_delta ?? fields.ensd
   return delta === null ? {} : { override_settings: { eta_noise_seed_delta: delta, ...fields.override_settings } }
 }
 
 /** Hires fix with all that belongs to it, or nothing of it. */
-export function hiresParameters (fields: StudioTxt2imgRequest): Given {
+export function hiresParameters (fields: BotTxt2imgRequest): Given {
   if (!fields.enable_hr) return {}
   return {
     enable_hr: true,
@@ -58,7 +58,7 @@ export function hiresParameters (fields: StudioTxt2imgRequest): Given {
 }
 
 /** The picture to start from, and a mask with all that belongs to it. */
-export function imageParameters (fields: StudioImg2imgRequest): Given {
+export function imageParameters (fields: BotImg2imgRequest): Given {
   const mask = fields.mask === null
     ? {}
     : {
@@ -79,9 +79,9 @@ export function imageParameters (fields: StudioImg2imgRequest): Given {
 }
 
 /** The size that was asked for, made smaller where users may not have that much, and what to say of it. */
-export function sizeParameters (asked: Size, mostPixels: number): { size: Size, warnings: Warning[] } {
-  const size = fitted(asked, mostPixels)
-  if (asked.width * asked.height <= mostPixels) return { size, warnings: [] }
+export function sizeParameters (asked: Size, maxPixels: number): { size: Size, warnings: Warning[] } {
+  const size = fitted(asked, maxPixels)
+  if (asked.width * asked.height <= maxPixels) return { size, warnings: [] }
   return {
     size,
     warnings: [{

@@ -7,14 +7,14 @@ import { ServiceError } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
 import { changeJson, readJson } from '../redis/json-value.ts'
 import type { KeptImages } from './pictures.ts'
-import { userKey, type StudioUser } from './user-scope.ts'
+import { userKey, type BotUser } from './user-scope.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 
 /** A saved workflow. Moments are milliseconds since the epoch. */
 export interface StoredPreset {
   readonly id: string
-  readonly user: StudioUser
+  readonly user: BotUser
   readonly name: string
   readonly description: string | null
   /** Fields of a request, pictures as references. */
@@ -35,35 +35,35 @@ export interface NewPreset {
 }
 
 export interface Presets {
-  list (user: StudioUser): Promise<StoredPreset[]>
+  list (user: BotUser): Promise<StoredPreset[]>
   /** @throws ServiceError `invalid_field_value`, `invalid_image` */
-  save (user: StudioUser, preset: NewPreset): Promise<StoredPreset>
+  save (user: BotUser, preset: NewPreset): Promise<StoredPreset>
   /** The user's own. @throws ServiceError `preset_not_found` */
-  read (user: StudioUser, id: string): Promise<StoredPreset>
-  change (user: StudioUser, id: string, change: PresetChange): Promise<StoredPreset>
-  share (user: StudioUser, id: string, shared: StoredPreset['shared']): Promise<StoredPreset>
-  remove (user: StudioUser, id: string): Promise<void>
+  read (user: BotUser, id: string): Promise<StoredPreset>
+  change (user: BotUser, id: string, change: PresetChange): Promise<StoredPreset>
+  share (user: BotUser, id: string, shared: StoredPreset['shared']): Promise<StoredPreset>
+  remove (user: BotUser, id: string): Promise<void>
   /**
    * Whatever the user may use under this id or share code; notes that it was used.
    * @throws ServiceError `preset_not_found`
    */
-  use (user: StudioUser, reference: string): Promise<StoredPreset>
+  use (user: BotUser, reference: string): Promise<StoredPreset>
   /** The same without a note. */
-  look (user: StudioUser | null, reference: string): Promise<StoredPreset>
-  copy (user: StudioUser, reference: string, name: string | undefined): Promise<StoredPreset>
+  look (user: BotUser | null, reference: string): Promise<StoredPreset>
+  copy (user: BotUser, reference: string, name: string | undefined): Promise<StoredPreset>
   /** Those that are shared with everyone, newest first. */
   sharedWithAll (search: string, offset: number, limit: number): Promise<StoredPreset[]>
 }
 
-const mostPresets = 500
+const maxPresets = 500
 /** As JSON, pictures not counted. */
-const mostConfigBytes = 65_536
+const maxConfigBytes = 65_536
 
 export function createPresets (
   { redis, keys, images }: { readonly redis: Redis, readonly keys: Keys, readonly images: KeptImages }
 ): Presets {
   const presetKey = (id: string) => keys.key('studio', 'preset', id)
-  const listKey = (user: StudioUser) => userKey(keys, user, 'presets')
+  const listKey = (user: BotUser) => userKey(keys, user, 'presets')
   const sharedKey = keys.key('studio', 'shared-presets')
   const codesKey = keys.key('studio', 'preset-codes')
 
@@ -75,7 +75,7 @@ export function createPresets (
     return texts.flatMap(text => text === null ? [] : parseJsonText(text) as StoredPreset)
   }
 
-  async function own (user: StudioUser, id: string): Promise<StoredPreset> {
+  async function own (user: BotUser, id: string): Promise<StoredPreset> {
     const preset = await find(id)
     if (preset === null || !isSameUser(preset.user, user)) throw notFound()
     return preset
@@ -88,8 +88,8 @@ export function createPresets (
     return { before, after }
   }
 
-  async function create (user: StudioUser, preset: NewPreset, copiedFrom: string | null): Promise<StoredPreset> {
-    if (await redis.zcard(listKey(user)) >= mostPresets) throw invalidField('name', `A user can have ${mostPresets} presets.`)
+  async function create (user: BotUser, preset: NewPreset, copiedFrom: string | null): Promise<StoredPreset> {
+    if (await redis.zcard(listKey(user)) >= maxPresets) throw invalidField('name', `A user can have ${maxPresets} presets.`)
     const stored: StoredPreset = {
       ...preset,
       id: randomUUID(),
@@ -111,12 +111,12 @@ export function createPresets (
 
   async function keptConfig (config: Fields): Promise<Fields> {
     const kept = await images.keep(config)
-    if (Buffer.byteLength(stringifyJson(kept)) <= mostConfigBytes) return kept
+    if (Buffer.byteLength(stringifyJson(kept)) <= maxConfigBytes) return kept
     await images.release(kept)
-    throw invalidField('config', `config can have at most ${mostConfigBytes} bytes as JSON, without its pictures.`)
+    throw invalidField('config', `config can have at most ${maxConfigBytes} bytes as JSON, without its pictures.`)
   }
 
-  async function look (user: StudioUser | null, reference: string): Promise<StoredPreset> {
+  async function look (user: BotUser | null, reference: string): Promise<StoredPreset> {
     const id = isId(reference) ? reference : await redis.hget(codesKey, reference) ?? ''
     const preset = await find(id)
     const isOwn = preset !== null && user !== null && isSameUser(preset.user, user)
@@ -179,7 +179,7 @@ function isId (text: string): boolean {
   return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)
 }
 
-function isSameUser (one: StudioUser, other: StudioUser): boolean {
+function isSameUser (one: BotUser, other: BotUser): boolean {
   return one.owner === other.owner && one.id === other.id
 }
 

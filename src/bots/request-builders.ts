@@ -1,6 +1,6 @@
 import {
-  StudioControlNetRequest, type StudioControlNetUnit, StudioFaceRestoreRequest, StudioImg2imgRequest,
-  StudioInpaintRequest, StudioOutpaintRequest, StudioRegionalRequest, StudioTxt2imgRequest, StudioUpscaleRequest
+  BotControlNetRequest, type BotControlNetUnit, BotFaceRestoreRequest, BotImg2imgRequest,
+  BotInpaintRequest, BotOutpaintRequest, BotRegionalRequest, BotTxt2imgRequest, BotUpscaleRequest
 } from '../../schemas/bots-generation.ts'
 import type { Warning } from '../../schemas/generation-parameters.ts'
 import { invalidField, isRecord } from '../a1111/field-values.ts'
@@ -8,15 +8,15 @@ import { ValidationFailure } from '../fastapi/errors.ts'
 import { pydantic2 } from '../fastapi/pydantic2.ts'
 import { controlNetUnits, type RequestPictures } from './controlnet.ts'
 import { checkEnlargement, faceParameters, type FinishedPictures, upscaleParameters } from './finished.ts'
-import { usualPixels, widened } from './outpaint.ts'
+import { defaultPixels, widened } from './outpaint.ts'
 import {
-  hiresParameters, imageParameters, loraTags, type Said, says, sizeParameters, usualParameters
+  hiresParameters, imageParameters, loraTags, type Said, says, sizeParameters, defaultParameters
 } from './parameters.ts'
 import type { Pictures, Size } from './pictures.ts'
 import { readFields, validationDetail } from './read-fields.ts'
 import { regionalScript } from './regional.ts'
 import type { CompleteRequest, GenerationKind } from './request.ts'
-import { mostUnits } from './sessions.ts'
+import { maxUnits } from './sessions.ts'
 
 type Given = Readonly<Record<string, unknown>>
 
@@ -32,31 +32,31 @@ export interface PlanSources {
   readonly pictures: Pictures
   readonly finished: FinishedPictures
   /** Pixels of one picture as it is first drawn. */
-  readonly mostPixels: number
+  readonly maxPixels: number
   /** Pixels of one picture that is enlarged. */
-  readonly mostEnlargedPixels: number
+  readonly maxEnlargedPixels: number
 }
 
-/** Turns a request of its kind into parameters of A1111. @throws ValidationFailure or ServiceError naming the field */
+/** ExclusiveCalls a request of its kind into parameters of A1111. @throws ValidationFailure or ServiceError naming the field */
 export type Planner = (request: CompleteRequest, sources: PlanSources) => Promise<Plan>
 
 export const planners: Readonly<Record<GenerationKind, Planner>> = {
-  async txt2img (request, { mostPixels }) {
-    const fields = readFields(StudioTxt2imgRequest, request.said)
-    const { size, warnings } = sizeParameters(fields, mostPixels)
+  async txt2img (request, { maxPixels }) {
+    const fields = readFields(BotTxt2imgRequest, request.said)
+    const { size, warnings } = sizeParameters(fields, maxPixels)
     const given = { ...usual(fields, request), ...size, ...hiresParameters(fields), mode: 'txt2img' }
     return { given: withUnits(given, fields.controlnet_units, {}), warnings }
   },
   async img2img (request, sources) {
-    return await fromImage(readFields(StudioImg2imgRequest, request.said), request, sources)
+    return await fromImage(readFields(BotImg2imgRequest, request.said), request, sources)
   },
   async inpaint (request, sources) {
-    const fields = readFields(StudioInpaintRequest, request.said)
+    const fields = readFields(BotInpaintRequest, request.said)
     needed(fields.mask, 'mask', request.said)
     return await fromImage(fields, request, sources)
   },
-  async outpaint (request, { pictures, mostPixels }) {
-    const fields = readFields(StudioOutpaintRequest, request.said)
+  async outpaint (request, { pictures, maxPixels }) {
+    const fields = readFields(BotOutpaintRequest, request.said)
     const bytes = await pictures.open(needed(fields.image, 'image', request.said), 'image')
     const sides = {
       left: fields.outpaint_pixels_left,
@@ -67,7 +67,7 @@ export const planners: Readonly<Record<GenerationKind, Planner>> = {
     if (Object.values(sides).every(pixels => pixels === 0)) {
       throw invalidField('outpaint_pixels_right', 'Say how many pixels to add: outpaint_pixels_left, _right, _top or _bottom.')
     }
-    const { width, height, ...wide } = await widened(bytes, sides, fields.mask_blur, Math.min(usualPixels, mostPixels))
+    const { width, height, ...wide } = await widened(bytes, sides, fields.mask_blur, Math.min(defaultPixels, maxPixels))
     const painted = imageParameters({
       ...fields,
       ...wide,
@@ -81,10 +81,10 @@ export const planners: Readonly<Record<GenerationKind, Planner>> = {
     return { given: withUnits(given, fields.controlnet_units, ofUnits), warnings: [] }
   },
   async controlnet (request, sources) {
-    const fields = readFields(StudioControlNetRequest, request.said)
+    const fields = readFields(BotControlNetRequest, request.said)
     const pictures = { image: fields.image, images: unitImages(fields), mask: fields.mask }
     if (fields.init_image === null) {
-      const { size, warnings } = sizeParameters(fields, sources.mostPixels)
+      const { size, warnings } = sizeParameters(fields, sources.maxPixels)
       const given = { ...usual(fields, request), ...size, ...hiresParameters(fields), mode: 'txt2img' }
       return { given: withUnits(given, fields.controlnet_units, pictures), warnings }
     }
@@ -99,9 +99,9 @@ export const planners: Readonly<Record<GenerationKind, Planner>> = {
     const units = withUnits(given, fields.controlnet_units, { ...pictures, startsFromPicture: true })
     return { given: units, warnings }
   },
-  async regional (request, { mostPixels }) {
-    const fields = readFields(StudioRegionalRequest, request.said)
-    const { size, warnings } = sizeParameters(fields, mostPixels)
+  async regional (request, { maxPixels }) {
+    const fields = readFields(BotRegionalRequest, request.said)
+    const { size, warnings } = sizeParameters(fields, maxPixels)
     const regional = regionalScript({
       config: fields.regional_config,
       prompt: fields.prompt,
@@ -109,7 +109,7 @@ export const planners: Readonly<Record<GenerationKind, Planner>> = {
       loras: request.loras.map(([name, weight]) => ({ name, weight }))
     })
     const given = withScript({
-      ...usualParameters(fields, request.said),
+      ...defaultParameters(fields, request.said),
       prompt: regional.prompt,
       negative_prompt: regional.negativePrompt,
       ...size,
@@ -118,15 +118,15 @@ export const planners: Readonly<Record<GenerationKind, Planner>> = {
     }, regional.script.name, regional.script.args)
     return { given: withUnits(given, fields.controlnet_units, {}), warnings: [...warnings, ...regional.warnings] }
   },
-  async upscale (request, { finished, pictures, mostEnlargedPixels }) {
-    const fields = readFields(StudioUpscaleRequest, request.said)
+  async upscale (request, { finished, pictures, maxEnlargedPixels }) {
+    const fields = readFields(BotUpscaleRequest, request.said)
     const images = await finished.find(fields, request.keyId)
     const sizes = await Promise.all(images.map(async image => await pictures.sizeOf(image, 'image')))
-    checkEnlargement(fields, sizes, mostEnlargedPixels)
+    checkEnlargement(fields, sizes, maxEnlargedPixels)
     return { given: { ...upscaleParameters(fields), init_images: images }, warnings: [], work: 'extras' }
   },
   async 'face-restore' (request, { finished }) {
-    const fields = readFields(StudioFaceRestoreRequest, request.said)
+    const fields = readFields(BotFaceRestoreRequest, request.said)
     const images = await finished.find(fields, request.keyId)
     const given = { ...faceParameters(fields), upscaler_1: 'None', upscaling_resize: 1, init_images: images }
     return { given, warnings: [], work: 'extras' }
@@ -134,13 +134,13 @@ export const planners: Readonly<Record<GenerationKind, Planner>> = {
 }
 
 /** Every parameter that is the same for all kinds, LoRAs behind the prompt. */
-function usual (fields: StudioTxt2imgRequest, { said, loras }: CompleteRequest): Given {
+function usual (fields: BotTxt2imgRequest, { said, loras }: CompleteRequest): Given {
   const prompt = [fields.prompt, loraTags(fields.prompt, loras)].filter(part => part !== '').join(' ')
-  return { ...usualParameters(fields, said), prompt }
+  return { ...defaultParameters(fields, said), prompt }
 }
 
 async function fromImage (
-  fields: StudioImg2imgRequest, request: CompleteRequest, sources: PlanSources
+  fields: BotImg2imgRequest, request: CompleteRequest, sources: PlanSources
 ): Promise<Plan> {
   const image = needed(fields.image, 'image', request.said)
   const { size, warnings } = await imageSize(image, fields, request.said, sources)
@@ -150,26 +150,26 @@ async function fromImage (
 }
 
 /** The size that was asked for, else the picture's own as far as models draw well. */
-async function imageSize (image: string, asked: Size, said: Said, { pictures, mostPixels }: PlanSources) {
+async function imageSize (image: string, asked: Size, said: Said, { pictures, maxPixels }: PlanSources) {
   const own = await pictures.sizeOf(image, 'image')
   if (!says(said, 'width') && !says(said, 'height')) {
-    return { size: sizeParameters(own, Math.min(usualPixels, mostPixels)).size, warnings: [] }
+    return { size: sizeParameters(own, Math.min(defaultPixels, maxPixels)).size, warnings: [] }
   }
   const width = says(said, 'width') ? asked.width : asked.height * own.width / own.height
   const height = says(said, 'height') ? asked.height : asked.width * own.height / own.width
-  return sizeParameters({ width, height }, mostPixels)
+  return sizeParameters({ width, height }, maxPixels)
 }
 
 /** For each unit the picture that is named after it, else the one at its place in the list. */
-function unitImages (fields: StudioControlNetRequest): Array<string | null> {
+function unitImages (fields: BotControlNetRequest): Array<string | null> {
   const named = new Map(Object.entries(fields))
-  return Array.from({ length: mostUnits }, (_, index) => {
+  return Array.from({ length: maxUnits }, (_, index) => {
     const own = named.get(`image${index}`)
     return typeof own === 'string' ? own : fields.images?.[index] ?? null
   })
 }
 
-function withUnits (given: Given, units: readonly StudioControlNetUnit[], pictures: RequestPictures): Given {
+function withUnits (given: Given, units: readonly BotControlNetUnit[], pictures: RequestPictures): Given {
   const args = controlNetUnits(units, pictures)
   return args.length === 0 ? given : withScript(given, 'ControlNet', args)
 }

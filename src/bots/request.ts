@@ -1,7 +1,7 @@
 import type { TObject, TSchema } from '@sinclair/typebox'
 import {
-  strict, StudioControlNetRequest, StudioFaceRestoreRequest, StudioImg2imgRequest, StudioInpaintRequest,
-  StudioOutpaintRequest, StudioRegionalRequest, StudioTxt2imgRequest, StudioUpscaleRequest
+  strict, BotControlNetRequest, BotFaceRestoreRequest, BotImg2imgRequest, BotInpaintRequest,
+  BotOutpaintRequest, BotRegionalRequest, BotTxt2imgRequest, BotUpscaleRequest
 } from '../../schemas/bots-generation.ts'
 import type { Warning } from '../../schemas/generation-parameters.ts'
 import { WithDefaults } from '../../schemas/kit.ts'
@@ -14,13 +14,13 @@ import { inventoriesOf } from '../models/servers.ts'
 import type { FreshLists } from '../servers/fresh-lists.ts'
 import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
-import { asDefaults, laidOver, type StoredDefaults } from './merge-defaults.ts'
+import { asDefaults, mergeDefaults, type StoredDefaults } from './merge-defaults.ts'
 import { mergedLoras, type Said, says, type WeightedLora } from './parameters.ts'
 import type { KeptImages } from './pictures.ts'
 import type { Presets } from './presets.ts'
 import { readFields, refuse, unknownFields } from './read-fields.ts'
 import type { Session, Sessions } from './sessions.ts'
-import { studioUser, type StudioUser } from './user-scope.ts'
+import { botUser, type BotUser } from './user-scope.ts'
 
 export interface RequestLoras {
   readonly loras: readonly WeightedLora[]
@@ -90,14 +90,14 @@ async function knownLoras (target: string, { registry, states }: LoraSources): P
 }
 
 export const requestSchemas = {
-  txt2img: StudioTxt2imgRequest,
-  img2img: StudioImg2imgRequest,
-  inpaint: StudioInpaintRequest,
-  outpaint: StudioOutpaintRequest,
-  controlnet: StudioControlNetRequest,
-  regional: StudioRegionalRequest,
-  upscale: StudioUpscaleRequest,
-  'face-restore': StudioFaceRestoreRequest
+  txt2img: BotTxt2imgRequest,
+  img2img: BotImg2imgRequest,
+  inpaint: BotInpaintRequest,
+  outpaint: BotOutpaintRequest,
+  controlnet: BotControlNetRequest,
+  regional: BotRegionalRequest,
+  upscale: BotUpscaleRequest,
+  'face-restore': BotFaceRestoreRequest
 } satisfies Record<string, TObject>
 export type GenerationKind = keyof typeof requestSchemas
 
@@ -115,7 +115,7 @@ export const knownFields: ReadonlySet<string> = new Set(
   Object.keys(requestFields).filter(name => !Object.hasOwn(webhookFields, name) && name !== 'strict'))
 
 /** A request as it came, its form read, and who sends it. */
-export interface StudioCall {
+export interface BotCall {
   readonly fields: Readonly<Record<string, unknown>>
   /** Id of the access key. */
   readonly keyId: string | null
@@ -127,7 +127,7 @@ export interface StudioCall {
 export interface CompleteRequest {
   /** Id of the access key. */
   readonly keyId: string | null
-  readonly user: StudioUser
+  readonly user: BotUser
   readonly said: Said
   /** Of request and session, without those that only the session names and no server has. */
   readonly loras: readonly WeightedLora[]
@@ -148,15 +148,15 @@ export interface RequestSources {
  * @throws ValidationFailure for a user that cannot be told, ServiceError `preset_not_found`
  */
 export async function completeRequest (
-  kind: GenerationKind, { fields, keyId }: StudioCall, sources: RequestSources
+  kind: GenerationKind, { fields, keyId }: BotCall, sources: RequestSources
 ): Promise<CompleteRequest> {
-  const user = studioUser({ keyId }, userIdOf(kind, fields))
+  const user = botUser({ keyId }, userIdOf(kind, fields))
   const unknown = unknownFields(requestSchemas[kind], fields)
   if (readFields(Strict, fields).strict) refuse(unknown)
   const session = await sources.sessions.read(user)
   const stored = asDefaults(session.settings, knownFields)
   const preset = asDefaults(await presetOf(user, fields, sources), knownFields)
-  const laid = laidOver(fields, preset.fields, stored.fields)
+  const laid = mergeDefaults(fields, preset.fields, stored.fields)
   const units = await sessionUnits(session, laid, sources)
   const loraSources = { registry: sources.registry, states: sources.states, readAgain: sources.lists.readAgain }
   const { loras, warnings } = await lorasOf(laid, session.loras, loraSources)
@@ -174,12 +174,12 @@ export async function completeRequest (
 }
 
 /** @throws ValidationFailure with everything else that is wrong beside it */
-function userIdOf (kind: GenerationKind, fields: StudioCall['fields']): string {
+function userIdOf (kind: GenerationKind, fields: BotCall['fields']): string {
   const { user_id: id } = fields
   return typeof id === 'string' && id.length <= 200 && id !== '' ? id : readFields(requestSchemas[kind], fields).user_id
 }
 
-async function presetOf (user: StudioUser, { preset_id: reference }: StudioCall['fields'], sources: RequestSources) {
+async function presetOf (user: BotUser, { preset_id: reference }: BotCall['fields'], sources: RequestSources) {
   if (typeof reference !== 'string' || reference === '') return {}
   const { config } = await sources.presets.use(user, reference)
   return await sources.keptImages.show(config)

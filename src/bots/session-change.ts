@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox'
-import { StudioControlNetUnit } from '../../schemas/bots-generation.ts'
+import { BotControlNetUnit } from '../../schemas/bots-generation.ts'
 import { PresetInput, SessionChange, SessionLora } from '../../schemas/bots-settings.ts'
 import { Inline } from '../../schemas/kit.ts'
 import { invalidField, isRecord } from '../a1111/field-values.ts'
@@ -9,11 +9,11 @@ import type { NewPreset, Presets } from './presets.ts'
 import { type Location, readFields } from './read-fields.ts'
 import { knownFields, requestFields } from './request.ts'
 import type { Session, Sessions } from './sessions.ts'
-import type { StudioUser } from './user-scope.ts'
+import type { BotUser } from './user-scope.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 
-const Units = Type.Object({ controlnet_configs: Type.Array(Inline(StudioControlNetUnit)) })
+const Units = Type.Object({ controlnet_configs: Type.Array(Inline(BotControlNetUnit)) })
 
 /**
  * What is to be remembered of a user, held to what a generation will make of it: who stores a mistake should hear of it
@@ -66,7 +66,7 @@ function withoutNulls (change: SessionChange): Fields {
  * @throws ValidationFailure or ServiceError naming the field
  */
 export async function importUser (
-  user: StudioUser, { session, presets: given }: { readonly session: Fields, readonly presets: unknown },
+  user: BotUser, { session, presets: given }: { readonly session: Fields, readonly presets: unknown },
   { sessions, presets }: { readonly sessions: Sessions, readonly presets: Presets }
 ): Promise<{ session: Session, presetIds: string[] }> {
   const change = readSessionChange(withoutNullFields(session), ['body', 'session'])

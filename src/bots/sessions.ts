@@ -7,7 +7,7 @@ import type { Keys } from '../lib/keys.ts'
 import { changeJson, readJson } from '../redis/json-value.ts'
 import type { SessionChange } from '../../schemas/bots-settings.ts'
 import type { KeptImages } from './pictures.ts'
-import { userKey, type StudioUser } from './user-scope.ts'
+import { userKey, type BotUser } from './user-scope.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -23,16 +23,16 @@ export interface Session {
 
 export interface Sessions {
   /** An empty one for a user who was never heard of. */
-  read (user: StudioUser): Promise<Session>
+  read (user: BotUser): Promise<Session>
   /** Takes the place of the same LoRA's weight; a new one goes last. */
-  addLora (user: StudioUser, filename: string, weight: number): Promise<Session>
+  addLora (user: BotUser, filename: string, weight: number): Promise<Session>
   /** Whether it was there. */
-  removeLora (user: StudioUser, filename: string): Promise<boolean>
-  clearLoras (user: StudioUser): Promise<void>
+  removeLora (user: BotUser, filename: string): Promise<boolean>
+  clearLoras (user: BotUser): Promise<void>
   /** @throws ServiceError `invalid_image` naming the field */
-  addUnit (user: StudioUser, unit: Fields): Promise<Session>
-  change (user: StudioUser, change: SessionChange): Promise<Session>
-  remove (user: StudioUser): Promise<void>
+  addUnit (user: BotUser, unit: Fields): Promise<Session>
+  change (user: BotUser, change: SessionChange): Promise<Session>
+  remove (user: BotUser): Promise<void>
 }
 
 export interface SessionsDependencies {
@@ -43,21 +43,21 @@ export interface SessionsDependencies {
 
 const empty: Session = { loras: [], units: [], settings: {}, updatedAt: null }
 /** More than any server has units. */
-export const mostUnits = 10
+export const maxUnits = 10
 
-const mostLoras = 64
+const maxLoras = 64
 /** As JSON. */
-const mostSettingsBytes = 16_384
+const maxSettingsBytes = 16_384
 
 /** Sessions, one value a user. */
-export function createStudioSessions ({ redis, keys, images }: SessionsDependencies): Sessions {
-  const keyOf = (user: StudioUser) => userKey(keys, user, 'session')
+export function createBotSessions ({ redis, keys, images }: SessionsDependencies): Sessions {
+  const keyOf = (user: BotUser) => userKey(keys, user, 'session')
 
   /** @param change gives the new session; pictures in units that are gone afterwards are let go */
-  async function change (user: StudioUser, make: (session: Session) => Session): Promise<Session> {
+  async function change (user: BotUser, make: (session: Session) => Session): Promise<Session> {
     const { before, after } = await changeJson<Session>(redis, keyOf(user), session => {
       const made = make(session ?? empty)
-      if (made.loras.length > mostLoras) throw invalidField('active_loras', `A session can have at most ${mostLoras} LoRAs.`)
+      if (made.loras.length > maxLoras) throw invalidField('active_loras', `A session can have at most ${maxLoras} LoRAs.`)
       return { ...made, updatedAt: Date.now() }
     })
     await releaseUnits((before?.units ?? []).filter(unit => !isKept(unit, after)))
@@ -98,7 +98,7 @@ export function createStudioSessions ({ redis, keys, images }: SessionsDependenc
     },
     async addUnit (user, unit) {
       const [kept = {}] = await keptUnits([unit]).catch(error => { throw withoutPlace(error) })
-      return await change(user, session => ({ ...session, units: [...session.units, kept].slice(-mostUnits) }))
+      return await change(user, session => ({ ...session, units: [...session.units, kept].slice(-maxUnits) }))
     },
     async change (user, given) {
       refuseLargeSettings(given.custom_settings)
@@ -118,8 +118,8 @@ export function createStudioSessions ({ redis, keys, images }: SessionsDependenc
 }
 
 function refuseLargeSettings (settings: Fields = {}): void {
-  if (Buffer.byteLength(stringifyJson(settings)) <= mostSettingsBytes) return
-  throw invalidField('custom_settings', `custom_settings can have at most ${mostSettingsBytes} bytes as JSON.`)
+  if (Buffer.byteLength(stringifyJson(settings)) <= maxSettingsBytes) return
+  throw invalidField('custom_settings', `custom_settings can have at most ${maxSettingsBytes} bytes as JSON.`)
 }
 
 /** A unit that comes alone stands in no list. */

@@ -3,23 +3,23 @@ import type { Config } from '../config/settings.ts'
 import { ServiceError } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
 import { loadScript } from '../redis/scripts.ts'
-import { plainUserId, userKey, type StudioUser } from './user-scope.ts'
+import { plainUserId, userKey, type BotUser } from './user-scope.ts'
 
 /** What the owner of an application allows its users. */
 export interface UserRules {
   /** Pixels of one picture as it is first drawn. */
-  readonly mostPixels: number
+  readonly maxPixels: number
   /** Pixels of one picture that is enlarged. */
-  readonly mostEnlargedPixels: number
+  readonly maxEnlargedPixels: number
   /** Generations of one batch. */
-  readonly mostInBatch: number
+  readonly maxInBatch: number
   /**
    * Takes places for jobs that are about to be submitted together, as one wish of the user.
    * @throws ServiceError 429 `user_jobs_limit` or `user_cooldown`
    */
-  enter (user: StudioUser, jobIds: readonly string[]): Promise<void>
+  enter (user: BotUser, jobIds: readonly string[]): Promise<void>
   /** Gives back the places of jobs that were not submitted after all. */
-  leave (user: StudioUser, jobIds: readonly string[]): Promise<void>
+  leave (user: BotUser, jobIds: readonly string[]): Promise<void>
   /** @throws ServiceError `blocked_word` naming the field */
   checkWords (texts: Readonly<Record<string, string>>): void
 }
@@ -41,14 +41,14 @@ export function createUserRules (redis: Redis, keys: Keys, settings: UserRuleSet
     STUDIO_MAX_MEGAPIXELS: megapixels, STUDIO_BLOCKED_WORDS: blocked
   } = settings
   const free = new Set(exempt.map(plainUserId))
-  const isFree = (user: StudioUser) => (most === 0 && cooldown === 0) || free.has(user.id)
-  const placesKey = (user: StudioUser) => userKey(keys, user, 'places')
+  const isFree = (user: BotUser) => (most === 0 && cooldown === 0) || free.has(user.id)
+  const placesKey = (user: BotUser) => userKey(keys, user, 'places')
   const blockedWords = blocked.map(word => ({ word, pattern: wordPattern(word) }))
 
   return {
-    mostPixels: megapixels * 1_000_000,
-    mostEnlargedPixels: settings.STUDIO_UPSCALE_MEGAPIXELS * 1_000_000,
-    mostInBatch: settings.STUDIO_BATCH_LIMIT,
+    maxPixels: megapixels * 1_000_000,
+    maxEnlargedPixels: settings.STUDIO_UPSCALE_MEGAPIXELS * 1_000_000,
+    maxInBatch: settings.STUDIO_BATCH_LIMIT,
     async enter (user, jobIds) {
       if (isFree(user)) return
       const [taken, wait] = await takePlaces(redis, [keys.key(''), placesKey(user)],

@@ -3,14 +3,14 @@ import { ServiceError } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
 
 /** A user of an application: the application's own name for them, and whose application it is. */
-export interface StudioUser {
+export interface BotUser {
   /** Id of the access key, or `local` for everybody who needs none. */
   readonly owner: string
   readonly id: string
 }
 
 /** Two applications may call their users alike; neither sees what is the other's. */
-export function studioUser ({ keyId }: Pick<Principal, 'keyId'>, id: string): StudioUser {
+export function botUser ({ keyId }: Pick<Principal, 'keyId'>, id: string): BotUser {
   return { owner: keyId ?? 'local', id: plainUserId(id) }
 }
 
@@ -25,6 +25,6 @@ export function plainUserId (text: string): string {
 }
 
 /** Name of what is kept of a user. Ids are any text, so they are written in letters that separate nothing. */
-export function userKey (keys: Keys, { owner, id }: StudioUser, what: string): string {
+export function userKey (keys: Keys, { owner, id }: BotUser, what: string): string {
   return keys.key('studio', owner, Buffer.from(id).toString('base64url'), what)
 }

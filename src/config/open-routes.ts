@@ -25,6 +25,6 @@ export function openedPaths (entries: readonly string[]): string[] {
 }
 
 /** Whether a path could lead elsewhere than it says once a server has read it. */
-export function isDevious (path: string): boolean {
+export function hasPathTraversal (path: string): boolean {
   return /\.\.|%2e|%2f|%5c|\\/i.test(path)
 }

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import { createAnnouncer } from '../events/event.ts'
+import { createEventPublisher } from '../events/event.ts'
 import type { Keys } from '../lib/keys.ts'
 
 /** What operators change while the service runs. */
@@ -57,7 +57,7 @@ export function createRuntimeSettings ({ redis, keys, initial }: RuntimeSettings
   const recordKey = keys.key('runtime-settings')
   const ownKey = keys.key('runtime-settings', 'own')
   const names = Object.keys(initial) as RuntimeName[]
-  const announce = createAnnouncer(redis, keys)
+  const announce = createEventPublisher(redis, keys)
   const listeners = new Set<() => void>()
   let current = initial
 

@@ -26,7 +26,7 @@ export interface PostAnswer {
   readonly address: string
 }
 
-const mostAnswerBytes = 16_384
+const maxAnswerBytes = 16_384
 /** The status line decides; the body is only for people to read, so little time is given to it, in milliseconds. */
 const bodyPatience = 2000
 
@@ -60,14 +60,14 @@ async function beginningOf (body: HttpAnswer['body']): Promise<Buffer> {
     for await (const chunk of body) {
       chunks.push(chunk)
       bytes += chunk.length
-      if (bytes >= mostAnswerBytes) break
+      if (bytes >= maxAnswerBytes) break
     }
   } catch {
     // Its status is known.
   } finally {
     clearTimeout(patience)
   }
-  return Buffer.concat(chunks).subarray(0, mostAnswerBytes)
+  return Buffer.concat(chunks).subarray(0, maxAnswerBytes)
 }
 
 export interface GuardedGet {

@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { redisProblemOf } from '../redis/errors.ts'
 import { isAfter, type ServiceEvent } from './event.ts'
 import type { EventPage } from './event-log.ts'
-import type { EventFeed } from './event-bus.ts'
+import type { EventBus } from './event-bus.ts'
 
 /** Where the events of one listener go. */
 export interface EventSink {
@@ -14,7 +14,7 @@ export interface EventSink {
 }
 
 export interface Following {
-  readonly feed: EventFeed
+  readonly eventBus: EventBus
   /** Goes on after this event. */
   readonly after: string
   readonly accepts: (event: ServiceEvent) => boolean
@@ -30,7 +30,7 @@ const readAgainMs = 500
  * signal is aborted. What it missed is read at the pace that the receiver takes it, so nothing piles up meanwhile.
  * As long as Redis gives nothing, it waits. Resolves when it has caught up.
  */
-export async function follow ({ feed, after, accepts, sink, signal }: Following): Promise<void> {
+export async function follow ({ eventBus, after, accepts, sink, signal }: Following): Promise<void> {
   let cursor = after
   let caughtUp = false
 
@@ -44,7 +44,7 @@ export async function follow ({ feed, after, accepts, sink, signal }: Following)
 
   async function read (): Promise<EventPage | null> {
     try {
-      return await feed.log.after(cursor)
+      return await eventBus.log.after(cursor)
     } catch (error) {
       if (redisProblemOf(error) === null) throw error
       await pause(readAgainMs, undefined, { signal, ref: false }).catch(() => {})
@@ -52,7 +52,7 @@ export async function follow ({ feed, after, accepts, sink, signal }: Following)
     }
   }
 
-  const stop = feed.listen({
+  const stop = eventBus.listen({
     heard (event) { if (caughtUp) pass(event) },
     lost (head) {
       if (!caughtUp) return
@@ -64,10 +64,10 @@ export async function follow ({ feed, after, accepts, sink, signal }: Following)
   if (signal.aborted) stop()
   try {
     // An id of the listener's own is held against the stream at least once.
-    let known = after === feed.head()
+    let known = after === eventBus.head()
     while (!signal.aborted) {
       // Between this look and the end of the loop nothing can be told, so nothing falls between the two ways.
-      if (known && !isAfter(feed.head(), cursor)) break
+      if (known && !isAfter(eventBus.head(), cursor)) break
       known = true
       const page = await read()
       if (page === null) continue

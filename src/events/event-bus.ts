@@ -13,7 +13,7 @@ export interface EventListener {
 }
 
 /** All events, in order and each once, for any number of listeners over one connection. */
-export interface EventFeed {
+export interface EventBus {
   /** Id of the last stored event that was told to the listeners. */
   head (): string
   readonly log: EventLog
@@ -24,7 +24,7 @@ export interface EventFeed {
   close (): void
 }
 
-export interface EventFeedDependencies {
+export interface EventBusDependencies {
   readonly eventLog: EventLog
   /** A connection in subscriber mode, which this process shares and which stays the caller's to close. */
   readonly subscriber: Redis
@@ -39,7 +39,7 @@ const readAgainMs = 500
  * Hears of events on a channel, where stored and passing ones come in their order. What was published while the
  * connection was away is read from the stream when it is back.
  */
-export async function openEventFeed (dependencies: EventFeedDependencies): Promise<EventFeed> {
+export async function openEventFeed (dependencies: EventBusDependencies): Promise<EventBus> {
   const { eventLog, subscriber, keys, log } = dependencies
   const channel = keys.channel('jobs')
   const listeners = new Set<EventListener>()

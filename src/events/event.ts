@@ -58,22 +58,22 @@ function momentOf (id: string): number {
 
 /** Whether one place in the stream lies behind another. */
 export function isAfter (one: string, other: string): boolean {
-  const [oneMoment = 0, oneNumber = 0] = one.split('-').map(Number)
-  const [otherMoment = 0, otherNumber = 0] = other.split('-').map(Number)
-  return oneMoment > otherMoment || (oneMoment === otherMoment && oneNumber > otherNumber)
+  const [oneTimestamp = 0, oneNumber = 0] = one.split('-').map(Number)
+  const [otherTimestamp = 0, otherNumber = 0] = other.split('-').map(Number)
+  return oneTimestamp > otherTimestamp || (oneTimestamp === otherTimestamp && oneNumber > otherNumber)
 }
 
-const publishEvent = loadScript<[prefix: string], [kind: HouseKind, server: string, data: string], null>(
+const publishEvent = loadScript<[prefix: string], [kind: ServicesKind, server: string, data: string], null>(
   new URL('scripts/publish-event.lua', import.meta.url))
 
-export type HouseKind = Extract<StoredKind, `server-${string}` | `queue-${string}`>
+export type ServicesKind = Extract<StoredKind, `server-${string}` | `queue-${string}`>
 
 /** Tells everybody who listens what became of a server, or, without one, of all lines. */
-export type Announce = (
-  kind: HouseKind, server: { readonly id: string, readonly alias: string } | null
+export type PublishEvent = (
+  kind: ServicesKind, server: { readonly id: string, readonly alias: string } | null
 ) => Promise<void>
 
-export function createAnnouncer (redis: Redis, keys: Keys): Announce {
+export function createEventPublisher (redis: Redis, keys: Keys): PublishEvent {
   return async (kind, server) => {
     const facts = JSON.stringify(server === null ? {} : { alias: server.alias })
     await publishEvent(redis, [keys.key('')], [kind, server?.id ?? '', facts])

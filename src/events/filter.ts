@@ -7,7 +7,7 @@ import type { ServerRegistry } from '../servers/registry.ts'
 import type { ServiceEvent } from './event.ts'
 
 /** What a listener asks for, as it came. Lists are joined by commas. */
-export interface EventWish {
+export interface EventRequest {
   readonly server?: string | undefined
   readonly key?: string | undefined
   readonly status?: string | undefined
@@ -16,7 +16,7 @@ export interface EventWish {
 }
 
 /** Whether a listener asks to see what is drawn, which costs servers some time. */
-export function wantsPreviews ({ kinds = '' }: EventWish): boolean {
+export function wantsPreviews ({ kinds = '' }: EventRequest): boolean {
   return split(kinds).includes('preview')
 }
 
@@ -27,22 +27,22 @@ export type EventFilter = (event: ServiceEvent) => boolean
  * @throws ServiceError `server_not_found`, `invalid_field_value` or `permission_denied`, naming the field
  */
 export function createEventFilter (
-  wish: EventWish, principal: Principal, registry: Pick<ServerRegistry, 'require'>
+  requested: EventRequest, principal: Principal, registry: Pick<ServerRegistry, 'require'>
 ): EventFilter {
-  const servers = wish.server === undefined
+  const servers = requested.server === undefined
     ? null
-    : new Set(split(wish.server).map(alias => registry.require(alias, 'server').id))
-  const statuses = wish.status === undefined ? null : choose<JobStatus>('status', wish.status, jobStatuses)
-  const kinds = wish.kinds === undefined ? null : choose<EventKind>('kinds', wish.kinds, eventKinds)
-  const key = keyToShow(principal, wish.key)
-  const { job } = wish
+    : new Set(split(requested.server).map(alias => registry.require(alias, 'server').id))
+  const statuses = requested.status === undefined ? null : choose<JobStatus>('status', requested.status, jobStatuses)
+  const kinds = requested.kinds === undefined ? null : choose<EventKind>('kinds', requested.kinds, eventKinds)
+  const key = keyToShow(principal, requested.key)
+  const { job } = requested
 
   return event => {
     if (kinds === null ? event.kind === 'delivery' : !kinds.has(event.kind)) return false
     if (job !== undefined && event.jobId !== job) return false
     if (statuses !== null && (event.status === null || !statuses.has(event.status))) return false
     if (servers !== null && !isOf(event, servers)) return false
-    if (event.jobId === null && event.kind !== 'delivery') return wish.key === undefined && mayDo(principal, scopeOf(event))
+    if (event.jobId === null && event.kind !== 'delivery') return requested.key === undefined && mayDo(principal, scopeOf(event))
     return (key === undefined || event.keyId === key) && maySeeJob(principal, event.keyId)
   }
 }

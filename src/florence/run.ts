@@ -35,7 +35,7 @@ class FlorenceRefusal extends Error {}
 
 const model = 'microsoft/Florence-2-large'
 const timeoutMs = 300_000
-const mostBytes = 64 * 1024 * 1024
+const maxBytes = 64 * 1024 * 1024
 
 /**
  * A Florence-2 service made with Gradio 4 or later: files are uploaded, each call gives an event, and the event's
@@ -54,14 +54,14 @@ export function createFlorenceClient (address: URL): FlorenceClient {
       body,
       headers: { accept: 'application/json', ...headers },
       timeoutMs,
-      maxBytes: mostBytes,
+      maxBytes: maxBytes,
       signal
     })
     return parseJson('The answer of Florence', answer)
   }
 
   async function get (path: string, signal: AbortSignal): Promise<Buffer> {
-    return await readConfigured(http, { url: new URL(`${base}${path}`), timeoutMs, maxBytes: mostBytes, signal })
+    return await readConfigured(http, { url: new URL(`${base}${path}`), timeoutMs, maxBytes: maxBytes, signal })
   }
 
   async function upload (picture: Buffer, signal: AbortSignal): Promise<string> {

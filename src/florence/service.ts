@@ -1,12 +1,12 @@
 import { type EgressGuard, EgressRefusal } from '../egress/guard.ts'
 import type { Reach } from '../egress/rules.ts'
-import type { WebhookWish } from '../jobs/webhook-request.ts'
+import type { WebhookRequest } from '../jobs/webhook-request.ts'
 import { ServiceError } from '../lib/errors.ts'
 import { stringifyJson } from '../lib/exact-json.ts'
 import { fieldsOf, textOf } from '../lib/json-values.ts'
 import type { NewDelivery } from '../webhooks/delivery.ts'
 import { eventId } from '../webhooks/outbox.ts'
-import type { WebhookDesk } from '../webhooks/submission.ts'
+import type { WebhookService } from '../webhooks/submission.ts'
 import { type FlorenceStore, type FlorenceTask, newFlorenceId } from './task.ts'
 
 /** Who may open the address of a task's receiver. */
@@ -21,7 +21,7 @@ export function florenceDelivery (task: FlorenceTask, link: string | null): NewD
   const { id, keyId, webhook, status, text, image, problem, createdAt, endedAt } = task
   const type = status === 'completed' ? 'job.completed' : 'job.failed'
   if (webhook?.events.includes(type) !== true) return null
-  const moment = endedAt ?? createdAt
+  const timestamp = endedAt ?? createdAt
   const images = link === null || webhook.images === 'none' ? [] : [link]
   const legacy = {
     uuid: id,
@@ -37,14 +37,14 @@ export function florenceDelivery (task: FlorenceTask, link: string | null): NewD
   }
   const standard = {
     type,
-    timestamp: new Date(moment).toISOString(),
+    timestamp: new Date(timestamp).toISOString(),
     apiVersion: '1',
     data: {
       id,
       status,
       sequence: 1,
       createdAt: new Date(createdAt).toISOString(),
-      finishedAt: new Date(moment).toISOString(),
+      finishedAt: new Date(timestamp).toISOString(),
       workflow: 'florence',
       result: status === 'completed' ? { text, images: images.map(url => ({ url })) } : null,
       error: problem === null ? null : { code: 'florence_failed', message: problem, retryable: false }
@@ -56,7 +56,7 @@ export function florenceDelivery (task: FlorenceTask, link: string | null): NewD
     jobId: null,
     keyId,
     sequence: 1,
-    createdAt: moment,
+    createdAt: timestamp,
     endpoint: webhook.endpoint,
     shownUrl: webhook.shownUrl,
     sealed: webhook.sealed,
@@ -70,7 +70,7 @@ export function florenceDelivery (task: FlorenceTask, link: string | null): NewD
 }
 
 /** What callers do with questions to Florence. */
-export interface FlorenceDesk {
+export interface FlorenceService {
   readonly store: FlorenceStore
   /** @throws ServiceError naming the field, `missing_required_field` in async-proxy's words */
   order (body: unknown, by: FlorenceCaller): Promise<FlorenceTask>
@@ -80,22 +80,22 @@ export interface FlorenceDesk {
 
 export interface FlorenceCaller {
   readonly keyId: string | null
-  readonly webhook: WebhookWish | null
+  readonly webhook: WebhookRequest | null
   /** Where the caller reached us. */
   readonly baseUrl: string
 }
 
-export interface FlorenceDeskDependencies {
+export interface FlorenceServiceDependencies {
   readonly store: FlorenceStore
   readonly guard: Pick<EgressGuard, 'check'>
-  readonly webhooks: WebhookDesk
+  readonly webhooks: WebhookService
   readonly reachOf: (keyId: string | null) => Promise<Reach>
   readonly enqueue: (id: string) => Promise<void>
 }
 
 const longest = { imageUrl: 2048, task: 200, mode: 200, prompt: 10_000 }
 
-export function createFlorenceDesk (dependencies: FlorenceDeskDependencies): FlorenceDesk {
+export function createFlorenceService (dependencies: FlorenceServiceDependencies): FlorenceService {
   const { store, guard, webhooks, reachOf, enqueue } = dependencies
   return {
     store,
@@ -135,8 +135,8 @@ function readQuestion (body: unknown): { imageUrl: URL, task: string, mode: stri
     const most = longest[field as keyof typeof longest]
     if (text.length > most) throw invalid(field, `must have at most ${most} characters.`)
   }
-  const usualMode = task.toLowerCase().includes('caption') ? 'Cascaded task' : 'Single task'
-  return { imageUrl: url, task, mode: mode === '' ? usualMode : mode, prompt }
+  const defaultMode = task.toLowerCase().includes('caption') ? 'Cascaded task' : 'Single task'
+  return { imageUrl: url, task, mode: mode === '' ? defaultMode : mode, prompt }
 }
 
 function invalid (field: string, sentence: string): ServiceError {

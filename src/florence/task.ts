@@ -44,7 +44,7 @@ export interface FlorenceStore {
 
 /** Ended ones are forgotten after a day, when their images go as those of no job, in seconds. */
 const kept = 86_400
-const mostListed = 1000
+const maxListed = 1000
 
 const moveTask = loadScript<
   [record: string], [keepSeconds: number, count: number, ...statesThenFields: string[]], 0 | 1
@@ -78,7 +78,7 @@ export function createFlorenceStore (redis: Redis, keys: Keys): FlorenceStore {
       await redis.multi()
         .hset(recordKey(id), { order: stringifyJson({ ...order, webhook }), status: 'pending', createdAt })
         .zadd(listKey, createdAt, id)
-        .zremrangebyrank(listKey, 0, -mostListed - 1)
+        .zremrangebyrank(listKey, 0, -maxListed - 1)
         .exec()
       return {
         ...order, id, webhook, status: 'pending', text: null, image: null, problem: null, createdAt, endedAt: null

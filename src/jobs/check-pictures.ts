@@ -23,7 +23,7 @@ const sizeTolerance = 8
 const plainUpscaler = /^(none|lanczos|nearest|bicubic|bilinear|area|box|hamming)\b/i
 const longestPatch = 512
 const longestLossy = 1024
-const mostPixels = 268_000_000
+const maxPixels = 268_000_000
 
 export function createPictureCheck (media: Pick<MediaStore, 'readInput' | 'openOutput'>, log: Log): PictureCheck {
   async function check (parameters: A1111Parameters, images: readonly StoredImage[]): Promise<Warning[]> {
@@ -89,7 +89,7 @@ async function judge (parameters: Fields, given: Buffer, result: Buffer): Promis
 
 /** Upright, as servers see it, without transparency. */
 async function decode (bytes: Buffer): Promise<Pixels> {
-  const { data, info } = await sharp(bytes, { limitInputPixels: mostPixels })
+  const { data, info } = await sharp(bytes, { limitInputPixels: maxPixels })
     .autoOrient().removeAlpha().toColourspace('srgb').raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true })
   return { data, width: info.width, height: info.height }
 }
@@ -144,12 +144,12 @@ async function isMerelyResized (
   const resized = async (kernel: 'lanczos3' | 'nearest') => await middle(input, size, { full, kernel })
   const [seen, plain, coarse] = await Promise.all([middle(made, size), resized('lanczos3'), resized('nearest')])
   const detail = meanDifference(plain, coarse)
-  if (detail < leastDetail) return false
+  if (detail < minDetail) return false
   return meanDifference(seen, plain) < detail * nearlyPlain || meanDifference(seen, coarse) < detail * nearlyCoarse
 }
 
 /** Levels of 256 by which the smoothest and the coarsest way of resizing have to differ. */
-const leastDetail = 1
+const minDetail = 1
 /** Shares of that; smooth ways of resizing differ a little from each other, and models by far more. */
 const nearlyPlain = 0.3
 const nearlyCoarse = 0.1
@@ -186,11 +186,11 @@ async function isUnchanged (
   for (let index = 0; index < one.length; index++) {
     if (Math.abs((one[index] ?? 0) - (other[index] ?? 0)) > tolerance) differing++
   }
-  return differing <= one.length * leastChange
+  return differing <= one.length * minChange
 }
 
 /** Share of the samples that a face which was drawn anew changes at the least. */
-const leastChange = 0.0002
+const minChange = 0.0002
 
 /** Brightness alone: lossy formats keep far less of the colours. */
 async function shrunk ({ data, width, height }: Pixels): Promise<Buffer> {

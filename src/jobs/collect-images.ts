@@ -31,7 +31,7 @@ export interface CollectedImages {
   readonly warnings: readonly JobWarning[]
 }
 
-export type CollectImages = (job: Pick<Job, 'id'>, moment: number) => ImageCollector
+export type CollectImages = (job: Pick<Job, 'id'>, timestamp: number) => ImageCollector
 
 export interface ImageCollectorDependencies {
   readonly media: Pick<MediaStore, 'createOutputSink' | 'removeOutput'>
@@ -40,7 +40,7 @@ export interface ImageCollectorDependencies {
 }
 
 /** All images that one process keeps in memory because they cannot be stored, in bytes. */
-const mostKeptBytes = 128 * 1024 * 1024
+const maxKeptBytes = 128 * 1024 * 1024
 /** How long they are kept, in milliseconds. After that the job is generated again when there is room. */
 const keptFor = 15 * 60_000
 
@@ -60,7 +60,7 @@ export function createImageCollectors ({ media, storage, log }: ImageCollectorDe
 
   /** Takes bytes into memory that could not be stored. @throws why they could not, where there is no room either */
   function keep (image: Arriving, bytes: Buffer): void {
-    if (keptBytes + bytes.length > mostKeptBytes) throw image.error
+    if (keptBytes + bytes.length > maxKeptBytes) throw image.error
     keptBytes += bytes.length
     image.kept.push(bytes)
   }
@@ -82,11 +82,11 @@ export function createImageCollectors ({ media, storage, log }: ImageCollectorDe
     if (before !== undefined) keep(image, before)
   }
 
-  return (job, moment) => {
+  return (job, timestamp) => {
     const images: Arriving[] = []
     /** What came and is no image, by its place in the answer. */
     const lost = new Map<number, GenerationFailure>()
-    const openSink = async (index: number) => await media.createOutputSink(job.id, index, moment)
+    const openSink = async (index: number) => await media.createOutputSink(job.id, index, timestamp)
 
     function sinkOf (image: Arriving): ImageSink {
       return {

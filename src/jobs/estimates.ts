@@ -21,7 +21,7 @@ export interface PlacedJob {
 }
 
 /** What a server has before it. */
-export interface LineEstimate {
+export interface QueueEstimate {
   readonly waiting: number
   readonly running: number
   /**
@@ -35,12 +35,12 @@ export interface Estimates {
   /** In the order given; null where nothing can be said: it has ended, its line is held, or nothing is known. */
   of (jobs: readonly PlacedJob[]): Promise<Array<JobEstimate | null>>
   /** Predicted seconds of work in a server's line and at the server. */
-  line (serverId: string): Promise<LineEstimate>
+  line (serverId: string): Promise<QueueEstimate>
   /** The first jobs of a line, in order, with what is expected of them. */
-  places (serverId: string, count: number): Promise<PlaceEstimate[]>
+  places (serverId: string, count: number): Promise<PositionEstimate[]>
 }
 
-export interface PlaceEstimate {
+export interface PositionEstimate {
   readonly jobId: string
   readonly keyId: string | null
   /** From 1. */
@@ -64,7 +64,7 @@ const placesSummed = 1000
 const tellingFraction = 0.1
 
 /** A line, added up. All in seconds from now. */
-interface SummedLine {
+interface SummedQueue {
   readonly model: CostModel
   readonly length: number
   /** Until what runs is done, by the id of the job. */
@@ -90,11 +90,11 @@ export function expectationOf (
 export function createEstimates (dependencies: EstimatesDependencies): Estimates {
   const { redis, keys, registry, states, processes, now = Date.now } = dependencies
 
-  async function sum (serverId: string, places: number): Promise<SummedLine> {
+  async function sum (serverId: string, places: number): Promise<SummedQueue> {
     const [costs, length, running, waiting] = await readQueue(redis, [keys.key('')], [serverId, places])
     const model = parseCosts(costs)
-    const moment = now()
-    const left = new Map(running.map(facts => [facts[0], secondsLeft(model, facts, moment)]))
+    const timestamp = now()
+    const left = new Map(running.map(facts => [facts[0], secondsLeft(model, facts, timestamp)]))
     let loaded = running.reduce((before, [, , cost]) => after(before, unpackWorkload(cost)), model.loaded)
     let clock = Math.max(0, ...left.values())
     const begin = clock
@@ -119,7 +119,7 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
     }))
   }
 
-  function estimateOf ({ job, position }: PlacedJob, line: SummedLine | undefined): JobEstimate | null {
+  function estimateOf ({ job, position }: PlacedJob, line: SummedQueue | undefined): JobEstimate | null {
     if (line === undefined || line.model.samples === 0) return null
     const endsIn = line.running.get(job.id)
     if (endsIn !== undefined) return { startsIn: 0, endsIn }
@@ -162,10 +162,10 @@ function after (loaded: string, workload: Workload | null): string {
 }
 
 /** What a running generation still takes: by what it was expected to take, and the further it is by its progress. */
-function secondsLeft (model: CostModel, [, , cost, started, progress]: JobFacts, moment: number): number {
+function secondsLeft (model: CostModel, [, , cost, started, progress]: JobFacts, timestamp: number): number {
   const workload = unpackWorkload(cost)
   const whole = predictSeconds(model, workload, model.loaded)
-  const gone = started === '' ? 0 : Math.max(0, (moment - Number(started)) / 1000)
+  const gone = started === '' ? 0 : Math.max(0, (timestamp - Number(started)) / 1000)
   const { fraction, etaSeconds = null }: Pick<JobProgress, 'fraction'> & Partial<JobProgress> =
     progress === '' ? { fraction: 0 } : JSON.parse(progress) as JobProgress
   // The server's own guess is what the job shows, and a second one would contradict it.

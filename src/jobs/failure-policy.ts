@@ -3,7 +3,7 @@ import { isRateLimit } from '../a1111/failures.ts'
 import { outputSize } from '../a1111/limits.ts'
 import type { GenerationFailure } from '../a1111/types.ts'
 import { normaliseWords } from '../servers/suspicions.ts'
-import { type Job, type JobAttempt, type JobError, type JobWarning, mostSends } from './job.ts'
+import { type Job, type JobAttempt, type JobError, type JobWarning, maxSends } from './job.ts'
 
 /**
  * What of these parameters takes the most memory at once and can be made smaller, as a sentence for whoever sent a
@@ -52,11 +52,11 @@ export interface FailureLimits {
 }
 
 /** A job under which servers went away this often is not tried again by itself. */
-const mostCrashes = 2
+const maxCrashes = 2
 /** How often a server may turn a job away as too many before that counts as an attempt. */
-const mostTurnedAway = 10
+const maxTurnedAway = 10
 /** How often a job may be the trial of a server that another job has found broken before that counts as an attempt. */
-const mostTrials = 3
+const maxTrials = 3
 const jitter = 0.2
 
 /** What the policy asks of a job, as it was before the generation that failed. */
@@ -75,7 +75,7 @@ export type FailedJob = Pick<Job, 'usedAttempts' | 'crashes' | 'attempts' | 'sub
 export function decideAfter (
   failure: GenerationFailure, job: FailedJob, server: string, limits: FailureLimits
 ): FailureDecision {
-  const mayBeSent = (job.sends ?? 0) + 1 < mostSends({ deaths: job.deaths ?? 0 }, limits.attempts)
+  const mayBeSent = (job.sends ?? 0) + 1 < maxSends({ deaths: job.deaths ?? 0 }, limits.attempts)
   const fail = (code: string, message: string, elsewhere = false): FailureDecision =>
     ({ kind: 'fail', code, message, elsewhere: elsewhere && mayBeSent })
   const giveBack = {
@@ -102,7 +102,7 @@ export function decideAfter (
       // It answers its looks, but no generation until it is restarted: whoever is sent meanwhile is a trial.
       if (failure.code === 'cuda_poisoned') {
         const trials = life.filter(({ error }) => error.code === failure.code).length
-        if (job.foundBroken === true && trials < mostTrials) {
+        if (job.foundBroken === true && trials < maxTrials) {
           return { ...giveBack, elsewhere: true, remedy: 'wait-for-server' }
         }
         if (isLast) return fail(failure.code, failure.message, true)
@@ -112,7 +112,7 @@ export function decideAfter (
       // stands still with it, may.
       const suspicious = failure.code === 'connection_lost' || failure.code === 'stalled'
       const crashes = suspicious && failure.mayBeRunning ? 1 : 0
-      if (job.crashes + crashes >= mostCrashes) return quarantined(failure)
+      if (job.crashes + crashes >= maxCrashes) return quarantined(failure)
       return { ...giveBack, crashes, remedy: 'wait-for-server' }
     }
     case 'out-of-memory': {
@@ -126,7 +126,7 @@ export function decideAfter (
     }
     case 'blocked': {
       if (failure.code === 'stalled') {
-        if (job.crashes + 1 >= mostCrashes) return quarantined(failure)
+        if (job.crashes + 1 >= maxCrashes) return quarantined(failure)
         return isLast ? fail(failure.code, failure.message) : { ...giveBack, usedAttempts: 1, crashes: 1 }
       }
       if (isLast || failure.isFinal || isRepeated(failure, life, server)) {
@@ -137,7 +137,7 @@ export function decideAfter (
     case 'passing':
     case 'bad-answer':
       // Others used up what the server allows; the next is not sent before that is over.
-      if (isRateLimit(failure) && life.filter(({ error }) => error.code === failure.code).length < mostTurnedAway) {
+      if (isRateLimit(failure) && life.filter(({ error }) => error.code === failure.code).length < maxTurnedAway) {
         return giveBack
       }
       if (isLast || failure.isFinal || (isTold(failure) && isRepeated(failure, life))) {
@@ -151,7 +151,7 @@ function quarantined (failure: GenerationFailure): FailureDecision {
   return {
     kind: 'fail',
     code: 'quarantined',
-    message: `The server crashed or stalled ${mostCrashes} times while this job ran, so the job is not retried ` +
+    message: `The server crashed or stalled ${maxCrashes} times while this job ran, so the job is not retried ` +
       `by itself. Last: ${failure.message}`,
     elsewhere: false
   }
@@ -174,10 +174,10 @@ function isRepeated (failure: GenerationFailure, before: readonly JobAttempt[], 
  * their number, says anything where they fail. Seeds make no difference either.
  */
 export function requestSignature ({ keyId, submission }: Pick<Job, 'keyId' | 'submission'>): string {
-  const { mode, checkpoint, studio } = submission
+  const { mode, checkpoint, studio: bots } = submission
   const { seed, subseed, script_name: script, ...parameters } = submission.parameters as Record<string, unknown>
   const asked = typeof script === 'string' && script !== '' ? script.toLowerCase() : { mode, checkpoint, parameters }
-  return createHash('sha256').update(JSON.stringify([keyId, studio?.user ?? null, asked])).digest('base64')
+  return createHash('sha256').update(JSON.stringify([keyId, bots?.user ?? null, asked])).digest('base64')
 }
 
 export const differentResult = 'different_result'

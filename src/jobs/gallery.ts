@@ -56,7 +56,7 @@ export interface Gallery {
 }
 
 /** Records that one call reads at the most while it looks for something; the cursor leads on from there. */
-const mostExamined = 20_000
+const maxExamined = 20_000
 const examinedAtOnce = 500
 
 interface Arrived {
@@ -95,7 +95,7 @@ export function createGallery (
       const isSearched = (query.text ?? '') !== '' || (query.model ?? '') !== ''
       const step = isSearched ? examinedAtOnce : Math.min(query.limit, examinedAtOnce)
       let after = query.cursor
-      for (let examined = 0; examined < mostExamined; examined += step) {
+      for (let examined = 0; examined < maxExamined; examined += step) {
         const found = await ended(query, after, step)
         const jobs = new Map((await matching(found, query)).map(job => [job.id, job]))
         for (const { id, arrival } of found) {
@@ -166,7 +166,7 @@ export interface ZipOrder {
   readonly keyId: string | null
 }
 
-export interface ZipDesk {
+export interface ZipService {
   /**
    * @param images those of the order, looked up
    * @throws ServiceError `payload_too_large`
@@ -178,7 +178,7 @@ export interface ZipDesk {
   stream (order: ZipOrder): Readable
 }
 
-export interface ZipDeskDependencies {
+export interface ZipServiceDependencies {
   readonly redis: Redis
   readonly keys: Keys
   readonly gallery: Gallery
@@ -189,11 +189,11 @@ export interface ZipDeskDependencies {
 /** How long an order can be fetched, in seconds. */
 const lifetime = 3600
 /** Images of one zip together. */
-const mostBytes = 4 * 1024 ** 3
+const maxBytes = 4 * 1024 ** 3
 /** Pictures are compressed already. */
 const stored = { compress: false }
 
-export function createZipDesk ({ redis, keys, gallery, media, log }: ZipDeskDependencies): ZipDesk {
+export function createZipService ({ redis, keys, gallery, media, log }: ZipServiceDependencies): ZipService {
   const orderKey = (id: string) => keys.key('zip', id)
 
   /** Adds what is still there, one after the other, while the reader reads. */
@@ -229,7 +229,7 @@ export function createZipDesk ({ redis, keys, gallery, media, log }: ZipDeskDepe
   return {
     async order (order, images) {
       const bytes = images.reduce((sum, { image }) => sum + image.bytes, 0)
-      if (bytes > mostBytes) {
+      if (bytes > maxBytes) {
         throw new ServiceError('payload_too_large',
           `These images have ${Math.ceil(bytes / 1024 ** 2)} MiB together; one zip can have up to 4 GiB.`, { field: 'filenames' })
       }

@@ -17,7 +17,7 @@ export interface JobEnding {
 }
 
 /** Tells operators what becomes of generations: in the log, in the metrics, and in the job's trace. */
-export interface GenerationTeller {
+export interface GenerationTelemetry {
   /** What every line about a job begins with. */
   about (job: Job): { job: string, request?: string, server: string }
   /** The part of the job's trace that its generation is; the time in line is another, told once it is over. */
@@ -28,7 +28,7 @@ export interface GenerationTeller {
   ended (job: Job, ending: JobEnding): void
 }
 
-export interface GenerationTellerDependencies {
+export interface GenerationTelemetryDependencies {
   /** Alias of the server as it is now. */
   readonly alias: () => string
   readonly log: Log
@@ -36,10 +36,10 @@ export interface GenerationTellerDependencies {
   readonly tracing: Tracing
 }
 
-export function createGenerationTeller (
-  { alias, log, metrics, tracing }: GenerationTellerDependencies
-): GenerationTeller {
-  const about: GenerationTeller['about'] = ({ id, submission: { requestId } }) =>
+export function createGenerationTelemetry (
+  { alias, log, metrics, tracing }: GenerationTelemetryDependencies
+): GenerationTelemetry {
+  const about: GenerationTelemetry['about'] = ({ id, submission: { requestId } }) =>
     ({ job: id, ...(requestId === undefined ? {} : { request: requestId }), server: alias() })
 
   return {

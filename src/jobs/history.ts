@@ -6,7 +6,7 @@ import type { EventLog } from '../events/event-log.ts'
 import type { EventFilter } from '../events/filter.ts'
 
 /** What is kept of the events after one. */
-export interface KeptStory {
+export interface StoredHistory {
   /** Whether some are not kept any more. */
   readonly gap: boolean
   readonly events: readonly StoredEvent[]
@@ -20,7 +20,7 @@ export function isLast ({ kind }: { readonly kind: EventKind }): boolean {
 }
 
 /** All events after an id that a listener gets; meant for those of one job, which are few. */
-export async function readStory (eventLog: EventLog, after: string, accepts: EventFilter): Promise<KeptStory> {
+export async function readJobHistory (eventLog: EventLog, after: string, accepts: EventFilter): Promise<StoredHistory> {
   const events: StoredEvent[] = []
   for (let cursor = after; ;) {
     const page = await eventLog.after(cursor)

@@ -53,7 +53,7 @@ export function createTaskRecogniser (
   }
 }
 
-const usualPause = 250
+const defaultPause = 250
 /**
  * A generation that ends within this, or within four times what a look takes, is left to end, in milliseconds: there is
  * no way to interrupt one task only, so an interrupt that comes too late hits whatever A1111 does next.
@@ -75,7 +75,7 @@ export interface TaskControl extends Pick<TaskKnowledge, 'progress'> {
  * would otherwise interrupt what the process that took over has sent.
  */
 export function createTaskControl (
-  client: Pick<A1111Client, 'interrupt' | 'progress'>, holdsLease: () => Promise<boolean>, pauseMs = () => usualPause
+  client: Pick<A1111Client, 'interrupt' | 'progress'>, holdsLease: () => Promise<boolean>, pauseMs = () => defaultPause
 ): TaskControl {
   return {
     progress: client.progress,
@@ -222,6 +222,6 @@ async function look (client: Pick<TaskControl, 'progress'>, taskId: string, sign
   }
 }
 
-async function rest (signal: AbortSignal, milliseconds = usualPause): Promise<void> {
+async function rest (signal: AbortSignal, milliseconds = defaultPause): Promise<void> {
   await sleep(milliseconds, undefined, { signal }).catch(() => undefined)
 }

@@ -8,7 +8,7 @@ import type { StoredImage } from '../lib/media-types.ts'
 import type { Seed } from '../lib/seeds.ts'
 import type { Tags } from '../media/tagger.ts'
 import type { TraceParent } from '../telemetry/tracing.ts'
-import type { DropInOrigin, StudioOrigin } from './origin.ts'
+import type { DropInOrigin, BotOrigin } from './origin.ts'
 import type { Subscription } from './webhook-request.ts'
 
 type Info = Readonly<Record<string, unknown>>
@@ -139,7 +139,7 @@ export interface JobSubmission {
   /** Only jobs of the drop-in have one. */
   readonly dropIn?: DropInOrigin
   /** Only jobs of the interface for bots and phones have one. */
-  readonly studio?: StudioOrigin
+  readonly studio?: BotOrigin
   /** Id of the request that submitted it, as its log line has it. */
   readonly requestId?: string
   /** The trace of that request, where requests are traced. */
@@ -176,7 +176,7 @@ export interface Job {
   readonly crashes: number
   /**
    * Generations since it was accepted or retried that were sent, or may have been; together with `deaths` they bound
-   * themselves: see `mostSends`.
+   * themselves: see `maxSends`.
    */
   readonly sends: number
   /** How many of them ended with their server out of reach, by its looks too. */
@@ -199,7 +199,7 @@ export interface Job {
 }
 
 /** No job is sent more often than this, on whatever way it comes back into its line. */
-export function mostSends ({ deaths }: Pick<Job, 'deaths'>, attempts: number): number {
+export function maxSends ({ deaths }: Pick<Job, 'deaths'>, attempts: number): number {
   return attempts + deaths
 }
 
@@ -208,7 +208,7 @@ function json<Value> (text: string | undefined): Value | null {
   return text === undefined || text === '' ? null : parseJsonText(text) as Value
 }
 
-function moment (text: string | undefined): number | null {
+function timestamp (text: string | undefined): number | null {
   return text === undefined || text === '' ? null : Number(text)
 }
 
@@ -257,9 +257,9 @@ export function parseJob (id: string, fields: Readonly<Record<string, string>>):
     firstRun: Number(fields.firstRun ?? 1),
     createdAt: Number(fields.created),
     updatedAt: Number(fields.updated),
-    startedAt: moment(fields.started),
-    endedAt: moment(fields.ended),
-    cancelRequestedAt: moment(fields.cancel),
+    startedAt: timestamp(fields.started),
+    endedAt: timestamp(fields.ended),
+    cancelRequestedAt: timestamp(fields.cancel),
     bulkId: fields.bulk || null,
     submission: submitted,
     progress: json<JobProgress>(fields.progress),

@@ -37,7 +37,7 @@ const tolerance = 0.2
 const toleranceSeconds = 0.5
 /** So long after the last proof, in milliseconds, one generation may find out whether the limit was raised. */
 const believedFor = 300_000
-const mostRemembered = 20
+const maxRemembered = 20
 
 /** What a thorough check found. */
 interface CheckedLimit {
@@ -57,7 +57,7 @@ export function createProxyLimit (checked = unchecked, now = () => performance.n
   return {
     gaveUp (one) {
       const isAsBefore = isSame(seen.at(-1)?.seconds ?? null, one.seconds)
-      seen = isAsBefore ? [...seen, one].slice(-mostRemembered) : [one]
+      seen = isAsBefore ? [...seen, one].slice(-maxRemembered) : [one]
       isConfirmed = isAsBefore || isSame(checked.seconds(), one.seconds)
       seenAt = now()
       return isConfirmed

@@ -116,7 +116,7 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
   }
 
   /** Ids in the order in which a server will take them. */
-  async function idsInLine ({ serverId = '', keyId, offset, limit }: JobQuery): Promise<string[]> {
+  async function idsInQueue ({ serverId = '', keyId, offset, limit }: JobQuery): Promise<string[]> {
     const line = keys.key('line', serverId)
     if (keyId === undefined) return await redis.zrange(line, String(offset), String(offset + limit - 1))
     const own = await redis.zrange(indexKey(keys, { keyId, serverId, status: 'pending' }), '0', '-1')
@@ -132,7 +132,7 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
   return {
     async page (query: JobQuery): Promise<JobPage> {
       if (query.order === 'line') {
-        const [total, ids] = await Promise.all([redis.zcard(indexKey(keys, query)), idsInLine(query)])
+        const [total, ids] = await Promise.all([redis.zcard(indexKey(keys, query)), idsInQueue(query)])
         return { jobs: await store.readMany(ids), total, nextCursor: null }
       }
       return isSearched(query) ? await searchedPage(query) : await plainPage(query)

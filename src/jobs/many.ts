@@ -62,7 +62,7 @@ export interface ManyJobs {
 const actAtOnce = 8
 const readAtOnce = 500
 /** Until the millisecond of a moment is over. */
-const momentMs = 2
+const timestampMs = 2
 
 export interface ManyJobsDependencies {
   readonly store: JobStore
@@ -84,9 +84,9 @@ export function createManyJobs ({ store, list, remove }: ManyJobsDependencies): 
 
   /** The moment that bounds a choice: now, unless an earlier one is given, since nothing is known of later jobs. */
   async function boundOf (choice: ManyChoice, before = Infinity): Promise<{ before: number, isNow: boolean }> {
-    const moment = await list.moment()
+    const timestamp = await list.moment()
     const given = Math.min(before, 'filter' in choice ? choice.filter.before ?? Infinity : Infinity)
-    return { before: Math.min(moment, given), isNow: moment <= given }
+    return { before: Math.min(timestamp, given), isNow: timestamp <= given }
   }
 
   /** Ids of the jobs of a choice with which something may be done, and why the others that it names are left alone. */
@@ -131,7 +131,7 @@ export function createManyJobs ({ store, list, remove }: ManyJobsDependencies): 
     },
     async count (choice, limits, mayAct) {
       const { before, isNow } = await boundOf(choice, limits.before)
-      if (isNow) await sleep(momentMs)
+      if (isNow) await sleep(timestampMs)
       const { ids } = await chosen(choice, before, mayAct)
       return { count: ids.length, before }
     }

@@ -25,10 +25,10 @@ export interface OpenGeneration {
   /** Aborted when it is being stopped. */
   readonly stopped: AbortSignal
   /** Ends the call at once and leaves the server alone. */
-  hangUp (why: Error): void
+  disconnectSignal (why: Error): void
   /** Aborted when nobody listens for its answer any more. */
   readonly hungUp: AbortSignal
-  /** What `hangUp` was called with. */
+  /** What `disconnectSignal` was called with. */
   hungUpFor (): unknown
   /** Whether what was seen at the server is this generation. */
   isOurs (seen: ServerProgress): boolean
@@ -64,11 +64,11 @@ export function createOpenGeneration (
   let workLeft: Promise<unknown> = Promise.resolve()
 
   function interrupt (why: StopReason): void {
-    const hangUp = setTimeout(() => { connection.abort(new Error('no answer after the interrupt')) },
+    const disconnectSignal = setTimeout(() => { connection.abort(new Error('no answer after the interrupt')) },
       answerAfterInterrupt[why])
     interrupting = stopOpenTask(control, taskId, recogniser.isOurs, over.signal)
       .catch(error => { log.warn({ job: taskId, err: error }, 'could not interrupt') })
-    over.signal.addEventListener('abort', () => { clearTimeout(hangUp) }, { once: true })
+    over.signal.addEventListener('abort', () => { clearTimeout(disconnectSignal) }, { once: true })
   }
 
   /** The answer, unless it is stopped before: A1111 tells of such work no task that could be interrupted. */
@@ -118,7 +118,7 @@ export function createOpenGeneration (
       stopping.abort()
       if (sent !== null && sent !== 'extras' && !over.signal.aborted) interrupt(why)
     },
-    hangUp (why) { connection.abort(why) },
+    disconnectSignal (why) { connection.abort(why) },
     async close () {
       over.abort()
       await Promise.all([interrupting, workLeft])

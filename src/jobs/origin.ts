@@ -9,7 +9,7 @@ export interface DropInOrigin {
 }
 
 /** Whose wish a job of this interface is; kept with the job. */
-export interface StudioOrigin {
+export interface BotOrigin {
   /** The application's own name for its user. */
   readonly user: string
   /** Which route made it, such as `txt2img`. */

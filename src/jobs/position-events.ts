@@ -1,16 +1,16 @@
 import type { EventKind } from '../../schemas/event.ts'
-import type { Estimates, LineEstimate } from './estimates.ts'
+import type { Estimates, QueueEstimate } from './estimates.ts'
 import type { Log } from '../lib/logging.ts'
 import type { ServiceEvent } from '../events/event.ts'
-import type { EventFeed } from '../events/event-bus.ts'
+import type { EventBus } from '../events/event-bus.ts'
 
 /** Tells listeners where jobs stand now, whenever a line has moved. */
-export interface PlaceTeller {
+export interface PositionBroadcaster {
   close (): void
 }
 
-export interface PlaceTellerDependencies {
-  readonly feed: EventFeed
+export interface PositionBroadcasterDependencies {
+  readonly eventBus: EventBus
   readonly estimates: Pick<Estimates, 'line' | 'places'>
   readonly log: Log
   /** Whether anybody listens. */
@@ -29,7 +29,7 @@ const movers = new Set<EventKind>([
 ])
 
 /** Places follow from the line at the moment of asking, so they are worked out here, while somebody listens. */
-export function startPlaceTeller ({ feed, estimates, log, isHeard }: PlaceTellerDependencies): PlaceTeller {
+export function startPositionBroadcaster ({ eventBus, estimates, log, isHeard }: PositionBroadcasterDependencies): PositionBroadcaster {
   const told = new Map<string, Map<string, number>>()
   const due = new Map<string, NodeJS.Timeout>()
 
@@ -52,10 +52,10 @@ export function startPlaceTeller ({ feed, estimates, log, isHeard }: PlaceTeller
     const [line, places] = await Promise.all([estimates.line(serverId), estimates.places(serverId, placesTold)])
     const before = told.get(serverId)
     told.set(serverId, new Map(places.map(({ jobId, position }) => [jobId, position])))
-    feed.tell(queueEvent(serverId, line))
+    eventBus.tell(queueEvent(serverId, line))
     for (const { jobId, keyId, position, estimate } of places) {
       if (before?.get(jobId) === position) continue
-      feed.tell({
+      eventBus.tell({
         ...live(serverId),
         kind: 'place',
         jobId,
@@ -66,7 +66,7 @@ export function startPlaceTeller ({ feed, estimates, log, isHeard }: PlaceTeller
     }
   }
 
-  const forget = feed.listen({ heard: hear, lost () { told.clear() } })
+  const forget = eventBus.listen({ heard: hear, lost () { told.clear() } })
   return {
     close () {
       forget()
@@ -75,7 +75,7 @@ export function startPlaceTeller ({ feed, estimates, log, isHeard }: PlaceTeller
   }
 }
 
-function queueEvent (serverId: string, line: LineEstimate) {
+function queueEvent (serverId: string, line: QueueEstimate) {
   return { ...live(serverId), kind: 'queue' as const, jobId: null, keyId: null, status: null, data: { ...line } }
 }
 

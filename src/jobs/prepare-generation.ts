@@ -1,5 +1,5 @@
 import { stringifyKeepingFloats, withFloatsOf } from '../lib/exact-json.ts'
-import type { Admission, AdmissionRequest, OnMissing } from '../a1111/compatibility.ts'
+import type { Compatibility, CompatibilityRequest, OnMissing } from '../a1111/compatibility.ts'
 import { insertImages } from '../a1111/images.ts'
 import { fieldsOf, textOf } from '../lib/json-values.ts'
 import { rulesOf } from '../a1111/kinds/registry.ts'
@@ -19,7 +19,7 @@ export interface PreparedGeneration {
 
 export interface PreparationSources {
   readonly media: MediaStore
-  readonly admit: (request: AdmissionRequest, onMissing: OnMissing) => Promise<Admission | null>
+  readonly admit: (request: CompatibilityRequest, onMissing: OnMissing) => Promise<Compatibility | null>
   readonly traits: () => ServerTraits | null
 }
 
@@ -32,11 +32,11 @@ export async function prepareGeneration (job: Job, sources: PreparationSources):
   const { mode, parameters, checkpoint, checkpointTitle, onMissing } = job.submission
   const traits = sources.traits()
   const asked = { mode, parameters, checkpoint: checkpointTitle ?? checkpoint, hints: {} }
-  const admission = await sources.admit(asked, onMissing) ?? { parameters, checkpointTitle }
-  const complete = await insertImages(admission.parameters, async reference =>
+  const compatibility = await sources.admit(asked, onMissing) ?? { parameters, checkpointTitle }
+  const complete = await insertImages(compatibility.parameters, async reference =>
     (await sources.media.readInput(reference)).toString('base64'))
   const payload = buildPayload({
-    mode, parameters: complete, checkpointTitle: admission.checkpointTitle, taskId: job.id, traits
+    mode, parameters: complete, checkpointTitle: compatibility.checkpointTitle, taskId: job.id, traits
   })
   const { override_settings: settings, override_settings_restore_afterwards: _restore, ...request } = payload
   const { sd_model_checkpoint: title = null, ...own } = fieldsOf(settings)

@@ -1,12 +1,12 @@
 import type { Redis } from 'ioredis'
-import type { EventFeed } from '../events/event-bus.ts'
+import type { EventBus } from '../events/event-bus.ts'
 import { anySignal } from '../lib/deadline.ts'
 import type { Keys } from '../lib/keys.ts'
 import type { Log } from '../lib/logging.ts'
 import { isLast } from './history.ts'
 
 /** What goes over the channel `preview-wishes`: which jobs are watched, and for how long; '' stands for all. */
-export interface PreviewWish {
+export interface PreviewRequest {
   readonly jobs: readonly string[]
   readonly milliseconds: number
 }
@@ -39,7 +39,7 @@ export interface Previews {
 }
 
 export interface PreviewsDependencies {
-  readonly feed: EventFeed
+  readonly eventBus: EventBus
   readonly redis: Redis
   /** A connection in subscriber mode, which this process shares. */
   readonly subscriber: Redis
@@ -48,12 +48,12 @@ export interface PreviewsDependencies {
 }
 
 /** How often watching is made known, and how long that holds, in milliseconds. */
-const wishInterval = 2000
-const wishHolds = 5000
+const requestInterval = 2000
+const requestHolds = 5000
 /** Jobs of which the last preview is kept. */
-const mostKept = 50
+const maxKept = 50
 
-export function createPreviews ({ feed, redis, subscriber, keys, log }: PreviewsDependencies): Previews {
+export function createPreviews ({ eventBus, redis, subscriber, keys, log }: PreviewsDependencies): Previews {
   const channel = keys.channel('previews')
   /** How many watch each job; those of all under the empty name. */
   const watchers = new Map<string, number>()
@@ -63,14 +63,14 @@ export function createPreviews ({ feed, redis, subscriber, keys, log }: Previews
 
   const debug = (error: unknown) => { log.debug({ err: error }, 'previews are not to be had just now') }
 
-  function wish (): void {
-    const message: PreviewWish = { jobs: [...watchers.keys()], milliseconds: wishHolds }
+  function requested (): void {
+    const message: PreviewRequest = { jobs: [...watchers.keys()], milliseconds: requestHolds }
     redis.publish(keys.channel('preview-wishes'), JSON.stringify(message)).catch(debug)
   }
 
   function begin (): void {
     subscriber.subscribe(channel).catch(debug)
-    timer = setInterval(wish, wishInterval)
+    timer = setInterval(requested, requestInterval)
   }
 
   function end (): void {
@@ -82,27 +82,27 @@ export function createPreviews ({ feed, redis, subscriber, keys, log }: Previews
 
   function hear (from: string, text: string): void {
     if (from !== channel) return
-    const { job, key, server, width, height, moment, jpeg } = JSON.parse(text) as PreviewMessage
-    const preview = { jpeg: Buffer.from(jpeg, 'base64'), moment }
+    const { job, key, server, width, height, moment: timestamp, jpeg } = JSON.parse(text) as PreviewMessage
+    const preview = { jpeg: Buffer.from(jpeg, 'base64'), moment: timestamp }
     shown.delete(job)
     shown.set(job, preview)
     const oldest = shown.keys().next()
-    if (shown.size > mostKept && !oldest.done) shown.delete(oldest.value)
+    if (shown.size > maxKept && !oldest.done) shown.delete(oldest.value)
     waiting.get(job)?.forEach(take => { take(preview) })
-    feed.tell({
+    eventBus.tell({
       id: null,
       kind: 'preview',
       jobId: job,
       serverId: server,
       keyId: key,
       status: 'processing',
-      moment,
+      moment: timestamp,
       data: { width, height }
     })
   }
 
   subscriber.on('message', hear)
-  const forget = feed.listen({
+  const forget = eventBus.listen({
     heard (event) { if (event.jobId !== null && isLast(event)) shown.delete(event.jobId) },
     lost () { shown.clear() }
   })
@@ -112,7 +112,7 @@ export function createPreviews ({ feed, redis, subscriber, keys, log }: Previews
     const name = jobId ?? ''
     if (watchers.size === 0) begin()
     watchers.set(name, (watchers.get(name) ?? 0) + 1)
-    wish()
+    requested()
     signal.addEventListener('abort', () => {
       const left = (watchers.get(name) ?? 1) - 1
       if (left > 0) watchers.set(name, left)

@@ -11,7 +11,7 @@ import type { ServerMonitor } from '../servers/monitor.ts'
 import type { Server } from '../servers/registry.ts'
 import type { GenerationMarks } from '../servers/state-store.ts'
 import { decideAfter, type FailureLimits, requestSignature } from './failure-policy.ts'
-import type { GenerationTeller } from './generation-telemetry.ts'
+import type { GenerationTelemetry } from './generation-telemetry.ts'
 import { type Orphan, stopOrphanedTask, type TaskControl } from './interrupt.ts'
 import type { Job, JobAttempt, JobError, JobSubmission } from './job.ts'
 import type { StopReason } from './open-generation.ts'
@@ -33,7 +33,7 @@ export interface RecoveryDependencies {
   readonly store: JobStore
   readonly otherServer: OtherServer
   readonly limits: FailureLimits
-  readonly teller: GenerationTeller
+  readonly teller: GenerationTelemetry
   readonly log: Log
 }
 
@@ -80,14 +80,14 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
       ...before, sends: wasSent ? before.sends : before.sends - 1, foundBroken: foundBroken(before, failure)
     }
     const weighed = failure.code === 'server_error' ? await weigh(job, failure) : await blame(failure)
-    const fate = job.foundBroken ? 'gone' : fateOf(failure, wasSent)
+    const disposition = job.foundBroken ? 'gone' : dispositionOf(failure, wasSent)
     const decision = decideAfter(weighed, job, server().alias, limits)
     if (failure.code === 'cuda_poisoned' || failure.code === 'stalled') await monitor.report(failure)
     if (failure.failureClass === 'request' && aboutNames.test(failure.message)) monitor.differs([failure.message])
     if (decision.elsewhere && job.submission.anyServer) {
       const except = new Set([server().alias, ...attempts.map(attempt => attempt.server)])
       const next = await otherServer(job.submission, except, decision.kind === 'fail' ? 'enabled' : 'answering')
-      if (next !== null) return await goTo(next, claim, job, { attempts, fate })
+      if (next !== null) return await goTo(next, claim, job, { attempts, disposition })
     }
     if (decision.kind === 'fail') {
       const { code, message } = decision
@@ -107,8 +107,8 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
       usedAttempts,
       crashes,
       delayMs,
-      fate,
-      mostAttempts: limits.attempts
+      disposition,
+      maxAttempts: limits.attempts
     })
     if (outcome === 'spent') teller.ended(job, { status: 'failed', code: failure.code, images: 0, took: null })
     // what another process runs there by now needs its checkpoint
@@ -131,7 +131,7 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
   /** Hands a job to a server that has not failed it yet. */
   async function goTo (
     next: Server, claim: RunClaim, job: Job,
-    { attempts, fate }: { readonly attempts: readonly JobAttempt[], readonly fate: GiveBack['fate'] }
+    { attempts, disposition }: { readonly attempts: readonly JobAttempt[], readonly disposition: GiveBack['disposition'] }
   ): Promise<void> {
     // Kept back, so that this server does not fetch it before it has moved.
     const outcome = await store.giveBack(claim, {
@@ -139,8 +139,8 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
       usedAttempts: 0,
       crashes: 0,
       delayMs: moveWithin,
-      fate,
-      mostAttempts: limits.attempts
+      disposition,
+      maxAttempts: limits.attempts
     })
     if (outcome !== 'returned') return
     await store.move(job.id, next.id)
@@ -161,7 +161,7 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
       }
     } else if (stopReason === 'shutdown') {
       await store.giveBack(claim, {
-        attempts: [], usedAttempts: 0, crashes: 0, delayMs: 0, fate: 'stopped', mostAttempts: limits.attempts
+        attempts: [], usedAttempts: 0, crashes: 0, delayMs: 0, disposition: 'stopped', maxAttempts: limits.attempts
       })
     } else {
       await applyPolicy(failed, attempts)
@@ -174,7 +174,7 @@ function describedFailure ({ failureClass, answer }: GenerationFailure, code: st
 }
 
 /** What became of the server: only one that is out of reach by its looks as well has died. */
-function fateOf (failure: GenerationFailure, wasSent: boolean): GiveBack['fate'] {
+function dispositionOf (failure: GenerationFailure, wasSent: boolean): GiveBack['disposition'] {
   const { failureClass, code } = failure
   if (!wasSent || isRateLimit(failure)) return 'unsent'
   const isGone = failureClass === 'unauthorized' || (failureClass === 'server-down' && code !== 'cuda_poisoned')

@@ -21,7 +21,7 @@ import type { CollectImages, ImageCollector } from './collect-images.ts'
 import {
   differenceOf, differentResult, type FailureLimits, inventoryDifference, requestSignature
 } from './failure-policy.ts'
-import { createGenerationTeller } from './generation-telemetry.ts'
+import { createGenerationTelemetry } from './generation-telemetry.ts'
 import { createTaskControl } from './interrupt.ts'
 import { type Job, type JobResult, type JobSubmission, packResult } from './job.ts'
 import type { FailedCall, Judge } from './judge-failure.ts'
@@ -69,7 +69,7 @@ export interface GenerationRunnerDependencies {
   readonly storage: StorageCheck
   readonly collectImages: CollectImages
   readonly checkPictures: PictureCheck
-  readonly gate: Semaphore
+  readonly sendSlot: Semaphore
   readonly log: Log
   readonly metrics: Metrics
   readonly tracing: Tracing
@@ -109,11 +109,11 @@ class ShuttingDown extends Error {}
 export function createGenerationRunner (dependencies: GenerationRunnerDependencies): GenerationRunner {
   const {
     server, client, tasks, marks, monitor, options, mayBegin, onMeasured, judge: { judge, foresee, answered }, previews,
-    store, storage, collectImages, checkPictures, gate, processId, fence, holdsLease, prepare, otherServer, tagOutput,
+    store, storage, collectImages, checkPictures, sendSlot, processId, fence, holdsLease, prepare, otherServer, tagOutput,
     limits, log, metrics, tracing
   } = dependencies
   const leaving = new AbortController()
-  const teller = createGenerationTeller({ alias: () => server().alias, log, metrics, tracing })
+  const teller = createGenerationTelemetry({ alias: () => server().alias, log, metrics, tracing })
   const recover = createRecovery({ server, client, monitor, store, otherServer, limits, teller, log })
   const control = createTaskControl({ ...client, progress: tasks.progress }, holdsLease, () => tasks.looks().stopMs)
   const { stopOrphan, stopFormer, keepMark, dropMark } = createOrphanKeeper({
@@ -143,7 +143,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     const stopLooking = storage.keepLooking()
     try {
       if (await storage.fault() !== null) return 'hold'
-      openGate = await gate.enter(leaving.signal)
+      openGate = await sendSlot.enter(leaving.signal)
     } catch {
       return 'hold'
     } finally {
@@ -193,9 +193,9 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       log,
       claim,
       onCancel: () => { generation.stop('cancel') },
-      onSuperseded: () => { generation.hangUp(new Abandoned()) },
+      onSuperseded: () => { generation.disconnectSignal(new Abandoned()) },
       stallMs: limits.stallSeconds * 1000,
-      onStalled: () => { generation.hangUp(stalled(limits.stallSeconds)) },
+      onStalled: () => { generation.disconnectSignal(stalled(limits.stallSeconds)) },
       async showPreview () { if (previews.isWatched(job.id)) await previews.send(job, client) }
     })
     let reported = false
@@ -373,7 +373,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   return {
     run: async entry => await counted(run(entry)),
     async clear (orphans) {
-      const entered = gate.enter(leaving.signal)
+      const entered = sendSlot.enter(leaving.signal)
       await counted(entered.then(async openGate => {
         for (const { id, startedAt } of orphans) {
           await stopOrphan(id, { answer: 'unknown', sentAt: startedAt ?? 0 }, leaving.signal)
@@ -392,7 +392,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     },
     abandon () {
       leaving.abort(new Abandoned())
-      for (const generation of running.values()) generation.hangUp(new Abandoned())
+      for (const generation of running.values()) generation.disconnectSignal(new Abandoned())
     }
   }
 }

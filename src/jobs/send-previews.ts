@@ -6,7 +6,7 @@ import type { SmallCallOptions } from '../a1111/small-calls.ts'
 import { fieldsOf } from '../lib/json-values.ts'
 import type { Keys } from '../lib/keys.ts'
 import type { Job } from './job.ts'
-import type { PreviewMessage, PreviewWish } from './previews.ts'
+import type { PreviewMessage, PreviewRequest } from './previews.ts'
 
 /** A1111 draws a preview when it is asked for one, so nobody asks who does not want to look. */
 const path = '/sdapi/v1/progress?skip_current_image=false'
@@ -32,13 +32,13 @@ export interface Preview {
 const longestSide = 512
 const quality = 70
 /** A picture that claims more is not decoded. */
-const mostPixels = 64_000_000
+const maxPixels = 64_000_000
 
 /** A small JPEG of a server's preview; null where it is no picture. @param base64 with or without a data URL's head */
 async function shrinkPreview (base64: string): Promise<Preview | null> {
   const bytes = Buffer.from(base64.replace(/^data:[^,]*,/, ''), 'base64')
   try {
-    const { data, info } = await sharp(bytes, { limitInputPixels: mostPixels })
+    const { data, info } = await sharp(bytes, { limitInputPixels: maxPixels })
       .resize(longestSide, longestSide, { fit: 'inside', withoutEnlargement: true })
       .flatten()
       .jpeg({ quality })
@@ -74,20 +74,20 @@ const sendAgainMs = 3000
 export async function createPreviewSender (
   { redis, subscriber, keys }: PreviewSenderDependencies
 ): Promise<PreviewSender> {
-  const wishes = keys.channel('preview-wishes')
+  const requestedOptions = keys.channel('preview-wishes')
   /** Until when each job is watched; those of every job under the empty name. */
   const watchedUntil = new Map<string, number>()
   /** By server. */
   const lastSent = new Map<string, { hash: string, sentAt: number }>()
 
   function hear (channel: string, text: string): void {
-    if (channel !== wishes) return
-    const { jobs, milliseconds } = JSON.parse(text) as PreviewWish
+    if (channel !== requestedOptions) return
+    const { jobs, milliseconds } = JSON.parse(text) as PreviewRequest
     for (const jobId of jobs) watchedUntil.set(jobId, performance.now() + milliseconds)
     for (const [jobId, until] of watchedUntil) if (until < performance.now()) watchedUntil.delete(jobId)
   }
   subscriber.on('message', hear)
-  await subscriber.subscribe(wishes)
+  await subscriber.subscribe(requestedOptions)
 
   return {
     isWatched: jobId => [jobId, ''].some(name => (watchedUntil.get(name) ?? 0) > performance.now()),

@@ -127,9 +127,9 @@ export interface GiveBack {
    * What became of the server. `gone`: it does not answer its looks either, so one more generation is allowed.
    * `unsent`: nothing of this one ever got there. `stopped`: this service ended it, in order.
    */
-  readonly fate: 'answers' | 'gone' | 'unsent' | 'stopped'
+  readonly disposition: 'answers' | 'gone' | 'unsent' | 'stopped'
   /** Generations that a job may take where no server dies. */
-  readonly mostAttempts: number
+  readonly maxAttempts: number
 }
 
 export interface JobStoreDependencies {
@@ -237,7 +237,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
   }
 
   /** The moment after which a job must not be created any more, by the clock of Redis. */
-  async function lastMoment (): Promise<number> {
+  async function lastTimestamp (): Promise<number> {
     if (commandLimit === undefined) return Number.MAX_SAFE_INTEGER
     // Less than all of it, so that the answer is back before its caller has given up.
     return Math.floor(await clock.now() + commandLimit * 0.9)
@@ -260,7 +260,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     async create (job) {
       const entry = { id: job.id, run: 1, serverId: job.serverId, lane: laneOf(job.priority) }
       for (let tries = 0; ; tries++) {
-        const answer = await createOnce(job, entry, await lastMoment())
+        const answer = await createOnce(job, entry, await lastTimestamp())
         if (answer[0] === 'created') return { existing: null, position: answer[1], createdAt: answer[2] }
         if (answer[0] === 'full') {
           await queue.remove(entry)
@@ -321,13 +321,13 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
         [id, number, owner, status, json(result), json(error), json(attempts), ...outputNames(result)])
       return answer[0] === 'ended' ? answer[1] : null
     },
-    async giveBack (claim, { attempts, usedAttempts, crashes, delayMs, fate, mostAttempts, fence }) {
+    async giveBack (claim, { attempts, usedAttempts, crashes, delayMs, disposition, maxAttempts, fence }) {
       const job = await get(claim.id)
       const lane = laneOfReturn(job.lane)
       const history = attempts.length === 0 ? '' : stringifyJson([...job.attempts, ...attempts])
       const last = attempts.at(-1)?.error ?? job.attempts.at(-1)?.error ?? sentTooOften
       const answer = await returnJob(redis, prefix, [claim.id, claim.run, claim.owner, lane, usedAttempts, crashes,
-        history, fate, mostAttempts, stringifyJson(last), fence ?? ''])
+        history, disposition, maxAttempts, stringifyJson(last), fence ?? ''])
       if (answer[0] === 'returned') {
         await enter({ id: claim.id, run: Number(answer[1]), serverId: claim.serverId, lane }, { delayMs })
       }

@@ -1,7 +1,7 @@
 import { randomInt, randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import { A1111Parameters } from '../../schemas/generation-parameters.ts'
-import type { Admission, OnMissing } from '../a1111/compatibility.ts'
+import type { Compatibility, OnMissing } from '../a1111/compatibility.ts'
 import { normaliseExtras } from '../a1111/extras.ts'
 import { fieldRules } from '../a1111/field-values.ts'
 import { replaceImages, visitImages } from '../a1111/images.ts'
@@ -23,11 +23,11 @@ import type { FreshLists } from '../servers/fresh-lists.ts'
 import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 import { currentRequest, type RequestContext } from '../telemetry/request-context.ts'
-import type { CheckedWebhook, WebhookDesk } from '../webhooks/submission.ts'
+import type { CheckedWebhook, WebhookService } from '../webhooks/submission.ts'
 import { type Job, type JobSubmission, type JobWarning, removedAlias } from './job.ts'
-import type { DropInOrigin, StudioOrigin } from './origin.ts'
+import type { DropInOrigin, BotOrigin } from './origin.ts'
 import { type Created, type JobStore, type NewJob, tooManyWaiting } from './store.ts'
-import type { WebhookWish } from './webhook-request.ts'
+import type { WebhookRequest } from './webhook-request.ts'
 
 /** Input images of jobs: equal ones are kept once, and go when the last job that uses them goes. */
 export interface InputImages {
@@ -110,11 +110,11 @@ export interface SubmissionRequest {
   /** Who judges values that no server is known to draw; here unless it says otherwise. */
   readonly judge?: 'server'
   readonly dropIn?: DropInOrigin
-  readonly studio?: StudioOrigin
+  readonly studio?: BotOrigin
   /** Whether a tagger is to look at the first image. */
   readonly autoTag?: boolean
   /** Where to send events; without it, the default endpoint of the key. */
-  readonly webhook?: WebhookWish | null
+  readonly webhook?: WebhookRequest | null
   /** Address under which the caller reached us, for links in events; PUBLIC_URL goes first. */
   readonly baseUrl?: string
   /** The caller's own JSON. */
@@ -134,7 +134,7 @@ export interface CheckedSubmission {
   readonly request: SubmissionRequest
   readonly server: Server
   readonly normalised: NormalisedParameters
-  readonly admission: Admission
+  readonly compatibility: Compatibility
   readonly webhook: CheckedWebhook | null
   /** How many jobs are to be made of the request. */
   readonly jobs: number
@@ -159,7 +159,7 @@ export interface SubmitDependencies {
   readonly queueLimitPerKey: number
   readonly limits: OutputLimits
   readonly waitingOfKey: (keyId: string) => Promise<number>
-  readonly webhooks: WebhookDesk
+  readonly webhooks: WebhookService
   readonly storage: Pick<StorageCheck, 'fault'>
   readonly lists: FreshLists
   /** Begin of links in events where a request does not say how it reached us. */
@@ -186,9 +186,9 @@ export interface Submitter {
 }
 
 const rules = fieldRules(A1111Parameters)
-const mostMetadataBytes = 4096
+const maxMetadataBytes = 4096
 /** Every list of jobs reads the parameters of each, so that a few huge ones would hold up everybody; in characters. */
-const mostParameterCharacters = 1_048_576
+const maxParameterCharacters = 1_048_576
 
 /** The one way into the queue, for every interface. */
 export function createSubmitter (dependencies: SubmitDependencies): Submitter {
@@ -211,7 +211,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
   /** What the server makes of the parameters; a server that was never heard of is asked when the job is sent. */
   async function admitTo (
     server: Server, normalised: NormalisedParameters, request: SubmissionRequest
-  ): Promise<Admission> {
+  ): Promise<Compatibility> {
     return await lists.admit(server, normalised, request.onMissing) ??
       { parameters: normalised.parameters, checkpointTitle: null, warnings: [] }
   }
@@ -266,7 +266,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       let refusal: unknown
       for (const [index, server] of servers.entries()) {
         try {
-          return { request, server, normalised, admission: await admitTo(server, normalised, request), webhook, jobs }
+          return { request, server, normalised, compatibility: await admitTo(server, normalised, request), webhook, jobs }
         } catch (error) {
           // The best server's reason is the one worth hearing.
           if (index === 0) refusal = error
@@ -276,11 +276,11 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       throw refusal ?? new ServiceError('no_server_available',
         'No server is registered and enabled; add one on the page Servers or with POST /api/v1/servers.', { field: 'target_server_alias' })
     },
-    async accept ({ request, server, normalised, admission, webhook, jobs }, id, seed, group = request.bulkId ?? id) {
-      const given = seed === undefined ? admission.parameters : { ...admission.parameters, seed }
+    async accept ({ request, server, normalised, compatibility, webhook, jobs }, id, seed, group = request.bulkId ?? id) {
+      const given = seed === undefined ? compatibility.parameters : { ...compatibility.parameters, seed }
       const parameters = await replaceImages(given, async (text, field) => await inputs.keep(text, field))
       const warnings = [
-        ...normalised.warnings, ...admission.warnings, ...webhook?.warnings ?? [], ...request.warnings ?? []
+        ...normalised.warnings, ...compatibility.warnings, ...webhook?.warnings ?? [], ...request.warnings ?? []
       ]
       const context = currentRequest()
       const created = await createOrRelease(parameters, {
@@ -295,7 +295,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
           mode: normalised.mode,
           parameters,
           checkpoint: normalised.checkpoint,
-          checkpointTitle: admission.checkpointTitle,
+          checkpointTitle: compatibility.checkpointTitle,
           anyServer: leavesChoice(request.target),
           appType: request.appType,
           source: request.source,
@@ -332,8 +332,8 @@ function clientNames (given: unknown): Pick<JobSubmission, 'clientFields'> {
 }
 
 function checkMetadata (metadata: unknown): void {
-  if (metadata === undefined || Buffer.byteLength(stringifyJson(metadata)) <= mostMetadataBytes) return
-  throw new ServiceError('invalid_field_value', `metadata must have at most ${mostMetadataBytes} bytes as JSON.`,
+  if (metadata === undefined || Buffer.byteLength(stringifyJson(metadata)) <= maxMetadataBytes) return
+  throw new ServiceError('invalid_field_value', `metadata must have at most ${maxMetadataBytes} bytes as JSON.`,
     { field: 'metadata' })
 }
 
@@ -341,9 +341,9 @@ function refuseHugeParameters (parameters: Readonly<Record<string, unknown>>): v
   let pictures = 0
   visitImages(parameters, ({ image }) => { pictures += typeof image === 'string' ? image.length : 0 })
   const characters = JSON.stringify(parameters).length - pictures
-  if (characters <= mostParameterCharacters) return
+  if (characters <= maxParameterCharacters) return
   throw new ServiceError('payload_too_large', `The parameters have ${characters} characters beside their images; ` +
-    `at most ${mostParameterCharacters} are kept.`)
+    `at most ${maxParameterCharacters} are kept.`)
 }
 
 function requestOf (context: RequestContext | null): { request?: string } {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Vault } from '../access/secrets.ts'
+import type { Encryptor } from '../access/secrets.ts'
 import { endEvents, jobEvents, type JobEvent, type WebhookFields } from '../../schemas/webhook.ts'
 import { ServiceError } from '../lib/errors.ts'
 
@@ -8,7 +8,7 @@ export type WebhookImages = 'url' | 'base64' | 'none'
 export type WebhookFormat = 'standard' | 'legacy'
 
 /** Where events go and how, in the open: as a request asked for it. */
-export interface WebhookWish {
+export interface WebhookRequest {
   readonly url: string
   readonly key: string | null
   readonly auth: WebhookAuth
@@ -18,7 +18,7 @@ export interface WebhookWish {
 }
 
 /** The same as it is kept with a job: addresses hold secrets as often as keys do, so both are sealed. */
-export interface Subscription extends Omit<WebhookWish, 'url' | 'key'> {
+export interface Subscription extends Omit<WebhookRequest, 'url' | 'key'> {
   /** Address without its query, to show. */
   readonly shownUrl: string
   readonly endpoint: string
@@ -38,7 +38,7 @@ export interface Destination {
  * What a request says of webhooks, under either spelling; null when it names no address.
  * @throws ServiceError `invalid_field_value` for unknown events
  */
-export function readWebhookWish (fields: WebhookFields): WebhookWish | null {
+export function readWebhookRequest (fields: WebhookFields): WebhookRequest | null {
   const url = fields.webhookUrl ?? fields.webhook_url ?? ''
   if (url.trim() === '') return null
   const format = fields.webhookFormat ?? fields.webhook_format ?? 'standard'
@@ -69,13 +69,13 @@ function isJobEvent (name: string): name is JobEvent {
 }
 
 /** @param owner what it belongs to, such as `job:<id>`; it opens only under the same */
-export function seal (vault: Vault, destination: Destination, owner: string): string {
-  return vault.seal(JSON.stringify({ url: destination.url, key: destination.key }), `${owner}:webhook`)
+export function seal (encryptor: Encryptor, destination: Destination, owner: string): string {
+  return encryptor.seal(JSON.stringify({ url: destination.url, key: destination.key }), `${owner}:webhook`)
 }
 
-/** @throws Error as `Vault.open` */
-export function open (vault: Vault, sealed: string, owner: string): Destination {
-  return JSON.parse(vault.open(sealed, `${owner}:webhook`)) as Destination
+/** @throws Error as `Encryptor.open` */
+export function open (encryptor: Encryptor, sealed: string, owner: string): Destination {
+  return JSON.parse(encryptor.open(sealed, `${owner}:webhook`)) as Destination
 }
 
 /** An address as it may be shown and logged. */

@@ -22,7 +22,7 @@ export interface LoggedError {
 /** Everything else that errors carry may hold what callers sent: arguments of Redis, requests, answers. */
 const facts = ['code', 'errno', 'syscall', 'path', 'address', 'port'] as const
 const deepest = 5
-const mostErrors = 8
+const maxErrors = 8
 const longestText = 8192
 
 /** What messages quote that no log may keep: passwords and queries of addresses, credentials, callers' texts. */
@@ -62,7 +62,7 @@ function causesOf (error: Error, depth: number): Pick<LoggedError, 'cause' | 'er
   return {
     ...(error.cause === undefined || error.cause === null ? {} : { cause: serialize(error.cause, depth) }),
     ...(error instanceof AggregateError
-      ? { errors: (error.errors as unknown[]).slice(0, mostErrors).map(one => serialize(one, depth)) }
+      ? { errors: (error.errors as unknown[]).slice(0, maxErrors).map(one => serialize(one, depth)) }
       : {})
   }
 }

@@ -8,8 +8,8 @@ export interface RetrySchedule {
 }
 
 const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
-const mostRetryAfter = 6 * 3_600_000
-const leastLifetime = 72 * 3_600_000
+const maxRetryAfter = 6 * 3_600_000
+const minLifetime = 72 * 3_600_000
 /** Each wait is stretched or shortened by up to this part of itself, so that events do not come back in herds. */
 const jitter = 0.2
 
@@ -32,7 +32,7 @@ export function retryAfter (header: string | undefined, now: number): number {
   // Date.parse takes nearly anything for a date; HTTP dates end so.
   const date = text.endsWith('GMT') ? Date.parse(text) : NaN
   const asked = /^\d{1,9}$/.test(text) ? Number(text) * 1000 : date - now
-  return Number.isFinite(asked) ? Math.min(Math.max(0, asked), mostRetryAfter) : 0
+  return Number.isFinite(asked) ? Math.min(Math.max(0, asked), maxRetryAfter) : 0
 }
 
 /**
@@ -41,14 +41,14 @@ export function retryAfter (header: string | undefined, now: number): number {
  * @param random between 0 and 1
  */
 export function nextDelay (
-  { delays }: RetrySchedule, failures: number, leastDelay: number, random: () => number
+  { delays }: RetrySchedule, failures: number, minDelay: number, random: () => number
 ): number | null {
   const delay = delays[failures - 1]
   if (delay === undefined) return null
-  return Math.round(Math.max(delay * (1 - jitter + 2 * jitter * random()), leastDelay))
+  return Math.round(Math.max(delay * (1 - jitter + 2 * jitter * random()), minDelay))
 }
 
 /** How long an event is worth sending: longer than the schedule takes, in milliseconds. */
 export function eventLifetime ({ delays }: RetrySchedule): number {
-  return Math.max(leastLifetime, delays.reduce((sum, delay) => sum + delay * (1 + jitter), 0))
+  return Math.max(minLifetime, delays.reduce((sum, delay) => sum + delay * (1 + jitter), 0))
 }

@@ -9,7 +9,7 @@ export const lowestTorchSeed = -(2n ** 63n)
 /** Seeds that A1111 draws itself are below this. */
 const drawnSeeds = 4_294_967_294
 /** Nothing that anybody means has more digits, and a text of a million is slow to read. */
-const mostDigits = 400
+const maxDigits = 400
 
 /** @param random a whole number from 0 to below its argument */
 export function drawSeed (random: (below: number) => number): number {
@@ -21,8 +21,8 @@ export function readInteger (value: unknown): Seed | undefined {
   if (typeof value === 'bigint') return narrowInteger(value)
   if (typeof value === 'boolean') return Number(value)
   if (typeof value === 'number') return Number.isInteger(value) ? narrowInteger(BigInt(value)) : undefined
-  const digits = typeof value === 'string' ? /^\s*([+-]?\d+)(?:\.0*)?\s*$/.exec(value.slice(0, mostDigits + 1))?.[1] : undefined
-  if (digits === undefined || String(value).length > mostDigits) return undefined
+  const digits = typeof value === 'string' ? /^\s*([+-]?\d+)(?:\.0*)?\s*$/.exec(value.slice(0, maxDigits + 1))?.[1] : undefined
+  if (digits === undefined || String(value).length > maxDigits) return undefined
   return narrowInteger(BigInt(digits.replace(/^\+/, '')))
 }
 

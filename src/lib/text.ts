@@ -33,8 +33,8 @@ export function foldedText (text: string): string {
 }
 
 /** A moment in milliseconds since the epoch as the interface shows it; null where there is none. */
-export function iso (moment: number): string
-export function iso (moment: number | null | undefined): string | null
-export function iso (moment: number | null | undefined): string | null {
-  return moment == null ? null : new Date(moment).toISOString()
+export function iso (timestamp: number): string
+export function iso (timestamp: number | null | undefined): string | null
+export function iso (timestamp: number | null | undefined): string | null {
+  return timestamp == null ? null : new Date(timestamp).toISOString()
 }

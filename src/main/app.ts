@@ -8,7 +8,7 @@ import { schemaController } from '../../plugins/core/validation.ts'
 import events from '../../plugins/events/index.ts'
 import sdapi from '../../plugins/sdapi/index.ts'
 import services, { type ServicesOptions } from '../../plugins/services/index.ts'
-import studio from '../../plugins/bots/index.ts'
+import bots from '../../plugins/bots/index.ts'
 import { serializeError } from '../lib/logging.ts'
 import { bodyLimitMib } from '../media/images.ts'
 
@@ -18,7 +18,7 @@ export interface AppOptions extends ServicesOptions {
 
 /** The HTTP service: what all requests share first, then one folder of plugins after the other. */
 export async function createApp ({ logger, ...options }: AppOptions): Promise<FastifyInstance> {
-  const { config } = options.house
+  const { config } = options.services
   const app = Fastify({
     loggerInstance: logger.child({}, { serializers: { err: serializeError } }),
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request' }),
@@ -48,6 +48,6 @@ export async function createApp ({ logger, ...options }: AppOptions): Promise<Fa
   await app.register(api)
   await app.register(events)
   await app.register(sdapi)
-  await app.register(studio)
+  await app.register(bots)
   return app
 }

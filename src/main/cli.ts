@@ -16,7 +16,7 @@ import { startEmbeddedRedis } from '../redis/private/embedded.ts'
 import { findRunningServer } from '../redis/private/server.ts'
 import { createServerReach, parseServerUrl } from '../servers/address.ts'
 import { serversOfSettings } from '../servers/discover.ts'
-import { type House, openHouse } from '../services/services.ts'
+import { type Services, openServices } from '../services/services.ts'
 import { parseSimulatorArguments, simulatorHelp } from '../simulator/settings.ts'
 import { startSimulator } from '../simulator/simulator.ts'
 import { doctorOptions, readDoctorOptions } from './doctor-options.ts'
@@ -169,27 +169,27 @@ async function keys (argv: readonly string[]): Promise<void> {
   const config = readSettings()
   const log = createLogger({ LOG_LEVEL: 'silent' })
   await withRunningRedis(config, log, async redisUrl => {
-    const house = await openHouse(config, redisUrl, log)
+    const services = await openServices(config, redisUrl, log)
     try {
-      await runKeys(argv, house.accessKeys, text => { process.stdout.write(`${text}\n`) })
+      await runKeys(argv, services.accessKeys, text => { process.stdout.write(`${text}\n`) })
     } finally {
-      await house.close()
+      await services.close()
     }
   })
 }
 
 /** Null where Redis cannot be asked. What is wrong with it or the master key is told by the doctor's own look. */
-async function openKnown (config: Config): Promise<House | null> {
+async function openKnown (config: Config): Promise<Services | null> {
   const redisUrl = config.REDIS_URL || await findRunningServer(config.DATA_DIR)
   if (redisUrl === undefined) return null
-  return await openHouse(config, redisUrl, createLogger({ LOG_LEVEL: 'silent' })).catch(() => null)
+  return await openServices(config, redisUrl, createLogger({ LOG_LEVEL: 'silent' })).catch(() => null)
 }
 
 /** The servers of the settings and those that were added while the service ran. */
-function knownServers (config: Config, house: House | null): Array<{ alias: string, address: ServerAddress }> {
+function knownServers (config: Config, services: Services | null): Array<{ alias: string, address: ServerAddress }> {
   const named = serversOfSettings(config)
-  if (house === null) return named
-  const registered = house.registry.list()
+  if (services === null) return named
+  const registered = services.registry.list()
   // Those of the settings may have got tokens and certificates in addition since.
   const missing = named.filter(({ alias, address }) =>
     registered.every(known => known.alias !== alias || known.address.baseUrl !== address.baseUrl))
@@ -208,9 +208,9 @@ async function doctor (argv: readonly string[]): Promise<void> {
     process.exitCode = await runThoroughDoctor(await wanted, format, {
       config,
       async registered () {
-        const house = await openKnown(config)
-        const known = knownServers(config, house).map(({ alias, address }) => ({ alias, url: address.baseUrl }))
-        await house?.close()
+        const services = await openKnown(config)
+        const known = knownServers(config, services).map(({ alias, address }) => ({ alias, url: address.baseUrl }))
+        await services?.close()
         return known
       },
       tell: line => { process.stderr.write(`${line}\n`) },
@@ -220,15 +220,15 @@ async function doctor (argv: readonly string[]): Promise<void> {
     return
   }
   // Kept open, as it knows which servers are starting.
-  const house = await openKnown(config)
-  const servers = knownServers(config, house).map(({ alias, address }) => ({ alias, url: address.baseUrl, address }))
+  const services = await openKnown(config)
+  const servers = knownServers(config, services).map(({ alias, address }) => ({ alias, url: address.baseUrl, address }))
   const { resolve } = createServerReach(config.SERVERS_ALLOW)
   process.exitCode = await runDoctor(config, {
     servers,
     print: report => { process.stdout.write(`${report}\n`) },
     async probeServer (url, alias) {
       const address = servers.find(server => server.alias === alias)?.address ?? parseServerUrl(url, 'url')
-      const client = house === null ? createA1111Client(address, { resolve }) : house.connect({ address })
+      const client = services === null ? createA1111Client(address, { resolve }) : services.connect({ address })
       try {
         const { kind, version: told } = await probeServer(client)
         return told === null ? kind : `${kind} ${told}`
@@ -236,5 +236,5 @@ async function doctor (argv: readonly string[]): Promise<void> {
         await client.close()
       }
     }
-  }, format).finally(async () => { await house?.close() })
+  }, format).finally(async () => { await services?.close() })
 }

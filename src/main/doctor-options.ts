@@ -28,7 +28,7 @@ interface Values {
 
 const usage = 'stablequeue doctor --thorough --server ALIAS|URL [--checkpoint TITLE] [--minutes N] [--service URL] ' +
   '[--key KEY:SECRET | --token TOKEN] [--json]'
-const mostMinutes = 30
+const maxMinutes = 30
 
 /**
  * What a thorough check was called with; null where none was asked for.
@@ -45,8 +45,8 @@ export function readDoctorOptions (values: Values, config: Config): Promise<Thor
   if (key !== undefined && token !== undefined) throw new UsageError(`Give --key or --token, not both.\n${usage}`)
   if (key?.includes(':') === false) throw new UsageError('--key must be an access key and its secret: mk_…:secret.')
   const wanted = minutes === undefined ? null : Number(minutes)
-  if (wanted !== null && !(wanted > 0 && wanted <= mostMinutes)) {
-    throw new UsageError(`--minutes must be a number above 0 and at most ${mostMinutes}.`)
+  if (wanted !== null && !(wanted > 0 && wanted <= maxMinutes)) {
+    throw new UsageError(`--minutes must be a number above 0 and at most ${maxMinutes}.`)
   }
   return authorizationOf({ key, token, service }, config).then(authorization =>
     ({ server, checkpoint: checkpoint ?? null, minutes: wanted, service, authorization }))

@@ -19,7 +19,7 @@ import type { Log } from '../lib/logging.ts'
 import { hasEnded, identify, type ProcessIdentity } from '../redis/private/process.ts'
 import { reportText } from '../server-check/report.ts'
 import { runCheck } from '../server-check/run-check.ts'
-import { usualLimits } from '../server-check/session.ts'
+import { defaultLimits } from '../server-check/session.ts'
 import { isEmpty, nothingToUndo, putBack, type UndoNotes, type UndoRecord } from '../server-check/undo.ts'
 import { createServerReach, parseServerUrl } from '../servers/address.ts'
 import { createServerStarts } from '../servers/start-guard.ts'
@@ -73,7 +73,7 @@ async function checkAddressDirectly (
       calls,
       control,
       undo,
-      limits: { ...usualLimits, waitMs: 120_000 },
+      limits: { ...defaultLimits, waitMs: 120_000 },
       cancelled,
       lost: new AbortController().signal,
       onSteps: steps => { tellSteps(steps, told, tell) },
@@ -173,7 +173,7 @@ class CouldNotRun extends Error {}
 /** How often the service is asked how far a check is, and for how long it may be silent, in milliseconds. */
 const pollInterval = 500
 const patience = 15_000
-const mostSilence = 60_000
+const maxSilence = 60_000
 
 /**
  * Checks one server thoroughly: through the service where that knows it, else, for an address that is not registered,
@@ -249,7 +249,7 @@ async function checkThroughService (
     }
     const view = await call<ServerCheckView>('GET', path, options, config).catch(error => {
       // It may be restarting; whoever serves the server then puts everything back.
-      if (!(error instanceof NoService) || performance.now() - heardAt > mostSilence) throw error
+      if (!(error instanceof NoService) || performance.now() - heardAt > maxSilence) throw error
       return null
     })
     if (view !== null) {

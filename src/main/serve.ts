@@ -13,8 +13,8 @@ import { parseRedisAddress } from '../redis/address.ts'
 import { startEmbeddedRedis } from '../redis/private/embedded.ts'
 import { findLocalServer, registerAs, registerFromSettings } from '../servers/discover.ts'
 import type { Server } from '../servers/registry.ts'
-import { createServerDesk } from '../servers/server-service.ts'
-import { forgetServer, type House, openHouse } from '../services/services.ts'
+import { createServerService } from '../servers/server-service.ts'
+import { forgetServer, type Services, openServices } from '../services/services.ts'
 import { startSimulator } from '../simulator/simulator.ts'
 import { createApp } from './app.ts'
 import { createWorkerStatus, startWorker } from './worker.ts'
@@ -164,31 +164,31 @@ async function start (
   else if (config.WORKER_PORT > 0) await requireFreeAddress(statusAddress(config))
   const redis = await provideRedis(config, parts, log, closers, signal)
   signal.throwIfAborted()
-  const house = await openHouse(config, redis.url, log, sources)
-  closers.push({ what: 'connections', close: house.close })
-  if (config.BOOTSTRAP_API_KEY !== '' && await house.accessKeys.importFirst(config.BOOTSTRAP_API_KEY)) {
+  const services = await openServices(config, redis.url, log, sources)
+  closers.push({ what: 'connections', close: services.close })
+  if (config.BOOTSTRAP_API_KEY !== '' && await services.accessKeys.importFirst(config.BOOTSTRAP_API_KEY)) {
     log.info('took over the access key of BOOTSTRAP_API_KEY')
   }
-  await nameKeysWithoutImages(house)
-  await registerFromSettings(house.registry, config, house.reach)
+  await nameKeysWithoutImages(services)
+  await registerFromSettings(services.registry, config, services.reach)
   signal.throwIfAborted()
-  if (parts.company) await provideServer(house, closers)
+  if (parts.company) await provideServer(services, closers)
   signal.throwIfAborted()
   if (parts.worker) {
-    const worker = await startWorker(house)
+    const worker = await startWorker(services)
     closers.push({ what: 'worker', close: worker.close })
   }
   signal.throwIfAborted()
   if (parts.api) {
-    const { address, notice } = await listen(house, log, closers)
-    const facts = { address, notice, redis: redis.description, servers: house.registry.list() }
+    const { address, notice } = await listen(services, log, closers)
+    const facts = { address, notice, redis: redis.description, servers: services.registry.list() }
     if (!signal.aborted) process.stdout.write(banner(facts))
     compileWaiting(signal).catch(error => {
       log.error({ err: error }, 'a schema cannot be compiled; requests to its route will fail')
     })
   } else {
-    if (config.WORKER_PORT > 0) await tellStatus(house, log, closers)
-    log.info({ servers: house.registry.list().map(({ alias }) => alias) }, 'worker is up')
+    if (config.WORKER_PORT > 0) await tellStatus(services, log, closers)
+    log.info({ servers: services.registry.list().map(({ alias }) => alias) }, 'worker is up')
   }
 }
 
@@ -202,7 +202,7 @@ function statusAddress ({ HOST: host, WORKER_PORT: port }: Config): ListenAddres
 }
 
 /** Such keys could read images of their jobs on some routes in former versions; each is named once. */
-async function nameKeysWithoutImages ({ accessKeys, list, redis, keys, log }: House): Promise<void> {
+async function nameKeysWithoutImages ({ accessKeys, list, redis, keys, log }: Services): Promise<void> {
   for (const { id, name, active, scopes } of await accessKeys.list()) {
     const lacks = active && scopes.includes('jobs:read') && !scopes.includes('images:read') && !scopes.includes('*')
     if (!lacks || await list.count({ keyId: id, status: 'completed' }) === 0) continue
@@ -212,10 +212,10 @@ async function nameKeysWithoutImages ({ accessKeys, list, redis, keys, log }: Ho
   }
 }
 
-async function tellStatus (house: House, logger: Logger, closers: Closers): Promise<void> {
-  const status = createWorkerStatus(house, logger)
+async function tellStatus (services: Services, logger: Logger, closers: Closers): Promise<void> {
+  const status = createWorkerStatus(services, logger)
   closers.push({ what: 'requests', close: async () => { await status.close() } })
-  await status.listen({ host: house.config.HOST, port: house.config.WORKER_PORT })
+  await status.listen({ host: services.config.HOST, port: services.config.WORKER_PORT })
 }
 
 async function provideRedis (
@@ -234,16 +234,16 @@ async function provideRedis (
 }
 
 /** With no real server registered: one that is found on this machine, else the simulator. */
-async function provideServer (house: House, closers: Closers): Promise<void> {
-  const { registry, config, log, states, store, connect } = house
-  const forget = async (serverId: string) => { await forgetServer(house, serverId) }
-  const desk = createServerDesk({ registry, states, store, connect, forget })
+async function provideServer (services: Services, closers: Closers): Promise<void> {
+  const { registry, config, log, states, store, connect } = services
+  const forget = async (serverId: string) => { await forgetServer(services, serverId) }
+  const service = createServerService({ registry, states, store, connect, forget })
   const real = () => registry.list().find(({ origin }) => origin !== 'simulator')
   if (real() === undefined) await findLocalServer(registry, config, address => connect({ address }), log)
   const simulators = registry.list().filter(({ origin }) => origin === 'simulator')
   const other = real()
   if (other !== undefined) {
-    for (const simulator of simulators) await desk.remove(simulator, 'move', other.alias)
+    for (const simulator of simulators) await service.remove(simulator, 'move', other.alias)
   } else if (config.SIMULATOR === 'auto') {
     const simulator = await startSimulator({})
     closers.push({ what: 'simulator', close: simulator.close })
@@ -252,12 +252,12 @@ async function provideServer (house: House, closers: Closers): Promise<void> {
 }
 
 async function listen (
-  house: House, logger: Logger, closers: Closers
+  services: Services, logger: Logger, closers: Closers
 ): Promise<{ address: string, notice: string | null }> {
-  const { config } = house
+  const { config } = services
   const admin = await loadAdminToken(config)
   const app = await createApp({
-    house, logger, tokens: [config.AUTH_TOKEN, admin.token].filter(token => token !== '')
+    services, logger, tokens: [config.AUTH_TOKEN, admin.token].filter(token => token !== '')
   })
   closers.push({ what: 'requests', close: async () => { await app.close() } })
   await app.listen({ host: config.HOST, port: config.PORT })

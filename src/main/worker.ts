@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { Redis } from 'ioredis'
 import { createGenerationQueues } from '../../queues/generation-queue.ts'
-import { startWorkforce, type Workforce } from '../../queues/server-workers.ts'
+import { startServerWorkers, type ServerWorkers } from '../../queues/server-workers.ts'
 import { admit } from '../a1111/compatibility.ts'
 import { createRawCalls } from '../a1111/raw-calls.ts'
 import type { Inventory, ServerTraits } from '../a1111/types.ts'
@@ -27,7 +27,7 @@ import type { MonitorIntervals } from '../servers/monitor.ts'
 import { createServerStateStore } from '../servers/state-store.ts'
 import { startFlorenceWorker } from '../services/florence.ts'
 import { startModelWorker } from '../services/models.ts'
-import type { House } from '../services/services.ts'
+import type { Services } from '../services/services.ts'
 import { startWebhooks } from '../services/webhooks.ts'
 import { metricsContentType, processMetrics } from '../telemetry/metrics.ts'
 
@@ -87,7 +87,7 @@ export async function * storedTexts (redis: Redis, keys: Keys): AsyncGenerator<s
 
 /** The part of a process that runs jobs and delivers their events. */
 export interface Worker {
-  readonly workforce: Workforce
+  readonly serverWorkers: ServerWorkers
   close (): Promise<void>
 }
 
@@ -98,19 +98,19 @@ const mebibyte = 1024 * 1024
  * hence a connection of its own.
  */
 export async function startWorker (
-  house: House, intervals?: MonitorIntervals, checkLimits?: CheckLimits
+  services: Services, intervals?: MonitorIntervals, checkLimits?: CheckLimits
 ): Promise<Worker> {
   const {
     config, log, keys, subscriber, registry, runtime, media, storage, connect, starts, processId, metrics, tracing
-  } = house
-  const connection = await connectRedis(house.redisUrl, 'worker', log)
+  } = services
+  const connection = await connectRedis(services.redisUrl, 'worker', log)
   const queues = createGenerationQueues({ connection, keys, log })
   const closing = new AbortController()
   const store = insistingStore(createJobStore({ redis: connection, keys, queue: queues }), log, closing.signal)
   const states = createServerStateStore(connection, keys)
   const previews = await createPreviewSender({ redis: connection, subscriber, keys })
-  const sharing = shareStorageFaults(house, storage)
-  const workforce = await startWorkforce({
+  const sharing = shareStorageFaults(services, storage)
+  const serverWorkers = await startServerWorkers({
     connection,
     subscriber,
     keys,
@@ -124,7 +124,7 @@ export async function startWorker (
     connect,
     checks: {
       store: createCheckStore(connection, keys),
-      connect: ({ address }) => createRawCalls(address, { resolve: house.reach.resolve, guard: starts }),
+      connect: ({ address }) => createRawCalls(address, { resolve: services.reach.resolve, guard: starts }),
       ...(checkLimits === undefined ? {} : { limits: checkLimits })
     },
     starts,
@@ -144,7 +144,7 @@ export async function startWorker (
       }
       return null
     },
-    tagOutput: tagOutputs(house),
+    tagOutput: tagOutputs(services),
     limits: {
       attempts: config.JOB_ATTEMPTS,
       backoffSeconds: config.RETRY_BACKOFF_SECONDS,
@@ -156,19 +156,19 @@ export async function startWorker (
     ...(intervals === undefined ? {} : { intervals })
   })
   const modelWorker = await startModelWorker(connection, {
-    ...house,
+    ...services,
     sweep: async before => await sweepMedia({
       redis: connection, keys, store, media, otherTexts: () => storedTexts(connection, keys)
     }, before)
   })
-  const webhookWorker = await startWebhooks(connection, house)
-  const florenceWorker = startFlorenceWorker(connection, house)
+  const webhookWorker = await startWebhooks(connection, services)
+  const florenceWorker = startFlorenceWorker(connection, services)
   return {
-    workforce,
+    serverWorkers,
     async close () {
       const deadline = config.SHUTDOWN_SECONDS * 1000
       await Promise.all([
-        workforce.close(deadline), webhookWorker.close(deadline), modelWorker.close(), florenceWorker.close()
+        serverWorkers.close(deadline), webhookWorker.close(deadline), modelWorker.close(), florenceWorker.close()
       ])
       closing.abort()
       sharing.close()
@@ -196,14 +196,14 @@ function suits (
 }
 
 /** Reads outputs and has them tagged; null where no tagger is configured. */
-function tagOutputs ({ config, media, log }: House): ((name: string, signal: AbortSignal) => Promise<Tags>) | null {
+function tagOutputs ({ config, media, log }: Services): ((name: string, signal: AbortSignal) => Promise<Tags>) | null {
   if (config.TAGGER_URL === '') return null
   const tagger = createTagger({ url: new URL(config.TAGGER_URL), log })
   return async (name, signal) => await tagger.tag(name, await wholeOutput(media, name), signal)
 }
 
 /** What a process that only works tells of itself: `/health` and `/metrics`, to whoever reaches its port. */
-export function createWorkerStatus (house: Pick<House, 'metrics'>, logger: FastifyBaseLogger): FastifyInstance {
+export function createWorkerStatus (services: Pick<Services, 'metrics'>, logger: FastifyBaseLogger): FastifyInstance {
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -212,7 +212,7 @@ export function createWorkerStatus (house: Pick<House, 'metrics'>, logger: Fasti
   app.get('/health', async () => ({ status: 'healthy' }))
   app.get('/metrics', async (_request, reply) => {
     reply.type(metricsContentType)
-    return (await Promise.all([house.metrics.text(), processMetrics()])).join('\n')
+    return (await Promise.all([services.metrics.text(), processMetrics()])).join('\n')
   })
   return app
 }

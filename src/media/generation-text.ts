@@ -19,7 +19,7 @@ const wanted: Readonly<Record<number, string>> = {
 const exifDirectory = 0x8769
 const entryBytes = 12
 /** A made-up directory may claim 65,535. */
-const mostEntries = 512
+const maxEntries = 512
 /** Longest text that is decoded, in bytes. */
 const longestText = 1_048_576
 
@@ -58,7 +58,7 @@ function readExifTexts (exif: Buffer): Map<string, string> {
 /** @returns where the directory of EXIF's own fields begins, where this one points to it */
 function collect ({ bytes, short, long, little }: Tiff, directory: number, found: Map<string, string>): number | null {
   let inner: number | null = null
-  const entries = Math.min(short(directory), mostEntries)
+  const entries = Math.min(short(directory), maxEntries)
   for (let index = 0; index < entries; index++) {
     const at = directory + 2 + index * entryBytes
     const tag = short(at)
@@ -125,13 +125,13 @@ function clean (text: string): string {
 
 /** Comments stand before the picture's data; what lies further back is not looked for. */
 const headBytes = 4 * 1_048_576
-const mostBlocks = 20_000
+const maxBlocks = 20_000
 
 /** The comment of a GIF, in its extension blocks (GIF89a, §24); null where there is none. */
 async function readGifComment (source: ByteSource): Promise<string | null> {
   const bytes = await source.read(0, headBytes)
   let at = 13 + colourTable(bytes[10] ?? 0)
-  for (let block = 0; block < mostBlocks && at < bytes.length; block++) {
+  for (let block = 0; block < maxBlocks && at < bytes.length; block++) {
     const kind = bytes[at]
     if (kind === 0x2c) {
       // an image: its own colour table, a byte for the code size, data
@@ -171,7 +171,7 @@ function textOfBlocks (bytes: Buffer, start: number, end: number): string {
 /** The comment of a JPEG, in its COM segment (ITU T.81, B.2.4.5); null where there is none. */
 async function readJpegComment (source: ByteSource): Promise<string | null> {
   let at = 2
-  for (let segment = 0; segment < mostBlocks; segment++) {
+  for (let segment = 0; segment < maxBlocks; segment++) {
     const head = await source.read(at, 4)
     if (head.length < 4 || head[0] !== 0xff || head[1] === 0xda || head[1] === 0xd9) return null
     const length = head.readUInt16BE(2)
@@ -182,9 +182,9 @@ async function readJpegComment (source: ByteSource): Promise<string | null> {
 }
 
 const inflated = promisify<Buffer, object, Buffer>(inflate)
-const mostChunks = 10_000
+const maxChunks = 10_000
 /** A picture has few texts; more are there to cost time. */
-const mostTexts = 64
+const maxTexts = 64
 const signatureBytes = 8
 
 /**
@@ -197,7 +197,7 @@ async function readPngTexts (source: ByteSource): Promise<Map<string, string>> {
   const texts = new Map<string, string>()
   let position = signatureBytes
   let read = 0
-  for (let chunk = 0; chunk < mostChunks && read < mostTexts; chunk++) {
+  for (let chunk = 0; chunk < maxChunks && read < maxTexts; chunk++) {
     const head = await source.read(position, 8)
     if (head.length < 8) break
     const length = head.readUInt32BE(0)
@@ -239,7 +239,7 @@ async function unpacked (data: Buffer): Promise<Buffer | null> {
 }
 
 /** Pictures of more pixels are not decoded in search of text in their bits. */
-const mostStealthPixels = 40_000_000
+const maxStealthPixels = 40_000_000
 /** Fields of a TIFF that lie further back are not read, in bytes. */
 const longestTiff = 64 * 1_048_576
 
@@ -280,7 +280,7 @@ async function readFrom (source: ByteSource, image: Buffer | string): Promise<Ge
   if (inExif !== null && inExif.source !== null) return inExif
   const { width, height } = metadata
   const mayHide = kind === 'png' || kind === 'webp'
-  const hidden = mayHide ? await readStealthText({ image, width, height, mostPixels: mostStealthPixels }) : null
+  const hidden = mayHide ? await readStealthText({ image, width, height, maxPixels: maxStealthPixels }) : null
   return (hidden === null ? null : readTexts(new Map([['parameters', hidden]]))) ?? inExif ?? found
 }
 

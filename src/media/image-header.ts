@@ -50,7 +50,7 @@ const pngSignature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a
 /** Enough for every signature and for the size in PNG and WebP. */
 const headBytes = 32
 /** A picture may carry much metadata before its size, but not in endless pieces. */
-const mostJpegSegments = 2000
+const maxJpegSegments = 2000
 /** Where the end mark must be; cameras and editors append data behind it. */
 const tailBytes = 65_536
 
@@ -94,11 +94,11 @@ async function includesJpegEnd (source: ByteSource): Promise<boolean> {
   return false
 }
 
-const mostPngChunks = 100_000
+const maxPngChunks = 100_000
 
 async function reachesPngEnd (source: ByteSource): Promise<boolean> {
   let position = pngSignature.length
-  for (let chunk = 0; chunk < mostPngChunks; chunk++) {
+  for (let chunk = 0; chunk < maxPngChunks; chunk++) {
     const head = await source.read(position, 8)
     if (head.length < 8) return false
     if (head.toString('latin1', 4, 8) === 'IEND') return true
@@ -130,7 +130,7 @@ function webpSize (head: Buffer): Size | null {
 /** Goes from segment to segment until the frame header, which follows all metadata (ITU T.81, B.1.1.4). */
 async function jpegSize (source: ByteSource): Promise<Size | null> {
   let position = 2
-  for (let segment = 0; segment < mostJpegSegments; segment++) {
+  for (let segment = 0; segment < maxJpegSegments; segment++) {
     const bytes = await source.read(position, 9)
     if (bytes.length < 9 || bytes[0] !== 0xff) return null
     const marker = bytes.readUInt8(1)

@@ -76,7 +76,7 @@ export interface Decoding {
   /** Bytes, or the path of a file. */
   readonly input: Buffer | string
   readonly kind: ReadableKind
-  readonly mostPixels: number
+  readonly maxPixels: number
 }
 
 /**
@@ -84,24 +84,24 @@ export interface Decoding {
  * as a PNG of its first frame, upright, with its transparency; null for PNG, JPEG and WebP, which go as they are.
  * @throws Error of the decoder for a picture that is broken or cut off
  */
-async function decodePicture ({ input, kind, mostPixels }: Decoding): Promise<Buffer | null> {
+async function decodePicture ({ input, kind, maxPixels }: Decoding): Promise<Buffer | null> {
   return await decoding.run(async () => {
     if (kind === 'bmp') return await pngOfBitmap(typeof input === 'string' ? await readFile(input) : input)
     if (kind === 'png' || kind === 'jpeg' || kind === 'webp') {
-      await decodeAll(input, { kind, mostPixels })
+      await decodeAll(input, { kind, maxPixels })
       return null
     }
-    return await sharp(input, { limitInputPixels: mostPixels, failOn: 'error' }).autoOrient()
+    return await sharp(input, { limitInputPixels: maxPixels, failOn: 'error' }).autoOrient()
       .png({ compressionLevel: 3 }).toBuffer()
   })
 }
 
 async function decodeAll (
-  input: Buffer | string, { kind, mostPixels }: Pick<Decoding, 'kind' | 'mostPixels'>
+  input: Buffer | string, { kind, maxPixels }: Pick<Decoding, 'kind' | 'maxPixels'>
 ): Promise<void> {
   // one pixel of many, so that the decoder passes over all of them and nothing is kept
   const decode = async (failOn: 'error' | 'warning') => {
-    await sharp(input, { limitInputPixels: mostPixels, failOn, sequentialRead: true })
+    await sharp(input, { limitInputPixels: maxPixels, failOn, sequentialRead: true })
       .resize({ width: 8, height: 8, fit: 'fill', kernel: 'nearest', fastShrinkOnLoad: false }).raw().toBuffer()
   }
   if (kind !== 'jpeg') return await decode('error')
@@ -269,7 +269,7 @@ export async function checkDecodable (
   input: Buffer | string, { field, limits, kind }: DecodableOptions
 ): Promise<Buffer | null> {
   try {
-    return await decodePicture({ input, kind, mostPixels: limits.pixels })
+    return await decodePicture({ input, kind, maxPixels: limits.pixels })
   } catch (error) {
     const isCut = error instanceof Error && /premature end|unexpected end/i.test(error.message)
     const sentence = isCut

@@ -1,5 +1,5 @@
 import { looksLikeImage } from '../a1111/images.ts'
-import { createJsonSieve, type JsonPath, type SieveRefusals } from '../a1111/json-stream-filter.ts'
+import { createJsonStreamFilter, type JsonPath, type StreamFilterRefusals } from '../a1111/json-stream-filter.ts'
 import { ServiceError } from '../lib/errors.ts'
 import { type PartedJson, requestBounds, tooDeep } from '../lib/json.ts'
 import { createBase64Decoder } from './base64.ts'
@@ -44,9 +44,9 @@ export async function siftJson (chunks: AsyncIterable<Buffer>, options: SiftOpti
   let path: JsonPath = []
   let gap: Gap = { at: 0, placed: 0, length: 0, fault: null }
   let picture: OpenPicture | null = null
-  const sieve = createJsonSieve({
-    fateOf: (_path, kind) => kind === 'string' ? 'trim' : 'keep',
-    longFate (found, head) {
+  const streamFilter = createJsonStreamFilter({
+    dispositionOf: (_path, kind) => kind === 'string' ? 'trim' : 'keep',
+    longDisposition (found, head) {
       path = found
       return looksLikeImage(head.toString('latin1')) ? 'stream' : 'keep'
     },
@@ -57,9 +57,9 @@ export async function siftJson (chunks: AsyncIterable<Buffer>, options: SiftOpti
 
   try {
     for await (const chunk of chunks) {
-      for (const event of sieve.scan(chunk)) {
+      for (const event of streamFilter.scan(chunk)) {
         if (event.kind === 'open') {
-          gap = { at: sieve.keptBytes(), placed: 0, length: 0, fault: null }
+          gap = { at: streamFilter.keptBytes(), placed: 0, length: 0, fault: null }
           gaps.push(gap)
           picture = await openPicture(path.join('.'), options)
         } else if (event.kind === 'text') {
@@ -72,7 +72,7 @@ export async function siftJson (chunks: AsyncIterable<Buffer>, options: SiftOpti
           const text = gap.fault === null ? Buffer.from(await picture?.end() ?? '') : Buffer.alloc(0)
           if (gap.fault !== null) await picture?.abort()
           picture = null
-          sieve.put(text)
+          streamFilter.put(text)
           gaps[gaps.length - 1] = { ...gap, placed: text.length }
         }
       }
@@ -80,11 +80,11 @@ export async function siftJson (chunks: AsyncIterable<Buffer>, options: SiftOpti
   } finally {
     await picture?.abort().catch(() => {}) // the first error is the one that counts
   }
-  const bytes = sieve.kept()
+  const bytes = streamFilter.kept()
   return { bytes, whole: () => refilled(bytes, gaps), broken: gaps.some(({ fault }) => fault !== null) }
 }
 
-const refusals: SieveRefusals = {
+const refusals: StreamFilterRefusals = {
   tooLarge: textTooLarge,
   tooDeep: position => tooDeep('The body', position),
   beginning: () => null

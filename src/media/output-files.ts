@@ -67,14 +67,14 @@ export async function createOutputFiles (folder: string): Promise<OutputFiles> {
    * Takes the first free name, from this millisecond on. The empty file that takes it is replaced in one step, so
    * nothing is ever overwritten, on any file system.
    */
-  async function claimName (jobId: string, index: number, extension: OutputExtension, moment: number): Promise<string> {
-    const name = outputName(jobId, moment, index, extension)
+  async function claimName (jobId: string, index: number, extension: OutputExtension, timestamp: number): Promise<string> {
+    const name = outputName(jobId, timestamp, index, extension)
     try {
       await (await open(join(folder, name), 'wx', 0o640)).close()
       return name
     } catch (error) {
       if (!hasCode(error, 'EEXIST')) throw error
-      return await claimName(jobId, index, extension, moment + 1)
+      return await claimName(jobId, index, extension, timestamp + 1)
     }
   }
 
@@ -171,7 +171,7 @@ const quality = 78
 /** Outputs are drawn by so many at a time; each holds its pixels in memory. */
 const atOnce = 2
 /** Outputs of more pixels get no thumbnail. */
-const mostPixels = 268_000_000
+const maxPixels = 268_000_000
 
 /**
  * Thumbnails in a folder of their own, under the names of their outputs.
@@ -254,7 +254,7 @@ const videoSign = `<svg xmlns="http://www.w3.org/2000/svg" width="320" height="3
 /** Runs in the threads of the decoder, not in the event loop. */
 async function small (picture: Buffer): Promise<Buffer> {
   try {
-    return await sharp(picture, { limitInputPixels: mostPixels })
+    return await sharp(picture, { limitInputPixels: maxPixels })
       .rotate()
       .resize({ width: longestSide, height: longestSide, fit: 'inside', withoutEnlargement: true })
       .webp({ quality })

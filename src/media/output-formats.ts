@@ -17,7 +17,7 @@ export type OutputExtension = (typeof outputFormats)[OutputFormat]['extension']
 export const outputHeadBytes = 64
 /** Headers of videos are shorter than this; they may stand at the end. */
 const longestHeader = 1_048_576
-const mostBoxes = 1000
+const maxBoxes = 1000
 const ebml = Buffer.from([0x1a, 0x45, 0xdf, 0xa3])
 
 /** The format by magic bytes; null for anything that is not passed on. */
@@ -69,7 +69,7 @@ const unknownSize: Size = { width: 0, height: 0 }
 /** The first track that has a size: the end of its header `tkhd`, as fixed-point numbers (ISO/IEC 14496-12). */
 async function mp4Size (source: ByteSource): Promise<Size> {
   let position = 0
-  for (let box = 0; box < mostBoxes; box++) {
+  for (let box = 0; box < maxBoxes; box++) {
     const head = await source.read(position, 16)
     if (head.length < 16) return unknownSize
     const short = head.readUInt32BE(0)

@@ -27,18 +27,18 @@ export interface StealthPicture {
   readonly width: number
   readonly height: number
   /** Larger pictures are not decoded. */
-  readonly mostPixels: number
+  readonly maxPixels: number
 }
 
 /** Null where there is none. */
-export async function readStealthText ({ image, width, height, mostPixels }: StealthPicture): Promise<string | null> {
-  if (width * height > mostPixels || height === 0) return null
+export async function readStealthText ({ image, width, height, maxPixels }: StealthPicture): Promise<string | null> {
+  if (width * height > maxPixels || height === 0) return null
 
   /** The first bytes that the bits of these channels make. */
   async function bytesOf (channels: readonly number[], count: number): Promise<Buffer | null> {
     const columns = Math.ceil(count * 8 / channels.length / height)
     if (columns > width) return null
-    const { data, info } = await sharp(image, { limitInputPixels: mostPixels })
+    const { data, info } = await sharp(image, { limitInputPixels: maxPixels })
       .extract({ left: 0, top: 0, width: columns, height })
       .ensureAlpha().toColourspace('srgb').raw().toBuffer({ resolveWithObject: true })
     return info.channels === 4 ? bitsOf(data, { columns, height, channels, count }) : null

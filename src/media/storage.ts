@@ -101,7 +101,7 @@ export interface StorageCheckDependencies {
   /** Folders that files are kept in, by the name that metrics know them by. Each may be a disk of its own. */
   readonly folders: Readonly<Record<string, string>>
   /** Less than this counts as full, in bytes; on a small disk a twentieth of it is enough. */
-  readonly leastFree: number
+  readonly minFree: number
   /** How long a look is trusted, and how often one is taken while something is wrong, in milliseconds. */
   readonly interval: number
   /** What other processes that use the same folders have found; null for nothing. */
@@ -114,10 +114,10 @@ const longestHold = 30_000
 /** Written as a trial: more than what file systems keep beside a file's name. */
 const trial = Buffer.alloc(16 * 1024)
 /** Part of a disk that is enough where that is less than the setting says. */
-const leastShare = 0.05
+const minShare = 0.05
 
 export function createStorageCheck (dependencies: StorageCheckDependencies): StorageCheck {
-  const { folders, leastFree, interval, others, log } = dependencies
+  const { folders, minFree, interval, others, log } = dependencies
   const listeners = new Set<(fault: StorageFault | null) => void>()
   let state: StorageFault | null = null
   let ownState: StorageFault | null = null
@@ -152,7 +152,7 @@ export function createStorageCheck (dependencies: StorageCheckDependencies): Sto
 
   async function findFault (): Promise<StorageFault | null> {
     for (const folder of Object.values(folders)) {
-      const fault = await faultIn(folder, leastFree)
+      const fault = await faultIn(folder, minFree)
       if (fault !== null) return fault
     }
     return null
@@ -231,12 +231,12 @@ export function draftFolderOf (folder: string): string {
 }
 
 /** Why no file can be kept in a folder: no room, or a trial that fails. */
-async function faultIn (folder: string, leastFree: number): Promise<StorageFault | null> {
+async function faultIn (folder: string, minFree: number): Promise<StorageFault | null> {
   const drafts = draftFolderOf(folder)
   const path = join(drafts, `check-${randomUUID()}`)
   try {
     const { bavail, blocks, bsize, files, ffree } = await statfs(folder)
-    if (bavail * bsize < Math.min(leastFree, blocks * bsize * leastShare)) {
+    if (bavail * bsize < Math.min(minFree, blocks * bsize * minShare)) {
       return { ...faultOf('ENOSPC', folder), reason: `only ${Math.floor(bavail * bsize / 2 ** 20)} MiB of the disk are free` }
     }
     if (files > 0 && ffree === 0) return { ...faultOf('ENOSPC', folder), reason: 'the disk has no room for another file (inodes)' }

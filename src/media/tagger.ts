@@ -22,8 +22,8 @@ export interface TaggerDependencies {
 }
 
 const tries = 3
-const mostBytes = 1024 * 1024
-const mostTags = 1000
+const maxBytes = 1024 * 1024
+const maxTags = 1000
 /** A tagger that is silent is left alone for so long, in milliseconds: a job that waits for it holds up others. */
 const restMs = 60_000
 
@@ -38,14 +38,14 @@ export function createTagger ({ url, log, pauseMs = 1000, timeoutMs = 20_000 }: 
     form.set('format', 'json')
     const { body, headers } = await encodeForm(form)
     const answer = parseJson('The answer of the tagger', await readConfigured(http, {
-      url, method: 'POST', headers: { accept: 'application/json', ...headers }, body, timeoutMs, maxBytes: mostBytes, signal
+      url, method: 'POST', headers: { accept: 'application/json', ...headers }, body, timeoutMs, maxBytes: maxBytes, signal
     }))
     const [first] = Array.isArray(answer) ? answer as unknown[] : [answer]
     const scores = Object.entries(fieldsOf(fieldsOf(first).tags)).flatMap(([tag, value]) => {
       const score = numberOf(value)
       return score === null ? [] : [[tag, score] as const]
     })
-    return Object.fromEntries(scores.slice(0, mostTags))
+    return Object.fromEntries(scores.slice(0, maxTags))
   }
 
   return {

@@ -55,8 +55,8 @@ function endOf (tensors: readonly unknown[], begin: number): number | null {
 }
 
 /** Training tags that are named, most frequent first. */
-const mostTags = 20
-const mostTriggerWords = 50
+const maxTags = 20
+const maxTriggerWords = 50
 
 /** What a file says about itself: the model specification of Stability AI, and what kohya's trainer writes. */
 export function embeddedFacts ({ metadata }: SafetensorsHeader): ModelFacts {
@@ -68,9 +68,9 @@ export function embeddedFacts ({ metadata }: SafetensorsHeader): ModelFacts {
     baseModel: baseOf(metadata),
     description: description === null ? null : sanitiseHtml(description),
     tags: [...listOf(metadata['modelspec.tags']), ...trainingTags(metadata.ss_tag_frequency)]
-      .flatMap(tag => plainWord(tag) ?? []).slice(0, mostTags),
+      .flatMap(tag => plainWord(tag) ?? []).slice(0, maxTags),
     triggerWords: (phrase === null ? [] : listOf(phrase)).flatMap(word => plainWord(word) ?? [])
-      .slice(0, mostTriggerWords),
+      .slice(0, maxTriggerWords),
     training: trainingOf(metadata)
   }
 }
@@ -151,7 +151,7 @@ function trainingTags (value: unknown): string[] {
       if (name !== '' && typeof count === 'number') counts.set(name, (counts.get(name) ?? 0) + count)
     }
   }
-  return [...counts].sort(([, one], [, other]) => other - one).slice(0, mostTags).map(([name]) => name)
+  return [...counts].sort(([, one], [, other]) => other - one).slice(0, maxTags).map(([name]) => name)
 }
 
 function parsed (text: string): JsonObject | null {

@@ -10,7 +10,7 @@ import type { Keys } from '../lib/keys.ts'
 import { loadScript } from '../redis/scripts.ts'
 
 /** Lets the requests of all processes go one after another. */
-export interface Turns {
+export interface ExclusiveCalls {
   /**
    * Takes the next free turn.
    * @returns milliseconds until it comes; null when the line is longer than `patienceMs`, and then nothing was taken
@@ -26,7 +26,7 @@ const holdTurns = loadScript<[nextTurn: string], [milliseconds: number], 1>(
   new URL('scripts/hold-turns.lua', import.meta.url))
 
 /** @param intervalMs between two requests of all processes */
-export function createTurns (redis: Redis, keys: Keys, intervalMs: number): Turns {
+export function createExclusiveCalls (redis: Redis, keys: Keys, intervalMs: number): ExclusiveCalls {
   const nextTurn: [string] = [keys.key('civitai', 'next-turn')]
   return {
     take: async patienceMs => await takeTurn(redis, nextTurn, [intervalMs, patienceMs]),
@@ -60,7 +60,7 @@ export interface CivitaiClientDependencies {
 }
 
 const timeoutMs = 15_000
-const mostBytes = 16 * 1024 * 1024
+const maxBytes = 16 * 1024 * 1024
 /** Longest time that somebody waits for a turn, in milliseconds. */
 const patienceMs = 30_000
 const attempts = 3
@@ -70,7 +70,7 @@ const keepUnknown = 3600
 
 export function createCivitaiClient (dependencies: CivitaiClientDependencies): CivitaiClient {
   const { redis, keys, baseUrl, apiKey, intervalMs } = dependencies
-  const turns = createTurns(redis, keys, intervalMs)
+  const turns = createExclusiveCalls(redis, keys, intervalMs)
   const http = createHttpClient({ connectTimeoutMs: timeoutMs, keep: { connections: 4, idleMs: 4000 } })
   const authorization: Record<string, string> = apiKey === '' ? {} : { authorization: `Bearer ${apiKey}` }
 
@@ -88,7 +88,7 @@ export function createCivitaiClient (dependencies: CivitaiClientDependencies): C
           url: new URL(`${baseUrl}${path}`),
           headers: { accept: 'application/json', 'user-agent': 'StableQueue', ...authorization },
           timeoutMs,
-          maxBytes: mostBytes
+          maxBytes: maxBytes
         })
         if (answer.statusCode !== 429 && answer.statusCode < 500) return answer
         problem = `it answered ${answer.statusCode}`

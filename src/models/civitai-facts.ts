@@ -4,7 +4,7 @@ import { type CivitaiImage, type CivitaiStats, type Model, type ModelFacts, noFa
 import { plainWord, sanitiseHtml } from '../model-facts/sanitise.ts'
 
 /** Pictures that are kept of a version. */
-const mostImages = 20
+const maxImages = 20
 
 /**
  * The facts in Civitai's answer for a model version, and in the files that other tools save of it.
@@ -101,7 +101,7 @@ function imagesOf (value: unknown): CivitaiImage[] {
     const url = textOf(image?.url)
     if (image === null || url === null || !URL.canParse(url) || image.type === 'video') return []
     return [{ url, nsfw: isNsfw(image), width: idOf(image.width), height: idOf(image.height) }]
-  }).slice(0, mostImages)
+  }).slice(0, maxImages)
 }
 
 /** A level of 1 is for all; older answers have a flag or a word. */

@@ -60,7 +60,7 @@ export interface Target {
 }
 
 /** How A1111 and Forge name the folder of a type. */
-const usualFolders: Readonly<Partial<Record<ModelType, string>>> = {
+const defaultFolders: Readonly<Partial<Record<ModelType, string>>> = {
   checkpoint: 'Stable-diffusion', lora: 'Lora', vae: 'VAE', embedding: 'embeddings', upscaler: 'ESRGAN', controlnet: 'ControlNet'
 }
 
@@ -73,7 +73,7 @@ export async function targetFor (type: ModelType, folders: readonly ModelFolder[
     const root = await realPathOf(path)
     if (root !== null) return { folder: root, root }
   }
-  const usual = usualFolders[type]
+  const usual = defaultFolders[type]
   for (const { path } of folders.filter(folder => folder.type === null)) {
     const root = await realPathOf(path)
     if (root === null || usual === undefined) continue
@@ -86,7 +86,7 @@ export async function targetFor (type: ModelType, folders: readonly ModelFolder[
     `No folder is set that a ${type} could go into; name one in MODELS_DIR or in the setting for its type.`)
 }
 
-interface DownloadWish {
+interface DownloadRequest {
   /** Where the source does not tell. */
   readonly type?: ModelType
   readonly filename?: string
@@ -99,7 +99,7 @@ interface DownloadWish {
  * @throws ServiceError `civitai_not_found`, or about type and file name
  */
 async function orderFromCivitai (
-  civitai: CivitaiClient, id: number, wish: DownloadWish
+  civitai: CivitaiClient, id: number, requested: DownloadRequest
 ): Promise<DownloadOrder> {
   const version = await civitai.version(id, 'kept')
   const file = version === null ? null : primaryFile(version)
@@ -112,9 +112,9 @@ async function orderFromCivitai (
     source: 'civitai',
     url,
     modelName: textOf(fieldsOf(version.model).name) ?? textOf(version.name) ?? String(id),
-    type: wish.type ?? typeOfSidecars([{ content: version }]) ?? neededType(),
+    type: requested.type ?? typeOfSidecars([{ content: version }]) ?? neededType(),
     versionId: idOf(version.id) ?? id,
-    filename: safeFilename(wish.filename ?? textOf(file.name) ?? '', lastPart(textOf(file.name) ?? ''), wish.pickles),
+    filename: safeFilename(requested.filename ?? textOf(file.name) ?? '', lastPart(textOf(file.name) ?? ''), requested.pickles),
     sha256: sha256 !== null && /^[0-9a-f]{64}$/.test(sha256) ? sha256 : null
   }
 }
@@ -124,7 +124,7 @@ async function orderFromCivitai (
  * @param baseUrl of HuggingFace
  * @throws ServiceError `invalid_field_value`
  */
-function orderFromHuggingFace (baseUrl: string, reference: string, wish: DownloadWish): DownloadOrder {
+function orderFromHuggingFace (baseUrl: string, reference: string, requested: DownloadRequest): DownloadOrder {
   const [, owner, repository, revision = 'main', path] =
     /^hf:([\w.-]{1,96})\/([\w.-]{1,96})(?:@([\w.-]{1,96}))?\/([^\p{C}?#\\]{1,400})$/u.exec(reference.trim()) ?? []
   if (path === undefined || [owner, repository, revision, ...path.split('/')].some(isUpward)) {
@@ -135,9 +135,9 @@ function orderFromHuggingFace (baseUrl: string, reference: string, wish: Downloa
     source: 'huggingface',
     url: `${baseUrl}/${owner}/${repository}/resolve/${revision}/${path.split('/').map(encodeURIComponent).join('/')}`,
     modelName: `${owner}/${repository}`,
-    type: wish.type ?? neededType(),
+    type: requested.type ?? neededType(),
     versionId: null,
-    filename: safeFilename(wish.filename ?? lastPart(path), lastPart(path), wish.pickles),
+    filename: safeFilename(requested.filename ?? lastPart(path), lastPart(path), requested.pickles),
     sha256: null
   }
 }
@@ -161,26 +161,26 @@ function primaryFile ({ files }: JsonObject): JsonObject | null {
 }
 
 /** What callers do with downloads. Everything throws ServiceError. */
-export interface DownloadDesk {
+export interface DownloadService {
   readonly store: DownloadStore
-  fromCivitai (versionId: number, wish: Omit<DownloadWish, 'pickles'>): Promise<Download>
+  fromCivitai (versionId: number, requested: Omit<DownloadRequest, 'pickles'>): Promise<Download>
   /** @param source like `hf:owner/repository@revision/path` */
-  fromHuggingFace (source: string, wish: Omit<DownloadWish, 'pickles'>): Promise<Download>
+  fromHuggingFace (source: string, requested: Omit<DownloadRequest, 'pickles'>): Promise<Download>
   cancel (id: string): Promise<void>
   /** Lets a failed or cancelled one begin again. */
   retry (id: string): Promise<void>
 }
 
-export interface DownloadDeskDependencies {
+export interface DownloadServiceDependencies {
   readonly store: DownloadStore
   readonly civitai: CivitaiClient
   readonly folders: readonly ModelFolder[]
   readonly huggingFaceUrl: string
-  readonly pickles: DownloadWish['pickles']
+  readonly pickles: DownloadRequest['pickles']
   readonly enqueue: (download: Pick<Download, 'id' | 'round'>) => Promise<void>
 }
 
-export function createDownloadDesk (dependencies: DownloadDeskDependencies): DownloadDesk {
+export function createDownloadService (dependencies: DownloadServiceDependencies): DownloadService {
   const { store, civitai, folders, huggingFaceUrl, pickles, enqueue } = dependencies
 
   async function begin (order: DownloadOrder): Promise<Download> {
@@ -192,11 +192,11 @@ export function createDownloadDesk (dependencies: DownloadDeskDependencies): Dow
 
   return {
     store,
-    async fromCivitai (versionId, wish) {
-      return await begin(await orderFromCivitai(civitai, versionId, { ...wish, pickles }))
+    async fromCivitai (versionId, requested) {
+      return await begin(await orderFromCivitai(civitai, versionId, { ...requested, pickles }))
     },
-    async fromHuggingFace (source, wish) {
-      return await begin(orderFromHuggingFace(huggingFaceUrl, source, { ...wish, pickles }))
+    async fromHuggingFace (source, requested) {
+      return await begin(orderFromHuggingFace(huggingFaceUrl, source, { ...requested, pickles }))
     },
     async cancel (id) {
       const download = await store.require(id)

@@ -47,7 +47,7 @@ export interface DownloadStore {
   /** Newest first. */
   list (): Promise<Download[]>
   /** Forgets those that ended before a moment, in milliseconds since the epoch; how many it was. */
-  forgetEndedBefore (moment: number): Promise<number>
+  forgetEndedBefore (timestamp: number): Promise<number>
   /**
    * Lets a download in one of these states enter another; whether it was in one of them, and in this round where one
    * is given.
@@ -58,7 +58,7 @@ export interface DownloadStore {
   ): Promise<boolean>
 }
 
-const createDownload = loadScript<[prefix: string], [id: string, order: string, moment: number], null>(
+const createDownload = loadScript<[prefix: string], [id: string, order: string, timestamp: number], null>(
   new URL('scripts/create-download.lua', import.meta.url))
 const moveDownload = loadScript<
   [prefix: string],
@@ -105,11 +105,11 @@ export function createDownloadStore (redis: Redis, keys: Keys): DownloadStore {
       const ids = await redis.zrevrange(listKey, 0, 999)
       return (await Promise.all(ids.map(find))).filter(found => found !== null)
     },
-    async forgetEndedBefore (moment) {
+    async forgetEndedBefore (timestamp) {
       // One cannot have ended before it began.
-      const ids = await redis.zrange(listKey, '-inf', `(${moment}`, 'BYSCORE')
+      const ids = await redis.zrange(listKey, '-inf', `(${timestamp}`, 'BYSCORE')
       const ended = (await Promise.all(ids.map(find))).flatMap(found =>
-        found?.endedAt != null && found.endedAt < moment ? [found.id] : [])
+        found?.endedAt != null && found.endedAt < timestamp ? [found.id] : [])
       if (ended.length > 0) await redis.multi().zrem(listKey, ...ended).del(...ended.map(recordKey)).exec()
       return ended.length
     },

@@ -7,7 +7,7 @@ import { hasCode } from '../media/file-sink.ts'
 import { type ModelFile, noFacts } from '../model-facts/facts.ts'
 import type { CatalogueState } from './catalogue.ts'
 import type { Hasher, ModelFileStore } from './file-store.ts'
-import { type FolderTurns, isInside, realPathOf } from './folders.ts'
+import { type FolderLocks, isInside, realPathOf } from './folders.ts'
 import { inspectAgain } from './inspect.ts'
 import {
   draftSidecar, type MemberChanges, readSidecar, type SidecarDraft, UnreadableSidecar, type WrittenJson,
@@ -222,7 +222,7 @@ function told ({ facts, previews }: ModelFile): number {
 export interface DuplicateRemover {
   readonly store: ModelFileStore
   readonly hasher: Hasher
-  readonly turns: FolderTurns
+  readonly turns: FolderLocks
 }
 
 /**

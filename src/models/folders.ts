@@ -58,7 +58,7 @@ export async function openInside (root: string, folder: string, name: string): P
 }
 
 /** Lets one at a time change the files beside models in a folder, over all processes of the service. */
-export interface FolderTurns {
+export interface FolderLocks {
   /**
    * Does the work once it is alone in these folders.
    * @throws Error where others do not come to an end
@@ -78,7 +78,7 @@ const renewTurn = loadScript<[turn: string], [token: string, lifetimeMs: number]
 const endTurn = loadScript<[turn: string], [token: string], number | null>(
   new URL('scripts/end-turn.lua', import.meta.url))
 
-export function createFolderTurns (redis: Redis, keys: Keys): FolderTurns {
+export function createFolderLocks (redis: Redis, keys: Keys): FolderLocks {
   /** What is last in line of this process, by folder: it asks Redis for one of its own at a time. */
   const lines = new Map<string, Promise<unknown>>()
 

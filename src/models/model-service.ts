@@ -10,7 +10,7 @@ import {
   deleteFile, deleteSpare, type Deletion, type DuplicateGroup, duplicatesOf, removeDuplicates
 } from './duplicates.ts'
 import type { Hasher, ModelFileStore } from './file-store.ts'
-import type { FolderTurns, ModelFolder } from './folders.ts'
+import type { FolderLocks, ModelFolder } from './folders.ts'
 import type { FileHashes } from './hash-thread.ts'
 import { inspectAgain } from './inspect.ts'
 import { inventoriesOf } from './servers.ts'
@@ -19,7 +19,7 @@ import { draftOwnerField, type OwnerField, requireOwnerValue } from './sidecars.
 import { folderNames } from './walk.ts'
 
 /** What callers do with single models. Each throws ServiceError for a model without a file on this machine. */
-export interface ModelDesk {
+export interface ModelService {
   readonly folders: readonly ModelFolder[]
   /** Computes the hashes of a model's first file now, whatever is known of them. */
   calculateHash (model: Model, signal: AbortSignal): Promise<FileHashes>
@@ -39,15 +39,15 @@ export interface ModelDesk {
   removeDuplicates (hashes: readonly string[]): Promise<Deletion>
 }
 
-export interface ModelDeskDependencies {
+export interface ModelServiceDependencies {
   readonly catalogue: Catalogue
   readonly files: ModelFileStore
   readonly hasher: Hasher
-  readonly turns: FolderTurns
+  readonly turns: FolderLocks
   readonly folders: readonly ModelFolder[]
 }
 
-export function createModelDesk (dependencies: ModelDeskDependencies): ModelDesk {
+export function createModelService (dependencies: ModelServiceDependencies): ModelService {
   const { catalogue, files, hasher, turns, folders } = dependencies
 
   /** Reads the files again and writes down what is found, with nobody changing what is beside them in between. */

@@ -40,7 +40,7 @@ interface OpenSource {
   readonly sha256: string | null
 }
 
-const mostRedirects = 5
+const maxRedirects = 5
 /** Where sources lead those who may not have a file without saying who they are. */
 const loginPath = /\/(?:log-?in|sign-?in|oauth)(?:\/|$)/i
 /** Before the answer and between two pieces of it, in milliseconds. */
@@ -56,7 +56,7 @@ const configuredSources = createHttpClient({ connectTimeoutMs: 10_000 })
 export async function openSource (guard: Pick<EgressGuard, 'client'>, request: SourceRequest): Promise<OpenSource> {
   let url = request.url
   let sha256: string | null = null
-  for (let hop = 0; hop <= mostRedirects; hop++) {
+  for (let hop = 0; hop <= maxRedirects; hop++) {
     const trusted = request.trustedOrigins.includes(url.origin)
     if (url.protocol !== 'https:' && !trusted) throw new FinalFailure(`${url.host} needs https`)
     const keepsKey = request.authorization !== null && url.origin === request.url.origin

@@ -7,12 +7,12 @@ import type { Catalogue } from './catalogue.ts'
 import type { CivitaiClient, Freshness } from './civitai-client.ts'
 import { factsOfVersion, idOf, versionIn } from './civitai-facts.ts'
 import type { Hasher, ModelFileStore } from './file-store.ts'
-import type { FolderTurns } from './folders.ts'
+import type { FolderLocks } from './folders.ts'
 import { inspectAgain } from './inspect.ts'
 import { notWritable, UnreadableSidecar } from './sidecar-file.ts'
 import { writeSidecars } from './sidecars.ts'
 
-export interface RefreshWishes {
+export interface RefreshOptions {
   /** Where the hash tells nothing, or somebody knows better. */
   readonly versionId?: number
   readonly modelId?: number
@@ -25,7 +25,7 @@ export interface ModelRefresher {
    * @throws ServiceError `civitai_unreachable`, or `civitai_not_found` where Civitai does not know the file,
    * or `model_not_writable` where a sidecar cannot be read: what Civitai says is kept then, but not beside the file
    */
-  refresh (model: Model, wishes: RefreshWishes): Promise<Model>
+  refresh (model: Model, requestedOptions: RefreshOptions): Promise<Model>
 }
 
 export interface ModelRefresherDependencies {
@@ -33,7 +33,7 @@ export interface ModelRefresherDependencies {
   readonly files: ModelFileStore
   readonly civitai: CivitaiClient
   readonly hasher: Hasher
-  readonly turns: FolderTurns
+  readonly turns: FolderLocks
   readonly log: Log
 }
 
@@ -60,8 +60,8 @@ export function createModelRefresher (dependencies: ModelRefresherDependencies):
     return changed ? await catalogue.require(String(model.id)) : model
   }
 
-  async function versionOf (model: Model, wishes: RefreshWishes): Promise<JsonObject | null> {
-    const { versionId, modelId, freshness } = wishes
+  async function versionOf (model: Model, requestedOptions: RefreshOptions): Promise<JsonObject | null> {
+    const { versionId, modelId, freshness } = requestedOptions
     if (versionId !== undefined) return await civitai.version(versionId, freshness)
     if (modelId !== undefined) {
       const whole = await civitai.model(modelId, freshness)
@@ -107,10 +107,10 @@ export function createModelRefresher (dependencies: ModelRefresherDependencies):
   }
 
   return {
-    async refresh (given, wishes) {
+    async refresh (given, requestedOptions) {
       const model = await hashed(given)
-      const version = await versionOf(model, wishes)
-      const answer = version === null ? null : await complete(version, wishes.freshness)
+      const version = await versionOf(model, requestedOptions)
+      const answer = version === null ? null : await complete(version, requestedOptions.freshness)
       const facts = answer === null ? null : factsOfVersion(answer, Date.now())
       if (answer === null || facts === null) {
         const hash = model.shortHash ?? model.autoV3

@@ -6,7 +6,7 @@ import { anySignal, withDeadline } from '../lib/deadline.ts'
 import { messageOf } from '../lib/errors.ts'
 import type { Log } from '../lib/logging.ts'
 import type { ModelType } from '../model-facts/facts.ts'
-import type { Turns } from '../servers/exclusive-calls.ts'
+import type { ExclusiveCalls } from '../servers/exclusive-calls.ts'
 import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { Catalogue } from './catalogue.ts'
 import { type Target, targetFor } from './download-service.ts'
@@ -30,7 +30,7 @@ export interface DownloaderDependencies {
   /** By source: where it is and who we are there; the key may be empty. */
   readonly sources: Readonly<Record<Download['source'], { readonly origin: string, readonly key: string }>>
   /** Has servers that share the folder read it anew once it is their turn; nobody waits for that. */
-  readonly tellServers: (type: Download['type'], root: string) => void
+  readonly refreshServerLists: (type: Download['type'], root: string) => void
 }
 
 /** Progress is written this often, which is also how soon a cancellation is noticed, in milliseconds. */
@@ -89,7 +89,7 @@ export async function runDownload (
     const { size } = await stat(received.path)
     await enterCatalogue(download, target, received, dependencies)
     await store.move(download, ['downloading'], 'completed', { received: size, size, problem: null, endedAt: Date.now() })
-    dependencies.tellServers(download.type, target.root)
+    dependencies.refreshServerLists(download.type, target.root)
   } catch (error) {
     if (error instanceof FinalFailure || error instanceof EgressRefusal) await discard(partOf(download, target.folder))
     if (!cancelled.signal.aborted) throw error
@@ -135,10 +135,10 @@ async function enterCatalogue (
   }
 }
 
-export interface TellServersDependencies {
+export interface RefreshServerListsDependencies {
   readonly registry: Pick<ServerRegistry, 'byId'>
   readonly catalogue: { state (): Promise<{ readonly models: readonly KnownFrom[] }> }
-  readonly turns: Pick<Turns, 'take'>
+  readonly turns: Pick<ExclusiveCalls, 'take'>
   readonly connect: (server: Server) => A1111Client
   readonly log: Log
 }
@@ -168,8 +168,8 @@ const patienceMs = 600_000
  * lies in it. One that gives no turn for ten minutes is told without; one that cannot be told finds the file when it
  * next starts.
  */
-export async function tellServers (
-  type: ModelType, root: string, dependencies: TellServersDependencies, signal: AbortSignal
+export async function refreshServerLists (
+  type: ModelType, root: string, dependencies: RefreshServerListsDependencies, signal: AbortSignal
 ): Promise<void> {
   const { registry, catalogue, turns, connect, log } = dependencies
   const path = refreshPaths[type]

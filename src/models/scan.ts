@@ -7,7 +7,7 @@ import type { Log } from '../lib/logging.ts'
 import type { ModelFile } from '../model-facts/facts.ts'
 import { loadScript } from '../redis/scripts.ts'
 import type { FoundRecord, Hasher, ModelFileStore } from './file-store.ts'
-import { type FolderTurns, isInside, type ModelFolder, realPathOf } from './folders.ts'
+import { type FolderLocks, isInside, type ModelFolder, realPathOf } from './folders.ts'
 import { brokenReason, inspectAgain, inspectFile } from './inspect.ts'
 import { folderNames, type FolderNames, type FoundFile, walkModels } from './walk.ts'
 
@@ -47,14 +47,14 @@ export interface ScannerDependencies {
   readonly folders: readonly ModelFolder[]
   readonly files: ModelFileStore
   readonly hasher: Hasher
-  readonly turns: FolderTurns
+  readonly turns: FolderLocks
   readonly log: Log
 }
 
 /** Records are written this many at a time, and progress is told as often, or after as many milliseconds. */
 const batch = 250
 const tellAfter = 1000
-const mostProblems = 50
+const maxProblems = 50
 
 /**
  * Looks through the model folders and writes down what is there; a file is read and hashed again only where its size,
@@ -81,7 +81,7 @@ export async function scanModels (
   const problems: string[] = []
   const broken: BrokenFile[] = []
   const unreadableSidecars: BrokenFile[] = []
-  const note = (sentence: string) => { if (problems.length < mostProblems) problems.push(sentence) }
+  const note = (sentence: string) => { if (problems.length < maxProblems) problems.push(sentence) }
   const before = await files.all()
   const byPath = new Map(before.map(file => [file.absolutePath, file]))
   const byInode = new Map(before.map(file => [file.inode, file]))
@@ -106,8 +106,8 @@ export async function scanModels (
       stats,
       phase,
       problems,
-      broken: broken.slice(0, mostProblems),
-      unreadableSidecars: unreadableSidecars.slice(0, mostProblems)
+      broken: broken.slice(0, maxProblems),
+      unreadableSidecars: unreadableSidecars.slice(0, maxProblems)
     }
   }
 
@@ -221,7 +221,7 @@ export interface ScanStatus {
   readonly problem: string | null
 }
 
-export interface ScanBoard {
+export interface ScanStatusStore {
   read (): Promise<ScanStatus>
   write (status: ScanStatus): Promise<void>
   /** Asks whichever process scans to stop. */
@@ -235,7 +235,7 @@ const writeStatus = loadScript<[prefix: string], [status: string, data: string, 
 
 const never: ScanStatus = { state: 'never', startedAt: null, endedAt: null, report: null, problem: null }
 
-export function createScanBoard (redis: Redis, keys: Keys): ScanBoard {
+export function createScanStatusStore (redis: Redis, keys: Keys): ScanStatusStore {
   const statusKey = keys.key('model-scan')
   const stopKey = keys.key('model-scan', 'stop')
   return {

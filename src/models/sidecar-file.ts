@@ -30,7 +30,7 @@ export function writtenMembers (text: string): Map<string, WrittenJson> {
 }
 
 /** How a file looks that is begun here: as Forge writes its own. */
-const usualIndent = '    '
+const defaultIndent = '    '
 
 /**
  * The text of a JSON object with these members changed. All else stays as it is written, letter for letter: parsing
@@ -39,7 +39,7 @@ const usualIndent = '    '
  */
 export function withMembers (text: string, changes: MemberChanges): string {
   let changed = text.trim() === '' ? '{}\n' : text
-  const [, indent = usualIndent] = /^\{\s*?\n([ \t]+)"/.exec(changed.trimStart()) ?? []
+  const [, indent = defaultIndent] = /^\{\s*?\n([ \t]+)"/.exec(changed.trimStart()) ?? []
   const formattingOptions: FormattingOptions = {
     insertSpaces: !indent.includes('\t'),
     tabSize: indent.includes('\t') ? 4 : indent.length,
@@ -76,7 +76,7 @@ const longestSidecar = 4 * 1024 * 1024
 const sidecarBounds = { depth: 32, values: 200_000 }
 const byteOrderMark = '\ufeff'
 /** Programs that write the same file at the same moment are rare; one that never stops is no reason to go on. */
-const mostTries = 5
+const maxTries = 5
 
 /** Where a sidecar is. */
 export interface SidecarPlace {
@@ -168,7 +168,7 @@ export async function draftSidecar (
         const after = withMembers(bare, Object.fromEntries(changes))
         const text = bare === before.text ? after : byteOrderMark + after
         if (await replaceFile(place, before, text)) return
-        if (tries === mostTries) throw new Error(`another program keeps writing ${place.name}`)
+        if (tries === maxTries) throw new Error(`another program keeps writing ${place.name}`)
         before = await readable(place)
       }
     }

@@ -188,8 +188,8 @@ function wordsOf (value: unknown): string[] {
 }
 
 function momentOf (content: JsonObject): number | null {
-  const moment = Date.parse(textOf(content.fetched_at) ?? textOf(content.updated_at) ?? '')
-  return Number.isFinite(moment) ? moment : null
+  const timestamp = Date.parse(textOf(content.fetched_at) ?? textOf(content.updated_at) ?? '')
+  return Number.isFinite(timestamp) ? timestamp : null
 }
 
 /**

@@ -79,7 +79,7 @@ const optionsOfKind: Readonly<Record<ConnectionKind, RedisOptions>> = {
 }
 
 /** How long a command of a request may take, unless a setting says otherwise, in milliseconds. */
-const usualCommandLimit = 5000
+const defaultCommandLimit = 5000
 
 /** Milliseconds between two signs of life on a connection that otherwise only listens. */
 const heartbeat = 5000
@@ -105,7 +105,7 @@ export function connectionOptions (kind: ConnectionKind): RedisOptions {
  * @throws Error if the address is none
  */
 export function createConnection (
-  url: string, kind: ConnectionKind, log: Log, commandLimit = usualCommandLimit
+  url: string, kind: ConnectionKind, log: Log, commandLimit = defaultCommandLimit
 ): Redis {
   const { options, shown } = parseRedisAddress(url)
   const redis = new Redis({ ...connectionOptions(kind), ...options, replyMapping: 'legacy' })
@@ -126,7 +126,7 @@ export function createConnection (
  * @throws Error with a sentence that names the address without password
  */
 export async function connectRedis (
-  url: string, kind: ConnectionKind, log: Log, patience = 10_000, commandLimit = usualCommandLimit
+  url: string, kind: ConnectionKind, log: Log, patience = 10_000, commandLimit = defaultCommandLimit
 ): Promise<Redis> {
   const { shown } = parseRedisAddress(url)
   const redis = createConnection(url, kind, log, commandLimit)

@@ -4,7 +4,7 @@ import type { Job, JobImage } from '../jobs/job.ts'
 import type { MediaStore } from '../media/store.ts'
 
 /** What an answer needs besides the job. */
-export interface AnswerWishes {
+export interface AnswerOptions {
   /** JSON text of `parameters`. */
   readonly echo: string
   readonly sendImages: boolean
@@ -47,7 +47,7 @@ export async function checkImages (media: MediaStore, { result }: Pick<Job, 'res
 
 /** A1111's answer to a generation, from a job that has ended with or without images. */
 export async function * generationAnswer (
-  media: MediaStore, job: Job, { echo, sendImages }: AnswerWishes
+  media: MediaStore, job: Job, { echo, sendImages }: AnswerOptions
 ): AsyncGenerator<string> {
   yield '{"images":'
   yield * imageList(media, sendImages ? job.result?.images ?? [] : [])

@@ -1,7 +1,7 @@
 import { fieldsOf, textOf } from '../lib/json-values.ts'
 import type { CivitaiClient } from '../models/civitai-client.ts'
 import { idOf } from '../models/civitai-facts.ts'
-import type { DownloadDesk } from '../models/download-service.ts'
+import type { DownloadService } from '../models/download-service.ts'
 import type { Download } from '../models/download.ts'
 import { ServiceError } from '../lib/errors.ts'
 import type { Model } from '../model-facts/facts.ts'
@@ -11,7 +11,7 @@ export const assetKinds = { model: 'checkpoint', lora: 'lora' } as const
 export type AssetKind = keyof typeof assetKinds
 
 export interface AssetDependencies {
-  readonly downloads: DownloadDesk
+  readonly downloads: DownloadService
   readonly civitai: CivitaiClient
   readonly civitaiUrl: string
   readonly huggingFaceUrl: string
@@ -26,15 +26,15 @@ export function readKind (value: unknown): AssetKind {
 
 /**
  * Begins to download what an address or an AIR means.
- * @throws ServiceError `invalid_field_value`, or as DownloadDesk
+ * @throws ServiceError `invalid_field_value`, or as DownloadService
  */
 export async function orderAsset (body: unknown, dependencies: AssetDependencies): Promise<Download> {
   const { downloads, civitai } = dependencies
   const { kind, url } = fieldsOf(body)
-  const wish = { type: assetKinds[readKind(kind)] }
+  const requested = { type: assetKinds[readKind(kind)] }
   const place = placeOf((textOf(url) ?? '').trim(), dependencies)
-  if (place.at === 'huggingface') return await downloads.fromHuggingFace(place.reference, wish)
-  return await downloads.fromCivitai(place.version ?? await newestVersion(civitai, place.model), wish)
+  if (place.at === 'huggingface') return await downloads.fromHuggingFace(place.reference, requested)
+  return await downloads.fromCivitai(place.version ?? await newestVersion(civitai, place.model), requested)
 }
 
 type Place =

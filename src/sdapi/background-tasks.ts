@@ -1,31 +1,31 @@
 import { mayCancelJob, mayDo, maySeeJob, type Principal } from '../access/principal.ts'
-import type { DownloadDesk } from '../models/download-service.ts'
+import type { DownloadService } from '../models/download-service.ts'
 import type { Download } from '../models/download.ts'
 import { ignoring } from '../lib/errors.ts'
-import type { FlorenceDesk } from '../florence/service.ts'
+import type { FlorenceService } from '../florence/service.ts'
 import type { FlorenceTask } from '../florence/task.ts'
 import { hasEnded, type JobStatus } from '../../schemas/job.ts'
 import { proxyStates, type Shown } from './status-mapping.ts'
 
 /** Work that async-proxy calls a job, although it needs no turn at a server: downloads, and questions to Florence. */
-export interface Errand extends Shown {
+export interface BackgroundTask extends Shown {
   /** What came of it, in words. */
   readonly info: string | null
 }
 
-export interface Errands {
+export interface BackgroundTasks {
   /** Null also for what the principal may not see. */
-  find (principal: Principal, id: string): Promise<Errand | null>
-  list (principal: Principal): Promise<Errand[]>
+  find (principal: Principal, id: string): Promise<BackgroundTask | null>
+  list (principal: Principal): Promise<BackgroundTask[]>
   /** False where there is none, or it has ended otherwise. */
   cancel (principal: Principal, id: string): Promise<boolean>
 }
 
 /** One kind of them. */
-type Kind = Errands
+type Kind = BackgroundTasks
 
-export function createErrands (downloads: DownloadDesk, florence: FlorenceDesk | null): Errands {
-  const kinds = [downloadErrands(downloads), ...florence === null ? [] : [florenceErrands(florence)]]
+export function createBackgroundTasks (downloads: DownloadService, florence: FlorenceService | null): BackgroundTasks {
+  const kinds = [downloadTasks(downloads), ...florence === null ? [] : [florenceTasks(florence)]]
   return {
     async find (principal, id) {
       for (const kind of kinds) {
@@ -42,8 +42,8 @@ export function createErrands (downloads: DownloadDesk, florence: FlorenceDesk |
   }
 }
 
-function downloadErrands (downloads: DownloadDesk): Kind {
-  async function find (principal: Principal, id: string): Promise<Errand | null> {
+function downloadTasks (downloads: DownloadService): Kind {
+  async function find (principal: Principal, id: string): Promise<BackgroundTask | null> {
     if (!mayDo(principal, 'models:read')) return null
     return await downloads.store.require(id).then(ofDownload, ignoring('download_not_found')) ?? null
   }
@@ -60,7 +60,7 @@ function downloadErrands (downloads: DownloadDesk): Kind {
   }
 }
 
-function florenceErrands ({ store, cancel }: FlorenceDesk): Kind {
+function florenceTasks ({ store, cancel }: FlorenceService): Kind {
   async function find (id: string, allowed: (keyId: string | null) => boolean): Promise<FlorenceTask | null> {
     const task = await store.find(id)
     return task !== null && allowed(task.keyId) ? task : null
@@ -79,7 +79,7 @@ function florenceErrands ({ store, cancel }: FlorenceDesk): Kind {
   }
 }
 
-function ofTask ({ id, status, text, image, problem, prompt, createdAt, endedAt }: FlorenceTask): Errand {
+function ofTask ({ id, status, text, image, problem, prompt, createdAt, endedAt }: FlorenceTask): BackgroundTask {
   return {
     id,
     shortId: id,
@@ -103,7 +103,7 @@ const statuses = {
   pending: 'pending', downloading: 'processing', completed: 'completed', failed: 'failed', cancelled: 'cancelled'
 } as const satisfies Record<Download['status'], JobStatus>
 
-function ofDownload (download: Download): Errand {
+function ofDownload (download: Download): BackgroundTask {
   const { id, source, size, received, problem, filename, modelName, createdAt, endedAt } = download
   const status = statuses[download.status]
   const workflow = source === 'civitai' ? 'civitai-download' : 'asset-download'

@@ -2,7 +2,7 @@ import { hasEnded, type JobStatus } from '../../schemas/job.ts'
 import { type Principal, seesAllJobs } from '../access/principal.ts'
 import type { Job } from '../jobs/job.ts'
 import type { JobList } from '../jobs/list.ts'
-import type { Errands } from './background-tasks.ts'
+import type { BackgroundTasks } from './background-tasks.ts'
 import {
   type failureEntry, newestFirst, type publicEntry, type Shown, shownJob, trackerStates
 } from './status-mapping.ts'
@@ -29,10 +29,10 @@ export interface JobSearch {
 const shownAfterEndMs = 5 * 60_000
 const pageSize = 200
 /** Records that one call reads at the most. */
-const mostExamined = 10_000
-const mostListed = 1000
+const maxExamined = 10_000
+const maxListed = 1000
 
-export function createJobSearch (list: JobList, errands: Errands): JobSearch {
+export function createJobSearch (list: JobList, backgroundTasks: BackgroundTasks): JobSearch {
   const own = (principal: Principal) => seesAllJobs(principal) ? {} : { keyId: principal.keyId ?? '' }
 
   async function search (
@@ -41,7 +41,7 @@ export function createJobSearch (list: JobList, errands: Errands): JobSearch {
   ): Promise<Job[]> {
     const found: Job[] = []
     let cursor: string | undefined
-    for (let examined = 0; examined < mostExamined && found.length < limit; examined += pageSize) {
+    for (let examined = 0; examined < maxExamined && found.length < limit; examined += pageSize) {
       const page = await list.page({
         ...filter, order: 'newest', limit: pageSize, offset: 0, ...(cursor === undefined ? {} : { cursor })
       })
@@ -55,7 +55,7 @@ export function createJobSearch (list: JobList, errands: Errands): JobSearch {
   return {
     async tracked (principal, { ip, status, after, limit }) {
       const since = after === null ? {} : { since: (after + 1) * 1000 }
-      const jobs = await search({ ...own(principal), ...since }, Math.min(Math.max(0, limit), mostListed), job => {
+      const jobs = await search({ ...own(principal), ...since }, Math.min(Math.max(0, limit), maxListed), job => {
         const origin = job.submission.dropIn
         return origin !== undefined && (ip === null || origin.ip === ip) &&
           (status === null || trackerStates[job.status].toLowerCase() === status.toLowerCase())
@@ -66,18 +66,18 @@ export function createJobSearch (list: JobList, errands: Errands): JobSearch {
       const recently = Date.now() - shownAfterEndMs
       const ended = ({ endedAt }: Pick<Job, 'endedAt'>) => (endedAt ?? 0) >= recently
       const groups = await Promise.all([
-        search({ ...own(principal), status: 'pending' }, mostListed, () => true),
-        search({ ...own(principal), status: 'processing' }, mostListed, () => true),
-        search({ ...own(principal), status: 'completed' }, mostListed, ended),
-        search({ ...own(principal), status: 'cancelled' }, mostListed, ended)
+        search({ ...own(principal), status: 'pending' }, maxListed, () => true),
+        search({ ...own(principal), status: 'processing' }, maxListed, () => true),
+        search({ ...own(principal), status: 'completed' }, maxListed, ended),
+        search({ ...own(principal), status: 'cancelled' }, maxListed, ended)
       ])
-      const others = (await errands.list(principal)).filter(errand =>
-        errand.status !== 'failed' && (!hasEnded(errand.status) || ended(errand)))
+      const others = (await backgroundTasks.list(principal)).filter(backgroundTask =>
+        backgroundTask.status !== 'failed' && (!hasEnded(backgroundTask.status) || ended(backgroundTask)))
       return [...groups.flat().map(shownJob), ...others].toSorted(newestFirst)
     },
     async failed (principal, limit) {
       const jobs = await search({ ...own(principal), status: 'failed' }, limit, () => true)
-      const others = (await errands.list(principal)).filter(({ status }) => status === 'failed')
+      const others = (await backgroundTasks.list(principal)).filter(({ status }) => status === 'failed')
       return [...jobs.map(shownJob), ...others].toSorted(newestFirst).slice(0, limit)
     }
   }

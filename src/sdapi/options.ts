@@ -9,7 +9,7 @@ import type { Keys } from '../lib/keys.ts'
 import type { ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 import { withoutSecrets } from './lists.ts'
-import type { ServerFaces } from './upstream-clients.ts'
+import type { UpstreamClients } from './upstream-clients.ts'
 
 /** Settings of a server that a caller has made its own, by A1111's names; the checkpoint by its title. */
 export type OwnOptions = Readonly<Record<string, unknown>>
@@ -40,7 +40,7 @@ export function createOwnOptions (redis: Redis, keys: Keys): OwnOptionsStore {
 }
 
 /** GET and POST /options for one caller. */
-export interface OptionsDesk {
+export interface OptionsService {
   /** The server's options with the caller's own on top. */
   show (caller: string, target: string): Promise<Record<string, unknown>>
   /**
@@ -51,8 +51,8 @@ export interface OptionsDesk {
   change (caller: string, target: string, wanted: JsonObject): Promise<void>
 }
 
-export interface OptionsDeskDependencies {
-  readonly faces: ServerFaces
+export interface OptionsServiceDependencies {
+  readonly upstream: UpstreamClients
   readonly own: OwnOptionsStore
   readonly registry: ServerRegistry
   readonly states: ServerStateStore
@@ -62,7 +62,7 @@ export interface OptionsDeskDependencies {
 const loadedHash = 'sd_checkpoint_hash'
 const checkpointName = 'sd_model_checkpoint'
 
-export function createOptionsDesk ({ faces, own, registry, states }: OptionsDeskDependencies): OptionsDesk {
+export function createOptionsService ({ upstream, own, registry, states }: OptionsServiceDependencies): OptionsService {
   async function checkpointNamed (name: string): Promise<Checkpoint | null> {
     for (const { id, enabled } of registry.list()) {
       const inventory = enabled ? await states.inventory(id) : null
@@ -73,7 +73,7 @@ export function createOptionsDesk ({ faces, own, registry, states }: OptionsDesk
   }
 
   async function show (caller: string, target: string): Promise<Record<string, unknown>> {
-    const [server, mine] = await Promise.all([faces.options(target), own.read(caller)])
+    const [server, mine] = await Promise.all([upstream.options(target), own.read(caller)])
     const isHashUnknown = server[loadedHash] === ''
     const title = textOf(mine.sd_model_checkpoint) ?? (isHashUnknown ? textOf(server.sd_model_checkpoint) : null)
     const hash = title === null ? null : (await checkpointNamed(title))?.sha256 ?? null
@@ -83,7 +83,7 @@ export function createOptionsDesk ({ faces, own, registry, states }: OptionsDesk
   return {
     show,
     async change (caller, target, wanted) {
-      const [server, shown] = await Promise.all([faces.options(target), show(caller, target)])
+      const [server, shown] = await Promise.all([upstream.options(target), show(caller, target)])
       const changes: Record<string, unknown> = {}
       const isEcho = Object.keys(wanted).length > Object.keys(shown).length / 2
       for (const [name, value] of Object.entries(wanted)) {

@@ -5,8 +5,8 @@ import { fieldsOf } from '../lib/json-values.ts'
 import { ServiceError } from '../lib/errors.ts'
 import { withDeadline } from '../lib/deadline.ts'
 import type { Server } from '../servers/registry.ts'
-import type { Turns } from '../servers/exclusive-calls.ts'
-import type { ServerFaces } from './upstream-clients.ts'
+import type { ExclusiveCalls } from '../servers/exclusive-calls.ts'
+import type { UpstreamClients } from './upstream-clients.ts'
 
 /** Routes that work on pictures without being generations. */
 export const pictureRoutes = ['extra-single-image', 'extra-batch-images', 'interrogate'] as const
@@ -26,8 +26,8 @@ export interface PassThrough {
 }
 
 export interface PassThroughDependencies {
-  readonly faces: ServerFaces
-  readonly turns: Pick<Turns, 'take'>
+  readonly upstream: UpstreamClients
+  readonly turns: Pick<ExclusiveCalls, 'take'>
   readonly timeoutMs: number
   readonly maxAnswerBytes: number
 }
@@ -38,13 +38,13 @@ const patienceMs = 5000
 const noServer = () => new ServiceError('a1111_unreachable', 'No server answers just now.')
 
 export function createPassThrough (dependencies: PassThroughDependencies): PassThrough {
-  const { faces, turns, timeoutMs, maxAnswerBytes } = dependencies
+  const { upstream, turns, timeoutMs, maxAnswerBytes } = dependencies
 
   async function postTo (server: Server, path: string, body: unknown, signal: AbortSignal): Promise<unknown> {
     const endTurn = await turns.take(server.id, signal)
     try {
       // Not ended by the signal: A1111 goes on although nobody waits, and nothing may be sent beside it.
-      return await faces.client(server).postJson(path, body, { timeoutMs, maxAnswerBytes })
+      return await upstream.client(server).postJson(path, body, { timeoutMs, maxAnswerBytes })
     } catch (error) {
       if (!isMissing(error)) throw error
       throw new ServiceError('server_capability', `${server.alias} does not offer ${path.split('?')[0]}.`, {}, { cause: error })
@@ -56,12 +56,12 @@ export function createPassThrough (dependencies: PassThroughDependencies): PassT
   return {
     postTo,
     async postNow (path, body, target) {
-      const free = await faces.free(target)
+      const free = await upstream.free(target)
       if (free === null) throw noServer()
-      return await faces.client(free.server).postJson(path, body)
+      return await upstream.client(free.server).postJson(path, body)
     },
     async post (path, body, target, signal) {
-      const free = await faces.free(target)
+      const free = await upstream.free(target)
       if (free === null) throw noServer()
       if (free.answers) return await postTo(free.server, path, body, signal)
       // It may only have been slow when it was last looked at, or come back at once.

@@ -126,19 +126,19 @@ export function endedTask ({ status }: Pick<Job, 'status'>): TaskView {
 
 /** A running job, with its server's preview where that says that it runs this job. */
 export async function runningTask (
-  { id, progress }: Job, client: A1111Client | null, wish: Readonly<Record<string, unknown>>
+  { id, progress }: Job, client: A1111Client | null, requested: Readonly<Record<string, unknown>>
 ): Promise<TaskView> {
   const known: TaskView = {
     ...unknownTask, active: true, progress: progress?.fraction ?? 0, eta: progress?.etaSeconds ?? null, textinfo: null
   }
   if (client === null) return known
-  const view = fieldsOf(await client.postJson('/internal/progress', { ...wish, id_task: id }).catch(() => null))
+  const view = fieldsOf(await client.postJson('/internal/progress', { ...requested, id_task: id }).catch(() => null))
   if (view.active !== true) return known
   return {
     ...known,
     progress: numberOf(view.progress) ?? known.progress,
     eta: numberOf(view.eta) ?? known.eta,
-    live_preview: wish.live_preview !== false && typeof view.live_preview === 'string' ? view.live_preview : null,
+    live_preview: requested.live_preview !== false && typeof view.live_preview === 'string' ? view.live_preview : null,
     id_live_preview: numberOf(view.id_live_preview) ?? -1
   }
 }

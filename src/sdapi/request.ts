@@ -111,12 +111,12 @@ function impliedBy (infotext: string | null): Record<string, unknown> {
   return { CLIP_stop_at_last_layers: Number(clipSkip), randn_source: source }
 }
 
-const usualOptions: Readonly<Record<string, unknown>> = { ...fileOptions, ...samplingOptions, ...interfaceOptions }
+const defaultOptions: Readonly<Record<string, unknown>> = { ...fileOptions, ...samplingOptions, ...interfaceOptions }
 
 /** The overrides as A1111 echoes them: the request's, and those of the infotext that differ from what is usual. */
 function overriddenBy (infotext: string | null, asked: unknown, options: OwnOptions): Record<string, unknown> {
   if (infotext === null) return {}
-  const told = settingsOfInfotext(infotext, key => options[key] ?? usualOptions[key])
+  const told = settingsOfInfotext(infotext, key => options[key] ?? defaultOptions[key])
   return { override_settings: { ...told, ...objectOf(asked) } }
 }
 

@@ -153,7 +153,7 @@ function listOfInventory (path: string, inventory: Inventory | null): unknown {
 }
 
 /** The servers as their own API shows them, for clients that expect to talk to one of them. */
-export interface ServerFaces {
+export interface UpstreamClients {
   /** Enabled servers that answer, best first; only the named one where there is a name. */
   reachable (target: string): Promise<Server[]>
   /** The one that will be free first, or the named one, and whether it answers; null where none is enabled. */
@@ -168,7 +168,7 @@ export interface ServerFaces {
   close (): Promise<void>
 }
 
-export interface ServerFacesDependencies {
+export interface UpstreamClientsDependencies {
   readonly registry: ServerRegistry
   readonly states: ServerStateStore
   readonly waitingOn: (serverId: string) => Promise<number>
@@ -181,16 +181,16 @@ export interface ServerFacesDependencies {
 const optionsPath = '/sdapi/v1/options'
 /** Clients ask for every list at their start, several times over. */
 const rememberedForMs = 5000
-const mostRemembered = 500
+const maxRemembered = 500
 /** LoRAs carry megabytes of training metadata that no client of the API reads. */
 const callOptions: SmallCallOptions = { timeoutMs: 10_000, maxAnswerBytes: 64 * 1024 * 1024, leaveOut: ['metadata'] }
 
-const usualFirstLookMs = 5000
+const defaultFirstLookMs = 5000
 /** Between two looks whether there is something to answer, in milliseconds. */
 const lookAgainMs = 50
 
-export function createServerFaces (dependencies: ServerFacesDependencies): ServerFaces {
-  const { registry, states, waitingOn, connect, lastKnown, firstLookMs = usualFirstLookMs } = dependencies
+export function createUpstreamClients (dependencies: UpstreamClientsDependencies): UpstreamClients {
+  const { registry, states, waitingOn, connect, lastKnown, firstLookMs = defaultFirstLookMs } = dependencies
   const clients = new Map<string, { server: Server, client: A1111Client }>()
   const remembered = new Map<string, { answer: Promise<unknown>, until: number }>()
 
@@ -233,7 +233,7 @@ export function createServerFaces (dependencies: ServerFacesDependencies): Serve
     if (found !== undefined && performance.now() < found.until) return await found.answer
     const answer = path === optionsPath ? readOptions(server) : client(server).readJson(path, callOptions)
     const oldest = remembered.keys().next()
-    if (remembered.size >= mostRemembered && !oldest.done) remembered.delete(oldest.value)
+    if (remembered.size >= maxRemembered && !oldest.done) remembered.delete(oldest.value)
     remembered.set(name, { answer, until: performance.now() + rememberedForMs })
     answer.then(value => { lastKnown.keep(server, path, value) }, () => { remembered.delete(name) })
     return await answer

@@ -7,14 +7,14 @@ import { iso } from '../lib/text.ts'
 import { loadScript } from '../redis/scripts.ts'
 import type { Server } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
-import { type CheckReport, type CheckWishes, reportText } from './report.ts'
+import { type CheckReport, type CheckOptions, reportText } from './report.ts'
 import { waitingSteps } from './run-check.ts'
 import type { UndoRecord } from './undo.ts'
 
 /** A check that was asked for, until it has ended. */
 export interface StoredCheck {
   readonly id: string
-  readonly wishes: CheckWishes
+  readonly wishes: CheckOptions
   readonly state: 'asked' | 'waiting' | 'running' | 'putting_back'
   /** Milliseconds since the epoch. */
   readonly askedAt: number
@@ -108,7 +108,7 @@ export function createCheckStore (redis: Redis, keys: Keys): CheckStore {
 }
 
 /** Checks as callers ask for them. */
-export interface CheckDesk {
+export interface CheckService {
   /**
    * @throws ServiceError `server_not_served`, `check_running`, `checkpoint_not_found`, `invalid_field_value`
    */
@@ -125,14 +125,14 @@ export interface WantedCheck {
   readonly minutes: number | null
 }
 
-export interface CheckDeskDependencies {
+export interface CheckServiceDependencies {
   readonly checks: CheckStore
   readonly states: ServerStateStore
   /** Whether any worker serves this server now. */
   readonly isServed: (serverId: string) => Promise<boolean>
 }
 
-export function createCheckDesk ({ checks, states, isServed }: CheckDeskDependencies): CheckDesk {
+export function createCheckService ({ checks, states, isServed }: CheckServiceDependencies): CheckService {
   /** Exact title at the server. */
   async function titleOf (server: Server, wanted: string): Promise<string> {
     const inventory = await states.inventory(server.id)

@@ -16,7 +16,7 @@ export interface ProgressLook {
 }
 
 /** What a check was asked for beyond the usual. */
-export interface CheckWishes {
+export interface CheckOptions {
   /** Exact title at the server. */
   readonly checkpoint: string | null
   readonly minutes: number | null
@@ -24,7 +24,7 @@ export interface CheckWishes {
 
 /** What a check knows so far. Each step adds to it. */
 export interface CheckFacts {
-  readonly wishes: CheckWishes
+  readonly wishes: CheckOptions
   traits: ServerTraits | null
   version: string | null
   checkpoints: number | null
@@ -40,9 +40,9 @@ export interface CheckFacts {
   readonly findings: ServerCheckFinding[]
 }
 
-export function noFacts (wishes: CheckWishes): CheckFacts {
+export function noFacts (requestedOptions: CheckOptions): CheckFacts {
   return {
-    wishes,
+    wishes: requestedOptions,
     traits: null,
     version: null,
     checkpoints: null,

@@ -11,10 +11,10 @@ import { messageOf } from '../lib/errors.ts'
 import type { Log } from '../lib/logging.ts'
 import { type LearnedTraits, nothingLearned } from '../servers/learned-traits.ts'
 import {
-  addFinding, type CheckFacts, type CheckReport, type CheckRun, type CheckWishes, noFacts, writeReport
+  addFinding, type CheckFacts, type CheckReport, type CheckRun, type CheckOptions, noFacts, writeReport
 } from './report.ts'
 import {
-  CheckEnded, type CheckLimits, type CheckSession, createCheckSession, NotFoundOut, usualLimits
+  CheckEnded, type CheckLimits, type CheckSession, createCheckSession, NotFoundOut, defaultLimits
 } from './session.ts'
 import { findErrorStyles, findRoutes, identify } from './steps/answers.ts'
 import { findInterrupt, findTasks, generateOnce, judgeProgress } from './steps/generations.ts'
@@ -27,7 +27,7 @@ export interface CheckDependencies {
   readonly alias: string | null
   readonly baseUrl: string
   readonly redisVersion: string | null
-  readonly wishes: CheckWishes
+  readonly wishes: CheckOptions
   readonly client: A1111Client
   readonly calls: RawCalls
   /** Looks and interrupts, as long as this process may touch the server. */
@@ -54,28 +54,28 @@ interface Step {
   readonly name: CheckStepName
   readonly title: string
   /** Longest time for it, in milliseconds. */
-  readonly mostMs: number
+  readonly maxMs: number
   readonly work: Work
 }
 
 /** Generations that a check makes at most, and two more for each of its wishes. */
-const usualGenerations = 9
+const defaultGenerations = 9
 
 const minute = 60_000
 
 /** In this order: what each finds is of use to those after it. */
 const plan: readonly Step[] = [
-  { name: 'identity', title: 'What the server is', mostMs: minute, work: identify },
-  { name: 'routes', title: 'Which routes it has', mostMs: 2 * minute, work: findRoutes },
-  { name: 'errors', title: 'How it words errors', mostMs: 6 * minute, work: findErrorStyles },
-  { name: 'generation', title: 'Whether it generates', mostMs: 6 * minute, work: generateOnce },
-  { name: 'tasks', title: 'Whether it distinguishes tasks', mostMs: 6 * minute, work: findTasks },
-  { name: 'interrupt', title: 'Whether it stops when interrupted', mostMs: 6 * minute, work: findInterrupt },
-  { name: 'progress', title: 'Whether it reports progress', mostMs: minute, work: judgeProgress },
-  { name: 'overrides', title: 'Whether it restores overridden settings', mostMs: 10 * minute, work: findRestoring },
-  { name: 'selection', title: 'Whether it keeps its selected checkpoint', mostMs: 15 * minute, work: findSelection },
-  { name: 'body_limit', title: 'How large a request can be', mostMs: 3 * minute, work: findBodyLimit },
-  { name: 'time_limit', title: 'How long a proxy waits for an answer', mostMs: 100 * minute, work: findTimeLimit }
+  { name: 'identity', title: 'What the server is', maxMs: minute, work: identify },
+  { name: 'routes', title: 'Which routes it has', maxMs: 2 * minute, work: findRoutes },
+  { name: 'errors', title: 'How it words errors', maxMs: 6 * minute, work: findErrorStyles },
+  { name: 'generation', title: 'Whether it generates', maxMs: 6 * minute, work: generateOnce },
+  { name: 'tasks', title: 'Whether it distinguishes tasks', maxMs: 6 * minute, work: findTasks },
+  { name: 'interrupt', title: 'Whether it stops when interrupted', maxMs: 6 * minute, work: findInterrupt },
+  { name: 'progress', title: 'Whether it reports progress', maxMs: minute, work: judgeProgress },
+  { name: 'overrides', title: 'Whether it restores overridden settings', maxMs: 10 * minute, work: findRestoring },
+  { name: 'selection', title: 'Whether it keeps its selected checkpoint', maxMs: 15 * minute, work: findSelection },
+  { name: 'body_limit', title: 'How large a request can be', maxMs: 3 * minute, work: findBodyLimit },
+  { name: 'time_limit', title: 'How long a proxy waits for an answer', maxMs: 100 * minute, work: findTimeLimit }
 ]
 
 const putBackStep = { name: 'put_back', title: 'Putting everything back' } as const
@@ -93,12 +93,12 @@ export function waitingSteps (): ServerCheckStep[] {
  * @throws the reason of `lost` when that fires: then another process puts everything back
  */
 export async function runCheck (dependencies: CheckDependencies): Promise<CheckResult> {
-  const { id, client, calls, control, undo, cancelled, lost, wishes, onSteps, log, limits = usualLimits } = dependencies
+  const { id, client, calls, control, undo, cancelled, lost, wishes: requestedOptions, onSteps, log, limits = defaultLimits } = dependencies
   const startedAt = Date.now()
-  const facts = noFacts(wishes)
+  const facts = noFacts(requestedOptions)
   const steps = waitingSteps()
   const requests: ServerCheckReport['requests'] = []
-  const mostGenerations = usualGenerations + (wishes.checkpoint === null ? 0 : 2) + (wishes.minutes === null ? 0 : 2)
+  const maxGenerations = defaultGenerations + (requestedOptions.checkpoint === null ? 0 : 2) + (requestedOptions.minutes === null ? 0 : 2)
   let present: CheckStepName = 'wait'
   let end: Pick<CheckRun, 'outcome' | 'reason'> = { outcome: 'finished', reason: null }
   let made = 0
@@ -110,7 +110,7 @@ export async function runCheck (dependencies: CheckDependencies): Promise<CheckR
     onSteps(steps)
   }
 
-  async function take ({ name, mostMs, work }: Step): Promise<void> {
+  async function take ({ name, maxMs, work }: Step): Promise<void> {
     present = name
     enter(name, { state: 'running' })
     const begin = performance.now()
@@ -118,7 +118,7 @@ export async function runCheck (dependencies: CheckDependencies): Promise<CheckR
       enter(name, { duration_ms: Math.round(performance.now() - begin), ...change })
     }
     try {
-      await withDeadline(mostMs, [cancelled, lost], async signal => {
+      await withDeadline(maxMs, [cancelled, lost], async signal => {
         ofStep = signal
         await work(session, facts)
       })
@@ -141,7 +141,7 @@ export async function runCheck (dependencies: CheckDependencies): Promise<CheckR
     undo,
     limits,
     signal: () => ofStep,
-    mostGenerations,
+    maxGenerations,
     takesSettings: () => rulesOf(facts.traits).overrideSettings !== null,
     step: () => present,
     requests
@@ -166,7 +166,7 @@ export async function runCheck (dependencies: CheckDependencies): Promise<CheckR
     ...end,
     steps,
     requests,
-    generations: { made, at_most: mostGenerations },
+    generations: { made, at_most: maxGenerations },
     putBack: state
   }
   return { report: writeReport(facts, { ...nothingLearned, ...learned }, run), learned }

@@ -11,7 +11,7 @@ import type { Server } from '../servers/registry.ts'
 import type { CheckStore, StoredCheck, StoredUndo } from './check-service.ts'
 import { type CheckReport, noFacts, writeReport } from './report.ts'
 import { runCheck, waitingSteps } from './run-check.ts'
-import { type CheckLimits, usualLimits } from './session.ts'
+import { type CheckLimits, defaultLimits } from './session.ts'
 import { isEmpty, nothingToUndo, putBack, type UndoNotes, type UndoRecord } from './undo.ts'
 
 /** The checks of one server, as long as this process serves it. */
@@ -32,7 +32,7 @@ export interface CheckServerDependencies {
   readonly store: CheckStore
   readonly client: A1111Client
   readonly calls: RawCalls
-  readonly gate: Semaphore
+  readonly sendSlot: Semaphore
   /** Of the lease, under which alone anything is changed. */
   readonly fence: number
   readonly holdsLease: () => Promise<boolean>
@@ -55,7 +55,7 @@ const untilUsable = 20_000
 /** After trouble with Redis or the server, in milliseconds. */
 const pauseAfterTrouble = 1000
 /** How often settings are tried to be put back at a server that answers and refuses. */
-const mostAttempts = 5
+const maxAttempts = 5
 
 class Lost extends Error {
   override readonly name = 'Lost'
@@ -67,8 +67,8 @@ class Lost extends Error {
  */
 export async function serveChecks (dependencies: CheckServerDependencies): Promise<CheckServer> {
   const {
-    server, store, client, calls, gate, fence, holdsLease, usable, lookNow, traits, redisVersion, tasks, learning,
-    setLine, log, limits = usualLimits
+    server, store, client, calls, sendSlot, fence, holdsLease, usable, lookNow, traits, redisVersion, tasks, learning,
+    setLine, log, limits = defaultLimits
   } = dependencies
   const serverId = server().id
   const baseUrl = server().address.baseUrl
@@ -140,7 +140,7 @@ export async function serveChecks (dependencies: CheckServerDependencies): Promi
 
   /** The gate, once what runs there is over. @throws DeadlinePassed */
   async function enter (milliseconds: number, end: AbortSignal): Promise<() => void> {
-    return await withDeadline(milliseconds, [leaving.signal, end], gate.enter)
+    return await withDeadline(milliseconds, [leaving.signal, end], sendSlot.enter)
   }
 
   async function waitUntilUsable (): Promise<boolean> {
@@ -225,7 +225,7 @@ export async function serveChecks (dependencies: CheckServerDependencies): Promi
         const isAway = error instanceof GenerationFailure && error.failureClass === 'server-down'
         // Seen to be down, it is asked for nothing before it is up again.
         if (isAway) await lookNow()
-        if (isAway || ++attempts < mostAttempts) {
+        if (isAway || ++attempts < maxAttempts) {
           log.debug({ server: server().alias, err: error }, 'what a check has changed is not put back yet')
           return await quiet(pauseAfterTrouble)
         }

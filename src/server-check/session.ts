@@ -39,7 +39,7 @@ export interface CheckLimits {
   readonly largestBody: number
 }
 
-export const usualLimits: CheckLimits = {
+export const defaultLimits: CheckLimits = {
   waitMs: 600_000, generationMs: 300_000, lookMs: 40, largestBody: 64 * 1024 * 1024
 }
 
@@ -88,7 +88,7 @@ export interface CheckSessionDependencies {
   readonly limits: CheckLimits
   /** Ends what is under way. */
   readonly signal: () => AbortSignal
-  readonly mostGenerations: number
+  readonly maxGenerations: number
   /** False where the server takes no settings and no task ids. */
   readonly takesSettings: () => boolean
   readonly step: () => CheckStepName
@@ -98,12 +98,12 @@ export interface CheckSessionDependencies {
 /** Milliseconds for a small request, and how long the server may take to stop what was left behind. */
 const smallTimeout = 20_000
 const orphanWait = 60_000
-const mostRequests = 300
+const maxRequests = 300
 const idlePause = 250
 
 export function createCheckSession (dependencies: CheckSessionDependencies): CheckSession {
   const {
-    id, calls, client, interrupt, undo, limits, signal, mostGenerations, takesSettings, step, requests
+    id, calls, client, interrupt, undo, limits, signal, maxGenerations, takesSettings, step, requests
   } = dependencies
   let made = 0
   let took = 0
@@ -119,7 +119,7 @@ export function createCheckSession (dependencies: CheckSessionDependencies): Che
     const begin = performance.now()
     const keep = (status: number | null) => {
       took = performance.now() - begin
-      if (requests.length >= mostRequests) return
+      if (requests.length >= maxRequests) return
       requests.push({ step: step(), method, route: path, status, duration_ms: Math.round(took) })
     }
     try {
@@ -173,7 +173,7 @@ export function createCheckSession (dependencies: CheckSessionDependencies): Che
   }
 
   async function generate (generation: CheckGeneration): Promise<RawAnswer> {
-    if (made >= mostGenerations) throw new NotFoundOut('The check has reached its limit of generations.')
+    if (made >= maxGenerations) throw new NotFoundOut('The check has reached its limit of generations.')
     await untilIdle()
     signal().throwIfAborted()
     made++

@@ -19,7 +19,7 @@ type ConnectionInput = Partial<Pick<ServerInput, 'headers' | 'bearer' | 'ca' | '
 /** Headers, token and trust of a server: all that belongs to its address besides user and password. */
 export type ConnectionOptions = Pick<ServerAddress, 'headers' | 'bearer' | 'ca' | 'tlsVerify'>
 
-const mostHeaders = 32
+const maxHeaders = 32
 
 /** Hop-by-hop headers (RFC 9110, 7.6.1) belong to one connection, which our HTTP client makes. */
 const hopByHop = [
@@ -75,7 +75,7 @@ export function lostOptions (before: ServerAddress, after: ServerAddress): strin
 
 function headersOf (given: Readonly<Record<string, string>>): ConnectionOptions['headers'] {
   const entries = Object.entries(given)
-  if (entries.length > mostHeaders) throw invalid('headers', `headers has ${entries.length} names; the most is ${mostHeaders}.`)
+  if (entries.length > maxHeaders) throw invalid('headers', `headers has ${entries.length} names; the most is ${maxHeaders}.`)
   const seen = new Set<string>()
   for (const [name, value] of entries) {
     const lower = name.toLowerCase()
@@ -133,7 +133,7 @@ function invalid (field: string, sentence: string): ServiceError {
 }
 
 /** What a body with a host leaves out. */
-const usualPlace = 'http://127.0.0.1:7860'
+const defaultPlace = 'http://127.0.0.1:7860'
 
 /** What a request body says about where a server is and who may use it. */
 export type AddressInput = Partial<Pick<ServerInput,
@@ -175,7 +175,7 @@ function decoded (part: string, field: string): string {
  * @throws ServiceError `missing_required_field` or `invalid_field_value` naming the field
  */
 export function addressOf (input: AddressInput): ServerAddress {
-  const place = input.apiUrl || input.host ? placeOf(usualPlace, input) : null
+  const place = input.apiUrl || input.host ? placeOf(defaultPlace, input) : null
   if (place === null) {
     throw new ServiceError('missing_required_field', 'Give apiUrl, such as http://127.0.0.1:7860, or host and port.',
       { field: 'apiUrl' })

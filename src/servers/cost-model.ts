@@ -58,12 +58,12 @@ const longestGeneration = 86_400
  */
 export function predictSeconds (model: CostModel, workload: Workload | null, loaded: string): number | null {
   if (model.samples === 0) return null
-  const seconds = workload === null ? usualSeconds(model) : secondsByCosts(model, { workload, loaded }) * model.pace
+  const seconds = workload === null ? defaultSeconds(model) : secondsByCosts(model, { workload, loaded }) * model.pace
   return Math.min(seconds, longestGeneration)
 }
 
 /** The middle one of the last generations. */
-function usualSeconds ({ recent }: CostModel): number {
+function defaultSeconds ({ recent }: CostModel): number {
   const seconds = recent.map(one => one.seconds).sort((one, other) => one - other)
   return seconds[Math.floor(seconds.length / 2)] ?? 0
 }
@@ -103,7 +103,7 @@ const doubt = { cost: 1, factor: 0.7 }
 const rounds = 6
 const sweeps = 30
 /** Checkpoints that are told apart; a hundred or so is what people have. */
-const mostCheckpoints = 200
+const maxCheckpoints = 200
 /** Generations that say whether all take longer than was learned, or less long, and what is too little to matter. */
 const paceSamples = 5
 const negligible = 0.15
@@ -231,7 +231,7 @@ function paceOf (last: readonly SeenGeneration[], beliefs: Beliefs): number {
 /** Never without the first one, which the others are held against. */
 function withoutOldest (factors: CostModel['factors']): CostModel['factors'] {
   const [usual, ...others] = Object.entries(factors)
-  return usual === undefined ? factors : Object.fromEntries([usual, ...others.slice(1 - mostCheckpoints)])
+  return usual === undefined ? factors : Object.fromEntries([usual, ...others.slice(1 - maxCheckpoints)])
 }
 
 /** What generations cost at each server, for every process to read. */

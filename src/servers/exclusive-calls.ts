@@ -7,11 +7,11 @@ import type { Semaphore } from '../lib/semaphore.ts'
 import { loadScript } from '../redis/scripts.ts'
 
 /**
- * Turns at servers for calls that are no jobs, such as enlarging a picture: a server does one thing at a time, so
+ * ExclusiveCalls at servers for calls that are no jobs, such as enlarging a picture: a server does one thing at a time, so
  * these stand at the same gate as the generations. Whoever serves the server opens it, in whatever process that is;
  * the call itself is made by who asked, so that no picture goes through Redis.
  */
-export interface Turns {
+export interface ExclusiveCalls {
   /**
    * Resolves with what ends the turn, once it is this caller's.
    * @throws Error when the signal is aborted before that
@@ -21,7 +21,7 @@ export interface Turns {
 }
 
 /** The same as seen by who serves a server. */
-interface TurnLine {
+interface ExclusiveCallQueue {
   /** The first that waits or has its turn already; those whose caller is gone are forgotten. */
   first (): Promise<{ readonly id: string, readonly granted: boolean } | null>
   /** False where the caller is gone. */
@@ -41,14 +41,14 @@ const keepAsking = loadScript<[turn: string, line: string],
   [id: string, lifetimeMs: number, channel: string, serverId: string], 'waiting' | 'granted'>(
   new URL('scripts/keep-asking.lua', import.meta.url))
 
-export interface TurnsDependencies {
+export interface ExclusiveCallsDependencies {
   readonly redis: Redis
   /** A connection in subscriber mode, which this process shares. */
   readonly subscriber: Redis
   readonly keys: Keys
 }
 
-export async function createTurns ({ redis, subscriber, keys }: TurnsDependencies): Promise<Turns> {
+export async function createExclusiveCalls ({ redis, subscriber, keys }: ExclusiveCallsDependencies): Promise<ExclusiveCalls> {
   const granted = keys.channel('turns-granted')
   const waiting = new Map<string, () => void>()
   const hear = (channel: string, id: string) => { if (channel === granted) waiting.get(id)?.() }
@@ -99,7 +99,7 @@ export async function createTurns ({ redis, subscriber, keys }: TurnsDependencie
   }
 }
 
-export function createTurnLine (redis: Redis, keys: Keys, serverId: string): TurnLine {
+export function createExclusiveCallQueue (redis: Redis, keys: Keys, serverId: string): ExclusiveCallQueue {
   const line = lineKey(keys, serverId)
 
   async function remaining (id: string): Promise<number | null> {
@@ -133,15 +133,15 @@ export function createTurnLine (redis: Redis, keys: Keys, serverId: string): Tur
 }
 
 /** Lets calls that are no jobs through the gate of one server, as long as this process serves it. */
-export interface TurnGranter {
+export interface ExclusiveCallGranter {
   /** Somebody came or left, or the server can be used again. */
   look (): void
   close (): void
 }
 
-export interface TurnGranterDependencies {
-  readonly line: TurnLine
-  readonly gate: Semaphore
+export interface ExclusiveCallGranterDependencies {
+  readonly line: ExclusiveCallQueue
+  readonly sendSlot: Semaphore
   /** Whether the server takes anything now. */
   readonly open: () => boolean
   readonly log: Log
@@ -155,7 +155,7 @@ const pauseAfterTrouble = 1000
  * Resolves once a call that a former holder of the lease has let through, and that may still be at the server, stands
  * first at the gate: nothing may be sent before.
  */
-export async function grantTurns ({ line, gate, open, log }: TurnGranterDependencies): Promise<TurnGranter> {
+export async function grantTurns ({ line, sendSlot, open, log }: ExclusiveCallGranterDependencies): Promise<ExclusiveCallGranter> {
   const closing = new AbortController()
   const { ring, quiet } = createWakeUp(closing.signal)
 
@@ -171,7 +171,7 @@ export async function grantTurns ({ line, gate, open, log }: TurnGranterDependen
   async function next (): Promise<void> {
     const first = open() ? await line.first() : null
     if (first === null) return await quiet()
-    const openGate = await gate.enter(closing.signal)
+    const openGate = await sendSlot.enter(closing.signal)
     try {
       // Both the server and the caller may have left meanwhile.
       if (open() && await line.grant(first.id)) await over(first.id)
@@ -181,7 +181,7 @@ export async function grantTurns ({ line, gate, open, log }: TurnGranterDependen
   }
 
   async function goOnWith (id: string): Promise<void> {
-    const openGate = await gate.enter(closing.signal)
+    const openGate = await sendSlot.enter(closing.signal)
     await over(id).finally(openGate)
   }
 

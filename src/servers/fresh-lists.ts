@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
 import type { A1111Client } from '../a1111/client.ts'
-import { type Admission, type AdmissionRequest, admit, type OnMissing } from '../a1111/compatibility.ts'
+import { type Compatibility, type CompatibilityRequest, admit, type OnMissing } from '../a1111/compatibility.ts'
 import { readLists } from '../a1111/inventory.ts'
 import { rulesOf } from '../a1111/kinds/registry.ts'
 import type { Inventory, ListName, ServerTraits } from '../a1111/types.ts'
@@ -77,7 +77,7 @@ export interface FreshLists {
    * Null while nothing is known of the server.
    * @throws ServiceError as `admit`
    */
-  admit (server: Reachable, request: AdmissionRequest, onMissing: OnMissing): Promise<Admission | null>
+  admit (server: Reachable, request: CompatibilityRequest, onMissing: OnMissing): Promise<Compatibility | null>
   /** The inventory with these lists as the server has them now, where they may be read again. */
   readAgain (server: Reachable, lists: readonly ListName[]): Promise<Inventory | null>
 }

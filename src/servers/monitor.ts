@@ -21,7 +21,7 @@ export interface MonitorIntervals {
 }
 
 export const defaultMonitorIntervals: MonitorIntervals = { whileUp: 15_000, whileDown: 1000, inventory: 120_000 }
-const usualPatience: StartPatience = { known: 30_000, unknown: 10_000 }
+const defaultPatience: StartPatience = { known: 30_000, unknown: 10_000 }
 
 /** For how long reports from generations keep a server out of use, in milliseconds. */
 const shortestBreak = 1000
@@ -31,7 +31,7 @@ const longestDoubt = 30_000
 /** Least time between two readings of the inventory that generations give reason for, in milliseconds. */
 const rereadInterval = 30_000
 /** Differences that are remembered of each server. */
-const mostDifferences = 200
+const maxDifferences = 200
 /** For how long a route is not tried that was missing at work, in milliseconds; a restart ends it as well. */
 const missingFor = 600_000
 /** How often a state that does not change goes into the history, in milliseconds. */
@@ -102,7 +102,7 @@ export interface ServerMonitorDependencies {
 export function createServerMonitor (dependencies: ServerMonitorDependencies): ServerMonitor {
   const { server, client, states, log, intervals = defaultMonitorIntervals, watch, onUsable } = dependencies
   const start = createStartCheck({
-    server, states, log, patience: intervals.start ?? usualPatience, interval: intervals.whileDown
+    server, states, log, patience: intervals.start ?? defaultPatience, interval: intervals.whileDown
   })
   let state: ServerState | null = null
   /** What `onUsable` was told last and has dealt with. */
@@ -141,7 +141,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     change: Pick<ServerState, 'reachable' | 'lastError'> & Partial<ServerState>, responseMs: number | null = null
   ): Promise<ServerState> {
     const before = state
-    const moment = Date.now()
+    const timestamp = Date.now()
     const changed = before?.reachable !== change.reachable
     // A server that was away may have another version, other extensions, another proxy.
     if (changed && change.reachable === 'no') forgetStart()
@@ -150,8 +150,8 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       inventoryReadAt: before?.inventoryReadAt ?? null,
       baseUrl: server().address.baseUrl,
       ...change,
-      since: changed ? moment : before?.since ?? moment,
-      checkedAt: moment
+      since: changed ? timestamp : before?.since ?? timestamp,
+      checkedAt: timestamp
     }
     state = after
     if (changed) {
@@ -166,7 +166,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     await states.write(server().id, after)
     if (changed || performance.now() - sampledAt >= sampleInterval) {
       sampledAt = performance.now()
-      await states.history.add(server().id, { at: moment, reachable: after.reachable, responseMs })
+      await states.history.add(server().id, { at: timestamp, reachable: after.reachable, responseMs })
     }
     return after
   }
@@ -362,7 +362,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       const fresh = found.filter(difference => !differences.has(difference))
       if (fresh.length === 0) return
       for (const difference of fresh) differences.add(difference)
-      for (const oldest of [...differences].slice(0, -mostDifferences)) differences.delete(oldest)
+      for (const oldest of [...differences].slice(0, -maxDifferences)) differences.delete(oldest)
       // Where that is not yet, a later look sees to it.
       inventoryDueAt = Math.min(inventoryDueAt, inventoryReadAt + rereadInterval)
       if (performance.now() >= inventoryDueAt) checkSoon()

@@ -93,7 +93,7 @@ function throwIfAway (error: unknown): void {
  * A connection on which nothing is said: it breaks with the server's process, so that a restart is noticed however
  * short it is. A proxy in between may break it as well, which then looks like a restart.
  */
-export interface ProcessLine {
+export interface ProcessConnection {
   /** Whether it has stood since it was last renewed. */
   isUnbroken (): boolean
   /** Connects again where it is broken; never throws for the server's sake. */
@@ -101,7 +101,7 @@ export interface ProcessLine {
   close (): void
 }
 
-export function createProcessLine (client: Pick<A1111Client, 'hold'>): ProcessLine {
+export function createProcessConnection (client: Pick<A1111Client, 'hold'>): ProcessConnection {
   let held: HeldConnection | null = null
   let closed = false
   return {

@@ -9,7 +9,7 @@ import { type JsonObject, textOf } from '../lib/json-values.ts'
 import type { Log } from '../lib/logging.ts'
 import type { LearnedTraits } from './learned-traits.ts'
 import {
-  createOptionsAccess, type GenerationEnd, type ProcessLine, selected, type SentOptions, settingStays, unaskedSetting,
+  createOptionsAccess, type GenerationEnd, type ProcessConnection, selected, type SentOptions, settingStays, unaskedSetting,
   type WantedOptions
 } from './options-access.ts'
 import type { Server } from './registry.ts'
@@ -42,7 +42,7 @@ export interface OptionsKeeper {
 export interface OptionsKeeperDependencies {
   readonly server: () => Pick<Server, 'id' | 'alias' | 'address' | 'restoreSelection'>
   readonly client: Pick<A1111Client, 'readJson' | 'postJson' | 'progress'>
-  readonly line: ProcessLine
+  readonly line: ProcessConnection
   readonly store: KeptOptionsStore
   readonly inventory: () => Promise<Inventory | null>
   readonly traits: () => ServerTraits | null
@@ -50,8 +50,8 @@ export interface OptionsKeeperDependencies {
   readonly log: Log
 }
 
-const mostUsed = 500
-const mostValues = 20
+const maxUsed = 500
+const maxValues = 20
 
 type Lent = Record<string, LentSetting>
 
@@ -169,7 +169,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
     for (const [name, value] of Object.entries(settings)) {
       const before = lent[name] ?? (name in now ? { before: now[name], values: [] } : null)
       if (before === null || before.values.some(one => sameSetting(one, value))) continue
-      lent[name] = { ...before, values: [...before.values, value].slice(-mostValues) }
+      lent[name] = { ...before, values: [...before.values, value].slice(-maxValues) }
     }
     kept = { ...kept, lent }
   }
@@ -224,7 +224,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
       }
       if (title !== null && !isSelected) {
         const name = splitHash(title).name
-        kept = { ...kept, open: added(kept.open, name), used: added(kept.used, name).slice(-mostUsed) }
+        kept = { ...kept, open: added(kept.open, name), used: added(kept.used, name).slice(-maxUsed) }
       }
       for (const name of Object.keys(settings)) if (kept.lent[name] !== undefined) left.add(name)
       await save()

@@ -3,8 +3,8 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Redis } from 'ioredis'
 import { nearest } from '../a1111/names.ts'
 import type { ServerAddress, ServerTraits } from '../a1111/types.ts'
-import type { Vault } from '../access/secrets.ts'
-import { createAnnouncer, type HouseKind } from '../events/event.ts'
+import type { Encryptor } from '../access/secrets.ts'
+import { createEventPublisher, type ServicesKind } from '../events/event.ts'
 import { ServiceError } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
 import type { ConnectionOptions } from './address.ts'
@@ -110,17 +110,17 @@ interface StoredServer extends Omit<Server, 'address' | 'pauseReason' | 'restore
 export interface ServerRegistryDependencies {
   readonly redis: Redis
   readonly keys: Keys
-  readonly vault: Vault
+  readonly encryptor: Encryptor
 }
 
 /**
  * The servers, kept in Redis and mirrored in the memory of each process. A notice on the `servers` channel tells
  * the others of a change; whoever owns the subscriber calls `refresh` on it.
  */
-export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDependencies): ServerRegistry {
+export function createServerRegistry ({ redis, keys, encryptor }: ServerRegistryDependencies): ServerRegistry {
   const recordsKey = keys.key('servers')
   const aliasesKey = keys.key('server-aliases')
-  const announce = createAnnouncer(redis, keys)
+  const announce = createEventPublisher(redis, keys)
   const listeners = new Set<() => void>()
   let servers: readonly Server[] = []
   let mirrored = ''
@@ -134,20 +134,20 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
     return {
       ...rest,
       baseUrl,
-      ...(username === undefined ? {} : { username, password: vault.seal(password ?? '', passwordContext(server.id)) }),
+      ...(username === undefined ? {} : { username, password: encryptor.seal(password ?? '', passwordContext(server.id)) }),
       ...(Object.keys(options).length === 0
         ? {}
-        : { options: vault.seal(JSON.stringify(options), optionsContext(server.id)) })
+        : { options: encryptor.seal(JSON.stringify(options), optionsContext(server.id)) })
     }
   }
 
   function restore ({ baseUrl, username, password, options: sealed, ...rest }: StoredServer): Server {
     const credentials = username === undefined || password === undefined
       ? {}
-      : { username, password: vault.open(password, passwordContext(rest.id)) }
+      : { username, password: encryptor.open(password, passwordContext(rest.id)) }
     // Records of earlier versions have none of these.
     const { pauseReason = null, pausedAt = null, restoreSelection = 'when idle' } = rest
-    const opened = sealed === undefined ? '{}' : vault.open(sealed, optionsContext(rest.id))
+    const opened = sealed === undefined ? '{}' : encryptor.open(sealed, optionsContext(rest.id))
     const options = JSON.parse(opened) as ConnectionOptions
     return { ...rest, pauseReason, pausedAt, restoreSelection, address: { baseUrl, ...credentials, ...options } }
   }
@@ -163,7 +163,7 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
     for (const listener of listeners) listener()
   }
 
-  async function save (server: Server, kind: HouseKind): Promise<void> {
+  async function save (server: Server, kind: ServicesKind): Promise<void> {
     await redis.hset(recordsKey, server.id, JSON.stringify(store(server)))
     await redis.publish(keys.channel('servers'), server.id)
     await announce(kind, server)
@@ -197,7 +197,7 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
     },
     async add ({ alias, address, origin, description = null, enabled = true, jobTimeoutSeconds = null, restoreSelection = 'when idle' }) {
       const id = randomUUID()
-      const moment = Date.now()
+      const timestamp = Date.now()
       await claimAlias(alias, id)
       const server: Server = {
         id,
@@ -211,8 +211,8 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
         pausedAt: null,
         jobTimeoutSeconds,
         restoreSelection,
-        createdAt: moment,
-        updatedAt: moment
+        createdAt: timestamp,
+        updatedAt: timestamp
       }
       await save(server, 'server-added')
       return server
@@ -247,7 +247,7 @@ export function createServerRegistry ({ redis, keys, vault }: ServerRegistryDepe
   return registry
 }
 
-function kindOfChange (before: Server, after: Server): HouseKind {
+function kindOfChange (before: Server, after: Server): ServicesKind {
   if (before.paused === after.paused) return 'server-changed'
   return after.paused ? 'server-paused' : 'server-resumed'
 }

@@ -14,7 +14,7 @@ import type { ServerStateStore } from './state-store.ts'
 export type JobsOfRemoved = 'refuse' | 'cancel' | 'move'
 
 /** What operators do with servers beyond changing their records. */
-export interface ServerDesk {
+export interface ServerService {
   readonly registry: ServerRegistry
   /** Looks at a server now and writes down what was found. Never throws for the server's sake. */
   test (server: Server): Promise<{ reachable: boolean, message: string, milliseconds: number }>
@@ -26,7 +26,7 @@ export interface ServerDesk {
   remove (server: Server, jobs: JobsOfRemoved, to?: string, expected?: number): Promise<string>
 }
 
-export interface ServerDeskDependencies {
+export interface ServerServiceDependencies {
   readonly registry: ServerRegistry
   readonly states: ServerStateStore
   readonly store: JobStore
@@ -41,11 +41,11 @@ const settleInterval = 50
 /** For so long a test waits for a server that is starting, in milliseconds. */
 const longestStart = 10_000
 
-export function createServerDesk (dependencies: ServerDeskDependencies): ServerDesk {
+export function createServerService (dependencies: ServerServiceDependencies): ServerService {
   const { registry, states, store, connect, forget } = dependencies
 
   /** Cancels what waits, or gives it to another server; answers how many jobs that were. */
-  async function clearLine (server: Server, taker: Server | null): Promise<number> {
+  async function clearQueue (server: Server, taker: Server | null): Promise<number> {
     const waiting = await store.line(server.id, 0, -1)
     for (const id of waiting) {
       const done = taker === null ? store.cancel(id) : store.move(id, taker.id)
@@ -87,7 +87,7 @@ export function createServerDesk (dependencies: ServerDeskDependencies): ServerD
       const begin = performance.now()
       const client = connect(server)
       const before = await states.read(server.id)
-      const moment = Date.now()
+      const timestamp = Date.now()
       try {
         const known = await states.freshInventory(server.id)
         const found = await probeOnceStarted(client)
@@ -102,8 +102,8 @@ export function createServerDesk (dependencies: ServerDeskDependencies): ServerD
         await states.writeInventory(server.id, inventory, loraFacts)
         await states.write(server.id, {
           reachable: 'yes',
-          since: before?.reachable === 'yes' ? before.since : moment,
-          checkedAt: moment,
+          since: before?.reachable === 'yes' ? before.since : timestamp,
+          checkedAt: timestamp,
           lastError: null,
           traits,
           inventoryReadAt: inventory.readAt,
@@ -123,8 +123,8 @@ export function createServerDesk (dependencies: ServerDeskDependencies): ServerD
           inventoryReadAt: null,
           ...before,
           reachable,
-          since: before?.reachable === reachable ? before.since : moment,
-          checkedAt: moment,
+          since: before?.reachable === reachable ? before.since : timestamp,
+          checkedAt: timestamp,
           lastError: messageOf(error)
         })
         return { reachable: false, message: messageOf(error), milliseconds: Math.round(performance.now() - begin) }
@@ -150,13 +150,13 @@ export function createServerDesk (dependencies: ServerDeskDependencies): ServerD
       const taker = jobs === 'move' ? takerOf(server, to) : null
       // Its worker lets go of what runs, and no further job enters its line.
       await registry.update(server.id, { enabled: false })
-      const cancelled = taker === null ? await clearLine(server, null) : 0
+      const cancelled = taker === null ? await clearQueue(server, null) : 0
       if (taker === null) await cancelRunning(server)
       await untilIdle(server)
-      const moved = taker === null ? 0 : await clearLine(server, taker)
+      const moved = taker === null ? 0 : await clearQueue(server, taker)
       await registry.remove(server.id)
       // A request that was under way may have brought one more.
-      await clearLine(server, taker)
+      await clearQueue(server, taker)
       await states.forget(server.id)
       await forget(server.id)
       if (taker !== null) return `${jobsInWords(moved)} moved to ${taker.alias}`

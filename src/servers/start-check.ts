@@ -47,11 +47,11 @@ export interface StartCheckDependencies {
 }
 
 /** So often a list that is empty all at once is read again before that is believed. */
-const mostRereadings = 5
+const maxRereadings = 5
 /** For so long after its start a server's errors may come of that, in milliseconds. */
 const startErrorsFor = 60_000
 /** So often in one start a server is held back again because of such an error. */
-const mostHolds = 3
+const maxHolds = 3
 
 export function createStartCheck ({ server, states, log, patience, interval }: StartCheckDependencies): StartCheck {
   /** The inventory as it was accepted last, be it by a process before this one. */
@@ -95,7 +95,7 @@ export function createStartCheck ({ server, states, log, patience, interval }: S
     },
     believed (read) {
       const lost = accepted === null ? [] : lostLists(accepted, read)
-      if (accepted === null || lost.length === 0 || rereadings >= mostRereadings) {
+      if (accepted === null || lost.length === 0 || rereadings >= maxRereadings) {
         if (lost.length > 0) log.info({ server: server().alias, lists: lost }, 'some lists of the server are empty now')
         rereadings = 0
         accepted = read
@@ -107,7 +107,7 @@ export function createStartCheck ({ server, states, log, patience, interval }: S
     },
     rereads: () => rereadings > 0,
     hold () {
-      if (performance.now() - upSince > startErrorsFor || holds >= mostHolds) return null
+      if (performance.now() - upSince > startErrorsFor || holds >= maxHolds) return null
       holds += 1
       const milliseconds = interval * 2 ** holds
       heldUntil = performance.now() + milliseconds

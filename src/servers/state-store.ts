@@ -65,7 +65,7 @@ interface ServerHistories {
 
 const day = 86_400_000
 /** A sample a minute makes 1,440 a day; the rest is for changes in between. */
-const mostSamples = 2000
+const maxSamples = 2000
 
 const letters = { yes: 'y', no: 'n', unauthorized: 'u', suspected: 's' } as const
 const states = { y: 'yes', n: 'no', u: 'unauthorized', s: 'suspected' } as const
@@ -78,7 +78,7 @@ function createServerHistories (redis: Redis, keys: Keys): ServerHistories {
       const text = `${at} ${letters[reachable]} ${responseMs ?? ''}`
       await redis.multi()
         .rpush(samplesKey(serverId), text)
-        .ltrim(samplesKey(serverId), -mostSamples, -1)
+        .ltrim(samplesKey(serverId), -maxSamples, -1)
         .pexpire(samplesKey(serverId), day)
         .exec()
     },

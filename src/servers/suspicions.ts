@@ -21,8 +21,8 @@ export interface Suspicions {
 }
 
 /** Different requests with different errors, without a generation in between that went well. */
-const mostSuspicions = 3
-const mostRemembered = 200
+const maxSuspicions = 3
+const maxRemembered = 200
 
 export function createSuspicions (): Suspicions {
   /** What counts against the server. */
@@ -41,10 +41,10 @@ export function createSuspicions (): Suspicions {
       }
       known.set(name, said)
       const [oldest] = known.keys()
-      if (known.size > mostRemembered && oldest !== undefined) known.delete(oldest)
+      if (known.size > maxRemembered && oldest !== undefined) known.delete(oldest)
       const isNew = open.every(one => one.request !== said.request && one.words !== said.words)
       if (isNew) open.push(said)
-      return isNew && open.length >= mostSuspicions ? 'server' : 'first'
+      return isNew && open.length >= maxSuspicions ? 'server' : 'first'
     },
     wentWell (request) {
       open = []

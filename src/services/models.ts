@@ -13,35 +13,35 @@ import type { Log } from '../lib/logging.ts'
 import { withoutTrailing } from '../lib/text.ts'
 import { type Catalogue, createCatalogue } from '../models/catalogue.ts'
 import { type CivitaiClient, createCivitaiClient } from '../models/civitai-client.ts'
-import { createDownloadDesk, type DownloadDesk } from '../models/download-service.ts'
+import { createDownloadService, type DownloadService } from '../models/download-service.ts'
 import { createDownloadStore } from '../models/download.ts'
 import { createHasher, createModelFileStore } from '../models/file-store.ts'
-import { createFolderTurns, modelFolders } from '../models/folders.ts'
+import { createFolderLocks, modelFolders } from '../models/folders.ts'
 import { createIdentities } from '../models/join.ts'
-import { createModelDesk, type ModelDesk } from '../models/model-service.ts'
+import { createModelService, type ModelService } from '../models/model-service.ts'
 import { type CivitaiPictures, createCivitaiPictures } from '../models/pictures.ts'
 import { createModelRefresher, type ModelRefresher } from '../models/refresh.ts'
-import { tellServers } from '../models/run-download.ts'
-import { createScanBoard, type ScanBoard } from '../models/scan.ts'
-import { createTurns } from '../servers/exclusive-calls.ts'
+import { refreshServerLists } from '../models/run-download.ts'
+import { createScanStatusStore, type ScanStatusStore } from '../models/scan.ts'
+import { createExclusiveCalls } from '../servers/exclusive-calls.ts'
 import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 
 /** Everything about models, put together once for a process. */
-export interface ModelHouse {
+export interface ModelServices {
   readonly catalogue: Catalogue
-  readonly desk: ModelDesk
-  readonly board: ScanBoard
+  readonly service: ModelService
+  readonly scanStatus: ScanStatusStore
   readonly maintenance: Maintenance
   readonly civitai: CivitaiClient
   readonly pictures: CivitaiPictures
   readonly refresher: ModelRefresher
-  readonly downloads: DownloadDesk
+  readonly downloads: DownloadService
   readonly downloadQueue: DownloadQueue
   close (): Promise<void>
 }
 
-export interface ModelHouseDependencies {
+export interface ModelServicesDependencies {
   readonly config: Config
   readonly log: Log
   readonly redis: Redis
@@ -51,29 +51,29 @@ export interface ModelHouseDependencies {
   readonly guard: EgressGuard
 }
 
-export function createModelHouse (dependencies: ModelHouseDependencies): ModelHouse {
+export function createModelServices (dependencies: ModelServicesDependencies): ModelServices {
   const { config, log, redis, keys, registry, states } = dependencies
   const files = createModelFileStore(redis, keys)
   const catalogue = createCatalogue({ registry, states, files, identities: createIdentities(redis, keys) })
   const hasher = createHasher()
-  const turns = createFolderTurns(redis, keys)
+  const turns = createFolderLocks(redis, keys)
   const baseUrl = withoutTrailing(config.CIVITAI_BASE_URL, '/')
   const civitai = createCivitaiClient({
     redis, keys, baseUrl, apiKey: config.CIVITAI_API_KEY, intervalMs: config.CIVITAI_INTERVAL_SECONDS * 1000
   })
-  const board = createScanBoard(redis, keys)
-  const maintenance = createMaintenance({ connection: redis, keys, board, log })
+  const scanStatus = createScanStatusStore(redis, keys)
+  const maintenance = createMaintenance({ connection: redis, keys, scanStatus, log })
   const folders = modelFolders(config)
   const downloadQueue = createDownloadQueue({ connection: redis, keys, log })
   return {
     catalogue,
-    desk: createModelDesk({ catalogue, files, hasher, turns, folders }),
-    board,
+    service: createModelService({ catalogue, files, hasher, turns, folders }),
+    scanStatus,
     maintenance,
     civitai,
     pictures: createCivitaiPictures(join(config.DATA_DIR, 'model-pictures'), baseUrl, dependencies.guard),
     refresher: createModelRefresher({ catalogue, files, civitai, hasher, turns, log }),
-    downloads: createDownloadDesk({
+    downloads: createDownloadService({
       store: createDownloadStore(redis, keys),
       civitai,
       folders,
@@ -96,7 +96,7 @@ export interface ModelWorkerDependencies {
   /** A connection in subscriber mode, which this process shares. */
   readonly subscriber: Redis
   readonly keys: Keys
-  readonly models: ModelHouse
+  readonly models: ModelServices
   readonly registry: ServerRegistry
   readonly guard: EgressGuard
   readonly connect: (server: Server) => A1111Client
@@ -124,11 +124,11 @@ export async function startModelWorker (
     files,
     retention,
     sweep,
-    turns: createFolderTurns(connection, keys),
-    board: createScanBoard(connection, keys)
+    turns: createFolderLocks(connection, keys),
+    scanStatus: createScanStatusStore(connection, keys)
   })
   const leaving = new AbortController()
-  const turns = await createTurns({ redis: connection, subscriber, keys })
+  const turns = await createExclusiveCalls({ redis: connection, subscriber, keys })
   const downloads = createDownloadWorker({
     connection,
     keys,
@@ -144,8 +144,8 @@ export async function startModelWorker (
       civitai: { origin: new URL(config.CIVITAI_BASE_URL).origin, key: config.CIVITAI_API_KEY },
       huggingface: { origin: new URL(config.HUGGINGFACE_BASE_URL).origin, key: config.HUGGINGFACE_TOKEN }
     },
-    tellServers (type, root) {
-      tellServers(type, root, { registry, connect, log, turns, catalogue: models.catalogue }, leaving.signal)
+    refreshServerLists (type, root) {
+      refreshServerLists(type, root, { registry, connect, log, turns, catalogue: models.catalogue }, leaving.signal)
         .catch(error => { log.warn({ err: error }, 'servers could not reload their folders') })
     }
   })

@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis'
 import { createGenerationQueues, type GenerationQueues } from '../../queues/generation-queue.ts'
 import { type A1111Client, createA1111Client } from '../a1111/client.ts'
 import { type AccessKeys, createAccessKeys } from '../access/keys.ts'
-import { checkMasterKey, createVault, deriveKey, loadMasterKey, type MasterKey, type Vault } from '../access/secrets.ts'
+import { checkMasterKey, createEncryptor, deriveKey, loadMasterKey, type MasterKey, type Encryptor } from '../access/secrets.ts'
 import { createRuntimeSettings, type RuntimeSettings, type RuntimeValues } from '../config/runtime-settings.ts'
 import type { Config } from '../config/settings.ts'
 import { type SettingSources, sourcesOf } from '../config/sources.ts'
@@ -31,12 +31,12 @@ import { createServerStateStore, type ServerStateStore } from '../servers/state-
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
 import { noTracing, type Tracing } from '../telemetry/tracing.ts'
 import { createImageUrls, type ImageUrls } from '../webhooks/event-body.ts'
-import { type FlorenceHouse, openFlorence } from './florence.ts'
-import { createModelHouse, type ModelHouse } from './models.ts'
-import { createWebhookHouse, openEgress, type WebhookHouse } from './webhooks.ts'
+import { type FlorenceServices, openFlorence } from './florence.ts'
+import { createModelServices, type ModelServices } from './models.ts'
+import { createWebhookServices, openEgress, type WebhookServices } from './webhooks.ts'
 
 /** What every process of the service stands on, whether it serves requests, runs jobs or both. */
-export interface House {
+export interface Services {
   readonly config: Config
   /** Where each setting comes from. */
   readonly sources: SettingSources
@@ -64,16 +64,16 @@ export interface House {
   readonly states: ServerStateStore
   /** Thorough checks of servers. */
   readonly checks: CheckStore
-  readonly models: ModelHouse
+  readonly models: ModelServices
   /** Null where no Florence is configured. */
-  readonly florence: FlorenceHouse | null
+  readonly florence: FlorenceServices | null
   readonly accessKeys: AccessKeys
   readonly masterKey: MasterKey
-  readonly vault: Vault
+  readonly encryptor: Encryptor
   /** The door to addresses that callers chose. */
   readonly guard: EgressGuard
   readonly imageUrls: ImageUrls
-  readonly webhooks: WebhookHouse
+  readonly webhooks: WebhookServices
   /** What this process sees and does. */
   readonly metrics: Metrics
   readonly tracing: Tracing
@@ -91,9 +91,9 @@ export interface House {
  * Opens the connections and puts the parts together.
  * @throws Error with a sentence for people when Redis cannot be reached or the master key is another
  */
-export async function openHouse (
+export async function openServices (
   config: Config, redisUrl: string, log: Log, sources: SettingSources = sourcesOf({})
-): Promise<House> {
+): Promise<Services> {
   const keys = createKeys(config.REDIS_PREFIX)
   const redis = await connectRedis(redisUrl, 'request', log, undefined, config.REDIS_TIMEOUT_SECONDS * 1000)
   const subscriber = await connectRedis(redisUrl, 'subscriber', log)
@@ -108,7 +108,7 @@ export async function openHouse (
     const { inputs: inputFolder, outputs } = mediaFolders(config.DATA_DIR)
     const storage = createStorageCheck({
       folders: { outputs, inputs: inputFolder },
-      leastFree: config.STORAGE_MIN_FREE_MIB * 1_048_576,
+      minFree: config.STORAGE_MIN_FREE_MIB * 1_048_576,
       interval: config.STORAGE_CHECK_SECONDS * 1000,
       others: async () => await readSharedFault({ redis, keys, processId }),
       log
@@ -124,7 +124,7 @@ export async function openHouse (
     const accessKeys = await createAccessKeys({
       redis, subscriber, keys, masterKey, defaultRatePerMinute: config.RATE_LIMIT_PER_MINUTE
     })
-    const vault = createVault(masterKey)
+    const encryptor = createEncryptor(masterKey)
     const reach = createServerReach(config.SERVERS_ALLOW)
     const starts = createServerStarts({
       notes: withLocalNotes(createStartNotes(redis, keys), notesPatience),
@@ -132,16 +132,16 @@ export async function openHouse (
       resolve: reach.resolve,
       log
     })
-    const registry = createServerRegistry({ redis, keys, vault })
+    const registry = createServerRegistry({ redis, keys, encryptor })
     await registry.refresh()
     const runtime = createRuntimeSettings({ redis, keys, initial: initialValues(config) })
     await runtime.refresh()
     const guard = openEgress(config, redisUrl, registry)
     const metrics = createMetrics(storage)
     const tracing = await openTracing(config)
-    const webhooks = createWebhookHouse(redis, { config, keys, log, vault, masterKey, guard, media, metrics, tracing })
+    const webhooks = createWebhookServices(redis, { config, keys, log, encryptor, masterKey, guard, media, metrics, tracing })
     const states = createServerStateStore(redis, keys)
-    const models = createModelHouse({ config, log, redis, keys, registry, states, guard })
+    const models = createModelServices({ config, log, redis, keys, registry, states, guard })
     const uploadTexts = createUploadTexts(deriveKey(masterKey.current, 'upload-texts'))
     const florence = openFlorence({ config, keys, log, redis, guard, webhooks })
     const list = createJobList(redis, keys, store)
@@ -175,7 +175,7 @@ export async function openHouse (
       florence,
       accessKeys,
       masterKey,
-      vault,
+      encryptor,
       guard,
       imageUrls: createImageUrls(masterKey),
       webhooks,
@@ -205,7 +205,7 @@ export async function openHouse (
 }
 
 /** Forgets what is kept of a server besides its record and state. */
-export async function forgetServer ({ queues, checks }: Pick<House, 'queues' | 'checks'>, serverId: string): Promise<void> {
+export async function forgetServer ({ queues, checks }: Pick<Services, 'queues' | 'checks'>, serverId: string): Promise<void> {
   await queues.obliterate(serverId)
   await checks.forget(serverId)
 }

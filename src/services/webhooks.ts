@@ -1,7 +1,7 @@
 import { buffer } from 'node:stream/consumers'
 import type { Redis } from 'ioredis'
 import { createWebhookQueue, createWebhookWorker, startWebhookRelay, type WebhookQueue } from '../../queues/webhooks.ts'
-import type { MasterKey, Vault } from '../access/secrets.ts'
+import type { MasterKey, Encryptor } from '../access/secrets.ts'
 import type { Config } from '../config/settings.ts'
 import { createEgressGuard, type EgressGuard, hostOf, type OwnPlace, portOf } from '../egress/guard.ts'
 import type { Keys } from '../lib/keys.ts'
@@ -15,31 +15,31 @@ import type { Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
 import { createDeliverer, type Deliverer } from '../webhooks/deliver.ts'
 import { createDeliveries, type Deliveries } from '../webhooks/deliveries.ts'
-import { createWebhookOffice, type WebhookOffice } from '../webhooks/delivery-service.ts'
+import { createDeliveryService, type DeliveryService } from '../webhooks/delivery-service.ts'
 import type { Delivery } from '../webhooks/delivery.ts'
 import { createEndpoints, type Endpoints } from '../webhooks/endpoints.ts'
 import type { ImageUrls } from '../webhooks/event-body.ts'
 import { createOutbox, deliveryOf } from '../webhooks/outbox.ts'
-import { createKeySide, type KeySide } from '../webhooks/signing-keys.ts'
-import { createWebhookDesk, type WebhookDesk } from '../webhooks/submission.ts'
+import { createSigningKeys, type SigningKeys } from '../webhooks/signing-keys.ts'
+import { createWebhookService, type WebhookService } from '../webhooks/submission.ts'
 
 /** The webhook side of one process, on one connection. */
-export interface WebhookHouse {
-  readonly desk: WebhookDesk
-  readonly keySide: KeySide
+export interface WebhookServices {
+  readonly service: WebhookService
+  readonly signingKeys: SigningKeys
   readonly deliveries: Deliveries
   readonly endpoints: Endpoints
   readonly deliverer: Deliverer
-  readonly office: WebhookOffice
+  readonly deliveryService: DeliveryService
   readonly queue: WebhookQueue
 }
 
 /** What the connections of a process share. */
-export interface WebhookGround {
+export interface WebhookServicesDependencies {
   readonly config: Config
   readonly keys: Keys
   readonly log: Log
-  readonly vault: Vault
+  readonly encryptor: Encryptor
   readonly masterKey: MasterKey
   readonly guard: EgressGuard
   readonly media: MediaStore
@@ -53,10 +53,10 @@ const slotMargin = 5000
 const lastAnswers = 1000
 const hour = 3_600_000
 
-export function createWebhookHouse (redis: Redis, dependencies: WebhookGround): WebhookHouse {
-  const { config, keys, log, vault, masterKey, guard, media, metrics, tracing } = dependencies
+export function createWebhookServices (redis: Redis, dependencies: WebhookServicesDependencies): WebhookServices {
+  const { config, keys, log, encryptor, masterKey, guard, media, metrics, tracing } = dependencies
   const timeout = config.WEBHOOK_TIMEOUT_SECONDS * 1000
-  const keySide = createKeySide({ redis, keys, vault, masterKey })
+  const signingKeys = createSigningKeys({ redis, keys, encryptor, masterKey })
   const deliveries = createDeliveries(redis, keys)
   const endpoints = createEndpoints(redis, keys, {
     perKey: config.WEBHOOK_PER_KEY, perEndpoint: config.WEBHOOK_PER_ENDPOINT, slotLifetime: timeout + slotMargin
@@ -65,8 +65,8 @@ export function createWebhookHouse (redis: Redis, dependencies: WebhookGround): 
   const deliverer = createDeliverer({
     deliveries,
     endpoints,
-    keySide,
-    vault,
+    signingKeys,
+    encryptor,
     guard,
     schedule: parseSchedule(config.WEBHOOK_RETRY_SCHEDULE),
     timeout,
@@ -78,24 +78,24 @@ export function createWebhookHouse (redis: Redis, dependencies: WebhookGround): 
     log
   })
   return {
-    desk: createWebhookDesk({
-      vault, guard, keySide, endpoints, requireHttps: config.WEBHOOK_REQUIRE_HTTPS, publicUrl: config.PUBLIC_URL
+    service: createWebhookService({
+      encryptor, guard, signingKeys, endpoints, requireHttps: config.WEBHOOK_REQUIRE_HTTPS, publicUrl: config.PUBLIC_URL
     }),
-    keySide,
+    signingKeys,
     deliveries,
     endpoints,
     deliverer,
-    office: createWebhookOffice({ deliveries, deliverer, queue, vault }),
+    deliveryService: createDeliveryService({ deliveries, deliverer, queue, encryptor }),
     queue
   }
 }
 
 /** Delivers the events of all jobs, together with whatever other processes do so. */
 export async function startWebhooks (
-  connection: Redis, house: WebhookGround & { readonly subscriber: Redis, readonly imageUrls: ImageUrls }
+  connection: Redis, services: WebhookServicesDependencies & { readonly subscriber: Redis, readonly imageUrls: ImageUrls }
 ): Promise<{ close: (deadlineMs: number) => Promise<void> }> {
-  const { config, keys, log, subscriber, imageUrls } = house
-  const { deliveries, deliverer, queue } = createWebhookHouse(connection, house)
+  const { config, keys, log, subscriber, imageUrls } = services
+  const { deliveries, deliverer, queue } = createWebhookServices(connection, services)
   // A little longer than an event is worth sending.
   const linkLifetime = eventLifetime(parseSchedule(config.WEBHOOK_RETRY_SCHEDULE)) + hour
   const relay = await startWebhookRelay({

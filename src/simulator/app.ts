@@ -132,7 +132,7 @@ function createRequestLimit (most: number): { exceeds (path: string): boolean } 
   return {
     exceeds (path) {
       if (most === Infinity || path.startsWith('/internal/')) return false
-      const recent = (moments.get(path) ?? []).filter(moment => performance.now() - moment < 60_000)
+      const recent = (moments.get(path) ?? []).filter(timestamp => performance.now() - timestamp < 60_000)
       moments.set(path, [...recent, performance.now()])
       return recent.length >= most
     }

@@ -77,7 +77,7 @@ async function refreshPreview (state: State, options: PreviewOptions): Promise<v
 
 /** The answer of GET /sdapi/v1/progress: global, whoever's job it is. */
 export async function describeProgress (
-  state: State, options: PreviewOptions, wish: { readonly skipCurrentImage: boolean }
+  state: State, options: PreviewOptions, requested: { readonly skipCurrentImage: boolean }
 ): Promise<Record<string, unknown>> {
   if (state.jobCount === 0) {
     return withFloats({
@@ -92,7 +92,7 @@ export async function describeProgress (
     state: describeState(state)
   }
   await refreshPreview(state, options)
-  const image = wish.skipCurrentImage ? null : state.preview.image
+  const image = requested.skipCurrentImage ? null : state.preview.image
   return withFloats({ ...answer, current_image: image?.toString('base64') ?? null, textinfo: state.textinfo })
 }
 
@@ -104,26 +104,26 @@ function withFloats (answer: Record<string, unknown>): Record<string, unknown> {
 /** The answer of POST /internal/progress for one task. */
 export async function describeTaskProgress (
   state: State, tasks: Tasks, options: PreviewOptions,
-  wish: { readonly task: string | null, readonly shownPreview: number, readonly withPreview: boolean }
+  requested: { readonly task: string | null, readonly shownPreview: number, readonly withPreview: boolean }
 ): Promise<Record<string, unknown>> {
-  const task = tasks.look(wish.task)
+  const task = tasks.look(requested.task)
   if (!task.active) {
     const pending = tasks.pending()
-    const textinfo = task.queued && wish.task !== null
-      ? `In queue: ${pending.indexOf(wish.task) + 1}/${pending.length}`
+    const textinfo = task.queued && requested.task !== null
+      ? `In queue: ${pending.indexOf(requested.task) + 1}/${pending.length}`
       : 'Waiting...'
     return { ...task, progress: null, eta: null, live_preview: null, id_live_preview: -1, textinfo }
   }
   const share = Math.min(shareDone(state), 1)
   const elapsed = (performance.now() - state.startedAt) / 1000
   const answer = { ...task, progress: share, eta: share > 0 ? elapsed / share - elapsed : null }
-  if (options.enabled && wish.withPreview) await refreshPreview(state, options)
+  if (options.enabled && requested.withPreview) await refreshPreview(state, options)
   const { image, id } = state.preview
-  const isNew = options.enabled && wish.withPreview && image !== null && id !== wish.shownPreview
+  const isNew = options.enabled && requested.withPreview && image !== null && id !== requested.shownPreview
   return withFloats({
     ...answer,
     live_preview: isNew ? `data:image/png;base64,${image.toString('base64')}` : null,
-    id_live_preview: isNew ? id : wish.shownPreview,
+    id_live_preview: isNew ? id : requested.shownPreview,
     textinfo: state.textinfo
   })
 }

@@ -60,7 +60,7 @@ export interface SimulatorState {
   readonly earlyWork: number
   /** Generation requests that wait or run now, and the most there ever were at once. */
   readonly inFlight: number
-  readonly mostInFlight: number
+  readonly maxInFlight: number
 }
 
 /** Older generations are forgotten beyond this number, so that a long-lived simulator does not grow. */
@@ -73,7 +73,7 @@ export function createRecords (): Records {
   const nothing = { interrupts: 0, checkpointLoads: 0, crashes: 0, connects: 0, startDeaths: 0, earlyWork: 0 }
   let counts = { ...nothing }
   let inFlight = 0
-  let mostInFlight = 0
+  let maxInFlight = 0
 
   return {
     begin (start) {
@@ -101,7 +101,7 @@ export function createRecords (): Records {
     countEarlyWork: () => { counts.earlyWork += 1 },
     enter () {
       inFlight += 1
-      mostInFlight = Math.max(mostInFlight, inFlight)
+      maxInFlight = Math.max(maxInFlight, inFlight)
     },
     leave: () => { inFlight -= 1 },
     reset () {
@@ -109,7 +109,7 @@ export function createRecords (): Records {
       requests = {}
       sends.clear()
       counts = { ...nothing }
-      mostInFlight = inFlight
+      maxInFlight = inFlight
     },
     snapshot: () => ({
       generations: generations.map(one => ({ ...one })),
@@ -117,7 +117,7 @@ export function createRecords (): Records {
       sends: Object.fromEntries(sends),
       ...counts,
       inFlight,
-      mostInFlight
+      maxInFlight
     })
   }
 }

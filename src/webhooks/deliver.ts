@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Vault } from '../access/secrets.ts'
+import type { Encryptor } from '../access/secrets.ts'
 import { type EgressGuard, EgressRefusal } from '../egress/guard.ts'
 import { guardedPost, type PostAnswer } from '../egress/requests.ts'
 import { type Destination, open } from '../jobs/webhook-request.ts'
@@ -14,7 +14,7 @@ import type { Deliveries } from './deliveries.ts'
 import type { Delivery, DeliveryAttempt, DeliveryChange, WebhookEntry } from './delivery.ts'
 import type { EndpointOutcome, Endpoints, Receiver } from './endpoints.ts'
 import { withFiles } from './event-body.ts'
-import { isSigningKey, type KeyFacts, type KeySide, signatures } from './signing-keys.ts'
+import { isSigningKey, type KeyFacts, type SigningKeys, signatures } from './signing-keys.ts'
 
 /** What came of one HTTP try. */
 type TryOutcome = { readonly answer: PostAnswer } | { readonly error: unknown }
@@ -28,10 +28,10 @@ interface Meaning {
   readonly endpoint: EndpointOutcome
   readonly pace: 'usual' | 'calm'
   /** Milliseconds that the receiver asked for. */
-  readonly leastDelay: number
+  readonly minDelay: number
 }
 
-const usual = { pace: 'usual', leastDelay: 0 } as const
+const usual = { pace: 'usual', minDelay: 0 } as const
 /** Answers that say: not so fast. */
 const busyStatuses = new Set([429, 502, 503, 504])
 const shownHeaders = ['content-type', 'retry-after', 'server', 'date', 'location', 'webhook-delivery']
@@ -61,7 +61,7 @@ export function meaningOf (outcome: TryOutcome, now: number): Meaning {
   }
   const reason = `the receiver said ${status}`
   if (busyStatuses.has(status)) {
-    return { ...failure, reason, pace: 'calm', leastDelay: retryAfter(headers['retry-after'], now) }
+    return { ...failure, reason, pace: 'calm', minDelay: retryAfter(headers['retry-after'], now) }
   }
   return { ...failure, reason, ...usual }
 }
@@ -107,8 +107,8 @@ export interface Deliverer {
 export interface DelivererDependencies {
   readonly deliveries: Deliveries
   readonly endpoints: Endpoints
-  readonly keySide: KeySide
-  readonly vault: Vault
+  readonly signingKeys: SigningKeys
+  readonly encryptor: Encryptor
   readonly guard: Pick<EgressGuard, 'client'>
   readonly schedule: RetrySchedule
   /** Milliseconds for a whole attempt. */
@@ -140,7 +140,7 @@ const progressTimeout = 5000
 const done: NextStep = { kind: 'done' }
 
 export function createDeliverer (dependencies: DelivererDependencies): Deliverer {
-  const { deliveries, endpoints, keySide, vault, guard, schedule, timeout } = dependencies
+  const { deliveries, endpoints, signingKeys, encryptor, guard, schedule, timeout } = dependencies
   const { userAgent, metrics, tracing, log } = dependencies
   const { readFile, isOutdated, now = Date.now, random = Math.random } = dependencies
   const lifetime = eventLifetime(schedule)
@@ -159,17 +159,17 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
     const early = (delivery.nextAt ?? 0) - now()
     // Where the clock went back meanwhile, the entry has waited as long as it was to.
     if (early > 0 && (delivery.nextSetAt ?? 0) <= now()) return { kind: 'wait', delayMs: early }
-    const key = await keySide.read(delivery.keyId)
+    const key = await signingKeys.read(delivery.keyId)
     const obstacle = await obstacleOf(delivery, key)
     if (obstacle !== null) return await settle(delivery, obstacle)
     const destination = destinationOf(delivery)
     if (destination === null) return await skip(delivery, 'its address was sealed under a master key that is not known')
-    const admission = await endpoints.enter(delivery)
+    const compatibility = await endpoints.enter(delivery)
     // A test is what tells whether an endpoint that was given up is back.
-    if (delivery.type === 'webhook.test' && admission.kind !== 'busy') return await send(delivery, key, destination)
-    switch (admission.kind) {
+    if (delivery.type === 'webhook.test' && compatibility.kind !== 'busy') return await send(delivery, key, destination)
+    switch (compatibility.kind) {
       case 'busy': return { kind: 'busy' }
-      case 'open': return { kind: 'wait', delayMs: admission.waitMs }
+      case 'open': return { kind: 'wait', delayMs: compatibility.waitMs }
       case 'gone': return await skip(delivery, 'the receiver said 410 lately; a test that succeeds opens it again')
       case 'disabled': return await skip(delivery, 'the receiver failed for 5 days; enable its endpoint again')
       case 'enter': return await send(delivery, key, destination)
@@ -196,7 +196,7 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
 
   function destinationOf ({ id, sealed, owner }: Delivery): Destination | null {
     try {
-      return open(vault, sealed, owner)
+      return open(encryptor, sealed, owner)
     } catch (error) {
       log.error({ event: id, err: error }, 'the address of a webhook cannot be read')
       return null
@@ -296,9 +296,9 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
   }
 
   /** Null when there is no further attempt. */
-  function delayAfter ({ type, failures }: Delivery, { kind, leastDelay }: Meaning): number | null {
+  function delayAfter ({ type, failures }: Delivery, { kind, minDelay }: Meaning): number | null {
     const isOneShot = type === 'job.progress' || type === 'webhook.test'
-    return kind === 'retry' && !isOneShot ? nextDelay(schedule, failures + 1, leastDelay, random) : null
+    return kind === 'retry' && !isOneShot ? nextDelay(schedule, failures + 1, minDelay, random) : null
   }
 
   function recordOf (

@@ -47,12 +47,12 @@ export interface Deliveries {
   /** Ids of those still to be delivered, oldest first. */
   pending (offset: number, limit: number): Promise<string[]>
   /** Forgets those from before a moment, in steps; how many it was. */
-  forgetBefore (moment: number): Promise<number>
+  forgetBefore (timestamp: number): Promise<number>
 }
 
 const page = 200
 /** Most records that one page of a filtered list looks at. */
-const mostLookedAt = 2000
+const maxLookedAt = 2000
 
 export function createDeliveries (redis: Redis, keys: Keys, now: () => number = Date.now): Deliveries {
   const prefix: [string] = [keys.key('')]
@@ -104,7 +104,7 @@ export function createDeliveries (redis: Redis, keys: Keys, now: () => number = 
     async list ({ keyId, state, since, until, fits }, offset, limit) {
       const from = index(keyId ?? '*', state ?? '*')
       const found: Delivery[] = []
-      for (let at = offset; at < offset + mostLookedAt; at += page) {
+      for (let at = offset; at < offset + maxLookedAt; at += page) {
         const ids = await redis.zrange(from, until === undefined ? '+inf' : `(${until}`, String(since ?? '-inf'),
           'BYSCORE', 'REV', 'LIMIT', at, page)
         for (const [position, delivery] of (await readMany(ids)).entries()) {
@@ -114,7 +114,7 @@ export function createDeliveries (redis: Redis, keys: Keys, now: () => number = 
         }
         if (ids.length < page) return { deliveries: found, nextOffset: null }
       }
-      return { deliveries: found, nextOffset: offset + mostLookedAt }
+      return { deliveries: found, nextOffset: offset + maxLookedAt }
     },
     async ofJob (jobId) {
       return await readMany(await redis.zrange(keys.key('job', jobId, 'deliveries'), '0', '-1', 'REV'))
@@ -122,10 +122,10 @@ export function createDeliveries (redis: Redis, keys: Keys, now: () => number = 
     async pending (offset, limit) {
       return await redis.zrange(index('*', 'pending'), String(offset), String(offset + limit - 1))
     },
-    async forgetBefore (moment) {
+    async forgetBefore (timestamp) {
       let forgotten = 0
       for (;;) {
-        const ids = await redis.zrange(index('*', '*'), '-inf', `(${moment}`, 'BYSCORE', 'LIMIT', '0', page)
+        const ids = await redis.zrange(index('*', '*'), '-inf', `(${timestamp}`, 'BYSCORE', 'LIMIT', '0', page)
         for (const id of ids) await removeDelivery(redis, prefix, [id])
         forgotten += ids.length
         if (ids.length < page) return forgotten

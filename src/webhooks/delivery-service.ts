@@ -1,4 +1,4 @@
-import type { Vault } from '../access/secrets.ts'
+import type { Encryptor } from '../access/secrets.ts'
 import type { Deliverer } from './deliver.ts'
 import type { Deliveries, DeliveryFilter } from './deliveries.ts'
 import type { Delivery, WebhookQueuePort } from './delivery.ts'
@@ -6,7 +6,7 @@ import { testDelivery } from './outbox.ts'
 import type { CheckedWebhook } from './submission.ts'
 
 /** What people do with deliveries. */
-export interface WebhookOffice {
+export interface DeliveryService {
   /** Sends an event anew, under the same id, with a fresh schedule. */
   redeliver (delivery: Delivery): Promise<Delivery>
   /** All deliveries that fit, oldest first, as they happened. */
@@ -19,17 +19,17 @@ export interface WebhookOffice {
   stop (delivery: Delivery): Promise<Delivery>
 }
 
-export interface WebhookOfficeDependencies {
+export interface DeliveryServiceDependencies {
   readonly deliveries: Deliveries
   readonly deliverer: Deliverer
   readonly queue: WebhookQueuePort
-  readonly vault: Vault
+  readonly encryptor: Encryptor
 }
 
 const page = 200
 
-export function createWebhookOffice (dependencies: WebhookOfficeDependencies): WebhookOffice {
-  const { deliveries, deliverer, queue, vault } = dependencies
+export function createDeliveryService (dependencies: DeliveryServiceDependencies): DeliveryService {
+  const { deliveries, deliverer, queue, encryptor } = dependencies
 
   async function redeliver ({ id }: Delivery): Promise<Delivery> {
     const round = await deliveries.renew(id)
@@ -52,7 +52,7 @@ export function createWebhookOffice (dependencies: WebhookOfficeDependencies): W
       for (const delivery of found) await redeliver(delivery)
     },
     async test (checked) {
-      const delivery = testDelivery(checked, vault, Date.now())
+      const delivery = testDelivery(checked, encryptor, Date.now())
       await deliveries.create(delivery)
       const { next } = await deliverer.attempt(delivery.id, 0)
       if (next.kind !== 'done') {

@@ -84,7 +84,7 @@ export function toFields (delivery: NewDelivery): Record<string, string> {
 export function parseDelivery (fields: Readonly<Record<string, string>>): Delivery | null {
   const { id, type, state, createdAt } = fields
   if (id === undefined || type === undefined || state === undefined) return null
-  const moment = (text: string | undefined) => text === undefined || text === '' ? null : Number(text)
+  const timestamp = (text: string | undefined) => text === undefined || text === '' ? null : Number(text)
   return {
     id,
     type: type as WebhookEvent,
@@ -107,10 +107,10 @@ export function parseDelivery (fields: Readonly<Record<string, string>>): Delive
     round: Number(fields.round ?? 0),
     failures: Number(fields.failures ?? 0),
     roundAt: Number(fields.roundAt ?? createdAt),
-    lastStatus: moment(fields.lastStatus),
-    nextAt: moment(fields.nextAt),
-    nextSetAt: moment(fields.nextSetAt),
-    finishedAt: moment(fields.finishedAt)
+    lastStatus: timestamp(fields.lastStatus),
+    nextAt: timestamp(fields.nextAt),
+    nextSetAt: timestamp(fields.nextSetAt),
+    finishedAt: timestamp(fields.finishedAt)
   }
 }
 

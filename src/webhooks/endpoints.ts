@@ -18,7 +18,7 @@ export interface Endpoint {
 }
 
 /** Whether it may be called now. How long to wait when it is busy is for the caller to choose. */
-export type Admission =
+export type Compatibility =
   | { readonly kind: 'enter' | 'gone' | 'disabled' | 'busy' }
   | { readonly kind: 'open', readonly waitMs: number }
 
@@ -31,7 +31,7 @@ export type Receiver = Pick<Delivery, 'endpoint' | 'keyId'>
 
 export interface Endpoints {
   /** Takes a slot of the endpoint and one of its key; whoever entered must leave. Who is told `busy` is noted. */
-  enter (caller: Caller): Promise<Admission>
+  enter (caller: Caller): Promise<Compatibility>
   /** Who has waited longest for a slot there, where there is one now; it is told once. */
   takeWaiting (receiver: Receiver): Promise<WebhookEntry | null>
   /** @param calm whether it asked for fewer calls: then it gets one at a time for a minute */
@@ -61,7 +61,7 @@ const breaker = { failures: 10, span: 2 * minute, firstPause: minute, longestPau
 const goneLasts = day
 const calmLasts = minute
 const remembered = 7 * day
-const mostListed = 1000
+const maxListed = 1000
 
 export function createEndpoints (
   redis: Redis, keys: Keys, limits: EndpointLimits, now: () => number = Date.now
@@ -102,7 +102,7 @@ export function createEndpoints (
     async list (keyId) {
       const index = keys.key('webhook-endpoints', keyId ?? '*')
       await redis.zremrangebyscore(index, '-inf', String(now() - remembered))
-      const ids = await redis.zrange(index, '0', String(mostListed - 1), 'REV')
+      const ids = await redis.zrange(index, '0', String(maxListed - 1), 'REV')
       const found = await Promise.all(ids.map(find))
       return found.filter(endpoint => endpoint !== null)
     },
@@ -114,9 +114,9 @@ export function createEndpoints (
 }
 
 function parseEndpoint (id: string, fields: Readonly<Record<string, string>>, now: number): Endpoint {
-  const moment = (text: string | undefined) => text === undefined ? null : Number(text)
+  const timestamp = (text: string | undefined) => text === undefined ? null : Number(text)
   const failures = Number(fields.failures ?? 0)
-  const openUntil = moment(fields.openUntil)
+  const openUntil = timestamp(fields.openUntil)
   const standing = (): Endpoint['state'] => {
     if (Number(fields.goneUntil ?? 0) > now) return 'gone'
     if (fields.disabled === '1') return 'disabled'
@@ -129,9 +129,9 @@ function parseEndpoint (id: string, fields: Readonly<Record<string, string>>, no
     keyId: fields.key || null,
     state: standing(),
     failures,
-    failingSince: moment(fields.failingSince),
+    failingSince: timestamp(fields.failingSince),
     openUntil,
-    succeededAt: moment(fields.succeeded),
+    succeededAt: timestamp(fields.succeeded),
     usedAt: Number(fields.used)
   }
 }

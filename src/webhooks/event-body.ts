@@ -33,15 +33,15 @@ export interface RenderOptions {
 }
 
 /** Longest base64 of one event, in bytes of image. */
-const mostInlineBytes = 10 * 1024 * 1024
+const maxInlineBytes = 10 * 1024 * 1024
 
-const iso = (moment: number | null) => moment === null ? null : new Date(moment).toISOString()
+const iso = (timestamp: number | null) => timestamp === null ? null : new Date(timestamp).toISOString()
 
 /** The body of an event: the whole job as it was then, so that receivers need no order, only the highest sequence. */
 export function renderEvent (notice: JobEventNotice, options: RenderOptions): RenderedEvent {
   const images = options.images === 'none' ? [] : notice.job.result?.images ?? []
   const bytes = images.reduce((sum, image) => sum + image.bytes, 0)
-  const tooLarge = options.images === 'base64' && bytes > mostInlineBytes
+  const tooLarge = options.images === 'base64' && bytes > maxInlineBytes
   const files = options.images === 'base64' && !tooLarge ? images.map(({ name }) => name) : []
   const body = options.format === 'legacy'
     ? legacyBody(notice, images, options)
@@ -50,13 +50,13 @@ export function renderEvent (notice: JobEventNotice, options: RenderOptions): Re
 }
 
 function standardBody (
-  { type, moment, sequence, job }: JobEventNotice, images: readonly JobImage[], options: RenderOptions, more: object
+  { type, moment: timestamp, sequence, job }: JobEventNotice, images: readonly JobImage[], options: RenderOptions, more: object
 ) {
   const { result, error, submission } = job
   const seed = images[0]?.seed ?? submission.parameters.seed ?? null
   return {
     type,
-    timestamp: iso(moment),
+    timestamp: iso(timestamp),
     apiVersion: '1',
     data: {
       id: job.id,

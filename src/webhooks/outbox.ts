@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import type { JobEvent, WebhookEvent } from '../../schemas/webhook.ts'
-import type { Vault } from '../access/secrets.ts'
+import type { Encryptor } from '../access/secrets.ts'
 import { parseJob } from '../jobs/job.ts'
 import { endpointId, seal, shownUrl } from '../jobs/webhook-request.ts'
 import { stringifyJson } from '../lib/exact-json.ts'
@@ -87,10 +87,10 @@ function base32 (bytes: Buffer): string {
 export function deliveryOf (
   notice: JobEventNotice, { imageUrls, linkLifetime }: { imageUrls: ImageUrls, linkLifetime: number }
 ): NewDelivery | null {
-  const { type, moment, sequence, job } = notice
+  const { type, moment: timestamp, sequence, job } = notice
   const { webhook } = job
   if (webhook === null) return null
-  const linksUntil = moment + linkLifetime
+  const linksUntil = timestamp + linkLifetime
   const { body, files } = renderEvent(notice, {
     images: webhook.images,
     format: webhook.format,
@@ -104,7 +104,7 @@ export function deliveryOf (
     jobId: job.id,
     keyId: job.keyId,
     sequence,
-    createdAt: moment,
+    createdAt: timestamp,
     endpoint: webhook.endpoint,
     shownUrl: webhook.shownUrl,
     sealed: webhook.sealed,
@@ -118,7 +118,7 @@ export function deliveryOf (
 }
 
 /** A `webhook.test` for an address that was checked like that of a job. */
-export function testDelivery ({ wish, url, keyId }: CheckedWebhook, vault: Vault, moment: number): NewDelivery {
+export function testDelivery ({ wish: requested, url, keyId }: CheckedWebhook, encryptor: Encryptor, timestamp: number): NewDelivery {
   const owner = `test:${randomUUID()}`
   const id = eventId(owner, 'webhook.test', 1)
   return {
@@ -127,15 +127,15 @@ export function testDelivery ({ wish, url, keyId }: CheckedWebhook, vault: Vault
     jobId: null,
     keyId,
     sequence: 1,
-    createdAt: moment,
+    createdAt: timestamp,
     endpoint: endpointId(keyId, url),
     shownUrl: shownUrl(url),
-    sealed: seal(vault, { url: url.href, key: wish.key }, owner),
+    sealed: seal(encryptor, { url: url.href, key: requested.key }, owner),
     owner,
-    auth: wish.auth,
-    format: wish.format,
+    auth: requested.auth,
+    format: requested.format,
     body: stringifyJson({
-      type: 'webhook.test', timestamp: new Date(moment).toISOString(), apiVersion: '1', data: { id, sequence: 1 }
+      type: 'webhook.test', timestamp: new Date(timestamp).toISOString(), apiVersion: '1', data: { id, sequence: 1 }
     }),
     files: [],
     trace: null

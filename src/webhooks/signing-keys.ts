@@ -2,9 +2,9 @@ import { createHmac, randomBytes } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import type { WebhookFields } from '../../schemas/webhook.ts'
 import { updateKey } from '../access/key-scripts.ts'
-import { deriveKey, type MasterKey, type Vault } from '../access/secrets.ts'
+import { deriveKey, type MasterKey, type Encryptor } from '../access/secrets.ts'
 import type { Reach } from '../egress/rules.ts'
-import type { WebhookWish } from '../jobs/webhook-request.ts'
+import type { WebhookRequest } from '../jobs/webhook-request.ts'
 import { ServiceError } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
 import { loadScript } from '../redis/scripts.ts'
@@ -71,7 +71,7 @@ export interface KeyFacts {
   readonly mayReadImages: boolean
   /** Present secret first, then one that is being rotated out; in the published form. */
   readonly secrets: readonly string[]
-  readonly defaultEndpoint: WebhookWish | null
+  readonly defaultEndpoint: WebhookRequest | null
 }
 
 export interface IssuedWebhookSecret {
@@ -82,22 +82,22 @@ export interface IssuedWebhookSecret {
 }
 
 /** The webhook side of access keys, kept sealed in their records. */
-export interface KeySide {
+export interface SigningKeys {
   /** @param keyId null for jobs of administrators, who may reach what the settings open */
   read (keyId: string | null): Promise<KeyFacts>
   /** The secret of a key, made if there is none. @throws ServiceError `api_key_not_found` */
   issue (keyId: string): Promise<IssuedWebhookSecret>
   /** @param overlapHours how long the former secret signs beside the new one */
   rotate (keyId: string, overlapHours: number): Promise<IssuedWebhookSecret>
-  setDefaultEndpoint (keyId: string, wish: WebhookWish | null): Promise<void>
+  setDefaultEndpoint (keyId: string, requested: WebhookRequest | null): Promise<void>
   /** The secret that signs events of jobs without an access key. */
   readonly ownSecret: string
 }
 
-export interface KeySideDependencies {
+export interface SigningKeysDependencies {
   readonly redis: Redis
   readonly keys: Keys
-  readonly vault: Vault
+  readonly encryptor: Encryptor
   readonly masterKey: MasterKey
   readonly now?: () => number
 }
@@ -110,8 +110,8 @@ const rotateSecret = loadScript<[record: string], [secret: string, until: number
 const firstSecret = loadScript<[record: string], [secret: string], string | null>(
   new URL('scripts/first-secret.lua', import.meta.url))
 
-export function createKeySide (dependencies: KeySideDependencies): KeySide {
-  const { redis, keys, vault, masterKey, now = Date.now } = dependencies
+export function createSigningKeys (dependencies: SigningKeysDependencies): SigningKeys {
+  const { redis, keys, encryptor, masterKey, now = Date.now } = dependencies
   const ownSecrets = [masterKey.current, ...(masterKey.previous === null ? [] : [masterKey.previous])]
     .map(key => publishedSecret(deriveKey(key, 'webhook-secret')))
   const recordKey = (id: string) => keys.key('access-key', id)
@@ -121,9 +121,9 @@ export function createKeySide (dependencies: KeySideDependencies): KeySide {
   const notFound = () => new ServiceError('api_key_not_found', 'There is no such access key.')
 
   async function issue (keyId: string): Promise<IssuedWebhookSecret> {
-    const sealed = await firstSecret(redis, [recordKey(keyId)], [vault.seal(newSecret(), secretContext(keyId))])
+    const sealed = await firstSecret(redis, [recordKey(keyId)], [encryptor.seal(newSecret(), secretContext(keyId))])
     if (sealed === null) throw notFound()
-    return { secret: vault.open(sealed, secretContext(keyId)), previousUntil: null }
+    return { secret: encryptor.open(sealed, secretContext(keyId)), previousUntil: null }
   }
 
   return {
@@ -140,27 +140,27 @@ export function createKeySide (dependencies: KeySideDependencies): KeySide {
       const scopes = JSON.parse(scopeText ?? '[]') as string[]
       const secret = present === null || present === undefined
         ? (await issue(keyId)).secret
-        : vault.open(present, secretContext(keyId))
+        : encryptor.open(present, secretContext(keyId))
       const overlaps = typeof former === 'string' && now() < Number(formerUntil)
       return {
         active: active === '1',
         reach: scopes.includes('*') || scopes.includes('webhooks:private') ? 'private' : 'public',
         mayReadImages: scopes.includes('*') || scopes.includes('images:read'),
-        secrets: overlaps ? [secret, vault.open(former, secretContext(keyId))] : [secret],
+        secrets: overlaps ? [secret, encryptor.open(former, secretContext(keyId))] : [secret],
         defaultEndpoint: typeof endpoint === 'string' && endpoint !== ''
-          ? JSON.parse(vault.open(endpoint, endpointContext(keyId))) as WebhookWish
+          ? JSON.parse(encryptor.open(endpoint, endpointContext(keyId))) as WebhookRequest
           : null
       }
     },
     async rotate (keyId, overlapHours) {
       const secret = newSecret()
       const until = overlapHours === 0 ? 0 : now() + overlapHours * hour
-      const done = await rotateSecret(redis, [recordKey(keyId)], [vault.seal(secret, secretContext(keyId)), until])
+      const done = await rotateSecret(redis, [recordKey(keyId)], [encryptor.seal(secret, secretContext(keyId)), until])
       if (done !== 1) throw notFound()
       return { secret, previousUntil: until === 0 ? null : until }
     },
-    async setDefaultEndpoint (keyId, wish) {
-      const sealed = wish === null ? '' : vault.seal(JSON.stringify(wish), endpointContext(keyId))
+    async setDefaultEndpoint (keyId, requested) {
+      const sealed = requested === null ? '' : encryptor.seal(JSON.stringify(requested), endpointContext(keyId))
       const done = await updateKey(redis, [recordKey(keyId)], [keys.channel('access-keys'), 'webhookDefault', sealed])
       if (done !== 1) throw notFound()
     }

@@ -1,35 +1,35 @@
-import type { Vault } from '../access/secrets.ts'
+import type { Encryptor } from '../access/secrets.ts'
 import { type EgressGuard, EgressRefusal } from '../egress/guard.ts'
 import type { JobWarning } from '../jobs/job.ts'
-import { endpointId, seal, shownUrl, type Subscription, type WebhookWish } from '../jobs/webhook-request.ts'
+import { endpointId, seal, shownUrl, type Subscription, type WebhookRequest } from '../jobs/webhook-request.ts'
 import { ServiceError } from '../lib/errors.ts'
 import { withoutTrailing } from '../lib/text.ts'
 import type { Endpoint, Endpoints } from './endpoints.ts'
-import { isSigningKey, isSoundSigningKey, type KeySide } from './signing-keys.ts'
+import { isSigningKey, isSoundSigningKey, type SigningKeys } from './signing-keys.ts'
 
 /** A wish that can be fulfilled. */
 export interface CheckedWebhook {
-  readonly wish: WebhookWish
+  readonly wish: WebhookRequest
   readonly url: URL
   readonly keyId: string | null
   readonly warnings: readonly JobWarning[]
 }
 
-export interface WebhookDesk {
+export interface WebhookService {
   /**
    * Checks all that can be known at submission. Without a wish of the request, the default endpoint of the key counts;
    * null when there is neither.
    * @throws ServiceError naming the field, each a 422
    */
-  check (wish: WebhookWish | null, keyId: string | null): Promise<CheckedWebhook | null>
+  check (requested: WebhookRequest | null, keyId: string | null): Promise<CheckedWebhook | null>
   /** @param owner `job:<id>`; @param baseUrl where the caller reached us */
   subscribe (checked: CheckedWebhook, owner: string, baseUrl: string): Subscription
 }
 
-export interface WebhookDeskDependencies {
-  readonly vault: Vault
+export interface WebhookServiceDependencies {
+  readonly encryptor: Encryptor
   readonly guard: EgressGuard
-  readonly keySide: KeySide
+  readonly signingKeys: SigningKeys
   readonly endpoints: Pick<Endpoints, 'find'>
   readonly requireHttps: boolean
   /** The setting PUBLIC_URL, or empty. */
@@ -40,13 +40,13 @@ export interface WebhookDeskDependencies {
 const sendable = /^[\x21-\x7E]([\x20-\x7E]*[\x21-\x7E])?$/
 const longestUrl = 2048
 
-export function createWebhookDesk (dependencies: WebhookDeskDependencies): WebhookDesk {
-  const { vault, guard, keySide, endpoints, requireHttps, publicUrl } = dependencies
+export function createWebhookService (dependencies: WebhookServiceDependencies): WebhookService {
+  const { encryptor, guard, signingKeys, endpoints, requireHttps, publicUrl } = dependencies
 
   return {
-    async check (wish, keyId) {
-      const owner = wish === null || keyId !== null ? await keySide.read(keyId) : null
-      const asked = wish ?? owner?.defaultEndpoint ?? null
+    async check (requested, keyId) {
+      const owner = requested === null || keyId !== null ? await signingKeys.read(keyId) : null
+      const asked = requested ?? owner?.defaultEndpoint ?? null
       if (asked === null || asked.events.length === 0) return null
       const isBare = asked.images !== 'none' && owner !== null && !owner.mayReadImages
       const chosen = isBare ? { ...asked, images: 'none' as const } : asked
@@ -62,8 +62,8 @@ export function createWebhookDesk (dependencies: WebhookDeskDependencies): Webho
       ]
       return { wish: chosen, url, keyId, warnings }
     },
-    subscribe ({ wish, url, keyId }, owner, baseUrl) {
-      const { events, auth, images, format, key } = wish
+    subscribe ({ wish: requested, url, keyId }, owner, baseUrl) {
+      const { events, auth, images, format, key } = requested
       return {
         events,
         auth,
@@ -72,7 +72,7 @@ export function createWebhookDesk (dependencies: WebhookDeskDependencies): Webho
         shownUrl: shownUrl(url),
         endpoint: endpointId(keyId, url),
         hasKey: key !== null,
-        sealed: seal(vault, { url: url.href, key }, owner),
+        sealed: seal(encryptor, { url: url.href, key }, owner),
         baseUrl: withoutTrailing(publicUrl === '' ? baseUrl : publicUrl, '/')
       }
     }
@@ -85,7 +85,7 @@ const imagesLeftOut: JobWarning = {
   field: 'webhookImages'
 }
 
-function checkKey ({ key, auth }: WebhookWish): void {
+function checkKey ({ key, auth }: WebhookRequest): void {
   if (key === null) return
   if (isSigningKey(key)) {
     if (isSoundSigningKey(key)) return
@@ -108,7 +108,7 @@ function parseAddress (text: string): URL {
   return url
 }
 
-function keyWarnings ({ key, auth }: WebhookWish, url: URL): JobWarning[] {
+function keyWarnings ({ key, auth }: WebhookRequest, url: URL): JobWarning[] {
   const inTheOpen = key !== null && !isSigningKey(key) && auth === 'header+signature' && url.protocol === 'http:'
   return inTheOpen
     ? [{

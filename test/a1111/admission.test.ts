@@ -1,7 +1,7 @@
 import t from 'tap'
 import { findCheckpoint, findSampler, findScheduler, nearest } from '../../src/a1111/names.ts'
 import type { Checkpoint, Inventory } from '../../src/a1111/types.ts'
-import { type AdmissionSetting, admittedAt, inventoryOf } from './inventory.ts'
+import { type CompatibilitySetting, checkedAt, inventoryOf } from './inventory.ts'
 
 const sha = (start: string) => start.padEnd(64, '0')
 const file = (name: string, hash: string | null = null): Checkpoint => ({
@@ -44,8 +44,8 @@ const beforeSchedulers: Inventory = {
   missing: ['schedulers']
 }
 
-function admitted (given: unknown, setting: Partial<AdmissionSetting> = {}) {
-  return admittedAt(given, { at: inventory, ...setting })
+function admitted (given: unknown, setting: Partial<CompatibilitySetting> = {}) {
+  return checkedAt(given, { at: inventory, ...setting })
 }
 
 t.test('a checkpoint is found however it is written', async t => {
@@ -205,7 +205,7 @@ t.test('lists that a server does not offer are not held against a job', async t 
 })
 
 t.test('samplers fit the server\'s time', async t => {
-  const pairOf = (given: object, setting: Partial<AdmissionSetting>) => {
+  const pairOf = (given: object, setting: Partial<CompatibilitySetting>) => {
     const { sampler_name: sampler, scheduler } = admitted({ prompt: 'cat', ...given }, setting).parameters
     return [sampler, scheduler]
   }

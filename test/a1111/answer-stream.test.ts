@@ -7,7 +7,7 @@ import { runInNewContext } from 'node:vm'
 import fc from '../property.ts'
 import t from 'tap'
 import { readGenerationAnswer } from '../../src/a1111/generation-call.ts'
-import { createJsonSieve } from '../../src/a1111/json-stream-filter.ts'
+import { createJsonStreamFilter } from '../../src/a1111/json-stream-filter.ts'
 import { parseJsonText } from '../../src/lib/exact-json.ts'
 import { GenerationFailure, type GenerationAnswer, type ImageSink } from '../../src/a1111/types.ts'
 
@@ -181,10 +181,10 @@ t.test('what a sink throws comes out unchanged', async t => {
 
 t.test('no chunk is asked for before the sink has taken the one before', async t => {
   let waiting = 0
-  let mostWaiting = 0
+  let maxWaiting = 0
   const createSink = async (): Promise<ImageSink> => ({
     async write () {
-      mostWaiting = Math.max(mostWaiting, ++waiting)
+      maxWaiting = Math.max(maxWaiting, ++waiting)
       await nextTurn()
       waiting--
     },
@@ -198,12 +198,12 @@ t.test('no chunk is asked for before the sink has taken the one before', async t
     }
   }
   await readGenerationAnswer(chunks(), { createSink, maxAnswerBytes: 1e6 })
-  t.equal(mostWaiting, 1)
+  t.equal(maxWaiting, 1)
 })
 
 t.test('forty megabytes cost little memory and no long stop', async t => {
   const image = randomBytes(7_500_000)
-  let mostHeld = 0
+  let maxHeld = 0
   // made as it goes, so that what is measured is the reader's alone
   async function * chunks (): AsyncGenerator<Buffer, void> {
     const text = Buffer.from(image.toString('base64'))
@@ -213,7 +213,7 @@ t.test('forty megabytes cost little memory and no long stop', async t => {
       yield Buffer.from(count === 0 ? '"' : ',"')
       for (let from = 0; from < text.length; from += 65_536) {
         yield Buffer.from(text.subarray(from, from + 65_536))
-        if (from % (40 * 65_536) === 0) mostHeld = Math.max(mostHeld, memory() - start)
+        if (from % (40 * 65_536) === 0) maxHeld = Math.max(maxHeld, memory() - start)
         await nextTurn()
       }
       yield Buffer.from('"')
@@ -239,17 +239,17 @@ t.test('forty megabytes cost little memory and no long stop', async t => {
   delay.disable()
   t.equal(answer.imageCount, 4)
   t.equal(written, 4 * image.length)
-  t.comment(`longest stop, garbage collections included, ${(delay.max / 1e6).toFixed(1)} ms; most memory over the start ${(mostHeld / 2 ** 20).toFixed(1)} MiB`)
-  t.ok(mostHeld < image.length, 'held less than one image at any time')
+  t.comment(`longest stop, garbage collections included, ${(delay.max / 1e6).toFixed(1)} ms; most memory over the start ${(maxHeld / 2 ** 20).toFixed(1)} MiB`)
+  t.ok(maxHeld < image.length, 'held less than one image at any time')
 })
 
 t.test('the sieve keeps the JSON it is given and leaves out what it is told to', t => {
   const anyJson = fc.jsonValue({ maxDepth: 5 })
   t.doesNotThrow(() => fc.assert(fc.property(anyJson, fc.integer({ min: 1, max: 30 }), (value, size) => {
     const text = Buffer.from(JSON.stringify(value))
-    const keeping = createJsonSieve({ fateOf: () => 'keep', maxKeptBytes: 1e6 })
-    const dropping = createJsonSieve({
-      fateOf: (path, kind) => path.at(-1) === 'metadata' && kind === 'container' ? 'drop' : 'keep', maxKeptBytes: 1e6
+    const keeping = createJsonStreamFilter({ dispositionOf: () => 'keep', maxKeptBytes: 1e6 })
+    const dropping = createJsonStreamFilter({
+      dispositionOf: (path, kind) => path.at(-1) === 'metadata' && kind === 'container' ? 'drop' : 'keep', maxKeptBytes: 1e6
     })
     for (let start = 0; start < text.length; start += size) {
       assert.deepEqual([...keeping.scan(text.subarray(start, start + size))], [])

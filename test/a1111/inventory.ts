@@ -1,5 +1,5 @@
 import { A1111Parameters } from '../../schemas/generation-parameters.ts'
-import { admit, type Admission, type OnMissing } from '../../src/a1111/compatibility.ts'
+import { admit, type Compatibility, type OnMissing } from '../../src/a1111/compatibility.ts'
 import { fieldRules } from '../../src/a1111/field-values.ts'
 import { normaliseParameters } from '../../src/a1111/parameters.ts'
 import type { Inventory, ServerKind } from '../../src/a1111/types.ts'
@@ -25,7 +25,7 @@ export function inventoryOf (lists: Partial<Inventory>): Inventory {
   }
 }
 
-export interface AdmissionSetting {
+export interface CompatibilitySetting {
   readonly at: Inventory
   readonly kind?: ServerKind
   readonly onMissing?: OnMissing
@@ -33,7 +33,7 @@ export interface AdmissionSetting {
 }
 
 /** What a server makes of a request that draws. */
-export function admittedAt (given: unknown, setting: AdmissionSetting): Admission {
+export function checkedAt (given: unknown, setting: CompatibilitySetting): Compatibility {
   const { at, kind = 'a1111', onMissing = 'refuse', img2img = true } = setting
   const rules = fieldRules(A1111Parameters)
   const request = normaliseParameters(given, { rules, random: () => 1, maximumPixels: 1e9 })

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { ServiceError } from '../../src/lib/errors.ts'
-import { admittedAt, inventoryOf, type AdmissionSetting } from './inventory.ts'
+import { checkedAt, inventoryOf, type CompatibilitySetting } from './inventory.ts'
 
 const at = inventoryOf({
   scripts: { txt2img: ['regional prompter'], img2img: [] },
@@ -14,8 +14,8 @@ const keepAnd: readonly unknown[] = [true, false, 'Matrix', 'Columns', 'Mask', '
 const latent = keepAnd.with(11, 'Latent')
 
 /** A prompt with regions as a client writes it who speaks the extension's own language. */
-function divided (prompt: string, args: readonly unknown[] = keepAnd, setting: Partial<AdmissionSetting> = {}) {
-  return admittedAt({ prompt, alwayson_scripts: { 'Regional Prompter': { args } } }, { at, ...setting })
+function divided (prompt: string, args: readonly unknown[] = keepAnd, setting: Partial<CompatibilitySetting> = {}) {
+  return checkedAt({ prompt, alwayson_scripts: { 'Regional Prompter': { args } } }, { at, ...setting })
 }
 const codes = (prompt: string, args?: readonly unknown[]) => divided(prompt, args).warnings.map(({ code }) => code)
 

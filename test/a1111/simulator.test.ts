@@ -94,10 +94,10 @@ t.test('a server\'s kind and lists are found, whatever it is', async t => {
 t.test('a server that asks for a password is told from one that is down', async t => {
   const { simulator, client } = await start(t, { auth: 'user:secret' }, { username: 'user', password: 'secret' })
   t.match(await probeServer(client), { kind: 'simulator' })
-  const stranger = createA1111Client({ baseUrl: simulator.url })
-  t.teardown(() => stranger.close())
-  t.match(await failureOf(probeServer(stranger)), { failureClass: 'unauthorized' })
-  t.match(await failureOf(stranger.generate('txt2img', request(), collect().options)), { failureClass: 'unauthorized' })
+  const thirdParty = createA1111Client({ baseUrl: simulator.url })
+  t.teardown(() => thirdParty.close())
+  t.match(await failureOf(probeServer(thirdParty)), { failureClass: 'unauthorized' })
+  t.match(await failureOf(thirdParty.generate('txt2img', request(), collect().options)), { failureClass: 'unauthorized' })
 })
 
 t.test('each fault of a server has its class, and the next generation goes well', async t => {

@@ -12,7 +12,7 @@ import { schemaController } from '../../plugins/core/validation.ts'
 import { namedSchemas } from '../../schemas/index.ts'
 import { type AccessKeys, createAccessKeys } from '../../src/access/keys.ts'
 import { createFailedLogins, createRateLimiter } from '../../src/access/rate-limit.ts'
-import { createVault, type MasterKey } from '../../src/access/secrets.ts'
+import { createEncryptor, type MasterKey } from '../../src/access/secrets.ts'
 import { createSessions, createTickets } from '../../src/access/sessions.ts'
 import { createHostRules, createTrustRules } from '../../src/access/trust.ts'
 import { parseSettings } from '../../src/config/parse.ts'
@@ -20,8 +20,8 @@ import { createEgressGuard } from '../../src/egress/guard.ts'
 import { createKeys } from '../../src/lib/keys.ts'
 import { type ConnectionKind, connectRedis } from '../../src/redis/connections.ts'
 import { createEndpoints } from '../../src/webhooks/endpoints.ts'
-import { createKeySide } from '../../src/webhooks/signing-keys.ts'
-import { createWebhookDesk } from '../../src/webhooks/submission.ts'
+import { createSigningKeys } from '../../src/webhooks/signing-keys.ts'
+import { createWebhookService } from '../../src/webhooks/submission.ts'
 import { startTestRedis } from '../redis.ts'
 
 export const adminToken = 'the-admin-token-of-this-test'
@@ -99,14 +99,14 @@ export async function openDoor (
   })
   await app.register(rateLimit, { limiter: createRateLimiter({ redis, keys, now }) })
   await app.register(uiSession, { sessions, failedLogins })
-  const vault = createVault(masterKey)
-  const keySide = createKeySide({ redis, keys, vault, masterKey })
+  const encryptor = createEncryptor(masterKey)
+  const signingKeys = createSigningKeys({ redis, keys, encryptor, masterKey })
   const guard = createEgressGuard({ settings: { profile: 'public', allow: [] }, places: () => [] })
   const endpoints = createEndpoints(redis, keys, { perKey: 8, perEndpoint: 2, slotLifetime: 1000 })
-  const desk = createWebhookDesk({ vault, guard, keySide, endpoints, requireHttps: false, publicUrl: '' })
+  const service = createWebhookService({ encryptor, guard, signingKeys, endpoints, requireHttps: false, publicUrl: '' })
   app.decorate('accessKeys', accessKeys)
-  app.decorate('keySide', keySide)
-  app.decorate('webhookDesk', desk)
+  app.decorate('keySide', signingKeys)
+  app.decorate('webhookDesk', service)
   await app.register(apiKeys)
 
   app.get('/health', { config: { access: 'public' } }, async () => ({ ok: true }))

@@ -39,8 +39,8 @@ t.test('no window of a minute lets through more than the burst and what flows in
     passed.push({ moment: clock.moment, count: await burst(3) })
     clock.moment += 500
   }
-  for (const { moment } of passed) {
-    const inWindow = passed.filter(other => other.moment >= moment && other.moment < moment + 60_000)
+  for (const { moment: timestamp } of passed) {
+    const inWindow = passed.filter(other => other.moment >= timestamp && other.moment < timestamp + 60_000)
     const sum = inWindow.reduce((total, { count }) => total + count, 0)
     if (sum > 120) t.fail(`${sum} requests within a minute`)
   }

@@ -3,10 +3,10 @@ import { join } from 'node:path'
 import t from 'tap'
 import { parseCredentials } from '../../src/access/credentials.ts'
 import {
-  administrator, anonymous, holdsAll, mayCancelJob, mayDo, maySeeJob, type Principal, usualDropIn
+  administrator, anonymous, holdsAll, mayCancelJob, mayDo, maySeeJob, type Principal, defaultDropIn
 } from '../../src/access/principal.ts'
-import { neighbourhood } from '../../src/access/rate-limit.ts'
-import { createVault, loadMasterKey } from '../../src/access/secrets.ts'
+import { ipPrefix } from '../../src/access/rate-limit.ts'
+import { createEncryptor, loadMasterKey } from '../../src/access/secrets.ts'
 import { adminTokenNotice, loadAdminToken, matchesToken } from '../../src/access/sessions.ts'
 import {
   createHostRules, createTrustRules, headerValues, isAllowedHost, isTrustedByAddress
@@ -181,7 +181,7 @@ t.test('a network that is none is named, with the setting that gives it', async 
 
 t.test('rights follow from scopes, and jobs belong to the key that submitted them', async t => {
   const key = (keyId: string, ...scopes: Array<Principal['scopes'] extends ReadonlySet<infer S> ? S : never>): Principal =>
-    ({ kind: 'key', keyId, name: keyId, scopes: new Set(scopes), ratePerMinute: null, dropIn: usualDropIn })
+    ({ kind: 'key', keyId, name: keyId, scopes: new Set(scopes), ratePerMinute: null, dropIn: defaultDropIn })
   const owner = key('a', 'jobs:read')
   t.ok(mayDo(owner, 'jobs:read'))
   t.notOk(mayDo(owner, 'jobs:read:all'))
@@ -201,27 +201,27 @@ t.test('rights follow from scopes, and jobs belong to the key that submitted the
 
 t.test('a sealed secret opens only whole, in its place and under its key', async t => {
   const masterKey = newMasterKey()
-  const vault = createVault(masterKey)
-  const sealed = vault.seal('pässword', 'server:1:password')
-  t.equal(vault.open(sealed, 'server:1:password'), 'pässword')
-  t.not(vault.seal('pässword', 'server:1:password'), sealed, 'equal secrets do not look equal')
-  t.throws(() => vault.open(sealed, 'server:2:password'), /belongs to something else/)
-  t.throws(() => createVault(newMasterKey()).open(sealed, 'server:1:password'), /another master key/)
-  t.throws(() => vault.open('pässword', 'server:1:password'), /not in the form/)
+  const encryptor = createEncryptor(masterKey)
+  const sealed = encryptor.seal('pässword', 'server:1:password')
+  t.equal(encryptor.open(sealed, 'server:1:password'), 'pässword')
+  t.not(encryptor.seal('pässword', 'server:1:password'), sealed, 'equal secrets do not look equal')
+  t.throws(() => encryptor.open(sealed, 'server:2:password'), /belongs to something else/)
+  t.throws(() => createEncryptor(newMasterKey()).open(sealed, 'server:1:password'), /another master key/)
+  t.throws(() => encryptor.open('pässword', 'server:1:password'), /not in the form/)
 
   const [version, keyId, body = ''] = sealed.split(':')
   const bytes = Buffer.from(body, 'base64url')
   for (let index = 0; index < bytes.length; index++) {
     const changed = Buffer.from(bytes)
     changed[index] = (changed[index] ?? 0) ^ 1
-    t.throws(() => vault.open(`${version}:${keyId}:${changed.toString('base64url')}`, 'server:1:password'), /changed/)
+    t.throws(() => encryptor.open(`${version}:${keyId}:${changed.toString('base64url')}`, 'server:1:password'), /changed/)
   }
   for (const length of [0, 4, 12, 16, 27, 28, bytes.length - 1]) {
     const short = bytes.subarray(0, length).toString('base64url')
-    t.throws(() => vault.open(`${version}:${keyId}:${short}`, 'server:1:password'), /changed|cut short/)
+    t.throws(() => encryptor.open(`${version}:${keyId}:${short}`, 'server:1:password'), /changed|cut short/)
   }
 
-  const rotated = createVault({ current: newMasterKey().current, previous: masterKey.current })
+  const rotated = createEncryptor({ current: newMasterKey().current, previous: masterKey.current })
   t.equal(rotated.open(sealed, 'server:1:password'), 'pässword', 'the former key still opens')
   t.ok(rotated.isOutdated(sealed))
   t.notOk(rotated.isOutdated(rotated.seal('x', 'y')))
@@ -267,11 +267,11 @@ t.test('a token matches only as a whole', async t => {
 })
 
 t.test('addresses of one IPv6 network count as one', async t => {
-  t.equal(neighbourhood('192.168.1.5'), '192.168.1.5')
-  t.equal(neighbourhood('::ffff:192.168.1.5'), '192.168.1.5')
-  t.equal(neighbourhood('2001:db8:1:2:3:4:5:6'), '2001:db8:1:2::/64')
-  t.equal(neighbourhood('2001:0DB8:1:2::6'), '2001:db8:1:2::/64')
-  t.equal(neighbourhood('2001:db8::6'), '2001:db8:0:0::/64')
-  t.equal(neighbourhood('::1'), '0:0:0:0::/64')
-  t.equal(neighbourhood('fe80::1%eth0'), 'fe80:0:0:0::/64')
+  t.equal(ipPrefix('192.168.1.5'), '192.168.1.5')
+  t.equal(ipPrefix('::ffff:192.168.1.5'), '192.168.1.5')
+  t.equal(ipPrefix('2001:db8:1:2:3:4:5:6'), '2001:db8:1:2::/64')
+  t.equal(ipPrefix('2001:0DB8:1:2::6'), '2001:db8:1:2::/64')
+  t.equal(ipPrefix('2001:db8::6'), '2001:db8:0:0::/64')
+  t.equal(ipPrefix('::1'), '0:0:0:0::/64')
+  t.equal(ipPrefix('fe80::1%eth0'), 'fe80:0:0:0::/64')
 })

@@ -7,7 +7,7 @@ const { request } = service
 const get = async (path: string) => (await request('GET', path)).body
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f-]{27}$/
-const moment = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
+const timestamp = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 
 /** As the web page of StableQueue sends it. */
 const ownNames = {
@@ -51,8 +51,8 @@ const held = String((await waiting.request('POST', '/api/v1/generate', documente
 const job = {
   stablequeue_job_id: uuid,
   mobilesd_job_id: uuid,
-  creation_timestamp: moment,
-  last_updated_timestamp: moment,
+  creation_timestamp: timestamp,
+  last_updated_timestamp: timestamp,
   target_server_alias: 'Main',
   generation_params: { positive_prompt: 'a pretty landscape', negative_prompt: 'ugly', width: 64, steps: 2, ...ownNames },
   retry_count: 0
@@ -60,7 +60,7 @@ const job = {
 const ended = {
   ...job,
   status: 'completed',
-  completion_timestamp: moment,
+  completion_timestamp: timestamp,
   result_details: {
     images: [/\.png$/],
     info: /^The job completed; 1 image is kept/,
@@ -158,7 +158,7 @@ t.test('cancelling and deleting say what they did', async t => {
     status: 200,
     body: {
       message: String,
-      job: { ...job, status: 'cancelled', completion_timestamp: moment, result_details: { cancelled: true, message: String, info: String } }
+      job: { ...job, status: 'cancelled', completion_timestamp: timestamp, result_details: { cancelled: true, message: String, info: String } }
     }
   })
   t.match(await waiting.request('DELETE', `/api/v1/queue/jobs/${held}`), { status: 200, body: { message: String } })
@@ -195,12 +195,12 @@ t.test('the first key is made once, however many ask at a time, and only for who
   t.match(made[0]?.body, {
     success: true,
     message: String,
-    api_key: { id: uuid, name: /^first \d+$/, description: 'Initial key', key: /^mk_/, is_active: true, created_at: moment }
+    api_key: { id: uuid, name: /^first \d+$/, description: 'Initial key', key: /^mk_/, is_active: true, created_at: timestamp }
   })
   t.ok(all.every(({ status, body }) => status === 201 || (status === 409 && body.error === 'setup_already_done')))
   t.match(await get(setup), { is_first_setup: false, existing_keys_count: 1 })
   const { api_keys: keys } = await get('/api/v1/api-keys') as unknown as { api_keys: JsonBody[] }
-  t.match(keys, [{ id: uuid, name: String, description: 'Initial key', is_active: true, created_at: moment, last_used_at: null, usage_count: 0 }])
+  t.match(keys, [{ id: uuid, name: String, description: 'Initial key', is_active: true, created_at: timestamp, last_used_at: null, usage_count: 0 }])
   const limited = { 'x-api-key': String(made[0]?.body.key), 'x-api-secret': String(made[0]?.body.secret) }
   t.equal((await request('POST', setup, {}, limited)).status, 403, 'a key needs the right to make keys')
 })
@@ -220,7 +220,7 @@ t.test('what is wrong in a request is named', async t => {
   ]
   for (const [path, status, code, field] of wrong) {
     t.match(await request('GET', path), {
-      status, body: { success: false, error: code, message: String, details: { field, code, timestamp: moment } }
+      status, body: { success: false, error: code, message: String, details: { field, code, timestamp: timestamp } }
     }, path)
   }
 })

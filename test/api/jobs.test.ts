@@ -210,7 +210,7 @@ t.test('many jobs are cancelled, put back, moved to the front and deleted with o
     [{ id: ids[4] }, { id: ids[5] }], 'they keep their order there, too')
   t.match((await act({ action: 'move', server: 'Main', filter: { server: 'Other' } })).body, { done: 2 })
 
-  const { accessKey, secret } = await many.house.accessKeys.create({ name: 'own', scopes: ['jobs:write', 'jobs:read'] })
+  const { accessKey, secret } = await many.services.accessKeys.create({ name: 'own', scopes: ['jobs:write', 'jobs:read'] })
   const headers = { 'x-api-key': accessKey.key, 'x-api-secret': secret }
   t.match((await act({ action: 'cancel', all: true }, headers)).body, { count: 0, done: 0 }, 'the jobs of others are not touched')
   t.match((await act({ action: 'cancel', ids: [ids[4]] }, headers)).body, { done: 0, refused: [{ code: 'job_not_found' }] })

@@ -9,7 +9,7 @@ const long = 100_000
 const short = long / 4
 /** Work that takes less is not measured, in microseconds of CPU: other things of the process take as long. */
 const soon = 300_000
-const mostGrowth = 10
+const maxGrowth = 10
 
 const repeated = (piece: string) => (length: number) => piece.repeat(Math.ceil(length / piece.length)).slice(0, length)
 const families: Readonly<Record<string, (length: number) => string>> = {
@@ -51,7 +51,7 @@ async function growth (work: (length: number) => Promise<unknown>): Promise<stri
   if (once < soon) return null
   const small = Math.min(await cost(async () => await work(short)), await cost(async () => await work(short)))
   const large = Math.min(once, await cost(async () => await work(long)))
-  return large < soon || large < small * mostGrowth ? null : `${Math.round(small / 1000)} ms, then ${Math.round(large / 1000)} ms`
+  return large < soon || large < small * maxGrowth ? null : `${Math.round(small / 1000)} ms, then ${Math.round(large / 1000)} ms`
 }
 
 type Schema = Readonly<Record<string, unknown>> & { readonly properties?: Readonly<Record<string, Schema>> }

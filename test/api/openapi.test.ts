@@ -69,7 +69,7 @@ async function places (): Promise<(path: string) => string> {
     user_id: 'ann', base_request: parameters, variations: [{ seed: 1 }]
   })
   const { body: preset } = await service.request('POST', '/presets/ann', { name: 'small', config: parameters })
-  const { accessKey } = await service.house.accessKeys.create({ name: 'example' })
+  const { accessKey } = await service.services.accessKeys.create({ name: 'example' })
   return path => path.replace('{jobId}', jobId).replace('{alias}', 'Main')
     .replace('{bulkId}', String(bulk.body.bulk_job_id))
     .replace('{user_id}', 'ann').replace('{preset_id}', String(preset.preset_id))

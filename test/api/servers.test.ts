@@ -117,7 +117,7 @@ t.test('credentials under any of their names reach the server, are sealed in Red
 
   answers.push((await service.request('GET', '/api/v1/servers')).body, (await service.request('GET', '/api/v1/servers/s1')).body)
   t.notMatch(JSON.stringify(answers), /w@rd|w%40rd|"(password|authPass|auth|username)"/)
-  const { redis, keys } = service.house
+  const { redis, keys } = service.services
   const records = JSON.stringify(await redis.hgetall(keys.key('servers')))
   t.ok(records.includes('ann'))
   t.notMatch(records, /w@rd|w%40rd/)
@@ -202,8 +202,8 @@ t.test('how a server was is remembered: each change, and nothing else within a m
   t.equal((samples as unknown[]).length, 2, 'looks that find the same add nothing')
   t.ok(Number(share) >= 0 && Number(share) < 1, String(share))
   await service.request('DELETE', `/api/v2/jobs/${id}`)
-  const serverId = service.house.registry.require('Main').id
+  const serverId = service.services.registry.require('Main').id
   await service.request('DELETE', '/api/v1/servers/Main')
   t.equal((await service.request('GET', '/api/v1/servers/Main/history')).status, 404)
-  t.same(await service.house.states.history.read(serverId), [])
+  t.same(await service.services.states.history.read(serverId), [])
 })

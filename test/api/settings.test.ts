@@ -60,7 +60,7 @@ t.test('with the queue off what runs ends and nothing begins, in every process a
 })
 
 t.test('settings are changed and given back; what an earlier version kept stays until it is removed', async t => {
-  const { redis, keys } = service.house
+  const { redis, keys } = service.services
   await redis.hset(keys.key('runtime-settings', 'own'), 'theme', JSON.stringify({ dark: true }))
   t.match((await request('PUT', '/api/v1/settings', { retention_days: 7 })).body.settings,
     { retention_days: 7, theme: { dark: true } })
@@ -100,7 +100,7 @@ t.test('what is due is told before it goes, with all its files', async t => {
   const before = new Date(Date.now() - 60_000)
   for (const name of brought) await utimes(join(inputs, name), before, before)
   const longAgo = Date.now() - 10 * 86_400_000
-  await service.house.redis.hset(service.house.keys.key('job', old), 'ended', longAgo, 'created', longAgo)
+  await service.services.redis.hset(service.services.keys.key('job', old), 'ended', longAgo, 'created', longAgo)
 
   t.match((await request('GET', '/api/v1/settings/retention')).body, { due: { jobs: 0, oldest: null } })
   t.match((await request('POST', '/api/v1/settings/retention/purge')).body, { removed: { jobs: 0 }, message: 'Nothing was due.' })

@@ -152,7 +152,7 @@ t.test('Idempotency-Key: a hundred at once make one job and get one answer', asy
   const job = await idle.job(String(first?.body.id))
   t.equal((job.generation_params as JsonBody).seed, first?.body.seed)
   t.same((await post(body, headers)).body, first?.body, 'later too')
-  const uses = await idle.house.redis.hgetall(idle.house.keys.key('input-uses'))
+  const uses = await idle.services.redis.hgetall(idle.services.keys.key('input-uses'))
   t.same(Object.values(uses), ['1'], 'its image is used once')
 })
 
@@ -165,9 +165,9 @@ t.test('Idempotency-Key: another body, another kind of order and another caller'
   t.equal((await post(withParameters(quick), headers, '/api/v2/generate/bulk')).status, 422)
   t.same((await post(withParameters(quick), headers, '/api/v1/generate')).body, first.body, 'v1 and v2 are one')
   const { headers: key } = await keyHeaders(idle)
-  const stranger = await post(withParameters(quick), { ...headers, ...key })
-  t.equal(stranger.status, 202)
-  t.not(stranger.body.id, first.body.id)
+  const thirdParty = await post(withParameters(quick), { ...headers, ...key })
+  t.equal(thirdParty.status, 202)
+  t.not(thirdParty.body.id, first.body.id)
   for (const bad of [' ', 'x'.repeat(256)]) {
     t.match(await post(withParameters(quick), { 'idempotency-key': bad }), { status: 400, body: { error: 'invalid_field_value' } })
   }
@@ -180,7 +180,7 @@ t.test('Idempotency-Key: a request that was wrong may be corrected', async t => 
 })
 
 t.test('Idempotency-Key: after a crash between claim and answer the repeat gets the same job', async t => {
-  const { redis, keys } = idle.house
+  const { redis, keys } = idle.services
   const forgetAnswers = async () => {
     for (const name of await redis.keys(keys.key('idempotency', '*'))) await redis.hdel(name, 'answer')
   }

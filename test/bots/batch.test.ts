@@ -2,17 +2,17 @@ import sharp from 'sharp'
 import t from 'tap'
 import { WebSocket } from 'undici'
 import { onNotices, type JsonBody } from '../helper.ts'
-import { picture, small, startStudio } from './studio.ts'
+import { picture, small, startBots } from './studio.ts'
 
-const studio = await startStudio(t)
-const { request, recorder } = studio
+const bots = await startBots(t)
+const { request, recorder } = bots
 const { user_id: user, ...base } = small
 
 async function batch (body: object) {
   const before = recorder.generations.length
   const { status, body: answer } = await request('POST', '/generate/batch', { user_id: user, base_request: base, ...body })
   if (status !== 200) throw new Error(JSON.stringify(answer))
-  const ended = await onNotices(studio.house, async () => {
+  const ended = await onNotices(bots.services, async () => {
     const { body: now }: { body: JsonBody } = await request('GET', `/generate/batch/${String(answer.batch_id)}`)
     return now.status === 'completed' || now.status === 'failed' ? now : undefined
   })
@@ -32,7 +32,7 @@ t.test('a sweep draws every combination from one seed, and shows them as a label
   })
   const jobs = ended.jobs as Array<{ label: string, image_urls: string[] }>
   t.equal(jobs[5]?.label, 'steps: 3, cfg_scale: 9')
-  const response = await fetch(`${studio.url}${String(ended.grid_url)}`)
+  const response = await fetch(`${bots.url}${String(ended.grid_url)}`)
   t.equal(response.headers.get('content-type'), 'image/png')
   const { width, height } = await sharp(Buffer.from(await response.arrayBuffer())).metadata()
   t.same([width, height], [2 * 168 + 8, 3 * 100 + 8], 'two across, three down, with room for labels')
@@ -88,7 +88,7 @@ t.test('a batch is watched over a WebSocket as one job', async t => {
   const { body } = await request('POST', '/generate/batch', {
     user_id: user, base_request: { ...base, steps: 40 }, axes: [{ field: 'seed', values: [1, 2, 3] }]
   })
-  const socket = new WebSocket(`${studio.url.replace('http', 'ws')}/ws/jobs/${String(body.batch_id)}`)
+  const socket = new WebSocket(`${bots.url.replace('http', 'ws')}/ws/jobs/${String(body.batch_id)}`)
   const messages: JsonBody[] = []
   socket.addEventListener('message', ({ data }) => { messages.push(JSON.parse(String(data)) as JsonBody) })
   const code = await new Promise(resolve => { socket.addEventListener('close', event => { resolve(event.code) }) })
@@ -106,7 +106,7 @@ t.test('a batch is cancelled as a whole', async t => {
   t.ok(Number(body.estimated_time) >= 1, 'how long all of it takes')
   const { body: cancelled } = await request('POST', `/jobs/${String(body.job_id)}/cancel`)
   t.equal(cancelled.message, 'Batch cancelled')
-  const ended = await onNotices(studio.house, async () => {
+  const ended = await onNotices(bots.services, async () => {
     const { body: now } = await request('GET', `/jobs/${String(body.job_id)}`)
     return now.completed_at === null ? undefined : now
   })
@@ -120,9 +120,9 @@ t.test('a batch takes its picture from a form, and is deleted with its jobs', as
   form.set('variations', "[{'denoising_strength': 0.3}, {'denoising_strength': 0.6}]")
   const image = await picture(64, 64)
   form.set('image', new Blob([new Uint8Array(Buffer.from(image, 'base64'))]), 'start.png')
-  const response = await fetch(`${studio.url}/generate/batch`, { method: 'POST', body: form })
+  const response = await fetch(`${bots.url}/generate/batch`, { method: 'POST', body: form })
   const { batch_id: id } = await response.json() as { batch_id: string }
-  t.match(await studio.ended(id), { status: 'completed', message: '2 of 2 done' })
+  t.match(await bots.ended(id), { status: 'completed', message: '2 of 2 done' })
   t.match(recorder.generations.at(-1)?.body, { init_images: [image] })
   const { jobs } = (await request('GET', `/generate/batch/${id}`)).body as { jobs: Array<{ job_id: string }> }
   t.match((await request('DELETE', `/jobs/${id}`)).body, { message: 'Batch deleted' })
@@ -136,15 +136,15 @@ t.test('a batch of which retention left nothing is forgotten', async t => {
     user_id: user, base_request: { ...base, steps: 1 }, variations: [{}]
   })).body.batch_id)
   const old = await submit()
-  const ended = await studio.ended(old)
+  const ended = await bots.ended(old)
   t.equal(ended.status, 'completed')
   const { body } = await request('GET', `/generate/batch/${old}`)
   for (const { job_id: id } of body.jobs as Array<{ job_id: string }>) await request('DELETE', `/jobs/${id}`)
   t.match((await request('GET', `/generate/batch/${old}`)).body, { status: 'failed', jobs: [{ message: 'deleted' }] })
-  const { redis, keys } = studio.house
+  const { redis, keys } = bots.services
   const key = keys.key('studio', 'batch', old)
   await redis.set(key, JSON.stringify({ ...JSON.parse(await redis.get(key) ?? '{}') as object, createdAt: 0 }))
   // drawn at random out of few, so that one submission more finds it soon
-  for (let count = 0; count < 50 && await redis.exists(key) === 1; count++) await studio.ended(await submit())
+  for (let count = 0; count < 50 && await redis.exists(key) === 1; count++) await bots.ended(await submit())
   t.equal((await request('GET', `/jobs/${old}`)).status, 404)
 })

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { StudioControlNetUnit } from '../../schemas/bots-generation.ts'
+import { BotControlNetUnit } from '../../schemas/bots-generation.ts'
 import { checkAnswer } from '../../src/a1111/check-answer.ts'
 import type { Search } from '../../src/a1111/compatibility.ts'
 import { commonUnit, findControlNetModule, withControlNet } from '../../src/a1111/controlnet.ts'
@@ -8,10 +8,10 @@ import { readFields } from '../../src/bots/read-fields.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { models, modulesOf } from '../../src/simulator/controlnet/lists.ts'
 import { readA1111Unit, readForgeUnit } from '../../src/simulator/controlnet/units.ts'
-import { admittedAt, inventoryOf } from '../a1111/inventory.ts'
+import { checkedAt, inventoryOf } from '../a1111/inventory.ts'
 import fc from '../property.ts'
 
-const unit = (given: Record<string, unknown>) => readFields(StudioControlNetUnit, { model: 'canny', ...given })
+const unit = (given: Record<string, unknown>) => readFields(BotControlNetUnit, { model: 'canny', ...given })
 const units = (given: Array<Record<string, unknown>>, pictures: RequestPictures = { image: 'A' }) =>
   controlNetUnits(given.map(unit), pictures)
 
@@ -143,8 +143,8 @@ t.test('names that are missing, and units that there is no place for, are told',
     scripts: { txt2img: ['controlnet'], img2img: [] }, ...lists.a1111, controlNetUnits: 1, missing: ['checkpoints', 'samplers', 'schedulers']
   })
   const two = { prompt: 'x', alwayson_scripts: { ControlNet: { args: [{ model: 'canny' }, { model: 'canny' }] } } }
-  t.throws(() => admittedAt(two, { at }), { code: 'server_capability', message: /takes 1 ControlNet unit/ })
-  const { parameters, warnings } = admittedAt(two, { at, onMissing: 'ignore' })
+  t.throws(() => checkedAt(two, { at }), { code: 'server_capability', message: /takes 1 ControlNet unit/ })
+  const { parameters, warnings } = checkedAt(two, { at, onMissing: 'ignore' })
   t.match(warnings, [{ code: 'server_capability', message: /left out/ }])
   t.equal((parameters.alwayson_scripts as { controlnet: { args: unknown[] } }).controlnet.args.length, 1)
 })

@@ -3,19 +3,19 @@ import t from 'tap'
 import { WebSocket } from 'undici'
 import { startReceiver } from '../webhooks/receiver.ts'
 import { onNotices } from '../helper.ts'
-import { small, startStudio } from './studio.ts'
+import { small, startBots } from './studio.ts'
 
-const studio = await startStudio(t, { settings: { EGRESS_PROFILE: 'lan' } })
+const bots = await startBots(t, { settings: { EGRESS_PROFILE: 'lan' } })
 
 t.test('a picture from words: a job at once, then its progress, then the picture', async t => {
-  const { status, body } = await studio.request('POST', '/generate/txt2img', { ...small, batch_count: 2 })
+  const { status, body } = await bots.request('POST', '/generate/txt2img', { ...small, batch_count: 2 })
   t.equal(status, 200)
   t.match(body, {
     job_id: /^[0-9a-f-]{36}$/, status: 'queued', message: 'Generation queued successfully', estimated_time: null, seed: 7
   })
-  const early = await studio.request('GET', `/jobs/${String(body.job_id)}`)
+  const early = await bots.request('GET', `/jobs/${String(body.job_id)}`)
   t.equal(typeof early.body.progress, 'number', 'progress is never null')
-  const job = await studio.ended(body.job_id)
+  const job = await bots.ended(body.job_id)
   t.match(job, {
     job_id: body.job_id,
     status: 'completed',
@@ -27,7 +27,7 @@ t.test('a picture from words: a job at once, then its progress, then the picture
     completed_at: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}$/,
     user_id: 'ann'
   })
-  const result = await studio.request('GET', `/jobs/${String(body.job_id)}/result`)
+  const result = await bots.request('GET', `/jobs/${String(body.job_id)}/result`)
   t.equal(result.status, 200)
   const images = result.body.images as string[]
   t.equal(images.length, 2, 'batch_count makes batches')
@@ -50,7 +50,7 @@ const usual = {
 }
 
 t.test('what the server is asked for a picture from words', async t => {
-  const plain = await studio.generate('/generate/txt2img', small)
+  const plain = await bots.generate('/generate/txt2img', small)
   t.equal(plain.path, '/sdapi/v1/txt2img')
   t.same(plain.asked, {
     ...usual,
@@ -58,7 +58,7 @@ t.test('what the server is asked for a picture from words', async t => {
     override_settings: { sd_model_checkpoint: 'dreamscape-v8.safetensors [1b914fb7a1]' },
     override_settings_restore_afterwards: false
   })
-  const { asked } = await studio.generate('/generate/txt2img', {
+  const { asked } = await bots.generate('/generate/txt2img', {
     ...small,
     checkpoint: 'anime-pastel',
     vae: 'Automatic',
@@ -86,7 +86,7 @@ t.test('what the server is asked for a picture from words', async t => {
 
 t.test('the LoRAs of a session go into the prompt in their order, and the prompt goes first', async t => {
   const add = async (filename: string, weight: unknown) =>
-    await studio.request('POST', '/sessions/lena/loras', { filename, weight })
+    await bots.request('POST', '/sessions/lena/loras', { filename, weight })
   t.match((await add('film-grain.safetensors', 0.8)).body, {
     message: 'LoRA added to session',
     session: { user_id: 'lena', active_loras: { 'film-grain.safetensors': 0.8 }, controlnet_configs: [], custom_settings: {} }
@@ -94,19 +94,19 @@ t.test('the LoRAs of a session go into the prompt in their order, and the prompt
   await add('add-detail', 1)
   await add('FILM-GRAIN', 0.5)
   await add('not-at-any-server.safetensors', 1)
-  const { asked, answer } = await studio.generate('/generate/txt2img', { ...small, user_id: 'lena' })
+  const { asked, answer } = await bots.generate('/generate/txt2img', { ...small, user_id: 'lena' })
   t.equal(asked.prompt, 'a lighthouse <lora:film-grain:0.5> <lora:add-detail:1.0>')
   t.match(answer.warnings, [{ code: 'session_lora_left_out', message: /not-at-any-server/ }])
-  const own = await studio.generate('/generate/txt2img', {
+  const own = await bots.generate('/generate/txt2img', {
     ...small, user_id: 'lena', prompt: 'a lighthouse <lora:add-detail:0.3>', loras: { 'watercolor-style.safetensors': 1.2 }
   })
   t.equal(own.asked.prompt, 'a lighthouse <lora:add-detail:0.3> <lora:film-grain:0.5> <lora:watercolor-style:1.2>')
 
-  t.same((await studio.request('DELETE', '/sessions/lena/loras/film-grain.safetensors')).body, { message: 'LoRA removed from session' })
-  const gone = await studio.request('DELETE', '/sessions/lena/loras/film-grain.safetensors')
+  t.same((await bots.request('DELETE', '/sessions/lena/loras/film-grain.safetensors')).body, { message: 'LoRA removed from session' })
+  const gone = await bots.request('DELETE', '/sessions/lena/loras/film-grain.safetensors')
   t.same([gone.status, gone.body], [404, { detail: 'LoRA not found in session' }])
-  t.same((await studio.request('DELETE', '/sessions/lena/loras')).body, { message: 'All LoRAs cleared from session' })
-  t.same((await studio.request('GET', '/sessions/lena')).body.active_loras, {})
+  t.same((await bots.request('DELETE', '/sessions/lena/loras')).body, { message: 'All LoRAs cleared from session' })
+  t.same((await bots.request('GET', '/sessions/lena')).body.active_loras, {})
   for (const [weight, type] of [[undefined, 'missing'], [2.5, 'less_than_equal'], ['x', 'float_parsing']] as const) {
     const refused = await add('film-grain', weight)
     t.equal(refused.status, 422)
@@ -115,18 +115,18 @@ t.test('the LoRAs of a session go into the prompt in their order, and the prompt
 })
 
 t.test('a LoRA counts once, however often and in whatever way it is named', async t => {
-  await studio.request('PUT', '/sessions/twin', { active_loras: { 'film-grain': 0.5, 'FILM-grain.safetensors': 0.8, 'add-detail': 1 } })
-  const { asked } = await studio.generate('/generate/txt2img', { ...small, user_id: 'twin' })
+  await bots.request('PUT', '/sessions/twin', { active_loras: { 'film-grain': 0.5, 'FILM-grain.safetensors': 0.8, 'add-detail': 1 } })
+  const { asked } = await bots.generate('/generate/txt2img', { ...small, user_id: 'twin' })
   t.equal(asked.prompt, 'a lighthouse <lora:film-grain:0.8> <lora:add-detail:1.0>', 'A1111 adds the weights of equal tags')
-  const own = await studio.generate('/generate/txt2img', { ...small, user_id: 'twin', loras: ['add-detail', { filename: 'add-detail.pt', weight: 0.3 }] })
+  const own = await bots.generate('/generate/txt2img', { ...small, user_id: 'twin', loras: ['add-detail', { filename: 'add-detail.pt', weight: 0.3 }] })
   t.equal(own.asked.prompt, 'a lighthouse <lora:film-grain:0.8> <lora:add-detail:0.3>')
 })
 
 t.test('custom settings are defaults: they fill what a request leaves out and nothing else', async t => {
-  await studio.request('PATCH', '/sessions/dora', {
+  await bots.request('PATCH', '/sessions/dora', {
     custom_settings: { preferred_sampler: 'Euler a', default_steps: 3, cfg_scale: 5, mood: 'calm' }
   })
-  const { asked, answer } = await studio.generate('/generate/txt2img', {
+  const { asked, answer } = await bots.generate('/generate/txt2img', {
     user_id: 'dora', prompt: 'a lighthouse', width: 64, height: 64, cfg_scale: 9, checkpoint: null
   })
   t.match(asked, { sampler_name: 'Euler a', steps: 3, cfg_scale: 9 })
@@ -135,7 +135,7 @@ t.test('custom settings are defaults: they fill what a request leaves out and no
 
 t.test('whatever is wrong is told as FastAPI tells it', async t => {
   const refused = async (body: unknown) => {
-    const answer = await studio.request('POST', '/generate/txt2img', body)
+    const answer = await bots.request('POST', '/generate/txt2img', body)
     t.equal(answer.status, 422, JSON.stringify(answer.body))
     return answer.body.detail as Array<{ type: string, loc: unknown[], msg: string }>
   }
@@ -159,13 +159,13 @@ t.test('whatever is wrong is told as FastAPI tells it', async t => {
     ['POST', '/generate/nothing', 404, 'Not Found'],
     ['GET', '/generate/txt2img', 405, 'Method Not Allowed']
   ] as const) {
-    const { status: given, body } = await studio.request(method, path)
+    const { status: given, body } = await bots.request(method, path)
     t.same([given, body], [status, { detail }], `${method} ${path}`)
   }
 })
 
 t.test('a session takes only what every later picture can be drawn with', async t => {
-  const put = async (change: unknown) => await studio.request('PUT', '/sessions/odd', change)
+  const put = async (change: unknown) => await bots.request('PUT', '/sessions/odd', change)
   const wrong: Array<[change: object, type: string, ...loc: unknown[]]> = [
     [{ active_loras: { 'film-grain': 'heavy' } }, 'float_parsing', 'active_loras', 'film-grain'],
     [{ active_loras: { 'film-grain': -5 } }, 'greater_than_equal', 'active_loras', 'film-grain'],
@@ -180,41 +180,41 @@ t.test('a session takes only what every later picture can be drawn with', async 
     const { status, body } = await put(change)
     t.equal(status, 422, JSON.stringify(body))
     t.match(body.detail, [{ type, loc: ['body', ...loc] }])
-    const imported = await studio.request('POST', '/sessions/odd/import', { session: change })
+    const imported = await bots.request('POST', '/sessions/odd/import', { session: change })
     t.match(imported.body.detail, [{ type, loc: ['body', 'session', ...loc] }])
   }
-  t.match((await studio.request('POST', '/sessions/odd/loras', { filename: 'a:b', weight: 1 })).body.detail, [{ loc: ['body', 'filename'] }])
-  t.match((await studio.request('POST', '/sessions/odd/import', { presets: { one: { config: {} } } })).body.detail,
+  t.match((await bots.request('POST', '/sessions/odd/loras', { filename: 'a:b', weight: 1 })).body.detail, [{ loc: ['body', 'filename'] }])
+  t.match((await bots.request('POST', '/sessions/odd/import', { presets: { one: { config: {} } } })).body.detail,
     [{ type: 'missing', loc: ['body', 'presets', 'one', 'name'] }])
-  t.same((await studio.request('GET', '/sessions/odd')).body.last_updated, null, 'nothing was stored')
+  t.same((await bots.request('GET', '/sessions/odd')).body.last_updated, null, 'nothing was stored')
   t.match(await put({ active_loras: { 'film-grain': '0.5' }, custom_settings: { steps: null, mood: 'calm' } }), { status: 200 })
-  t.match((await studio.request('GET', '/sessions/odd')).body, { active_loras: { 'film-grain': 0.5 }, custom_settings: { mood: 'calm' } })
+  t.match((await bots.request('GET', '/sessions/odd')).body, { active_loras: { 'film-grain': 0.5 }, custom_settings: { mood: 'calm' } })
 })
 
 t.test('a request without any body is told which one is missing', async t => {
   for (const path of ['/generate/txt2img', '/generate/batch', '/controlnet/preprocess', '/sessions/ann/loras', '/presets/ann']) {
-    const response = await fetch(studio.url + path, { method: 'POST' })
+    const response = await fetch(bots.url + path, { method: 'POST' })
     t.match([response.status, await response.json()], [422, { detail: [{ type: 'missing', loc: ['body'] }] }], path)
   }
 })
 
 t.test('what there is to do before the next job', async t => {
   const idle = { waiting: 0, running: 0 }
-  t.match((await studio.request('GET', '/queue')).body, { position: 1, total_jobs: 0, ...idle, servers: [{ alias: 'Main', ...idle }] })
-  const { body: running } = await studio.request('POST', '/generate/txt2img', { ...small, steps: 150 })
-  await onNotices(studio.house, async () => (await studio.request('GET', '/queue')).body.running === 1 ? true : undefined)
-  const { body: waiting } = await studio.request('POST', '/generate/txt2img', small)
-  const { body } = await studio.request('GET', '/queue')
+  t.match((await bots.request('GET', '/queue')).body, { position: 1, total_jobs: 0, ...idle, servers: [{ alias: 'Main', ...idle }] })
+  const { body: running } = await bots.request('POST', '/generate/txt2img', { ...small, steps: 150 })
+  await onNotices(bots.services, async () => (await bots.request('GET', '/queue')).body.running === 1 ? true : undefined)
+  const { body: waiting } = await bots.request('POST', '/generate/txt2img', small)
+  const { body } = await bots.request('GET', '/queue')
   t.match(body, { position: 2, total_jobs: 2, waiting: 1, running: 1, servers: [{ alias: 'Main', waiting: 1, running: 1 }] })
   t.ok(Number(body.estimated_wait_time) >= 1)
-  for (const { job_id: id } of [running, waiting]) await studio.request('POST', `/jobs/${String(id)}/cancel`)
-  await studio.ended(running.job_id)
+  for (const { job_id: id } of [running, waiting]) await bots.request('POST', `/jobs/${String(id)}/cancel`)
+  await bots.ended(running.job_id)
 })
 
 t.test('a job is watched over a WebSocket: as it is, each change, its end once', async t => {
-  const { body } = await studio.request('POST', '/generate/txt2img', { ...small, steps: 150 })
+  const { body } = await bots.request('POST', '/generate/txt2img', { ...small, steps: 150 })
   t.ok(Number(body.estimated_time) >= 1, 'the server is known by now, and with it how long this takes')
-  const socket = new WebSocket(`${studio.url.replace('http', 'ws')}/ws/jobs/${String(body.job_id)}`)
+  const socket = new WebSocket(`${bots.url.replace('http', 'ws')}/ws/jobs/${String(body.job_id)}`)
   const messages: Array<{ type: string, job_id: string, progress: number, estimated_time: number | null }> = []
   socket.addEventListener('message', ({ data }) => { messages.push(JSON.parse(String(data)) as typeof messages[number]) })
   const code = await new Promise(resolve => { socket.addEventListener('close', event => { resolve(event.code) }) })
@@ -223,13 +223,13 @@ t.test('a job is watched over a WebSocket: as it is, each change, its end once',
   t.equal(messages.filter(({ type }) => type === 'completed').length, 1)
   t.ok(messages.some(({ estimated_time: seconds }) => Number(seconds) >= 1))
   t.match(messages.at(-1), { type: 'completed', progress: 1, estimated_time: null })
-  const unknown = await studio.request('GET', '/ws/jobs/nothing')
+  const unknown = await bots.request('GET', '/ws/jobs/nothing')
   t.same([unknown.status, unknown.body], [404, { detail: 'Job not found' }])
 })
 
 t.test('all jobs of a user are watched over one WebSocket, those that come later too, and nobody else\'s', async t => {
-  const { body: first } = await studio.request('POST', '/generate/txt2img', { ...small, user_id: 'uma', steps: 150 })
-  const socket = new WebSocket(`${studio.url.replace('http', 'ws')}/ws/users/uma`)
+  const { body: first } = await bots.request('POST', '/generate/txt2img', { ...small, user_id: 'uma', steps: 150 })
+  const socket = new WebSocket(`${bots.url.replace('http', 'ws')}/ws/users/uma`)
   const messages: Array<{ type: string, job_id: string, user_id: string }> = []
   const heard = new EventEmitter()
   socket.addEventListener('message', ({ data }) => {
@@ -240,14 +240,14 @@ t.test('all jobs of a user are watched over one WebSocket, those that come later
     while (!messages.some(message => message.type === type && message.job_id === id)) await once(heard, 'message')
   }
   await until('snapshot', first.job_id)
-  const { body: other } = await studio.request('POST', '/generate/txt2img', { ...small, user_id: 'vito' })
-  const { body: second } = await studio.request('POST', '/generate/txt2img', { ...small, user_id: 'uma' })
-  const { body: third } = await studio.request('POST', '/generate/txt2img', { ...small, user_id: 'uma', steps: 150 })
+  const { body: other } = await bots.request('POST', '/generate/txt2img', { ...small, user_id: 'vito' })
+  const { body: second } = await bots.request('POST', '/generate/txt2img', { ...small, user_id: 'uma' })
+  const { body: third } = await bots.request('POST', '/generate/txt2img', { ...small, user_id: 'uma', steps: 150 })
   await until('snapshot', second.job_id)
-  await studio.request('POST', `/jobs/${String(third.job_id)}/cancel`)
+  await bots.request('POST', `/jobs/${String(third.job_id)}/cancel`)
   await Promise.all([until('completed', first.job_id), until('completed', second.job_id), until('failed', third.job_id)])
-  t.match(await studio.ended(other.job_id), { status: 'completed' })
-  await studio.request('DELETE', `/jobs/${String(second.job_id)}`)
+  t.match(await bots.ended(other.job_id), { status: 'completed' })
+  await bots.request('DELETE', `/jobs/${String(second.job_id)}`)
   socket.close()
   t.ok(messages.every(({ user_id: user }) => user === 'uma'))
   for (const { job_id: id } of [first, second, third]) {
@@ -255,35 +255,35 @@ t.test('all jobs of a user are watched over one WebSocket, those that come later
     t.equal(types[0], 'snapshot')
     t.equal(types.filter(type => type === 'completed' || type === 'failed').length, 1, 'its end once')
   }
-  t.equal((await studio.request('GET', '/ws/users/uma')).status, 426)
+  t.equal((await bots.request('GET', '/ws/users/uma')).status, 426)
 })
 
 t.test('who asks for one answer and no stream waits for the end of a job or a batch', async t => {
-  const { body } = await studio.request('POST', '/generate/txt2img', { ...small, steps: 40 })
-  t.match((await studio.request('GET', `/jobs/${String(body.job_id)}?wait=60`)).body, { status: 'completed', progress: 1 })
-  const { body: batch } = await studio.request('POST', '/generate/batch', {
+  const { body } = await bots.request('POST', '/generate/txt2img', { ...small, steps: 40 })
+  t.match((await bots.request('GET', `/jobs/${String(body.job_id)}?wait=60`)).body, { status: 'completed', progress: 1 })
+  const { body: batch } = await bots.request('POST', '/generate/batch', {
     user_id: 'ann', base_request: small, variations: [{ seed: 1 }, { seed: 2 }]
   })
-  t.match((await studio.request('GET', `/jobs/${String(batch.batch_id)}?wait=60`)).body, { status: 'completed', message: '2 of 2 done' })
-  const long = (await studio.request('POST', '/generate/txt2img', { ...small, steps: 150, batch_count: 10 })).body.job_id
-  t.match((await studio.request('GET', `/jobs/${String(long)}?wait=1`)).body, { job_id: long, progress: Number }, 'or the seconds are over')
-  await studio.request('POST', `/jobs/${String(long)}/cancel`)
-  const wrong = await studio.request('GET', `/jobs/${String(long)}?wait=500`)
+  t.match((await bots.request('GET', `/jobs/${String(batch.batch_id)}?wait=60`)).body, { status: 'completed', message: '2 of 2 done' })
+  const long = (await bots.request('POST', '/generate/txt2img', { ...small, steps: 150, batch_count: 10 })).body.job_id
+  t.match((await bots.request('GET', `/jobs/${String(long)}?wait=1`)).body, { job_id: long, progress: Number }, 'or the seconds are over')
+  await bots.request('POST', `/jobs/${String(long)}/cancel`)
+  const wrong = await bots.request('GET', `/jobs/${String(long)}?wait=500`)
   t.match(wrong, { status: 422, body: { detail: [{ loc: ['query', 'wait'] }] } })
 })
 
 t.test('who names a webhook is told of the end, with what came along; so for each picture of a batch', async t => {
-  const receiver = await startReceiver(t, [studio.house.webhooks.keySide.ownSecret])
+  const receiver = await startReceiver(t, [bots.services.webhooks.signingKeys.ownSecret])
   const form = new FormData()
   const fields = { ...small, webhook_url: receiver.url, webhookEvents: 'job.started,job.completed', metadata: '{"channel": 42}' }
   for (const [name, value] of Object.entries(fields)) form.set(name, String(value))
-  const response = await fetch(`${studio.url}/generate/txt2img`, { method: 'POST', body: form })
+  const response = await fetch(`${bots.url}/generate/txt2img`, { method: 'POST', body: form })
   const { job_id: id } = await response.json() as { job_id: string }
   const events = (await receiver.until(2)).map(({ event }) => event)
   t.same(events.map(({ type }) => type).toSorted(), ['job.completed', 'job.started'])
   t.match(events.find(({ type }) => type === 'job.completed'), { data: { id, status: 'completed', metadata: { channel: 42 } } })
 
-  const { body } = await studio.request('POST', '/generate/batch', {
+  const { body } = await bots.request('POST', '/generate/batch', {
     user_id: 'ann', base_request: small, variations: [{ seed: 1 }, { seed: 2 }], webhookUrl: receiver.url, webhookKey: 'hush', metadata: 'grid'
   })
   t.equal(body.webhook_signing_secret, 'whsec_aHVzaA==', 'by which a library verifies')
@@ -291,13 +291,13 @@ t.test('who names a webhook is told of the end, with what came along; so for eac
   t.same(ended.map(data => data.id).toSorted(), (body.job_ids as string[]).toSorted())
   t.ok(ended.every(({ metadata }) => metadata === 'grid'))
 
-  const keyed = await studio.request('POST', '/generate/txt2img', { ...small, webhookUrl: receiver.url, webhook_key: 'hush' })
+  const keyed = await bots.request('POST', '/generate/txt2img', { ...small, webhookUrl: receiver.url, webhook_key: 'hush' })
   t.equal(keyed.body.webhook_signing_secret, 'whsec_aHVzaA==')
   for (const [field, value] of [
     ['webhookUrl', 'ftp://example.org'], ['webhookAuth', 'none'], ['webhookEvents', 'job.finished'], ['metadata', 'x'.repeat(5000)]
   ] as const) {
     const request = { ...small, webhookUrl: receiver.url, [field]: value }
-    const { status, body: { detail } } = await studio.request('POST', '/generate/txt2img', request)
+    const { status, body: { detail } } = await bots.request('POST', '/generate/txt2img', request)
     t.match({ status, detail }, { status: 422, detail: [{ loc: ['body', field] }] })
   }
 })

@@ -1,8 +1,8 @@
 import sharp from 'sharp'
 import t from 'tap'
-import { picture, small, startStudio, type StudioService } from './studio.ts'
+import { picture, small, startBots, type BotService } from './studio.ts'
 
-const studio = await startStudio(t)
+const bots = await startBots(t)
 const words = { user_id: 'ann', prompt: 'a lighthouse', steps: 2, seed: 7 }
 
 /** The red, green and blue of one pixel of a picture in base64. */
@@ -19,15 +19,15 @@ async function sizeOf (image: unknown): Promise<string> {
 
 t.test('a picture from a picture has its size, unless one is asked for', async t => {
   const image = await picture(100, 60)
-  const { asked, path } = await studio.generate('/generate/img2img', { ...words, image, denoising_strength: 0.4 })
+  const { asked, path } = await bots.generate('/generate/img2img', { ...words, image, denoising_strength: 0.4 })
   t.equal(path, '/sdapi/v1/img2img')
   t.match(asked, { init_images: [image], resize_mode: 0, denoising_strength: 0.4, width: 96, height: 64 })
   t.notOk('mask' in asked || 'mask_blur' in asked, 'nothing of a mask without one')
-  const half = await studio.generate('/generate/img2img', { ...words, image, width: 200 })
+  const half = await bots.generate('/generate/img2img', { ...words, image, width: 200 })
   t.match(half.asked, { width: 200, height: 120 }, 'one side gives the other')
-  const large = await studio.generate('/generate/img2img', { ...words, image: await picture(3000, 1500) })
+  const large = await bots.generate('/generate/img2img', { ...words, image: await picture(3000, 1500) })
   t.match(large.asked, { width: 1712, height: 856 }, 'as large as models draw well')
-  const masked = await studio.generate('/generate/img2img', {
+  const masked = await bots.generate('/generate/img2img', {
     ...words, image: `data:image/png;base64,${image}`, mask: image
   })
   t.match(masked.asked, {
@@ -43,14 +43,14 @@ t.test('a picture from a picture has its size, unless one is asked for', async t
 t.test('inpainting needs a picture and a mask', async t => {
   const image = await picture(64, 64)
   const places = async (body: unknown) => {
-    const { status, body: { detail } } = await studio.request('POST', '/generate/inpaint', body)
+    const { status, body: { detail } } = await bots.request('POST', '/generate/inpaint', body)
     return [status, (detail as Array<{ loc: string[] }>).map(({ loc }) => loc.join('.'))]
   }
   t.same(await places({ ...words, image }), [422, ['body.mask']])
   t.same(await places({ ...words, mask: image }), [422, ['body.image']])
   t.same(await places({ ...words, mask: image, image: 'no picture' }), [422, ['body.image']])
   t.same(await places({ ...words, mask: image, image: 'http://10.0.0.1/x.png' }), [422, ['body.image']])
-  const { asked } = await studio.generate('/generate/inpaint', {
+  const { asked } = await bots.generate('/generate/inpaint', {
     ...words, image, mask: image, mask_blur: 8, inpainting_fill: 2, inpaint_full_res: false, inpainting_mask_invert: 1
   })
   t.match(asked, {
@@ -60,7 +60,7 @@ t.test('inpainting needs a picture and a mask', async t => {
 
 t.test('outpainting draws on the sides that are asked for, and blends into the picture', async t => {
   const image = await picture(64, 48, '#f00')
-  const { asked } = await studio.generate('/generate/outpaint', {
+  const { asked } = await bots.generate('/generate/outpaint', {
     ...words, image, outpaint_pixels_left: 32, outpaint_pixels_bottom: 20, mask_blur: 4
   })
   t.match(asked, { width: 96, height: 72, inpaint_full_res: false, inpainting_fill: 1, mask_blur: 4, resize_mode: 0 })
@@ -71,12 +71,12 @@ t.test('outpainting draws on the sides that are asked for, and blends into the p
   t.same(await Promise.all(seen.map(async ([left, top]) => await white(left, top))),
     [true, true, false, false, false, true, true])
   t.same(await pixel(wide, 0, 0), [255, 0, 0], 'the edge goes on')
-  const none = await studio.request('POST', '/generate/outpaint', { ...words, image })
+  const none = await bots.request('POST', '/generate/outpaint', { ...words, image })
   t.match(none.body.detail, [{ loc: ['body', 'outpaint_pixels_right'], msg: /how many pixels/ }])
 })
 
 t.test('the four sides together stay within what models draw well', async t => {
-  const { asked } = await studio.generate('/generate/outpaint', {
+  const { asked } = await bots.generate('/generate/outpaint', {
     ...words,
     image: await picture(1600, 1200),
     outpaint_pixels_left: 400,
@@ -91,7 +91,7 @@ t.test('the four sides together stay within what models draw well', async t => {
 })
 
 /** A form as `requests`, curl and URLSession send it. */
-async function post (service: StudioService, path: string, parts: ReadonlyArray<readonly [string, string | Buffer]>) {
+async function post (service: BotService, path: string, parts: ReadonlyArray<readonly [string, string | Buffer]>) {
   const form = new FormData()
   for (const [name, value] of parts) {
     if (typeof value === 'string') form.append(name, value)
@@ -101,7 +101,7 @@ async function post (service: StudioService, path: string, parts: ReadonlyArray<
   return { status: response.status, body: await response.json() as Record<string, unknown> }
 }
 
-async function lastAsked (service: StudioService, jobId: unknown): Promise<Record<string, unknown>> {
+async function lastAsked (service: BotService, jobId: unknown): Promise<Record<string, unknown>> {
   const job = await service.ended(jobId)
   if (job.status !== 'completed') throw new Error(String(job.message))
   return service.recorder.generations.at(-1)?.body ?? {}
@@ -109,36 +109,36 @@ async function lastAsked (service: StudioService, jobId: unknown): Promise<Recor
 
 t.test('forms say the same as JSON: flat fields, one part with everything, units as Python writes them', async t => {
   const file = Buffer.from(await picture(64, 64), 'base64')
-  const flat = await post(studio, '/generate/img2img', [
+  const flat = await post(bots, '/generate/img2img', [
     ['user_id', 'ann'], ['prompt', 'a lighthouse'], ['steps', '2'], ['cfg_scale', '6.5'], ['checkpoint', ''], ['image', file]
   ])
   t.equal(flat.status, 200, JSON.stringify(flat.body))
-  t.match(await lastAsked(studio, flat.body.job_id), { steps: 2, cfg_scale: 6.5, init_images: [file.toString('base64')] })
+  t.match(await lastAsked(bots, flat.body.job_id), { steps: 2, cfg_scale: 6.5, init_images: [file.toString('base64')] })
 
-  const whole = await post(studio, '/generate/img2img', [
+  const whole = await post(bots, '/generate/img2img', [
     ['request', JSON.stringify({ ...words, steps: 3, denoising_strength: 0.3 })], ['steps', '2'], ['image', file]
   ])
   t.equal(whole.status, 200, JSON.stringify(whole.body))
-  t.match(await lastAsked(studio, whole.body.job_id), { steps: 2, denoising_strength: 0.3 })
+  t.match(await lastAsked(bots, whole.body.job_id), { steps: 2, denoising_strength: 0.3 })
 
   const python = '{\'enabled\': True, \'model\': \'control_v11p_sd15_canny\', \'weight\': 0.5, \'preprocessor\': None}'
-  const units = await post(studio, '/generate/controlnet', [
+  const units = await post(bots, '/generate/controlnet', [
     ['user_id', 'ann'], ['prompt', 'it\'s'], ['steps', '2'], ['width', '64'], ['height', '64'],
     ['controlnet_units', python], ['controlnet_units', '{"model": "control_v11f1p_sd15_depth"}'], ['image', file]
   ])
   t.equal(units.status, 200, JSON.stringify(units.body))
-  const asked = await lastAsked(studio, units.body.job_id) as { alwayson_scripts: { controlnet: { args: unknown[] } } }
+  const asked = await lastAsked(bots, units.body.job_id) as { alwayson_scripts: { controlnet: { args: unknown[] } } }
   t.match(asked.alwayson_scripts.controlnet.args, [
     { enabled: true, model: /^control_v11p_sd15_canny/, weight: 0.5, control_mode: 'Balanced', image: file.toString('base64') },
     { enabled: true, model: /^control_v11f1p_sd15_depth/, image: file.toString('base64') }
   ])
-  const wrong = await post(studio, '/generate/controlnet', [['user_id', 'ann'], ['prompt', ''], ['controlnet_units', '{\'weight\': 1}']])
+  const wrong = await post(bots, '/generate/controlnet', [['user_id', 'ann'], ['prompt', ''], ['controlnet_units', '{\'weight\': 1}']])
   t.match(wrong, { status: 422, body: { detail: [{ type: 'missing', loc: ['body', 'controlnet_units', 0, 'model'] }] } })
-  const nothing = await post(studio, '/generate/img2img', [['user_id', 'ann'], ['prompt', 'x']])
+  const nothing = await post(bots, '/generate/img2img', [['user_id', 'ann'], ['prompt', 'x']])
   t.match(nothing, { status: 422, body: { detail: [{ type: 'missing', loc: ['body', 'image'] }] } })
-  const broken = await post(studio, '/generate/img2img', [['user_id', 'ann'], ['prompt', 'x'], ['request', '{bad'], ['image', file]])
+  const broken = await post(bots, '/generate/img2img', [['user_id', 'ann'], ['prompt', 'x'], ['request', '{bad'], ['image', file]])
   t.match(broken, { status: 422, body: { detail: [{ type: 'model_attributes_type', loc: ['body', 'request'] }] } })
-  const garbage = await fetch(`${studio.url}/generate/img2img`, {
+  const garbage = await fetch(`${bots.url}/generate/img2img`, {
     method: 'POST', body: 'garbage', headers: { 'content-type': 'multipart/form-data; boundary=x' }
   })
   t.match([garbage.status, await garbage.json()], [400, { detail: /cannot be read: Unexpected end of multipart data/ }])
@@ -147,7 +147,7 @@ t.test('forms say the same as JSON: flat fields, one part with everything, units
 t.test('every unit has its own picture, or that of the request; the session\'s units are used where none are sent', async t => {
   const [own, second, shared] = await Promise.all([picture(64, 64, '#f00'), picture(64, 64, '#0f0'), picture(64, 64, '#00f')])
   const model = 'control_v11p_sd15_canny'
-  const { asked, path } = await studio.generate('/generate/controlnet', {
+  const { asked, path } = await bots.generate('/generate/controlnet', {
     ...small, image: shared, image1: second, controlnet_units: [{ model, image: own }, { model }, { model }]
   })
   t.equal(path, '/sdapi/v1/txt2img', 'a control image is no picture to start from')
@@ -155,20 +155,20 @@ t.test('every unit has its own picture, or that of the request; the session\'s u
     (scripts as { controlnet: { args: Array<{ image: string }> } }).controlnet.args.map(({ image }) => image)
   t.same(imagesOf(asked), [own, second, shared])
 
-  await studio.request('POST', '/sessions/cora/controlnet', { model, preprocessor: 'canny', weight: 0.6, image: own })
-  const remembered = await studio.generate('/generate/txt2img', { ...small, user_id: 'cora' })
+  await bots.request('POST', '/sessions/cora/controlnet', { model, preprocessor: 'canny', weight: 0.6, image: own })
+  const remembered = await bots.generate('/generate/txt2img', { ...small, user_id: 'cora' })
   t.same(imagesOf(remembered.asked), [own])
-  const without = await studio.generate('/generate/txt2img', { ...small, user_id: 'cora', controlnet_units: [] })
+  const without = await bots.generate('/generate/txt2img', { ...small, user_id: 'cora', controlnet_units: [] })
   t.notOk('alwayson_scripts' in without.asked)
-  const bad = await studio.request('POST', '/sessions/cora/controlnet', { weight: 3 })
+  const bad = await bots.request('POST', '/sessions/cora/controlnet', { weight: 3 })
   t.match(bad, { status: 422, body: { detail: [{ loc: ['body', 'model'] }, { loc: ['body', 'weight'] }] } })
-  const blind = await studio.request('POST', '/sessions/cora/controlnet', { model, image: 'http://10.0.0.1/x.png' })
+  const blind = await bots.request('POST', '/sessions/cora/controlnet', { model, image: 'http://10.0.0.1/x.png' })
   t.match(blind, { status: 422, body: { detail: [{ loc: ['body', 'image'] }] } })
 })
 
 t.test('regions become the Regional Prompter\'s arguments, session LoRAs once at the end', async t => {
-  await studio.request('POST', '/sessions/rita/loras', { filename: 'film-grain.safetensors', weight: 0.8 })
-  const { asked } = await studio.generate('/generate/regional', {
+  await bots.request('POST', '/sessions/rita/loras', { filename: 'film-grain.safetensors', weight: 0.8 })
+  const { asked } = await bots.generate('/generate/regional', {
     ...small,
     user_id: 'rita',
     width: 128,
@@ -178,7 +178,7 @@ t.test('regions become the Regional Prompter\'s arguments, session LoRAs once at
   })
   t.equal(asked.prompt, 'masterpiece, tavern ADDCOMM knight ADDCOL fire ADDROW knight ADDCOL fire <lora:film-grain:0.8>')
   t.match(asked.alwayson_scripts, { 'regional prompter': { args: [true, false, 'Matrix', 'Columns', 'Mask', 'Prompt', '1,1,1;1,1,1'] } })
-  const { status, body } = await studio.request('POST', '/generate/regional', {
+  const { status, body } = await bots.request('POST', '/generate/regional', {
     ...small, regional_config: { layout: 'diagonal', region1_prompt: 'a', region2_prompt: 'b' }
   })
   t.match({ status, body }, { status: 422, body: { detail: [{ type: 'string_pattern_mismatch', loc: ['body', 'regional_config', 'layout'] }] } })

@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { picture, small, startStudio, type StudioService } from './studio.ts'
+import { picture, small, startBots, type BotService } from './studio.ts'
 
 /** A kind of request, and the exact body that a server gets for it, where Forge gets another one as well. */
 interface Case {
@@ -200,24 +200,24 @@ for (const flavor of ['a1111', 'forge'] as const) {
   t.test(`what ${flavor} is asked, to the letter`, async t => {
     // which Forge has only as an extension of others
     const scripts = flavor === 'forge' ? ['Hypertile'] : []
-    const studio = await startStudio(t, { simulator: { flavor, scripts } })
+    const bots = await startBots(t, { simulator: { flavor, scripts } })
     for (const { what, route, request, path, ...bodies } of cases) {
       const { prompt, ...others } = small
       const isWork = path.endsWith('extra-batch-images')
-      const made = await studio.generate(`/generate/${route}`, isWork ? { user_id: 'ann', ...request } : { ...others, prompt, ...request })
+      const made = await bots.generate(`/generate/${route}`, isWork ? { user_id: 'ann', ...request } : { ...others, prompt, ...request })
       t.equal(made.path, path, what)
       t.strictSame(made.asked, { ...isWork ? {} : selected, ...bodies.a1111, ...flavor === 'forge' ? bodies.forge : {} }, what)
       t.equal(made.job.status, 'completed', what)
       t.strictSame(made.answer.warnings, [], what)
     }
-    await outpainted(t, studio)
-    await swept(t, studio)
+    await outpainted(t, bots)
+    await swept(t, bots)
   })
 }
 
 /** The picture is made wider here, so that only its size can be told beforehand. */
-async function outpainted (t: Test, studio: StudioService): Promise<void> {
-  const { asked, path } = await studio.generate('/generate/outpaint', { ...small, image, outpaint_pixels_left: 32 })
+async function outpainted (t: Test, bots: BotService): Promise<void> {
+  const { asked, path } = await bots.generate('/generate/outpaint', { ...small, image, outpaint_pixels_left: 32 })
   const { init_images: images, mask: painted, ...body } = asked
   t.equal(path, img2img)
   t.strictSame(body, {
@@ -235,16 +235,16 @@ async function outpainted (t: Test, studio: StudioService): Promise<void> {
   t.match([images, painted], [[/^iVBORw0KGgo/], /^iVBORw0KGgo/])
 }
 
-async function swept (t: Test, studio: StudioService): Promise<void> {
+async function swept (t: Test, bots: BotService): Promise<void> {
   const { user_id: user, ...base } = small
-  const before = studio.recorder.generations.length
-  await studio.generate('/generate/batch', {
+  const before = bots.recorder.generations.length
+  await bots.generate('/generate/batch', {
     user_id: user,
     base_request: base,
     variations: [{ prompt: 'a tower' }, {}],
     axes: [{ field: 'cfg_scale', values: [5, 9] }]
   })
-  const bodies = studio.recorder.generations.slice(before).map(({ body }) => body)
+  const bodies = bots.recorder.generations.slice(before).map(({ body }) => body)
   const own = (body: Readonly<Record<string, unknown>>) =>
     ({ ...body, force_task_id: typeof body.force_task_id })
   const sent = { force_task_id: 'string', send_images: true, save_images: false }

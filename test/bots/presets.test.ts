@@ -1,8 +1,8 @@
 import t from 'tap'
-import { picture, small, startStudio } from './studio.ts'
+import { picture, small, startBots } from './studio.ts'
 
-const studio = await startStudio(t)
-const { request } = studio
+const bots = await startBots(t)
+const { request } = bots
 
 t.test('a preset is saved, listed, used by its id, changed and deleted', async t => {
   t.same((await request('GET', '/presets/pia')).body, { presets: [] })
@@ -13,7 +13,7 @@ t.test('a preset is saved, listed, used by its id, changed and deleted', async t
   t.match((await request('GET', '/presets/pia')).body.presets, [
     { preset_id: id, name: 'Soft', description: 'warm', config, created_at: /\.\d{6}$/, last_used: null, shared: 'private' }
   ])
-  const { asked } = await studio.generate('/generate/txt2img', { user_id: 'pia', preset_id: id, steps: 2, width: 64, height: 64 })
+  const { asked } = await bots.generate('/generate/txt2img', { user_id: 'pia', preset_id: id, steps: 2, width: 64, height: 64 })
   t.match(asked, { prompt: 'a preset\'s lighthouse <lora:film-grain:0.5>', sampler_name: 'Euler a', steps: 2 })
   const changed = await request('PUT', `/presets/pia/${id}`, { name: 'Softer', config: { steps: 4 } })
   t.match(changed.body, { preset: { name: 'Softer', description: 'warm', config: { steps: 4 }, last_used: /\.\d{6}$/, uses: 1 } })
@@ -73,9 +73,9 @@ t.test('pictures in presets and sessions are files, shown as texts that may be s
   }
   t.match(shown.controlnet_units[0]?.image, /^data:image\/upload,/)
   await request('POST', '/sessions/vera/controlnet', { model: 'control_v11p_sd15_canny', image })
-  const stored = await studio.house.redis.keys('*')
+  const stored = await bots.services.redis.keys('*')
   const texts = await Promise.all(stored.filter(key => key.includes(':studio:')).map(async key =>
-    await studio.house.redis.type(key) === 'string' ? await studio.house.redis.get(key) : ''))
+    await bots.services.redis.type(key) === 'string' ? await bots.services.redis.get(key) : ''))
   t.notOk(texts.some(text => text?.includes(image)), 'no picture is in Redis')
   const exported = (await request('GET', '/sessions/vera/export')).body
   t.match(exported, {
@@ -96,7 +96,7 @@ t.test('pictures in presets and sessions are files, shown as texts that may be s
 
 t.test('what one application stores no other sees, whatever it calls its users', async t => {
   const headers = async () => {
-    const { accessKey, secret } = await studio.house.accessKeys.create({ name: 'bot' })
+    const { accessKey, secret } = await bots.services.accessKeys.create({ name: 'bot' })
     return { 'x-api-key': accessKey.key, 'x-api-secret': secret }
   }
   const [one, other] = [await headers(), await headers()]

@@ -1,10 +1,10 @@
 import t from 'tap'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { startService } from '../helper.ts'
-import { picture, small, startStudio } from './studio.ts'
+import { picture, small, startBots } from './studio.ts'
 
 t.test('users are held to the rules that the owner of their application sets', async t => {
-  const studio = await startStudio(t, {
+  const bots = await startBots(t, {
     simulator: { stepMilliseconds: 10 },
     settings: {
       STUDIO_JOBS_PER_USER: '1',
@@ -15,7 +15,7 @@ t.test('users are held to the rules that the owner of their application sets', a
       STUDIO_BATCH_LIMIT: '3'
     }
   })
-  const { request } = studio
+  const { request } = bots
   const post = async (fields: object) => await request('POST', '/generate/txt2img', { ...small, ...fields })
 
   await t.test('one generation at a time, and a pause after it; others are not held up', async t => {
@@ -26,7 +26,7 @@ t.test('users are held to the rules that the owner of their application sets', a
     t.equal((await post({ user_id: 'bob' })).status, 200)
     const running = many.find(({ status }) => status === 200)?.body.job_id
     await request('POST', `/jobs/${String(running)}/cancel`)
-    t.match(await studio.ended(running), { status: 'failed', message: 'cancelled' })
+    t.match(await bots.ended(running), { status: 'failed', message: 'cancelled' })
     const cooling = await post({})
     t.equal(cooling.status, 429)
     t.match(cooling.body, { detail: /wait \d+ s/ })
@@ -52,13 +52,13 @@ t.test('users are held to the rules that the owner of their application sets', a
   })
 
   await t.test('sizes are made smaller in their own proportions, and that is said', async t => {
-    const { asked, answer, job } = await studio.generate('/generate/txt2img', { ...small, user_id: 'vip', width: 1024, height: 512 })
+    const { asked, answer, job } = await bots.generate('/generate/txt2img', { ...small, user_id: 'vip', width: 1024, height: 512 })
     t.match(asked, { width: 352, height: 176 })
     t.match(answer.warnings, [{ code: 'size_reduced', field: 'width' }])
     const { body: { warnings } } = await request('GET', `/jobs/${String(job.job_id)}/result`)
     t.same(warnings, answer.warnings, 'with the picture too')
     const image = await picture(800, 200)
-    const from = await studio.generate('/generate/img2img', { user_id: 'vip', prompt: '', steps: 1, image })
+    const from = await bots.generate('/generate/img2img', { user_id: 'vip', prompt: '', steps: 1, image })
     t.match(from.asked, { width: 496, height: 120 })
   })
 
@@ -86,8 +86,8 @@ t.test('users are held to the rules that the owner of their application sets', a
 })
 
 t.test('Forge is asked in its own words', async t => {
-  const studio = await startStudio(t, { simulator: { flavor: 'forge' } })
-  const { asked } = await studio.generate('/generate/txt2img', {
+  const bots = await startBots(t, { simulator: { flavor: 'forge' } })
+  const { asked } = await bots.generate('/generate/txt2img', {
     ...small, vae: 'Automatic', enable_hr: true, cfg_scale: 5, sampler_name: 'Euler a', checkpoint: 'anime-pastel'
   })
   t.match(asked, {
@@ -97,7 +97,7 @@ t.test('Forge is asked in its own words', async t => {
   })
   t.notOk('sd_vae' in (asked.override_settings as object))
   const image = await picture(64, 64)
-  const units = await studio.generate('/generate/controlnet', {
+  const units = await bots.generate('/generate/controlnet', {
     ...small, image, controlnet_units: [{ model: 'control_v11p_sd15_canny', preprocessor: 'canny', control_mode: 2 }]
   })
   t.match(units.asked.alwayson_scripts, {
@@ -107,7 +107,7 @@ t.test('Forge is asked in its own words', async t => {
 })
 
 t.test('what a server lacks is told of the field that asked for it', async t => {
-  const { request } = await startStudio(t, { simulator: { controlNet: false, regionalPrompter: false } })
+  const { request } = await startBots(t, { simulator: { controlNet: false, regionalPrompter: false } })
   const image = await picture(64, 64)
   const units = await request('POST', '/generate/controlnet', { ...small, image, controlnet_units: [{ model: 'canny' }] })
   t.match(units, { status: 422, body: { detail: [{ type: 'script_not_found', loc: ['body', 'controlnet_units'] }] } })
@@ -134,17 +134,17 @@ t.test('LoRAs are looked for at the server that is asked, or at all of them', as
 })
 
 t.test('what a phone reads of servers: models of all of them, and whether one answers', async t => {
-  const studio = await startStudio(t)
-  t.match((await studio.request('GET', '/models')).body, {
+  const bots = await startBots(t)
+  t.match((await bots.request('GET', '/models')).body, {
     checkpoints: ['dreamscape-v8', 'realistic-vision-v6', 'anime-pastel', /juggernaut-xl$/],
     vaes: ['Automatic', 'None'],
     samplers: Array,
     upscalers: Array
   })
-  t.match((await studio.request('GET', '/health')).body, {
+  t.match((await bots.request('GET', '/health')).body, {
     status: 'healthy', a1111_status: { status: 'online', webui_version: 'available', Main: 'online' }, timestamp: /T[\d:]+\.\d{6}$/
   })
   for (const [path, target] of [['/redoc', '/docs'], ['/docs/oauth2-redirect', '/docs/static/oauth2-redirect.html']] as const) {
-    t.equal((await fetch(studio.url + path)).url, studio.url + target)
+    t.equal((await fetch(bots.url + path)).url, bots.url + target)
   }
 })

@@ -1,12 +1,12 @@
 import sharp from 'sharp'
 import t from 'tap'
-import { small, startStudio } from './studio.ts'
+import { small, startBots } from './studio.ts'
 
 /**
  * The examples by which clients of the older server were written, sent as their libraries put them on the wire:
  * Python's requests, Swift's URLSession and curl.
  */
-const studio = await startStudio(t, {
+const bots = await startBots(t, {
   simulator: {
     checkpoints: ['other.safetensors', 'animefull_final.safetensors'],
     loras: ['character_lora', 'style_lora', 'anime_lines']
@@ -15,9 +15,9 @@ const studio = await startStudio(t, {
 
 const python = { 'user-agent': 'python-requests/2.32.3', accept: '*/*', connection: 'keep-alive' }
 const post = async (path: string, body: unknown, headers: Record<string, string> = python) =>
-  await studio.request('POST', path, body, headers)
-const get = async (path: string) => await studio.request('GET', path, undefined, python)
-const lastAsked = () => studio.recorder.generations.at(-1)?.body ?? {}
+  await bots.request('POST', path, body, headers)
+const get = async (path: string) => await bots.request('GET', path, undefined, python)
+const lastAsked = () => bots.recorder.generations.at(-1)?.body ?? {}
 
 /** The ControlNet units that a server was sent. */
 function unitsOf (asked: Readonly<Record<string, unknown>>): Array<Record<string, unknown>> {
@@ -32,7 +32,7 @@ async function postForm (path: string, fields: ReadonlyArray<readonly [string, s
     `--${boundary}\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`)
   const head = `--${boundary}\r\nContent-Disposition: form-data; name="image"; filename="pose_reference.jpg"\r\n\r\n`
   const body = Buffer.concat([Buffer.from(texts.join('') + head), file, Buffer.from(`\r\n--${boundary}--\r\n`)])
-  const response = await fetch(studio.url + path, {
+  const response = await fetch(bots.url + path, {
     method: 'POST', body, headers: { ...python, 'content-type': `multipart/form-data; boundary=${boundary}` }
   })
   return { status: response.status, body: await response.json() as Record<string, unknown> }
@@ -53,7 +53,7 @@ t.test('Python: a LoRA for the session, then a picture from words', async t => {
     sampler_name: 'DPM++ 2M Karras'
   })
   t.match({ status, body }, { status: 200, body: { job_id: String, status: 'queued', message: 'Generation queued successfully', estimated_time: null } })
-  t.match(await studio.ended(body.job_id), { status: 'completed' })
+  t.match(await bots.ended(body.job_id), { status: 'completed' })
   t.match(lastAsked(), {
     prompt: 'beautiful anime girl, detailed face <lora:character_lora:0.8>',
     sampler_name: 'DPM++ 2M',
@@ -84,8 +84,8 @@ t.test('Python: ControlNet with an uploaded pose and a unit as Python prints it'
     ['controlnet_units', "{'enabled': True, 'model': 'control_openpose-fp16', 'weight': 1.0, 'preprocessor': 'openpose_full'}"]
   ], pose)
   t.match({ status, body }, { status: 200, body: { status: 'queued', message: 'ControlNet generation queued successfully' } })
-  t.match(await studio.ended(body.job_id), { status: 'completed' })
-  t.equal(studio.recorder.generations.at(-1)?.path, '/sdapi/v1/txt2img', 'the upload guides, it is no start')
+  t.match(await bots.ended(body.job_id), { status: 'completed' })
+  t.equal(bots.recorder.generations.at(-1)?.path, '/sdapi/v1/txt2img', 'the upload guides, it is no start')
   const [unit] = unitsOf(lastAsked())
   t.match(unit, {
     enabled: true, model: 'control_openpose-fp16 [9ca67cbd]', module: 'openpose_full', weight: 1, control_mode: 'Balanced', image: /^\/9j\//
@@ -100,7 +100,7 @@ t.test('Python: a picture from a picture, with flat fields', async t => {
     ['user_id', 'user123'], ['prompt', 'the same in winter'], ['denoising_strength', '0.5'], ['steps', '2']
   ], start)
   t.equal(status, 200)
-  t.match(await studio.ended(body.job_id), { status: 'completed' })
+  t.match(await bots.ended(body.job_id), { status: 'completed' })
   t.match(lastAsked(), { init_images: [/^\/9j\//], denoising_strength: 0.5, width: 256, height: 256 })
 })
 
@@ -120,7 +120,7 @@ t.test('Python: regions', async t => {
     steps: 25
   })
   t.match({ status, body }, { status: 200, body: { message: 'Regional prompting generation queued successfully' } })
-  t.match(await studio.ended(body.job_id), { status: 'completed' })
+  t.match(await bots.ended(body.job_id), { status: 'completed' })
   const asked = lastAsked()
   t.equal(asked.prompt, 'masterpiece, high quality, fantasy tavern scene ADDCOMM knight in armor drinking ADDCOL ' +
     'fireplace with warm lighting ADDCOL bard playing lute <lora:character_lora:0.8>')
@@ -153,23 +153,23 @@ t.test('the whole request of the documentation, as Swift sends it', async t => {
   }, { ...swift, 'content-type': 'application/json' })
   t.equal(status, 200)
   t.strictSame(Object.keys(body).filter(name => ['job_id', 'status', 'message', 'estimated_time'].includes(name)).length, 4)
-  const job = await studio.ended(body.job_id)
+  const job = await bots.ended(body.job_id)
   for (const name of ['job_id', 'status', 'progress', 'eta_relative', 'message', 'created_at', 'completed_at']) t.ok(name in job, name)
   t.match(lastAsked(), { enable_hr: true, hr_scale: 2, hr_upscaler: '4x-UltraSharp', override_settings: { sd_vae: /^vae-ft-mse/ } })
 })
 
 t.test('the session of the documentation is what it says', async t => {
-  const { body } = await studio.request('PUT', '/sessions/user789', {
+  const { body } = await bots.request('PUT', '/sessions/user789', {
     active_loras: { 'character_lora.safetensors': 0.8, 'style_lora.safetensors': 0.6 },
     controlnet_configs: [{ model: 'control_openpose-fp16', weight: 1.0, preprocessor: 'openpose_full' }],
     custom_settings: { preferred_sampler: 'DPM++ 2M Karras', default_steps: 3 }
   })
   t.match(body, { session: { user_id: 'user789', active_loras: { 'style_lora.safetensors': 0.6 }, last_updated: /^\d{4}-\d\d-\d\dT[\d:.]+$/ } })
   const { body: accepted } = await post('/generate/txt2img', { user_id: 'user789', prompt: 'cat', width: 64, height: 64 })
-  await studio.ended(accepted.job_id)
+  await bots.ended(accepted.job_id)
   t.match(lastAsked(), { prompt: 'cat <lora:character_lora:0.8> <lora:style_lora:0.6>', steps: 3, sampler_name: 'DPM++ 2M' })
-  t.match((await studio.request('DELETE', '/sessions/user789/loras/style_lora.safetensors')).body, { message: 'LoRA removed from session' })
-  t.match((await studio.request('DELETE', '/sessions/user789/loras')).body, { message: 'All LoRAs cleared from session' })
+  t.match((await bots.request('DELETE', '/sessions/user789/loras/style_lora.safetensors')).body, { message: 'LoRA removed from session' })
+  t.match((await bots.request('DELETE', '/sessions/user789/loras')).body, { message: 'All LoRAs cleared from session' })
 })
 
 t.test('curl: health, models, LoRAs, documentation', async t => {
@@ -187,12 +187,12 @@ t.test('presets and the helpers of ControlNet', async t => {
   const saved = await post('/presets/user123', { name: 'portraits', description: 'mine', config: { steps: 30 } })
   t.match(saved, { status: 200, body: { message: 'Preset saved', preset_id: String } })
   t.match((await get('/presets/user123')).body, { presets: [{ name: 'portraits', description: 'mine', config: { steps: 30 } }] })
-  t.match((await studio.request('DELETE', `/presets/user123/${String(saved.body.preset_id)}`)).body, { message: 'Preset deleted' })
+  t.match((await bots.request('DELETE', `/presets/user123/${String(saved.body.preset_id)}`)).body, { message: 'Preset deleted' })
   t.match((await get('/controlnet/models')).body, { models: [String] })
 })
 
 t.test('what Forge is asked for the same', async t => {
-  const forge = await startStudio(t, { simulator: { flavor: 'forge', controlNetUnits: 10 } })
+  const forge = await startBots(t, { simulator: { flavor: 'forge', controlNetUnits: 10 } })
   const image = (await sharp({ create: { width: 64, height: 64, channels: 3, background: 'red' } }).png().toBuffer()).toString('base64')
   const given = Array.from({ length: 10 }, () => ({ model: 'control_canny-fp16', preprocessor: 'depth', image }))
   const { asked, job } = await forge.generate('/generate/controlnet', { ...small, controlnet_units: given })

@@ -5,7 +5,7 @@ import { onNotices, startService, type JsonBody, type Service, type ServiceOptio
 import { startRecorder, type Recorder } from './recorder.ts'
 
 /** The service with one server whose requests are recorded. */
-export interface StudioService extends Service {
+export interface BotService extends Service {
   readonly recorder: Recorder
   /** Submits and waits for the end; gives the job and what the server was asked. */
   generate (path: string, body: unknown): Promise<Generated>
@@ -24,16 +24,16 @@ export interface Generated {
 
 const fast = { stepMilliseconds: 1, loadMilliseconds: 0 }
 
-export async function startStudio (
+export async function startBots (
   t: Test, options: { readonly simulator?: SimulatorOptions, readonly settings?: ServiceOptions['settings'] } = {}
-): Promise<StudioService> {
+): Promise<BotService> {
   const simulator = await startSimulator({ ...fast, ...options.simulator })
   t.teardown(simulator.close)
   const recorder = await startRecorder(t, simulator.url)
   const service = await startService(t, { servers: { Main: recorder.url }, settings: options.settings ?? {} })
 
   async function ended (jobId: unknown): Promise<JsonBody> {
-    return await onNotices(service.house, async () => {
+    return await onNotices(service.services, async () => {
       const { body } = await service.request('GET', `/jobs/${String(jobId)}`)
       return body.status === 'completed' || body.status === 'failed' ? body : undefined
     })

@@ -41,7 +41,7 @@ async function choices () {
   return {
     samplers: (await list('samplers')).map(({ name }) => name),
     styles: (await list('prompt-styles')).map(({ name, prompt, negative_prompt: negative }) => [name, prompt, negative]),
-    faces: (await list('face-restorers')).map(({ name }) => name),
+    upstream: (await list('face-restorers')).map(({ name }) => name),
     hypernetworks: (await list('hypernetworks')).map(({ name }) => name),
     upscalers: (await list('upscalers')).map(({ name }) => name),
     loras: (await list('loras')).map(({ alias }) => alias),

@@ -4,7 +4,7 @@ import { asking, failNext, jsonOf, serverGone, type Fields } from './http.ts'
 
 /** StableQueue-Forge-Extension: servers by alias, jobs with 202, and a script of its own that checks the connection. */
 const service = await startService(t, { settings: { JOB_ATTEMPTS: '1', UI_AUTH: 'token' } })
-const { accessKey, secret } = await service.house.accessKeys.create({ name: 'Forge', scopes: ['jobs:write', 'jobs:read', 'servers:read'] })
+const { accessKey, secret } = await service.services.accessKeys.create({ name: 'Forge', scopes: ['jobs:write', 'jobs:read', 'servers:read'] })
 const ask = asking(service, { 'X-API-Key': accessKey.key, 'X-API-Secret': secret })
 
 const parameters = {

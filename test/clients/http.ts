@@ -48,21 +48,21 @@ export async function opened (base64: string | undefined) {
 export async function running (service: Service, call: Promise<unknown>): Promise<void> {
   const ended = call.then(() => { throw new Error('the call ended before it ran') })
   ended.catch(() => undefined)
-  await Promise.race([ended, onNotices(service.house, async () =>
-    await service.house.list.count({ status: 'processing' }) > 0 || undefined)])
+  await Promise.race([ended, onNotices(service.services, async () =>
+    await service.services.list.count({ status: 'processing' }) > 0 || undefined)])
 }
 
 /** Resolves when the service has read what its server has. */
-export async function listsRead ({ house }: Service): Promise<void> {
-  const ids = house.registry.list().map(({ id }) => id)
-  await patiently(async () => (await Promise.all(ids.map(house.states.freshInventory))).every(one => one !== null))
+export async function listsRead ({ services }: Service): Promise<void> {
+  const ids = services.registry.list().map(({ id }) => id)
+  await patiently(async () => (await Promise.all(ids.map(services.states.freshInventory))).every(one => one !== null))
 }
 
 /** Resolves when the service has noticed that the only server is gone. */
-export async function serverGone ({ house, simulator }: Service): Promise<void> {
+export async function serverGone ({ services, simulator }: Service): Promise<void> {
   await simulator.close()
-  const ids = house.registry.list().map(({ id }) => id)
-  await patiently(async () => (await house.states.readMany(ids)).every(state => state?.reachable === 'no'))
+  const ids = services.registry.list().map(({ id }) => id)
+  await patiently(async () => (await services.states.readMany(ids)).every(state => state?.reachable === 'no'))
 }
 
 async function patiently (look: () => Promise<boolean>): Promise<void> {

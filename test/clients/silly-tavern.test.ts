@@ -95,7 +95,7 @@ t.test('the page is closed: it interrupts and hangs up, and the job stops', asyn
   t.ok((await ask('POST', '/sdapi/v1/interrupt')).ok)
   controller.abort()
   t.equal((await long).status, 500, 'nobody reads it any more')
-  await onNotices(service.house, async () => await service.house.list.count({ status: 'processing' }) === 0 || undefined)
+  await onNotices(service.services, async () => await service.services.list.count({ status: 'processing' }) === 0 || undefined)
   t.equal(service.simulator.state().generations.at(-1)?.interrupted, true)
 })
 

@@ -14,12 +14,12 @@ const servers = { Main: service.simulator.url }
 
 /** Another process of the API, as far as Redis can tell: with a house of its own. */
 async function startOther (its = redis) {
-  const { house } = await startService(t, { redis: its, settings, servers, worker: 'none' })
-  return house
+  const { services } = await startService(t, { redis: its, settings, servers, worker: 'none' })
+  return services
 }
 
 t.test('over reconnects, restarts and other processes no end is missed, and none told twice', async t => {
-  const house = await startOther()
+  const services = await startOther()
   const heard: EventView[] = []
   const jobIds: string[] = []
   let lastEventId = ''
@@ -43,7 +43,7 @@ t.test('over reconnects, restarts and other processes no end is missed, and none
     if (round % 2 === 0) {
       await hearAt(service.url, submit)
     } else {
-      const app = await createApp({ house, logger: silentLogger, tokens: [] })
+      const app = await createApp({ services, logger: silentLogger, tokens: [] })
       const url = await app.listen({ host: '127.0.0.1', port: 0 })
       await hearAt(url, async () => {
         await submit()
@@ -78,7 +78,7 @@ t.test('what happens while a process is cut off from Redis is told once it is ba
 
   proxy.cut()
   for (let count = 0; count < 3; count++) await service.until(await service.submit(quick), 'completed')
-  await service.house.redis.xtrim(service.house.keys.key('events'), 'MAXLEN', 1)
+  await service.services.redis.xtrim(service.services.keys.key('events'), 'MAXLEN', 1)
   proxy.mend()
   await listener.untilKind('reset')
 })

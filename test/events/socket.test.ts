@@ -141,7 +141,7 @@ t.test('a socket is for those who may listen, from pages of our own', async t =>
   await t.rejects(open(blind.headers))
   t.equal((await service.request('GET', '/ws')).status, 426)
 
-  await service.house.accessKeys.update(own.id, { active: false })
+  await service.services.accessKeys.update(own.id, { active: false })
   t.equal(await socket.closed(), 1012)
 })
 

@@ -6,7 +6,7 @@ import { quick, startService } from '../helper.ts'
 import { kindsOf, listenTo } from './listener.ts'
 
 const service = await startService(t)
-const { redis, keys, registry } = service.house
+const { redis, keys, registry } = service.services
 const everything = `${service.url}/api/v1/events`
 const ofJob = (jobId: string) => `${service.url}/api/v1/jobs/${jobId}/events`
 const about = (heard: readonly EventView[], jobId: string) => heard.filter(({ job_id: id }) => id === jobId)
@@ -73,13 +73,13 @@ t.test('a key hears of its own jobs, of servers where it may, and of nothing mor
   const server = await registry.update(registry.require('Main').id, { paused: true })
   await registry.update(server.id, { paused: false })
   await service.until(ours, 'completed')
-  const [owner, stranger, all] = hearers
+  const [owner, thirdParty, all] = hearers
   await all?.until(({ job_id: id, kind }) => id === ours && kind === 'completed')
   await owner?.untilKind('server-resumed')
   t.same(about(owner?.events ?? [], ours), [])
   t.ok(about(owner?.events ?? [], theirs).every(event => event.api_key_id === own.id))
   t.ok(about(owner?.events ?? [], theirs).length > 2)
-  t.strictSame(kindsOf(stranger?.events ?? []), ['ready'])
+  t.strictSame(kindsOf(thirdParty?.events ?? []), ['ready'])
   t.notOk(all?.events.some(({ kind }) => kind.startsWith('server-')))
 
   for (const [status, code, path, headers] of [
@@ -95,7 +95,7 @@ t.test('a key hears of its own jobs, of servers where it may, and of nothing mor
   await byKey.until(({ job_id: id, kind }) => id === theirs && kind === 'completed')
   t.ok(byKey.events.every(event => event.kind === 'ready' || event.api_key_id === own.id))
 
-  await service.house.accessKeys.update(own.id, { active: false })
+  await service.services.accessKeys.update(own.id, { active: false })
   await owner?.ended()
 })
 

@@ -3,7 +3,7 @@ import { createServer, request as httpRequest } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import sharp from 'sharp'
 import t, { type Test } from 'tap'
-import { mostSends } from '../../src/jobs/job.ts'
+import { maxSends } from '../../src/jobs/job.ts'
 import { startSimulator, type Simulator } from '../../src/simulator/simulator.ts'
 import { onNotices, quick, startService, type Answer, type Service } from '../helper.ts'
 
@@ -11,8 +11,8 @@ import { onNotices, quick, startService, type Answer, type Service } from '../he
 const service = await startService(t, {
   simulator: { stepMilliseconds: 10 }, settings: { RETRY_BACKOFF_SECONDS: '0.5' }
 })
-const { simulator, house } = service
-const [main] = house.registry.list()
+const { simulator, services } = service
+const [main] = services.registry.list()
 const serverId = main?.id ?? ''
 const picture = (await sharp({ create: { width: 64, height: 64, channels: 3, background: 'grey' } }).png().toBuffer()).toString('base64')
 const sticky = { sticky: true } as const
@@ -29,14 +29,14 @@ async function end (id: string, of: Service = service) {
 
 /** Every state of the server since a moment, without those in which it was well. */
 async function troubles (since: number): Promise<string[]> {
-  const samples = await house.states.history.read(serverId)
+  const samples = await services.states.history.read(serverId)
   return samples.filter(({ at, reachable }) => at >= since && reachable !== 'yes').map(({ reachable }) => reachable)
 }
 
 async function holdToBound (t: Test, ids: readonly string[], at: Simulator = simulator): Promise<void> {
   for (const id of ids) {
-    const record = await house.store.get(id)
-    t.ok((at.state().sends[id] ?? 0) <= mostSends(record, 3), `sends of ${id}`)
+    const record = await services.store.get(id)
+    t.ok((at.state().sends[id] ?? 0) <= maxSends(record, 3), `sends of ${id}`)
   }
 }
 
@@ -90,8 +90,8 @@ t.test('different errors of different requests give a server a break, after whic
 t.test('a job that meets a GPU process which another has found broken uses no attempt, however late the restart', async t => {
   simulator.setFaults([{ kind: 'cuda-poisoned', prompt: 'culprit' }])
   const [culprit, innocent] = [await service.submit({ ...quick, prompt: 'culprit' }), await service.submit(quick)]
-  const records = async () => await Promise.all([culprit, innocent].map(async id => await house.store.get(id)))
-  await onNotices(house, async () => (await records()).flatMap(({ attempts }) => attempts).length >= 3 || undefined)
+  const records = async () => await Promise.all([culprit, innocent].map(async id => await services.store.get(id)))
+  await onNotices(services, async () => (await records()).flatMap(({ attempts }) => attempts).length >= 3 || undefined)
   const [first, second] = await records()
   t.ok(first?.usedAttempts === first?.attempts.length && second?.usedAttempts === 0)
   t.ok([1, 2].includes(second?.attempts.length ?? 0), 'they are the trial in turns')
@@ -137,11 +137,11 @@ t.test('a job that runs on behind a proxy can be cancelled, and is interrupted t
 })
 
 t.test('a job that runs on behind a proxy ends with its own deadline', async t => {
-  await house.registry.update(serverId, { jobTimeoutSeconds: 1 })
+  await services.registry.update(serverId, { jobTimeoutSeconds: 1 })
   simulator.setFaults([{ kind: 'connection-cut', afterMilliseconds: 50, times: 1 }, { ...endless, times: 1, sticky: false }])
   const id = await service.submit({ ...quick, steps: 150 })
   t.match(await end(id), { status: 'failed', error: { code: 'deadline_passed' } })
-  await house.registry.update(serverId, { jobTimeoutSeconds: null })
+  await services.registry.update(serverId, { jobTimeoutSeconds: null })
   t.match(await end(await service.submit(quick)), { status: 'completed' }, 'the line goes on')
   t.match(simulator.state().generations[0], { taskId: id, interrupted: true })
 })
@@ -150,7 +150,7 @@ t.test('a route that is missing at work is a capability that the server lacks, u
   const redraw = async () => await service.request('POST', '/api/v2/generate', {
     ...atMain, generation_params: { ...quick, init_images: [picture] }
   })
-  const changed = async () => { await house.registry.update(serverId, { jobTimeoutSeconds: null }) }
+  const changed = async () => { await services.registry.update(serverId, { jobTimeoutSeconds: null }) }
   // Longer than looks at it lie apart.
   const restarted = async () => { await simulator.restart({ refuseMilliseconds: 4000 }) }
   for (const [fault, remedy] of [[{ status: 404 }, changed], [{ status: 405, page: true }, restarted]] as const) {
@@ -160,7 +160,7 @@ t.test('a route that is missing at work is a capability that the server lacks, u
     t.match(await end(id), {
       status: 'failed', error: { code: 'server_capability', message: /Main does not offer \/sdapi\/v1\/img2img/ }, attempts: [{}]
     })
-    t.equal((await house.store.get(id)).sends, 1)
+    t.equal((await services.store.get(id)).sends, 1)
     t.match(await untilStatus(redraw, 422), { body: { error: 'server_capability' } }, 'no further one is accepted')
     t.match(await end(await service.submit(quick)), { status: 'completed' }, 'what it offers is done')
     t.match((await view()).health, /online|busy/)
@@ -173,7 +173,7 @@ t.test('a route that is missing at work is a capability that the server lacks, u
 t.test('a route that is missing from the start is known before any job', async t => {
   const bare = await startService(t)
   bare.simulator.setFaults([{ kind: 'missing-route', path: '/sdapi/v1/txt2img', ...sticky }])
-  await bare.house.registry.update(bare.house.registry.list()[0]?.id ?? '', { jobTimeoutSeconds: null })
+  await bare.services.registry.update(bare.services.registry.list()[0]?.id ?? '', { jobTimeoutSeconds: null })
   const refused = await untilStatus(async () =>
     await bare.request('POST', '/api/v2/generate', { target_server_alias: 'Main', generation_params: quick }), 422)
   t.match(refused.body, { error: 'server_capability', message: /no txt2img/ })
@@ -185,7 +185,7 @@ t.test('a job without a target that is blocked at one server goes to another one
   const id = await service.submit(quick)
   t.match(await end(id), { status: 'completed', target_server_alias: 'Other', attempts: [{ code: 'forbidden' }] })
   t.same([simulator.state().sends[id], other.state().sends[id]], [1, 1])
-  const [checkpoint] = (await house.states.inventory(serverId))?.checkpoints ?? []
+  const [checkpoint] = (await services.states.inventory(serverId))?.checkpoints ?? []
   const bound = await service.submit({ ...quick, checkpoint_name: checkpoint?.title })
   t.match(await end(bound), { status: 'failed', target_server_alias: 'Main', error: { code: 'forbidden' } })
 })
@@ -237,10 +237,10 @@ t.test('a firewall that cuts some requests takes the server away from no other j
   t.match(await end(await service.submit(quick, at)), { status: 'completed' })
   for (const id of bad) {
     t.match(await end(id), { status: 'failed', error: { code: 'connection_lost', message: /Cut answers other requests/ } })
-    t.ok((await house.store.get(id)).sends <= 2)
+    t.ok((await services.store.get(id)).sends <= 2)
   }
-  const cut = house.registry.list().find(({ alias }) => alias === 'Cut')
-  const seen = await house.states.history.read(cut?.id ?? '')
+  const cut = services.registry.list().find(({ alias }) => alias === 'Cut')
+  const seen = await services.states.history.read(cut?.id ?? '')
   t.same(seen.filter(one => one.at >= begun && one.reachable !== 'yes'), [], 'it was in use all the time')
   await service.request('DELETE', '/api/v1/servers/Cut?jobs=cancel')
 })

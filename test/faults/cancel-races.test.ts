@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { quick, startService } from '../helper.ts'
-import { startStranger } from '../support/third-party.ts'
+import { startThirdParty } from '../support/third-party.ts'
 import { createRandom } from '../../src/simulator/random.ts'
 import { checkInvariants } from './invariants.ts'
 
@@ -12,7 +12,7 @@ t.test('cancels at any moment hit nothing but their own job', async t => {
   const random = createRandom(seed)
   const service = await startService(t, { simulator: { stepMilliseconds: 15 } })
   const accepted: string[] = []
-  const stranger = startStranger(service.simulator.url, 'a stranger')
+  const thirdParty = startThirdParty(service.simulator.url, 'a stranger')
 
   const outcomes = new Map<string, number>()
   for (let round = 0; round < 25; round++) {
@@ -29,8 +29,8 @@ t.test('cancels at any moment hit nothing but their own job', async t => {
       outcomes.set(status, (outcomes.get(status) ?? 0) + 1)
     }
   }
-  await stranger.stop()
-  t.comment(`seed ${seed}: ${JSON.stringify(Object.fromEntries(outcomes))}, ${stranger.generations()} foreign generations`)
+  await thirdParty.stop()
+  t.comment(`seed ${seed}: ${JSON.stringify(Object.fromEntries(outcomes))}, ${thirdParty.generations()} foreign generations`)
   t.notOk(outcomes.has('failed'))
   const { generations } = service.simulator.state()
   t.same(generations.filter(({ prompt, interrupted }) => prompt === 'a stranger' && interrupted), [],
@@ -53,7 +53,7 @@ t.test('a cancel is never overwritten, and what there is of the picture stays, m
     await sleep(wait)
     const { status } = await service.request('POST', `/api/v2/jobs/${id}/cancel`)
     await service.until(id, 'cancelled', 'completed')
-    return { status, job: await service.house.store.get(id) }
+    return { status, job: await service.services.store.get(id) }
   }
 
   const midway = await cancelled({ steps: 60 }, 300)
@@ -70,7 +70,7 @@ t.test('a cancel is never overwritten, and what there is of the picture stays, m
   accepted.push(id)
   await service.until(id, 'processing')
   // As by an API process whose notice got lost, while the server says nothing new.
-  await service.house.redis.hset(service.house.keys.key('job', id), 'cancel', Date.now())
+  await service.services.redis.hset(service.services.keys.key('job', id), 'cancel', Date.now())
   t.equal((await service.until(id, 'cancelled', 'completed')).status, 'cancelled')
   t.match(service.simulator.state().generations.at(-1), { taskId: id, interrupted: true })
   await checkInvariants(t, accepted, traces(service))
@@ -110,6 +110,6 @@ t.test('where tasks cannot be told apart, a cancel stops ours, and nothing of a 
   await checkInvariants(t, [alone, behind], traces(service))
 })
 
-function traces ({ house, dataDirectory }: Awaited<ReturnType<typeof startService>>) {
-  return { look: house.redis, keys: house.keys, dataDirectory }
+function traces ({ services, dataDirectory }: Awaited<ReturnType<typeof startService>>) {
+  return { look: services.redis, keys: services.keys, dataDirectory }
 }

@@ -6,7 +6,7 @@ import { Redis } from 'ioredis'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
 import { parseSettings } from '../../src/config/parse.ts'
-import { openHouse } from '../../src/services/services.ts'
+import { openServices } from '../../src/services/services.ts'
 import { quick, startService, type Service } from '../helper.ts'
 import { startTestRedis } from '../redis.ts'
 import { checkInvariants } from './invariants.ts'
@@ -65,7 +65,7 @@ t.test('a Redis that refuses writes: 503 with its reason on every interface, and
   t.equal((await service.until(id, 'completed', 'failed')).status, 'completed')
   t.equal((await service.request('GET', '/api/v2/jobs')).body.total, 1, 'nothing was accepted meanwhile')
   await checkInvariants(t, [id], {
-    look: service.house.redis, keys: service.house.keys, dataDirectory: service.dataDirectory
+    look: service.services.redis, keys: service.services.keys, dataDirectory: service.dataDirectory
   })
 })
 
@@ -115,28 +115,28 @@ t.test('a Redis that comes back empty is told at once, at level error; one that 
   const logger = pino({ level: 'info' }, { write (line: string) { lines.push(line) } })
   const errors = () => lines.filter(line => (JSON.parse(line) as { level: number }).level >= 50)
   const config = parseSettings({ REDIS_URL: redis.url, DATA_DIR: folder })
-  const house = await openHouse(config, redis.url, logger)
-  t.teardown(house.close)
+  const services = await openServices(config, redis.url, logger)
+  t.teardown(services.close)
   const back = async () => {
-    while (await house.redis.ping().catch(() => null) !== 'PONG') await new Promise(resolve => { setTimeout(resolve, 10) })
+    while (await services.redis.ping().catch(() => null) !== 'PONG') await new Promise(resolve => { setTimeout(resolve, 10) })
     // The look was sent when the connection came back, so its answer is here before this one.
-    await house.redis.get(house.keys.key('installation'))
-    await house.redis.get(house.keys.key('installation'))
+    await services.redis.get(services.keys.key('installation'))
+    await services.redis.get(services.keys.key('installation'))
   }
   await redis.kill()
   await redis.restart()
   await back()
   t.same(errors(), [])
 
-  const id = await house.redis.get(house.keys.key('installation'))
-  await house.media.writeSweepMark(JSON.stringify({ installation: id, arrival: 0 }))
-  await house.redis.flushall()
+  const id = await services.redis.get(services.keys.key('installation'))
+  await services.media.writeSweepMark(JSON.stringify({ installation: id, arrival: 0 }))
+  await services.redis.flushall()
   await redis.kill()
   await redis.restart()
   await back()
   t.match(errors()[0], /Redis is empty or another than before/)
   lines.length = 0
-  const next = await openHouse(config, redis.url, logger)
+  const next = await openServices(config, redis.url, logger)
   await next.close()
   t.match(errors()[0], /Redis is empty or another than before/, 'also by a later start, from what DATA_DIR knows')
 })

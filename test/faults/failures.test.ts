@@ -5,7 +5,7 @@ import { onNotices, quick, startService, type Service } from '../helper.ts'
 import { faultKinds } from '../../src/simulator/faults/faults.ts'
 import type { Fault, FaultKind } from '../../src/simulator/simulator.ts'
 import { inRepository } from '../root.ts'
-import { mostSends } from '../../src/jobs/job.ts'
+import { maxSends } from '../../src/jobs/job.ts'
 import { checkInvariants } from './invariants.ts'
 
 interface Expectation {
@@ -44,9 +44,9 @@ const soonBack = { refuseMilliseconds: 800 } as const
 const heal = async ({ simulator }: Service) => { simulator.setFaults([]) }
 const grey = sharp({ create: { width: 64, height: 64, channels: 3, background: 'grey' } })
 
-async function takePasswordBack ({ simulator, house }: Service): Promise<void> {
-  const [server] = house.registry.list()
-  const state = async () => (await house.states.read(server?.id ?? ''))?.reachable
+async function takePasswordBack ({ simulator, services }: Service): Promise<void> {
+  const [server] = services.registry.list()
+  const state = async () => (await services.states.read(server?.id ?? ''))?.reachable
   while (await state() !== 'unauthorized') await new Promise(resolve => { setTimeout(resolve, 20) })
   await simulator.restart({ auth: null })
 }
@@ -118,10 +118,10 @@ const elsewhere: readonly FaultKind[] = ['missing-route', 'noise', 'cannot-load'
 async function check (t: Test, service: Service, accepted: string[], expectation: Expectation): Promise<void> {
   const { kind, fault, parameters, timeoutSeconds, remedy } = expectation
   const { status, code, attempts, warnings = [], generations, used, held, says = /./ } = expectation
-  const { simulator, house } = service
-  const [server] = house.registry.list()
+  const { simulator, services } = service
+  const [server] = services.registry.list()
   const serverId = server?.id ?? ''
-  await house.registry.update(serverId, { jobTimeoutSeconds: timeoutSeconds ?? null })
+  await services.registry.update(serverId, { jobTimeoutSeconds: timeoutSeconds ?? null })
   const begun = Date.now()
   simulator.reset()
   simulator.setFaults([{ ...fault, kind, prompt: 'faulty' }])
@@ -129,7 +129,7 @@ async function check (t: Test, service: Service, accepted: string[], expectation
   const next = await service.submit(quick)
   accepted.push(id, next)
   if (remedy !== undefined) {
-    await onNotices(house, async () => (await service.job(id)).attempts.length >= remedy.after || undefined)
+    await onNotices(services, async () => (await service.job(id)).attempts.length >= remedy.after || undefined)
     await remedy.what(service)
   }
   const job = await service.until(id, 'completed', 'failed', 'cancelled')
@@ -138,15 +138,15 @@ async function check (t: Test, service: Service, accepted: string[], expectation
   if (code !== null) t.match(job.error?.message, says)
   t.same(job.attempts.map(({ code }) => code), attempts)
   t.same((job.warnings as Array<{ code: string }>).map(({ code }) => code), warnings)
-  await house.registry.update(serverId, { jobTimeoutSeconds: null })
+  await services.registry.update(serverId, { jobTimeoutSeconds: null })
   t.equal((await service.until(next, 'completed', 'failed')).status, 'completed', 'the line goes on')
   const seen = simulator.state()
   t.equal(seen.generations.filter(({ taskId }) => taskId === id).length, generations)
-  t.equal(seen.mostInFlight, 1, 'nothing was sent while something was under way')
-  const record = await house.store.get(id)
+  t.equal(seen.maxInFlight, 1, 'nothing was sent while something was under way')
+  const record = await services.store.get(id)
   t.equal(record.usedAttempts, used)
-  t.ok((seen.sends[id] ?? 0) <= mostSends(record, attemptsAllowed), 'it was not sent more often than it may be')
-  const states = (await house.states.history.read(serverId)).filter(({ at, reachable }) => at >= begun && reachable !== 'yes')
+  t.ok((seen.sends[id] ?? 0) <= maxSends(record, attemptsAllowed), 'it was not sent more often than it may be')
+  const states = (await services.states.history.read(serverId)).filter(({ at, reachable }) => at >= begun && reachable !== 'yes')
   if (held === undefined) t.same(states, [], 'the server was well all the time')
   else t.ok(states.some(({ reachable }) => reachable === held), `the line was held: ${held}`)
   if (kind === 'out-of-memory') t.ok((seen.requests['POST /sdapi/v1/unload-checkpoint'] ?? 0) > 0, 'memory was freed')
@@ -159,7 +159,7 @@ async function check (t: Test, service: Service, accepted: string[], expectation
     t.equal((await service.until(id, 'completed', 'failed')).status, 'completed', 'a retry gives it another life')
   }
   await checkInvariants(t, accepted, {
-    look: house.redis, keys: house.keys, dataDirectory: service.dataDirectory
+    look: services.redis, keys: services.keys, dataDirectory: service.dataDirectory
   })
 }
 

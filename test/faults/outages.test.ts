@@ -12,7 +12,7 @@ t.test('an answer of Redis that is lost on its way neither loses a job nor its i
   t.teardown(redis.stop)
   const proxy = await startRedisProxy(t, redis)
   const service = await startService(t, { redis: proxy, simulator: { stepMilliseconds: 20 } })
-  const traces = { look: service.house.redis, keys: service.house.keys, dataDirectory: service.dataDirectory }
+  const traces = { look: service.services.redis, keys: service.services.keys, dataDirectory: service.dataDirectory }
   const ids = [await service.submit(quick)]
   await service.until(ids[0] ?? '', 'completed')
 
@@ -74,10 +74,10 @@ t.test('Redis killed and started again under load: what was accepted is done, on
   over.abort()
   await Promise.all(clients)
   await untilAllEnded(fleet)
-  const { generations, mostInFlight } = fleet.simulator.state()
+  const { generations, maxInFlight } = fleet.simulator.state()
   t.comment(`${accepted.size} accepted, ${generations.length} generations, refused: ${JSON.stringify([...refused])}`)
   t.same([...refused.keys()].filter(status => status !== 503), [], 'what could not be taken was answered with 503')
-  t.equal(mostInFlight, 1)
+  t.equal(maxInFlight, 1)
   const jobs = await checkInvariants(t, accepted, fleet)
   t.same([...jobs.values()].filter(({ status }) => status !== 'completed'), [])
   t.equal(generations.length, jobs.size, 'each was generated once, since no worker died')
@@ -91,7 +91,7 @@ t.test('a repeated request is answered as the first one was, even while that is 
   t.same(answers.filter(({ status }) => status !== 202), [])
   t.equal(new Set(answers.map(({ body }) => body.id)).size, 1)
   t.equal(new Set(answers.map(({ body }) => body.seed)).size, 1, 'with the seed that it will have')
-  const job = await service.house.store.get(String(answers[0]?.body.id))
+  const job = await service.services.store.get(String(answers[0]?.body.id))
   t.equal(answers[0]?.body.seed, job.submission.parameters.seed)
   t.equal((await service.request('GET', '/api/v2/jobs')).body.total, 1)
 })

@@ -5,11 +5,11 @@ import { createLeaseStore, describeHolder } from '../../src/servers/lease.ts'
 import { quick, startService } from '../helper.ts'
 
 const service = await startService(t, { worker: 'none' })
-const { house: { store, registry, redis, keys } } = service
+const { services: { store, registry, redis, keys } } = service
 const serverId = registry.list()[0]?.id ?? ''
 const lease = await createLeaseStore(redis, keys, describeHolder('test')).acquire(serverId, 600_000)
 const fence = lease.kind === 'taken' ? lease.fence : 0
-const mostAttempts = 3
+const maxAttempts = 3
 
 const lost: JobAttempt = {
   run: 1,
@@ -20,20 +20,20 @@ const lost: JobAttempt = {
 }
 
 /** Sends a job and gives it back in this way, again and again, until it is not in line any more; answers how often. */
-async function sendOn (id: string, ways: ReadonlyArray<GiveBack['fate']>): Promise<number> {
+async function sendOn (id: string, ways: ReadonlyArray<GiveBack['disposition']>): Promise<number> {
   let sends = 0
-  for (const fate of ways) {
+  for (const disposition of ways) {
     const { status, run } = await store.get(id)
     if (status !== 'pending') break
     const claim = { id, run, serverId, owner: `test:${sends}` }
     t.equal(await store.start(claim, fence), 'started')
     sends += 1
-    await store.giveBack(claim, { attempts: [lost], usedAttempts: 0, crashes: 0, delayMs: 0, fate, mostAttempts })
+    await store.giveBack(claim, { attempts: [lost], usedAttempts: 0, crashes: 0, delayMs: 0, disposition, maxAttempts })
   }
   return sends
 }
 
-const times = (count: number, fate: GiveBack['fate']) => new Array<GiveBack['fate']>(count).fill(fate)
+const times = (count: number, disposition: GiveBack['disposition']) => new Array<GiveBack['disposition']>(count).fill(disposition)
 
 t.test('a job that loses whatever runs it again and again is sent as often as it may be, and no more', async t => {
   const id = await service.submit(quick)
@@ -60,6 +60,6 @@ t.test('a job that is to be cancelled is cancelled, not failed, when it comes ba
   await store.start(claim, fence)
   await store.cancel(id)
   t.equal(await store.giveBack(claim, {
-    attempts: [lost], usedAttempts: 0, crashes: 0, delayMs: 0, fate: 'answers', mostAttempts
+    attempts: [lost], usedAttempts: 0, crashes: 0, delayMs: 0, disposition: 'answers', maxAttempts
   }), 'cancelled')
 })

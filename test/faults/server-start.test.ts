@@ -39,20 +39,20 @@ const jobKinds = [
 t.test('a job that met a server whose start was not over is sent again, and uses no attempt', async t => {
   // Without what is mounted last, nothing shows that its scripts are not ready.
   const service = await startService(t, { worker: 'none', simulator: { controlNet: false, mountMilliseconds: 60_000 } })
-  const { simulator, house } = service
-  const [server] = house.registry.list()
-  await house.states.write(server?.id ?? '', {
+  const { simulator, services } = service
+  const [server] = services.registry.list()
+  await services.states.write(server?.id ?? '', {
     reachable: 'no', since: 0, checkedAt: 0, lastError: null, traits: null, inventoryReadAt: 0
   })
-  await house.states.writeInventory(server?.id ?? '', nothingListed)
-  const worker = await startWorker(house, { whileUp: 1000, whileDown: 50, inventory: 1000 })
+  await services.states.writeInventory(server?.id ?? '', nothingListed)
+  const worker = await startWorker(services, { whileUp: 1000, whileDown: 50, inventory: 1000 })
   t.teardown(worker.close)
   const id = await service.submit({ ...quick, alwayson_scripts: { Refiner: { args: [false, '', 0.8] } } })
   while (simulator.state().earlyWork === 0) await new Promise(resolve => setTimeout(resolve, 10))
   await simulator.restart({ mountMilliseconds: 0 })
   const job = await service.until(id, 'completed', 'failed')
   t.equal(job.status, 'completed', JSON.stringify(job.error))
-  t.equal((await service.house.store.get(id)).usedAttempts, 0)
+  t.equal((await service.services.store.get(id)).usedAttempts, 0)
 })
 
 t.test('servers that die under a generation start undisturbed, and get no work before they are complete', async t => {

@@ -100,11 +100,11 @@ t.test('a service that is told to stop', async t => {
   })
 
   await t.test('stops in order while it is still starting, and says so', async t => {
-    for (const moment of [/Started the private Redis/, /server is (?:up|down)/, /API docs/]) {
+    for (const timestamp of [/Started the private Redis/, /server is (?:up|down)/, /API docs/]) {
       const starting = await fleet.starting()
-      await starting.printed(moment)
+      await starting.printed(timestamp)
       starting.signal('SIGTERM')
-      t.same(await starting.ended, { code: 0, signal: null }, `after ${String(moment)}`)
+      t.same(await starting.ended, { code: 0, signal: null }, `after ${String(timestamp)}`)
       t.match(starting.output(), /"signal":"SIGTERM","msg":"stopping"[^]*"msg":"stopped"/)
       t.notMatch(starting.output(), /"level":[56]0/, 'nothing went wrong by it')
     }

@@ -80,7 +80,7 @@ async function checkFault (
   const { text } = (await service.request('GET', '/metrics')).body
   t.match(text, /stablequeue_storage_ok 1/)
   t.match(text, /stablequeue_storage_free_bytes\{folder="outputs"\} \d/)
-  const { house: { redis: look, keys }, dataDirectory } = service
+  const { services: { redis: look, keys }, dataDirectory } = service
   await checkInvariants(t, ids, { look, keys, dataDirectory })
 }
 
@@ -143,7 +143,7 @@ t.test('an image that cannot be read for now, and a quota that only an image exc
     const id = await service.submit(slow)
     await service.until(id, 'processing')
     disk.fail('ENOSPC', ['write'], 'outputs')
-    while (service.house.storage.last() === null) await sleep(10)
+    while (service.services.storage.last() === null) await sleep(10)
     t.equal((await service.request('POST', `/api/v2/jobs/${id}/cancel`)).status, 200)
     t.equal((await service.until(id, 'cancelled', 'completed', 'failed')).status, 'cancelled')
     disk.mend()
@@ -153,11 +153,11 @@ t.test('an image that cannot be read for now, and a quota that only an image exc
     const id = await service.submit(slow)
     await service.until(id, 'processing')
     disk.fail('ENOSPC', ['write'], 'outputs')
-    while (service.house.storage.last() === null) await sleep(10)
+    while (service.services.storage.last() === null) await sleep(10)
     await service.worker?.close()
     t.match(await service.job(id), { status: 'pending' })
     disk.mend()
-    const next = await startWorker(service.house, { whileUp: 1000, whileDown: 50, inventory: 1000 })
+    const next = await startWorker(service.services, { whileUp: 1000, whileDown: 50, inventory: 1000 })
     t.teardown(next.close)
     t.equal((await service.until(id, 'completed', 'failed')).status, 'completed')
   })

@@ -50,20 +50,20 @@ t.test('pictures are compared by what can be seen', async t => {
       const bytes = files.get(name) ?? Buffer.alloc(0)
       return { bytes: bytes.length, mime: 'image/png', modified: 0, stream: () => new Blob([bytes]).stream(), close: async () => {} } as never
     }
-  }, service.house.log)
+  }, service.services.log)
   const judged = async (input: Buffer, result: Buffer, parameters: object) => {
     const name = `${'a'.repeat(64)}.png`
     files.set(name, input).set('result', result)
     const image = { name: 'result', mime: 'image/png', role: 'image' } as StoredImage
     return codesOf(await check({ mode: 'extras', parameters: { init_images: [{ $media: name }], ...parameters } }, [image]))
   }
-  const faces = { upscaler_1: 'None', gfpgan_visibility: 1 }
+  const upstream = { upscaler_1: 'None', gfpgan_visibility: 1 }
   const patch = await sharp({ create: { width: 6, height: 6, channels: 3, background: '#fff' } }).png().toBuffer()
   const restored = await sharp(drawing).composite([{ input: patch, left: 20, top: 14 }]).png().toBuffer()
   const jpeg = async (bytes: Buffer) => await sharp(bytes).jpeg({ quality: 92 }).toBuffer()
-  t.same(await judged(drawing, restored, faces), [], 'a small face that was drawn anew')
-  t.same(await judged(drawing, await jpeg(restored), faces), [], 'the same, as a JPEG')
-  t.same(await judged(drawing, await jpeg(drawing), faces), ['faces_not_restored'], 'a JPEG of the same picture')
+  t.same(await judged(drawing, restored, upstream), [], 'a small face that was drawn anew')
+  t.same(await judged(drawing, await jpeg(restored), upstream), [], 'the same, as a JPEG')
+  t.same(await judged(drawing, await jpeg(drawing), upstream), ['faces_not_restored'], 'a JPEG of the same picture')
   t.same(await judged(drawing, restored, { upscaler_1: 'None' }), [], 'nothing was asked for')
 
   const model = { upscaler_1: 'R-ESRGAN 4x+', upscaling_resize: 2 }

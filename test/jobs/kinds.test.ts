@@ -20,9 +20,9 @@ const toSdnext = { 'x-stablequeue-server': 'sdnext' }
 const last = (flavor: string) => at(flavor).state().generations.at(-1)
 
 t.test('each kind is recognised, and its lists are read', async t => {
-  for (const server of service.house.registry.list()) {
+  for (const server of service.services.registry.list()) {
     const [state, inventory] = await Promise.all([
-      service.house.states.read(server.id), service.house.states.inventory(server.id)
+      service.services.states.read(server.id), service.services.states.inventory(server.id)
     ])
     t.match(state?.traits, { kind: 'simulator', simulates: server.alias }, server.alias)
     t.ok((inventory?.samplers.length ?? 0) > 5, `${server.alias} has samplers`)
@@ -77,8 +77,8 @@ t.test('the second pass of reForge has the CFG of the first', async t => {
 })
 
 t.test('embeddings that come as names alone are known all the same', async t => {
-  const server = service.house.registry.require('sdnext')
-  t.ok(((await service.house.states.inventory(server.id))?.embeddings.length ?? 0) > 0)
+  const server = service.services.registry.require('sdnext')
+  t.ok(((await service.services.states.inventory(server.id))?.embeddings.length ?? 0) > 0)
   const { body } = await service.request('GET', '/sdapi/v1/embeddings', undefined, toSdnext)
   t.equal(Object.values(body.loaded as object).every(one => typeof one === 'object'), true)
 })

@@ -34,12 +34,12 @@ t.test('jobs of one server run one after another, by priority and then by arriva
   t.same(positions, [3, 4, 1, 5, 2])
 
   const { startWorker } = await import('../../src/main/worker.ts')
-  const worker = await startWorker(service.house)
+  const worker = await startWorker(service.services)
   t.teardown(worker.close)
   for (const id of ids) await service.until(id, 'completed')
-  const { generations, mostInFlight } = service.simulator.state()
+  const { generations, maxInFlight } = service.simulator.state()
   t.same(generations.map(({ prompt }) => prompt), ['c', 'e', 'a', 'b', 'd'])
-  t.equal(mostInFlight, 1, 'the server never had two at once')
+  t.equal(maxInFlight, 1, 'the server never had two at once')
 })
 
 t.test('a waiting job that is cancelled leaves the line and never reaches the server', async t => {
@@ -94,7 +94,7 @@ t.test('input images are kept in the media store and never enter Redis', async t
   const job = await service.until(id, 'completed', 'failed')
   t.equal(job.status, 'completed')
   t.match(service.simulator.state().generations.at(-1), { mode: 'img2img', taskId: id })
-  const record = await service.house.redis.hgetall(service.house.keys.key('job', id))
+  const record = await service.services.redis.hgetall(service.services.keys.key('job', id))
   t.notOk(JSON.stringify(record).includes(png.slice(100, 200)))
   t.equal((await readdir(join(service.dataDirectory, 'media', 'inputs'))).filter(name => name.length === 2).length, 1)
   t.equal((await service.request('DELETE', `/api/v2/jobs/${id}`)).status, 200)

@@ -11,9 +11,9 @@ import type { StoredImage } from '../../src/lib/media-types.ts'
 import { quick, startService } from '../helper.ts'
 
 const service = await startService(t)
-const { house, dataDirectory } = service
-const otherTexts = () => storedTexts(house.redis, house.keys)
-const sweep = async (before: number) => await sweepMedia({ ...house, otherTexts }, before)
+const { services, dataDirectory } = service
+const otherTexts = () => storedTexts(services.redis, services.keys)
+const sweep = async (before: number) => await sweepMedia({ ...services, otherTexts }, before)
 const outputs = join(dataDirectory, 'outputs')
 const inputs = join(dataDirectory, 'media', 'inputs')
 const picture = async (background: string) =>
@@ -39,7 +39,7 @@ async function age (): Promise<void> {
 
 /** An image as a worker that was killed before its job's end leaves it. */
 async function leaveOutput (jobId: string): Promise<Omit<StoredImage, 'role'>> {
-  const sink = await house.media.createOutputSink(jobId, 3, Date.now())
+  const sink = await services.media.createOutputSink(jobId, 3, Date.now())
   await sink.write(await picture('red'))
   await sink.end()
   return await sink.finished
@@ -55,10 +55,10 @@ t.test('files that no job names go once they are old; those of jobs stay, howeve
   await leaveOutput(kept)
   await writeFile(join(outputs, '12345678_2026-01-01T00-00-00-000Z_0.png'), '')
   for (const folder of [outputs, inputs]) await writeFile(join(folder, '.drafts', 'half'), 'half a picture')
-  await house.media.putInput(await picture('green'), 'png')
+  await services.media.putInput(await picture('green'), 'png')
   await age()
   const young = await leaveOutput(kept)
-  const { $media: brought } = await house.media.putInput(await picture('yellow'), 'png')
+  const { $media: brought } = await services.media.putInput(await picture('yellow'), 'png')
   t.same(await sweep(anHourAgo), { outputs: 2, inputs: 1 })
   t.same(await outputNames(), [...named, young.name].sort())
   t.same((await inputNames()).sort(), [held, brought].sort())
@@ -80,12 +80,12 @@ t.test('images of a try before the last one go too', async t => {
 })
 
 t.test('a worker sweeps by itself, and every six hours', async t => {
-  const { queue } = house.models.maintenance
+  const { queue } = services.models.maintenance
   t.match(await queue.getJobScheduler('sweep-media'), { every: 6 * 3_600_000 })
   await leaveOutput(kept)
   await age()
-  const connection = new Redis(house.redisUrl, { maxRetriesPerRequest: null })
-  const events = new QueueEvents(queue.name, { connection, prefix: house.keys.bullPrefix })
+  const connection = new Redis(services.redisUrl, { maxRetriesPerRequest: null })
+  const events = new QueueEvents(queue.name, { connection, prefix: services.keys.bullPrefix })
   t.teardown(async () => {
     await events.close()
     connection.disconnect()
@@ -97,7 +97,7 @@ t.test('a worker sweeps by itself, and every six hours', async t => {
 
 t.test('nothing goes while folder and Redis may not belong together', async t => {
   t.testdir({})
-  const { redis, keys } = house
+  const { redis, keys } = services
   await leaveOutput(kept)
   await age()
   const there = await outputNames()
@@ -116,10 +116,10 @@ t.test('nothing goes while folder and Redis may not belong together', async t =>
   const [empty, strange] = await Promise.all(['empty', 'strange'].map(async name =>
     await createMediaStore({ directory: join(t.testdirName, name) })))
   if (empty === undefined || strange === undefined) throw new Error('no stores')
-  t.same(await sweepMedia({ ...house, otherTexts, media: empty }, Date.now()), { outputs: 0, inputs: 0 },
+  t.same(await sweepMedia({ ...services, otherTexts, media: empty }, Date.now()), { outputs: 0, inputs: 0 },
     'an empty folder belongs to whoever comes first')
   await writeFile(join(t.testdirName, 'strange', 'outputs', '12345678_2026-01-01T00-00-00-000Z_0.png'), 'of another service')
-  t.equal(await sweepMedia({ ...house, otherTexts, media: strange }, Date.now() + 1000), null, 'nobody here knows any of these images')
+  t.equal(await sweepMedia({ ...services, otherTexts, media: strange }, Date.now() + 1000), null, 'nobody here knows any of these images')
   t.match(await sweep(Date.now() + 1000), { outputs: 1 })
 })
 

@@ -16,7 +16,7 @@ t.test('a key has no more waiting jobs than it may, however many requests come a
   ]
 
   async function newKey () {
-    const { accessKey, secret } = await service.house.accessKeys.create({ name: 'one' })
+    const { accessKey, secret } = await service.services.accessKeys.create({ name: 'one' })
     return { id: accessKey.id, headers: { 'x-api-key': accessKey.key, 'x-api-secret': secret } }
   }
 
@@ -26,7 +26,7 @@ t.test('a key has no more waiting jobs than it may, however many requests come a
     const accepted = answers.filter(({ status }) => status < 300).length
     t.ok(answers.every(({ status }) => status < 300 || status === 429), `${path}: ${answers.map(({ status }) => status).join()}`)
     t.equal(accepted, Math.floor(7 / jobs), `${path} accepts what fits`)
-    t.equal(await service.house.list.count({ keyId: id, status: 'pending' }), accepted * jobs, 'and nothing of what it refuses')
+    t.equal(await service.services.list.count({ keyId: id, status: 'pending' }), accepted * jobs, 'and nothing of what it refuses')
   }
 
   const { id, headers } = await newKey()
@@ -40,7 +40,7 @@ t.test('a key has no more waiting jobs than it may, however many requests come a
   const retries = await Promise.all(ids.slice(0, 7).map(async job =>
     (await service.request('POST', `/api/v2/jobs/${job}/retry`, {}, headers)).status))
   t.strictSame(retries, Array(7).fill(429), 'a retry counts, too')
-  t.equal(await service.house.list.count({ keyId: id, status: 'pending' }), 7)
+  t.equal(await service.services.list.count({ keyId: id, status: 'pending' }), 7)
   await service.request('POST', `/api/v2/jobs/${ids[7]}/cancel`, {}, headers)
   t.equal((await service.request('POST', `/api/v2/jobs/${ids[0]}/retry`, {}, headers)).status, 200, 'and finds room that was made')
 })

@@ -43,7 +43,7 @@ interface GiveBack {
   readonly run?: number
   readonly owner?: string
   readonly lane?: number
-  readonly fate?: 'answers' | 'gone' | 'unsent' | 'stopped'
+  readonly disposition?: 'answers' | 'gone' | 'unsent' | 'stopped'
   readonly allowed?: number
   readonly fence?: number | ''
 }
@@ -62,8 +62,8 @@ function world (prefix: string) {
     ? [id, 1, owner, 'completed', result, '', '', 'a.png', 'b.png']
     : [id, 1, owner, 'failed', '', failure, '[]'])
   const giveBack = async (more: GiveBack = {}) => {
-    const given = { run: 1, owner, lane: 5, fate: 'answers' as const, allowed: 3, fence: '' as const, ...more }
-    return await returnJob(redis, keys, [id, given.run, given.owner, given.lane, 1, 1, '[{}]', given.fate, given.allowed,
+    const given = { run: 1, owner, lane: 5, disposition: 'answers' as const, allowed: 3, fence: '' as const, ...more }
+    return await returnJob(redis, keys, [id, given.run, given.owner, given.lane, 1, 1, '[{}]', given.disposition, given.allowed,
       failure, given.fence])
   }
   return { prefix, keys, create, start, end, giveBack }
@@ -323,11 +323,11 @@ t.test('return-job', async t => {
     }],
     ['processing', 'in another lane', giveBack({ lane: 4 }), ['returned', '2'],
       { record: { lane: '4', place: '4000000000002' }, events: ['returned'] }],
-    ['processing', 'its server died', giveBack({ fate: 'gone', allowed: 1 }), ['returned', '2'],
+    ['processing', 'its server died', giveBack({ disposition: 'gone', allowed: 1 }), ['returned', '2'],
       { record: { deaths: '1', sends: '1', status: 'pending' }, events: ['returned'] }],
-    ['processing', 'it was not sent', giveBack({ fate: 'unsent', allowed: 1 }), ['returned', '2'],
+    ['processing', 'it was not sent', giveBack({ disposition: 'unsent', allowed: 1 }), ['returned', '2'],
       { record: { sends: '0', status: 'pending' }, events: ['returned'] }],
-    ['processing', 'it was stopped in order', giveBack({ fate: 'stopped', allowed: 1 }), ['returned', '2'],
+    ['processing', 'it was stopped in order', giveBack({ disposition: 'stopped', allowed: 1 }), ['returned', '2'],
       { record: { sends: '0', status: 'pending' }, events: ['returned'] }],
     ['processing', 'it was sent as often as allowed', giveBack({ allowed: 1 }), ['spent'], {
       record: { status: 'failed', error: failure, place: null, run: '1' }, events: ['failed'], webhook: ['job.failed'], expected: []

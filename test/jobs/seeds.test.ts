@@ -3,13 +3,13 @@ import { createServer } from 'node:http'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { quick, type Service } from '../helper.ts'
-import { startStudio, type StudioService } from '../bots/studio.ts'
+import { startBots, type BotService } from '../bots/studio.ts'
 
 /** Seeds as apps send them, and the last that there is. */
 const seeds = ['1234567890123456789', '9007199254740993', '18446744073709551615', '4294967295', '0'] as const
 
 t.test('seeds of 64 bits', async t => {
-  const service = await startStudio(t, { settings: { EGRESS_PROFILE: 'lan' } })
+  const service = await startBots(t, { settings: { EGRESS_PROFILE: 'lan' } })
 
   await t.test('reach the server with all their digits from every interface, as numbers and as text', async t => {
     for (const seed of seeds) {
@@ -190,6 +190,6 @@ async function ended (service: Service, id: unknown) {
 }
 
 /** The text of the request that the server got last. */
-function lastSent (service: StudioService): string {
+function lastSent (service: BotService): string {
   return service.recorder.generations.at(-1)?.text ?? ''
 }

@@ -12,7 +12,7 @@ async function start (
   const service = await startService(t, {
     settings: { RATE_LIMIT_PER_MINUTE: '0' }, simulator: { speed: Infinity, checkpoints, ...simulator }
   })
-  const { registry } = service.house
+  const { registry } = service.services
   await registry.update(registry.require('Main').id, { restoreSelection: mode })
   return service
 }
@@ -31,7 +31,7 @@ const selected = ({ simulator }: Service) => bare(simulator.options().all.sd_mod
 for (const flavor of ['a1111', 'forge'] as const) {
   t.test(`on ${flavor} each gets its own checkpoint round after round, who names none as well`, async t => {
     const service = await start(t, 'when idle', { flavor })
-    const { registry } = service.house
+    const { registry } = service.services
     const wrong: string[] = []
     const note = (who: string, used: string, meant: string) => { if (used !== meant) wrong.push(`${who}: ${used}`) }
     const select = async (name: string) => {
@@ -131,7 +131,7 @@ t.test('a checkpoint that a person selects while a job runs is selected after it
   t.equal(await usedBy(service), 'other')
 })
 
-async function keptSelection ({ house }: Service): Promise<string> {
-  const kept = await house.states.options.read(house.registry.require('Main').id)
+async function keptSelection ({ services }: Service): Promise<string> {
+  const kept = await services.states.options.read(services.registry.require('Main').id)
   return bare(kept?.selection)
 }

@@ -19,7 +19,7 @@ t.test('a generation that does not move is given up, and tried again once the se
   const service = await startService(t, { settings: { STALL_SECONDS: '1' } })
   service.simulator.setFaults([{ kind: 'hang', sticky: true }])
   const id = await service.submit(quick)
-  await onNotices(service.house, async () => (await service.job(id)).attempts.length > 0 ? true : undefined)
+  await onNotices(service.services, async () => (await service.job(id)).attempts.length > 0 ? true : undefined)
   service.simulator.setFaults([])
   const job = await service.until(id, 'failed', 'completed')
   t.match(job, { status: 'completed', attempts: [{ code: 'stalled' }] })

@@ -55,7 +55,7 @@ t.test('what cannot run says why and what helps', async t => {
   t.match(await run(['--thorough', '--server', 'Nobody', '--service', service.url]), { code: 3, errors: /Registered: Main\. An address begins with http/ })
   const away = await run(['--thorough', '--server', 'http://127.0.0.1:9', '--service', service.url])
   t.match(away, { code: 3, output: /Could not run: Nothing listens/, errors: /checked directly and not registered[^]*Nothing listens/ })
-  const { accessKey, secret } = await service.house.accessKeys.create({ name: 'reader', scopes: ['servers:read'] })
+  const { accessKey, secret } = await service.services.accessKeys.create({ name: 'reader', scopes: ['servers:read'] })
   const refused = await run(['--thorough', '--server', 'Main', '--service', service.url, '--key', `${accessKey.key}:${secret}`])
   t.match(refused, { code: 3, errors: /servers:admin/ })
   t.notMatch(refused.errors, secret)

@@ -8,7 +8,7 @@ t.test('a wait for room ends with its signal, also where that fires during a loo
   const folder = join(t.testdir({}), 'outputs')
   await mkdir(folder)
   const log = silentLogger
-  const storage = createStorageCheck({ folders: { outputs: folder }, leastFree: 0, interval: 60_000, log })
+  const storage = createStorageCheck({ folders: { outputs: folder }, minFree: 0, interval: 60_000, log })
   t.teardown(storage.close)
   await rename(folder, `${folder}-away`)
   const leaving = new AbortController()

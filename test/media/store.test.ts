@@ -15,7 +15,7 @@ const picture = (background: string) =>
 const red = await picture('red').png().toBuffer()
 const blue = await picture('blue').jpeg().toBuffer()
 const green = await picture('green').webp().toBuffer()
-const moment = Date.UTC(2026, 10, 21, 9, 30)
+const timestamp = Date.UTC(2026, 10, 21, 9, 30)
 const jobId = '1f0c2a9e-4b77-4d0e-9a53-2f5d1d3c7a10'
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
 
@@ -26,7 +26,7 @@ async function filesIn (folder: string): Promise<string[]> {
 }
 
 async function storeOutput (store: MediaStore, bytes: Buffer, index = 0) {
-  const sink = await store.createOutputSink(jobId, index, moment)
+  const sink = await store.createOutputSink(jobId, index, timestamp)
   for (let start = 0; start < bytes.length; start += 50) await sink.write(bytes.subarray(start, start + 50))
   await sink.end()
   return await sink.finished
@@ -118,7 +118,7 @@ t.test('outputs that want the same name at once all keep their own', async t => 
 t.test('an output that breaks off, or is no picture, leaves no file', async t => {
   const directory = t.testdir()
   const store = await createMediaStore({ directory })
-  const sink = await store.createOutputSink(jobId, 0, moment)
+  const sink = await store.createOutputSink(jobId, 0, timestamp)
   await sink.write(red.subarray(0, 40))
   t.equal((await filesIn(directory)).length, 1, 'there is a draft while it arrives')
   await sink.abort()
@@ -192,7 +192,7 @@ t.test('a full disk is told as such, leaves nothing behind and is over when ther
   const large = Buffer.concat([red, Buffer.alloc(400_000)])
   const full = { code: 'storage_full', status: 503 }
   await t.rejects(store.putInput(large, 'png'), full)
-  const sink = await store.createOutputSink(jobId, 0, moment)
+  const sink = await store.createOutputSink(jobId, 0, timestamp)
   await t.rejects(sink.write(large), full)
   await sink.abort()
   t.same(await filesIn(directory), [])

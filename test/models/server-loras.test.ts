@@ -227,7 +227,7 @@ t.test('LoRAs that only a server has', async t => {
 
 t.test('a long list is read in pieces, and written only where it changed', async t => {
   const service = await startService(t, { simulator: { manyLoras: { count: 150, metadataBytes: 100_000 } } })
-  const { registry, states } = service.house
+  const { registry, states } = service.services
   const id = registry.list()[0]?.id ?? ''
   t.match((await service.request('GET', '/api/v1/models?type=lora&search=lora-00149')).body,
     { models: [{ tags: { 0: 'lora-00149' }, trigger_words: ['trigger 149'], base_model: 'SD 1.5' }] })

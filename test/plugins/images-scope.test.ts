@@ -5,7 +5,7 @@ import { quick, startService } from '../helper.ts'
 
 t.test('images of finished jobs need images:read on every interface, the direct answer does not', async t => {
   const service = await startService(t, { settings: { RATE_LIMIT_PER_MINUTE: '0' } })
-  const { accessKey, secret } = await service.house.accessKeys.create({
+  const { accessKey, secret } = await service.services.accessKeys.create({
     name: 'blind', scopes: ['jobs:write', 'jobs:read', 'models:read', 'servers:read']
   })
   const headers = { 'x-api-key': accessKey.key, 'x-api-secret': secret }
@@ -39,7 +39,7 @@ t.test('images of finished jobs need images:read on every interface, the direct 
   for (const path of [`/api/v2/jobs/${id}`, `/jobs/${id}`, '/sdapi/v1/jobs', `/generate/batch/${batchId}`]) {
     t.equal((await service.request('GET', path, undefined, headers)).status, 200, path)
   }
-  await service.house.accessKeys.update(accessKey.id, { scopes: [...accessKey.scopes, 'images:read'] })
+  await service.services.accessKeys.update(accessKey.id, { scopes: [...accessKey.scopes, 'images:read'] })
   for (const path of [`/sdapi/v1/job/${id}`, `/sdapi/v1/jobs/${id}`, `/jobs/${id}/result`, `/generate/batch/${batchId}/grid`]) {
     t.equal((await service.request('GET', path, undefined, headers)).status, 200, `${path} with the scope`)
   }

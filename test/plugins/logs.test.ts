@@ -58,7 +58,7 @@ t.test('every line about a job has its id and that of its request, from the subm
 t.test('no line has a secret in it, whatever is sent, goes wrong or is written by carelessness', async t => {
   const { lines, logger } = listeningLogger()
   const service = await startService(t, { logger, settings: { AUTH_TOKEN: 'auth-token-of-the-test' } })
-  const { accessKey, secret } = await service.house.accessKeys.create({ name: 'Logged' })
+  const { accessKey, secret } = await service.services.accessKeys.create({ name: 'Logged' })
   const headers = { 'x-api-key': accessKey.key, 'x-api-secret': secret }
   await service.request('GET', '/api/v2/jobs?token=in-the-query', undefined, headers)
   await service.request('GET', '/api/v2/jobs', undefined, { authorization: 'Bearer wrong-token-that-nobody-knows' })
@@ -84,9 +84,9 @@ t.test('no line has a secret in it, whatever is sent, goes wrong or is written b
 t.test('an error of ours is logged whole, as err, without what the caller sent', async t => {
   const { lines, logger } = listeningLogger()
   const service = await startService(t, { logger, worker: 'none' })
-  const { redis } = service.house
+  const { redis } = service.services
   // What Redis cannot do with this key fails with the command and its arguments attached.
-  await redis.set(service.house.keys.key('arrival'), 'no number')
+  await redis.set(service.services.keys.key('arrival'), 'no number')
   const secretPrompt = 'a prompt that nobody may read'
   for (const [path, body] of [
     ['/api/v2/generate', { target_server_alias: 'default', generation_params: { ...quick, prompt: secretPrompt } }],
@@ -113,7 +113,7 @@ t.test('a caller who hangs up is no error of ours', async t => {
     `${method} ${path} HTTP/1.1`, 'Host: localhost', 'Content-Type: application/json', `Content-Length: ${length}`, '', ''
   ].join('\r\n')
   const upload = 'Content-Type: multipart/form-data; boundary=b'
-  const hangUps: Array<[string, string]> = [
+  const disconnectSignals: Array<[string, string]> = [
     ['the middle of a JSON body', `${head('POST', '/api/v2/generate', 5000)}{"generation_params": {`],
     ['the middle of a body of A1111', `${head('POST', '/sdapi/v1/txt2img', 5000)}{"prompt": "`],
     ['the middle of a body of bots', `${head('POST', '/generate/txt2img', 5000)}{"prompt": "`],
@@ -123,7 +123,7 @@ t.test('a caller who hangs up is no error of ours', async t => {
     ['a generation of A1111', `${head('POST', '/sdapi/v1/txt2img', 15)}{"prompt": "x"}`],
     ['events', head('GET', '/api/v1/events', 0)]
   ]
-  for (const [when, text] of hangUps) {
+  for (const [when, text] of disconnectSignals) {
     for (const way of ['destroy', 'resetAndDestroy'] as const) {
       lines.length = 0
       const socket = connect(Number(port), hostname)

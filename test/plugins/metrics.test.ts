@@ -17,7 +17,7 @@ function valueOf (text: string, series: string): number | undefined {
 }
 
 t.test('what happened to jobs, servers, deliveries and requests is counted', async t => {
-  const receiver = await startReceiver(t, [service.house.webhooks.keySide.ownSecret])
+  const receiver = await startReceiver(t, [service.services.webhooks.signingKeys.ownSecret])
   const done = await service.submit(quick, { webhookUrl: receiver.url })
   await service.until(done, 'completed')
   await receiver.until(1)
@@ -56,8 +56,8 @@ t.test('a server that is held or gone is told of as it is', async t => {
 })
 
 t.test('only those may read it who may', async t => {
-  const named = async (name: string, scopes: Parameters<typeof service.house.accessKeys.create>[0]['scopes']) => {
-    const { accessKey, secret } = await service.house.accessKeys.create({ name, ...(scopes ? { scopes } : {}) })
+  const named = async (name: string, scopes: Parameters<typeof service.services.accessKeys.create>[0]['scopes']) => {
+    const { accessKey, secret } = await service.services.accessKeys.create({ name, ...(scopes ? { scopes } : {}) })
     return { authorization: `Bearer ${Buffer.from(`${accessKey.key}:${secret}`).toString('base64')}` }
   }
   t.equal((await scrape(await named('usual', undefined))).status, 403)
@@ -78,17 +78,17 @@ t.test('the dashboard for Grafana and the alert rules ask for what there is', as
 })
 
 t.test('without Redis it still answers, and says so', async t => {
-  const { keys, registry, states, estimates } = service.house
-  const redis = service.house.redis.duplicate({ lazyConnect: true, enableOfflineQueue: false })
+  const { keys, registry, states, estimates } = service.services
+  const redis = service.services.redis.duplicate({ lazyConnect: true, enableOfflineQueue: false })
   const { text } = createFleetMetrics({
-    redis, keys, registry, states, estimates, queues: () => allQueues(service.house)
+    redis, keys, registry, states, estimates, queues: () => allQueues(service.services)
   })
   t.equal(valueOf(await text(), 'stablequeue_redis_up'), 0)
   redis.disconnect()
 })
 
 t.test('a process that only works tells of itself on a port of its own', async t => {
-  const status = createWorkerStatus(service.house, silentLogger)
+  const status = createWorkerStatus(service.services, silentLogger)
   t.teardown(async () => await status.close())
   t.same((await status.inject('/health')).json(), { status: 'healthy' })
   t.match((await status.inject('/metrics')).body, /stablequeue_generations_started_total\{server="Main"\} 3/)
@@ -96,7 +96,7 @@ t.test('a process that only works tells of itself on a port of its own', async t
 
 t.test('the dashboard shows every queue, also of servers that come later', async t => {
   await service.request('POST', '/api/v1/servers', { alias: 'Later', apiUrl: service.simulator.url })
-  const names = await onNotices(service.house, async () => {
+  const names = await onNotices(service.services, async () => {
     const { body } = await service.request('GET', '/dashboard/api/queues?activeQueue=&page=1&jobsPerPage=10')
     const queues = body.queues as Array<{ displayName?: string, name: string }>
     const found = queues.map(({ displayName, name }) => displayName ?? name)

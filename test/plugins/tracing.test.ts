@@ -38,7 +38,7 @@ t.test('one trace goes from the request over the generation to the webhook, and 
       OTEL_EXPORTER_OTLP_HEADERS: 'x-tenant=home'
     }
   })
-  const receiver = await startReceiver(t, [service.house.webhooks.keySide.ownSecret])
+  const receiver = await startReceiver(t, [service.services.webhooks.signingKeys.ownSecret])
   const traceId = '0af7651916cd43dd8448eb211c80319c'
   const answer = await service.request('POST', '/api/v2/generate', {
     target_server_alias: 'Main', generation_params: quick, webhookUrl: receiver.url
@@ -63,9 +63,9 @@ t.test('one trace goes from the request over the generation to the webhook, and 
 
 t.test('without a collector nothing is traced, and nobody is told of any trace', async t => {
   const service = await startService(t, { settings: { EGRESS_PROFILE: 'lan' } })
-  const receiver = await startReceiver(t, [service.house.webhooks.keySide.ownSecret])
+  const receiver = await startReceiver(t, [service.services.webhooks.signingKeys.ownSecret])
   const id = await service.submit(quick, { webhookUrl: receiver.url })
   const [delivered] = await receiver.until(1)
   t.equal(delivered?.headers.traceparent, undefined)
-  t.equal((await service.house.store.get(id)).submission.trace, undefined)
+  t.equal((await service.services.store.get(id)).submission.trace, undefined)
 })

@@ -76,8 +76,8 @@ t.test('a first start makes a Redis that keeps everything and that nobody else c
   t.equal((await stat(join(directory, 'redis/appendonlydir'))).mode & 0o777, 0o750, 'as every folder of DATA_DIR')
   const password = new URL(embedded.url).password
   t.notMatch(await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => ''), password, 'ps shows no password')
-  const stranger = connect(t, embedded.url.replace(`:${password}@`, ''))
-  await t.rejects(stranger.get('anything'), /NOAUTH/)
+  const thirdParty = connect(t, embedded.url.replace(`:${password}@`, ''))
+  await t.rejects(thirdParty.get('anything'), /NOAUTH/)
 
   await embedded.stop()
   t.notOk(isRunning(pid), 'it ends with the service')

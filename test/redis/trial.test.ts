@@ -6,7 +6,7 @@ import { pino } from 'pino'
 import t, { type Test } from 'tap'
 import { runDoctor } from '../../src/main/doctor.ts'
 import { parseSettings } from '../../src/config/parse.ts'
-import { openHouse } from '../../src/services/services.ts'
+import { openServices } from '../../src/services/services.ts'
 import { startTestRedis, type TestRedis } from '../redis.ts'
 
 async function open (t: Test, parameters: readonly string[] = []): Promise<{ redis: TestRedis, admin: Redis }> {
@@ -28,8 +28,8 @@ async function examine (t: Test, url: string, settings: Readonly<Record<string, 
   }, 'text')
   const lines: string[] = []
   const log = pino({ level: 'error' }, { write (line: string) { lines.push(line) } })
-  const started = await openHouse(config, url, log).then(async house => {
-    await house.close()
+  const started = await openServices(config, url, log).then(async services => {
+    await services.close()
     return 'started'
   }, (error: Error) => error.message)
   return { code, report, started, logged: lines.join('') }

@@ -49,7 +49,7 @@ const service = await startService(t, {
     FLORENCE_API_BASE: `${address}/`
   }
 })
-const receiver = await startReceiver(t, [service.house.webhooks.keySide.ownSecret])
+const receiver = await startReceiver(t, [service.services.webhooks.signingKeys.ownSecret])
 const version = (id: number) => JSON.stringify({
   id,
   modelId: 11,
@@ -189,7 +189,7 @@ t.test('Florence is asked about pictures that we fetch for it', async t => {
   const [told] = await receiver.until(1, ({ event }) => event.uuid === json.uuid)
   t.match(told?.event, { job_status: 'completed', progress: 1, images: [png], info: 'a small square', seed: null, tags: null })
   t.match(await ended(json.uuid), { job_status: 'completed', progress: 1, images: [png], info: 'a small square' })
-  const lifetime = await service.house.redis.ttl(service.house.keys.key('florence', String(json.uuid)))
+  const lifetime = await service.services.redis.ttl(service.services.keys.key('florence', String(json.uuid)))
   t.ok(lifetime > 86_000 && lifetime <= 86_400, `kept for a day: ${lifetime} s`)
   const sent = asked.filter(({ path }) => path.startsWith('/call/') && !/one|two/.test(path)).map(({ body }) => JSON.parse(String(body)) as unknown)
   t.match(sent, [
@@ -211,7 +211,7 @@ t.test('Florence is asked about pictures that we fetch for it', async t => {
 })
 
 t.test('work that waits can be cancelled, whatever kind it is', async t => {
-  await onNotices(service.house, async () => await service.house.list.count({ status: 'processing' }) === 0 || undefined)
+  await onNotices(service.services, async () => await service.services.list.count({ status: 'processing' }) === 0 || undefined)
   answers.set('/slow.png', Buffer.from(png, 'base64'))
   const { json } = await call(service, 'POST', '/sdapi/v1/florence', { imageUrl: `${address}/gone.png`, task: 'Caption' }, asProxy)
   const cancelled = await service.request('DELETE', `/sdapi/v1/jobs/${String(json.uuid)}`, undefined, asProxy)
@@ -248,7 +248,7 @@ t.test('what comes in is called by the name of its work meanwhile, and can be st
 
 t.test('where no Florence and no tagger is configured, that is said', async t => {
   const plain = await startService(t, { settings: { EGRESS_PROFILE: 'lan' } })
-  const listener = await startReceiver(t, [plain.house.webhooks.keySide.ownSecret])
+  const listener = await startReceiver(t, [plain.services.webhooks.signingKeys.ownSecret])
   t.match(await call(plain, 'POST', '/sdapi/v1/florence', { imageUrl: 'https://example.org/a.png', task: 'Caption' }), {
     status: 404, json: { error: /FLORENCE_URL/ }
   })

@@ -51,5 +51,5 @@ export async function open (
 
 /** A job's own id, from that in X-Job-ID. */
 export async function idOf (service: Service, shortId: string): Promise<string> {
-  return String(await service.house.redis.hget(service.house.keys.key('drop-in', 'short-ids'), shortId))
+  return String(await service.services.redis.hget(service.services.keys.key('drop-in', 'short-ids'), shortId))
 }

@@ -95,8 +95,8 @@ t.test('Open WebUI: an empty Authorization, and the whole options sent back with
   const { json: models } = await call<Fields[]>(service, 'GET', '/sdapi/v1/sd-models', undefined, auth)
   const title = models.at(-1)?.title
   t.equal((await call(service, 'POST', '/sdapi/v1/options', { ...options, sd_model_checkpoint: title }, auth)).status, 200)
-  const own = await service.house.redis.keys(service.house.keys.key('drop-in', 'options', '*'))
-  t.strictSame(await service.house.redis.hkeys(own[0] ?? ''), ['sd_model_checkpoint'], 'only what differs becomes its own')
+  const own = await service.services.redis.keys(service.services.keys.key('drop-in', 'options', '*'))
+  t.strictSame(await service.services.redis.hkeys(own[0] ?? ''), ['sd_model_checkpoint'], 'only what differs becomes its own')
   const { json } = await call<Generation>(service, 'POST', '/sdapi/v1/txt2img', {
     prompt: 'a castle', batch_size: 1, width: 64, height: 64, steps: 2, negative_prompt: ''
   }, auth)
@@ -129,7 +129,7 @@ t.test('SillyTavern: a bare Basic, keys of its own in the body, waiting for a mo
   t.ok(json.images[0]?.startsWith(pngStart))
   t.match(JSON.parse(json.info), { sd_model_name: model, clip_skip: 2 })
   const long = call<Generation>(service, 'POST', '/sdapi/v1/txt2img', { ...payload, steps: 150 }, auth)
-  await onNotices(service.house, async () => await service.house.list.count({ status: 'processing' }) > 0 || undefined)
+  await onNotices(service.services, async () => await service.services.list.count({ status: 'processing' }) > 0 || undefined)
   t.strictSame((await call(service, 'POST', '/sdapi/v1/interrupt', undefined, auth)).json, {})
   const interrupted = await long
   t.equal(interrupted.status, 200)
@@ -139,7 +139,7 @@ t.test('SillyTavern: a bare Basic, keys of its own in the body, waiting for a mo
 
 t.test('SillyTavern loses the path of the configured address and keeps its query', async t => {
   const service = await startService(t, { worker: 'none', settings: { TRUSTED_PROXIES: '127.0.0.1', BOOTSTRAP_API_KEY: '' } })
-  const { secret } = (await service.house.accessKeys.create({ name: 'tavern', scopes: ['*'] }))
+  const { secret } = (await service.services.accessKeys.create({ name: 'tavern', scopes: ['*'] }))
   const auth = { authorization: `Basic ${base64(`user:${secret}`)}` }
   const configured = new URL(`${service.url}/some/base/path?async=1`)
   configured.pathname = '/sdapi/v1/txt2img'
@@ -161,9 +161,9 @@ t.test('A1111\'s own page asks for its tasks by the names that it gave them', as
   const keys = ['active', 'queued', 'completed', 'progress', 'eta', 'live_preview', 'id_live_preview', 'textinfo']
   t.strictSame(Object.keys(await task('nobody')), keys)
   const drawing = call<Generation>(service, 'POST', '/sdapi/v1/txt2img', { ...quick, steps: 60, force_task_id: 'task(one)' })
-  await onNotices(service.house, async () => await service.house.list.count({ status: 'processing' }) > 0 || undefined)
+  await onNotices(service.services, async () => await service.services.list.count({ status: 'processing' }) > 0 || undefined)
   const waiting = call<Generation>(service, 'POST', '/sdapi/v1/txt2img', { ...quick, force_task_id: 'task(two)' })
-  await onNotices(service.house, async () => await service.house.list.count({ status: 'pending' }) > 0 || undefined)
+  await onNotices(service.services, async () => await service.services.list.count({ status: 'pending' }) > 0 || undefined)
   t.match(await task('task(one)'), { active: true, queued: false, completed: false, progress: Number })
   t.match(await task('task(two)'), { active: false, queued: true, textinfo: /^In queue: 1\/1/ })
   t.match((await call(service, 'GET', '/internal/pending-tasks')).json, { size: 1, tasks: [String] })
@@ -186,7 +186,7 @@ t.test('the Photoshop plugin: probes without credentials, empty JSON bodies, pre
   t.strictSame(await sendRaw(service, 'POST', '/sdapi/v1/interrupt', json), { status: 200, text: '{}' })
   t.equal((await call(service, 'POST', '/sdapi/v1/options', { CLIP_stop_at_last_layers: 2, inpainting_mask_weight: 0.5 })).status, 200)
   const drawing = call<Generation>(service, 'POST', '/sdapi/v1/txt2img', { ...quick, steps: 100 })
-  const view = await onNotices(service.house, async () => {
+  const view = await onNotices(service.services, async () => {
     const { json: seen } = await call(service, 'GET', '/sdapi/v1/progress?skip_current_image=false')
     return typeof seen.current_image === 'string' ? seen : undefined
   })
@@ -198,7 +198,7 @@ t.test('the Photoshop plugin: probes without credentials, empty JSON bodies, pre
 t.test('who may not is told so in A1111\'s words', async t => {
   const service = await startService(t, { settings: { UI_AUTH: 'token', BOOTSTRAP_API_KEY: '' } })
   const error = (detail: string) => ({ error: 'HTTPException', detail, body: '', errors: '' })
-  const { accessKey, secret } = await service.house.accessKeys.create({ name: 'a client' })
+  const { accessKey, secret } = await service.services.accessKeys.create({ name: 'a client' })
   const basic = (pair: string) => ({ authorization: `Basic ${base64(pair)}` })
   for (const headers of [{}, { authorization: '' }, { authorization: 'Basic ' }, basic(':')]) {
     t.strictSame(await call(service, 'GET', '/sdapi/v1/samplers', undefined, headers), { status: 401, json: error('Not authenticated') })
@@ -211,6 +211,6 @@ t.test('who may not is told so in A1111\'s words', async t => {
     { 'x-api-key': accessKey.key, 'x-api-secret': secret }
   ]
   for (const headers of good) t.equal((await call(service, 'GET', '/sdapi/v1/samplers', undefined, headers)).status, 200)
-  await service.house.accessKeys.update(accessKey.id, { active: false })
+  await service.services.accessKeys.update(accessKey.id, { active: false })
   for (const headers of good) t.equal((await call(service, 'GET', '/sdapi/v1/samplers', undefined, headers)).status, 401)
 })

@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 import { once } from 'node:events'
 import type { FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
-import { usualDropIn } from '../../src/access/principal.ts'
+import { defaultDropIn } from '../../src/access/principal.ts'
 import { parseSettings, SettingsError } from '../../src/config/parse.ts'
 import { answerMode, type BasePath } from '../../plugins/sdapi/call.ts'
 import { quick, startService, type Service } from '../helper.ts'
@@ -26,7 +26,7 @@ function modeOf (
   { prefer, query = {}, path = 'plain', key = {} }: { prefer?: string, query?: object, path?: BasePath, key?: object },
   hasIds = true
 ): string {
-  const request = { headers: { prefer }, query, principal: { dropIn: { ...usualDropIn, ...key } } }
+  const request = { headers: { prefer }, query, principal: { dropIn: { ...defaultDropIn, ...key } } }
   const signs = { path, byToken: false, byWebhook: false }
   const settings = { SDAPI_EARLY_JOB_ID: setting, TRACKER_ENABLED: hasIds }
   return answerMode(request as unknown as FastifyRequest, signs, settings).kind

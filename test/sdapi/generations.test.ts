@@ -147,5 +147,5 @@ t.test('a caller whose key says so takes its job with it when it hangs up', asyn
   await service.until(id, 'processing')
   call.cut()
   t.equal((await service.until(id, 'cancelled', 'completed')).status, 'cancelled')
-  await onNotices(service.house, async () => service.simulator.state().interrupts > 0 || undefined)
+  await onNotices(service.services, async () => service.simulator.state().interrupts > 0 || undefined)
 })

@@ -139,7 +139,7 @@ t.test('one list serves both contracts: the request decides which', async t => {
   const prompts = async (headers = {}) => (await listOf(service.url, '/sdapi/v1/jobs', headers)).map(({ prompt }) => prompt)
   t.strictSame(await prompts(keyed), ['a breeze', 'a calm'], 'the key makes it a client of the proxy')
   const [newest] = await listOf(service.url, '/sdapi/v1/jobs')
-  await service.house.redis.hset(service.house.keys.key('job', String(newest?.uuid)), 'ended', Date.now() - 301_000)
+  await service.services.redis.hset(service.services.keys.key('job', String(newest?.uuid)), 'ended', Date.now() - 301_000)
   t.strictSame(await prompts(keyed), ['a calm'], 'what ended more than 5 minutes ago is gone')
   await service.until(await service.submit({ ...quick, prompt: 'from elsewhere' }), 'completed')
   t.strictSame(await prompts(asProxy), ['from elsewhere', 'a calm', quick.prompt], 'the proxy has jobs of every interface')
@@ -252,7 +252,7 @@ t.test('jobs are purged once they are older than TRACKER_RETENTION, and tracking
   const [{ uuid } = {}] = await listOf(kept.url, '/sdapi/v1/jobs')
   t.match((await kept.request('POST', '/sdapi/v1/jobs/purge', {})).body, { removed: 0 })
   const longAgo = Date.now() - 2 * 86_400_000
-  await kept.house.redis.hset(kept.house.keys.key('job', String(uuid)), 'created', longAgo, 'ended', longAgo)
+  await kept.services.redis.hset(kept.services.keys.key('job', String(uuid)), 'created', longAgo, 'ended', longAgo)
   t.match((await kept.request('POST', '/sdapi/v1/jobs/purge', {})).body, { removed: 1 })
   t.equal((await kept.request('GET', `/sdapi/v1/job/${String(call.headers.get('x-job-id'))}`)).status, 404)
   const off = await startService(t, { settings: { TRACKER_ENABLED: 'false' } })

@@ -10,9 +10,9 @@ const paths = [
 ].map(name => `/sdapi/v1/${name}`).concat(['/controlnet/model_list', '/controlnet/module_list', '/controlnet/version'])
 
 async function untilReachable (service: Service, wanted: string): Promise<void> {
-  const [server] = service.house.registry.list()
-  await onNotices(service.house, async () =>
-    (await service.house.states.read(server?.id ?? ''))?.reachable === wanted || undefined)
+  const [server] = service.services.registry.list()
+  await onNotices(service.services, async () =>
+    (await service.services.states.read(server?.id ?? ''))?.reachable === wanted || undefined)
 }
 
 t.test('while the only server is away, clients get the lists that it had', async t => {
@@ -34,8 +34,8 @@ t.test('while the only server is away, clients get the lists that it had', async
 t.test('lists that nobody has asked for are known as well', async t => {
   const service = await startService(t)
   const known = async () => {
-    const [server] = service.house.registry.list()
-    return await service.house.redis.hlen(service.house.keys.key('server', server?.id ?? '', 'answers'))
+    const [server] = service.services.registry.list()
+    return await service.services.redis.hlen(service.services.keys.key('server', server?.id ?? '', 'answers'))
   }
   while (await known() < 20) await new Promise(resolve => { setTimeout(resolve, 20) })
   await service.simulator.close()
@@ -49,7 +49,7 @@ t.test('lists that nobody has asked for are known as well', async t => {
 
 t.test('an inventory stands for lists that were never read', async t => {
   const service = await startService(t)
-  const { redis, keys, registry } = service.house
+  const { redis, keys, registry } = service.services
   const real = (await call<Fields[]>(service, 'GET', '/sdapi/v1/sd-models')).json.map(({ title }) => title)
   await service.simulator.close()
   await untilReachable(service, 'no')

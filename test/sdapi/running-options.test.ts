@@ -13,8 +13,8 @@ for (const flavor of ['a1111', 'forge'] as const) {
     const { secret } = await newKey(service)
     const auth = { authorization: `Bearer ${secret}` }
     const ownOptions = async () => {
-      const [key = ''] = await service.house.redis.keys(service.house.keys.key('drop-in', 'options', '*'))
-      return await service.house.redis.hkeys(key)
+      const [key = ''] = await service.services.redis.keys(service.services.keys.key('drop-in', 'options', '*'))
+      return await service.services.redis.hkeys(key)
     }
     await simulator.changeOptions({ sd_model_checkpoint: 'one.safetensors' })
     await service.until(await service.submit(quick), 'completed')

@@ -29,8 +29,8 @@ t.test('what is no generation passes by an allow-list, and what is dangerous onl
     image: drawn.images[0], upscaling_resize: 2, upscaler_1: 'Lanczos'
   })
   t.match(larger, { image: /^iVBOR/, html_info: /Lanczos/ })
-  const stranger = { image: 'http://169.254.169.254/latest', upscaler_1: 'Lanczos' }
-  t.equal((await call(service, 'POST', '/sdapi/v1/extra-single-image', stranger)).status, 500, 'nothing is fetched')
+  const thirdParty = { image: 'http://169.254.169.254/latest', upscaler_1: 'Lanczos' }
+  t.equal((await call(service, 'POST', '/sdapi/v1/extra-single-image', thirdParty)).status, 500, 'nothing is fetched')
   t.match((await call(service, 'GET', '/controlnet/model_list')).json, { model_list: Array })
   t.match((await call(service, 'GET', '/controlnet/version')).json, { version: Number })
   t.match((await call(service, 'POST', '/controlnet/render_openpose_json', [])).status, 200)

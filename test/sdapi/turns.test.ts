@@ -1,8 +1,8 @@
 import { on } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { tellServers } from '../../src/models/run-download.ts'
-import { createTurns } from '../../src/servers/exclusive-calls.ts'
+import { refreshServerLists } from '../../src/models/run-download.ts'
+import { createExclusiveCalls } from '../../src/servers/exclusive-calls.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { startWorker } from '../../src/main/worker.ts'
 import { quick, startService } from '../helper.ts'
@@ -25,12 +25,12 @@ const routes = await startService(t, { redis, settings, servers: {}, worker: 'no
 
 t.test('what is no generation takes turns with generations, also out of another process', async t => {
   const jobs = await Promise.all(Array.from({ length: 4 }, () => serving.submit({ ...quick, steps: 4 })))
-  const turns = await createTurns(routes.house)
+  const turns = await createExclusiveCalls(routes.services)
   t.teardown(turns.close)
-  const { id: serverId } = routes.house.registry.require('Main')
+  const { id: serverId } = routes.services.registry.require('Main')
   const models = [{ files: [{ root: '/models' }], reported: [{ serverId }] }]
   const catalogue = { state: async () => ({ models }) }
-  const telling = tellServers('lora', '/models', { ...routes.house, turns, catalogue }, new AbortController().signal)
+  const telling = refreshServerLists('lora', '/models', { ...routes.services, turns, catalogue }, new AbortController().signal)
   const answers = await Promise.all([
     ...Array.from({ length: 4 }, () => call(routes, 'POST', '/sdapi/v1/extra-single-image', enlarge)),
     call(routes, 'POST', '/sdapi/v1/extra-batch-images', { ...enlarge, imageList: [{ data: png, name: 'a.png' }] }),
@@ -52,11 +52,11 @@ t.test('whoever hangs up while it waits costs no turn', async t => {
   const job = await serving.submit(quick)
   await watched.came(before + 1)
   const left = new AbortController()
-  const messages = on(serving.house.subscriber, 'message')
+  const messages = on(serving.services.subscriber, 'message')
   const waiting = fetch(`${routes.url}/sdapi/v1/extra-single-image`, {
     method: 'POST', signal: left.signal, headers: { 'content-type': 'application/json' }, body: JSON.stringify(enlarge)
   })
-  for await (const [channel] of messages) if (channel === serving.house.keys.channel('turns')) break
+  for await (const [channel] of messages) if (channel === serving.services.keys.channel('turns')) break
   left.abort()
   await t.rejects(waiting)
   watched.release()
@@ -72,11 +72,11 @@ t.test('who takes a server over sends nothing beside a call that is still there'
   await watched.came(before + 1)
   await serving.worker?.close()
   const job = await routes.submit(quick)
-  const next = await startWorker(routes.house, { whileUp: 1000, whileDown: 50, inventory: 1000 })
+  const next = await startWorker(routes.services, { whileUp: 1000, whileDown: 50, inventory: 1000 })
   t.teardown(next.close)
-  const { id: serverId } = routes.house.registry.require('Main')
+  const { id: serverId } = routes.services.registry.require('Main')
   // no notice says so
-  while (!next.workforce.serves(serverId)) await sleep(10)
+  while (!next.serverWorkers.serves(serverId)) await sleep(10)
   watched.release()
   t.equal((await enlarging).status, 200)
   t.equal((await routes.until(job, 'completed')).status, 'completed')

@@ -88,7 +88,7 @@ t.test('wherever the worker is killed, the next one puts everything back, and th
     t.match((await untilEnded(api)).report, { outcome: 'broken_off' })
     t.match(await server(api), { paused: true, checking: false, pause_reason: 'Mine' })
   })
-  t.equal(simulator.state().mostInFlight, 1, 'never two generations side by side')
+  t.equal(simulator.state().maxInFlight, 1, 'never two generations side by side')
 })
 
 t.test('the whole service is killed while a check has changed settings', async t => {
@@ -138,6 +138,6 @@ for (const [what, strike] of Object.entries(outages)) {
     t.equal((await api.until(waiting, 'completed', 'failed')).status, 'completed')
     t.same(await optionsOf(simulator), before)
     t.match(await server(api), { paused: false, checking: false })
-    t.equal(simulator.state().mostInFlight, 1)
+    t.equal(simulator.state().maxInFlight, 1)
   })
 }

@@ -5,7 +5,7 @@ import { createRawCalls } from '../../src/a1111/raw-calls.ts'
 import { createTaskControl } from '../../src/jobs/interrupt.ts'
 import { runCheck, type CheckDependencies, type CheckResult } from '../../src/server-check/run-check.ts'
 import { reportText } from '../../src/server-check/report.ts'
-import { usualLimits } from '../../src/server-check/session.ts'
+import { defaultLimits } from '../../src/server-check/session.ts'
 import { nothingToUndo, type UndoRecord } from '../../src/server-check/undo.ts'
 import { startSimulator, type SimulatorOptions } from '../../src/simulator/simulator.ts'
 import { silentLogger } from '../helper.ts'
@@ -44,7 +44,7 @@ async function checkAddress (
       calls,
       control: createTaskControl(client, async () => true),
       undo: { read: () => record, async write (next) { record = next } },
-      limits: { ...usualLimits, lookMs: 5, largestBody: 6 * 1024 * 1024, waitMs: 200 },
+      limits: { ...defaultLimits, lookMs: 5, largestBody: 6 * 1024 * 1024, waitMs: 200 },
       cancelled: new AbortController().signal,
       lost: new AbortController().signal,
       onSteps () {},

@@ -91,7 +91,7 @@ t.test('a check is cancelled, and everything is put back', async t => {
 })
 
 t.test('a check needs servers:admin, a server that is served, and known fields', async t => {
-  const { accessKey, secret } = await service.house.accessKeys.create({ name: 'reader', scopes: ['servers:read', 'jobs:write'] })
+  const { accessKey, secret } = await service.services.accessKeys.create({ name: 'reader', scopes: ['servers:read', 'jobs:write'] })
   const headers = { 'x-api-key': accessKey.key, 'x-api-secret': secret }
   for (const method of ['POST', 'GET', 'DELETE']) {
     t.match(await service.request(method, path, undefined, headers),

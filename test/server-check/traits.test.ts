@@ -6,8 +6,8 @@ import { quick, startService, type Service } from '../helper.ts'
 const path = '/api/v2/servers/Main/check'
 
 /** The report of a check, once that is over. */
-async function check (service: Service, wishes: object = {}) {
-  await service.request('POST', path, wishes)
+async function check (service: Service, requestedOptions: object = {}) {
+  await service.request('POST', path, requestedOptions)
   for (;;) {
     const { check: present, report } = (await service.request('GET', path)).body as unknown as ServerCheckView
     if (present?.state === 'ended' && report !== null) return report

@@ -11,7 +11,7 @@ import { pem, startGate } from './token-gate.ts'
 
 const simulator = await startSimulator({ speed: Infinity })
 t.teardown(simulator.close)
-const gate = async (t: Test, ...chain: string[]) => await startGate(t, simulator.url, () => true, chain)
+const sendSlot = async (t: Test, ...chain: string[]) => await startGate(t, simulator.url, () => true, chain)
 
 /** What a probe says of a server there: its kind, or what is wrong. */
 async function probed (address: ServerAddress): Promise<string> {
@@ -27,10 +27,10 @@ async function probed (address: ServerAddress): Promise<string> {
 }
 
 t.test('a certificate is trusted where its authority, its intermediate or itself was given', async t => {
-  const selfSigned = await gate(t, 'self-signed')
-  const ofPrivate = await gate(t, 'private')
-  const chained = await gate(t, 'chained', 'intermediate')
-  const incomplete = await gate(t, 'chained')
+  const selfSigned = await sendSlot(t, 'self-signed')
+  const ofPrivate = await sendSlot(t, 'private')
+  const chained = await sendSlot(t, 'chained', 'intermediate')
+  const incomplete = await sendSlot(t, 'chained')
   const cases: Array<[url: string, trust: Partial<ServerAddress>]> = [
     [selfSigned.url, { ca: pem('self-signed') }],
     [selfSigned.url, { tlsVerify: false }],
@@ -39,8 +39,8 @@ t.test('a certificate is trusted where its authority, its intermediate or itself
     [chained.url, { ca: pem('root') }],
     [incomplete.url, { ca: pem('intermediate') }],
     [incomplete.url, { ca: pem('intermediate') + pem('root') }],
-    [(await gate(t, 'expired')).url, { tlsVerify: false }],
-    [(await gate(t, 'elsewhere')).url, { tlsVerify: false }]
+    [(await sendSlot(t, 'expired')).url, { tlsVerify: false }],
+    [(await sendSlot(t, 'elsewhere')).url, { tlsVerify: false }]
   ]
   for (const [baseUrl, trust] of cases) t.equal(await probed({ baseUrl, ...trust }), 'simulator', JSON.stringify(trust).slice(0, 60))
 })
@@ -57,14 +57,14 @@ t.test('what is wrong with a certificate is named with its cure', async t => {
     [['elsewhere'], { ca: pem('root') }, /^certificate_wrong_host: .*another host name.*It is for: elsewhere\.test/]
   ]
   for (const [chain, trust, said] of cases) {
-    const { url, seen } = await gate(t, ...chain)
+    const { url, seen } = await sendSlot(t, ...chain)
     t.match(await probed({ baseUrl: url, bearer: 'secret-token', ...trust }), said)
     t.equal(seen.length, 0, 'nothing was sent')
   }
 })
 
 t.test('http on an https port and https on an http port are named as what they are', async t => {
-  const secure = await gate(t, 'private')
+  const secure = await sendSlot(t, 'private')
   t.match(await probed({ baseUrl: `http://127.0.0.1:${secure.port}` }), /^https_expected: .*speaks https, not http.*https:\/\/127\.0\.0\.1/)
   t.match(await probed({ baseUrl: simulator.url.replace('http:', 'https:') }), /^not_https: .*speaks http, not https.*http:\/\/127\.0\.0\.1/)
   // nginx answers plain http with a page, some close at once, others speak neither
@@ -78,7 +78,7 @@ t.test('http on an https port and https on an http port are named as what they a
 })
 
 t.test('the list, the test of a server and the doctor say it', async t => {
-  const { url } = await gate(t, 'self-signed')
+  const { url } = await sendSlot(t, 'self-signed')
   const service = await startService(t, { servers: {} })
   await service.request('POST', '/api/v1/servers', { alias: 'Private', apiUrl: url })
   const tested = await service.request('POST', '/api/v1/servers/Private/test')

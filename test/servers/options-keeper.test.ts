@@ -3,7 +3,7 @@ import { createA1111Client } from '../../src/a1111/client.ts'
 import { readInventory } from '../../src/a1111/inventory.ts'
 import { probeServer } from '../../src/a1111/probe.ts'
 import { nothingLearned } from '../../src/servers/learned-traits.ts'
-import { createProcessLine, type WantedOptions, withOptions } from '../../src/servers/options-access.ts'
+import { createProcessConnection, type WantedOptions, withOptions } from '../../src/servers/options-access.ts'
 import { createOptionsKeeper } from '../../src/servers/options-keeper.ts'
 import type { KeptOptions } from '../../src/servers/state-store.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
@@ -19,7 +19,7 @@ async function start (t: Test, flavor: 'a1111' | 'forge') {
   const address = { baseUrl: simulator.url }
   const client = createA1111Client(address)
   t.teardown(client.close)
-  const line = createProcessLine(client)
+  const line = createProcessConnection(client)
   t.teardown(line.close)
   const traits = await probeServer(client)
   const inventory = await readInventory(client, traits)

@@ -61,7 +61,7 @@ t.test('no route and no setting registers such a server; one that is there stays
   t.match(await request('PUT', '/Before', { description: 'stays' }), { status: 200, body: { server: { description: 'stays' } } })
   t.match((await request('POST', '/Before/test', {})).body, { reachable: false, message: /SERVERS_ALLOW/, server: { last_error: /SERVERS_ALLOW/ } })
 
-  const { registry, config, reach } = service.house
+  const { registry, config, reach } = service.services
   const settings = { ...config, SERVERS: ['Before=http://169.254.169.254:7860'] }
   await registerFromSettings(registry, settings, reach)
   await t.rejects(registerFromSettings(registry, { ...config, SERVERS: ['Other=http://169.254.169.254:7860'] }, reach),
@@ -73,7 +73,7 @@ t.test('with the setting such a server is called', async t => {
   const service = await startService(t, {
     servers: { Link: 'http://169.254.169.254:9' }, settings: { SERVERS_ALLOW: '169.254.169.254' }
   })
-  const state = await onNotices(service.house, async () => {
+  const state = await onNotices(service.services, async () => {
     const { body } = await service.request('GET', '/api/v1/servers/Link')
     return body.last_error === null ? undefined : body
   })

@@ -9,7 +9,7 @@ import { inRepository } from '../root.ts'
 /** Certificates of `test/certificates`, by name. */
 export const pem = (name: string): string => readFileSync(inRepository(`test/certificates/${name}.pem`), 'utf8')
 
-export interface Gate {
+export interface SendSlot {
   /** At 127.0.0.1. */
   readonly url: string
   readonly port: number
@@ -21,8 +21,8 @@ export interface Gate {
 export async function startGate (
   t: Pick<Test, 'teardown'>, target: string, isRight: (headers: IncomingHttpHeaders) => boolean,
   chain: readonly string[] | null = null
-): Promise<Gate> {
-  const seen: Gate['seen'] = []
+): Promise<SendSlot> {
+  const seen: SendSlot['seen'] = []
   const listener: RequestListener = (request, response) => {
     seen.push({ path: request.url ?? '', headers: request.headers })
     if (!isRight(request.headers)) {

@@ -51,7 +51,7 @@ t.test('headers and bearer go to their server with every request, are sealed and
   t.match(await look('Bearer'), { reachable: false, server: { health: 'unauthorized' } })
   answers.push(await look('Bearer'), (await service.request('GET', servers)).body)
   answers.push((await service.request('GET', '/api/v1/events?wait=0')).body)
-  const { redis, keys } = service.house
+  const { redis, keys } = service.services
   const records = JSON.stringify(await redis.hgetall(keys.key('servers')))
   const streamed = JSON.stringify(await redis.xrange(keys.key('events'), '-', '+'))
   for (const text of [JSON.stringify(answers), records, streamed, logged.join('')]) {
@@ -60,10 +60,10 @@ t.test('headers and bearer go to their server with every request, are sealed and
 })
 
 t.test('what is left out stays, null removes, and another address drops it', async t => {
-  const gate = await startGate(t, service.simulator.url, ({ 'x-token': token }) => token === 'gate-token')
+  const sendSlot = await startGate(t, service.simulator.url, ({ 'x-token': token }) => token === 'gate-token')
   const other = await startGate(t, service.simulator.url, () => true)
-  await add({ alias: 'Kept', apiUrl: gate.url, headers: { 'X-Token': 'gate-token' }, ca: pem('root'), tls_verify: false })
-  t.match((await change('Kept', { description: 'the same', apiUrl: `${gate.url}/` })).body,
+  await add({ alias: 'Kept', apiUrl: sendSlot.url, headers: { 'X-Token': 'gate-token' }, ca: pem('root'), tls_verify: false })
+  t.match((await change('Kept', { description: 'the same', apiUrl: `${sendSlot.url}/` })).body,
     { server: { has_headers: true, has_ca: true, tls_verify: false } })
   t.match(await look('Kept'), { reachable: true })
   t.match((await change('Kept', { headers: { 'X-Token': 'wrong-token' } })).body, { server: { has_headers: true, has_ca: true } })
@@ -76,7 +76,7 @@ t.test('what is left out stays, null removes, and another address drops it', asy
   t.match(moved.body, { message: /dropped: headers\. Send it again/, server: { has_headers: false } })
   t.match(await look('Kept'), { reachable: true })
   t.notMatch(JSON.stringify(other.seen), /gate-token/)
-  const back = await change('Kept', { apiUrl: gate.url, headers: { 'X-Token': 'gate-token' }, username: 'ann', password: 'pass-word' })
+  const back = await change('Kept', { apiUrl: sendSlot.url, headers: { 'X-Token': 'gate-token' }, username: 'ann', password: 'pass-word' })
   t.match(back.body, { message: 'Server Kept was changed.', server: { has_headers: true, has_credentials: true } })
   t.match((await change('Kept', { apiUrl: other.url })).body,
     { message: /dropped: user name and password, headers/, server: { has_headers: false, has_credentials: false } })
@@ -129,7 +129,7 @@ t.test('nothing follows a redirect', async t => {
   const { port } = server.address() as AddressInfo
   await add({ alias: 'Redirecting', host: '127.0.0.1', port, bearer: 'bearer-secret-3', headers: { 'X-Token': 'token-3' } })
   t.match(await look('Redirecting'), { reachable: false, message: /redirects elsewhere.*register the address that it leads to/ })
-  const client = service.house.connect(service.house.registry.require('Redirecting'))
+  const client = service.services.connect(service.services.registry.require('Redirecting'))
   await t.rejects(client.generate('txt2img', '{}', {
     deadlineMs: 10_000, maxAnswerBytes: 1000, createSink: async () => { throw new Error('there is no image') }
   }), { code: 'redirected' })
@@ -139,7 +139,7 @@ t.test('nothing follows a redirect', async t => {
 })
 
 t.test('tokens that were added to a server of the settings stay over a start', async t => {
-  const { registry, config, reach } = service.house
+  const { registry, config, reach } = service.services
   const settings = { ...config, SERVERS: ['Set=http://127.0.0.1:9'] }
   await registerFromSettings(registry, settings, reach)
   await change('Set', { bearer: 'bearer-secret-4' })

@@ -163,10 +163,10 @@ t.test('jobs run in order of arrival, and go on without their client', async t =
   await left
   held.release()
   await Promise.all([held.reply, second, third])
-  const { generations, mostInFlight } = bench.simulator.state()
+  const { generations, maxInFlight } = bench.simulator.state()
   t.same(generations.map(one => [one.taskId, one.outcome]),
     [['first', 'done'], ['left', 'done'], ['second', 'done'], ['third', 'done']])
-  t.equal(mostInFlight, 4)
+  t.equal(maxInFlight, 4)
 })
 
 t.test('task bookkeeping has the defects of A1111', async t => {

@@ -1,5 +1,5 @@
 /** Somebody who uses the same server without us. */
-export interface Stranger {
+export interface ThirdParty {
   /** How many generations it had answered. */
   generations (): number
   /** Resolves when the last one is answered. */
@@ -7,7 +7,7 @@ export interface Stranger {
 }
 
 /** Has one generation after another made, all with this prompt, straight at the server. */
-export function startStranger (serverUrl: string, prompt: string): Stranger {
+export function startThirdParty (serverUrl: string, prompt: string): ThirdParty {
   const body = JSON.stringify({ prompt, steps: 4, width: 64, height: 64 })
   const over = new AbortController()
   let answered = 0

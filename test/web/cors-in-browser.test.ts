@@ -31,7 +31,7 @@ async function submitFromPage ({ api, key, secret, parameters }: {
 
 t.test('a page of http://localhost:7860 submits a job with its key, and one of elsewhere cannot', { skip }, async t => {
   const service = await startService(t)
-  const { accessKey, secret } = await service.house.accessKeys.create({ name: 'page', scopes: ['jobs:read', 'jobs:write'] })
+  const { accessKey, secret } = await service.services.accessKeys.create({ name: 'page', scopes: ['jobs:read', 'jobs:write'] })
   const page = createServer((_request, response) => {
     response.setHeader('content-type', 'text/html').end('<!doctype html><title>A1111</title>')
   }).listen(0, '127.0.0.1')
@@ -58,5 +58,5 @@ t.test('a page of http://localhost:7860 submits a job with its key, and one of e
   const foreign = await browser.newPage()
   await foreign.goto('http://elsewhere.example/')
   await t.rejects(foreign.evaluate(submitFromPage, call), /Failed to fetch/)
-  t.equal(await service.house.list.count({}), 1, 'the foreign page left nothing behind')
+  t.equal(await service.services.list.count({}), 1, 'the foreign page left nothing behind')
 })

@@ -63,7 +63,7 @@ t.test('people look through their models', { skip }, async t => {
     await dialog.locator('.rich-text strong', { hasText: 'film' }).waitFor()
     t.match(await dialog.textContent(), /[0-9a-f]{64}/)
     t.strictSame(await seriousFindings(page), [])
-    const { sha256 } = await service.house.models.catalogue.require('film-grain.safetensors', 'lora')
+    const { sha256 } = await service.services.models.catalogue.require('film-grain.safetensors', 'lora')
     civitai.answers.set(`/model-versions/by-hash/${sha256?.toUpperCase()}`, {
       id: 7,
       modelId: 5,

@@ -15,7 +15,7 @@ t.test('operators see to webhooks and settings', { skip }, async t => {
       EGRESS_PROFILE: 'lan', EGRESS_ALLOW: `127.0.0.1:${receiver.port}`, WEBHOOK_RETRY_SCHEDULE: '1s', CIVITAI_API_KEY: 'a-secret-of-mine'
     }
   })
-  secrets.push(service.house.webhooks.keySide.ownSecret)
+  secrets.push(service.services.webhooks.signingKeys.ownSecret)
   const open = async (hash: string) => await visit(`${service.url}/#/${hash}`)
   const submit = async () => {
     const id = await service.submit(quick, { webhookUrl: `${receiver.url}/hook?${encodeURIComponent(hostile)}` })

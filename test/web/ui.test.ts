@@ -87,13 +87,13 @@ t.test('people use the service in a browser', { skip }, async t => {
   })
 
   t.test('a server behind a token and a private certificate is added, and what is stored is not shown', async t => {
-    const gate = await startGate(t, service.simulator.url, ({ 'x-token': token, authorization }) =>
+    const sendSlot = await startGate(t, service.simulator.url, ({ 'x-token': token, authorization }) =>
       token === 'header-secret' || authorization === 'Bearer bearer-secret', ['private'])
     const { page, mishaps } = await visit(`${service.url}/#/servers`)
     const card = page.locator('.card', { has: page.getByRole('heading', { name: 'Tunnel', exact: true }) })
     await page.getByRole('button', { name: 'Add a server' }).click()
     await page.getByLabel('Name', { exact: true }).fill('Tunnel')
-    await page.getByLabel('Address').fill(gate.url)
+    await page.getByLabel('Address').fill(sendSlot.url)
     await page.getByText('It needs a token').click()
     await page.getByLabel('Headers').fill('X-Token: header-secret\nHost: elsewhere')
     await page.getByLabel('Certificate (PEM)').fill(pem('root'))

@@ -8,18 +8,18 @@ import { gzipSync } from 'node:zlib'
 import { Webhook } from 'standardwebhooks'
 import t from 'tap'
 import { createWebhookQueue, createWebhookWorker } from '../../queues/webhooks.ts'
-import { createVault } from '../../src/access/secrets.ts'
+import { createEncryptor } from '../../src/access/secrets.ts'
 import { createEgressGuard } from '../../src/egress/guard.ts'
 import { parseSchedule } from '../../src/lib/retry-schedule.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { noTracing } from '../../src/telemetry/tracing.ts'
 import { createDeliverer } from '../../src/webhooks/deliver.ts'
 import { createDeliveries } from '../../src/webhooks/deliveries.ts'
-import { createWebhookOffice } from '../../src/webhooks/delivery-service.ts'
+import { createDeliveryService } from '../../src/webhooks/delivery-service.ts'
 import type { Delivery } from '../../src/webhooks/delivery.ts'
 import { createEndpoints } from '../../src/webhooks/endpoints.ts'
 import { testDelivery } from '../../src/webhooks/outbox.ts'
-import { createKeySide } from '../../src/webhooks/signing-keys.ts'
+import { createSigningKeys } from '../../src/webhooks/signing-keys.ts'
 import { newMasterKey, openRedis } from '../access/door.ts'
 import { silentLogger } from '../helper.ts'
 import { listen } from './receiver.ts'
@@ -32,12 +32,12 @@ const connections = await openRedis()
 const redis = await connections.connect('worker')
 const keys = connections.keySpace()
 const masterKey = newMasterKey()
-const vault = createVault(masterKey)
+const encryptor = createEncryptor(masterKey)
 const start = Date.now()
 let clockTime = start
 const now = () => clockTime
 
-const keySide = createKeySide({ redis, keys, vault, masterKey, now })
+const signingKeys = createSigningKeys({ redis, keys, encryptor, masterKey, now })
 const deliveries = createDeliveries(redis, keys, now)
 const endpoints = createEndpoints(redis, keys, { perKey: 8, perEndpoint: 2, slotLifetime: 20_000 }, now)
 const queue = createWebhookQueue({ connection: redis, keys, log: silentLogger })
@@ -54,8 +54,8 @@ const guard = createEgressGuard({
 const deliverer = createDeliverer({
   deliveries,
   endpoints,
-  keySide,
-  vault,
+  signingKeys,
+  encryptor,
   guard,
   schedule: parseSchedule('5s,30s,5m,30m,2h,5h,10h,10h'),
   timeout: 600,
@@ -68,7 +68,7 @@ const deliverer = createDeliverer({
   now,
   random: () => 0.5
 })
-const office = createWebhookOffice({ deliveries, deliverer, queue, vault })
+const deliveryService = createDeliveryService({ deliveries, deliverer, queue, encryptor })
 const worker = createWebhookWorker({ connection: redis, keys, deliverer, queue, concurrency: 20, log: silentLogger })
 t.after(async () => {
   deliverer.stop()
@@ -80,8 +80,8 @@ t.after(async () => {
 
 /** An event for this address, on its way as the relay brings it. Not a test, which has one attempt only. */
 async function send (url: string): Promise<string> {
-  const wish = { url, key: null, auth: 'signature', events: [], images: 'none', format: 'standard' } as const
-  const delivery = { ...testDelivery({ wish, url: new URL(url), keyId: null, warnings: [] }, vault, clockTime), type: 'job.completed' as const }
+  const requested = { url, key: null, auth: 'signature', events: [], images: 'none', format: 'standard' } as const
+  const delivery = { ...testDelivery({ wish: requested, url: new URL(url), keyId: null, warnings: [] }, encryptor, clockTime), type: 'job.completed' as const }
   await deliveries.create(delivery)
   await queue.add({ id: delivery.id, round: 0 })
   return delivery.id
@@ -141,7 +141,7 @@ async function receive (respond: (count: number, response: Parameters<RequestLis
 }
 
 const isGenuine = ({ id, timestamp, signature, body }: Taken) =>
-  new Webhook(keySide.ownSecret).sign(id, new Date(timestamp * 1000), body) === signature
+  new Webhook(signingKeys.ownSecret).sign(id, new Date(timestamp * 1000), body) === signature
 
 t.test('a receiver that is down for ten minutes gets its event at the first slot after that', async t => {
   const placeholder = createServer().listen(0, '127.0.0.1')
@@ -177,7 +177,7 @@ t.test('one that stays down is given up after 27 hours and a half, and gets the 
   t.match(delivery, { state: 'failed', attempts: 9, reason: 'the receiver said 500' })
   t.same(offsets, [0, 5, 35, 335, 2135, 9335, 27_335, 63_335, 99_335])
   clockTime += 3_600_000
-  await office.redeliver(delivery)
+  await deliveryService.redeliver(delivery)
   t.match((await playOut(id)).delivery, { state: 'delivered', attempts: 10, round: 1 })
   t.ok(taken.every(isGenuine), 'with a fresh signature each time')
   t.equal(new Set(taken.map(({ timestamp }) => timestamp)).size, 10)
@@ -195,8 +195,8 @@ t.test('a machine that can open no connection uses no attempt, and holds nothing
     t.match(delivery, { state: 'pending', attempts: 0, failures: 0 }, code)
     t.same(await deliveries.attempts(id), [])
     t.match(await endpoints.get(delivery.endpoint), { failures: 0, state: 'ok' })
-    const wish = { url: named, key: null, auth: 'signature', events: [], images: 'none', format: 'standard' } as const
-    t.match(await office.test({ wish, url: new URL(named), keyId: null, warnings: [] }),
+    const requested = { url: named, key: null, auth: 'signature', events: [], images: 'none', format: 'standard' } as const
+    t.match(await deliveryService.test({ wish: requested, url: new URL(named), keyId: null, warnings: [] }),
       { state: 'skipped', attempts: 0, reason: new RegExp(`this machine can open no connection \\(${code}\\)`) })
     ownFault = null
     await untilDue(id)
@@ -253,7 +253,7 @@ t.test('whatever a receiver sends, its attempt ends in time and little of it is 
     const { state, nextAt } = await after(1, id)
     t.match({ state, wait: (nextAt ?? 0) - clockTime }, { state: 'pending', wait: 5000 }, what)
     t.match(await deliveries.attempts(id), [{ status: null, error: 'no answer within 600 ms' }])
-    await office.stop(await deliveries.get(id))
+    await deliveryService.stop(await deliveries.get(id))
   }
   for (const [what, url] of Object.entries(taking)) {
     const id = await send(url)
@@ -265,9 +265,9 @@ t.test('whatever a receiver sends, its attempt ends in time and little of it is 
 
 t.test('hundreds of events for a black hole hold up none of those for a good receiver', async t => {
   let inside = 0
-  let mostInside = 0
+  let maxInside = 0
   const hole = await receive((_count, response) => {
-    mostInside = Math.max(mostInside, ++inside)
+    maxInside = Math.max(maxInside, ++inside)
     response.on('close', () => { inside-- })
   })
   const arrived = new Set<string>()
@@ -284,7 +284,7 @@ t.test('hundreds of events for a black hole hold up none of those for a good rec
   t.same([...arrived].sort(), ids.sort())
   t.equal(good.taken.length, ids.length, 'each came once')
   t.ok(good.taken.every(isGenuine))
-  t.equal(mostInside, 2)
+  t.equal(maxInside, 2)
   t.ok(hole.taken.length < 200, `${hole.taken.length} attempts were made at the hole meanwhile`)
   for (const delivery of await deliveries.readMany(ids)) t.match(delivery, { state: 'delivered', attempts: 1 })
 })

@@ -10,16 +10,16 @@ import { type Received, type Respond, startReceiver as startReceiverWith } from 
 const service = await startService(t, {
   worker: 'none', settings: { EGRESS_PROFILE: 'lan', WEBHOOK_TIMEOUT_SECONDS: '120' }
 })
-const { house } = service
+const { services } = service
 const startReceiver = async (t: Test, respond?: Respond) =>
-  await startReceiverWith(t, [house.webhooks.keySide.ownSecret], respond)
+  await startReceiverWith(t, [services.webhooks.signingKeys.ownSecret], respond)
 
 const idsOf = (requests: readonly Received[]) => new Set(requests.map(({ headers }) => headers['webhook-id']))
 const of = (jobId: string) => ({ event }: Received) => event.data.id === jobId
 
 /** Ends a job as its worker would, with no worker there to deliver anything. */
 async function endByHand (id: string): Promise<void> {
-  const { store, registry, redis, keys } = house
+  const { store, registry, redis, keys } = services
   const [server] = registry.list()
   const claim = { id, run: 1, serverId: server?.id ?? '', owner: 'this test' }
   const lease = await createLeaseStore(redis, keys, describeHolder(claim.owner)).acquire(claim.serverId, 10)
@@ -34,18 +34,18 @@ t.test('a crash after any step of the relay leads to the same one event', async 
   const jobs = { nothing: await submit(), record: await submit(), entry: await submit() }
   for (const id of Object.values(jobs)) await endByHand(id)
 
-  const entries = await createOutbox(house.redis, house.keys).read(10)
+  const entries = await createOutbox(services.redis, services.keys).read(10)
   t.equal(entries.length, 3, 'one entry for each end, although each was reported twice')
-  const queue = createWebhookQueue({ connection: house.redis, keys: house.keys, log: silentLogger })
+  const queue = createWebhookQueue({ connection: services.redis, keys: services.keys, log: silentLogger })
   t.teardown(queue.close)
   for (const { notice } of entries) {
-    const delivery = notice === null ? null : deliveryOf(notice, { imageUrls: house.imageUrls, linkLifetime: 0 })
+    const delivery = notice === null ? null : deliveryOf(notice, { imageUrls: services.imageUrls, linkLifetime: 0 })
     if (delivery === null || delivery.jobId === jobs.nothing) continue
-    await house.webhooks.deliveries.create(delivery)
+    await services.webhooks.deliveries.create(delivery)
     if (delivery.jobId === jobs.entry) await queue.add({ id: delivery.id, round: 0 })
   }
 
-  const worker = await startWorker(house)
+  const worker = await startWorker(services)
   t.teardown(worker.close)
   for (const [step, id] of Object.entries(jobs)) {
     const requests = await receiver.until(1, of(id))
@@ -62,7 +62,7 @@ t.test('an event that tells of a job is as the job was then, even when the job i
   await service.request('POST', '/api/v1/servers/Main/pause')
   t.equal((await service.request('POST', `/api/v2/jobs/${retried}/retry`)).status, 200)
   t.equal((await service.request('DELETE', `/api/v2/jobs/${deleted}`)).status, 200)
-  const worker = await startWorker(house)
+  const worker = await startWorker(services)
   t.teardown(worker.close)
   for (const id of [retried, deleted]) {
     const [request] = await receiver.until(1, of(id))
@@ -72,7 +72,7 @@ t.test('an event that tells of a job is as the job was then, even when the job i
 })
 
 t.test('a receiver that never answers holds neither a server nor other receivers', async t => {
-  const worker = await startWorker(house)
+  const worker = await startWorker(services)
   const hole = await startReceiver(t, () => {})
   const good = await startReceiver(t)
   const jobs: string[] = []
@@ -84,10 +84,10 @@ t.test('a receiver that never answers holds neither a server nor other receivers
   t.equal(hole.requests.length, 2, 'two at a time go there')
 
   await worker.close()
-  const [stopped] = await house.webhooks.deliveries.ofJob(hole.requests[0]?.event.data.id ?? '')
+  const [stopped] = await services.webhooks.deliveries.ofJob(hole.requests[0]?.event.data.id ?? '')
   t.match(stopped, { state: 'pending', attempts: 0 }, 'what a stop broke off counts for nothing')
   hole.respond((_request, response) => { response.writeHead(204).end() })
-  const next = await startWorker(house)
+  const next = await startWorker(services)
   t.teardown(next.close)
   t.equal(idsOf(await hole.until(6)).size, 4, 'and goes on with the next worker')
 })

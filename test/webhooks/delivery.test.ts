@@ -14,7 +14,7 @@ const service = await startService(t, {
 })
 
 /** Whatever signs here; grows with each key. */
-const secrets = [service.house.webhooks.keySide.ownSecret]
+const secrets = [service.services.webhooks.signingKeys.ownSecret]
 const startReceiver = async (t: Test, respond?: Respond) => await startReceiverWith(t, secrets, respond)
 
 async function makeKey (body: Record<string, unknown> = {}) {
@@ -94,10 +94,10 @@ t.test('a delivery is tried again under the same id, and every attempt is on rec
     if (count < 3) response.writeHead(500).end(`no, ${request.headers['x-webhook-key']} ${request.headers['webhook-signature']}`)
     else response.writeHead(200).end('ok')
   })
-  const stranger = await makeKey({ scopes: ['jobs:read', 'servers:read'] })
+  const thirdParty = await makeKey({ scopes: ['jobs:read', 'servers:read'] })
   const [listener, outsider, unasked] = await Promise.all([
     listenTo(`${service.url}/api/v1/events?kinds=delivery`),
-    listenTo(`${service.url}/api/v1/events?kinds=delivery`, stranger.headers),
+    listenTo(`${service.url}/api/v1/events?kinds=delivery`, thirdParty.headers),
     listenTo(`${service.url}/api/v1/events`)
   ])
   for (const { close } of [listener, outsider, unasked]) t.teardown(close)
@@ -132,7 +132,7 @@ t.test('a delivery is tried again under the same id, and every attempt is on rec
 
 /** All of Redis as one text. */
 async function everythingInRedis (): Promise<string> {
-  const { redis } = service.house
+  const { redis } = service.services
   const texts: string[] = []
   for (const name of await redis.keys('*')) {
     const dump = await redis.type(name)
@@ -216,12 +216,12 @@ t.test('a key has a secret of its own, rotated with overlap, and a default endpo
   t.ok(isGenuine(key.webhook_secret, later), 'a signing key of the job signs')
   t.notOk('x-webhook-key' in later.headers, 'and is never sent')
 
-  const stranger = await makeKey({ scopes: ['jobs:write', 'jobs:read'] })
-  const listed = await service.request('GET', '/api/v1/webhooks/deliveries', undefined, stranger.headers)
+  const thirdParty = await makeKey({ scopes: ['jobs:write', 'jobs:read'] })
+  const listed = await service.request('GET', '/api/v1/webhooks/deliveries', undefined, thirdParty.headers)
   t.match(listed.body, { count: 0 })
   const blocked = await service.request('POST', '/api/v2/generate', {
     target_server_alias: 'default', generation_params: quick, webhookUrl: receiver.url
-  }, stranger.headers)
+  }, thirdParty.headers)
   t.match(blocked, { status: 422, body: { error: 'webhook_url_blocked', message: /webhooks:private/ } })
 })
 

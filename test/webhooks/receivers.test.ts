@@ -14,7 +14,7 @@ import { inRepository } from '../root.ts'
 const root = inRepository('')
 const page = await readFile(inRepository('docs/webhooks.md'), 'utf8')
 const service = await startService(t, { settings: { EGRESS_PROFILE: 'lan' } })
-const secret = service.house.webhooks.keySide.ownSecret
+const secret = service.services.webhooks.signingKeys.ownSecret
 const folder = await mkdtemp(join(tmpdir(), 'sq-receivers-'))
 t.teardown(async () => { await rm(folder, { recursive: true, force: true }) })
 
@@ -77,7 +77,7 @@ async function startProgram (t: Test, { fence, program, run }: Language) {
 /** Resolves when an attempt of the job's delivery has reached the receiver, so many in all. */
 async function delivered (jobId: string, attempts: number): Promise<string> {
   for (;;) {
-    const [delivery] = await service.house.webhooks.deliveries.ofJob(jobId)
+    const [delivery] = await service.services.webhooks.deliveries.ofJob(jobId)
     if (delivery?.state === 'delivered' && delivery.attempts === attempts) return delivery.id
     if (delivery?.state === 'failed') throw new Error(delivery.reason ?? '')
     await sleep(20)
@@ -93,13 +93,13 @@ async function send (url: string, { id, sequence, seconds = Date.now() / 1000, s
   readonly body?: string
 }): Promise<number> {
   const text = JSON.stringify({ type: 'job.progress', data: { id: 'some-job', sequence } })
-  const moment = new Date(Math.floor(seconds) * 1000)
+  const timestamp = new Date(Math.floor(seconds) * 1000)
   const { status } = await fetch(url, {
     method: 'POST',
     headers: {
       'webhook-id': id,
-      'webhook-timestamp': String(moment.getTime() / 1000),
-      'webhook-signature': `v1,c3R1ZmY= ${new Webhook(signedWith).sign(id, moment, text)}`
+      'webhook-timestamp': String(timestamp.getTime() / 1000),
+      'webhook-signature': `v1,c3R1ZmY= ${new Webhook(signedWith).sign(id, timestamp, text)}`
     },
     body: body ?? text
   })

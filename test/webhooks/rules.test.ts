@@ -73,7 +73,7 @@ t.test('attempts spread over 27 hours and a half, and wait for whoever asks for 
   const answered = (status: number, headers = {}) =>
     meaningOf({ answer: { status, headers, body: Buffer.alloc(0), address: '' } }, 0)
   t.match(answered(204), { kind: 'delivered', endpoint: 'success' })
-  t.match(answered(429, { 'retry-after': '7' }), { kind: 'retry', pace: 'calm', leastDelay: 7000 })
+  t.match(answered(429, { 'retry-after': '7' }), { kind: 'retry', pace: 'calm', minDelay: 7000 })
   t.match(answered(503), { kind: 'retry', pace: 'calm' })
   t.match(answered(302), { kind: 'retry', pace: 'usual' })
   t.match(answered(410), { kind: 'stop', endpoint: 'gone' })
@@ -81,34 +81,34 @@ t.test('attempts spread over 27 hours and a half, and wait for whoever asks for 
 })
 
 t.test('an endpoint that keeps failing is left alone for longer and longer, and one success forgives it', async t => {
-  let moment = 1_000_000
+  let timestamp = 1_000_000
   const endpoints = createEndpoints(connections.redis, connections.keySpace(),
-    { perKey: 3, perEndpoint: 2, slotLifetime: 20_000 }, () => moment)
+    { perKey: 3, perEndpoint: 2, slotLifetime: 20_000 }, () => timestamp)
   const caller = (id: string, endpoint = 'one') => ({ id, round: 0, endpoint, keyId: 'key', shownUrl: 'https://example.org/' })
   const attempt = async (outcome: 'success' | 'failure') => {
-    const admission = await endpoints.enter(caller('a'))
-    if (admission.kind === 'enter') await endpoints.leave(caller('a'), outcome, 'usual')
-    return admission
+    const compatibility = await endpoints.enter(caller('a'))
+    if (compatibility.kind === 'enter') await endpoints.leave(caller('a'), outcome, 'usual')
+    return compatibility
   }
   for (let failures = 0; failures < 10; failures++) {
     t.match(await attempt('failure'), { kind: 'enter' })
-    moment += 15_000
+    timestamp += 15_000
   }
   const openUntil = (await endpoints.list('key'))[0]?.openUntil ?? 0
-  t.match(await attempt('failure'), { kind: 'open', waitMs: openUntil - moment })
-  t.equal(openUntil - (moment - 15_000), 60_000)
-  moment = openUntil + 1
+  t.match(await attempt('failure'), { kind: 'open', waitMs: openUntil - timestamp })
+  t.equal(openUntil - (timestamp - 15_000), 60_000)
+  timestamp = openUntil + 1
   t.match(await endpoints.enter(caller('b')), { kind: 'enter' })
   t.match(await endpoints.enter(caller('c')), { kind: 'busy' }, 'one at a time tries it')
   await endpoints.leave(caller('b'), 'failure', 'usual')
   t.match(await attempt('failure'), { kind: 'open', waitMs: 120_000 })
-  moment += 120_001
+  timestamp += 120_001
   t.match(await attempt('success'), { kind: 'enter' })
   t.match(await endpoints.get('one'), { state: 'ok', failures: 0, openUntil: null })
 
-  moment += 1
+  timestamp += 1
   await endpoints.leave(caller('a'), 'failure', 'usual')
-  moment += 5 * 86_400_000
+  timestamp += 5 * 86_400_000
   await endpoints.leave(caller('a'), 'failure', 'usual')
   t.match(await attempt('failure'), { kind: 'disabled' })
   await endpoints.enable('one')
@@ -116,9 +116,9 @@ t.test('an endpoint that keeps failing is left alone for longer and longer, and 
 })
 
 t.test('slots hold over processes, for each endpoint and each key, and those of the dead come free', async t => {
-  let moment = 1_000_000
+  let timestamp = 1_000_000
   const endpoints = createEndpoints(connections.redis, connections.keySpace(),
-    { perKey: 3, perEndpoint: 2, slotLifetime: 20_000 }, () => moment)
+    { perKey: 3, perEndpoint: 2, slotLifetime: 20_000 }, () => timestamp)
   const enter = async (id: string, endpoint: string, keyId = 'key') =>
     (await endpoints.enter({ id, round: 0, endpoint, keyId, shownUrl: 'https://example.org/' })).kind
   t.same([await enter('a', 'one'), await enter('b', 'one'), await enter('c', 'one')], ['enter', 'enter', 'busy'])
@@ -126,14 +126,14 @@ t.test('slots hold over processes, for each endpoint and each key, and those of 
   t.equal(await enter('f', 'three', 'another'), 'enter')
   await endpoints.leave({ id: 'a', round: 0, endpoint: 'one', keyId: 'key', shownUrl: '' }, 'success', 'calm')
   t.equal(await enter('c', 'one'), 'busy', 'it asked for fewer: one at a time')
-  moment += 20_001
+  timestamp += 20_001
   t.equal(await enter('c', 'one'), 'enter')
 })
 
 t.test('whoever leaves an endpoint sees to who has waited longest there, or for the same key', async t => {
-  let moment = 1_000_000
+  let timestamp = 1_000_000
   const endpoints = createEndpoints(connections.redis, connections.keySpace(),
-    { perKey: 2, perEndpoint: 1, slotLifetime: 20_000 }, () => moment++)
+    { perKey: 2, perEndpoint: 1, slotLifetime: 20_000 }, () => timestamp++)
   const caller = (id: string, endpoint: string, round = 0) =>
     ({ id, round, endpoint, keyId: 'key', shownUrl: 'https://example.org/' })
   const enter = async (...of: [string, string, number?]) => (await endpoints.enter(caller(...of))).kind

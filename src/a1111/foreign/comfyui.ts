@@ -28,7 +28,7 @@ interface ComfyGraph {
 }
 
 /** No graph that people make is larger. */
-const mostNodes = 5000
+const maxNodes = 5000
 /** Primitive nodes behind each other. */
 const deepestValue = 16
 /** Inputs under which nodes that only hold a value have it, the most telling first. */
@@ -44,7 +44,7 @@ const outputTypes = /^(?:Save|Preview)|SaveImage|Image ?Save|VideoCombine|Saver/
 
 function createComfyGraph (content: JsonObject): ComfyGraph {
   const nodes = new Map<string, ComfyNode>()
-  for (const [id, value] of Object.entries(content).slice(0, mostNodes)) {
+  for (const [id, value] of Object.entries(content).slice(0, maxNodes)) {
     const { class_type: type, inputs } = objectOf(value) ?? {}
     if (typeof type === 'string') nodes.set(id, { id, type, inputs: objectOf(inputs) ?? {} })
   }
@@ -152,7 +152,7 @@ const through = [
 const encoded = [
   'text', 'prompt', 'populated_text', 'text_g', 'text_l', 'clip_g', 'clip_l', 't5xxl', 'llama', 'bert', 'mt5xl', 'user_prompt', 'tags', 'lyrics'
 ]
-const mostPromptNodes = 200
+const maxPromptNodes = 200
 
 /** The text that reaches one side of a sampler or guider; null where it cannot be followed. */
 function promptOf (graph: ComfyGraph, start: ComfyNode, side: Side): ComfyPrompt | null {
@@ -165,7 +165,7 @@ function promptOf (graph: ComfyGraph, start: ComfyNode, side: Side): ComfyPrompt
   let guidance: unknown
   let isFollowed = false
   const open = [entry]
-  while (open.length > 0 && seen.size < mostPromptNodes) {
+  while (open.length > 0 && seen.size < maxPromptNodes) {
     const node = open.shift()
     if (node === undefined || seen.has(node)) continue
     seen.add(node)

@@ -37,7 +37,7 @@ export const a1111: ServerKindRules = {
   loraName: ({ name }) => name,
   // A1111 takes both and shows labels.
   schedulerName: ({ name, label }) => label === '' ? name : label,
-  usualSampler: 'Euler a',
+  defaultSampler: 'Euler a',
   // Its built-in extension for LoRAs adds them; before, scripts have no default arguments.
   mountedLast: ['loras'],
   // it lists every file in the folder, and fails at others (guess_model_config_from_state_dict)

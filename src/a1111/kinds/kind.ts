@@ -51,7 +51,7 @@ export interface ServerKindRules {
   /** Families of base models that it loads, of `src/models/base-models.ts`; null: all that are known. */
   readonly families: readonly string[] | null
   /** Taken where a job names no sampler and the server has it; null leaves the choice to the server. */
-  readonly usualSampler: string | null
+  readonly defaultSampler: string | null
   /** Taken in place of A1111's where a job names none. */
   readonly defaults: A1111Parameters
   /** Whether the schedule is chosen apart from the sampler. */

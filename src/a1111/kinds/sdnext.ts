@@ -23,7 +23,7 @@ export const sdnext: ServerKindRules = {
   },
   restoresOverrides: 'all',
   defaults: { cfg_scale: 6, width: 1024, height: 1024, steps: 20 },
-  usualSampler: null,
+  defaultSampler: null,
   families: null,
   takesSchedulers: false,
   looks: { progressMs: 1000, stopMs: 1000, previewMs: 3000 },

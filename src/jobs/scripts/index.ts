@@ -32,7 +32,7 @@ export const endJob = load<[
 
 export const returnJob = load<[
   id: string, run: number, owner: string, lane: number, used: 0 | 1, crashes: 0 | 1, attempts: string,
-  fate: 'answers' | 'gone' | 'unsent' | 'stopped', allowed: number, error: string, fence: number | ''
+  disposition: 'answers' | 'gone' | 'unsent' | 'stopped', allowed: number, error: string, fence: number | ''
 ], ['returned', run: string] | ['cancelled' | 'spent' | 'superseded' | 'unattended']>('return-job')
 
 export const cancelJob = load<[id: string],

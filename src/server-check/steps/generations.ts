@@ -92,7 +92,7 @@ export async function findTasks (session: CheckSession, facts: CheckFacts): Prom
 }
 
 /** Steps and images of the generation that is interrupted, and how long it would take about, in seconds. */
-const interrupted = { leastSteps: 20, mostSteps: 150, leastImages: 4, mostImages: 16, seconds: 6 } as const
+const interrupted = { minSteps: 20, maxSteps: 150, minImages: 4, maxImages: 16, seconds: 6 } as const
 /** Much of what a small generation takes is no sampling, on a fast machine most of it. */
 const shareOfSteps = 0.25
 /** From one interrupt to the next, in milliseconds. */
@@ -105,10 +105,10 @@ const withoutPreview = { step: 12, milliseconds: 1500, slowMilliseconds: 20_000 
 
 /** Whether a generation stops when it is interrupted, and how soon. */
 export async function findInterrupt (session: CheckSession, facts: CheckFacts): Promise<void> {
-  const { leastSteps, mostSteps, leastImages, mostImages, seconds } = interrupted
+  const { minSteps, maxSteps, minImages, maxImages, seconds } = interrupted
   const wanted = seconds / (facts.secondsPerStep * shareOfSteps)
-  const steps = Math.min(mostSteps, Math.max(leastSteps, Math.ceil(wanted / leastImages)))
-  const images = Math.min(mostImages, Math.max(leastImages, Math.ceil(wanted / steps)))
+  const steps = Math.min(maxSteps, Math.max(minSteps, Math.ceil(wanted / minImages)))
+  const images = Math.min(maxImages, Math.max(minImages, Math.ceil(wanted / steps)))
   let interruptedAt: number | null = null
   /** How far it was then: one that was in its last image may have stopped. */
   let fractionThen = 0

@@ -76,7 +76,7 @@ function inMebibytes (bytes: number): string {
 
 /** Statuses with which proxies say that they waited too long. */
 const timeoutStatuses = [408, 502, 504, 520, 522, 524]
-const mostSteps = 150
+const maxSteps = 150
 /** From a broken connection to the look that says whether the server is still there, in milliseconds. */
 const settle = 500
 
@@ -116,8 +116,8 @@ export async function findTimeLimit (session: CheckSession, facts: CheckFacts): 
 
 /** One generation that takes about so long, by what was learned of the server's pace. */
 async function generateFor (session: CheckSession, facts: CheckFacts, wanted: number): Promise<LongCall> {
-  const images = Math.max(1, Math.ceil(wanted / facts.secondsPerStep / mostSteps))
-  const steps = Math.min(mostSteps, Math.max(1, Math.ceil(wanted / facts.secondsPerStep / images)))
+  const images = Math.max(1, Math.ceil(wanted / facts.secondsPerStep / maxSteps))
+  const steps = Math.min(maxSteps, Math.max(1, Math.ceil(wanted / facts.secondsPerStep / images)))
   try {
     const answer = await session.generate({
       steps, fields: { n_iter: images, send_images: false }, timeoutMs: wanted * 3000 + 60_000

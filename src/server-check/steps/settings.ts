@@ -57,7 +57,7 @@ function harmlessChanges (options: Readonly<Record<string, unknown>>): Record<st
 }
 
 /** Further generations to leave out a setting with which none succeeds. */
-const mostSplits = 2
+const maxSplits = 2
 
 /** Whether the server restores the settings that a generation overrides. */
 export async function findRestoring (session: CheckSession, facts: CheckFacts): Promise<void> {
@@ -117,7 +117,7 @@ async function workingChanges (
     const { ok, changed } = await override(session, remaining, before)
     if (ok) return { changes: remaining, changed }
     if (changed.length > 0) await putBackNow(session)
-    if (split === mostSplits) throw new NotFoundOut('Generations that override settings fail.')
+    if (split === maxSplits) throw new NotFoundOut('Generations that override settings fail.')
     const entries = Object.entries(remaining)
     remaining = Object.fromEntries(entries.slice(0, Math.floor(entries.length / 2)))
   }
