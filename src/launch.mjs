@@ -11,7 +11,7 @@ import { buildProblem, nodeProblem, prepareBuild, prepareDependencies, redisProb
  * very process, so that signals reach it.
  */
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const entryPoint = join(root, 'dist/src/main.js')
+const entryPoint = join(root, 'dist/src/main/cli.js')
 // Not stdout, which belongs to commands such as `doctor --json`.
 const say = sentence => process.stderr.write(`${sentence}\n`)
 

@@ -133,7 +133,7 @@ export function buildProblem (root) {
   return newer === undefined ? undefined : `${newer} changed`
 }
 
-const entryPoint = root => join(root, 'dist/src/main.js')
+const entryPoint = root => join(root, 'dist/src/main/cli.js')
 const buildStamp = root => join(root, 'dist/.built')
 const nameOf = path => path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length)
 

@@ -45,11 +45,11 @@ async function makeCheckout (t: Test): Promise<string> {
     'tsconfig.build.json': JSON.stringify({ include: ['src'] }),
     'build.mjs': `
       import { copyFileSync, mkdirSync, readFileSync } from 'node:fs'
-      if (readFileSync('src/main.ts', 'utf8').includes('BROKEN')) throw new Error('main.ts is broken')
-      mkdirSync('dist/src', { recursive: true })
-      copyFileSync('src/main.ts', 'dist/src/main.js')
+      if (readFileSync('src/main/cli.ts', 'utf8').includes('BROKEN')) throw new Error('cli.ts is broken')
+      mkdirSync('dist/src/main', { recursive: true })
+      copyFileSync('src/main/cli.ts', 'dist/src/main/cli.js')
     `,
-    src: { 'main.ts': mainSource }
+    src: { main: { 'cli.ts': mainSource } }
   })
   for (const file of ['launch.mjs', 'prepare.mjs']) await cp(join(source, file), join(root, 'src', file))
   return root
@@ -83,14 +83,14 @@ t.test('a fresh checkout is installed and built once, and says so', async t => {
 
 t.test('a changed source is built again, a broken one is refused with what the compiler said', async t => {
   const root = await makeCheckout(t)
-  const main = join(root, 'src/main.ts')
+  const main = join(root, 'src/main/cli.ts')
   await launch(root)
   await writeFile(main, mainSource.replace('word,', '"changed",'))
   await touch(main)
   t.match(await launch(root), { code: 0, out: /^changed/, err: 'Building (src changed)…\n' })
   await writeFile(main, 'BROKEN')
   await touch(main)
-  t.match(await launch(root), { code: 1, out: '', err: /Building failed: npm run .*main\.ts is broken/s })
+  t.match(await launch(root), { code: 1, out: '', err: /Building failed: npm run .*cli\.ts is broken/s })
   await rm(join(root, 'dist'), { recursive: true })
   await writeFile(main, mainSource)
   t.match(await launch(root), { code: 0, out: /^installed/ })
@@ -141,10 +141,10 @@ t.test('an installed package is neither installed nor built again', async t => {
   const root = await makeCheckout(t)
   await launch(root)
   for (const file of ['tsconfig.json', 'tsconfig.build.json', 'package-lock.json']) await rm(join(root, file))
-  await touch(join(root, 'src/main.ts'))
+  await touch(join(root, 'src/main/cli.ts'))
   t.same(await launch(root, 'api'), { code: 0, out: 'installed api\n', err: '' })
   await rm(join(root, 'dist'), { recursive: true })
-  t.match(await launch(root), { code: 1, err: /dist\/src\/main\.js is missing: this installation is incomplete/ })
+  t.match(await launch(root), { code: 1, err: /dist\/src\/main\/cli\.js is missing: this installation is incomplete/ })
 })
 
 t.test('npm decides what is missing, and development tools are asked for only to build', async t => {

@@ -70,7 +70,7 @@ function compiled (test) {
 /** Finds or installs a program; returns a problem where that fails and the program is needed. */
 async function provide ({ names, packages, variable, needed }) {
   if (variable && process.env[variable]) return
-  const compiled = join(root, 'dist/src/redis/system-package.js')
+  const compiled = join(root, 'dist/src/redis/private/install.js')
   if (!existsSync(compiled)) return `without a build there is no way to look for ${names[0]}`
   const { findProgram, installSystemPackage } = await import(pathToFileURL(compiled))
   try {
