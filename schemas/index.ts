@@ -1,29 +1,19 @@
 import type { TSchema } from '@sinclair/typebox'
-import * as a1111Answers from './a1111.ts'
-import * as a1111Generation from './a1111.ts'
+import * as a1111 from './a1111.ts'
 import * as apiKey from './api-key.ts'
-import * as botControlnet from './bots-extensions.ts'
-import * as botRegional from './bots-extensions.ts'
-import * as botGeneration from './bots-generation.ts'
-import * as botBatch from './bots-job.ts'
-import * as botJob from './bots-job.ts'
-import * as botModels from './bots-job.ts'
-import * as botQueue from './bots-job.ts'
-import * as botLora from './bots-settings.ts'
-import * as botPreset from './bots-settings.ts'
-import * as botSession from './bots-settings.ts'
+import * as botsExtensions from './bots-extensions.ts'
+import * as botsGeneration from './bots-generation.ts'
+import * as botsJob from './bots-job.ts'
+import * as botsSettings from './bots-settings.ts'
 import * as download from './download.ts'
 import * as error from './error.ts'
 import * as event from './event.ts'
 import * as gallery from './gallery.ts'
 import * as generate from './generate.ts'
 import * as generationParameters from './generation-parameters.ts'
-import * as readParameters from './generation-parameters.ts'
 import * as job from './job.ts'
 import * as modelCivitai from './model-civitai.ts'
-import * as modelDisk from './model-files.ts'
-import * as modelScan from './model-files.ts'
-import * as modelVerify from './model-files.ts'
+import * as modelFiles from './model-files.ts'
 import * as model from './model.ts'
 import * as serverCheck from './server-check.ts'
 import * as server from './server.ts'
@@ -31,10 +21,8 @@ import * as settings from './settings.ts'
 import * as webhook from './webhook.ts'
 
 const files: readonly object[] = [
-  a1111Answers, a1111Generation, apiKey, download, error, event, gallery, generate, generationParameters, job,
-  modelCivitai, modelDisk, modelScan, modelVerify, model, readParameters, serverCheck, server, settings, botBatch,
-  botControlnet, botGeneration, botJob, botLora, botModels, botPreset, botQueue, botRegional,
-  botSession, webhook
+  a1111, apiKey, botsExtensions, botsGeneration, botsJob, botsSettings, download, error, event, gallery, generate,
+  generationParameters, job, modelCivitai, modelFiles, model, serverCheck, server, settings, webhook
 ]
 
 /** Every exported schema with an `$id`: routes refer to it by that name, and the documentation has it once. */
