@@ -12,6 +12,7 @@ const attempts = 4
 const backoff = 1000
 
 export interface FlorenceQueue {
+  readonly queue: Queue
   add (id: string): Promise<void>
   close (): Promise<void>
 }
@@ -26,6 +27,7 @@ export function createFlorenceQueue ({ connection, keys, log }: FlorenceQueueDep
   const queue = new Queue(florenceQueueName, { connection, prefix: keys.bullPrefix, skipVersionCheck: true })
   queue.on('error', error => { log.debug({ err: error }, 'queue connection') })
   return {
+    queue,
     async add (id) {
       await queue.add('ask', { id }, {
         jobId: id,

@@ -1,5 +1,10 @@
 import type { Queue } from 'bullmq'
-import type { Services } from '../src/services/services.ts'
+import type { ServerRegistry } from '../src/servers/registry.ts'
+import type { DownloadQueue } from './downloads.ts'
+import type { FlorenceQueue } from './florence.ts'
+import type { GenerationQueues } from './generation-queue.ts'
+import type { Maintenance } from './maintenance.ts'
+import type { WebhookQueue } from './webhooks.ts'
 
 /** A BullMQ queue under the name that people know it by. */
 export interface NamedQueue {
@@ -10,15 +15,24 @@ export interface NamedQueue {
   readonly counts: () => Promise<Readonly<Record<string, number>>>
 }
 
-/** Every queue that there is at this moment; those of servers come and go with them. */
-export function allQueues (
-  { registry, queues, webhooks, models }: Pick<Services, 'registry' | 'queues' | 'webhooks' | 'models'>
-): NamedQueue[] {
+/** The queues of a process. */
+export interface ProcessQueues {
+  readonly registry: Pick<ServerRegistry, 'list'>
+  readonly queues: Pick<GenerationQueues, 'queue'>
+  readonly webhooks: { readonly queue: Pick<WebhookQueue, 'queue'> }
+  readonly models: { readonly downloadQueue: Pick<DownloadQueue, 'queue'>, readonly maintenance: Pick<Maintenance, 'queue'> }
+  /** Null where no Florence is configured. */
+  readonly florence: { readonly queue: Pick<FlorenceQueue, 'queue'> } | null
+}
+
+/** Every queue of this moment, for the dashboard, the metrics and the doctor; those of servers come and go with them. */
+export function allQueues ({ registry, queues, webhooks, models, florence }: ProcessQueues): NamedQueue[] {
   return [
     ...registry.list().map(({ id, alias, address }) => named(alias, address.baseUrl, queues.queue(id))),
     named('Webhooks', 'Events on their way', webhooks.queue.queue),
     named('Downloads', 'Models that come in', models.downloadQueue.queue),
-    named('Maintenance', 'Scans, purges and sweeps', models.maintenance.queue)
+    named('Maintenance', 'Scans, purges and sweeps', models.maintenance.queue),
+    ...(florence === null ? [] : [named('Florence', 'Questions to Florence-2', florence.queue.queue)])
   ]
 }
 

@@ -246,7 +246,7 @@ export async function startServerWorker (dependencies: ServerWorkerDependencies,
     tagOutput,
     prepare: job => prepareGeneration(job, {
       media,
-      admit: async (request, onMissing) => await lists.admit(server(), request, onMissing),
+      checkCompatibility: async (request, onMissing) => await lists.checkCompatibility(server(), request, onMissing),
       traits: monitor.traits
     })
   })

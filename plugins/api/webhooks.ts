@@ -8,9 +8,8 @@ import {
   type DeliveryAttemptView, DeliveryDetail, DeliveryList, DeliveryQuery, DeliveryView, EndpointView, WebhookFields
 } from '../../schemas/webhook.ts'
 import { mayCancelJob, mayDo, maySeeJob, type Scope, seesAllJobs } from '../../src/access/principal.ts'
-import { refuseMore } from '../../src/jobs/many.ts'
 import { readWebhookRequest } from '../../src/jobs/webhook-request.ts'
-import { ServiceError } from '../../src/lib/errors.ts'
+import { ServiceError, refuseMore } from '../../src/lib/errors.ts'
 import { iso } from '../../src/lib/text.ts'
 import type { DeliveryFilter } from '../../src/webhooks/deliveries.ts'
 import type { Delivery, DeliveryAttempt } from '../../src/webhooks/delivery.ts'

@@ -9,12 +9,14 @@ import type { ServerKindRules } from './kinds/kind.ts'
 import { rulesOf } from './kinds/registry.ts'
 import { loraNames, renameLoras, withoutComments } from './lora-tags.ts'
 import {
-  findCheckpoint, findListed, findLora, findSampler, findScheduler, findUpscaler, findVae, lastPart, nearest,
+  findCheckpoint, findListed, findLora, findSampler, findScheduler, findUpscaler, findVae, lastPart,
   type SamplerChoice
 } from './names.ts'
-import type { NormalisedParameters } from './parameters.ts'
 import { withRegions } from './regional.ts'
-import { type Inventory, routeOf, type ServerTraits } from './types.ts'
+import {
+  type CheckedServer, type Compatibility, type CompatibilityRequest, type Listed, type OnMissing, type ResolveName, createNameResolver, sentenceOfMissing
+} from './resolve.ts'
+import { type Inventory, routeOf } from './types.ts'
 
 /** Two fields that belong together: those of the generation, or those of its second pass. */
 interface FieldPair {
@@ -26,8 +28,8 @@ interface FieldPair {
  * Samplers and schedulers by the server's own names, in the form of its time: two fields since A1111 1.9,
  * one name before.
  */
-function settleSampling (
-  parameters: A1111Parameters, hints: Hints, server: CheckedServer, settle: Settle
+function resolveSampling (
+  parameters: A1111Parameters, hints: Hints, server: CheckedServer, resolve: ResolveName
 ): A1111Parameters {
   const { inventory } = server
   const hinted = {
@@ -35,8 +37,8 @@ function settleSampling (
     scheduler: known(hints.scheduler, name => findScheduler(name, inventory))
   }
   const asked: A1111Parameters = { ...definedOnly(hinted), ...parameters }
-  const main = settlePair(asked, { sampler: 'sampler_name', scheduler: 'scheduler' }, server, settle)
-  const both = settlePair(main, { sampler: 'hr_sampler_name', scheduler: 'hr_scheduler' }, server, settle)
+  const main = resolvePair(asked, { sampler: 'sampler_name', scheduler: 'scheduler' }, server, resolve)
+  const both = resolvePair(main, { sampler: 'hr_sampler_name', scheduler: 'hr_scheduler' }, server, resolve)
   const { defaultSampler } = rulesOf(server.traits)
   const usual = defaultSampler === null ? undefined : findSampler(defaultSampler, inventory)?.sampler
   return definedOnly<unknown>({ sampler_name: usual, ...both })
@@ -47,8 +49,8 @@ function known (name: string | undefined, find: (name: string) => unknown): stri
   return name === undefined || find(name) === null ? undefined : name
 }
 
-function settlePair (
-  given: A1111Parameters, pair: FieldPair, server: CheckedServer, settle: Settle
+function resolvePair (
+  given: A1111Parameters, pair: FieldPair, server: CheckedServer, resolve: ResolveName
 ): A1111Parameters {
   const { inventory, traits } = server
   const { [pair.sampler]: sampler, [pair.scheduler]: scheduler, ...others } = given
@@ -65,14 +67,14 @@ function settlePair (
     if (inventory.missing.includes('samplers')) return { sampler: wanted, scheduler: null }
     const find = () => findSampler(wanted, inventory)
     const candidates = inventory.samplers.map(({ name }) => name)
-    return settle({ wanted, field, code: 'sampler_not_found', noun: 'sampler', find, candidates })
+    return resolve({ wanted, field, code: 'sampler_not_found', noun: 'sampler', find, candidates })
   }
 
   function chooseScheduler (wanted: string) {
     if (inventory.missing.includes('schedulers')) return { name: wanted, label: wanted }
     const find = () => findScheduler(wanted, inventory)
     const candidates = inventory.schedulers.map(({ label }) => label)
-    return settle({ wanted, field: pair.scheduler, code: 'scheduler_not_found', noun: 'scheduler', find, candidates })
+    return resolve({ wanted, field: pair.scheduler, code: 'scheduler_not_found', noun: 'scheduler', find, candidates })
   }
 }
 
@@ -88,55 +90,6 @@ const isSameModules = (text: string) => text.trim().toLowerCase() === sameModule
 /** What menus call no module of its own. */
 const isNoModule = (text: string) => /^(none|automatic|built[ -]?in)?$/i.test(text.trim())
 
-/** What becomes of a name that the server does not have: refused, or left out with a warning. */
-export type OnMissing = 'refuse' | 'ignore'
-
-export interface Compatibility {
-  /** With the server's own exact names. */
-  readonly parameters: A1111Parameters
-  /** The server's own exact title; null where the choice is left to it. */
-  readonly checkpointTitle: string | null
-  readonly warnings: readonly Warning[]
-}
-
-/** One name to be found at a server. */
-export interface Search<Found> {
-  readonly wanted: string
-  readonly field: string
-  readonly code: ErrorCode
-  /** What it is, for people, such as `checkpoint`. */
-  readonly noun: string
-  readonly find: () => Found | null
-  readonly candidates: readonly string[]
-}
-
-/** Looks a name up; null when it is missing and may be left out. */
-export type Settle = <Found>(search: Search<Found>) => Found | null
-
-type Listed = Inventory['missing'][number]
-
-/** Where a name of each kind is looked for. */
-const listsOf: Readonly<Record<string, readonly Listed[]>> = {
-  checkpoint: ['checkpoints'],
-  sampler: ['samplers'],
-  scheduler: ['schedulers'],
-  upscaler: ['upscalers', 'latentUpscaleModes'],
-  VAE: ['vaes'],
-  LoRA: ['loras'],
-  style: ['styles'],
-  script: ['scripts'],
-  'ControlNet model': ['controlNetModels'],
-  'ControlNet module': ['controlNetModules']
-}
-
-export type CompatibilityRequest = Pick<NormalisedParameters, 'mode' | 'parameters' | 'checkpoint' | 'hints' | 'unnamed'>
-
-/** A server as admission sees it. */
-export interface CheckedServer {
-  readonly inventory: Inventory
-  readonly traits: Pick<ServerTraits, 'kind' | 'simulates' | 'capabilities' | 'missingRoutes'>
-}
-
 /**
  * Whether a server can do what is asked, and how it calls everything. A1111 answers 200 with another picture when a
  * checkpoint, sampler or LoRA is unknown to it, so the names are looked up first. Lists that the server does not
@@ -145,7 +98,7 @@ export interface CheckedServer {
  * @throws ServiceError 422 with `field` and `nearest` for a name that is missing, unless it may be left out;
  * `server_capability` when the server does not offer the route for it
  */
-export function admit (
+export function checkCompatibility (
   request: CompatibilityRequest, server: CheckedServer, onMissing: OnMissing,
   noteMissing: (lists: readonly Listed[]) => void = () => {}
 ): Compatibility {
@@ -158,14 +111,14 @@ export function admit (
   }
   const warnings: Warning[] = []
   const warn = (warning: Warning) => { warnings.push(warning) }
-  const settle = settler(onMissing, warn, noteMissing)
-  if (mode === 'extras') return { ...checkExtras(request.parameters, server, settle), warnings }
+  const resolve = createNameResolver(onMissing, warn, noteMissing)
+  if (mode === 'extras') return { ...checkExtras(request.parameters, server, resolve), warnings }
   const offers = (list: Listed) => !inventory.missing.includes(list)
   const checkpointTitle = checkpoint === null ? null : titleOf(checkpoint, 'checkpoint_name', 'checkpoint_not_found')
   const rules = rulesOf(traits)
   const own = withOwnDefaults(request, rules)
   const chosen = rules.takesSchedulers ? own : withoutSchedulers(own, inventory, warn)
-  const sampled = settleSampling(chosen, request.hints, server, settle)
+  const sampled = resolveSampling(chosen, request.hints, server, resolve)
   const steps = [
     withOtherCheckpoints, withUpscaler, withModules, withLoras, withStyles, withScripts, withUnits, withDivision
   ]
@@ -176,15 +129,15 @@ export function admit (
     if (!offers('checkpoints')) return wanted
     const candidates = inventory.checkpoints.map(({ title }) => title)
     const find = () => findCheckpoint(wanted, inventory)
-    return settle({ wanted, field, code, noun: 'checkpoint', find, candidates })?.title ?? null
+    return resolve({ wanted, field, code, noun: 'checkpoint', find, candidates })?.title ?? null
   }
 
   function withUnits (given: A1111Parameters): A1111Parameters {
-    return withControlNet(given, inventory, settle)
+    return withControlNet(given, inventory, resolve)
   }
 
   function withDivision (given: A1111Parameters): A1111Parameters {
-    return withRegions(given, traits, settle, warn)
+    return withRegions(given, traits, resolve, warn)
   }
 
   function withOtherCheckpoints (given: A1111Parameters): A1111Parameters {
@@ -199,7 +152,7 @@ export function admit (
       const find = () => findUpscaler(wanted, inventory)
       // to most servers "None" is an upscaler
       if (isUnchosen(wanted)) return find()
-      return settle({ wanted, field: 'hr_upscaler', code: 'model_not_found', noun: 'upscaler', find, candidates })
+      return resolve({ wanted, field: 'hr_upscaler', code: 'model_not_found', noun: 'upscaler', find, candidates })
     })
   }
 
@@ -230,7 +183,7 @@ export function admit (
   function vaeOf (wanted: string, field: string): string | null {
     if (!offers('vaes')) return lastPart(wanted)
     const find = () => findVae(wanted, inventory)
-    return settle({ wanted, field, code: 'model_not_found', noun: 'VAE', find, candidates: inventory.vaes })
+    return resolve({ wanted, field, code: 'model_not_found', noun: 'VAE', find, candidates: inventory.vaes })
   }
 
   function withLoras (given: A1111Parameters): A1111Parameters {
@@ -249,7 +202,7 @@ export function admit (
     if (known !== undefined && rulesOf(traits).loraName(known) === known.name) return wanted
     const candidates = inventory.loras.map(({ name }) => name)
     const find = () => findLora(wanted, inventory)
-    const found = settle({ wanted, field, code: 'model_not_found', noun: 'LoRA', find, candidates })
+    const found = resolve({ wanted, field, code: 'model_not_found', noun: 'LoRA', find, candidates })
     return found === null ? null : rulesOf(traits).loraName(found)
   }
 
@@ -270,7 +223,7 @@ export function admit (
   function withScripts (given: A1111Parameters): A1111Parameters {
     if (!offers('scripts')) return given
     const candidates = mode === 'extras' ? [] : inventory.scripts[mode]
-    const nameOf = (wanted: string, field: string) => settle({
+    const nameOf = (wanted: string, field: string) => resolve({
       wanted, field, code: 'script_not_found', noun: 'script', find: () => findListed(wanted, candidates), candidates
     })
     const { alwayson_scripts: always, script_args: args, ...others } = replaced(given, 'script_name', wanted => nameOf(wanted, 'script_name'))
@@ -284,34 +237,6 @@ export function admit (
       ...(kept.length === 0 ? {} : { alwayson_scripts: Object.fromEntries(kept) as Record<string, unknown> })
     }
   }
-}
-
-function settler (
-  onMissing: OnMissing, warn: (warning: Warning) => void, noteMissing: (lists: readonly Listed[]) => void
-): Settle {
-  return ({ wanted, field, code, noun, find, candidates }) => {
-    try {
-      const found = find()
-      if (found !== null) return found
-      noteMissing(listsOf[noun] ?? [])
-      throw missing(wanted, field, code, noun, candidates)
-    } catch (error) {
-      if (onMissing === 'refuse' || !(error instanceof ServiceError)) throw error
-      warn({ code: error.code, message: `${error.message} It was left out.`, field })
-      return null
-    }
-  }
-}
-
-function missing (wanted: string, field: string, code: ErrorCode, noun: string, candidates: readonly string[]) {
-  const { sentence, near } = sentenceOfMissing(wanted, noun, candidates)
-  return new ServiceError(code, sentence, { field, nearest: near })
-}
-
-function sentenceOfMissing (wanted: string, noun: string, candidates: readonly string[]) {
-  const near = nearest(wanted, candidates)
-  const advice = near.length === 0 ? '' : ` Nearest: ${near.join(', ')}.`
-  return { sentence: `The server has no ${noun} "${wanted.slice(0, 200)}".${advice}`, near }
 }
 
 /** A server's own defaults where A1111's stand only because the client named none. */

@@ -1,7 +1,7 @@
 import type { A1111Parameters } from '../../schemas/generation-parameters.ts'
 import { ServiceError } from '../lib/errors.ts'
 import { withFloatsOf } from '../lib/exact-json.ts'
-import type { Settle } from './compatibility.ts'
+import type { ResolveName } from './resolve.ts'
 import { definedOnly, invalidField, isRecord } from './field-values.ts'
 import { bareName, findListed, findNamed, splitHash } from './names.ts'
 import type { Inventory } from './types.ts'
@@ -186,7 +186,7 @@ export function controlNetUnitsOf (given: A1111Parameters): ReadonlyArray<Readon
  * missing fails inside the extension, and A1111 then answers 200 with a picture that nothing controlled; so it does
  * for units beyond the number that is set at the server.
  */
-export function withControlNet (given: A1111Parameters, lists: ControlNetLists, settle: Settle): A1111Parameters {
+export function withControlNet (given: A1111Parameters, lists: ControlNetLists, resolve: ResolveName): A1111Parameters {
   const always = given.alwayson_scripts
   if (always === undefined) return given
   const scripts = Object.entries(always).map(([title, script]) => {
@@ -194,7 +194,7 @@ export function withControlNet (given: A1111Parameters, lists: ControlNetLists, 
     const field = `alwayson_scripts.${title}.args`
     const args = script.args.flatMap((unit: unknown, index) => {
       if (!isRecord(unit) || unit.enabled === false) return [unit]
-      const admitted = checkUnit(unit, `${field}.${index}`, index, lists, settle)
+      const admitted = checkUnit(unit, `${field}.${index}`, index, lists, resolve)
       return admitted === null ? [] : [withFloatsOf(unit, admitted)]
     })
     return [title, { ...script, args }]
@@ -204,10 +204,10 @@ export function withControlNet (given: A1111Parameters, lists: ControlNetLists, 
 
 /** Null for a unit that the server has no place for. */
 function checkUnit (
-  unit: Readonly<Record<string, unknown>>, field: string, index: number, lists: ControlNetLists, settle: Settle
+  unit: Readonly<Record<string, unknown>>, field: string, index: number, lists: ControlNetLists, resolve: ResolveName
 ): Record<string, unknown> | null {
   const most = lists.controlNetUnits ?? Infinity
-  const place = settle({
+  const place = resolve({
     wanted: String(index + 1),
     field,
     code: 'server_capability',
@@ -224,7 +224,7 @@ function checkUnit (
   const model = unnamed(unit.model) || lists.missing.includes('controlNetModels')
     ? {}
     : {
-        model: settle({
+        model: resolve({
           wanted: String(unit.model),
           field: `${field}.model`,
           code: 'model_not_found',
@@ -233,7 +233,7 @@ function checkUnit (
           candidates: lists.controlNetModels
         }) ?? 'None'
       }
-  const module = moduleOf(unit.module, field, lists, settle)
+  const module = moduleOf(unit.module, field, lists, resolve)
   const { a, b } = thresholdsOf(module ?? '')
   return {
     ...common,
@@ -245,12 +245,12 @@ function checkUnit (
 }
 
 /** A1111 calls no preprocessor `none`, Forge `None`, and each refuses the other's word. */
-function moduleOf (wanted: unknown, field: string, lists: ControlNetLists, settle: Settle): string | undefined {
+function moduleOf (wanted: unknown, field: string, lists: ControlNetLists, resolve: ResolveName): string | undefined {
   const { controlNetModules: modules, missing } = lists
   if (missing.includes('controlNetModules')) return typeof wanted === 'string' ? wanted : undefined
   const nothing = findListed('none', modules) ?? 'none'
   if (unnamed(wanted)) return nothing
-  return settle({
+  return resolve({
     wanted: String(wanted),
     field: `${field}.module`,
     code: 'model_not_found',

@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox'
 import type { A1111Parameters } from '../../schemas/generation-parameters.ts'
 import { ServiceError } from '../lib/errors.ts'
-import type { Compatibility, CheckedServer, Settle } from './compatibility.ts'
+import type { Compatibility, CheckedServer, ResolveName } from './resolve.ts'
 import { fieldRules, invalidField, isRecord, picked, readValue } from './field-values.ts'
 import { refuseImageAddresses } from './images.ts'
 import { rulesOf } from './kinds/registry.ts'
@@ -55,7 +55,7 @@ export function normaliseExtras (given: unknown): NormalisedParameters {
  * @throws ServiceError `model_not_found`, or `server_capability` where a server has no extras
  */
 export function checkExtras (
-  parameters: A1111Parameters, { inventory, traits }: CheckedServer, settle: Settle
+  parameters: A1111Parameters, { inventory, traits }: CheckedServer, resolve: ResolveName
 ): Omit<Compatibility, 'warnings'> {
   if (!rulesOf(traits).offersExtras) throw noExtras()
   const known = [...new Set([noUpscaler, ...inventory.upscalers])]
@@ -64,7 +64,7 @@ export function checkExtras (
   const names = Object.entries(asked).flatMap(([field, wanted]: [string, unknown]) => {
     if (!/^upscaler_[12]$/.test(field) || typeof wanted !== 'string' || inventory.missing.includes('upscalers')) return []
     const find = () => findListed(wanted, known)
-    const found = settle({ wanted, field, code: 'model_not_found', noun: 'upscaler', find, candidates: known })
+    const found = resolve({ wanted, field, code: 'model_not_found', noun: 'upscaler', find, candidates: known })
     return [[field, found ?? noUpscaler]]
   })
   return { parameters: { ...asked, ...Object.fromEntries(names) as object }, checkpointTitle: null }

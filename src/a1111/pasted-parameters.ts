@@ -2,7 +2,6 @@ import { PythonError } from '../fastapi/errors.ts'
 import { readModel } from '../fastapi/model.ts'
 import { pydantic1 } from '../fastapi/pydantic1.ts'
 import { withoutLeading } from '../lib/text.ts'
-import type { Options } from '../simulator/options.ts'
 import { generationModel, type GenerationRequest, type Mode } from './request-model.ts'
 import { pickSampler, samplers, schedulers } from './sampler-defaults.ts'
 
@@ -229,7 +228,7 @@ export function tripOverStyles (request: GenerationRequest, sent: readonly strin
 
 /** Fills what a request did not set from its `infotext`, and puts the settings found there into its overrides. */
 export function applyInfotext (
-  request: GenerationRequest, sent: readonly string[], options: Pick<Options, 'get'>
+  request: GenerationRequest, sent: readonly string[], options: { get (key: string): unknown }
 ): GenerationRequest {
   if (!request.infotext) return request
   const mode = 'init_images' in request ? 'img2img' : 'txt2img'

@@ -1,6 +1,6 @@
 import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
 import { ServiceError } from '../lib/errors.ts'
-import type { Settle } from './compatibility.ts'
+import type { ResolveName } from './resolve.ts'
 import { isRecord } from './field-values.ts'
 import { rulesOf } from './kinds/registry.ts'
 import type { ServerTraits } from './types.ts'
@@ -49,7 +49,7 @@ interface Division {
  * @throws ServiceError `invalid_field_value` for the name of a file, unless it may be left out
  */
 export function withRegions (
-  given: A1111Parameters, traits: Pick<ServerTraits, 'kind' | 'simulates'>, settle: Settle, warn: (warning: Warning) => void
+  given: A1111Parameters, traits: Pick<ServerTraits, 'kind' | 'simulates'>, resolve: ResolveName, warn: (warning: Warning) => void
 ): A1111Parameters {
   const division = divisionOf(given.alwayson_scripts)
   if (division === null) return given
@@ -65,7 +65,7 @@ export function withRegions (
     if (typeof prompt !== 'string' || prompt === '') return parameters
     warnOfMultipliedLoras(prompt, field, division, warn)
     warnOfHiddenWords(prompt, field, division, warn)
-    return { ...parameters, [field]: withoutSignals(prompt, field, division, settle) }
+    return { ...parameters, [field]: withoutSignals(prompt, field, division, resolve) }
   }, given)
 }
 
@@ -88,11 +88,11 @@ function divisionOf (scripts: A1111Parameters['alwayson_scripts']): Division | n
 }
 
 /** What stands in the tag of a file is part of its name, and cannot be written otherwise. */
-function withoutSignals (prompt: string, field: string, { and }: Division, settle: Settle): string {
+function withoutSignals (prompt: string, field: string, { and }: Division, resolve: ResolveName): string {
   return prompt.replace(networkTag, (tag: string, name: string) => {
     const signal = signalIn(tag, and)
     if (signal === null) return tag
-    return settle({
+    return resolve({
       wanted: name,
       field,
       code: 'invalid_field_value',

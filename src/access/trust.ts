@@ -1,7 +1,7 @@
 import { type BlockList, isIP, isIPv6 } from 'node:net'
 import { SettingsError } from '../config/parse.ts'
 import { ServiceError } from '../lib/errors.ts'
-import { contains, isNetwork, networkList } from '../lib/ip.ts'
+import { contains, isNetwork, networkList, isLoopback } from '../lib/ip.ts'
 import type { RequestHeaders } from './credentials.ts'
 
 /** Who needs no credentials: nobody (`token`), people at this machine (`loopback`), or peers in given networks. */
@@ -115,15 +115,9 @@ export function isThisMachine (host: string): boolean {
   return name === 'localhost' || name.endsWith('.localhost') || isLoopback(name)
 }
 
-export function isLoopback (address: string | undefined): boolean {
-  return contains(loopback, address)
-}
-
 function isLoopbackListener (host: string): boolean {
   return host.toLowerCase() === 'localhost' || isLoopback(host.replace(/^\[|\]$/g, ''))
 }
-
-const loopback = networkList(['127.0.0.0/8', '::1/128'])
 
 /**
  * @param setting where the networks are given

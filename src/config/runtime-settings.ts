@@ -1,5 +1,4 @@
 import type { Redis } from 'ioredis'
-import { createEventPublisher } from '../events/event.ts'
 import type { Keys } from '../lib/keys.ts'
 
 /** What operators change while the service runs. */
@@ -46,6 +45,8 @@ export interface RuntimeSettings {
 export interface RuntimeSettingsDependencies {
   readonly redis: Redis
   readonly keys: Keys
+  /** Publishes that all queues were paused or resumed. */
+  readonly publish: (kind: 'queue-paused' | 'queue-resumed') => Promise<void>
   /** What holds where nothing was changed. */
   readonly initial: RuntimeValues
 }
@@ -53,11 +54,10 @@ export interface RuntimeSettingsDependencies {
 const updatedField = '@updated'
 
 /** A notice on the channel `settings` tells of a change; whoever owns the subscriber calls `refresh` on it. */
-export function createRuntimeSettings ({ redis, keys, initial }: RuntimeSettingsDependencies): RuntimeSettings {
+export function createRuntimeSettings ({ redis, keys, publish, initial }: RuntimeSettingsDependencies): RuntimeSettings {
   const recordKey = keys.key('runtime-settings')
   const ownKey = keys.key('runtime-settings', 'own')
   const names = Object.keys(initial) as RuntimeName[]
-  const announce = createEventPublisher(redis, keys)
   const listeners = new Set<() => void>()
   let current = initial
 
@@ -93,7 +93,7 @@ export function createRuntimeSettings ({ redis, keys, initial }: RuntimeSettings
       await transaction.hset(recordKey, updatedField, Date.now()).publish(keys.channel('settings'), 'changed').exec()
       const state = await read()
       const { queueProcessing: now } = state.values
-      if (now !== before) await announce(now ? 'queue-resumed' : 'queue-paused', null)
+      if (now !== before) await publish(now ? 'queue-resumed' : 'queue-paused')
       mirror(state.values)
       return state
     },

@@ -3,7 +3,6 @@ import { jobStatuses, type JobStatus } from '../../schemas/job.ts'
 import { nearest } from '../a1111/names.ts'
 import { keyToShow, mayDo, maySeeJob, type Principal } from '../access/principal.ts'
 import { ServiceError } from '../lib/errors.ts'
-import type { ServerRegistry } from '../servers/registry.ts'
 import type { ServiceEvent } from './event.ts'
 
 /** What a listener asks for, as it came. Lists are joined by commas. */
@@ -20,6 +19,12 @@ export function wantsPreviews ({ kinds = '' }: EventRequest): boolean {
   return split(kinds).includes('preview')
 }
 
+/** Finds servers by their aliases. */
+export interface KnownServers {
+  /** @throws ServiceError `server_not_found` naming the field */
+  require (alias: string, field: string): { readonly id: string }
+}
+
 /** Whether a listener gets an event. */
 export type EventFilter = (event: ServiceEvent) => boolean
 
@@ -27,7 +32,7 @@ export type EventFilter = (event: ServiceEvent) => boolean
  * @throws ServiceError `server_not_found`, `invalid_field_value` or `permission_denied`, naming the field
  */
 export function createEventFilter (
-  requested: EventRequest, principal: Principal, registry: Pick<ServerRegistry, 'require'>
+  requested: EventRequest, principal: Principal, registry: KnownServers
 ): EventFilter {
   const servers = requested.server === undefined
     ? null

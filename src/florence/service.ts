@@ -6,7 +6,7 @@ import { stringifyJson } from '../lib/exact-json.ts'
 import { fieldsOf, textOf } from '../lib/json-values.ts'
 import type { NewDelivery } from '../webhooks/delivery.ts'
 import { eventId } from '../webhooks/outbox.ts'
-import type { WebhookService } from '../webhooks/submission.ts'
+import type { WebhookService } from '../jobs/submit.ts'
 import { type FlorenceStore, type FlorenceTask, newFlorenceId } from './task.ts'
 
 /** Who may open the address of a task's receiver. */

@@ -1,6 +1,6 @@
 import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
 import type { JobStatus } from '../../schemas/job.ts'
-import type { OnMissing } from '../a1111/compatibility.ts'
+import type { OnMissing } from '../a1111/resolve.ts'
 import type { ErrorAnswer, FailureClass, GenerationMode } from '../a1111/types.ts'
 import { parseJsonText, stringifyKeepingFloats, withFloatsOf } from '../lib/exact-json.ts'
 import type { Keys } from '../lib/keys.ts'

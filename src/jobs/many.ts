@@ -2,7 +2,7 @@ import { createHash, randomBytes, randomInt } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import { type FieldRule, readValue } from '../a1111/field-values.ts'
-import { type ErrorDetails, ignoring, ServiceError } from '../lib/errors.ts'
+import { ignoring, refuseMore, ServiceError } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
 import { drawSeed, largestSeed, leavesRoom, type Seed, seedAfter } from '../lib/seeds.ts'
 import { createSemaphore } from '../lib/semaphore.ts'
@@ -145,15 +145,6 @@ function noSuchJob (id: string): ServiceError {
 function tooNew (id: string, before: number): ServiceError {
   return new ServiceError('job_operation_invalid',
     `Job ${id} was not accepted before ${iso(before)}, so it was left alone.`, { job_id: id })
-}
-
-/** @throws ServiceError `more_than_expected` */
-export function refuseMore (
-  count: number, expected: number | undefined, details: ErrorDetails = {}
-): void {
-  if (expected === undefined || count <= expected) return
-  throw new ServiceError('more_than_expected', `This is about ${count}, which are more than the expected ${expected}. ` +
-    'Nothing was done.', { field: 'expected', expected, count, ...details })
 }
 
 const baseSeedRule: FieldRule = { kind: 'seed', minimum: -1, maximum: largestSeed }

@@ -1,5 +1,5 @@
 import { stringifyKeepingFloats, withFloatsOf } from '../lib/exact-json.ts'
-import type { Compatibility, CompatibilityRequest, OnMissing } from '../a1111/compatibility.ts'
+import type { Compatibility, CompatibilityRequest, OnMissing } from '../a1111/resolve.ts'
 import { insertImages } from '../a1111/images.ts'
 import { fieldsOf, textOf } from '../lib/json-values.ts'
 import { rulesOf } from '../a1111/kinds/registry.ts'
@@ -19,20 +19,20 @@ export interface PreparedGeneration {
 
 export interface PreparationSources {
   readonly media: MediaStore
-  readonly admit: (request: CompatibilityRequest, onMissing: OnMissing) => Promise<Compatibility | null>
+  readonly checkCompatibility: (request: CompatibilityRequest, onMissing: OnMissing) => Promise<Compatibility | null>
   readonly traits: () => ServerTraits | null
 }
 
 /**
  * The request for a job as its server wants it now: images put back in, every name looked up once more, since what
  * the server has may have changed while the job waited.
- * @throws ServiceError as `admit`, or `image_not_found` for lost input
+ * @throws ServiceError as `checkCompatibility`, or `image_not_found` for lost input
  */
 export async function prepareGeneration (job: Job, sources: PreparationSources): Promise<PreparedGeneration> {
   const { mode, parameters, checkpoint, checkpointTitle, onMissing } = job.submission
   const traits = sources.traits()
   const asked = { mode, parameters, checkpoint: checkpointTitle ?? checkpoint, hints: {} }
-  const compatibility = await sources.admit(asked, onMissing) ?? { parameters, checkpointTitle }
+  const compatibility = await sources.checkCompatibility(asked, onMissing) ?? { parameters, checkpointTitle }
   const complete = await insertImages(compatibility.parameters, async reference =>
     (await sources.media.readInput(reference)).toString('base64'))
   const payload = buildPayload({

@@ -1,12 +1,11 @@
 import type { Redis } from 'ioredis'
 import { endStatuses, hasEnded } from '../../schemas/job.ts'
-import { ignoring } from '../lib/errors.ts'
+import { ignoring, refuseMore } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
 import type { Log } from '../lib/logging.ts'
 import type { MediaStore } from '../media/store.ts'
 import type { Job } from './job.ts'
 import type { JobList } from './list.ts'
-import { refuseMore } from './many.ts'
 import type { JobStore } from './store.ts'
 import type { InputImages } from './submit.ts'
 

@@ -1,7 +1,7 @@
 import { randomInt, randomUUID } from 'node:crypto'
 import type { Redis } from 'ioredis'
 import { A1111Parameters } from '../../schemas/generation-parameters.ts'
-import type { Compatibility, OnMissing } from '../a1111/compatibility.ts'
+import type { Compatibility, OnMissing } from '../a1111/resolve.ts'
 import { normaliseExtras } from '../a1111/extras.ts'
 import { fieldRules } from '../a1111/field-values.ts'
 import { replaceImages, visitImages } from '../a1111/images.ts'
@@ -23,11 +23,10 @@ import type { FreshLists } from '../servers/fresh-lists.ts'
 import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 import { currentRequest, type RequestContext } from '../telemetry/request-context.ts'
-import type { CheckedWebhook, WebhookService } from '../webhooks/submission.ts'
 import { type Job, type JobSubmission, type JobWarning, removedAlias } from './job.ts'
 import type { DropInOrigin, BotOrigin } from './origin.ts'
 import { type Created, type JobStore, type NewJob, tooManyWaiting } from './store.ts'
-import type { WebhookRequest } from './webhook-request.ts'
+import type { Subscription, WebhookRequest } from './webhook-request.ts'
 
 /** Input images of jobs: equal ones are kept once, and go when the last job that uses them goes. */
 export interface InputImages {
@@ -129,7 +128,27 @@ export interface SubmissionRequest {
   readonly warnings?: readonly JobWarning[]
 }
 
-/** A submission that was checked and has its server, but is in no line yet. */
+/** A webhook request that passed the checks. */
+export interface CheckedWebhook {
+  readonly wish: WebhookRequest
+  readonly url: URL
+  readonly keyId: string | null
+  readonly warnings: readonly JobWarning[]
+}
+
+/** What a submission needs of webhooks. */
+export interface WebhookService {
+  /**
+   * Checks all that can be known at submission. Without one in the request, the default endpoint of the key counts;
+   * null when there is neither.
+   * @throws ServiceError naming the field, each a 422
+   */
+  check (requested: WebhookRequest | null, keyId: string | null): Promise<CheckedWebhook | null>
+  /** @param owner `job:<id>`; @param baseUrl where the caller reached us */
+  subscribe (checked: CheckedWebhook, owner: string, baseUrl: string): Subscription
+}
+
+/** A submission that was checked and has its server, but is in no queue yet. */
 export interface CheckedSubmission {
   readonly request: SubmissionRequest
   readonly server: Server
@@ -212,7 +231,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
   async function admitTo (
     server: Server, normalised: NormalisedParameters, request: SubmissionRequest
   ): Promise<Compatibility> {
-    return await lists.admit(server, normalised, request.onMissing) ??
+    return await lists.checkCompatibility(server, normalised, request.onMissing) ??
       { parameters: normalised.parameters, checkpointTitle: null, warnings: [] }
   }
 

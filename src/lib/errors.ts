@@ -134,3 +134,12 @@ export function messageOf (error: unknown): string {
 export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
+
+/** @throws ServiceError `more_than_expected` */
+export function refuseMore (
+  count: number, expected: number | undefined, details: ErrorDetails = {}
+): void {
+  if (expected === undefined || count <= expected) return
+  throw new ServiceError('more_than_expected', `This is about ${count}, which are more than the expected ${expected}. ` +
+    'Nothing was done.', { field: 'expected', expected, count, ...details })
+}

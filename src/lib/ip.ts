@@ -51,3 +51,9 @@ export function dotted (high: number, low: number): string {
 function canonicalIPv6 (address: string): string {
   return new URL(`http://[${address}]`).hostname.slice(1, -1)
 }
+
+const loopback = networkList(['127.0.0.0/8', '::1/128'])
+
+export function isLoopback (address: string | undefined): boolean {
+  return contains(loopback, address)
+}

@@ -3,7 +3,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } 
 import type { Redis } from 'ioredis'
 import { createGenerationQueues } from '../../queues/generation-queue.ts'
 import { startServerWorkers, type ServerWorkers } from '../../queues/server-workers.ts'
-import { admit } from '../a1111/compatibility.ts'
+import { checkCompatibility } from '../a1111/compatibility.ts'
 import { createRawCalls } from '../a1111/raw-calls.ts'
 import type { Inventory, ServerTraits } from '../a1111/types.ts'
 import { createImageCollectors } from '../jobs/collect-images.ts'
@@ -187,7 +187,7 @@ function suits (
   if (inventory === null || traits === null) return true
   try {
     const asked = { mode, parameters, checkpoint: checkpointTitle ?? checkpoint, hints: {} }
-    admit(asked, { inventory, traits }, onMissing)
+    checkCompatibility(asked, { inventory, traits }, onMissing)
     return true
   } catch (error) {
     if (error instanceof ServiceError) return false

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis'
 import type { A1111Client } from '../a1111/client.ts'
-import { type Compatibility, type CompatibilityRequest, admit, type OnMissing } from '../a1111/compatibility.ts'
+import { checkCompatibility } from '../a1111/compatibility.ts'
+import type { Compatibility, CompatibilityRequest, OnMissing } from '../a1111/resolve.ts'
 import { readLists } from '../a1111/inventory.ts'
 import { rulesOf } from '../a1111/kinds/registry.ts'
 import type { Inventory, ListName, ServerTraits } from '../a1111/types.ts'
@@ -75,9 +76,9 @@ export function mayBeOfStart (message: string): boolean {
 export interface FreshLists {
   /**
    * Null while nothing is known of the server.
-   * @throws ServiceError as `admit`
+   * @throws ServiceError as `checkCompatibility`
    */
-  admit (server: Reachable, request: CompatibilityRequest, onMissing: OnMissing): Promise<Compatibility | null>
+  checkCompatibility (server: Reachable, request: CompatibilityRequest, onMissing: OnMissing): Promise<Compatibility | null>
   /** The inventory with these lists as the server has them now, where they may be read again. */
   readAgain (server: Reachable, lists: readonly ListName[]): Promise<Inventory | null>
 }
@@ -156,14 +157,14 @@ export function createFreshLists ({ redis, keys, states, connect, log }: FreshLi
 
   return {
     readAgain: together,
-    async admit (server, request, onMissing) {
+    async checkCompatibility (server, request, onMissing) {
       let [inventory, traits] = await Promise.all([states.inventory(server.id), states.traits(server.id)])
       const read = new Set<ListName>()
       for (;;) {
         if (inventory === null || traits === null) return null
         const missed = new Set<ListName>()
         const known = { inventory, traits }
-        const outcome = attempt(() => admit(request, known, onMissing, lists => {
+        const outcome = attempt(() => checkCompatibility(request, known, onMissing, lists => {
           for (const list of lists) if (!read.has(list)) missed.add(list)
         }))
         if (missed.size === 0) return outcome()

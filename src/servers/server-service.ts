@@ -3,9 +3,7 @@ import type { A1111Client } from '../a1111/client.ts'
 import { readLists } from '../a1111/inventory.ts'
 import { probeServer } from '../a1111/probe.ts'
 import { GenerationFailure, type ServerTraits } from '../a1111/types.ts'
-import { refuseMore } from '../jobs/many.ts'
-import type { JobStore } from '../jobs/store.ts'
-import { ignoring, messageOf, ServiceError } from '../lib/errors.ts'
+import { ignoring, messageOf, refuseMore, ServiceError } from '../lib/errors.ts'
 import { inWords, lostLists, missingAtStart, withListsOf } from './fresh-lists.ts'
 import { answersLooks, type Server, type ServerRegistry } from './registry.ts'
 import type { ServerStateStore } from './state-store.ts'
@@ -26,10 +24,19 @@ export interface ServerService {
   remove (server: Server, jobs: JobsOfRemoved, to?: string, expected?: number): Promise<string>
 }
 
+/** What the removal of a server does with its jobs. */
+export interface ServerJobs {
+  line (serverId: string, from: number, to: number): Promise<string[]>
+  running (serverId: string): Promise<ReadonlyArray<{ readonly id: string }>>
+  waitingOn (serverId: string): Promise<number>
+  cancel (id: string): Promise<unknown>
+  move (id: string, serverId: string): Promise<unknown>
+}
+
 export interface ServerServiceDependencies {
   readonly registry: ServerRegistry
   readonly states: ServerStateStore
-  readonly store: JobStore
+  readonly store: ServerJobs
   readonly connect: (server: Server) => A1111Client
   /** Forgets the queue of a server that is no more, and its checks. */
   readonly forget: (serverId: string) => Promise<void>

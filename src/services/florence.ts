@@ -1,35 +1,49 @@
 import type { Redis } from 'ioredis'
-import { createFlorenceQueue, createFlorenceWorker } from '../../queues/florence.ts'
+import { createFlorenceQueue, createFlorenceWorker, type FlorenceQueue } from '../../queues/florence.ts'
+import type { Config } from '../config/settings.ts'
+import type { EgressGuard } from '../egress/guard.ts'
 import type { Reach } from '../egress/rules.ts'
 import { createFlorenceClient } from '../florence/run.ts'
 import { createFlorenceService, florenceDelivery, type FlorenceService } from '../florence/service.ts'
 import { createFlorenceStore, type FlorenceTask } from '../florence/task.ts'
+import type { Keys } from '../lib/keys.ts'
+import type { Log } from '../lib/logging.ts'
 import { eventLifetime, parseSchedule } from '../lib/retry-schedule.ts'
 import { imageLimits } from '../media/images.ts'
-import type { Services } from './services.ts'
+import type { MediaStore } from '../media/store.ts'
+import type { ImageUrls } from '../webhooks/event-body.ts'
+import type { WebhookServices } from './webhooks.ts'
 
-type Environment = Pick<Services, 'config' | 'keys' | 'log' | 'guard' | 'webhooks'>
+/** What both sides of Florence share. */
+interface FlorenceDependencies {
+  readonly config: Config
+  readonly keys: Keys
+  readonly log: Log
+  readonly guard: EgressGuard
+  readonly webhooks: WebhookServices
+}
 
 /** The side of Florence that takes questions. */
 export interface FlorenceServices {
   readonly service: FlorenceService
+  readonly queue: FlorenceQueue
   close (): Promise<void>
 }
 
 /** Null where no Florence is configured. */
-export function openFlorence (services: Environment & Pick<Services, 'redis'>): FlorenceServices | null {
+export function openFlorence (services: FlorenceDependencies & { readonly redis: Redis }): FlorenceServices | null {
   const { config, keys, log, redis, guard, webhooks } = services
   if (config.FLORENCE_URL === '') return null
   const queue = createFlorenceQueue({ connection: redis, keys, log })
   const service = createFlorenceService({
     store: createFlorenceStore(redis, keys), guard, webhooks: webhooks.service, reachOf: reachOf(services), enqueue: queue.add
   })
-  return { service, close: queue.close }
+  return { service, queue, close: queue.close }
 }
 
 /** The part of a worker process that asks Florence, where one is configured. */
 export function startFlorenceWorker (
-  connection: Redis, services: Environment & Pick<Services, 'media' | 'imageUrls'>
+  connection: Redis, services: FlorenceDependencies & { readonly media: MediaStore, readonly imageUrls: ImageUrls }
 ): { close (): Promise<void> } {
   const { config, keys, log, guard, media, webhooks, imageUrls } = services
   if (config.FLORENCE_URL === '') return { close: async () => { /* nothing runs */ } }
@@ -60,6 +74,6 @@ export function startFlorenceWorker (
 }
 
 /** Administrators may reach what the settings open, keys what they may. */
-function reachOf ({ webhooks }: Pick<Services, 'webhooks'>): (keyId: string | null) => Promise<Reach> {
+function reachOf ({ webhooks }: Pick<FlorenceDependencies, 'webhooks'>): (keyId: string | null) => Promise<Reach> {
   return async keyId => keyId === null ? 'private' : (await webhooks.signingKeys.read(keyId)).reach
 }

@@ -8,6 +8,7 @@ import { createRuntimeSettings, type RuntimeSettings, type RuntimeValues } from 
 import type { Config } from '../config/settings.ts'
 import { type SettingSources, sourcesOf } from '../config/sources.ts'
 import type { EgressGuard } from '../egress/guard.ts'
+import { createEventPublisher } from '../events/event.ts'
 import { createEstimates, type Estimates } from '../jobs/estimates.ts'
 import { createJobList, type JobList } from '../jobs/list.ts'
 import { installationOf } from '../jobs/media-sweep.ts'
@@ -134,7 +135,10 @@ export async function openServices (
     })
     const registry = createServerRegistry({ redis, keys, encryptor })
     await registry.refresh()
-    const runtime = createRuntimeSettings({ redis, keys, initial: initialValues(config) })
+    const publish = createEventPublisher(redis, keys)
+    const runtime = createRuntimeSettings({
+      redis, keys, publish: async kind => { await publish(kind, null) }, initial: initialValues(config)
+    })
     await runtime.refresh()
     const guard = openEgress(config, redisUrl, registry)
     const metrics = createMetrics(storage)

@@ -5,6 +5,7 @@ import type { MasterKey, Encryptor } from '../access/secrets.ts'
 import type { Config } from '../config/settings.ts'
 import { createEgressGuard, type EgressGuard, hostOf, type OwnPlace, portOf } from '../egress/guard.ts'
 import type { Keys } from '../lib/keys.ts'
+import type { WebhookService } from '../jobs/submit.ts'
 import type { Log } from '../lib/logging.ts'
 import { eventLifetime, parseSchedule } from '../lib/retry-schedule.ts'
 import { version } from '../lib/version.ts'
@@ -21,7 +22,7 @@ import { createEndpoints, type Endpoints } from '../webhooks/endpoints.ts'
 import type { ImageUrls } from '../webhooks/event-body.ts'
 import { createOutbox, deliveryOf } from '../webhooks/outbox.ts'
 import { createSigningKeys, type SigningKeys } from '../webhooks/signing-keys.ts'
-import { createWebhookService, type WebhookService } from '../webhooks/submission.ts'
+import { createWebhookService } from '../webhooks/submission.ts'
 
 /** The webhook side of one process, on one connection. */
 export interface WebhookServices {

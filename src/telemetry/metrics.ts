@@ -1,5 +1,4 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { StorageCheck } from '../media/storage.ts'
 
 /** What one process has seen and done, for Prometheus. Times are milliseconds here and seconds there. */
 export interface Metrics {
@@ -26,8 +25,14 @@ const waitSeconds = [0.1, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600]
 const gapSeconds = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2, 5]
 const shortSeconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15]
 
-/** @param storage asked whenever somebody reads the metrics */
-export function createMetrics (storage?: Pick<StorageCheck, 'fault' | 'freeBytes'>): Metrics {
+/** What the metrics show of the folders in which files are kept. */
+export interface StorageState {
+  fault (): Promise<unknown>
+  freeBytes (): Promise<ReadonlyArray<{ readonly folder: string, readonly bytes: number }>>
+}
+
+/** @param storage is asked whenever a client reads the metrics */
+export function createMetrics (storage?: StorageState): Metrics {
   const registry = new Registry()
   const registers = [registry]
   const counter = <Label extends string>(name: string, help: string, labelNames: readonly Label[]) =>

@@ -3,7 +3,7 @@ import type { Deliverer } from './deliver.ts'
 import type { Deliveries, DeliveryFilter } from './deliveries.ts'
 import type { Delivery, WebhookQueuePort } from './delivery.ts'
 import { testDelivery } from './outbox.ts'
-import type { CheckedWebhook } from './submission.ts'
+import type { CheckedWebhook } from '../jobs/submit.ts'
 
 /** What people do with deliveries. */
 export interface DeliveryService {

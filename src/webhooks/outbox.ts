@@ -8,7 +8,7 @@ import { stringifyJson } from '../lib/exact-json.ts'
 import type { Keys } from '../lib/keys.ts'
 import type { NewDelivery } from './delivery.ts'
 import { type ImageUrls, type JobEventNotice, renderEvent } from './event-body.ts'
-import type { CheckedWebhook } from './submission.ts'
+import type { CheckedWebhook } from '../jobs/submit.ts'
 
 /** An event that became true together with the job's state, and is still to be made a delivery. */
 export interface OutboxEntry {

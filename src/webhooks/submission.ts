@@ -1,30 +1,12 @@
 import type { Encryptor } from '../access/secrets.ts'
 import { type EgressGuard, EgressRefusal } from '../egress/guard.ts'
 import type { JobWarning } from '../jobs/job.ts'
-import { endpointId, seal, shownUrl, type Subscription, type WebhookRequest } from '../jobs/webhook-request.ts'
+import type { WebhookService } from '../jobs/submit.ts'
+import { endpointId, seal, shownUrl, type WebhookRequest } from '../jobs/webhook-request.ts'
 import { ServiceError } from '../lib/errors.ts'
 import { withoutTrailing } from '../lib/text.ts'
 import type { Endpoint, Endpoints } from './endpoints.ts'
 import { isSigningKey, isSoundSigningKey, type SigningKeys } from './signing-keys.ts'
-
-/** A wish that can be fulfilled. */
-export interface CheckedWebhook {
-  readonly wish: WebhookRequest
-  readonly url: URL
-  readonly keyId: string | null
-  readonly warnings: readonly JobWarning[]
-}
-
-export interface WebhookService {
-  /**
-   * Checks all that can be known at submission. Without a wish of the request, the default endpoint of the key counts;
-   * null when there is neither.
-   * @throws ServiceError naming the field, each a 422
-   */
-  check (requested: WebhookRequest | null, keyId: string | null): Promise<CheckedWebhook | null>
-  /** @param owner `job:<id>`; @param baseUrl where the caller reached us */
-  subscribe (checked: CheckedWebhook, owner: string, baseUrl: string): Subscription
-}
 
 export interface WebhookServiceDependencies {
   readonly encryptor: Encryptor

@@ -1,5 +1,6 @@
 import { A1111Parameters } from '../../schemas/generation-parameters.ts'
-import { admit, type Compatibility, type OnMissing } from '../../src/a1111/compatibility.ts'
+import { checkCompatibility } from '../../src/a1111/compatibility.ts'
+import type { Compatibility, OnMissing } from '../../src/a1111/resolve.ts'
 import { fieldRules } from '../../src/a1111/field-values.ts'
 import { normaliseParameters } from '../../src/a1111/parameters.ts'
 import type { Inventory, ServerKind } from '../../src/a1111/types.ts'
@@ -38,5 +39,5 @@ export function checkedAt (given: unknown, setting: CompatibilitySetting): Compa
   const rules = fieldRules(A1111Parameters)
   const request = normaliseParameters(given, { rules, random: () => 1, maximumPixels: 1e9 })
   const capabilities = { progress: true, taskProgress: true, interrupt: true, img2img }
-  return admit(request, { inventory: at, traits: { kind, capabilities } }, onMissing)
+  return checkCompatibility(request, { inventory: at, traits: { kind, capabilities } }, onMissing)
 }

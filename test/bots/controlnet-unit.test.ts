@@ -1,7 +1,7 @@
 import t from 'tap'
 import { BotControlNetUnit } from '../../schemas/bots-generation.ts'
 import { checkAnswer } from '../../src/a1111/check-answer.ts'
-import type { Search } from '../../src/a1111/compatibility.ts'
+import type { Search } from '../../src/a1111/resolve.ts'
 import { commonUnit, findControlNetModule, withControlNet } from '../../src/a1111/controlnet.ts'
 import { controlNetUnits, type RequestPictures } from '../../src/bots/controlnet.ts'
 import { readFields } from '../../src/bots/read-fields.ts'
