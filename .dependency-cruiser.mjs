@@ -11,6 +11,7 @@ export const layers = [
   { folder: 'src/redis', holds: 'connections, the loader of Lua scripts, the private Redis' },
   { folder: 'src/telemetry', holds: 'traces and counters' },
   { folder: 'src/access', holds: 'keys, sessions, trust, limits, secrets' },
+  { folder: 'src/model-facts', holds: 'what files, servers and Civitai say of a model: base model, tags, trigger words' },
   { folder: 'src/fastapi', holds: 'how FastAPI and pydantic read bodies and word errors' },
   { folder: 'src/a1111', holds: 'how to talk to a server, and what its parameters and answers mean; kinds/ has one file a kind of server' },
   { folder: 'src/events', holds: 'the stream of events: log, bus, filters' },

@@ -37,7 +37,9 @@ export async function main (parameters: readonly string[]): Promise<number> {
   }
   const [cancels = '1000', seed = '7'] = parameters.filter(parameter => !parameter.startsWith('--'))
   const tasks = parameters.includes('--nowebui') ? 'alike' : 'told apart'
-  return await withEnvironment(async environment => await soak(environment, { cancels: Number(cancels), seed: Number(seed), tasks }))
+  return await withEnvironment(async environment => await soak(environment, {
+    cancels: Number(cancels), seed: Number(seed), tasks
+  }))
 }
 
 /** Short ones are the likelier, so that many cancels meet their ends. */
@@ -88,7 +90,9 @@ async function soak (environment: Environment, { cancels, seed, tasks }: Soak): 
   const wronglyInterrupted = own.filter(({ interrupted, taskId }) => interrupted && !cancelled.has(taskId ?? ''))
   const interruptedThirdParties = thirdParties.filter(({ interrupted }) => interrupted)
   const twice = own.length - new Set(own.map(({ taskId }) => taskId)).size
-  const problems = await findProblems(accepted, { look: environment.redis, keys, dataDirectory: environment.folder, events })
+  const problems = await findProblems(accepted, {
+    look: environment.redis, keys, dataDirectory: environment.folder, events
+  })
   process.stdout.write([
     `seed ${seed}, tasks ${tasks}`,
     `cancels: ${cancels}, of which taken: ${cancelled.size}, too late: ${tooLate}`,

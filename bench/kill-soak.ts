@@ -98,7 +98,9 @@ async function soak (environment: Environment, length: Length, random: () => num
   const submitting = submitOn()
 
   const events: StreamEvent[] = []
-  const noteEvents = async () => { events.push(...await readEvents({ look: environment.redis, keys }, events.at(-1)?.id)) }
+  const noteEvents = async () => {
+    events.push(...await readEvents({ look: environment.redis, keys }, events.at(-1)?.id))
+  }
   const kills: Kill[] = []
   const recoveries: number[] = []
   const workersKilled = () => kills.filter(({ what }) => what.endsWith('worker')).length

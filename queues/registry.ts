@@ -25,7 +25,9 @@ export interface ProcessQueues {
   readonly florence: { readonly queue: Pick<FlorenceQueue, 'queue'> } | null
 }
 
-/** Every queue of this moment, for the dashboard, the metrics and the doctor; those of servers come and go with them. */
+/**
+ * Every queue of this moment, for the dashboard, the metrics and the doctor; those of servers come and go with them.
+ */
 export function allQueues ({ registry, queues, webhooks, models, florence }: ProcessQueues): NamedQueue[] {
   return [
     ...registry.list().map(({ id, alias, address }) => named(alias, address.baseUrl, queues.queue(id))),

@@ -101,7 +101,9 @@ export interface ServerWorker {
 }
 
 /** @param current whether the lease is still held, which whoever lost it must not act upon */
-export async function startServerWorker (dependencies: ServerWorkerDependencies, current: () => boolean): Promise<ServerWorker> {
+export async function startServerWorker (
+  dependencies: ServerWorkerDependencies, current: () => boolean
+): Promise<ServerWorker> {
   const {
     server, connection, keys, queues, store, media, storage, collectImages,
     states, log, processId, fence, holdsLease, connect, starts, processes, previews, otherServer, limits, metrics,

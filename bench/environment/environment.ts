@@ -20,7 +20,9 @@ export const silentLogger = pino({ level: 'silent' })
 const open = new Set<() => Promise<void>>()
 
 /** Gives the work a ground and clears it away afterwards, whatever happens. */
-export async function withEnvironment<Outcome> (work: (environment: Environment) => Promise<Outcome>): Promise<Outcome> {
+export async function withEnvironment<Outcome> (
+  work: (environment: Environment) => Promise<Outcome>
+): Promise<Outcome> {
   const closers: Array<() => Promise<unknown>> = []
   const clear = async () => {
     open.delete(clear)

@@ -315,7 +315,9 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
   }
 
   /** The default endpoint that a body names; undefined where it says nothing of one, null where it wants none. */
-  async function checkedEndpoint (body: ApiKeyUpdate, principal: Principal): Promise<WebhookRequest | null | undefined> {
+  async function checkedEndpoint (
+    body: ApiKeyUpdate, principal: Principal
+  ): Promise<WebhookRequest | null | undefined> {
     if (body.webhook_url === undefined) return undefined
     const requested = readWebhookRequest(body)
     if (requested !== null) await service.check(requested, principal.keyId)

@@ -16,7 +16,7 @@ const subdirectory = {
 
 /** Looking through the model folders: start, status, stop. */
 const modelScan: FastifyPluginAsyncTypebox = async app => {
-  const { scanStatus: scanStatus, maintenance, modelService: service } = app
+  const { scanStatus, maintenance, modelService: service } = app
 
   app.post('/api/v1/models/scan', {
     config: { access: { scope: 'models:write' } },

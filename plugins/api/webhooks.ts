@@ -91,7 +91,7 @@ const OneEndpoint = Type.Object({ success, endpoint: Ref(EndpointView) }, { desc
 
 /** Deliveries, endpoints and what can be done with them; a key sees those of its own jobs. */
 const webhooks: FastifyPluginAsyncTypebox = async app => {
-  const { jobStore: store, deliveries, endpoints, webhookService: service, deliveryService: deliveryService, signingKeys } = app
+  const { jobStore: store, deliveries, endpoints, webhookService: service, deliveryService, signingKeys } = app
 
   /** Another's delivery is answered as one that is not there. */
   async function find (request: FastifyRequest, id: string, allowed: typeof maySeeJob): Promise<Delivery> {

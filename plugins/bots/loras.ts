@@ -21,7 +21,7 @@ const longestChoice = 100
 
 /** The LoRAs of all servers and folders, for people to choose from. */
 const loras: FastifyPluginAsync = async app => {
-  const { loraService: loraService } = app
+  const { loraService } = app
   const described = (operationId: string, summary: string, description?: string) => ({
     operationId: `studio_${operationId}`, tags: ['Studio'], summary, ...(description === undefined ? {} : { description })
   })
@@ -93,7 +93,8 @@ const loras: FastifyPluginAsync = async app => {
   }, async (request, reply) => {
     const lora = await loraService.require(filenameOf(request))
     const address = lora.thumbnail ?? ownPicture(lora)
-    return address === null ? await sendPicture(request, reply, await loraService.picture(lora)) : reply.redirect(address)
+    if (address !== null) return reply.redirect(address)
+    return await sendPicture(request, reply, await loraService.picture(lora))
   })
 
   app.patch('/:filename', {

@@ -33,7 +33,9 @@ const codesByStatus: Readonly<Record<number, ErrorCode>> = {
   429: 'api_key_rate_limit'
 }
 
-/** ExclusiveCalls whatever was thrown into a value of the taxonomy; what nobody expected says nothing about its inside. */
+/**
+ * ExclusiveCalls whatever was thrown into a value of the taxonomy; what nobody expected says nothing about its inside.
+ */
 export function toServiceError (error: unknown): ServiceError {
   if (error instanceof ServiceError) return error
   const known = error as Partial<FastifyError>

@@ -104,7 +104,9 @@ export const jobEvents: FastifyPluginAsyncTypebox = async app => {
       const { params: { jobId }, query, headers, principal } = request
       reply.hold('listening')
       connections.admit()
-      const tell = await jobEventSender.prepare({ jobId, asked: placeOf(headers, query), kinds: query.kinds }, principal)
+      const tell = await jobEventSender.prepare({
+        jobId, asked: placeOf(headers, query), kinds: query.kinds
+      }, principal)
       if (tell === null) return await reply.code(204).send(null)
       const stream = openEventStream(views)
       connections.add({ principal, ...stream })

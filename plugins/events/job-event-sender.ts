@@ -40,7 +40,9 @@ export interface JobEventSenderDependencies {
 }
 
 /** A snapshot first and the end last, which is told to everybody who asks, however late. */
-export function createJobEventSender ({ eventBus, store, registry, jobViews }: JobEventSenderDependencies): JobEventSender {
+export function createJobEventSender (
+  { eventBus, store, registry, jobViews }: JobEventSenderDependencies
+): JobEventSender {
   const notFound = (jobId: string) => new ServiceError('job_not_found', `There is no job ${jobId}.`, { job_id: jobId })
 
   async function snapshot (eventSubscriber: EventSubscriber, id: string, job: Job): Promise<void> {
@@ -54,7 +56,8 @@ export function createJobEventSender ({ eventBus, store, registry, jobViews }: J
   async function aboutEnded (
     { jobId, asked }: JobRequest, ofJob: EventFilter, wanted: EventFilter, job: Job | null, head: string
   ): Promise<TellJob | null> {
-    const { gap, events } = asked === null ? { gap: false, events: [] } : await readJobHistory(eventBus.log, asked, ofJob)
+    const nothing = { gap: false, events: [] }
+    const { gap, events } = asked === null ? nothing : await readJobHistory(eventBus.log, asked, ofJob)
     if (job === null && events.length === 0) throw notFound(jobId)
     if (asked !== null && !gap && events.length === 0) return null
     return async eventSubscriber => {

@@ -30,7 +30,9 @@ export interface Request {
  * Resolves to what tells all that a listener wants, first what it missed.
  * @throws what Redis throws where it cannot be read what was missed
  */
-export async function prepareAll ({ eventBus, asked, accepts }: Request): Promise<(eventSubscriber: EventSubscriber) => Promise<void>> {
+export async function prepareAll (
+  { eventBus, asked, accepts }: Request
+): Promise<(eventSubscriber: EventSubscriber) => Promise<void>> {
   if (asked !== null) await eventBus.log.head()
   return async eventSubscriber => {
     const after = asked ?? eventBus.head()

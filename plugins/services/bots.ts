@@ -67,7 +67,9 @@ export default fp(async app => {
     pictures,
     keptImages,
     generations,
-    controlNetService: createControlNetService({ registry, states, upstream: app.upstream, passThrough: app.passThrough }),
+    controlNetService: createControlNetService({
+      registry, states, upstream: app.upstream, passThrough: app.passThrough
+    }),
     loraService: createLoraService({
       catalogue: app.catalogue,
       pictures: app.civitaiPictures,

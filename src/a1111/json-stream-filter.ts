@@ -5,7 +5,8 @@ import { answerTooLarge, htmlAnswer, notJson, truncatedAnswer } from './failures
 export type JsonPath = ReadonlyArray<string | number>
 
 /**
- * What becomes of a value. `keep`: stays. `trim`: a string that stays unless it is long; `longDisposition` decides then.
+ * What becomes of a value. `keep`: stays. `trim`: a string that stays unless it is long; `longDisposition` decides
+ * then.
  * `drop`: null takes its place. `stream`: is handed out in pieces; what is put in the place of a string stays, null in
  * that of a container. `take`: what is kept of a container is handed out when it ends, and null takes its place.
  */

@@ -37,7 +37,10 @@ export interface PlanSources {
   readonly maxEnlargedPixels: number
 }
 
-/** ExclusiveCalls a request of its kind into parameters of A1111. @throws ValidationFailure or ServiceError naming the field */
+/**
+ * ExclusiveCalls a request of its kind into parameters of A1111. @throws ValidationFailure or ServiceError naming the
+ * field
+ */
 export type Planner = (request: CompleteRequest, sources: PlanSources) => Promise<Plan>
 
 export const planners: Readonly<Record<GenerationKind, Planner>> = {

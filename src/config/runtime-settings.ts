@@ -54,7 +54,9 @@ export interface RuntimeSettingsDependencies {
 const updatedField = '@updated'
 
 /** A notice on the channel `settings` tells of a change; whoever owns the subscriber calls `refresh` on it. */
-export function createRuntimeSettings ({ redis, keys, publish, initial }: RuntimeSettingsDependencies): RuntimeSettings {
+export function createRuntimeSettings (
+  { redis, keys, publish, initial }: RuntimeSettingsDependencies
+): RuntimeSettings {
   const recordKey = keys.key('runtime-settings')
   const ownKey = keys.key('runtime-settings', 'own')
   const names = Object.keys(initial) as RuntimeName[]

@@ -54,14 +54,14 @@ export function createFlorenceClient (address: URL): FlorenceClient {
       body,
       headers: { accept: 'application/json', ...headers },
       timeoutMs,
-      maxBytes: maxBytes,
+      maxBytes,
       signal
     })
     return parseJson('The answer of Florence', answer)
   }
 
   async function get (path: string, signal: AbortSignal): Promise<Buffer> {
-    return await readConfigured(http, { url: new URL(`${base}${path}`), timeoutMs, maxBytes: maxBytes, signal })
+    return await readConfigured(http, { url: new URL(`${base}${path}`), timeoutMs, maxBytes, signal })
   }
 
   async function upload (picture: Buffer, signal: AbortSignal): Promise<string> {

@@ -29,7 +29,9 @@ const movers = new Set<EventKind>([
 ])
 
 /** Places follow from the line at the moment of asking, so they are worked out here, while somebody listens. */
-export function startPositionBroadcaster ({ eventBus, estimates, log, isHeard }: PositionBroadcasterDependencies): PositionBroadcaster {
+export function startPositionBroadcaster (
+  { eventBus, estimates, log, isHeard }: PositionBroadcasterDependencies
+): PositionBroadcaster {
   const told = new Map<string, Map<string, number>>()
   const due = new Map<string, NodeJS.Timeout>()
 

@@ -285,7 +285,9 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       let refusal: unknown
       for (const [index, server] of servers.entries()) {
         try {
-          return { request, server, normalised, compatibility: await admitTo(server, normalised, request), webhook, jobs }
+          return {
+            request, server, normalised, compatibility: await admitTo(server, normalised, request), webhook, jobs
+          }
         } catch (error) {
           // The best server's reason is the one worth hearing.
           if (index === 0) refusal = error
@@ -295,7 +297,9 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
       throw refusal ?? new ServiceError('no_server_available',
         'No server is registered and enabled; add one on the page Servers or with POST /api/v1/servers.', { field: 'target_server_alias' })
     },
-    async accept ({ request, server, normalised, compatibility, webhook, jobs }, id, seed, group = request.bulkId ?? id) {
+    async accept ({
+      request, server, normalised, compatibility, webhook, jobs
+    }, id, seed, group = request.bulkId ?? id) {
       const given = seed === undefined ? compatibility.parameters : { ...compatibility.parameters, seed }
       const parameters = await replaceImages(given, async (text, field) => await inputs.keep(text, field))
       const warnings = [

@@ -67,7 +67,9 @@ export async function createOutputFiles (folder: string): Promise<OutputFiles> {
    * Takes the first free name, from this millisecond on. The empty file that takes it is replaced in one step, so
    * nothing is ever overwritten, on any file system.
    */
-  async function claimName (jobId: string, index: number, extension: OutputExtension, timestamp: number): Promise<string> {
+  async function claimName (
+    jobId: string, index: number, extension: OutputExtension, timestamp: number
+  ): Promise<string> {
     const name = outputName(jobId, timestamp, index, extension)
     try {
       await (await open(join(folder, name), 'wx', 0o640)).close()

@@ -38,7 +38,7 @@ export function createTagger ({ url, log, pauseMs = 1000, timeoutMs = 20_000 }: 
     form.set('format', 'json')
     const { body, headers } = await encodeForm(form)
     const answer = parseJson('The answer of the tagger', await readConfigured(http, {
-      url, method: 'POST', headers: { accept: 'application/json', ...headers }, body, timeoutMs, maxBytes: maxBytes, signal
+      url, method: 'POST', headers: { accept: 'application/json', ...headers }, body, timeoutMs, maxBytes, signal
     }))
     const [first] = Array.isArray(answer) ? answer as unknown[] : [answer]
     const scores = Object.entries(fieldsOf(fieldsOf(first).tags)).flatMap(([tag, value]) => {

@@ -88,7 +88,7 @@ export function createCivitaiClient (dependencies: CivitaiClientDependencies): C
           url: new URL(`${baseUrl}${path}`),
           headers: { accept: 'application/json', 'user-agent': 'StableQueue', ...authorization },
           timeoutMs,
-          maxBytes: maxBytes
+          maxBytes
         })
         if (answer.statusCode !== 429 && answer.statusCode < 500) return answer
         problem = `it answered ${answer.statusCode}`

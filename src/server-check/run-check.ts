@@ -93,12 +93,15 @@ export function waitingSteps (): ServerCheckStep[] {
  * @throws the reason of `lost` when that fires: then another process puts everything back
  */
 export async function runCheck (dependencies: CheckDependencies): Promise<CheckResult> {
-  const { id, client, calls, control, undo, cancelled, lost, wishes: requestedOptions, onSteps, log, limits = defaultLimits } = dependencies
+  const {
+    id, client, calls, control, undo, cancelled, lost, wishes: requestedOptions, onSteps, log, limits = defaultLimits
+  } = dependencies
   const startedAt = Date.now()
   const facts = noFacts(requestedOptions)
   const steps = waitingSteps()
   const requests: ServerCheckReport['requests'] = []
-  const maxGenerations = defaultGenerations + (requestedOptions.checkpoint === null ? 0 : 2) + (requestedOptions.minutes === null ? 0 : 2)
+  const { checkpoint, minutes } = requestedOptions
+  const maxGenerations = defaultGenerations + (checkpoint === null ? 0 : 2) + (minutes === null ? 0 : 2)
   let present: CheckStepName = 'wait'
   let end: Pick<CheckRun, 'outcome' | 'reason'> = { outcome: 'finished', reason: null }
   let made = 0

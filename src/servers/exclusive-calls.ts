@@ -7,7 +7,8 @@ import type { Semaphore } from '../lib/semaphore.ts'
 import { loadScript } from '../redis/scripts.ts'
 
 /**
- * ExclusiveCalls at servers for calls that are no jobs, such as enlarging a picture: a server does one thing at a time, so
+ * ExclusiveCalls at servers for calls that are no jobs, such as enlarging a picture: a server does one thing at a time,
+ * so
  * these stand at the same gate as the generations. Whoever serves the server opens it, in whatever process that is;
  * the call itself is made by who asked, so that no picture goes through Redis.
  */
@@ -48,7 +49,9 @@ export interface ExclusiveCallsDependencies {
   readonly keys: Keys
 }
 
-export async function createExclusiveCalls ({ redis, subscriber, keys }: ExclusiveCallsDependencies): Promise<ExclusiveCalls> {
+export async function createExclusiveCalls (
+  { redis, subscriber, keys }: ExclusiveCallsDependencies
+): Promise<ExclusiveCalls> {
   const granted = keys.channel('turns-granted')
   const waiting = new Map<string, () => void>()
   const hear = (channel: string, id: string) => { if (channel === granted) waiting.get(id)?.() }
@@ -155,7 +158,9 @@ const pauseAfterTrouble = 1000
  * Resolves once a call that a former holder of the lease has let through, and that may still be at the server, stands
  * first at the gate: nothing may be sent before.
  */
-export async function grantTurns ({ line, sendSlot, open, log }: ExclusiveCallGranterDependencies): Promise<ExclusiveCallGranter> {
+export async function grantTurns (
+  { line, sendSlot, open, log }: ExclusiveCallGranterDependencies
+): Promise<ExclusiveCallGranter> {
   const closing = new AbortController()
   const { ring, quiet } = createWakeUp(closing.signal)
 

@@ -143,7 +143,9 @@ export async function openServices (
     const guard = openEgress(config, redisUrl, registry)
     const metrics = createMetrics(storage)
     const tracing = await openTracing(config)
-    const webhooks = createWebhookServices(redis, { config, keys, log, encryptor, masterKey, guard, media, metrics, tracing })
+    const webhooks = createWebhookServices(redis, {
+      config, keys, log, encryptor, masterKey, guard, media, metrics, tracing
+    })
     const states = createServerStateStore(redis, keys)
     const models = createModelServices({ config, log, redis, keys, registry, states, guard })
     const uploadTexts = createUploadTexts(deriveKey(masterKey.current, 'upload-texts'))

@@ -93,7 +93,9 @@ export function createWebhookServices (redis: Redis, dependencies: WebhookServic
 
 /** Delivers the events of all jobs, together with whatever other processes do so. */
 export async function startWebhooks (
-  connection: Redis, services: WebhookServicesDependencies & { readonly subscriber: Redis, readonly imageUrls: ImageUrls }
+  connection: Redis, services: WebhookServicesDependencies & {
+    readonly subscriber: Redis, readonly imageUrls: ImageUrls
+  }
 ): Promise<{ close: (deadlineMs: number) => Promise<void> }> {
   const { config, keys, log, subscriber, imageUrls } = services
   const { deliveries, deliverer, queue } = createWebhookServices(connection, services)

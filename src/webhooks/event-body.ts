@@ -50,7 +50,9 @@ export function renderEvent (notice: JobEventNotice, options: RenderOptions): Re
 }
 
 function standardBody (
-  { type, moment: timestamp, sequence, job }: JobEventNotice, images: readonly JobImage[], options: RenderOptions, more: object
+  {
+    type, moment: timestamp, sequence, job
+  }: JobEventNotice, images: readonly JobImage[], options: RenderOptions, more: object
 ) {
   const { result, error, submission } = job
   const seed = images[0]?.seed ?? submission.parameters.seed ?? null

@@ -220,7 +220,7 @@ t.test('what is wrong in a request is named', async t => {
   ]
   for (const [path, status, code, field] of wrong) {
     t.match(await request('GET', path), {
-      status, body: { success: false, error: code, message: String, details: { field, code, timestamp: timestamp } }
+      status, body: { success: false, error: code, message: String, details: { field, code, timestamp } }
     }, path)
   }
 })
