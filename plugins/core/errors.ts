@@ -34,7 +34,7 @@ const codesByStatus: Readonly<Record<number, ErrorCode>> = {
 }
 
 /**
- * ExclusiveCalls whatever was thrown into a value of the taxonomy; what nobody expected says nothing about its inside.
+ * Turns whatever was thrown into a value of the taxonomy; what nobody expected says nothing about its inside.
  */
 export function toServiceError (error: unknown): ServiceError {
   if (error instanceof ServiceError) return error

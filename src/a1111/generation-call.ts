@@ -10,7 +10,7 @@ import { createJsonStreamFilter, type Disposition, type JsonPath } from './json-
 import { chunksOf, failureOfAnswer } from './small-calls.ts'
 import { type GenerationAnswer, GenerationFailure, type GenerationMode, type ImageSink, routeOf } from './types.ts'
 
-/** ExclusiveCalls the raw JSON text of one base64 string into bytes, piece by piece. */
+/** Turns the raw JSON text of one base64 string into bytes, piece by piece. */
 export interface ImageDecoder {
   /** The bytes that this piece completes. Throws `corrupt_image`. */
   decode (text: Buffer): Buffer

@@ -119,7 +119,7 @@ const maxLoras = 64
 const img2imgImages = ['init_images', 'mask', 'latent_mask']
 
 /**
- * ExclusiveCalls what any client sends into what A1111 takes. What A1111 would answer with a 500 or draw otherwise than
+ * Turns what any client sends into what A1111 takes. What A1111 would answer with a 500 or draw otherwise than
  * asked is found here.
  * @throws ServiceError `invalid_field_value`, `missing_required_field` or `unsupported_parameter`, naming the field
  */

@@ -38,7 +38,7 @@ export interface PlanSources {
 }
 
 /**
- * ExclusiveCalls a request of its kind into parameters of A1111. @throws ValidationFailure or ServiceError naming the
+ * Turns a request of its kind into parameters of A1111. @throws ValidationFailure or ServiceError naming the
  * field
  */
 export type Planner = (request: CompleteRequest, sources: PlanSources) => Promise<Plan>

@@ -7,7 +7,7 @@ import type { Semaphore } from '../lib/semaphore.ts'
 import { loadScript } from '../redis/scripts.ts'
 
 /**
- * ExclusiveCalls at servers for calls that are no jobs, such as enlarging a picture: a server does one thing at a time,
+ * Turns at servers for calls that are no jobs, such as enlarging a picture: a server does one thing at a time,
  * so
  * these stand at the same gate as the generations. Whoever serves the server opens it, in whatever process that is;
  * the call itself is made by who asked, so that no picture goes through Redis.
