@@ -64,3 +64,14 @@ t.test('the index of docs names every page', async t => {
 t.test('the README stays short: at most 200 lines', async t => {
   t.ok((pages.get('README.md') ?? '').split('\n').length <= 201)
 })
+
+t.test('every file and folder that CONTRIBUTING.md names is there', async t => {
+  const page = await readFile(inRepository('CONTRIBUTING.md'), 'utf8')
+  const named = [...page.matchAll(/(?<![\w/.])(?:src|queues|plugins|schemas|test|bench|web)\/[\w./-]*\w/g)].map(([path]) => path)
+  const paths = [...new Set(named)].filter(path => path !== 'test/jobs/x.test.ts')
+  t.ok(paths.length > 40, `${paths.length} paths`)
+  for (const path of paths) {
+    const found = await Promise.any([path, `${path}.ts`].map(async name => { await access(inRepository(name)) })).then(() => true, () => false)
+    t.ok(found, path)
+  }
+})
