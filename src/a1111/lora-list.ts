@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { answerTooLarge } from './failures.ts'
 import { createJsonStreamFilter, parseJson, type Disposition, type JsonPath } from './json-stream-filter.ts'
 import { fieldsOf, objectOf, textOf, type JsonObject } from '../lib/json-values.ts'
@@ -23,6 +24,8 @@ const pictures = /^modelspec\.(?:thumbnail|icon)/
 const tagMember = 'ss_tag_frequency'
 /** Tags that are kept of each LoRA. */
 const maxTags = 40
+/** Milliseconds after which other work gets its turn. */
+const longestTurn = 5
 /** Bytes that are kept of a long text. */
 const longestText = 16 * 1024
 /** Letters of it in the end. */
@@ -73,6 +76,7 @@ export async function readLoraList (
     reader = { write: text => { counter.write(unescape(text)) }, end: () => nothing }
   }
 
+  let turnBegan = performance.now()
   let bytes = 0
   for await (const chunk of chunks) {
     bytes += chunk.length
@@ -85,6 +89,10 @@ export async function readLoraList (
         const lora = loraOf(parseJson(event.text.toString('utf8')), tags)
         tags = null
         if (lora !== null) loras.push(lora)
+      }
+      if (performance.now() - turnBegan > longestTurn) {
+        await setImmediate()
+        turnBegan = performance.now()
       }
     }
   }

@@ -42,7 +42,7 @@ export function createTagCounter (): TagCounter {
     const tag = number > 0 ? tagText() : ''
     if (tag === '') return
     counts.set(tag, Math.min((counts.get(tag) ?? 0) + number, Number.MAX_SAFE_INTEGER))
-    if (counts.size > maxRemembered) counts = new Map(sorted().slice(0, maxRemembered / 2))
+    if (counts.size > maxRemembered) forgetRareOnes()
   }
 
   function tagText (): string {
@@ -56,8 +56,11 @@ export function createTagCounter (): TagCounter {
     }
   }
 
-  function sorted (): Array<[string, number]> {
-    return [...counts].sort(([, one], [, other]) => other - one)
+  function forgetRareOnes (): void {
+    const middle = Float64Array.from(counts.values()).sort()[maxRemembered / 2] ?? 0
+    const frequent = [...counts].filter(([, number]) => number > middle)
+    const others = [...counts].filter(([, number]) => number === middle)
+    counts = new Map([...frequent, ...others.slice(0, maxRemembered / 2 - frequent.length)])
   }
 
   /** Answers where the string ends, or the piece. */
@@ -134,7 +137,16 @@ export function createTagCounter (): TagCounter {
       }
       carryOver(json)
     },
-    top: most => sorted().slice(0, most)
+    top (most) {
+      const best: Array<readonly [string, number]> = []
+      for (const entry of counts) {
+        if (best.length === most && entry[1] <= (best.at(-1)?.[1] ?? 0)) continue
+        const place = best.findIndex(([, number]) => number < entry[1])
+        best.splice(place === -1 ? best.length : place, 0, entry)
+        if (best.length > most) best.pop()
+      }
+      return best
+    }
   }
 }
 
