@@ -6,8 +6,8 @@ import { type MediaStore, wholeOutput } from '../media/store.ts'
 import type { JobSubmission } from './job.ts'
 
 /**
- * Looks for work on finished pictures that was not done. A server that cannot load an upscaler or a model for faces
- * says so in its console only, and answers 200 with the picture merely resized, or as it was.
+ * Detects work on finished images that the server did not do. A server that cannot load an upscaler or a face model
+ * reports that only in its console, and answers 200 with the image merely resized or unchanged.
  */
 export type PictureCheck = (
   submission: Pick<JobSubmission, 'mode' | 'parameters'>, images: readonly StoredImage[]
@@ -17,7 +17,7 @@ interface Pixels { readonly data: Buffer, readonly width: number, readonly heigh
 type Fields = Readonly<Record<string, unknown>>
 type Size = Pick<Pixels, 'width' | 'height'>
 
-/** Servers cut sizes down, most to eighths. */
+/** Servers round sizes down, most to multiples of eight. */
 const sizeTolerance = 8
 /** Upscalers without a model. */
 const plainUpscaler = /^(none|lanczos|nearest|bicubic|bilinear|area|box|hamming)\b/i
@@ -47,7 +47,7 @@ export function createPictureCheck (media: Pick<MediaStore, 'readInput' | 'openO
     try {
       return await check(parameters as A1111Parameters, images)
     } catch (error) {
-      // The pictures are there and stay; it is only unknown what was done to them.
+      // The images exist and stay; only the work on them is unknown.
       log.debug({ err: error }, 'finished pictures could not be compared with what they were made of')
       return []
     }
@@ -87,7 +87,7 @@ async function judge (parameters: Fields, given: Buffer, result: Buffer): Promis
   }
 }
 
-/** Upright, as servers see it, without transparency. */
+/** Upright, as servers see the image, without transparency. */
 async function decode (bytes: Buffer): Promise<Pixels> {
   const { data, info } = await sharp(bytes, { limitInputPixels: maxPixels })
     .autoOrient().removeAlpha().toColourspace('srgb').raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true })
@@ -98,12 +98,12 @@ function isByModel (upscaler: string): boolean {
   return !plainUpscaler.test(upscaler)
 }
 
-/** Whether the second upscaler has no part in the picture. */
+/** Whether the second upscaler does not contribute to the image. */
 function isUnused ({ upscaler_2: second = 'None', extras_upscaler_2_visibility: share = 0 }: Fields): boolean {
   return second === 'None' || share === 0
 }
 
-/** Enlarged to a size and cut to it, rather than enlarged by a factor. */
+/** Whether the image is enlarged to a size and cropped to it, rather than enlarged by a factor. */
 function isCut ({ resize_mode: mode, upscaling_crop: crops = true }: Fields, upscaler: string): boolean {
   return upscaler !== 'None' && mode === 1 && crops === true
 }
@@ -116,7 +116,7 @@ function isAbout (one: Size, other: Size): boolean {
   return Math.abs(one.width - other.width) <= sizeTolerance && Math.abs(one.height - other.height) <= sizeTolerance
 }
 
-/** Before it is cut. */
+/** The size before cropping. */
 function scaledSize (parameters: Fields, { width, height }: Size): Size {
   const asked = sizeAsked(parameters)
   const factor = parameters.resize_mode === 1
@@ -126,14 +126,14 @@ function scaledSize (parameters: Fields, { width, height }: Size): Size {
 }
 
 /**
- * Whether the middle of the picture is what plain resizing makes of the input. Where there is too little in the input
- * for upscalers to differ in, it cannot be told.
+ * Whether the middle of the image equals the plainly resized input. Unknown if the input has too little detail for
+ * upscalers to differ.
  */
 async function isMerelyResized (
   input: Pixels, made: Pixels, { scaled, isExact }: { readonly scaled: Size, readonly isExact: boolean }
 ): Promise<boolean> {
   const whole = { width: Math.floor(scaled.width / 8) * 8, height: Math.floor(scaled.height / 8) * 8 }
-  // what was not cut is compared in its own size, however its server rounds
+  // an image that was not cropped is compared in its own size, however its server rounds
   const full = isAbout(made, scaled) ? made : whole
   if (full.width === input.width && full.height === input.height && made === full) {
     return isExact && input.data.equals(made.data)
@@ -148,9 +148,9 @@ async function isMerelyResized (
   return meanDifference(seen, plain) < detail * nearlyPlain || meanDifference(seen, coarse) < detail * nearlyCoarse
 }
 
-/** Levels of 256 by which the smoothest and the coarsest way of resizing have to differ. */
+/** Levels of 256 by which the smoothest and the coarsest way of resizing must differ. */
 const minDetail = 1
-/** Shares of that; smooth ways of resizing differ a little from each other, and models by far more. */
+/** Shares of that difference. Smooth ways of resizing differ a little from each other, models far more. */
 const nearlyPlain = 0.3
 const nearlyCoarse = 0.1
 
@@ -173,7 +173,7 @@ function meanDifference (one: Buffer, other: Buffer): number {
   return sum / Math.max(1, one.length)
 }
 
-/** Whether the pixels are the same, apart from what lossy formats make of them. */
+/** Whether the pixels are the same, apart from the losses of lossy formats. */
 async function isUnchanged (
   input: Pixels, made: Pixels, { given, result }: { readonly given: Buffer, readonly result: Buffer }
 ): Promise<boolean> {
@@ -189,7 +189,7 @@ async function isUnchanged (
   return differing <= one.length * minChange
 }
 
-/** Share of the samples that a face which was drawn anew changes at the least. */
+/** The least share of the samples that a restored face changes. */
 const minChange = 0.0002
 
 /** Brightness alone: lossy formats keep far less of the colours. */

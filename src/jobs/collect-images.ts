@@ -10,19 +10,19 @@ import type { Job, JobImage, JobWarning } from './job.ts'
 /** Takes the images of one answer as they arrive. */
 export interface ImageCollector {
   createSink (index: number): Promise<ImageSink>
-  /** The answer has something at this place that is no base64. */
+  /** The answer has something at this index that is not base64. */
   lose (index: number, failure: GenerationFailure): void
   /**
-   * All images, stored for good, in the answer's order, and a warning for each that is none. While they cannot be
-   * stored it waits and keeps them in memory.
-   * @param asked how many were asked for; null where a script decides it
-   * @throws ServiceError `storage_full` when that takes too long, or the signal is aborted
-   * @throws GenerationFailure `corrupt_image` where there is no image among what came
+   * All images, stored permanently, in the answer's order, and a warning for each entry that is not an image. While
+   * they cannot be stored, it waits and keeps them in memory.
+   * @param asked how many were requested; null if a script decides
+   * @throws ServiceError `storage_full` if that takes too long or the signal is aborted
+   * @throws GenerationFailure `corrupt_image` if the answer holds no image
    */
   finish (
     info: Readonly<Record<string, unknown>> | null, asked: number | null, signal: AbortSignal
   ): Promise<CollectedImages>
-  /** Removes whatever was stored. */
+  /** Removes the stored images. */
   discard (): Promise<void>
 }
 
@@ -41,24 +41,24 @@ export interface ImageCollectorDependencies {
 
 /** All images that one process keeps in memory because they cannot be stored, in bytes. */
 const maxKeptBytes = 128 * 1024 * 1024
-/** How long they are kept, in milliseconds. After that the job is generated again when there is room. */
+/** How long they are kept, in milliseconds. After that the job is generated again once there is space. */
 const keptFor = 15 * 60_000
 
 type Stored = Omit<StoredImage, 'role'>
 
-/** One image: in a sink of the store, or in memory where that failed. */
+/** One image: in a sink of the store, or in memory if the sink failed. */
 interface Arriving {
   readonly index: number
   sink: OutputSink | null
   readonly kept: Buffer[]
-  /** What its sink failed with. */
+  /** The error of its sink. */
   error: unknown
 }
 
 export function createImageCollectors ({ media, storage, log }: ImageCollectorDependencies): CollectImages {
   let keptBytes = 0
 
-  /** Takes bytes into memory that could not be stored. @throws why they could not, where there is no room either */
+  /** Keeps bytes in memory that could not be stored. @throws the reason if memory has no space either */
   function keep (image: Arriving, bytes: Buffer): void {
     if (keptBytes + bytes.length > maxKeptBytes) throw image.error
     keptBytes += bytes.length
@@ -69,7 +69,9 @@ export function createImageCollectors ({ media, storage, log }: ImageCollectorDe
     for (const bytes of image.kept.splice(0)) keptBytes -= bytes.length
   }
 
-  /** The image goes on in memory, with what its sink has taken so far. @throws the error where that is impossible */
+  /**
+   * Continues the image in memory, with the bytes that its sink already has. @throws the error if that is impossible
+   */
   async function rescue (image: Arriving, error: unknown): Promise<void> {
     const fault = storageFaultOf(error)
     if (fault === null) throw error
@@ -84,7 +86,7 @@ export function createImageCollectors ({ media, storage, log }: ImageCollectorDe
 
   return (job, timestamp) => {
     const images: Arriving[] = []
-    /** What came and is no image, by its place in the answer. */
+    /** Entries that are not images, by their index in the answer. */
     const lost = new Map<number, GenerationFailure>()
     const openSink = async (index: number) => await media.createOutputSink(job.id, index, timestamp)
 
@@ -117,7 +119,7 @@ export function createImageCollectors ({ media, storage, log }: ImageCollectorDe
         throw error
       }
       const stored = await sink.finished
-      // From here on it is the sink's, also for `discard`.
+      // From here on the sink owns it, also for `discard`.
       image.sink = sink
       letGo(image)
       return stored
@@ -147,7 +149,7 @@ export function createImageCollectors ({ media, storage, log }: ImageCollectorDe
       }
     }
 
-    /** Null for what is no image, which costs itself alone. */
+    /** Null for an entry that is not an image; only that entry is lost. */
     async function storedOrLost (image: Arriving, signal: AbortSignal): Promise<Stored | null> {
       if (lost.has(image.index)) return null
       try {
@@ -160,7 +162,7 @@ export function createImageCollectors ({ media, storage, log }: ImageCollectorDe
       }
     }
 
-    /** Once one image cannot be had, nobody waits for the others. */
+    /** Once one image is lost, there is no point in waiting for the others. */
     async function allStored (signal: AbortSignal): Promise<Array<Stored | null>> {
       const over = new AbortController()
       return await withDeadline(keptFor, [signal, over.signal], async limit => {

@@ -7,36 +7,39 @@ import type { Job, JobProgress } from './job.ts'
 import { type JobFacts, readQueue } from './scripts/index.ts'
 import { unpackWorkload } from './workload.ts'
 
-/** When a job is expected to begin and to end, in seconds from now. */
+/** When a job is expected to begin and to finish, in seconds from now. */
 export interface JobEstimate {
-  /** 0 for one that runs. */
+  /** 0 for a running job. */
   readonly startsIn: number
   readonly endsIn: number
 }
 
 export interface PlacedJob {
   readonly job: Pick<Job, 'id' | 'serverId' | 'status'>
-  /** Its place in line, from 1; null unless it waits. */
+  /** Its position in the queue, from 1; null unless it waits. */
   readonly position: number | null
 }
 
-/** What a server has before it. */
+/** The work that a server has ahead of it. */
 export interface QueueEstimate {
   readonly waiting: number
   readonly running: number
   /**
-   * Seconds until the server has done all of it, if nothing comes in between; null while nothing is known of its
-   * speed. Does not ask whether the line is held.
+   * Seconds until the server has done all of it, if nothing else arrives; null while its speed is unknown. Ignores
+   * whether the queue is paused.
    */
   readonly seconds: number | null
 }
 
 export interface Estimates {
-  /** In the order given; null where nothing can be said: it has ended, its line is held, or nothing is known. */
+  /**
+   * In the order given; null for a job that cannot be estimated: it has finished, its queue is paused, or the speed is
+   * unknown.
+   */
   of (jobs: readonly PlacedJob[]): Promise<Array<JobEstimate | null>>
-  /** Predicted seconds of work in a server's line and at the server. */
+  /** Predicted seconds of work in a server's queue and at the server. */
   line (serverId: string): Promise<QueueEstimate>
-  /** The first jobs of a line, in order, with what is expected of them. */
+  /** The first jobs of a queue, in order, with their estimates. */
   places (serverId: string, count: number): Promise<PositionEstimate[]>
 }
 
@@ -58,27 +61,27 @@ export interface EstimatesDependencies {
   readonly now?: () => number
 }
 
-/** Places that are added up one by one; the rest is taken for the mean of those. */
+/** Positions that are added up one by one; each further one counts as their mean. */
 const placesSummed = 1000
-/** Shares of a generation from which on its own progress has something to say. */
+/** The share of a generation after which its own progress is meaningful. */
 const tellingFraction = 0.1
 
-/** A line, added up. All in seconds from now. */
+/** The sums of a queue. All in seconds from now. */
 interface SummedQueue {
   readonly model: CostModel
   readonly length: number
-  /** Until what runs is done, by the id of the job. */
+  /** Time until each running job is done, by job id. */
   readonly running: ReadonlyMap<string, number>
   readonly waiting: ReadonlyMap<string, {
     readonly place: number, readonly keyId: string | null, readonly estimate: JobEstimate
   }>
-  /** What a place beyond those that were added up takes. */
+  /** Time that each position beyond the added ones takes. */
   readonly mean: number
-  /** When the last place that was added up is done. */
+  /** When the last added position is done. */
   readonly end: number
 }
 
-/** What is expected of a job, with the server's own guess where it made one: there is one end, however it is told. */
+/** The estimate of a job, with the server's own guess if it made one, so that all interfaces report the same end. */
 export function expectationOf (
   { status, progress }: Pick<Job, 'status' | 'progress'>, estimate: JobEstimate | null
 ): JobEstimate | null {
@@ -86,7 +89,7 @@ export function expectationOf (
   return own === null ? estimate : { startsIn: 0, endsIn: own }
 }
 
-/** Says when jobs will begin and end, from what their servers took for others. */
+/** Predicts when jobs will begin and finish, from the time that their servers took for others. */
 export function createEstimates (dependencies: EstimatesDependencies): Estimates {
   const { redis, keys, registry, states, processes, now = Date.now } = dependencies
 
@@ -109,7 +112,7 @@ export function createEstimates (dependencies: EstimatesDependencies): Estimates
     return { model, length, running: left, waiting: summed, mean, end: clock }
   }
 
-  /** Those whose lines move. */
+  /** The servers whose queues move. */
   async function goingOn (serverIds: readonly string[]): Promise<Set<string>> {
     if (!processes()) return new Set()
     const known = await states.readMany(serverIds)
@@ -161,18 +164,21 @@ function after (loaded: string, workload: Workload | null): string {
   return workload === null ? loaded : loadedAfter(loaded, workload)
 }
 
-/** What a running generation still takes: by what it was expected to take, and the further it is by its progress. */
+/**
+ * The time that a running generation still takes: first by its estimate, and the further it is, the more by its
+ * progress.
+ */
 function secondsLeft (model: CostModel, [, , cost, started, progress]: JobFacts, timestamp: number): number {
   const workload = unpackWorkload(cost)
   const whole = predictSeconds(model, workload, model.loaded)
   const gone = started === '' ? 0 : Math.max(0, (timestamp - Number(started)) / 1000)
   const { fraction, etaSeconds = null }: Pick<JobProgress, 'fraction'> & Partial<JobProgress> =
     progress === '' ? { fraction: 0 } : JSON.parse(progress) as JobProgress
-  // The server's own guess is what the job shows, and a second one would contradict it.
+  // The job shows the server's own guess; a second one would contradict it.
   if (etaSeconds !== null) return etaSeconds
   const byProgress = fraction > tellingFraction ? gone * (1 - fraction) / fraction : null
   if (whole === null) return byProgress ?? 0
-  // Who is late is expected to be done soon, but not at once.
+  // A late generation is expected to finish soon, but not at once.
   const byCost = Math.max(whole - gone, whole * 0.02)
   return byProgress === null ? byCost : (1 - fraction) * byCost + fraction * byProgress
 }

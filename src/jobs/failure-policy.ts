@@ -6,8 +6,8 @@ import { normaliseWords } from '../servers/suspicions.ts'
 import { type Job, type JobAttempt, type JobError, type JobWarning, maxSends } from './job.ts'
 
 /**
- * What of these parameters takes the most memory at once and can be made smaller, as a sentence for whoever sent a
- * job that ran out of it twice.
+ * The parameter that takes the most memory and can be reduced, as a sentence for the client whose job ran out of memory
+ * twice.
  */
 function memoryAdvice (parameters: Readonly<Record<string, unknown>>): string {
   const batch = Number(parameters.batch_size ?? 1)
@@ -22,13 +22,13 @@ function memoryAdvice (parameters: Readonly<Record<string, unknown>>): string {
   return `Try ${smaller(width)}x${smaller(height)} instead of ${width}x${height}, about half the pixels.`
 }
 
-/** What happens to a job after a generation that did not end well. */
+/** What happens to a job after a generation that failed. */
 export type FailureDecision =
   | {
     readonly kind: 'fail'
     readonly code: string
     readonly message: string
-    /** Whether another server may do what this one cannot. */
+    /** Whether another server could do what this one cannot. */
     readonly elsewhere: boolean
   }
   | {
@@ -36,40 +36,40 @@ export type FailureDecision =
     readonly usedAttempts: 0 | 1
     readonly crashes: 0 | 1
     readonly delayMs: number
-    /** Whether another server is to be tried before this one is again. */
+    /** Whether to try another server before this one again. */
     readonly elsewhere: boolean
-    /** What to do at the server before the job may run there again. */
+    /** What to do at the server before the job can run there again. */
     readonly remedy: 'none' | 'wait-for-server' | 'unload-checkpoint'
   }
 
 export interface FailureLimits {
-  /** Generations of one job before a passing fault becomes final. */
+  /** Generations of one job before a temporary fault becomes final. */
   readonly attempts: number
-  /** Before the second attempt; doubled for each further one. */
+  /** Wait before the second attempt; doubled for each further one. */
   readonly backoffSeconds: number
   /** Uniform in [0, 1). */
   readonly random: () => number
 }
 
-/** A job under which servers went away this often is not tried again by itself. */
+/** A job during which servers went away this often is not retried automatically. */
 const maxCrashes = 2
-/** How often a server may turn a job away as too many before that counts as an attempt. */
+/** How often a server can reject a job as too many requests before that counts as an attempt. */
 const maxTurnedAway = 10
-/** How often a job may be the trial of a server that another job has found broken before that counts as an attempt. */
+/** How often a job can be the trial of a server that another job found broken before that counts as an attempt. */
 const maxTrials = 3
 const jitter = 0.2
 
-/** What the policy asks of a job, as it was before the generation that failed. */
+/** The parts of a job that the policy uses, as they were before the failed generation. */
 export type FailedJob = Pick<Job, 'usedAttempts' | 'crashes' | 'attempts' | 'submission'> &
   Partial<Pick<Job, 'sends' | 'deaths' | 'firstRun'>> & {
-    /** Whether another job had found the GPU process broken before. */
+    /** Whether another job found the GPU process broken before. */
     readonly foundBroken?: boolean
   }
 
 /**
- * Decides by who is at fault. The request fails at once. A server that does not answer its looks either costs no
- * attempt. What only this request meets at a server that answers, and what may pass, is tried again within the allowed
- * attempts, but not where it would surely end in the same way.
+ * Decides by the cause of the failure. If the request is at fault, the job fails at once. A server that does not answer
+ * its probes either costs no attempt. A failure of only this request at a server that answers, and a temporary failure,
+ * is retried within the allowed attempts, unless the same result is certain.
  * @param server alias of the server where it failed
  */
 export function decideAfter (
@@ -99,7 +99,7 @@ export function decideAfter (
     case 'unauthorized':
       return { ...giveBack, remedy: 'wait-for-server' }
     case 'server-down': {
-      // It answers its looks, but no generation until it is restarted: whoever is sent meanwhile is a trial.
+      // It answers its probes, but no generation until it is restarted: each job sent meanwhile is a trial.
       if (failure.code === 'cuda_poisoned') {
         const trials = life.filter(({ error }) => error.code === failure.code).length
         if (job.foundBroken === true && trials < maxTrials) {
@@ -108,8 +108,7 @@ export function decideAfter (
         if (isLast) return fail(failure.code, failure.message, true)
         return { ...giveBack, usedAttempts: 1, elsewhere: true, remedy: 'wait-for-server' }
       }
-      // A slow proxy in front says nothing against the job; a connection that breaks under it, or a server that
-      // stands still with it, may.
+      // A slow proxy in front is no sign against the job; a broken connection or a stalled server can be one.
       const suspicious = failure.code === 'connection_lost' || failure.code === 'stalled'
       const crashes = suspicious && failure.mayBeRunning ? 1 : 0
       if (job.crashes + crashes >= maxCrashes) return quarantined(failure)
@@ -136,7 +135,7 @@ export function decideAfter (
     }
     case 'passing':
     case 'bad-answer':
-      // Others used up what the server allows; the next is not sent before that is over.
+      // Other requests used up the server's rate limit; the next one waits until it is over.
       if (isRateLimit(failure) && life.filter(({ error }) => error.code === failure.code).length < maxTurnedAway) {
         return giveBack
       }
@@ -157,12 +156,12 @@ function quarantined (failure: GenerationFailure): FailureDecision {
   }
 }
 
-/** Whether the failure is an answer of the server's, in contrast to one that broke off or a fault of ours. */
+/** Whether the failure is an answer of the server, in contrast to a broken connection or our own fault. */
 function isTold ({ failureClass, code }: GenerationFailure): boolean {
   return failureClass === 'bad-answer' || code === 'server_error'
 }
 
-/** Whether an earlier generation of the job ended in the same way, there or, without a server, anywhere. */
+/** Whether an earlier generation of the job failed in the same way, on that server or, without a server, on any. */
 function isRepeated (failure: GenerationFailure, before: readonly JobAttempt[], server?: string): boolean {
   const words = normaliseWords(failure.message)
   return before.some(({ server: at, error }) =>
@@ -170,8 +169,8 @@ function isRepeated (failure: GenerationFailure, before: readonly JobAttempt[], 
 }
 
 /**
- * Stands for what was asked and by whom. All jobs of one caller with the same script are one: only their server, not
- * their number, says anything where they fail. Seeds make no difference either.
+ * Identifies the request and its client. All jobs of one client with the same script count as one: if they fail, their
+ * server is evidence, not their number. Seeds make no difference either.
  */
 export function requestSignature ({ keyId, submission }: Pick<Job, 'keyId' | 'submission'>): string {
   const { mode, checkpoint, studio: bots } = submission
@@ -182,12 +181,12 @@ export function requestSignature ({ keyId, submission }: Pick<Job, 'keyId' | 'su
 
 export const differentResult = 'different_result'
 
-/** What tells differences apart that reading the inventory may explain; of the others once is enough. */
+/** A key for differences that a new read of the inventory can explain; for the others one read is enough. */
 export function inventoryDifference ({ code, message }: JobWarning): string {
   return ['different_checkpoint', 'different_sampler'].includes(code) ? message : code
 }
 
-/** For a job that wants exactly what it asked for or nothing. */
+/** For a job that must get exactly what it asked for. */
 export function differenceOf (warnings: readonly JobWarning[]): JobError {
   return {
     code: differentResult, message: warnings.map(({ message }) => message).join(' '), failureClass: 'bad-answer'

@@ -14,7 +14,7 @@ export interface FleetSources {
   readonly registry: ServerRegistry
   readonly states: ServerStateStore
   readonly estimates: Pick<Estimates, 'line'>
-  /** Every queue with how many entries it has in each state. */
+  /** Every queue with the number of its entries in each state. */
   readonly queues: () => ReadonlyArray<{
     readonly name: string
     readonly counts: () => Promise<Readonly<Record<string, number>>>
@@ -22,8 +22,8 @@ export interface FleetSources {
 }
 
 /**
- * How jobs, servers and Redis stand, as every process sees them in Redis at this moment: ask one process, or take the
- * greatest of several. Where Redis does not answer, that is all it says.
+ * The state of jobs, servers and Redis. Every process reads it from Redis and reports the same: query one process, or
+ * take the maximum of several. If Redis does not answer, only that is reported.
  */
 export function createFleetMetrics (sources: FleetSources): { text: () => Promise<string> } {
   const { redis, keys, registry, states, estimates, queues } = sources
@@ -96,7 +96,7 @@ export function createFleetMetrics (sources: FleetSources): { text: () => Promis
   }
 
   async function read (): Promise<string> {
-    // What is gone must not be told of for ever.
+    // Removed servers and queues must not be reported for ever.
     prometheus.resetMetrics()
     try {
       await Promise.all([readRedis(), readServers(), readQueues()])
@@ -110,7 +110,7 @@ export function createFleetMetrics (sources: FleetSources): { text: () => Promis
 
   let reading: Promise<string> | null = null
   return {
-    // Who asks while somebody else is being answered gets the same answer: one would empty the gauges of the other.
+    // Concurrent requests share one answer: each would otherwise reset the gauges of the other.
     text: async () => await (reading ??= read().finally(() => { reading = null }))
   }
 }

@@ -17,18 +17,18 @@ import type { JobStore } from './store.ts'
 export interface GalleryQuery {
   readonly keyId?: string
   readonly serverId?: string
-  /** Only images of jobs that were accepted from this moment on, and before that one; milliseconds since the epoch. */
+  /** Only images of jobs accepted at or after this time, and before that one; milliseconds since the epoch. */
   readonly since?: number
   readonly until?: number
-  /** Only jobs whose prompt contains this, without regard to case (ASCII letters). */
+  /** Only jobs whose prompt contains this text, ignoring case (ASCII letters). */
   readonly text?: string
-  /** Only images made with a checkpoint or LoRA whose name contains this, without regard to case. */
+  /** Only images made with a checkpoint or LoRA whose name contains this text, ignoring case. */
   readonly model?: string
   /** Only images in this role. */
   readonly role?: StoredImage['role']
   /** About so many images; those of one job stay together. */
   readonly limit: number
-  /** Where the page before ended. */
+  /** Where the previous page ended. */
   readonly cursor?: string
 }
 
@@ -40,22 +40,22 @@ export interface GalleryImage {
 export interface GalleryPage {
   /** Newest job first. */
   readonly images: GalleryImage[]
-  /** Leads to the next page; null at the end. */
+  /** The cursor of the next page; null at the end. */
   readonly nextCursor: string | null
 }
 
-/** The images of all jobs, whatever became of those. */
+/** The images of all jobs, whatever their status. */
 export interface Gallery {
   page (query: GalleryQuery): Promise<GalleryPage>
-  /** How many images there are, of one key or in all. */
+  /** The number of images, of one key or in total. */
   count (keyId?: string): Promise<number>
-  /** The image of a name. @throws ServiceError `image_not_found` */
+  /** The image with this name. @throws ServiceError `image_not_found` */
   find (name: string): Promise<GalleryImage>
   /** Deletes one image; its job stays. @throws ServiceError `image_not_found` */
   remove (image: GalleryImage): Promise<void>
 }
 
-/** Records that one call reads at the most while it looks for something; the cursor leads on from there. */
+/** Records that one call reads at most during a search; the cursor continues from there. */
 const maxExamined = 20_000
 const examinedAtOnce = 500
 
@@ -71,7 +71,7 @@ export function createGallery (
 ): Gallery {
   const prefix: [string] = [keys.key('')]
 
-  /** Ended jobs, newest first, out of the index of each end. */
+  /** Finished jobs, newest first, from the index of each final status. */
   async function ended (query: Omit<GalleryQuery, 'limit'>, after: string | undefined, count: number): Promise<Arrived[]> {
     const lowest = query.since === undefined ? '-inf' : String(query.since * 1000)
     const highest = after ?? (query.until === undefined ? undefined : String(query.until * 1000))
@@ -134,7 +134,9 @@ export function createGallery (
   }
 }
 
-/** The checkpoint that made a job's images, as the server said or as it was asked for; null where neither is known. */
+/**
+ * The checkpoint that made a job's images, as the server reported or the client requested it; null if neither is known.
+ */
 export function checkpointOf ({ submission, result }: Job): string | null {
   const told = result?.info?.sd_model_name
   return submission.checkpointTitle ?? (typeof told === 'string' && told !== '' ? told : submission.checkpoint)
@@ -152,29 +154,31 @@ function pairsOf (reply: readonly string[]): Arrived[] {
   return found
 }
 
-/** As Lua does it in Redis: other letters than ASCII have to be spelled as they are. */
+/** Like Lua in Redis: only ASCII letters match regardless of case. */
 function inLowerCase (text: string): string {
   return text.replace(/[A-Z]+/g, letters => letters.toLowerCase())
 }
 
-/** Images that somebody is about to fetch as one zip. */
+/** Images that a client is about to fetch as one zip. */
 export interface ZipOrder {
   readonly names: readonly string[]
-  /** Whether each image has a file with its parameters beside it. */
+  /** Whether each image comes with a file of its parameters. */
   readonly contents: 'images' | 'images and parameters'
-  /** Access key of whoever ordered it; null for those who have none. */
+  /** Access key that ordered it; null for clients without a key. */
   readonly keyId: string | null
 }
 
 export interface ZipService {
   /**
-   * @param images those of the order, looked up
+   * @param images the images of the order, looked up
    * @throws ServiceError `payload_too_large`
    */
   order (order: ZipOrder, images: readonly GalleryImage[]): Promise<{ id: string, bytes: number, expiresAt: number }>
   /** @throws ServiceError `zip_not_found` */
   find (id: string): Promise<ZipOrder>
-  /** The zip as it is made: one image is read at a time, and nothing is kept. Ends early when its reader goes. */
+  /**
+   * The zip, made while it is sent: it reads one image at a time and stores nothing. Stops when its reader disconnects.
+   */
   stream (order: ZipOrder): Readable
 }
 
@@ -186,17 +190,17 @@ export interface ZipServiceDependencies {
   readonly log: Log
 }
 
-/** How long an order can be fetched, in seconds. */
+/** How long clients can fetch an order, in seconds. */
 const lifetime = 3600
-/** Images of one zip together. */
+/** Total size of the images of one zip. */
 const maxBytes = 4 * 1024 ** 3
-/** Pictures are compressed already. */
+/** Images are compressed already. */
 const stored = { compress: false }
 
 export function createZipService ({ redis, keys, gallery, media, log }: ZipServiceDependencies): ZipService {
   const orderKey = (id: string) => keys.key('zip', id)
 
-  /** Adds what is still there, one after the other, while the reader reads. */
+  /** Adds the images that still exist, one after the other, while the reader reads. */
   async function fill (zip: ZipFile, { names, contents }: ZipOrder, reading: Set<Readable>, gone: AbortSignal) {
     const missing: string[] = []
     for (const name of names) {
@@ -263,7 +267,7 @@ export function noSuchZip (id: string): ServiceError {
   return new ServiceError('zip_not_found', `There is no zip ${id}; a zip is available for one hour.`)
 }
 
-/** What made an image, to be read by people and programs. */
+/** The parameters of an image, readable for people and programs. */
 function parametersOf ({ image, job }: GalleryImage): Record<string, unknown> {
   return {
     filename: image.name,

@@ -6,23 +6,26 @@ import type { Job } from './job.ts'
 import type { StopReason } from './open-generation.ts'
 import type { RunClaim } from './store.ts'
 
-/** How a job ended here. */
+/** How a job finished here. */
 export interface JobEnding {
   readonly status: string
-  /** Of its error, or empty. */
+  /** The code of its error, or empty. */
   readonly code: string
   readonly images: number
-  /** Milliseconds from its last start on; null where it brought nothing. */
+  /** Milliseconds since its last start; null if it produced nothing. */
   readonly took: number | null
 }
 
-/** Tells operators what becomes of generations: in the log, in the metrics, and in the job's trace. */
+/** Reports generations to operators: in the log, in the metrics, and in the job's trace. */
 export interface GenerationTelemetry {
-  /** What every line about a job begins with. */
+  /** The fields of every log line about a job. */
   about (job: Job): { job: string, request?: string, server: string }
-  /** The part of the job's trace that its generation is; the time in line is another, told once it is over. */
+  /**
+   * Opens the span of the generation in the job's trace. The waiting time is a span of its own, reported once it is
+   * over.
+   */
   begin (claim: RunClaim, job: Job, startedAt: number): OpenSpan
-  /** @param idle milliseconds for which the server was idle before although this job waited; null where it was not */
+  /** @param idle milliseconds for which the server was idle although this job waited; null if it was not */
   sent (claim: RunClaim, job: Job, idle: number | null): void
   failed (job: Job, failure: GenerationFailure, stopReason: StopReason | null): void
   ended (job: Job, ending: JobEnding): void
@@ -53,7 +56,7 @@ export function createGenerationTelemetry (
     },
     sent ({ run }, job, idle) {
       log.info({ ...about(job), run }, 'generation started')
-      // never negative: the clock may have been set back
+      // never negative: the clock can be set back
       const waited = job.starts === 0 ? Math.max(0, Date.now() - job.createdAt) : null
       metrics.generationStarted({ server: alias(), waited })
       if (idle !== null) metrics.serverIdle({ server: alias(), gap: idle })

@@ -5,21 +5,21 @@ import type { StoredEvent } from '../events/event.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { EventFilter } from '../events/filter.ts'
 
-/** What is kept of the events after one. */
+/** The stored events after a given one. */
 export interface StoredHistory {
-  /** Whether some are not kept any more. */
+  /** Whether some are no longer stored. */
   readonly gap: boolean
   readonly events: readonly StoredEvent[]
 }
 
 const lastKinds = new Set<EventKind>(['completed', 'failed', 'cancelled', 'removed'])
 
-/** Whether nothing is to be expected of a job after this, unless somebody retries it. */
+/** Whether this is the last event of a job, unless a client retries it. */
 export function isLast ({ kind }: { readonly kind: EventKind }): boolean {
   return lastKinds.has(kind)
 }
 
-/** All events after an id that a listener gets; meant for those of one job, which are few. */
+/** All events after an id that a listener gets; meant for the few events of one job. */
 export async function readJobHistory (eventLog: EventLog, after: string, accepts: EventFilter): Promise<StoredHistory> {
   const events: StoredEvent[] = []
   for (let cursor = after; ;) {
@@ -32,9 +32,10 @@ export async function readJobHistory (eventLog: EventLog, after: string, accepts
 }
 
 /**
- * Stands for the end of a job whose own event is not kept any more, or lies before what the listener asked for.
- * @param id where the stream stands
- * @returns null for a job that has not ended
+ * A substitute for a job's final event that is no longer stored, or is older than the events that the listener
+ * requested.
+ * @param id the current end of the stream
+ * @returns null for a job that has not finished
  */
 export function endOf (job: Job, id: string): StoredEvent | null {
   const { status, error, result } = job

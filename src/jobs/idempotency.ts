@@ -5,18 +5,18 @@ import { ServiceError } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
 import { loadScript } from '../redis/scripts.ts'
 
-/** What a request with an Idempotency-Key stands for. */
+/** A request with an Idempotency-Key. */
 export interface KeyedRequest {
-  /** Whose key it is; two owners may use the same text. */
+  /** The owner of the key; two owners can use the same text. */
   readonly owner: string
-  /** As the client sent it; undefined does the work unconditionally. */
+  /** The key as the client sent it; undefined does the work unconditionally. */
   readonly key: string | undefined
-  /** Which work is asked for, such as `bulk`: its answers fit no other. */
+  /** The requested work, such as `bulk`: its answers fit no other. */
   readonly operation: string
   readonly body: unknown
 }
 
-/** What a repeated request is answered with. */
+/** The answer to a repeated request. */
 export interface FirstAnswer<Answer> {
   readonly repeated: boolean
   readonly answer: Answer
@@ -26,10 +26,10 @@ export interface Idempotency {
   /**
    * Does the work once per owner and key, and gives every request with that key the same answer.
    *
-   * `work` gets the id that belongs to the key for good, and whether another request began with it before and has
-   * not answered: then it may be under way now or may have crashed halfway, so what has that id may exist already.
-   * A request that turns out to be wrong frees the key, so that it can be corrected.
-   * @throws ServiceError `idempotency_key_reused` when the key came with another request before
+   * `work` gets the id that belongs to the key permanently, and whether an earlier request began with it and has not
+   * answered: that one can still be under way or have crashed halfway, so something with that id can exist already. A
+   * request that turns out to be wrong frees the key, so that the client can correct it.
+   * @throws ServiceError `idempotency_key_reused` if the key came with another request before
    */
   once<Answer> (request: KeyedRequest, newId: () => string,
     work: (id: string, begun: boolean) => Promise<Answer>): Promise<FirstAnswer<Answer>>
@@ -43,7 +43,7 @@ const claimKey = loadScript<[entry: string], [id: string, fingerprint: string, l
 const keepAnswer = loadScript<[entry: string], [id: string, answer: string], string>(script('keep-answer'))
 const freeKey = loadScript<[entry: string], [id: string], null>(script('free-key'))
 
-/** @param lifetimeHours how long a key is remembered */
+/** @param lifetimeHours how long keys are remembered */
 export function createIdempotency (redis: Redis, keys: Keys, lifetimeHours: number): Idempotency {
   return {
     async once ({ owner, key, operation, body }, newId, work) {
@@ -75,7 +75,7 @@ export function createIdempotency (redis: Redis, keys: Keys, lifetimeHours: numb
   }
 }
 
-/** Whether the same request would be refused again and again, so that nothing was or will be made of it. */
+/** Whether the same request would always be refused, so that it has no result and never will. */
 function isWrongRequest (error: unknown): boolean {
   return error instanceof ServiceError && [400, 404, 422].includes(error.status)
 }

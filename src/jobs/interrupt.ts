@@ -3,24 +3,23 @@ import type { A1111Client } from '../a1111/client.ts'
 import { GenerationFailure, type ServerProgress } from '../a1111/types.ts'
 import { longestWay, type TaskKnowledge } from './task-knowledge.ts'
 
-/** Tells whether what runs at a server is one generation of ours, also where the server knows no tasks. */
+/** Recognises whether a server runs a given generation of ours, even if the server knows no tasks. */
 export interface TaskRecogniser {
-  /** To be called right before the generation is sent. */
+  /** Call this right before the generation is sent. */
   before (): Promise<void>
-  /** To be called when it is on its way. */
+  /** Call this once it is sent. */
   sent (): void
   isOurs (seen: ServerProgress): boolean
 }
 
-/** The request is at the server and has begun by then, if nothing was in front of it, in milliseconds. */
+/** After this time the request is at the server and has begun, unless something was ahead of it; in milliseconds. */
 const begunAfter = 100
 
 /**
- * A server started with --nowebui, or one that was not seen to know a task of ours yet, shows that something runs, not
- * what. What runs is ours only if nothing did when we sent it, and for as long as it is still what began then: while
- * our answer is being written, the server is at work on the next request already, be it ours or not. In doubt it is
- * not ours.
- * @param onMark called once, with what the generation is recognised by
+ * A server started with --nowebui, or one that has not yet known a task of ours, shows that something runs, but not
+ * which task. The running task is ours only if nothing ran when we sent it, and only while it is the one that began
+ * then: while the server writes our answer, it already works on the next request, ours or not. In doubt it is not ours.
+ * @param onMark called once, with the mark by which the generation is recognised
  */
 export function createTaskRecogniser (
   tasks: TaskKnowledge, taskId: string, onMark: (mark: string) => void, over: AbortSignal
@@ -47,7 +46,7 @@ export function createTaskRecogniser (
       if (!wasIdle) return
       sleep(begunAfter, undefined, { signal: over })
         .then(async () => { isOurs(await tasks.progress(taskId, { signal: over })) })
-        .catch(() => undefined) // a cancel looks for itself
+        .catch(() => undefined) // a cancel probes by itself
     },
     isOurs
   }
@@ -55,24 +54,24 @@ export function createTaskRecogniser (
 
 const defaultPause = 250
 /**
- * A generation that ends within this, or within four times what a look takes, is left to end, in milliseconds: there is
- * no way to interrupt one task only, so an interrupt that comes too late hits whatever A1111 does next.
+ * A generation that would finish within this time, or within four times the duration of a probe, is left to finish; in
+ * milliseconds. A1111 cannot interrupt one particular task, so a late interrupt would hit its next task.
  */
 const nearlyOver = 500
-/** What is needed of a server to stop a task there. */
+/** What stopping a task needs of a server. */
 export interface TaskControl extends Pick<TaskKnowledge, 'progress'> {
-  /** Milliseconds between two looks; a quarter of a second where nothing is said. */
+  /** Milliseconds between two probes; a quarter of a second by default. */
   readonly pauseMs?: () => number
   /**
-   * Interrupts whatever the server generates, unless it is uncertain that this process serves it: that may be another
-   * process's by now. False where it certainly does not.
+   * Interrupts the server's current task, unless it is uncertain that this process still serves the server: the task
+   * could be another process's by now. False if this process certainly does not serve it.
    */
   interrupt (signal: AbortSignal): Promise<boolean>
 }
 
 /**
- * The interrupts of one process, each of which is preceded by a look at its lease: one that was frozen for a while
- * would otherwise interrupt what the process that took over has sent.
+ * The interrupts of one process. Each checks the lease first: a process that was frozen for a while would otherwise
+ * interrupt the generation of its successor.
  */
 export function createTaskControl (
   client: Pick<A1111Client, 'interrupt' | 'progress'>, holdsLease: () => Promise<boolean>, pauseMs = () => defaultPause
@@ -81,7 +80,7 @@ export function createTaskControl (
     progress: client.progress,
     pauseMs,
     async interrupt (signal) {
-      // Redis may be away for a moment; the caller comes back.
+      // Redis can be away briefly; the caller tries again.
       const holds = await holdsLease().catch(() => null)
       if (holds === true && !signal.aborted) await client.interrupt()
       return holds !== false
@@ -90,10 +89,10 @@ export function createTaskControl (
 }
 
 /**
- * Stops the generation whose answer we are waiting for, and nothing else, until the signal is aborted because the
- * answer is there. Interrupts only while that task runs: again and again, since an interrupt that comes just before
- * the generation begins is lost, and also after the server did not know the task, since it may not know it yet. One
- * that stands in the server's own queue cannot be withdrawn and is stopped once it runs.
+ * Stops the generation whose answer we await, and nothing else, until the answer aborts the signal. Interrupts only
+ * while that task runs, and repeatedly: A1111 loses an interrupt that arrives just before the generation begins. Also
+ * continues after the server did not know the task, since it may learn of it later. A task in the server's own queue
+ * cannot be withdrawn; it is stopped once it runs.
  */
 export async function stopOpenTask (
   client: TaskControl, taskId: string, isOurs: TaskRecogniser['isOurs'], signal: AbortSignal
@@ -107,27 +106,27 @@ export async function stopOpenTask (
   }
 }
 
-/** What is known of a generation that nobody waits for any more. */
+/** A generation whose answer is no longer awaited. */
 export interface Orphan {
-  /** Milliseconds since the epoch; one that was sent just now may be unknown because it has yet to arrive. */
+  /** Milliseconds since the epoch; a generation that was sent just now can be unknown because it has yet to arrive. */
   readonly sentAt?: number
   /**
-   * Whether it was left without an answer, so that it is still in the server's own queue if the server says so. A1111
-   * says the same for ever of a task that failed before its start; where it is not known what was answered, that is
-   * told by nothing being under way.
+   * Whether it got no answer, so that it is still in the server's own queue if the server says so. A1111 reports a task
+   * that failed before its start as queued for ever; if the answer is unknown, an idle server means that the task is
+   * gone.
    */
   readonly answer: 'none' | 'unknown'
-  /** What it is recognised by where the server does not tell tasks apart; absent or null where it never was. */
+  /** The mark by which it is recognised if the server cannot tell tasks apart; absent or null if it never was. */
   readonly mark?: string | null
 }
 
-/** How long something that cannot be told from others may stand still at a server, in milliseconds. */
+/** How long a task that cannot be identified can stall at a server, in milliseconds. */
 const longestStandstill = 120_000
 
 /**
- * Stops a generation whose answer nobody waits for any more, and resolves when the server is rid of it or the signal
- * is aborted. Where tasks cannot be told apart, it is interrupted if it can be recognised; what else runs may be ours
- * or somebody else's, and is waited for until it is over or does not move any more.
+ * Stops a generation whose answer is no longer awaited, and resolves once the server is free of it or the signal is
+ * aborted. If the server cannot tell tasks apart, it is interrupted if it can be recognised. Any other running task
+ * could be ours or another client's; the function waits until that finishes or stalls.
  */
 export async function stopOrphanedTask (
   client: TaskControl, taskId: string, { sentAt = 0, answer, mark = null }: Orphan, signal: AbortSignal
@@ -143,7 +142,7 @@ export async function stopOrphanedTask (
       idleLooks = seen.busy ? 0 : idleLooks + 1
       const isQueued = seen.task === 'queued' && answer === 'none'
       const isAnothers = isUnknown && mark !== null && seen.busy && seen.mark !== null && seen.mark !== mark
-      // Some servers seem idle for a moment between two stages of one generation.
+      // Some servers look idle briefly between two stages of one generation.
       const isIdle = idleLooks >= (isUnknown ? 2 : 1) && !isQueued
       const isOver = seen.task === 'gone' || isIdle || isAnothers
       if (isOver && performance.now() >= arrivedBy) return
@@ -155,7 +154,7 @@ export async function stopOrphanedTask (
   }
 }
 
-/** Tells of what was seen whether it has not moved for so long that it never will. */
+/** Decides by the probes whether a task has stalled for so long that it never will move again. */
 function createStandstill (): (seen: ServerProgress) => boolean {
   let last = ''
   let movedAt = performance.now()
@@ -168,10 +167,10 @@ function createStandstill (): (seen: ServerProgress) => boolean {
 }
 
 /**
- * Resolves when a generation of ours whose connection is gone is over, or the signal is aborted. Interrupts nothing.
- * @param task `arrivesIn`: milliseconds within which it may still turn up
+ * Resolves when a generation of ours that lost its connection is over, or the signal is aborted. Interrupts nothing.
+ * @param task `arrivesIn`: milliseconds within which it can still arrive
  * @returns whether it was seen at the server at all
- * @throws GenerationFailure when the server does not answer any more
+ * @throws GenerationFailure if the server no longer answers
  */
 export async function outlastTask (
   client: Pick<TaskControl, 'progress' | 'pauseMs'>, taskId: string,
@@ -182,7 +181,7 @@ export async function outlastTask (
   while (!signal.aborted) {
     const seen = await look(client, taskId, signal)
     const isThere = seen !== null && (isOurs(seen) || (seen.task === 'queued' && seen.busy))
-    // A1111 remembers the last few that it has finished.
+    // A1111 remembers the last few finished tasks.
     if (seen?.task === 'gone' && seen.fraction === 1) return true
     if (seen !== null && !isThere && (wasSeen || performance.now() >= arrivedBy)) return wasSeen
     wasSeen ||= isThere
@@ -197,8 +196,8 @@ interface Look extends ServerProgress {
 }
 
 /**
- * Tells of what was seen running whether it surely lasts until an interrupt gets there. Before its first step a server
- * makes no guess at its end: it lasts then if it has stood there for as long as an interrupt may take.
+ * Decides whether the running task surely lasts until an interrupt arrives. Before the first step a server does not
+ * estimate the end: the task counts as lasting if it has run without a step for as long as an interrupt can take.
  */
 function createForesight (): (seen: Look) => boolean {
   let unbegunSince: number | null = null
@@ -210,7 +209,7 @@ function createForesight (): (seen: Look) => boolean {
   }
 }
 
-/** Null where the server is too busy to tell, or the signal came first. */
+/** Null if the server is too busy to answer, or the signal is aborted first. */
 async function look (client: Pick<TaskControl, 'progress'>, taskId: string, signal: AbortSignal): Promise<Look | null> {
   const begin = performance.now()
   try {

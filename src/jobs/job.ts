@@ -13,13 +13,13 @@ import type { Subscription } from './webhook-request.ts'
 
 type Info = Readonly<Record<string, unknown>>
 
-/** Prompts of a job as its record has them anyway. */
+/** A job's prompts, which its record has anyway. */
 export interface Prompts {
   readonly prompt?: unknown
   readonly negative_prompt?: unknown
 }
 
-/** Stands at the beginning of an infotext for the prompt; no text of A1111 begins so. */
+/** Replaces the prompt at the beginning of an infotext; no text of A1111 begins like this. */
 const promptMark = '\u0001'
 
 /** Fields of `info` that repeat a prompt, and the lists that repeat it for every image. */
@@ -29,8 +29,8 @@ const repeated = [
 ] as const
 
 /**
- * A1111's `info` without what it repeats of the prompts, which is most of it: a finished job takes a good deal less
- * memory. `unpackInfo` restores it exactly.
+ * A1111's `info` without its repetitions of the prompts, which are most of it: a finished job takes far less memory.
+ * `unpackInfo` restores it exactly.
  */
 export function packInfo (info: Info, prompts: Prompts): Info {
   const packed: Record<string, unknown> = withFloatsOf(info, { ...info })
@@ -49,7 +49,7 @@ export function packInfo (info: Info, prompts: Prompts): Info {
   return packed
 }
 
-/** What `packInfo` was given. */
+/** Restores the argument of `packInfo`. */
 export function unpackInfo (packed: Info, prompts: Prompts): Info {
   const info: Record<string, unknown> = withFloatsOf(packed, { ...packed })
   for (const { field, list, of } of repeated) {
@@ -65,10 +65,10 @@ export function unpackInfo (packed: Info, prompts: Prompts): Info {
   return info
 }
 
-/** Something that the caller should know although the job goes on. */
+/** A warning for the client; the job continues. */
 export type JobWarning = Warning
 
-/** Where a running generation is. */
+/** The progress of a running generation. */
 export interface JobProgress {
   /** 0 to 1. */
   readonly fraction: number
@@ -77,16 +77,16 @@ export interface JobProgress {
   readonly etaSeconds: number | null
 }
 
-/** Why a job failed, for callers. */
+/** Why a job failed, for clients. */
 export interface JobError {
   readonly code: string
   readonly message: string
   readonly failureClass: FailureClass
-  /** The server's own answer, where that is what the job failed of. */
+  /** The server's own answer, if that made the job fail. */
   readonly answer?: ErrorAnswer
 }
 
-/** One generation that was tried and did not end the job well. */
+/** One generation that failed. */
 export interface JobAttempt {
   readonly run: number
   readonly server: string
@@ -95,93 +95,93 @@ export interface JobAttempt {
   readonly error: JobError
 }
 
-/** One image of a job, with the seed that made it where that is known. */
+/** One image of a job, with its seed if that is known. */
 export interface JobImage extends StoredImage {
   readonly seed: Seed | null
 }
 
-/** What a job left behind; a cancelled one may have partial images. */
+/** The result of a job; a cancelled one can have partial images. */
 export interface JobResult {
   readonly images: readonly JobImage[]
   /** A1111's `info`, parsed. */
   readonly info: Readonly<Record<string, unknown>> | null
-  /** Whether the generation was interrupted before its end. */
+  /** Whether the generation was interrupted. */
   readonly partial: boolean
-  /** Where the answer differs from what was asked. */
+  /** Differences between the answer and the request. */
   readonly warnings: readonly JobWarning[]
-  /** Of its first image; only where they were asked for. */
+  /** Tags of its first image; only if they were requested. */
   readonly tags?: Tags
 }
 
-/** Stands for the alias of a server that is no more. */
+/** Replaces the alias of a removed server. */
 export const removedAlias = '(removed)'
 
-/** What never changes after submission. */
+/** The part of a job that never changes after submission. */
 export interface JobSubmission {
   readonly mode: GenerationMode
   /** In A1111's own field names, seed resolved, images as references. */
   readonly parameters: A1111Parameters
-  /** The checkpoint as the client named it; null where it left the choice to the server. */
+  /** The checkpoint as the client named it; null if the client left the choice to the server. */
   readonly checkpoint: string | null
   /** That server's own title for it, found at submission. */
   readonly checkpointTitle: string | null
-  /** Whether the caller named no server, so that any may run it. */
+  /** Whether the client named no server, so that any can run it. */
   readonly anyServer: boolean
-  /** The application that it is for, by the client's own word, such as `forge`. */
+  /** The application that it is for, in the client's own word, such as `forge`. */
   readonly appType: string
-  /** Who sent it, by the client's own word, such as `civitai_browser_plus`. */
+  /** The program that sent it, in the client's own word, such as `civitai_browser_plus`. */
   readonly source: string
-  /** What to do with names that the server lacks when the job is sent. */
+  /** How to treat names that the server lacks when the job is sent. */
   readonly onMissing: OnMissing
-  /** What to make of an answer that differs from what was asked. */
+  /** How to treat an answer that differs from the request. */
   readonly onDifference: 'warn' | 'fail'
   readonly warnings: readonly JobWarning[]
-  /** Only jobs of the drop-in have one. */
+  /** Only jobs of the A1111-compatible API have one. */
   readonly dropIn?: DropInOrigin
   /** Only jobs of the interface for bots and phones have one. */
   readonly studio?: BotOrigin
-  /** Id of the request that submitted it, as its log line has it. */
+  /** Id of the request that submitted it, as in its log line. */
   readonly requestId?: string
-  /** The trace of that request, where requests are traced. */
+  /** The trace of that request, if requests are traced. */
   readonly trace?: TraceParent
-  /** Whether a tagger is to look at the first image. */
+  /** Whether a tagger processes the first image. */
   readonly autoTag?: boolean
-  /** The caller's own JSON, given back as it came. */
+  /** The client's own JSON, returned unchanged. */
   readonly metadata?: unknown
-  /** What the client sent under names of its own. */
+  /** Values that the client sent under names of its own. */
   readonly clientFields?: Readonly<Record<string, unknown>>
 }
 
-/** A job as Redis holds it. Moments are milliseconds since the epoch. */
+/** A job as Redis holds it. Timestamps are milliseconds since the epoch. */
 export interface Job {
   readonly id: string
   readonly status: JobStatus
-  /** Id of the server whose line it is in or was in. */
+  /** Id of the server whose queue it is or was in. */
   readonly serverId: string
   /** Id of the access key that owns it; null for a job of the local UI or an admin token. */
   readonly keyId: string | null
   /** 1 to 10, 10 first. */
   readonly priority: number
-  /** Raised whenever the job enters a line again; part of its queue entry's name. */
+  /** Raised whenever the job enters a queue again; part of its queue entry's name. */
   readonly run: number
-  /** Class of its queue entry: lower goes first, equal by arrival. */
+  /** Priority class of its queue entry: lower goes first, equal ones by arrival. */
   readonly lane: number
-  /** Who runs it now: a worker process and its lease; null while nobody does. */
+  /** The worker process that runs it and its lease; null while none does. */
   readonly owner: string | null
-  /** How many generations were begun. */
+  /** Number of generations begun. */
   readonly starts: number
-  /** How many of them count against the allowed attempts. */
+  /** Number of those that count against the allowed attempts. */
   readonly usedAttempts: number
-  /** How often its server went away while it ran. */
+  /** Number of times that its server went away while it ran. */
   readonly crashes: number
   /**
-   * Generations since it was accepted or retried that were sent, or may have been; together with `deaths` they bound
-   * themselves: see `maxSends`.
+   * Generations that were, or could have been, sent since the job was accepted or retried. `maxSends` bounds them
+   * together with `deaths`.
    */
   readonly sends: number
-  /** How many of them ended with their server out of reach, by its looks too. */
+  /** Number of those that lost their server, which did not answer its probes either. */
   readonly deaths: number
-  /** The run with which it was accepted or last retried: attempts of earlier runs are history. */
+  /** The run with which it was accepted or last retried; attempts of earlier runs no longer count. */
   readonly firstRun: number
   readonly createdAt: number
   readonly updatedAt: number
@@ -194,11 +194,11 @@ export interface Job {
   readonly result: JobResult | null
   readonly error: JobError | null
   readonly attempts: readonly JobAttempt[]
-  /** Who is told of its events. */
+  /** The subscriber to its events. */
   readonly webhook: Subscription | null
 }
 
-/** No job is sent more often than this, on whatever way it comes back into its line. */
+/** No job is sent more often than this, whatever returns it to its queue. */
 export function maxSends ({ deaths }: Pick<Job, 'deaths'>, attempts: number): number {
   return attempts + deaths
 }
@@ -212,7 +212,7 @@ function timestamp (text: string | undefined): number | null {
   return text === undefined || text === '' ? null : Number(text)
 }
 
-/** The prompt is a field of its own, so that a search need not read the rest. */
+/** The prompt is a separate field, so that a search does not read the rest. */
 export function packSubmission (submission: JobSubmission): { submission: string, prompt: string } {
   const { prompt, ...parameters } = submission.parameters
   return {
@@ -226,7 +226,7 @@ function unpackSubmission (text: string, prompt: string): JobSubmission {
   return { ...submission, parameters: { prompt, ...submission.parameters } }
 }
 
-/** The result as its record keeps it: without the prompts that the submission has anyway. */
+/** The result as stored in the record: without the prompts, which the submission has anyway. */
 export function packResult (result: JobResult, { parameters }: JobSubmission): JobResult {
   return { ...result, info: result.info === null ? null : packInfo(result.info, parameters) }
 }
@@ -235,7 +235,7 @@ function unpackResult (result: JobResult | null, { parameters }: JobSubmission):
   return result === null || result.info === null ? result : { ...result, info: unpackInfo(result.info, parameters) }
 }
 
-/** The job of a record as read from Redis; null where there is none. */
+/** The job of a record read from Redis; null if there is none. */
 export function parseJob (id: string, fields: Readonly<Record<string, string>>): Job | null {
   const { status, submission } = fields
   if (status === undefined || submission === undefined) return null
@@ -270,28 +270,28 @@ export function parseJob (id: string, fields: Readonly<Record<string, string>>):
   }
 }
 
-/** What the indexes can be asked for; what is left out may be anything. */
+/** What the indexes can filter by; omitted members match anything. */
 export interface IndexFilter {
   readonly keyId?: string
   readonly serverId?: string
   readonly status?: JobStatus
 }
 
-/** The sorted set of all jobs that fit a filter, scored by arrival. The scripts write under the same names. */
+/** The sorted set of all jobs that match a filter, scored by arrival. The scripts write under the same names. */
 export function indexKey (keys: Keys, { keyId = '*', serverId = '*', status }: IndexFilter): string {
   return keys.key('jobs', keyId, serverId, status ?? '*')
 }
 
 /**
- * A place in line is (lane, arrival). The same lane is the BullMQ priority of the queue entry, where lower goes
- * first and equal goes by arrival, so the record's line and the queue agree.
+ * A job's position follows from (lane, arrival). The lane is also the BullMQ priority of the queue entry, where lower
+ * goes first and equal ones go by arrival, so our queue and BullMQ's agree.
  *
- * Between the lanes of two priorities there is room for jobs that people move. A place is lane × 10¹² + arrival and
- * has to stay an exact double, which is why the room is no larger.
+ * Between the lanes of two priorities there are lanes for jobs that people move. A score is lane × 10¹² + arrival and
+ * must stay an exact double, which limits the number of lanes.
  */
 const laneWidth = 500
 
-/** The first of all lanes, which is one that BullMQ takes. */
+/** The first of all lanes that BullMQ accepts. */
 export const firstLane = 1
 
 /** @param priority 1 to 10, 10 first */
@@ -300,8 +300,8 @@ export function laneOf (priority: number): number {
 }
 
 /**
- * The lane of a job that was in line before and enters it again through no fault of its own: ahead of all
- * that came with the same priority.
+ * The lane of a job that returns to the queue through no fault of its own: ahead of all that came with the same
+ * priority.
  */
 export function laneOfReturn (lane: number): number {
   return lane % laneWidth !== 0 ? lane : lane - 1

@@ -9,41 +9,41 @@ import type { OpenGeneration } from './open-generation.ts'
 import { longestWay, type TaskKnowledge } from './task-knowledge.ts'
 import { workloadOf } from './workload.ts'
 
-/** A generation that a proxy in front of its server did not wait for. */
+/** A generation that a proxy in front of its server gave up. */
 export interface GivenUp {
-  /** When the proxy gave up, from sending it on. */
+  /** When the proxy gave up, counted from sending. */
   readonly seconds: number
-  /** How long it really took, where that was seen. */
+  /** How long it really took, if that was observed. */
   readonly needed: number | null
   readonly workload: Workload
 }
 
 /**
- * How long whatever stands in front of one server waits for an answer, as far as generations have shown. Memory of one
- * process: what is lost with it is learned again with two generations, or with one where a thorough check of the server
- * found the limit.
+ * How long the proxy in front of one server waits for an answer, as learned from generations. Kept in the memory of one
+ * process: a new process learns it again from two generations, or from one if a thorough check of the server found the
+ * limit.
  */
 export interface ProxyLimit {
-  /** Whether it was known before: it gave up after as long as the time before. */
+  /** Whether the limit was known before: the proxy gave up after the same time as before. */
   gaveUp (seen: GivenUp): boolean
-  /** An answer came through after so many seconds. */
+  /** An answer came through after this many seconds. */
   answered (seconds: number): void
-  /** A generation that was given up and asked no more than this one; null where this one may go through. */
+  /** A generation that was given up and needed no more work than this one; null if this one can succeed. */
   against (workload: Workload): GivenUp | null
 }
 
-/** Time limits are the same each time, but for the way there and back. */
+/** Time limits are the same each time, except for the network delay. */
 const tolerance = 0.2
 const toleranceSeconds = 0.5
-/** So long after the last proof, in milliseconds, one generation may find out whether the limit was raised. */
+/** Milliseconds after the last proof when one generation tests whether the limit was raised. */
 const believedFor = 300_000
 const maxRemembered = 20
 
-/** What a thorough check found. */
+/** The limit that a thorough check found. */
 interface CheckedLimit {
-  /** Seconds after which a proxy gave up; null where none was seen to. */
+  /** Seconds after which a proxy gave up; null if none was seen to. */
   seconds (): number | null
-  /** An answer came later than that. */
+  /** An answer came later than the limit. */
   raised (seconds: number): void
 }
 
@@ -82,28 +82,27 @@ function isSame (limit: number | null, seconds: number): boolean {
   return limit !== null && Math.abs(limit - seconds) <= Math.max(limit * tolerance, toleranceSeconds)
 }
 
-/** A generation whose call has failed, and that nobody wanted to stop. */
+/** A generation whose call has failed without a request to stop it. */
 export interface FailedCall {
   readonly job: Job
   readonly failure: GenerationFailure
   readonly generation: OpenGeneration
-  /** Seconds from sending it to the failure, and how many more it may take; null where it was not sent. */
+  /** Seconds from sending it to the failure, and how many more it can take; null if it was not sent. */
   readonly times: { readonly taken: number, readonly left: number } | null
 }
 
 export interface Judge {
   /**
-   * The failure as it is once the server was looked at. What a server that answers its looks has not answered is the
-   * fault of that request there (`blocked`): of a proxy's time limit, a firewall, a missing route. A generation that
-   * runs on without its connection is waited for, which also tells how long it takes.
+   * The failure after a probe of the server. If a server answers its probes but not this request, the request is
+   * blocked there (`blocked`): by a proxy's time limit, a firewall or a missing route. A generation that continues
+   * without its connection is awaited, which also measures how long it takes.
    */
   judge (failed: FailedCall): Promise<GenerationFailure>
   /**
-   * Why a job is not worth sending; null where it is. One that somebody has retried is, as the limit may have been
-   * raised.
+   * Why a job is not worth sending; null if it is. A retried job is, as the limit could have been raised.
    */
   foresee (job: Pick<Job, 'submission' | 'firstRun'>): GenerationFailure | null
-  /** An answer came after so many seconds. */
+  /** An answer came after this many seconds. */
   answered (seconds: number): void
 }
 
@@ -116,12 +115,12 @@ export interface JudgeDependencies {
   readonly checkedLimit: CheckedLimit
 }
 
-/** A generation that ends within so many seconds of its answer's break was over when that was sent. */
+/** A generation that finishes within this many seconds of its broken answer was over when the answer was sent. */
 const soonOver = 1
-/** No proxy has a time limit below this, in seconds; a busy machine takes a good part of it for any answer. */
+/** No proxy has a time limit below this, in seconds; a busy machine takes much of it for any answer. */
 const soonGivenUp = 1
 
-/** Finds out whose fault a failure is. */
+/** Finds the cause of a failure. */
 export function createJudge ({ alias, tasks, monitor, onMeasured, checkedLimit }: JudgeDependencies): Judge {
   const proxyLimit = createProxyLimit(checkedLimit)
 
@@ -132,7 +131,7 @@ export function createJudge ({ alias, tasks, monitor, onMeasured, checkedLimit }
     { isFinal })
   }
 
-  /** Seconds that it took in the end, null where it was not there; or why that is not known. */
+  /** The seconds that it took, or null if it was not there; otherwise the reason why that is unknown. */
   async function outlast ({ job, failure, generation, times }: FailedCall): Promise<number | null | GenerationFailure> {
     if (times === null) return null
     const begin = performance.now()
@@ -141,7 +140,7 @@ export function createJudge ({ alias, tasks, monitor, onMeasured, checkedLimit }
     const how = { isOurs: generation.isOurs, arrivesIn }
     const look = async () => await outlastTask(tasks, job.id, how, deadline.signal)
     try {
-      // One look that fails is no outage.
+      // One failed probe is no outage.
       const wasThere = await look().catch(async (error: unknown) => {
         if (isGone(error) && await monitor.stillAnswers(error, generation.stopped)) return await look()
         throw error
@@ -158,7 +157,7 @@ export function createJudge ({ alias, tasks, monitor, onMeasured, checkedLimit }
       return seconds
     } catch (error) {
       if (isGone(error)) return error
-      if (error instanceof GenerationFailure) return null // it does not tell what it runs
+      if (error instanceof GenerationFailure) return null // it does not report its tasks
       throw error
     } finally {
       deadline.clear()
@@ -169,7 +168,7 @@ export function createJudge ({ alias, tasks, monitor, onMeasured, checkedLimit }
     const { job, failure, generation, times } = failed
     if (!isDoubtful(failure) || !await monitor.stillAnswers(failure, generation.stopped)) return failure
     const { code } = failure
-    // It was not sent, as the server may have been starting, which is over.
+    // It was not sent, as the server could have been starting; that is over.
     if (code === 'server_starting') return failure
     if (code === 'route_missing' || code === 'method_not_allowed') {
       const route = routeOf(job.submission.mode)
@@ -180,14 +179,14 @@ export function createJudge ({ alias, tasks, monitor, onMeasured, checkedLimit }
     if (code === 'stalled') return blocked(failure, failure.message)
     const needed = await outlast(failed)
     if (needed instanceof GenerationFailure) {
-      // It stood still, ran out of time or died behind the proxy.
+      // It stalled, timed out or died behind the proxy.
       if (needed.code === 'stalled') return blocked(needed, needed.message)
       return isGone(needed) ? diedOf(failure) : needed
     }
     if (generation.stopReason() !== null || generation.hungUp.aborted || times === null) return failure
-    // Usually the generation is over by then; only a proxy begins an answer before.
+    // Usually the generation is over by then; only a proxy begins an answer earlier.
     if (code === 'truncated_answer' && (needed === null || needed - times.taken < soonOver)) return failure
-    // A restart in no time, or a firewall that cuts some connections: no reason to keep other jobs away.
+    // A very quick restart, or a firewall that cuts some connections: no reason to stop other jobs.
     if (needed === null && code === 'connection_lost') {
       monitor.readAnew()
       return blocked(failure, `${failure.message} ${alias()} answers other requests: either it was just restarted, or ` +
@@ -198,7 +197,7 @@ export function createJudge ({ alias, tasks, monitor, onMeasured, checkedLimit }
     return tooLong(times.taken, needed, proxyLimit.gaveUp({ seconds: times.taken, needed, workload }))
   }
 
-  /** What is said of one that was answered by something else than the server. */
+  /** The failure of a generation that something other than the server answered. */
   function inPlace (failure: GenerationFailure): GenerationFailure {
     return blocked(failure, failure.failureClass === 'unauthorized'
       ? `Something in front of ${alias()} rejects this request, although others get through: possibly a firewall objects to ` +
@@ -216,20 +215,20 @@ export function createJudge ({ alias, tasks, monitor, onMeasured, checkedLimit }
   }
 }
 
-/** Whether something in front of the server may stand behind the failure as well as the server itself. */
+/** Whether a proxy in front of the server could have caused the failure as well as the server itself. */
 function isDoubtful ({ failureClass, code }: GenerationFailure): boolean {
   return failureClass === 'unauthorized' || code === 'truncated_answer' ||
     (failureClass === 'server-down' && code !== 'cuda_poisoned')
 }
 
-/** The failure of a call whose server died under the generation that ran on without it. */
+/** The failure of a call whose server died during the generation that continued without it. */
 function diedOf (failure: GenerationFailure): GenerationFailure {
   if (failure.code === 'connection_lost') return failure
   return new GenerationFailure('server-down', 'connection_lost', 'The server went away while it generated.',
     { cause: failure, mayBeRunning: true })
 }
 
-/** Whether a small call found nobody there. */
+/** Whether a small call found no server. */
 function isGone (error: unknown): error is GenerationFailure {
   return error instanceof GenerationFailure && error.failureClass === 'server-down' && error.code !== 'stalled' &&
     error.code !== 'bad_gateway' && !isMissing(error)

@@ -5,16 +5,16 @@ import { indexKey, type Job } from './job.ts'
 import { matchText } from './scripts/index.ts'
 import type { JobStore } from './store.ts'
 
-/** Which jobs are meant. List, count and actions all go by it. */
+/** Selects jobs, for lists, counts and actions. */
 export interface JobFilter {
   readonly keyId?: string
   readonly serverId?: string
   readonly status?: JobStatus
-  /** Only jobs that arrived at or after this moment, in milliseconds since the epoch. */
+  /** Only jobs that arrived at or after this time, in milliseconds since the epoch. */
   readonly since?: number
-  /** Only jobs that arrived before this moment, in milliseconds since the epoch. */
+  /** Only jobs that arrived before this time, in milliseconds since the epoch. */
   readonly before?: number
-  /** Only jobs whose prompt contains this, without regard to case (ASCII letters). */
+  /** Only jobs whose prompt contains this text, ignoring case (ASCII letters). */
   readonly text?: string
   readonly appType?: string
   /** Only jobs of this user of the interface for bots. */
@@ -22,24 +22,24 @@ export interface JobFilter {
 }
 
 export interface JobQuery extends JobFilter {
-  /** `line`: by place in the line of `serverId`, which must be given; only jobs that wait. */
+  /** `line`: by position in the queue of `serverId`, which must be given; only waiting jobs. */
   readonly order: 'newest' | 'oldest' | 'line'
   /** 1 to 1000. */
   readonly limit: number
   readonly offset: number
-  /** Where the page before ended; stands instead of an offset. */
+  /** Where the previous page ended; replaces an offset. */
   readonly cursor?: string
 }
 
 export interface JobPage {
   readonly jobs: Job[]
-  /** How many jobs fit the filter. */
+  /** Number of jobs that match the filter. */
   readonly total: number
-  /** Leads to the next page; null at the end. */
+  /** The cursor of the next page; null at the end. */
   readonly nextCursor: string | null
 }
 
-/** Records that one script looks through, so that no call holds up Redis for long. */
+/** Records that one script searches, so that no call blocks Redis for long. */
 const examinedAtOnce = 500
 
 interface Arrived {
@@ -50,7 +50,7 @@ interface Arrived {
 
 /** Pages through jobs by the indexes: every combination of key, server and status is one range. */
 export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
-  /** Ids with their arrivals, from the place that query and cursor give. */
+  /** Ids with their arrivals, from the offset that query and cursor give. */
   async function range (
     query: JobFilter & Pick<JobQuery, 'order'>, after: string | undefined, offset: number, count: number
   ): Promise<Arrived[]> {
@@ -64,7 +64,7 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     return found
   }
 
-  /** All that fit, in parts. */
+  /** All that match, in parts. */
   async function * fitting (query: JobFilter & Pick<JobQuery, 'order'>, from?: string): AsyncGenerator<Arrived[]> {
     const { text = '', appType = '', user = '' } = query
     for (let after = from, found: Arrived[] = []; ; after = found.at(-1)?.arrival) {
@@ -93,7 +93,7 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     return await pageOf(found, query, 0, total)
   }
 
-  /** Looks through all records that the indexes leave, since only then the total is known. */
+  /** Searches all records that the indexes leave, since only that gives the total. */
   async function searchedPage (query: JobQuery): Promise<JobPage> {
     const offset = query.cursor === undefined ? query.offset : 0
     const found: Arrived[] = []
@@ -106,7 +106,7 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     return await pageOf(found, query, offset, query.cursor === undefined ? total : await count(query))
   }
 
-  /** @param found one more than the page takes, where there are more */
+  /** @param found one more than the page takes, if there are more */
   async function pageOf (
     found: readonly Arrived[], { limit }: JobQuery, offset: number, total: number
   ): Promise<JobPage> {
@@ -115,7 +115,7 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
     return { jobs: await store.readMany(page.map(({ id }) => id)), total, nextCursor }
   }
 
-  /** Ids in the order in which a server will take them. */
+  /** Ids in the order in which a server will run them. */
   async function idsInQueue ({ serverId = '', keyId, offset, limit }: JobQuery): Promise<string[]> {
     const line = keys.key('line', serverId)
     if (keyId === undefined) return await redis.zrange(line, String(offset), String(offset + limit - 1))
@@ -137,15 +137,15 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
       }
       return isSearched(query) ? await searchedPage(query) : await plainPage(query)
     },
-    /** How many jobs fit. */
+    /** Number of jobs that match. */
     count,
-    /** Ids of all jobs that fit now, oldest first. */
+    /** Ids of all jobs that match now, oldest first. */
     async ids (filter: JobFilter): Promise<string[]> {
       const ids: string[] = []
       for await (const some of fitting({ ...filter, order: 'oldest' })) for (const { id } of some) ids.push(id)
       return ids
     },
-    /** A moment before which all jobs arrived that are there by now; Redis' clock, in milliseconds since the epoch. */
+    /** A time before which all jobs arrived that exist now; Redis' clock, in milliseconds since the epoch. */
     async moment (): Promise<number> {
       const [seconds, microseconds] = await redis.time()
       return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000) + 1
@@ -153,12 +153,12 @@ export function createJobList (redis: Redis, keys: Keys, store: JobStore) {
   }
 }
 
-/** Whether the indexes alone do not tell which jobs fit. */
+/** Whether the indexes alone cannot answer the filter. */
 function isSearched ({ text = '', appType = '', user = '' }: JobFilter): boolean {
   return text !== '' || appType !== '' || user !== ''
 }
 
-/** As Lua does it in Redis: other letters than ASCII have to be spelled as they are. */
+/** Like Lua in Redis: only ASCII letters match regardless of case. */
 function inLowerCase (text: string): string {
   return text.replace(/[A-Z]+/g, letters => letters.toLowerCase())
 }

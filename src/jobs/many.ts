@@ -12,29 +12,29 @@ import type { JobFilter, JobList } from './list.ts'
 import type { JobStore } from './store.ts'
 import type { Accepted, SubmissionRequest, Submitter } from './submit.ts'
 
-/** What can be done with many jobs at once. */
+/** Actions on many jobs at once. */
 export type ManyAction = 'cancel' | 'retry' | 'run-now' | 'move' | 'delete'
 
-/** That, and for a move the id of the server that takes them. */
+/** The action, and for a move the id of the server that takes the jobs. */
 export type ManyOrder =
   | { readonly action: Exclude<ManyAction, 'move'> }
   | { readonly action: 'move', readonly serverId: string }
 
-/** What the caller knows of the jobs, so that nothing happens to others. */
+/** What the client knows of the jobs, so that the action affects no others. */
 export interface ManyLimits {
-  /** How many jobs the caller expects at the most. */
+  /** The most jobs that the client expects. */
   readonly expected?: number
-  /** Only jobs that arrived before this moment, in milliseconds since the epoch. */
+  /** Only jobs that arrived before this time, in milliseconds since the epoch. */
   readonly before?: number
 }
 
-/** The jobs, by their ids or by what they have in common. */
+/** The jobs, by ids or by a filter. */
 export type ManyChoice = { readonly ids: readonly string[] } | { readonly filter: JobFilter }
 
 export interface ManyCount {
-  /** How many jobs it is about. */
+  /** Number of jobs. */
   readonly count: number
-  /** All of them arrived before this moment, in milliseconds since the epoch. */
+  /** All of them arrived before this time, in milliseconds since the epoch. */
   readonly before: number
 }
 
@@ -44,30 +44,30 @@ export interface ManyOutcome extends ManyCount {
 }
 
 /**
- * Whether the caller may do this with a job of this owner; another's job is one that is not there. A filter has to be
- * narrowed to such jobs beforehand.
+ * Whether the client has access to a job of this owner; other jobs count as not found. Filters must be narrowed to such
+ * jobs beforehand.
  */
 export type MayAct = (owner: string | null) => boolean
 
 export interface ManyJobs {
   /**
-   * Does something with each of the jobs; what cannot be done with one keeps none of the others from it.
+   * Applies the action to each job; a failure of one does not affect the others.
    * @throws ServiceError `more_than_expected`, before anything is done
    */
   act (order: ManyOrder, choice: ManyChoice, limits: ManyLimits, mayAct: MayAct): Promise<ManyOutcome>
-  /** How many jobs it would be about; exact, since nothing can arrive any more before the moment that it tells. */
+  /** How many jobs would be affected; exact, since no more jobs can arrive before the time that it returns. */
   count (choice: ManyChoice, limits: Pick<ManyLimits, 'before'>, mayAct: MayAct): Promise<ManyCount>
 }
 
 const actAtOnce = 8
 const readAtOnce = 500
-/** Until the millisecond of a moment is over. */
+/** Wait until the millisecond of a timestamp is over. */
 const timestampMs = 2
 
 export interface ManyJobsDependencies {
   readonly store: JobStore
   readonly list: JobList
-  /** Deletes an ended job with its files. */
+  /** Deletes a finished job with its files. */
   readonly remove: (jobId: string) => Promise<void>
 }
 
@@ -82,14 +82,14 @@ export function createManyJobs ({ store, list, remove }: ManyJobsDependencies): 
     }
   }
 
-  /** The moment that bounds a choice: now, unless an earlier one is given, since nothing is known of later jobs. */
+  /** The time that bounds a choice: now, unless an earlier one is given, since later jobs are unknown. */
   async function boundOf (choice: ManyChoice, before = Infinity): Promise<{ before: number, isNow: boolean }> {
     const timestamp = await list.moment()
     const given = Math.min(before, 'filter' in choice ? choice.filter.before ?? Infinity : Infinity)
     return { before: Math.min(timestamp, given), isNow: timestamp <= given }
   }
 
-  /** Ids of the jobs of a choice with which something may be done, and why the others that it names are left alone. */
+  /** Ids of the chosen jobs to which the action applies, and the reasons why the other named jobs are left alone. */
   async function chosen (choice: ManyChoice, before: number, mayAct: MayAct) {
     if ('filter' in choice) return { ids: await list.ids({ ...choice.filter, before }), others: [] }
     const given = [...new Set(choice.ids)]
@@ -124,7 +124,7 @@ export function createManyJobs ({ store, list, remove }: ManyJobsDependencies): 
         }
       }
 
-      // Each goes ahead of all others, so the last one comes first, and they keep their order.
+      // Each goes ahead of all others, so the last one is moved first, and they keep their order.
       if (order.action === 'run-now') for (const id of ids.reverse()) await actOn(id)
       else await Promise.all(ids.map(async id => { await acting.run(async () => { await actOn(id) }) }))
       return { count: ids.length, before, done, refused }
@@ -154,15 +154,16 @@ export type SeedVariation = 'random' | 'incremental'
 export interface BulkOrder {
   readonly quantity: number
   readonly seedVariation: SeedVariation
-  /** First seed of an incremental bulk as the client wrote it; -1 takes that of the parameters. */
+  /** First seed of an incremental bulk as the client wrote it; -1 takes the seed of the parameters. */
   readonly baseSeed: unknown
 }
 
 export interface Bulks {
   /**
-   * Puts all jobs of a bulk in line. Doing it again with the same id makes those that are missing and answers with
-   * all of them, so a repeat after a crash goes on where the first try ended.
-   * @throws ServiceError as `Submitter.check`, and `invalid_field_value` for a base seed that leaves no room
+   * Queues all jobs of a bulk. A repetition with the same id creates the missing jobs and returns all of them, so a
+   * repetition after a crash continues where the first try stopped.
+   * @throws ServiceError as `Submitter.check`, and `invalid_field_value` for a base seed that is too large for the
+   * number of jobs
    */
   submit (id: string, request: Omit<SubmissionRequest, 'bulkId'>, order: BulkOrder): Promise<Accepted[]>
   /** The jobs of a bulk in their order. @throws ServiceError `bulk_not_found` */
@@ -184,7 +185,7 @@ export function createBulks (redis: Redis, keys: Keys, store: JobStore, submitte
       const incremental = seedVariation === 'incremental'
       const first = await submitter.accept(checked, jobIdOf(id, 0), incremental ? base : random())
       const accepted = [first]
-      // The first job's record decides: a repeat draws another base.
+      // The first job's record decides: a repetition would choose another random base.
       const begin = first.seed ?? base
       for (let index = 1; index < quantity; index++) {
         const seed = incremental ? seedAfter(begin, index) : random()
@@ -207,7 +208,7 @@ function refuseOverflow (base: Seed, quantity: number): void {
     `base_seed must be at most ${highest}, so that ${quantity} seeds can follow each other.`, { field: 'base_seed' })
 }
 
-/** A UUID of version 4 in form, the same for the same place in the same bulk. */
+/** A UUID in the form of version 4, the same for the same index in the same bulk. */
 function jobIdOf (bulkId: string, index: number): string {
   const bytes = createHash('sha256').update(`${bulkId}:${index}`).digest().subarray(0, 16)
   bytes[6] = (bytes[6] ?? 0) & 0x0f | 0x40

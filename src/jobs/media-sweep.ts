@@ -6,7 +6,7 @@ import type { Keys } from '../lib/keys.ts'
 import { indexKey } from './job.ts'
 import type { JobStore } from './store.ts'
 
-/** What a sweep removed; null where it could not be sure that the files are those of this Redis. */
+/** What a sweep removed; null if it could not be sure that the files belong to this Redis. */
 export type SweepReport = { readonly outputs: number, readonly inputs: number } | null
 
 export interface MediaSweepDependencies {
@@ -14,34 +14,34 @@ export interface MediaSweepDependencies {
   readonly keys: Keys
   readonly store: JobStore
   readonly media: MediaStore
-  /** JSON outside of jobs that may refer to inputs, such as what users of the bot interface have stored. */
+  /** JSON outside of jobs that can refer to inputs, such as presets and sessions of bot users. */
   readonly otherTexts: () => AsyncIterable<string>
 }
 
-/** Beside the outputs: which Redis they belong to, and how far it had come at the last sweep. */
+/** A file beside the outputs: the Redis that they belong to, and its newest job at the last sweep. */
 interface SweepMark {
   readonly installation: string
   /** Arrival of the newest job. */
   readonly arrival: number
 }
 
-/** Which Redis a mark says that the outputs belong to. */
+/** The Redis that the outputs belong to, by a mark. */
 export function installationOf (mark: string): string {
   return (JSON.parse(mark) as SweepMark).installation
 }
 
-/** Records are read in pages, so that a sweep never holds up Redis. */
+/** Records are read in pages, so that a sweep never blocks Redis. */
 const page = 200
 const referenceInJson = /"\$media":"([^"]+)"/g
 
 /**
- * Removes the files that no job's record names: what a killed worker had stored of an answer, images of a try before
- * the last, inputs of jobs that were never made.
+ * Removes the files that no job's record names: parts of an answer that a killed worker stored, images of earlier
+ * attempts, inputs of jobs that were never created.
  *
- * Nothing is removed while it is doubtful whether the folder and Redis belong together: after Redis was emptied,
- * exchanged or put back to an older backup, every newer image would look like nobody's.
+ * It removes nothing while it is doubtful whether the folder and Redis belong together: after Redis was emptied,
+ * exchanged or restored from an older backup, every newer image would look unused.
  *
- * @param before milliseconds since the epoch; younger files may belong to a job that is just being stored or made
+ * @param before milliseconds since the epoch; newer files can belong to a job that is just being stored or created
  */
 export async function sweepMedia (dependencies: MediaSweepDependencies, before: number): Promise<SweepReport> {
   const { media } = dependencies
@@ -59,7 +59,7 @@ async function currentMark ({ redis, keys }: MediaSweepDependencies): Promise<Sw
   return { installation: installation ?? '', arrival: Number(arrival ?? 0) }
 }
 
-/** Without a mark, as at the first sweep, one image that a job knows is enough of a sign. */
+/** Without a mark, as at the first sweep, one image that a job names is proof enough. */
 async function belongTogether ({ redis, keys, media }: MediaSweepDependencies, now: SweepMark): Promise<boolean> {
   const text = await media.readSweepMark()
   if (text !== null) {
@@ -103,15 +103,15 @@ async function sweepInputs (dependencies: MediaSweepDependencies, before: number
 }
 
 /**
- * Names of the inputs of all jobs and of what else refers to some. A job that is submitted meanwhile touches its
- * inputs, which keeps them.
+ * Names of the inputs that jobs and other records refer to. A job that is submitted meanwhile touches its inputs, which
+ * protects them.
  */
 async function usedInputs ({ redis, keys, otherTexts }: MediaSweepDependencies): Promise<Set<string>> {
   const used = new Set<string>()
   const note = (text: string) => { for (const [, name = ''] of text.matchAll(referenceInJson)) used.add(name) }
   for await (const text of otherTexts()) note(text)
   const all = indexKey(keys, {})
-  // By arrival, not by rank: jobs that are removed meanwhile must not make others be passed over.
+  // By arrival, not by rank: otherwise jobs that are removed meanwhile would make the loop skip others.
   for (let after = '-inf'; ;) {
     const found = await redis.zrangebyscore(all, after, '+inf', 'WITHSCORES', 'LIMIT', 0, page)
     const ids = found.filter((_text, index) => index % 2 === 0)

@@ -6,34 +6,34 @@ import type { Keys } from '../lib/keys.ts'
 import type { Job } from './job.ts'
 import type { JobStore } from './store.ts'
 
-/** Waiting for jobs, without asking again and again: many waiters, one subscription. */
+/** Waits for jobs without polling: many waiters, one subscription. */
 export interface JobNotices {
   /**
-   * The job once it has ended; at once if it has.
-   * @throws ServiceError `job_not_found` when it is removed; Error when the signal is aborted
+   * The job once it has finished; at once if it already has.
+   * @throws ServiceError `job_not_found` if it is removed; Error if the signal is aborted
    */
   ended (jobId: string, signal: AbortSignal): Promise<Job>
   close (): void
 }
 
 export interface JobNoticesDependencies {
-  /** A connection in subscriber mode, which this process shares and which stays the caller's to close. */
+  /** A connection in subscriber mode, which this process shares and the caller closes. */
   readonly subscriber: Redis
   readonly keys: Keys
   readonly store: Pick<JobStore, 'get'>
 }
 
-/** Somebody who waits for one job; told to look at it anew. */
+/** Makes a waiter check its job again. */
 type Look = () => void
 
-/** How long after a look that failed the next one is taken. */
+/** Milliseconds from a failed check to the next one. */
 const lookAgainMs = 1000
 
 const endings = new Set<unknown>(['completed', 'failed', 'cancelled', 'removed'])
 
 /**
- * Hears of jobs on the channel `jobs`. Messages that are published while the connection is away are lost, so after
- * each return every waiter looks at its job.
+ * Listens on the channel `jobs`. Messages that are published while the connection is down are lost, so after each
+ * reconnection every waiter checks its job.
  */
 export async function createJobNotices ({ subscriber, keys, store }: JobNoticesDependencies): Promise<JobNotices> {
   const channel = keys.channel('jobs')
@@ -45,7 +45,7 @@ export async function createJobNotices ({ subscriber, keys, store }: JobNoticesD
     if (endings.has(kind)) waiting.get(job)?.forEach(look => { look() })
   }
 
-  /** Subscribed again first: a job that ends between a look and the subscription would never be heard of. */
+  /** Subscribe first: a job that finishes between a check and the subscription would go unnoticed. */
   function returned (): void {
     subscriber.subscribe(channel).then(() => {
       for (const looks of waiting.values()) looks.forEach(look => { look() })
@@ -81,7 +81,7 @@ export async function createJobNotices ({ subscriber, keys, store }: JobNoticesD
               job => { if (hasEnded(job.status)) resolve(job) },
               error => {
                 if (error instanceof ServiceError) reject(error)
-                // Redis is away; the other connection, on which notices come, may not have noticed.
+                // Redis is away; the connection for notices has perhaps not noticed.
                 else if (waiting.get(jobId)?.has(look) === true) again = setTimeout(look, lookAgainMs)
               })
           }
@@ -102,19 +102,19 @@ export async function createJobNotices ({ subscriber, keys, store }: JobNoticesD
     close () {
       subscriber.off('message', hear)
       subscriber.off('ready', returned)
-      // The channel may have other listeners in this process, and goes with the connection.
+      // The channel can have other listeners in this process; it closes with the connection.
       waiting.clear()
     }
   }
 }
 
 /**
- * Resolves when a job has ended or the seconds are over, at once when no caller waits any more.
- * @throws ServiceError `job_not_found` when it is removed meanwhile
+ * Resolves when a job has finished or the seconds are over, at once if the client has disconnected.
+ * @throws ServiceError `job_not_found` if it is removed meanwhile
  */
 export type JobWait = (jobId: string, seconds: number, gone: AbortSignal) => Promise<void>
 
-/** @param stopping aborted when the service is about to stop, so that nobody is kept waiting */
+/** @param stopping aborted when the service is about to stop, so that no client is kept waiting */
 export function createJobWait (notices: Pick<JobNotices, 'ended'>, stopping: AbortSignal): JobWait {
   return async (jobId, seconds, gone) => {
     await withDeadline(seconds * 1000, [gone, stopping], async signal => {

@@ -8,38 +8,38 @@ import type { TaskKnowledge } from './task-knowledge.ts'
 /** Why a generation is being stopped. */
 export type StopReason = 'cancel' | 'shutdown'
 
-/** One generation from before it is sent until nothing of it is at the server, and the means to stop it. */
+/** One generation, from before it is sent until the server is free of it, and the means to stop it. */
 export interface OpenGeneration {
   /**
-   * @throws GenerationFailure; `cancelled` when it was stopped before, so that it was never sent, or is work on
-   * finished pictures, which goes on without anybody waiting
+   * @throws GenerationFailure; `cancelled` if it was stopped before it was sent, or is work on finished images, which
+   * continues without a client
    */
   send (mode: GenerationMode, body: string, options: Omit<GenerationOptions, 'signal'>): Promise<GenerationAnswer>
   /**
-   * Interrupts it at the server, which then answers with what it has; hangs up where no answer comes. Work on finished
-   * pictures cannot be interrupted: who waits for it need not any more, and its answer is dropped.
+   * Interrupts it at the server, which then answers with what it has; disconnects if no answer comes. Work on finished
+   * images cannot be interrupted: the wait for it ends, and its answer is dropped.
    */
   stop (why: StopReason): void
-  /** Null while it is not being stopped. */
+  /** The reason of the stop; null while it is not being stopped. */
   stopReason (): StopReason | null
   /** Aborted when it is being stopped. */
   readonly stopped: AbortSignal
   /** Ends the call at once and leaves the server alone. */
   disconnectSignal (why: Error): void
-  /** Aborted when nobody listens for its answer any more. */
+  /** Aborted when its answer is no longer awaited. */
   readonly hungUp: AbortSignal
-  /** What `disconnectSignal` was called with. */
+  /** The argument of `disconnectSignal`. */
   hungUpFor (): unknown
-  /** Whether what was seen at the server is this generation. */
+  /** Whether the task that the server shows is this generation. */
   isOurs (seen: ServerProgress): boolean
   /**
    * Resolves when no interrupt is on its way any more, so that none can hit the next generation, and the server is done
-   * with what could not be interrupted.
+   * with uninterruptible work.
    */
   close (): Promise<void>
 }
 
-/** How long a server may take to answer after an interrupt before we hang up, in milliseconds. */
+/** How long a server can take to answer after an interrupt before we disconnect, in milliseconds. */
 const answerAfterInterrupt: Readonly<Record<StopReason, number>> = { cancel: 30_000, shutdown: 2000 }
 
 export interface OpenGenerationParts {
@@ -47,7 +47,7 @@ export interface OpenGenerationParts {
   readonly control: TaskControl
   readonly tasks: TaskKnowledge
   readonly log: Log
-  /** Called once, where the server shows by what this generation can be recognised. */
+  /** Called once, when the server shows a mark by which this generation can be recognised. */
   readonly onMark: (mark: string) => void
 }
 
@@ -71,7 +71,7 @@ export function createOpenGeneration (
     over.signal.addEventListener('abort', () => { clearTimeout(disconnectSignal) }, { once: true })
   }
 
-  /** The answer, unless it is stopped before: A1111 tells of such work no task that could be interrupted. */
+  /** The answer, unless it is stopped before: for such work A1111 reports no task that could be interrupted. */
   async function unlessStopped (work: Promise<GenerationAnswer>): Promise<GenerationAnswer> {
     const stopped = new Promise<never>((_resolve, reject) => {
       stopping.signal.addEventListener('abort', () => {
@@ -92,7 +92,7 @@ export function createOpenGeneration (
       await recogniser.before()
       if (reason !== null) throw new GenerationFailure('cancelled', 'cancelled', 'It was stopped before it was sent.')
       sent = mode
-      // Work on finished pictures is no task to any server.
+      // No server treats work on finished images as a task.
       let answered = () => {}
       const answer = client.generate(mode, body, {
         ...options,
@@ -111,7 +111,7 @@ export function createOpenGeneration (
       return mode === 'extras' ? await unlessStopped(answer) : await answer
     },
     stop (why) {
-      // nothing of it is lost that way: it is done anew after the shutdown
+      // this loses nothing: the work is done again after the shutdown
       if (sent === 'extras' && why === 'shutdown') connection.abort(new Error('the service stops'))
       if (reason !== null) return
       reason = why

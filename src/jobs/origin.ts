@@ -1,17 +1,17 @@
-/** Where a job of the drop-in came from; kept with the job. */
+/** Where a job of the A1111-compatible API came from; stored with the job. */
 export interface DropInOrigin {
-  /** What the job is called in `X-Job-ID`. */
+  /** The id of the job in `X-Job-ID`. */
   readonly shortId: string
-  /** Who called, as `callerOf` names them. */
+  /** The client, as `callerOf` names it. */
   readonly caller: string
   /** Address of the client, behind trusted proxies only. */
   readonly ip: string
 }
 
-/** Whose wish a job of this interface is; kept with the job. */
+/** The user of the bot interface who requested a job; stored with the job. */
 export interface BotOrigin {
   /** The application's own name for its user. */
   readonly user: string
-  /** Which route made it, such as `txt2img`. */
+  /** The route that created it, such as `txt2img`. */
   readonly kind: string
 }

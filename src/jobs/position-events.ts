@@ -4,7 +4,7 @@ import type { Log } from '../lib/logging.ts'
 import type { ServiceEvent } from '../events/event.ts'
 import type { EventBus } from '../events/event-bus.ts'
 
-/** Tells listeners where jobs stand now, whenever a line has moved. */
+/** Publishes the positions of jobs to listeners whenever a queue has moved. */
 export interface PositionBroadcaster {
   close (): void
 }
@@ -13,22 +13,22 @@ export interface PositionBroadcasterDependencies {
   readonly eventBus: EventBus
   readonly estimates: Pick<Estimates, 'line' | 'places'>
   readonly log: Log
-  /** Whether anybody listens. */
+  /** Whether there are listeners. */
   readonly isHeard: () => boolean
 }
 
-/** Places that are told; further back nobody looks at each step forward. */
+/** Number of positions that are published; further back each step forward is of no interest. */
 const placesTold = 100
-/** What moves within so many milliseconds is told together. */
+/** Moves within this many milliseconds are published together. */
 const together = 250
 
-/** What a line looks different after. */
+/** Events that change a queue. */
 const movers = new Set<EventKind>([
   'accepted', 'started', 'completed', 'failed', 'cancelled', 'returned', 'moved',
   'server-up', 'server-down', 'server-paused', 'server-resumed', 'server-changed'
 ])
 
-/** Places follow from the line at the moment of asking, so they are worked out here, while somebody listens. */
+/** Positions follow from the current queue, so they are computed here, while there are listeners. */
 export function startPositionBroadcaster (
   { eventBus, estimates, log, isHeard }: PositionBroadcasterDependencies
 ): PositionBroadcaster {

@@ -9,9 +9,9 @@ import type { MediaStore } from '../media/store.ts'
 import { withOptions, type SentOptions, type WantedOptions } from '../servers/options-access.ts'
 import type { Job } from './job.ts'
 
-/** A request that is ready to be sent, but for the options that go with it. */
+/** A request that is ready to be sent, except for the options that go with it. */
 export interface PreparedGeneration {
-  /** What the job wants of its server's options; null where its server, or this work, takes none. */
+  /** What the job needs of its server's options; null if its server, or this work, takes none. */
   readonly wanted: WantedOptions | null
   /** JSON text. */
   body (options: SentOptions | null): string
@@ -24,8 +24,8 @@ export interface PreparationSources {
 }
 
 /**
- * The request for a job as its server wants it now: images put back in, every name looked up once more, since what
- * the server has may have changed while the job waited.
+ * The request for a job in its server's current form: images inserted and every name looked up again, since the
+ * server's files can have changed while the job waited.
  * @throws ServiceError as `checkCompatibility`, or `image_not_found` for lost input
  */
 export async function prepareGeneration (job: Job, sources: PreparationSources): Promise<PreparedGeneration> {

@@ -5,13 +5,13 @@ import type { Keys } from '../lib/keys.ts'
 import type { Log } from '../lib/logging.ts'
 import { isLast } from './history.ts'
 
-/** What goes over the channel `preview-wishes`: which jobs are watched, and for how long; '' stands for all. */
+/** A message of the channel `preview-wishes`: which jobs are watched, and for how long; '' means all. */
 export interface PreviewRequest {
   readonly jobs: readonly string[]
   readonly milliseconds: number
 }
 
-/** What goes over the channel `previews`. */
+/** A message of the channel `previews`. */
 export interface PreviewMessage {
   readonly job: string
   readonly key: string | null
@@ -23,17 +23,17 @@ export interface PreviewMessage {
   readonly jpeg: string
 }
 
-/** The last that a server has shown of a job. */
+/** The last preview that a server has shown of a job. */
 export interface ShownPreview {
   readonly jpeg: Buffer
   readonly moment: number
 }
 
-/** Live previews as one process gets them: only while somebody watches here, and never kept but for the last. */
+/** Live previews in one process: only while a client watches here, and only the last one is kept. */
 export interface Previews {
-  /** Has previews come until the signal is aborted. @param jobId null for those of all jobs */
+  /** Requests previews until the signal is aborted. @param jobId null for all jobs */
   watch (jobId: string | null, signal: AbortSignal): void
-  /** The last one, or the first that comes before the signal is aborted; null where none does. */
+  /** The last preview, or the first that arrives before the signal is aborted; null if none does. */
   see (jobId: string, signal: AbortSignal): Promise<ShownPreview | null>
   close (): void
 }
@@ -47,15 +47,15 @@ export interface PreviewsDependencies {
   readonly log: Log
 }
 
-/** How often watching is made known, and how long that holds, in milliseconds. */
+/** How often a watch is announced, and how long an announcement holds, in milliseconds. */
 const requestInterval = 2000
 const requestHolds = 5000
-/** Jobs of which the last preview is kept. */
+/** Number of jobs whose last preview is kept. */
 const maxKept = 50
 
 export function createPreviews ({ eventBus, redis, subscriber, keys, log }: PreviewsDependencies): Previews {
   const channel = keys.channel('previews')
-  /** How many watch each job; those of all under the empty name. */
+  /** Number of watchers of each job; watchers of all jobs under the empty name. */
   const watchers = new Map<string, number>()
   const shown = new Map<string, ShownPreview>()
   const waiting = new Map<string, Set<(preview: ShownPreview) => void>>()

@@ -3,37 +3,37 @@ import type { Keys } from '../lib/keys.ts'
 import type { Script, ScriptArgument } from '../redis/scripts.ts'
 import type { Job } from './job.ts'
 
-/** What the queue needs to know of a job: the record is the truth, the queue carries its name. */
+/** What BullMQ's queue needs of a job: the record is the truth, the queue carries its name. */
 export type QueueEntry = Pick<Job, 'id' | 'run' | 'serverId' | 'lane'>
 
-/** How the jobs reach a queue; `queues/` implements it, so that `src/` knows no BullMQ. */
+/** How jobs reach a BullMQ queue; `queues/` implements it, so that `src/` does not depend on BullMQ. */
 export interface QueuePort {
   /**
    * Runs a script and adds the entry in one MULTI, so that record and entry appear together or not at all. Resolves
-   * with the answer of the script.
-   * @throws ServiceError `queue_error` where a command of the transaction failed
+   * with the script's answer.
+   * @throws ServiceError `queue_error` if a command of the transaction failed
    */
   addWith<Keys extends readonly string[], Args extends readonly ScriptArgument[], Answer> (
     entry: QueueEntry, script: Script<Keys, Args, Answer>, keys: Readonly<Keys>, args: Readonly<Args>
   ): Promise<Answer>
-  /** Adds the entry; adding it twice is harmless. `delayMs` keeps it back for that long. */
+  /** Adds the entry; adding it twice is harmless. `delayMs` delays it for that long. */
   add (entry: QueueEntry, options?: { readonly delayMs?: number }): Promise<void>
-  /** Takes a waiting entry out, if it is there and not being worked on. */
+  /** Removes a waiting entry, if it exists and no worker runs it. */
   remove (entry: Pick<QueueEntry, 'id' | 'run' | 'serverId'>): Promise<void>
 }
 
-/** How long a process may take between the record and its queue entry, in milliseconds. */
+/** How long a process can take between the record and its queue entry, in milliseconds. */
 const grace = 2000
-/** At most so many are seen to at once. */
+/** Entries that are handled at once. */
 const page = 500
 
 /** The queue entries that go with the records of one store. */
 export interface QueueEntries {
-  /** Adds the entry of a job that a script has put in line. */
+  /** Adds the entry of a job that a script has queued. */
   enter (entry: QueueEntry, options?: { readonly delayMs?: number }): Promise<void>
-  /** The entries that belong to the jobs from place `from` to `to` of a line. */
+  /** The entries of the jobs from index `from` to `to` of a queue. */
   between (serverId: string, from: number, to: number): Promise<QueueEntry[]>
-  /** Adds the entries of jobs whose process ended before it could do so. */
+  /** Adds the entries of jobs whose process died before it could do so. */
   enterLate (serverId: string): Promise<void>
 }
 
@@ -44,7 +44,7 @@ export interface QueueEntriesDependencies {
   readonly find: (id: string) => Promise<Job | null>
 }
 
-/** Scripts change records, BullMQ changes queues: what a script expects to be added is written down until it is. */
+/** Scripts change records, BullMQ changes queues: a script notes each entry that must be added until it is. */
 export function createQueueEntries ({ redis, keys, queue, find }: QueueEntriesDependencies): QueueEntries {
   const enteringKey = (serverId: string) => keys.key('entering', serverId)
   const nameOf = ({ id, run }: Pick<QueueEntry, 'id' | 'run'>) => `${id}_${run}`
@@ -74,7 +74,7 @@ export function createQueueEntries ({ redis, keys, queue, find }: QueueEntriesDe
       const [seconds, microseconds] = await redis.time()
       const now = Number(seconds) * 1000 + Number(microseconds) / 1000
       for (let index = 0; index < names.length; index += 2) {
-        // One of the future was noted before the clock went back.
+        // A note of the future was written before the clock was set back.
         const age = now - Number(names[index + 1])
         if (age >= 0 && age < grace) return
         const name = names[index] ?? ''

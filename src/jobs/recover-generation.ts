@@ -19,8 +19,8 @@ import type { GiveBack, JobStore, RunClaim } from './store.ts'
 import type { TaskKnowledge } from './task-knowledge.ts'
 
 /**
- * The best server that can do what a job asks for, without those of these aliases; null where there is no other.
- * `enabled`: also one that does not answer now.
+ * The best server that can run a job, except those with these aliases; null if there is no other. `enabled`: includes
+ * servers that do not answer now.
  */
 export type OtherServer = (
   submission: JobSubmission, except: ReadonlySet<string>, which: 'answering' | 'enabled'
@@ -37,35 +37,35 @@ export interface RecoveryDependencies {
   readonly log: Log
 }
 
-/** A generation that brought no answer. */
+/** A generation without an answer. */
 export interface FailedGeneration {
   readonly claim: RunClaim
   readonly job: Job
   readonly failure: GenerationFailure
-  /** Why it was to stop; null where nobody wanted that. */
+  /** Why it was stopped; null if it was not. */
   readonly stopReason: StopReason | null
   /** Milliseconds since the epoch. */
   readonly startedAt: number
-  /** Whether the request may have got to the server. */
+  /** Whether the request could have reached the server. */
   readonly wasSent: boolean
 }
 
-/** Time for a job to move to another server before this one would fetch it again, in milliseconds. */
+/** Delay in which a job can move to another server before this one would fetch it again, in milliseconds. */
 const moveWithin = 60_000
 
-/** From the end of a break until what was failing before it may be sent again, in milliseconds. */
+/** From the end of a break until jobs that failed before it can be sent again, in milliseconds. */
 const pauseAfterBreak = 500
 
-/** Sentences, ours and A1111's, that say that the server has not got something any more. */
+/** Sentences, ours and A1111's, which say that the server no longer has a named file. */
 const aboutNames = /\bhas no\b|not found|could not find/i
 
-/** Decides after a generation that brought no answer what becomes of the job, its line and the server. */
+/** Decides after a generation without an answer what happens to the job, its queue and the server. */
 export function createRecovery (dependencies: RecoveryDependencies): (failed: FailedGeneration) => Promise<void> {
   const { server, client, monitor, store, otherServer, limits, teller, log } = dependencies
-  /** The job that found the GPU process broken, for as long as nothing else is seen of the server. */
+  /** The job that found the GPU process broken, until the server shows otherwise. */
   let brokenBy: string | null = null
 
-  /** Whether a broken GPU process failed a job that another job had found broken before. */
+  /** Whether a job failed because of a GPU process that another job had found broken before. */
   function foundBroken (job: Job, { code }: GenerationFailure): boolean {
     if (code !== 'cuda_poisoned') brokenBy = null
     else if (brokenBy === null || !monitor.onTrial()) brokenBy = job.id
@@ -75,7 +75,7 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
   async function applyPolicy (
     { claim, job: before, failure, wasSent }: FailedGeneration, attempts: readonly JobAttempt[]
   ): Promise<void> {
-    // What never got there is no generation, and is not counted as one.
+    // A request that never reached the server is no generation, and does not count as one.
     const job = {
       ...before, sends: wasSent ? before.sends : before.sends - 1, foundBroken: foundBroken(before, failure)
     }
@@ -98,7 +98,7 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
       return
     }
     const { usedAttempts, crashes, remedy } = decision
-    // The trial after a break is to be another job.
+    // Another job should be the trial after a break.
     const delayMs = weighed.failureClass === 'passing' && monitor.onTrial()
       ? Math.max(decision.delayMs, monitor.breakMs() + pauseAfterBreak)
       : decision.delayMs
@@ -111,29 +111,29 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
       maxAttempts: limits.attempts
     })
     if (outcome === 'spent') teller.ended(job, { status: 'failed', code: failure.code, images: 0, took: null })
-    // what another process runs there by now needs its checkpoint
+    // the generation of another process there now needs its checkpoint
     if (remedy === 'unload-checkpoint' && outcome === 'returned') await client.unloadCheckpoint().catch(() => undefined)
   }
 
-  /** Whose fault it is where a server whose start is not over fails in the same way. */
+  /** Finds the cause of a failure that a server which is still starting also shows. */
   async function blame (failure: GenerationFailure): Promise<GenerationFailure> {
     const isOfStart = failure.failureClass === 'request' && mayBeOfStart(failure.message) && await monitor.stillStarts(failure)
     if (!isOfStart) return failure
     return new GenerationFailure('server-down', 'server_starting', failure.message, { cause: failure })
   }
 
-  /** An error that this very request met here before, in this job or another, is the request's. */
+  /** An error that this same request met here before, in this job or another, is the request's fault. */
   async function weigh (job: Job, failure: GenerationFailure): Promise<GenerationFailure> {
     if (await monitor.suspect(failure, requestSignature(job)) !== 'known') return failure
     return new GenerationFailure('passing', failure.code, failure.message, { cause: failure, isFinal: true })
   }
 
-  /** Hands a job to a server that has not failed it yet. */
+  /** Moves a job to a server where it has not failed yet. */
   async function goTo (
     next: Server, claim: RunClaim, job: Job,
     { attempts, disposition }: { readonly attempts: readonly JobAttempt[], readonly disposition: GiveBack['disposition'] }
   ): Promise<void> {
-    // Kept back, so that this server does not fetch it before it has moved.
+    // Delayed, so that this server does not fetch it before it has moved.
     const outcome = await store.giveBack(claim, {
       attempts: attempts.slice(-1),
       usedAttempts: 0,
@@ -173,7 +173,7 @@ function describedFailure ({ failureClass, answer }: GenerationFailure, code: st
   return { code, message, failureClass, ...(answer === null ? {} : { answer }) }
 }
 
-/** What became of the server: only one that is out of reach by its looks as well has died. */
+/** The state of the server: it has died only if it does not answer probes either. */
 function dispositionOf (failure: GenerationFailure, wasSent: boolean): GiveBack['disposition'] {
   const { failureClass, code } = failure
   if (!wasSent || isRateLimit(failure)) return 'unsent'
@@ -181,7 +181,7 @@ function dispositionOf (failure: GenerationFailure, wasSent: boolean): GiveBack[
   return isGone ? 'gone' : 'answers'
 }
 
-/** A fault of ours, such as a full disk, is no fault of the job; one of the request stays. */
+/** Our own fault, such as a full disk, is no fault of the job; a fault of the request stays. */
 export function asFailure (error: unknown, otherwise: string): GenerationFailure {
   if (error instanceof GenerationFailure) return error
   const redis = redisProblemOf(error)
@@ -198,15 +198,15 @@ export function asFailure (error: unknown, otherwise: string): GenerationFailure
   return new GenerationFailure(error.status < 500 ? 'request' : 'passing', error.code, error.message, { cause: error })
 }
 
-/** Sees to generations that nobody waits for any more but that may still run at the server. */
+/** Handles generations whose answers are no longer awaited but that can still run at the server. */
 export interface OrphanKeeper {
-  /** Stops one, or waits until it is over, so that it is not doubled beside itself. */
+  /** Stops one, or waits until it is over, so that it does not run twice at once. */
   stopOrphan (jobId: string, orphan: Omit<Orphan, 'mark'>, until: AbortSignal): Promise<void>
-  /** Before a job is sent once more: the same for what is left of the time before, if anything may be. */
+  /** Does the same for the job's previous generation before the job is sent again, if that can still run. */
   stopFormer (jobId: string, until: AbortSignal): Promise<void>
-  /** A generation goes out; `mark` is what it is recognised by, null as long as that is not known. Returns at once. */
+  /** A generation is sent; `mark` identifies it, null while that is unknown. Returns at once. */
   keepMark (jobId: string, mark: string | null): void
-  /** Nothing of it is at the server. Returns at once. */
+  /** The server is free of it. Returns at once. */
   dropMark (jobId: string): void
 }
 
@@ -215,21 +215,21 @@ export interface OrphanKeeperDependencies {
   readonly tasks: TaskKnowledge
   readonly control: TaskControl
   readonly marks: GenerationMarks
-  /** Aborted when this process lets go of the server. */
+  /** Aborted when this process stops serving the server. */
   readonly leaving: AbortSignal
-  /** Milliseconds that one generation may take. */
+  /** Milliseconds that one generation can take. */
   readonly deadlineMs: () => number
   readonly log: Log
 }
 
-/** How long a generation that nobody waits for may hold the server before the next is sent all the same, in ms. */
+/** How long an abandoned generation can occupy the server before the next is sent anyway, in ms. */
 const orphanWait = 120_000
 
 export function createOrphanKeeper (dependencies: OrphanKeeperDependencies): OrphanKeeper {
   const { server, tasks, control, marks, leaving, deadlineMs, log } = dependencies
 
   async function stop (jobId: string, orphan: Orphan, until: AbortSignal): Promise<void> {
-    // Where tasks cannot be told apart, waiting is all that keeps one from being doubled.
+    // If tasks cannot be told apart, only waiting prevents a generation from running twice.
     const wait = tasks.tellsApart() ? orphanWait : Math.max(orphanWait, deadlineMs())
     await withDeadline(wait, [leaving, until], async signal => {
       await stopOrphanedTask(control, jobId, orphan, signal)
@@ -254,7 +254,7 @@ export function createOrphanKeeper (dependencies: OrphanKeeperDependencies): Orp
     },
     async stopFormer (jobId, until) {
       const mark = await marks.find(server().id, jobId).catch(() => null)
-      // It was answered: what a server without tasks does now is another's.
+      // It was answered: the current work of a server without tasks is another's.
       if (mark === undefined && !tasks.tellsApart()) return
       await stop(jobId, { answer: 'unknown', mark: mark ?? null }, until)
     },

@@ -10,7 +10,7 @@ import type { JobStore } from './store.ts'
 import type { InputImages } from './submit.ts'
 
 /**
- * Deletes an ended job with all its files: record first, so that nothing points at a file that is gone.
+ * Deletes a finished job with all its files: record first, so that nothing refers to a missing file.
  * @throws ServiceError `job_not_found`, or `job_operation_invalid` while the job is active
  */
 export async function removeJob (
@@ -21,37 +21,37 @@ export async function removeJob (
   await inputs.release(job.submission.parameters)
 }
 
-/** Which ended jobs go. A rule that is 0 lets none go. */
+/** Which finished jobs to delete. A rule of 0 deletes none. */
 export interface RetentionRules {
-  /** Those that ended longer ago than this, in days. */
+  /** Those that finished longer ago than this, in days. */
   readonly days: number
-  /** All but this many, the newest staying. */
+  /** All but this many of the newest. */
   readonly jobs: number
-  /** Those of /sdapi/v1 that ended longer ago than this, in days. */
+  /** Those of /sdapi/v1 that finished longer ago than this, in days. */
   readonly dropInDays: number
 }
 
-/** What is due to be removed, or was. */
+/** Jobs that are due to be removed, or were. */
 export interface Removal {
   readonly jobs: number
   readonly images: number
-  /** Of the images. */
+  /** Size of the images. */
   readonly bytes: number
   /** When the first of them was accepted, in milliseconds since the epoch. */
   readonly oldest: number | null
 }
 
 export interface Purge extends Removal {
-  /** Whether more is due than was removed at once. */
+  /** Whether more jobs are due than one call removes. */
   readonly more: boolean
 }
 
 export interface PurgeLimits {
-  /** Jobs that one call removes. */
+  /** The most jobs that one call removes. */
   readonly most?: number
-  /** How many jobs the caller expects to be due at the most. */
+  /** The most jobs that the client expects to be due. */
   readonly expected?: number
-  /** Only jobs that were accepted before this moment, in milliseconds since the epoch. */
+  /** Only jobs that were accepted before this time, in milliseconds since the epoch. */
   readonly before?: number
 }
 
@@ -60,12 +60,12 @@ export interface PastPurge extends Removal {
   readonly at: number
 }
 
-/** Removes ended jobs with all their files, once they are old enough or too many. */
+/** Removes finished jobs with all their files, once they are old enough or too many. */
 export interface Retention {
-  /** What would go by these rules, or by those in force. */
+  /** The jobs that these rules, or the current ones, would remove. */
   due (rules?: RetentionRules): Promise<Removal>
   /**
-   * Removes it, oldest first.
+   * Removes them, oldest first.
    * @throws ServiceError `more_than_expected`, before anything is removed
    */
   purge (rules?: RetentionRules, limits?: PurgeLimits): Promise<Purge>
@@ -81,11 +81,11 @@ export interface RetentionDependencies {
   readonly media: MediaStore
   readonly inputs: InputImages
   readonly log: Log
-  /** Those in force. */
+  /** The current rules. */
   readonly rules: () => Promise<RetentionRules>
 }
 
-/** How often it is looked for old jobs, in milliseconds. */
+/** How often to look for old jobs, in milliseconds. */
 export const purgeInterval = 6 * 3_600_000
 const dayMs = 86_400_000
 const pageSize = 200
@@ -95,7 +95,7 @@ export function createRetention (dependencies: RetentionDependencies): Retention
   const { redis, keys, store, list, media, inputs, log } = dependencies
   const lastKey = keys.key('last-purge')
 
-  /** Jobs that the rules let go, oldest first; they may be removed while this goes on. */
+  /** Jobs that the rules remove, oldest first; they can be deleted during the iteration. */
   async function * overdue ({ days, jobs, dropInDays }: RetentionRules): AsyncGenerator<Job> {
     const before = (count: number) => count === 0 ? -Infinity : Date.now() - count * dayMs
     const limits = { all: before(days), dropIn: before(dropInDays) }
@@ -136,7 +136,7 @@ export function createRetention (dependencies: RetentionDependencies): Retention
         if (job.createdAt >= before) continue
         more = removed.jobs >= most
         if (more) break
-        // Another process purges too, and a failed job may be tried again just now.
+        // Another process purges too, and a client can retry a failed job just now.
         const isRemoved = await removeJob(job.id, { store, media, inputs })
           .then(() => true, ignoring('job_not_found', 'job_operation_invalid'))
         if (isRemoved) removed = withJob(removed, job)

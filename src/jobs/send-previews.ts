@@ -8,12 +8,11 @@ import type { Keys } from '../lib/keys.ts'
 import type { Job } from './job.ts'
 import type { PreviewMessage, PreviewRequest } from './previews.ts'
 
-/** A1111 draws a preview when it is asked for one, so nobody asks who does not want to look. */
+/** A1111 renders a preview on each request, so only watched jobs request one. */
 const path = '/sdapi/v1/progress?skip_current_image=false'
 
 /**
- * What the server has drawn so far of whatever it generates, as base64; null where it generates nothing or shows
- * nothing.
+ * The preview of the server's current generation, as base64; null if it generates nothing or shows nothing.
  * @throws GenerationFailure
  */
 async function readPreview (client: A1111Client, options?: SmallCallOptions): Promise<string | null> {
@@ -28,13 +27,13 @@ export interface Preview {
   readonly height: number
 }
 
-/** Longer side in pixels: enough to see what becomes of a picture, small enough to be sent to many each second. */
+/** Longer side in pixels: large enough to recognise the image, small enough to send to many clients each second. */
 const longestSide = 512
 const quality = 70
-/** A picture that claims more is not decoded. */
+/** An image that claims more is not decoded. */
 const maxPixels = 64_000_000
 
-/** A small JPEG of a server's preview; null where it is no picture. @param base64 with or without a data URL's head */
+/** A small JPEG of a server's preview; null if it is not an image. @param base64 with or without a data URL's head */
 async function shrinkPreview (base64: string): Promise<Preview | null> {
   const bytes = Buffer.from(base64.replace(/^data:[^,]*,/, ''), 'base64')
   try {
@@ -49,13 +48,13 @@ async function shrinkPreview (base64: string): Promise<Preview | null> {
   }
 }
 
-/** Previews on their way from the process that serves a server to those where somebody watches. */
+/** Sends previews from the process that serves a server to the processes with watchers. */
 export interface PreviewSender {
-  /** Whether somebody watches this job, in whichever process. */
+  /** Whether a client watches this job, in any process. */
   isWatched (jobId: string): boolean
   /**
-   * Fetches what the server has drawn so far and passes it on, once for all who watch; nothing of it is kept. To be
-   * called only while it is this job that runs there.
+   * Fetches the server's preview and publishes it, once for all watchers; stores nothing. Call it only while this job
+   * runs there.
    */
   send (job: Pick<Job, 'id' | 'keyId' | 'serverId'>, client: A1111Client): Promise<void>
   close (): void
@@ -68,16 +67,16 @@ export interface PreviewSenderDependencies {
   readonly keys: Keys
 }
 
-/** After so many milliseconds the same picture is sent again. */
+/** After this many milliseconds the same image is sent again. */
 const sendAgainMs = 3000
 
 export async function createPreviewSender (
   { redis, subscriber, keys }: PreviewSenderDependencies
 ): Promise<PreviewSender> {
   const requestedOptions = keys.channel('preview-wishes')
-  /** Until when each job is watched; those of every job under the empty name. */
+  /** Until when each job is watched; watches of all jobs under the empty name. */
   const watchedUntil = new Map<string, number>()
-  /** By server. */
+  /** The last one sent, by server. */
   const lastSent = new Map<string, { hash: string, sentAt: number }>()
 
   function hear (channel: string, text: string): void {
@@ -96,7 +95,7 @@ export async function createPreviewSender (
       if (image === null) return
       const hash = createHash('sha1').update(image).digest('base64')
       const last = lastSent.get(serverId)
-      // Who came later has not seen it yet.
+      // New watchers have not seen it yet.
       if (last?.hash === hash && performance.now() - last.sentAt < sendAgainMs) return
       lastSent.set(serverId, { hash, sentAt: performance.now() })
       const preview = await shrinkPreview(image)

@@ -16,7 +16,7 @@ import {
 import type { Subscription } from './webhook-request.ts'
 import { packWorkload, workloadOf } from './workload.ts'
 
-/** A new job, before it has a place. */
+/** A new job, before it has a position. */
 export interface NewJob {
   readonly id: string
   readonly serverId: string
@@ -25,9 +25,9 @@ export interface NewJob {
   readonly priority: number
   readonly bulkId: string | null
   readonly submission: JobSubmission
-  /** Jobs that are submitted together, all or none: the first finds room for all. This one alone if left out. */
+  /** Jobs that are submitted together, all or none: the first reserves space for all. Only this job if omitted. */
   readonly group?: { readonly id: string, readonly size: number }
-  /** Who is told of its events. */
+  /** The subscriber to its events. */
   readonly webhook?: Subscription | null
 }
 
@@ -36,70 +36,76 @@ export interface RunClaim {
   readonly id: string
   readonly run: number
   readonly serverId: string
-  /** Names the worker process, its lease of the server and this very run, so that nobody else has the same. */
+  /** Names the worker process, its lease of the server and this run, so that it is unique. */
   readonly owner: string
 }
 
 export type CancelOutcome = 'cancelled' | 'requested'
 
 export interface JobStore {
-  /** Creates record, indexes, place and queue entry in one step. A job that was there before stays as it is. */
+  /** Creates record, indexes, position and queue entry in one step. An existing job stays as it is. */
   /** @throws ServiceError `queue_limit_reached` */
   create (job: NewJob): Promise<Created>
   /** @throws ServiceError `job_not_found` */
   get (id: string): Promise<Job>
   find (id: string): Promise<Job | null>
-  /** In the order asked; jobs that are gone are left out. */
+  /** In the requested order; missing jobs are left out. */
   readMany (ids: readonly string[]): Promise<Job[]>
-  /** Place in the line of its server, from 1; null when it is in none. */
+  /** Position in the queue of its server, from 1; null if it is in none. */
   position (job: Pick<Job, 'id' | 'serverId'>): Promise<number | null>
   waitingOn (serverId: string): Promise<number>
-  /** Ids of the jobs in a server's line from place `from` to `to`, counted from 0 and both included. */
+  /** Ids of the jobs in a server's queue from index `from` to `to`, counted from 0 and both included. */
   line (serverId: string, from: number, to: number): Promise<string[]>
-  /** Id of the key that owns the job which made an output; undefined where no job is known to have made it. */
+  /** Id of the key that owns the job which made an output; undefined if no known job made it. */
   ownerOfOutput (name: string): Promise<string | null | undefined>
-  /** The job that made an output; null where none is known to have made it. */
+  /** The job that made an output; null if no known job made it. */
   jobOfOutput (name: string): Promise<Job | null>
-  /** Takes one image out of a job's result. @throws ServiceError `image_not_found` */
+  /** Removes one image from a job's result. @throws ServiceError `image_not_found` */
   forgetOutput (id: string, name: string): Promise<void>
-  /** The jobs that a server runs, as the records say. */
+  /** The jobs that a server runs, by the records. */
   running (serverId: string): Promise<Job[]>
-  /** What the queue of a server must hold for the jobs from place `from` to `to` of its line. */
+  /** The entries that BullMQ's queue must hold for the jobs from index `from` to `to` of a server's queue. */
   entries (serverId: string, from: number, to: number): Promise<QueueEntry[]>
-  /** Gives those jobs their queue entries that entered a line seconds ago and, after some crash, got none. */
+  /** Adds missing queue entries of jobs that entered a queue seconds ago and got none because of a crash. */
   enterLate (serverId: string): Promise<void>
 
-  /** `unattended`: the lease under this fence is over, another process serves the server. */
+  /** `unattended`: the lease under this fence is over; another process serves the server. */
   start (claim: RunClaim, fence: number): Promise<'started' | 'superseded' | 'unattended'>
-  /** Without progress it only asks whether the run is still wanted. */
+  /** Without progress it only checks whether the run is still wanted. */
   noteProgress (claim: RunClaim, progress: JobProgress | null): Promise<'noted' | 'cancel' | 'superseded'>
-  /** The status it really ended with, or null where the claim no longer holds. */
+  /** The final status of the job, or null if the claim no longer holds. */
   end (claim: RunClaim, status: EndStatus, outcome: JobOutcome): Promise<EndStatus | null>
-  /** Puts a running job back in line and into the queue, or ends it where it was sent as often as it may be. */
+  /** Returns a running job to the queue, or fails it if it was sent as often as allowed. */
   giveBack (claim: RunClaim, options: GiveBack): Promise<GivenBack>
 
-  /** @throws ServiceError `job_not_found`, or `job_operation_invalid` for a job that has ended */
+  /** @throws ServiceError `job_not_found`, or `job_operation_invalid` for a finished job */
   cancel (id: string): Promise<CancelOutcome>
-  /** @throws ServiceError `job_not_found`, or `job_operation_invalid` for one that neither failed nor was cancelled */
+  /**
+   * @throws ServiceError `job_not_found`, or `job_operation_invalid` for a job that neither failed nor was cancelled
+   */
   retry (id: string): Promise<void>
-  /** First in line. @throws ServiceError as `move` */
+  /** Moves it to the front of the queue. @throws ServiceError as `move` */
   runNow (id: string): Promise<void>
-  /** Among those of another priority, 1 to 10, after all that wait there already. @throws ServiceError as `move` */
+  /** Moves it behind all waiting jobs of another priority, 1 to 10. @throws ServiceError as `move` */
   prioritise (id: string, priority: number): Promise<void>
   /**
-   * Right ahead of another job of the same line. Those of equal rank before that one are entered anew, in their order.
-   * @throws ServiceError as `move`, or `invalid_field_value` where the other one does not wait in the same line
+   * Moves it right ahead of another job of the same queue. Jobs of equal rank before that one enter again, in their
+   * order.
+   * @throws ServiceError as `move`, or `invalid_field_value` if the other job does not wait in the same queue
    */
   moveAhead (id: string, otherId: string): Promise<void>
-  /** To another server's line. @throws ServiceError `job_not_found`, or `job_operation_invalid` unless it waits */
+  /**
+   * Moves it to another server's queue. @throws ServiceError `job_not_found`, or `job_operation_invalid` unless it
+   * waits
+   */
   move (id: string, serverId: string): Promise<void>
-  /** Gives a waiting job a new queue entry, when the old one is lost or stuck with a dead worker. */
+  /** Gives a waiting job a new queue entry if the old one is lost or stuck with a dead worker. */
   renewEntry (job: QueueEntry): Promise<void>
-  /** Forgets an ended job. @throws ServiceError `job_not_found`, or `job_operation_invalid` while it is active */
+  /** Deletes a finished job. @throws ServiceError `job_not_found`, or `job_operation_invalid` while it is active */
   remove (id: string): Promise<Job>
 }
 
-/** A new job's place in line, from 1, and its moment; or the job that had this id already. */
+/** A new job's position in the queue, from 1, and its timestamp; or the existing job with this id. */
 export type Created =
   | { readonly existing: null, readonly position: number, readonly createdAt: number }
   | { readonly existing: Job }
@@ -110,25 +116,27 @@ export interface JobOutcome {
   readonly attempts?: readonly JobAttempt[]
 }
 
-/** `unattended`: the lease that was named is over, another process serves the server. */
+/** `unattended`: the named lease is over; another process serves the server. */
 export type GivenBack = 'returned' | 'cancelled' | 'spent' | 'superseded' | 'unattended'
 
 export interface GiveBack {
-  /** What went wrong, appended to the job's history, and what it fails with if it may not be sent again. */
+  /**
+   * The failed attempts, appended to the job's history; the job fails with the last one if it must not be sent again.
+   */
   readonly attempts: readonly JobAttempt[]
   /** Whether this counts against the allowed attempts (1) or not (0). */
   readonly usedAttempts: 0 | 1
   /** Whether the server went away under it (1) or not (0). */
   readonly crashes: 0 | 1
   readonly delayMs: number
-  /** Only under this lease of the server, where it is not the run's own process that gives the job back. */
+  /** Only under this lease of the server, if another process than the run's own returns the job. */
   readonly fence?: number
   /**
-   * What became of the server. `gone`: it does not answer its looks either, so one more generation is allowed.
-   * `unsent`: nothing of this one ever got there. `stopped`: this service ended it, in order.
+   * What happened to the server. `gone`: it does not answer its probes either, so one more generation is allowed.
+   * `unsent`: the request never reached it. `stopped`: this service stopped it in an orderly way.
    */
   readonly disposition: 'answers' | 'gone' | 'unsent' | 'stopped'
-  /** Generations that a job may take where no server dies. */
+  /** Generations that a job can take if no server dies. */
   readonly maxAttempts: number
 }
 
@@ -138,36 +146,36 @@ export interface JobStoreDependencies {
   readonly queue: QueuePort
   /** How long the connection waits for an answer, in milliseconds; a job is not created later than that. */
   readonly commandLimit?: number
-  /** Waiting jobs that one access key may have; no limit if left out. */
+  /** Waiting jobs that one access key can have; no limit if omitted. */
   readonly waitingPerKey?: number
 }
 
-/** Where a waiting job goes. */
+/** The destination of a waiting job. */
 interface Move {
   readonly serverId: string
   readonly lane: number | 'first'
-  /** Only if it is this run that waits. */
+  /** Only if this run waits. */
   readonly expectedRun?: number
   readonly priority?: number
 }
 
-/** Records that are read at once when a line is looked through. */
+/** Records that are read at once during a walk through a queue. */
 const entriesAtOnce = 200
 
-/** Of a job that was begun as often as it may be although nothing was noted against it. */
+/** The error of a job that was begun as often as allowed although no attempt was recorded. */
 const sentTooOften: JobError = {
   code: 'worker_lost', message: 'Its generation was given up repeatedly.', failureClass: 'internal'
 }
 
 const outputNames = (result: JobResult | null | undefined) => (result?.images ?? []).map(({ name }) => name)
 
-/** @param most of waiting jobs that the key may have */
+/** @param most waiting jobs that the key can have */
 export function tooManyWaiting (waiting: number, most: number | undefined): ServiceError {
   return new ServiceError('queue_limit_reached', `This key has ${waiting} waiting jobs and can have ${most}; wait for ` +
     'some of them to start.', { waiting, limit: most })
 }
 
-/** The only place that reads and writes job records. */
+/** The only module that reads and writes job records. */
 export function createJobStore (dependencies: JobStoreDependencies): JobStore {
   const { redis, keys, queue, commandLimit, waitingPerKey } = dependencies
   const prefix: [string] = [keys.key('')]
@@ -203,7 +211,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     })
   }
 
-  /** Gives a waiting job a new place and a new queue entry, then takes the old entry out. */
+  /** Gives a waiting job a new position and a new queue entry, then removes the old entry. */
   async function enterAgain (
     { id }: Pick<Job, 'id'>,
     { serverId, lane, expectedRun, priority }: Move
@@ -219,7 +227,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     await queue.remove({ id, run: Number(oldRun), serverId: oldServer })
   }
 
-  /** The jobs of a line that stand before a place and have the same lane as the one there, in their order. */
+  /** The jobs of a queue that are ahead of a position and have the same lane as the job there, in their order. */
   async function peersAhead (serverId: string, place: number, lane: number): Promise<QueueEntry[]> {
     const found: QueueEntry[] = []
     for (let end = place - 1; end >= 0; end -= entriesAtOnce) {
@@ -236,10 +244,10 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     return id === null ? null : await find(id)
   }
 
-  /** The moment after which a job must not be created any more, by the clock of Redis. */
+  /** The time after which a job must not be created any more, by the clock of Redis. */
   async function lastTimestamp (): Promise<number> {
     if (commandLimit === undefined) return Number.MAX_SAFE_INTEGER
-    // Less than all of it, so that the answer is back before its caller has given up.
+    // Less than all of it, so that the answer is back before the client has given up.
     return Math.floor(await clock.now() + commandLimit * 0.9)
   }
 
@@ -267,7 +275,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
           throw tooManyWaiting(answer[1], waitingPerKey)
         }
         if (answer[0] === 'exists') return { existing: await get(job.id) }
-        // The answer is here in time, so the clock was not right, or it took longer than usual to send.
+        // The answer arrived in time, so the clock was wrong, or sending took longer than usual.
         await queue.remove(entry)
         clock.forget()
         if (tries > 0) throw new RedisSilence('Redis took too long')

@@ -28,13 +28,13 @@ import type { DropInOrigin, BotOrigin } from './origin.ts'
 import { type Created, type JobStore, type NewJob, tooManyWaiting } from './store.ts'
 import type { Subscription, WebhookRequest } from './webhook-request.ts'
 
-/** Input images of jobs: equal ones are kept once, and go when the last job that uses them goes. */
+/** Input images of jobs: equal ones are stored once, and deleted with the last job that uses them. */
 export interface InputImages {
   /** @throws ServiceError `invalid_image` or `payload_too_large` naming the field */
   keep (base64: string, field: string): Promise<MediaReference>
   /** The bytes of one of the job's images, by its name. @throws ServiceError `image_not_found` */
   ofJob (job: Pick<Job, 'submission'>, name: string): Promise<Buffer>
-  /** A job with these parameters is no more. */
+  /** A job with these parameters was deleted. */
   release (parameters: Readonly<Record<string, unknown>>): Promise<void>
 }
 
@@ -43,11 +43,14 @@ export interface InputImagesDependencies {
   readonly keys: Keys
   readonly media: MediaStore
   readonly limits: ImageLimits
-  /** Knows the marks of images that were uploaded as files. */
+  /** Recognises the marks of images that were uploaded as files. */
   readonly texts: UploadTexts
 }
 
-/** An image brought so lately may be about to be counted for a new job: it is left to the sweep, in milliseconds. */
+/**
+ * An image that was stored within this time can be about to be counted for a new job: it is left to the sweep; in
+ * milliseconds.
+ */
 const justBrought = 10_000
 
 export function createInputImages ({ redis, keys, media, limits, texts }: InputImagesDependencies): InputImages {
@@ -88,43 +91,43 @@ function referencesIn (parameters: Readonly<Record<string, unknown>>): MediaRefe
   return references
 }
 
-/** What any interface makes of a request. */
+/** A request as every interface submits it. */
 export interface SubmissionRequest {
-  /** Alias of a server; empty or `default` for whichever is best. */
+  /** Alias of a server; empty or `default` for the best one. */
   readonly target: string
   /** Generation parameters as the client sent them. */
   readonly given: unknown
-  /** `extras` enlarges finished pictures; everything else is drawn. */
+  /** `extras` enlarges finished images; everything else is generated. */
   readonly work?: 'extras'
   readonly appType: string
   readonly source: string
   /** 1 to 10, 10 first. */
   readonly priority: number
-  /** What to do when the server lacks something named. */
+  /** What to do if the server lacks something that the request names. */
   readonly onMissing: OnMissing
-  /** What to make of an answer whose model, sampler, seed or number of images differ from what was asked. */
+  /** How to treat an answer whose model, sampler, seed or number of images differ from the request. */
   readonly onDifference: 'warn' | 'fail'
   readonly keyId: string | null
   readonly bulkId: string | null
-  /** Who judges values that no server is known to draw; here unless it says otherwise. */
+  /** `server` leaves the check of unsupported values to the server; without it they are checked here. */
   readonly judge?: 'server'
   readonly dropIn?: DropInOrigin
   readonly studio?: BotOrigin
-  /** Whether a tagger is to look at the first image. */
+  /** Whether a tagger processes the first image. */
   readonly autoTag?: boolean
   /** Where to send events; without it, the default endpoint of the key. */
   readonly webhook?: WebhookRequest | null
-  /** Address under which the caller reached us, for links in events; PUBLIC_URL goes first. */
+  /** Address under which the client reached us, for links in events; PUBLIC_URL takes precedence. */
   readonly baseUrl?: string
-  /** The caller's own JSON. */
+  /** The client's own JSON. */
   readonly metadata?: unknown
-  /** What its client sent, where the job is to tell it under the client's own names too. */
+  /** The client's request, if the job reports it under the client's own names too. */
   readonly clientFields?: unknown
-  /** What to do with parameters that mean nothing; `warn` unless it says otherwise. */
+  /** What to do with unknown parameters; `warn` by default. */
   readonly unknown?: 'warn' | 'refuse'
-  /** Fields that its interface filled in. */
+  /** Fields that the interface filled in. */
   readonly unnamed?: readonly string[]
-  /** What its interface has to tell besides. */
+  /** Further warnings of the interface. */
   readonly warnings?: readonly JobWarning[]
 }
 
@@ -139,29 +142,29 @@ export interface CheckedWebhook {
 /** What a submission needs of webhooks. */
 export interface WebhookService {
   /**
-   * Checks all that can be known at submission. Without one in the request, the default endpoint of the key counts;
-   * null when there is neither.
+   * Checks everything that can be known at submission. Without a webhook in the request, the default endpoint of the
+   * key counts; null if there is neither.
    * @throws ServiceError naming the field, each a 422
    */
   check (requested: WebhookRequest | null, keyId: string | null): Promise<CheckedWebhook | null>
-  /** @param owner `job:<id>`; @param baseUrl where the caller reached us */
+  /** @param owner `job:<id>`; @param baseUrl where the client reached us */
   subscribe (checked: CheckedWebhook, owner: string, baseUrl: string): Subscription
 }
 
-/** A submission that was checked and has its server, but is in no queue yet. */
+/** A checked submission with its server, but not yet in a queue. */
 export interface CheckedSubmission {
   readonly request: SubmissionRequest
   readonly server: Server
   readonly normalised: NormalisedParameters
   readonly compatibility: Compatibility
   readonly webhook: CheckedWebhook | null
-  /** How many jobs are to be made of the request. */
+  /** Number of jobs to create from the request. */
   readonly jobs: number
 }
 
 export interface Accepted {
   readonly id: string
-  /** Of the server whose line it is in. */
+  /** Alias of the server whose queue it is in. */
   readonly alias: string
   readonly position: number
   readonly createdAt: number
@@ -174,39 +177,39 @@ export interface SubmitDependencies {
   readonly states: ServerStateStore
   readonly store: JobStore
   readonly inputs: InputImages
-  /** Waiting jobs that one access key may have. */
+  /** Waiting jobs that one access key can have. */
   readonly queueLimitPerKey: number
   readonly limits: OutputLimits
   readonly waitingOfKey: (keyId: string) => Promise<number>
   readonly webhooks: WebhookService
   readonly storage: Pick<StorageCheck, 'fault'>
   readonly lists: FreshLists
-  /** Begin of links in events where a request does not say how it reached us. */
+  /** Beginning of links in events if a request does not say how it reached us. */
   readonly ownUrl: string
   readonly log: Log
 }
 
 export interface Submitter {
   /**
-   * Checks everything that can be checked without keeping anything.
-   * @param jobs how many jobs are to be made of it
-   * @throws ServiceError naming the field; `storage_full` while its result could not be kept
+   * Checks everything that can be checked without storing anything.
+   * @param jobs number of jobs to create from it
+   * @throws ServiceError naming the field; `storage_full` while its result could not be stored
    */
   check (request: SubmissionRequest, jobs?: number): Promise<CheckedSubmission>
   /**
-   * Stores the images and puts the job in line. `id` is the job's; `seed` replaces the one that was checked. A job
-   * that has this id already stays as it is, and is what the answer tells of.
-   * @param group names those that are submitted together, of which all or none find room in the queue
+   * Stores the images and queues the job. `id` is the job's; `seed` replaces the checked one. An existing job with this
+   * id stays as it is and becomes the answer.
+   * @param group names jobs that are submitted together: the queue accepts all or none of them
    * @throws ServiceError `queue_limit_reached`
    */
   accept (checked: CheckedSubmission, id: string, seed?: Seed, group?: string): Promise<Accepted>
-  /** What was answered, or would have been, for a job that was accepted before; null where there is none. */
+  /** The answer for a job that was accepted before; null if there is none. */
   recall (id: string): Promise<Accepted | null>
 }
 
 const rules = fieldRules(A1111Parameters)
 const maxMetadataBytes = 4096
-/** Every list of jobs reads the parameters of each, so that a few huge ones would hold up everybody; in characters. */
+/** Every list of jobs reads the parameters of each, so a few huge ones would delay all clients; in characters. */
 const maxParameterCharacters = 1_048_576
 
 /** The one way into the queue, for every interface. */
@@ -214,20 +217,20 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
   const { registry, states, store, inputs, queueLimitPerKey, limits, waitingOfKey } = dependencies
   const { webhooks, storage, lists, ownUrl, log } = dependencies
 
-  /** Whether a target stands for any server; one that is really called `default` is meant by its name. */
+  /** Whether a target means any server; a server that is really called `default` goes by its name. */
   function leavesChoice (target: string): boolean {
     const name = target.trim().toLowerCase()
     return name === '' || (name === 'default' && registry.byAlias(name) === undefined)
   }
 
-  /** The servers that may take the job, best first. */
+  /** The servers that can take the job, best first. */
   async function candidates (target: string, checkpoint: string | null): Promise<Server[]> {
     if (!leavesChoice(target)) return [registry.require(target, 'target_server_alias')]
     const ranked = await readCandidates(registry.list(), states, store.waitingOn, checkpoint)
     return ranked.map(({ server }) => server)
   }
 
-  /** What the server makes of the parameters; a server that was never heard of is asked when the job is sent. */
+  /** The parameters as the server understands them; a server that was never reached is checked when the job is sent. */
   async function admitTo (
     server: Server, normalised: NormalisedParameters, request: SubmissionRequest
   ): Promise<Compatibility> {
@@ -256,7 +259,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
     try {
       return await store.create(job)
     } catch (error) {
-      // Of anything else it is not known whether the job is there.
+      // After any other error it is unknown whether the job exists.
       if (error instanceof ServiceError && error.code === 'queue_limit_reached') await inputs.release(parameters)
       throw error
     }
@@ -289,7 +292,7 @@ export function createSubmitter (dependencies: SubmitDependencies): Submitter {
             request, server, normalised, compatibility: await admitTo(server, normalised, request), webhook, jobs
           }
         } catch (error) {
-          // The best server's reason is the one worth hearing.
+          // The best server's reason is the one to report.
           if (index === 0) refusal = error
           if (!(error instanceof ServiceError) || error.status !== 422) throw error
         }

@@ -4,22 +4,24 @@ import { rulesOf } from '../a1111/kinds/registry.ts'
 import type { ServerProgress, ServerTraits } from '../a1111/types.ts'
 import type { ServerLearning } from '../servers/learned-traits.ts'
 
-/** What one process may believe of a server's words about tasks. */
+/** What one process can conclude from a server's reports about tasks. */
 export interface TaskKnowledge {
   /**
-   * A look as the client's own, except that a task which the server does not name is `unknown` and not `gone`, unless
-   * the server was seen to know one of ours: some answer without ever knowing a task of the API.
+   * Reads progress like the client, except that a task which the server does not name is `unknown` and not `gone`,
+   * unless the server has known one of our tasks: some servers answer without ever knowing a task of the API.
    */
   readonly progress: A1111Client['progress']
-  /** How often the server may be looked at. */
+  /** How often to probe the server. */
   looks (): LookIntervals
-  /** Whether the server was seen to know one of our tasks. */
+  /** Whether the server has known one of our tasks. */
   tellsApart (): boolean
-  /** A generation was sent. To be followed by a call of what it returns when its answer begins, or none will come. */
+  /** A generation was sent. Call the returned function when its answer begins, or when none will come. */
   sent (taskId: string): () => void
 }
 
-/** From the note that a generation begins until the server has taken up its request, in milliseconds. */
+/**
+ * The longest time from the note that a generation begins until the server has accepted its request, in milliseconds.
+ */
 export const longestWay = 1500
 
 export function createTaskKnowledge (
@@ -28,7 +30,7 @@ export function createTaskKnowledge (
 ): TaskKnowledge {
   let reader: { readonly of: ServerKindRules, readonly read: MarkReader } | null = null
 
-  /** The look with what its server's kind knows a generation by. */
+  /** The progress with the mark by which the server's kind recognises a generation. */
   async function marked (seen: ServerProgress): Promise<ServerProgress> {
     const rules = rulesOf(traits())
     if (rules.createMarkReader === undefined) return seen
@@ -36,7 +38,7 @@ export function createTaskKnowledge (
     return { ...seen, ...await reader.read(seen) }
   }
 
-  /** Since when, by the monotonic clock, each generation is at the server. */
+  /** When each generation reached the server, by the monotonic clock. */
   const outstanding = new Map<string, number>()
   const tellsApart = () => learning.now().tasksKnown === true
 
@@ -58,7 +60,8 @@ export function createTaskKnowledge (
         learning.note({ tasksKnown: true })
         return seen
       }
-      // It works on something, has our request, and knows nothing of it: something in between may take the name away.
+      // It works on something and has our request, but does not know its name: a program in between could remove the
+      // name.
       if (seen.busy && isThere(taskId)) learning.note({ tasksKnown: false })
       return tellsApart() ? seen : await marked({ ...seen, ...seen.whole, task: 'unknown' })
     }

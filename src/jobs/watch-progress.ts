@@ -10,39 +10,39 @@ export interface ProgressWatch {
 
 export interface ProgressWatchDependencies {
   readonly tasks: Pick<TaskKnowledge, 'progress' | 'looks'>
-  /** Whether what was seen is this generation. */
+  /** Whether the task that the server shows is this generation. */
   readonly isOurs: TaskRecogniser['isOurs']
   readonly store: JobStore
   readonly log: Log
   readonly claim: RunClaim
-  /** The record says that the job is to be cancelled. */
+  /** The record says that the job must be cancelled. */
   readonly onCancel: () => void
   /** The claim no longer holds: another process has the job. */
   readonly onSuperseded: () => void
-  /** How long a running task may stand still before `onStalled`, in milliseconds; 0 for ever. */
+  /** How long a running task can stall before `onStalled`, in milliseconds; 0 means for ever. */
   readonly stallMs: number
   readonly onStalled: () => void
-  /** Shows what was drawn so far to those who watch; called while it is this job that runs, once a second at most. */
+  /** Sends a preview to the watchers; called while this job runs, once a second at most. */
   readonly showPreview: () => Promise<void>
 }
 
-/** Writes the progress of one generation into its record for as long as it runs. */
+/** Writes the progress of one generation into its record while it runs. */
 export function watchProgress (dependencies: ProgressWatchDependencies): ProgressWatch {
   const { tasks, isOurs, store, log, claim, onCancel, onSuperseded, stallMs, onStalled, showPreview } = dependencies
   let last = ''
   let stopped = false
   let movedAt = performance.now()
   let shownAt = 0
-  // A1111 tells progress to those who ask only.
+  // A1111 reports progress only on request.
   const { progressMs, previewMs } = tasks.looks()
   let timer = setTimeout(look, progressMs)
 
-  /** What is new at the server; null where it tells nothing of this job, or the same as before. */
+  /** The new progress at the server; null if it reports nothing of this job, or the same as before. */
   async function readProgress (): Promise<JobProgress | null> {
     const seen = await tasks.progress(claim.id)
     const { fraction, step, steps, etaSeconds } = seen
     if (!isOurs(seen)) {
-      // What waits behind another's generation does not stand still by its own fault; what never begins does.
+      // A task that waits behind another's generation is not stalled; one that never begins is.
       if (seen.busy) movedAt = performance.now()
       else giveUpWhatStands()
       return null
@@ -52,7 +52,7 @@ export function watchProgress (dependencies: ProgressWatchDependencies): Progres
       showPreview().catch(error => { log.debug({ job: claim.id, err: error }, 'no preview') })
     }
     const progress: JobProgress = { fraction, step, steps, etaSeconds }
-    // The guess at the time that is left changes also where nothing moves.
+    // The estimated time left changes even if nothing moves.
     const text = JSON.stringify([fraction, step, steps])
     if (text === last) {
       giveUpWhatStands()
@@ -68,7 +68,7 @@ export function watchProgress (dependencies: ProgressWatchDependencies): Progres
   }
 
   async function note (): Promise<void> {
-    // Progress is a courtesy: a server too busy to tell is none of the job's business. A cancel is, at any time.
+    // Progress is optional: a server too busy to report it does not affect the job. A cancel matters at any time.
     const progress = await readProgress().catch(error => {
       log.debug({ job: claim.id, err: error }, 'no progress')
       return null

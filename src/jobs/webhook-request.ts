@@ -7,7 +7,7 @@ export type WebhookAuth = 'header+signature' | 'signature'
 export type WebhookImages = 'url' | 'base64' | 'none'
 export type WebhookFormat = 'standard' | 'legacy'
 
-/** Where events go and how, in the open: as a request asked for it. */
+/** Where events go and how, unencrypted, as the request asked. */
 export interface WebhookRequest {
   readonly url: string
   readonly key: string | null
@@ -17,7 +17,7 @@ export interface WebhookRequest {
   readonly format: WebhookFormat
 }
 
-/** The same as it is kept with a job: addresses hold secrets as often as keys do, so both are sealed. */
+/** The same as stored with a job: addresses contain secrets as often as keys do, so both are encrypted. */
 export interface Subscription extends Omit<WebhookRequest, 'url' | 'key'> {
   /** Address without its query, to show. */
   readonly shownUrl: string
@@ -28,14 +28,14 @@ export interface Subscription extends Omit<WebhookRequest, 'url' | 'key'> {
   readonly baseUrl: string
 }
 
-/** What is sealed. */
+/** The encrypted part. */
 export interface Destination {
   readonly url: string
   readonly key: string | null
 }
 
 /**
- * What a request says of webhooks, under either spelling; null when it names no address.
+ * The webhook fields of a request, in either spelling; null if it names no address.
  * @throws ServiceError `invalid_field_value` for unknown events
  */
 export function readWebhookRequest (fields: WebhookFields): WebhookRequest | null {
@@ -68,7 +68,7 @@ function isJobEvent (name: string): name is JobEvent {
   return jobEvents.some(event => event === name)
 }
 
-/** @param owner what it belongs to, such as `job:<id>`; it opens only under the same */
+/** @param owner the record that it belongs to, such as `job:<id>`; only the same owner can decrypt it */
 export function seal (encryptor: Encryptor, destination: Destination, owner: string): string {
   return encryptor.seal(JSON.stringify({ url: destination.url, key: destination.key }), `${owner}:webhook`)
 }
@@ -78,12 +78,12 @@ export function open (encryptor: Encryptor, sealed: string, owner: string): Dest
   return JSON.parse(encryptor.open(sealed, `${owner}:webhook`)) as Destination
 }
 
-/** An address as it may be shown and logged. */
+/** An address in a form that can be shown and logged. */
 export function shownUrl (url: URL): string {
   return `${url.origin}${url.pathname}`
 }
 
-/** One address of one access key; the query does not make another of it. */
+/** One address of one access key; the query makes no difference. */
 export function endpointId (keyId: string | null, url: URL): string {
   return createHash('sha256').update(`${keyId ?? ''}\n${shownUrl(url)}`).digest('hex').slice(0, 24)
 }

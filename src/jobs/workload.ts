@@ -6,10 +6,10 @@ import type { JobSubmission } from './job.ts'
 
 /** Samplers that ask the model twice a step, by their names without what follows. */
 const secondOrder = /^(heun|dpm2|dpm\+\+ (2s|sde|2m sde heun|3m sde heun)|restart|k_(heun|dpm_2|dpmpp_2s|dpmpp_sde))/i
-/** What A1111 takes where nothing is said. */
+/** A1111's default values. */
 const usual = { steps: 50, side: 512, denoising: 0.75 }
 
-/** How much a submission asks of whichever server runs it. */
+/** The work that a submission needs, on any server. */
 export function workloadOf ({ mode, parameters, checkpoint, checkpointTitle }: JobSubmission): Workload {
   const width = positive(parameters.width, usual.side)
   const height = positive(parameters.height, usual.side)
@@ -24,7 +24,7 @@ export function workloadOf ({ mode, parameters, checkpoint, checkpointTitle }: J
   return { evaluations, megapixels, checkpoint: shortName(checkpointTitle ?? checkpoint) }
 }
 
-/** Hires fix draws over what it has enlarged. */
+/** Hires fix generates again over the enlarged image. */
 function secondPass (
   parameters: A1111Parameters, first: { readonly steps: number, readonly megapixels: number }
 ): { steps: number, megapixels: number } {
@@ -37,7 +37,7 @@ function secondPass (
   return { steps, megapixels }
 }
 
-/** What begins with a picture leaves out the steps that would have made it. */
+/** A generation that begins with an image skips its first steps. */
 function partOf (steps: number, strength: unknown): number {
   const share = typeof strength === 'number' ? Math.min(strength, 0.999) : usual.denoising
   return Math.max(1, Math.floor(steps * share))
@@ -48,20 +48,20 @@ function positive (value: unknown, otherwise: number): number {
 }
 
 /**
- * Eight letters that stand for a checkpoint. They leave out the hash of its title, which a server shows only once it
- * has loaded the checkpoint.
+ * Eight letters that identify a checkpoint. They ignore the hash of its title, which a server shows only once it has
+ * loaded the checkpoint.
  */
 function shortName (title: string | null): string {
   const name = splitHash(title ?? '').name.toLowerCase()
   return name === '' ? '' : createHash('sha256').update(name).digest('hex').slice(0, 8)
 }
 
-/** The workload as a job's record keeps it. */
+/** The workload in the form of a job's record. */
 export function packWorkload ({ evaluations, megapixels, checkpoint }: Workload): string {
   return `${evaluations}:${Math.round(megapixels * 1000) / 1000}:${checkpoint}`
 }
 
-/** Null for what is not of that form, such as a record of an earlier version. */
+/** Null for text that is not of that form, such as from a record of an earlier version. */
 export function unpackWorkload (text: string | null | undefined): Workload | null {
   const [evaluations, megapixels, checkpoint] = (text ?? '').split(':')
   if (evaluations === undefined || megapixels === undefined || checkpoint === undefined) return null

@@ -2,11 +2,11 @@
   Claims an Idempotency-Key for a request, unless another request has it.
 
   KEYS[1]  entry of the key
-  ARGV[1]  id that the request brings along
+  ARGV[1]  id that the request proposes
   ARGV[2]  fingerprint of the request
   ARGV[3]  lifetime, in milliseconds
 
-  Answers { id, fingerprint, answer } that hold from now on
+  Answers the valid { id, fingerprint, answer }
 ]]
 if redis.call('HSETNX', KEYS[1], 'id', ARGV[1]) == 1 then
   redis.call('HSET', KEYS[1], 'fingerprint', ARGV[2])

@@ -13,12 +13,12 @@
   ARGV[9]   webhook, JSON, or ''
   ARGV[10]  events of the webhook as `,one,other,`
   ARGV[11]  workload
-  ARGV[12]  last moment, in milliseconds: later the caller was already told that there is no job
-  ARGV[13]  how many jobs of the access key may wait, or ''
+  ARGV[12]  latest time, in milliseconds: after it the client already got the answer that there is no job
+  ARGV[13]  how many jobs of the access key can wait, or ''
   ARGV[14]  id of the group that is submitted together
   ARGV[15]  how many jobs the group has
 
-  Answers { 'created', position, moment } | { 'exists' } | { 'late' } | { 'full', waiting jobs }
+  Answers { 'created', position, timestamp } | { 'exists' } | { 'late' } | { 'full', waiting jobs }
 ]]
 --- @include "../../events/scripts/publish"
 --- @include "includes/record"

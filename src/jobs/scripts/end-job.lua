@@ -1,6 +1,6 @@
 --[[
-  Ends a running job. A job that is to be cancelled ends cancelled, whatever else was reported. The same claim gets the
-  same answer again.
+  Finishes a running job. A job with a cancel request ends cancelled, whatever else was reported. The same claim gets
+  the same answer again.
 
   KEYS[1]     common beginning of every key
   ARGV[1]     id of the job

@@ -1,5 +1,5 @@
 --[[
-  Takes one image out of an ended job.
+  Removes one image from a finished job.
 
   KEYS[1]  common beginning of every key
   ARGV[1]  id of the job
@@ -7,7 +7,7 @@
   ARGV[3]  result without the image, JSON
   ARGV[4]  name of the image
 
-  Answers { 'forgotten' } | { 'changed' } where the result is another by now | { 'gone' }
+  Answers { 'forgotten' } | { 'changed' } if the result has changed meanwhile | { 'gone' }
 ]]
 --- @include "../../events/scripts/publish"
 --- @include "includes/record"

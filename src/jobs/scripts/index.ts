@@ -2,10 +2,10 @@ import type { EndStatus, JobStatus } from '../../../schemas/job.ts'
 import { loadScript, type Script, type ScriptArgument } from '../../redis/scripts.ts'
 
 /**
- * Every change of a job is one script, so that no two processes can both make it. Each checks the state that it
- * leaves; those of a running generation check run and owner too (fencing), so a late worker overwrites nothing.
- * After a lost connection ioredis sends a command again; the same claim then gets the same answer, which is why an
- * owner stays in the record after its run.
+ * Every change of a job is one script, so that no two processes can both make it. Each checks the current state;
+ * scripts for a running generation also check run and owner (fencing), so a late worker overwrites nothing. After a
+ * lost connection ioredis sends a command again; the same claim then gets the same answer, which is why an owner stays
+ * in the record after its run.
  */
 type JobScript<Args extends readonly ScriptArgument[], Answer> = Script<[prefix: string], Args, Answer>
 

@@ -5,7 +5,7 @@
   ARGV[1]  id of the claim
   ARGV[2]  answer
 
-  Answers the answer that holds
+  Answers the valid answer
 ]]
 if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then return ARGV[2] end
 redis.call('HSETNX', KEYS[1], 'answer', ARGV[2])

@@ -1,13 +1,13 @@
 --[[
-  Which of some jobs have images that fit a search. A checkpoint is looked for in the request and in the server's
-  answer, a LoRA in the prompt.
+  Finds those of some jobs that have images which match a search. It looks for a checkpoint in the request and in the
+  server's answer, and for a LoRA in the prompt.
 
   KEYS[1]     common beginning of every key
   ARGV[1]     text in lower case that the prompt must contain, or ''
   ARGV[2]     part of a model's name in lower case, or ''
   ARGV[3...]  ids of jobs
 
-  Answers the ids that fit
+  Answers the ids that match
 ]]
 --- @include "includes/record"
 local text, model = ARGV[1], ARGV[2]

@@ -1,5 +1,5 @@
 --[[
-  Which of some jobs fit a search.
+  Finds those of some jobs that match a search.
 
   KEYS[1]     common beginning of every key
   ARGV[1]     text in lower case that the prompt must contain, or ''
@@ -7,7 +7,7 @@
   ARGV[3]     user of the interface for bots, or ''
   ARGV[4...]  ids of jobs
 
-  Answers the ids that fit
+  Answers the ids that match
 ]]
 --- @include "includes/record"
 local text, application, user = ARGV[1], ARGV[2], ARGV[3]

@@ -1,11 +1,11 @@
 --[[
-  Keeps the progress of a running job and publishes it; asks at the same time whether the run is still wanted.
+  Keeps the progress of a running job and publishes it; checks at the same time whether the run is still wanted.
 
   KEYS[1]  common beginning of every key
   ARGV[1]  id of the job
   ARGV[2]  run
   ARGV[3]  owner of the run
-  ARGV[4]  progress, JSON, or '' where there is no news
+  ARGV[4]  progress, JSON, or '' if nothing is new
 
   Answers { 'noted' } | { 'cancel' } | { 'superseded' }
 ]]

@@ -1,5 +1,5 @@
 --[[
-  Deletes the record of an ended job and its entries in the indexes.
+  Deletes the record of a finished job and its entries in the indexes.
 
   KEYS[1]     common beginning of every key
   ARGV[1]     id of the job

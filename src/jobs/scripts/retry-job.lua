@@ -4,7 +4,7 @@
   KEYS[1]  common beginning of every key
   ARGV[1]  id of the job
   ARGV[2]  lane
-  ARGV[3]  how many jobs of its access key may wait, or ''
+  ARGV[3]  how many jobs of its access key can wait, or ''
 
   Answers { 'entered', new run, server, position } | { 'active', status } | { 'full', waiting jobs } | { 'gone' }
 ]]

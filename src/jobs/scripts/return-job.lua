@@ -1,5 +1,5 @@
 --[[
-  Puts a running job back into the queue, ahead of its class. A job that was sent as often as allowed, which is the
+  Returns a running job to the queue, ahead of its class. A job that was sent as often as allowed, which is the
   allowed attempts and once more for each time that its server died, fails instead. The same claim gets the same answer
   again.
 
@@ -14,7 +14,7 @@
   ARGV[8]   what happened to the server: answers | gone | unsent (it certainly was not sent) | stopped (by us, in order)
   ARGV[9]   allowed attempts
   ARGV[10]  error of a job that fails here, JSON
-  ARGV[11]  fence of the lease, or '' where the run itself returns the job
+  ARGV[11]  fence of the lease, or '' if the run itself returns the job
 
   Answers { 'returned', new run } | { 'cancelled' } | { 'spent' } | { 'superseded' } | { 'unattended' }
 ]]

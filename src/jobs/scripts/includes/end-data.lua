@@ -1,5 +1,5 @@
---[[ What listeners get with the end of a job. ]]
--- What went wrong, or which images there are.
+--[[ The data that listeners get when a job finishes. ]]
+-- The error, or the names of the images.
 local function endData (failure, names)
   if failure ~= '' then
     local error = cjson.decode(failure)

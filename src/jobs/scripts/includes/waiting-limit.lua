@@ -1,9 +1,9 @@
 --[[
-  How many jobs of one access key may wait.
+  The limit of waiting jobs of one access key.
 ]]
 --- @include "../../../redis/scripts/clock"
--- How many jobs of a key wait or are promised, where one more, or the first of a group of that size, would be too many;
--- nil where there is room. The first of a group keeps room for the others, which come within a minute.
+-- The number of waiting and reserved jobs of a key, if one more, or the first of a group of that size, would be too
+-- many; nil if there is space. The first of a group reserves space for the others, which arrive within a minute.
 local function waitingBeyond (key, most, group, size)
   if key == '' or most == '' then return nil end
   local promises, moment = KEYS[1] .. 'promised:' .. key, milliseconds()
