@@ -10,6 +10,7 @@ COPY src src
 COPY plugins plugins
 COPY queues queues
 COPY schemas schemas
+COPY web web
 RUN npm run build && rm -f dist/.tsbuildinfo && find dist -name '*.map' -delete
 
 FROM base AS dependencies
@@ -30,7 +31,6 @@ COPY --from=dependencies /app/node_modules node_modules
 COPY --from=build /app/dist dist
 # Without tsconfig.json the launcher neither installs nor builds.
 COPY src/launch.mjs src/prepare.mjs src/
-COPY web web
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=3000 DATA_DIR=/data
 USER node
 VOLUME /data

@@ -87,7 +87,7 @@ export async function prepareDependencies (root, need, say) {
 }
 
 /**
- * Compiles the TypeScript sources, if they are newer than the last build.
+ * Compiles the TypeScript sources and prepares the web UI, if anything is newer than the last build.
  * @param {string} root folder of package.json
  * @param {(sentence: string) => void} say
  */
@@ -128,7 +128,8 @@ export function dependencyProblem (root, need) {
 export function buildProblem (root) {
   if (!existsSync(entryPoint(root)) || !existsSync(buildStamp(root))) return 'there is no finished build'
   const built = statSync(buildStamp(root)).mtimeMs
-  const sources = ['tsconfig.json', 'tsconfig.build.json', ...readJson(join(root, 'tsconfig.build.json')).include]
+  // The build of the web UI contains libraries out of node_modules.
+  const sources = ['tsconfig.json', 'tsconfig.build.json', 'web', 'package-lock.json', ...readJson(join(root, 'tsconfig.build.json')).include]
   const newer = sources.find(source => newestChange(join(root, source)) > built)
   return newer === undefined ? undefined : `${newer} changed`
 }

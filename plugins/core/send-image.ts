@@ -23,10 +23,13 @@ export function versionOf ({ bytes, modifiedAt }: { bytes: number, modifiedAt: D
 /** Whether the caller has this content already (RFC 9110 §13.1.2 and §13.1.3; an entity tag goes before a date). */
 export function isUnchanged (headers: IncomingHttpHeaders, version: ContentVersion): boolean {
   const tags = headers['if-none-match']
-  if (tags !== undefined) {
-    return tags.split(',').map(tag => tag.trim().replace(/^W\//, '')).some(tag => tag === '*' || tag === version.tag)
-  }
-  return isSince(headers['if-modified-since'], version)
+  return tags === undefined ? isSince(headers['if-modified-since'], version) : hasTag(tags, version.tag)
+}
+
+/** Whether If-None-Match names this strong entity tag. */
+export function hasTag (ifNoneMatch: string | undefined, tag: string): boolean {
+  const known = (ifNoneMatch ?? '').split(',').map(name => name.trim().replace(/^W\//, ''))
+  return known.includes('*') || known.includes(tag)
 }
 
 /**

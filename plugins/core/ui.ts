@@ -1,69 +1,97 @@
-import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { readdir, readFile } from 'node:fs/promises'
-import { dirname, extname, join } from 'node:path'
+import { readFile } from 'node:fs/promises'
+import { dirname, join, relative } from 'node:path'
+import { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
-import { gzip } from 'node:zlib'
-import type { FastifyPluginAsync } from 'fastify'
+import fastifyStatic from '@fastify/static'
+import type { FastifyPluginAsync, FastifyReply } from 'fastify'
 import { isThisMachine } from '../../src/access/trust.ts'
+import { hasTag } from './send-image.ts'
 
-/** One file of the web UI, ready to be sent. */
-export interface UiAsset {
-  /** Path under which it is served. */
-  readonly path: string
-  readonly type: string
-  /** Strong entity tags: the compressed form is another representation, so it has a tag of its own. */
-  readonly plain: { readonly body: Buffer, readonly tag: string }
-  readonly gzipped: { readonly body: Buffer, readonly tag: string }
-}
+/** Scripts and styles out of our own files only, and no sink that takes HTML as text. */
+const contentSecurityPolicy = [
+  "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' blob: data:", "media-src 'self'", "connect-src 'self'",
+  "font-src 'self'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'"
+].join('; ')
 
-/** What is served out of the folder `web`; anything else in it, such as pictures for README.md and docs, is not. */
-const types: Readonly<Record<string, string>> = {
-  '.html': 'text/html; charset=utf-8',
-  '.js': 'text/javascript; charset=utf-8',
-  '.css': 'text/css; charset=utf-8',
-  '.svg': 'image/svg+xml'
-}
+/**
+ * The web UI: its page at `/`, its modules and styles under `/ui/`. They are open to all, because they hold no data:
+ * what the page shows comes from the API, under the rules of every other caller.
+ *
+ * Entity tags are our own. Those of @fastify/send are weak and consist of size and time, and packages and images give
+ * all files one time: a changed file of the same size would count as unchanged.
+ */
+const ui: FastifyPluginAsync = async app => {
+  const { folder, hashes } = await readBuild()
 
-/** Libraries that the pages import, by the name under which they are served. */
-const vendored: Readonly<Record<string, string>> = {
-  'preact.js': 'preact',
-  'hooks.js': 'preact/hooks',
-  'htm.js': 'htm'
-}
+  app.addHook('onRoute', route => { route.config = { ...route.config, access: 'public' } })
+  // @fastify/send would compare these with its own tag and time.
+  app.addHook('onRequest', async ({ raw }) => {
+    delete raw.headers['if-match']
+    delete raw.headers['if-unmodified-since']
+  })
+  app.addHook('onSend', async ({ headers }, reply, payload) => {
+    // RFC 9239; @fastify/send still has the former type, and sets it after `setHeaders`.
+    const type = String(reply.getHeader('content-type'))
+    if (type.startsWith('application/javascript')) reply.type(type.replace('application', 'text'))
+    const tag = reply.getHeader('etag')
+    if (reply.statusCode !== 200 || typeof tag !== 'string' || !hasTag(headers['if-none-match'], tag)) return payload
+    if (payload instanceof Readable) payload.destroy()
+    reply.code(304).removeHeader('content-length').removeHeader('content-encoding')
+    return null
+  })
 
-const compress = promisify(gzip)
+  await app.register(fastifyStatic, {
+    root: folder,
+    prefix: '/ui/',
+    // A route for each file, so that nothing else can be requested.
+    wildcard: false,
+    globIgnore: ['index.html', '**/*.gz'],
+    index: false,
+    preCompressed: true,
+    acceptRanges: false,
+    cacheControl: false,
+    etag: false,
+    lastModified: false,
+    setHeaders
+  })
+  app.route({
+    method: ['GET', 'HEAD'],
+    url: '/',
+    schema: { hide: true },
+    handler: async (_request, reply) => reply.sendFile('index.html')
+  })
 
-/** Reads the web UI and its libraries once; nothing that is not among them can ever be asked for. */
-async function readUiAssets (): Promise<UiAsset[]> {
-  const folder = join(packageRoot(), 'web')
-  const names = (await readdir(folder, { recursive: true })).map(name => name.replaceAll('\\', '/'))
-  const own = names.filter(name => types[extname(name)] !== undefined).map(async name =>
-    await toAsset(name === 'index.html' ? '/' : `/ui/${name}`, extname(name), await readFile(join(folder, name))))
-  const libraries = Object.entries(vendored).map(async ([name, specifier]) =>
-    await toAsset(`/ui/vendor/${name}`, '.js', await readLibrary(specifier)))
-  return await Promise.all([...own, ...libraries])
-}
-
-async function toAsset (path: string, extension: string, body: Buffer): Promise<UiAsset> {
-  const hash = createHash('sha256').update(body).digest('base64url').slice(0, 22)
-  return {
-    path,
-    type: types[extension] ?? 'application/octet-stream',
-    plain: { body, tag: `"${hash}"` },
-    gzipped: { body: await compress(body, { level: 9 }), tag: `"${hash}-gzip"` }
+  /** @param path of the file that is sent */
+  function setHeaders (reply: FastifyReply, path: string): void {
+    const isCompressed = path.endsWith('.gz')
+    const name = relative(folder, isCompressed ? path.slice(0, -'.gz'.length) : path).replaceAll('\\', '/')
+    reply.headers({
+      // The compressed form is another representation, so it has a tag of its own.
+      etag: `"${hashes[name] ?? ''}${isCompressed ? '-gzip' : ''}"`,
+      // A new version must show at once; a question whether there is one costs little.
+      'cache-control': 'no-cache',
+      'x-content-type-options': 'nosniff',
+      'referrer-policy': 'no-referrer',
+      'content-security-policy': contentSecurityPolicy
+    })
+    // Elsewhere browsers ignore it, with an error in the console.
+    const { protocol, hostname } = reply.request
+    if (protocol === 'https' || isThisMachine(hostname)) reply.header('cross-origin-opener-policy', 'same-origin')
   }
 }
 
-/** A library's module, importing the others from beside it: browsers know no package names without inline scripts. */
-async function readLibrary (specifier: string): Promise<Buffer> {
-  const text = await readFile(fileURLToPath(import.meta.resolve(specifier)), 'utf8')
-  const names = Object.fromEntries(Object.entries(vendored).map(([name, from]) => [from, name]))
-  const importing = /\bfrom\s*(["'])([^"']+)\1/g
-  return Buffer.from(text
-    .replace(importing, (_clause, quote: string, from: string) => `from${quote}./${names[from] ?? from}${quote}`)
-    .replace(/^\/\/# sourceMappingURL=.*$/m, ''))
+export default ui
+
+/** What src/build-web.mjs wrote: the folder with the files, and the hash of each. */
+async function readBuild (): Promise<{ folder: string, hashes: Readonly<Record<string, string>> }> {
+  const builds = join(packageRoot(), 'dist/web')
+  try {
+    const { folder, hashes } = JSON.parse(await readFile(join(builds, 'current.json'), 'utf8'))
+    return { folder: join(builds, folder), hashes }
+  } catch (error) {
+    throw new Error('There is no build of the web UI in dist/web: run npm run build.', { cause: error })
+  }
 }
 
 /** The folder of package.json, which lies further up from the build than from the sources. */
@@ -76,41 +104,3 @@ function packageRoot (): string {
   }
   return folder
 }
-
-/** Scripts and styles out of our own files only, and no sink that takes HTML as text. */
-const contentSecurityPolicy = [
-  "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' blob: data:", "media-src 'self'", "connect-src 'self'",
-  "font-src 'self'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'"
-].join('; ')
-
-/**
- * The web UI: its page at `/`, its modules and styles under `/ui/`. They are open to all, because they hold no data:
- * what the page shows comes from the API, under the rules of every other caller.
- */
-const ui: FastifyPluginAsync = async app => {
-  for (const { path, type, plain, gzipped } of await readUiAssets()) {
-    app.get(path, { config: { access: 'public' }, schema: { hide: true } }, async (request, reply) => {
-      const { body, tag } = /\bgzip\b/.test(request.headers['accept-encoding'] ?? '') ? gzipped : plain
-      reply.headers({
-        'content-type': type,
-        etag: tag,
-        vary: 'accept-encoding',
-        // A new version must show at once; asking whether there is one costs next to nothing.
-        'cache-control': 'no-cache',
-        'x-content-type-options': 'nosniff',
-        'referrer-policy': 'no-referrer',
-        'content-security-policy': contentSecurityPolicy
-      })
-      // Elsewhere browsers ignore it, with an error in the console.
-      if (request.protocol === 'https' || isThisMachine(request.hostname)) {
-        reply.header('cross-origin-opener-policy', 'same-origin')
-      }
-      const known = (request.headers['if-none-match'] ?? '').split(',').map(name => name.trim().replace(/^W\//, ''))
-      if (known.includes(tag)) return await reply.code(304).send()
-      if (body === gzipped.body) reply.header('content-encoding', 'gzip')
-      return body
-    })
-  }
-}
-
-export default ui

@@ -236,6 +236,10 @@ t.test('the files of the UI are small, asked for once, and nothing else is serve
     t.not(tag, plain.headers.get('etag'), 'another form has another tag')
     const again = await fetch(url + path, { headers: { 'accept-encoding': 'gzip', 'if-none-match': `"old", W/${tag}` } })
     t.equal(again.status, 304)
+    const head = { 'accept-encoding': 'gzip', 'if-none-match': tag }
+    t.equal((await fetch(url + path, { method: 'HEAD', headers: head })).status, 304)
+    t.equal((await fetch(url + path, { method: 'HEAD', headers: { 'accept-encoding': 'identity' } })).headers.get('etag'), plain.headers.get('etag'))
+    if (path.endsWith('.js')) t.equal(plain.headers.get('content-type'), 'text/javascript; charset=utf-8')
     const linked = [...text.matchAll(/(?:href|src)="(\/ui\/[^"]+)"|(?:from |from|import\()['"](\.[^'"]+)['"]/g)]
     for (const [, absolute, relative = ''] of linked) await follow(absolute ?? new URL(relative, url + path).pathname)
   }
@@ -243,7 +247,16 @@ t.test('the files of the UI are small, asked for once, and nothing else is serve
   t.ok(seen.has('/ui/vendor/hooks.js') && seen.has('/ui/pages/keys.js'), `${seen.size} files`)
   t.ok(bytes < 150_000, `all pages together are ${bytes} bytes`)
 
-  for (const path of ['/ui/', '/ui/index.html', '/ui/screenshots/queue.png', '/ui/..%2fpackage.json', '/ui/constructor']) {
+  const asked = async (headers: Record<string, string>) => {
+    const answer = await fetch(`${url}/ui/app.js`, { headers })
+    return { status: answer.status, tag: answer.headers.get('etag'), encoding: answer.headers.get('content-encoding') }
+  }
+  const plain = await asked({ 'accept-encoding': 'identity' })
+  t.same(await asked({ 'accept-encoding': 'gzip;q=0, br' }), plain, 'a form that the client excludes is not sent')
+  t.same(await asked({ 'accept-encoding': 'identity', 'if-match': String(plain.tag) }), plain)
+  t.same(await asked({ 'accept-encoding': 'identity', range: 'bytes=0-3' }), plain)
+
+  for (const path of ['/ui/', '/ui/index.html', '/ui/app.js.gz', '/ui/screenshots/queue.png', '/ui/..%2fpackage.json', '/ui/constructor']) {
     t.equal((await request('GET', path)).status, 404, path)
   }
   const fromElsewhere = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }
