@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis'
 import type { A1111Client } from '../src/a1111/client.ts'
 import type { RawCalls } from '../src/a1111/raw-calls.ts'
-import { createPictureCheck } from '../src/jobs/check-pictures.ts'
+import { createImageCheck } from '../src/jobs/check-images.ts'
 import type { JobSubmission } from '../src/jobs/job.ts'
 import { createJudge } from '../src/jobs/judge-failure.ts'
 import { prepareGeneration } from '../src/jobs/prepare-generation.ts'
@@ -21,7 +21,7 @@ import type { MediaStore } from '../src/media/store.ts'
 import { versionOf } from '../src/redis/check.ts'
 import type { CheckStore } from '../src/server-check/check-service.ts'
 import { type CheckServerDependencies, serveChecks } from '../src/server-check/serve-checks.ts'
-import { createExclusiveCallQueue, grantTurns } from '../src/servers/exclusive-calls.ts'
+import { createExclusiveCallQueue, grantExclusiveCalls } from '../src/servers/exclusive-calls.ts'
 import { createFreshLists } from '../src/servers/fresh-lists.ts'
 import { createServerLearning } from '../src/servers/learned-traits.ts'
 import { createServerMonitor, type MonitorIntervals } from '../src/servers/monitor.ts'
@@ -235,7 +235,7 @@ export async function startServerWorker (
     store,
     storage,
     collectImages,
-    checkPictures: createPictureCheck(media, log),
+    checkImages: createImageCheck(media, log),
     log,
     limits,
     sendSlot,
@@ -311,7 +311,7 @@ export async function startServerWorker (
   })
   checkHolds = checks.holds
   lookAtChecks = checks.look
-  const turns = await grantTurns({
+  const turns = await grantExclusiveCalls({
     line: createExclusiveCallQueue(connection, keys, serverId), sendSlot, log, open: () => mayBegin(monitor.usable())
   })
   lookAtTurns = turns.look

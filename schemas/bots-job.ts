@@ -164,7 +164,7 @@ const kinds = ['txt2img', 'img2img', 'inpaint', 'outpaint', 'controlnet', 'regio
 /** Seeds go beyond what other numbers need. */
 const NumberOrSeed = (description: string) => Type.Unsafe<number | bigint>({ type: 'number', 'x-exact-integers': true, description })
 
-export const SweepAxis = WithDefaults({
+export const GridAxis = WithDefaults({
   field: Type.String({
     description: 'Field of the request, also inside of others, as in `controlnet_units.0.weight`.',
     maxLength: 200,
@@ -180,7 +180,7 @@ export const SweepAxis = WithDefaults({
     description: 'With a text field: each value replaces these words in it.', default: null, examples: ['lighthouse']
   })
 }, { $id: 'StudioSweepAxis', description: 'A field with several values.' })
-export type SweepAxis = Static<typeof SweepAxis>
+export type GridAxis = Static<typeof GridAxis>
 
 export const BotBatchRequest = WithDefaults({
   ...webhookFields,
@@ -191,7 +191,7 @@ export const BotBatchRequest = WithDefaults({
   variations: Type.Array(fields('Fields of one variation.', { seed: 2 }), {
     description: 'Fields that are laid over the base request, one picture or more each.', default: [], maxItems: 200, examples: [[{ seed: 1 }, { seed: 2 }]]
   }),
-  axes: Type.Array(Inline(SweepAxis), {
+  axes: Type.Array(Inline(GridAxis), {
     description: 'Up to three fields with several values; every combination is generated. The first goes across, the ' +
       'second down, the third from block to block.',
     default: [],

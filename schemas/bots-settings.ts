@@ -148,13 +148,13 @@ export const SessionChange = WithDefaults({
 })
 export type SessionChange = Static<typeof SessionChange>
 
-export const PortableUser = Type.Object({
+export const ExportedUser = Type.Object({
   user_id: Type.String({ description: 'The user.', examples: ['discord-1234'] }),
   session: Type.Unsafe<UserSession>({ $ref: 'UserSession#' }),
   presets: Type.Array(Type.Record(Type.String(), Type.Unknown()), { description: 'All presets of the user.' }),
   exported_at: BotTime('When this was written.')
 }, { $id: 'PortableUser', description: 'Everything of a user that can be taken elsewhere, pictures as base64.' })
-export type PortableUser = Static<typeof PortableUser>
+export type ExportedUser = Static<typeof ExportedUser>
 
 export const UserImport = WithDefaults({
   session: Type.Record(Type.String(), Type.Unknown(), { description: 'A session as it was exported.', default: {} }),

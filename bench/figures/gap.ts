@@ -23,11 +23,11 @@ const sizes = [64, 512]
  */
 export async function measure (): Promise<Row[]> {
   const rows: Row[] = []
-  for (const size of sizes) rows.push(await measureWithPicture(size))
+  for (const size of sizes) rows.push(await measureWithImage(size))
   return rows
 }
 
-async function measureWithPicture (size: number): Promise<Row> {
+async function measureWithImage (size: number): Promise<Row> {
   return await withEnvironment(async environment => {
     const upstream = await startUpstream(environment, {
       kind: 'instant', options: { milliseconds: generationMilliseconds }

@@ -17,7 +17,7 @@ const pictures = 4
 /** In milliseconds. */
 const longestHold = 50
 /** A picture of 1024 x 1024 that cannot be compressed. */
-const pictureBytes = 1024 * 1024 * 3
+const imageBytes = 1024 * 1024 * 3
 
 /**
  * How late the event loop of the service is, and by how much its memory grows. The limit is what it costs to take such
@@ -76,7 +76,7 @@ export async function measure (): Promise<Row[]> {
 
 /** Takes an answer of the same size the simple way, after a warm-up. */
 function takeWhole (): { milliseconds: number, bytes: number } {
-  const images = Array.from({ length: pictures }, () => randomBytes(pictureBytes).toString('base64'))
+  const images = Array.from({ length: pictures }, () => randomBytes(imageBytes).toString('base64'))
   const answer = Buffer.from(JSON.stringify({ images, parameters: {}, info: '{}' }))
   let milliseconds = 0
   for (let round = 0; round < 3; round++) {

@@ -5,7 +5,7 @@ import { JobIdParameters } from '../../schemas/job.ts'
 import { maySeeJob } from '../../src/access/principal.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { imageFormats } from '../../src/media/image-header.ts'
-import { pictureContent } from '../core/send-image.ts'
+import { imageContent } from '../core/send-image.ts'
 import { jobBases } from './job-views.ts'
 
 const formats = Object.values(imageFormats)
@@ -32,7 +32,7 @@ const jobInputs: FastifyPluginAsyncTypebox = async app => {
         description: 'A start image, a mask or an image of a ControlNet unit, as it was sent.',
         params: InputParameters,
         response: {
-          200: { description: 'The image.', content: pictureContent },
+          200: { description: 'The image.', content: imageContent },
           ...errorResponses(403, 404)
         }
       }

@@ -5,14 +5,14 @@ import { Closed, Ref } from '../../schemas/kit.ts'
 import { HashAnswer, HashInfo } from '../../schemas/model-files.ts'
 import { AvailabilityView, ModelReference, RescanAnswer } from '../../schemas/model.ts'
 import { iso } from '../../src/lib/text.ts'
-import { picturesOf } from '../../src/models/pictures.ts'
+import { imagesOf } from '../../src/models/images.ts'
 
 const writing = { access: { scope: 'models:write' } } as const
 
 /** What can be done with one model's files. */
 const modelActions: FastifyPluginAsyncTypebox = async app => {
   const {
-    catalogue, modelService: service, modelRefresher: refresher, civitaiPictures: pictures, registry, states,
+    catalogue, modelService: service, modelRefresher: refresher, civitaiImages: images, registry, states,
     modelViews: views
   } = app
 
@@ -97,14 +97,14 @@ const modelActions: FastifyPluginAsyncTypebox = async app => {
       await refresher.refresh(await catalogue.require(String(model.id)), { freshness: 'fresh' })
     }
     model = await catalogue.require(String(model.id))
-    const picture = getPreview ? picturesOf(model).find(({ from }) => from === 'civitai') : undefined
-    if (picture?.from === 'civitai') await pictures.read(picture.image.url)
+    const image = getPreview ? imagesOf(model).find(({ from }) => from === 'civitai') : undefined
+    if (image?.from === 'civitai') await images.read(image.image.url)
     return {
       success: true as const,
       message: `${model.filename} was read again.`,
       model: views.one(model),
       operations: {
-        hashCalculated: generateHash, civitaiDataFetched: retrieveFromCivitai, previewDownloaded: picture !== undefined
+        hashCalculated: generateHash, civitaiDataFetched: retrieveFromCivitai, previewDownloaded: image !== undefined
       }
     }
   })

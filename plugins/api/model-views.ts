@@ -4,7 +4,7 @@ import { iso } from '../../src/lib/text.ts'
 import { baseModelOf } from '../../src/model-facts/base-models.ts'
 import { nameOf } from '../../src/models/catalogue.ts'
 import type { Model, ModelFacts } from '../../src/model-facts/facts.ts'
-import { picturesOf } from '../../src/models/pictures.ts'
+import { imagesOf } from '../../src/models/images.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
 
 export interface ModelViews {
@@ -26,7 +26,7 @@ export function createModelViews (registry: Pick<ServerRegistry, 'byId'>): Model
       const [file] = files
       const { civitai } = facts
       const folder = model.path.includes('/') ? model.path.slice(0, model.path.lastIndexOf('/')) : ''
-      const previews = picturesOf(model).map((_picture, index) => previewUrl(model, index))
+      const previews = imagesOf(model).map((_picture, index) => previewUrl(model, index))
       return {
         id: model.id,
         name: nameOf(model),
@@ -97,7 +97,7 @@ function sourceWord ({ sources }: Model): ModelView['metadata_source'] {
 /** In the field names of Civitai's own answers, its pictures served from here. */
 export function civitaiView (model: Model): Static<typeof ModelCivitai> {
   const { civitai, baseModel, triggerWords } = model.facts
-  const pictures = picturesOf(model)
+  const images = imagesOf(model)
   return {
     id: civitai?.versionId ?? null,
     modelId: civitai?.modelId ?? null,
@@ -106,13 +106,13 @@ export function civitaiView (model: Model): Static<typeof ModelCivitai> {
     baseModel,
     trainedWords: [...triggerWords],
     downloadUrl: civitai?.downloadUrl ?? null,
-    images: pictures.flatMap((picture, index) => picture.from === 'folder'
+    images: images.flatMap((image, index) => image.from === 'folder'
       ? []
       : {
           url: previewUrl(model, index),
-          nsfw: picture.image.nsfw,
-          width: picture.image.width,
-          height: picture.image.height
+          nsfw: image.image.nsfw,
+          width: image.image.width,
+          height: image.image.height
         }),
     fetched_at: iso(civitai?.fetchedAt)
   }

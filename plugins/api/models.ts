@@ -8,9 +8,9 @@ import {
 } from '../../schemas/model.ts'
 import { choiceKinds, listChoices, selectModels } from '../../src/models/catalogue.ts'
 import { pathIn } from '../../src/models/folders.ts'
-import { noPicture, picturesOf, readPicture } from '../../src/models/pictures.ts'
+import { imageNotFound, imagesOf, readImage } from '../../src/models/images.ts'
 import { ownerFields } from '../../src/models/sidecars.ts'
-import { pictureAnswers, sendPicture } from '../core/send-image.ts'
+import { imageAnswers, sendImage } from '../core/send-image.ts'
 
 /** What the documents of StableQueue call models. */
 const defaultTypes = ['checkpoint', 'lora'] as const
@@ -105,9 +105,9 @@ export const choices: FastifyPluginAsyncTypebox = async app => {
   }
 }
 
-/** Pictures of models. */
+/** Images of models. */
 export const modelPreviews: FastifyPluginAsyncTypebox = async app => {
-  const { catalogue, civitaiPictures: pictures } = app
+  const { catalogue, civitaiImages: images } = app
 
   app.get('/api/v1/models/:id/preview', {
     config: { access: { scope: 'models:read', bucket: 'status' } },
@@ -122,18 +122,18 @@ export const modelPreviews: FastifyPluginAsyncTypebox = async app => {
         type: Type.Optional(ModelType)
       }),
       response: {
-        ...pictureAnswers,
+        ...imageAnswers,
         ...errorResponses(400, 403, 404, 409, 502)
       }
     }
   }, async (request, reply) => {
     const { index = 0, type } = request.query
-    const chosen = picturesOf(await catalogue.require(request.params.id, type))[index]
-    if (chosen === undefined) throw noPicture()
-    const picture = chosen.from === 'folder'
-      ? await readPicture(chosen.file, chosen.name)
-      : await pictures.read(chosen.image.url)
-    return await sendPicture(request, reply, picture)
+    const chosen = imagesOf(await catalogue.require(request.params.id, type))[index]
+    if (chosen === undefined) throw imageNotFound()
+    const image = chosen.from === 'folder'
+      ? await readImage(chosen.file, chosen.name)
+      : await images.read(chosen.image.url)
+    return await sendImage(request, reply, image)
   })
 }
 

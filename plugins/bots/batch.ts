@@ -9,7 +9,7 @@ import { mayCancelJob, maySeeJob, requireImages } from '../../src/access/princip
 import type { Batch } from '../../src/bots/batches.ts'
 import { botWarnings } from '../../src/bots/errors.ts'
 import { botFiles } from '../../src/bots/form.ts'
-import { composeGrid } from '../../src/bots/picture-grid.ts'
+import { composeGrid } from '../../src/bots/image-grid.ts'
 import { readFields } from '../../src/bots/read-fields.ts'
 import { type GenerationKind, requestSchemas } from '../../src/bots/request.ts'
 import type { Accepted } from '../../src/jobs/submit.ts'

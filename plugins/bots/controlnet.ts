@@ -14,7 +14,7 @@ const drawing = { access: { scope: 'jobs:write' }, multipart: { files } } as con
 
 /** What bots need to offer ControlNet. */
 const controlNet: FastifyPluginAsync = async app => {
-  const { controlNetService: service, pictures } = app
+  const { controlNetService: service, imageReader } = app
   const described = (operationId: string, summary: string) =>
     ({ operationId: `studio_${operationId}`, tags: ['Studio'], summary })
 
@@ -63,8 +63,8 @@ const controlNet: FastifyPluginAsync = async app => {
     const given = { ...request.query as object, ...body, file: body.file ?? body.image }
     const { file, mask, processor, preprocessor, ...settings } = readFields(PreprocessRequest, given)
     return await service.preprocess({
-      image: await pictures.open(file, 'file'),
-      mask: typeof mask === 'string' ? await pictures.open(mask, 'mask') : null,
+      image: await imageReader.open(file, 'file'),
+      mask: typeof mask === 'string' ? await imageReader.open(mask, 'mask') : null,
       module: processor ?? preprocessor ?? 'canny',
       resolution: settings.processor_res ?? 512,
       thresholdA: settings.threshold_a ?? null,

@@ -6,11 +6,11 @@ import {
   LoraChoices, LoraEdit, LoraEnrichQuery, LoraInfo, LoraList, LoraQuery, LoraReference, LoraScan, LoraTags
 } from '../../schemas/bots-settings.ts'
 import { bareName } from '../../src/a1111/names.ts'
-import { picturesOf } from '../../src/models/pictures.ts'
+import { imagesOf } from '../../src/models/images.ts'
 import type { Lora } from '../../src/bots/lora-service.ts'
 import { readFields } from '../../src/bots/read-fields.ts'
 import { previewUrl } from '../api/model-views.ts'
-import { pictureAnswers, sendPicture } from '../core/send-image.ts'
+import { imageAnswers, sendImage } from '../core/send-image.ts'
 import { readOnlyFields } from './scope.ts'
 
 const reading = { access: { scope: 'models:read' } } as const
@@ -88,13 +88,13 @@ const loras: FastifyPluginAsync = async app => {
       ...described('lora_thumbnail', 'A picture of a LoRA', 'The picture that a person set, one beside the file ' +
         'here or at a server, or Civitai\'s.'),
       params: LoraReference,
-      response: { ...pictureAnswers, 302: Type.Null({ description: 'It is there.' }), ...botErrors(404, 502) }
+      response: { ...imageAnswers, 302: Type.Null({ description: 'It is there.' }), ...botErrors(404, 502) }
     }
   }, async (request, reply) => {
     const lora = await loraService.require(filenameOf(request))
-    const address = lora.thumbnail ?? ownPicture(lora)
+    const address = lora.thumbnail ?? ownImage(lora)
     if (address !== null) return reply.redirect(address)
-    return await sendPicture(request, reply, await loraService.picture(lora))
+    return await sendImage(request, reply, await loraService.image(lora))
   })
 
   app.patch('/:filename', {
@@ -131,7 +131,7 @@ function render (lora: Lora): LoraInfo {
     trigger_words: [...lora.triggerWords],
     strength_range: [...lora.strengthRange],
     description: lora.description,
-    thumbnail: lora.thumbnail ?? ownPicture(lora) ?? otherPicture(lora),
+    thumbnail: lora.thumbnail ?? ownImage(lora) ?? otherImage(lora),
     civitai_id: lora.civitaiId,
     id: model.id,
     path: model.path,
@@ -144,13 +144,13 @@ function render (lora: Lora): LoraInfo {
 }
 
 /** One that the catalogue has. */
-function ownPicture ({ model }: Lora): string | null {
-  return picturesOf(model).length > 0 ? previewUrl(model, 0) : null
+function ownImage ({ model }: Lora): string | null {
+  return imagesOf(model).length > 0 ? previewUrl(model, 0) : null
 }
 
 /** One that a server or Civitai may have. */
-function otherPicture ({ model, civitaiPicture, mayHavePreview }: Lora): string | null {
-  return civitaiPicture !== null || mayHavePreview ? `/loras/${encodeURIComponent(model.path)}/thumbnail` : null
+function otherImage ({ model, civitaiImage, mayHavePreview }: Lora): string | null {
+  return civitaiImage !== null || mayHavePreview ? `/loras/${encodeURIComponent(model.path)}/thumbnail` : null
 }
 
 function choiceOf ({ name, model: { filename } }: Lora): { name: string, value: string } {

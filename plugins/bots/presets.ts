@@ -9,7 +9,7 @@ import {
 import { Ref } from '../../schemas/kit.ts'
 import { warningsOfUnknown } from '../../src/a1111/unknown-fields.ts'
 import { botTime } from '../../src/bots/errors.ts'
-import type { KeptImages } from '../../src/bots/pictures.ts'
+import type { KeptImages } from '../../src/bots/images.ts'
 import type { StoredPreset } from '../../src/bots/presets.ts'
 import { readFields, unknownFields } from '../../src/bots/read-fields.ts'
 import { ServiceError } from '../../src/lib/errors.ts'

@@ -3,7 +3,7 @@ import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import { BotControlNetUnit, userId } from '../../schemas/bots-generation.ts'
 import { botErrors, BotHistory, BotHistoryQuery } from '../../schemas/bots-job.ts'
 import {
-  ImportAnswer, PortableUser, SessionAnswer, SessionChange, SessionLora, BotMessage, UserImport, UserSession
+  ImportAnswer, ExportedUser, SessionAnswer, SessionChange, SessionLora, BotMessage, UserImport, UserSession
 } from '../../schemas/bots-settings.ts'
 import { Ref, WithDefaults } from '../../schemas/kit.ts'
 import { warningsOfUnknown } from '../../src/a1111/unknown-fields.ts'
@@ -31,7 +31,7 @@ const SessionSent = Type.Object({
 const ImportSent = WithDefaults({
   ...UserImport.properties,
   user_id: Type.Optional(sentUser),
-  exported_at: Type.Optional(PortableUser.properties.exported_at)
+  exported_at: Type.Optional(ExportedUser.properties.exported_at)
 })
 
 /** What is remembered of a user: LoRAs, ControlNet units, defaults; and which jobs there were. */
@@ -149,7 +149,7 @@ const sessionRoutes: FastifyPluginAsync = async app => {
     config: reading,
     schema: {
       ...described('export_user', 'Everything of a user', 'Session and presets with their pictures, to be taken elsewhere.'),
-      response: { 200: { ...Ref(PortableUser), description: 'Everything.' }, ...botErrors() }
+      response: { 200: { ...Ref(ExportedUser), description: 'Everything.' }, ...botErrors() }
     }
   }, async request => {
     const user = userOf(request)

@@ -104,8 +104,8 @@ function createWatching (app: FastifyInstance, eventBus: Pick<EventBus, 'listen'
     }
 
     const stop = eventBus.listen({
-      heard: event => { note(concerned(event)) },
-      lost: () => { note(lookAgain()) }
+      onEvent: event => { note(concerned(event)) },
+      onGap: () => { note(lookAgain()) }
     })
     const ping = setInterval(() => { socket.ping() }, pingMs)
     open.add(socket)

@@ -167,9 +167,9 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
 
   async function carriesToken (request: FastifyRequest): Promise<boolean> {
     // it sets a status and a header of its own, which are ours to set
-    const untold = { code: () => untold, header: () => untold } as unknown as FastifyReply
+    const noReply = { code: () => noReply, header: () => noReply } as unknown as FastifyReply
     return await new Promise(resolve => {
-      app.verifyBearerAuth?.(request, untold, error => resolve(error === undefined))
+      app.verifyBearerAuth?.(request, noReply, error => resolve(error === undefined))
     })
   }
 

@@ -13,7 +13,7 @@ import type { FormPart } from '../../src/media/uploads.ts'
 /** How many bytes may be in flight, of all owners together and of each. */
 interface ByteBudgetLimits {
   readonly total: number
-  readonly perOwner: number
+  readonly perClient: number
 }
 
 /** Bytes that one piece of work has in flight. */
@@ -39,7 +39,7 @@ const roomForSmall = 1.25
 /** Seconds after which a refused caller can try again; most bodies have arrived by then. */
 const retryAfter = 2
 
-export function createByteBudget ({ total, perOwner }: ByteBudgetLimits): ByteBudget {
+export function createByteBudget ({ total, perClient }: ByteBudgetLimits): ByteBudget {
   const owners = new Map<string, number>()
   let used = 0
 
@@ -62,10 +62,10 @@ export function createByteBudget ({ total, perOwner }: ByteBudgetLimits): ByteBu
       return {
         grow (bytes) {
           const room = own + bytes <= smallBytes ? roomForSmall : 1
-          if ((owners.get(owner) ?? 0) + bytes > perOwner * room) {
+          if ((owners.get(owner) ?? 0) + bytes > perClient * room) {
             throw new ServiceError('bytes_in_flight_limit', 'The requests that you are sending have more than ' +
-              `${mebibytes(perOwner)} together (BODIES_PER_KEY_MIB); send the next when one of them is answered.`,
-            { limit: perOwner, retry_after: retryAfter })
+              `${mebibytes(perClient)} together (BODIES_PER_KEY_MIB); send the next when one of them is answered.`,
+            { limit: perClient, retry_after: retryAfter })
           }
           if (used + bytes > total * room) {
             throw new ServiceError('server_busy', `The requests that are arriving have more than ${mebibytes(total)} together ` +
@@ -170,7 +170,7 @@ export default fp<BodyIntakeOptions>(async (app, { config }) => {
 export function bodyBudget (config: BudgetConfig, heapLimit: number): ByteBudgetLimits {
   const least = config.BODY_LIMIT_MIB * mebibyte + formSurplus
   const total = Math.max(least, config.BODIES_MAX_MIB * mebibyte || heapLimit / 4)
-  return { total, perOwner: Math.min(total, Math.max(least, config.BODIES_PER_KEY_MIB * mebibyte || total / 2)) }
+  return { total, perClient: Math.min(total, Math.max(least, config.BODIES_PER_KEY_MIB * mebibyte || total / 2)) }
 }
 
 /** Bytes of the body that its header announces, 0 where it comes in chunks; null for none. */

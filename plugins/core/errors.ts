@@ -69,8 +69,8 @@ export function retryAfter ({ status, details }: ServiceError): { 'retry-after'?
 
 function validationError ({ validation = [], validationContext }: Partial<FastifyError>): ServiceError {
   // Where a value may also be null or of another shape, the other shapes' complaints say nothing.
-  const telling = validation.filter(({ keyword, params }) => keyword !== 'anyOf' && params.type !== 'null')
-  const fields = (telling.length > 0 ? telling : validation).slice(0, maxFields)
+  const specific = validation.filter(({ keyword, params }) => keyword !== 'anyOf' && params.type !== 'null')
+  const fields = (specific.length > 0 ? specific : validation).slice(0, maxFields)
     .map(problem => describe(problem, validationContext ?? 'body'))
     .filter(({ field }, index, all) => all.findIndex(other => other.field === field) === index)
     // A misspelt name explains what is missing.

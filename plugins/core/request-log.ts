@@ -13,7 +13,7 @@ const quiet = new Set(['/health', '/ready', '/status', '/metrics'])
 
 /** One line for each request once it is answered or its caller has gone, with who asked. */
 export default fp(async app => {
-  function tell (request: FastifyRequest, reply: FastifyReply, sentence: string): void {
+  function logRequest (request: FastifyRequest, reply: FastifyReply, sentence: string): void {
     const { method, routeOptions, url } = request
     const isFault = reply.statusCode >= 500 && !hasHungUp(request)
     const weight = isFault ? 'warn' : quiet.has(routeOptions.url ?? '') ? 'debug' : 'info'
@@ -33,10 +33,10 @@ export default fp(async app => {
     // Fastify calls an answer finished only when its last byte was sent, which streams of events never come to.
     reply.raw.once('close', () => {
       if (reply.raw.writableFinished) return
-      tell(request, reply, wasBrokenOff(reply) ? 'request, broken off' : 'request, until the caller hung up')
+      logRequest(request, reply, wasBrokenOff(reply) ? 'request, broken off' : 'request, until the caller hung up')
     })
   })
-  app.addHook('onResponse', async (request, reply) => { tell(request, reply, 'request') })
+  app.addHook('onResponse', async (request, reply) => { logRequest(request, reply, 'request') })
 }, { name: 'request-log' })
 
 declare module 'fastify' {

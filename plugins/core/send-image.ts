@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { imageFormats } from '../../src/media/image-header.ts'
-import type { PictureContent } from '../../src/models/pictures.ts'
+import type { ImageContent } from '../../src/models/images.ts'
 
 /** Which content stands behind an address just now. */
 export interface ContentVersion {
@@ -59,18 +59,18 @@ function isSince (date: string | undefined, { modifiedAt }: ContentVersion): boo
 }
 
 /** A picture of any kind, as an answer's content. */
-export const pictureContent = Object.fromEntries(Object.values(imageFormats).map(({ mime }) =>
+export const imageContent = Object.fromEntries(Object.values(imageFormats).map(({ mime }) =>
   [mime, { schema: { type: 'string', format: 'binary' } }]))
 
 /** Answers of a route that sends a picture. */
-export const pictureAnswers = {
-  200: { description: 'The picture.', content: pictureContent },
+export const imageAnswers = {
+  200: { description: 'The picture.', content: imageContent },
   304: { description: 'The picture is the one that the caller has.', type: 'null' }
 }
 
 /** Sends it as a picture only, whatever is in it; nothing where the caller has it already. */
-export async function sendPicture (
-  request: FastifyRequest, reply: FastifyReply, { mime, bytes, modifiedAt }: PictureContent
+export async function sendImage (
+  request: FastifyRequest, reply: FastifyReply, { mime, bytes, modifiedAt }: ImageContent
 ): Promise<FastifyReply> {
   const version = versionOf({ bytes: bytes.length, modifiedAt })
   reply.headers({

@@ -46,11 +46,11 @@ const events: FastifyPluginAsyncTypebox = async app => {
     const accepts = createEventFilter(request.query, request.principal, registry)
     reply.hold('listening')
     connections.admit()
-    const tell = await prepareAll({ eventBus, asked: placeOf(request.headers, request.query), accepts })
+    const sendEvents = await prepareAll({ eventBus, asked: placeOf(request.headers, request.query), accepts })
     const stream = openEventStream(views)
     connections.add({ principal: request.principal, ...stream })
     if (wantsPreviews(request.query)) previews.watch(null, stream.signal)
-    tell(stream).catch(error => {
+    sendEvents(stream).catch(error => {
       request.log.debug({ err: error }, 'missed events cannot be read')
       stream.end()
     })
@@ -104,14 +104,14 @@ export const jobEvents: FastifyPluginAsyncTypebox = async app => {
       const { params: { jobId }, query, headers, principal } = request
       reply.hold('listening')
       connections.admit()
-      const tell = await jobEventSender.prepare({
+      const sendEvents = await jobEventSender.prepare({
         jobId, asked: placeOf(headers, query), kinds: query.kinds
       }, principal)
-      if (tell === null) return await reply.code(204).send(null)
+      if (sendEvents === null) return await reply.code(204).send(null)
       const stream = openEventStream(views)
       connections.add({ principal, ...stream })
       if (wantsPreviews(query)) previews.watch(jobId, stream.signal)
-      tell(stream).catch(error => {
+      sendEvents(stream).catch(error => {
         request.log.debug({ err: error }, 'the events of a job cannot be read')
         stream.end()
       })

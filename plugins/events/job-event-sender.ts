@@ -4,7 +4,7 @@ import { ServiceError } from '../../src/lib/errors.ts'
 import { isAfter } from '../../src/events/event.ts'
 import type { EventBus } from '../../src/events/event-bus.ts'
 import { createEventFilter, type EventFilter } from '../../src/events/filter.ts'
-import { follow } from '../../src/events/catch-up.ts'
+import { catchUp } from '../../src/events/catch-up.ts'
 import { endOf, isLast, readJobHistory } from '../../src/jobs/history.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import type { JobStore } from '../../src/jobs/store.ts'
@@ -22,14 +22,14 @@ export interface JobRequest {
 }
 
 /** Tells the events of one job. Resolves when the listener has got what it missed. */
-export type TellJob = (eventSubscriber: EventSubscriber) => Promise<void>
+export type SendJobEvents = (eventSubscriber: EventSubscriber) => Promise<void>
 
 export interface JobEventSender {
   /**
    * What is to be told; null where the listener knows the end already.
    * @throws ServiceError `job_not_found`, also for another's, or about `kinds`
    */
-  prepare (requested: JobRequest, principal: Principal): Promise<TellJob | null>
+  prepare (requested: JobRequest, principal: Principal): Promise<SendJobEvents | null>
 }
 
 export interface JobEventSenderDependencies {
@@ -55,7 +55,7 @@ export function createJobEventSender (
    */
   async function aboutEnded (
     { jobId, asked }: JobRequest, ofJob: EventFilter, wanted: EventFilter, job: Job | null, head: string
-  ): Promise<TellJob | null> {
+  ): Promise<SendJobEvents | null> {
     const nothing = { gap: false, events: [] }
     const { gap, events } = asked === null ? nothing : await readJobHistory(eventBus.log, asked, ofJob)
     if (job === null && events.length === 0) throw notFound(jobId)
@@ -75,7 +75,7 @@ export function createJobEventSender (
   /** @param head where the stream stood before the job was read */
   function aboutGoingOn (
     { jobId, asked }: JobRequest, ofJob: EventFilter, wanted: EventFilter, job: Job, head: string
-  ): TellJob {
+  ): SendJobEvents {
     return async eventSubscriber => {
       await snapshot(eventSubscriber, asked ?? head, job)
 
@@ -87,7 +87,7 @@ export function createJobEventSender (
         if (end !== null || now === null) eventSubscriber.end()
       }
 
-      await follow({
+      await catchUp({
         eventBus,
         after: asked ?? head,
         accepts: ofJob,

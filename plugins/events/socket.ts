@@ -151,11 +151,11 @@ function serve (socket: WebSocket, { principal, server }: FastifyRequest): void 
     const eventSubscriber = eventSubscriberOf(id, subscription)
     try {
       if (wantsPreviews(requested)) previews.watch(jobId ?? null, subscription.signal)
-      const tell = jobId === undefined
+      const sendEvents = jobId === undefined
         ? await prepareAll({ eventBus, asked, accepts })
         : await jobEventSender.prepare({ jobId, asked, kinds: requested.kinds }, principal)
-      if (tell === null) eventSubscriber.end()
-      else await tell(eventSubscriber)
+      if (sendEvents === null) eventSubscriber.end()
+      else await sendEvents(eventSubscriber)
     } catch (error) {
       if (subscriptions.get(id) === subscription) subscriptions.delete(id)
       subscription.abort()

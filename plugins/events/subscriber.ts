@@ -2,7 +2,7 @@ import type { EventView } from '../../schemas/event.ts'
 import type { ServiceEvent } from '../../src/events/event.ts'
 import type { EventBus } from '../../src/events/event-bus.ts'
 import type { EventFilter } from '../../src/events/filter.ts'
-import { follow } from '../../src/events/catch-up.ts'
+import { catchUp } from '../../src/events/catch-up.ts'
 import { readyMessage, resetMessage, streamEvent } from './render-event.ts'
 
 /** Where one listener's events go, over whatever connection. */
@@ -37,7 +37,7 @@ export async function prepareAll (
   return async eventSubscriber => {
     const after = asked ?? eventBus.head()
     eventSubscriber.view(streamEvent('ready', after, readyMessage))
-    await follow({
+    await catchUp({
       eventBus,
       after,
       accepts,

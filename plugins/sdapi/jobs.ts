@@ -42,11 +42,11 @@ const jobs: FastifyPluginAsync<JobsOptions> = async (app, { path }) => {
 
   async function sendWithImages (reply: FastifyReply, job: Job, before: object, behind: object): Promise<FastifyReply> {
     await checkImages(media, job)
-    return await sendPictures(reply, job.status === 'completed' ? job.result?.images ?? [] : [], before, behind)
+    return await sendImages(reply, job.status === 'completed' ? job.result?.images ?? [] : [], before, behind)
   }
 
   /** An object whose images are streamed out of the store, between what comes before and behind them. */
-  async function sendPictures (
+  async function sendImages (
     reply: FastifyReply, images: ReadonlyArray<Pick<JobImage, 'name'>>, before: object, behind: object
   ): Promise<FastifyReply> {
     if (images.length > 0) requireImages(reply.request.principal)
@@ -90,7 +90,7 @@ const jobs: FastifyPluginAsync<JobsOptions> = async (app, { path }) => {
     const backgroundTask = await backgroundTasks.find(request.principal, id)
     if (backgroundTask === null) return sendJson(reply.code(404), { error: 'Not found' })
     const { state, progress, failure, info, images } = backgroundTask
-    return await sendPictures(reply, images.map(name => ({ name })), { uuid: id, job_status: state, progress },
+    return await sendImages(reply, images.map(name => ({ name })), { uuid: id, job_status: state, progress },
       { info: failure ?? info })
   }
 

@@ -2,7 +2,7 @@ import type { FastifyPluginAsync, FastifyRequest } from 'fastify'
 import { fieldsOf, textsOf } from '../../src/lib/json-values.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { dangerousRoutes, endingRoutes, hasPathTraversal, openedPaths } from '../../src/config/open-routes.ts'
-import { pictureRoutes, refuseAddresses } from '../../src/sdapi/pass-through.ts'
+import { imageRoutes, refuseAddresses } from '../../src/sdapi/pass-through.ts'
 import { pydantic1 } from '../../src/fastapi/pydantic1.ts'
 import { readModel } from '../../src/fastapi/model.ts'
 import { disconnectSignal } from '../core/held-requests.ts'
@@ -16,7 +16,7 @@ const looking = { access: { scope: 'models:read' }, credentials: 'a1111' } as co
 export const passThrough: FastifyPluginAsync = async app => {
   const { passThrough: through, config } = app
 
-  for (const name of pictureRoutes) {
+  for (const name of imageRoutes) {
     app.post(`/${name}`, {
       config: drawing,
       schema: {

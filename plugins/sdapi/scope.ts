@@ -38,7 +38,7 @@ function parseLikeA1111 (body: PartedJson): unknown {
   }
 }
 
-const tellingErrors = [HttpException, PythonError, ServerAnswer, ValidationFailure, GenerationFailure]
+const describedErrors = [HttpException, PythonError, ServerAnswer, ValidationFailure, GenerationFailure]
 const methods = ['GET', 'POST', 'DELETE'] as const
 
 /** Makes a scope behave like A1111: its ways of logging in, its bodies, its errors. */
@@ -62,7 +62,7 @@ export function behaveLikeA1111 (app: FastifyInstance): void {
 /** The same for routes outside of `/sdapi/v1`. */
 export function answerErrorsLikeA1111 (app: FastifyInstance): void {
   app.setErrorHandler(async (thrown, request, reply) => {
-    const own = tellingErrors.some(kind => thrown instanceof kind)
+    const own = describedErrors.some(kind => thrown instanceof kind)
     const error: Error = own ? thrown as Error : toServiceError(thrown)
     const { status, body } = toA1111Error(error)
     const code = error instanceof ServiceError ? error.code : 'a1111'

@@ -5,9 +5,9 @@ import { type ControlNetService, createControlNetService } from '../../src/bots/
 import { createFinishedImages } from '../../src/bots/finished.ts'
 import { createGenerations, createHistory, type Generations, type History } from '../../src/bots/generate.ts'
 import { createBotViews, type BotViews } from '../../src/bots/job-views.ts'
-import { createLoraNotes, createLoraPreviews } from '../../src/bots/lora-metadata.ts'
+import { createLoraMetadataStore, createLoraPreviews } from '../../src/bots/lora-metadata.ts'
 import { createLoraService, type LoraService } from '../../src/bots/lora-service.ts'
-import { createKeptImages, createPictures, type KeptImages, type Pictures } from '../../src/bots/pictures.ts'
+import { createKeptImages, createImageReader, type KeptImages, type ImageReader } from '../../src/bots/images.ts'
 import { createPresets, type Presets } from '../../src/bots/presets.ts'
 import { createBotSessions, type Sessions } from '../../src/bots/sessions.ts'
 import { createUserRules } from '../../src/bots/user-limits.ts'
@@ -20,8 +20,8 @@ interface BotServices {
   readonly userSessions: Sessions
   readonly presets: Presets
   readonly userHistory: History
-  /** Pictures that come with requests. */
-  readonly pictures: Pictures
+  /** Images that come with requests. */
+  readonly imageReader: ImageReader
   readonly keptImages: KeptImages
   readonly generations: Generations
   readonly controlNetService: ControlNetService
@@ -46,7 +46,7 @@ export default fp(async app => {
   const presets = createPresets({ redis, keys, images: keptImages })
   const history = createHistory(redis, keys, store)
   const rules = createUserRules(redis, keys, config)
-  const pictures = createPictures({ media, texts, limits: imageLimits(config) })
+  const imageReader = createImageReader({ media, texts, limits: imageLimits(config) })
   const generations = createGenerations({
     registry,
     states,
@@ -57,14 +57,14 @@ export default fp(async app => {
     keptImages,
     history,
     rules,
-    pictures,
+    imageReader,
     finished: createFinishedImages({ store, media, texts })
   })
   decorateAll<BotServices>(app, {
     userSessions: sessions,
     presets,
     userHistory: history,
-    pictures,
+    imageReader,
     keptImages,
     generations,
     controlNetService: createControlNetService({
@@ -72,17 +72,17 @@ export default fp(async app => {
     }),
     loraService: createLoraService({
       catalogue: app.catalogue,
-      pictures: app.civitaiPictures,
+      images: app.civitaiImages,
       refresher: app.modelRefresher,
       maintenance: app.maintenance,
       service: app.modelService,
-      notes: createLoraNotes(redis, keys),
+      notes: createLoraMetadataStore(redis, keys),
       previews: createLoraPreviews({ redis, keys, registry, connect }),
       registry,
       states,
       connect
     }),
-    batches: createBatches({ redis, keys, store, generations, rules, pictures }),
+    batches: createBatches({ redis, keys, store, generations, rules, imageReader }),
     botViews: createBotViews({ store, registry, estimates }),
     async cancelAll (jobs) {
       for (const job of jobs) {

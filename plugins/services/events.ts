@@ -1,6 +1,6 @@
 import fp from 'fastify-plugin'
 import { createEventLog } from '../../src/events/event-log.ts'
-import { openEventFeed, type EventBus } from '../../src/events/event-bus.ts'
+import { openEventBus, type EventBus } from '../../src/events/event-bus.ts'
 import { createOpenConnections, type OpenConnections } from '../../src/events/open-connections.ts'
 import { startPositionBroadcaster } from '../../src/jobs/position-events.ts'
 import { createPreviews, type Previews } from '../../src/jobs/previews.ts'
@@ -25,8 +25,8 @@ export default fp(async app => {
   const { redis, subscriber, keys, accessKeys, jobStore: store, registry, estimates, jobViews, log } = app
   const connections = createOpenConnections({ accessKeys, subscriber, keys })
   app.addHook('preClose', async () => { connections.close() })
-  const eventBus = await openEventFeed({ eventLog: createEventLog(redis, keys), subscriber, keys, log })
-  const places = startPositionBroadcaster({ eventBus, estimates, log, isHeard: () => connections.count() > 0 })
+  const eventBus = await openEventBus({ eventLog: createEventLog(redis, keys), subscriber, keys, log })
+  const places = startPositionBroadcaster({ eventBus, estimates, log, hasListeners: () => connections.count() > 0 })
   const previews = createPreviews({ eventBus, redis, subscriber, keys, log })
   app.addHook('onClose', async () => {
     previews.close()

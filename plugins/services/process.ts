@@ -23,7 +23,7 @@ interface ProcessServices extends Shared {
   readonly maintenance: Models['maintenance']
   readonly downloads: Models['downloads']
   readonly civitai: Models['civitai']
-  readonly civitaiPictures: Models['pictures']
+  readonly civitaiImages: Models['images']
   readonly webhookService: Webhooks['service']
   readonly deliveryService: Webhooks['deliveryService']
   readonly signingKeys: Webhooks['signingKeys']
@@ -78,7 +78,7 @@ export default fp<ProcessOptions>(async (app, { services }) => {
     maintenance: models.maintenance,
     downloads: models.downloads,
     civitai: models.civitai,
-    civitaiPictures: models.pictures,
+    civitaiImages: models.images,
     webhookService: webhooks.service,
     deliveryService: webhooks.deliveryService,
     signingKeys: webhooks.signingKeys,

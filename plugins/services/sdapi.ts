@@ -42,11 +42,11 @@ export default fp<SdapiServicesOptions>(async (app, { pause = realPause }) => {
   const upstream = createUpstreamClients({
     registry, states, waitingOn: store.waitingOn, connect, lastKnown: createLastKnown(redis, keys)
   })
-  const turns = await createExclusiveCalls({ redis, subscriber, keys })
+  const exclusiveCalls = await createExclusiveCalls({ redis, subscriber, keys })
   const stopReading = readWhenReachable({ redis, subscriber, keys, registry, states, log, read: upstream.read })
   app.addHook('onClose', async () => {
     stopReading()
-    turns.close()
+    exclusiveCalls.close()
     await upstream.close()
   })
 
@@ -64,7 +64,7 @@ export default fp<SdapiServicesOptions>(async (app, { pause = realPause }) => {
     backgroundTasks,
     passThrough: createPassThrough({
       upstream,
-      turns,
+      exclusiveCalls,
       timeoutMs: config.JOB_TIMEOUT_SECONDS * 1000,
       maxAnswerBytes: config.RESULT_MAX_MIB * 1024 * 1024
     }),

@@ -121,7 +121,7 @@ const oldWords: Readonly<Record<string, string>> = {
  */
 export function commonUnit (unit: Unit, field: string): Record<string, unknown> {
   const { input_image: old, mask, lowvram, image: given, mask_image: maskImage, ...others } = unit
-  const { image, mask: inside } = pictureAndMask(given ?? old)
+  const { image, mask: inside } = imageAndMask(given ?? old)
   const chosen = Object.fromEntries(Object.keys(choices).map(name => [name, choiceOf(name, unit[name], field)]))
   checkGuidance(unit, field)
   return definedOnly({
@@ -135,7 +135,7 @@ export function commonUnit (unit: Unit, field: string): Record<string, unknown> 
 }
 
 /** A picture alone, `{ image, mask }` or `[image, mask]`; a list of several such stays, as only A1111 knows it. */
-function pictureAndMask (given: unknown): { image: unknown, mask: unknown } {
+function imageAndMask (given: unknown): { image: unknown, mask: unknown } {
   if (isRecord(given) && 'image' in given) return { image: given.image, mask: given.mask }
   if (Array.isArray(given) && given.length <= 2 && given.every(one => !isRecord(one) || !('image' in one))) {
     const [image, mask] = given as readonly unknown[]

@@ -5,7 +5,7 @@ import { invalidField, isRecord } from './field-values.ts'
 type Parameters = Readonly<Record<string, unknown>>
 
 /** A picture inside parameters. */
-export interface ImagePlace {
+export interface ImageLocation {
   /** Keys and indexes that lead to it. */
   readonly path: ReadonlyArray<string | number>
   /** The same in dotted form, as errors name fields. */
@@ -26,7 +26,7 @@ const base64Start =
 const shortestImage = 64
 
 /** Calls the visitor with every picture in the parameters, base64 or reference, in a fixed order. */
-export function visitImages (parameters: Parameters, visitor: (place: ImagePlace) => void): void {
+export function visitImages (parameters: Parameters, visitor: (place: ImageLocation) => void): void {
   for (const [name, value] of Object.entries(parameters)) walk(value, [name], imageFields.has(name), visitor)
 }
 
@@ -34,7 +34,7 @@ export function visitImages (parameters: Parameters, visitor: (place: ImagePlace
  * @param inImageField whether every text below this place is a picture; elsewhere only those that look like one are
  */
 function walk (
-  value: unknown, path: ReadonlyArray<string | number>, inImageField: boolean, visitor: (place: ImagePlace) => void
+  value: unknown, path: ReadonlyArray<string | number>, inImageField: boolean, visitor: (place: ImageLocation) => void
 ): void {
   if (isMediaReference(value)) visitor({ path, field: path.join('.'), image: value })
   else if (typeof value === 'string') {
@@ -49,7 +49,7 @@ function walk (
 }
 
 /** Whether a dotted name is that of a field which holds pictures only, or of one inside it. */
-export function isImagePlace (field: string): boolean {
+export function isImageLocation (field: string): boolean {
   return imageFields.has(field.split('.')[0] ?? '')
 }
 
@@ -91,8 +91,8 @@ export async function insertImages (
   return await withImages(parameters, async ({ image }) => typeof image === 'string' ? image : await load(image))
 }
 
-async function withImages (parameters: Parameters, other: (place: ImagePlace) => Promise<unknown>) {
-  const places: ImagePlace[] = []
+async function withImages (parameters: Parameters, other: (place: ImageLocation) => Promise<unknown>) {
+  const places: ImageLocation[] = []
   visitImages(parameters, place => places.push(place))
   let result: unknown = { ...parameters }
   for (const place of places) result = withValueAt(result, place.path, await other(place))

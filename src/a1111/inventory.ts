@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import type { A1111Client } from './client.ts'
 import { isMissing } from './failures.ts'
 import { fieldsOf, numberOf, textOf, textsOf, type JsonObject } from '../lib/json-values.ts'
-import { toldFacts } from '../model-facts/embedded.ts'
+import { factsFromServer } from '../model-facts/embedded.ts'
 import type { ModelFacts } from '../model-facts/facts.ts'
 import { rulesOf } from './kinds/registry.ts'
 import { readLoraList } from './lora-list.ts'
@@ -137,7 +137,7 @@ export async function readLoras (
     const [lora] = named(item.name, name => ({ name, alias: textOf(item.alias) ?? name, path: textOf(item.path) ?? '' }))
     if (lora === undefined) continue
     loras.push(lora)
-    loraFacts.set(loraFileOf(lora), toldFacts(fieldsOf(item.metadata)))
+    loraFacts.set(loraFileOf(lora), factsFromServer(fieldsOf(item.metadata)))
     // others have their turn while thousands of texts are looked through
     if (loras.length % atOnce === 0) await setImmediate()
   }

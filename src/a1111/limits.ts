@@ -1,6 +1,6 @@
 import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
 import { invalidField } from './field-values.ts'
-import { drawSeed, largestSeed, leavesRoom, seedAfter, type Seed } from '../lib/seeds.ts'
+import { randomSeed, largestSeed, leavesRoom, seedAfter, type Seed } from '../lib/seeds.ts'
 import type { GenerationMode } from './types.ts'
 
 /** What one generation makes of its parameters. */
@@ -83,7 +83,7 @@ export function withHires (
  */
 export function withSeeds (parameters: A1111Parameters, random: (below: number) => number): A1111Parameters {
   const { seed = -1, subseed = -1, subseed_strength: strength = 0, ...others } = parameters
-  const draw = (value: Seed) => value === -1 ? drawSeed(random) : value
+  const draw = (value: Seed) => value === -1 ? randomSeed(random) : value
   // without a strength it changes nothing, but the server's answer names it
   const variation = strength === 0 && subseed === -1 ? {} : { subseed: draw(subseed), subseed_strength: strength }
   return { ...others, seed: draw(seed), ...variation }

@@ -19,8 +19,8 @@ export interface ListedLora {
 
 /** Members of the metadata that are read. */
 const known = /^(?:modelspec\..{1,40}|ss_base_model_version|ss_sd_model_name|ss_v2|ss_output_name|ss_resolution|ss_network_(?:dim|alpha|module)|sshs_model_hash)$/
-/** Pictures within the metadata. */
-const pictures = /^modelspec\.(?:thumbnail|icon)/
+/** Images within the metadata. */
+const images = /^modelspec\.(?:thumbnail|icon)/
 const tagMember = 'ss_tag_frequency'
 /** Tags that are kept of each LoRA. */
 const maxTags = 40
@@ -119,7 +119,7 @@ function dispositionOf (path: JsonPath, kind: 'string' | 'container'): Dispositi
   }
   if (path.length > 3) return 'drop'
   if (member === tagMember) return 'stream'
-  return kind === 'string' && known.test(String(member)) && !pictures.test(String(member)) ? 'trim' : 'drop'
+  return kind === 'string' && known.test(String(member)) && !images.test(String(member)) ? 'trim' : 'drop'
 }
 
 /** The beginning of a long text. */

@@ -141,7 +141,7 @@ export function normaliseParameters (given: unknown, options: NormalisingOptions
   return { mode, parameters, checkpoint: translated.checkpoint, hints: translated.hints, warnings, unnamed }
 }
 
-interface ToldFields extends TranslatedFields {
+interface InfotextFields extends TranslatedFields {
   /** Those that only a text gave. */
   readonly fromText: ReadonlySet<string>
 }
@@ -152,7 +152,7 @@ interface ToldFields extends TranslatedFields {
  */
 function withInfotexts (
   given: GivenFields, { rules, judge = 'here' }: NormalisingOptions, warn: (warning: Warning) => void
-): ToldFields {
+): InfotextFields {
   const explicit = translateFields(given)
   const told = [['generation_info_raw', rawInfotext(given)], ['infotext', explicit.infotext]] as const
   const texts = told.filter(([, text]) => !isUnset(text)).map(([field, text]) => {
@@ -192,7 +192,7 @@ function withoutLongNames ({ checkpoint_name: name, ...fields }: GivenFields): G
 }
 
 function readFields (
-  { fields, loras, fromText }: ToldFields, { rules, unknown = 'warn', judge = 'here' }: NormalisingOptions,
+  { fields, loras, fromText }: InfotextFields, { rules, unknown = 'warn', judge = 'here' }: NormalisingOptions,
   warn: (warning: Warning) => void
 ) {
   const { override_settings: settings, ...plain } = fields

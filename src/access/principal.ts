@@ -81,7 +81,7 @@ export function seesAllJobs (principal: Principal): boolean {
  * @param owner id of the access key that submitted the job, or null
  */
 export function maySeeJob (principal: Principal, owner: string | null): boolean {
-  return seesAllJobs(principal) || isOwner(principal, owner)
+  return seesAllJobs(principal) || isOwnJob(principal, owner)
 }
 
 /**
@@ -109,9 +109,9 @@ function keyWithin (
 
 /** @param owner id of the access key that submitted the job, or null */
 export function mayCancelJob (principal: Principal, owner: string | null): boolean {
-  return mayDo(principal, 'jobs:cancel:all') || isOwner(principal, owner)
+  return mayDo(principal, 'jobs:cancel:all') || isOwnJob(principal, owner)
 }
 
-function isOwner (principal: Principal, owner: string | null): boolean {
+function isOwnJob (principal: Principal, owner: string | null): boolean {
   return principal.keyId !== null && principal.keyId === owner
 }

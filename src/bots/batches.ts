@@ -11,13 +11,13 @@ import type { Job } from '../jobs/job.ts'
 import type { JobStore } from '../jobs/store.ts'
 import { ServiceError } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
-import { drawSeed } from '../lib/seeds.ts'
+import { randomSeed } from '../lib/seeds.ts'
 import { readJson } from '../redis/json-value.ts'
 import { botTime, toBotError } from './errors.ts'
 import type { Generations } from './generate.ts'
 import { resultImages, botJob, urlOf } from './job-view.ts'
-import { expandSweep, type Sweep } from './parameter-grid.ts'
-import type { Pictures } from './pictures.ts'
+import { expandGrid, type Sweep } from './parameter-grid.ts'
+import type { ImageReader } from './images.ts'
 import { readFields, refuse, unknownFields } from './read-fields.ts'
 import { type GenerationKind, knownFields, type BotCall } from './request.ts'
 import type { UserRules } from './user-limits.ts'
@@ -73,17 +73,17 @@ export interface BatchesDependencies {
   readonly store: Pick<JobStore, 'readMany'>
   readonly generations: Generations
   readonly rules: UserRules
-  readonly pictures: Pictures
+  readonly imageReader: ImageReader
 }
 
 /** Batches that are looked at when another one is submitted. */
 const forgottenAtOnce = 5
 /** The jobs of a batch are made within this time after its record, in milliseconds. */
 const madeWithin = 60_000
-const pictureField = /^(image\d?|images|mask|init_image)$/
+const imageField = /^(image\d?|images|mask|init_image)$/
 
 export function createBatches (dependencies: BatchesDependencies): Batches {
-  const { redis, keys, store, generations, rules, pictures } = dependencies
+  const { redis, keys, store, generations, rules, imageReader } = dependencies
   const batchKey = (id: string) => keys.key('studio', 'batch', id)
   const allKey = keys.key('studio', 'batches')
 
@@ -105,8 +105,8 @@ export function createBatches (dependencies: BatchesDependencies): Batches {
   async function withUploads (base: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>> {
     const result = { ...base }
     for (const [name, value] of Object.entries(base)) {
-      const isPicture = pictureField.test(name) && typeof value === 'string' && value !== ''
-      if (isPicture) result[name] = await pictures.uploaded(value, `base_request.${name}`)
+      const isImage = imageField.test(name) && typeof value === 'string' && value !== ''
+      if (isImage) result[name] = await imageReader.uploaded(value, `base_request.${name}`)
     }
     return result
   }
@@ -114,27 +114,27 @@ export function createBatches (dependencies: BatchesDependencies): Batches {
   return {
     async submit (call) {
       const request = readFields(BotBatchRequest, call.fields)
-      const unknown = unknownFields(BotBatchRequest, call.fields).filter(({ field }) => !pictureField.test(field))
+      const unknown = unknownFields(BotBatchRequest, call.fields).filter(({ field }) => !imageField.test(field))
       const strict = request.strict || request.base_request.strict === true
       if (strict) refuse(unknown)
       const base = await withUploads({
         // files of a form stand beside the base request
-        ...Object.fromEntries(Object.entries(call.fields).filter(([name]) => pictureField.test(name))),
+        ...Object.fromEntries(Object.entries(call.fields).filter(([name]) => imageField.test(name))),
         ...request.base_request,
         ...readFields(WebhookFields, call.fields),
         user_id: plainUserId(request.user_id),
         strict
       })
       const kind = request.type ?? kindOf(base)
-      const { cells, axes } = expandSweep({ ...request, base_request: base }, {
-        knownFields, maxCells: rules.maxInBatch, drawSeed: () => drawSeed(below => randomInt(below))
+      const { cells, axes } = expandGrid({ ...request, base_request: base }, {
+        knownFields, maxCells: rules.maxInBatch, randomSeed: () => randomSeed(below => randomInt(below))
       })
       const prepared = []
       for (const [index, { fields }] of cells.entries()) {
         const variation = Math.floor(index * request.variations.length / cells.length)
-        const told = (error: unknown) => inBatch(error, request, variation)
-        const one = await generations.prepare(kind, { ...call, fields }).catch(error => { throw told(error) })
-        prepared.push({ ...one, told })
+        const describeError = (error: unknown) => inBatch(error, request, variation)
+        const one = await generations.prepare(kind, { ...call, fields }).catch(error => { throw describeError(error) })
+        prepared.push({ ...one, describeError })
       }
       const id = randomUUID()
       const batchOf = (jobIds: readonly string[]): Batch => ({
@@ -150,8 +150,8 @@ export function createBatches (dependencies: BatchesDependencies): Batches {
         await redis.multi().set(batchKey(id), JSON.stringify(batchOf(ids))).sadd(allKey, id).exec()
       })
       await forgetSome()
-      const told = [...warningsOfUnknown(unknown), ...accepted.flatMap(one => one.warnings)]
-      const warnings = new Map(told.map(warning => [warning.message, warning]))
+      const allWarnings = [...warningsOfUnknown(unknown), ...accepted.flatMap(one => one.warnings)]
+      const warnings = new Map(allWarnings.map(warning => [warning.message, warning]))
       return { batch: batchOf(accepted.map(one => one.id)), warnings: [...warnings.values()] }
     },
     find: async id => await readJson<Batch>(redis, batchKey(id)),

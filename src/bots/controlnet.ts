@@ -113,7 +113,7 @@ export function createControlNetService (dependencies: ControlNetServiceDependen
       ...(requested.mask === null ? {} : { controlnet_masks: [await asPng(requested.mask)] })
     }, signal))
     const [map] = textsOf(answer.images)
-    if (map === undefined || !await isPicture(map)) {
+    if (map === undefined || !await isImage(map)) {
       return { status: 'error', preprocessor: label, error: map ?? `${server.alias} made no map; the result of ${label} is possibly not a picture.` }
     }
     const poses = Array.isArray(answer.poses) ? { poses: answer.poses as unknown[] } : {}
@@ -149,12 +149,12 @@ async function asPng (image: Buffer): Promise<string> {
 }
 
 /** Forge puts a sentence where there is no picture. */
-async function isPicture (text: string): Promise<boolean> {
+async function isImage (text: string): Promise<boolean> {
   return await sharp(Buffer.from(text, 'base64')).metadata().then(() => true, () => false)
 }
 
-/** Pictures of the request itself, base64 or what stands for an upload. */
-export interface RequestPictures {
+/** Images of the request itself, base64 or what stands for an upload. */
+export interface RequestImages {
   /** For every unit without its own. */
   readonly image?: string | null
   /** For the units in their order; those that are left out or null have the one above. */
@@ -162,7 +162,7 @@ export interface RequestPictures {
   /** For units whose preprocessor redraws a part. */
   readonly mask?: string | null
   /** Whether the request starts from a picture, which then serves a unit that has none. */
-  readonly startsFromPicture?: boolean
+  readonly startsFromImage?: boolean
 }
 
 /**
@@ -171,19 +171,19 @@ export interface RequestPictures {
  * @throws ServiceError `invalid_field_value` for a unit without any picture, or guidance that ends before it begins
  */
 export function controlNetUnits (
-  units: readonly BotControlNetUnit[], pictures: RequestPictures, field = 'controlnet_units'
+  units: readonly BotControlNetUnit[], images: RequestImages, field = 'controlnet_units'
 ): Array<Record<string, unknown>> {
-  return units.flatMap((unit, index) => unit.enabled ? [unitAt(unit, index, pictures, `${field}.${index}`)] : [])
+  return units.flatMap((unit, index) => unit.enabled ? [unitAt(unit, index, images, `${field}.${index}`)] : [])
 }
 
-function unitAt (unit: BotControlNetUnit, index: number, pictures: RequestPictures, field: string) {
+function unitAt (unit: BotControlNetUnit, index: number, images: RequestImages, field: string) {
   const { preprocessor, image: own, mask: ownMask, resize_mode: resize, threshold_a: a, threshold_b: b, ...others } =
     unit
-  const image = own ?? pictures.images?.[index] ?? pictures.image ?? null
-  if (image === null && pictures.startsFromPicture !== true) {
+  const image = own ?? images.images?.[index] ?? images.image ?? null
+  if (image === null && images.startsFromImage !== true) {
     throw invalidField(`${field}.image`, `${field} needs an image: its own, the one at its place in images, or the image of the request.`)
   }
-  const mask = ownMask ?? (/inpaint/i.test(preprocessor ?? '') ? pictures.mask ?? null : null)
+  const mask = ownMask ?? (/inpaint/i.test(preprocessor ?? '') ? images.mask ?? null : null)
   return commonUnit({
     ...others,
     module: preprocessor ?? 'none',

@@ -6,10 +6,10 @@ import { imageFormatOf, imageFormats } from '../media/image-header.ts'
 import { type MediaStore, wholeOutput } from '../media/store.ts'
 import type { UploadTexts } from '../media/uploads.ts'
 import { resultImages } from './job-view.ts'
-import type { Size } from './pictures.ts'
+import type { Size } from './images.ts'
 
-/** Pictures that are there already: sent along, or made by a job. */
-export interface FinishedPictures {
+/** Images that are there already: sent along, or made by a job. */
+export interface FinishedImages {
   /**
    * As texts that stand for pictures in a submission.
    * @throws ServiceError `missing_required_field`, `job_not_found`, or `invalid_field_value` for an index too high
@@ -19,16 +19,16 @@ export interface FinishedPictures {
   ): Promise<string[]>
 }
 
-export interface FinishedPicturesDependencies {
+export interface FinishedImagesDependencies {
   readonly store: Pick<JobStore, 'find'>
   readonly media: Pick<MediaStore, 'openOutput' | 'putInput'>
   readonly texts: UploadTexts
 }
 
 /** Of one job at once. */
-const maxPictures = 16
+const maxImages = 16
 
-export function createFinishedImages ({ store, media, texts }: FinishedPicturesDependencies): FinishedPictures {
+export function createFinishedImages ({ store, media, texts }: FinishedImagesDependencies): FinishedImages {
   async function asInput (name: string): Promise<string> {
     const bytes = await wholeOutput(media, name)
     const format = imageFormatOf(bytes)
@@ -45,7 +45,7 @@ export function createFinishedImages ({ store, media, texts }: FinishedPicturesD
       const job = await store.find(id)
       if (job === null || job.keyId !== keyId) throw new ServiceError('job_not_found', 'Job not found', { field: 'job_id' })
       const images = resultImages(job)
-      const wanted = index === null ? images.slice(0, maxPictures) : images.slice(index, index + 1)
+      const wanted = index === null ? images.slice(0, maxImages) : images.slice(index, index + 1)
       if (wanted.length === 0) {
         throw new ServiceError('invalid_field_value', `The job has ${images.length} finished pictures.`, { field: 'image_index' })
       }

@@ -5,10 +5,10 @@ import type { JobStore } from '../jobs/store.ts'
 import { type Accepted, newJobId, type SubmissionRequest, type Submitter } from '../jobs/submit.ts'
 import { readWebhookRequest } from '../jobs/webhook-request.ts'
 import type { Keys } from '../lib/keys.ts'
-import type { FinishedPictures } from './finished.ts'
-import type { Pictures } from './pictures.ts'
+import type { FinishedImages } from './finished.ts'
+import type { ImageReader } from './images.ts'
 import { readFields } from './read-fields.ts'
-import { planners } from './request-builders.ts'
+import { requestBuilders } from './request-builders.ts'
 import { completeRequest, type GenerationKind, type RequestSources, type BotCall } from './request.ts'
 import type { UserRules } from './user-limits.ts'
 import { type BotUser, userKey } from './user-scope.ts'
@@ -47,8 +47,8 @@ export function createHistory (redis: Redis, keys: Keys, store: Pick<JobStore, '
 export interface PreparedRequest {
   readonly user: BotUser
   readonly submission: SubmissionRequest
-  /** What its client is told of what is wrong with it, where it was not sent as it stands here. */
-  readonly told?: (error: unknown) => unknown
+  /** Turns an error into the one for the client, if the client did not send the request in this form. */
+  readonly describeError?: (error: unknown) => unknown
 }
 
 export interface Generations {
@@ -65,18 +65,18 @@ export interface GenerationsDependencies extends RequestSources {
   readonly submitter: Submitter
   readonly history: History
   readonly rules: UserRules
-  readonly pictures: Pictures
-  readonly finished: FinishedPictures
+  readonly imageReader: ImageReader
+  readonly finished: FinishedImages
 }
 
 /** Generations of users: read, held to the rules for users, and submitted as any other job. */
 export function createGenerations (dependencies: GenerationsDependencies): Generations {
-  const { submitter, history, rules, pictures, finished } = dependencies
+  const { submitter, history, rules, imageReader, finished } = dependencies
   return {
     async prepare (kind, call) {
       const request = await completeRequest(kind, call, dependencies)
-      const plan = await planners[kind](request, {
-        pictures, finished, maxPixels: rules.maxPixels, maxEnlargedPixels: rules.maxEnlargedPixels
+      const plan = await requestBuilders[kind](request, {
+        imageReader, finished, maxPixels: rules.maxPixels, maxEnlargedPixels: rules.maxEnlargedPixels
       })
       rules.checkWords({ prompt: String(plan.given.prompt ?? '') })
       const asked = readFields(WebhookFields, call.fields)
@@ -110,8 +110,9 @@ export function createGenerations (dependencies: GenerationsDependencies): Gener
       const accepted: Accepted[] = []
       try {
         const checked = []
-        for (const { submission, told = (error: unknown) => error } of requests) {
-          checked.push(await submitter.check(submission, requests.length).catch(error => { throw told(error) }))
+        for (const { submission, describeError } of requests) {
+          const check = submitter.check(submission, requests.length)
+          checked.push(await check.catch(error => { throw describeError?.(error) ?? error }))
         }
         await begin(ids)
         for (const [index, one] of checked.entries()) {

@@ -6,14 +6,14 @@ import { GenerationFailure } from '../a1111/types.ts'
 import { fieldsOf } from '../lib/json-values.ts'
 import type { Keys } from '../lib/keys.ts'
 import type { Model } from '../model-facts/facts.ts'
-import { longestPicture, type PictureContent, pictureOf } from '../models/pictures.ts'
+import { maxImageBytes, type ImageContent, imageOf } from '../models/images.ts'
 import { loadScript } from '../redis/scripts.ts'
 import type { Server, ServerRegistry } from '../servers/registry.ts'
 
 export type LoraEdits = Readonly<Partial<Record<keyof LoraEdit, unknown>>> & LoraEdit
 
 /** What people wrote of LoRAs, beside the catalogue of models. */
-export interface LoraNotes {
+export interface LoraMetadataStore {
   edits (): Promise<ReadonlyMap<string, LoraEdits>>
   /** Lays an edit over those of before; null takes a field back. */
   edit (filename: string, edit: LoraEdit): Promise<void>
@@ -27,7 +27,7 @@ export function loraKey (filename: string): string {
   return bareName(filename).toLowerCase()
 }
 
-export function createLoraNotes (redis: Redis, keys: Keys): LoraNotes {
+export function createLoraMetadataStore (redis: Redis, keys: Keys): LoraMetadataStore {
   const editsKey = keys.key('studio', 'loras', 'edits')
 
   return {
@@ -48,10 +48,10 @@ export function createLoraNotes (redis: Redis, keys: Keys): LoraNotes {
   }
 }
 
-/** Pictures that lie beside LoRAs at servers, which a folder of this machine does not show. */
+/** Images that lie beside LoRAs at servers, which a folder of this machine does not show. */
 export interface LoraPreviews {
   /** Null where no server has one, or none can be reached. */
-  read (model: Model): Promise<PictureContent | null>
+  read (model: Model): Promise<ImageContent | null>
   /** Ids of models of which it was found lately that no server has a picture. */
   without (): Promise<ReadonlySet<string>>
   /** Looks anew for what was not there. */
@@ -77,14 +77,14 @@ const believedMs = 24 * 60 * 60 * 1000
 export function createLoraPreviews ({ redis, keys, registry, connect }: LoraPreviewsDependencies): LoraPreviews {
   const withoutKey = keys.key('studio', 'loras', 'without-preview')
 
-  async function readFrom (server: Server, path: string): Promise<PictureContent | null | 'unreachable'> {
+  async function readFrom (server: Server, path: string): Promise<ImageContent | null | 'unreachable'> {
     const client = connect(server)
     try {
       for (const ending of endings) {
         const name = path.replace(/\.[^./\\]+$/, '') + ending
         const bytes = await client.readBytes(`/sd_extra_networks/thumb?filename=${encodeURIComponent(name)}`,
-          { maxAnswerBytes: longestPicture }).catch(answeredNo)
-        if (bytes !== null) return pictureOf(bytes, new Date())
+          { maxAnswerBytes: maxImageBytes }).catch(answeredNo)
+        if (bytes !== null) return imageOf(bytes, new Date())
       }
       return null
     } catch (error) {

@@ -9,15 +9,15 @@ import type { Model } from '../model-facts/facts.ts'
 import type { Catalogue } from '../models/catalogue.ts'
 import type { Freshness } from '../models/civitai-client.ts'
 import type { ModelService } from '../models/model-service.ts'
-import { type CivitaiPictures, noPicture, type PictureContent } from '../models/pictures.ts'
+import { type CivitaiImages, imageNotFound, type ImageContent } from '../models/images.ts'
 import type { ModelRefresher } from '../models/refresh.ts'
 import { containedScore } from '../models/search.ts'
 import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
-import { type LoraEdits, loraKey, type LoraNotes, type LoraPreviews, placesOf } from './lora-metadata.ts'
+import { type LoraEdits, loraKey, type LoraMetadataStore, type LoraPreviews, placesOf } from './lora-metadata.ts'
 
 /** Words in file names that say what a LoRA is about. */
-const telling = new Set([
+const describingWords = new Set([
   'realistic', 'anime', 'manga', 'cartoon', '3d', '2d', 'portrait', 'landscape', 'concept', 'style', 'art', 'character',
   'outfit', 'pose', 'background'
 ])
@@ -34,7 +34,8 @@ function displayName (filename: string): string {
 
 /** Tags for a LoRA of which nothing else is known. */
 function tagsOfName (filename: string): string[] {
-  return [...new Set(wordsOfFilename(filename).map(word => word.toLowerCase()).filter(word => telling.has(word)))]
+  const words = wordsOfFilename(filename).map(word => word.toLowerCase())
+  return [...new Set(words.filter(word => describingWords.has(word)))]
 }
 
 /** Text without the HTML that Civitai's descriptions have. */
@@ -55,7 +56,7 @@ export interface Lora {
   /** Set by a person; null leaves it to the model's own pictures. */
   readonly thumbnail: string | null
   /** At Civitai, of a model that the catalogue has none of. */
-  readonly civitaiPicture: string | null
+  readonly civitaiImage: string | null
   /** Whether a server may have one: nobody knows before it is asked for. */
   readonly mayHavePreview: boolean
   readonly civitaiId: number | null
@@ -73,7 +74,7 @@ export interface LoraService {
   require (filename: string): Promise<Lora>
   edit (filename: string, edit: LoraEdit): Promise<Lora>
   /** What there is to see of it. @throws ServiceError `image_not_found`, `civitai_unreachable` */
-  picture (lora: Lora): Promise<PictureContent>
+  image (lora: Lora): Promise<ImageContent>
   /** Asks Civitai. @throws ServiceError `civitai_unreachable`, `civitai_not_found` */
   enrich (filename: string, freshness: Freshness): Promise<Lora>
   /** Has every server read its folder anew, and reads what it finds. Model folders follow in the background. */
@@ -82,12 +83,12 @@ export interface LoraService {
 
 export interface LoraServiceDependencies {
   readonly catalogue: Catalogue
-  readonly pictures: CivitaiPictures
+  readonly images: CivitaiImages
   readonly refresher: ModelRefresher
   /** Looks through the folders of this machine. */
   readonly maintenance: { requestScan (): Promise<unknown> }
   readonly service: Pick<ModelService, 'folders'>
-  readonly notes: LoraNotes
+  readonly notes: LoraMetadataStore
   readonly previews: LoraPreviews
   readonly registry: ServerRegistry
   readonly states: ServerStateStore
@@ -159,11 +160,11 @@ export function createLoraService (dependencies: LoraServiceDependencies): LoraS
       await refresher.refresh(model, { freshness })
       return await require(String(model.id))
     },
-    async picture ({ model, civitaiPicture }) {
+    async image ({ model, civitaiImage }) {
       const preview = await previews.read(model)
       if (preview !== null) return preview
-      if (civitaiPicture === null) throw noPicture()
-      return await dependencies.pictures.read(civitaiPicture)
+      if (civitaiImage === null) throw imageNotFound()
+      return await dependencies.images.read(civitaiImage)
     },
     async scan () {
       await previews.forget()
@@ -198,7 +199,7 @@ function loraOf (model: Model, edits: LoraEdits, servers: readonly string[]): Om
     strengthRange: edits.strength_range ?? defaultStrengths,
     description: edits.description ?? (facts.description === null ? trainedOn && `Trained on ${trainedOn}` : plainText(facts.description)),
     thumbnail: edits.thumbnail ?? null,
-    civitaiPicture: facts.civitai?.images[0]?.url ?? null,
+    civitaiImage: facts.civitai?.images[0]?.url ?? null,
     civitaiId: edits.civitai_id ?? facts.civitai?.modelId ?? null,
     baseModel: facts.baseModel,
     preferredWeight: facts.weight,

@@ -1,5 +1,5 @@
 import sharp from 'sharp'
-import type { Size } from './pictures.ts'
+import type { Size } from './images.ts'
 
 /** Models and VAEs know no finer steps. */
 const step = 8
@@ -26,7 +26,7 @@ export interface Sides {
 }
 
 /** A picture with room around it, and the mask of what is to be drawn; both as base64. */
-export interface WidenedPicture extends Size {
+export interface WidenedImage extends Size {
   readonly image: string
   readonly mask: string
 }
@@ -39,7 +39,7 @@ export interface WidenedPicture extends Size {
  */
 export async function widened (
   bytes: Buffer, asked: Sides, overlap: number, maxPixels: number
-): Promise<WidenedPicture> {
+): Promise<WidenedImage> {
   const upright = sharp(bytes).autoOrient().flatten({ background: '#fff' }).toColourspace('srgb')
   const { data, info } = await upright.raw().toBuffer({ resolveWithObject: true })
   const whole = { width: info.width + asked.left + asked.right, height: info.height + asked.top + asked.bottom }

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { BotBatchRequest, SweepAxis } from '../../schemas/bots-job.ts'
+import type { BotBatchRequest, GridAxis } from '../../schemas/bots-job.ts'
 import { invalidField, isRecord } from '../a1111/field-values.ts'
 import { nearest } from '../a1111/names.ts'
 import { ServiceError } from '../lib/errors.ts'
@@ -9,22 +9,22 @@ import { readInteger, type Seed, seedAfter } from '../lib/seeds.ts'
 type Fields = Readonly<Record<string, unknown>>
 
 /** One generation of a batch. */
-export interface SweepCell {
+export interface GridCell {
   readonly fields: Fields
   readonly label: string
 }
 
 /** A batch taken apart: variation by variation, and in each the third axis before the second before the first. */
 export interface Sweep {
-  readonly cells: readonly SweepCell[]
+  readonly cells: readonly GridCell[]
   readonly axes: ReadonlyArray<{ readonly field: string, readonly values: readonly string[] }>
 }
 
-export interface SweepOptions {
+export interface GridOptions {
   readonly knownFields: ReadonlySet<string>
   readonly maxCells: number
   /** A seed where none is given. */
-  readonly drawSeed: () => Seed
+  readonly randomSeed: () => Seed
 }
 
 interface AxisValue {
@@ -36,27 +36,27 @@ interface AxisValue {
  * Every generation that a batch asks for.
  * @throws ServiceError `invalid_field_value` naming axis or variation
  */
-export function expandSweep (request: BotBatchRequest, options: SweepOptions): Sweep {
+export function expandGrid (request: BotBatchRequest, options: GridOptions): Sweep {
   const { base_request: base, variations, axes } = request
   const read = axes.map((axis, index) => axisValues(axis, `axes.${index}`, base, options.knownFields))
   const count = Math.max(1, variations.length) * read.reduce((product, values) => product * values.length, 1)
   if (count > options.maxCells) {
     throw invalidField('axes', `This makes ${count} generations; a batch can have at most ${options.maxCells}.`)
   }
-  const starts: SweepCell[] = variations.length === 0
+  const starts: GridCell[] = variations.length === 0
     ? [{ fields: base, label: '' }]
     : variations.map((variation, index) =>
       ({ fields: { ...base, ...variation }, label: variationLabel(variation, index) }))
   // The last axis is the outermost, so that rows of the grid follow each other.
-  const cells = read.reduceRight<SweepCell[]>((cells, values) => cells.flatMap(cell =>
+  const cells = read.reduceRight<GridCell[]>((cells, values) => cells.flatMap(cell =>
     values.map(({ apply, label }) => ({ fields: apply(cell.fields), label: joined(cell.label, label) }))), starts)
   return {
-    cells: withSeeds(cells, request, options.drawSeed),
+    cells: withSeeds(cells, request, options.randomSeed),
     axes: axes.map(({ field }, index) => ({ field, values: (read[index] ?? []).map(({ label }) => label) }))
   }
 }
 
-function axisValues (axis: SweepAxis, place: string, base: Fields, known: ReadonlySet<string>): AxisValue[] {
+function axisValues (axis: GridAxis, place: string, base: Fields, known: ReadonlySet<string>): AxisValue[] {
   const { field, search } = axis
   const path = field.split('.')
   const [name = ''] = path
@@ -82,7 +82,7 @@ function axisValues (axis: SweepAxis, place: string, base: Fields, known: Readon
 /** Longer ranges are a slip of the step. */
 const longestRange = 200
 
-function rangeValues ({ range }: SweepAxis, place: string): Seed[] {
+function rangeValues ({ range }: GridAxis, place: string): Seed[] {
   if (range === null) throw invalidField(`${place}.values`, `${place} needs values, or a range.`)
   const whole = wholeRange(range)
   const [start, stop, step] = [Number(range.start), Number(range.stop), Number(range.step)]
@@ -102,7 +102,7 @@ function rangeValues ({ range }: SweepAxis, place: string): Seed[] {
 }
 
 /** A range of whole numbers, which seeds need exactly. */
-function wholeRange ({ start, stop, step }: NonNullable<SweepAxis['range']>) {
+function wholeRange ({ start, stop, step }: NonNullable<GridAxis['range']>) {
   if (![start, stop, step].every(part => typeof part === 'bigint' || Number.isSafeInteger(part))) return null
   return { start: BigInt(start), stop: BigInt(stop), step: BigInt(step) }
 }
@@ -123,8 +123,8 @@ function withValueAt (container: unknown, path: readonly string[], value: unknow
 
 /** Cells that name a seed keep it. */
 function withSeeds (
-  cells: readonly SweepCell[], { base_request: base, seed_mode: mode }: BotBatchRequest, draw: () => Seed
-): SweepCell[] {
+  cells: readonly GridCell[], { base_request: base, seed_mode: mode }: BotBatchRequest, draw: () => Seed
+): GridCell[] {
   const given = readInteger(base.seed ?? -1)
   const first = given !== undefined && given >= 0 ? given : draw()
   return cells.map((cell, index) => {

@@ -6,7 +6,7 @@ import { definedOnly } from '../a1111/field-values.ts'
 import { loraNames } from '../a1111/lora-tags.ts'
 import { bareName } from '../a1111/names.ts'
 import { fitted } from './outpaint.ts'
-import type { Size } from './pictures.ts'
+import type { Size } from './images.ts'
 
 type Given = Record<string, unknown>
 

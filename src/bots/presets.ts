@@ -6,7 +6,7 @@ import { invalidField } from '../a1111/field-values.ts'
 import { ServiceError } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
 import { changeJson, readJson } from '../redis/json-value.ts'
-import type { KeptImages } from './pictures.ts'
+import type { KeptImages } from './images.ts'
 import { userKey, type BotUser } from './user-scope.ts'
 
 type Fields = Readonly<Record<string, unknown>>

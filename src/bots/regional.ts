@@ -181,18 +181,18 @@ const wholeKeyword = /(?<![\p{L}\p{N}_])(?:BREAK|ADDCOMM|ADDBASE|[Aa][Dd][Dd](?:
  * @throws ServiceError `invalid_field_value` for a word that cannot be written otherwise
  */
 function plainWords (given: string, field: string, side: 'positive' | 'negative', warn: Warn): string {
-  const told = new Set<string>()
+  const warned = new Set<string>()
   const parted = given.replace(wholeKeyword, word => {
     if (side === 'negative' && word !== word.toUpperCase()) return word
-    if (!told.has(word)) warn({ code: 'regional_keyword_removed', message: `${word} divides a prompt into regions, so ${field} has a comma in its place.`, field })
-    told.add(word)
+    if (!warned.has(word)) warn({ code: 'regional_keyword_removed', message: `${word} divides a prompt into regions, so ${field} has a comma in its place.`, field })
+    warned.add(word)
     return ','
   })
   const text = parted.replace(/[\p{L}\p{N}_]+/gu, word => {
     if (side === 'positive' && signalWords.test(word)) throw unwritable(word, field)
     if (!capitalWords.test(word)) return word
-    if (word === 'AND' && !told.has(word)) {
-      told.add(word)
+    if (word === 'AND' && !warned.has(word)) {
+      warned.add(word)
       warn({ code: 'regional_keyword_removed', message: `AND mixes whole pictures, so ${field} has a small "and" in its place.`, field })
     }
     return word.toLowerCase()

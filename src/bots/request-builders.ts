@@ -6,13 +6,13 @@ import type { Warning } from '../../schemas/generation-parameters.ts'
 import { invalidField, isRecord } from '../a1111/field-values.ts'
 import { ValidationFailure } from '../fastapi/errors.ts'
 import { pydantic2 } from '../fastapi/pydantic2.ts'
-import { controlNetUnits, type RequestPictures } from './controlnet.ts'
-import { checkEnlargement, faceParameters, type FinishedPictures, upscaleParameters } from './finished.ts'
+import { controlNetUnits, type RequestImages } from './controlnet.ts'
+import { checkEnlargement, faceParameters, type FinishedImages, upscaleParameters } from './finished.ts'
 import { defaultPixels, widened } from './outpaint.ts'
 import {
   hiresParameters, imageParameters, loraTags, type Said, says, sizeParameters, defaultParameters
 } from './parameters.ts'
-import type { Pictures, Size } from './pictures.ts'
+import type { ImageReader, Size } from './images.ts'
 import { readFields, validationDetail } from './read-fields.ts'
 import { regionalScript } from './regional.ts'
 import type { CompleteRequest, GenerationKind } from './request.ts'
@@ -28,9 +28,9 @@ export interface Plan {
   readonly work?: 'extras'
 }
 
-export interface PlanSources {
-  readonly pictures: Pictures
-  readonly finished: FinishedPictures
+export interface BuilderSources {
+  readonly imageReader: ImageReader
+  readonly finished: FinishedImages
   /** Pixels of one picture as it is first drawn. */
   readonly maxPixels: number
   /** Pixels of one picture that is enlarged. */
@@ -41,9 +41,9 @@ export interface PlanSources {
  * Turns a request of its kind into parameters of A1111. @throws ValidationFailure or ServiceError naming the
  * field
  */
-export type Planner = (request: CompleteRequest, sources: PlanSources) => Promise<Plan>
+export type RequestBuilder = (request: CompleteRequest, sources: BuilderSources) => Promise<Plan>
 
-export const planners: Readonly<Record<GenerationKind, Planner>> = {
+export const requestBuilders: Readonly<Record<GenerationKind, RequestBuilder>> = {
   async txt2img (request, { maxPixels }) {
     const fields = readFields(BotTxt2imgRequest, request.said)
     const { size, warnings } = sizeParameters(fields, maxPixels)
@@ -58,9 +58,9 @@ export const planners: Readonly<Record<GenerationKind, Planner>> = {
     needed(fields.mask, 'mask', request.said)
     return await fromImage(fields, request, sources)
   },
-  async outpaint (request, { pictures, maxPixels }) {
+  async outpaint (request, { imageReader, maxPixels }) {
     const fields = readFields(BotOutpaintRequest, request.said)
-    const bytes = await pictures.open(needed(fields.image, 'image', request.said), 'image')
+    const bytes = await imageReader.open(needed(fields.image, 'image', request.said), 'image')
     const sides = {
       left: fields.outpaint_pixels_left,
       right: fields.outpaint_pixels_right,
@@ -80,7 +80,7 @@ export const planners: Readonly<Record<GenerationKind, Planner>> = {
       inpainting_mask_invert: 0
     })
     const given = { ...usual(fields, request), width, height, ...painted }
-    const ofUnits = { image: wide.image, mask: wide.mask, startsFromPicture: true }
+    const ofUnits = { image: wide.image, mask: wide.mask, startsFromImage: true }
     return { given: withUnits(given, fields.controlnet_units, ofUnits), warnings: [] }
   },
   async controlnet (request, sources) {
@@ -99,7 +99,7 @@ export const planners: Readonly<Record<GenerationKind, Planner>> = {
       init_images: [fields.init_image],
       denoising_strength: fields.denoising_strength
     }
-    const units = withUnits(given, fields.controlnet_units, { ...pictures, startsFromPicture: true })
+    const units = withUnits(given, fields.controlnet_units, { ...pictures, startsFromImage: true })
     return { given: units, warnings }
   },
   async regional (request, { maxPixels }) {
@@ -121,10 +121,10 @@ export const planners: Readonly<Record<GenerationKind, Planner>> = {
     }, regional.script.name, regional.script.args)
     return { given: withUnits(given, fields.controlnet_units, {}), warnings: [...warnings, ...regional.warnings] }
   },
-  async upscale (request, { finished, pictures, maxEnlargedPixels }) {
+  async upscale (request, { finished, imageReader, maxEnlargedPixels }) {
     const fields = readFields(BotUpscaleRequest, request.said)
     const images = await finished.find(fields, request.keyId)
-    const sizes = await Promise.all(images.map(async image => await pictures.sizeOf(image, 'image')))
+    const sizes = await Promise.all(images.map(async image => await imageReader.sizeOf(image, 'image')))
     checkEnlargement(fields, sizes, maxEnlargedPixels)
     return { given: { ...upscaleParameters(fields), init_images: images }, warnings: [], work: 'extras' }
   },
@@ -143,18 +143,18 @@ function usual (fields: BotTxt2imgRequest, { said, loras }: CompleteRequest): Gi
 }
 
 async function fromImage (
-  fields: BotImg2imgRequest, request: CompleteRequest, sources: PlanSources
+  fields: BotImg2imgRequest, request: CompleteRequest, sources: BuilderSources
 ): Promise<Plan> {
   const image = needed(fields.image, 'image', request.said)
   const { size, warnings } = await imageSize(image, fields, request.said, sources)
   const given = { ...usual(fields, request), ...size, ...imageParameters(fields) }
-  const pictures = { image, mask: fields.mask, startsFromPicture: true }
+  const pictures = { image, mask: fields.mask, startsFromImage: true }
   return { given: withUnits(given, fields.controlnet_units, pictures), warnings }
 }
 
 /** The size that was asked for, else the picture's own as far as models draw well. */
-async function imageSize (image: string, asked: Size, said: Said, { pictures, maxPixels }: PlanSources) {
-  const own = await pictures.sizeOf(image, 'image')
+async function imageSize (image: string, asked: Size, said: Said, { imageReader, maxPixels }: BuilderSources) {
+  const own = await imageReader.sizeOf(image, 'image')
   if (!says(said, 'width') && !says(said, 'height')) {
     return { size: sizeParameters(own, Math.min(defaultPixels, maxPixels)).size, warnings: [] }
   }
@@ -172,7 +172,7 @@ function unitImages (fields: BotControlNetRequest): Array<string | null> {
   })
 }
 
-function withUnits (given: Given, units: readonly BotControlNetUnit[], pictures: RequestPictures): Given {
+function withUnits (given: Given, units: readonly BotControlNetUnit[], pictures: RequestImages): Given {
   const args = controlNetUnits(units, pictures)
   return args.length === 0 ? given : withScript(given, 'ControlNet', args)
 }

@@ -16,7 +16,7 @@ import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 import { asDefaults, mergeDefaults, type StoredDefaults } from './merge-defaults.ts'
 import { mergedLoras, type Said, says, type WeightedLora } from './parameters.ts'
-import type { KeptImages } from './pictures.ts'
+import type { KeptImages } from './images.ts'
 import type { Presets } from './presets.ts'
 import { readFields, refuse, unknownFields } from './read-fields.ts'
 import type { Session, Sessions } from './sessions.ts'
@@ -76,11 +76,11 @@ interface KnownLoras {
 /** @param target alias of the server that is to run it; empty for any */
 async function knownLoras (target: string, { registry, states }: LoraSources): Promise<KnownLoras> {
   const named = registry.byAlias(target)
-  const told = named === undefined
+  const reporting = named === undefined
     ? (await inventoriesOf(registry, states)).map(({ inventory }) => inventory)
     : [await states.inventory(named.id)]
-  const silent = told.some(inventory => inventory === null || inventory.missing.includes('loras'))
-  const inventories = told.flatMap(inventory => inventory ?? [])
+  const silent = reporting.some(inventory => inventory === null || inventory.missing.includes('loras'))
+  const inventories = reporting.flatMap(inventory => inventory ?? [])
   return {
     servers: named === undefined ? registry.list().filter(({ enabled }) => enabled) : [named],
     isKnown: filename => silent || inventories.some(inventory => findLora(filename, inventory) !== null),

@@ -6,7 +6,7 @@ import { ServiceError } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
 import { changeJson, readJson } from '../redis/json-value.ts'
 import type { SessionChange } from '../../schemas/bots-settings.ts'
-import type { KeptImages } from './pictures.ts'
+import type { KeptImages } from './images.ts'
 import { userKey, type BotUser } from './user-scope.ts'
 
 type Fields = Readonly<Record<string, unknown>>

@@ -9,7 +9,7 @@ import { isUnspecified } from './address-classes.ts'
 import { createEgressRules, type EgressSettings, type Reach } from './rules.ts'
 
 /** A place that belongs to the service: one of its servers, its Redis, its own listener. */
-export interface OwnPlace {
+export interface OwnAddress {
   /** Name or address, without brackets. */
   readonly host: string
   readonly port: number
@@ -26,11 +26,11 @@ const lifetime = 10_000
  * @param places read anew whenever the answer is older than ten seconds
  */
 function createOwnAddresses (
-  places: () => readonly OwnPlace[], resolve: Resolve
+  places: () => readonly OwnAddress[], resolve: Resolve
 ): () => Promise<ReadonlySet<string>> {
   let known: { readonly set: ReadonlySet<string>, readonly text: string, readonly until: number } | null = null
 
-  async function addressesOf ({ host, port }: OwnPlace, here: readonly string[]): Promise<string[]> {
+  async function addressesOf ({ host, port }: OwnAddress, here: readonly string[]): Promise<string[]> {
     const addresses = isIP(host) === 0
       ? (await resolve(host).catch(() => [])).map(({ address }) => unmapped(address))
       : [unmapped(host)]
@@ -80,7 +80,7 @@ export interface EgressGuard {
 export interface EgressGuardDependencies {
   readonly settings: EgressSettings
   /** Our servers, Redis and whatever else is ours. */
-  readonly places: () => readonly OwnPlace[]
+  readonly places: () => readonly OwnAddress[]
   readonly resolve?: Resolve
   /** Milliseconds that connecting may take. */
   readonly connectTimeout?: number

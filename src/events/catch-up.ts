@@ -13,7 +13,7 @@ export interface EventSink {
   ready (): Promise<void>
 }
 
-export interface Following {
+export interface CatchUpOptions {
   readonly eventBus: EventBus
   /** Goes on after this event. */
   readonly after: string
@@ -30,7 +30,7 @@ const readAgainMs = 500
  * signal is aborted. What it missed is read at the pace that the receiver takes it, so nothing piles up meanwhile.
  * As long as Redis gives nothing, it waits. Resolves when it has caught up.
  */
-export async function follow ({ eventBus, after, accepts, sink, signal }: Following): Promise<void> {
+export async function catchUp ({ eventBus, after, accepts, sink, signal }: CatchUpOptions): Promise<void> {
   let cursor = after
   let caughtUp = false
 
@@ -53,8 +53,8 @@ export async function follow ({ eventBus, after, accepts, sink, signal }: Follow
   }
 
   const stop = eventBus.listen({
-    heard (event) { if (caughtUp) pass(event) },
-    lost (head) {
+    onEvent (event) { if (caughtUp) pass(event) },
+    onGap (head) {
       if (!caughtUp) return
       cursor = head
       sink.reset(head)

@@ -7,9 +7,9 @@ import type { EventLog } from './event-log.ts'
 /** Somebody in this process who wants to hear of everything. */
 export interface EventListener {
   /** Must not throw. */
-  heard (event: ServiceEvent): void
+  onEvent (event: ServiceEvent): void
   /** Events were missed that are not kept any more; the stream goes on after this id. */
-  lost (head: string): void
+  onGap (head: string): void
 }
 
 /** All events, in order and each once, for any number of listeners over one connection. */
@@ -20,7 +20,7 @@ export interface EventBus {
   /** Returns what ends it. */
   listen (listener: EventListener): () => void
   /** Tells the listeners of this process something that is not kept. */
-  tell (event: ServiceEvent & { readonly id: null }): void
+  emit (event: ServiceEvent & { readonly id: null }): void
   close (): void
 }
 
@@ -39,7 +39,7 @@ const readAgainMs = 500
  * Hears of events on a channel, where stored and passing ones come in their order. What was published while the
  * connection was away is read from the stream when it is back.
  */
-export async function openEventFeed (dependencies: EventBusDependencies): Promise<EventBus> {
+export async function openEventBus (dependencies: EventBusDependencies): Promise<EventBus> {
   const { eventLog, subscriber, keys, log } = dependencies
   const channel = keys.channel('jobs')
   const listeners = new Set<EventListener>()
@@ -52,14 +52,14 @@ export async function openEventFeed (dependencies: EventBusDependencies): Promis
   await subscriber.subscribe(channel)
   let head = await eventLog.head()
 
-  function tell (event: ServiceEvent): void {
-    for (const listener of listeners) listener.heard(event)
+  function emit (event: ServiceEvent): void {
+    for (const listener of listeners) listener.onEvent(event)
   }
 
-  function tellStored (event: StoredEvent): void {
+  function emitStored (event: StoredEvent): void {
     if (!isAfter(event.id, head)) return
     head = event.id
-    tell(event)
+    emit(event)
   }
 
   function hear (from: string, message: string): void {
@@ -69,8 +69,8 @@ export async function openEventFeed (dependencies: EventBusDependencies): Promis
     if (event.id !== null) newest = event.id
     // What is kept comes from the stream then, in its order.
     if (catchingUp) return
-    if (event.id === null) tell(event)
-    else tellStored({ ...event, id: event.id })
+    if (event.id === null) emit(event)
+    else emitStored({ ...event, id: event.id })
   }
 
   async function readOn (): Promise<void> {
@@ -79,9 +79,9 @@ export async function openEventFeed (dependencies: EventBusDependencies): Promis
       if (closing.signal.aborted) return
       if (page.gap) {
         head = page.head
-        for (const listener of listeners) listener.lost(head)
+        for (const listener of listeners) listener.onGap(head)
       }
-      page.events.forEach(tellStored)
+      page.events.forEach(emitStored)
       if (isAfter(page.next, head)) head = page.next
       if (head === page.head && (newest === '' || !isAfter(newest, head))) return
     }
@@ -121,7 +121,7 @@ export async function openEventFeed (dependencies: EventBusDependencies): Promis
       listeners.add(listener)
       return () => { listeners.delete(listener) }
     },
-    tell,
+    emit,
     close () {
       closing.abort()
       subscriber.off('message', hear)

@@ -138,7 +138,7 @@ export interface FlorenceRunnerDependencies {
   readonly limits: ImageLimits
   readonly reachOf: (keyId: string | null) => Promise<Reach>
   /** Has whoever wants to know told how a task ended; telling twice is telling once. */
-  readonly tell: (ended: FlorenceTask) => Promise<void>
+  readonly onFinished: (ended: FlorenceTask) => Promise<void>
 }
 
 const fetchDeadline = 30_000
@@ -175,12 +175,12 @@ export async function runFlorenceTask (
  */
 async function end (
   task: FlorenceTask, outcome: Pick<FlorenceTask, 'status' | 'text' | 'image' | 'problem'>,
-  { store, tell }: FlorenceRunnerDependencies
+  { store, onFinished }: FlorenceRunnerDependencies
 ): Promise<boolean> {
   const { status, ...change } = outcome
   const endedAt = Date.now()
   if ((await store.find(task.id))?.status !== 'processing') return false
-  await tell({ ...task, ...outcome, endedAt })
+  await onFinished({ ...task, ...outcome, endedAt })
   return await store.move(task.id, ['processing'], status, { ...change, endedAt })
 }
 

@@ -139,7 +139,7 @@ export function decideAfter (
       if (isRateLimit(failure) && life.filter(({ error }) => error.code === failure.code).length < maxTurnedAway) {
         return giveBack
       }
-      if (isLast || failure.isFinal || (isTold(failure) && isRepeated(failure, life))) {
+      if (isLast || failure.isFinal || (isReported(failure) && isRepeated(failure, life))) {
         return fail(failure.code, failure.message)
       }
       return { ...giveBack, usedAttempts: 1, delayMs: backoff() }
@@ -157,7 +157,7 @@ function quarantined (failure: GenerationFailure): FailureDecision {
 }
 
 /** Whether the failure is an answer of the server, in contrast to a broken connection or our own fault. */
-function isTold ({ failureClass, code }: GenerationFailure): boolean {
+function isReported ({ failureClass, code }: GenerationFailure): boolean {
   return failureClass === 'bad-answer' || code === 'server_error'
 }
 

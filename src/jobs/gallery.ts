@@ -138,8 +138,8 @@ export function createGallery (
  * The checkpoint that made a job's images, as the server reported or the client requested it; null if neither is known.
  */
 export function checkpointOf ({ submission, result }: Job): string | null {
-  const told = result?.info?.sd_model_name
-  return submission.checkpointTitle ?? (typeof told === 'string' && told !== '' ? told : submission.checkpoint)
+  const named = result?.info?.sd_model_name
+  return submission.checkpointTitle ?? (typeof named === 'string' && named !== '' ? named : submission.checkpoint)
 }
 
 function imagesOf (job: Job, role: StoredImage['role'] | undefined): GalleryImage[] {

@@ -39,7 +39,7 @@ export function createTaskRecogniser (
 
   return {
     async before () {
-      if (tasks.tellsApart()) return
+      if (tasks.distinguishesTasks()) return
       wasIdle = await tasks.progress(null).then(({ busy }) => !busy, () => false)
     },
     sent () {
@@ -97,7 +97,7 @@ export function createTaskControl (
 export async function stopOpenTask (
   client: TaskControl, taskId: string, isOurs: TaskRecogniser['isOurs'], signal: AbortSignal
 ): Promise<void> {
-  const lasts = createForesight()
+  const lasts = createOutlastCheck()
   while (!signal.aborted) {
     const seen = await look(client, taskId, signal)
     if (signal.aborted) return
@@ -132,7 +132,7 @@ export async function stopOrphanedTask (
   client: TaskControl, taskId: string, { sentAt = 0, answer, mark = null }: Orphan, signal: AbortSignal
 ): Promise<void> {
   const arrivedBy = performance.now() + Math.min(0, sentAt - Date.now()) + longestWay
-  const lasts = createForesight()
+  const lasts = createOutlastCheck()
   const stands = createStandstill()
   let idleLooks = 0
   while (!signal.aborted) {
@@ -199,7 +199,7 @@ interface Look extends ServerProgress {
  * Decides whether the running task surely lasts until an interrupt arrives. Before the first step a server does not
  * estimate the end: the task counts as lasting if it has run without a step for as long as an interrupt can take.
  */
-function createForesight (): (seen: Look) => boolean {
+function createOutlastCheck (): (seen: Look) => boolean {
   let unbegunSince: number | null = null
   return ({ etaSeconds, took }) => {
     const margin = Math.max(nearlyOver, 4 * took)

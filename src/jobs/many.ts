@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis'
 import { type FieldRule, readValue } from '../a1111/field-values.ts'
 import { ignoring, refuseMore, ServiceError } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
-import { drawSeed, largestSeed, leavesRoom, type Seed, seedAfter } from '../lib/seeds.ts'
+import { randomSeed, largestSeed, leavesRoom, type Seed, seedAfter } from '../lib/seeds.ts'
 import { createSemaphore } from '../lib/semaphore.ts'
 import { iso } from '../lib/text.ts'
 import type { Job } from './job.ts'
@@ -181,7 +181,7 @@ export function createBulks (redis: Redis, keys: Keys, store: JobStore, submitte
       const checked = await submitter.check({ ...request, bulkId: id }, quantity)
       const base = given === -1 ? checked.normalised.parameters.seed ?? 0 : given
       refuseOverflow(base, quantity)
-      const random = () => drawSeed(below => randomInt(below))
+      const random = () => randomSeed(below => randomInt(below))
       const incremental = seedVariation === 'incremental'
       const first = await submitter.accept(checked, jobIdOf(id, 0), incremental ? base : random())
       const accepted = [first]

@@ -14,7 +14,7 @@ export interface PositionBroadcasterDependencies {
   readonly estimates: Pick<Estimates, 'line' | 'places'>
   readonly log: Log
   /** Whether there are listeners. */
-  readonly isHeard: () => boolean
+  readonly hasListeners: () => boolean
 }
 
 /** Number of positions that are published; further back each step forward is of no interest. */
@@ -30,12 +30,12 @@ const movers = new Set<EventKind>([
 
 /** Positions follow from the current queue, so they are computed here, while there are listeners. */
 export function startPositionBroadcaster (
-  { eventBus, estimates, log, isHeard }: PositionBroadcasterDependencies
+  { eventBus, estimates, log, hasListeners }: PositionBroadcasterDependencies
 ): PositionBroadcaster {
-  const told = new Map<string, Map<string, number>>()
+  const published = new Map<string, Map<string, number>>()
   const due = new Map<string, NodeJS.Timeout>()
 
-  function hear ({ kind, serverId, data }: ServiceEvent): void {
+  function onEvent ({ kind, serverId, data }: ServiceEvent): void {
     if (!movers.has(kind)) return
     if (serverId !== null) lookSoon(serverId)
     if (typeof data.from === 'string') lookSoon(data.from)
@@ -45,19 +45,19 @@ export function startPositionBroadcaster (
     if (due.has(serverId)) return
     due.set(serverId, setTimeout(() => {
       due.delete(serverId)
-      if (!isHeard()) told.delete(serverId)
+      if (!hasListeners()) published.delete(serverId)
       else look(serverId).catch(error => { log.debug({ err: error }, 'places could not be read') })
     }, together))
   }
 
   async function look (serverId: string): Promise<void> {
     const [line, places] = await Promise.all([estimates.line(serverId), estimates.places(serverId, placesTold)])
-    const before = told.get(serverId)
-    told.set(serverId, new Map(places.map(({ jobId, position }) => [jobId, position])))
-    eventBus.tell(queueEvent(serverId, line))
+    const before = published.get(serverId)
+    published.set(serverId, new Map(places.map(({ jobId, position }) => [jobId, position])))
+    eventBus.emit(queueEvent(serverId, line))
     for (const { jobId, keyId, position, estimate } of places) {
       if (before?.get(jobId) === position) continue
-      eventBus.tell({
+      eventBus.emit({
         ...live(serverId),
         kind: 'place',
         jobId,
@@ -68,7 +68,7 @@ export function startPositionBroadcaster (
     }
   }
 
-  const forget = eventBus.listen({ heard: hear, lost () { told.clear() } })
+  const forget = eventBus.listen({ onEvent, onGap () { published.clear() } })
   return {
     close () {
       forget()

@@ -80,7 +80,7 @@ export function createPreviews ({ eventBus, redis, subscriber, keys, log }: Prev
     if (subscriber.status === 'ready') subscriber.unsubscribe(channel).catch(debug)
   }
 
-  function hear (from: string, text: string): void {
+  function onMessage (from: string, text: string): void {
     if (from !== channel) return
     const { job, key, server, width, height, moment: timestamp, jpeg } = JSON.parse(text) as PreviewMessage
     const preview = { jpeg: Buffer.from(jpeg, 'base64'), moment: timestamp }
@@ -89,7 +89,7 @@ export function createPreviews ({ eventBus, redis, subscriber, keys, log }: Prev
     const oldest = shown.keys().next()
     if (shown.size > maxKept && !oldest.done) shown.delete(oldest.value)
     waiting.get(job)?.forEach(take => { take(preview) })
-    eventBus.tell({
+    eventBus.emit({
       id: null,
       kind: 'preview',
       jobId: job,
@@ -101,10 +101,10 @@ export function createPreviews ({ eventBus, redis, subscriber, keys, log }: Prev
     })
   }
 
-  subscriber.on('message', hear)
+  subscriber.on('message', onMessage)
   const forget = eventBus.listen({
-    heard (event) { if (event.jobId !== null && isLast(event)) shown.delete(event.jobId) },
-    lost () { shown.clear() }
+    onEvent (event) { if (event.jobId !== null && isLast(event)) shown.delete(event.jobId) },
+    onGap () { shown.clear() }
   })
 
   function watch (jobId: string | null, signal: AbortSignal): void {
@@ -149,7 +149,7 @@ export function createPreviews ({ eventBus, redis, subscriber, keys, log }: Prev
       }
     },
     close () {
-      subscriber.off('message', hear)
+      subscriber.off('message', onMessage)
       clearInterval(timer)
       forget()
     }

@@ -33,7 +33,7 @@ export interface RecoveryDependencies {
   readonly store: JobStore
   readonly otherServer: OtherServer
   readonly limits: FailureLimits
-  readonly teller: GenerationTelemetry
+  readonly telemetry: GenerationTelemetry
   readonly log: Log
 }
 
@@ -61,7 +61,7 @@ const aboutNames = /\bhas no\b|not found|could not find/i
 
 /** Decides after a generation without an answer what happens to the job, its queue and the server. */
 export function createRecovery (dependencies: RecoveryDependencies): (failed: FailedGeneration) => Promise<void> {
-  const { server, client, monitor, store, otherServer, limits, teller, log } = dependencies
+  const { server, client, monitor, store, otherServer, limits, telemetry, log } = dependencies
   /** The job that found the GPU process broken, until the server shows otherwise. */
   let brokenBy: string | null = null
 
@@ -94,7 +94,7 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
       const status = await store.end(claim, 'failed', {
         error: describedFailure(failure, code, message), attempts
       })
-      if (status !== null) teller.ended(job, { status, code, images: 0, took: null })
+      if (status !== null) telemetry.ended(job, { status, code, images: 0, took: null })
       return
     }
     const { usedAttempts, crashes, remedy } = decision
@@ -110,7 +110,7 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
       disposition,
       maxAttempts: limits.attempts
     })
-    if (outcome === 'spent') teller.ended(job, { status: 'failed', code: failure.code, images: 0, took: null })
+    if (outcome === 'spent') telemetry.ended(job, { status: 'failed', code: failure.code, images: 0, took: null })
     // the generation of another process there now needs its checkpoint
     if (remedy === 'unload-checkpoint' && outcome === 'returned') await client.unloadCheckpoint().catch(() => undefined)
   }
@@ -144,7 +144,7 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
     })
     if (outcome !== 'returned') return
     await store.move(job.id, next.id)
-    log.info({ ...teller.about(job), to: next.alias }, 'the job moves to another server')
+    log.info({ ...telemetry.about(job), to: next.alias }, 'the job moves to another server')
   }
 
   return async failed => {
@@ -154,10 +154,10 @@ export function createRecovery (dependencies: RecoveryDependencies): (failed: Fa
       run: claim.run, server: server().alias, startedAt, endedAt: Date.now(), error: described
     }
     const attempts = [...job.attempts, attempt]
-    teller.failed(job, failure, stopReason)
+    telemetry.failed(job, failure, stopReason)
     if (stopReason === 'cancel') {
       if (await store.end(claim, 'cancelled', { attempts }) !== null) {
-        teller.ended(job, { status: 'cancelled', code: '', images: 0, took: null })
+        telemetry.ended(job, { status: 'cancelled', code: '', images: 0, took: null })
       }
     } else if (stopReason === 'shutdown') {
       await store.giveBack(claim, {
@@ -230,7 +230,7 @@ export function createOrphanKeeper (dependencies: OrphanKeeperDependencies): Orp
 
   async function stop (jobId: string, orphan: Orphan, until: AbortSignal): Promise<void> {
     // If tasks cannot be told apart, only waiting prevents a generation from running twice.
-    const wait = tasks.tellsApart() ? orphanWait : Math.max(orphanWait, deadlineMs())
+    const wait = tasks.distinguishesTasks() ? orphanWait : Math.max(orphanWait, deadlineMs())
     await withDeadline(wait, [leaving, until], async signal => {
       await stopOrphanedTask(control, jobId, orphan, signal)
       if (!signal.aborted) dropMark(jobId)
@@ -255,7 +255,7 @@ export function createOrphanKeeper (dependencies: OrphanKeeperDependencies): Orp
     async stopFormer (jobId, until) {
       const mark = await marks.find(server().id, jobId).catch(() => null)
       // It was answered: the current work of a server without tasks is another's.
-      if (mark === undefined && !tasks.tellsApart()) return
+      if (mark === undefined && !tasks.distinguishesTasks()) return
       await stop(jobId, { answer: 'unknown', mark: mark ?? null }, until)
     },
     keepMark (jobId, mark) { note(marks.write(server().id, jobId, mark), jobId) },

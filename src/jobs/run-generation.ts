@@ -16,7 +16,7 @@ import type { Server } from '../servers/registry.ts'
 import type { GenerationMarks } from '../servers/state-store.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { traced, type Tracing } from '../telemetry/tracing.ts'
-import type { PictureCheck } from './check-pictures.ts'
+import type { ImageCheck } from './check-images.ts'
 import type { CollectImages, ImageCollector } from './collect-images.ts'
 import {
   differenceOf, differentResult, type FailureLimits, inventoryDifference, requestSignature
@@ -68,7 +68,7 @@ export interface GenerationRunnerDependencies {
   readonly store: JobStore
   readonly storage: StorageCheck
   readonly collectImages: CollectImages
-  readonly checkPictures: PictureCheck
+  readonly checkImages: ImageCheck
   readonly sendSlot: Semaphore
   readonly log: Log
   readonly metrics: Metrics
@@ -109,12 +109,12 @@ class ShuttingDown extends Error {}
 export function createGenerationRunner (dependencies: GenerationRunnerDependencies): GenerationRunner {
   const {
     server, client, tasks, marks, monitor, options, mayBegin, onMeasured, judge: { judge, foresee, answered }, previews,
-    store, storage, collectImages, checkPictures, sendSlot, processId, fence, holdsLease, prepare, otherServer, tagOutput,
+    store, storage, collectImages, checkImages, sendSlot, processId, fence, holdsLease, prepare, otherServer, tagOutput,
     limits, log, metrics, tracing
   } = dependencies
   const leaving = new AbortController()
-  const teller = createGenerationTelemetry({ alias: () => server().alias, log, metrics, tracing })
-  const recover = createRecovery({ server, client, monitor, store, otherServer, limits, teller, log })
+  const telemetry = createGenerationTelemetry({ alias: () => server().alias, log, metrics, tracing })
+  const recover = createRecovery({ server, client, monitor, store, otherServer, limits, telemetry, log })
   const control = createTaskControl({ ...client, progress: tasks.progress }, holdsLease, () => tasks.looks().stopMs)
   const { stopOrphan, stopFormer, keepMark, dropMark } = createOrphanKeeper({
     server, tasks, control, marks, leaving: leaving.signal, deadlineMs, log
@@ -184,7 +184,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   ): Promise<void> {
     const startedAt = Date.now()
     const begunAt = performance.now()
-    const span = teller.begin(claim, job, startedAt)
+    const span = telemetry.begin(claim, job, startedAt)
     const collector = collectImages(job, startedAt)
     const progress = watchProgress({
       tasks,
@@ -238,7 +238,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
         onSent () {
           wasSent = true
           sentAt = performance.now()
-          teller.sent(claim, job, idleSince(atGateSince))
+          telemetry.sent(claim, job, idleSince(atGateSince))
         },
         onAnswering: () => { leave().catch(() => {}) } // waited for below
       }))
@@ -312,7 +312,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
     monitor.proved(typeof version === 'string' ? version : null, requestSignature(job))
     const differences = result.partial
       ? []
-      : [...checkAnswer(job.submission, answer, result.images), ...await checkPictures(job.submission, result.images)]
+      : [...checkAnswer(job.submission, answer, result.images), ...await checkImages(job.submission, result.images)]
     const unasked = result.partial || sent === null || answer.info === null
       ? []
       : await options.check({ parameters: job.submission.parameters, sent: sent.settings }, answer.info)
@@ -327,12 +327,12 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       : await store.end(claim, 'completed', outcome)
     if (status === null) {
       await collector.discard()
-      log.warn(teller.about(job), 'another process took the job over; this answer is dropped')
+      log.warn(telemetry.about(job), 'another process took the job over; this answer is dropped')
       return
     }
     const differs = status === 'failed' ? differentResult : ''
     const took = Math.round(performance.now() - begunAt)
-    teller.ended(job, { status, code: differs, images: result.images.length, took })
+    telemetry.ended(job, { status, code: differs, images: result.images.length, took })
   }
 
   /** The server is free meanwhile. */

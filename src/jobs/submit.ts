@@ -133,7 +133,7 @@ export interface SubmissionRequest {
 
 /** A webhook request that passed the checks. */
 export interface CheckedWebhook {
-  readonly wish: WebhookRequest
+  readonly requested: WebhookRequest
   readonly url: URL
   readonly keyId: string | null
   readonly warnings: readonly JobWarning[]
@@ -364,9 +364,9 @@ function checkMetadata (metadata: unknown): void {
 }
 
 function refuseHugeParameters (parameters: Readonly<Record<string, unknown>>): void {
-  let pictures = 0
-  visitImages(parameters, ({ image }) => { pictures += typeof image === 'string' ? image.length : 0 })
-  const characters = JSON.stringify(parameters).length - pictures
+  let images = 0
+  visitImages(parameters, ({ image }) => { images += typeof image === 'string' ? image.length : 0 })
+  const characters = JSON.stringify(parameters).length - images
   if (characters <= maxParameterCharacters) return
   throw new ServiceError('payload_too_large', `The parameters have ${characters} characters beside their images; ` +
     `at most ${maxParameterCharacters} are kept.`)

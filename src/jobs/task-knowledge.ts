@@ -14,7 +14,7 @@ export interface TaskKnowledge {
   /** How often to probe the server. */
   looks (): LookIntervals
   /** Whether the server has known one of our tasks. */
-  tellsApart (): boolean
+  distinguishesTasks (): boolean
   /** A generation was sent. Call the returned function when its answer begins, or when none will come. */
   sent (taskId: string): () => void
 }
@@ -40,14 +40,14 @@ export function createTaskKnowledge (
 
   /** When each generation reached the server, by the monotonic clock. */
   const outstanding = new Map<string, number>()
-  const tellsApart = () => learning.now().tasksKnown === true
+  const distinguishesTasks = () => learning.now().tasksKnown === true
 
   function isThere (taskId: string): boolean {
     return performance.now() - (outstanding.get(taskId) ?? Infinity) > longestWay
   }
 
   return {
-    tellsApart,
+    distinguishesTasks,
     looks: () => rulesOf(traits()).looks,
     sent (taskId) {
       outstanding.set(taskId, performance.now())
@@ -63,7 +63,7 @@ export function createTaskKnowledge (
       // It works on something and has our request, but does not know its name: a program in between could remove the
       // name.
       if (seen.busy && isThere(taskId)) learning.note({ tasksKnown: false })
-      return tellsApart() ? seen : await marked({ ...seen, ...seen.whole, task: 'unknown' })
+      return distinguishesTasks() ? seen : await marked({ ...seen, ...seen.whole, task: 'unknown' })
     }
   }
 }

@@ -7,13 +7,13 @@ export const largestSeed = 2n ** 64n - 1n
 /** PyTorch takes seeds from here on; A1111 draws one for -1. */
 export const lowestTorchSeed = -(2n ** 63n)
 /** Seeds that A1111 draws itself are below this. */
-const drawnSeeds = 4_294_967_294
+const randomSeeds = 4_294_967_294
 /** Nothing that anybody means has more digits, and a text of a million is slow to read. */
 const maxDigits = 400
 
 /** @param random a whole number from 0 to below its argument */
-export function drawSeed (random: (below: number) => number): number {
-  return random(drawnSeeds)
+export function randomSeed (random: (below: number) => number): number {
+  return random(randomSeeds)
 }
 
 /** The whole number that a value means, however it is written; undefined for anything else. */

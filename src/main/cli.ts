@@ -109,9 +109,9 @@ Settings come from the environment and from .env; see .env.example.
 `
 
 const processKinds: Readonly<Record<string, Parts>> = {
-  start: { api: true, worker: true, company: true },
-  api: { api: true, worker: false, company: false },
-  worker: { api: false, worker: true, company: false }
+  start: { api: true, worker: true, embedded: true },
+  api: { api: true, worker: false, embedded: false },
+  worker: { api: false, worker: true, embedded: false }
 }
 
 /** The command line. Ends the process where a command fails; services end by a signal. */
@@ -213,7 +213,7 @@ async function doctor (argv: readonly string[]): Promise<void> {
         await services?.close()
         return known
       },
-      tell: line => { process.stderr.write(`${line}\n`) },
+      progress: line => { process.stderr.write(`${line}\n`) },
       print: report => { process.stdout.write(`${report}\n`) },
       cancelled: cancelled.signal
     })

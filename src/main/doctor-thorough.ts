@@ -40,7 +40,7 @@ interface CheckFile {
  * @returns the report, or why it could not run
  */
 async function checkAddressDirectly (
-  address: ServerAddress, options: ThoroughOptions, { config, tell, cancelled }: ThoroughDependencies
+  address: ServerAddress, options: ThoroughOptions, { config, progress, cancelled }: ThoroughDependencies
 ): Promise<ServerCheckReport | string> {
   const { resolve } = createServerReach(config.SERVERS_ALLOW)
   const guard = createServerStarts({
@@ -56,12 +56,12 @@ async function checkAddressDirectly (
     if (left === 'running') return 'A check of that address is running already.'
     const control = createTaskControl(client, async () => true)
     if (!isEmpty(left)) {
-      tell('A former check of this address was killed; what it changed is put back first.')
+      progress('A former check of this address was killed; what it changed is put back first.')
       const stuck = await putBack(left, { calls, control, signal: cancelled })
       if (stuck.length > 0) return `Settings of a former check could not be put back: ${stuck.join(', ')}.`
     }
     const checkpoint = options.checkpoint === null ? null : await titleOf(client, options.checkpoint)
-    const told = new Set<string>()
+    const printed = new Set<string>()
     const undo = notesIn(path)
     const { report } = await runCheck({
       id: randomUUID(),
@@ -76,11 +76,11 @@ async function checkAddressDirectly (
       limits: { ...defaultLimits, waitMs: 120_000 },
       cancelled,
       lost: new AbortController().signal,
-      onSteps: steps => { tellSteps(steps, told, tell) },
+      onSteps: steps => { printSteps(steps, printed, progress) },
       log: noLog
     })
     if (isEmpty(undo.read())) await rm(path, { force: true })
-    else tell('Not everything is put back; check this address again once the server answers.')
+    else progress('Not everything is put back; check this address again once the server answers.')
     return report
   } catch (error) {
     return messageOf(error)
@@ -91,11 +91,11 @@ async function checkAddressDirectly (
 }
 
 /** Tells each step once it is over. */
-function tellSteps (steps: readonly ServerCheckStep[], told: Set<string>, tell: (line: string) => void): void {
+function printSteps (steps: readonly ServerCheckStep[], printed: Set<string>, progress: (line: string) => void): void {
   for (const { name, title, state, duration_ms: ms } of steps) {
-    if (state === 'waiting' || state === 'running' || told.has(name)) continue
-    told.add(name)
-    tell(`${title}: ${state === 'not_found_out' ? 'not found out' : state}${ms === null ? '' : `, ${ms} ms`}`)
+    if (state === 'waiting' || state === 'running' || printed.has(name)) continue
+    printed.add(name)
+    progress(`${title}: ${state === 'not_found_out' ? 'not found out' : state}${ms === null ? '' : `, ${ms} ms`}`)
   }
 }
 
@@ -158,7 +158,7 @@ interface ThoroughDependencies {
   /** Aliases and addresses of servers that a running Redis knows. */
   readonly registered: () => Promise<ReadonlyArray<{ readonly alias: string, readonly url: string }>>
   /** Takes one line about how far it is. */
-  readonly tell: (line: string) => void
+  readonly progress: (line: string) => void
   /** Takes the report as text, or as JSON. */
   readonly print: (report: string) => void
   /** Ends the check; everything is put back. */
@@ -182,17 +182,17 @@ const maxSilence = 60_000
 export async function runThoroughDoctor (
   options: ThoroughOptions, format: 'text' | 'json', dependencies: ThoroughDependencies
 ): Promise<ThoroughExit> {
-  const { print, tell } = dependencies
+  const { print, progress } = dependencies
   try {
     const report = /^https?:\/\//i.test(options.server)
       ? await checkAddress(options, dependencies)
       : await checkThroughService(options.server, options, dependencies)
-    if (report.outcome === 'could_not_run') tell(report.reason ?? 'It could not run.')
+    if (report.outcome === 'could_not_run') progress(report.reason ?? 'It could not run.')
     print(format === 'json' ? JSON.stringify(report, null, 2) : reportText(report))
     return exitOf(report)
   } catch (error) {
     if (!(error instanceof CouldNotRun || error instanceof ServiceError)) throw error
-    tell(error.message)
+    progress(error.message)
     return 3
   }
 }
@@ -213,7 +213,7 @@ async function checkAddress (options: ThoroughOptions, dependencies: ThoroughDep
     throw new CouldNotRun(`That address is registered as ${alias}, so its checks go through the service, which does not ` +
       `answer at ${serviceUrl(options, dependencies.config)}. Start it, or name it with --service URL.`)
   }
-  dependencies.tell('This address belongs to no registered server; it is checked directly and not registered.')
+  dependencies.progress('This address belongs to no registered server; it is checked directly and not registered.')
   const result = await checkAddressDirectly(address, options, dependencies)
   if (typeof result === 'string') throw new CouldNotRun(result)
   return result
@@ -229,7 +229,7 @@ async function knownToService (options: ThoroughOptions, { config }: ThoroughDep
 }
 
 async function checkThroughService (
-  alias: string, options: ThoroughOptions, { config, tell, cancelled }: ThoroughDependencies
+  alias: string, options: ThoroughOptions, { config, progress, cancelled }: ThoroughDependencies
 ): Promise<ServerCheckReport> {
   const path = `/api/v2/servers/${encodeURIComponent(alias)}/check`
   const body = {
@@ -238,13 +238,13 @@ async function checkThroughService (
   }
   const first = await call<ServerCheckView>('POST', path, options, config, body)
   const id = first.check?.id
-  const told = new Set<string>()
+  const printed = new Set<string>()
   let isCancelling = false
   let heardAt = performance.now()
   for (;;) {
     if (cancelled.aborted && !isCancelling) {
       isCancelling = true
-      tell('Cancelling; everything is put back.')
+      progress('Cancelling; everything is put back.')
       await call('DELETE', path, options, config).catch(() => undefined)
     }
     const view = await call<ServerCheckView>('GET', path, options, config).catch(error => {
@@ -254,7 +254,7 @@ async function checkThroughService (
     })
     if (view !== null) {
       heardAt = performance.now()
-      tellSteps(view.check?.steps ?? [], told, tell)
+      printSteps(view.check?.steps ?? [], printed, progress)
       if (view.check?.state === 'ended' && view.report !== null && view.report.id === id) return view.report
       if (view.check === null || view.check.id !== id) {
         throw new CouldNotRun('No worker took up the check; is the server enabled, and does a worker run?')

@@ -94,19 +94,19 @@ export interface Parts {
   readonly api: boolean
   readonly worker: boolean
   /** A private Redis, looking for servers and the simulator: what the all-in-one start brings along. */
-  readonly company: boolean
+  readonly embedded: boolean
 }
 
 /**
  * Parts of SHUTDOWN_SECONDS, together less than all of it: what does not end in its time, such as anything that waits
  * for a Redis that is away, must not keep the rest from ending in order.
  */
-const shares = {
+const shutdownBudget = {
   start: 0.1, requests: 0.15, worker: 0.4, simulator: 0.05, connections: 0.05, 'private Redis': 0.2
 } as const
 
 /** What was started, to be ended in the opposite order. */
-type Closers = Array<{ readonly what: keyof typeof shares, readonly close: () => Promise<unknown> }>
+type Closers = Array<{ readonly what: keyof typeof shutdownBudget, readonly close: () => Promise<unknown> }>
 
 /** Runs the service until a signal ends it. @throws Error with a sentence for people when it cannot start */
 export async function serve (config: Config, parts: Parts, log: Logger, sources: SettingSources): Promise<void> {
@@ -144,14 +144,14 @@ async function closeAll (closers: Closers, config: Config, log: Log): Promise<vo
 
 /** Waits for the end of something no longer than its share of the time for stopping. */
 async function inTime (
-  what: keyof typeof shares, end: () => Promise<void>, config: Config, log: Log
+  what: keyof typeof shutdownBudget, end: () => Promise<void>, config: Config, log: Log
 ): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<void>(resolve => {
     timer = setTimeout(() => {
       log.warn({ what }, 'did not end in time; going on without it')
       resolve()
-    }, shares[what] * config.SHUTDOWN_SECONDS * 1000)
+    }, shutdownBudget[what] * config.SHUTDOWN_SECONDS * 1000)
   })
   await Promise.race([end(), late])
   clearTimeout(timer)
@@ -172,7 +172,7 @@ async function start (
   await nameKeysWithoutImages(services)
   await registerFromSettings(services.registry, config, services.reach)
   signal.throwIfAborted()
-  if (parts.company) await provideServer(services, closers)
+  if (parts.embedded) await provideServer(services, closers)
   signal.throwIfAborted()
   if (parts.worker) {
     const worker = await startWorker(services)
@@ -187,13 +187,13 @@ async function start (
       log.error({ err: error }, 'a schema cannot be compiled; requests to its route will fail')
     })
   } else {
-    if (config.WORKER_PORT > 0) await tellStatus(services, log, closers)
+    if (config.WORKER_PORT > 0) await serveStatus(services, log, closers)
     log.info({ servers: services.registry.list().map(({ alias }) => alias) }, 'worker is up')
   }
 }
 
-function apiAddress ({ HOST: host, PORT: port }: Config, { company }: Pick<Parts, 'company'>): ListenAddress {
-  const command = company ? 'npm start' : 'node src/launch.mjs api'
+function apiAddress ({ HOST: host, PORT: port }: Config, { embedded }: Pick<Parts, 'embedded'>): ListenAddress {
+  const command = embedded ? 'npm start' : 'node src/launch.mjs api'
   return { host, port, settings: { host: 'HOST', port: 'PORT' }, command }
 }
 
@@ -212,7 +212,7 @@ async function nameKeysWithoutImages ({ accessKeys, list, redis, keys, log }: Se
   }
 }
 
-async function tellStatus (services: Services, logger: Logger, closers: Closers): Promise<void> {
+async function serveStatus (services: Services, logger: Logger, closers: Closers): Promise<void> {
   const status = createWorkerStatus(services, logger)
   closers.push({ what: 'requests', close: async () => { await status.close() } })
   await status.listen({ host: services.config.HOST, port: services.config.WORKER_PORT })
@@ -222,7 +222,7 @@ async function provideRedis (
   config: Config, parts: Parts, log: Log, closers: Closers, signal: AbortSignal
 ): Promise<{ url: string, description: string }> {
   if (config.REDIS_URL !== '') return { url: config.REDIS_URL, description: parseRedisAddress(config.REDIS_URL).shown }
-  if (!parts.company) {
+  if (!parts.embedded) {
     throw new Error('REDIS_URL is not set: api and worker are separate processes on one Redis, for example ' +
       'REDIS_URL=redis://127.0.0.1:6379. `stablequeue start` brings its own.')
   }

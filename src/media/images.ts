@@ -12,11 +12,11 @@ import {
   readImageHeader
 } from './image-header.ts'
 
-/** Pictures that are read: those that servers get as they are, and those that are converted first. */
+/** Images that are read: those that servers get as they are, and those that are converted first. */
 type ReadableKind = ImageFormat | 'avif' | 'gif' | 'tiff' | 'bmp'
-/** Pictures that are known and not read, because no server could. */
+/** Images that are known and not read, because no server could. */
 export type RefusedKind = 'heic' | 'svg' | 'psd' | 'jxl' | 'ico' | 'video' | 'pdf'
-type PictureKind = ReadableKind | RefusedKind
+type ImageKind = ReadableKind | RefusedKind
 
 export const readableKinds = 'PNG, JPEG, WebP, AVIF, GIF, TIFF or BMP'
 
@@ -32,7 +32,7 @@ const begins = (...starts: string[]): Signature => head => starts.some(start => 
 /** Sizes of the headers that bitmaps have had, from OS/2 to version 5. */
 const bitmapHeaders = [12, 16, 40, 52, 56, 64, 108, 124]
 
-const signatures: ReadonlyArray<readonly [PictureKind, Signature]> = [
+const signatures: ReadonlyArray<readonly [ImageKind, Signature]> = [
   ['gif', (_head, text) => /^GIF8[79]a/.test(text)],
   ['tiff', begins('49492a00', '49492b00', '4d4d002a', '4d4d002b')],
   ['bmp', (head, text) => text.startsWith('BM') && head.length >= 18 && bitmapHeaders.includes(head.readUInt32LE(14))],
@@ -45,7 +45,7 @@ const signatures: ReadonlyArray<readonly [PictureKind, Signature]> = [
 ]
 
 /** What the first bytes say, of which 64 are enough; null for no picture that is known. */
-export function kindOf (head: Buffer): PictureKind | null {
+export function kindOf (head: Buffer): ImageKind | null {
   const format = imageFormatOf(head)
   if (format !== null) return format
   const text = head.toString('latin1', 0, 64)
@@ -54,18 +54,18 @@ export function kindOf (head: Buffer): PictureKind | null {
 }
 
 /** A file lists the brands that it fits: the first, a version, and more. */
-function kindOfBrands (text: string): PictureKind {
+function kindOfBrands (text: string): ImageKind {
   const brands = [text.slice(8, 12), ...(text.slice(16, 48).match(/[\s\S]{4}/g) ?? [])]
   if (brands.some(brand => avifBrands.test(brand))) return 'avif'
   const [first = ''] = brands
   return heicBrands.test(first) || stillBrands.test(first) ? 'heic' : 'video'
 }
 
-export function isReadable (kind: PictureKind | null): kind is ReadableKind {
+export function isReadable (kind: ImageKind | null): kind is ReadableKind {
   return kind !== null && ['png', 'jpeg', 'webp', 'avif', 'gif', 'tiff', 'bmp'].includes(kind)
 }
 
-/** Pictures decoded at a time: each may take hundreds of MiB, and a thread that file access waits for as well. */
+/** Images decoded at a time: each may take hundreds of MiB, and a thread that file access waits for as well. */
 const atATime = 2
 /** Longest time that a bitmap may take, in milliseconds. */
 const bitmapMs = 30_000
@@ -84,7 +84,7 @@ export interface Decoding {
  * as a PNG of its first frame, upright, with its transparency; null for PNG, JPEG and WebP, which go as they are.
  * @throws Error of the decoder for a picture that is broken or cut off
  */
-async function decodePicture ({ input, kind, maxPixels }: Decoding): Promise<Buffer | null> {
+async function decodeImage ({ input, kind, maxPixels }: Decoding): Promise<Buffer | null> {
   return await decoding.run(async () => {
     if (kind === 'bmp') return await pngOfBitmap(typeof input === 'string' ? await readFile(input) : input)
     if (kind === 'png' || kind === 'jpeg' || kind === 'webp') {
@@ -269,7 +269,7 @@ export async function checkDecodable (
   input: Buffer | string, { field, limits, kind }: DecodableOptions
 ): Promise<Buffer | null> {
   try {
-    return await decodePicture({ input, kind, maxPixels: limits.pixels })
+    return await decodeImage({ input, kind, maxPixels: limits.pixels })
   } catch (error) {
     const isCut = error instanceof Error && /premature end|unexpected end/i.test(error.message)
     const sentence = isCut
@@ -319,8 +319,8 @@ export function notBase64 (error: unknown, field: string): unknown {
 const aReadable = `a ${readableKinds}`
 
 /** What was sent, with its article. */
-function wordFor (kind: PictureKind | null): string {
-  const words: Partial<Record<PictureKind, string>> = {
+function wordFor (kind: ImageKind | null): string {
+  const words: Partial<Record<ImageKind, string>> = {
     webp: 'a WebP', avif: 'an AVIF', svg: 'text or SVG', jxl: 'a JPEG XL', ico: 'an icon', video: 'a video'
   }
   return kind === null ? 'no image' : words[kind] ?? `a ${kind.toUpperCase()}`

@@ -43,7 +43,7 @@ export async function siftJson (chunks: AsyncIterable<Buffer>, options: SiftOpti
   const gaps: Gap[] = []
   let path: JsonPath = []
   let gap: Gap = { at: 0, placed: 0, length: 0, fault: null }
-  let picture: OpenPicture | null = null
+  let image: OpenImage | null = null
   const streamFilter = createJsonStreamFilter({
     dispositionOf: (_path, kind) => kind === 'string' ? 'trim' : 'keep',
     longDisposition (found, head) {
@@ -61,24 +61,24 @@ export async function siftJson (chunks: AsyncIterable<Buffer>, options: SiftOpti
         if (event.kind === 'open') {
           gap = { at: streamFilter.keptBytes(), placed: 0, length: 0, fault: null }
           gaps.push(gap)
-          picture = await openPicture(path.join('.'), options)
+          image = await openImage(path.join('.'), options)
         } else if (event.kind === 'text') {
           const at = gap.length
           gap.length += event.text.length
           if (gap.fault !== null) continue
-          const fault = await picture?.write(event.text) ?? null
+          const fault = await image?.write(event.text) ?? null
           if (fault !== null) gap.fault = { ...fault, at: at + fault.at }
         } else {
-          const text = gap.fault === null ? Buffer.from(await picture?.end() ?? '') : Buffer.alloc(0)
-          if (gap.fault !== null) await picture?.abort()
-          picture = null
+          const text = gap.fault === null ? Buffer.from(await image?.end() ?? '') : Buffer.alloc(0)
+          if (gap.fault !== null) await image?.abort()
+          image = null
           streamFilter.put(text)
           gaps[gaps.length - 1] = { ...gap, placed: text.length }
         }
       }
     }
   } finally {
-    await picture?.abort().catch(() => {}) // the first error is the one that counts
+    await image?.abort().catch(() => {}) // the first error is the one that counts
   }
   const bytes = streamFilter.kept()
   return { bytes, whole: () => refilled(bytes, gaps), broken: gaps.some(({ fault }) => fault !== null) }
@@ -96,13 +96,13 @@ export function textTooLarge (most: number): ServiceError {
     'pictures; send less at once.')
 }
 
-interface OpenPicture extends Pick<UploadSink, 'abort'> {
+interface OpenImage extends Pick<UploadSink, 'abort'> {
   /** Takes the next JSON text; answers with bytes that may not stand in a JSON string, and where in the text. */
   write (text: Buffer): Promise<{ at: number, text: string } | null>
   end (): Promise<string>
 }
 
-async function openPicture (field: string, options: SiftOptions): Promise<OpenPicture> {
+async function openImage (field: string, options: SiftOptions): Promise<OpenImage> {
   const sink = await openUpload(field, options)
   const decoder = createBase64Decoder()
   let head: string | null = ''

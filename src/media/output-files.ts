@@ -190,12 +190,12 @@ export async function createThumbnails (
 
   async function draw (name: string): Promise<void> {
     const output = await outputs.openOutput(name)
-    const picture = await pictureOf(output)
+    const image = await imageOf(output)
     const draft = join(drafts, randomUUID())
     await storing(async () => {
       const file = await open(draft, 'wx', 0o640)
       try {
-        await file.writeFile(picture)
+        await file.writeFile(image)
       } finally {
         await file.close()
       }
@@ -243,7 +243,7 @@ export async function createThumbnails (
 }
 
 /** Of a video there is a sign, as nothing here decodes one. */
-async function pictureOf (output: OpenOutput): Promise<Buffer> {
+async function imageOf (output: OpenOutput): Promise<Buffer> {
   if (!output.mime.startsWith('video/')) return await small(await buffer(output.stream()))
   await output.close()
   return await small(Buffer.from(videoSign))
@@ -254,9 +254,9 @@ const videoSign = `<svg xmlns="http://www.w3.org/2000/svg" width="320" height="3
   <path d="M142 126l52 34-52 34z" fill="#fff"/></svg>`
 
 /** Runs in the threads of the decoder, not in the event loop. */
-async function small (picture: Buffer): Promise<Buffer> {
+async function small (image: Buffer): Promise<Buffer> {
   try {
-    return await sharp(picture, { limitInputPixels: maxPixels })
+    return await sharp(image, { limitInputPixels: maxPixels })
       .rotate()
       .resize({ width: longestSide, height: longestSide, fit: 'inside', withoutEnlargement: true })
       .webp({ quality })

@@ -22,7 +22,7 @@ const headBytes = markBytes + 4
 /** Longest text, packed and unpacked, in bytes. */
 const longestText = 1_048_576
 
-export interface StealthPicture {
+export interface StealthImage {
   readonly image: Buffer | string
   readonly width: number
   readonly height: number
@@ -31,7 +31,7 @@ export interface StealthPicture {
 }
 
 /** Null where there is none. */
-export async function readStealthText ({ image, width, height, maxPixels }: StealthPicture): Promise<string | null> {
+export async function readStealthText ({ image, width, height, maxPixels }: StealthImage): Promise<string | null> {
   if (width * height > maxPixels || height === 0) return null
 
   /** The first bytes that the bits of these channels make. */

@@ -291,24 +291,24 @@ export function shareStorageFaults (
   { redis, keys, processId }: FaultSharing, storage: Pick<StorageCheck, 'lastOwn' | 'onChange'>
 ): { close (): void } {
   const key = keys.key('storage-fault')
-  let told = false
+  let warned = false
 
-  async function tell (): Promise<void> {
+  async function check (): Promise<void> {
     const fault = storage.lastOwn()
     if (fault !== null && !privateErrors.has(fault.errno)) {
       const shared: SharedFault = { errno: fault.errno, reason: fault.reason, by: processId }
-      told = true
+      warned = true
       await redis.set(key, JSON.stringify(shared), 'PX', lifetime)
-    } else if (told) {
-      told = false
+    } else if (warned) {
+      warned = false
       await redis.del(key)
     }
   }
 
-  // Without Redis nobody can be told; whoever reads it then has another fault to see to.
-  const tellQuietly = () => { tell().catch(() => undefined) }
-  const timer = setInterval(tellQuietly, interval)
-  const forget = storage.onChange(tellQuietly)
+  // Without Redis no warning is possible, and Redis is the more urgent fault.
+  const checkQuietly = () => { check().catch(() => undefined) }
+  const timer = setInterval(checkQuietly, interval)
+  const forget = storage.onChange(checkQuietly)
   return {
     close () {
       clearInterval(timer)

@@ -10,7 +10,7 @@ export type Tags = Readonly<Record<string, number>>
 
 /** Finds tags for pictures; whatever goes wrong, there are none, as nobody's picture should fail of it. */
 export interface Tagger {
-  tag (name: string, picture: Buffer, signal: AbortSignal): Promise<Tags>
+  tag (name: string, image: Buffer, signal: AbortSignal): Promise<Tags>
 }
 
 export interface TaggerDependencies {
@@ -32,9 +32,9 @@ export function createTagger ({ url, log, pauseMs = 1000, timeoutMs = 20_000 }: 
   const http = createHttpClient({ connectTimeoutMs: 10_000 })
   let restUntil = 0
 
-  async function ask (name: string, picture: Buffer, signal: AbortSignal): Promise<Tags> {
+  async function ask (name: string, image: Buffer, signal: AbortSignal): Promise<Tags> {
     const form = new FormData()
-    form.set('file', new Blob([new Uint8Array(picture)]), name)
+    form.set('file', new Blob([new Uint8Array(image)]), name)
     form.set('format', 'json')
     const { body, headers } = await encodeForm(form)
     const answer = parseJson('The answer of the tagger', await readConfigured(http, {
@@ -49,11 +49,11 @@ export function createTagger ({ url, log, pauseMs = 1000, timeoutMs = 20_000 }: 
   }
 
   return {
-    async tag (name, picture, signal) {
+    async tag (name, image, signal) {
       const deadline = performance.now() + timeoutMs
       for (let attempt = 1; performance.now() >= restUntil; attempt++) {
         try {
-          return await ask(name, picture, signal)
+          return await ask(name, image, signal)
         } catch (error) {
           if (signal.aborted) break
           log.warn({ image: name, attempt, err: error }, 'the tagger gave no tags')

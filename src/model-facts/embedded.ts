@@ -76,12 +76,12 @@ export function embeddedFacts ({ metadata }: SafetensorsHeader): ModelFacts {
 }
 
 /** Letters that are kept of each text in what a server told, which keeps thousands of them in memory. */
-const longestTold = { description: 4000, other: 2000 } as const
+const longestReported = { description: 4000, other: 2000 } as const
 
 /** The same out of a server's list of LoRAs, with short texts only; null where it tells nothing. */
-export function toldFacts (metadata: JsonObject): ModelFacts | null {
+export function factsFromServer (metadata: JsonObject): ModelFacts | null {
   const cut = Object.fromEntries(Object.entries(metadata).map(([name, value]) => typeof value === 'string'
-    ? [name, value.slice(0, name === 'modelspec.description' ? longestTold.description : longestTold.other)]
+    ? [name, value.slice(0, name === 'modelspec.description' ? longestReported.description : longestReported.other)]
     : [name, value]))
   const facts = embeddedFacts({ metadata: cut, tensorNames: [], end: null })
   return saysNothing(facts) ? null : facts

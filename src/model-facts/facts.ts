@@ -116,7 +116,7 @@ export interface ReportedModel {
   /** First ten digits of the SHA-256. */
   readonly shortHash: string | null
   /** What the server tells of what is written in the file; null where it tells nothing. */
-  readonly told: ModelFacts | null
+  readonly serverFacts: ModelFacts | null
 }
 
 /** One model of the catalogue, wherever it is. */

@@ -32,7 +32,7 @@ export function modelsReported (
       path: withForwardSlashes(splitHash(name).name),
       sha256: null,
       shortHash: null,
-      told: null
+      serverFacts: null
     }))
   return [
     ...inventory.checkpoints.map(checkpoint => reportedCheckpoint(serverId, checkpoint)),
@@ -46,7 +46,7 @@ export function modelsReported (
       path: pathWithinType(path, 'lora') ?? (path === '' ? name : lastPart(path)),
       sha256: null,
       shortHash: null,
-      told: loraFacts.get(loraFileOf({ name, path })) ?? null
+      serverFacts: loraFacts.get(loraFileOf({ name, path })) ?? null
     })),
     ...named('vae', inventory.vaes),
     ...named('embedding', inventory.embeddings),
@@ -69,7 +69,7 @@ function reportedCheckpoint (serverId: string, { title, hash, sha256, filename }
     path: withForwardSlashes(splitHash(title).name),
     sha256: full,
     shortHash: full?.slice(0, 10) ?? short?.toLowerCase() ?? null,
-    told: null
+    serverFacts: null
   }
 }
 
@@ -193,11 +193,11 @@ function modelOf (joined: JoinedModel, id: number, fetched: ReadonlyMap<string, 
   const reported = joined.reported
   const path = files[0]?.path ?? reported[0]?.path ?? ''
   const absolute = reported.find(({ absolutePath }) => absolutePath !== '')?.absolutePath
-  const { told, autoV3 } = toldBy(joined)
+  const { serverFacts, autoV3 } = serverFactsOf(joined)
   const asked = [joined.sha256, joined.shortHash, autoV3].map(hash => fetched.get(hash ?? '')).find(facts => facts !== undefined)
   const written = files.flatMap(file => file.facts.person ?? [])
   const beside: FactsBySource = {
-    ...told === null ? {} : { embedded: told },
+    ...serverFacts === null ? {} : { embedded: serverFacts },
     ...Object.assign({}, ...files.toReversed().map(file => file.facts)) as FactsBySource,
     ...(written.length === 0 ? {} : { person: combinedPerson(written) })
   }
@@ -222,12 +222,13 @@ function modelOf (joined: JoinedModel, id: number, fetched: ReadonlyMap<string, 
  * What servers tell of a LoRA, the one that tells most of all, and its hash: that of a file here, or as its trainer
  * wrote it. Servers that have other tensors have another model.
  */
-function toldBy ({ files, reported }: JoinedModel): { told: ModelFacts | null, autoV3: string | null } {
-  const heard = reported.flatMap(({ told }) => told ?? [])
-  const told = heard.find(({ training }) => training?.modelHash != null) ?? heard[0] ?? null
+function serverFactsOf ({ files, reported }: JoinedModel): { serverFacts: ModelFacts | null, autoV3: string | null } {
+  const given = reported.flatMap(({ serverFacts }) => serverFacts ?? [])
+  const serverFacts = given.find(({ training }) => training?.modelHash != null) ?? given[0] ?? null
   const computed = files.find(({ autoV3 }) => autoV3 !== null)?.autoV3
-  const written = [...files.map(({ facts }) => facts.embedded), told].find(facts => facts?.training?.modelHash != null)
-  return { told, autoV3: computed ?? written?.training?.modelHash?.slice(0, 12) ?? null }
+  const written = [...files.map(({ facts }) => facts.embedded), serverFacts]
+    .find(facts => facts?.training?.modelHash != null)
+  return { serverFacts, autoV3: computed ?? written?.training?.modelHash?.slice(0, 12) ?? null }
 }
 
 function ambiguous (reference: string, models: readonly Model[]): ServiceError {

@@ -10,7 +10,7 @@ import type { Keys } from '../lib/keys.ts'
 import { loadScript } from '../redis/scripts.ts'
 
 /** Lets the requests of all processes go one after another. */
-export interface ExclusiveCalls {
+export interface RequestPacer {
   /**
    * Takes the next free turn.
    * @returns milliseconds until it comes; null when the line is longer than `patienceMs`, and then nothing was taken
@@ -20,17 +20,17 @@ export interface ExclusiveCalls {
   hold (milliseconds: number): Promise<void>
 }
 
-const takeTurn = loadScript<[nextTurn: string], [intervalMs: number, patienceMs: number], number | null>(
+const takeSlot = loadScript<[nextSlot: string], [intervalMs: number, patienceMs: number], number | null>(
   new URL('scripts/take-turn.lua', import.meta.url))
-const holdTurns = loadScript<[nextTurn: string], [milliseconds: number], 1>(
+const holdSlots = loadScript<[nextSlot: string], [milliseconds: number], 1>(
   new URL('scripts/hold-turns.lua', import.meta.url))
 
 /** @param intervalMs between two requests of all processes */
-export function createExclusiveCalls (redis: Redis, keys: Keys, intervalMs: number): ExclusiveCalls {
-  const nextTurn: [string] = [keys.key('civitai', 'next-turn')]
+export function createRequestPacer (redis: Redis, keys: Keys, intervalMs: number): RequestPacer {
+  const nextSlot: [string] = [keys.key('civitai', 'next-turn')]
   return {
-    take: async patienceMs => await takeTurn(redis, nextTurn, [intervalMs, patienceMs]),
-    async hold (milliseconds) { await holdTurns(redis, nextTurn, [Math.ceil(milliseconds)]) }
+    take: async patienceMs => await takeSlot(redis, nextSlot, [intervalMs, patienceMs]),
+    async hold (milliseconds) { await holdSlots(redis, nextSlot, [Math.ceil(milliseconds)]) }
   }
 }
 
@@ -70,7 +70,7 @@ const keepUnknown = 3600
 
 export function createCivitaiClient (dependencies: CivitaiClientDependencies): CivitaiClient {
   const { redis, keys, baseUrl, apiKey, intervalMs } = dependencies
-  const turns = createExclusiveCalls(redis, keys, intervalMs)
+  const pacer = createRequestPacer(redis, keys, intervalMs)
   const http = createHttpClient({ connectTimeoutMs: timeoutMs, keep: { connections: 4, idleMs: 4000 } })
   const authorization: Record<string, string> = apiKey === '' ? {} : { authorization: `Bearer ${apiKey}` }
 
@@ -78,7 +78,7 @@ export function createCivitaiClient (dependencies: CivitaiClientDependencies): C
   async function ask (path: string): Promise<BytesAnswer> {
     let problem = ''
     for (let attempt = 1; attempt <= attempts; attempt++) {
-      const wait = await turns.take(patienceMs)
+      const wait = await pacer.take(patienceMs)
       if (wait === null) {
         throw unreachable(problem === '' ? 'too many requests wait for it already' : problem)
       }
@@ -92,7 +92,7 @@ export function createCivitaiClient (dependencies: CivitaiClientDependencies): C
         })
         if (answer.statusCode !== 429 && answer.statusCode < 500) return answer
         problem = `it answered ${answer.statusCode}`
-        await turns.hold(pauseOf(answer) ?? intervalMs * 2 ** attempt)
+        await pacer.hold(pauseOf(answer) ?? intervalMs * 2 ** attempt)
       } catch (error) {
         throw unreachable(messageOf(error), error)
       }

@@ -157,9 +157,9 @@ export function readImageInfo (image: JsonObject): ImageInfo | null {
     checkpoint_name: textOf(inner.Model),
     model_hash: textOf(inner['Model hash'])?.toLowerCase() ?? null
   }
-  const told = Object.entries(given).flatMap(([name, value]) => value === null ? [] : [[name, value] as const])
+  const known = Object.entries(given).flatMap(([name, value]) => value === null ? [] : [[name, value] as const])
   return {
-    parameters: Object.fromEntries(told),
+    parameters: Object.fromEntries(known),
     resources: [...resourcesOf(inner.resources), ...resourcesOf(inner.civitaiResources)]
   }
 }

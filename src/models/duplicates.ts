@@ -157,8 +157,8 @@ async function layPreviews (
   const known = await Promise.all(present.map(async name => await readFile(join(folder, name))))
   for (const { name, ending } of otherNames.companionsOf(basename(other.absolutePath)).previews) {
     if (folder === from && present.includes(name)) continue
-    const picture = await readFile(join(from, name))
-    if (known.some(bytes => bytes.equals(picture))) continue
+    const image = await readFile(join(from, name))
+    if (known.some(bytes => bytes.equals(image))) continue
     // its own ending first, then others of the same format
     const format = ending.slice(ending.lastIndexOf('.'))
     const targets = [ending, ...previewEndings.filter(one => one.endsWith(format))].map(one => `${stemOf(filename)}${one}`)
@@ -166,7 +166,7 @@ async function layPreviews (
     if (target === undefined) throw new Error(`its picture ${name} is another than that of ${filename}`)
     await moveNew(join(from, name), join(folder, target))
     present.push(target)
-    known.push(picture)
+    known.push(image)
   }
 }
 
@@ -199,7 +199,7 @@ export function duplicatesOf ({ models }: CatalogueState): DuplicateGroup[] {
   }
   return [...groups].filter(([, files]) => files.length > 1).map(([sha256, files]) => ({
     sha256,
-    files: files.toSorted((one, other) => written(other) - written(one) || told(other) - told(one) ||
+    files: files.toSorted((one, other) => written(other) - written(one) || writtenFacts(other) - writtenFacts(one) ||
       one.createdAt - other.createdAt || one.absolutePath.localeCompare(other.absolutePath))
   }))
 }
@@ -215,14 +215,14 @@ function written ({ facts: { person = noFacts } }: ModelFile): number {
 }
 
 /** How much else is there about it. */
-function told ({ facts, previews }: ModelFile): number {
+function writtenFacts ({ facts, previews }: ModelFile): number {
   return Object.keys(facts).filter(source => source === 'civitai').length + (previews.length > 0 ? 1 : 0)
 }
 
 export interface DuplicateRemover {
   readonly store: ModelFileStore
   readonly hasher: Hasher
-  readonly turns: FolderLocks
+  readonly locks: FolderLocks
 }
 
 /**
@@ -256,9 +256,9 @@ export async function removeDuplicates (
 
 /** Deletes a file of which an equal one stays, once what persons wrote beside it is there. */
 export async function deleteSpare (
-  file: ModelFile, kept: ModelFile, { store, turns }: Pick<DuplicateRemover, 'store' | 'turns'>
+  file: ModelFile, kept: ModelFile, { store, locks }: Pick<DuplicateRemover, 'store' | 'locks'>
 ): Promise<Deletion> {
-  return await turns.take([file, kept].map(({ absolutePath }) => dirname(absolutePath)), async () => {
+  return await locks.take([file, kept].map(({ absolutePath }) => dirname(absolutePath)), async () => {
     const problem = await whyNot(kept)
     if (problem !== null) return { deleted: [], problems: [`${file.path} was left alone, since of ${kept.path}: ${problem}`] }
     try {

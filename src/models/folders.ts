@@ -75,7 +75,7 @@ const patienceMs = 60_000
 
 const renewTurn = loadScript<[turn: string], [token: string, lifetimeMs: number], number | null>(
   new URL('scripts/renew-turn.lua', import.meta.url))
-const endTurn = loadScript<[turn: string], [token: string], number | null>(
+const release = loadScript<[turn: string], [token: string], number | null>(
   new URL('scripts/end-turn.lua', import.meta.url))
 
 export function createFolderLocks (redis: Redis, keys: Keys): FolderLocks {
@@ -99,7 +99,7 @@ export function createFolderLocks (redis: Redis, keys: Keys): FolderLocks {
     } finally {
       clearInterval(renewal)
       // it runs out by itself
-      await endTurn(redis, [key], [token]).catch(() => {})
+      await release(redis, [key], [token]).catch(() => {})
     }
   }
 

@@ -147,7 +147,7 @@ function sightingOfReport (report: ReportedModel): Sighting {
     type: report.type,
     sha256: report.sha256,
     shortHash: report.shortHash,
-    ...tensorHashesOf(null, report.told),
+    ...tensorHashesOf(null, report.serverFacts),
     place: placeOf(report.path),
     absolutePath: withForwardSlashes(report.absolutePath),
     serverId: report.serverId,

@@ -43,16 +43,16 @@ export interface ModelServiceDependencies {
   readonly catalogue: Catalogue
   readonly files: ModelFileStore
   readonly hasher: Hasher
-  readonly turns: FolderLocks
+  readonly locks: FolderLocks
   readonly folders: readonly ModelFolder[]
 }
 
 export function createModelService (dependencies: ModelServiceDependencies): ModelService {
-  const { catalogue, files, hasher, turns, folders } = dependencies
+  const { catalogue, files, hasher, locks, folders } = dependencies
 
   /** Reads the files again and writes down what is found, with nobody changing what is beside them in between. */
   async function readAgain (known: readonly ModelFile[]): Promise<void> {
-    await turns.take(foldersOf(known), async () => { await files.write(await Promise.all(known.map(inspectAgain))) })
+    await locks.take(foldersOf(known), async () => { await files.write(await Promise.all(known.map(inspectAgain))) })
   }
 
   return {
@@ -74,7 +74,7 @@ export function createModelService (dependencies: ModelServiceDependencies): Mod
     async setField (model, field, value) {
       requireOwnerValue(field, value)
       const first = fileOf(model)
-      await turns.take(foldersOf(model.files), async () => {
+      await locks.take(foldersOf(model.files), async () => {
         const present = await Promise.all(model.files.map(async file => await inspectAgain(file).catch(() => null)))
         const equal = present.filter(file => file !== null)
           .filter(({ sha256 }) => model.files.length === 1 || sha256 === model.sha256)
@@ -96,14 +96,14 @@ export function createModelService (dependencies: ModelServiceDependencies): Mod
         throw new ServiceError('model_not_on_disk', `No model folder of this machine has ${path}.`, { field: 'path' })
       }
       const kept = model.files.find(other => other !== file && other.sha256 !== null && other.sha256 === file.sha256)
-      if (kept !== undefined) return await deleteSpare(file, kept, { store: files, turns })
-      return await turns.take([dirname(file.absolutePath)], async () => await deleteFile(file, files))
+      if (kept !== undefined) return await deleteSpare(file, kept, { store: files, locks })
+      return await locks.take([dirname(file.absolutePath)], async () => await deleteFile(file, files))
     },
     duplicates: async () => duplicatesOf(await catalogue.state()),
     async removeDuplicates (hashes) {
       const groups = duplicatesOf(await catalogue.state()).filter(({ sha256 }) => hashes.includes(sha256))
       const outcomes: Deletion[] = []
-      for (const group of groups) outcomes.push(await removeDuplicates(group, { store: files, hasher, turns }))
+      for (const group of groups) outcomes.push(await removeDuplicates(group, { store: files, hasher, locks }))
       return {
         deleted: outcomes.flatMap(({ deleted }) => deleted), problems: outcomes.flatMap(({ problems }) => problems)
       }

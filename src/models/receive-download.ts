@@ -102,7 +102,7 @@ export interface Reception {
   readonly openFrom: (bytes: number, ifRange: string | undefined) => Promise<OpenSource>
   /** What to do where the source asks for a login instead. */
   readonly loginHint: string
-  readonly tell: (received: number, size: number | null) => Promise<void>
+  readonly onProgress: (received: number, size: number | null) => Promise<void>
   /** Throws where nobody wants the file any more. */
   readonly confirm: () => Promise<void>
   readonly signal: AbortSignal
@@ -151,7 +151,7 @@ export async function receiveFile (
 
 interface Received {
   /** SHA-256 that the source told. */
-  readonly told: string | null
+  readonly announcedHash: string | null
   /** Whether a part of it came with an earlier attempt. */
   readonly resumed: boolean
   /** Whether the source said how long it is. */
@@ -160,7 +160,7 @@ interface Received {
 
 /** The hashes of what came, or what is wrong with it. */
 async function check (
-  part: string, { told }: Received, { download, hasher, loginHint, signal }: Reception
+  part: string, { announcedHash }: Received, { download, hasher, loginHint, signal }: Reception
 ): Promise<{ sha256: string, autoV3: string | null } | string> {
   const { size } = await stat(part)
   const broken = await brokenReason(part, size)
@@ -169,7 +169,7 @@ async function check (
   }
   if (broken !== null) return broken
   const { sha256, autoV3 } = await hasher.hash(part, signal)
-  const wanted = download.sha256 ?? told
+  const wanted = download.sha256 ?? announcedHash
   if (wanted !== null) {
     return sha256 === wanted ? { sha256, autoV3 } : `its SHA-256 is ${sha256}, but should be ${wanted}`
   }
@@ -199,7 +199,7 @@ async function receivePart (part: string, reception: Reception): Promise<Receive
   const total = /\/(\d+)$/.exec(headers['content-range'] ?? '')?.[1]
   if (present > 0 && statusCode === 416 && Number(total ?? present) === present) {
     source.answer.body.destroy()
-    return { told: source.sha256, resumed: true, sized: true }
+    return { announcedHash: source.sha256, resumed: true, sized: true }
   }
   const goesOn = statusCode === 206 && headers['content-range']?.startsWith(`bytes ${present}-`) === true &&
     (note === null || (validatorOf(headers) ?? note) === note)
@@ -212,7 +212,7 @@ async function receivePart (part: string, reception: Reception): Promise<Receive
 }
 
 async function writePart (
-  part: string, begin: number, source: OpenSource, { download, folder, loginHint, tell, signal }: Reception
+  part: string, begin: number, source: OpenSource, { download, folder, loginHint, onProgress, signal }: Reception
 ): Promise<Received> {
   try {
     const { statusCode, headers, body } = source.answer
@@ -236,14 +236,14 @@ async function writePart (
         signal.throwIfAborted()
         await file.write(chunk, 0, chunk.length, received)
         received += chunk.length
-        await tell(received, size)
+        await onProgress(received, size)
       }
       if (size !== null && received !== size) throw new Error(`it broke off after ${received} of ${size} bytes`)
       await file.sync()
     } finally {
       await file.close()
     }
-    return { told: source.sha256, resumed: begin > 0, sized: size !== null }
+    return { announcedHash: source.sha256, resumed: begin > 0, sized: size !== null }
   } finally {
     source.answer.body.destroy()
   }

@@ -33,12 +33,12 @@ export interface ModelRefresherDependencies {
   readonly files: ModelFileStore
   readonly civitai: CivitaiClient
   readonly hasher: Hasher
-  readonly turns: FolderLocks
+  readonly locks: FolderLocks
   readonly log: Log
 }
 
 export function createModelRefresher (dependencies: ModelRefresherDependencies): ModelRefresher {
-  const { catalogue, files, civitai, hasher, turns, log } = dependencies
+  const { catalogue, files, civitai, hasher, locks, log } = dependencies
 
   /**
    * The model with the hash of each of its files as it is now, so that nothing is written beside one that has become
@@ -54,7 +54,7 @@ export function createModelRefresher (dependencies: ModelRefresherDependencies):
       if (fresh === null || fresh.sha256 !== null) continue
       const { sha256, autoV3, size, modifiedAt } = await hasher.hash(file.absolutePath, new AbortController().signal)
       const known = { ...fresh, sha256, autoV3: file.type === 'lora' ? autoV3 : null, size, modifiedAt }
-      await turns.take([dirname(file.absolutePath)], async () => { await files.write([await inspectAgain(known)]) })
+      await locks.take([dirname(file.absolutePath)], async () => { await files.write([await inspectAgain(known)]) })
       changed = true
     }
     return changed ? await catalogue.require(String(model.id)) : model
@@ -92,7 +92,7 @@ export function createModelRefresher (dependencies: ModelRefresherDependencies):
     if (hash !== null) await files.writeFetched(hash, facts)
     const refused: UnreadableSidecar[] = []
     for (const file of model.files) {
-      await turns.take([dirname(file.absolutePath)], async () => {
+      await locks.take([dirname(file.absolutePath)], async () => {
         const fresh = await inspectAgain(file)
         if (fresh.sha256 !== model.sha256) return
         await writeSidecars(fresh, facts, answer).catch(error => {

@@ -34,7 +34,7 @@ export interface DownloaderDependencies {
 }
 
 /** Progress is written this often, which is also how soon a cancellation is noticed, in milliseconds. */
-const tellInterval = 500
+const reportInterval = 500
 
 /**
  * One attempt at a download of that round. Resolves when it is completed, or was cancelled meanwhile.
@@ -52,7 +52,7 @@ export async function runDownload (
   const loginHint = key === '' ? `a key is needed: set ${setting}` : `the key in ${setting} has no access to it`
   const cancelled = new AbortController()
   const { signal, clear } = anySignal(closing, cancelled.signal)
-  let toldAt = -Infinity
+  let reportedAt = -Infinity
   const confirm = async (change: DownloadChange = {}) => {
     if (await store.move(download, ['downloading'], 'downloading', change)) return
     cancelled.abort()
@@ -79,9 +79,9 @@ export async function runDownload (
           ...(ifRange === undefined ? {} : { ifRange })
         })
       },
-      async tell (bytes, size) {
-        if (performance.now() - toldAt < tellInterval) return
-        toldAt = performance.now()
+      async onProgress (bytes, size) {
+        if (performance.now() - reportedAt < reportInterval) return
+        reportedAt = performance.now()
         await confirm({ received: bytes, size })
       },
       confirm
@@ -138,7 +138,7 @@ async function enterCatalogue (
 export interface RefreshServerListsDependencies {
   readonly registry: Pick<ServerRegistry, 'byId'>
   readonly catalogue: { state (): Promise<{ readonly models: readonly KnownFrom[] }> }
-  readonly turns: Pick<ExclusiveCalls, 'take'>
+  readonly exclusiveCalls: Pick<ExclusiveCalls, 'take'>
   readonly connect: (server: Server) => A1111Client
   readonly log: Log
 }
@@ -171,7 +171,7 @@ const patienceMs = 600_000
 export async function refreshServerLists (
   type: ModelType, root: string, dependencies: RefreshServerListsDependencies, signal: AbortSignal
 ): Promise<void> {
-  const { registry, catalogue, turns, connect, log } = dependencies
+  const { registry, catalogue, exclusiveCalls, connect, log } = dependencies
   const path = refreshPaths[type]
   if (path === undefined) return
   const { models } = await catalogue.state()
@@ -180,16 +180,16 @@ export async function refreshServerLists (
   await Promise.all([...sharing].map(async id => {
     const server = registry.byId(id)
     if (server === undefined) return
-    const endTurn = await withDeadline(patienceMs, [signal], async inTime => await turns.take(id, inTime))
+    const release = await withDeadline(patienceMs, [signal], async inTime => await exclusiveCalls.take(id, inTime))
       .catch(() => null)
-    if (signal.aborted) return await endTurn?.()
+    if (signal.aborted) return await release?.()
     const client = connect(server)
     try {
       await client.postJson(path, {}, { timeoutMs })
     } catch (error) {
       log.warn({ server: server.alias, err: error }, 'the server could not reload its folders')
     } finally {
-      await endTurn?.()
+      await release?.()
       await client.close()
     }
   }))

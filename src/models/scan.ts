@@ -47,24 +47,24 @@ export interface ScannerDependencies {
   readonly folders: readonly ModelFolder[]
   readonly files: ModelFileStore
   readonly hasher: Hasher
-  readonly turns: FolderLocks
+  readonly locks: FolderLocks
   readonly log: Log
 }
 
 /** Records are written this many at a time, and progress is told as often, or after as many milliseconds. */
 const batch = 250
-const tellAfter = 1000
+const reportAfter = 1000
 const maxProblems = 50
 
 /**
  * Looks through the model folders and writes down what is there; a file is read and hashed again only where its size,
  * time or inode changed.
- * @param tell hears of progress about once a second
+ * @param writeReport hears of progress about once a second
  * @throws AbortError for the signal; what was found until then stays
  */
 export async function scanModels (
-  { folders, files, hasher, turns, log }: ScannerDependencies,
-  tell: (report: ScanReport) => Promise<void>,
+  { folders, files, hasher, locks, log }: ScannerDependencies,
+  writeReport: (report: ScanReport) => Promise<void>,
   signal: AbortSignal
 ): Promise<ScanReport> {
   const stats: ScanStats = {
@@ -90,15 +90,15 @@ export async function scanModels (
   const unreadable: string[] = []
   let waiting: FoundRecord[] = []
   let hashed: ModelFile[] = []
-  let toldAt = performance.now()
+  let reportedAt = performance.now()
 
   async function write (phase: ScanReport['phase']): Promise<void> {
     await files.writeFound(waiting)
     await files.addHashes(hashed)
     waiting = []
     hashed = []
-    toldAt = performance.now()
-    await tell(report(phase))
+    reportedAt = performance.now()
+    await writeReport(report(phase))
   }
 
   function report (phase: ScanReport['phase']): ScanReport {
@@ -112,7 +112,7 @@ export async function scanModels (
   }
 
   async function writeNowAndThen (phase: ScanReport['phase']): Promise<void> {
-    if (waiting.length + hashed.length >= batch || performance.now() - toldAt > tellAfter) await write(phase)
+    if (waiting.length + hashed.length >= batch || performance.now() - reportedAt > reportAfter) await write(phase)
   }
 
   const walk = walkModels(folders, {
@@ -179,7 +179,7 @@ export async function scanModels (
       stats.hashesCalculated++
       const known = { ...file, sha256, autoV3: file.type === 'lora' ? autoV3 : null }
       if (file.awaitsHash === true) {
-        await turns.take([dirname(file.absolutePath)], async () => { await files.write([await inspectAgain(known)]) })
+        await locks.take([dirname(file.absolutePath)], async () => { await files.write([await inspectAgain(known)]) })
       } else {
         hashed.push(known)
       }
@@ -245,8 +245,8 @@ export function createScanStatusStore (redis: Redis, keys: Keys): ScanStatusStor
     },
     async write (status) {
       const { state, endedAt, report } = status
-      const told = JSON.stringify({ state, ...report?.stats })
-      await writeStatus(redis, [keys.key('')], [JSON.stringify(status), told, endedAt ?? ''])
+      const text = JSON.stringify({ state, ...report?.stats })
+      await writeStatus(redis, [keys.key('')], [JSON.stringify(status), text, endedAt ?? ''])
     },
     async requestStop () { await redis.set(stopKey, '1', 'EX', 60) },
     takeStop: async () => await redis.del(stopKey) === 1

@@ -79,7 +79,7 @@ const byteOrderMark = '\ufeff'
 const maxTries = 5
 
 /** Where a sidecar is. */
-export interface SidecarPlace {
+export interface SidecarLocation {
   /** Real path of the configured folder. */
   readonly root: string
   readonly folder: string
@@ -114,7 +114,7 @@ export function notWritable (error: unknown): never {
     { cause: error })
 }
 
-export async function readSidecar ({ root, folder, name }: SidecarPlace): Promise<SidecarContent> {
+export async function readSidecar ({ root, folder, name }: SidecarLocation): Promise<SidecarContent> {
   const unreadable = (reason: string) => ({ kind: 'unreadable', reason } as const)
   const entry = await lstat(join(folder, name)).catch(() => null)
   if (entry === null) return { kind: 'absent' }
@@ -156,7 +156,7 @@ export interface SidecarDraft {
  * @throws UnreadableSidecar
  */
 export async function draftSidecar (
-  place: SidecarPlace, change: (content: JsonObject) => MemberChanges
+  place: SidecarLocation, change: (content: JsonObject) => MemberChanges
 ): Promise<SidecarDraft> {
   let before = await readable(place)
   return {
@@ -176,7 +176,7 @@ export async function draftSidecar (
 }
 
 /** Nothing where there is no such file. @throws UnreadableSidecar */
-async function readable (place: SidecarPlace): Promise<SidecarText> {
+async function readable (place: SidecarLocation): Promise<SidecarText> {
   const found = await readSidecar(place)
   if (found.kind === 'unreadable') throw new UnreadableSidecar(`${place.name} ${found.reason}`)
   if (found.kind === 'absent') return { content: {}, text: '', version: '', mode: 0o644 }
@@ -187,7 +187,7 @@ async function readable (place: SidecarPlace): Promise<SidecarText> {
 
 /** Whether the file was replaced; false where it is not what it was when it was read. */
 async function replaceFile (
-  { folder, name }: SidecarPlace, { version, mode }: SidecarText, text: string
+  { folder, name }: SidecarLocation, { version, mode }: SidecarText, text: string
 ): Promise<boolean> {
   const path = join(folder, name)
   const draft = join(folder, `.${randomUUID()}.part`)

@@ -100,9 +100,9 @@ export async function * walkModels (
 /** What A1111 and Forge, Civitai Helper, StableQueue and LoRA Manager write, the one believed first at the front. */
 export const sidecarEndings = ['.json', '.civitai.info', '.civitai.json', '.metadata.json'] as const
 export type SidecarEnding = (typeof sidecarEndings)[number]
-const pictureEndings = ['png', 'jpg', 'jpeg', 'webp']
+const imageEndings = ['png', 'jpg', 'jpeg', 'webp']
 export const previewEndings: readonly string[] =
-  [...pictureEndings.map(ending => `.preview.${ending}`), ...pictureEndings.map(ending => `.${ending}`)]
+  [...imageEndings.map(ending => `.preview.${ending}`), ...imageEndings.map(ending => `.${ending}`)]
 /** A name may end in several of them: the shortest leaves the longest name of a model. */
 const allEndings = [...sidecarEndings, ...previewEndings].sort((one, other) => one.length - other.length)
 

@@ -1,4 +1,4 @@
-import { isImagePlace } from '../a1111/images.ts'
+import { isImageLocation } from '../a1111/images.ts'
 import { GenerationFailure } from '../a1111/types.ts'
 import { HttpException, PythonError, renderA1111Error, ValidationFailure } from '../fastapi/errors.ts'
 import type { Job } from '../jobs/job.ts'
@@ -44,7 +44,7 @@ function translated (error: ServiceError): Error {
   if (code === 'invalid_api_key') return new HttpException(401, 'Incorrect username or password')
   if (code === 'internal_server_error') return new PythonError('Exception', message)
   const { field = '' } = details
-  if (code === 'invalid_image' || (code === 'invalid_field_value' && isImagePlace(field))) {
+  if (code === 'invalid_image' || (code === 'invalid_field_value' && isImageLocation(field))) {
     return new HttpException(500, 'Invalid encoded image')
   }
   if (code === 'invalid_field_value' || code === 'missing_required_field') {

@@ -9,7 +9,7 @@ import type { ExclusiveCalls } from '../servers/exclusive-calls.ts'
 import type { UpstreamClients } from './upstream-clients.ts'
 
 /** Routes that work on pictures without being generations. */
-export const pictureRoutes = ['extra-single-image', 'extra-batch-images', 'interrogate'] as const
+export const imageRoutes = ['extra-single-image', 'extra-batch-images', 'interrogate'] as const
 
 export interface PassThrough {
   /**
@@ -27,7 +27,7 @@ export interface PassThrough {
 
 export interface PassThroughDependencies {
   readonly upstream: UpstreamClients
-  readonly turns: Pick<ExclusiveCalls, 'take'>
+  readonly exclusiveCalls: Pick<ExclusiveCalls, 'take'>
   readonly timeoutMs: number
   readonly maxAnswerBytes: number
 }
@@ -38,10 +38,10 @@ const patienceMs = 5000
 const noServer = () => new ServiceError('a1111_unreachable', 'No server answers just now.')
 
 export function createPassThrough (dependencies: PassThroughDependencies): PassThrough {
-  const { upstream, turns, timeoutMs, maxAnswerBytes } = dependencies
+  const { upstream, exclusiveCalls, timeoutMs, maxAnswerBytes } = dependencies
 
   async function postTo (server: Server, path: string, body: unknown, signal: AbortSignal): Promise<unknown> {
-    const endTurn = await turns.take(server.id, signal)
+    const release = await exclusiveCalls.take(server.id, signal)
     try {
       // Not ended by the signal: A1111 goes on although nobody waits, and nothing may be sent beside it.
       return await upstream.client(server).postJson(path, body, { timeoutMs, maxAnswerBytes })
@@ -49,7 +49,7 @@ export function createPassThrough (dependencies: PassThroughDependencies): PassT
       if (!isMissing(error)) throw error
       throw new ServiceError('server_capability', `${server.alias} does not offer ${path.split('?')[0]}.`, {}, { cause: error })
     } finally {
-      await endTurn()
+      await release()
     }
   }
 
@@ -80,6 +80,6 @@ export function createPassThrough (dependencies: PassThroughDependencies): PassT
 export function refuseAddresses (body: unknown): void {
   const { image, imageList, controlnet_input_images: inputs, controlnet_masks: masks } = fieldsOf(body)
   const files = Array.isArray(imageList) ? imageList.map(file => fieldsOf(file).data) : []
-  const pictures = [image, files, inputs, masks].flat().filter(picture => typeof picture === 'string')
-  refuseImageAddresses({ init_images: pictures })
+  const images = [image, files, inputs, masks].flat().filter(picture => typeof picture === 'string')
+  refuseImageAddresses({ init_images: images })
 }

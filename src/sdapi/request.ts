@@ -54,7 +54,7 @@ export function readGenerationCall (mode: DrawingMode, body: unknown, options: O
   const given = Object.entries(all).filter(field => isSent(field) || (isOwn(field) && !isFilled(field)))
   const text = hasInfotext ? String(all.infotext) : null
   const complete = { ...filled(all, Object.keys(sent), mode), ...overriddenBy(text, all.override_settings, options) }
-  const shown = withoutPictures(withFloatsOf(all, complete))
+  const shown = withoutImages(withFloatsOf(all, complete))
   return {
     mode,
     given: {
@@ -94,7 +94,7 @@ function refuseWhatFails (mode: DrawingMode, fields: Readonly<Record<string, unk
   if (steps === 0) throw new PythonError('ZeroDivisionError', 'integer division or modulo by zero')
 }
 
-/** With what an infotext says, as A1111 echoes it; what it cannot read is left out here and told by the submission. */
+/** Adds the values of an infotext, as A1111 echoes them. Skips unreadable ones, which the submission reports. */
 function filled (fields: Readonly<Record<string, unknown>>, sent: readonly string[], mode: DrawingMode) {
   try {
     return filledByInfotext(fields, sent, mode)
@@ -116,15 +116,15 @@ const defaultOptions: Readonly<Record<string, unknown>> = { ...fileOptions, ...s
 /** The overrides as A1111 echoes them: the request's, and those of the infotext that differ from what is usual. */
 function overriddenBy (infotext: string | null, asked: unknown, options: OwnOptions): Record<string, unknown> {
   if (infotext === null) return {}
-  const told = settingsOfInfotext(infotext, key => options[key] ?? defaultOptions[key])
-  return { override_settings: { ...told, ...objectOf(asked) } }
+  const defaultsOfText = settingsOfInfotext(infotext, key => options[key] ?? defaultOptions[key])
+  return { override_settings: { ...defaultsOfText, ...objectOf(asked) } }
 }
 
-/** What of the request is told again; pictures are not kept for it. */
-function withoutPictures (fields: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+/** The part of the request that is echoed. Images are left out. */
+function withoutImages (fields: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
   const isWhole = fields.include_init_images === true
-  const withPictures = fields.init_images === undefined || isWhole
-  const shown = withPictures ? fields : withFloatsOf(fields, { ...fields, init_images: null, mask: null })
+  const withImages = fields.init_images === undefined || isWhole
+  const shown = withImages ? fields : withFloatsOf(fields, { ...fields, init_images: null, mask: null })
   return isWhole ? shown : withoutLongTexts(shown) as Readonly<Record<string, unknown>>
 }
 

@@ -34,7 +34,7 @@ const keptPaths: readonly string[] = [
 /** Larger answers are not worth their room in Redis, in characters. */
 const longestKept = 2_000_000
 /** Answers with passwords in clear. */
-const telling = new Set(['/sdapi/v1/options', '/sdapi/v1/cmd-flags'])
+const withSecretAnswers = new Set(['/sdapi/v1/options', '/sdapi/v1/cmd-flags'])
 
 export function createLastKnown (redis: Redis, keys: Keys): LastKnown {
   const answersKey = ({ id }: Server) => keys.key('server', id, 'answers')
@@ -44,7 +44,7 @@ export function createLastKnown (redis: Redis, keys: Keys): LastKnown {
 
   return {
     keep (server, path, answer) {
-      const text = stringifyJson(telling.has(path) ? withoutSecrets(answer) : answer)
+      const text = stringifyJson(withSecretAnswers.has(path) ? withoutSecrets(answer) : answer)
       const field = fieldOf(server, path)
       const name = `${server.id} ${field}`
       if (text.length > longestKept || written.get(name) === text) return
@@ -92,17 +92,17 @@ export function readWhenReachable (
     readKept(serverId).catch(error => { log.debug({ server: serverId, err: error }, 'lists could not be kept') })
   }
 
-  function hear (from: string, message: string): void {
+  function onMessage (from: string, message: string): void {
     if (from !== channel || !message.includes('"server-up"')) return
     const { kind, server } = JSON.parse(message) as { kind: string, server: string }
     if (kind === 'server-up') read(server)
   }
 
-  subscriber.on('message', hear)
+  subscriber.on('message', onMessage)
   states.readMany(registry.list().map(({ id }) => id)).then(known => {
     registry.list().forEach(({ id }, index) => { if (answersLooks(known[index] ?? null)) read(id) })
   }, () => undefined)
-  return () => { subscriber.off('message', hear) }
+  return () => { subscriber.off('message', onMessage) }
 }
 
 type Lists = Readonly<Record<string, (inventory: Inventory) => unknown>>

@@ -158,7 +158,7 @@ const pauseAfterTrouble = 1000
  * Resolves once a call that a former holder of the lease has let through, and that may still be at the server, stands
  * first at the gate: nothing may be sent before.
  */
-export async function grantTurns (
+export async function grantExclusiveCalls (
   { line, sendSlot, open, log }: ExclusiveCallGranterDependencies
 ): Promise<ExclusiveCallGranter> {
   const closing = new AbortController()

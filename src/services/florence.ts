@@ -36,7 +36,11 @@ export function openFlorence (services: FlorenceDependencies & { readonly redis:
   if (config.FLORENCE_URL === '') return null
   const queue = createFlorenceQueue({ connection: redis, keys, log })
   const service = createFlorenceService({
-    store: createFlorenceStore(redis, keys), guard, webhooks: webhooks.service, reachOf: reachOf(services), enqueue: queue.add
+    store: createFlorenceStore(redis, keys),
+    guard,
+    webhooks: webhooks.service,
+    reachOf: reachOf(services),
+    enqueue: queue.add
   })
   return { service, queue, close: queue.close }
 }
@@ -49,7 +53,7 @@ export function startFlorenceWorker (
   if (config.FLORENCE_URL === '') return { close: async () => { /* nothing runs */ } }
   const linkLifetime = eventLifetime(parseSchedule(config.WEBHOOK_RETRY_SCHEDULE))
 
-  async function tell (task: FlorenceTask): Promise<void> {
+  async function onFinished (task: FlorenceTask): Promise<void> {
     const link = task.image === null || task.webhook === null
       ? null
       : imageUrls.sign(task.webhook.baseUrl, task.image, (task.endedAt ?? task.createdAt) + linkLifetime)
@@ -65,7 +69,7 @@ export function startFlorenceWorker (
     log,
     guard,
     media,
-    tell,
+    onFinished,
     store: createFlorenceStore(connection, keys),
     client: createFlorenceClient(new URL(config.FLORENCE_URL)),
     limits: imageLimits(config),

@@ -19,7 +19,7 @@ import { createHasher, createModelFileStore } from '../models/file-store.ts'
 import { createFolderLocks, modelFolders } from '../models/folders.ts'
 import { createIdentities } from '../models/join.ts'
 import { createModelService, type ModelService } from '../models/model-service.ts'
-import { type CivitaiPictures, createCivitaiPictures } from '../models/pictures.ts'
+import { type CivitaiImages, createCivitaiImages } from '../models/images.ts'
 import { createModelRefresher, type ModelRefresher } from '../models/refresh.ts'
 import { refreshServerLists } from '../models/run-download.ts'
 import { createScanStatusStore, type ScanStatusStore } from '../models/scan.ts'
@@ -34,7 +34,7 @@ export interface ModelServices {
   readonly scanStatus: ScanStatusStore
   readonly maintenance: Maintenance
   readonly civitai: CivitaiClient
-  readonly pictures: CivitaiPictures
+  readonly images: CivitaiImages
   readonly refresher: ModelRefresher
   readonly downloads: DownloadService
   readonly downloadQueue: DownloadQueue
@@ -56,7 +56,7 @@ export function createModelServices (dependencies: ModelServicesDependencies): M
   const files = createModelFileStore(redis, keys)
   const catalogue = createCatalogue({ registry, states, files, identities: createIdentities(redis, keys) })
   const hasher = createHasher()
-  const turns = createFolderLocks(redis, keys)
+  const locks = createFolderLocks(redis, keys)
   const baseUrl = withoutTrailing(config.CIVITAI_BASE_URL, '/')
   const civitai = createCivitaiClient({
     redis, keys, baseUrl, apiKey: config.CIVITAI_API_KEY, intervalMs: config.CIVITAI_INTERVAL_SECONDS * 1000
@@ -67,12 +67,12 @@ export function createModelServices (dependencies: ModelServicesDependencies): M
   const downloadQueue = createDownloadQueue({ connection: redis, keys, log })
   return {
     catalogue,
-    service: createModelService({ catalogue, files, hasher, turns, folders }),
+    service: createModelService({ catalogue, files, hasher, locks, folders }),
     scanStatus,
     maintenance,
     civitai,
-    pictures: createCivitaiPictures(join(config.DATA_DIR, 'model-pictures'), baseUrl, dependencies.guard),
-    refresher: createModelRefresher({ catalogue, files, civitai, hasher, turns, log }),
+    images: createCivitaiImages(join(config.DATA_DIR, 'model-pictures'), baseUrl, dependencies.guard),
+    refresher: createModelRefresher({ catalogue, files, civitai, hasher, locks, log }),
     downloads: createDownloadService({
       store: createDownloadStore(redis, keys),
       civitai,
@@ -124,11 +124,11 @@ export async function startModelWorker (
     files,
     retention,
     sweep,
-    turns: createFolderLocks(connection, keys),
+    locks: createFolderLocks(connection, keys),
     scanStatus: createScanStatusStore(connection, keys)
   })
   const leaving = new AbortController()
-  const turns = await createExclusiveCalls({ redis: connection, subscriber, keys })
+  const exclusiveCalls = await createExclusiveCalls({ redis: connection, subscriber, keys })
   const downloads = createDownloadWorker({
     connection,
     keys,
@@ -145,7 +145,8 @@ export async function startModelWorker (
       huggingface: { origin: new URL(config.HUGGINGFACE_BASE_URL).origin, key: config.HUGGINGFACE_TOKEN }
     },
     refreshServerLists (type, root) {
-      refreshServerLists(type, root, { registry, connect, log, turns, catalogue: models.catalogue }, leaving.signal)
+      const parts = { registry, connect, log, exclusiveCalls, catalogue: models.catalogue }
+      refreshServerLists(type, root, parts, leaving.signal)
         .catch(error => { log.warn({ err: error }, 'servers could not reload their folders') })
     }
   })
@@ -156,7 +157,7 @@ export async function startModelWorker (
     async close () {
       leaving.abort()
       await Promise.all([worker.close(), downloads.close()])
-      turns.close()
+      exclusiveCalls.close()
       await hasher.close()
     }
   }

@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis'
 import { createWebhookQueue, createWebhookWorker, startWebhookRelay, type WebhookQueue } from '../../queues/webhooks.ts'
 import type { MasterKey, Encryptor } from '../access/secrets.ts'
 import type { Config } from '../config/settings.ts'
-import { createEgressGuard, type EgressGuard, hostOf, type OwnPlace, portOf } from '../egress/guard.ts'
+import { createEgressGuard, type EgressGuard, hostOf, type OwnAddress, portOf } from '../egress/guard.ts'
 import type { Keys } from '../lib/keys.ts'
 import type { WebhookService } from '../jobs/submit.ts'
 import type { Log } from '../lib/logging.ts'
@@ -136,11 +136,11 @@ export function openEgress (config: Config, redisUrl: string, registry: ServerRe
   })
 }
 
-function placeOf (url: URL): OwnPlace {
+function placeOf (url: URL): OwnAddress {
   return { host: hostOf(url), port: portOf(url) }
 }
 
-function redisPlaces (redisUrl: string): OwnPlace[] {
+function redisPlaces (redisUrl: string): OwnAddress[] {
   const { options } = parseRedisAddress(redisUrl)
   const nodes = [...options.sentinels ?? [], ...(options.path === undefined ? [options] : [])]
   return nodes.flatMap(({ host, port }) => host === undefined ? [] : [{ host, port: port ?? 6379 }])

@@ -1,7 +1,7 @@
 import { ProcessDied } from '../fastapi/errors.ts'
 import { createApp } from './app.ts'
 import type { Fault } from './faults/faults.ts'
-import { changeByHand, runHumanJob } from './generation/human.ts'
+import { changeByHand, runBrowserJob } from './generation/browser-job.ts'
 import type { GenerationRecord, SimulatorState } from './records.ts'
 import { createMachine, createServerProcess, type ServerProcess } from './server-process.ts'
 import { resolveSettings, type SimulatorOptions } from './settings.ts'
@@ -41,9 +41,9 @@ export interface Simulator {
   /** Changes the files in the models folder; the server sees them after a refresh or a restart. */
   setCheckpoints (names: readonly string[]): void
   /** Starts a job as a human in the browser would; returns its task id. */
-  startHumanJob (job?: HumanJob): string
+  startBrowserJob (job?: BrowserJob): string
   /** The same, and waits until it is done. */
-  generateByHand (job?: HumanJob): Promise<Readonly<GenerationRecord>>
+  generateByHand (job?: BrowserJob): Promise<Readonly<GenerationRecord>>
   /** What the settings are now, as only the process itself knows: `saved` are those in its config file. */
   options (): { readonly all: Readonly<Record<string, unknown>>, readonly saved: readonly string[] }
   /** What it restores after overrides from now on. */
@@ -52,7 +52,7 @@ export interface Simulator {
   changeOptions (options: Readonly<Record<string, unknown>>): Promise<void>
 }
 
-interface HumanJob { readonly steps?: number, readonly prompt?: string }
+interface BrowserJob { readonly steps?: number, readonly prompt?: string }
 
 /** One run of the server process with the port it listens on. */
 interface Run {
@@ -157,19 +157,19 @@ export async function startSimulator (options: SimulatorOptions = {}): Promise<S
       if (freshConfig) machine.disk.config.clear()
       await crash(refuseMilliseconds)
     },
-    startHumanJob (job = {}) {
-      const { taskId, done } = runHumanJob(current.server, humanJob(job))
+    startBrowserJob (job = {}) {
+      const { taskId, done } = runBrowserJob(current.server, browserJob(job))
       done.catch(() => undefined)
       return taskId
     },
-    generateByHand: async (job = {}) => await runHumanJob(current.server, humanJob(job)).done,
+    generateByHand: async (job = {}) => await runBrowserJob(current.server, browserJob(job)).done,
     options: () => ({ all: current.server.options.all(), saved: [...machine.disk.config.keys()] }),
     setRestores: what => { machine.restores = what },
     changeOptions: async options => { await changeByHand(current.server, options) }
   }
 }
 
-function humanJob ({ steps = 20, prompt = 'a human job' }: HumanJob): Required<HumanJob> {
+function browserJob ({ steps = 20, prompt = 'a human job' }: BrowserJob): Required<BrowserJob> {
   return { steps, prompt }
 }
 

@@ -119,7 +119,7 @@ export function deliveryOf (
 
 /** A `webhook.test` for an address that was checked like that of a job. */
 export function testDelivery (
-  { wish: requested, url, keyId }: CheckedWebhook, encryptor: Encryptor, timestamp: number
+  { requested, url, keyId }: CheckedWebhook, encryptor: Encryptor, timestamp: number
 ): NewDelivery {
   const owner = `test:${randomUUID()}`
   const id = eventId(owner, 'webhook.test', 1)

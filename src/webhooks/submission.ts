@@ -42,9 +42,9 @@ export function createWebhookService (dependencies: WebhookServiceDependencies):
       const warnings = [
         ...keyWarnings(chosen, url), ...endpointWarnings(endpoint), ...isBare ? [imagesLeftOut] : []
       ]
-      return { wish: chosen, url, keyId, warnings }
+      return { requested: chosen, url, keyId, warnings }
     },
-    subscribe ({ wish: requested, url, keyId }, owner, baseUrl) {
+    subscribe ({ requested, url, keyId }, owner, baseUrl) {
       const { events, auth, images, format, key } = requested
       return {
         events,

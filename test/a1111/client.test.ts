@@ -11,7 +11,7 @@ import { GenerationFailure, type ImageSink, type ServerAddress } from '../../src
 type Handler = (request: IncomingMessage, response: ServerResponse) => unknown
 
 const image = Buffer.from('the bytes of an image')
-const wholeAnswer = JSON.stringify({ images: [image.toString('base64')], parameters: { steps: 4 }, info: '{"seed":42}' })
+const completeAnswer = JSON.stringify({ images: [image.toString('base64')], parameters: { steps: 4 }, info: '{"seed":42}' })
 
 /** A server that answers as the handler does, and a client for it; both end with the test. */
 async function start (
@@ -65,7 +65,7 @@ t.test('a generation is sent as it was prepared and its images reach their sinks
   const seen: Array<{ path: string | undefined, headers: IncomingMessage['headers'], body: string }> = []
   const { client } = await start(t, async (request, response) => {
     seen.push({ path: request.url, headers: request.headers, body: await text(request) })
-    response.end(wholeAnswer)
+    response.end(completeAnswer)
   }, { address: { baseUrl: '/behind/a/prefix/', username: 'user', password: 'pass:word' } })
   const written: Buffer[] = []
   let sent = 0
@@ -96,7 +96,7 @@ t.test('each generation has a connection of its own, small calls share', async t
   const ports: Array<number | undefined> = []
   const { client } = await start(t, (request, response) => {
     ports.push(request.socket.remotePort)
-    response.end(request.method === 'POST' ? wholeAnswer : '{}')
+    response.end(request.method === 'POST' ? completeAnswer : '{}')
   })
   for (let count = 0; count < 20; count++) await client.readJson('/small')
   const small = new Set(ports.splice(0))
@@ -167,7 +167,7 @@ t.test('every status from 200 to 299 is a success, with nothing in the body wher
     await t.resolves(client.unloadCheckpoint(), `unload ${next.join(' ')}`)
     await t.resolves(client.postJson('/sdapi/v1/refresh-checkpoints', {}), `refresh ${next.join(' ')}`)
   }
-  next = [201, wholeAnswer]
+  next = [201, completeAnswer]
   t.match(await client.generate('txt2img', '{}', options()), { imageCount: 1 })
   next = [204, '']
   t.match(await failureOf(client.generate('txt2img', '{}', options())), { failureClass: 'bad-answer', code: 'unexpected_status' })
@@ -295,8 +295,8 @@ t.test('what speaks no HTTP is told from a server', async t => {
 
 t.test('an answer that breaks off is passing: the generation is over', async t => {
   const endings: Array<(response: ServerResponse) => void> = [
-    response => { response.writeHead(200, { 'content-length': wholeAnswer.length }).write(wholeAnswer.slice(0, 30)) },
-    response => { response.writeHead(200).write(wholeAnswer.slice(0, 30)) }
+    response => { response.writeHead(200, { 'content-length': completeAnswer.length }).write(completeAnswer.slice(0, 30)) },
+    response => { response.writeHead(200).write(completeAnswer.slice(0, 30)) }
   ]
   let ending = endings[0]
   const { client } = await start(t, (_, response) => {
@@ -312,15 +312,15 @@ t.test('an answer that breaks off is passing: the generation is over', async t =
       { failureClass: 'passing', code: 'truncated_answer', mayBeRunning: false })
     t.ok(aborted)
   }
-  ending = response => { response.writeHead(200).end(wholeAnswer.slice(0, -2)) }
+  ending = response => { response.writeHead(200).end(completeAnswer.slice(0, -2)) }
   t.match(await failureOf(client.generate('txt2img', '{}', options())), { code: 'truncated_answer' })
 })
 
 t.test('an answer larger than allowed is refused, announced or not', async t => {
   const { client } = await start(t, (request, response) => {
     request.resume()
-    if (request.url === '/small') response.setHeader('content-length', wholeAnswer.length)
-    response.write(wholeAnswer)
+    if (request.url === '/small') response.setHeader('content-length', completeAnswer.length)
+    response.write(completeAnswer)
     response.end()
   }, { limits: { maxSmallAnswerBytes: 50 } })
   t.match(await failureOf(client.generate('txt2img', '{}', options({ maxAnswerBytes: 50 }))),
@@ -330,7 +330,7 @@ t.test('an answer larger than allowed is refused, announced or not', async t => 
 
 t.test('a slow answer is read to its end, one byte at a time', async t => {
   const { client } = await start(t, async (_, response) => {
-    for (const byte of wholeAnswer) {
+    for (const byte of completeAnswer) {
       response.write(byte)
       await nextTurn()
     }
@@ -347,8 +347,8 @@ t.test('the server counts as done when its answer begins, not while it keeps a p
     response.write('\n ')
     told.push('blank')
     finish = () => {
-      response.write(wholeAnswer.slice(0, 20))
-      finish = () => { response.end(wholeAnswer.slice(20)) }
+      response.write(completeAnswer.slice(0, 20))
+      finish = () => { response.end(completeAnswer.slice(20)) }
     }
     setImmediate(() => { finish() })
   })

@@ -181,7 +181,7 @@ t.test('a generation that we leave runs on, and can be seen to', async t => {
 t.test('a job of a human in front is seen, and ours waits behind it', async t => {
   const { simulator, client } = await start(t, { speed: 1, stepMilliseconds: 5 })
   simulator.setFaults([{ kind: 'hang', prompt: 'by hand' }])
-  simulator.startHumanJob({ prompt: 'by hand' })
+  simulator.startBrowserJob({ prompt: 'by hand' })
   await progressThat(client, ({ busy }) => busy)
   const generation = client.generate('txt2img', request({ steps: 1 }), collect().options)
   t.match(await progressThat(client, ({ task }) => task === 'queued'), { busy: true, fraction: 0, step: null })

@@ -146,14 +146,14 @@ t.test('neither do texts inside pictures, packed or not', async t => {
   for (const [family, textOf] of Object.entries(families)) {
     for (const kind of ['tEXt', 'zTXt', 'iTXt'] as const) {
       const slow = await growth(async length =>
-        await service.request('POST', '/sdapi/v1/png-info', { image: (await pictureWith(kind, textOf(length))).toString('base64') }))
+        await service.request('POST', '/sdapi/v1/png-info', { image: (await imageWith(kind, textOf(length))).toString('base64') }))
       t.equal(slow, null, `${family} in ${kind}`)
     }
   }
 })
 
 t.test('what a packed text unpacks to is bounded', async t => {
-  const image = (await pictureWith('zTXt', 'a'.repeat(50_000_000))).toString('base64')
+  const image = (await imageWith('zTXt', 'a'.repeat(50_000_000))).toString('base64')
   t.ok(image.length < 100_000)
   t.match(await service.request('POST', '/sdapi/v1/png-info', { image }), { status: 200, body: { info: '' } })
 })
@@ -197,7 +197,7 @@ t.test('parameters of a picture are read as A1111\'s own pattern reads them', t 
 })
 
 /** A PNG with a text under A1111's keyword. */
-async function pictureWith (kind: 'tEXt' | 'zTXt' | 'iTXt', text: string): Promise<Buffer> {
+async function imageWith (kind: 'tEXt' | 'zTXt' | 'iTXt', text: string): Promise<Buffer> {
   const png = await sharp({ create: { width: 1, height: 1, channels: 3, background: 'white' } }).png().toBuffer()
   const head = { tEXt: [0], zTXt: [0, 0], iTXt: [0, 1, 0, 0, 0] }[kind]
   const bytes = Buffer.from(text, kind === 'iTXt' ? 'utf8' : 'latin1')

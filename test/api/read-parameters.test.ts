@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { quick, startService } from '../helper.ts'
-import { pngWithTexts } from '../media/made-pictures.ts'
+import { pngWithTexts } from '../media/made-images.ts'
 
 t.test('a picture tells what it was made from, as fields that make it again', async t => {
   const service = await startService(t)

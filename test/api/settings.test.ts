@@ -88,8 +88,8 @@ t.test('settings are changed and given back; what an earlier version kept stays 
 
 t.test('what is due is told before it goes, with all its files', async t => {
   await request('PUT', '/api/v1/settings', { retention_days: 0 })
-  const picture = (await sharp({ create: { width: 64, height: 64, channels: 3, background: '#123456' } }).png().toBuffer()).toString('base64')
-  const old = await service.submit({ ...quick, init_images: [picture] })
+  const image = (await sharp({ create: { width: 64, height: 64, channels: 3, background: '#123456' } }).png().toBuffer()).toString('base64')
+  const old = await service.submit({ ...quick, init_images: [image] })
   const done = await service.until(old, 'completed')
   const images = done.images.map(({ filename }) => filename)
   const inputs = join(service.dataDirectory, 'media', 'inputs')

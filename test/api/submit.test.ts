@@ -7,8 +7,8 @@ const service = await startService(t)
 const idle = await startService(t, { worker: 'none' })
 await idle.request('POST', '/api/v1/servers/Main/test')
 
-const picture = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#36a' } }).png().toBuffer()
-const base64 = picture.toString('base64')
+const image = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#36a' } }).png().toBuffer()
+const base64 = image.toString('base64')
 
 async function post (body: object, headers: Record<string, string> = {}, path = '/api/v2/generate'): Promise<Answer> {
   return await idle.request('POST', path, body, headers)
@@ -22,7 +22,7 @@ async function postForm (path: string, fill: (form: FormData) => void, to = serv
   const answer = await fetch(to.url + path, { method: 'POST', body: form })
   return { status: answer.status, body: await answer.json() as JsonBody }
 }
-const file = () => new Blob([new Uint8Array(picture)], { type: 'image/png' })
+const file = () => new Blob([new Uint8Array(image)], { type: 'image/png' })
 
 t.test('the answer says where the job is and what was decided', async t => {
   const { status, body, headers } = await post(withParameters({ ...quick, seed: -1, width: 70 }, { priority: 10 }))
@@ -69,7 +69,7 @@ t.test('init images and masks come as base64, as data URL or as files', async t 
     t.match([images[0], mask], [{ $media: /\.png$/ }, { $media: /\.png$/ }], 'kept beside the record')
     const kept = await fetch(`${service.url}/api/v2/jobs/${job.id}/inputs/${images[0]?.$media}`)
     t.match(Object.fromEntries(kept.headers), { 'content-type': 'image/png', 'cache-control': /private, .*immutable/ })
-    t.ok(picture.equals(Buffer.from(await kept.arrayBuffer())), 'whoever may see the job gets it back')
+    t.ok(image.equals(Buffer.from(await kept.arrayBuffer())), 'whoever may see the job gets it back')
     t.match(service.simulator.state().generations.find(({ taskId }) => taskId === job.id), { mode: 'img2img' })
   }
   t.equal(answers[3]?.body.priority, 7, 'numbers of forms are read')

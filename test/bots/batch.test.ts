@@ -2,7 +2,7 @@ import sharp from 'sharp'
 import t from 'tap'
 import { WebSocket } from 'undici'
 import { onNotices, type JsonBody } from '../helper.ts'
-import { picture, small, startBots } from './studio.ts'
+import { testImage, small, startBots } from './studio.ts'
 
 const bots = await startBots(t)
 const { request, recorder } = bots
@@ -55,7 +55,7 @@ t.test('variations lay fields over the base, axes reach inside and exchange word
   t.same((ended.jobs as Array<{ label: string }>).map(({ label }) => label).slice(0, 2),
     ['sampler_name: Euler a, lighthouse', 'sampler_name: Euler a, windmill'])
   const inside = await batch({
-    base_request: { ...base, image: await picture(64, 64), controlnet_units: [{ model: 'control_v11p_sd15_canny' }] },
+    base_request: { ...base, image: await testImage(64, 64), controlnet_units: [{ model: 'control_v11p_sd15_canny' }] },
     axes: [{ field: 'controlnet_units.0.weight', values: [0.5, 1] }]
   })
   t.match(inside.asked.map(({ alwayson_scripts: scripts }) => scripts), [
@@ -113,12 +113,12 @@ t.test('a batch is cancelled as a whole', async t => {
   t.equal(ended.status, 'failed')
 })
 
-t.test('a batch takes its picture from a form, and is deleted with its jobs', async t => {
+t.test('a batch takes its image from a form, and is deleted with its jobs', async t => {
   const form = new FormData()
   form.set('user_id', user)
   form.set('base_request', JSON.stringify({ prompt: 'the same in winter', steps: 1 }))
   form.set('variations', "[{'denoising_strength': 0.3}, {'denoising_strength': 0.6}]")
-  const image = await picture(64, 64)
+  const image = await testImage(64, 64)
   form.set('image', new Blob([new Uint8Array(Buffer.from(image, 'base64'))]), 'start.png')
   const response = await fetch(`${bots.url}/generate/batch`, { method: 'POST', body: form })
   const { batch_id: id } = await response.json() as { batch_id: string }

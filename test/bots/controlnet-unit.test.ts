@@ -3,7 +3,7 @@ import { BotControlNetUnit } from '../../schemas/bots-generation.ts'
 import { checkAnswer } from '../../src/a1111/check-answer.ts'
 import type { Search } from '../../src/a1111/resolve.ts'
 import { commonUnit, findControlNetModule, withControlNet } from '../../src/a1111/controlnet.ts'
-import { controlNetUnits, type RequestPictures } from '../../src/bots/controlnet.ts'
+import { controlNetUnits, type RequestImages } from '../../src/bots/controlnet.ts'
 import { readFields } from '../../src/bots/read-fields.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 import { models, modulesOf } from '../../src/simulator/controlnet/lists.ts'
@@ -12,7 +12,7 @@ import { checkedAt, inventoryOf } from '../a1111/inventory.ts'
 import fc from '../property.ts'
 
 const unit = (given: Record<string, unknown>) => readFields(BotControlNetUnit, { model: 'canny', ...given })
-const units = (given: Array<Record<string, unknown>>, pictures: RequestPictures = { image: 'A' }) =>
+const units = (given: Array<Record<string, unknown>>, pictures: RequestImages = { image: 'A' }) =>
   controlNetUnits(given.map(unit), pictures)
 
 const lists = {
@@ -64,7 +64,7 @@ t.test('each unit has its own image, and a mask only where its preprocessor redr
   const images = units([{ preprocessor: 'canny' }, ...given], pictures).map(({ image, mask_image: mask }) => [image, mask])
   t.strictSame(images, [['B', undefined], ['own', undefined], ['A', undefined], ['A', 'M'], ['A', 'N']])
   t.throws(() => units([{}, {}], { images: ['A'] }), { code: 'invalid_field_value', details: { field: 'controlnet_units.1.image' } })
-  t.strictSame(units([{}], { startsFromPicture: true }).map(unit => 'image' in unit), [false], 'img2img lends its own')
+  t.strictSame(units([{}], { startsFromImage: true }).map(unit => 'image' in unit), [false], 'img2img lends its own')
   t.equal(units(Array.from({ length: 10 }, (_, index) => ({ image: `${index}` }))).length, 10)
 })
 

@@ -4,12 +4,12 @@ import { startSimulator } from '../../src/simulator/simulator.ts'
 import { startBots } from './studio.ts'
 
 const bots = await startBots(t)
-const picture = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#c00000' } }).png().toBuffer()
-const base64 = picture.toString('base64')
+const image = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#c00000' } }).png().toBuffer()
+const base64 = image.toString('base64')
 
 async function upload (path: string, fields: Readonly<Record<string, string>> = {}) {
   const form = new FormData()
-  form.set('file', new Blob([picture], { type: 'image/png' }), 'picture.png')
+  form.set('file', new Blob([image], { type: 'image/png' }), 'picture.png')
   for (const [name, value] of Object.entries(fields)) form.set(name, value)
   const response = await fetch(bots.url + path, { method: 'POST', body: form })
   return { status: response.status, body: await response.json() as Record<string, unknown> }

@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import sharp from 'sharp'
 import t from 'tap'
-import { picture, small, startBots } from './studio.ts'
+import { testImage, small, startBots } from './studio.ts'
 
 const bots = await startBots(t, { settings: { STUDIO_UPSCALE_MEGAPIXELS: '0.02' } })
 
@@ -12,7 +12,7 @@ async function sizeOf (image: unknown): Promise<string> {
 }
 
 t.test('finished pictures are enlarged and get better faces, as jobs like all others', async t => {
-  const image = await picture(40, 30)
+  const image = await testImage(40, 30)
   const { asked, path, job } = await bots.generate('/generate/upscale', { user_id: 'ann', image, scale: 3, restore_faces: true })
   t.equal(path, '/sdapi/v1/extra-batch-images')
   t.same(asked, {
@@ -43,7 +43,7 @@ t.test('an upscale that is cancelled is over for its user at once, and for the n
   const { recorder, request, ended } = bots
   const before = recorder.generations.length
   const release = recorder.holdAnswers()
-  const image = await picture(40, 30)
+  const image = await testImage(40, 30)
   const { body: upscale } = await request('POST', '/generate/upscale', { user_id: 'ann', image })
   await recorder.reached(before + 1)
   const { body: next } = await request('POST', '/generate/txt2img', small)
@@ -64,7 +64,7 @@ for (const isCancelled of [false, true]) {
   t.test(`a service that stops does not wait for an upscale that is ${isCancelled ? 'cancelled' : 'wanted'}`, async t => {
     const other = await startBots(t)
     other.recorder.holdAnswers()
-    const { body } = await other.request('POST', '/generate/upscale', { user_id: 'ann', image: await picture(40, 30) })
+    const { body } = await other.request('POST', '/generate/upscale', { user_id: 'ann', image: await testImage(40, 30) })
     await other.recorder.reached(1)
     if (isCancelled) {
       await other.request('POST', `/jobs/${String(body.job_id)}/cancel`)

@@ -1,11 +1,11 @@
 import sharp from 'sharp'
 import t from 'tap'
-import { picture, small, startBots, type BotService } from './studio.ts'
+import { testImage, small, startBots, type BotService } from './studio.ts'
 
 const bots = await startBots(t)
 const words = { user_id: 'ann', prompt: 'a lighthouse', steps: 2, seed: 7 }
 
-/** The red, green and blue of one pixel of a picture in base64. */
+/** The red, green and blue of one pixel of an image in base64. */
 async function pixel (image: unknown, left: number, top: number): Promise<number[]> {
   const { data } = await sharp(Buffer.from(String(image), 'base64')).removeAlpha()
     .extract({ left, top, width: 1, height: 1 }).raw().toBuffer({ resolveWithObject: true })
@@ -17,15 +17,15 @@ async function sizeOf (image: unknown): Promise<string> {
   return `${width}x${height}`
 }
 
-t.test('a picture from a picture has its size, unless one is asked for', async t => {
-  const image = await picture(100, 60)
+t.test('an image from an image has its size, unless one is asked for', async t => {
+  const image = await testImage(100, 60)
   const { asked, path } = await bots.generate('/generate/img2img', { ...words, image, denoising_strength: 0.4 })
   t.equal(path, '/sdapi/v1/img2img')
   t.match(asked, { init_images: [image], resize_mode: 0, denoising_strength: 0.4, width: 96, height: 64 })
   t.notOk('mask' in asked || 'mask_blur' in asked, 'nothing of a mask without one')
   const half = await bots.generate('/generate/img2img', { ...words, image, width: 200 })
   t.match(half.asked, { width: 200, height: 120 }, 'one side gives the other')
-  const large = await bots.generate('/generate/img2img', { ...words, image: await picture(3000, 1500) })
+  const large = await bots.generate('/generate/img2img', { ...words, image: await testImage(3000, 1500) })
   t.match(large.asked, { width: 1712, height: 856 }, 'as large as models draw well')
   const masked = await bots.generate('/generate/img2img', {
     ...words, image: `data:image/png;base64,${image}`, mask: image
@@ -40,8 +40,8 @@ t.test('a picture from a picture has its size, unless one is asked for', async t
   })
 })
 
-t.test('inpainting needs a picture and a mask', async t => {
-  const image = await picture(64, 64)
+t.test('inpainting needs an image and a mask', async t => {
+  const image = await testImage(64, 64)
   const places = async (body: unknown) => {
     const { status, body: { detail } } = await bots.request('POST', '/generate/inpaint', body)
     return [status, (detail as Array<{ loc: string[] }>).map(({ loc }) => loc.join('.'))]
@@ -59,7 +59,7 @@ t.test('inpainting needs a picture and a mask', async t => {
 })
 
 t.test('outpainting draws on the sides that are asked for, and blends into the picture', async t => {
-  const image = await picture(64, 48, '#f00')
+  const image = await testImage(64, 48, '#f00')
   const { asked } = await bots.generate('/generate/outpaint', {
     ...words, image, outpaint_pixels_left: 32, outpaint_pixels_bottom: 20, mask_blur: 4
   })
@@ -78,7 +78,7 @@ t.test('outpainting draws on the sides that are asked for, and blends into the p
 t.test('the four sides together stay within what models draw well', async t => {
   const { asked } = await bots.generate('/generate/outpaint', {
     ...words,
-    image: await picture(1600, 1200),
+    image: await testImage(1600, 1200),
     outpaint_pixels_left: 400,
     outpaint_pixels_right: 400,
     outpaint_pixels_top: 300,
@@ -108,7 +108,7 @@ async function lastAsked (service: BotService, jobId: unknown): Promise<Record<s
 }
 
 t.test('forms say the same as JSON: flat fields, one part with everything, units as Python writes them', async t => {
-  const file = Buffer.from(await picture(64, 64), 'base64')
+  const file = Buffer.from(await testImage(64, 64), 'base64')
   const flat = await post(bots, '/generate/img2img', [
     ['user_id', 'ann'], ['prompt', 'a lighthouse'], ['steps', '2'], ['cfg_scale', '6.5'], ['checkpoint', ''], ['image', file]
   ])
@@ -144,13 +144,13 @@ t.test('forms say the same as JSON: flat fields, one part with everything, units
   t.match([garbage.status, await garbage.json()], [400, { detail: /cannot be read: Unexpected end of multipart data/ }])
 })
 
-t.test('every unit has its own picture, or that of the request; the session\'s units are used where none are sent', async t => {
-  const [own, second, shared] = await Promise.all([picture(64, 64, '#f00'), picture(64, 64, '#0f0'), picture(64, 64, '#00f')])
+t.test('every unit has its own image, or that of the request; the session\'s units are used where none are sent', async t => {
+  const [own, second, shared] = await Promise.all([testImage(64, 64, '#f00'), testImage(64, 64, '#0f0'), testImage(64, 64, '#00f')])
   const model = 'control_v11p_sd15_canny'
   const { asked, path } = await bots.generate('/generate/controlnet', {
     ...small, image: shared, image1: second, controlnet_units: [{ model, image: own }, { model }, { model }]
   })
-  t.equal(path, '/sdapi/v1/txt2img', 'a control image is no picture to start from')
+  t.equal(path, '/sdapi/v1/txt2img', 'a control image is no image to start from')
   const imagesOf = ({ alwayson_scripts: scripts }: typeof asked) =>
     (scripts as { controlnet: { args: Array<{ image: string }> } }).controlnet.args.map(({ image }) => image)
   t.same(imagesOf(asked), [own, second, shared])

@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { picture, small, startBots, type BotService } from './studio.ts'
+import { testImage, small, startBots, type BotService } from './studio.ts'
 
 /** A kind of request, and the exact body that a server gets for it, where Forge gets another one as well. */
 interface Case {
@@ -11,7 +11,7 @@ interface Case {
   readonly forge?: Readonly<Record<string, unknown>>
 }
 
-/** What every picture of the least request is drawn from. */
+/** What every image of the least request is drawn from. */
 const least = {
   prompt: 'a lighthouse',
   negative_prompt: '',
@@ -29,8 +29,8 @@ const least = {
 const selected = {
   override_settings: { sd_model_checkpoint: 'dreamscape-v8.safetensors [1b914fb7a1]' }, override_settings_restore_afterwards: false
 }
-const image = await picture(64, 64, '#a31')
-const mask = await picture(64, 64, '#fff')
+const image = await testImage(64, 64, '#a31')
+const mask = await testImage(64, 64, '#fff')
 const txt2img = '/sdapi/v1/txt2img'
 const img2img = '/sdapi/v1/img2img'
 const started = { ...least, init_images: [image], resize_mode: 0, denoising_strength: 0.7 }
@@ -72,7 +72,7 @@ const layouts: ReadonlyArray<readonly [layout: string, text: string, mode: strin
 ]
 
 const cases: readonly Case[] = [
-  { what: 'a picture from words', route: 'txt2img', request: {}, path: txt2img, a1111: least },
+  { what: 'an image from words', route: 'txt2img', request: {}, path: txt2img, a1111: least },
   {
     what: 'everything that Forge calls otherwise',
     route: 'txt2img',
@@ -96,7 +96,7 @@ const cases: readonly Case[] = [
       }
     }
   },
-  { what: 'a picture from a picture', route: 'img2img', request: { image }, path: img2img, a1111: started },
+  { what: 'an image from a picture', route: 'img2img', request: { image }, path: img2img, a1111: started },
   { what: 'a part drawn anew', route: 'inpaint', request: { image, mask }, path: img2img, a1111: { ...started, ...masked } },
   {
     what: 'a control map',
@@ -109,7 +109,7 @@ const cases: readonly Case[] = [
     }
   },
   {
-    what: 'preprocessors under other names and with sliders of their own, beside a picture to start from',
+    what: 'preprocessors under other names and with sliders of their own, beside an image to start from',
     route: 'controlnet',
     request: {
       image,
@@ -157,7 +157,7 @@ const cases: readonly Case[] = [
     a1111: { ...extras, resize_mode: 0, upscaling_resize: 3, upscaler_1: 'R-ESRGAN 4x+' }
   },
   {
-    what: 'a picture of another size, by two upscalers, with better faces',
+    what: 'an image of another size, by two upscalers, with better faces',
     route: 'upscale',
     request: { image, width: 100, height: 80, upscaler: 'lanczos', upscaler_2: 'Nearest', upscaler_2_visibility: 0.5, gfpgan_visibility: 0.3 },
     path: '/sdapi/v1/extra-batch-images',
@@ -215,7 +215,7 @@ for (const flavor of ['a1111', 'forge'] as const) {
   })
 }
 
-/** The picture is made wider here, so that only its size can be told beforehand. */
+/** The image is made wider here, so that only its size can be told beforehand. */
 async function outpainted (t: Test, bots: BotService): Promise<void> {
   const { asked, path } = await bots.generate('/generate/outpaint', { ...small, image, outpaint_pixels_left: 32 })
   const { init_images: images, mask: painted, ...body } = asked

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { picture, small, startBots } from './studio.ts'
+import { testImage, small, startBots } from './studio.ts'
 
 const bots = await startBots(t)
 const { request } = bots
@@ -66,7 +66,7 @@ t.test('a preset is shared with a link or with everyone, and copied', async t =>
 })
 
 t.test('pictures in presets and sessions are files, shown as texts that may be sent again, exported whole', async t => {
-  const image = await picture(64, 48)
+  const image = await testImage(64, 48)
   const saved = await request('POST', '/presets/vera', { name: 'Pose', config: { controlnet_units: [{ model: 'x', image }] } })
   const shown = (await request('GET', `/presets/vera/${String(saved.body.preset_id)}`)).body.config as {
     controlnet_units: Array<{ image: string }>
@@ -76,7 +76,7 @@ t.test('pictures in presets and sessions are files, shown as texts that may be s
   const stored = await bots.services.redis.keys('*')
   const texts = await Promise.all(stored.filter(key => key.includes(':studio:')).map(async key =>
     await bots.services.redis.type(key) === 'string' ? await bots.services.redis.get(key) : ''))
-  t.notOk(texts.some(text => text?.includes(image)), 'no picture is in Redis')
+  t.notOk(texts.some(text => text?.includes(image)), 'no image is in Redis')
   const exported = (await request('GET', '/sessions/vera/export')).body
   t.match(exported, {
     user_id: 'vera',

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { startService } from '../helper.ts'
-import { picture, small, startBots } from './studio.ts'
+import { testImage, small, startBots } from './studio.ts'
 
 t.test('users are held to the rules that the owner of their application sets', async t => {
   const bots = await startBots(t, {
@@ -56,8 +56,8 @@ t.test('users are held to the rules that the owner of their application sets', a
     t.match(asked, { width: 352, height: 176 })
     t.match(answer.warnings, [{ code: 'size_reduced', field: 'width' }])
     const { body: { warnings } } = await request('GET', `/jobs/${String(job.job_id)}/result`)
-    t.same(warnings, answer.warnings, 'with the picture too')
-    const image = await picture(800, 200)
+    t.same(warnings, answer.warnings, 'with the image too')
+    const image = await testImage(800, 200)
     const from = await bots.generate('/generate/img2img', { user_id: 'vip', prompt: '', steps: 1, image })
     t.match(from.asked, { width: 496, height: 120 })
   })
@@ -96,7 +96,7 @@ t.test('Forge is asked in its own words', async t => {
     override_settings: { forge_additional_modules: [], sd_model_checkpoint: /^anime-pastel/ }
   })
   t.notOk('sd_vae' in (asked.override_settings as object))
-  const image = await picture(64, 64)
+  const image = await testImage(64, 64)
   const units = await bots.generate('/generate/controlnet', {
     ...small, image, controlnet_units: [{ model: 'control_v11p_sd15_canny', preprocessor: 'canny', control_mode: 2 }]
   })
@@ -108,7 +108,7 @@ t.test('Forge is asked in its own words', async t => {
 
 t.test('what a server lacks is told of the field that asked for it', async t => {
   const { request } = await startBots(t, { simulator: { controlNet: false, regionalPrompter: false } })
-  const image = await picture(64, 64)
+  const image = await testImage(64, 64)
   const units = await request('POST', '/generate/controlnet', { ...small, image, controlnet_units: [{ model: 'canny' }] })
   t.match(units, { status: 422, body: { detail: [{ type: 'script_not_found', loc: ['body', 'controlnet_units'] }] } })
   const regional = await request('POST', '/generate/regional', {

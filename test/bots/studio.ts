@@ -60,6 +60,6 @@ export async function startBots (
 export const small = { user_id: 'ann', prompt: 'a lighthouse', steps: 2, width: 64, height: 64, seed: 7 } as const
 
 /** A picture as base64. */
-export async function picture (width: number, height: number, background = '#456'): Promise<string> {
+export async function testImage (width: number, height: number, background = '#456'): Promise<string> {
   return (await sharp({ create: { width, height, channels: 3, background } }).png().toBuffer()).toString('base64')
 }

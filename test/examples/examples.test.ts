@@ -14,8 +14,8 @@ const run = promisify(execFile)
 const service = await startService(t, { settings: { STUDIO_JOBS_PER_USER: '0' } })
 const folder = await mkdtemp(join(tmpdir(), 'sq-examples-'))
 t.teardown(() => rm(folder, { recursive: true, force: true }))
-const picture = join(folder, 'pose.png')
-await writeFile(picture, await sharp({ create: { width: 64, height: 64, channels: 3, background: 'navy' } }).png().toBuffer())
+const image = join(folder, 'pose.png')
+await writeFile(image, await sharp({ create: { width: 64, height: 64, channels: 3, background: 'navy' } }).png().toBuffer())
 const python = async (...args: string[]) =>
   await run('python3', [join(process.cwd(), 'examples/client.py'), service.url, ...args])
 
@@ -24,20 +24,20 @@ t.test('the Python client draws from words, from a picture and under control', a
   const { stdout } = await python('a lighthouse at dusk', file, '--steps', '2')
   t.match(stdout, /completed, 100 %/)
   t.match(await sharp(await readFile(file)).metadata(), { format: 'png', width: 512 })
-  await python('a dancer', file, '--steps', '2', '--image', picture, '--control', 'control_v11p_sd15_openpose', '--preprocessor', 'openpose')
-  await python('the same in winter', file, '--steps', '2', '--image', picture)
+  await python('a dancer', file, '--steps', '2', '--image', image, '--control', 'control_v11p_sd15_openpose', '--preprocessor', 'openpose')
+  await python('the same in winter', file, '--steps', '2', '--image', image)
   t.match(await sharp(await readFile(file)).metadata(), { width: 64 })
   await t.rejects(python('x', file, '--steps', '200'), { code: 1, stderr: /No picture was made: steps: Input should be less than or equal to 150/ })
 })
 
 t.test('the first picture of the README is submitted, fetched and saved', async t => {
-  const picture = async (url: string) => await run(process.execPath, [inRepository('examples/first-picture.mjs'), 'a red car'], {
+  const image = async (url: string) => await run(process.execPath, [inRepository('examples/first-picture.mjs'), 'a red car'], {
     cwd: folder, env: { PATH: process.env.PATH, STABLEQUEUE_URL: url }
   })
   const file = join(folder, 'first-picture.png')
-  t.match((await picture(service.url)).stdout, `Saved ${file}.`)
+  t.match((await image(service.url)).stdout, `Saved ${file}.`)
   t.match(await sharp(await readFile(file)).metadata(), { format: 'png', width: 512, height: 512 })
-  await t.rejects(picture('http://127.0.0.1:9'), { code: 1, stderr: /Nothing answers at .*: npm start/ })
+  await t.rejects(image('http://127.0.0.1:9'), { code: 1, stderr: /Nothing answers at .*: npm start/ })
 })
 
 t.test('users, presets and LoRAs come along from the older server', async t => {
@@ -94,7 +94,7 @@ t.test('the bot remembers LoRAs, draws for several users and says what goes wron
   await says('@ann /lora film 9', /weight: Input should be less than or equal to 2/)
   await bot.handle('@ann /dream a lighthouse')
   await bot.handle('@bob /regional vertical | at night | a wolf | a hare')
-  await bot.handle(`@bob /redream ${picture} the same in winter`)
+  await bot.handle(`@bob /redream ${image} the same in winter`)
   await bot.idle()
   t.ok(said.some(message => /^@ann completed, 100 %/.test(message)))
   t.equal((await readdir(join(folder, 'bot'))).length, 3)

@@ -14,7 +14,7 @@ const service = await startService(t, {
 const { simulator, services } = service
 const [main] = services.registry.list()
 const serverId = main?.id ?? ''
-const picture = (await sharp({ create: { width: 64, height: 64, channels: 3, background: 'grey' } }).png().toBuffer()).toString('base64')
+const image = (await sharp({ create: { width: 64, height: 64, channels: 3, background: 'grey' } }).png().toBuffer()).toString('base64')
 const sticky = { sticky: true } as const
 const endless = { kind: 'slow', factor: 20, ...sticky } as const
 const atMain = { target_server_alias: 'Main' } as const
@@ -148,7 +148,7 @@ t.test('a job that runs on behind a proxy ends with its own deadline', async t =
 
 t.test('a route that is missing at work is a capability that the server lacks, until it is restarted', async t => {
   const redraw = async () => await service.request('POST', '/api/v2/generate', {
-    ...atMain, generation_params: { ...quick, init_images: [picture] }
+    ...atMain, generation_params: { ...quick, init_images: [image] }
   })
   const changed = async () => { await services.registry.update(serverId, { jobTimeoutSeconds: null }) }
   // Longer than looks at it lie apart.
@@ -193,7 +193,7 @@ t.test('a job without a target that is blocked at one server goes to another one
 t.test('a call that is no job says what its server lacks', async t => {
   for (const path of ['/sdapi/v1/interrogate', '/controlnet/detect']) {
     simulator.setFaults([{ kind: 'missing-route', path, method: 'POST' }])
-    const { status, body } = await service.request('POST', path, { image: picture, controlnet_input_images: [picture] })
+    const { status, body } = await service.request('POST', path, { image, controlnet_input_images: [image] })
     t.equal(status, 422, path)
     t.match(JSON.stringify(body), `Main does not offer ${path}.`)
   }

@@ -100,7 +100,7 @@ t.test('where tasks cannot be told apart, a cancel stops ours, and nothing of a 
   await cancelled(alone)
   t.match(simulator.state().generations, [{ taskId: alone, interrupted: true }])
 
-  const before = simulator.startHumanJob({ steps: 20 })
+  const before = simulator.startBrowserJob({ steps: 20 })
   const behind = await service.submit({ ...quick, steps: 10 })
   await service.until(behind, 'processing')
   await cancelled(behind)

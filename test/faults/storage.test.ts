@@ -9,15 +9,15 @@ import { createFaultyDisk } from './full-disk.ts'
 import { checkInvariants } from './invariants.ts'
 
 const grey = await sharp({ create: { width: 64, height: 64, channels: 3, background: 'grey' } }).png().toBuffer()
-const picture = grey.toString('base64')
+const image = grey.toString('base64')
 const slow = { ...quick, steps: 40 }
 
 const submissions: ReadonlyArray<readonly [path: string, body: unknown]> = [
   ['/api/v1/generate', { target_server_alias: 'Main', generation_params: quick }],
-  ['/api/v2/generate', { target_server_alias: 'Main', generation_params: { ...quick, init_images: [picture] } }],
+  ['/api/v2/generate', { target_server_alias: 'Main', generation_params: { ...quick, init_images: [image] } }],
   ['/api/v2/generate/bulk', { target_server_alias: 'Main', generation_params: quick, bulk_quantity: 2 }],
   ['/sdapi/v1/txt2img', quick],
-  ['/sdapi/v1/img2img?async=1', { ...quick, init_images: [picture] }],
+  ['/sdapi/v1/img2img?async=1', { ...quick, init_images: [image] }],
   ['/generate/txt2img', { prompt: 'a lighthouse', user_id: 'someone' }],
   ['/generate/batch', { user_id: 'someone', base_request: { prompt: 'a lighthouse' }, variations: [{ cfg_scale: 5 }] }]
 ]
@@ -60,7 +60,7 @@ async function checkFault (
 ): Promise<void> {
   const { simulator } = service
   simulator.reset()
-  const ids = [await service.submit({ ...slow, init_images: [picture] }), await service.submit(quick)]
+  const ids = [await service.submit({ ...slow, init_images: [image] }), await service.submit(quick)]
   await service.until(ids[0] ?? '', 'processing')
   await begin()
   t.match(await untilReady(service, 503), errno)
@@ -124,7 +124,7 @@ t.test('an image that cannot be read for now, and a quota that only an image exc
   await t.test('a job whose input cannot be read waits', async t => {
     const other = await service.submit(slow)
     disk.fail('EMFILE', ['read'], join('media', 'inputs'))
-    const id = await service.submit({ ...quick, init_images: [picture] })
+    const id = await service.submit({ ...quick, init_images: [image] })
     await untilReady(service, 503)
     disk.mend()
     for (const one of [id, other]) t.match(await service.until(one, 'completed', 'failed'), { status: 'completed', attempts: [] })
@@ -133,7 +133,7 @@ t.test('an image that cannot be read for now, and a quota that only an image exc
   await t.test('inputs whose folder is gone are not lost', async t => {
     const inputs = join(service.dataDirectory, 'media', 'inputs')
     const first = await service.submit(slow)
-    const id = await service.submit({ ...quick, init_images: [picture] })
+    const id = await service.submit({ ...quick, init_images: [image] })
     await rename(inputs, `${inputs}-away`)
     await untilReady(service, 503)
     await rename(`${inputs}-away`, inputs)

@@ -44,7 +44,7 @@ for (const [name, options] of Object.entries(servers)) {
     })
 
     await t.test('is left alone while it runs what somebody else wants', async t => {
-      fleet.simulator.startHumanJob({ steps: 15 })
+      fleet.simulator.startBrowserJob({ steps: 15 })
       const id = await api.submit(long)
       while ((await api.job(id)).status !== 'processing') await sleep(10)
       t.equal((await api.request('POST', `/api/v2/jobs/${id}/cancel`)).status, 200)

@@ -82,8 +82,8 @@ for (const flavor of ['a1111', 'forge'] as const) {
     service.simulator.setRestores('saved')
     const third = await run(service, { checkpoint_name: 'two' })
     t.strictSame(third.marks, {})
-    const isTold = codesOf(next).includes('unasked_setting') || !('Clip skip' in next.marks)
-    t.ok(isTold, 'the job in between got it with a warning, or did not get it')
+    const isReported = codesOf(next).includes('unasked_setting') || !('Clip skip' in next.marks)
+    t.ok(isReported, 'the job in between got it with a warning, or did not get it')
     t.match((await run(service)).marks, {})
   })
 

@@ -6,7 +6,7 @@ import { inRepository } from '../root.ts'
 import {
   canvas, exifBlock, gifWithComment, jpegWith, jpegWithExif, pngTexts, pngWithChunks, pngWithExif, pngWithLateChunks,
   pngWithTexts, stealthPng, webpWithExif
-} from './made-pictures.ts'
+} from './made-images.ts'
 
 const infotext = 'a cat\nNegative prompt: dog\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, Size: 40x24'
 
@@ -77,15 +77,15 @@ t.test('each cell of the table of programs is true', async t => {
   t.strictSame(rows.map(([program = '']) => program).sort(), Object.keys(made).sort())
   t.strictSame(heads.slice(1), Object.keys(expected))
   for (const [program = '', ...cells] of rows) {
-    const picture = await readGeneration(pngWithTexts(made[program] ?? {}))
-    const parameters = parametersOf(picture?.infotext ?? null)
+    const image = await readGeneration(pngWithTexts(made[program] ?? {}))
+    const parameters = parametersOf(image?.infotext ?? null)
     t.notMatch(JSON.stringify(parameters), /[{}].*[{}].*[{}]/, `${program}: no JSON`)
     for (const [index, cell] of cells.entries()) {
       const column = heads[index + 1] as keyof typeof expected
       if (cell === '●') t.match(parameters, expected[column], `${program}: ${column}`)
       else t.notMatch(parameters, expected[column], `${program}: no ${column}`)
     }
-    t.match(parametersOf(readText(picture?.text ?? '').infotext), parameters, `${program}: its text says the same`)
+    t.match(parametersOf(readText(image?.text ?? '').infotext), parameters, `${program}: its text says the same`)
   }
 })
 
@@ -107,8 +107,8 @@ t.test('each place in a file is read', async t => {
   }
   const [, , ...rows] = await tableUnder('Where in a file it may stand')
   t.strictSame(rows.map(([place = '']) => place), Object.keys(places))
-  for (const [place, pictures] of Object.entries(places)) {
-    for (const picture of pictures) t.equal(await readGenerationText(picture), infotext, place)
+  for (const [place, images] of Object.entries(places)) {
+    for (const image of images) t.equal(await readGenerationText(image), infotext, place)
   }
   const path = `${t.testdir()}/a.png`
   await writeFile(path, await stealthPng(infotext, 'stealth_pngcomp'))

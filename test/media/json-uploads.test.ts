@@ -77,17 +77,17 @@ t.test('the same text gives the same value, whatever pieces the network makes of
 
 t.test('what is wrong with a text is found where it is, pictures counted', async t => {
   const { read, inputs } = await open(t)
-  const picture = JSON.stringify(base64)
+  const image = JSON.stringify(base64)
   const broken = [
-    `{"a": ${picture}, "b": x}`,
-    `{"a": ${picture},\n "b": ${picture}\n, }`,
-    `{"a": ${picture}`,
+    `{"a": ${image}, "b": x}`,
+    `{"a": ${image},\n "b": ${image}\n, }`,
+    `{"a": ${image}`,
     `{"a": "${base64}`,
     `{"a": "${base64}\n${base64}"}`,
     `{"a": "${base64}\\x${base64}"}`,
-    `{"a": "${base64.slice(0, 65_500)}\\u00zz${base64}", "b": ${picture}}`,
-    `[${picture} ${picture}]`,
-    `${picture} 1`
+    `{"a": "${base64.slice(0, 65_500)}\\u00zz${base64}", "b": ${image}}`,
+    `[${image} ${image}]`,
+    `${image} 1`
   ]
   for (const text of broken) {
     for (const pieceBytes of [999, 65_536, mebibyte]) {
@@ -97,7 +97,7 @@ t.test('what is wrong with a text is found where it is, pictures counted', async
       t.same(found, wanted, `${text.slice(0, 20)}…${text.slice(-20)} in pieces of ${pieceBytes}`)
     }
   }
-  await t.rejects(read('['.repeat(65) + picture + ']'.repeat(65)), { code: 'malformed_request', message: /deeper than 64 levels at byte 64/ })
+  await t.rejects(read('['.repeat(65) + image + ']'.repeat(65)), { code: 'malformed_request', message: /deeper than 64 levels at byte 64/ })
   t.ok((await inputs()).length <= 1, 'what was broken is not stored')
 })
 

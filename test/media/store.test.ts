@@ -10,11 +10,11 @@ import t from 'tap'
 import { createMediaStore, type MediaStore } from '../../src/media/store.ts'
 
 const run = promisify(execFile)
-const picture = (background: string) =>
+const image = (background: string) =>
   sharp({ create: { width: 32, height: 16, channels: 3, background } })
-const red = await picture('red').png().toBuffer()
-const blue = await picture('blue').jpeg().toBuffer()
-const green = await picture('green').webp().toBuffer()
+const red = await image('red').png().toBuffer()
+const blue = await image('blue').jpeg().toBuffer()
+const green = await image('green').webp().toBuffer()
 const timestamp = Date.UTC(2026, 10, 21, 9, 30)
 const jobId = '1f0c2a9e-4b77-4d0e-9a53-2f5d1d3c7a10'
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
@@ -105,13 +105,13 @@ t.test('an output is stored under its public name, with what its bytes say', asy
 t.test('outputs that want the same name at once all keep their own', async t => {
   const directory = t.testdir()
   const store = await createMediaStore({ directory })
-  const pictures = await Promise.all(['red', 'blue', 'green', 'black', 'white'].map(async color =>
-    await picture(color).png().toBuffer()))
-  const stored = await Promise.all(pictures.map(async bytes => await storeOutput(store, bytes)))
-  t.equal(new Set(stored.map(({ name }) => name)).size, pictures.length)
+  const images = await Promise.all(['red', 'blue', 'green', 'black', 'white'].map(async color =>
+    await image(color).png().toBuffer()))
+  const stored = await Promise.all(images.map(async bytes => await storeOutput(store, bytes)))
+  t.equal(new Set(stored.map(({ name }) => name)).size, images.length)
   for (const [index, { name }] of stored.entries()) {
     t.match(name, /^1f0c2a9e_2026-11-21T09-30-00-00[0-4]Z_0\.png$/)
-    t.ok((await readFile(join(directory, 'outputs', name))).equals(pictures[index] ?? red))
+    t.ok((await readFile(join(directory, 'outputs', name))).equals(images[index] ?? red))
   }
 })
 

@@ -5,7 +5,7 @@ import { Redis } from 'ioredis'
 import sharp from 'sharp'
 import t from 'tap'
 import { sanitiseHtml } from '../../src/model-facts/sanitise.ts'
-import { createExclusiveCalls } from '../../src/models/civitai-client.ts'
+import { createRequestPacer } from '../../src/models/civitai-client.ts'
 import { createKeys } from '../../src/lib/keys.ts'
 import { startService, type JsonBody } from '../helper.ts'
 import { startTestRedis } from '../redis.ts'
@@ -168,7 +168,7 @@ t.test('turns are one a second over all processes', async t => {
   const connections = [new Redis(redis.url), new Redis(redis.url)]
   t.teardown(() => { for (const connection of connections) connection.disconnect() })
   const keys = createKeys('test')
-  const processes = connections.map(connection => createExclusiveCalls(connection, keys, 10_000))
+  const processes = connections.map(connection => createRequestPacer(connection, keys, 10_000))
   const waits = await Promise.all([0, 1, 0, 1].map(async index => await processes[index]?.take(60_000)))
   const sorted = waits.map(Number).sort((one, other) => one - other)
   t.equal(sorted[0], 0)

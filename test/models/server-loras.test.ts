@@ -1,7 +1,7 @@
 import t from 'tap'
 import { readLoraList, type ListedLora } from '../../src/a1111/lora-list.ts'
 import { createTagCounter } from '../../src/a1111/tag-frequency.ts'
-import { toldFacts } from '../../src/model-facts/embedded.ts'
+import { factsFromServer } from '../../src/model-facts/embedded.ts'
 import { joinModels } from '../../src/models/join.ts'
 import { modelsReported } from '../../src/models/catalogue.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
@@ -25,7 +25,7 @@ async function read (answer: unknown, size = 65_536): Promise<ListedLora[]> {
 
 const factsOf = async (metadata: unknown, size?: number) => {
   const [lora] = await read([{ name: 'x', alias: 'y', path: '/l/x.safetensors', metadata }], size)
-  return lora === undefined ? null : toldFacts(lora.metadata)
+  return lora === undefined ? null : factsFromServer(lora.metadata)
 }
 
 const film = {
@@ -67,11 +67,11 @@ t.test('what is written in a LoRA is read out of a list, however it is cut into 
   const asAscii = JSON.stringify([{ name: 'x', metadata: asText }]).replace(/[^\x20-\x7e]/g, letter =>
     `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`)
   for (const size of [1, 65_536]) {
-    t.match(toldFacts((await read(asAscii, size))[0]?.metadata ?? {}), filmFacts, `as Python writes it, pieces of ${size}`)
+    t.match(factsFromServer((await read(asAscii, size))[0]?.metadata ?? {}), filmFacts, `as Python writes it, pieces of ${size}`)
   }
   const twice = JSON.stringify(JSON.stringify({ f: { '\ud83d\ude00': 3, é: 2 } }).replace(/[^\x20-\x7e]/g, letter =>
     `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`))
-  t.match(toldFacts((await read(`[{"name":"x","metadata":{"ss_tag_frequency":${twice}}}]`, 3))[0]?.metadata ?? {}),
+  t.match(factsFromServer((await read(`[{"name":"x","metadata":{"ss_tag_frequency":${twice}}}]`, 3))[0]?.metadata ?? {}),
     { tags: ['\u{1f600}', 'é'] }, 'escaped within and without')
 })
 
@@ -110,7 +110,7 @@ t.test('garbage in one LoRA costs no other', async t => {
   for (const size of [997, 65_536]) {
     const loras = await read(text, size)
     t.strictSame(loras.map(({ name }) => name), ['lora 0', '__proto__', ...answer.slice(1).map(({ name }) => name)])
-    const found = new Map(loras.map(({ name, metadata }) => [name, toldFacts(metadata)]))
+    const found = new Map(loras.map(({ name, metadata }) => [name, factsFromServer(metadata)]))
     t.equal(found.get('__proto__'), null)
     for (const [index, [, facts]] of hostile.entries()) t.match(found.get(`lora ${index}`), facts, JSON.stringify(facts))
     for (const facts of found.values()) t.ok(JSON.stringify(facts ?? '').length < 30_000, 'and little is kept of each')
@@ -132,7 +132,7 @@ t.test('the tags that are counted stay few, and the frequent ones are right', t 
 
 const lora = (name: string, path = `/srv/Lora/${name}.safetensors`) => ({ name, alias: name, path })
 const told = (digit: string, tag: string) =>
-  toldFacts({ sshs_model_hash: hashOf(digit), ss_tag_frequency: { f: { [tag]: 9 } } })
+  factsFromServer({ sshs_model_hash: hashOf(digit), ss_tag_frequency: { f: { [tag]: 9 } } })
 
 t.test('LoRAs of several servers', async t => {
   type Told = readonly [ReturnType<typeof lora>, ReturnType<typeof told>]

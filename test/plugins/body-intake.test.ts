@@ -188,15 +188,15 @@ t.test('parameters that no list of jobs could bear are refused', async t => {
 
 t.test('budgets follow the memory and let a single body pass', t => {
   const settings = { BODY_LIMIT_MIB: 64, BODIES_MAX_MIB: 0, BODIES_PER_KEY_MIB: 0 }
-  t.same(bodyBudget(settings, 4096 * mebibyte), { total: 1024 * mebibyte, perOwner: 512 * mebibyte })
-  t.same(bodyBudget(settings, 100 * mebibyte), { total: 72 * mebibyte, perOwner: 72 * mebibyte })
+  t.same(bodyBudget(settings, 4096 * mebibyte), { total: 1024 * mebibyte, perClient: 512 * mebibyte })
+  t.same(bodyBudget(settings, 100 * mebibyte), { total: 72 * mebibyte, perClient: 72 * mebibyte })
   const given = { ...settings, BODIES_MAX_MIB: 100, BODIES_PER_KEY_MIB: 200 }
-  t.same(bodyBudget(given, 4096 * mebibyte), { total: 100 * mebibyte, perOwner: 100 * mebibyte })
+  t.same(bodyBudget(given, 4096 * mebibyte), { total: 100 * mebibyte, perClient: 100 * mebibyte })
   t.end()
 })
 
 t.test('a budget takes no more than it gives back', t => {
-  const budget = createByteBudget({ total: 2 * mebibyte, perOwner: mebibyte })
+  const budget = createByteBudget({ total: 2 * mebibyte, perClient: mebibyte })
   const [a, b, c] = [budget.open('a'), budget.open('b'), budget.open('c')]
   a.grow(mebibyte)
   t.throws(() => { budget.open('a').grow(100_000) }, { code: 'bytes_in_flight_limit' })

@@ -11,14 +11,14 @@ import outputs from '../../plugins/core/outputs.ts'
 import { ErrorBody } from '../../schemas/error.ts'
 import { createMediaStore } from '../../src/media/store.ts'
 
-const picture = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#36a' } }).png().toBuffer()
+const image = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#36a' } }).png().toBuffer()
 
 /** The route on a real socket, with one stored picture that everybody but `x-caller: stranger` may read. */
 async function serve (t: Test) {
-  const directory = t.testdir({ 'secret.png': picture })
+  const directory = t.testdir({ 'secret.png': image })
   const store = await createMediaStore({ directory })
   const sink = await store.createOutputSink('1f0c2a9e-4b77', 0, Date.UTC(2026, 10, 21, 9, 30))
-  await sink.write(picture)
+  await sink.write(image)
   await sink.end()
   const { name } = await sink.finished
   const app = Fastify()
@@ -44,10 +44,10 @@ t.test('a picture is served whole, to be kept and to do nothing', async t => {
   const { ask, path, name } = await serve(t)
   const { status, headers, body } = await ask(path)
   t.equal(status, 200)
-  t.ok(body.equals(picture))
+  t.ok(body.equals(image))
   t.match(headers, {
     'content-type': 'image/png',
-    'content-length': String(picture.length),
+    'content-length': String(image.length),
     'cache-control': 'private, max-age=31536000, immutable',
     'accept-ranges': 'bytes',
     'x-content-type-options': 'nosniff',
@@ -67,7 +67,7 @@ t.test('a picture is served whole, to be kept and to do nothing', async t => {
 t.test('the type follows the content, whatever the name says', async t => {
   const { ask, directory } = await serve(t)
   const name = '1f0c2a9e_2026-11-21T09-30-00-000Z_7.png'
-  await writeFile(join(directory, 'outputs', name), await sharp(picture).webp().toBuffer())
+  await writeFile(join(directory, 'outputs', name), await sharp(image).webp().toBuffer())
   t.equal((await ask(`/outputs/${name}`)).headers['content-type'], 'image/webp')
 })
 
@@ -99,7 +99,7 @@ t.test('who has the picture already gets headers alone', async t => {
 
 t.test('a part is served where one part is asked for', async t => {
   const { ask, path } = await serve(t)
-  const size = picture.length
+  const size = image.length
   const { headers } = await ask(path)
   const cases: Array<[range: string, start: number, end: number]> = [
     ['bytes=0-0', 0, 0], ['bytes=10-19', 10, 19], ['bytes=10-', 10, size - 1], ['bytes=-5', size - 5, size - 1],
@@ -109,7 +109,7 @@ t.test('a part is served where one part is asked for', async t => {
     const answer = await ask(path, { range })
     t.equal(answer.status, 206, range)
     t.equal(answer.headers['content-range'], `bytes ${start}-${end}/${size}`)
-    t.ok(answer.body.equals(picture.subarray(start, end + 1)))
+    t.ok(answer.body.equals(image.subarray(start, end + 1)))
   }
   for (const range of ['bytes=0-1,4-5', 'bytes=9-3', 'lines=0-1', 'bytes=-', 'bytes=a-b']) {
     t.equal((await ask(path, { range })).body.length, size, `${range} gives the whole`)

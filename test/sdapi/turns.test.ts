@@ -25,12 +25,12 @@ const routes = await startService(t, { redis, settings, servers: {}, worker: 'no
 
 t.test('what is no generation takes turns with generations, also out of another process', async t => {
   const jobs = await Promise.all(Array.from({ length: 4 }, () => serving.submit({ ...quick, steps: 4 })))
-  const turns = await createExclusiveCalls(routes.services)
-  t.teardown(turns.close)
+  const exclusiveCalls = await createExclusiveCalls(routes.services)
+  t.teardown(exclusiveCalls.close)
   const { id: serverId } = routes.services.registry.require('Main')
   const models = [{ files: [{ root: '/models' }], reported: [{ serverId }] }]
   const catalogue = { state: async () => ({ models }) }
-  const telling = refreshServerLists('lora', '/models', { ...routes.services, turns, catalogue }, new AbortController().signal)
+  const reloading = refreshServerLists('lora', '/models', { ...routes.services, exclusiveCalls, catalogue }, new AbortController().signal)
   const answers = await Promise.all([
     ...Array.from({ length: 4 }, () => call(routes, 'POST', '/sdapi/v1/extra-single-image', enlarge)),
     call(routes, 'POST', '/sdapi/v1/extra-batch-images', { ...enlarge, imageList: [{ data: png, name: 'a.png' }] }),
@@ -40,7 +40,7 @@ t.test('what is no generation takes turns with generations, also out of another 
   ])
   t.strictSame(answers.map(({ status }) => status), answers.map(() => 200))
   for (const job of jobs) t.equal((await serving.until(job, 'completed', 'failed')).status, 'completed')
-  await telling
+  await reloading
   t.ok(watched.calls.includes('/sdapi/v1/refresh-loras'), 'also to read a folder that something was downloaded into')
   t.equal(watched.calls.length, 13)
   t.equal(watched.most(), 1, 'never two at once')

@@ -70,7 +70,7 @@ t.test('the running job ends first', async t => {
 
 t.test('a person\'s generation is not mixed with, and waited for only so long', async t => {
   const { interrupts } = service.simulator.state()
-  service.simulator.startHumanJob({ steps: 2000 })
+  service.simulator.startBrowserJob({ steps: 2000 })
   await check(service, 'POST')
   const report = await ended(service)
   t.match(report, { outcome: 'broken_off', reason: /Somebody else's generation was running/, generations: { made: 0 } })

@@ -92,7 +92,7 @@ const generation: readonly Row[] = [
   ['POST', img2img, { init_images: 'one' }, 422, unfit('list_type', 'Input should be a valid list', 'init_images')]
 ]
 
-const pictures: readonly Row[] = [
+const images: readonly Row[] = [
   ['POST', single, { image, upscaler_1: 'Lanczos' }, 200, { html_info: '<p>Postprocess upscale by: 2.0, Postprocess upscaler: Lanczos</p>', image: /^iVBOR/ }],
   ['POST', single, {}, 500, notAnImage],
   ['POST', single, { upscaler_1: 'nope', image: 'not base64!' }, 500, notAnImage],
@@ -219,7 +219,7 @@ const control: readonly Row[] = [
 t.test('what Forge answers by its sources, its simulator answers too', async t => {
   const bench = await startBench(t, { flavor: 'forge', cuda: false, regionalPrompter: false })
   // what fails leaves its task behind, so that generations come last
-  const table = Object.entries({ lists, control, pictures, generation })
+  const table = Object.entries({ lists, control, images, generation })
   for (const [group, rows] of table) {
     await t.test(group, async t => {
       for (const [method, path, body, status, answer, ...texts] of rows) {

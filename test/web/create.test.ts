@@ -53,12 +53,12 @@ t.test('the page Create', { skip }, async t => {
     t.equal(await prompt.inputValue(), 'a harbour in the morning')
     t.equal(await page.getByLabel('Batch count', { exact: true }).inputValue(), '2')
 
-    const picture = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#7090c0' } }).png().toBuffer()
-    const file = { name: 'start.png', mimeType: 'image/png', buffer: picture }
+    const image = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#7090c0' } }).png().toBuffer()
+    const file = { name: 'start.png', mimeType: 'image/png', buffer: image }
     await page.getByRole('button', { name: 'Image to image' }).click()
     await page.evaluate(`{
       const data = new DataTransfer()
-      data.items.add(new File([Uint8Array.from(atob('${picture.toString('base64')}'), sign => sign.charCodeAt(0))], 'a.png', { type: 'image/png' }))
+      data.items.add(new File([Uint8Array.from(atob('${image.toString('base64')}'), sign => sign.charCodeAt(0))], 'a.png', { type: 'image/png' }))
       document.querySelector('.drop').dispatchEvent(new DragEvent('drop', { bubbles: true, cancelable: true, dataTransfer: data }))
     }`)
     await page.locator('input[name=mask]').setInputFiles(file)
@@ -174,17 +174,17 @@ t.test('the page Create', { skip }, async t => {
 
   t.test('a picture that is chosen, dropped or pasted, or a text, fills the form', async t => {
     const job = await service.until(await service.submit({ prompt: 'a mill', steps: 5, width: 64, height: 128, seed: 4711 }), 'completed')
-    const picture = await readFile(join(service.dataDirectory, 'outputs', job.images[0]?.filename ?? ''))
+    const image = await readFile(join(service.dataDirectory, 'outputs', job.images[0]?.filename ?? ''))
     const { page, mishaps } = await visit(`${service.url}/#/create`)
     const value = async (label: string) => await page.getByLabel(label, { exact: true }).inputValue()
-    await page.locator('.take input').setInputFiles({ name: 'mill.png', mimeType: 'image/png', buffer: picture })
+    await page.locator('.take input').setInputFiles({ name: 'mill.png', mimeType: 'image/png', buffer: image })
     await page.getByText('Parameters loaded').waitFor()
     t.strictSame([await value('Prompt'), await value('Steps'), await value('Height'), await value('Seed')], ['a mill', '5', '128', '4711'])
 
     await page.getByRole('button', { name: 'Start over' }).click()
     await page.evaluate(`{
       const data = new DataTransfer()
-      data.items.add(new File([Uint8Array.from(atob('${picture.toString('base64')}'), sign => sign.charCodeAt(0))], 'a.png', { type: 'image/png' }))
+      data.items.add(new File([Uint8Array.from(atob('${image.toString('base64')}'), sign => sign.charCodeAt(0))], 'a.png', { type: 'image/png' }))
       const options = { bubbles: true, cancelable: true }
       document.querySelector('main').dispatchEvent(new DragEvent('drop', { ...options, dataTransfer: data }))
     }`)

@@ -36,8 +36,8 @@ t.test('every page', { skip }, async t => {
   const visit = await openBrowser(t)
   const service = await startService(t, { settings: { EGRESS_PROFILE: 'lan', EGRESS_ALLOW: '127.0.0.1:10' } })
   const { request } = service
-  const picture = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#7090c0' } }).png().toBuffer()
-  const enlarged = await request('POST', '/generate/upscale', { user_id: 'ann', image: picture.toString('base64'), scale: 2 })
+  const image = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#7090c0' } }).png().toBuffer()
+  const enlarged = await request('POST', '/generate/upscale', { user_id: 'ann', image: image.toString('base64'), scale: 2 })
   t.equal(enlarged.status, 200, JSON.stringify(enlarged.body))
   await service.until(String(enlarged.body.job_id), 'completed')
   await request('PUT', '/api/v1/servers/Main', { description: `A server. ${hostile}` })
@@ -45,7 +45,7 @@ t.test('every page', { skip }, async t => {
   await request('POST', '/api/v1/api-keys', { name: hostile.slice(0, 190), description: hostile })
   const target = { target_server_alias: 'Main', on_missing: 'ignore' }
   const done = await service.submit({
-    ...quick, prompt: 'a picture', negative_prompt: hostile, n_iter: 2, batch_size: 1, init_images: [picture.toString('base64')]
+    ...quick, prompt: 'a picture', negative_prompt: hostile, n_iter: 2, batch_size: 1, init_images: [image.toString('base64')]
   }, { ...target, webhookUrl: `http://127.0.0.1:10/${encodeURIComponent(hostile.slice(0, 300))}` })
   await service.until(done, 'completed')
   service.simulator.setFaults([{ kind: 'nan', sticky: true }])

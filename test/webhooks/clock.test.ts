@@ -81,7 +81,7 @@ t.after(async () => {
 /** An event for this address, on its way as the relay brings it. Not a test, which has one attempt only. */
 async function send (url: string): Promise<string> {
   const requested = { url, key: null, auth: 'signature', events: [], images: 'none', format: 'standard' } as const
-  const delivery = { ...testDelivery({ wish: requested, url: new URL(url), keyId: null, warnings: [] }, encryptor, clockTime), type: 'job.completed' as const }
+  const delivery = { ...testDelivery({ requested, url: new URL(url), keyId: null, warnings: [] }, encryptor, clockTime), type: 'job.completed' as const }
   await deliveries.create(delivery)
   await queue.add({ id: delivery.id, round: 0 })
   return delivery.id
@@ -196,7 +196,7 @@ t.test('a machine that can open no connection uses no attempt, and holds nothing
     t.same(await deliveries.attempts(id), [])
     t.match(await endpoints.get(delivery.endpoint), { failures: 0, state: 'ok' })
     const requested = { url: named, key: null, auth: 'signature', events: [], images: 'none', format: 'standard' } as const
-    t.match(await deliveryService.test({ wish: requested, url: new URL(named), keyId: null, warnings: [] }),
+    t.match(await deliveryService.test({ requested, url: new URL(named), keyId: null, warnings: [] }),
       { state: 'skipped', attempts: 0, reason: new RegExp(`this machine can open no connection \\(${code}\\)`) })
     ownFault = null
     await untilDue(id)

@@ -271,7 +271,7 @@ function swarmLoras (params: JsonObject): ForeignLora[] {
 }
 
 /** Texts of a picture by the keywords of PNG; an EXIF comment and a text without keyword count as `parameters`. */
-export type PictureTexts = ReadonlyMap<string, string>
+export type ImageTexts = ReadonlyMap<string, string>
 
 /** What is known of the generation of a picture. */
 export interface GenerationText {
@@ -285,7 +285,7 @@ export interface GenerationText {
 }
 
 /** Reads what any known program wrote; null where there is nothing of the kind. */
-export function readTexts (items: PictureTexts): GenerationText | null {
+export function readTexts (items: ImageTexts): GenerationText | null {
   const parameters = items.get('parameters')
   if (parameters !== undefined && parameters.trim() !== '' && !looksLikeJson(parameters)) {
     return { source: 'A1111', text: parameters, infotext: parseInfotext(parameters), notes: [] }
@@ -316,7 +316,7 @@ function readObject (content: JsonObject): ForeignText | null {
 }
 
 /** Stealth texts hold all items of a PNG as one object. */
-function textsIn (content: JsonObject): PictureTexts {
+function textsIn (content: JsonObject): ImageTexts {
   return new Map(Object.entries(content).filter((entry): entry is [string, string] => typeof entry[1] === 'string'))
 }
 
@@ -324,12 +324,12 @@ function bigAsText (_key: string, value: unknown): unknown {
   return typeof value === 'bigint' ? String(value) : value
 }
 
-function readGraph (items: PictureTexts): ForeignText | null {
+function readGraph (items: ImageTexts): ForeignText | null {
   const graph = jsonObject(items.get('prompt'))
   return graph !== null && isComfyGraph(graph) ? readComfyUi(graph) : null
 }
 
-function problemOf (items: PictureTexts, whole: JsonObject | null): string | null {
+function problemOf (items: ImageTexts, whole: JsonObject | null): string | null {
   const graph = jsonObject(items.get('prompt')) ?? whole ?? {}
   if (isComfyGraph(graph)) return 'Nothing can be read from this ComfyUI graph: no step in it samples.'
   const workflow = jsonObject(items.get('workflow')) ?? whole ?? {}

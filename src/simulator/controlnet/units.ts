@@ -3,12 +3,12 @@ import { HttpException, PythonError } from '../../fastapi/errors.ts'
 import type { StruckFaults } from '../faults/faults.ts'
 import type { Family } from '../flavors.ts'
 import type { Plan } from '../generation/plan.ts'
-import { createPicture, decodeImage, type Picture, readBase64, resizePicture } from '../images/pixels.ts'
+import { createBitmap, decodeImage, type Bitmap, readBase64, resizeBitmap } from '../images/pixels.ts'
 import type { ServerProcess } from '../server-process.ts'
 import { findModule, models, type Module } from './lists.ts'
 
 /** The map that a preprocessor makes of a picture: lines, light and dark, or the picture itself. */
-export function drawMap (picture: Picture, label: string): Picture {
+export function drawMap (picture: Bitmap, label: string): Bitmap {
   if (/^none$/i.test(label)) return picture
   if (label.startsWith('invert')) return mapPixels(picture, value => 255 - value)
   if (/^(depth|normal|seg)/.test(label)) return shade(picture)
@@ -16,9 +16,9 @@ export function drawMap (picture: Picture, label: string): Picture {
 }
 
 /** White lines where neighbouring pixels differ. */
-function detectEdges (picture: Picture): Picture {
+function detectEdges (picture: Bitmap): Bitmap {
   const { width, height } = picture
-  const map = createPicture(width, height)
+  const map = createBitmap(width, height)
   const at = (x: number, y: number): number => brightness(picture, Math.min(x, width - 1), Math.min(y, height - 1))
   for (let y = 0; y < height; y += 1) {
     for (let x = 0; x < width; x += 1) {
@@ -30,9 +30,9 @@ function detectEdges (picture: Picture): Picture {
   return map
 }
 
-function shade (picture: Picture): Picture {
+function shade (picture: Bitmap): Bitmap {
   const { width, height } = picture
-  const map = createPicture(width, height)
+  const map = createBitmap(width, height)
   for (let y = 0; y < height; y += 1) {
     for (let x = 0; x < width; x += 1) {
       map.data.fill(Math.round(brightness(picture, x, y) / 3), (y * width + x) * 3, (y * width + x) * 3 + 3)
@@ -42,12 +42,12 @@ function shade (picture: Picture): Picture {
 }
 
 /** 0 to 765. */
-function brightness ({ width, data }: Picture, x: number, y: number): number {
+function brightness ({ width, data }: Bitmap, x: number, y: number): number {
   const offset = (y * width + x) * 3
   return (data[offset] as number) + (data[offset + 1] as number) + (data[offset + 2] as number)
 }
 
-function mapPixels (picture: Picture, change: (value: number) => number): Picture {
+function mapPixels (picture: Bitmap, change: (value: number) => number): Bitmap {
   return { ...picture, data: Buffer.from(picture.data.map(change)) }
 }
 
@@ -90,7 +90,7 @@ export function readA1111Unit (given: Readonly<Record<string, unknown>>): Unit |
     throw new PythonError('AssertionError', 'Both image and input_image are given')
   }
   if (given.enabled !== true) return null
-  const { image, mask } = readPictures(given.image ?? given.input_image)
+  const { image, mask } = readImages(given.image ?? given.input_image)
   return {
     image,
     mask: textOrNull(given.mask_image ?? given.mask) ?? mask,
@@ -115,10 +115,10 @@ export function readForgeUnit (given: Readonly<Record<string, unknown>>): Unit |
 }
 
 /** A picture alone, with its mask in an object, or both in a list. */
-function readPictures (given: unknown): { image: string | null, mask: string | null } {
+function readImages (given: unknown): { image: string | null, mask: string | null } {
   if (Array.isArray(given)) {
     const [first, second] = given as readonly unknown[]
-    return isObject(first) ? readPictures(first) : { image: textOrNull(first), mask: textOrNull(second) }
+    return isObject(first) ? readImages(first) : { image: textOrNull(first), mask: textOrNull(second) }
   }
   if (isObject(given)) return { image: textOrNull(given.image), mask: textOrNull(given.mask) }
   return { image: textOrNull(given), mask: null }
@@ -169,9 +169,9 @@ export interface ControlNet {
   /** What it writes into the infotext: one entry for each unit, before it loads anything. */
   readonly extraParameters: Readonly<Record<string, string>>
   /** What it appends behind the images: a map for each unit, two with hires fix; none where it failed. */
-  readonly maps: readonly Picture[]
+  readonly maps: readonly Bitmap[]
   /** The picture under control, whose lines show through; as it is where nothing controls. */
-  apply (picture: Picture): Picture
+  apply (picture: Bitmap): Bitmap
 }
 
 /** How strongly a unit of weight 1 shows. */
@@ -199,7 +199,7 @@ export async function runControlNet (
   ]
   return {
     extraParameters,
-    maps: sizes.flatMap(size => loaded.filter(({ isShown }) => isShown).map(({ map }) => resizePicture(map, size))),
+    maps: sizes.flatMap(size => loaded.filter(({ isShown }) => isShown).map(({ map }) => resizeBitmap(map, size))),
     apply: picture => loaded.reduce((drawn, { map, weight }) => showThrough(drawn, map, weight * strength), picture)
   }
 }
@@ -214,7 +214,7 @@ function readUnits (request: GenerationRequest, family: Family, count: number): 
 }
 
 interface LoadedUnit {
-  readonly map: Picture
+  readonly map: Bitmap
   readonly isShown: boolean
   readonly weight: number
 }
@@ -253,7 +253,7 @@ function firstImage (request: GenerationRequest): string | null {
   return typeof image === 'string' ? image : null
 }
 
-async function decoded (image: string): Promise<Picture | null> {
+async function decoded (image: string): Promise<Bitmap | null> {
   try {
     return await decodeImage(readBase64(image))
   } catch (error) {
@@ -262,8 +262,8 @@ async function decoded (image: string): Promise<Picture | null> {
   }
 }
 
-function showThrough (picture: Picture, map: Picture, share: number): Picture {
-  const fitting = resizePicture(map, picture)
+function showThrough (picture: Bitmap, map: Bitmap, share: number): Bitmap {
+  const fitting = resizeBitmap(map, picture)
   const data = Buffer.from(picture.data)
   for (let index = 0; index < data.length; index += 1) {
     const from = data[index] as number

@@ -1,5 +1,5 @@
 import { ProcessDied, PythonError } from '../../fastapi/errors.ts'
-import { runHumanJob } from '../generation/human.ts'
+import { runBrowserJob } from '../generation/browser-job.ts'
 import type { ServerProcess } from '../server-process.ts'
 import type { Fault, StruckFaults } from './faults.ts'
 
@@ -20,9 +20,9 @@ export function strikeOnArrival (server: ServerProcess, faults: StruckFaults): v
   if (password !== undefined) server.machine.auth = password.auth === undefined ? 'changed:changed' : password.auth
   crashBy(server, faults.get('crash-before') ?? models ?? password)
   if (server.life.aborted) throw new ProcessDied()
-  const human = faults.get('human-job')
-  if (human === undefined) return
-  const { done } = runHumanJob(server, { steps: human.steps ?? 20, prompt: 'a human job' })
+  const browserJob = faults.get('human-job')
+  if (browserJob === undefined) return
+  const { done } = runBrowserJob(server, { steps: browserJob.steps ?? 20, prompt: 'a human job' })
   done.catch(() => undefined)
 }
 

@@ -4,7 +4,7 @@ import { HttpException } from '../../fastapi/errors.ts'
 import { stringifyJson, stringifyKeepingFloats, withFloatsOf } from '../../lib/exact-json.ts'
 import type { StruckFaults } from '../faults/faults.ts'
 import { encodeMedia, media } from '../images/media.ts'
-import type { Picture } from '../images/pixels.ts'
+import type { Bitmap } from '../images/pixels.ts'
 import { encodePng, insertIntoJpeg, insertIntoWebp, writeUserComment } from '../images/png.ts'
 import type { ServerProcess } from '../server-process.ts'
 import type { Generation } from './generate.ts'
@@ -27,7 +27,7 @@ function readFormat (option: unknown): ImageFormat {
 
 /** Encodes a picture with its infotext inside, as PNG text or EXIF user comment; `pngLevel` is zlib's, 0 to 9. */
 async function encodeImage (
-  picture: Picture, format: ImageFormat, infotext: string, pngLevel: number
+  picture: Bitmap, format: ImageFormat, infotext: string, pngLevel: number
 ): Promise<Buffer> {
   if (format === 'png') return await encodePng(picture, { parameters: infotext }, pngLevel)
   const { data, width, height } = picture
@@ -66,8 +66,8 @@ export async function writeAnswer (
   const others = await otherMedia(images, request, server.machine.settings.scripts, faults)
   const texts = spoil(others ?? images.map(image => image.toString('base64')), faults)
   const parameters = stringifyKeepingFloats(how.parameters ?? echo(request))
-  const told = stringifyKeepingFloats(describe(generation.info))
-  const info = stringifyJson(faults.has('bare-nan') ? `${told.slice(0, -1)}, "loss": NaN, "range": [-Infinity, Infinity]}` : told)
+  const described = stringifyKeepingFloats(describe(generation.info))
+  const info = stringifyJson(faults.has('bare-nan') ? `${described.slice(0, -1)}, "loss": NaN, "range": [-Infinity, Infinity]}` : described)
   return Buffer.concat([
     Buffer.from('{"images":['),
     ...texts.flatMap((text, index) => [Buffer.from(`${index === 0 ? '' : ','}"`), Buffer.from(text), Buffer.from('"')]),

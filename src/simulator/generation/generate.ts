@@ -9,7 +9,7 @@ import type { Fault, StruckFaults } from '../faults/faults.ts'
 import { strikeAtStart, untilGoneOrDead } from '../faults/strike.ts'
 import { profiles } from '../flavors.ts'
 import { readSource } from '../images/fetch.ts'
-import { arrangeGrid, decodeImage, type Picture } from '../images/pixels.ts'
+import { arrangeGrid, decodeImage, type Bitmap } from '../images/pixels.ts'
 import { createTaskId } from '../progress.ts'
 import type { GenerationRecord } from '../records.ts'
 import { runRegionalPrompter } from '../regional.ts'
@@ -123,7 +123,7 @@ async function withOverrides<Result> (
 /** A finished generation, before its images are encoded. */
 export interface Generation {
   /** Grid first where there is one, then the images, then ControlNet's maps. */
-  readonly pictures: readonly Picture[]
+  readonly pictures: readonly Bitmap[]
   /** One for each picture. */
   readonly infotexts: readonly string[]
   readonly info: Record<string, unknown>
@@ -240,8 +240,8 @@ function withOtherSize (plan: Plan): Plan {
 function assemble (
   server: ServerProcess, plan: Plan, file: CheckpointFile,
   made: {
-    readonly pictures: readonly Picture[]
-    readonly maps: readonly Picture[]
+    readonly pictures: readonly Bitmap[]
+    readonly maps: readonly Bitmap[]
     readonly marks: GenerationRecord['marks']
     readonly isGridWanted: boolean
   }

@@ -1,7 +1,7 @@
 import type { CheckpointFile } from '../checkpoints.ts'
 import type { StruckFaults } from '../faults/faults.ts'
 import { strikeDuringStep } from '../faults/strike.ts'
-import type { Picture } from '../images/pixels.ts'
+import type { Bitmap } from '../images/pixels.ts'
 import type { GenerationRecord } from '../records.ts'
 import { loadCheckpoint, selectedCheckpoint, type ServerProcess } from '../server-process.ts'
 import { nextPass } from '../state.ts'
@@ -41,7 +41,7 @@ async function runSteps (server: ServerProcess, plan: Plan, pass: Pass): Promise
 
 export interface JobResult {
   /** Finished images in order; fewer than planned when interrupted. */
-  readonly pictures: readonly Picture[]
+  readonly pictures: readonly Bitmap[]
 }
 
 /**
@@ -58,7 +58,7 @@ export async function runJob (
   }
 ): Promise<JobResult> {
   const { state, machine } = server
-  const pictures: Picture[] = []
+  const pictures: Bitmap[] = []
   state.jobCount = plan.iterations * (plan.hires === null ? 1 : 2)
 
   for (let iteration = 0; iteration < plan.iterations; iteration += 1) {
@@ -89,7 +89,7 @@ export async function runJob (
 
 async function runIteration (
   server: ServerProcess, plan: Plan, painter: Painter, faults: StruckFaults
-): Promise<Picture[]> {
+): Promise<Bitmap[]> {
   const { state } = server
   const first = { width: plan.imageWidth, height: plan.imageHeight }
   let left = await runSteps(server, plan, { size: first, steps: plan.samplingSteps, painter, faults })

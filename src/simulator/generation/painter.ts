@@ -1,6 +1,6 @@
 import type { ControlNet } from '../controlnet/units.ts'
 import { drawLandscape, type Scene } from '../images/landscape.ts'
-import { arrangeGrid, createPicture, paste, type Picture } from '../images/pixels.ts'
+import { arrangeGrid, createBitmap, paste, type Bitmap } from '../images/pixels.ts'
 import { encodePng } from '../images/png.ts'
 import type { RegionalPrompter } from '../regional.ts'
 import type { Plan } from './plan.ts'
@@ -9,12 +9,12 @@ interface Blend {
   /** 0 keeps the start, 1 replaces it. */
   readonly strength: number
   /** Of the same size; white where the start may change. */
-  readonly mask: Picture | null
+  readonly mask: Bitmap | null
 }
 
 /** What img2img makes: the start, repainted as much as the denoising strength says and where the mask allows. */
-function blend (start: Picture, drawn: Picture, { strength, mask }: Blend): Picture {
-  const result = createPicture(start.width, start.height)
+function blend (start: Bitmap, drawn: Bitmap, { strength, mask }: Blend): Bitmap {
+  const result = createBitmap(start.width, start.height)
   for (let index = 0; index < result.data.length; index += 1) {
     const allowed = mask === null ? 1 : (mask.data[index] as number) / 255
     const from = start.data[index] as number
@@ -24,8 +24,8 @@ function blend (start: Picture, drawn: Picture, { strength, mask }: Blend): Pict
 }
 
 /** A picture of random bytes that no codec can make smaller, for tests with big answers; seeded like any other. */
-function drawNoise (width: number, height: number, seed: number): Picture {
-  const picture = createPicture(width, height)
+function drawNoise (width: number, height: number, seed: number): Bitmap {
+  const picture = createBitmap(width, height)
   let state = (seed ^ 0x9E3779B9) >>> 0 || 1
   const { data } = picture
   for (let index = 0; index < data.length; index += 1) {
@@ -39,9 +39,9 @@ function drawNoise (width: number, height: number, seed: number): Picture {
 
 /** What img2img starts from, already in the size of the job. */
 export interface InitImages {
-  readonly pictures: readonly Picture[]
+  readonly pictures: readonly Bitmap[]
   /** White where the picture may change. */
-  readonly mask: Picture | null
+  readonly mask: Bitmap | null
 }
 
 interface Size { readonly width: number, readonly height: number }
@@ -55,7 +55,7 @@ export interface Effects {
 /** Makes the pictures of one iteration. */
 export interface Painter {
   /** All pictures of the batch, with so much noise left in them (0 to 1). */
-  paint (size: Size, noise: number): Promise<Picture[]>
+  paint (size: Size, noise: number): Promise<Bitmap[]>
   /** A quarter of the size, side by side, as PNG. */
   preview (size: Size, noise: number): Promise<Buffer>
 }
@@ -74,10 +74,10 @@ export function createPainter (
   const indexes = Array.from({ length: plan.batchSize }, (_, index) => iteration * plan.batchSize + index)
 
   /** A landscape of its own in each region. */
-  async function drawScene (scene: Scene): Promise<Picture> {
+  async function drawScene (scene: Scene): Promise<Bitmap> {
     const divided = effects.regionsOf(scene.prompt)
     if (divided === null) return await drawLandscape(scene)
-    const whole = createPicture(scene.width, scene.height)
+    const whole = createBitmap(scene.width, scene.height)
     for (const { box, prompt } of divided) {
       const left = Math.round(box.left * scene.width)
       const top = Math.round(box.top * scene.height)
@@ -88,7 +88,7 @@ export function createPainter (
     return whole
   }
 
-  async function paintOne (index: number, size: Size, noise: number): Promise<Picture> {
+  async function paintOne (index: number, size: Size, noise: number): Promise<Bitmap> {
     const seed = seedOf(plan, index)
     if (isNoise) return drawNoise(size.width, size.height, seed)
     const prompt = plan.prompts[index] ?? ''
@@ -99,8 +99,8 @@ export function createPainter (
     return blend(start, drawn, how)
   }
 
-  async function paint (size: Size, noise: number): Promise<Picture[]> {
-    const pictures: Picture[] = []
+  async function paint (size: Size, noise: number): Promise<Bitmap[]> {
+    const pictures: Bitmap[] = []
     for (const index of indexes) pictures.push(effects.control(await paintOne(index, size, noise)))
     return pictures
   }
@@ -109,7 +109,7 @@ export function createPainter (
     paint,
     async preview (size, noise) {
       const small = { width: Math.max(1, size.width / 4), height: Math.max(1, size.height / 4) }
-      const pictures: Picture[] = []
+      const pictures: Bitmap[] = []
       for (const index of indexes) {
         const scene = { ...small, prompt: plan.prompts[index] ?? '', seed: seedOf(plan, index), model, noise }
         pictures.push(await drawScene(scene))

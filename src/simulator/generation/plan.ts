@@ -2,7 +2,7 @@ import type { GenerationRequest, Mode } from '../../a1111/request-model.ts'
 import { effectiveSchedule, pickSampler, type Sampler } from '../../a1111/sampler-defaults.ts'
 import { PythonError } from '../../fastapi/errors.ts'
 import { textsOf } from '../../lib/json-values.ts'
-import { drawSeed, largestSeed, lowestTorchSeed, type Seed, seedAfter } from '../../lib/seeds.ts'
+import { randomSeed, largestSeed, lowestTorchSeed, type Seed, seedAfter } from '../../lib/seeds.ts'
 import { requireLoosely } from '../checkpoints.ts'
 import { applyStyles, latentUpscaleModes, upscalersOf } from '../lists/files.ts'
 import type { ServerProcess } from '../server-process.ts'
@@ -79,7 +79,7 @@ export interface ScriptRun {
   readonly seedOffsets: readonly number[]
   readonly hasGrid: boolean
   /** Whether the pictures themselves come, and not only their grid. */
-  readonly hasPictures: boolean
+  readonly hasImages: boolean
 }
 
 /**
@@ -98,7 +98,7 @@ function runScript (request: GenerationRequest, prompt: string): ScriptRun | nul
 const searchAxes: readonly unknown[] = [7, 8]
 
 /** Place of "Include Sub Images" among the plot's arguments. */
-const includesPictures = 10
+const includesImages = 10
 
 /** The values are only counted, but what the plot trips over most often is there. */
 function plot (prompt: string, { negative_prompt: negative, script_args: given }: GenerationRequest): ScriptRun {
@@ -115,7 +115,7 @@ function plot (prompt: string, { negative_prompt: negative, script_args: given }
     prompts: new Array<string>(cells).fill(prompt),
     seedOffsets: new Array<number>(cells).fill(0),
     hasGrid: true,
-    hasPictures: given[includesPictures] !== false
+    hasImages: given[includesImages] !== false
   }
 }
 
@@ -133,7 +133,7 @@ function promptMatrix (
     return (isPutFirst === true ? [...chosen, fixed] : [fixed, ...chosen]).join(', ')
   })
   const seedOffsets = prompts.map((_, index) => isSeedVaried === true ? index : 0)
-  return { prompts, seedOffsets, hasGrid: true, hasPictures: true }
+  return { prompts, seedOffsets, hasGrid: true, hasImages: true }
 }
 
 /** One generation for each line that is not empty, with the request's own prompt before or behind it. */
@@ -144,7 +144,7 @@ function promptLines (prompt: string, [isSeedIterated, , where, text]: readonly 
     return parts.filter(part => part !== '').join(' ')
   })
   const seedOffsets = prompts.map((_, index) => isSeedIterated === true ? index : 0)
-  return { prompts, seedOffsets, hasGrid: false, hasPictures: true }
+  return { prompts, seedOffsets, hasGrid: false, hasImages: true }
 }
 
 /**
@@ -168,7 +168,7 @@ function resolveSeeds (
 }
 
 function fixed (seed: Seed | null): Seed {
-  return seed === null || seed === -1 ? drawSeed(below => Math.floor(Math.random() * below)) : seed
+  return seed === null || seed === -1 ? randomSeed(below => Math.floor(Math.random() * below)) : seed
 }
 
 /** A generation with everything resolved: what will really be made. */
@@ -256,7 +256,7 @@ export function planGeneration (
     hires,
     extraParameters,
     isGridForced: script?.hasGrid ?? false,
-    isGridAlone: script?.hasPictures === false
+    isGridAlone: script?.hasImages === false
   }
 }
 

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { createRandom, hashText, type Random } from '../random.ts'
-import { createPicture, type Picture } from './pixels.ts'
+import { createBitmap, type Bitmap } from './pixels.ts'
 
 /** Smooth noise along a line, 0 to 1, the same for the same random source. */
 function createLineNoise (random: Random): (position: number) => number {
@@ -150,13 +150,13 @@ const sliceMilliseconds = 4
  * Coordinates are relative, so the same scene in another size shows the same landscape. Works in slices, so
  * that the event loop stays free for progress polls.
  */
-export async function drawLandscape (scene: Scene): Promise<Picture> {
+export async function drawLandscape (scene: Scene): Promise<Bitmap> {
   const { width, height } = scene
   const random = createRandom(hashText(`${scene.prompt}\n${scene.seed}\n${scene.model}`))
   const palette = choosePalette(scene.prompt, scene.model)
   const sky = createSky(scene, palette, random)
   const ridges = createRidges(scene, palette, random)
-  const picture = createPicture(width, height)
+  const picture = createBitmap(width, height)
   const grain = createRandom(hashText(`${scene.seed} grain`))
   const roughness = 3 + scene.noise * 320
   const clarity = 1 - scene.noise * 0.75

@@ -2,18 +2,18 @@ import sharp from 'sharp'
 import { HttpException } from '../../fastapi/errors.ts'
 
 /** An RGB picture in memory, three bytes a pixel, rows from the top. */
-export interface Picture {
+export interface Bitmap {
   readonly width: number
   readonly height: number
   readonly data: Buffer
 }
 
-export function createPicture (width: number, height: number): Picture {
+export function createBitmap (width: number, height: number): Bitmap {
   return { width, height, data: Buffer.alloc(width * height * 3) }
 }
 
 /** Copies a picture into another one; the part that does not fit is cut off. */
-export function paste (target: Picture, source: Picture, left: number, top: number): void {
+export function paste (target: Bitmap, source: Bitmap, left: number, top: number): void {
   const bytes = Math.min(source.width, target.width - left) * 3
   for (let row = 0; row < Math.min(source.height, target.height - top); row += 1) {
     source.data.copy(target.data, ((top + row) * target.width + left) * 3, row * source.width * 3,
@@ -22,12 +22,12 @@ export function paste (target: Picture, source: Picture, left: number, top: numb
 }
 
 /** Pictures of one size side by side, in as many rows as A1111's grid has: the rounded root of their number. */
-export function arrangeGrid (pictures: readonly Picture[]): Picture {
+export function arrangeGrid (pictures: readonly Bitmap[]): Bitmap {
   const [first] = pictures
-  if (first === undefined) return createPicture(1, 1)
+  if (first === undefined) return createBitmap(1, 1)
   const rows = Math.min(Math.round(Math.sqrt(pictures.length)), pictures.length)
   const columns = Math.ceil(pictures.length / rows)
-  const grid = createPicture(columns * first.width, rows * first.height)
+  const grid = createBitmap(columns * first.width, rows * first.height)
   for (const [index, picture] of pictures.entries()) {
     paste(grid, picture, (index % columns) * first.width, Math.floor(index / columns) * first.height)
   }
@@ -35,9 +35,9 @@ export function arrangeGrid (pictures: readonly Picture[]): Picture {
 }
 
 /** The picture in another size, each pixel from the nearest one. */
-export function resizePicture (picture: Picture, size: { readonly width: number, readonly height: number }): Picture {
+export function resizeBitmap (picture: Bitmap, size: { readonly width: number, readonly height: number }): Bitmap {
   if (picture.width === size.width && picture.height === size.height) return picture
-  const result = createPicture(size.width, size.height)
+  const result = createBitmap(size.width, size.height)
   for (let y = 0; y < size.height; y += 1) {
     const row = Math.floor(y * picture.height / size.height) * picture.width
     for (let x = 0; x < size.width; x += 1) {
@@ -65,7 +65,7 @@ export function readBase64 (text: string): Buffer {
  *
  * @throws HttpException 500 for bytes that are no image
  */
-export async function decodeImage (bytes: Buffer, size?: { width: number, height: number }): Promise<Picture> {
+export async function decodeImage (bytes: Buffer, size?: { width: number, height: number }): Promise<Bitmap> {
   try {
     const image = sharp(bytes).removeAlpha().toColourspace('srgb')
     const resized = size === undefined ? image : image.resize(size.width, size.height, { fit: 'fill' })

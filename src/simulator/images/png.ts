@@ -2,7 +2,7 @@ import { promisify } from 'node:util'
 import { crc32, deflate, deflateSync } from 'node:zlib'
 import sharp from 'sharp'
 import { withoutTrailing } from '../../lib/text.ts'
-import type { Picture } from './pixels.ts'
+import type { Bitmap } from './pixels.ts'
 
 const compress = promisify(deflate)
 const signature = Buffer.from([0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A])
@@ -17,7 +17,7 @@ const smallBytes = 65_536
  * thread.
  */
 export async function encodePng (
-  picture: Picture, texts: Readonly<Record<string, string>> = {}, level = 4
+  picture: Bitmap, texts: Readonly<Record<string, string>> = {}, level = 4
 ): Promise<Buffer> {
   const rows = filterRows(picture)
   const pixels = rows.length < smallBytes ? deflateSync(rows, { level }) : await compress(rows, { level })
@@ -56,7 +56,7 @@ function afterZeros (data: Buffer, from: number): number {
 }
 
 /** Each row as its difference to the row above, which compresses gradients well and costs little. */
-function filterRows ({ width, height, data }: Picture): Buffer {
+function filterRows ({ width, height, data }: Bitmap): Buffer {
   const stride = width * 3
   const rows = Buffer.allocUnsafe((stride + 1) * height)
   for (let row = 0; row < height; row += 1) {

@@ -1,7 +1,7 @@
 import { readFaults } from '../faults/faults.ts'
 import { HttpException } from '../../fastapi/errors.ts'
 import { profiles } from '../flavors.ts'
-import { changeByHand, runHumanJob } from '../generation/human.ts'
+import { changeByHand, runBrowserJob } from '../generation/browser-job.ts'
 import type { ServerProcess } from '../server-process.ts'
 import { get, post, type Route, type RouteInput } from './route.ts'
 
@@ -35,7 +35,7 @@ export function adminRoutes (server: ServerProcess): Route[] {
       return {}
     }, open),
     post('/simulator/human', async ({ body }) => {
-      const job = runHumanJob(server, { steps: Number(body.steps ?? 20), prompt: String(body.prompt ?? 'a human job') })
+      const job = runBrowserJob(server, { steps: Number(body.steps ?? 20), prompt: String(body.prompt ?? 'a human job') })
       if (body.wait === true) return { task: job.taskId, ...await job.done }
       job.done.catch(() => undefined)
       return { task: job.taskId }

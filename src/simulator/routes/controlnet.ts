@@ -3,7 +3,7 @@ import { type Model, strict } from '../../fastapi/model.ts'
 import { controlTypes, findModule, models, type Module, modulesOf, unsupportedModules } from '../controlnet/lists.ts'
 import { drawMap } from '../controlnet/units.ts'
 import type { Family } from '../flavors.ts'
-import { createPicture, decodeImage, readBase64 } from '../images/pixels.ts'
+import { createBitmap, decodeImage, readBase64 } from '../images/pixels.ts'
 import { encodePng } from '../images/png.ts'
 import type { SimulatorSettings } from '../settings.ts'
 import { get, post, type Route } from './route.ts'
@@ -95,7 +95,7 @@ async function renderPoses (body: unknown): Promise<Record<string, unknown>> {
   if (!Array.isArray(body) || body.length === 0) return { info: 'No pose data detected.' }
   const images: string[] = []
   for (const pose of body as Array<Record<string, unknown>>) {
-    const picture = createPicture(Number(pose.canvas_width) || 512, Number(pose.canvas_height) || 512)
+    const picture = createBitmap(Number(pose.canvas_width) || 512, Number(pose.canvas_height) || 512)
     images.push((await encodePng(picture)).toString('base64'))
   }
   return { images, info: 'Success' }

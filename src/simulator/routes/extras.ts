@@ -6,7 +6,7 @@ import { pydantic1 } from '../../fastapi/pydantic1.ts'
 import { pydantic2 } from '../../fastapi/pydantic2.ts'
 import { floor8 } from '../generation/plan.ts'
 import { readSource } from '../images/fetch.ts'
-import { decodeImage, type Picture } from '../images/pixels.ts'
+import { decodeImage, type Bitmap } from '../images/pixels.ts'
 import { encodePng, readImageText } from '../images/png.ts'
 import { upscalersOf } from '../lists/files.ts'
 import type { ServerProcess } from '../server-process.ts'
@@ -132,7 +132,7 @@ async function upscale (
 }
 
 /** To a factor or a size; what is cut to a size loses its edges. */
-async function enlarge (input: Picture, body: Readonly<Record<string, unknown>>, isByModel: boolean): Promise<Picture> {
+async function enlarge (input: Bitmap, body: Readonly<Record<string, unknown>>, isByModel: boolean): Promise<Bitmap> {
   const isToSize = body.resize_mode === 1
   const asked = { width: Number(body.upscaling_resize_w), height: Number(body.upscaling_resize_h) }
   const factor = isToSize
@@ -156,11 +156,11 @@ async function enlarge (input: Picture, body: Readonly<Record<string, unknown>>,
 }
 
 /** What a model makes of a picture. */
-async function sharpened (picture: Picture): Promise<Picture> {
+async function sharpened (picture: Bitmap): Promise<Bitmap> {
   return { ...picture, data: await raw(picture).sharpen({ sigma: 2, m1: 6, m2: 6 }).raw().toBuffer() }
 }
 
-function raw ({ data, width, height }: Picture): Sharp {
+function raw ({ data, width, height }: Bitmap): Sharp {
   return sharp(data, { raw: { width, height, channels: 3 } })
 }
 

@@ -2,7 +2,7 @@ import sharp from 'sharp'
 import t from 'tap'
 import { checkAnswer } from '../../src/a1111/check-answer.ts'
 import type { GenerationAnswer } from '../../src/a1111/types.ts'
-import { createPictureCheck } from '../../src/jobs/check-pictures.ts'
+import { createImageCheck } from '../../src/jobs/check-images.ts'
 import type { StoredImage } from '../../src/lib/media-types.ts'
 import { startService, type JsonBody } from '../helper.ts'
 
@@ -44,7 +44,7 @@ t.test('a server that cannot load an upscaler merely resizes the picture, which 
 
 t.test('pictures are compared by what can be seen', async t => {
   const files = new Map<string, Buffer>()
-  const check = createPictureCheck({
+  const check = createImageCheck({
     readInput: async ({ $media }) => files.get($media) ?? Buffer.alloc(0),
     async openOutput (name) {
       const bytes = files.get(name) ?? Buffer.alloc(0)

@@ -9,7 +9,7 @@ import type { JobSubmission } from './job.ts'
  * Detects work on finished images that the server did not do. A server that cannot load an upscaler or a face model
  * reports that only in its console, and answers 200 with the image merely resized or unchanged.
  */
-export type PictureCheck = (
+export type ImageCheck = (
   submission: Pick<JobSubmission, 'mode' | 'parameters'>, images: readonly StoredImage[]
 ) => Promise<Warning[]>
 
@@ -25,7 +25,7 @@ const longestPatch = 512
 const longestLossy = 1024
 const maxPixels = 268_000_000
 
-export function createPictureCheck (media: Pick<MediaStore, 'readInput' | 'openOutput'>, log: Log): PictureCheck {
+export function createImageCheck (media: Pick<MediaStore, 'readInput' | 'openOutput'>, log: Log): ImageCheck {
   async function check (parameters: A1111Parameters, images: readonly StoredImage[]): Promise<Warning[]> {
     const inputs = (parameters.init_images as readonly unknown[] | undefined ?? []).filter(isMediaReference)
     const results = images.filter(({ role, mime }) => role === 'image' && !isMoving(mime))
@@ -158,10 +158,10 @@ async function middle (
   { data, width, height }: Pixels, size: Size, resized?: { readonly full: Size, readonly kernel: 'lanczos3' | 'nearest' }
 ): Promise<Buffer> {
   const { full } = resized ?? { full: { width, height } }
-  const picture = sharp(data, { raw: { width, height, channels: 3 } })
+  const image = sharp(data, { raw: { width, height, channels: 3 } })
   const enlarged = resized === undefined
-    ? picture
-    : picture.resize({ width: full.width, height: full.height, fit: 'fill', kernel: resized.kernel })
+    ? image
+    : image.resize({ width: full.width, height: full.height, fit: 'fill', kernel: resized.kernel })
   const left = Math.floor(full.width / 2) - Math.floor(size.width / 2)
   const top = Math.floor(full.height / 2) - Math.floor(size.height / 2)
   return await enlarged.extract({ left, top, ...size }).raw().toBuffer()

@@ -31,7 +31,7 @@ export async function composeGrid (
   for (const [index, cell] of cells.entries()) {
     const left = gap + index % columns * (columnWidth + gap)
     const top = gap + Math.floor(index / columns) * (height + labelHeight + gap)
-    overlays.push({ input: await cellPicture(cell, width, height, media), left, top })
+    overlays.push({ input: await cellImage(cell, width, height, media), left, top })
     const text = await label(cell.label, columnWidth)
     if (text !== null) overlays.push({ input: text, left, top: top + height + 4 })
   }
@@ -62,7 +62,7 @@ function cellSize (jobs: ReadonlyArray<Job | null>, columns: number, rows: numbe
   return { width: Math.max(16, Math.round(own.width * scale)), height: Math.max(16, Math.round(own.height * scale)) }
 }
 
-async function cellPicture (
+async function cellImage (
   { image }: Cell, width: number, height: number, media: Pick<MediaStore, 'openOutput'>
 ): Promise<Buffer> {
   const empty = sharp({ create: { width, height, channels: 3, background: '#ccc' } })

@@ -11,7 +11,7 @@ export interface Size {
 }
 
 /** Looking into pictures that came with a request, as base64 or as a file. */
-export interface Pictures {
+export interface ImageReader {
   /** @throws ServiceError `invalid_image` or `payload_too_large` naming the field */
   open (text: string, field: string): Promise<Buffer>
   /** As a server sees it, turned the way the camera was held. @throws ServiceError as `open` */
@@ -20,13 +20,13 @@ export interface Pictures {
   uploaded (text: string, field: string): Promise<string>
 }
 
-export interface PicturesDependencies {
+export interface ImageReaderDependencies {
   readonly media: Pick<MediaStore, 'readInput' | 'putInput'>
   readonly texts: UploadTexts
   readonly limits: ImageLimits
 }
 
-export function createPictures ({ media, texts, limits }: PicturesDependencies): Pictures {
+export function createImageReader ({ media, texts, limits }: ImageReaderDependencies): ImageReader {
   async function open (text: string, field: string): Promise<Buffer> {
     const uploaded = texts.referenceOf(text)
     return uploaded === null ? (await checkImage(text, field, limits)).bytes : await media.readInput(uploaded)
@@ -47,7 +47,7 @@ export function createPictures ({ media, texts, limits }: PicturesDependencies):
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** Pictures inside what users have stored: kept as files, so that Redis never holds one. */
+/** Images inside what users have stored: kept as files, so that Redis never holds one. */
 export interface KeptImages {
   /**
    * The fields with references for pictures.

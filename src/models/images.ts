@@ -10,7 +10,7 @@ import type { CivitaiImage, Model, ModelFile } from '../model-facts/facts.ts'
 import { openInside } from './folders.ts'
 import { openSource } from './receive-download.ts'
 
-export interface PictureContent {
+export interface ImageContent {
   /** By content, whatever the name says. */
   readonly mime: string
   readonly bytes: Buffer
@@ -18,42 +18,42 @@ export interface PictureContent {
 }
 
 /** Nobody shows larger previews, in bytes. */
-export const longestPicture = 32 * 1024 * 1024
+export const maxImageBytes = 32 * 1024 * 1024
 
 /**
  * A preview beside a model.
  * @throws ServiceError `image_not_found`, also for what is no picture, whatever its name
  */
-export async function readPicture (model: ModelFile, name: string): Promise<PictureContent> {
+export async function readImage (model: ModelFile, name: string): Promise<ImageContent> {
   const file = await openInside(model.root, dirname(model.absolutePath), name)
-  if (file === null) throw noPicture()
+  if (file === null) throw imageNotFound()
   try {
     const { size, mtime } = await file.stat()
-    if (size > longestPicture) throw noPicture()
-    return pictureOf(await file.readFile(), mtime)
+    if (size > maxImageBytes) throw imageNotFound()
+    return imageOf(await file.readFile(), mtime)
   } finally {
     await file.close()
   }
 }
 
 /** @throws ServiceError `image_not_found` unless the bytes begin as PNG, JPEG or WebP do */
-export function pictureOf (bytes: Buffer, modifiedAt: Date): PictureContent {
+export function imageOf (bytes: Buffer, modifiedAt: Date): ImageContent {
   const format = imageFormatOf(bytes.subarray(0, 16))
-  if (format === null) throw noPicture()
+  if (format === null) throw imageNotFound()
   return { mime: imageFormats[format].mime, bytes, modifiedAt }
 }
 
-export function noPicture (): ServiceError {
+export function imageNotFound (): ServiceError {
   return new ServiceError('image_not_found', 'The model has no such picture.')
 }
 
 /** A preview of a model: a file beside it, or one of Civitai's. */
-export type Picture =
+export type Image =
   | { readonly from: 'folder', readonly file: ModelFile, readonly name: string }
   | { readonly from: 'civitai', readonly image: CivitaiImage }
 
 /** The pictures of a model in the order of their index: the owner's own, then Civitai's. */
-export function picturesOf ({ files, facts }: Model): Picture[] {
+export function imagesOf ({ files, facts }: Model): Image[] {
   const own = files.find(({ previews }) => previews.length > 0)
   return [
     ...(own?.previews ?? []).map(name => ({ from: 'folder' as const, file: own as ModelFile, name })),
@@ -62,39 +62,39 @@ export function picturesOf ({ files, facts }: Model): Picture[] {
 }
 
 /** Hosts that Civitai serves pictures from. */
-const pictureHosts = ['image.civitai.com', 'imagecache.civitai.com', 'image-b2.civitai.com']
+const imageHosts = ['image.civitai.com', 'imagecache.civitai.com', 'image-b2.civitai.com']
 const timeoutMs = 30_000
 
-/** Pictures of Civitai, fetched once and then kept, so that no viewer's browser has to ask there. */
-export interface CivitaiPictures {
+/** Images of Civitai, fetched once and then kept, so that no viewer's browser has to ask there. */
+export interface CivitaiImages {
   /** @throws ServiceError `civitai_unreachable`, or `image_not_found` for what is no picture or lies elsewhere */
-  read (url: string): Promise<PictureContent>
+  read (url: string): Promise<ImageContent>
 }
 
 /**
  * @param folder where they are kept
  * @param baseUrl of the API: a mirror may serve pictures itself
  */
-export function createCivitaiPictures (
+export function createCivitaiImages (
   folder: string, baseUrl: string, guard: Pick<EgressGuard, 'client'>
-): CivitaiPictures {
+): CivitaiImages {
   const ownOrigin = new URL(baseUrl).origin
 
   /** Addresses come from others, so the host is compared as a whole. */
   function isAllowed (url: URL): boolean {
     return url.origin === ownOrigin ||
-      (url.protocol === 'https:' && url.port === '' && pictureHosts.includes(url.hostname))
+      (url.protocol === 'https:' && url.port === '' && imageHosts.includes(url.hostname))
   }
 
-  async function fetchPicture (url: URL): Promise<PictureContent> {
+  async function fetchImage (url: URL): Promise<ImageContent> {
     try {
       return await withDeadline(timeoutMs, [], async signal => {
         const { answer } = await openSource(guard, {
           url, authorization: null, from: 0, trustedOrigins: [ownOrigin], signal
         })
         try {
-          if (answer.statusCode !== 200) throw noPicture()
-          return pictureOf(await readWhole(answer.body, longestPicture, noPicture), new Date())
+          if (answer.statusCode !== 200) throw imageNotFound()
+          return imageOf(await readWhole(answer.body, maxImageBytes, imageNotFound), new Date())
         } finally {
           answer.body.destroy()
         }
@@ -109,11 +109,11 @@ export function createCivitaiPictures (
   return {
     async read (text) {
       const url = new URL(text)
-      if (!isAllowed(url)) throw noPicture()
+      if (!isAllowed(url)) throw imageNotFound()
       const path = join(folder, createHash('sha256').update(text).digest('hex'))
       const kept = await readFile(path).catch(() => null)
-      if (kept !== null) return pictureOf(kept, (await stat(path)).mtime)
-      const picture = await fetchPicture(url)
+      if (kept !== null) return imageOf(kept, (await stat(path)).mtime)
+      const picture = await fetchImage(url)
       const draft = `${path}.${randomUUID()}`
       try {
         await mkdir(folder, { recursive: true })

@@ -8,7 +8,7 @@ import { optionMarks } from './option-marks.ts'
  * A job that a human started in the browser: it takes its turn at the lock like any other, shows up in progress
  * as `task(…)`. Nobody but the browser hears of its result.
  */
-export function runHumanJob (
+export function runBrowserJob (
   server: ServerProcess, job: { readonly steps: number, readonly prompt: string }
 ): { readonly taskId: string, readonly done: Promise<GenerationRecord> } {
   const { state, tasks, machine, pace, timing } = server
