@@ -13,10 +13,10 @@ import type { Destination } from '../lib/http/connect.ts'
 import { unmapped } from '../lib/ip.ts'
 import { withoutTrailing } from '../lib/text.ts'
 
-/** What a request body says of how requests to a server look and whose certificate it may show. */
+/** The fields of a request body for the headers of requests to a server and its certificates. */
 type ConnectionInput = Partial<Pick<ServerInput, 'headers' | 'bearer' | 'ca' | 'tls_verify'>>
 
-/** Headers, token and trust of a server: all that belongs to its address besides user and password. */
+/** Headers, token and trust of a server: everything that belongs to its address except user and password. */
 export type ConnectionOptions = Pick<ServerAddress, 'headers' | 'bearer' | 'ca' | 'tlsVerify'>
 
 const maxHeaders = 32
@@ -26,11 +26,11 @@ const hopByHop = [
   'connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'proxy-authorization', 'te', 'trailer',
   'transfer-encoding', 'upgrade', 'http2-settings', 'expect'
 ]
-/** What says how the request is made up. */
+/** Headers that describe the request itself. */
 const ours = ['host', 'content-length', 'content-type', 'content-encoding', 'accept', 'accept-encoding']
 
 /**
- * What is stored after a body: what it leaves out stays, null and empty remove.
+ * The stored options after a body: omitted ones stay, null and empty ones are removed.
  * @throws ServiceError `invalid_field_value` naming the field
  */
 function changedOptions (before: ConnectionOptions, input: ConnectionInput): ConnectionOptions {
@@ -47,7 +47,7 @@ function changedOptions (before: ConnectionOptions, input: ConnectionInput): Con
 }
 
 /**
- * User and password, a bearer token and a header of one's own are all sent as `Authorization`, which there is one of.
+ * User and password, a bearer token and a custom header are all sent as `Authorization`, which exists only once.
  * @throws ServiceError `invalid_field_value` naming the field
  */
 function requireOneAuthorization ({ username, bearer, headers = {} }: ServerAddress): void {
@@ -61,7 +61,7 @@ function requireOneAuthorization ({ username, bearer, headers = {} }: ServerAddr
   }
 }
 
-/** What a server loses with its old address, in words; empty for nothing. */
+/** The options that a server loses with its old address, in words; empty for none. */
 export function lostOptions (before: ServerAddress, after: ServerAddress): string {
   if (before.baseUrl === after.baseUrl) return ''
   const lost = ([
@@ -92,7 +92,7 @@ function headersOf (given: Readonly<Record<string, string>>): ConnectionOptions[
   return entries.length === 0 ? undefined : Object.fromEntries(entries.map(([name, value]) => [name, value.trim()]))
 }
 
-/** The value is not shown: it may be a secret. */
+/** The value is not shown: it can be a secret. */
 function requirePrintable (field: string, value: string): void {
   if (/[\r\n\0]/.test(value)) throw invalid(field, `${field} has a line break or NUL; the value of a header is one line.`)
   if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) {
@@ -132,21 +132,21 @@ function invalid (field: string, sentence: string): ServiceError {
   return new ServiceError('invalid_field_value', sentence, { field })
 }
 
-/** What a body with a host leaves out. */
+/** Defaults for a body with a host. */
 const defaultPlace = 'http://127.0.0.1:7860'
 
-/** What a request body says about where a server is and who may use it. */
+/** The fields of a request body for a server's address and credentials. */
 export type AddressInput = Partial<Pick<ServerInput,
   'apiUrl' | 'host' | 'port' | 'username' | 'password' | 'authUser' | 'authPass' | 'auth'>> & ConnectionInput
 
-/** Where a server listens, as callers see it. */
+/** Where a server listens, as clients see it. */
 export function hostAndPort (baseUrl: string): { host: string, port: number } {
   const url = new URL(baseUrl)
   return { host: url.hostname, port: Number(url.port) || (url.protocol === 'https:' ? 443 : 80) }
 }
 
 /**
- * Address and credentials out of one URL, such as `http://user:pass@host:7860/`.
+ * Address and credentials from one URL, such as `http://user:pass@host:7860/`.
  * @throws ServiceError `invalid_field_value` naming `field`
  */
 export function parseServerUrl (text: string, field: string): ServerAddress {
@@ -184,8 +184,8 @@ export function addressOf (input: AddressInput): ServerAddress {
 }
 
 /**
- * The address of a server after a change: what the body leaves out stays as it was. Passwords, tokens and headers are
- * for the place that they were given for: those of a server that moves elsewhere are dropped.
+ * The address of a server after a change: omitted fields stay as they were. Passwords, tokens and headers belong to the
+ * address that they were given for: if the server moves elsewhere, they are dropped.
  * @throws ServiceError `invalid_field_value` naming the field
  */
 export function changedAddress (before: ServerAddress, input: AddressInput): ServerAddress {
@@ -201,7 +201,7 @@ function withOptions (address: ServerAddress, before: ConnectionOptions, input: 
   return after
 }
 
-/** @param before whose protocol, host, port and path stay unless the body names others */
+/** @param before its protocol, host, port and path stay unless the body names others */
 function placeOf (before: string, input: AddressInput): ServerAddress {
   if (input.apiUrl) return parseServerUrl(input.apiUrl, 'apiUrl')
   const { protocol, pathname } = new URL(before)
@@ -212,7 +212,7 @@ function placeOf (before: string, input: AddressInput): ServerAddress {
   return parseServerUrl(`${protocol}//${name}:${input.port ?? known.port}${pathname}`, field)
 }
 
-/** User name and password as far as they are known; null or empty for "none". */
+/** User name and password if known; null or empty for "none". */
 interface Credentials {
   readonly username?: string | null | undefined
   readonly password?: string | null | undefined
@@ -223,7 +223,7 @@ function merged (before: Credentials, after: Credentials): Credentials {
   return { username, password: after.password === undefined ? before.password : after.password }
 }
 
-/** Whichever of the three spellings a body uses. */
+/** Reads all three spellings. */
 function credentialsOf ({ username, password, authUser, authPass, auth }: AddressInput): Credentials {
   const both = auth === undefined ? {} : pairOf(auth)
   return merged(both, merged({ username: authUser, password: authPass }, { username, password }))
@@ -248,24 +248,26 @@ function withCredentials (baseUrl: string, { username, password }: Credentials, 
 
 type Resolve = (host: string) => Promise<readonly LookupAddress[]>
 
-/** Where servers may be: not at link-local addresses and metadata services, unless SERVERS_ALLOW lists them. */
+/**
+ * The allowed addresses of servers: not link-local addresses and metadata services, unless SERVERS_ALLOW lists them.
+ */
 export interface ServerReach {
-  /** What a connection to a server may lead to. @throws AddressNotAllowed where that is nothing */
+  /** The addresses that a connection to a server can use. @throws AddressNotAllowed if there are none */
   resolve (destination: Destination): Promise<readonly LookupAddress[]>
   /**
-   * Says now what would be refused later. A name that is not known passes: it is looked at whenever it is called.
+   * Refuses now what connections would refuse later. An unknown name passes: each connection checks it.
    * @throws ServiceError `invalid_field_value` naming the field
    */
   check (baseUrl: string, field: string): Promise<void>
 }
 
-/** A server's address leads where none may be. */
+/** A server's address is not allowed. */
 export class AddressNotAllowed extends Error {
   override readonly name = 'AddressNotAllowed'
   readonly code = 'ERR_ADDRESS_NOT_ALLOWED'
 }
 
-/** Names of metadata services, which are known in their clouds alone: elsewhere no address tells what they are. */
+/** Names of metadata services. Only their clouds resolve them; elsewhere no address identifies them. */
 const metadataNames = new Set(['metadata.google.internal', 'metadata.goog', 'instance-data.ec2.internal'])
 
 /** How long a request waits for a name before it goes on without, in milliseconds. */
@@ -288,7 +290,7 @@ export function createServerReach (allow: readonly string[], lookUp: Resolve = r
         `be there, add ${host} to the setting SERVERS_ALLOW.`)
     }
     const addresses = family === 0 ? await lookUp(host) : [{ address: host, family }]
-    // Names of a local network often stand for a link-local address too; the others will do.
+    // Names of a local network often have a link-local address too; the others suffice.
     const open = addresses.filter(({ address }) => isUnspecified(address) || classOf(address) !== 'forbidden' ||
       isListed(host, unmapped(address), port))
     const [closed] = addresses

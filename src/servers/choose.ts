@@ -4,7 +4,7 @@ import { baseModelOf } from '../model-facts/base-models.ts'
 import type { Server, ServerState } from './registry.ts'
 import type { ServerStateStore } from './state-store.ts'
 
-/** A server as it stands when a job without a target looks for one. */
+/** A server's current state for the choice of a job without a target. */
 export interface Candidate {
   readonly server: Server
   readonly state: ServerState | null
@@ -13,8 +13,7 @@ export interface Candidate {
 
 /**
  * Servers for a job that names none, best first: those that can load its checkpoint, reachable before silent, then the
- * shortest line. The simulator is offered only where there is no other enabled server, as nobody wants its paintings
- * instead of theirs.
+ * shortest queue. The simulator counts only if there is no other enabled server, since its images are only tests.
  */
 function rankCandidates (candidates: readonly Candidate[], family: string | null): Candidate[] {
   const enabled = candidates.filter(({ server }) => server.enabled)
@@ -25,8 +24,8 @@ function rankCandidates (candidates: readonly Candidate[], family: string | null
 }
 
 /**
- * The servers as they stand now, ranked.
- * @param waitingOn how many jobs wait for a server
+ * The servers in their current state, ranked.
+ * @param waitingOn number of jobs that wait for a server
  * @param checkpoint as the job names it; null where it names none
  */
 export async function readCandidates (
@@ -40,14 +39,14 @@ export async function readCandidates (
   })), checkpoint === null ? null : baseModelOf(bareName(checkpoint))?.family ?? null)
 }
 
-/** 1 where it is known that the server cannot load such a model, although it may list the file. */
+/** 1 if the server is known to be unable to load such a model, although it can list the file. */
 function unsuited ({ state }: Candidate, family: string | null): number {
   const traits = state?.traits ?? null
   const families = traits === null ? null : rulesOf(traits).families
   return Number(family !== null && families !== null && !families.includes(family))
 }
 
-/** Whether no real Stable Diffusion server answers there. */
+/** Whether this is a simulator and no real Stable Diffusion server. */
 export function isSimulator (server: Server, state: ServerState | null): boolean {
   return server.origin === 'simulator' || state?.traits?.kind === 'simulator'
 }

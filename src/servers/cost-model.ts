@@ -1,60 +1,60 @@
 import type { Redis } from 'ioredis'
 import type { Keys } from '../lib/keys.ts'
 
-/** How much a generation asks of a server, whichever it is. */
+/** The work that a generation needs, on any server. */
 export interface Workload {
-  /** How often the model is asked: steps of all passes and batches, twice for samplers of second order. */
+  /** Number of model evaluations: steps of all passes and batches, twice for samplers of second order. */
   readonly evaluations: number
-  /** The same, each weighed with the megapixels that it draws. */
+  /** The same, each weighted with its megapixels. */
   readonly megapixels: number
-  /** Stands for the checkpoint; empty where whichever is loaded will do. */
+  /** Identifies the checkpoint; empty if the loaded one will do. */
   readonly checkpoint: string
 }
 
-/** Seconds: what every generation takes, an evaluation, a megapixel of an evaluation, a change of checkpoint. */
+/** Seconds for each generation, each evaluation, each megapixel of an evaluation, and each change of checkpoint. */
 type Costs = readonly [fixed: number, evaluation: number, megapixel: number, change: number]
 
-/** What generations cost at one server, as far as was seen. */
+/** The costs of generations at one server, as far as observed. */
 export interface CostModel {
-  /** Generations that it was learned from. */
+  /** Number of generations that it was learned from. */
   readonly samples: number
   readonly costs: Costs
-  /** How much dearer than the first one a step with a checkpoint is. */
+  /** Cost of a step with each checkpoint, relative to the first one. */
   readonly factors: Readonly<Record<string, number>>
-  /** What the last few generations took, as a share of what the costs say. */
+  /** The duration of the last few generations, relative to the predicted one. */
   readonly pace: number
-  /** What the last generation left loaded; empty where that is not known. */
+  /** The checkpoint that the last generation left loaded; empty if unknown. */
   readonly loaded: string
-  /** The last ones, oldest first. */
+  /** The last generations, oldest first. */
   readonly recent: readonly SeenGeneration[]
 }
 
-/** A generation, and what was loaded before it. */
+/** A generation, and the checkpoint loaded before it. */
 interface SeenGeneration {
   readonly workload: Workload
   readonly loaded: string
   readonly seconds: number
 }
 
-/** What is believed before anything was seen. */
+/** The assumed costs before the first generation. */
 const firstCosts: Costs = [0.3, 0.01, 0.25, 4]
 
 export function newCostModel (): CostModel {
   return { samples: 0, costs: firstCosts, factors: {}, pace: 1, loaded: '', recent: [] }
 }
 
-/** What a checkpoint leaves loaded after `loaded`. */
+/** The loaded checkpoint after a generation, if `loaded` was loaded before it. */
 export function loadedAfter (loaded: string, { checkpoint }: Pick<Workload, 'checkpoint'>): string {
   return checkpoint === '' ? loaded : checkpoint
 }
 
-/** No generation may take longer, whatever was asked: the largest JOB_TIMEOUT_SECONDS. */
+/** No generation can take longer: the largest JOB_TIMEOUT_SECONDS. */
 const longestGeneration = 86_400
 
 /**
- * Seconds that a generation is expected to take; null before anything was seen.
- * @param workload null where it is not known, as of jobs of an early version: they are taken for ordinary ones
- * @param loaded what is loaded before it
+ * Expected seconds of a generation; null before the first one.
+ * @param workload null if unknown, as for jobs of an early version: they count as average ones
+ * @param loaded the checkpoint that is loaded before it
  */
 export function predictSeconds (model: CostModel, workload: Workload | null, loaded: string): number | null {
   if (model.samples === 0) return null
@@ -62,7 +62,7 @@ export function predictSeconds (model: CostModel, workload: Workload | null, loa
   return Math.min(seconds, longestGeneration)
 }
 
-/** The middle one of the last generations. */
+/** The median duration of the last generations. */
 function defaultSeconds ({ recent }: CostModel): number {
   const seconds = recent.map(one => one.seconds).sort((one, other) => one - other)
   return seconds[Math.floor(seconds.length / 2)] ?? 0
@@ -78,40 +78,42 @@ function secondsByCosts (
   return Math.max(0.01, fixed + factor * steps + (changesCheckpoint(workload, loaded) ? change : 0))
 }
 
-/** What all evaluations take together with the first checkpoint, in seconds. */
+/** The time of all evaluations with the first checkpoint, in seconds. */
 function stepSeconds ([, evaluation, megapixel]: Costs, { evaluations, megapixels }: Workload): number {
   return evaluation * evaluations + megapixel * megapixels
 }
 
-/** Whether a checkpoint has to be loaded first. A server that just started has one loaded, nobody knows which. */
+/** Whether the server must load a checkpoint first. A server that just started has an unknown one loaded. */
 function changesCheckpoint ({ checkpoint }: Workload, loaded: string): boolean {
   return checkpoint !== '' && loaded !== '' && checkpoint !== loaded
 }
 
-/** Generations that costs are fitted to, and after how many further ones one counts half. */
+/** Generations that the costs are fitted to, and the number of newer ones after which one counts half. */
 const most = 48
 const halfLife = 20
-/** Share by which equal generations differ, and what differs whatever they take, in seconds. */
+/** Share by which equal generations differ, and the constant difference, in seconds. */
 const noise = { share: 0.08, seconds: 0.02 }
-/** What lies further off than so many standard deviations counts less: a server that somebody else uses, say. */
+/** Values beyond this many standard deviations count less, such as while another client uses the server. */
 const believable = 2
-/** So many in a row that all took that much longer, or less long, are no accident: the server is not what it was. */
+/** This many in a row that all took this much longer, or shorter, are no accident: the server has changed. */
 const newTimes = { row: 4, ratio: 1.5 }
-/** How far off a belief may be, as a share of it: of costs that were fitted before, and of a factor. */
+/** How far off an estimate can be, relative to it: a previously fitted cost, and a factor. */
 const doubt = { cost: 1, factor: 0.7 }
-/** Rounds in which costs, factors and the weight of outliers settle, and those in which the costs alone do. */
+/** Rounds of fitting costs, factors and the weights of outliers, and rounds of fitting the costs alone. */
 const rounds = 6
 const sweeps = 30
-/** Checkpoints that are told apart; a hundred or so is what people have. */
+/** Checkpoints that are distinguished; people have about a hundred. */
 const maxCheckpoints = 200
-/** Generations that say whether all take longer than was learned, or less long, and what is too little to matter. */
+/**
+ * Generations that show whether all take longer or shorter than learned, and the deviation that is too small to matter.
+ */
 const paceSamples = 5
 const negligible = 0.15
 
 /**
- * The model with one more generation seen: costs that fit best to the last ones, newer ones and likely ones first, and
- * that stay near what was believed where those say nothing. Errors count as shares of what a generation took.
- * @param seconds what it took
+ * The model after one more generation: the costs that best fit the last ones, with more weight on newer and likelier
+ * ones. Costs without evidence stay near their earlier values. Errors count relative to a generation's duration.
+ * @param seconds its duration
  */
 export function learnFrom (model: CostModel, workload: Workload, seconds: number): CostModel {
   if (!(seconds > 0)) return model
@@ -131,7 +133,7 @@ export function learnFrom (model: CostModel, workload: Workload, seconds: number
 
 type Beliefs = Pick<CostModel, 'costs' | 'factors'>
 
-/** Costs and factors hang together, so each is fitted in turn while the other stands still. */
+/** Costs and factors depend on each other, so each is fitted in turn while the other is fixed. */
 function fit (seen: readonly SeenGeneration[], before: Beliefs): Beliefs {
   let beliefs: Beliefs = { costs: before.costs, factors: factorsFor(seen, before.factors) }
   for (let round = 0; round < rounds; round++) {
@@ -142,11 +144,11 @@ function fit (seen: readonly SeenGeneration[], before: Beliefs): Beliefs {
   return beliefs
 }
 
-/** @param age generations since then */
+/** @param age number of generations since then */
 function weightOf ({ workload, loaded, seconds }: SeenGeneration, age: number, expected: number): number {
   const usual = noise.share * seconds + noise.seconds
   const oddity = Math.abs(seconds - expected) / usual
-  // Where nobody knows what was loaded, loading may be in it.
+  // If the loaded checkpoint is unknown, the time can include loading.
   const clear = workload.checkpoint !== '' && loaded === '' ? 0.05 : 1
   return clear * 0.5 ** (age / halfLife) * Math.min(1, believable / oddity) / usual ** 2
 }
@@ -155,7 +157,7 @@ function weightOf ({ workload, loaded, seconds }: SeenGeneration, age: number, e
 function fitCosts (
   seen: readonly SeenGeneration[], weights: readonly number[], { costs: begin, factors }: Beliefs, believed: Costs
 ): Costs {
-  // Where nothing was seen each cost is what was believed, and the further off the less likely.
+  // Without evidence each cost keeps its earlier value; larger deviations are less likely.
   const trust = believed.map((cost, term) => 1 / (doubt.cost * Math.max(cost, (firstCosts[term] ?? 0) / 4)) ** 2)
   const pull = believed.map((cost, term) => cost * (trust[term] ?? 0))
   const ties = trust.map((own, row) => trust.map((_, column) => row === column ? own : 0))
@@ -184,7 +186,7 @@ function termsOf ({ workload, loaded }: SeenGeneration, factors: CostModel['fact
   return [1, workload.evaluations * factor, workload.megapixels * factor, changesCheckpoint(workload, loaded) ? 1 : 0]
 }
 
-/** The first checkpoint is what is usual, and others are held against it. */
+/** The first checkpoint is the reference for the others. */
 function fitFactors (
   seen: readonly SeenGeneration[], weights: readonly number[], { costs, factors }: Beliefs,
   believed: CostModel['factors']
@@ -219,8 +221,8 @@ function isNewTime (beliefs: CostModel, last: readonly SeenGeneration[]): boolea
 }
 
 /**
- * How the last few compare with what the costs say now: the first generations of a server are slow, and so are all
- * while somebody plays on its graphics card, which the costs themselves take longer to follow.
+ * The last few durations compared with the costs: the first generations of a server are slow, and so are all while a
+ * game uses its graphics card. The costs themselves follow more slowly.
  */
 function paceOf (last: readonly SeenGeneration[], beliefs: Beliefs): number {
   const paces = last.map(one => one.seconds / secondsByCosts(beliefs, one)).sort((one, other) => one - other)
@@ -228,17 +230,17 @@ function paceOf (last: readonly SeenGeneration[], beliefs: Beliefs): number {
   return Math.abs(Math.log(pace)) < negligible ? 1 : pace
 }
 
-/** Never without the first one, which the others are held against. */
+/** Always keeps the first one, the reference for the others. */
 function withoutOldest (factors: CostModel['factors']): CostModel['factors'] {
   const [usual, ...others] = Object.entries(factors)
   return usual === undefined ? factors : Object.fromEntries([usual, ...others.slice(1 - maxCheckpoints)])
 }
 
-/** What generations cost at each server, for every process to read. */
+/** The costs of generations at each server, readable by every process. */
 export interface CostStore {
   read (serverId: string): Promise<CostModel>
   /**
-   * Takes a generation into account. To be called by the process that serves the server, one call after the other.
+   * Takes a generation into account. The process that serves the server calls this, one call after the other.
    * @param seconds from sending it to its answer
    */
   learn (serverId: string, workload: Workload, seconds: number): Promise<void>
@@ -264,7 +266,7 @@ export function createCostStore (redis: Redis, keys: Keys): CostStore {
   }
 }
 
-/** The model of a record; a new one where there is none. */
+/** The model of a record; a new one if there is none. */
 export function parseCosts (text: string | null): CostModel {
   return text === null || text === '' ? newCostModel() : { ...newCostModel(), ...JSON.parse(text) as CostModel }
 }

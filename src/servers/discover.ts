@@ -7,10 +7,10 @@ import type { Log } from '../lib/logging.ts'
 import { parseServerUrl, type ServerReach } from './address.ts'
 import { sameAddress, type ServerOrigin, type ServerRegistry } from './registry.ts'
 
-/** Under which name a server on this machine is registered, whether told or found. */
+/** The alias of a server on this machine, configured or found. */
 const localAlias = 'Local'
 
-/** The servers that the settings name. @throws ServiceError for an address that is none */
+/** The servers that the settings name. @throws ServiceError for an invalid address */
 export function serversOfSettings (config: Pick<Config, 'A1111_URL' | 'SERVERS'>): Array<{ alias: string, address: ServerAddress }> {
   const named = config.SERVERS.map(entry => {
     const [, alias = '', url = ''] = /^([^=]+)=(.*)$/.exec(entry) ?? []
@@ -22,27 +22,27 @@ export function serversOfSettings (config: Pick<Config, 'A1111_URL' | 'SERVERS'>
 }
 
 /**
- * Registers what the settings name, and brings entries up to date whose address changed there.
- * @throws ServiceError for a new address where no server may be
+ * Registers the servers that the settings name, and updates entries whose address changed there.
+ * @throws ServiceError for a new address that is not allowed
  */
 export async function registerFromSettings (
   registry: ServerRegistry, config: Config, reach: Pick<ServerReach, 'check'>
 ): Promise<void> {
   for (const { alias, address } of serversOfSettings(config)) {
-    // One that was registered before stays, and its state says what is wrong.
+    // A server that was registered before stays, and its state shows the problem.
     const isKnown = registry.byAlias(alias)?.address.baseUrl === address.baseUrl
     if (!isKnown) await reach.check(address.baseUrl, `SERVERS (${alias})`)
     await registerAs(registry, alias, address, 'settings')
   }
 }
 
-/** Adds a server, or gives the one of that name this address. Several processes may do the same at once. */
+/** Adds a server, or gives the one with that name this address. Several processes can do this at once. */
 export async function registerAs (
   registry: ServerRegistry, alias: string, address: ServerAddress, origin: ServerOrigin
 ): Promise<void> {
   const known = registry.byAlias(alias)
   if (known !== undefined) {
-    // The settings say nothing of tokens and certificates: those of the same place stay.
+    // The settings do not cover tokens and certificates: those of the same address stay.
     const { username: _user, password: _password, ...options } = known.address
     const wanted = known.address.baseUrl === address.baseUrl ? { ...options, ...address } : address
     if (!sameAddress(known.address, wanted)) await registry.update(known.id, { address: wanted })

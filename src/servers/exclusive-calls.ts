@@ -7,31 +7,30 @@ import type { Semaphore } from '../lib/semaphore.ts'
 import { loadScript } from '../redis/scripts.ts'
 
 /**
- * Turns at servers for calls that are no jobs, such as enlarging a picture: a server does one thing at a time,
- * so
- * these stand at the same gate as the generations. Whoever serves the server opens it, in whatever process that is;
- * the call itself is made by who asked, so that no picture goes through Redis.
+ * Exclusive calls to servers that are not jobs, such as upscaling an image. A server does one thing at a time, so these
+ * calls use the same send slot as generations. The process that serves the server grants the slot; the requesting
+ * process makes the call itself, so that no image passes through Redis.
  */
 export interface ExclusiveCalls {
   /**
-   * Resolves with what ends the turn, once it is this caller's.
-   * @throws Error when the signal is aborted before that
+   * Resolves once the call is granted, with the function that ends it.
+   * @throws Error if the signal is aborted before that
    */
   take (serverId: string, signal: AbortSignal): Promise<() => Promise<void>>
   close (): void
 }
 
-/** The same as seen by who serves a server. */
+/** The same, for the process that serves a server. */
 interface ExclusiveCallQueue {
-  /** The first that waits or has its turn already; those whose caller is gone are forgotten. */
+  /** The first call that waits or is already granted; calls of dead processes are removed. */
   first (): Promise<{ readonly id: string, readonly granted: boolean } | null>
-  /** False where the caller is gone. */
+  /** False if the requesting process is gone. */
   grant (id: string): Promise<boolean>
-  /** Milliseconds until the caller counts as gone unless it is heard of; null once its turn is over. */
+  /** Milliseconds until the requesting process counts as gone unless it asks again; null once its call is over. */
   remaining (id: string): Promise<number | null>
 }
 
-/** A caller that is not heard of for so long is gone, in milliseconds. */
+/** A process that has not asked again for this long is gone, in milliseconds. */
 const lifetime = 15_000
 const heartbeat = 5000
 
@@ -76,7 +75,7 @@ export async function createExclusiveCalls (
       let giveUp = () => {}
       const end = async () => {
         clearInterval(timer)
-        // Where Redis is away, it runs out by itself.
+        // If Redis is away, it expires by itself.
         await leave(id, serverId).catch(() => undefined)
       }
       try {
@@ -84,7 +83,7 @@ export async function createExclusiveCalls (
           giveUp = () => { reject(new Error('left the queue', { cause: signal.reason })) }
           signal.addEventListener('abort', giveUp, { once: true })
           waiting.set(id, resolve)
-          // Also finds out where the notice was lost.
+          // This also detects a lost notice.
           const look = async () => { if (await ask(id, serverId) === 'granted') resolve() }
           timer = setInterval(() => { look().catch(() => { /* Redis is away; the next may be heard */ }) }, heartbeat)
           look().catch(reject)
@@ -108,7 +107,7 @@ export function createExclusiveCallQueue (redis: Redis, keys: Keys, serverId: st
   async function remaining (id: string): Promise<number | null> {
     const left = await redis.pttl(turnKey(keys, id))
     if (left < 0) return null
-    // The clock went back: of a caller that died, Redis would keep it for as long as that.
+    // The clock was set back: Redis would keep the entry of a dead process for that much longer.
     if (left > lifetime) await redis.pexpire(turnKey(keys, id), lifetime)
     return Math.min(left, lifetime)
   }
@@ -135,9 +134,9 @@ export function createExclusiveCallQueue (redis: Redis, keys: Keys, serverId: st
   }
 }
 
-/** Lets calls that are no jobs through the gate of one server, as long as this process serves it. */
+/** Grants the send slot of one server to exclusive calls, while this process serves it. */
 export interface ExclusiveCallGranter {
-  /** Somebody came or left, or the server can be used again. */
+  /** A call was added or removed, or the server can be used again. */
   look (): void
   close (): void
 }
@@ -145,18 +144,18 @@ export interface ExclusiveCallGranter {
 export interface ExclusiveCallGranterDependencies {
   readonly line: ExclusiveCallQueue
   readonly sendSlot: Semaphore
-  /** Whether the server takes anything now. */
+  /** Whether the server accepts requests now. */
   readonly open: () => boolean
   readonly log: Log
 }
 
-/** After trouble with Redis, in milliseconds. */
+/** Pause after an error of Redis, in milliseconds. */
 const pauseAfterTrouble = 1000
 
 /**
- * One of them stands at the gate at a time, so that calls and generations take turns however many calls there are.
- * Resolves once a call that a former holder of the lease has let through, and that may still be at the server, stands
- * first at the gate: nothing may be sent before.
+ * Only one call waits for the send slot at a time, so calls and generations alternate, however many calls there are.
+ * Resolves once a call that a former lease holder granted, and that can still be at the server, is first in line for
+ * the slot: nothing can be sent before it.
  */
 export async function grantExclusiveCalls (
   { line, sendSlot, open, log }: ExclusiveCallGranterDependencies
@@ -164,7 +163,7 @@ export async function grantExclusiveCalls (
   const closing = new AbortController()
   const { ring, quiet } = createWakeUp(closing.signal)
 
-  /** Resolves when the caller says that it is done, or is gone. */
+  /** Resolves when the requesting process reports the end, or is gone. */
   async function over (id: string): Promise<void> {
     while (!closing.signal.aborted) {
       const left = await line.remaining(id)
@@ -178,7 +177,7 @@ export async function grantExclusiveCalls (
     if (first === null) return await quiet()
     const openGate = await sendSlot.enter(closing.signal)
     try {
-      // Both the server and the caller may have left meanwhile.
+      // Both the server and the requesting process can be gone meanwhile.
       if (open() && await line.grant(first.id)) await over(first.id)
     } finally {
       openGate()

@@ -10,13 +10,13 @@ import type { Log } from '../lib/logging.ts'
 import type { Server } from './registry.ts'
 import type { ServerStateStore } from './state-store.ts'
 
-/** Read when a model is loaded, which some servers do with their first generation. */
+/** Lists that are filled when a model is loaded, which some servers do with their first generation. */
 const filledLate: ReadonlySet<ListName> = new Set(['embeddings', 'styles', 'vaes'])
 
 /**
- * What a server that has just come back has not got yet, as far as can be seen: routes that answered before, lists that
- * had something, and where nothing is known of it, what its kind has last.
- * @param before as it was accepted last; null where it was never seen
+ * What a server that has just come back still lacks, as far as visible: routes that answered before, lists that had
+ * entries, and for an unknown server the parts that its kind loads last.
+ * @param before the last accepted inventory; null for a server that was never seen
  */
 export function missingAtStart (
   before: Inventory | null, now: Inventory, traits: Pick<ServerTraits, 'kind' | 'simulates'>
@@ -26,7 +26,7 @@ export function missingAtStart (
     (now.missing.includes(name) || (!filledLate.has(name) && isLost(before, now, name))))
 }
 
-/** Lists that had something and are empty now. */
+/** Lists that had entries and are empty now. */
 export function lostLists (before: Inventory, now: Inventory): ListName[] {
   return listNames.filter(name => isLost(before, now, name))
 }
@@ -64,22 +64,22 @@ export function inWords (names: readonly ListName[]): string {
   return names.map(name => words[name] ?? name).join(', ')
 }
 
-/** What a request trips over at a server whose scripts have no default arguments yet, in Python's words. */
+/** Python's errors for requests to a server whose scripts have no default arguments yet. */
 const unfinished = /list assignment index out of range|missing \d+ required positional arguments?|not enough values to unpack/i
 
-/** Whether an error may come of a start that is not over, in place of the request. */
+/** Whether an unfinished start, and not the request, can be the cause of an error. */
 export function mayBeOfStart (message: string): boolean {
   return unfinished.test(message)
 }
 
-/** Looks names up at a server; before one is refused, its list is read there again. */
+/** Looks up names at a server; before it refuses one, it reads the list there again. */
 export interface FreshLists {
   /**
-   * Null while nothing is known of the server.
+   * Null while the server is unknown.
    * @throws ServiceError as `checkCompatibility`
    */
   checkCompatibility (server: Reachable, request: CompatibilityRequest, onMissing: OnMissing): Promise<Compatibility | null>
-  /** The inventory with these lists as the server has them now, where they may be read again. */
+  /** The inventory with the server's current version of these lists, if they can be read again now. */
   readAgain (server: Reachable, lists: readonly ListName[]): Promise<Inventory | null>
 }
 
@@ -93,22 +93,22 @@ export interface FreshListsDependencies {
   readonly log: Log
 }
 
-/** One list of one server is read again so often at the most, by all processes together, in milliseconds. */
+/** Least time between two readings of one list of one server, by all processes together, in milliseconds. */
 const readAgainAfter = 2000
-/** A caller waits for this. */
+/** A client waits for this. */
 const refreshCall = { timeoutMs: 5000 }
 
-/** Lists that a server makes once, and what makes it look at its disk again. */
+/** Lists that a server reads once, and the routes that make it scan its disk again. */
 const refreshes: Readonly<Partial<Record<ListName, string>>> = {
   loras: '/sdapi/v1/refresh-loras', checkpoints: '/sdapi/v1/refresh-checkpoints', vaes: '/sdapi/v1/refresh-vae'
 }
-/** A generation that misses a LoRA while this list is made reads it again itself; the other routes wait for its end. */
+/** A generation that misses a LoRA during the scan reads the list again itself; the other routes wait for its end. */
 const harmless: ReadonlySet<ListName> = new Set(['loras'])
 
 export function createFreshLists ({ redis, keys, states, connect, log }: FreshListsDependencies): FreshLists {
   const reading = new Map<string, Promise<Inventory | null>>()
 
-  /** The lists that may be read again now. */
+  /** The lists that can be read again now. */
   async function due (serverId: string, lists: readonly ListName[]): Promise<ListName[]> {
     const claims = await Promise.all(lists.map(async list =>
       await redis.set(keys.key('server', serverId, 'read-again', list), '1', 'PX', readAgainAfter, 'NX')))
@@ -126,7 +126,7 @@ export function createFreshLists ({ redis, keys, states, connect, log }: FreshLi
     try {
       await refresh(client, now)
       const { inventory: read, loraFacts } = await readLists(client, state.traits, known, new Set(now))
-      // Who watches the server finds out whether what was there is gone.
+      // The monitor finds out whether missing entries are really gone.
       const inventory = withListsOf(known, read, lostLists(known, read))
       await states.writeInventory(server.id, inventory, loraFacts)
       return inventory
@@ -143,11 +143,11 @@ export function createFreshLists ({ redis, keys, states, connect, log }: FreshLi
       const path = refreshes[list]
       if (path === undefined) continue
       if (!harmless.has(list) && (await client.progress(null, refreshCall)).busy) continue
-      await client.postJson(path, {}, refreshCall).catch(() => undefined) // the list may be new all the same
+      await client.postJson(path, {}, refreshCall).catch(() => undefined) // the list can be new anyway
     }
   }
 
-  /** Everybody who misses a name of the same lists waits for the same reading. */
+  /** All requests that miss a name of the same lists wait for the same reading. */
   async function together (server: Reachable, lists: readonly ListName[]) {
     const key = [server.id, ...lists].join()
     const read = reading.get(key) ?? readAgain(server, lists).finally(() => { reading.delete(key) })
@@ -175,7 +175,7 @@ export function createFreshLists ({ redis, keys, states, connect, log }: FreshLi
   }
 }
 
-/** What the work gave, to be had later: its value, or its error. */
+/** The outcome of the work, for later use: its value or its error. */
 function attempt<Value> (work: () => Value): () => Value {
   try {
     const value = work()

@@ -7,11 +7,11 @@ import type { Keys } from '../lib/keys.ts'
 import { loadScript } from '../redis/scripts.ts'
 
 /**
- * What was learned of a server by working with it, as opposed to what a probe sees. It survives restarts of ours and of
- * the server; null: not known yet.
+ * Traits of a server that only work with it shows, in contrast to probes. They survive restarts of ours and of the
+ * server; null: not yet known.
  */
 export interface LearnedTraits {
-  /** Whether the server was seen to know one of our tasks; only then does "unknown" of a task mean that it is over. */
+  /** Whether the server has known one of our tasks; only then does "unknown" mean that a task is over. */
   readonly tasksKnown: boolean | null
   /** Whether it reports progress, and shows previews, while it generates. */
   readonly reportsProgress: boolean | null
@@ -19,19 +19,19 @@ export interface LearnedTraits {
   /** Whether a generation stops when it is interrupted, and how many milliseconds later its answer came. */
   readonly interrupts: boolean | null
   readonly interruptMs: number | null
-  /** Which settings it restores after a generation that overrides them; `saved`: those in its config file only. */
+  /** Which settings it restores after a generation that overrides them; `saved`: only those in its config file. */
   readonly restoresOverrides: 'all' | 'saved' | 'none' | null
   /** Whether the selected checkpoint is selected again after a generation that names another. */
   readonly keepsSelection: boolean | null
   readonly errorStyles: ServerCheckReport['traits']['error_styles'] | null
-  /** Routes that jobs may need and that it lacks, with their methods. */
+  /** Routes that jobs can need and that it lacks, with their methods. */
   readonly missingRoutes: readonly string[] | null
-  /** What answers in front of it. */
+  /** The proxy that answers in front of it. */
   readonly proxy: string | null
-  /** Largest request body that got through, and smallest that was refused; null also where none was. */
+  /** Largest request body that got through, and smallest that was refused; null also if none was. */
   readonly bodyAcceptedBytes: number | null
   readonly bodyRefusedBytes: number | null
-  /** After how many seconds a proxy gave up, and the longest time after which an answer got through. */
+  /** Seconds after which a proxy gave up, and the longest time after which an answer got through. */
   readonly timeLimitSeconds: number | null
   readonly timePassedSeconds: number | null
   /** When it was last checked thoroughly, in milliseconds since the epoch, and by which version of the check. */
@@ -58,24 +58,24 @@ export const nothingLearned: LearnedTraits = {
   checkVersion: null
 }
 
-/** The server that something was learned of: at another address, or of another kind, it is another server. */
+/** The server that the traits belong to: at another address, or of another kind, it is another server. */
 export interface LearnedSubject {
   readonly id: string
   readonly baseUrl: string
-  /** For a simulator the kind that it behaves like. */
+  /** For a simulator, the kind that it behaves like. */
   readonly kind: ServerKind
 }
 
-/** What is learned of one server by the process that serves it. */
+/** The traits of one server, learned by the process that serves it. */
 export interface ServerLearning {
   now (): LearnedTraits
-  /** Keeps what was found; returns at once. */
+  /** Stores findings; returns at once. */
   note (found: Partial<LearnedTraits>): void
 }
 
 export interface LearnedTraitsStore {
   read (subject: LearnedSubject): Promise<LearnedTraits>
-  /** Adds to what is known, or replaces it. To be called by the process that serves the server. */
+  /** Adds to the known traits, or replaces them. The process that serves the server calls this. */
   learn (subject: LearnedSubject, found: Partial<LearnedTraits>): Promise<void>
   forget (serverId: string): Promise<void>
 }
@@ -108,12 +108,12 @@ export function createLearnedTraitsStore (redis: Redis, keys: Keys): LearnedTrai
 
 export interface ServerLearningDependencies {
   readonly store: LearnedTraitsStore
-  /** The server as it is now; null before it was ever seen. */
+  /** The server as it is now; null before its first probe. */
   readonly subject: () => LearnedSubject | null
   readonly log: Log
 }
 
-/** Resolves when what was learned earlier is at hand, where the server is known already. */
+/** Resolves once the earlier traits are loaded, if the server is known already. */
 export async function createServerLearning (
   { store, subject, log }: ServerLearningDependencies
 ): Promise<ServerLearning> {
@@ -124,7 +124,7 @@ export async function createServerLearning (
     known = nothingLearned
     knownOf = of
     const found = await store.read(of)
-    // What was noted meanwhile is newer.
+    // Findings noted meanwhile are newer.
     if (knownOf === of) known = { ...found, ...definedOnly(known) }
   }
 

@@ -4,12 +4,12 @@ import type { Keys } from '../lib/keys.ts'
 import { hasEnded, identify, type ProcessIdentity } from '../redis/private/process.ts'
 import { loadScript } from '../redis/scripts.ts'
 
-/** Who holds a lease: its id, and where on this world it runs, so that its neighbours can see when it is gone. */
+/** The holder of a lease: its id, and where it runs, so that other processes there can see when it is gone. */
 export interface LeaseHolder {
   readonly id: string
-  /** The process as seen in `space`; null where the system does not tell. */
+  /** The process as seen in `space`; null if the system does not report it. */
   readonly process: ProcessIdentity | null
-  /** Within which process numbers mean the same process: one boot of one machine, and one container of it. */
+  /** The scope in which process numbers are unique: one boot of one machine, and one container of it. */
   readonly space: string | null
 }
 
@@ -19,14 +19,14 @@ export function describeHolder (id: string): LeaseHolder {
   return { id, process: space === null ? null : identify(process.pid) ?? null, space }
 }
 
-/** What a lease says of its holder. The same holder always gives the same text. */
+/** A lease's text for its holder. The same holder always has the same text. */
 export function writeHolder ({ id, process, space }: LeaseHolder): string {
   return JSON.stringify({ id, process, space })
 }
 
 /**
- * Whether the holder that a lease names is certainly dead, so that nobody need wait for its lease to run out. Never
- * true of one on another machine or in another container, which cannot be seen from here: only silence tells of those.
+ * Whether the holder that a lease names is certainly dead, so that its lease need not expire first. Never true of a
+ * holder on another machine or in another container, which is not visible from here: only its silence shows its end.
  */
 export function isHolderGone (text: string, own: LeaseHolder): boolean {
   const holder = readHolder(text)
@@ -43,7 +43,7 @@ function readHolder (text: string): LeaseHolder | null {
   }
 }
 
-/** Linux tells both; elsewhere there is no proof, and leases run out. */
+/** Linux provides both; elsewhere there is no proof, and leases must expire. */
 function processSpace (): string | null {
   try {
     return `${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()} ${readlinkSync('/proc/self/ns/pid')}`
@@ -52,7 +52,7 @@ function processSpace (): string | null {
   }
 }
 
-/** Ours under a fence, or another's for at least so many milliseconds more unless it lets go. */
+/** Ours under a fence, or another's for at least this many milliseconds more unless released. */
 export type LeaseAnswer =
   | { readonly kind: 'taken', readonly fence: number }
   | { readonly kind: 'held', readonly remainingMs: number }
@@ -61,18 +61,18 @@ export type LeaseAnswer =
 const almost = 0.75
 
 /**
- * One process at a time serves a server. Whoever holds its lease may; the fence rises with each new holder, so what
- * a former holder still reports can be told from what the present one does.
+ * One process at a time serves a server: the holder of its lease. The fence rises with each new holder, which
+ * distinguishes late reports of a former holder from those of the present one.
  */
 export interface LeaseStore {
   /**
-   * Also from a holder that has certainly died, whose lease then need not run out. To be called again and again while
-   * another holds it: only who watches a lease can tell that it has ended.
+   * Takes the lease, also from a holder that has certainly died, without waiting until it expires. Call this repeatedly
+   * while another process holds it: only a process that watches a lease can see that it has expired.
    */
   acquire (serverId: string, lifetimeMs: number): Promise<LeaseAnswer>
-  /** Whether the lease is still ours; takes it back when it ran out and nobody else had it since. */
+  /** Whether the lease is still ours; takes it back if it expired and no other process had it since. */
   renew (serverId: string, fence: number, lifetimeMs: number): Promise<boolean>
-  /** Whether nobody else has had the lease since it was taken under this fence. */
+  /** Whether no other process has had the lease since it was taken under this fence. */
   isHeld (serverId: string, fence: number): Promise<boolean>
   release (serverId: string): Promise<void>
 }
@@ -85,14 +85,14 @@ const acquireLease = loadScript<LeaseKeys, [holder: string, lifetimeMs: number, 
 const renewLease = loadScript<LeaseKeys, [holder: string, lifetimeMs: number, fence: number], 0 | 1>(script('renew-lease'))
 const releaseLease = loadScript<[lease: string, beat: string], [holder: string], 1>(script('release-lease'))
 
-/** A beat of another process, as it was seen from here, by the monotonic clock. */
+/** A beat of another process, as seen from here, by the monotonic clock. */
 interface Watched {
   readonly beat: string
   readonly since: number
   readonly seenAt: number
 }
 
-/** @param own this process, as the leases are to name it */
+/** @param own this process, as the leases name it */
 export function createLeaseStore (redis: Redis, keys: Keys, own: LeaseHolder): LeaseStore {
   const holder = writeHolder(own)
   const watched = new Map<string, Watched>()
@@ -110,16 +110,17 @@ export function createLeaseStore (redis: Redis, keys: Keys, own: LeaseHolder): L
     return { kind: 'held', beat, other: other ?? '', left } as const
   }
 
-  /** Milliseconds until a beat that does not change means that its holder is gone. */
+  /** Milliseconds until an unchanged beat means that its holder is gone. */
   function watch (serverId: string, beat: string, left: number): number {
     const now = performance.now()
     const lifetime = Number(/^\d+\.\d+\.(\d+)/.exec(beat)?.[1] ?? 0)
     const before = watched.get(serverId)
-    // Who did not look for a while, as Redis or this process stood still, does not know whether others could renew.
+    // A process that did not look for a while, because Redis or the process stalled, does not know whether others could
+    // renew.
     const isWatched = before?.beat === beat && now - before.seenAt < lifetime * almost
     const since = isWatched ? before.since : now
     watched.set(serverId, { beat, since, seenAt: now })
-    // Redis has dropped it already, and nothing is known here that speaks against that.
+    // Redis has removed it already, and no earlier beat contradicts that.
     if (left < 0 && before === undefined) return 0
     return left < 0 ? since + lifetime * almost - now : Math.min(since + lifetime - now, left)
   }
@@ -129,11 +130,11 @@ export function createLeaseStore (redis: Redis, keys: Keys, own: LeaseHolder): L
       const found = await ask(serverId, lifetimeMs, '')
       if (found.kind === 'taken') return found
       const { beat, other, left } = found
-      // A process of an earlier version, which has no beat.
+      // A process of an earlier version has no beat.
       if (beat === '') return { kind: 'held', remainingMs: Math.max(0, left) }
       const remainingMs = watch(serverId, beat, left)
       if (remainingMs > 0 && !isHolderGone(other, own)) return { kind: 'held', remainingMs }
-      // Of several who saw it end, one gets the lease.
+      // Of several processes that saw it expire, one gets the lease.
       const again = await ask(serverId, lifetimeMs, beat)
       return again.kind === 'taken' ? again : { kind: 'held', remainingMs: lifetimeMs }
     },

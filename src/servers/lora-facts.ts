@@ -4,18 +4,21 @@ import type { Inventory } from '../a1111/types.ts'
 import type { Keys } from '../lib/keys.ts'
 import { type ModelFacts, noFacts } from '../model-facts/facts.ts'
 
-/** What servers tell of their LoRAs, apart from the inventory, which is read for every job and needs names alone. */
+/**
+ * The metadata that servers report for their LoRAs. It is separate from the inventory, which every job reads and which
+ * needs only names.
+ */
 export interface LoraFactsStore {
-  /** Changes with every change of the rest. */
+  /** Changes with every change of the facts. */
   version (serverId: string): Promise<string>
-  /** By `loraFileOf`, without those of which nothing is told. */
+  /** By `loraFileOf`, without LoRAs that have no facts. */
   read (serverId: string): Promise<ReadonlyMap<string, ModelFacts>>
-  /** Writes what differs, and forgets LoRAs that are gone. Those that `loraFacts` does not name stay as they are. */
+  /** Writes changes, and removes missing LoRAs. Those that `loraFacts` does not name stay as they are. */
   write (serverId: string, loras: Inventory['loras'], loraFacts: LoraFacts): Promise<void>
   forget (serverId: string): Promise<void>
 }
 
-/** Records that are read and compared in one go, so that thousands of them keep nobody waiting. */
+/** Records that are read and compared at once, so that thousands of them do not block other work. */
 const atOnce = 200
 
 export function createLoraFactsStore (redis: Redis, keys: Keys): LoraFactsStore {
@@ -75,7 +78,7 @@ export function createLoraFactsStore (redis: Redis, keys: Keys): LoraFactsStore 
   }
 }
 
-/** What there is, without what is empty. */
+/** The facts without empty ones. */
 function said (facts: ModelFacts): Partial<ModelFacts> {
   return Object.fromEntries(Object.entries(facts).filter(([, value]) =>
     value !== null && !(Array.isArray(value) && value.length === 0)))

@@ -23,111 +23,111 @@ export interface MonitorIntervals {
 export const defaultMonitorIntervals: MonitorIntervals = { whileUp: 15_000, whileDown: 1000, inventory: 120_000 }
 const defaultPatience: StartPatience = { known: 30_000, unknown: 10_000 }
 
-/** For how long reports from generations keep a server out of use, in milliseconds. */
+/** How long reports from generations keep a server out of use, in milliseconds. */
 const shortestBreak = 1000
 const longestBreak = 300_000
-/** For how long it is waited whether a server that takes connections after it lost one answers, in milliseconds. */
+/** How long to wait whether a server that accepts connections again after it lost one answers, in milliseconds. */
 const longestDoubt = 30_000
-/** Least time between two readings of the inventory that generations give reason for, in milliseconds. */
+/** Least time between two readings of the inventory because of generations, in milliseconds. */
 const rereadInterval = 30_000
-/** Differences that are remembered of each server. */
+/** Differences that are remembered for each server. */
 const maxDifferences = 200
-/** For how long a route is not tried that was missing at work, in milliseconds; a restart ends it as well. */
+/** How long not to try a route that a generation found missing, in milliseconds; a restart ends it as well. */
 const missingFor = 600_000
-/** How often a state that does not change goes into the history, in milliseconds. */
+/** How often an unchanged state is added to the history, in milliseconds. */
 const sampleInterval = 60_000
 
 export interface ServerMonitor {
-  /** Whether jobs may be sent. */
+  /** Whether jobs can be sent. */
   usable (): boolean
   traits (): ServerTraits | null
   /**
-   * Looks at once after a generation failed as if the server were gone or closed to us, and says whether it answers:
-   * then the fault is that generation's. Where it does not, that is a report.
+   * Probes at once after a generation failed as if the server were gone or rejected us, and returns whether it answers:
+   * then that generation is at fault. If it does not answer, this counts as a report.
    */
   stillAnswers (failure: GenerationFailure, signal?: AbortSignal): Promise<boolean>
   /**
-   * A generation failed in a way in which one fails at a server whose start is not over. Where that may be, the server
-   * is held back for some seconds more, and the answer is true: then the fault is not the request's.
+   * A generation failed like one at a server that is still starting. If that is possible, the server stays out of use
+   * for some more seconds and the answer is true: then the request is not at fault.
    */
   stillStarts (failure: GenerationFailure): Promise<boolean>
   /**
-   * A generation found the server gone, closed to us or unfit. Each such report without a generation in between that
-   * went well keeps the server out of use for longer, even if it answers when it is looked at.
+   * A generation found the server gone, rejecting us or unfit. Each further report without a successful generation in
+   * between keeps the server out of use for longer, even if it answers probes.
    */
   report (failure: GenerationFailure): Promise<void>
   /**
-   * A generation failed by an error of the server's that may be its own or the request's. `known`: the request's,
-   * which met it here before. Only different errors of different requests in a row are as good as a report.
+   * A generation failed with an error that can be the server's or the request's fault. `known`: the request's, which
+   * met it here before. Only different errors of different requests in a row count as a report.
    */
   suspect (failure: GenerationFailure, request: string): Promise<'first' | 'known' | 'server'>
-  /** Whether no generation has gone well since the server was last given a break. */
+  /** Whether no generation has succeeded since the last break of the server. */
   onTrial (): boolean
-  /** Milliseconds for which it is still given one. */
+  /** Milliseconds until its break is over. */
   breakMs (): number
-  /** Work found that the server has not got a route, whatever its looks say. */
+  /** A generation found that the server lacks a route, whatever its probes show. */
   lacks (route: string): Promise<void>
   /**
-   * A generation went well.
-   * @param version as its answer tells, which is the only cheap way to learn an A1111's; null where it does not
+   * A generation succeeded.
+   * @param version from its answer, the only cheap way to learn an A1111's version; null if the answer has none
    * @param request as for `suspect`
    */
   proved (version: string | null, request?: string): void
-  /** Looks now; never throws. */
+  /** Probes now; never throws. */
   check (): Promise<ServerState>
-  /** Looks and reads the inventory anew now, as something was found to have changed. */
+  /** Probes and reads the inventory again now, because something has changed. */
   readAnew (): void
   /**
-   * Generations showed that the server is other than its inventory says. Reads that again, once for each difference and
-   * at most every 30 seconds: some servers always differ, and reading takes them a dozen requests.
+   * Generations showed that the server differs from its inventory. Reads the inventory again, once for each difference
+   * and at most every 30 seconds: some servers always differ, and a reading takes a dozen requests.
    */
   differs (differences: readonly string[]): void
   close (): Promise<void>
 }
 
 export interface ServerMonitorDependencies {
-  /** As it is now; its alias may change while it is watched. */
+  /** As it is now; its alias can change while it is watched. */
   readonly server: () => Server
   readonly client: A1111Client
   readonly states: ServerStateStore
   readonly log: Log
   readonly intervals?: MonitorIntervals
-  /** Keeps a connection open, to be told when the server goes away between two looks; the answer ends that. */
+  /** Keeps a connection open, to notice if the server goes away between two probes; the returned function ends that. */
   readonly watch?: (onGone: () => void) => () => void
-  /** Called when the server becomes usable or stops being so, and again at the next look where that failed. */
+  /** Called when the server becomes usable or unusable, and again at the next probe if the call failed. */
   readonly onUsable: (usable: boolean) => Promise<void>
 }
 
-/** Watches one server on behalf of the process that serves it, and writes down what it sees. */
+/** Watches one server for the process that serves it, and records its state. */
 export function createServerMonitor (dependencies: ServerMonitorDependencies): ServerMonitor {
   const { server, client, states, log, intervals = defaultMonitorIntervals, watch, onUsable } = dependencies
   const start = createStartCheck({
     server, states, log, patience: intervals.start ?? defaultPatience, interval: intervals.whileDown
   })
   let state: ServerState | null = null
-  /** What `onUsable` was told last and has dealt with. */
+  /** The last value that `onUsable` got and has handled. */
   let announced: boolean | null = null
   let inventoryDueAt = 0
   let sampledAt = -Infinity
-  /** Breaks without a generation in between that went well. */
+  /** Breaks since the last successful generation. */
   let reports = 0
-  /** Failures that were ever told of. */
+  /** Number of failures reported so far. */
   let failures = 0
   const differences = new Set<string>()
   let inventoryReadAt = 0
   const suspicions = createSuspicions()
-  /** By the monotonic clock, as the moments of missing routes are. */
+  /** By the monotonic clock, like the times of missing routes. */
   let outOfUseUntil = 0
-  /** Why the server is given a break, and whether that is over once it was restarted. */
+  /** The reason for the server's break, and whether a restart ends it. */
   let doubt = ''
   let endsWithRestart = false
-  /** Routes that were missing at work, and until when that is believed. */
+  /** Routes that generations found missing, and until when that holds. */
   const missing = new Map<string, number>()
   /** Read once per start; null before. */
   let routes: ServerRoutes | null = null
-  /** Why the last look failed; null where it did not. */
+  /** Why the last probe failed; null if it did not. */
   let lastFailure: GenerationFailure | null = null
-  /** It may have been restarted although no look has missed it. */
+  /** Whether it could have been restarted although no probe failed. */
   let mayBeNew = false
   let stopWatching = () => {}
   /** Titles of the checkpoints in the inventory. */
@@ -143,7 +143,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     const before = state
     const timestamp = Date.now()
     const changed = before?.reachable !== change.reachable
-    // A server that was away may have another version, other extensions, another proxy.
+    // A server that was away can have another version, other extensions, another proxy.
     if (changed && change.reachable === 'no') forgetStart()
     const after: ServerState = {
       traits: before?.traits ?? null,
@@ -171,7 +171,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     return after
   }
 
-  /** What holds for one start of the server alone. */
+  /** Forgets everything that holds for only one start of the server. */
   function forgetStart (): void {
     missing.clear()
     routes = null
@@ -199,7 +199,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   async function look (): Promise<ServerState> {
     const failuresBefore = failures
     try {
-      // A restarted server may have become another: everything is read anew after each outage.
+      // A restarted server can have changed: everything is read again after each outage.
       const isNew = mayBeNew || !answersLooks(state)
       const begin = performance.now()
       const found = await probeServer(client, routes ?? undefined)
@@ -216,7 +216,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
         capabilities: { ...found.capabilities, interrupt, img2img },
         missingRoutes: missingNow()
       }
-      // What was seen before a generation failed says nothing of the server that failed it.
+      // A probe before the failure of a generation does not describe the server after it.
       if (failures !== failuresBefore) return await look()
       lastFailure = null
       mayBeNew = false
@@ -227,7 +227,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       const inventory = start.believed(read.inventory)
       await states.writeInventory(server().id, inventory, read.loraFacts)
       inventoryReadAt = performance.now()
-      // Something of the server may still be to come.
+      // The server can still be loading.
       const isUnsettled = start.rereads() || isNew
       inventoryDueAt = inventoryReadAt + Math.min(intervals.inventory, isUnsettled ? 2 * intervals.whileDown : Infinity)
       checkpoints = titlesOf(inventory.checkpoints)
@@ -247,7 +247,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     }
   }
 
-  /** Milliseconds for which the server is still out of use, whatever its looks say. */
+  /** Milliseconds for which the server is still out of use, whatever its probes show. */
   function left (): number {
     return outOfUseUntil - performance.now()
   }
@@ -288,7 +288,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       const due = inventoryDueAt - performance.now()
       return due > 0 ? Math.min(intervals.whileUp, due + 1) : intervals.whileUp
     }
-    // During a break a restart, which would end it, is not to be missed.
+    // During a break the monitor must not miss a restart, which would end it.
     const until = state?.reachable === 'suspected' ? left() : lastFailure?.retryAfterMs ?? Infinity
     return Math.max(1, Math.min(intervals.whileDown, until + 1))
   }
@@ -297,7 +297,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     reports++
     failures++
     endsWithRestart = !isOutage(failure)
-    // A server that went away may have been restarted, which is over at once.
+    // A server that went away can have been restarted, which is over at once.
     const doublings = endsWithRestart ? reports - 1 : reports - 2
     if (doublings < 0) return
     doubt = failure.message
@@ -317,9 +317,9 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
     async stillAnswers (failure, signal) {
       failures++
       mayBeNew ||= failure.code === 'connection_lost'
-      // One that is under way may have seen the server as it was before.
+      // A probe under way can have seen the server as it was before.
       await checking?.catch(() => undefined)
-      // One that takes connections again may have lost this one alone; it is asked when that does no harm.
+      // A server that accepts connections again has perhaps lost only this one; it is probed once that does no harm.
       if (answersLooks(await checkUntilTold(performance.now() + longestDoubt, signal))) return true
       countReport(failure)
       return false
@@ -363,7 +363,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       if (fresh.length === 0) return
       for (const difference of fresh) differences.add(difference)
       for (const oldest of [...differences].slice(0, -maxDifferences)) differences.delete(oldest)
-      // Where that is not yet, a later look sees to it.
+      // If that is not possible yet, a later probe does it.
       inventoryDueAt = Math.min(inventoryDueAt, inventoryReadAt + rereadInterval)
       if (performance.now() >= inventoryDueAt) checkSoon()
     },
@@ -380,7 +380,7 @@ async function rest (milliseconds: number, signal?: AbortSignal): Promise<void> 
   await sleep(milliseconds, undefined, signal === undefined ? {} : { signal }).catch(() => undefined)
 }
 
-/** Whether the server is away, in contrast to one that answers and cannot generate. */
+/** Whether the server is away, in contrast to a server that answers but cannot generate. */
 function isOutage ({ failureClass, code }: GenerationFailure): boolean {
   return failureClass === 'unauthorized' ||
     (failureClass === 'server-down' && code !== 'cuda_poisoned' && code !== 'stalled')
@@ -390,8 +390,8 @@ function titlesOf (checkpoints: Inventory['checkpoints']): string {
   return checkpoints.map(({ title }) => title).join('\n')
 }
 
-/** Redis took no note of what was seen, or this machine could open no connection. */
+/** Redis did not store the state, or this machine could not open a connection. */
 function isOwnFault (error: unknown): boolean {
-  // What lies within a server's failure, such as ECONNREFUSED, is the server's and not Redis'.
+  // The cause of a server's failure, such as ECONNREFUSED, concerns the server and not Redis.
   return error instanceof GenerationFailure ? error.failureClass === 'internal' : redisProblemOf(error) !== null
 }

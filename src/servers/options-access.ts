@@ -7,19 +7,21 @@ import { stringifyJson } from '../lib/exact-json.ts'
 import { fieldsOf, type JsonObject } from '../lib/json-values.ts'
 import type { Log } from '../lib/logging.ts'
 
-/** A server's options, as far as it lets us read and change them. */
+/** A server's options, if it lets us read and change them. */
 export interface OptionsAccess {
-  /** Null where it does not show them. @throws GenerationFailure with a signal, which work has that needs the server */
+  /**
+   * Null if it does not show them. @throws GenerationFailure if called with a signal, as by work that needs the server
+   */
   read (signal?: AbortSignal): Promise<JsonObject | null>
-  /** Whether the server took it. @throws GenerationFailure `server-down` while it is away or starts */
+  /** Whether the server accepted it. @throws GenerationFailure `server-down` while it is away or starts */
   change (options: JsonObject, signal: AbortSignal): Promise<boolean>
-  /** Whether a generation runs, of whomever: what it overrides looks like everybody's. */
+  /** Whether any client's generation runs: its overrides look like the server's own settings. */
   isBusy (): Promise<boolean>
-  /** Why it refused last. */
+  /** Why it last refused. */
   why (): string
-  /** Whether it refused so lately that it is not asked again yet. */
+  /** Whether it refused so recently that it is not asked again yet. */
   isRefused (): boolean
-  /** The server is another process now, which may let us. */
+  /** The server is another process now, which can permit it. */
   forgetRefusals (): void
 }
 
@@ -34,7 +36,7 @@ export const selected = 'sd_model_checkpoint'
 const path = '/sdapi/v1/options'
 /** Selecting a checkpoint loads it. */
 const selectTimeout = 120_000
-/** For how long a server that does not let us read or change its options is not asked again, in milliseconds. */
+/** How long not to ask a server again that does not let us read or change its options, in milliseconds. */
 const refusedFor = 60_000
 const awayCodes = new Set(['server_starting', 'connection_refused', 'connection_lost'])
 
@@ -79,7 +81,7 @@ function isRefusal (error: unknown): boolean {
   return error instanceof GenerationFailure && error.failureClass !== 'cancelled' && error.failureClass !== 'server-down'
 }
 
-/** A server that is gone cannot take the generation either, and what it has for settings then is not known. */
+/** A server that is gone cannot accept the generation either, and its later settings are unknown. */
 function throwIfAway (error: unknown): void {
   if (!(error instanceof GenerationFailure)) return
   if (error.failureClass === 'cancelled') throw error
@@ -90,13 +92,13 @@ function throwIfAway (error: unknown): void {
 }
 
 /**
- * A connection on which nothing is said: it breaks with the server's process, so that a restart is noticed however
- * short it is. A proxy in between may break it as well, which then looks like a restart.
+ * An idle connection: it breaks with the server's process, so that even a very short restart is noticed. A proxy in
+ * between can break it as well, which then looks like a restart.
  */
 export interface ProcessConnection {
-  /** Whether it has stood since it was last renewed. */
+  /** Whether it has been open since it was last renewed. */
   isUnbroken (): boolean
-  /** Connects again where it is broken; never throws for the server's sake. */
+  /** Reconnects if it is broken; never throws because of the server. */
   renew (): Promise<void>
   close (): void
 }
@@ -118,19 +120,19 @@ export function createProcessConnection (client: Pick<A1111Client, 'hold'>): Pro
   }
 }
 
-/** What a job wants of the options of its server. */
+/** A job's requirements for the options of its server. */
 export interface WantedOptions {
   /** Its own settings, by the server's names. */
   readonly settings: Readonly<Record<string, unknown>>
-  /** Title of its checkpoint; null: the one that people selected at the server. */
+  /** Title of its checkpoint; null for the one that people selected at the server. */
   readonly checkpoint: string | null
-  /** Settings that its scripts may override by themselves. */
+  /** Settings that its scripts can override by themselves. */
   readonly touched: readonly string[]
-  /** Whether it changes checkpoints by itself, as hires fix, the refiner and scripts do. */
+  /** Whether it changes checkpoints by itself, like hires fix, the refiner and scripts. */
   readonly switches: boolean
 }
 
-/** How the options go with a request. */
+/** The options that are sent with a request. */
 export interface SentOptions {
   readonly settings: Readonly<Record<string, unknown>>
   readonly checkpoint: string | null
@@ -138,10 +140,10 @@ export interface SentOptions {
   readonly warnings: readonly Warning[]
 }
 
-/** `answered`: the server is done with it. `unknown`: it may still run. `unsent`: it never got there. */
+/** `answered`: the server is done with it. `unknown`: it can still run. `unsent`: it never reached the server. */
 export type GenerationEnd = 'answered' | 'unknown' | 'unsent'
 
-/** What a failed call says of the generation. */
+/** The end of a generation, by its failed call. */
 export function endOf (error: unknown, wasSent: boolean): GenerationEnd {
   if (!wasSent) return 'unsent'
   const isAnswered = error instanceof GenerationFailure && !error.mayBeRunning &&
@@ -149,7 +151,7 @@ export function endOf (error: unknown, wasSent: boolean): GenerationEnd {
   return isAnswered ? 'answered' : 'unknown'
 }
 
-/** A request, as JSON text, with its options. Images in it can be large, so it is put into words only once. */
+/** A request, as JSON text, with its options. Its images can be large, so it is serialised only once. */
 export function withOptions (request: string, { settings, checkpoint, restore }: SentOptions): string {
   const overrides = { ...settings, ...(checkpoint === null ? {} : { sd_model_checkpoint: checkpoint }) }
   if (Object.keys(overrides).length === 0) return request
@@ -157,7 +159,7 @@ export function withOptions (request: string, { settings, checkpoint, restore }:
   return `${request.slice(0, -1)},${fields.slice(1)}`
 }
 
-/** @param settings whether the server shows them, so that it is known what the setting was */
+/** @param settings whether the server shows its settings, so that the previous value is known */
 export function settingStays (name: string, why: string, settings: 'shown' | 'hidden'): Warning {
   const [cannot, next] = settings === 'shown'
     ? ['changed', 'The next jobs are sent with what it was before.']
@@ -170,7 +172,7 @@ export function settingStays (name: string, why: string, settings: 'shown' | 'hi
   }
 }
 
-/** @param origin whether another job has left it there */
+/** @param origin whether another job left it there */
 export function unaskedSetting ({ label, setting, value }: SettingMark, origin: 'left' | 'unknown'): Warning {
   const told = `The server used ${label}: ${String(value)}, which this job did not request`
   return {

@@ -15,27 +15,30 @@ import {
 import type { Server } from './registry.ts'
 import type { KeptOptions, KeptOptionsStore, LentSetting } from './state-store.ts'
 
-/** Sees to it that our jobs leave nothing among a server's options, and that each gets the ones that it means. */
+/** Ensures that our jobs leave nothing in a server's options, and that each job gets the options that it means. */
 export interface OptionsKeeper {
   /**
-   * To be called when nothing of ours runs at the server, right before a generation is sent.
-   * @throws GenerationFailure `server-down` while the server is away or starts, so that nothing is sent unseen
+   * Call this when nothing of ours runs at the server, right before a generation is sent.
+   * @throws GenerationFailure `server-down` while the server is away or starting, so that nothing is sent with unknown
+   * options
    */
   ready (wanted: WantedOptions, signal: AbortSignal): Promise<SentOptions>
   over (sent: SentOptions, end: GenerationEnd): void
-  /** Settings in an answer that its job did not ask for and people did not choose; the next jobs are sent without. */
+  /**
+   * Finds settings in an answer that neither its job requested nor people chose; the next jobs are sent without them.
+   */
   check (asked: AskedSettings, info: JsonObject): Promise<Warning[]>
-  /** What the options were while nothing or only one thing of ours was there. */
+  /** Takes note of the options while at most one generation of ours is at the server. */
   observe (options: JsonObject): void
-  /** Raised by each generation that is sent: what was read across one tells nothing. */
+  /** Raised by each generation that is sent: options that were read across one are meaningless. */
   generations (): number
-  /** The server was away: it knows only its config file now. */
+  /** The server was away: now it has only the values of its config file. */
   restarted (): void
-  /** Whether something of ours may be there that is to be put back now. */
+  /** Whether the server can have values of ours that should be restored now. */
   hasLeft (when: 'between jobs' | 'idle'): boolean
-  /** Writes down that nothing is left where that is so. */
+  /** Records that nothing is left, if that is so. */
   save (): Promise<void>
-  /** Puts back what is left. To be called when nothing of ours runs there; never throws. */
+  /** Restores the remaining values. Call this when nothing of ours runs there; never throws. */
   putBack (signal: AbortSignal): Promise<void>
 }
 
@@ -64,20 +67,20 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
   const stored = await store.read(server().id)
   let kept = stored?.baseUrl === baseUrl ? stored : nothing
   let saved = stringifyJson(kept)
-  /** Settings that jobs may have left; after a crash of ours all of them. */
+  /** Settings that jobs can have left; after a crash of ours all of them. */
   const left = new Set(Object.keys(kept.lent))
-  /** Those of which that is certain, as they could not be seen to before. */
+  /** Those that jobs certainly left, because they could not be restored before. */
   const owed = new Set<string>()
-  /** Settings that this run of the server restores. */
+  /** Settings that the server restores in its current run. */
   const ensured = new Set<string>()
-  /** Whether the server was seen to restore what an answered job had overridden; null: not seen yet. */
+  /** Whether the server restores the values that an answered job overrode; null: not observed yet. */
   const restores: { selection: boolean | null, settings: boolean | null } = { selection: null, settings: null }
   let answered: SentOptions | null = null
   let inFlight: SentOptions | null = null
   let sends = 0
   let lastSeen: JsonObject | null = null
 
-  /** One after the other, since each goes on from what it found. */
+  /** One after the other, since each depends on the findings of the one before. */
   let turns: Promise<unknown> = Promise.resolve()
 
   async function inTurn<Outcome> (work: () => Promise<Outcome>): Promise<Outcome> {
@@ -93,7 +96,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
     saved = text
   }
 
-  /** As lists of titles keep it: by the server's list, without the hash that a title gets with its first use. */
+  /** A title as lists store it: by the server's list, without the hash that a title gets with its first use. */
   async function plain (name: string): Promise<string> {
     return splitHash((await found(name))?.title ?? name).name
   }
@@ -108,7 +111,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
   }
 
   /**
-   * Takes in what the options are while nothing of ours runs. False where another's generation may just override the
+   * Records the options while nothing of ours runs. False if another client's generation could be overriding the
    * selection.
    */
   async function take (options: JsonObject): Promise<boolean> {
@@ -151,13 +154,13 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
     return true
   }
 
-  /** Makes the server restore these settings from now on, by setting each to what it is. */
+  /** Makes the server restore these settings from now on, by setting each to its current value. */
   async function ensure (
     names: readonly string[], wanted: JsonObject, now: JsonObject, signal: AbortSignal
   ): Promise<void> {
     const present = Object.fromEntries(names.filter(name => name in now).map(name => [name, now[name] ?? null]))
     if (Object.keys(present).length === 0) return
-    // What is null, and Forge's empty list of modules, counts as unchanged; another value before makes it a change.
+    // A null, and Forge's empty list of modules, count as unchanged; setting another value first makes it a change.
     const empty = Object.keys(present).filter(name => present[name] === null || isEmptyList(present[name]))
     const other = Object.fromEntries(empty.filter(name => wanted[name] !== undefined).map(name => [name, wanted[name]]))
     if (Object.keys(other).length > 0 && !await change(other, signal)) return
@@ -178,12 +181,12 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
     return rulesOf(traits()).restoresOverrides === 'all' || learned().restoresOverrides === 'all'
   }
 
-  /** Whether a setting stays as a job has left it. Setting it before helps only where such settings are restored. */
+  /** Whether a setting stays as a job left it. Setting it before helps only if the server restores such settings. */
   function stays (name: string): boolean {
     return learned().restoresOverrides === 'none' || !ensured.has(name)
   }
 
-  /** The selection as the server calls it now; null while it is not known. */
+  /** The selection under the server's current title; null while it is unknown. */
   async function selectedTitle (): Promise<string | null> {
     return kept.selection === null ? null : (await found(kept.selection))?.title ?? kept.selection
   }
@@ -196,9 +199,9 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
       if (!line.isUnbroken()) ensured.clear()
       const names = [...new Set([...Object.keys(settings), ...touched])]
       const missing = restoresAll ? [] : names.filter(name => !ensured.has(name))
-      // It is looked up and named, so that nothing which selects another one in between decides.
+      // The checkpoint is looked up and named, so that a selection in between makes no difference.
       const isOpen = checkpoint === null
-      // What stays selected must not take a person's choice away unseen.
+      // A checkpoint that stays selected must not silently replace a person's choice.
       const isKnown = kept.selection !== null && server().restoreSelection !== 'never'
       const isLookNeeded = isOpen || !isKnown || missing.length > 0 || owed.size > 0
       if (missing.length > 0) await line.renew()
@@ -218,7 +221,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
       const sent: SentOptions = {
         settings: { ...returned, ...settings },
         checkpoint: title,
-        // What everybody gets anyway may stay, so that a change which a person makes meanwhile is not undone.
+        // A value that everyone gets anyway can stay, so that a person's change meanwhile is not undone.
         restore: isOwn || !mayStay,
         warnings: unrestored.map(name => settingStays(name, access.why(), now === null ? 'hidden' : 'shown'))
       }
@@ -315,7 +318,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
     save
   }
 
-  /** A checkpoint that a person selects while a job of ours runs is undone by the server with the end of the job. */
+  /** If a person selects a checkpoint while a job of ours runs, the server undoes that at the end of the job. */
   async function noticeChoice (seen: string | null, sent: SentOptions): Promise<void> {
     const { selection } = kept
     if (seen === null || selection === null || sent.checkpoint === null || !sent.restore) return
@@ -326,7 +329,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
     await save()
   }
 
-  /** For what was read while others might go on. */
+  /** Applies a reading that was made while other work could continue. */
   async function takeUnless (isOutdated: () => boolean, options: JsonObject): Promise<void> {
     await inTurn(async () => {
       if (isOutdated()) return
@@ -335,7 +338,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
     })
   }
 
-  /** Sets what jobs have left to what it was. */
+  /** Restores the settings that jobs have left. */
   async function putSettingsBack (signal: AbortSignal): Promise<void> {
     const names = [...left].filter(name => kept.lent[name] !== undefined)
     const before = Object.fromEntries(names.map(name => [name, kept.lent[name]?.before ?? null]))

@@ -15,18 +15,18 @@ export type ServerOrigin = 'user' | 'settings' | 'found' | 'simulator'
 export type RestoreSelection = typeof restoreSelections[number]
 export const restoreSelections = ['when idle', 'always', 'never'] as const
 
-/** A server as the registry knows it, its password open. Moments are milliseconds since the epoch. */
+/** A server as the registry knows it, with its password decrypted. Timestamps are milliseconds since the epoch. */
 export interface Server {
   readonly id: string
   readonly alias: string
   readonly address: ServerAddress
   readonly description: string | null
   readonly enabled: boolean
-  /** Held by an operator; health holds the line by itself. */
+  /** Paused by an operator; health pauses the queue independently. */
   readonly paused: boolean
-  /** Why it is held, in the operator's words; null where none were given. */
+  /** Why it is paused, in the operator's words; null if none were given. */
   readonly pauseReason: string | null
-  /** Since when; null where it is not held, or was already by a version that did not keep it. */
+  /** Paused since; null if it is not paused, or was paused by a version that did not store it. */
   readonly pausedAt: number | null
   readonly jobTimeoutSeconds: number | null
   readonly restoreSelection: RestoreSelection
@@ -35,31 +35,31 @@ export interface Server {
   readonly updatedAt: number
 }
 
-/** What was last heard of a server, kept in Redis so that no list waits for a live probe. */
+/** The last known state of a server, kept in Redis so that no list waits for a live probe. */
 export interface ServerState {
-  /** `suspected`: it answers its looks, but is given a break because of what became of generations. */
+  /** `suspected`: it answers its probes, but has a break because generations failed. */
   readonly reachable: 'yes' | 'no' | 'unauthorized' | 'suspected'
   readonly since: number
   readonly checkedAt: number
   readonly lastError: string | null
   readonly traits: ServerTraits | null
-  /** Moment of the stored inventory; null while there is none. */
+  /** Time of the stored inventory; null while there is none. */
   readonly inventoryReadAt: number | null
-  /** Where it was then; absent in what earlier versions have written. */
+  /** Its address at that time; absent in records of earlier versions. */
   readonly baseUrl?: string | undefined
 }
 
-/** Whether a server answers, be it for generations too or not. */
+/** Whether a server answers, even if not for generations. */
 export function answersLooks (state: ServerState | null): boolean {
   return state?.reachable === 'yes' || state?.reachable === 'suspected'
 }
 
-/** Whether requests to two addresses are the same: the place, the user and all that is sent along. */
+/** Whether requests to two addresses are the same: address, user and everything that is sent along. */
 export function sameAddress (one: ServerAddress, other: ServerAddress): boolean {
   return isDeepStrictEqual(one, other)
 }
 
-/** What creates a server. */
+/** The fields of a new server. */
 export interface NewServer {
   readonly alias: string
   readonly address: ServerAddress
@@ -78,7 +78,7 @@ export interface ServerRegistry {
   /** Every server, oldest first, from memory. */
   list (): readonly Server[]
   byId (id: string): Server | undefined
-  /** Without regard to case. */
+  /** Ignores case. */
   byAlias (alias: string): Server | undefined
   /**
    * @param field input that names the server
@@ -90,13 +90,13 @@ export interface ServerRegistry {
   /** @throws ServiceError `server_not_found` or `server_exists` */
   update (id: string, change: ServerChange): Promise<Server>
   remove (id: string): Promise<void>
-  /** Reads everything anew; `onChange` listeners hear of it if something changed. */
+  /** Reloads everything; notifies `onChange` listeners if something changed. */
   refresh (): Promise<void>
-  /** Calls back after each change, whoever made it. Returns what ends it. */
+  /** Calls back after each change by any process. Returns the function that ends it. */
   onChange (listener: () => void): () => void
 }
 
-/** A record as Redis holds it: the password and all else that is secret sealed. */
+/** A record as Redis holds it: the password and everything else secret is encrypted. */
 interface StoredServer extends Omit<Server, 'address' | 'pauseReason' | 'restoreSelection'> {
   readonly restoreSelection?: RestoreSelection
   readonly pauseReason?: string | null
@@ -114,8 +114,8 @@ export interface ServerRegistryDependencies {
 }
 
 /**
- * The servers, kept in Redis and mirrored in the memory of each process. A notice on the `servers` channel tells
- * the others of a change; whoever owns the subscriber calls `refresh` on it.
+ * The servers, kept in Redis and mirrored in the memory of each process. A notice on the `servers` channel reports a
+ * change to the others; the owner of the subscriber calls `refresh` for it.
  */
 export function createServerRegistry ({ redis, keys, encryptor }: ServerRegistryDependencies): ServerRegistry {
   const recordsKey = keys.key('servers')
@@ -170,7 +170,7 @@ export function createServerRegistry ({ redis, keys, encryptor }: ServerRegistry
     await refresh()
   }
 
-  /** Takes an alias for a server, also one that a crash left with a server that is no more. */
+  /** Claims an alias for a server, even if a crash left it with a removed server. */
   async function claimAlias (alias: string, id: string): Promise<void> {
     const name = aliasName(alias)
     if (await redis.hsetnx(aliasesKey, name, id) === 1) return

@@ -8,23 +8,23 @@ import { inWords, lostLists, missingAtStart, withListsOf } from './fresh-lists.t
 import { answersLooks, type Server, type ServerRegistry } from './registry.ts'
 import type { ServerStateStore } from './state-store.ts'
 
-/** What becomes of the jobs of a server that is removed. */
+/** What happens to the jobs of a removed server. */
 export type JobsOfRemoved = 'refuse' | 'cancel' | 'move'
 
-/** What operators do with servers beyond changing their records. */
+/** Operators' actions on servers beyond changing their records. */
 export interface ServerService {
   readonly registry: ServerRegistry
-  /** Looks at a server now and writes down what was found. Never throws for the server's sake. */
+  /** Probes a server now and records the result. Never throws because of the server. */
   test (server: Server): Promise<{ reachable: boolean, message: string, milliseconds: number }>
   /**
-   * Removes a server; answers what became of its jobs, in words.
-   * @param expected how many jobs the caller expects it to have at the most
+   * Removes a server; returns what happened to its jobs, in words.
+   * @param expected the most jobs that the client expects it to have
    * @throws ServiceError `server_has_jobs` with their number, `more_than_expected`, or about `to`
    */
   remove (server: Server, jobs: JobsOfRemoved, to?: string, expected?: number): Promise<string>
 }
 
-/** What the removal of a server does with its jobs. */
+/** The actions on jobs that removing a server needs. */
 export interface ServerJobs {
   line (serverId: string, from: number, to: number): Promise<string[]>
   running (serverId: string): Promise<ReadonlyArray<{ readonly id: string }>>
@@ -38,20 +38,20 @@ export interface ServerServiceDependencies {
   readonly states: ServerStateStore
   readonly store: ServerJobs
   readonly connect: (server: Server) => A1111Client
-  /** Forgets the queue of a server that is no more, and its checks. */
+  /** Deletes the queue of a removed server, and its checks. */
   readonly forget: (serverId: string) => Promise<void>
 }
 
-/** How long a worker may take to let go of what runs, and how often it is looked at, in milliseconds. */
+/** How long a worker can take to stop its running job, and how often to check it, in milliseconds. */
 const settleMs = 20_000
 const settleInterval = 50
-/** For so long a test waits for a server that is starting, in milliseconds. */
+/** How long a test waits for a server that is starting, in milliseconds. */
 const longestStart = 10_000
 
 export function createServerService (dependencies: ServerServiceDependencies): ServerService {
   const { registry, states, store, connect, forget } = dependencies
 
-  /** Cancels what waits, or gives it to another server; answers how many jobs that were. */
+  /** Cancels the waiting jobs, or moves them to another server; returns their number. */
   async function clearQueue (server: Server, taker: Server | null): Promise<number> {
     const waiting = await store.line(server.id, 0, -1)
     for (const id of waiting) {
@@ -76,7 +76,7 @@ export function createServerService (dependencies: ServerServiceDependencies): S
       { field: 'to' })
   }
 
-  /** Until its worker has given back or ended what ran, or is found not to answer. */
+  /** Waits until its worker has returned or finished the running job, or does not answer. */
   async function untilIdle (server: Server): Promise<void> {
     const deadline = performance.now() + settleMs
     while ((await store.running(server.id)).length > 0) {
@@ -155,14 +155,14 @@ export function createServerService (dependencies: ServerServiceDependencies): S
           'remove it there, or disable it here.')
       }
       const taker = jobs === 'move' ? takerOf(server, to) : null
-      // Its worker lets go of what runs, and no further job enters its line.
+      // Its worker stops the running job, and no further job enters its queue.
       await registry.update(server.id, { enabled: false })
       const cancelled = taker === null ? await clearQueue(server, null) : 0
       if (taker === null) await cancelRunning(server)
       await untilIdle(server)
       const moved = taker === null ? 0 : await clearQueue(server, taker)
       await registry.remove(server.id)
-      // A request that was under way may have brought one more.
+      // A request that was under way can have added one more.
       await clearQueue(server, taker)
       await states.forget(server.id)
       await forget(server.id)
@@ -172,7 +172,7 @@ export function createServerService (dependencies: ServerServiceDependencies): S
   }
 }
 
-/** A server that takes connections again is soon asked; whoever asks here sees nothing of it but the answer. */
+/** A server that accepts connections again is probed soon; the client here sees only the final answer. */
 async function probeOnceStarted (client: A1111Client): Promise<ServerTraits> {
   return await probeServer(client).catch(async (error: unknown) => {
     const waitMs = error instanceof GenerationFailure && error.code === 'server_starting' ? error.retryAfterMs : null
@@ -182,7 +182,7 @@ async function probeOnceStarted (client: A1111Client): Promise<ServerTraits> {
   })
 }
 
-/** Which routes there are is found out once per start, by the process that serves the server. */
+/** The process that serves the server determines its routes once per start. */
 function withRoutesOf ({ capabilities, missingRoutes }: ServerTraits, found: ServerTraits): ServerTraits {
   const { interrupt, img2img } = capabilities
   return {

@@ -5,33 +5,35 @@ import type { Server } from './registry.ts'
 import type { ServerStateStore } from './state-store.ts'
 
 /**
- * How long a server that answers after an outage is held back, in milliseconds: for the sake of what it had before, or
- * of what its kind has last where nothing is known of it.
+ * How long a server that answers after an outage stays out of use, in milliseconds: until it has what it had before,
+ * or, if it is unknown, what its kind loads last.
  */
 export interface StartPatience {
   readonly known: number
   readonly unknown: number
 }
 
-/** Whether a server that answers is complete, as far as can be seen. */
+/** Whether a server that answers is completely started, as far as visible. */
 export interface StartCheck {
-  /** Where the server was away. @throws StartNotOver while something is missing that is likely to come */
+  /** Call this after the server was away. @throws StartNotOver while something is missing that is likely to come */
   require (read: Inventory, traits: ServerTraits): Promise<void>
-  /** An inventory without such losses as are to be confirmed first: these lists stay as they were. */
+  /** The inventory without losses that must be confirmed first: these lists stay as they were. */
   believed (read: Inventory): Inventory
-  /** Whether a list is to be read again soon. */
+  /** Whether to read a list again soon. */
   rereads (): boolean
-  /** An error may come of the start. Where the server is to be held back once more for it: why. */
+  /**
+   * An error can be caused by the start. Returns the reason if the server must stay out of use once more because of it.
+   */
   hold (): StartNotOver | null
-  /** It is up. */
+  /** It is completely started. */
   passed (): void
-  /** A look failed, be it while the server starts or because it went away. */
+  /** A probe failed, either while the server starts or because it went away. */
   failed (error: unknown): void
 }
 
-/** The server answers, and lacks what it will have in a moment. */
+/** The server answers, but its start is not finished. */
 export class StartNotOver extends GenerationFailure {
-  /** @param lacking what, as a clause */
+  /** @param lacking the missing parts, as a clause */
   constructor (lacking: string, retryAfterMs: number) {
     super('server-down', 'server_starting', `The server is still starting: ${lacking}.`, { retryAfterMs })
   }
@@ -42,19 +44,19 @@ export interface StartCheckDependencies {
   readonly states: Pick<ServerStateStore, 'read' | 'freshInventory'>
   readonly log: Log
   readonly patience: StartPatience
-  /** Between two looks at a server that is starting, in milliseconds. */
+  /** Between two probes of a server that is starting, in milliseconds. */
   readonly interval: number
 }
 
-/** So often a list that is empty all at once is read again before that is believed. */
+/** How often a suddenly empty list is read again before it is believed. */
 const maxRereadings = 5
-/** For so long after its start a server's errors may come of that, in milliseconds. */
+/** How long after its start a server's errors can be caused by it, in milliseconds. */
 const startErrorsFor = 60_000
-/** So often in one start a server is held back again because of such an error. */
+/** How often in one start a server stays out of use again because of such an error. */
 const maxHolds = 3
 
 export function createStartCheck ({ server, states, log, patience, interval }: StartCheckDependencies): StartCheck {
-  /** The inventory as it was accepted last, be it by a process before this one. */
+  /** The last accepted inventory, possibly by an earlier process. */
   let accepted: Inventory | null = null
   let rereadings = 0
   /** By the monotonic clock. */
@@ -64,7 +66,7 @@ export function createStartCheck ({ server, states, log, patience, interval }: S
   let holds = 0
   let told = false
 
-  /** As another process, or an earlier start of this one, has accepted it. */
+  /** The inventory that another process, or an earlier start of this one, accepted. */
   async function lastInventory (): Promise<Inventory | null> {
     const { id, address } = server()
     const known = await states.read(id)

@@ -8,13 +8,14 @@ import type { Log } from '../lib/logging.ts'
 import type { StartNote, StartNotes, StartPhase } from './start-notes.ts'
 
 /**
- * A server that refused connections gets no request, but one bare connection a second, which does no harm to one that
- * is starting; and once that stands, no request for a while more. What is known is shared by all processes.
+ * Protects a server that is starting. After it refused connections it gets no requests, only one bare connection a
+ * second, which does no harm. After a connection succeeds, it gets no request for some more time. All processes share
+ * this knowledge.
  */
 export interface ServerStarts extends StartGuard {
   /**
-   * Keeps one connection open on which nothing is sent, to be told at once when what listens there goes away: between
-   * two looks it could begin to start again, unnoticed. Whoever closes connections that are not used is not watched.
+   * Keeps one idle connection open, to notice at once when the server goes away: between two probes a restart could
+   * begin unnoticed. A server that closes unused connections is not watched.
    * @returns ends the watching
    */
   watch (url: URL, onGone: () => void): () => void
@@ -22,44 +23,49 @@ export interface ServerStarts extends StartGuard {
 
 export interface ServerStartsDependencies {
   readonly notes: StartNotes
-  /** From the first connection that a server takes after it refused one until its first request, in milliseconds. */
+  /** From the first connection that a server accepts after it refused one until its first request, in milliseconds. */
   readonly waitMs: number
   readonly resolve: NonNullable<ConnectPolicy['resolve']>
   readonly log: Log
 }
 
-/** Least time between two bare connections to a server, of all processes together, in milliseconds. */
+/** Least time between two bare connections to a server, by all processes together, in milliseconds. */
 const connectInterval = 1000
-/** Shorter than a small call, so that it can tell why there is no connection. */
+/** Shorter than a small call, so that the call can report why there is no connection. */
 const connectTimeoutMs = 4000
-/** What forwards connections takes one before it finds nobody behind it, and closes it within this, in milliseconds. */
+/**
+ * A forwarder accepts a connection before it finds no server behind it, and closes it within this time, in
+ * milliseconds.
+ */
 const lingerMs = 150
-/** Nobody has looked at a server for so long: that it refused then is no news, in milliseconds. */
+/** After this long without a probe an earlier refusal no longer counts, in milliseconds. */
 const rememberedMs = 600_000
-/** A server that has just answered has not been away since, in milliseconds. */
+/** A server that answered within this time has not been away since, in milliseconds. */
 const trustMs = 200
-/** What closes an unused connection sooner closes all of them so, in milliseconds. */
+/** A server that closes an unused connection sooner than this closes all of them, in milliseconds. */
 const quicklyClosed = 30_000
 
-/** Within this the ends of all connections of a process that has died are seen, in milliseconds. */
+/** Within this time all connections of a dead process are seen to close, in milliseconds. */
 const togetherMs = 100
 
-/** Statuses by which a proxy says that what is behind it is away; the second group of a request that took long, too. */
+/**
+ * Statuses by which a proxy reports that the server behind it is away; the second group also occurs for a slow request.
+ */
 const awayStatuses = new Set([502, 503, 521, 522, 523, 530])
 const lateStatuses = new Set([504, 524])
 
-/** A place where servers listen, as this process knows it. */
+/** An address where servers listen, as this process knows it. */
 interface Place {
   readonly name: string
   readonly destination: Destination
-  /** As it was last read or written. */
+  /** The note as last read or written. */
   note: { readonly phase: StartPhase, readonly until: number } | null
   reason: GenerationFailure | null
   answeredAt: number
   connecting: Promise<void> | null
-  /** A request through a proxy under way, whose answer tells whether others may follow. */
+  /** A request under way through a proxy; its answer decides whether others can follow. */
   asking: Promise<void> | null
-  /** Unused connections that stand; as long as one does, what has taken it was not restarted. */
+  /** Open idle connections; while one is open, the process that accepted it was not restarted. */
   readonly held: Set<Socket>
 }
 
@@ -99,11 +105,11 @@ export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStart
     await notes.write(place.name, phase, forMs)
   }
 
-  /** Whether what listens there lives on, although a connection to it was lost or not taken. */
+  /** Whether the listening process lives on, although a connection to it was lost or not accepted. */
   async function outlives (place: Place): Promise<boolean> {
     const held = [...place.held]
     if (held.length === 0) return false
-    // All connections of a process end together, yet are not seen to end in the same moment.
+    // All connections of a process close together, but are not seen to close at exactly the same time.
     await sleep(togetherMs)
     if (held.every(socket => !place.held.has(socket))) return false
     remember(place, null, 0)
@@ -111,7 +117,7 @@ export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStart
     return true
   }
 
-  /** One bare connection, unless there was one a moment ago. */
+  /** One bare connection, unless there was one just before. */
   async function tryConnection (place: Place): Promise<void> {
     if (!await notes.claim(place.name, interval * 0.9)) return
     const begin = performance.now()
@@ -121,7 +127,7 @@ export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStart
     } catch (error) {
       const failure = connectionFailure(error, 'connecting')
       place.reason = failure
-      // A fault of this machine's own, or an address where no server may be, says nothing of the server.
+      // A fault of this machine, or an address that is not allowed, is no sign against the server.
       if (failure.failureClass === 'internal' || failure.code === 'address_not_allowed') throw failure
       await write(place, 'away', rememberedMs)
       return
@@ -163,7 +169,7 @@ export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStart
       return await write(place, 'gateway', rememberedMs)
     }
     if (status === 404 && url.pathname.endsWith('/sdapi/v1/options')) {
-      // Its port is open and its API is not there: the moment at which a request does harm may be still to come.
+      // Its port is open but its API does not exist yet: the phase in which a request does harm can still come.
       place.reason = withoutApi()
       return await write(place, 'starting', waitMs)
     }
@@ -176,13 +182,13 @@ export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStart
   async function judgeFailure (place: Place, error: unknown): Promise<void> {
     const failure = connectionFailure(error, 'connecting')
     const isRefused = ['connection_refused', 'host_not_found', 'host_unreachable', 'connect_timeout'].includes(failure.code)
-    // Where nothing ever answered, a lost connection is rather one of another protocol.
+    // If nothing ever answered, a lost connection more likely means another protocol.
     if (!isRefused && (failure.code !== 'connection_lost' || place.answeredAt === -Infinity)) return
     place.reason = failure
     await write(place, 'away', rememberedMs)
   }
 
-  /** A proxy takes each connection, so only a request can tell. */
+  /** A proxy accepts every connection, so only a request can tell. */
   async function enterThroughProxy (place: Place, url: URL, method: string): Promise<Visit> {
     if (method !== 'GET' || !await notes.claim(`${place.name} behind a proxy`, waitMs)) throw refusal(place, 'gateway', waitMs)
     let finish = () => {}
@@ -259,12 +265,12 @@ function destinationOf ({ hostname, port, protocol }: URL): Destination {
   return { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) || (protocol === 'https:' ? 443 : 80) }
 }
 
-/** Without TLS, whatever is spoken there: a greeting would be answered. */
+/** Without TLS, whatever the protocol: the server would answer a TLS greeting. */
 function bare (destination: Destination): Parameters<typeof openConnection>[1] {
   return { destination, secure: false, servername: destination.host }
 }
 
-/** @throws Error where the other side closes it */
+/** @throws Error if the other side closes it */
 async function staysOpen (socket: Socket, milliseconds: number): Promise<void> {
   socket.resume()
   try {
@@ -280,7 +286,7 @@ async function staysOpen (socket: Socket, milliseconds: number): Promise<void> {
   }
 }
 
-/** Calls `onRefused` once when a connection ends and no other is taken. @param held has the one that stands */
+/** Calls `onRefused` once when a connection ends and no other is accepted. @param held contains the open one */
 function holdConnection (
   connect: () => Promise<Socket>, held: Set<Socket>, onRefused: (error: unknown) => void
 ): () => void {

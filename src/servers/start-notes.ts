@@ -3,8 +3,8 @@ import type { Keys } from '../lib/keys.ts'
 import { loadScript } from '../redis/scripts.ts'
 
 /**
- * Why a server gets no request. `away`: nothing took a connection when that was last tried. `starting`: it takes them
- * again, and is left alone for a while. `gateway`: a proxy in front of it says that it is away.
+ * Why a server gets no request. `away`: nothing accepted the last connection. `starting`: it accepts connections again,
+ * and gets no requests for a while. `gateway`: a proxy in front of it reports that it is away.
  */
 export type StartPhase = 'away' | 'starting' | 'gateway'
 
@@ -13,14 +13,16 @@ export interface StartNote {
   readonly leftMs: number
 }
 
-/** What is known of servers that are away or starting, by the place where they listen. No note: they may be asked. */
+/**
+ * The servers that are away or starting, by the address where they listen. Without a note a server can get requests.
+ */
 export interface StartNotes {
   read (place: string): Promise<StartNote | null>
   write (place: string, phase: StartPhase, forMs: number): Promise<void>
-  /** A server that was away takes connections. False where it was not away, or that is known already. */
+  /** A server that was away accepts connections. False if it was not away, or this is known already. */
   connected (place: string, waitMs: number): Promise<boolean>
   clear (place: string): Promise<void>
-  /** Whether this process may do something that all processes together do once in so many milliseconds. */
+  /** Whether this process can do something that all processes together do once in this many milliseconds. */
   claim (place: string, forMs: number): Promise<boolean>
 }
 
@@ -53,7 +55,7 @@ export function createStartNotes (redis: Redis, keys: Keys): StartNotes {
   }
 }
 
-/** Of one process alone, for what runs without Redis. */
+/** For a single process without Redis. */
 export function createLocalStartNotes (): StartNotes {
   const notes = new Map<string, { readonly phase: StartPhase, readonly until: number }>()
   const claims = new Map<string, number>()
@@ -85,7 +87,7 @@ export function createLocalStartNotes (): StartNotes {
   }
 }
 
-/** Where the shared notes cannot be had in time, those of this process have to do. */
+/** If the shared notes are not available in time, this process uses its own. */
 export function withLocalNotes (shared: StartNotes, patienceMs: number): StartNotes {
   const local = createLocalStartNotes()
 

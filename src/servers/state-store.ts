@@ -13,15 +13,15 @@ import { createLoraFactsStore, type LoraFactsStore } from './lora-facts.ts'
 import type { ServerState } from './registry.ts'
 
 /**
- * By what the generations that are out can be recognised at a server that does not tell tasks apart: kept so that after
- * a crash of this process the next one knows which of them is ours.
+ * Marks by which running generations can be recognised at a server that cannot tell tasks apart. They are stored so
+ * that after a crash of this process the next one knows which generations are ours.
  */
 export interface GenerationMarks {
-  /** Null where the job was sent and never recognised; undefined where nothing of it is out. */
+  /** Null if the job was sent and never recognised; undefined if none of its generations is running. */
   find (serverId: string, jobId: string): Promise<string | null | undefined>
-  /** @param mark null: it was sent */
+  /** @param mark null: it was sent, and is not recognised yet */
   write (serverId: string, jobId: string, mark: string | null): Promise<void>
-  /** It was answered, or never got there. */
+  /** It was answered, or never reached the server. */
   remove (serverId: string, jobId: string): Promise<void>
   forget (serverId: string): Promise<void>
 }
@@ -46,16 +46,16 @@ function createGenerationMarks (redis: Redis, keys: Keys): GenerationMarks {
   }
 }
 
-/** One look at a server. */
+/** One probe of a server. */
 export interface HealthSample {
   /** Milliseconds since the epoch. */
   readonly at: number
   readonly reachable: ServerState['reachable']
-  /** How long it took to answer, in milliseconds; null where it did not. */
+  /** How long it took to answer, in milliseconds; null if it did not. */
   readonly responseMs: number | null
 }
 
-/** How a server was over the last day, for every process to read. */
+/** The state of a server over the last day, readable by every process. */
 interface ServerHistories {
   add (serverId: string, sample: HealthSample): Promise<void>
   /** Oldest first, none older than a day. */
@@ -64,13 +64,13 @@ interface ServerHistories {
 }
 
 const day = 86_400_000
-/** A sample a minute makes 1,440 a day; the rest is for changes in between. */
+/** One sample a minute makes 1,440 a day; the rest is for changes in between. */
 const maxSamples = 2000
 
 const letters = { yes: 'y', no: 'n', unauthorized: 'u', suspected: 's' } as const
 const states = { y: 'yes', n: 'no', u: 'unauthorized', s: 'suspected' } as const
 
-/** Samples are a few bytes of text each, in a list that never grows beyond its bound. */
+/** Samples are a few bytes of text each, in a list of bounded length. */
 function createServerHistories (redis: Redis, keys: Keys): ServerHistories {
   const samplesKey = (serverId: string) => keys.key('server', serverId, 'samples')
   return {
@@ -116,20 +116,22 @@ export function onlineShare (samples: readonly HealthSample[], until: number): n
 
 /** A setting that jobs overrode. */
 export interface LentSetting {
-  /** What it was before, and is for everybody else. */
+  /** Its value before, which applies to all other requests. */
   readonly before: unknown
-  /** What jobs set it to, the latest last. */
+  /** The values that jobs set, the latest last. */
   readonly values: readonly unknown[]
 }
 
-/** What is kept of a server's options so that nothing of our jobs is taken for its owner's choice, over any crash. */
+/**
+ * The stored part of a server's options, so that even after a crash no job's value is mistaken for its owner's choice.
+ */
 export interface KeptOptions {
   readonly baseUrl: string
-  /** The checkpoint that people selected there; null: not known yet. */
+  /** The checkpoint that people selected there; null: not yet known. */
   readonly selection: string | null
-  /** Checkpoints of jobs that may be selected there still. */
+  /** Checkpoints of jobs that can still be selected there. */
   readonly open: readonly string[]
-  /** All checkpoints of jobs since the server started: its config file may have been saved while one of them ran. */
+  /** All checkpoints of jobs since the server started: its config file can have been saved while one of them ran. */
   readonly used: readonly string[]
   readonly lent: Readonly<Record<string, LentSetting>>
 }
@@ -154,9 +156,9 @@ function createKeptOptionsStore (redis: Redis, keys: Keys): KeptOptionsStore {
 }
 
 /**
- * A server's options as they are for people and for jobs that ask for nothing: without what a job of ours overrides.
+ * A server's options for people and for jobs without overrides: without the values that a job of ours overrides.
  *
- * @param kept what was kept before and after they were read, since a job may begin or end meanwhile
+ * @param kept the stored values before and after the options were read, since a job can begin or finish meanwhile
  */
 export function optionsForPeople (options: JsonObject, kept: ReadonlyArray<KeptOptions | null>): JsonObject {
   const changed: Record<string, unknown> = {}
@@ -172,39 +174,39 @@ export function optionsForPeople (options: JsonObject, kept: ReadonlyArray<KeptO
     if (seen === null || selection === null || splitHash(seen).name === splitHash(selection).name) continue
     if (!open.includes(splitHash(seen).name)) continue
     changed.sd_model_checkpoint = selection
-    // that of the loaded file
+    // the hash of the loaded file
     changed.sd_checkpoint_hash = ''
   }
   return Object.keys(changed).length === 0 ? options : { ...options, ...changed }
 }
 
-/** What was last heard of each server, and what each has, for every process to read. */
+/** The last known state and inventory of each server, readable by every process. */
 export interface ServerStateStore {
   read (serverId: string): Promise<ServerState | null>
-  /** What is known of a server's nature, at most a second old. Null before the first successful probe. */
+  /** The known traits of a server, at most a second old. Null before the first successful probe. */
   traits (serverId: string): Promise<ServerTraits | null>
   readMany (serverIds: readonly string[]): Promise<Array<ServerState | null>>
   write (serverId: string, state: ServerState): Promise<void>
-  /** Null before the first successful probe. Without what is written in LoRAs, which `loraFacts` has. */
+  /** Null before the first successful probe. Without the metadata of LoRAs, which `loraFacts` has. */
   inventory (serverId: string): Promise<Inventory | null>
-  /** The same, without a copy of this process. */
+  /** The same, without this process's copy. */
   freshInventory (serverId: string): Promise<Inventory | null>
-  /** @param told what is written in its LoRAs; without, what is known of them stays */
+  /** @param told the metadata of its LoRAs; if omitted, the known metadata stays */
   writeInventory (serverId: string, inventory: Inventory, told?: LoraFacts | null): Promise<void>
   readonly history: ServerHistories
-  /** What generations cost there. */
+  /** The costs of generations there. */
   readonly costs: CostStore
-  /** What was found out about each by working with it. */
+  /** The traits of each, learned from work with it. */
   readonly learned: LearnedTraitsStore
   readonly marks: GenerationMarks
-  /** What each tells of its LoRAs. */
+  /** The metadata that each reports for its LoRAs. */
   readonly loraFacts: LoraFactsStore
-  /** What jobs may have left among its options. */
+  /** The values that jobs can have left in its options. */
   readonly options: KeptOptionsStore
   forget (serverId: string): Promise<void>
 }
 
-/** How long a process trusts its own copy of an inventory or of traits, in milliseconds. */
+/** How long a process uses its own copy of an inventory or of traits, in milliseconds. */
 const trustedFor = 1000
 
 const writeState = loadScript<[prefix: string], [serverId: string, state: string, data: string], null>(
@@ -244,7 +246,7 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
       const known = knownTraits.get(serverId)
       if (known !== undefined && performance.now() - known.checkedAt < trustedFor) return known.traits
       const traits = parse(await redis.get(stateKey(serverId)))?.traits ?? null
-      // What a server has never told may come at any moment.
+      // Traits that a server has never reported can come at any time.
       if (traits !== null) knownTraits.set(serverId, { traits, checkedAt: performance.now() })
       return traits
     },

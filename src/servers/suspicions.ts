@@ -1,33 +1,33 @@
-/** An error that a server met at a generation, as it told it. */
+/** An error that a server reported for a generation. */
 export interface ServerSaid {
-  /** What was asked, without what differs between jobs of the same script: see `requestSignature`. */
+  /** The request, without the differences between jobs of the same script: see `requestSignature`. */
   readonly request: string
   /** The server's words. */
   readonly words: string
 }
 
 /**
- * Weighs errors that may be the server's or the request's. Pure memory of one process: what is lost with it is learned
- * again within a few generations.
+ * Weighs errors that can be the server's or the request's fault. Kept in the memory of one process: a new process
+ * learns it again within a few generations.
  */
 export interface Suspicions {
   /**
-   * Takes note of an error. `known`: the same request met the same error here before, so that it is the request's.
-   * `server`: different requests met different errors one after the other, so that it is the server's.
+   * Records an error. `known`: the same request met the same error here before, so the request is at fault. `server`:
+   * different requests met different errors one after the other, so the server is at fault.
    */
   note (said: ServerSaid): 'first' | 'known' | 'server'
-  /** A generation of this request went well. */
+  /** A generation of this request succeeded. */
   wentWell (request: string): void
 }
 
-/** Different requests with different errors, without a generation in between that went well. */
+/** Different requests with different errors, without a successful generation in between. */
 const maxSuspicions = 3
 const maxRemembered = 200
 
 export function createSuspicions (): Suspicions {
-  /** What counts against the server. */
+  /** The errors that count against the server. */
   let open: ServerSaid[] = []
-  /** Words by what was asked, the oldest first. */
+  /** Error words by request, the oldest first. */
   const known = new Map<string, ServerSaid>()
   const nameOf = ({ request, words }: ServerSaid) => `${request}\n${words}`
 
@@ -58,8 +58,8 @@ const changing =
   /[\d/\\]|^(?:\w+=)?[0-9a-f]{8,}$|^[-+]?(?:nan|inf)$|^(?:ms|s|sec|seconds?|min|minutes?|hours?|[kmgt]i?b)$/
 
 /**
- * Words of an error without what changes each time: numbers with their units, addresses, ids, files. Several in a row
- * count as one, since arrays are printed with changing lengths and blanks.
+ * Words of an error without the parts that change each time: numbers with their units, addresses, ids, files. Several
+ * in a row count as one, since arrays are printed with changing lengths and blanks.
  */
 export function normaliseWords (text: string): string {
   const words = text.toLowerCase().match(/[^\s,;()[\]{}<>"']+/g) ?? []

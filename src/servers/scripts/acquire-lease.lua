@@ -1,5 +1,5 @@
 --[[
-  Takes the lease of a server, if nobody holds it. A holder whose answer was lost gets it again.
+  Takes the lease of a server, if it is free. A holder whose answer was lost gets it again.
 
   KEYS[1]  lease
   KEYS[2]  counter of fences
@@ -8,7 +8,7 @@
   ARGV[2]  lifetime, in milliseconds
   ARGV[3]  beat that was watched for long enough, or ''
 
-  Answers { 1, fence } | { 0, beat, its holder, milliseconds for which Redis keeps the lease }
+  Answers { 1, fence } | { 0, beat, its holder, milliseconds until Redis removes the lease }
 ]]
 --- @include "lease-state"
 if (not beat and (not present or present == holder)) or owner == holder or (beat and beat == ARGV[3]) then

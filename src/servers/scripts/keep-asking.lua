@@ -1,11 +1,11 @@
 --[[
-  Asks for a turn at a server, again where Redis lost the request, and shows that the caller is still there.
+  Requests an exclusive call to a server, again if Redis lost the request, and shows that the process still lives.
 
-  KEYS[1]  turn
-  KEYS[2]  turns of the server that wait
-  ARGV[1]  id of the turn
+  KEYS[1]  call
+  KEYS[2]  waiting exclusive calls of the server
+  ARGV[1]  id of the call
   ARGV[2]  lifetime, in milliseconds
-  ARGV[3]  channel on which processes learn of turns
+  ARGV[3]  channel on which processes learn of exclusive calls
   ARGV[4]  id of the server
 
   Answers 'waiting' or 'granted'

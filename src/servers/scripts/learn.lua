@@ -1,5 +1,5 @@
 --[[
-  Keeps what was learned of a server. What was learned of another subject under that id is dropped.
+  Stores the learned traits of a server. Traits of another subject under that id are dropped.
 
   KEYS[1]     record
   ARGV[1]     subject: kind and address

@@ -1,6 +1,6 @@
 --[[
-  Keeps the lease of a server. A lease that ran out is ours again only if nobody else had it since. The counter is
-  behind where Redis came back without its last moments.
+  Renews the lease of a server. An expired lease is ours again only if no other process had it since. The counter is
+  behind if Redis restarted without its last writes.
 
   KEYS[1]  lease
   KEYS[2]  counter of fences
@@ -9,7 +9,7 @@
   ARGV[2]  lifetime, in milliseconds
   ARGV[3]  fence
 
-  Answers 1, or 0 where the lease is another's
+  Answers 1, or 0 if another process has the lease
 ]]
 --- @include "lease-state"
 if (owner or present or holder) ~= holder then return 0 end

@@ -1,5 +1,5 @@
 --[[
-  Keeps the state of a server, and publishes when it came within reach or went out of it.
+  Stores the state of a server, and publishes whether it became reachable or unreachable, if that changed.
 
   KEYS[1]  common beginning of every key
   ARGV[1]  id of the server
