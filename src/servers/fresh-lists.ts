@@ -78,7 +78,11 @@ export interface FreshLists {
    * Null while the server is unknown.
    * @throws ServiceError as `checkCompatibility`
    */
-  checkCompatibility (server: Reachable, request: CompatibilityRequest, onMissing: OnMissing): Promise<Compatibility | null>
+  checkCompatibility (
+    server: Reachable,
+    request: CompatibilityRequest,
+    onMissing: OnMissing
+  ): Promise<Compatibility | null>
   /** The inventory with the server's current version of these lists, if they can be read again now. */
   readAgain (server: Reachable, lists: readonly ListName[]): Promise<Inventory | null>
 }

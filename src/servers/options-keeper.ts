@@ -9,7 +9,8 @@ import { type JsonObject, textOf } from '../lib/json-values.ts'
 import type { Log } from '../lib/logging.ts'
 import type { LearnedTraits } from './learned-traits.ts'
 import {
-  createOptionsAccess, type GenerationEnd, type ProcessConnection, selected, type SentOptions, settingStays, unaskedSetting,
+  createOptionsAccess, type GenerationEnd, type ProcessConnection, selected, type SentOptions, settingStays,
+  unaskedSetting,
   type WantedOptions
 } from './options-access.ts'
 import type { Server } from './registry.ts'
