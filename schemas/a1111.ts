@@ -1,5 +1,8 @@
 import { type TProperties, type TSchema, Type } from '@sinclair/typebox'
-import { commonFields, denoisingFields, fieldsAsSent, hiresFields, img2imgFields } from './generation-parameters.ts'
+import {
+  apiFields, commonFields, denoisingFields, hiresFields, img2imgApiFields, img2imgFields, scriptFields
+} from './a1111-fields.ts'
+import { fieldsAsSent } from './generation-parameters.ts'
 import { Nullable, Ref, StringEnum } from './kit.ts'
 import { webhookFields } from './webhook.ts'
 
@@ -264,41 +267,20 @@ export const a1111Answers: Readonly<Record<string, Answers>> = {
  * Bodies of A1111's own txt2img and img2img, for the document alone: the drop-in reads them by A1111's model and
  * complains in its words.
  */
-const flagOf = (description: string, standard: boolean) =>
-  Type.Optional(Type.Boolean({ description, examples: [standard] }))
-
-/** What A1111's API has besides, or takes otherwise than `/api/v2/generate`. */
 const ofTheApi = {
   steps: Type.Optional(Type.Integer({ ...commonFields.steps, description: 'Sampling steps. Default: 50.' })),
   sampler_name: Type.Optional(Type.String({ ...commonFields.sampler_name, description: 'Sampler. Default: Euler.' })),
-  sampler_index: Type.Optional(Type.String({
-    description: 'The same for older clients; `sampler_name` overrides it.', examples: ['Euler'], maxLength: 1000
-  })),
-  send_images: flagOf('Whether the answer has images. They are kept here in any case.', true),
-  save_images: flagOf('No effect: images are kept here and not at the server, and no grid is added.', false),
-  do_not_save_samples: flagOf('No effect: nothing is kept at the server.', false),
-  do_not_save_grid: flagOf('No effect: no grid is made.', false),
-  override_settings_restore_afterwards: flagOf('No effect: settings apply only to this job.', true),
-  force_task_id: Type.Optional(Type.String({
-    description: 'What the caller calls the task, for `/internal/progress`.', examples: ['task(abc)'], maxLength: 1000
-  })),
-  infotext: Type.Optional(Type.String({
-    description: 'Generation parameters as A1111 writes them into a picture; they fill missing fields.',
-    examples: ['Steps: 20, Sampler: Euler a'],
-    maxLength: 100_000
-  }))
+  ...apiFields
 }
 
 const ofImg2img = {
   ...img2imgFields,
-  // Forge's model has it for img2img as well.
-  hr_distilled_cfg: hiresFields.hr_distilled_cfg,
+  ...img2imgApiFields,
   init_images: Type.Optional(Type.Array(img2imgFields.init_images.items, {
     description: 'Pictures to start from, at most `batch_size`; without any the answer is 404, as at A1111.',
     examples: img2imgFields.init_images.examples as unknown[],
     maxItems: 64
-  })),
-  include_init_images: flagOf('Whether `parameters` of the answer repeats the pictures that were sent.', false)
+  }))
 }
 
 const ofThisService = {
@@ -311,7 +293,9 @@ const ofThisService = {
 }
 
 const body = ($id: string, description: string, fields: TProperties, example: object) =>
-  Type.Object({ ...fieldsAsSent({ ...commonFields, ...denoisingFields, ...fields, ...ofTheApi }), ...ofThisService }, {
+  Type.Object({
+    ...fieldsAsSent({ ...commonFields, ...scriptFields, ...denoisingFields, ...fields, ...ofTheApi }), ...ofThisService
+  }, {
     $id, description, additionalProperties: true, examples: [{ prompt: 'a lighthouse at dusk', steps: 20, ...example }]
   })
 

@@ -1,124 +1,13 @@
 import { type Static, type TProperties, type TSchema, Type } from '@sinclair/typebox'
-import { Closed, SeedNumber, success } from './kit.ts'
-
-/**
- * What a generation can be told, in A1111's own field names, and the other spellings that clients use.
- * Ranges stand here only: the service reads them from these schemas.
- *
- * A1111 itself judges nearly all numbers only when it generates, so most fields have no bounds: beyond the range of
- * A1111's own interface, `defaultRange`, a value is passed on with a warning.
- */
-type Range = readonly [least: number, most: number]
-/** Under what a field keeps its usual range: no keyword, which validators would have to know. */
-export const defaultRange = Symbol('usual range')
-const usually = (description: string, range: Range, rest: object) =>
-  ({ description: `${description} A1111's interface offers ${range[0]} to ${range[1]}.`, [defaultRange]: range, ...rest })
-const text = (description: string, example: string) =>
-  Type.Optional(Type.String({ description, examples: [example], maxLength: 100_000 }))
-/** The name of something that the server has. */
-const choice = (description: string, example: string) =>
-  Type.Optional(Type.String({ description, examples: [example], maxLength: 1000 }))
-const whole = (description: string, usual: Range, example: number, bounds: { readonly minimum?: number } = {}) =>
-  Type.Optional(Type.Integer(usually(description, usual, { ...bounds, examples: [example] })))
-const decimal = (description: string, usual: Range, example: number) =>
-  Type.Optional(Type.Number(usually(description, usual, { examples: [example] })))
-/** A number that chooses; other numbers mean nothing to A1111. */
-const option = (description: string, range: Range, example: number) =>
-  Type.Optional(Type.Integer(usually(description, range, { examples: [example] })))
-const flag = (description: string, example = true) => Type.Optional(Type.Boolean({ description, examples: [example] }))
-const texts = (description: string, example: string[]) =>
-  Type.Optional(Type.Array(Type.String({ maxLength: 1000 }), { description, examples: [example], maxItems: 100 }))
-const values = (description: string, example: unknown[]) =>
-  Type.Optional(Type.Array(Type.Unknown(), { description, examples: [example], maxItems: 1000 }))
-const record = (description: string, example: Record<string, unknown>) =>
-  Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description, examples: [example] }))
-
-const examplePng = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='
-const Image = Type.Unsafe<string | { readonly $media: string }>(Type.String({ description: 'PNG, JPEG, WebP, AVIF, GIF, TIFF or BMP as base64 or data URL; no address.', examples: [examplePng] }))
-const image = (description: string) => Type.Optional(Type.Unsafe<Static<typeof Image>>({ ...Image, description }))
-
-const seed = (description: string, example: number) => Type.Optional(SeedNumber(
-  `${description} From 0 to 18446744073709551615, as number or text.`, { minimum: -1, examples: [example] }))
-
-export const commonFields = {
-  prompt: text('The prompt; `<lora:name:weight>` adds a LoRA.', 'a lighthouse at dusk'),
-  negative_prompt: text('What to keep out of the picture.', 'blurry'),
-  styles: texts('Names of prompt styles stored at the server; unknown ones change nothing.', ['cinematic']),
-  seed: seed('Seed of the random numbers; -1 chooses one at submission.', 1234567890),
-  subseed: seed('Seed of the variation; -1 chooses one if `subseed_strength` is above 0.', 42),
-  subseed_strength: decimal('Share of the variation seed.', [0, 1], 0.1),
-  seed_resize_from_h: whole('Height whose noise is imitated; -1 or 0 for none.', [-1, 2048], -1),
-  seed_resize_from_w: whole('Width whose noise is imitated; -1 or 0 for none.', [-1, 2048], -1),
-  sampler_name: choice('Sampler; a scheduler can follow as in `DPM++ 2M Karras`. Default: Euler a if the server has it.', 'DPM++ 2M'),
-  scheduler: choice('Noise schedule, by name or label.', 'Karras'),
-  batch_size: whole('Images generated at the same time.', [1, 8], 1, { minimum: 1 }),
-  n_iter: whole('Batches generated one after another.', [1, 100], 1, { minimum: 1 }),
-  steps: whole('Sampling steps. Default: 20.', [1, 150], 20, { minimum: 1 }),
-  cfg_scale: decimal('How closely the prompt is followed. Default: 7.', [1, 30], 7),
-  distilled_cfg_scale: decimal('Guidance of distilled models such as Flux; Forge only.', [0, 30], 3.5),
-  width: whole('Width in pixels, cut down to a multiple of 8. Default: 512.', [8, 2048], 512, { minimum: 8 }),
-  height: whole('Height in pixels, cut down to a multiple of 8. Default: 512.', [8, 2048], 512, { minimum: 8 }),
-  restore_faces: flag('Run face restoration on the result.', false),
-  tiling: flag('Make the picture tile.', false),
-  eta: decimal('Noise multiplier of ancestral and DDIM samplers.', [0, 1], 0),
-  s_min_uncond: decimal('Skip the negative prompt below this sigma.', [0, 15], 0),
-  s_churn: decimal('Stochasticity of samplers that know it.', [0, 100], 0),
-  s_tmin: decimal('Sigma below which there is no churn.', [0, 10], 0),
-  s_tmax: Type.Optional(Type.Number({ description: 'Sigma above which there is no churn.', examples: [999] })),
-  s_noise: decimal('Noise added by churn.', [0, 1.1], 1),
-  override_settings: record('Server settings for this job only; settings with effects beyond a picture are rejected.', { CLIP_stop_at_last_layers: 2 }),
-  refiner_checkpoint: choice('Checkpoint that takes over towards the end.', 'sd_xl_refiner_1.0.safetensors'),
-  refiner_switch_at: decimal('Share of the steps after which the refiner takes over.', [0, 1], 0.8),
-  disable_extra_networks: flag('Ignore LoRA tags in the prompt.', false),
-  firstpass_image: image('Picture that replaces the first pass of hires fix.'),
-  comments: record('Notes that A1111 writes into the picture.', { project: 'calendar' }),
-  script_name: choice('Title of one selectable script of the server.', 'x/y/z plot'),
-  script_args: values('Arguments of that script, by position.', [1, 'a']),
-  alwayson_scripts: record('Arguments of always-on scripts such as ControlNet or ADetailer, by title.', { controlnet: { args: [{ enabled: true, module: 'canny', model: 'control_v11p_sd15_canny [d14c016b]', image: examplePng }] } })
-}
-
-export const denoisingFields = {
-  denoising_strength: decimal('How much changes in img2img and in hires fix: 0 nothing, 1 everything. A1111\'s default in img2img is 0.75.', [0, 1], 0.6)
-}
-
-export const hiresFields = {
-  enable_hr: flag('Hires fix: generate small, upscale, refine.'),
-  firstphase_width: whole('Width of the first pass, old way; 0 for none.', [0, 2048], 0),
-  firstphase_height: whole('Height of the first pass, old way; 0 for none.', [0, 2048], 0),
-  hr_scale: decimal('Enlargement of hires fix.', [1, 4], 2),
-  hr_upscaler: choice('Upscaler or latent mode of hires fix.', 'R-ESRGAN 4x+'),
-  hr_second_pass_steps: whole('Steps of the second pass; 0: as many as the first.', [0, 150], 0),
-  hr_resize_x: whole('Final width instead of a scale; 0 for none.', [0, 2048], 0),
-  hr_resize_y: whole('Final height instead of a scale; 0 for none.', [0, 2048], 0),
-  hr_checkpoint_name: choice('Checkpoint of the second pass.', 'sd_xl_base_1.0.safetensors'),
-  hr_sampler_name: choice('Sampler of the second pass.', 'Euler'),
-  hr_scheduler: choice('Scheduler of the second pass.', 'Karras'),
-  hr_prompt: text('Prompt of the second pass; empty: that of the first.', ''),
-  hr_negative_prompt: text('Negative prompt of the second pass; empty: that of the first.', ''),
-  hr_cfg: decimal('CFG scale of the second pass; Forge only. Default: `cfg_scale`.', [1, 30], 7),
-  hr_distilled_cfg: decimal('Distilled guidance of the second pass; Forge only.', [0, 30], 3.5),
-  hr_additional_modules: texts('VAE and text encoders of the second pass; Forge only.', ['Use same choices'])
-}
-
-export const img2imgFields = {
-  init_images: Type.Optional(Type.Array(Image, { description: 'Pictures to start from, at most `batch_size`; one is used for the whole batch. Makes the job img2img.', examples: [[examplePng]], maxItems: 64 })),
-  resize_mode: option('0 stretch, 1 crop, 2 fill, 3 latent upscale.', [0, 3], 0),
-  image_cfg_scale: decimal('Guidance by the picture, for instruct-pix2pix models.', [0, 3], 1.5),
-  mask: image('The white part is generated again. Needs `init_images`.'),
-  mask_blur: whole('Blur of the mask in pixels, both ways.', [0, 64], 4),
-  mask_blur_x: whole('Blur of the mask in pixels, sideways.', [0, 64], 4),
-  mask_blur_y: whole('Blur of the mask in pixels, up and down.', [0, 64], 4),
-  mask_round: flag('Make the mask black and white.'),
-  inpainting_fill: option('Under the mask: 0 fill, 1 original, 2 latent noise, 3 latent nothing.', [0, 3], 1),
-  inpaint_full_res: flag('Draw the masked part at full size.'),
-  inpaint_full_res_padding: whole('Pixels around the masked part.', [0, 256], 32),
-  inpainting_mask_invert: option('1 generates everything except the mask.', [0, 1], 0),
-  initial_noise_multiplier: decimal('Noise multiplier of img2img.', [0, 1.5], 1),
-  latent_mask: image('Mask in latent space.')
-}
+import {
+  choice, commonFields, denoisingFields, hiresFields, img2imgFields, record, scriptFields, text, whole
+} from './a1111-fields.ts'
+import { Closed, success } from './kit.ts'
 
 /** A job's parameters once understood: A1111's own names and types, images as base64 or as references. */
-export const A1111Parameters = Type.Object({ ...commonFields, ...denoisingFields, ...hiresFields, ...img2imgFields })
+export const A1111Parameters = Type.Object({
+  ...commonFields, ...scriptFields, ...denoisingFields, ...hiresFields, ...img2imgFields
+})
 export type A1111Parameters = Static<typeof A1111Parameters>
 export type A1111ParameterName = keyof A1111Parameters
 

@@ -1,5 +1,6 @@
 import type { TObject } from '@sinclair/typebox'
-import { defaultRange, type Warning } from '../../schemas/generation-parameters.ts'
+import { factsOf } from '../../schemas/a1111-fields.ts'
+import type { Warning } from '../../schemas/generation-parameters.ts'
 import { ServiceError } from '../lib/errors.ts'
 import { stringifyJson } from '../lib/exact-json.ts'
 import { largestSeed, readInteger } from '../lib/seeds.ts'
@@ -24,7 +25,7 @@ export function fieldRules (schema: TObject): FieldRules {
     ...definedOnly({
       minimum: field.minimum,
       maximum: field.maximum,
-      usual: Reflect.get(field, defaultRange) as FieldRule['usual'],
+      usual: factsOf(field).range,
       longest: field.maxLength ?? field.maxItems
     }),
     ...(field.format === 'uint64' ? { kind: 'seed', maximum: largestSeed } as const : {})

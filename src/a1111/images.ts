@@ -1,3 +1,5 @@
+import { namesOf } from '../../schemas/a1111-fields.ts'
+import { A1111Parameters } from '../../schemas/generation-parameters.ts'
 import { withFloatsOf } from '../lib/exact-json.ts'
 import { isMediaReference, type MediaReference } from '../lib/media-types.ts'
 import { invalidField, isRecord } from './field-values.ts'
@@ -14,7 +16,7 @@ export interface ImageLocation {
 }
 
 /** Fields of the request that hold pictures and nothing else. */
-const imageFields = new Set(['init_images', 'mask', 'latent_mask', 'firstpass_image'])
+const imageFields = new Set<string>(namesOf(A1111Parameters.properties, ({ isImage }) => isImage === true))
 /** Keys of ControlNet units, at any depth of a script's arguments, that hold pictures and nothing else. */
 const unitImageFields = new Set([
   'image', 'input_image', 'mask', 'mask_image', 'effective_region_mask', 'ipadapter_input', 'images'

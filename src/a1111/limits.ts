@@ -1,3 +1,4 @@
+import { hiresFields } from '../../schemas/a1111-fields.ts'
 import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
 import { invalidField } from './field-values.ts'
 import { randomSeed, largestSeed, leavesRoom, seedAfter, type Seed } from '../lib/seeds.ts'
@@ -73,7 +74,7 @@ export function withHires (
     warn({ code: 'denoising_strength_filled_in', message: `Hires fix needs a denoising strength; ${hiresDenoising} is taken.`, field: 'denoising_strength' })
     return { ...parameters, denoising_strength: hiresDenoising }
   }
-  const plain = Object.entries(parameters).filter(([name]) => name !== 'enable_hr' && !/^(hr|firstphase)_/.test(name))
+  const plain = Object.entries(parameters).filter(([name]) => !Object.hasOwn(hiresFields, name))
   return Object.fromEntries(plain)
 }
 

@@ -1,4 +1,5 @@
-import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
+import { img2imgFields, namesOf } from '../../schemas/a1111-fields.ts'
+import { A1111Parameters, type Warning } from '../../schemas/generation-parameters.ts'
 import { ServiceError } from '../lib/errors.ts'
 import {
   fieldsOf, fieldsOfInfotext, type GivenFields, type Hints, rawInfotext, type TranslatedFields, translateFields,
@@ -108,15 +109,12 @@ export interface NormalisedParameters {
 }
 
 /** Fields that choose something by name, where A1111's menus have words for "nothing". */
-const choices = new Set([
-  'sampler_name', 'scheduler', 'hr_upscaler', 'hr_checkpoint_name', 'hr_sampler_name', 'hr_scheduler',
-  'refiner_checkpoint', 'script_name'
-])
+const choices = new Set<string>(namesOf(A1111Parameters.properties, ({ isChoice }) => isChoice === true))
 /** Words for nothing that mean something there: an upscaler, and another scheduler than that of the first pass. */
 const meant: Readonly<Record<string, RegExp>> = { hr_upscaler: /^none$/i, hr_scheduler: /^automatic$/i }
 /** Each is looked up at every server that may run the job. */
 const maxLoras = 64
-const img2imgImages = ['init_images', 'mask', 'latent_mask']
+const img2imgImages: readonly string[] = namesOf(img2imgFields, ({ isImage }) => isImage === true)
 
 /**
  * Turns what any client sends into what A1111 takes. What A1111 would answer with a 500 or draw otherwise than

@@ -1,4 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
+import { commonFields, img2imgFields, namesOf } from '../../schemas/a1111-fields.ts'
 import { nearest } from '../a1111/names.ts'
 import { ServiceError } from '../lib/errors.ts'
 import { parseJson } from '../lib/json.ts'
@@ -98,8 +99,11 @@ type Fields = Record<string, unknown>
 /** Fields that take image files, and whether they are lists. */
 export type FileFields = Readonly<Record<string, 'one' | 'many'>>
 
+const pictureFields = { ...img2imgFields, ...commonFields }
 const imageFields: FileFields = {
-  init_images: 'many', mask: 'one', latent_mask: 'one', firstpass_image: 'one', image: 'one'
+  ...Object.fromEntries(namesOf(pictureFields, ({ isImage }) => isImage === true)
+    .map(name => [name, pictureFields[name].type === 'array' ? 'many' : 'one'])),
+  image: 'one'
 }
 const jsonType = /^application\/json\b/i
 

@@ -1,23 +1,14 @@
-import type { A1111ParameterName } from '../../../schemas/generation-parameters.ts'
+import {
+  commonFields, denoisingFields, hiresFields, img2imgFields, namesOf, scriptFields
+} from '../../../schemas/a1111-fields.ts'
 import { picked } from '../field-values.ts'
 import type { ServerKindRules } from './kind.ts'
 
-const everywhere: readonly A1111ParameterName[] = [
-  'prompt', 'negative_prompt', 'styles', 'seed', 'subseed', 'subseed_strength', 'seed_resize_from_h', 'seed_resize_from_w',
-  'sampler_name', 'scheduler', 'batch_size', 'n_iter', 'steps', 'cfg_scale', 'width', 'height', 'restore_faces', 'tiling',
-  'denoising_strength', 'eta', 's_min_uncond', 's_churn', 's_tmin', 's_tmax', 's_noise', 'refiner_checkpoint',
-  'refiner_switch_at', 'disable_extra_networks', 'firstpass_image', 'comments', 'script_name', 'script_args',
-  'alwayson_scripts'
-]
-const hires: readonly A1111ParameterName[] = [
-  'enable_hr', 'firstphase_width', 'firstphase_height', 'hr_scale', 'hr_upscaler', 'hr_second_pass_steps', 'hr_resize_x',
-  'hr_resize_y', 'hr_checkpoint_name', 'hr_sampler_name', 'hr_scheduler', 'hr_prompt', 'hr_negative_prompt'
-]
-const img2img: readonly A1111ParameterName[] = [
-  'init_images', 'resize_mode', 'image_cfg_scale', 'mask', 'mask_blur', 'mask_blur_x', 'mask_blur_y', 'mask_round',
-  'inpainting_fill', 'inpaint_full_res', 'inpaint_full_res_padding', 'inpainting_mask_invert',
-  'initial_noise_multiplier', 'latent_mask'
-]
+// Settings go apart, in the server's own names.
+const { override_settings: _, ...plainFields } = commonFields
+const everywhere = namesOf({ ...plainFields, ...denoisingFields, ...scriptFields }, ({ only }) => only === undefined)
+const hires = namesOf(hiresFields, ({ only }) => only === undefined)
+const img2img = namesOf(img2imgFields, ({ only }) => only === undefined)
 
 /** AUTOMATIC1111's own web UI, 1.10 and before; what answers like none of the others is taken for one. */
 export const a1111: ServerKindRules = {

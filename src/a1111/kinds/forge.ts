@@ -1,10 +1,11 @@
-import type { A1111ParameterName, A1111Parameters } from '../../../schemas/generation-parameters.ts'
+import { commonFields, hiresFields, namesOf } from '../../../schemas/a1111-fields.ts'
+import type { A1111Parameters } from '../../../schemas/generation-parameters.ts'
 import { definedOnly, picked } from '../field-values.ts'
 import { a1111 } from './a1111.ts'
 import type { ServerKindRules } from './kind.ts'
 
-const always: readonly A1111ParameterName[] = ['distilled_cfg_scale']
-const hires: readonly A1111ParameterName[] = ['hr_cfg', 'hr_distilled_cfg', 'hr_additional_modules']
+const always = namesOf(commonFields, ({ only }) => only === 'forge')
+const hires = namesOf(hiresFields, ({ only }) => only === 'forge')
 
 /** lllyasviel's Forge. */
 export const forge: ServerKindRules = {
@@ -13,7 +14,7 @@ export const forge: ServerKindRules = {
   requestFields: (mode, parameters) => ({
     ...a1111.requestFields(mode, parameters),
     ...picked(parameters, always),
-    ...(mode === 'txt2img' && parameters.enable_hr === true ? hiresFields(parameters) : {})
+    ...(mode === 'txt2img' && parameters.enable_hr === true ? withUsualHires(parameters) : {})
   }),
   overrideSettings: withModules,
   requestModel: 'forge',
@@ -26,7 +27,7 @@ export const forge: ServerKindRules = {
 }
 
 /** Forge fails on hires fix without modules, and its second pass otherwise runs at CFG 1. */
-function hiresFields (parameters: A1111Parameters): Record<string, unknown> {
+function withUsualHires (parameters: A1111Parameters): Record<string, unknown> {
   const { cfg_scale: cfg, distilled_cfg_scale: distilled } = parameters
   const usual = definedOnly<unknown>({ hr_cfg: cfg, hr_distilled_cfg: distilled, hr_additional_modules: ['Use same choices'] })
   return { ...usual, ...picked(parameters, hires) }
