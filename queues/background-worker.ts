@@ -4,11 +4,11 @@ import type { Keys } from '../src/lib/keys.ts'
 import type { Log } from '../src/lib/logging.ts'
 import { loadScript } from '../src/redis/scripts.ts'
 
-/** Entries that are looked at in one step. */
+/** Entries that are checked in one step. */
 const page = 500
-/** Clocks of machines differ by less than this, and it is not worth a step, in milliseconds. */
+/** Smaller deviations, such as between the clocks of machines, are ignored; in milliseconds. */
 const tolerance = 1000
-/** How often a queue is looked through, in milliseconds. */
+/** How often a queue is checked, in milliseconds. */
 const lookInterval = 5000
 
 const findOverlong = loadScript<[delayed: string],
@@ -16,8 +16,8 @@ const findOverlong = loadScript<[delayed: string],
   new URL('scripts/find-overlong.lua', import.meta.url))
 
 /**
- * Has no entry wait for longer than its own delay. BullMQ writes down a moment by the clock of the process that adds an
- * entry; after that clock, or that of the process that takes it, was set back by an hour, a delay of two seconds would
+ * Lets no entry wait for longer than its own delay. BullMQ stores a timestamp by the clock of the process that adds an
+ * entry; if that clock, or the clock of the process that takes it, is set back by an hour, a delay of two seconds would
  * take an hour.
  */
 export async function shortenDelays (queue: QueueBase, connection: Redis): Promise<void> {
@@ -29,11 +29,11 @@ export async function shortenDelays (queue: QueueBase, connection: Redis): Promi
     for (let index = 0; index < found.length; index += 2) late.push([found[index] ?? '', Number(found[index + 1])])
     if (count < page) break
   }
-  // One that was taken out meanwhile needs it no more.
+  // An entry that was removed meanwhile does not need it.
   for (const [id, delay] of late) await backend.changeDelay(id, delay).catch(() => undefined)
 }
 
-/** Does so for as long as this process works on the queue. Answers what stops it. */
+/** Does so while this process works on the queue. Returns the function that stops it. */
 export function keepShortening (queue: QueueBase, connection: Redis, log: Log): () => void {
   let looking = false
   const timer = setInterval(() => {
@@ -52,13 +52,13 @@ export interface BackgroundWork<Data> {
   readonly log: Log
   /** Name of the queue. */
   readonly name: string
-  /** Jobs that run side by side. */
+  /** Number of jobs that run at the same time. */
   readonly atOnce: number
-  /** The signal is aborted when the process is about to stop: what is left undone goes on in another one. */
+  /** The signal is aborted when the process is about to stop: another process continues the remaining work. */
   readonly run: (job: Job<Data>, closing: AbortSignal) => Promise<void>
 }
 
-/** A worker whose jobs may be broken off and taken up again as often as processes come and go. */
+/** A worker whose jobs can be interrupted and resumed by any number of processes. */
 export function startBackgroundWorker<Data> (work: BackgroundWork<Data>): { close (): Promise<void> } {
   const { connection, keys, log, name, atOnce, run } = work
   const closing = new AbortController()
@@ -77,8 +77,8 @@ export function startBackgroundWorker<Data> (work: BackgroundWork<Data>): { clos
 }
 
 /**
- * Closes a BullMQ worker once what it works on is over, or gives it up when the deadline has passed: without Redis it
- * never finishes closing, and its timers and the connection on which it waits for jobs would keep the process alive.
+ * Closes a BullMQ worker once its running jobs finish, or abandons it at the deadline: without Redis it never finishes
+ * closing, and its timers and the connection on which it waits for jobs would keep the process alive.
  */
 export async function closeWorker (worker: Worker, deadlineMs: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined
@@ -86,7 +86,7 @@ export async function closeWorker (worker: Worker, deadlineMs: number): Promise<
   const outcome = await Promise.race([worker.close(), deadline])
   clearTimeout(timer)
   if (outcome !== 'late') return
-  // Of its own accord it lets go of neither: the timer that renews locks is reached by its name inside BullMQ only.
+  // BullMQ releases neither: the timer that renews locks is accessible only by its internal name.
   const locks: unknown = Reflect.get(worker, 'lockManager')
   if (isClosable(locks)) locks.close().catch(() => undefined)
   const waiting = (worker.getBackend() as RedisQueueBackend).blockingClient

@@ -11,17 +11,17 @@ import { startBackgroundWorker } from './background-worker.ts'
 
 export const downloadQueueName = 'downloads'
 const finalErrors = [FinalFailure, EgressRefusal, ServiceError]
-/** Files that come in side by side. */
+/** Number of concurrent downloads. */
 const atOnce = 2
 const attempts = 5
-/** Before the second attempt, doubled for each further one, in milliseconds. */
+/** Wait before the second attempt, doubled for each further one, in milliseconds. */
 const backoff = 2000
 
 type QueuedDownload = Pick<Download, 'id' | 'round'>
 
 export interface DownloadQueue {
   readonly queue: Queue
-  /** Puts a download into the line. */
+  /** Queues a download. */
   add (download: QueuedDownload): Promise<void>
   close (): Promise<void>
 }
@@ -49,7 +49,7 @@ export function createDownloadQueue ({ connection, keys, log }: DownloadQueueDep
   }
 }
 
-/** Runs downloads; what a dying process leaves behind goes on in another one, where it broke off. */
+/** Runs downloads; another process resumes those of a dying process where they stopped. */
 export function createDownloadWorker (
   dependencies: DownloadQueueDependencies & DownloaderDependencies
 ): { close (): Promise<void> } {
@@ -67,7 +67,7 @@ export function createDownloadWorker (
         await store.move(download, ['downloading'], 'pending', { problem })
         throw error
       }
-      await discardPart(download, dependencies).catch(() => {}) // no folder any more
+      await discardPart(download, dependencies).catch(() => {}) // the folder no longer exists
       await store.move(download, ['downloading'], 'failed', { problem, endedAt: Date.now() })
       throw new UnrecoverableError(problem)
     }

@@ -8,7 +8,7 @@ import { startBackgroundWorker } from './background-worker.ts'
 
 export const florenceQueueName = 'florence'
 const attempts = 4
-/** Before the second attempt, doubled for each further one, in milliseconds. */
+/** Wait before the second attempt, doubled for each further one, in milliseconds. */
 const backoff = 1000
 
 export interface FlorenceQueue {
@@ -41,7 +41,9 @@ export function createFlorenceQueue ({ connection, keys, log }: FlorenceQueueDep
   }
 }
 
-/** Asks one question after another, as Florence has one GPU too; what a dying process leaves is asked anew. */
+/**
+ * Asks one question after another, as Florence has only one GPU; another process repeats the question of a dying one.
+ */
 export function createFlorenceWorker (
   dependencies: FlorenceQueueDependencies & FlorenceRunnerDependencies
 ): { close (): Promise<void> } {

@@ -12,7 +12,7 @@ import {
 } from '../src/redis/scripts.ts'
 import { closeWorker } from './background-worker.ts'
 
-/** What a queue entry carries: everything else is in the record. */
+/** The data of a queue entry; everything else is in the record. */
 export interface GenerationData {
   readonly jobId: string
   readonly run: number
@@ -30,16 +30,16 @@ export function entryId (entry: Pick<QueueEntry, 'id' | 'run'>): string {
 }
 
 export interface GenerationQueues extends QueuePort {
-  /** The queue of a server, opened when it is first asked for. */
+  /** The queue of a server, opened at first use. */
   queue (serverId: string): Queue<GenerationData>
-  /** Holds back a server's line; running generations go on. */
+  /** Pauses a server's queue; running generations continue. */
   pause (serverId: string): Promise<void>
   resume (serverId: string): Promise<void>
-  /** Those of the entries that wait in the queue no more, whether fetched, finished or never added. */
+  /** The entries that no longer wait in the queue, whether fetched, finished or never added. */
   notWaiting<Entry extends QueueEntry> (serverId: string, entries: readonly Entry[]): Promise<Entry[]>
-  /** Forgets a server's queue and all that is left in it. */
+  /** Deletes a server's queue and everything left in it. */
   obliterate (serverId: string): Promise<void>
-  /** Every queue that is open now. */
+  /** Every open queue. */
   open (): Array<Queue<GenerationData>>
   close (): Promise<void>
 }
@@ -50,12 +50,12 @@ export interface GenerationQueuesDependencies {
   readonly log: Log
 }
 
-/** What Redis answers to one command of a transaction. */
+/** Redis' answer to one command of a transaction. */
 type Reply = [error: Error | null, value: unknown]
 
 /**
- * One BullMQ queue per server. Every entry has our own id, so that a command repeated after a lost reply
- * adds nothing, and one attempt only: retries are new runs of the record.
+ * One BullMQ queue per server. Every entry has our own id, so that a command repeated after a lost reply adds nothing,
+ * and only one attempt: retries are new runs of the record.
  */
 export function createGenerationQueues ({ connection, keys, log }: GenerationQueuesDependencies): GenerationQueues {
   const queues = new Map<string, Queue<GenerationData>>()
@@ -109,7 +109,7 @@ export function createGenerationQueues ({ connection, keys, log }: GenerationQue
         try {
           return await transaction.exec() ?? []
         } catch (error) {
-          // Nothing of it was carried out, so Redis does not have the scripts that ioredis takes for loaded now.
+          // Redis executed none of it, so it does not have the scripts that ioredis now considers loaded.
           sendScriptsAgain(connection)
           throw error
         }
@@ -124,7 +124,7 @@ export function createGenerationQueues ({ connection, keys, log }: GenerationQue
         replies = replies.map(reply => isMissingScript(reply[0]) ? again.shift() ?? reply : reply)
       }
       const failed = replies.find(([error]) => error !== null)
-      // A fault of Redis itself passes and is reported as such.
+      // A fault of Redis itself is temporary and reported as such.
       if (failed !== undefined && redisProblemOf(failed[0]) !== null) throw failed[0]
       const [first] = replies
       if (first === undefined || failed !== undefined) {
@@ -172,13 +172,13 @@ export function createGenerationQueues ({ connection, keys, log }: GenerationQue
 }
 
 const pauseBeforeReturn = 50
-/** For how long a job stands back for others, in milliseconds. */
+/** How long a job lets others go ahead, in milliseconds. */
 const pauseForOthers = 1000
-/** One job being stored, one generating, one at the gate. */
+/** One job being stored, one generating, one ready to be sent. */
 const atOnce = 3
 
 export interface GenerationWorker {
-  /** Takes no further job; resolves when those taken are done or the deadline passed. */
+  /** Takes no further job; resolves when the taken ones are done or the deadline has passed. */
   close (deadlineMs: number): Promise<void>
 }
 
@@ -190,7 +190,7 @@ export interface GenerationWorkerDependencies {
   readonly log: Log
 }
 
-/** Hands the entries of one server's queue to what runs them. */
+/** Runs the entries of one server's queue. */
 export function createGenerationWorker (dependencies: GenerationWorkerDependencies): GenerationWorker {
   const { serverId, connection, keys, run, log } = dependencies
 
@@ -201,8 +201,8 @@ export function createGenerationWorker (dependencies: GenerationWorkerDependenci
       await entry.moveToDelayed(Date.now() + pauseForOthers, token)
       throw new DelayedError()
     }
-    // Keeps its place and costs no attempt. The line is paused or about to be another process's; until it is, the
-    // entry would come back at once.
+    // The job keeps its position, and this costs no attempt. The queue is paused or about to move to another process;
+    // until then the entry would come back at once.
     await sleep(pauseBeforeReturn)
     await entry.moveToWait(token)
     throw new WaitingError()
@@ -213,7 +213,7 @@ export function createGenerationWorker (dependencies: GenerationWorkerDependenci
     prefix: keys.bullPrefix,
     concurrency: atOnce,
     skipVersionCheck: true,
-    // The lock must outlive a short outage of Redis; a dead worker's jobs are found by the lease, not by it.
+    // The lock must outlive a short outage of Redis; the lease, not the lock, reveals a dead worker's jobs.
     lockDuration: 60_000,
     stalledInterval: 10_000,
     maxStalledCount: 1000,

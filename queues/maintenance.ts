@@ -12,22 +12,22 @@ import { startBackgroundWorker } from './background-worker.ts'
 export const maintenanceQueueName = 'maintenance'
 const scanName = 'scan-models'
 const purgeName = 'purge-jobs'
-/** Neither a purge nor a sweep waits for a scan. */
+/** So neither a purge nor a sweep waits for a scan. */
 const atOnce = 2
 const sweepName = 'sweep-media'
-/** How often files of no job are looked for, in milliseconds. */
+/** How often to look for unused files, in milliseconds. */
 const sweepInterval = 6 * 3_600_000
-/** Files younger than this may belong to a job that is just being made or stored, in milliseconds. */
+/** Files newer than this can belong to a job that is just being created or stored, in milliseconds. */
 const safeAge = 24 * 3_600_000
-/** How often a running scan looks whether it is to stop, in milliseconds. */
+/** How often a running scan checks whether to stop, in milliseconds. */
 const stopInterval = 200
 
 export interface Maintenance {
-  /** Looks through the model folders as soon as a worker can; while a scan waits or runs, that one is the answer. */
+  /** Scans the model folders as soon as a worker can; a scan that already waits or runs counts. */
   requestScan (): Promise<void>
-  /** Has old jobs removed, the first time at once and then every six hours, by one process of all. */
+  /** Schedules the removal of old jobs, at once and then every six hours, by one of all processes. */
   schedulePurges (): Promise<void>
-  /** Has files of no job removed now and every six hours, however many processes say so. */
+  /** Schedules the removal of unused files, now and every six hours, however many processes call this. */
   scheduleSweeps (): Promise<void>
   queue: Queue
   close (): Promise<void>
@@ -72,13 +72,13 @@ export interface MaintenanceWorker {
 
 export interface MaintenanceWorkerDependencies extends MaintenanceDependencies, ScannerDependencies {
   readonly retention: Retention
-  /** Removes the files of no job that are older than a moment in milliseconds since the epoch. */
+  /** Removes unused files that are older than a time in milliseconds since the epoch. */
   readonly sweep: (before: number) => Promise<SweepReport>
 }
 
 /**
- * Runs scans, purges and sweeps, one of each at a time over all processes. One that a dying process leaves behind is
- * run again by another.
+ * Runs scans, purges and sweeps, one of each at a time over all processes. Another process repeats the task of a dying
+ * one.
  */
 export function createMaintenanceWorker (dependencies: MaintenanceWorkerDependencies): MaintenanceWorker {
   const { connection, keys, scanStatus, log, retention } = dependencies
@@ -100,7 +100,7 @@ export function createMaintenanceWorker (dependencies: MaintenanceWorkerDependen
       }, ending.signal)
       await scanStatus.write({ ...status, state: 'completed', endedAt: Date.now(), report })
     } catch (error) {
-      // this process ends: another one goes on
+      // this process stops: another one continues
       if (closing.aborted) throw error
       const { report } = await scanStatus.read()
       const end = stopped.signal.aborted

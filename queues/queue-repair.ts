@@ -10,24 +10,24 @@ export interface QueueRepairDependencies {
   readonly store: JobStore
   readonly queues: GenerationQueues
   readonly log: Log
-  /** Generations that a job may take where no server dies. */
+  /** Generations that a job can take if no server dies. */
   readonly maxAttempts: number
-  /** Of the lease under which the line is repaired. */
+  /** The fence of the lease under which the queue is repaired. */
   readonly fence: number
-  /** Whether this process works on this run now, from before its record says so until after. */
+  /** Whether this process works on this run now, from before its record shows that until after. */
   readonly isHeld: HeldEntries['has']
 }
 
 /** The queue entries that this process works on. */
 export interface HeldEntries {
   has (entry: Pick<QueueEntry, 'id' | 'run'>): boolean
-  /** Answers what lets go of it again. */
+  /** Returns the function that releases it again. */
   add (entry: GenerationData): () => void
 }
 
 /**
- * By run, not by job: while a job runs, an entry of an earlier run may turn up, which is over at once. Counted, as
- * BullMQ hands out an entry twice whose lock ran out.
+ * By run, not by job: while a job runs, an entry of an earlier run can appear, which is over at once. Counted, as
+ * BullMQ hands out an entry twice if its lock expired.
  */
 export function createHeldEntries (): HeldEntries {
   const held = new Map<string, number>()
@@ -45,25 +45,25 @@ export function createHeldEntries (): HeldEntries {
   }
 }
 
-/** Makes the queue of one server follow its records, on behalf of the process that holds the server's lease. */
+/** Makes the queue of one server follow its records, for the process that holds the server's lease. */
 export interface QueueRepair {
   /**
-   * Puts back in line what the records call running and this process does not run: whoever did is gone. It goes ahead
-   * of its class, without waiting for BullMQ's locks to run out.
-   * @returns the jobs whose generations may still be under way at the server
+   * Returns jobs to the queue that are running by their records but not in this process: their worker is gone. They go
+   * ahead of their class, without waiting until BullMQ's locks expire.
+   * @returns the jobs whose generations can still be running at the server
    */
   takeBack (): Promise<Array<Pick<Job, 'id' | 'startedAt'>>>
-  /** Gives each waiting job that has lost its queue entry, or whose entry a dead worker holds, a new one. */
+  /** Gives a new queue entry to each waiting job that has lost its own, or whose entry a dead worker holds. */
   renewEntries (): Promise<void>
 }
 
-/** A line is looked at in pages, so that a long one never blocks Redis. */
+/** A queue is read in pages, so that a long one never blocks Redis. */
 const page = 500
 
 export function createQueueRepair (dependencies: QueueRepairDependencies): QueueRepair {
   const { server, store, queues, log, fence, maxAttempts, isHeld } = dependencies
 
-  /** False where there is nothing left of it to take back: it ended meanwhile, or another process serves now. */
+  /** False if there is nothing to return: the job finished meanwhile, or another process serves the server now. */
   async function giveBack (job: Job): Promise<boolean> {
     const { id: serverId, alias } = server()
     const claim = { id: job.id, run: job.run, serverId, owner: job.owner ?? '' }
@@ -87,7 +87,7 @@ export function createQueueRepair (dependencies: QueueRepairDependencies): Queue
       for (const job of await store.running(server().id)) {
         if (isHeld(job)) continue
         const isOrphan = await giveBack(job).catch(error => {
-          // One that was deleted meanwhile must not keep the others from being served.
+          // A job that was deleted meanwhile must not block the others.
           log.error({ job: job.id, err: error }, 'could not be taken back; it is tried again')
           return true
         })

@@ -6,12 +6,12 @@ import type { GenerationQueues } from './generation-queue.ts'
 import type { Maintenance } from './maintenance.ts'
 import type { WebhookQueue } from './webhooks.ts'
 
-/** A BullMQ queue under the name that people know it by. */
+/** A BullMQ queue under its public name. */
 export interface NamedQueue {
   readonly name: string
   readonly about: string
   readonly queue: Queue
-  /** How many entries it has in each of BullMQ's states. */
+  /** The number of its entries in each of BullMQ's states. */
   readonly counts: () => Promise<Readonly<Record<string, number>>>
 }
 
@@ -21,12 +21,12 @@ export interface ProcessQueues {
   readonly queues: Pick<GenerationQueues, 'queue'>
   readonly webhooks: { readonly queue: Pick<WebhookQueue, 'queue'> }
   readonly models: { readonly downloadQueue: Pick<DownloadQueue, 'queue'>, readonly maintenance: Pick<Maintenance, 'queue'> }
-  /** Null where no Florence is configured. */
+  /** Null if no Florence is configured. */
   readonly florence: { readonly queue: Pick<FlorenceQueue, 'queue'> } | null
 }
 
 /**
- * Every queue of this moment, for the dashboard, the metrics and the doctor; those of servers come and go with them.
+ * Every current queue, for the dashboard, the metrics and the doctor; each server's queue exists as long as the server.
  */
 export function allQueues ({ registry, queues, webhooks, models, florence }: ProcessQueues): NamedQueue[] {
   return [

@@ -10,7 +10,7 @@ import type { JobEventNotice } from '../src/webhooks/event-body.ts'
 import type { Outbox } from '../src/webhooks/outbox.ts'
 import { closeWorker, keepShortening } from './background-worker.ts'
 
-/** All that Redis and the dashboard get to see of a delivery; everything else is in its record. */
+/** The part of a delivery that Redis and the dashboard see in the queue; everything else is in its record. */
 interface WebhookData {
   readonly eventId: string
   readonly round: number
@@ -20,23 +20,23 @@ const webhookQueueName = 'webhooks'
 
 export interface WebhookQueue extends WebhookQueuePort {
   readonly queue: Queue<WebhookData>
-  /** Puts an entry that waits off, or forward. Nothing happens where it does not wait. */
+  /** Delays a waiting entry, or brings it forward. Does nothing if it does not wait. */
   postpone (entry: WebhookEntry, delayMs: number): Promise<void>
-  /** Takes an entry out whose delivery has ended, unless it is being worked on. */
+  /** Removes the entry of a finished delivery, unless a worker runs it. */
   remove (entry: WebhookEntry): Promise<void>
-  /** Adds an entry anew if the queue has lost it or given it up; whether it had. */
+  /** Adds an entry again if the queue has lost or abandoned it; returns whether it had. */
   restore (entry: WebhookEntry): Promise<boolean>
   close (): Promise<void>
 }
 
-/** The first round bears the event's own id, so that whatever adds it again adds nothing. */
+/** The first round has the event's own id, so that adding it again adds nothing. */
 function entryId ({ id, round }: WebhookEntry): string {
   return round === 0 ? id : `${id}_${round}`
 }
 
 const alive = new Set(['active', 'waiting', 'delayed', 'prioritized', 'waiting-children'])
 
-/** The queue of deliveries, apart from those of generations: a slow receiver holds no server. */
+/** The queue of deliveries, apart from those of generations: a slow receiver delays no server. */
 export function createWebhookQueue (
   { connection, keys, log }: { readonly connection: Redis, readonly keys: Keys, readonly log: Log }
 ): WebhookQueue {
@@ -51,7 +51,7 @@ export function createWebhookQueue (
   async function add (entry: WebhookEntry): Promise<void> {
     await queue.add('deliver', { eventId: entry.id, round: entry.round }, {
       jobId: entryId(entry),
-      // Further attempts follow our own schedule, kept in the record.
+      // Further attempts follow our own schedule, stored in the record.
       attempts: 1,
       removeOnComplete: { age: 3600, count: 500 },
       removeOnFail: { age: 86_400, count: 500 }
@@ -63,7 +63,7 @@ export function createWebhookQueue (
     add,
     async postpone (entry, delayMs) {
       const found = await queue.getJob(entryId(entry))
-      // One that is not waiting, or not any more, is being seen to by somebody else.
+      // If it does not wait, or no longer waits, another worker handles it.
       if (await found?.isDelayed()) await found?.changeDelay(delayMs).catch(() => {})
     },
     async remove (entry) {
@@ -83,13 +83,13 @@ export function createWebhookQueue (
 }
 
 export interface WebhookRelay {
-  /** Makes deliveries of all that is in the outbox. */
+  /** Turns everything in the outbox into deliveries. */
   drain (): Promise<void>
   close (): Promise<void>
 }
 
 export interface WebhookRelayDependencies {
-  /** In subscriber mode, shared. */
+  /** A shared connection in subscriber mode. */
   readonly subscriber: Redis
   readonly keys: Keys
   readonly outbox: Outbox
@@ -101,13 +101,13 @@ export interface WebhookRelayDependencies {
   readonly log: Log
 }
 
-/** How often lost notices and lost queue entries are looked for, in milliseconds. */
+/** How often to look for lost notices and lost queue entries, in milliseconds. */
 const sweepInterval = 30_000
 const page = 100
 
 /**
- * Turns the outbox into deliveries: record, then queue entry, then the outbox entry goes. A crash between two steps
- * leaves an entry that is turned into the same delivery again. Several relays at once do the same work twice at worst.
+ * Turns the outbox into deliveries: record, then queue entry, then it removes the outbox entry. A crash between two
+ * steps leaves an entry that becomes the same delivery again. Several relays at once at worst do the same work twice.
  */
 export async function startWebhookRelay (dependencies: WebhookRelayDependencies): Promise<WebhookRelay> {
   const { subscriber, keys, outbox, deliveries, queue, deliveryOf, retention, log } = dependencies
@@ -121,7 +121,7 @@ export async function startWebhookRelay (dependencies: WebhookRelayDependencies)
     if (delivery !== null) {
       const created = await deliveries.create(delivery)
       const round = created ? 0 : (await deliveries.find(delivery.id))?.round ?? 0
-      // A known delivery may lack its entry; one that has ended is recognised when its entry is worked on.
+      // A known delivery can lack its entry; a finished one is recognised when a worker runs its entry.
       await queue.add({ id: delivery.id, round })
     }
     await outbox.remove(entryId)
@@ -142,7 +142,7 @@ export async function startWebhookRelay (dependencies: WebhookRelayDependencies)
     return draining
   }
 
-  /** Gives every pending delivery that the queue has lost a new entry, and forgets old ones. */
+  /** Gives a new entry to every pending delivery that the queue has lost, and deletes old ones. */
   async function sweep (): Promise<void> {
     await drain()
     for (let offset = 0; !closing.signal.aborted; offset += page) {
@@ -187,7 +187,7 @@ export async function startWebhookRelay (dependencies: WebhookRelayDependencies)
 }
 
 export interface WebhookWorker {
-  /** Takes no further delivery; resolves when attempts under way are over or the deadline passed. */
+  /** Takes no further delivery; resolves when running attempts are over or the deadline has passed. */
   close (deadlineMs: number): Promise<void>
 }
 
@@ -196,20 +196,23 @@ export interface WebhookWorkerDependencies {
   readonly keys: Keys
   readonly deliverer: Deliverer
   readonly queue: Pick<WebhookQueue, 'postpone' | 'remove'>
-  /** Attempts at a time. */
+  /** Number of concurrent attempts. */
   readonly concurrency: number
   readonly log: Log
 }
 
 /**
- * How long an entry waits for room at its endpoint, in milliseconds, give or take a half. Whoever leaves the endpoint
- * sees to those who wait; this is for the case that nobody leaves, because a process died.
+ * How long an entry waits for a free slot at its endpoint, in milliseconds, plus or minus a half. Normally a finished
+ * delivery makes the attempts of the waiting ones; this covers the case that none finishes because a process died.
  */
 const standByWait = 20_000
-/** For so long one entry sees to others that wait for the same receiver; then other receivers have their turn. */
+/**
+ * How long one entry handles others that wait for the same receiver, before other receivers are served; in
+ * milliseconds.
+ */
 const longestTurn = 2000
 
-/** Hands the entries of the webhook queue to what delivers them. */
+/** Delivers the entries of the webhook queue. */
 export function createWebhookWorker (dependencies: WebhookWorkerDependencies): WebhookWorker {
   const { connection, keys, deliverer, queue, concurrency, log } = dependencies
 
@@ -227,7 +230,7 @@ export function createWebhookWorker (dependencies: WebhookWorkerDependencies): W
     if (next.kind !== 'done') throw new DelayedError()
   }
 
-  /** Makes the attempts of deliveries that found no room; their own entries stand by until they are over. */
+  /** Makes the attempts of deliveries that found no free slot; their own entries are the fallback. */
   async function seeToWaiting (receiver: Receiver): Promise<void> {
     const until = performance.now() + longestTurn
     for (;;) {
@@ -246,7 +249,7 @@ export function createWebhookWorker (dependencies: WebhookWorkerDependencies): W
     prefix: keys.bullPrefix,
     concurrency,
     skipVersionCheck: true,
-    // A worker that died loses its deliveries to others within seconds; sending one twice is harmless.
+    // Others take over the deliveries of a dead worker within seconds; sending one twice is harmless.
     lockDuration: 10_000,
     stalledInterval: 5000,
     maxStalledCount: 1000,

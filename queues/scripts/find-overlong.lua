@@ -1,14 +1,14 @@
 --[[
-  Which delayed entries of a queue are due later than their whole delay from now. Scores are moments times 4096.
+  Finds the delayed entries of a queue that are due later than their whole delay from now. Scores are times × 4096.
 
   KEYS[1]  delayed entries
   ARGV[1]  common beginning of the keys of entries
   ARGV[2]  now, in milliseconds
-  ARGV[3]  first rank to look at
-  ARGV[4]  last rank to look at
-  ARGV[5]  by how much the clocks of machines may differ, in milliseconds
+  ARGV[3]  first rank to check
+  ARGV[4]  last rank to check
+  ARGV[5]  by how much the clocks of machines can differ, in milliseconds
 
-  Answers { how many were looked at, id of one, its delay, id of the next, … }
+  Answers { how many were checked, id of one, its delay, id of the next, … }
 ]]
 local entries = redis.call('ZREVRANGE', KEYS[1], ARGV[3], ARGV[4], 'WITHSCORES')
 local answer = { #entries / 2 }

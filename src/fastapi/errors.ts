@@ -1,4 +1,4 @@
-/** What a Python exception inside a handler becomes: status 500 with the name of its class. */
+/** A Python exception inside a handler: status 500 with the name of its class. */
 export class PythonError extends Error {
   override readonly name = 'PythonError'
   readonly className: string
@@ -9,7 +9,7 @@ export class PythonError extends Error {
   }
 }
 
-/** What Python says where a function is called without these arguments. */
+/** Python's error for a function call without these arguments. */
 export function missingArguments (name: string, missing: readonly string[]): PythonError {
   const quoted = missing.map(one => `'${one}'`)
   const last = quoted.at(-1) ?? ''
@@ -43,7 +43,7 @@ export class ValidationFailure extends Error {
   }
 }
 
-/** The simulated server process died while this was under way: nobody gets an answer. */
+/** The simulated server process died during the request: no client gets an answer. */
 export class ProcessDied extends Error {
   override readonly name = 'ProcessDied'
 
@@ -60,7 +60,7 @@ interface ErrorAnswer {
   readonly isTimed: boolean
 }
 
-/** Errors as A1111's own middleware words them: always the same four keys, except for 422. */
+/** Errors in the words of A1111's own middleware: always the same four keys, except for 422. */
 export function renderA1111Error (error: unknown): ErrorAnswer {
   if (error instanceof ValidationFailure) {
     return { status: 422, body: { detail: error.details }, headers: {}, isTimed: true }
@@ -73,13 +73,13 @@ export function renderA1111Error (error: unknown): ErrorAnswer {
   return { status: 500, body: { error: className, detail: '', body: '', errors: message }, headers: {}, isTimed: false }
 }
 
-/** A mistake of the simulator itself looks like one of A1111's, too. */
+/** An error of the simulator itself also looks like one of A1111's. */
 function asPythonError (error: unknown): { className: string, message: string } {
   if (error instanceof PythonError) return error
   return { className: 'Exception', message: error instanceof Error ? error.message : String(error) }
 }
 
-/** Errors as Forge words them: FastAPI's own for HTTPException, a `message` instead of `errors` for the rest. */
+/** Errors in Forge's words: FastAPI's own for HTTPException, a `message` instead of `errors` for the rest. */
 export function renderForgeError (error: unknown): ErrorAnswer {
   if (error instanceof ValidationFailure) {
     return { status: 422, body: { detail: error.details }, headers: {}, isTimed: false }
@@ -92,7 +92,7 @@ export function renderForgeError (error: unknown): ErrorAnswer {
   return { status: 500, body: { error: className, detail: '', body: '', message }, headers: {}, isTimed: false }
 }
 
-/** Errors as sd.cpp's server words them. */
+/** Errors in the words of sd.cpp's server. */
 export function renderSdcppError (error: unknown): ErrorAnswer {
   const message = error instanceof Error ? error.message : String(error)
   if (error instanceof HttpException) {
@@ -101,7 +101,7 @@ export function renderSdcppError (error: unknown): ErrorAnswer {
   return { status: 500, body: { error: 'server_error', message }, headers: {}, isTimed: false }
 }
 
-/** Errors as SD.Next words them: A1111's keys with the status among them, and a TypeError as a text alone. */
+/** Errors in SD.Next's words: A1111's keys including the status, and a TypeError as text only. */
 export function renderSdnextError (error: unknown): ErrorAnswer {
   if (error instanceof ValidationFailure) {
     return { status: 422, body: { detail: error.details }, headers: {}, isTimed: true }

@@ -1,4 +1,4 @@
-/** Where and why a text stops being JSON, as Python's decoder would say. */
+/** Where and why a text stops being JSON, in the words of Python's decoder. */
 export interface JsonMistake {
   readonly message: string
   readonly position: number
@@ -8,12 +8,12 @@ export interface JsonMistake {
 
 interface Mistake { readonly message: string, readonly position: number }
 
-/** Where reading goes on, or what stopped it. */
+/** Where reading continues, or the mistake that stopped it. */
 type Step = number | Mistake
 
 /**
- * Finds the first mistake in a text that `JSON.parse` refuses. V8's own message names no position for short
- * texts and changes with its version, hence this reader, which keeps no values.
+ * Finds the first mistake in a text that `JSON.parse` rejects. V8's own message has no position for short texts and
+ * changes with its version; therefore this reader exists. It keeps no values.
  */
 export function locateJsonMistake (text: string): JsonMistake {
   const end = readValue(text, skipSpace(text, 0))

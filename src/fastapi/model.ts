@@ -1,7 +1,7 @@
 import { noteFloat, parseJsonText } from '../lib/exact-json.ts'
 import { type ValidationDetail, ValidationFailure } from './errors.ts'
 
-/** What a field of a request model holds. `strings` is a list of texts, `choice` one of `choices`. */
+/** The type of a field of a request model. `strings` is a list of strings, `choice` one of `choices`. */
 export type FieldKind = 'string' | 'integer' | 'number' | 'boolean' | 'object' | 'list' | 'strings' | 'choice' | 'any'
 
 /** One field of a request model of A1111. */
@@ -11,7 +11,7 @@ interface Field {
   /** Whether null is accepted. */
   readonly nullable: boolean
   readonly required: boolean
-  /** Where a float has a whole number for its default, which Python leaves as it is. */
+  /** Set if a float has a whole number as its default, which Python keeps as it is. */
   readonly isFallbackWhole?: true
   readonly choices?: readonly number[]
   readonly atLeast?: number
@@ -21,24 +21,24 @@ interface Field {
 
 export type Model = Readonly<Record<string, Field>>
 
-/** A field that may be left out and may be null. */
+/** A field that can be omitted and can be null. */
 export function optional (kind: FieldKind, fallback: unknown = null): Field {
   return { kind, fallback, nullable: true, required: false }
 }
 
-/** A field that may be left out but not be null, within bounds where those are given. */
+/** A field that can be omitted but must not be null, within the given bounds. */
 export function strict (
   kind: FieldKind, fallback: unknown, bounds: Pick<Field, 'choices' | 'atLeast' | 'above' | 'atMost'> = {}
 ): Field {
   return { kind, fallback, nullable: false, required: false, ...bounds }
 }
 
-/** A field that must be there. */
+/** A required field. */
 export function required (kind: FieldKind): Field {
   return { kind, fallback: undefined, nullable: false, required: true }
 }
 
-/** Why a value does not fit, in the words of one pydantic. */
+/** Why a value is invalid, in the words of one pydantic version. */
 export interface Problem {
   readonly type: string
   readonly msg: string
@@ -47,12 +47,12 @@ export interface Problem {
 
 export type Coercion = { readonly value: unknown } | { readonly problem: Problem }
 
-/** How one version of pydantic reads values and words its complaints. */
+/** How one version of pydantic reads values and words its errors. */
 export interface Dialect {
   readonly coerce: (kind: Exclude<FieldKind, 'any' | 'choice'>, value: unknown) => Coercion
   readonly missing: Problem
   readonly notAnObject: (value: unknown) => Problem
-  /** For a body that is any object, without a model. */
+  /** The problem of a body that must be an object, without a model. */
   readonly notADict: Problem
   /** Whether an empty list passes for an object. */
   readonly takesEmptyLists: boolean
@@ -68,14 +68,14 @@ export interface Dialect {
   ) => Record<string, unknown>
 }
 
-/** What came instead of a JSON body: nothing, or bytes under another content type. */
+/** Replaces a missing JSON body: an empty one, or bytes of another content type. */
 export const noBody = Symbol('no body')
 export const foreignBody = Symbol('a body that is not declared as JSON')
 
 /**
- * Parses a body as FastAPI does, before anything else looks at the request.
+ * Parses a body like FastAPI, before any other code sees the request.
  *
- * @throws ValidationFailure for text that is no JSON
+ * @throws ValidationFailure for text that is not JSON
  */
 export function parseBody (dialect: Dialect, body: Buffer, contentType: string | undefined): unknown {
   if (body.length === 0) return noBody
@@ -92,7 +92,7 @@ export function parseBody (dialect: Dialect, body: Buffer, contentType: string |
 }
 
 /**
- * Reads a body that is any object.
+ * Reads a body that can be any object.
  *
  * @throws ValidationFailure for everything else
  */
@@ -104,7 +104,7 @@ export function readObject (dialect: Dialect, source: unknown): Record<string, u
 /**
  * Reads a request as one of A1111's models: every field present, coerced, unknown ones dropped.
  *
- * @throws ValidationFailure with one entry for each field that does not fit
+ * @throws ValidationFailure with one entry for each invalid field
  */
 export function readModel (
   dialect: Dialect, model: Model, source: unknown, place: 'body' | 'query' = 'body'
@@ -127,7 +127,7 @@ export function readModel (
     values[name] = readField(dialect, field, given[name], [place, name], details)
   }
   if (details.length > 0) throw new ValidationFailure(details)
-  // Python says 7.0 wherever a float was declared, also for what came as 7.
+  // Python writes 7.0 for every declared float, also if the request has 7.
   for (const [name, { kind, isFallbackWhole }] of Object.entries(model)) {
     if (kind === 'number' && (isFallbackWhole !== true || Object.hasOwn(given, name))) noteFloat(values, name)
   }
@@ -173,7 +173,7 @@ function readField (
   return read
 }
 
-/** Lists and objects must not be shared between requests; the rest costs nothing to share. */
+/** Lists and objects must not be shared between requests; other values can be. */
 function copyOf (fallback: unknown): unknown {
   return typeof fallback === 'object' && fallback !== null ? structuredClone(fallback) : fallback
 }

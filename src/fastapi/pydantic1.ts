@@ -15,7 +15,7 @@ const truths = new Map<unknown, boolean>([
   ...['0', 'off', 'f', 'false', 'n', 'no'].map(word => [word, false] as const)
 ])
 
-/** pydantic 1 (A1111): reads what can somehow be read, so that "20" and 20.5 are both 20 steps. */
+/** pydantic 1 (A1111): converts every value that it can, so that "20" and 20.5 are both 20 steps. */
 export const pydantic1: Dialect = {
   coerce: coerceLeniently,
   missing: { type: 'value_error.missing', msg: 'field required' },
@@ -73,7 +73,7 @@ function readInteger (value: unknown): Coercion {
   return { problem: integer }
 }
 
-/** Python's integers have no end; text may have 4300 digits. */
+/** Python's integers are unbounded; text can have 4300 digits. */
 function wholeNumber (digits: string): Coercion {
   const value = readWholeNumber(digits)
   return value === undefined ? { problem: integer } : { value }

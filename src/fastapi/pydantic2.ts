@@ -20,7 +20,7 @@ const truths = new Map([
   ...['0', 'off', 'f', 'false', 'n', 'no'].map(word => [word, false] as const)
 ])
 
-/** pydantic 2 (Forge): still reads numbers out of texts, but no longer cuts fractions off. */
+/** pydantic 2 (Forge): still reads numbers from text, but no longer truncates fractions. */
 export const pydantic2: Dialect = {
   coerce: coerceStrictly,
   missing: { type: 'missing', msg: 'Field required' },
@@ -57,7 +57,7 @@ export const pydantic2: Dialect = {
   }
 }
 
-/** A bound of a float is one itself. */
+/** A bound of a float is a float too. */
 function bound (name: string, limit: number | bigint, kind?: FieldKind): Record<string, unknown> {
   const ctx = { [name]: limit }
   if (kind === 'number') noteFloat(ctx, name)

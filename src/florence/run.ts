@@ -12,14 +12,14 @@ import { checkImageHeader, type ImageLimits } from '../media/images.ts'
 import type { MediaStore } from '../media/store.ts'
 import type { FlorenceStore, FlorenceTask } from './task.ts'
 
-/** What Florence makes of a picture. */
+/** Florence's answer about an image. */
 export interface FlorenceAnswer {
   readonly text: string | null
   readonly image: Buffer | null
 }
 
 interface FlorenceClient {
-  /** @throws FlorenceRefusal where asking again would not help, else Error with what went wrong */
+  /** @throws FlorenceRefusal if asking again would not help; otherwise Error with the cause */
   ask (question: FlorenceQuestion, signal: AbortSignal): Promise<FlorenceAnswer>
 }
 
@@ -30,7 +30,7 @@ export interface FlorenceQuestion {
   readonly prompt: string
 }
 
-/** The service said that it cannot. */
+/** The service refused the request. */
 class FlorenceRefusal extends Error {}
 
 const model = 'microsoft/Florence-2-large'
@@ -38,8 +38,8 @@ const timeoutMs = 300_000
 const maxBytes = 64 * 1024 * 1024
 
 /**
- * A Florence-2 service made with Gradio 4 or later: files are uploaded, each call gives an event, and the event's
- * stream ends with what came of it. Older ones answer the call itself.
+ * A Florence-2 service made with Gradio 4 or later: it accepts file uploads, each call returns an event, and the
+ * event's stream ends with the result. Older ones answer the call directly.
  */
 export function createFlorenceClient (address: URL): FlorenceClient {
   const base = withoutTrailing(address.href, '/')
@@ -86,7 +86,7 @@ export function createFlorenceClient (address: URL): FlorenceClient {
     return direct as unknown[]
   }
 
-  /** A file of the service itself, wherever its answer says that it is. */
+  /** A file of the service itself, wherever its answer points. */
   async function imageOf (value: unknown, signal: AbortSignal): Promise<Buffer | null> {
     const { path, image } = fieldsOf(value)
     if (objectOf(image) !== null || typeof image === 'string') return await imageOf(image, signal)
@@ -137,19 +137,19 @@ export interface FlorenceRunnerDependencies {
   readonly media: Pick<MediaStore, 'createOutputSink' | 'removeOutput'>
   readonly limits: ImageLimits
   readonly reachOf: (keyId: string | null) => Promise<Reach>
-  /** Has whoever wants to know told how a task ended; telling twice is telling once. */
+  /** Reports the end of a task to its receiver; a repetition has no effect. */
   readonly onFinished: (ended: FlorenceTask) => Promise<void>
 }
 
 const fetchDeadline = 30_000
 
-/** Faults that another try does not mend. */
+/** Faults that a retry does not fix. */
 const finalFaults = [FlorenceRefusal, EgressRefusal, ServiceError]
 
 /**
- * One attempt at a task, with its end written unless it is to be tried again.
+ * One attempt at a task. Stores the end unless there is a further attempt.
  * @param last whether there is no further attempt
- * @throws Error for what may go better next time
+ * @throws Error for a failure that a retry can fix
  */
 export async function runFlorenceTask (
   id: string, last: boolean, dependencies: FlorenceRunnerDependencies, closing: AbortSignal
@@ -170,8 +170,8 @@ export async function runFlorenceTask (
 }
 
 /**
- * Told first: whoever dies between the two does it all again, and the receiver hears of it once. A task that was
- * cancelled is not told of.
+ * Reports first: if the process dies between the two steps, another repeats both, and the receiver gets one report. A
+ * cancelled task is not reported.
  */
 async function end (
   task: FlorenceTask, outcome: Pick<FlorenceTask, 'status' | 'text' | 'image' | 'problem'>,
@@ -184,7 +184,7 @@ async function end (
   return await store.move(task.id, ['processing'], status, { ...change, endedAt })
 }
 
-/** We fetch the picture, not Florence, which may stand where it could reach what nobody from outside should. */
+/** StableQueue fetches the image, not Florence, which could reach internal addresses that clients must not reach. */
 async function answerTo (
   { id, keyId, imageUrl, task, mode, prompt, createdAt }: FlorenceTask,
   { guard, limits, client, media, reachOf }: FlorenceRunnerDependencies, signal: AbortSignal

@@ -9,12 +9,12 @@ import { eventId } from '../webhooks/outbox.ts'
 import type { WebhookService } from '../jobs/submit.ts'
 import { type FlorenceStore, type FlorenceTask, newFlorenceId } from './task.ts'
 
-/** Who may open the address of a task's receiver. */
+/** The owner under which the address of a task's receiver is encrypted. */
 const ownerOf = (id: string): string => `florence:${id}`
 
 /**
- * The delivery that tells how a task ended, in async-proxy's form or as other events are; null where nobody wants to
- * know. The same task gives the same delivery, however often it is made.
+ * The delivery that reports the end of a task, in async-proxy's form or in the form of other events; null if no
+ * receiver was named. The same task always gives the same delivery.
  * @param link address of its image, or null
  */
 export function florenceDelivery (task: FlorenceTask, link: string | null): NewDelivery | null {
@@ -69,19 +69,19 @@ export function florenceDelivery (task: FlorenceTask, link: string | null): NewD
   }
 }
 
-/** What callers do with questions to Florence. */
+/** Clients' actions on questions to Florence. */
 export interface FlorenceService {
   readonly store: FlorenceStore
   /** @throws ServiceError naming the field, `missing_required_field` in async-proxy's words */
   order (body: unknown, by: FlorenceCaller): Promise<FlorenceTask>
-  /** False where it has ended. */
+  /** False if it has finished. */
   cancel (id: string): Promise<boolean>
 }
 
 export interface FlorenceCaller {
   readonly keyId: string | null
   readonly webhook: WebhookRequest | null
-  /** Where the caller reached us. */
+  /** Where the client reached us. */
   readonly baseUrl: string
 }
 

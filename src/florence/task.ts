@@ -6,7 +6,7 @@ import type { Keys } from '../lib/keys.ts'
 import { loadScript } from '../redis/scripts.ts'
 import type { Subscription } from '../jobs/webhook-request.ts'
 
-/** What Florence is asked about a picture. */
+/** A question to Florence about an image. */
 export interface FlorenceOrder {
   /** Id of the access key that asked; null for an administrator. */
   readonly keyId: string | null
@@ -18,7 +18,7 @@ export interface FlorenceOrder {
   readonly prompt: string
 }
 
-/** A question to Florence as Redis holds it. Moments are milliseconds since the epoch. */
+/** A question to Florence as Redis holds it. Timestamps are milliseconds since the epoch. */
 export interface FlorenceTask extends FlorenceOrder {
   readonly id: string
   readonly status: JobStatus
@@ -38,11 +38,11 @@ export interface FlorenceStore {
   find (id: string): Promise<FlorenceTask | null>
   /** Newest first, the last thousand. */
   list (): Promise<FlorenceTask[]>
-  /** Lets a task in one of these states enter another; whether it was in one of them. */
+  /** Moves a task from one of these states to another; returns whether it was in one of them. */
   move (id: string, from: readonly JobStatus[], to: JobStatus, change?: FlorenceChange): Promise<boolean>
 }
 
-/** Ended ones are forgotten after a day, when their images go as those of no job, in seconds. */
+/** Finished tasks are deleted after a day, when their images count as unused; in seconds. */
 const kept = 86_400
 const maxListed = 1000
 

@@ -1,16 +1,16 @@
 import { foldedText } from '../lib/text.ts'
 
-/** What a model was made for. */
+/** The base model that a model was made for. */
 export interface BaseModel {
-  /** Civitai's word, where it has one. */
+  /** Civitai's word, if it has one. */
   readonly name: string
-  /** Models of one family share an architecture: their LoRAs load, and a server either runs them or does not. */
+  /** Models of one family share an architecture: their LoRAs load, and a server runs either all of them or none. */
   readonly family: string
 }
 
 /**
- * The base models of today and all words for them, reduced to letters and digits; the first row that fits counts.
- * Sources of the words:
+ * The current base models and all words for them, reduced to letters and digits; the first matching row counts. Sources
+ * of the words:
  * - Civitai's `baseModel` (civitai/civitai, src/shared/constants/base-model.constants.ts): "Flux.1 D", "ZImageTurbo"
  * - modelspec.architecture (Stability-AI/ModelSpec; kohya-ss/sd-scripts, library/sai_model_spec.py; the same file of
  *   kohya-ss/musubi-tuner): "stable-diffusion-xl-v1-base", "flux-1-dev", "lumina-2", "hunyuan-image-2.1"
@@ -74,19 +74,22 @@ const rows: ReadonlyArray<readonly [name: string, family: string, words: RegExp]
   ['OmniGen2', 'OmniGen2', /^omnigen2/]
 ]
 
-/** Letters that words for base models have at most. */
+/** The most letters of a word for a base model. */
 const longestWord = 100
 
-/** What a word of any of these sources means; null for words that none of them has. */
+/** The meaning of a word from any of these sources; null for unknown words. */
 export function baseModelOf (word: string): BaseModel | null {
-  // "flux-1-dev/lora": the adapter stands behind
+  // "flux-1-dev/lora": the adapter comes last
   const [base = ''] = word.slice(0, longestWord).split('/')
   const plain = foldedText(base).replace(/[^a-z0-9]+/g, '')
   const row = rows.find(([, , words]) => words.test(plain))
   return row === undefined ? null : { name: row[0], family: row[1] }
 }
 
-/** Checkpoints by whose names trainers are told apart from the SDXL that they are (ss_sd_model_name). */
+/**
+ * Checkpoints of the SDXL architecture that count as base models of their own, by the names that trainers write
+ * (ss_sd_model_name).
+ */
 const finerNames: ReadonlyArray<readonly [name: string, words: RegExp]> = [
   ['Pony', /pony/i],
   ['NoobAI', /noob/i],
@@ -94,8 +97,8 @@ const finerNames: ReadonlyArray<readonly [name: string, words: RegExp]> = [
 ]
 
 /**
- * What a trainer's words mean: the finest of them.
- * @param words from the most telling on, such as modelspec.architecture and ss_base_model_version
+ * The most specific base model among a trainer's words.
+ * @param words the most meaningful first, such as modelspec.architecture and ss_base_model_version
  * @param trainedOn file name of the checkpoint
  */
 export function trainedBase (words: readonly string[], trainedOn: string): string | null {
@@ -106,7 +109,7 @@ export function trainedBase (words: readonly string[], trainedOn: string): strin
   return finerNames.find(([, name]) => name.test(trainedOn))?.[0] ?? found.name
 }
 
-/** Whether two words mean the same base model, however they are written. */
+/** Whether two words mean the same base model, in any spelling. */
 export function isSameBase (wanted: string, known: string): boolean {
   if (foldedText(wanted.trim()) === foldedText(known.trim())) return true
   const name = baseModelOf(wanted)?.name

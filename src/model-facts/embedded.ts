@@ -10,17 +10,17 @@ const longestHeader = 100_000_000
 const headerBounds = { depth: 32, values: 3_000_000 }
 
 export interface SafetensorsHeader {
-  /** What was written about the file when it was made; values are text. */
+  /** The metadata that was written when the file was created; values are text. */
   readonly metadata: JsonObject
   readonly tensorNames: readonly string[]
-  /** Bytes of a whole file: where its last tensor ends. Null where the places of its tensors make no sense. */
+  /** Bytes of a whole file: where its last tensor ends. Null if the offsets of its tensors are invalid. */
   readonly end: number | null
 }
 
 /**
  * The header of a safetensors file, without the rest: eight bytes of length (little endian), then JSON
  * (huggingface/safetensors, "Format").
- * @returns null for what is none
+ * @returns null for other files
  */
 export async function readSafetensorsHeader (file: FileHandle, size: number): Promise<SafetensorsHeader | null> {
   const head = Buffer.alloc(8)
@@ -58,7 +58,7 @@ function endOf (tensors: readonly unknown[], begin: number): number | null {
 const maxTags = 20
 const maxTriggerWords = 50
 
-/** What a file says about itself: the model specification of Stability AI, and what kohya's trainer writes. */
+/** The facts in a file: the model specification of Stability AI, and the metadata of kohya's trainer. */
 export function embeddedFacts ({ metadata }: SafetensorsHeader): ModelFacts {
   const phrase = textOf(metadata['modelspec.trigger_phrase'])
   const description = textOf(metadata['modelspec.description'])
@@ -75,10 +75,10 @@ export function embeddedFacts ({ metadata }: SafetensorsHeader): ModelFacts {
   }
 }
 
-/** Letters that are kept of each text in what a server told, which keeps thousands of them in memory. */
+/** The most letters kept of each text that a server reports, since thousands of them stay in memory. */
 const longestReported = { description: 4000, other: 2000 } as const
 
-/** The same out of a server's list of LoRAs, with short texts only; null where it tells nothing. */
+/** The same from a server's list of LoRAs, with short texts only; null if it has no facts. */
 export function factsFromServer (metadata: JsonObject): ModelFacts | null {
   const cut = Object.fromEntries(Object.entries(metadata).map(([name, value]) => typeof value === 'string'
     ? [name, value.slice(0, name === 'modelspec.description' ? longestReported.description : longestReported.other)]
@@ -87,7 +87,7 @@ export function factsFromServer (metadata: JsonObject): ModelFacts | null {
   return saysNothing(facts) ? null : facts
 }
 
-/** Null where the file says nothing of how it was made. */
+/** Null if the file does not describe its training. */
 function trainingOf (metadata: JsonObject): Training | null {
   const [, modelHash = null] = /^(?:0x)?([0-9a-f]{12,64})$/i.exec(textOf(metadata.sshs_model_hash) ?? '') ?? []
   const [, width, height = width] = /^\D{0,3}(\d{2,5})(?:\D{1,5}(\d{2,5}))?\D{0,3}$/.exec(wordOf(metadata.ss_resolution)) ?? []
@@ -106,14 +106,14 @@ function wordOf (value: unknown): string {
   return typeof value === 'number' ? String(value) : textOf(value) ?? ''
 }
 
-/** Trainers write numbers as text, and words such as Dynamic in place of them. */
+/** Trainers write numbers as text, or words such as Dynamic instead. */
 function positive (value: unknown): number | null {
   const word = wordOf(value).trim()
   const number = word === '' ? NaN : Number(word)
   return number > 0 && number <= 1_000_000 ? number : null
 }
 
-/** What kind of model the header shows; null where it does not. */
+/** The type of model that the header shows; null if it does not. */
 export function embeddedType ({ metadata, tensorNames }: SafetensorsHeader): ModelType | null {
   const architecture = textOf(metadata['modelspec.architecture']) ?? ''
   if (architecture.endsWith('/lora') || metadata.ss_network_module !== undefined) return 'lora'
@@ -132,7 +132,7 @@ function baseOf (metadata: JsonObject): string | null {
   const words = [metadata['modelspec.architecture'], metadata.ss_base_model_version].flatMap(word => textOf(word) ?? [])
   const found = trainedBase(words, textOf(metadata.ss_sd_model_name) ?? '')
   if (found !== null) return found
-  // trainers of the first years said only this
+  // trainers of the first years wrote only this
   return metadata.ss_v2 === 'True' ? 'SD 2' : metadata.ss_v2 === 'False' ? 'SD 1.5' : null
 }
 

@@ -3,7 +3,7 @@ import { baseModelOf } from './base-models.ts'
 
 export type { ModelType }
 
-/** What is told about a model by one source; null or empty where that source is silent. */
+/** The facts about a model from one source; null or empty if the source has none. */
 export interface ModelFacts {
   readonly name: string | null
   readonly baseModel: string | null
@@ -14,28 +14,28 @@ export interface ModelFacts {
   readonly triggerWords: readonly string[]
   /** Recommended weight of a LoRA. */
   readonly weight: number | null
-  /** Whether it is not safe for work, where its owner said so; Civitai's word is in `civitai`. */
+  /** Whether it is not safe for work, if its owner said so; Civitai's rating is in `civitai`. */
   readonly nsfw: boolean | null
   readonly civitai: CivitaiFacts | null
-  /** Absent in what earlier versions kept. */
+  /** Absent in records of earlier versions. */
   readonly training?: Training | null
 }
 
-/** How a LoRA was made, as its trainer wrote into the file; null where it did not. */
+/** How a LoRA was trained, as its trainer wrote into the file; null if it did not. */
 export interface Training {
   /** SHA-256 of its tensors without the header, in lower case: Civitai's AutoV3 is its first twelve digits. */
   readonly modelHash: string | null
-  /** The name that it was saved under. */
+  /** The name under which it was saved. */
   readonly outputName: string | null
   /** File name of the checkpoint that it was trained on. */
   readonly checkpoint: string | null
-  /** Of the pictures, such as 512x768. */
+  /** Resolution of the training images, such as 512x768. */
   readonly resolution: string | null
   readonly dim: number | null
   readonly alpha: number | null
 }
 
-/** What Civitai knows about the version of a model that a file is. */
+/** Civitai's facts about the model version of a file. */
 export interface CivitaiFacts {
   readonly modelId: number | null
   readonly versionId: number | null
@@ -46,13 +46,13 @@ export interface CivitaiFacts {
   readonly nsfw: boolean
   readonly downloadUrl: string | null
   readonly images: readonly CivitaiImage[]
-  /** Milliseconds since the epoch; null where a file of unknown age told it. */
+  /** Milliseconds since the epoch; null if they came from a file of unknown age. */
   readonly fetchedAt: number | null
-  /** Absent in what earlier versions kept. */
+  /** Absent in records of earlier versions. */
   readonly stats?: CivitaiStats
 }
 
-/** What people at Civitai made of a version; null where it does not say. */
+/** Civitai's ratings of a version; null for unknown ones. */
 export interface CivitaiStats {
   readonly downloads: number | null
   readonly favorited: number | null
@@ -66,41 +66,43 @@ export interface CivitaiImage {
   readonly height: number | null
 }
 
-/** Who told the facts of a model, from the one who is believed first. */
+/** The sources of facts, the most trusted first. */
 const factSources = ['person', 'civitai', 'embedded'] as const
 type FactSource = (typeof factSources)[number]
 
-/** A model file that this machine can see. Moments are milliseconds since the epoch. */
+/** A model file that this machine can see. Timestamps are milliseconds since the epoch. */
 export interface ModelFile {
   /** Real path on this machine; never leaves it. */
   readonly absolutePath: string
   /** Real path of the configured folder that it was found in. */
   readonly root: string
-  /** From the folder of its type on, with forward slashes: how a server of the same folders would name it. */
+  /**
+   * Path within the folder of its type, with forward slashes: a server with the same folders would name it like this.
+   */
   readonly path: string
   readonly type: ModelType
   readonly lycoris: boolean
   readonly size: number
   readonly createdAt: number
   readonly modifiedAt: number
-  /** Device and inode, which stay when a file is renamed. */
+  /** Device and inode, which do not change when a file is renamed. */
   readonly inode: string
-  /** Of the whole file, lower case; null until it was computed. */
+  /** Hash of the whole file, lower case; null until it is computed. */
   readonly sha256: string | null
   /** First 12 digits of the SHA-256 of the tensors without header, as Civitai names LoRAs. */
   readonly autoV3: string | null
   readonly facts: Readonly<Partial<Record<FactSource, ModelFacts>>>
   /** File names of preview images beside it. */
   readonly previews: readonly string[]
-  /** Sidecars that could not be read, and why; absent in what earlier versions kept. */
+  /** Sidecars that could not be read, and why; absent in records of earlier versions. */
   readonly unreadable?: ReadonlyArray<{ readonly name: string, readonly reason: string }>
-  /** Whether its sidecars are about several versions, of which only its hash tells which it is. */
+  /** Whether its sidecars describe several versions, so that only its hash identifies the right one. */
   readonly awaitsHash?: boolean
   /** Names and times of all files that were read beside it, to notice when one changes. */
   readonly companions: string
 }
 
-/** What one server reports about one model. */
+/** One server's report about one model. */
 export interface ReportedModel {
   readonly serverId: string
   readonly type: ModelType
@@ -110,33 +112,33 @@ export interface ReportedModel {
   readonly lycoris: boolean
   /** Absolute path at the server, or empty. */
   readonly absolutePath: string
-  /** Within the server's folder for the type, with forward slashes. */
+  /** Path within the server's folder for the type, with forward slashes. */
   readonly path: string
   readonly sha256: string | null
   /** First ten digits of the SHA-256. */
   readonly shortHash: string | null
-  /** What the server tells of what is written in the file; null where it tells nothing. */
+  /** The metadata of the file that the server reports; null if it reports none. */
   readonly serverFacts: ModelFacts | null
 }
 
-/** One model of the catalogue, wherever it is. */
+/** One model of the catalogue, wherever its files are. */
 export interface Model {
-  /** Stays the same while any of its hashes or paths does. */
+  /** Does not change while any of its hashes or paths stays the same. */
   readonly id: number
   readonly type: ModelType
   readonly lycoris: boolean
-  /** File name with ending where that is known. */
+  /** File name, with its extension if known. */
   readonly filename: string
   readonly path: string
   readonly sha256: string | null
   /** First ten digits of the SHA-256, as A1111 and Civitai (AutoV2) name files. */
   readonly shortHash: string | null
-  /** First twelve digits of the SHA-256 of a LoRA's tensors, as a file here has it or else its trainer wrote. */
+  /** First twelve digits of the SHA-256 of a LoRA's tensors, from a file here or else from its trainer. */
   readonly autoV3: string | null
   /** Equal files on this machine, the first path first. */
   readonly files: readonly ModelFile[]
   readonly reported: readonly ReportedModel[]
-  /** What all sources together say, each field from the one believed first. */
+  /** The merged facts of all sources, each field from the most trusted one. */
   readonly facts: ModelFacts
   readonly sources: readonly FactSource[]
 }
@@ -157,8 +159,8 @@ export const noFacts: ModelFacts = {
 export type FactsBySource = Readonly<Partial<Record<FactSource, ModelFacts>>>
 
 /**
- * What all sources say together: of each field the first that says anything, a person before Civitai before the
- * file itself. Tags are gathered from all.
+ * Merges the facts of all sources: each field from the first source that has it, a person before Civitai before the
+ * file itself. Tags come from all sources.
  */
 export function mergeFacts (bySource: FactsBySource): ModelFacts {
   const known = factSources.flatMap(source => bySource[source] ?? [])
@@ -178,10 +180,10 @@ export function mergeFacts (bySource: FactsBySource): ModelFacts {
   }
 }
 
-/** Forge's list of base models is coarse, so that one who chose there could not say which SDXL it is. */
+/** Forge's list of base models is coarse, so that a person who chose there could not specify the kind of SDXL. */
 const coarse = /^sd ?(?:1|2|xl)$/i
 
-/** The first word, unless it is a coarse one and another makes it finer. */
+/** The first word, unless it is coarse and another one is more specific. */
 function finestBase (words: readonly string[]): string | null {
   const [first = null] = words
   if (first === null || !coarse.test(first.trim())) return first
@@ -192,7 +194,7 @@ function finestBase (words: readonly string[]): string | null {
   }) ?? first
 }
 
-/** Sources that say anything, from the one believed first. */
+/** Sources that have any facts, the most trusted first. */
 export function sourcesOf (bySource: FactsBySource): FactSource[] {
   return factSources.filter(source => !saysNothing(bySource[source] ?? {}))
 }

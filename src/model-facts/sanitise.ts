@@ -1,16 +1,16 @@
 import { createRequire } from 'node:module'
 import type sanitize from 'sanitize-html'
 
-/** Loaded with the first description: no process starts more slowly for it. */
+/** Loaded with the first description, so that it does not slow the start of a process. */
 const load = createRequire(import.meta.url)
 let sanitizeHtml: typeof sanitize | undefined
 
-/** Letters that a description keeps. */
+/** The most letters of a description. */
 const longest = 20_000
 
 /**
- * HTML of strangers with nothing left but text, lists, emphasis and links. Done once, when it comes in, so that whoever
- * shows it later has nothing to fear.
+ * Reduces third-party HTML to text, lists, emphasis and links. This happens once, on arrival, so that every display of
+ * it is safe.
  */
 export function sanitiseHtml (html: string): string {
   sanitizeHtml ??= load('sanitize-html') as typeof sanitize
@@ -27,14 +27,14 @@ export function sanitiseHtml (html: string): string {
   }).slice(0, longest).trim()
 }
 
-/** Letters that a name, tag or trigger word keeps. */
+/** The most letters of a name, tag or trigger word. */
 const longestWord = 1000
 /** Tags of HTML, and not those of prompts such as `<lora:name:1>`. */
 const htmlTag = /<\/?[a-z][a-z0-9]*(?:\s[^<>]*)?\/?>/gi
-/** Signs that are not seen, and those that turn the direction of what follows. */
+/** Invisible characters, and those that change the direction of the following text. */
 const unseen = /[\p{Cc}\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu
 
-/** A name, tag or trigger word of strangers as plain text of one line; null where nothing is left. */
+/** A third-party name, tag or trigger word as plain text on one line; null if nothing is left. */
 export function plainWord (value: unknown): string | null {
   if (typeof value !== 'string') return null
   return value.slice(0, longestWord).replace(htmlTag, '').replace(unseen, ' ').replace(/ {2,}/g, ' ').trim() || null

@@ -11,7 +11,7 @@ import { type CheckReport, type CheckOptions, reportText } from './report.ts'
 import { waitingSteps } from './run-check.ts'
 import type { UndoRecord } from './undo.ts'
 
-/** A check that was asked for, until it has ended. */
+/** A requested check, until it has finished. */
 export interface StoredCheck {
   readonly id: string
   readonly wishes: CheckOptions
@@ -21,31 +21,33 @@ export interface StoredCheck {
   readonly steps: readonly ServerCheckStep[]
 }
 
-/** What must be put back, and at which address: elsewhere, there is another server. */
+/** The changes to undo, and the address: another address means another server. */
 export interface StoredUndo extends UndoRecord {
   readonly baseUrl: string
 }
 
-/** The checks of each server, for every process to ask for and to read. Those with a fence are for the lease holder. */
+/**
+ * The checks of each server, which every process can request and read. Methods with a fence are for the lease holder.
+ */
 export interface CheckStore {
-  /** Null where it was taken note of, else the one that is not over yet. */
+  /** Null if it was recorded; otherwise the check that is not over yet. */
   ask (serverId: string, check: StoredCheck): Promise<StoredCheck | null>
   present (serverId: string): Promise<StoredCheck | null>
   presentMany (serverIds: readonly string[]): Promise<Array<StoredCheck | null>>
   lastReport (serverId: string): Promise<CheckReport | null>
   cancel (serverId: string, checkId: string): Promise<void>
   isCancelled (serverId: string, checkId: string): Promise<boolean>
-  /** False where this fence is not the present one, or the check is over. */
+  /** False if this fence is not the present one, or the check is over. */
   write (serverId: string, check: StoredCheck, fence: number): Promise<boolean>
   undo (serverId: string): Promise<StoredUndo | null>
-  /** Null forgets it. False where this fence is not the present one. */
+  /** Null deletes it. False if this fence is not the present one. */
   writeUndo (serverId: string, undo: StoredUndo | null, fence: number): Promise<boolean>
-  /** The check is over; the report takes its place. */
+  /** The check is over; its report replaces it. */
   end (serverId: string, report: CheckReport, fence: number): Promise<boolean>
   forget (serverId: string): Promise<void>
 }
 
-/** A check that nobody takes up is forgotten after this, in milliseconds. */
+/** A check that no worker starts is deleted after this time, in milliseconds. */
 const askedFor = 30_000
 
 const script = (name: string) => new URL(`scripts/${name}.lua`, import.meta.url)
@@ -107,20 +109,20 @@ export function createCheckStore (redis: Redis, keys: Keys): CheckStore {
   }
 }
 
-/** Checks as callers ask for them. */
+/** Checks as clients request them. */
 export interface CheckService {
   /**
    * @throws ServiceError `server_not_served`, `check_running`, `checkpoint_not_found`, `invalid_field_value`
    */
   ask (server: Server, wanted: WantedCheck): Promise<void>
   view (serverId: string): Promise<ServerCheckView>
-  /** False where none is running. */
+  /** False if none is running. */
   cancel (serverId: string): Promise<boolean>
 }
 
 export interface WantedCheck {
   readonly id: string
-  /** In any spelling that the server's list gives sense to. */
+  /** In any spelling that the server's list resolves. */
   readonly checkpoint: string | null
   readonly minutes: number | null
 }
@@ -133,7 +135,7 @@ export interface CheckServiceDependencies {
 }
 
 export function createCheckService ({ checks, states, isServed }: CheckServiceDependencies): CheckService {
-  /** Exact title at the server. */
+  /** The exact title at the server. */
   async function titleOf (server: Server, wanted: string): Promise<string> {
     const inventory = await states.inventory(server.id)
     const checkpoints = inventory?.checkpoints ?? []

@@ -7,7 +7,7 @@ import { iso } from '../lib/text.ts'
 import { version } from '../lib/version.ts'
 import type { LearnedTraits } from '../servers/learned-traits.ts'
 
-/** One look at the progress of a generation of the check. */
+/** One reading of the progress of the check's generation. */
 export interface ProgressLook {
   readonly fraction: number
   readonly step: number | null
@@ -15,14 +15,14 @@ export interface ProgressLook {
   readonly hasPreview: boolean
 }
 
-/** What a check was asked for beyond the usual. */
+/** Options of a check beyond the default. */
 export interface CheckOptions {
-  /** Exact title at the server. */
+  /** The exact title at the server. */
   readonly checkpoint: string | null
   readonly minutes: number | null
 }
 
-/** What a check knows so far. Each step adds to it. */
+/** The findings of a check so far. Each step adds to them. */
 export interface CheckFacts {
   readonly wishes: CheckOptions
   traits: ServerTraits | null
@@ -30,9 +30,9 @@ export interface CheckFacts {
   checkpoints: number | null
   /** As the server reported them before anything was changed. */
   options: Readonly<Record<string, unknown>>
-  /** `POST /path`, as far as the server says; null where it does not. */
+  /** `POST /path`, if the server lists its routes; otherwise null. */
   routes: ReadonlySet<string> | null
-  /** For one step of 64 × 64, as the last generation took it. */
+  /** Seconds of one step of 64 × 64, as measured in the last generation. */
   secondsPerStep: number
   longestAnswerSeconds: number
   readonly looks: ProgressLook[]
@@ -56,7 +56,7 @@ export function noFacts (requestedOptions: CheckOptions): CheckFacts {
   }
 }
 
-/** @param remedy what helps, where the reader has something to do */
+/** @param remedy the action for the reader, if there is one */
 export function addFinding (
   { findings }: CheckFacts, topic: CheckStepName, level: ServerCheckFinding['level'], sentence: string,
   remedy: string | null = null
@@ -66,7 +66,7 @@ export function addFinding (
 
 export type CheckReport = ServerCheckReport
 
-/** What a report says of a run beside its facts. */
+/** The part of a report that describes the run, apart from its facts. */
 export interface CheckRun {
   readonly id: string
   readonly alias: string | null
@@ -81,7 +81,7 @@ export interface CheckRun {
   readonly putBack: CheckReport['put_back']
 }
 
-/** What was learned of a server, as callers see it. */
+/** The learned traits of a server, as clients see them. */
 export function learnedView (learned: LearnedTraits): LearnedView {
   return {
     checked_at: iso(learned.checkedAt),
@@ -132,7 +132,7 @@ export function writeReport (facts: CheckFacts, learned: LearnedTraits, run: Che
   }
 }
 
-/** Where a server is, as far as it matters to others: no host name, which may be somebody's domain. */
+/** The kind of address of a server, for publication: no host name, which can be a private domain. */
 export function describeAddress (baseUrl: string): string {
   const { protocol, hostname, port, pathname } = new URL(baseUrl)
   const path = pathname === '/' ? '' : ', with a base path'
@@ -148,7 +148,7 @@ function placeOf (host: string): string {
 
 const marks = { good: 'good    ', note: 'note    ', harm: 'HARM    ', unknown: 'unknown ' } as const
 
-/** The report for people: one line a finding, what helps below, then each step. */
+/** The report for people: one line for each finding with its remedy below, then each step. */
 export function reportText (report: CheckReport): string {
   const { server, service, findings, steps, generations, requests } = report
   const name = [server.alias ?? 'A server', `(${[server.kind ?? 'kind not known', server.version].filter(Boolean).join(' ')};`, `${server.address})`].join(' ')

@@ -30,19 +30,19 @@ export interface CheckDependencies {
   readonly wishes: CheckOptions
   readonly client: A1111Client
   readonly calls: RawCalls
-  /** Looks and interrupts, as long as this process may touch the server. */
+  /** Probes and interrupts, while this process serves the server. */
   readonly control: TaskControl
   readonly undo: UndoNotes
   readonly limits?: CheckLimits
-  /** Cancels the check; everything is put back then. */
+  /** Cancels the check; everything is restored then. */
   readonly cancelled: AbortSignal
-  /** The server is another process's now: nothing at it may be touched any more. */
+  /** Another process serves the server now: nothing at it must be touched any more. */
   readonly lost: AbortSignal
   readonly onSteps: (steps: readonly ServerCheckStep[]) => void
   readonly log: Log
 }
 
-/** What a check found. `learned` is what it adds to what is known of the server. */
+/** The result of a check. `learned` has the traits that it adds to the known ones. */
 export interface CheckResult {
   readonly report: CheckReport
   readonly learned: Partial<LearnedTraits>
@@ -58,12 +58,12 @@ interface Step {
   readonly work: Work
 }
 
-/** Generations that a check makes at most, and two more for each of its wishes. */
+/** Generations that a check makes at most, plus two for each of its options. */
 const defaultGenerations = 9
 
 const minute = 60_000
 
-/** In this order: what each finds is of use to those after it. */
+/** In this order: later steps use the findings of earlier ones. */
 const plan: readonly Step[] = [
   { name: 'identity', title: 'What the server is', maxMs: minute, work: identify },
   { name: 'routes', title: 'Which routes it has', maxMs: 2 * minute, work: findRoutes },
@@ -79,7 +79,7 @@ const plan: readonly Step[] = [
 ]
 
 const putBackStep = { name: 'put_back', title: 'Putting everything back' } as const
-/** Longest time for putting everything back, in milliseconds. */
+/** Longest time for restoring everything, in milliseconds. */
 const putBackMs = 10 * minute
 
 /** Steps of a check that has not begun. */
@@ -88,9 +88,9 @@ export function waitingSteps (): ServerCheckStep[] {
 }
 
 /**
- * Finds out how a server behaves. Whatever it changes is noted before, and put back at the end, however that comes.
- * Nothing else may be sent to the server meanwhile.
- * @throws the reason of `lost` when that fires: then another process puts everything back
+ * Finds out how a server behaves. It notes every change in advance and restores it at the end, even after a failure.
+ * Nothing else must be sent to the server meanwhile.
+ * @throws the reason of `lost` when that fires: then another process restores everything
  */
 export async function runCheck (dependencies: CheckDependencies): Promise<CheckResult> {
   const {
@@ -225,7 +225,7 @@ function endOf (error: unknown, cancelled: AbortSignal, facts: CheckFacts): Pick
   return { outcome: 'broken_off', reason: `The server stopped answering: ${messageOf(error)}` }
 }
 
-/** Only what was found out replaces what was known before. */
+/** Only new findings replace earlier ones. */
 function learnedOf ({ learned }: CheckFacts, outcome: CheckReport['outcome']): Partial<LearnedTraits> {
   if (outcome === 'could_not_run') return {}
   return { ...learned, checkedAt: Date.now(), checkVersion }

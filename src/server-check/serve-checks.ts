@@ -14,15 +14,17 @@ import { runCheck, waitingSteps } from './run-check.ts'
 import { type CheckLimits, defaultLimits } from './session.ts'
 import { isEmpty, nothingToUndo, putBack, type UndoNotes, type UndoRecord } from './undo.ts'
 
-/** The checks of one server, as long as this process serves it. */
+/** The checks of one server, while this process serves it. */
 export interface CheckServer {
-  /** Whether a check has the server to itself, or has yet to put something back: nothing else is sent meanwhile. */
+  /**
+   * Whether a check has exclusive use of the server, or has yet to restore something: nothing else is sent meanwhile.
+   */
   holds (): boolean
-  /** A check was asked for or cancelled, or the server can be used again. */
+  /** A check was requested or cancelled, or the server can be used again. */
   look (): void
-  /** Cancels what runs, which puts everything back. */
+  /** Cancels the running check, which restores everything. */
   letGo (): void
-  /** The server is another process's now, which puts everything back. */
+  /** Another process serves the server now and restores everything. */
   abandon (): void
   close (deadlineMs: number): Promise<void>
 }
@@ -33,28 +35,28 @@ export interface CheckServerDependencies {
   readonly client: A1111Client
   readonly calls: RawCalls
   readonly sendSlot: Semaphore
-  /** Of the lease, under which alone anything is changed. */
+  /** The fence of the lease; changes are made only under it. */
   readonly fence: number
   readonly holdsLease: () => Promise<boolean>
   readonly usable: () => boolean
-  /** Looks at the server now, and says what keeps it from being used; null where nothing does. */
+  /** Probes the server now, and returns the reason why it cannot be used; null if it can. */
   readonly lookNow: () => Promise<string | null>
   readonly traits: () => ServerTraits | null
   readonly redisVersion: () => Promise<string | null>
-  /** What is believed of the server's words about tasks, for what another process has left. */
+  /** What the server's reports about tasks mean, for generations that another process left. */
   readonly tasks: TaskKnowledge
   readonly learning: ServerLearning
-  /** Pauses or resumes the line of the server, by `holds` among other things. */
+  /** Pauses or resumes the queue of the server, by `holds` among other things. */
   readonly setLine: () => Promise<void>
   readonly limits?: CheckLimits
   readonly log: Log
 }
 
-/** How long a check waits for a server that has yet to be looked at, in milliseconds. */
+/** How long a check waits for a server that has yet to be probed, in milliseconds. */
 const untilUsable = 20_000
-/** After trouble with Redis or the server, in milliseconds. */
+/** Pause after an error of Redis or the server, in milliseconds. */
 const pauseAfterTrouble = 1000
-/** How often settings are tried to be put back at a server that answers and refuses. */
+/** How often to try to restore settings at a server that answers but refuses. */
 const maxAttempts = 5
 
 class Lost extends Error {
@@ -62,8 +64,8 @@ class Lost extends Error {
 }
 
 /**
- * Runs the checks of a server one after the other, and puts back what one has left whose process ended. Resolves when
- * it is known whether there is anything to put back: nothing may be sent to the server before.
+ * Runs the checks of a server one after the other, and restores the changes of a check whose process died. Resolves
+ * when it is known whether there is anything to restore: nothing must be sent to the server before.
  */
 export async function serveChecks (dependencies: CheckServerDependencies): Promise<CheckServer> {
   const {
@@ -95,7 +97,9 @@ export async function serveChecks (dependencies: CheckServerDependencies): Promi
     await setLine()
   }
 
-  /** The record in Redis, which is written before each change; what this process may not change any more throws. */
+  /**
+   * The record in Redis, which is written before each change; throws if this process must not change anything any more.
+   */
   function notesOf (first: UndoRecord): UndoNotes {
     let record = first
     return {
@@ -138,7 +142,7 @@ export async function serveChecks (dependencies: CheckServerDependencies): Promi
     await store.end(serverId, reportOf(check, outcome, reason, 'nothing', await redisVersion()), fence)
   }
 
-  /** The gate, once what runs there is over. @throws DeadlinePassed */
+  /** The send slot, once the running generation is over. @throws DeadlinePassed */
   async function enter (milliseconds: number, end: AbortSignal): Promise<() => void> {
     return await withDeadline(milliseconds, [leaving.signal, end], sendSlot.enter)
   }
@@ -210,7 +214,7 @@ export async function serveChecks (dependencies: CheckServerDependencies): Promi
     log.info({ server: server().alias, check: check.id, outcome: report.outcome, verdict: report.verdict }, 'the server was checked')
   }
 
-  /** Puts back what a check has left that is over, or whose process is. */
+  /** Restores the changes of a check that is over or whose process died. */
   async function recover (check: StoredCheck | null, undo: StoredUndo | null): Promise<void> {
     const record = undo === null || undo.baseUrl !== baseUrl ? nothingToUndo : undo
     if (!isEmpty(record) && !usable()) return await quiet()
@@ -223,7 +227,7 @@ export async function serveChecks (dependencies: CheckServerDependencies): Promi
       } catch (error) {
         lost.signal.throwIfAborted()
         const isAway = error instanceof GenerationFailure && error.failureClass === 'server-down'
-        // Seen to be down, it is asked for nothing before it is up again.
+        // A server that is down gets no request before it is up again.
         if (isAway) await lookNow()
         if (isAway || ++attempts < maxAttempts) {
           log.debug({ server: server().alias, err: error }, 'what a check has changed is not put back yet')

@@ -11,7 +11,7 @@ import { stringifyJson } from '../lib/exact-json.ts'
 import { type LearnedTraits, nothingLearned } from '../servers/learned-traits.ts'
 import type { UndoNotes, UndoRecord } from './undo.ts'
 
-/** Ends a check before its last step; what was changed is put back all the same. */
+/** Ends a check before its last step; all changes are restored anyway. */
 export class CheckEnded extends Error {
   readonly outcome: 'could_not_run' | 'broken_off'
 
@@ -21,21 +21,21 @@ export class CheckEnded extends Error {
   }
 }
 
-/** Something that a step could not find out, in words; the next step goes on. */
+/** A fact that a step could not find out, in words; the next step continues. */
 export class NotFoundOut extends Error {}
 
-/** Tasks of checks begin like this, so that they can be told from jobs in the log of a server. */
+/** Prefix of the tasks of checks, which distinguishes them from jobs in the log of a server. */
 export const checkTaskPrefix = 'stablequeue-check-'
 
 /** Limits of a check, in milliseconds. */
 export interface CheckLimits {
-  /** How long it waits for a running job of ours, and for a generation of somebody else. */
+  /** How long it waits for a running job of ours, and for a generation of another client. */
   readonly waitMs: number
-  /** For one small generation; a checkpoint may have to be loaded for the first. */
+  /** For one small generation; the first one sometimes loads a checkpoint. */
   readonly generationMs: number
-  /** Between two looks at the progress. */
+  /** Between two readings of the progress. */
   readonly lookMs: number
-  /** Largest request body to be tried, in bytes. */
+  /** Largest request body to try, in bytes. */
   readonly largestBody: number
 }
 
@@ -47,7 +47,7 @@ export interface CheckGeneration {
   readonly steps: number
   readonly fields?: Readonly<Record<string, unknown>>
   readonly timeoutMs?: number
-  /** Watches it until the signal is aborted, because its answer is there. */
+  /** Watches it until its answer aborts the signal. */
   readonly meanwhile?: (running: RunningGeneration) => Promise<void>
 }
 
@@ -64,17 +64,17 @@ export interface CheckSession {
   readonly limits: CheckLimits
   readonly signal: AbortSignal
   readonly undo: UndoNotes
-  /** Looks at a task as far as the server tells tasks apart, and interrupts. */
+  /** Reads the progress of a task, if the server can tell tasks apart, and interrupts. */
   readonly control: TaskControl
-  /** One request of the report. @throws GenerationFailure where no answer came */
+  /** One request of the report. @throws GenerationFailure if no answer came */
   ask (method: 'GET' | 'POST', path: string, body?: string | Buffer, timeoutMs?: number): Promise<RawAnswer>
-  /** @throws GenerationFailure where no answer came; it is not at the server any more then */
+  /** @throws GenerationFailure if no answer came; the server is free of it then */
   generate (generation: CheckGeneration): Promise<RawAnswer>
-  /** Generations that were sent. */
+  /** Number of generations sent. */
   made (): number
-  /** Milliseconds of the last request, answered or not. */
+  /** Duration of the last request in milliseconds, answered or not. */
   lastTook (): number
-  /** Whether the server knows our tasks, as the check has found. */
+  /** Notes whether the server knows our tasks, as the check found. */
   noteTasks (known: boolean): void
 }
 
@@ -82,20 +82,20 @@ export interface CheckSessionDependencies {
   readonly id: string
   readonly calls: RawCalls
   readonly client: A1111Client
-  /** Interrupts, as long as this process may touch the server. */
+  /** Interrupts, while this process serves the server. */
   readonly interrupt: TaskControl['interrupt']
   readonly undo: UndoNotes
   readonly limits: CheckLimits
-  /** Ends what is under way. */
+  /** Aborts the running step. */
   readonly signal: () => AbortSignal
   readonly maxGenerations: number
-  /** False where the server takes no settings and no task ids. */
+  /** False if the server accepts no settings and no task ids. */
   readonly takesSettings: () => boolean
   readonly step: () => CheckStepName
   readonly requests: ServerCheckReport['requests']
 }
 
-/** Milliseconds for a small request, and how long the server may take to stop what was left behind. */
+/** Milliseconds for a small request, and for the server to stop an abandoned generation. */
 const smallTimeout = 20_000
 const orphanWait = 60_000
 const maxRequests = 300
@@ -107,7 +107,7 @@ export function createCheckSession (dependencies: CheckSessionDependencies): Che
   } = dependencies
   let made = 0
   let took = 0
-  // What jobs have shown is found out anew.
+  // The check determines again what jobs have shown.
   let learned: LearnedTraits = nothingLearned
   const note = (found: Partial<LearnedTraits>) => { learned = { ...learned, ...found } }
   const tasks = createTaskKnowledge(client, { now: () => learned, note })
@@ -132,7 +132,7 @@ export function createCheckSession (dependencies: CheckSessionDependencies): Che
     }
   }
 
-  /** A generation of a person's, or of another program's, is never mixed with. */
+  /** The check never runs beside a generation of a person or another program. */
   async function untilIdle (): Promise<void> {
     const begin = performance.now()
     for (;;) {
@@ -154,7 +154,7 @@ export function createCheckSession (dependencies: CheckSessionDependencies): Che
     await undo.write({ ...before, tasks: change(before.tasks) })
   }
 
-  /** What it can be recognised by is of use to another process only, so it is no matter whether that is kept. */
+  /** Only another process uses the mark, so a failure to store it does not matter. */
   function keepMark (taskId: string, mark: string): void {
     writeTasks(tasks => tasks.map(task => task.id === taskId ? { ...task, mark } : task)).catch(() => undefined)
   }
@@ -165,7 +165,7 @@ export function createCheckSession (dependencies: CheckSessionDependencies): Che
     return stringifyJson({ ...plain, ...takesSettings() ? own : {}, ...fields })
   }
 
-  /** Until nothing of it is at the server. */
+  /** Waits until the server is free of it. */
   async function stopLeft (taskId: string, sentAt: number, mark: string | null): Promise<void> {
     await withDeadline(orphanWait, [], async late => {
       await stopOrphanedTask(control, taskId, { sentAt, answer: 'none', mark }, late).catch(() => undefined)
@@ -202,7 +202,7 @@ export function createCheckSession (dependencies: CheckSessionDependencies): Che
           recogniser.sent()
         }
       }))
-      // A proxy answered; the generation may go on behind it.
+      // A proxy answered; the generation can continue behind it.
       if (answer.status > 500 || answer.status === 408) await stopLeft(taskId, sentAt, ownMark)
       return answer
     } catch (error) {

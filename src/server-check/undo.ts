@@ -6,34 +6,34 @@ import { stringifyJson } from '../lib/exact-json.ts'
 import { withDeadline } from '../lib/deadline.ts'
 import { stopOrphanedTask, type TaskControl } from '../jobs/interrupt.ts'
 
-/** A setting of the server as it was, and what the check makes of it. */
+/** A setting of the server: its value before, and the value of the check. */
 export interface ChangedSetting {
   readonly before: unknown
   readonly set: unknown
 }
 
 /**
- * What a check has changed or left at a server. It is written down before each change, so that another process can put
- * everything back, whenever this one ends.
+ * Everything that a check has changed or left at a server. It is recorded before each change, so that another process
+ * can restore everything if this one dies.
  */
 export interface UndoRecord {
   readonly settings: Readonly<Record<string, ChangedSetting>>
-  /** Generations that may be at the server. */
+  /** Generations that can be at the server. */
   readonly tasks: ReadonlyArray<{
     readonly id: string
     /** Milliseconds since the epoch. */
     readonly sentAt: number
-    /** What it is recognised by where the server does not tell tasks apart; null where it never was. */
+    /** The mark by which it is recognised if the server cannot tell tasks apart; null if it never was. */
     readonly mark: string | null
   }>
 }
 
 export const nothingToUndo: UndoRecord = { settings: {}, tasks: [] }
 
-/** Where the record is kept. */
+/** Where the record is stored. */
 export interface UndoNotes {
   read (): UndoRecord
-  /** Resolves when the record is kept. @throws Error where this process must not change anything any more */
+  /** Resolves when the record is stored. @throws Error if this process must not change anything any more */
   write (record: UndoRecord): Promise<void>
 }
 
@@ -41,7 +41,7 @@ export function isEmpty ({ settings, tasks }: UndoRecord): boolean {
   return tasks.length === 0 && Object.keys(settings).length === 0
 }
 
-/** How long a generation that was left behind may take to end, in milliseconds. */
+/** How long an abandoned generation can take to finish, in milliseconds. */
 const orphanWait = 60_000
 /** Setting a checkpoint loads it before the answer. */
 const optionsTimeout = 300_000
@@ -49,10 +49,10 @@ const attempts = 3
 const pauseBetween = 1000
 
 /**
- * Stops what was left at the server, and gives each setting its former value that still has the value of the check: one
- * that a person has changed meanwhile stays.
- * @returns settings that could not be put back
- * @throws GenerationFailure where the server does not answer
+ * Stops generations that were left at the server, and restores each setting that still has the check's value: a setting
+ * that a person changed meanwhile stays.
+ * @returns settings that could not be restored
+ * @throws GenerationFailure if the server does not answer
  */
 export async function putBack (
   record: UndoRecord, { calls, control, signal }: { calls: RawCalls, control: TaskControl, signal: AbortSignal }
@@ -84,7 +84,7 @@ function stillChanged ({ settings }: UndoRecord, options: Readonly<Record<string
     .map(([key, { before }]) => [key, before]))
 }
 
-/** @throws Error where the server does not tell */
+/** @throws Error if the server does not report them */
 export async function readOptions (calls: RawCalls, signal: AbortSignal): Promise<Readonly<Record<string, unknown>>> {
   const { status, json } = await calls.call({ method: 'GET', path: '/sdapi/v1/options', timeoutMs: 15_000, signal })
   const options = objectOf(json)

@@ -10,8 +10,7 @@ import type { Log } from '../lib/logging.ts'
 import type { LearnedTraits } from './learned-traits.ts'
 import {
   createOptionsAccess, type GenerationEnd, type ProcessConnection, selected, type SentOptions, settingStays,
-  unaskedSetting,
-  type WantedOptions
+  unaskedSetting, type WantedOptions
 } from './options-access.ts'
 import type { Server } from './registry.ts'
 import type { KeptOptions, KeptOptionsStore, LentSetting } from './state-store.ts'

@@ -1,20 +1,20 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 
-/** What one process has seen and done, for Prometheus. Times are milliseconds here and seconds there. */
+/** The metrics of one process, for Prometheus. Times are milliseconds here and seconds there. */
 export interface Metrics {
   /** A generation is sent. @param waited since the job was accepted, for its first generation only */
   generationStarted (facts: { server: string, waited: number | null }): void
-  /** A generation brought no result. */
+  /** A generation failed. */
   generationFailed (facts: { server: string, failureClass: string, code: string }): void
-  /** A job ended here. @param code of its error, or empty */
+  /** A job finished here. @param code of its error, or empty */
   jobEnded (facts: { server: string, status: string, code: string, took: number | null }): void
-  /** The server stood idle between two jobs although the second waited. */
+  /** The server was idle between two jobs although the second waited. */
   serverIdle (facts: { server: string, gap: number }): void
   /** One attempt to deliver an event. */
   deliveryTried (facts: { outcome: string, took: number }): void
   /** @param route pattern of the path, never the path itself, so that the number of series stays small */
   requestAnswered (facts: { method: string, route: string, status: number, took: number }): void
-  /** All of it in the text format of Prometheus. */
+  /** All metrics in the text format of Prometheus. */
   text (): Promise<string>
 }
 
@@ -25,13 +25,13 @@ const waitSeconds = [0.1, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600]
 const gapSeconds = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2, 5]
 const shortSeconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15]
 
-/** What the metrics show of the folders in which files are kept. */
+/** The metrics of the folders in which files are stored. */
 export interface StorageState {
   fault (): Promise<unknown>
   freeBytes (): Promise<ReadonlyArray<{ readonly folder: string, readonly bytes: number }>>
 }
 
-/** @param storage is asked whenever a client reads the metrics */
+/** @param storage called whenever a client reads the metrics */
 export function createMetrics (storage?: StorageState): Metrics {
   const registry = new Registry()
   const registers = [registry]

@@ -8,9 +8,9 @@ import { version } from '../lib/version.ts'
 import type { SpanKind, TraceParent, Tracing } from './tracing.ts'
 
 export interface TelemetryTarget {
-  /** Address of an OTLP collector that takes HTTP, without `/v1/traces`. */
+  /** Address of an OTLP collector that accepts HTTP, without `/v1/traces`. */
   readonly endpoint: string
-  /** Sent along, for collectors that ask who is calling. */
+  /** Sent along, for collectors that require authentication. */
   readonly headers: Readonly<Record<string, string>>
   readonly serviceName: string
 }
@@ -22,7 +22,7 @@ const kinds: Readonly<Record<SpanKind, Kind>> = {
   server: Kind.SERVER, client: Kind.CLIENT, consumer: Kind.CONSUMER, internal: Kind.INTERNAL
 }
 
-/** Sends spans to a collector by OpenTelemetry's protocol. A collector that is away costs nothing but its spans. */
+/** Sends spans to a collector by OpenTelemetry's protocol. If the collector is away, only its spans are lost. */
 export function createOpenTelemetry ({ endpoint, headers, serviceName }: TelemetryTarget): Tracing {
   const exporter = new OTLPTraceExporter({ url: `${withoutTrailing(endpoint, '/')}/v1/traces`, headers: { ...headers } })
   const provider = new BasicTracerProvider({
@@ -55,7 +55,7 @@ function textOf ({ traceId, spanId, traceFlags }: SpanContext): TraceParent {
   return `00-${traceId}-${spanId}-${traceFlags.toString(16).padStart(2, '0')}`
 }
 
-/** Null for what is none, which then begins a trace of its own. */
+/** Null for invalid text, which then begins a new trace. */
 function contextOf (text: TraceParent): SpanContext | null {
   const match = /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})/.exec(text)
   if (match === null) return null

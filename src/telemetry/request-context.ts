@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { TraceParent } from './tracing.ts'
 
-/** What everything that is done for a request may want to know of it. */
+/** The facts of a request that all work for it can use. */
 export interface RequestContext {
   /** As in its log line and in the header X-Request-Id. */
   readonly requestId: string
@@ -11,7 +11,7 @@ export interface RequestContext {
 
 const contexts = new AsyncLocalStorage<RequestContext>()
 
-/** Lets all that the work calls know for which request it is, so that not every interface has to hand it on. */
+/** Gives everything that the work calls access to its request, so that functions need not pass it on. */
 export function withinRequest (context: RequestContext, work: () => void): void {
   contexts.run(context, work)
 }

@@ -1,4 +1,4 @@
-/** Where a trace stands, in the form in which it travels: `traceparent` of https://www.w3.org/TR/trace-context/. */
+/** A position in a trace, in its transport form: `traceparent` of https://www.w3.org/TR/trace-context/. */
 export type TraceParent = string
 
 export type SpanKind = 'server' | 'client' | 'consumer' | 'internal'
@@ -6,7 +6,7 @@ export type Attributes = Readonly<Record<string, string | number | boolean>>
 
 /** A part of a trace that is under way. */
 export interface OpenSpan {
-  /** For what follows from it; null while nothing is traced. */
+  /** The parent for further spans; null while nothing is traced. */
   readonly traceparent: TraceParent | null
   set (attributes: Attributes): void
   /** Ends it as failed. */
@@ -16,27 +16,27 @@ export interface OpenSpan {
 
 export interface SpanOptions {
   readonly kind: SpanKind
-  /** What it follows from; a new trace begins without. */
+  /** Its parent; without one a new trace begins. */
   readonly parent: TraceParent | null
   readonly attributes?: Attributes
-  /** Milliseconds since the epoch; now if left out. */
+  /** Milliseconds since the epoch; now if omitted. */
   readonly startedAt?: number
 }
 
 /**
- * One trace goes from a request over its job and generation to the webhook that tells of it, through as many processes
- * as it takes: the job carries it.
+ * One trace covers a request, its job and generation, and the webhook that reports it, across all processes involved:
+ * the job carries it.
  */
 export interface Tracing {
   readonly enabled: boolean
   begin (name: string, options: SpanOptions): OpenSpan
-  /** Sends what was not sent yet. */
+  /** Sends the remaining spans. */
   close (): Promise<void>
 }
 
 const nothing = () => {}
 
-/** What a span is while nothing is traced. It hands on what it was given. */
+/** A span while nothing is traced. It passes on its parent. */
 function passing (traceparent: TraceParent | null): OpenSpan {
   return { traceparent, set: nothing, fail: nothing, end: nothing }
 }
@@ -47,7 +47,7 @@ export const noTracing: Tracing = {
   close: async () => {}
 }
 
-/** Does some work as a part of a trace, which fails if the work does. */
+/** Does some work as a span of a trace; the span fails if the work does. */
 export async function traced<Outcome> (
   tracing: Tracing, name: string, options: SpanOptions, work: (span: OpenSpan) => Promise<Outcome>
 ): Promise<Outcome> {

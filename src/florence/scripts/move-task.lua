@@ -1,12 +1,12 @@
 --[[
-  Gives a task another status, if it has one of some.
+  Gives a task another status, if it has one of the given ones.
 
   KEYS[1]     record
-  ARGV[1]     for how long to keep the record, in seconds, or 0
-  ARGV[2]     number of statuses that it may have now
+  ARGV[1]     how long to keep the record, in seconds, or 0
+  ARGV[2]     number of statuses that it can have now
   ARGV[3...]  those statuses, the new one, then fields and values to write
 
-  Answers 1, or 0 where it has another status
+  Answers 1, or 0 if it has another status
 ]]
 local status = redis.call('HGET', KEYS[1], 'status')
 local count = tonumber(ARGV[2])

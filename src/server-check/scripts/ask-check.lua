@@ -1,5 +1,5 @@
 --[[
-  Asks for a check of a server, unless one is under way.
+  Requests a check of a server, unless one is under way.
 
   KEYS[1]  check
   ARGV[1]  the check, JSON

@@ -1,5 +1,5 @@
 --[[
-  Ends a check and keeps its report, which may be a later one of a check that is over already.
+  Ends a check and stores its report, which can be a later one of a check that is over already.
 
   KEYS[1]  counter of fences
   KEYS[2]  check
@@ -9,7 +9,7 @@
   ARGV[2]  id of the check
   ARGV[3]  the report, JSON
 
-  Answers 1, or 0 where the fence is not the present one
+  Answers 1, or 0 if the fence is not the present one
 ]]
 --- @include "later-fence"
 if hasLaterFence(KEYS[1], ARGV[1]) then return 0 end

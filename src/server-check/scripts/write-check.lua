@@ -1,5 +1,5 @@
 --[[
-  Keeps the state of a check that is under way.
+  Stores the state of a check that is under way.
 
   KEYS[1]  counter of fences
   KEYS[2]  check
@@ -7,7 +7,7 @@
   ARGV[2]  id of the check
   ARGV[3]  the check, JSON
 
-  Answers 1, or 0 where the fence is not the present one or the check is over
+  Answers 1, or 0 if the fence is not the present one or the check is over
 ]]
 --- @include "later-fence"
 if hasLaterFence(KEYS[1], ARGV[1]) then return 0 end

@@ -1,12 +1,12 @@
 --[[
-  Keeps or forgets what a check must put back.
+  Stores or deletes the changes that a check must undo.
 
   KEYS[1]  counter of fences
   KEYS[2]  record
   ARGV[1]  our fence
-  ARGV[2]  the record, JSON, or '' to forget it
+  ARGV[2]  the record, JSON, or '' to delete it
 
-  Answers 1, or 0 where the fence is not the present one
+  Answers 1, or 0 if the fence is not the present one
 ]]
 --- @include "later-fence"
 if hasLaterFence(KEYS[1], ARGV[1]) then return 0 end

@@ -20,7 +20,7 @@ const names: Readonly<Record<ErrorStyle, string>> = {
   other: 'an unknown one'
 }
 
-/** How an error is worded; null for an answer that is none. */
+/** The style of an error's words; null for an answer that is not an error. */
 export function errorStyleOf ({ status, headers, text, json }: Pick<RawAnswer, 'status' | 'headers' | 'text' | 'json'>): ErrorStyle | null {
   if (status < 400) return null
   const isHtml = /html/i.test(headers['content-type'] ?? '') || text.trimStart().startsWith('<')
@@ -41,10 +41,10 @@ function styleOfList (list: readonly unknown[]): ErrorStyle {
   return types.some(type => /^(value_error|type_error)/.test(type)) ? 'pydantic1' : 'pydantic2'
 }
 
-/** How the server words its errors: a wrong field, a request that fails, a route that does not exist. */
+/** Finds how the server words its errors: a wrong field, a request that fails, a route that does not exist. */
 export async function findErrorStyles (session: CheckSession, facts: CheckFacts): Promise<void> {
   const answers: RawAnswer[] = []
-  // stable-diffusion.cpp takes any value and generates.
+  // stable-diffusion.cpp accepts any value and generates.
   if (rulesOf(facts.traits).overrideSettings !== null) {
     answers.push(await session.generate({ steps: 1, fields: { steps: 'many' } }))
   }
@@ -69,7 +69,7 @@ export async function findErrorStyles (session: CheckSession, facts: CheckFacts)
   }
 }
 
-/** Routes that jobs and clients use. Without `needed` ones, something that everybody expects does not work. */
+/** Routes that jobs and clients use. Without `needed` ones, a common function does not work. */
 const used = {
   needed: [
     'POST /sdapi/v1/txt2img', 'POST /sdapi/v1/img2img', 'GET /sdapi/v1/progress', 'POST /sdapi/v1/interrupt',
@@ -84,7 +84,7 @@ const used = {
   ]
 } as const
 
-/** Which routes the server has: by its own document, else by requests that change nothing. */
+/** Finds the routes of the server: by its own document, else by requests that change nothing. */
 export async function findRoutes (session: CheckSession, facts: CheckFacts): Promise<void> {
   const all = [...used.needed, ...used.useful]
   const listed = await routesOfDocument(session)
@@ -97,7 +97,7 @@ export async function findRoutes (session: CheckSession, facts: CheckFacts): Pro
     facts.routes = new Set(all.filter(route => !missing.includes(route)))
   }
   facts.learned.missingRoutes = missing
-  // stable-diffusion.cpp lacks most of them, which is known.
+  // stable-diffusion.cpp is known to lack most of them.
   const takesSettings = rulesOf(facts.traits).overrideSettings !== null
   const needed: readonly string[] = takesSettings ? used.needed : used.needed.slice(0, 1)
   const hurts = missing.filter(route => needed.includes(route))
@@ -116,11 +116,11 @@ async function routesOfDocument (session: CheckSession): Promise<Set<string> | n
   if (status !== 200 || paths === null) return null
   const routes = Object.entries(paths).flatMap(([path, methods]) =>
     Object.keys(fieldsOf(methods)).map(method => `${method.toUpperCase()} ${path}`))
-  // A document of something else, such as of a proxy.
+  // It could be a document of something else, such as a proxy.
   return routes.some(route => route.includes('/sdapi/')) ? new Set(routes) : null
 }
 
-/** A GET of a route that takes only POST is answered 405 where it exists, and generates nothing. */
+/** If a POST-only route exists, the server answers a GET with 405 and generates nothing. */
 async function answers (session: CheckSession, route: string): Promise<boolean> {
   const [method, path = ''] = route.split(' ')
   const { status } = await session.ask('GET', path)
@@ -134,7 +134,7 @@ const proxies: ReadonlyArray<readonly [pattern: RegExp, name: string]> = [
   [/ngrok/i, 'ngrok'], [/squid/i, 'Squid'], [/litespeed/i, 'LiteSpeed'], [/tailscale/i, 'Tailscale']
 ]
 
-/** What stands in front of a server, as the headers of an answer say; null where they show nothing. */
+/** The proxy in front of a server, by the headers of an answer; null if they show none. */
 export function proxyOf (headers: IncomingHttpHeaders): string | null {
   if (headers['cf-ray'] !== undefined) return 'Cloudflare'
   if (Object.keys(headers).some(name => name.startsWith('ngrok-'))) return 'ngrok'
@@ -144,7 +144,7 @@ export function proxyOf (headers: IncomingHttpHeaders): string | null {
   return headers.via === undefined ? null : 'a proxy'
 }
 
-/** What the server is, and whether it lets us in. */
+/** Identifies the server, and checks whether it accepts our credentials. */
 export async function identify (session: CheckSession, facts: CheckFacts): Promise<void> {
   const answer = await session.ask('GET', '/sdapi/v1/options')
   facts.learned.proxy = proxyOf(answer.headers)

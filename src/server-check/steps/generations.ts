@@ -5,10 +5,10 @@ import type { RawAnswer } from '../../a1111/raw-calls.ts'
 import { addFinding, type CheckFacts } from '../report.ts'
 import { CheckEnded, NotFoundOut, type CheckSession, type RunningGeneration } from '../session.ts'
 
-/** Looks at the progress may take so long, in milliseconds. */
+/** Time limit of a progress request, in milliseconds. */
 const lookTimeout = 5000
 
-/** Whether an answer has an image in it. */
+/** Whether an answer contains an image. */
 export function hasImage ({ status, json }: RawAnswer): boolean {
   const { images } = fieldsOf(json)
   return status === 200 && Array.isArray(images) && images.some(image => typeof image === 'string' && image !== '')
@@ -25,7 +25,7 @@ export function infoOf ({ json }: RawAnswer): Readonly<Record<string, unknown>> 
   }
 }
 
-/** One plain generation, without which nothing else can be found out. */
+/** Makes one plain generation; nothing else can be found out without it. */
 export async function generateOnce (session: CheckSession, facts: CheckFacts): Promise<void> {
   const answer = await session.generate({ steps: 1 })
   if (!hasImage(answer)) {
@@ -37,7 +37,7 @@ export async function generateOnce (session: CheckSession, facts: CheckFacts): P
   addFinding(facts, 'generation', 'good', `It generates: 64 × 64 with one step took ${answer.milliseconds} ms.`)
 }
 
-/** Servers may put anything there. */
+/** Servers can write anything there. */
 function safeVersion (version: string | null): string | null {
   return version !== null && /^[\w.+-]{1,60}$/.test(version) ? version : null
 }
@@ -48,7 +48,7 @@ function noteSeconds (facts: CheckFacts, { milliseconds }: RawAnswer, steps: num
   facts.longestAnswerSeconds = Math.max(facts.longestAnswerSeconds, seconds)
 }
 
-/** Whether the server knows a task by the id that we gave it. */
+/** Finds whether the server knows a task by the id that we gave it. */
 export async function findTasks (session: CheckSession, facts: CheckFacts): Promise<void> {
   const found = { route: true, task: false }
   const look = async (taskId: string) => {
@@ -74,7 +74,7 @@ export async function findTasks (session: CheckSession, facts: CheckFacts): Prom
       }
     }
   })
-  // What it has just finished is remembered by a server that knows tasks.
+  // A server that knows tasks remembers the one that it just finished.
   if (found.route && !found.task) await look(taskId)
   if (!hasImage(answer)) throw new NotFoundOut(`The generation brought no image (status ${answer.status}).`)
   noteSeconds(facts, answer, 2)
@@ -91,26 +91,26 @@ export async function findTasks (session: CheckSession, facts: CheckFacts): Prom
     'by its start time, and interrupts none that could be another user\'s.')
 }
 
-/** Steps and images of the generation that is interrupted, and how long it would take about, in seconds. */
+/** Steps and images of the generation to interrupt, and its approximate duration without the interrupt, in seconds. */
 const interrupted = { minSteps: 20, maxSteps: 150, minImages: 4, maxImages: 16, seconds: 6 } as const
-/** Much of what a small generation takes is no sampling, on a fast machine most of it. */
+/** Much of the time of a small generation is not sampling, on a fast machine most of it. */
 const shareOfSteps = 0.25
 /** From one interrupt to the next, in milliseconds. */
 const interruptRepeat = 1000
 /**
- * When it is interrupted although no preview was seen: A1111 shows one every 10 steps. By time alone where it reports
- * no steps, or makes them so slowly that a preview is not worth the wait.
+ * When to interrupt it without having seen a preview: A1111 shows one every 10 steps. Only by time if the server
+ * reports no steps, or is so slow that a preview is not worth the wait.
  */
 const withoutPreview = { step: 12, milliseconds: 1500, slowMilliseconds: 20_000 } as const
 
-/** Whether a generation stops when it is interrupted, and how soon. */
+/** Finds whether a generation stops when it is interrupted, and how soon. */
 export async function findInterrupt (session: CheckSession, facts: CheckFacts): Promise<void> {
   const { minSteps, maxSteps, minImages, maxImages, seconds } = interrupted
   const wanted = seconds / (facts.secondsPerStep * shareOfSteps)
   const steps = Math.min(maxSteps, Math.max(minSteps, Math.ceil(wanted / minImages)))
   const images = Math.min(maxImages, Math.max(minImages, Math.ceil(wanted / steps)))
   let interruptedAt: number | null = null
-  /** How far it was then: one that was in its last image may have stopped. */
+  /** Its progress then: a generation in its last image can have stopped. */
   let fractionThen = 0
   let lastStep = 0
   let begunAt = Infinity
@@ -148,7 +148,7 @@ export async function findInterrupt (session: CheckSession, facts: CheckFacts): 
   })
   const took = interruptedAt === null ? null : Math.round(performance.now() - interruptedAt)
   noteSecondsOfWhole(facts, performance.now() - begin)
-  // What comes before and after the steps is part of small generations.
+  // The time of small generations includes the work before and after the steps.
   facts.secondsPerStep = Math.min(facts.secondsPerStep, pace ?? facts.secondsPerStep)
   if (took === null) {
     throw new NotFoundOut(facts.looks.length === 0
@@ -156,7 +156,7 @@ export async function findInterrupt (session: CheckSession, facts: CheckFacts): 
       : 'The generation finished before it could be interrupted, or could not be distinguished from others.')
   }
   if (answer.status !== 200) throw new NotFoundOut(`The interrupted generation was answered with status ${answer.status}.`)
-  // One that stops leaves the other images out, on any machine.
+  // A generation that stops omits the other images, on any machine.
   const { images: made } = fieldsOf(answer.json)
   const stopped = Array.isArray(made) && made.length < images
   if (!stopped && fractionThen > 0.5) throw new NotFoundOut('The generation was nearly over when it was interrupted.')
@@ -175,7 +175,7 @@ function noteSecondsOfWhole (facts: CheckFacts, milliseconds: number): void {
   facts.longestAnswerSeconds = Math.max(facts.longestAnswerSeconds, milliseconds / 1000)
 }
 
-/** What the looks at the generations before have shown. */
+/** Judges the progress readings of the earlier generations. */
 export async function judgeProgress (_session: CheckSession, facts: CheckFacts): Promise<void> {
   const { looks } = facts
   const moved = looks.some(({ fraction }) => fraction > 0)

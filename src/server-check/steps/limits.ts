@@ -7,13 +7,13 @@ import { NotFoundOut, type CheckSession } from '../session.ts'
 const mebibyte = 1024 * 1024
 /** Bodies that are tried, in bytes: around the limits that proxies usually have: 1, 10 and 50 MiB among others. */
 const bodySizes = [0.5, 1.5, 5, 11, 25, 51].map(size => size * mebibyte)
-/** Requests that narrow a limit down, once one was refused. */
+/** Requests that narrow the limit down after a refusal. */
 const narrowings = 3
 const bodyTimeout = 30_000
-/** A body that takes longer than this is the last one: the way there is slow. In milliseconds. */
+/** A body that takes longer than this is the last one: the connection is slow. In milliseconds. */
 const slowBody = 8000
 
-/** How large a request body gets through. Nothing is generated: a small question is padded with blanks. */
+/** Finds how large a request body gets through. Generates nothing: it pads a small request with blanks. */
 export async function findBodyLimit (session: CheckSession, facts: CheckFacts): Promise<void> {
   const route = facts.routes?.has('POST /internal/progress') === false ? '/sdapi/v1/samplers' : '/internal/progress'
   const expected = (await session.ask('POST', route, padded(0))).status
@@ -41,7 +41,8 @@ export async function findBodyLimit (session: CheckSession, facts: CheckFacts): 
   }
   const first = refused as { bytes: number, status: number | null } | null
   if (first !== null) {
-    // One connection may break by chance; and only a route that reads its body tells a limit from an early answer.
+    // One connection can break by chance; and only a route that reads its body distinguishes a limit from an early
+    // answer.
     const isSure = first.status === 413 || (route === '/internal/progress' && !await tryBody(first.bytes))
     if (!isSure) throw new NotFoundOut(`The connection broke at ${inMebibytes(first.bytes)}, which need not be a limit.`)
     let smallest = first.bytes
@@ -74,23 +75,23 @@ function inMebibytes (bytes: number): string {
   return `${(bytes / mebibyte).toFixed(1).replace(/\.0$/, '')} MiB`
 }
 
-/** Statuses with which proxies say that they waited too long. */
+/** Statuses with which proxies report that they waited too long. */
 const timeoutStatuses = [408, 502, 504, 520, 522, 524]
 const maxSteps = 150
-/** From a broken connection to the look that says whether the server is still there, in milliseconds. */
+/** From a broken connection to the probe whether the server is still there, in milliseconds. */
 const settle = 500
 
-/** A generation that was shorter than asked for is repeated once, by what it has shown. */
+/** A generation that was shorter than planned by this factor is repeated once, with the measured pace. */
 const closeEnough = 0.85
 
 interface LongCall {
   readonly seconds: number
-  /** Null where the connection broke. */
+  /** Null if the connection broke. */
   readonly answer: RawAnswer | null
   readonly failure: GenerationFailure | null
 }
 
-/** Whether a proxy waits as long as a generation takes; needs `minutes`, else what was seen so far. */
+/** Finds whether a proxy waits as long as a generation takes; without `minutes` it only uses earlier findings. */
 export async function findTimeLimit (session: CheckSession, facts: CheckFacts): Promise<void> {
   const { minutes } = facts.wishes
   if (minutes === null) {
@@ -114,7 +115,7 @@ export async function findTimeLimit (session: CheckSession, facts: CheckFacts): 
   addFinding(facts, 'time_limit', 'good', `No time limit was met: an answer got through after ${rounded(seconds)} s.`)
 }
 
-/** One generation that takes about so long, by what was learned of the server's pace. */
+/** Makes one generation of about this duration, by the learned pace of the server. */
 async function generateFor (session: CheckSession, facts: CheckFacts, wanted: number): Promise<LongCall> {
   const images = Math.max(1, Math.ceil(wanted / facts.secondsPerStep / maxSteps))
   const steps = Math.min(maxSteps, Math.max(1, Math.ceil(wanted / facts.secondsPerStep / images)))
@@ -128,7 +129,7 @@ async function generateFor (session: CheckSession, facts: CheckFacts, wanted: nu
   } catch (error) {
     if (!(error instanceof GenerationFailure) || error.failureClass === 'cancelled') throw error
     const seconds = session.lastTook() / 1000
-    // A server that is gone is no time limit.
+    // A server that is gone does not show a time limit.
     await sleep(settle, undefined, { signal: session.signal })
     await session.client.progress(null, { signal: session.signal })
     return { seconds, answer: null, failure: error }

@@ -13,8 +13,8 @@ const flip: Change = present => present !== true
 const other = (one: unknown, instead: unknown): Change => present => isDeepStrictEqual(present, one) ? instead : one
 
 /**
- * Settings that jobs override, and that are changed to see which are restored. Those that load or convert models, need
- * memory or download something are left out: how a server restores does not depend on which setting it is.
+ * Settings that jobs override; the check changes them to see which are restored. It omits those that load or convert
+ * models, need memory or download something: all settings are restored in the same way.
  */
 const changes: Readonly<Record<string, Change>> = {
   CLIP_stop_at_last_layers: other(2, 1),
@@ -49,17 +49,17 @@ const changes: Readonly<Record<string, Change>> = {
   img2img_fix_steps: flip
 }
 
-/** For each of these settings that the server has: a value that it does not have now. */
+/** For each of these settings that the server has: a value other than its current one. */
 function harmlessChanges (options: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(changes)
     .filter(([key]) => options[key] !== undefined && options[key] !== null)
     .map(([key, change]) => [key, change(options[key])]))
 }
 
-/** Further generations to leave out a setting with which none succeeds. */
+/** Further generations to find and omit a setting with which generations fail. */
 const maxSplits = 2
 
-/** Whether the server restores the settings that a generation overrides. */
+/** Finds whether the server restores the settings that a generation overrides. */
 export async function findRestoring (session: CheckSession, facts: CheckFacts): Promise<void> {
   if (rulesOf(facts.traits).overrideSettings === null) {
     throw new NotFoundOut('This kind of server accepts no settings with a generation.')
@@ -69,14 +69,14 @@ export async function findRestoring (session: CheckSession, facts: CheckFacts): 
   const keys = Object.keys(tried.changes)
   const leaked = tried.changed
   if (leaked.length === 0) {
-    // All of these may just be in its config file, as after an earlier check.
+    // All of these can be in its config file already, as after an earlier check.
     const { restoresOverrides } = rulesOf(facts.traits)
     facts.learned.restoresOverrides = restoresOverrides
     addFinding(facts, 'overrides', 'good', `It restores the settings that a job overrides: all ${keys.length} that were ` +
       `tried${restoresOverrides === 'saved' ? ', which are in its config file' : ''}.`)
     return
   }
-  // Written once, they are in its config file.
+  // After being written once, they are in its config file.
   const left = await putBackNow(session)
   if (left.length > 0) {
     throw new NotFoundOut(`It did not restore ${left.join(', ')}, and does not accept their former values with POST /sdapi/v1/options.`)
@@ -103,11 +103,11 @@ export async function findRestoring (session: CheckSession, facts: CheckFacts): 
 
 interface Overridden {
   readonly changes: Readonly<Record<string, unknown>>
-  /** Settings that were other than before afterwards. */
+  /** Settings that differed afterwards. */
   readonly changed: readonly string[]
 }
 
-/** The changes with which a generation succeeds, halved where one with all of them fails. */
+/** The changes with which a generation succeeds; if one with all of them fails, it tries halves. */
 async function workingChanges (
   session: CheckSession, before: Readonly<Record<string, unknown>>, changes: Readonly<Record<string, unknown>>
 ): Promise<Overridden> {
@@ -138,7 +138,7 @@ async function override (
   return { ok: hasImage(answer), changed: keys.filter(key => !isDeepStrictEqual(after[key], before[key])) }
 }
 
-/** @returns settings that could not be put back */
+/** @returns settings that could not be restored */
 async function putBackNow (session: CheckSession): Promise<string[]> {
   const noted = session.undo.read()
   const left = await putBack({ ...noted, tasks: [] }, session)
@@ -147,14 +147,14 @@ async function putBackNow (session: CheckSession): Promise<string[]> {
   return left
 }
 
-/** Words of an infotext that only settings bring about which were overridden. */
+/** Words of an infotext that only overridden settings cause. */
 const tracesOfSettings = ['Clip skip', 'RNG', 'ENSD', 'Tiling', 'Sigma churn', 'Sigma noise', 'Skip Early CFG', 'Eta']
 
 async function tracesAfter (session: CheckSession): Promise<string[]> {
   const options = await readOptions(session.calls, session.signal)
   const info = infoOf(await session.generate({ steps: 1 }))
   const [text] = Array.isArray(info.infotexts) ? info.infotexts : []
-  // A person may have set them for good.
+  // A person can have set them permanently.
   const own = [
     Number(options.CLIP_stop_at_last_layers ?? 1) > 1 && 'Clip skip',
     !['GPU', undefined].includes(options.randn_source as string | undefined) && 'RNG',
@@ -171,7 +171,7 @@ function shortList (names: readonly string[]): string {
 
 const setting = 'sd_model_checkpoint'
 
-/** Whether the selected checkpoint is selected again after a generation that names another one. */
+/** Finds whether the selected checkpoint is selected again after a generation that names another one. */
 export async function findSelection (session: CheckSession, facts: CheckFacts): Promise<void> {
   const { checkpoint } = facts.wishes
   if (checkpoint === null) throw new NotFoundOut('No other checkpoint is loaded unless one is named (--checkpoint).')
@@ -188,7 +188,7 @@ export async function findSelection (session: CheckSession, facts: CheckFacts): 
   })
   const after = textOf((await readOptions(session.calls, session.signal))[setting])
   await putBack({ settings: session.undo.read().settings, tasks: [] }, session)
-  // The next one without a checkpoint loads the selected one again, so that nobody else waits for that.
+  // The next generation, without a checkpoint, loads the selected one again, so that no client waits for that.
   const again = await session.generate({ steps: 1 })
   await session.undo.write({ ...session.undo.read(), settings: {} })
   if (!hasImage(answer)) throw new NotFoundOut(`A generation with that checkpoint brought no image (status ${answer.status}).`)
