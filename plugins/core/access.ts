@@ -1,14 +1,15 @@
+import { promisify } from 'node:util'
 import bearerAuth from '@fastify/bearer-auth'
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import {
-  type A1111Credentials, mayBeOurs, parseA1111Credentials, parseCredentials, parseUnaskedCredentials,
-  type RequestHeaders
+  type A1111Credentials, mayBeOurs, parseA1111Bearer, parseA1111Credentials, parseBearer, parseCredentials,
+  parseUnaskedCredentials, type RequestHeaders
 } from '../../src/access/credentials.ts'
 import type { AccessKeys } from '../../src/access/keys.ts'
 import { administrator, anonymous, mayDo, type Principal, type Scope } from '../../src/access/principal.ts'
 import type { Bucket, FailedLogins } from '../../src/access/rate-limit.ts'
-import { readCookie, sessionCookieName, type Sessions, type Tickets } from '../../src/access/sessions.ts'
+import { matchesToken, readCookie, sessionCookieName, type Sessions, type Tickets } from '../../src/access/sessions.ts'
 import {
   type Caller, isNavigation, isSafe, isTrustedByAddress, type PageRequest, refuseForeignPage, refuseUnmarkedChange,
   type TrustRules
@@ -58,6 +59,8 @@ export interface AccessOptions {
 
 const undeclared: RouteAccess = { scope: '*' }
 
+type PresentCredentials = Exclude<A1111Credentials, { kind: 'none' }>
+
 /**
  * Finds out who makes a request and whether the route is for them: by credentials if there are any, else by where
  * the request comes from and which page had it sent.
@@ -69,12 +72,23 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
   // A form of any page can post text/plain without asking first.
   app.removeContentTypeParser('text/plain')
   app.decorateRequest('principal')
+  const bearers = new WeakMap<FastifyRequest, Principal>()
   await app.register(bearerAuth, {
     addHook: false,
-    keys: new Set(options.tokens.filter(token => token !== '')),
+    // `auth` knows tokens and access keys.
+    keys: [],
     specCompliance: 'rfc6749',
-    verifyErrorLogLevel: 'debug'
+    verifyErrorLogLevel: 'debug',
+    async auth (value, request) {
+      const principal = await holderOf(isDropIn(request) ? parseA1111Bearer(value) : parseBearer(value))
+      if (principal === null) return false
+      bearers.set(request, principal)
+      return true
+    }
   })
+  const { verifyBearerAuth } = app
+  if (verifyBearerAuth === undefined) throw new Error('@fastify/bearer-auth is not registered.')
+  const verifyBearer = promisify(verifyBearerAuth)
 
   app.addHook('onRequest', async (request, reply) => {
     request.principal = anonymous
@@ -103,7 +117,7 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
     try {
       const ticket = ticketOf(request)
       if (ticket !== null) return await identifyByTicket(request, ticket)
-      const credentials = request.routeOptions.config.credentials === 'a1111'
+      const credentials = isDropIn(request)
         ? await dropInCredentials(request)
         : parseCredentials(request.headers)
       return credentials.kind === 'none'
@@ -124,32 +138,51 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
     const isFree = options.asksForToken !== true && isTrustedByAddress(trust, callerOf(request))
     if (!isFree) return parseA1111Credentials(headers)
     const credentials = parseUnaskedCredentials(headers)
-    const isOurs = mayBeOurs(credentials) || await matchesAnything(credentials, request)
+    const isOurs = mayBeOurs(credentials) || await matchesAnything(credentials)
     return isOurs ? credentials : { kind: 'none' }
   }
 
-  async function matchesAnything (credentials: A1111Credentials, request: FastifyRequest): Promise<boolean> {
+  async function matchesAnything (credentials: A1111Credentials): Promise<boolean> {
     if (credentials.kind === 'secret') {
       return await accessKeys.knowsSecret(credentials.secret) ||
-        (credentials.via === 'bearer' && await carriesToken(request))
+        (credentials.via === 'bearer' && matchesToken(options.tokens, credentials.secret))
     }
-    return credentials.kind === 'token' && await carriesToken(request)
+    return credentials.kind === 'token' && matchesToken(options.tokens, credentials.token)
   }
 
   async function identifyByCredentials (
-    credentials: Exclude<A1111Credentials, { kind: 'none' }>, request: FastifyRequest, reply: FastifyReply
+    credentials: PresentCredentials, request: FastifyRequest, reply: FastifyReply
   ): Promise<Principal> {
-    if (credentials.kind === 'token') return await identifyByToken(request, reply)
     // Unlike the other forms, browsers add Basic to requests of any page.
-    if (credentials.via === 'basic') refuseForeignPage(pageOf(request), corsOrigins)
-    const principal = credentials.kind === 'secret'
-      ? await accessKeys.verifySecret(credentials.secret)
-      : await accessKeys.verify(credentials.key, credentials.secret)
+    if (credentials.kind !== 'token' && credentials.via === 'basic') refuseForeignPage(pageOf(request), corsOrigins)
+    const isBearer = credentials.kind === 'token' || credentials.via === 'bearer'
+    const principal = isBearer ? await identifyByBearer(request, reply) : await holderOf(credentials)
     if (principal !== null) return principal
-    // A token may look like a secret that stands alone.
-    if (credentials.kind === 'secret' && credentials.via === 'bearer') return await identifyByToken(request, reply)
-    return await refuseLogin(failedLogins, request, reply,
-      'This access key and secret do not fit, or the key is switched off')
+    return await refuseLogin(failedLogins, request, reply, isBearer && credentials.kind !== 'pair'
+      ? 'This bearer token is not known'
+      : 'This access key and secret do not fit, or the key is switched off')
+  }
+
+  async function identifyByBearer (request: FastifyRequest, reply: FastifyReply): Promise<Principal | null> {
+    try {
+      await verifyBearer(request, reply)
+      return bearers.get(request) ?? null
+    } catch (error) {
+      if (String((error as { code?: unknown }).code).startsWith('FST_BEARER_AUTH_')) return null
+      throw error
+    }
+  }
+
+  async function holderOf (credentials: PresentCredentials): Promise<Principal | null> {
+    if (credentials.kind === 'pair') return await accessKeys.verify(credentials.key, credentials.secret)
+    if (credentials.kind === 'token') return tokenHolder(credentials.token)
+    const principal = await accessKeys.verifySecret(credentials.secret)
+    // A token can look like a secret that stands alone.
+    return principal ?? (credentials.via === 'bearer' ? tokenHolder(credentials.secret) : null)
+  }
+
+  function tokenHolder (token: string): Principal | null {
+    return matchesToken(options.tokens, token) ? administrator('token') : null
   }
 
   async function identifyByTicket (request: FastifyRequest, ticket: string): Promise<Principal> {
@@ -158,19 +191,6 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
     if (principal !== null) return principal
     throw new ServiceError('authentication_required',
       'This ticket was used before or is too old; get another one with POST /api/v1/events/ticket', { field: 'ticket' })
-  }
-
-  async function identifyByToken (request: FastifyRequest, reply: FastifyReply): Promise<Principal> {
-    if (await carriesToken(request)) return administrator('token')
-    return await refuseLogin(failedLogins, request, reply, 'This bearer token is not known')
-  }
-
-  async function carriesToken (request: FastifyRequest): Promise<boolean> {
-    // it sets a status and a header of its own, which are ours to set
-    const noReply = { code: () => noReply, header: () => noReply } as unknown as FastifyReply
-    return await new Promise(resolve => {
-      app.verifyBearerAuth?.(request, noReply, error => resolve(error === undefined))
-    })
   }
 
   async function identifyByPlace (
@@ -192,6 +212,10 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
     const origin = `${request.protocol}://${request.headers.host ?? ''}`.toLowerCase()
     return { method: request.method, headers: pageHeaders(request), ownOrigins: [origin, ...publicOrigins] }
   }
+}
+
+function isDropIn ({ routeOptions }: FastifyRequest): boolean {
+  return routeOptions.config.credentials === 'a1111'
 }
 
 function callerOf (request: FastifyRequest): Caller {

@@ -64,7 +64,8 @@ function parseAuthorization (text: string | undefined): Credentials {
   throw missing(`Authorization: ${scheme.slice(0, 20)} is not supported; use Bearer or Basic`)
 }
 
-function parseBearer (value: string): Credentials {
+/** What a bearer token is: the pair of an access key, or a token. */
+export function parseBearer (value: string): Exclude<Credentials, { kind: 'none' }> {
   const pair = decodePair(value)
   return pair !== null && pair.key.startsWith('mk_') ? { ...pair, via: 'bearer' } : { kind: 'token', token: value }
 }
@@ -106,13 +107,19 @@ export function parseA1111Credentials (headers: RequestHeaders): A1111Credential
   const text = typeof authorization === 'string' ? authorization.trim() : ''
   if (text === '' || /^basic(\s+Og==)?$/i.test(text)) return parseCredentials(others)
   const credentials = parseCredentials(headers)
-  if (credentials.kind === 'token' && loneSecret.test(credentials.token)) {
-    return { kind: 'secret', via: 'bearer', secret: credentials.token }
-  }
+  if (credentials.kind === 'token') return parseA1111Bearer(credentials.token)
   if (credentials.kind === 'pair' && credentials.via === 'basic' && !credentials.key.startsWith('mk_')) {
     return { kind: 'secret', via: 'basic', secret: credentials.secret }
   }
   return credentials
+}
+
+/** What a bearer token of such a client is. */
+export function parseA1111Bearer (value: string): Exclude<A1111Credentials, { kind: 'none' }> {
+  const credentials = parseBearer(value)
+  return credentials.kind === 'token' && loneSecret.test(value)
+    ? { kind: 'secret', via: 'bearer', secret: value }
+    : credentials
 }
 
 /**

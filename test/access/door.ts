@@ -105,8 +105,8 @@ export async function openDoor (
   const endpoints = createEndpoints(redis, keys, { perKey: 8, perEndpoint: 2, slotLifetime: 1000 })
   const service = createWebhookService({ encryptor, guard, signingKeys, endpoints, requireHttps: false, publicUrl: '' })
   app.decorate('accessKeys', accessKeys)
-  app.decorate('keySide', signingKeys)
-  app.decorate('webhookDesk', service)
+  app.decorate('signingKeys', signingKeys)
+  app.decorate('webhookService', service)
   await app.register(apiKeys)
 
   app.get('/health', { config: { access: 'public' } }, async () => ({ ok: true }))

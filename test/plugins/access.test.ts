@@ -185,6 +185,8 @@ t.test('every form of credentials says who it is', async t => {
     [{ 'x-api-key': pair.key }, 401, 'authentication_required', 'Bearer'],
     [keyHeaders({ ...pair, secret: 'wrong' }), 401, 'invalid_api_key', 'Bearer'],
     [{ authorization: `Bearer ${pair.key}` }, 401, 'invalid_api_key', 'Bearer'],
+    [{ authorization: `Bearer ${base64(`${pair.key}:wrong`)}` }, 401, 'invalid_api_key', 'Bearer'],
+    [{ authorization: `Bearer ${pair.secret}` }, 401, 'invalid_api_key', 'Bearer'],
     [{ authorization: `Bearer ${adminToken}x` }, 401, 'invalid_api_key', 'Bearer'],
     [{ authorization: 'Basic !!' }, 401, 'invalid_api_key', 'Basic'],
     [{ authorization: `Basic ${base64('mk_1:x')}` }, 401, 'invalid_api_key', 'Basic'],
@@ -201,7 +203,10 @@ t.test('every form of credentials says who it is', async t => {
   t.equal(local.statusCode, 401, 'empty key headers are missing credentials at this machine too')
 
   await accessKeys.update(issued.accessKey.id, { active: false })
-  t.equal((await ask(keyHeaders(pair))).statusCode, 401, 'a key that is switched off')
+  for (const headers of [keyHeaders(pair), { authorization: `Bearer ${encoded}` }]) {
+    const { message } = (await ask(headers)).json()
+    t.equal(message, 'This access key and secret do not fit, or the key is switched off', 'a key that is switched off')
+  }
 })
 
 t.test('credentials that a browser adds by itself do not open the door to other pages', async t => {
