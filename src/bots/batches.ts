@@ -24,8 +24,8 @@ import type { UserRules } from './user-limits.ts'
 import { plainUserId } from './user-scope.ts'
 
 /**
- * What is wrong with one generation of a batch, told of the place where it stands there: an axis, a variation or the
- * base request. Anything else stays as it is.
+ * What is wrong with one generation of a batch, reported for the place of its origin: an axis, a variation or the base
+ * request. Other errors pass through.
  * @param variation index of the generation's own
  */
 function inBatch (
@@ -46,7 +46,7 @@ function inBatch (
   }
 }
 
-/** Many generations that were asked for at once. Moments are milliseconds since the epoch. */
+/** Many generations of one request. Times are in milliseconds since the epoch. */
 export interface Batch {
   readonly id: string
   readonly keyId: string | null
@@ -61,9 +61,9 @@ export interface Batches {
   /** @throws ValidationFailure or ServiceError naming the field; then nothing is submitted */
   submit (call: BotCall): Promise<{ readonly batch: Batch, readonly warnings: readonly Warning[] }>
   find (id: string): Promise<Batch | null>
-  /** Its jobs in the order of its cells; null for one that was deleted or never made. */
+  /** Its jobs in the order of its cells; null for a job that was deleted or never created. */
   jobs (batch: Batch): Promise<Array<Job | null>>
-  /** Forgets it; its jobs stay. */
+  /** Deletes the batch; its jobs stay. */
   remove (batch: Batch): Promise<void>
 }
 
@@ -76,9 +76,9 @@ export interface BatchesDependencies {
   readonly imageReader: ImageReader
 }
 
-/** Batches that are looked at when another one is submitted. */
+/** Number of batches that are checked when another one is submitted. */
 const forgottenAtOnce = 5
-/** The jobs of a batch are made within this time after its record, in milliseconds. */
+/** The jobs of a batch are created within this time after its record, in milliseconds. */
 const madeWithin = 60_000
 const imageField = /^(image\d?|images|mask|init_image)$/
 
@@ -87,7 +87,7 @@ export function createBatches (dependencies: BatchesDependencies): Batches {
   const batchKey = (id: string) => keys.key('studio', 'batch', id)
   const allKey = keys.key('studio', 'batches')
 
-  /** Retention removes jobs and knows no batches, so those of which nothing is left are forgotten, a few at a time. */
+  /** Retention removes jobs and knows no batches, so batches without any remaining job are deleted, a few at a time. */
   async function forgetSome (): Promise<void> {
     for (const id of await redis.srandmember(allKey, forgottenAtOnce)) {
       const batch = await readJson<Batch>(redis, batchKey(id))
@@ -101,7 +101,7 @@ export function createBatches (dependencies: BatchesDependencies): Batches {
     await redis.multi().del(batchKey(id)).srem(allKey, id).exec()
   }
 
-  /** The base request with its pictures stored, so that not every generation brings them anew. */
+  /** The base request with its images stored, so that not every generation sends them again. */
   async function withUploads (base: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>> {
     const result = { ...base }
     for (const [name, value] of Object.entries(base)) {
@@ -118,7 +118,7 @@ export function createBatches (dependencies: BatchesDependencies): Batches {
       const strict = request.strict || request.base_request.strict === true
       if (strict) refuse(unknown)
       const base = await withUploads({
-        // files of a form stand beside the base request
+        // the files of a form accompany the base request
         ...Object.fromEntries(Object.entries(call.fields).filter(([name]) => imageField.test(name))),
         ...request.base_request,
         ...readFields(WebhookFields, call.fields),
@@ -163,7 +163,7 @@ export function createBatches (dependencies: BatchesDependencies): Batches {
   }
 }
 
-/** What a request without a type must be, by the fields that only one kind has. */
+/** The kind of a request without a type, by fields that only one kind has. */
 function kindOf (fields: Readonly<Record<string, unknown>>): GenerationKind {
   if (isRecord(fields.regional_config)) return 'regional'
   if (Object.keys(fields).some(name => name.startsWith('outpaint_pixels_'))) return 'outpaint'
@@ -172,7 +172,7 @@ function kindOf (fields: Readonly<Record<string, unknown>>): GenerationKind {
   return fields.image === undefined ? 'txt2img' : 'img2img'
 }
 
-/** A batch as it is now. A job that is gone counts as failed. @param seconds until it is done; null if unknown */
+/** The present state of a batch. A deleted job counts as failed. @param seconds until it is done; null if unknown */
 export function batchView (batch: Batch, jobs: ReadonlyArray<Job | null>, seconds: number | null): BotBatch {
   const views = jobs.map((job, index) => ({
     label: batch.cells[index]?.label ?? '',
@@ -209,7 +209,7 @@ function goneJob (jobId: string) {
   return { job_id: jobId, status: 'failed' as const, progress: 0, message: 'deleted', image_urls: [] }
 }
 
-/** The same in the shape of a single job, for clients that know only these. */
+/** The same in the shape of a single job, for clients that know only single jobs. */
 export function batchAsJob (batch: Batch, jobs: ReadonlyArray<Job | null>, seconds: number | null): BotJob {
   const { batch_id: id, status, progress, message, created_at: createdAt, completed_at: completedAt, jobs: cells } =
     batchView(batch, jobs, seconds)
@@ -230,7 +230,7 @@ export function batchAsJob (batch: Batch, jobs: ReadonlyArray<Job | null>, secon
   }
 }
 
-/** Whether all of its jobs have ended. */
+/** Whether all of its jobs have finished. */
 export function batchHasEnded (jobs: ReadonlyArray<Job | null>): boolean {
   return jobs.every(job => job === null || hasEnded(job.status))
 }

@@ -12,7 +12,7 @@ import type { UpstreamClients } from '../sdapi/upstream-clients.ts'
 import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 
-/** A picture to make a control map of. */
+/** An image to make a control map of. */
 export interface PreprocessRequest {
   readonly image: Buffer
   readonly mask: Buffer | null
@@ -21,18 +21,18 @@ export interface PreprocessRequest {
   readonly resolution: number
   readonly thresholdA: number | null
   readonly thresholdB: number | null
-  /** Alias; empty for whichever can. */
+  /** Alias; empty for any server that can. */
   readonly target: string
 }
 
-/** What bots ask about ControlNet. */
+/** Questions of bots about ControlNet. */
 export interface ControlNetService {
   models (): Promise<string[]>
-  /** By label, since that is the name that every kind of server takes. */
+  /** By label, since every kind of server accepts that name. */
   modules (): Promise<string[]>
   types (): Promise<ControlNetTypes['control_types']>
   /**
-   * A true map, made by a server; never something that only looks like one.
+   * A true map, made by a server; never an imitation.
    * @throws ServiceError `model_not_found` with the nearest names for a preprocessor that no server has
    */
   preprocess (requested: PreprocessRequest, signal: AbortSignal): Promise<PreprocessAnswer>
@@ -48,7 +48,7 @@ export interface ControlNetServiceDependencies {
 /** A server that has a preprocessor, and its name for it. */
 interface AbleServer { readonly server: Server, readonly label: string }
 
-/** Forge uses any number as it is, so one stands even where the preprocessor has no slider for it. */
+/** Forge uses any number as it is, so one is sent even if the preprocessor has no slider for it. */
 const anyThreshold = 64
 
 export function createControlNetService (dependencies: ControlNetServiceDependencies): ControlNetService {
@@ -59,7 +59,7 @@ export function createControlNetService (dependencies: ControlNetServiceDependen
     return [...new Set(lists.flat())].filter(entry => entry.toLowerCase() !== 'none')
   }
 
-  /** Names as the servers show them; those of the inventory hold A1111's internal ones besides. */
+  /** Names as the servers show them; the inventory also holds A1111's internal names. */
   async function modules (): Promise<string[]> {
     const answers = await upstream.readAll('/controlnet/module_list?alias_names=true', '')
     const labels = answers.flatMap(answer => textsOf(fieldsOf(answer).module_list))
@@ -84,7 +84,7 @@ export function createControlNetService (dependencies: ControlNetServiceDependen
     return merged
   }
 
-  /** Servers that have it, each with its own name for it, the best first. */
+  /** Servers that have it, each with its own name for it, best first. */
   async function able ({ module, target }: PreprocessRequest): Promise<AbleServer[]> {
     const inventories = await inventoriesOf(registry, states)
     const moduleLists = new Map(inventories.map(({ server, inventory }) =>
@@ -133,7 +133,7 @@ export function createControlNetService (dependencies: ControlNetServiceDependen
           problem = `${one.server.alias}: ${messageOf(error)}`
         }
       }
-      // the one preprocessor that is nothing but arithmetic
+      // the one preprocessor that is pure arithmetic
       if (/^invert\b/i.test(requested.module)) {
         const map = await sharp(requested.image).removeAlpha().toColourspace('srgb').negate().png().toBuffer()
         return { status: 'success', preprocessor: 'invert', processed_image: map.toString('base64'), method: 'local' }
@@ -143,32 +143,32 @@ export function createControlNetService (dependencies: ControlNetServiceDependen
   }
 }
 
-/** Preprocessors misread pictures with palettes, and turn none. */
+/** Preprocessors misread images with palettes, and rotate none. */
 async function asPng (image: Buffer): Promise<string> {
   return (await sharp(image).autoOrient().removeAlpha().toColourspace('srgb').png().toBuffer()).toString('base64')
 }
 
-/** Forge puts a sentence where there is no picture. */
+/** Forge returns a sentence instead of an image. */
 async function isImage (text: string): Promise<boolean> {
   return await sharp(Buffer.from(text, 'base64')).metadata().then(() => true, () => false)
 }
 
-/** Images of the request itself, base64 or what stands for an upload. */
+/** Images of the request itself: base64, or references of uploads. */
 export interface RequestImages {
-  /** For every unit without its own. */
+  /** For each unit without an image of its own. */
   readonly image?: string | null
-  /** For the units in their order; those that are left out or null have the one above. */
+  /** For the units in their order; units that are left out or null use the one above. */
   readonly images?: ReadonlyArray<string | null>
-  /** For units whose preprocessor redraws a part. */
+  /** For units whose preprocessor regenerates a part. */
   readonly mask?: string | null
-  /** Whether the request starts from a picture, which then serves a unit that has none. */
+  /** Whether the request starts from an image, which then serves a unit without one. */
   readonly startsFromImage?: boolean
 }
 
 /**
- * Units of a request as `alwayson_scripts.ControlNet.args`, those that are switched off left out. Names of models and
- * preprocessors, and thresholds that depend on them, are settled for each server by `withControlNet`.
- * @throws ServiceError `invalid_field_value` for a unit without any picture, or guidance that ends before it begins
+ * Units of a request as `alwayson_scripts.ControlNet.args`, without units that are switched off. `withControlNet`
+ * resolves names of models and preprocessors, and the thresholds that depend on them, for each server.
+ * @throws ServiceError `invalid_field_value` for a unit without any image, or guidance that ends before it begins
  */
 export function controlNetUnits (
   units: readonly BotControlNetUnit[], images: RequestImages, field = 'controlnet_units'
@@ -188,7 +188,7 @@ function unitAt (unit: BotControlNetUnit, index: number, images: RequestImages, 
     ...others,
     module: preprocessor ?? 'none',
     resize_mode: resize ?? 'Crop and Resize',
-    // behind the images of the answer they prove that it had an effect
+    // behind the images of the answer they prove that the unit had an effect
     save_detected_map: true,
     ...(image === null ? {} : { image }),
     ...(mask === null ? {} : { mask_image: mask }),

@@ -4,12 +4,12 @@ import { type ValidationDetail, ValidationFailure } from '../fastapi/errors.ts'
 import { ServiceError } from '../lib/errors.ts'
 import { validationDetail } from './read-fields.ts'
 
-/** What an error looks like to clients of this interface. */
+/** The form of errors for clients of this interface. */
 export interface BotErrorBody {
   readonly detail: string | readonly ValidationDetail[]
 }
 
-/** Fields of a submission that have another name in requests of this interface; the first that fits decides. */
+/** Fields of a submission that have another name in requests of this interface; the first match decides. */
 const names: ReadonlyArray<readonly [RegExp, string]> = [
   [/^checkpoint_name$/, 'checkpoint'],
   [/^n_iter$/, 'batch_count'],
@@ -24,21 +24,21 @@ const names: ReadonlyArray<readonly [RegExp, string]> = [
   [/^target_server_alias$/, 'server']
 ]
 
-/** A field as clients of this interface know it, in dotted form. */
+/** The client's name of a field, in dotted form. */
 export function botField (field: string): string {
   const renamed = names.find(([pattern]) => pattern.test(field))
   return renamed === undefined ? field : field.replace(renamed[0], renamed[1])
 }
 
-/** Warnings with the fields that they are about as these clients know them. */
+/** Warnings with the client's names of their fields. */
 export function botWarnings (warnings: readonly Warning[]): Warning[] {
   return warnings.map(({ field, ...others }) =>
     field === undefined ? others : { ...others, field: botField(field) })
 }
 
 /**
- * Status and body for anything that went wrong. Whatever is wrong with a field is told as FastAPI tells it: 422 and a
- * list of places; everything else is a sentence.
+ * Status and body of any error. Errors of fields have FastAPI's form: 422 and a list of places; all others are a
+ * sentence.
  */
 export function toBotError (error: ServiceError | ValidationFailure): { status: number, body: BotErrorBody } {
   if (error instanceof ValidationFailure) return { status: 422, body: { detail: error.details } }
@@ -54,7 +54,7 @@ export const botStates = {
   pending: 'queued', processing: 'processing', completed: 'completed', failed: 'failed', cancelled: 'failed'
 } as const satisfies Record<JobStatus, string>
 
-/** A moment as these clients parse it: UTC with microseconds and without an offset, which older Pythons cannot read. */
+/** A time as these clients parse it: UTC with microseconds and without an offset, which older Pythons cannot read. */
 export function botTime (timestamp: number): string {
   return `${new Date(timestamp).toISOString().slice(0, -1)}000`
 }

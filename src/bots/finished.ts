@@ -8,10 +8,10 @@ import type { UploadTexts } from '../media/uploads.ts'
 import { resultImages } from './job-view.ts'
 import type { Size } from './images.ts'
 
-/** Images that are there already: sent along, or made by a job. */
+/** Existing images: sent along, or made by a job. */
 export interface FinishedImages {
   /**
-   * As texts that stand for pictures in a submission.
+   * As texts that refer to images in a submission.
    * @throws ServiceError `missing_required_field`, `job_not_found`, or `invalid_field_value` for an index too high
    */
   find (
@@ -57,8 +57,8 @@ export function createFinishedImages ({ store, media, texts }: FinishedImagesDep
 }
 
 /**
- * Enlarging takes memory of the server by what comes out, and cannot be interrupted once it has begun.
- * @param most pixels of one picture
+ * Upscaling takes the server's memory by the size of the result, and cannot be interrupted once it has begun.
+ * @param most pixels of one image
  * @throws ServiceError `missing_required_field` for one side without the other, `invalid_field_value`
  */
 export function checkEnlargement (
@@ -70,7 +70,7 @@ export function checkEnlargement (
     })
   }
   for (const own of pictures) {
-    // to a size it is enlarged until both sides fit, and cut afterwards
+    // for a given size it is upscaled until both sides fit, and then cropped
     const factor = width === null || height === null ? scale : Math.max(width / own.width, height / own.height)
     const large = { width: Math.round(own.width * factor), height: Math.round(own.height * factor) }
     if (large.width * large.height <= most) continue
@@ -79,7 +79,7 @@ export function checkEnlargement (
   }
 }
 
-/** An enlargement in the words of A1111's extras: by a factor, or to a size where both sides are given. */
+/** Parameters of A1111's extras for upscaling: by a factor, or to a size if both sides are given. */
 export function upscaleParameters (fields: BotUpscaleRequest): Record<string, unknown> {
   const { width, height, upscaler, upscaler_2: second, restore_faces: restore } = fields
   const size = width !== null && height !== null

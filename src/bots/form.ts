@@ -4,10 +4,10 @@ import { pydantic2 } from '../fastapi/pydantic2.ts'
 import { readInteger } from '../lib/seeds.ts'
 import { validationDetail } from './read-fields.ts'
 
-/** Nothing that a client means is nested deeper. */
+/** No valid form is nested deeper. */
 const deepest = 32
 
-/** What is not a literal after all. */
+/** The text is not a literal. */
 class NoLiteral extends Error {}
 
 /**
@@ -137,7 +137,7 @@ function createReader (text: string) {
 
 type Fields = Record<string, unknown>
 
-/** Parts of a form that may hold a file, and whether several may come under the name. */
+/** Parts of a form that can hold a file, and whether the name can repeat. */
 export const botFiles: Readonly<Record<string, 'one' | 'many'>> = {
   image: 'many',
   images: 'many',
@@ -156,8 +156,8 @@ const structured = new Set([
 const mayBeEmpty = new Set(['prompt', 'negative_prompt'])
 
 /**
- * What a form says, as a JSON client would have said it: a part called `request` holds the fields as one JSON object,
- * over which the other parts go; lists and objects may be JSON or Python; empty parts say nothing.
+ * The values of a form, as a JSON client would send them: a part called `request` holds the fields as one JSON object,
+ * and the other parts override it. Lists and objects can be JSON or Python; empty parts are ignored.
  * @throws ValidationFailure for a part `request` that is no object
  */
 export function formFields (form: Fields): Fields {
@@ -171,7 +171,7 @@ export function formFields (form: Fields): Fields {
   return { ...(isRecord(whole) ? whole : {}), ...Object.fromEntries(given) as Fields }
 }
 
-/** Other names of fields under the usual one, one unit as a list of one, several images under one name as a list. */
+/** Renames aliases to the usual field, one unit to a list of one, several images under one name to a list. */
 export function withUsualNames ({ units, ...fields }: Fields): Fields {
   const renamed = Object.fromEntries(Object.entries(fields).map(([name, value]) =>
     [name.replace(/^images?\[(\d)\]$/, 'image$1'), value])) as Fields
@@ -185,7 +185,7 @@ export function withUsualNames ({ units, ...fields }: Fields): Fields {
   }
 }
 
-/** A part may come once with the whole list, or once for each entry. */
+/** A part can come once with the whole list, or once for each entry. */
 function structure (value: unknown): unknown {
   if (!Array.isArray(value)) return literal(value)
   return (value as unknown[]).map(literal).flat()

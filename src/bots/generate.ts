@@ -15,13 +15,13 @@ import { type BotUser, userKey } from './user-scope.ts'
 
 /** The jobs of each user, newest first. */
 export interface History {
-  /** Before the job is made: one that is listed and never made is passed over, one that is not listed is lost. */
+  /** Before the job is created: a listed id without a job is skipped, a job that is not listed is lost. */
   add (user: BotUser, jobId: string): Promise<void>
   has (user: BotUser, jobId: string): Promise<boolean>
   page (user: BotUser, offset: number, limit: number): Promise<{ readonly jobs: Job[], readonly total: number }>
 }
 
-/** A job that is listed is made within this time, or never, in milliseconds. */
+/** A listed job is created within this time or never, in milliseconds. */
 const madeWithin = 60_000
 
 export function createHistory (redis: Redis, keys: Keys, store: Pick<JobStore, 'readMany'>): History {
@@ -43,7 +43,7 @@ export function createHistory (redis: Redis, keys: Keys, store: Pick<JobStore, '
   }
 }
 
-/** A generation that is read and planned, and not submitted yet. */
+/** A generation that is parsed and built, but not submitted yet. */
 export interface PreparedRequest {
   readonly user: BotUser
   readonly submission: SubmissionRequest
@@ -55,8 +55,8 @@ export interface Generations {
   /** @throws ValidationFailure or ServiceError naming the field */
   prepare (kind: GenerationKind, call: BotCall): Promise<PreparedRequest>
   /**
-   * Puts generations of one user in line: all of them, or none where one is refused.
-   * @param begin called once all are checked, with their ids
+   * Queues generations of one user: all of them, or none if one is refused.
+   * @param begin called with their ids once all are checked
    */
   submit (requests: readonly PreparedRequest[], begin?: (ids: readonly string[]) => Promise<void>): Promise<Accepted[]>
 }
@@ -69,7 +69,7 @@ export interface GenerationsDependencies extends RequestSources {
   readonly finished: FinishedImages
 }
 
-/** Generations of users: read, held to the rules for users, and submitted as any other job. */
+/** Generations of users: parsed, checked by the rules for users, and submitted like any other job. */
 export function createGenerations (dependencies: GenerationsDependencies): Generations {
   const { submitter, history, rules, imageReader, finished } = dependencies
   return {

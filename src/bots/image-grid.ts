@@ -4,21 +4,21 @@ import { type MediaStore, wholeOutput } from '../media/store.ts'
 import type { Batch } from './batches.ts'
 import { resultImages } from './job-view.ts'
 
-/** Longest side of one picture in the grid, and of the whole grid, in pixels. */
+/** Longest side of one image in the grid, and of the whole grid, in pixels. */
 const longestCell = 512
 const longestGrid = 8192
 const gap = 8
 const labelHeight = 28
-/** Room for a label beside those of its neighbours, also under smaller pictures. */
+/** Space for a label beside its neighbours' labels, also under smaller images. */
 const labelWidth = 160
 
 interface Cell {
   readonly label: string
-  /** Name of the picture; null while there is none. */
+  /** Name of the image; null while there is none. */
   readonly image: string | null
 }
 
-/** The first picture of every job of a batch, side by side as its axes say, each with its label; PNG. */
+/** The first image of each job of a batch, side by side in the order of its axes, each with its label; PNG. */
 export async function composeGrid (
   batch: Batch, jobs: ReadonlyArray<Job | null>, media: Pick<MediaStore, 'openOutput'>
 ): Promise<Buffer> {
@@ -49,7 +49,7 @@ function firstImage (job: Job | null): string | null {
   return job?.status === 'completed' ? resultImages(job)[0]?.name ?? null : null
 }
 
-/** As large as the largest picture, within what cell and grid may have. */
+/** As large as the largest image, within the limits of cell and grid. */
 function cellSize (jobs: ReadonlyArray<Job | null>, columns: number, rows: number) {
   const images = jobs.flatMap(job => job === null ? [] : resultImages(job).slice(0, 1))
   const own = {
@@ -71,7 +71,7 @@ async function cellImage (
     .resize(width, height, { fit: 'contain', background: '#fff' }).flatten({ background: '#fff' }).png().toBuffer()
 }
 
-/** The text in one line, or smaller where it does not fit; null where there is nothing to write. */
+/** The text in one line, or smaller if it does not fit; null if there is no text. */
 async function label (text: string, width: number): Promise<Buffer | null> {
   if (text.trim() === '') return null
   const escaped = text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')

@@ -10,13 +10,13 @@ export interface Size {
   readonly height: number
 }
 
-/** Looking into pictures that came with a request, as base64 or as a file. */
+/** Reads images that came with a request, as base64 or as a file. */
 export interface ImageReader {
   /** @throws ServiceError `invalid_image` or `payload_too_large` naming the field */
   open (text: string, field: string): Promise<Buffer>
-  /** As a server sees it, turned the way the camera was held. @throws ServiceError as `open` */
+  /** As a server sees it, rotated by its EXIF orientation. @throws ServiceError as `open` */
   sizeOf (text: string, field: string): Promise<Size>
-  /** The text of an upload in place of base64, so that a picture is read once however often it is used. */
+  /** The reference of an upload in place of base64, so that an image is read once however often it is used. */
   uploaded (text: string, field: string): Promise<string>
 }
 
@@ -47,18 +47,18 @@ export function createImageReader ({ media, texts, limits }: ImageReaderDependen
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** Images inside what users have stored: kept as files, so that Redis never holds one. */
+/** Images inside stored data of users: kept as files, so that Redis never holds one. */
 export interface KeptImages {
   /**
-   * The fields with references for pictures.
+   * The fields with references instead of images.
    * @throws ServiceError `invalid_image` or `payload_too_large` naming the field
    */
   keep (fields: Fields): Promise<Record<string, unknown>>
-  /** The fields as a client may see them and send them again. */
+  /** The fields as a client can see them and send them again. */
   show (fields: Fields): Promise<Record<string, unknown>>
-  /** The fields with the pictures themselves, to be taken elsewhere. @throws ServiceError `image_not_found` */
+  /** The fields with the images themselves, for export. @throws ServiceError `image_not_found` */
   embed (fields: Fields): Promise<Record<string, unknown>>
-  /** What was kept with these fields is not needed any more. */
+  /** The files of these fields are not needed any more. */
   release (fields: Fields): Promise<void>
 }
 

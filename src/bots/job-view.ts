@@ -10,9 +10,9 @@ import type { ServerRegistry } from '../servers/registry.ts'
 import { botStates, botTime, botWarnings } from './errors.ts'
 
 export interface JobOutlook {
-  /** Place in line, from 1; null unless it waits. */
+  /** Position in the queue, from 1; null unless it waits. */
   readonly position: number | null
-  /** Until it is done; null where that cannot be told. */
+  /** Until it is done; null if unknown. */
   readonly seconds: number | null
 }
 
@@ -37,7 +37,7 @@ export function botJob (job: Job, { position, seconds: predicted }: JobOutlook):
   }
 }
 
-/** 0 while it waits, 1 once it is completed, and what was reached where it ended otherwise. */
+/** 0 while it waits, 1 once it is completed, else the progress that it had reached. */
 function progressOf ({ status, progress }: Pick<Job, 'status' | 'progress'>): number {
   if (status === 'completed') return 1
   if (status === 'pending') return 0
@@ -53,18 +53,18 @@ function messageOf (job: Job, position: number | null): string {
   return step === null || steps === null ? 'Generating' : `Step ${step} of ${steps}`
 }
 
-/** The pictures that were asked for, without maps and contact sheets. */
+/** The requested images, without maps and contact sheets. */
 export function resultImages (job: Pick<Job, 'result'>): JobImage[] {
   return (job.result?.images ?? []).filter(({ role }) => role === 'image')
 }
 
 export const urlOf = ({ name }: Pick<JobImage, 'name'>): string => `/outputs/${name}`
 
-/** How images are given: as base64, or as addresses on this service. */
+/** Form of images: base64, or addresses on this service. */
 export type ImageFormat = 'base64' | 'url'
 
 /**
- * What an ended job made, as JSON in pieces, none of whose images is ever whole in memory. Jobs that failed have no
+ * The result of a finished job, as JSON in pieces, so that no image is ever whole in memory. Failed jobs have no
  * images.
  */
 export async function * botResult (media: MediaStore, job: Job, format: ImageFormat): AsyncGenerator<string> {
@@ -84,7 +84,7 @@ export async function * botResult (media: MediaStore, job: Job, format: ImageFor
   yield `,${stringifyJson(rest).slice(1)}`
 }
 
-/** The same of a batch: the pictures of all its jobs, in their order. */
+/** The same of a batch: the images of all its jobs, in their order. */
 export async function * botBatchResult (
   media: MediaStore, batch: BotJob, done: readonly Job[], format: ImageFormat
 ): AsyncGenerator<string> {
@@ -107,13 +107,13 @@ async function * listOf (media: MediaStore, images: readonly JobImage[], format:
   else yield * imageList(media, images)
 }
 
-/** Pictures are left out, as A1111 leaves them out of its echo. */
+/** Images are left out, as A1111 leaves them out of its echo. */
 export function shownParameters (parameters: Readonly<Record<string, unknown>>): Record<string, unknown> {
   return parseJsonText(stringifyJson(parameters, (_name, value: unknown) =>
     isMediaReference(value) ? null : value)) as Record<string, unknown>
 }
 
-/** How much there is to do, for everybody alike. */
+/** The amount of waiting work, the same for all clients. */
 export async function botQueue (
   { registry, estimates }: { readonly registry: Pick<ServerRegistry, 'list'>, readonly estimates: Pick<Estimates, 'line'> }
 ): Promise<BotQueue> {

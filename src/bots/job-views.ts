@@ -8,15 +8,15 @@ import type { ServerRegistry } from '../servers/registry.ts'
 import { type Batch, batchAsJob, batchView } from './batches.ts'
 import { botJob } from './job-view.ts'
 
-/** Jobs and batches for clients, with place and times looked up. A job that is null was deleted. */
+/** Jobs and batches for clients, with position and times looked up. Null is a deleted job. */
 export interface BotViews {
   job (job: Job): Promise<BotJob>
   jobs (jobs: readonly Job[]): Promise<BotJob[]>
   batch (batch: Batch, jobs: ReadonlyArray<Job | null>): Promise<BotBatch>
   batchAsJob (batch: Batch, jobs: ReadonlyArray<Job | null>): Promise<BotJob>
-  /** Whole seconds until a job that was just accepted is done; null where that cannot be told. */
+  /** Whole seconds until a job that was just accepted is done; null if unknown. */
   secondsOf (accepted: Accepted): Promise<number | null>
-  /** The same for all that has not ended of a batch; null also where there is nothing left. */
+  /** The same for the unfinished jobs of a batch; null also if none is left. */
   secondsOfBatch (jobs: ReadonlyArray<Job | null>): Promise<number | null>
 }
 
@@ -65,7 +65,7 @@ export function createBotViews ({ store, registry, estimates }: BotViewsDependen
   }
 }
 
-/** Never 0 for what is still to be done. */
+/** Never 0 for unfinished work. */
 function wholeSeconds (estimate: JobEstimate | null): number | null {
   return estimate === null ? null : Math.max(1, Math.ceil(estimate.endsIn))
 }

@@ -1,9 +1,9 @@
 import type { Inventory } from '../a1111/types.ts'
 
-/** What is there whatever a server says. */
+/** Names that exist on every server. */
 const defaultVaes = ['Automatic', 'None']
 
-/** The names that all servers together have, in the order in which they say them. */
+/** The names that all servers together have, in the servers' order. */
 export function unionOfLists (inventories: ReadonlyArray<Inventory | null>) {
   const known = inventories.filter(inventory => inventory !== null)
   const union = (namesOf: (inventory: Inventory) => readonly string[]) => [...new Set(known.flatMap(namesOf))]

@@ -12,17 +12,17 @@ import type { Server, ServerRegistry } from '../servers/registry.ts'
 
 export type LoraEdits = Readonly<Partial<Record<keyof LoraEdit, unknown>>> & LoraEdit
 
-/** What people wrote of LoRAs, beside the catalogue of models. */
+/** People's edits of LoRAs, beside the catalogue of models. */
 export interface LoraMetadataStore {
   edits (): Promise<ReadonlyMap<string, LoraEdits>>
-  /** Lays an edit over those of before; null takes a field back. */
+  /** Merges an edit into the former ones; null removes a field. */
   edit (filename: string, edit: LoraEdit): Promise<void>
 }
 
 const replaceEdits = loadScript<[edits: string], [name: string, before: string, after: string], 0 | 1>(
   new URL('scripts/replace-edits.lua', import.meta.url))
 
-/** One file name stands for one LoRA wherever it lies, as tags in prompts name it. */
+/** One file name means one LoRA in whatever folder, as in tags of prompts. */
 export function loraKey (filename: string): string {
   return bareName(filename).toLowerCase()
 }
@@ -48,13 +48,13 @@ export function createLoraMetadataStore (redis: Redis, keys: Keys): LoraMetadata
   }
 }
 
-/** Images that lie beside LoRAs at servers, which a folder of this machine does not show. */
+/** Previews beside LoRAs on servers' disks, which no folder of this machine has. */
 export interface LoraPreviews {
-  /** Null where no server has one, or none can be reached. */
+  /** Null if no server has one, or none is reachable. */
   read (model: Model): Promise<ImageContent | null>
-  /** Ids of models of which it was found lately that no server has a picture. */
+  /** Ids of models for which no server had a preview at the last look. */
   without (): Promise<ReadonlySet<string>>
-  /** Looks anew for what was not there. */
+  /** Looks again for previews that were missing. */
   forget (): Promise<void>
 }
 
@@ -67,12 +67,12 @@ export interface LoraPreviewsDependencies {
 
 /** Endings in the order in which A1111 and Forge look for a preview (`find_preview` of their extra networks). */
 const endings = ['png', 'jpg', 'jpeg', 'webp'].flatMap(ending => [`.${ending}`, `.preview.${ending}`])
-/** For so long it is believed that there is none, in milliseconds. */
+/** How long a missing preview is remembered, in milliseconds. */
 const believedMs = 24 * 60 * 60 * 1000
 
 /**
- * Servers give them to their own pages, without saying which there are, so they are looked for by name when somebody
- * wants to see one. Servers that run without pages (`--nowebui`) give none.
+ * Servers serve previews to their own pages, without a list, so this looks for them by name on request. Servers without
+ * pages (`--nowebui`) serve none.
  */
 export function createLoraPreviews ({ redis, keys, registry, connect }: LoraPreviewsDependencies): LoraPreviews {
   const withoutKey = keys.key('studio', 'loras', 'without-preview')
@@ -120,7 +120,7 @@ export function placesOf ({ reported }: Pick<Model, 'reported'>): Model['reporte
   return reported.filter(({ absolutePath }) => absolutePath !== '')
 }
 
-/** A1111 answers 404 for what is not there, 500 for what lies outside of its folders. */
+/** A1111 answers 404 for a missing file, 500 for one outside of its folders. */
 function answeredNo (error: unknown): null {
   const isNo = error instanceof GenerationFailure && (error.failureClass === 'request' || error.code === 'server_error')
   if (isNo) return null

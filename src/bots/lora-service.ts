@@ -16,7 +16,7 @@ import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 import { type LoraEdits, loraKey, type LoraMetadataStore, type LoraPreviews, placesOf } from './lora-metadata.ts'
 
-/** Words in file names that say what a LoRA is about. */
+/** Words in file names that describe a LoRA. */
 const describingWords = new Set([
   'realistic', 'anime', 'manga', 'cartoon', '3d', '2d', 'portrait', 'landscape', 'concept', 'style', 'art', 'character',
   'outfit', 'pose', 'background'
@@ -32,7 +32,7 @@ function displayName (filename: string): string {
   return words.length === 0 ? bareName(filename) : words.map(word => word.charAt(0).toUpperCase() + word.slice(1)).join(' ')
 }
 
-/** Tags for a LoRA of which nothing else is known. */
+/** Tags for a LoRA without any other facts. */
 function tagsOfName (filename: string): string[] {
   const words = wordsOfFilename(filename).map(word => word.toLowerCase())
   return [...new Set(words.filter(word => describingWords.has(word)))]
@@ -45,7 +45,7 @@ function plainText (html: string): string {
     .replace(/\n{3,}/g, '\n\n').trim()
 }
 
-/** A LoRA with all that is known of it: a person's edits before the catalogue. */
+/** A LoRA with all known facts: a person's edits before the catalogue. */
 export interface Lora {
   readonly model: Model
   readonly name: string
@@ -53,18 +53,18 @@ export interface Lora {
   readonly triggerWords: readonly string[]
   readonly strengthRange: readonly number[]
   readonly description: string | null
-  /** Set by a person; null leaves it to the model's own pictures. */
+  /** Set by a person; null leaves it to the model's own images. */
   readonly thumbnail: string | null
-  /** At Civitai, of a model that the catalogue has none of. */
+  /** At Civitai, for a model without a preview in the catalogue. */
   readonly civitaiImage: string | null
-  /** Whether a server may have one: nobody knows before it is asked for. */
+  /** Whether a server can have one: only asking shows it. */
   readonly mayHavePreview: boolean
   readonly civitaiId: number | null
   readonly baseModel: string | null
   readonly preferredWeight: number | null
   readonly servers: readonly string[]
   readonly edited: readonly string[]
-  /** How well it fits a search. */
+  /** How well it matches a search. */
   readonly score?: number
 }
 
@@ -73,11 +73,11 @@ export interface LoraService {
   /** @throws ServiceError `model_not_known` with the nearest names */
   require (filename: string): Promise<Lora>
   edit (filename: string, edit: LoraEdit): Promise<Lora>
-  /** What there is to see of it. @throws ServiceError `image_not_found`, `civitai_unreachable` */
+  /** Its preview. @throws ServiceError `image_not_found`, `civitai_unreachable` */
   image (lora: Lora): Promise<ImageContent>
   /** Asks Civitai. @throws ServiceError `civitai_unreachable`, `civitai_not_found` */
   enrich (filename: string, freshness: Freshness): Promise<Lora>
-  /** Has every server read its folder anew, and reads what it finds. Model folders follow in the background. */
+  /** Has each server reload its folder, and reads the result. Model folders follow in the background. */
   scan (): Promise<LoraScan['details']>
 }
 
@@ -85,7 +85,7 @@ export interface LoraServiceDependencies {
   readonly catalogue: Catalogue
   readonly images: CivitaiImages
   readonly refresher: ModelRefresher
-  /** Looks through the folders of this machine. */
+  /** Scans the folders of this machine. */
   readonly maintenance: { requestScan (): Promise<unknown> }
   readonly service: Pick<ModelService, 'folders'>
   readonly notes: LoraMetadataStore
@@ -96,9 +96,9 @@ export interface LoraServiceDependencies {
 }
 
 const defaultStrengths = [0.6, 1] as const
-/** Best score of what only resembles the text; one that contains it has 2 at least. */
+/** Best score of a similar text; a text that contains the query has at least 2. */
 const bestSimilar = 1.9
-/** A server reads the metadata of thousands of files then. */
+/** A server then reads the metadata of thousands of files. */
 const refreshCall = { timeoutMs: 60_000 }
 
 export function createLoraService (dependencies: LoraServiceDependencies): LoraService {
@@ -217,7 +217,7 @@ function passes (lora: Lora, { tag, base_model: base, server }: Pick<LoraQuery, 
     (server === undefined || lora.servers.some(one => same(one, server)))
 }
 
-/** Those that contain the text, by the scores of this interface; where none does, those that resemble it. */
+/** LoRAs that contain the text, by the scores of this interface; if there is none, similar ones. */
 function searched (loras: readonly Lora[], search: string, similar: (text: string) => readonly Model[]): Lora[] {
   const wanted = foldedText(search.trim())
   const whole = loras.map(lora => ({ ...lora, score: containedScore(wordsOf(lora), wanted) }))

@@ -2,7 +2,7 @@ import { isRecord } from '../a1111/field-values.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** What each layer calls differently from the requests. */
+/** Names that each layer has for fields of requests. */
 const otherNames: Readonly<Record<string, string>> = {
   sampler: 'sampler_name',
   cfg: 'cfg_scale',
@@ -11,12 +11,11 @@ const otherNames: Readonly<Record<string, string>> = {
   upscaler: 'hr_upscaler',
   denoising: 'denoising_strength'
 }
-/** Objects of which every layer may say a part. */
+/** Objects of which each layer can set a part. */
 const merged = new Set(['override_settings', 'alwayson_scripts'])
 
 /**
- * Lays what a client says over what it has stored: fields that it leaves out, or gives as null, come from the next
- * layer that has them.
+ * Merges a client's fields with stored ones: fields that are missing or null come from the next layer that has them.
  * @param layers the request first, then its preset, then the user's own settings
  */
 export function mergeDefaults (...layers: readonly Fields[]): Record<string, unknown> {
@@ -31,7 +30,7 @@ export function mergeDefaults (...layers: readonly Fields[]): Record<string, unk
   return result
 }
 
-/** Keys of scripts are titles, which a server finds in any case. */
+/** Keys of scripts are titles, which a server matches in any case. */
 function withDefaults (above: Fields, below: Fields): Fields {
   const present = new Set(Object.keys(above).map(name => name.toLowerCase()))
   const further = Object.entries(below).filter(([name]) => !present.has(name.toLowerCase()))
@@ -40,11 +39,11 @@ function withDefaults (above: Fields, below: Fields): Fields {
 
 export interface StoredDefaults {
   readonly fields: Fields
-  /** Names that mean nothing to any request. */
+  /** Names without a meaning in any request. */
   readonly unknown: readonly string[]
 }
 
-/** The field of a request that a stored setting stands for; null where it stands for none. */
+/** The field of a request for a stored setting; null if there is none. */
 export function settingName (given: string, known: ReadonlySet<string>): string | null {
   const plain = given.replace(/^(default|preferred)_/, '')
   const name = known.has(given) ? given : otherNames[plain] ?? plain
@@ -52,7 +51,7 @@ export function settingName (given: string, known: ReadonlySet<string>): string 
 }
 
 /**
- * What a user has stored, as fields of a request: `default_steps` and `preferred_sampler` stand for `steps` and
+ * A user's stored settings, as fields of a request: `default_steps` and `preferred_sampler` mean `steps` and
  * `sampler_name`.
  * @param known names of all fields of requests
  */

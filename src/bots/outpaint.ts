@@ -1,14 +1,14 @@
 import sharp from 'sharp'
 import type { Size } from './images.ts'
 
-/** Models and VAEs know no finer steps. */
+/** Models and VAEs need multiples of this. */
 const step = 8
 const least = 64
 
-/** Pixels up to which models draw well at once; a picture that nobody named a size for is made no larger. */
+/** Pixels up to which models work well in one pass; an image without a requested size gets no larger. */
 export const defaultPixels = 1216 * 1216
 
-/** The size, made smaller in its own proportions where it has more pixels than allowed, in steps of 8. */
+/** The size, reduced in its own proportions if it has more pixels than allowed, in steps of 8. */
 export function fitted ({ width, height }: Size, maxPixels: number): Size {
   const scale = Math.min(1, Math.sqrt(maxPixels / (width * height)))
   return { width: inSteps(width * scale), height: inSteps(height * scale) }
@@ -25,17 +25,17 @@ export interface Sides {
   readonly bottom: number
 }
 
-/** A picture with room around it, and the mask of what is to be drawn; both as base64. */
+/** An image with a margin around it, and the mask of the part to generate; both as base64. */
 export interface WidenedImage extends Size {
   readonly image: string
   readonly mask: string
 }
 
 /**
- * Widens a picture by pixels on its four sides. The room is filled with the colours of the edges, from which a model
- * draws on better than from one colour; the mask reaches into the picture by its own blur, so that no seam is left.
- * @param overlap pixels of the picture along a widened side that are drawn anew
- * @param maxPixels picture and room are made smaller together where they have more
+ * Widens an image by pixels on its four sides. The margin has the colours of the edges, which a model continues better
+ * than one colour. The mask reaches into the image by its own blur, so that no seam is left.
+ * @param overlap pixels of the image along a widened side that are generated again
+ * @param maxPixels image and margin are reduced together if they have more
  */
 export async function widened (
   bytes: Buffer, asked: Sides, overlap: number, maxPixels: number
@@ -49,7 +49,7 @@ export async function widened (
   const sides = { left: across.before, right: across.after, top: down.before, bottom: down.after }
   const picture = sharp(data, { raw: { width: info.width, height: info.height, channels: info.channels } })
     .resize(across.inner, down.inner, { fit: 'fill' })
-  // sharp widens before it enlarges, so the steps go through a buffer
+  // sharp widens before it resizes, so the steps go through a buffer
   const inner = await picture.png().toBuffer()
   const image = await sharp(inner).extend({ ...sides, extendWith: 'copy' }).png().toBuffer()
   const size = { width: across.inner + across.before + across.after, height: down.inner + down.before + down.after }
@@ -61,7 +61,7 @@ export async function widened (
   return { ...size, image: image.toString('base64'), mask: mask.toString('base64') }
 }
 
-/** Lengths along one direction, together a multiple of 8: what is missing is added to the side that is widened more. */
+/** Lengths along one direction, together a multiple of 8: the side that is widened more gets the rest. */
 function side (length: number, before: number, after: number, scale: number) {
   const scaled = [before, after].map(room => Math.round(room * scale))
   const [first = 0, last = 0] = scaled
@@ -72,7 +72,7 @@ function side (length: number, before: number, after: number, scale: number) {
   return last >= first ? { before: first, inner, after: last + more } : { before: first + more, inner, after: last }
 }
 
-/** The part of the widened picture that stays as it is. */
+/** The part of the widened image that stays unchanged. */
 function keptPart ({ width, height }: Size, { left, right, top, bottom }: Sides, overlap: number) {
   const inward = (room: number) => room === 0 ? 0 : room + overlap
   const [x, y] = [Math.min(inward(left), width - 1), Math.min(inward(top), height - 1)]

@@ -14,7 +14,7 @@ export interface GridCell {
   readonly label: string
 }
 
-/** A batch taken apart: variation by variation, and in each the third axis before the second before the first. */
+/** The cells of a batch: variation by variation, and in each the third axis before the second before the first. */
 export interface Sweep {
   readonly cells: readonly GridCell[]
   readonly axes: ReadonlyArray<{ readonly field: string, readonly values: readonly string[] }>
@@ -23,7 +23,7 @@ export interface Sweep {
 export interface GridOptions {
   readonly knownFields: ReadonlySet<string>
   readonly maxCells: number
-  /** A seed where none is given. */
+  /** A seed for cells without one. */
   readonly randomSeed: () => Seed
 }
 
@@ -33,7 +33,7 @@ interface AxisValue {
 }
 
 /**
- * Every generation that a batch asks for.
+ * All generations of a batch.
  * @throws ServiceError `invalid_field_value` naming axis or variation
  */
 export function expandGrid (request: BotBatchRequest, options: GridOptions): Sweep {
@@ -79,7 +79,7 @@ function axisValues (axis: GridAxis, place: string, base: Fields, known: Readonl
   }))
 }
 
-/** Longer ranges are a slip of the step. */
+/** Longer ranges are a mistake in the step. */
 const longestRange = 200
 
 function rangeValues ({ range }: GridAxis, place: string): Seed[] {
@@ -97,7 +97,7 @@ function rangeValues ({ range }: GridAxis, place: string): Seed[] {
   if (!(count >= 1 && count <= longestRange)) {
     throw invalidField(`${place}.range`, `${place}.range must lead from start to stop in 1 to ${longestRange} steps.`)
   }
-  // Ten times 0.1 is not 1 in binary, and nobody wants to read that.
+  // Ten times 0.1 is not 1 in binary, and is not readable.
   return Array.from({ length: count }, (_, index) => Number((start + index * step).toFixed(9)))
 }
 
@@ -112,7 +112,7 @@ function valueAt (container: unknown, path: readonly string[]): unknown {
     isRecord(value) || Array.isArray(value) ? Reflect.get(value, key) : undefined, container)
 }
 
-/** A copy that differs at one place; objects on the way that are missing are made. */
+/** A copy that differs at one path; missing objects on the path are created. */
 function withValueAt (container: unknown, path: readonly string[], value: unknown): Fields {
   const [key = '', ...rest] = path
   const copy: object = Array.isArray(container) ? [...container as unknown[]] : { ...isRecord(container) && container }

@@ -10,17 +10,14 @@ import type { Size } from './images.ts'
 
 type Given = Record<string, unknown>
 
-/** What tells a default from a wish: the fields as the client and its user's stored defaults gave them. */
+/** Distinguishes a default from a request: the fields as the client and its user's stored defaults gave them. */
 export type Said = Readonly<Record<string, unknown>>
 
 export function says (said: Said, name: string): boolean {
   return said[name] !== undefined && said[name] !== null
 }
 
-/**
- * A request's fields under A1111's names. The default sampler is only proposed: a server that has none of that name
- * takes its own.
- */
+/** A request's fields under A1111's names. The default sampler is only a proposal: a server without it uses its own. */
 export function defaultParameters (fields: BotTxt2imgRequest, said: Said): Given {
   const sampler = says(said, 'sampler_name')
     ? { sampler_name: fields.sampler_name }
@@ -45,7 +42,7 @@ function withEtaNoiseSeedDelta (fields: BotTxt2imgRequest): Given {
   return delta === null ? {} : { override_settings: { eta_noise_seed_delta: delta, ...fields.override_settings } }
 }
 
-/** Hires fix with all that belongs to it, or nothing of it. */
+/** Hires fix with all of its parameters, or none of them. */
 export function hiresParameters (fields: BotTxt2imgRequest): Given {
   if (!fields.enable_hr) return {}
   return {
@@ -57,7 +54,7 @@ export function hiresParameters (fields: BotTxt2imgRequest): Given {
   }
 }
 
-/** The picture to start from, and a mask with all that belongs to it. */
+/** The image to start from, and a mask with all of its parameters. */
 export function imageParameters (fields: BotImg2imgRequest): Given {
   const mask = fields.mask === null
     ? {}
@@ -78,7 +75,7 @@ export function imageParameters (fields: BotImg2imgRequest): Given {
   }
 }
 
-/** The size that was asked for, made smaller where users may not have that much, and what to say of it. */
+/** The requested size, reduced to the user's limit, and the warning about it. */
 export function sizeParameters (asked: Size, maxPixels: number): { size: Size, warnings: Warning[] } {
   const size = fitted(asked, maxPixels)
   if (asked.width * asked.height <= maxPixels) return { size, warnings: [] }
@@ -101,7 +98,7 @@ export type WeightedLora = readonly [filename: string, weight: number]
 
 /**
  * Tags for LoRAs that the prompt does not name itself: A1111 adds the weights of two equal tags. A tag names a LoRA
- * without folder and ending; weights are written as Python writes them, `1.0` for 1.
+ * without folder and extension; weights are written as Python writes them, `1.0` for 1.
  */
 export function loraTags (prompt: string, loras: readonly WeightedLora[]): string {
   const named = new Set(loraNames(prompt).map(name => bareName(name).toLowerCase()))
@@ -112,8 +109,8 @@ export function loraTags (prompt: string, loras: readonly WeightedLora[]): strin
 }
 
 /**
- * The LoRAs that are remembered, then those of the request, whose weights go first. Each once, however it is written:
- * of two entries the later one counts.
+ * The remembered LoRAs, then those of the request, whose weights win. Each once, in whatever spelling: of two entries
+ * the later one counts.
  */
 export function mergedLoras (own: readonly WeightedLora[], remembered: readonly WeightedLora[]): WeightedLora[] {
   const byName = new Map<string, WeightedLora>()

@@ -11,19 +11,19 @@ import { userKey, type BotUser } from './user-scope.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** A saved workflow. Moments are milliseconds since the epoch. */
+/** A saved workflow. Times are in milliseconds since the epoch. */
 export interface StoredPreset {
   readonly id: string
   readonly user: BotUser
   readonly name: string
   readonly description: string | null
-  /** Fields of a request, pictures as references. */
+  /** Fields of a request, images as references. */
   readonly config: Fields
   readonly createdAt: number
   readonly lastUsedAt: number | null
   readonly uses: number
   readonly shared: typeof presetVisibility[number]
-  /** Made when it is first shared by link, and kept, so that an old link works again. */
+  /** Generated at the first share by link, and kept, so that an old link works again. */
   readonly shareCode: string | null
   readonly copiedFrom: string | null
 }
@@ -44,19 +44,19 @@ export interface Presets {
   share (user: BotUser, id: string, shared: StoredPreset['shared']): Promise<StoredPreset>
   remove (user: BotUser, id: string): Promise<void>
   /**
-   * Whatever the user may use under this id or share code; notes that it was used.
+   * The preset with this id or share code, if the user can use it; records the use.
    * @throws ServiceError `preset_not_found`
    */
   use (user: BotUser, reference: string): Promise<StoredPreset>
-  /** The same without a note. */
+  /** The same without recording the use. */
   look (user: BotUser | null, reference: string): Promise<StoredPreset>
   copy (user: BotUser, reference: string, name: string | undefined): Promise<StoredPreset>
-  /** Those that are shared with everyone, newest first. */
+  /** Presets that are shared with everyone, newest first. */
   sharedWithAll (search: string, offset: number, limit: number): Promise<StoredPreset[]>
 }
 
 const maxPresets = 500
-/** As JSON, pictures not counted. */
+/** As JSON, images not counted. */
 const maxConfigBytes = 65_536
 
 export function createPresets (
@@ -81,7 +81,7 @@ export function createPresets (
     return preset
   }
 
-  /** @throws ServiceError `preset_not_found` where it was removed meanwhile */
+  /** @throws ServiceError `preset_not_found` if it was removed meanwhile */
   async function changed (id: string, change: (preset: StoredPreset) => StoredPreset) {
     const { before, after } = await changeJson<StoredPreset>(redis, presetKey(id), preset => preset && change(preset))
     if (before === null || after === null) throw notFound()

@@ -6,13 +6,13 @@ import { ValidationFailure, type ValidationDetail } from '../fastapi/errors.ts'
 import type { FieldKind, Problem } from '../fastapi/model.ts'
 import { pydantic2 } from '../fastapi/pydantic2.ts'
 
-/** `body`, `query` or `path`, and what leads on from there. */
+/** `body`, `query` or `path`, and the path from there. */
 export type Location = ReadonlyArray<string | number>
 
 /**
- * Reads what a client sent by a schema as FastAPI does by a model, which clients of this interface were written for:
- * numbers and flags may be text, defaults are filled in, unknown fields are left out, null stands only where the schema
- * has it.
+ * Reads a client's fields by a schema as FastAPI reads them by a model, for which clients of this interface were
+ * written: numbers and flags can be text, defaults are filled in, unknown fields are dropped, null is kept only if the
+ * schema has it.
  * @throws ValidationFailure with an entry for each field that does not fit
  */
 export function readFields<Schema extends TObject> (

@@ -7,7 +7,7 @@ import {
   type AndMeaning, capitalWords, networkTag, regionalPrompter, signalIn, signalInName, signalWords
 } from '../a1111/regional.ts'
 
-/** One region as the layout has it. */
+/** One region of the layout. */
 interface Region {
   readonly prompt: string
   readonly field: string
@@ -15,13 +15,13 @@ interface Region {
   readonly lorasField: string
 }
 
-/** A layout in the words of the Regional Prompter's matrix. */
+/** A layout in the terms of the Regional Prompter's matrix. */
 interface MatrixLayout {
-  /** `Columns` has rows outside and columns inside them, `Rows` the other way round. */
+  /** `Columns` has rows outside and columns inside them, `Rows` the reverse. */
   readonly mode: 'Columns' | 'Rows'
   readonly ratios: string
   readonly regions: readonly Region[]
-  /** What stands before each region but the first. */
+  /** Separator before each region but the first. */
   readonly separators: ReadonlyArray<'ADDCOL' | 'ADDROW'>
 }
 
@@ -33,8 +33,8 @@ type Lines = ReadonlyArray<{
 }>
 
 /**
- * The matrix for a configuration. Regions of the five named layouts that were left out repeat the first two.
- * @throws ServiceError `invalid_field_value` or `missing_required_field` naming what does not fit the layout
+ * The matrix for a configuration. Missing regions of the five named layouts repeat the first two.
+ * @throws ServiceError `invalid_field_value` or `missing_required_field` naming the field that does not fit the layout
  */
 function matrixLayout (config: RegionalConfig): MatrixLayout {
   if (config.layout === 'custom') return customLayout(config)
@@ -81,8 +81,8 @@ function customLayout (config: RegionalConfig): MatrixLayout {
 }
 
 /**
- * One line needs no ratio of its own. More become `its share, shares of its regions` each, with the other sign
- * between them: in `Columns` mode `,` inside and `;` outside, in `Rows` mode the other way round.
+ * One line needs no ratio of its own. More become `its share, shares of its regions` each, with the other sign between
+ * them: in `Columns` mode `,` inside and `;` outside, in `Rows` mode the reverse.
  */
 function compile (mode: MatrixLayout['mode'], lines: Lines): MatrixLayout {
   const [inside, outside] = mode === 'Columns' ? [',', ';'] : [';', ',']
@@ -128,7 +128,7 @@ function refuse (config: RegionalConfig, names: ReadonlyArray<keyof RegionalConf
   if (name !== undefined) throw invalidField(`regional_config.${name}`, `regional_config.${name} ${reason}.`)
 }
 
-/** A tag such as `<lora:name:0.8>`, taken out of the text it stood in. */
+/** A tag such as `<lora:name:0.8>`, removed from its text. */
 interface NetworkTag {
   readonly name: string
   /** As it is written in a prompt. */
@@ -152,7 +152,7 @@ function takeTags (given: string, field: string): PlainText {
   return { text: tidied(given.replace(networkTag, ' ')), tags }
 }
 
-/** The text without the empty places that something left in it. */
+/** The text without the empty parts that the removal left in it. */
 function tidied (text: string): string {
   return text.split(',').map(part => part.trim().replace(/ +/g, ' ')).filter(part => part !== '').join(', ')
 }
@@ -171,13 +171,13 @@ function firstOfEach (tags: readonly NetworkTag[], warn: Warn): NetworkTag[] {
   return [...kept.values()]
 }
 
-/** A keyword that stands alone; those of the matrix are found in any case. */
+/** A keyword as a word of its own; the matrix's keywords match in any case. */
 const wholeKeyword = /(?<![\p{L}\p{N}_])(?:BREAK|ADDCOMM|ADDBASE|[Aa][Dd][Dd](?:[Cc][Oo][Ll]|[Rr][Oo][Ww]|[Pp]))(?![\p{L}\p{N}_])/gu
 
 /**
- * A client's words with nothing in them that the Regional Prompter would take for its own, which it looks for inside
- * words too. Words in capitals become small where that is enough, as CLIP reads both alike.
- * @param side only in the positive prompt does the case of some words not help
+ * A client's words without any keyword of the Regional Prompter, which matches inside words too. Words in capitals
+ * become lower case if that is enough, as CLIP reads both alike.
+ * @param side in the positive prompt, lower case does not help for some words
  * @throws ServiceError `invalid_field_value` for a word that cannot be written otherwise
  */
 function plainWords (given: string, field: string, side: 'positive' | 'negative', warn: Warn): string {
@@ -201,8 +201,7 @@ function plainWords (given: string, field: string, side: 'positive' | 'negative'
 }
 
 /**
- * The names of tags stay as they are, since files are called so; what the Regional Prompter would read out of one
- * cannot be kept from it.
+ * The names of tags stay, since they are names of files; a keyword in one cannot be hidden from the Regional Prompter.
  * @throws ServiceError `invalid_field_value`
  */
 function refuseSignalsInTags (tags: readonly NetworkTag[], and: AndMeaning): void {
@@ -241,13 +240,12 @@ export type RegionalArguments = readonly [
 ]
 
 /**
- * What to send for a picture with regions: prompts with the extension's keywords, and its arguments.
- *
+ * Prompts with the extension's keywords, and its arguments, for an image with regions.
  * The extension copies the common part into every region before A1111 reads its tags, so that a LoRA there would count
- * once for each region. Tags are therefore taken out of all texts. In Attention mode they act on the whole picture and
- * stand once at the very end; in Latent mode each region gets its own and the common ones.
- * @throws ServiceError `invalid_field_value` for a configuration that fits no layout, or words that cannot be kept from
- * being taken for keywords
+ * once for each region. All tags are therefore removed from the texts. In Attention mode they act on the whole image
+ * and come once at the very end; in Latent mode each region gets its own and the common ones.
+ * @throws ServiceError `invalid_field_value` for a configuration that fits no layout, or words that would be taken for
+ * keywords
  */
 export function regionalScript (request: RegionalRequest): RegionalScript {
   const { config } = request
@@ -292,7 +290,7 @@ export function regionalScript (request: RegionalRequest): RegionalScript {
   }
 }
 
-/** The prompt of the request before what the regions share; one text where both say the same. */
+/** The prompt of the request before the common part of the regions; one text if both are equal. */
 function commonText ({ prompt, config }: RegionalRequest): PlainText {
   const parts = [takeTags(prompt, 'prompt'), takeTags(config.common_prompt ?? '', 'regional_config.common_prompt')]
   return {
@@ -320,7 +318,7 @@ function divided (texts: readonly string[], { separators }: MatrixLayout): strin
 
 /**
  * A negative prompt without keywords counts in every region; with its own for each it needs as many parts as the
- * positive one, the base among them.
+ * positive one, including the base.
  */
 function negativeText (
   { negativePrompt, config }: RegionalRequest, layout: MatrixLayout, hasBase: boolean, warn: (warning: Warning) => void

@@ -20,27 +20,24 @@ import { maxUnits } from './sessions.ts'
 
 type Given = Readonly<Record<string, unknown>>
 
-/** What to submit for a request. */
+/** The submission for a request. */
 export interface Plan {
   readonly given: Given
   readonly warnings: readonly Warning[]
-  /** Finished pictures are worked on, nothing is drawn. */
+  /** The job processes finished images and generates none. */
   readonly work?: 'extras'
 }
 
 export interface BuilderSources {
   readonly imageReader: ImageReader
   readonly finished: FinishedImages
-  /** Pixels of one picture as it is first drawn. */
+  /** Pixels of one image in its first pass. */
   readonly maxPixels: number
-  /** Pixels of one picture that is enlarged. */
+  /** Pixels of one upscaled image. */
   readonly maxEnlargedPixels: number
 }
 
-/**
- * Turns a request of its kind into parameters of A1111. @throws ValidationFailure or ServiceError naming the
- * field
- */
+/** Turns a request of its kind into parameters of A1111. @throws ValidationFailure or ServiceError naming the field */
 export type RequestBuilder = (request: CompleteRequest, sources: BuilderSources) => Promise<Plan>
 
 export const requestBuilders: Readonly<Record<GenerationKind, RequestBuilder>> = {
@@ -136,7 +133,7 @@ export const requestBuilders: Readonly<Record<GenerationKind, RequestBuilder>> =
   }
 }
 
-/** Every parameter that is the same for all kinds, LoRAs behind the prompt. */
+/** The parameters that are the same for all kinds, LoRAs behind the prompt. */
 function usual (fields: BotTxt2imgRequest, { said, loras }: CompleteRequest): Given {
   const prompt = [fields.prompt, loraTags(fields.prompt, loras)].filter(part => part !== '').join(' ')
   return { ...defaultParameters(fields, said), prompt }
@@ -152,7 +149,7 @@ async function fromImage (
   return { given: withUnits(given, fields.controlnet_units, pictures), warnings }
 }
 
-/** The size that was asked for, else the picture's own as far as models draw well. */
+/** The requested size, else the image's own up to the size at which models work well. */
 async function imageSize (image: string, asked: Size, said: Said, { imageReader, maxPixels }: BuilderSources) {
   const own = await imageReader.sizeOf(image, 'image')
   if (!says(said, 'width') && !says(said, 'height')) {
@@ -163,7 +160,7 @@ async function imageSize (image: string, asked: Size, said: Said, { imageReader,
   return sizeParameters({ width, height }, maxPixels)
 }
 
-/** For each unit the picture that is named after it, else the one at its place in the list. */
+/** For each unit the image that is named after it, else the one at its position in the list. */
 function unitImages (fields: BotControlNetRequest): Array<string | null> {
   const named = new Map(Object.entries(fields))
   return Array.from({ length: maxUnits }, (_, index) => {
@@ -177,7 +174,7 @@ function withUnits (given: Given, units: readonly BotControlNetUnit[], pictures:
   return args.length === 0 ? given : withScript(given, 'ControlNet', args)
 }
 
-/** A script of ours takes the place of one of the same title, in whatever case the client wrote it. */
+/** A script of ours replaces one with the same title, in whatever case the client wrote it. */
 function withScript (given: Given, title: string, args: readonly unknown[]): Given {
   const scripts = isRecord(given.alwayson_scripts) ? given.alwayson_scripts : {}
   const others = Object.entries(scripts).filter(([name]) => name.toLowerCase() !== title.toLowerCase())

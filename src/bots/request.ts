@@ -28,8 +28,8 @@ export interface RequestLoras {
 }
 
 /**
- * The LoRAs of a request beside its prompt: its own, and those of its user's session that a server has. What is only
- * remembered must not keep every picture from being drawn.
+ * The LoRAs of a request beside its prompt: its own, and those of its user's session that a server has. A remembered
+ * LoRA that no server has must not stop the generation.
  * @throws ServiceError `invalid_field_value`, or `model_not_found` with the nearest names for one of the request's own
  */
 async function lorasOf (
@@ -57,23 +57,23 @@ async function lorasOf (
   }
 }
 
-/** A LoRA that was added a moment ago is looked for once more. */
+/** A recently added LoRA is looked up once more. */
 export interface LoraSources extends Pick<FreshLists, 'readAgain'> {
   readonly registry: ServerRegistry
   readonly states: ServerStateStore
 }
 
 interface KnownLoras {
-  /** Those that may run it. */
+  /** Servers that can run it. */
   readonly servers: readonly Server[]
-  /** Whether a server that may run it has it, or may have it because it has not told yet. */
+  /** Whether a server that can run it has it, or possibly has it because its list is not known yet. */
   readonly isKnown: (filename: string) => boolean
   readonly names: readonly string[]
-  /** Begin of a sentence on what is missing. */
+  /** Start of a sentence about missing names. */
   readonly whoLacks: string
 }
 
-/** @param target alias of the server that is to run it; empty for any */
+/** @param target alias of the required server; empty for any */
 async function knownLoras (target: string, { registry, states }: LoraSources): Promise<KnownLoras> {
   const named = registry.byAlias(target)
   const reporting = named === undefined
@@ -103,27 +103,27 @@ export type GenerationKind = keyof typeof requestSchemas
 
 const Strict = WithDefaults({ strict })
 
-/** Every field of any request by its name, as the first kind has it that knows it. */
+/** Every field of any request by its name, as the first kind that has it defines it. */
 export const requestFields: Readonly<Record<string, TSchema>> = Object.fromEntries(
   Object.values(requestSchemas).toReversed().flatMap(({ properties }) => Object.entries(properties)))
 
 /**
- * Every field of any request, so that what a user stores for one kind is no mistake for another. Not those of webhooks:
- * where events go is said by each request, or by its access key.
+ * Every field of any request, so that a user's default for one kind is no mistake for another. Not those of webhooks:
+ * each request, or its access key, names its receiver.
  */
 export const knownFields: ReadonlySet<string> = new Set(
   Object.keys(requestFields).filter(name => !Object.hasOwn(webhookFields, name) && name !== 'strict'))
 
-/** A request as it came, its form read, and who sends it. */
+/** A request with its form parsed, and its sender. */
 export interface BotCall {
   readonly fields: Readonly<Record<string, unknown>>
   /** Id of the access key. */
   readonly keyId: string | null
-  /** Address under which the caller reached us. */
+  /** Address under which the client reached us. */
   readonly baseUrl: string
 }
 
-/** A request with everything that is stored for its user laid beneath it. */
+/** A request merged with everything that is stored for its user. */
 export interface CompleteRequest {
   /** Id of the access key. */
   readonly keyId: string | null
@@ -144,8 +144,8 @@ export interface RequestSources {
 }
 
 /**
- * Lays preset and session beneath what a client said.
- * @throws ValidationFailure for a user that cannot be told, ServiceError `preset_not_found`
+ * Merges a client's fields with preset and session.
+ * @throws ValidationFailure for a request without a user, ServiceError `preset_not_found`
  */
 export async function completeRequest (
   kind: GenerationKind, { fields, keyId }: BotCall, sources: RequestSources
@@ -173,7 +173,7 @@ export async function completeRequest (
   }
 }
 
-/** @throws ValidationFailure with everything else that is wrong beside it */
+/** @throws ValidationFailure with all other faults beside it */
 function userIdOf (kind: GenerationKind, fields: BotCall['fields']): string {
   const { user_id: id } = fields
   return typeof id === 'string' && id.length <= 200 && id !== '' ? id : readFields(requestSchemas[kind], fields).user_id
@@ -185,7 +185,7 @@ async function presetOf (user: BotUser, { preset_id: reference }: BotCall['field
   return await sources.keptImages.show(config)
 }
 
-/** The session's ControlNet units where the request brings none: those that have a picture, or get the request's. */
+/** The session's ControlNet units if the request has none: those that have an image, or get the request's. */
 async function sessionUnits (session: Session, laid: Said, { keptImages }: RequestSources) {
   if (says(laid, 'controlnet_units') || session.units.length === 0) return { said: {}, warnings: [] }
   const { units } = await keptImages.show({ units: session.units }) as { units: ReadonlyArray<Said> }
@@ -202,7 +202,7 @@ function unknownSettings (names: readonly string[]): Warning[] {
   return [{ code: 'unknown_settings_ignored', message, field: 'custom_settings' }]
 }
 
-/** A workflow that was saved for another kind of request than it is used for. */
+/** A preset that was saved for another kind of request. */
 function unusedOfPreset (kind: GenerationKind, { fields, unknown }: StoredDefaults): Warning[] {
   const unused = Object.keys(fields).filter(name => !Object.hasOwn(requestSchemas[kind].properties, name))
   const names = [...unused, ...unknown].slice(0, 20)

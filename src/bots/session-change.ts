@@ -16,9 +16,9 @@ type Fields = Readonly<Record<string, unknown>>
 const Units = Type.Object({ controlnet_configs: Type.Array(Inline(BotControlNetUnit)) })
 
 /**
- * What is to be remembered of a user, held to what a generation will make of it: who stores a mistake should hear of it
- * then, and not at every picture afterwards. Units and settings stay as they were sent, names that mean nothing too.
- * @param place where it stands in the request
+ * Checks a user's settings as a generation will check them, so that a client learns of a mistake when it stores it.
+ * Units and settings stay as they were sent, including unknown names.
+ * @param place their path in the request
  * @throws ValidationFailure or ServiceError naming the field
  */
 export function readSessionChange (source: unknown, place: Location = ['body']): SessionChange {
@@ -40,7 +40,7 @@ export function readSessionLora (source: unknown): SessionLora {
   return lora
 }
 
-/** Whether the server has it is seen when it is used; in a prompt it must be one name. */
+/** Its use shows whether the server has it; in a prompt it must be one name. */
 function checkLoraName (filename: string, field: string): void {
   if (bareName(filename) !== '' && !/[:<>]/.test(bareName(filename))) return
   throw invalidField(field, `"${filename.slice(0, 200)}" is no name of a LoRA; it must be there, without the signs : < >.`)
@@ -54,15 +54,15 @@ function settingsSchema (settings: Fields) {
   return Type.Object({ custom_settings: Type.Object(Object.fromEntries(fields) as typeof requestFields) })
 }
 
-/** A setting that is null says nothing. */
+/** A setting that is null is ignored. */
 function withoutNulls (change: SessionChange): Fields {
   const settings = isRecord(change.custom_settings) ? change.custom_settings : {}
   return { custom_settings: Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== null)) }
 }
 
 /**
- * Takes over what an export holds, also one that the first server of this kind wrote, where presets may stand by their
- * ids. Everything is read before anything is changed.
+ * Imports an export, also one of the first server of this kind, where presets can be listed by id. Reads everything
+ * before it changes anything.
  * @throws ValidationFailure or ServiceError naming the field
  */
 export async function importUser (

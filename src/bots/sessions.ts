@@ -11,22 +11,22 @@ import { userKey, type BotUser } from './user-scope.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** What is remembered of a user. Moments are milliseconds since the epoch. */
+/** A user's stored settings. Times are in milliseconds since the epoch. */
 export interface Session {
-  /** In the order in which they go into prompts: objects would put names of digits first. */
+  /** In their order in prompts: objects would put numeric names first. */
   readonly loras: ReadonlyArray<readonly [filename: string, weight: number]>
-  /** ControlNet units as requests have them, pictures as references. */
+  /** ControlNet units as requests have them, images as references. */
   readonly units: readonly Fields[]
   readonly settings: Fields
   readonly updatedAt: number | null
 }
 
 export interface Sessions {
-  /** An empty one for a user who was never heard of. */
+  /** An empty one for an unknown user. */
   read (user: BotUser): Promise<Session>
-  /** Takes the place of the same LoRA's weight; a new one goes last. */
+  /** Replaces the same LoRA's weight; a new one goes last. */
   addLora (user: BotUser, filename: string, weight: number): Promise<Session>
-  /** Whether it was there. */
+  /** Whether it existed. */
   removeLora (user: BotUser, filename: string): Promise<boolean>
   clearLoras (user: BotUser): Promise<void>
   /** @throws ServiceError `invalid_image` naming the field */
@@ -53,7 +53,7 @@ const maxSettingsBytes = 16_384
 export function createBotSessions ({ redis, keys, images }: SessionsDependencies): Sessions {
   const keyOf = (user: BotUser) => userKey(keys, user, 'session')
 
-  /** @param change gives the new session; pictures in units that are gone afterwards are let go */
+  /** @param change returns the new session; images of removed units are released */
   async function change (user: BotUser, make: (session: Session) => Session): Promise<Session> {
     const { before, after } = await changeJson<Session>(redis, keyOf(user), session => {
       const made = make(session ?? empty)
@@ -122,19 +122,19 @@ function refuseLargeSettings (settings: Fields = {}): void {
   throw invalidField('custom_settings', `custom_settings can have at most ${maxSettingsBytes} bytes as JSON.`)
 }
 
-/** A unit that comes alone stands in no list. */
+/** A single unit does not come in a list. */
 function withoutPlace (error: unknown): unknown {
   if (!(error instanceof ServiceError) || error.details.field === undefined) return error
   const plain = (text: string) => text.replaceAll('controlnet_configs.0.', '')
   return new ServiceError(error.code, plain(error.message), { ...error.details, field: plain(error.details.field) })
 }
 
-/** Units are values: one that was put anew holds pictures of its own count. */
+/** Units are values: a unit that is sent again counts as another, with its own images. */
 function isKept (unit: Fields, after: Session | null): boolean {
   return after?.units.includes(unit) === true
 }
 
-/** Some name a LoRA with its ending and folder, others without. */
+/** Some clients name a LoRA with its extension and folder, others without. */
 export function isSameLora (one: string, other: string): boolean {
   return bareName(one).toLowerCase() === bareName(other).toLowerCase()
 }

@@ -5,20 +5,20 @@ import type { Keys } from '../lib/keys.ts'
 import { loadScript } from '../redis/scripts.ts'
 import { plainUserId, userKey, type BotUser } from './user-scope.ts'
 
-/** What the owner of an application allows its users. */
+/** Limits that the owner of an application sets for its users. */
 export interface UserRules {
-  /** Pixels of one picture as it is first drawn. */
+  /** Pixels of one image in its first pass. */
   readonly maxPixels: number
-  /** Pixels of one picture that is enlarged. */
+  /** Pixels of one upscaled image. */
   readonly maxEnlargedPixels: number
   /** Generations of one batch. */
   readonly maxInBatch: number
   /**
-   * Takes places for jobs that are about to be submitted together, as one wish of the user.
+   * Reserves slots for jobs that are about to be submitted together, as one request of the user.
    * @throws ServiceError 429 `user_jobs_limit` or `user_cooldown`
    */
   enter (user: BotUser, jobIds: readonly string[]): Promise<void>
-  /** Gives back the places of jobs that were not submitted after all. */
+  /** Releases the slots of jobs that were not submitted. */
   leave (user: BotUser, jobIds: readonly string[]): Promise<void>
   /** @throws ServiceError `blocked_word` naming the field */
   checkWords (texts: Readonly<Record<string, string>>): void
@@ -28,7 +28,7 @@ export type UserRuleSettings = Pick<Config,
   'STUDIO_JOBS_PER_USER' | 'STUDIO_COOLDOWN_SECONDS' | 'STUDIO_EXEMPT_USERS' | 'STUDIO_MAX_MEGAPIXELS' |
   'STUDIO_UPSCALE_MEGAPIXELS' | 'STUDIO_BLOCKED_WORDS' | 'STUDIO_BATCH_LIMIT'>
 
-/** A place whose job is not there after this time is free again, in milliseconds: its submission has failed. */
+/** A slot without its job is free again after this time, in milliseconds: its submission has failed. */
 const placeWithin = 60_000
 
 const takePlaces = loadScript<[prefix: string, places: string],
@@ -75,7 +75,7 @@ export function createUserRules (redis: Redis, keys: Keys, settings: UserRuleSet
   }
 }
 
-/** The word as a word of its own, in any case; blanks in it stand for any that separate. */
+/** Matches the word as a whole, in any case; a blank in it matches any separators. */
 function wordPattern (word: string): RegExp {
   const literal = word.normalize('NFKC').trim().replace(/[.*+?^${}()|[\]\\/]/g, '\\$&').replace(/\s+/g, '[\\s_-]+')
   return new RegExp(`(?<![\\p{L}\\p{N}])${literal}(?![\\p{L}\\p{N}])`, 'iu')

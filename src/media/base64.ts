@@ -3,15 +3,15 @@ import { setImmediate } from 'node:timers/promises'
 /** Characters decoded at a time, a few milliseconds of work; a multiple of 4. */
 const pieceLength = 1 << 20
 
-/** Why a text is no base64; the message completes "… is not base64: ". */
+/** Why a text is not base64; the message completes "… is not base64: ". */
 export class Base64Fault extends Error {
   override readonly name = 'Base64Fault'
 }
 
 /**
- * Strict base64 of RFC 4648 §4: standard alphabet, padded, nothing after the padding; white space is skipped.
- * Node's own decoder passes over what it does not know, so bytes are counted. Long texts are decoded in pieces, with
- * the event loop free in between.
+ * Strict base64 of RFC 4648 §4: standard alphabet, padded, nothing after the padding; white space is skipped. Node's
+ * own decoder skips unknown characters, so bytes are counted. Long texts are decoded in pieces, with the event loop
+ * free in between.
  * @throws Base64Fault
  */
 export async function decodeBase64 (text: string): Promise<Buffer> {
@@ -38,7 +38,7 @@ export async function decodeBase64 (text: string): Promise<Buffer> {
 export interface Base64Decoder {
   /** The bytes that this piece completes. @throws Base64Fault */
   write (piece: string): Buffer
-  /** @throws Base64Fault where the text may not end here */
+  /** @throws Base64Fault if the text must not end here */
   end (): void
 }
 
@@ -71,7 +71,7 @@ function withoutSpace (text: string): string {
   return ['\n', '\r', ' ', '\t'].some(space => text.includes(space)) ? text.replace(/[ \t\r\n]+/g, '') : text
 }
 
-/** Bytes written; fewer than three a group only where padding ends the text. */
+/** Bytes written; fewer than three a group only if padding ends the text. */
 function decodePiece (target: Buffer, offset: number, text: string): number {
   if (text.includes('-') || text.includes('_')) {
     throw new Base64Fault('it uses the URL-safe alphabet; "+" and "/" are expected instead of "-" and "_"')

@@ -19,18 +19,18 @@ export interface DraftFile {
 
 /** A sink whose content becomes a file. `end()` does not wait for the disk; `finished` does. */
 export interface FileSink<Outcome> extends ImageSink {
-  /** What `place` answered; rejects with what it threw, and after `abort()`. */
+  /** The result of `place`; rejects with its error, and after `abort()`. */
   readonly finished: Promise<Outcome>
-  /** After a failure, and before `abort()`: all that was written so far; null where it cannot be read any more. */
+  /** After a failure, and before `abort()`: everything written so far; null if it is unreadable. */
   rescue (): Promise<Buffer | null>
 }
 
-/** Drafts as old as this were left by a process that died, in milliseconds. */
+/** Drafts of this age were left by a dead process, in milliseconds. */
 const abandonedAfterMs = 3_600_000
 
 /**
- * Writes into a draft while hashing; at the end `place` looks at the draft and moves it to its final name. Whatever
- * fails, no draft is left.
+ * Writes into a draft while hashing; at the end `place` checks the draft and moves it to its final name. No failure
+ * leaves a draft.
  * @throws ServiceError `storage_full`, from here, `write` and `finished`
  */
 export async function createFileSink<Outcome> (
@@ -45,11 +45,11 @@ export async function createFileSink<Outcome> (
   let resolve: (outcome: Outcome) => void
   let reject: (reason: unknown) => void
   const finished = new Promise<Outcome>((...settlers) => { [resolve, reject] = settlers })
-  finished.catch(() => {}) // nobody asks an aborted sink
+  finished.catch(() => {}) // an aborted sink reports to nothing
 
   async function clear (): Promise<void> {
     await file.close()
-    // A folder that cannot be written to keeps the draft until somebody clears up behind a process that died.
+    // A folder that is not writable keeps the draft until the next clean-up.
     await rm(path, { force: true }).catch(() => {})
   }
 
@@ -96,7 +96,7 @@ export async function createFileSink<Outcome> (
   }
 }
 
-/** Makes the folder and removes the drafts that nobody is writing any more. */
+/** Creates the folder and removes the drafts of dead processes. */
 export async function prepareDraftFolder (folder: string): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o750 })
   for (const name of await readdir(folder)) {
@@ -111,12 +111,12 @@ export async function untouched (path: string, since: number): Promise<boolean> 
   return facts !== null && facts.mtimeMs < since
 }
 
-/** Null where there is no such file. */
+/** Null if there is no such file. */
 export async function factsOf (path: string): Promise<Stats | null> {
   return await present(() => stat(path))
 }
 
-/** Null where the file is gone meanwhile. */
+/** Null if the file was removed meanwhile. */
 export async function present<Outcome> (work: () => Promise<Outcome>): Promise<Outcome | null> {
   try {
     return await work()
@@ -136,7 +136,7 @@ export async function flushFolder (folder: string): Promise<void> {
   }
 }
 
-/** Runs file work; what the disk or the system refuses becomes an error that callers understand. */
+/** Runs file work; turns failures of the disk or the system into errors for clients. */
 export async function storing<Outcome> (work: () => Promise<Outcome>): Promise<Outcome> {
   try {
     return await work()
@@ -145,13 +145,13 @@ export async function storing<Outcome> (work: () => Promise<Outcome>): Promise<O
   }
 }
 
-/** What the disk or the system refuses, as an error that callers understand; anything else as it is. */
+/** Turns a failure of the disk or the system into an error for clients; other errors pass through. */
 export function asStorageError (error: unknown): unknown {
   const fault = error instanceof ServiceError ? null : storageFaultOf(error)
   return fault === null ? error : storageError(fault, error)
 }
 
-/** A file that is missing says nothing where its whole folder is. @throws ServiceError `storage_full` */
+/** A missing file means nothing if its whole folder is missing. @throws ServiceError `storage_full` */
 export async function requireFolder (folder: string): Promise<void> {
   await storing(() => stat(folder))
 }

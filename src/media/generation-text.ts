@@ -18,7 +18,7 @@ const wanted: Readonly<Record<number, string>> = {
 }
 const exifDirectory = 0x8769
 const entryBytes = 12
-/** A made-up directory may claim 65,535. */
+/** An invalid directory can claim 65,535. */
 const maxEntries = 512
 /** Longest text that is decoded, in bytes. */
 const longestText = 1_048_576
@@ -31,8 +31,8 @@ interface Tiff {
 }
 
 /**
- * Texts of an EXIF block by the names of their fields. Only fields that are wanted are looked at, so a made-up block
- * costs no more than a sound one, which libraries that read every entry do not promise.
+ * Texts of an EXIF block by the names of their fields. Reads only the wanted fields, so an invalid block costs no more
+ * than a valid one; libraries that read every entry do not promise that.
  */
 function readExifTexts (exif: Buffer): Map<string, string> {
   const bytes = exif.toString('latin1', 0, 6) === 'Exif\0\0' ? exif.subarray(6) : exif
@@ -49,13 +49,13 @@ function readExifTexts (exif: Buffer): Map<string, string> {
     const inner = collect(tiff, first, found)
     if (inner !== null) collect(tiff, inner, found)
   } catch (error) {
-    // where the reader of a broken block ends up: outside of it
+    // the position is outside a broken block
     if (!(error instanceof RangeError)) throw error
   }
   return found
 }
 
-/** @returns where the directory of EXIF's own fields begins, where this one points to it */
+/** @returns the position of EXIF's own directory, if this one points to it */
 function collect ({ bytes, short, long, little }: Tiff, directory: number, found: Map<string, string>): number | null {
   let inner: number | null = null
   const entries = Math.min(short(directory), maxEntries)
@@ -65,7 +65,7 @@ function collect ({ bytes, short, long, little }: Tiff, directory: number, found
     if (tag === exifDirectory) inner = long(at + 8)
     const name = wanted[tag]
     const length = long(at + 4)
-    // 1 byte, 2 ASCII, 7 undefined: one byte a sign
+    // 1 byte, 2 ASCII, 7 undefined: one byte a character
     if (name === undefined || found.has(name) || ![1, 2, 7].includes(short(at + 2)) || length > longestText) continue
     const start = length <= 4 ? at + 8 : long(at + 8)
     const text = decodeComment(bytes.subarray(start, start + length), little)

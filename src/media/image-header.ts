@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises'
 
-/** Bytes that can be read at any place without having all of them in memory. */
+/** Bytes with random access, without having all of them in memory. */
 export interface ByteSource {
   readonly size: number
   /** At most `length` bytes from `position` on; fewer at the end, none beyond it. */
@@ -14,7 +14,7 @@ export function bufferSource (bytes: Buffer): ByteSource {
   }
 }
 
-/** Reads from an open file, which stays the caller's to close. */
+/** Reads from an open file; the client closes it. */
 export function fileSource (file: FileHandle, size: number): ByteSource {
   return {
     size,
@@ -26,7 +26,7 @@ export function fileSource (file: FileHandle, size: number): ByteSource {
   }
 }
 
-/** The formats that go in and come out: what A1111 reads and can be told to write. */
+/** The formats in and out: A1111 reads and writes them. */
 export const imageFormats = {
   png: { mime: 'image/png', extension: 'png' },
   jpeg: { mime: 'image/jpeg', extension: 'jpg' },
@@ -36,7 +36,7 @@ export const imageFormats = {
 export type ImageFormat = keyof typeof imageFormats
 export type ImageExtension = (typeof imageFormats)[ImageFormat]['extension']
 
-/** What the first bytes of a picture say, without decoding it. */
+/** Facts in the first bytes of an image, without decoding it. */
 export interface ImageHeader {
   readonly format: ImageFormat
   /** Pixels; 0 only in a broken file. */
@@ -49,9 +49,9 @@ type Size = Pick<ImageHeader, 'width' | 'height'>
 const pngSignature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a])
 /** Enough for every signature and for the size in PNG and WebP. */
 const headBytes = 32
-/** A picture may carry much metadata before its size, but not in endless pieces. */
+/** An image can have much metadata before its size, but not in endless pieces. */
 const maxJpegSegments = 2000
-/** Where the end mark must be; cameras and editors append data behind it. */
+/** Range of the end mark; cameras and editors append data behind it. */
 const tailBytes = 65_536
 
 /** The format by magic bytes; null for anything that is not PNG, JPEG or WebP. */
@@ -62,7 +62,7 @@ export function imageFormatOf (head: Buffer): ImageFormat | null {
   return null
 }
 
-/** Format and size from the header; null where either cannot be told. Reads a few bytes at a few places. */
+/** Format and size from the header; null if either is unknown. Reads a few bytes at a few positions. */
 export async function readImageHeader (source: ByteSource): Promise<ImageHeader | null> {
   const head = await source.read(0, headBytes)
   const format = imageFormatOf(head)
@@ -72,8 +72,8 @@ export async function readImageHeader (source: ByteSource): Promise<ImageHeader 
 }
 
 /**
- * Whether the picture reaches its end mark; one that was cut off on its way does not. Cameras and editors append whole
- * videos behind it, so where the tail has none it is looked for from the beginning.
+ * Whether the image reaches its end mark; a truncated one does not. Cameras and editors append whole videos behind it,
+ * so if the tail has none, this searches from the beginning.
  */
 export async function isWholeImage (source: ByteSource, format: ImageFormat): Promise<boolean> {
   if (format === 'webp') {

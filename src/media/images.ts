@@ -12,15 +12,15 @@ import {
   readImageHeader
 } from './image-header.ts'
 
-/** Images that are read: those that servers get as they are, and those that are converted first. */
+/** Formats that are read: those that servers get unchanged, and those that are converted first. */
 type ReadableKind = ImageFormat | 'avif' | 'gif' | 'tiff' | 'bmp'
-/** Images that are known and not read, because no server could. */
+/** Formats that are recognised and rejected, because no server could read them. */
 export type RefusedKind = 'heic' | 'svg' | 'psd' | 'jxl' | 'ico' | 'video' | 'pdf'
 type ImageKind = ReadableKind | RefusedKind
 
 export const readableKinds = 'PNG, JPEG, WebP, AVIF, GIF, TIFF or BMP'
 
-/** Brands of ISO base media files (ISO 14496-12, §4.3); what is neither AVIF nor HEIC is a video. */
+/** Brands of ISO base media files (ISO 14496-12, §4.3); anything that is neither AVIF nor HEIC is a video. */
 const avifBrands = /^(?:avif|avis)$/
 const heicBrands = /^(?:heic|heix|heim|heis|hevc|hevx|hevm|hevs)$/
 const stillBrands = /^(?:mif1|msf1|miaf)$/
@@ -29,7 +29,7 @@ type Signature = (head: Buffer, text: string) => boolean
 
 /** First bytes, in hexadecimal. */
 const begins = (...starts: string[]): Signature => head => starts.some(start => head.toString('hex').startsWith(start))
-/** Sizes of the headers that bitmaps have had, from OS/2 to version 5. */
+/** Sizes of the headers of bitmaps, from OS/2 to version 5. */
 const bitmapHeaders = [12, 16, 40, 52, 56, 64, 108, 124]
 
 const signatures: ReadonlyArray<readonly [ImageKind, Signature]> = [
@@ -44,7 +44,7 @@ const signatures: ReadonlyArray<readonly [ImageKind, Signature]> = [
   ['svg', (_head, text) => /^(?:\xef\xbb\xbf)?\s*<(?:svg|\?xml|!DOCTYPE\s+svg|!--)/i.test(text)]
 ]
 
-/** What the first bytes say, of which 64 are enough; null for no picture that is known. */
+/** Format by the first bytes, of which 64 are enough; null for an unknown format. */
 export function kindOf (head: Buffer): ImageKind | null {
   const format = imageFormatOf(head)
   if (format !== null) return format
@@ -65,9 +65,9 @@ export function isReadable (kind: ImageKind | null): kind is ReadableKind {
   return kind !== null && ['png', 'jpeg', 'webp', 'avif', 'gif', 'tiff', 'bmp'].includes(kind)
 }
 
-/** Images decoded at a time: each may take hundreds of MiB, and a thread that file access waits for as well. */
+/** Images decoded at a time: each can take hundreds of MiB, and a thread that file access also needs. */
 const atATime = 2
-/** Longest time that a bitmap may take, in milliseconds. */
+/** Time limit for a bitmap, in milliseconds. */
 const bitmapMs = 30_000
 
 const decoding = createSemaphore(atATime)
@@ -80,9 +80,9 @@ export interface Decoding {
 }
 
 /**
- * Decodes a picture to its last pixel, on other threads, and keeps none of them. What servers may not read comes back
- * as a PNG of its first frame, upright, with its transparency; null for PNG, JPEG and WebP, which go as they are.
- * @throws Error of the decoder for a picture that is broken or cut off
+ * Decodes an image to its last pixel, on other threads, and keeps no pixel. Formats that servers cannot read become a
+ * PNG of their first frame, upright, with transparency; null for PNG, JPEG and WebP, which are sent unchanged.
+ * @throws Error of the decoder for a broken or truncated image
  */
 async function decodeImage ({ input, kind, maxPixels }: Decoding): Promise<Buffer | null> {
   return await decoding.run(async () => {
@@ -99,7 +99,7 @@ async function decodeImage ({ input, kind, maxPixels }: Decoding): Promise<Buffe
 async function decodeAll (
   input: Buffer | string, { kind, maxPixels }: Pick<Decoding, 'kind' | 'maxPixels'>
 ): Promise<void> {
-  // one pixel of many, so that the decoder passes over all of them and nothing is kept
+  // one pixel of many, so that the decoder reads all of them and nothing is kept
   const decode = async (failOn: 'error' | 'warning') => {
     await sharp(input, { limitInputPixels: maxPixels, failOn, sequentialRead: true })
       .resize({ width: 8, height: 8, fit: 'fill', kernel: 'nearest', fastShrinkOnLoad: false }).raw().toBuffer()
@@ -108,7 +108,7 @@ async function decodeAll (
   try {
     await decode('warning')
   } catch (error) {
-    // libjpeg only warns where data is missing before an end mark; its other warnings, as of stray bytes, are harmless
+    // libjpeg only warns about missing data before an end mark; its other warnings, as of stray bytes, are harmless
     if (error instanceof Error && /premature end/i.test(error.message)) throw error
     await decode('error')
   }
@@ -131,21 +131,21 @@ async function pngOfBitmap (bytes: Buffer): Promise<Buffer> {
   }
 }
 
-/** What one input image may be, and how many one job may bring. */
+/** Limits of one input image, and of the images of one job. */
 export interface ImageLimits {
   readonly bytes: number
   readonly pixels: number
   readonly count: number
 }
 
-/** What was sent, as far as its first bytes say. */
+/** The image as sent, by its first bytes. */
 export interface InputHeader {
   readonly format: ReadableKind
   readonly width: number
   readonly height: number
 }
 
-/** What servers get of it. */
+/** The image for servers. */
 export interface CheckedImage {
   readonly format: ImageFormat
   readonly width: number
@@ -168,13 +168,13 @@ export function imageLimits (
   }
 }
 
-/** IMAGE_MAX_MIB, or what a PNG of as many pixels as are allowed can take at most. */
+/** IMAGE_MAX_MIB, or the largest PNG of the allowed pixels. */
 function imageMaxMib (config: Pick<Config, 'IMAGE_MAX_MIB' | 'IMAGE_MAX_MEGAPIXELS'>): number {
   const { IMAGE_MAX_MIB: set, IMAGE_MAX_MEGAPIXELS: most } = config
   return set === 0 ? Math.ceil(most * 1_000_000 * bytesOfPixel * pngSurplus / 1_048_576) + 1 : set
 }
 
-/** BODY_LIMIT_MIB, or what one image as large as is allowed takes as base64, and room for more. */
+/** BODY_LIMIT_MIB, or the largest allowed image as base64, plus a margin. */
 export function bodyLimitMib (
   config: Pick<Config, 'BODY_LIMIT_MIB' | 'IMAGE_MAX_MIB' | 'IMAGE_MAX_MEGAPIXELS'>
 ): number {
@@ -183,14 +183,13 @@ export function bodyLimitMib (
     : config.BODY_LIMIT_MIB
 }
 
-/** Room for line breaks, as MIME writes them, when a size is judged by the length of its text. */
+/** Margin for line breaks, as MIME writes them, when a size is judged by the length of its text. */
 const spaceAllowance = 1.1
 const dataUrlHead = /^data:(?:[\w.+-]+\/[\w.+-]+)?(?:;[\w.+-]+=[\w.+-]*)*;base64,/i
 const longestDataUrlHead = 256
 
 /**
- * The bytes of an input image that came as base64 or data URL, once they are known to be a picture that a server may
- * be given.
+ * The bytes of an input image from base64 or a data URL, after the check that servers can read it.
  * @param field dotted name of the input, for the error
  * @throws ServiceError `invalid_image`, or `payload_too_large` for more bytes than allowed
  */
@@ -206,13 +205,13 @@ export async function checkImage (text: string, field: string, limits: ImageLimi
   return { format: stored, width, height, bytes: converted ?? bytes, extension: imageFormats[stored].extension }
 }
 
-/** What a picture is kept and sent as. */
+/** The form in which an image is stored and sent. */
 export function storedFormat (kind: ReadableKind): ImageFormat {
   return kind === 'jpeg' || kind === 'webp' ? kind : 'png'
 }
 
 /**
- * Format, size and end of a picture, without decoding a pixel.
+ * Format, size and end of an image, without decoding a pixel.
  * @throws ServiceError `invalid_image`
  */
 export async function checkImageHeader (source: ByteSource, field: string, limits: ImageLimits): Promise<InputHeader> {
@@ -234,7 +233,7 @@ export async function checkImageHeader (source: ByteSource, field: string, limit
   return { format: kind, width, height }
 }
 
-/** Bytes of a TIFF or AVIF that are looked at for its size. */
+/** Bytes of a TIFF or AVIF that are searched for its size. */
 const longestHeader = 64 * 1_048_576
 
 async function sizeOf (source: ByteSource, kind: ReadableKind): Promise<{ width: number, height: number } | null> {
@@ -245,7 +244,7 @@ async function sizeOf (source: ByteSource, kind: ReadableKind): Promise<{ width:
   if (kind === 'bmp') {
     return head.readUInt32LE(14) === 12
       ? { width: head.readUInt16LE(18), height: head.readUInt16LE(20) }
-      // rows may stand from top to bottom, which a negative height says
+      // a negative height means rows from top to bottom
       : { width: Math.abs(head.readInt32LE(18)), height: Math.abs(head.readInt32LE(22)) }
   }
   const bytes = await source.read(0, longestHeader)
@@ -260,9 +259,9 @@ export interface DecodableOptions {
 }
 
 /**
- * Decodes the picture to its end, away from the event loop.
+ * Decodes the image to its end, away from the event loop.
  * @param input bytes, or the path of a file
- * @returns the PNG that goes to servers in its place; null where it goes as it is
+ * @returns the PNG that replaces it for servers; null if it is sent unchanged
  * @throws ServiceError `invalid_image`
  */
 export async function checkDecodable (
@@ -289,7 +288,7 @@ function refusal (field: string, sentence: string): ServiceError {
 }
 
 /**
- * Base64 without the head of a data URL, where it has one.
+ * Base64 without the head of a data URL, if it has one.
  * @throws ServiceError `invalid_image`
  */
 export function withoutDataUrlHead (text: string, field: string): string {
@@ -311,14 +310,14 @@ async function decoded (text: string, field: string): Promise<Buffer> {
   }
 }
 
-/** What went wrong in a decoder, said of the field. */
+/** A decoder's failure as an error of the field. */
 export function notBase64 (error: unknown, field: string): unknown {
   return error instanceof Base64Fault ? refusal(field, `is not base64: ${error.message}`) : error
 }
 
 const aReadable = `a ${readableKinds}`
 
-/** What was sent, with its article. */
+/** The format's name with its article. */
 function wordFor (kind: ImageKind | null): string {
   const words: Partial<Record<ImageKind, string>> = {
     webp: 'a WebP', avif: 'an AVIF', svg: 'text or SVG', jxl: 'a JPEG XL', ico: 'an icon', video: 'a video'

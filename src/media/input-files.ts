@@ -13,10 +13,10 @@ import type { MediaReference } from '../lib/media-types.ts'
 /** Bytes hashed and written at a time. */
 const pieceBytes = 1 << 20
 
-/** What becomes of an input that has arrived. */
+/** The result of checking a complete input. */
 export interface KeptInput {
   readonly extension: ImageExtension
-  /** Kept instead of what arrived. */
+  /** Stored instead of the received bytes. */
   readonly bytes?: Buffer
 }
 
@@ -24,26 +24,26 @@ export type InputSink = FileSink<MediaReference>
 
 /** The inputs of a media store. */
 export interface InputFiles {
-  /** Keeps an input for good, once for the same content. @throws ServiceError `storage_full` */
+  /** Stores an input, once for the same content. @throws ServiceError `storage_full` */
   putInput (bytes: Buffer, extension: ImageExtension): Promise<MediaReference>
-  /** The same for an input that is still arriving; `check` decides at its end whether it is kept, and as what. */
+  /** The same for an input that is still arriving; `check` decides at its end whether and how it is stored. */
   createInputSink (check: (draft: DraftFile) => Promise<KeptInput>): Promise<InputSink>
   /** @throws ServiceError `image_not_found` */
   readInput (reference: MediaReference): Promise<Buffer>
-  /** Marks inputs as just used, so that `untouchedSince` passes them over. */
+  /** Marks inputs as just used, so that `untouchedSince` skips them. */
   touchInputs (references: readonly MediaReference[]): Promise<void>
   /**
-   * Removes inputs. Several jobs may share one: whoever calls counts. An input that was put or touched at or after
-   * `untouchedSince` (milliseconds since the epoch) stays, for a job that is only just being made.
+   * Removes inputs. Several jobs can share one: the client counts the references. An input that was stored or touched
+   * at or after `untouchedSince` (milliseconds since the epoch) stays, for a job that is being created.
    */
   removeInputs (references: readonly MediaReference[], untouchedSince?: number): Promise<void>
-  /** Inputs neither put nor touched since then; for finding those that no job holds. */
+  /** Inputs neither stored nor touched since then; for finding those without a job. */
   listInputs (untouchedSince: number): AsyncIterable<MediaReference>
-  /** Removes what was left half written an hour ago or longer, by a process that died. */
+  /** Removes drafts of dead processes, an hour old or older. */
   removeInputDrafts (): Promise<void>
 }
 
-/** Input images in a folder, each named by its content, so that the same picture is kept once. */
+/** Input images in a folder, each named by its content, so that the same image is stored once. */
 export async function createInputFiles (folder: string): Promise<InputFiles> {
   const drafts = draftFolderOf(folder)
   await prepareDraftFolder(drafts)
@@ -56,7 +56,7 @@ export async function createInputFiles (folder: string): Promise<InputFiles> {
   async function place (draft: DraftFile, extension: ImageExtension): Promise<MediaReference> {
     const reference = { $media: inputName(draft.sha256, extension) }
     const path = pathOf(reference)
-    // After a power cut a file may be shorter than it was; one like that is written again.
+    // After a power cut a file can be shorter than before; such a file is written again.
     if (await sizeOf(path) === draft.source.size) {
       await touch(path)
       return reference

@@ -11,18 +11,18 @@ export interface SiftOptions {
   readonly store: MediaStore
   readonly texts: UploadTexts
   readonly limits: ImageLimits
-  /** Most bytes beside the pictures. */
+  /** Limit of the bytes beside the images. */
   readonly keptBytes: number
 }
 
-/** A string that was taken out. */
+/** An extracted string. */
 interface Gap {
-  /** Where the text that stands for it begins, and its length, in the bytes that were kept. */
+  /** Position of its replacement, and its length, in the remaining bytes. */
   readonly at: number
   readonly placed: number
-  /** Length of the string as it came. */
+  /** Original length of the string. */
   length: number
-  /** Bytes that may not stand in a JSON string, and where in it. */
+  /** Bytes that are invalid in a JSON string, and their position in it. */
   fault: { readonly at: number, readonly text: string } | null
 }
 
@@ -35,9 +35,9 @@ const longestCutEscape = 5
 const headLength = 512
 
 /**
- * Reads JSON as it arrives; in its bytes the text of an upload stands for each large picture. Strings of more than
- * 64 KiB that begin as pictures do go decoded into the store.
- * @throws ServiceError `invalid_image`, `payload_too_large`, `storage_full`, `malformed_request`; what the chunks throw
+ * Reads JSON as it arrives, and replaces each large image in it by the reference of an upload. Strings of more than 64
+ * KiB that begin like images go decoded into the store.
+ * @throws ServiceError `invalid_image`, `payload_too_large`, `storage_full`, `malformed_request`; errors of the chunks
  */
 export async function siftJson (chunks: AsyncIterable<Buffer>, options: SiftOptions): Promise<PartedJson> {
   const gaps: Gap[] = []
@@ -90,14 +90,14 @@ const refusals: StreamFilterRefusals = {
   beginning: () => null
 }
 
-/** Of JSON without its pictures, which has to fit into memory several times over. */
+/** Limit of the JSON without its images, which must fit into memory several times over. */
 export function textTooLarge (most: number): ServiceError {
   return new ServiceError('payload_too_large', `The body can have at most ${Math.floor(most / 104_857.6) / 10} MiB beside its ` +
     'pictures; send less at once.')
 }
 
 interface OpenImage extends Pick<UploadSink, 'abort'> {
-  /** Takes the next JSON text; answers with bytes that may not stand in a JSON string, and where in the text. */
+  /** Takes the next JSON text; returns bytes that are invalid in a JSON string, and their position in the text. */
   write (text: Buffer): Promise<{ at: number, text: string } | null>
   end (): Promise<string>
 }
@@ -140,7 +140,7 @@ async function openImage (field: string, options: SiftOptions): Promise<OpenImag
         return null
       }
       const at = wrong?.index ?? badEscape(plain)
-      // what stands before it is filled up with letters, so that the fault is the first
+      // the text before it is padded with letters, so that the fault is the first
       return { at: at - before, text: plain.slice(at, at + longestCutEscape + 1) }
     },
     async end () {
@@ -178,7 +178,7 @@ function backslashesBefore (text: Buffer, at: number): number {
   return at - first
 }
 
-/** Null where an escape is none that JSON knows. */
+/** Null if JSON does not know the escape. */
 function withoutEscapes (text: string): string | null {
   if (!text.includes('\\')) return text
   try {

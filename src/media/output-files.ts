@@ -31,40 +31,40 @@ export interface OpenOutput {
   close (): Promise<void>
 }
 
-/** A picture is read in steps of this size. */
+/** An image is read in steps of this size. */
 const readBytes = 256 * 1024
-/** A link in place of a file is refused, and a pipe does not make us wait. */
+/** Refuses a link in place of a file, and does not wait for a pipe. */
 const readPlainFile = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
 /** The outputs of a media store. */
 export interface OutputFiles {
   /**
-   * Takes one output image as it arrives.
-   * @param index place in the server's answer, from 0
+   * Stores one output image as it arrives.
+   * @param index position in the server's answer, from 0
    * @param createdAt milliseconds since the epoch
    */
   createOutputSink (jobId: string, index: number, createdAt: number): Promise<OutputSink>
   /** @throws ServiceError `image_not_found`, also for every name that no output can have */
   openOutput (name: string): Promise<OpenOutput>
-  /** Removes an output; one that is not there is no error. */
+  /** Removes an output; a missing one is no error. */
   removeOutput (name: string): Promise<void>
-  /** Outputs that were there before `before` (milliseconds since the epoch), for finding those of no job. */
+  /** Outputs from before `before` (milliseconds since the epoch), for finding those without a job. */
   listOutputs (before: number): AsyncIterable<string>
-  /** The mark that the last sweep left beside the outputs; null where none did. */
+  /** The mark of the last sweep beside the outputs; null if there was none. */
   readSweepMark (): Promise<string | null>
   writeSweepMark (mark: string): Promise<void>
-  /** Removes what was left half written an hour ago or longer, by a process that died. */
+  /** Removes drafts of dead processes, an hour old or older. */
   removeOutputDrafts (): Promise<void>
 }
 
-/** Output images in one flat folder, under the names by which callers fetch them. */
+/** Output images in one flat folder, under the names by which clients fetch them. */
 export async function createOutputFiles (folder: string): Promise<OutputFiles> {
   const drafts = draftFolderOf(folder)
   const sweepMark = join(folder, '.sweep.json')
   await prepareDraftFolder(drafts)
 
   /**
-   * Takes the first free name, from this millisecond on. The empty file that takes it is replaced in one step, so
+   * Takes the first free name, from this millisecond on. The empty file that reserves it is replaced in one step, so
    * nothing is ever overwritten, on any file system.
    */
   async function claimName (
@@ -131,7 +131,7 @@ export async function createOutputFiles (folder: string): Promise<OutputFiles> {
   }
 }
 
-/** What an open file of an image is. @throws ServiceError `image_not_found` when it is none; it is closed then */
+/** Format and size of an open file. Closes it and throws ServiceError `image_not_found` if it is no image. */
 async function describe (file: FileHandle): Promise<OpenOutput> {
   try {
     const facts = await file.stat()
@@ -156,28 +156,28 @@ function noSuchImage (): ServiceError {
   return new ServiceError('image_not_found', 'There is no image of this name; it was possibly deleted with its job.')
 }
 
-/** Small pictures of outputs, made when they are first asked for and then kept. */
+/** Thumbnails of outputs, created at the first request and then kept. */
 export interface Thumbnails {
   /**
    * The thumbnail of an output, a WebP of at most 320 by 320 pixels.
-   * @throws ServiceError `image_not_found` where there is no such output, `invalid_image` for one that cannot be drawn
+   * @throws ServiceError `image_not_found` if there is no such output, `invalid_image` for one that cannot be decoded
    */
   openThumbnail (name: string): Promise<OpenOutput>
-  /** Removes it; one that is not there is no error. */
+  /** Removes it; a missing one is no error. */
   removeThumbnail (name: string): Promise<void>
 }
 
 /** Longest side in pixels. */
 const longestSide = 320
 const quality = 78
-/** Outputs are drawn by so many at a time; each holds its pixels in memory. */
+/** Number of outputs decoded at a time; each holds its pixels in memory. */
 const atOnce = 2
 /** Outputs of more pixels get no thumbnail. */
 const maxPixels = 268_000_000
 
 /**
  * Thumbnails in a folder of their own, under the names of their outputs.
- * @param outputs what thumbnails are made of, and of nothing else
+ * @param outputs the only source of thumbnails
  */
 export async function createThumbnails (
   folder: string, outputs: Pick<OutputFiles, 'openOutput'>
@@ -201,7 +201,7 @@ export async function createThumbnails (
       }
       await rename(draft, pathOf(name))
     }).finally(async () => { await rm(draft, { force: true }) })
-    // The output may have been removed meanwhile, and its thumbnail before this one came.
+    // The output can have been removed meanwhile, and its thumbnail before this one was written.
     const still = await outputs.openOutput(name).catch(async error => {
       await rm(pathOf(name), { force: true })
       throw error
@@ -209,7 +209,7 @@ export async function createThumbnails (
     await still.close()
   }
 
-  /** Whoever asks for a thumbnail that is being made waits for that one. */
+  /** All requests for a thumbnail in progress wait for that one. */
   async function make (name: string): Promise<void> {
     const made = making.get(name) ??
       drawing.run(async () => { await draw(name) }).finally(() => { making.delete(name) })
@@ -242,7 +242,7 @@ export async function createThumbnails (
   }
 }
 
-/** Of a video there is a sign, as nothing here decodes one. */
+/** Videos get a symbol, as nothing here decodes one. */
 async function imageOf (output: OpenOutput): Promise<Buffer> {
   if (!output.mime.startsWith('video/')) return await small(await buffer(output.stream()))
   await output.close()

@@ -1,7 +1,7 @@
 import sharp from 'sharp'
 import { type ByteSource, type ImageExtension, imageFormatOf, imageFormats, readImageHeader } from './image-header.ts'
 
-/** What servers put into `images`: pictures, and what scripts such as AnimateDiff make of them. */
+/** Formats in a server's `images`: images, and the videos of scripts such as AnimateDiff. */
 export const outputFormats = {
   ...imageFormats,
   gif: { mime: 'image/gif', extension: 'gif' },
@@ -13,9 +13,9 @@ export const outputFormats = {
 export type OutputFormat = keyof typeof outputFormats
 export type OutputExtension = (typeof outputFormats)[OutputFormat]['extension']
 
-/** Enough to tell every format. */
+/** Enough to recognise every format. */
 export const outputHeadBytes = 64
-/** Headers of videos are shorter than this; they may stand at the end. */
+/** Headers of videos are shorter than this; they can be at the end. */
 const longestHeader = 1_048_576
 const maxBoxes = 1000
 const ebml = Buffer.from([0x1a, 0x45, 0xdf, 0xa3])
@@ -29,7 +29,7 @@ export function outputFormatOf (head: Buffer): OutputFormat | null {
   return head.subarray(0, 4).equals(ebml) && head.includes('webm', 4, 'latin1') ? 'webm' : null
 }
 
-/** ISO base media files say what they are for: first the main brand, then those that fit as well. */
+/** ISO base media files list their brands: first the main one, then those that fit as well. */
 function formatOfBrands (head: Buffer): OutputFormat | null {
   const end = Math.min(head.readUInt32BE(0), head.length)
   const brands = head.toString('latin1', 8, end).match(/.{4}/gs) ?? []
@@ -39,14 +39,14 @@ function formatOfBrands (head: Buffer): OutputFormat | null {
 
 export interface OutputHeader {
   readonly format: OutputFormat
-  /** Pixels; 0 where the header does not tell. */
+  /** Pixels; 0 if the header has no size. */
   readonly width: number
   readonly height: number
 }
 
 /**
- * Format and size of an output; null where it is none that is passed on.
- * @param path where the file is, for the decoder
+ * Format and size of an output; null for a format that is not passed on.
+ * @param path of the file, for the decoder
  */
 export async function readOutputHeader (source: ByteSource, path: string): Promise<OutputHeader | null> {
   const format = outputFormatOf(await source.read(0, outputHeadBytes))
@@ -115,15 +115,15 @@ const outputGrammar = /^[0-9a-z]{8}_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-\d{3}Z_\d{1,4
 const inputGrammar = /^[0-9a-f]{64}\.(?:png|jpg|webp)$/
 
 /**
- * The public name of an output image, which old clients take apart again.
+ * The public name of an output image, which old clients parse.
  * @param createdAt milliseconds since the epoch
- * @param index place in the server's answer, from 0
+ * @param index position in the server's answer, from 0
  */
 export function outputName (jobId: string, createdAt: number, index: number, extension: OutputExtension): string {
   return `${jobId.slice(0, 8)}_${new Date(createdAt).toISOString().replace(/[:.]/g, '-')}_${index}.${extension}`
 }
 
-/** Whether this service could have given an output this name; such a name cannot lead anywhere else. */
+/** Whether this service could have given an output this name; such a name stays in its folder. */
 export function isOutputName (name: string): boolean {
   return outputGrammar.test(name)
 }
@@ -132,7 +132,7 @@ export function inputName (sha256: string, extension: ImageExtension): string {
   return `${sha256}.${extension}`
 }
 
-/** Whether this is the name of an input; such a name cannot lead anywhere else. */
+/** Whether this is the name of an input; such a name stays in its folder. */
 export function isInputName (name: string): boolean {
   return inputGrammar.test(name)
 }

@@ -30,11 +30,11 @@ export interface StealthImage {
   readonly maxPixels: number
 }
 
-/** Null where there is none. */
+/** Null if there is none. */
 export async function readStealthText ({ image, width, height, maxPixels }: StealthImage): Promise<string | null> {
   if (width * height > maxPixels || height === 0) return null
 
-  /** The first bytes that the bits of these channels make. */
+  /** The first bytes in the bits of these channels. */
   async function bytesOf (channels: readonly number[], count: number): Promise<Buffer | null> {
     const columns = Math.ceil(count * 8 / channels.length / height)
     if (columns > width) return null
@@ -56,7 +56,7 @@ export async function readStealthText ({ image, width, height, maxPixels }: Stea
       return (found.packed ? await unzipped(text, { maxOutputLength: longestText }) : text).toString('utf8')
     }
   } catch {
-    // a picture or a text that is broken holds nothing
+    // a broken image or text holds nothing
   }
   return null
 }

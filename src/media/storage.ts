@@ -6,11 +6,11 @@ import { ServiceError } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
 import type { Log } from '../lib/logging.ts'
 
-/** Why nothing can be kept under DATA_DIR just now: the machine's fault, no job's and no caller's. */
+/** Why nothing can be stored under DATA_DIR now: a fault of the machine, not of a job or client. */
 interface StorageFault {
   /** Of the system call, such as `ENOSPC`. */
   readonly errno: string
-  /** File or folder that it was about; for logs, never for callers. */
+  /** File or folder of the failure; for logs, never for clients. */
   readonly path: string
   /** In plain words. */
   readonly reason: string
@@ -40,13 +40,13 @@ const reasons: Readonly<Record<string, string>> = {
   EBUSY: 'the disk is busy'
 }
 
-/** Also said of paths that are simply wrong: these are the machine's fault only where a file was to be kept. */
+/** Wrong paths cause these too: they are the machine's fault only if a file was to be stored. */
 const ambiguous = new Set(['ENOENT', 'ENOTDIR', 'EEXIST', 'EISDIR', 'ELOOP'])
 
 /** System calls of sockets, whose failures say nothing about a disk. */
 const socketCalls = new Set(['connect', 'accept', 'bind', 'listen', 'getaddrinfo', 'socket', 'shutdown', 'spawn'])
 
-/** The fault behind what a system call on files threw; null for every other error. */
+/** The fault behind a system call's error on files; null for every other error. */
 export function storageFaultOf (error: unknown): StorageFault | null {
   if (error instanceof ServiceError) return error.code === 'storage_full' ? storageFaultOf(error.cause) : null
   if (!(error instanceof Error)) return null
@@ -56,7 +56,7 @@ export function storageFaultOf (error: unknown): StorageFault | null {
   return faultOf(code, path ?? '')
 }
 
-/** The same, where the file was not one of our own to be kept. */
+/** The same, for files that are not our own. */
 export function machineFaultOf (error: unknown): StorageFault | null {
   const fault = storageFaultOf(error)
   return fault === null || ambiguous.has(fault.errno) ? null : fault
@@ -66,7 +66,7 @@ function faultOf (errno: string, path: string): StorageFault {
   return { errno, path, reason: reasons[errno] ?? `a system call failed (${errno})` }
 }
 
-/** What callers are told of it. */
+/** The error for clients. */
 export function storageError (fault: StorageFault, cause?: unknown): ServiceError {
   return new ServiceError('storage_full', `Files cannot be kept or read just now: ${fault.reason} (${fault.errno}). ` +
     'Jobs wait until that is mended; try again later.', { reason: fault.errno, retry_after: storageRetrySeconds }, { cause })
@@ -74,23 +74,23 @@ export function storageError (fault: StorageFault, cause?: unknown): ServiceErro
 
 const storageRetrySeconds = 30
 
-/** Whether files can be kept under DATA_DIR: looked at before anything is made that would have to be. */
+/** Whether files can be stored under DATA_DIR: checked before any work whose result must be stored. */
 export interface StorageCheck {
-  /** Null while they can. Looks where the last look is old. */
+  /** Null while they can. Checks again if the last check is old. */
   fault (): Promise<StorageFault | null>
-  /** What was found last. */
+  /** Result of the last check. */
   last (): StorageFault | null
-  /** The same, without what only other processes have found. */
+  /** The same, without faults that only other processes found. */
   lastOwn (): StorageFault | null
-  /** Looks again and again until the returned function is called. */
+  /** Repeats the check until the returned function is called. */
   keepLooking (): () => void
-  /** A file could not be kept, whatever a look finds. Holds for a while, and longer each time before `proved`. */
+  /** A file could not be stored, whatever a check finds. Holds for a while, and longer each time before `proved`. */
   report (fault: StorageFault): void
-  /** A file was kept. */
+  /** A file was stored. */
   proved (): void
-  /** Resolves when files can be kept, or the signal is aborted. */
+  /** Resolves when files can be stored, or the signal is aborted. */
   untilUsable (signal: AbortSignal): Promise<void>
-  /** Bytes that may still be written, by folder; a folder that cannot be asked is left out. */
+  /** Free bytes by folder; a folder that does not answer is left out. */
   freeBytes (): Promise<ReadonlyArray<{ readonly folder: string, readonly bytes: number }>>
   /** Returns what ends it. */
   onChange (listener: (fault: StorageFault | null) => void): () => void
@@ -98,22 +98,22 @@ export interface StorageCheck {
 }
 
 export interface StorageCheckDependencies {
-  /** Folders that files are kept in, by the name that metrics know them by. Each may be a disk of its own. */
+  /** Folders of stored files, by their names in metrics. Each can be a disk of its own. */
   readonly folders: Readonly<Record<string, string>>
   /** Less than this counts as full, in bytes; on a small disk a twentieth of it is enough. */
   readonly minFree: number
-  /** How long a look is trusted, and how often one is taken while something is wrong, in milliseconds. */
+  /** How long a check is trusted, and how often it repeats during a fault, in milliseconds. */
   readonly interval: number
-  /** What other processes that use the same folders have found; null for nothing. */
+  /** Faults that other processes with the same folders found; null for none. */
   readonly others?: () => Promise<StorageFault | null>
   readonly log: Log
 }
 
-/** What failed in earnest holds no longer than this, in milliseconds. */
+/** A real failure holds no longer than this, in milliseconds. */
 const longestHold = 30_000
-/** Written as a trial: more than what file systems keep beside a file's name. */
+/** Written as a trial: more than file systems store beside a file's name. */
 const trial = Buffer.alloc(16 * 1024)
-/** Part of a disk that is enough where that is less than the setting says. */
+/** Part of a disk that is enough if it is less than the setting. */
 const minShare = 0.05
 
 export function createStorageCheck (dependencies: StorageCheckDependencies): StorageCheck {
@@ -161,7 +161,7 @@ export function createStorageCheck (dependencies: StorageCheckDependencies): Sto
   async function lookNow (): Promise<StorageFault | null> {
     const [found, foreign] = await Promise.all([findFault(), others?.().catch(() => null) ?? null])
     lookedAt = performance.now()
-    // What failed in earnest holds for a while, although a trial goes well.
+    // A real failure holds for a while, although a trial succeeds.
     ownState = found ?? (lookedAt < heldUntil ? ownState : null)
     return enter(ownState ?? foreign)
   }
@@ -196,7 +196,7 @@ export function createStorageCheck (dependencies: StorageCheckDependencies): Sto
     },
     proved () { reports = 0 },
     async untilUsable (signal) {
-      // The signal may have fired during the look, and an abort that is over calls no listener.
+      // The signal can have fired during the check, and an earlier abort calls no listener.
       while (await fault() !== null && !signal.aborted) {
         await new Promise<void>(resolve => {
           const go = () => {
@@ -225,12 +225,12 @@ export function createStorageCheck (dependencies: StorageCheckDependencies): Sto
   }
 }
 
-/** Where drafts of the files of a folder lie. */
+/** Folder for drafts of a folder's files. */
 export function draftFolderOf (folder: string): string {
   return join(folder, '.drafts')
 }
 
-/** Why no file can be kept in a folder: no room, or a trial that fails. */
+/** Why no file can be stored in a folder: no space, or a trial that fails. */
 async function faultIn (folder: string, minFree: number): Promise<StorageFault | null> {
   const drafts = draftFolderOf(folder)
   const path = join(drafts, `check-${randomUUID()}`)
@@ -241,9 +241,9 @@ async function faultIn (folder: string, minFree: number): Promise<StorageFault |
     }
     if (files > 0 && ffree === 0) return { ...faultOf('ENOSPC', folder), reason: 'the disk has no room for another file (inodes)' }
     await writeTrial(path).catch(async error => {
-      // The folder of drafts alone may be lost; what is above it is not ours to make again.
+      // Only the folder of drafts is ours to create again; the one above it is not.
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-      // Another process may make it at the same time; a file in its place shows with the trial.
+      // Another process can create it at the same time; a file in its place shows with the trial.
       await mkdir(drafts, { mode: 0o750 }).catch((fault: NodeJS.ErrnoException) => {
         if (fault.code !== 'EEXIST') throw fault
       })
@@ -266,10 +266,10 @@ async function writeTrial (path: string): Promise<void> {
   }
 }
 
-/** How long other processes believe what one has found, and how often it says so, in milliseconds. */
+/** How long other processes trust a reported fault, and how often it is reported, in milliseconds. */
 const lifetime = 5000
 const interval = 1000
-/** Of one process or machine alone: no other need care. */
+/** Faults of one process or machine alone, without meaning for others. */
 const privateErrors = new Set(['EMFILE', 'ENFILE', 'ENOMEM'])
 
 export interface FaultSharing {
@@ -284,8 +284,8 @@ interface SharedFault extends Pick<StorageFault, 'errno' | 'reason'> {
 }
 
 /**
- * Tells the other processes of the faults that this one finds, for as long as they last. All share DATA_DIR, but what
- * one finds only when it stores an image, such as a quota, the others cannot see.
+ * Reports this process's faults to the other processes while they last. All share DATA_DIR, but the others cannot see a
+ * fault that shows only when this one stores an image, such as a quota.
  */
 export function shareStorageFaults (
   { redis, keys, processId }: FaultSharing, storage: Pick<StorageCheck, 'lastOwn' | 'onChange'>
@@ -317,7 +317,7 @@ export function shareStorageFaults (
   }
 }
 
-/** What another process has found lately; null for nothing. */
+/** A recent fault of another process; null for none. */
 export async function readSharedFault ({ redis, keys, processId }: FaultSharing): Promise<StorageFault | null> {
   const text = await redis.get(keys.key('storage-fault'))
   const shared = text === null ? null : JSON.parse(text) as SharedFault

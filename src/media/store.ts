@@ -7,7 +7,7 @@ import { createOutputFiles, createThumbnails, type OutputFiles, type Thumbnails 
 export type { InputSink } from './input-files.ts'
 export type { OpenOutput, OutputSink } from './output-files.ts'
 
-/** Where image bytes are kept. Everything that reads or writes an image goes through here. */
+/** The store of image bytes. All code that reads or writes an image uses it. */
 export interface MediaStore extends InputFiles, OutputFiles, Pick<Thumbnails, 'openThumbnail'> {}
 
 /** The folders of a media store below its own. */
@@ -41,14 +41,14 @@ export async function createMediaStore ({ directory }: { directory: string }): P
   }
 }
 
-/** Folders of earlier versions were open to all users of the machine. What the group may do stays as it is. */
+/** Folders of earlier versions were open to all users of the machine. The rights of the group stay. */
 async function closeToOthers (folder: string): Promise<void> {
   const { mode } = await stat(folder)
-  // Not its owner, or a file system without modes: then that is how the operator set it up.
+  // Not its owner, or a file system without modes: the operator's choice.
   if ((mode & 0o007) !== 0) await chmod(folder, mode & 0o770).catch(() => {})
 }
 
-/** All bytes of an output, for what has to be looked into. @throws ServiceError `image_not_found` */
+/** All bytes of an output, for inspection. @throws ServiceError `image_not_found` */
 export async function wholeOutput (media: Pick<MediaStore, 'openOutput'>, name: string): Promise<Buffer> {
   return await buffer((await media.openOutput(name)).stream())
 }

@@ -5,10 +5,10 @@ import { createHttpClient } from '../lib/http/client.ts'
 import { encodeForm, readConfigured } from '../lib/http/bytes.ts'
 import type { Log } from '../lib/logging.ts'
 
-/** What a tagger sees in a picture, and how sure it is, from 0 to 1. */
+/** Tags of an image, each with its certainty from 0 to 1. */
 export type Tags = Readonly<Record<string, number>>
 
-/** Finds tags for pictures; whatever goes wrong, there are none, as nobody's picture should fail of it. */
+/** Finds tags for images; any failure returns none, so that no image fails because of it. */
 export interface Tagger {
   tag (name: string, image: Buffer, signal: AbortSignal): Promise<Tags>
 }
@@ -24,10 +24,10 @@ export interface TaggerDependencies {
 const tries = 3
 const maxBytes = 1024 * 1024
 const maxTags = 1000
-/** A tagger that is silent is left alone for so long, in milliseconds: a job that waits for it holds up others. */
+/** A silent tagger is not called for this long, in milliseconds: a job that waits for it delays others. */
 const restMs = 60_000
 
-/** A tagger as async-proxy knows it: takes a form with a file, answers `[{ filename, tags: { tag: score } }]`. */
+/** A tagger like async-proxy's: takes a form with a file, answers `[{ filename, tags: { tag: score } }]`. */
 export function createTagger ({ url, log, pauseMs = 1000, timeoutMs = 20_000 }: TaggerDependencies): Tagger {
   const http = createHttpClient({ connectTimeoutMs: 10_000 })
   let restUntil = 0

@@ -9,7 +9,7 @@ import { checkDecodable, checkImageHeader, type ImageLimits, imageTooLarge, stor
 import { isInputName } from './output-formats.ts'
 import type { MediaStore } from './store.ts'
 
-/** Stands where other clients put base64, for an image that was uploaded as a file and is stored already. */
+/** Replaces base64 for an image that was uploaded as a file and is stored already. */
 export interface UploadTexts {
   textOf (reference: MediaReference): string
   /** Null for every text that this service did not write itself. */
@@ -19,8 +19,8 @@ export interface UploadTexts {
 const grammar = /^data:image\/upload,([0-9a-f]{64}\.[a-z]{3,4})\.([\w-]{43})$/
 
 /**
- * A plain reference in a request could be anybody's guess at another caller's image, so only those that carry this
- * service's own mark are believed.
+ * A plain reference in a request could be a guess at another client's image, so only references with this service's own
+ * mark are valid.
  * @param secret known to every process that serves the same clients
  */
 export function createUploadTexts (secret: Buffer): UploadTexts {
@@ -35,7 +35,7 @@ export function createUploadTexts (secret: Buffer): UploadTexts {
   }
 }
 
-/** One part of a multipart request; what a file brings is read once, in the order in which parts come. */
+/** One part of a multipart request; the content of a file can be read once, in the order of the parts. */
 export type FormPart =
   | { readonly type: 'field', readonly fieldname: string, readonly value: unknown, readonly valueTruncated: boolean }
   | {

@@ -13,7 +13,7 @@ import { notWritable, UnreadableSidecar } from './sidecar-file.ts'
 import { writeSidecars } from './sidecars.ts'
 
 export interface RefreshOptions {
-  /** Where the hash tells nothing, or somebody knows better. */
+  /** Reasons to look beyond the hash. */
   readonly versionId?: number
   readonly modelId?: number
   readonly freshness: Freshness
@@ -21,9 +21,9 @@ export interface RefreshOptions {
 
 export interface ModelRefresher {
   /**
-   * Asks Civitai about a model and keeps what it says, beside the file too where there is one.
-   * @throws ServiceError `civitai_unreachable`, or `civitai_not_found` where Civitai does not know the file,
-   * or `model_not_writable` where a sidecar cannot be read: what Civitai says is kept then, but not beside the file
+   * Asks Civitai about a model and keeps its answer, also beside the file.
+   * @throws ServiceError `civitai_unreachable`, or `civitai_not_found` if Civitai does not know the file, or
+   * `model_not_writable` if a sidecar cannot be read: the answer is kept then, but not beside the file
    */
   refresh (model: Model, requestedOptions: RefreshOptions): Promise<Model>
 }
@@ -41,7 +41,7 @@ export function createModelRefresher (dependencies: ModelRefresherDependencies):
   const { catalogue, files, civitai, hasher, locks, log } = dependencies
 
   /**
-   * The model with the hash of each of its files as it is now, so that nothing is written beside one that has become
+   * The model with the present hash of each of its files, so that nothing is written beside a file that has become
    * another model.
    */
   async function hashed (model: Model): Promise<Model> {
@@ -72,12 +72,12 @@ export function createModelRefresher (dependencies: ModelRefresherDependencies):
       const found = hash === null ? null : await civitai.versionByHash(hash, freshness)
       if (found !== null) return found
     }
-    // a file that was changed by hand has another hash, but its sidecar may still say what it was
+    // a file changed by hand has another hash, but its sidecar can still hold the former answer
     const known = model.facts.civitai?.versionId ?? null
     return known === null ? null : await civitai.version(known, freshness)
   }
 
-  /** The version's answer with what only the answer for its model says. */
+  /** The version's answer with facts that only the answer for its model has. */
   async function complete (version: JsonObject, freshness: Freshness): Promise<JsonObject> {
     const modelId = idOf(version.modelId)
     const model = modelId === null ? null : await civitai.model(modelId, freshness)
@@ -97,7 +97,7 @@ export function createModelRefresher (dependencies: ModelRefresherDependencies):
         if (fresh.sha256 !== model.sha256) return
         await writeSidecars(fresh, facts, answer).catch(error => {
           if (error instanceof UnreadableSidecar) refused.push(error)
-          // a folder that may only be read; what is in Redis counts
+          // a read-only folder; the facts in Redis count
           else log.warn({ model: model.path, err: error }, 'could not write beside the model')
         })
         await files.write([await inspectAgain(fresh)])

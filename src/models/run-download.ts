@@ -27,18 +27,18 @@ export interface DownloaderDependencies {
   readonly refresher: ModelRefresher
   readonly hasher: Hasher
   readonly log: Log
-  /** By source: where it is and who we are there; the key may be empty. */
+  /** By source: its origin and our key, which can be empty. */
   readonly sources: Readonly<Record<Download['source'], { readonly origin: string, readonly key: string }>>
-  /** Has servers that share the folder read it anew once it is their turn; nobody waits for that. */
+  /** Has servers that share the folder reload it, without waiting for them. */
   readonly refreshServerLists: (type: Download['type'], root: string) => void
 }
 
-/** Progress is written this often, which is also how soon a cancellation is noticed, in milliseconds. */
+/** Interval of progress updates, which is also the delay of a cancellation, in milliseconds. */
 const reportInterval = 500
 
 /**
  * One attempt at a download of that round. Resolves when it is completed, or was cancelled meanwhile.
- * @throws FinalFailure, or an Error for what may go better next time; the signal's reason when it was aborted
+ * @throws FinalFailure, or an Error that another attempt can avoid; the signal's reason when it was aborted
  */
 export async function runDownload (
   { id, round }: Pick<Download, 'id' | 'round'>, dependencies: DownloaderDependencies, closing: AbortSignal
@@ -99,7 +99,7 @@ export async function runDownload (
   }
 }
 
-/** Takes away what came of a download that will not be tried again. */
+/** Removes the part of a download without further attempts. */
 export async function discardPart (
   { id, round }: Pick<Download, 'id' | 'round'>, { store, folders }: Pick<DownloaderDependencies, 'store' | 'folders'>
 ): Promise<void> {
@@ -108,7 +108,7 @@ export async function discardPart (
   await discard(partOf({ ...download, round }, folder))
 }
 
-/** The model is listed at once, with what Civitai says where it comes from there. */
+/** The model is listed at once, with Civitai's facts if it came from there. */
 async function enterCatalogue (
   { type, versionId }: Download, { folder, root }: Target,
   { path, sha256, autoV3 }: { path: string, sha256: string, autoV3: string | null },
@@ -149,7 +149,7 @@ interface KnownFrom {
   readonly reported: ReadonlyArray<{ readonly serverId: string }>
 }
 
-/** What makes A1111 and Forge read their folders anew. */
+/** Calls that make A1111 and Forge reload their folders. */
 const refreshPaths: Readonly<Partial<Record<ModelType, string>>> = {
   checkpoint: '/sdapi/v1/refresh-checkpoints',
   lora: '/sdapi/v1/refresh-loras',
@@ -157,16 +157,16 @@ const refreshPaths: Readonly<Partial<Record<ModelType, string>>> = {
   embedding: '/sdapi/v1/refresh-embeddings'
 }
 
-/** Reading thousands of files takes its time, in milliseconds. */
+/** Reading thousands of files takes time, in milliseconds. */
 const timeoutMs = 60_000
 
-/** How long a turn is waited for, in milliseconds: a server that is paused or away gives none. */
+/** How long to wait for an exclusive call, in milliseconds: a server that is paused or away grants none. */
 const patienceMs = 600_000
 
 /**
- * Lets the servers that share a folder read it anew, in turn with their generations: those that report a model which
- * lies in it. One that gives no turn for ten minutes is told without; one that cannot be told finds the file when it
- * next starts.
+ * Lets the servers that share a folder reload it, one call at a time with their generations: the servers that report a
+ * model in it. A server that grants nothing for ten minutes is called anyway; one that is unreachable finds the file
+ * when it next starts.
  */
 export async function refreshServerLists (
   type: ModelType, root: string, dependencies: RefreshServerListsDependencies, signal: AbortSignal

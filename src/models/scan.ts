@@ -11,9 +11,9 @@ import { type FolderLocks, isInside, type ModelFolder, realPathOf } from './fold
 import { brokenReason, inspectAgain, inspectFile } from './inspect.ts'
 import { folderNames, type FolderNames, type FoundFile, walkModels } from './walk.ts'
 
-/** What a scan did so far, under the names of StableQueue's clients. */
+/** Progress of a scan, under the names of StableQueue's clients. */
 export interface ScanStats {
-  /** Model files met. */
+  /** Model files found. */
   total: number
   added: number
   updated: number
@@ -23,16 +23,16 @@ export interface ScanStats {
   deleted: number
   hashesCalculated: number
   hashErrors: number
-  /** Files that a hash is still to be computed of. */
+  /** Files whose hash is still to be computed. */
   hashesWaiting: number
 }
 
 interface ScanReport {
   readonly stats: ScanStats
   readonly phase: 'reading' | 'hashing'
-  /** What was passed over, the first of many. */
+  /** Skipped files, the first of many. */
   readonly problems: readonly string[]
-  /** Files with a model's name that are none, the first of many. */
+  /** Files with a model's extension that are no models, the first of many. */
   readonly broken: readonly BrokenFile[]
   /** Sidecars that cannot be read, the first of many. */
   readonly unreadableSidecars: readonly BrokenFile[]
@@ -51,16 +51,19 @@ export interface ScannerDependencies {
   readonly log: Log
 }
 
-/** Records are written this many at a time, and progress is told as often, or after as many milliseconds. */
+/**
+ * Number of records that are written together and reported together, and the longest time between reports in
+ * milliseconds.
+ */
 const batch = 250
 const reportAfter = 1000
 const maxProblems = 50
 
 /**
- * Looks through the model folders and writes down what is there; a file is read and hashed again only where its size,
- * time or inode changed.
- * @param writeReport hears of progress about once a second
- * @throws AbortError for the signal; what was found until then stays
+ * Scans the model folders and records the files; it reads and hashes a file again only if its size, time or inode
+ * changed.
+ * @param writeReport receives progress about once a second
+ * @throws AbortError for the signal; files found until then stay
  */
 export async function scanModels (
   { folders, files, hasher, locks, log }: ScannerDependencies,
@@ -155,14 +158,14 @@ export async function scanModels (
         await writeNowAndThen('reading')
       }
     } catch (error) {
-      // what cannot be read now was not lost
+      // a file that is unreadable now was not lost
       met.add(found.absolutePath)
       stats.errors++
       note(`${found.absolutePath}: ${messageOf(error)}`)
     }
   }
   signal.throwIfAborted()
-  // A disk that is not mounted just now has not lost its models.
+  // A disk that is not mounted now has not lost its models.
   const hidden = await Promise.all(unreadable.map(async path => await realPathOf(path) ?? path))
   const isHidden = (path: string) => hidden.some(folder => isInside(path, folder) || path.startsWith(folder + sep))
   const gone = before.filter(({ absolutePath }) => !met.has(absolutePath) && !isHidden(absolutePath))
@@ -199,7 +202,7 @@ export async function scanModels (
   return report('hashing')
 }
 
-/** What lies in a folder, put in order once for all its models. */
+/** The content of a folder, sorted once for all its models. */
 function rememberNames (): (found: FoundFile) => FolderNames {
   let known: readonly string[] | null = null
   let names = folderNames([])
@@ -212,7 +215,7 @@ function rememberNames (): (found: FoundFile) => FolderNames {
   }
 }
 
-/** How the last scan stands, for every process to see. Moments are milliseconds since the epoch. */
+/** State of the last scan, for every process. Times are in milliseconds since the epoch. */
 export interface ScanStatus {
   readonly state: 'never' | 'waiting' | 'running' | 'completed' | 'stopped' | 'failed'
   readonly startedAt: number | null
@@ -224,9 +227,9 @@ export interface ScanStatus {
 export interface ScanStatusStore {
   read (): Promise<ScanStatus>
   write (status: ScanStatus): Promise<void>
-  /** Asks whichever process scans to stop. */
+  /** Asks the process that scans to stop. */
   requestStop (): Promise<void>
-  /** Whether a stop was asked for; asking takes the request away. */
+  /** Whether a stop was requested; reading it removes the request. */
   takeStop (): Promise<boolean>
 }
 

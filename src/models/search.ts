@@ -4,11 +4,11 @@ import { bareName } from '../a1111/names.ts'
 import type { Model } from '../model-facts/facts.ts'
 
 export interface ModelSearch {
-  /** The models that a text means, best first; empty text finds all in their order. */
+  /** The models that match a text, best first; empty text returns all in their order. */
   find (text: string): readonly Model[]
 }
 
-/** What of a model is searched, in lower case. */
+/** The searched parts of a model, in lower case. */
 export interface Words {
   readonly name: string
   readonly filename: string
@@ -18,16 +18,16 @@ export interface Words {
   readonly description: string
 }
 
-/** Longer descriptions are searched up to here, in letters. */
+/** Longer descriptions are searched up to here, in characters. */
 const searchedDescription = 600
-/** No name, tag or trigger is longer; what is compared letter by letter takes the square of its length. */
+/** No name, tag or trigger is longer; comparing characters takes the square of the length. */
 const longestWanted = 500
 const longestMisspelled = 40
 const fields = ['name', 'filename', 'alias', 'tags', 'triggers', 'description'] as const
 
 /**
- * Search as its clients know it, and more: what contains the text whole comes first, by the scores that mobile clients
- * were made for; then what has the words in any order, misspelled or only begun.
+ * Search as its clients know it, and more: models that contain the whole text come first, by the scores that mobile
+ * clients expect; then models that have the words in any order, misspelled or only begun.
  */
 export function createModelSearch (models: readonly Model[]): ModelSearch {
   let index: Index | null = null
@@ -37,7 +37,7 @@ export function createModelSearch (models: readonly Model[]): ModelSearch {
       const wanted = foldedText(text.trim())
       if (wanted === '') return models
       if (wanted.length > longestWanted) return []
-      // Made when it is first needed, as most lists are never searched.
+      // Built at first use, as most lists are never searched.
       index ??= indexOf(models)
       const { entries, byId, similar } = index
       const whole = entries
@@ -77,7 +77,7 @@ function indexOf (models: readonly Model[]): Index {
   return { entries, byId: new Map(models.map(model => [model.id, model])), similar }
 }
 
-/** The scores of the mobile clients' contract: where the text as a whole is contained counts. */
+/** The scores of the mobile clients' contract: containing the whole text counts. */
 export function containedScore (words: Words, wanted: string): number {
   const has = (text: string) => text.includes(wanted)
   return (has(words.name) || has(words.alias) ? 10 : 0) + (has(words.filename) ? 8 : 0) +

@@ -10,8 +10,7 @@ export interface ServerInventory {
 }
 
 /**
- * The enabled servers and what each last said it has. The simulator's inventions are nobody's models where there is
- * a real server.
+ * The enabled servers and their last reported lists. The simulator's invented models are left out beside a real server.
  */
 export async function inventoriesOf (
   registry: ServerRegistry, states: ServerStateStore

@@ -11,17 +11,17 @@ import { parseJson } from '../lib/json.ts'
 import { flushFolder, hasCode } from '../media/file-sink.ts'
 import { openInside } from './folders.ts'
 
-/** Members of a JSON object and their new values; undefined takes a member away. */
+/** Members of a JSON object and their new values; undefined removes a member. */
 export type MemberChanges = Readonly<Record<string, unknown>>
 
-/** A value as another file writes it, to be written the same. */
+/** A value in the spelling of another file, to be written unchanged. */
 export class WrittenJson {
   readonly text: string
 
   constructor (text: string) { this.text = text }
 }
 
-/** The values of a JSON object's members as they are written there. */
+/** The values of a JSON object's members in their original spelling. */
 export function writtenMembers (text: string): Map<string, WrittenJson> {
   const members = parseTree(text)?.children ?? []
   return new Map(members.flatMap(({ children: [name, value] = [] }) => name === undefined || value === undefined
@@ -29,12 +29,12 @@ export function writtenMembers (text: string): Map<string, WrittenJson> {
     : [[String(name.value), new WrittenJson(text.slice(value.offset, value.offset + value.length))]]))
 }
 
-/** How a file looks that is begun here: as Forge writes its own. */
+/** Format of a new file: as Forge writes its own. */
 const defaultIndent = '    '
 
 /**
- * The text of a JSON object with these members changed. All else stays as it is written, letter for letter: parsing
- * and writing it again would round numbers and drop what only other programs understand.
+ * The text of a JSON object with these members changed. Everything else stays as written: parsing and writing would
+ * round numbers and drop members that only other programs understand.
  * @param text a valid JSON object, or nothing
  */
 export function withMembers (text: string, changes: MemberChanges): string {
@@ -47,7 +47,7 @@ export function withMembers (text: string, changes: MemberChanges): string {
   }
   const written = new Map<string, string>()
   for (const [name, value] of Object.entries(changes)) {
-    // of several members with one name the last counts for those who read it
+    // of several members with one name, parsers use the last
     for (let spare = countOf(changed, name) - 1; spare > 0; spare--) changed = without(changed, name, formattingOptions)
     if (value === undefined) {
       changed = without(changed, name, formattingOptions)
@@ -71,11 +71,11 @@ function countOf (text: string, name: string): number {
   return members.filter(member => member.children?.[0]?.value === name).length
 }
 
-/** No person writes longer ones, in bytes. */
+/** No hand-written file is longer, in bytes. */
 const longestSidecar = 4 * 1024 * 1024
 const sidecarBounds = { depth: 32, values: 200_000 }
 const byteOrderMark = '\ufeff'
-/** Programs that write the same file at the same moment are rare; one that never stops is no reason to go on. */
+/** Programs that write the same file at the same time are rare; one that never stops is no reason to go on. */
 const maxTries = 5
 
 /** Where a sidecar is. */
@@ -93,20 +93,20 @@ interface SidecarText {
   readonly mode: number
 }
 
-/** What a sidecar holds, or why that cannot be said. */
+/** Content of a sidecar, or why it is unreadable. */
 export type SidecarContent =
   | SidecarText & { readonly kind: 'read' }
   | { readonly kind: 'absent' }
   | { readonly kind: 'unreadable', readonly reason: string }
 
-/** A sidecar that cannot be read, which is then somebody's and stays as it is. */
+/** A sidecar that cannot be read; it can be a person's, so it stays unchanged. */
 export class UnreadableSidecar extends Error {
   override readonly name = 'UnreadableSidecar'
 }
 
 /**
- * Folders may be for reading only, and a sidecar may be unreadable, which is then somebody's and stays.
- * @throws ServiceError `model_not_writable`, or the error itself where it says all
+ * Folders can be read-only, and a sidecar can be unreadable; it stays unchanged.
+ * @throws ServiceError `model_not_writable`, or the error itself if it says all
  */
 export function notWritable (error: unknown): never {
   if (error instanceof ServiceError) throw error
@@ -130,7 +130,7 @@ export async function readSidecar ({ root, folder, name }: SidecarLocation): Pro
     const bytes = await file.readFile()
     if (!isUtf8(bytes)) return unreadable('is not valid UTF-8; save it in that encoding')
     const text = bytes.toString('utf8')
-    // of before it was read: what is written meanwhile makes another one
+    // of the time before reading: a write in between makes another version
     const version = versionIn(stats)
     const mode = Number(stats.mode)
     if (text.replace(byteOrderMark, '').trim() === '') return { kind: 'read', content: {}, text, version, mode }
@@ -143,16 +143,16 @@ export async function readSidecar ({ root, folder, name }: SidecarLocation): Pro
   }
 }
 
-/** What a change of a sidecar would be, with all found out that could refuse it. */
+/** A prepared change of a sidecar, after every check that could refuse it. */
 export interface SidecarDraft {
   /** @throws Error where it cannot be written */
   write (): Promise<void>
 }
 
 /**
- * Changes members of a JSON file beside a model, whole or not at all, and leaves the rest as it is written. Where
- * another program writes the file in between, its words are read and the change is made to them.
- * @param change what is to become other; nothing for a file that may stay as it is
+ * Changes members of a JSON file beside a model, all or none, and leaves the rest as written. If another program writes
+ * the file in between, the change is applied to the new content.
+ * @param change the changes; nothing for a file that can stay unchanged
  * @throws UnreadableSidecar
  */
 export async function draftSidecar (
@@ -175,7 +175,7 @@ export async function draftSidecar (
   }
 }
 
-/** Nothing where there is no such file. @throws UnreadableSidecar */
+/** Nothing if there is no such file. @throws UnreadableSidecar */
 async function readable (place: SidecarLocation): Promise<SidecarText> {
   const found = await readSidecar(place)
   if (found.kind === 'unreadable') throw new UnreadableSidecar(`${place.name} ${found.reason}`)
@@ -185,7 +185,7 @@ async function readable (place: SidecarLocation): Promise<SidecarText> {
   return found
 }
 
-/** Whether the file was replaced; false where it is not what it was when it was read. */
+/** Whether the file was replaced; false if it changed since it was read. */
 async function replaceFile (
   { folder, name }: SidecarLocation, { version, mode }: SidecarText, text: string
 ): Promise<boolean> {
@@ -225,7 +225,7 @@ async function nameUnlessTaken (draft: string, path: string): Promise<boolean> {
   return true
 }
 
-/** Changes with every write; empty for what is not there. */
+/** Changes with every write; empty for a missing file. */
 async function versionOf (path: string): Promise<string> {
   const stats = await lstat(path, { bigint: true }).catch(() => null)
   return stats === null ? '' : versionIn(stats)

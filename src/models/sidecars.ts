@@ -13,18 +13,18 @@ import { factsOfVersion, idOf, type KnownFile, versionIn } from './civitai-facts
 import { draftSidecar, type MemberChanges, readSidecar, type SidecarDraft } from './sidecar-file.ts'
 import { folderNames, type FolderNames, type SidecarEnding } from './walk.ts'
 
-/** Our own field, for what Forge has no word for. */
+/** Our own field, for facts that Forge has no field for. */
 const ownersNsfw = 'marked_nsfw'
-/** In `.civitai.json`: what the service itself last wrote into Forge's file, which is nobody's word. */
+/** In `.civitai.json`: the values that the service itself last wrote into Forge's file; no person wrote them. */
 export const writtenForForge = 'written_for_forge'
 
-/** One sidecar: what kind it is by its name, and what it holds. */
+/** One sidecar: its kind by its name, and its content. */
 export interface Sidecar {
   readonly ending: SidecarEnding
   readonly content: JsonObject
 }
 
-/** What the sidecars of a model say, each field from the first that has it. */
+/** Facts from the sidecars of a model, each field from the first that has it. */
 export function factsOfSidecars (sidecars: readonly Sidecar[], file: KnownFile): FactsBySource {
   const civitai = sidecars.flatMap(sidecar => civitaiFacts(sidecar, file) ?? [])
   const isOurs = oursIn(sidecars, civitai)
@@ -35,7 +35,7 @@ export function factsOfSidecars (sidecars: readonly Sidecar[], file: KnownFile):
   }
 }
 
-/** Type that a sidecar names; Civitai's words. */
+/** Type that a sidecar names, in Civitai's words. */
 export function typeOfSidecars (sidecars: ReadonlyArray<{ readonly content: JsonObject }>): ModelType | null {
   for (const { content } of sidecars) {
     const word = (textOf(fieldsOf(content.model).type) ?? textOf(content.type) ?? '').toLowerCase()
@@ -77,8 +77,8 @@ function forgeVersion (baseModel: string): string | null {
 export type IsOurs = (field: string, value: unknown) => boolean
 
 /**
- * What the service wrote into Forge's file, by its own note and, for those of earlier versions and of other tools, by
- * what Civitai's words look like there.
+ * The values that the service wrote into Forge's file: by its own record and, for earlier versions and other tools, by
+ * the form of Civitai's values there.
  */
 export function oursIn (sidecars: readonly Sidecar[], civitai: readonly ModelFacts[]): IsOurs {
   const written = sidecars.map(({ content }) => fieldsOf(content[writtenForForge]))
@@ -103,7 +103,7 @@ function civitaiFacts ({ ending, content }: Sidecar, file: KnownFile): ModelFact
   if (own !== null) return own
   const nested = factsOfVersion(versionIn(content.civitai, file), momentOf(content))
   if (nested === null || ending !== '.metadata.json') return nested
-  // LoRA Manager lays what it took from Civitai's model at the top
+  // LoRA Manager puts members of Civitai's model at the top
   const { name, baseModel, description, tags } = managerWords(content)
   return mergeFacts({ civitai: nested, embedded: { ...noFacts, name, baseModel, description, tags } })
 }
@@ -112,7 +112,7 @@ function firstOf (facts: readonly ModelFacts[]): ModelFacts {
   return facts.reduce((first, next) => mergeFacts({ person: first, civitai: next }))
 }
 
-/** What a person wrote in the forms of A1111 and Forge, or in LoRA Manager: judged by what it says. */
+/** A person's values in the forms of A1111 and Forge, or in LoRA Manager: judged by content. */
 function personFacts ({ ending, content }: Sidecar, isOurs: IsOurs, file: KnownFile): ModelFacts {
   if (ending === '.civitai.info') return noFacts
   if (ending === '.metadata.json') return managerFacts(content, file)
@@ -126,7 +126,7 @@ function personFacts ({ ending, content }: Sidecar, isOurs: IsOurs, file: KnownF
     description: isAnswer(content) ? null : plain(own('description')),
     notes: textOf(content.notes),
     triggerWords: wordsOf(own('activation text')),
-    // Forge writes 0 where nobody moved the slider
+    // Forge writes 0 for an untouched slider
     weight: Number.isFinite(weight) && weight !== 0 ? weight : null,
     nsfw: typeof content[ownersNsfw] === 'boolean' ? content[ownersNsfw] : null
   }
@@ -143,7 +143,7 @@ export function isCivitaiField (name: string): boolean {
   return civitaiFields.has(name)
 }
 
-/** Whether it is an answer of Civitai, for a version or a model, whatever the file is called. */
+/** Whether it is an answer of Civitai, for a version or a model, whatever the file's name. */
 function isAnswer (content: JsonObject): boolean {
   return content.modelId !== undefined || content.modelVersions !== undefined || content.trainedWords !== undefined ||
     (content.id !== undefined && content.model !== undefined)
@@ -157,7 +157,7 @@ function managerFacts (content: JsonObject, { filename }: KnownFile): ModelFacts
     const isFileName = words.name !== null && (words.name === content.file_name || filename.startsWith(`${words.name}.`))
     return { ...noFacts, ...words, name: isFileName ? null : words.name, notes }
   }
-  // all that is at the top came from Civitai, unless it says something else than that
+  // everything at the top came from Civitai, unless it differs from Civitai's own member
   const model = fieldsOf(civitai.model)
   const name = textOf(model.name)
   const base = textOf(civitai.baseModel)
@@ -193,9 +193,9 @@ function momentOf (content: JsonObject): number | null {
 }
 
 /**
- * Writes what Civitai says beside a model: all of it into `.civitai.json`, and into Forge's own `.json` only what Forge
- * understands and no person has written. What was written into the latter is noted in the former, so that it is never
- * taken for a person's word. To be called in the folder's turn.
+ * Writes Civitai's answer beside a model: all of it into `.civitai.json`, and into Forge's own `.json` only the members
+ * that Forge understands and no person has written. The former records the members written into the latter, so that
+ * they never count as a person's. Call it with the lock of the folder.
  * @param answer Civitai's answer for the version
  * @throws Error for the first file that cannot be written; the other is written all the same
  */
@@ -213,10 +213,10 @@ export async function writeSidecars (file: ModelFile, facts: ModelFacts, answer:
   const written: Record<string, unknown> = {}
   const problems: unknown[] = []
 
-  /** First, so that a crash in between leaves a note of what is there. */
+  /** First, so that a crash in between leaves a record of the values. */
   async function writeForge (): Promise<void> {
     const name = names.sidecarFor(filename, '.json')
-    // Forge reads no other, and would take this one for both of two models with one stem
+    // Forge reads no other file, and would use this one for both of two models with one stem
     if (name === null || name === `${filename}.json`) return
     const draft = await draftSidecar(place(name), before => {
       const changes: Record<string, unknown> = {}
@@ -250,7 +250,7 @@ export async function writeSidecars (file: ModelFile, facts: ModelFacts, answer:
   if (problems.length > 0) throw problems[0]
 }
 
-/** What another version, or another model, said does not stay beside what this one says. */
+/** Facts of another version, or another model, do not stay beside the facts of this one. */
 function isSameVersion (before: JsonObject, answer: JsonObject): boolean {
   const ids = (content: JsonObject) => [idOf(content.id), idOf(content.modelId) ?? idOf(fieldsOf(content.model).id)]
   return ids(before).join() === ids(answer).join()
@@ -274,7 +274,7 @@ const isText = (value: unknown) => typeof value === 'string' && value.length <= 
 const isWeight = (value: unknown) => typeof value === 'number' && Math.abs(value) <= 10
 const forge = (name: string, wanted: string, fits: Place['fits']): Place => ({ ending: '.json', name, wanted, fits })
 
-/** What Forge understands goes into Forge's file, in its words; the rest into ours. */
+/** Members that Forge understands go into Forge's file, in its words; the rest into ours. */
 const places: Readonly<Record<OwnerField, Place>> = {
   civitai_nsfw: {
     ending: '.civitai.json', name: ownersNsfw, wanted: 'true or false', fits: value => typeof value === 'boolean'
@@ -295,9 +295,8 @@ export function requireOwnerValue (field: OwnerField, value: unknown): void {
 }
 
 /**
- * How to write down beside a file what its owner says of the model; null takes it away again. Whatever else is written
- * there stays.
- * @throws Error where it cannot be written
+ * Writes a person's values beside a model's file; null removes one. Everything else in the files stays.
+ * @throws Error if it cannot be written
  */
 export async function draftOwnerField (
   { root, absolutePath }: ModelFile, names: FolderNames, field: OwnerField, value: unknown
@@ -312,7 +311,7 @@ export async function draftOwnerField (
     const drafts = await Promise.all(holding.map(async sidecar => {
       const draft = draftSidecar(place(sidecar.name), content =>
         Object.hasOwn(content, member) ? { [member]: undefined } : {})
-      // nothing of what LoRA Manager's file says is shown while it cannot be read
+      // nothing of LoRA Manager's file is shown while it cannot be read
       return await draft.catch(error => sidecar.ending === ending ? Promise.reject(error) : null)
     }))
     return drafts.filter(draft => draft !== null)
@@ -323,7 +322,7 @@ export async function draftOwnerField (
   return [await draftSidecar(place(name), () => ({ [member]: written }))]
 }
 
-/** What persons wrote beside several equal files, together: no word is lost, and none is there twice. */
+/** People's words beside several equal files, together: none is lost, and none repeats. */
 export function combinedPerson (facts: readonly ModelFacts[]): ModelFacts {
   const first = facts.reduce((one, other) => mergeFacts({ person: one, civitai: other }), noFacts)
   return {
@@ -338,13 +337,13 @@ function combinedText (one: string | null, other: string | null): string | null 
   return one === null || other.includes(one) ? other : `${one}\n\n${other}`
 }
 
-/** Members whose texts are put together where two files have different ones. */
+/** Members whose texts are joined if two files have different ones. */
 const texts = ['notes', 'description']
 
 /**
- * The changes to one sidecar that let nothing of another of its kind be lost. Of what cannot be put together the
- * present value stays, and the other is written down in the notes.
- * @param from where the other lies, for the notes
+ * The changes to one sidecar that keep everything of another of its kind. If two values cannot be joined, the present
+ * one stays and the notes get the other.
+ * @param from location of the other, for the notes
  */
 export function combinedMembers (
   present: JsonObject, other: JsonObject, from: string, notesBefore: string | null = textOf(present.notes)
@@ -372,7 +371,7 @@ export function combinedMembers (
   return { changes, notes }
 }
 
-/** What the forms of Forge and LoRA Manager write where nobody said anything. */
+/** Values that the forms of Forge and LoRA Manager write by default. */
 function isNothing (value: unknown): boolean {
   return value === undefined || value === null || value === '' || value === 'Unknown' || value === 0 ||
     (Array.isArray(value) && value.length === 0) ||

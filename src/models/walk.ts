@@ -5,14 +5,14 @@ import { withForwardSlashes } from '../a1111/names.ts'
 import type { ModelType } from '../model-facts/facts.ts'
 import { isInside, isLycorisPath, type ModelFolder, realPathOf, typeOfFolder } from './folders.ts'
 
-/** A model file as a walk through the folders meets it. */
+/** A model file found in a walk through the folders. */
 export interface FoundFile {
   readonly absolutePath: string
   /** Real path of the configured folder. */
   readonly root: string
   /** Within the folder of its type, with forward slashes. */
   readonly path: string
-  /** Null where no folder tells. */
+  /** Null if no folder shows it. */
   readonly type: ModelType | null
   readonly lycoris: boolean
   readonly stats: Stats
@@ -21,19 +21,19 @@ export interface FoundFile {
 }
 
 export interface WalkReport {
-  /** Called for what had to be passed over, with the reason. */
+  /** Called for each skipped file, with the reason. */
   readonly onSkipped: (path: string, reason: string) => void
-  /** Called for a configured folder, or one below it, that cannot be read: what was known of it stays. */
+  /** Called for a configured folder, or one below it, that cannot be read: its known files stay. */
   readonly onUnreadable: (path: string) => void
 }
 
 const modelEnding = /\.(safetensors|sft|ckpt|pt|pth|bin|gguf)$/i
-/** Folders of repositories and of deleted files are nobody's models. */
+/** Folders of repositories and of deleted files hold no models. */
 const passedOver = /^(\.|__|\$RECYCLE\.BIN$|lost\+found$)/i
 
 /**
- * Every model file in the folders, each once, also where it is reached through several of them or through links. A
- * link that leads out of all folders is passed over.
+ * Each model file in the folders once, even if several folders or links reach it. A link that leads out of all folders
+ * is skipped.
  */
 export async function * walkModels (
   folders: readonly ModelFolder[], report: WalkReport, signal: AbortSignal
@@ -56,7 +56,7 @@ export async function * walkModels (
     }
   }
 
-  /** @param top real path of the folder from which on paths are told */
+  /** @param top real path of the folder to which paths are relative */
   async function * walk (
     folder: string, root: typeof roots[number], type: ModelType | null, top: string
   ): AsyncGenerator<FoundFile> {
@@ -87,7 +87,7 @@ export async function * walkModels (
           type,
           lycoris: type === 'lora' && (isLycorisPath(real) || /lycoris/i.test(basename(root.real))),
           stats,
-          // what is beside a link is about it as little as the link's own name
+          // files beside a link concern it as little as the link's own name
           neighbours: real === path ? neighbours : (await entriesOf(dirname(real))).map(({ name }) => name)
         }
       }
@@ -97,13 +97,13 @@ export async function * walkModels (
   for (const root of roots) yield * walk(root.real, root, root.type, root.real)
 }
 
-/** What A1111 and Forge, Civitai Helper, StableQueue and LoRA Manager write, the one believed first at the front. */
+/** Files of A1111 and Forge, Civitai Helper, StableQueue and LoRA Manager; the most trusted first. */
 export const sidecarEndings = ['.json', '.civitai.info', '.civitai.json', '.metadata.json'] as const
 export type SidecarEnding = (typeof sidecarEndings)[number]
 const imageEndings = ['png', 'jpg', 'jpeg', 'webp']
 export const previewEndings: readonly string[] =
   [...imageEndings.map(ending => `.preview.${ending}`), ...imageEndings.map(ending => `.${ending}`)]
-/** A name may end in several of them: the shortest leaves the longest name of a model. */
+/** A name can end in several of them: the shortest leaves the longest name of a model. */
 const allEndings = [...sidecarEndings, ...previewEndings].sort((one, other) => one.length - other.length)
 
 /** A companion of a model: its name and what it is. */
@@ -112,25 +112,25 @@ export interface Companion<Ending extends string = string> {
   readonly ending: Ending
 }
 
-/** The files beside a model that tell about it or show it. */
+/** The sidecars and previews of a model. */
 export interface Companions {
-  /** The one believed first at the front. */
+  /** The most trusted first. */
   readonly sidecars: ReadonlyArray<Companion<SidecarEnding>>
   readonly previews: readonly Companion[]
 }
 
-/** What lies in one folder, and which models its sidecars and previews belong to. */
+/** Content of one folder, and the models that its sidecars and previews belong to. */
 export interface FolderNames {
   companionsOf (filename: string): Companions
   /**
-   * The models that a sidecar or preview of this name belongs to, whether it is there or not: by the exact name, the
-   * longest first, so that `a.civitai.json` is of `a.civitai.safetensors` before it is of `a.safetensors`; in another
-   * case only where that leaves no choice. Files that differ in nothing but a model's ending share what is beside them.
+   * The models that a sidecar or preview of this name belongs to, whether the file exists or not: by the exact name,
+   * the longest first, so that `a.civitai.json` belongs to `a.civitai.safetensors` before `a.safetensors`; in another
+   * case only if that leaves no choice. Files that differ only in a model's extension share their companions.
    */
   ownersOf (companion: string): readonly string[]
   /**
-   * Where something is to be written that is of this model alone: the sidecar that is there, else the usual name, else
-   * one with the model's own ending. Null where each of them is another model's.
+   * Where to write a sidecar of this model alone: the existing one, else the usual name, else one with the model's own
+   * extension. Null if each of them is another model's.
    */
   sidecarFor (filename: string, ending: SidecarEnding): string | null
 }
@@ -159,7 +159,7 @@ export function folderNames (names: readonly string[]): FolderNames {
       if (owners === undefined) continue
       const whole = owners.filter(owner => owner.toLowerCase() === base.toLowerCase())
       const candidates = whole.length > 0 ? whole : owners
-      // two models that differ in case only, and a third spelling: nobody knows whose it is
+      // two models that differ in case only, and a third spelling: the owner is unknown
       return new Set(candidates.map(stemOf)).size === 1 ? candidates : []
     }
     return []
@@ -169,7 +169,7 @@ export function folderNames (names: readonly string[]): FolderNames {
   function candidatesOf (filename: string, ending: string): string[] {
     const isShared = (exact.get(stemOf(filename)) ?? []).length > 1
     const plain = `${stemOf(filename)}${ending}`
-    // `x.safetensors.json` besides `x.json`: some tools keep the model's own ending
+    // `x.safetensors.json` besides `x.json`: some tools keep the model's own extension
     const whole = `${filename}${ending}`
     return isShared ? [whole, plain] : [plain, whole]
   }

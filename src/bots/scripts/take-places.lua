@@ -26,7 +26,7 @@ for i = 1, #places, 2 do
     if ended and ended > lastEnd then lastEnd = ended end
   end
 end
--- Where the clock went back since, the cooldown begins now.
+-- If the clock went back since, the cooldown begins now.
 lastEnd = math.min(lastEnd, now)
 if cooldown > 0 and lastEnd > 0 and lastEnd + cooldown > now then
   redis.call('SET', KEYS[2] .. ':ended', lastEnd, 'PX', cooldown)
