@@ -65,7 +65,9 @@ export const ModelView = Type.Object({
   modified: Nullable(Timestamp('When the file last changed.')),
   hash_sha256: Nullable(Type.String(), { description: 'Of the whole file, lower case; null until computed or reported by a server.' }),
   hash_autov2: Nullable(Type.String(), { description: 'First ten digits of the SHA-256.' }),
-  hash_autov3: Nullable(Type.String(), { description: 'Of LoRAs: hash without the header.' }),
+  hash_autov3: Nullable(Type.String(), {
+    description: 'Of LoRAs: hash without the header. If only a server has the file, as its trainer wrote it.'
+  }),
   description: Nullable(Type.String(), { description: 'Harmless HTML or plain text.' }),
   notes: Nullable(Type.String(), { description: 'The owner\'s own.' }),
   tags: texts('Tags of the owner, of Civitai and of the training.'),

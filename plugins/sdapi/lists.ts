@@ -64,6 +64,7 @@ const lists: FastifyPluginAsync = async app => {
         await withDeadline(refreshTimeoutMs, [], async signal => {
           await through.postTo(server, `/sdapi/v1/${name}`, {}, signal)
         })
+        if (name === 'refresh-loras') await states.loraFacts.askAgain(server.id)
         await redis.publish(keys.channel('servers'), server.id)
       }))
       return sendJson(reply, null)

@@ -13,7 +13,11 @@ import {
 
 const lorasPath = '/sdapi/v1/loras'
 /** Lists of LoRAs carry hundreds of kilobytes of metadata for each, and are slow to make. */
-const loraCall: SmallCallOptions = { timeoutMs: 60_000, maxAnswerBytes: 8 * 1024 ** 3, read: readLoraList }
+const loraCall: SmallCallOptions = { timeoutMs: 60_000, maxAnswerBytes: 8 * 1024 ** 3 }
+/** Bytes of such a list whose metadata is read along with its names; more of it takes seconds. */
+const smallList = 2 * 1000 ** 2
+/** Milliseconds for all of the metadata, for which nobody needs to wait. */
+const metadataTimeout = 600_000
 const atOnce = 50
 const checkpointPath = '/sdapi/v1/sd-models'
 /** A server with thousands of files on a network disk needs its time. */
@@ -29,7 +33,10 @@ export async function readInventory (client: A1111Client, traits: ServerTraits):
   return (await readLists(client, traits, null, new Set())).inventory
 }
 
-/** What is written in a server's LoRAs, by `loraFileOf`; null where the server tells nothing of one. */
+/**
+ * What is written in a server's LoRAs, by `loraFileOf`; null where the server tells nothing of one. Those of which it
+ * was not read are missing.
+ */
 export type LoraFacts = ReadonlyMap<string, ModelFacts | null>
 
 /**
@@ -74,7 +81,7 @@ export async function readLists (
       if (known.missing.includes('loras')) missing.push('loras')
       return { loras: known.loras, loraFacts: null }
     }
-    const found = await tolerate('loras', async () => await readLoras(client))
+    const found = await tolerate('loras', async () => await readLoraListOf(client, smallList, loraCall))
     if (found === null) missing.push('loras')
     return found ?? { loras: [], loraFacts: null }
   }
@@ -128,16 +135,26 @@ export async function readLists (
  * The LoRAs with what is written in each, whatever the length of the answer.
  * @throws GenerationFailure as any call
  */
-export async function readLoras (
-  client: A1111Client
-): Promise<{ loras: Inventory['loras'], loraFacts: LoraFacts }> {
+export async function readLoras (client: A1111Client, signal?: AbortSignal): Promise<ReadLoras> {
+  return await readLoraListOf(client, Infinity,
+    { ...loraCall, timeoutMs: metadataTimeout, ...signal === undefined ? {} : { signal } })
+}
+
+interface ReadLoras { readonly loras: Inventory['loras'], readonly loraFacts: LoraFacts }
+
+async function readLoraListOf (
+  client: A1111Client, metadataBytes: number, call: SmallCallOptions
+): Promise<ReadLoras> {
   const loras: Array<Inventory['loras'][number]> = []
   const loraFacts = new Map<string, ModelFacts | null>()
-  for (const item of itemsOf(await client.readJson(lorasPath, loraCall))) {
+  const answer = await client.readJson(lorasPath, {
+    ...call, read: async (chunks, maxAnswerBytes) => await readLoraList(chunks, maxAnswerBytes, metadataBytes)
+  })
+  for (const item of itemsOf(answer)) {
     const [lora] = named(item.name, name => ({ name, alias: textOf(item.alias) ?? name, path: textOf(item.path) ?? '' }))
     if (lora === undefined) continue
     loras.push(lora)
-    loraFacts.set(loraFileOf(lora), factsFromServer(fieldsOf(item.metadata)))
+    if (item.metadata !== null) loraFacts.set(loraFileOf(lora), factsFromServer(fieldsOf(item.metadata)))
     // others have their turn while thousands of texts are looked through
     if (loras.length % atOnce === 0) await setImmediate()
   }

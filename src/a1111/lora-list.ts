@@ -12,9 +12,9 @@ export interface ListedLora {
   readonly path: string
   /**
    * What its training wrote into it, under the names of the file: short texts and numbers, and the most frequent tags
-   * as `ss_tag_frequency`. Empty where the server tells nothing.
+   * as `ss_tag_frequency`. Empty where the server tells nothing; null where it was passed over.
    */
-  readonly metadata: JsonObject
+  readonly metadata: JsonObject | null
 }
 
 /** Members of the metadata that are read. */
@@ -37,12 +37,15 @@ const longestEntry = 8 * 1024 * 1024
  * Reads `GET /sdapi/v1/loras` while it arrives, of which trainers fill hundreds of kilobytes for each LoRA. What is
  * needed of each stays when it ends, a few kilobytes.
  *
+ * @param metadataBytes metadata that begins behind so many bytes of the answer is passed over, which costs little
  * @throws GenerationFailure as for any answer: `not_json`, `truncated_answer`, `answer_too_large`
  */
 export async function readLoraList (
-  chunks: AsyncIterable<Buffer>, maxAnswerBytes: number
+  chunks: AsyncIterable<Buffer>, maxAnswerBytes: number, metadataBytes = Infinity
 ): Promise<ListedLora[]> {
   const loras: ListedLora[] = []
+  let bytes = 0
+  let isPassedOver = false
   let tags: TagCounter | null = null
   let reader: StreamReader = { write: () => {}, end: () => nothing }
   let isText = false
@@ -52,7 +55,8 @@ export async function readLoraList (
   const streamFilter = createJsonStreamFilter({
     maxKeptBytes: longestEntry,
     dispositionOf (path, kind) {
-      const disposition = dispositionOf(path, kind)
+      if (path.length === 2 && path[1] === 'metadata') isPassedOver = bytes > metadataBytes
+      const disposition = isPassedOver && path[1] === 'metadata' ? 'drop' : dispositionOf(path, kind)
       if (disposition === 'stream') {
         member = tagMember
         isText = kind === 'string'
@@ -77,7 +81,6 @@ export async function readLoraList (
   }
 
   let turnBegan = performance.now()
-  let bytes = 0
   for await (const chunk of chunks) {
     bytes += chunk.length
     if (bytes > maxAnswerBytes) throw answerTooLarge(maxAnswerBytes)
@@ -88,7 +91,8 @@ export async function readLoraList (
       else {
         const lora = loraOf(parseJson(event.text.toString('utf8')), tags)
         tags = null
-        if (lora !== null) loras.push(lora)
+        if (lora !== null) loras.push(isPassedOver ? { ...lora, metadata: null } : lora)
+        isPassedOver = false
       }
       if (performance.now() - turnBegan > longestTurn) {
         await setImmediate()

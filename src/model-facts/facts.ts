@@ -23,7 +23,11 @@ export interface ModelFacts {
 
 /** How a LoRA was trained, as its trainer wrote into the file; null if it did not. */
 export interface Training {
-  /** SHA-256 of its tensors without the header, in lower case: Civitai's AutoV3 is its first twelve digits. */
+  /**
+   * SHA-256 of its tensors without the header, in lower case, as it was written. Where it was written right and the
+   * tensors are still the same, its first twelve digits are Civitai's AutoV3; newer files are known to Civitai by those
+   * of the written one as well (its type SSHS_12).
+   */
   readonly modelHash: string | null
   /** The name under which it was saved. */
   readonly outputName: string | null

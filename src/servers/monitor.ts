@@ -7,6 +7,7 @@ import { GenerationFailure, type Inventory, type ServerTraits } from '../a1111/t
 import { messageOf } from '../lib/errors.ts'
 import type { Log } from '../lib/logging.ts'
 import { redisProblemOf } from '../redis/errors.ts'
+import { createLoraPass } from './lora-pass.ts'
 import { answersLooks, type Server, type ServerState } from './registry.ts'
 import { createStartCheck, type StartPatience } from './start-check.ts'
 import type { ServerStateStore } from './state-store.ts'
@@ -104,6 +105,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   const start = createStartCheck({
     server, states, log, patience: intervals.start ?? defaultPatience, interval: intervals.whileDown
   })
+  const loraPass = createLoraPass({ server, client, states, log })
   let state: ServerState | null = null
   /** The last value that `onUsable` got and has handled. */
   let announced: boolean | null = null
@@ -175,6 +177,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
   function forgetStart (): void {
     missing.clear()
     routes = null
+    loraPass.stop()
   }
 
   function beginUp (before: ServerState | null): void {
@@ -225,9 +228,9 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
         : { reachable: 'yes', lastError: null } as const
       if (read === null) return await enter({ ...seen, traits }, responseMs)
       const inventory = start.believed(read.inventory)
-      await states.writeInventory(server().id, inventory, read.loraFacts)
+      if (isNew && state !== null) await loraPass.serverRestarted()
+      await loraPass.writeInventory(inventory, read.loraFacts)
       inventoryReadAt = performance.now()
-      // The server can still be loading.
       const isUnsettled = start.rereads() || isNew
       inventoryDueAt = inventoryReadAt + Math.min(intervals.inventory, isUnsettled ? 2 * intervals.whileDown : Infinity)
       checkpoints = titlesOf(inventory.checkpoints)
@@ -371,7 +374,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       closed = true
       clearTimeout(timer)
       stopWatching()
-      await checking?.catch(() => undefined)
+      await Promise.allSettled([checking, loraPass.close()])
     }
   }
 }

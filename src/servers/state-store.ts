@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
 import { sameSetting } from '../a1111/infotext-parameters.ts'
-import type { LoraFacts } from '../a1111/inventory.ts'
+import { type LoraFacts, loraFileOf } from '../a1111/inventory.ts'
 import { splitHash } from '../a1111/names.ts'
 import type { Inventory, ServerTraits } from '../a1111/types.ts'
 import { parseJsonText, stringifyJson } from '../lib/exact-json.ts'
@@ -267,7 +267,14 @@ export function createServerStateStore (redis: Redis, keys: Keys): ServerStateSt
     },
     async writeInventory (serverId, inventory, told = null) {
       copies.delete(serverId)
-      if (told !== null) await loraFacts.write(serverId, inventory.loras, told)
+      if (told !== null) {
+        const { loras } = inventory
+        await loraFacts.write(serverId, loras, told)
+        if (loras.every(lora => told.has(loraFileOf(lora)))) {
+          await loraFacts.begin(serverId, loras)
+          await loraFacts.end(serverId, loras)
+        }
+      }
       await redis.set(inventoryKey(serverId), JSON.stringify(inventory))
     },
     history,

@@ -7,7 +7,7 @@ import { createFaultBox, type FaultBox } from './faults/faults.ts'
 import { createOptions, type Options } from './options.ts'
 import { createTasks, type PreviewOptions, type Tasks } from './progress.ts'
 import { createRecords, type Records } from './records.ts'
-import type { SimulatorSettings } from './settings.ts'
+import type { ManyLoras, SimulatorSettings } from './settings.ts'
 import { createStart, type Start, type StartTimes } from './start.ts'
 import { createState, type State } from './state.ts'
 import { createPace, createTiming, type Pace, type Timing, wait } from './timing.ts'
@@ -23,6 +23,8 @@ interface Machine {
     /** Null for the simulator's own; seen after a refresh. */
     loras: readonly string[] | null
     seenLoras: readonly string[] | null
+    /** In place of those. */
+    manyLoras: ManyLoras | null
     readonly hashed: Set<string>
     /** As it was last saved. */
     readonly config: Map<string, unknown>
@@ -44,6 +46,7 @@ export function createMachine (settings: SimulatorSettings): Machine {
       checkpoints: settings.checkpoints,
       loras: settings.loras,
       seenLoras: settings.loras,
+      manyLoras: settings.manyLoras,
       hashed: new Set(),
       config: new Map()
     },

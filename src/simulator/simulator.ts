@@ -4,7 +4,7 @@ import type { Fault } from './faults/faults.ts'
 import { changeByHand, runBrowserJob } from './generation/browser-job.ts'
 import type { GenerationRecord, SimulatorState } from './records.ts'
 import { createMachine, createServerProcess, type ServerProcess } from './server-process.ts'
-import { resolveSettings, type SimulatorOptions } from './settings.ts'
+import { type ManyLoras, resolveSettings, type SimulatorOptions } from './settings.ts'
 
 export type { SimulatorOptions } from './settings.ts'
 export type { SimulatorState, GenerationRecord } from './records.ts'
@@ -40,6 +40,8 @@ export interface Simulator {
   readonly died: Promise<void>
   /** Changes the files in the models folder; the server sees them after a refresh or a restart. */
   setCheckpoints (names: readonly string[]): void
+  /** As the option of that name, from now on. */
+  setManyLoras (many: ManyLoras): void
   /** Starts a job as a human in the browser would; returns its task id. */
   startBrowserJob (job?: BrowserJob): string
   /** The same, and waits until it is done. */
@@ -148,6 +150,7 @@ export async function startSimulator (options: SimulatorOptions = {}): Promise<S
       machine.records.reset()
     },
     setCheckpoints: names => { machine.disk.checkpoints = names },
+    setManyLoras: many => { machine.disk.manyLoras = many },
     crash,
     died,
     async restart ({ refuseMilliseconds = 0, checkpoints, auth, freshConfig = false, ...start }) {

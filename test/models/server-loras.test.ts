@@ -1,4 +1,7 @@
-import t from 'tap'
+import { once } from 'node:events'
+import { createServer, request as httpRequest } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import t, { type Test } from 'tap'
 import { readLoraList, type ListedLora } from '../../src/a1111/lora-list.ts'
 import { createTagCounter } from '../../src/a1111/tag-frequency.ts'
 import { factsFromServer } from '../../src/model-facts/embedded.ts'
@@ -6,7 +9,7 @@ import { joinModels } from '../../src/models/join.ts'
 import { modelsReported } from '../../src/models/catalogue.ts'
 import { startSimulator } from '../../src/simulator/simulator.ts'
 import { inventoryOf } from '../a1111/inventory.ts'
-import { startService, type JsonBody, type Service } from '../helper.ts'
+import { onNotices, startService, type JsonBody, type Service } from '../helper.ts'
 import { startTestRedis } from '../redis.ts'
 import { startFakeCivitai } from './fake-civitai.ts'
 import { folderWith, safetensors, scanned } from './files.ts'
@@ -25,7 +28,7 @@ async function read (answer: unknown, size = 65_536): Promise<ListedLora[]> {
 
 const factsOf = async (metadata: unknown, size?: number) => {
   const [lora] = await read([{ name: 'x', alias: 'y', path: '/l/x.safetensors', metadata }], size)
-  return lora === undefined ? null : factsFromServer(lora.metadata)
+  return lora === undefined ? null : factsFromServer(lora.metadata ?? {})
 }
 
 const film = {
@@ -89,6 +92,18 @@ t.test('a server that tells nothing of its LoRAs leaves their names', async t =>
   await t.rejects(readLoraList(pieces(JSON.stringify(plain), 10), 20), { code: 'answer_too_large' })
 })
 
+t.test('metadata behind the beginning of a long list is passed over where names are enough', async t => {
+  const list = Array.from({ length: 9 }, (_, n) => ({ name: `n${n}`, metadata: n === 7 ? JSON.stringify(film) : film, path: `/l/${n}` }))
+  const text = JSON.stringify([...list, { name: 'without' }])
+  for (const size of [1, 100, 5000]) {
+    const loras = await readLoraList(pieces(text, size), 2 ** 40, text.length / 3)
+    t.strictSame(loras.map(({ name, path }) => [name, path]), [...list.map(({ name, path }) => [name, path]), ['without', '']])
+    t.match(factsFromServer(loras[0]?.metadata ?? {}), filmFacts)
+    t.strictSame(loras.slice(5, 9).map(({ metadata }) => metadata), [null, null, null, null], `pieces of ${size}`)
+    t.strictSame(loras[9]?.metadata, {}, 'which is more than is known of one without any')
+  }
+})
+
 t.test('garbage in one LoRA costs no other', async t => {
   const folders = Object.fromEntries(Array.from({ length: 5000 }, (_, n) => [`${n}_folder`, { everywhere: 1, [`only ${n}`]: 2 }]))
   const hostile: ReadonlyArray<[unknown, object]> = [
@@ -110,7 +125,7 @@ t.test('garbage in one LoRA costs no other', async t => {
   for (const size of [997, 65_536]) {
     const loras = await read(text, size)
     t.strictSame(loras.map(({ name }) => name), ['lora 0', '__proto__', ...answer.slice(1).map(({ name }) => name)])
-    const found = new Map(loras.map(({ name, metadata }) => [name, factsFromServer(metadata)]))
+    const found = new Map(loras.map(({ name, metadata }) => [name, factsFromServer(metadata ?? {})]))
     t.equal(found.get('__proto__'), null)
     for (const [index, [, facts]] of hostile.entries()) t.match(found.get(`lora ${index}`), facts, JSON.stringify(facts))
     for (const facts of found.values()) t.ok(JSON.stringify(facts ?? '').length < 30_000, 'and little is kept of each')
@@ -225,13 +240,46 @@ t.test('LoRAs that only a server has', async t => {
   })
 })
 
-t.test('a long list is read in pieces, and written only where it changed', async t => {
-  const service = await startService(t, { simulator: { manyLoras: { count: 150, metadataBytes: 100_000 } } })
+/** A proxy before a server that keeps the second and later lists of LoRAs back until they are let through. */
+async function startLoraGate (t: Test, target: string): Promise<{ url: string, open: () => void }> {
+  let open = () => {}
+  const opened = new Promise<void>(resolve => { open = resolve })
+  let lists = 0
+  const proxy = createServer((request, response) => {
+    const { url = '', method = 'GET', headers } = request
+    const isLate = url === '/sdapi/v1/loras' && ++lists > 1
+    const onwards = httpRequest(target + url, { method, headers }, answer => {
+      response.writeHead(answer.statusCode ?? 502, answer.headers)
+      const send = () => answer.pipe(response)
+      if (isLate) opened.then(send)
+      else send()
+    })
+    onwards.on('error', () => { response.destroy() })
+    request.pipe(onwards)
+  })
+  proxy.listen(0, '127.0.0.1')
+  await once(proxy, 'listening')
+  t.teardown(() => {
+    open()
+    proxy.close()
+    proxy.closeAllConnections()
+  })
+  return { url: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`, open }
+}
+
+t.test('a long list keeps no job waiting, is read in pieces, and written only where it changed', async t => {
+  const simulator = await startSimulator({ stepMilliseconds: 1, manyLoras: { count: 150, metadataBytes: 100_000 } })
+  t.teardown(simulator.close)
+  const gate = await startLoraGate(t, simulator.url)
+  const service = await startService(t, { servers: { Main: gate.url } })
   const { registry, states } = service.services
   const id = registry.list()[0]?.id ?? ''
-  t.match((await service.request('GET', '/api/v1/models?type=lora&search=lora-00149')).body,
-    { models: [{ tags: { 0: 'lora-00149' }, trigger_words: ['trigger 149'], base_model: 'SD 1.5' }] })
-  t.equal((await states.loraFacts.read(id)).size, 150)
+  const last = async () => (await service.request('GET', '/api/v1/models?type=lora&search=lora-00149')).body
+  await service.until(await service.submit({ prompt: 'a cat <lora:lora-00149:1>' }), 'completed')
+  t.match(await last(), { models: [{ filename: 'lora-00149.safetensors', tags: [] }] }, 'its name is enough for a job')
+  gate.open()
+  await onNotices(service.services, async () => (await states.loraFacts.read(id)).size === 150 || undefined)
+  t.match(await last(), { models: [{ tags: { 0: 'lora-00149' }, trigger_words: ['trigger 149'], base_model: 'SD 1.5' }] })
   const version = await states.loraFacts.version(id)
   const before = (await states.inventory(id))?.readAt ?? 0
   t.match((await service.request('POST', '/loras/scan')).body, { details: { count: 150, updated: 0, total_scanned: 150 } })

@@ -147,9 +147,9 @@ function listRoutes (server: ServerProcess): Route[] {
     ]),
     list('memory', () => machine.settings.cuda ? memory() : { ...memory(), cuda: { error: 'unavailable' } }),
     // the Lora extension registers these two itself, as coroutines and without auth
-    get('/sdapi/v1/loras', () => machine.settings.manyLoras === null
+    get('/sdapi/v1/loras', () => machine.disk.manyLoras === null
       ? listLoras(machine.disk.seenLoras)
-      : createAnswer(200, 'application/json', listManyLoras(machine.settings.manyLoras)), { access: 'open', runsIn: 'loop' }),
+      : createAnswer(200, 'application/json', listManyLoras(machine.disk.manyLoras)), { access: 'open', runsIn: 'loop' }),
     post('/sdapi/v1/refresh-loras', () => {
       machine.disk.seenLoras = machine.disk.loras
       return null
