@@ -143,7 +143,7 @@ t.test('names that are missing, and units that there is no place for, are told',
     scripts: { txt2img: ['controlnet'], img2img: [] }, ...lists.a1111, controlNetUnits: 1, missing: ['checkpoints', 'samplers', 'schedulers']
   })
   const two = { prompt: 'x', alwayson_scripts: { ControlNet: { args: [{ model: 'canny' }, { model: 'canny' }] } } }
-  t.throws(() => checkedAt(two, { at }), { code: 'server_capability', message: /takes 1 ControlNet unit/ })
+  t.throws(() => checkedAt(two, { at }), { code: 'server_capability', message: /accepts 1 ControlNet unit/ })
   const { parameters, warnings } = checkedAt(two, { at, onMissing: 'ignore' })
   t.match(warnings, [{ code: 'server_capability', message: /left out/ }])
   t.equal((parameters.alwayson_scripts as { controlnet: { args: unknown[] } }).controlnet.args.length, 1)
