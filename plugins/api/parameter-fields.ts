@@ -1,6 +1,6 @@
 import { GenerationParameters } from '../../schemas/generation-parameters.ts'
 import { unknownFieldCode } from '../../src/a1111/unknown-fields.ts'
-import { ServiceError } from '../../src/lib/errors.ts'
+import { renamed, ServiceError } from '../../src/lib/errors.ts'
 
 /** Where the callers of this interface put generation parameters; `src/` calls each by its own name. */
 const home = 'generation_params'
@@ -23,16 +23,14 @@ export async function namingFields<Result> (sent: SentParameters, work: () => Pr
     return await work()
   } catch (error) {
     if (!(error instanceof ServiceError) || error.details.field === undefined) throw error
-    const { message, details: { field: known, fields } } = error
+    const { field: known, fields } = error.details
     const field = fieldSent(known, sent)
-    // A sentence that begins with the field says it as `field` does.
-    const sentence = field.endsWith(known) && message.startsWith(`${known} `)
-      ? `${field}${message.slice(known.length)}`
-      : message
+    // What stands in a text has no other name there.
+    const named = field.endsWith(known) ? field : known
     const several = Array.isArray(fields)
       ? { fields: (fields as Array<{ field: string }>).map(one => ({ ...one, field: fieldSent(one.field, sent) })) }
       : {}
-    throw new ServiceError(error.code, sentence, { ...error.details, field, ...several }, { cause: error })
+    throw renamed(error, { field, ...several }, named)
   }
 }
 

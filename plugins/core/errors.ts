@@ -99,7 +99,8 @@ function describe (problem: Problem, whole: string): WrongField {
   if (keyword === 'additionalProperties') {
     const { properties = {} } = (problem as { parentSchema?: { properties?: object } }).parentSchema ?? {}
     const name = String(params.additionalProperty)
-    return { code: 'invalid_field_value', ...describeUnknownField(name, Object.keys(properties), path.join('.')) }
+    const { complaint: _, ...wrong } = describeUnknownField(name, Object.keys(properties), path.join('.'))
+    return { code: 'invalid_field_value', ...wrong }
   }
   if (keyword === 'required') {
     const field = [...path, String(params.missingProperty)].join('.')

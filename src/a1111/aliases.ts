@@ -12,7 +12,7 @@ export type GivenFields = Readonly<Record<string, unknown>>
  * @throws ServiceError `invalid_field_value` when it is none of them
  */
 export function fieldsOf (given: unknown): GivenFields {
-  if (!isRecord(given)) throw invalidField('generation_params', 'generation_params must be an object of generation parameters.')
+  if (!isRecord(given)) throw invalidField('generation_params', name => `${name} must be an object of generation parameters.`)
   // a form beside an infotext is what that was made from
   if (!isUnset(rawInfotext(given))) return given
   if ('prompt' in given || 'positive_prompt' in given) return given
@@ -41,10 +41,10 @@ export interface InfotextFields {
  */
 export function fieldsOfInfotext (field: string, text: unknown): InfotextFields {
   if (typeof text !== 'string' || text.length > longestInfotext) {
-    throw invalidField(field, `${field} must be text of at most ${longestInfotext} characters.`)
+    throw invalidField(field, name => `${name} must be text of at most ${longestInfotext} characters.`)
   }
   const { infotext, notes } = readForeignText(text) ?? { infotext: parseInfotext(text), notes: [] }
-  if (infotext === null) throw invalidField(field, `${field} must be generation parameters as text. ${notes.join(' ')}`)
+  if (infotext === null) throw invalidField(field, name => `${name} must be generation parameters as text. ${notes.join(' ')}`)
   return { fields: toParameters(infotext), notes }
 }
 
@@ -197,5 +197,5 @@ function hintsOf (given: GivenFields): Hints {
 
 function textOf (field: string, value: unknown): string {
   if (typeof value === 'string' && value.length <= 1000) return value.trim()
-  throw invalidField(field, `${field} must be the name of a checkpoint, of at most 1000 characters.`)
+  throw invalidField(field, name => `${name} must be the name of a checkpoint, of at most 1000 characters.`)
 }

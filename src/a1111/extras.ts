@@ -38,7 +38,7 @@ const defaultUpscalers = ['R-ESRGAN 4x+', 'RealESRGAN_x4plus', 'ESRGAN_4x', 'Lan
  * @throws ServiceError `invalid_field_value`, `missing_required_field` or `unsupported_parameter`, naming the field
  */
 export function normaliseExtras (given: unknown): NormalisedParameters {
-  if (!isRecord(given)) throw invalidField('generation_params', 'generation_params must be an object.')
+  if (!isRecord(given)) throw invalidField('generation_params', name => `${name} must be an object.`)
   const read = Object.fromEntries([...rules].flatMap(([name, rule]) =>
     given[name] === undefined || given[name] === null ? [] : [[name, readValue(name, given[name], rule)]]))
   const images = Array.isArray(read.init_images) ? read.init_images as unknown[] : []

@@ -1,7 +1,7 @@
 import type { TObject } from '@sinclair/typebox'
 import { factsOf } from '../../schemas/a1111-fields.ts'
 import type { Warning } from '../../schemas/generation-parameters.ts'
-import { ServiceError } from '../lib/errors.ts'
+import { type Sentence, ServiceError } from '../lib/errors.ts'
 import { stringifyJson } from '../lib/exact-json.ts'
 import { largestSeed, readInteger } from '../lib/seeds.ts'
 
@@ -72,7 +72,7 @@ export function isUnchosen (value: unknown): boolean {
 const noChoice = /^(none|automatic|use same (sampler|scheduler|checkpoint|choices|upscaler))$/i
 
 /** A 400 about one field. */
-export function invalidField (field: string, sentence: string): ServiceError {
+export function invalidField (field: string, sentence: Sentence): ServiceError {
   return new ServiceError('invalid_field_value', sentence, { field })
 }
 
@@ -84,7 +84,7 @@ export function invalidField (field: string, sentence: string): ServiceError {
 export function readValue (field: string, value: unknown, rule: FieldRule): unknown {
   const read = readers[rule.kind](value, rule)
   if (read !== undefined) return read
-  throw invalidField(field, `${field} is ${shown(value)}, but must be ${allowed(rule)}.`)
+  throw invalidField(field, name => `${name} is ${shown(value)}, but must be ${allowed(rule)}.`)
 }
 
 const readers: Readonly<Record<FieldRule['kind'], (value: unknown, rule: FieldRule) => unknown>> = {

@@ -137,12 +137,12 @@ export function refuseHugeOutput (parameters: A1111Parameters, maximum: OutputLi
 export function refuseImpossible (parameters: A1111Parameters): void {
   const { init_images: { length } = [], batch_size: batch = 1 } = parameters
   if (length > batch) {
-    throw invalidField('init_images', `init_images has ${length} images, but batch_size is ${batch}; send at most that many, or a larger batch_size.`)
+    throw invalidField('init_images', name => `${name} has ${length} images, but batch_size is ${batch}; send at most that many, or a larger batch_size.`)
   }
   const { images } = outputSize(parameters)
   const field = (parameters.subseed_strength ?? 0) > 0 ? 'subseed' : 'seed'
   if (leavesRoom(parameters[field] ?? 0, images)) return
-  throw invalidField(field, `${field} must be at most ${seedAfter(largestSeed, 1 - images)}, so that ${images} images can have seeds that follow each other.`)
+  throw invalidField(field, name => `${name} must be at most ${seedAfter(largestSeed, 1 - images)}, so that ${images} images can have seeds that follow each other.`)
 }
 
 function millions (pixels: number): number {

@@ -61,7 +61,7 @@ export function readLoras (field: string, given: unknown): LoraRequest[] {
   if (isUnset(given)) return []
   if (typeof given === 'string') return [loraOf(field, given, 1)]
   if (isRecord(given)) return Object.entries(given).map(([name, weight]) => loraOf(`${field}.${name}`, name, weight))
-  if (!Array.isArray(given)) throw invalidField(field, `${field} must be a list of LoRAs.`)
+  if (!Array.isArray(given)) throw invalidField(field, place => `${place} must be a list of LoRAs.`)
   return given.map((entry: unknown, index) => {
     const place = `${field}.${index}`
     if (!isRecord(entry)) return loraOf(place, entry, 1)
@@ -73,7 +73,7 @@ export function readLoras (field: string, given: unknown): LoraRequest[] {
 function loraOf (field: string, name: unknown, weight: unknown): LoraRequest {
   const number = typeof weight === 'string' && weight.trim() !== '' ? Number(weight) : weight
   if (typeof name !== 'string' || bareName(name) === '' || /[:<>]/.test(bareName(name))) {
-    throw invalidField(field, `${field} must name a LoRA, without the signs : < >.`)
+    throw invalidField(field, place => `${place} must name a LoRA, without the signs : < >.`)
   }
   if (typeof number !== 'number' || !(Math.abs(number) <= 10)) {
     throw invalidField(field, `The weight of the LoRA "${name}" must be a number from -10 to 10.`)

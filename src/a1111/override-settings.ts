@@ -156,7 +156,7 @@ export function readOverrideSettings (
   given: unknown, judge: 'here' | 'server', warn: (warning: Warning) => void
 ): Record<string, unknown> {
   if (isUnset(given)) return {}
-  if (!isRecord(given)) throw invalidField('override_settings', 'override_settings must be an object of server settings.')
+  if (!isRecord(given)) throw invalidField('override_settings', name => `${name} must be an object of server settings.`)
   const read: Record<string, unknown> = {}
   const leftOut: Warning[] = []
   for (const [name, value] of Object.entries(given)) {

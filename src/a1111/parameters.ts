@@ -47,13 +47,15 @@ function alwaysOn (given: Parameters, warn: (warning: Warning) => void): Record<
   for (const [title, script] of Object.entries(given)) {
     const field = `alwayson_scripts.${title}`
     refuseScript(title, field)
-    if (!isUnset(script) && !isRecord(script)) throw invalidField(field, `${field} must be an object with a list of args.`)
+    if (!isUnset(script) && !isRecord(script)) {
+      throw invalidField(field, name => `${name} must be an object with a list of args.`)
+    }
     if (!isRecord(script) || isUnset(script.args)) {
       warn({ code: 'script_without_arguments_ignored', message: `The script ${title} has no args, so a server ignores it.`, field })
       scripts[title] = {}
       continue
     }
-    if (!Array.isArray(script.args)) throw invalidField(`${field}.args`, `${field}.args must be a list.`)
+    if (!Array.isArray(script.args)) throw invalidField(`${field}.args`, name => `${name} must be a list.`)
     script.args.forEach((argument: unknown, index) => refuseFolders(argument, `${field}.args.${index}`))
     scripts[title] = { args: script.args as unknown[] }
   }
@@ -235,7 +237,7 @@ function readStyles (styles: readonly unknown[], judge: 'here' | 'server'): unkn
 
 function refuseManyLoras (field: string, prompt: string): void {
   if (loraNames(prompt).length <= maxLoras) return
-  throw invalidField(field, `${field} names more than ${maxLoras} LoRAs.`)
+  throw invalidField(field, name => `${name} names more than ${maxLoras} LoRAs.`)
 }
 
 function unknownAmong (fields: GivenFields, rules: FieldRules): UnknownField[] {
@@ -255,7 +257,7 @@ function unknownWarning (unknown: readonly UnknownField[]): Warning {
 function checkTexts (field: string, list: unknown): void {
   if (!Array.isArray(list)) return
   const wrong = list.findIndex(item => typeof item !== 'string')
-  if (wrong !== -1) throw invalidField(`${field}.${wrong}`, `${field}.${wrong} must be text.`)
+  if (wrong !== -1) throw invalidField(`${field}.${wrong}`, name => `${name} must be text.`)
 }
 
 /** A server fails at what is no picture. */
@@ -263,7 +265,7 @@ function refuseEmptyImages ({ init_images: images = [] }: A1111Parameters): void
   const empty = images.findIndex(image => typeof image === 'string' && image.trim() === '')
   if (empty === -1) return
   const field = `init_images.${empty}`
-  throw new ServiceError('invalid_image', `${field} is empty; send an image as base64.`, { field })
+  throw new ServiceError('invalid_image', name => `${name} is empty; send an image as base64.`, { field })
 }
 
 function modeOf (
@@ -271,7 +273,7 @@ function modeOf (
 ): GenerationMode {
   const hasImages = (parameters.init_images ?? []).length > 0
   if (!isUnset(asked) && asked !== 'txt2img' && asked !== 'img2img') {
-    throw invalidField('mode', 'mode must be txt2img or img2img.')
+    throw invalidField('mode', name => `${name} must be txt2img or img2img.`)
   }
   if (asked === 'txt2img') {
     if (hasImages) warn({ code: 'init_images_ignored', message: 'txt2img starts from no image, so init_images is left out.', field: 'init_images' })

@@ -27,6 +27,8 @@ export const parameterSynonyms: Readonly<Record<string, string>> = {
 export interface UnknownField {
   /** In dotted form. */
   readonly field: string
+  /** The sentence about it, behind its name. */
+  readonly complaint: string
   readonly message: string
   /** Names that were probably meant, in dotted form, likeliest first. */
   readonly nearest: string[]
@@ -52,7 +54,8 @@ export function describeUnknownField (
     : known.length === 0
       ? 'none is known here.'
       : `known here: ${known.slice(0, maxListed).join(', ')}${known.length > maxListed ? ', …' : ''}.`
-  return { field, message: `${field} is not a known field; ${meant}`, nearest: suggestions }
+  const complaint = `is not a known field; ${meant}`
+  return { field, complaint, message: `${field} ${complaint}`, nearest: suggestions }
 }
 
 /** Most fields of one request that are named one by one. */
@@ -66,8 +69,9 @@ export function warningsOfUnknown (unknown: readonly UnknownField[]): Warning[] 
 
 /** The error for fields that nothing reads. */
 export function unknownFieldsError (unknown: readonly [UnknownField, ...UnknownField[]]): ServiceError {
-  const [{ field, nearest }] = unknown
-  return new ServiceError('invalid_field_value', unknown.map(({ message }) => message).join(' '), {
+  const [{ field, complaint, nearest }, ...others] = unknown
+  const sentence = (name: string) => [`${name} ${complaint}`, ...others.map(({ message }) => message)].join(' ')
+  return new ServiceError('invalid_field_value', sentence, {
     field, nearest, fields: unknown.map(({ field, message }) => ({ field, message }))
   })
 }

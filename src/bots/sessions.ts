@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis'
 import { stringifyJson } from '../lib/exact-json.ts'
 import { invalidField } from '../a1111/field-values.ts'
 import { bareName } from '../a1111/names.ts'
-import { ServiceError } from '../lib/errors.ts'
+import { renamed, ServiceError } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
 import { changeJson, readJson } from '../redis/json-value.ts'
 import type { SessionChange } from '../../schemas/bots-settings.ts'
@@ -125,8 +125,7 @@ function refuseLargeSettings (settings: Fields = {}): void {
 /** A single unit does not come in a list. */
 function withoutPlace (error: unknown): unknown {
   if (!(error instanceof ServiceError) || error.details.field === undefined) return error
-  const plain = (text: string) => text.replaceAll('controlnet_configs.0.', '')
-  return new ServiceError(error.code, plain(error.message), { ...error.details, field: plain(error.details.field) })
+  return renamed(error, { field: error.details.field.replaceAll('controlnet_configs.0.', '') })
 }
 
 /** Units are values: a unit that is sent again counts as another, with its own images. */

@@ -205,7 +205,7 @@ function refuseOverflow (base: Seed, quantity: number): void {
   if (leavesRoom(base, quantity)) return
   const highest = seedAfter(largestSeed, 1 - quantity)
   throw new ServiceError('invalid_field_value',
-    `base_seed must be at most ${highest}, so that ${quantity} seeds can follow each other.`, { field: 'base_seed' })
+    name => `${name} must be at most ${highest}, so that ${quantity} seeds can follow each other.`, { field: 'base_seed' })
 }
 
 /** A UUID in the form of version 4, the same for the same index in the same bulk. */

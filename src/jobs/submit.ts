@@ -359,7 +359,7 @@ function clientNames (given: unknown): Pick<JobSubmission, 'clientFields'> {
 
 function checkMetadata (metadata: unknown): void {
   if (metadata === undefined || Buffer.byteLength(stringifyJson(metadata)) <= maxMetadataBytes) return
-  throw new ServiceError('invalid_field_value', `metadata must have at most ${maxMetadataBytes} bytes as JSON.`,
+  throw new ServiceError('invalid_field_value', name => `${name} must have at most ${maxMetadataBytes} bytes as JSON.`,
     { field: 'metadata' })
 }
 

@@ -58,8 +58,8 @@ function eventsOf (given: readonly JobEvent[] | string | undefined): readonly Jo
   const names = given.split(',').map(name => name.trim()).filter(name => name !== '')
   const unknown = names.find(name => !isJobEvent(name))
   if (unknown !== undefined) {
-    throw new ServiceError('invalid_field_value', `webhookEvents has ${JSON.stringify(unknown)}; events are ` +
-      `${jobEvents.join(', ')}.`, { field: 'webhookEvents' })
+    const complaint = `has ${JSON.stringify(unknown)}; events are ${jobEvents.join(', ')}.`
+    throw new ServiceError('invalid_field_value', name => `${name} ${complaint}`, { field: 'webhookEvents' })
   }
   return [...new Set(names.filter(isJobEvent))]
 }

@@ -102,19 +102,40 @@ export interface ErrorDetails {
   [name: string]: unknown
 }
 
+/** What an error says; a function says it of its field by the name under which the reader knows that. */
+export type Sentence = string | ((field: string) => string)
+
 /** A failure with a code of the taxonomy, the status that follows from it and a sentence for people. */
 export class ServiceError extends Error {
   override readonly name = 'ServiceError'
   readonly code: ErrorCode
   readonly status: number
   readonly details: ErrorDetails
+  readonly sentence: Sentence
 
-  constructor (code: ErrorCode, message: string, details: ErrorDetails = {}, options?: ErrorOptions) {
-    super(message, options)
+  constructor (code: ErrorCode, sentence: Sentence, details: ErrorDetails = {}, options?: ErrorOptions) {
+    super(saidOf(sentence, details.field ?? ''), options)
     this.code = code
+    this.sentence = sentence
     this.status = errorStatuses[code]
     this.details = details
   }
+}
+
+function saidOf (sentence: Sentence, field: string): string {
+  return typeof sentence === 'string' ? sentence : sentence(field)
+}
+
+/**
+ * The error for readers who know its field by another name.
+ * @param details beside those that it has, `field` among them
+ * @param named what the sentence calls the field, if not as `field` does
+ */
+export function renamed (
+  error: ServiceError, details: ErrorDetails & { field: string }, named: string = details.field
+): ServiceError {
+  const { code, sentence } = error
+  return new ServiceError(code, saidOf(sentence, named), { ...error.details, ...details }, { cause: error })
 }
 
 /** For `catch`: resolves to undefined instead of an error with one of these codes, and passes on every other one. */

@@ -271,20 +271,21 @@ export async function checkDecodable (
     return await decodeImage({ input, kind, maxPixels: limits.pixels })
   } catch (error) {
     const isCut = error instanceof Error && /premature end|unexpected end/i.test(error.message)
-    const sentence = isCut
-      ? `${field} is ${wordFor(kind)} that was cut off before its end.`
-      : `${field} cannot be decoded; send a sound ${readableKinds}.`
-    throw new ServiceError('invalid_image', sentence, { field }, { cause: error })
+    const complaint = isCut
+      ? `is ${wordFor(kind)} that was cut off before its end.`
+      : `cannot be decoded; send a sound ${readableKinds}.`
+    throw new ServiceError('invalid_image', name => `${name} ${complaint}`, { field }, { cause: error })
   }
 }
 
 export function imageTooLarge (field: string, limits: ImageLimits): ServiceError {
   const most = limits.bytes / 1_048_576
-  return new ServiceError('payload_too_large', `${field} is too large; an image can have at most ${most} MiB (IMAGE_MAX_MIB).`, { field })
+  const complaint = `is too large; an image can have at most ${most} MiB (IMAGE_MAX_MIB).`
+  return new ServiceError('payload_too_large', name => `${name} ${complaint}`, { field })
 }
 
-function refusal (field: string, sentence: string): ServiceError {
-  return new ServiceError('invalid_image', `${field} ${sentence}.`, { field })
+function refusal (field: string, complaint: string): ServiceError {
+  return new ServiceError('invalid_image', name => `${name} ${complaint}.`, { field })
 }
 
 /**

@@ -35,7 +35,7 @@ export function createWebhookService (dependencies: WebhookServiceDependencies):
       checkKey(chosen)
       const url = parseAddress(chosen.url)
       if (requireHttps && url.protocol !== 'https:') {
-        throw invalidUrl('webhookUrl must begin with https:// here (WEBHOOK_REQUIRE_HTTPS).')
+        throw invalidUrl('must begin with https:// here (WEBHOOK_REQUIRE_HTTPS).')
       }
       await guard.check(url, owner?.reach ?? 'private').catch(refuse)
       const endpoint = await endpoints.find(endpointId(keyId, url))
@@ -71,10 +71,10 @@ function checkKey ({ key, auth }: WebhookRequest): void {
   if (key === null) return
   if (isSigningKey(key)) {
     if (isSoundSigningKey(key)) return
-    throw unsendable('webhookKey must be whsec_ and 24 to 64 bytes in padded base64.')
+    throw unsendable('must be whsec_ and 24 to 64 bytes in padded base64.')
   }
   if (auth === 'header+signature' && !sendable.test(key)) {
-    throw unsendable('webhookKey is sent as a header, so it can have only visible ASCII characters and no space at either ' +
+    throw unsendable('is sent as a header, so it can have only visible ASCII characters and no space at either ' +
       'end; or set webhookAuth to "signature".')
   }
 }
@@ -82,11 +82,11 @@ function checkKey ({ key, auth }: WebhookRequest): void {
 function parseAddress (text: string): URL {
   const url = text.length <= longestUrl && URL.canParse(text) ? new URL(text) : null
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
-    throw invalidUrl('webhookUrl must be an http or https address such as https://example.org/hook.')
+    throw invalidUrl('must be an http or https address such as https://example.org/hook.')
   }
-  if (url.username !== '' || url.password !== '') throw invalidUrl('webhookUrl must not contain user and password.')
-  if (url.hash !== '') throw invalidUrl('webhookUrl must not have a part after #.')
-  if (url.port === '0') throw invalidUrl('webhookUrl must not name port 0.')
+  if (url.username !== '' || url.password !== '') throw invalidUrl('must not contain user and password.')
+  if (url.hash !== '') throw invalidUrl('must not have a part after #.')
+  if (url.port === '0') throw invalidUrl('must not name port 0.')
   return url
 }
 
@@ -115,13 +115,13 @@ function endpointWarnings (endpoint: Endpoint | null): JobWarning[] {
 
 function refuse (error: unknown): never {
   if (!(error instanceof EgressRefusal)) throw error
-  throw new ServiceError('webhook_url_blocked', `webhookUrl cannot be called: ${error.message}.`, { field: 'webhookUrl' })
+  throw new ServiceError('webhook_url_blocked', name => `${name} cannot be called: ${error.message}.`, { field: 'webhookUrl' })
 }
 
-function invalidUrl (sentence: string): ServiceError {
-  return new ServiceError('webhook_url_invalid', sentence, { field: 'webhookUrl' })
+function invalidUrl (complaint: string): ServiceError {
+  return new ServiceError('webhook_url_invalid', name => `${name} ${complaint}`, { field: 'webhookUrl' })
 }
 
-function unsendable (sentence: string): ServiceError {
-  return new ServiceError('webhook_key_unsendable', sentence, { field: 'webhookKey' })
+function unsendable (complaint: string): ServiceError {
+  return new ServiceError('webhook_key_unsendable', name => `${name} ${complaint}`, { field: 'webhookKey' })
 }
