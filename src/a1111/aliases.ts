@@ -21,7 +21,7 @@ export function fieldsOf (given: unknown): GivenFields {
   return given
 }
 
-/** The infotext that says what to generate, where a client sent one. */
+/** The infotext of the request, if the client sent one. */
 export function rawInfotext (given: GivenFields): unknown {
   return isUnset(given.generation_info_raw) ? given.raw_generation_info : given.generation_info_raw
 }
@@ -31,12 +31,12 @@ const longestInfotext = 100_000
 
 export interface InfotextFields {
   readonly fields: GivenFields
-  /** What of the text has no counterpart here, each in a sentence. */
+  /** Parts of the text without a counterpart here, one sentence each. */
   readonly notes: readonly string[]
 }
 
 /**
- * The fields that an infotext, or what another program writes instead, stands for.
+ * The fields of an infotext, or of another program's text.
  * @throws ServiceError `invalid_field_value`
  */
 export function fieldsOfInfotext (field: string, text: unknown): InfotextFields {
@@ -49,8 +49,8 @@ export function fieldsOfInfotext (field: string, text: unknown): InfotextFields 
 }
 
 /**
- * Where the Forge extension's first version found things in the values of Forge's txt2img tab. The tab has changed
- * with every version since, so a value that cannot be what its place says is left out.
+ * Indexes by which the Forge extension's first version read the values of Forge's txt2img tab. The tab has changed with
+ * every version since, so values that do not fit their index are omitted.
  */
 function fieldsOfGradioForm (payload: unknown): GivenFields {
   const data: unknown = isRecord(payload) ? payload.data : undefined
@@ -85,22 +85,22 @@ function isModelFile (value: unknown): boolean {
   return typeof value === 'string' && value.length <= 1000 && /\.(safetensors|ckpt)(\s*\[[0-9a-f]+\])?\s*$/i.test(value)
 }
 
-/** Names without a fixed meaning: used at admission if the server knows them, else ignored. */
+/** Names without a fixed meaning: used in the compatibility check if the server knows them, else ignored. */
 export interface Hints {
   readonly sampler?: string
   readonly scheduler?: string
   readonly style?: string
 }
 
-/** A submission's fields under A1111's names, and what A1111 has no field for. */
+/** A submission's fields under A1111's names, and values for which A1111 has no field. */
 export interface TranslatedFields {
   readonly fields: Readonly<Record<string, unknown>>
-  /** As the client named it, with its hash behind it where both were given. */
+  /** As the client named it, followed by its hash if both were given. */
   readonly checkpoint: string | null
   readonly hints: Hints
   /** Lists of LoRAs by the field that they came in. */
   readonly loras: ReadonlyMap<string, unknown>
-  /** As given; undefined where the fields decide. */
+  /** As given; undefined if the fields decide. */
   readonly mode: unknown
   readonly infotext: unknown
 }
@@ -128,7 +128,7 @@ const checkpointHashes = ['model_hash', 'checkpoint_hash', 'autov2_hash', 'sha25
 const hintNames = { sampler: 'sampling_category', scheduler: 'scheduler_or_quality_preset', style: 'style_preset' } as const
 const loraNames = ['loras', 'lora']
 
-/** Fields that need no warning when they are left out: the service decides them, or they are only about the client. */
+/** Fields that are omitted without a warning: the service decides them, or they concern only the client. */
 const ignored = [
   'send_images', 'save_images', 'do_not_save_samples', 'do_not_save_grid', 'include_init_images',
   'override_settings_restore_afterwards', 'force_task_id', 'app_type', 'type', 'mode', 'infotext', 'raw_payload',
@@ -143,7 +143,7 @@ export const understood: ReadonlySet<string> = new Set([
 
 /**
  * A submission's fields under A1111's names; values stay as they are.
- * @throws ServiceError `invalid_field_value` where a name is expected and something else stands
+ * @throws ServiceError `invalid_field_value` for anything but a name where a name is expected
  */
 export function translateFields (given: GivenFields): TranslatedFields {
   const overrides = isRecord(given.override_settings) ? { ...given.override_settings } : {}
@@ -163,7 +163,7 @@ export function translateFields (given: GivenFields): TranslatedFields {
   }
 }
 
-/** `type` says other things too, such as `gradio`. */
+/** `type` has other values too, such as `gradio`. */
 function modeOfType (type: unknown): unknown {
   return type === 'txt2img' || type === 'img2img' ? type : undefined
 }

@@ -20,8 +20,8 @@ interface Traced {
 const byFirstFlag: Traced['isOn'] = ([first]) => first === true
 
 /**
- * Always-on scripts that note that they ran. A1111 reports what a script trips over to its console only, and answers
- * with the picture that came without it. Scripts that write nothing cannot be told.
+ * Always-on scripts that note that they ran. A1111 reports a script's errors only to its console, and answers with the
+ * image made without it. Scripts that write nothing cannot be checked.
  */
 const tracedScripts: readonly Traced[] = [
   {
@@ -63,7 +63,7 @@ function silentScripts (parameters: A1111Parameters, info: Readonly<Record<strin
   })
 }
 
-/** What was asked of the server, as admitted for it. */
+/** The request, in the form for this server. */
 export interface AskedGeneration {
   readonly parameters: Readonly<Record<string, unknown>>
   readonly checkpointTitle: string | null
@@ -72,15 +72,15 @@ export interface AskedGeneration {
 
 type MadeImage = Pick<StoredImage, 'mime' | 'width' | 'height' | 'role'>
 
-/** How many images the parameters ask for; null where a script decides it. */
+/** How many images the parameters request; null if a script decides it. */
 export function imagesAsked (parameters: Readonly<Record<string, unknown>>): number | null {
   return parameters.script_name === undefined ? outputSize(parameters).images : null
 }
 
 /**
- * Where a server did something else than it was asked to. It answers 200 all the same, and only `info` tells.
- * What `info` does not mention is not a difference.
- * @param images what came of it, as far as it was stored
+ * Finds where a server did something other than requested. It answers 200 anyway, and only `info` shows the difference.
+ * Fields that `info` does not mention are no difference.
+ * @param images the stored images of the answer
  */
 export function checkAnswer (
   asked: AskedGeneration, answer: GenerationAnswer, images: readonly MadeImage[] = []
@@ -142,20 +142,20 @@ function fewerImages (asked: AskedGeneration, { imageCount }: GenerationAnswer, 
   return { code: 'fewer_images', message: `The server made ${made} of ${wanted} images; another user has possibly interrupted it.`, field: 'batch_size' }
 }
 
-/** Whether faces were really restored cannot be told of a picture that the server drew; a server without it says so. */
+/** A generated image does not show whether faces were restored; a server without face restoration reports that. */
 function unrestored ({ restore_faces: asked }: A1111Parameters, { restore_faces: done }: Info): Warning | null {
   if (asked !== true || done !== false) return null
   return { code: 'faces_not_restored', message: 'The server says that it restored no faces.', field: 'restore_faces' }
 }
 
-/** Scripts and extensions that enlarge or cut by themselves. */
+/** Scripts and extensions that enlarge or crop by themselves. */
 const changesSize = /upscal|tiled|multidiffusion|outpaint|resize/i
 
-/** A hires fix that failed in secret, or a server that takes other sizes. */
+/** A hires fix that failed silently, or a server with other sizes. */
 function differentSize ({ mode, parameters }: AskedGeneration, images: readonly MadeImage[]): Warning | null {
   const scripts = Object.keys((parameters as A1111Parameters).alwayson_scripts ?? {})
   if (mode === 'extras' || parameters.script_name !== undefined || scripts.some(title => changesSize.test(title))) return null
-  // what is inpainted at full size is put back into its picture, which keeps the size of its own
+  // an area that is inpainted at full size is pasted into its image, which keeps its own size
   if (parameters.mask !== undefined && parameters.inpaint_full_res !== false) return null
   const { width, height } = finishedSize(parameters)
   const other = images.find(image => image.role === 'image' && !isMoving(image.mime) &&
@@ -171,8 +171,8 @@ function differentSize ({ mode, parameters }: AskedGeneration, images: readonly 
 }
 
 /**
- * The extension keeps its failures to itself. What it writes into `info` only proves that it read a unit; the map that
- * it puts behind the images proves that the unit took part.
+ * The extension does not report its failures. Its entry in `info` only proves that it read a unit; the map after the
+ * images proves that the unit was used.
  */
 function uncontrolled (asked: AskedGeneration, answer: GenerationAnswer, info: Info): Warning | null {
   const units = controlNetUnitsOf(asked.parameters).filter(({ enabled }) => enabled !== false)
@@ -182,7 +182,7 @@ function uncontrolled (asked: AskedGeneration, answer: GenerationAnswer, info: I
   const mapped = units.filter(showsMap).length
   const seeds = Array.isArray(info.all_seeds) ? info.all_seeds.length : 0
   const before = typeof info.index_of_first_image === 'number' ? info.index_of_first_image : 0
-  // What a script makes of it is not known, so neither is how many of the images are maps.
+  // The number of images from a script is unknown, and so is the number of maps.
   const wanted = imagesAsked(asked.parameters)
   const maps = wanted === null ? mapped : answer.imageCount - before - Math.max(seeds, wanted)
   if (unread === 0 && maps >= mapped) return null
@@ -195,12 +195,12 @@ function uncontrolled (asked: AskedGeneration, answer: GenerationAnswer, info: I
   }
 }
 
-/** Units whose preprocessor makes a picture; the others give vectors. */
+/** Units whose preprocessor makes an image; the others return vectors. */
 function showsMap ({ module, save_detected_map: shown }: Readonly<Record<string, unknown>>): boolean {
   return shown !== false && !/^(ip-adapter|clip|revision|insightface|instant_id|facexlib|t2ia_style)/i.test(String(module ?? ''))
 }
 
-/** The Regional Prompter notes that it is active, unless it tripped over something. */
+/** The Regional Prompter notes that it is active, unless it failed. */
 function undivided ({ alwayson_scripts: scripts }: A1111Parameters, info: Info): Warning | null {
   const [title, script] = Object.entries(scripts ?? {})
     .find(([title]) => title.toLowerCase() === 'regional prompter') ?? []

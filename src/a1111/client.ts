@@ -15,45 +15,45 @@ import {
 export interface A1111Client {
   /** GET a path such as `/sdapi/v1/options`; the answer, parsed. */
   readJson (path: string, options?: SmallCallOptions): Promise<unknown>
-  /** GET of a file such as a picture. */
+  /** GET of a file such as an image. */
   readBytes (path: string, options?: SmallCallOptions): Promise<Buffer>
   postJson (path: string, body: unknown, options?: SmallCallOptions): Promise<unknown>
-  /** Runs one generation; `body` is its JSON text. Whatever a sink throws comes out unchanged. */
+  /** Runs one generation; `body` is its JSON text. Passes on a sink's error unchanged. */
   generate (mode: GenerationMode, body: string | Buffer, options: GenerationOptions): Promise<GenerationAnswer>
-  /** One look at a task (the `force_task_id` of a request), or at the whole server for null. */
+  /** Reads the progress of a task (the `force_task_id` of a request), or of the whole server for null. */
   progress (taskId: string | null, options?: SmallCallOptions): Promise<ServerProgress>
-  /** Ends at its next step whatever runs at the server, be it ours or not. */
+  /** Stops the server's current generation at its next step, ours or not. */
   interrupt (options?: SmallCallOptions): Promise<void>
-  /** Takes the checkpoint out of the server's GPU memory; the next generation loads it again. */
+  /** Removes the checkpoint from the server's GPU memory; the next generation loads it again. */
   unloadCheckpoint (options?: SmallCallOptions): Promise<void>
-  /** Connects and says nothing. @throws the error of the connection */
+  /** Connects without sending anything. @throws the error of the connection */
   hold (): Promise<HeldConnection>
-  /** What a further look finds behind a failure of the connection, with what helps; the same failure where nothing. */
+  /** The cause of a connection failure, found by a further probe, with a remedy; the same failure if none is found. */
   explain (failure: GenerationFailure): Promise<GenerationFailure>
   /** Ends every call with `client_closed` and every connection. */
   close (): Promise<void>
 }
 
-/** A connection that stands for as long as what listens at the server's address. */
+/** A connection that stays open while the process at the server's address lives. */
 export interface HeldConnection {
   stands (): boolean
   close (): void
 }
 
 export interface ClientLimits {
-  /** Milliseconds for a connection to stand; a little less than a small call may take, so that it can say why. */
+  /** Milliseconds to connect; a little less than for a small call, so that the call can report the cause. */
   readonly connectTimeoutMs?: number
-  /** Milliseconds for a small call, unless it says otherwise. */
+  /** Milliseconds for a small call, by default. */
   readonly smallCallTimeoutMs?: number
   /** Largest answer to a small call, in bytes. */
   readonly maxSmallAnswerBytes?: number
-  /** Looks up names and says which addresses may be connected to; absent: any. */
+  /** Resolves names to the allowed addresses; absent: any address is allowed. */
   readonly resolve?: ConnectPolicy['resolve']
-  /** Keeps requests away while the server is out of reach or starts; absent: nothing does. */
+  /** Blocks requests while the server is unreachable or starting; if absent, nothing does. */
   readonly guard?: StartGuard
 }
 
-/** Moving a large checkpoint out takes seconds. */
+/** Unloading a large checkpoint takes seconds. */
 const unloadTimeoutMs = 30_000
 
 /**
@@ -62,11 +62,11 @@ const unloadTimeoutMs = 30_000
  */
 const smallCallConnections = { connections: 8, idleMs: 4000 }
 
-/** Makes no call by itself. Throws a TypeError if the address is no URL. */
+/** Makes no call by itself. Throws a TypeError if the address is not a URL. */
 export function createA1111Client (address: ServerAddress, limits: ClientLimits = {}): A1111Client {
   const endpoint = endpointOf(address)
   const closing = new AbortController()
-  // Every call under way listens, and reading an inventory makes a dozen at once.
+  // Every open call listens, and reading an inventory makes a dozen at once.
   setMaxListeners(0, closing.signal)
   const running = new Set<Promise<GenerationAnswer>>()
   const policy = connectPolicyOf(address, limits)
@@ -102,7 +102,7 @@ export function createA1111Client (address: ServerAddress, limits: ClientLimits 
       const end = () => { socket.destroy() }
       closing.signal.addEventListener('abort', end, { once: true })
       socket.once('close', () => { closing.signal.removeEventListener('abort', end) })
-      // without a reader its end would not be heard
+      // without a reader its end would go unnoticed
       socket.resume().unref()
       return { stands: () => !socket.destroyed && socket.readable, close: end }
     },
@@ -114,7 +114,7 @@ export function createA1111Client (address: ServerAddress, limits: ClientLimits 
   }
 }
 
-/** How connections to a server are made. */
+/** The policy of connections to a server. */
 export function connectPolicyOf (
   address: ServerAddress,
   { connectTimeoutMs = 4500, resolve, guard }: Pick<ClientLimits, 'connectTimeoutMs' | 'resolve' | 'guard'> = {}
@@ -127,7 +127,7 @@ export function connectPolicyOf (
   }
 }
 
-/** An intermediate certificate will do too: some servers do not send theirs. */
+/** An intermediate certificate is enough: some servers do not send theirs. */
 function trustOf ({ ca, tlsVerify }: ServerAddress): TlsTrust {
   return {
     ...(ca === undefined ? {} : { secureContext: createSecureContext({ ca, allowPartialTrustChain: true }) }),
@@ -135,10 +135,10 @@ function trustOf ({ ca, tlsVerify }: ServerAddress): TlsTrust {
   }
 }
 
-/** Shorter ones are words as likely as secrets. */
+/** Shorter ones are as likely to be words as secrets. */
 const shortestSecret = 4
 
-/** Proxies like to echo what they got, and their words end up in states and jobs. */
+/** Proxies often echo requests, and their words appear in states and jobs. */
 function withoutSecret (address: ServerAddress, error: unknown): unknown {
   if (!(error instanceof GenerationFailure)) return error
   const { authorization } = endpointOf(address).headers
@@ -154,7 +154,7 @@ function withoutSecret (address: ServerAddress, error: unknown): unknown {
   return new GenerationFailure(failureClass, code, message, { cause, mayBeRunning, isFinal, retryAfterMs, answer })
 }
 
-/** All texts in a JSON value, names of fields among them. */
+/** All texts in a JSON value, including names of fields. */
 function textsWithin (value: unknown): string[] {
   if (typeof value === 'string') return [value]
   if (typeof value !== 'object' || value === null) return []

@@ -78,7 +78,7 @@ function resolvePair (
   }
 }
 
-/** The one name that a server from before schedulers has for both. */
+/** The single name for both at a server from before schedulers. */
 function jointName (sampler: string, scheduler: string, inventory: Inventory): string | null {
   if (!inventory.missing.includes('schedulers')) return null
   return findSampler(`${sampler} ${scheduler}`, inventory)?.sampler ?? null
@@ -87,16 +87,16 @@ function jointName (sampler: string, scheduler: string, inventory: Inventory): s
 /** Forge's own word for the modules of the first pass. */
 const sameModules = 'Use same choices'
 const isSameModules = (text: string) => text.trim().toLowerCase() === sameModules.toLowerCase()
-/** What menus call no module of its own. */
+/** Menu words for no separate module. */
 const isNoModule = (text: string) => /^(none|automatic|built[ -]?in)?$/i.test(text.trim())
 
 /**
- * Whether a server can do what is asked, and how it calls everything. A1111 answers 200 with another picture when a
- * checkpoint, sampler or LoRA is unknown to it, so the names are looked up first. Lists that the server does not
- * offer are not checked.
- * @param noteMissing told of the lists in which a name was not found
- * @throws ServiceError 422 with `field` and `nearest` for a name that is missing, unless it may be left out;
- * `server_capability` when the server does not offer the route for it
+ * Checks whether a server can run a request, and finds its own names for everything. A1111 answers 200 with another
+ * image if it does not know a checkpoint, sampler or LoRA, so the names are looked up first. Lists that the server does
+ * not offer are not checked.
+ * @param noteMissing gets the lists in which a name was not found
+ * @throws ServiceError 422 with `field` and `nearest` for a missing name, unless it can be omitted; `server_capability`
+ * if the server does not offer the route for it
  */
 export function checkCompatibility (
   request: CompatibilityRequest, server: CheckedServer, onMissing: OnMissing,
@@ -165,7 +165,7 @@ export function checkCompatibility (
     return { ...ofBoth, override_settings: withModuleList(named, 'forge_additional_modules', field) }
   }
 
-  /** A list of VAEs and text encoders; an empty one takes those inside the checkpoint, so it is not to become empty. */
+  /** A list of VAEs and text encoders; an empty one means those inside the checkpoint, so it must not become empty. */
   function withModuleList<Of extends Readonly<Record<string, unknown>>> (object: Of, name: string, field: string): Of {
     const list: unknown = object[name]
     if (!Array.isArray(list)) return object
@@ -197,7 +197,7 @@ export function checkCompatibility (
   }
 
   function loraOf (wanted: string, field: string): string | null {
-    // a name that the server knows stays as it is written, also in the answer
+    // a name that the server knows stays as written, also in the answer
     const known = inventory.loras.find(({ name, alias }) => name === wanted || alias === wanted)
     if (known !== undefined && rulesOf(traits).loraName(known) === known.name) return wanted
     const candidates = inventory.loras.map(({ name }) => name)
@@ -239,14 +239,16 @@ export function checkCompatibility (
   }
 }
 
-/** A server's own defaults where A1111's stand only because the client named none. */
+/** Replaces A1111's defaults with the server's own if the client named no value. */
 function withOwnDefaults ({ parameters, unnamed = [] }: CompatibilityRequest, rules: ServerKindRules): A1111Parameters {
   const left = rules.defaultSampler === null && unnamed.includes('sampler_name') ? ['sampler_name', 'scheduler'] : []
   const kept = Object.entries(parameters).filter(([name]) => !left.includes(name))
   return { ...Object.fromEntries(kept), ...picked(rules.defaults, unnamed as A1111ParameterName[]) }
 }
 
-/** A word for the schedule, where there is none apart from the sampler's name, and it cannot be told by that either. */
+/**
+ * A warning for the schedule, if the server has none apart from the sampler's name, and that cannot express it either.
+ */
 function withoutSchedulers (
   given: A1111Parameters, inventory: Inventory, warn: (warning: Warning) => void
 ): A1111Parameters {
@@ -261,7 +263,7 @@ function withoutSchedulers (
   }, given)
 }
 
-/** The object with one text exchanged; null takes it out. Anything but text stays. */
+/** The object with one text replaced; null removes it. Other values stay. */
 function replaced<Of extends Readonly<Record<string, unknown>>> (
   object: Of, name: string, exchange: (text: string) => string | null
 ): Of {

@@ -6,13 +6,13 @@ import type { GenerationFailure, ServerAddress } from './types.ts'
 
 /** A server's address as requests need it. */
 export interface Endpoint {
-  /** The address on the server of one of A1111's own paths, which begin with a slash. */
+  /** The address of one of A1111's own paths, which begin with a slash, on the server. */
   readonly urlOf: (path: string) => URL
   /** Sent with every request. */
   readonly headers: Readonly<Record<string, string>>
 }
 
-/** Throws a TypeError if `baseUrl` is no URL. */
+/** Throws a TypeError if `baseUrl` is not a URL. */
 export function endpointOf ({ baseUrl, username, password, bearer, headers: own }: ServerAddress): Endpoint {
   const url = new URL(baseUrl)
   const base = `${url.origin}${withoutTrailing(url.pathname, '/')}`
@@ -30,10 +30,10 @@ export function endpointOf ({ baseUrl, username, password, bearer, headers: own 
 
 type FailureInPhase = (phase: CallPhase) => GenerationFailure
 
-/** One signal out of a caller's, a time limit and the client's own end, that leaves nothing behind. */
+/** Joins a caller's signal, a time limit and the closing of the client in one signal, without leaks. */
 export interface CallLimit {
   readonly signal: AbortSignal
-  /** What ended a call that had come so far; null while `signal` has not fired. */
+  /** The reason why a call ended in this phase; null while `signal` has not fired. */
   failure (phase: CallPhase): GenerationFailure | null
   /** Removes the timer and every listener. */
   release (): void
@@ -41,7 +41,7 @@ export interface CallLimit {
 
 /**
  * @param timeoutMs milliseconds from now, at most 2^31 - 1
- * @param late what it means when they are over
+ * @param late the failure once they are over
  * @param closed fires when the client is closed
  * @param cancelled the caller's own signal
  */
@@ -73,27 +73,27 @@ export function limitCall (
   }
 }
 
-/** Keeps requests away from servers that are out of reach or starting: an A1111 that is starting ends by one. */
+/** Blocks requests to servers that are unreachable or starting: a request can crash an A1111 that is starting. */
 export interface StartGuard {
   /**
-   * Resolves when a request may be sent now; what becomes of it is to be told.
-   * @throws GenerationFailure why none may, with the time after which it is worth another try
+   * Resolves when a request can be sent; the caller must report its outcome.
+   * @throws GenerationFailure with the reason why none can be sent, and the time after which to retry
    */
   enter (request: Pick<HttpRequest, 'url' | 'method' | 'signal'>): Promise<Visit>
-  /** Called before each connection, for which a request may have waited since it was let in. @throws as `enter` */
+  /** Called before each connection, since a request can have waited after it was admitted. @throws as `enter` */
   admit (destination: Destination): void
 }
 
-/** One request that was let in. */
+/** One admitted request. */
 export interface Visit {
   answered (status: number): Promise<void>
-  /** No answer came, or it broke off. */
+  /** No answer came, or it was cut off. */
   failed (error: unknown): Promise<void>
   /** Ended by ourselves. */
   left (): void
 }
 
-/** The same client, whose requests the guard lets in one by one. */
+/** The same client, with each request admitted by the guard. */
 export function guardedHttp (http: HttpClient, guard: StartGuard | undefined): HttpClient {
   if (guard === undefined) return http
   return {
@@ -117,7 +117,7 @@ export function guardedHttp (http: HttpClient, guard: StartGuard | undefined): H
   }
 }
 
-/** An answer that nobody wants to read to its end, such as a web page, is ended by ourselves: the server is well. */
+/** We abort an answer that is not worth reading to its end, such as a web page: the server is well. */
 function isLeftUnread (error: Error): boolean {
   return ['ABORT_ERR', 'UND_ERR_ABORTED'].includes(String((error as NodeJS.ErrnoException).code))
 }

@@ -9,12 +9,12 @@ import type { Inventory } from './types.ts'
 /** One slider of a preprocessor. */
 interface Slider { readonly value: number, readonly least: number, readonly most: number }
 
-/** What `threshold_a` and `threshold_b` are for a preprocessor; absent where it has no such slider. */
+/** The meaning of `threshold_a` and `threshold_b` for a preprocessor; absent if it has no such slider. */
 export interface Thresholds { readonly a?: Slider, readonly b?: Slider }
 
 /**
- * Other names for what the extensions show: A1111's internal ones, which Forge does not know, and the short ones of
- * mobile clients. Where servers differ in a label, the first that is there counts.
+ * Other names for the labels of the extensions: A1111's internal ones, which Forge does not know, and the short ones of
+ * mobile clients. If servers differ in a label, the first one that exists counts.
  */
 const labels: Readonly<Record<string, readonly string[]>> = {
   anime_face_segment: ['seg_anime_face'],
@@ -49,7 +49,7 @@ const labels: Readonly<Record<string, readonly string[]>> = {
   tile: ['tile_resample']
 }
 
-/** A preprocessor by name, label, another name for it or its label without what stands in brackets; null if missing. */
+/** A preprocessor by name, label, another name for it or its label without the part in brackets; null if missing. */
 export function findControlNetModule (wanted: string, modules: readonly string[]): string | null {
   const plain = wanted.trim().toLowerCase()
   const others = Object.hasOwn(labels, plain) ? labels[plain] ?? [] : []
@@ -64,7 +64,7 @@ function slider (value: number, least: number, most: number): Slider {
 
 /**
  * Defaults and ranges of the sliders, by label (sd-webui-controlnet 1.1.455). Without a value, A1111 takes these; Forge
- * cuts fractions off and turns them into 0, and takes values beyond a range as they are.
+ * truncates fractions to 0, and accepts values beyond a range.
  */
 const sliders: ReadonlyArray<readonly [RegExp, Thresholds]> = [
   [/^canny$/, { a: slider(100, 1, 255), b: slider(200, 1, 255) }],
@@ -89,7 +89,7 @@ export function thresholdsOf (module: string): Thresholds {
   return sliders.find(([name]) => name.test(module.trim().toLowerCase()))?.[1] ?? {}
 }
 
-/** The value for a slider where it fits, else the preprocessor's default; undefined without a slider. */
+/** The value for a slider if it is valid, else the preprocessor's default; undefined without a slider. */
 export function thresholdValue (given: unknown, slider: Slider | undefined): number | undefined {
   if (slider === undefined) return undefined
   const value = typeof given === 'string' && given.trim() !== '' ? Number(given) : given
@@ -98,7 +98,7 @@ export function thresholdValue (given: unknown, slider: Slider | undefined): num
 
 type Unit = Readonly<Record<string, unknown>>
 
-/** What stands for a choice: its number in old versions, and its words in present ones. */
+/** Forms of a choice: its number in old versions, and its words in present ones. */
 const choices: Readonly<Record<string, readonly string[]>> = {
   control_mode: ['Balanced', 'My prompt is more important', 'ControlNet is more important'],
   resize_mode: ['Just Resize', 'Crop and Resize', 'Resize and Fill'],
@@ -114,10 +114,10 @@ const oldWords: Readonly<Record<string, string>> = {
 }
 
 /**
- * A unit in the words that A1111's extension (from 1.1.448 on) and Forge have in common, however a client writes it.
- * A1111 fails the whole request for a number in place of a word; Forge takes it for the first choice, and neither sees
- * a picture in `input_image` nor a mask in `mask`.
- * @throws ServiceError `invalid_field_value` naming what no version takes
+ * A unit in the words that A1111's extension (from 1.1.448 on) and Forge have in common, in any spelling of a client.
+ * A1111 fails the whole request for a number instead of a word; Forge treats it as the first choice, and neither reads
+ * an image in `input_image` or a mask in `mask`.
+ * @throws ServiceError `invalid_field_value` naming the value that no version accepts
  */
 export function commonUnit (unit: Unit, field: string): Record<string, unknown> {
   const { input_image: old, mask, lowvram, image: given, mask_image: maskImage, ...others } = unit
@@ -134,7 +134,9 @@ export function commonUnit (unit: Unit, field: string): Record<string, unknown> 
   })
 }
 
-/** A picture alone, `{ image, mask }` or `[image, mask]`; a list of several such stays, as only A1111 knows it. */
+/**
+ * An image alone, `{ image, mask }` or `[image, mask]`; a list of several stays as it is, since only A1111 knows it.
+ */
 function imageAndMask (given: unknown): { image: unknown, mask: unknown } {
   if (isRecord(given) && 'image' in given) return { image: given.image, mask: given.mask }
   if (Array.isArray(given) && given.length <= 2 && given.every(one => !isRecord(one) || !('image' in one))) {
@@ -170,10 +172,10 @@ function checkGuidance ({ guidance_start: start, guidance_end: end, weight }: Un
 
 type ControlNetLists = Pick<Inventory, 'controlNetModels' | 'controlNetModules' | 'controlNetUnits' | 'missing'>
 
-/** Titles under which the extension takes its units. */
+/** Titles under which the extension accepts its units. */
 const titles = new Set(['controlnet', 'sd_forge_controlnet'])
 
-/** The units in the parameters, as they stand there. */
+/** The units in the parameters, unchanged. */
 export function controlNetUnitsOf (given: A1111Parameters): ReadonlyArray<Readonly<Record<string, unknown>>> {
   return Object.entries(given.alwayson_scripts ?? {}).flatMap(([title, script]) => {
     const isTheirs = titles.has(title.toLowerCase()) && isRecord(script) && Array.isArray(script.args)
@@ -183,8 +185,8 @@ export function controlNetUnitsOf (given: A1111Parameters): ReadonlyArray<Readon
 
 /**
  * The parameters with every ControlNet unit that is switched on in the server's own words. A unit whose model is
- * missing fails inside the extension, and A1111 then answers 200 with a picture that nothing controlled; so it does
- * for units beyond the number that is set at the server.
+ * missing fails inside the extension, and A1111 then answers 200 with an uncontrolled image; the same happens to units
+ * beyond the number set at the server.
  */
 export function withControlNet (given: A1111Parameters, lists: ControlNetLists, resolve: ResolveName): A1111Parameters {
   const always = given.alwayson_scripts
@@ -202,7 +204,7 @@ export function withControlNet (given: A1111Parameters, lists: ControlNetLists, 
   return { ...given, alwayson_scripts: Object.fromEntries(scripts) as Record<string, unknown> }
 }
 
-/** Null for a unit that the server has no place for. */
+/** Null for a unit beyond the server's number. */
 function checkUnit (
   unit: Readonly<Record<string, unknown>>, field: string, index: number, lists: ControlNetLists, resolve: ResolveName
 ): Record<string, unknown> | null {
@@ -260,14 +262,14 @@ function moduleOf (wanted: unknown, field: string, lists: ControlNetLists, resol
   }) ?? nothing
 }
 
-/** Modules are given by their label too where clients read `alias_names`, so only text that says something counts. */
+/** Clients that read `alias_names` give modules by their label, so only meaningful text counts. */
 function unnamed (value: unknown): boolean {
   return typeof value !== 'string' || value.trim() === '' || value.trim().toLowerCase() === 'none'
 }
 
 /**
- * With or without the hash that the extension writes behind a model's name, folder and ending; else the shortest name
- * that contains what is wanted, as A1111's extension finds it.
+ * Finds a model with or without the hash after its name, folder and ending; else the shortest name that contains the
+ * wanted text, like A1111's extension.
  */
 export function findControlNetModel (wanted: string, models: readonly string[]): string | null {
   const withoutHash = (name: string) => splitHash(name, 1).name

@@ -5,26 +5,26 @@ import { type ConnectPolicy, openConnection } from '../lib/http/connect.ts'
 import { guardedHttp, type StartGuard } from './connection.ts'
 import { GenerationFailure, type ServerAddress } from './types.ts'
 
-/** What a server showed when it was greeted by TLS. */
+/** The certificate that a server showed in a TLS handshake. */
 interface ShownCertificate {
-  /** Common name, or all that is said, of the holder and of the authority. */
+  /** Common name, or else the whole name, of the holder and of the authority. */
   readonly subject: string
   readonly issuer: string
   /** Names and addresses that it is for. */
   readonly names: string
   readonly validFrom: string
   readonly validTo: string
-  /** The last authority that the server names, which is not sent itself as a rule. */
+  /** The last authority that the server names; its certificate is usually not sent. */
   readonly authority: string
   /** Whether the server sends the certificate of the issuer too. */
   readonly sendsIssuer: boolean
-  /** Whether the certificate says where that of its issuer can be had, as those of public authorities do. */
+  /** Whether the certificate links to that of its issuer, like those of public authorities. */
   readonly namesIssuer: boolean
 }
 
 /**
- * The certificate of whatever listens there, whether it is to be trusted or not; null where no TLS is spoken. Nothing
- * is sent on the connection.
+ * The certificate of the listening server, trusted or not; null if it does not use TLS. Nothing is sent on the
+ * connection.
  */
 async function lookAtCertificate (url: URL, policy: ConnectPolicy): Promise<ShownCertificate | null> {
   const host = url.hostname.replace(/^\[|\]$/g, '')
@@ -57,16 +57,16 @@ function nameIn (text = ''): string {
   return /^CN=(.*)$/m.exec(text)?.[1] ?? text.split('\n').join(', ')
 }
 
-/** How plain http shows at a port that speaks TLS: closed at once, bytes that are no HTTP, or an error page. */
+/** How a TLS port answers plain http: it closes at once, sends bytes that are not HTTP, or sends an error page. */
 const asPlainHttpAtTls = ['not_http', 'connection_lost', 'request_rejected', 'bad_gateway']
 const asTlsAtPlainHttp = ['not_https', 'connection_lost']
 
-/** Time for a further look, in milliseconds. */
+/** Time for a further probe, in milliseconds. */
 const lookMs = 2000
 
 /**
- * Looks at the server once more where a connection failed for a reason that its certificate or protocol may explain,
- * and says what to change. Sends it neither headers nor passwords.
+ * Probes the server again if its certificate or protocol can explain a failed connection, and says what to change.
+ * Sends neither headers nor passwords.
  */
 export async function explainFailure (
   failure: GenerationFailure, { baseUrl, ca }: ServerAddress, policy: ConnectPolicy, guard?: StartGuard
@@ -96,7 +96,7 @@ export async function explainFailure (
     case 'certificate_wrong_host': return more(`It is for: ${names}.`)
     case 'certificate_unverified':
     case 'certificate_unknown_issuer':
-      // Private authorities seldom have intermediate ones, and public ones always tell where those are.
+      // Private authorities seldom have intermediate ones, and public ones always link to them.
       if (!sendsIssuer && (namesIssuer || ca !== undefined)) return intermediateMissing(failure, shown, ca)
       return more(`The certificate "${subject}" was issued by "${issuer}"` +
         `${authority === issuer ? '' : `, that by "${authority}"`}.`)

@@ -9,8 +9,8 @@ import { findListed } from './names.ts'
 import type { NormalisedParameters } from './parameters.ts'
 
 /**
- * What A1111's extras do with finished pictures, in the words of its API (`ExtrasBaseRequest` of 1.10): enlarge them by
- * one or two upscalers, and restore faces.
+ * A1111's work on finished images, in the words of its API (`ExtrasBaseRequest` of 1.10): enlarge them by one or two
+ * upscalers, and restore faces.
  */
 const ExtrasParameters = Type.Object({
   init_images: Type.Array(Type.String(), { maxItems: 16 }),
@@ -30,11 +30,11 @@ const ExtrasParameters = Type.Object({
 const rules = fieldRules(ExtrasParameters)
 const sentAlong = Object.keys(ExtrasParameters.properties).filter(name => name !== 'init_images')
 const noUpscaler = 'None'
-/** Taken where none is named, the first that the server has; the last is A1111's own and always there. */
+/** Default upscalers, the first that the server has; the last is A1111's own and always exists. */
 const defaultUpscalers = ['R-ESRGAN 4x+', 'RealESRGAN_x4plus', 'ESRGAN_4x', 'Lanczos']
 
 /**
- * Reads what is to be done with pictures.
+ * Reads the requested work on images.
  * @throws ServiceError `invalid_field_value`, `missing_required_field` or `unsupported_parameter`, naming the field
  */
 export function normaliseExtras (given: unknown): NormalisedParameters {
@@ -46,7 +46,7 @@ export function normaliseExtras (given: unknown): NormalisedParameters {
     throw new ServiceError('missing_required_field', 'Enlarging needs a picture in init_images.', { field: 'init_images' })
   }
   refuseImageAddresses(read)
-  // As many answers are expected as pictures are sent.
+  // One image is expected for each image sent.
   return { mode: 'extras', parameters: { ...read, batch_size: images.length }, checkpoint: null, hints: {}, warnings: [] }
 }
 

@@ -3,9 +3,9 @@ import { exhaustionOf } from '../lib/http/client.ts'
 import { fieldsOf, type JsonObject, objectOf, textOf } from '../lib/json-values.ts'
 import { type FailureClass, GenerationFailure } from './types.ts'
 
-/** What an A1111-like server says about its error. */
+/** The error that an A1111-like server reports. */
 export interface ServerError {
-  /** Python's class of the exception; null where the server said none. */
+  /** Python's class of the exception; null if the server named none. */
   readonly className: string | null
   /** Its message in a line or two, without a closing full stop. */
   readonly message: string
@@ -15,11 +15,11 @@ const longestMessage = 500
 const longestList = 5
 
 /**
- * Reads an error body in any of the known shapes: A1111's `{error, detail, body, errors}`, Forge's
- * `{error, detail, body, message}`, FastAPI's `{detail}` with a sentence or pydantic's list, sd.cpp's
- * `{error, message}`, and SD.Next's bare text.
+ * Reads an error body in any of the known shapes: A1111's `{error, detail, body, errors}`, Forge's `{error, detail,
+ * body, message}`, FastAPI's `{detail}` with a sentence or pydantic's list, sd.cpp's `{error, message}`, and SD.Next's
+ * bare text.
  *
- * @returns null where the text is none of these
+ * @returns null if the text is none of these
  */
 function readServerError (text: string): ServerError | null {
   let body: unknown
@@ -28,13 +28,13 @@ function readServerError (text: string): ServerError | null {
   } catch {
     return null
   }
-  // SD.Next says some errors as a text alone.
+  // SD.Next reports some errors as text only.
   if (typeof body === 'string' && body.trim() !== '') return { className: null, message: tidy(body) }
   const fields = objectOf(body)
   return fields === null ? null : serverErrorOf(fields)
 }
 
-/** The error that an already parsed object tells of, in the same shapes. */
+/** The error in an already parsed object, in the same shapes. */
 export function serverErrorOf (body: JsonObject): ServerError | null {
   const { error, detail, errors, message } = body
   const isClass = typeof error === 'string' && /^[A-Za-z_][\w.]*$/.test(error)
@@ -45,7 +45,7 @@ export function serverErrorOf (body: JsonObject): ServerError | null {
   return found === undefined ? null : { className, message: tidy(found) }
 }
 
-/** Rules for status 500, in this order; the first that fits decides. Sources: A1111 1.10.1, Forge, torch. */
+/** Rules for status 500, in this order; the first match decides. Sources: A1111 1.10.1, Forge, torch. */
 const rules: ReadonlyArray<{
   readonly names?: RegExp
   readonly words?: RegExp
@@ -75,7 +75,7 @@ const rules: ReadonlyArray<{
   },
   {
     names: /^(ZeroDivisionError|IndexError|AssertionError|TypeError|KeyError|ValueError|AttributeError|NameError|UnboundLocalError|UnidentifiedImageError|DecompressionBombError)$/,
-    // RuntimeError and Exception stand for everything; these messages of theirs follow from the request alone
+    // RuntimeError and Exception can mean anything; these messages of theirs follow only from the request
     words: /invalid encoded image|could not find (upscaler|checkpoint)|bad number of images|negative dimension|must be non-negative|no elements|unpacking long|expected \dd|shapes? .*(invalid|cannot be multiplied|must match)|cannot reshape|sizes? of tensors?|given groups=\d|expected input.*channels|kernel size can't be greater|did not find .+ in prompt/i,
     failureClass: 'request',
     code: 'request_failed',
@@ -83,7 +83,7 @@ const rules: ReadonlyArray<{
   }
 ]
 
-/** The failure behind a status 500: "retry" would be wrong for most of them, so each known one is named. */
+/** The failure of a status 500: "retry" would be wrong for most of them, so each known one is named. */
 function classifyServerError (said: ServerError | null, status: number): GenerationFailure {
   if (said === null) {
     return new GenerationFailure('passing', 'server_error', `The server failed without saying why (status ${status}).`)
@@ -138,7 +138,7 @@ const connectFailures: Readonly<Record<string, readonly [code: string, sentence:
 
 const giveItsCa = 'Give that certificate in PEM as ca of the server, or set its tls_verify to false.'
 
-/** Each says what is wrong with the certificate, and what helps. */
+/** Each says what is wrong with the certificate, and how to fix it. */
 const certificateFailures: Readonly<Record<string, readonly [code: string, sentence: string]>> = {
   DEPTH_ZERO_SELF_SIGNED_CERT: ['certificate_self_signed',
     `The server's certificate is self-signed. ${giveItsCa}`],
@@ -163,16 +163,16 @@ const certificateFailures: Readonly<Record<string, readonly [code: string, sente
 }
 const sameAs: Readonly<Record<string, string>> = { UNABLE_TO_GET_ISSUER_CERT: 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY' }
 
-/** What TLS says to an answer that is no TLS. */
+/** TLS errors for an answer that is not TLS. */
 const notTls = /^(EPROTO|ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST|UNSUPPORTED_PROTOCOL|BAD_RECORD_TYPE))$/
 
 /**
  * The failure behind an error of the connection.
  *
  * A connection that breaks while a generation runs is the server's fault (`server-down`, `connection_lost`), not a
- * passing one: its process died or the network did, so the server is looked at before anything more is sent to it,
- * and the job loses no attempt. `mayBeRunning` is true, since A1111 works on after a lost connection. One that
- * breaks within the answer costs an attempt (`passing`, `truncated_answer`): the generation is over by then.
+ * temporary one: its process or the network died, so the server is probed before anything more is sent to it, and the
+ * job loses no attempt. `mayBeRunning` is true, since A1111 continues after a lost connection. A break within the
+ * answer costs an attempt (`passing`, `truncated_answer`): the generation is over by then.
  */
 export function connectionFailure (error: unknown, phase: CallPhase): GenerationFailure {
   if (error instanceof GenerationFailure) return error
@@ -210,7 +210,7 @@ export function connectionFailure (error: unknown, phase: CallPhase): Generation
     { cause: error, mayBeRunning: phase === 'waiting' })
 }
 
-/** The job's deadline passed; A1111 generates on if the request had reached it. */
+/** The job's deadline passed; A1111 continues to generate if the request had reached it. */
 export function deadlinePassed (phase: CallPhase): GenerationFailure {
   return new GenerationFailure('timeout', 'deadline_passed', 'The server did not finish the generation in time.',
     { mayBeRunning: phase === 'waiting' })
@@ -221,12 +221,12 @@ export function slowAnswer (timeoutMs: number): GenerationFailure {
   return new GenerationFailure('server-down', 'answer_timeout', `The server gave no answer within ${timeoutMs} ms.`)
 }
 
-/** Our own signal ended the call. */
+/** Our own signal aborted the call. */
 export function callCancelled (phase: CallPhase): GenerationFailure {
   return new GenerationFailure('cancelled', 'cancelled', 'The call was cancelled.', { mayBeRunning: phase === 'waiting' })
 }
 
-/** The client was closed under the call. */
+/** The client was closed during the call. */
 export function clientClosed (phase: CallPhase): GenerationFailure {
   return new GenerationFailure('cancelled', 'client_closed', 'The connection to the server was closed by this service.',
     { mayBeRunning: phase === 'waiting' })
@@ -236,7 +236,7 @@ export function truncatedAnswer (options: ErrorOptions = {}): GenerationFailure 
   return new GenerationFailure('passing', 'truncated_answer', 'The server\'s answer broke off.', options)
 }
 
-/** An HTML page, whatever its status: something in front of the server speaks in its place. */
+/** An HTML page, whatever its status: a proxy in front of the server answers instead of it. */
 export function htmlAnswer (status: number): GenerationFailure {
   return new GenerationFailure('server-down', 'bad_gateway', `A web page arrived instead of the server's answer (status ${status}); is a proxy in front of it?`,
     { mayBeRunning: isGatewayTimeout(status) })
@@ -254,15 +254,15 @@ export function corruptImage (reason: string): GenerationFailure {
   return new GenerationFailure('bad-answer', 'corrupt_image', `An image in the server's answer is corrupt: ${reason}.`)
 }
 
-/** Whether a status means that all went well: some servers answer 204 to what they have nothing to say about. */
+/** Whether a status means success: some servers answer 204 if they have nothing to report. */
 export function isSuccess (status: number): boolean {
   return status >= 200 && status < 300
 }
 
 /**
- * The failure behind an answer whose status is no success.
+ * The failure of an answer without a success status.
  *
- * @param body the answer's text, as much of it as was read
+ * @param body the part of the answer's text that was read
  * @param retryAfter the header of that name
  */
 export function statusFailure (
@@ -278,7 +278,7 @@ export function statusFailure (
       `The server does not accept our credentials${said === null ? '' : `: ${said.message}`}.`)
   }
   if (status === 404 && (said === null || said.message === 'Not Found')) {
-    // A1111 mounts its API some seconds after it listens, so this is not held against the job
+    // A1111 mounts its API some seconds after it listens, so this does not count against the job
     return new GenerationFailure('server-down', 'route_missing', 'The server does not offer this route; is it starting, or running without --api?')
   }
   if (status === 405) {
@@ -313,7 +313,7 @@ export function unexpectedStatus (status: number, options: ErrorOptions = {}): G
     options)
 }
 
-/** Taken where a server turns requests away without a word on how long, in milliseconds. */
+/** Default wait if a server rejects requests without a Retry-After, in milliseconds. */
 const defaultWait = 10_000
 const longestWait = 600_000
 
@@ -324,7 +324,7 @@ function waitOf (retryAfter: string | undefined): number {
   return Number.isNaN(wait) ? defaultWait : Math.min(longestWait, Math.max(0, wait))
 }
 
-/** Whether the server, or something in front of it, asks for fewer requests. */
+/** Whether the server, or a proxy in front of it, asks for fewer requests. */
 export function isRateLimit (error: unknown): error is GenerationFailure & { readonly retryAfterMs: number } {
   return error instanceof GenerationFailure && error.code === 'server_busy' && error.retryAfterMs !== null
 }
@@ -334,10 +334,10 @@ export function isMissing (error: unknown): boolean {
   return error instanceof GenerationFailure && (error.code === 'route_missing' || error.code === 'method_not_allowed')
 }
 
-/** What a server, or something in front of it, does at one route although it has answered at another. */
+/** Failures of a server, or a proxy in front of it, at one route although another route has answered. */
 const ofOneRoute = new Set(['bad_gateway', 'redirected', 'not_http'])
 
-/** Whether a failure says something about that route alone. */
+/** Whether a failure concerns only that route. */
 export function isOfOneRoute (error: unknown): boolean {
   if (!(error instanceof GenerationFailure)) return false
   const { failureClass, code } = error
@@ -345,7 +345,7 @@ export function isOfOneRoute (error: unknown): boolean {
   return failureClass !== 'cancelled' && failureClass !== 'internal'
 }
 
-/** undici leaves out the code of some. */
+/** undici omits the code of some. */
 function isParserError (error: unknown): boolean {
   return error instanceof Error && error.name === 'HTTPParserError'
 }
@@ -355,7 +355,7 @@ function isGatewayTimeout (status: number): boolean {
   return status === 408 || status === 504 || status === 524
 }
 
-/** The most telling `code` of an error, its cause or, where several addresses were tried, its parts. */
+/** The most specific `code` of an error, its cause or, if several addresses were tried, its parts. */
 function codeOf (error: unknown): string {
   if (!(error instanceof Error)) return ''
   if (error instanceof AggregateError) {
@@ -365,7 +365,7 @@ function codeOf (error: unknown): string {
   return codeOf(error.cause)
 }
 
-/** The server still answers, but what it was drawing does not move any more. */
+/** The server still answers, but its generation has stalled. */
 export function stalled (seconds: number): GenerationFailure {
   return new GenerationFailure('server-down', 'stalled', `The generation has not moved for ${seconds} s.`,
     { mayBeRunning: true })

@@ -5,20 +5,20 @@ import { type Sentence, ServiceError } from '../lib/errors.ts'
 import { stringifyJson } from '../lib/exact-json.ts'
 import { largestSeed, readInteger } from '../lib/seeds.ts'
 
-/** What a field takes. */
+/** The rule of a field's value. */
 export interface FieldRule {
   readonly kind: 'integer' | 'seed' | 'number' | 'boolean' | 'string' | 'array' | 'object'
   readonly minimum?: number | bigint
   readonly maximum?: number | bigint
-  /** What A1111's own interface offers; it takes more. */
+  /** The range that A1111's own interface offers; its API accepts more. */
   readonly usual?: readonly [least: number, most: number]
-  /** Of a text, in characters; of a list, in items. */
+  /** Maximum length: of a text in characters, of a list in items. */
   readonly longest?: number
 }
 
 export type FieldRules = ReadonlyMap<string, FieldRule>
 
-/** The rules that a schema of plain fields states, so that what is documented is what is enforced. */
+/** The rules in a schema of plain fields, so that the documented rules are the enforced ones. */
 export function fieldRules (schema: TObject): FieldRules {
   return new Map(Object.entries(schema.properties).map(([name, field]) => [name, {
     kind: field.type as FieldRule['kind'],
@@ -32,12 +32,12 @@ export function fieldRules (schema: TObject): FieldRules {
   }]))
 }
 
-/** The rule without bounds of numbers, for callers who want to hear the server's own judgement of them. */
+/** The rule without bounds of numbers, for clients that want the server's own judgement of them. */
 export function withoutBounds ({ minimum, maximum, ...rule }: FieldRule): FieldRule {
   return rule
 }
 
-/** What is said of a number that A1111's own interface does not offer; null for any other value. */
+/** The warning for a number that A1111's own interface does not offer; null for any other value. */
 export function warningOfRange (field: string, value: unknown, { usual }: FieldRule): Warning | null {
   if (usual === undefined || typeof value !== 'number' || (value >= usual[0] && value <= usual[1])) return null
   const [least, most] = usual
@@ -50,7 +50,7 @@ export function definedOnly<Value> (values: Readonly<Record<string, Value | unde
   return Object.fromEntries(Object.entries(values).filter((entry): entry is [string, Value] => entry[1] !== undefined))
 }
 
-/** Those of the named values that are defined. */
+/** The named values that are defined. */
 export function picked (values: Readonly<Record<string, unknown>>, names: readonly string[]): Record<string, unknown> {
   return definedOnly<unknown>(Object.fromEntries(names.map(name => [name, values[name]])))
 }
@@ -59,12 +59,12 @@ export function isRecord (value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** Whether nothing was said: absent, null or blank text. */
+/** Whether a value is unset: absent, null or blank text. */
 export function isUnset (value: unknown): boolean {
   return value === undefined || value === null || (typeof value === 'string' && value.trim() === '')
 }
 
-/** Whether nothing was chosen: unset, or one of the words by which A1111's own menus say so. */
+/** Whether nothing was chosen: unset, or a word for nothing in A1111's own menus. */
 export function isUnchosen (value: unknown): boolean {
   return isUnset(value) || (typeof value === 'string' && noChoice.test(value.trim()))
 }
@@ -77,9 +77,9 @@ export function invalidField (field: string, sentence: Sentence): ServiceError {
 }
 
 /**
- * A value as its rule wants it. As A1111 does, it understands numbers and flags written as text, 0 and 1 for flags
- * and a single value for a list; unlike A1111 it refuses fractions where whole numbers are meant.
- * @throws ServiceError `invalid_field_value` naming the field and what is allowed
+ * A value converted by its rule. Like A1111, it accepts numbers and flags as text, 0 and 1 for flags, and a single
+ * value for a list; unlike A1111 it refuses fractions for whole numbers.
+ * @throws ServiceError `invalid_field_value` naming the field and the allowed values
  */
 export function readValue (field: string, value: unknown, rule: FieldRule): unknown {
   const read = readers[rule.kind](value, rule)
@@ -135,7 +135,7 @@ function isShortEnough (value: { readonly length: number }, { longest = Infinity
 function shown (value: unknown): string {
   if (Array.isArray(value)) return `a list of ${value.length}`
   if (isRecord(value)) return 'an object'
-  // JSON has no word for them
+  // JSON cannot express them
   const text = typeof value === 'number' && !Number.isFinite(value) ? String(value) : stringifyJson(value)
   return text.length > 60 ? `a text of ${String(value).length} characters` : text
 }

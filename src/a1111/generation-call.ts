@@ -14,19 +14,19 @@ import { type GenerationAnswer, GenerationFailure, type GenerationMode, type Ima
 export interface ImageDecoder {
   /** The bytes that this piece completes. Throws `corrupt_image`. */
   decode (text: Buffer): Buffer
-  /** The last bytes. Throws `corrupt_image` if the text may not end here, or held nothing. */
+  /** The last bytes. Throws `corrupt_image` if the text must not end here, or is empty. */
   end (): Buffer
 }
 
 const backslash = 0x5c
 const longestPrefix = 256
 const nothing = Buffer.alloc(0)
-/** JSON's short escapes that may stand in base64 text; white space is left out. */
+/** JSON's short escapes that can occur in base64 text; white space is dropped. */
 const shortEscapes: Readonly<Record<string, string>> = { '/': '/', n: '', r: '', t: '' }
 
 /**
- * Accepts what servers send: bare base64 or a data URL, JSON escapes, white space between, padding or none.
- * Node's own decoder skips what it does not understand, so a count of the bytes tells valid text from corrupt.
+ * Accepts all forms that servers send: bare base64 or a data URL, JSON escapes, white space, padding or none. Node's
+ * own decoder skips invalid characters, so a count of the bytes distinguishes valid text from corrupt.
  */
 function createImageDecoder (): ImageDecoder {
   let beforePrefix: Buffer | null = nothing
@@ -35,7 +35,7 @@ function createImageDecoder (): ImageDecoder {
   let padding = 0
   let decodedBytes = 0
 
-  /** The text after a `data:…,` prefix; null while it cannot be told yet. */
+  /** The text after a `data:…,` prefix; null while the prefix is incomplete. */
   function withoutPrefix (text: Buffer): Buffer | null {
     if (beforePrefix === null) return text
     const head = Buffer.concat([beforePrefix, text])
@@ -103,7 +103,7 @@ function createImageDecoder (): ImageDecoder {
     end () {
       let before: Buffer = nothing
       if (beforePrefix !== null) {
-        // too short to be told from a prefix so far; bytes of a real image are never that few, but valid they may be
+        // too short to distinguish from a prefix so far; no real image has so few bytes, but they can be valid
         const short = beforePrefix
         beforePrefix = null
         before = decode(short)
@@ -123,7 +123,7 @@ function createImageDecoder (): ImageDecoder {
 interface AnswerStreamOptions {
   /** Makes the sink of the image with this index, from 0. */
   readonly createSink: (index: number) => Promise<ImageSink>
-  /** Called for an entry of `images` that is no base64, in place of failing the whole answer. */
+  /** Called for an entry of `images` that is not base64, instead of failing the whole answer. */
   readonly onUnreadable?: (index: number, failure: GenerationFailure) => void
   /** Largest answer, images included. */
   readonly maxAnswerBytes: number
@@ -133,17 +133,17 @@ interface AnswerStreamOptions {
 const maxKeptBytes = 8 * 1024 * 1024
 
 /**
- * Reads the answer to a generation as it arrives: images go decoded into their sinks, no faster than these take
- * them, the rest is kept and parsed. Needs a few pieces of 64 KiB, however large the answer is. If anything fails,
- * the sink that is open is aborted; sinks that had ended stay ended, and whoever made them throws them away.
+ * Reads the answer to a generation as it arrives: decoded images go into their sinks at the sinks' speed; the rest is
+ * kept and parsed. Needs a few pieces of 64 KiB, however large the answer is. If anything fails, the sink that is open
+ * is aborted; sinks that had ended stay ended, and their creator discards them.
  *
  * @throws GenerationFailure `corrupt_image`, `answer_too_large`, `not_json`, `truncated_answer`, `no_images`,
- *   `error_in_answer`; and whatever a sink or the chunks throw, unchanged
+ *   `error_in_answer`; and errors of a sink or the chunks, unchanged
  */
 export async function readGenerationAnswer (
   chunks: AsyncIterable<Buffer>, { createSink, onUnreadable, maxAnswerBytes }: AnswerStreamOptions
 ): Promise<GenerationAnswer> {
-  /** Place of the image that is read in the list. */
+  /** Index of the current image in the list. */
   let index = 0
   const streamFilter = createJsonStreamFilter({
     dispositionOf (path, kind) {
@@ -162,7 +162,7 @@ export async function readGenerationAnswer (
     if (bytes.length > 0) await sink?.write(bytes)
   }
 
-  /** Decodes a piece; null where it is none and the caller takes that. */
+  /** Decodes a piece; null if it is invalid and the caller accepts that. */
   async function decoded (work: () => Buffer): Promise<Buffer | null> {
     try {
       return work()
@@ -241,7 +241,7 @@ export interface GenerationOptions extends AnswerStreamOptions {
   readonly signal?: AbortSignal
   /** Milliseconds from the call to the end of the answer; `deadline_passed` beyond. */
   readonly deadlineMs: number
-  /** Called once, when the connection stands and the request is being written: from now on it may run. */
+  /** Called once, when the connection is open and the request is being written: from now on it can run. */
   readonly onSent?: () => void
   /**
    * Called once, when the answer with the images begins: the server is done with it, however long the transfer takes.
@@ -251,13 +251,13 @@ export interface GenerationOptions extends AnswerStreamOptions {
 }
 
 /**
- * Sends one generation and reads its answer. Nothing but the deadline limits how long the server may be silent,
- * since A1111 says nothing until the images are done.
+ * Sends one generation and reads its answer. Only the deadline limits the server's silence, since A1111 sends nothing
+ * until the images are done.
  *
  * @param body the request as JSON text
- * @param http gives each request a connection of its own: a generation is not to be sent twice, so it must not meet a
+ * @param http gives each request a connection of its own: a generation must not be sent twice, so it must not use a
  *   kept connection that the server is just closing
- * @throws GenerationFailure; and whatever a sink throws, unchanged
+ * @throws GenerationFailure; and errors of a sink, unchanged
  */
 export async function callGeneration (
   endpoint: Endpoint, mode: GenerationMode, body: string | Buffer, options: GenerationOptions,
@@ -288,7 +288,7 @@ export async function callGeneration (
     }
     return await readGenerationAnswer(announcing(chunksOf(answer.body, toFailure), options.onAnswering), options)
       .catch((error: unknown) => {
-        // Such as 202 with the number of an order: a success for somebody, but no generation.
+        // Such as 202 with an order number: a success, but no generation.
         const isOther = answer.statusCode !== 200 && error instanceof GenerationFailure &&
           error.failureClass === 'bad-answer'
         throw isOther ? unexpectedStatus(answer.statusCode, { cause: error }) : error
@@ -298,7 +298,10 @@ export async function callGeneration (
   }
 }
 
-/** The chunks as they are. White space before an answer only keeps proxies awake while the server still draws. */
+/**
+ * The chunks unchanged. White space before an answer only keeps proxies from timing out while the server still
+ * generates.
+ */
 async function * announcing (chunks: AsyncIterable<Buffer>, onAnswering?: () => void): AsyncGenerator<Buffer> {
   let begun = false
   for await (const chunk of chunks) {

@@ -6,7 +6,7 @@ import { invalidField, isRecord } from './field-values.ts'
 
 type Parameters = Readonly<Record<string, unknown>>
 
-/** A picture inside parameters. */
+/** An image inside parameters. */
 export interface ImageLocation {
   /** Keys and indexes that lead to it. */
   readonly path: ReadonlyArray<string | number>
@@ -15,25 +15,25 @@ export interface ImageLocation {
   readonly image: string | MediaReference
 }
 
-/** Fields of the request that hold pictures and nothing else. */
+/** Fields of the request that hold only images. */
 const imageFields = new Set<string>(namesOf(A1111Parameters.properties, ({ isImage }) => isImage === true))
-/** Keys of ControlNet units, at any depth of a script's arguments, that hold pictures and nothing else. */
+/** Keys of ControlNet units, at any depth of a script's arguments, that hold only images. */
 const unitImageFields = new Set([
   'image', 'input_image', 'mask', 'mask_image', 'effective_region_mask', 'ipadapter_input', 'images'
 ])
 /** Base64 of the first bytes of PNG, JPEG, WebP (as RIFF), GIF, TIFF in both orders, BMP, and AVIF or HEIC. */
 const base64Start =
   /^(?:iVBORw0KGgo|\/9j\/|UklGR|R0lGOD|SUkqA|TU0AK|Qk[0-3][\w+/]{5}AAAA|AAAA[\w+/]{2}Z0eX[ABC][\w+/])/
-/** Shorter text is a word that happens to begin like a picture. */
+/** Shorter text is a word that begins like an image by chance. */
 const shortestImage = 64
 
-/** Calls the visitor with every picture in the parameters, base64 or reference, in a fixed order. */
+/** Calls the visitor with every image in the parameters, base64 or reference, in a fixed order. */
 export function visitImages (parameters: Parameters, visitor: (place: ImageLocation) => void): void {
   for (const [name, value] of Object.entries(parameters)) walk(value, [name], imageFields.has(name), visitor)
 }
 
 /**
- * @param inImageField whether every text below this place is a picture; elsewhere only those that look like one are
+ * @param inImageField whether every text below this path is an image; elsewhere only texts that look like one are
  */
 function walk (
   value: unknown, path: ReadonlyArray<string | number>, inImageField: boolean, visitor: (place: ImageLocation) => void
@@ -50,12 +50,12 @@ function walk (
   }
 }
 
-/** Whether a dotted name is that of a field which holds pictures only, or of one inside it. */
+/** Whether a dotted name belongs to a field that holds only images, or to a part of one. */
 export function isImageLocation (field: string): boolean {
   return imageFields.has(field.split('.')[0] ?? '')
 }
 
-/** Whether a text begins as pictures do; its first 64 characters decide. */
+/** Whether a text begins like an image; its first 64 characters decide. */
 export function looksLikeImage (text: string): boolean {
   if (text.length < shortestImage) return false
   const start = text.slice(0, shortestImage).trimStart()
@@ -66,8 +66,8 @@ export function looksLikeImage (text: string): boolean {
 const onlyBase64 = /^(?!\/\/)[a-z0-9+/_-]+=*$/i
 
 /**
- * A1111 fetches addresses that stand in image fields, from inside its network, and its extensions read paths.
- * Whether the rest really is a picture is found out when it is stored.
+ * A1111 fetches addresses in image fields from inside its network, and its extensions read paths. Whether other text
+ * really is an image is checked when it is stored.
  * @throws ServiceError `invalid_field_value` for an address or a path, or a reference that a client made up
  */
 export function refuseImageAddresses (parameters: Parameters): void {
@@ -78,7 +78,7 @@ export function refuseImageAddresses (parameters: Parameters): void {
   })
 }
 
-/** The parameters with every base64 picture replaced by a reference. Pictures are handled one after another. */
+/** The parameters with every base64 image replaced by a reference. Images are handled one after another. */
 export async function replaceImages (
   parameters: Parameters, store: (base64: string, field: string) => Promise<MediaReference>
 ): Promise<Record<string, unknown>> {
@@ -86,7 +86,7 @@ export async function replaceImages (
     typeof image === 'string' ? await store(image, field) : image)
 }
 
-/** The parameters with every reference replaced by the base64 of its picture. */
+/** The parameters with every reference replaced by the base64 of its image. */
 export async function insertImages (
   parameters: Parameters, load: (reference: MediaReference) => Promise<string>
 ): Promise<Record<string, unknown>> {
@@ -101,7 +101,7 @@ async function withImages (parameters: Parameters, other: (place: ImageLocation)
   return result as Record<string, unknown>
 }
 
-/** A copy that differs at one place only; everything beside the way to it is shared with the original. */
+/** A copy that differs only at one path; everything off the path is shared with the original. */
 function withValueAt (container: unknown, path: ReadonlyArray<string | number>, value: unknown): unknown {
   const [key, ...rest] = path
   if (key === undefined) return value

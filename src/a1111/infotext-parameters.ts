@@ -7,13 +7,13 @@ import { outputSize } from './limits.ts'
 import { bareName } from './names.ts'
 import { overrideRules } from './override-settings.ts'
 
-/** What A1111's `infotext` fills in img2img: its scripts' own fields and settings, but no prompt and no size. */
+/** Fields that A1111's `infotext` fills in img2img: its scripts' own fields and settings, but no prompt and no size. */
 export const filledInImg2img: readonly string[] = [
   'steps', 'sampler_name', 'sampler_index', 'scheduler', 'seed', 'subseed', 'subseed_strength', 'refiner_checkpoint',
   'refiner_switch_at', 'eta', 's_min_uncond', 's_churn', 's_tmin', 's_tmax', 's_noise', 'clip_skip', 'vae', 'override_settings'
 ]
 
-/** A1111's labels and the fields they fill; values are still text. Of several labels the first that is there counts. */
+/** A1111's labels and the fields they fill; values are still text. Of several labels the first one present counts. */
 const fieldsByLabel: ReadonlyArray<readonly [label: string, field: string]> = [
   ['Steps', 'steps'],
   ['Sampler', 'sampler_name'],
@@ -52,7 +52,7 @@ const fieldsByLabel: ReadonlyArray<readonly [label: string, field: string]> = [
   ['Noise multiplier', 'initial_noise_multiplier']
 ]
 
-/** Labels of what is a setting of the server to A1111 (`infotext=` in its shared_options.py). */
+/** Labels of values that A1111 keeps as settings of the server (`infotext=` in its shared_options.py). */
 const settingsByLabel: ReadonlyArray<readonly [label: string, setting: string]> = [
   ['ENSD', 'eta_noise_seed_delta'],
   ['RNG', 'randn_source'],
@@ -100,7 +100,7 @@ const hiresLabels = ['Hires upscale', 'Hires resize', 'Hires upscaler', 'Hires s
 
 type Lookup = (label: string) => string | undefined
 
-/** An infotext as fields of a submission, which are still to be normalised like any client's. */
+/** An infotext as fields of a submission, to be normalised like any client's. */
 export function toParameters ({ prompt, negativePrompt, fields }: Infotext): Record<string, unknown> {
   const byCase = new Map([...fields].map(([label, value]) => [label.toLowerCase(), value]))
   const find: Lookup = label => fields.get(label) ?? byCase.get(label.toLowerCase())
@@ -135,7 +135,7 @@ function chosen (find: Lookup): Record<string, unknown> {
   }))
 }
 
-/** Before prompts could name a hypernetwork, it stood among the parameters. */
+/** Before prompts could name a hypernetwork, it was one of the parameters. */
 function hypernetwork (find: Lookup): string {
   const name = find('Hypernet')
   return name === undefined || name === '' ? '' : `<hypernet:${name}:${find('Hypernet strength') ?? '1.0'}>`
@@ -151,10 +151,10 @@ function size (text: string | undefined, width: string, height: string): Record<
   return read === null ? {} : { [width]: String(read[0]), [height]: String(read[1]) }
 }
 
-/** Pixels of the first pass that old hires fix chose where 0x0 stands. */
+/** Pixels of the first pass that old hires fix chose for 0x0. */
 const firstPassPixels = 512 * 512
 
-/** Hires fix of the first A1111 named its first pass, and `Size` was that of the finished picture. */
+/** Hires fix of the first A1111 named its first pass, and `Size` was that of the finished image. */
 function oldHires (find: Lookup): Record<string, unknown> {
   const first = sidesOf(find('First pass size'))
   if (first === null) return {}
@@ -172,10 +172,10 @@ function modules (fields: Infotext['fields']): Record<string, unknown> {
 }
 
 export interface FittingOptions {
-  /** Where the text stood, for the warnings. */
+  /** The field of the text, for the warnings. */
   readonly field: string
   readonly rules: FieldRules
-  /** Where the server judges, it gets what the text says. */
+  /** If the server judges, it gets the values of the text. */
   readonly judge: 'here' | 'server'
   readonly warn: (warning: Warning) => void
 }
@@ -186,8 +186,8 @@ const decimal = /^\s*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?\s*$/i
 const maxShown = 40
 
 /**
- * Values of an infotext, each brought into the range of its field. Whoever wrote the text had another program with
- * other limits, so one odd value costs itself and not the whole job.
+ * Values of an infotext, each brought into the range of its field. The text can come from another program with other
+ * limits, so one odd value is dropped without failing the whole job.
  */
 export function fittingValues (
   fields: Readonly<Record<string, unknown>>, options: FittingOptions
@@ -197,7 +197,7 @@ export function fittingValues (
   return { ...fittingEach(plain, options), override_settings: overrides }
 }
 
-/** Beyond what A1111's interface offers, and still usual among other programs. */
+/** Ranges beyond A1111's interface that are usual in other programs. */
 const wider: Readonly<Record<string, FieldRule['usual']>> = {
   width: [8, 4096],
   height: [8, 4096],
@@ -240,7 +240,7 @@ function isReadable (name: string, value: unknown, rule: FieldRule): boolean {
   }
 }
 
-/** Undefined where the value is no number at all. */
+/** Undefined if the value is not a number. */
 function nearestOf (value: unknown, { kind, minimum, maximum }: FieldRule): number | bigint | undefined {
   if (kind === 'seed') {
     const seed = readInteger(value)
@@ -263,12 +263,12 @@ function shown (value: unknown): string {
 export interface OutputOptions {
   /** Names of the parameters that only a text gave. */
   readonly fromText: ReadonlySet<string>
-  /** Pixels that all images of the job may have together. */
+  /** Pixels that all images of the job can have together. */
   readonly maximumPixels: number
   readonly warn: (warning: Warning) => void
 }
 
-/** What a text asks for together, brought into reach: seeds that leave no room for all images, huge hires fixes. */
+/** Limits the combined values of a text: seeds too large for the number of images, huge hires fixes. */
 export function fittingOutput (
   parameters: A1111Parameters, { fromText, maximumPixels, warn }: OutputOptions
 ): A1111Parameters {
@@ -299,7 +299,7 @@ function fittingHires (
   return { ...parameters, hr_scale: scale, hr_resize_x: 0, hr_resize_y: 0 }
 }
 
-/** A setting of the server that shows in what it wrote into a picture. */
+/** A setting of the server that shows in an image's infotext. */
 export interface SettingMark {
   readonly label: string
   readonly setting: string
@@ -307,14 +307,14 @@ export interface SettingMark {
   readonly value: string | readonly string[]
 }
 
-/** What a generation was asked for. */
+/** The requested settings of a generation. */
 export interface AskedSettings {
   readonly parameters: Readonly<Record<string, unknown>>
   /** Settings that were sent along. */
   readonly sent: Readonly<Record<string, unknown>>
 }
 
-/** Labels beside those of `settingsByLabel`, and the field of a request that leaves the same. */
+/** Labels beside those of `settingsByLabel`, and the request field that leaves the same label. */
 const moreLabels: ReadonlyArray<readonly [label: string, setting: string, field?: string]> = [
   ['Clip skip', 'CLIP_stop_at_last_layers'],
   ['VAE', 'sd_vae'],
@@ -337,8 +337,8 @@ const labels: typeof moreLabels = [
 const modulesSetting = 'forge_additional_modules'
 
 /**
- * Settings that show in the first picture although nobody asked for them. Scripts ask for settings by themselves, so
- * that nothing can be told of a job with one.
+ * Settings that show in the first image although the request does not have them. Scripts override settings by
+ * themselves, so a job with a script proves nothing.
  */
 export function unaskedMarks (info: JsonObject, { parameters, sent }: AskedSettings): SettingMark[] {
   if (parameters.script_name !== undefined) return []
@@ -350,7 +350,7 @@ export function unaskedMarks (info: JsonObject, { parameters, sent }: AskedSetti
   for (const [label, setting, field = setting] of labels) {
     const value = fields.get(label)
     if (value === undefined || isAsked(setting) || isAsked(field)) continue
-    // the infotext says by which model
+    // the infotext names the model
     found.push({ label, setting, value: setting === 'face_restoration' ? 'true' : value })
   }
   const named = [...fields].filter(([label]) => /^Module \d+$/.test(label)).map(([, name]) => name)
@@ -358,7 +358,7 @@ export function unaskedMarks (info: JsonObject, { parameters, sent }: AskedSetti
   return found
 }
 
-/** Whether two values of a setting are the same, one of them perhaps as an infotext writes it. */
+/** Whether two values of a setting are equal, one possibly in the form of an infotext. */
 export function sameSetting (one: unknown, other: unknown): boolean {
   return plain(one) === plain(other)
 }

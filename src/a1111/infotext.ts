@@ -1,8 +1,8 @@
-/** Generation parameters as A1111 writes them into a picture, taken apart. */
+/** Generation parameters as A1111 writes them into an image, parsed. */
 export interface Infotext {
   readonly prompt: string
   readonly negativePrompt: string
-  /** What follows the prompts, by A1111's own labels such as `CFG scale`; quotes are gone. */
+  /** The parameters after the prompts, by A1111's own labels such as `CFG scale`; without quotes. */
   readonly fields: ReadonlyMap<string, string>
 }
 
@@ -11,7 +11,7 @@ type Pair = readonly [label: string, value: string]
 /** One line as `label: value, label: value`. */
 interface PairedLine {
   readonly pairs: readonly Pair[]
-  /** Parts between commas that are no pair. */
+  /** Parts between commas that are not a pair. */
   readonly others: number
 }
 
@@ -21,7 +21,7 @@ const number = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)$/
 const sides = /^\d+\s*[x×]\s*\d+$/i
 const hash = /^[0-9a-f]{8,64}$/i
 
-/** What shows that a line holds parameters: labels whose value can be checked. Prompts have labels as well. */
+/** Labels with checkable values, which show that a line holds parameters. Prompts have labels as well. */
 const checkedLabels: ReadonlyMap<string, RegExp> = new Map([
   ...['Steps', 'Seed', 'Variation seed', 'Clip skip', 'Hires steps', 'ENSD', 'Mask blur', 'Masked area padding', 'Batch size']
     .map(label => [label, wholeNumber] as const),
@@ -41,8 +41,8 @@ const templateLine = /^(?:Negative )?Template:/
 
 /**
  * Reads generation parameters: a prompt of any number of lines, a negative prompt likewise after `Negative prompt:`,
- * then `Steps: 20, Sampler: …`, where values with commas stand in quotes (or, as Civitai writes them, in brackets).
- * Text without parameters is all prompt.
+ * then `Steps: 20, Sampler: …`, with quotes (or, in Civitai's texts, brackets) around values with commas. Text without
+ * parameters is all prompt.
  */
 export function parseInfotext (text: string): Infotext {
   const lines = text.replace(/\r\n?/g, '\n').split('\n').map(line => line.trim())
@@ -61,7 +61,7 @@ export function parseInfotext (text: string): Infotext {
   }
 }
 
-/** The text that `parseInfotext` takes apart, with the quotes that A1111 sets. */
+/** The text that `parseInfotext` reads, with A1111's quotes. */
 export function writeInfotext ({ prompt, negativePrompt, fields }: Infotext): string {
   const quoted = (value: string) => /[,:\n]/.test(value) ? JSON.stringify(value) : value
   const parameters = [...fields].map(([label, value]) => `${label}: ${quoted(value)}`).join(', ')
@@ -88,7 +88,7 @@ function beginsWithFit (line: string): boolean {
   return first !== undefined && line.startsWith(first[0]) && (isChecked(first) || isLoose(first))
 }
 
-/** @param least labels that must have a value which fits */
+/** @param least labels that must have a valid value */
 function showsParameters ({ pairs, others }: PairedLine, least: number): boolean {
   const checked = pairs.filter(isChecked).length
   return checked > 0 && checked + pairs.filter(isLoose).length >= least && others <= pairs.length
@@ -102,7 +102,7 @@ function isLoose ([label, value]: Pair): boolean {
   return value !== '' && looseLabels.has(label.toLowerCase())
 }
 
-/** The first line says most; what others wrote below it only adds to it. */
+/** The first line counts most; lines below it only add to it. */
 function fieldsIn (lines: readonly string[]): Map<string, string> {
   const fields = new Map<string, string>()
   for (const line of lines) {
@@ -133,7 +133,7 @@ function pairsOf (text: string): PairedLine {
 /** Looks for the end of brackets that never close; more would take the square of the text's length. */
 const maxOpenBrackets = 16
 
-/** Where the comma is that ends `label: value`; one inside a quoted or bracketed value ends nothing. */
+/** Finds the comma that ends `label: value`, skipping commas in quoted or bracketed values. */
 function createPartReader (text: string): (start: number) => number {
   let openBrackets = 0
 
@@ -157,7 +157,7 @@ function createPartReader (text: string): (start: number) => number {
   }
 }
 
-/** Null where the text does not end there: A1111 then takes the quote for a sign like any other. */
+/** Null if the text does not end there: A1111 then treats the quote like any other character. */
 function endOfQuote (text: string, opening: number): number | null {
   let at = opening + 1
   while (at < text.length && text[at] !== '"') at += text[at] === '\\' ? 2 : 1

@@ -20,28 +20,28 @@ const smallList = 2 * 1000 ** 2
 const metadataTimeout = 600_000
 const atOnce = 50
 const checkpointPath = '/sdapi/v1/sd-models'
-/** A server with thousands of files on a network disk needs its time. */
+/** A server with thousands of files on a network disk needs more time. */
 const listCall: SmallCallOptions = { timeoutMs: 15_000 }
 
 /**
- * Reads all lists at once. None of them waits for the generation lock, so it works beside a running generation;
- * nothing is refreshed. A list that the server does not have, or fails to give, is empty and named in `missing`.
+ * Reads all lists at once. None of them waits for the generation lock, so it works beside a running generation; nothing
+ * is refreshed. A list that the server does not have or fails to return is empty and named in `missing`.
  *
- * @throws GenerationFailure if the server cannot be reached, does not let us in, or fails to list its checkpoints
+ * @throws GenerationFailure if the server cannot be reached, rejects our credentials, or fails to list its checkpoints
  */
 export async function readInventory (client: A1111Client, traits: ServerTraits): Promise<Inventory> {
   return (await readLists(client, traits, null, new Set())).inventory
 }
 
 /**
- * What is written in a server's LoRAs, by `loraFileOf`; null where the server tells nothing of one. Those of which it
- * was not read are missing.
+ * The metadata of a server's LoRAs, by `loraFileOf`; null for a LoRA without metadata. Those of which it was not read
+ * are missing.
  */
 export type LoraFacts = ReadonlyMap<string, ModelFacts | null>
 
 /**
- * The same with what is written in LoRAs, where only some lists are read and the others stay as they are known. The
- * facts are apart, since each job looks at an inventory and needs names alone; null where LoRAs were not read.
+ * The same with the metadata of LoRAs; reads only some lists and keeps the known others. The facts are separate, since
+ * each job reads an inventory and needs only names; null if LoRAs were not read.
  * @param known null reads all of them
  */
 export async function readLists (
@@ -49,7 +49,7 @@ export async function readLists (
 ): Promise<{ inventory: Inventory, loraFacts: LoraFacts | null }> {
   const missing: ListName[] = []
 
-  /** Null where the server does not give it. */
+  /** Null if the server does not return it. */
   async function tolerate<Value> (name: ListName, work: () => Promise<Value>): Promise<Value | null> {
     try {
       return await work()
@@ -107,7 +107,7 @@ export async function readLists (
     })),
     read('controlNetModels', ['/controlnet/model_list'], answer => textsOf(fieldsOf(answer).model_list)),
     read('controlNetModules', ['/controlnet/module_list'], answer => textsOf(fieldsOf(answer).module_list)),
-    // units may name a module by its label as well
+    // units can name a module by its label as well
     read('controlNetModules', ['/controlnet/module_list?alias_names=true'], answer => textsOf(fieldsOf(answer).module_list)),
     known === null ? readControlNetUnits(client) : known.controlNetUnits ?? null
   ])
@@ -132,7 +132,7 @@ export async function readLists (
 }
 
 /**
- * The LoRAs with what is written in each, whatever the length of the answer.
+ * The LoRAs with their metadata, whatever the length of the answer.
  * @throws GenerationFailure as any call
  */
 export async function readLoras (client: A1111Client, signal?: AbortSignal): Promise<ReadLoras> {
@@ -161,12 +161,12 @@ async function readLoraListOf (
   return { loras, loraFacts }
 }
 
-/** What tells a server's LoRA from its others: two folders may have files of one name. */
+/** The identity of a server's LoRA: two folders can have files with the same name. */
 export function loraFileOf ({ path, name }: Pick<Inventory['loras'][number], 'path' | 'name'>): string {
   return path === '' ? name : path
 }
 
-/** A1111's extension tells the number; Forge, which has it built in, only among all its settings. */
+/** A1111's extension reports the number; Forge, which has it built in, only among all its settings. */
 async function readControlNetUnits (client: A1111Client): Promise<number | null> {
   for (const path of ['/controlnet/settings', '/sdapi/v1/options']) {
     try {
@@ -180,7 +180,7 @@ async function readControlNetUnits (client: A1111Client): Promise<number | null>
 }
 
 /**
- * The checkpoints alone, which A1111 has at hand: enough to notice that the rest may have changed.
+ * Only the checkpoints, which A1111 keeps in memory: enough to notice that other lists can have changed.
  * @throws GenerationFailure as `readInventory`
  */
 export async function readCheckpoints (client: A1111Client): Promise<Checkpoint[]> {
@@ -188,8 +188,8 @@ export async function readCheckpoints (client: A1111Client): Promise<Checkpoint[
 }
 
 /**
- * A route that is missing or a list that one extension breaks is no reason to know nothing; a server that went
- * away is, or half an inventory would pass for the whole. Without checkpoints nothing can be checked.
+ * A missing route, or a list that an extension breaks, does not void the inventory; a server that went away does, since
+ * half an inventory would pass for the whole. Without checkpoints nothing can be checked.
  */
 function isTolerable (error: unknown, name: ListName): boolean {
   if (isMissing(error)) return true
@@ -197,7 +197,7 @@ function isTolerable (error: unknown, name: ListName): boolean {
   return error.code === 'answer_timeout' || ['request', 'passing', 'bad-answer'].includes(error.failureClass)
 }
 
-/** Title and hash stay as they are said: both are unknown until the server has loaded the file once. */
+/** Title and hash stay as reported: both are incomplete until the server has loaded the file once. */
 function checkpointOf (item: JsonObject): Checkpoint[] {
   return named(item.title, title => ({
     title,
@@ -212,7 +212,7 @@ function schedulerOf (item: JsonObject): Scheduler[] {
   return named(item.name, name => ({ name, label: textOf(item.label) ?? name, aliases: textsOf(item.aliases) }))
 }
 
-/** The loaded ones and those that fit another kind of checkpoint than the loaded one; some servers give only names. */
+/** The loaded ones and those for another kind of checkpoint; some servers return only names. */
 function embeddingsOf (answer: unknown): string[] {
   const { loaded, skipped } = fieldsOf(answer)
   return [loaded, skipped].flatMap(list => Array.isArray(list) ? textsOf(list) : Object.keys(fieldsOf(list)))
@@ -222,7 +222,7 @@ function namesOf (answer: unknown): string[] {
   return itemsOf(answer).flatMap(item => named(item.name, name => name))
 }
 
-/** The value made of a name, or nothing where the server gave none. */
+/** The value made of a name, or nothing if the server gave none. */
 function named<Value> (name: unknown, make: (name: string) => Value): Value[] {
   return typeof name === 'string' ? [make(name)] : []
 }

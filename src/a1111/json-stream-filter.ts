@@ -5,16 +5,15 @@ import { answerTooLarge, htmlAnswer, notJson, truncatedAnswer } from './failures
 export type JsonPath = ReadonlyArray<string | number>
 
 /**
- * What becomes of a value. `keep`: stays. `trim`: a string that stays unless it is long; `longDisposition` decides
- * then.
- * `drop`: null takes its place. `stream`: is handed out in pieces; what is put in the place of a string stays, null in
- * that of a container. `take`: what is kept of a container is handed out when it ends, and null takes its place.
+ * How to treat a value. `keep`: keeps it. `trim`: keeps a string unless it is long; `longDisposition` decides then.
+ * `drop`: replaces it with null. `stream`: returns it in pieces; a string is replaced by the text put in its place, a
+ * container by null. `take`: returns the kept part of a container when it ends, and replaces it with null.
  */
 export type Disposition = 'keep' | 'trim' | 'drop' | 'stream' | 'take'
 
 /**
- * Pieces of what is streamed, as it came: of a string the text between its quotes, of a container all of its text.
- * `value`: a container that was taken, with what was kept in it.
+ * Raw pieces of a streamed value: of a string the text between its quotes, of a container all of its text. `value`: a
+ * taken container, with the values kept in it.
  */
 export type StreamFilterEvent =
   | { readonly kind: 'open' }
@@ -23,18 +22,18 @@ export type StreamFilterEvent =
   | { readonly kind: 'value', readonly text: Buffer }
 
 export interface JsonStreamFilter {
-  /** Takes the next bytes; whoever iterates may wait between events, which is the backpressure. */
+  /** Takes the next bytes; the consumer can wait between events, which is the backpressure. */
   scan (bytes: Buffer): Generator<StreamFilterEvent, void>
   /** Keeps this in place of the streamed string that has just closed: JSON text for between its quotes. */
   put (text: Buffer): void
   keptBytes (): number
-  /** What was kept, as it is. */
+  /** The kept text. */
   kept (): Buffer
-  /** What was kept, parsed. Throws `truncated_answer` if the text is not at its end, `not_json` if it is no JSON. */
+  /** The kept text, parsed. Throws `truncated_answer` if the text is not at its end, `not_json` if it is no JSON. */
   finish (): unknown
 }
 
-/** What is thrown at texts that are not to be read on. */
+/** Errors for texts that must not be read further. */
 export interface StreamFilterRefusals {
   tooLarge (maxKeptBytes: number): Error
   /** `position`: of the bracket that opens one level too many, in bytes from 0. */
@@ -44,15 +43,18 @@ export interface StreamFilterRefusals {
 }
 
 export interface StreamFilterOptions {
-  /** Asked for every string, array and object that is not within a dropped or streamed one. */
+  /** Called for every string, array and object that is not within a dropped or streamed one. */
   readonly dispositionOf: (path: JsonPath, kind: 'string' | 'container') => Disposition
   /** Most bytes to keep at a time; `answer_too_large` beyond. */
   readonly maxKeptBytes: number
-  /** Asked for a string of fate `trim` that is longer than 64 KiB; it is dropped without. `head`: its first bytes. */
+  /**
+   * Called for a string of disposition `trim` that is longer than 64 KiB; without this function it is dropped. `head`:
+   * its first bytes.
+   */
   readonly longDisposition?: (path: JsonPath, head: Buffer) => Exclude<Disposition, 'trim' | 'take'>
-  /** Those of answers without. */
+  /** The refusals for answers by default. */
   readonly refusals?: StreamFilterRefusals
-  /** Most levels of nesting; 200 without. */
+  /** Maximum levels of nesting; 200 by default. */
   readonly depth?: number
 }
 
@@ -68,7 +70,7 @@ interface OpenString {
   disposition: Disposition
   /** Bytes between its quotes so far. */
   length: number
-  /** What was kept before it, once it runs over several pieces. */
+  /** The text kept before it, once it spans several pieces. */
   keptBefore: { readonly parts: number, readonly bytes: number } | null
 }
 
@@ -81,9 +83,9 @@ const headBytes = 512
 const deepestAnswer = 200
 
 /**
- * Reads JSON of any size piece by piece: keeps what is small, leaves out what nobody needs and streams what is
- * large, so that megabytes of images or LoRA metadata cost neither memory nor one long stop of the event loop.
- * It finds its way by quotes and brackets only; whether the kept rest is JSON is JSON.parse's business.
+ * Reads JSON of any size piece by piece: keeps small values, drops unneeded ones and streams large ones, so that
+ * megabytes of images or LoRA metadata neither take memory nor block the event loop. It only looks at quotes and
+ * brackets; JSON.parse validates the kept rest.
  */
 export function createJsonStreamFilter (options: StreamFilterOptions): JsonStreamFilter {
   const { dispositionOf, maxKeptBytes, longDisposition = () => 'drop', refusals = refusalsOfAnswers, depth = deepestAnswer } = options
@@ -99,7 +101,7 @@ export function createJsonStreamFilter (options: StreamFilterOptions): JsonStrea
   let droppedString = false
   let droppedEscape = false
   let streamsContainer = false
-  /** The container that is taken, and what was kept before it. */
+  /** The container that is taken, and the text kept before it. */
   let taken: { readonly level: number, readonly parts: number, readonly bytes: number } | null = null
   /** Bytes of all pieces before this one. */
   let scanned = 0
@@ -114,7 +116,7 @@ export function createJsonStreamFilter (options: StreamFilterOptions): JsonStrea
   const pathHere = (): JsonPath => frames.map(frame => frame.isObject ? frame.key : frame.index)
   const dispositionHere = (kind: 'string' | 'container'): Disposition => dispositionOf(pathHere(), kind)
 
-  /** Passes over the inside of a container that is dropped or streamed; answers where it ends, or the piece. */
+  /** Skips the inside of a container that is dropped or streamed; returns where it ends, or the end of the piece. */
   function passOver (piece: Buffer, from: number): number {
     for (let at = from; at < piece.length; at++) {
       const byte = piece[at]
@@ -173,7 +175,7 @@ export function createJsonStreamFilter (options: StreamFilterOptions): JsonStrea
       return { ...newString, disposition }
     }
 
-    /** Remembers where a string begins that may turn out to be long. */
+    /** Remembers where a string begins that can turn out to be long. */
     function keepBeginning (string: OpenString, quoteAt: number): void {
       if (string.keptBefore !== null) return
       keepUntil(quoteAt)
@@ -181,7 +183,7 @@ export function createJsonStreamFilter (options: StreamFilterOptions): JsonStrea
       keepFrom = quoteAt
     }
 
-    /** What a string that is to be streamed has brought in pieces before this one; null for any other fate. */
+    /** The part of a streamed string in earlier pieces; null for any other disposition. */
     function takeOut (string: OpenString, text: Buffer): Buffer | null {
       const before = string.keptBefore ?? { parts: parts.length, bytes: keptBytes }
       const begun = Buffer.concat(parts.slice(before.parts)).subarray(1)
@@ -225,7 +227,7 @@ export function createJsonStreamFilter (options: StreamFilterOptions): JsonStrea
       frames.push({ isObject: byte === 0x7b, key: '', index: 0, awaitsKey: true })
     }
 
-    /** What was kept of the container that ends here, where that is the one which is taken. */
+    /** The kept text of the container that ends here, if it is the taken one. */
     function closeContainer (): Buffer | null {
       frames.pop()
       if (taken === null || frames.length > taken.level) return null
@@ -349,7 +351,7 @@ function keyText (bytes: Buffer): string {
   return bytes.includes(backslash) ? String(parseJson(`"${bytes.toString('utf8')}"`)) : bytes.toString('utf8')
 }
 
-/** Remembers the last find, so that many short strings do not search the same bytes again and again. */
+/** Remembers the last match, so that many short strings do not search the same bytes repeatedly. */
 function createFinder (bytes: Buffer, byte: number): { next (from: number): number } {
   let found = bytes.indexOf(byte)
   return {

@@ -4,23 +4,23 @@ import { invalidField } from './field-values.ts'
 import { randomSeed, largestSeed, leavesRoom, seedAfter, type Seed } from '../lib/seeds.ts'
 import type { GenerationMode } from './types.ts'
 
-/** What one generation makes of its parameters. */
+/** The output of one generation. */
 export interface OutputSize {
   readonly images: number
-  /** Of each image, in pixels, after hires fix. */
+  /** Width of each image, in pixels, after hires fix. */
   readonly width: number
   readonly height: number
 }
 
-/** What A1111's interface starts with; its API has 50 steps, which nobody expects. */
+/** The initial values of A1111's interface; its API has 50 steps, which users do not expect. */
 export const defaults = {
   prompt: '', negative_prompt: '', steps: 20, width: 512, height: 512, cfg_scale: 7, batch_size: 1, n_iter: 1
 } as const
 
-/** A1111's interface takes this where its API fails for want of a value. */
+/** The default of A1111's interface; its API fails without a value. */
 const hiresDenoising = 0.7
 
-/** A number of images and their size, as A1111 works them out. */
+/** The number of images and their size, as A1111 computes them. */
 export function outputSize (parameters: Readonly<Record<string, unknown>>): OutputSize {
   const given = { ...defaults, ...parameters } as A1111Parameters & typeof defaults
   const width = flooredTo8(given.width)
@@ -28,13 +28,13 @@ export function outputSize (parameters: Readonly<Record<string, unknown>>): Outp
   return { images: given.batch_size * given.n_iter, ...(hiresSize(given) ?? { width, height }) }
 }
 
-/** The size of the finished images: A1111 cuts the second pass down to eighths as well. */
+/** The size of the finished images: A1111 rounds the second pass down to multiples of eight as well. */
 export function finishedSize (parameters: Readonly<Record<string, unknown>>): { width: number, height: number } {
   const { width, height } = outputSize(parameters)
   return { width: flooredTo8(width), height: flooredTo8(height) }
 }
 
-/** From the size that was asked for, which only the first pass cuts down; null without a second pass. */
+/** From the requested size, which only the first pass rounds down; null without a second pass. */
 function hiresSize (
   parameters: A1111Parameters & Pick<typeof defaults, 'width' | 'height'>
 ): { width: number, height: number } | null {
@@ -51,8 +51,8 @@ function flooredTo8 (pixels: number): number {
 }
 
 /**
- * The size cut down to what A1111 really draws, said aloud: its answer goes on naming the size that was asked for.
- * Where the server judges, it is asked for that one.
+ * Rounds the size down to the one that A1111 really generates, with a warning: its answer still names the requested
+ * size. If the server judges, the size stays.
  */
 export function withRealSize (
   parameters: A1111Parameters, judge: 'here' | 'server' = 'here', warn: (warning: Warning) => void
@@ -65,7 +65,7 @@ export function withRealSize (
   return judge === 'server' ? parameters : { ...parameters, ...real }
 }
 
-/** Hires fix only where there is one; without a denoising strength A1111 fails with a 500. */
+/** Fills hires fix only if it is on; without a denoising strength A1111 fails with a 500. */
 export function withHires (
   parameters: A1111Parameters, mode: GenerationMode, warn: (warning: Warning) => void
 ): A1111Parameters {
@@ -79,7 +79,7 @@ export function withHires (
 }
 
 /**
- * Seeds as numbers, so that a second attempt draws the same picture.
+ * Seeds as numbers, so that a second attempt generates the same image.
  * @param random a whole number from 0 to below its argument
  */
 export function withSeeds (parameters: A1111Parameters, random: (below: number) => number): A1111Parameters {
@@ -90,7 +90,7 @@ export function withSeeds (parameters: A1111Parameters, random: (below: number) 
   return { ...others, seed: draw(seed), ...variation }
 }
 
-/** Init images in a number that A1111 takes: one for the whole batch, or one for each of its images. */
+/** Init images in a number that A1111 accepts: one for the whole batch, or one for each of its images. */
 export function withMatchingBatch (
   parameters: A1111Parameters, warn: (warning: Warning) => void
 ): A1111Parameters {
@@ -100,7 +100,7 @@ export function withMatchingBatch (
   return { ...parameters, batch_size: length }
 }
 
-/** What one job may ask for in all, whatever its server would take. */
+/** Limits of one job in total, whatever its server accepts. */
 export interface OutputLimits {
   /** The setting PIXELS_PER_JOB_MEGAPIXELS, in pixels. */
   readonly pixels: number
@@ -122,7 +122,7 @@ export function refuseHugeOutput (parameters: A1111Parameters, maximum: OutputLi
   if (!(pixels <= maximum.pixels)) {
     throw invalidField('width', `${images} images of ${width}x${height} make ${millions(pixels)} million pixels; a job can have ${most}.`)
   }
-  // as large as a picture while its noise is drawn
+  // as large as an image while its noise is generated
   const { seed_resize_from_w: wide = 0, seed_resize_from_h: high = 0 } = parameters
   if (wide > 0 && high > 0 && wide * high > maximum.pixels) {
     throw invalidField('seed_resize_from_w', `Noise of ${wide}x${high} has ${millions(wide * high)} million pixels; a job can have ${most}.`)
@@ -130,8 +130,8 @@ export function refuseHugeOutput (parameters: A1111Parameters, maximum: OutputLi
 }
 
 /**
- * What every A1111 fails at, said at once: more init images than the batch has places, and seeds beyond the end of 64
- * bits, as each image has the seed of the one before plus 1, or with a variation its subseed.
+ * Refuses at once what every A1111 fails at: more init images than the batch size, and seeds beyond 64 bits, since each
+ * image has the seed of the one before plus 1, or with a variation its subseed.
  * @throws ServiceError `invalid_field_value`
  */
 export function refuseImpossible (parameters: A1111Parameters): void {

@@ -28,14 +28,14 @@ const maxTags = 40
 const longestTurn = 5
 /** Bytes that are kept of a long text. */
 const longestText = 16 * 1024
-/** Letters of it in the end. */
+/** Letters of it that remain. */
 const longestKept = 4096
 /** Bytes that are kept of one LoRA while it is read; far more than its known members have. */
 const longestEntry = 8 * 1024 * 1024
 
 /**
- * Reads `GET /sdapi/v1/loras` while it arrives, of which trainers fill hundreds of kilobytes for each LoRA. What is
- * needed of each stays when it ends, a few kilobytes.
+ * Reads `GET /sdapi/v1/loras` while it arrives: metadata can take hundreds of kilobytes for each LoRA. Keeps the needed
+ * few kilobytes of each.
  *
  * @param metadataBytes metadata that begins behind so many bytes of the answer is passed over, which costs little
  * @throws GenerationFailure as for any answer: `not_json`, `truncated_answer`, `answer_too_large`
@@ -104,7 +104,7 @@ export async function readLoraList (
   return loras
 }
 
-/** Takes a streamed text, and says what stays in its place. */
+/** Takes a streamed text, and returns its replacement. */
 interface StreamReader {
   write (text: Buffer): void
   end (): Buffer
@@ -172,14 +172,14 @@ function loraOf (entry: unknown, tags: TagCounter | null): ListedLora | null {
   }
 }
 
-/** The beginning of a long text, as a text of its own: a slice would keep the whole in memory. */
+/** The beginning of a long text, as a copy: a slice would keep the whole text in memory. */
 function shortOf (value: unknown): unknown {
   return typeof value === 'string' && value.length > longestKept
     ? Buffer.from(value.slice(0, longestKept)).toString()
     : value
 }
 
-/** Some servers give it as JSON text. */
+/** Some servers send it as JSON text. */
 function metadataOf (value: unknown): JsonObject {
   if (typeof value !== 'string') return fieldsOf(value)
   try {

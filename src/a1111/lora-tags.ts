@@ -13,7 +13,7 @@ const tag = /<(lora|lyco):([^:<>]+)((?::[^<>]*)?)>/gi
 /** Signs of wildcard extensions, which fill in the name only at the server. */
 const filledInLater = /__|[{}|$]/
 
-/** Names in the tags of a prompt, each once; those that the server fills in only later are left out. */
+/** Names in the tags of a prompt, each once, except those that the server fills in only later. */
 export function loraNames (prompt: string): string[] {
   return [...new Set([...prompt.matchAll(tag)].map(match => (match[2] ?? '').trim()))]
     .filter(name => !filledInLater.test(name))
@@ -33,7 +33,7 @@ export function renameLoras (prompt: string, newName: ReadonlyMap<string, string
   return [...newName.values()].includes(null) ? renamed.trim() : renamed
 }
 
-/** The prompt without any tag, and what the tags said. */
+/** The prompt without any tag, and the contents of the tags. */
 export function separateLoras (prompt: string): { prompt: string, loras: LoraRequest[] } {
   const loras = [...prompt.matchAll(tag)].map(match => {
     const weight = Number.parseFloat((match[3] ?? '').slice(1))
@@ -48,7 +48,7 @@ export function withLoras (prompt: string, loras: readonly LoraRequest[]): strin
   const tags = loras
     .filter(({ name }) => !present.has(bareName(name).toLowerCase()))
     .map(({ name, weight }) => `<lora:${bareName(name)}:${weight}>`)
-  // behind a comment they would be a part of it
+  // after a comment they would be a part of it
   const isCommented = tags.length > 0 && prompt.slice(prompt.lastIndexOf('\n') + 1).includes('#')
   return [isCommented ? `${prompt}\n` : prompt, ...tags].filter(part => part !== '').join(' ')
 }

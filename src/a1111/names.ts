@@ -18,8 +18,8 @@ export function withoutEnding (name: string): string {
 const longestHash = 64
 
 /**
- * A name such as `model.safetensors [0123456789]`, taken apart; the hash is null where there is none.
- * @param shortest fewer letters are no hash
+ * A name such as `model.safetensors [0123456789]`, split; the hash is null if there is none.
+ * @param shortest minimum letters of a hash
  */
 export function splitHash (title: string, shortest = 8): { readonly name: string, readonly hash: string | null } {
   const open = title.endsWith(']') ? title.lastIndexOf('[') : -1
@@ -44,8 +44,8 @@ export function bareName (path: string): string {
 }
 
 /**
- * A name reduced to what tells it from others of its list, so that `DPM++ 2S a`, `dpmpp_2s_ancestral`
- * and `k_dpmpp_2s_a` come out equal.
+ * A name reduced to its distinctive letters, so that `DPM++ 2S a`, `dpmpp_2s_ancestral` and `k_dpmpp_2s_a` become
+ * equal.
  */
 export function folded (name: string): string {
   return foldedText(name.trim())
@@ -56,8 +56,8 @@ export function folded (name: string): string {
 }
 
 /**
- * The entry that a name means: spelled exactly, else in another case, else folded. Where several
- * entries are equal in a way, that way decides nothing.
+ * The entry that a name means: spelled exactly, else in another case, else folded. If several entries match in one way,
+ * that way decides nothing.
  */
 export function findNamed<Entry> (
   wanted: string, entries: readonly Entry[], namesOf: (entry: Entry) => readonly string[]
@@ -69,7 +69,7 @@ export function findNamed<Entry> (
     const target = way(wanted)
     const matches = entries.filter(entry => namesOf(entry).some(name => way(name) === target))
     if (matches.length === 1) return matches[0] ?? null
-    // its own name goes before what others are called besides
+    // its own name takes precedence over aliases of others
     const own = matches.filter(entry => way(namesOf(entry)[0] ?? '') === target)
     if (own.length === 1) return own[0] ?? null
   }
@@ -78,12 +78,12 @@ export function findNamed<Entry> (
 
 /** Below this likeness (0 to 1) a name would only mislead. */
 const minLikeness = 0.3
-/** Names are compared up to here; beyond it edit distance costs more than it tells. */
+/** Names are compared up to this length; beyond it edit distance costs more than it is worth. */
 const comparedLength = 120
 
 /**
- * Those candidates that somebody who wrote `wanted` may have meant, likeliest first.
- * @param count most that are given
+ * The candidates that the author of `wanted` can have meant, likeliest first.
+ * @param count maximum number of results
  * @param least likeness (0 to 1) that a name must have
  */
 export function nearest (
@@ -118,7 +118,7 @@ function likeness (one: Comparable, other: Comparable): number {
   return Math.max(byEdits, byTokens, byPart(one.text, other.text))
 }
 
-/** One name inside the other, as people leave out versions; better the more of it is there. */
+/** One name inside the other, as people leave out versions; better the larger the part. */
 function byPart (one: string, other: string): number {
   const [short, long] = one.length <= other.length ? [one, other] : [other, one]
   if (short.length < 3 || !long.includes(short)) return 0
@@ -145,7 +145,7 @@ function editDistance (one: string, other: string): number {
 
 type Lora = Inventory['loras'][number]
 
-/** What `sd_vae` may say besides a file: choose by the checkpoint's name, or use the one inside the checkpoint. */
+/** Values of `sd_vae` besides a file: choose by the checkpoint's name, or use the one inside the checkpoint. */
 const vaeWords = ['Automatic', 'None']
 
 /** A VAE (on Forge also a text encoder) by name, with or without folder and ending, in any case. */
@@ -182,7 +182,7 @@ type Scheduler = Inventory['schedulers'][number]
 export interface SamplerChoice {
   /** The server's own name. */
   readonly sampler: string
-  /** The scheduler that the wanted name carried; null where it named none. */
+  /** The scheduler in the wanted name; null if it named none. */
   readonly scheduler: Scheduler | null
 }
 
@@ -221,7 +221,7 @@ function schedulerEndings (schedulers: readonly Scheduler[]): Array<[string, Sch
 
 const wholeHash = /^([0-9a-f]{8}|[0-9a-f]{10}|[0-9a-f]{12}|[0-9a-f]{64})$/i
 
-/** What a client wrote, taken apart. */
+/** A client's name, parsed. */
 interface Wanted {
   readonly text: string
   /** Forward slashes, no `[hash]`, no file ending. */
@@ -232,9 +232,9 @@ interface Wanted {
 type Way = (checkpoint: Checkpoint, wanted: Wanted) => boolean
 
 /**
- * The server's checkpoint that a name means. A1111 knows only exact names and goes on with another
- * checkpoint when there is none; clients write either slash, absolute paths, other cases, names with and
- * without ending or `[hash]` (a stale one does not count against the right file), or only a hash.
+ * The server's checkpoint that a name means. A1111 knows only exact names and continues with another checkpoint if
+ * there is no match; clients write either slash, absolute paths, other cases, names with and without ending or `[hash]`
+ * (a stale one does not count against the right file), or only a hash.
  * @throws ServiceError `checkpoint_not_found` naming all of them when several files have that name
  */
 export function findCheckpoint (wanted: string, inventory: Pick<Inventory, 'checkpoints'>): Checkpoint | null {
@@ -258,15 +258,15 @@ function pathOf (title: string): string {
   return withoutEnding(withForwardSlashes(splitHash(title).name))
 }
 
-/** From the surest to the least sure; the first that finds anything decides. */
+/** From the surest to the least sure; the first match decides. */
 const ways: readonly Way[] = [
   (checkpoint, { text }) => checkpoint.title === text,
-  // a name may end in brackets of its own
+  // a name can end in brackets of its own
   (checkpoint, { text }) =>
     [pathOf(checkpoint.title), ...shortNames(checkpoint)].includes(withoutEnding(withForwardSlashes(text))),
   (checkpoint, { path }) => pathOf(checkpoint.title) === path,
   (checkpoint, { path }) => lower(pathOf(checkpoint.title)) === lower(path),
-  // an absolute path, of this machine or another one: the folders that the server knows are its end
+  // an absolute path, of this machine or another one: the folders that the server knows are its last parts
   (checkpoint, { path }) => isAbsolute(path) && lower(path).endsWith(`/${lower(pathOf(checkpoint.title))}`),
   (checkpoint, { path }) => shortNames(checkpoint).includes(path),
   (checkpoint, { path }) => shortNames(checkpoint).some(name => lower(name) === lower(path)),
@@ -286,7 +286,7 @@ function isAbsolute (path: string): boolean {
   return path.startsWith('/') || /^[a-z]:\//i.test(path)
 }
 
-/** Whether a short or whole hash is the checkpoint's; false where the server has not hashed the file yet. */
+/** Whether a short or whole hash is the checkpoint's; false if the server has not hashed the file yet. */
 export function hasHash (checkpoint: Checkpoint, hash: string): boolean {
   const wanted = lower(hash)
   const own = [checkpoint.hash, splitHash(checkpoint.title).hash]

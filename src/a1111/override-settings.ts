@@ -8,15 +8,15 @@ import { largestSeed, lowestTorchSeed } from '../lib/seeds.ts'
 
 const text: FieldRule = { kind: 'string', longest: 500 }
 const flag: FieldRule = { kind: 'boolean' }
-/** With the range of A1111's own settings page, beyond which the server judges. */
+/** With the range of A1111's own settings page; the server judges other values. */
 const whole = (...usual: [least: number, most: number]): FieldRule => ({ kind: 'integer', usual })
 const decimal = (...usual: [least: number, most: number]): FieldRule => ({ kind: 'number', usual })
 
 /**
- * The settings of a server that a job may change for itself. A1111 applies whatever it is given (an unknown name
- * is a 500, a wrong type one later), and among its settings are folders to write into and switches of its own
- * protection; so only those are let through whose effect ends with the picture. The checkpoint is not among
- * them because it is kept apart and always sent.
+ * The settings of a server that a job can override. A1111 applies every value (an unknown name causes a 500, a wrong
+ * type one later), and its settings include output folders and switches of its own protection; so only settings whose
+ * effect is limited to the image are allowed. The checkpoint is not among them because it is stored separately and
+ * always sent.
  */
 export const overrideRules: FieldRules = new Map<string, FieldRule>(Object.entries({
   // models
@@ -110,15 +110,14 @@ export const overrideRules: FieldRules = new Map<string, FieldRule>(Object.entri
   return_mask_composite: flag
 } satisfies Record<string, FieldRule>))
 
-/** Whether a job may set this setting of its server. */
+/** Whether a job can override this setting of its server. */
 export function isOverrideAllowed (name: string): boolean {
   return overrideRules.has(name)
 }
 
 /**
- * Settings that clients send along and that change no picture as overrides: what is written to the server's disk or
- * into the infotext, grids, previews, its interface, and caches. Those of the image's format are read only after A1111
- * has put them back.
+ * Settings that clients send along but that change no image as overrides: the server's disk, the infotext, grids,
+ * previews, its interface, and caches. A1111 reads those of the image's format only after it has restored them.
  */
 const withoutEffect = new Set([
   'samples_save', 'samples_format', 'samples_log_stdout', 'grid_save', 'grid_format', 'grid_only_if_multiple',
@@ -143,14 +142,14 @@ function hasNoEffect (name: string): boolean {
   return withoutEffect.has(name) || withoutEffectByName.test(name)
 }
 
-/** Most settings of one job that are named one by one. */
+/** The most settings of one job that are named one by one. */
 const maxNamed = 20
 
 /**
- * A job's changes of server settings, read and checked; unset ones are left out, and those without effect with a
+ * A job's changes of server settings, read and checked; unset ones are omitted, and those without effect with a
  * warning.
- * @param judge `server` leaves out nearly all else that a job may not change, as A1111's clients always sent it
- * @throws ServiceError `unsupported_parameter` for a setting that jobs may not change, `invalid_field_value`
+ * @param judge `server` also omits nearly all settings that a job cannot change, since A1111's clients always send them
+ * @throws ServiceError `unsupported_parameter` for a setting that jobs cannot change, `invalid_field_value`
  */
 export function readOverrideSettings (
   given: unknown, judge: 'here' | 'server', warn: (warning: Warning) => void

@@ -27,9 +27,9 @@ const deniedScripts = new Set(['custom code'])
 const folderArguments = ['batch_image_dir', 'batch_mask_dir']
 
 /**
- * The parameters with their scripts in A1111's shape: arguments only with a script, always-on scripts without
- * arguments only by name: A1111 ignores them, but refuses those that it does not have.
- * @throws ServiceError `unsupported_parameter` for scripts that reach beyond the picture, `invalid_field_value`
+ * The parameters with their scripts in A1111's shape: arguments only with a script, always-on scripts without arguments
+ * only by name: A1111 ignores them, but refuses those that it does not have.
+ * @throws ServiceError `unsupported_parameter` for scripts that reach beyond the image, `invalid_field_value`
  */
 function checkScripts (parameters: Parameters, warn: (warning: Warning) => void): Parameters {
   const { script_name: name, script_args: args, alwayson_scripts: always, ...others } = parameters
@@ -260,7 +260,7 @@ function checkTexts (field: string, list: unknown): void {
   if (wrong !== -1) throw invalidField(`${field}.${wrong}`, name => `${name} must be text.`)
 }
 
-/** A server fails at what is no picture. */
+/** A server fails at what is no image. */
 function refuseEmptyImages ({ init_images: images = [] }: A1111Parameters): void {
   const empty = images.findIndex(image => typeof image === 'string' && image.trim() === '')
   if (empty === -1) return

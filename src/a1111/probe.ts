@@ -9,23 +9,23 @@ import { GenerationFailure, routeOf, type ServerTraits } from './types.ts'
 export interface ServerRoutes {
   readonly interrupt: boolean
   readonly img2img: boolean
-  /** Routes that work is sent to and that it says it has not got. */
+  /** Routes for work that the server reports as missing. */
   readonly missing: readonly string[]
 }
 
-/** What is taken for granted until it is known. */
+/** The assumed routes until they are known. */
 const defaultRoutes: ServerRoutes = { interrupt: true, img2img: true, missing: [] }
 
 const interruptRoute = '/sdapi/v1/interrupt'
-/** Where jobs and calls in turn with them are sent. */
+/** Routes of jobs and exclusive calls. */
 const workRoutes = [
   routeOf('txt2img'), routeOf('img2img'), routeOf('extras'), '/sdapi/v1/extra-single-image', '/sdapi/v1/interrogate',
   '/controlnet/detect'
 ]
 
 /**
- * To be read once per start, and not before that is over: FastAPI makes its document when it is first asked for and
- * keeps it as it was then. Servers without one are asked for each route by GET, which some write into their logs.
+ * Read this once per start, and not before the start is over: FastAPI creates its document at the first request and
+ * never updates it. At servers without one, each route is probed by GET, which some write into their logs.
  */
 export async function readRoutes (client: A1111Client): Promise<ServerRoutes> {
   const listed = await readDocument(client)
@@ -34,7 +34,8 @@ export async function readRoutes (client: A1111Client): Promise<ServerRoutes> {
     listed === null ? await offersPost(client, path) : listed.has(path)))
   const offered = new Set(paths.filter((_path, index) => offers[index]))
   const missing = workRoutes.filter(path => !offered.has(path))
-  // What denies both ways of drawing only knows its routes together with their methods, so it says nothing.
+  // A server that denies both generation routes only matches routes together with their methods, so its answers mean
+  // nothing.
   const isMute = [routeOf('txt2img'), routeOf('img2img')].every(path => missing.includes(path))
   return {
     interrupt: offered.has(interruptRoute),
@@ -43,10 +44,10 @@ export async function readRoutes (client: A1111Client): Promise<ServerRoutes> {
   }
 }
 
-/** Long parts of the document, which say nothing of what is there. */
+/** Long parts of the document that list no routes. */
 const leaveOut = ['components', 'parameters', 'requestBody', 'responses']
 
-/** The paths that take POST; null where there is no such document, or it is about something else. */
+/** The paths that accept POST; null if there is no such document, or it describes something else. */
 async function readDocument (client: A1111Client): Promise<Set<string> | null> {
   try {
     const { paths } = fieldsOf(await client.readJson('/openapi.json', { timeoutMs: 15_000, leaveOut }))
@@ -62,8 +63,8 @@ async function readDocument (client: A1111Client): Promise<Set<string> | null> {
 }
 
 /**
- * A1111 answers GET with 405 where it only takes POST, and with 404 where there is nothing. What else keeps GET away
- * says nothing about POST.
+ * A1111 answers GET with 405 if the route only accepts POST, and with 404 if it does not exist. Other failures of GET
+ * say nothing about POST.
  */
 async function offersPost (client: A1111Client, path: string): Promise<boolean> {
   try {
@@ -77,14 +78,13 @@ async function offersPost (client: A1111Client, path: string): Promise<boolean> 
 }
 
 /**
- * Finds out what listens at an address, by calls that change nothing and wait for no generation.
+ * Identifies the server at an address, by calls that change nothing and wait for no generation.
  *
- * A1111's version is not asked for: the routes that tell it are slow (`sysinfo`) or leak (`cmd-flags`). The answer to a
- * generation tells it.
+ * It does not request A1111's version: the routes that report it are slow (`sysinfo`) or leak (`cmd-flags`). The answer
+ * to a generation contains it.
  *
- * @param routes as they were read once; looking for them each time would fill the server's log
- * @throws GenerationFailure: `unauthorized`, `route_missing` if there is no A1111 API, and whatever keeps a call
- *   from being answered
+ * @param routes as read once; probing them each time would fill the server's log
+ * @throws GenerationFailure: `unauthorized`, `route_missing` if there is no A1111 API, and any failure of a call
  */
 export async function probeServer (client: A1111Client, routes: ServerRoutes = defaultRoutes): Promise<ServerTraits> {
   try {
@@ -95,7 +95,7 @@ export async function probeServer (client: A1111Client, routes: ServerRoutes = d
 }
 
 async function probe (client: A1111Client, routes: ServerRoutes): Promise<ServerTraits> {
-  // first alone: it tells whether anybody is there and lets us in
+  // alone first: it shows whether a server is there and accepts our credentials
   const options = fieldsOf(await client.readJson('/sdapi/v1/options'))
   const [about, progress, taskProgress] = await Promise.all([
     answerOf(client.readJson('/simulator/about')),
@@ -122,7 +122,7 @@ function kindOf (about: JsonObject | null, sight: Sight): Pick<ServerTraits, 'ki
   return about?.simulator === true ? { kind: 'simulator', simulates: dialect } : { kind: dialect }
 }
 
-/** The answer; null where that route is not there or not for us, or answers with anything but JSON. */
+/** The answer; null if the route is missing, forbidden, or does not answer JSON. */
 async function answerOf (call: Promise<unknown>): Promise<JsonObject | null> {
   try {
     return fieldsOf(await call)

@@ -3,23 +3,23 @@ import { fieldsOf, numberOf, textOf } from '../lib/json-values.ts'
 import type { SmallCallOptions, SmallCalls } from './small-calls.ts'
 import type { ServerProgress } from './types.ts'
 
-/** Time after which `/internal/progress` is asked for again where it was missing: a server may start anew. */
+/** Time after which to try a missing `/internal/progress` again: the server can have restarted. */
 const askAgainMs = 30_000
 /** A1111 adds this to its global progress as soon as anything runs. */
 const globalOffset = 0.01
 
 /**
- * A reader of one server's progress. It asks about the whole server first and `/internal/progress` about the task
- * second, so that `running` is as fresh as can be: whoever interrupts because of it must not hit what came after.
- * A1111 keeps a task that raised `active` for ever; "active, yet nothing runs" gives that away. A server started
- * with --nowebui knows no tasks; then every task is `unknown`. Some answer without ever knowing a task of the API: how
- * far their `gone` is to be believed is a matter of what was learned of the server.
+ * A reader of one server's progress. It reads the whole server first and `/internal/progress` of the task second, so
+ * that `running` is as fresh as possible: an interrupt because of it must not hit a later task. A1111 keeps a task that
+ * raised an error `active` for ever; "active, yet nothing runs" reveals that. A server started with --nowebui knows no
+ * tasks; then every task is `unknown`. Some answer without ever knowing a task of the API: how far their `gone` can be
+ * believed depends on the learned traits of the server.
  *
- * What the words mean: `gone` is over or not known (yet, or any more: A1111 remembers 16); `queued` while nothing
- * is busy is about to begin or failed before it began, which A1111 never clears. The generation's own answer has
- * the last word on both.
+ * What the words mean: `gone`: over, or unknown (not yet, or no longer: A1111 remembers 16); `queued` while nothing is
+ * busy: about to begin, or failed before it began, which A1111 never clears. The generation's own answer decides in
+ * both cases.
  *
- * @throws GenerationFailure, `route_missing` where the server has no progress at all (sd.cpp)
+ * @throws GenerationFailure, `route_missing` if the server has no progress at all (sd.cpp)
  */
 export function createProgressReader (
   calls: SmallCalls
@@ -51,7 +51,7 @@ function combine (task: TaskView | null, server: ServerView): ServerProgress {
   if (task === null) return { ...server, ...server.whole, task: 'unknown' }
   // all figures from the one answer, or they would not fit together
   if (task.active && server.busy) return { ...server, ...server.whole, task: 'running' }
-  // what the server does now is another's, so its figures say nothing about this task
+  // the server now works on another task, so its figures do not apply to this one
   return {
     ...server,
     fraction: task.completed ? 1 : 0,
@@ -85,7 +85,7 @@ function serverViewOf (answer: unknown): ServerView {
       fraction,
       step: sampling ? numberOf(state.sampling_step) : null,
       steps: sampling ? numberOf(state.sampling_steps) : null,
-      // before the first step the guess is elapsed time over nothing
+      // before the first step the estimate divides the elapsed time by zero
       etaSeconds: sampling && fraction > 0 ? positiveOf(view.eta_relative) : null
     }
   }

@@ -7,12 +7,12 @@ import { endpointOf, guardedHttp, limitCall } from './connection.ts'
 import { type CallPhase, connectionFailure, deadlinePassed } from './failures.ts'
 import type { ServerAddress } from './types.ts'
 
-/** An answer as it came, whatever its status. */
+/** A raw answer, whatever its status. */
 export interface RawAnswer {
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly text: string
-  /** Undefined where the text is no JSON. */
+  /** Undefined if the text is not JSON. */
   readonly json: unknown
   readonly milliseconds: number
 }
@@ -24,18 +24,18 @@ export interface RawRequest {
   readonly body?: string | Buffer
   readonly timeoutMs: number
   readonly signal?: AbortSignal
-  /** Called when the connection stands and the request is being written. */
+  /** Called when the connection is open and the request is being written. */
   readonly onSent?: () => void
 }
 
-/** Calls whose answers are looked at as they are, to find out how a server answers. */
+/** Calls that return raw answers, to find out how a server answers. */
 export interface RawCalls {
-  /** @throws GenerationFailure where no answer came */
+  /** @throws GenerationFailure if no answer came */
   call (request: RawRequest): Promise<RawAnswer>
   close (): Promise<void>
 }
 
-/** Enough for some hundred pictures of 64 × 64. */
+/** Enough for about a hundred images of 64 × 64. */
 const longestAnswer = 32 * 1024 * 1024
 
 /** Each call has a connection of its own, since a generation must not be sent twice. */

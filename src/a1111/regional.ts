@@ -5,31 +5,33 @@ import { isRecord } from './field-values.ts'
 import { rulesOf } from './kinds/registry.ts'
 import type { ServerTraits } from './types.ts'
 
-/** Title under which the Regional Prompter takes its arguments; servers find it in any case. */
+/** Title under which the Regional Prompter accepts its arguments; servers ignore its case. */
 export const regionalPrompter = 'Regional Prompter'
 
 /** `<lora:name:weight>` and its like, which name a file of the server. */
 export const networkTag = /<(?:lora|lyco|hypernet):([^:<>]+)(?::[^<>]*)?>/gi
 
-/** Words by which the extension divides a prompt, found in any case in the positive prompt, also inside other words. */
+/**
+ * Words by which the extension divides a prompt, matched in any case in the positive prompt, also inside other words.
+ */
 export const signalWords = /add(?:p|col|row)/i
-/** Those that it only finds in capitals. */
+/** Those that it matches only in capitals. */
 const capitalSignals = /ADDCOMM|ADDBASE|BREAK/
 /** The same with `AND`, which becomes `BREAK` unless an option keeps it, and mixes prompts in A1111 itself. */
 export const capitalWords = /ADD(?:P|COL|ROW|COMM|BASE)|BREAK|AND/
 
-/** Whether the extension takes `AND` for an order of its own. */
+/** Whether the extension treats `AND` as its own keyword. */
 export type AndMeaning = 'divides' | 'stays'
 
-/** What the extension would take for an order in a text that means none, such as the name of a file; null without. */
+/** A keyword of the extension in a text that is not meant as one, such as a file name; null if there is none. */
 export function signalIn (text: string, and: AndMeaning): string | null {
   const found = signalWords.exec(text) ?? capitalSignals.exec(text) ?? (and === 'divides' ? /AND/.exec(text) : null)
   return found?.[0] ?? null
 }
 
-/** Places of the extension's arguments that matter here. */
+/** Indexes of the extension's arguments that matter here. */
 const place = { active: 0, tab: 2, useCommon: 9, calcMode: 11, options: 12 } as const
-/** Its option under which `AND` stays what it is; `true` in place of the list means the same. */
+/** Its option that leaves `AND` unchanged; `true` instead of the list means the same. */
 const andStays = "disable convert 'AND' to 'BREAK'"
 
 const word = /[\p{L}\p{N}_]+/gu
@@ -43,10 +45,10 @@ interface Division {
 }
 
 /**
- * The parameters with nothing in their prompts that the Regional Prompter would take for an order that nobody gave.
- * Comes after LoRAs have got the server's own names, in which there may be one too. Where the extension is used, its
- * words are the client's own and stay; what looks like an accident is told.
- * @throws ServiceError `invalid_field_value` for the name of a file, unless it may be left out
+ * Removes unintended keywords of the Regional Prompter from the prompts. Runs after LoRAs have got the server's own
+ * names, which can contain keywords too. If the extension is used, its keywords are the client's own and stay; likely
+ * accidents cause a warning.
+ * @throws ServiceError `invalid_field_value` for the name of a file, unless it can be omitted
  */
 export function withRegions (
   given: A1111Parameters, traits: Pick<ServerTraits, 'kind' | 'simulates'>, resolve: ResolveName, warn: (warning: Warning) => void
@@ -69,7 +71,7 @@ export function withRegions (
   }, given)
 }
 
-/** Null where the extension is not asked for, or not switched on. */
+/** Null if the extension is not requested or not switched on. */
 function divisionOf (scripts: A1111Parameters['alwayson_scripts']): Division | null {
   const args = Object.entries(scripts ?? {}).flatMap(([title, script]) => {
     const isTheirs = title.toLowerCase() === regionalPrompter.toLowerCase() && isRecord(script)
@@ -87,7 +89,7 @@ function divisionOf (scripts: A1111Parameters['alwayson_scripts']): Division | n
   }
 }
 
-/** What stands in the tag of a file is part of its name, and cannot be written otherwise. */
+/** Text in the tag of a file is part of its name and cannot change. */
 function withoutSignals (prompt: string, field: string, { and }: Division, resolve: ResolveName): string {
   return prompt.replace(networkTag, (tag: string, name: string) => {
     const signal = signalIn(tag, and)
@@ -125,7 +127,7 @@ function warnOfMultipliedLoras (
   }
 }
 
-/** Its words inside other words, or small where only capitals are meant: few people know that they count. */
+/** Warns of its keywords inside other words, or in lower case: few people know that they count. */
 function warnOfHiddenWords (
   prompt: string, field: string, { and, isMatrix }: Division, warn: (warning: Warning) => void
 ): void {

@@ -4,13 +4,13 @@ import { nearest } from './names.ts'
 import type { NormalisedParameters } from './parameters.ts'
 import type { Inventory, ServerTraits } from './types.ts'
 
-/** What becomes of a name that the server does not have: refused, or left out with a warning. */
+/** How to treat a name that the server does not have: refuse it, or omit it with a warning. */
 export type OnMissing = 'refuse' | 'ignore'
 
 export interface Compatibility {
   /** With the server's own exact names. */
   readonly parameters: A1111Parameters
-  /** The server's own exact title; null where the choice is left to it. */
+  /** The server's own exact title; null leaves the choice to the server. */
   readonly checkpointTitle: string | null
   readonly warnings: readonly Warning[]
 }
@@ -20,18 +20,18 @@ export interface Search<Found> {
   readonly wanted: string
   readonly field: string
   readonly code: ErrorCode
-  /** What it is, for people, such as `checkpoint`. */
+  /** Its kind in words, such as `checkpoint`. */
   readonly noun: string
   readonly find: () => Found | null
   readonly candidates: readonly string[]
 }
 
-/** Looks a name up; null when it is missing and may be left out. */
+/** Looks up a name; null if it is missing and can be omitted. */
 export type ResolveName = <Found>(search: Search<Found>) => Found | null
 
 export type Listed = Inventory['missing'][number]
 
-/** Where a name of each kind is looked for. */
+/** The lists in which names of each kind are looked up. */
 const listsOf: Readonly<Record<string, readonly Listed[]>> = {
   checkpoint: ['checkpoints'],
   sampler: ['samplers'],

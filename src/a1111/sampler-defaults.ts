@@ -79,12 +79,12 @@ export const sdnextSamplers = [
   'DPM++ 2M SDE', 'DPM++ 2M EDM', 'DPM++ SDE', 'Heun', 'LCM', 'Euler FlowMatch', 'UniPC FlowMatch'
 ].map(name => ({ name, aliases: [], options: {} }))
 
-/** Samplers that only Forge has, behind Restart. */
+/** Samplers that only Forge has, after Restart. */
 const addedByForge: readonly Sampler[] = [
   sampler('HeunPP2', ['heunpp2']), sampler('IPNDM', ['ipndm']), sampler('IPNDM_V', ['ipndm_v']), sampler('DEIS', ['deis'])
 ]
 
-/** Forge's samplers, which say `true` where A1111 says "True". */
+/** Forge's samplers, which have `true` where A1111 has "True". */
 export const forgeSamplers: readonly Sampler[] = [
   ...samplers.flatMap(one => one.name === 'Restart' ? [one, ...addedByForge] : [one]),
   sampler('DDPM', ['ddpm'])
@@ -93,7 +93,7 @@ export const forgeSamplers: readonly Sampler[] = [
   options: Object.fromEntries(Object.entries(one.options).map(([name, value]) => [name, value === 'True' ? true : value]))
 }))
 
-/** What Forge Classic has: one name for a sampler and its schedule. */
+/** Forge Classic's samplers: one name for a sampler and its schedule. */
 export const classicSamplers: readonly Sampler[] = [
   ...['DPM++ 2M Karras', 'DPM++ SDE Karras', 'DPM++ 2M SDE Karras', 'DPM++ 3M SDE Karras', 'DPM2 Karras', 'LMS Karras']
     .map(name => sampler(name, [], karras)),
@@ -109,8 +109,8 @@ export const forgeSchedulers: readonly Scheduler[] = [
 ]
 
 /**
- * Which sampler and schedule type A1111 makes of two names. Nothing is ever refused: scheduler words at the
- * end of the sampler's name are split off, unknown samplers become the first one, unknown schedulers Automatic.
+ * The sampler and schedule type that A1111 chooses for two names. It never refuses any: it splits off scheduler words
+ * at the end of the sampler's name, unknown samplers become the first one, unknown schedulers Automatic.
  */
 export function pickSampler (
   lists: { readonly samplers: readonly Sampler[], readonly schedulers: readonly Scheduler[] },
@@ -131,7 +131,7 @@ export function pickSampler (
   return { sampler, schedulerLabel: isItsOwn ? automatic.label : picked.label }
 }
 
-/** The schedule that really runs: Automatic means the sampler's own, if it has one; null where none is named. */
+/** The schedule that really runs: Automatic means the sampler's own, if it has one; null if none is named. */
 export function effectiveSchedule (
   lists: { readonly schedulers: readonly Scheduler[] }, sampler: Sampler, schedulerLabel: string
 ): string | null {

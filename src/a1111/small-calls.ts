@@ -9,13 +9,13 @@ import {
 import { createJsonStreamFilter } from './json-stream-filter.ts'
 import { GenerationFailure } from './types.ts'
 
-/** Enough for every error that A1111 words itself; validation errors may echo a whole request. */
+/** Enough for every error of A1111 itself; validation errors can echo a whole request. */
 const longestErrorBytes = 256 * 1024
 
 /** A longer answer echoes the request; it is not kept with the job. In characters. */
 const longestKeptAnswer = 4096
 
-/** The chunks of an answer's body; what breaks while they arrive is told by `toFailure`. */
+/** The chunks of an answer's body; `toFailure` converts errors while they arrive. */
 export async function * chunksOf (
   body: HttpAnswer['body'], toFailure: (error: unknown) => GenerationFailure
 ): AsyncGenerator<Buffer, void> {
@@ -26,7 +26,7 @@ export async function * chunksOf (
   }
 }
 
-/** The failure that an answer without success tells of; reads no more of it than is needed. */
+/** The failure of an unsuccessful answer; reads no more of it than needed. */
 export async function failureOfAnswer (
   answer: HttpAnswer, toFailure: (error: unknown) => GenerationFailure
 ): Promise<GenerationFailure> {
@@ -36,7 +36,7 @@ export async function failureOfAnswer (
   return isAboutRequest(failure) ? withAnswer(failure, answer.statusCode, text) : failure
 }
 
-/** In contrast to what a proxy says, and to what is between the server and us, such as credentials. */
+/** In contrast to failures of a proxy, and of our access to the server, such as credentials. */
 function isAboutRequest ({ failureClass, code }: GenerationFailure): boolean {
   return ['request', 'passing', 'out-of-memory'].includes(failureClass) || code === 'cuda_poisoned'
 }
@@ -63,9 +63,9 @@ export interface SmallCallOptions {
   readonly timeoutMs?: number
   /** Largest answer, in bytes. */
   readonly maxAnswerBytes?: number
-  /** Keys whose arrays and objects are left out (null takes their place), such as the megabytes of LoRA metadata. */
+  /** Keys whose arrays and objects are omitted (replaced with null), such as the megabytes of LoRA metadata. */
   readonly leaveOut?: readonly string[]
-  /** Reads an answer that is too long to be parsed whole; the longest answer is for it to hold. */
+  /** Reads an answer that is too long to be parsed whole; it must limit the length itself. */
   readonly read?: AnswerReader
 }
 
@@ -80,7 +80,7 @@ export interface SmallCalls {
   /** Throws GenerationFailure; so does `post`. */
   get (path: string, options?: SmallCallOptions): Promise<unknown>
   post (path: string, body: unknown, options?: SmallCallOptions): Promise<unknown>
-  /** GET of what is no JSON, as it is. */
+  /** GET of raw bytes. */
   bytes (path: string, options?: SmallCallOptions): Promise<Buffer>
   close (): Promise<void>
 }
@@ -89,7 +89,7 @@ type Reader<Value> = (
   chunks: AsyncIterable<Buffer>, maxAnswerBytes: number, leaveOut: readonly string[]
 ) => Promise<Value>
 
-/** Paths of which a server wants fewer requests, each with when that is over by the monotonic clock. */
+/** Rate-limited paths of a server, each with the end of the limit by the monotonic clock. */
 type Quiet = Map<string, { readonly until: number, readonly failure: GenerationFailure }>
 
 /** Calls that are answered at once: state, lists, interrupt. They share the connections of `http`. */
@@ -101,7 +101,7 @@ export function createSmallCalls (
   ): Promise<Value> {
     const timeoutMs = options.timeoutMs ?? limits.timeoutMs
     const limit = limitCall(timeoutMs, () => slowAnswer(timeoutMs), closed, options.signal)
-    // never `waiting`: small calls start no generation that could run on
+    // never `waiting`: small calls start no generation that could continue
     let phase: CallPhase = 'connecting'
     const toFailure = (error: unknown) => limit.failure(phase) ?? connectionFailure(error, phase)
     try {
@@ -117,7 +117,7 @@ export function createSmallCalls (
 
   const quiet: Quiet = new Map()
 
-  /** Looks that the server has turned away as too many are not sent again before they may be. */
+  /** Probes that the server rejected as too many are not sent again before the limit is over. */
   async function gently<Value> (path: string, look: () => Promise<Value>): Promise<Value> {
     const [route = ''] = path.split('?', 1)
     const held = quiet.get(route)
@@ -145,7 +145,7 @@ export function createSmallCalls (
   }
 }
 
-/** What only does something may have nothing to say. */
+/** Calls that only perform an action can have empty answers. */
 async function readOutcome (...[chunks, most, leaveOut]: Parameters<Reader<unknown>>): Promise<unknown> {
   let isEmpty = true
   async function * noted (): AsyncGenerator<Buffer> {
@@ -155,7 +155,7 @@ async function readOutcome (...[chunks, most, leaveOut]: Parameters<Reader<unkno
     }
   }
   return await readValue(noted(), most, leaveOut).catch((error: unknown) => {
-    // One whose connection broke has a cause.
+    // A broken connection has a cause.
     const isWhole = error instanceof GenerationFailure && error.code === 'truncated_answer' && error.cause === undefined
     if (isEmpty && isWhole) return null
     throw error
@@ -169,7 +169,7 @@ async function readValue (
     maxKeptBytes: maxAnswerBytes,
     dispositionOf: (path, kind) => kind === 'container' && leaveOut.includes(String(path.at(-1))) ? 'drop' : 'keep'
   })
-  // nothing is streamed, so there is no event to answer
+  // nothing is streamed, so there are no events
   const whole = bounded(chunks, maxAnswerBytes, () => answerTooLarge(maxAnswerBytes))
   for await (const chunk of whole) Array.from(streamFilter.scan(chunk))
   return streamFilter.finish()

@@ -1,17 +1,17 @@
-/** Counts the tags of `{"folder": {"tag": count}}`, JSON text of any length that comes in pieces. */
+/** Counts the tags of `{"folder": {"tag": count}}`, JSON text of any length that arrives in pieces. */
 export interface TagCounter {
   write (json: Buffer): void
-  /** The most frequent tags, most frequent first. Text that broke off, or is no JSON, gives what was read of it. */
+  /** The most frequent tags, most frequent first. Truncated or invalid text returns the tags read so far. */
   top (most: number): Array<readonly [tag: string, count: number]>
 }
 
-/** Bytes of a tag; a longer one is a whole caption, which is no tag. */
+/** Maximum bytes of a tag; a longer text is a whole caption. */
 const longestTag = 256
-/** Different tags that are remembered. Of more, the rarer half is forgotten, so that counts may be too low then. */
+/** Different tags that are remembered. Beyond that, the rarer half is dropped, so counts can then be too low. */
 const maxRemembered = 20_000
 /** Characters of a count. */
 const longestCount = 32
-/** Level of nesting at which tags stand. */
+/** Level of nesting of tags. */
 const tagLevel = 2
 
 const quote = 0x22
@@ -23,13 +23,13 @@ export function createTagCounter (): TagCounter {
   let inString = false
   let escaped = false
   let hasEscapes = false
-  /** The string that was read last or is being read: where in which bytes. */
+  /** The last or current string: its range and its bytes. */
   let source: Buffer = nothing
   let start = 0
   let end = 0
-  /** Whether that string has ended and may be a tag. */
+  /** Whether that string is complete and can be a tag. */
   let hasText = false
-  /** What was read of the count of that tag; null where none is awaited. */
+  /** The part of that tag's count read so far; null if none is expected. */
   let count: string | number | null = null
 
   function endValue (): void {
@@ -63,7 +63,7 @@ export function createTagCounter (): TagCounter {
     counts = new Map([...frequent, ...others.slice(0, maxRemembered / 2 - frequent.length)])
   }
 
-  /** Answers where the string ends, or the piece. */
+  /** Returns where the string ends, or the end of the piece. */
   function readString (json: Buffer, from: number): number {
     for (let at = from; at < json.length; at++) {
       const byte = json[at]
@@ -84,7 +84,7 @@ export function createTagCounter (): TagCounter {
   function readByte (json: Buffer, at: number): void {
     const byte = json[at] ?? 0
     if (byte === quote) {
-      // a string in place of a count leaves the tag without one
+      // a string instead of a count leaves the tag without one
       count = null
       inString = true
       hasText = hasEscapes = false
@@ -106,7 +106,7 @@ export function createTagCounter (): TagCounter {
     }
   }
 
-  /** Keeps what the next piece goes on with, and no more of this one. */
+  /** Keeps the part that the next piece continues, and no more of this one. */
   function carryOver (json: Buffer): void {
     if (!inString && !hasText) {
       source = nothing
@@ -159,13 +159,13 @@ function withDigit (count: string | number, byte: number): string | number {
   if (isDigit && count === '') return digit
   if (isDigit && typeof count === 'number' && count < 1e12) return count * 10 + digit
   const text = String(count)
-  // so many digits are a number beyond all that is counted
+  // this many digits exceed every real count
   return text.length < longestCount ? text + String.fromCharCode(byte) : '1e99'
 }
 
-/** Takes JSON text out of the JSON string that holds it, piece by piece. */
+/** Extracts JSON text from the JSON string that contains it, piece by piece. */
 export function createUnescaper (): (text: Buffer) => Buffer {
-  /** An escape that the piece before ended in. */
+  /** An incomplete escape at the end of the previous piece. */
   let begun = Buffer.alloc(0)
 
   return piece => {
@@ -186,7 +186,7 @@ export function createUnescaper (): (text: Buffer) => Buffer {
         break
       }
       const code = isUnicode ? parseInt(text.toString('latin1', at + 2, end), 16) : controls[text[at + 1] ?? 0] ?? text[at + 1] ?? 0
-      // what is no ASCII stands within a string of the inner JSON, which has the same escapes
+      // non-ASCII characters are within a string of the inner JSON, which has the same escapes
       if (code < 0x80) unescaped[length++] = code
       else length += text.copy(unescaped, length, at, end)
       at = end - 1
@@ -195,5 +195,5 @@ export function createUnescaper (): (text: Buffer) => Buffer {
   }
 }
 
-/** \b, \f, \n, \r and \t by the byte behind the backslash. */
+/** \b, \f, \n, \r and \t by the byte after the backslash. */
 const controls: Readonly<Record<number, number>> = { 0x62: 8, 0x66: 12, 0x6e: 10, 0x72: 13, 0x74: 9 }

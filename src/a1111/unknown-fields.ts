@@ -10,7 +10,7 @@ const minLikeness = 0.45
 /** Most names that one sentence lists. */
 const maxListed = 30
 
-/** What people call generation parameters that have another name. */
+/** Common names of generation parameters that have another name. */
 export const parameterSynonyms: Readonly<Record<string, string>> = {
   count: 'n_iter',
   quantity: 'n_iter',
@@ -23,7 +23,7 @@ export const parameterSynonyms: Readonly<Record<string, string>> = {
   text: 'prompt'
 }
 
-/** What is said about one field that nothing reads. */
+/** The description of one field that nothing reads. */
 export interface UnknownField {
   /** In dotted form. */
   readonly field: string
@@ -36,7 +36,7 @@ export interface UnknownField {
 
 /**
  * Describes a field that nothing reads, with the name that was probably meant.
- * @param parent where the field stands, in dotted form; empty at the top
+ * @param parent the object of the field, in dotted form; empty at the top
  * @param synonyms names that people use for known ones
  */
 export function describeUnknownField (
@@ -58,10 +58,10 @@ export function describeUnknownField (
   return { field, complaint, message: `${field} ${complaint}`, nearest: suggestions }
 }
 
-/** Most fields of one request that are named one by one. */
+/** The most fields of one request that are named one by one. */
 const maxNamed = 20
 
-/** Says that fields were left out; one warning each. */
+/** Warns of omitted fields; one warning each. */
 export function warningsOfUnknown (unknown: readonly UnknownField[]): Warning[] {
   return unknown.slice(0, maxNamed).map(({ field, message }) =>
     ({ code: unknownFieldCode, message: `${message} It was ignored.`, field }))

@@ -13,11 +13,11 @@ interface ComfyNode {
 
 interface ComfyGraph {
   readonly all: readonly ComfyNode[]
-  /** Nodes that turn noise into a picture. */
+  /** Nodes that turn noise into an image. */
   readonly samplers: readonly ComfyNode[]
   /** The node that an input is linked to; null for a value. */
   linked (node: ComfyNode, input: string): ComfyNode | null
-  /** The value of an input, through nodes that only hold one; undefined where it cannot be told. */
+  /** The value of an input, through nodes that only hold one; undefined if it cannot be determined. */
   valueOf (node: ComfyNode, input: string): unknown
   /** The first of these values that any node behind an input has. */
   valueBehind (node: ComfyNode, input: string, names: readonly string[]): unknown
@@ -27,16 +27,16 @@ interface ComfyGraph {
   isShown (node: ComfyNode): boolean
 }
 
-/** No graph that people make is larger. */
+/** Graphs of real users are smaller. */
 const maxNodes = 5000
-/** Primitive nodes behind each other. */
+/** Maximum number of chained primitive nodes. */
 const deepestValue = 16
-/** Inputs under which nodes that only hold a value have it, the most telling first. */
+/** Inputs in which value nodes hold their value, the most specific first. */
 const valueInputs = [
   'value', 'string', 'text', 'Text', 'prompt', 'populated_text', 'wildcard_text', 'seed', 'noise_seed', 'int', 'float', 'number',
   'Number', 'Value', 'INT', 'FLOAT', 'STRING', 'a', 'input', 'any'
 ]
-/** Nodes that put texts together, and what they put between. */
+/** Nodes that join texts, and their separators. */
 const textParts = [
   ['string_a', 'string_b'], ['text_a', 'text_b', 'text_c', 'text_d'], ['text1', 'text2'], ['string1', 'string2'], ['prefix', 'text', 'suffix']
 ]
@@ -128,7 +128,7 @@ function createComfyGraph (content: JsonObject): ComfyGraph {
   return graph
 }
 
-/** Any node of whatever extension that takes what sampling needs. */
+/** Any node of any extension that has the inputs of sampling. */
 function isSampler ({ type, inputs }: ComfyNode): boolean {
   if ('guider' in inputs && 'sigmas' in inputs) return true
   const hasSeed = ['seed', 'noise_seed', 'noise'].some(name => name in inputs)
@@ -143,7 +143,7 @@ export interface ComfyPrompt {
 
 type Side = 'positive' | 'negative'
 
-/** Inputs by which conditioning goes through nodes that only change it. */
+/** Inputs through which conditioning passes in nodes that only change it. */
 const through = [
   'conditioning', 'conditioning_1', 'conditioning_2', 'conditioning_to', 'conditioning_from', 'conditioning1', 'conditioning2', 'cond',
   'base_positive', 'input', 'any', 'value', ''
@@ -154,7 +154,7 @@ const encoded = [
 ]
 const maxPromptNodes = 200
 
-/** The text that reaches one side of a sampler or guider; null where it cannot be followed. */
+/** The text that reaches one side of a sampler or guider; null if it cannot be traced. */
 function promptOf (graph: ComfyGraph, start: ComfyNode, side: Side): ComfyPrompt | null {
   const [first] = [side, ...side === 'positive' ? ['conditioning'] : []].filter(input => start.inputs[input] !== undefined)
   if (first === undefined) return null
@@ -186,7 +186,7 @@ function promptOf (graph: ComfyGraph, start: ComfyNode, side: Side): ComfyPrompt
 function textsOf (graph: ComfyGraph, node: ComfyNode, side: Side): string[] | null {
   if (node.type === 'ConditioningZeroOut') return []
   const own = node.inputs[side]
-  // loaders that take both prompts as text
+  // loaders that accept both prompts as text
   if (typeof own === 'string') return [own]
   const inputs = encoded.filter(input => node.inputs[input] !== undefined)
   if (inputs.length === 0 || (graph.linked(node, 'conditioning') !== null && !('clip' in node.inputs))) return null
@@ -199,12 +199,12 @@ export function isComfyGraph (content: JsonObject): boolean {
   return nodes.length > 0 && nodes.some(node => typeof fieldsOf(node).class_type === 'string')
 }
 
-/** Whether it is the drawing of a graph as the editor keeps it, which does not say what ran. */
+/** Whether it is a graph as the editor stores it, which does not show what ran. */
 export function isComfyWorkflow (content: JsonObject): boolean {
   return Array.isArray(content.nodes) && Array.isArray(content.links)
 }
 
-/** Null where nothing in the graph samples. */
+/** Null if nothing in the graph samples. */
 export function readComfyUi (content: JsonObject): ForeignText | null {
   const graph = createComfyGraph(content)
   const sampler = firstSampler(graph)
@@ -242,7 +242,7 @@ export function readComfyUi (content: JsonObject): ForeignText | null {
   })
 }
 
-/** The sampler that begins: with several, the one whose latent picture comes from no other. */
+/** The sampler that begins: with several, the one whose latent image comes from no other. */
 function firstSampler (graph: ComfyGraph): ComfyNode | null {
   const shown = graph.samplers.filter(node => graph.isShown(node))
   const candidates = shown.length > 0 ? shown : graph.samplers
@@ -281,7 +281,7 @@ function schedulerName (graph: ComfyGraph, sampler: ComfyNode): unknown {
 
 const checkpointInputs = ['ckpt_name', 'unet_name', 'model_name', 'model_path', 'base_ckpt_name']
 
-/** Goes from the sampler along its model to the loader, past the LoRAs, which apply in the other order. */
+/** Follows the model from the sampler to the loader, past the LoRAs, which apply in reverse order. */
 function modelOf (graph: ComfyGraph, start: ComfyNode): { checkpoint: string | undefined, loras: ForeignLora[] } {
   const loras: ForeignLora[] = []
   let checkpoint: string | undefined
@@ -312,7 +312,7 @@ function lorasOf (graph: ComfyGraph, node: ComfyNode): ForeignLora[] {
   })
 }
 
-/** Null where the graph starts from a picture. */
+/** Null if the graph starts from an image. */
 function latentOf (graph: ComfyGraph, sampler: ComfyNode): { width: unknown, height: unknown } | null {
   const nodes = graph.upstream(sampler, latentInputs)
   for (const node of nodes) {

@@ -3,12 +3,12 @@ import { parseJson } from '../../lib/json.ts'
 import type { Infotext } from '../infotext.ts'
 import { bareName } from '../names.ts'
 
-/** What another program than A1111 wrote about a picture, in A1111's words. */
+/** Another program's text about an image, in A1111's words. */
 export interface ForeignText {
-  /** The program, as people call it. */
+  /** The program's common name. */
   readonly source: string
   readonly infotext: Infotext
-  /** What of it has no counterpart here, each in a sentence. */
+  /** Parts without a counterpart here, one sentence each. */
   readonly notes: readonly string[]
 }
 
@@ -22,7 +22,7 @@ export interface ForeignValues {
   readonly prompt: unknown
   readonly negativePrompt?: unknown
   readonly loras?: readonly ForeignLora[]
-  /** By A1111's labels; what is no text and no number is left out. */
+  /** By A1111's labels; only texts and numbers are included. */
   readonly fields: Readonly<Record<string, unknown>>
   readonly notes?: readonly string[]
 }
@@ -59,17 +59,17 @@ function withLoraTags (prompt: string, loras: readonly ForeignLora[]): string {
   return [...prompt === '' ? [] : [prompt], ...new Set(tags)].join(' ')
 }
 
-/** `512x768`, or nothing where a side is missing. */
+/** `512x768`, or nothing if a side is missing. */
 export function sizeText (width: unknown, height: unknown): string {
   const [wide, high] = [written(width), written(height)]
   return wide === '' || high === '' ? '' : `${wide}x${high}`
 }
 
 const bounds = { depth: 64, values: 200_000 }
-/** Numbers that Python writes and JSON does not know, and strings, which are passed over. */
+/** Numbers that Python writes but JSON does not know, and strings, which are skipped. */
 const pythonNumbers = /"(?:[^"\\]|\\.)*"|\bNaN\b|-?\bInfinity\b/g
 
-/** The object that a text is as JSON; null for anything else. */
+/** The object in a JSON text; null for anything else. */
 export function jsonObject (text: string | undefined): JsonObject | null {
   if (text === undefined || !/^\s*\{/.test(text)) return null
   const read = parsed(text)
@@ -86,7 +86,7 @@ function parsed (text: string): JsonObject | null {
   }
 }
 
-/** Whether a text is meant for programs: no prompt begins as JSON objects and lists of them do. */
+/** Whether a text is meant for programs: no prompt begins like a JSON object or list of objects. */
 export function looksLikeJson (text: string): boolean {
   return /^\s*(?:\[\s*)?\{\s*(?:"[^"]*"\s*:|\})/.test(text)
 }
@@ -142,7 +142,7 @@ const schedulers: Readonly<Record<string, string>> = {
   ays: 'Align Your Steps'
 }
 
-/** A1111's name of a sampler, whichever program named it; the name itself where A1111 has no such sampler. */
+/** A1111's name of a sampler, whichever program named it; the name itself if A1111 has no such sampler. */
 export function samplerOf (name: string): string {
   const plain = name.trim().toLowerCase().replace(/^(?:sample_)?k_/, '').replace(/_gpu$/, '')
   return Object.hasOwn(samplers, plain) ? samplers[plain] ?? name : name

@@ -100,7 +100,7 @@ function readMetadata (content: JsonObject): ForeignText {
       Size: sizeText(content.width, content.height),
       Model: nameOf(content.model),
       VAE: nameOf(content.vae),
-      // the number of layers that are left out, where A1111 counts the layer that is taken
+      // the number of skipped layers, whereas A1111 counts the used layer
       'Clip skip': skipped === null || skipped === 0 ? undefined : skipped + 1,
       'Denoising strength': content.strength ?? undefined
     }
@@ -154,7 +154,7 @@ function splitNegative (prompt: string): { positive: string, negative: string } 
   return { positive, negative: negatives.join(', ') }
 }
 
-/** A `_k` behind the sampler is Karras' schedule. */
+/** A `_k` after the sampler means Karras' schedule. */
 function samplerFields (name: string): Record<string, string> {
   const isKarras = name.endsWith('_k')
   return {
@@ -163,7 +163,7 @@ function samplerFields (name: string): Record<string, string> {
   }
 }
 
-/** The style prompt of SDXL repeats the prompt, unless somebody wrote one. */
+/** The style prompt of SDXL repeats the prompt, unless the user wrote one. */
 function joined (prompt: unknown, style: unknown): string {
   const [first, second] = [written(prompt), written(style)]
   return second === '' || second === first ? first : `${first}, ${second}`
@@ -182,7 +182,7 @@ function invokeLoras (loras: unknown): ForeignLora[] {
   })
 }
 
-/** Texts of a picture by their keywords. */
+/** Texts of an image by their keywords. */
 type Items = ReadonlyMap<string, string>
 
 /**
@@ -211,7 +211,7 @@ function readNovelAi (items: Items): ForeignText | null {
   })
 }
 
-/** Whether an object is what NovelAI writes as `Comment`, for those that lost their keyword. */
+/** Whether an object is a NovelAI `Comment`, for those that lost their keyword. */
 function isNovelAiComment (comment: JsonObject): boolean {
   return typeof comment.prompt === 'string' && 'uc' in comment && 'scale' in comment && 'sampler' in comment
 }
@@ -263,28 +263,28 @@ function readSwarmUi (content: JsonObject): ForeignText {
   })
 }
 
-/** Names and weights stand in two lists, which older versions write as text with commas. */
+/** Names and weights are in two lists, which older versions write as text with commas. */
 function swarmLoras (params: JsonObject): ForeignLora[] {
   const listOf = (value: unknown): unknown[] => Array.isArray(value) ? value : written(value).split(',').filter(part => part !== '')
   const weights = listOf(params.loraweights)
   return textsOf(listOf(params.loras)).map((name, index) => ({ name, weight: weights[index] }))
 }
 
-/** Texts of a picture by the keywords of PNG; an EXIF comment and a text without keyword count as `parameters`. */
+/** Texts of an image by the keywords of PNG; an EXIF comment and a text without keyword count as `parameters`. */
 export type ImageTexts = ReadonlyMap<string, string>
 
-/** What is known of the generation of a picture. */
+/** The known parameters of an image. */
 export interface GenerationText {
-  /** The program that wrote it; null where nothing could be read. */
+  /** The program that wrote it; null if nothing could be read. */
   readonly source: string | null
-  /** As A1111 writes it; empty where nothing could be read. */
+  /** As A1111 writes it; empty if nothing could be read. */
   readonly text: string
   readonly infotext: Infotext | null
-  /** What could not be read, or has no counterpart here, each in a sentence. */
+  /** Parts that could not be read or have no counterpart here, one sentence each. */
   readonly notes: readonly string[]
 }
 
-/** Reads what any known program wrote; null where there is nothing of the kind. */
+/** Reads the text of any known program; null if there is none. */
 export function readTexts (items: ImageTexts): GenerationText | null {
   const parameters = items.get('parameters')
   if (parameters !== undefined && parameters.trim() !== '' && !looksLikeJson(parameters)) {
@@ -298,7 +298,7 @@ export function readTexts (items: ImageTexts): GenerationText | null {
   return problem === null ? null : { source: null, text: '', infotext: null, notes: [problem] }
 }
 
-/** The same for one text that came without a picture. @returns null for text that is no JSON: A1111 writes such */
+/** The same for one text without an image. @returns null for text that is not JSON, such as A1111's */
 export function readForeignText (text: string): GenerationText | null {
   return looksLikeJson(text) ? readTexts(new Map([['parameters', text]])) : null
 }

@@ -10,7 +10,7 @@ const everywhere = namesOf({ ...plainFields, ...denoisingFields, ...scriptFields
 const hires = namesOf(hiresFields, ({ only }) => only === undefined)
 const img2img = namesOf(img2imgFields, ({ only }) => only === undefined)
 
-/** AUTOMATIC1111's own web UI, 1.10 and before; what answers like none of the others is taken for one. */
+/** AUTOMATIC1111's own web UI, 1.10 and before; a server that answers like none of the others counts as one. */
 export const a1111: ServerKindRules = {
   isSeenIn: () => true,
   requestFields (mode, parameters) {
@@ -26,7 +26,7 @@ export const a1111: ServerKindRules = {
   listsModules: false,
   vaeRoutes: ['/sdapi/v1/sd-vae', '/sdapi/v1/sd-modules'],
   loraName: ({ name }) => name,
-  // A1111 takes both and shows labels.
+  // A1111 accepts both and shows labels.
   schedulerName: ({ name, label }) => label === '' ? name : label,
   defaultSampler: 'Euler a',
   // Its built-in extension for LoRAs adds them; before, scripts have no default arguments.

@@ -1,7 +1,7 @@
 import { forge } from './forge.ts'
 import type { ServerKindRules } from './kind.ts'
 
-/** Forge Neo, which goes on from Forge: presets for further architectures, each with a checkpoint and modules. */
+/** Forge Neo, the successor of Forge: presets for further architectures, each with a checkpoint and modules. */
 export const forgeNeo: ServerKindRules = {
   ...forge,
   isSeenIn: sight => forge.isSeenIn(sight) &&

@@ -8,7 +8,7 @@ import { reforge } from './reforge.ts'
 import { sdcpp } from './sdcpp.ts'
 import { sdnext } from './sdnext.ts'
 
-/** Every kind of server. A sight fits several of them: the most particular stand first. */
+/** Every kind of server. A server can match several of them: the most particular come first. */
 const kinds: Readonly<Record<Dialect, ServerKindRules>> = {
   sdcpp, sdnext, 'forge-neo': forgeNeo, forge, 'forge-classic': forgeClassic, reforge, a1111
 }
@@ -18,7 +18,7 @@ export function recogniseKind (sight: Sight): Dialect {
   return found ?? 'a1111'
 }
 
-/** The rules of a server's kind, which for a simulator is the kind that it behaves like; null: nothing is known yet. */
+/** The rules of a server's kind, for a simulator those of the kind that it behaves like; null: unknown yet. */
 export function rulesOf (traits: Pick<ServerTraits, 'kind' | 'simulates'> | null): ServerKindRules {
   if (traits === null) return kinds.a1111
   const { kind, simulates } = traits

@@ -13,9 +13,9 @@ const hires: readonly A1111ParameterName[] = [
 ]
 const img2img: readonly A1111ParameterName[] = ['init_images', 'mask', 'inpainting_mask_invert', 'denoising_strength']
 
-/** A prompt of stable-diffusion.cpp may carry any of its settings as JSON after this, paths among them. */
+/** A prompt of stable-diffusion.cpp can contain any of its settings as JSON after this, including paths. */
 const settingsInPrompt = '<sd_cpp_extra_args>'
-/** A1111 has some 312 options, Forge more; this server says a handful. */
+/** A1111 has some 312 options, Forge more; this server reports a handful. */
 const fewOptions = 40
 
 /**
@@ -41,7 +41,7 @@ export const sdcpp: ServerKindRules = {
   },
   overrideSettings: null,
   offersExtras: false,
-  // LoRAs go beside the prompt, by path.
+  // LoRAs are sent beside the prompt, by path.
   loraName: ({ path }) => path,
   schedulerName: ({ name }) => name,
   mountedLast: []

@@ -4,13 +4,12 @@ import type { ServerProgress } from '../types.ts'
 import { a1111 } from './a1111.ts'
 import type { MarkReader, ReadingClient, ServerKindRules } from './kind.ts'
 
-/** Jobs of its history that are whole requests of the API; what runs within them stands there as well. */
+/** Jobs of its history that are whole requests of the API; their parts are listed there as well. */
 const wholeRequests = /^api-/i
 
 /**
- * SD.Next. It answers 204 where there is nothing to say, has samplers by the names of its own classes and no
- * schedulers, and lets each client ask each route 300 times a minute. `/internal/progress` is there and knows no task
- * of the API.
+ * SD.Next. It answers 204 if there is nothing to report, names samplers by its own classes, has no schedulers, and
+ * allows each client 300 requests a minute for each route. `/internal/progress` exists but knows no task of the API.
  */
 export const sdnext: ServerKindRules = {
   ...a1111,
@@ -36,18 +35,18 @@ export const sdnext: ServerKindRules = {
     'when somebody interrupted it. Its log says which.'
 }
 
-/** Looks for which it may seem idle between two stages of one generation. */
+/** Number of probes for which it can seem idle between two stages of one generation. */
 const looksBetweenStages = 3
 
 /**
- * Each stage of a generation shows as a job of its own, with another begin: only the history tells which request of the
- * API runs. Versions without it are told by the begin, like any other server.
+ * Each stage of a generation appears as a separate job with its own start: only the history shows which request of the
+ * API runs. For versions without a history, the start identifies it, as for any other server.
  */
 function createMarkReader (client: ReadingClient): MarkReader {
   let running: string | null = null
   let searchedAt: string | null = null
   let idleLooks = 0
-  /** Those that failed, which never end in the history. */
+  /** Failed requests, which never end in the history. */
   const failed = new Set<string>()
 
   async function history (query: string): Promise<JsonObject[]> {
@@ -71,8 +70,8 @@ function createMarkReader (client: ReadingClient): MarkReader {
       searchedAt = null
       return { busy: false, mark: null }
     }
-    // The whole history is long: it is read again only when something may have begun. The begin has whole seconds, so
-    // that two short ones can share it: whatever comes after something else was over is new as well.
+    // The whole history is long: it is read again only if something can have begun. Start times are whole seconds, so
+    // two short requests can share one: a request after the end of another is new as well.
     if (seen.mark !== searchedAt) {
       searchedAt = seen.mark
       running = openRequest((await history('')).filter(({ id }) => !failed.has(String(id))))
@@ -86,7 +85,7 @@ function createMarkReader (client: ReadingClient): MarkReader {
   })
 }
 
-/** The request of the API that began last, unless it has ended. */
+/** The request of the API that began last, unless it has finished. */
 function openRequest (entries: readonly JsonObject[]): string | null {
   const last = entries.findLast(({ job, op }) => op === 'begin' && wholeRequests.test(String(job)))
   const id = textOf(last?.id)
