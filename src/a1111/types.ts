@@ -148,7 +148,7 @@ export type FailureClass =
   | 'request' // the job's own fault: fails now
   | 'server-down' // nothing listens, or it went away: the queue waits, no attempt is used
   | 'unauthorized' // credentials are wrong: the queue waits for the operator
-  | 'blocked' // the server answers its probes, but not this: a proxy's limit, a firewall, a missing route
+  | 'blocked' // the server answers its probes, but not this: a proxy's limit, a firewall, no route
   | 'passing' // can work next time: retried with backoff
   | 'out-of-memory' // can work after unloading
   | 'timeout' // the job's deadline passed
