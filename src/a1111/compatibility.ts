@@ -14,7 +14,8 @@ import {
 } from './names.ts'
 import { withRegions } from './regional.ts'
 import {
-  type CheckedServer, type Compatibility, type CompatibilityRequest, type Listed, type OnMissing, type ResolveName, createNameResolver, sentenceOfMissing
+  type CheckedServer, type Compatibility, type CompatibilityRequest, createNameResolver, type Listed, type OnMissing,
+  type ResolveName, sentenceOfMissing
 } from './resolve.ts'
 import { type Inventory, routeOf } from './types.ts'
 
