@@ -21,6 +21,7 @@ const grammar = /^data:image\/upload,([0-9a-f]{64}\.[a-z]{3,4})\.([\w-]{43})$/
 /**
  * A plain reference in a request could be a guess at another client's image, so only references with this service's own
  * mark are valid.
+ * Clients get presets with such texts (`KeptImages.show`) and send them again, so the mark must stand in JSON.
  * @param secret known to every process that serves the same clients
  */
 export function createUploadTexts (secret: Buffer): UploadTexts {
