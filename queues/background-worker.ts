@@ -40,7 +40,7 @@ export function keepShortening (queue: QueueBase, connection: Redis, log: Log): 
     if (looking) return
     looking = true
     shortenDelays(queue, connection)
-      .catch(error => { log.debug({ queue: queue.name, err: error }, 'could not look at delays') })
+      .catch(error => { log.debug({ queue: queue.name, err: error }, 'could not check delays') })
       .finally(() => { looking = false })
   }, lookInterval)
   return () => { clearInterval(timer) }

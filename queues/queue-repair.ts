@@ -76,7 +76,7 @@ export function createQueueRepair (dependencies: QueueRepairDependencies): Queue
       maxAttempts,
       fence
     })
-    if (outcome === 'superseded' || outcome === 'unattended') return false
+    if (outcome === 'superseded' || outcome === 'lease_lost') return false
     log.warn({ job: job.id, server: alias, outcome }, 'its worker is gone; the job returns to the queue')
     return true
   }

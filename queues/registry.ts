@@ -9,6 +9,8 @@ import type { WebhookQueue } from './webhooks.ts'
 /** A BullMQ queue under its public name. */
 export interface NamedQueue {
   readonly name: string
+  /** Those of servers are paused while their server cannot be used. */
+  readonly of: 'server' | 'service'
   readonly about: string
   readonly queue: Queue
   /** The number of its entries in each of BullMQ's states. */
@@ -27,20 +29,22 @@ export interface ProcessQueues {
 
 /**
  * Every current queue, for the dashboard, the metrics and the doctor; each server's queue exists as long as the server.
+ * A new file of `queues/` that opens a queue adds a line here; a test checks that.
  */
 export function allQueues ({ registry, queues, webhooks, models, florence }: ProcessQueues): NamedQueue[] {
   return [
-    ...registry.list().map(({ id, alias, address }) => named(alias, address.baseUrl, queues.queue(id))),
-    named('Webhooks', 'Events on their way', webhooks.queue.queue),
-    named('Downloads', 'Models that come in', models.downloadQueue.queue),
-    named('Maintenance', 'Scans, purges and sweeps', models.maintenance.queue),
-    ...(florence === null ? [] : [named('Florence', 'Questions to Florence-2', florence.queue.queue)])
+    ...registry.list().map(({ id, alias, address }) => named('server', alias, address.baseUrl, queues.queue(id))),
+    named('service', 'Webhooks', 'Events on their way', webhooks.queue.queue),
+    named('service', 'Downloads', 'Models that come in', models.downloadQueue.queue),
+    named('service', 'Maintenance', 'Scans, purges and sweeps', models.maintenance.queue),
+    ...(florence === null ? [] : [named('service', 'Florence', 'Questions to Florence-2', florence.queue.queue)])
   ]
 }
 
-function named (name: string, about: string, queue: Queue): NamedQueue {
+function named (of: NamedQueue['of'], name: string, about: string, queue: Queue): NamedQueue {
   return {
     name,
+    of,
     about,
     queue,
     counts: async () => await queue.getJobCounts('waiting', 'prioritized', 'active', 'delayed', 'failed')

@@ -6,7 +6,7 @@ import type { JobSubmission } from '../src/jobs/job.ts'
 import { createJudge } from '../src/jobs/judge-failure.ts'
 import { prepareGeneration } from '../src/jobs/prepare-generation.ts'
 import {
-  createGenerationRunner, type GenerationRunnerDependencies, type RunOutcome
+  createGenerationRunner, type GenerationRunner, type GenerationRunnerDependencies, type RunOutcome
 } from '../src/jobs/run-generation.ts'
 import type { PreviewSender } from '../src/jobs/send-previews.ts'
 import type { JobStore } from '../src/jobs/store.ts'
@@ -34,12 +34,12 @@ import { shortenDelays } from './background-worker.ts'
 import { createGenerationWorker, type GenerationData, type GenerationQueues } from './generation-queue.ts'
 import { createHeldEntries, createQueueRepair } from './queue-repair.ts'
 
-/** How often the whole line is held against its queue, in milliseconds. */
+/** How often the whole queue is compared with the records, in milliseconds. */
 const repairInterval = 30_000
-/** How often checks of the server are looked for, whose notice may have been lost, in milliseconds. */
+/** How often checks of the server are looked for, as their notices can get lost, in milliseconds. */
 const checksInterval = 10_000
-/** How long nothing of ours runs at a server before what jobs have left there is put back, in milliseconds. */
-const restAfter = 100
+/** From the end of the last job until the server's own options are restored, in milliseconds. */
+const restoreAfter = 100
 
 export interface ServerWorkerDependencies {
   readonly server: () => Server
@@ -77,32 +77,34 @@ export interface ServerWorkerDependencies {
   readonly intervals?: MonitorIntervals
 }
 
-/** What exists while this process holds the lease of a server: it watches the server and runs its jobs. */
+/** Watches a server and runs its jobs, while this process holds the server's lease. */
 export interface ServerWorker {
-  cancel (jobId: string): void
-  checkNow (): void
-  holdOrResume (): void
-  /** A call that is no job wants its turn, or has had it. */
-  seeToTurns (): void
-  /** A thorough check of the server was asked for or cancelled. */
-  seeToChecks (): void
+  readonly cancel: GenerationRunner['cancel']
+  /** Looks at the server and reads its inventory now. */
+  reload (): void
+  /** Pauses or resumes the queue, after an operator did, or after a fault of storage came or went. */
+  updateQueue (): void
+  /** A call that is no job waits for the server, or is over. */
+  lookAtExclusiveCalls (): void
+  /** A thorough check of the server was requested or cancelled. */
+  lookAtChecks (): void
   /**
-   * Repairs what is due. To be called right after the lease was found to be held still, since to whoever lost it the
+   * Repairs what is due. To be called right after the lease was renewed: to a process that has lost the lease, the
    * holder's jobs look like those of a dead worker.
    */
-  tend (): void
-  /** Redis was away: what its outage left undone is seen to next time. */
+  repair (): void
+  /** Redis was away: the next repair covers the whole queue. */
   repairSoon (): void
-  /** Stops what runs and puts it back in line; fetched jobs are held back. */
-  letGo (): Promise<void>
-  /** The server is another process's now: drops everything without touching it. */
+  /** Stops what runs and puts it back into the queue; fetched jobs wait. */
+  drain (): Promise<void>
+  /** Another process serves the server now: drops everything and sends nothing more. */
   abandon (): void
   close (deadlineMs: number): Promise<void>
 }
 
-/** @param current whether the lease is still held, which whoever lost it must not act upon */
+/** @param isCurrent whether this worker still has the lease; without it, it changes nothing */
 export async function startServerWorker (
-  dependencies: ServerWorkerDependencies, current: () => boolean
+  dependencies: ServerWorkerDependencies, isCurrent: () => boolean
 ): Promise<ServerWorker> {
   const {
     server, connection, keys, queues, store, media, storage, collectImages,
@@ -118,22 +120,22 @@ export async function startServerWorker (
   await queues.pause(serverId)
   const orphans = await repair.takeBack()
   const client = connect(server())
-  const line = createProcessConnection(client)
+  const processConnection = createProcessConnection(client)
 
-  // Nothing begins before it is known whether a check has left anything to be put back.
+  // No job starts before it is known whether a check has left anything to undo.
   let checkHolds = () => true
   const mayBegin = (usable: boolean) =>
     usable && !server().paused && processes() && storage.last() === null && !checkHolds()
   const sendSlot = createSemaphore(1)
-  let lookAtTurns = () => {}
+  let lookAtExclusiveCalls = () => {}
   let lookAtChecks = () => {}
 
-  /** The line runs while the server can be used, what it makes can be stored, and no operator holds it. */
-  async function setLine (usable: boolean): Promise<void> {
-    if (!current()) return
+  /** The queue runs while the server can be used, its images can be stored, and no operator has paused it. */
+  async function setQueue (usable: boolean): Promise<void> {
+    if (!isCurrent()) return
     if (mayBegin(usable)) await queues.resume(serverId)
     else await queues.pause(serverId)
-    lookAtTurns()
+    lookAtExclusiveCalls()
     lookAtChecks()
   }
 
@@ -146,47 +148,47 @@ export async function startServerWorker (
     watch: onGone => starts.watch(new URL(server().address.baseUrl), onGone),
     async onUsable (usable) {
       if (!usable) options.restarted()
-      await setLine(usable)
+      await setQueue(usable)
     }
   })
-  /** The monitor reads the options at each look anyway; across a generation they tell nothing. */
+  /** The monitor reads the options at each look anyway; during a generation they say nothing. */
   async function readAndNote (...call: Parameters<typeof client.readJson>): Promise<unknown> {
     const generations = options.generations()
     const answer = await client.readJson(...call)
     if (call[0] !== '/sdapi/v1/options' || options.generations() !== generations || checkHolds()) return answer
     options.observe(fieldsOf(answer))
-    restSoon()
+    restoreSoon()
     return answer
   }
 
   const leaving = new AbortController()
-  let restTimer: NodeJS.Timeout | undefined
-  let inHand = 0
+  let restoreTimer: NodeJS.Timeout | undefined
+  let runningJobs = 0
   let abandoned = false
 
-  /** Once no job is left, what jobs have left at the server is put back. */
-  function restSoon (): void {
-    clearTimeout(restTimer)
-    restTimer = setTimeout(() => { settle(rest(), 'could not put back what jobs have left at the server') }, restAfter)
+  /** Once no job is left, the server gets back the options that jobs have changed. */
+  function restoreSoon (): void {
+    clearTimeout(restoreTimer)
+    restoreTimer = setTimeout(() => { settle(restore(), 'could not restore the options of the server') }, restoreAfter)
   }
 
-  async function rest (): Promise<void> {
-    if (inHand > 0 || leaving.signal.aborted || !current() || checkHolds()) return
+  async function restore (): Promise<void> {
+    if (runningJobs > 0 || leaving.signal.aborted || !isCurrent() || checkHolds()) return
     if (!options.hasLeft('idle') || !monitor.usable()) return await options.save()
     if (await store.waitingOn(serverId) > 0 && mayBegin(true)) return
-    const openGate = await sendSlot.enter(leaving.signal).catch(() => null)
-    if (openGate === null) return
+    const leaveSlot = await sendSlot.enter(leaving.signal).catch(() => null)
+    if (leaveSlot === null) return
     try {
-      if (current()) await options.putBack(leaving.signal)
+      if (isCurrent()) await options.putBack(leaving.signal)
     } finally {
-      openGate()
+      leaveSlot()
     }
   }
-  // One after the other, as each goes on from what the one before has left.
+  // One after the other, as each starts from the result of the one before.
   let costs: Promise<void> = Promise.resolve()
   function learn (submission: JobSubmission, seconds: number): void {
     costs = costs.then(async () => { await states.costs.learn(serverId, workloadOf(submission), seconds) })
-      .catch(error => { log.debug({ server: server().alias, err: error }, 'what it took is not known') })
+      .catch(error => { log.debug({ server: server().alias, err: error }, 'could not learn how long the job took') })
   }
 
   const lastKnown = await states.traits(serverId)
@@ -200,12 +202,12 @@ export async function startServerWorker (
     },
     log
   })
-  // Orphans are seen to before the first look; what they are recognised by depends on the kind of server.
+  // Orphans are stopped before the first look; how they are recognised depends on the kind of server.
   const tasks = createTaskKnowledge(client, learning, () => monitor.traits() ?? lastKnown)
   const options = await createOptionsKeeper({
     server,
     client,
-    line,
+    connection: processConnection,
     store: states.options,
     inventory: async () => await states.inventory(serverId),
     traits: monitor.traits,
@@ -258,20 +260,20 @@ export async function startServerWorker (
   }
 
   async function run (entry: GenerationData): Promise<RunOutcome> {
-    const letGo = held.add(entry)
-    inHand++
+    const release = held.add(entry)
+    runningJobs++
     return await runner.run(entry).finally(() => {
-      inHand--
-      letGo()
-      restSoon()
+      runningJobs--
+      release()
+      restoreSoon()
     })
   }
 
   let repairDueAt = performance.now() + repairInterval
   let checksDueAt = performance.now() + checksInterval
-  let tending = false
+  let repairing = false
 
-  async function tend (): Promise<void> {
+  async function runRepairs (): Promise<void> {
     if (checkHolds() || performance.now() >= checksDueAt) {
       checksDueAt = performance.now() + checksInterval
       lookAtChecks()
@@ -280,8 +282,8 @@ export async function startServerWorker (
     await shortenDelays(queues.queue(serverId), connection)
     if (performance.now() < repairDueAt) return
     repairDueAt = performance.now() + repairInterval
-    // Also undoes what a former holder did to the line after a cut of its own.
-    await setLine(monitor.usable())
+    // Also undoes what a former holder of the lease did to the queue after its own connection was back.
+    await setQueue(monitor.usable())
     settle(runner.clear(await repair.takeBack()), 'could not stop what a lost worker had begun')
     await repair.renewEntries()
   }
@@ -305,56 +307,54 @@ export async function startServerWorker (
     redisVersion: async () => await versionOf(connection).catch(() => null),
     tasks,
     learning,
-    setLine: async () => { await setLine(monitor.usable()) },
+    setQueue: async () => { await setQueue(monitor.usable()) },
     ...(checkLimits === undefined ? {} : { limits: checkLimits }),
     log
   })
   checkHolds = checks.holds
   lookAtChecks = checks.look
-  const turns = await grantExclusiveCalls({
-    line: createExclusiveCallQueue(connection, keys, serverId), sendSlot, log, open: () => mayBegin(monitor.usable())
+  const exclusiveCalls = await grantExclusiveCalls({
+    calls: createExclusiveCallQueue(connection, keys, serverId), sendSlot, log, open: () => mayBegin(monitor.usable())
   })
-  lookAtTurns = turns.look
+  lookAtExclusiveCalls = exclusiveCalls.look
   const worker = createGenerationWorker({ serverId, connection, keys, run, log })
   settle(repair.renewEntries(), 'could not repair the queue')
   settle(monitor.check(), 'could not check the server')
 
   return {
     cancel: runner.cancel,
-    checkNow () {
-      monitor.readAnew()
-    },
-    seeToTurns () { turns.look() },
-    seeToChecks () { checks.look() },
-    holdOrResume () { settle(setLine(monitor.usable()), 'could not pause or resume the queue') },
-    tend () {
-      if (tending) return
-      tending = true
-      settle(tend().finally(() => { tending = false }), 'could not repair the queue')
+    reload: monitor.reload,
+    updateQueue () { settle(setQueue(monitor.usable()), 'could not pause or resume the queue') },
+    lookAtExclusiveCalls: exclusiveCalls.look,
+    lookAtChecks: checks.look,
+    repair () {
+      if (repairing) return
+      repairing = true
+      settle(runRepairs().finally(() => { repairing = false }), 'could not repair the queue')
     },
     repairSoon () { repairDueAt = 0 },
-    async letGo () {
+    async drain () {
       leaving.abort()
-      turns.close()
-      checks.letGo()
+      exclusiveCalls.close()
+      checks.cancel()
       await runner.stop()
     },
     abandon () {
       abandoned = true
       leaving.abort()
-      turns.close()
+      exclusiveCalls.close()
       checks.abandon()
       runner.abandon()
     },
     async close (deadlineMs) {
       leaving.abort()
-      clearTimeout(restTimer)
-      turns.close()
+      clearTimeout(restoreTimer)
+      exclusiveCalls.close()
       await Promise.all([worker.close(deadlineMs), checks.close(deadlineMs)])
-      if (!abandoned) await options.save().catch(() => { /* Redis is away; all of it is looked at again */ })
+      if (!abandoned) await options.save().catch(() => { /* Redis is away; the next holder reads the options again */ })
       await monitor.close()
       await costs
-      line.close()
+      processConnection.close()
       await client.close()
     }
   }

@@ -1,7 +1,6 @@
 import type { Redis } from 'ioredis'
 import type { RuntimeSettings } from '../src/config/runtime-settings.ts'
 import { withDeadline } from '../src/lib/deadline.ts'
-import type { Keys } from '../src/lib/keys.ts'
 import type { LeaseStore } from '../src/servers/lease.ts'
 import { sameAddress, type Server, type ServerRegistry } from '../src/servers/registry.ts'
 import { type ServerWorker, type ServerWorkerDependencies, startServerWorker } from './server-worker.ts'
@@ -11,66 +10,57 @@ const leaseLifetime = 4000
 const leaseInterval = 1000
 /** How long Redis is asked whether the lease is still held, in milliseconds. */
 const askPatience = 1000
-/** A process that was cut off itself must not take a lease for ended that was only not renewed through the cut. */
+/** A process that was cut off itself must not take a lease for finished that was only not renewed during the cut. */
 const graceAfterReconnect = 3000
+/** Notices can get lost, so servers and settings are read again at this interval, in milliseconds. */
+const reconcileInterval = 10_000
+/** How long the worker of a server that was removed, disabled or moved has to stop, in milliseconds. */
+const removalDeadline = 5000
 
-interface AttendanceDependencies extends Omit<ServerWorkerDependencies, 'server' | 'fence' | 'holdsLease'> {
-  readonly leases: LeaseStore
-  readonly connection: Redis
-}
-
-/** The care of one server by one process. */
-interface Attendance {
-  cancel (jobId: string): void
-  /** Looks at the server and its inventory now, if this process serves it. */
-  checkNow (): void
-  /** An operator paused or resumed the server. */
-  holdOrResume (): void
+/** The lease of one server: this process tries for it, and has a worker for the server while it holds it. */
+interface ServerLease {
+  /** Null while this process does not hold the lease. */
+  worker (): ServerWorker | null
   /** The connection to Redis is back after an outage. */
   reconnected (): void
-  /** A call that is no job wants its turn at the server, or has had it. */
-  seeToTurns (): void
-  /** A thorough check of the server was asked for or cancelled. */
-  seeToChecks (): void
-  /** Whether this process holds the lease and takes jobs. */
-  serving (): boolean
-  /** Orderly: running generations are stopped and put back in line. */
+  /** Puts running generations back into the queue, then releases the lease. */
   close (deadlineMs: number): Promise<void>
 }
 
-/**
- * Tries for a server's lease and serves the server while it holds it.
- * @param freed resolves when this process is done with what it served there before, whose jobs are not orphans
- */
-function attend (
-  server: () => Server, dependencies: AttendanceDependencies, freed: Promise<unknown>
-): Attendance {
+interface ServerLeaseDependencies extends Omit<ServerWorkerDependencies, 'server' | 'fence' | 'holdsLease'> {
+  readonly leases: LeaseStore
+}
+
+/** @param released resolves when this process has left the server that it served before, whose jobs are no orphans */
+function holdLease (
+  server: () => Server, dependencies: ServerLeaseDependencies, released: Promise<unknown>
+): ServerLease {
   const { leases, log } = dependencies
   const serverId = server().id
   let fence: number | null = null
-  let serving: ServerWorker | null = null
-  /** One step of beginning or ending at a time. */
+  let worker: ServerWorker | null = null
+  /** A worker starts only after the one before it has stopped. */
   let steps: Promise<void> = Promise.resolve()
   let timer: NodeJS.Timeout | undefined
   let closed = false
   let reconnectedAt = -Infinity
 
-  function settle (work: Promise<unknown>, sentence: string): void {
+  function logFailure (work: Promise<unknown>, sentence: string): void {
     work.catch(error => { log.error({ server: server().alias, err: error }, sentence) })
   }
 
-  function step (work: () => Promise<void>, sentence: string): void {
-    steps = steps.then(work)
-    settle(steps, sentence)
+  function enqueue (step: () => Promise<void>, sentence: string): void {
+    steps = steps.then(step)
+    logFailure(steps, sentence)
     steps = steps.catch(() => undefined)
   }
 
   /**
-   * Asked of Redis each time: this process, or the machine under it, may have stood still since it renewed the lease,
-   * and no clock of its own need show that.
+   * Asks Redis each time: this process, or its machine, can have been frozen since it renewed the lease, and no clock
+   * of its own has to show that.
    * @throws Error where Redis does not say
    */
-  async function holdsLease (ownFence: number): Promise<boolean> {
+  async function holds (ownFence: number): Promise<boolean> {
     if (fence !== ownFence) return false
     return await withDeadline(askPatience, [], async late => await Promise.race([
       leases.isHeld(serverId, ownFence),
@@ -80,31 +70,31 @@ function attend (
     ]))
   }
 
-  async function begin (ownFence: number): Promise<void> {
-    const current = () => !closed && fence === ownFence
-    if (!current()) return
+  async function start (ownFence: number): Promise<void> {
+    const isCurrent = () => !closed && fence === ownFence
+    if (!isCurrent()) return
     try {
-      const begun = await startServerWorker({
-        ...dependencies, server, fence: ownFence, holdsLease: async () => await holdsLease(ownFence)
-      }, current)
-      if (current()) serving = begun
-      else await begun.close(leaseLifetime)
+      const started = await startServerWorker({
+        ...dependencies, server, fence: ownFence, holdsLease: async () => await holds(ownFence)
+      }, isCurrent)
+      if (isCurrent()) worker = started
+      else await started.close(leaseLifetime)
     } catch (error) {
-      // Let go of, so that this process or another can try again.
+      // Released, so that this process or another can try again.
       if (fence === ownFence) fence = null
       await leases.release(serverId)
       throw error
     }
   }
 
-  async function end (deadlineMs: number): Promise<void> {
-    const ending = serving
-    serving = null
-    await ending?.close(deadlineMs)
+  async function stop (deadlineMs: number): Promise<void> {
+    const stopping = worker
+    worker = null
+    await stopping?.close(deadlineMs)
   }
 
-  /** Answers in how many milliseconds to see to it again. */
-  async function seeToLease (): Promise<number> {
+  /** @returns milliseconds until the next time */
+  async function acquireOrRenew (): Promise<number> {
     if (fence === null) {
       const grace = reconnectedAt + graceAfterReconnect - performance.now()
       if (grace > 0) return Math.min(grace, leaseInterval)
@@ -112,55 +102,50 @@ function attend (
       // Not a whole interval after it has run out: a dead holder's jobs wait for this.
       if (answer.kind === 'held') return Math.min(answer.remainingMs + 1, leaseInterval)
       fence = answer.fence
-      step(async () => { await begin(answer.fence) }, 'could not begin to serve')
+      enqueue(async () => { await start(answer.fence) }, 'could not start serving')
     } else if (await leases.renew(serverId, fence, leaseLifetime)) {
-      serving?.tend()
+      worker?.repair()
     } else {
       log.warn({ server: server().alias }, 'another process serves this server now')
       fence = null
-      serving?.abandon()
-      step(async () => { await end(leaseLifetime) }, 'could not end serving')
+      worker?.abandon()
+      enqueue(async () => { await stop(leaseLifetime) }, 'could not stop serving')
     }
     return leaseInterval
   }
 
   function tick (): void {
     if (closed) return
-    seeToLease()
+    acquireOrRenew()
       .catch(error => {
-        log.debug({ server: server().alias, err: error }, 'could not see to the lease')
+        log.debug({ server: server().alias, err: error }, 'could not acquire or renew the lease')
         return leaseInterval
       })
       .then(wait => { if (!closed) timer = setTimeout(tick, wait) })
   }
-  freed.then(tick, tick)
+  released.then(tick, tick)
 
-  async function leave (deadlineMs: number): Promise<void> {
-    // What is under way is let go of even while a step waits for a Redis that is away.
-    await Promise.all([serving?.letGo(), steps.then(async () => { await end(deadlineMs) })])
+  async function release (deadlineMs: number): Promise<void> {
+    // Running generations are stopped even while a step waits for a Redis that is away.
+    await Promise.all([worker?.drain(), steps.then(async () => { await stop(deadlineMs) })])
     if (fence !== null) await leases.release(serverId)
   }
 
   return {
-    cancel (jobId) { serving?.cancel(jobId) },
-    checkNow () { serving?.checkNow() },
-    holdOrResume () { serving?.holdOrResume() },
+    worker: () => worker,
     reconnected () {
       reconnectedAt = performance.now()
-      serving?.repairSoon()
+      worker?.repairSoon()
     },
-    seeToTurns () { serving?.seeToTurns() },
-    seeToChecks () { serving?.seeToChecks() },
-    serving: () => serving !== null,
     async close (deadlineMs) {
       closed = true
       clearTimeout(timer)
-      const left = leave(deadlineMs)
-      settle(left, 'could not leave in order')
+      const releasing = release(deadlineMs)
+      logFailure(releasing, 'could not stop serving in order')
       let deadline: NodeJS.Timeout | undefined
       // Without Redis some of it never ends; the lease runs out by itself then.
       await Promise.race([
-        left.catch(() => undefined),
+        releasing.catch(() => undefined),
         new Promise<void>(resolve => { deadline = setTimeout(resolve, deadlineMs) })
       ])
       clearTimeout(deadline)
@@ -168,114 +153,117 @@ function attend (
   }
 }
 
-/** All servers as one process cares for them. */
+/** The servers that this process serves, or serves as soon as it gets their leases. */
 export interface ServerWorkers {
   /** Whether this process takes jobs of the server. */
   serves (serverId: string): boolean
-  /** Stops what runs, puts it back in line and lets others take over. */
+  /** Stops what runs, puts it back into the queue and lets other processes take over. */
   close (deadlineMs: number): Promise<void>
 }
 
-export interface ServerWorkersDependencies extends Omit<AttendanceDependencies, 'processes'> {
+export interface ServerWorkersDependencies extends Omit<ServerLeaseDependencies, 'processes'> {
   readonly registry: ServerRegistry
   readonly runtime: RuntimeSettings
   /** A connection in subscriber mode, which this process shares. */
   readonly subscriber: Redis
-  readonly keys: Keys
 }
 
-/** Notices can get lost, so servers and settings are read anew now and then all the same, in milliseconds. */
-const lookInterval = 10_000
-
-/** Attends every enabled server, and follows the registry while it runs. */
+/** Follows the registry: each enabled server has a worker in one of the processes that run this. */
 export async function startServerWorkers (dependencies: ServerWorkersDependencies): Promise<ServerWorkers> {
   const { registry, runtime, connection, subscriber, keys, storage, log } = dependencies
-  const serving = { ...dependencies, processes: () => runtime.current().queueProcessing }
-  const attended = new Map<string, { server: Server, attendance: Attendance }>()
+  const parts = { ...dependencies, processes: () => runtime.current().queueProcessing }
+  const enabled = new Map<string, { server: Server, readonly lease: ServerLease }>()
   /** By server. */
-  const leavings = new Map<string, Promise<void>>()
+  const closing = new Map<string, Promise<void>>()
 
-  function leave (serverId: string, deadlineMs: number): Promise<void> {
-    const found = attended.get(serverId)
-    if (found === undefined) return Promise.resolve()
-    attended.delete(serverId)
-    // One that was left before it began has still waited for the one before.
-    const left = [leavings.get(serverId), found.attendance.close(deadlineMs)]
-    const leaving = Promise.all(left).then(() => {}).finally(() => {
-      if (leavings.get(serverId) === leaving) leavings.delete(serverId)
+  const workers = () => [...enabled.values()].flatMap(({ lease }) => lease.worker() ?? [])
+  const workerOf = (serverId: string) => enabled.get(serverId)?.lease.worker()
+
+  function add (server: Server): void {
+    const { id } = server
+    const released = closing.get(id) ?? Promise.resolve()
+    enabled.set(id, { server, lease: holdLease(() => enabled.get(id)?.server ?? server, parts, released) })
+  }
+
+  /** What fails is in the log already. */
+  function remove (serverId: string, deadlineMs: number): void {
+    const found = enabled.get(serverId)
+    if (found === undefined) return
+    enabled.delete(serverId)
+    // A lease that is closed before it was tried for still waits for the one before.
+    const before = closing.get(serverId)
+    const removal = Promise.all([before, found.lease.close(deadlineMs)]).then(() => {}).finally(() => {
+      if (closing.get(serverId) === removal) closing.delete(serverId)
     })
-    leavings.set(serverId, leaving)
-    return leaving
+    closing.set(serverId, removal)
   }
 
-  function settle (leaving: Promise<void>): void {
-    leaving.catch(error => { log.error({ err: error }, 'could not leave a server in order') })
-  }
-
-  function follow (): void {
-    const wanted = new Map(registry.list().filter(({ enabled }) => enabled).map(server => [server.id, server]))
-    for (const [serverId, { server: before }] of attended) {
+  function reconcile (): void {
+    const wanted = new Map(registry.list().filter(server => server.enabled).map(server => [server.id, server]))
+    for (const [serverId, { server: before }] of enabled) {
       const now = wanted.get(serverId)
-      if (now === undefined || !sameAddress(before.address, now.address)) settle(leave(serverId, 5000))
+      if (now === undefined || !sameAddress(before.address, now.address)) remove(serverId, removalDeadline)
     }
-    for (const [serverId, server] of wanted) {
-      const found = attended.get(serverId)
+    for (const server of wanted.values()) {
+      const found = enabled.get(server.id)
       if (found === undefined) {
-        const attendance = attend(
-          () => attended.get(serverId)?.server ?? server, serving, leavings.get(serverId) ?? Promise.resolve())
-        attended.set(serverId, { server, attendance })
+        add(server)
       } else {
         found.server = server
-        found.attendance.holdOrResume()
+        found.lease.worker()?.updateQueue()
       }
     }
   }
 
-  function holdOrResume (): void {
-    for (const { attendance } of attended.values()) attendance.holdOrResume()
+  function updateQueues (): void {
+    for (const worker of workers()) worker.updateQueue()
   }
+
+  const handlers = new Map<string, (message: string) => void>([
+    [keys.channel('cancel'), jobId => { for (const worker of workers()) worker.cancel(jobId) }],
+    [keys.channel('checks'), serverId => { workerOf(serverId)?.lookAtChecks() }],
+    [keys.channel('servers'), serverId => {
+      registry.refresh()
+        .then(() => { workerOf(serverId)?.reload() })
+        .catch(error => { log.warn({ err: error }, 'could not read the servers') })
+    }],
+    [keys.channel('settings'), () => {
+      runtime.refresh().catch(error => { log.warn({ err: error }, 'could not read the settings') })
+    }],
+    [keys.channel('turns'), serverId => { workerOf(serverId)?.lookAtExclusiveCalls() }]
+  ])
 
   function onMessage (channel: string, message: string): void {
-    if (channel === keys.channel('cancel')) {
-      for (const { attendance } of attended.values()) attendance.cancel(message)
-    } else if (channel === keys.channel('turns')) {
-      attended.get(message)?.attendance.seeToTurns()
-    } else if (channel === keys.channel('checks')) {
-      attended.get(message)?.attendance.seeToChecks()
-    } else if (channel === keys.channel('servers')) {
-      registry.refresh()
-        .then(() => { attended.get(message)?.attendance.checkNow() })
-        .catch(error => { log.warn({ err: error }, 'could not read the servers') })
-    } else if (channel === keys.channel('settings')) {
-      runtime.refresh().catch(error => { log.warn({ err: error }, 'could not read the settings') })
-    }
+    handlers.get(channel)?.(message)
   }
 
-  /** One listener for all: a connection that every server added one to would warn of a leak at eleven. */
+  /** One listener for all: Node warns of a leak at the eleventh listener of a connection. */
   function onReady (): void {
-    for (const { attendance } of attended.values()) attendance.reconnected()
+    for (const { lease } of enabled.values()) lease.reconnected()
   }
 
   connection.on('ready', onReady)
   subscriber.on('message', onMessage)
-  await subscriber.subscribe(...(['cancel', 'checks', 'servers', 'settings', 'turns'] as const).map(keys.channel))
-  const forget = [registry.onChange(follow), runtime.onChange(holdOrResume), storage.onChange(holdOrResume)]
+  await subscriber.subscribe(...handlers.keys())
+  const unsubscribe = [
+    registry.onChange(reconcile), runtime.onChange(updateQueues), storage.onChange(updateQueues)
+  ]
   const timer = setInterval(() => {
     Promise.all([registry.refresh(), runtime.refresh()])
       .catch(error => { log.debug({ err: error }, 'could not read servers and settings') })
-  }, lookInterval)
+  }, reconcileInterval)
   await Promise.all([registry.refresh(), runtime.refresh()])
-  follow()
+  reconcile()
 
   return {
-    serves: serverId => attended.get(serverId)?.attendance.serving() ?? false,
+    serves: serverId => workerOf(serverId) != null,
     async close (deadlineMs) {
       clearInterval(timer)
-      for (const stop of forget) stop()
+      for (const stop of unsubscribe) stop()
       connection.off('ready', onReady)
       subscriber.off('message', onMessage)
-      for (const serverId of [...attended.keys()]) settle(leave(serverId, deadlineMs))
-      await Promise.all(leavings.values())
+      for (const serverId of [...enabled.keys()]) remove(serverId, deadlineMs)
+      await Promise.all(closing.values())
     }
   }
 }

@@ -96,7 +96,7 @@ export interface WebhookRelayDependencies {
   readonly deliveries: Deliveries
   readonly queue: WebhookQueue
   readonly deliveryOf: (notice: JobEventNotice) => NewDelivery | null
-  /** How long deliveries are remembered, in milliseconds. */
+  /** How long deliveries are kept, in milliseconds. */
   readonly retention: number
   readonly log: Log
 }
@@ -156,7 +156,7 @@ export async function startWebhookRelay (dependencies: WebhookRelayDependencies)
   }
 
   function settle (work: Promise<void>): void {
-    work.catch(error => { log.warn({ err: error }, 'could not see to webhooks; it is tried again') })
+    work.catch(error => { log.warn({ err: error }, 'could not turn events into deliveries; trying again') })
   }
 
   function onMessage (from: string): void {
@@ -205,12 +205,12 @@ export interface WebhookWorkerDependencies {
  * How long an entry waits for a free slot at its endpoint, in milliseconds, plus or minus a half. Normally a finished
  * delivery makes the attempts of the waiting ones; this covers the case that none finishes because a process died.
  */
-const standByWait = 20_000
+const slotWait = 20_000
 /**
  * How long one entry handles others that wait for the same receiver, before other receivers are served; in
  * milliseconds.
  */
-const longestTurn = 2000
+const maxFollowing = 2000
 
 /** Delivers the entries of the webhook queue. */
 export function createWebhookWorker (dependencies: WebhookWorkerDependencies): WebhookWorker {
@@ -223,7 +223,7 @@ export function createWebhookWorker (dependencies: WebhookWorkerDependencies): W
     const { next, receiver } = await deliverer.attempt(eventId, round)
     if (next.kind !== 'done') await entry.moveToDelayed(Date.now() + delayOf(next), token)
     if (next.kind !== 'busy' && receiver !== null) {
-      await seeToWaiting(receiver).catch(error => {
+      await deliverWaiting(receiver).catch(error => {
         log.debug({ event: eventId, err: error }, 'deliveries that wait come later')
       })
     }
@@ -231,8 +231,8 @@ export function createWebhookWorker (dependencies: WebhookWorkerDependencies): W
   }
 
   /** Makes the attempts of deliveries that found no free slot; their own entries are the fallback. */
-  async function seeToWaiting (receiver: Receiver): Promise<void> {
-    const until = performance.now() + longestTurn
+  async function deliverWaiting (receiver: Receiver): Promise<void> {
+    const until = performance.now() + maxFollowing
     for (;;) {
       const taken = closing ? null : await deliverer.following(receiver)
       if (taken === null) return
@@ -257,7 +257,7 @@ export function createWebhookWorker (dependencies: WebhookWorkerDependencies): W
   })
   worker.on('error', error => { log.debug({ queue: webhookQueueName, err: error }, 'worker connection') })
   worker.on('failed', (entry, error) => {
-    log.warn({ event: entry?.data.eventId, err: error }, 'a webhook attempt broke off; it is made again')
+    log.warn({ event: entry?.data.eventId, err: error }, 'a webhook attempt broke off; it is repeated')
   })
 
   const stopShortening = keepShortening(worker, connection, log)
@@ -272,5 +272,5 @@ export function createWebhookWorker (dependencies: WebhookWorkerDependencies): W
 }
 
 function delayOf (next: Exclude<NextStep, { kind: 'done' }>): number {
-  return next.kind === 'busy' ? standByWait * (0.5 + Math.random()) : next.delayMs
+  return next.kind === 'busy' ? slotWait * (0.5 + Math.random()) : next.delayMs
 }

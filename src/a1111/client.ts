@@ -1,7 +1,9 @@
 import { setMaxListeners } from 'node:events'
 import { createSecureContext } from 'node:tls'
 import { createHttpClient } from '../lib/http/client.ts'
-import { type ConnectPolicy, openConnection, type TlsTrust } from '../lib/http/connect.ts'
+import {
+  type ConnectPolicy, destinationOf, type IdleConnection, openIdleConnection, type TlsTrust
+} from '../lib/http/connect.ts'
 import { endpointOf, guardedHttp, type StartGuard } from './connection.ts'
 import { explainFailure } from './diagnose.ts'
 import { callGeneration, type GenerationOptions } from './generation-call.ts'
@@ -26,18 +28,12 @@ export interface A1111Client {
   interrupt (options?: SmallCallOptions): Promise<void>
   /** Removes the checkpoint from the server's GPU memory; the next generation loads it again. */
   unloadCheckpoint (options?: SmallCallOptions): Promise<void>
-  /** Connects without sending anything. @throws the error of the connection */
-  hold (): Promise<HeldConnection>
+  /** A connection that ends with the process that listens at the server's address. @throws the error of connecting */
+  hold (): Promise<IdleConnection>
   /** The cause of a connection failure, found by a further probe, with a remedy; the same failure if none is found. */
   explain (failure: GenerationFailure): Promise<GenerationFailure>
   /** Ends every call with `client_closed` and every connection. */
   close (): Promise<void>
-}
-
-/** A connection that stays open while the process at the server's address lives. */
-export interface HeldConnection {
-  stands (): boolean
-  close (): void
 }
 
 export interface ClientLimits {
@@ -96,15 +92,7 @@ export function createA1111Client (address: ServerAddress, limits: ClientLimits 
       await calls.post('/sdapi/v1/unload-checkpoint', {}, { timeoutMs: unloadTimeoutMs, ...options })
     },
     async hold () {
-      const { hostname, port, protocol } = endpoint.urlOf('/')
-      const destination = { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) || (protocol === 'https:' ? 443 : 80) }
-      const socket = await openConnection(policy, { destination, secure: false, servername: hostname }, closing.signal)
-      const end = () => { socket.destroy() }
-      closing.signal.addEventListener('abort', end, { once: true })
-      socket.once('close', () => { closing.signal.removeEventListener('abort', end) })
-      // without a reader its end would go unnoticed
-      socket.resume().unref()
-      return { stands: () => !socket.destroyed && socket.readable, close: end }
+      return await openIdleConnection(policy, destinationOf(endpoint.urlOf('/')), closing.signal)
     },
     explain: failure => explainFailure(failure, address, policy, limits.guard),
     async close () {

@@ -188,7 +188,7 @@ export function createJudge ({ alias, tasks, monitor, onMeasured, checkedLimit }
     if (code === 'truncated_answer' && (needed === null || needed - times.taken < soonOver)) return failure
     // A very quick restart, or a firewall that cuts some connections: no reason to stop other jobs.
     if (needed === null && code === 'connection_lost') {
-      monitor.readAnew()
+      monitor.reload()
       return blocked(failure, `${failure.message} ${alias()} answers other requests: either it was just restarted, or ` +
         "something in front of it cuts this connection. Look at its log, or register the server's own address.")
     }

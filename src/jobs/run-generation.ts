@@ -1,14 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { checkAnswer, imagesAsked } from '../a1111/check-answer.ts'
+import { imagesAsked } from '../a1111/check-answer.ts'
 import type { A1111Client } from '../a1111/client.ts'
 import { isRateLimit, stalled } from '../a1111/failures.ts'
 import { rulesOf } from '../a1111/kinds/registry.ts'
-import { type GenerationAnswer, GenerationFailure } from '../a1111/types.ts'
+import { GenerationFailure } from '../a1111/types.ts'
 import { anySignal } from '../lib/deadline.ts'
 import type { Log } from '../lib/logging.ts'
 import type { Semaphore } from '../lib/semaphore.ts'
 import { type StorageCheck, storageFaultOf } from '../media/storage.ts'
-import type { Tags } from '../media/tagger.ts'
 import type { ServerMonitor } from '../servers/monitor.ts'
 import { endOf, type SentOptions } from '../servers/options-access.ts'
 import type { OptionsKeeper } from '../servers/options-keeper.ts'
@@ -17,13 +16,12 @@ import type { GenerationMarks } from '../servers/state-store.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { traced, type Tracing } from '../telemetry/tracing.ts'
 import type { ImageCheck } from './check-images.ts'
-import type { CollectImages, ImageCollector } from './collect-images.ts'
-import {
-  differenceOf, differentResult, type FailureLimits, inventoryDifference, requestSignature
-} from './failure-policy.ts'
+import type { CollectImages } from './collect-images.ts'
+import type { FailureLimits } from './failure-policy.ts'
+import { createFinish, type FinishDependencies } from './finish-generation.ts'
 import { createGenerationTelemetry } from './generation-telemetry.ts'
 import { createTaskControl } from './interrupt.ts'
-import { type Job, type JobResult, type JobSubmission, packResult } from './job.ts'
+import type { Job, JobSubmission } from './job.ts'
 import type { FailedCall, Judge } from './judge-failure.ts'
 import { createOpenGeneration, type OpenGeneration, type StopReason } from './open-generation.ts'
 import type { PreparedGeneration } from './prepare-generation.ts'
@@ -81,8 +79,7 @@ export interface GenerationRunnerDependencies {
   readonly holdsLease: () => Promise<boolean>
   readonly prepare: (job: Job) => Promise<PreparedGeneration>
   readonly otherServer: OtherServer
-  /** Tags of an output; null where no tagger is configured. */
-  readonly tagOutput: ((name: string, signal: AbortSignal) => Promise<Tags>) | null
+  readonly tagOutput: FinishDependencies['tagOutput']
   readonly limits: FailureLimits & {
     readonly jobTimeoutSeconds: number
     readonly maxAnswerBytes: number
@@ -93,14 +90,6 @@ export interface GenerationRunnerDependencies {
 
 /** Waiting jobs among which one is looked for that may go first after a break. */
 const trialChoice = 50
-
-/** What came of a generation that was answered. */
-interface Finished {
-  readonly result: Pick<JobResult, 'images' | 'partial' | 'warnings'>
-  readonly options: SentOptions | null
-  readonly collector: ImageCollector
-  readonly begunAt: number
-}
 
 class Abandoned extends Error {}
 class ShuttingDown extends Error {}
@@ -115,6 +104,9 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   const leaving = new AbortController()
   const telemetry = createGenerationTelemetry({ alias: () => server().alias, log, metrics, tracing })
   const recover = createRecovery({ server, client, monitor, store, otherServer, limits, telemetry, log })
+  const finish = createFinish({
+    monitor, options, checkImages, tagOutput, leaving: leaving.signal, store, telemetry, log
+  })
   const control = createTaskControl({ ...client, progress: tasks.progress }, holdsLease, () => tasks.looks().stopMs)
   const { stopOrphan, stopFormer, keepMark, dropMark } = createOrphanKeeper({
     server, tasks, control, marks, leaving: leaving.signal, deadlineMs, log
@@ -157,7 +149,7 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       // The line may have stopped, and the job been cancelled, while it stood at the gate.
       if (!mayBegin() || leaving.signal.aborted) return 'hold'
       const answer = await store.start(claim, fence)
-      if (answer === 'unattended') return 'hold'
+      if (answer === 'lease_lost') return 'hold'
       if (answer === 'started') await generate(claim, job, generation, prepared, { openGate, atGateSince })
     } finally {
       await generation.close()
@@ -251,9 +243,8 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
       const collected = await storeImages(job, stopReason, signal =>
         collector.finish(answer.info, imagesAsked(job.submission.parameters), signal))
       reported = true
-      await finish(claim, job, answer, {
-        result: { ...collected, partial: stopReason === 'cancel' }, options: sentOptions, collector, begunAt
-      })
+      const result = { ...collected, partial: stopReason === 'cancel' }
+      await finish({ claim, job, answer, result, options: sentOptions, collector, begunAt })
     } catch (error) {
       doneAt = null
       if (sentOptions !== null && !reported) options.over(sentOptions, endOf(error, wasSent))
@@ -303,45 +294,6 @@ export function createGenerationRunner (dependencies: GenerationRunnerDependenci
   /** Milliseconds since the server was done with the job before; null where this one was not ready then. */
   function idleSince (atGateSince: number): number | null {
     return doneAt !== null && atGateSince <= doneAt ? performance.now() - doneAt : null
-  }
-
-  async function finish (
-    claim: RunClaim, job: Job, answer: GenerationAnswer, { result, options: sent, collector, begunAt }: Finished
-  ): Promise<void> {
-    const { version } = answer.info ?? {}
-    monitor.proved(typeof version === 'string' ? version : null, requestSignature(job))
-    const differences = result.partial
-      ? []
-      : [...checkAnswer(job.submission, answer, result.images), ...await checkImages(job.submission, result.images)]
-    const unasked = result.partial || sent === null || answer.info === null
-      ? []
-      : await options.check({ parameters: job.submission.parameters, sent: sent.settings }, answer.info)
-    const seen = [...result.warnings, ...differences, ...unasked]
-    const warnings = [...seen, ...sent?.warnings ?? []]
-    monitor.differs(differences.map(inventoryDifference))
-    const tags = await tagsOf(job, result)
-    const outcome = { result: packResult({ ...result, ...tags, info: answer.info, warnings }, job.submission) }
-    // What stays at the server is no difference of the picture.
-    const status = seen.length > 0 && job.submission.onDifference === 'fail'
-      ? await store.end(claim, 'failed', { ...outcome, error: differenceOf(seen) })
-      : await store.end(claim, 'completed', outcome)
-    if (status === null) {
-      await collector.discard()
-      log.warn(telemetry.about(job), 'another process took the job over; this answer is dropped')
-      return
-    }
-    const differs = status === 'failed' ? differentResult : ''
-    const took = Math.round(performance.now() - begunAt)
-    telemetry.ended(job, { status, code: differs, images: result.images.length, took })
-  }
-
-  /** The server is free meanwhile. */
-  async function tagsOf (
-    { submission }: Job, { images, partial }: Pick<JobResult, 'images' | 'partial'>
-  ): Promise<{ tags?: Tags }> {
-    const first = images.find(({ role }) => role === 'image')
-    if (submission.autoTag !== true || tagOutput === null || partial || first === undefined) return {}
-    return { tags: await tagOutput(first.name, leaving.signal) }
   }
 
   /** Null where the job is another process's now. */

@@ -69,8 +69,8 @@ export interface JobStore {
   /** Adds missing queue entries of jobs that entered a queue seconds ago and got none because of a crash. */
   enterLate (serverId: string): Promise<void>
 
-  /** `unattended`: the lease under this fence is over; another process serves the server. */
-  start (claim: RunClaim, fence: number): Promise<'started' | 'superseded' | 'unattended'>
+  /** `lease_lost`: the lease under this fence is over; another process serves the server. */
+  start (claim: RunClaim, fence: number): Promise<'started' | 'superseded' | 'lease_lost'>
   /** Without progress it only checks whether the run is still wanted. */
   noteProgress (claim: RunClaim, progress: JobProgress | null): Promise<'noted' | 'cancel' | 'superseded'>
   /** The final status of the job, or null if the claim no longer holds. */
@@ -116,8 +116,8 @@ export interface JobOutcome {
   readonly attempts?: readonly JobAttempt[]
 }
 
-/** `unattended`: the named lease is over; another process serves the server. */
-export type GivenBack = 'returned' | 'cancelled' | 'spent' | 'superseded' | 'unattended'
+/** `lease_lost`: the named lease is over; another process serves the server. */
+export type GivenBack = 'returned' | 'cancelled' | 'spent' | 'superseded' | 'lease_lost'
 
 export interface GiveBack {
   /**
@@ -317,7 +317,7 @@ export function createJobStore (dependencies: JobStoreDependencies): JobStore {
     enterLate,
     async start ({ id, run: number, serverId, owner }, fence) {
       const [answer] = await startJob(redis, prefix, [id, number, serverId, owner, fence])
-      return answer === 'started' || answer === 'unattended' ? answer : 'superseded'
+      return answer === 'started' || answer === 'lease_lost' ? answer : 'superseded'
     },
     async noteProgress ({ id, run: number, owner }, progress) {
       const text = progress === null ? '' : stringifyJson(progress)

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Logger, pino } from 'pino'
+import { allQueues } from '../../queues/registry.ts'
 import { createA1111Client } from '../a1111/client.ts'
 import { probeServer } from '../a1111/probe.ts'
 import type { ServerAddress } from '../a1111/types.ts'
@@ -225,6 +226,7 @@ async function doctor (argv: readonly string[]): Promise<void> {
   const { resolve } = createServerReach(config.SERVERS_ALLOW)
   process.exitCode = await runDoctor(config, {
     servers,
+    queues: services === null ? [] : allQueues(services),
     print: report => { process.stdout.write(`${report}\n`) },
     async probeServer (url, alias) {
       const address = servers.find(server => server.alias === alias)?.address ?? parseServerUrl(url, 'url')

@@ -3,6 +3,7 @@ import { access, statfs } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
+import type { NamedQueue } from '../../queues/registry.ts'
 import { GenerationFailure } from '../a1111/types.ts'
 import type { Config } from '../config/settings.ts'
 import { messageOf } from '../lib/errors.ts'
@@ -76,6 +77,8 @@ export interface DoctorDependencies {
   readonly servers: readonly DoctorServer[]
   /** Resolves with what answers there, for example `A1111 1.10.1`; rejects where nothing usable does. */
   probeServer (url: string, alias: string): Promise<string>
+  /** None where Redis cannot be reached. */
+  readonly queues?: readonly NamedQueue[]
   /** Takes the finished report, without a line break at its end. */
   print (report: string): void
 }
@@ -97,13 +100,14 @@ const noLog: Log = { trace: silent, debug: silent, info: silent, warn: silent, e
  */
 export async function runDoctor (
   config: DoctorConfig,
-  { servers, probeServer, print }: DoctorDependencies,
+  { servers, probeServer, queues = [], print }: DoctorDependencies,
   format: 'text' | 'json'
 ): Promise<0 | 1> {
   const findings = (await Promise.all([
     examineRedis(config),
     checkFolder(config.DATA_DIR),
-    examineServers(servers, probeServer)
+    examineServers(servers, probeServer),
+    examineQueues(queues)
   ])).flat()
   const ok = findings.every(({ level }) => level !== 'problem')
   print(format === 'json' ? JSON.stringify({ ok, findings }, null, 2) : renderFindings(findings))
@@ -144,6 +148,31 @@ function examineProgram (asked: string): Finding {
     level: 'problem',
     message: `${asked === '' ? 'neither redis-server nor valkey-server is' : `${asked} is not`} in PATH`,
     remedy: 'Install redis-server 6.2 or newer, or set REDIS_URL to the address of a Redis.'
+  }
+}
+
+/** A paused queue of a server is no news: it is paused while its server cannot be used. */
+async function examineQueues (queues: readonly NamedQueue[]): Promise<Finding[]> {
+  const topic = 'queues'
+  if (queues.length === 0) return []
+  try {
+    const states = await Promise.all(queues.map(async ({ name, of, queue, counts }) => {
+      const { failed: _failed, ...open } = await counts()
+      const entries = Object.values(open).reduce((sum, count) => sum + count, 0)
+      return { name, entries, isPaused: of === 'service' && await queue.isPaused() }
+    }))
+    const paused = states.filter(({ isPaused }) => isPaused).map(({ name }) => name)
+    const message = `entries that wait or run: ${states.map(({ name, entries }) => `${name} ${entries}`).join(', ')}`
+    return paused.length === 0
+      ? [{ topic, level: 'fine', message }]
+      : [{
+          topic,
+          level: 'warning',
+          message: `${paused.join(', ')} ${paused.length === 1 ? 'is' : 'are'} paused; ${message}`,
+          remedy: 'Resume them in the dashboard of queues; with DASHBOARD_READ_ONLY=false it has a button for that.'
+        }]
+  } catch {
+    return [] // Redis, which has a finding of its own
   }
 }
 

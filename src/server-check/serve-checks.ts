@@ -23,7 +23,7 @@ export interface CheckServer {
   /** A check was requested or cancelled, or the server can be used again. */
   look (): void
   /** Cancels the running check, which restores everything. */
-  letGo (): void
+  cancel (): void
   /** Another process serves the server now and restores everything. */
   abandon (): void
   close (deadlineMs: number): Promise<void>
@@ -47,7 +47,7 @@ export interface CheckServerDependencies {
   readonly tasks: TaskKnowledge
   readonly learning: ServerLearning
   /** Pauses or resumes the queue of the server, by `holds` among other things. */
-  readonly setLine: () => Promise<void>
+  readonly setQueue: () => Promise<void>
   readonly limits?: CheckLimits
   readonly log: Log
 }
@@ -70,7 +70,7 @@ class Lost extends Error {
 export async function serveChecks (dependencies: CheckServerDependencies): Promise<CheckServer> {
   const {
     server, store, client, calls, sendSlot, fence, holdsLease, usable, lookNow, traits, redisVersion, tasks, learning,
-    setLine, log, limits = defaultLimits
+    setQueue, log, limits = defaultLimits
   } = dependencies
   const serverId = server().id
   const baseUrl = server().address.baseUrl
@@ -94,7 +94,7 @@ export async function serveChecks (dependencies: CheckServerDependencies): Promi
   async function hold (wanted: boolean): Promise<void> {
     if (held === wanted) return
     held = wanted
-    await setLine()
+    await setQueue()
   }
 
   /**
@@ -282,7 +282,7 @@ export async function serveChecks (dependencies: CheckServerDependencies): Promi
   return {
     holds: () => held,
     look,
-    letGo () {
+    cancel () {
       leaving.abort(new Lost('the process stops'))
       cancelled.abort()
     },

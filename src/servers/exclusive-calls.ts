@@ -34,10 +34,10 @@ interface ExclusiveCallQueue {
 const lifetime = 15_000
 const heartbeat = 5000
 
-const lineKey = (keys: Keys, serverId: string) => keys.key('turns', serverId)
+const queueKey = (keys: Keys, serverId: string) => keys.key('turns', serverId)
 const turnKey = (keys: Keys, id: string) => keys.key('turn', id)
 
-const keepAsking = loadScript<[turn: string, line: string],
+const keepAsking = loadScript<[turn: string, queue: string],
   [id: string, lifetimeMs: number, channel: string, serverId: string], 'waiting' | 'granted'>(
   new URL('scripts/keep-asking.lua', import.meta.url))
 
@@ -58,12 +58,12 @@ export async function createExclusiveCalls (
   await subscriber.subscribe(granted)
 
   async function ask (id: string, serverId: string) {
-    return await keepAsking(redis, [turnKey(keys, id), lineKey(keys, serverId)],
+    return await keepAsking(redis, [turnKey(keys, id), queueKey(keys, serverId)],
       [id, lifetime, keys.channel('turns'), serverId])
   }
 
   async function leave (id: string, serverId: string): Promise<void> {
-    await redis.multi().del(turnKey(keys, id)).lrem(lineKey(keys, serverId), 0, id)
+    await redis.multi().del(turnKey(keys, id)).lrem(queueKey(keys, serverId), 0, id)
       .publish(keys.channel('turns'), serverId).exec()
   }
 
@@ -102,7 +102,7 @@ export async function createExclusiveCalls (
 }
 
 export function createExclusiveCallQueue (redis: Redis, keys: Keys, serverId: string): ExclusiveCallQueue {
-  const line = lineKey(keys, serverId)
+  const queue = queueKey(keys, serverId)
 
   async function remaining (id: string): Promise<number | null> {
     const left = await redis.pttl(turnKey(keys, id))
@@ -115,14 +115,14 @@ export function createExclusiveCallQueue (redis: Redis, keys: Keys, serverId: st
   return {
     async first () {
       for (;;) {
-        const id = await redis.lindex(line, 0)
+        const id = await redis.lindex(queue, 0)
         if (id === null) return null
         const state = await redis.get(turnKey(keys, id))
         if (state !== null) {
           await remaining(id)
           return { id, granted: state === 'granted' }
         }
-        await redis.lrem(line, 0, id)
+        await redis.lrem(queue, 0, id)
       }
     },
     async grant (id) {
@@ -142,7 +142,7 @@ export interface ExclusiveCallGranter {
 }
 
 export interface ExclusiveCallGranterDependencies {
-  readonly line: ExclusiveCallQueue
+  readonly calls: ExclusiveCallQueue
   readonly sendSlot: Semaphore
   /** Whether the server accepts requests now. */
   readonly open: () => boolean
@@ -158,7 +158,7 @@ const pauseAfterTrouble = 1000
  * the slot: nothing can be sent before it.
  */
 export async function grantExclusiveCalls (
-  { line, sendSlot, open, log }: ExclusiveCallGranterDependencies
+  { calls, sendSlot, open, log }: ExclusiveCallGranterDependencies
 ): Promise<ExclusiveCallGranter> {
   const closing = new AbortController()
   const { ring, quiet } = createWakeUp(closing.signal)
@@ -166,19 +166,19 @@ export async function grantExclusiveCalls (
   /** Resolves when the requesting process reports the end, or is gone. */
   async function over (id: string): Promise<void> {
     while (!closing.signal.aborted) {
-      const left = await line.remaining(id)
+      const left = await calls.remaining(id)
       if (left === null) return
       await quiet(left + 1)
     }
   }
 
   async function next (): Promise<void> {
-    const first = open() ? await line.first() : null
+    const first = open() ? await calls.first() : null
     if (first === null) return await quiet()
     const openGate = await sendSlot.enter(closing.signal)
     try {
       // Both the server and the requesting process can be gone meanwhile.
-      if (open() && await line.grant(first.id)) await over(first.id)
+      if (open() && await calls.grant(first.id)) await over(first.id)
     } finally {
       openGate()
     }
@@ -194,7 +194,7 @@ export async function grantExclusiveCalls (
     while (!closing.signal.aborted) {
       await work.catch(async error => {
         if (closing.signal.aborted) return
-        log.debug({ err: error }, 'could not see to calls that wait for their turn')
+        log.debug({ err: error }, 'could not grant a call; trying again')
         await quiet(pauseAfterTrouble)
       })
       work = next()
@@ -202,9 +202,9 @@ export async function grantExclusiveCalls (
     await work.catch(() => { /* closed meanwhile */ })
   }
 
-  const left = await line.first()
+  const left = await calls.first()
   const begun = left?.granted === true ? goOnWith(left.id) : Promise.resolve()
-  run(begun).catch(error => { log.error({ err: error }, 'calls get no turns any more') })
+  run(begun).catch(error => { log.error({ err: error }, 'exclusive calls are not granted any more') })
 
   return {
     look: ring,

@@ -77,7 +77,7 @@ export interface ServerMonitor {
   /** Probes now; never throws. */
   check (): Promise<ServerState>
   /** Probes and reads the inventory again now, because something has changed. */
-  readAnew (): void
+  reload (): void
   /**
    * Generations showed that the server differs from its inventory. Reads the inventory again, once for each difference
    * and at most every 30 seconds: some servers always differ, and a reading takes a dozen requests.
@@ -356,7 +356,7 @@ export function createServerMonitor (dependencies: ServerMonitorDependencies): S
       suspicions.wentWell(request)
       learnedVersion = version ?? learnedVersion
     },
-    readAnew () {
+    reload () {
       missing.clear()
       inventoryDueAt = 0
       checkSoon()

@@ -1,9 +1,10 @@
 import type { Warning } from '../../schemas/generation-parameters.ts'
-import type { A1111Client, HeldConnection } from '../a1111/client.ts'
+import type { A1111Client } from '../a1111/client.ts'
 import type { SettingMark } from '../a1111/infotext-parameters.ts'
 import { GenerationFailure } from '../a1111/types.ts'
 import { messageOf } from '../lib/errors.ts'
 import { stringifyJson } from '../lib/exact-json.ts'
+import type { IdleConnection } from '../lib/http/connect.ts'
 import { fieldsOf, type JsonObject } from '../lib/json-values.ts'
 import type { Log } from '../lib/logging.ts'
 
@@ -104,12 +105,12 @@ export interface ProcessConnection {
 }
 
 export function createProcessConnection (client: Pick<A1111Client, 'hold'>): ProcessConnection {
-  let held: HeldConnection | null = null
+  let held: IdleConnection | null = null
   let closed = false
   return {
-    isUnbroken: () => held?.stands() === true,
+    isUnbroken: () => held?.isOpen() === true,
     async renew () {
-      if (held?.stands() === true || closed) return
+      if (held?.isOpen() === true || closed) return
       held = await client.hold().catch(() => null)
       if (closed) held?.close()
     },

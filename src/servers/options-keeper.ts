@@ -45,7 +45,7 @@ export interface OptionsKeeper {
 export interface OptionsKeeperDependencies {
   readonly server: () => Pick<Server, 'id' | 'alias' | 'address' | 'restoreSelection'>
   readonly client: Pick<A1111Client, 'readJson' | 'postJson' | 'progress'>
-  readonly line: ProcessConnection
+  readonly connection: ProcessConnection
   readonly store: KeptOptionsStore
   readonly inventory: () => Promise<Inventory | null>
   readonly traits: () => ServerTraits | null
@@ -59,7 +59,7 @@ const maxValues = 20
 type Lent = Record<string, LentSetting>
 
 export async function createOptionsKeeper (dependencies: OptionsKeeperDependencies): Promise<OptionsKeeper> {
-  const { server, client, line, store, inventory, traits, learned, log } = dependencies
+  const { server, client, connection, store, inventory, traits, learned, log } = dependencies
   const access = createOptionsAccess({ alias: () => server().alias, client, log })
   const { read, change, isBusy } = access
   const { baseUrl } = server().address
@@ -196,7 +196,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
     ready: async (wanted, signal) => await inTurn(async () => {
       const { settings, touched, switches, checkpoint } = wanted
       const restoresAll = restoresEverything()
-      if (!line.isUnbroken()) ensured.clear()
+      if (!connection.isUnbroken()) ensured.clear()
       const names = [...new Set([...Object.keys(settings), ...touched])]
       const missing = restoresAll ? [] : names.filter(name => !ensured.has(name))
       // The checkpoint is looked up and named, so that a selection in between makes no difference.
@@ -204,7 +204,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
       // A checkpoint that stays selected must not silently replace a person's choice.
       const isKnown = kept.selection !== null && server().restoreSelection !== 'never'
       const isLookNeeded = isOpen || !isKnown || missing.length > 0 || owed.size > 0
-      if (missing.length > 0) await line.renew()
+      if (missing.length > 0) await connection.renew()
       const now = isLookNeeded ? await read(signal) : null
       const isCertain = now === null || await take(now)
       if (now !== null && left.size > 0) await putSettingsBack(signal)
@@ -240,7 +240,7 @@ export async function createOptionsKeeper (dependencies: OptionsKeeperDependenci
       inFlight = null
       if (end !== 'answered') return
       answered = sent
-      const isTrusted = line.isUnbroken()
+      const isTrusted = connection.isUnbroken()
       for (const name of Object.keys(sent.settings)) {
         if (!sent.restore) {
           owed.delete(name)

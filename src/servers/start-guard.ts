@@ -1,9 +1,10 @@
-import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectionFailure } from '../a1111/failures.ts'
 import type { StartGuard, Visit } from '../a1111/connection.ts'
 import { GenerationFailure } from '../a1111/types.ts'
-import { openConnection, type ConnectPolicy, type Destination } from '../lib/http/connect.ts'
+import {
+  type ConnectPolicy, type Destination, destinationOf, type IdleConnection, openIdleConnection
+} from '../lib/http/connect.ts'
 import type { Log } from '../lib/logging.ts'
 import type { StartNote, StartNotes, StartPhase } from './start-notes.ts'
 
@@ -66,7 +67,7 @@ interface Place {
   /** A request under way through a proxy; its answer decides whether others can follow. */
   asking: Promise<void> | null
   /** Open idle connections; while one is open, the process that accepted it was not restarted. */
-  readonly held: Set<Socket>
+  readonly held: Set<IdleConnection>
 }
 
 export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStartsDependencies): ServerStarts {
@@ -111,7 +112,7 @@ export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStart
     if (held.length === 0) return false
     // All connections of a process close together, but are not seen to close at exactly the same time.
     await sleep(togetherMs)
-    if (held.every(socket => !place.held.has(socket))) return false
+    if (held.every(connection => !place.held.has(connection))) return false
     remember(place, null, 0)
     await notes.clear(place.name)
     return true
@@ -122,8 +123,7 @@ export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStart
     if (!await notes.claim(place.name, interval * 0.9)) return
     const begin = performance.now()
     try {
-      const socket = await openConnection(policy, bare(place.destination))
-      await staysOpen(socket, Math.min(lingerMs, waitMs / 2))
+      await staysOpen(await openIdleConnection(policy, place.destination), Math.min(lingerMs, waitMs / 2))
     } catch (error) {
       const failure = connectionFailure(error, 'connecting')
       place.reason = failure
@@ -219,7 +219,8 @@ export function createServerStarts ({ notes, waitMs, resolve, log }: ServerStart
     },
     watch (url, onGone) {
       const place = placeAt(destinationOf(url))
-      return holdConnection(async () => await openConnection(policy, bare(place.destination)), place.held, error => {
+      const connect = async (signal: AbortSignal) => await openIdleConnection(policy, place.destination, signal)
+      return holdConnection(connect, place.held, error => {
         judgeFailure(place, error).finally(onGone).catch(() => undefined)
       })
     }
@@ -261,34 +262,23 @@ function startingWords (reason: GenerationFailure | null, seconds: number): stri
   }
 }
 
-function destinationOf ({ hostname, port, protocol }: URL): Destination {
-  return { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) || (protocol === 'https:' ? 443 : 80) }
-}
-
-/** Without TLS, whatever the protocol: the server would answer a TLS greeting. */
-function bare (destination: Destination): Parameters<typeof openConnection>[1] {
-  return { destination, secure: false, servername: destination.host }
-}
-
 /** @throws Error if the other side closes it */
-async function staysOpen (socket: Socket, milliseconds: number): Promise<void> {
-  socket.resume()
+async function staysOpen (connection: IdleConnection, milliseconds: number): Promise<void> {
+  const ended = connection.ended.then(() => {
+    throw Object.assign(new Error('the connection was closed at once'), { code: 'ECONNREFUSED' })
+  })
   try {
-    await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(resolve, milliseconds)
-      socket.once('close', () => {
-        clearTimeout(timer)
-        reject(Object.assign(new Error('the connection was closed at once'), { code: 'ECONNREFUSED' }))
-      })
-    })
+    await Promise.race([sleep(milliseconds), ended])
   } finally {
-    socket.destroy()
+    ended.catch(() => { /* by us */ })
+    connection.close()
   }
 }
 
 /** Calls `onRefused` once when a connection ends and no other is accepted. @param held contains the open one */
 function holdConnection (
-  connect: () => Promise<Socket>, held: Set<Socket>, onRefused: (error: unknown) => void
+  connect: (signal: AbortSignal) => Promise<IdleConnection>, held: Set<IdleConnection>,
+  onRefused: (error: unknown) => void
 ): () => void {
   const stop = new AbortController()
 
@@ -296,21 +286,12 @@ function holdConnection (
     let quickEnds = 0
     while (!stop.signal.aborted && quickEnds < 2) {
       const openedAt = performance.now()
-      await ended(await connect())
+      const connection = await connect(stop.signal)
+      held.add(connection)
+      await connection.ended
+      held.delete(connection)
       quickEnds = performance.now() - openedAt < quicklyClosed ? quickEnds + 1 : 0
     }
-  }
-
-  async function ended (socket: Socket): Promise<void> {
-    const end = () => { socket.destroy() }
-    stop.signal.addEventListener('abort', end, { once: true })
-    if (stop.signal.aborted) end()
-    held.add(socket)
-    socket.unref()
-    socket.resume()
-    await new Promise<void>(resolve => { socket.once('close', () => { resolve() }) })
-    held.delete(socket)
-    stop.signal.removeEventListener('abort', end)
   }
 
   hold().catch((error: unknown) => { if (!stop.signal.aborted) onRefused(error) })

@@ -19,15 +19,15 @@ async function start (t: Test, flavor: 'a1111' | 'forge') {
   const address = { baseUrl: simulator.url }
   const client = createA1111Client(address)
   t.teardown(client.close)
-  const line = createProcessConnection(client)
-  t.teardown(line.close)
+  const connection = createProcessConnection(client)
+  t.teardown(connection.close)
   const traits = await probeServer(client)
   const inventory = await readInventory(client, traits)
   let kept: KeptOptions | null = null
   const keeper = await createOptionsKeeper({
     server: () => ({ id: 'main', alias: 'Main', address, restoreSelection: 'when idle' }),
     client,
-    line,
+    connection,
     store: { read: async () => kept, write: async (_, now) => { kept = now }, forget: async () => { kept = null } },
     inventory: async () => inventory,
     traits: () => traits,

@@ -20,7 +20,7 @@ export const createJob = load<[
 ], ['created', position: number, createdAt: number] | ['exists'] | ['late'] | ['full', waiting: number]>('create-job')
 
 export const startJob = load<[id: string, run: number, server: string, owner: string, fence: number],
-  ['started' | 'gone' | 'superseded' | 'unattended']>('start-job')
+  ['started' | 'gone' | 'superseded' | 'lease_lost']>('start-job')
 
 export const noteProgress = load<[id: string, run: number, owner: string, progress: string],
   ['noted' | 'cancel' | 'superseded']>('note-progress')
@@ -33,7 +33,7 @@ export const endJob = load<[
 export const returnJob = load<[
   id: string, run: number, owner: string, lane: number, used: 0 | 1, crashes: 0 | 1, attempts: string,
   disposition: 'answers' | 'gone' | 'unsent' | 'stopped', allowed: number, error: string, fence: number | ''
-], ['returned', run: string] | ['cancelled' | 'spent' | 'superseded' | 'unattended']>('return-job')
+], ['returned', run: string] | ['cancelled' | 'spent' | 'superseded' | 'lease_lost']>('return-job')
 
 export const cancelJob = load<[id: string],
   ['cancelled' | 'requested', run: string, server: string] | ['ended', EndStatus] | ['gone']>('cancel-job')

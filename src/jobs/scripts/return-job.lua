@@ -16,7 +16,7 @@
   ARGV[10]  error of a job that fails here, JSON
   ARGV[11]  fence of the lease, or '' if the run itself returns the job
 
-  Answers { 'returned', new run } | { 'cancelled' } | { 'spent' } | { 'superseded' } | { 'unattended' }
+  Answers { 'returned', new run } | { 'cancelled' } | { 'spent' } | { 'superseded' } | { 'lease_lost' }
 ]]
 --- @include "../../events/scripts/publish"
 --- @include "includes/record"
@@ -34,7 +34,7 @@ if job.run ~= run then return { 'superseded' } end
 if job.status == 'cancelled' then return { 'cancelled' } end
 if job.status == 'failed' then return { 'spent' } end
 if job.status ~= 'processing' then return { 'superseded' } end
-if fence ~= '' and not servesUnder(job.server, fence) then return { 'unattended' } end
+if fence ~= '' and not servesUnder(job.server, fence) then return { 'lease_lost' } end
 local moment = milliseconds()
 redis.call('HDEL', jobKey(id), 'progress')
 redis.call('HSET', jobKey(id), 'updated', moment)

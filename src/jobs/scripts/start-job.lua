@@ -8,7 +8,7 @@
   ARGV[4]  owner of the run
   ARGV[5]  fence of the lease
 
-  Answers { 'started' } | { 'gone' } | { 'superseded' } | { 'unattended' }
+  Answers { 'started' } | { 'gone' } | { 'superseded' } | { 'lease_lost' }
 ]]
 --- @include "../../events/scripts/publish"
 --- @include "includes/record"
@@ -21,7 +21,7 @@ local job = readJob(id)
 if not job then return { 'gone' } end
 if job.status == 'processing' and job.run == run and job.owner == owner then return { 'started' } end
 if job.status ~= 'pending' or job.run ~= run or job.server ~= server then return { 'superseded' } end
-if not servesUnder(server, fence) then return { 'unattended' } end
+if not servesUnder(server, fence) then return { 'lease_lost' } end
 local moment = milliseconds()
 redis.call('HSET', jobKey(id), 'status', 'processing', 'owner', owner, 'started', moment, 'updated', moment)
 redis.call('HDEL', jobKey(id), 'progress')

@@ -91,6 +91,41 @@ export async function openConnection (policy: ConnectPolicy, place: Place, signa
   }
 }
 
+/** A connection on which nothing is sent, so that it ends with the process that listens at its other end. */
+export interface IdleConnection {
+  isOpen (): boolean
+  readonly ended: Promise<void>
+  close (): void
+}
+
+/**
+ * Opens a bare connection, without TLS: a greeting would be answered. It does not keep this process running.
+ * @param signal ends connecting, and the connection later
+ * @throws as `openConnection`
+ */
+export async function openIdleConnection (
+  policy: ConnectPolicy, destination: Destination, signal?: AbortSignal
+): Promise<IdleConnection> {
+  const socket = await openConnection(policy, { destination, secure: false, servername: destination.host }, signal)
+  const close = () => { socket.destroy() }
+  const ended = new Promise<void>(resolve => {
+    socket.once('close', () => {
+      signal?.removeEventListener('abort', close)
+      resolve()
+    })
+  })
+  signal?.addEventListener('abort', close, { once: true })
+  if (signal?.aborted === true) close()
+  // Without a reader the end of the connection would not be noticed.
+  socket.resume().unref()
+  return { isOpen: () => !socket.destroyed && socket.readable, ended, close }
+}
+
+/** Where requests to a URL go. */
+export function destinationOf ({ hostname, port, protocol }: URL): Destination {
+  return { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) || (protocol === 'https:' ? 443 : 80) }
+}
+
 function openSocket (
   { destination: { host, port }, secure, servername }: Place, addresses: readonly LookupAddress[] | undefined,
   trust: TlsTrust = {}
