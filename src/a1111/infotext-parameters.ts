@@ -1,4 +1,4 @@
-import type { A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
+import type { A1111ParameterName, A1111Parameters, Warning } from '../../schemas/generation-parameters.ts'
 import { type JsonObject, textsOf } from '../lib/json-values.ts'
 import { largestSeed, leavesRoom, readInteger, seedAfter } from '../lib/seeds.ts'
 import { definedOnly, type FieldRule, type FieldRules, isRecord, isUnset, readValue } from './field-values.ts'
@@ -14,7 +14,7 @@ export const filledInImg2img: readonly string[] = [
 ]
 
 /** A1111's labels and the fields they fill; values are still text. Of several labels the first one present counts. */
-const fieldsByLabel: ReadonlyArray<readonly [label: string, field: string]> = [
+const fieldsByLabel: ReadonlyArray<readonly [label: string, field: A1111ParameterName | 'clip_skip' | 'vae']> = [
   ['Steps', 'steps'],
   ['Sampler', 'sampler_name'],
   ['Schedule type', 'scheduler'],
@@ -89,7 +89,7 @@ const settingsByLabel: ReadonlyArray<readonly [label: string, setting: string]> 
 ]
 
 /** Fields that A1111's menus fill by position, and the words of those menus. */
-const menus: ReadonlyArray<readonly [label: string, field: string, words: readonly string[]]> = [
+const menus: ReadonlyArray<readonly [label: string, field: A1111ParameterName, words: readonly string[]]> = [
   ['Mask mode', 'inpainting_mask_invert', ['inpaint masked', 'inpaint not masked']],
   ['Masked content', 'inpainting_fill', ['fill', 'original', 'latent noise', 'latent nothing']],
   ['Inpaint area', 'inpaint_full_res', ['whole picture', 'only masked']],

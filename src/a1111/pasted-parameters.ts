@@ -126,7 +126,7 @@ export function readPastedParameters (
 }
 
 /** Which parameter of an infotext fills which field; the checkpoint is not among them: it stays the current one. */
-const labels: Readonly<Record<string, string>> = {
+const labels: Readonly<Partial<Record<keyof GenerationRequest, string>>> = {
   prompt: 'Prompt',
   negative_prompt: 'Negative prompt',
   cfg_scale: 'CFG scale',
@@ -145,7 +145,7 @@ const labels: Readonly<Record<string, string>> = {
 }
 
 /** Those of A1111's own scripts, which img2img has alone. */
-const ofScripts: Readonly<Record<string, string>> = {
+const ofScripts: Readonly<Partial<Record<keyof GenerationRequest, string>>> = {
   steps: 'Steps',
   seed: 'Seed',
   subseed: 'Variation seed',
