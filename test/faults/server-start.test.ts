@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { Inventory } from '../../src/a1111/types.ts'
+import { inventoryOf } from '../a1111/inventory.ts'
 import { startSimulator, type Simulator } from '../../src/simulator/simulator.ts'
 import { startWorker } from '../../src/main/worker.ts'
 import { quick, startService } from '../helper.ts'
@@ -12,22 +12,7 @@ const starts: Readonly<Record<'a1111' | 'forge', (window: number) => StartOption
   a1111: window => ({ bareMilliseconds: window, mountMilliseconds: 20 }),
   forge: window => ({ bareMilliseconds: 20, mountMilliseconds: window })
 }
-const nothingListed: Inventory = {
-  checkpoints: [],
-  samplers: [],
-  schedulers: [],
-  upscalers: [],
-  latentUpscaleModes: [],
-  vaes: [],
-  loras: [],
-  embeddings: [],
-  styles: [],
-  scripts: { txt2img: [], img2img: [] },
-  controlNetModels: [],
-  controlNetModules: [],
-  missing: ['loras'],
-  readAt: 0
-}
+const nothingListed = inventoryOf({ missing: ['loras'] })
 /** One picture and its grid; Forge fails where an argument is missing. */
 const plot = [0, '', [], 0, '', [], 0, '', [], true, true, false, false, false, false, false, 0, false]
 const jobKinds = [
