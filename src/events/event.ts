@@ -63,14 +63,14 @@ export function isAfter (one: string, other: string): boolean {
   return oneTimestamp > otherTimestamp || (oneTimestamp === otherTimestamp && oneNumber > otherNumber)
 }
 
-const publishEvent = loadScript<[prefix: string], [kind: ServicesKind, server: string, data: string], null>(
+const publishEvent = loadScript<[prefix: string], [kind: ServiceEventKind, server: string, data: string], null>(
   new URL('scripts/publish-event.lua', import.meta.url))
 
-export type ServicesKind = Extract<StoredKind, `server-${string}` | `queue-${string}`>
+export type ServiceEventKind = Extract<StoredKind, `server-${string}` | `queue-${string}`>
 
 /** Tells everybody who listens what became of a server, or, without one, of all lines. */
 export type PublishEvent = (
-  kind: ServicesKind, server: { readonly id: string, readonly alias: string } | null
+  kind: ServiceEventKind, server: { readonly id: string, readonly alias: string } | null
 ) => Promise<void>
 
 export function createEventPublisher (redis: Redis, keys: Keys): PublishEvent {

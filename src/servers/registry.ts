@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis'
 import { nearest } from '../a1111/names.ts'
 import type { ServerAddress, ServerTraits } from '../a1111/types.ts'
 import type { Encryptor } from '../access/secrets.ts'
-import { createEventPublisher, type ServicesKind } from '../events/event.ts'
+import { createEventPublisher, type ServiceEventKind } from '../events/event.ts'
 import { ServiceError } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
 import type { ConnectionOptions } from './address.ts'
@@ -163,7 +163,7 @@ export function createServerRegistry ({ redis, keys, encryptor }: ServerRegistry
     for (const listener of listeners) listener()
   }
 
-  async function save (server: Server, kind: ServicesKind): Promise<void> {
+  async function save (server: Server, kind: ServiceEventKind): Promise<void> {
     await redis.hset(recordsKey, server.id, JSON.stringify(store(server)))
     await redis.publish(keys.channel('servers'), server.id)
     await announce(kind, server)
@@ -247,7 +247,7 @@ export function createServerRegistry ({ redis, keys, encryptor }: ServerRegistry
   return registry
 }
 
-function kindOfChange (before: Server, after: Server): ServicesKind {
+function kindOfChange (before: Server, after: Server): ServiceEventKind {
   if (before.paused === after.paused) return 'server-changed'
   return after.paused ? 'server-paused' : 'server-resumed'
 }
