@@ -1,6 +1,6 @@
 import { ServiceError } from '../lib/errors.ts'
 
-/** What a request brings to prove who it is; nothing here is checked against anything yet. */
+/** The credentials of a request, not checked yet. */
 type Credentials =
   | { readonly kind: 'none' }
   | { readonly kind: 'pair', readonly via: 'headers' | 'bearer' | 'basic', readonly key: string, readonly secret: string }
@@ -8,13 +8,13 @@ type Credentials =
 
 export type RequestHeaders = Readonly<Record<string, string | readonly string[] | undefined>>
 
-/** Longest header that is looked at, in characters. */
+/** Longest header that is read, in characters. */
 const longestHeader = 1024
 const strictBase64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?$/
 
 /**
  * Reads `X-API-Key` with `X-API-Secret`, `Authorization: Bearer base64(key:secret)`, `Authorization: Basic` of the
- * same, and `Authorization: Bearer <token>`. Headers that are there but empty are credentials that are missing: 401.
+ * same, and `Authorization: Bearer <token>`. Empty headers count as missing credentials: 401.
  * @throws ServiceError authentication_required, invalid_api_key or ambiguous_credentials
  */
 export function parseCredentials (headers: RequestHeaders): Credentials {
@@ -64,13 +64,13 @@ function parseAuthorization (text: string | undefined): Credentials {
   throw missing(`Authorization: ${scheme.slice(0, 20)} is not supported; use Bearer or Basic`)
 }
 
-/** What a bearer token is: the pair of an access key, or a token. */
+/** The kind of a bearer token: the pair of an access key, or a token. */
 export function parseBearer (value: string): Exclude<Credentials, { kind: 'none' }> {
   const pair = decodePair(value)
   return pair !== null && pair.key.startsWith('mk_') ? { ...pair, via: 'bearer' } : { kind: 'token', token: value }
 }
 
-/** Splits at the first colon: a secret may contain others. */
+/** Splits at the first colon: a secret can contain others. */
 function decodePair (value: string): { kind: 'pair', key: string, secret: string } | null {
   if (!strictBase64.test(value)) return null
   const text = Buffer.from(value, 'base64').toString('utf8')
@@ -90,16 +90,16 @@ function invalid (sentence: string): ServiceError {
   return new ServiceError('invalid_api_key', sentence)
 }
 
-/** What clients of A1111 bring: also a secret without its key, since many have one field only. */
+/** Credentials of A1111's clients: also a secret without its key, since many have one field only. */
 export type A1111Credentials = Credentials | { readonly kind: 'secret', readonly via: 'basic' | 'bearer', readonly secret: string }
 
-/** A secret as this service makes them; anything else that stands alone is a token. */
+/** A secret in this service's form; any other lone text is a token. */
 const loneSecret = /^[0-9a-f]{64}$/
 
 /**
  * Reads credentials as clients of A1111 send them. Unlike elsewhere, an empty `Authorization` and a bare `Basic ` are
- * anonymous (Open WebUI and SillyTavern send them when nothing is set), Basic may have the secret alone as password
- * under any user name, and the secret alone may be a bearer token.
+ * anonymous (Open WebUI and SillyTavern send them when nothing is set), Basic can have the secret alone as password
+ * under any user name, and the secret alone can be a bearer token.
  * @throws ServiceError as `parseCredentials`
  */
 export function parseA1111Credentials (headers: RequestHeaders): A1111Credentials {
@@ -114,7 +114,7 @@ export function parseA1111Credentials (headers: RequestHeaders): A1111Credential
   return credentials
 }
 
-/** What a bearer token of such a client is. */
+/** The kind of such a client's bearer token. */
 export function parseA1111Bearer (value: string): Exclude<A1111Credentials, { kind: 'none' }> {
   const credentials = parseBearer(value)
   return credentials.kind === 'token' && loneSecret.test(value)
@@ -123,7 +123,7 @@ export function parseA1111Bearer (value: string): Exclude<A1111Credentials, { ki
 }
 
 /**
- * The same where nobody needs credentials: an `Authorization` that says nothing known is none.
+ * The same for a client that needs no credentials: an unknown `Authorization` counts as none.
  * @throws ServiceError as `parseCredentials`, for headers of this service's own
  */
 export function parseUnaskedCredentials (headers: RequestHeaders): A1111Credentials {

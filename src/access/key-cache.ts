@@ -1,9 +1,8 @@
 import type { Redis } from 'ioredis'
 
 /**
- * Remembers for a while what was read about a public half, unknown ones included, and forgets it when a process
- * announces a change. While announcements might be missed, Redis is asked first, and what is remembered only serves
- * when it does not answer.
+ * Caches records by public half, unknown ones included, and drops an entry when a process announces a change. While
+ * announcements could be missed, Redis is asked first, and the cache serves only if it does not answer.
  */
 export interface KeyCache<Entry> {
   readonly read: (key: string) => Promise<Entry | null>
@@ -12,22 +11,22 @@ export interface KeyCache<Entry> {
 }
 
 interface KeyCacheOptions<Entry> {
-  /** A connection for subscriptions; it stays the caller's to close. */
+  /** A connection for subscriptions; the client closes it. */
   readonly subscriber: Redis
   readonly channel: string
   readonly load: (key: string) => Promise<Entry | null>
   readonly now: () => number
-  /** Longest time that an entry is believed. */
+  /** Longest life of an entry. */
   readonly seconds: number
 }
 
-/** Made-up keys must not fill the memory. */
+/** Invented keys must not fill the memory. */
 const maxEntries = 10_000
 
 export async function createKeyCache<Entry> (options: KeyCacheOptions<Entry>): Promise<KeyCache<Entry>> {
   const { subscriber, channel, load, now, seconds } = options
   const entries = new Map<string, { entry: Entry | null, until: number }>()
-  // Raised by every forgetting, so that what was being read meanwhile is not remembered.
+  // Raised by every drop, so that a record that was being read meanwhile is not cached.
   let forgettings = 0
 
   function forget (key: string): void {
@@ -55,7 +54,7 @@ export async function createKeyCache<Entry> (options: KeyCacheOptions<Entry>): P
   }
 
   subscriber.on('message', hear)
-  // Something may have been announced while we were away.
+  // Announcements can have been missed meanwhile.
   subscriber.on('ready', forgetAll)
   await subscriber.subscribe(channel)
 
@@ -63,7 +62,7 @@ export async function createKeyCache<Entry> (options: KeyCacheOptions<Entry>): P
     async read (key) {
       const entry = entries.get(key)
       const left = (entry?.until ?? 0) - now()
-      // longer than it is believed only where the clock went back
+      // longer than its life only if the clock went back
       const known = entry !== undefined && left > 0 && left <= seconds * 1000 ? entry : null
       if (known !== null && subscriber.status === 'ready') return known.entry
       try {

@@ -1,6 +1,6 @@
 import { type DropInPreferences, type Scope, defaultDropIn } from './principal.ts'
 
-/** An access key as it is kept; the secret is known only to who was given it. */
+/** An access key as it is stored; only its holder knows the secret. */
 export interface AccessKey {
   readonly id: string
   /** The public half, `mk_` and 24 hex digits. */
@@ -16,14 +16,14 @@ export interface AccessKey {
   readonly permissions: string
   readonly customRateLimits: string | null
   readonly dropIn: DropInPreferences
-  /** Moments in milliseconds since 1970. */
+  /** Times in milliseconds since 1970. */
   readonly createdAt: number
   readonly lastUsedAt: number | null
   readonly usageCount: number
   readonly previousSecretUntil: number | null
 }
 
-/** What decides whether a secret fits. */
+/** Fields that decide whether a secret fits. */
 export interface SecretHashes {
   readonly current: Buffer
   readonly previous: Buffer | null
@@ -37,7 +37,7 @@ export function isRateTier (text: string): text is RateTier {
   return Object.hasOwn(tierFactors, text)
 }
 
-/** What may be said about a key when it is made or changed; what is left out keeps its value. */
+/** Fields of a new or changed key; missing ones keep their value. */
 export interface AccessKeyFields {
   name?: string
   description?: string
@@ -70,8 +70,9 @@ export function toHash (fields: AccessKeyFields): Record<string, string> {
 }
 
 /**
+ *
  * @param hash a Redis hash as it was read
- * @param defaultRate requests a minute for keys that say nothing of their own; 0 for no limit
+ * @param defaultRate requests a minute for keys without a rate of their own; 0 for no limit
  */
 export function parseAccessKey (id: string, hash: Record<string, string>, defaultRate: number): AccessKey | null {
   if (hash.key === undefined) return null
@@ -96,7 +97,7 @@ export function parseAccessKey (id: string, hash: Record<string, string>, defaul
   }
 }
 
-/** The rate that these fields give a key, in requests a minute; null for no limit, undefined where they give none. */
+/** The rate that these fields give a key, in requests a minute; null for no limit, undefined if they give none. */
 export function rateGiven ({ ratePerMinute, tier }: AccessKeyFields, defaultRate: number): number | null | undefined {
   if (ratePerMinute !== undefined) return ratePerMinute
   return tier === undefined ? undefined : effectiveRate('', tier, defaultRate)

@@ -1,8 +1,8 @@
 import { loadScript, type Script, type ScriptArgument } from '../redis/scripts.ts'
 
 /**
- * Changes of access keys, one script each: none can bring back a key that was removed meanwhile, and every one
- * tells the other processes which key to forget. All answer 0 when there was nothing to change.
+ * Changes of access keys, one script each: none can restore a key that was removed meanwhile, and each one tells the
+ * other processes which key to drop. All answer 0 if there was nothing to change.
  */
 function load<Keys extends readonly string[], Args extends readonly ScriptArgument[]> (
   name: string

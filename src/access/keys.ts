@@ -13,17 +13,17 @@ import { deriveKey, type MasterKey } from './secrets.ts'
 
 /**
  * Hashes of access key secrets. A secret has 256 random bits, so one HMAC under a pepper that is not in Redis is
- * enough; a slow hash would only let anybody keep the processor busy with wrong secrets.
+ * enough; with a slow hash, wrong secrets could keep the processor busy.
  */
 export interface SecretHasher {
   /** @returns the hash as hex */
   readonly hash: (id: string, secret: string) => string
   /**
-   * `outdated` fits, but was hashed before the master key was rotated and ought to be hashed anew; `former` is
-   * the secret before the key's own rotation, inside its grace period.
+   * `outdated` fits, but was hashed before the master key was rotated and must be hashed again; `former` is the secret
+   * before the key's own rotation, inside its grace period.
    */
   readonly check: (id: string, secret: string, hashes: SecretHashes, timestamp: number) => SecretCheck
-  /** What a secret alone is known by, under the present and the former master key. */
+  /** Hashes of a lone secret, under the present and the former master key. */
   readonly fingerprints: (secret: string) => string[]
   /** Takes as long as a check, for keys that do not exist. */
   readonly checkNothing: (secret: string) => void
@@ -117,7 +117,7 @@ export type { AccessKey, AccessKeyFields } from './key-record.ts'
 
 export interface NewAccessKey extends AccessKeyFields { name: string }
 
-/** A key together with its secret, which nobody can read again later. */
+/** A key together with its secret, which cannot be read again later. */
 export interface IssuedKey {
   readonly accessKey: AccessKey
   readonly secret: string
@@ -126,7 +126,7 @@ export interface IssuedKey {
 /** The access keys of this installation, kept in Redis. */
 export interface AccessKeys {
   readonly create: (fields: NewAccessKey) => Promise<IssuedKey>
-  /** Answers null when there is a key already, also when two ask at once. */
+  /** Answers null if there is a key already, also for two requests at once. */
   readonly createFirst: (fields: NewAccessKey) => Promise<IssuedKey | null>
   readonly isEmpty: () => Promise<boolean>
   readonly count: () => Promise<number>
@@ -136,23 +136,23 @@ export interface AccessKeys {
   readonly get: (id: string) => Promise<AccessKey>
   readonly update: (id: string, fields: AccessKeyFields) => Promise<AccessKey>
   readonly remove: (id: string) => Promise<AccessKey>
-  /** @param graceHours how long the former secret stays good, 0 to 168 */
+  /** @param graceHours how long the former secret stays valid, 0 to 168 */
   readonly rotate: (id: string, graceHours: number) => Promise<IssuedKey>
-  /** Who sent these; null when they are wrong or the key is switched off. Counts as a use of the key. */
+  /** The holder of these credentials; null if they are wrong or the key is switched off. Counts as a use of the key. */
   readonly verify: (key: string, secret: string) => Promise<Principal | null>
   /** The same for a secret that came alone. */
   readonly verifySecret: (secret: string) => Promise<Principal | null>
-  /** Whether a secret is or was that of a key, whatever became of it. */
+  /** Whether a secret is or was that of a key, in any state. */
   readonly knowsSecret: (secret: string) => Promise<boolean>
-  /** Who holds a key that was verified before, as it is now; null when it is gone or switched off. */
+  /** The present holder of a key that was verified before; null if it was removed or switched off. */
   readonly holder: (id: string) => Promise<Principal | null>
   /**
-   * Takes the setting BOOTSTRAP_API_KEY (`key:secret`, with all rights) when there is no key yet, and answers
-   * whether it did.
-   * @throws SettingsError when it is not of that form
+   * Creates the key of the setting BOOTSTRAP_API_KEY (`key:secret`, with all rights) if there is no key yet, and
+   * answers whether it did.
+   * @throws SettingsError if it is not of that form
    */
   readonly importFirst: (pair: string) => Promise<boolean>
-  /** The rate that such fields give a key; null for no limit, undefined where they leave it as it is. */
+  /** The rate that such fields give a key; null for no limit, undefined if they leave it unchanged. */
   readonly rateGiven: (fields: AccessKeyFields) => number | null | undefined
   /** Writes pending use counts. */
   readonly flush: () => Promise<void>
@@ -161,18 +161,18 @@ export interface AccessKeys {
 
 export interface AccessKeysDependencies {
   readonly redis: Redis
-  /** A connection for subscriptions; it may be shared and stays the caller's to close. */
+  /** A connection for subscriptions; it can be shared, and the client closes it. */
   readonly subscriber: Redis
   readonly keys: Keys
   readonly masterKey: MasterKey
-  /** Requests a minute for keys that say nothing of their own; 0 for no limit. */
+  /** Requests a minute for keys without a rate of their own; 0 for no limit. */
   readonly defaultRatePerMinute: number
   readonly now?: () => number
 }
 
 const hourMs = 3_600_000
 
-/** What verifying needs to know of a key. */
+/** Fields of a key for verification. */
 interface Lookup {
   readonly accessKey: AccessKey
   readonly hashes: SecretHashes
@@ -197,7 +197,7 @@ export async function createAccessKeys (dependencies: AccessKeysDependencies): P
     return accessKey === null ? null : { accessKey, hashes: parseHashes(hash) }
   }
 
-  /** Entries of former secrets stay behind; whoever is found by one is checked like anybody else. */
+  /** Entries of former secrets stay behind; a key found by one is checked like any other. */
   async function indexSecret (key: string, secret: string): Promise<void> {
     await redis.hset(bySecret, hasher.fingerprints(secret)[0] ?? '', key)
   }
@@ -221,7 +221,7 @@ export async function createAccessKeys (dependencies: AccessKeysDependencies): P
     return { accessKey: await get(id), secret }
   }
 
-  /** Changes one record and forgets what was known of the key. */
+  /** Changes one record and drops the cached key. */
   async function change (id: string, script: () => Promise<0 | 1>) {
     const accessKey = await get(id)
     const changed = await script()

@@ -1,15 +1,15 @@
 import { type Scope, scopes as knownScopes } from '../../schemas/api-key.ts'
 import { ServiceError } from '../lib/errors.ts'
 
-/** How the drop-in `/sdapi/v1` treats the holder of an access key, whose client cannot be changed to say so itself. */
+/** How the drop-in `/sdapi/v1` treats the holder of an access key, whose client cannot be changed to send it. */
 export interface DropInPreferences {
   /** `wait` answers as A1111 does, once the images are there; `async` answers 202 at once. */
   readonly answer: 'wait' | 'async'
-  /** What becomes of a job whose caller hangs up. */
+  /** Fate of a job whose client disconnects. */
   readonly onHangUp: 'continue' | 'cancel'
-  /** Alias of the server that takes the jobs; null for whichever is best. */
+  /** Alias of the server for the jobs; null for the best one. */
   readonly server: string | null
-  /** `true` sends status and job id as soon as a job is accepted, where the setting SDAPI_EARLY_JOB_ID allows it. */
+  /** `true` sends status and job id as soon as a job is accepted, if the setting SDAPI_EARLY_JOB_ID allows it. */
   readonly earlyJobId: boolean
 }
 
@@ -17,11 +17,11 @@ export const defaultDropIn: DropInPreferences = { answer: 'wait', onHangUp: 'con
 
 export type { Scope }
 
-/** Who makes a request, and what they may do. */
+/** The sender of a request, and its rights. */
 export interface Principal {
   /** `local`: at this machine, or in a network of UI_TRUSTED_CIDRS. `token`: sent AUTH_TOKEN or ADMIN_TOKEN. */
   readonly kind: 'key' | 'token' | 'local' | 'session' | 'anonymous'
-  /** Id of the access key; jobs belong to it. Null for everybody else. */
+  /** Id of the access key; jobs belong to it. Null for all others. */
   readonly keyId: string | null
   readonly name: string
   readonly scopes: ReadonlySet<Scope>
@@ -30,14 +30,14 @@ export interface Principal {
   readonly dropIn: DropInPreferences
 }
 
-/** What a new key may do unless it is told otherwise: everything that concerns its own jobs. */
+/** Default scopes of a new key: everything that concerns its own jobs. */
 export const defaultScopes: readonly Scope[] = ['jobs:write', 'jobs:read', 'images:read', 'models:read', 'servers:read']
 
 export function isScope (text: string): text is Scope {
   return knownScopes.some(scope => scope === text)
 }
 
-/** In whose name what one caller may have at a time is counted: the access key's, else the address'. */
+/** The name under which a client's quotas are counted: the access key's, else the address'. */
 export function quotaOwner ({ principal, ip }: { readonly principal: Principal, readonly ip: string }): string {
   return principal.keyId === null ? `address ${ip}` : `key ${principal.keyId}`
 }
@@ -48,7 +48,7 @@ export const anonymous: Principal = Object.freeze<Principal>({
   kind: 'anonymous', keyId: null, name: 'anonymous', scopes: new Set<Scope>(), ratePerMinute: null, dropIn: defaultDropIn
 })
 
-/** Somebody with full rights who is not an access key. */
+/** A principal with full rights that is no access key. */
 export function administrator (kind: 'token' | 'local' | 'session'): Principal {
   return { kind, keyId: null, name: kind, scopes: everything, ratePerMinute: null, dropIn: defaultDropIn }
 }
@@ -57,13 +57,13 @@ export function mayDo (principal: Principal, scope: Scope): boolean {
   return principal.scopes.has('*') || principal.scopes.has(scope)
 }
 
-/** True when the principal holds all of these scopes itself, so that it may grant them or manage who has them. */
+/** True if the principal holds all of these scopes itself, so that it can grant them or manage their holders. */
 export function holdsAll (principal: Principal, scopes: readonly Scope[]): boolean {
   return scopes.every(scope => mayDo(principal, scope))
 }
 
 /**
- * For routes that hand out images among other things. The answer to one's own generation needs it not.
+ * For routes that return images among other data. The answer to a client's own generation does not need it.
  * @throws ServiceError `permission_denied`
  */
 export function requireImages (principal: Principal): void {
@@ -77,7 +77,7 @@ export function seesAllJobs (principal: Principal): boolean {
 }
 
 /**
- * Whether a job may be shown at all; one that may not is answered as not found, so that ids tell nothing.
+ * Whether a job can be shown; a hidden one is answered as not found, so that ids reveal nothing.
  * @param owner id of the access key that submitted the job, or null
  */
 export function maySeeJob (principal: Principal, owner: string | null): boolean {
@@ -86,7 +86,7 @@ export function maySeeJob (principal: Principal, owner: string | null): boolean 
 
 /**
  * The key whose jobs are shown; undefined for those of all.
- * @param asked id of the key that the caller names
+ * @param asked id of the key that the client names
  * @throws ServiceError `permission_denied` for another's key
  */
 export function keyToShow (principal: Principal, asked: string | undefined): string | undefined {

@@ -4,10 +4,10 @@ import { groupsOf, unmapped } from '../lib/ip.ts'
 import type { Keys } from '../lib/keys.ts'
 import { loadScript } from '../redis/scripts.ts'
 
-/** `status`: reading how jobs stand, so that waiting for a picture never uses up what is needed to ask for one. */
+/** `status`: reading the state of jobs, so that waiting for an image never uses up the requests for new ones. */
 export type Bucket = 'requests' | 'status'
 
-/** What one request found in its bucket. */
+/** State of the bucket at one request. */
 export interface Allowance {
   readonly allowed: boolean
   /** Requests a minute. */
@@ -15,16 +15,16 @@ export interface Allowance {
   readonly remaining: number
   /** Whole seconds until the bucket is full again. */
   readonly resetSeconds: number
-  /** Whole seconds until the next request is allowed, at least 1; null when this one is. */
+  /** Whole seconds until the next request is allowed, at least 1; null if this one is. */
   readonly retryAfterSeconds: number | null
 }
 
 export interface RateLimiter {
-  /** @param ratePerMinute what the key may do; it may also come all at once after a pause */
+  /** @param ratePerMinute the key's rate; after a pause, all of it can come at once */
   readonly take: (keyId: string, bucket: Bucket, ratePerMinute: number) => Promise<Allowance>
 }
 
-/** How many times as often as other requests the standing of jobs may be read. */
+/** The state of jobs can be read this many times as often as other requests. */
 const statusFactor = 10
 
 const takeToken = loadScript<[bucket: string], [capacity: number, timestamp: number | ''], [allowed: 0 | 1, tokens: string]>(
@@ -51,7 +51,7 @@ export function createRateLimiter (
 }
 
 /**
- * What to tell the caller: the triple of the IETF's draft 6, which deployed clients read, and its X- forms.
+ * Headers for the client: the triple of the IETF's draft 6, which deployed clients read, and its X- forms.
  * https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/06/
  */
 export function rateLimitHeaders (allowance: Allowance): Record<string, string> {
@@ -69,8 +69,8 @@ export function rateLimitHeaders (allowance: Allowance): Record<string, string> 
 }
 
 /**
- * Slows down who sends wrong credentials, by address. It is asked only about credentials that were already found
- * wrong: right ones are never refused for their address, or knowing it would be enough to lock somebody out.
+ * Slows down clients that send wrong credentials, by address. It is asked only about wrong credentials: correct ones
+ * are never refused for their address, or an attacker could lock out others from it.
  */
 export interface FailedLogins {
   /** Counts one failure and answers for how many more seconds the address is refused; 0 if it is not. */
@@ -91,7 +91,7 @@ export function createFailedLogins (
   }
 }
 
-/** The address, or for IPv6 its /64: whoever has one address there has them all. */
+/** The address, or for IPv6 its /64: a client with one address there has all of them. */
 export function ipPrefix (address: string): string {
   const plain = unmapped(address)
   if (!isIPv6(plain)) return plain

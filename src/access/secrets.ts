@@ -5,7 +5,7 @@ import { SettingsError } from '../config/parse.ts'
 import type { Keys } from '../lib/keys.ts'
 import { readOrCreateSecretFile } from '../lib/secret-file.ts'
 
-/** All keys that secrets are kept under come from this one; it never enters Redis. */
+/** The key from which all others derive; it never enters Redis. */
 export interface MasterKey {
   readonly current: Buffer
   /** The key before a rotation, or null. */
@@ -21,8 +21,8 @@ export interface MasterKeySettings {
 const keyBytes = 32
 
 /**
- * The master key of the settings, or of DATA_DIR/master.key, which is made on the first start.
- * @throws SettingsError when a key is not 32 bytes as base64 or hex
+ * The master key of the settings, or of DATA_DIR/master.key, which is created on the first start.
+ * @throws SettingsError if a key is not 32 bytes as base64 or hex
  */
 export async function loadMasterKey (settings: MasterKeySettings): Promise<MasterKey> {
   const previous = settings.MASTER_KEY_PREVIOUS === ''
@@ -40,15 +40,15 @@ function decodeKey (text: string, source: string): Buffer {
   throw new SettingsError(`${source} is (hidden), but must be 32 bytes as 64 hex digits or as base64`)
 }
 
-/** A 32-byte key for one purpose; keys of different purposes tell nothing about each other. */
+/** A 32-byte key for one purpose; keys of different purposes reveal nothing about each other. */
 export function deriveKey (masterKey: Buffer, purpose: string): Buffer {
   return Buffer.from(hkdfSync('sha256', masterKey, 'stablequeue', purpose, keyBytes))
 }
 
 /**
- * Refuses a master key that is not the one which the data in Redis was written under, so that a lost key is
- * told at start instead of answering 401 to everybody. The first start leaves the value to compare with.
- * @throws Error when neither the key nor its predecessor fits
+ * Refuses a master key other than the one under which the data in Redis was written, so that a lost key shows at the
+ * start and not as 401 for everyone. The first start stores the value to compare with.
+ * @throws Error if neither the key nor its predecessor fits
  */
 export async function checkMasterKey (redis: Redis, keys: Keys, masterKey: MasterKey): Promise<void> {
   const name = keys.key('master-key-check')
@@ -69,21 +69,21 @@ function checkValue (masterKey: Buffer): string {
   return createHmac('sha256', deriveKey(masterKey, 'key-check')).update('stablequeue').digest('hex')
 }
 
-/** Keeps secrets that the service must be able to read again, such as a server's password. */
+/** Encrypts secrets that the service must be able to read again, such as a server's password. */
 export interface Encryptor {
   /**
    * @param context what the secret belongs to, such as `server:<id>:password`; sealed text opens only under the
    *   same context, so it is of no use when copied to another record
    */
   readonly seal: (text: string, context: string) => string
-  /** @throws Error when the text was changed, belongs elsewhere or was sealed under an unknown key */
+  /** @throws Error if the text was changed, belongs elsewhere or was sealed under an unknown key */
   readonly open: (sealed: string, context: string) => string
-  /** True for what the key before the rotation sealed, and ought to be sealed anew. */
+  /** True for text that the key before the rotation sealed, and that must be sealed again. */
   readonly isOutdated: (sealed: string) => boolean
 }
 
 const ivBytes = 12
-// Named everywhere: without it Node accepts tags as short as 4 bytes.
+// Always given: without it Node accepts tags as short as 4 bytes.
 const authTagLength = 16
 
 /** AES-256-GCM under keys derived from the master key; text form `v1:<key id>:<base64url of iv, tag, ciphertext>`. */

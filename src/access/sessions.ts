@@ -8,9 +8,9 @@ import { administrator, type Principal } from './principal.ts'
 
 export interface AdminToken {
   readonly token: string
-  /** Where it is kept, or null when the setting ADMIN_TOKEN gives it. */
+  /** Its file, or null if the setting ADMIN_TOKEN gives it. */
   readonly file: string | null
-  /** True on the one start that made it. */
+  /** True on the one start that created it. */
   readonly created: boolean
 }
 
@@ -19,7 +19,7 @@ export interface AdminTokenSettings {
   readonly DATA_DIR: string
 }
 
-/** The admin token of the settings, or of DATA_DIR/admin-token, which is made on the first start. */
+/** The admin token of the settings, or of DATA_DIR/admin-token, which is created on the first start. */
 export async function loadAdminToken (settings: AdminTokenSettings): Promise<AdminToken> {
   if (settings.ADMIN_TOKEN !== '') return { token: settings.ADMIN_TOKEN, file: null, created: false }
   const file = join(settings.DATA_DIR, 'admin-token')
@@ -28,8 +28,8 @@ export async function loadAdminToken (settings: AdminTokenSettings): Promise<Adm
 }
 
 /**
- * What to tell the operator at start. The token itself is told only when it was just made, as a link whose
- * fragment stays in the browser: it reaches no server, proxy or access log.
+ * Message for the operator at start. It has the token only if that was just created, as a link whose fragment stays in
+ * the browser: it reaches no server, proxy or access log.
  * @param address the service's own address, such as http://192.168.1.20:3000
  */
 export function adminTokenNotice ({ token, file, created }: AdminToken, address: string): string {
@@ -39,7 +39,7 @@ export function adminTokenNotice ({ token, file, created }: AdminToken, address:
     : `Web UI: ${address}/ asks for the token kept in ${file}`
 }
 
-/** True when the text equals one of the tokens, in a time that tells nothing about them. Empty tokens never match. */
+/** True if the text equals one of the tokens, in a time that reveals nothing about them. Empty tokens never match. */
 export function matchesToken (tokens: readonly string[], text: string): boolean {
   const given = digest(text)
   return tokens.reduce((found, token) => (timingSafeEqual(digest(token), given) && token !== '') || found, false)
@@ -51,9 +51,9 @@ function digest (text: string): Buffer {
 
 /** Browser sessions of the web UI: a token is exchanged for a cookie, so that no page keeps the token itself. */
 export interface Sessions {
-  /** The cookie's value, or null when the token is none of those that are accepted. */
+  /** The cookie's value, or null if the token is not accepted. */
   readonly open: (token: string) => Promise<string | null>
-  /** Whether the session is valid; a valid one is good for another idle time. */
+  /** Whether the session is valid; a valid one is extended by the idle time. */
   readonly isOpen: (session: string) => Promise<boolean>
   readonly end: (session: string) => Promise<void>
 }
@@ -70,7 +70,7 @@ const idleMs = 12 * 3_600_000
 const longestMs = 7 * 24 * 3_600_000
 
 export function createSessions ({ redis, keys, tokens, now = Date.now }: SessionsDependencies): Sessions {
-  // Redis holds only hashes of sessions, made under the tokens, so that changing a token leaves none to be found.
+  // Redis holds only hashes of sessions, keyed by the tokens, so that changing a token invalidates them.
   const seal = JSON.stringify(tokens)
   const nameOf = (session: string) =>
     keys.key('session', createHmac('sha256', seal).update(session).digest('hex'))
@@ -116,10 +116,10 @@ export function sessionCookie (name: string, session: string, protocol: string):
   return `${name}=${session}; Path=/; HttpOnly; SameSite=Strict; Max-Age=${age}${secure}`
 }
 
-/** Stand in for credentials once, where a browser can set no headers: EventSource and WebSocket. */
+/** Replace credentials once, for connections on which browsers can set no headers: EventSource and WebSocket. */
 export interface Tickets {
   readonly issue: (principal: Principal) => Promise<{ ticket: string, expiresAt: number }>
-  /** Who it was issued to, with the rights they have now; null when it was used, is too old or was never issued. */
+  /** The principal it was issued to, with its present rights; null if it was used, is too old or was never issued. */
   readonly redeem: (ticket: string) => Promise<Principal | null>
 }
 
@@ -129,7 +129,7 @@ export interface TicketsDependencies {
   readonly accessKeys: Pick<AccessKeys, 'holder'>
 }
 
-/** How long a ticket waits for its connection, in milliseconds. */
+/** Life of an unused ticket, in milliseconds. */
 const goodForMs = 60_000
 
 interface Holder {
@@ -138,7 +138,7 @@ interface Holder {
 }
 
 export function createTickets ({ redis, keys, accessKeys }: TicketsDependencies): Tickets {
-  // Redis holds only hashes: whoever reads along there gets no ticket.
+  // Redis holds only hashes: a reader of Redis gets no ticket.
   const nameOf = (ticket: string) => keys.key('ticket', createHash('sha256').update(ticket).digest('hex'))
 
   return {

@@ -4,12 +4,12 @@ import { ServiceError } from '../lib/errors.ts'
 import { contains, isNetwork, networkList, isLoopback } from '../lib/ip.ts'
 import type { RequestHeaders } from './credentials.ts'
 
-/** Who needs no credentials: nobody (`token`), people at this machine (`loopback`), or peers in given networks. */
+/** Clients without credentials: none (`token`), people at this machine (`loopback`), or peers in given networks. */
 export type TrustMode = 'loopback' | 'token' | 'networks'
 
 export interface TrustRules {
   readonly mode: TrustMode
-  /** Why UI_AUTH grants less than it says, for the log; null where it is followed to the letter. */
+  /** Why UI_AUTH grants less than its value, for the log; null if it applies fully. */
   readonly restriction: string | null
   readonly trustedNetworks: BlockList
   readonly trustedProxies: BlockList
@@ -24,11 +24,11 @@ export interface TrustSettings {
   readonly PUBLIC_URL: string
 }
 
-/** Where a request comes from. */
+/** Origin of a request. */
 export interface Caller {
   /** Address at the other end of the socket. */
   readonly peer: string | undefined
-  /** Address that the forwarding headers name, as far as TRUSTED_PROXIES vouch for it; else the peer. */
+  /** Address in the forwarding headers, as far as TRUSTED_PROXIES vouch for it; else the peer. */
   readonly client: string
   readonly headers: RequestHeaders
   /** As Node gives it: `1.0` or `1.1`. */
@@ -36,8 +36,8 @@ export interface Caller {
 }
 
 /**
- * Any of these says that somebody else stands behind the peer, whatever it contains: the headers of proxies, load
- * balancers, content delivery networks and tunnels.
+ * Each of these headers means another client behind the peer, whatever it contains: headers of proxies, load balancers,
+ * content delivery networks and tunnels.
  */
 const forwardingHeader = new RegExp(`^(?:${[
   '(?:x-)?forwarded(?:-.*)?', 'via', 'cdn-loop', 'x-real-?ip', 'x-origina(?:l|ting)-.*', '(?:.*-)?client-?ip', 'cf-.*',
@@ -47,9 +47,9 @@ const forwardingHeader = new RegExp(`^(?:${[
 
 /**
  * `auto` on any address but loopback behaves as `token`, and so does every UI_AUTH once the service has a public name:
- * a reverse proxy at this machine looks like a person at this machine, and not every proxy says that it is one. With
- * `none`, TRUSTED_PROXIES say how the two are told apart.
- * @throws SettingsError when a network is not one
+ * a reverse proxy at this machine looks like a person at this machine, and not every proxy identifies itself. With
+ * `none`, TRUSTED_PROXIES distinguish the two.
+ * @throws SettingsError for an invalid network
  */
 export function createTrustRules (settings: TrustSettings): TrustRules {
   return {
@@ -86,7 +86,7 @@ function publicName ({ PUBLIC_HOSTS, PUBLIC_URL }: TrustSettings): string | null
   return `PUBLIC_URL is at ${new URL(PUBLIC_URL).hostname}`
 }
 
-/** Whether the caller has full rights by where it is, without any credentials. */
+/** Whether the client has full rights by its address, without any credentials. */
 export function isTrustedByAddress (rules: TrustRules, caller: Caller): boolean {
   if (rules.mode === 'token') return false
   if (!isForwarded(caller)) {
@@ -94,12 +94,12 @@ export function isTrustedByAddress (rules: TrustRules, caller: Caller): boolean 
       ? isLoopback(caller.peer) && isThisMachine(hostOf(caller))
       : contains(rules.trustedNetworks, caller.peer)
   }
-  // Only X-Forwarded-For of a known proxy says who is behind it.
+  // Only X-Forwarded-For of a known proxy names the client behind it.
   return rules.mode === 'networks' && String(caller.headers['x-forwarded-for'] ?? '').trim() !== '' &&
     contains(rules.trustedProxies, caller.peer) && contains(rules.trustedNetworks, caller.client)
 }
 
-/** nginx adds no header by itself, but speaks HTTP/1.0 unless told otherwise; browsers and libraries speak 1.1. */
+/** nginx adds no header by itself, but speaks HTTP/1.0 by default; browsers and libraries speak 1.1. */
 export function isForwarded ({ headers, httpVersion }: Pick<Caller, 'headers' | 'httpVersion'>): boolean {
   return httpVersion === '1.0' || Object.keys(headers).some(name => forwardingHeader.test(name.replaceAll('_', '-')))
 }
@@ -109,7 +109,7 @@ function hostOf ({ headers }: Caller): string {
   return typeof headers.host === 'string' ? headers.host.replace(/:\d+$/, '') : ''
 }
 
-/** Names and addresses that lead nowhere but to the machine that uses them. */
+/** Names and addresses that always mean the machine that uses them. */
 export function isThisMachine (host: string): boolean {
   const name = host.trim().toLowerCase().replace(/^\[|\]$|\.$/g, '')
   return name === 'localhost' || name.endsWith('.localhost') || isLoopback(name)
@@ -129,19 +129,19 @@ function networks (setting: string, cidrs: readonly string[]): BlockList {
   throw new SettingsError(`${setting} has ${JSON.stringify(wrong)}, but each must be a network such as 172.16.0.0/12`)
 }
 
-/** A request as far as it matters whether a web page, and which, had a browser send it. */
+/** The parts of a request that show whether a web page, and which, made a browser send it. */
 export interface PageRequest {
   readonly method: string
   readonly headers: RequestHeaders
-  /** Origins under which this service is reached, such as http://localhost:3000. */
+  /** Origins of this service, such as http://localhost:3000. */
   readonly ownOrigins: readonly string[]
 }
 
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /**
- * Every browser that has fetch metadata sends Sec-Fetch-Site with it. The other Sec-Fetch headers say nothing:
- * Node's own fetch sends Sec-Fetch-Mode.
+ * Every browser that has fetch metadata sends Sec-Fetch-Site with it. The other Sec-Fetch headers prove nothing: Node's
+ * own fetch sends Sec-Fetch-Mode.
  */
 function isFromBrowser ({ headers }: PageRequest): boolean {
   return ['sec-fetch-site', 'origin', 'cookie'].some(name => headers[name] !== undefined)
@@ -157,9 +157,9 @@ function isForeign ({ headers, ownOrigins }: PageRequest, friends: readonly stri
 }
 
 /**
- * For requests that any page can make a browser send: those without credentials, or with Basic, which browsers
- * add by themselves.
- * @param friends other origins whose pages may send this
+ * For requests that any page can make a browser send: those without credentials, or with Basic, which browsers add by
+ * themselves.
+ * @param friends other origins whose pages can send this
  * @throws ServiceError cross_site_request
  */
 export function refuseForeignPage (page: PageRequest, friends: readonly string[]): void {
@@ -169,7 +169,7 @@ export function refuseForeignPage (page: PageRequest, friends: readonly string[]
     'it must send X-API-Key and X-API-Secret')
 }
 
-/** Somebody follows a link from elsewhere to a page of ours. */
+/** A person follows a link from elsewhere to a page of ours. */
 export function isNavigation ({ method, headers }: PageRequest): boolean {
   return method === 'GET' && headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document'
 }
@@ -179,8 +179,8 @@ export function isSafe ({ method }: PageRequest): boolean {
 }
 
 /**
- * Asks a browser for a header that no form and no page of another origin can add, before anything is changed.
- * Programs, which send neither Origin nor Sec-Fetch-Site nor Cookie, need none.
+ * Before a change, requires of a browser a header that no form and no page of another origin can add. Programs, which
+ * send neither Origin nor Sec-Fetch-Site nor Cookie, need none.
  * @throws ServiceError cross_site_request
  */
 export function refuseUnmarkedChange (page: PageRequest): void {
@@ -189,8 +189,8 @@ export function refuseUnmarkedChange (page: PageRequest): void {
 }
 
 /**
- * The guard against DNS rebinding: such an attack always carries a name of the attacker's in Host, so IP literals
- * and localhost pass, and other names only when the operator gave them.
+ * The guard against DNS rebinding: such an attack always has a name of the attacker's in Host, so IP literals and
+ * localhost pass, and other names only if the operator gave them.
  */
 export interface HostRules {
   /** Names besides localhost, lower-case; one with a leading dot allows what is below it. */
@@ -226,7 +226,7 @@ export function isAllowedHost (rules: HostRules, hostHeaders: readonly string[])
     rules.names.some(allowed => allowed.startsWith('.') ? name.endsWith(allowed) : name === allowed)
 }
 
-/** Every value of one header, as it was sent: Node keeps only the first Host of several. */
+/** Every value of one header, as sent: Node keeps only the first Host of several. */
 export function headerValues (rawHeaders: readonly string[], name: string): string[] {
   const values: string[] = []
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {

@@ -4,7 +4,7 @@ export const dangerousRoutes = [
   'create/embedding', 'create/hypernetwork', 'train/embedding', 'train/hypernetwork'
 ] as const
 
-/** Those that end the server must not wait for what may be the reason for ending it. */
+/** Routes that end the server must not wait for the possible reason for ending it. */
 export const endingRoutes: readonly string[] = ['server-restart', 'server-stop', 'server-kill']
 
 /** One path, or with `/*` at its end all below it. */
@@ -12,7 +12,7 @@ const openable = /^(\/[\w-][\w.-]*)+(\/\*)?$/
 
 /**
  * Checks one entry of SDAPI_OPEN_ROUTES.
- * @throws Error whose sentence goes on after "it"
+ * @throws Error whose sentence continues after "it"
  */
 export function checkOpenRoute (entry: string): void {
   if (dangerousRoutes.some(name => name === entry) || openable.test(entry)) return
@@ -24,7 +24,7 @@ export function openedPaths (entries: readonly string[]): string[] {
   return entries.filter(entry => entry.startsWith('/'))
 }
 
-/** Whether a path could lead elsewhere than it says once a server has read it. */
+/** Whether a path could lead elsewhere after a server has normalised it. */
 export function hasPathTraversal (path: string): boolean {
   return /\.\.|%2e|%2f|%5c|\\/i.test(path)
 }

@@ -7,7 +7,7 @@ import { checkOpenRoute } from './open-routes.ts'
 import { parseSchedule } from '../lib/retry-schedule.ts'
 import { Settings, type Config } from './settings.ts'
 
-/** Older or foreign names of settings and the name that they mean here. */
+/** Older or foreign names of settings and their present names. */
 const alternativeNames: Readonly<Record<string, string>> = {
   AUTOMATIC1111_API_BASE: 'A1111_URL',
   MODEL_PATH: 'MODELS_DIR',
@@ -17,7 +17,7 @@ const alternativeNames: Readonly<Record<string, string>> = {
   FLORENCE_API_BASE: 'FLORENCE_URL'
 }
 
-/** A wrong setting: its message names the setting, what it was and what is allowed, one line each. */
+/** An invalid setting: its message names the setting, its value and the allowed values, one line each. */
 export class SettingsError extends Error {
   override readonly name = 'SettingsError'
 }
@@ -42,7 +42,7 @@ export function parseSettings (environment: Environment): Config {
   return Object.freeze(config as Config)
 }
 
-/** Whether an environment gives a setting a value, under whichever of its names. */
+/** Whether an environment gives a setting a value, under any of its names. */
 export function isGiven (environment: Environment, name: string): boolean {
   return givenValue(environment, name) !== undefined
 }
@@ -60,12 +60,12 @@ const switchWords: Readonly<Record<string, boolean>> = {
   true: true, 1: true, on: true, yes: true, false: false, 0: false, off: false, no: false
 }
 
-/** The typed value of a setting's text; what cannot be converted stays text and then fails its check. */
+/** The typed value of a setting's text; an inconvertible text stays text and then fails its check. */
 function convert (schema: TSchema, given: string): unknown {
   if (schema.type === 'integer' || schema.type === 'number') return Number(given)
   const isOn = switchWords[given.toLowerCase()]
   if (schema.type === 'boolean') return isOn ?? given
-  // A switch that got a third choice keeps the words that it took before.
+  // A switch with a later third choice keeps its earlier words.
   if (schema.enum && isOn !== undefined) return isOn ? 'on' : 'off'
   if (schema.type === 'array') return given.split(',').map(part => part.trim()).filter(part => part !== '')
   return given
@@ -76,12 +76,12 @@ function fits (schema: TSchema, value: unknown): boolean {
   return schema.enum ? (schema.enum as unknown[]).includes(value) : Value.Check(schema, value)
 }
 
-/** What was given, without anything that may be a password. */
+/** The given value, without anything that can be a password. */
 function shown (schema: TSchema, given: string): string {
   return schema.secret ? '(hidden)' : JSON.stringify(given.replace(/^.*@/s, '***@'))
 }
 
-/** What a setting accepts, in words. */
+/** The accepted values, in words. */
 export function allowed (schema: TSchema): string {
   if (schema.enum) return (schema.enum as string[]).join(', ').replace(/, ([^,]*)$/, ' or $1')
   if (schema.type === 'integer') return `a whole number from ${schema.minimum} to ${schema.maximum}`
@@ -120,7 +120,7 @@ function contradictions (config: Config): string[] {
   return problems
 }
 
-/** What the part that reads a text has to say against it. */
+/** The objection of the parser of a text. */
 function refusals (name: string, text: string, read: () => unknown): string[] {
   try {
     read()
@@ -130,7 +130,7 @@ function refusals (name: string, text: string, read: () => unknown): string[] {
   }
 }
 
-/** A wrong entry is named but not shown: it may hold a password anywhere, for example one with a comma. */
+/** A wrong entry is named but not shown: it can hold a password anywhere, for example one with a comma. */
 function wrongServers (entries: readonly string[]): string[] {
   const aliases = entries.map(entry => entry.slice(0, Math.max(0, entry.indexOf('='))).trim())
   return entries.flatMap((entry, index) => {

@@ -1,44 +1,44 @@
 import type { Redis } from 'ioredis'
 import type { Keys } from '../lib/keys.ts'
 
-/** What operators change while the service runs. */
+/** Settings that operators change while the service runs. */
 export interface RuntimeValues {
-  /** Whether servers take jobs. Off, running generations end and no further one begins. */
+  /** Whether servers take jobs. Off, running generations finish and no further one begins. */
   readonly queueProcessing: boolean
-  /** Days for which ended jobs are kept; 0 keeps them. */
+  /** Days for which finished jobs are kept; 0 keeps them. */
   readonly retentionDays: number
-  /** How many ended jobs are kept, the newest first; 0 for no limit. */
+  /** How many finished jobs are kept, the newest first; 0 for no limit. */
   readonly retentionJobs: number
 }
 
 export type RuntimeName = keyof RuntimeValues
 
-/** A change; null gives a value back to what the environment or the default says. */
+/** A change; null restores the value of the environment or the default. */
 export type RuntimeChange = { readonly [Name in RuntimeName]?: RuntimeValues[Name] | null }
 
 export interface RuntimeState {
   readonly values: RuntimeValues
-  /** Which of them were changed here and are not as the process was started. */
+  /** The values that were changed here and differ from the start of the process. */
   readonly changed: ReadonlySet<RuntimeName>
-  /** Milliseconds since the epoch; null when nothing was ever changed. */
+  /** Milliseconds since the epoch; null if nothing was ever changed. */
   readonly updatedAt: number | null
-  /** What earlier versions kept for clients. */
+  /** Values that earlier versions kept for clients. */
   readonly own: Readonly<Record<string, unknown>>
 }
 
-/** Kept in Redis over what the environment says, and mirrored in the memory of each process. */
+/** Kept in Redis over the environment, and mirrored in the memory of each process. */
 export interface RuntimeSettings {
-  /** As last heard, from memory. */
+  /** As last received, from memory. */
   current (): RuntimeValues
-  /** As they are now. */
+  /** The present values. */
   read (): Promise<RuntimeState>
   /** Changes some values, for every process and over restarts. */
   change (change: RuntimeChange): Promise<RuntimeState>
-  /** Removes what an earlier version kept for a client; false where nothing of this name is kept. */
+  /** Removes a value that an earlier version kept for a client; false if there is none of this name. */
   forgetOwn (name: string): Promise<boolean>
-  /** Reads everything anew; `onChange` listeners hear of it if a value changed. */
+  /** Reloads everything; calls `onChange` listeners if a value changed. */
   refresh (): Promise<void>
-  /** Calls back after each change of a value, whoever made it. Returns what ends it. */
+  /** Calls back after each change of a value, in any process. Returns a function that stops it. */
   onChange (listener: () => void): () => void
 }
 
@@ -47,13 +47,13 @@ export interface RuntimeSettingsDependencies {
   readonly keys: Keys
   /** Publishes that all queues were paused or resumed. */
   readonly publish: (kind: 'queue-paused' | 'queue-resumed') => Promise<void>
-  /** What holds where nothing was changed. */
+  /** The values without any change. */
   readonly initial: RuntimeValues
 }
 
 const updatedField = '@updated'
 
-/** A notice on the channel `settings` tells of a change; whoever owns the subscriber calls `refresh` on it. */
+/** A notice on the channel `settings` announces a change; the owner of the subscriber calls `refresh` on it. */
 export function createRuntimeSettings (
   { redis, keys, publish, initial }: RuntimeSettingsDependencies
 ): RuntimeSettings {

@@ -11,7 +11,7 @@ export type Environment = Record<string, string | undefined>
 
 /**
  * The environment of the process over the file `.env` of a folder, if there is one.
- * @throws SettingsError when there is a `.env` that cannot be read
+ * @throws SettingsError if there is a `.env` that cannot be read
  */
 export function readEnvironment (folder: string, given: Environment = process.env): Environment {
   return { ...readEnvironmentFile(join(folder, '.env')), ...given }
@@ -27,12 +27,12 @@ export function readEnvironmentFile (path: string): Environment {
   }
 }
 
-/** Where a value of a setting comes from; the first one that gives it counts. */
+/** Source of a setting's value; the first one that gives it counts. */
 export const settingSources = ['command line', 'environment', 'file', 'default'] as const
 type SettingSource = typeof settingSources[number]
 export type SettingSources = Readonly<Record<SettingName, SettingSource>>
 
-/** @param layers what each place gives, empty values counting as none, as they do when settings are read */
+/** @param layers values by source; empty ones count as missing, as they do when settings are read */
 export function sourcesOf (layers: Readonly<Partial<Record<SettingSource, Environment>>>): SettingSources {
   const of = (name: string) => settingSources.find(source => isGiven(layers[source] ?? {}, name)) ?? 'default'
   return Object.fromEntries(Object.keys(Settings.properties).map(name => [name, of(name)])) as SettingSources
@@ -41,13 +41,13 @@ export function sourcesOf (layers: Readonly<Partial<Record<SettingSource, Enviro
 /** One setting for people who look after the service: never with a secret. */
 export interface DescribedSetting {
   readonly name: SettingName
-  /** Null where it is secret. */
+  /** Null if it is secret. */
   readonly value: unknown
   readonly default: unknown
   readonly source: SettingSource | 'here'
   readonly secrecy: 'shown' | 'secret'
   readonly presence: 'set' | 'empty'
-  /** What it is called among the values that can be changed while the service runs. */
+  /** Its name among the values that can be changed while the service runs. */
   readonly runtimeName: RuntimeName | null
   readonly allowed: string
   readonly description: string
@@ -57,7 +57,7 @@ const runtimeNames: Readonly<Partial<Record<SettingName, RuntimeName>>> = {
   RETENTION_DAYS: 'retentionDays', RETENTION_JOBS: 'retentionJobs'
 }
 
-/** What is in force and where it comes from. */
+/** The current settings and their sources. */
 export function describeSettings (config: Config, sources: SettingSources, runtime: RuntimeState): DescribedSetting[] {
   return (Object.entries(Settings.properties) as Array<[SettingName, TSchema]>).map(([name, schema]) => {
     const runtimeName = runtimeNames[name] ?? null
@@ -77,7 +77,7 @@ export function describeSettings (config: Config, sources: SettingSources, runti
   })
 }
 
-/** Addresses may carry credentials, also behind an alias as in SERVERS. What stands before the last @ may be one. */
+/** Addresses can carry credentials, also behind an alias as in SERVERS. The text before the last @ can be one. */
 function withoutPasswords (value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutPasswords)
   if (typeof value !== 'string') return value

@@ -20,7 +20,7 @@ export function renderSettingsTable (): string {
   return ['| Setting | Default | Meaning |', '| --- | --- | --- |', ...rows].join('\n')
 }
 
-/** The description, and the values that are allowed unless any text is allowed. */
+/** The description, and the allowed values unless any text is allowed. */
 function meaning (schema: TSchema): string {
   const values = schema.type === 'string' && !schema.enum ? '' : ` (${allowed(schema)})`
   return `${schema.description}${values}`
@@ -39,7 +39,7 @@ function wrap (text: string): string[] {
   return [...text.matchAll(/\S.{0,96}(?=\s|$)/g)].map(([line]) => `# ${line}`)
 }
 
-/** `npm run settings`: brings `.env.example` and the table in docs/settings.md up to date, in the current folder. */
+/** `npm run settings`: updates `.env.example` and the table in docs/settings.md, in the current folder. */
 const page = await readFile('docs/settings.md', 'utf8')
 const table = `<!-- settings -->\n${renderSettingsTable().trimEnd()}\n<!-- /settings -->`
 await writeFile('docs/settings.md', page.replace(/<!-- settings -->[\s\S]*<!-- \/settings -->/, () => table))

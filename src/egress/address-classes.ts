@@ -2,8 +2,8 @@ import { isIP, isIPv6 } from 'node:net'
 import { contains, dotted, groupsOf, networkList, unmapped } from '../lib/ip.ts'
 
 /**
- * public: anybody's. private: a home, an office, this machine, or reserved for documents and the like; may be allowed
- * by settings. forbidden: nobody has business there, least of all at the metadata services of clouds.
+ * public: on the internet. private: a home, an office, this machine, or reserved for documents and the like; settings
+ * can allow it. forbidden: no request has business there, least of all at the metadata services of clouds.
  */
 export type AddressClass = 'public' | 'private' | 'forbidden'
 
@@ -16,13 +16,13 @@ const forbidden = networkList([
   '::', 'fe80::/10', 'ff00::/8', 'fd00:ec2::/32', 'fd20:ce::254'
 ])
 
-/** Home and office networks, this machine, shared address space and what is set aside (IANA special registries). */
+/** Home and office networks, this machine, shared address space and reserved ranges (IANA special registries). */
 const privateIPv4 = networkList([
   '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '172.16.0.0/12', '192.0.0.0/24', '192.0.2.0/24', '192.88.99.0/24',
   '192.168.0.0/16', '198.18.0.0/15', '198.51.100.0/24', '203.0.113.0/24'
 ])
 
-/** Only 2000::/3 is given out to the public, and some of that is set aside too. */
+/** Only 2000::/3 is assigned to the public, and some of that is reserved too. */
 const globalIPv6 = networkList(['2000::/3'])
 const setAsideIPv6 = networkList(['2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20', '2620:4f:8000::/48'])
 
@@ -46,7 +46,7 @@ export function isLan (address: string): boolean {
   return contains(lan, unmapped(address))
 }
 
-/** "All addresses of this machine" for who listens; for who connects, this machine. */
+/** "All addresses of this machine" for listeners; for a connection, this machine. */
 export function isUnspecified (address: string): boolean {
   return ['0.0.0.0', '::'].includes(unmapped(address))
 }

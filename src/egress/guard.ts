@@ -8,7 +8,7 @@ import { isLoopback, unmapped } from '../lib/ip.ts'
 import { isUnspecified } from './address-classes.ts'
 import { createEgressRules, type EgressSettings, type Reach } from './rules.ts'
 
-/** A place that belongs to the service: one of its servers, its Redis, its own listener. */
+/** An address of the service: one of its servers, its Redis, its own listener. */
 export interface OwnAddress {
   /** Name or address, without brackets. */
   readonly host: string
@@ -17,13 +17,13 @@ export interface OwnAddress {
 
 type Resolve = (host: string) => Promise<readonly LookupAddress[]>
 
-/** How long names of our own places are believed, in milliseconds. */
+/** How long resolved names of our own addresses are cached, in milliseconds. */
 const lifetime = 10_000
 
 /**
- * Tells the places that no address chosen by others may lead to, as `address port`. What listens on this machine is
- * taken to listen on all of its addresses.
- * @param places read anew whenever the answer is older than ten seconds
+ * Lists the addresses that no address chosen by others can reach, as `address port`. A listener on this machine is
+ * assumed to listen on all of its addresses.
+ * @param places read again whenever the answer is older than ten seconds
  */
 function createOwnAddresses (
   places: () => readonly OwnAddress[], resolve: Resolve
@@ -55,7 +55,7 @@ function ownInterfaces (): string[] {
   return [...new Set(['127.0.0.1', '::1', ...addresses])]
 }
 
-/** An address that may not be called; its sentence says which setting would change that, if any. */
+/** A forbidden address; its sentence says which setting would change that, if any. */
 export class EgressRefusal extends Error {
   override readonly name = 'EgressRefusal'
 }
@@ -63,14 +63,14 @@ export class EgressRefusal extends Error {
 /** The one door to addresses that users or third parties chose. */
 export interface EgressGuard {
   /**
-   * Says now what would be refused later. A name that cannot be resolved in time passes: it is looked at again
-   * whenever it is called.
+   * Rejects now an address that would be refused later. A name that cannot be resolved in time passes: each call checks
+   * it again.
    * @throws EgressRefusal
    */
   check (url: URL, reach: Reach): Promise<void>
   /**
-   * Calls such addresses, each request on a connection of its own, to no address but those just judged. Its requests
-   * fail with EgressRefusal, or with what the network says.
+   * Calls such addresses, each request on a connection of its own, to no address but the checked ones. Its requests
+   * fail with EgressRefusal, or with the error of the network.
    */
   client (reach: Reach): Pick<HttpClient, 'request'>
   /** From now on this port of this machine is our own too. */
@@ -79,10 +79,10 @@ export interface EgressGuard {
 
 export interface EgressGuardDependencies {
   readonly settings: EgressSettings
-  /** Our servers, Redis and whatever else is ours. */
+  /** Our servers, Redis and other own addresses. */
   readonly places: () => readonly OwnAddress[]
   readonly resolve?: Resolve
-  /** Milliseconds that connecting may take. */
+  /** Milliseconds for connecting. */
   readonly connectTimeout?: number
 }
 
@@ -99,7 +99,7 @@ export function createEgressGuard (dependencies: EgressGuardDependencies): Egres
   const ownAddresses = createOwnAddresses(
     () => [...places(), ...[...ports].map(port => ({ host: '127.0.0.1', port }))], resolve)
 
-  /** The addresses to connect to. One bad answer among good ones spoils all: whoever gives it means no good. */
+  /** The addresses to connect to. One bad address among good ones rejects all: such a name server is hostile. */
   async function judged ({ host, port }: Destination, reach: Reach): Promise<readonly LookupAddress[]> {
     const family = isIP(host)
     const [addresses, own] = await Promise.all([

@@ -5,13 +5,13 @@ import type { HttpAnswer } from '../lib/http/client.ts'
 import type { EgressGuard } from './guard.ts'
 import type { Reach } from './rules.ts'
 
-/** One POST to an address that somebody else chose. */
+/** One POST to an address that a client chose. */
 export interface GuardedPost {
   readonly url: URL
   readonly reach: Reach
   readonly headers: Readonly<Record<string, string>>
   readonly body: Buffer
-  /** Milliseconds for all of it: name, connection, sending, answer. */
+  /** Milliseconds for everything: name, connection, sending, answer. */
   readonly deadline: number
   /** Ends it early. */
   readonly signal?: AbortSignal
@@ -22,18 +22,18 @@ export interface PostAnswer {
   readonly headers: IncomingHttpHeaders
   /** At most 16 KiB, as they came over the wire. */
   readonly body: Buffer
-  /** Who answered. */
+  /** Address of the answering host. */
   readonly address: string
 }
 
 const maxAnswerBytes = 16_384
-/** The status line decides; the body is only for people to read, so little time is given to it, in milliseconds. */
+/** The status line decides; the body is only for people, so it gets little time, in milliseconds. */
 const bodyPatience = 2000
 
 /**
- * Sends it on a connection of its own and follows no redirect. Whatever the other end does, it is over at the deadline
- * and no more than 16 KiB are taken, of headers as of the body.
- * @throws EgressRefusal, or an Error that says what went wrong
+ * Sends it on a connection of its own and follows no redirect. Whatever the other end does, the request ends at the
+ * deadline, and takes no more than 16 KiB of headers and of the body.
+ * @throws EgressRefusal, or an Error with the reason
  */
 export async function guardedPost (guard: Pick<EgressGuard, 'client'>, post: GuardedPost): Promise<PostAnswer> {
   const { url, reach, headers, body, deadline: timeoutMs, signal: early } = post
@@ -51,7 +51,7 @@ export async function guardedPost (guard: Pick<EgressGuard, 'client'>, post: Gua
   })
 }
 
-/** What can be had of the body; that it ends badly, late or never does not matter. */
+/** The available part of the body; it does not matter if it breaks off, comes late or never comes. */
 async function beginningOf (body: HttpAnswer['body']): Promise<Buffer> {
   const chunks: Buffer[] = []
   let bytes = 0
@@ -73,7 +73,7 @@ async function beginningOf (body: HttpAnswer['body']): Promise<Buffer> {
 export interface GuardedGet {
   readonly url: URL
   readonly reach: Reach
-  /** Milliseconds for all of it. */
+  /** Milliseconds for everything. */
   readonly deadline: number
   /** Largest body, in bytes. */
   readonly maxBytes: number
@@ -81,8 +81,8 @@ export interface GuardedGet {
 }
 
 /**
- * The body at an address that a caller chose. Follows no redirect.
- * @throws EgressRefusal, or an Error that says what went wrong
+ * The body at an address that a client chose. Follows no redirect.
+ * @throws EgressRefusal, or an Error with the reason
  */
 export async function guardedGet (guard: Pick<EgressGuard, 'client'>, get: GuardedGet): Promise<Buffer> {
   const { url, reach, deadline, maxBytes, signal } = get

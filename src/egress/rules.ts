@@ -2,7 +2,7 @@ import { isIP } from 'node:net'
 import { contains, networkList, unmapped } from '../lib/ip.ts'
 import { classOf, isLan } from './address-classes.ts'
 
-/** How far whoever chose an address may reach: `private` is what the settings open, `public` the internet alone. */
+/** How far the source of an address can reach: `private` is what the settings open, `public` the internet alone. */
 export type Reach = 'public' | 'private'
 
 export type EgressProfile = 'public' | 'lan' | 'strict'
@@ -14,7 +14,7 @@ export interface EgressSettings {
   readonly allow: readonly string[]
 }
 
-/** Where a connection is about to go. */
+/** Target of a connection. */
 export interface Target {
   /** Host of the URL, as `URL` spells it, without brackets. */
   readonly host: string
@@ -25,7 +25,7 @@ export interface Target {
 
 export interface EgressRules {
   /**
-   * Why no connection may be made, or null when it may.
+   * Why a connection is forbidden, or null if it is allowed.
    * @param own `address port` pairs that belong to the service itself
    */
   judge (target: Target, own: ReadonlySet<string>): string | null
@@ -43,7 +43,7 @@ export function createEgressRules ({ profile, allow }: EgressSettings): EgressRu
     judge (target, own) {
       const address = unmapped(target.address)
       const at = isIP(target.host) === 0 ? `${target.host} is at ${address}` : address
-      // Whatever listens on this machine answers at all of 127.0.0.0/8.
+      // A listener on this machine answers at all of 127.0.0.0/8.
       const seat = /^127\./.test(address) ? '127.0.0.1' : address
       if (own.has(`${seat} ${target.port}`)) {
         return `${at}, port ${target.port}, which belongs to this service itself and can never be called`
@@ -63,7 +63,7 @@ export function createEgressRules ({ profile, allow }: EgressSettings): EgressRu
   }
 }
 
-/** @throws Error for what is neither a network nor a name, each with or without a port */
+/** @throws Error for a text that is neither a network nor a name, each with or without a port */
 export function parseAllowed (entry: string): Allowed {
   const [, bracketed, bits6, port6] = /^\[([\da-f:.]+)\](\/\d{1,3})?(?::(\d{1,5}))?$/i.exec(entry) ?? []
   const [, host = '', bits4, port4] = /^([^/:\s[\]]+)(\/\d{1,2})?(?::(\d{1,5}))?$/.exec(entry) ?? []

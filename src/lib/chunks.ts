@@ -1,6 +1,6 @@
 /**
  * Passes on chunks up to so many bytes.
- * @throws the error that `excess` makes where there are more; then the rest is not read
+ * @throws the error that `excess` creates if there are more; then the rest is not read
  */
 export async function * bounded (
   chunks: AsyncIterable<Buffer>, most: number, excess: () => Error
@@ -20,7 +20,7 @@ export async function readWhole (chunks: AsyncIterable<Buffer>, most: number, ex
   return Buffer.concat(parts)
 }
 
-/** The chunks up to the one that goes beyond so many bytes; the rest is not read. */
+/** The chunks up to the one that exceeds so many bytes; the rest is not read. */
 export async function readBeginning (chunks: AsyncIterable<Buffer>, most: number): Promise<Buffer> {
   const parts: Buffer[] = []
   let bytes = 0

@@ -1,11 +1,11 @@
-/** A signal made of others. Clear it once nothing waits for it any more: it listens to its sources until then. */
+/** A signal made of others. Clear it when nothing waits for it any more: it listens to its sources until then. */
 export interface LinkedSignal {
   readonly signal: AbortSignal
   clear (): void
 }
 
 export interface Deadline extends LinkedSignal {
-  /** True where the time was over before any other signal fired. */
+  /** True if the time was over before any other signal fired. */
   expired (): boolean
 }
 
@@ -13,7 +13,7 @@ export interface Deadline extends LinkedSignal {
 export class DeadlinePassed extends Error {
   override readonly name = 'TimeoutError'
 
-  /** @param milliseconds that there were */
+  /** @param milliseconds of the deadline */
   constructor (milliseconds: number) {
     super(`It was not done within ${milliseconds / 1000} s.`)
   }
@@ -25,8 +25,8 @@ type Source = AbortSignal | undefined
 const longestTimer = 2 ** 31 - 1
 
 /**
- * Fires with the reason of the first source that fires. In place of AbortSignal.any(): on Node 20 a signal made by that
- * is collected together with its listeners, after which it never fires, and long-lived sources keep what is left of it.
+ * Fires with the reason of the first source that fires. Replaces AbortSignal.any(): on Node 20 its signals are
+ * collected together with their listeners and then never fire, and long-lived sources keep the remains.
  */
 export function anySignal (...sources: readonly Source[]): LinkedSignal {
   const controller = new AbortController()
@@ -53,14 +53,14 @@ export function anySignal (...sources: readonly Source[]): LinkedSignal {
 }
 
 /**
- * Fires when the time is over, by the monotonic clock, or with the reason of the first source that fires. In place of
+ * Fires when the time is over, by the monotonic clock, or with the reason of the first source that fires. Replaces
  * AbortSignal.timeout(). It keeps the process running until it fires or is cleared, so that it does fire.
  * @param milliseconds from now, Infinity for no limit
  */
 export function createDeadline (milliseconds: number, ...sources: readonly Source[]): Deadline {
   const time = new AbortController()
   const passed = new DeadlinePassed(milliseconds)
-  // The time comes last: what has fired already counts as first.
+  // The time comes last: a source that has fired already counts as first.
   const linked = anySignal(...sources, time.signal)
   const stopTimer = linked.signal.aborted ? () => {} : startTimer(milliseconds, () => { time.abort(passed) })
   linked.signal.addEventListener('abort', stopTimer, { once: true })
@@ -75,7 +75,7 @@ export function createDeadline (milliseconds: number, ...sources: readonly Sourc
 }
 
 /**
- * Has the work done under a deadline, which is cleared when it is settled. The work itself has to heed the signal.
+ * Runs the work under a deadline, and clears that when the work settles. The work itself must heed the signal.
  * @param milliseconds from now, Infinity for no limit
  */
 export async function withDeadline<Result> (
@@ -89,7 +89,7 @@ export async function withDeadline<Result> (
   }
 }
 
-/** As `setTimeout`, also for longer than 24 days. Returns what stops it. */
+/** As `setTimeout`, also for longer than 24 days. Returns a function that stops it. */
 function startTimer (milliseconds: number, whenOver: () => void): () => void {
   const dueAt = performance.now() + milliseconds
   let timer: NodeJS.Timeout
@@ -101,11 +101,11 @@ function startTimer (milliseconds: number, whenOver: () => void): () => void {
   return () => { clearTimeout(timer) }
 }
 
-/** Lets a loop rest until there is something to look at. */
+/** Lets a loop rest until there is work. */
 export interface WakeUp {
-  /** There is; also where the loop is at work and only rests afterwards. */
+  /** There is work; also while the loop is busy and rests only afterwards. */
   ring (): void
-  /** Resolves with the next ring, after so many milliseconds, or at once when the loop is to end. */
+  /** Resolves with the next ring, after so many milliseconds, or at once if the loop must end. */
   quiet (milliseconds?: number): Promise<void>
 }
 

@@ -1,9 +1,9 @@
 /**
- * The one taxonomy of what can go wrong on behalf of a caller. Every interface renders these values in
- * its own shape; nothing else decides a status. Codes are part of the wire contract: add, never rename.
+ * The one taxonomy of errors for clients. Each interface renders these values in its own shape; nothing else decides a
+ * status. Codes are part of the wire contract: add, never rename.
  */
 export const errorStatuses = {
-  // what the caller wrote
+  // the client's input
   missing_required_field: 400,
   invalid_field_value: 400,
   malformed_request: 400,
@@ -11,14 +11,14 @@ export const errorStatuses = {
   job_operation_invalid: 400,
   api_key_exists: 400,
   server_exists: 400,
-  // who the caller is
+  // the client's identity
   authentication_required: 401,
   invalid_api_key: 401,
   civitai_key_missing: 401,
   permission_denied: 403,
   cross_site_request: 403,
   unknown_host: 421,
-  // what is not there
+  // missing things
   route_not_found: 404,
   setting_not_found: 404,
   job_not_found: 404,
@@ -38,7 +38,7 @@ export const errorStatuses = {
   job_result_not_available: 404,
   method_not_allowed: 405,
   request_timeout: 408,
-  // what the state of things forbids
+  // conflicts with the present state
   more_than_expected: 409,
   server_has_jobs: 409,
   server_not_served: 409,
@@ -50,7 +50,7 @@ export const errorStatuses = {
   model_not_writable: 409,
   no_model_folders: 409,
   download_operation_invalid: 409,
-  // what is too much
+  // exceeded limits
   payload_too_large: 413,
   uri_too_long: 414,
   headers_too_large: 431,
@@ -63,7 +63,7 @@ export const errorStatuses = {
   too_many_failed_logins: 429,
   user_jobs_limit: 429,
   user_cooldown: 429,
-  // what no server can do
+  // tasks that no server can do
   checkpoint_not_found: 422,
   sampler_not_found: 422,
   scheduler_not_found: 422,
@@ -79,7 +79,7 @@ export const errorStatuses = {
   webhook_url_blocked: 422,
   webhook_key_unsendable: 422,
   blocked_word: 422,
-  // what is our own
+  // our own faults
   internal_server_error: 500,
   queue_error: 500,
   a1111_unreachable: 502,
@@ -95,7 +95,7 @@ export const errorStatuses = {
 
 export type ErrorCode = keyof typeof errorStatuses
 
-/** What an error may say besides its sentence; `field` names the offending input in dotted form. */
+/** Details of an error besides its sentence; `field` names the offending input in dotted form. */
 export interface ErrorDetails {
   field?: string
   nearest?: readonly string[]
@@ -146,12 +146,12 @@ export function ignoring (...codes: readonly ErrorCode[]): (error: unknown) => u
   }
 }
 
-/** The sentence of anything thrown, for logs and job records. */
+/** The sentence of any thrown value, for logs and job records. */
 export function messageOf (error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
-/** The command line makes no sense; the message says what would. */
+/** An invalid command line; the message says what would be valid. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
 }

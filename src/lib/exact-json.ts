@@ -3,14 +3,13 @@ import { randomBytes } from 'node:crypto'
 /**
  * JSON whose whole numbers keep all their digits. `JSON.parse` and `JSON.stringify` know only doubles, which hold
  * integers exactly up to 2^53, but seeds have 64 bits and ids of chat services nearly as many. Here such an integer is
- * a bigint, and any other number stays the number that it was. Texts without a long number take the built-in way. Which
- * whole numbers were written with a point is remembered beside them, for servers in Python that tell 7.0 from 7.
- *
+ * a bigint, and any other number stays a number. Texts without a long number take the built-in way. A list beside the
+ * value remembers which whole numbers had a point, for servers in Python that distinguish 7.0 from 7.
  * Not a library: their parsers are a good deal slower, and differ from `JSON.parse` in duplicate and `__proto__` names.
  * When our oldest Node has source text access (22), the reviver's `context.source` and `JSON.rawJSON` replace this.
  */
 
-/** Stands before the digits while they pass through the built-in functions as text; nobody outside can know it. */
+/** Precedes the digits while they pass through the built-in functions as text; nothing outside can know it. */
 const mark = `integer ${randomBytes(16).toString('hex')} `
 const marked = new RegExp(`"${mark}(-?\\d+(?:\\.0)?)"`, 'g')
 /** The quote that begins a string, a whole number with a point, or an integer of as many digits as may be too many. */
@@ -18,16 +17,16 @@ const quoteOrSpecial = /"|-?(?:0|[1-9]\d{0,14})\.0{1,17}(?![\d.eE])|-?[1-9]\d{15
 const quoteOrNoNumber = /"|-?(?:NaN|Infinity)(?!\w)/g
 const behindInteger = /\s*:/y
 const specialNumber = /\d{16}|\d\.0/
-/** A longer text is mostly pictures, which are skipped sooner than searched. In characters. */
+/** A longer text is mostly images, which are skipped faster than searched. In characters. */
 const searchedWhole = 65_536
 
-/** Under which names of an object, or places of a list, whole numbers are floats, as Python tells 7.0 from 7. */
+/** Names in an object, or positions in a list, of whole numbers that are floats, as Python distinguishes 7.0 from 7. */
 const floats = new WeakMap<object, Set<string>>()
 
 let exact = false
 let met = false
 
-// Without this a bigint ends every JSON.stringify in a TypeError. A caller that forgets `stringifyJson` loses digits.
+// Without this a bigint ends every JSON.stringify in a TypeError. Code that forgets `stringifyJson` loses digits.
 Reflect.defineProperty(BigInt.prototype, 'toJSON', {
   configurable: true,
   writable: true,

@@ -18,7 +18,7 @@ export function networkList (networks: readonly string[]): BlockList {
   return list
 }
 
-/** IPv4 networks contain IPv4-mapped IPv6 addresses too. What is no address is in no network. */
+/** IPv4 networks contain IPv4-mapped IPv6 addresses too. A text that is no address is in no network. */
 export function contains (list: BlockList, address: string | undefined): boolean {
   if (address === undefined || isIP(address) === 0) return false
   return list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')

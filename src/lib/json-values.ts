@@ -1,4 +1,4 @@
-/** Reads parsed JSON of which nothing is certain: each function gives a harmless value for what is not there. */
+/** Reads parsed JSON of unknown form: each function returns a harmless value for a missing one. */
 export type JsonObject = Readonly<Record<string, unknown>>
 
 /** Null unless the value is an object and no list. */

@@ -7,14 +7,14 @@ const comma = 0x2c
 /** Strings up to this length are walked; the rest of a longer one is skipped to the next quote. */
 const walkedBytes = 64
 
-/** How large and how deep a JSON text may be built. */
+/** Limits on size and depth of a JSON text. */
 interface JsonBounds {
   readonly depth: number
   /** Brackets and commas together: about as many as there are values. */
   readonly values: number
 }
 
-/** Why a text goes beyond its bounds, and where; `position` counts bytes from 0. */
+/** Why a text exceeds its limits, and where; `position` counts bytes from 0. */
 export interface JsonExcess {
   readonly kind: keyof JsonBounds
   readonly position: number
@@ -66,7 +66,7 @@ function endOfString (text: Uint8Array, start: number): number {
   return text.length
 }
 
-/** What is wrong with a text that is not JSON, and where; `position` counts characters from 0. */
+/** The fault of a text that is not JSON, and its position, which counts characters from 0. */
 export interface JsonFault {
   readonly position: number
   readonly line: number
@@ -92,7 +92,10 @@ const space = /[ \t\r\n]*/y
 const scalar = /true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y
 const escape = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y
 
-/** The first place where a text stops being JSON (RFC 8259); null for JSON. `JSON.parse` does not always tell. */
+/**
+ * The first position at which a text stops being JSON (RFC 8259); null for JSON. `JSON.parse` does not always report
+ * it.
+ */
 export function findJsonFault (text: string): JsonFault | null {
   const open: Array<'}' | ']'> = []
   let expected: Expected = 'value'
@@ -144,7 +147,7 @@ export function findJsonFault (text: string): JsonFault | null {
   }
 }
 
-/** Where the string that begins here ends, or where and how it goes wrong. */
+/** End of the string that begins here, or its fault and position. */
 function stringAt (text: string, start: number): { end: number, fault: string | null } {
   let position = start + 1
   while (position < text.length) {
@@ -161,7 +164,7 @@ function stringAt (text: string, start: number): { end: number, fault: string | 
   return { end: position, fault: 'the quote that ends a string' }
 }
 
-/** What no request needs more of. */
+/** No request needs more. */
 export const requestBounds: JsonBounds = { depth: 64, values: 200_000 }
 
 const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
@@ -169,15 +172,15 @@ const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
 /** A JSON text of which parts were put elsewhere while it arrived. */
 export interface PartedJson {
   readonly bytes: Buffer
-  /** The text as long as it came: what is wrong with it, and where, is found here. */
+  /** The text as it came: its fault and position are found here. */
   whole (): string
   /** Whether something is wrong with a part that is elsewhere. */
   readonly broken: boolean
 }
 
 /**
- * The value of a JSON text that strangers sent: nothing too deep, too many-valued or aimed at prototypes comes through.
- * @param subject what the text is, as the first words of an error, such as `The body`
+ * The value of an untrusted JSON text: nothing too deep, too many-valued or aimed at prototypes passes.
+ * @param subject the text's name, as the first words of an error, such as `The body`
  * @param given UTF-8, with or without byte order mark
  * @throws ServiceError `malformed_request`
  */
@@ -214,7 +217,7 @@ function withoutMark (bytes: Buffer): Buffer {
   return bytes.subarray(0, 3).equals(byteOrderMark) ? bytes.subarray(3) : bytes
 }
 
-/** Undefined for what is no JSON. */
+/** Undefined for a text that is no JSON. */
 function valueOf (text: string): unknown {
   try {
     return parseJsonText(text)
@@ -227,7 +230,7 @@ function malformed (sentence: string, details = {}): ServiceError {
   return new ServiceError('malformed_request', sentence, details)
 }
 
-/** A field through which merging objects would change what all objects share. */
+/** A field through which merging objects would change properties of all objects. */
 function findPoison (value: unknown): string | null {
   const open = [value]
   while (open.length > 0) {

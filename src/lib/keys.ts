@@ -1,9 +1,9 @@
 /**
- * Every Redis key of the service, in one place. All share one hash tag, so that scripts and transactions
- * may touch any of them together, on a cluster too.
+ * Every Redis key of the service, in one place. All share one hash tag, so that scripts and transactions can touch any
+ * of them together, on a cluster too.
  */
 export interface Keys {
-  /** What BullMQ puts before its own keys. */
+  /** BullMQ's prefix of its own keys. */
   readonly bullPrefix: string
   /** Pub/sub channel for short notices between processes (cancel, server changes, key revocation). */
   readonly channel: (name: ChannelName) => string

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 
-/** What the parts of the house need of a logger; pino's fits. */
+/** The part of a logger that the service uses; pino's fits. */
 export type Log = Pick<Logger, 'trace' | 'debug' | 'info' | 'warn' | 'error'>
 
 /** An error as the log shows it. */
@@ -19,13 +19,13 @@ export interface LoggedError {
   readonly errors?: readonly LoggedError[]
 }
 
-/** Everything else that errors carry may hold what callers sent: arguments of Redis, requests, answers. */
+/** All other properties of errors can hold clients' data: arguments of Redis, requests, answers. */
 const facts = ['code', 'errno', 'syscall', 'path', 'address', 'port'] as const
 const deepest = 5
 const maxErrors = 8
 const longestText = 8192
 
-/** What messages quote that no log may keep: passwords and queries of addresses, credentials, callers' texts. */
+/** Quotations in messages that no log may keep: passwords and queries of addresses, credentials, clients' texts. */
 const hidden: ReadonlyArray<readonly [RegExp, string]> = [
   [/:\/\/[^\s/@'"]*@/g, '://(hidden)@'],
   [/(https?:\/\/[^\s?#'"]*)\?[^\s'"]*/gi, '$1?(hidden)'],
@@ -37,7 +37,7 @@ const hidden: ReadonlyArray<readonly [RegExp, string]> = [
 ]
 
 /**
- * Renders an error for the log, with its causes: the serializer of `err`. Nothing in it comes from a caller or is a
+ * Renders an error for the log, with its causes: the serializer of `err`. Nothing in it comes from a client or is a
  * secret.
  */
 export function serializeError (error: unknown): LoggedError {

@@ -12,7 +12,7 @@ export function isMediaReference (value: unknown): value is MediaReference {
   return typeof value === 'object' && value !== null && typeof (value as MediaReference).$media === 'string'
 }
 
-/** Whether it moves, so that one file stands for many pictures. */
+/** Whether it moves, so that one file holds many images. */
 export function isMoving (mime: string): boolean {
   return mime.startsWith('video/') || mime === 'image/gif'
 }

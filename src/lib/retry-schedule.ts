@@ -13,7 +13,7 @@ const minLifetime = 72 * 3_600_000
 /** Each wait is stretched or shortened by up to this part of itself, so that events do not come back in herds. */
 const jitter = 0.2
 
-/** @param text waits such as `5s,30s,5m,2h`; @throws Error saying what is wrong */
+/** @param text waits such as `5s,30s,5m,2h`; @throws Error with the reason */
 export function parseSchedule (text: string): RetrySchedule {
   const delays = text.split(',').map(part => {
     const [, amount, unit = ''] = /^(\d{1,6})(ms|s|m|h)$/.exec(part.trim()) ?? []
@@ -25,7 +25,7 @@ export function parseSchedule (text: string): RetrySchedule {
   return { delays }
 }
 
-/** What an answer asked for, if anything: seconds or an HTTP date, never more than 6 hours. In milliseconds. */
+/** The delay that an answer asks for, if any: seconds or an HTTP date, never more than 6 hours. In milliseconds. */
 export function retryAfter (header: string | undefined, now: number): number {
   if (header === undefined) return 0
   const text = header.trim()

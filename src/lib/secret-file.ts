@@ -9,8 +9,8 @@ export interface SecretFile {
 }
 
 /**
- * The text of a file that only its owner may read, made with `generate()` when there is none yet.
- * Two processes that start together agree on one value: whole files are put in place, never half ones.
+ * The text of a file that only its owner can read, created with `generate()` if there is none yet. Two processes that
+ * start together agree on one value: files appear whole, never half.
  */
 export async function readOrCreateSecretFile (path: string, generate: () => string): Promise<SecretFile> {
   const present = await readSecretFile(path)
@@ -33,7 +33,7 @@ async function readSecretFile (path: string): Promise<string | null> {
   }
 }
 
-/** Answers false when somebody else was first. */
+/** Answers false if another process was first. */
 async function placeFile (path: string, value: string): Promise<boolean> {
   await mkdir(dirname(path), { recursive: true, mode: 0o750 })
   const draft = `${path}.${randomUUID()}`

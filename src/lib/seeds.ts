@@ -1,14 +1,14 @@
 import { narrowInteger } from './exact-json.ts'
 
-/** A number where that is exact, else a bigint: random generators take 64 bits. */
+/** A number if that is exact, else a bigint: random generators take 64 bits. */
 export type Seed = number | bigint
 
 export const largestSeed = 2n ** 64n - 1n
-/** PyTorch takes seeds from here on; A1111 draws one for -1. */
+/** PyTorch takes seeds from here on; A1111 generates one for -1. */
 export const lowestTorchSeed = -(2n ** 63n)
-/** Seeds that A1111 draws itself are below this. */
+/** Seeds that A1111 generates itself are below this. */
 const randomSeeds = 4_294_967_294
-/** Nothing that anybody means has more digits, and a text of a million is slow to read. */
+/** No real seed has more digits, and a text of a million is slow to read. */
 const maxDigits = 400
 
 /** @param random a whole number from 0 to below its argument */
@@ -16,7 +16,7 @@ export function randomSeed (random: (below: number) => number): number {
   return random(randomSeeds)
 }
 
-/** The whole number that a value means, however it is written; undefined for anything else. */
+/** The whole number of a value in any spelling; undefined for any other value. */
 export function readInteger (value: unknown): Seed | undefined {
   if (typeof value === 'bigint') return narrowInteger(value)
   if (typeof value === 'boolean') return Number(value)

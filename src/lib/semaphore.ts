@@ -1,8 +1,8 @@
 /** Lets a number of holders in at a time, in the order in which they asked. */
 export interface Semaphore {
   /**
-   * Resolves with the function that gives the slot back, once there is one; a second call of it does nothing.
-   * @throws the reason of the signal when it is aborted before that
+   * Resolves with a function that releases the slot, once there is one; a second call of it does nothing.
+   * @throws the reason of the signal if it is aborted before that
    */
   enter (signal?: AbortSignal): Promise<() => void>
   /**
@@ -18,7 +18,7 @@ export function createSemaphore (slots: number): Semaphore {
   const queue: Array<() => void> = []
   let taken = 0
 
-  /** The slot goes to the next in the queue without becoming free, so that nobody overtakes. */
+  /** The slot goes to the next in the queue without becoming free, so that no request overtakes. */
   function leave (): void {
     const next = queue.shift()
     if (next === undefined) taken--

@@ -1,5 +1,5 @@
 /**
- * What patterns do in time that grows with the square of a text: at each sign of a long run, `/x+$/` looks through the
+ * Replaces patterns whose time grows with the square of a text: at each character of a long run, `/x+$/` searches the
  * rest of the run again.
  */
 
@@ -25,14 +25,17 @@ export function withoutTags (html: string, inPlace: string): string {
 /** Accents of Latin, Greek and Cyrillic letters; marks of other scripts make other letters. */
 const accents = /[\u0300-\u036f]/g
 
-/** A text in lower case, without what Unicode and keyboards write in several ways: composed, wide, accented. */
+/**
+ * A text in lower case, in one spelling of characters that Unicode and keyboards write in several: composed, wide,
+ * accented.
+ */
 export function foldedText (text: string): string {
   return /^[\x20-\x7e]*$/.test(text)
     ? text.toLowerCase()
     : text.normalize('NFKD').replace(accents, '').normalize('NFKC').toLowerCase()
 }
 
-/** A moment in milliseconds since the epoch as the interface shows it; null where there is none. */
+/** A time in milliseconds since the epoch as the interface shows it; null if there is none. */
 export function iso (timestamp: number): string
 export function iso (timestamp: number | null | undefined): string | null
 export function iso (timestamp: number | null | undefined): string | null {

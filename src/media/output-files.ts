@@ -131,7 +131,7 @@ export async function createOutputFiles (folder: string): Promise<OutputFiles> {
   }
 }
 
-/** Format and size of an open file. Closes it and throws ServiceError `image_not_found` if it is no image. */
+/** Format and size of an open file. @throws ServiceError `image_not_found` if it is no image; it is closed then */
 async function describe (file: FileHandle): Promise<OpenOutput> {
   try {
     const facts = await file.stat()

@@ -55,22 +55,22 @@ export interface UploadOptions {
     readonly fieldBytes: number
     readonly fieldsBytes: number
   }
-  /** Name of the object that JSON clients put images in; undefined where they stand at the top. */
+  /** Name of the object that holds images in JSON requests; undefined if they are at the top. */
   readonly imagesIn?: string
   /** Fields that take image files; A1111's own without. */
   readonly files?: FileFields
 }
 
-/** A picture on its way into the store. */
+/** An image on its way into the store. */
 export interface UploadSink {
   /** @throws ServiceError `payload_too_large`, `storage_full` */
   write (bytes: Buffer): Promise<void>
-  /** The text that stands for it from now on. @throws ServiceError `invalid_image`, `storage_full` */
+  /** Its reference from now on. @throws ServiceError `invalid_image`, `storage_full` */
   end (): Promise<string>
   abort (): Promise<void>
 }
 
-/** @param field dotted name of the picture, for errors */
+/** @param field dotted name of the image, for errors */
 export async function openUpload (
   field: string, { store, texts, limits }: Pick<UploadOptions, 'store' | 'texts'> & { readonly limits: ImageLimits }
 ): Promise<UploadSink> {
@@ -109,9 +109,9 @@ const imageFields: FileFields = {
 const jsonType = /^application\/json\b/i
 
 /**
- * The body that a JSON client would have sent. Files go straight into the store and leave a text in their place; parts
- * of type application/json, and text fields that hold a JSON object, become what they say; other fields stay text.
- * A name that comes twice makes a list.
+ * The body that a JSON client would have sent. Files go straight into the store, and references replace them; parts of
+ * type application/json, and text fields that hold a JSON object, are parsed; other fields stay text. A repeated name
+ * makes a list.
  * @throws ServiceError `invalid_field_value`, `invalid_image`, `payload_too_large`, `malformed_request`, `storage_full`
  */
 export async function collectMultipart (parts: AsyncIterable<FormPart>, options: UploadOptions): Promise<Fields> {
@@ -171,7 +171,7 @@ function append<Value> (lists: Map<string, Value[]>, name: string, value: Value)
   lists.set(name, [...lists.get(name) ?? [], value])
 }
 
-/** An object where a text says one; a prompt such as `{"red"|"blue"} car` only looks like it and stays text. */
+/** An object, if a text is one; a prompt such as `{"red"|"blue"} car` only looks like it and stays text. */
 function objectOrText (name: string, value: unknown): unknown {
   if (typeof value !== 'string' || !/^\s*\{\s*["}]/.test(value)) return value
   try {

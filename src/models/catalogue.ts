@@ -16,7 +16,7 @@ import { createModelSearch, type ModelSearch } from './search.ts'
 import { inventoriesOf } from './servers.ts'
 import { combinedPerson } from './sidecars.ts'
 
-/** Every model that a server's inventory names, LoRAs with what the server tells of them. */
+/** Every model in a server's inventory, LoRAs with the server's facts about them. */
 export function modelsReported (
   serverId: string, inventory: Inventory, loraFacts: LoraFacts = new Map()
 ): ReportedModel[] {
@@ -55,7 +55,7 @@ export function modelsReported (
   ]
 }
 
-/** A short hash counts only with ten digits; older ones of eight are of another kind and tell nothing for certain. */
+/** A short hash counts only with ten digits; older ones of eight are of another kind and prove nothing. */
 function reportedCheckpoint (serverId: string, { title, hash, sha256, filename }: Checkpoint): ReportedModel {
   const full = sha256 === null || !/^[0-9a-f]{64}$/i.test(sha256) ? null : sha256.toLowerCase()
   const short = [hash, splitHash(title).hash].find(text => text && /^[0-9a-f]{10}$/i.test(text))
@@ -73,7 +73,7 @@ function reportedCheckpoint (serverId: string, { title, hash, sha256, filename }
   }
 }
 
-/** Everything that is known about models at one moment. */
+/** All knowledge about models at one time. */
 export interface CatalogueState {
   /** Sorted by name. */
   readonly models: readonly Model[]
@@ -84,12 +84,12 @@ export interface CatalogueState {
 }
 
 export interface Catalogue {
-  /** As of now, made anew only where something changed. */
+  /** The present state, built again only after a change. */
   state (): Promise<CatalogueState>
   /**
-   * The model that an id, a file name, a title of a server, a hash or a path means.
-   * @param type where two models of different types have one name
-   * @throws ServiceError `model_not_known` with the nearest names, also where several have that name
+   * The model for an id, a file name, a title of a server, a hash or a path.
+   * @param type if two models of different types have one name
+   * @throws ServiceError `model_not_known` with the nearest names, also if several have that name
    */
   require (reference: string, type?: ModelType): Promise<Model>
 }
@@ -131,7 +131,7 @@ export function createCatalogue ({ registry, states, files, identities }: Catalo
     return building
   }
 
-  /** What was written after a build began may not be in it: who asks meanwhile gets the next one. */
+  /** A write after a build began is possibly not in it: requests during a build get the next one. */
   function state (): Promise<CatalogueState> {
     if (building === null) return begin()
     following ??= building.catch(() => null).then(async () => {
@@ -155,12 +155,12 @@ export function createCatalogue ({ registry, states, files, identities }: Catalo
   }
 }
 
-/** Name for people. */
+/** Display name. */
 export function nameOf (model: Model): string {
   return model.facts.name ?? bareName(model.filename)
 }
 
-/** What a reference may be, from the surest to the least sure. */
+/** Forms of a reference, from the surest to the least sure. */
 function ways (reference: string): Array<(model: Model) => boolean> {
   const text = reference.trim()
   const place = placeOf(text)
@@ -219,8 +219,8 @@ function modelOf (joined: JoinedModel, id: number, fetched: ReadonlyMap<string, 
 }
 
 /**
- * What servers tell of a LoRA, the one that tells most of all, and its hash: that of a file here, or as its trainer
- * wrote it. Servers that have other tensors have another model.
+ * The servers' facts about a LoRA, from the report with the most, and its hash: that of a file here, or the one its
+ * trainer wrote. A server with other tensors has another model.
  */
 function serverFactsOf ({ files, reported }: JoinedModel): { serverFacts: ModelFacts | null, autoV3: string | null } {
   const given = reported.flatMap(({ serverFacts }) => serverFacts ?? [])
@@ -246,13 +246,13 @@ function unknown (reference: string, models: readonly Model[]): ServiceError {
 
 export interface ModelFilters {
   readonly types?: readonly ModelType[]
-  /** Any word for it, such as `SDXL 1.0` or `sdxl_base_v1-0`. */
+  /** Any name of it, such as `SDXL 1.0` or `sdxl_base_v1-0`. */
   readonly baseModel?: string
   readonly serverId?: string
   readonly search?: string
 }
 
-/** The models that fit every filter: by name, or best first where a text is searched. */
+/** The models that match every filter: by name, or best first in a search. */
 export function selectModels ({ search }: CatalogueState, filters: ModelFilters): Model[] {
   const { types, serverId, baseModel } = filters
   return search.find(filters.search ?? '').filter(model =>
@@ -264,7 +264,7 @@ export function selectModels ({ search }: CatalogueState, filters: ModelFilters)
 export const choiceKinds = ['samplers', 'schedulers', 'upscalers'] as const
 export type ChoiceKind = (typeof choiceKinds)[number]
 
-/** Something that a job may name and that is no file of ours, and who offers it. */
+/** Something that a job can name and that is no file of ours, and the servers that offer it. */
 export interface Choice {
   readonly name: string
   readonly label: string
@@ -282,7 +282,7 @@ const offersOf: Readonly<Record<ChoiceKind, (inventory: Inventory) => readonly O
     [...latentUpscaleModes, ...upscalers].map(name => ({ name, label: name, aliases: [] }))
 }
 
-/** What all servers offer of one kind, in the order in which the first of them lists it. */
+/** All offers of one kind, in the order in which the first server lists them. */
 export async function listChoices (
   kind: ChoiceKind, { registry, states }: { registry: ServerRegistry, states: ServerStateStore }
 ): Promise<Choice[]> {

@@ -9,14 +9,14 @@ import { parseJson } from '../lib/json.ts'
 import type { Keys } from '../lib/keys.ts'
 import { loadScript } from '../redis/scripts.ts'
 
-/** Lets the requests of all processes go one after another. */
+/** Spaces the requests of all processes. */
 export interface RequestPacer {
   /**
-   * Takes the next free turn.
-   * @returns milliseconds until it comes; null when the line is longer than `patienceMs`, and then nothing was taken
+   * Takes the next free slot.
+   * @returns milliseconds until it comes; null if the wait is longer than `patienceMs`, and then no slot was taken
    */
   take (patienceMs: number): Promise<number | null>
-  /** No turn comes before this many milliseconds are over. */
+  /** No slot comes before this many milliseconds have passed. */
   hold (milliseconds: number): Promise<void>
 }
 
@@ -34,18 +34,21 @@ export function createRequestPacer (redis: Redis, keys: Keys, intervalMs: number
   }
 }
 
-/** Civitai's public REST API. Null is what it does not know; everything throws ServiceError `civitai_unreachable`. */
+/**
+ * Civitai's public REST API. Null means that Civitai does not know it; everything throws ServiceError
+ * `civitai_unreachable`.
+ */
 export interface CivitaiClient {
   /** @param hash whole SHA-256, AutoV2 or AutoV3 */
   versionByHash (hash: string, freshness: Freshness): Promise<JsonObject | null>
   version (id: number, freshness: Freshness): Promise<JsonObject | null>
   model (id: number, freshness: Freshness): Promise<JsonObject | null>
   image (id: number): Promise<JsonObject | null>
-  /** Whose key it is. @throws ServiceError `civitai_key_missing` also for a key that Civitai does not take */
+  /** Owner of the key. @throws ServiceError `civitai_key_missing` also for a key that Civitai rejects */
   user (): Promise<JsonObject>
 }
 
-/** Whether an answer of before will do. */
+/** Whether a cached answer is enough. */
 export type Freshness = 'kept' | 'fresh'
 
 export interface CivitaiClientDependencies {
@@ -55,16 +58,16 @@ export interface CivitaiClientDependencies {
   readonly baseUrl: string
   /** Empty for none. */
   readonly apiKey: string
-  /** Milliseconds between two requests of all processes; pauses after trouble are multiples of it. */
+  /** Milliseconds between two requests of all processes; pauses after failures are multiples of it. */
   readonly intervalMs: number
 }
 
 const timeoutMs = 15_000
 const maxBytes = 16 * 1024 * 1024
-/** Longest time that somebody waits for a turn, in milliseconds. */
+/** Longest wait for a slot, in milliseconds. */
 const patienceMs = 30_000
 const attempts = 3
-/** How long answers are kept, in seconds; what Civitai does not know today it may know tomorrow. */
+/** How long answers are cached, in seconds; a model that Civitai does not know today can be there tomorrow. */
 const keepKnown = 7 * 86_400
 const keepUnknown = 3600
 
@@ -74,7 +77,7 @@ export function createCivitaiClient (dependencies: CivitaiClientDependencies): C
   const http = createHttpClient({ connectTimeoutMs: timeoutMs, keep: { connections: 4, idleMs: 4000 } })
   const authorization: Record<string, string> = apiKey === '' ? {} : { authorization: `Bearer ${apiKey}` }
 
-  /** Asks until there is an answer that is not only "later". */
+  /** Asks until there is an answer other than "later". */
   async function ask (path: string): Promise<BytesAnswer> {
     let problem = ''
     for (let attempt = 1; attempt <= attempts; attempt++) {
@@ -145,7 +148,7 @@ function parsed (body: Buffer): unknown {
   }
 }
 
-/** As long as Civitai asks for, at most a minute, in milliseconds; null where it does not say. */
+/** The pause that Civitai asks for, at most a minute, in milliseconds; null if it names none. */
 function pauseOf ({ headers }: BytesAnswer): number | null {
   const asked = Number(headers['retry-after'])
   return Number.isFinite(asked) && asked >= 0 ? Math.min(asked, 60) * 1000 : null

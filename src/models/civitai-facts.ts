@@ -3,13 +3,13 @@ import { fieldsOf, type JsonObject, numberOf, objectOf, textOf, textsOf } from '
 import { type CivitaiImage, type CivitaiStats, type Model, type ModelFacts, noFacts } from '../model-facts/facts.ts'
 import { plainWord, sanitiseHtml } from '../model-facts/sanitise.ts'
 
-/** Pictures that are kept of a version. */
+/** Number of images kept of a version. */
 const maxImages = 20
 
 /**
- * The facts in Civitai's answer for a model version, and in the files that other tools save of it.
- * @param fetchedAt milliseconds since the epoch; null where the answer is of unknown age
- * @returns null where it is no such answer
+ * The facts in Civitai's answer for a model version, and in files of other tools that hold it.
+ * @param fetchedAt milliseconds since the epoch; null if the answer is of unknown age
+ * @returns null if it is no such answer
  */
 export function factsOfVersion (answer: unknown, fetchedAt: number | null): ModelFacts | null {
   const version = fieldsOf(answer)
@@ -42,7 +42,7 @@ export function factsOfVersion (answer: unknown, fetchedAt: number | null): Mode
   }
 }
 
-/** The file that an answer of Civitai is about; hashes in lower case. */
+/** The file of an answer of Civitai; hashes in lower case. */
 export interface KnownFile {
   readonly filename: string
   readonly sha256: string | null
@@ -52,7 +52,7 @@ export interface KnownFile {
 
 /**
  * The answer for a version, also out of one for a whole model, whose id is no version's: the version that has this
- * file, by hash before name, or the only one. Where nobody knows which it is, what holds for all of them.
+ * file, by hash before name, or the only one. If the version is unknown, the facts common to all of them.
  */
 export function versionIn (answer: unknown, file: KnownFile): JsonObject {
   const model = fieldsOf(answer)
@@ -65,7 +65,7 @@ export function versionIn (answer: unknown, file: KnownFile): JsonObject {
   return { ...version, modelId: id, model: { name, type, nsfw, description, tags, stats } }
 }
 
-/** Undefined where none has the file, or several have one of its name. */
+/** Undefined if none has the file, or several have one with its name. */
 export function versionOfFile (versions: readonly JsonObject[], file: KnownFile): JsonObject | undefined {
   const { filename, sha256, autoV3 } = file
   const filesOf = ({ files }: JsonObject) => Array.isArray(files) ? files.map(fieldsOf) : []
@@ -110,7 +110,7 @@ function isNsfw ({ nsfw, nsfwLevel }: Readonly<Record<string, unknown>>): boolea
   return nsfw === true || (typeof nsfw === 'string' && !['None', 'false', ''].includes(nsfw))
 }
 
-/** How a picture at Civitai was made, in the names that a job takes. */
+/** Parameters of an image at Civitai, in the names that a job takes. */
 export interface ImageInfo {
   readonly parameters: Readonly<Record<string, string | number>>
   readonly resources: readonly ImageResource[]
@@ -126,7 +126,7 @@ export interface ImageResource {
 }
 
 /**
- * The number of a picture out of its number or the address of its page.
+ * The number of an image from its number or the address of its page.
  * @throws ServiceError `invalid_field_value`
  */
 export function imageIdOf (text: string, field: string): number {
@@ -137,7 +137,7 @@ export function imageIdOf (text: string, field: string): number {
     `${field} must be the number of a picture or the address of its page, such as https://civitai.com/images/123.`, { field })
 }
 
-/** What a picture's entry at Civitai says; null where its maker kept that back. */
+/** The parameters in an image's entry at Civitai; null if its author withheld them. */
 export function readImageInfo (image: JsonObject): ImageInfo | null {
   const meta = objectOf(image.meta)
   if (meta === null) return null
@@ -174,7 +174,7 @@ function resourcesOf (value: unknown): ImageResource[] {
   }))
 }
 
-/** The model of the catalogue that a picture was made with, if it is here. */
+/** The catalogue's model that an image was generated with, if it is here. */
 export function findResource ({ hash, versionId }: ImageResource, models: readonly Model[]): Model | undefined {
   return models.find(model =>
     (versionId !== null && model.facts.civitai?.versionId === versionId) ||

@@ -15,17 +15,17 @@ import { typeOfSidecars } from './sidecars.ts'
 const safeEndings = ['.safetensors', '.sft', '.gguf']
 const pickleEndings = ['.ckpt', '.pt', '.pth', '.bin']
 const longestStem = 120
-/** File systems allow 255 bytes, and the names of what lies beside it are longer. */
+/** File systems allow 255 bytes, and companions have longer names. */
 const longestStemBytes = 200
-/** What file systems forbid in a name, or nobody can see there. */
+/** Characters that file systems forbid in a name, or that are invisible there. */
 const forbidden = /[<>:"/\\|?*\p{Cc}\p{Cs}\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]+/gu
-/** Names that Windows keeps for devices. */
+/** Names that Windows reserves for devices. */
 const reserved = /^(con|prn|aux|nul|com\d|lpt\d)$/i
 
 /**
- * A file name that is a plain name on every system, whatever was proposed.
- * @param original name at the source, whose ending counts
- * @throws ServiceError `invalid_field_value` for endings that are no model's or, unless allowed, a pickle's
+ * A plain file name that is valid on every system, from any proposed name.
+ * @param original name at the source, whose extension counts
+ * @throws ServiceError `invalid_field_value` for extensions that are no model's or, unless allowed, a pickle's
  */
 export function safeFilename (proposed: string, original: string, pickles: 'refused' | 'allowed'): string {
   const ending = (/\.[a-z0-9]+$/i.exec(original)?.[0] ?? '').toLowerCase()
@@ -53,19 +53,19 @@ function shortened (text: string): string {
 }
 
 export interface Target {
-  /** Real path of the folder that the file goes into. */
+  /** Real path of the target folder. */
   readonly folder: string
   /** Real path of the configured folder. */
   readonly root: string
 }
 
-/** How A1111 and Forge name the folder of a type. */
+/** A1111's and Forge's names for the folder of a type. */
 const defaultFolders: Readonly<Partial<Record<ModelType, string>>> = {
   checkpoint: 'Stable-diffusion', lora: 'Lora', vae: 'VAE', embedding: 'embeddings', upscaler: 'ESRGAN', controlnet: 'ControlNet'
 }
 
 /**
- * The folder for a type: one that is only for it, else its folder in one for all.
+ * The folder for a type: one of its own, else its folder in a shared one.
  * @throws ServiceError `no_model_folders`
  */
 export async function targetFor (type: ModelType, folders: readonly ModelFolder[]): Promise<Target> {
@@ -87,10 +87,10 @@ export async function targetFor (type: ModelType, folders: readonly ModelFolder[
 }
 
 interface DownloadRequest {
-  /** Where the source does not tell. */
+  /** If the source does not report it. */
   readonly type?: ModelType
   readonly filename?: string
-  /** Whether formats that can run programs when they are loaded may come. */
+  /** Whether formats that can run programs when they are loaded are allowed. */
   readonly pickles: 'refused' | 'allowed'
 }
 
@@ -146,21 +146,21 @@ function neededType (): never {
   throw new ServiceError('missing_required_field', 'type must say what the model is, such as checkpoint or lora.', { field: 'type' })
 }
 
-/** Also as some servers would decode it. */
+/** Also in the form that some servers would decode. */
 function isUpward (part: string | undefined): boolean {
   return part !== undefined && /^(?:\.|%2e){0,2}$/i.test(part)
 }
 
 function primaryFile ({ files }: JsonObject): JsonObject | null {
   const all = Array.isArray(files) ? files.map(fieldsOf) : []
-  // a version may hold what it was trained with, sometimes before the model
+  // a version can hold its training data, sometimes before the model
   const models = all.filter(({ type }) => type === 'Model' || type === 'Pruned Model')
   const others = all.filter(({ type }) => !['Training Data', 'Config', 'Archive'].includes(String(type)))
   const offered = models.length > 0 ? models : others
   return offered.find(({ primary }) => primary === true) ?? offered[0] ?? null
 }
 
-/** What callers do with downloads. Everything throws ServiceError. */
+/** Actions on downloads. Everything throws ServiceError. */
 export interface DownloadService {
   readonly store: DownloadStore
   fromCivitai (versionId: number, requested: Omit<DownloadRequest, 'pickles'>): Promise<Download>

@@ -5,7 +5,7 @@ import type { ModelType } from '../model-facts/facts.ts'
 import type { Keys } from '../lib/keys.ts'
 import { loadScript } from '../redis/scripts.ts'
 
-/** What is to be downloaded. */
+/** A requested download. */
 export interface DownloadOrder {
   readonly source: 'civitai' | 'huggingface'
   readonly url: string
@@ -15,20 +15,20 @@ export interface DownloadOrder {
   readonly versionId: number | null
   /** In the folder of its type. */
   readonly filename: string
-  /** Of the whole file, lower case; null where the source does not tell. */
+  /** Of the whole file, lower case; null if the source does not report it. */
   readonly sha256: string | null
 }
 
 export const downloadStatuses = ['pending', 'downloading', 'completed', 'failed', 'cancelled'] as const
 export type DownloadStatus = (typeof downloadStatuses)[number]
 
-/** A download as Redis holds it. Moments are milliseconds since the epoch, sizes bytes. */
+/** A download as Redis holds it. Times are in milliseconds since the epoch, sizes in bytes. */
 export interface Download extends DownloadOrder {
   readonly id: string
   readonly status: DownloadStatus
   /**
-   * Rises with each cancellation. What is still running of a cancelled one belongs to the round before: it can neither
-   * go on as the one that was begun again, nor touch its file.
+   * Rises with each cancellation. Work that still runs for a cancelled download belongs to the former round: it cannot
+   * continue as the restarted one, nor touch its file.
    */
   readonly round: number
   readonly received: number
@@ -46,11 +46,10 @@ export interface DownloadStore {
   require (id: string): Promise<Download>
   /** Newest first. */
   list (): Promise<Download[]>
-  /** Forgets those that ended before a moment, in milliseconds since the epoch; how many it was. */
+  /** Deletes those that finished before a time, in milliseconds since the epoch; returns their number. */
   forgetEndedBefore (timestamp: number): Promise<number>
   /**
-   * Lets a download in one of these states enter another; whether it was in one of them, and in this round where one
-   * is given.
+   * Changes a download's state if it has one of these states, and this round if one is given; returns whether it did.
    */
   move (
     download: Pick<Download, 'id'> & Partial<Pick<Download, 'round'>>, from: readonly DownloadStatus[],
@@ -106,7 +105,7 @@ export function createDownloadStore (redis: Redis, keys: Keys): DownloadStore {
       return (await Promise.all(ids.map(find))).filter(found => found !== null)
     },
     async forgetEndedBefore (timestamp) {
-      // One cannot have ended before it began.
+      // A download cannot finish before it began.
       const ids = await redis.zrange(listKey, '-inf', `(${timestamp}`, 'BYSCORE')
       const ended = (await Promise.all(ids.map(find))).flatMap(found =>
         found?.endedAt != null && found.endedAt < timestamp ? [found.id] : [])

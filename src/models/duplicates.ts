@@ -16,15 +16,15 @@ import {
 import { combinedMembers, isCivitaiField, oursIn, type Sidecar, writtenForForge } from './sidecars.ts'
 import { folderNames, type FolderNames, previewEndings, sidecarEndings, stemOf } from './walk.ts'
 
-/** What a deletion did; names of files, without folders. */
+/** Result of a deletion; names of files, without folders. */
 export interface Deletion {
   readonly deleted: ReadonlyArray<{ readonly type: 'model' | 'preview' | 'sidecar', readonly name: string }>
   readonly problems: readonly string[]
 }
 
 /**
- * Deletes a model file and those of its sidecars and previews that are no other model's as well. A file that is not the
- * one of the last scan any more is left alone. To be called in the folder's turn.
+ * Deletes a model file and those of its sidecars and previews that belong to no other model. A file that has changed
+ * since the last scan stays. Call it with the lock of the folder.
  */
 export async function deleteFile (file: ModelFile, files: ModelFileStore): Promise<Deletion> {
   const folder = dirname(file.absolutePath)
@@ -55,7 +55,7 @@ export async function deleteFile (file: ModelFile, files: ModelFileStore): Promi
   return { deleted, problems }
 }
 
-/** Why a file may not be deleted; null where it may. */
+/** Why a file must not be deleted; null if it can be. */
 async function whyNot ({ absolutePath, root, inode, size, modifiedAt }: ModelFile): Promise<string | null> {
   const real = await realPathOf(absolutePath)
   if (real === null) return 'it no longer exists'
@@ -65,13 +65,13 @@ async function whyNot ({ absolutePath, root, inode, size, modifiedAt }: ModelFil
   return same ? null : 'it changed after the last scan'
 }
 
-/** Members that name the file that a sidecar of LoRA Manager lies beside, or are measured there. */
+/** Members that name the file of a LoRA Manager's sidecar, or were measured on it. */
 const aboutTheFile = new Set(['file_name', 'file_path', 'size', 'modified', 'sha256', 'preview_url'])
 
 /**
- * Writes what persons wrote beside a file, which is about to go, beside an equal one that stays, and lays its previews
- * there. To be called in the turn of both folders. Done again after a crash in between, it adds nothing twice.
- * @throws Error where anything cannot be taken over: then nothing was lost, and the file must not go
+ * Writes people's words beside a file that is about to be deleted to an equal one that stays, and moves its previews
+ * there. Call it with the locks of both folders. Repeated after a crash, it adds nothing twice.
+ * @throws Error if anything cannot be moved: then nothing was lost, and the file must not be deleted
  */
 async function takeOver (kept: ModelFile, other: ModelFile): Promise<void> {
   const [keptNames, otherNames] = [await namesBeside(kept), await namesBeside(other)]
@@ -87,7 +87,7 @@ async function takeOver (kept: ModelFile, other: ModelFile): Promise<void> {
   let members: JsonObject = forge
   let notes = textOf(forge.notes)
 
-  /** Members that come over as they are, written as they were: a number would lose digits on the way. */
+  /** Members that are copied in their original spelling: parsing would lose digits of numbers. */
   const written = new Map<unknown, WrittenJson>()
   const asWritten = (changes: MemberChanges) => Object.fromEntries(Object.entries(changes).map(([member, value]) =>
     [member, written.get(value) ?? value]))
@@ -107,7 +107,7 @@ async function takeOver (kept: ModelFile, other: ModelFile): Promise<void> {
     const target = keptNames.sidecarFor(filename, ending)
     if (target === null) throw new Error(`its ${ending} file would be another model's`)
     const there = own.find(known => known.ending === ending)
-    // what Civitai said is the same for equal files, and can be asked for again
+    // Civitai's facts are the same for equal files, and can be fetched again
     const isAskable = (member: string) => there !== undefined && ending !== '.metadata.json' && isCivitaiField(member)
     const news = words.filter(([member]) => !isAskable(member))
     if (there === undefined && ending === '.metadata.json') {
@@ -132,7 +132,7 @@ async function namesBeside ({ absolutePath }: ModelFile): Promise<FolderNames> {
   return folderNames(await readdir(dirname(absolutePath)))
 }
 
-/** @throws UnreadableSidecar: nobody knows whose words are in there */
+/** @throws UnreadableSidecar: it can hold a person's words */
 async function sidecarsOf (
   { root, absolutePath }: ModelFile, names: FolderNames
 ): Promise<Array<Sidecar & { readonly name: string, readonly text: string }>> {
@@ -147,7 +147,7 @@ async function sidecarsOf (
   return read.flat().sort((one, two) => sidecarEndings.indexOf(one.ending) - sidecarEndings.indexOf(two.ending))
 }
 
-/** @throws Error for a picture that has no place beside the file that stays */
+/** @throws Error for an image without a free name beside the file that stays */
 async function layPreviews (
   kept: ModelFile, keptNames: FolderNames, other: ModelFile, otherNames: FolderNames
 ): Promise<void> {
@@ -159,7 +159,7 @@ async function layPreviews (
     if (folder === from && present.includes(name)) continue
     const image = await readFile(join(from, name))
     if (known.some(bytes => bytes.equals(image))) continue
-    // its own ending first, then others of the same format
+    // its own extension first, then others of the same format
     const format = ending.slice(ending.lastIndexOf('.'))
     const targets = [ending, ...previewEndings.filter(one => one.endsWith(format))].map(one => `${stemOf(filename)}${one}`)
     const target = targets.find(one => !present.includes(one) && keptNames.ownersOf(one).includes(filename))
@@ -170,7 +170,7 @@ async function layPreviews (
   }
 }
 
-/** A second name first, so that nothing that has come there meanwhile is written over. */
+/** A second name first, so that a new file under that name is never overwritten. */
 async function moveNew (from: string, to: string): Promise<void> {
   try {
     await link(from, to)
@@ -188,7 +188,7 @@ export interface DuplicateGroup {
   readonly files: readonly ModelFile[]
 }
 
-/** The one that persons wrote most about is kept, of equal ones that with most besides, then the oldest. */
+/** Keeps the file with most of people's words, of equal ones the one with most other companions, then the oldest. */
 export function duplicatesOf ({ models }: CatalogueState): DuplicateGroup[] {
   const groups = new Map<string, ModelFile[]>()
   for (const file of models.flatMap(model => model.files)) {
@@ -204,17 +204,17 @@ export function duplicatesOf ({ models }: CatalogueState): DuplicateGroup[] {
   }))
 }
 
-/** Files that are there once more than needed. */
+/** Number of surplus copies. */
 export function spareFiles (groups: readonly DuplicateGroup[]): number {
   return groups.reduce((sum, { files }) => sum + files.length - 1, 0)
 }
 
-/** How much a person said of it. */
+/** Amount of a person's words about it. */
 function written ({ facts: { person = noFacts } }: ModelFile): number {
   return Object.values(person).filter(value => value !== null && !(Array.isArray(value) && value.length === 0)).length
 }
 
-/** How much else is there about it. */
+/** Amount of other facts about it. */
 function writtenFacts ({ facts, previews }: ModelFile): number {
   return Object.keys(facts).filter(source => source === 'civitai').length + (previews.length > 0 ? 1 : 0)
 }
@@ -226,8 +226,8 @@ export interface DuplicateRemover {
 }
 
 /**
- * Deletes all files of a group but the first, once what persons wrote beside them is beside the first. Each is hashed
- * once more right before, as is the one that is kept: what the last scan found is not proof enough to delete something.
+ * Deletes all files of a group but the first, after copying people's words beside them to the first. Hashes each file,
+ * and the one that is kept, right before: the last scan is not proof enough to delete something.
  */
 export async function removeDuplicates (
   { sha256, files }: DuplicateGroup, remover: DuplicateRemover
@@ -254,7 +254,7 @@ export async function removeDuplicates (
   }
 }
 
-/** Deletes a file of which an equal one stays, once what persons wrote beside it is there. */
+/** Deletes a file with an equal one that stays, after people's words beside it are copied. */
 export async function deleteSpare (
   file: ModelFile, kept: ModelFile, { store, locks }: Pick<DuplicateRemover, 'store' | 'locks'>
 ): Promise<Deletion> {

@@ -5,28 +5,26 @@ import type { ModelFacts, ModelFile } from '../model-facts/facts.ts'
 import { loadScript } from '../redis/scripts.ts'
 import type { FileHashes, HashAnswer, HashRequest } from './hash-thread.ts'
 
-/** A file as a scan read it, and what was known of it when the scan began. */
+/** A file as a scan read it, and its record from the start of the scan. */
 export interface FoundRecord {
   readonly file: ModelFile
   readonly before: ModelFile | undefined
 }
 
-/** What was found in the model folders, and what Civitai said, for every process to read. */
+/** Facts from the model folders and from Civitai, for every process. */
 export interface ModelFileStore {
   /** Changes with every change of the rest. */
   version (): Promise<string>
   all (): Promise<ModelFile[]>
   write (files: readonly ModelFile[]): Promise<void>
-  /**
-   * Writes what a scan read, except where somebody else has written of that file since the scan began: that is newer.
-   */
+  /** Writes the results of a scan, except for files that were written since the scan began: those are newer. */
   writeFound (found: readonly FoundRecord[]): Promise<void>
-  /** Adds hashes to what is known of files that are still those that were hashed. */
+  /** Adds hashes to the records of files that have not changed since. */
   addHashes (hashed: readonly ModelFile[]): Promise<void>
   forget (absolutePaths: readonly string[]): Promise<void>
-  /** Forgets everything, also what Civitai said; how many files it was. */
+  /** Deletes all records, including Civitai's facts; returns the number of files. */
   clear (): Promise<number>
-  /** What Civitai said, by SHA-256 or its first ten digits. */
+  /** Civitai's facts, by SHA-256 or its first ten digits. */
   fetched (): Promise<ReadonlyMap<string, ModelFacts>>
   writeFetched (hash: string, facts: ModelFacts): Promise<void>
 }
@@ -89,7 +87,7 @@ export function createModelFileStore (redis: Redis, keys: Keys): ModelFileStore 
 
 export interface Hasher {
   /**
-   * The hashes of a file, one file at a time; a signal ends it in the middle.
+   * The hashes of a file, one file at a time; a signal stops it in the middle.
    * @throws Error with the reason; an AbortError for the signal
    */
   hash (path: string, signal: AbortSignal): Promise<FileHashes>
@@ -105,7 +103,7 @@ function startThread (): Worker {
   return thread
 }
 
-/** Hashes in a thread of its own, so that gigabytes of it delay nobody. The thread starts when it is first needed. */
+/** Hashes in a thread of its own, so that gigabytes delay nothing else. The thread starts at first use. */
 export function createHasher (): Hasher {
   let thread: Worker | null = null
   let line: Promise<unknown> = Promise.resolve()

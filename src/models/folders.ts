@@ -10,14 +10,14 @@ import type { Keys } from '../lib/keys.ts'
 import type { ModelType } from '../model-facts/facts.ts'
 import { loadScript } from '../redis/scripts.ts'
 
-/** A folder that the settings name. */
+/** A folder of the settings. */
 export interface ModelFolder {
   readonly path: string
-  /** What lies in it; null where its folders tell by their names. */
+  /** Its type; null if the names of its subfolders are the types. */
   readonly type: ModelType | null
 }
 
-/** The folders of the settings; an exact type goes before a folder for all of them. */
+/** The folders of the settings; an exact type comes before a folder for all of them. */
 export function modelFolders (config: Config): ModelFolder[] {
   const of = (paths: readonly string[], type: ModelType | null) => paths.map(path => ({ path, type }))
   return [
@@ -36,16 +36,16 @@ export function isInside (path: string, folder: string): boolean {
   return path.startsWith(folder.endsWith(sep) ? folder : folder + sep)
 }
 
-/** The same with links followed; null for what is not there. */
+/** The same with links followed; null for a missing path. */
 export async function realPathOf (path: string): Promise<string | null> {
   return await realpath(path).catch(() => null)
 }
 
 /**
- * Opens a plain file beside a model. Looks where it really is at the time of use, since links may change between scan
- * and use.
+ * Opens a plain file beside a model. Checks its real path at the time of use, since links can change between scan and
+ * use.
  * @param root real path of the configured folder
- * @returns null where nothing of the folder is there
+ * @returns null if no such file is inside the folder
  */
 export async function openInside (root: string, folder: string, name: string): Promise<FileHandle | null> {
   const real = await realPathOf(join(folder, name))
@@ -57,19 +57,19 @@ export async function openInside (root: string, folder: string, name: string): P
   return null
 }
 
-/** Lets one at a time change the files beside models in a folder, over all processes of the service. */
+/** Serialises changes of files beside models in a folder, over all processes of the service. */
 export interface FolderLocks {
   /**
-   * Does the work once it is alone in these folders.
-   * @throws Error where others do not come to an end
+   * Does the work while it holds these folders.
+   * @throws Error if others do not finish
    */
   take<Outcome> (folders: readonly string[], work: () => Promise<Outcome>): Promise<Outcome>
 }
 
-/** How long a process that died keeps others waiting; renewed while work goes on. In milliseconds. */
+/** How long a dead process blocks others; renewed while work goes on. In milliseconds. */
 const lifetimeMs = 10_000
 const renewalMs = 2500
-/** Before another process's end is looked for again, in milliseconds. */
+/** Interval of checks for another process's end, in milliseconds. */
 const pauseMs = 15
 const patienceMs = 60_000
 
@@ -79,7 +79,7 @@ const release = loadScript<[turn: string], [token: string], number | null>(
   new URL('scripts/end-turn.lua', import.meta.url))
 
 export function createFolderLocks (redis: Redis, keys: Keys): FolderLocks {
-  /** What is last in line of this process, by folder: it asks Redis for one of its own at a time. */
+  /** The last of this process's waiting tasks, by folder: it asks Redis for one at a time. */
   const lines = new Map<string, Promise<unknown>>()
 
   async function alone<Outcome> (folder: string, work: () => Promise<Outcome>): Promise<Outcome> {
@@ -91,14 +91,14 @@ export function createFolderLocks (redis: Redis, keys: Keys): FolderLocks {
       await delay(pauseMs)
     }
     const renewal = setInterval(() => {
-      // lost to another: whoever writes looks right before whether the file is still as it was read
+      // lost to another process: each write checks right before that the file has not changed since it was read
       renewTurn(redis, [key], [token, lifetimeMs]).catch(() => {})
     }, renewalMs)
     try {
       return await work()
     } finally {
       clearInterval(renewal)
-      // it runs out by itself
+      // it expires by itself
       await release(redis, [key], [token]).catch(() => {})
     }
   }
@@ -125,7 +125,7 @@ export function createFolderLocks (redis: Redis, keys: Keys): FolderLocks {
   }
 }
 
-/** Folders of A1111, Forge and ComfyUI, in lower case, and what lies in them. */
+/** Folders of A1111, Forge and ComfyUI, in lower case, and their types. */
 const typeFolders: Readonly<Record<string, ModelType>> = {
   'stable-diffusion': 'checkpoint',
   checkpoints: 'checkpoint',
@@ -145,18 +145,20 @@ const typeFolders: Readonly<Record<string, ModelType>> = {
   controlnet: 'controlnet'
 }
 
-/** What a folder of this name holds by custom; undefined for any other. */
+/** The customary type of a folder of this name; undefined for any other. */
 export function typeOfFolder (name: string): ModelType | undefined {
   const folder = name.toLowerCase()
   return Object.hasOwn(typeFolders, folder) ? typeFolders[folder] : undefined
 }
 
-/** A path reduced to what tells it from others of its type: forward slashes, lower case, no file ending. */
+/**
+ * A path reduced to the part that distinguishes it from others of its type: forward slashes, lower case, no extension.
+ */
 export function placeOf (path: string): string {
   return exactPlaceOf(path).toLowerCase()
 }
 
-/** The same in its own case, by which names are told apart that differ in nothing else. */
+/** The same in its own case, for names that differ only in case. */
 export function exactPlaceOf (path: string): string {
   return withoutEnding(withForwardSlashes(path.trim())).replace(/^\.?\//, '').normalize('NFC')
 }
@@ -173,7 +175,7 @@ export function isLycorisPath (path: string): boolean {
   return /(^|[\\/])lycoris[\\/]/i.test(path)
 }
 
-/** Where a file lies within the folder of its type, by the folder as clients name it: empty or `/` at the top. */
+/** Location of a file within the folder of its type; clients write the top as empty or `/`. */
 export function pathIn (folder: string, filename: string): string {
   const inner = withForwardSlashes(folder).split('/').filter(part => part !== '').join('/')
   return inner === '' ? filename : `${inner}/${filename}`

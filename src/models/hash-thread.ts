@@ -3,18 +3,18 @@ import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { parentPort } from 'node:worker_threads'
 
-/** What the thread is asked. */
+/** Request to the thread. */
 export interface HashRequest {
   readonly path: string
 }
 
-/** What it answers, or `problem`. */
+/** Its answer, or `problem`. */
 export interface FileHashes {
   /** Lower case. */
   readonly sha256: string
   /** Of a safetensors file: first 12 digits of the SHA-256 of all behind the header. */
   readonly autoV3: string | null
-  /** Of the file that was read, before and after alike. */
+  /** Of the file that was read, equal before and after. */
   readonly size: number
   readonly modifiedAt: number
 }

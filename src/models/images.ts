@@ -17,12 +17,12 @@ export interface ImageContent {
   readonly modifiedAt: Date
 }
 
-/** Nobody shows larger previews, in bytes. */
+/** Limit of previews, in bytes. */
 export const maxImageBytes = 32 * 1024 * 1024
 
 /**
  * A preview beside a model.
- * @throws ServiceError `image_not_found`, also for what is no picture, whatever its name
+ * @throws ServiceError `image_not_found`, also for a file that is no image, whatever its name
  */
 export async function readImage (model: ModelFile, name: string): Promise<ImageContent> {
   const file = await openInside(model.root, dirname(model.absolutePath), name)
@@ -52,7 +52,7 @@ export type Image =
   | { readonly from: 'folder', readonly file: ModelFile, readonly name: string }
   | { readonly from: 'civitai', readonly image: CivitaiImage }
 
-/** The pictures of a model in the order of their index: the owner's own, then Civitai's. */
+/** The previews of a model in the order of their index: the owner's own, then Civitai's. */
 export function imagesOf ({ files, facts }: Model): Image[] {
   const own = files.find(({ previews }) => previews.length > 0)
   return [
@@ -61,19 +61,20 @@ export function imagesOf ({ files, facts }: Model): Image[] {
   ]
 }
 
-/** Hosts that Civitai serves pictures from. */
+/** Hosts that serve Civitai's images. */
 const imageHosts = ['image.civitai.com', 'imagecache.civitai.com', 'image-b2.civitai.com']
 const timeoutMs = 30_000
 
 /** Images of Civitai, fetched once and then kept, so that no viewer's browser has to ask there. */
 export interface CivitaiImages {
-  /** @throws ServiceError `civitai_unreachable`, or `image_not_found` for what is no picture or lies elsewhere */
+  /** @throws ServiceError `civitai_unreachable`, or `image_not_found` for a file that is no image or lies elsewhere */
   read (url: string): Promise<ImageContent>
 }
 
 /**
- * @param folder where they are kept
- * @param baseUrl of the API: a mirror may serve pictures itself
+ *
+ * @param folder for the kept images
+ * @param baseUrl of the API: a mirror can serve images itself
  */
 export function createCivitaiImages (
   folder: string, baseUrl: string, guard: Pick<EgressGuard, 'client'>

@@ -11,15 +11,15 @@ import { readSidecar } from './sidecar-file.ts'
 import { factsOfSidecars, type Sidecar, typeOfSidecars } from './sidecars.ts'
 import { type FolderNames, folderNames, type FoundFile } from './walk.ts'
 
-/** A file of this size that nothing tells about is a checkpoint, in bytes. */
+/** A file of at least this size without any type is a checkpoint, in bytes. */
 const sizeOfCheckpoint = 1_500_000_000
 
-/** Raised when more is understood of files: what was read before is then read again. */
+/** Raised with each improvement of the reader: older records are then read again. */
 const factsVersion = 4
 
 /**
- * Reads what there is to know about a file besides its hash: the header if it is a safetensors file, and its sidecars.
- * @param known its record of the scan before, which stays as it is where nothing changed
+ * Reads all facts of a file besides its hash: the header of a safetensors file, and its sidecars.
+ * @param known its record of the scan before, which stays unchanged if the file did
  */
 export async function inspectFile (
   found: FoundFile, names: FolderNames, known: ModelFile | undefined
@@ -73,7 +73,7 @@ function isOfSeveralVersions ({ content }: Sidecar): boolean {
     Array.isArray(modelVersions) && modelVersions.length > 1)
 }
 
-/** A1111's way to lay a VAE beside the checkpoint that it belongs to. */
+/** A1111's convention of a VAE beside its checkpoint. */
 const vaeName = /\.vae\.[a-z]+$/i
 
 function typeByName ({ type, absolutePath }: FoundFile): ModelType | null {
@@ -99,8 +99,8 @@ async function signatureOf (folder: string, sidecars: readonly string[], preview
 }
 
 /**
- * The file as it is now; its hash stays where its content did. To be written down in the turn of its folder.
- * @throws ServiceError `model_not_on_disk` for a file that went away since the last scan
+ * The present state of the file; its hash stays if its content did. Write it with the lock of its folder.
+ * @throws ServiceError `model_not_on_disk` for a file that was removed since the last scan
  */
 export async function inspectAgain (file: ModelFile): Promise<ModelFile> {
   try {
@@ -118,8 +118,9 @@ const largestText = 8 * 1024 * 1024
 const headBytes = 1024
 
 /**
- * Why a file with a model's name is none: what a download or a clone left in its place. Null for what may be one.
- * @throws Error where it cannot be read
+ * Why a file with a model's extension is no model: a failed download or clone left something else. Null for a possible
+ * model.
+ * @throws Error if it cannot be read
  */
 export async function brokenReason (path: string, size: number): Promise<string | null> {
   if (size === 0) return 'the file is empty; download it again'

@@ -10,34 +10,34 @@ export interface JoinedModel {
   readonly type: ModelType
   sha256: string | null
   shortHash: string | null
-  /** First twelve digits of the hash of its tensors: as computed of a file, and as trainers write it into one. */
+  /** First twelve digits of the hash of its tensors: computed from a file, and written into one by its trainer. */
   readonly tensorHashes: Set<string>
-  /** Of those the written ones. */
+  /** The written ones of these. */
   readonly writtenHashes: Set<string>
   readonly files: ModelFile[]
   readonly reported: ReportedModel[]
 }
 
-/** One source of knowledge about a model, whichever kind it is. */
+/** One source of facts about a model, of whichever kind. */
 interface Sighting {
   readonly type: ModelType
   readonly sha256: string | null
   readonly shortHash: string | null
   readonly tensorHashes: readonly string[]
   readonly writtenHash: string | null
-  /** Where it is, within the folder of its type. */
+  /** Location within the folder of its type. */
   readonly place: string
   readonly absolutePath: string
   /** The server that reports it; null for a file of this machine. */
   readonly serverId: string | null
-  /** The place in its own case. */
+  /** The location in its own case. */
   readonly exactPlace: string
   readonly add: (model: JoinedModel) => void
 }
 
 /**
- * Joins what is known by hash, then by path. Equal paths with different hashes are different models, and something
- * without a hash joins others by path only where that leaves no choice.
+ * Joins sources by hash, then by path. Equal paths with different hashes are different models, and a source without a
+ * hash joins others by path only if that leaves no choice.
  */
 export function joinModels (files: readonly ModelFile[], reported: readonly ReportedModel[]): JoinedModel[] {
   const sightings = [...files.map(sightingOfFile), ...reported.map(sightingOfReport)]
@@ -80,20 +80,20 @@ export function joinModels (files: readonly ModelFile[], reported: readonly Repo
     return model
   }
 
-  /** The one model with these tensors, best the one at this path too. */
+  /** The one model with these tensors, preferably the one at this path too. */
   function withTensors (sighting: Sighting): JoinedModel | undefined {
     const alike = sighting.tensorHashes.flatMap(hash => [...byTensors.get(`${sighting.type}:${hash}`) ?? []])
     const free = [...new Set(alike)].filter(model => isFree(sighting, model))
     return free.find(model => exactPlacesOf(model).includes(sighting.exactPlace)) ?? onlyOne(free)
   }
 
-  /** Where servers have different LoRAs at one path, a file there is not known to be any of them. */
+  /** If servers have different LoRAs at one path, a file there is not known to be any of them. */
   const contested = contestedPlaces(sightings)
   const mayJoinByPath = (sighting: Sighting, model: JoinedModel) => isFree(sighting, model) &&
     (sighting.tensorHashes.length === 0 || !contested.has(keyOf(sighting)) ||
       sighting.tensorHashes.some(hash => model.tensorHashes.has(hash)))
 
-  /** The one model at this path; of several, or by a bare name alone, only what cannot be mistaken. */
+  /** The one model at this path; of several, or by a bare name alone, only an unmistakable one. */
   function atPlace (sighting: Sighting): JoinedModel | undefined {
     const mayJoin = (model: JoinedModel) => mayJoinByPath(sighting, model)
     const same = byPlace.get(keyOf(sighting))
@@ -106,7 +106,7 @@ export function joinModels (files: readonly ModelFile[], reported: readonly Repo
   }
 
   const hashed = sightings.filter(({ shortHash }) => shortHash !== null)
-  // whole hashes first, so that a short one finds the whole one that it is the beginning of
+  // whole hashes first, so that a short one finds the whole one that it begins
   const shortOnly = ({ sha256 }: Sighting) => Number(sha256 === null)
   for (const sighting of hashed.sort((one, other) => shortOnly(one) - shortOnly(other))) {
     const key = `${sighting.type}:${sighting.shortHash}`
@@ -114,7 +114,7 @@ export function joinModels (files: readonly ModelFile[], reported: readonly Repo
     byHash.set(key, model)
     enter(sighting, model)
   }
-  // what has some hash first, then the longest paths, which say most about where something is
+  // sources with a hash first, then the longest paths, which are the most precise
   const unhashed = sightings.filter(({ shortHash }) => shortHash === null)
   const withoutAny = ({ tensorHashes }: Sighting) => Number(tensorHashes.length === 0)
   const order = (one: Sighting, other: Sighting) =>
@@ -157,9 +157,9 @@ function sightingOfReport (report: ReportedModel): Sighting {
 }
 
 /**
- * Two files are one model only by their hash: what is written of one would else be written beside another. And a
- * server that has names which differ in case has two models. LoRAs in which different hashes are written are never one;
- * a computed hash is no such proof, since tools that change a file leave the written one.
+ * Two files are one model only by their hash: else words about one would be written beside another. A server that has
+ * names which differ in case has two models. LoRAs in which different hashes are written are never one; a computed hash
+ * is no such proof, since tools that change a file leave the written one.
  */
 function isFree (
   { serverId, exactPlace, writtenHash }: Sighting, { files, reported, writtenHashes }: JoinedModel
@@ -169,7 +169,7 @@ function isFree (
   return reported.every(report => report.serverId !== serverId || exactPlaceOf(report.path) === exactPlace)
 }
 
-/** Of a LoRA, of which servers tell no other hash. */
+/** Of a LoRA, for which servers report no other hash. */
 function tensorHashesOf (
   autoV3: string | null, facts: ModelFacts | null | undefined
 ): Pick<Sighting, 'tensorHashes' | 'writtenHash'> {
@@ -181,7 +181,7 @@ function keyOf ({ type, place }: Sighting): string {
   return `${type}:${place}`
 }
 
-/** Keys of places at which different hashes are written in LoRAs. */
+/** Keys of locations at which LoRAs have different hashes written in them. */
 function contestedPlaces (sightings: readonly Sighting[]): Set<string> {
   const first = new Map<string, string>()
   const contested = new Set<string>()
@@ -222,7 +222,7 @@ function depth (place: string): number {
   return place.split('/').length
 }
 
-/** Gives every model a number that it keeps while one of its hashes or paths stays the same. */
+/** Gives each model a number that it keeps while one of its hashes or paths stays the same. */
 export interface Identities {
   /** One number for each model, in their order; no two get the same. */
   assign (models: readonly JoinedModel[]): Promise<number[]>
@@ -251,7 +251,7 @@ export function createIdentities (redis: Redis, keys: Keys): Identities {
         const complete = marks.every(mark => known[mark] !== undefined)
         let id = free === undefined ? undefined : Number(free)
         if (id === undefined) {
-          // two models at one path, told apart by their hashes: the mark must be theirs alone
+          // two models at one path, distinguished by their hashes: the mark must be theirs alone
           const own = marks.filter(mark => known[mark] === undefined)
           id = await name(own.length > 0 ? own : [`again:${marks.join('|')}`])
           if (taken.has(id)) id = await name([`again:${marks.join('|')}`])
@@ -269,8 +269,8 @@ export function createIdentities (redis: Redis, keys: Keys): Identities {
 }
 
 /**
- * What tells a model: its hash, then its paths, of which those with the hash of its tensors tell LoRAs of one path
- * apart, and last that hash alone.
+ * The marks of a model: its hash, then its paths, of which those with the hash of its tensors distinguish LoRAs at one
+ * path, and last that hash alone.
  */
 function marksOf ({ type, shortHash, tensorHashes, files, reported }: JoinedModel): string[] {
   const places = [...new Set([...files, ...reported].map(({ path }) => placeOf(path)))].sort()

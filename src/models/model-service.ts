@@ -18,20 +18,20 @@ import { notWritable } from './sidecar-file.ts'
 import { draftOwnerField, type OwnerField, requireOwnerValue } from './sidecars.ts'
 import { folderNames } from './walk.ts'
 
-/** What callers do with single models. Each throws ServiceError for a model without a file on this machine. */
+/** Actions on single models. Each throws ServiceError for a model without a file on this machine. */
 export interface ModelService {
   readonly folders: readonly ModelFolder[]
-  /** Computes the hashes of a model's first file now, whatever is known of them. */
+  /** Computes the hashes of a model's first file now, even if they are known. */
   calculateHash (model: Model, signal: AbortSignal): Promise<FileHashes>
-  /** Reads header, sidecars and previews of all files of a model anew; the model as it is then. */
+  /** Reads header, sidecars and previews of all files of a model again; returns the updated model. */
   rescan (model: Model): Promise<Model>
-  /** Writes down what its owner says of the model, beside each of its files. @throws also `model_not_writable` */
+  /** Writes the owner's values beside each of the model's files. @throws also `model_not_writable` */
   setField (model: Model, field: OwnerField, value: unknown): Promise<Model>
-  /** Forgets what scans found and Civitai said, files beside models excepted; how many files it was. */
+  /** Deletes the records of scans and Civitai, but not files beside models; returns the number of files. */
   forgetAll (): Promise<number>
   /**
-   * Deletes one of a model's files, its first unless a path within its folder says which. What persons wrote beside it
-   * is taken over where an equal file stays.
+   * Deletes one of a model's files: the first, unless a path within its folder names another. If an equal file stays,
+   * it gets people's words beside the deleted one.
    */
   deleteFromDisk (model: Model, path?: string): Promise<Deletion>
   duplicates (): Promise<DuplicateGroup[]>
@@ -50,7 +50,7 @@ export interface ModelServiceDependencies {
 export function createModelService (dependencies: ModelServiceDependencies): ModelService {
   const { catalogue, files, hasher, locks, folders } = dependencies
 
-  /** Reads the files again and writes down what is found, with nobody changing what is beside them in between. */
+  /** Reads the files again and writes the records, while it holds their folders. */
   async function readAgain (known: readonly ModelFile[]): Promise<void> {
     await locks.take(foldersOf(known), async () => { await files.write(await Promise.all(known.map(inspectAgain))) })
   }
@@ -78,7 +78,7 @@ export function createModelService (dependencies: ModelServiceDependencies): Mod
         const present = await Promise.all(model.files.map(async file => await inspectAgain(file).catch(() => null)))
         const equal = present.filter(file => file !== null)
           .filter(({ sha256 }) => model.files.length === 1 || sha256 === model.sha256)
-        // none is what it was: the first has the name that was given
+        // none is unchanged: the first has the given name
         const meant = equal.length > 0 ? equal : [await inspectAgain(first)]
         const drafts = await Promise.all(meant.map(async file => {
           const names = folderNames(await readdir(dirname(file.absolutePath)))
@@ -123,20 +123,20 @@ export function fileOf (model: Model): ModelFile {
     `No model folder of this machine has ${model.filename}; only servers have it.`, { field: 'id' })
 }
 
-/** What one server would make of a checkpoint's name. */
+/** One server's match for a checkpoint's name. */
 export interface Verdict {
   readonly alias: string
-  /** The server's own title, that a job would be sent with; null where it has none. */
+  /** The server's own title, with which a job would be sent; null if it has none. */
   readonly title: string | null
-  /** Why there is none, where that is more than absence. */
+  /** Why there is none, if it is not simply missing. */
   readonly problem: string | null
   /** Titles of all its checkpoints. */
   readonly titles: readonly string[]
 }
 
 /**
- * Looks a name up exactly as a job's checkpoint is looked up.
- * @param server the only one that is looked at; all of them where it is left out
+ * Looks up a name exactly as for a job's checkpoint.
+ * @param server the only one to search; all of them if it is left out
  */
 export async function verifyCheckpoint (
   name: string, { registry, states }: { registry: ServerRegistry, states: ServerStateStore }, server?: Server
@@ -155,7 +155,7 @@ export async function verifyCheckpoint (
   })
 }
 
-/** A path as the servers write it: theirs where one has it, else the given one with their slashes. */
+/** A path in the servers' spelling: theirs if one has it, else the given one with their slashes. */
 export function normalisedPath (given: string, verdicts: readonly Verdict[]): string {
   const own = verdicts.find(({ title }) => title !== null)?.title ?? null
   if (own !== null) return splitHash(own).name

@@ -13,35 +13,35 @@ import type { Download } from './download.ts'
 import type { Hasher } from './file-store.ts'
 import { brokenReason } from './inspect.ts'
 
-/** What another attempt cannot mend. */
+/** A failure that another attempt cannot avoid. */
 export class FinalFailure extends Error {
   override readonly name = 'FinalFailure'
 }
 
 export interface SourceRequest {
   readonly url: URL
-  /** Sent to the first address only, never to where it redirects. */
+  /** Sent to the first address only, never to the target of a redirect. */
   readonly authorization: string | null
-  /** Bytes that are there already. */
+  /** Bytes that exist already. */
   readonly from: number
-  /** Origins of the settings: they may be anywhere, and without TLS. */
+  /** Origins of the settings: any address is allowed, and no TLS is needed. */
   readonly trustedOrigins: readonly string[]
-  /** ETag or date of what those bytes are of: a file that has changed comes whole. */
+  /** ETag or date of these bytes: a changed file comes whole. */
   readonly ifRange?: string
-  /** What to do where the source asks for a login instead. */
+  /** Advice if the source asks for a login instead. */
   readonly loginHint?: string
   readonly signal: AbortSignal
 }
 
 interface OpenSource {
-  /** Its body is to be read or destroyed. */
+  /** Its body must be read or destroyed. */
   readonly answer: HttpAnswer
-  /** SHA-256 that the source itself told, lower case: HuggingFace does, in `X-Linked-Etag`; null otherwise. */
+  /** SHA-256 from the source itself, lower case: HuggingFace sends it in `X-Linked-Etag`; null otherwise. */
   readonly sha256: string | null
 }
 
 const maxRedirects = 5
-/** Where sources lead those who may not have a file without saying who they are. */
+/** Paths to which sources redirect clients that must log in. */
 const loginPath = /\/(?:log-?in|sign-?in|oauth)(?:\/|$)/i
 /** Before the answer and between two pieces of it, in milliseconds. */
 const idleMs = 60_000
@@ -49,9 +49,9 @@ const idleMs = 60_000
 const configuredSources = createHttpClient({ connectTimeoutMs: 10_000 })
 
 /**
- * Begins to download. Where a redirect leads is looked at like the first address: https and the internet only, but
- * for origins of the settings.
- * @throws EgressRefusal, FinalFailure, or an Error that says what went wrong
+ * Begins to download. Redirects are checked like the first address: https and the internet only, except for origins of
+ * the settings.
+ * @throws EgressRefusal, FinalFailure, or an Error with the reason
  */
 export async function openSource (guard: Pick<EgressGuard, 'client'>, request: SourceRequest): Promise<OpenSource> {
   let url = request.url
@@ -73,7 +73,7 @@ export async function openSource (guard: Pick<EgressGuard, 'client'>, request: S
       idleMs
     })
     const { statusCode, headers } = answer
-    // Only the source's own word counts, not that of whoever keeps the file for it.
+    // Only the source's own header counts, not that of the storage it redirects to.
     if (trusted) sha256 ??= linkedHash(headers['x-linked-etag'])
     if (![301, 302, 303, 307, 308].includes(statusCode)) return { answer, sha256 }
     answer.body.destroy()
@@ -90,7 +90,7 @@ function linkedHash (tag: string | string[] | undefined): string | null {
   return typeof tag === 'string' ? /^"?([0-9a-f]{64})"?$/i.exec(tag)?.[1]?.toLowerCase() ?? null : null
 }
 
-/** What comes beside the file must fit too, in bytes. */
+/** Companions must fit too, in bytes. */
 const spareSpace = 1024 ** 3
 
 export interface Reception {
@@ -98,25 +98,25 @@ export interface Reception {
   /** Real path. */
   readonly folder: string
   readonly hasher: Hasher
-  /** Asks the source for all behind these bytes. */
+  /** Requests all bytes after these. */
   readonly openFrom: (bytes: number, ifRange: string | undefined) => Promise<OpenSource>
-  /** What to do where the source asks for a login instead. */
+  /** Advice if the source asks for a login instead. */
   readonly loginHint: string
   readonly onProgress: (received: number, size: number | null) => Promise<void>
-  /** Throws where nobody wants the file any more. */
+  /** Throws if the file is no longer wanted. */
   readonly confirm: () => Promise<void>
   readonly signal: AbortSignal
 }
 
-/** The file while it is not whole yet; stays after a break, so that the next attempt goes on there. */
+/** The incomplete file; stays after a break, so that the next attempt resumes it. */
 export function partOf ({ id, round, filename }: Download, folder: string): string {
   return join(folder, `${filename}.${id.slice(0, 8)}${round > 0 ? `-${round}` : ''}.part`)
 }
 
 /**
- * Brings a file in, going on where an earlier attempt broke off; it gets its name only when size and hash are right.
+ * Receives a file, resuming an earlier attempt; it gets its name only when size and hash are right.
  * @returns real path and SHA-256 of the file
- * @throws FinalFailure for what another attempt cannot mend
+ * @throws FinalFailure for a failure that another attempt cannot avoid
  */
 export async function receiveFile (
   reception: Reception
@@ -130,14 +130,14 @@ export async function receiveFile (
   let received = await receivePart(part, reception)
   let checked = await check(part, received, reception)
   if (typeof checked === 'string' && received.resumed) {
-    // half of it may be of another file: the source changed it, or does not say that it did
+    // half of it can be of another file: the source changed it, or does not say whether it did
     await discard(part)
     received = await receivePart(part, reception)
     checked = await check(part, received, reception)
   }
   if (typeof checked === 'string') {
     await discard(part)
-    // without a length nobody knows whether the connection only broke off
+    // without a length, a broken connection looks like the end
     if (!received.sized) throw new Error(checked)
     throw new FinalFailure(`${checked}; nothing of it was kept`)
   }
@@ -150,15 +150,15 @@ export async function receiveFile (
 }
 
 interface Received {
-  /** SHA-256 that the source told. */
+  /** SHA-256 from the source. */
   readonly announcedHash: string | null
-  /** Whether a part of it came with an earlier attempt. */
+  /** Whether an earlier attempt received a part of it. */
   readonly resumed: boolean
-  /** Whether the source said how long it is. */
+  /** Whether the source sent its length. */
   readonly sized: boolean
 }
 
-/** The hashes of what came, or what is wrong with it. */
+/** The hashes of the received file, or what is wrong with it. */
 async function check (
   part: string, { announcedHash }: Received, { download, hasher, loginHint, signal }: Reception
 ): Promise<{ sha256: string, autoV3: string | null } | string> {
@@ -192,7 +192,7 @@ async function receivePart (part: string, reception: Reception): Promise<Receive
   const { download, openFrom } = reception
   const size = (await stat(part).catch(() => null))?.size ?? 0
   const note = size === 0 ? null : await readFile(noteOf(part), 'utf8').catch(() => null)
-  // without either nobody would notice that it goes on in another file
+  // without either, a changed file would go unnoticed
   const present = note === null && download.sha256 === null ? 0 : size
   const source = await openFrom(present, note ?? undefined)
   const { statusCode, headers } = source.answer
@@ -249,18 +249,18 @@ async function writePart (
   }
 }
 
-/** Beside the part: what tells whether the file at the source is still the same. */
+/** Beside the part: the validator that shows whether the file at the source is still the same. */
 function noteOf (part: string): string {
   return `${part}.etag`
 }
 
-/** Takes away what came so far. */
+/** Removes the received part. */
 export async function discard (part: string): Promise<void> {
   await rm(part, { force: true })
   await rm(noteOf(part), { force: true })
 }
 
-/** A strong ETag, else the date: only these hold for single bytes. */
+/** A strong ETag, else the date: only these are valid for single bytes. */
 function validatorOf ({ etag, 'last-modified': modified }: IncomingHttpHeaders): string | null {
   return etag !== undefined && etag.startsWith('"') ? etag : modified ?? null
 }
@@ -274,11 +274,11 @@ async function refusal ({ answer }: OpenSource, loginHint: string): Promise<Erro
   return isPassing ? new Error(sentence) : new FinalFailure(sentence)
 }
 
-/** Letters of an answer that refuses which are read and shown. */
+/** Characters of a refusing answer that are read and shown. */
 const longestAnswer = 16_384
 const longestSentence = 300
 
-/** The source's own words, out of JSON or text; empty for a page. */
+/** The source's own words, from JSON or text; empty for a page. */
 async function sentenceOf ({ headers, body }: OpenSource['answer']): Promise<string> {
   let text = ''
   try {
@@ -287,7 +287,7 @@ async function sentenceOf ({ headers, body }: OpenSource['answer']): Promise<str
       if (text.length > longestAnswer) break
     }
   } catch {
-    // what came says enough
+    // the received text is enough
   }
   if (/html/i.test(headers['content-type'] ?? '') || /^\s*</.test(text)) return ''
   try {

@@ -56,7 +56,7 @@ function socket (path: string, options: RedisOptions): RedisAddress {
 }
 
 function parseSentinel (rest: string): RedisAddress {
-  // Several hosts are more than a URL can hold, so the first stands for all while the rest is parsed.
+  // Several hosts are more than a URL can hold, so the first replaces all while the rest is parsed.
   const [, login = '', hosts = '', tail = ''] = /^([^@/]*@)?([^/?]+)([/?].*|)$/.exec(rest) ?? []
   const url = parsed(`redis://${login}sentinel${tail}`)
   const name = decodeURIComponent(url.pathname.slice(1))

@@ -6,20 +6,20 @@ import type { Log } from '../lib/logging.ts'
 import { redisProblemOf } from './errors.ts'
 import { loadScript } from './scripts.ts'
 
-/** One thing looked at: what was found, and what to do where it is not fine. */
+/** One check: its result, and the remedy if it is not fine. */
 export interface Finding {
-  /** What was looked at, for example `redis version`. */
+  /** Its subject, for example `redis version`. */
   readonly topic: string
   readonly level: 'fine' | 'warning' | 'problem'
   readonly message: string
   readonly remedy?: string
 }
 
-/** What Redis says about itself, as far as it matters here. */
+/** The part of Redis's own information that matters here. */
 export interface RedisFacts {
   /** The fields of INFO. */
   readonly info: Readonly<Record<string, string>>
-  /** From CONFIG GET; undefined where the service may not ask, as with many managed offers. */
+  /** From CONFIG GET; undefined if the service has no right to ask, as with many managed offers. */
   readonly appendfsync: string | undefined
 }
 
@@ -31,7 +31,7 @@ export async function checkRedis (connection: Redis): Promise<Finding[]> {
   return judgeRedis({ info, appendfsync })
 }
 
-/** Name and version of what answers, such as `Redis 7.2.4`. */
+/** Name and version of the answering program, such as `Redis 7.2.4`. */
 export async function versionOf (connection: Redis): Promise<string | null> {
   const { redis_version: redis, valkey_version: valkey } = parseInfo(await connection.info('server'))
   return valkey === undefined ? redis === undefined ? null : `Redis ${redis}` : `Valkey ${valkey}`
@@ -43,7 +43,7 @@ export function parseInfo (text: string): Record<string, string> {
   return Object.fromEntries(lines.map(line => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]))
 }
 
-/** Version, eviction, persistence and memory, each with a remedy where it endangers jobs. */
+/** Version, eviction, persistence and memory, each with a remedy if it endangers jobs. */
 export function judgeRedis ({ info, appendfsync }: RedisFacts): Finding[] {
   return [judgeVersion(info), judgeEviction(info), judgePersistence(info, appendfsync), judgeMemory(info)]
 }
@@ -98,7 +98,7 @@ function toMebibytes (bytes: number): number {
   return Math.ceil(bytes / 2 ** 20)
 }
 
-/** How long the trial's keys stay where they are not removed, in seconds. */
+/** Lifetime of the trial's keys if they are not removed, in seconds. */
 const lifetime = 5
 
 const trialScript = loadScript<[hash: string], [lifetime: number], 1>(new URL('scripts/trial.lua', import.meta.url))
@@ -119,20 +119,20 @@ function trialsOf (keys: Keys): ReadonlyArray<readonly [command: string, ...para
 }
 
 /**
- * Tries what the service does with Redis, and reads what kind of Redis it is.
- * @returns what is wrong, each with the setting that mends it; nothing where all is fine
+ * Tries the service's operations on Redis, and reads its kind.
+ * @returns the faults, each with the setting that repairs it; nothing if all is fine
  */
 export async function tryRedis (redis: Redis, keys: Keys): Promise<Finding[]> {
   const info = await redis.info().then(parseInfo, (): Record<string, string> => ({}))
   const refusal = await firstRefusal(redis, keys)
-  // What kind of Redis it is says more than what it answers to a command.
+  // The kind of Redis says more than its answer to a command.
   const kind = judgeRole(info) ?? judgeCluster(info, refusal !== null)
   if (kind !== null) return [kind]
   return refusal === null ? [] : [judgeRefusal(refusal, keys)]
 }
 
 /**
- * For the start: a Redis that no waiting makes fit is refused, of another that takes no writes now the log tells.
+ * For the start: refuses a Redis that waiting cannot repair; for one that only takes no writes now, logs a warning.
  * @throws Error with a sentence that names the setting
  */
 export async function requireFitRedis (redis: Redis, keys: Keys, log: Log): Promise<void> {
@@ -204,7 +204,7 @@ export interface InstallationOptions {
   readonly redis: Redis
   readonly keys: Keys
   readonly log: Log
-  /** The mark that DATA_DIR has of the Redis that belongs to it; null where there is none. */
+  /** DATA_DIR's mark of the Redis that belongs to it; null if there is none. */
   readonly expected: string | null
 }
 
@@ -212,7 +212,7 @@ const exchanged = 'Redis is empty or another than before: its jobs, servers and 
   'If that was not meant, stop the service and bring the former Redis or a backup of it back'
 
 /**
- * Says so, at once, when Redis is not the one that it was: at the start by what DATA_DIR knows, and then whenever a
+ * Reports at once a Redis other than the former one: at the start by the mark in DATA_DIR, and then whenever a
  * connection comes back.
  */
 export async function watchInstallation ({ redis, keys, log, expected }: InstallationOptions): Promise<void> {

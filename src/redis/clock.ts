@@ -20,7 +20,7 @@ export function createRedisClock (redis: Redis): RedisClock {
         const before = performance.now()
         const [seconds, microseconds] = await redis.time()
         askedAt = performance.now()
-        // Half of the way is the answer's; our own wall clock, which may be set at any moment, is left out.
+        // Half of the round trip is the answer's; our own wall clock, which can be set at any time, is left out.
         ahead = Number(seconds) * 1000 + Number(microseconds) / 1000 - (before + askedAt) / 2
       }
       return performance.now() + ahead

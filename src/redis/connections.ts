@@ -9,9 +9,9 @@ import { RedisSilence } from './errors.ts'
 const handshake = new Set(['auth', 'hello', 'info', 'client', 'select', 'readonly'])
 
 /**
- * Gives every command of a connection a time limit. As long as Redis leaves one without an answer, further ones fail at
- * once instead of waiting as long each, and are not sent; a `PING` finds out when it answers again. A command that
- * failed is never sent again, but one that was sent may still be carried out when Redis goes on.
+ * Gives every command of a connection a time limit. While Redis leaves one without an answer, further ones fail at once
+ * instead of waiting as long each, and are not sent; a `PING` finds out when it answers again. A command that failed is
+ * never sent again, but one that was sent can still be carried out when Redis resumes.
  *
  * @param limit in milliseconds
  */
@@ -40,7 +40,7 @@ function limitCommands (redis: Redis, limit: number): void {
   redis.on('ready', () => { silent = false })
   redis.on('error', error => { if (isUnreachable(error)) silent = false })
   redis.sendCommand = ((command: Command, ...more: unknown[]) => {
-    // ioredis sends what was not answered again over the next connection, also what nobody waits for any more.
+    // ioredis resends unanswered commands over the next connection, also those whose sender has given up.
     if (failed.has(command)) return command.promise
     if (silent && !(redis.status === 'connect' && handshake.has(command.name))) {
       command.reject(new RedisSilence('Redis does not answer'))
@@ -65,10 +65,9 @@ function isUnreachable (error: unknown): boolean {
 }
 
 /**
- * request: for HTTP routes, fails at once while Redis is away and in seconds where it gives no answer, so that callers
- *   get their 503.
- * worker: for BullMQ and background work, waits until Redis is back.
- * subscriber: for channels, subscribes again by itself.
+ * request: for HTTP routes, fails at once while Redis is away and in seconds if it gives no answer, so that clients
+ * get their 503. worker: for BullMQ and background work, waits until Redis is back. subscriber: for channels,
+ * subscribes again by itself.
  */
 export type ConnectionKind = 'request' | 'worker' | 'subscriber'
 
@@ -78,13 +77,13 @@ const optionsOfKind: Readonly<Record<ConnectionKind, RedisOptions>> = {
   subscriber: { maxRetriesPerRequest: null, autoResubscribe: true }
 }
 
-/** How long a command of a request may take, unless a setting says otherwise, in milliseconds. */
+/** Default time limit of a request's command, in milliseconds. */
 const defaultCommandLimit = 5000
 
 /** Milliseconds between two signs of life on a connection that otherwise only listens. */
 const heartbeat = 5000
 
-/** The options of a connection that do not depend on where Redis is. Times in milliseconds. */
+/** The options of a connection that do not depend on the address of Redis. Times in milliseconds. */
 export function connectionOptions (kind: ConnectionKind): RedisOptions {
   return {
     ...optionsOfKind[kind],
@@ -98,10 +97,10 @@ export function connectionOptions (kind: ConnectionKind): RedisOptions {
 }
 
 /**
- * A connection that has not been opened yet: the first command or `connect()` opens it, for `request` only
- * `connect()` does. Logs an outage once, and its end.
- * @param commandLimit how long a command of kind `request` may take, in milliseconds. The other kinds wait: a socket
- *   that stays silent is given up after `socketTimeout`, and what was not answered is sent again over the next one
+ * A connection that is not open yet: the first command or `connect()` opens it, for `request` only `connect()` does.
+ * Logs an outage once, and its end.
+ * @param commandLimit time limit for a command of kind `request`, in milliseconds. The other kinds wait: a socket
+ * that stays silent is given up after `socketTimeout`, and unanswered commands are sent again over the next one
  * @throws Error if the address is none
  */
 export function createConnection (
@@ -112,7 +111,7 @@ export function createConnection (
   if (kind === 'request') limitCommands(redis, commandLimit)
   logOutages(redis, `Redis at ${shown} (${kind} connection)`, log)
   if (kind === 'subscriber') {
-    // Every part of the process that hears of something listens on the one there is.
+    // All listeners of the process share one connection.
     redis.setMaxListeners(0)
     keepAlive(redis)
   }

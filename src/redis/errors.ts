@@ -5,7 +5,7 @@ export interface RedisProblem {
    * connection to it.
    */
   readonly kind: 'refused' | 'silent' | 'away'
-  /** Redis' own word for it, such as `OOM`; empty where it said none. */
+  /** Redis' own word for it, such as `OOM`; empty if it gave none. */
   readonly code: string
   /** In plain words, without arguments of commands, keys or addresses. */
   readonly reason: string
@@ -16,7 +16,7 @@ export class RedisSilence extends Error {
   override readonly name = 'RedisSilence'
 }
 
-/** What Redis' error codes mean for an operator. https://redis.io/docs/latest/develop/reference/protocol-spec/ */
+/** Meaning of Redis' error codes for an operator. https://redis.io/docs/latest/develop/reference/protocol-spec/ */
 const refusals: Readonly<Record<string, string>> = {
   OOM: 'Redis has reached its memory limit (maxmemory)',
   READONLY: 'this Redis is a read-only replica',
@@ -36,7 +36,7 @@ const refusals: Readonly<Record<string, string>> = {
 }
 
 const codes = Object.keys(refusals).join('|')
-/** At the start, or where Redis 6 puts the error of a command within the error of the script that called it. */
+/** At the start, or at the point where Redis 6 puts a command's error within the error of the calling script. */
 const codeInReply = new RegExp(`^-?(${codes})\\b|\\s-(${codes})\\s`)
 /** Redis' own sentences for which it has no code, or has it in newer versions only. */
 const uncoded: ReadonlyArray<readonly [RegExp, string]> = [
@@ -55,8 +55,8 @@ const connectionMessage = /^(Stream isn't writeable|Connection is closed|Socket 
 const deepest = 5
 
 /**
- * What is wrong with Redis, if that is why something failed: also where the error lies within another one, as with
- * transactions and scripts. Null for every other error.
+ * The fault of Redis, if that is why something failed: also if the error lies within another one, as with transactions
+ * and scripts. Null for every other error.
  */
 export function redisProblemOf (error: unknown, depth = 0): RedisProblem | null {
   if (!(error instanceof Error) || depth > deepest) return null

@@ -11,9 +11,9 @@ export async function readJson<Value> (redis: Redis, key: string): Promise<Value
 }
 
 /**
- * Changes a value that is kept as JSON, so that two changes at once both hold: where somebody else was quicker,
- * `change` is asked again about what is there then.
- * @param change gives the new value, or null to remove it
+ * Changes a value that is stored as JSON, so that two changes at once both hold: after a lost race it calls `change`
+ * again with the new value.
+ * @param change returns the new value, or null to remove it
  */
 export async function changeJson<Value> (
   redis: Redis, key: string, change: (value: Value | null) => Value | null

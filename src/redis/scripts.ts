@@ -6,31 +6,29 @@ import type { Redis } from 'ioredis'
 export type ScriptArgument = string | number
 
 /**
- * A Lua script that Redis runs in one step. Redis gets its SHA-1 and, where it does not know that yet, its text.
- *
+ * A Lua script that Redis runs in one step. Redis gets its SHA-1 and, if it does not know that yet, its text.
  * Give the types in the order of the script's header: `loadScript<[record: string], [id: string], 0 | 1>(…)`.
  */
 export interface Script<Keys extends readonly string[], Args extends readonly ScriptArgument[], Answer> {
   (redis: Redis, keys: Readonly<Keys>, args: Readonly<Args>): Promise<Answer>
   readonly scriptName: string
-  /** The whole text, with what it includes. */
+  /** The whole text, with its includes. */
   readonly lua: string
   readonly sha: string
 }
 
-/** How many keys or arguments a header lists, and whether any number may follow. */
+/** Number of keys or arguments in a header, and whether any number can follow. */
 interface Listed {
   readonly count: number
   readonly more: boolean
 }
 
 /**
- * Reads a script, such as `new URL('scripts/start-job.lua', import.meta.url)`. The build copies `.lua` files beside
- * the compiled modules.
- *
- * A script begins with a comment that lists `KEYS[1]`, `ARGV[1]` and so on, `ARGV[2...]` where any number may follow.
- * A line `--- @include "name"` stands for the file `name.lua`, relative to the script; each file is included once.
- * @throws Error where a file is missing
+ * Reads a script, such as `new URL('scripts/start-job.lua', import.meta.url)`. The build copies `.lua` files beside the
+ * compiled modules.
+ * A script begins with a comment that lists `KEYS[1]`, `ARGV[1]` and so on, `ARGV[2...]` if any number can follow. A
+ * line `--- @include "name"` includes the file `name.lua`, relative to the script; each file is included once.
+ * @throws Error if a file is missing
  */
 export function loadScript<Keys extends readonly string[], Args extends readonly ScriptArgument[], Answer> (
   file: URL
@@ -78,9 +76,9 @@ function agrees ({ count, more }: Listed, given: number): boolean {
 }
 
 /**
- * Makes a script known to a connection under its name, for transactions: in a MULTI Redis reports a script that it does
- * not know only after it has carried out the rest, so ioredis sends the text once over each connection. Its first
- * argument is the number of keys. Only for scripts that need it: every pipeline of the connection copies the list.
+ * Registers a script with a connection under its name, for transactions: in a MULTI Redis reports an unknown script
+ * only after it has carried out the rest, so ioredis sends the text once over each connection. Its first argument is
+ * the number of keys. Only for scripts that need it: every pipeline of the connection copies the list.
  */
 export function defineForTransactions (
   redis: Redis, { scriptName, lua }: Pick<Script<readonly string[], readonly ScriptArgument[], unknown>, 'scriptName' | 'lua'>
@@ -94,7 +92,7 @@ export function isMissingScript (error: unknown): boolean {
 }
 
 /**
- * Makes ioredis send the text of every defined script once more. It notes for each connection which scripts it has
+ * Makes ioredis send the text of every defined script once more. It remembers for each connection which scripts it has
  * sent, also within a transaction that Redis then refused as a whole, and within one it does not notice that Redis
  * lacks a script.
  */
@@ -105,7 +103,7 @@ export function sendScriptsAgain (redis: Redis): void {
   }
 }
 
-/** What ioredis keeps of a script. */
+/** ioredis's record of a script. */
 interface DefinedScript {
   readonly lua: string
   readonly numberOfKeys: number | null

@@ -7,11 +7,11 @@
   ARGV[1]     `any`, or `first` where there must be no key yet
   ARGV[2]     channel on which processes learn which key to forget
   ARGV[3]     id
-  ARGV[4]     moment of creation
+  ARGV[4]     time of creation
   ARGV[5]     public half
   ARGV[6...]  fields and values
 
-  Answers 1, or 0 where there is such a key already
+  Answers 1, or 0 if there is such a key already
 ]]
 local when, channel, id, created, key = unpack(ARGV, 1, 5)
 if when == 'first' and redis.call('ZCARD', KEYS[2]) > 0 then return 0 end

@@ -3,7 +3,7 @@
   up to a quarter of an hour.
 
   KEYS[1]  record of the address
-  ARGV[1]  moment, in milliseconds, or '' for now
+  ARGV[1]  time, in milliseconds, or '' for now
 
   Answers for how many more milliseconds the address is refused
 ]]

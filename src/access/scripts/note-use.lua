@@ -3,9 +3,9 @@
 
   KEYS[1]  record
   ARGV[1]  uses since the last note
-  ARGV[2]  moment of the last one
+  ARGV[2]  time of the last one
 
-  Answers 1, or 0 where there is no such key
+  Answers 1, or 0 if there is no such key
 ]]
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('HINCRBY', KEYS[1], 'uses', ARGV[1])

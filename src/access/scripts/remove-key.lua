@@ -7,7 +7,7 @@
   ARGV[1]  channel on which processes learn which key to forget
   ARGV[2]  id
 
-  Answers 1, or 0 where there is no such key
+  Answers 1, or 0 if there is no such key
 ]]
 local key = redis.call('HGET', KEYS[1], 'key')
 if not key then return 0 end

@@ -6,7 +6,7 @@
   ARGV[2]  value until now
   ARGV[3]  new value
 
-  Answers 1, or 0 where it has another value
+  Answers 1, or 0 if it has another value
 ]]
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])

@@ -4,9 +4,9 @@
   KEYS[1]  record
   ARGV[1]  channel on which processes learn which key to forget
   ARGV[2]  hash of the new secret
-  ARGV[3]  moment until which the present secret stays good, or 0
+  ARGV[3]  time until which the present secret stays good, or 0
 
-  Answers 1, or 0 where there is no such key
+  Answers 1, or 0 if there is no such key
 ]]
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 if ARGV[3] == '0' then

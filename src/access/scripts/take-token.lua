@@ -4,9 +4,9 @@
 
   KEYS[1]  bucket
   ARGV[1]  capacity
-  ARGV[2]  moment, in milliseconds, or '' for now
+  ARGV[2]  time, in milliseconds, or '' for now
 
-  Answers { 1 where the request is allowed or else 0, tokens left, as text }
+  Answers { 1 if the request is allowed, else 0, tokens left, as text }
 ]]
 --- @include "../../redis/scripts/clock"
 local capacity, moment = tonumber(ARGV[1]), tonumber(ARGV[2]) or milliseconds()

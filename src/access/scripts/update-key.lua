@@ -5,7 +5,7 @@
   ARGV[1]     channel on which processes learn which key to forget
   ARGV[2...]  fields and values
 
-  Answers 1, or 0 where there is no such key
+  Answers 1, or 0 if there is no such key
 ]]
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 for index = 2, #ARGV, 2 do

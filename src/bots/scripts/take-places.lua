@@ -1,6 +1,6 @@
 --[[
   Reserves places for jobs of a user, if the limit and the cooldown of the user allow it. Places are scored by the
-  moment at which they were taken.
+  time at which they were taken.
 
   KEYS[1]     common beginning of every key
   KEYS[2]     places of the user

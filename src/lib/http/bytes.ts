@@ -20,7 +20,7 @@ export interface BytesAnswer {
 
 /**
  * One request with its whole answer.
- * @throws Error that says what went wrong
+ * @throws Error with the reason
  */
 export async function requestBytes (client: Pick<HttpClient, 'request'>, request: BytesRequest): Promise<BytesAnswer> {
   const { timeoutMs, maxBytes, signal: early, ...rest } = request
@@ -37,8 +37,8 @@ export async function requestBytes (client: Pick<HttpClient, 'request'>, request
 }
 
 /**
- * The body at an address of the settings, which may be anywhere.
- * @throws Error that says what went wrong, also for every status but 200
+ * The body at an address of the settings, anywhere.
+ * @throws Error with the reason, also for every status but 200
  */
 export async function readConfigured (client: Pick<HttpClient, 'request'>, request: BytesRequest): Promise<Buffer> {
   const { statusCode, body } = await requestBytes(client, request)
@@ -53,7 +53,7 @@ function credentialsIn ({ username, password }: URL): Record<string, string> {
   return { authorization: `Basic ${Buffer.from(pair).toString('base64')}` }
 }
 
-/** @throws Error when there is more; then the rest is not read */
+/** @throws Error if there is more; then the rest is not read */
 export async function readBytes (body: HttpAnswer['body'], maxBytes: number): Promise<Buffer> {
   return await readWhole(body, maxBytes, () => new Error(`its answer is longer than ${maxBytes} bytes`))
 }

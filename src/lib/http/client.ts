@@ -4,17 +4,17 @@ import { Readable } from 'node:stream'
 import { Agent, Client, type Dispatcher, errors } from 'undici'
 import { type ConnectPolicy, createConnect } from './connect.ts'
 
-/** How a connection ended, as far as it did. */
+/** How a connection ended, if it did. */
 export interface ConnectionEnd {
   readonly closed: boolean
   readonly reset: boolean
 }
 
 /**
- * Sends a request through undici. Not with its `request`: that loses what of a whole answer was not yet read when its
- * connection ends, and takes one whose last chunk is missing for whole.
+ * Sends a request through undici. Not with its `request`: that loses the unread part of a whole answer when its
+ * connection ends, and takes an answer without its last chunk for whole.
  *
- * @param endOf of the connection that it goes over, where that is known
+ * @param endOf of the connection that it goes over, if known
  */
 async function dispatch (
   dispatcher: Dispatcher, request: HttpRequest, options: Pick<Dispatcher.DispatchOptions, 'reset'>,
@@ -75,8 +75,8 @@ async function dispatch (
         if (answer?.push(chunk) !== true) started.pause()
       },
       onResponseEnd () {
-        // With `connection: close` the end of the connection counts as that of the answer. That of a whole one is not
-        // seen, as undici closes the connection before.
+        // With `connection: close` the end of the connection counts as that of the answer. The end after a whole answer
+        // goes unnoticed, as undici closes the connection before.
         const { closed, reset } = endOf()
         if (reset || (closed && chunked)) fail(new errors.SocketError('the answer broke off'))
         else finish()
@@ -99,7 +99,7 @@ function bodyOf (controller: Dispatcher.DispatchController, release: () => void)
       callback(error)
     }
   })
-  // An error that comes while nobody reads must not end the process; who reads gets it.
+  // An error without a reader must not end the process; a reader gets it.
   body.on('error', () => {})
   return body
 }
@@ -108,40 +108,40 @@ function isSilence (error: Error): boolean {
   return error instanceof errors.HeadersTimeoutError || error instanceof errors.BodyTimeoutError
 }
 
-/** What came several times is one text, as a receiver may read it, cookies aside. */
+/** Repeated headers become one text, as a receiver can read it, except cookies. */
 function joined (headers: IncomingHttpHeaders): IncomingHttpHeaders {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) =>
     [name, Array.isArray(value) && name !== 'set-cookie' ? value.join(', ') : value]))
 }
 
-/*
- * Everything that this service asks of others by HTTP goes through here. undici is pinned to 7.25.0: 7.26 to 7.30 end
- * the whole process when a server closes a connection whose reader is behind (nodejs/undici#5360). The way out is
- * undici 8, which runs on Node 22 and newer, as soon as that is our oldest; test/lib/http.test.ts reproduces it.
+/**
+ * The one client for all HTTP requests of this service. undici is pinned to 7.25.0: 7.26 to 7.30 end the whole process
+ * when a server closes a connection whose reader is behind (nodejs/undici#5360). The way out is undici 8, which runs on
+ * Node 22 and newer, as soon as that is our oldest; test/lib/http.test.ts reproduces it.
  */
 
 export interface HttpPolicy extends ConnectPolicy {
   /**
    * Connections to each origin that are kept for the next request, and for how many milliseconds. Absent: each request
-   * has a connection of its own. What must not be done twice, or lost on a connection that is just closing, needs that.
+   * has a connection of its own, as requests need that must not be sent twice, or lost on a closing connection.
    */
   readonly keep?: { readonly connections: number, readonly idleMs: number }
 }
 
 export interface HttpRequest {
   readonly url: URL
-  /** GET unless told otherwise. */
+  /** GET by default. */
   readonly method?: 'GET' | 'POST' | 'DELETE'
   readonly headers?: Readonly<Record<string, string>>
   /** A stream is sent as fast as the server takes it. */
   readonly body?: string | Buffer | Readable
   /** Ends the request and its answer, whenever it fires, with its reason. */
   readonly signal: AbortSignal
-  /** Milliseconds that the server may be silent, unless it is us that are behind; absent: any time. */
+  /** Milliseconds that the server can be silent, unless our reader is behind; absent: any time. */
   readonly idleMs?: number
 }
 
-/** An answer whose headers are in. Its body is read once, no faster than it is taken, or destroyed. */
+/** An answer after its headers. Its body must be read once, with backpressure, or destroyed. */
 export interface HttpAnswer {
   readonly statusCode: number
   readonly headers: IncomingHttpHeaders
@@ -153,13 +153,13 @@ export interface HttpAnswer {
 
 export interface HttpClient {
   /**
-   * Resolves when the answer's headers are in, whatever its status; follows no redirect.
-   * @param onConnected called with the server's address when the connection stands and the request is being written;
-   *   not for a kept connection
-   * @throws the signal's reason, what `resolve` threw, or the error of the connection
+   * Resolves with the answer's headers, whatever its status; follows no redirect.
+   * @param onConnected called with the server's address when the connection is open and the request is being written;
+   * not for a kept connection
+   * @throws the signal's reason, the error of `resolve`, or the error of the connection
    */
   request (request: HttpRequest, onConnected?: (address: string) => void): Promise<HttpAnswer>
-  /** Ends what is under way and every kept connection. */
+  /** Ends all requests and every kept connection. */
   close (): Promise<void>
 }
 
@@ -216,18 +216,18 @@ function createSingleUseClient (policy: ConnectPolicy): HttpClient {
 }
 
 const exhausted = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL', 'ENETDOWN', 'EAI_MEMORY', 'EAI_SYSTEM'])
-/** What the other side may cause as well, unless this machine has no network at all. */
+/** Errors that the other side can cause as well, unless this machine has no network at all. */
 const unreachable = new Set(['ENETUNREACH', 'EAI_AGAIN'])
 
 type Judge = (code: string, syscall: string | undefined) => boolean
 
-/** Why this machine can open no connection, whatever it leads to: the code of the error; null for any other error. */
+/** Why this machine can open no connection to any target: the code of the error; null for any other error. */
 export function exhaustionOf (error: unknown): string | null {
   return codeThat(isExhaustion, error)
 }
 
 /**
- * Why this machine could not connect, where the fault is its own: the code of the error; null where it may be that of
+ * Why this machine could not connect, if the fault is its own: the code of the error; null if it is possibly that of
  * the other side.
  * @param hasNetwork whether this machine has an address besides those of loopback
  */
@@ -235,7 +235,7 @@ export function ownFaultOf (error: unknown, hasNetwork = hasOutsideAddress): str
   return codeThat((code, syscall) => isExhaustion(code, syscall) || (unreachable.has(code) && !hasNetwork()), error)
 }
 
-// EBUSY is what getaddrinfo says where it can open no file.
+// getaddrinfo returns EBUSY if it can open no file.
 const isExhaustion: Judge = (code, syscall) => exhausted.has(code) || (code === 'EBUSY' && syscall === 'getaddrinfo')
 
 function codeThat (fits: Judge, error: unknown): string | null {

@@ -20,15 +20,15 @@ export interface TlsTrust {
 
 /** How connections are made. */
 export interface ConnectPolicy {
-  /** Milliseconds for a connection to stand, the name's lookup and TLS included. */
+  /** Milliseconds for opening a connection, the name's lookup and TLS included. */
   readonly connectTimeoutMs: number
   /**
-   * The addresses that may be connected to, or an error where there is none; absent: any. The connection gets these
-   * very addresses, so there is no moment at which a name could mean others than those that were looked at.
+   * The allowed addresses, or an error if there is none; absent: any. The connection gets these very addresses, so a
+   * name cannot resolve to others after the check.
    */
   readonly resolve?: (destination: Destination) => Promise<readonly LookupAddress[]>
   readonly tls?: TlsTrust
-  /** Called before anything else; what it throws is why there is no connection. */
+  /** Called before anything else; its error prevents the connection. */
   readonly admit?: (destination: Destination) => void
 }
 
@@ -55,14 +55,14 @@ export function createConnect (
   }
 }
 
-/** What to connect to. */
+/** Target of a connection. */
 export interface Place {
   readonly destination: Destination
   readonly secure: boolean
   readonly servername: string
 }
 
-/** @throws what `resolve` threw, or the error of the connection; `ETIMEDOUT` if it does not stand in time */
+/** @throws the error of `resolve`, or of the connection; `ETIMEDOUT` if it is not open in time */
 export async function openConnection (policy: ConnectPolicy, place: Place, signal?: AbortSignal): Promise<Socket> {
   let socket: Socket | undefined
   let timer: NodeJS.Timeout | undefined

@@ -4,7 +4,7 @@
   KEYS[1]  common beginning of every key
   ARGV[1]  id
   ARGV[2]  order, JSON
-  ARGV[3]  moment
+  ARGV[3]  time
 ]]
 --- @include "publish-download"
 local id, order, moment = unpack(ARGV)

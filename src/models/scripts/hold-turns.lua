@@ -1,7 +1,7 @@
 --[[
   Holds back all requests for a while.
 
-  KEYS[1]  the next free moment
+  KEYS[1]  time of the next free slot
   ARGV[1]  for how long, in milliseconds
 
   Answers 1

@@ -8,7 +8,7 @@
   ARGV[4]     number of statuses that it may have now
   ARGV[5...]  those statuses, then fields and values to write
 
-  Answers 1, or 0 where it has another status or round
+  Answers 1, or 0 if it has another status or round
 ]]
 --- @include "publish-download"
 local id, round, to, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])

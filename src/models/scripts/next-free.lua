@@ -1,6 +1,6 @@
 --[[
-  When the next request to Civitai may go out, by the clock of Redis, as those of processes differ. KEYS[1] holds that
-  moment and when it was set.
+  Time of the next request to Civitai, by the clock of Redis, as those of processes differ. KEYS[1] holds that
+  time and when it was set.
 ]]
 --- @include "../../redis/scripts/clock"
 local now = milliseconds()

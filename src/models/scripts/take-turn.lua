@@ -1,11 +1,11 @@
 --[[
-  Takes the next moment at which a request may go out.
+  Takes the next slot for a request.
 
-  KEYS[1]  the next free moment
+  KEYS[1]  time of the next free slot
   ARGV[1]  interval between two requests, in milliseconds
   ARGV[2]  longest wait, in milliseconds
 
-  Answers how long to wait, in milliseconds, or nil where that is too long; then nothing is taken
+  Answers how long to wait, in milliseconds, or nil if that is too long; then nothing is taken
 ]]
 --- @include "next-free"
 local turn = math.max(now, free)

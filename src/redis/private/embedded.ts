@@ -13,7 +13,7 @@ export interface DirectoryLock {
   release (): Promise<void>
 }
 
-/** Who holds a data directory, as its lock file says. */
+/** The holder of a data directory, by its lock file. */
 interface Holder extends ProcessIdentity {
   readonly host: string
   readonly token: string
@@ -23,9 +23,9 @@ interface Holder extends ProcessIdentity {
 const heartbeat = 1000
 
 /**
- * Makes this process the only one that runs a Redis in a data directory. The lock of a process that is gone is
- * taken over at once; that of another host or container, whose processes cannot be seen, when it shows no life.
- * @throws Error with a sentence that names the process that holds it
+ * Makes this process the only one that runs a Redis in a data directory. Takes over the lock of a dead process at once;
+ * that of another host or container, whose processes are invisible, when it shows no life.
+ * @throws Error with a sentence that names the holding process
  */
 export async function lockDataDirectory (directory: string, log: Log): Promise<DirectoryLock> {
   await mkdir(directory, { recursive: true, mode: 0o750 })
@@ -66,7 +66,7 @@ async function lastSign (path: string): Promise<number> {
   return stat(path).then(found => found.mtimeMs, () => 0)
 }
 
-/** Removes the lock file if it still says what it said; one that somebody else placed meanwhile is put back. */
+/** Removes the lock file if its content is unchanged; one that another process placed meanwhile is put back. */
 async function discard (path: string, expected: string): Promise<void> {
   const aside = `${path}.${randomUUID()}`
   try {
@@ -85,7 +85,7 @@ function refusal (directory: string, { pid, host }: Holder): string {
     'Stop that one first, or set another DATA_DIR for this one.'
 }
 
-/** What a readable lock file says; one that cannot be read holds nothing. */
+/** Content of a readable lock file; an unreadable one holds nothing. */
 function parseHolder (text: string): Holder | undefined {
   try {
     const { pid, started, host, token } = JSON.parse(text)
@@ -162,10 +162,10 @@ export interface EmbeddedRedis {
 export interface EmbeddedRedisOptions {
   /** The setting DATA_DIR; the private Redis keeps its files in the folder `redis` there. */
   dataDirectory: string
-  /** The setting REDIS_SERVER; empty: looked for in PATH, and installed where that is possible. */
+  /** The setting REDIS_SERVER; empty: searched in PATH, and installed if that is possible. */
   program?: string
   log: Log
-  /** Gives up a start that is under way, which may take long where there is much data. */
+  /** Gives up a running start, which can take long with much data. */
   signal?: AbortSignal
 }
 

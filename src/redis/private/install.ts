@@ -9,18 +9,18 @@ export interface PackageNames {
   brew: string
 }
 
-/** What decides how a program is installed on this machine. */
+/** Facts about this machine that decide how to install a program. */
 export interface Machine {
   hasApt: boolean
   hasBrew: boolean
   isRoot: boolean
-  /** True where `sudo` asks for no password. */
+  /** True if `sudo` asks for no password. */
   hasFreeSudo: boolean
-  /** True where systemd runs the services. */
+  /** True if systemd runs the services. */
   hasSystemd: boolean
 }
 
-/** A command and what to do when it fails. */
+/** A command, and the remedy if it fails. */
 export interface InstallCommand {
   command: readonly string[]
   /** A failure of an optional command is ignored, that of a required one ends the installation. */
@@ -44,8 +44,8 @@ function isExecutable (path: string): boolean {
 }
 
 /**
- * The commands that install a package without leaving a service of it running, now or after the next boot.
- * Empty where this machine offers no way.
+ * The commands that install a package without leaving a service of it running, now or after the next boot. Empty if
+ * this machine offers no way.
  */
 export function planInstallation (packages: PackageNames, machine: Machine): InstallCommand[] {
   if (machine.hasApt && (machine.isRoot || machine.hasFreeSudo)) return planApt(packages.apt, machine)
@@ -55,8 +55,8 @@ export function planInstallation (packages: PackageNames, machine: Machine): Ins
 }
 
 /**
- * Debian's packages start their service when they are installed. RUNLEVEL=1 keeps `invoke-rc.d` from it; under systemd,
- * where that is not asked, a masked unit cannot start, and is disabled when the mask goes.
+ * Debian's packages start their service at installation. RUNLEVEL=1 keeps `invoke-rc.d` from it; under systemd, which
+ * ignores that, a masked unit cannot start, and is disabled when the mask is removed.
  */
 function planApt (name: string, machine: Machine): InstallCommand[] {
   const rights = machine.isRoot ? [] : ['sudo', '-n']
@@ -75,8 +75,8 @@ function planApt (name: string, machine: Machine): InstallCommand[] {
 
 /**
  * Installs a program with the system's package manager.
- * @param say hears what is done before it is done
- * @throws Error with one sentence where there is no way to install, or the installation fails
+ * @param say gets a message before each step
+ * @throws Error with one sentence if there is no way to install, or the installation fails
  */
 async function installSystemPackage (packages: PackageNames, say: (sentence: string) => void): Promise<void> {
   const commands = planInstallation(packages, lookAtMachine())
@@ -113,14 +113,14 @@ function lastLine (text: string): string | undefined {
   return text.trim().split('\n').at(-1) || undefined
 }
 
-/** What Redis is called where it is installed, first the one that is preferred. */
+/** Names of installed Redis programs, in order of preference. */
 export const redisProgramNames: readonly string[] = ['redis-server', 'valkey-server']
 
 /**
- * The program to start as private Redis: the one asked for, the one in PATH, or one that is installed now.
+ * The program to start as private Redis: the requested one, the one in PATH, or one that is installed now.
  * @param asked path or name from the setting REDIS_SERVER; undefined or empty to look for one
  * @returns an absolute path
- * @throws Error with one sentence that says what to install or to set
+ * @throws Error with one sentence that names the missing program or setting
  */
 export async function provideRedisProgram (
   asked: string | undefined, say: (sentence: string) => void

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { withDeadline } from '../../lib/deadline.ts'
 
-/** A process, told from a later one that happens to get the same number. */
+/** A process, distinguished from a later one that happens to get the same number. */
 export interface ProcessIdentity {
   readonly pid: number
   /** When it started, in whatever form the system has; only ever compared. */
@@ -13,7 +13,7 @@ export interface ProcessIdentity {
 /** Milliseconds between two looks at a process that is not our child. */
 const lookInterval = 100
 
-/** The identity of a running process; undefined where there is none. */
+/** The identity of a running process; undefined if there is none. */
 export function identify (pid: number): ProcessIdentity | undefined {
   if (!isRunning(pid)) return undefined
   return { pid, started: readStat(pid)?.started ?? askPs(pid) }
@@ -25,8 +25,8 @@ export function isSameProcess ({ pid, started }: ProcessIdentity): boolean {
 }
 
 /**
- * True only where it is certain that exactly this process runs no more. False too where that cannot be told, as on
- * systems without /proc or where other users' processes are hidden.
+ * True only if it is certain that exactly this process runs no more. False too if that is unknown, as on systems
+ * without /proc or with hidden processes of other users.
  */
 export function hasEnded ({ pid, started }: ProcessIdentity): boolean {
   const stat = readStat(pid)
@@ -72,11 +72,11 @@ export async function endProcess (pid: number, patience: number): Promise<void> 
   while (isRunning(pid)) await sleep(10)
 }
 
-/** State and start of a process as Linux tells them, proc(5); undefined elsewhere. */
+/** State and start of a process as Linux reports them, proc(5); undefined elsewhere. */
 function readStat (pid: number): { state: string, started: string } | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    // The name before the last parenthesis may hold anything; state is field 3, start time field 22.
+    // The name before the last parenthesis can hold anything; state is field 3, start time field 22.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
     return { state: fields[0] ?? '', started: fields[19] ?? '' }
   } catch {

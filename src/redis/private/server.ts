@@ -13,7 +13,7 @@ import { checkRedis, parseInfo } from '../check.ts'
 import { connectionOptions, whenReady } from '../connections.ts'
 import { endProcess, identify, isSameProcess, type ProcessIdentity, whenEnded } from './process.ts'
 
-/** A port of this machine's loopback address that nobody listened on a moment ago. */
+/** A port of this machine's loopback address that was free just now. */
 export async function findFreePort (): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -26,14 +26,14 @@ export async function findFreePort (): Promise<number> {
 /** Where the private Redis listens. */
 type ServerAddress = { readonly path: string } | { readonly port: number }
 
-/** What a later start needs to find the private Redis of an earlier one. */
+/** Facts by which a later start finds the private Redis of an earlier one. */
 interface ServerRecord {
   readonly process: ProcessIdentity
   readonly address: ServerAddress
   readonly password: string
 }
 
-/** The files of the private Redis, in a folder that only its owner may enter. */
+/** The files of the private Redis, in a folder that only its owner can enter. */
 interface ServerFiles {
   /** Without symbolic links, as Redis itself names it. */
   readonly folder: string
@@ -43,13 +43,13 @@ interface ServerFiles {
   readRecord (): Promise<ServerRecord | undefined>
   writeRecord (record: ServerRecord): Promise<void>
   removeRecord (): Promise<void>
-  /** The log to append to; starts anew when it has grown large. */
+  /** The log to append to; begins again when it has grown large. */
   openLog (): Promise<FileHandle>
   /** The last lines of the log, joined. */
   readLogEnd (): Promise<string>
 }
 
-/** Bytes after which the log of the private Redis starts anew. */
+/** Bytes after which the log of the private Redis begins again. */
 const largeLog = 4 * 1024 * 1024
 const recordName = 'server.json'
 
@@ -57,7 +57,7 @@ export async function openServerFiles (dataDirectory: string): Promise<ServerFil
   await mkdir(join(dataDirectory, 'redis'), { recursive: true, mode: 0o700 })
   const folder = await realpath(join(dataDirectory, 'redis'))
   await chmod(folder, 0o700)
-  // Redis would make it readable for everybody. What is wrong there is said by Redis.
+  // Redis would make it readable for everyone. Redis itself reports faults of it.
   await mkdir(join(folder, 'appendonlydir'), { mode: 0o750 }).catch(() => {})
   const socket = join(folder, 'redis.sock')
   const configPath = join(folder, 'redis.conf')
@@ -80,7 +80,7 @@ export async function openServerFiles (dataDirectory: string): Promise<ServerFil
   }
 }
 
-/** What the last start of a private Redis left in a data directory; its process may be gone. */
+/** State of the last private Redis in a data directory; its process can be dead. */
 export async function readServerRecord (dataDirectory: string): Promise<ServerRecord | undefined> {
   return parseRecord(await readFile(join(dataDirectory, 'redis', recordName), 'utf8').catch(() => ''))
 }
@@ -113,7 +113,7 @@ function quote (text: string): string {
   return JSON.stringify(text)
 }
 
-/** Puts a whole file in place that only its owner may read. */
+/** Puts a whole file in place that only its owner can read. */
 async function replaceFile (path: string, text: string): Promise<void> {
   const draft = `${path}.${randomUUID()}`
   await writeFile(draft, text, { mode: 0o600, flag: 'wx' })
@@ -137,7 +137,7 @@ export interface RunningServer {
   readonly description: string
 }
 
-/** What every start of the private Redis takes. */
+/** Arguments of every start of the private Redis. */
 export interface ServerSetup {
   readonly files: ServerFiles
   /** Absolute path of redis-server or valkey-server. */
@@ -149,14 +149,14 @@ export interface ServerSetup {
 
 /** Bytes of a socket's path that every system takes: 103 on macOS, 107 on Linux. */
 const longestSocketPath = 103
-/** Milliseconds that Redis may take to write and leave before it is killed. */
+/** Milliseconds for Redis to write and exit before it is killed. */
 const stopPatience = 10_000
 /** Milliseconds between two log lines while Redis reads a large data set. */
 const reminderInterval = 10_000
 
 /**
- * Starts Redis on a socket, or on a free loopback port where a socket cannot be.
- * @throws Error with a sentence that ends in what Redis logged
+ * Starts Redis on a socket, or on a free loopback port if a socket is impossible.
+ * @throws Error with a sentence that ends in Redis's log
  */
 export async function launchServer (setup: ServerSetup): Promise<RunningServer> {
   const password = randomBytes(32).toString('hex')
@@ -172,14 +172,14 @@ export async function launchServer (setup: ServerSetup): Promise<RunningServer> 
   return startAt({ port: await findFreePort() }, password, setup)
 }
 
-/** Starts Redis again where it was, so that its clients find it. */
+/** Starts Redis again at its former address, so that its clients find it. */
 export function relaunchServer ({ record }: RunningServer, setup: ServerSetup): Promise<RunningServer> {
   return startAt(record.address, record.password, setup)
 }
 
 /**
  * The private Redis of an earlier process that did not stop it; undefined if there is none.
- * @throws Error if a process runs in its place that is not that Redis
+ * @throws Error if another program runs in its place
  */
 export async function adoptServer (setup: Omit<ServerSetup, 'program'>): Promise<RunningServer | undefined> {
   const record = await setup.files.readRecord()
@@ -187,7 +187,7 @@ export async function adoptServer (setup: Omit<ServerSetup, 'program'>): Promise
   try {
     return await meet(record, setup)
   } catch (error) {
-    // It was on its way out, so there is nothing left to adopt.
+    // It was exiting, so there is nothing left to adopt.
     if (!isSameProcess(record.process)) return undefined
     const problem = `Process ${record.process.pid} cannot be taken over as private Redis`
     throw new Error(`${problem}: ${messageOf(error)}.`, { cause: error })

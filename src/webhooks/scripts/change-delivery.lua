@@ -6,7 +6,7 @@
   ARGV[2]  round
   ARGV[3]  state
   ARGV[4]  reason, or ''
-  ARGV[5]  moment of the next attempt, or ''
+  ARGV[5]  time of the next attempt, or ''
   ARGV[6]  now
   ARGV[7]  attempt, JSON, or ''
   ARGV[8]  status of the answer, or ''

@@ -5,7 +5,7 @@
   ARGV[1]     id
   ARGV[2]     id of the access key, or ''
   ARGV[3]     id of the job, or ''
-  ARGV[4]     moment
+  ARGV[4]     time
   ARGV[5...]  fields and values
 
   Answers 1, or 0 where it is known already

@@ -1,6 +1,6 @@
 --[[
   The record of a delivery and its indexes: one sorted set for each combination of (access key or any, state or any),
-  scored by moment, and one for each job. KEYS[1] is the common beginning of every key.
+  scored by time, and one for each job. KEYS[1] is the common beginning of every key.
 ]]
 local function recordKey (id) return KEYS[1] .. 'delivery:' .. id end
 

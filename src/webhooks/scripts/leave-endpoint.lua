@@ -8,7 +8,7 @@
   ARGV[3]   slot: id of the delivery
   ARGV[4]   now, in milliseconds
   ARGV[5]   outcome: success | failure | gone | none
-  ARGV[6]   moment until which it gets one call at a time, or 0
+  ARGV[6]   time until which it gets one call at a time, or 0
   ARGV[7]   failures that pause it
   ARGV[8]   time that they must span, in milliseconds
   ARGV[9]   first pause, in milliseconds

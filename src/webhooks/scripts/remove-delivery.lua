@@ -4,7 +4,7 @@
   KEYS[1]  common beginning of every key
   ARGV[1]  id
 
-  Answers 1, or 0 where there is no such delivery
+  Answers 1, or 0 if there is no such delivery
 ]]
 --- @include "delivery"
 local id = ARGV[1]

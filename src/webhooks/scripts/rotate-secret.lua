@@ -3,9 +3,9 @@
 
   KEYS[1]  record of the access key
   ARGV[1]  secret
-  ARGV[2]  moment until which the present one signs too, or 0
+  ARGV[2]  time until which the present one signs too, or 0
 
-  Answers 1, or 0 where there is no such key
+  Answers 1, or 0 if there is no such key
 ]]
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 local present = redis.call('HGET', KEYS[1], 'webhookSecret')
