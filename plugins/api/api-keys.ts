@@ -13,9 +13,9 @@ import { ServiceError } from '../../src/lib/errors.ts'
 import { iso } from '../../src/lib/text.ts'
 
 /**
- * An access key as callers see it.
+ * An access key for clients.
  * @param at path of the collection
- * @param endpoint where events of its jobs go unless they say otherwise
+ * @param endpoint default receiver of its jobs' events
  */
 function viewOf (accessKey: AccessKey, at: string, endpoint: WebhookRequest | null): ApiKey {
   const self = `${at}/${accessKey.id}`
@@ -47,7 +47,7 @@ function viewOf (accessKey: AccessKey, at: string, endpoint: WebhookRequest | nu
   }
 }
 
-/** What a body says about a key, in our own words; what it leaves out is left out. */
+/** The fields of a body, in our own names; missing ones stay missing. */
 function fieldsOf (body: FirstApiKeyCreation & ApiKeyUpdate): AccessKeyFields {
   const fields: AccessKeyFields = {}
   if (body.name !== undefined) fields.name = body.name.trim()
@@ -314,7 +314,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
     return { ...answer, api_key: { ...answer.api_key, webhook_secret: webhook.secret } }
   }
 
-  /** The default endpoint that a body names; undefined where it says nothing of one, null where it wants none. */
+  /** The default endpoint in a body; undefined if it is missing, null to remove it. */
   async function checkedEndpoint (
     body: ApiKeyUpdate, principal: Principal
   ): Promise<WebhookRequest | null | undefined> {
@@ -324,7 +324,7 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
     return requested
   }
 
-  /** What a new key gets: where nothing is asked, no more than its maker has. */
+  /** Scopes of a new key: by default, no more than those of its creator. */
   function withinOwnRate (principal: Principal, fields: AccessKeyFields): AccessKeyFields {
     const { ratePerMinute: own } = principal
     const rate = accessKeys.rateGiven(fields)
@@ -334,13 +334,13 @@ const apiKeys: FastifyPluginAsyncTypebox = async app => {
     return fields
   }
 
-  /** Whoever changes a key or learns its new secret gains its rights, so they must have them already. */
+  /** A client that changes a key or gets its new secret gains its rights, so it must have them already. */
   async function refuseManaging (principal: Principal, id: string): Promise<void> {
     refuseEscalation(principal, (await accessKeys.get(id)).scopes)
   }
 }
 
-/** Whether what a principal gives to other keys is bounded by what it has; to `*` nothing is closed. */
+/** Whether a principal can grant only its own scopes to other keys; `*` has no bounds. */
 function isLimited (principal: Principal): boolean {
   return principal.kind === 'key' && !principal.scopes.has('*')
 }
@@ -350,7 +350,8 @@ function isHigher (rate: number | null | undefined, own: number | null): boolean
 }
 
 /**
- * A key cannot lift its own limits, be it itself or through another key that it makes, changes or gets the secret of.
+ * A key cannot lift its own limits, neither directly nor through another key that it creates, changes or gets the
+ * secret of.
  * @param id of the key that gets the rate; left out for a new one
  */
 function refuseHigherRate (principal: Principal, rate: number | null | undefined, id?: string): void {

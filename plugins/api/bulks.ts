@@ -9,7 +9,7 @@ import { ignoring, ServiceError } from '../../src/lib/errors.ts'
 import type { Job } from '../../src/jobs/job.ts'
 import { jobIds, outputUrl } from './render-job.ts'
 
-/** A bulk as a whole: how far it is, and cancelling what is left of it. */
+/** A bulk as a whole: its progress, and cancelling the rest of it. */
 const bulkRoutes: FastifyPluginAsyncTypebox = async app => {
   const { bulks, jobStore: store } = app
 

@@ -11,7 +11,7 @@ const answer = {
   200: { ...Ref(ImageInfoView), description: 'How it was made.' }, ...errorResponses(400, 403, 404, 502)
 }
 
-/** Civitai beyond single models: whose key is set, and how a picture there was made. */
+/** Civitai beyond single models: the owner of the key, and the parameters of an image there. */
 const civitaiRoutes: FastifyPluginAsyncTypebox = async app => {
   const { civitai, catalogue } = app
 

@@ -15,7 +15,7 @@ const changing = { access: { scope: 'models:write' } } as const
 const Reference = Type.Object({ id: Type.String({ maxLength: 64, description: 'The download.' }) })
 const tags = ['Models']
 
-/** Models that are brought from Civitai and HuggingFace into the model folders. */
+/** Downloads of models from Civitai and HuggingFace into the model folders. */
 const downloadRoutes: FastifyPluginAsyncTypebox = async app => {
   const { downloads } = app
   const started = {
@@ -28,7 +28,8 @@ const downloadRoutes: FastifyPluginAsyncTypebox = async app => {
   }, async (request, reply) => {
     const { civitaiModelVersionId, targetType, filenameOverride } = request.body
     reply.code(202)
-    return startedView(await downloads.fromCivitai(Number(civitaiModelVersionId), requestOf(targetType, filenameOverride)))
+    const requested = requestOf(targetType, filenameOverride)
+    return startedView(await downloads.fromCivitai(Number(civitaiModelVersionId), requested))
   })
 
   for (const path of ['/api/v1/downloads', '/api/v1/downloads/queue']) {
@@ -49,7 +50,9 @@ const downloadRoutes: FastifyPluginAsyncTypebox = async app => {
       const requested = requestOf(type, filename)
       reply.code(202)
       if (source !== undefined) return startedView(await downloads.fromHuggingFace(source, requested))
-      if (modelVersionId !== undefined) return startedView(await downloads.fromCivitai(Number(modelVersionId), requested))
+      if (modelVersionId !== undefined) {
+        return startedView(await downloads.fromCivitai(Number(modelVersionId), requested))
+      }
       throw new ServiceError('missing_required_field', 'Give source, such as hf:owner/repository/file.safetensors, or modelVersionId.',
         { field: 'source' })
     })

@@ -24,7 +24,7 @@ const changing = { access: { scope: 'jobs:write' } } as const
 const ImageName = Type.Object({ filename: Type.String({ maxLength: 255, description: 'Name under /outputs/.' }) })
 const ZipId = Type.Object({ id: Type.String({ maxLength: 64, description: 'The zip.' }) })
 
-/** The images of all jobs: listed, searched, deleted, fetched many at once. A key sees those of its own jobs. */
+/** The images of all jobs: listed, searched, deleted, fetched in bulk. A key sees those of its own jobs. */
 const galleryRoutes: FastifyPluginAsyncTypebox = async app => {
   const { gallery, zips, registry } = app
 
@@ -51,7 +51,7 @@ const galleryRoutes: FastifyPluginAsyncTypebox = async app => {
     }
   }
 
-  /** Another's image is answered as one that is not there. */
+  /** Another's image is answered as not found. */
   async function find (request: FastifyRequest, name: string, allowed: typeof maySeeJob): Promise<GalleryImage> {
     if (!isOutputName(name)) {
       throw new ServiceError('invalid_field_value',

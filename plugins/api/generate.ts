@@ -19,7 +19,7 @@ import { newJobId, type Accepted, type SubmissionRequest } from '../../src/jobs/
 import { namingFields, namingWarnings } from './parameter-fields.ts'
 import { jobIds, jobLinks } from './render-job.ts'
 
-/** Clients that take 200 alone for success; everybody else gets 202. */
+/** Clients that accept only 200 as success; all others get 202. */
 const sourcesThatNeed200 = new Set(['civitai_browser_plus'])
 
 /** Files of a form become images of the generation parameters. */
@@ -74,7 +74,7 @@ const generate: FastifyPluginAsyncTypebox = async app => {
       })
       reply.code(sourcesThatNeed200.has(body.source_info ?? '') ? 200 : 202)
       reply.header('location', `/api/v2/jobs/${answer.id}`)
-      // beside the answer that a repeat gets, since that is kept
+      // beside the stored answer that a repeat gets
       return { ...answer, ...signingSecretOf(body) }
     })
   }
@@ -119,13 +119,13 @@ function idempotencyKey (headers: Readonly<Record<string, unknown>>): string | u
   return typeof value === 'string' ? value : undefined
 }
 
-/** What a request of a route may have at its top, and what people call some of it. */
+/** Top-level fields of a route's request, and their aliases. */
 interface KnownFields {
   readonly names: readonly string[]
   readonly synonyms: Readonly<Record<string, string>>
 }
 
-/** Parameters stand one level below. */
+/** Parameters are one level below. */
 const parameterNames = Object.fromEntries([
   ...Object.keys(GenerationParameters.properties).map(name => [name, name] as const),
   ...Object.entries(parameterSynonyms)
@@ -140,8 +140,8 @@ const many: KnownFields = {
 }
 
 /**
- * Warnings of fields that nothing reads. A form's further fields are parameters, of which the same is said elsewhere.
- * @throws ServiceError `invalid_field_value` about them where the request is strict
+ * Warnings of unread fields. A form's further fields are parameters, which have warnings of their own.
+ * @throws ServiceError `invalid_field_value` about them if the request is strict
  */
 function warnOfUnknown (request: FastifyRequest, body: GenerateRequest, { names, synonyms }: KnownFields): Warning[] {
   if (request.isMultipart()) return []
@@ -152,7 +152,7 @@ function warnOfUnknown (request: FastifyRequest, body: GenerateRequest, { names,
   return warningsOfUnknown(unknown)
 }
 
-/** @throws ServiceError `missing_required_field` when there is nothing to generate from */
+/** @throws ServiceError `missing_required_field` if there is nothing to generate from */
 function toSubmission (request: FastifyRequest, body: GenerateRequest, known: KnownFields): SubmissionRequest {
   const warnings = warnOfUnknown(request, body, known)
   const raw = body.generation_info_raw?.trim() ?? ''
@@ -186,7 +186,7 @@ function toSubmission (request: FastifyRequest, body: GenerateRequest, known: Kn
   }
 }
 
-/** A form has no object to put parameters in, so its further fields are taken for them. */
+/** A form has no object for parameters, so its further fields are parameters. */
 function flatParameters (body: GenerateRequest): Record<string, unknown> {
   return Object.fromEntries(Object.entries(body).filter(([name]) => !(name in BulkRequest.properties)))
 }

@@ -20,7 +20,7 @@ import servers from './servers.ts'
 import settings from './settings.ts'
 import webhooks from './webhooks.ts'
 
-/** In the order in which the documentation shows them. */
+/** In the order of the documentation. */
 const routes = [
   generate, readParameters, bulks, jobs, jobActions, jobInputs, servers, serverChecks, apiKeys, webhooks, modelScan,
   models, modelActions, modelOwner, modelDisk, modelDebug, modelMetadata, modelPreviews, civitai, downloads, choices,

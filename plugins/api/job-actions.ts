@@ -8,7 +8,7 @@ import { ServiceError } from '../../src/lib/errors.ts'
 import { iso } from '../../src/lib/text.ts'
 import { jobBases, momentOf, readJobFilter } from './job-views.ts'
 
-/** Acting on many jobs with one request, which can be counted before. */
+/** Actions on many jobs with one request, which can be counted first. */
 const jobActions: FastifyPluginAsyncTypebox = async app => {
   const { manyJobs: many, registry } = app
 
@@ -55,7 +55,7 @@ const jobActions: FastifyPluginAsyncTypebox = async app => {
       const choice = choiceOf(body, principal)
       const before = createdBefore === undefined ? {} : { before: momentOf('created_before', createdBefore) }
       const mayAct = (owner: string | null) => mayCancelJob(principal, owner)
-      // To count, it need not be known which server takes them.
+      // Counting needs no knowledge of the servers that take them.
       const order = isDryRun && body.server === undefined ? null : orderOf(body)
       if (isDryRun || order === null) return renderCount(action, await many.count(choice, before, mayAct))
       const limits = { ...before, ...(expected === undefined ? {} : { expected }) }

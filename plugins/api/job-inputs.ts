@@ -18,7 +18,7 @@ const InputParameters = Type.Object({
   })
 })
 
-/** What jobs were made from: start images, masks and those of ControlNet, for whoever may see the job. */
+/** Input images of jobs: start images, masks and those of ControlNet, for clients that can see the job. */
 const jobInputs: FastifyPluginAsyncTypebox = async app => {
   const { jobStore: store, inputs } = app
 
@@ -45,7 +45,7 @@ const jobInputs: FastifyPluginAsyncTypebox = async app => {
       const bytes = await inputs.ofJob(job, name)
       return await reply.headers({
         'content-type': formats.find(({ extension }) => name.endsWith(`.${extension}`))?.mime ?? 'application/octet-stream',
-        // Its name is its content, so whoever got it may keep it.
+        // Its name is its content, so a client can cache it for ever.
         'cache-control': 'private, max-age=31536000, immutable',
         'x-content-type-options': 'nosniff',
         'content-security-policy': 'default-src \'none\'; sandbox',

@@ -7,7 +7,7 @@ import { ServiceError } from '../../src/lib/errors.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
 import { renderJob } from './render-job.ts'
 
-/** Pictures of jobs for callers, with alias, place and times looked up. */
+/** Views of jobs for clients, with alias, position and times looked up. */
 export function createJobViews (store: JobStore, registry: ServerRegistry, estimates: Estimates) {
   async function many (jobs: readonly Job[]): Promise<JobView[]> {
     const placed = await Promise.all(jobs.map(async job =>
@@ -29,9 +29,7 @@ export function createJobViews (store: JobStore, registry: ServerRegistry, estim
 
 export type JobViews = ReturnType<typeof createJobViews>
 
-/**
- * Every spelling of the routes of jobs that clients and documents use; `flat` is how v1 always gave one job's status.
- */
+/** Every spelling of the routes of jobs in clients and documents; `flat` is v1's form of one job's status. */
 export const jobBases = [
   { base: '/api/v2/jobs', name: 'v2', status: 'wrapped' },
   { base: '/api/v2/queue/jobs', name: 'v2_queue', status: 'wrapped' },
@@ -40,8 +38,8 @@ export const jobBases = [
 ] as const
 
 /**
- * The moment of a parameter in milliseconds since the epoch. The format also admits leap seconds, which are no moments
- * to JavaScript.
+ * The time of a parameter in milliseconds since the epoch. The format also admits leap seconds, which JavaScript cannot
+ * represent.
  * @param field name of the parameter, for the error
  */
 export function momentOf (field: string, text: string): number {
@@ -51,9 +49,9 @@ export function momentOf (field: string, text: string): number {
 }
 
 /**
- * Which jobs a list or an action means.
- * @param key id of the access key whose jobs the caller may reach; undefined for those of all
- * @param place where the fields stand, for errors, such as `filter.`
+ * The jobs that a list or an action concerns.
+ * @param key id of the access key whose jobs the client can reach; undefined for those of all
+ * @param place path of the fields, for errors, such as `filter.`
  * @throws ServiceError `server_not_found` or `invalid_field_value`, naming the field
  */
 export function readJobFilter (
@@ -73,7 +71,7 @@ export function readJobFilter (
   }
 }
 
-/** The id of the server under either of its names. */
+/** The id of the server from either of its names. */
 function serverOf (
   { server, target_server_alias: target }: JobFilterFields, registry: Pick<ServerRegistry, 'require'>, place: string
 ): string | undefined {

@@ -16,14 +16,14 @@ import { jobBases, readJobFilter } from './job-views.ts'
 
 const waiting = 'With `?wait=` the service answers when the job has finished or that many seconds are over.'
 
-/** Seeing jobs and acting on them, the same under every spelling. */
+/** Views of jobs and actions on them, the same under every spelling. */
 const jobs: FastifyPluginAsyncTypebox = async app => {
   const {
     jobStore: store, jobList: list, registry, waitForJob: wait, jobViews: views, shortIds, removeJob: remove
   } = app
   const keepAnswer = keepLastAnswers(app)
 
-  /** The job, if the caller may do this with it; another's job is answered as one that is not there. */
+  /** The job, if the client has this right on it; another's job is answered as not found. */
   async function find (request: FastifyRequest, id: string, allowed: typeof maySeeJob): Promise<Job> {
     const job = await store.find(await shortIds.resolve(id))
     if (job === null || !allowed(request.principal, job.keyId)) {
@@ -59,7 +59,7 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
         response: { 200: { ...Ref(JobListView), description: 'One page.' }, ...errorResponses(400, 403, 404) }
       }
     }, async (request, reply) => {
-      // Half a megabyte with all that clients know by two names: by its schema it takes twice as long.
+      // Half a megabyte with every field under two names: by its schema it takes twice as long.
       reply.type('application/json; charset=utf-8').serializer((payload: unknown) => stringifyJson(payload))
       const [{ jobs: found, total, nextCursor }, timestamp] = await Promise.all([
         list.page(toQuery(request.query, request)), list.moment()
@@ -111,7 +111,7 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
       }
     }
 
-    /** A POST that changes one job and answers with what became of it. */
+    /** A POST that changes one job and answers with its new state. */
     function change (path: string, operation: string, summary: string, act: (jobId: string) => Promise<string>) {
       app.post(`${base}/:jobId/${path}`, {
         config: { access: { scope: 'jobs:write' } },
@@ -154,7 +154,7 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
     }, async request => {
       const { params, body: { server, priority, before } } = request
       const { id: jobId } = await find(request, params.jobId, mayCancelJob)
-      // What is wrong with one of them keeps all of them from happening.
+      // A fault in one of them prevents all of them.
       const serverId = server === undefined ? undefined : registry.require(server, 'server').id
       const ahead = before === undefined ? undefined : await find(request, before, maySeeJob)
       if (serverId !== undefined) await store.move(jobId, serverId)
@@ -185,12 +185,12 @@ const jobs: FastifyPluginAsyncTypebox = async app => {
 
 export default jobs
 
-/** Without what was added so that no cache answers. */
+/** Without parameters that only prevent caching. */
 function filtersOf (query: JobListQuery): JobListQuery {
   return Object.fromEntries(Object.entries(query).filter(([name]) => Object.hasOwn(JobListQuery.properties, name)))
 }
 
-/** @throws ServiceError `invalid_field_value` where there is no one line to follow */
+/** @throws ServiceError `invalid_field_value` if there is no single queue */
 function orderOf (query: JobListQuery): JobQuery['order'] {
   const { order = 'desc', status, server, target_server_alias: target } = query
   if (order !== 'line') return order.toLowerCase() === 'asc' ? 'oldest' : 'newest'

@@ -9,7 +9,7 @@ import { imagesOf } from '../../src/models/images.ts'
 
 const writing = { access: { scope: 'models:write' } } as const
 
-/** What can be done with one model's files. */
+/** Actions on one model's files. */
 const modelActions: FastifyPluginAsyncTypebox = async app => {
   const {
     catalogue, modelService: service, modelRefresher: refresher, civitaiImages: images, registry, states,
@@ -143,7 +143,7 @@ const modelActions: FastifyPluginAsyncTypebox = async app => {
 
 export default modelActions
 
-/** Bytes that an ordinary disk gives and a core hashes in a second. */
+/** Bytes that an ordinary disk reads and a core hashes in a second. */
 const hashedPerSecond = 250_000_000
 
 function hashSeconds (bytes: number): number {

@@ -15,7 +15,7 @@ import type { Server } from '../../src/servers/registry.ts'
 const reading = { access: { scope: 'models:read' } } as const
 const name = (description: string) => Type.String({ minLength: 1, maxLength: 1024, description })
 
-/** Which checkpoint a name means, at which server, and what the catalogue is made of. */
+/** The checkpoint that a name matches, on each server, and the sources of the catalogue. */
 const modelDebug: FastifyPluginAsyncTypebox = async app => {
   const { catalogue, registry, states } = app
 

@@ -13,7 +13,7 @@ import { combinedPerson } from '../../src/models/sidecars.ts'
 
 const changing = { access: { scope: 'models:write' } } as const
 
-/** Deleting model files, and finding those that are there twice. */
+/** Deletes model files, and finds duplicates. */
 const modelDisk: FastifyPluginAsyncTypebox = async app => {
   const { catalogue, modelService: service } = app
   const answer = { 200: { ...Ref(DeletionAnswer), description: 'What was done.' }, ...errorResponses(400, 403, 404, 409) }

@@ -9,7 +9,7 @@ import { messageOf, ServiceError } from '../../src/lib/errors.ts'
 import { iso } from '../../src/lib/text.ts'
 import type { Model } from '../../src/model-facts/facts.ts'
 
-/** What is known about a model, and asking Civitai for more. */
+/** Facts about a model, and asking Civitai for more. */
 const modelMetadata: FastifyPluginAsyncTypebox = async app => {
   const { catalogue, modelRefresher: refresher, modelViews: views } = app
 

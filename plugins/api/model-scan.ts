@@ -14,7 +14,7 @@ const subdirectory = {
   subdirectory: Type.Optional(Type.String({ maxLength: 1024, description: 'Of older clients; without effect.' }))
 }
 
-/** Looking through the model folders: start, status, stop. */
+/** Scans of the model folders: start, status, stop. */
 const modelScan: FastifyPluginAsyncTypebox = async app => {
   const { scanStatus, maintenance, modelService: service } = app
 
@@ -114,7 +114,7 @@ function view (
       }
     },
     problems: [...report?.problems ?? []],
-    // reports of earlier versions have none
+    // missing in reports of earlier versions
     broken: (report?.broken ?? []).map(file => ({ ...file })),
     unreadable_sidecars: (report?.unreadableSidecars ?? []).map(file => ({ ...file }))
   }

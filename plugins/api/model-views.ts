@@ -11,7 +11,7 @@ export interface ModelViews {
   one (model: Model): ModelView
 }
 
-/** Models as callers see them: never with a path of this machine. */
+/** Models for clients: never with a path of this machine. */
 export function createModelViews (registry: Pick<ServerRegistry, 'byId'>): ModelViews {
   function servers ({ reported }: Model): Array<Static<typeof ModelServer>> {
     return reported.flatMap(({ serverId, title, shortHash }) => {
@@ -88,13 +88,13 @@ export function civitaiPage ({ facts: { civitai } }: Model): string | null {
   return `https://civitai.com/models/${civitai.modelId}${version}`
 }
 
-/** The word that StableQueue's clients know for each source. */
+/** StableQueue's clients' word for each source. */
 function sourceWord ({ sources }: Model): ModelView['metadata_source'] {
   const [first] = sources
   return first === undefined ? 'none' : first === 'person' ? 'forge' : first
 }
 
-/** In the field names of Civitai's own answers, its pictures served from here. */
+/** In the field names of Civitai's own answers, with images served from here. */
 export function civitaiView (model: Model): Static<typeof ModelCivitai> {
   const { civitai, baseModel, triggerWords } = model.facts
   const images = imagesOf(model)

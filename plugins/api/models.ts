@@ -12,12 +12,12 @@ import { imageNotFound, imagesOf, readImage } from '../../src/models/images.ts'
 import { ownerFields } from '../../src/models/sidecars.ts'
 import { imageAnswers, sendImage } from '../core/send-image.ts'
 
-/** What the documents of StableQueue call models. */
+/** Models in StableQueue's documents. */
 const defaultTypes = ['checkpoint', 'lora'] as const
 
 const reading = { access: { scope: 'models:read' } } as const
 
-/** Models of all servers and folders: one list, and each of its entries. */
+/** Models of all servers and folders: the list, and each entry. */
 const models: FastifyPluginAsyncTypebox = async app => {
   const { catalogue, registry, modelViews: views } = app
 
@@ -139,7 +139,7 @@ export const modelPreviews: FastifyPluginAsyncTypebox = async app => {
 
 const writing = { access: { scope: 'models:write' } } as const
 
-/** What owners say of their models, and beginning the catalogue anew. */
+/** Owners' values for their models, and rebuilding the catalogue. */
 export const modelOwner: FastifyPluginAsyncTypebox = async app => {
   const { catalogue, modelService: service, maintenance, modelViews: views } = app
 

@@ -2,22 +2,22 @@ import { GenerationParameters } from '../../schemas/generation-parameters.ts'
 import { unknownFieldCode } from '../../src/a1111/unknown-fields.ts'
 import { renamed, ServiceError } from '../../src/lib/errors.ts'
 
-/** Where the callers of this interface put generation parameters; `src/` calls each by its own name. */
+/** Where clients of this interface put generation parameters; `src/` uses each parameter's own name. */
 const home = 'generation_params'
 
-/** What a request was, as far as it decides where its parameters stood. */
+/** Facts about a request that decide where its parameters were. */
 export interface SentParameters {
   readonly body: object & { readonly generation_info_raw?: unknown }
-  /** Whether it came as a form, where parameters may stand beside the other fields. */
+  /** Whether it came as a form, where parameters can be beside the other fields. */
   readonly isForm: boolean
 }
 
-/** The dotted name of a field as callers know it: parameters stand in `generation_params`. */
+/** The client's dotted name of a field: parameters are in `generation_params`. */
 export function fieldName (field: string): string {
   return isParameter(field) ? `${home}.${field}` : field
 }
 
-/** The same for what went wrong with one request, said in the words of that request. */
+/** The same for the errors of one request, in that request's terms. */
 export async function namingFields<Result> (sent: SentParameters, work: () => Promise<Result>): Promise<Result> {
   try {
     return await work()
@@ -49,11 +49,11 @@ function isParameter (field: string): boolean {
   return name !== 'generation_info_raw' && Object.hasOwn(GenerationParameters.properties, name)
 }
 
-/** Warnings as callers of this interface know their fields. */
+/** Warnings with the field names of this interface's clients. */
 export function namingWarnings<Warned extends { readonly code: string, readonly field?: string }> (
   warnings: readonly Warned[]
 ): Warned[] {
-  // An unknown field stood where it is said to be, also where a parameter has its name.
+  // An unknown field keeps its reported place, also if a parameter has its name.
   return warnings.map(warning => warning.field === undefined || warning.code === unknownFieldCode
     ? warning
     : { ...warning, field: fieldName(warning.field) })

@@ -5,7 +5,7 @@ import { ParametersToRead, ReadParameters } from '../../schemas/generation-param
 import { ServiceError } from '../../src/lib/errors.ts'
 import { parametersOf, readImage, readText } from '../../src/media/generation-text.ts'
 
-/** What a picture was made from, as a form can take it over. */
+/** Parameters of an image, in the form's names. */
 const readParametersRoute: FastifyPluginAsyncTypebox = async app => {
   app.post('/api/v1/read-parameters', {
     config: { access: { scope: 'images:read' } },

@@ -6,16 +6,16 @@ import { seedText } from '../../src/lib/seeds.ts'
 import { iso } from '../../src/lib/text.ts'
 import { namingWarnings } from './parameter-fields.ts'
 
-/** What a job's picture for callers needs besides the job. */
+/** Data for a job's view besides the job. */
 export interface JobSurroundings {
   readonly alias: string
-  /** Place in line, from 1; null unless it waits. */
+  /** Position in the queue, from 1; null unless it waits. */
   readonly position: number | null
-  /** Null where nothing can be said. */
+  /** Null if unknown. */
   readonly estimate: JobEstimate | null
 }
 
-/** Where a job's routes are. */
+/** Address of a job's routes. */
 export function jobLinks (id: string): Record<string, string> {
   return {
     self: `/api/v2/jobs/${id}`,
@@ -29,7 +29,7 @@ export function outputUrl (name: string): string {
   return `/outputs/${name}`
 }
 
-/** Where a small picture of an output is. */
+/** Address of an output's thumbnail. */
 export function thumbnailUrl (name: string): string {
   return `/outputs/thumbs/${name}`
 }
@@ -98,7 +98,7 @@ function renderEstimate (
   }
 }
 
-/** To the tenth, as nobody knows it better. */
+/** To the tenth, the limit of its precision. */
 function secondsOf (estimate: JobEstimate | null): number | null {
   return estimate === null ? null : Math.round(estimate.endsIn * 10) / 10
 }
@@ -134,7 +134,7 @@ function renderImage ({ name, mime, width, height, bytes, sha256, seed, role }: 
   }
 }
 
-/** Clients read the prompt and the checkpoint, and what they sent, under their own names too. */
+/** Clients read prompt, checkpoint and their own fields under their own names too. */
 function parametersOf ({ submission }: Job): Record<string, unknown> {
   const { parameters, checkpoint, checkpointTitle, clientFields } = submission
   return {

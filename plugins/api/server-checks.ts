@@ -13,7 +13,7 @@ const bases = [
   { base: '/api/v1/servers', spelling: '_v1' }
 ] as const
 
-/** Thorough checks of servers. They go through the worker that serves the server, in whatever process that is. */
+/** Thorough checks of servers. The worker that serves the server runs them, in whatever process it is. */
 const serverChecks: FastifyPluginAsyncTypebox = async app => {
   const { checkService: service, registry } = app
 

@@ -17,10 +17,10 @@ export interface ServerViewsDependencies {
   readonly checks: CheckStore
 }
 
-/** Why a line waits for a check, where no operator holds it. */
+/** Why a queue waits for a check, without an operator's pause. */
 const checkReason = 'A thorough check of the server is running.'
 
-/** Pictures of servers for callers: what was last heard of them, and never their credentials. */
+/** Views of servers for clients: their last known state, and never their credentials. */
 export function createServerViews ({ registry, states, store, list, checks }: ServerViewsDependencies) {
   async function view (server: Server, state: ServerState | null, check: StoredCheck | null): Promise<ServerView> {
     const kind = state?.traits?.simulates ?? state?.traits?.kind

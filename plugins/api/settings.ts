@@ -19,14 +19,14 @@ import { momentOf } from './job-views.ts'
 const path = '/api/v1/settings'
 const tags = ['Settings']
 const administering = { access: { scope: 'queue:admin' } } as const
-/** Jobs that one call removes. */
+/** Number of jobs that one call removes. */
 const purgedAtOnce = 1000
 
 const wireNames: Readonly<Record<RuntimeName, string>> = {
   queueProcessing: 'queueProcessingEnabled', retentionDays: 'retention_days', retentionJobs: 'retention_jobs'
 }
 
-/** What is in force and from where; what can be changed while the service runs; removing old jobs. */
+/** The current settings and their sources; values that can change while the service runs; removing old jobs. */
 const settingsRoutes: FastifyPluginAsyncTypebox = async app => {
   const { config, sources, runtime, retention, jobList: list, log } = app
 
@@ -90,7 +90,7 @@ const settingsRoutes: FastifyPluginAsyncTypebox = async app => {
     return { success: true as const, message: `${name} was removed.`, settings: changeableView(state) }
   })
 
-  /** @throws ServiceError for names that are known elsewhere, which says more than that they are unknown here */
+  /** @throws ServiceError for names that are known elsewhere, which says more than "unknown here" */
   async function refuseOthers (body: unknown): Promise<void> {
     const { own } = await runtime.read()
     for (const name of Object.keys(fieldsOf(body))) {

@@ -18,7 +18,7 @@ import type { Endpoint } from '../../src/webhooks/endpoints.ts'
 /** Path of the deliveries. */
 const deliveriesPath = '/api/v1/webhooks/deliveries'
 
-/** A delivery as callers see it: never with its key or the query of its address. */
+/** A delivery for clients: never with its key or the query of its address. */
 function deliveryView (delivery: Delivery): DeliveryView {
   const self = `${deliveriesPath}/${delivery.id}`
   return {
@@ -44,7 +44,7 @@ function deliveryView (delivery: Delivery): DeliveryView {
   }
 }
 
-/** An attempt for everybody who may see the delivery. */
+/** An attempt for every client that can see the delivery. */
 function attemptView (attempt: DeliveryAttempt): DeliveryAttemptView {
   return {
     attempt: attempt.attempt,
@@ -60,7 +60,7 @@ function attemptView (attempt: DeliveryAttempt): DeliveryAttemptView {
   }
 }
 
-/** The same with what the receiver answered: shown to others, it would let them read what only we can reach. */
+/** The same with the receiver's answer, for few: it would show others data that only we can reach. */
 function attemptViewForAdministrators (attempt: DeliveryAttempt): DeliveryAttemptView {
   return { ...attemptView(attempt), response_body: attempt.responseBody }
 }
@@ -89,11 +89,11 @@ const EndpointId = Type.Object({ id: Type.String({ maxLength: 64, description: '
 const OneDelivery = Type.Object({ success, delivery: Ref(DeliveryView) }, { description: 'The delivery as it is now.' })
 const OneEndpoint = Type.Object({ success, endpoint: Ref(EndpointView) }, { description: 'The endpoint as it is now.' })
 
-/** Deliveries, endpoints and what can be done with them; a key sees those of its own jobs. */
+/** Deliveries, endpoints and their actions; a key sees those of its own jobs. */
 const webhooks: FastifyPluginAsyncTypebox = async app => {
   const { jobStore: store, deliveries, endpoints, webhookService: service, deliveryService, signingKeys } = app
 
-  /** Another's delivery is answered as one that is not there. */
+  /** Another's delivery is answered as not found. */
   async function find (request: FastifyRequest, id: string, allowed: typeof maySeeJob): Promise<Delivery> {
     const delivery = await deliveries.find(id)
     if (delivery !== null && allowed(request.principal, delivery.keyId)) return delivery
@@ -106,7 +106,7 @@ const webhooks: FastifyPluginAsyncTypebox = async app => {
     throw new ServiceError('endpoint_not_found', `There is no endpoint ${id}.`)
   }
 
-  /** @param scope that reaches the deliveries of others */
+  /** @param scope that grants the deliveries of others */
   function toFilter ({ principal }: FastifyRequest, query: DeliveryQuery, scope: Scope): DeliveryFilter {
     const { state, type, endpoint, search = '', since, until } = query
     return {

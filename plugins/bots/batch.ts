@@ -24,7 +24,7 @@ const params = Type.Object({
   batch_id: Type.String({ description: 'Id of the batch.', examples: ['1cfd52d6-8961-47fc-b387-c195c6568e62'] })
 })
 
-/** Variations and sweeps: many generations as one thing. */
+/** Variations and parameter grids: many generations as one unit. */
 const batchRoutes: FastifyPluginAsync = async app => {
   const { batches, botViews: views, cancelAll, media } = app
 
@@ -125,7 +125,7 @@ const routes: Readonly<Record<GenerationKind, { readonly summary: string, readon
   'face-restore': { summary: 'Faces of finished pictures restored', message: 'Face restoration queued successfully' }
 }
 
-/** Every way of asking for pictures; what comes back is a job. */
+/** All routes that generate images; the answer is a job. */
 export const generate: FastifyPluginAsync = async app => {
   const { generations, botViews: views } = app
 

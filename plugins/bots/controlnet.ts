@@ -12,7 +12,7 @@ const looking = { access: { scope: 'models:read' } } as const
 const files = { file: 'one', image: 'one', mask: 'one' } as const
 const drawing = { access: { scope: 'jobs:write' }, multipart: { files } } as const
 
-/** What bots need to offer ControlNet. */
+/** ControlNet for bots. */
 const controlNet: FastifyPluginAsync = async app => {
   const { controlNetService: service, imageReader } = app
   const described = (operationId: string, summary: string) =>

@@ -21,26 +21,26 @@ const tags = ['Studio']
 const reading = { access: { scope: 'jobs:read', bucket: 'status' } } as const
 const writing = { access: { scope: 'jobs:write' } } as const
 
-/** Watching jobs, getting their images, ending them. */
+/** Watching jobs, fetching their images, cancelling them. */
 const jobs: FastifyPluginAsync = async app => {
   const { waitForJob: wait, jobStore: store, media, batches, botViews: views, cancelAll, removeJob } = app
   const keepAnswer = keepLastAnswers(app)
 
-  /** The job, if the caller may do this with it; another's job is answered as one that is not there. */
+  /** The job, if the client has this right on it; another's job is answered as not found. */
   async function find (request: FastifyRequest, allowed: typeof maySeeJob): Promise<Job> {
     const job = await store.find(idOf(request))
     if (job === null || !allowed(request.principal, job.keyId)) throw new ServiceError('job_not_found', 'Job not found')
     return job
   }
 
-  /** The batch of that id with its jobs; null where there is none that the caller may do this with. */
+  /** The batch of that id with its jobs; null without one on which the client has this right. */
   async function findBatch (request: FastifyRequest, allowed: typeof maySeeJob) {
     const batch = await batches.find(idOf(request))
     if (batch === null || !allowed(request.principal, batch.keyId)) return null
     return { batch, jobs: await batches.jobs(batch) }
   }
 
-  /** Until all of them have ended, were deleted or the seconds are over. */
+  /** Until all of them have finished, were deleted or the seconds are over. */
   async function waitFor (jobs: ReadonlyArray<Job | null>, seconds: number, gone: AbortSignal): Promise<void> {
     const until = performance.now() + seconds * 1000
     for (const job of jobs) {
@@ -172,7 +172,7 @@ function idOf (request: FastifyRequest): string {
 
 const notAvailable = () => new ServiceError('job_result_not_available', 'Job result not available')
 
-/** A job that is not there, and images that are gone, are all the same here. */
+/** A missing job and missing images give the same answer here. */
 function unavailable (error: unknown): never {
   if (error instanceof ServiceError && error.status === 404) throw notAvailable()
   throw error
@@ -193,7 +193,7 @@ export const queue: FastifyPluginAsync = async app => {
   }, async () => await botQueue({ registry, estimates }))
 }
 
-/** What there is to choose from. */
+/** The lists of choices. */
 export const models: FastifyPluginAsync = async app => {
   const { registry, states } = app
 

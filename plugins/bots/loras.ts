@@ -143,12 +143,12 @@ function render (lora: Lora): LoraInfo {
   }
 }
 
-/** One that the catalogue has. */
+/** One in the catalogue. */
 function ownImage ({ model }: Lora): string | null {
   return imagesOf(model).length > 0 ? previewUrl(model, 0) : null
 }
 
-/** One that a server or Civitai may have. */
+/** One that a server or Civitai can have. */
 function otherImage ({ model, civitaiImage, mayHavePreview }: Lora): string | null {
   return civitaiImage !== null || mayHavePreview ? `/loras/${encodeURIComponent(model.path)}/thumbnail` : null
 }

@@ -16,7 +16,7 @@ import { ServiceError } from '../../src/lib/errors.ts'
 import { fieldsOfRequest, readOnlyFields } from './scope.ts'
 import { userOf } from './sessions.ts'
 
-/** A preset as clients see it; pictures as texts that they may send again. */
+/** A preset for clients; images as texts that they can send again. */
 async function renderPreset (images: KeptImages, preset: StoredPreset): Promise<Preset> {
   const { id, name, description, config, createdAt, lastUsedAt, shared, shareCode, copiedFrom, uses } = preset
   return {
@@ -40,7 +40,7 @@ const presetId = Type.String({ description: 'Id of the preset.', examples: ['2b1
 const presetParams = Type.Object({ user_id: userId, preset_id: presetId })
 const codeParams = Type.Object({ code: Type.String({ description: 'Share code of the preset.', examples: ['k3Vx9QmT2w'] }) })
 
-/** Saved workflows: kept, used, shared, copied. */
+/** Saved workflows: stored, used, shared, copied. */
 const presetRoutes: FastifyPluginAsync = async app => {
   const { presets, keptImages } = app
   const described = (operationId: string, summary: string, description = '') => ({

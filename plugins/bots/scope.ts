@@ -15,8 +15,8 @@ import { logFailure, retryAfter, toServiceError } from '../core/errors.ts'
 const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
 
 /**
- * Makes a scope behave as FastAPI does, which the clients of these routes were written for: its errors, its way of
- * reading bodies. Schemas of requests are there to be read by people; `readFields` reads by them.
+ * Makes a scope behave as FastAPI does, for which the clients of these routes were written: its errors, its way of
+ * reading bodies. Schemas of requests only document them; `readFields` does the reading.
  */
 export function behaveLikeFastApi (app: FastifyInstance): void {
   app.setValidatorCompiler(() => () => true)
@@ -48,7 +48,7 @@ export function answerErrorsLikeFastApi (app: FastifyInstance): void {
   })
 }
 
-/** Past the response schema of the route: an error must never fail for its own shape. */
+/** Bypasses the response schema of the route: an error must never fail for its own shape. */
 function send (reply: FastifyReply, body: unknown): FastifyReply {
   return reply.type('application/json').serializer((payload: unknown) => stringifyJson(payload)).send(body)
 }
@@ -64,8 +64,8 @@ function parseBody (body: PartedJson): unknown {
 }
 
 /**
- * The fields of a request, whatever they came in.
- * @throws ValidationFailure when there is no object
+ * The fields of a request in any encoding.
+ * @throws ValidationFailure if there is no object
  */
 export function fieldsOfRequest (request: FastifyRequest): Record<string, unknown> {
   const { body } = request
@@ -78,8 +78,8 @@ export function fieldsOfRequest (request: FastifyRequest): Record<string, unknow
 }
 
 /**
- * Reads the body of a route that is this service's own: unlike the routes that clients were written for, it refuses
- * what it does not know.
+ * Reads the body of a route that is this service's own: unlike the routes with existing clients, it rejects unknown
+ * fields.
  * @throws ValidationFailure
  */
 export function readOnlyFields<Schema extends TObject> (schema: Schema, request: FastifyRequest): Static<Schema> {
@@ -92,7 +92,7 @@ function missingBody (): ValidationFailure {
   return new ValidationFailure([validationDetail(['body'], null, pydantic2.missing)])
 }
 
-/** A request as the generations understand it. @throws ValidationFailure when there is no object */
+/** A request in the form for generations. @throws ValidationFailure if there is no object */
 export function callOf (request: FastifyRequest): BotCall {
   return {
     fields: fieldsOfRequest(request),

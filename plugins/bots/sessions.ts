@@ -23,7 +23,7 @@ const loraParams = Type.Object({
   '*': Type.String({ description: 'LoRA, with or without its extension; can contain slashes.', examples: ['detail-tweaker.safetensors'] })
 })
 
-/** A session may be sent back as it was read, an export as it was written. */
+/** A session can be sent back as it was read, an export as it was written. */
 const { user_id: sentUser, last_updated: lastUpdated } = UserSession.properties
 const SessionSent = Type.Object({
   ...SessionChange.properties, user_id: Type.Optional(sentUser), last_updated: Type.Optional(lastUpdated)
@@ -34,7 +34,7 @@ const ImportSent = WithDefaults({
   exported_at: Type.Optional(ExportedUser.properties.exported_at)
 })
 
-/** What is remembered of a user: LoRAs, ControlNet units, defaults; and which jobs there were. */
+/** A user's stored data: LoRAs, ControlNet units, defaults; and the history of jobs. */
 const sessionRoutes: FastifyPluginAsync = async app => {
   const { userSessions: sessions, presets, userHistory: history, keptImages, botViews: views } = app
 

@@ -11,33 +11,33 @@ import { ServiceError } from '../../src/lib/errors.ts'
 import { stringifyJson } from '../../src/lib/exact-json.ts'
 import { userOf } from './sessions.ts'
 
-/** What a socket shows: one view after the other of jobs, or of something that looks like one. */
+/** The views of a socket: one after the other, of jobs or of batches that look like one. */
 interface Watch {
-  /** Ids of what is shown at first, and again when events were missed. */
+  /** Ids of the first views, also sent again after missed events. */
   begin (): Promise<readonly string[]>
   /** Id of the view that an event changes; null for none. */
   concerns (event: ServiceEvent): Promise<string | null> | string | null
-  /** As it is now; null where it is gone. */
+  /** Its present state; null if it was removed. */
   view (id: string): Promise<BotJob | null>
-  /** What to do when a view is gone or over. */
+  /** Called when a view was removed or is finished. */
   readonly after: 'close' | 'go on'
 }
 
-/** In place of the text of a view that came to its end. */
+/** Replaces the text of a finished view. */
 const over = 'over'
 /** RFC 6455, §7.4.1, and what was registered since: normal end, our own fault, service restart. */
 const normalEnd = 1000
 const ownFault = 1011
 const serviceRestart = 1012
-/** How often the other end is asked whether it is there, in milliseconds. */
+/** Interval of pings to the client, in milliseconds. */
 const pingMs = 20_000
-/** Most bytes that wait for a reader; one that is slower gets the next view when it has caught up. */
+/** Limit of bytes that wait for a reader; a slower one gets the next view when it has caught up. */
 const maxWaiting = 64 * 1024
 
 /**
- * Sends views over sockets: each at once and at every change, until its end. A view is read anew at each notice, so
- * that none which was missed can matter.
- * @returns what begins it for one socket; `failed` hears of what could not be read
+ * Sends views over sockets: each at once and at every change, until its end. Each notice reads the view again, so a
+ * missed one does not matter.
+ * @returns a function that starts one socket; `failed` gets reading errors
  */
 function createWatching (app: FastifyInstance, eventBus: Pick<EventBus, 'listen'>) {
   const open = new Set<WebSocket>()
@@ -46,7 +46,7 @@ function createWatching (app: FastifyInstance, eventBus: Pick<EventBus, 'listen'
   })
 
   return function begin (socket: WebSocket, watch: Watch, failed: (error: unknown) => void): void {
-    /** What was last sent of each view; `over` where that was its end, which is told once. */
+    /** The last sent text of each view; `over` after its end, which is sent once. */
     const shown = new Map<string, string>()
     const changed = new Set<string>()
     let looking = false
@@ -69,7 +69,7 @@ function createWatching (app: FastifyInstance, eventBus: Pick<EventBus, 'listen'
       if (isOver && watch.after === 'close') socket.close(normalEnd, view.status)
     }
 
-    /** One look at a time; whatever is heard meanwhile leads to one more. */
+    /** One read at a time; further notices lead to one more. */
     async function look (): Promise<void> {
       if (looking) return
       looking = true
@@ -118,7 +118,7 @@ function createWatching (app: FastifyInstance, eventBus: Pick<EventBus, 'listen'
   }
 }
 
-/** What is watched: a job, or all of a batch as one. */
+/** The subject: a job, or all of a batch as one. */
 interface Watched {
   readonly jobIds: ReadonlySet<string>
   readonly view: BotJob
@@ -129,9 +129,9 @@ const answers = {
   101: Type.Null({ description: 'The socket is open.' }),
   426: Type.Null({ description: 'This is for WebSocket only.' })
 }
-/** Jobs of a user that a socket shows at first. */
+/** Number of a user's jobs that a socket shows first. */
 const maxAtFirst = 200
-/** Jobs of which it is remembered whose they are. */
+/** Number of jobs whose users are cached. */
 const maxRemembered = 2000
 
 /** Jobs as `GET /jobs/{id}` gives them, over WebSocket. */
@@ -183,7 +183,7 @@ const socketRoutes: FastifyPluginAsync = async app => {
     wsHandler: (socket, request) => { watch(socket, ofUser(request), failed(request)) }
   })
 
-  /** The job or batch as the caller may see it now; null for one that is not there, or another's. */
+  /** The job or batch as the client can see it now; null for a missing one, or another's. */
   async function readable (request: FastifyRequest): Promise<Watched | null> {
     const { job_id: id } = request.params as { job_id: string }
     const job = await store.find(id)
@@ -197,7 +197,7 @@ const socketRoutes: FastifyPluginAsync = async app => {
 
   function ofJob (request: FastifyRequest): Watch {
     const { job_id: id } = request.params as { job_id: string }
-    /** Whose changes matter; until that is known, everyone's. */
+    /** Users whose changes matter; all until they are known. */
     let jobIds: Watched['jobIds'] | null = null
     return {
       after: 'close',

@@ -17,26 +17,26 @@ import {
 import { ServiceError } from '../../src/lib/errors.ts'
 import { challenge, refuseLogin } from './ui-session.ts'
 
-/** Who may use a route. A route that says nothing needs `*`. */
+/** Access to a route. A route without a value needs `*`. */
 export type RouteAccess = 'public' | {
   readonly scope: Scope
   readonly bucket?: Bucket
-  /** Lets a request in without credentials, from any page, where it holds: a signed link, for example. */
+  /** Lets a request in without credentials, from any page, if it is true: a signed link, for example. */
   readonly unless?: (request: FastifyRequest) => boolean
-  /** For pages that are not ours and mark no change: that they are of our origin, which browsers say, must do. */
+  /** For pages other than ours that make no change: browsers must send an origin of ours. */
   readonly unmarked?: true
-  /** Whether `?ticket=` may stand for credentials, for browsers, which can set no headers here. */
+  /** Whether `?ticket=` can replace credentials, for browsers, which can set no headers here. */
   readonly ticket?: true
 }
 
 declare module 'fastify' {
   interface FastifyContextConfig {
     access?: RouteAccess
-    /** Whose ways of sending credentials are understood; those of this service otherwise. */
+    /** Accepted ways of sending credentials; those of this service by default. */
     credentials?: 'a1111'
   }
   interface FastifyRequest {
-    /** Who makes the request; `anonymous` on public routes. */
+    /** The sender of the request; `anonymous` on public routes. */
     principal: Principal
   }
 }
@@ -45,13 +45,13 @@ export interface AccessOptions {
   readonly accessKeys: AccessKeys
   readonly sessions: Sessions
   readonly failedLogins: FailedLogins
-  /** Bearer tokens with full rights: AUTH_TOKEN and the admin token. Empty ones let nobody in. */
+  /** Bearer tokens with full rights: AUTH_TOKEN and the admin token. Empty ones match nothing. */
   readonly tokens: readonly string[]
-  /** Whether AUTH_TOKEN is set, so that whoever sends credentials means them. */
+  /** Whether AUTH_TOKEN is set, so that credentials must be valid. */
   readonly asksForToken?: boolean
   readonly trust: TrustRules
   readonly tickets: Tickets
-  /** Origins whose pages may call with a key. */
+  /** Origins whose pages can call with a key. */
   readonly corsOrigins: readonly string[]
   /** The setting PUBLIC_URL, or empty. */
   readonly publicUrl: string
@@ -62,8 +62,8 @@ const undeclared: RouteAccess = { scope: '*' }
 type PresentCredentials = Exclude<A1111Credentials, { kind: 'none' }>
 
 /**
- * Finds out who makes a request and whether the route is for them: by credentials if there are any, else by where
- * the request comes from and which page had it sent.
+ * Finds the sender of a request and checks its access to the route: by credentials if there are any, else by the
+ * address of the request and the page that made a browser send it.
  */
 const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
   const { accessKeys, sessions, failedLogins, trust, tickets, corsOrigins } = options
@@ -92,7 +92,7 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
 
   app.addHook('onRequest', async (request, reply) => {
     request.principal = anonymous
-    // That a route does not exist may be told to anybody.
+    // A missing route is no secret.
     if (request.is404) return
     const wanted = request.routeOptions.config.access ?? undeclared
     if (wanted === 'public') return admitAnybody(pageOf(request))
@@ -130,8 +130,8 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
   }
 
   /**
-   * A1111 without --api-auth takes any credentials, and clients send what they have, such as `None:None`. Where nobody
-   * needs any, those that were never ours count as none.
+   * A1111 without --api-auth accepts any credentials, and clients send what they have, such as `None:None`. If none are
+   * needed, those that were never ours count as none.
    */
   async function dropInCredentials (request: FastifyRequest): Promise<A1111Credentials> {
     const { headers } = request
@@ -177,7 +177,7 @@ const access: FastifyPluginAsync<AccessOptions> = async (app, options) => {
     if (credentials.kind === 'pair') return await accessKeys.verify(credentials.key, credentials.secret)
     if (credentials.kind === 'token') return tokenHolder(credentials.token)
     const principal = await accessKeys.verifySecret(credentials.secret)
-    // A token can look like a secret that stands alone.
+    // A token can look like a lone secret.
     return principal ?? (credentials.via === 'bearer' ? tokenHolder(credentials.secret) : null)
   }
 

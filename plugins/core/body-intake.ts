@@ -10,7 +10,7 @@ import { ServiceError } from '../../src/lib/errors.ts'
 import { bodyLimitMib } from '../../src/media/images.ts'
 import type { FormPart } from '../../src/media/uploads.ts'
 
-/** How many bytes may be in flight, of all owners together and of each. */
+/** Limits of bytes in flight, of all clients together and of each. */
 interface ByteBudgetLimits {
   readonly total: number
   readonly perClient: number
@@ -18,25 +18,25 @@ interface ByteBudgetLimits {
 
 /** Bytes that one piece of work has in flight. */
 interface ByteShare {
-  /** @throws ServiceError `bytes_in_flight_limit` where the owner has too much, `server_busy` where all have */
+  /** @throws ServiceError `bytes_in_flight_limit` if the client has too many, `server_busy` if all have */
   grow (bytes: number): void
-  /** Gives back all but so many. */
+  /** Releases all but so many. */
   shrinkTo (bytes: number): void
   release (): void
 }
 
 export interface ByteBudget {
-  /** A share of nothing yet. @param owner for which the limit of one holds, such as an access key */
+  /** An empty share. @param owner the unit of the single limit, such as an access key */
   open (owner: string): ByteShare
-  /** What is in flight. */
+  /** Bytes in flight. */
   used (): number
 }
 
-/** Work this small finds room although large work takes up the budget: cancelling a job must not wait for uploads. */
+/** Work this small is admitted although large work takes up the budget: cancelling a job must not wait for uploads. */
 const smallBytes = 65_536
-/** So much more than the budget may small work take up. */
+/** Small work can exceed the budget by this factor. */
 const roomForSmall = 1.25
-/** Seconds after which a refused caller can try again; most bodies have arrived by then. */
+/** Seconds after which a refused client can try again; most bodies have arrived by then. */
 const retryAfter = 2
 
 export function createByteBudget ({ total, perClient }: ByteBudgetLimits): ByteBudget {
@@ -87,7 +87,7 @@ function mebibytes (bytes: number): string {
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Null where the request has no body, or none that is read. */
+    /** Null if the request has no body, or none that is read. */
     intake: BodyIntake | null
   }
 }
@@ -99,7 +99,7 @@ export interface BodyIntake {
    * @throws ServiceError `request_timeout`, `bytes_in_flight_limit`, `server_busy`, `payload_too_large`
    */
   chunks (payload: Readable): AsyncIterable<Buffer>
-  /** The parts of a form within the same bounds; their parser reads the request by itself. */
+  /** The parts of a form within the same limits; their parser reads the request by itself. */
   parts (parts: AsyncIterable<FormPart>): AsyncIterable<FormPart>
   /** The body has arrived; so many bytes of it are still in memory. */
   settle (bytes: number): void
@@ -112,16 +112,16 @@ export interface BodyIntakeOptions {
 }
 
 const mebibyte = 1_048_576
-/** A form is larger than its files by its fields and borders. */
+/** A form is larger than its files by its fields and boundaries. */
 const formSurplus = 8 * mebibyte
 /** Bytes that a body must bring in each BODY_STALL_SECONDS: 0.8 kB/s, which any connection can. */
 const minBytes = 16_384
-/** A caller that is answered before it has sent everything can go on sending at this rate, and so read the answer. */
+/** A client that is answered before it has sent everything can go on sending at this rate, and so read the answer. */
 const lingering = { everyMs: 1000, minBytes: 65_536, maxBeats: 30 } as const
 
 /**
- * Holds the bodies of requests to a budget, in bytes and in time: who would go beyond it is refused before its body is
- * read, and a connection whose body is not wanted is closed without waiting for it.
+ * Holds the bodies of requests to a budget, in bytes and in time: refuses a request that would exceed it before reading
+ * its body, and closes a connection with an unwanted body without waiting for it.
  */
 export default fp<BodyIntakeOptions>(async (app, { config }) => {
   const BODY_LIMIT_MIB = bodyLimitMib(config)
@@ -131,7 +131,7 @@ export default fp<BodyIntakeOptions>(async (app, { config }) => {
   const awaitingContinue = new WeakSet<IncomingMessage>()
   app.decorateRequest('intake', null)
 
-  // Who asks before sending a large body is told when it is admitted, and not before.
+  // A client that asks before sending a large body gets the answer when it is admitted, and not before.
   app.server.on('checkContinue', (request, response) => {
     awaitingContinue.add(request)
     app.server.emit('request', request, response)
@@ -173,14 +173,14 @@ export function bodyBudget (config: BudgetConfig, heapLimit: number): ByteBudget
   return { total, perClient: Math.min(total, Math.max(least, config.BODIES_PER_KEY_MIB * mebibyte || total / 2)) }
 }
 
-/** Bytes of the body that its header announces, 0 where it comes in chunks; null for none. */
+/** Bytes of the body by its header, 0 if it comes in chunks; null for none. */
 function announcedLength ({ headers }: FastifyRequest): number | null {
   if (headers['transfer-encoding'] !== undefined) return 0
   const length = Number(headers['content-length'] ?? 0)
   return length > 0 ? length : null
 }
 
-/** In place of a body that nobody reads. */
+/** Replaces a body that is not read. */
 function withoutBody (length: number): Readable {
   return Object.assign(Readable.from([]), { receivedEncodedLength: length })
 }
@@ -198,7 +198,7 @@ function createIntake (request: FastifyRequest, { share, take, announced, limit,
   const ended = new AbortController()
   let received = 0
 
-  /** Until the body is complete; ends what reads it when it stands still. */
+  /** Until the body is complete; stops its reader if it stalls. */
   function watch (): () => void {
     if (raw.complete) return () => {}
     let seen = raw.socket.bytesRead
@@ -253,8 +253,8 @@ function createIntake (request: FastifyRequest, { share, take, announced, limit,
 }
 
 /**
- * What a stream brings, without ever destroying it: that would end the connection before the answer is out.
- * @throws ServiceError `malformed_request` when it breaks off; the reason of the signal
+ * The chunks of a stream, without ever destroying it: that would end the connection before the answer is sent.
+ * @throws ServiceError `malformed_request` if it breaks off; the reason of the signal
  */
 export async function * piecesOf (stream: Readable, signal?: AbortSignal): AsyncGenerator<Buffer> {
   let wake = () => {}
@@ -302,8 +302,8 @@ async function * untilAborted<Item> (items: AsyncIterable<Item>, signal: AbortSi
 }
 
 /**
- * Node would wait for the rest of the body. A connection that is closed on unread bytes is reset, and its answer lost;
- * so our side ends, and what still comes is thrown away as long as it comes fast.
+ * Node would wait for the rest of the body. Closing a connection with unread bytes resets it, and loses its answer; so
+ * our side ends, and discards further bytes while they come fast.
  */
 function closeAfterAnswer ({ raw }: FastifyRequest, reply: FastifyReply): void {
   const { socket } = raw

@@ -17,13 +17,13 @@ import { bodyTooLarge, piecesOf } from './body-intake.ts'
 declare module 'fastify' {
   interface FastifyContextConfig {
     /**
-     * The route also takes multipart/form-data; `imagesIn` names the object that JSON clients put images in, `files`
+     * The route also takes multipart/form-data; `imagesIn` names the object that holds images in JSON requests, `files`
      * the fields that take them.
      */
     multipart?: { readonly imagesIn?: string, readonly files?: FileFields }
     /**
-     * Large pictures are taken out of JSON bodies while they arrive, and the route finds the text of an upload in place
-     * of each; so it is on all routes that take forms.
+     * Large images are extracted from JSON bodies while they arrive, and the route finds the reference of an upload
+     * instead; so it is on all routes that take forms.
      */
     storesImages?: true
   }
@@ -38,14 +38,14 @@ export interface BodyOptions {
     Config, 'BODY_LIMIT_MIB' | 'IMAGE_MAX_MIB' | 'IMAGE_MAX_MEGAPIXELS' | 'IMAGES_PER_JOB'
   >
   readonly store: MediaStore
-  /** Files are refused while they cannot be kept. */
+  /** Files are refused while they cannot be stored. */
   readonly storage?: Pick<StorageCheck, 'fault'>
   readonly texts: UploadTexts
 }
 
 /** Longest text field or JSON part of a form; images come as files there. */
 const fieldBytes = 1_048_576
-/** JSON beside its pictures. */
+/** JSON beside its images. */
 const maxText = 64 * fieldBytes
 /** All text of a form together. */
 const fieldsBytes = 8 * fieldBytes
@@ -53,14 +53,14 @@ const maxFields = 200
 const maxFieldNameBytes = 200
 
 /**
- * Reads request bodies: JSON within bounds, and multipart forms on the routes that say so. Either way a route finds
- * the same object in `request.body`.
+ * Reads request bodies: JSON within limits, and multipart forms on the routes that accept them. Either way a route
+ * finds the same object in `request.body`.
  */
 export default fp<BodyOptions>(async (app, { config, store, storage, texts }) => {
   const bodyLimit = bodyLimitMib(config) * 1_048_576
   const limits = { ...imageLimits(config), totalBytes: bodyLimit, fieldBytes, fieldsBytes }
-  // A text needs several times its room while it is read: itself, its value and copies, two bytes a letter. Those of
-  // all bodies that the budget lets in have to fit.
+  // A text needs several times its size while it is read: itself, its value and copies, two bytes a character. Those of
+  // all admitted bodies must fit.
   const keptBytes = Math.min(bodyLimit, maxText, getHeapStatistics().heap_size_limit / 32)
 
   async function refuseWhileFull (): Promise<void> {
@@ -88,7 +88,7 @@ export default fp<BodyOptions>(async (app, { config, store, storage, texts }) =>
 
   await app.register(multipart, {
     throwFileSizeLimit: false, // files are counted as they are read, which gives an error that names the field
-    // A JSON part is read like a file, so that it passes the same bounds as a JSON body.
+    // A JSON part is read like a file, so that it has the same limits as a JSON body.
     isPartAFile: (_name, type, filename) => filename !== undefined || /^application\//i.test(type ?? ''),
     limits: {
       fieldNameSize: maxFieldNameBytes,
@@ -117,7 +117,7 @@ export default fp<BodyOptions>(async (app, { config, store, storage, texts }) =>
       request.body = await collectMultipart(request.intake?.parts(parts) ?? parts, { store, texts, limits, ...form })
       request.intake?.settle(fieldsBytes)
     } catch (error) {
-      // What the client is still sending goes nowhere, so that it can read the answer.
+      // Further bytes of the client are discarded, so that it can read the answer.
       request.raw.unpipe()
       request.raw.resume()
       throw unreadable(error)
@@ -130,7 +130,7 @@ async function wholeText (chunks: AsyncIterable<Buffer>, most: number): Promise<
   return { bytes, whole: () => bytes.toString('utf8'), broken: false }
 }
 
-/** The parser of forms throws plain errors for what is no form. */
+/** The parser of forms throws plain errors for a body that is no form. */
 function unreadable (error: unknown): unknown {
   const isParsers = error instanceof Error && error.name === 'Error' && !('code' in error) &&
     /multipart|boundary|unexpected end/i.test(error.message)

@@ -14,8 +14,8 @@ const exposedHeaders = [
 ]
 
 /**
- * Lets pages of the given origins call us with a key. It stands before the access checks, so that preflights, which
- * carry no key, are answered and every later refusal can be read by the page. Cookies never cross origins.
+ * Lets pages of the given origins call us with a key. It comes before the access checks, so that preflights, which
+ * carry no key, are answered, and the page can read every later refusal. Cookies never cross origins.
  */
 const cors: FastifyPluginAsync<CorsOptions> = async (app, { origins }) => {
   // A page from a public address must ask before it reaches a private one.

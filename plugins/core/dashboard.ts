@@ -7,20 +7,20 @@ import type { ServerRegistry } from '../../src/servers/registry.ts'
 import { toServiceError } from './errors.ts'
 
 export interface DashboardOptions {
-  /** Every queue that there is at the moment of asking. */
+  /** All present queues. */
   readonly queues: () => readonly NamedQueue[]
   readonly registry: Pick<ServerRegistry, 'onChange'>
-  /** Whether queues can be looked at only. */
+  /** Whether queues are read-only. */
   readonly readOnly: boolean
 }
 
 const basePath = '/dashboard'
-/** Bull Board's page has styles of its own in its text, and would have Google send its fonts. */
+/** Bull Board's page has inline styles, and would load fonts from Google. */
 const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; " +
   "img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
 const foreignFonts = /<link [^>]*fonts\.googleapis\.com[^>]*>/g
 
-/** Every queue as BullMQ sees it, for administrators; queues of servers added later appear by themselves. */
+/** Every queue in BullMQ's view, for administrators; queues of later servers appear by themselves. */
 const dashboard: FastifyPluginAsync<DashboardOptions> = async (app, { queues, registry, readOnly }) => {
   const serverAdapter = new FastifyAdapter()
   serverAdapter.setBasePath(basePath)

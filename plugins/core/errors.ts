@@ -12,15 +12,15 @@ import { hasHungUp } from './held-requests.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** How an interface other than `/api` words its errors; found by the nearest route or scope. */
+    /** The error format of an interface other than `/api`; found by the nearest route or scope. */
     renderError?: (error: ServiceError, request: FastifyRequest) => unknown
   }
 }
 
-/** Most wrong fields that one answer names. */
+/** Limit of wrong fields in one answer. */
 const maxFields = 20
 
-/** Fastify's own complaints, by their status, in our words. */
+/** Fastify's own errors, by their status, in our words. */
 const codesByStatus: Readonly<Record<number, ErrorCode>> = {
   400: 'malformed_request',
   401: 'authentication_required',
@@ -33,9 +33,7 @@ const codesByStatus: Readonly<Record<number, ErrorCode>> = {
   429: 'api_key_rate_limit'
 }
 
-/**
- * Turns whatever was thrown into a value of the taxonomy; what nobody expected says nothing about its inside.
- */
+/** Turns any thrown value into one of the taxonomy; an unexpected error reveals nothing. */
 export function toServiceError (error: unknown): ServiceError {
   if (error instanceof ServiceError) return error
   const known = error as Partial<FastifyError>
@@ -51,7 +49,7 @@ export function toServiceError (error: unknown): ServiceError {
     { cause: error })
 }
 
-/** Seconds after which it is worth to try again, where an error does not say it itself. */
+/** Seconds until a retry, for errors that do not give them. */
 const defaultRetrySeconds = 5
 
 function databaseError ({ kind, code, reason }: RedisProblem, cause: unknown): ServiceError {
@@ -60,7 +58,7 @@ function databaseError ({ kind, code, reason }: RedisProblem, cause: unknown): S
     { retry_after: defaultRetrySeconds, ...(code === '' ? {} : { reason: code }) }, { cause })
 }
 
-/** When to come back, for whatever is too much or not possible just now. */
+/** When to retry, for every limit and temporary failure. */
 export function retryAfter ({ status, details }: ServiceError): { 'retry-after'?: string } {
   const { retry_after: seconds } = details
   if (typeof seconds === 'number') return { 'retry-after': String(seconds) }
@@ -68,12 +66,12 @@ export function retryAfter ({ status, details }: ServiceError): { 'retry-after'?
 }
 
 function validationError ({ validation = [], validationContext }: Partial<FastifyError>): ServiceError {
-  // Where a value may also be null or of another shape, the other shapes' complaints say nothing.
+  // If a value can also be null or of another shape, the other shapes' complaints are noise.
   const specific = validation.filter(({ keyword, params }) => keyword !== 'anyOf' && params.type !== 'null')
   const fields = (specific.length > 0 ? specific : validation).slice(0, maxFields)
     .map(problem => describe(problem, validationContext ?? 'body'))
     .filter(({ field }, index, all) => all.findIndex(other => other.field === field) === index)
-    // A misspelt name explains what is missing.
+    // A misspelt name explains a missing field.
     .toSorted((one, other) => Number(other.nearest !== undefined) - Number(one.nearest !== undefined))
   const first = fields[0]
   return new ServiceError(first?.code ?? 'invalid_field_value', fields.map(({ message }) => message).join(' '), {
@@ -92,7 +90,7 @@ interface WrongField {
   readonly nearest?: readonly string[]
 }
 
-/** @param whole what stands for the field where the request as a whole is wrong */
+/** @param whole replaces the field if the request as a whole is wrong */
 function describe (problem: Problem, whole: string): WrongField {
   const { keyword, params, message = 'is not valid' } = problem
   const path = problem.instancePath.split('/').slice(1).map(unescapePointer)
@@ -125,14 +123,14 @@ export function renderApiError (error: ServiceError, request: Pick<FastifyReques
   }
 }
 
-/** The answer to a request that Fastify refuses before it has a route, such as for an address that cannot be read. */
+/** The answer to a request that Fastify refuses before it has a route, such as for an unreadable address. */
 export function answerFrameworkError (error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   const known = toServiceError(error)
   reply.code(known.status).headers({ ...retryAfter(known), 'x-content-type-options': 'nosniff' })
     .type('application/json; charset=utf-8').send(stringifyJson(renderApiError(known, request)))
 }
 
-/** Answers bytes that are no request, come too slowly or have headers without end, and ends the connection. */
+/** Answers bytes that are no request, come too slowly or have endless headers, and ends the connection. */
 export function answerClientError ({ code }: Error & { code: string }, socket: Socket): void {
   if (code !== 'ECONNRESET' && socket.writable) {
     const error = clientError(code)
@@ -155,19 +153,19 @@ function clientError (code: string): ServiceError {
   }
 }
 
-/** Status of an answer that nobody waits for, in the log and in what is counted; nginx' own. */
+/** Status of an abandoned answer, in the log and in metrics; nginx's own. */
 const hungUp = 499
 
 export interface FailedRequest {
   readonly code: string
   readonly status: number
-  /** For failures that say what a server said, where 500 is the status that its clients know. */
+  /** For failures that quote a server, whose clients know the status 500. */
   readonly isExpected?: boolean
 }
 
 /**
- * Logs a failed request by its weight, with what caused it.
- * @returns the status to answer with: a caller who hung up is no fault of ours, whatever broke by it
+ * Logs a failed request by its severity, with its cause.
+ * @returns the status to answer with: a client's disconnect is no fault of ours, whatever failed by it
  */
 export function logFailure (
   request: FastifyRequest, { code, status, isExpected = false }: FailedRequest, error: Error
@@ -179,12 +177,12 @@ export function logFailure (
   return isGone ? hungUp : status
 }
 
-/** One way for every error: a typed value, logged by its weight, worded by the interface that it belongs to. */
+/** One way for every error: a typed value, logged by its severity, worded by its interface. */
 export default fp(async app => {
   async function send (error: ServiceError, request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const status = logFailure(request, error, error)
     const render = request.routeOptions.config.renderError ?? renderApiError
-    // Past the response schema of the route: an error must never fail for its own shape.
+    // Bypasses the response schema of the route: an error must never fail for its own shape.
     await reply.code(status).headers(retryAfter(error)).type('application/json; charset=utf-8')
       .serializer((payload: unknown) => stringifyJson(payload)).send(render(error, request))
   }

@@ -7,7 +7,7 @@ import { redisProblemOf } from '../../src/redis/errors.ts'
 import type { ServerState } from '../../src/servers/registry.ts'
 import { botTime } from '../../src/bots/errors.ts'
 
-/** Longest time that the answer of /health waits for what it tells besides, in milliseconds. */
+/** Longest time that /health waits for its details, in milliseconds. */
 const patience = 200
 
 const open = { access: 'public' } as const
@@ -48,7 +48,7 @@ const health: FastifyPluginAsyncTypebox = async app => {
 
   let lastKnown: ReadonlyMap<string, ServerState | null> = new Map()
 
-  /** What was last heard of each server. It comes from Redis, which this answer does not wait for. */
+  /** The last known state of each server. It comes from Redis, which this answer does not wait for. */
   async function knownStates (): Promise<ReadonlyMap<string, ServerState | null>> {
     const ids = registry.list().map(({ id }) => id)
     const reading = states.readMany(ids).then(found => {

@@ -7,14 +7,14 @@ import { quotaOwner } from '../../src/access/principal.ts'
 import type { Config } from '../../src/config/settings.ts'
 import { ServiceError } from '../../src/lib/errors.ts'
 
-/** Why a request stays open: it listens to events, or waits for a job to end. */
+/** Why a request stays open: it listens to events, or waits for a job to finish. */
 export type HoldReason = 'listening' | 'waiting'
 
 declare module 'fastify' {
   interface FastifyReply {
     /**
-     * Counts its request among those of its caller that stay open, until its connection or answer ends.
-     * @throws ServiceError `listener_limit_reached` when there are too many
+     * Counts its request among its client's open ones, until its connection or answer ends.
+     * @throws ServiceError `listener_limit_reached` if there are too many
      */
     hold (reason: HoldReason): void
   }
@@ -24,7 +24,7 @@ export interface HeldRequestsOptions {
   readonly config: Pick<Config, 'LISTENERS_PER_KEY' | 'WAITING_PER_KEY'>
 }
 
-/** Holds each access key, and each address without one, to so many requests that stay open. */
+/** Limits the open requests of each access key, and of each address without one. */
 export default fp<HeldRequestsOptions>(async (app, { config }) => {
   const rules = {
     listening: { most: config.LISTENERS_PER_KEY, setting: 'LISTENERS_PER_KEY', what: 'streams of events or sockets' },
@@ -42,7 +42,7 @@ export default fp<HeldRequestsOptions>(async (app, { config }) => {
         `address without a key, can have (${setting}); close one of them first.`, { limit: most, retry_after: retryAfter })
     }
     open.set(owner, count + 1)
-    // An answer that is streamed has ten of Node's, Fastify's and our own already.
+    // A streamed answer has ten of Node's, Fastify's and our own already.
     this.raw.setMaxListeners(20)
     onceOver(this, () => {
       const left = (open.get(owner) ?? 0) - 1
@@ -52,7 +52,7 @@ export default fp<HeldRequestsOptions>(async (app, { config }) => {
   })
 }, { name: 'held-requests', dependencies: ['access'] })
 
-/** Seconds after which a refused caller can try again. */
+/** Seconds after which a refused client can try again. */
 const retryAfter = 5
 
 /** Runs once, when the answer or, after an upgrade, the connection has ended. */
@@ -69,12 +69,12 @@ function onceOver ({ raw, request }: FastifyReply, work: () => void): void {
   socket.once('close', end)
 }
 
-/** How long a stopping service gives answers that were waited for, in milliseconds. */
+/** How long a stopping service sends answers to waiting clients, in milliseconds. */
 const lastAnswersMs = 1000
 
 /**
- * Lets answers that somebody waits for be sent while the service stops: connections are cut right afterwards. Gives
- * what is to be called with each such answer. Whatever it waits for must be over when the service begins to stop.
+ * Lets the service send answers to waiting clients while it stops: connections are cut right afterwards. Returns a
+ * function to call with each such answer. Work that it waits for must be finished when the service begins to stop.
  */
 export function keepLastAnswers (app: FastifyInstance): (reply: FastifyReply) => void {
   const waiting = new Set<ServerResponse>()
@@ -88,17 +88,20 @@ export function keepLastAnswers (app: FastifyInstance): (reply: FastifyReply) =>
   }
 }
 
-/** Fires when the caller is gone before it has its whole answer. */
+/** Fires if the client disconnects before it has its whole answer. */
 export function disconnectSignal (reply: FastifyReply): AbortSignal {
   const controller = new AbortController()
   const closed = () => { if (!reply.raw.writableFinished) controller.abort() }
-  // gone already, while something before this was waited for
+  // disconnected already, during an earlier wait
   if (reply.raw.closed) closed()
   else reply.raw.once('close', closed)
   return controller.signal
 }
 
-/** Whether nobody waits for the answer any more. A request that was read whole is destroyed, too; its socket is not. */
+/**
+ * Whether the client no longer waits for the answer. A request that was read whole is destroyed, too; its socket is
+ * not.
+ */
 export function hasHungUp ({ raw, socket }: FastifyRequest): boolean {
   return socket.destroyed || (raw.destroyed && !raw.complete)
 }
@@ -106,8 +109,8 @@ export function hasHungUp ({ raw, socket }: FastifyRequest): boolean {
 const brokenOff = new WeakSet<FastifyReply>()
 
 /**
- * Ends the connection in the midst of an answer, so that the caller sees it as cut off. Without chunks, as HTTP/1.0
- * has it, the mere end of the connection is the end of the answer, so that has to be a reset.
+ * Breaks the connection off within an answer, so that the client sees it as cut off. Without chunks, as in HTTP/1.0,
+ * the mere end of the connection is the end of the answer, so this needs a reset.
  */
 export function breakOff (reply: FastifyReply): void {
   brokenOff.add(reply)

@@ -7,7 +7,7 @@ export interface HostCheckOptions {
   readonly rules: HostRules
 }
 
-/** Refuses requests for a name that is not ours, on every route there is, before anything else looks at them. */
+/** Refuses requests for a host name that is not ours, on all routes, before any other check. */
 const hostCheck: FastifyPluginAsync<HostCheckOptions> = async (app, { rules }) => {
   app.addHook('onRequest', async request => {
     const hosts = headerValues(request.raw.rawHeaders, 'host')

@@ -23,7 +23,7 @@ import uiSession from './ui-session.ts'
 import ui from './ui.ts'
 import websocket from './websocket.ts'
 
-/** What happens to every request, in the order in which it happens; then the routes that belong to no interface. */
+/** Hooks of every request, in their order; then the routes that belong to no interface. */
 export default fp(async app => {
   const { config, redis, keys, accessKeys, sessions, failedLogins, tickets, media: store, storage } = app
 

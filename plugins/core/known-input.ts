@@ -2,16 +2,16 @@ import type { FastifyRequest, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { describeUnknownField, unknownFieldsError } from '../../src/a1111/unknown-fields.ts'
 
-/** Parameters that clients add to an address so that no cache answers. */
+/** Parameters that clients add to an address to prevent caching. */
 const cacheBuster = /^(_.*|t|ts|v|r|rnd|rand|random|cb|no_?cache|cache|cache_?bust(er)?|timestamp)$/i
-/** Narrows nothing: it says who asks, on the routes that take it, and clients that have one add it to all addresses. */
+/** No filter: it names the user, on the routes that take it, and clients that have one add it to all addresses. */
 const ticket = 'ticket'
 const changing = new Set(['POST', 'PUT', 'PATCH', 'DELETE'])
 
 /**
- * Refuses, under /api, what no schema of a body can refuse: parameters of the query that the route does not know, and
- * fields in the body of a route that takes none. A misspelt filter narrows nothing, and `?dry_run=true` on a route that
- * knows no dry run would do the real thing.
+ * Refuses, under /api, input that no schema of a body can refuse: unknown parameters of the query, and fields in the
+ * body of a route without one. A misspelt filter narrows nothing, and `?dry_run=true` on a route without a dry run
+ * would do the real thing.
  */
 export default fp(async app => {
   app.addHook('onRoute', route => {
@@ -31,7 +31,7 @@ function parametersOf ({ schema }: RouteOptions): string[] {
   return Object.keys(properties)
 }
 
-/** @throws ServiceError `invalid_field_value` about those names that are not known */
+/** @throws ServiceError `invalid_field_value` about unknown names */
 function refuseUnknown (names: readonly string[], known: readonly string[]): void {
   const [first, ...others] = names.filter(name => !known.includes(name)).map(name => describeUnknownField(name, known))
   if (first !== undefined) throw unknownFieldsError([first, ...others])

@@ -4,13 +4,13 @@ import { errorResponses } from '../../schemas/error.ts'
 import { metricsContentType, type Metrics } from '../../src/telemetry/metrics.ts'
 
 export interface MetricsOptions {
-  /** Of this process's own doing. */
+  /** Of this process's own work. */
   readonly metrics: Metrics
-  /** Further texts in the same format, for what others count. */
+  /** Further texts in the same format, from other counters. */
   readonly others: ReadonlyArray<() => Promise<string>>
 }
 
-/** Counts every request by the pattern of its route, and tells Prometheus what there is to tell. */
+/** Counts every request by the pattern of its route, and serves the metrics to Prometheus. */
 const metricsPlugin: FastifyPluginAsync<MetricsOptions> = async (app, { metrics, others }) => {
   app.addHook('onResponse', async (request, reply) => {
     metrics.requestAnswered({

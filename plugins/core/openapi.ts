@@ -20,7 +20,7 @@ const meanings: Readonly<Record<typeof webhookEvents[number], string>> = {
   'webhook.test': 'Somebody wanted to see whether events arrive.'
 }
 
-/** What receivers get, for the top level of the OpenAPI document. */
+/** Webhook events, for the top level of the OpenAPI document. */
 const eventsOfJobs = Object.fromEntries(webhookEvents.map(event => [event, {
   post: {
     operationId: `on_${event.replace('.', '_')}`,
@@ -62,25 +62,25 @@ const eventsOfJobs = Object.fromEntries(webhookEvents.map(event => [event, {
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Schema of a body that the route judges itself, in its interface's own words: told here and used nowhere else. */
+    /** Schema of a body that the route checks itself, in its interface's own words: only for the document. */
     documentedBody?: TSchema
-    /** Schemas of answers that are written past any serializer, by status. */
+    /** Schemas of answers that bypass any serializer, by status. */
     documentedAnswers?: Readonly<Record<string, TSchema>>
   }
 }
 
 export interface OpenapiOptions {
-  /** Address under which callers reach the service, or empty. */
+  /** Public address of the service, or empty. */
   readonly publicUrl: string
 }
 
-/** Every way of showing who one is; a route needs one of them, unless it is open to all. */
+/** Every way of authentication; a route needs one of them, unless it is public. */
 const anyCredentials = [{ apiKey: [], apiSecret: [] }, { bearer: [] }, { basic: [] }]
 
 /**
  * For the pages of Swagger UI. Its own policy upgrades every request to https, which leaves the page blank over plain
  * http; its styles draw arrows from data: URLs.
- * @param publicOrigin where the document says that the service is, for requests that are tried out; or empty
+ * @param publicOrigin the service's origin in the document, for requests that are tried out; or empty
  */
 function contentSecurityPolicy (publicOrigin: string): string {
   return [
@@ -90,14 +90,14 @@ function contentSecurityPolicy (publicOrigin: string): string {
   ].join('; ')
 }
 
-/** Runs in the browser: the page may change things on loopback without a key, as the web UI may. */
+/** Runs in the browser: the page can make changes on loopback without a key, as the web UI can. */
 function markAsOwnPage<Request> (request: Request): Request {
   const { headers } = request as { headers: Record<string, string> }
   headers['X-Requested-With'] = 'ui'
   return request
 }
 
-/** The documentation that the service gives of itself, from the schemas that it validates with. */
+/** The service's documentation, from the schemas that it validates with. */
 export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
   for (const schema of namedSchemas) app.addSchema(schema)
 
@@ -152,7 +152,7 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
 
   for (const prefix of ['/docs', '/doc']) {
     await app.register(async scope => {
-      // Swagger UI brings routes of its own; they show nothing but what is open to all anyway.
+      // Swagger UI brings routes of its own; they only show public data.
       scope.addHook('onRoute', route => { route.config = { ...route.config, access: 'public' } })
       await scope.register(swaggerUi, {
         routePrefix: prefix,
@@ -162,7 +162,7 @@ export default fp<OpenapiOptions>(async (app, { publicUrl }) => {
     })
   }
 
-  // where FastAPI has the same, for links and clients of its services
+  // FastAPI's paths, for links and clients of its services
   for (const [path, target] of [['/redoc', '/docs'], ['/docs/oauth2-redirect', '/docs/static/oauth2-redirect.html']] as const) {
     app.get(path, { config: { access: 'public' }, schema: { hide: true } }, async (_request, reply) => reply.redirect(target))
   }

@@ -12,9 +12,9 @@ import { isUnchanged, requestedPart, versionOf } from './send-image.ts'
 
 export interface OutputsOptions {
   readonly store: Pick<MediaStore, 'openOutput' | 'openThumbnail'>
-  /** Knows the links that events carry. */
+  /** Knows the links in events. */
   readonly links: Pick<ImageUrls, 'fits'>
-  /** Whether this caller may see the image; a key sees those of its own jobs. */
+  /** Whether this client can see the image; a key sees those of its own jobs. */
   readonly mayRead: (request: FastifyRequest, name: string) => Promise<boolean>
 }
 
@@ -23,7 +23,7 @@ const picture = {
     [mime, { schema: { type: 'string', format: 'binary' } }]))
 }
 
-/** The result images of jobs. Names are never used twice, so whoever got a picture may keep it for ever. */
+/** The result images of jobs. Names are never reused, so a client can cache an image for ever. */
 const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, links, mayRead }) => {
   const hasLink = ({ params, query }: FastifyRequest) =>
     links.fits((params as { name: string }).name, query as Record<string, unknown>)
@@ -82,12 +82,12 @@ const outputs: FastifyPluginAsyncTypebox<OutputsOptions> = async (app, { store, 
     }
   }, async (request, reply) => {
     const { name } = request.params
-    // Nothing is drawn for those who may not see it.
+    // No thumbnail is generated for clients that cannot see it.
     if (!isOutputName(name) || !await mayRead(request, name)) throw new ServiceError('image_not_found', 'There is no image of this name.')
     return await sendImage(request, reply, `${name}.webp`, await store.openThumbnail(name))
   })
 
-  /** Sends what the request wants of an image, and closes it. */
+  /** Sends the requested part of an image, and closes it. */
   async function sendImage (
     request: FastifyRequest, reply: FastifyReply, name: string, image: OpenOutput
   ): Promise<FastifyReply> {
@@ -114,11 +114,11 @@ export default outputs
 interface Answer {
   readonly code: 200 | 206 | 304
   readonly headers: Readonly<Record<string, string | number>>
-  /** What to send; null for headers alone. */
+  /** The body; null for headers alone. */
   readonly part: { start: number, end: number } | null
 }
 
-/** What a request gets of an image; `outside` when nothing of the part that it asks for exists. */
+/** The answer to a request for an image; `outside` if nothing of the requested part exists. */
 function answerTo ({ headers, method }: FastifyRequest, image: OpenOutput): Answer | 'outside' {
   const version = versionOf(image)
   if (isUnchanged(headers, version)) return { code: 304, headers: {}, part: null }
@@ -138,7 +138,7 @@ function answerTo ({ headers, method }: FastifyRequest, image: OpenOutput): Answ
   }
 }
 
-/** A picture may be shown, but whatever is in it must not act in our name. */
+/** An image can be shown, but its content must not act in our name. */
 function headersOf (name: string, image: OpenOutput): Record<string, string> {
   const { tag, modifiedAt } = versionOf(image)
   return {
@@ -147,7 +147,7 @@ function headersOf (name: string, image: OpenOutput): Record<string, string> {
     'accept-ranges': 'bytes',
     'cache-control': 'private, max-age=31536000, immutable',
     'x-content-type-options': 'nosniff',
-    // a browser that opens a video alone plays it in a page of its own making
+    // a browser that opens a video alone plays it in a page of its own
     'content-security-policy': `default-src 'none'; ${image.mime.startsWith('video/') ? 'media-src \'self\'; ' : ''}sandbox`,
     'cross-origin-resource-policy': 'same-site',
     'content-disposition': `inline; filename="${name}"`

@@ -7,7 +7,7 @@ export interface RateLimitOptions {
   readonly limiter: RateLimiter
 }
 
-/** Holds each access key to its requests a minute, and tells on every answer where it stands. */
+/** Limits the requests a minute of each access key, and reports the limit on every answer. */
 const rateLimit: FastifyPluginAsync<RateLimitOptions> = async (app, { limiter }) => {
   app.addHook('onRequest', async (request, reply) => {
     const { keyId, ratePerMinute } = request.principal
@@ -22,7 +22,7 @@ const rateLimit: FastifyPluginAsync<RateLimitOptions> = async (app, { limiter })
       { limit: allowance.limit, retry_after: allowance.retryAfterSeconds })
   })
 
-  /** Null when Redis cannot be asked and the request changes nothing, so that it goes on uncounted. */
+  /** Null if Redis does not answer and the request changes nothing, so that it continues uncounted. */
   async function take (request: FastifyRequest, keyId: string, ratePerMinute: number): Promise<Allowance | null> {
     try {
       return await limiter.take(keyId, bucketOf(request), ratePerMinute)

@@ -8,10 +8,10 @@ import { hasHungUp, wasBrokenOff } from './held-requests.ts'
 /** Ids of requests, in the log, in the header X-Request-Id and in every error. */
 export const newRequestId = (): string => randomUUID()
 
-/** Questions that balancers and pages ask all the time; they are logged only when something is wrong. */
+/** Frequent requests of balancers and pages; they are logged only if they fail. */
 const quiet = new Set(['/health', '/ready', '/status', '/metrics'])
 
-/** One line for each request once it is answered or its caller has gone, with who asked. */
+/** One line for each request after its answer or its client's disconnect, with the principal. */
 export default fp(async app => {
   function logRequest (request: FastifyRequest, reply: FastifyReply, sentence: string): void {
     const { method, routeOptions, url } = request
@@ -19,7 +19,7 @@ export default fp(async app => {
     const weight = isFault ? 'warn' : quiet.has(routeOptions.url ?? '') ? 'debug' : 'info'
     request.log[weight]({
       method,
-      // What stands behind the question mark may be private.
+      // The query can be private.
       path: url.split('?')[0],
       status: reply.statusCode,
       ms: Math.round(reply.elapsedTime * 10) / 10,
@@ -30,7 +30,7 @@ export default fp(async app => {
 
   app.addHook('onRequest', async (request, reply) => {
     reply.headers({ 'x-request-id': request.id, 'x-content-type-options': 'nosniff' })
-    // Fastify calls an answer finished only when its last byte was sent, which streams of events never come to.
+    // Fastify calls an answer finished only when its last byte was sent, which event streams never reach.
     reply.raw.once('close', () => {
       if (reply.raw.writableFinished) return
       logRequest(request, reply, wasBrokenOff(reply) ? 'request, broken off' : 'request, until the caller hung up')
@@ -41,12 +41,12 @@ export default fp(async app => {
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Null while nothing is traced. */
+    /** Null while there is no tracing. */
     span: OpenSpan | null
   }
 }
 
-/** Lets all that is done for a request know of it, and makes it the beginning of a trace, or a part of its caller's. */
+/** Makes the request known to all work for it, and starts a trace, or joins the client's. */
 export const requestContext = fp<{ readonly tracing: Tracing }>(async (app, { tracing }) => {
   app.decorateRequest('span', null)
 

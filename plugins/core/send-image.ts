@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { imageFormats } from '../../src/media/image-header.ts'
 import type { ImageContent } from '../../src/models/images.ts'
 
-/** Which content stands behind an address just now. */
+/** The content at an address now. */
 export interface ContentVersion {
   /** Strong entity tag, in its quotes. */
   readonly tag: string
@@ -20,7 +20,7 @@ export function versionOf ({ bytes, modifiedAt }: { bytes: number, modifiedAt: D
   return { tag: `"${bytes.toString(16)}-${modifiedAt.getTime().toString(16)}"`, modifiedAt }
 }
 
-/** Whether the caller has this content already (RFC 9110 §13.1.2 and §13.1.3; an entity tag goes before a date). */
+/** Whether the client has this content already (RFC 9110 §13.1.2 and §13.1.3; an entity tag goes before a date). */
 export function isUnchanged (headers: IncomingHttpHeaders, version: ContentVersion): boolean {
   const tags = headers['if-none-match']
   return tags === undefined ? isSince(headers['if-modified-since'], version) : hasTag(tags, version.tag)
@@ -33,8 +33,8 @@ export function hasTag (ifNoneMatch: string | undefined, tag: string): boolean {
 }
 
 /**
- * The part that Range asks for (RFC 9110 §14.2); `whole` when it asks for none, for several at once, or for a part of
- * other content; `outside` when nothing of it exists.
+ * The part that Range asks for (RFC 9110 §14.2); `whole` if it asks for none, for several at once, or for a part of
+ * other content; `outside` if nothing of it exists.
  * @param size of the content in bytes
  */
 export function requestedPart (
@@ -58,17 +58,17 @@ function isSince (date: string | undefined, { modifiedAt }: ContentVersion): boo
   return Math.floor(modifiedAt.getTime() / 1000) * 1000 <= timestamp
 }
 
-/** A picture of any kind, as an answer's content. */
+/** An image of any kind, as an answer's content. */
 export const imageContent = Object.fromEntries(Object.values(imageFormats).map(({ mime }) =>
   [mime, { schema: { type: 'string', format: 'binary' } }]))
 
-/** Answers of a route that sends a picture. */
+/** Answers of a route that sends an image. */
 export const imageAnswers = {
   200: { description: 'The picture.', content: imageContent },
   304: { description: 'The picture is the one that the caller has.', type: 'null' }
 }
 
-/** Sends it as a picture only, whatever is in it; nothing where the caller has it already. */
+/** Sends it as an image only, whatever its content; nothing if the client has it already. */
 export async function sendImage (
   request: FastifyRequest, reply: FastifyReply, { mime, bytes, modifiedAt }: ImageContent
 ): Promise<FastifyReply> {

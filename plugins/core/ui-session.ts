@@ -9,13 +9,13 @@ import { readCookie, sessionCookie, sessionCookieName, type Sessions } from '../
 import { ServiceError } from '../../src/lib/errors.ts'
 
 /**
- * Ends a request whose credentials are wrong, and after many of them tells the address to wait.
+ * Ends a request with wrong credentials, and after many of them refuses the address for a while.
  * @throws ServiceError invalid_api_key or too_many_failed_logins, always
  */
 export async function refuseLogin (
   failedLogins: FailedLogins, request: FastifyRequest, reply: FastifyReply, sentence: string
 ): Promise<never> {
-  // Without Redis nobody is counted; the credentials are as wrong as before.
+  // Without Redis nothing is counted; the credentials are as wrong as before.
   const waitSeconds = await failedLogins.note(request.ip).catch(() => 0)
   if (waitSeconds === 0) throw new ServiceError('invalid_api_key', sentence)
   reply.header('Retry-After', String(waitSeconds))
@@ -24,7 +24,7 @@ export async function refuseLogin (
     { retry_after: waitSeconds })
 }
 
-/** Says on a 401 how to come back. Only who speaks Basic is told of it: browsers would open a password window. */
+/** Adds the challenge to a 401. Only clients that speak Basic get that one: browsers would open a password window. */
 export function challenge (request: FastifyRequest, reply: FastifyReply): void {
   reply.header('WWW-Authenticate', usesBasic(request.headers)
     ? 'Basic realm="StableQueue", charset="UTF-8"'
@@ -36,7 +36,7 @@ export interface UiSessionOptions {
   readonly failedLogins: FailedLogins
 }
 
-/** Where the web UI exchanges the admin token for a cookie, off loopback. */
+/** Exchanges the admin token for the web UI's cookie, off loopback. */
 const uiSession: FastifyPluginAsyncTypebox<UiSessionOptions> = async (app, { sessions, failedLogins }) => {
   app.get('/ui/session', {
     config: { access: { scope: '*' } },

@@ -8,7 +8,7 @@ import type { FastifyPluginAsync, FastifyReply } from 'fastify'
 import { isThisMachine } from '../../src/access/trust.ts'
 import { hasTag } from './send-image.ts'
 
-/** Scripts and styles out of our own files only, and no sink that takes HTML as text. */
+/** Scripts and styles from our own files only, and no sink that takes HTML as text. */
 const contentSecurityPolicy = [
   "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' blob: data:", "media-src 'self'", "connect-src 'self'",
   "font-src 'self'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'"
@@ -69,7 +69,7 @@ const ui: FastifyPluginAsync = async app => {
     reply.headers({
       // The compressed form is another representation, so it has a tag of its own.
       etag: `"${hashes[name] ?? ''}${isCompressed ? '-gzip' : ''}"`,
-      // A new version must show at once; a question whether there is one costs little.
+      // A new version must show at once; a request for a change costs little.
       'cache-control': 'no-cache',
       'x-content-type-options': 'nosniff',
       'referrer-policy': 'no-referrer',
@@ -83,7 +83,7 @@ const ui: FastifyPluginAsync = async app => {
 
 export default ui
 
-/** What src/build-web.mjs wrote: the folder with the files, and the hash of each. */
+/** Output of src/build-web.mjs: the folder with the files, and the hash of each. */
 async function readBuild (): Promise<{ folder: string, hashes: Readonly<Record<string, string>> }> {
   const builds = join(packageRoot(), 'dist/web')
   try {
@@ -94,7 +94,7 @@ async function readBuild (): Promise<{ folder: string, hashes: Readonly<Record<s
   }
 }
 
-/** The folder of package.json, which lies further up from the build than from the sources. */
+/** The folder of package.json, which is further up from the build than from the sources. */
 function packageRoot (): string {
   let folder = dirname(fileURLToPath(import.meta.url))
   while (!existsSync(join(folder, 'package.json'))) {

@@ -5,14 +5,14 @@ import type { FastifyServerOptions } from 'fastify'
 import { withExactIntegers } from '../../src/lib/exact-json.ts'
 
 /**
- * What Ajv and fast-json-stringify make of schemas takes most of a start, and most routes are not called soon. So a
- * schema is compiled when it is first used, once in a process, or by `compileWaiting` in the moments after a start.
+ * Compiling schemas with Ajv and fast-json-stringify takes most of a start, and most routes are not called soon. So a
+ * schema is compiled at first use, once in a process, or by `compileWaiting` soon after a start.
  */
 
-/** Compiles that nobody has asked for yet. */
+/** Compilations that were not needed yet. */
 const waiting = new Set<() => unknown>()
 
-/** The value when it is first asked for, and that same one from then on. */
+/** The value, computed at first use and then kept. */
 function onceAsked<Value> (make: () => Value): () => Value {
   let made: { readonly value: Value } | undefined
   const ask = () => {
@@ -24,7 +24,7 @@ function onceAsked<Value> (make: () => Value): () => Value {
   return ask
 }
 
-/** One value for each object, made when it is first asked for. */
+/** One value for each object, computed at first use. */
 function onceFor<Value> (make: (object: object) => Value): (object: object) => () => Value {
   const known = new WeakMap<object, () => Value>()
   return object => {
@@ -37,7 +37,7 @@ function onceFor<Value> (make: (object: object) => Value): (object: object) => (
 }
 
 /**
- * Compiles what was not used yet, with a turn for requests after each.
+ * Compiles the rest, and lets requests run after each.
  * @throws Error of the first schema that cannot be compiled
  */
 export async function compileWaiting (signal?: AbortSignal): Promise<void> {
@@ -52,12 +52,12 @@ type Compilers = NonNullable<NonNullable<FastifyServerOptions['schemaController'
 type BuildSerializer = NonNullable<Compilers['buildSerializer']>
 type BuildValidator = ajvCompiler.BuildCompilerFromPool
 
-/** The parts of a request that are text by nature, so that their numbers and flags have to be read out of it. */
+/** The parts of a request that are text by nature, so that numbers and flags must be parsed. */
 const textParts = new Set(['querystring', 'params', 'headers'])
 
 /**
- * JSON bodies are taken as they are: turning null into 0, text into numbers or silence into a default would change
- * what the client said. Query, path, headers and forms are converted.
+ * JSON bodies stay as they are: turning null into 0, text into numbers or a missing value into a default would change
+ * the client's meaning. Query, path, headers and forms are converted.
  */
 const buildValidator: BuildValidator = externalSchemas => validatorsFor(externalSchemas as NamedSchemas)
 
@@ -91,7 +91,7 @@ const validatorsFor = onceForNames((externalSchemas): ValidatorCompiler => {
 
 type Validator = ReturnType<ValidatorCompiler>
 
-/** Stands for a validator until there is something to validate; Fastify reads what is wrong from the function. */
+/** Replaces a validator until there is something to validate; Fastify reads the errors from the function. */
 function deferred (validator: () => Validator): Validator {
   const validate: Partial<Validator> & ((data: unknown) => unknown) = data => {
     const compiled = validator()
@@ -117,8 +117,8 @@ function onceForNames<Value> (make: (schemas: NamedSchemas) => Value): (schemas:
 type NamedSchemas = Readonly<Record<string, unknown>>
 
 /**
- * The schema without a word on seeds: neither Ajv nor fast-json-stringify takes a bigint for an integer. What reads
- * a seed judges it (`readValue` of src/a1111/field-values.ts).
+ * The schema without seeds' types: neither Ajv nor fast-json-stringify takes a bigint for an integer. The reader of a
+ * seed checks it (`readValue` of src/a1111/field-values.ts).
  */
 function withSeedsOfAnySize (schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(withSeedsOfAnySize)
@@ -148,8 +148,8 @@ function reachableFrom (schema: unknown, schemas: NamedSchemas): Record<string, 
 }
 
 /**
- * fast-json-stringify looks through every schema that it is given, again for every answer of every route; hence only
- * those that an answer refers to.
+ * fast-json-stringify reads every schema that it gets, again for every answer of every route; hence only those that an
+ * answer refers to.
  */
 const buildSerializer: BuildSerializer = (externalSchemas = {}) => serializersFor(externalSchemas as NamedSchemas)
 

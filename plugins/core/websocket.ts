@@ -5,8 +5,8 @@ import fp from 'fastify-plugin'
 const longestMessage = 16 * 1024
 
 /**
- * Lets routes speak WebSocket. It stands before all routes, since it answers upgrades to those, too, that do not.
- * Whoever opens sockets ends them when the service stops.
+ * Lets routes speak WebSocket. It comes before all routes, since it also answers upgrades to other routes. The module
+ * that opens sockets ends them when the service stops.
  */
 export default fp(async app => {
   await app.register(websocket, {

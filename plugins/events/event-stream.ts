@@ -6,12 +6,12 @@ import type { EventViews } from './render-event.ts'
 
 /** One answer of server-sent events. https://html.spec.whatwg.org/multipage/server-sent-events.html */
 export interface EventStream extends EventSubscriber {
-  /** A line that clients pass over, so that proxies and we notice whether the other end is there. */
+  /** A comment line that clients skip, so that proxies and we notice a broken connection. */
   beat (): void
   readonly body: Readable
 }
 
-/** Most bytes that wait for a reader; one that is slower is dropped, and catches up when it connects again. */
+/** Limit of bytes that wait for a reader; a slower one is dropped, and catches up when it connects again. */
 const maxWaiting = 256 * 1024
 
 /** Time after which browsers connect again, in milliseconds. */
@@ -29,7 +29,7 @@ export function openEventStream (views: EventViews): EventStream {
     ended.abort()
     wake()
   })
-  // A reader that goes away is no fault of anybody.
+  // A reader that disconnects is no fault.
   body.on('error', () => {})
 
   function write (text: string): void {
@@ -62,7 +62,7 @@ export function openEventStream (views: EventViews): EventStream {
   }
 }
 
-/** The answer's head; nothing on the way may keep or collect what comes. */
+/** The answer's head; no proxy may cache or buffer the stream. */
 export function startAnswer (reply: FastifyReply): FastifyReply {
   return reply.headers({
     'content-type': 'text/event-stream; charset=utf-8',

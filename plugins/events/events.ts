@@ -13,13 +13,13 @@ import { disconnectSignal } from '../core/held-requests.ts'
 import { openEventStream, startAnswer } from './event-stream.ts'
 import { prepareAll } from './subscriber.ts'
 
-/** The answer of every route that streams. */
+/** The answer of every streaming route. */
 const streamAnswer = {
   description: 'Events, one after the other: `id`, `event` (the kind) and `data`, a JSON object.',
   content: { 'text/event-stream': { schema: Ref(EventView) } }
 }
 
-/** Where the client stands: its header, which browsers keep up to date, goes before the address it first asked for. */
+/** The client's position: its header, which browsers update, goes before the address that it first requested. */
 function placeOf (headers: LastEventIdHeader, query: { lastEventId?: string }): string | null {
   return headers['last-event-id'] || query.lastEventId || null
 }
@@ -120,10 +120,10 @@ export const jobEvents: FastifyPluginAsyncTypebox = async app => {
   }
 }
 
-/** How long somebody waits for the first preview, in milliseconds: servers draw one every few steps. */
+/** Longest wait for the first preview, in milliseconds: servers generate one every few steps. */
 const patience = 5000
 
-/** What a running job looks like so far. */
+/** The preview of a running job. */
 export const preview: FastifyPluginAsyncTypebox = async app => {
   const { previews, jobStore: store } = app
 

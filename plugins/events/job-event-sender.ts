@@ -13,20 +13,20 @@ import type { JobViews } from '../api/job-views.ts'
 import type { EventSubscriber } from './subscriber.ts'
 import { resetMessage, snapshotEvent, streamEvent } from './render-event.ts'
 
-/** What a listener wants of one job. */
+/** A listener's options for one job. */
 export interface JobRequest {
   readonly jobId: string
-  /** The last event that it got; null where it is new. */
+  /** The last event that it got; null for a new listener. */
   readonly asked: string | null
   readonly kinds?: string | undefined
 }
 
-/** Tells the events of one job. Resolves when the listener has got what it missed. */
+/** Sends the events of one job. Resolves when the listener has the events that it missed. */
 export type SendJobEvents = (eventSubscriber: EventSubscriber) => Promise<void>
 
 export interface JobEventSender {
   /**
-   * What is to be told; null where the listener knows the end already.
+   * Prepares the stream; null if the listener knows the end already.
    * @throws ServiceError `job_not_found`, also for another's, or about `kinds`
    */
   prepare (requested: JobRequest, principal: Principal): Promise<SendJobEvents | null>
@@ -39,7 +39,7 @@ export interface JobEventSenderDependencies {
   readonly jobViews: JobViews
 }
 
-/** A snapshot first and the end last, which is told to everybody who asks, however late. */
+/** A snapshot first and the end last, which every listener gets, however late. */
 export function createJobEventSender (
   { eventBus, store, registry, jobViews }: JobEventSenderDependencies
 ): JobEventSender {
@@ -50,8 +50,8 @@ export function createJobEventSender (
   }
 
   /**
-   * About a job of which nothing more is to come. What is kept of it outlives the job itself.
-   * @param head where the stream stood before the job was read
+   * About a job without further events. Its stored events outlive the job itself.
+   * @param head position of the stream before the job was read
    */
   async function aboutEnded (
     { jobId, asked }: JobRequest, ofJob: EventFilter, wanted: EventFilter, job: Job | null, head: string
@@ -72,7 +72,7 @@ export function createJobEventSender (
     }
   }
 
-  /** @param head where the stream stood before the job was read */
+  /** @param head position of the stream before the job was read */
   function aboutGoingOn (
     { jobId, asked }: JobRequest, ofJob: EventFilter, wanted: EventFilter, job: Job, head: string
   ): SendJobEvents {
@@ -95,7 +95,7 @@ export function createJobEventSender (
         sink: {
           event (event) {
             if (wanted(event) || isLast(event)) eventSubscriber.event(event)
-            // An end before the job was read was undone by a retry.
+            // A retry undid an end from before the job was read.
             if (isLast(event) && event.id !== null && isAfter(event.id, head)) eventSubscriber.end()
           },
           reset (place) {

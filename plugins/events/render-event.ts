@@ -6,11 +6,11 @@ import { removedAlias } from '../../src/jobs/job.ts'
 import type { ServerRegistry } from '../../src/servers/registry.ts'
 import { outputUrl } from '../api/render-job.ts'
 
-/** Pictures of events for callers. */
+/** Views of events for clients. */
 export interface EventViews {
-  /** The same object for the same event, however many listeners there are. */
+  /** The same object for the same event, for any number of listeners. */
   of (event: ServiceEvent): EventView
-  /** Its JSON text, made once. */
+  /** Its JSON text, rendered once. */
   text (event: ServiceEvent): string
 }
 
@@ -65,13 +65,13 @@ export function createEventViews (registry: Pick<ServerRegistry, 'byId'>): Event
 export const readyMessage = 'The stream is open; what happens after this id follows.'
 export const resetMessage = 'Missed events are no longer stored: reload your lists.'
 
-/** What the stream says of itself. @param id where it stands */
+/** The stream's own message. @param id its position */
 export function streamEvent (kind: 'ready' | 'reset', id: string, message: string): EventView {
   const at = new Date().toISOString()
   return { id, kind, job_id: null, server: null, api_key_id: null, status: null, at, data: { message } }
 }
 
-/** The job as it is now. @param id where the stream stood before the job was read */
+/** The present state of the job. @param id position of the stream before the job was read */
 export function snapshotEvent (id: string, job: JobView): EventView {
   return {
     id,
@@ -85,7 +85,7 @@ export function snapshotEvent (id: string, job: JobView): EventView {
   }
 }
 
-/** When a job is expected to begin and to end, under the names that a job has them. */
+/** A job's expected start and end, under the field names of a job. */
 function timesOf (timestamp: number, startsIn: unknown, endsIn: unknown): Array<[string, unknown]> {
   const inSeconds = (seconds: unknown) =>
     typeof seconds === 'number' ? new Date(timestamp + seconds * 1000).toISOString() : null

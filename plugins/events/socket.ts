@@ -48,14 +48,14 @@ function parse (text: string): object {
   throw new ServiceError('malformed_request', 'A message must be a JSON object such as {"type":"subscribe","id":"all"}.')
 }
 
-/** Subscriptions of one socket, and messages that a client may send a minute. */
+/** Limits of subscriptions of one socket, and of a client's messages a minute. */
 const maxSubscriptions = 50
 const maxMessages = 300
-/** Most bytes that wait for a reader; one that is slower is dropped. */
+/** Limit of bytes that wait for a reader; a slower one is dropped. */
 const maxWaiting = 256 * 1024
-/** Enough for the network to be busy with, in bytes. */
+/** Enough to keep the network busy, in bytes. */
 const fewWaiting = 32 * 1024
-/** How long the other end may take to say goodbye, in milliseconds. */
+/** How long the client has for the closing handshake, in milliseconds. */
 const farewellMs = 1000
 /** RFC 6455, §7.4.1, and what was registered since: policy violation, service restart. */
 const policyViolation = 1008

@@ -5,30 +5,30 @@ import type { EventFilter } from '../../src/events/filter.ts'
 import { catchUp } from '../../src/events/catch-up.ts'
 import { readyMessage, resetMessage, streamEvent } from './render-event.ts'
 
-/** Where one listener's events go, over whatever connection. */
+/** Target of one listener's events, over any connection. */
 export interface EventSubscriber {
   event (event: ServiceEvent): void
-  /** What the stream says of itself, or a snapshot. */
+  /** A message of the stream itself, or a snapshot. */
   view (view: EventView): void
-  /** Resolves when more can be taken; at once where the reader keeps up. */
+  /** Resolves when it takes more; at once if the reader keeps up. */
   ready (): Promise<void>
-  /** Nothing more is to come. */
+  /** There are no further events. */
   end (): void
-  /** Aborted when it has ended, for whatever reason. */
+  /** Aborted when it has ended, for any reason. */
   readonly signal: AbortSignal
 }
 
-/** What a listener to everything wants. */
+/** Options of a listener to everything. */
 export interface Request {
   readonly eventBus: EventBus
-  /** The last event that it got; null where it is new. */
+  /** The last event that it got; null for a new listener. */
   readonly asked: string | null
   readonly accepts: EventFilter
 }
 
 /**
- * Resolves to what tells all that a listener wants, first what it missed.
- * @throws what Redis throws where it cannot be read what was missed
+ * Resolves to a function that sends the listener's events, the missed ones first.
+ * @throws errors of Redis if the missed events cannot be read
  */
 export async function prepareAll (
   { eventBus, asked, accepts }: Request

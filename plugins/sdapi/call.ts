@@ -3,12 +3,12 @@ import { stringifyKeepingFloats } from '../../src/lib/exact-json.ts'
 import type { Config } from '../../src/config/settings.ts'
 import { callerOf } from '../../src/sdapi/callers.ts'
 
-/** Names the server that is to take the request. */
+/** Names the server for the request. */
 export const serverHeader = 'x-stablequeue-server'
 
 /**
- * The base path before `/sdapi/v1` and the like, which clients that can set nothing else have in the address of their
- * server: `async` for those of async-proxy, `tracker` for those of the Job Tracker.
+ * The base path before `/sdapi/v1` and the like, in the server address of clients that can set nothing else: `async`
+ * for those of async-proxy, `tracker` for those of the Job Tracker.
  */
 export type BasePath = 'plain' | 'async' | 'tracker'
 
@@ -17,37 +17,37 @@ export const basePaths: Readonly<Record<BasePath, string>> = { plain: '', async:
 /** The preference by which a request asks for status and job id as soon as its job is accepted. */
 export const earlyPreference = 'early-job-id'
 
-/** How a generation is to be answered. */
+/** The way of answering a generation. */
 export type AnswerMode =
-  /** `early`: with status and job id at once, and the rest when the job has ended. */
+  /** `early`: status and job id at once, and the rest when the job has finished. */
   | { readonly kind: 'wait' | 'early' }
-  /** 202, unless the job ends within so many seconds. */
+  /** 202, unless the job finishes within so many seconds. */
   | { readonly kind: 'async', readonly waitSeconds: number }
 
-/** Nobody waits longer for a 202. */
+/** Limit of the wait for a 202. */
 const longestWaitSeconds = 3600
 
-/** Who the drop-in takes the caller for. */
+/** The drop-in's view of the client. */
 export function callerOfRequest (request: FastifyRequest): string {
   return callerOf(request.principal, request.ip)
 }
 
-/** Alias of the server that the caller or its key names; empty for whichever is best. */
+/** Alias of the server that the client or its key names; empty for the best one. */
 export function targetOf (request: FastifyRequest): string {
   const { [serverHeader]: named } = request.headers
   return typeof named === 'string' && named.trim() !== '' ? named.trim() : request.principal.dropIn.server ?? ''
 }
 
-/** What a request is known by that does not say by itself how it wants to be answered. */
+/** Facts about a request without an explicit way of answering. */
 export interface AnswerSigns {
   readonly path: BasePath
   /** The bearer of AUTH_TOKEN, as async-proxy clients send it. */
   readonly byToken: boolean
-  /** A webhook is named, which only somebody has who does not wait. */
+  /** It has a webhook, so its client does not wait. */
   readonly byWebhook: boolean
 }
 
-/** The query decides, then the header, then the base path, then what the client is known by. */
+/** The query decides, then the header, then the base path, then facts about the client. */
 export function answerMode (
   request: FastifyRequest, signs: AnswerSigns, settings: Pick<Config, 'SDAPI_EARLY_JOB_ID' | 'TRACKER_ENABLED'>
 ): AnswerMode {
@@ -72,13 +72,13 @@ export function answerMode (
   }
 }
 
-/** What the request says by itself; null where it says nothing. */
+/** The request's own preference; null if there is none. */
 export function prefersEarly ({ headers }: FastifyRequest): boolean | null {
   const said = preferencesOf(headers.prefer).get(earlyPreference)
   return said === undefined ? null : !/^(0|false|off|no)$/i.test(said)
 }
 
-/** RFC 7240, §2: names and values, parted by commas; parameters behind a semicolon are not used here. */
+/** RFC 7240, §2: names and values, separated by commas; parameters behind a semicolon are not used here. */
 function preferencesOf (header: string | string[] | undefined): Map<string, string> {
   const text = Array.isArray(header) ? header.join(',') : header ?? ''
   return new Map(text.split(',').map(part => {

@@ -14,8 +14,8 @@ const reading = { access: { scope: 'jobs:read', bucket: 'status' } } as const
 const writing = { access: { scope: 'jobs:write' } } as const
 
 /**
- * Progress, interrupt and skip. A1111's are about whatever runs there; these are about the caller's own call: its
- * oldest running job, else its oldest waiting one, since to the caller both are a call under way.
+ * Progress, interrupt and skip. A1111's own concern whatever runs there; these concern the client's own call: its
+ * oldest running job, else its oldest waiting one, since to the client both are a call in progress.
  */
 const control: FastifyPluginAsync = async app => {
   const { callerJobs, upstream, optionsService: options, jobStore: store, registry } = app
@@ -103,7 +103,7 @@ const progressQuery = {
   id_task: required('string'), id_live_preview: strict('integer', -1), live_preview: strict('boolean', true)
 }
 
-/** What A1111's own page asks for: the caller's own tasks, by the `force_task_id` that it gave them or by job id. */
+/** Requests of A1111's own page: the client's own tasks, by their `force_task_id` or by job id. */
 export const internal: FastifyPluginAsync = async app => {
   const { callerJobs, callerTasks, shortIds, upstream, jobStore: store, registry } = app
 

@@ -21,13 +21,13 @@ import {
 
 interface AskedWebhook {
   readonly webhook: WebhookRequest | null
-  /** What comes back in events; undefined where nothing was given. */
+  /** Returned in events; undefined if it was not given. */
   readonly metadata: unknown
 }
 
 /**
- * What a generation request says of webhooks, beside A1111's own fields. async-proxy's clients get the form that they
- * know unless they say otherwise.
+ * The webhook fields of a generation request, beside A1111's own fields. async-proxy's clients get their known form by
+ * default.
  * @throws an error of Fastify's validation, or ServiceError `invalid_field_value`
  */
 function readAskedWebhook (request: FastifyRequest): AskedWebhook {
@@ -45,7 +45,7 @@ function readAskedWebhook (request: FastifyRequest): AskedWebhook {
 }
 
 export interface GenerationsOptions {
-  /** What stands before `/sdapi/v1`. */
+  /** The path before `/sdapi/v1`. */
   readonly path: BasePath
   /** Lets an answer be sent although the service stops. */
   readonly keepAnswer: (reply: FastifyReply) => void
@@ -75,7 +75,7 @@ const answerHeaders = Type.Object({
   [serverHeader]: Type.Optional(Type.String({ description: 'Alias of the server for the job.' }))
 })
 
-/** POST txt2img and img2img: A1111's own answer when the images are there, or 202 to who does not want to wait. */
+/** POST txt2img and img2img: A1111's own answer when the images are ready, or 202 for clients that do not wait. */
 const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { path, keepAnswer }) => {
   const {
     config, submitter, jobStore: store, media, states, ownOptions: own, callerJobs, callerTasks, outcomes, shortIds,
@@ -112,7 +112,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { path, 
       keepAnswer(reply)
     }
     const id = await submit(call, asked, request, reply)
-    // Up to 64 MiB that nobody needs while the caller waits.
+    // Up to 64 MiB that are not needed while the client waits.
     request.body = undefined
     request.intake?.settle(0)
     if (request.principal.dropIn.onHangUp === 'cancel') gone.addEventListener('abort', () => { cancelQuietly(id) })
@@ -153,7 +153,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { path, 
     const origin = config.TRACKER_ENABLED ? { shortId: await shortIds.claim(id), caller, ip: request.ip } : null
     const tracked = origin === null ? checked : { ...checked, request: { ...checked.request, dropIn: origin } }
     await submitter.accept(tracked, id)
-    // The job is accepted: what only helps its caller to find it must not make that untrue.
+    // The job is accepted: a failure of the aids for finding it must not deny that.
     await Promise.all([
       callerJobs.add(caller, id), call.taskId === null ? undefined : callerTasks.note(caller, call.taskId, id)
     ]).catch(error => { request.log.warn({ job: id, err: error }, 'the job is not noted for its caller') })
@@ -170,7 +170,7 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { path, 
     return sendJson(reply, { uuid: id })
   }
 
-  /** The echo has the fields of the server that did it. */
+  /** The echo has the fields of the server that ran it. */
   async function optionsOf ({ echo, sendImages }: GenerationCall, { serverId }: Job): Promise<AnswerOptions> {
     const traits = await states.traits(serverId).catch(() => null)
     return { echo: echo(rulesOf(traits).requestModel), sendImages }
@@ -182,8 +182,8 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { path, 
   }
 
   /**
-   * Status and headers go out now, with a blank. They cannot be taken back, so a failure breaks the transfer off: an
-   * answer that ended well would be taken for images.
+   * Status and headers are sent now, with a blank. They cannot be taken back, so a failure breaks the transfer off: a
+   * client would take a complete answer for images.
    */
   function answerEarly (id: string, call: GenerationCall, gone: AbortSignal, reply: FastifyReply): FastifyReply {
     // nginx would keep the headers until the body fills its buffer
@@ -208,12 +208,12 @@ const generations: FastifyPluginAsync<GenerationsOptions> = async (app, { path, 
 
 export default generations
 
-/** One piece at a time: a slow reader must not make us hold many. */
+/** One piece at a time: a slow reader must not make us buffer many. */
 function stream (pieces: AsyncGenerator<string>): Readable {
   return Readable.from(pieces, { highWaterMark: 1 })
 }
 
-/** Null in place of the error that the caller's own leaving made. */
+/** Null for the error that the client's own disconnect caused. */
 function unlessGone (signal: AbortSignal): (error: unknown) => null {
   return error => {
     if (signal.aborted) return null
@@ -221,7 +221,7 @@ function unlessGone (signal: AbortSignal): (error: unknown) => null {
   }
 }
 
-/** async-proxy's questions to Florence-2 about a picture. */
+/** async-proxy's questions to Florence-2 about an image. */
 export const florence: FastifyPluginAsync = async app => {
   const { florence: service } = app
 

@@ -9,16 +9,16 @@ import { controlNet, openedRoutes, passThrough } from './pass-through.ts'
 import publicRoutes from './public.ts'
 import { answerErrorsLikeA1111, behaveLikeA1111, takeA1111Bodies } from './scope.ts'
 
-/** Everything that speaks to A1111's clients, and to those of async-proxy and Job Tracker. */
+/** The routes for A1111's clients, and for those of async-proxy and Job Tracker. */
 export default fp(async app => {
   const keepAnswer = keepLastAnswers(app)
 
-  // Clients that can set no more than the address of their server say by its path what they are.
+  // Clients that can set only the address of their server identify themselves by its path.
   for (const [path, base] of Object.entries(basePaths) as Array<[BasePath, string]>) {
     await app.register(async at => {
       if (path !== 'plain') {
         at.addHook('onRoute', route => { route.schema = { ...route.schema, hide: true } })
-        // Some look at the address itself to find out whether anything is there.
+        // Some request the address itself to find out whether a server is there.
         at.get('/', { config: { access: 'public' } }, async (_request, reply) => reply.redirect('/'))
       }
       await at.register(async scope => {

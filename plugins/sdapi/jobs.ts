@@ -15,7 +15,7 @@ import {
 import { type BasePath, isProxyClient, sendJson } from './call.ts'
 
 export interface JobsOptions {
-  /** What stands before `/sdapi/v1`. */
+  /** The path before `/sdapi/v1`. */
   readonly path: BasePath
 }
 
@@ -28,12 +28,12 @@ const trackerQuery = {
   ip: optional('string'), status: optional('string'), after: optional('integer'), limit: optional('integer', defaultLimit)
 }
 
-/** Jobs as the clients of the Job Tracker and of async-proxy look for them; see docs/drop-in-reference.md. */
+/** Jobs in the forms of the Job Tracker's and async-proxy's clients; see docs/drop-in-reference.md. */
 const jobs: FastifyPluginAsync<JobsOptions> = async (app, { path }) => {
   const { shortIds, jobSearch: search, backgroundTasks, florence, jobStore: store, media, config, retention } = app
   const described = (name: string, summary: string) => ({ tags: ['A1111'], operationId: `a1111_${name}`, summary })
 
-  /** By either id; null where there is none or it is another's. */
+  /** By either id; null if there is none or it is another's. */
   async function find (request: FastifyRequest, allowed: typeof maySeeJob): Promise<Job | null> {
     const { id } = request.params as { id: string }
     const job = await store.find(await shortIds.resolve(id))
@@ -45,7 +45,7 @@ const jobs: FastifyPluginAsync<JobsOptions> = async (app, { path }) => {
     return await sendImages(reply, job.status === 'completed' ? job.result?.images ?? [] : [], before, behind)
   }
 
-  /** An object whose images are streamed out of the store, between what comes before and behind them. */
+  /** An object whose images are streamed from the store, between the text before and after them. */
   async function sendImages (
     reply: FastifyReply, images: ReadonlyArray<Pick<JobImage, 'name'>>, before: object, behind: object
   ): Promise<FastifyReply> {
@@ -164,7 +164,7 @@ function readTrackerQuery (query: Readonly<Record<string, unknown>>) {
   }
 }
 
-/** async-proxy's assets: bringing checkpoints and LoRAs in, and those that are here. Its uploads never existed. */
+/** async-proxy's assets: downloading checkpoints and LoRAs, and listing them. Its uploads never existed. */
 export const assets: FastifyPluginAsync = async app => {
   const { config, catalogue, downloads, civitai } = app
   const reading = { access: { scope: 'models:read' } } as const

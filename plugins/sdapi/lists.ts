@@ -15,7 +15,7 @@ import { sendJson, targetOf } from './call.ts'
 const config = { access: { scope: 'models:read' } } as const
 const unions = { embeddings: unionOfEmbeddings, scripts: unionOfScripts } as const
 
-/** What servers have, all of them together; with a server named, that one's. */
+/** The lists of all servers together; with a server named, that one's. */
 const lists: FastifyPluginAsync = async app => {
   const { upstream, passThrough: through, states, redis, keys } = app
   const described = (name: string, summary: string) =>
@@ -26,7 +26,7 @@ const lists: FastifyPluginAsync = async app => {
       sendJson(reply, unionOfLists(name, await readList(name, targetOf(request)))))
   }
 
-  /** Where VAEs stand among other modules, a client of A1111 finds them under its own name all the same. */
+  /** If VAEs are among other modules, a client of A1111 finds them under its own name all the same. */
   async function readList (name: string, target: string): Promise<unknown[]> {
     const answers = await upstream.readAll(`/sdapi/v1/${name}`, target)
     if (name !== 'sd-vae') return answers
@@ -82,7 +82,7 @@ const lists: FastifyPluginAsync = async app => {
 
 export default lists
 
-/** How long a server may be busy before it is not asked, in milliseconds. */
+/** How long a server can be busy before it is not asked, in milliseconds. */
 const refreshTimeoutMs = 120_000
 
 /** async-proxy's details of one model; the lists are A1111's own. */
@@ -113,7 +113,7 @@ export const models: FastifyPluginAsync = async app => {
   details('/loras', 'lora', 'LoRa not found', loraDetails)
 }
 
-/** Which lists stand in which drop-downs of A1111's page, by their `elem_id`. */
+/** Lists of the drop-downs on A1111's page, by their `elem_id`. */
 const dropDowns: Readonly<Record<string, { readonly label: string, readonly lists: readonly string[] }>> = {
   txt2img_hr_upscaler: { label: 'Upscaler', lists: ['latent-upscale-modes', 'upscalers'] },
   extras_upscaler_1: { label: 'Upscaler 1', lists: ['upscalers'] },
@@ -124,7 +124,7 @@ const dropDowns: Readonly<Record<string, { readonly label: string, readonly list
   img2img_scheduler: { label: 'Schedule type', lists: ['schedulers'] }
 }
 
-/** What clients look for at the root to find out whether an A1111 runs there. They send no credentials with it. */
+/** Requests at the root by which clients detect an A1111. They send no credentials with it. */
 export const probes: FastifyPluginAsync = async app => {
   const { upstream } = app
   const open = { config: { access: 'public' }, schema: { hide: true } } as const
@@ -136,8 +136,8 @@ export const probes: FastifyPluginAsync = async app => {
   app.get('/internal/ping', open, async (_request, reply) => sendJson(reply, {}))
 
   /**
-   * Some lists are nowhere else but in gradio's description of the page. Only those of every installation stand here,
-   * none of its models, since anybody may read them.
+   * Some lists exist only in gradio's description of the page. Only those of every installation are here, none of its
+   * models, since this is public.
    */
   async function components (): Promise<unknown[]> {
     const names = [...new Set(Object.values(dropDowns).flatMap(({ lists }) => lists))]

@@ -12,7 +12,7 @@ const drawing = { access: { scope: 'jobs:write' } } as const
 const ruling = { access: { scope: 'servers:admin' } } as const
 const looking = { access: { scope: 'models:read' }, credentials: 'a1111' } as const
 
-/** What a server itself answers: only routes that are named here ever reach one. */
+/** Answers of a server itself: only routes that are named here ever reach one. */
 export const passThrough: FastifyPluginAsync = async app => {
   const { passThrough: through, config } = app
 
@@ -50,17 +50,20 @@ export const passThrough: FastifyPluginAsync = async app => {
 }
 
 export interface OpenedRoutesOptions {
-  /** What stands before the path here, and not at the server. */
+  /** The path prefix here, which the server does not have. */
   readonly base: string
 }
 
-/** Paths of servers, such as those of extensions, that an administrator has opened; GET at once, POST in turn. */
+/**
+ * Paths of servers, such as those of extensions, that an administrator has opened; GET at once, POST as an exclusive
+ * call.
+ */
 export const openedRoutes: FastifyPluginAsync<OpenedRoutesOptions> = async (app, { base }) => {
   const { upstream, passThrough: through, config } = app
   const opened = { config: { ...drawing, credentials: 'a1111' }, schema: { hide: true } } as const
 
   for (const path of openedPaths(config.SDAPI_OPEN_ROUTES)) {
-    // What is served here is not passed on, whatever the setting says.
+    // Routes of this service are not passed on, whatever the setting says.
     if (!app.hasRoute({ method: 'GET', url: base + path })) {
       app.get(path, opened, async (request, reply) => {
         const [server] = await upstream.reachable(targetOf(request))
@@ -79,7 +82,7 @@ export const openedRoutes: FastifyPluginAsync<OpenedRoutesOptions> = async (app,
 }
 
 /**
- * The address as the server is asked for it.
+ * The address for the server.
  * @throws ServiceError `route_not_found`
  */
 function straight (url: string, base: string): string {
@@ -89,15 +92,15 @@ function straight (url: string, base: string): string {
 }
 
 /**
- * The fields of a body, of which the server says by itself what is wrong.
- * @throws ValidationFailure where there is no object to send
+ * The fields of a body, which the server checks itself.
+ * @throws ValidationFailure if there is no object to send
  */
 function objectSent (request: FastifyRequest): Record<string, unknown> {
   readModel(pydantic1, {}, request.body)
   return fieldsOf(request.body)
 }
 
-/** The routes of the ControlNet extension, which stand at the root. */
+/** The routes of the ControlNet extension, which are at the root. */
 export const controlNet: FastifyPluginAsync = async app => {
   const { upstream, passThrough: through } = app
 
@@ -126,7 +129,7 @@ export const controlNet: FastifyPluginAsync = async app => {
       if (models.length === 0) throw new ServiceError('route_not_found', 'Not Found')
       refuseAddresses(request.body)
       reply.hold('waiting')
-      // A list of poses is no object, but what a server wants.
+      // A list of poses is no object, but the server wants it.
       const body = Array.isArray(request.body) ? request.body : fieldsOf(request.body)
       return sendJson(reply, await through.post(path, body, targetOf(request), disconnectSignal(reply)))
     })

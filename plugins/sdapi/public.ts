@@ -7,7 +7,7 @@ import { answerErrorsLikeA1111 } from './scope.ts'
 type Node = Readonly<Record<string, unknown>>
 
 /**
- * The same document as OpenAPI 3.0.3, for generators that know no newer one. Webhooks, which 3.0 has no place for, are
+ * The same document as OpenAPI 3.0.3, for generators that know no newer one. Webhooks, which 3.0 does not have, are
  * left out.
  */
 function toOpenapi30 (document: object): object {
@@ -17,7 +17,7 @@ function toOpenapi30 (document: object): object {
   return { ...walk(rest) as Node, openapi: '3.0.3', info: { ...about, license: licence } }
 }
 
-/** Goes through what is no schema itself, to the schemas in it. */
+/** Walks through everything that is no schema itself, to the schemas in it. */
 function walk (value: unknown): unknown {
   if (Array.isArray(value)) return value.map(walk)
   if (!isNode(value)) return value
@@ -64,7 +64,7 @@ function typeOf (type: unknown, { items = {} }: Node): Node {
   return { anyOf: types.map(name => ({ type: name, ...nullable, ...(name === 'array' ? { items } : {}) })) }
 }
 
-/** What was a number of its own only said of the limit, in 3.0, that it does not belong to what is allowed. */
+/** A separate number becomes a flag in 3.0, which excludes the limit itself. */
 function limit (name: string, exclusive: string, { [exclusive]: value }: Node): Node {
   return typeof value === 'number' ? { [name]: value, [exclusive]: true } : {}
 }
@@ -78,7 +78,7 @@ function choice (name: string, branches: unknown): Node {
   return others.length === 1 ? { allOf: others, nullable: true } : { [name]: others.map(nullable) }
 }
 
-/** A reference takes nothing beside it. */
+/** A reference allows nothing beside it. */
 function nullable (branch: unknown): unknown {
   if (!isNode(branch)) return branch
   return '$ref' in branch ? { allOf: [branch], nullable: true } : { ...branch, nullable: true }
@@ -96,7 +96,7 @@ const maxFailures = 20
 const config = { access: { scope: 'jobs:read', bucket: 'status' }, credentials: 'a1111' } as const
 const schema = { hide: true }
 
-/** What async-proxy shows at the root; here to whoever may see jobs, and only those that are theirs. */
+/** async-proxy's list at the root; here for clients that can see jobs, and only their own. */
 const publicRoutes: FastifyPluginAsync = async app => {
   const { jobSearch: search } = app
 
@@ -111,7 +111,7 @@ const publicRoutes: FastifyPluginAsync = async app => {
   app.get('/public/failed-jobs.json', { config, schema }, async (request, reply) =>
     sendJson(reply, listed(await failures(request), failureEntry)))
 
-  // Only browsers come here; `/jobs/…` and other ways of asking are those of the mobile interface.
+  // Only browsers come here; `/jobs/…` and other requests are those of the mobile interface.
   app.addConstraintStrategy(wantsPage)
   app.get('/jobs', { config, schema, constraints: { [wantsPage.name]: 'page' } }, async (request, reply) => {
     const current = await search.current(request.principal)
@@ -138,7 +138,10 @@ export default publicRoutes
 type Strategy = Parameters<FastifyInstance['addConstraintStrategy']>[0]
 type Route = Parameters<ReturnType<Strategy['storage']>['set']>[1]
 
-/** Routes under this constraint are only for who asks for HTML; where there is another, all others get that one. */
+/**
+ * Routes under this constraint are only for requests for HTML; if there is another route, all other requests get that
+ * one.
+ */
 const wantsPage: Strategy = {
   name: 'reader',
   storage () {

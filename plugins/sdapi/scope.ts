@@ -11,10 +11,10 @@ import { ServerAnswer, toA1111Error } from '../../src/sdapi/outcome.ts'
 import { logFailure, retryAfter, toServiceError } from '../core/errors.ts'
 import { sendJson } from './call.ts'
 
-/** A broken body is quoted in the error no further than this, in characters. */
+/** Limit of a broken body's quotation in the error, in characters. */
 const longestQuote = 2000
 
-/** Reads bodies within the service's bounds and complains of them in A1111's words. */
+/** Reads bodies within the service's limits and reports errors in A1111's words. */
 export function takeA1111Bodies (app: FastifyInstance): void {
   const parse = async (request: FastifyRequest, payload: Readable): Promise<unknown> => {
     const text = await request.readJsonText(payload)
@@ -41,7 +41,7 @@ function parseLikeA1111 (body: PartedJson): unknown {
 const describedErrors = [HttpException, PythonError, ServerAnswer, ValidationFailure, GenerationFailure]
 const methods = ['GET', 'POST', 'DELETE'] as const
 
-/** Makes a scope behave like A1111: its ways of logging in, its bodies, its errors. */
+/** Makes a scope behave like A1111: its authentication, its bodies, its errors. */
 export function behaveLikeA1111 (app: FastifyInstance): void {
   app.addHook('onRoute', route => {
     const operation = String(Reflect.get(route.schema ?? {}, 'operationId'))
@@ -67,7 +67,7 @@ export function answerErrorsLikeA1111 (app: FastifyInstance): void {
     const { status, body } = toA1111Error(error)
     const code = error instanceof ServiceError ? error.code : 'a1111'
     if (error instanceof ServiceError) reply.headers(retryAfter(error))
-    // A server that is starting is soon asked again.
+    // A starting server is worth an early retry.
     if (error instanceof GenerationFailure && status === 503 && error.retryAfterMs !== null) {
       reply.header('retry-after', String(Math.ceil(error.retryAfterMs / 1000)))
     }

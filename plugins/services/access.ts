@@ -20,7 +20,7 @@ export interface AccessServicesOptions {
   readonly tokens: readonly string[]
 }
 
-/** How callers prove who they are. */
+/** Authentication of clients. */
 export default fp<AccessServicesOptions>(async (app, { tokens }) => {
   const { redis, keys, accessKeys } = app
   decorateAll<AccessServices>(app, {

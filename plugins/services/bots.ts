@@ -28,7 +28,7 @@ interface BotServices {
   readonly loraService: LoraService
   readonly batches: Batches
   readonly botViews: BotViews
-  /** Ends every one of them that has not ended. */
+  /** Cancels all that have not finished. */
   readonly cancelAll: (jobs: ReadonlyArray<Job | null>) => Promise<void>
 }
 
@@ -36,7 +36,7 @@ declare module 'fastify' {
   interface FastifyInstance extends BotServices {}
 }
 
-/** What bots and phones need beside the jobs: what is kept of their users, and their ways of asking. */
+/** Services for bots and phones beside the jobs: stored data of their users, and their requests. */
 export default fp(async app => {
   const {
     redis, keys, jobStore: store, media, inputs, uploadTexts: texts, config, registry, states, connect, estimates
@@ -86,7 +86,7 @@ export default fp(async app => {
     botViews: createBotViews({ store, registry, estimates }),
     async cancelAll (jobs) {
       for (const job of jobs) {
-        // It may have ended, or been deleted, just now.
+        // It can have finished, or been deleted, just now.
         const isOver = ignoring('job_operation_invalid', 'job_not_found')
         if (job !== null && !hasEnded(job.status)) await store.cancel(job.id).catch(isOver)
       }

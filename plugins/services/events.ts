@@ -20,7 +20,7 @@ declare module 'fastify' {
   interface FastifyInstance extends EventServices {}
 }
 
-/** What happens, for those who listen. */
+/** Events, for listeners. */
 export default fp(async app => {
   const { redis, subscriber, keys, accessKeys, jobStore: store, registry, estimates, jobViews, log } = app
   const connections = createOpenConnections({ accessKeys, subscriber, keys })

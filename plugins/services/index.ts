@@ -13,11 +13,11 @@ export interface ServicesOptions {
   readonly services: Services
   /** Tokens with full rights: AUTH_TOKEN and the admin token. */
   readonly tokens: readonly string[]
-  /** Between two blanks of an answer of the drop-in that waits; real time unless a test says otherwise. */
+  /** Between two blanks of a waiting answer of the drop-in; real time except in tests. */
   readonly pause?: Pause | undefined
 }
 
-/** Everything that routes work with, as decorators of the instance: each file declares what it adds. */
+/** The services that routes use, as decorators of the instance: each file declares its own. */
 export default fp<ServicesOptions>(async (app, { services, tokens, pause }) => {
   await app.register(process, { services })
   await app.register(access, { tokens })

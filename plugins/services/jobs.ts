@@ -32,7 +32,7 @@ declare module 'fastify' {
   interface FastifyInstance extends JobServices {}
 }
 
-/** Submitting jobs, waiting for them, and acting on them and their images. */
+/** Submitting jobs, waiting for them, and actions on them and their images. */
 export default fp(async app => {
   const { config, redis, keys, subscriber, jobStore: store, jobList: list, media, inputs, registry, states } = app
   const stopping = new AbortController()

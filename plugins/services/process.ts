@@ -10,11 +10,11 @@ type Shared = Pick<Services,
 type Models = Services['models']
 type Webhooks = Services['webhooks']
 
-/** What the process has opened before it serves requests. */
+/** Parts of the process that are open before it serves requests. */
 interface ProcessServices extends Shared {
   readonly jobStore: Services['store']
   readonly jobList: Services['list']
-  /** Every queue that there is at the moment of asking. */
+  /** All present queues. */
   readonly allQueues: () => readonly NamedQueue[]
   readonly catalogue: Models['catalogue']
   readonly modelService: Models['service']
@@ -29,7 +29,7 @@ interface ProcessServices extends Shared {
   readonly signingKeys: Webhooks['signingKeys']
   readonly deliveries: Webhooks['deliveries']
   readonly endpoints: Webhooks['endpoints']
-  /** Null where no Florence is configured. */
+  /** Null if no Florence is configured. */
   readonly florence: NonNullable<Services['florence']>['service'] | null
 }
 

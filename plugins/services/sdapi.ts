@@ -23,7 +23,7 @@ interface SdapiServices {
   readonly jobSearch: JobSearch
   readonly backgroundTasks: BackgroundTasks
   readonly passThrough: PassThrough
-  /** Between two blanks of an answer that waits. */
+  /** Between two blanks of a waiting answer. */
   readonly pause: Pause
 }
 
@@ -32,11 +32,11 @@ declare module 'fastify' {
 }
 
 export interface SdapiServicesOptions {
-  /** Real time unless a test says otherwise. */
+  /** Real time except in tests. */
   readonly pause?: Pause | undefined
 }
 
-/** What A1111's own API needs beside the jobs: its view of the servers, and what is kept of each caller. */
+/** Services for A1111's own API beside the jobs: its view of the servers, and stored data of each client. */
 export default fp<SdapiServicesOptions>(async (app, { pause = realPause }) => {
   const { config, redis, subscriber, keys, registry, states, jobStore: store, jobList, connect, media, log } = app
   const upstream = createUpstreamClients({

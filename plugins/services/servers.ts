@@ -17,7 +17,7 @@ declare module 'fastify' {
   interface FastifyInstance extends ServerServices {}
 }
 
-/** The servers behind the queue, as administrators deal with them. */
+/** The servers behind the queue, for administrators. */
 export default fp(async app => {
   const { redis, keys, registry, states, checks, queues, connect, jobStore, jobList } = app
   decorateAll<ServerServices>(app, {

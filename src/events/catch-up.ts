@@ -4,31 +4,31 @@ import { isAfter, type ServiceEvent } from './event.ts'
 import type { EventPage } from './event-log.ts'
 import type { EventBus } from './event-bus.ts'
 
-/** Where the events of one listener go. */
+/** Target of one listener's events. */
 export interface EventSink {
   event (event: ServiceEvent): void
-  /** Events were missed that are not kept any more; the stream goes on after this id. */
+  /** Events were missed that are not stored any more; the stream continues after this id. */
   reset (head: string): void
-  /** Resolves when more can be taken; at once where the receiver keeps up. */
+  /** Resolves when it takes more; at once if the receiver keeps up. */
   ready (): Promise<void>
 }
 
 export interface CatchUpOptions {
   readonly eventBus: EventBus
-  /** Goes on after this event. */
+  /** Continues after this event. */
   readonly after: string
   readonly accepts: (event: ServiceEvent) => boolean
   readonly sink: EventSink
   readonly signal: AbortSignal
 }
 
-/** Pause before the stream is read again where Redis gave nothing, in milliseconds. */
+/** Pause before the stream is read again if Redis gave nothing, in milliseconds. */
 const readAgainMs = 500
 
 /**
- * Brings one listener first what it missed and then what happens, each stored event once and in order, until the
- * signal is aborted. What it missed is read at the pace that the receiver takes it, so nothing piles up meanwhile.
- * As long as Redis gives nothing, it waits. Resolves when it has caught up.
+ * Sends one listener the missed events first and then new ones, each stored event once and in order, until the signal
+ * is aborted. Missed events are read at the receiver's pace, so nothing piles up meanwhile. While Redis gives nothing,
+ * it waits. Resolves when it has caught up.
  */
 export async function catchUp ({ eventBus, after, accepts, sink, signal }: CatchUpOptions): Promise<void> {
   let cursor = after
@@ -63,10 +63,10 @@ export async function catchUp ({ eventBus, after, accepts, sink, signal }: Catch
   signal.addEventListener('abort', stop, { once: true })
   if (signal.aborted) stop()
   try {
-    // An id of the listener's own is held against the stream at least once.
+    // An id of the listener's own is compared with the stream at least once.
     let known = after === eventBus.head()
     while (!signal.aborted) {
-      // Between this look and the end of the loop nothing can be told, so nothing falls between the two ways.
+      // No event can come between this check and the end of the loop, so none is lost between the two ways.
       if (known && !isAfter(eventBus.head(), cursor)) break
       known = true
       const page = await read()

@@ -4,40 +4,40 @@ import type { Keys } from '../lib/keys.ts'
 import { isAfter, parseMessage, type ServiceEvent, type StoredEvent } from './event.ts'
 import type { EventLog } from './event-log.ts'
 
-/** Somebody in this process who wants to hear of everything. */
+/** A listener in this process to all events. */
 export interface EventListener {
   /** Must not throw. */
   onEvent (event: ServiceEvent): void
-  /** Events were missed that are not kept any more; the stream goes on after this id. */
+  /** Events were missed that are not stored any more; the stream continues after this id. */
   onGap (head: string): void
 }
 
 /** All events, in order and each once, for any number of listeners over one connection. */
 export interface EventBus {
-  /** Id of the last stored event that was told to the listeners. */
+  /** Id of the last stored event that the listeners got. */
   head (): string
   readonly log: EventLog
-  /** Returns what ends it. */
+  /** Returns a function that ends it. */
   listen (listener: EventListener): () => void
-  /** Tells the listeners of this process something that is not kept. */
+  /** Sends the listeners of this process an event that is not stored. */
   emit (event: ServiceEvent & { readonly id: null }): void
   close (): void
 }
 
 export interface EventBusDependencies {
   readonly eventLog: EventLog
-  /** A connection in subscriber mode, which this process shares and which stays the caller's to close. */
+  /** A connection in subscriber mode, shared in this process; the client closes it. */
   readonly subscriber: Redis
   readonly keys: Keys
   readonly log: Log
 }
 
-/** Pause before the stream is read again when that failed, in milliseconds. */
+/** Pause before the stream is read again after a failure, in milliseconds. */
 const readAgainMs = 500
 
 /**
- * Hears of events on a channel, where stored and passing ones come in their order. What was published while the
- * connection was away is read from the stream when it is back.
+ * Receives events from a channel, where stored and ephemeral ones come in their order. Events that were published while
+ * the connection was down are read from the stream when it is back.
  */
 export async function openEventBus (dependencies: EventBusDependencies): Promise<EventBus> {
   const { eventLog, subscriber, keys, log } = dependencies
@@ -45,9 +45,9 @@ export async function openEventBus (dependencies: EventBusDependencies): Promise
   const listeners = new Set<EventListener>()
   const closing = new AbortController()
   let catchingUp = false
-  /** The connection came back, maybe while what the time before had brought was still being read. */
+  /** The connection came back, possibly while the events of the former outage were still being read. */
   let wanted = false
-  /** Newest stored event that was heard of, told or not. */
+  /** Newest stored event that was received, sent on or not. */
   let newest = ''
   await subscriber.subscribe(channel)
   let head = await eventLog.head()
@@ -67,7 +67,7 @@ export async function openEventBus (dependencies: EventBusDependencies): Promise
     const event = parseMessage(message)
     if (event === null) return
     if (event.id !== null) newest = event.id
-    // What is kept comes from the stream then, in its order.
+    // Stored events come from the stream then, in its order.
     if (catchingUp) return
     if (event.id === null) emit(event)
     else emitStored({ ...event, id: event.id })
@@ -111,7 +111,7 @@ export async function openEventBus (dependencies: EventBusDependencies): Promise
 
   subscriber.on('message', hear)
   subscriber.on('ready', returned)
-  // Between the look at the stream and this line nobody listened to the channel.
+  // Between the read of the stream and this line, nothing listened to the channel.
   await catchUp()
 
   return {

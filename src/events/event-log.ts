@@ -3,20 +3,20 @@ import type { Keys } from '../lib/keys.ts'
 import { loadScript } from '../redis/scripts.ts'
 import { parseEntry, type StoredEvent } from './event.ts'
 
-/** A part of what is kept. */
+/** A part of the stored events. */
 export interface EventPage {
-  /** Whether events were missed that are not kept any more; then there are none here. */
+  /** Whether events were missed that are not stored any more; then there are none here. */
   readonly gap: boolean
-  /** Id of the newest event there is. */
+  /** Id of the newest event. */
   readonly head: string
   readonly events: readonly StoredEvent[]
-  /** Where to go on reading; `head` where nothing follows. */
+  /** Where to continue; `head` if nothing follows. */
   readonly next: string
 }
 
 /** Reads the stream of events. */
 export interface EventLog {
-  /** What follows an id, oldest first, in pages. From `0` on there is no gap, whatever came before. */
+  /** Events after an id, oldest first, in pages. From `0` on there is no gap, whatever came before. */
   after (id: string): Promise<EventPage>
   head (): Promise<string>
 }

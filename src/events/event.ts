@@ -4,9 +4,9 @@ import type { JobStatus } from '../../schemas/job.ts'
 import type { Keys } from '../lib/keys.ts'
 import { loadScript } from '../redis/scripts.ts'
 
-/** Something that happened to a job or a server, as listeners within the house get it. */
+/** A change of a job or a server, as listeners within the service get it. */
 export interface ServiceEvent {
-  /** Its place in the stream; null where it is not kept. */
+  /** Its position in the stream; null if it is not stored. */
   readonly id: string | null
   readonly kind: EventKind
   readonly jobId: string | null
@@ -23,7 +23,7 @@ export interface StoredEvent extends ServiceEvent { readonly id: string }
 
 const known = new Set<unknown>(eventKinds)
 
-/** The event of a stream's entry; null for what later versions or the stream itself wrote. */
+/** The event of a stream's entry; null for entries of later versions or of the stream itself. */
 export function parseEntry (id: string, values: readonly string[]): StoredEvent | null {
   const fields: Record<string, string> = {}
   for (let index = 0; index + 1 < values.length; index += 2) fields[values[index] ?? ''] = values[index + 1] ?? ''
@@ -56,7 +56,7 @@ function momentOf (id: string): number {
   return Number(id.split('-')[0])
 }
 
-/** Whether one place in the stream lies behind another. */
+/** Whether one position in the stream is after another. */
 export function isAfter (one: string, other: string): boolean {
   const [oneTimestamp = 0, oneNumber = 0] = one.split('-').map(Number)
   const [otherTimestamp = 0, otherNumber = 0] = other.split('-').map(Number)
@@ -68,7 +68,7 @@ const publishEvent = loadScript<[prefix: string], [kind: ServiceEventKind, serve
 
 export type ServiceEventKind = Extract<StoredKind, `server-${string}` | `queue-${string}`>
 
-/** Tells everybody who listens what became of a server, or, without one, of all lines. */
+/** Publishes the change of a server, or, without one, of all queues. */
 export type PublishEvent = (
   kind: ServiceEventKind, server: { readonly id: string, readonly alias: string } | null
 ) => Promise<void>

@@ -5,7 +5,7 @@ import { keyToShow, mayDo, maySeeJob, type Principal } from '../access/principal
 import { ServiceError } from '../lib/errors.ts'
 import type { ServiceEvent } from './event.ts'
 
-/** What a listener asks for, as it came. Lists are joined by commas. */
+/** A listener's options, as sent. Lists are joined by commas. */
 export interface EventRequest {
   readonly server?: string | undefined
   readonly key?: string | undefined
@@ -14,7 +14,7 @@ export interface EventRequest {
   readonly job?: string | undefined
 }
 
-/** Whether a listener asks to see what is drawn, which costs servers some time. */
+/** Whether a listener wants previews, which cost servers some time. */
 export function wantsPreviews ({ kinds = '' }: EventRequest): boolean {
   return split(kinds).includes('preview')
 }

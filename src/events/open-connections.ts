@@ -4,18 +4,18 @@ import { mayDo, type Principal } from '../access/principal.ts'
 import { ServiceError } from '../lib/errors.ts'
 import type { Keys } from '../lib/keys.ts'
 
-/** A stream that somebody listens to, whatever carries it. */
+/** A stream with a listener, over any transport. */
 export interface OpenConnection {
   readonly principal: Principal
   /** Shows both ends that the other is there. */
   beat (): void
-  /** Ends it so that the client knows to come again. */
+  /** Ends it so that the client reconnects. */
   end (): void
-  /** Aborted when it is over. */
+  /** Aborted when it is finished. */
   readonly signal: AbortSignal
 }
 
-/** Every stream of this process: kept alive, few enough, and ended when their time is over. */
+/** Every stream of this process: kept alive, limited in number, and ended when their time is over. */
 export interface OpenConnections {
   /** @throws ServiceError `too_many_listeners` */
   admit (): void
@@ -34,7 +34,7 @@ export interface OpenConnectionsDependencies {
 
 const most = 5000
 const beatMs = 15_000
-/** After this whoever listens shows anew who they are, in milliseconds. */
+/** Listeners must authenticate again after this time, in milliseconds. */
 const longestMs = 3_600_000
 
 export function createOpenConnections ({ accessKeys, subscriber, keys }: OpenConnectionsDependencies): OpenConnections {
@@ -49,7 +49,7 @@ export function createOpenConnections ({ accessKeys, subscriber, keys }: OpenCon
   }, beatMs)
   beats.unref()
 
-  /** A key that was switched off, removed or given fewer rights hears nothing more. */
+  /** A key that was switched off, removed or given fewer rights gets no more events. */
   async function review (): Promise<void> {
     const byKey = new Map<string, OpenConnection[]>()
     for (const connection of open.keys()) {

@@ -16,7 +16,7 @@ export interface AppOptions extends ServicesOptions {
   readonly logger: FastifyBaseLogger
 }
 
-/** The HTTP service: what all requests share first, then one folder of plugins after the other. */
+/** The HTTP service: hooks of all requests first, then one folder of plugins after the other. */
 export async function createApp ({ logger, ...options }: AppOptions): Promise<FastifyInstance> {
   const { config } = options.services
   const app = Fastify({
@@ -33,10 +33,10 @@ export async function createApp ({ logger, ...options }: AppOptions): Promise<Fa
     requestTimeout: 300_000,
     connectionTimeout: 0,
     http: {
-      // Requests that wait for a job send nothing for long; routers forget connections that stay silent.
+      // Requests that wait for a job send nothing for long; routers forget silent connections.
       keepAlive: true,
       keepAliveInitialDelay: 30_000,
-      // Fastify sets requestTimeout after the server was made, and Node takes the shorter of the two.
+      // Fastify sets requestTimeout after creating the server, and Node takes the shorter of the two.
       requestTimeout: 300_000,
       headersTimeout: Math.ceil(config.BODY_STALL_SECONDS * 1000),
       connectionsCheckingInterval: Math.min(5000, Math.ceil(config.BODY_STALL_SECONDS * 500))

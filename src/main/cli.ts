@@ -26,13 +26,13 @@ import { runDoctor } from './doctor.ts'
 import { runKeys } from './keys.ts'
 import { type Parts, serve } from './serve.ts'
 
-/** Never in a log line, whoever writes it. */
+/** Never in a log line of any module. */
 const secrets = [
   'req.headers.authorization', 'req.headers.cookie', 'req.headers["x-api-key"]', 'req.headers["x-api-secret"]',
   'req.headers["x-webhook-key"]', '*.password', '*.secret'
 ]
 
-/** What pino is told of them. */
+/** Options for pino. */
 export const redaction = { paths: secrets, censor: '(hidden)' }
 
 /** JSON lines to standard output; readable ones on a terminal. */
@@ -45,7 +45,7 @@ function createLogger (config: Pick<Config, 'LOG_LEVEL'>): Logger {
   })
 }
 
-/** Flags that stand for settings. */
+/** Flags of settings. */
 export interface SettingFlags {
   readonly 'a1111-url'?: string
   readonly host?: string
@@ -56,18 +56,18 @@ const settingFlags = {
   'a1111-url': { type: 'string' }, host: { type: 'string' }, port: { type: 'string' }
 } as const
 
-/** Settings of environment and `.env`, with the command line above both. @throws SettingsError */
+/** Settings of environment and `.env`, overridden by the command line. @throws SettingsError */
 function readSettings (flags: SettingFlags = {}): Config {
   return parseSettings({ ...readEnvironment(process.cwd()), ...settingsOf(flags) })
 }
 
-/** Where each of these settings comes from. */
+/** Source of each of these settings. */
 function readSources (flags: SettingFlags = {}): SettingSources {
   const file = Object.entries(readEnvironmentFile(join(process.cwd(), '.env')))
   return sourcesOf({
     'command line': settingsOf(flags),
     environment: process.env,
-    // An empty variable of the environment hides what the file says.
+    // An empty variable of the environment hides the file's value.
     file: Object.fromEntries(file.filter(([name]) => process.env[name] === undefined))
   })
 }
@@ -78,8 +78,8 @@ function settingsOf (flags: SettingFlags): Environment {
 }
 
 /**
- * Does something on the Redis of this installation: the one of REDIS_URL, the private one of a service that runs
- * now, or a private one that is started for the while.
+ * Runs a task on the Redis of this installation: the one of REDIS_URL, the private one of a running service, or a
+ * private one that is started for the task.
  */
 async function withRunningRedis (
   config: Config, log: Log, work: (redisUrl: string) => Promise<void>
@@ -115,7 +115,7 @@ const processKinds: Readonly<Record<string, Parts>> = {
   worker: { api: false, worker: true, embedded: false }
 }
 
-/** The command line. Ends the process where a command fails; services end by a signal. */
+/** The command line. Ends the process if a command fails; services end by a signal. */
 export async function main (argv: readonly string[]): Promise<void> {
   try {
     await run(argv)
@@ -125,7 +125,7 @@ export async function main (argv: readonly string[]): Promise<void> {
   }
 }
 
-/** parseArgs has codes for words that it does not know. */
+/** parseArgs has codes for unknown words. */
 function isUsage (error: unknown): boolean {
   if (error instanceof UsageError) return true
   return error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')
@@ -179,7 +179,7 @@ async function keys (argv: readonly string[]): Promise<void> {
   })
 }
 
-/** Null where Redis cannot be asked. What is wrong with it or the master key is told by the doctor's own look. */
+/** Null if Redis does not answer. The doctor's own checks report faults of it or of the master key. */
 async function openKnown (config: Config): Promise<Services | null> {
   const redisUrl = config.REDIS_URL || await findRunningServer(config.DATA_DIR)
   if (redisUrl === undefined) return null
@@ -191,7 +191,7 @@ function knownServers (config: Config, services: Services | null): Array<{ alias
   const named = serversOfSettings(config)
   if (services === null) return named
   const registered = services.registry.list()
-  // Those of the settings may have got tokens and certificates in addition since.
+  // Those of the settings can have got tokens and certificates since.
   const missing = named.filter(({ alias, address }) =>
     registered.every(known => known.alias !== alias || known.address.baseUrl !== address.baseUrl))
   return [...missing, ...registered.filter(({ alias }) => missing.every(server => server.alias !== alias))]

@@ -31,7 +31,7 @@ const usage = 'stablequeue doctor --thorough --server ALIAS|URL [--checkpoint TI
 const maxMinutes = 30
 
 /**
- * What a thorough check was called with; null where none was asked for.
+ * Options of a thorough check; null without one.
  * @throws UsageError
  */
 export function readDoctorOptions (values: Values, config: Config): Promise<ThoroughOptions> | null {
@@ -52,7 +52,7 @@ export function readDoctorOptions (values: Values, config: Config): Promise<Thor
     ({ server, checkpoint: checkpoint ?? null, minutes: wanted, service, authorization }))
 }
 
-/** The token of the settings is for the service of the settings; another one gets only what is given for it. */
+/** The token of the settings is for the service of the settings; another one gets only an explicit token. */
 async function authorizationOf (
   { key, token, service }: Pick<Values, 'key' | 'token' | 'service'>, config: Config
 ): Promise<string | null> {

@@ -28,15 +28,15 @@ import { createLocalStartNotes } from '../servers/start-notes.ts'
 const silent = () => {}
 const noLog: Log = { trace: silent, debug: silent, info: silent, warn: silent, error: silent }
 
-/** A file in DATA_DIR that says which process checks an address, and what it must put back. */
+/** A file in DATA_DIR with the process that checks an address, and the state to restore. */
 interface CheckFile {
   readonly process: ProcessIdentity | null
   readonly undo: UndoRecord
 }
 
 /**
- * Checks a server that no service knows. What it changes is noted in a file first, so that the next check of the same
- * address puts it back if this process is killed.
+ * Checks an unregistered server. A file records the changes first, so that the next check of the same address undoes
+ * them if this process is killed.
  * @returns the report, or why it could not run
  */
 async function checkAddressDirectly (
@@ -90,7 +90,7 @@ async function checkAddressDirectly (
   }
 }
 
-/** Tells each step once it is over. */
+/** Prints each step once it is finished. */
 function printSteps (steps: readonly ServerCheckStep[], printed: Set<string>, progress: (line: string) => void): void {
   for (const { name, title, state, duration_ms: ms } of steps) {
     if (state === 'waiting' || state === 'running' || printed.has(name)) continue
@@ -99,7 +99,7 @@ function printSteps (steps: readonly ServerCheckStep[], printed: Set<string>, pr
   }
 }
 
-/** Takes the address for this process; gives what a killed one has left there. */
+/** Reserves the address for this process; returns the record that a killed one has left. */
 async function claim (path: string): Promise<UndoRecord | 'running'> {
   const own = JSON.stringify({ process: identify(process.pid) ?? null, undo: nothingToUndo } satisfies CheckFile)
   try {
@@ -141,7 +141,7 @@ async function titleOf (client: ReturnType<typeof createA1111Client>, wanted: st
   return found.title
 }
 
-/** What `stablequeue doctor --thorough` was called with. */
+/** Options of `stablequeue doctor --thorough`. */
 export interface ThoroughOptions {
   /** Alias or address. */
   readonly server: string
@@ -149,7 +149,7 @@ export interface ThoroughOptions {
   readonly minutes: number | null
   /** Address of the service; empty for the one of the settings. */
   readonly service: string
-  /** For the header Authorization; null to be let in as this machine is. */
+  /** For the header Authorization; null to use the rights of this machine. */
   readonly authorization: string | null
 }
 
@@ -157,27 +157,27 @@ interface ThoroughDependencies {
   readonly config: Config
   /** Aliases and addresses of servers that a running Redis knows. */
   readonly registered: () => Promise<ReadonlyArray<{ readonly alias: string, readonly url: string }>>
-  /** Takes one line about how far it is. */
+  /** Receives one line of progress. */
   readonly progress: (line: string) => void
-  /** Takes the report as text, or as JSON. */
+  /** Receives the report as text, or as JSON. */
   readonly print: (report: string) => void
   /** Ends the check; everything is put back. */
   readonly cancelled: AbortSignal
 }
 
-/** 0: nothing hurts. 1: something does. 2: usage. 3: it could not run. 4: it was cancelled, or ended early. */
+/** 0: no harm found. 1: harm found. 2: usage. 3: it could not run. 4: it was cancelled, or ended early. */
 export type ThoroughExit = 0 | 1 | 3 | 4
 
 class CouldNotRun extends Error {}
 
-/** How often the service is asked how far a check is, and for how long it may be silent, in milliseconds. */
+/** Interval of asking the service for a check's progress, and how long it can be silent, in milliseconds. */
 const pollInterval = 500
 const patience = 15_000
 const maxSilence = 60_000
 
 /**
- * Checks one server thoroughly: through the service where that knows it, else, for an address that is not registered,
- * by this process.
+ * Checks one server thoroughly: through the service if that knows it, else, for an unregistered address, in this
+ * process.
  */
 export async function runThoroughDoctor (
   options: ThoroughOptions, format: 'text' | 'json', dependencies: ThoroughDependencies
@@ -203,7 +203,7 @@ function exitOf ({ outcome, verdict }: ServerCheckReport): ThoroughExit {
   return verdict === 'harm' ? 1 : 0
 }
 
-/** One that the service knows goes through it, since that sends jobs there. */
+/** The service checks its own servers, since it sends jobs there. */
 async function checkAddress (options: ThoroughOptions, dependencies: ThoroughDependencies): Promise<ServerCheckReport> {
   const address = parseServerUrl(options.server, '--server')
   const known = await knownToService(options, dependencies)
@@ -219,7 +219,7 @@ async function checkAddress (options: ThoroughOptions, dependencies: ThoroughDep
   return result
 }
 
-/** Null where no service answers. */
+/** Null if no service answers. */
 async function knownToService (options: ThoroughOptions, { config }: ThoroughDependencies) {
   const servers = await call<ServerView[]>('GET', '/api/v1/servers', options, config).catch(error => {
     if (error instanceof NoService) return null
@@ -248,7 +248,7 @@ async function checkThroughService (
       await call('DELETE', path, options, config).catch(() => undefined)
     }
     const view = await call<ServerCheckView>('GET', path, options, config).catch(error => {
-      // It may be restarting; whoever serves the server then puts everything back.
+      // It can be restarting; the process that serves the server then puts everything back.
       if (!(error instanceof NoService) || performance.now() - heardAt > maxSilence) throw error
       return null
     })

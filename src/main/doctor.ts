@@ -14,9 +14,9 @@ import { connectRedis } from '../redis/connections.ts'
 import { findProgram, redisProgramNames } from '../redis/private/install.ts'
 import { findRunningServer } from '../redis/private/server.ts'
 
-/** Milliseconds by which two clocks may differ before it is worth a word, and before it does harm. */
+/** Difference of two clocks in milliseconds that is worth a warning, and that does harm. */
 const clockLimits = { warning: 1000, problem: 30_000 }
-/** Bytes of free space below which it is worth a word, and below which images are soon refused. */
+/** Bytes of free space below which it warns, and below which images are soon refused. */
 const spaceLimits = { warning: 2 * 2 ** 30, problem: 200 * 2 ** 20 }
 
 /** @param difference milliseconds by which the clock of Redis is ahead of ours */
@@ -29,7 +29,7 @@ export function judgeClock (difference: number): Finding {
   return { topic, level, message, remedy: 'Set both machines by NTP: delays, leases and expiry are computed from both clocks.' }
 }
 
-/** @param free bytes that we may still write */
+/** @param free bytes that we can still write */
 export function judgeSpace (folder: string, free: number): Finding {
   const topic = 'disk space'
   const message = `${(free / 2 ** 30).toFixed(1)} GiB free for DATA_DIR ${folder}`
@@ -46,7 +46,7 @@ async function measureClock (redis: Redis): Promise<number> {
   return Number(seconds) * 1000 + Number(microseconds) / 1000 - (before + after) / 2
 }
 
-/** Space and rights of a folder, or of the nearest one above it that exists. */
+/** Space and rights of a folder, or of the nearest existing one above it. */
 async function checkFolder (folder: string): Promise<Finding[]> {
   const path = await nearestFolder(resolve(folder))
   const { bavail, bsize } = await statfs(path)
@@ -75,9 +75,9 @@ export interface DoctorServer {
 
 export interface DoctorDependencies {
   readonly servers: readonly DoctorServer[]
-  /** Resolves with what answers there, for example `A1111 1.10.1`; rejects where nothing usable does. */
+  /** Resolves with the answering program, for example `A1111 1.10.1`; rejects if it is unusable. */
   probeServer (url: string, alias: string): Promise<string>
-  /** None where Redis cannot be reached. */
+  /** None if Redis cannot be reached. */
   readonly queues?: readonly NamedQueue[]
   /** Takes the finished report, without a line break at its end. */
   print (report: string): void
@@ -87,14 +87,14 @@ const namesCure = /^(certificate_|https_expected|not_https|address_not_allowed|r
 
 type DoctorConfig = Pick<Config, 'REDIS_URL' | 'REDIS_SERVER' | 'DATA_DIR'> & Partial<Pick<Config, 'REDIS_PREFIX'>>
 
-/** Milliseconds that each server and Redis get to answer. */
+/** Time limit for each server and Redis, in milliseconds. */
 const patience = 3000
 
 const silent = () => {}
 const noLog: Log = { trace: silent, debug: silent, info: silent, warn: silent, error: silent }
 
 /**
- * Looks at everything that the service depends on, and says of each trouble what to do.
+ * Checks everything that the service depends on, and names a remedy for each fault.
  * @param format json: one object with `ok` and `findings`
  * @returns the exit code: 1 if anything keeps the service from working, else 0
  */
@@ -114,7 +114,7 @@ export async function runDoctor (
   return ok ? 0 : 1
 }
 
-/** One line a finding, what to do about it below. */
+/** One line a finding, its remedy below. */
 export function renderFindings (findings: readonly Finding[]): string {
   const lines = findings.map(({ level, topic, message, remedy }) =>
     `${level.padEnd(8)} ${topic}: ${message}${remedy === undefined ? '' : `\n${' '.repeat(9)}${remedy}`}`)
@@ -197,7 +197,7 @@ async function examineServer (
     return { topic, level: 'fine', message: `${await Promise.race([probeServer(url, alias), late])} at ${shown}` }
   } catch (error) {
     const message = `${shown} cannot be used: ${messageOf(error)}`
-    // What is wrong with a certificate, a protocol or a setting has its cure in its sentence.
+    // Errors of certificates, protocols and settings name their remedy themselves.
     if (error instanceof GenerationFailure && namesCure.test(error.code)) return { topic, level: 'problem', message }
     const remedy = 'Check that it runs with --api (and --listen if it is on another machine) and that the address is right.'
     return { topic, level: 'problem', message, remedy }

@@ -11,8 +11,8 @@ const usage = `Usage:
 
 /**
  * Access keys from the command line.
- * @param print takes one finished text
- * @throws UsageError for words that make no sense
+ * @param print receives one finished text
+ * @throws UsageError for unknown words
  */
 export async function runKeys (
   argv: readonly string[], accessKeys: AccessKeys, print: (text: string) => void

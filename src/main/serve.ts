@@ -20,15 +20,15 @@ import { createApp } from './app.ts'
 import { createWorkerStatus, startWorker } from './worker.ts'
 
 export interface BannerFacts {
-  /** Where the service is reached. */
+  /** Addresses of the service. */
   readonly address: string
-  /** How to get into the web UI where it asks for a token; null where it does not. */
+  /** How to enter the web UI if it asks for a token; null if it does not. */
   readonly notice: string | null
   readonly redis: string
   readonly servers: readonly Server[]
 }
 
-/** What a person wants to know after the start, in a few lines. */
+/** The message after the start, in a few lines. */
 function banner ({ address, notice, redis, servers }: BannerFacts): string {
   const shown = servers.map(({ alias, address: { baseUrl }, origin, enabled }) => {
     const remark = origin === 'simulator' ? ' (simulator: it paints, there is no Stable Diffusion)' : ''
@@ -50,13 +50,13 @@ interface ListenAddress {
   readonly port: number
   /** Names of the settings, for the sentence. */
   readonly settings: { readonly host: string, readonly port: string }
-  /** What starts this process, such as `npm start`. */
+  /** The command of this process, such as `npm start`. */
   readonly command: string
 }
 
 /**
  * Makes sure that this process can listen there, before anything else is started for it.
- * @throws Error with a sentence that says what to set
+ * @throws Error with a sentence that names the setting
  */
 export async function requireFreeAddress (address: ListenAddress): Promise<void> {
   const { host, port } = address
@@ -73,7 +73,7 @@ export async function requireFreeAddress (address: ListenAddress): Promise<void>
   }
 }
 
-/** The error of a listener in words that help. */
+/** A helpful sentence for a listener's error. */
 export function listenProblem (error: unknown, { host, port, settings, command }: ListenAddress): Error {
   const { code } = error as NodeJS.ErrnoException
   const sentence = {
@@ -89,35 +89,35 @@ export function listenProblem (error: unknown, { host, port, settings, command }
   return sentence === undefined ? error as Error : new Error(sentence, { cause: error })
 }
 
-/** Which parts of the service this process is. */
+/** The parts of the service in this process. */
 export interface Parts {
   readonly api: boolean
   readonly worker: boolean
-  /** A private Redis, looking for servers and the simulator: what the all-in-one start brings along. */
+  /** A private Redis, the search for servers and the simulator: the extras of the all-in-one start. */
   readonly embedded: boolean
 }
 
 /**
- * Parts of SHUTDOWN_SECONDS, together less than all of it: what does not end in its time, such as anything that waits
- * for a Redis that is away, must not keep the rest from ending in order.
+ * Parts of SHUTDOWN_SECONDS, together less than all of it: a part that does not end in its time, such as one that waits
+ * for an unreachable Redis, must not keep the rest from ending in order.
  */
 const shutdownBudget = {
   start: 0.1, requests: 0.15, worker: 0.4, simulator: 0.05, connections: 0.05, 'private Redis': 0.2
 } as const
 
-/** What was started, to be ended in the opposite order. */
+/** Started parts, to be ended in the opposite order. */
 type Closers = Array<{ readonly what: keyof typeof shutdownBudget, readonly close: () => Promise<unknown> }>
 
-/** Runs the service until a signal ends it. @throws Error with a sentence for people when it cannot start */
+/** Runs the service until a signal ends it. @throws Error with a sentence for people if it cannot start */
 export async function serve (config: Config, parts: Parts, log: Logger, sources: SettingSources): Promise<void> {
   const closers: Closers = []
   const starting = new AbortController()
-  // From the first moment on: a signal during the start must not leave a Redis behind.
+  // From the very start: a signal during the start must not leave a Redis behind.
   closeWithGrace({ delay: config.SHUTDOWN_SECONDS * 1000, logger: false }, async ({ err: error, signal }) => {
     if (error !== undefined) log.fatal({ err: error }, 'the process has to end')
     else log.info({ signal }, 'stopping')
     starting.abort()
-    // What a start that is under way opens next would stay open.
+    // A start in progress would leave open what it opens next.
     await inTime('start', async () => { await started.catch(() => {}) }, config, log)
     await closeAll(closers, config, log)
     log.info('stopped')
@@ -142,7 +142,7 @@ async function closeAll (closers: Closers, config: Config, log: Log): Promise<vo
   }
 }
 
-/** Waits for the end of something no longer than its share of the time for stopping. */
+/** Waits for the end of a part no longer than its share of the time for stopping. */
 async function inTime (
   what: keyof typeof shutdownBudget, end: () => Promise<void>, config: Config, log: Log
 ): Promise<void> {

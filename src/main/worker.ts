@@ -31,13 +31,13 @@ import type { Services } from '../services/services.ts'
 import { startWebhooks } from '../services/webhooks.ts'
 import { metricsContentType, processMetrics } from '../telemetry/metrics.ts'
 
-/** How often it is tried again what Redis refuses, in milliseconds. */
+/** Interval of retries of writes that Redis refuses, in milliseconds. */
 const tryInterval = 500
 
 /**
- * The store of a worker. What a generation has brought is not thrown away because Redis takes no writes just now: the
- * step is made again until Redis takes it, which is harmless since every script gives the same claim the same answer.
- * While Redis is away the connection itself waits.
+ * The store of a worker. A finished generation is not lost because Redis takes no writes now: the step is repeated
+ * until Redis takes it, which is harmless since every script gives the same claim the same answer. While Redis is away
+ * the connection itself waits.
  * @param closing gives up
  */
 function insistingStore (store: JobStore, log: Log, closing: AbortSignal): JobStore {
@@ -74,7 +74,7 @@ function insistingStore (store: JobStore, log: Log, closing: AbortSignal): JobSt
 /** Keys that are read at a time. */
 const page = 200
 
-/** Everything that users have stored, sessions and presets among it, as the JSON that it is. */
+/** All stored data of users, including sessions and presets, as JSON. */
 export async function * storedTexts (redis: Redis, keys: Keys): AsyncGenerator<string, void> {
   for (let cursor = '0'; ;) {
     const [next, found] = await redis.scan(cursor, 'MATCH', keys.key('studio', '*'), 'COUNT', page, 'TYPE', 'string')
@@ -94,8 +94,8 @@ export interface Worker {
 const mebibyte = 1024 * 1024
 
 /**
- * Starts running the jobs of all servers, as far as no other process does. It waits for Redis where requests fail,
- * hence a connection of its own.
+ * Starts running the jobs of all servers that no other process serves. It waits for Redis where requests fail, hence a
+ * connection of its own.
  */
 export async function startWorker (
   services: Services, intervals?: MonitorIntervals, checkLimits?: CheckLimits
@@ -179,7 +179,7 @@ export async function startWorker (
   }
 }
 
-/** Whether a server can do what a job asks for, as far as is known of it. */
+/** Whether a server has the capabilities that a job needs, as far as known. */
 function suits (
   { mode, parameters, checkpoint, checkpointTitle, onMissing }: JobSubmission,
   inventory: Inventory | null, traits: ServerTraits | null
@@ -195,14 +195,14 @@ function suits (
   }
 }
 
-/** Reads outputs and has them tagged; null where no tagger is configured. */
+/** Reads outputs and has them tagged; null if no tagger is configured. */
 function tagOutputs ({ config, media, log }: Services): ((name: string, signal: AbortSignal) => Promise<Tags>) | null {
   if (config.TAGGER_URL === '') return null
   const tagger = createTagger({ url: new URL(config.TAGGER_URL), log })
   return async (name, signal) => await tagger.tag(name, await wholeOutput(media, name), signal)
 }
 
-/** What a process that only works tells of itself: `/health` and `/metrics`, to whoever reaches its port. */
+/** Status of a worker process: `/health` and `/metrics`, open to all that reach its port. */
 export function createWorkerStatus (services: Pick<Services, 'metrics'>, logger: FastifyBaseLogger): FastifyInstance {
   const app = Fastify({
     loggerInstance: logger,

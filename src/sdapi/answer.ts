@@ -3,7 +3,7 @@ import { stringifyJson, stringifyKeepingFloats } from '../lib/exact-json.ts'
 import type { Job, JobImage } from '../jobs/job.ts'
 import type { MediaStore } from '../media/store.ts'
 
-/** What an answer needs besides the job. */
+/** Parts of an answer besides the job. */
 export interface AnswerOptions {
   /** JSON text of `parameters`. */
   readonly echo: string
@@ -38,14 +38,14 @@ export async function * imageList (media: MediaStore, images: ReadonlyArray<Pick
 }
 
 /**
- * Whether all images of a job can be read, while there is still time to answer something else.
+ * Checks that all images of a job are readable, while another answer is still possible.
  * @throws ServiceError `image_not_found`
  */
 export async function checkImages (media: MediaStore, { result }: Pick<Job, 'result'>): Promise<void> {
   for (const { name } of result?.images ?? []) await (await media.openOutput(name)).close()
 }
 
-/** A1111's answer to a generation, from a job that has ended with or without images. */
+/** A1111's answer to a generation, from a finished job with or without images. */
 export async function * generationAnswer (
   media: MediaStore, job: Job, { echo, sendImages }: AnswerOptions
 ): AsyncGenerator<string> {
@@ -79,14 +79,14 @@ function infoOfNothing ({ submission: { parameters } }: Job): Record<string, unk
   }
 }
 
-/** Waits so many milliseconds, less where the signal says so. */
+/** Waits so many milliseconds, or until the signal. */
 export type Pause = (milliseconds: number, signal: AbortSignal) => Promise<unknown>
 
 export const realPause: Pause = async (milliseconds, signal) => {
   await sleep(milliseconds, null, { signal }).catch(() => undefined)
 }
 
-/** Proxies give up on what stays silent for a minute, some sooner. */
+/** Proxies drop connections that are silent for a minute, some sooner. */
 const blankIntervalMs = 15_000
 
 /** A blank now, and one every 15 seconds until the promise is settled. */

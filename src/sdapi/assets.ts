@@ -6,7 +6,7 @@ import type { Download } from '../models/download.ts'
 import { ServiceError } from '../lib/errors.ts'
 import type { Model } from '../model-facts/facts.ts'
 
-/** async-proxy's two kinds of asset, and what they are here. */
+/** async-proxy's two kinds of asset, and their types here. */
 export const assetKinds = { model: 'checkpoint', lora: 'lora' } as const
 export type AssetKind = keyof typeof assetKinds
 
@@ -25,7 +25,7 @@ export function readKind (value: unknown): AssetKind {
 }
 
 /**
- * Begins to download what an address or an AIR means.
+ * Begins the download of an address or an AIR.
  * @throws ServiceError `invalid_field_value`, or as DownloadService
  */
 export async function orderAsset (body: unknown, dependencies: AssetDependencies): Promise<Download> {
@@ -98,7 +98,7 @@ export function isAsset (model: Model, kind: AssetKind | null): boolean {
   return model.files.length > 0 && kinds.some(type => type === model.type)
 }
 
-/** A model as async-proxy shows an asset; `local_path` is within the folder of its type. */
+/** A model in async-proxy's form of an asset; `local_path` is within the folder of its type. */
 export function assetView ({ id, type, path, files, facts }: Model) {
   const { civitai, triggerWords } = facts
   return {
@@ -120,7 +120,7 @@ export function assetView ({ id, type, path, files, facts }: Model) {
   }
 }
 
-/** When its first file came, in milliseconds since the epoch. */
+/** Arrival of its first file, in milliseconds since the epoch. */
 export function createdAt ({ files }: Pick<Model, 'files'>): number {
   return Math.min(...files.map(file => file.createdAt))
 }

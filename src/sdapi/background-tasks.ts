@@ -7,21 +7,24 @@ import type { FlorenceTask } from '../florence/task.ts'
 import { hasEnded, type JobStatus } from '../../schemas/job.ts'
 import { proxyStates, type Shown } from './status-mapping.ts'
 
-/** Work that async-proxy calls a job, although it needs no turn at a server: downloads, and questions to Florence. */
+/**
+ * Work that async-proxy calls a job, although it needs no exclusive call at a server: downloads, and questions to
+ * Florence.
+ */
 export interface BackgroundTask extends Shown {
-  /** What came of it, in words. */
+  /** The outcome, in words. */
   readonly info: string | null
 }
 
 export interface BackgroundTasks {
-  /** Null also for what the principal may not see. */
+  /** Null also for a task that the principal cannot see. */
   find (principal: Principal, id: string): Promise<BackgroundTask | null>
   list (principal: Principal): Promise<BackgroundTask[]>
-  /** False where there is none, or it has ended otherwise. */
+  /** False if there is none, or it has finished otherwise. */
   cancel (principal: Principal, id: string): Promise<boolean>
 }
 
-/** One kind of them. */
+/** One kind of task. */
 type Kind = BackgroundTasks
 
 export function createBackgroundTasks (downloads: DownloadService, florence: FlorenceService | null): BackgroundTasks {

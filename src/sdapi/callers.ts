@@ -6,25 +6,22 @@ import type { Job } from '../jobs/job.ts'
 import type { JobStore } from '../jobs/store.ts'
 import type { Keys } from '../lib/keys.ts'
 
-/**
- * Who a client is to the drop-in, where A1111 knows only one user. Access keys are told apart; who needs none, by
- * address.
- */
+/** The drop-in's identity of a client, where A1111 knows only one user: the access key, else the address. */
 export function callerOf ({ kind, keyId }: Pick<Principal, 'kind' | 'keyId'>, ip: string): string {
   return keyId === null ? `${kind}@${ip}` : `key:${keyId}`
 }
 
-/** The jobs of each caller that have not ended: what progress, interrupt and skip are about. */
+/** The unfinished jobs of each client: the subjects of progress, interrupt and skip. */
 export interface CallerJobs {
   add (caller: string, jobId: string): Promise<void>
-  /** Those that run before those that wait, each oldest first. */
+  /** Running jobs before waiting ones, each oldest first. */
   active (caller: string): Promise<Job[]>
-  /** Notes that the caller interrupts its own job. */
+  /** Records that the client interrupts its own job. */
   interrupt (jobId: string): Promise<void>
   wasInterrupted (jobId: string): Promise<boolean>
 }
 
-/** A list nobody asks for is forgotten after this, in seconds: no job lives longer unseen. */
+/** An unread list is deleted after this, in seconds: no job lives longer unseen. */
 const lifetime = 7 * 86_400
 
 export function createCallerJobs (redis: Redis, keys: Keys, store: Pick<JobStore, 'readMany'>): CallerJobs {
@@ -58,7 +55,7 @@ export interface ShortIds {
 const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
 const grammar = /^[A-Za-z0-9]{8}$/
 
-/** The entry of a job that is gone stays, so that its id is never given again. */
+/** The entry of a deleted job stays, so that its id is never given again. */
 export function createShortIds (redis: Redis, keys: Keys): ShortIds {
   const idsKey = keys.key('drop-in', 'short-ids')
   return {

@@ -7,7 +7,7 @@ import {
   type failureEntry, newestFirst, type publicEntry, type Shown, shownJob, trackerStates
 } from './status-mapping.ts'
 
-/** What the Job Tracker's list can be asked for. */
+/** Options of the Job Tracker's list. */
 export interface TrackerQuery {
   readonly ip: string | null
   readonly status: string | null
@@ -19,16 +19,18 @@ export interface TrackerQuery {
 export interface JobSearch {
   /** Jobs of the drop-in, newest first. */
   tracked (principal: Principal, query: TrackerQuery): Promise<Shown[]>
-  /** Active jobs and errands, and those that ended well or were cancelled within the last minutes, newest first. */
+  /**
+   * Active jobs and background tasks, and those that completed or were cancelled within the last minutes, newest first.
+   */
   current (principal: Principal): Promise<Shown[]>
-  /** Failed jobs and errands, newest first. */
+  /** Failed jobs and background tasks, newest first. */
   failed (principal: Principal, limit: number): Promise<Shown[]>
 }
 
-/** async-proxy shows what has ended for so long. */
+/** async-proxy shows finished ones for this long. */
 const shownAfterEndMs = 5 * 60_000
 const pageSize = 200
-/** Records that one call reads at the most. */
+/** Limit of records that one call reads. */
 const maxExamined = 10_000
 const maxListed = 1000
 
@@ -86,7 +88,7 @@ export function createJobSearch (list: JobList, backgroundTasks: BackgroundTasks
 type Entry = ReturnType<typeof publicEntry>
 type Failure = ReturnType<typeof failureEntry>
 
-/** Seconds after which the page loads itself anew. */
+/** Seconds after which the page reloads itself. */
 const reloadSeconds = 2
 
 /** The status page of async-proxy: no script, every text escaped. */

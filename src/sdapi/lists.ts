@@ -1,7 +1,7 @@
 import { fieldsOf, objectOf, textsOf } from '../lib/json-values.ts'
 import type { Model } from '../model-facts/facts.ts'
 
-/** The lists of A1111 and what tells one entry from another. */
+/** The lists of A1111 and the key of each entry. */
 const listIdentities: Readonly<Record<string, readonly string[]>> = {
   samplers: ['name'],
   schedulers: ['name'],
@@ -21,7 +21,7 @@ const listIdentities: Readonly<Record<string, readonly string[]>> = {
 
 export const listNames: readonly string[] = Object.keys(listIdentities)
 
-/** One list out of several servers' own, each entry as its server shaped it; of equal ones the first. */
+/** Merges several servers' lists, each entry as its server shaped it; of equal ones the first. */
 export function unionOfLists (name: string, answers: readonly unknown[]): unknown[] {
   const identity = listIdentities[name] ?? ['name']
   const entries = answers.flatMap(answer => Array.isArray(answer) ? answer.map(fieldsOf) : [])
@@ -32,7 +32,7 @@ export function unionOfLists (name: string, answers: readonly unknown[]): unknow
 /** Folders of modules that are no VAEs. */
 const otherModules = /[\\/](text[_ -]?encoders?|clip|te)[\\/]/i
 
-/** The VAEs in a list of modules, which does not say what each is; its folder does. */
+/** The VAEs in a list of modules, which has no types; the folders show them. */
 export function vaesAmong (modules: unknown): unknown[] {
   const entries = Array.isArray(modules) ? modules.map(fieldsOf) : []
   return entries.filter(({ filename }) => !otherModules.test(String(filename)))
@@ -53,7 +53,7 @@ export function unionOfEmbeddings (answers: readonly unknown[]): { loaded: unkno
   return { loaded, skipped: Object.fromEntries(onlySkipped) }
 }
 
-/** Some servers give names alone, where clients of A1111 look for what each is. */
+/** Some servers give names alone, where clients of A1111 expect facts. */
 function described (embeddings: unknown): Readonly<Record<string, unknown>> {
   if (!Array.isArray(embeddings)) return fieldsOf(embeddings)
   const unknown = { step: null, sd_checkpoint: null, sd_checkpoint_name: null, shape: 0, vectors: 0 }
@@ -65,16 +65,16 @@ export function unionOfScripts (answers: readonly unknown[]): { txt2img: string[
   return { txt2img: of('txt2img'), img2img: of('img2img') }
 }
 
-/** Names that say what must not leave a server; `token_merging_ratio` and its like are no secrets. */
+/** Names of secrets that must not leave a server; `token_merging_ratio` and its like are no secrets. */
 const secretNames = /auth|ngrok|passw|secret|api_?key|access_?key|(^|_)tokens?$/i
 
-/** A server's flags or options with what is secret emptied; the names stay, since clients look for them. */
+/** A server's flags or options with secrets emptied; the names stay, since clients look for them. */
 export function withoutSecrets (fields: unknown): Record<string, unknown> {
   return Object.fromEntries(Object.entries(objectOf(fields) ?? {}).map(([name, value]) =>
     [name, secretNames.test(name) && typeof value === 'string' ? '' : value]))
 }
 
-/** A checkpoint as A1111 lists it, with what Civitai knows of it; `filename` is a path within the model folder. */
+/** A checkpoint in A1111's list, with Civitai's facts; `filename` is a path within the model folder. */
 export function checkpointDetails (model: Model) {
   const [seen] = model.reported
   return {
@@ -89,14 +89,14 @@ export function checkpointDetails (model: Model) {
   }
 }
 
-/** A LoRA as A1111 lists it, with what Civitai knows of it. */
+/** A LoRA in A1111's list, with Civitai's facts. */
 export function loraDetails (model: Model) {
   const [seen] = model.reported
   const name = seen?.title ?? model.filename.replace(/\.[^.]+$/, '')
   return { id: model.id, name, alias: seen?.alias ?? name, path: model.path, metadata: {}, civitai: civitaiOf(model) }
 }
 
-/** In the names of Civitai's own answer about the version of a model; null where it knows nothing. */
+/** In the names of Civitai's own answer about the version of a model; null if it knows nothing. */
 function civitaiOf ({ facts }: Model) {
   const { civitai } = facts
   if (civitai === null) return null

@@ -11,13 +11,13 @@ import type { ServerStateStore } from '../servers/state-store.ts'
 import { withoutSecrets } from './lists.ts'
 import type { UpstreamClients } from './upstream-clients.ts'
 
-/** Settings of a server that a caller has made its own, by A1111's names; the checkpoint by its title. */
+/** A client's own values of a server's settings, by A1111's names; the checkpoint by its title. */
 export type OwnOptions = Readonly<Record<string, unknown>>
 
-/** What POST /options changes: the caller's own defaults, never a server. */
+/** Changes of POST /options: the client's own defaults, never a server. */
 export interface OwnOptionsStore {
   read (caller: string): Promise<OwnOptions>
-  /** A value of undefined gives the setting back to the server. */
+  /** A value of undefined returns to the server's setting. */
   write (caller: string, changes: Readonly<Record<string, unknown>>): Promise<void>
 }
 
@@ -39,13 +39,13 @@ export function createOwnOptions (redis: Redis, keys: Keys): OwnOptionsStore {
   }
 }
 
-/** GET and POST /options for one caller. */
+/** GET and POST /options for one client. */
 export interface OptionsService {
-  /** The server's options with the caller's own on top. */
+  /** The server's options overridden by the client's own. */
   show (caller: string, target: string): Promise<Record<string, unknown>>
   /**
-   * Makes what differs from what the caller was shown its own, as far as it can be a job's; the rest has no effect.
-   * Clients send the whole object back with one field changed.
+   * Stores the differences from the options that the client has read, as far as a job can use them; the rest has no
+   * effect. Clients send the whole object back with one field changed.
    * @throws PythonError as A1111: RuntimeError for an unknown checkpoint, KeyError for an unknown option
    */
   change (caller: string, target: string, wanted: JsonObject): Promise<void>
@@ -58,7 +58,7 @@ export interface OptionsServiceDependencies {
   readonly states: ServerStateStore
 }
 
-/** Which file is loaded; A1111 keeps it among the options but nobody sets it. */
+/** The loaded file; A1111 keeps it among the options although no client sets it. */
 const loadedHash = 'sd_checkpoint_hash'
 const checkpointName = 'sd_model_checkpoint'
 
@@ -87,7 +87,7 @@ export function createOptionsService ({ upstream, own, registry, states }: Optio
       const changes: Record<string, unknown> = {}
       const isEcho = Object.keys(wanted).length > Object.keys(shown).length / 2
       for (const [name, value] of Object.entries(wanted)) {
-        // A checkpoint that is asked for by itself is meant, also where it is the selected one: that may change.
+        // A checkpoint that is sent alone is intended, also if it is the selected one: that can change.
         const isMeant = name === checkpointName && !isEcho
         if (name === loadedHash || (!isMeant && same(value, shown[name]))) continue
         if (name === checkpointName) {

@@ -16,8 +16,8 @@ export interface A1111Error {
 }
 
 /**
- * Says in A1111's words what went wrong. A1111 knows four shapes: a list of wrong fields, its own refusals, the
- * exceptions of its code, and a bare `detail` where there is no such route.
+ * Renders an error in A1111's words. A1111 knows four shapes: a list of wrong fields, its own refusals, the exceptions
+ * of its code, and a bare `detail` for a missing route.
  */
 export function toA1111Error (error: unknown): A1111Error {
   if (error instanceof ServerAnswer) return error.answer
@@ -31,7 +31,7 @@ function isBare ({ code }: ServiceError): boolean {
   return code === 'route_not_found' || code === 'method_not_allowed'
 }
 
-/** What a server said, as far as it is known here. */
+/** The server's error, as far as it is known here. */
 function translatedFailure ({ failureClass, code, message }: GenerationFailure): Error {
   if (code === 'server_starting') return new HttpException(503, message)
   if (failureClass === 'server-down' || failureClass === 'unauthorized') return new HttpException(502, message)
@@ -57,14 +57,14 @@ function placeOf (field: string): Array<string | number> {
   return field.split('.').filter(part => part !== '').map(part => /^\d+$/.test(part) ? Number(part) : part)
 }
 
-/** Python's names for what jobs fail of, where A1111's clients may look for them. */
+/** Python's names for failures of jobs, where A1111's clients can look for them. */
 const classes: Readonly<Record<string, string>> = {
   out_of_memory: 'OutOfMemoryError',
   nan: 'NansException',
   timeout: 'TimeoutError'
 }
 
-/** The server's own answer to a generation, to be passed on as it is. */
+/** The server's own answer to a generation, passed on unchanged. */
 export class ServerAnswer extends Error {
   override readonly name = 'ServerAnswer'
   readonly answer: A1111Error
@@ -75,21 +75,21 @@ export class ServerAnswer extends Error {
   }
 }
 
-/** What the server said of a job that failed, or what A1111 would have said of it. */
+/** The server's error of a failed job, or the one that A1111 would have given. */
 function errorOfJob ({ error }: Pick<Job, 'error'>): Error {
   if (error?.answer !== undefined) return new ServerAnswer(error.message, error.answer)
   return new PythonError(classes[error?.code ?? ''] ?? 'RuntimeError', error?.message ?? 'The job failed.')
 }
 
-/** How the jobs of waiting callers end. */
+/** The end of waiting clients' jobs. */
 export interface Outcomes {
   /**
-   * The job once it has ended in a way that A1111 answers with images. Interrupted calls are among them: A1111 answers
-   * with the images made so far.
+   * The job once it has finished in a way that A1111 answers with images. Interrupted calls are among them: A1111
+   * answers with the images made so far.
    * @throws the error that A1111 answers in place of images; `shutting_down` when this process stops before
    */
   of (jobId: string, gone: AbortSignal): Promise<Job>
-  /** The same, but null where the job has not ended after so many seconds, or when this process stops. */
+  /** The same, but null if the job has not finished after so many seconds, or when this process stops. */
   within (jobId: string, seconds: number, gone: AbortSignal): Promise<Job | null>
 }
 
@@ -105,7 +105,7 @@ export function createOutcomes ({ notices, media, callerJobs, stopping }: Outcom
   async function check (job: Job): Promise<Job> {
     if (job.status === 'failed') throw errorOfJob(job)
     const isEmpty = (job.result?.images ?? []).length === 0
-    // To the caller that did not interrupt its call, no images at all are a failure.
+    // To the client that did not interrupt its call, an answer without images is a failure.
     if (job.status === 'cancelled' && isEmpty && !await callerJobs.wasInterrupted(job.id)) {
       throw new PythonError('InterruptedError', 'The job was cancelled before it made an image.')
     }
@@ -113,7 +113,7 @@ export function createOutcomes ({ notices, media, callerJobs, stopping }: Outcom
     return job
   }
 
-  /** Null where the signal fires first. */
+  /** Null if the signal fires first. */
   async function ended (jobId: string, over: AbortSignal): Promise<Job | null> {
     const job = await notices.ended(jobId, over).catch(error => {
       if (over.aborted) return null

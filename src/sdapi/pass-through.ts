@@ -8,18 +8,18 @@ import type { Server } from '../servers/registry.ts'
 import type { ExclusiveCalls } from '../servers/exclusive-calls.ts'
 import type { UpstreamClients } from './upstream-clients.ts'
 
-/** Routes that work on pictures without being generations. */
+/** Routes that process images without generating. */
 export const imageRoutes = ['extra-single-image', 'extra-batch-images', 'interrogate'] as const
 
 export interface PassThrough {
   /**
-   * What the best server, or the named one, answers to a POST, in turn with its generations: A1111 itself puts it in
-   * line with them, so from here nothing else stands there.
-   * @throws GenerationFailure, or ServiceError `a1111_unreachable` where no server answers and `server_capability`
-   * where it has no such route
+   * Answer of the best server, or the named one, to a POST as an exclusive call: A1111 itself queues it with
+   * generations, so nothing else waits there from here.
+   * @throws GenerationFailure, or ServiceError `a1111_unreachable` if no server answers and `server_capability` if it
+   * has no such route
    */
   post (path: string, body: unknown, target: string, signal: AbortSignal): Promise<unknown>
-  /** What it answers at once, whatever it is at. */
+  /** Its immediate answer, whatever it is doing. */
   postNow (path: string, body: unknown, target: string): Promise<unknown>
   /** As `post`, to this server. */
   postTo (server: Server, path: string, body: unknown, signal: AbortSignal): Promise<unknown>
@@ -32,7 +32,7 @@ export interface PassThroughDependencies {
   readonly maxAnswerBytes: number
 }
 
-/** How long a server that does not answer is waited for, in milliseconds. */
+/** How long to wait for a server that does not answer, in milliseconds. */
 const patienceMs = 5000
 
 const noServer = () => new ServiceError('a1111_unreachable', 'No server answers just now.')
@@ -43,7 +43,7 @@ export function createPassThrough (dependencies: PassThroughDependencies): PassT
   async function postTo (server: Server, path: string, body: unknown, signal: AbortSignal): Promise<unknown> {
     const release = await exclusiveCalls.take(server.id, signal)
     try {
-      // Not ended by the signal: A1111 goes on although nobody waits, and nothing may be sent beside it.
+      // Not ended by the signal: A1111 continues although no client waits, and nothing else must be sent beside it.
       return await upstream.client(server).postJson(path, body, { timeoutMs, maxAnswerBytes })
     } catch (error) {
       if (!isMissing(error)) throw error
@@ -64,7 +64,7 @@ export function createPassThrough (dependencies: PassThroughDependencies): PassT
       const free = await upstream.free(target)
       if (free === null) throw noServer()
       if (free.answers) return await postTo(free.server, path, body, signal)
-      // It may only have been slow when it was last looked at, or come back at once.
+      // It was possibly only slow at the last check, or comes back at once.
       return await withDeadline(patienceMs, [signal], async (inTime, deadline) =>
         await postTo(free.server, path, body, inTime).catch((error: unknown) => {
           throw error instanceof GenerationFailure || !deadline.expired() ? error : noServer()
@@ -74,7 +74,7 @@ export function createPassThrough (dependencies: PassThroughDependencies): PassT
 }
 
 /**
- * A1111 would fetch an address that stands for a picture, from inside its network.
+ * A1111 would fetch an address in place of an image, from inside its network.
  * @throws ServiceError `invalid_field_value`
  */
 export function refuseAddresses (body: unknown): void {

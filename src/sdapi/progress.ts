@@ -34,15 +34,15 @@ export const idleProgress: ProgressView = {
 }
 
 /**
- * A job that waits in line, which A1111 would have begun.
- * @param place from 1
+ * A waiting job, which A1111 would have begun.
+ * @param place position, from 1
  */
 export function waitingProgress ({ submission }: Job, place: number, waiting: number): ProgressView {
   const state = { ...idleState, job: `scripts_${submission.mode}`, job_count: -1 }
   return { ...idleProgress, state, textinfo: `In queue: ${place}/${Math.max(place, waiting)}` }
 }
 
-/** What is known of a running job without asking its server. */
+/** Facts about a running job without asking its server. */
 export function recordedProgress ({ submission, progress }: Job): ProgressView {
   const known = progress ?? { fraction: 0, step: null, steps: null, etaSeconds: null }
   return {
@@ -61,9 +61,9 @@ export function recordedProgress ({ submission, progress }: Job): ProgressView {
 }
 
 /**
- * The server's own view with its preview, but only where it says that it is this job that runs: what else runs there
- * is another's.
- * @param skipImage `true` where the caller wants no preview
+ * The server's own view with its preview, but only if it says that it runs this job: any other job there is another
+ * client's.
+ * @param skipImage `true` if the client wants no preview
  */
 export async function liveProgress (client: A1111Client, job: Job, skipImage: string): Promise<ProgressView> {
   const { task } = await client.progress(job.id)
@@ -73,14 +73,14 @@ export async function liveProgress (client: A1111Client, job: Job, skipImage: st
   return { ...recordedProgress(job), ...view, ...(skipImage === 'true' ? { current_image: null } : {}) }
 }
 
-/** What callers call their own generations, in `force_task_id`. */
+/** The clients' names of their own generations, in `force_task_id`. */
 export interface CallerTasks {
   note (caller: string, taskId: string, jobId: string): Promise<void>
-  /** Id of the job; null where this caller has named none so. */
+  /** Id of the job; null if this client has used no such name. */
   find (caller: string, taskId: string): Promise<string | null>
 }
 
-/** In seconds; longer than anybody watches a generation. */
+/** In seconds; longer than any client watches a generation. */
 const remembered = 86_400
 const longestName = 200
 
@@ -115,7 +115,7 @@ export const unknownTask: TaskView = {
   textinfo: 'Waiting...'
 }
 
-/** @param place in line, from 1 */
+/** @param place position in the queue, from 1 */
 export function waitingTask (place: number, waiting: number): TaskView {
   return { ...unknownTask, queued: true, textinfo: `In queue: ${place}/${Math.max(place, waiting)}` }
 }
@@ -124,7 +124,7 @@ export function endedTask ({ status }: Pick<Job, 'status'>): TaskView {
   return { ...unknownTask, completed: hasEnded(status) }
 }
 
-/** A running job, with its server's preview where that says that it runs this job. */
+/** A running job, with its server's preview if that says that it runs this job. */
 export async function runningTask (
   { id, progress }: Job, client: A1111Client | null, requested: Readonly<Record<string, unknown>>
 ): Promise<TaskView> {

@@ -17,28 +17,28 @@ import type { OwnOptions } from './options.ts'
 /** A generation request as A1111 reads it. */
 export interface GenerationCall {
   readonly mode: DrawingMode
-  /** What to submit. */
+  /** The submission. */
   readonly given: Readonly<Record<string, unknown>>
-  /** JSON of what `parameters` of the answer echoes: the request with that model's defaults, without its pictures. */
+  /** JSON of the echo in `parameters` of the answer: the request with that model's defaults, without its images. */
   readonly echo: (model: RequestModel) => string
   readonly sendImages: boolean
-  /** Fields of which the caller left the choice to the server. */
+  /** Fields that the client left to the server. */
   readonly unnamed: readonly string[]
-  /** What the caller calls it; the server gets the job's id instead. */
+  /** The client's name for it; the server gets the job's id instead. */
   readonly taskId: string | null
 }
 
-/** What servers have different defaults for. */
+/** Fields for which servers have different defaults. */
 const leftOpen = ['cfg_scale', 'width', 'height', 'steps', 'sampler_name']
-/** What A1111's API draws with where a request names no sampler. */
+/** Default sampler of A1111's API. */
 const defaultSampler = 'Euler'
-/** Longer texts are pictures, which the answer does not repeat; the same bound as for a server's own echo. */
+/** Longer texts are images, which the answer does not repeat; the same bound as for a server's own echo. */
 const longestEcho = 65_536
 
 /**
- * Reads a body by A1111's model: unknown fields are dropped, numbers may be text, defaults are those of its API (50
+ * Reads a body by A1111's model: unknown fields are dropped, numbers can be text, defaults are those of its API (50
  * steps, Euler), which are not those of its interface.
- * @param options what the caller has set by POST /options; the request goes first
+ * @param options the client's values from POST /options; the request overrides them
  * @throws ValidationFailure, HttpException or PythonError, in A1111's words
  */
 export function readGenerationCall (mode: DrawingMode, body: unknown, options: OwnOptions): GenerationCall {
@@ -48,7 +48,7 @@ export function readGenerationCall (mode: DrawingMode, body: unknown, options: O
   const own = generationModel(mode, 'a1111')
   const isOwn = ([name]: [string, unknown]) => Object.hasOwn(own, name)
   const isSent = ([name]: [string, unknown]) => Object.hasOwn(sent, name)
-  // An infotext fills what the request leaves open, so defaults must not stand in its way.
+  // An infotext fills the missing fields of the request, so defaults must not precede it.
   const hasInfotext = typeof all.infotext === 'string' && all.infotext.trim() !== ''
   const isFilled = ([name]: [string, unknown]) => hasInfotext && (mode === 'txt2img' || filledInImg2img.includes(name))
   const given = Object.entries(all).filter(field => isSent(field) || (isOwn(field) && !isFilled(field)))
@@ -74,7 +74,7 @@ export function readGenerationCall (mode: DrawingMode, body: unknown, options: O
   }
 }
 
-/** Clients that build their list of styles from a menu have null where nothing was chosen. */
+/** Clients that build their list of styles from a menu send null if nothing was chosen. */
 function withoutEmptyStyles (body: unknown): unknown {
   const { styles } = objectOf(body) ?? {}
   return Array.isArray(styles) && styles.includes(null)
@@ -82,7 +82,7 @@ function withoutEmptyStyles (body: unknown): unknown {
     : body
 }
 
-/** What surely fails, said at once in A1111's words; all other values are for the server to judge. */
+/** Certain failures, reported at once in A1111's words; the server judges all other values. */
 function refuseWhatFails (mode: DrawingMode, fields: Readonly<Record<string, unknown>>): void {
   const { init_images: start, steps, seed, subseed, subseed_strength: strength } = fields
   if (mode === 'img2img' && start === null) throw new HttpException(404, 'Init image not found')
@@ -104,7 +104,10 @@ function filled (fields: Readonly<Record<string, unknown>>, sent: readonly strin
   }
 }
 
-/** What every infotext says, be it by silence: without it, a server that is set otherwise draws another picture. */
+/**
+ * Values that every infotext sets, even by omission: without them, a server with other settings generates another
+ * image.
+ */
 function impliedBy (infotext: string | null): Record<string, unknown> {
   if (infotext === null) return {}
   const { 'Clip skip': clipSkip, RNG: source } = readPastedParameters(infotext)
@@ -113,7 +116,7 @@ function impliedBy (infotext: string | null): Record<string, unknown> {
 
 const defaultOptions: Readonly<Record<string, unknown>> = { ...fileOptions, ...samplingOptions, ...interfaceOptions }
 
-/** The overrides as A1111 echoes them: the request's, and those of the infotext that differ from what is usual. */
+/** The overrides as A1111 echoes them: the request's, and those of the infotext that differ from the defaults. */
 function overriddenBy (infotext: string | null, asked: unknown, options: OwnOptions): Record<string, unknown> {
   if (infotext === null) return {}
   const defaultsOfText = settingsOfInfotext(infotext, key => options[key] ?? defaultOptions[key])
@@ -144,8 +147,8 @@ export interface PngInfo {
 }
 
 /**
- * Reads the text in a picture, here and without a server. What other programs wrote comes in A1111's form; of A1111's
- * other items, which no client reads, there is only what could not be read.
+ * Reads the text in an image, here and without a server. Texts of other programs come in A1111's form; of A1111's other
+ * items, which no client reads, there are only the unreadable parts.
  * @param image base64 or data URL
  * @throws ServiceError `invalid_image`
  */

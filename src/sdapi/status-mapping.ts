@@ -26,7 +26,7 @@ export function proxyProgress ({ status, progress }: Pick<Job, 'status' | 'progr
   return 0.1 + 0.8 * Math.min(1, Math.max(0, progress?.fraction ?? 0))
 }
 
-/** What the Job Tracker calls a job; one that did not come through the drop-in has only its long id. */
+/** The Job Tracker's id of a job; one that did not come through the drop-in has only its long id. */
 export function trackerId ({ id, submission }: Job): string {
   return submission.dropIn?.shortId ?? id
 }
@@ -36,7 +36,7 @@ export function timestampOf ({ createdAt }: Pick<Job, 'createdAt'>): number {
   return Math.floor(createdAt / 1000)
 }
 
-/** What lists show of a job, or of what else async-proxy calls one. Moments are milliseconds since the epoch. */
+/** A list's view of a job, or of another async-proxy job. Times are in milliseconds since the epoch. */
 export interface Shown {
   readonly id: string
   readonly shortId: string

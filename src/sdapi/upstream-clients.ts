@@ -13,17 +13,17 @@ import { answersLooks, sameAddress, type Server, type ServerRegistry, type Serve
 import { optionsForPeople, type ServerStateStore } from '../servers/state-store.ts'
 import { listNames, withoutSecrets } from './lists.ts'
 
-/** What servers answered last, for clients that ask while those are away. */
+/** The servers' last answers, for requests while those are away. */
 interface LastKnown {
-  /** Does not wait: a list that is not kept is only missed later. */
+  /** Does not wait: a list that is not stored is only missed later. */
   keep (server: Server, path: string, answer: unknown): void
-  /** Undefined where the server was never heard of it. */
+  /** Undefined if the server never gave it. */
   recall (server: Server, path: string): Promise<unknown>
 }
 
 /**
- * What is read once whenever a server comes within reach, so that clients find it later. LoRAs are long to list, and an
- * inventory has them.
+ * Lists that are read whenever a server becomes reachable, so that clients find them later. LoRAs take long to list,
+ * and an inventory has them.
  */
 const keptPaths: readonly string[] = [
   ...listNames.filter(name => name !== 'loras'), 'embeddings', 'scripts', 'options', 'cmd-flags', 'memory'
@@ -31,7 +31,7 @@ const keptPaths: readonly string[] = [
   '/controlnet/version', '/controlnet/model_list', '/controlnet/module_list', '/controlnet/control_types', '/controlnet/settings'
 ])
 
-/** Larger answers are not worth their room in Redis, in characters. */
+/** Larger answers are not worth their memory in Redis, in characters. */
 const longestKept = 2_000_000
 /** Answers with passwords in clear. */
 const withSecretAnswers = new Set(['/sdapi/v1/options', '/sdapi/v1/cmd-flags'])
@@ -70,10 +70,10 @@ export interface KeepingDependencies {
   readonly read: (server: Server, path: string) => Promise<unknown>
 }
 
-/** Processes that hear of the same server at once read its lists once, in milliseconds. */
+/** Processes that learn of the same server at once read its lists once, in milliseconds. */
 const readTogether = 30_000
 
-/** Reads what clients may ask of a server later, when it may be away; gives what ends it. */
+/** Reads lists that clients can request later, when the server can be away; returns a function that ends it. */
 export function readWhenReachable (
   { redis, subscriber, keys, registry, states, log, read: readPath }: KeepingDependencies
 ): () => void {
@@ -84,7 +84,7 @@ export function readWhenReachable (
     if (server === undefined || !server.enabled) return
     const claim = await redis.set(keys.key('server', serverId, 'answers-read'), '1', 'PX', readTogether, 'NX')
     if (claim !== 'OK') return
-    // at once, so that it is over soon; the client keeps few connections
+    // at once, so that it finishes soon; the client keeps few connections
     await Promise.allSettled(keptPaths.map(async path => await readPath(server, path)))
   }
 
@@ -110,7 +110,7 @@ type Lists = Readonly<Record<string, (inventory: Inventory) => unknown>>
 const named = (names: readonly string[], rest: object = {}) => names.map(name => ({ name, ...rest }))
 const noFacts = { step: null, sd_checkpoint: null, sd_checkpoint_name: null, shape: 0, vectors: 0 }
 
-/** What an inventory says, in the shapes of A1111's lists, where the list itself was never kept. */
+/** Lists of an inventory in the shapes of A1111's, for lists that were never stored. */
 const fromInventory: Lists = {
   '/sdapi/v1/samplers': ({ samplers }) => samplers.map(sampler => ({ ...sampler, options: {} })),
   '/sdapi/v1/schedulers': ({ schedulers }) =>
@@ -144,7 +144,7 @@ const listsByPath: Readonly<Record<string, Inventory['missing'][number]>> = {
   '/controlnet/module_list': 'controlNetModules'
 }
 
-/** Undefined where the inventory says nothing of it. */
+/** Undefined if the inventory has nothing of it. */
 function listOfInventory (path: string, inventory: Inventory | null): unknown {
   const plain = path.split('?')[0] ?? ''
   const list = listsByPath[plain]
@@ -152,15 +152,15 @@ function listOfInventory (path: string, inventory: Inventory | null): unknown {
   return fromInventory[plain]?.(inventory)
 }
 
-/** The servers as their own API shows them, for clients that expect to talk to one of them. */
+/** The servers in the view of their own API, for clients that expect to talk to one of them. */
 export interface UpstreamClients {
-  /** Enabled servers that answer, best first; only the named one where there is a name. */
+  /** Enabled servers that answer, best first; only the named one if there is a name. */
   reachable (target: string): Promise<Server[]>
-  /** The one that will be free first, or the named one, and whether it answers; null where none is enabled. */
+  /** The one that will be free first, or the named one, and whether it answers; null if none is enabled. */
   free (target: string): Promise<{ readonly server: Server, readonly answers: boolean } | null>
-  /** What a server answers to GET; remembered for a few seconds. */
+  /** A server's answer to GET; cached for a few seconds. */
   read (server: Server, path: string): Promise<unknown>
-  /** The same of all enabled servers, or the named one: while one is away, what it answered last. */
+  /** The same of all enabled servers, or the named one: while one is away, its last answer. */
   readAll (path: string, target: string): Promise<unknown[]>
   /** The options of the best server as people have set them, whatever jobs run; none while nothing is known of any. */
   options (target: string): Promise<JsonObject>
@@ -174,7 +174,7 @@ export interface UpstreamClientsDependencies {
   readonly waitingOn: (serverId: string) => Promise<number>
   readonly connect: (server: Server) => A1111Client
   readonly lastKnown: LastKnown
-  /** Milliseconds for which the first look at a server is waited for, as after our own start. */
+  /** How long to wait for the first check of a server, as after our own start, in milliseconds. */
   readonly firstLookMs?: number
 }
 
@@ -186,7 +186,7 @@ const maxRemembered = 500
 const callOptions: SmallCallOptions = { timeoutMs: 10_000, maxAnswerBytes: 64 * 1024 * 1024, leaveOut: ['metadata'] }
 
 const defaultFirstLookMs = 5000
-/** Between two looks whether there is something to answer, in milliseconds. */
+/** Interval of checks for an available answer, in milliseconds. */
 const lookAgainMs = 50
 
 export function createUpstreamClients (dependencies: UpstreamClientsDependencies): UpstreamClients {
@@ -205,7 +205,7 @@ export function createUpstreamClients (dependencies: UpstreamClientsDependencies
 
   async function reachable (target: string): Promise<Server[]> {
     if (target !== '') return [registry.require(target)]
-    // A list is as long to read from a busy server as from an idle one, so lines do not count.
+    // A list takes as long from a busy server as from an idle one, so queues do not count.
     const ranked = await readCandidates(registry.list(), states, async () => 0)
     return ranked.filter(({ state }) => answersLooks(state)).map(({ server }) => server)
   }
@@ -216,7 +216,7 @@ export function createUpstreamClients (dependencies: UpstreamClientsDependencies
     return best === undefined ? null : { server: best.server, answers: best.state?.reachable === 'yes' }
   }
 
-  /** Without what a job overrides for its own time, which clients would take for everybody's and send back. */
+  /** Without a job's temporary overrides, which clients would take for everyone's and send back. */
   async function readOptions (server: Server): Promise<unknown> {
     const kept = async () => {
       const found = await states.options.read(server.id)
@@ -239,7 +239,7 @@ export function createUpstreamClients (dependencies: UpstreamClientsDependencies
     return await answer
   }
 
-  /** Undefined where neither the server nor what is known of it says anything. */
+  /** Undefined if neither the server nor its stored answers have it. */
   async function readOrRecall (server: Server, state: ServerState | null, path: string): Promise<unknown> {
     if (answersLooks(state)) {
       try {
@@ -251,7 +251,7 @@ export function createUpstreamClients (dependencies: UpstreamClientsDependencies
     return await lastKnown.recall(server, path) ?? listOfInventory(path, await states.inventory(server.id))
   }
 
-  /** Once, without waiting; null where a server was not looked at yet and nothing is known of it either. */
+  /** Once, without waiting; null if a server was not checked yet and has no stored answer either. */
   async function readKnown (path: string, target: string): Promise<unknown[] | null> {
     const servers = target === '' ? registry.list() : [registry.require(target)]
     const candidates = await readCandidates(servers, states, async () => 0)

@@ -14,7 +14,7 @@ import type { MediaStore } from '../media/store.ts'
 import type { ImageUrls } from '../webhooks/event-body.ts'
 import type { WebhookServices } from './webhooks.ts'
 
-/** What both sides of Florence share. */
+/** Common parts of Florence's two sides. */
 interface FlorenceDependencies {
   readonly config: Config
   readonly keys: Keys
@@ -45,7 +45,7 @@ export function openFlorence (services: FlorenceDependencies & { readonly redis:
   return { service, queue, close: queue.close }
 }
 
-/** The part of a worker process that asks Florence, where one is configured. */
+/** The part of a worker process that asks Florence, if one is configured. */
 export function startFlorenceWorker (
   connection: Redis, services: FlorenceDependencies & { readonly media: MediaStore, readonly imageUrls: ImageUrls }
 ): { close (): Promise<void> } {
@@ -77,7 +77,7 @@ export function startFlorenceWorker (
   })
 }
 
-/** Administrators may reach what the settings open, keys what they may. */
+/** Administrators can reach the addresses that the settings open, keys those of their own reach. */
 function reachOf ({ webhooks }: Pick<FlorenceDependencies, 'webhooks'>): (keyId: string | null) => Promise<Reach> {
   return async keyId => keyId === null ? 'private' : (await webhooks.signingKeys.read(keyId)).reach
 }

@@ -27,7 +27,7 @@ import { createExclusiveCalls } from '../servers/exclusive-calls.ts'
 import type { Server, ServerRegistry } from '../servers/registry.ts'
 import type { ServerStateStore } from '../servers/state-store.ts'
 
-/** Everything about models, put together once for a process. */
+/** The parts for models, created once for a process. */
 export interface ModelServices {
   readonly catalogue: Catalogue
   readonly service: ModelService
@@ -105,8 +105,7 @@ export interface ModelWorkerDependencies {
 }
 
 /**
- * The part of a worker process that looks through the model folders, the first time at once, removes old jobs, and
- * downloads.
+ * The part of a worker process that scans the model folders, the first time at once, removes old jobs, and downloads.
  */
 export async function startModelWorker (
   connection: Redis, dependencies: ModelWorkerDependencies

@@ -36,12 +36,12 @@ import { type FlorenceServices, openFlorence } from './florence.ts'
 import { createModelServices, type ModelServices } from './models.ts'
 import { createWebhookServices, openEgress, type WebhookServices } from './webhooks.ts'
 
-/** What every process of the service stands on, whether it serves requests, runs jobs or both. */
+/** The common parts of every process, whether it serves requests, runs jobs or both. */
 export interface Services {
   readonly config: Config
-  /** Where each setting comes from. */
+  /** Source of each setting. */
   readonly sources: SettingSources
-  /** What operators change while the service runs. */
+  /** Settings that operators change while the service runs. */
   readonly runtime: RuntimeSettings
   readonly log: Log
   readonly keys: Keys
@@ -53,10 +53,10 @@ export interface Services {
   readonly queues: GenerationQueues
   readonly store: JobStore
   readonly list: JobList
-  /** When jobs will begin and end, and how much work each server has before it. */
+  /** Expected start and end of jobs, and the amount of work before each server. */
   readonly estimates: Estimates
   readonly media: MediaStore
-  /** Whether files can be kept. */
+  /** Whether files can be stored. */
   readonly storage: StorageCheck
   readonly inputs: InputImages
   readonly uploadTexts: UploadTexts
@@ -71,26 +71,26 @@ export interface Services {
   readonly accessKeys: AccessKeys
   readonly masterKey: MasterKey
   readonly encryptor: Encryptor
-  /** The door to addresses that callers chose. */
+  /** The only way to addresses that clients chose. */
   readonly guard: EgressGuard
   readonly imageUrls: ImageUrls
   readonly webhooks: WebhookServices
-  /** What this process sees and does. */
+  /** Metrics of this process. */
   readonly metrics: Metrics
   readonly tracing: Tracing
   /** Names this process among all that share the Redis. */
   readonly processId: string
-  /** Where servers may be. */
+  /** Addresses of servers. */
   readonly reach: ServerReach
-  /** Which servers are away or starting, and get no request. */
+  /** Servers that are away or starting, and get no request. */
   readonly starts: ServerStarts
   readonly connect: (server: Pick<Server, 'address'>) => A1111Client
   close (): Promise<void>
 }
 
 /**
- * Opens the connections and puts the parts together.
- * @throws Error with a sentence for people when Redis cannot be reached or the master key is another
+ * Opens the connections and creates the parts.
+ * @throws Error with a sentence for people if Redis cannot be reached or the master key is another
  */
 export async function openServices (
   config: Config, redisUrl: string, log: Log, sources: SettingSources = sourcesOf({})
@@ -210,16 +210,16 @@ export async function openServices (
   }
 }
 
-/** Forgets what is kept of a server besides its record and state. */
+/** Deletes all data of a server besides its record and state. */
 export async function forgetServer ({ queues, checks }: Pick<Services, 'queues' | 'checks'>, serverId: string): Promise<void> {
   await queues.obliterate(serverId)
   await checks.forget(serverId)
 }
 
-/** How long a request to a server waits for what other processes know of its start, in milliseconds. */
+/** How long a request to a server waits for other processes' knowledge of its start, in milliseconds. */
 const notesPatience = 250
 
-/** What holds until operators change it. */
+/** The values until operators change them. */
 function initialValues (config: Config): RuntimeValues {
   return { queueProcessing: true, retentionDays: config.RETENTION_DAYS, retentionJobs: config.RETENTION_JOBS }
 }
@@ -229,7 +229,7 @@ async function retentionRules (config: Config, runtime: RuntimeSettings): Promis
   return { days: retentionDays, jobs: retentionJobs, dropInDays: config.TRACKER_RETENTION }
 }
 
-/** OpenTelemetry is large, and most do without it. */
+/** OpenTelemetry is large, and most installations do without it. */
 async function openTracing (config: Config): Promise<Tracing> {
   const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_EXPORTER_OTLP_HEADERS: headers } = config
   if (endpoint === '') return noTracing

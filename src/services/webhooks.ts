@@ -35,7 +35,7 @@ export interface WebhookServices {
   readonly queue: WebhookQueue
 }
 
-/** What the connections of a process share. */
+/** The connections that a process shares. */
 export interface WebhookServicesDependencies {
   readonly config: Config
   readonly keys: Keys
@@ -48,9 +48,9 @@ export interface WebhookServicesDependencies {
   readonly tracing: Tracing
 }
 
-/** Time beyond the longest attempt after which its slot counts as left behind, in milliseconds. */
+/** Time beyond the longest attempt after which its slot counts as abandoned, in milliseconds. */
 const slotMargin = 5000
-/** How long receivers may take to answer when the service stops, in milliseconds. */
+/** Time for receivers to answer when the service stops, in milliseconds. */
 const lastAnswers = 1000
 const hour = 3_600_000
 
@@ -91,7 +91,7 @@ export function createWebhookServices (redis: Redis, dependencies: WebhookServic
   }
 }
 
-/** Delivers the events of all jobs, together with whatever other processes do so. */
+/** Delivers the events of all jobs, together with all other processes. */
 export async function startWebhooks (
   connection: Redis, services: WebhookServicesDependencies & {
     readonly subscriber: Redis, readonly imageUrls: ImageUrls
@@ -115,7 +115,7 @@ export async function startWebhooks (
   const worker = createWebhookWorker({ connection, keys, deliverer, queue, concurrency, log })
   return {
     async close (deadlineMs) {
-      // What is not delivered by then stays in the outbox or the queue.
+      // Undelivered events stay in the outbox or the queue.
       const patience = setTimeout(deliverer.stop, Math.min(lastAnswers, deadlineMs))
       await Promise.all([relay.close(), worker.close(deadlineMs)])
       clearTimeout(patience)

@@ -16,10 +16,10 @@ import type { EndpointOutcome, Endpoints, Receiver } from './endpoints.ts'
 import { withFiles } from './event-body.ts'
 import { isSigningKey, type KeyFacts, type SigningKeys, signatures } from './signing-keys.ts'
 
-/** What came of one HTTP try. */
+/** The outcome of one HTTP try. */
 type TryOutcome = { readonly answer: PostAnswer } | { readonly error: unknown }
 
-/** What a try means: for the delivery, and for the endpoint. */
+/** Meaning of a try: for the delivery, and for the endpoint. */
 interface Meaning {
   readonly kind: 'delivered' | 'retry' | 'stop'
   readonly state: 'delivered' | 'failed' | 'blocked' | 'skipped'
@@ -32,7 +32,7 @@ interface Meaning {
 }
 
 const usual = { pace: 'usual', minDelay: 0 } as const
-/** Answers that say: not so fast. */
+/** Answers that ask to slow down. */
 const busyStatuses = new Set([429, 502, 503, 504])
 const shownHeaders = ['content-type', 'retry-after', 'server', 'date', 'location', 'webhook-delivery']
 const shownBodyBytes = 4096
@@ -66,7 +66,7 @@ export function meaningOf (outcome: TryOutcome, now: number): Meaning {
   return { ...failure, reason, ...usual }
 }
 
-/** The headers of an answer that help people, without queries of addresses. */
+/** The helpful headers of an answer, without queries of addresses. */
 function shownHeadersOf (headers: IncomingHttpHeaders): Record<string, string> {
   return Object.fromEntries(shownHeaders.flatMap(name => {
     const value = headers[name]
@@ -81,7 +81,9 @@ export function shownBodyOf (body: Buffer, secrets: readonly string[]): string {
   return secrets.filter(secret => secret !== '').reduce((shown, secret) => shown.replaceAll(secret, '***'), text)
 }
 
-/** What the queue does next with a delivery. Only `retry` follows an attempt; `wait`: not yet time, `busy`: no room. */
+/**
+ * The queue's next step with a delivery. Only `retry` follows an attempt; `wait`: not yet time, `busy`: no free slot.
+ */
 export type NextStep =
   | { readonly kind: 'done' }
   | { readonly kind: 'retry' | 'wait', readonly delayMs: number }
@@ -91,16 +93,16 @@ export type NextStep =
 
 export interface Attempted {
   readonly next: NextStep
-  /** Null where nothing is known of the delivery. */
+  /** Null if the delivery is unknown. */
   readonly receiver: Receiver | null
 }
 
 export interface Deliverer {
-  /** Makes the next attempt of a round, if it is still to be made. */
+  /** Makes the next attempt of a round, if it is still due. */
   attempt (id: string, round: number): Promise<Attempted>
-  /** The delivery that has waited longest for this receiver; who takes it makes its attempt. Null while stopping. */
+  /** The delivery that has waited longest for this receiver; its taker makes the attempt. Null while stopping. */
   following (receiver: Receiver): Promise<WebhookEntry | null>
-  /** Breaks off the attempts under way, which then count for nothing and are made again by whoever comes next. */
+  /** Breaks off the attempts in progress, which then do not count and are repeated by another process. */
   stop (): void
 }
 
@@ -113,9 +115,9 @@ export interface DelivererDependencies {
   readonly schedule: RetrySchedule
   /** Milliseconds for a whole attempt. */
   readonly timeout: number
-  /** Content of an output image; null when it is no more. */
+  /** Content of an output image; null if it was removed. */
   readonly readFile: (name: string) => Promise<Buffer | null>
-  /** Whether something newer is known of the job, so that this progress is of no interest any more. */
+  /** Whether the job has newer progress, so that this one is of no interest any more. */
   readonly isOutdated: (delivery: Delivery) => Promise<boolean>
   readonly userAgent: string
   readonly metrics: Pick<Metrics, 'deliveryTried'>
@@ -125,7 +127,7 @@ export interface DelivererDependencies {
   readonly random?: () => number
 }
 
-/** What is known of an attempt besides its outcome. */
+/** Facts about an attempt besides its outcome. */
 interface AttemptFacts {
   readonly startedAt: number
   readonly body: Buffer
@@ -133,7 +135,7 @@ interface AttemptFacts {
   readonly nextAt: number | null
 }
 
-/** How long it waits where this machine cannot connect, in milliseconds. */
+/** Delay if this machine cannot connect, in milliseconds. */
 const ownFaultWait = 5000
 /** Progress is worth little and late progress nothing: one short attempt. */
 const progressTimeout = 5000
@@ -155,9 +157,9 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
 
   async function nextOf (delivery: Delivery, round: number): Promise<NextStep> {
     if (delivery.state !== 'pending' || delivery.round !== round) return done
-    // A queue entry that only stands by, because another one saw to the last attempt, may come early.
+    // A fallback queue entry, because another one made the last attempt, can come early.
     const early = (delivery.nextAt ?? 0) - now()
-    // Where the clock went back meanwhile, the entry has waited as long as it was to.
+    // If the clock went back meanwhile, the entry has waited its full time.
     if (early > 0 && (delivery.nextSetAt ?? 0) <= now()) return { kind: 'wait', delayMs: early }
     const key = await signingKeys.read(delivery.keyId)
     const obstacle = await obstacleOf(delivery, key)
@@ -165,7 +167,7 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
     const destination = destinationOf(delivery)
     if (destination === null) return await skip(delivery, 'its address was sealed under a master key that is not known')
     const compatibility = await endpoints.enter(delivery)
-    // A test is what tells whether an endpoint that was given up is back.
+    // A test shows whether an endpoint that was given up is back.
     if (delivery.type === 'webhook.test' && compatibility.kind !== 'busy') return await send(delivery, key, destination)
     switch (compatibility.kind) {
       case 'busy': return { kind: 'busy' }
@@ -176,7 +178,7 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
     }
   }
 
-  /** Why nothing is to be sent, whatever the receiver's state. */
+  /** Why nothing must be sent, whatever the receiver's state. */
   async function obstacleOf (delivery: Delivery, key: KeyFacts): Promise<DeliveryChange | null> {
     const ended = (state: 'skipped' | 'failed', reason: string): DeliveryChange => ({ state, reason, nextAt: null })
     if (!key.active) return ended('skipped', 'the access key was removed or switched off')
@@ -248,7 +250,7 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
     { id, type, attempts, auth }: Delivery, body: Buffer, { secrets }: KeyFacts, { key }: Destination
   ): Record<string, string> {
     const timestamp = Math.floor(now() / 1000)
-    // The job's own key last: it may be no proof of anything.
+    // The job's own key last: it is possibly no proof of anything.
     const signing = [...secrets, ...(key === null ? [] : [key])]
     const sendsKey = key !== null && auth === 'header+signature' && !isSigningKey(key)
     return {
@@ -264,7 +266,7 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
     }
   }
 
-  /** The receiver gets to know the trace too, so that its own part can join. */
+  /** The receiver gets the trace too, so that its own part can join. */
   async function tryTraced (
     delivery: Delivery, key: KeyFacts, url: string, headers: Record<string, string>, body: Buffer
   ): Promise<TryOutcome> {
@@ -295,7 +297,7 @@ export function createDeliverer (dependencies: DelivererDependencies): Deliverer
     }
   }
 
-  /** Null when there is no further attempt. */
+  /** Null if there is no further attempt. */
   function delayAfter ({ type, failures }: Delivery, { kind, minDelay }: Meaning): number | null {
     const isOneShot = type === 'job.progress' || type === 'webhook.test'
     return kind === 'retry' && !isOneShot ? nextDelay(schedule, failures + 1, minDelay, random) : null

@@ -7,7 +7,7 @@ import {
 } from './delivery.ts'
 import { changeDelivery, createDelivery, removeDelivery, renewDelivery } from './delivery-scripts.ts'
 
-/** Where a page of a list begins and what it may hold. */
+/** Start and limits of a page of a list. */
 export interface DeliveryFilter {
   /** Only those of this access key. */
   readonly keyId?: string
@@ -20,7 +20,7 @@ export interface DeliveryFilter {
 
 export interface DeliveryPage {
   readonly deliveries: readonly Delivery[]
-  /** Where the next page begins; null at the end. */
+  /** Start of the next page; null at the end. */
   readonly nextOffset: number | null
 }
 
@@ -34,19 +34,19 @@ export interface Deliveries {
   readMany (ids: readonly string[]): Promise<Delivery[]>
   attempts (id: string): Promise<DeliveryAttempt[]>
   /**
-   * Writes what became of it. False where it has ended meanwhile, or was begun anew: then nothing is written.
+   * Writes the outcome. False if it has finished meanwhile, or was begun again: then nothing is written.
    * @param attempt the HTTP try that led to it, if there was one
    */
   change (delivery: Pick<Delivery, 'id' | 'round'>, change: DeliveryChange, attempt?: DeliveryAttempt): Promise<boolean>
-  /** Begins to send it anew, with a fresh schedule, and gives the round's number. @throws as `get` */
+  /** Begins to send it again, with a fresh schedule, and returns the round's number. @throws as `get` */
   renew (id: string): Promise<number>
-  /** Newest first. Looks through a bounded number of records, so a page may be short although more follow. */
+  /** Newest first. Reads a limited number of records, so a page can be short although more follow. */
   list (filter: DeliveryFilter, offset: number, limit: number): Promise<DeliveryPage>
   /** Newest first. */
   ofJob (jobId: string): Promise<Delivery[]>
-  /** Ids of those still to be delivered, oldest first. */
+  /** Ids of undelivered ones, oldest first. */
   pending (offset: number, limit: number): Promise<string[]>
-  /** Forgets those from before a moment, in steps; how many it was. */
+  /** Deletes those from before a time, in steps; returns their number. */
   forgetBefore (timestamp: number): Promise<number>
 }
 

@@ -4,7 +4,7 @@
   some find the rest in the stream. `publishEphemeral` reaches only listeners that are connected now.
 ]]
 --- @include "../../redis/scripts/clock"
--- How many events are kept at least; a client that reconnects later than that is told to reload its lists.
+-- Least number of stored events; a client that reconnects later must reload its lists.
 local keptEvents = 10000
 
 local function sendToListeners (event)
