@@ -30,8 +30,8 @@ function checkAuth (auth: string | null, header: string | undefined): void {
 }
 
 /**
- * FastAPI's own documents: they list the server's routes and nothing of the simulator's. The list is made when it is
- * first asked for and stays so: who asks too early hides from everybody what is mounted later.
+ * FastAPI's own documents: they list the server's routes and nothing of the simulator's. The list is built at the first
+ * request and stays so: an early request hides routes that are mounted later.
  */
 function documentRoutes (routes: readonly Route[], { start }: Pick<ServerProcess, 'start'>): Route[] {
   const open = { access: 'open', runsIn: 'loop' } as const
@@ -139,7 +139,7 @@ function createRequestLimit (most: number): { exceeds (path: string): boolean } 
   }
 }
 
-/** What a proxy in front answers, or the server where a route of its kind is not there; null where neither does. */
+/** The answer of a proxy in front, or of the server if a route of its kind is missing; null if neither does. */
 function answerInFront (
   { machine: { faults, settings }, start }: ServerProcess, method: string, path: string
 ): Answer | null {
@@ -156,7 +156,7 @@ function answerInFront (
   return page ? proxyPage(status) : jsonAnswer(status, { detail })
 }
 
-/** Whether a route is for those who watch the simulator, whatever state the simulated process is in. */
+/** Whether a route is for watchers of the simulator, in any state of the simulated process. */
 function isOwn (path: string): boolean {
   return path.startsWith('/simulator/') && path !== '/simulator/about'
 }
@@ -205,7 +205,7 @@ async function answer (server: ServerProcess, dialect: Dialect, route: Route, ex
   }
 }
 
-/** FastAPI's order: the body must be JSON, then the caller must be allowed, then the model must fit. */
+/** FastAPI's order: the body must be JSON, then the client must be authorised, then the model must fit. */
 function readInput (
   server: ServerProcess, dialect: Dialect, route: Route, request: FastifyRequest
 ): Parameters<Route['handle']>[0] {

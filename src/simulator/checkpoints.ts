@@ -23,7 +23,7 @@ export interface Checkpoints {
   title (file: CheckpointFile): string
   describe (): ReadonlyArray<Record<string, unknown>>
   hash (file: CheckpointFile): void
-  /** Reads the folder anew. */
+  /** Reloads the folder. */
   refresh (names: readonly string[]): void
 }
 

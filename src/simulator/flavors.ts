@@ -2,13 +2,13 @@
 export const flavors = ['a1111', 'forge', 'forge-classic', 'forge-neo', 'reforge', 'sdnext', 'sdcpp'] as const
 export type Flavor = typeof flavors[number]
 
-/** Whose program a flavour goes on from: what nothing is said about here is as there. */
+/** The program that a flavour derives from: everything else here is the same. */
 export type Family = 'a1111' | 'forge' | 'sdcpp'
 
-/** In what a flavour differs from its family. */
+/** Differences of a flavour from its family. */
 export interface FlavorProfile {
   readonly family: Family
-  /** What it calls its version in `info`; null where it says none. */
+  /** Its version in `info`; null if it gives none. */
   readonly version: string | null
   /** Routes of the family that it lacks, without `/sdapi/v1/`. */
   readonly lacks: readonly string[]
@@ -16,7 +16,7 @@ export interface FlavorProfile {
   readonly options: Readonly<Record<string, unknown>>
   /** Whether a request ends its process while its port is open and its API is not there. */
   readonly isFragile: boolean
-  /** Whether `/internal/progress` knows what the API generates. */
+  /** Whether `/internal/progress` knows the API's generations. */
   readonly knowsTasks: boolean
 }
 

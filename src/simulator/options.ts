@@ -6,30 +6,30 @@ import { profiles } from './flavors.ts'
 import type { SimulatorSettings } from './settings.ts'
 
 /**
- * A1111's options. A fresh config file has the few that its extensions add by themselves. Only what was set since, or
- * was in the file, is there to be put back after an override: all others leak into later jobs.
+ * A1111's options. A fresh config file has the few that its extensions add by themselves. Only options that were set
+ * since, or were in the file, can be restored after an override: all others leak into later jobs.
  */
 export interface Options {
-  /** As the API shows them: those that were never set with their defaults, so that nothing tells which are there. */
+  /** As the API shows them: unset ones with their defaults, so that nothing shows which are set. */
   all (): Record<string, unknown>
   get (key: string): unknown
   /**
-   * As the API sets one; what it is already stays untouched.
+   * As the API sets one; an unchanged value stays untouched.
    *
    * @throws PythonError for a key that does not exist
    */
   set (key: string, value: unknown): void
-  /** As the user interface sets one, and Forge's API too: those that A1111's may not set are no exception. */
+  /** As the user interface sets one, and Forge's API too: those that A1111's API must not set are no exception. */
   setAny (key: string, value: unknown): void
-  /** Sets without a check, as A1111 does for what it knows itself. */
+  /** Sets without a check, as A1111 does for its own values. */
   write (key: string, value: unknown): void
-  /** What must be written back after an override of these keys. */
+  /** Values to restore after an override of these keys. */
   remember (keys: readonly string[]): Record<string, unknown>
   /** Writes the config file, with whatever is set now. */
   save (): void
 }
 
-/** Options that the API may not set; it answers 200 and leaves them as they are. */
+/** Options that the API must not set; it answers 200 and leaves them unchanged. */
 const restricted = new Set([
   'samples_filename_pattern', 'directories_filename_pattern', 'outdir_samples', 'outdir_txt2img_samples',
   'outdir_img2img_samples', 'outdir_extras_samples', 'outdir_grids', 'outdir_txt2img_grids', 'outdir_img2img_grids',

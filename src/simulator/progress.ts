@@ -9,7 +9,7 @@ export interface Tasks {
   add (id: string): void
   start (id: string): void
   finish (id: string): void
-  /** Null where the request names none, which is the current one while there is none. */
+  /** Null if the request names none, which is the current one while there is none. */
   look (id: string | null): { active: boolean, queued: boolean, completed: boolean }
   pending (): readonly string[]
 }
@@ -43,7 +43,7 @@ export function createTasks (): Tasks {
   }
 }
 
-/** An id as A1111 makes one where the client gave none, such as `task(txt2img-7K2Q0ZD)`. */
+/** An id as A1111 generates one if the client gave none, such as `task(txt2img-7K2Q0ZD)`. */
 export function createTaskId (kind: string): string {
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'
   const letters = Array.from({ length: 7 }, () => alphabet[Math.floor(Math.random() * alphabet.length)])
@@ -75,7 +75,7 @@ async function refreshPreview (state: State, options: PreviewOptions): Promise<v
   preview.image = image
 }
 
-/** The answer of GET /sdapi/v1/progress: global, whoever's job it is. */
+/** The answer of GET /sdapi/v1/progress: global, for any client's job. */
 export async function describeProgress (
   state: State, options: PreviewOptions, requested: { readonly skipCurrentImage: boolean }
 ): Promise<Record<string, unknown>> {

@@ -1,7 +1,7 @@
 /** A repeatable source of numbers from 0 (included) to 1 (excluded). */
 export type Random = () => number
 
-/** The mulberry32 generator: small, quick, good enough for pictures and for faults by probability. */
+/** The mulberry32 generator: small, quick, good enough for images and for faults by probability. */
 export function createRandom (seed: number): Random {
   let state = seed >>> 0
   return () => {

@@ -1,6 +1,6 @@
 import type { Seed } from '../lib/seeds.ts'
 
-/** One generation as it happened, for tests and for whoever watches the simulator. */
+/** The record of one generation, for tests and watchers of the simulator. */
 export interface GenerationRecord {
   readonly taskId: string | null
   readonly mode: 'txt2img' | 'img2img' | 'human'
@@ -14,14 +14,14 @@ export interface GenerationRecord {
   seed: Seed | null
   /** The `override_settings` that came with it. */
   readonly overrides: Readonly<Record<string, unknown>> | null
-  /** What its options left in the infotext, by A1111's labels. */
+  /** Infotext entries of its options, by A1111's labels. */
   marks: Readonly<Record<string, unknown>>
   imageCount: number
   /** `lost`: the process died under it. */
   outcome: 'running' | 'done' | 'failed' | 'lost'
 }
 
-/** What the simulator has seen since it started or was reset; survives simulated crashes. */
+/** Everything that the simulator has seen since it started or was reset; survives simulated crashes. */
 export interface Records {
   /** Adds a generation that begins now. */
   begin (record: Pick<GenerationRecord, 'taskId' | 'mode' | 'prompt' | 'checkpoint' | 'seed' | 'overrides'>): GenerationRecord
@@ -36,7 +36,7 @@ export interface Records {
   countStartDeath (): void
   /** Work came before scripts had their arguments. */
   countEarlyWork (): void
-  /** A generation request came in or its generation ended: keeps the most that were there at once. */
+  /** A generation request arrived or its generation finished: records the highest number at once. */
   enter (): void
   leave (): void
   reset (): void

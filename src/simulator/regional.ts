@@ -2,7 +2,7 @@ import type { GenerationRequest } from '../a1111/request-model.ts'
 import type { StruckFaults } from './faults/faults.ts'
 import type { ServerProcess } from './server-process.ts'
 
-/** A part of a picture, in shares of its width and height. */
+/** A part of an image, in shares of its width and height. */
 interface Box {
   readonly left: number
   readonly top: number
@@ -10,9 +10,9 @@ interface Box {
   readonly bottom: number
 }
 
-/** What a prompt is made of for the Regional Prompter. */
+/** Parts of a prompt for the Regional Prompter. */
 export interface DividedPrompt {
-  /** In the order of the prompt; null where the extension does not divide the picture. */
+  /** In the order of the prompt; null if the extension does not divide the image. */
   readonly regions: ReadonlyArray<{ readonly box: Box, readonly prompt: string }> | null
   /** Drawn under all regions; null without one. */
   readonly base: string | null
@@ -30,7 +30,7 @@ export interface DivisionSettings {
 /** Words that the extension looks for anywhere in a prompt, also inside other words. */
 export const keywords = ['ADDCOMM', 'ADDROW', 'ADDCOL', 'ADDBASE', 'ADDP', 'BREAK', 'AND'] as const
 
-/** Divides a picture as the extension's matrix does: the keywords say how many regions, the ratios how large. */
+/** Divides an image as the extension's matrix does: the keywords give the number of regions, the ratios their sizes. */
 export function dividePrompt (given: string, settings: DivisionSettings): DividedPrompt {
   const isRows = /Ver|Rows/.test(settings.matrixMode)
   const prompt = settings.breakDivides ? convertBreaks(given, settings, isRows) : given
@@ -89,7 +89,7 @@ function boxesOf (text: string, ratios: string, isRows: boolean): Box[] {
 
 /**
  * The ratios put over the lines and cells that the keywords make: the first number of a line is its own; a short line
- * repeats its last number, a long one runs over into the next, and what is too much is forgotten.
+ * repeats its last number, a long one runs over into the next, and the rest is dropped.
  */
 function fillRatios (
   ratios: string, outer: string, inner: string, counts: readonly number[]
@@ -130,18 +130,18 @@ function spans (shares: readonly number[]): Array<[from: number, to: number]> {
   })
 }
 
-/** What the extension makes of one generation. */
+/** The extension's work in one generation. */
 export interface RegionalPrompter {
-  /** What it writes into the infotext; empty where it did not get that far. */
+  /** Its infotext entries; empty if it failed before. */
   readonly extraParameters: Readonly<Record<string, unknown>>
-  /** Where what of a prompt is drawn; null for the whole picture. */
+  /** Region of each part of a prompt; null for the whole image. */
   regionsOf (prompt: string): ReadonlyArray<{ readonly box: Box, readonly prompt: string }> | null
 }
 
 /** Title in the lists of scripts; matched in any case. */
 export const regionalPrompterTitle = 'Regional Prompter'
 
-/** What the inputs of the user interface hold, which take the place of arguments that a request leaves out. */
+/** Values of the user interface's inputs, which replace missing arguments of a request. */
 export const defaultArguments: readonly unknown[] = [
   false, false, 'Matrix', 'Columns', 'Mask', 'Prompt', '1,1', '0.2', false, false, false, 'Attention', [], '0', '0',
   0.4, null, '0', '0', false
@@ -162,8 +162,8 @@ const knownOptions = [
 const idle: RegionalPrompter = { extraParameters: {}, regionsOf: () => null }
 
 /**
- * Runs the extension over a request. It checks nothing: whatever it trips over, A1111 reports to the console and draws
- * one picture out of the whole prompt, with status 200.
+ * Runs the extension over a request. It checks nothing: A1111 reports its failures to the console and generates one
+ * image from the whole prompt, with status 200.
  */
 export function runRegionalPrompter (
   { machine }: ServerProcess, request: GenerationRequest, faults: StruckFaults
@@ -183,7 +183,7 @@ export function runRegionalPrompter (
   return { extraParameters, regionsOf: createDivision(args, options) ?? idle.regionsOf }
 }
 
-/** Null where the extension trips over an argument, or divides by something else than the matrix. */
+/** Null if the extension fails on an argument, or divides by something else than the matrix. */
 function createDivision (args: readonly unknown[], options: readonly string[]): RegionalPrompter['regionsOf'] | null {
   const [, , tab, matrixMode, , , ratios, , useBase, useCommon, , calcMode] = args
   const flip = args[19] === true

@@ -1,7 +1,10 @@
 import type { DeliveryState } from '../../schemas/webhook.ts'
 import { loadScript, type Script, type ScriptArgument } from '../redis/scripts.ts'
 
-/** Changes of deliveries, one script each. Listeners get each change at once; lists show what they missed. */
+/**
+ * Changes of deliveries, one script each. Listeners get each change at once; clients that missed it find it in the
+ * lists.
+ */
 function load<Args extends readonly ScriptArgument[], Answer> (name: string): Script<[prefix: string], Args, Answer> {
   return loadScript(new URL(`scripts/${name}.lua`, import.meta.url))
 }

@@ -5,15 +5,15 @@ import type { Delivery, WebhookQueuePort } from './delivery.ts'
 import { testDelivery } from './outbox.ts'
 import type { CheckedWebhook } from '../jobs/submit.ts'
 
-/** What people do with deliveries. */
+/** Actions on deliveries. */
 export interface DeliveryService {
-  /** Sends an event anew, under the same id, with a fresh schedule. */
+  /** Sends an event again, under the same id, with a fresh schedule. */
   redeliver (delivery: Delivery): Promise<Delivery>
-  /** All deliveries that fit, oldest first, as they happened. */
+  /** All matching deliveries, oldest first. */
   find (filter: DeliveryFilter): Promise<Delivery[]>
   /** Sends all of them again, in that order. */
   redeliverAll (found: readonly Delivery[]): Promise<void>
-  /** Sends a test event now, once, and gives its delivery; one that arrives clears what spoke against the endpoint. */
+  /** Sends a test event now, once, and returns its delivery; one that arrives clears the endpoint's failures. */
   test (checked: CheckedWebhook): Promise<Delivery>
   /** Sends no more of an event. */
   stop (delivery: Delivery): Promise<Delivery>

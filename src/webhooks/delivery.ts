@@ -2,7 +2,7 @@ import type { DeliveryState, WebhookEvent } from '../../schemas/webhook.ts'
 import type { WebhookAuth, WebhookFormat } from '../jobs/webhook-request.ts'
 import type { TraceParent } from '../telemetry/tracing.ts'
 
-/** One event on its way to its receiver. Moments are milliseconds since the epoch. */
+/** One event on its way to its receiver. Times are in milliseconds since the epoch. */
 export interface Delivery {
   /** The event's id, also sent as `webhook-id`. */
   readonly id: string
@@ -14,12 +14,12 @@ export interface Delivery {
   readonly createdAt: number
   readonly endpoint: string
   readonly shownUrl: string
-  /** Address and key, to be opened as `owner`. */
+  /** Address and key, encrypted for `owner`. */
   readonly sealed: string
   readonly owner: string
   readonly auth: WebhookAuth
   readonly format: WebhookFormat
-  /** What is sent, made once. Where `files` is not empty, their content is put in at each attempt. */
+  /** The body, rendered once. If `files` is not empty, each attempt inserts their content. */
   readonly body: string
   /** Names of output images that go into the body as base64. */
   readonly files: readonly string[]
@@ -29,7 +29,7 @@ export interface Delivery {
   readonly reason: string | null
   /** HTTP tries in all. */
   readonly attempts: number
-  /** Raised whenever it is sent anew on demand; names its queue entry together with the id. */
+  /** Raised whenever it is sent again on demand; names its queue entry together with the id. */
   readonly round: number
   /** Failures of this round. */
   readonly failures: number
@@ -37,7 +37,7 @@ export interface Delivery {
   readonly roundAt: number
   readonly lastStatus: number | null
   readonly nextAt: number | null
-  /** When `nextAt` was set: in the future where the clock went back since. */
+  /** Time at which `nextAt` was set: in the future if the clock went back since. */
   readonly nextSetAt: number | null
   readonly finishedAt: number | null
 }
@@ -61,7 +61,7 @@ export interface DeliveryAttempt {
   readonly nextAt: number | null
 }
 
-/** What becomes of a delivery after an attempt, or without one. */
+/** State of a delivery after an attempt, or without one. */
 export interface DeliveryChange {
   readonly state: DeliveryState
   readonly reason: string | null
@@ -80,7 +80,7 @@ export function toFields (delivery: NewDelivery): Record<string, string> {
   }
 }
 
-/** Null where there is no such delivery. */
+/** Null if there is no such delivery. */
 export function parseDelivery (fields: Readonly<Record<string, string>>): Delivery | null {
   const { id, type, state, createdAt } = fields
   if (id === undefined || type === undefined || state === undefined) return null

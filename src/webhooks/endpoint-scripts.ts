@@ -1,6 +1,6 @@
 import { loadScript, type Script, type ScriptArgument } from '../redis/scripts.ts'
 
-/** The state of endpoints, and who is calling them now; one step each, so that limits hold over all processes. */
+/** The state of endpoints, and their present calls; one step each, so that limits hold over all processes. */
 function load<Args extends readonly ScriptArgument[], Answer> (name: string): Script<[prefix: string], Args, Answer> {
   return loadScript(new URL(`scripts/${name}.lua`, import.meta.url))
 }

@@ -4,7 +4,7 @@ import type { Keys } from '../lib/keys.ts'
 import type { Delivery, WebhookEntry } from './delivery.ts'
 import { enableEndpoint, enterEndpoint, leaveEndpoint, takeWaiting } from './endpoint-scripts.ts'
 
-/** One address of one access key. Moments are milliseconds since the epoch. */
+/** One address of one access key. Times are in milliseconds since the epoch. */
 export interface Endpoint {
   readonly id: string
   readonly url: string
@@ -17,7 +17,7 @@ export interface Endpoint {
   readonly usedAt: number
 }
 
-/** Whether it may be called now. How long to wait when it is busy is for the caller to choose. */
+/** Whether it can be called now. The caller decides how long to wait if it is busy. */
 export type Compatibility =
   | { readonly kind: 'enter' | 'gone' | 'disabled' | 'busy' }
   | { readonly kind: 'open', readonly waitMs: number }
@@ -26,30 +26,33 @@ export type EndpointOutcome = 'success' | 'failure' | 'gone' | 'none'
 
 type Caller = Pick<Delivery, 'id' | 'round' | 'endpoint' | 'keyId' | 'shownUrl'>
 
-/** Where a delivery goes, on whose behalf. */
+/** Target of a delivery, and its access key. */
 export type Receiver = Pick<Delivery, 'endpoint' | 'keyId'>
 
 export interface Endpoints {
-  /** Takes a slot of the endpoint and one of its key; whoever entered must leave. Who is told `busy` is noted. */
+  /**
+   * Takes a slot of the endpoint and one of its key; after entering, the caller must leave. A caller that gets `busy`
+   * is recorded as waiting.
+   */
   enter (caller: Caller): Promise<Compatibility>
-  /** Who has waited longest for a slot there, where there is one now; it is told once. */
+  /** The caller that has waited longest for a slot there, if one is free now; it is returned once. */
   takeWaiting (receiver: Receiver): Promise<WebhookEntry | null>
   /** @param calm whether it asked for fewer calls: then it gets one at a time for a minute */
   leave (caller: Caller, outcome: EndpointOutcome, pace: 'usual' | 'calm'): Promise<void>
-  /** Null where nothing was sent there lately. */
+  /** Null if nothing was sent there lately. */
   find (id: string): Promise<Endpoint | null>
   /** @throws ServiceError `endpoint_not_found` */
   get (id: string): Promise<Endpoint>
   /** Most recently used first, at most 1000. @param keyId null for those of all keys */
   list (keyId: string | null): Promise<Endpoint[]>
-  /** Sends there again, whatever was wrong. @throws as `get` */
+  /** Sends there again, despite former failures. @throws as `get` */
   enable (id: string): Promise<Endpoint>
 }
 
 export interface EndpointLimits {
   readonly perKey: number
   readonly perEndpoint: number
-  /** Milliseconds for which a slot is held at most: longer than any attempt. */
+  /** Longest time for which a slot is held, in milliseconds: longer than any attempt. */
   readonly slotLifetime: number
 }
 

@@ -6,20 +6,20 @@ import type { WebhookFormat, WebhookImages } from '../jobs/webhook-request.ts'
 import { parseJsonText, stringifyJson } from '../lib/exact-json.ts'
 import { seedText } from '../lib/seeds.ts'
 
-/** One event of a job, as the outbox tells it. */
+/** One event of a job, from the outbox. */
 export interface JobEventNotice {
   readonly type: WebhookEvent
   /** Milliseconds since the epoch. */
   readonly moment: number
   readonly sequence: number
-  /** The job as it was at that moment. */
+  /** The job as it was at that time. */
   readonly job: Job
 }
 
 export interface RenderedEvent {
-  /** What is sent, once the content of `files` is put in. */
+  /** The body, once the content of `files` is inserted. */
   readonly body: string
-  /** Names of the output images that belong into it as base64, in their order. */
+  /** Names of the output images that go into it as base64, in their order. */
   readonly files: readonly string[]
 }
 
@@ -27,7 +27,7 @@ export interface RenderOptions {
   readonly images: WebhookImages
   readonly format: WebhookFormat
   readonly linkOf: (image: JobImage) => string
-  /** Until when links are good, in milliseconds since the epoch. */
+  /** Expiry of links, in milliseconds since the epoch. */
   readonly linksUntil: number
   readonly jobUrl: string
 }
@@ -125,8 +125,8 @@ function legacyBody ({ type, sequence, job }: JobEventNotice, images: readonly J
 }
 
 /**
- * Puts the base64 of its images into a body that `renderEvent` made; a file that is gone stays a link.
- * @param read the content of an output, or null when it is no more
+ * Inserts the base64 of its images into a body of `renderEvent`; a removed file stays a link.
+ * @param read the content of an output, or null if it was removed
  */
 export async function withFiles (
   { body, files, format }: RenderedEvent & { readonly format: WebhookFormat },
@@ -150,11 +150,12 @@ export async function withFiles (
 /** Links to images that work without a key, for a while. */
 export interface ImageUrls {
   /**
-   * @param baseUrl where callers reach this service, without a slash at its end
+   *
+   * @param baseUrl public address of this service, without a slash at its end
    * @param expires milliseconds since the epoch; whole seconds count
    */
   sign (baseUrl: string, name: string, expires: number): string
-  /** Whether these query parameters are those of a link to this image that is still good. */
+  /** Whether these query parameters are those of a valid link to this image. */
   fits (name: string, query: { readonly exp?: unknown, readonly sig?: unknown }, now?: number): boolean
 }
 

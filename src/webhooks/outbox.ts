@@ -10,14 +10,14 @@ import type { NewDelivery } from './delivery.ts'
 import { type ImageUrls, type JobEventNotice, renderEvent } from './event-body.ts'
 import type { CheckedWebhook } from '../jobs/submit.ts'
 
-/** An event that became true together with the job's state, and is still to be made a delivery. */
+/** An event that became true together with the job's state, and has no delivery yet. */
 export interface OutboxEntry {
   readonly entryId: string
-  /** Null for an entry that nothing can be made of. */
+  /** Null for an unreadable entry. */
   readonly notice: JobEventNotice | null
 }
 
-/** The scripts of the job record write it; whoever makes deliveries of it removes what is done. */
+/** The scripts of the job record write it; the relay creates deliveries of it and removes finished entries. */
 export interface Outbox {
   /** Oldest first. */
   read (count: number): Promise<OutboxEntry[]>
@@ -58,15 +58,15 @@ const letters = 'abcdefghijklmnopqrstuvwxyz234567'
 const length = 26
 
 /**
- * The id of an event: the same whatever crashes and whoever makes it again, so that queue, log and receiver can tell
- * a repeat. Has no dot, which the signed content uses as separator.
+ * The id of an event: the same after any crash and repetition, so that queue, log and receiver recognise a repeat. Has
+ * no dot, which the signed content uses as separator.
  */
 export function eventId (jobId: string, type: WebhookEvent, sequence: number | string): string {
   const digest = createHash('sha256').update(`${jobId}|${type}|${sequence}`).digest()
   return `evt_${base32(digest).slice(0, length)}`
 }
 
-/** RFC 4648 without padding, in small letters. */
+/** RFC 4648 without padding, in lower case. */
 function base32 (bytes: Buffer): string {
   let bits = 0
   let held = 0
@@ -80,9 +80,9 @@ function base32 (bytes: Buffer): string {
 }
 
 /**
- * The delivery of a job's event; the same event gives the same delivery, whoever makes it and how often. Null for a
- * job without a receiver.
- * @param linkLifetime how long links to images are good, in milliseconds
+ * The delivery of a job's event; the same event gives the same delivery, however often it is created. Null for a job
+ * without a receiver.
+ * @param linkLifetime how long links to images are valid, in milliseconds
  */
 export function deliveryOf (
   notice: JobEventNotice, { imageUrls, linkLifetime }: { imageUrls: ImageUrls, linkLifetime: number }

@@ -11,8 +11,8 @@ import { loadScript } from '../redis/scripts.ts'
 
 /**
  * Standard Webhooks 1.0.0, symmetric: https://github.com/standard-webhooks/standard-webhooks. The receiver's library
- * wants a secret as `whsec_` and base64; any other text is taken as its UTF-8 bytes, with nothing derived, so that it
- * has such a form too.
+ * wants a secret as `whsec_` and base64; any other text is taken as its UTF-8 bytes, without derivation, so that it has
+ * such a form too.
  */
 const prefix = 'whsec_'
 
@@ -37,7 +37,7 @@ export function publishedSecret (key: string | Buffer): string {
   return `${prefix}${(typeof key === 'string' ? secretBytes(key) : key).toString('base64')}`
 }
 
-/** What a request that names a key of another form is told: the form in which libraries verify with it. */
+/** Advice for a request with a key of another form: the form in which libraries verify with it. */
 export function signingSecretOf (
   { webhookKey, webhook_key: other }: WebhookFields
 ): { webhook_signing_secret?: string } {
@@ -45,7 +45,7 @@ export function signingSecretOf (
   return !key || isSigningKey(key) ? {} : { webhook_signing_secret: publishedSecret(key) }
 }
 
-/** What of a message is signed, besides its body. */
+/** The signed parts of a message besides its body. */
 export interface SignedHead {
   readonly id: string
   /** Seconds since the epoch, of this attempt. */
@@ -62,12 +62,12 @@ export function signatures (head: SignedHead, body: Buffer, keys: readonly strin
   return keys.map(key => signature(head, body, key)).join(' ')
 }
 
-/** What webhooks need to know of the access key that owns a job. */
+/** Webhook facts about the access key that owns a job. */
 export interface KeyFacts {
   /** False for a key that was removed or switched off: nothing is sent on its behalf any more. */
   readonly active: boolean
   readonly reach: Reach
-  /** Whether events may carry images of its jobs, or links to them. */
+  /** Whether events can carry images of its jobs, or links to them. */
   readonly mayReadImages: boolean
   /** Present secret first, then one that is being rotated out; in the published form. */
   readonly secrets: readonly string[]
@@ -77,15 +77,15 @@ export interface KeyFacts {
 export interface IssuedWebhookSecret {
   /** `whsec_…` */
   readonly secret: string
-  /** Until when the former one signs too; null when there is none. */
+  /** Time until which the former one signs too; null if there is none. */
   readonly previousUntil: number | null
 }
 
-/** The webhook side of access keys, kept sealed in their records. */
+/** The webhook side of access keys, encrypted in their records. */
 export interface SigningKeys {
-  /** @param keyId null for jobs of administrators, who may reach what the settings open */
+  /** @param keyId null for jobs of administrators, which can reach the addresses that the settings open */
   read (keyId: string | null): Promise<KeyFacts>
-  /** The secret of a key, made if there is none. @throws ServiceError `api_key_not_found` */
+  /** The secret of a key, generated if there is none. @throws ServiceError `api_key_not_found` */
   issue (keyId: string): Promise<IssuedWebhookSecret>
   /** @param overlapHours how long the former secret signs beside the new one */
   rotate (keyId: string, overlapHours: number): Promise<IssuedWebhookSecret>

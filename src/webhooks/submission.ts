@@ -101,7 +101,7 @@ function keyWarnings ({ key, auth }: WebhookRequest, url: URL): JobWarning[] {
     : []
 }
 
-/** Its jobs are accepted all the same: the receiver may be back by the time they end. */
+/** Its jobs are accepted all the same: the receiver can be back by the time they finish. */
 function endpointWarnings (endpoint: Endpoint | null): JobWarning[] {
   const warning = (code: string, message: string) => [{ code, message, field: 'webhookUrl' }]
   switch (endpoint?.state) {

@@ -84,7 +84,7 @@ export interface Module {
   readonly label: string
   /** Works without a model. */
   readonly modelFree: boolean
-  /** Makes a picture of its own out of the control image. */
+  /** Makes an image of its own from the control image. */
   readonly makesMap: boolean
   readonly needsMask: boolean
   readonly sliders: readonly Slider[]
@@ -151,7 +151,7 @@ export function modulesOf (family: Family): readonly Module[] {
   return family === 'forge' ? forgeModules : a1111Modules
 }
 
-/** A preprocessor as a request names it; undefined where the extension does not know it. */
+/** A preprocessor by its name in a request; undefined if the extension does not know it. */
 export function findModule (family: Family, wanted: string): Module | undefined {
   return modulesOf(family).find(({ name, label }) => name === wanted || label === wanted)
 }
@@ -175,7 +175,7 @@ export const models: readonly string[] = [
   'control_openpose-fp16 [9ca67cbd]'
 ]
 
-/** Words in the file names of models that go with a control type, where those are not the type itself. */
+/** Words in the file names of a control type's models, if they differ from the type itself. */
 const modelWords: Readonly<Record<string, readonly string[]>> = {
   NormalMap: ['normal'], Segmentation: ['seg'], 'T2I-Adapter': ['t2i_adapter', 't2iadapter'], 'IP-Adapter': ['ip-adapter', 'ip_adapter']
 }
@@ -203,7 +203,7 @@ function forgeControlTypes (): Record<string, unknown> {
   return { All: all, ...Object.fromEntries(types.map(type => [type, entry(type)])) }
 }
 
-/** The answer of GET /controlnet/control_types: for each type what fits it and what is picked first. */
+/** The answer of GET /controlnet/control_types: for each type the matching names and the default. */
 export function controlTypes (family: Family): Record<string, unknown> {
   if (family === 'forge') return forgeControlTypes()
   const [nothing, ...modules] = modulesOf(family)

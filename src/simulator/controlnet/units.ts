@@ -7,7 +7,7 @@ import { createBitmap, decodeImage, type Bitmap, readBase64, resizeBitmap } from
 import type { ServerProcess } from '../server-process.ts'
 import { findModule, models, type Module } from './lists.ts'
 
-/** The map that a preprocessor makes of a picture: lines, light and dark, or the picture itself. */
+/** A preprocessor's map of an image: lines, light and dark, or the image itself. */
 export function drawMap (picture: Bitmap, label: string): Bitmap {
   if (/^none$/i.test(label)) return picture
   if (label.startsWith('invert')) return mapPixels(picture, value => 255 - value)
@@ -15,7 +15,7 @@ export function drawMap (picture: Bitmap, label: string): Bitmap {
   return detectEdges(picture)
 }
 
-/** White lines where neighbouring pixels differ. */
+/** White lines between different neighbouring pixels. */
 function detectEdges (picture: Bitmap): Bitmap {
   const { width, height } = picture
   const map = createBitmap(width, height)
@@ -53,7 +53,7 @@ function mapPixels (picture: Bitmap, change: (value: number) => number): Bitmap 
 
 /** A unit that is switched on, as its extension understood it. */
 interface Unit {
-  /** Base64; null takes the picture that img2img starts from. */
+  /** Base64; null takes the image that img2img starts from. */
   readonly image: string | null
   readonly mask: string | null
   readonly module: string
@@ -69,8 +69,8 @@ const oldResizeModes = ['Inner Fit (Scale to Fit)', 'Outer Fit (Shrink to Fit)',
 const hiresOptions = ['Both', 'Low res only', 'High res only']
 
 /**
- * A unit as the extension of A1111 reads it (1.1.455): null where it is switched off, which it is unless it says so.
- * @throws PythonError for a unit that its model refuses; this one comes through to the caller
+ * A unit as the extension of A1111 reads it (1.1.455): null if it is switched off, which is the default.
+ * @throws PythonError for a unit that its model refuses; this one reaches the client
  */
 export function readA1111Unit (given: Readonly<Record<string, unknown>>): Unit | null {
   enumeration('control_mode', given.control_mode, controlModes)
@@ -114,7 +114,7 @@ export function readForgeUnit (given: Readonly<Record<string, unknown>>): Unit |
   }
 }
 
-/** A picture alone, with its mask in an object, or both in a list. */
+/** An image alone, with its mask in an object, or both in a list. */
 function readImages (given: unknown): { image: string | null, mask: string | null } {
   if (Array.isArray(given)) {
     const [first, second] = given as readonly unknown[]
@@ -164,13 +164,13 @@ function shown (value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value)
 }
 
-/** What the extension makes of one generation. */
+/** The extension's work in one generation. */
 export interface ControlNet {
-  /** What it writes into the infotext: one entry for each unit, before it loads anything. */
+  /** Its entries in the infotext: one for each unit, before it loads anything. */
   readonly extraParameters: Readonly<Record<string, string>>
-  /** What it appends behind the images: a map for each unit, two with hires fix; none where it failed. */
+  /** Its maps behind the images: one for each unit, two with hires fix; none if it failed. */
   readonly maps: readonly Bitmap[]
-  /** The picture under control, whose lines show through; as it is where nothing controls. */
+  /** The controlled image, whose lines show through; unchanged if nothing controls. */
   apply (picture: Bitmap): Bitmap
 }
 
@@ -178,8 +178,8 @@ export interface ControlNet {
 const strength = 0.4
 
 /**
- * Runs the extension over a request. A unit that A1111's extension cannot parse fails the request; whatever goes wrong
- * later, and everything at Forge, is only written to the console, and the picture comes out without any control.
+ * Runs the extension over a request. A unit that A1111's extension cannot parse fails the request; later failures, and
+ * all at Forge, are only written to the console, and the image comes out without any control.
  * @throws PythonError
  */
 export async function runControlNet (
@@ -219,7 +219,7 @@ interface LoadedUnit {
   readonly weight: number
 }
 
-/** All units, or null where one of them cannot be used: the extension gives up at the first. */
+/** All units, or null if one of them is unusable: the extension gives up at the first. */
 async function loadUnits (
   units: readonly Unit[], request: GenerationRequest, family: Family
 ): Promise<LoadedUnit[] | null> {

@@ -29,7 +29,7 @@ export const faultKinds = [
   'corrupt-base64', // images are no base64
   'corrupt-image', // images are base64 of something else
   'wrong-checkpoint', // another checkpoint is used, and named in the answer
-  'wrong-size', // the second pass of hires fix is left out, or the picture has half its size
+  'wrong-size', // the second pass of hires fix is left out, or the image has half its size
   'other-media', // `media` come instead of the images, or behind them with `beside`
   'bare-nan', // `info` has a NaN, as Python writes it
   'wrong-seed', // another seed is used, and named in the answer
@@ -51,7 +51,7 @@ export interface Fault {
   readonly times?: number | undefined
   /** Strikes until it is taken away. */
   readonly sticky?: boolean | undefined
-  /** 0 to 1: chance for each generation, drawn from the simulator's fault seed; 1 by default. */
+  /** 0 to 1: chance for each generation, generated from the simulator's fault seed; 1 by default. */
   readonly probability?: number | undefined
   /** Only generations whose prompt contains this text. */
   readonly prompt?: string | undefined
@@ -61,7 +61,7 @@ export interface Fault {
   readonly factor?: number | undefined
   /** `wrong-image-count`: how many images there are instead; `proxy-away`: for how many requests more, 5 by default. */
   readonly count?: number | undefined
-  /** `other-media`: what comes; `unknown` is base64 of something else, `path` names a file on the server's disk. */
+  /** `other-media`: the format; `unknown` is base64 of something else, `path` names a file on the server's disk. */
   readonly media?: readonly Medium[] | undefined
   /** `other-media`: whether the images come as well. */
   readonly beside?: boolean | undefined
@@ -75,7 +75,7 @@ export interface Fault {
   readonly method?: string | undefined
   /** `missing-route`: whether a proxy says it with a web page of its own. */
   readonly page?: boolean | undefined
-  /** `runtime-error`: what the server says. */
+  /** `runtime-error`: the server's message. */
   readonly message?: string | undefined
   /** `human-job`: how long it is; 20 by default. */
   readonly steps?: number | undefined
@@ -183,14 +183,14 @@ function readSetting (text: string): [name: string, value: unknown] {
 
 /** The faults that are switched on now. */
 export interface FaultBox {
-  /** Replaces all faults; whoever hangs because of one that is gone, goes on. */
+  /** Replaces all faults; requests that hang because of a removed one continue. */
   set (faults: readonly Fault[]): void
   list (): readonly Fault[]
   /** Decides which faults strike a generation; `own` came with its request and always do. */
   draw (prompt: string, own: readonly Fault[]): StruckFaults
   /** The missing route that a request asks for, if it is one. */
   drawMissing (method: string, path: string): Fault | undefined
-  /** Whether a fault strikes what is no generation. */
+  /** Whether a fault affects requests that are no generation. */
   drawOther (kind: FaultKind): boolean
   /** Lets a proxy be away for so many requests. */
   goAway (requests: number): void

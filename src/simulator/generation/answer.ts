@@ -25,7 +25,7 @@ function readFormat (option: unknown): ImageFormat {
   throw new HttpException(500, 'Invalid image format')
 }
 
-/** Encodes a picture with its infotext inside, as PNG text or EXIF user comment; `pngLevel` is zlib's, 0 to 9. */
+/** Encodes an image with its infotext inside, as PNG text or EXIF user comment; `pngLevel` is zlib's, 0 to 9. */
 async function encodeImage (
   picture: Bitmap, format: ImageFormat, infotext: string, pngLevel: number
 ): Promise<Buffer> {
@@ -37,9 +37,9 @@ async function encodeImage (
   return insertIntoWebp(await image.webp({ quality: 80 }).toBuffer(), exif, { width, height })
 }
 
-/** How a flavour words its answer, where that is not as A1111 does. */
+/** A flavour's form of the answer, if it differs from A1111's. */
 export interface AnswerShape {
-  /** What is echoed instead of the request with its defaults. */
+  /** The echo instead of the request with its defaults. */
   readonly parameters?: Readonly<Record<string, unknown>>
   readonly describe?: (info: Readonly<Record<string, unknown>>) => Readonly<Record<string, unknown>>
 }
@@ -75,7 +75,7 @@ export async function writeAnswer (
   ])
 }
 
-/** What AnimateDiff or a fault puts into the answer as base64; null where there are images only. */
+/** Base64 that AnimateDiff or a fault adds to the answer; null if there are images only. */
 async function otherMedia (
   images: readonly Buffer[], request: GenerationRequest, scripts: readonly string[], faults: StruckFaults
 ): Promise<string[] | null> {

@@ -32,7 +32,7 @@ function describeGeneration (
     readonly jobTimestamp: string
     readonly clipSkip: number
     readonly version: string | null
-    /** The model that restored faces; null where none did. */
+    /** The model that restored faces; null if none did. */
     readonly faceModel: unknown
   }
 ): Record<string, unknown> {
@@ -75,10 +75,10 @@ function describeGeneration (
 }
 
 /**
- * Decodes what img2img starts from. A1111 does it under the job lock but before the job begins, so that a
- * broken image leaves its task pending for ever.
+ * Decodes the start images of img2img. A1111 does it under the job lock but before the job begins, so that a broken
+ * image leaves its task pending for ever.
  *
- * @throws HttpException 500 for what is no image, or for an address that may not be fetched
+ * @throws HttpException 500 for bytes that are no image, or for an address that must not be fetched
  */
 async function readInitImages (server: ServerProcess, request: GenerationRequest): Promise<InitImages> {
   const size = { width: Math.max(8, floor8(request.width)), height: Math.max(8, floor8(request.height)) }
@@ -96,9 +96,9 @@ async function readInitImages (server: ServerProcess, request: GenerationRequest
 }
 
 /**
- * Runs work under a request's `override_settings`. A checkpoint that is not known is dropped without a word; the
- * selection is restored afterwards but what was loaded stays loaded; keys that were not there before leak. Where the
- * process dies, nothing is restored, and its config file may have been saved meanwhile.
+ * Runs work under a request's `override_settings`. An unknown checkpoint is dropped silently; the selection is restored
+ * afterwards but the loaded checkpoint stays; keys that were not set before leak. If the process dies, nothing is
+ * restored, and its config file can have been saved meanwhile.
  *
  * @throws PythonError for an option that does not exist
  */
@@ -122,17 +122,17 @@ async function withOverrides<Result> (
 
 /** A finished generation, before its images are encoded. */
 export interface Generation {
-  /** Grid first where there is one, then the images, then ControlNet's maps. */
+  /** Grid first if there is one, then the images, then ControlNet's maps. */
   readonly pictures: readonly Bitmap[]
-  /** One for each picture. */
+  /** One for each image. */
   readonly infotexts: readonly string[]
   readonly info: Record<string, unknown>
 }
 
 /**
- * One generation request from its arrival to its pictures: checks, task, lock, job.
+ * One generation request from its arrival to its images: checks, task, lock, job.
  *
- * @throws HttpException, PythonError for what A1111 refuses or trips over
+ * @throws HttpException, PythonError for requests that A1111 refuses or fails on
  * @throws ProcessDied when the process dies under it
  */
 export async function generate (

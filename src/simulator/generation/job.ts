@@ -69,7 +69,7 @@ export async function runJob (
     if (plan.iterations > 1) state.job = `Batch ${iteration + 1} out of ${plan.iterations}`
     // each stage of SD.Next's is a job of its own, which begins later
     if (machine.settings.flavor === 'sdnext') state.jobTimestamp = String(Number(state.jobTimestamp) + 1)
-    // while the prompt is encoded, sampling_steps still says what the pass before had
+    // while the prompt is encoded, sampling_steps still has the value of the pass before
     server.pace.restart()
     await server.pace.pass(server.timing.encode)
     const file = server.memory.loaded as CheckpointFile

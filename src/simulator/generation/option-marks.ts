@@ -1,7 +1,7 @@
 import type { Options } from '../options.ts'
 import type { GenerationRequest } from '../../a1111/request-model.ts'
 
-/** Options that show in an infotext once they are not what they are by default; in A1111's order. */
+/** Options that appear in an infotext if they differ from the default; in A1111's order. */
 const labels: Readonly<Record<string, string>> = {
   CLIP_stop_at_last_layers: 'Clip skip',
   eta_noise_seed_delta: 'ENSD',
@@ -45,7 +45,7 @@ const unmarked: Readonly<Record<string, unknown>> = {
   forge_unet_storage_dtype: 'Automatic'
 }
 
-/** What the options, and the fields of a request that stand for one, leave in the infotext. */
+/** Infotext entries of the options, and of a request's fields that set one. */
 export function optionMarks (options: Options, request: Partial<GenerationRequest>): Record<string, unknown> {
   const field = (key: string): unknown => Object.hasOwn(labels, key) ? Reflect.get(request, key) : undefined
   const marks: Array<[string, unknown]> = Object.entries(labels).map(([key, label]) => {

@@ -8,11 +8,11 @@ import type { Plan } from './plan.ts'
 interface Blend {
   /** 0 keeps the start, 1 replaces it. */
   readonly strength: number
-  /** Of the same size; white where the start may change. */
+  /** Of the same size; white if the start can change. */
   readonly mask: Bitmap | null
 }
 
-/** What img2img makes: the start, repainted as much as the denoising strength says and where the mask allows. */
+/** The result of img2img: the start, repainted by the denoising strength within the mask. */
 function blend (start: Bitmap, drawn: Bitmap, { strength, mask }: Blend): Bitmap {
   const result = createBitmap(start.width, start.height)
   for (let index = 0; index < result.data.length; index += 1) {
@@ -23,7 +23,7 @@ function blend (start: Bitmap, drawn: Bitmap, { strength, mask }: Blend): Bitmap
   return result
 }
 
-/** A picture of random bytes that no codec can make smaller, for tests with big answers; seeded like any other. */
+/** An image of random bytes that no codec can compress, for tests with big answers; seeded like any other. */
 function drawNoise (width: number, height: number, seed: number): Bitmap {
   const picture = createBitmap(width, height)
   let state = (seed ^ 0x9E3779B9) >>> 0 || 1
@@ -37,24 +37,24 @@ function drawNoise (width: number, height: number, seed: number): Bitmap {
   return picture
 }
 
-/** What img2img starts from, already in the size of the job. */
+/** Start images of img2img, already in the size of the job. */
 export interface InitImages {
   readonly pictures: readonly Bitmap[]
-  /** White where the picture may change. */
+  /** White for pixels that can change. */
   readonly mask: Bitmap | null
 }
 
 interface Size { readonly width: number, readonly height: number }
 
-/** What extensions do to pictures. */
+/** Effects of extensions on images. */
 export interface Effects {
   readonly regionsOf: RegionalPrompter['regionsOf']
   readonly control: ControlNet['apply']
 }
 
-/** Makes the pictures of one iteration. */
+/** Generates the images of one iteration. */
 export interface Painter {
-  /** All pictures of the batch, with so much noise left in them (0 to 1). */
+  /** All images of the batch, with so much noise left in them (0 to 1). */
   paint (size: Size, noise: number): Promise<Bitmap[]>
   /** A quarter of the size, side by side, as PNG. */
   preview (size: Size, noise: number): Promise<Buffer>
@@ -119,7 +119,7 @@ export function createPainter (
   }
 }
 
-/** A variation is another picture of the same seed. */
+/** A variation is another image of the same seed. */
 function seedOf (plan: Plan, index: number): number {
   const [seed, subseed] = [plan.seeds[index] ?? 0, plan.subseeds[index] ?? 0]
   const mixed = plan.subseedStrength === 0 ? BigInt(seed) : BigInt(seed) + BigInt(subseed) * 7919n

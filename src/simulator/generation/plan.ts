@@ -16,7 +16,7 @@ interface HiresPlan {
 }
 
 /**
- * Resolves `enable_hr` and what belongs to it, and notes it among the extra parameters; null without it.
+ * Resolves `enable_hr` with its parameters, and adds it to the extra parameters; null without it.
  *
  * @throws PythonError for an unknown upscaler or checkpoint, or without `denoising_strength`
  */
@@ -72,19 +72,19 @@ function targetSize (request: GenerationRequest): { width: number, height: numbe
   }
 }
 
-/** What a selectable script makes of one request: a prompt for each picture, and whether a grid comes first. */
+/** A selectable script's effect on one request: a prompt for each image, and whether a grid comes first. */
 export interface ScriptRun {
   readonly prompts: readonly string[]
-  /** What is added to the first seed for each prompt. */
+  /** Added to the first seed for each prompt. */
   readonly seedOffsets: readonly number[]
   readonly hasGrid: boolean
-  /** Whether the pictures themselves come, and not only their grid. */
+  /** Whether the images themselves are returned, and not only their grid. */
   readonly hasImages: boolean
 }
 
 /**
  * The scripts that multiply a request; null for every other script, which then changes nothing. They are why an answer
- * may hold more images than `batch_size` × `n_iter`, or fewer.
+ * can hold more images than `batch_size` × `n_iter`, or fewer.
  */
 function runScript (request: GenerationRequest, prompt: string): ScriptRun | null {
   const name = request.script_name?.toLowerCase()
@@ -94,13 +94,13 @@ function runScript (request: GenerationRequest, prompt: string): ScriptRun | nul
   return null
 }
 
-/** Where "Prompt S/R" stands among the axes of A1111's list for txt2img, and of Forge's. */
+/** Position of "Prompt S/R" among the axes of A1111's list for txt2img, and of Forge's. */
 const searchAxes: readonly unknown[] = [7, 8]
 
 /** Place of "Include Sub Images" among the plot's arguments. */
 const includesImages = 10
 
-/** The values are only counted, but what the plot trips over most often is there. */
+/** The values are only counted, but the plot's most frequent failure is simulated. */
 function plot (prompt: string, { negative_prompt: negative, script_args: given }: GenerationRequest): ScriptRun {
   for (const at of [0, 3, 6]) {
     const [first = ''] = String(given[at + 1] ?? '').split(',').map(part => part.trim())
@@ -148,10 +148,10 @@ function promptLines (prompt: string, [isSeedIterated, , where, text]: readonly 
 }
 
 /**
- * -1 and null become a random seed, everything else is taken literally. Each image of a request has the seed of
- * the one before plus 1, unless a variation strength makes it vary by the subseed alone.
+ * -1 and null become a random seed, everything else is taken literally. Each image of a request has the seed of the one
+ * before plus 1, unless a variation strength varies it by the subseed alone.
  *
- * @throws PythonError for what PyTorch's generator does not take
+ * @throws PythonError for values that PyTorch's generator does not take
  */
 function resolveSeeds (
   request: Pick<GenerationRequest, 'seed' | 'subseed' | 'subseed_strength'>, images: number
@@ -171,7 +171,7 @@ function fixed (seed: Seed | null): Seed {
   return seed === null || seed === -1 ? randomSeed(below => Math.floor(Math.random() * below)) : seed
 }
 
-/** A generation with everything resolved: what will really be made. */
+/** A generation with everything resolved. */
 export interface Plan {
   readonly mode: Mode
   readonly prompts: readonly string[]
@@ -188,7 +188,7 @@ export interface Plan {
   /** As asked for. */
   readonly width: number
   readonly height: number
-  /** What comes out of the first pass: rounded down to multiples of 8. */
+  /** Size of the first pass: rounded down to multiples of 8. */
   readonly imageWidth: number
   readonly imageHeight: number
   readonly batchSize: number
@@ -260,7 +260,7 @@ export function planGeneration (
   }
 }
 
-/** What A1111 trips over, in its own words; none of it is checked beforehand there. */
+/** A1111's failures, in its own words; it checks none of them beforehand. */
 function rejectImpossible (request: GenerationRequest, mode: Mode): void {
   if (request.prompt === null) throw new PythonError('AssertionError', '')
   if (request.steps === 0) throw new PythonError('ZeroDivisionError', 'integer division or modulo by zero')

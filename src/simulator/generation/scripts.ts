@@ -33,10 +33,10 @@ const plotArguments = [
 ]
 
 /**
- * The arguments that a selectable script runs with at Forge. A request's arguments replace the script's defaults in
- * the list of those of all scripts: where they are fewer, the next script's move up, and behind the last is nothing.
+ * The arguments of a selectable script at Forge. A request's arguments replace the script's defaults in the list of
+ * those of all scripts: if they are fewer, the next script's move up, and behind the last is nothing.
  *
- * @throws PythonError where there are too few
+ * @throws PythonError if there are too few
  */
 export function selectedArguments (server: ServerProcess, request: GenerationRequest, mode: Mode): unknown[] {
   const { family } = server.machine.settings
@@ -50,7 +50,7 @@ export function selectedArguments (server: ServerProcess, request: GenerationReq
   return args
 }
 
-/** The arguments that a request has for an always-on script; none where it is not installed. */
+/** The arguments that a request has for an always-on script; none if it is not installed. */
 export function argumentsOf (
   { alwayson_scripts: scripts }: GenerationRequest, title: string, installed: readonly string[]
 ): readonly unknown[] {
@@ -60,7 +60,7 @@ export function argumentsOf (
   return Array.isArray(args) ? args : []
 }
 
-/** What ADetailer and AnimateDiff write into the infotext where they are switched on and do not fail. */
+/** Infotext entries of ADetailer and AnimateDiff if they are switched on and do not fail. */
 export function tracesOf (
   request: GenerationRequest, { scripts }: ServerProcess['machine']['settings'], fails: boolean
 ): Record<string, unknown> {

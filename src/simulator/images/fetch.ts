@@ -6,7 +6,7 @@ import type { Options } from '../options.ts'
 import { readBase64 } from './pixels.ts'
 
 /**
- * The bytes of an image field that may also hold an address.
+ * The bytes of an image field that can also hold an address.
  *
  * @throws HttpException 500
  */
@@ -17,7 +17,7 @@ export async function readSource (options: Options, text: string): Promise<Buffe
 /**
  * Fetches an image by address, if A1111's two options allow it.
  *
- * @throws HttpException 500 where they do not, or for an answer that is no image
+ * @throws HttpException 500 if they do not, or for an answer that is no image
  */
 async function fetchImage (options: Options, address: string): Promise<Buffer> {
   if (options.get('api_enable_requests') !== true) throw new HttpException(500, 'Requests not allowed')

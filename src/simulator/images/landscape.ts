@@ -93,7 +93,7 @@ const moods: readonly Mood[] = [
     [[50, 10, 24], [236, 96, 40], [255, 214, 120], [140, 44, 38], [24, 8, 12]])
 ]
 
-/** The palette that the words of a prompt suggest (or its hash, where they suggest none), tinted by the model. */
+/** The palette that the words of a prompt suggest (or its hash, if they suggest none), tinted by the model. */
 function choosePalette (prompt: string, model: string): Palette {
   const words = new Set(prompt.toLowerCase().match(/[a-z]+/g) ?? [])
   const suggested = moods.find(one => one.words.some(word => words.has(word)))
@@ -126,7 +126,7 @@ function clamp (value: number): number {
   return Math.min(255, Math.max(0, value))
 }
 
-/** What decides over a picture; the same scene always gives the same pixels. */
+/** The inputs of an image; the same scene always gives the same pixels. */
 export interface Scene {
   readonly prompt: string
   readonly seed: number
@@ -142,7 +142,7 @@ interface Shade { readonly from: Colour, readonly to: Colour, readonly share: nu
 
 interface Ridge { readonly tops: Float32Array, readonly colour: Colour, readonly foot: Colour }
 
-/** How long rows are drawn before others get their turn, in milliseconds. */
+/** Time of drawing rows before other work can run, in milliseconds. */
 const sliceMilliseconds = 4
 
 /**

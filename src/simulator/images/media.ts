@@ -1,10 +1,10 @@
 import sharp from 'sharp'
 
-/** What else than pictures a server may put into its answer. */
+/** Media other than images in a server's answer. */
 export const media = ['gif', 'mp4', 'webm', 'avif', 'webp', 'unknown', 'path'] as const
 export type Medium = typeof media[number]
 
-/** The pictures as other media, base64; videos have a true header and no frames. */
+/** The images as other media, base64; videos have a true header and no frames. */
 export async function encodeMedia (pictures: readonly Buffer[], wanted: readonly Medium[]): Promise<string[]> {
   const [first = Buffer.alloc(0)] = pictures
   const { width = 0, height = 0 } = pictures.length === 0 ? {} : await sharp(first).metadata()

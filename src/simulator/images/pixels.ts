@@ -1,7 +1,7 @@
 import sharp from 'sharp'
 import { HttpException } from '../../fastapi/errors.ts'
 
-/** An RGB picture in memory, three bytes a pixel, rows from the top. */
+/** An RGB bitmap in memory, three bytes a pixel, rows from the top. */
 export interface Bitmap {
   readonly width: number
   readonly height: number
@@ -12,7 +12,7 @@ export function createBitmap (width: number, height: number): Bitmap {
   return { width, height, data: Buffer.alloc(width * height * 3) }
 }
 
-/** Copies a picture into another one; the part that does not fit is cut off. */
+/** Copies a bitmap into another one; the part that does not fit is cut off. */
 export function paste (target: Bitmap, source: Bitmap, left: number, top: number): void {
   const bytes = Math.min(source.width, target.width - left) * 3
   for (let row = 0; row < Math.min(source.height, target.height - top); row += 1) {
@@ -34,7 +34,7 @@ export function arrangeGrid (pictures: readonly Bitmap[]): Bitmap {
   return grid
 }
 
-/** The picture in another size, each pixel from the nearest one. */
+/** The bitmap in another size, each pixel from the nearest one. */
 export function resizeBitmap (picture: Bitmap, size: { readonly width: number, readonly height: number }): Bitmap {
   if (picture.width === size.width && picture.height === size.height) return picture
   const result = createBitmap(size.width, size.height)

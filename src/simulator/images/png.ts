@@ -12,9 +12,8 @@ const filterUp = 2
 const smallBytes = 65_536
 
 /**
- * Encodes a picture as PNG, with the given texts inside under their keywords. Written here because sharp cannot
- * write PNG texts, and because A1111's answers are recognised by theirs. Big pictures are compressed off the main
- * thread.
+ * Encodes a bitmap as PNG, with the given texts inside under their keywords. Written here because sharp cannot write
+ * PNG texts, and because A1111's answers are recognised by theirs. Big bitmaps are compressed off the main thread.
  */
 export async function encodePng (
   picture: Bitmap, texts: Readonly<Record<string, string>> = {}, level = 4
@@ -34,7 +33,7 @@ export async function encodePng (
   ])
 }
 
-/** The texts of a PNG by keyword; empty where the bytes are no PNG. */
+/** The texts of a PNG by keyword; empty if the bytes are no PNG. */
 export function readPngTexts (bytes: Buffer): Record<string, string> {
   const texts: Record<string, string> = {}
   if (!bytes.subarray(0, 8).equals(signature)) return texts
@@ -109,7 +108,7 @@ export function writeUserComment (text: string): Buffer {
   ])
 }
 
-/** The user comment of an EXIF block; empty where there is none. */
+/** The user comment of an EXIF block; empty if there is none. */
 export function readUserComment (exif: Buffer): string {
   const markAt = exif.indexOf(unicodeMark)
   if (markAt === -1) return ''

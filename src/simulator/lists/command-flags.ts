@@ -1,4 +1,4 @@
-/** What GET /sdapi/v1/cmd-flags shows of A1111 1.10.1 started with --api. */
+/** The answer to GET /sdapi/v1/cmd-flags of A1111 1.10.1 started with --api. */
 export const commandFlags: Readonly<Record<string, unknown>> = {
   f: false,
   update_all_extensions: false,

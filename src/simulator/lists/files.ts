@@ -6,7 +6,7 @@ const models = '/opt/a1111/models'
 export const vaes = ['vae-ft-mse-840000-ema-pruned.safetensors', 'sdxl_vae.safetensors']
   .map(name => ({ model_name: name, filename: `${models}/VAE/${name}` }))
 
-/** GET /sdapi/v1/sd-modules of Forge: text encoders stand among the VAEs. */
+/** GET /sdapi/v1/sd-modules of Forge: text encoders are among the VAEs. */
 export const modules = [
   ...vaes, { model_name: 't5xxl_fp16.safetensors', filename: `${models}/text_encoder/t5xxl_fp16.safetensors` }
 ]
@@ -15,13 +15,13 @@ function embedding (vectors: number): Record<string, unknown> {
   return { step: null, sd_checkpoint: null, sd_checkpoint_name: null, shape: 768, vectors }
 }
 
-/** GET /sdapi/v1/embeddings: what fits the loaded checkpoint and what does not. */
+/** GET /sdapi/v1/embeddings: those that fit the loaded checkpoint and those that do not. */
 export const embeddings = {
   loaded: { 'easy-negative': embedding(8), 'bad-hands-5': embedding(6) },
   skipped: { 'unaesthetic-xl': { ...embedding(2), shape: 1280 } }
 }
 
-/** GET /sdapi/v1/extensions: those that may be installed. */
+/** GET /sdapi/v1/extensions: the optional ones. */
 export const controlNetExtension = {
   name: 'sd-webui-controlnet',
   remote: 'https://github.com/Mikubill/sd-webui-controlnet.git',
@@ -78,7 +78,7 @@ export const upscalers: readonly Upscaler[] = [
   upscaler('4x-UltraSharp', 4)
 ]
 
-/** Forge has no LDSR, and ours has only what comes with it. */
+/** Forge has no LDSR, and this one has only its bundled files. */
 const forgeUpscalers = upscalers.filter(({ name }) => !['LDSR', '4x-UltraSharp'].includes(name))
 
 export function upscalersOf (family: Family): readonly Upscaler[] {

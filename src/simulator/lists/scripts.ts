@@ -16,7 +16,7 @@ const selectableImg2img = [
   'prompts from file or textbox', 'sd upscale', 'x/y/z plot'
 ]
 
-/** Extensions that may be missing. */
+/** Optional extensions. */
 export interface Extensions {
   readonly family: Family
   readonly controlNet: boolean
@@ -24,7 +24,7 @@ export interface Extensions {
   readonly scripts: readonly string[]
 }
 
-/** Built into A1111, and what Forge has in their place. */
+/** Built into A1111, and Forge's replacements. */
 const builtIn = ['extra options', 'Hypertile']
 const builtIntoForge = [
   'extra options', 'dynamicthresholding (cfg-fix) integrated', 'freeu integrated (sd 1.x, sd 2.x, sdxl)',
@@ -33,7 +33,7 @@ const builtIntoForge = [
   'stylealign integrated'
 ]
 
-/** The scripts of A1111 1.10.1 or Forge, with the names that extensions register where they are installed. */
+/** The scripts of A1111 1.10.1 or Forge, with the names that installed extensions register. */
 export function scriptTitles (mode: Mode, settings: Extensions): ScriptTitles {
   const extensions = [
     ...settings.controlNet ? ['controlnet'] : [], ...settings.regionalPrompter ? ['regional prompter'] : [],
@@ -48,7 +48,7 @@ export function scriptTitles (mode: Mode, settings: Extensions): ScriptTitles {
   }
 }
 
-/** What differs between servers in what an input offers. */
+/** Differences between servers in the choices of an input. */
 interface ScriptChoices {
   readonly family: Family
   readonly checkpoints: readonly string[]
@@ -57,7 +57,7 @@ interface ScriptChoices {
   readonly upscalers: readonly string[]
 }
 
-/** One positional argument of a script: the label and bounds of the input it stands for. */
+/** One positional argument of a script: the label and bounds of its input. */
 export interface ScriptArgument {
   readonly label: string
   readonly value: unknown
@@ -186,7 +186,7 @@ const argumentsByTitle: Readonly<Record<string, Describe>> = {
 /** Scripts that register no inputs and so do not show up here. */
 const withoutInfo = ['Hypertile']
 
-/** What the inputs of scripts offer at this server. */
+/** Choices of scripts' inputs at this server. */
 export function choicesOf ({ machine, checkpoints, lists }: ServerProcess): ScriptChoices {
   const { family } = machine.settings
   return {
@@ -198,7 +198,7 @@ export function choicesOf ({ machine, checkpoints, lists }: ServerProcess): Scri
   }
 }
 
-/** GET /sdapi/v1/script-info: every script with the inputs that its positional arguments stand for. */
+/** GET /sdapi/v1/script-info: every script with the inputs of its positional arguments. */
 export function describeScripts (server: ServerProcess): ReadonlyArray<Record<string, unknown>> {
   const { machine } = server
   const choices = choicesOf(server)

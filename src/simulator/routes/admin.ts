@@ -6,8 +6,8 @@ import type { ServerProcess } from '../server-process.ts'
 import { get, post, type Route, type RouteInput } from './route.ts'
 
 /**
- * The simulator's own routes: who it is, what it saw, and switches for everything that can go wrong. They are in
- * none of the server's own lists.
+ * The simulator's own routes: its identity, its records, and switches for every fault. They are in none of the server's
+ * own lists.
  */
 export function adminRoutes (server: ServerProcess): Route[] {
   const { machine } = server
@@ -40,7 +40,7 @@ export function adminRoutes (server: ServerProcess): Route[] {
       job.done.catch(() => undefined)
       return { task: job.taskId }
     }, writable),
-    // as in the browser: settings are saved, whatever the API may not do
+    // as in the browser: settings are saved, whatever the API allows
     post('/simulator/options', async ({ body }) => {
       await changeByHand(server, body)
       return { saved: [...machine.disk.config.keys()] }
@@ -70,7 +70,7 @@ export function adminRoutes (server: ServerProcess): Route[] {
   ]
 }
 
-/** Answers first and dies right after, so that the caller knows that it worked. */
+/** Answers first and dies right after, so that the client knows that it worked. */
 function die (server: ServerProcess, body: RouteInput['body']): Record<string, unknown> {
   const refuseMilliseconds = Number(body.refuseMilliseconds ?? 1000)
   setTimeout(() => { server.die(refuseMilliseconds) }, 5)

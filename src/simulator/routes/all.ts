@@ -22,7 +22,7 @@ import { generationRoutes } from './generation.ts'
 import { createAnswer, get, post, type Route } from './route.ts'
 import { sdcppRoutes } from './sdcpp.ts'
 
-/** Progress, interrupt, skip, and what loads or reads checkpoints anew. */
+/** Progress, interrupt, skip, and routes that load or reload checkpoints. */
 function controlRoutes (server: ServerProcess): Route[] {
   const { state, machine, memory } = server
   const underLock = (work: () => void) => async (): Promise<null> => {
@@ -59,8 +59,8 @@ function controlRoutes (server: ServerProcess): Route[] {
 }
 
 /**
- * The bits of the gradio page by which clients such as the Photoshop plugin notice that the server runs, and the
- * pictures beside models that the page shows.
+ * The parts of the gradio page by which clients such as the Photoshop plugin detect the server, and the previews of
+ * models on the page.
  */
 function interfaceRoutes (family: Family): Route[] {
   const components = componentsOf(upscalersOf(family).map(({ name }) => name))
@@ -219,7 +219,7 @@ const silent = new Set([
   'interrupt', 'skip', 'unload-checkpoint', 'reload-checkpoint', 'refresh-checkpoints', 'refresh-vae'
 ])
 
-/** What SD.Next makes of A1111's routes, and those that only it has. */
+/** SD.Next's variants of A1111's routes, and its own. */
 function sdnextRoutes (server: ServerProcess, others: readonly Route[]): Route[] {
   const base = others.map(route => {
     const name = route.path.replace('/sdapi/v1/', '')
@@ -255,7 +255,7 @@ function withStatus ({ state }: ServerProcess, handle: Route['handle']): Route['
   })
 }
 
-/** The routes of the simulated server: what its flavour and its start flags make of them. */
+/** The routes of the simulated server, by its flavour and its start flags. */
 export function serverRoutes (server: ServerProcess): Route[] {
   const { settings } = server.machine
   if (settings.family === 'sdcpp') return sdcppRoutes(server)

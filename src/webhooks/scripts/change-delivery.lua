@@ -1,5 +1,5 @@
 --[[
-  Notes what became of a delivery in one round of sending.
+  Records the outcome of one round of sending a delivery.
 
   KEYS[1]  common beginning of every key
   ARGV[1]  id
@@ -12,7 +12,7 @@
   ARGV[8]  status of the answer, or ''
   ARGV[9]  failures of this attempt, 1 or 0
 
-  Answers 1, or 0 where another round has begun or the delivery has ended
+  Answers 1, or 0 if another round has begun or the delivery has finished
 ]]
 --- @include "delivery"
 --- @include "publish-delivery"

@@ -8,7 +8,7 @@
   ARGV[4]     time
   ARGV[5...]  fields and values
 
-  Answers 1, or 0 where it is known already
+  Answers 1, or 0 if it is known already
 ]]
 --- @include "delivery"
 --- @include "publish-delivery"

@@ -1,10 +1,10 @@
 --[[
-  Forgets whatever speaks against calling an endpoint.
+  Clears the failures of an endpoint.
 
   KEYS[1]  common beginning of every key
   ARGV[1]  id of the endpoint
 
-  Answers 1, or 0 where it is not known
+  Answers 1, or 0 if it is not known
 ]]
 --- @include "endpoint"
 if redis.call('EXISTS', endpointKey(ARGV[1])) == 0 then return 0 end

@@ -9,7 +9,7 @@ local function slotsKey (of) return KEYS[1] .. 'webhook-slots:' .. of end
 local function waitingKey (of) return KEYS[1] .. 'webhook-waiting:' .. of end
 local function number (value, otherwise) return tonumber(value or '') or otherwise end
 
--- After a pause, or where it asked for fewer, one call at a time.
+-- After a pause, or if it asked for fewer, one call at a time.
 local function roomAt (id, perEndpoint, moment)
   local known = redis.call('HMGET', endpointKey(id), 'openUntil', 'calmUntil')
   if number(known[1], 0) > 0 or number(known[2], 0) > moment then return 1 end

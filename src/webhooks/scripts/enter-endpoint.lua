@@ -4,7 +4,7 @@
   KEYS[1]   common beginning of every key
   ARGV[1]   id of the endpoint
   ARGV[2]   id of the access key, or ''
-  ARGV[3]   address as it may be shown
+  ARGV[3]   address without secrets
   ARGV[4]   slot: id of the delivery
   ARGV[5]   now, in milliseconds
   ARGV[6]   longest time for which a slot is held, in milliseconds
@@ -22,7 +22,7 @@ local known = redis.call('HMGET', endpointKey(id), 'goneUntil', 'disabled', 'ope
 if number(known[1], 0) > moment then return { 'gone', 0 } end
 if known[2] == '1' then return { 'disabled', 0 } end
 local openUntil = number(known[3], 0)
--- Where a pause or a slot lasts longer than its own length, the clock went back. Clocks of processes differ a little.
+-- If a pause or a slot lasts longer than its own length, the clock went back. Clocks of processes differ a little.
 if openUntil - moment > number(known[4], 0) and openUntil > 0 then
   openUntil = moment + number(known[4], 0)
   redis.call('HSET', endpointKey(id), 'openUntil', string.format('%.0f', openUntil))
@@ -36,7 +36,7 @@ local function wait (of)
   redis.call('PEXPIRE', waitingKey(of), kept)
   return { 'busy', 0 }
 end
--- Another process may be sending this very event, unless it died meanwhile.
+-- Another process is possibly sending this very event, unless it died meanwhile.
 local taken = number(redis.call('ZSCORE', slotsKey('endpoint:' .. id), slot), 0)
 if taken > moment then return { 'open', taken - moment } end
 if not hasRoom('endpoint:' .. id, roomAt(id, perEndpoint, moment), moment) then return wait('endpoint:' .. id) end

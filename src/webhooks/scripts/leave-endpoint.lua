@@ -1,5 +1,5 @@
 --[[
-  Frees the slots of a call and notes how it went. Failures pause an endpoint, for twice as long each time; failing for
+  Frees the slots of a call and records its outcome. Failures pause an endpoint, for twice as long each time; failing for
   long disables it.
 
   KEYS[1]   common beginning of every key

@@ -5,7 +5,7 @@
   ARGV[1]  id
   ARGV[2]  now
 
-  Answers the number of the round, or -1 where there is no such delivery
+  Answers the number of the round, or -1 if there is no such delivery
 ]]
 --- @include "delivery"
 --- @include "publish-delivery"

@@ -8,7 +8,7 @@
   ARGV[4]  slots of an access key
   ARGV[5]  slots of an endpoint
 
-  Answers the name, or nil if there is no room or nobody waits
+  Answers the name, or nil if there is no free slot or nothing waits
 ]]
 --- @include "endpoint"
 local id, key, moment, perKey, perEndpoint = unpack(ARGV)
